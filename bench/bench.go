@@ -1,0 +1,69 @@
+// Package bench defines countable work: what a use of the hardware does, how
+// it counts what it has finished, and how it shows that the answers were
+// right. Workloads are its children, one folder each.
+//
+// Nothing here knows of watts, windows, processes or records being written:
+// the harness reads the [Counter] of a workload like a meter, on the same
+// clock as the energy.
+package bench
+
+import (
+	"context"
+	"errors"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// Workload is one kind of work on this machine's hardware.
+//
+// The calls come in the order of the methods; Run may come several times
+// between Prepare and Check. No method is called concurrently with another.
+type Workload interface {
+	// Info is constant from construction on.
+	Info() Info
+	// Prepare allocates, loads and checks the kernel against known answers.
+	// It is never timed.
+	Prepare(ctx context.Context) error
+	// Run adds finished work to done until ctx ends, and returns nil if that
+	// is why it stopped. It uses Info().Threads goroutines that compute.
+	Run(ctx context.Context, done *Counter) error
+	// Check says whether the answers of all runs so far were right. Any
+	// result that is not OK voids the figures.
+	Check() []results.Check
+	// Close releases what Prepare took.
+	Close() error
+}
+
+// Targeter is a workload that can run to a quality target: training to a
+// held-out accuracy. The harness calls Reach after Prepare and before Run, and
+// meters it as a phase of its own; the work that Run continues with is the
+// trained state. Reach fails if the target is out of reach.
+type Targeter interface {
+	Reach(ctx context.Context, done *Counter) (results.Target, error)
+}
+
+// Info describes a workload: enough to repeat it.
+type Info struct {
+	Name         string            // of the workload: hashscan, matmul, training
+	Use          string            // what it stands for: mining, compute, training
+	Impl         string            // the kernel's implementation
+	Unit         results.Unit      // of one count
+	Threads      int               // goroutines that compute
+	FlopPerCount float64           // useful FLOP per count; 0 where the count is not made of them
+	Formula      string            // how FlopPerCount follows from the parameters
+	Params       map[string]string // sizes, data set, rates: whatever changes the figure
+	Seed         uint32
+}
+
+// Config is what a workload is opened with. The zero value of each field
+// means the workload's default.
+type Config struct {
+	Impl    string            // implementation row; "" takes the table's first supported row by rank
+	Threads int               // computing goroutines; 0 means one
+	Seed    uint32            // of everything random
+	Params  map[string]string // the workload's own options; an unknown key is an error
+}
+
+// ErrUsage is wrapped by errors about a configuration that cannot be: unknown
+// workload, implementation, option or value.
+var ErrUsage = errors.New("cannot be configured so")

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/perwatt/perwatt/"
+
+// allowed says which of our packages may be imported from a package (both
+// relative to the module). Data flows kernels → bench → harness → results →
+// cmd; an import goes to the owner of the noun.
+func allowed(from, to string) bool {
+	in := func(p, room string) bool { return p == room || strings.HasPrefix(p, room+"/") }
+	switch {
+	case in(from, "cmd"), path.Base(from) == "all" && in(to, path.Dir(from)), to == "results":
+		return !in(from, "kernels") && from != "results"
+	case in(from, "kernels"), from == "results":
+		return false
+	case in(from, "results"):
+		// Siblings only downstream: stats ← compare, economics, track ← report.
+		order := map[string]int{"results/stats": 1, "results/store": 1, "results/compare": 2, "results/economics": 2, "results/track": 2, "results/report": 3}
+		return order[to] != 0 && order[to] < order[from]
+	case from == "bench":
+		return false
+	case in(from, "bench"):
+		return to == "bench" || in(to, "kernels")
+	case from == "harness/power", in(from, "harness/fleet"):
+		return false
+	case in(from, "harness/power"):
+		return to == "harness/power"
+	case from == "harness":
+		return to == "bench" || to == "harness/power"
+	}
+	return false
+}
+
+func TestLayers(t *testing.T) {
+	seen := 0
+	require.NoError(t, filepath.WalkDir("../..", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() && !strings.HasSuffix(name, ".go") {
+			return err
+		}
+		if d.IsDir() {
+			if base := d.Name(); base == "_asm" || base == "testdata" || strings.HasPrefix(base, ".") && len(base) > 2 {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		from := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(name), "../../"))
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		// External tests stand outside the room they test.
+		if strings.HasSuffix(name, "_test.go") && strings.HasSuffix(file.Name.Name, "_test") {
+			return nil
+		}
+		for _, im := range file.Imports {
+			to, err := strconv.Unquote(im.Path.Value)
+			if err != nil {
+				return err
+			}
+			if strings.HasPrefix(to, "gorgonia.org/") && from != "bench/training" {
+				t.Errorf("%s imports %s: bench/training is the only importer of Gorgonia", name, to)
+			}
+			rel, ours := strings.CutPrefix(to, module)
+			if !ours {
+				continue
+			}
+			seen++
+			if !allowed(from, rel) {
+				t.Errorf("%s: %s may not import %s", name, from, rel)
+			}
+		}
+		return nil
+	}))
+	require.Greater(t, seen, 10, "the walk must have seen the project's imports")
+}
+
+func TestLayerRules(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		want     bool
+	}{
+		{"kernels/sha256d", "results", false},
+		{"results", "results/stats", false},
+		{"results/report", "results/compare", true},
+		{"results/compare", "results/report", false},
+		{"results/report", "harness", false},
+		{"bench", "kernels/sha256d", false},
+		{"bench", "results", true},
+		{"bench/hashscan", "kernels/sha256d", true},
+		{"bench/hashscan", "bench/matmul", false},
+		{"bench/all", "bench/hashscan", true},
+		{"harness", "harness/power", true},
+		{"harness", "harness/power/rapl", false},
+		{"harness", "bench/hashscan", false},
+		{"harness/power/all", "harness/power/rapl", true},
+		{"harness/power/rapl", "harness/power", true},
+		{"harness/power/rapl", "bench", false},
+		{"cmd/perwatt", "bench/all", true},
+	} {
+		require.Equal(t, c.want, allowed(c.from, c.to), "%s → %s", c.from, c.to)
+	}
+}

@@ -1,0 +1,375 @@
+// Package results holds the record: what one session on one node did and saw,
+// and everything that can be computed from that alone.
+//
+// A record is one self-describing JSON file. Its traces are what the work
+// counters and the instruments gave, on one monotonic clock; its summary is
+// [Derive] of those traces and can be computed again at any time. Quantities
+// are in SI base units, and an absent figure is null, never zero.
+//
+// This package reads no clock, starts no process and opens no meter. Anyone
+// may import it; it imports nothing of the project.
+package results
+
+import "time"
+
+// SchemaVersion is the version of the record format written here. Readers
+// accept every version up to it and tolerate unknown fields.
+const SchemaVersion = 1
+
+// Record is one session on one node.
+type Record struct {
+	Schema   int       `json:"schema"` // SchemaVersion of the writer
+	ID       string    `json:"id"`     // ULID
+	Start    time.Time `json:"start"`  // UTC at which the record's monotonic clock was zero
+	End      time.Time `json:"end"`    // UTC of the last write
+	State    State     `json:"state"`
+	Tool     Tool      `json:"tool"`
+	Node     Node      `json:"node"`
+	Plan     Plan      `json:"plan"`
+	Kernels  []Kernel  `json:"kernels"`
+	Meters   []Meter   `json:"meters"`
+	Sought   []Sought  `json:"sought"` // meters looked for, and what became of each
+	Runs     []Run     `json:"runs"`
+	Summary  Summary   `json:"summary"`
+	Warnings []Warning `json:"warnings"`
+	Digest   Digest    `json:"digest"`
+}
+
+// State says how far a session came.
+type State string
+
+const (
+	Running     State = "running"     // as of the last write; the session was killed if it is no longer alive
+	Complete    State = "complete"    // every planned run was attempted
+	Interrupted State = "interrupted" // stopped by the user or a signal
+)
+
+// Tool is the program that wrote the record.
+type Tool struct {
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"` // of the source, with + if modified
+	Go       string `json:"go"`
+}
+
+// Node is the machine. Stable identity (CPU, memory) and what can change
+// between sessions (settings, limits) stand apart.
+type Node struct {
+	Name     string   `json:"name"`
+	OS       string   `json:"os"`
+	Kernel   string   `json:"kernel"`
+	Arch     string   `json:"arch"`
+	CPU      CPU      `json:"cpu"`
+	Memory   int64    `json:"memory"` // bytes
+	Devices  []Device `json:"devices"`
+	Settings Settings `json:"settings"`
+}
+
+// CPU describes the processors as the operating system sees them.
+type CPU struct {
+	Vendor   string   `json:"vendor"`
+	Model    string   `json:"model"`
+	Family   int      `json:"family"`
+	ModelID  int      `json:"model_id"`
+	Stepping int      `json:"stepping"`
+	Arch     string   `json:"microarchitecture,omitempty"`
+	Sockets  int      `json:"sockets"`
+	Cores    int      `json:"cores"`
+	Threads  int      `json:"threads"` // logical CPUs online
+	Clock    Float    `json:"clock"`   // Hz, nominal; null if unknown
+	Cache    []int64  `json:"cache"`   // bytes per level: L1d, L2, L3
+	Features []string `json:"features"`
+}
+
+// Device is an accelerator or another part with work or power of its own.
+type Device struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	ID   string `json:"id"`
+}
+
+// Settings are what changes between sessions on the same machine. An empty
+// string means that the machine does not say.
+type Settings struct {
+	Governor    string `json:"governor,omitempty"`
+	Turbo       string `json:"turbo,omitempty"` // on, off
+	SMT         string `json:"smt,omitempty"`   // on, off, notsupported …
+	Microcode   string `json:"microcode,omitempty"`
+	Hypervisor  string `json:"hypervisor,omitempty"`
+	Container   string `json:"container,omitempty"`
+	ClockSource string `json:"clock_source,omitempty"`
+	CPUQuota    Float  `json:"cpu_quota"` // CPUs the cgroup allows; null if unlimited
+	CPUs        []int  `json:"cpus"`      // affinity of the session
+	PowerCap    Float  `json:"power_cap"` // W, long-term limit over all packages; null if unknown
+	MemoryLimit int64  `json:"memory_limit,omitempty"`
+	Load        Float  `json:"load"` // 1-minute load average at start
+}
+
+// Plan is what the session set out to do.
+type Plan struct {
+	Preset    string            `json:"preset"`
+	Scenarios []string          `json:"scenarios"`
+	Rounds    int               `json:"rounds"`
+	Session   int               `json:"session"`  // 1-based, of Sessions
+	Sessions  int               `json:"sessions"` // planned by the same command
+	Order     string            `json:"order"`    // "ABBA": rounds forward, reverse, forward …
+	Threads   int               `json:"threads"`
+	Settle    Float             `json:"settle"`   // s
+	Warmup    Float             `json:"warmup"`   // s, at least
+	Limit     Float             `json:"limit"`    // s, at most, waiting for steady state
+	Window    Float             `json:"window"`   // s, measured
+	Interval  Float             `json:"interval"` // s, between samples
+	Seed      uint32            `json:"seed"`
+	Target    bool              `json:"target"` // whether training runs have a time-to-target phase
+	Meters    []string          `json:"meters"` // specs as given
+	Impls     map[string]string `json:"impls,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+}
+
+// Kernel is one kernel, its implementations and which of them was used.
+type Kernel struct {
+	Name   string `json:"name"`
+	Chosen string `json:"chosen"`
+	Why    string `json:"why"`
+	Impls  []Impl `json:"impls"`
+}
+
+// Impl is one row of a kernel's implementation table on this machine.
+type Impl struct {
+	Name      string   `json:"name"`
+	Needs     []string `json:"needs"` // CPU features
+	Supported bool     `json:"supported"`
+	Check     string   `json:"check,omitempty"` // "ok", or how the known answers failed; empty if not run
+	Rate      Float    `json:"rate"`            // work per second, one thread, short; null if not timed
+	Unit      Unit     `json:"unit"`
+}
+
+// Meter is one instrument that was read during the session.
+type Meter struct {
+	Name     string    `json:"name"`
+	Source   string    `json:"source"`
+	Channels []Channel `json:"channels"`
+	Notes    []string  `json:"notes,omitempty"` // coefficients, excluded zones, what the figures are
+}
+
+// Channel is one quantity of a meter.
+type Channel struct {
+	Name     string   `json:"name"`
+	Unit     Unit     `json:"unit"`
+	Kind     Kind     `json:"kind"`
+	Boundary Boundary `json:"boundary"`
+	Origin   Origin   `json:"origin"`
+	Accuracy Accuracy `json:"accuracy"`
+	// Total is the boundary whose total this channel is a part of: the
+	// channels of one meter with the same Total are disjoint and add up to
+	// it. Empty for a channel that overlaps others and stands beside them.
+	Total Boundary `json:"total,omitempty"`
+}
+
+// Accuracy is what an instrument or its maker claims.
+type Accuracy struct {
+	Gain       Float  `json:"gain"`       // relative, half-width; null if unknown
+	Resolution Float  `json:"resolution"` // in the channel's unit; null if unknown
+	Source     string `json:"source,omitempty"`
+}
+
+// Sought is one kind of meter that was looked for.
+type Sought struct {
+	Meter  string `json:"meter"`
+	State  string `json:"state"` // used, found, absent, refused
+	Detail string `json:"detail"`
+}
+
+// Status is how a run ended.
+type Status string
+
+const (
+	OK      Status = "ok"
+	Void    Status = "void"        // a check failed: the answers were wrong, the figures are not used
+	Failed  Status = "failed"      // the worker died, hung or refused
+	Stopped Status = "interrupted" // the session was stopped in mid-run
+)
+
+// Run is one scenario, once.
+type Run struct {
+	Scenario string  `json:"scenario"`
+	Round    int     `json:"round"` // 1-based
+	Anchor   Anchor  `json:"anchor"`
+	Uses     []Use   `json:"uses"`
+	Phases   []Phase `json:"phases"`
+	Traces   []Trace `json:"traces"`
+	Checks   []Check `json:"checks"`
+	Status   Status  `json:"status"`
+	Error    string  `json:"error,omitempty"`
+}
+
+// Anchor ties the monotonic clock to UTC at one instant.
+type Anchor struct {
+	T   Float     `json:"t"` // s
+	UTC time.Time `json:"utc"`
+}
+
+// Use is one workload in a run, with the role it had there.
+type Use struct {
+	Use          string            `json:"use"` // mining, training, compute
+	Workload     string            `json:"workload"`
+	Impl         string            `json:"impl"`
+	Role         Role              `json:"role"`
+	Threads      int               `json:"threads"`
+	Unit         Unit              `json:"unit"`           // of one count
+	FlopPerCount Float             `json:"flop_per_count"` // useful FLOP; null where the count is not made of them
+	Formula      string            `json:"formula,omitempty"`
+	Params       map[string]string `json:"params,omitempty"`
+	Seed         uint32            `json:"seed"`
+	Target       *Target           `json:"target,omitempty"`
+}
+
+// Role is the part a use plays in a scenario.
+type Role string
+
+const (
+	Alone      Role = "alone"
+	Foreground Role = "foreground"
+	Background Role = "background" // SCHED_IDLE: runs where the foreground leaves time
+)
+
+// Target is the result of a time-to-target phase.
+type Target struct {
+	Metric  string `json:"metric"` // "accuracy"
+	Goal    Float  `json:"goal"`
+	Reached Float  `json:"reached"`
+	Steps   int    `json:"steps"`
+	Samples int    `json:"samples"`
+}
+
+// Phase is a named stretch of a run.
+type Phase struct {
+	Name string `json:"name"` // settle, prepare, target, warmup, measure, cool
+	From Float  `json:"from"` // s
+	To   Float  `json:"to"`   // s
+}
+
+// Phase names.
+const (
+	PhaseSettle  = "settle"
+	PhasePrepare = "prepare"
+	PhaseTarget  = "target"
+	PhaseWarmup  = "warmup"
+	PhaseMeasure = "measure"
+	PhaseCool    = "cool"
+)
+
+// Phase returns the named phase of the run.
+func (r *Run) Phase(name string) (Phase, bool) {
+	for _, p := range r.Phases {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Phase{}, false
+}
+
+// Trace returns the named trace of the run, or nil.
+func (r *Run) Trace(of string) *Trace {
+	for i := range r.Traces {
+		if r.Traces[i].Of == of {
+			return &r.Traces[i]
+		}
+	}
+	return nil
+}
+
+// Check is one answer that was verified.
+type Check struct {
+	Use    string `json:"use"`
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Warning is a doubt with a stable code, what raised it and what to do.
+type Warning struct {
+	Code   string `json:"code"`
+	Text   string `json:"text"`
+	Remedy string `json:"remedy"`
+	Run    string `json:"run,omitempty"` // "scenario/round" if it concerns one run
+}
+
+// Summary is what [Derive] computes from the runs.
+type Summary struct {
+	Rows     []Row     `json:"rows"`
+	Marginal *Marginal `json:"marginal,omitempty"` // present when the mullet and its parts were measured
+	Yields   []Yield   `json:"yields"`
+	Exchange *Exchange `json:"exchange,omitempty"`
+	Flags    []Warning `json:"flags"` // doubts found in the traces, run by run
+}
+
+// Row is one use in one scenario over all good runs.
+type Row struct {
+	Scenario string            `json:"scenario"`
+	Use      string            `json:"use"`
+	Workload string            `json:"workload"`
+	Impl     string            `json:"impl"`
+	Role     Role              `json:"role"`
+	Metrics  map[string]Metric `json:"metrics"`
+}
+
+// Metric names, the same in records, tables and exports.
+const (
+	Throughput     = "throughput"       // work per wall second
+	CPUThroughput  = "cpu_throughput"   // work per CPU-second
+	Power          = "power"            // W, gross
+	NetPower       = "net_power"        // W, gross minus idle
+	Energy         = "energy"           // J, all windows together
+	WorkPerEnergy  = "work_per_energy"  // hash/J, sample/J, FLOP/J
+	EnergyPerWork  = "energy_per_work"  // J/hash, J/sample, J/FLOP
+	StepsToTarget  = "steps_to_target"  // optimiser steps
+	TimeToTarget   = "time_to_target"   // s
+	EnergyToTarget = "energy_to_target" // J
+	FlopRate       = "flop_rate"        // useful FLOP per second of a use that counts something else
+)
+
+// Metric is one figure. Low and High bound its 95 % interval from repeats
+// and are null when there are too few; Instrument is the meter's own relative
+// uncertainty, not part of that interval.
+type Metric struct {
+	Value      Float    `json:"value"`
+	Low        Float    `json:"low"`
+	High       Float    `json:"high"`
+	Unit       Unit     `json:"unit"`
+	N          int      `json:"n"` // windows
+	Boundary   Boundary `json:"boundary,omitempty"`
+	Origin     Origin   `json:"origin,omitempty"`
+	Grade      Grade    `json:"grade,omitempty"`
+	Instrument Float    `json:"instrument"`
+	Why        string   `json:"why,omitempty"` // why the value is absent
+}
+
+// Marginal is what mining in the background costs and brings.
+type Marginal struct {
+	TrainingKept Metric `json:"training_kept"` // ratio to training alone
+	HashesGained Metric `json:"hashes_gained"` // hash/s
+	ExtraPower   Metric `json:"extra_power"`   // W over training alone
+	EnergyPer    Metric `json:"energy_per_work"`
+}
+
+// Yield is what one joule gives at one use.
+type Yield struct {
+	Use     string `json:"use"`
+	PerKWh  Metric `json:"per_kwh"`     // work per kilowatt-hour (3.6 MJ)
+	Against Metric `json:"net_per_kwh"` // the same, idle power taken off
+}
+
+// Exchange is the rate at which the node turns one use into another on the
+// same energy: hashes forgone per training sample.
+type Exchange struct {
+	HashesPerSample Metric `json:"hashes_per_sample"`
+}
+
+// Digest names the canonical form and holds a hash of each part, so that a
+// mismatch can be named, and one over all of them.
+type Digest struct {
+	Form   string            `json:"form"` // "sha256-jcs-parts"
+	Parts  map[string]string `json:"parts"`
+	Record string            `json:"record"`
+}
