@@ -304,7 +304,8 @@ type Summary struct {
 	Flags    []Warning `json:"flags"` // doubts found in the traces, run by run
 }
 
-// Row is one use in one scenario over all good runs.
+// Row is one use in one scenario over all good runs. The idle scenario has one
+// row, whose use is "idle" and whose work metrics are absent.
 type Row struct {
 	Scenario string            `json:"scenario"`
 	Use      string            `json:"use"`
@@ -353,11 +354,12 @@ type Marginal struct {
 	EnergyPer    Metric `json:"energy_per_work"`
 }
 
-// Yield is what one joule gives at one use.
+// Yield is what one kilowatt-hour (3.6 MJ) gives at one use.
 type Yield struct {
-	Use     string `json:"use"`
-	PerKWh  Metric `json:"per_kwh"`     // work per kilowatt-hour (3.6 MJ)
-	Against Metric `json:"net_per_kwh"` // the same, idle power taken off
+	Scenario string `json:"scenario"`
+	Use      string `json:"use"`
+	PerKWh   Metric `json:"per_kwh"`     // work, all energy counted
+	Net      Metric `json:"net_per_kwh"` // work, the idle power's energy taken off
 }
 
 // Exchange is the rate at which the node turns one use into another on the

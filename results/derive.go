@@ -1,0 +1,595 @@
+package results
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// The rules that Derive applies, each with its source.
+const (
+	maxStolen     = 0.01 // share of CPU time taken by the hypervisor in a window
+	maxClockShift = 0.02 // of a run's clock from the session's median
+	maxOtherLoad  = 0.05 // share of CPU time used by processes that are not ours
+	maxIdleDrift  = 0.03 // between the first and the last idle run (Green500, EE HPC WG methodology: idle before and after)
+	steadyRange   = 0.02 // five consecutive windows: (max − min) ÷ mean
+	steadySlope   = 0.01 // and change along the fitted line ÷ mean
+	maxClockStep  = 0.5  // s, of UTC against the monotonic clock between two runs
+	confidence    = 0.95
+
+	// The smallest sample whose median has a 95 % order-statistic interval.
+	minimumWindows = 6
+	kWh            = 3.6e6 // J
+)
+
+// Window is one use in the measured phase of one run; idle runs have one
+// window, without work.
+type Window struct {
+	Scenario string
+	Round    int
+	Use      Use     // Use.Use is "idle" in the idle scenario
+	Duration float64 // s
+	Work     Float   // counts finished
+	CPU      Float   // CPU-seconds the worker used
+	Energy   Float   // J, the whole node at the headline boundary, whoever used it
+	Stolen   Float   // share of all CPU time that the hypervisor took, 0 to 1
+	Others   Float   // share of all CPU time that other processes used, 0 to 1
+	Clock    Float   // Hz, mean of the probes before and after
+
+	run  *Run
+	idle Float // W, of the idle run of the same round
+}
+
+// Throughput is work per wall second.
+func (w *Window) Throughput() Float { return w.Work / Float(w.Duration) }
+
+// Power is the mean power of the node over the window, in watts.
+func (w *Window) Power() Float { return w.Energy / Float(w.Duration) }
+
+// Headline is the meter whose total is taken as the power of the node.
+type Headline struct {
+	Meter       string
+	Boundary    Boundary
+	Origin      Origin
+	Uncertainty float64 // relative, of the instrument; NaN if unknown
+	channels    []string
+}
+
+// HeadlineOf picks the meter to quote: measured before modelled before
+// declared, then the outermost boundary, then the first. ok is false if no
+// meter of the record gives a total.
+func HeadlineOf(meters []Meter) (h Headline, ok bool) {
+	best := math.MaxInt
+	for _, m := range meters {
+		for rank, b := range Boundaries() {
+			c := Headline{Meter: m.Name, Boundary: b, Uncertainty: math.NaN()}
+			for _, ch := range m.Channels {
+				if ch.Total != b {
+					continue
+				}
+				c.channels = append(c.channels, ch.Name)
+				c.Origin = ch.Origin
+				// Gains of one instrument are correlated: the total is as
+				// uncertain as its worst part.
+				if g := float64(ch.Accuracy.Gain); !(g <= c.Uncertainty) {
+					c.Uncertainty = g
+				}
+			}
+			if len(c.channels) == 0 {
+				continue
+			}
+			rank += 100 * slices.Index([]Origin{Measured, Modelled, Declared}, c.Origin)
+			if rank < best {
+				best, h, ok = rank, c, true
+			}
+		}
+	}
+	return h, ok
+}
+
+// energy returns the joules of the headline meter between two instants of a
+// run; absent if any channel has a gap there.
+func (h Headline) energy(r *Run, from, to float64) Float {
+	if len(h.channels) == 0 {
+		return Absent()
+	}
+	sum := Float(0)
+	for _, c := range h.channels {
+		tr := r.Trace(MeterOf(h.Meter, c))
+		if tr == nil {
+			return Absent()
+		}
+		sum += tr.Over(from, to)
+	}
+	return sum
+}
+
+// Windows returns the measured windows of all good runs, in their order.
+func Windows(rec *Record) []Window {
+	head, _ := HeadlineOf(rec.Meters)
+	cpus := Float(max(1, rec.Node.CPU.Threads))
+	var out []Window
+	idle := map[int]Float{}
+	for i := range rec.Runs {
+		r := &rec.Runs[i]
+		p, ok := r.Phase(PhaseMeasure)
+		if r.Status != OK || !ok || !(p.To > p.From) {
+			continue
+		}
+		from, to := float64(p.From), float64(p.To)
+		over := func(of string) Float {
+			if tr := r.Trace(of); tr != nil {
+				return tr.Over(from, to)
+			}
+			return Absent()
+		}
+		w := Window{
+			Scenario: r.Scenario, Round: r.Round, Duration: to - from, run: r,
+			Energy: head.energy(r, from, to), Work: Absent(), CPU: Absent(), Clock: Absent(),
+		}
+		span := cpus * Float(w.Duration)
+		w.Stolen = over(HostSteal) / span
+		ours := over(HostSelf)
+		for _, u := range r.Uses {
+			ours += over(CPUOf(u.Use))
+		}
+		// Ticks of the host and nanoseconds of a process do not end on the
+		// same instant, hence no fewer than none.
+		if w.Others = (over(HostBusy) - ours) / span; w.Others < 0 {
+			w.Others = 0
+		}
+		if tr := r.Trace(HostClock); tr != nil && len(tr.V) > 0 {
+			w.Clock = 0
+			for _, v := range tr.V {
+				w.Clock += v / Float(len(tr.V))
+			}
+		}
+		if len(r.Uses) == 0 {
+			w.Use = Use{Use: "idle"}
+			idle[r.Round] = w.Power()
+			out = append(out, w)
+		}
+		for _, u := range r.Uses {
+			w.Use, w.Work, w.CPU = u, over(WorkOf(u.Use)), over(CPUOf(u.Use))
+			out = append(out, w)
+		}
+	}
+	for i := range out {
+		p, ok := idle[out[i].Round]
+		if !ok {
+			p = Absent()
+		}
+		out[i].idle = p
+	}
+	return out
+}
+
+// Derive computes the summary of a record from its traces alone. It is a pure
+// function: the same runs give the same summary.
+func Derive(rec *Record) Summary {
+	d := deriver{rec: rec, windows: Windows(rec)}
+	d.head, d.metered = HeadlineOf(rec.Meters)
+	s := Summary{Rows: []Row{}, Yields: []Yield{}}
+	type key struct {
+		scenario, use, impl string
+		role                Role
+	}
+	var keys []key
+	rows := map[key][]Window{}
+	for _, w := range d.windows {
+		k := key{w.Scenario, w.Use.Use, w.Use.Impl, w.Use.Role}
+		if rows[k] == nil {
+			keys = append(keys, k)
+		}
+		rows[k] = append(rows[k], w)
+	}
+	// Rounds run in alternating order; the table follows the plan.
+	slices.SortStableFunc(keys, func(a, b key) int {
+		return slices.Index(rec.Plan.Scenarios, a.scenario) - slices.Index(rec.Plan.Scenarios, b.scenario)
+	})
+	for _, k := range keys {
+		ws := rows[k]
+		s.Rows = append(s.Rows, Row{
+			Scenario: k.scenario, Use: k.use, Workload: ws[0].Use.Workload, Impl: k.impl, Role: k.role,
+			Metrics: d.metrics(ws),
+		})
+		if k.use != "idle" {
+			s.Yields = append(s.Yields, d.yield(ws))
+		}
+	}
+	s.Marginal = d.marginal()
+	s.Exchange = d.exchange()
+	s.Flags = d.flags()
+	return s
+}
+
+type deriver struct {
+	rec     *Record
+	windows []Window
+	head    Headline
+	metered bool
+}
+
+// collect applies f to each window and keeps the figures that are there.
+func collect(ws []Window, f func(*Window) Float) []float64 {
+	var xs []float64
+	for i := range ws {
+		if x := f(&ws[i]); !x.IsAbsent() {
+			xs = append(xs, float64(x))
+		}
+	}
+	return xs
+}
+
+// metric is the median of xs with its order-statistic interval.
+func metric(xs []float64, unit Unit, why string) Metric {
+	m := Metric{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, N: len(xs), Instrument: Absent()}
+	if len(xs) == 0 {
+		m.Why = why
+		return m
+	}
+	med, lo, hi := MedianInterval(xs)
+	m.Value, m.Low, m.High = Float(med), Float(lo), Float(hi)
+	return m
+}
+
+// pooled replaces the median by a ratio of sums, which is what an efficiency
+// is; the interval of the windows is widened to hold it where it must.
+func (m Metric) pooled(value Float) Metric {
+	if m.N == 0 {
+		return m
+	}
+	m.Value = value
+	if !m.Low.IsAbsent() {
+		m.Low, m.High = min(m.Low, value), max(m.High, value)
+	}
+	return m
+}
+
+// inverse turns work per energy into energy per work.
+func (m Metric) inverse(unit Unit) Metric {
+	m.Unit = unit
+	if m.N > 0 && m.Value == 0 {
+		m.Value, m.Low, m.High, m.Why = Absent(), Absent(), Absent(), "no work was finished"
+		return m
+	}
+	m.Value, m.Low, m.High = 1/m.Value, 1/m.High, 1/m.Low
+	if math.IsInf(float64(m.High), 0) {
+		m.High = Absent()
+	}
+	return m
+}
+
+// powered marks a figure with the provenance of the watts in it.
+func (d *deriver) powered(m Metric, ws []Window) Metric {
+	if !d.metered {
+		m.Why = "no meter"
+		return m
+	}
+	shortest := math.Inf(1)
+	for _, w := range ws {
+		shortest = min(shortest, w.Duration)
+	}
+	m.Boundary, m.Origin, m.Instrument = d.head.Boundary, d.head.Origin, Float(d.head.Uncertainty)
+	m.Grade = GradeOf(d.head.Boundary, d.head.Origin, d.head.Uncertainty, shortest)
+	return m
+}
+
+const noEnergy = "the meter had a gap in every window"
+
+func (d *deriver) metrics(ws []Window) map[string]Metric {
+	u := ws[0].Use
+	unit := u.Unit
+	power := d.powered(metric(collect(ws, (*Window).Power), Watt, noEnergy), ws)
+	energy := power
+	energy.Unit, energy.Low, energy.High = Joule, Absent(), Absent()
+	energy.Value = sum(collect(ws, func(w *Window) Float { return w.Energy }))
+	if energy.N == 0 {
+		energy.Value = Absent()
+	}
+	m := map[string]Metric{Power: power, Energy: energy}
+	if u.Use == "idle" {
+		none := metric(nil, Ratio, "no work in this scenario")
+		m[Throughput], m[WorkPerEnergy], m[EnergyPerWork] = none, none, none
+		return m
+	}
+	m[Throughput] = metric(collect(ws, (*Window).Throughput), unit.Per(Second), "the work counter was not read around the window")
+	m[CPUThroughput] = metric(collect(ws, func(w *Window) Float {
+		if w.CPU > 0 {
+			return w.Work / w.CPU
+		}
+		return Absent()
+	}), unit.Per(Second), "the CPU time was not read around the window")
+	if u.FlopPerCount > 0 && unit != FLOP {
+		m[FlopRate] = metric(collect(ws, func(w *Window) Float { return w.Throughput() * u.FlopPerCount }), FLOP.Per(Second), "")
+	}
+	net := metric(collect(ws, func(w *Window) Float { return w.Power() - w.idle }), Watt, "idle was not measured")
+	m[NetPower] = d.powered(net, ws)
+	m[WorkPerEnergy] = d.efficiency(ws, 0)
+	m[EnergyPerWork] = m[WorkPerEnergy].inverse(Joule.Per(unit))
+	d.target(m, ws)
+	return m
+}
+
+// efficiency is the sum of work over the sum of energy, both from the same
+// windows. idle is the share of the idle power that is taken off, 0 or 1.
+func (d *deriver) efficiency(ws []Window, idle Float) Metric {
+	unit := ws[0].Use.Unit.Per(Joule)
+	var work, energy Float
+	joules := func(w *Window) Float {
+		if idle == 0 {
+			return w.Energy
+		}
+		return w.Energy - idle*w.idle*Float(w.Duration)
+	}
+	xs := collect(ws, func(w *Window) Float {
+		e := joules(w)
+		if e.IsAbsent() || w.Work.IsAbsent() || e <= 0 {
+			return Absent()
+		}
+		work += w.Work
+		energy += e
+		return w.Work / e
+	})
+	why := noEnergy
+	if idle != 0 {
+		why = "not resolvable: no power above idle"
+	}
+	return d.powered(metric(xs, unit, why).pooled(work/energy), ws)
+}
+
+func (d *deriver) yield(ws []Window) Yield {
+	scale := func(m Metric) Metric {
+		m.Unit = ws[0].Use.Unit
+		m.Value, m.Low, m.High = m.Value*kWh, m.Low*kWh, m.High*kWh
+		return m
+	}
+	return Yield{
+		Scenario: ws[0].Scenario, Use: ws[0].Use.Use,
+		PerKWh: scale(d.efficiency(ws, 0)), Net: scale(d.efficiency(ws, 1)),
+	}
+}
+
+// target adds the figures of the time-to-target phase.
+func (d *deriver) target(m map[string]Metric, ws []Window) {
+	reached := slices.DeleteFunc(slices.Clone(ws), func(w Window) bool { return w.Use.Target == nil })
+	if len(reached) == 0 {
+		return
+	}
+	phase := func(w *Window) (from, to float64) {
+		p, _ := w.run.Phase(PhaseTarget)
+		return float64(p.From), float64(p.To)
+	}
+	m[StepsToTarget] = metric(collect(reached, func(w *Window) Float { return Float(w.Use.Target.Steps) }), Step, "")
+	m[TimeToTarget] = metric(collect(reached, func(w *Window) Float {
+		from, to := phase(w)
+		return Float(to - from)
+	}), Second, "")
+	m[EnergyToTarget] = d.powered(metric(collect(reached, func(w *Window) Float {
+		from, to := phase(w)
+		return d.head.energy(w.run, from, to)
+	}), Joule, noEnergy), ws)
+}
+
+// of returns the windows of one use in one scenario, by round.
+func (d *deriver) of(scenario, use string) map[int]*Window {
+	m := map[int]*Window{}
+	for i := range d.windows {
+		if w := &d.windows[i]; w.Scenario == scenario && w.Use.Use == use {
+			m[w.Round] = w
+		}
+	}
+	return m
+}
+
+// paired applies f to the windows of the same round: drift over the session
+// cancels in their ratio or difference.
+func paired(a, b map[int]*Window, rounds int, f func(a, b *Window) Float) []float64 {
+	var xs []float64
+	for r := 1; r <= rounds; r++ {
+		if a[r] == nil || b[r] == nil {
+			continue
+		}
+		if x := float64(f(a[r], b[r])); !math.IsNaN(x) && !math.IsInf(x, 0) {
+			xs = append(xs, x)
+		}
+	}
+	return xs
+}
+
+// marginal compares the mullet with training alone, round by round.
+func (d *deriver) marginal() *Marginal {
+	alone, front, back := d.of("training", "training"), d.of("mullet", "training"), d.of("mullet", "mining")
+	n := d.rec.Plan.Rounds
+	kept := paired(alone, front, n, func(a, b *Window) Float { return b.Throughput() / a.Throughput() })
+	if len(kept) == 0 || len(back) == 0 {
+		return nil
+	}
+	ws := d.windows
+	extra := d.powered(metric(paired(alone, front, n, func(a, b *Window) Float { return b.Power() - a.Power() }), Watt, noEnergy), ws)
+	per := d.powered(metric(paired(alone, back, n, func(a, b *Window) Float {
+		return (b.Power() - a.Power()) / b.Throughput()
+	}), Joule.Per(Hash), noEnergy), ws)
+	switch {
+	case extra.N == 0:
+	case extra.Low.IsAbsent():
+		per.Value, per.Why = Absent(), fmt.Sprintf("not resolvable: no interval from n = %d", extra.N)
+	case extra.Low <= 0:
+		per.Value, per.Low, per.High = Absent(), Absent(), Absent()
+		per.Why = "not resolvable: the interval of the extra power reaches zero"
+	}
+	return &Marginal{
+		TrainingKept: metric(kept, Ratio, ""),
+		HashesGained: metric(paired(back, back, n, func(a, _ *Window) Float { return a.Throughput() }), Hash.Per(Second), ""),
+		ExtraPower:   extra,
+		EnergyPer:    per,
+	}
+}
+
+// exchange is how many hashes the energy of one training sample would give.
+func (d *deriver) exchange() *Exchange {
+	mining, training := d.of("mining", "mining"), d.of("training", "training")
+	xs := paired(mining, training, d.rec.Plan.Rounds, func(m, t *Window) Float {
+		return m.Work / m.Energy * (t.Energy / t.Work)
+	})
+	if len(xs) == 0 {
+		return nil
+	}
+	return &Exchange{HashesPerSample: d.powered(metric(xs, Hash.Per(Sample), ""), d.windows)}
+}
+
+// flags finds the doubts that the traces themselves raise.
+func (d *deriver) flags() []Warning {
+	flags := []Warning{}
+	add := func(w *Window, code, text, remedy string) {
+		run := ""
+		if w != nil {
+			run = fmt.Sprintf("%s/%d", w.Scenario, w.Round)
+		}
+		flags = append(flags, Warning{Code: code, Text: text, Remedy: remedy, Run: run})
+	}
+	d.sessionFlags(add)
+	var clocks []float64
+	for i, w := range d.windows {
+		if (i == 0 || d.windows[i-1].run != w.run) && !w.Clock.IsAbsent() {
+			clocks = append(clocks, float64(w.Clock))
+		}
+	}
+	clock := math.NaN()
+	if len(clocks) > 0 {
+		clock, _, _ = MedianInterval(clocks)
+	}
+	for i := range d.windows {
+		w := &d.windows[i]
+		if w.Use.Role != Background && w.Use.Use != "idle" {
+			warmup, _ := w.run.Phase(PhaseWarmup)
+			from := max(float64(warmup.From), float64(warmup.To)-float64(d.rec.Plan.Warmup))
+			if ok, spread, slope := Steady(w.run.Trace(WorkOf(w.Use.Use)), from, float64(warmup.To)); !ok {
+				add(w, "not-steady", fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over the last %d parts of the warm-up",
+					w.Use.Use, 100*spread, 100*slope, steadyParts), "lengthen --warmup, or quieten the machine")
+			}
+		}
+		if i > 0 && d.windows[i-1].run == w.run {
+			continue // the rest concerns the run, not the use
+		}
+		if w.Stolen > maxStolen {
+			add(w, "stolen-time", fmt.Sprintf("the hypervisor took %.1f %% of the CPU time", 100*float64(w.Stolen)),
+				"measure on a dedicated host, or read cpu_throughput beside throughput")
+		}
+		if w.Others > maxOtherLoad {
+			add(w, "other-load", fmt.Sprintf("other processes used %.1f %% of the CPU time", 100*float64(w.Others)),
+				"stop what else runs on this machine")
+		}
+		if off := float64(w.Clock)/clock - 1; math.Abs(off) > maxClockShift {
+			add(w, "clock-moved", fmt.Sprintf("the CPU clock was %+.1f %% off the session's median of %.2f GHz", 100*off, clock/1e9),
+				"fix the frequency (cpupower frequency-set) or measure longer windows")
+		}
+		if d.metered && w.Energy.IsAbsent() {
+			add(w, "energy-gap", fmt.Sprintf("meter %s has a gap in the window: no watts for this run, its throughput is kept", d.head.Meter),
+				"see the errors of the meter's trace in the record")
+		}
+	}
+	var idles []*Window
+	for i := range d.windows {
+		if w := &d.windows[i]; w.Use.Use == "idle" && !w.Energy.IsAbsent() {
+			idles = append(idles, w)
+		}
+	}
+	if n := len(idles); n > 1 && d.head.Origin == Measured {
+		if off := float64(idles[n-1].Power()/idles[0].Power()) - 1; math.Abs(off) > maxIdleDrift {
+			add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
+				"warm the machine up first, or measure longer: net power is uncertain by as much")
+		}
+	}
+	return flags
+}
+
+// sessionFlags are the doubts that concern every figure of the record.
+func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
+	for _, m := range d.rec.Sought {
+		if m.State == "refused" {
+			add(nil, "meter-refused", fmt.Sprintf("meter %s is there but could not be read", m.Meter), m.Detail)
+		}
+	}
+	const meter = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
+	switch {
+	case !d.metered:
+		add(nil, "no-power", "no meter was read: the record holds throughput only", meter)
+	case d.head.Origin == Modelled:
+		add(nil, "modelled-power", fmt.Sprintf("every watt marked ~ is modelled (±%.0f %%), not measured: no verdict can rest on it", 100*d.head.Uncertainty), meter)
+	case d.head.Origin == Declared:
+		add(nil, "declared-power", "the watts are what somebody declared, not measured: no verdict can rest on them", meter)
+	}
+	if n := d.rec.Plan.Rounds; n < minimumWindows {
+		add(nil, "few-rounds", fmt.Sprintf("%d of the %d rounds that a 95 %% interval needs: figures have none", n, minimumWindows), "run the quick preset, or --rounds 6")
+	}
+	trains := slices.ContainsFunc(d.rec.Runs, func(r Run) bool {
+		return slices.ContainsFunc(r.Uses, func(u Use) bool { return u.Use == "training" })
+	})
+	if trains && !d.rec.Plan.Target {
+		add(nil, "no-target", "the time-to-target phase was left out: the training rate is not known to be one that learns", "run the quick preset, or --target")
+	}
+	for i := 1; i < len(d.rec.Runs); i++ {
+		a, b := d.rec.Runs[i-1].Anchor, d.rec.Runs[i].Anchor
+		if step := b.UTC.Sub(a.UTC).Seconds() - float64(b.T-a.T); math.Abs(step) > maxClockStep {
+			add(nil, "clock-step", fmt.Sprintf("the wall clock was set by %+.1f s before run %d", step, i+1), "none needed here: intervals use the monotonic clock; correlate with other instruments by the anchors of each run")
+		}
+	}
+}
+
+const steadyParts = 5
+
+// Steady tests the stretch from a to b of a trace, cut into five parts: it is
+// steady if their rates (of a counter) or means (of a gauge) lie within 2 % of
+// each other and the line fitted through them changes by no more than 1 %.
+// It is not steady where the trace does not cover the stretch.
+func Steady(tr *Trace, a, b float64) (ok bool, spread, slope float64) {
+	if tr == nil {
+		return false, math.NaN(), math.NaN()
+	}
+	var r [steadyParts]float64
+	step := (b - a) / steadyParts
+	lo, hi, mean, lever := math.Inf(1), math.Inf(-1), 0.0, 0.0
+	for i := range r {
+		r[i] = float64(tr.Over(a+float64(i)*step, a+float64(i+1)*step)) / step
+		lo, hi = min(lo, r[i]), max(hi, r[i])
+		mean += r[i] / steadyParts
+		lever += (float64(i) - (steadyParts-1)/2.) * r[i]
+	}
+	// Σ(i−2)² = 10 for five parts; the line spans four steps between their middles.
+	spread, slope = (hi-lo)/mean, lever/10*(steadyParts-1)/mean
+	return spread <= steadyRange && math.Abs(slope) <= steadySlope, spread, slope
+}
+
+// MedianInterval returns the median of xs and the bounds of its 95 %
+// order-statistic interval, which assumes nothing of the distribution: the
+// k-th smallest and the k-th largest value, k the largest for which the
+// binomial probability of missing the median stays within 5 %. Fewer than six
+// values have none: the bounds are NaN. xs is not changed.
+func MedianInterval(xs []float64) (median, low, high float64) {
+	s := slices.Sorted(slices.Values(xs))
+	n := len(s)
+	if n == 0 {
+		return math.NaN(), math.NaN(), math.NaN()
+	}
+	median = (s[(n-1)/2] + s[n/2]) / 2
+	low, high = math.NaN(), math.NaN()
+	// Terms of the binomial distribution for p = ½, by logarithm: 2^−n
+	// underflows beyond a thousand values.
+	term, miss := -float64(n)*math.Ln2, 0.0
+	for k := 1; k <= n/2; k++ {
+		if miss += 2 * math.Exp(term); miss > 1-confidence {
+			break
+		}
+		low, high = s[k-1], s[n-k]
+		term += math.Log(float64(n-k+1)) - math.Log(float64(k))
+	}
+	return median, low, high
+}
+
+func sum(xs []float64) (s Float) {
+	for _, x := range xs {
+		s += Float(x)
+	}
+	return s
+}
