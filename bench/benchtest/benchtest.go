@@ -1,0 +1,311 @@
+// Package benchtest holds every workload to the contract of [bench.Workload].
+//
+// It tests what the harness relies on: that a workload describes itself and
+// refuses what it does not know, that its counter can be read while it runs,
+// that it stops when told to and can go on, and that it leaves nothing behind.
+// Whether the answers are right is for the workload's own Check and tests; how
+// fast they come is not tested at all.
+package benchtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perwatt/perwatt/bench"
+)
+
+const (
+	watch  = 100 * time.Millisecond // how long a run is watched, at least
+	settle = 5 * time.Second        // for goroutines to be gone after Close
+	bound  = time.Minute            // for whatever must come to an end; generous, since only a hang should meet it
+)
+
+// opener is a workload's constructor.
+type opener = func(bench.Config) (bench.Workload, error)
+
+// suite is the contract, one clause a row. A clause returns what was broken,
+// so that the suite itself can be tested.
+var suite = []struct {
+	name  string
+	check func(opener, bench.Config) error
+}{
+	{"info", info},
+	{"refusals", refusals},
+	{"runs", runs},
+	{"close", closing},
+}
+
+// TestWorkload runs the suite on the workload that open constructs, once for
+// each of configs; with none, for the zero Config. Configurations should make
+// a count small and Prepare quick: a run is watched for 100 ms or until the
+// first count, whichever is later.
+//
+// It counts goroutines, so it must not run beside parallel tests.
+func TestWorkload(t *testing.T, open func(bench.Config) (bench.Workload, error), configs ...bench.Config) {
+	t.Helper()
+	if len(configs) == 0 {
+		configs = []bench.Config{{}}
+	}
+	for _, cfg := range configs {
+		for _, clause := range suite {
+			t.Run(fmt.Sprintf("%s/impl=%s,threads=%d", clause.name, cfg.Impl, cfg.Threads), func(t *testing.T) {
+				if err := clause.check(open, cfg); err != nil {
+					t.Errorf("with %+v: %v", cfg, err)
+				}
+			})
+		}
+	}
+}
+
+// info holds the description to be complete, constant, and a function of the
+// configuration.
+func info(open opener, cfg bench.Config) error {
+	w, err := open(cfg)
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer w.Close()
+	first := w.Info()
+	switch {
+	case first.Name == "" || first.Use == "" || first.Impl == "" || first.Unit == "":
+		return fmt.Errorf("info leaves out name, use, implementation or unit: %+v", first)
+	case cfg.Impl != "" && first.Impl != cfg.Impl:
+		return fmt.Errorf("info.Impl is %q, want %q as configured", first.Impl, cfg.Impl)
+	case first.Threads != max(cfg.Threads, 1):
+		return fmt.Errorf("info.Threads is %d, want %d", first.Threads, max(cfg.Threads, 1))
+	case first.Seed != cfg.Seed:
+		return fmt.Errorf("info.Seed is %d, want %d as configured", first.Seed, cfg.Seed)
+	case !(first.FlopPerCount >= 0) || math.IsInf(first.FlopPerCount, 0):
+		return fmt.Errorf("info.FlopPerCount is %v, want a finite figure, or 0 for none", first.FlopPerCount)
+	case (first.FlopPerCount > 0) != (first.Formula != ""):
+		return fmt.Errorf("info.FlopPerCount is %v with formula %q: one needs the other", first.FlopPerCount, first.Formula)
+	}
+	for key, value := range cfg.Params {
+		if first.Params[key] != value {
+			return fmt.Errorf("info.Params[%q] is %q, want %q as configured", key, first.Params[key], value)
+		}
+	}
+
+	if m := w.Info().Params; m != nil {
+		const key = "written by benchtest"
+		m[key] = "1"
+		if _, shared := w.Info().Params[key]; shared {
+			return errors.New("info shares its Params with its caller")
+		}
+	}
+	if err := w.Prepare(context.Background()); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	if got := w.Info(); !reflect.DeepEqual(got, first) {
+		return fmt.Errorf("info changed in Prepare: %+v, was %+v", got, first)
+	}
+
+	cfg.Impl = first.Impl // naming the default must not change anything
+	again, err := open(cfg)
+	if err != nil {
+		return fmt.Errorf("open with Info's own implementation %q: %w", cfg.Impl, err)
+	}
+	defer again.Close()
+	if got := again.Info(); !reflect.DeepEqual(got, first) {
+		return fmt.Errorf("opened twice alike, Info is %+v and %+v", first, got)
+	}
+	return nil
+}
+
+// refusals holds open to refuse what it does not know, and to say what it does.
+func refusals(open opener, cfg bench.Config) error {
+	w, err := open(cfg)
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	known := w.Info()
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("close before Prepare: %w", err)
+	}
+
+	refused := func(what string, bad bench.Config, mention ...string) error {
+		w, err := open(bad)
+		if err == nil {
+			w.Close()
+			return fmt.Errorf("%s was accepted", what)
+		}
+		if !errors.Is(err, bench.ErrUsage) {
+			return fmt.Errorf("the error about %s does not wrap bench.ErrUsage: %w", what, err)
+		}
+		for _, m := range mention {
+			if strings.Contains(err.Error(), m) {
+				return nil
+			}
+		}
+		if len(mention) > 0 {
+			return fmt.Errorf("the error about %s names none of %q: %w", what, mention, err)
+		}
+		return nil
+	}
+	with := func(key, value string) bench.Config {
+		c := cfg
+		c.Params = map[string]string{key: value}
+		for k, v := range cfg.Params {
+			if k != key {
+				c.Params[k] = v
+			}
+		}
+		return c
+	}
+
+	impl, threads := cfg, cfg
+	impl.Impl, threads.Threads = "no-such-implementation", -1
+	var keys []string
+	for key := range known.Params {
+		keys = append(keys, key)
+	}
+	errs := []error{
+		refused("an unknown implementation", impl, known.Impl),
+		refused("a negative number of threads", threads),
+		refused("an unknown option", with("no-such-option", "1"), keys...),
+	}
+	for _, key := range keys {
+		errs = append(errs, refused("a nonsensical value of "+key, with(key, "no such value"), key))
+	}
+	return errors.Join(errs...)
+}
+
+// runs holds Run to count while it runs, to stop when told to, to go on where
+// it stopped, and to have been right.
+func runs(open opener, cfg bench.Config) error {
+	w, err := open(cfg)
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer w.Close()
+	if err := w.Prepare(context.Background()); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	done := bench.NewCounter()
+	for _, which := range []string{"first", "second"} {
+		if err := watched(w, done); err != nil {
+			return fmt.Errorf("%s run: %w", which, err)
+		}
+	}
+
+	ended, cancel := context.WithDeadline(context.Background(), time.Now())
+	defer cancel()
+	if err := w.Run(ended, done); err != nil {
+		return fmt.Errorf("run with a context that had ended: %w", err)
+	}
+
+	checks := w.Check()
+	if len(checks) == 0 {
+		return errors.New("nothing was checked")
+	}
+	seen := map[string]bool{}
+	for _, c := range checks {
+		switch {
+		case !c.OK:
+			return fmt.Errorf("check %s is not OK after good runs: %s", c.Name, c.Detail)
+		case c.Name == "" || seen[c.Name]:
+			return fmt.Errorf("check %q has no name of its own", c.Name)
+		case c.Use != w.Info().Use:
+			return fmt.Errorf("check %s belongs to use %q, want %q", c.Name, c.Use, w.Info().Use)
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
+
+// watched runs w until it has counted, reads its counter meanwhile as the
+// harness does, and stops it.
+func watched(w bench.Workload, done *bench.Counter) error {
+	before, at, _ := done.Load()
+	count, start := before, bench.Monotonic()
+	look := func() error {
+		c, a, ok := done.Load()
+		now := bench.Monotonic()
+		switch {
+		case !ok: // the writer lost its CPU inside; the next look will do
+		case c < count || a < at && count > 0: // before the first count the instant means nothing
+			return fmt.Errorf("the counter went back from %d at %d ns to %d at %d ns", count, at, c, a)
+		case c > before && (a < start || a > now):
+			return fmt.Errorf("work counted at %d ns, outside the run that began at %d ns and the present %d ns", a, start, now)
+		default:
+			count, at = c, a
+		}
+		return nil
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	returned := make(chan error, 1)
+	go func() { returned <- w.Run(ctx, done) }()
+	limit := time.NewTimer(bound)
+	defer limit.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	var broken error
+	for broken == nil && (count == before || bench.Monotonic()-start < int64(watch)) {
+		select {
+		case err := <-returned:
+			return fmt.Errorf("returned %v before its context ended", err)
+		case <-limit.C:
+			broken = fmt.Errorf("counted nothing in %v", bound)
+		case <-tick.C:
+			broken = look()
+		}
+	}
+
+	cancel()
+	limit.Reset(bound)
+	select {
+	case err := <-returned:
+		if err != nil {
+			return fmt.Errorf("returned an error though its context had ended: %w", err)
+		}
+	case <-limit.C:
+		return fmt.Errorf("still running %v after its context ended", bound)
+	}
+	if broken == nil {
+		broken = look()
+	}
+	last := count
+	time.Sleep(watch / 4) // time for a goroutine that was left behind to betray itself
+	if now, _, _ := done.Load(); broken == nil && now != last {
+		return fmt.Errorf("counted %d more after it had returned", now-last)
+	}
+	return broken
+}
+
+// closing holds Close to end everything and to be harmless when repeated.
+func closing(open opener, cfg bench.Config) error {
+	before := runtime.NumGoroutine()
+	w, err := open(cfg)
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	if err := w.Prepare(context.Background()); err != nil {
+		return errors.Join(fmt.Errorf("prepare: %w", err), w.Close())
+	}
+	if err := watched(w, bench.NewCounter()); err != nil {
+		return errors.Join(fmt.Errorf("run: %w", err), w.Close())
+	}
+	for range 2 {
+		if err := w.Close(); err != nil {
+			return fmt.Errorf("close: %w", err)
+		}
+	}
+	for limit := time.Now().Add(settle); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			var stacks strings.Builder
+			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1) // a Builder takes everything
+			return fmt.Errorf("%d goroutines were left running:\n%s", runtime.NumGoroutine()-before, &stacks)
+		}
+	}
+	return nil
+}

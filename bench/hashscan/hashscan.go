@@ -1,0 +1,198 @@
+// Package hashscan is mining as a workload: every thread scans block headers of
+// its own for shares, without a pause and without a pool. One count is one
+// double SHA-256 of a header.
+//
+// It shows that the hashes were really made. Each hit is hashed again by
+// crypto/sha256; a nonce that is known to be there must be found in every run;
+// and the number of hits must be what chance gives for the hashes that were
+// counted, so that a kernel that skips nonces is found out. What it does not
+// do: talk to a pool, or look for blocks.
+package hashscan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/sha256d"
+	"github.com/perwatt/perwatt/results"
+)
+
+const (
+	use        = "mining"
+	maxThreads = 4096
+
+	// A header is left after this many nonces, so that the figures, the power
+	// above all, are those of many headers and not of the bits of one.
+	defaultNonces = 1 << 24
+	maxNonces     = 1 << 32
+
+	// call is how long one call of the kernel takes: it cannot be preempted,
+	// and the counter is behind by as much.
+	call = time.Millisecond
+)
+
+// share is the target of the shares, one in 2^17 hashes: often enough to judge
+// the kernel within seconds, too seldom to cost anything.
+var share = sha256d.Target{
+	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x00, 0x00,
+}
+
+// workload implements bench.Workload.
+type workload struct {
+	info    bench.Info
+	impl    sha256d.Implementation
+	target  sha256d.Target
+	nonces  uint64    // per header
+	threads []*thread // from Prepare to Close
+}
+
+// New returns the workload. Its implementations are the rows of
+// [sha256d.Implementations]; its option is nonces, how many nonces of a header
+// are scanned before the next header is taken, 1 to 2^32.
+func New(cfg bench.Config) (bench.Workload, error) {
+	impl := sha256d.Best()
+	if cfg.Impl != "" {
+		var err error
+		if impl, err = sha256d.Lookup(cfg.Impl); err != nil {
+			return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
+		}
+	}
+	if !impl.Supported() {
+		return nil, fmt.Errorf("hashscan: %w: implementation %s needs the CPU features %v, some of which are not here", bench.ErrUsage, impl.Name, impl.Needs)
+	}
+	return open(cfg, impl)
+}
+
+func open(cfg bench.Config, impl sha256d.Implementation) (*workload, error) {
+	w := &workload{impl: impl, target: share, nonces: defaultNonces}
+	if cfg.Threads < 0 || cfg.Threads > maxThreads {
+		return nil, fmt.Errorf("hashscan: %w: %d threads: use 1 to %d, or 0 for one", bench.ErrUsage, cfg.Threads, maxThreads)
+	}
+	for _, key := range slices.Sorted(maps.Keys(cfg.Params)) {
+		if key != "nonces" {
+			return nil, fmt.Errorf("hashscan: %w: unknown option %q: known is nonces", bench.ErrUsage, key)
+		}
+		n, err := strconv.ParseUint(cfg.Params[key], 10, 64)
+		if err != nil || n < 1 || n > maxNonces {
+			return nil, fmt.Errorf("hashscan: %w: nonces=%q: use a number from 1 to %d", bench.ErrUsage, cfg.Params[key], uint64(maxNonces))
+		}
+		w.nonces = n
+	}
+	w.info = bench.Info{
+		Name:    "hashscan",
+		Use:     use,
+		Impl:    impl.Name,
+		Unit:    results.Hash,
+		Threads: max(cfg.Threads, 1),
+		Params:  map[string]string{"nonces": strconv.FormatUint(w.nonces, 10)},
+		Seed:    cfg.Seed,
+	}
+	return w, nil
+}
+
+// Info implements bench.Workload.
+func (w *workload) Info() bench.Info {
+	info := w.info
+	info.Params = maps.Clone(info.Params)
+	return info
+}
+
+// Prepare holds the kernel against known answers and finds how many hashes it
+// makes in about a millisecond.
+func (w *workload) Prepare(ctx context.Context) error {
+	if err := verify(w.impl); err != nil {
+		return fmt.Errorf("hashscan: %w", err)
+	}
+	chunk, err := calibrate(ctx, w.impl)
+	if err != nil {
+		return fmt.Errorf("hashscan: time %s: %w", w.impl.Name, err)
+	}
+	w.threads = make([]*thread, w.info.Threads)
+	for i := range w.threads {
+		w.threads[i] = newThread(w, uint32(i), chunk)
+	}
+	return nil
+}
+
+// verify has impl scan around the nonces of the known headers, and compares it
+// with crypto/sha256 on a stretch where every sixteenth digest is a hit.
+func verify(impl sha256d.Implementation) error {
+	const around = 500
+	var job sha256d.Job
+	for _, h := range known {
+		target, err := sha256d.TargetFromCompact(h.Bits())
+		if err != nil {
+			return err
+		}
+		job.Set(&h, &target)
+		nonce := h.Nonce()
+		if got := impl.Scan(nil, &job, nonce-around, 2*around); !slices.Equal(got, []uint32{nonce}) {
+			return fmt.Errorf("%s is wrong on this CPU: it finds nonces %d in a header whose nonce is %d", impl.Name, got, nonce)
+		}
+	}
+	h, target := known[0], share
+	target[29], target[30], target[31] = 0xff, 0xff, 0x0f
+	job.Set(&h, &target)
+	const first, n = 1<<32 - 1000, 2001 // across the end of the range
+	var want []uint32
+	for i := range uint32(n) {
+		h.SetNonce(first + i)
+		if target.Met(sha256d.Sum(&h)) {
+			want = append(want, first+i)
+		}
+	}
+	if got := impl.Scan(nil, &job, first, n); !slices.Equal(got, want) {
+		return fmt.Errorf("%s is wrong on this CPU: it finds %d nonces, crypto/sha256 %d, or others", impl.Name, len(got), len(want))
+	}
+	return nil
+}
+
+// calibrate returns how many hashes impl makes in the time of one call.
+func calibrate(ctx context.Context, impl sha256d.Implementation) (uint64, error) {
+	var job sha256d.Job
+	job.Set(&known[0], &share)
+	var hits []uint32
+	timed := func(n uint64) time.Duration {
+		start := time.Now()
+		hits = impl.Scan(hits[:0], &job, 0, n)
+		return max(time.Since(start), 1)
+	}
+	n := uint64(1 << 10)
+	for ; timed(n) < call && n < maxNonces/2; n *= 2 {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+	}
+	best := timed(n)
+	for range 4 { // whatever interrupts only makes it slower
+		best = min(best, timed(n))
+	}
+	return max(min(uint64(float64(n)*float64(call)/float64(best)), maxNonces), 1), ctx.Err()
+}
+
+// Run implements bench.Workload.
+func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
+	if w.threads == nil {
+		return errors.New("hashscan: run: Prepare comes first")
+	}
+	var running sync.WaitGroup
+	for _, t := range w.threads {
+		running.Go(func() { t.run(ctx, done) })
+	}
+	running.Wait()
+	return nil
+}
+
+// Close implements bench.Workload.
+func (w *workload) Close() error {
+	w.threads = nil
+	return nil
+}

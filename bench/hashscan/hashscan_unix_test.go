@@ -1,0 +1,88 @@
+//go:build unix
+
+package hashscan
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/sha256d"
+)
+
+// BenchmarkOverhead compares the workload with its kernel in a bare loop, in
+// hashes per CPU-second of this process, which neighbours disturb less than
+// the clock. The two are alternated; the median of their ratios is what the
+// workload delivers of its kernel.
+func BenchmarkOverhead(b *testing.B) {
+	for _, impl := range sha256d.Implementations() {
+		b.Run("impl="+impl.Name, func(b *testing.B) {
+			if !impl.Supported() {
+				b.Skipf("this CPU lacks some of %v", impl.Needs)
+			}
+			w, err := open(bench.Config{}, impl)
+			require.NoError(b, err)
+			defer w.Close()
+			require.NoError(b, w.Prepare(context.Background()))
+			chunk := w.threads[0].chunk
+			var job sha256d.Job
+			job.Set(&known[0], &share)
+
+			workload := func() float64 {
+				done := bench.NewCounter()
+				ctx, cancel := context.WithTimeout(context.Background(), stretch)
+				defer cancel()
+				start := cpu(b)
+				require.NoError(b, w.Run(ctx, done))
+				spent := cpu(b) - start
+				count, _, ok := done.Load()
+				require.True(b, ok)
+				return float64(count) / spent.Seconds()
+			}
+			next := uint32(0)
+			bare := func() float64 {
+				var count uint64
+				start := cpu(b)
+				for began := time.Now(); time.Since(began) < stretch; count += chunk {
+					impl.Scan(nil, &job, next, chunk)
+					next += uint32(chunk)
+				}
+				return float64(count) / (cpu(b) - start).Seconds()
+			}
+			var whole, alone, ratio []float64
+			for b.Loop() {
+				var x, y float64
+				if len(ratio)%2 == 0 {
+					x, y = workload(), bare()
+				} else {
+					y, x = bare(), workload()
+				}
+				whole, alone, ratio = append(whole, x), append(alone, y), append(ratio, x/y)
+			}
+			b.ReportMetric(median(whole), "hash/cpu-s")
+			b.ReportMetric(median(alone), "bare-hash/cpu-s")
+			b.ReportMetric(median(ratio), "ratio")
+		})
+	}
+}
+
+// stretch is how long each of the two is run at a time: long beside what it
+// costs to start a goroutine.
+const stretch = 200 * time.Millisecond
+
+// cpu returns the CPU time that this process has used, user and system.
+func cpu(b *testing.B) time.Duration {
+	var u unix.Rusage
+	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}

@@ -1,0 +1,149 @@
+package hashscan
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/sha256d"
+)
+
+// plantEvery is how many calls lie between two that have a known nonce in
+// their range: about a second.
+const plantEvery = 1024
+
+// known are headers of the Bitcoin main chain whose nonce is known to be good:
+// blocks 0, 100000 and 125552.
+var known = []sha256d.Header{
+	decode("0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c"),
+	decode("0100000050120119172a610421a6c3011dd330d9df07b63616c2cc1f1cd00200000000006657a9252aacd5c0b2940996ecff952228c3067cc38d4885efb5a4ac4247e9f337221b4d4c86041b0f2b5710"),
+	decode("0100000081cd02ab7e569e8bcd9317e2fe99f2de44d49ab2b8851ba4a308000000000000e320b6c2fffc8d750423db8b1eb942ae710e951ed797f7affc8892b0f1fc122bc7f5d74df2b9441a42a14695"),
+}
+
+func decode(digits string) sha256d.Header {
+	b, err := hex.DecodeString(digits)
+	if err != nil {
+		panic("hashscan: a known header: " + err.Error())
+	}
+	return sha256d.Header(b)
+}
+
+// thread is what one goroutine scans with, and what it saw. Threads share
+// nothing.
+type thread struct {
+	scan   func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32
+	target sha256d.Target
+	chunk  uint64 // hashes per call
+	nonces uint64 // per header
+
+	headers headers
+	header  sha256d.Header
+	job     sha256d.Job
+	next    uint64 // nonce of the header
+	calls   uint64
+	random  *rand.Rand // places the known nonces
+
+	hits []uint32
+	tally
+}
+
+func newThread(w *workload, id uint32, chunk uint64) *thread {
+	return &thread{
+		scan: w.impl.Scan, target: w.target, chunk: chunk, nonces: w.nonces,
+		headers: headers{seed: w.info.Seed, thread: id},
+		next:    w.nonces, // which takes the first header
+		random:  rand.New(rand.NewPCG(uint64(w.info.Seed), uint64(id))),
+		hits:    make([]uint32, 0, 1024),
+	}
+}
+
+// run scans until ctx ends, and counts what it has scanned once a call.
+func (t *thread) run(ctx context.Context, done *bench.Counter) {
+	for first := true; ctx.Err() == nil; first = false {
+		if first || t.calls%plantEvery == 0 {
+			t.plant()
+		} else {
+			t.work()
+		}
+		t.calls++
+		done.Add(t.chunk)
+	}
+}
+
+// work scans the next chunk of this thread's headers.
+func (t *thread) work() {
+	for left := t.chunk; left > 0; {
+		if t.next == t.nonces {
+			t.header, t.next = t.headers.take(), 0
+			t.job.Set(&t.header, &t.target)
+		}
+		first, n := uint32(t.next), min(left, t.nonces-t.next)
+		t.hits = t.scan(t.hits[:0], &t.job, first, n)
+		t.hashes += n
+		t.shares += uint64(len(t.hits))
+		t.verify(t.header, t.target, first, n, t.hits)
+		t.next += n
+		left -= n
+	}
+}
+
+// plant scans a chunk that has a known nonce somewhere in it. It stays out of
+// the statistics of the hits, since it is no matter of chance.
+func (t *thread) plant() {
+	header := known[t.random.IntN(len(known))]
+	nonce := header.Nonce()
+	first := nonce - uint32(t.random.Uint64N(t.chunk))
+	var job sha256d.Job
+	job.Set(&header, &t.target)
+	t.hits = t.scan(t.hits[:0], &job, first, t.chunk)
+	t.planted++
+	if slices.Contains(t.hits, nonce) {
+		t.found++
+	}
+	t.verify(header, t.target, first, t.chunk, t.hits)
+}
+
+// headers is an endless sequence of distinct headers. No two of different
+// seeds or threads are alike.
+type headers struct {
+	seed, thread uint32
+	extranonce   uint32 // of the coming header
+	rolled       uint32 // seconds by which its time is rolled
+	root         [32]byte
+}
+
+// What all headers have in common. The time may be rolled by up to two hours
+// (Bitcoin Core, MAX_FUTURE_BLOCK_TIME); then the merkle root must change.
+const (
+	version   = 0x20000000
+	nbits     = 0x1703a30c
+	ntime     = 1_700_000_000
+	ntimeSpan = 7200
+)
+
+// take returns the next header.
+func (h *headers) take() sha256d.Header {
+	if h.rolled == 0 {
+		// In place of the root over a coinbase transaction that holds the
+		// extranonce: as random, and as distinct.
+		h.root = digest(h.seed, h.thread, h.extranonce)
+	}
+	header := sha256d.NewHeader(version, digest(h.seed), h.root, ntime+h.rolled, nbits)
+	if h.rolled++; h.rolled == ntimeSpan {
+		h.rolled = 0
+		h.extranonce++
+	}
+	return header
+}
+
+func digest(words ...uint32) [32]byte {
+	var b []byte
+	for _, w := range words {
+		b = binary.LittleEndian.AppendUint32(b, w)
+	}
+	return sha256.Sum256(b)
+}

@@ -1,0 +1,154 @@
+// Package sha256d scans block headers: it finds the nonces for which the
+// double SHA-256 of an 80-byte header, read as a little-endian integer, does
+// not exceed a target.
+//
+// The work is done by the rows of a table, [Implementations], each of which
+// computes the same thing. The row generic is plain Go and the specification;
+// the others are judged against it and against crypto/sha256. A caller asks
+// for a row by name or takes the best that the CPU supports; nothing here is a
+// global switch.
+//
+// It holds instructions only: it reads no clock and no files, starts no
+// goroutine and logs nothing. It knows neither pools nor shares, and it does
+// not choose headers.
+package sha256d
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// Header is a serialised block header: version, digest of the previous block,
+// merkle root, time, compact target and nonce, integers little-endian (Bitcoin
+// developer reference, "Block Headers").
+type Header [80]byte
+
+// Offsets of the fields of a Header.
+const (
+	prevAt  = 4
+	rootAt  = 36
+	timeAt  = 68
+	bitsAt  = 72
+	nonceAt = 76
+)
+
+// NewHeader serialises a header with nonce zero. The digests prev and root are
+// in the order in which SHA-256 gives them, which is the reverse of how block
+// explorers print them; time is in seconds of Unix time.
+func NewHeader(version uint32, prev, root [32]byte, time, nbits uint32) Header {
+	var h Header
+	binary.LittleEndian.PutUint32(h[:], version)
+	copy(h[prevAt:], prev[:])
+	copy(h[rootAt:], root[:])
+	binary.LittleEndian.PutUint32(h[timeAt:], time)
+	binary.LittleEndian.PutUint32(h[bitsAt:], nbits)
+	return h
+}
+
+// Nonce returns the header's nonce.
+func (h *Header) Nonce() uint32 { return binary.LittleEndian.Uint32(h[nonceAt:]) }
+
+// SetNonce sets the header's nonce.
+func (h *Header) SetNonce(n uint32) { binary.LittleEndian.PutUint32(h[nonceAt:], n) }
+
+// Bits returns the network target in compact form; see [TargetFromCompact].
+func (h *Header) Bits() uint32 { return binary.LittleEndian.Uint32(h[bitsAt:]) }
+
+// Sum returns the double SHA-256 of h by crypto/sha256: the reference, and the
+// way to verify one header.
+func Sum(h *Header) [32]byte {
+	once := sha256.Sum256(h[:])
+	return sha256.Sum256(once[:])
+}
+
+// Job is a header and a target prepared for scanning: everything that does not
+// depend on the nonce, computed once. The zero Job is not ready: call Set.
+// Any number of goroutines may scan one Job while none sets it.
+type Job struct {
+	header Header
+	target Target
+	top    uint32     // most significant word of the target
+	mid    [8]uint32  // state after the header's first 64 bytes
+	state  [8]uint32  // state after rounds 0, 1 and 2 of the second block
+	block  [18]uint32 // second block: schedule words 0 to 17, that of the nonce (3) zero
+}
+
+// Set prepares j for every nonce of h, whose own nonce does not matter, and
+// for digests that do not exceed t. It does not allocate.
+func (j *Job) Set(h *Header, t *Target) {
+	j.header, j.target = *h, *t
+	j.header.SetNonce(0)
+	j.top = binary.LittleEndian.Uint32(t[28:])
+
+	var w [64]uint32
+	for i := range 16 {
+		w[i] = binary.BigEndian.Uint32(j.header[4*i:])
+	}
+	expand(&w, 16, 64)
+	j.mid = add(initial, rounds(initial, k[:], w[:]))
+
+	for i := range 4 {
+		w[i] = binary.BigEndian.Uint32(j.header[64+4*i:])
+	}
+	clear(w[4:16])
+	w[4], w[15] = 1<<31, 8*80 // padding: a one bit, and the length in bits
+	expand(&w, 16, 18)        // these two do not look at word 3, the nonce
+	copy(j.block[:], w[:])
+	j.state = rounds(j.mid, k[:3], w[:3])
+}
+
+// Implementation is one way to scan. Fields are constant.
+type Implementation struct {
+	Name  string
+	Needs []cpuid.FeatureID // CPU features, all of them
+
+	// Scan appends to dst, in scan order, every nonce of first, first+1, …
+	// first+n-1 (modulo 2^32) whose digest meets the job's target, and returns
+	// the extended slice. n is at most 2^32; beyond it nonces repeat. It does
+	// not allocate while dst has the capacity. It is not preempted before it
+	// is done, so a caller chooses n for about a millisecond.
+	//
+	//	for ; n > 0; first, n = first+1, n-1 {
+	//		header.SetNonce(first)
+	//		if target.Met(Sum(&header)) {
+	//			dst = append(dst, first)
+	//		}
+	//	}
+	Scan func(dst []uint32, job *Job, first uint32, n uint64) []uint32
+}
+
+// Supported reports whether this CPU has what the row needs.
+func (i Implementation) Supported() bool { return cpuid.CPU.Supports(i.Needs...) }
+
+// table is in order of rank: the first supported row is the one to take.
+var table = []Implementation{
+	{Name: "stdlib", Scan: scanStdlib},
+	{Name: "minio", Scan: scanMinio},
+	{Name: "generic", Scan: scanGeneric},
+}
+
+// Implementations returns every row in order of rank, supported or not.
+func Implementations() []Implementation { return slices.Clone(table) }
+
+// Best returns the first row that this CPU supports.
+func Best() Implementation {
+	return table[slices.IndexFunc(table, Implementation.Supported)] // generic is supported everywhere
+}
+
+// Lookup returns the row of that name, supported or not. The error lists the
+// names there are.
+func Lookup(name string) (Implementation, error) {
+	var known []string
+	for _, row := range table {
+		if row.Name == name {
+			return row, nil
+		}
+		known = append(known, row.Name)
+	}
+	return Implementation{}, fmt.Errorf("sha256d: no implementation %q: use one of %s", name, strings.Join(known, ", "))
+}

@@ -1,0 +1,326 @@
+package sha256d
+
+import (
+	_ "embed"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/cpuid/v2"
+	"github.com/stretchr/testify/require"
+)
+
+//go:embed testdata/headers.txt
+var chain string
+
+// realHeaders returns the headers of testdata by height.
+func realHeaders(t testing.TB) map[string]Header {
+	headers := map[string]Header{}
+	for line := range strings.Lines(chain) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		height, digits, ok := strings.Cut(strings.TrimSpace(line), " ")
+		require.True(t, ok, line)
+		var h Header
+		n, err := hex.Decode(h[:], []byte(digits))
+		require.NoError(t, err, line)
+		require.Equal(t, len(h), n, line)
+		headers[height] = h
+	}
+	return headers
+}
+
+// allOnes is met by every digest.
+var allOnes = fromHex(strings.Repeat("ff", 32))
+
+// fromHex reads a target or digest as it is printed, most significant byte
+// first.
+func fromHex(digits string) Target {
+	b, err := hex.DecodeString(digits)
+	if err != nil || len(b) != 32 {
+		panic("not 32 bytes of hex: " + digits)
+	}
+	slices.Reverse(b)
+	return Target(b)
+}
+
+// printed is the reverse of fromHex.
+func printed(digest [32]byte) string {
+	slices.Reverse(digest[:])
+	return hex.EncodeToString(digest[:])
+}
+
+// reference is the loop in the documentation of Implementation.Scan.
+func reference(h Header, target Target, first uint32, n uint64) []uint32 {
+	hits := []uint32{}
+	for ; n > 0; first, n = first+1, n-1 {
+		h.SetNonce(first)
+		if target.Met(Sum(&h)) {
+			hits = append(hits, first)
+		}
+	}
+	return hits
+}
+
+// source returns the same random numbers every time.
+func source(t testing.TB) *rand.ChaCha8 {
+	var seed [32]byte
+	copy(seed[:], t.Name())
+	return rand.NewChaCha8(seed)
+}
+
+func randomHeader(r *rand.ChaCha8) (h Header) {
+	_, _ = r.Read(h[:]) // never fails
+	return h
+}
+
+// eachRow runs body on every row that the CPU supports. TestDetection holds
+// what counts as supported against the operating system, so that no row is
+// skipped on a machine that could run it.
+func eachRow(t *testing.T, body func(t *testing.T, scan func(h Header, target Target, first uint32, n uint64) []uint32)) {
+	for _, row := range Implementations() {
+		t.Run(row.Name, func(t *testing.T) {
+			if !row.Supported() {
+				t.Skipf("this CPU lacks some of %v", row.Needs)
+			}
+			body(t, func(h Header, target Target, first uint32, n uint64) []uint32 {
+				var job Job
+				job.Set(&h, &target)
+				return row.Scan([]uint32{}, &job, first, n)
+			})
+		})
+	}
+}
+
+func TestDetection(t *testing.T) {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		t.Skip("the operating system does not list CPU features in /proc/cpuinfo")
+	}
+	flags := strings.Fields(string(text))
+	features := map[string]map[cpuid.FeatureID]string{
+		"amd64": {cpuid.SHA: "sha_ni", cpuid.SSSE3: "ssse3", cpuid.AVX2: "avx2", cpuid.AVX512F: "avx512f", cpuid.AVX512BW: "avx512bw", cpuid.AVX512VL: "avx512vl"},
+		"arm64": {cpuid.SHA2: "sha2"},
+	}[runtime.GOARCH]
+	for id, flag := range features {
+		require.Equal(t, slices.Contains(flags, flag), Implementation{Needs: []cpuid.FeatureID{id}}.Supported(), flag)
+	}
+	for _, row := range table {
+		for _, need := range row.Needs {
+			require.Contains(t, features, need, "row %s needs a feature that is not held against the operating system", row.Name)
+		}
+	}
+	require.False(t, Implementation{Needs: []cpuid.FeatureID{cpuid.SSE2, cpuid.ASIMD}}.Supported(), "no CPU is both x86 and ARM")
+}
+
+func TestTable(t *testing.T) {
+	rows := Implementations()
+	require.True(t, Best().Supported())
+	for _, row := range rows {
+		found, err := Lookup(row.Name)
+		require.NoError(t, err)
+		require.Equal(t, row.Name, found.Name)
+	}
+	generic, err := Lookup("generic")
+	require.NoError(t, err)
+	require.Empty(t, generic.Needs, "Best relies on generic being supported everywhere")
+
+	_, err = Lookup("abacus")
+	require.ErrorContains(t, err, `"abacus"`)
+	for _, row := range rows {
+		require.ErrorContains(t, err, row.Name)
+	}
+	rows[0].Name = "overwritten"
+	require.NotEqual(t, "overwritten", Implementations()[0].Name, "callers must not reach the table")
+}
+
+// A real header proves itself: its digest meets the target that it states.
+func TestRealHeaders(t *testing.T) {
+	headers := realHeaders(t)
+	require.GreaterOrEqual(t, len(headers), 23)
+	for height, want := range map[string]string{ // as block explorers print them
+		"0":      "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f",
+		"100000": "000000000003ba27aa200b1cecaad478d2b00432346c3f1f3986da1afd33e506",
+		"125552": "00000000000000001e8d6829a8a21adc5d38d0a473b144b6765798e61f98bd1d",
+	} {
+		h := headers[height]
+		require.Equal(t, want, printed(Sum(&h)), height)
+	}
+	eachRow(t, func(t *testing.T, scan func(Header, Target, uint32, uint64) []uint32) {
+		for height, h := range headers {
+			target, err := TargetFromCompact(h.Bits())
+			require.NoError(t, err)
+			nonce := h.Nonce()
+			// Alone in a range, at every place in it, first and last included.
+			for at := range uint32(34) {
+				require.Equal(t, []uint32{nonce}, scan(h, target, nonce-at, 34), "height %s, %d nonces before", height, at)
+			}
+			require.Empty(t, scan(h, target, nonce-34, 34), "height %s: the end is not in the range", height)
+			require.Empty(t, scan(h, target, nonce+1, 34), "height %s: before the range", height)
+		}
+	})
+}
+
+func TestRandomHeaders(t *testing.T) {
+	headers := 2000
+	if testing.Short() {
+		headers = 200
+	}
+	eachRow(t, func(t *testing.T, scan func(Header, Target, uint32, uint64) []uint32) {
+		r := source(t)
+		for range headers {
+			h, first, target := randomHeader(r), uint32(r.Uint64()), allOnes
+			target[31] = byte(r.Uint64()) // met by anything from none to all
+			require.Equal(t, reference(h, target, first, 32), scan(h, target, first, 32), "header %x, target %x, from %d", h, target, first)
+		}
+	})
+}
+
+// Every length around the widths of vectors, from every alignment, with every
+// nonce a hit and with some, and across 2^32.
+func TestRanges(t *testing.T) {
+	eachRow(t, func(t *testing.T, scan func(Header, Target, uint32, uint64) []uint32) {
+		h := randomHeader(source(t))
+		some := allOnes
+		some[31] = 0x3f
+		for n := range uint64(67) {
+			for _, first := range []uint32{0, 1, 7, 1<<31 - 5, 1<<32 - 64, 1<<32 - 17, 1<<32 - 1} {
+				every := make([]uint32, n)
+				for i := range every {
+					every[i] = first + uint32(i)
+				}
+				require.Equal(t, every, scan(h, allOnes, first, n), "%d from %d, every nonce", n, first)
+				require.Equal(t, reference(h, some, first, n), scan(h, some, first, n), "%d from %d, some nonces", n, first)
+			}
+		}
+	})
+}
+
+func TestBoundary(t *testing.T) {
+	eachRow(t, func(t *testing.T, scan func(Header, Target, uint32, uint64) []uint32) {
+		r := source(t)
+		for range 50 {
+			h, nonce := randomHeader(r), uint32(r.Uint64())
+			h.SetNonce(nonce)
+			digest := Target(Sum(&h))
+			require.Equal(t, []uint32{nonce}, scan(h, digest, nonce, 1), "the target is the digest")
+			for i := range digest { // one less and one more in each byte, the lowest first
+				if low := digest; low[i] > 0 {
+					low[i]--
+					require.Empty(t, scan(h, low, nonce, 1), "the target is less by 2^%d", 8*i)
+				}
+				if high := digest; high[i] < 0xff {
+					high[i]++
+					require.Equal(t, []uint32{nonce}, scan(h, high, nonce, 1), "the target is more by 2^%d", 8*i)
+				}
+			}
+			require.Empty(t, scan(h, Target{}, nonce, 1), "the target is zero")
+		}
+	})
+}
+
+func TestScanAppends(t *testing.T) {
+	for _, row := range Implementations() {
+		if !row.Supported() {
+			continue
+		}
+		var job Job
+		h := randomHeader(source(t))
+		job.Set(&h, &allOnes)
+		require.Equal(t, []uint32{9, 5, 6}, row.Scan([]uint32{9}, &job, 5, 2), row.Name)
+		require.Nil(t, row.Scan(nil, &job, 5, 0), row.Name)
+	}
+}
+
+// A Job may be set again, and takes no notice of the nonce in the header.
+func TestJobSetAgain(t *testing.T) {
+	r := source(t)
+	a, b := randomHeader(r), randomHeader(r)
+	var used, fresh, other Job
+	used.Set(&a, &Target{})
+	used.Set(&b, &allOnes)
+	fresh.Set(&b, &allOnes)
+	require.Equal(t, fresh, used)
+	b.SetNonce(b.Nonce() + 1)
+	other.Set(&b, &allOnes)
+	require.Equal(t, fresh, other)
+}
+
+func TestNewHeader(t *testing.T) {
+	want := realHeaders(t)["100000"]
+	got := NewHeader(1,
+		fromHex("000000000002d01c1fccc21636b607dfd930d31d01c3a62104612a1719011250"),
+		fromHex("f3e94742aca4b5ef85488dc37c06c3282295ffec960994b2c0d5ac2a25a95766"),
+		0x4d1b2237, 0x1b04864c)
+	got.SetNonce(0x10572b0f)
+	require.Equal(t, want, got)
+	require.Equal(t, uint32(0x10572b0f), got.Nonce())
+	require.Equal(t, uint32(0x1b04864c), got.Bits())
+}
+
+func FuzzScan(f *testing.F) {
+	for _, h := range realHeaders(f) {
+		target, err := TargetFromCompact(h.Bits())
+		require.NoError(f, err)
+		f.Add(h[:], target[:], h.Nonce()-3, uint8(7))
+	}
+	f.Add(make([]byte, 80), allOnes[:], uint32(1<<32-4), uint8(9))
+	f.Fuzz(func(t *testing.T, header, limit []byte, first uint32, n uint8) {
+		var h Header
+		var target Target
+		copy(h[:], header)
+		copy(target[:], limit)
+		var job Job
+		job.Set(&h, &target)
+		want := reference(h, target, first, uint64(n))
+		for _, row := range Implementations() {
+			if row.Supported() {
+				require.Equal(t, want, row.Scan([]uint32{}, &job, first, uint64(n)), row.Name)
+			}
+		}
+	})
+}
+
+// sink keeps what is benchmarked from being optimised away.
+var sink []uint32
+
+func BenchmarkScan(b *testing.B) {
+	const n = 1 << 14
+	target, err := TargetFromDifficulty(1)
+	require.NoError(b, err)
+	h := realHeaders(b)["125552"]
+	var job Job
+	job.Set(&h, &target)
+	for _, row := range Implementations() {
+		b.Run(fmt.Sprintf("impl=%s", row.Name), func(b *testing.B) {
+			if !row.Supported() {
+				b.Skipf("this CPU lacks some of %v", row.Needs)
+			}
+			cycles, hashes := startCycles(b), uint64(0)
+			for b.Loop() {
+				sink = row.Scan(sink[:0], &job, uint32(hashes), n)
+				hashes += n
+			}
+			if c, ok := cycles(); ok {
+				b.ReportMetric(float64(c)/float64(hashes), "cycles/hash")
+			}
+			b.ReportMetric(float64(hashes)/b.Elapsed().Seconds(), "hash/s")
+		})
+	}
+}
+
+func BenchmarkJobSet(b *testing.B) {
+	h := realHeaders(b)["125552"]
+	var job Job
+	for b.Loop() {
+		job.Set(&h, &allOnes)
+	}
+	sink = append(sink[:0], binary.LittleEndian.Uint32(job.header[:]))
+}
