@@ -2,6 +2,7 @@ package results
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
@@ -384,10 +385,10 @@ func (d *deriver) of(scenario, use string) map[int]*Window {
 
 // paired applies f to the windows of the same round: drift over the session
 // cancels in their ratio or difference.
-func paired(a, b map[int]*Window, rounds int, f func(a, b *Window) Float) []float64 {
+func paired(a, b map[int]*Window, f func(a, b *Window) Float) []float64 {
 	var xs []float64
-	for r := 1; r <= rounds; r++ {
-		if a[r] == nil || b[r] == nil {
+	for _, r := range slices.Sorted(maps.Keys(a)) {
+		if b[r] == nil {
 			continue
 		}
 		if x := float64(f(a[r], b[r])); !math.IsNaN(x) && !math.IsInf(x, 0) {
@@ -400,14 +401,13 @@ func paired(a, b map[int]*Window, rounds int, f func(a, b *Window) Float) []floa
 // marginal compares the mullet with training alone, round by round.
 func (d *deriver) marginal() *Marginal {
 	alone, front, back := d.of("training", "training"), d.of("mullet", "training"), d.of("mullet", "mining")
-	n := d.rec.Plan.Rounds
-	kept := paired(alone, front, n, func(a, b *Window) Float { return b.Throughput() / a.Throughput() })
+	kept := paired(alone, front, func(a, b *Window) Float { return b.Throughput() / a.Throughput() })
 	if len(kept) == 0 || len(back) == 0 {
 		return nil
 	}
 	ws := d.windows
-	extra := d.powered(metric(paired(alone, front, n, func(a, b *Window) Float { return b.Power() - a.Power() }), Watt, noEnergy), ws)
-	per := d.powered(metric(paired(alone, back, n, func(a, b *Window) Float {
+	extra := d.powered(metric(paired(alone, front, func(a, b *Window) Float { return b.Power() - a.Power() }), Watt, noEnergy), ws)
+	per := d.powered(metric(paired(alone, back, func(a, b *Window) Float {
 		return (b.Power() - a.Power()) / b.Throughput()
 	}), Joule.Per(Hash), noEnergy), ws)
 	switch {
@@ -420,7 +420,7 @@ func (d *deriver) marginal() *Marginal {
 	}
 	return &Marginal{
 		TrainingKept: metric(kept, Ratio, ""),
-		HashesGained: metric(paired(back, back, n, func(a, _ *Window) Float { return a.Throughput() }), Hash.Per(Second), ""),
+		HashesGained: metric(paired(back, back, func(a, _ *Window) Float { return a.Throughput() }), Hash.Per(Second), ""),
 		ExtraPower:   extra,
 		EnergyPer:    per,
 	}
@@ -429,7 +429,7 @@ func (d *deriver) marginal() *Marginal {
 // exchange is how many hashes the energy of one training sample would give.
 func (d *deriver) exchange() *Exchange {
 	mining, training := d.of("mining", "mining"), d.of("training", "training")
-	xs := paired(mining, training, d.rec.Plan.Rounds, func(m, t *Window) Float {
+	xs := paired(mining, training, func(m, t *Window) Float {
 		return m.Work / m.Energy * (t.Energy / t.Work)
 	})
 	if len(xs) == 0 {
@@ -463,10 +463,13 @@ func (d *deriver) flags() []Warning {
 		w := &d.windows[i]
 		if w.Use.Role != Background && w.Use.Use != "idle" {
 			warmup, _ := w.run.Phase(PhaseWarmup)
-			from := max(float64(warmup.From), float64(warmup.To)-float64(d.rec.Plan.Warmup))
-			if ok, spread, slope := Steady(w.run.Trace(WorkOf(w.Use.Use)), from, float64(warmup.To)); !ok {
-				add(w, "not-steady", fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over the last %d parts of the warm-up",
-					w.Use.Use, 100*spread, 100*slope, steadyParts), "lengthen --warmup, or quieten the machine")
+			ok, spread, slope := Steady(w.run.Trace(WorkOf(w.Use.Use)), float64(warmup.To), float64(d.rec.Plan.Warmup))
+			text := fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", w.Use.Use, 100*spread, 100*slope)
+			if math.IsNaN(spread) {
+				text = w.Use.Use + " finished too little during the warm-up to tell whether it had settled"
+			}
+			if !ok {
+				add(w, "not-steady", text, "lengthen --warmup, or quieten the machine")
 			}
 		}
 		if i > 0 && d.windows[i-1].run == w.run {
@@ -483,6 +486,10 @@ func (d *deriver) flags() []Warning {
 		if off := float64(w.Clock)/clock - 1; math.Abs(off) > maxClockShift {
 			add(w, "clock-moved", fmt.Sprintf("the CPU clock was %+.1f %% off the session's median of %.2f GHz", 100*off, clock/1e9),
 				"fix the frequency (cpupower frequency-set) or measure longer windows")
+		}
+		if tr := w.run.Trace(HostThrottles); tr != nil && len(tr.V) > 1 && tr.V[len(tr.V)-1] > tr.V[0] {
+			add(w, "throttled", fmt.Sprintf("the CPU slowed down for heat %.0f times", tr.V[len(tr.V)-1]-tr.V[0]),
+				"improve the cooling or lower the power cap: this is not the hardware's full rate")
 		}
 		if d.metered && w.Energy.IsAbsent() {
 			add(w, "energy-gap", fmt.Sprintf("meter %s has a gap in the window: no watts for this run, its throughput is kept", d.head.Meter),
@@ -506,19 +513,8 @@ func (d *deriver) flags() []Warning {
 
 // sessionFlags are the doubts that concern every figure of the record.
 func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
-	for _, m := range d.rec.Sought {
-		if m.State == "refused" {
-			add(nil, "meter-refused", fmt.Sprintf("meter %s is there but could not be read", m.Meter), m.Detail)
-		}
-	}
-	const meter = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
-	switch {
-	case !d.metered:
-		add(nil, "no-power", "no meter was read: the record holds throughput only", meter)
-	case d.head.Origin == Modelled:
-		add(nil, "modelled-power", fmt.Sprintf("every watt marked ~ is modelled (±%.0f %%), not measured: no verdict can rest on it", 100*d.head.Uncertainty), meter)
-	case d.head.Origin == Declared:
-		add(nil, "declared-power", "the watts are what somebody declared, not measured: no verdict can rest on them", meter)
+	for _, w := range PowerDoubts(d.rec.Meters, d.rec.Sought) {
+		add(nil, w.Code, w.Text, w.Remedy)
 	}
 	if n := d.rec.Plan.Rounds; n < minimumWindows {
 		add(nil, "few-rounds", fmt.Sprintf("%d of the %d rounds that a 95 %% interval needs: figures have none", n, minimumWindows), "run the quick preset, or --rounds 6")
@@ -537,14 +533,40 @@ func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
 	}
 }
 
+// PowerDoubts are the doubts that the meters of a session raise before any of
+// them was read.
+func PowerDoubts(meters []Meter, sought []Sought) (out []Warning) {
+	for _, m := range sought {
+		if m.State == "refused" {
+			out = append(out, Warning{Code: "meter-refused", Text: fmt.Sprintf("meter %s is there but could not be read", m.Meter), Remedy: m.Detail})
+		}
+	}
+	const remedy = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
+	switch h, ok := HeadlineOf(meters); {
+	case !ok:
+		out = append(out, Warning{Code: "no-power", Text: "no meter gives the power of this node: there is throughput only", Remedy: remedy})
+	case h.Origin == Modelled:
+		out = append(out, Warning{Code: "modelled-power", Text: fmt.Sprintf("every watt marked ~ is modelled (±%.0f %%), not measured: no verdict can rest on it", 100*h.Uncertainty), Remedy: remedy})
+	case h.Origin == Declared:
+		out = append(out, Warning{Code: "declared-power", Text: "the watts are what somebody declared, not measured: no verdict can rest on them", Remedy: remedy})
+	}
+	return out
+}
+
 const steadyParts = 5
 
-// Steady tests the stretch from a to b of a trace, cut into five parts: it is
-// steady if their rates (of a counter) or means (of a gauge) lie within 2 % of
-// each other and the line fitted through them changes by no more than 1 %.
-// It is not steady where the trace does not cover the stretch.
-func Steady(tr *Trace, a, b float64) (ok bool, spread, slope float64) {
-	if tr == nil {
+// Steady tests the last span seconds of a trace before second to, cut into
+// five parts: it is steady if their rates (of a counter) or means (of a gauge)
+// lie within 2 % of each other and the line fitted through them changes by no
+// more than 1 %. A trace that began later is tested from its first sample; one
+// that covers less than half of the span is not steady, and spread and slope
+// are NaN.
+func Steady(tr *Trace, to, span float64) (ok bool, spread, slope float64) {
+	if tr == nil || len(tr.T) == 0 {
+		return false, math.NaN(), math.NaN()
+	}
+	a, b := max(to-span, float64(tr.T[0])), to
+	if b-a < span/2 {
 		return false, math.NaN(), math.NaN()
 	}
 	var r [steadyParts]float64

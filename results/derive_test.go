@@ -198,9 +198,8 @@ func TestGapLeavesWattsAbsentAndThroughputKept(t *testing.T) {
 func TestFailedAndVoidRunsDoNotCount(t *testing.T) {
 	rec := newWorld().record()
 	for i := range rec.Runs {
-		if rec.Runs[i].Scenario == "mining" {
-			rec.Runs[i].Status = []Status{Failed, Void, Stopped}[i%3]
-			i++
+		if r := &rec.Runs[i]; r.Scenario == "mining" {
+			r.Status = []Status{Failed, Void, Stopped}[r.Round%3]
 		}
 	}
 	s := Derive(rec)

@@ -31,6 +31,8 @@ const (
 	HostBusy  = "host/busy"  // counter, s: CPU time spent not idle, all CPUs, stolen time excluded
 	HostClock = "host/clock" // gauge, Hz: rate of the calibrated dependency chain, before and after the window
 	HostSelf  = "host/self"  // counter, s: CPU time of the harness itself
+
+	HostThrottles = "host/throttles" // counter, events: slow-downs for heat, before and after the window
 )
 
 // WorkOf names the trace of the work counter of a use.

@@ -7,7 +7,7 @@ import (
 )
 
 // Unit names the unit of a quantity. Records hold SI base units only; scaling
-// to TH, MWh or ms is done where a number is printed (see [Format]).
+// to TH, MWh or ms is done where a number is printed.
 type Unit string
 
 // The units a record may hold. Work units are dimensionless counts that keep

@@ -1,0 +1,528 @@
+package results
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Limits on what a reader takes in, in bytes. A record of thirty runs of ten
+// minutes, sampled ten times a second, is 35 MB of JSON and 9 MB compressed.
+const (
+	MaxCompressed = 64 << 20  // of a zstd file
+	MaxRecord     = 256 << 20 // of JSON
+	maxWindow     = 32 << 20  // of the zstd decoder's memory
+)
+
+// File is a record as it was read: what it says, and the bytes that its
+// digest covers, members unknown here included.
+type File struct {
+	Name   string // of the file, for messages
+	Record *Record
+	Raw    []byte // JSON, decompressed
+}
+
+// ReadFile reads the record in a file, as [Load] does.
+func ReadFile(path string) (*Record, error) {
+	f, err := LoadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return f.Record, nil
+}
+
+// Read reads a record, as [Load] does.
+func Read(r io.Reader, name string) (*Record, error) {
+	f, err := Load(r, name)
+	if err != nil {
+		return nil, err
+	}
+	return f.Record, nil
+}
+
+// LoadFile loads the record in a file, as [Load] does.
+func LoadFile(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("results: read record: %w", err)
+	}
+	defer f.Close()
+	return Load(f, path)
+}
+
+// Load reads one record, JSON or zstd-compressed JSON, whatever name (of the
+// source, for messages) ends in. Every schema version up to [SchemaVersion] is
+// read and unknown members are passed over.
+//
+// It refuses what cannot be a record: ambiguous JSON, a required member that
+// is missing, a value of another type, a trace whose columns differ in length,
+// whose time stands still or whose counter falls, and anything beyond
+// [MaxCompressed] and [MaxRecord]. The error names the file and the place. It
+// does not verify the digest: see [File.Verify].
+func Load(r io.Reader, name string) (*File, error) {
+	raw, err := unpack(r, MaxCompressed, MaxRecord)
+	if err != nil {
+		return nil, fmt.Errorf("results: read %s: %w", name, err)
+	}
+	rec, err := decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("results: read %s: %w", name, err)
+	}
+	return &File{Name: name, Record: rec, Raw: raw}, nil
+}
+
+var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+// unpack returns the JSON that r holds, compressed or not, of at most the given
+// numbers of bytes.
+func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
+	in := bufio.NewReader(r)
+	// A short file has no magic; whatever else is wrong shows on reading it.
+	if magic, _ := in.Peek(len(zstdMagic)); !bytes.Equal(magic, zstdMagic) {
+		return readJSON(in, maxJSON)
+	}
+	compressed := &io.LimitedReader{R: in, N: maxCompressed + 1}
+	z, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderMaxMemory(uint64(maxJSON)), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	defer z.Close()
+	raw, err := readJSON(bufio.NewReader(z), maxJSON)
+	switch {
+	case compressed.N <= 0:
+		return nil, fmt.Errorf("larger than a compressed record may be (%d MiB)", maxCompressed>>20)
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return nil, tooLarge(maxJSON)
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return nil, fmt.Errorf("decompress: the window is larger than %d MiB: compress it with zstd -19 or less", maxWindow>>20)
+	case err != nil:
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	return raw, nil
+}
+
+func tooLarge(most int64) error {
+	return fmt.Errorf("larger than a record may be (%d MiB)", most>>20)
+}
+
+// readJSON reads what can be the JSON of a record. It looks at the first byte
+// before it takes in the rest.
+func readJSON(in *bufio.Reader, most int64) ([]byte, error) {
+	if first, err := in.Peek(1); err != nil && err != io.EOF {
+		return nil, err
+	} else if len(first) == 0 {
+		return nil, errors.New("the file is empty")
+	} else if strings.IndexByte("{ \t\r\n", first[0]) < 0 {
+		return nil, fmt.Errorf("neither JSON nor zstd: it begins with byte 0x%02x", first[0])
+	}
+	raw, err := io.ReadAll(io.LimitReader(in, most+1))
+	if err == nil && int64(len(raw)) > most {
+		err = tooLarge(most)
+	}
+	return raw, err
+}
+
+// decode reads a record of any known version. The version is read first: the
+// members of a version that is not known may mean anything.
+func decode(raw []byte) (*Record, error) {
+	version, err := versionOf(raw)
+	if err != nil {
+		return nil, err
+	}
+	rec := new(Record)
+	switch {
+	case version == SchemaVersion:
+		// A later version gives the one before it a case of its own, which
+		// decodes into that version's types and converts to these.
+		err = walk(raw, func(x *text) error { return x.decode(reflect.ValueOf(rec).Elem()) })
+	case version > SchemaVersion:
+		err = fmt.Errorf("schema version %d is newer than this program reads (%d): upgrade perwatt", version, SchemaVersion)
+	default:
+		err = fmt.Errorf("/schema: there is no schema version %d", version)
+	}
+	if err == nil {
+		err = rec.consistent()
+	}
+	return rec, err
+}
+
+// versionOf returns the schema version of a record, without reading on.
+func versionOf(raw []byte) (version int, err error) {
+	found := errors.New("found")
+	err = walk(raw, func(x *text) error {
+		return x.object(func(key string) error {
+			if key != "schema" {
+				return x.skip()
+			}
+			if err := x.decode(reflect.ValueOf(&version).Elem()); err != nil {
+				return err
+			}
+			return found
+		})
+	})
+	if err == nil {
+		err = errors.New("/schema: missing: this is no record of perwatt")
+	}
+	if err == found {
+		err = nil
+	}
+	return version, err
+}
+
+// enums holds the closed lists of words. They change with the schema version
+// only, because arithmetic and ranking depend on them.
+var enums = map[reflect.Type][]string{
+	reflect.TypeFor[State]():    {string(Running), string(Complete), string(Interrupted)},
+	reflect.TypeFor[Status]():   {string(OK), string(Void), string(Failed), string(Stopped)},
+	reflect.TypeFor[Role]():     {"", string(Alone), string(Foreground), string(Background)}, // "" for an idle row
+	reflect.TypeFor[Kind]():     {string(Counter), string(Gauge)},
+	reflect.TypeFor[Boundary](): words(Boundaries()),
+	reflect.TypeFor[Origin]():   {string(Measured), string(Modelled), string(Declared)},
+	reflect.TypeFor[Grade]():    {"A", "B", "C", "D", "E"},
+}
+
+func words[S ~string](list []S) (out []string) {
+	for _, s := range list {
+		out = append(out, string(s))
+	}
+	return out
+}
+
+// checkEnum says whether the string v is a word that its type allows.
+func (p place) checkEnum(v reflect.Value) error {
+	if allowed, closed := enums[v.Type()]; closed && !slices.Contains(allowed, v.String()) {
+		return p.errorf("%q is none of %s", printable(v.String()), strings.Join(allowed, ", "))
+	}
+	return nil
+}
+
+// member is a field of a struct as a member of a JSON object.
+type member struct {
+	name     string
+	index    int
+	optional bool // left out when empty
+}
+
+var memberCache sync.Map // reflect.Type → []member
+
+// membersOf returns the members of a struct type. A member added within a
+// schema version must be optional, for older records lack it.
+func membersOf(t reflect.Type) []member {
+	if m, ok := memberCache.Load(t); ok {
+		return m.([]member)
+	}
+	var ms []member
+	for i := range t.NumField() {
+		name, option, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		ms = append(ms, member{name, i, option == "omitempty"})
+	}
+	memberCache.Store(t, ms)
+	return ms
+}
+
+var (
+	floatType = reflect.TypeFor[Float]()
+	timeType  = reflect.TypeFor[time.Time]()
+)
+
+// decode consumes a value of the type of v and stores it there. null is an
+// absent Float and nothing else.
+func (x *text) decode(v reflect.Value) error {
+	switch v.Type() {
+	case floatType:
+		f, err := x.figure()
+		v.SetFloat(float64(f))
+		return err
+	case timeType:
+		s, err := x.str()
+		if err != nil {
+			return err
+		}
+		var t time.Time
+		if err := t.UnmarshalText([]byte(s)); err != nil || !writable(t) {
+			return x.errorf("%q is no time as RFC 3339 writes it", printable(s))
+		}
+		v.Set(reflect.ValueOf(t.UTC()))
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return x.decode(v.Elem())
+	case reflect.Struct:
+		return x.decodeStruct(v)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		if column, ok := v.Addr().Interface().(*[]Float); ok {
+			return x.list(func(int) error {
+				f, err := x.figure()
+				*column = append(*column, f)
+				return err
+			})
+		}
+		return x.list(func(i int) error {
+			v.Grow(1)
+			v.SetLen(i + 1)
+			return x.decode(v.Index(i))
+		})
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		return x.object(func(key string) error {
+			e := reflect.New(v.Type().Elem()).Elem()
+			err := x.decode(e)
+			v.SetMapIndex(reflect.ValueOf(key), e)
+			return err
+		})
+	case reflect.String:
+		s, err := x.str()
+		if err != nil {
+			return err
+		}
+		v.SetString(s)
+		return x.checkEnum(v)
+	case reflect.Bool:
+		w, err := x.word("a boolean")
+		if err == nil && w == "null" {
+			err = x.errorf("null stands where a boolean belongs")
+		}
+		v.SetBool(w == "true")
+		return err
+	case reflect.Int, reflect.Int64:
+		lit, err := x.number()
+		if err != nil {
+			return err
+		}
+		n, err := strconv.ParseInt(string(lit), 10, v.Type().Bits())
+		if err != nil || n < -maxWhole || n > maxWhole {
+			return x.errorf("%s is no whole number of at most 53 bits", printable(string(lit)))
+		}
+		v.SetInt(n)
+		return nil
+	case reflect.Uint32:
+		lit, err := x.number()
+		if err != nil {
+			return err
+		}
+		n, err := strconv.ParseUint(string(lit), 10, 32)
+		if err != nil {
+			return x.errorf("%s is no whole number from 0 of 32 bits", printable(string(lit)))
+		}
+		v.SetUint(n)
+		return nil
+	}
+	panic("results: a record cannot hold a " + v.Type().String())
+}
+
+func (x *text) decodeStruct(v reflect.Value) error {
+	ms := membersOf(v.Type())
+	var seen uint64
+	err := x.object(func(key string) error {
+		for i, m := range ms {
+			if m.name == key {
+				seen |= 1 << i
+				return x.decode(v.Field(m.index))
+			}
+		}
+		return x.skip()
+	})
+	if err != nil {
+		return err
+	}
+	for i, m := range ms {
+		if seen&(1<<i) == 0 && !m.optional {
+			return append(x.place, step{m.name, -1}).errorf("missing")
+		}
+	}
+	return nil
+}
+
+// writable says whether t has a year of four digits, as RFC 3339 asks.
+func writable(t time.Time) bool {
+	y := t.UTC().Year()
+	return 0 <= y && y <= 9999
+}
+
+// maxWhole is the largest whole number that RFC 8785 carries exactly.
+const maxWhole = 1<<53 - 1
+
+// figure consumes a number, or null as absent.
+func (x *text) figure() (Float, error) {
+	if x.peek() == 'n' {
+		_, err := x.word("a number or null")
+		return Absent(), err
+	}
+	_, f, err := x.float()
+	return Float(f), err
+}
+
+// consistent says what in the traces contradicts [Trace].
+func (r *Record) consistent() error {
+	for i := range r.Runs {
+		for j := range r.Runs[i].Traces {
+			if err := r.Runs[i].Traces[j].consistent(); err != nil {
+				return fmt.Errorf("/runs/%d/traces/%d%w", i, j, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (tr *Trace) consistent() error {
+	if len(tr.T) != len(tr.V) {
+		return fmt.Errorf(": %d times but %d values", len(tr.T), len(tr.V))
+	}
+	for k, t := range tr.T {
+		switch {
+		case t.IsAbsent():
+			return fmt.Errorf("/t/%d: null is no time", k)
+		case k > 0 && t <= tr.T[k-1]:
+			return fmt.Errorf("/t/%d: %v s does not come after %v s", k, t, tr.T[k-1])
+		case k > 0 && tr.Kind == Counter && tr.V[k] < tr.V[k-1]: // false beside a gap
+			return fmt.Errorf("/v/%d: the counter falls from %v to %v", k, tr.V[k-1], tr.V[k])
+		}
+	}
+	return nil
+}
+
+// Encode seals r and writes it as JSON: see [Seal].
+func Encode(w io.Writer, r *Record) error {
+	raw, err := Seal(r)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(raw); err != nil {
+		return fmt.Errorf("results: write record %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+// Compress returns raw as one zstd frame, which [Load] reads as it reads raw.
+// It takes its time (half a second a megabyte) to make a file that is kept for
+// years a quarter smaller.
+func Compress(raw []byte) []byte {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBestCompression))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return z.EncodeAll(raw, nil)
+}
+
+// writer builds the compact JSON of a record.
+type writer struct {
+	place
+	b []byte
+}
+
+// encode appends v. An empty list is [], never null.
+func (w *writer) encode(v reflect.Value) error {
+	switch v.Type() {
+	case floatType:
+		return w.figure(v.Float())
+	case timeType:
+		t := v.Interface().(time.Time)
+		if !writable(t) {
+			return w.errorf("%v cannot be recorded", t)
+		}
+		w.b = appendString(w.b, t.UTC().Format(time.RFC3339Nano))
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return w.encode(v.Elem())
+	case reflect.Struct:
+		ms := slices.DeleteFunc(slices.Clone(membersOf(v.Type())), func(m member) bool {
+			f := v.Field(m.index)
+			return m.optional && (f.IsZero() || f.Kind() == reflect.Map && f.Len() == 0 || f.Kind() == reflect.Slice && f.Len() == 0)
+		})
+		return w.object(len(ms), func(i int) (string, reflect.Value) { return ms[i].name, v.Field(ms[i].index) })
+	case reflect.Map:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
+		return w.object(len(keys), func(i int) (string, reflect.Value) { return keys[i].String(), v.MapIndex(keys[i]) })
+	case reflect.Slice:
+		return w.list(v)
+	case reflect.String:
+		w.b = appendString(w.b, v.String())
+		return w.checkEnum(v)
+	case reflect.Bool:
+		w.b = strconv.AppendBool(w.b, v.Bool())
+		return nil
+	case reflect.Int, reflect.Int64:
+		if n := v.Int(); n < -maxWhole || n > maxWhole {
+			return w.errorf("%d is no whole number of at most 53 bits", n)
+		}
+		w.b = strconv.AppendInt(w.b, v.Int(), 10)
+		return nil
+	case reflect.Uint32:
+		w.b = strconv.AppendUint(w.b, v.Uint(), 10)
+		return nil
+	}
+	panic("results: a record cannot hold a " + v.Type().String())
+}
+
+func (w *writer) object(n int, member func(i int) (string, reflect.Value)) error {
+	depth := len(w.place)
+	w.b = append(w.b, '{')
+	for i := range n {
+		if i > 0 {
+			w.b = append(w.b, ',')
+		}
+		name, v := member(i)
+		w.b = append(appendString(w.b, name), ':')
+		w.place = append(w.place[:depth], step{name, -1})
+		if err := w.encode(v); err != nil {
+			return err
+		}
+	}
+	w.b, w.place = append(w.b, '}'), w.place[:depth]
+	return nil
+}
+
+func (w *writer) list(v reflect.Value) error {
+	depth := len(w.place)
+	column, isColumn := v.Interface().([]Float)
+	w.b = append(w.b, '[')
+	for i := range v.Len() {
+		if i > 0 {
+			w.b = append(w.b, ',')
+		}
+		w.place = append(w.place[:depth], step{index: i})
+		var err error
+		if isColumn {
+			err = w.figure(float64(column[i]))
+		} else {
+			err = w.encode(v.Index(i))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	w.b, w.place = append(w.b, ']'), w.place[:depth]
+	return nil
+}
+
+func (w *writer) figure(f float64) error {
+	switch {
+	case math.IsNaN(f):
+		w.b = append(w.b, "null"...)
+	case math.IsInf(f, 0):
+		return w.errorf("%v cannot be recorded", f)
+	default:
+		w.b = appendFloat(w.b, f)
+	}
+	return nil
+}

@@ -1,0 +1,305 @@
+package results
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// DigestForm names how the digest of a record is made.
+//
+// A part is a member of the record other than digest, or an element of the
+// list runs; it is named by its JSON pointer. The digest of a part is the
+// SHA-256 of its canonical form (RFC 8785), in hexadecimal; that of the record
+// is the SHA-256 of the canonical form of the object that maps the parts to
+// their digests. Since the canonical form knows numbers as float64 only, each
+// number must stand in the file as RFC 8785 writes it: so no digit can change
+// unseen, not even one that rounds to the same number.
+//
+// The digest shows damage and careless edits. It is no signature: whoever can
+// write the file can seal it again.
+const DigestForm = "sha256-jcs-parts"
+
+// Seal returns the file of a record: JSON, one column of a trace a line. It
+// sets r.Digest. It refuses a record that [Load] would refuse, and a number
+// that JSON cannot carry; the error names the place.
+func Seal(r *Record) ([]byte, error) {
+	raw, err := seal(r)
+	if err != nil {
+		return nil, fmt.Errorf("results: write record %s: %w", r.ID, err)
+	}
+	return raw, nil
+}
+
+func seal(r *Record) ([]byte, error) {
+	if r.Schema != SchemaVersion {
+		return nil, fmt.Errorf("/schema: version %d is not written, only %d", r.Schema, SchemaVersion)
+	}
+	if err := r.consistent(); err != nil {
+		return nil, err
+	}
+	r.Digest = Digest{}
+	var w writer
+	if err := w.encode(reflect.ValueOf(r).Elem()); err != nil {
+		return nil, err
+	}
+	seen, err := digestOf(w.b)
+	if err != nil {
+		return nil, err
+	}
+	r.Digest = Digest{Form: DigestForm, Parts: seen.parts, Record: total(seen.parts)}
+	// The digest is the last member, and so far an empty one.
+	w.b = w.b[:bytes.LastIndex(w.b, []byte(`{"form"`))]
+	if err := w.encode(reflect.ValueOf(r.Digest)); err != nil {
+		return nil, err
+	}
+	w.b = append(w.b, '}')
+	out, _ := layout(make([]byte, 0, len(w.b)+len(w.b)/8), w.b, 0)
+	return append(out, '\n'), nil
+}
+
+// Mismatch is one place where a record is not what it says it is.
+type Mismatch struct {
+	At   string // JSON pointer of the part or the value
+	Text string // what is wrong there
+}
+
+func (m Mismatch) String() string { return printable(m.At) + ": " + printable(m.Text) }
+
+// Verify compares the digest that the file holds with one computed from its
+// bytes, and returns what differs: numbers first, then parts, each in the
+// order of the file.
+func (f *File) Verify() []Mismatch {
+	ms, err := Verify(f.Raw)
+	if err != nil {
+		return []Mismatch{{Text: err.Error()}}
+	}
+	return ms
+}
+
+// Verify is [File.Verify] for the JSON of a record of any version, which need
+// not be readable otherwise. The error is for what is not JSON.
+func Verify(raw []byte) ([]Mismatch, error) {
+	seen, err := digestOf(raw)
+	if err != nil {
+		return nil, fmt.Errorf("results: verify record: %w", err)
+	}
+	ms := seen.odd
+	add := func(at, format string, args ...any) {
+		ms = append(ms, Mismatch{at, fmt.Sprintf(format, args...)})
+	}
+	stated := seen.stated
+	if stated == nil {
+		add("/digest", "missing: nothing shows whether the record was altered")
+		return ms, nil
+	}
+	if stated.Form != DigestForm {
+		add("/digest/form", "%q is not known here, only %s", stated.Form, DigestForm)
+		return ms, nil
+	}
+	for _, part := range seen.order {
+		switch want, ok := stated.Parts[part]; {
+		case !ok:
+			add(part, "added: the digest does not know this part")
+		case want != seen.parts[part]:
+			add(part, "altered: its digest is %s, the record states %s", seen.parts[part], want)
+		}
+	}
+	for _, part := range slices.Sorted(maps.Keys(stated.Parts)) {
+		if _, ok := seen.parts[part]; !ok {
+			add(part, "missing: the digest knows this part")
+		}
+	}
+	if got := total(stated.Parts); stated.Record != got {
+		add("/digest/record", "altered: the digest of the stated parts is %s, the record states %s", got, stated.Record)
+	}
+	return ms, nil
+}
+
+// seenDigest is what the bytes of a record say about its digest.
+type seenDigest struct {
+	parts  map[string]string // computed
+	order  []string          // of the parts in the file
+	odd    []Mismatch        // numbers in another than the canonical form, strangers in the digest
+	stated *Digest           // nil if there is none
+}
+
+// digestOf computes the digest of the parts of a record and finds the stated one.
+func digestOf(raw []byte) (*seenDigest, error) {
+	d := &seenDigest{parts: map[string]string{}}
+	var buf []byte // one part at a time
+	err := walk(raw, func(x *text) error {
+		part := func() (err error) {
+			name := x.pointer()
+			buf, err = x.canon(buf[:0], func(lit, want string) {
+				d.odd = append(d.odd, Mismatch{x.pointer(), fmt.Sprintf("altered: the number %s should be written %s", lit, want)})
+			})
+			d.parts[name] = sum256(buf)
+			d.order = append(d.order, name)
+			return err
+		}
+		return x.object(func(key string) error {
+			switch {
+			case key == "digest":
+				return d.state(x)
+			case key == "runs" && x.peek() == '[':
+				return x.list(func(int) error { return part() })
+			}
+			return part()
+		})
+	})
+	return d, err
+}
+
+// state reads the stated digest. Nothing covers the digest itself but its own
+// members: any other is reported.
+func (d *seenDigest) state(x *text) error {
+	d.stated = new(Digest)
+	return x.object(func(key string) error {
+		switch key {
+		case "form":
+			return x.decode(reflect.ValueOf(&d.stated.Form).Elem())
+		case "parts":
+			return x.decode(reflect.ValueOf(&d.stated.Parts).Elem())
+		case "record":
+			return x.decode(reflect.ValueOf(&d.stated.Record).Elem())
+		}
+		d.odd = append(d.odd, Mismatch{x.pointer(), "added: it is no part of a digest"})
+		return x.skip()
+	})
+}
+
+// total is the digest of a record from those of its parts.
+func total(parts map[string]string) string {
+	var w writer
+	if err := w.encode(reflect.ValueOf(parts)); err != nil {
+		panic(err) // strings can always be written
+	}
+	x := &text{b: w.b}
+	canonical, err := x.canon(nil, nil)
+	if err != nil {
+		panic(err) // it has just been written
+	}
+	return sum256(canonical)
+}
+
+func sum256(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
+// Check compares the summary in the file with the one that derive, usually
+// [Derive], computes from the traces, and returns what differs: each mismatch
+// names the row or yield and the figure. Figures may differ by 1e-9 of their
+// size, because compilers fuse multiplications and additions on some
+// architectures; the prose of reasons and flags is not compared.
+func (f *File) Check(derive func(*Record) Summary) []Mismatch {
+	got := derive(f.Record)
+	var d differ
+	d.compare("/summary", "", reflect.ValueOf(f.Record.Summary), reflect.ValueOf(got))
+	return d.out
+}
+
+// differ collects where two values of one type differ. The name of a value is
+// how a reader of the report knows it.
+type differ struct{ out []Mismatch }
+
+func (d *differ) add(at, name, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if name = strings.TrimSpace(name); name != "" {
+		text = name + ": " + text
+	}
+	d.out = append(d.out, Mismatch{at, text})
+}
+
+const tolerance = 1e-9
+
+func (d *differ) compare(at, name string, stated, got reflect.Value) {
+	switch stated.Kind() {
+	case reflect.Float64:
+		a, b := stated.Float(), got.Float()
+		if same := a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= tolerance*min(math.Abs(a), math.Abs(b)); !same {
+			d.add(at, name, "the record states %v, its traces give %v", a, b)
+		}
+	case reflect.Struct:
+		for _, m := range membersOf(stated.Type()) {
+			if m.name != "why" && m.name != "text" && m.name != "remedy" {
+				d.compare(at+"/"+m.name, name+" "+m.name, stated.Field(m.index), got.Field(m.index))
+			}
+		}
+	case reflect.Pointer:
+		switch {
+		case stated.IsNil() != got.IsNil():
+			d.add(at, name, "%s", presence(!stated.IsNil()))
+		case !stated.IsNil():
+			d.compare(at, name, stated.Elem(), got.Elem())
+		}
+	case reflect.Map:
+		keys := map[string]reflect.Value{}
+		for _, k := range append(stated.MapKeys(), got.MapKeys()...) {
+			keys[k.String()] = k
+		}
+		for _, key := range slices.Sorted(maps.Keys(keys)) {
+			a, b := stated.MapIndex(keys[key]), got.MapIndex(keys[key])
+			at := at + place{{key, -1}}.pointer()
+			if a.IsValid() && b.IsValid() {
+				d.compare(at, name+" "+key, a, b)
+			} else {
+				d.add(at, name+" "+key, "%s", presence(a.IsValid()))
+			}
+		}
+	case reflect.Slice:
+		d.compareLists(at, stated, got)
+	default:
+		if !stated.Equal(got) {
+			d.add(at, name, "the record states %v, its traces give %v", stated, got)
+		}
+	}
+}
+
+// compareLists pairs the elements of two lists by what they are about.
+func (d *differ) compareLists(at string, stated, got reflect.Value) {
+	left := map[string][]int{}
+	for i := range got.Len() {
+		id := about(got.Index(i))
+		left[id] = append(left[id], i)
+	}
+	for i := range stated.Len() {
+		id, at := about(stated.Index(i)), fmt.Sprintf("%s/%d", at, i)
+		if len(left[id]) == 0 {
+			d.add(at, id, "%s", presence(true))
+			continue
+		}
+		d.compare(at, id, stated.Index(i), got.Index(left[id][0]))
+		left[id] = left[id][1:]
+	}
+	for i := range got.Len() {
+		if id := about(got.Index(i)); slices.Contains(left[id], i) {
+			d.add(at, id, "%s", presence(false))
+		}
+	}
+}
+
+// about joins the words by which a row, a yield or a flag is known.
+func about(v reflect.Value) string {
+	var words []string
+	for _, m := range membersOf(v.Type()) {
+		if f := v.Field(m.index); f.Kind() == reflect.String && f.Len() > 0 && m.name != "text" && m.name != "remedy" {
+			words = append(words, f.String())
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func presence(stated bool) string {
+	if stated {
+		return "the record states it, its traces do not give it"
+	}
+	return "its traces give it, the record does not state it"
+}

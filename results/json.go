@@ -1,0 +1,528 @@
+package results
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth bounds the nesting of a record. Its own types need eight levels.
+const maxDepth = 32
+
+// place is where in a JSON text a reader or a writer stands.
+type place []step
+
+type step struct {
+	key   string // of a member; for an element of a list see index
+	index int    // ≥ 0 for an element of a list, else -1
+}
+
+// pointer is the place as a JSON pointer (RFC 6901).
+func (p place) pointer() string {
+	var b strings.Builder
+	for _, s := range p {
+		b.WriteByte('/')
+		if s.index >= 0 {
+			b.WriteString(strconv.Itoa(s.index))
+			continue
+		}
+		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(s.key))
+	}
+	return b.String()
+}
+
+// errorf is an error about the value at p.
+func (p place) errorf(format string, args ...any) error {
+	at := "the record"
+	if len(p) > 0 {
+		at = printable(p.pointer())
+	}
+	return fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...))
+}
+
+// printable makes text from a file fit to stand in an error: short, and
+// without control characters.
+func printable(s string) string {
+	const most = 200
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}
+
+// text walks one JSON text strictly: RFC 8259 as I-JSON (RFC 7493) narrows it,
+// hence no invalid UTF-8, no lone surrogate, no member twice and nothing after
+// the value. It always knows its place. (encoding/json forgives the first
+// three, matches names whatever their case, and cannot say in which element
+// of which list a value was wrong.)
+type text struct {
+	place
+	b []byte
+	i int
+}
+
+// walk applies value to the one value of b, which value must consume.
+func walk(b []byte, value func(*text) error) error {
+	x := &text{b: b}
+	if !utf8.Valid(b) {
+		for {
+			r, n := utf8.DecodeRune(b[x.i:])
+			if r == utf8.RuneError && n == 1 {
+				return x.syntax("invalid UTF-8")
+			}
+			x.i += n
+		}
+	}
+	if err := value(x); err != nil {
+		return err
+	}
+	if x.peek(); x.i < len(b) {
+		return x.syntax("something follows the end of the record")
+	}
+	return nil
+}
+
+// syntax is an error about the bytes at x rather than about a value.
+func (x *text) syntax(what string) error {
+	if x.i >= len(x.b) {
+		what = "the file ends in mid-record: it was cut off, take another copy of it"
+	}
+	line := 1 + bytes.Count(x.b[:min(x.i, len(x.b))], []byte("\n"))
+	in := ""
+	if len(x.place) > 0 {
+		in = " in " + printable(x.pointer())
+	}
+	return fmt.Errorf("line %d, byte %d%s: %s", line, x.i, in, what)
+}
+
+// wrong is the error for a value of another type than want.
+func (x *text) wrong(want string) error {
+	var found string
+	switch c := x.peek(); {
+	case c == '{':
+		found = "an object"
+	case c == '[':
+		found = "a list"
+	case c == '"':
+		found = "a string"
+	case c == 't' || c == 'f':
+		found = "a boolean"
+	case c == 'n':
+		found = "null"
+	case c == '-' || isDigit(c):
+		found = "a number"
+	default:
+		return x.syntax("not JSON: " + want + " belongs here")
+	}
+	return x.errorf("%s stands where %s belongs", found, want)
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// peek skips white space and returns the next byte, 0 at the end.
+func (x *text) peek() byte {
+	for ; x.i < len(x.b); x.i++ {
+		switch c := x.b[x.i]; c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// accept consumes the next byte if it is one of set.
+func (x *text) accept(set string) bool {
+	if x.i < len(x.b) && strings.IndexByte(set, x.b[x.i]) >= 0 {
+		x.i++
+		return true
+	}
+	return false
+}
+
+// items walks a list of items between open and end.
+func (x *text) items(open, end byte, want string, item func(i int) error) error {
+	if x.peek() != open {
+		return x.wrong(want)
+	}
+	if len(x.place) == maxDepth {
+		return x.errorf("nested deeper than %d levels", maxDepth)
+	}
+	x.i++
+	if x.peek() == end {
+		x.i++
+		return nil
+	}
+	depth := len(x.place)
+	x.place = append(x.place, step{})
+	for i := 0; ; i++ {
+		if err := item(i); err != nil {
+			return err
+		}
+		switch x.peek() {
+		case ',':
+			x.i++
+		case end:
+			x.i++
+			x.place = x.place[:depth]
+			return nil
+		default:
+			return x.syntax(fmt.Sprintf("not JSON: ',' or '%c' belongs here", end))
+		}
+	}
+}
+
+// list calls element at each element of a list; element consumes it.
+func (x *text) list(element func(i int) error) error {
+	depth := len(x.place)
+	return x.items('[', ']', "a list", func(i int) error {
+		x.place[depth].index = i
+		return element(i)
+	})
+}
+
+// object calls member at the value of each member; member consumes it.
+func (x *text) object(member func(key string) error) error {
+	depth := len(x.place)
+	seen := map[string]struct{}{}
+	return x.items('{', '}', "an object", func(int) error {
+		x.place[depth] = step{index: -1}
+		if x.peek() != '"' {
+			return x.syntax("not JSON: the name of a member belongs here")
+		}
+		key, err := x.str()
+		if err != nil {
+			return err
+		}
+		x.place[depth].key = key
+		if _, again := seen[key]; again {
+			return x.errorf("stands there twice")
+		}
+		seen[key] = struct{}{}
+		if x.peek() != ':' {
+			return x.syntax("not JSON: ':' belongs here")
+		}
+		x.i++
+		return member(key)
+	})
+}
+
+// str consumes a string.
+func (x *text) str() (string, error) {
+	if x.peek() != '"' {
+		return "", x.wrong("a string")
+	}
+	x.i++
+	from := x.i
+	for ; x.i < len(x.b) && x.b[x.i] >= ' ' && x.b[x.i] != '\\'; x.i++ {
+		if x.b[x.i] == '"' {
+			x.i++
+			return string(x.b[from : x.i-1]), nil
+		}
+	}
+	s := slices.Clone(x.b[from:x.i])
+	for x.i < len(x.b) {
+		switch c := x.b[x.i]; {
+		case c == '"':
+			x.i++
+			return string(s), nil
+		case c < ' ':
+			return "", x.syntax("not JSON: a control character in a string")
+		case c == '\\':
+			r, ok := x.escape()
+			if !ok {
+				return "", x.syntax("not JSON: no such escape in a string")
+			}
+			s = utf8.AppendRune(s, r)
+		default:
+			s = append(s, c)
+			x.i++
+		}
+	}
+	return "", x.syntax("")
+}
+
+const escapes, escaped = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
+
+// escape consumes one escape sequence, or stays before it if there is none.
+func (x *text) escape() (rune, bool) {
+	if r := x.hex(); r >= 0 {
+		x.i += 6
+		if !utf16.IsSurrogate(r) {
+			return r, true
+		}
+		if r = utf16.DecodeRune(r, x.hex()); r != utf8.RuneError {
+			x.i += 6
+			return r, true
+		}
+		x.i -= 6
+		return 0, false
+	}
+	if x.i+1 >= len(x.b) {
+		x.i = len(x.b)
+		return 0, false
+	}
+	k := strings.IndexByte(escapes, x.b[x.i+1])
+	if k < 0 {
+		return 0, false
+	}
+	x.i += 2
+	return rune(escaped[k]), true
+}
+
+// hex returns the code unit of the \uXXXX at x, or -1.
+func (x *text) hex() rune {
+	if x.i+6 > len(x.b) || x.b[x.i] != '\\' || x.b[x.i+1] != 'u' {
+		return -1
+	}
+	v, err := strconv.ParseUint(string(x.b[x.i+2:x.i+6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(v)
+}
+
+// number consumes a number and returns it as it is written.
+func (x *text) number() ([]byte, error) {
+	if c := x.peek(); c != '-' && !isDigit(c) {
+		return nil, x.wrong("a number")
+	}
+	from := x.i
+	digits := func() bool {
+		first := x.i
+		for x.i < len(x.b) && isDigit(x.b[x.i]) {
+			x.i++
+		}
+		return x.i > first
+	}
+	x.accept("-")
+	ok := x.accept("0") || digits()
+	if ok && x.accept(".") {
+		ok = digits()
+	}
+	if ok && x.accept("eE") {
+		x.accept("+-")
+		ok = digits()
+	}
+	if !ok {
+		return nil, x.syntax("not JSON: a number without digits")
+	}
+	return x.b[from:x.i], nil
+}
+
+// float consumes a number, which a float64 must be able to hold.
+func (x *text) float() (lit []byte, f float64, err error) {
+	if lit, err = x.number(); err != nil {
+		return nil, 0, err
+	}
+	if f, err = strconv.ParseFloat(string(lit), 64); err != nil {
+		return nil, 0, x.errorf("%s is out of range", printable(string(lit)))
+	}
+	return lit, f, nil
+}
+
+// word consumes true, false or null.
+func (x *text) word(want string) (string, error) {
+	c := x.peek()
+	for _, w := range []string{"true", "false", "null"} {
+		if bytes.HasPrefix(x.b[x.i:], []byte(w)) {
+			x.i += len(w)
+			return w, nil
+		}
+	}
+	if c == 't' || c == 'f' || c == 'n' {
+		return "", x.syntax("not JSON: there is no such word")
+	}
+	return "", x.wrong(want)
+}
+
+// skip consumes any value.
+func (x *text) skip() (err error) {
+	switch c := x.peek(); {
+	case c == '{':
+		return x.object(func(string) error { return x.skip() })
+	case c == '[':
+		return x.list(func(int) error { return x.skip() })
+	case c == '"':
+		_, err = x.str()
+	case c == '-' || isDigit(c):
+		_, err = x.number()
+	default:
+		_, err = x.word("a value")
+	}
+	return err
+}
+
+// canon consumes any value and appends its canonical form (RFC 8785). It
+// calls odd at each number that is not written in that form.
+func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
+	switch c := x.peek(); {
+	case c == '{':
+		type member struct {
+			order    []uint16 // RFC 8785 sorts names as UTF-16
+			from, to int
+		}
+		var members []member
+		start := len(out)
+		err := x.object(func(key string) (err error) {
+			from := len(out)
+			out = append(appendString(out, key), ':')
+			out, err = x.canon(out, odd)
+			members = append(members, member{utf16.Encode([]rune(key)), from - start, len(out) - start})
+			return err
+		})
+		slices.SortFunc(members, func(a, b member) int { return slices.Compare(a.order, b.order) })
+		unsorted := slices.Clone(out[start:])
+		out = append(out[:start], '{')
+		for i, m := range members {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = append(out, unsorted[m.from:m.to]...)
+		}
+		return append(out, '}'), err
+	case c == '[':
+		out = append(out, '[')
+		err := x.list(func(i int) (err error) {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out, err = x.canon(out, odd)
+			return err
+		})
+		return append(out, ']'), err
+	case c == '"':
+		s, err := x.str()
+		return appendString(out, s), err
+	case c == '-' || isDigit(c):
+		lit, f, err := x.float()
+		if err != nil {
+			return out, err
+		}
+		start := len(out)
+		if out = appendFloat(out, f); !bytes.Equal(out[start:], lit) {
+			odd(string(lit), string(out[start:]))
+		}
+		return out, nil
+	}
+	w, err := x.word("a value")
+	return append(out, w...), err
+}
+
+// appendString appends s in quotes, as RFC 8785 writes it. What is not UTF-8
+// in s becomes U+FFFD.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for _, c := range []byte(strings.ToValidUTF8(s, "\uFFFD")) {
+		k := strings.IndexByte(escaped, c)
+		switch {
+		case k >= 0 && c != '/':
+			b = append(b, '\\', escapes[k])
+		case c < ' ':
+			b = fmt.Appendf(b, `\u%04x`, c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}
+
+// appendFloat appends the shortest decimal that reads back as f, as RFC 8785
+// writes it. f is finite.
+func appendFloat(b []byte, f float64) []byte {
+	if f == 0 { // of either sign
+		return append(b, '0')
+	}
+	if a := math.Abs(f); 1e-6 <= a && a < 1e21 {
+		return strconv.AppendFloat(b, f, 'f', -1, 64)
+	}
+	b = strconv.AppendFloat(b, f, 'e', -1, 64)
+	if n := len(b); b[n-2] == '0' && (b[n-3] == '-' || b[n-3] == '+') { // e-09 is e-9
+		b = append(b[:n-2], b[n-1])
+	}
+	return b
+}
+
+// layout appends the compact JSON value src, broken into lines for people and
+// for diff: a container stays on one line if it is short or a list of plain
+// values (so a column of a trace is a line), else each item has a line.
+// It returns what of src follows the value.
+func layout(out, src []byte, indent int) (laid, rest []byte) {
+	end := src[0] + 2 // of { and [ in ASCII
+	if src[0] != '{' && src[0] != '[' {
+		n := scalar(src)
+		return append(out, src[:n]...), src[n:]
+	}
+	if n := oneLine(src); n > 0 {
+		return append(out, src[:n]...), src[n:]
+	}
+	line := func(indent int) {
+		out = append(out, '\n')
+		out = append(out, "\t\t\t\t\t\t\t\t\t\t\t\t"[:min(indent, 12)]...)
+	}
+	out = append(out, src[0])
+	for src[0] != end {
+		src = src[1:] // the opening, or a comma
+		line(indent + 1)
+		if end == '}' {
+			n := scalar(src)
+			out = append(append(out, src[:n]...), ": "...)
+			src = src[n+1:]
+		}
+		if out, src = layout(out, src, indent+1); src[0] == ',' {
+			out = append(out, ',')
+		}
+	}
+	line(indent)
+	return append(out, end), src[1:]
+}
+
+// scalar returns the length of the string, number or word that src begins with.
+func scalar(src []byte) int {
+	if src[0] != '"' {
+		if n := bytes.IndexAny(src, ",]}"); n >= 0 {
+			return n
+		}
+		return len(src)
+	}
+	for i := 1; ; i++ {
+		switch src[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+}
+
+// oneLine returns the length of the container that src begins with if it
+// belongs on one line, else 0.
+func oneLine(src []byte) int {
+	const width = 120
+	depth, flat := 0, src[0] == '['
+	for i := 0; i < width || flat; i++ {
+		switch src[i] {
+		case '"':
+			i += scalar(src[i:]) - 1
+		case '{', '[':
+			depth++
+			flat = flat && depth == 1
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}

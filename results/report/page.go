@@ -1,0 +1,597 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// page is what the text and the Markdown form show, cleaned and scaled but not
+// laid out.
+type page struct {
+	title []string // of the machine and the plan
+	state string
+	whole bool // every planned run is there and good
+	parts []part
+	foot  []string
+}
+
+type part struct {
+	title   string
+	columns []column
+	notes   []string // about the columns
+	short   bool     // a figure has no interval
+	tone    tone
+	items   []item
+}
+
+type tone int
+
+const (
+	plain tone = iota
+	doubt
+	bad
+)
+
+// item is a line of a list: what it is about, and the rest.
+type item struct{ about, text string }
+
+// column is one quantity over all rows of a part.
+type column struct {
+	head  cell
+	cells []cell
+	kind  kind
+	with  bool // the next column belongs beside it
+}
+
+type kind int
+
+const (
+	figure  kind = iota
+	name         // tells the rows apart: repeated where a table is broken
+	source       // of the watts: stands beside every column that rests on them
+	powered      // a figure that rests on watts
+)
+
+// cell is a value and what belongs under it: an interval, a role.
+type cell struct{ value, under string }
+
+// The most of a name, a sentence and a list that is printed.
+const (
+	nameLimit = 24
+	textLimit = 400
+	listLimit = 40
+)
+
+func newPage(rec *results.Record, path string) *page {
+	p := &page{title: title(rec)}
+	p.state, p.whole = state(rec)
+	said := false
+	for _, part := range []*part{
+		figures(rec), marginal(rec), yields(rec), targets(rec), unused(rec), doubts(rec),
+	} {
+		if part == nil {
+			continue
+		}
+		if part.short && !said {
+			said = true
+			part.notes = append(part.notes, fmt.Sprintf("No interval: needs ≥ %d rounds.", fewest))
+		}
+		p.parts = append(p.parts, *part)
+	}
+	p.foot = foot(rec, path)
+	return p
+}
+
+func title(rec *results.Record) []string {
+	n, plan := rec.Node, rec.Plan
+	t := []string{clean(n.Name, 40), clean(n.CPU.Model, 60), plural(n.CPU.Threads, "thread")}
+	if n.Memory > 0 {
+		t = append(t, fmt.Sprintf("%.3g GiB", float64(n.Memory)/(1<<30)))
+	}
+	t = append(t, fmt.Sprintf("%s: %s × %s", clean(plan.Preset, nameLimit), plural(plan.Rounds, "round"), seconds(plan.Window)))
+	if plan.Sessions > 1 {
+		t = append(t, fmt.Sprintf("session %d of %d", plan.Session, plan.Sessions))
+	}
+	t = append(t, rec.Start.UTC().Format("2006-01-02 15:04 UTC"))
+	return slices.DeleteFunc(t, func(s string) bool { return s == "" })
+}
+
+func seconds(f results.Float) string {
+	if f.IsAbsent() {
+		return absent
+	}
+	return strconv.FormatFloat(float64(f), 'g', 4, 64) + " s"
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// state says how far the session came; whole is false if anything is missing.
+func state(rec *results.Record) (s string, whole bool) {
+	planned, good := len(rec.Plan.Scenarios)*rec.Plan.Rounds, 0
+	for _, r := range rec.Runs {
+		if r.Status == results.OK {
+			good++
+		}
+	}
+	switch rec.State {
+	case results.Complete:
+		if good == len(rec.Runs) && good == planned {
+			return "complete", true
+		}
+		s = "complete"
+	case results.Interrupted:
+		s = "INTERRUPTED"
+	case results.Running:
+		s = "INCOMPLETE: still running, or killed"
+	default:
+		s = "INCOMPLETE: state " + clean(string(rec.State), nameLimit)
+	}
+	return fmt.Sprintf("%s, %d of %s good", s, good, plural(planned, "planned run")), false
+}
+
+// sheet collects the columns and the notes of one part.
+type sheet struct{ part }
+
+// note returns the mark of a note, which is added once.
+func (s *sheet) note(text string) string {
+	i := slices.Index(s.notes, text)
+	if i < 0 {
+		i = len(s.notes)
+		s.notes = append(s.notes, text)
+	}
+	return superscript(i + 1)
+}
+
+func superscript(n int) string {
+	return strings.Map(func(d rune) rune { return []rune("⁰¹²³⁴⁵⁶⁷⁸⁹")[d-'0'] }, strconv.Itoa(n))
+}
+
+const interval = "95 % interval"
+
+// figure adds a column of metrics; nil is a metric that the row does not have.
+// A column in which no row has a metric is left out.
+func (s *sheet) figure(value, under string, metrics []*results.Metric) {
+	c := column{head: cell{value, under}, kind: figure}
+	some, bounds := false, false
+	for _, m := range metrics {
+		if m == nil {
+			c.cells = append(c.cells, cell{})
+			continue
+		}
+		some = true
+		if m.Boundary != "" || m.Origin != "" {
+			c.kind = powered
+		}
+		x := s.cell(*m)
+		bounds = bounds || x.under != ""
+		c.cells = append(c.cells, x)
+	}
+	if under == interval && !bounds {
+		c.head.under = ""
+	}
+	if some {
+		s.columns = append(s.columns, c)
+	}
+}
+
+func (s *sheet) cell(m results.Metric) cell {
+	if m.Value.IsAbsent() {
+		why := cmp.Or(clean(m.Why, textLimit), "no reason is recorded")
+		if strings.HasPrefix(why, "not resolvable") {
+			return cell{value: "not resolvable" + s.note(why)}
+		}
+		return cell{value: absent + s.note(why)}
+	}
+	value, bounds := Split(m)
+	s.short = s.short || bounds == ""
+	return cell{value, bounds}
+}
+
+func (s *sheet) text(k kind, value, under string, cells []cell) {
+	s.columns = append(s.columns, column{head: cell{value, under}, cells: cells, kind: k})
+}
+
+// sources adds the provenance of the watts, from the first metric of each row
+// that has one; it adds nothing if none has.
+func (s *sheet) sources(rows [][]*results.Metric) {
+	cells := make([]cell, len(rows))
+	some := false
+	for i, row := range rows {
+		for _, m := range row {
+			if m != nil && m.Origin != "" && cells[i] == (cell{}) {
+				some = true
+				cells[i] = cell{clean(string(m.Boundary), nameLimit), clean(fmt.Sprintf("%s · %s", m.Origin, m.Grade), nameLimit)}
+			}
+		}
+	}
+	if some {
+		s.text(source, "watts at", "origin/grade", cells)
+	}
+}
+
+// counts adds the number of windows behind each row.
+func (s *sheet) counts(rows [][]*results.Metric) {
+	cells := make([]cell, len(rows))
+	for i, row := range rows {
+		lo, hi := math.MaxInt, 0
+		for _, m := range row {
+			if m != nil && m.N > 0 {
+				lo, hi = min(lo, m.N), max(hi, m.N)
+			}
+		}
+		if cells[i].value = strconv.Itoa(hi); lo < hi {
+			cells[i].value = fmt.Sprintf("%d–%d", lo, hi)
+		}
+	}
+	s.text(name, "n", "", cells)
+}
+
+const fewest = 6 // values from which the order statistics give a 95 % interval
+
+func (s *sheet) done(notes ...string) *part {
+	for i, n := range s.notes {
+		s.notes[i] = superscript(i+1) + " " + n
+	}
+	s.notes = append(notes, s.notes...)
+	return &s.part
+}
+
+func figures(rec *results.Record) *part {
+	rows := rec.Summary.Rows
+	if len(rows) == 0 {
+		return &part{notes: []string{"No figures: no run of this session was good."}}
+	}
+	metered := slices.ContainsFunc(rows, func(r results.Row) bool {
+		m := metricOf(r, results.Power)
+		return m != nil && m.Origin != ""
+	})
+	if !metered { // idle has nothing to show
+		rows = slices.DeleteFunc(slices.Clone(rows), func(r results.Row) bool { return r.Use == "idle" })
+	}
+	var scenarios, uses []cell
+	all := make([][]*results.Metric, len(rows))
+	columns := []struct{ metric, head, under string }{
+		{results.Throughput, "throughput", interval},
+		{results.Power, "power", "gross"},
+		{results.NetPower, "net power", "above idle"},
+		{results.WorkPerEnergy, "per joule", interval},
+		{results.EnergyPerWork, "energy per work", interval},
+	}
+	grid := make([][]*results.Metric, len(columns))
+	shared := false
+	for i, r := range rows {
+		role := string(r.Role)
+		if r.Role == results.Alone {
+			role = ""
+		}
+		shared = shared || role != ""
+		scenarios = append(scenarios, cell{clean(r.Scenario, nameLimit), clean(role, nameLimit)})
+		uses = append(uses, cell{clean(r.Use, nameLimit), clean(r.Impl, nameLimit)})
+		for j, c := range columns {
+			m := metricOf(r, c.metric)
+			grid[j] = append(grid[j], m)
+			all[i] = append(all[i], m)
+		}
+	}
+	s := &sheet{}
+	s.text(name, "scenario", "role", scenarios)
+	s.text(name, "use", "kernel", uses)
+	s.counts(all)
+	for j, c := range columns {
+		if j > 0 && !metered {
+			continue
+		}
+		s.figure(c.head, c.under, grid[j])
+		switch c.metric {
+		case results.Power:
+			s.sources(all)
+		case results.WorkPerEnergy:
+			s.columns[len(s.columns)-1].with = true
+		}
+	}
+	var notes []string
+	if metered {
+		notes = append(notes, instrument(rec, all)...)
+		if shared {
+			notes = append(notes, "Uses that share a scenario are each charged the energy of the whole node.")
+		}
+	} else {
+		why := "the record does not say why"
+		for _, m := range grid[1] {
+			if m != nil && m.Why != "" {
+				why = clean(m.Why, textLimit)
+				break
+			}
+		}
+		notes = append(notes, "No watts, and nothing per watt: "+why+".")
+	}
+	return s.done(notes...)
+}
+
+func metricOf(r results.Row, name string) *results.Metric {
+	if m, ok := r.Metrics[name]; ok {
+		return &m
+	}
+	return nil
+}
+
+// instrument says which meter the watts are from and how far it can be off.
+func instrument(rec *results.Record, rows [][]*results.Metric) []string {
+	head, ok := results.HeadlineOf(rec.Meters)
+	meter := "of an unknown meter"
+	if ok {
+		meter = "by the " + clean(head.Meter, nameLimit) + " meter"
+	}
+	off, guessed := math.NaN(), false
+	for _, row := range rows {
+		for _, m := range row {
+			if m == nil || m.Origin == "" {
+				continue
+			}
+			guessed = guessed || m.Origin != results.Measured
+			if u := float64(m.Instrument); !(u <= off) {
+				off = u
+			}
+		}
+	}
+	own := "uncertainty is not known and comes on top"
+	if !math.IsNaN(off) {
+		own = fmt.Sprintf("±%s %% comes on top", strconv.FormatFloat(100*off, 'g', 3, 64))
+	}
+	notes := []string{fmt.Sprintf("Watts %s. Intervals are from repeats alone; the meter's own %s.", meter, own)}
+	if guessed {
+		notes = append(notes, "~ was not measured: grade E, never ranked, no verdict rests on it.")
+	}
+	return notes
+}
+
+func marginal(rec *results.Record) *part {
+	m := rec.Summary.Marginal
+	if m == nil {
+		return nil
+	}
+	s := &sheet{part: part{title: "Mullet: mining in the background of training, against training alone, paired by round"}}
+	all := [][]*results.Metric{{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.EnergyPer}}
+	s.counts(all)
+	s.figure("training kept", interval, all[0][:1])
+	s.figure("hashes gained", interval, all[0][1:2])
+	s.figure("extra power", interval, all[0][2:3])
+	s.sources(all)
+	s.figure("marginal energy", "per hash gained", all[0][3:4])
+	return s.done()
+}
+
+func yields(rec *results.Record) *part {
+	ys := rec.Summary.Yields
+	s := &sheet{part: part{title: "One kilowatt-hour gives"}}
+	var scenarios, uses []cell
+	var gross, net []*results.Metric
+	all := make([][]*results.Metric, len(ys))
+	some := false
+	for i := range ys {
+		y := &ys[i]
+		some = some || !y.PerKWh.Value.IsAbsent()
+		scenarios = append(scenarios, cell{value: clean(y.Scenario, nameLimit)})
+		uses = append(uses, cell{value: clean(y.Use, nameLimit)})
+		gross, net = append(gross, &y.PerKWh), append(net, &y.Net)
+		all[i] = []*results.Metric{&y.PerKWh, &y.Net}
+	}
+	if some {
+		s.text(name, "scenario", "", scenarios)
+		s.text(name, "use", "", uses)
+		s.counts(all)
+		s.figure("work", "all energy counted", gross)
+		s.figure("net work", "idle taken off", net)
+		s.sources(all)
+	}
+	var notes []string
+	if x := rec.Summary.Exchange; x != nil && !x.HashesPerSample.Value.IsAbsent() {
+		m := x.HashesPerSample
+		some = true
+		from := ""
+		if m.Origin != "" {
+			from = fmt.Sprintf(" (%s)", clean(fmt.Sprintf("%s · %s · %s", m.Boundary, m.Origin, m.Grade), 3*nameLimit))
+		}
+		notes = append(notes, fmt.Sprintf("Exchange rate: the energy of one training sample gives %s at mining%s, n=%d.",
+			strings.TrimSuffix(Figure(m), "/sample"), from, m.N))
+	}
+	if !some {
+		return nil
+	}
+	return s.done(notes...)
+}
+
+func targets(rec *results.Record) *part {
+	s := &sheet{part: part{title: "Training"}}
+	columns := []struct{ metric, head string }{
+		{results.FlopRate, "useful arithmetic"},
+		{results.StepsToTarget, "steps"},
+		{results.TimeToTarget, "time"},
+		{results.EnergyToTarget, "energy"},
+	}
+	var scenarios, uses []cell
+	var all [][]*results.Metric
+	grid := make([][]*results.Metric, len(columns))
+	for _, r := range rec.Summary.Rows {
+		row := make([]*results.Metric, len(columns))
+		some := false
+		for j, c := range columns {
+			row[j] = metricOf(r, c.metric)
+			some = some || row[j] != nil
+		}
+		if !some {
+			continue
+		}
+		if m := row[3]; m != nil && m.Origin == "" && m.Value.IsAbsent() {
+			row[3] = nil // the table has said that there are no watts
+		}
+		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit)})
+		uses = append(uses, cell{value: clean(r.Use, nameLimit)})
+		all = append(all, row)
+		for j := range columns {
+			grid[j] = append(grid[j], row[j])
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if t := target(rec); t != nil {
+		s.title = fmt.Sprintf("Training to %s ≥ %s", clean(t.Metric, nameLimit), strconv.FormatFloat(float64(t.Goal), 'g', 4, 64))
+	}
+	s.text(name, "scenario", "", scenarios)
+	s.text(name, "use", "", uses)
+	s.counts(all)
+	for j, c := range columns {
+		under := "to target"
+		if j == 0 {
+			under = interval
+		}
+		s.figure(c.head, under, grid[j])
+	}
+	s.sources(all)
+	return s.done()
+}
+
+// target returns the first target that a run was trained to.
+func target(rec *results.Record) *results.Target {
+	for _, r := range rec.Runs {
+		for _, u := range r.Uses {
+			if u.Target != nil {
+				return u.Target
+			}
+		}
+	}
+	return nil
+}
+
+func unused(rec *results.Record) *part {
+	p := &part{tone: bad}
+	for i := range rec.Runs {
+		r := &rec.Runs[i]
+		if r.Status == results.OK {
+			continue
+		}
+		var why []string
+		if r.Error != "" {
+			why = append(why, clean(r.Error, textLimit))
+		}
+		for _, c := range r.Checks {
+			if !c.OK {
+				why = append(why, clean(fmt.Sprintf("check %s of %s failed: %s", clean(c.Name, nameLimit), clean(c.Use, nameLimit), c.Detail), textLimit))
+			}
+		}
+		if len(why) == 0 {
+			why = []string{"no reason is recorded"}
+		}
+		p.items = append(p.items, item{
+			fmt.Sprintf("%s, round %d: %s", clean(r.Scenario, nameLimit), r.Round, clean(string(r.Status), nameLimit)),
+			strings.Join(why, "; "),
+		})
+	}
+	if len(p.items) == 0 {
+		return nil
+	}
+	p.title = fmt.Sprintf("Runs not used: %d of %d", len(p.items), len(rec.Runs))
+	p.items = limited(p.items)
+	return p
+}
+
+func limited(items []item) []item {
+	if more := len(items) - listLimit; more > 0 {
+		return append(items[:listLimit:listLimit], item{"…", fmt.Sprintf("%d more in the record", more)})
+	}
+	return items
+}
+
+var number = regexp.MustCompile(`[-+]?[0-9][0-9.]*`)
+
+// doubts groups warnings that differ in nothing but their numbers and runs.
+func doubts(rec *results.Record) *part {
+	type group struct {
+		results.Warning
+		runs []string
+		n    int
+	}
+	var groups []*group
+	seen := map[[3]string]*group{}
+	for _, w := range slices.Concat(rec.Warnings, rec.Summary.Flags) {
+		w = results.Warning{
+			Code: cmp.Or(clean(w.Code, nameLimit), "unnamed"), Text: clean(w.Text, textLimit), Remedy: clean(w.Remedy, textLimit), Run: clean(w.Run, nameLimit+8),
+		}
+		key := [3]string{w.Code, number.ReplaceAllString(w.Text, "#"), w.Remedy}
+		g := seen[key]
+		if g == nil {
+			g = &group{Warning: w}
+			seen[key] = g
+			groups = append(groups, g)
+		}
+		if g.n++; w.Run != "" {
+			g.runs = append(g.runs, w.Run)
+		}
+	}
+	if len(groups) == 0 {
+		return nil
+	}
+	first := map[string]int{}
+	for i, g := range groups {
+		if _, ok := first[g.Code]; !ok {
+			first[g.Code] = i
+		}
+	}
+	slices.SortStableFunc(groups, func(a, b *group) int { return first[a.Code] - first[b.Code] })
+	p := &part{title: "Warnings", tone: doubt}
+	for _, g := range groups {
+		it := item{about: g.Code, text: g.Text}
+		if g.n > 1 {
+			it.about = fmt.Sprintf("%s ×%d", g.Code, g.n)
+		}
+		if len(g.runs) > 0 {
+			it.text += " (" + g.runs[0]
+			if n := len(g.runs) - 1; n > 0 {
+				it.text += fmt.Sprintf(" and %d more like it", n)
+			}
+			it.text += ")"
+		}
+		if g.Remedy != "" {
+			it.text += " → " + g.Remedy
+		}
+		p.items = append(p.items, it)
+	}
+	p.items = limited(p.items)
+	return p
+}
+
+func foot(rec *results.Record, path string) []string {
+	id := clean(rec.ID, 40)
+	digest := clean(rec.Digest.Record, 13)
+	if digest = strings.TrimSuffix(digest, "…"); digest != "" {
+		digest = ", sha256 " + digest
+	}
+	if path == "" {
+		return []string{"Record " + id + digest + ": not kept."}
+	}
+	path = printable(path)
+	return []string{"Record " + path + digest, "Check it: perwatt verify " + quoted(path)}
+}
+
+var bare = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,][A-Za-z0-9_./:@%+,=-]*$`)
+
+// quoted writes a word for a POSIX shell.
+func quoted(s string) string {
+	if bare.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,85 @@
+// Package report prints one record: as text for the person who ran it, as
+// Markdown for an issue or a step summary, as tidy CSV for a spreadsheet, and
+// as Go benchmark lines for benchstat.
+//
+// It scales and lays out what the record's summary says and computes nothing
+// of its own. Boundary, origin and grade stand beside every watt, ~ before
+// every figure that was not measured, a reason beside every figure that is
+// absent. Text in a record is hostile: control characters, escapes and bidi
+// overrides never reach the output. The same record and options give the same
+// bytes, whatever the locale.
+//
+// It does not compare records, and it does not write JSON: that is the
+// record itself, which its codec writes.
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// Format names a printed form of a record.
+type Format string
+
+// The formats.
+const (
+	Text     Format = "text"
+	Markdown Format = "markdown" // GitHub's
+	CSV      Format = "csv"      // one value a row, SI base units, full precision
+	JSON     Format = "json"     // the record itself: written by its codec, not by Write
+	Bench    Format = "bench"    // Go benchmark lines, one a window
+)
+
+// Formats lists every format.
+func Formats() []Format { return []Format{Text, Markdown, CSV, JSON, Bench} }
+
+// ParseFormat returns the format of that name.
+func ParseFormat(name string) (Format, error) {
+	var known []string
+	for _, f := range Formats() {
+		if name == string(f) {
+			return f, nil
+		}
+		known = append(known, string(f))
+	}
+	return "", fmt.Errorf("format %q is not known: use %s", clean(name, 40), strings.Join(known, ", "))
+}
+
+// Options say how and for where a record is printed.
+type Options struct {
+	Width int    // columns of the terminal; 0 means 120; text only
+	Color bool   // ANSI colours; text only
+	Path  string // where the record lies; "" if it was not kept
+}
+
+// Write prints rec to w in the given format. Nothing is written if the format
+// has no printer here.
+func Write(w io.Writer, format Format, rec *results.Record, opt Options) error {
+	var out bytes.Buffer
+	var err error
+	switch format {
+	case Text:
+		writeText(&out, newPage(rec, opt.Path), opt)
+	case Markdown:
+		writeMarkdown(&out, newPage(rec, opt.Path))
+	case CSV:
+		err = writeCSV(&out, rec)
+	case Bench:
+		err = writeBench(&out, rec)
+	case JSON:
+		err = fmt.Errorf("json is the record itself: write it with the codec of package results")
+	default:
+		_, err = ParseFormat(string(format))
+	}
+	if err == nil {
+		_, err = w.Write(out.Bytes())
+	}
+	if err != nil {
+		return fmt.Errorf("report: write record %s as %s: %w", clean(rec.ID, 40), clean(string(format), 40), err)
+	}
+	return nil
+}

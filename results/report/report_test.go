@@ -1,0 +1,370 @@
+package report
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"flag"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/perf/benchfmt"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func printed(t testing.TB, rec *results.Record, format Format, opt Options) string {
+	t.Helper()
+	var out bytes.Buffer
+	require.NoError(t, Write(&out, format, rec, opt))
+	return out.String()
+}
+
+func TestGolden(t *testing.T) {
+	for name, s := range sessions {
+		rec := s.record()
+		for file, width := range map[string]int{"text": 0, "80.text": 80, "markdown": 0, "csv": 0, "bench": 0} {
+			t.Run(name+"."+file, func(t *testing.T) {
+				format := Format(strings.TrimPrefix(file, "80."))
+				got := printed(t, rec, format, Options{Width: width, Path: "results/node7 2026-09-14.json"})
+				path := filepath.Join("testdata", name+"."+file)
+				if *update {
+					require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
+				}
+				want, err := os.ReadFile(path)
+				require.NoError(t, err, "make it with go test -update")
+				require.Equal(t, string(want), got)
+				require.Equal(t, got, printed(t, s.record(), format, Options{Width: width, Path: "results/node7 2026-09-14.json"}))
+			})
+		}
+	}
+}
+
+func TestWrapped(t *testing.T) {
+	require.Equal(t, []string{"one", "two", "three", "four"}, wrapped("one two three four", 6, 6))
+	require.Equal(t, []string{"a", "bb ccc"}, wrapped("a bb ccc", 3, 6))
+	require.Equal(t, []string{"abcde", "fgh i"}, wrapped("abcdefgh i", 5, 5))
+	require.Equal(t, []string{"計算", "機"}, wrapped("計算機", 5, 5))
+	require.Equal(t, []string{"a", "b", "c"}, wrapped("abc", -3, 0))
+	require.Equal(t, []string{""}, wrapped("", 5, 5))
+	require.Equal(t, []string{"±", "50 %", "x"}, wrapped("± 50 % x", 5, 5))
+}
+
+func TestTextFitsTheTerminal(t *testing.T) {
+	for name, s := range sessions {
+		rec := s.record()
+		for _, width := range []int{80, 100, 111, 120, 200} {
+			for line := range strings.Lines(printed(t, rec, Text, Options{Width: width})) {
+				require.LessOrEqual(t, text.StringWidth(strings.TrimSuffix(line, "\n")), width, "%s: %s", name, line)
+			}
+		}
+	}
+}
+
+// Every figure that rests on a modelled watt carries ~, and no other does.
+func TestTilde(t *testing.T) {
+	modelled, measured := sessions["modelled"].record(), sessions["measured"].record()
+	watts := regexp.MustCompile(`(~?)[0-9.]+ [kmM]?(W|J|[kMG]?H/J|samples/J|[GM]?FLOP/J|k?J/TH|MJ/TH|mJ/[A-Za-z]+)( |$)`)
+	for _, format := range []Format{Text, Markdown} {
+		out := strings.ReplaceAll(printed(t, modelled, format, Options{}), `\~`, "~")
+		found := watts.FindAllStringSubmatch(out, -1)
+		require.Greater(t, len(found), 15)
+		for _, m := range found {
+			require.Equal(t, "~", m[1], m[0])
+		}
+		require.NotContains(t, printed(t, measured, format, Options{}), "~")
+		require.NotRegexp(t, `~[0-9.]+ [kMG]?(H/s|samples/s|FLOP/s)`, out)
+	}
+}
+
+func TestState(t *testing.T) {
+	for state, want := range map[results.State]string{
+		results.Complete: "complete", results.Interrupted: "INTERRUPTED, 30 of 30 planned runs good",
+		results.Running: "INCOMPLETE: still running, or killed, 30 of 30 planned runs good", "odd": "INCOMPLETE: state odd",
+	} {
+		rec := sessions["modelled"].record()
+		rec.State = state
+		head, _, _ := strings.Cut(printed(t, rec, Text, Options{}), "\n\n")
+		require.Contains(t, head, want)
+		rec.Runs = rec.Runs[:29]
+		head, _, _ = strings.Cut(printed(t, rec, Text, Options{}), "\n\n")
+		require.Contains(t, head, "29 of 30 planned runs good", state)
+	}
+}
+
+func TestAbsentFiguresSayWhy(t *testing.T) {
+	rec := sessions["measured"].record()
+	m := rec.Summary.Rows[1].Metrics
+	for name, why := range map[string]string{results.NetPower: "idle was not measured", results.WorkPerEnergy: ""} {
+		x := m[name]
+		x.Value, x.Why = nan, why
+		m[name] = x
+	}
+	rec.Summary.Marginal.EnergyPer = results.Metric{Value: nan, Unit: "J/hash", Why: "not resolvable: the interval reaches zero"}
+	out := printed(t, rec, Text, Options{})
+	for _, want := range []string{
+		"–²", "² idle was not measured", "–³", "³ no reason is recorded", "not resolvable¹", "¹ not resolvable: the interval reaches zero",
+	} {
+		require.Contains(t, out, want)
+	}
+}
+
+func TestWarningsAreGrouped(t *testing.T) {
+	rec := sessions["measured"].record()
+	rec.Warnings = []results.Warning{
+		{Code: "b", Text: "took 1.5 %", Remedy: "stop it", Run: "mining/1"},
+		{Code: "a", Text: "once", Remedy: "never mind"},
+		{Code: "b", Text: "took 12 %", Remedy: "stop it", Run: "mining/2"},
+		{Code: "b", Text: "gave nothing", Remedy: "stop it"},
+	}
+	rec.Summary.Flags = nil
+	require.Contains(t, printed(t, rec, Text, Options{}), `
+Warnings
+  b ×2  took 1.5 % (mining/1 and 1 more like it) → stop it
+  b     gave nothing → stop it
+  a     once → never mind
+`)
+	rec.Warnings = nil
+	for i := range 100 {
+		rec.Warnings = append(rec.Warnings, results.Warning{Code: strconv.Itoa(i % 50)})
+	}
+	require.Contains(t, printed(t, rec, Text, Options{}), "10 more in the record")
+	require.NotContains(t, printed(t, sessions["none"].record(), Text, Options{}), "Runs not used")
+}
+
+func TestFoot(t *testing.T) {
+	rec := sessions["smoke"].record()
+	require.Contains(t, printed(t, rec, Text, Options{}), "Record 01J8ZQ4M9Y4T7N6V5X3C2B1A0Z, sha256 9f2b61c04d7e: not kept.\n")
+	for path, want := range map[string]string{
+		"a/b.json": "verify a/b.json\n", "a  b.json": "verify 'a  b.json'\n", "it's": `verify 'it'\''s'` + "\n", "-x": "verify '-x'\n", "$(id)": "verify '$(id)'\n",
+	} {
+		require.Contains(t, printed(t, rec, Text, Options{Path: path}), want)
+	}
+}
+
+func TestColor(t *testing.T) {
+	rec := sessions["interrupted"].record()
+	rec.Node.Name = "\x1b[31mred"
+	painted := printed(t, rec, Text, Options{Color: true})
+	require.Contains(t, painted, "\x1b[1;31mINTERRUPTED")
+	require.Equal(t, printed(t, rec, Text, Options{}), sgr.ReplaceAllString(painted, ""))
+}
+
+// benchstat must be able to read every line, and see each window.
+func TestBenchIsRead(t *testing.T) {
+	for name, s := range sessions {
+		rec := s.record()
+		r := benchfmt.NewReader(strings.NewReader(printed(t, rec, Bench, Options{})), name)
+		good, repeats := 0, map[string]int{}
+		for r.Scan() {
+			switch x := r.Result().(type) {
+			case *benchfmt.Result:
+				good++
+				repeats[x.Name.String()]++
+				require.Equal(t, "node7", x.GetConfig("node"))
+				for _, v := range x.Values {
+					require.NotZero(t, r.Units().GetBetter(v.Unit), v.Unit)
+				}
+			case *benchfmt.SyntaxError:
+				t.Errorf("%s: %v", name, x)
+			}
+		}
+		require.NoError(t, r.Err())
+		windows := results.Windows(rec)
+		if len(rec.Meters) == 0 { // idle has nothing to say then
+			windows = slices.DeleteFunc(windows, func(w results.Window) bool { return w.Use.Use == "idle" })
+		}
+		require.Equal(t, len(windows), good, name)
+		if name == "measured" {
+			require.Equal(t, map[string]int{
+				"Idle": 10, "Mining-64": 10, "Training-64": 10, "Compute-64": 10, "Mullet/use=training-64": 10, "Mullet/use=mining-64": 10,
+			}, repeats)
+		}
+	}
+	a, b := printed(t, sessions["measured"].record(), Bench, Options{}), printed(t, sessions["modelled"].record(), Bench, Options{})
+	require.Contains(t, a, "power-source: pdu\npower-boundary: wall\npower-origin: measured\npower-grade: C\n")
+	require.Contains(t, b, "power-source: model\npower-boundary: wall\npower-origin: modelled\npower-grade: E\n")
+}
+
+func TestCSVIsTidy(t *testing.T) {
+	rec := sessions["modelled"].record()
+	rec.Node.Name = `=HYPERLINK("http://x","y")`
+	rec.Summary.Rows[0].Impl = "\t\n +1"
+	rec.Summary.Rows[1].Impl = "-1"
+	rec.Summary.Rows[2].Impl = `@a,"b"`
+	out := printed(t, rec, CSV, Options{})
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	require.NoError(t, err)
+	impls := map[string]bool{}
+	for _, row := range rows[1:] {
+		require.Equal(t, `'=HYPERLINK("http://x","y")`, row[1])
+		impls[row[6]] = true
+	}
+	require.Subset(t, slices.Collect(maps.Keys(impls)), []string{"'+1", "'-1", `'@a,"b"`})
+	metrics := 0
+	for _, r := range rec.Summary.Rows {
+		metrics += len(r.Metrics)
+	}
+	require.Len(t, rows, 1+metrics+2*len(rec.Summary.Yields)+4+1)
+	m := rec.Summary.Rows[1].Metrics[results.Power]
+	require.Contains(t, out, ",power,"+exact(m.Value)+","+exact(m.Low)+","+exact(m.High)+",W,6,wall,modelled,E,0.5,")
+}
+
+func TestMarkdownIsEscaped(t *testing.T) {
+	rec := sessions["smoke"].record()
+	rec.Node.Name = "1. <img src=x> |a|`b`**c** $x$ @d #1 ~e~\n# f \\"
+	rec.Node.CPU.Model = "[x](https://x.example/)"
+	rec.Summary.Rows[1].Impl = "|<b>|\n| x"
+	out := printed(t, rec, Markdown, Options{})
+	require.True(t, strings.HasPrefix(out, "**1. &lt;img src=x&gt; \\|a\\|\\`b\\`\\*\\*c\\*\\* \\$x\\$ &#64;d \\#1 \\~e…** · "), out)
+	require.Contains(t, out, `[x]\(https\://x.example/)`)
+	require.Contains(t, out, `| mining · \|&lt;b&gt;\| \| x |`)
+	require.Contains(t, printed(t, sessions["modelled"].record(), Markdown, Options{}), `| \~241.1 W [240.2, 241.9] | wall · modelled · E |`)
+}
+
+func TestParseFormat(t *testing.T) {
+	for _, f := range Formats() {
+		got, err := ParseFormat(string(f))
+		require.NoError(t, err)
+		require.Equal(t, f, got)
+	}
+	_, err := ParseFormat("pdf")
+	require.EqualError(t, err, `format "pdf" is not known: use text, markdown, csv, json, bench`)
+	_, err = ParseFormat("\x1b[31m")
+	require.NotContains(t, err.Error(), "\x1b")
+}
+
+type closed struct{}
+
+func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestWriteErrors(t *testing.T) {
+	rec := sessions["smoke"].record()
+	for _, f := range []Format{Text, Markdown, CSV, Bench} {
+		require.ErrorIs(t, Write(closed{}, f, rec, Options{}), os.ErrClosed)
+	}
+	for _, f := range []Format{JSON, "pdf"} {
+		var out bytes.Buffer
+		err := Write(&out, f, rec, Options{})
+		require.Error(t, err)
+		require.False(t, errors.Is(err, os.ErrClosed))
+		require.Zero(t, out.Len())
+	}
+}
+
+func TestEmptyRecord(t *testing.T) {
+	out := printed(t, &results.Record{}, Text, Options{})
+	require.Contains(t, out, "INCOMPLETE")
+	require.Contains(t, out, "No figures: no run of this session was good.")
+	for _, f := range []Format{Markdown, CSV, Bench} {
+		printed(t, &results.Record{}, f, Options{})
+	}
+}
+
+func TestClean(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain": "plain", "": "", "  a \t\r\n b  ": "a b", "\x1b[31mred\x07": "\uFFFD[31mred\uFFFD",
+		"a\u202Eb\u2066c\u200Bd": "a\uFFFDb\uFFFDc\uFFFDd", "\u2028x\u2029": "x", "\xff": "\uFFFD", "\u009b1m": "\uFFFD1m",
+		"Größe 计算": "Größe 计算", "exactly ten": "exactly t…", "ten ten te": "ten ten te", "12345678 90": "12345678…",
+	} {
+		require.Equal(t, want, clean(in, 10), "%q", in)
+	}
+	require.Equal(t, strings.Repeat("x", 9)+"…", clean(strings.Repeat("x", 1e6), 10))
+}
+
+var sgr = regexp.MustCompile(`\x1b\[(0|1|2|1;31|1;33)m`)
+
+// scramble replaces about half of the strings and numbers in v.
+func scramble(v reflect.Value, r *rand.Rand, s string, x float64, n int64) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			scramble(v.Elem(), r, s, x, n)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				scramble(v.Field(i), r, s, x, n)
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			scramble(v.Index(i), r, s, x, n)
+		}
+	case reflect.Map:
+		for _, k := range v.MapKeys() {
+			e := reflect.New(v.Type().Elem()).Elem()
+			e.Set(v.MapIndex(k))
+			scramble(e, r, s, x, n)
+			v.SetMapIndex(k, e)
+		}
+	case reflect.String:
+		if r.IntN(2) == 0 {
+			v.SetString(s)
+		}
+	case reflect.Float64:
+		if r.IntN(2) == 0 {
+			v.SetFloat(x)
+		}
+	case reflect.Int, reflect.Int64:
+		if r.IntN(2) == 0 {
+			v.SetInt(n)
+		}
+	}
+}
+
+func FuzzWrite(f *testing.F) {
+	for i, s := range []string{
+		"", "\x1b[2J\x1b]0;title\x07", "a\r\nBenchmarkX 1 1 W", "\u202Egnp.exe", "|`<script>alert(1)</script>`|", "=cmd|'/c calc'!A0",
+		strings.Repeat("W", 2000), strings.Repeat("字", 300), "\xff\xfe", "\u0300\u0300\u0300", "key: value", "~~x~~", "e\u0085\u2028f",
+	} {
+		f.Add(uint64(i), s, []float64{0, 1e-30, 1e30, -1, math.NaN(), math.Inf(1), 999.96}[i%7], int64(i*i)-7, 20*i, i%2 == 0)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, s string, x float64, n int64, width int, color bool) {
+		names := slices.Sorted(maps.Keys(sessions))
+		rec := sessions[names[seed%uint64(len(names))]].record()
+		scramble(reflect.ValueOf(rec), rand.New(rand.NewPCG(seed, 1)), s, x, n)
+		opt := Options{Width: width % 300, Color: color, Path: s}
+		for _, format := range []Format{Text, Markdown, CSV, Bench} {
+			out := printed(t, rec, format, opt)
+			require.Equal(t, out, printed(t, rec, format, opt))
+			if format == Text && color {
+				out = sgr.ReplaceAllString(out, "")
+			}
+			require.True(t, utf8.ValidString(out))
+			for _, r := range out {
+				if r != '\n' && (unicode.Is(unicode.C, r) || r == '\u2028' || r == '\u2029') {
+					t.Fatalf("%s: %U reached the output", format, r)
+				}
+			}
+			switch format {
+			case CSV:
+				_, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+				require.NoError(t, err)
+			case Bench:
+				b := benchfmt.NewReader(strings.NewReader(out), "fuzz")
+				for b.Scan() {
+					if e, ok := b.Result().(*benchfmt.SyntaxError); ok {
+						t.Fatalf("%v in %q", e, out)
+					}
+				}
+				require.NoError(t, b.Err())
+			}
+		}
+	})
+}

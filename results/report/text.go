@@ -1,0 +1,274 @@
+package report
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+const (
+	defaultWidth = 120
+	leastWidth   = 40
+	columnGap    = 2
+)
+
+// The width of · – ± must not follow the locale: the same record gives the
+// same bytes.
+func init() { text.OverrideRuneWidthEastAsianWidth(false) }
+
+type printer struct {
+	*bytes.Buffer
+	width int
+	color bool
+}
+
+func writeText(out *bytes.Buffer, p *page, opt Options) {
+	w := printer{out, max(leastWidth, opt.Width), opt.Color}
+	if opt.Width <= 0 {
+		w.width = defaultWidth
+	}
+	w.title(p)
+	for _, part := range p.parts {
+		w.WriteByte('\n')
+		if part.title != "" {
+			w.wrap("", tones[part.tone], part.title, 0)
+		}
+		for i, columns := range w.broken(part.columns) {
+			if i > 0 {
+				w.WriteByte('\n')
+			}
+			w.grid(columns)
+		}
+		for _, n := range part.notes {
+			w.wrap("", dim, n, 2)
+		}
+		w.list(part)
+	}
+	w.WriteByte('\n')
+	for _, f := range p.foot {
+		w.WriteString(f + "\n") // never wrapped: it is there to be copied
+	}
+}
+
+// SGR codes.
+const (
+	bold   = "1"
+	dim    = "2"
+	red    = "1;31"
+	yellow = "1;33"
+)
+
+var tones = map[tone]string{plain: bold, doubt: yellow, bad: red}
+
+func (w printer) paint(code, s string) string {
+	if !w.color || s == "" || code == "" {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+// title joins the segments, breaking between them.
+func (w printer) title(p *page) {
+	tone := bold
+	if !p.whole {
+		tone = red
+	}
+	at := 0
+	for i, s := range append(p.title[:len(p.title):len(p.title)], p.state) {
+		n := text.StringWidth(s)
+		switch {
+		case i == 0:
+		case at+3+n > w.width:
+			w.WriteString("\n")
+			at = 0
+		default:
+			w.WriteString(" · ")
+			at += 3
+		}
+		switch i {
+		case 0:
+			s = w.paint(bold, s)
+		case len(p.title):
+			s = w.paint(tone, s)
+		}
+		w.WriteString(s)
+		at += n
+	}
+	w.WriteByte('\n')
+}
+
+// list prints the items as paragraphs that hang from what they are about.
+func (w printer) list(p part) {
+	indent := 0
+	for _, it := range p.items {
+		indent = max(indent, text.StringWidth(it.about))
+	}
+	indent = min(indent, w.width/3)
+	for _, it := range p.items {
+		gap := strings.Repeat(" ", max(0, indent-text.StringWidth(it.about))+2)
+		if it.text == "" {
+			gap = ""
+		}
+		w.wrap("  "+w.paint(tones[p.tone], it.about)+gap, "", it.text, indent+4)
+	}
+}
+
+// wrap prints s after lead, later lines indented, all but lead in one colour.
+func (w printer) wrap(lead, code, s string, indent int) {
+	w.WriteString(lead)
+	for i, line := range wrapped(s, w.width-text.StringWidthWithoutEscSequences(lead), w.width-indent) {
+		if i > 0 {
+			w.WriteString("\n" + strings.Repeat(" ", indent))
+		}
+		w.WriteString(w.paint(code, line))
+	}
+	w.WriteByte('\n')
+}
+
+// wrapped breaks s, which has no escape sequences, into lines of at most first
+// and then rest columns: between words, or in a word that is wider than a
+// line. A per cent sign stays with its number.
+func wrapped(s string, first, rest int) []string {
+	lines := []string{""}
+	at, room := 0, first
+	fresh := func() {
+		lines = append(lines, "")
+		at, room = 0, rest
+	}
+	put := func(s string, width int) {
+		lines[len(lines)-1] += s
+		at += width
+	}
+	const glue = '\u00a0'
+	for word := range strings.SplitSeq(strings.ReplaceAll(s, " %", string(glue)+"%"), " ") {
+		n := text.StringWidth(word)
+		switch {
+		case at == 0:
+		case at+1+n > room:
+			fresh()
+		default:
+			put(" ", 1)
+		}
+		for _, r := range word {
+			n := text.RuneWidth(r)
+			if at > 0 && at+n > room {
+				fresh()
+			}
+			if r == glue {
+				r = ' '
+			}
+			put(string(r), n)
+		}
+	}
+	return lines
+}
+
+// broken divides columns over as many tables as the width asks for. The names
+// are in each, and the source of the watts in each that rests on them.
+func (w printer) broken(columns []column) [][]column {
+	var names []column
+	var src *column
+	for i, c := range columns {
+		switch c.kind {
+		case name:
+			names = append(names, c)
+		case source:
+			src = &columns[i]
+		}
+	}
+	var tables [][]column
+	var now []column
+	used := 0
+	sourced := false
+	put := func(c column) {
+		now = append(now, c)
+		used += c.width() + columnGap
+	}
+	start := func() {
+		now, used, sourced = nil, 0, false
+		for _, c := range names {
+			put(c)
+		}
+	}
+	start()
+	for i, c := range columns {
+		if c.kind == name || c.kind == source {
+			continue
+		}
+		need := c.width()
+		if c.with && i+1 < len(columns) {
+			need += columnGap + columns[i+1].width()
+		}
+		asks := c.kind == powered && src != nil
+		if asks && !sourced {
+			need += columnGap + src.width()
+		}
+		if len(now) > len(names) && used+need > w.width {
+			tables = append(tables, now)
+			start()
+		}
+		put(c)
+		if asks && !sourced {
+			put(*src)
+			sourced = true
+		}
+	}
+	if len(now) > len(names) {
+		tables = append(tables, now)
+	}
+	return tables
+}
+
+func (c column) width() int {
+	n := max(text.StringWidth(c.head.value), text.StringWidth(c.head.under))
+	for _, x := range c.cells {
+		n = max(n, text.StringWidth(x.value), text.StringWidth(x.under))
+	}
+	return n
+}
+
+func (w printer) grid(columns []column) {
+	t := table.NewWriter()
+	style := table.StyleLight
+	style.Options = table.Options{SeparateHeader: true}
+	style.Format.Header = text.FormatDefault
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", strings.Repeat(" ", columnGap)
+	t.SetStyle(style)
+
+	var head table.Row
+	var configs []table.ColumnConfig
+	for i, c := range columns {
+		align := text.AlignRight
+		if c.kind == name || c.kind == source {
+			align = text.AlignLeft
+		}
+		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align, VAlign: text.VAlignTop})
+		head = append(head, w.cell(c.head, bold))
+	}
+	t.SetColumnConfigs(configs)
+	t.AppendHeader(head)
+	for i := range columns[0].cells {
+		var row table.Row
+		for _, c := range columns {
+			row = append(row, w.cell(c.cells[i], ""))
+		}
+		t.AppendRow(row)
+	}
+	for line := range strings.Lines(t.Render()) {
+		line = strings.TrimRight(line, " \n")
+		if strings.Trim(line, "─") == "" { // the rule goes as far as the figures
+			line = strings.TrimSuffix(line, strings.Repeat("─", columnGap))
+		}
+		w.WriteString(line + "\n")
+	}
+}
+
+func (w printer) cell(c cell, code string) string {
+	s := w.paint(code, c.value)
+	if c.under != "" {
+		s += "\n" + w.paint(dim, c.under)
+	}
+	return s
+}

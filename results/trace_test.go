@@ -1,0 +1,45 @@
+package results
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTraceAt(t *testing.T) {
+	gap := Absent()
+	tr := Trace{T: []Float{1, 2, 4, 5, 6}, V: []Float{10, 20, 40, gap, 60}}
+	for _, c := range []struct{ at, want float64 }{
+		{0.999, math.NaN()}, {1, 10}, {1.25, 12.5}, {2, 20}, {3, 30}, {4, 40},
+		{4.001, math.NaN()}, {5, math.NaN()}, {5.999, math.NaN()}, {6, 60}, {6.001, math.NaN()}, {math.NaN(), math.NaN()},
+	} {
+		got := float64(tr.At(c.at))
+		require.True(t, got == c.want || math.IsNaN(got) && math.IsNaN(c.want), "at %v s: got %v, want %v", c.at, got, c.want)
+	}
+	for _, bad := range []Trace{{}, {T: []Float{1}}, {T: []Float{1, 2}, V: []Float{1}}} {
+		require.True(t, bad.At(1).IsAbsent())
+		require.True(t, bad.Over(1, 2).IsAbsent())
+	}
+	single := Trace{T: []Float{3}, V: []Float{7}}
+	require.Equal(t, Float(7), single.At(3))
+	require.True(t, single.At(3.5).IsAbsent())
+}
+
+func TestTraceNames(t *testing.T) {
+	require.Equal(t, "work/mining", WorkOf("mining"))
+	require.Equal(t, "cpu/mining", CPUOf("mining"))
+	require.Equal(t, "meter/rapl/package-0", MeterOf("rapl", "package-0"))
+
+	run := Run{
+		Phases: []Phase{{Name: PhaseWarmup, To: 1}, {Name: PhaseMeasure, From: 1, To: 2}},
+		Traces: []Trace{{Of: "work/a"}, {Of: "work/b"}},
+	}
+	require.Same(t, &run.Traces[1], run.Trace("work/b"))
+	require.Nil(t, run.Trace("work/c"))
+	p, ok := run.Phase(PhaseMeasure)
+	require.True(t, ok)
+	require.Equal(t, run.Phases[1], p)
+	_, ok = run.Phase(PhaseCool)
+	require.False(t, ok)
+}
