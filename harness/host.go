@@ -1,0 +1,151 @@
+package harness
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// userHZ is the unit of /proc/stat, ticks per second: the same on every
+// architecture that Go runs on, whatever the kernel's own HZ.
+const userHZ = 100
+
+// hostTimes reads what all CPUs together have been doing. One read is one
+// system call and no allocation, but the kernel prepares the whole file for
+// it, which takes longer the more CPUs and interrupts there are: 10 Hz is
+// well, 1 kHz is not.
+type hostTimes struct {
+	file         *os.File
+	buf          [512]byte
+	busy, stolen uint64 // ticks
+}
+
+// openHostTimes opens stat in the procfs at proc.
+func openHostTimes(proc string) (*hostTimes, error) {
+	f, err := os.Open(filepath.Join(proc, "stat"))
+	if err != nil {
+		return nil, fmt.Errorf("harness: read CPU times: %w: mount procfs there", err)
+	}
+	h := &hostTimes{file: f}
+	if _, _, err := h.read(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// read returns the seconds that all CPUs together were busy and that the
+// hypervisor took from them, both since boot, never decreasing, in steps of
+// 10 ms. Stolen time is not busy; time given to guests of ours is, once.
+func (h *hostTimes) read() (busy, stolen float64, err error) {
+	n, err := h.file.ReadAt(h.buf[:], 0)
+	if n == 0 && err != nil && !errors.Is(err, io.EOF) {
+		return 0, 0, fmt.Errorf("harness: read CPU times: %w", err)
+	}
+	b, s, err := parseTimes(h.buf[:n])
+	if err != nil {
+		return 0, 0, err
+	}
+	// Kernels have let these slip back by a tick where they scale them or
+	// where a CPU goes offline.
+	h.busy, h.stolen = max(h.busy, b), max(h.stolen, s)
+	return float64(h.busy) / userHZ, float64(h.stolen) / userHZ, nil
+}
+
+func (h *hostTimes) close() { h.file.Close() }
+
+// parseTimes reads the first line of /proc/stat in ticks (kernel:
+// Documentation/filesystems/proc.rst): user nice system idle iowait irq
+// softirq steal guest guest_nice. The last two are contained in the first two.
+// idle and iowait may jitter and are not used.
+func parseTimes(b []byte) (busy, stolen uint64, err error) {
+	line, _, whole := bytes.Cut(b, []byte("\n"))
+	rest, ok := bytes.CutPrefix(line, []byte("cpu "))
+	var ticks [8]uint64
+	fields := 0
+	for ok = ok && whole; ok && fields < len(ticks); fields++ {
+		if rest = bytes.TrimLeft(rest, " "); len(rest) == 0 {
+			break
+		}
+		digits := 0
+		for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+			ticks[fields] = ticks[fields]*10 + uint64(rest[digits]-'0')
+			digits++
+		}
+		// 17 digits: 30 million years of one CPU, and no overflow in the sum.
+		ok = digits > 0 && digits <= 17 && (digits == len(rest) || rest[digits] == ' ')
+		rest = rest[digits:]
+	}
+	if !ok || fields < 4 { // idle; the later ones came with later kernels
+		return 0, 0, fmt.Errorf("harness: read CPU times: %.60q is no first line of /proc/stat", line)
+	}
+	return ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6], ticks[7], nil
+}
+
+// processCPU returns the CPU time that all threads of a process, living and
+// ended, have used, to the nanosecond. The process has ended once there is an
+// error.
+func processCPU(pid int) (time.Duration, error) {
+	if pid <= 0 || pid > 1<<22 { // PID_MAX_LIMIT
+		return 0, fmt.Errorf("harness: CPU time of process %d: no process has this number", pid)
+	}
+	// The clock's number holds the process; 2 is CPUCLOCK_SCHED, the
+	// scheduler's own account (kernel: include/linux/posix-timers_types.h).
+	used, err := cpuClock(int32(^pid<<3 | 2))
+	if err != nil {
+		return 0, fmt.Errorf("harness: CPU time of process %d: %w", pid, err)
+	}
+	return used, nil
+}
+
+// selfCPU is processCPU of this process.
+func selfCPU() (time.Duration, error) {
+	used, err := cpuClock(unix.CLOCK_PROCESS_CPUTIME_ID)
+	if err != nil {
+		return 0, fmt.Errorf("harness: CPU time of this process: %w", err)
+	}
+	return used, nil
+}
+
+func cpuClock(id int32) (time.Duration, error) {
+	var ts unix.Timespec
+	err := unix.ClockGettime(id, &ts)
+	return time.Duration(ts.Nano()), err
+}
+
+// throttles counts how often the cores and packages have slowed down for heat
+// since boot; only a difference means something. A package is counted once
+// though each of its CPUs shows its count. Absent where the kernel has no
+// such counters (everything but bare-metal Intel). It opens three files a CPU:
+// for before and after a run.
+func throttles(roots Roots) results.Float {
+	r := roots.orHere()
+	online, _ := parseList(r.text(r.cpuDir("online")))
+	sum, known := 0.0, false
+	packages := map[string]float64{}
+	for _, i := range online {
+		dir := r.cpuDir(fmt.Sprintf("cpu%d", i))
+		if n := r.number(dir + "/thermal_throttle/core_throttle_count"); n >= 0 {
+			sum, known = sum+n, true
+		}
+		if n := r.number(dir + "/thermal_throttle/package_throttle_count"); n >= 0 {
+			id := r.text(dir + "/topology/physical_package_id")
+			packages[id], known = max(packages[id], n), true
+		}
+	}
+	if !known {
+		return results.Absent()
+	}
+	for _, n := range packages {
+		sum += n
+	}
+	return results.Float(sum)
+}

@@ -1,0 +1,196 @@
+package all
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/harness/power/powertest"
+	"github.com/perwatt/perwatt/results"
+)
+
+const (
+	zone = `
+		sys/class/powercap/intel-rapl:0/name                 package-0
+		sys/class/powercap/intel-rapl:0/energy_uj            1000000001
+		sys/class/powercap/intel-rapl:0/max_energy_range_uj  262143328850`
+	onlyPsys = `
+		sys/class/powercap/intel-rapl:0/name       psys
+		sys/class/powercap/intel-rapl:0/energy_uj  1000000001`
+	hidden = `
+		sys/class/powercap/intel-rapl:0/uevent  -`
+	card = `
+		sys/class/hwmon/hwmon0/name          amdgpu
+		sys/class/hwmon/hwmon0/power1_input  60000000`
+	acpi = `
+		sys/class/hwmon/hwmon1/name            power_meter
+		sys/class/hwmon/hwmon1/power1_average  400000000`
+	proc = `
+		proc/stat     cpu  1 2 3 4 5 6 7 8 9 10
+		proc/cpuinfo  vendor_id : GenuineIntel`
+)
+
+func plant(t testing.TB, trees ...string) Roots {
+	t.Helper()
+	root := t.TempDir()
+	for line := range strings.Lines(strings.TrimSpace(strings.Join(trees, ""))) {
+		name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		path := filepath.Join(root, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(strings.TrimSpace(text)+"\n"), 0o644))
+	}
+	return Roots{Sys: filepath.Join(root, "sys"), Proc: filepath.Join(root, "proc")}
+}
+
+// states writes what was sought as name=state.
+func states(sought []results.Sought) string {
+	var out []string
+	for _, s := range sought {
+		out = append(out, s.Meter+"="+s.State)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestAuto(t *testing.T) {
+	for name, c := range map[string]struct {
+		trees  []string
+		used   string
+		want   string
+		detail string
+	}{
+		"everything":             {[]string{zone, acpi, proc}, "rapl", "rapl=used hwmon=found model=found", "rapl comes first"},
+		"no rapl":                {[]string{acpi, proc}, "hwmon", "rapl=absent hwmon=used model=found", "no RAPL zone under"},
+		"a card is no total":     {[]string{card, proc}, "model", "rapl=absent hwmon=found model=used", "no channel covers the CPU packages"},
+		"psys alone is no total": {[]string{onlyPsys, proc}, "model", "rapl=found hwmon=absent model=used", "no channel covers the CPU packages"},
+		"a virtual machine":      {[]string{proc}, "model", "rapl=absent hwmon=absent model=used", "hwmon: no "},
+		"rapl is refused":        {[]string{hidden, proc}, "model", "rapl=refused hwmon=absent model=used", "mount that directory"},
+		"nothing at all":         {nil, "", "rapl=absent hwmon=absent model=absent", "model: no "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			roots := plant(t, c.trees...)
+			for _, specs := range [][]string{nil, {"auto"}} {
+				meters, sought, err := Open(t.Context(), specs, roots)
+				require.NoError(t, err)
+				require.Equal(t, c.want, states(sought))
+				var details []string
+				for _, s := range sought {
+					details = append(details, s.Detail)
+				}
+				require.Contains(t, strings.Join(details, "\n"), c.detail)
+				if c.used == "" {
+					require.Empty(t, meters)
+					continue
+				}
+				require.Len(t, meters, 1)
+				require.Equal(t, c.used, meters[0].Info().Name)
+				require.NoError(t, meters[0].Close())
+			}
+		})
+	}
+}
+
+func TestNamed(t *testing.T) {
+	roots := plant(t, zone, acpi, proc)
+	meters, sought, err := Open(t.Context(), []string{"hwmon", "rapl", "declared:350,boundary=psu"}, roots)
+	require.NoError(t, err)
+	require.Equal(t, "hwmon=used rapl=used declared=used", states(sought))
+	require.Len(t, meters, 3)
+	for _, m := range meters {
+		require.NoError(t, m.Close())
+	}
+	meters, sought, err = Open(t.Context(), []string{"none"}, roots)
+	require.NoError(t, err)
+	require.Empty(t, meters)
+	require.Empty(t, sought)
+
+	meters, sought, err = Open(t.Context(), []string{"auto", "declared:350"}, roots)
+	require.NoError(t, err)
+	require.Equal(t, "rapl=used hwmon=found model=found declared=used", states(sought))
+	for _, m := range meters {
+		require.NoError(t, m.Close())
+	}
+}
+
+// TestNamedIsNotThere: what was asked for by name is never passed over.
+func TestNamedIsNotThere(t *testing.T) {
+	roots := plant(t, proc, hidden)
+	meters, sought, err := Open(t.Context(), []string{"model", "hwmon"}, roots)
+	require.ErrorIs(t, err, power.ErrAbsent)
+	require.NotErrorIs(t, err, ErrSpec)
+	require.ErrorContains(t, err, `meter "hwmon"`)
+	require.ErrorContains(t, err, "--meter auto")
+	require.Equal(t, "model=used hwmon=absent", states(sought))
+	require.Nil(t, meters, "those opened before are closed")
+
+	_, sought, err = Open(t.Context(), []string{"rapl"}, roots)
+	require.ErrorContains(t, err, "mount that directory")
+	require.NotErrorIs(t, err, power.ErrAbsent)
+	require.Equal(t, "rapl=refused", states(sought))
+}
+
+func TestBadSpecs(t *testing.T) {
+	roots := plant(t, zone, proc)
+	for _, specs := range [][]string{
+		{""}, {"ralp"}, {"RAPL"}, {"rapl:"}, {"rapl:/sys"}, {"auto:"}, {"none:"}, {"fake"}, {"fake:350"},
+		{"declared"}, {"declared:"}, {"declared:-5"}, {"declared:nan"}, {"declared:350W"}, {"declared:350,boundary=card"},
+		{"none", "rapl"}, {"rapl", "none"}, {"none", "none"}, {"rapl", "rapl"}, {"auto", "auto"}, {"auto", "rapl"}, {"model", "auto"},
+		{"declared:350", "declared:400,boundary=psu"}, {"rapl", ""},
+	} {
+		meters, _, err := Open(t.Context(), specs, roots)
+		require.ErrorIs(t, err, ErrSpec, "%q", specs)
+		require.Empty(t, meters)
+		require.ErrorContains(t, err, "meter ", "%q", specs)
+	}
+	_, _, err := Open(t.Context(), []string{"ralp"}, roots)
+	for _, s := range Specs() {
+		require.ErrorContains(t, err, s[0])
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := Open(ctx, nil, plant(t, zone, proc))
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestConformance holds whatever this machine has to the contract.
+func TestConformance(t *testing.T) {
+	meters, sought, err := Open(t.Context(), nil, Roots{})
+	require.NoError(t, err)
+	for _, m := range meters {
+		require.NoError(t, m.Close())
+		powertest.TestMeter(t, func() (power.Meter, error) {
+			meters, _, err := Open(t.Context(), []string{m.Info().Name}, Roots{})
+			if err != nil {
+				return nil, err
+			}
+			return meters[0], nil
+		})
+	}
+	for _, s := range sought {
+		t.Logf("%s: %s: %s", s.Meter, s.State, s.Detail)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"auto", "rapl", "declared:350", "none", "declared:", ":", "auto\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, spec string) {
+		out, err := parse([]string{spec})
+		if err != nil {
+			require.ErrorIs(t, err, ErrSpec)
+			return
+		}
+		require.LessOrEqual(t, len(out), 1)
+		if len(out) == 0 {
+			require.Equal(t, none, spec)
+		}
+	})
+}

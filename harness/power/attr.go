@@ -1,0 +1,84 @@
+package power
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// attrMost is the length in bytes of the longest attribute that is believed:
+// a name, or a 64-bit decimal.
+const attrMost = 63
+
+// File is an open attribute. ReadAt, unlike Read, never parks in the poller:
+// some drivers answer EAGAIN for ever.
+type File interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// Opener opens the attribute at path.
+type Opener func(path string) (File, error)
+
+// OpenFile is the Opener of the file system.
+func OpenFile(path string) (File, error) { return os.Open(path) }
+
+// ReadAttr returns the text of a sysfs attribute, at most 63 bytes, without
+// trailing newlines and spaces. The file is opened for this one read: a file
+// kept open outlives its removal and its replacement, and would go on giving
+// numbers that nobody updates. Every error names path and wraps its cause, a
+// missing file [fs.ErrNotExist] and a refused one [fs.ErrPermission].
+func ReadAttr(open Opener, path string) (string, error) {
+	text, _, err := readAttr(open, path)
+	if err != nil {
+		return "", unread(path, err)
+	}
+	return text, nil
+}
+
+// ReadMicro returns the count in an attribute, in its own unit: µJ and µW,
+// as sysfs has them. The count is a decimal of at most 64 bits with no sign;
+// anything else is an error. The time is the instant right after the read or
+// its failure, with a monotonic part. Otherwise it is as [ReadAttr].
+func ReadMicro(open Opener, path string) (uint64, time.Time, error) {
+	text, at, err := readAttr(open, path)
+	if err != nil {
+		return 0, at, unread(path, err)
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, at, unread(path, fmt.Errorf("%.32q is not a count: %w", text, errors.Unwrap(err)))
+	}
+	return n, at, nil
+}
+
+func readAttr(open Opener, path string) (string, time.Time, error) {
+	f, err := open(path)
+	if err != nil {
+		return "", time.Now(), err
+	}
+	defer f.Close()
+	var buf [attrMost + 1]byte
+	n, err := f.ReadAt(buf[:], 0)
+	at := time.Now()
+	switch {
+	case n > attrMost:
+		return "", at, fmt.Errorf("longer than %d bytes", attrMost)
+	case err != io.EOF: // a ReaderAt that fills no whole buffer says why
+		return "", at, err
+	}
+	return strings.TrimRight(string(buf[:n]), "\n "), at, nil
+}
+
+// unread says which attribute was not read, once: os names it too.
+func unread(path string, err error) error {
+	if named, ok := errors.AsType[*fs.PathError](err); ok {
+		err = named.Err
+	}
+	return fmt.Errorf("read %s: %w", path, err)
+}

@@ -1,0 +1,395 @@
+// Package rapl reads the energy counters of CPU packages and their memory
+// through Linux powercap (Documentation/power/powercap): Intel RAPL, and AMD
+// behind the same interface.
+//
+// A zone lies inside another or shows the same counter twice more often than
+// not, so the channels that carry a Total are a disjoint cover: packages (or
+// dies) and the DRAM beside them. Core and uncore lie inside a package and
+// psys around all of them: they are read, and added to nothing. What was left
+// out, and why, stands in the notes.
+//
+// Each channel accumulates from zero. A counter that falls has wrapped only if
+// its range is known and the watts that this implies are plausible; anything
+// else is a gap. This package sets no limit, and never takes a power limit or
+// a rated power for a reading.
+package rapl
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/results"
+)
+
+const (
+	// The hardware updates its counters about this often, with jitter.
+	period = time.Millisecond
+	// A reader that is preempted between the read and the stamp is early or
+	// late by this much at most; plausibility allows for it.
+	slack = time.Second
+	// A package that counts nothing for this long is not counting.
+	stuckAfter = time.Second
+	// Firmware writes "no limit" as an enormous one.
+	limitMost = 5000 // W
+	zonesMost = 1024
+)
+
+// domain is a kind of zone: what its joules are, and the watts beyond which a
+// difference is not believed where no power limit says more.
+type domain struct {
+	boundary results.Boundary
+	total    results.Boundary
+	watts    float64
+}
+
+var domains = map[string]domain{
+	"package": {results.Package, results.Package, 1000},
+	"dram":    {results.Memory, results.Package, 500},
+	"core":    {results.Package, "", 1000},
+	"uncore":  {results.Package, "", 500},
+	"psys":    {results.Board, "", 5000},
+}
+
+// zone is one counter. Microjoules, as in sysfs.
+type zone struct {
+	id      string // intel-rapl:0:1
+	name    string // of the channel: package-0-dram
+	path    string // of energy_uj
+	domain  string
+	parent  string // id of the zone around it
+	index   []int  // 0, 1
+	mmio    bool
+	most    uint64 // max_energy_range_uj; 0 if unknown
+	watts   float64
+	based   bool // whether base, at and moved hold
+	base    uint64
+	at      time.Time
+	moved   time.Time // when base last changed
+	sum     uint64
+	channel results.Channel
+}
+
+type meter struct {
+	info  power.Info
+	open  power.Opener
+	zones []*zone
+	done  bool
+}
+
+// Open finds the zones under the sysfs root, usually /sys, and reads each
+// once. It wraps [power.ErrAbsent] if there are none; a counter that may
+// not be read, or that a container hides, is another error and names its cure.
+func Open(root string) (power.Meter, error) {
+	return open(root, power.OpenFile)
+}
+
+func open(root string, opener power.Opener) (power.Meter, error) {
+	dir := filepath.Join(root, "class", "powercap")
+	zones, notes, err := cover(dir, opener)
+	if err != nil {
+		return nil, err
+	}
+	m := &meter{open: opener, zones: zones, info: power.Info{Name: "rapl", Source: dir, Period: period, Notes: notes}}
+	for _, z := range zones {
+		m.info.Channels = append(m.info.Channels, z.channel)
+	}
+	return m, nil
+}
+
+func (m *meter) Info() power.Info { return m.info }
+
+func (m *meter) Read(ctx context.Context) ([]power.Reading, error) {
+	if m.done {
+		return nil, fmt.Errorf("rapl: read %s: %w", m.info.Source, os.ErrClosed)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	out := make([]power.Reading, len(m.zones))
+	for i, z := range m.zones {
+		raw, at, err := z.read(m.open)
+		if err == nil {
+			err = z.advance(raw, at)
+		} else {
+			z.based = false
+		}
+		out[i] = power.Reading{At: at, Value: float64(z.sum) / 1e6, Err: err}
+		if err != nil {
+			out[i].Value = math.NaN()
+		}
+	}
+	return out, nil
+}
+
+func (m *meter) Close() error {
+	m.done = true
+	return nil
+}
+
+// read returns the raw counter in µJ and the instant right after it was read.
+func (z *zone) read(open power.Opener) (uint64, time.Time, error) {
+	raw, at, err := power.ReadMicro(open, z.path)
+	if err != nil {
+		err = fmt.Errorf("rapl: %w", err)
+	}
+	return raw, at, err
+}
+
+// advance adds what the counter counted since the last good reading. After an
+// error the next good reading is a new base: what happened in between is not
+// known, and is not added.
+func (z *zone) advance(raw uint64, at time.Time) error {
+	if !z.based {
+		z.based, z.base, z.at, z.moved = true, raw, at, at
+		return nil
+	}
+	dt := at.Sub(z.at)
+	if raw == z.base && z.domain == "package" && at.Sub(z.moved) > stuckAfter {
+		return fmt.Errorf("rapl: %s: %s has stood at %d µJ for %v: it is not counting", z.id, z.name, raw, at.Sub(z.moved).Round(time.Millisecond))
+	}
+	d, verb := raw-z.base, "rose"
+	if raw < z.base {
+		d, verb = z.most-z.base+raw, "fell"
+	}
+	joules := float64(d) / 1e6
+	var err error
+	switch {
+	case raw < z.base && z.most == 0:
+		err = fmt.Errorf("rapl: %s: %s fell from %d to %d µJ and its range is unknown: a gap", z.id, z.name, z.base, raw)
+	case raw < z.base && z.base > z.most, joules > z.watts*(dt+slack).Seconds():
+		err = fmt.Errorf("rapl: %s: %s %s from %d to %d µJ in %v, more than %.0f W allow: a reset, a gap", z.id, z.name, verb, z.base, raw, dt, z.watts)
+	case z.most > 0 && joules+float64(z.most)/1e6 <= z.watts*dt.Seconds():
+		err = fmt.Errorf("rapl: %s: %s was not read for %v and may have wrapped unseen: a gap; read it at least every %v", z.id, z.name, dt, z.atLeast())
+	}
+	if err != nil {
+		z.based = false
+		return err
+	}
+	if d > 0 {
+		z.moved = at
+	}
+	z.sum += d
+	z.base, z.at = raw, at
+	return nil
+}
+
+// atLeast is the longest interval at which every wrap is surely seen.
+func (z *zone) atLeast() time.Duration {
+	return time.Duration(float64(z.most) / 1e6 / z.watts / 4 * float64(time.Second)).Round(time.Second)
+}
+
+var zoneID = regexp.MustCompile(`^intel-rapl(-mmio)?:([0-9]{1,6})(?::([0-9]{1,6}))?$`)
+
+// find collects the zone directories by name. Sysfs lists each of them twice,
+// as a link in the class and nested under its parent.
+func find(dir string, depth int, found map[string]string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if _, dup := found[e.Name()]; !dup && zoneID.MatchString(e.Name()) && len(found) < zonesMost {
+			found[e.Name()] = filepath.Join(dir, e.Name())
+		}
+	}
+	for _, e := range entries {
+		if depth > 0 && strings.HasPrefix(e.Name(), "intel-rapl") {
+			_ = find(filepath.Join(dir, e.Name()), depth-1, found) // a dangling link has nothing inside
+		}
+	}
+	return err
+}
+
+// cover lists the zones under dir as channels, those of the total disjoint,
+// and says in notes what is in and what is out.
+func cover(dir string, open power.Opener) (kept []*zone, notes []string, err error) {
+	found := map[string]string{}
+	switch err := find(dir, 3, found); {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, nil, fmt.Errorf("rapl: list the zones: %w: run as root, or let this user read the directory", err)
+	case len(found) == 0:
+		return nil, nil, fmt.Errorf("rapl: no RAPL zone under %s: %w", dir, power.ErrAbsent)
+	}
+	all := make([]*zone, 0, len(found))
+	hidden := 0
+	for id, path := range found {
+		z, err := load(id, path, open)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			return nil, nil, refused(err)
+		case errors.Is(err, fs.ErrNotExist):
+			hidden++
+			notes = append(notes, fmt.Sprintf("left out %s: it has no name", id))
+		case err != nil:
+			return nil, nil, err
+		default:
+			all = append(all, z)
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil, fmt.Errorf("rapl: %s lists %d zones and shows none: container runtimes hide /sys/devices/virtual/powercap (CVE-2020-8694); run outside the container, or mount that directory into it read-only", dir, hidden)
+	}
+	slices.Sort(notes)
+	slices.SortFunc(all, func(a, b *zone) int {
+		if a.mmio != b.mmio { // MSR before MMIO: the first of two twins is kept
+			if a.mmio {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(slices.Compare(a.index, b.index), cmp.Compare(a.id, b.id))
+	})
+
+	leave := func(z *zone, why string) {
+		notes = append(notes, fmt.Sprintf("left out %s (%s): %s", z.id, z.name, why))
+	}
+	ids, names := map[string]*zone{}, map[string]*zone{}
+	mirrors := map[string]bool{}
+	for _, z := range all {
+		ids[z.id] = z
+		if above := ids[z.parent]; above != nil {
+			z.name = above.name + "-" + z.name
+		} else if z.parent != "" {
+			z.name = z.parent + "-" + z.name
+		}
+		raw, _, err := z.read(open)
+		var mirror *zone
+		if z.domain == "package" && err == nil {
+			mirror = mirrored(z, kept, open)
+		}
+		switch twin := names[z.name]; {
+		case errors.Is(err, fs.ErrPermission):
+			return nil, nil, refused(err)
+		case z.channel.Boundary == "":
+			leave(z, "its domain is not known")
+		case mirrors[z.parent]:
+			leave(z, "it lies in "+z.parent+", which is left out")
+		case twin != nil && twin.mmio != z.mmio:
+			leave(z, "the same counter as "+twin.id+", seen through the other interface")
+		case mirror != nil:
+			mirrors[z.id], names[z.name] = true, z
+			leave(z, "it shows the same counter as "+mirror.id)
+		case z.domain != "package" && err == nil && raw == 0:
+			leave(z, "it reads 0 since boot: this machine does not count it")
+		case z.channel.Total == "" && errors.Is(err, fs.ErrNotExist):
+			leave(z, "it has no energy_uj")
+		default:
+			if twin != nil {
+				z.name += "@" + z.id
+			}
+			names[z.name] = z
+			z.channel.Name = z.name
+			kept = append(kept, z)
+		}
+	}
+	if len(kept) == 0 {
+		return nil, nil, fmt.Errorf("rapl: no zone under %s counts energy (%s): %w", dir, strings.Join(notes, "; "), power.ErrAbsent)
+	}
+	return kept, append(describe(kept), notes...), nil
+}
+
+// mirrored returns the package among kept whose counter z shows too: AMD
+// multi-die parts can give every die the counter of the whole. Two readings of
+// the one bracket a reading of the other only if both are the same register:
+// independent 32-bit counters do not meet to the millisecond.
+func mirrored(z *zone, kept []*zone, open power.Opener) *zone {
+	for _, k := range kept {
+		if k.domain != "package" || k.mmio != z.mmio {
+			continue
+		}
+		for range 2 { // once more, in case the counter wrapped in between
+			before, _, err1 := k.read(open)
+			raw, _, err2 := z.read(open)
+			after, _, err3 := k.read(open)
+			if cmp.Or(err1, err2, err3) == nil && raw > 0 && before <= raw && raw <= after {
+				return k
+			}
+		}
+	}
+	return nil
+}
+
+// describe says what the total is made of and how wraps are judged.
+func describe(zones []*zone) []string {
+	var in, beside []string
+	memory, every := false, time.Duration(0)
+	var notes []string
+	for _, z := range zones {
+		if z.channel.Total != "" {
+			in = append(in, z.name)
+		} else {
+			beside = append(beside, z.name)
+		}
+		memory = memory || z.domain == "dram"
+		if z.most == 0 {
+			notes = append(notes, z.name+": max_energy_range_uj is missing or unreadable, so any decrease is a gap")
+		} else if a := z.atLeast(); every == 0 || a < every {
+			every = a
+		}
+	}
+	head := []string{"total of boundary package: " + strings.Join(in, " + ")}
+	if len(in) == 0 {
+		head[0] = "no package zone: there is no total"
+	} else if !memory {
+		head = append(head, "no dram zone counts: memory is not in the total")
+	}
+	if len(beside) > 0 {
+		head = append(head, "read but in no total: "+strings.Join(beside, ", ")+" (core and uncore lie inside a package, psys around all)")
+	}
+	head = append(head, "updated about every 1 ms: windows of 1 s or more")
+	if every > 0 {
+		head = append(head, fmt.Sprintf("read at least every %v: the counters wrap", every))
+	}
+	return append(head, notes...)
+}
+
+// load reads what is constant about a zone.
+func load(id, dir string, open power.Opener) (*zone, error) {
+	part := zoneID.FindStringSubmatch(id)
+	z := &zone{id: id, path: filepath.Join(dir, "energy_uj"), mmio: part[1] != ""}
+	for _, p := range part[2:] {
+		if n, err := strconv.Atoi(p); err == nil {
+			z.index = append(z.index, n)
+		}
+	}
+	own, err := power.ReadAttr(open, filepath.Join(dir, "name"))
+	if err != nil {
+		return nil, fmt.Errorf("rapl: %w", err)
+	}
+	z.name, z.domain = own, own
+	if strings.HasPrefix(own, "package-") { // package-0, package-0-die-1
+		z.domain = "package"
+	}
+	if part[3] != "" {
+		z.parent = strings.TrimSuffix(id, ":"+part[3])
+	}
+	z.most, _, _ = power.ReadMicro(open, filepath.Join(dir, "max_energy_range_uj")) // 0: unknown
+	d := domains[z.domain]
+	z.watts = d.watts
+	for i := range 10 {
+		uw, _, err := power.ReadMicro(open, filepath.Join(dir, fmt.Sprintf("constraint_%d_power_limit_uw", i)))
+		if err == nil && uw <= limitMost*1e6 {
+			z.watts = max(z.watts, 2*float64(uw)/1e6)
+		}
+	}
+	z.channel = results.Channel{
+		Unit: results.Joule, Kind: results.Counter,
+		Boundary: d.boundary, Total: d.total, Origin: results.Measured,
+		Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: 1e-6, Source: "sysfs counts µJ; neither Intel nor AMD states an accuracy"},
+	}
+	return z, nil
+}
+
+// refused says how to be allowed to read what Linux 5.10 and later keep for root.
+func refused(err error) error {
+	return fmt.Errorf("%w: Linux 5.10 and later keep energy_uj for root (CVE-2020-8694); run as root, or give it to a trusted group (chgrp and chmod g+r, at every boot by a udev rule on SUBSYSTEM==\"powercap\"), or setcap cap_dac_read_search+ep on the binary", err)
+}

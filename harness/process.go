@@ -1,0 +1,178 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/results"
+)
+
+// Patience with a worker. None of these is part of a figure.
+const (
+	prepareLimit = 2 * time.Minute
+	reachLimit   = 10 * time.Minute
+	stopLimit    = 20 * time.Second
+)
+
+// stallLimit is how long a foreground use may go without one count finished.
+var stallLimit = 10 * time.Second
+
+// process is the harness's side of one worker.
+type process struct {
+	use     string
+	pid     int
+	unit    results.Unit // of its counts
+	counter *bench.Counter
+	page    *cell
+	orders  io.WriteCloser
+	answers chan answer
+	ended   chan struct{} // closed when the process has been waited for
+	err     error         // why it ended, set before ended is closed
+	stderr  tail
+	kill    func()
+}
+
+// start runs a worker process from command, which must end up in [Worker].
+func start(use string, command func() *exec.Cmd) (*process, error) {
+	page, err := newCell()
+	if err != nil {
+		return nil, fmt.Errorf("harness: worker for %s: %w", use, err)
+	}
+	p := &process{use: use, page: page, counter: page.counter(), answers: make(chan answer, 8), ended: make(chan struct{})}
+	cmd := command()
+	r, w, err := os.Pipe()
+	if err != nil {
+		page.close()
+		return nil, err
+	}
+	cmd.ExtraFiles = []*os.File{page.file, w} // counterFD, answersFD
+	cmd.Stdout, cmd.Stderr = &p.stderr, &p.stderr
+	// Its own group keeps the terminal's interrupt away; the death signal
+	// takes it along when the harness is killed and can no longer ask.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second
+	if p.orders, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	started := make(chan error)
+	go func() {
+		// The death signal is tied to the thread that forked: it has to live
+		// as long as the worker.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		w.Close()
+		started <- err
+		if err != nil {
+			return
+		}
+		read := make(chan error, 1)
+		go func() { read <- readAnswers(r, p.answers) }()
+		err = cmd.Wait()
+		if bad := <-read; bad != nil {
+			err = errors.Join(bad, err)
+		}
+		r.Close()
+		p.err = err
+		close(p.ended)
+	}()
+	if err := <-started; err != nil {
+		r.Close()
+		page.close()
+		return nil, fmt.Errorf("harness: start worker for %s: %w", use, err)
+	}
+	p.pid = cmd.Process.Pid
+	p.kill = func() { _ = cmd.Process.Kill() } // already gone is as good
+	return p, nil
+}
+
+// ask gives an order and waits for its answer.
+func (p *process) ask(ctx context.Context, o order, limit time.Duration) (answer, error) {
+	line, err := json.Marshal(o)
+	if err != nil {
+		return answer{}, err
+	}
+	if _, err := p.orders.Write(append(line, '\n')); err != nil {
+		return answer{}, p.death()
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case a, ok := <-p.answers:
+		switch {
+		case !ok:
+			return a, p.death()
+		case a.Error != "":
+			return a, fmt.Errorf("%s: %s: %s", p.use, o.Do, a.Error)
+		}
+		return a, nil
+	case <-timer.C:
+		p.kill()
+		<-p.ended
+		return answer{}, fmt.Errorf("%s: the worker did not %s within %v and was killed", p.use, o.Do, limit)
+	case <-ctx.Done():
+		return answer{}, ctx.Err()
+	}
+}
+
+// death waits for the end of a worker that no longer answers and says how it
+// came.
+func (p *process) death() error {
+	select {
+	case <-p.ended:
+	case <-time.After(stopLimit):
+		p.kill()
+		<-p.ended
+	}
+	why := "ended"
+	if p.err != nil {
+		why = p.err.Error()
+	}
+	if said := p.stderr.String(); said != "" {
+		why += ": " + said
+	}
+	return fmt.Errorf("%s: the worker died: %s", p.use, why)
+}
+
+// close ends the worker, gently if it listens.
+func (p *process) close() {
+	p.orders.Close() // the worker's signal to leave
+	select {
+	case <-p.ended:
+	case <-time.After(stopLimit):
+		p.kill()
+		<-p.ended
+	}
+	p.page.close()
+}
+
+// tail keeps the first lines of what a worker says on its way out: a panic
+// names its cause first.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b[:min(len(b), 2048-len(t.buf))]...)
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.buf))
+}

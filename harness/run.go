@@ -1,0 +1,305 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/results"
+)
+
+// run takes one scenario through its phases, once.
+type run struct {
+	s        *Session
+	host     *hostTimes
+	clock    clock
+	scenario Scenario
+	phase    func(name string)
+
+	rec     results.Run
+	sampler *sampler
+	procs   []*process
+}
+
+// do runs the scenario; what happened is in r.rec, whatever happened.
+func (r *run) do(ctx context.Context) {
+	plan := r.s.Record.Plan
+	r.sampler = startSampler(ctx, r.clock, seconds(plan.Interval), r.s.Meters, r.host)
+	err := r.phases(ctx)
+	r.rec.Traces = r.sampler.stop() // before the pages it reads are unmapped
+	for _, p := range r.procs {
+		if err != nil {
+			p.kill()
+		}
+		p.close()
+	}
+	switch {
+	case ctx.Err() != nil:
+		r.rec.Status, r.rec.Error = results.Stopped, "the session was stopped during this run"
+	case err != nil:
+		r.rec.Status, r.rec.Error = results.Failed, err.Error()
+	default:
+		r.rec.Status = results.OK
+		for _, c := range r.rec.Checks {
+			if !c.OK {
+				r.rec.Status = results.Void
+				r.rec.Error = fmt.Sprintf("%s: wrong answers: %s: %s", c.Use, c.Name, c.Detail)
+				break
+			}
+		}
+	}
+}
+
+// begin opens a phase and returns the function that closes it.
+func (r *run) begin(name string) func() {
+	r.phase(name)
+	i := len(r.rec.Phases)
+	r.rec.Phases = append(r.rec.Phases, results.Phase{Name: name, From: r.clock.now()})
+	return func() { r.rec.Phases[i].To = r.clock.now() }
+}
+
+func (r *run) phases(ctx context.Context) error {
+	plan := r.s.Record.Plan
+	end := r.begin(results.PhaseSettle)
+	if err := sleep(ctx, seconds(plan.Settle)); err != nil {
+		return err
+	}
+	r.probe()
+	end()
+
+	if len(r.scenario.Parts) > 0 {
+		end = r.begin(results.PhasePrepare)
+		if err := r.prepare(ctx); err != nil {
+			return err
+		}
+		end()
+		if err := r.reachAndWarmUp(ctx); err != nil {
+			return err
+		}
+	}
+
+	end = r.begin(results.PhaseMeasure)
+	if err := r.watchFor(ctx, seconds(plan.Window)); err != nil {
+		return err
+	}
+	end()
+	edge := r.rec.Phases[len(r.rec.Phases)-1].To
+
+	end = r.begin(results.PhaseCool)
+	if err := r.drain(ctx, edge); err != nil {
+		return err
+	}
+	for i, p := range r.procs {
+		a, err := p.ask(ctx, order{Do: "stop"}, stopLimit)
+		if err != nil {
+			return err
+		}
+		for _, c := range a.Checks {
+			c.Use = r.rec.Uses[i].Use
+			r.rec.Checks = append(r.rec.Checks, c)
+		}
+	}
+	r.sampler.sampleWork()
+	r.probe() // while the cores still run at the speed that they worked at
+	end()
+	return nil
+}
+
+// probe records what is known between windows only.
+func (r *run) probe() {
+	if hz, err := ProbeClock(r.s.CPUs); err == nil {
+		r.sampler.note(results.HostClock, results.Hertz, results.Gauge, r.clock.now(), hz)
+	}
+	if n := throttles(r.s.Roots); !n.IsAbsent() {
+		r.sampler.note(results.HostThrottles, results.Ratio, results.Counter, r.clock.now(), float64(n))
+	}
+}
+
+// prepare starts the workers one after the other and has them load and check
+// themselves.
+func (r *run) prepare(ctx context.Context) error {
+	for i, part := range r.scenario.Parts {
+		cfg := r.s.Config(part.Use)
+		// No seed is used twice, and all follow from the plan's.
+		cfg.Seed = r.s.Record.Plan.Seed + uint32(len(scenarios)*len(r.s.Record.Runs)+i)
+		p, err := start(part.Use, r.s.Worker)
+		if err != nil {
+			return err
+		}
+		r.procs = append(r.procs, p)
+		a, err := p.ask(ctx, order{Do: "open", Use: part.Use, Config: &cfg, CPUs: r.s.CPUs}, prepareLimit)
+		if a.Info != nil {
+			r.rec.Uses = append(r.rec.Uses, useOf(*a.Info, part))
+		}
+		if err != nil {
+			return err
+		}
+		if a.Info == nil {
+			return fmt.Errorf("%s: the worker did not say what it is", part.Use)
+		}
+		p.unit = a.Info.Unit
+		r.sampler.watch(p)
+		if part.Role == results.Background {
+			if _, err := p.ask(ctx, order{Do: "demote"}, stopLimit); err != nil {
+				return err
+			}
+			// The foreground comes first in every scenario that has a background.
+			if w, ok := schedulingDoubt(r.s.Roots, r.procs[0].pid, p.pid); ok {
+				r.s.doubt(w)
+			}
+		}
+	}
+	return nil
+}
+
+func useOf(info bench.Info, part Part) results.Use {
+	u := results.Use{
+		Use: part.Use, Workload: info.Name, Impl: info.Impl, Role: part.Role, Threads: info.Threads, Unit: info.Unit,
+		FlopPerCount: results.Absent(), Formula: info.Formula, Params: info.Params, Seed: info.Seed,
+	}
+	if info.FlopPerCount > 0 {
+		u.FlopPerCount = results.Float(info.FlopPerCount)
+	}
+	return u
+}
+
+// reachAndWarmUp sets the background going, takes the foreground to its
+// target if the plan asks for that, and then waits for steady state.
+func (r *run) reachAndWarmUp(ctx context.Context) error {
+	plan := r.s.Record.Plan
+	going := make([]bool, len(r.procs))
+	run := func(background bool) error {
+		for i, p := range r.procs {
+			if (r.rec.Uses[i].Role == results.Background) == background && !going[i] {
+				if _, err := p.ask(ctx, order{Do: "run"}, stopLimit); err != nil {
+					return err
+				}
+				going[i] = true
+			}
+		}
+		return nil
+	}
+	if err := run(true); err != nil {
+		return err
+	}
+	if plan.Target {
+		for i, p := range r.procs {
+			if going[i] || r.rec.Uses[i].Use != "training" {
+				continue
+			}
+			end := r.begin(results.PhaseTarget)
+			a, err := p.ask(ctx, order{Do: "reach"}, reachLimit)
+			if err != nil {
+				return err
+			}
+			end()
+			r.rec.Uses[i].Target = a.Target
+		}
+	}
+	end := r.begin(results.PhaseWarmup)
+	if err := run(false); err != nil {
+		return err
+	}
+	began := time.Now()
+	for wait := seconds(plan.Warmup); ; wait = seconds(plan.Warmup / 5) {
+		if err := r.watchFor(ctx, wait); err != nil {
+			return err
+		}
+		if r.steady() || time.Since(began) >= seconds(plan.Limit) {
+			break // not steady in time is kept: the summary flags it
+		}
+	}
+	end()
+	return nil
+}
+
+// steady tests the newest stretch of each use that is not in the background,
+// as long as the planned warm-up.
+func (r *run) steady() bool {
+	for _, u := range r.rec.Uses {
+		if u.Role == results.Background {
+			continue
+		}
+		tr := r.sampler.snapshot(results.WorkOf(u.Use))
+		if tr == nil {
+			return false
+		}
+		last := float64(tr.T[len(tr.T)-1])
+		if ok, _, _ := results.Steady(tr, last, float64(r.s.Record.Plan.Warmup)); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// watchFor waits for d while every worker lives and every foreground use gets
+// on with its work.
+func (r *run) watchFor(ctx context.Context, d time.Duration) error {
+	end := time.NewTimer(d)
+	defer end.Stop()
+	look := time.NewTicker(stallLimit / 10)
+	defer look.Stop()
+	began := time.Now()
+	died := make(chan *process, len(r.procs))
+	quit := make(chan struct{})
+	defer close(quit)
+	for _, p := range r.procs {
+		go func() {
+			select {
+			case <-p.ended:
+				died <- p
+			case <-quit:
+			}
+		}()
+	}
+	for {
+		select {
+		case <-end.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case p := <-died:
+			return p.death()
+		case <-look.C:
+			for i, p := range r.procs {
+				_, at, _ := p.counter.Load()
+				idle := min(time.Since(began), time.Duration(bench.Monotonic()-at))
+				if r.rec.Uses[i].Role != results.Background && idle > stallLimit {
+					return fmt.Errorf("%s: the worker hangs: no work finished for %v", p.use, idle.Round(time.Second))
+				}
+			}
+		}
+	}
+}
+
+// drainLimit is how long a window waits for the sample that closes it.
+const drainLimit = 3 * time.Second
+
+// drain keeps sampling until every trace has a sample at or after the edge of
+// the window, which a starved background may not have: its last count comes
+// when it is stopped. A trace that gets none leaves its figure absent, not
+// wrong.
+func (r *run) drain(ctx context.Context, edge results.Float) error {
+	slowest := time.Duration(0)
+	for _, m := range r.s.Meters {
+		slowest = max(slowest, m.Info().Period)
+	}
+	for limit := time.Now().Add(drainLimit + 2*slowest); r.sampler.behind(edge) != "" && time.Now().Before(limit); {
+		if err := r.watchFor(ctx, seconds(r.s.Record.Plan.Interval)/4); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

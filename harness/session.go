@@ -1,0 +1,166 @@
+// Package harness is about time: it starts each use in a worker process of
+// its own, takes every run through its phases, samples work counters, meters
+// and the host on one monotonic clock, and hands over a record. It knows
+// workloads and meters by their interfaces only, and computes nothing from
+// what it sampled.
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"time"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/results"
+)
+
+// Session is one measuring session on this node.
+type Session struct {
+	// Record is what is known before the first run: tool, node, plan,
+	// kernels, what meters were sought. Run adds the rest.
+	Record    *results.Record
+	Scenarios []Scenario
+	Meters    []power.Meter
+	CPUs      []int // that workers may use
+	Roots     Roots
+	// Config returns the configuration of a use; its seed is set by the session.
+	Config func(use string) bench.Config
+	// Worker returns a command that ends up in [Worker].
+	Worker func() *exec.Cmd
+	// Save keeps the record; it is called after every run.
+	Save func(*results.Record) error
+	// Progress is told where the session is; it must return at once.
+	Progress func(Progress)
+}
+
+// Progress says what a session is doing.
+type Progress struct {
+	Run, Runs int // 0-based, planned
+	Round     int // 1-based
+	Scenario  string
+	Phase     string
+	Ended     *results.Run  // the run that has just ended, or nil
+	Left      time.Duration // estimated, of the whole session
+}
+
+// ErrSave is wrapped by the error of a session that ended because its record
+// could no longer be kept.
+var ErrSave = errors.New("the record could not be saved")
+
+// Run measures every scenario in every round, in alternating order, and
+// leaves everything in s.Record. A run that fails is recorded and the session
+// goes on; the session itself ends early only if ctx does (the record is then
+// marked interrupted, and Run returns nil) or if the record cannot be saved.
+func (s *Session) Run(ctx context.Context) error {
+	rec := s.Record
+	t0 := time.Now()
+	rec.Start, rec.State = t0.UTC().Round(time.Microsecond), results.Running
+	clock := clock{t0: t0, origin: bench.Monotonic() - int64(time.Since(t0))}
+	rec.Meters = Describe(s.Meters)
+	host, err := openHostTimes(s.Roots.orHere().Proc)
+	if err != nil {
+		return err
+	}
+	defer host.close()
+
+	var order []Scenario
+	for round := range rec.Plan.Rounds {
+		forward := slices.Clone(s.Scenarios)
+		if round%2 == 1 {
+			slices.Reverse(forward)
+		}
+		order = append(order, forward...)
+	}
+	took := map[string]time.Duration{}
+	for i, sc := range order {
+		at := Progress{Run: i, Runs: len(order), Round: i/len(s.Scenarios) + 1, Scenario: sc.Name}
+		for _, later := range order[i:] {
+			at.Left += s.estimate(later, took)
+		}
+		began := time.Now()
+		r := run{
+			s: s, host: host, clock: clock, scenario: sc,
+			rec: results.Run{
+				Scenario: sc.Name, Round: at.Round, Uses: []results.Use{}, Checks: []results.Check{},
+				Anchor: results.Anchor{T: clock.now(), UTC: time.Now().UTC().Round(time.Microsecond)},
+			},
+			phase: func(name string) {
+				p := at
+				p.Phase = name
+				p.Left -= time.Since(began)
+				s.Progress(p)
+			},
+		}
+		r.do(ctx)
+		took[sc.Name] = time.Since(began)
+		rec.Runs = append(rec.Runs, r.rec)
+		if i == len(order)-1 {
+			rec.State = results.Complete
+		}
+		if ctx.Err() != nil {
+			rec.State = results.Interrupted
+		}
+		rec.End = time.Now().UTC().Round(time.Microsecond)
+		rec.Summary = results.Derive(rec)
+		if err := s.Save(rec); err != nil {
+			return fmt.Errorf("%w after %d of %d runs: %w", ErrSave, i+1, len(order), err)
+		}
+		at.Ended, at.Left = &r.rec, at.Left-took[sc.Name]
+		s.Progress(at)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil
+}
+
+// doubt adds a warning to the record, unless it is there.
+func (s *Session) doubt(w results.Warning) {
+	if !slices.Contains(s.Record.Warnings, w) {
+		s.Record.Warnings = append(s.Record.Warnings, w)
+	}
+}
+
+// Describe returns what a record says of meters.
+func Describe(meters []power.Meter) []results.Meter {
+	out := []results.Meter{}
+	for _, m := range meters {
+		info := m.Info()
+		out = append(out, results.Meter{Name: info.Name, Source: info.Source, Channels: info.Channels, Notes: info.Notes})
+	}
+	return out
+}
+
+// estimate is the expected duration of a run: as long as the last of its kind.
+func (s *Session) estimate(sc Scenario, took map[string]time.Duration) time.Duration {
+	if d, ok := took[sc.Name]; ok {
+		return d
+	}
+	p := s.Record.Plan
+	d := p.Settle + p.Window
+	if len(sc.Parts) > 0 {
+		d += p.Warmup + 0.5
+	}
+	return seconds(d)
+}
+
+// clock is the monotonic clock of a record: seconds since its start.
+type clock struct {
+	t0     time.Time
+	origin int64 // ns of bench.Monotonic at t0
+}
+
+func (c clock) now() results.Float                 { return c.of(time.Now()) }
+func (c clock) of(t time.Time) results.Float       { return micro(t.Sub(c.t0).Seconds()) }
+func (c clock) ofMonotonic(ns int64) results.Float { return micro(float64(ns-c.origin) / 1e9) }
+
+// micro rounds seconds to microseconds, which no source here resolves.
+func micro(s float64) results.Float {
+	return results.Float(float64(int64(s*1e6+0.5)) / 1e6)
+}
+
+func seconds(f results.Float) time.Duration { return time.Duration(float64(f) * float64(time.Second)) }

@@ -1,0 +1,403 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/results"
+)
+
+const workerEnv = "PERWATT_TEST_WORKER"
+
+// TestMain lets the test binary be its own worker.
+func TestMain(m *testing.M) {
+	if os.Getenv(workerEnv) != "" {
+		if err := Worker(context.Background(), openScripted); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// scripted is a workload that finishes one unit a millisecond, or misbehaves
+// as its parameters say.
+type scripted struct {
+	use string
+	cfg bench.Config
+}
+
+func openScripted(use string, cfg bench.Config) (bench.Workload, error) {
+	if cfg.Params["refuse"] != "" {
+		return nil, fmt.Errorf("%w: told to refuse", bench.ErrUsage)
+	}
+	return &scripted{use, cfg}, nil
+}
+
+func (s *scripted) Info() bench.Info {
+	return bench.Info{Name: "scripted", Use: s.use, Impl: "test", Unit: results.Hash, Threads: 1, Seed: s.cfg.Seed, Params: s.cfg.Params}
+}
+
+func (s *scripted) Prepare(context.Context) error {
+	if s.cfg.Params["unprepared"] != "" {
+		return errors.New("no memory for it")
+	}
+	return nil
+}
+
+func (s *scripted) Reach(ctx context.Context, done *bench.Counter) (results.Target, error) {
+	for range 20 {
+		time.Sleep(time.Millisecond)
+		done.Add(1)
+	}
+	return results.Target{Metric: "accuracy", Goal: 0.9, Reached: 0.95, Steps: 20, Samples: 20}, ctx.Err()
+}
+
+func (s *scripted) Run(ctx context.Context, done *bench.Counter) error {
+	for began := time.Now(); ; done.Add(1) {
+		late := time.Since(began) > 100*time.Millisecond
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case late && s.cfg.Params["panic"] != "":
+			panic("the kernel went astray")
+		case late && s.cfg.Params["exit"] != "":
+			return errors.New("device lost")
+		case late && s.cfg.Params["hang"] != "":
+			select {}
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (s *scripted) Check() []results.Check {
+	return []results.Check{{Name: "answer", OK: s.cfg.Params["wrong"] == "", Detail: "41 instead of 42"}}
+}
+
+func (s *scripted) Close() error { return nil }
+
+// ramp is a meter that counts 100 J a second; fail is called with each reading.
+type ramp struct {
+	t0   time.Time
+	read int
+	fail func(n int) error
+}
+
+func (r *ramp) Info() power.Info {
+	return power.Info{Name: "ramp", Channels: []results.Channel{
+		{Name: "total", Unit: results.Joule, Kind: results.Counter, Boundary: results.Wall, Origin: results.Measured, Total: results.Wall},
+	}}
+}
+
+func (r *ramp) Read(context.Context) ([]power.Reading, error) {
+	r.read++
+	now := time.Now()
+	out := power.Reading{At: now, Value: 100 * now.Sub(r.t0).Seconds()}
+	if r.fail != nil {
+		out.Err = r.fail(r.read)
+	}
+	return []power.Reading{out}, nil
+}
+
+func (r *ramp) Close() error { return nil }
+
+func newSession(t *testing.T, names ...string) *Session {
+	t.Helper()
+	sc, err := Scenarios(names)
+	require.NoError(t, err)
+	rec := &results.Record{Plan: results.Plan{
+		Rounds: 1, Settle: 0.01, Warmup: 0.1, Limit: 0.1, Window: 0.3, Interval: 0.02, Seed: 7,
+	}}
+	rec.Node.CPU.Threads = 2
+	for _, s := range sc {
+		rec.Plan.Scenarios = append(rec.Plan.Scenarios, s.Name)
+	}
+	return &Session{
+		Record: rec, Scenarios: sc, Meters: []power.Meter{&ramp{t0: time.Now()}},
+		CPUs:   []int{0},
+		Config: func(string) bench.Config { return bench.Config{} },
+		Worker: func() *exec.Cmd {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), workerEnv+"=1")
+			return cmd
+		},
+		Save:     func(*results.Record) error { return nil },
+		Progress: func(Progress) {},
+	}
+}
+
+// params makes the uses named misbehave.
+func (s *Session) params(use, key string) {
+	old := s.Config
+	s.Config = func(u string) bench.Config {
+		c := old(u)
+		if u == use {
+			c.Params = map[string]string{key: "1"}
+		}
+		return c
+	}
+}
+
+// orphans lists live processes that this test binary started as workers.
+func orphans(t *testing.T) (pids []string) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	for _, f := range stats {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // it has just ended
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == fmt.Sprint(os.Getpid()) {
+			pids = append(pids, string(b))
+		}
+	}
+	return pids
+}
+
+func TestSessionMeasures(t *testing.T) {
+	s := newSession(t)
+	s.Record.Plan.Rounds, s.Record.Plan.Target = 2, true
+	saves := 0
+	s.Save = func(rec *results.Record) error {
+		if saves++; saves < 10 {
+			require.Equal(t, results.Running, rec.State)
+		}
+		return nil
+	}
+	require.NoError(t, s.Run(t.Context()))
+	rec := s.Record
+	require.Equal(t, results.Complete, rec.State)
+	require.Equal(t, 10, saves, "after every run")
+	var order []string
+	seeds := map[uint32]bool{}
+	for _, r := range rec.Runs {
+		require.Equal(t, results.OK, r.Status, "%s: %s", r.Scenario, r.Error)
+		order = append(order, r.Scenario)
+		for _, u := range r.Uses {
+			require.False(t, seeds[u.Seed], "a seed is used once")
+			seeds[u.Seed] = true
+			require.Equal(t, u.Use == "training", u.Target != nil)
+			rate := r.Trace(results.WorkOf(u.Use)).Over(float64(measured(t, r).From), float64(measured(t, r).To))
+			require.Greater(t, rate, results.Float(10))
+		}
+		joules := r.Trace("meter/ramp/total").Over(float64(measured(t, r).From), float64(measured(t, r).To))
+		require.InEpsilon(t, 100*float64(measured(t, r).To-measured(t, r).From), float64(joules), 1e-4, "one clock for work, watts and phases")
+		for i := 1; i < len(r.Phases); i++ {
+			require.GreaterOrEqual(t, r.Phases[i].From, r.Phases[i-1].To)
+		}
+	}
+	forward := []string{"idle", "mining", "training", "compute", "mullet"}
+	backward := slices.Clone(forward)
+	slices.Reverse(backward)
+	require.Equal(t, append(forward, backward...), order)
+	require.Len(t, rec.Summary.Rows, 6)
+	require.Empty(t, orphans(t))
+}
+
+func measured(t *testing.T, r results.Run) results.Phase {
+	t.Helper()
+	p, ok := r.Phase(results.PhaseMeasure)
+	require.True(t, ok)
+	return p
+}
+
+// Whatever a worker does, its run ends with the reason in the record, the
+// session goes on, and no process stays.
+func TestSessionSurvivesItsWorkers(t *testing.T) {
+	patience := stallLimit
+	stallLimit = 1500 * time.Millisecond // well above what a busy machine keeps a worker waiting
+	t.Cleanup(func() { stallLimit = patience })
+	for _, c := range []struct {
+		param  string
+		status results.Status
+		why    []string
+	}{
+		{"refuse", results.Failed, []string{"mining", "told to refuse"}},
+		{"unprepared", results.Failed, []string{"mining", "no memory for it"}},
+		{"panic", results.Failed, []string{"mining", "the worker died", "exit status 2", "the kernel went astray"}},
+		{"exit", results.Failed, []string{"mining", "device lost"}},
+		{"hang", results.Failed, []string{"mining", "hangs", "no work finished"}},
+		{"wrong", results.Void, []string{"mining", "wrong answers", "41 instead of 42"}},
+	} {
+		t.Run(c.param, func(t *testing.T) {
+			s := newSession(t, "mining", "compute")
+			if c.param == "hang" {
+				s.Record.Plan.Window = 3
+			}
+			s.params("mining", c.param)
+			require.NoError(t, s.Run(t.Context()))
+			require.Len(t, s.Record.Runs, 3)
+			bad := s.Record.Runs[1]
+			require.Equal(t, c.status, bad.Status)
+			for _, w := range c.why {
+				require.Contains(t, bad.Error, w)
+			}
+			require.Equal(t, results.OK, s.Record.Runs[2].Status, s.Record.Runs[2].Error)
+			require.Empty(t, orphans(t))
+			require.False(t, slices.ContainsFunc(s.Record.Summary.Rows, func(r results.Row) bool { return r.Use == "mining" }))
+		})
+	}
+}
+
+func TestSessionSurvivesKilledWorker(t *testing.T) {
+	s := newSession(t, "mullet")
+	s.Progress = func(p Progress) {
+		if p.Scenario == "mullet" && p.Phase == results.PhaseMeasure {
+			for _, stat := range orphans(t) {
+				pid := 0
+				_, _ = fmt.Sscan(stat, &pid)
+				require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+				break
+			}
+		}
+	}
+	require.NoError(t, s.Run(t.Context()))
+	require.Equal(t, results.Failed, s.Record.Runs[1].Status)
+	require.Contains(t, s.Record.Runs[1].Error, "signal: killed")
+	require.Empty(t, orphans(t))
+}
+
+func TestSessionStopsInEveryPhase(t *testing.T) {
+	for _, phase := range []string{results.PhaseSettle, results.PhasePrepare, results.PhaseTarget, results.PhaseWarmup, results.PhaseMeasure, results.PhaseCool} {
+		t.Run(phase, func(t *testing.T) {
+			s := newSession(t, "training")
+			s.Record.Plan.Rounds, s.Record.Plan.Target = 3, true
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s.Progress = func(p Progress) {
+				if p.Run == 2 && p.Phase == phase {
+					cancel()
+				}
+			}
+			require.NoError(t, s.Run(ctx))
+			require.Equal(t, results.Interrupted, s.Record.State)
+			require.Len(t, s.Record.Runs, 3)
+			require.Equal(t, results.OK, s.Record.Runs[1].Status)
+			require.Equal(t, results.Stopped, s.Record.Runs[2].Status)
+			require.Len(t, s.Record.Summary.Rows, 2, "what is finished is kept")
+			require.Empty(t, orphans(t))
+		})
+	}
+}
+
+func TestSessionEndsWhenNothingCanBeKept(t *testing.T) {
+	s := newSession(t, "mining")
+	s.Save = func(rec *results.Record) error {
+		if len(rec.Runs) == 2 {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	s.Record.Plan.Rounds = 4
+	err := s.Run(t.Context())
+	require.ErrorIs(t, err, ErrSave)
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.Len(t, s.Record.Runs, 2)
+}
+
+func TestMeterThatVanishesCostsItsWattsOnly(t *testing.T) {
+	s := newSession(t, "mining")
+	s.Meters = []power.Meter{&ramp{t0: time.Now(), fail: func(n int) error {
+		if n > 25 {
+			return errors.New("unplugged")
+		}
+		return nil
+	}}}
+	require.NoError(t, s.Run(t.Context()))
+	m := s.Record.Summary.Rows[1].Metrics
+	require.False(t, m[results.Throughput].Value.IsAbsent())
+	require.True(t, m[results.Power].Value.IsAbsent())
+	require.True(t, slices.ContainsFunc(s.Record.Summary.Flags, func(w results.Warning) bool { return w.Code == "energy-gap" }))
+	require.Contains(t, s.Record.Runs[1].Trace("meter/ramp/total").Errors[0].Error, "unplugged")
+}
+
+// Without a window's far edge there is no figure: a meter that blocks is
+// neither waited for without end nor extrapolated.
+func TestMeterThatBlocks(t *testing.T) {
+	s := newSession(t)
+	s.Scenarios = s.Scenarios[:1]
+	s.Meters = []power.Meter{&stuck{}}
+	began := time.Now()
+	require.NoError(t, s.Run(t.Context()))
+	require.Less(t, time.Since(began), 30*time.Second)
+	require.True(t, s.Record.Summary.Rows[0].Metrics[results.Power].Value.IsAbsent())
+}
+
+func TestCounterThatFallsIsAGap(t *testing.T) {
+	var s sampler
+	tr := &results.Trace{Kind: results.Counter}
+	for i, v := range []float64{5, 6, 2, 3} {
+		s.add(tr, results.Float(i), v, nil)
+	}
+	s.add(tr, 3, 9, nil) // no later than the last
+	require.Equal(t, []results.Float{0, 1, 2, 3}, tr.T)
+	require.Equal(t, []results.Float{5, 6, 3}, []results.Float{tr.V[0], tr.V[1], tr.V[3]})
+	require.True(t, tr.V[2].IsAbsent())
+	require.Contains(t, tr.Errors[0].Error, "fell from 6 to 2")
+	g := &results.Trace{Kind: results.Gauge}
+	s.add(g, 0, 5, nil)
+	s.add(g, 1, 2, nil)
+	require.Empty(t, g.Errors)
+}
+
+type stuck struct{ ramp }
+
+func (s *stuck) Read(ctx context.Context) ([]power.Reading, error) {
+	if s.read++; s.read < 5 {
+		return []power.Reading{{At: time.Now(), Value: float64(s.read)}}, nil
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestScenarios(t *testing.T) {
+	all, err := Scenarios(nil)
+	require.NoError(t, err)
+	require.Len(t, all, 5)
+	some, err := Scenarios([]string{"mullet", "mining"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"idle", "mining", "mullet"}, []string{some[0].Name, some[1].Name, some[2].Name})
+	_, err = Scenarios([]string{"gaming"})
+	require.ErrorContains(t, err, `"gaming"`)
+	require.ErrorContains(t, err, "mullet")
+}
+
+func TestMicro(t *testing.T) {
+	require.Equal(t, results.Float(1.234568), micro(1.2345678))
+	require.False(t, math.Signbit(float64(micro(0))))
+}
+
+// What sampling costs: 100 samples are ten seconds of a session at 10 Hz.
+func BenchmarkSampling(b *testing.B) {
+	h, err := openHostTimes("/proc")
+	require.NoError(b, err)
+	defer h.close()
+	p := &process{use: "mining", pid: os.Getpid(), counter: bench.NewCounter()}
+	s := &sampler{clock: clock{t0: time.Now(), origin: bench.Monotonic()}, index: map[string]*results.Trace{}, procs: []*process{p}}
+	before, err := selfCPU()
+	require.NoError(b, err)
+	for b.Loop() {
+		p.counter.Add(1)
+		s.sampleHost(h)
+	}
+	after, err := selfCPU()
+	require.NoError(b, err)
+	b.ReportMetric(100*10*(after-before).Seconds()/float64(b.N), "%core-at-10Hz")
+}
