@@ -1,0 +1,181 @@
+// Benchmarks of every use with every implementation that this CPU supports:
+//
+//	go test -run '^$' -bench . ./bench
+//	PERWATT_METER=rapl go test -run '^$' -bench Mining -count 10 ./bench | benchstat -
+//
+// The lines say where the watts come from, so that benchstat never compares
+// two kinds of them, and which direction of each unit is better.
+package bench_test
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/bench/all"
+	"github.com/perwatt/perwatt/harness"
+	"github.com/perwatt/perwatt/harness/power"
+	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/results"
+)
+
+var meterSpec = flag.String("meter", cmp.Or(os.Getenv("PERWATT_METER"), "auto"), "meter to read in benchmarks, as in perwatt run; default $PERWATT_METER, else auto")
+
+// op is what one iteration of a benchmark is, in counts: enough that b.N stays
+// within what package testing allows.
+var op = map[results.Unit]int{results.Hash: 1, results.Sample: 1, results.FLOP: 1000}
+
+func BenchmarkMining(b *testing.B)   { benchmarkUse(b, "mining") }
+func BenchmarkTraining(b *testing.B) { benchmarkUse(b, "training") }
+func BenchmarkCompute(b *testing.B)  { benchmarkUse(b, "compute") }
+
+func benchmarkUse(b *testing.B, name string) {
+	i := slices.IndexFunc(all.Uses(), func(u all.Use) bool { return u.Name == name })
+	use := all.Uses()[i]
+	meters, _, err := powerall.Open(b.Context(), []string{*meterSpec}, powerall.Roots{})
+	require.NoError(b, err)
+	b.Cleanup(func() {
+		for _, m := range meters {
+			require.NoError(b, m.Close())
+		}
+	})
+	kernels, err := all.Kernels(b.Context(), nil)
+	require.NoError(b, err)
+	host, err := os.Hostname()
+	require.NoError(b, err)
+	for _, k := range kernels {
+		if k.Name != use.Kernel {
+			continue
+		}
+		for _, im := range k.Impls {
+			if !im.Supported {
+				continue
+			}
+			head, metered := results.HeadlineOf(harness.Describe(meters))
+			source, boundary, grade := "none", "none", "none"
+			if metered {
+				source, boundary = head.Meter, string(head.Boundary)
+				grade = string(results.GradeOf(head.Boundary, head.Origin, head.Uncertainty, 1))
+			}
+			// testing prints a benchmark's name before it runs; between two
+			// benchmarks is the place for what they do not share.
+			fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
+			for _, unit := range []string{"hash/s", "samples/s", "FLOP/s", "hash/J", "samples/J", "FLOP/J"} {
+				fmt.Printf("Unit %s better=higher\n", unit)
+			}
+			for _, unit := range []string{"W", "J/TH", "J/sample", "J/GFLOP"} {
+				fmt.Printf("Unit %s better=lower\n", unit)
+			}
+			b.Run("impl="+im.Name, func(b *testing.B) {
+				w, err := use.New(bench.Config{Impl: im.Name, Threads: runtime.GOMAXPROCS(0), Seed: 1})
+				require.NoError(b, err)
+				defer w.Close()
+				require.NoError(b, w.Prepare(b.Context()))
+				measure(b, w, meters)
+				for _, c := range w.Check() {
+					require.True(b, c.OK, "%s: %s", c.Name, c.Detail)
+				}
+			})
+		}
+	}
+}
+
+// measure runs w until it has finished b.N operations after a start that is
+// not counted, reads the meters meanwhile, and reports what the record's own
+// arithmetic makes of it.
+func measure(b *testing.B, w bench.Workload, meters []power.Meter) {
+	info := w.Info()
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	counter, ended := bench.NewCounter(), make(chan error, 1)
+	t0, origin := time.Now(), bench.Monotonic()
+	run := results.Run{Status: results.OK, Uses: []results.Use{{Use: info.Use, Unit: info.Unit}}}
+	work := &results.Trace{Of: results.WorkOf(info.Use), Unit: info.Unit, Kind: results.Counter}
+	traces := map[string]*results.Trace{}
+	readMeters := func() {
+		for _, m := range meters {
+			readings, err := m.Read(ctx)
+			require.NoError(b, err)
+			for i, c := range m.Info().Channels {
+				of := results.MeterOf(m.Info().Name, c.Name)
+				if traces[of] == nil {
+					traces[of] = &results.Trace{Of: of, Unit: c.Unit, Kind: c.Kind}
+				}
+				r, tr := readings[i], traces[of]
+				v := results.Float(r.Value)
+				if r.Err != nil {
+					v = results.Absent()
+				}
+				tr.T, tr.V = append(tr.T, results.Float(r.At.Sub(t0).Seconds())), append(tr.V, v)
+			}
+		}
+	}
+	readMeters() // before the first count, as after the last
+	go func() { ended <- w.Run(ctx, counter) }()
+	next := time.Now().Add(100 * time.Millisecond)
+	var first uint64
+	for target := uint64(b.N * op[info.Unit]); ; time.Sleep(time.Millisecond) {
+		select {
+		case err := <-ended:
+			b.Fatalf("%s stopped by itself: %v", info.Name, err)
+		default:
+		}
+		if time.Now().After(next) {
+			readMeters()
+			next = time.Now().Add(100 * time.Millisecond)
+		}
+		count, at, ok := counter.Load()
+		t := results.Float(float64(at-origin) / 1e9)
+		if !ok || count == 0 || len(work.T) > 0 && t <= work.T[len(work.T)-1] {
+			continue
+		}
+		if len(work.T) == 0 {
+			first = count
+			b.ResetTimer()
+		}
+		work.T, work.V = append(work.T, t), append(work.V, results.Float(count))
+		if len(work.T) > 1 && count-first >= target {
+			break
+		}
+	}
+	b.StopTimer()
+	readMeters()
+	cancel()
+	require.NoError(b, <-ended)
+
+	run.Phases = []results.Phase{{Name: results.PhaseMeasure, From: work.T[0], To: work.T[len(work.T)-1]}}
+	run.Traces = append(run.Traces, *work)
+	for _, tr := range traces {
+		run.Traces = append(run.Traces, *tr)
+	}
+	rec := &results.Record{Meters: harness.Describe(meters), Runs: []results.Run{run}}
+	win := results.Windows(rec)[0]
+	many, per, scale := string(info.Unit), "J/sample", 1.0
+	switch info.Unit {
+	case results.Sample:
+		many = "samples"
+	case results.Hash:
+		per, scale = "J/TH", 1e12
+	case results.FLOP:
+		per, scale = "J/GFLOP", 1e9
+	}
+	report := func(v results.Float, unit string) {
+		if !v.IsAbsent() {
+			b.ReportMetric(float64(v), unit)
+		}
+	}
+	report(win.Throughput(), many+"/s")
+	report(win.Power(), "W")
+	report(win.Work/win.Energy, many+"/J")
+	report(win.Energy/win.Work*results.Float(scale), per)
+	b.ReportMetric(0, "ns/op") // an operation has no meaning beside the count
+}

@@ -1,0 +1,53 @@
+package matmul
+
+import "math"
+
+// Elements of A and B are a function of the seed and of their place, so that a
+// check needs neither a second copy nor the matrices themselves: it also shows
+// when those were overwritten. They use the whole significand, since what a
+// multiplier draws depends on the bits it is given.
+
+// poison is what an element holds until it is computed.
+var poison = float32(math.NaN())
+
+// output returns the i-th output, from 0, of SplitMix64 with the given state
+// (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+// OOPSLA 2014).
+func output(state, i uint64) uint64 {
+	z := state + (i+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// stream returns the state of one of the generators that belong to a seed.
+func stream(seed uint32, which byte) uint64 { return output(uint64(seed), uint64(which)) }
+
+// element returns the i-th element, row by row, of the matrix that state
+// generates: uniform in [-1, 1), a multiple of 2⁻²³.
+func element(state uint64, i int) float32 {
+	return float32(int32(output(state, uint64(i))>>40)-1<<23) * 0x1p-23
+}
+
+func fill(row []float32, state uint64, first int) {
+	for i := range row {
+		row[i] = element(state, first+i)
+	}
+}
+
+// reference returns the sum over l from l0 to l1 of alpha·A[row,l]·B[l,col] in
+// float64, and how far from it a sum in fp32 can end, in whatever order it is
+// added up: γ·Σ|alpha·a·b| with γ = x/(1-x), x = (terms + 2)·2⁻²⁴ (Higham,
+// "Accuracy and Stability of Numerical Algorithms", §3.1; the two are for
+// alpha).
+func (w *workload) reference(row, col, l0, l1 int, alpha float32) (want, bound float64) {
+	sa, sb := stream(w.info.Seed, 'a'), stream(w.info.Seed, 'b')
+	size := 0.0
+	for l := l0; l < l1; l++ {
+		v := float64(element(sa, row*w.n+l)) * float64(element(sb, l*w.n+col))
+		want += v
+		size += math.Abs(v)
+	}
+	x := float64(l1-l0+2) * 0x1p-24
+	return float64(alpha) * want, float64(alpha) * size * x / (1 - x)
+}

@@ -1,0 +1,98 @@
+package matmul
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/sgemm"
+)
+
+// BenchmarkOverhead compares the workload with the bare calls of the kernel
+// that it is made of, in operations per CPU-second, which a neighbour on the
+// machine disturbs less than wall time: the median of alternated pairs. A
+// ratio of 1 means that queue, counter and checks cost nothing.
+func BenchmarkOverhead(b *testing.B) {
+	for _, im := range sgemm.Implementations() {
+		if !im.Supported() {
+			continue
+		}
+		b.Run(im.Name, func(b *testing.B) {
+			opened, err := New(bench.Config{Impl: im.Name})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer opened.Close()
+			w := opened.(*workload)
+			if err := w.Prepare(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			var ratios, rates []float64
+			for b.Loop() {
+				done, at := bench.NewCounter(), w.queue.Load()
+				began := cpuSeconds(b)
+				ctx, cancel := context.WithTimeout(b.Context(), 300*time.Millisecond)
+				if err := w.Run(ctx, done); err != nil {
+					b.Fatal(err)
+				}
+				cancel()
+				flop, _, _ := done.Load()
+				rate := float64(flop) / (cpuSeconds(b) - began)
+				w.Check() // finish the block in hand: the bare calls write C, too
+
+				began = cpuSeconds(b)
+				bare := w.bare(at, flop) / (cpuSeconds(b) - began)
+				ratios, rates = append(ratios, rate/bare), append(rates, rate)
+			}
+			b.ReportMetric(median(rates), "FLOP/cpu-s")
+			b.ReportMetric(median(ratios), "of-bare")
+		})
+	}
+}
+
+// bare makes the calls that the workload makes for the blocks from ticket on,
+// until flop operations are done, and nothing else.
+func (w *workload) bare(ticket, flop uint64) float64 {
+	var sum uint64
+	for ; sum < flop; ticket++ {
+		block := int(ticket % uint64(w.blocks()))
+		i, j := block/w.columns()*w.block.M, block%w.columns()*w.block.N
+		m, n := min(w.block.M, w.n-i), min(w.block.N, w.n-j)
+		for l := 0; l < w.n && sum < flop; l += w.block.K {
+			kk, beta := min(w.block.K, w.n-l), float32(min(l, 1))
+			w.gemm(false, false, m, n, kk, 1, w.a[i*w.ld+l:], w.ld, w.b[l*w.ld+j:], w.ld, beta, w.c[i*w.ld+j:], w.ld)
+			sum += 2 * uint64(m) * uint64(n) * uint64(kk)
+		}
+	}
+	return float64(sum)
+}
+
+func cpuSeconds(b *testing.B) float64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// BenchmarkPrepare shows what stands before the first answer.
+func BenchmarkPrepare(b *testing.B) {
+	w, err := New(bench.Config{Threads: 2})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := w.Prepare(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

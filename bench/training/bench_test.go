@@ -1,0 +1,78 @@
+//go:build unix
+
+package training
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/sgemm"
+)
+
+// cpu is the CPU time of this process so far.
+func cpu(b *testing.B) time.Duration {
+	var u unix.Rusage
+	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkStep is one step of one replica, by implementation.
+func BenchmarkStep(b *testing.B) {
+	for _, im := range sgemm.Implementations() {
+		if !im.Supported() {
+			continue
+		}
+		b.Run("impl="+im.Name, func(b *testing.B) {
+			w, err := New(bench.Config{Impl: im.Name})
+			require.NoError(b, err)
+			defer w.Close()
+			require.NoError(b, w.Prepare(b.Context()))
+			b.ReportAllocs()
+			began := cpu(b)
+			for b.Loop() {
+				_, err := w.(*workload).step()
+				require.NoError(b, err)
+			}
+			samples := float64(b.N * batch)
+			b.ReportMetric(samples/(cpu(b)-began).Seconds(), "samples/cpu-s")
+			b.ReportMetric(samples/b.Elapsed().Seconds(), "samples/s")
+		})
+	}
+}
+
+// BenchmarkReach is the way to the target, by number of threads.
+func BenchmarkReach(b *testing.B) {
+	for _, threads := range []int{1, 2} {
+		b.Run("threads="+string(rune('0'+threads)), func(b *testing.B) {
+			w, err := New(bench.Config{Threads: threads})
+			require.NoError(b, err)
+			defer w.Close()
+			require.NoError(b, w.Prepare(b.Context()))
+			steps := 0
+			for b.Loop() {
+				target, err := w.(*workload).Reach(b.Context(), bench.NewCounter())
+				require.NoError(b, err)
+				steps += target.Steps
+			}
+			b.ReportMetric(float64(steps)/float64(b.N), "steps/op")
+		})
+	}
+}
+
+// BenchmarkPrepare is what comes before the first sample, by number of threads.
+func BenchmarkPrepare(b *testing.B) {
+	for _, threads := range []int{1, 2} {
+		b.Run("threads="+string(rune('0'+threads)), func(b *testing.B) {
+			for b.Loop() {
+				w, err := New(bench.Config{Threads: threads})
+				require.NoError(b, err)
+				require.NoError(b, w.Prepare(b.Context()))
+				require.NoError(b, w.Close())
+			}
+		})
+	}
+}

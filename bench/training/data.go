@@ -1,0 +1,84 @@
+package training
+
+import "math/rand/v2"
+
+// dataset is labelled 28×28 images, one byte a pixel, 0 for paper.
+type dataset struct {
+	images []byte
+	labels []byte // 0–9
+}
+
+func (d *dataset) len() int { return len(d.labels) }
+
+// levels are the network's inputs for a byte.
+var levels = func() (l [256]float32) {
+	for i := range l {
+		l[i] = float32(i) / 255
+	}
+	return
+}()
+
+// pixels writes image i into x, 0 for paper and 1 for full ink.
+func (d *dataset) pixels(i int, x []float32) {
+	for j, b := range d.images[i*len(x):][:len(x)] {
+		x[j] = levels[b]
+	}
+}
+
+// samples are images as the network sees them, and their labels.
+type samples struct {
+	x     []float32 // len(label) × pixels
+	label []int32
+}
+
+func newSamples(n int) samples { return samples{make([]float32, n*pixels), make([]int32, n)} }
+
+// stream is the endless sequence of a set's samples: all of them in one random
+// order, then all in another.
+type stream struct {
+	set  *dataset
+	rng  *rand.Rand
+	perm []int32
+	at   int
+}
+
+func newStream(set *dataset, rng *rand.Rand) *stream {
+	s := &stream{set: set, rng: rng, perm: make([]int32, set.len())}
+	for i := range s.perm {
+		s.perm[i] = int32(i)
+	}
+	s.at = len(s.perm)
+	return s
+}
+
+// next fills all of to with what comes next.
+func (s *stream) next(to samples) {
+	for i := range to.label {
+		if s.at == len(s.perm) {
+			s.rng.Shuffle(len(s.perm), func(a, b int) { s.perm[a], s.perm[b] = s.perm[b], s.perm[a] })
+			s.at = 0
+		}
+		j := int(s.perm[s.at])
+		s.at++
+		s.set.pixels(j, to.x[i*pixels:][:pixels])
+		to.label[i] = int32(s.set.labels[j])
+	}
+}
+
+// Streams of random numbers, apart for all seeds.
+const (
+	trainStream = iota
+	heldOutStream
+	weightStream
+	orderStream
+)
+
+// random returns the generator of one stream, and of one element of it where
+// they are drawn in parallel.
+func random(seed uint32, which byte, element int) *rand.Rand {
+	key := [32]byte{0: byte(seed), 1: byte(seed >> 8), 2: byte(seed >> 16), 3: byte(seed >> 24), 4: which}
+	for i := range 8 {
+		key[8+i] = byte(element >> (8 * i))
+	}
+	return rand.New(rand.NewChaCha8(key))
+}

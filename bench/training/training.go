@@ -1,0 +1,362 @@
+// Package training is the workload of machine learning: a small neural network
+// (784-512-10, rectified units, softmax, no biases) learns to read digits by
+// plain SGD in fp32, as a Gorgonia graph whose products are computed by a row
+// of kernels/sgemm.
+//
+// It is data-parallel. Each thread has a graph and a virtual machine of its
+// own, a replica, over weights that all share. In a step every replica takes
+// 256 samples of its own; then the gradients are averaged, in a fixed order,
+// and the weights updated once. So losses depend on the seed and the number of
+// threads, and on nothing else.
+//
+// The rules follow those of MLPerf Training: every run can have a seed of its
+// own, a held-out accuracy must be reached for steps, time and energy to
+// target to count, and only useful operations are counted, by a formula that
+// is printed. The first losses must match those of a reference in plain Go and
+// fp64; every product must have been computed; and the loss must fall.
+//
+// The digits are drawn from the Go fonts, turned, slanted, scaled, shifted and
+// speckled at random, so that nothing need be downloaded; MNIST, or what has
+// its format, can be read instead.
+//
+// Gorgonia has one BLAS for a whole process: one training workload at a time
+// is prepared there, with one implementation. This package does not read
+// clocks, and is no yardstick for large networks: their products are larger,
+// and memory matters more.
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/sgemm"
+	"github.com/perwatt/perwatt/results"
+)
+
+const (
+	maxThreads = 1024
+	// maxSteps is where Reach gives up: some seventy times what the rendered
+	// digits take, and three times what MNIST does.
+	maxSteps = 2000
+	// Losses of the first steps are held against the reference. Rounding sets
+	// them apart by some 1e-6.
+	referenceSteps     = 3
+	referenceTolerance = 1e-4
+)
+
+// option is a parameter that can be set.
+type option struct {
+	name, value string // value by default
+	set         func(w *workload, value string) error
+}
+
+var options = []option{
+	{"dataset", "digits", func(w *workload, value string) error {
+		if value == "digits" {
+			return nil
+		}
+		if at, err := os.Stat(value); err != nil {
+			return fmt.Errorf("it is digits, or a directory with the files of MNIST: %w", err)
+		} else if !at.IsDir() {
+			return errors.New("it is digits, or a directory with the files of MNIST")
+		}
+		w.dir = value
+		return nil
+	}},
+	{"goal", "0.97", func(w *workload, value string) (err error) {
+		if w.goal, err = strconv.ParseFloat(value, 64); err != nil || !(w.goal > 0 && w.goal <= 1) {
+			return errors.New("it is a held-out accuracy above 0, at most 1")
+		}
+		return nil
+	}},
+	{"lr", "0.3", func(w *workload, value string) (err error) {
+		if w.lr, err = strconv.ParseFloat(value, 32); err != nil || !(w.lr > 0 && w.lr <= 1) {
+			return errors.New("it is a learning rate above 0, at most 1")
+		}
+		return nil
+	}},
+}
+
+type workload struct {
+	info  bench.Info
+	gemm  gemmFunc
+	dir   string // of the files of MNIST; "" for rendered digits
+	goal  float64
+	lr    float64
+	limit int // steps at which Reach gives up
+
+	blas           *countingBLAS
+	model          *model // nil unless prepared
+	train, heldOut *dataset
+	from           *stream
+
+	reference results.Check
+	computed  int64 // steps of all replicas together, since the BLAS was hooked
+	reached   *results.Target
+
+	// Since the weights were fresh:
+	steps  int
+	first  float64
+	recent [16]float64 // losses of the last steps, at their number modulo 16
+	broken int         // the first step whose loss was not finite; 0 for none
+}
+
+// New returns the workload for cfg. Its options are dataset ("digits", or a
+// directory with the files of MNIST), goal (the held-out accuracy to reach,
+// by default 0.97) and lr (the learning rate, by default 0.3). Errors wrap
+// [bench.ErrUsage].
+func New(cfg bench.Config) (bench.Workload, error) {
+	w, err := configure(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("training: %w: %w", bench.ErrUsage, err)
+	}
+	return w, nil
+}
+
+func configure(cfg bench.Config) (*workload, error) {
+	im := sgemm.Best()
+	if cfg.Impl != "" {
+		var err error
+		if im, err = sgemm.Lookup(cfg.Impl); err != nil {
+			return nil, err
+		}
+		if !im.Supported() {
+			return nil, fmt.Errorf("implementation %s needs %v, which this CPU lacks", im.Name, im.Needs)
+		}
+	}
+	if cfg.Threads < 0 || cfg.Threads > maxThreads {
+		return nil, fmt.Errorf("%d threads: want 1 to %d, or 0 for one", cfg.Threads, maxThreads)
+	}
+	threads := max(cfg.Threads, 1)
+	w := &workload{gemm: im.Gemm, limit: maxSteps, info: bench.Info{
+		Name: "training", Use: "training", Impl: im.Name, Unit: results.Sample,
+		Threads: threads, FlopPerCount: usefulFlop, Formula: formula, Seed: cfg.Seed,
+		Params: map[string]string{
+			"model": "mlp", "optimiser": "sgd",
+			"batch": strconv.Itoa(batch), "global_batch": strconv.Itoa(threads * batch),
+		},
+	}}
+	given := maps.Clone(cfg.Params)
+	var names []string
+	for _, o := range options {
+		value, ok := given[o.name]
+		if !ok {
+			value = o.value
+		}
+		if err := o.set(w, value); err != nil {
+			return nil, fmt.Errorf("%s=%s: %w", o.name, value, err)
+		}
+		w.info.Params[o.name] = value
+		delete(given, o.name)
+		names = append(names, o.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		return nil, fmt.Errorf("there is no option %s: known are %s", name, strings.Join(names, ", "))
+	}
+	return w, nil
+}
+
+func (w *workload) Info() bench.Info {
+	info := w.info
+	info.Params = maps.Clone(info.Params)
+	return info
+}
+
+// Prepare gets the data, builds the replicas, and trains a few steps that are
+// compared with the reference and then undone.
+func (w *workload) Prepare(ctx context.Context) (err error) {
+	if w.dir != "" {
+		w.train, w.heldOut, err = loadMNIST(ctx, w.dir)
+	} else if w.train, err = digits(ctx, trainSize, w.info.Threads, w.info.Seed, trainStream); err == nil {
+		w.heldOut, err = digits(ctx, heldOutSize, w.info.Threads, w.info.Seed, heldOutStream)
+	}
+	if err != nil {
+		return err
+	}
+	w.blas = &countingBLAS{gemm: w.gemm}
+	if err := w.blas.hook(); err != nil {
+		return fmt.Errorf("training: %w", err)
+	}
+	if w.model, err = newModel(w.info.Threads, float32(w.lr), w.gemm); err != nil {
+		return err
+	}
+	w.fresh()
+	if err := w.compare(ctx); err != nil {
+		return err
+	}
+	w.fresh()
+	return nil
+}
+
+// fresh goes back to where training starts from.
+func (w *workload) fresh() {
+	w.model.reset(random(w.info.Seed, weightStream, 0))
+	w.from = newStream(w.train, random(w.info.Seed, orderStream, 0))
+	w.steps, w.first, w.broken = 0, 0, 0
+}
+
+// compare trains the first steps here and in the reference, from the same
+// weights on the same samples.
+func (w *workload) compare(ctx context.Context) error {
+	w.reference = results.Check{Use: w.info.Use, Name: "reference", OK: true}
+	ref, worst := newReference(w.model.weights, w.lr), 0.0
+	for i := range referenceSteps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		got, err := w.step()
+		if err != nil {
+			return err
+		}
+		var batches []samples
+		for _, r := range w.model.replicas {
+			batches = append(batches, r.samples)
+		}
+		want := ref.step(batches)
+		off := math.Abs(got-want) / want
+		if !(off <= referenceTolerance) {
+			w.reference.OK = false
+			w.reference.Detail = fmt.Sprintf("loss %d is %.6g, want %.6g as computed in plain Go in fp64: sgemm=%s multiplies wrongly, or Gorgonia's graph is not this network", i+1, got, want, w.info.Impl)
+			return nil
+		}
+		worst = max(worst, off)
+	}
+	w.reference.Detail = fmt.Sprintf("the first %d losses are within %.1e of those computed in plain Go in fp64", referenceSteps, worst)
+	return nil
+}
+
+// step trains on the next batch of every replica and returns the mean loss.
+func (w *workload) step() (float64, error) {
+	mean, err := w.model.step(w.from)
+	if err != nil {
+		return 0, err
+	}
+	loss := float64(mean)
+	w.computed += int64(w.info.Threads)
+	w.steps++
+	if w.steps == 1 {
+		w.first = loss
+	}
+	if w.broken == 0 && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+		w.broken = w.steps
+	}
+	w.recent[w.steps%len(w.recent)] = loss
+	return loss, nil
+}
+
+// Run trains on from where it is. Samples are counted when the weights have
+// been updated with what was learned from them.
+func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
+	for ctx.Err() == nil {
+		if _, err := w.step(); err != nil {
+			return err
+		}
+		done.Add(uint64(w.info.Threads * batch))
+	}
+	return nil
+}
+
+// Reach trains fresh weights until the held-out accuracy is at the goal,
+// looking every few steps. Looking is part of the time to target, and none of
+// the work.
+func (w *workload) Reach(ctx context.Context, done *bench.Counter) (results.Target, error) {
+	if !w.reference.OK {
+		return results.Target{}, fmt.Errorf("training: reach accuracy %v: the network is not trained as it should be: %s", w.goal, w.reference.Detail)
+	}
+	w.fresh()
+	w.reached = nil
+	every := max(1, w.heldOut.len()/batch) // looking takes at most half as long as the training between
+	accuracy := 0.0
+	for w.steps < w.limit {
+		if err := ctx.Err(); err != nil {
+			return results.Target{}, fmt.Errorf("training: reach accuracy %v: stopped at %v after %d steps: %w", w.goal, accuracy, w.steps, err)
+		}
+		loss, err := w.step()
+		if err != nil {
+			return results.Target{}, err
+		}
+		done.Add(uint64(w.info.Threads * batch))
+		if w.broken > 0 {
+			return results.Target{}, fmt.Errorf("training: reach accuracy %v: loss is %v at step %d: try a lower learning rate than lr=%s", w.goal, loss, w.steps, w.info.Params["lr"])
+		}
+		if w.steps%every != 0 {
+			continue
+		}
+		if accuracy = w.model.accuracy(w.heldOut); accuracy >= w.goal {
+			w.reached = &results.Target{
+				Metric: "accuracy", Goal: results.Float(w.goal), Reached: results.Float(accuracy),
+				Steps: w.steps, Samples: w.steps * w.info.Threads * batch,
+			}
+			return *w.reached, nil
+		}
+	}
+	return results.Target{}, fmt.Errorf("training: reach accuracy %v: still at %v after %d steps: set a lower goal, or another learning rate than lr=%s", w.goal, accuracy, w.steps, w.info.Params["lr"])
+}
+
+// Check judges the training since Prepare, or since Reach if it was called.
+func (w *workload) Check() []results.Check {
+	return []results.Check{w.reference, w.checkProducts(), w.checkLoss(), w.checkTarget()}
+}
+
+// checkProducts compares what was multiplied with what the steps needed: a
+// graph that is run wrongly can do nothing, very fast.
+func (w *workload) checkProducts() results.Check {
+	calls, flop := w.computed*gemmCalls, w.computed*batch*usefulFlop
+	return results.Check{
+		Use: w.info.Use, Name: "products",
+		OK:     w.blas.calls.Load() == calls && w.blas.flop.Load() == flop,
+		Detail: fmt.Sprintf("%d products of %d FLOP in all; the steps needed %d of %d", w.blas.calls.Load(), w.blas.flop.Load(), calls, flop),
+	}
+}
+
+// checkLoss holds the loss to be finite, and to have fallen once there were
+// steps enough for that.
+func (w *workload) checkLoss() results.Check {
+	c := results.Check{Use: w.info.Use, Name: "loss"}
+	if w.broken > 0 {
+		c.Detail = fmt.Sprintf("not finite from step %d on", w.broken)
+		return c
+	}
+	const enough = 8
+	if w.steps < enough {
+		c.OK = true
+		c.Detail = fmt.Sprintf("finite; %d steps are too few to judge its fall", w.steps)
+		return c
+	}
+	n, mean := min(len(w.recent), w.steps/2), 0.0
+	for i := range n {
+		mean += w.recent[(w.steps-i)%len(w.recent)] / float64(n)
+	}
+	c.OK = mean < 0.9*w.first
+	c.Detail = fmt.Sprintf("%.4g at first, %.4g over the last %d of %d steps", w.first, mean, n, w.steps)
+	return c
+}
+
+// checkTarget holds the network to be still about as good as when it reached
+// the goal. At a constant learning rate it wanders by a point or two.
+func (w *workload) checkTarget() results.Check {
+	c := results.Check{Use: w.info.Use, Name: "target", OK: true, Detail: "target phase left out"}
+	if w.reached != nil {
+		accuracy := w.model.accuracy(w.heldOut)
+		c.OK = accuracy >= w.goal-0.05
+		c.Detail = fmt.Sprintf("held-out accuracy %.4f after %d steps, %.4f when %d had reached the goal of %v", accuracy, w.steps, float64(w.reached.Reached), w.reached.Steps, w.goal)
+	}
+	return c
+}
+
+// Close gives Gorgonia's BLAS free for another workload.
+func (w *workload) Close() error {
+	if w.blas != nil {
+		w.blas.unhook()
+	}
+	w.model, w.train, w.heldOut, w.from = nil, nil, nil, nil
+	return nil
+}

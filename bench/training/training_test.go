@@ -1,0 +1,281 @@
+package training
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/blas/gonum"
+	"gorgonia.org/gorgonia"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/sgemm"
+	"github.com/perwatt/perwatt/results"
+)
+
+// prepared opens and prepares a workload over a small set of digits, kept as
+// MNIST's files are; edit may change it before it is prepared.
+func prepared(t *testing.T, cfg bench.Config, edit func(*workload)) *workload {
+	t.Helper()
+	if cfg.Params == nil {
+		cfg.Params = map[string]string{"dataset": smallSet(t)}
+	}
+	opened, err := New(cfg)
+	require.NoError(t, err)
+	w := opened.(*workload)
+	if edit != nil {
+		edit(w)
+	}
+	t.Cleanup(func() { require.NoError(t, w.Close()) })
+	require.NoError(t, w.Prepare(t.Context()))
+	return w
+}
+
+// newTestModel returns a fresh model that multiplies with gonum's row until
+// the test ends, or the next one is asked for.
+func newTestModel(t *testing.T, threads int, seed uint32, lr float32) *model {
+	t.Helper()
+	row, err := sgemm.Lookup("gonum")
+	require.NoError(t, err)
+	gorgonia.Use(&countingBLAS{gemm: row.Gemm})
+	t.Cleanup(func() { gorgonia.Use(gonum.Implementation{}) })
+	m, err := newModel(threads, lr, row.Gemm)
+	require.NoError(t, err)
+	m.reset(random(seed, weightStream, 0))
+	return m
+}
+
+func TestConfiguration(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, c := range []struct {
+		name string
+		cfg  bench.Config
+		want string
+	}{
+		{"implementation", bench.Config{Impl: "abacus"}, "gonum"},
+		{"threads", bench.Config{Threads: -1}, "-1 threads"},
+		{"many threads", bench.Config{Threads: maxThreads + 1}, "want 1 to"},
+		{"option", bench.Config{Params: map[string]string{"epochs": "3"}}, "no option epochs: known are dataset, goal, lr"},
+		{"fixed parameter", bench.Config{Params: map[string]string{"batch": "64"}}, "no option batch"},
+		{"goal 0", bench.Config{Params: map[string]string{"goal": "0"}}, "goal=0"},
+		{"goal above 1", bench.Config{Params: map[string]string{"goal": "97"}}, "goal=97"},
+		{"goal NaN", bench.Config{Params: map[string]string{"goal": "NaN"}}, "goal=NaN"},
+		{"lr", bench.Config{Params: map[string]string{"lr": "-0.1"}}, "lr=-0.1"},
+		{"lr infinite", bench.Config{Params: map[string]string{"lr": "Inf"}}, "lr=Inf"},
+		{"no such directory", bench.Config{Params: map[string]string{"dataset": file + "s"}}, "no such file"},
+		{"no directory", bench.Config{Params: map[string]string{"dataset": file}}, "directory with the files of MNIST"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := New(c.cfg)
+			require.ErrorIs(t, err, bench.ErrUsage)
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
+func TestInfo(t *testing.T) {
+	w, err := New(bench.Config{Impl: "gonum", Threads: 3, Seed: 5, Params: map[string]string{"lr": "0.5"}})
+	require.NoError(t, err)
+	require.Equal(t, bench.Info{
+		Name: "training", Use: "training", Impl: "gonum", Unit: results.Sample, Threads: 3,
+		FlopPerCount: 1636352, Formula: "2·(2·784·512) + 3·(2·512·10)", Seed: 5,
+		Params: map[string]string{
+			"model": "mlp", "optimiser": "sgd", "batch": "256", "global_batch": "768",
+			"dataset": "digits", "goal": "0.97", "lr": "0.5",
+		},
+	}, w.Info())
+}
+
+// enough is a context that ends after it was asked a number of times: Run asks
+// once a step.
+type enough struct {
+	context.Context
+	steps int
+}
+
+func (c *enough) Err() error {
+	if c.steps == 0 {
+		return context.Canceled
+	}
+	c.steps--
+	return nil
+}
+
+func verdict(t *testing.T, w *workload, name string) results.Check {
+	t.Helper()
+	checks := w.Check()
+	i := slices.IndexFunc(checks, func(c results.Check) bool { return c.Name == name })
+	require.GreaterOrEqual(t, i, 0, "no check %s", name)
+	return checks[i]
+}
+
+// The whole course: the digits are learned, everything is counted, and the
+// checks are content.
+func TestReachesTarget(t *testing.T) {
+	w := prepared(t, bench.Config{Impl: "gonum", Threads: 2, Seed: 3}, func(w *workload) { w.goal = 0.85 })
+	require.Equal(t, "target phase left out", verdict(t, w, "target").Detail)
+	done := bench.NewCounter()
+	target, err := w.Reach(t.Context(), done)
+	require.NoError(t, err)
+	require.Equal(t, "accuracy", target.Metric)
+	require.GreaterOrEqual(t, target.Reached, target.Goal)
+	require.Equal(t, target.Steps*2*batch, target.Samples)
+	require.Equal(t, float64(target.Reached), w.model.accuracy(w.heldOut), "Run goes on from the state that reached the goal")
+	count, _, _ := done.Load()
+	require.EqualValues(t, target.Samples, count)
+
+	require.NoError(t, w.Run(&enough{t.Context(), 2}, done))
+	count, _, _ = done.Load()
+	require.EqualValues(t, target.Samples+2*2*batch, count)
+	require.EqualValues(t, (target.Steps+2+referenceSteps)*2*gemmCalls, w.blas.calls.Load())
+	for _, c := range w.Check() {
+		require.True(t, c.OK, "%s: %s", c.Name, c.Detail)
+		t.Logf("%s: %s", c.Name, c.Detail)
+	}
+
+	clear(w.model.weights[1]) // what was reached and then lost is no result
+	require.False(t, verdict(t, w, "target").OK)
+}
+
+func TestReachGivesUp(t *testing.T) {
+	w := prepared(t, bench.Config{Impl: "gonum"}, func(w *workload) { w.limit = 2 })
+	_, err := w.Reach(t.Context(), bench.NewCounter())
+	require.ErrorContains(t, err, "reach accuracy 0.97: still at 0.")
+	require.ErrorContains(t, err, "after 2 steps: set a lower goal")
+
+	_, err = w.Reach(&enough{t.Context(), 1}, bench.NewCounter())
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "after 1 steps")
+}
+
+// The losses depend on the seed and the number of threads, to the last bit,
+// and on nothing else.
+func TestDeterminism(t *testing.T) {
+	set, err := digits(t.Context(), 1024, 2, 1, trainStream)
+	require.NoError(t, err)
+	losses := func(threads int, seed uint32) (l []float32) {
+		m := newTestModel(t, threads, seed, 0.4)
+		from := newStream(set, random(seed, orderStream, 0))
+		for range 4 {
+			loss, err := m.step(from)
+			require.NoError(t, err)
+			l = append(l, loss)
+		}
+		return append(l, m.weights[0][0], m.weights[1][classes*hidden-1])
+	}
+	one, two := losses(1, 7), losses(2, 7)
+	require.Equal(t, one, losses(1, 7))
+	require.Equal(t, two, losses(2, 7))
+	require.NotEqual(t, one, two)
+	require.NotEqual(t, one, losses(1, 8))
+}
+
+// Kernels that compute something else are found out before anything is
+// measured, and nothing can be reached with them.
+func TestBrokenKernel(t *testing.T) {
+	row, err := sgemm.Lookup("gonum")
+	require.NoError(t, err)
+	type args struct {
+		tA, tB  bool
+		m, n, k int
+		c       []float32
+	}
+	for name, spoil := range map[string]func(args){
+		"nothing but zeros":   func(g args) { clear(g.c) },
+		"last row missing":    func(g args) { clear(g.c[(g.m-1)*g.n:]) },
+		"hidden gradient off": func(g args) { scaleIf(g.tB, g.c, 1.01) },
+		"weight gradient off": func(g args) { scaleIf(g.tA, g.c, 1.01) },
+		"not a number":        func(g args) { g.c[0] = float32(math.NaN()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := prepared(t, bench.Config{Impl: "gonum"}, func(w *workload) {
+				w.gemm = func(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+					row.Gemm(tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+					spoil(args{tA, tB, m, n, k, c})
+				}
+			})
+			c := verdict(t, w, "reference")
+			require.False(t, c.OK)
+			require.Contains(t, c.Detail, "sgemm=gonum multiplies wrongly")
+			_, err := w.Reach(t.Context(), bench.NewCounter())
+			require.ErrorContains(t, err, c.Detail)
+		})
+	}
+	t.Run("does nothing", func(t *testing.T) {
+		w := prepared(t, bench.Config{Impl: "gonum"}, func(w *workload) {
+			w.gemm = func(bool, bool, int, int, int, float32, []float32, int, []float32, int, float32, []float32, int) {}
+		})
+		require.False(t, verdict(t, w, "reference").OK)
+		require.NoError(t, w.Run(&enough{t.Context(), 8}, bench.NewCounter()))
+		require.False(t, verdict(t, w, "loss").OK)
+	})
+}
+
+func scaleIf(yes bool, x []float32, by float32) {
+	if yes {
+		for i := range x {
+			x[i] *= by
+		}
+	}
+}
+
+// A kernel that goes wrong later is found out as well.
+func TestLateNaN(t *testing.T) {
+	w := prepared(t, bench.Config{Impl: "gonum"}, nil)
+	good := w.blas.gemm
+	w.blas.gemm = func(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+		good(tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+		c[0] = float32(math.NaN())
+	}
+	require.NoError(t, w.Run(&enough{t.Context(), 1}, bench.NewCounter()))
+	require.Equal(t, results.Check{Use: "training", Name: "loss", Detail: "not finite from step 1 on"}, verdict(t, w, "loss"))
+	_, err := w.Reach(t.Context(), bench.NewCounter())
+	require.ErrorContains(t, err, "loss is NaN at step 1: try a lower learning rate than lr=0.3")
+}
+
+// idle is a virtual machine that is told to run and does nothing, as Gorgonia's
+// LispMachine when it is reset and run again.
+type idle struct{ gorgonia.VM }
+
+func (idle) RunAll() error { return nil }
+
+func TestIdleMachine(t *testing.T) {
+	w := prepared(t, bench.Config{Impl: "gonum"}, nil)
+	require.True(t, verdict(t, w, "products").OK)
+	w.model.replicas[0].vm = idle{w.model.replicas[0].vm}
+	require.NoError(t, w.Run(&enough{t.Context(), 8}, bench.NewCounter()))
+	c := verdict(t, w, "products")
+	require.False(t, c.OK)
+	require.Contains(t, c.Detail, "the steps needed 55 of")
+	require.False(t, verdict(t, w, "loss").OK)
+}
+
+func TestOneAtATime(t *testing.T) {
+	dir := map[string]string{"dataset": smallSet(t)}
+	first := prepared(t, bench.Config{Impl: "gonum", Params: dir}, nil)
+	second, err := New(bench.Config{Impl: "gonum", Params: dir})
+	require.NoError(t, err)
+	defer second.Close()
+	require.ErrorIs(t, second.Prepare(t.Context()), errHooked)
+	require.NoError(t, second.Close())
+	require.NoError(t, first.Run(&enough{t.Context(), 1}, bench.NewCounter()), "closing the second must not take the first's BLAS")
+	require.True(t, verdict(t, first, "products").OK)
+	require.NoError(t, first.Close())
+	require.NoError(t, second.Prepare(t.Context()))
+}
+
+func TestPrepareStops(t *testing.T) {
+	for _, params := range []map[string]string{nil, {"dataset": smallSet(t)}} {
+		w, err := New(bench.Config{Params: params})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, w.Prepare(ctx), context.Canceled)
+		require.NoError(t, w.Close())
+	}
+}
