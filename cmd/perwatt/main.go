@@ -1,3 +1,96 @@
+// Perwatt measures what this hardware delivers per watt, at each thing it
+// could be used for. This package is flags, wiring and exit codes: one file a
+// subcommand, no arithmetic.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/harness/power/all"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitGate        = 1 // a gate failed: invalid result, regression
+	exitUsage       = 2
+	exitData        = 3   // no or unusable data
+	exitInterrupted = 130 // stopped by the user, with what was finished kept
+)
+
+// exit is an error with the code that the process ends with.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e exit) Error() string { return e.err.Error() }
+func (e exit) Unwrap() error { return e.err }
+
+// usagef is an error in what was typed.
+func usagef(format string, args ...any) error {
+	return exit{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// args makes an error of a command's arguments one of usage.
+func args(valid cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, a []string) error {
+		if err := valid(cmd, a); err != nil {
+			return usagef("%w (see %s --help)", err, cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // the second one is not caught: it kills
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, argv []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:   "perwatt",
+		Short: "What does this hardware deliver per watt, at each thing it could be used for?",
+		Long: `perwatt runs bitcoin mining (double SHA-256), neural network training and dense
+fp32 compute on this machine, meters the energy on the same clock, checks the
+answers, and says the work per joule of each use, with intervals and with the
+provenance of every watt.
+
+Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
+130 interrupted (what was finished is kept).`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetArgs(argv)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w (see %s --help)", err, cmd.CommandPath())
+	})
+	root.AddCommand(runCommand(), nodeCommand(), verifyCommand(), schemaCommand(), versionCommand(), workerCommand())
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitData
+	var e exit
+	switch {
+	case errors.As(err, &e):
+		code = e.code
+	case errors.Is(err, bench.ErrUsage), errors.Is(err, all.ErrSpec):
+		code = exitUsage
+	}
+	fmt.Fprintln(stderr, "perwatt:", err)
+	return code
+}

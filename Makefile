@@ -1,0 +1,46 @@
+# Every verb has one line of help. Nothing here needs root or, once the
+# modules are there, a network.
+GO ?= go
+REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
+LDFLAGS := -X main.revision=$(REVISION)
+FUZZTIME ?= 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test race lint fuzz bench clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/perwatt, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/perwatt ./cmd/perwatt
+
+run: build ## measure this machine at every use (about 2 minutes) and print the table
+	./bin/perwatt run --preset quick
+
+test: ## run every test, the kernels also without assembly
+	$(GO) test ./...
+	$(GO) test -tags purego ./kernels/...
+
+race: ## run every test under the race detector
+	$(GO) test -race -short ./...
+
+lint: ## formatting, vet here and for arm64, static analysis, a build without cgo
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt -w $$out"; exit 1; }
+	$(GO) vet ./...
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+	CGO_ENABLED=0 $(GO) build ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+
+fuzz: ## fuzz every parser for FUZZTIME each
+	@$(GO) list ./... | while read p; do \
+		$(GO) test -list '^Fuzz' $$p | grep '^Fuzz' | while read f; do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p || exit 1; \
+		done || exit 1; \
+	done
+
+bench: ## benchmark every use and implementation, in the format that benchstat reads
+	$(GO) test -run '^$$' -bench . ./bench
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	benchall "github.com/perwatt/perwatt/bench/all"
+	"github.com/perwatt/perwatt/harness"
+	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report"
+)
+
+func nodeCommand() *cobra.Command {
+	var (
+		format, sysfs string
+		meters        []string
+	)
+	cmd := &cobra.Command{
+		Use:   "node",
+		Short: "Show what this machine is, what would be used on it, and every doubt",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if format != "text" && format != "json" {
+				return usagef("--format %q: must be text or json", format)
+			}
+			node, err := harness.Fingerprint(harness.Roots{})
+			if err != nil {
+				return err
+			}
+			opened, sought, err := powerall.Open(cmd.Context(), meters, powerall.Roots{Sys: sysfs, Proc: "/proc"})
+			if err != nil {
+				return fmt.Errorf("--meter: %w", err)
+			}
+			defer closeMeters(opened, cmd.ErrOrStderr())
+			kernels, err := benchall.Kernels(cmd.Context(), nil)
+			if err != nil {
+				return interrupted(cmd.Context(), err)
+			}
+			n := report.Machine{Node: node, Kernels: kernels, Meters: harness.Describe(opened), Sought: sought}
+			n.Warnings = append(harness.Doubts(node, harness.ReadConditions(harness.Roots{})), results.PowerDoubts(n.Meters, sought)...)
+			if format == "json" {
+				out := json.NewEncoder(cmd.OutOrStdout())
+				out.SetIndent("", "  ")
+				return out.Encode(n)
+			}
+			return report.WriteMachine(cmd.OutOrStdout(), n, options(cmd.OutOrStdout(), ""))
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	cmd.Flags().StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
+	cmd.Flags().StringArrayVar(&meters, "meter", []string{"auto"}, "meter to look for, as in perwatt run")
+	return cmd
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/bench"
+	benchall "github.com/perwatt/perwatt/bench/all"
+	"github.com/perwatt/perwatt/harness"
+	"github.com/perwatt/perwatt/harness/power"
+	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report"
+	"github.com/perwatt/perwatt/results/store"
+)
+
+// runFlags are what can be typed after perwatt run.
+type runFlags struct {
+	preset, store, format, sysfs, dataset string
+	uses, meters                          []string
+	impls, labels                         map[string]string
+	threads, rounds, sessions             int
+	seed                                  uint32
+	settle, warmup, limit, window         time.Duration
+	interval                              time.Duration
+	target                                bool
+}
+
+func runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Measure this node at every use and write a record",
+		Long: `Measure idle, mining, training, compute and the mullet (training in front,
+mining in the back) in interleaved rounds, each use in a worker process of its
+own, and write one record. The table goes to standard output, progress and
+errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
+		Example: `  perwatt run
+  perwatt run --preset smoke --format json
+  perwatt run --uses mining --impl sha256d=generic --meter rapl
+  perwatt run --preset publish --meter declared:350 --label site=north`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&f.preset, "preset", "quick", "smoke (≤ 20 s), quick (about 2 minutes) or publish (windows of 600 s, several sessions)")
+	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: mining,training,compute,mullet (default all)")
+	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, rapl, hwmon, declared:WATTS, model, none")
+	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use")
+	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
+	fl.StringVar(&f.store, "store", "", "directory of records (default $PERWATT_STORE, else the user's data directory)")
+	fl.StringVar(&f.format, "format", "text", "what goes to standard output: text, json, markdown, csv, bench")
+	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated")
+	fl.StringVar(&f.dataset, "dataset", "", "directory of MNIST's IDX files to train on (default: digits rendered from fonts)")
+	fl.StringVar(&f.sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
+	fl.Uint32Var(&f.seed, "seed", 0, "seed of everything random (default: from the clock)")
+	fl.IntVar(&f.rounds, "rounds", 0, "rounds, instead of the preset's")
+	fl.IntVar(&f.sessions, "sessions", 0, "sessions, instead of the preset's")
+	fl.DurationVar(&f.settle, "settle", 0, "rest before each run, instead of the preset's")
+	fl.DurationVar(&f.warmup, "warmup", 0, "warm-up before each window, instead of the preset's")
+	fl.DurationVar(&f.limit, "limit", 0, "longest wait for steady state, instead of the preset's")
+	fl.DurationVar(&f.window, "window", 0, "measured window of each run, instead of the preset's")
+	fl.DurationVar(&f.interval, "interval", 0, "time between samples, instead of the preset's")
+	fl.BoolVar(&f.target, "target", false, "whether training first runs to its accuracy target, instead of the preset's")
+	return cmd
+}
+
+// plan turns flags into a plan, or says what is wrong with them.
+func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, error) {
+	p, err := preset(f.preset)
+	if err != nil {
+		return p, nil, err
+	}
+	scenarios, err := harness.Scenarios(f.uses)
+	if err != nil {
+		return p, nil, exit{exitUsage, fmt.Errorf("--uses: %w", err)}
+	}
+	for _, s := range scenarios {
+		p.Scenarios = append(p.Scenarios, s.Name)
+	}
+	for _, n := range []struct {
+		flag string
+		from int
+		to   *int
+		most int
+	}{
+		{"rounds", f.rounds, &p.Rounds, 10_000},
+		{"sessions", f.sessions, &p.Sessions, 1000},
+		{"threads", f.threads, &p.Threads, runtime.NumCPU()},
+	} {
+		if !cmd.Flags().Changed(n.flag) && n.flag != "threads" {
+			continue
+		}
+		if n.from < 1 || n.from > n.most {
+			return p, nil, usagef("--%s %d: must be from 1 to %d on this machine", n.flag, n.from, n.most)
+		}
+		*n.to = n.from
+	}
+	for _, d := range []struct {
+		flag  string
+		from  time.Duration
+		to    *results.Float
+		least time.Duration
+	}{
+		{"settle", f.settle, &p.Settle, 0},
+		{"warmup", f.warmup, &p.Warmup, 100 * time.Millisecond},
+		{"limit", f.limit, &p.Limit, 0},
+		{"window", f.window, &p.Window, 100 * time.Millisecond},
+		{"interval", f.interval, &p.Interval, 10 * time.Millisecond},
+	} {
+		if !cmd.Flags().Changed(d.flag) {
+			continue
+		}
+		if d.from < d.least || d.from > 24*time.Hour {
+			return p, nil, usagef("--%s %v: must be from %v to 24h", d.flag, d.from, d.least)
+		}
+		*d.to = results.Float(d.from.Seconds())
+	}
+	p.Limit = max(p.Limit, p.Warmup)
+	if p.Interval > p.Window/5 || p.Interval > p.Warmup/5 {
+		return p, nil, usagef("--interval %vs: must be at most a fifth of the window (%vs) and of the warm-up (%vs)", p.Interval, p.Window, p.Warmup)
+	}
+	if cmd.Flags().Changed("target") {
+		p.Target = f.target
+	}
+	if p.Seed = f.seed; !cmd.Flags().Changed("seed") {
+		p.Seed = uint32(time.Now().UnixNano())
+	}
+	p.Meters, p.Impls, p.Labels = f.meters, f.impls, f.labels
+	return p, scenarios, nil
+}
+
+func (f *runFlags) run(cmd *cobra.Command) error {
+	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+	plan, scenarios, err := f.plan(cmd)
+	if err != nil {
+		return err
+	}
+	format, err := report.ParseFormat(f.format)
+	if err != nil {
+		return exit{exitUsage, fmt.Errorf("--format: %w", err)}
+	}
+	if f.store == "" {
+		if f.store, err = store.Dir(); err != nil {
+			return exit{exitUsage, err}
+		}
+	}
+	// Everything that can be refused is refused before anything is measured.
+	st, err := store.Open(f.store)
+	if err != nil {
+		return exit{exitUsage, fmt.Errorf("--store: %w", err)}
+	}
+	meters, sought, err := powerall.Open(ctx, f.meters, powerall.Roots{Sys: f.sysfs, Proc: "/proc"})
+	if err != nil {
+		return fmt.Errorf("--meter: %w", err)
+	}
+	defer closeMeters(meters, stderr)
+	node, err := harness.Fingerprint(harness.Roots{})
+	if err != nil {
+		return err
+	}
+	doubts := harness.Doubts(node, harness.ReadConditions(harness.Roots{}))
+	show := newProgress(stderr)
+	defer show.done()
+	show.say("checking and timing every kernel against known answers")
+	kernels, err := benchall.Kernels(ctx, f.impls)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	for session := 1; session <= plan.Sessions; session++ {
+		plan.Session = session
+		s := harness.Session{
+			Record: &results.Record{
+				Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: node, Plan: plan,
+				Kernels: kernels, Meters: []results.Meter{}, Sought: sought, Runs: []results.Run{}, Warnings: doubts,
+			},
+			Scenarios: scenarios, Meters: meters, CPUs: node.Settings.CPUs[:plan.Threads],
+			Config:   func(use string) bench.Config { return f.config(use, plan.Threads, kernels) },
+			Worker:   func() *exec.Cmd { return selfCommand(workerName) },
+			Progress: show.update,
+		}
+		err := measure(ctx, st, &s, format, stdout, stderr, show)
+		if err != nil {
+			return err
+		}
+		plan.Seed += 1_000_000 // no seed of one session is used by another
+	}
+	return nil
+}
+
+// measure runs one session, prints it and says where it lies.
+func measure(ctx context.Context, st *store.Store, s *harness.Session, format report.Format, stdout, stderr io.Writer, show *progress) error {
+	rec := s.Record
+	draft, err := st.Create(rec.ID, time.Now(), rec.Plan.Preset == "publish")
+	if err != nil {
+		return fmt.Errorf("--store: %w", err)
+	}
+	path := ""
+	s.Save = func(rec *results.Record) (err error) {
+		if rec.State == results.Running {
+			path, err = draft.Save(rec)
+		} else {
+			path, err = draft.Commit(rec)
+		}
+		return err
+	}
+	runErr := s.Run(ctx)
+	show.done()
+	if len(rec.Runs) > 0 {
+		if err := write(stdout, format, rec, path); err != nil {
+			return fmt.Errorf("print the record (it lies in %s): %w", path, err)
+		}
+	}
+	if runErr != nil {
+		if path != "" {
+			runErr = fmt.Errorf("%w: the runs before it are in %s", runErr, path)
+		}
+		return runErr
+	}
+	if format != report.Text {
+		fmt.Fprintln(stderr, "perwatt: record:", path)
+	}
+	good := 0
+	for _, r := range rec.Runs {
+		if r.Status == results.OK {
+			good++
+		}
+	}
+	switch {
+	case rec.State == results.Interrupted:
+		return exit{exitInterrupted, fmt.Errorf("interrupted: %d finished runs are kept in %s; perwatt verify reads it, a new perwatt run starts afresh", good, path)}
+	case good == 0:
+		return exit{exitData, fmt.Errorf("no run gave a result: the reasons are in %s", path)}
+	case good < len(rec.Runs):
+		return exit{exitGate, fmt.Errorf("%d of %d runs gave no result: the reasons are above and in %s", len(rec.Runs)-good, len(rec.Runs), path)}
+	}
+	return nil
+}
+
+// write prints a record in the format that was asked for.
+func write(w io.Writer, format report.Format, rec *results.Record, path string) error {
+	if format == report.JSON {
+		raw, err := results.Seal(rec)
+		if err == nil {
+			_, err = w.Write(raw)
+		}
+		return err
+	}
+	return report.Write(w, format, rec, options(w, path))
+}
+
+func options(w io.Writer, path string) report.Options {
+	return report.Options{Path: path, Width: width(w), Color: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
+}
+
+// config is what a use is opened with.
+func (f *runFlags) config(use string, threads int, kernels []results.Kernel) bench.Config {
+	cfg := bench.Config{Threads: threads}
+	for _, u := range benchall.Uses() {
+		for _, k := range kernels {
+			if u.Name == use && u.Kernel == k.Name {
+				cfg.Impl = k.Chosen
+			}
+		}
+	}
+	if use == "training" && f.dataset != "" {
+		cfg.Params = map[string]string{"dataset": f.dataset}
+	}
+	return cfg
+}
+
+func closeMeters(meters []power.Meter, stderr io.Writer) {
+	for _, m := range meters {
+		if err := m.Close(); err != nil {
+			fmt.Fprintln(stderr, "perwatt: close meter:", err)
+		}
+	}
+}
+
+// interrupted gives an error that came of a signal its exit code.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return exit{exitInterrupted, errors.New("interrupted before the first run: nothing was measured")}
+	}
+	return err
+}
+
+// tool says what this program is.
+func tool() results.Tool {
+	t := results.Tool{Name: "perwatt", Version: version, Revision: revision, Go: runtime.Version()}
+	if info, ok := debug.ReadBuildInfo(); ok && t.Revision == "" {
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				t.Revision = s.Value + t.Revision
+			case s.Key == "vcs.modified" && s.Value == "true":
+				t.Revision += "+"
+			}
+		}
+	}
+	return t
+}
+
+// Set by the Makefile with -ldflags -X.
+var (
+	version  = "devel"
+	revision = ""
+)
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print version, revision and Go release", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			t := tool()
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(strings.Fields(fmt.Sprintf("perwatt %s %s %s %s/%s", t.Version, t.Revision, t.Go, runtime.GOOS, runtime.GOARCH)), " "))
+			return err
+		},
+	}
+}
