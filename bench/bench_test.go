@@ -15,6 +15,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,6 +38,16 @@ var op = map[results.Unit]int{results.Hash: 1, results.Sample: 1, results.FLOP: 
 func BenchmarkMining(b *testing.B)   { benchmarkUse(b, "mining") }
 func BenchmarkTraining(b *testing.B) { benchmarkUse(b, "training") }
 func BenchmarkCompute(b *testing.B)  { benchmarkUse(b, "compute") }
+
+// directions tells benchstat, once, which way each unit is better.
+var directions = sync.OnceFunc(func() {
+	for _, unit := range []string{"hash/s", "samples/s", "FLOP/s", "hash/J", "samples/J", "FLOP/J"} {
+		fmt.Printf("Unit %s better=higher\n", unit)
+	}
+	for _, unit := range []string{"W", "J/TH", "J/sample", "J/GFLOP"} {
+		fmt.Printf("Unit %s better=lower\n", unit)
+	}
+})
 
 func benchmarkUse(b *testing.B, name string) {
 	i := slices.IndexFunc(all.Uses(), func(u all.Use) bool { return u.Name == name })
@@ -69,12 +80,7 @@ func benchmarkUse(b *testing.B, name string) {
 			// testing prints a benchmark's name before it runs; between two
 			// benchmarks is the place for what they do not share.
 			fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
-			for _, unit := range []string{"hash/s", "samples/s", "FLOP/s", "hash/J", "samples/J", "FLOP/J"} {
-				fmt.Printf("Unit %s better=higher\n", unit)
-			}
-			for _, unit := range []string{"W", "J/TH", "J/sample", "J/GFLOP"} {
-				fmt.Printf("Unit %s better=lower\n", unit)
-			}
+			directions()
 			b.Run("impl="+im.Name, func(b *testing.B) {
 				w, err := use.New(bench.Config{Impl: im.Name, Threads: runtime.GOMAXPROCS(0), Seed: 1})
 				require.NoError(b, err)
