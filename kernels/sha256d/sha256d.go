@@ -72,10 +72,17 @@ func Sum(h *Header) [32]byte {
 type Job struct {
 	header Header
 	target Target
-	top    uint32     // most significant word of the target
-	mid    [8]uint32  // state after the header's first 64 bytes
 	state  [8]uint32  // state after rounds 0, 1 and 2 of the second block
 	block  [18]uint32 // second block: schedule words 0 to 17, that of the nonce (3) zero
+	fixed
+}
+
+// fixed is what assembly reads of a Job.
+type fixed struct {
+	mid   [8]uint32 // state after the header's first 64 bytes
+	start [8]uint32 // state after rounds 0 to 3 of the second block; the nonce's word is to be added to words 0 and 4
+	w     [6]uint32 // schedule words 16 to 19 and 31 to 32, as far as they depend on neither the nonce nor words after 17
+	top   uint32    // most significant word of the target
 }
 
 // Set prepares j for every nonce of h, whose own nonce does not matter, and
@@ -100,6 +107,14 @@ func (j *Job) Set(h *Header, t *Target) {
 	expand(&w, 16, 18)        // these two do not look at word 3, the nonce
 	copy(j.block[:], w[:])
 	j.state = rounds(j.mid, k[:3], w[:3])
+
+	j.start = rounds(j.state, k[3:4], w[3:4])
+	clear(w[18:]) // what is left out of the sums that follow is zero
+	expand(&w, 18, 20)
+	copy(j.w[:4], w[16:20])
+	clear(w[18:20])
+	expand(&w, 31, 33)
+	copy(j.w[4:], w[31:33])
 }
 
 // Implementation is one way to scan. Fields are constant.
@@ -126,11 +141,11 @@ type Implementation struct {
 func (i Implementation) Supported() bool { return cpuid.CPU.Supports(i.Needs...) }
 
 // table is in order of rank: the first supported row is the one to take.
-var table = []Implementation{
+var table = slices.Concat(native, []Implementation{
 	{Name: "stdlib", Scan: scanStdlib},
 	{Name: "minio", Scan: scanMinio},
 	{Name: "generic", Scan: scanGeneric},
-}
+})
 
 // Implementations returns every row in order of rank, supported or not.
 func Implementations() []Implementation { return slices.Clone(table) }

@@ -1,0 +1,31 @@
+// Command asm writes the amd64 rows of package sha256d: sha256d_amd64.s and
+// stubs_amd64.go. Run it by go generate in that package.
+//
+// Each row is one function. It computes the double SHA-256 of many headers at
+// a time as far as the most significant word and keeps one bit for each nonce.
+// Registers are allocated by hand: there is nothing to spill to by accident,
+// and what a function needs can be read off its first lines.
+package main
+
+import (
+	"log"
+	"os"
+
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/buildtags"
+
+	_ "github.com/perwatt/perwatt/kernels/sha256d" // loaded below
+)
+
+func main() {
+	// The package is loaded for the layout of its structures, and without
+	// assembly it is complete even when the generated files are gone.
+	if err := os.Setenv("GOFLAGS", "-tags=purego"); err != nil {
+		log.Fatal(err)
+	}
+	Package("github.com/perwatt/perwatt/kernels/sha256d")
+	Constraint(buildtags.Not("purego"))
+
+	shani()
+	Generate()
+}
