@@ -106,7 +106,7 @@ func TestDetection(t *testing.T) {
 	}
 	flags := strings.Fields(string(text))
 	features := map[string]map[cpuid.FeatureID]string{
-		"amd64": {cpuid.SHA: "sha_ni", cpuid.SSSE3: "ssse3", cpuid.SSE4: "sse4_1", cpuid.AVX2: "avx2", cpuid.AVX512F: "avx512f", cpuid.AVX512BW: "avx512bw", cpuid.AVX512VL: "avx512vl"},
+		"amd64": {cpuid.SHA: "sha_ni", cpuid.SSSE3: "ssse3", cpuid.SSE4: "sse4_1", cpuid.AVX2: "avx2", cpuid.BMI2: "bmi2", cpuid.AVX512F: "avx512f", cpuid.AVX512BW: "avx512bw", cpuid.AVX512VL: "avx512vl"},
 		"arm64": {cpuid.SHA2: "sha2"},
 	}[runtime.GOARCH]
 	for id, flag := range features {

@@ -4,8 +4,23 @@
 
 package sha256d
 
+// candidatesAVX512 sets bit i of hits if the top word of the digest for nonce first+i
+// does not exceed f.top, and clears it if not, for i < n. n is a positive multiple
+// of 16 and at most 2048.
+//
+//go:noescape
+func candidatesAVX512(hits *[32]uint64, f *fixed, first uint32, n int)
+
 // candidatesSHANI sets bit i of hits if the top word of the digest for nonce first+i
-// does not exceed f.top, for i < n. n is a positive multiple of 8.
+// does not exceed f.top, and clears it if not, for i < n. n is a positive multiple
+// of 8 and at most 2048.
 //
 //go:noescape
 func candidatesSHANI(hits *[32]uint64, f *fixed, first uint32, n int)
+
+// candidatesAVX2 sets bit i of hits if the top word of the digest for nonce first+i
+// does not exceed f.top, and clears it if not, for i < n. n is a positive multiple
+// of 8 and at most 2048.
+//
+//go:noescape
+func candidatesAVX2(hits *[32]uint64, f *fixed, first uint32, n int)

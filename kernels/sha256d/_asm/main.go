@@ -26,6 +26,8 @@ func main() {
 	Package("github.com/perwatt/perwatt/kernels/sha256d")
 	Constraint(buildtags.Not("purego"))
 
+	avx512()
 	shani()
+	avx2()
 	Generate()
 }

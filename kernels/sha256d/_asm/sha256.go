@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
+	"log"
 	"math/bits"
 
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 // k are the constants of the rounds (FIPS 180-4, 4.2.2).
@@ -61,12 +64,48 @@ func newTable(name string) *table {
 	return &table{at: GLOBL(name, attr.RODATA|attr.NOPTR)}
 }
 
-// add appends an even number of words and returns where they are.
+// add appends words and returns where they are.
 func (t *table) add(words ...uint32) operand.Mem {
 	at := t.at.Offset(t.len)
-	for i := 0; i < len(words); i += 2 {
-		DATA(t.len, operand.U64(uint64(words[i])|uint64(words[i+1])<<32))
+	for ; len(words) > 1; words = words[2:] {
+		DATA(t.len, operand.U64(uint64(words[0])|uint64(words[1])<<32))
 		t.len += 8
 	}
+	if len(words) > 0 {
+		DATA(t.len, operand.U32(words[0]))
+		t.len += 4
+	}
 	return at
+}
+
+// document says what a function computes.
+func document(name string, lanes int) {
+	Doc(name+" sets bit i of hits if the top word of the digest for nonce first+i",
+		"does not exceed f.top, and clears it if not, for i < n. n is a positive multiple",
+		fmt.Sprintf("of %d and at most 2048.", lanes))
+}
+
+// fields returns a function that says where a word of the parameter f is.
+func fields() func(name string, index ...int) operand.Mem {
+	f := Dereference(Param("f"))
+	return func(name string, index ...int) operand.Mem {
+		c := f.Field(name)
+		for _, i := range index {
+			c = c.Index(i)
+		}
+		at, err := c.Resolve()
+		if err != nil {
+			log.Fatal(name, ": ", err)
+		}
+		return at.Addr
+	}
+}
+
+// frame reserves memory at a multiple of align, to which the stack is not
+// aligned, and keeps its address in BX.
+func frame(size, align int) operand.Mem {
+	LEAQ(AllocLocal(size+align-8), reg.RBX)
+	ADDQ(operand.Imm(uint64(align-1)), reg.RBX)
+	ANDQ(operand.I32(-align), reg.RBX)
+	return operand.Mem{Base: reg.RBX}
 }

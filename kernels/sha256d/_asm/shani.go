@@ -51,31 +51,18 @@ func shani() {
 
 	TEXT("candidatesSHANI", 0, "func(hits *[32]uint64, f *fixed, first uint32, n int)")
 	Pragma("noescape")
-	Doc("candidatesSHANI sets bit i of hits if the top word of the digest for nonce first+i",
-		"does not exceed f.top, for i < n. n is a positive multiple of 8.")
+	document("candidatesSHANI", 2*streams)
+	field := fields()
 	hits, nonce, n := reg.RDI, reg.ESI, reg.RDX
 	Load(Param("hits"), hits)
 	Load(Param("first"), nonce)
 	Load(Param("n"), n)
-	f := Dereference(Param("f"))
-	word := func(field string, i int) operand.Mem {
-		at, err := f.Field(field).Index(i).Resolve()
-		if err != nil {
-			panic(err)
-		}
-		return at.Addr
-	}
 
 	const vector = 16
-	frame := 0
-	local := AllocLocal((2*streams+4*streams+8)*vector + vector)
-	base := reg.RBX
-	LEAQ(local, base)
-	ADDQ(operand.Imm(vector-1), base)
-	ANDQ(operand.I32(-vector), base)
+	local, used := frame((2*streams+4*streams+6)*vector, vector), 0
 	slot := func() operand.Mem {
-		frame += vector
-		return operand.Mem{Base: base, Disp: frame - vector}
+		used += vector
+		return local.Offset(used - vector)
 	}
 
 	// Constants of this header, in the order of the vectors.
@@ -90,16 +77,12 @@ func shani() {
 		}
 	}
 	abefMid, cdghMid, cdghStart, m5, m7, top := slot(), slot(), slot(), slot(), slot(), slot()
-	fill(abefMid, word("mid", 5), word("mid", 4), word("mid", 1), word("mid", 0))
-	fill(cdghMid, word("mid", 7), word("mid", 6), word("mid", 3), word("mid", 2))
-	fill(cdghStart, word("start", 7), word("start", 6), word("start", 3), word("start", 2))
-	fill(m5, operand.U32(one), operand.U32(0), operand.U32(length1), word("w", 0))
-	fill(m7, operand.U32(0), operand.U32(0), operand.U32(sigma0(length1)), word("w", 4))
-	at, err := f.Field("top").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	fill(top, at.Addr, at.Addr, at.Addr, at.Addr)
+	fill(abefMid, field("mid", 5), field("mid", 4), field("mid", 1), field("mid", 0))
+	fill(cdghMid, field("mid", 7), field("mid", 6), field("mid", 3), field("mid", 2))
+	fill(cdghStart, field("start", 7), field("start", 6), field("start", 3), field("start", 2))
+	fill(m5, operand.U32(one), operand.U32(0), operand.U32(length1), field("w", 0))
+	fill(m7, operand.U32(0), operand.U32(0), operand.U32(sigma0(length1)), field("w", 4))
+	fill(top, field("top"), field("top"), field("top"), field("top"))
 
 	xmm := []reg.VecPhysical{reg.X0, reg.X1, reg.X2, reg.X3, reg.X4, reg.X5, reg.X6, reg.X7, reg.X8, reg.X9, reg.X10, reg.X11, reg.X12, reg.X13, reg.X14, reg.X15}
 	x0, free := xmm[0], xmm[1:]
@@ -115,17 +98,17 @@ func shani() {
 		for j := range s.ring {
 			s.ring[j] = slot()
 		}
-		fill(s.start, word("start", 5), operand.U32(0), word("start", 1))
-		fill(s.m4, word("w", 0), word("w", 1))
+		fill(s.start, field("start", 5), operand.U32(0), field("start", 1))
+		fill(s.m4, field("w", 0), field("w", 1))
 		all[i] = s
 	}
 
 	// The nonce's own share is left to the scalar units, an iteration ahead.
 	a, e, w18, w19 := reg.R8L, reg.R9L, reg.R10L, reg.R11L
-	MOVL(word("start", 0), a)
-	MOVL(word("start", 4), e)
-	MOVL(word("w", 2), w18)
-	MOVL(word("w", 3), w19)
+	MOVL(field("start", 0), a)
+	MOVL(field("start", 4), e)
+	MOVL(field("w", 2), w18)
+	MOVL(field("w", 3), w19)
 	prepare := func(s *stream, i int) {
 		x, y, z := reg.EAX, reg.ECX, reg.R12L
 		LEAL(operand.Mem{Base: nonce, Disp: i}, x)

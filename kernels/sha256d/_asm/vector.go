@@ -1,0 +1,535 @@
+package main
+
+import (
+	"slices"
+
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// vector writes the rows that compute one nonce a lane. Rounds and words are
+// numbered as in FIPS 180-4.
+//
+// Of the first hash rounds 4 to 63 are left, of the second rounds 1 to 60: the
+// word that is added in round 3 and in round 0 goes into a and e of a state
+// that is known, and round 60 yields the last word of the digest. Constants
+// are of the file, or of the header and written to the frame first.
+//
+// Rounds 32 to 47 have one copy, which the first hash runs twice and the second
+// once, so that the loop does not outgrow the cache of decoded instructions by
+// more than it must.
+type vector struct {
+	name    string
+	lanes   int
+	width   int // bytes of a constant: of one word, broadcast as it is added, or of a vector
+	reg     []reg.VecPhysical
+	lasting int               // registers from here on are temporary
+	free    []reg.VecPhysical // temporary registers that are not in use
+
+	consts *table
+	known  map[uint32]operand.Mem
+	rounds operand.Mem // constants of rounds 16 to 63
+	frame  operand.Mem // the schedule, if there are no registers for it, and constants of the header
+	used   int
+}
+
+func avx2() {
+	v := &vector{name: "AVX2", lanes: 8, width: 32, reg: []reg.VecPhysical{
+		reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15,
+	}}
+	v.lasting = 10
+	v.scan()
+}
+
+func avx512() {
+	v := &vector{name: "AVX512", lanes: 16, width: 4, reg: []reg.VecPhysical{
+		reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
+		reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31,
+	}}
+	v.lasting = 24
+	v.scan()
+}
+
+// wide reports whether there is AVX-512: rotates, logic of three operands, and
+// registers for the whole schedule.
+func (v *vector) wide() bool { return v.lanes == 16 }
+
+func (v *vector) scan() {
+	v.free = slices.Clone(v.reg[v.lasting:])
+
+	// Constants of the file.
+	v.known = map[uint32]operand.Mem{}
+	v.consts = newTable("vector" + v.name)
+	v.rounds = v.constant(k[16])
+	for _, c := range k[17:] {
+		v.constant(c)
+	}
+	count, reverse := make([]uint32, v.lanes), make([]uint32, v.lanes)
+	for i := range count {
+		count[i], reverse[i] = uint32(i), [...]uint32{0x00010203, 0x04050607, 0x08090a0b, 0x0c0d0e0f}[i%4]
+	}
+	counts, swap := v.consts.add(count...), v.consts.add(reverse...)
+
+	TEXT("candidates"+v.name, 0, "func(hits *[32]uint64, f *fixed, first uint32, n int)")
+	Pragma("noescape")
+	document("candidates"+v.name, v.lanes)
+	field := fields()
+	hits, nonce, n := reg.RDI, reg.ESI, reg.RDX
+	Load(Param("hits"), hits)
+	Load(Param("first"), nonce)
+	Load(Param("n"), n)
+
+	// Constants of the header.
+	schedule := 16 * v.width
+	if v.wide() {
+		schedule = 0
+	}
+	v.frame, v.used = frame(schedule+32*v.width, 64), schedule
+	var mid, start, w [8]operand.Mem
+	for i := range mid {
+		mid[i] = v.slot(field("mid", i), 0)
+	}
+	for i := range start[:7] {
+		start[i] = v.slot(field("start", i), 0)
+	}
+	for i := range w[:5] {
+		w[i] = v.slot(field("w", i), 0)
+	}
+	top := v.slot(field("top"), 0)
+	kw := map[int]operand.Mem{ // constants of rounds, plus the word
+		4:  v.slot(field("start", 7), k[4]+one), // and h
+		5:  v.slot(field("start", 6), k[5]),     // and h
+		6:  v.slot(field("start", 5), k[6]),     // and h
+		15: v.constant(k[15] + length1),
+		16: v.slot(field("w", 0), k[16]),
+		17: v.slot(field("w", 1), k[17]),
+	}
+	for t := 7; t < 15; t++ {
+		kw[t] = v.constant(k[t])
+	}
+
+	const block = 16
+	at, stop, end := reg.R8, reg.R9, reg.R10 // places in v.rounds
+	LEAQ(v.rounds.Offset((64-16)*v.width), end)
+
+	Label("scan" + v.name)
+	s := v.state(4)
+	x := v.temp()
+	if v.wide() {
+		VPBROADCASTD(nonce, x)
+	} else {
+		VMOVD(nonce, x.AsX())
+		VPBROADCASTD(x.AsX(), x)
+	}
+	VPADDD(counts, x, x)
+	VPSHUFB(swap, x, x)
+	v.plus(start[0], x, s[0])
+	v.plus(start[4], x, s[4])
+	for _, i := range []int{1, 2, 3, 5, 6} {
+		v.load(start[i], s[i])
+	}
+	for i := range 2 {
+		v.set(16+i, func(dst reg.VecPhysical) { v.load(w[i], dst) })
+	}
+	v.set(18, func(dst reg.VecPhysical) {
+		v.sigma(dst, x, shift, 7, 18, 3)
+		v.plus(w[2], dst, dst)
+	})
+	v.set(19, func(dst reg.VecPhysical) { v.plus(w[3], x, dst) })
+	v.done(x)
+	v.majority(4)
+	for t := 4; t < 18; t++ {
+		v.round(t, kw[t], options{known: true, h: t < 7})
+	}
+	for t := 18; t < 32; t++ {
+		switch t {
+		case 18, 19:
+		case 20:
+			v.word(t, sum{back2: true, plus: v.constant(one)})
+		case 21:
+			v.word(t, sum{back2: true})
+		case 22:
+			v.word(t, sum{back2: true, plus: v.constant(length1)})
+		case 30:
+			v.word(t, sum{back2: true, back7: true, plus: v.constant(sigma0(length1))})
+		case 31:
+			v.word(t, sum{back2: true, back7: true, plus: w[4]})
+		default:
+			v.word(t, sum{back2: true, back7: true})
+		}
+		v.round(t, v.constant(k[t]), options{})
+	}
+	LEAQ(v.rounds.Offset((32-16)*v.width), at)
+	MOVQ(end, stop)
+
+	Label("full" + v.name)
+	for i := range block {
+		v.word(32+i, all)
+		v.round(32+i, operand.Mem{Base: at, Disp: i * v.width}, options{})
+	}
+	ADDQ(operand.I32(block*v.width), at)
+	CMPQ(at, stop)
+	JNE(operand.LabelRef("full" + v.name))
+	CMPQ(stop, end)
+	JNE(operand.LabelRef("last" + v.name))
+
+	// The digest of the header is the second message.
+	for i, r := range v.state(64) {
+		v.set(i, func(dst reg.VecPhysical) { v.plus(mid[i], r, dst) })
+	}
+	s = v.state(1)
+	x = v.get(0)
+	v.plus(v.constant(first[0]), x, s[0])
+	v.plus(v.constant(first[4]), x, s[4])
+	v.done(x)
+	for _, i := range []int{1, 2, 3, 5, 6} {
+		v.load(v.constant(first[i]), s[i])
+	}
+	v.majority(1)
+	for t := 1; t < 16; t++ {
+		switch {
+		case t < 4:
+			v.round(t, v.constant(k[t]+first[8-t]), options{h: true})
+		case t < 8:
+			v.round(t, v.constant(k[t]), options{})
+		default:
+			v.round(t, v.constant(k[t]+map[int]uint32{8: one, 15: length2}[t]), options{known: true})
+		}
+	}
+	for t := 16; t < 32; t++ {
+		switch t {
+		case 16:
+			v.word(t, sum{back15: true, back16: true})
+		case 17:
+			v.word(t, sum{back15: true, back16: true, plus: v.constant(sigma1(length2))})
+		case 18, 19, 20, 21:
+			v.word(t, sum{back2: true, back15: true, back16: true})
+		case 22:
+			v.word(t, sum{back2: true, back15: true, back16: true, plus: v.constant(length2)})
+		case 23:
+			v.word(t, sum{back2: true, back7: true, back16: true, plus: v.constant(sigma0(one))})
+		case 24:
+			v.word(t, sum{back2: true, back7: true, plus: v.constant(one)})
+		case 30:
+			v.word(t, sum{back2: true, back7: true, plus: v.constant(sigma0(length2))})
+		case 31:
+			v.word(t, sum{back2: true, back7: true, back15: true, plus: v.constant(length2)})
+		default:
+			v.word(t, sum{back2: true, back7: true})
+		}
+		v.round(t, v.constant(k[t]), options{})
+	}
+	LEAQ(v.rounds.Offset((32-16)*v.width), at)
+	LEAQ(v.rounds.Offset((48-16)*v.width), stop)
+	JMP(operand.LabelRef("full" + v.name))
+
+	Label("last" + v.name)
+	for t := 48; t < 61; t++ {
+		v.word(t, all)
+		v.round(t, v.constant(k[t]), options{half: t > 56})
+	}
+	x = v.state(61)[4]
+	v.plus(v.constant(initial[7]), x, x)
+	VPSHUFB(swap, x, x)
+	if v.wide() {
+		VPCMPUD_BCST(operand.Imm(2), top, x, reg.K1)
+		KMOVW(reg.K1, operand.Mem{Base: hits})
+	} else {
+		y := v.temp()
+		VPMINUD(top, x, y)
+		VPCMPEQD(x, y, y)
+		VMOVMSKPS(y, reg.EAX)
+		MOVB(reg.AL, operand.Mem{Base: hits})
+		v.done(y)
+	}
+	ADDQ(operand.Imm(uint64(v.lanes/8)), hits)
+	ADDL(operand.Imm(uint64(v.lanes)), nonce)
+	SUBQ(operand.Imm(uint64(v.lanes)), n)
+	JNE(operand.LabelRef("scan" + v.name))
+	VZEROUPPER()
+	RET()
+}
+
+// constant returns where a constant of the file is, alike in each lane.
+func (v *vector) constant(c uint32) operand.Mem {
+	at, ok := v.known[c]
+	if !ok {
+		words := make([]uint32, v.width/4)
+		for i := range words {
+			words[i] = c
+		}
+		at = v.consts.add(words...)
+		v.known[c] = at
+	}
+	return at
+}
+
+// slot writes the word at from, plus c, to the frame and returns where it is.
+func (v *vector) slot(from operand.Mem, c uint32) operand.Mem {
+	at := v.frame.Offset(v.used)
+	v.used += v.width
+	MOVL(from, reg.EAX)
+	if c != 0 {
+		ADDL(operand.U32(c), reg.EAX)
+	}
+	if v.wide() {
+		MOVL(reg.EAX, at)
+		return at
+	}
+	VMOVD(reg.EAX, reg.X15)
+	VPBROADCASTD(reg.X15, reg.Y15)
+	VMOVDQA(reg.Y15, at)
+	return at
+}
+
+// load sets every lane to a constant.
+func (v *vector) load(at operand.Mem, dst reg.VecPhysical) {
+	if v.wide() {
+		VPBROADCASTD(at, dst)
+	} else {
+		VMOVDQA(at, dst)
+	}
+}
+
+// plus adds a constant.
+func (v *vector) plus(at operand.Mem, x, dst reg.VecPhysical) {
+	if v.wide() {
+		VPADDD_BCST(at, x, dst)
+	} else {
+		VPADDD(at, x, dst)
+	}
+}
+
+// temp takes a temporary register. Whoever takes one gives it back by done.
+func (v *vector) temp() reg.VecPhysical {
+	r := v.free[0]
+	v.free = v.free[1:]
+	return r
+}
+
+// done gives r back if it is a temporary register.
+func (v *vector) done(r reg.VecPhysical) {
+	if slices.Index(v.reg, r) >= v.lasting {
+		v.free = append(v.free, r)
+	}
+}
+
+// state returns the registers of a to h before round t.
+func (v *vector) state(t int) (s [8]reg.VecPhysical) {
+	for i := range s {
+		s[i] = v.reg[(i-t)&7]
+	}
+	return s
+}
+
+// set computes word t of the schedule.
+func (v *vector) set(t int, compute func(dst reg.VecPhysical)) {
+	if v.wide() {
+		compute(v.home(t))
+		return
+	}
+	dst := v.temp()
+	compute(dst)
+	VMOVDQA(dst, v.place(t))
+	v.done(dst)
+}
+
+// get returns a register with word t, to be given back by done.
+func (v *vector) get(t int) reg.VecPhysical {
+	if v.wide() {
+		return v.home(t)
+	}
+	r := v.temp()
+	VMOVDQA(v.place(t), r)
+	return r
+}
+
+// home is the register of word t, and place its memory: a row has one of them.
+func (v *vector) home(t int) reg.VecPhysical { return v.reg[8+t&15] }
+
+func (v *vector) place(t int) operand.Mem { return v.frame.Offset(t & 15 * v.width) }
+
+// operand is word t, wherever it is.
+func (v *vector) operand(t int) operand.Op {
+	if v.wide() {
+		return v.home(t)
+	}
+	return v.place(t)
+}
+
+// shift tells sigma that the last of its rotations is a shift.
+const shift = true
+
+// sigma sets dst to the exclusive or of x rotated right by p, q and r.
+func (v *vector) sigma(dst, x reg.VecPhysical, shift bool, p, q, r uint64) {
+	a, b := v.temp(), v.temp()
+	defer v.done(a)
+	defer v.done(b)
+	if v.wide() {
+		VPRORD(operand.Imm(p), x, a)
+		VPRORD(operand.Imm(q), x, b)
+		if shift {
+			VPSRLD(operand.Imm(r), x, dst)
+		} else {
+			VPRORD(operand.Imm(r), x, dst)
+		}
+		VPTERNLOGD(operand.Imm(0x96), a, b, dst)
+		return
+	}
+	VPSRLD(operand.Imm(p), x, a)
+	left := func(n uint64) {
+		VPSLLD(operand.Imm(32-n), x, b)
+		VPXOR(a, b, a)
+	}
+	left(p)
+	VPSRLD(operand.Imm(q), x, b)
+	VPXOR(a, b, a)
+	left(q)
+	if !shift {
+		left(r)
+	}
+	VPSRLD(operand.Imm(r), x, b)
+	VPXOR(a, b, dst)
+}
+
+// sum says which terms a word of the schedule has; the others are zero or in
+// the constant plus.
+type sum struct {
+	back2, back7, back15, back16 bool
+	plus                         operand.Mem
+}
+
+// all are the terms in general.
+var all = sum{back2: true, back7: true, back15: true, back16: true}
+
+// word computes word t. The newest word goes in last: the sum waits for it.
+func (v *vector) word(t int, s sum) {
+	v.set(t, func(dst reg.VecPhysical) {
+		begun := s.back16 && v.wide() // word t takes the register of word t-16
+		add := func(x operand.Op) {
+			if begun {
+				VPADDD(x, dst, dst)
+			} else {
+				VMOVDQA(x, dst)
+			}
+			begun = true
+		}
+		sigma := func(from int, p, q, r uint64) {
+			x, y := v.get(from), dst
+			if begun {
+				y = v.temp()
+			}
+			v.sigma(y, x, shift, p, q, r)
+			v.done(x)
+			if begun {
+				add(y)
+				v.done(y)
+			}
+			begun = true
+		}
+		newest := func() {
+			if s.back2 {
+				sigma(t-2, 17, 19, 10)
+			}
+		}
+		if s.back15 {
+			sigma(t-15, 7, 18, 3)
+		}
+		if v.wide() && !begun {
+			newest() // saves a copy
+			s.back2 = false
+		}
+		if s.back16 && !v.wide() {
+			add(v.place(t - 16))
+		}
+		if s.back7 {
+			add(v.operand(t - 7))
+		}
+		switch {
+		case s.plus.Base == nil:
+		case v.wide():
+			v.plus(s.plus, dst, dst)
+		default:
+			add(s.plus)
+		}
+		newest()
+	})
+}
+
+// options say what is special about a round.
+type options struct {
+	known bool // the word is part of the constant
+	h     bool // so is h
+	half  bool // a is not needed any more
+}
+
+// majority begins what round needs of the round before t.
+func (v *vector) majority(t int) {
+	if !v.wide() {
+		s := v.state(t)
+		VPXOR(s[1], s[2], v.reg[8+t&1])
+	}
+}
+
+// round runs round t, with the constant at c.
+func (v *vector) round(t int, c operand.Mem, o options) {
+	s := v.state(t)
+	a, b, cc, d, e, f, g, h := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+	switch {
+	case o.known && o.h:
+		v.load(c, h)
+	case o.known:
+		v.plus(c, h, h)
+	case o.h:
+		x := v.get(t)
+		v.plus(c, x, h)
+		v.done(x)
+	default:
+		x := v.temp()
+		if v.wide() {
+			v.plus(c, v.home(t), x)
+		} else {
+			VMOVDQA(c, x)
+			VPADDD(v.place(t), x, x)
+		}
+		VPADDD(x, h, h)
+		v.done(x)
+	}
+	x := v.temp()
+	if v.wide() {
+		VMOVDQA32(e, x)
+		VPTERNLOGD(operand.Imm(0xca), g, f, x)
+	} else {
+		VPXOR(f, g, x)
+		VPAND(e, x, x)
+		VPXOR(g, x, x)
+	}
+	VPADDD(x, h, h)
+	v.done(x)
+	x = v.temp()
+	v.sigma(x, e, !shift, 6, 11, 25)
+	VPADDD(x, h, h)
+	v.done(x)
+	VPADDD(h, d, d)
+	if o.half {
+		return
+	}
+	if v.wide() {
+		x = v.temp()
+		VMOVDQA32(a, x)
+		VPTERNLOGD(operand.Imm(0xe8), b, cc, x)
+		VPADDD(x, h, h)
+		v.done(x)
+	} else {
+		before, now := v.reg[8+t&1], v.reg[8+(t+1)&1]
+		VPXOR(a, b, now)
+		VPAND(now, before, before)
+		VPXOR(b, before, before)
+		VPADDD(before, h, h)
+	}
+	x = v.temp()
+	v.sigma(x, a, !shift, 2, 13, 22)
+	VPADDD(x, h, h)
+	v.done(x)
+}
