@@ -6,10 +6,10 @@ LDFLAGS := -X main.revision=$(REVISION)
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz bench clean
+.PHONY: help build run test race lint generate generate-check emulate fuzz bench clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/perwatt, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/perwatt ./cmd/perwatt
@@ -31,6 +31,18 @@ lint: ## formatting, vet here and for arm64, static analysis, a build without cg
 	CGO_ENABLED=0 $(GO) build ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+
+generate: ## write the generated assembly again (its generators are modules of their own)
+	$(GO) generate ./kernels/...
+
+generate-check: ## the generated assembly is what its generators write
+	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go
+	$(GO) generate ./kernels/...
+	git diff --exit-code -- kernels
+
+emulate: ## test the kernels on emulated CPUs: with AVX-512, and ARMv8 (installs Debian packages)
+	CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/avx512-run.sh ./kernels/...
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/...
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	@$(GO) list ./... | while read p; do \

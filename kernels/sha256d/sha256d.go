@@ -81,7 +81,7 @@ type Job struct {
 type fixed struct {
 	mid   [8]uint32 // state after the header's first 64 bytes
 	start [8]uint32 // state after rounds 0 to 3 of the second block; the nonce's word is to be added to words 0 and 4
-	w     [6]uint32 // schedule words 16 to 19 and 31 to 32, as far as they depend on neither the nonce nor words after 17
+	w     [5]uint32 // schedule words 16 to 19 and 31, less what comes from the nonce and from words 18 to 30
 	top   uint32    // most significant word of the target
 }
 
@@ -113,8 +113,8 @@ func (j *Job) Set(h *Header, t *Target) {
 	expand(&w, 18, 20)
 	copy(j.w[:4], w[16:20])
 	clear(w[18:20])
-	expand(&w, 31, 33)
-	copy(j.w[4:], w[31:33])
+	expand(&w, 31, 32)
+	j.w[4] = w[31]
 }
 
 // Implementation is one way to scan. Fields are constant.

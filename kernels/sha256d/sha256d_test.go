@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -70,10 +71,11 @@ func reference(h Header, target Target, first uint32, n uint64) []uint32 {
 }
 
 // source returns the same random numbers every time.
-func source(t testing.TB) *rand.ChaCha8 {
-	var seed [32]byte
-	copy(seed[:], t.Name())
-	return rand.NewChaCha8(seed)
+func source(t testing.TB) *rand.ChaCha8 { return rand.NewChaCha8(seed(t.Name())) }
+
+func seed(name string) (s [32]byte) {
+	copy(s[:], name)
+	return s
 }
 
 func randomHeader(r *rand.ChaCha8) (h Header) {
@@ -100,24 +102,40 @@ func eachRow(t *testing.T, body func(t *testing.T, scan func(h Header, target Ta
 }
 
 func TestDetection(t *testing.T) {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		t.Skip("the operating system does not list CPU features in /proc/cpuinfo")
-	}
-	flags := strings.Fields(string(text))
 	features := map[string]map[cpuid.FeatureID]string{
 		"amd64": {cpuid.SHA: "sha_ni", cpuid.SSSE3: "ssse3", cpuid.SSE4: "sse4_1", cpuid.AVX2: "avx2", cpuid.BMI2: "bmi2", cpuid.AVX512F: "avx512f", cpuid.AVX512BW: "avx512bw", cpuid.AVX512VL: "avx512vl"},
 		"arm64": {cpuid.SHA2: "sha2"},
 	}[runtime.GOARCH]
-	for id, flag := range features {
-		require.Equal(t, slices.Contains(flags, flag), Implementation{Needs: []cpuid.FeatureID{id}}.Supported(), flag)
-	}
 	for _, row := range table {
 		for _, need := range row.Needs {
 			require.Contains(t, features, need, "row %s needs a feature that is not held against the operating system", row.Name)
 		}
 	}
 	require.False(t, Implementation{Needs: []cpuid.FeatureID{cpuid.SSE2, cpuid.ASIMD}}.Supported(), "no CPU is both x86 and ARM")
+
+	text, err := os.ReadFile("/proc/cpuinfo")
+	_, rest, found := strings.Cut(string(text), map[string]string{"amd64": "\nflags", "arm64": "\nFeatures"}[runtime.GOARCH])
+	if err != nil || !found {
+		t.Skip("there is no /proc/cpuinfo that lists this CPU's features; in an emulator it is that of the host")
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	for id, flag := range features {
+		require.Equal(t, slices.Contains(strings.Fields(line), flag), Implementation{Needs: []cpuid.FeatureID{id}}.Supported(), flag)
+	}
+}
+
+// A run made for a certain CPU, real or emulated, names in PERWATT_REQUIRE the
+// rows that it is there to test, separated by commas: none may be skipped.
+func TestRequired(t *testing.T) {
+	names, ok := os.LookupEnv("PERWATT_REQUIRE")
+	if !ok {
+		t.Skip("PERWATT_REQUIRE names no rows")
+	}
+	for name := range strings.SplitSeq(names, ",") {
+		row, err := Lookup(name)
+		require.NoError(t, err)
+		require.True(t, row.Supported(), "row %s is required, and this CPU lacks some of %v", name, row.Needs)
+	}
 }
 
 func TestTable(t *testing.T) {
@@ -183,6 +201,35 @@ func TestRandomHeaders(t *testing.T) {
 	})
 }
 
+// Ten million pairs of header and nonce, of which one in 512 is a hit. The rows
+// that are not for speed take one in a hundred of them.
+func TestManyPairs(t *testing.T) {
+	const each = 5003 // nonces a header: some calls of assembly, and a rest
+	headers, hits := 2000, [][]uint32{}
+	if testing.Short() {
+		headers = 4
+	}
+	target := allOnes
+	target[31], target[30] = 0, 0x7f
+	at := func(r *rand.ChaCha8) (Header, uint32) { return randomHeader(r), uint32(r.Uint64()) }
+	r := source(t)
+	for range headers {
+		h, first := at(r)
+		hits = append(hits, reference(h, target, first, each))
+	}
+	eachRow(t, func(t *testing.T, scan func(Header, Target, uint32, uint64) []uint32) {
+		hits := hits
+		if name := path.Base(t.Name()); name == "generic" || name == "stdlib" || name == "minio" {
+			hits = hits[:(len(hits)+99)/100]
+		}
+		r := rand.NewChaCha8(seed("TestManyPairs"))
+		for _, want := range hits {
+			h, first := at(r)
+			require.Equal(t, want, scan(h, target, first, each), "header %x, from %d", h, first)
+		}
+	})
+}
+
 // Every length around the widths of vectors, from every alignment, with every
 // nonce a hit and with some, and across 2^32.
 func TestRanges(t *testing.T) {
@@ -190,14 +237,46 @@ func TestRanges(t *testing.T) {
 		h := randomHeader(source(t))
 		some := allOnes
 		some[31] = 0x3f
+		firsts := []uint32{1<<32 - 17, 0, 1, 7, 1<<31 - 5, 1<<32 - 64, 1<<32 - 1}
+		if testing.Short() {
+			firsts = firsts[:1]
+		}
 		for n := range uint64(67) {
-			for _, first := range []uint32{0, 1, 7, 1<<31 - 5, 1<<32 - 64, 1<<32 - 17, 1<<32 - 1} {
+			for _, first := range firsts {
 				every := make([]uint32, n)
 				for i := range every {
 					every[i] = first + uint32(i)
 				}
 				require.Equal(t, every, scan(h, allOnes, first, n), "%d from %d, every nonce", n, first)
 				require.Equal(t, reference(h, some, first, n), scan(h, some, first, n), "%d from %d, some nonces", n, first)
+			}
+		}
+	})
+}
+
+// Ranges of several calls of assembly: what one leaves behind must not show in
+// the next, which may be shorter.
+func TestLongRanges(t *testing.T) {
+	lengths, places := []uint64{2049, 2047, 2048, 4101}, []uint32{2046, 0, 1}
+	if testing.Short() {
+		lengths, places = lengths[:1], places[:1]
+	}
+	eachRow(t, func(t *testing.T, scan func(Header, Target, uint32, uint64) []uint32) {
+		h := randomHeader(source(t))
+		some := allOnes
+		some[31] = 0x7f
+		for _, n := range lengths {
+			for _, first := range []uint32{3, 1<<32 - 1027} {
+				require.Equal(t, reference(h, some, first, n), scan(h, some, first, n), "%d from %d", n, first)
+			}
+		}
+		h = realHeaders(t)["125552"]
+		target, err := TargetFromCompact(h.Bits())
+		require.NoError(t, err)
+		for _, n := range lengths {
+			for _, at := range places {
+				require.Equal(t, []uint32{h.Nonce()}, scan(h, target, h.Nonce()-at, n), "%d nonces before", at)
+				require.Equal(t, []uint32{h.Nonce()}, scan(h, target, h.Nonce()-uint32(n)+1+at, n), "%d nonces after", at)
 			}
 		}
 	})

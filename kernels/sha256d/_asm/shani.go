@@ -66,12 +66,11 @@ func shani() {
 	}
 
 	// Constants of this header, in the order of the vectors.
-	tmp := reg.EAX
 	fill := func(at operand.Mem, words ...operand.Op) {
 		for i, w := range words {
 			if _, ok := w.(operand.Mem); ok {
-				MOVL(w, tmp)
-				w = tmp
+				MOVL(w, reg.EAX)
+				w = reg.EAX
 			}
 			MOVL(w, at.Offset(4*i))
 		}
