@@ -125,8 +125,9 @@ type Implementation struct {
 	// Scan appends to dst, in scan order, every nonce of first, first+1, …
 	// first+n-1 (modulo 2^32) whose digest meets the job's target, and returns
 	// the extended slice. n is at most 2^32; beyond it nonces repeat. It does
-	// not allocate while dst has the capacity. It is not preempted before it
-	// is done, so a caller chooses n for about a millisecond.
+	// not allocate while dst has the capacity. It heeds no context, so a
+	// caller chooses n for as long as it can wait; assembly, which cannot be
+	// preempted, is called for less than a millisecond at a time.
 	//
 	//	for ; n > 0; first, n = first+1, n-1 {
 	//		header.SetNonce(first)

@@ -4,23 +4,44 @@
 
 package sha256d
 
-// candidatesAVX512 sets bit i of hits if the top word of the digest for nonce first+i
-// does not exceed f.top, and clears it if not, for i < n. n is a positive multiple
-// of 16 and at most 2048.
+// candidatesAVX512 writes one bit of hits for each of n nonces from first on: may its
+// digest meet the target?
+//
+//	for i := range n {
+//		header.SetNonce(first + uint32(i))
+//		sum := Sum(&header)
+//		hits.setBit(i, binary.LittleEndian.Uint32(sum[28:]) <= f.top)
+//	}
+//
+// n is a positive multiple of 16 and at most 2048.
 //
 //go:noescape
 func candidatesAVX512(hits *[32]uint64, f *fixed, first uint32, n int)
 
-// candidatesSHANI sets bit i of hits if the top word of the digest for nonce first+i
-// does not exceed f.top, and clears it if not, for i < n. n is a positive multiple
-// of 8 and at most 2048.
+// candidatesSHANI writes one bit of hits for each of n nonces from first on: may its
+// digest meet the target?
+//
+//	for i := range n {
+//		header.SetNonce(first + uint32(i))
+//		sum := Sum(&header)
+//		hits.setBit(i, binary.LittleEndian.Uint32(sum[28:]) <= f.top)
+//	}
+//
+// n is a positive multiple of 8 and at most 2048.
 //
 //go:noescape
 func candidatesSHANI(hits *[32]uint64, f *fixed, first uint32, n int)
 
-// candidatesAVX2 sets bit i of hits if the top word of the digest for nonce first+i
-// does not exceed f.top, and clears it if not, for i < n. n is a positive multiple
-// of 8 and at most 2048.
+// candidatesAVX2 writes one bit of hits for each of n nonces from first on: may its
+// digest meet the target?
+//
+//	for i := range n {
+//		header.SetNonce(first + uint32(i))
+//		sum := Sum(&header)
+//		hits.setBit(i, binary.LittleEndian.Uint32(sum[28:]) <= f.top)
+//	}
+//
+// n is a positive multiple of 8 and at most 2048.
 //
 //go:noescape
 func candidatesAVX2(hits *[32]uint64, f *fixed, first uint32, n int)

@@ -80,9 +80,16 @@ func (t *table) add(words ...uint32) operand.Mem {
 
 // document says what a function computes.
 func document(name string, lanes int) {
-	Doc(name+" sets bit i of hits if the top word of the digest for nonce first+i",
-		"does not exceed f.top, and clears it if not, for i < n. n is a positive multiple",
-		fmt.Sprintf("of %d and at most 2048.", lanes))
+	Doc(name+" writes one bit of hits for each of n nonces from first on: may its",
+		"digest meet the target?",
+		"",
+		"	for i := range n {",
+		"		header.SetNonce(first + uint32(i))",
+		"		sum := Sum(&header)",
+		"		hits.setBit(i, binary.LittleEndian.Uint32(sum[28:]) <= f.top)",
+		"	}",
+		"",
+		fmt.Sprintf("n is a positive multiple of %d and at most 2048.", lanes))
 }
 
 // fields returns a function that says where a word of the parameter f is.
