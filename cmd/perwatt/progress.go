@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -18,11 +19,98 @@ import (
 type progress struct {
 	w        io.Writer
 	terminal bool
-	open     bool // a line without its end is on the screen
+
+	mu   sync.Mutex
+	line func() string // what the changing line says now; nil while there is none
+	stop chan struct{}
+	wait sync.WaitGroup
 }
 
+// newProgress starts to show progress on w, until close.
 func newProgress(w io.Writer) *progress {
-	return &progress{w: w, terminal: isTerminal(w)}
+	p := &progress{w: w, terminal: isTerminal(w), stop: make(chan struct{})}
+	if p.terminal {
+		p.wait.Go(p.tick)
+	}
+	return p
+}
+
+// tick counts down through phases that take minutes.
+func (p *progress) tick() {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-second.C:
+			p.mu.Lock()
+			p.draw()
+			p.mu.Unlock()
+		case <-p.stop:
+			return
+		}
+	}
+}
+
+func (p *progress) draw() {
+	if p.line != nil {
+		fmt.Fprintf(p.w, "\r\x1b[2K%.*s", max(20, width(p.w)-1), p.line())
+	}
+}
+
+// say shows what is being done.
+func (p *progress) say(text string) {
+	if !p.terminal {
+		fmt.Fprintln(p.w, text)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line = func() string { return text }
+	p.draw()
+}
+
+// update shows where a session is, and the end of a run: every one where there
+// is no terminal, and one that gave no result anywhere.
+func (p *progress) update(at harness.Progress) {
+	if r := at.Ended; r != nil && (!p.terminal || r.Status != results.OK) {
+		p.clear()
+		text := fmt.Sprintf("run %d/%d  round %d  %-8s %s", at.Run+1, at.Runs, r.Round, r.Scenario, r.Status)
+		if r.Error != "" {
+			text += ": " + report.Line(r.Error)
+		}
+		fmt.Fprintln(p.w, text)
+	}
+	if !p.terminal {
+		return
+	}
+	bar := []rune("····················")
+	for i := range len(bar) * at.Run / at.Runs {
+		bar[i] = '█'
+	}
+	began := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line = func() string {
+		left := max(0, at.Left-time.Since(began)).Round(time.Second)
+		return fmt.Sprintf("%s run %d/%d  round %d  %-8s %-8s %v left", string(bar), at.Run+1, at.Runs, at.Round, at.Scenario, at.Phase, left)
+	}
+	p.draw()
+}
+
+// clear takes the changing line away, for something that stays.
+func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.line != nil {
+		fmt.Fprint(p.w, "\r\x1b[2K")
+		p.line = nil
+	}
+}
+
+func (p *progress) close() {
+	close(p.stop)
+	p.wait.Wait()
+	p.clear()
 }
 
 func isTerminal(w any) bool {
@@ -40,39 +128,4 @@ func width(w any) int {
 		return 0
 	}
 	return n
-}
-
-func (p *progress) say(text string) {
-	if p.terminal {
-		fmt.Fprintf(p.w, "\r\x1b[2K%.78s", text)
-		p.open = true
-		return
-	}
-	fmt.Fprintln(p.w, text)
-}
-
-func (p *progress) update(at harness.Progress) {
-	if p.terminal {
-		bar := []rune("····················")
-		for i := range len(bar) * at.Run / at.Runs {
-			bar[i] = '█'
-		}
-		p.say(fmt.Sprintf("%s run %d/%d  round %d  %-8s %-8s  %v left", string(bar), at.Run+1, at.Runs, at.Round, at.Scenario, at.Phase, max(0, at.Left).Round(time.Second)))
-	}
-	if r := at.Ended; r != nil && (!p.terminal || r.Status != results.OK) {
-		p.done()
-		text := fmt.Sprintf("run %d/%d  round %d  %-8s %s", at.Run+1, at.Runs, r.Round, r.Scenario, r.Status)
-		if r.Error != "" {
-			text += ": " + report.Line(r.Error)
-		}
-		fmt.Fprintln(p.w, text)
-	}
-}
-
-// done takes the changing line away.
-func (p *progress) done() {
-	if p.open {
-		fmt.Fprint(p.w, "\r\x1b[2K")
-		p.open = false
-	}
 }

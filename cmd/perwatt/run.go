@@ -172,12 +172,28 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	doubts := harness.Doubts(node, harness.ReadConditions(harness.Roots{}))
+	var found []string
+	for _, m := range sought {
+		found = append(found, m.Meter+" "+m.State)
+	}
+	fmt.Fprintf(stderr, "meters: %s (perwatt node says where and why)\n", strings.Join(found, ", "))
 	show := newProgress(stderr)
-	defer show.done()
+	defer show.close()
 	show.say("checking and timing every kernel against known answers")
 	kernels, err := benchall.Kernels(ctx, f.impls)
 	if err != nil {
 		return interrupted(ctx, err)
+	}
+	for _, sc := range scenarios {
+		for _, part := range sc.Parts { // what a worker would refuse is refused here
+			w, err := benchall.Open(part.Use, f.config(part.Use, plan.Threads, kernels))
+			if err != nil {
+				return err
+			}
+			if err := w.Close(); err != nil {
+				return err
+			}
+		}
 	}
 	for session := 1; session <= plan.Sessions; session++ {
 		plan.Session = session
@@ -220,7 +236,7 @@ func measure(ctx context.Context, st *store.Store, s *harness.Session, format re
 	// more than one processor only adds threads that spin at each wake.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	runErr := s.Run(ctx)
-	show.done()
+	show.clear()
 	if len(rec.Runs) > 0 {
 		if err := write(stdout, format, rec, path); err != nil {
 			return fmt.Errorf("print the record (it lies in %s): %w", path, err)
