@@ -281,7 +281,7 @@ func write(w io.Writer, format report.Format, rec *results.Record, path string) 
 }
 
 func options(w io.Writer, path string) report.Options {
-	return report.Options{Path: path, Width: width(w), Color: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
+	return report.Options{Path: path, Program: os.Args[0], Width: width(w), Color: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
 }
 
 // config is what a use is opened with.

@@ -69,7 +69,7 @@ const (
 	listLimit = 40
 )
 
-func newPage(rec *results.Record, path string) *page {
+func newPage(rec *results.Record, opt Options) *page {
 	p := &page{title: title(rec)}
 	p.state, p.whole = state(rec)
 	said := false
@@ -85,7 +85,7 @@ func newPage(rec *results.Record, path string) *page {
 		}
 		p.parts = append(p.parts, *part)
 	}
-	p.foot = foot(rec, path)
+	p.foot = foot(rec, opt)
 	return p
 }
 
@@ -573,17 +573,17 @@ func doubts(rec *results.Record) *part {
 	return p
 }
 
-func foot(rec *results.Record, path string) []string {
+func foot(rec *results.Record, opt Options) []string {
 	id := clean(rec.ID, 40)
 	digest := clean(rec.Digest.Record, 13)
 	if digest = strings.TrimSuffix(digest, "…"); digest != "" {
 		digest = ", sha256 " + digest
 	}
-	if path == "" {
+	if opt.Path == "" {
 		return []string{"Record " + id + digest + ": not kept."}
 	}
-	path = printable(path)
-	return []string{"Record " + path + digest, "Check it: perwatt verify " + quoted(path)}
+	path := printable(opt.Path)
+	return []string{"Record " + path + digest, "Check it: " + quoted(printable(cmp.Or(opt.Program, "perwatt"))) + " verify " + quoted(path)}
 }
 
 var bare = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,][A-Za-z0-9_./:@%+,=-]*$`)

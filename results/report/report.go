@@ -54,6 +54,8 @@ type Options struct {
 	Width int    // columns of the terminal; 0 means 120; text only
 	Color bool   // ANSI colours; text only
 	Path  string // where the record lies; "" if it was not kept
+
+	Program string // how perwatt was called, for commands to copy; "" means perwatt
 }
 
 // Write prints rec to w in the given format. Nothing is written if the format
@@ -63,9 +65,9 @@ func Write(w io.Writer, format Format, rec *results.Record, opt Options) error {
 	var err error
 	switch format {
 	case Text:
-		writeText(&out, newPage(rec, opt.Path), opt)
+		writeText(&out, newPage(rec, opt), opt)
 	case Markdown:
-		writeMarkdown(&out, newPage(rec, opt.Path))
+		writeMarkdown(&out, newPage(rec, opt))
 	case CSV:
 		err = writeCSV(&out, rec)
 	case Bench:
