@@ -27,6 +27,11 @@ func (r *run) do(ctx context.Context) {
 	plan := r.s.Record.Plan
 	r.sampler = startSampler(ctx, r.clock, seconds(plan.Interval), r.s.Meters, r.host)
 	err := r.phases(ctx)
+	for i := range r.rec.Phases {
+		if ph := &r.rec.Phases[i]; ph.To < ph.From { // cut short: it ends where the run does
+			ph.To = r.clock.now()
+		}
+	}
 	r.rec.Traces = r.sampler.stop() // before the pages it reads are unmapped
 	for _, p := range r.procs {
 		if err != nil {

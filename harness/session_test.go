@@ -291,6 +291,9 @@ func TestSessionStopsInEveryPhase(t *testing.T) {
 			require.Len(t, s.Record.Runs, 3)
 			require.Equal(t, results.OK, s.Record.Runs[1].Status)
 			require.Equal(t, results.Stopped, s.Record.Runs[2].Status)
+			for _, p := range s.Record.Runs[2].Phases {
+				require.GreaterOrEqual(t, p.To, p.From, p.Name)
+			}
 			require.Len(t, s.Record.Summary.Rows, 2, "what is finished is kept")
 			require.Empty(t, orphans(t))
 		})
