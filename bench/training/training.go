@@ -122,15 +122,9 @@ func New(cfg bench.Config) (bench.Workload, error) {
 }
 
 func configure(cfg bench.Config) (*workload, error) {
-	im := sgemm.Best()
-	if cfg.Impl != "" {
-		var err error
-		if im, err = sgemm.Lookup(cfg.Impl); err != nil {
-			return nil, err
-		}
-		if !im.Supported() {
-			return nil, fmt.Errorf("implementation %s needs %v, which this CPU lacks", im.Name, im.Needs)
-		}
+	im, err := sgemm.Pick(cfg.Impl)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Threads < 0 || cfg.Threads > maxThreads {
 		return nil, fmt.Errorf("%d threads: want 1 to %d, or 0 for one", cfg.Threads, maxThreads)

@@ -50,10 +50,10 @@ exec 9>&-
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/avx512-run.XXXXXX") || die "make a folder in ${TMPDIR:-/tmp}"
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work"/root/{bin,proc,dev,tmp,wd} "$work/iso/isolinux"
-cp /bin/busybox "$work/root/bin/"
-cp "$binary" "$work/root/test"; chmod 755 "$work/root/test"
-[ -d testdata ] && cp -rL testdata "$work/root/wd/"
+mkdir -p "$work"/guest/{bin,proc,dev,tmp,wd} "$work/iso/isolinux"
+cp /bin/busybox "$work/guest/bin/"
+cp "$binary" "$work/guest/test"; chmod 755 "$work/guest/test"
+[ -d testdata ] && cp -rL testdata "$work/guest/wd/"
 { echo '#!/bin/busybox sh'
   echo 'b=/bin/busybox; $b mount -t proc proc /proc; $b mount -t devtmpfs dev /dev; $b mount -t tmpfs tmp /tmp'
   echo 'export HOME=/tmp TMPDIR=/tmp PATH=/bin; cd /wd; $b stty -onlcr </dev/console 2>/dev/null'
@@ -61,8 +61,8 @@ cp "$binary" "$work/root/test"; chmod 755 "$work/root/test"
   echo 'echo "@@BEGIN@@"'
   printf '/test'; for a in "$@"; do printf " '%s'" "${a//\'/\'\\\'\'}"; done; echo
   echo 'r=$?; echo; echo "@@EXIT $r@@"; $b reboot -f'
-} >"$work/root/init"; chmod 755 "$work/root/init"
-( cd "$work/root" && find . | cpio -o -H newc --quiet ) >"$work/iso/initrd" || die "pack the guest's files"
+} >"$work/guest/init"; chmod 755 "$work/guest/init"
+( cd "$work/guest" && find . | cpio -o -H newc --quiet ) >"$work/iso/initrd" || die "pack the guest's files"
 cp "$cache/vmlinuz" /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/iso/isolinux/"
 
 # clearcpuid: XSAVEC, XSAVES and PKU. Bochs' CPUID contradicts itself about

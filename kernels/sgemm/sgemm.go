@@ -75,6 +75,19 @@ func Lookup(name string) (Implementation, error) {
 	return Implementation{}, fmt.Errorf("sgemm: no implementation %q: use one of %s", name, strings.Join(names, ", "))
 }
 
+// Pick returns the named row, or [Best] for no name. One that this CPU cannot
+// run is an error, as is a name that is not known.
+func Pick(name string) (Implementation, error) {
+	if name == "" {
+		return Best(), nil
+	}
+	im, err := Lookup(name)
+	if err == nil && !im.Supported() {
+		err = fmt.Errorf("implementation %s needs %v, which this CPU lacks", im.Name, im.Needs)
+	}
+	return im, err
+}
+
 // Supported reports whether this CPU has what the row needs.
 func (im Implementation) Supported() bool { return cpuid.CPU.Supports(im.Needs...) }
 

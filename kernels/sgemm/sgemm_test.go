@@ -322,3 +322,14 @@ func BenchmarkGemm(b *testing.B) {
 		}
 	}
 }
+
+func TestPick(t *testing.T) {
+	im, err := sgemm.Pick("")
+	require.NoError(t, err)
+	require.Equal(t, sgemm.Best().Name, im.Name)
+	im, err = sgemm.Pick("generic")
+	require.NoError(t, err)
+	require.Equal(t, "generic", im.Name)
+	_, err = sgemm.Pick("abacus")
+	require.ErrorContains(t, err, `"abacus"`)
+}
