@@ -13,7 +13,8 @@ import (
 // native are the rows in assembly.
 var native = []Implementation{
 	{Name: "avx512", Needs: []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL}, Scan: scanAVX512},
-	{Name: "shani", Needs: []cpuid.FeatureID{cpuid.SHA, cpuid.SSE4, cpuid.SSSE3}, Scan: scanSHANI},
+	{Name: "shani", Needs: []cpuid.FeatureID{cpuid.SHA, cpuid.SSE4, cpuid.SSSE3, cpuid.AVX}, Scan: scanSHANI},
+	{Name: "shani-sse", Needs: []cpuid.FeatureID{cpuid.SHA, cpuid.SSE4, cpuid.SSSE3}, Scan: scanSHANISSE},
 	{Name: "avx2", Needs: []cpuid.FeatureID{cpuid.AVX2, cpuid.BMI2}, Scan: scanAVX2},
 }
 
@@ -33,6 +34,17 @@ func scanSHANI(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
 	for n > 0 {
 		step := min(n, maxStep)
 		candidatesSHANI((*[32]uint64)(&c), &j.fixed, first, roundUp(step, 8))
+		dst = c.verify(dst, j, first, step)
+		first, n = first+uint32(step), n-step
+	}
+	return dst
+}
+
+func scanSHANISSE(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
+	var c candidates
+	for n > 0 {
+		step := min(n, maxStep)
+		candidatesSHANISSE((*[32]uint64)(&c), &j.fixed, first, roundUp(step, 8))
 		dst = c.verify(dst, j, first, step)
 		first, n = first+uint32(step), n-step
 	}

@@ -2436,87 +2436,1444 @@ lastAVX512:
 	VZEROUPPER
 	RET
 
-DATA shani<>+0(SB)/8, $0x59f111f1b956c25b
-DATA shani<>+8(SB)/8, $0xab1c5ed5923f82a4
-DATA shani<>+16(SB)/8, $0x12835b01d807aa98
-DATA shani<>+24(SB)/8, $0x550c7dc3243185be
-DATA shani<>+32(SB)/8, $0x80deb1fe72be5d74
-DATA shani<>+40(SB)/8, $0xc19bf3f49bdc06a7
-DATA shani<>+48(SB)/8, $0xefbe4786e49b69c1
-DATA shani<>+56(SB)/8, $0x240ca1cc0fc19dc6
-DATA shani<>+64(SB)/8, $0x4a7484aa2de92c6f
-DATA shani<>+72(SB)/8, $0x76f988da5cb0a9dc
-DATA shani<>+80(SB)/8, $0xa831c66d983e5152
-DATA shani<>+88(SB)/8, $0xbf597fc7b00327c8
-DATA shani<>+96(SB)/8, $0xd5a79147c6e00bf3
-DATA shani<>+104(SB)/8, $0x1429296706ca6351
-DATA shani<>+112(SB)/8, $0x2e1b213827b70a85
-DATA shani<>+120(SB)/8, $0x53380d134d2c6dfc
-DATA shani<>+128(SB)/8, $0x766a0abb650a7354
-DATA shani<>+136(SB)/8, $0x92722c8581c2c92e
-DATA shani<>+144(SB)/8, $0xa81a664ba2bfe8a1
-DATA shani<>+152(SB)/8, $0xc76c51a3c24b8b70
-DATA shani<>+160(SB)/8, $0xd6990624d192e819
-DATA shani<>+168(SB)/8, $0x106aa070f40e3585
-DATA shani<>+176(SB)/8, $0x1e376c0819a4c116
-DATA shani<>+184(SB)/8, $0x34b0bcb52748774c
-DATA shani<>+192(SB)/8, $0x4ed8aa4a391c0cb3
-DATA shani<>+200(SB)/8, $0x682e6ff35b9cca4f
-DATA shani<>+208(SB)/8, $0x78a5636f748f82ee
-DATA shani<>+216(SB)/8, $0x8cc7020884c87814
-DATA shani<>+224(SB)/8, $0xa4506ceb90befffa
-DATA shani<>+232(SB)/8, $0xc67178f2bef9a3f7
-DATA shani<>+240(SB)/8, $0xb5c0fbcf71374491
-DATA shani<>+248(SB)/8, $0x3956c25be9b5dba5
-DATA shani<>+256(SB)/8, $0x923f82a459f111f1
-DATA shani<>+264(SB)/8, $0xd807aa98ab1c5ed5
-DATA shani<>+272(SB)/8, $0x243185be12835b01
-DATA shani<>+280(SB)/8, $0x72be5d74550c7dc3
-DATA shani<>+288(SB)/8, $0x9bdc06a780deb1fe
-DATA shani<>+296(SB)/8, $0xe49b69c1c19bf174
-DATA shani<>+304(SB)/8, $0x0fc19dc6efbe4786
-DATA shani<>+312(SB)/8, $0x2de92c6f240ca1cc
-DATA shani<>+320(SB)/8, $0x5cb0a9dc4a7484aa
-DATA shani<>+328(SB)/8, $0x983e515276f988da
-DATA shani<>+336(SB)/8, $0xb00327c8a831c66d
-DATA shani<>+344(SB)/8, $0xc6e00bf3bf597fc7
-DATA shani<>+352(SB)/8, $0x06ca6351d5a79147
-DATA shani<>+360(SB)/8, $0x27b70a8514292967
-DATA shani<>+368(SB)/8, $0x4d2c6dfc2e1b2138
-DATA shani<>+376(SB)/8, $0x650a735453380d13
-DATA shani<>+384(SB)/8, $0x81c2c92e766a0abb
-DATA shani<>+392(SB)/8, $0xa2bfe8a192722c85
-DATA shani<>+400(SB)/8, $0xc24b8b70a81a664b
-DATA shani<>+408(SB)/8, $0xd192e819c76c51a3
-DATA shani<>+416(SB)/8, $0xf40e3585d6990624
-DATA shani<>+424(SB)/8, $0x19a4c116106aa070
-DATA shani<>+432(SB)/8, $0x2748774c1e376c08
-DATA shani<>+440(SB)/8, $0x391c0cb334b0bcb5
-DATA shani<>+448(SB)/8, $0x5b9cca4f4ed8aa4a
-DATA shani<>+456(SB)/8, $0x748f82ee682e6ff3
-DATA shani<>+464(SB)/8, $0x84c8781478a5636f
-DATA shani<>+472(SB)/8, $0x90befffa8cc70208
-DATA shani<>+480(SB)/8, $0x0000000000000000
-DATA shani<>+488(SB)/8, $0x0000000000000000
-DATA shani<>+496(SB)/8, $0x0000000080000000
-DATA shani<>+504(SB)/8, $0x0000000000000000
-DATA shani<>+512(SB)/8, $0x0000000000000000
-DATA shani<>+520(SB)/8, $0x0000010000000000
-DATA shani<>+528(SB)/8, $0x0302010080808080
-DATA shani<>+536(SB)/8, $0x0302010080808080
-DATA shani<>+544(SB)/8, $0x98c7e2a2510e527f
-DATA shani<>+552(SB)/8, $0xfc08884d6a09e667
-DATA shani<>+560(SB)/8, $0x9b05688c1f83d9ab
-DATA shani<>+568(SB)/8, $0xbb67ae853c6ef372
-DATA shani<>+576(SB)/8, $0x5be0cd195be0cd19
-DATA shani<>+584(SB)/8, $0x5be0cd195be0cd19
-DATA shani<>+592(SB)/8, $0x0405060700010203
-DATA shani<>+600(SB)/8, $0x0c0d0e0f08090a0b
-GLOBL shani<>(SB), RODATA|NOPTR, $608
+DATA candidatesSHANIconstants<>+0(SB)/8, $0x59f111f1b956c25b
+DATA candidatesSHANIconstants<>+8(SB)/8, $0xab1c5ed5923f82a4
+DATA candidatesSHANIconstants<>+16(SB)/8, $0x12835b01d807aa98
+DATA candidatesSHANIconstants<>+24(SB)/8, $0x550c7dc3243185be
+DATA candidatesSHANIconstants<>+32(SB)/8, $0x80deb1fe72be5d74
+DATA candidatesSHANIconstants<>+40(SB)/8, $0xc19bf3f49bdc06a7
+DATA candidatesSHANIconstants<>+48(SB)/8, $0xefbe4786e49b69c1
+DATA candidatesSHANIconstants<>+56(SB)/8, $0x240ca1cc0fc19dc6
+DATA candidatesSHANIconstants<>+64(SB)/8, $0x4a7484aa2de92c6f
+DATA candidatesSHANIconstants<>+72(SB)/8, $0x76f988da5cb0a9dc
+DATA candidatesSHANIconstants<>+80(SB)/8, $0xa831c66d983e5152
+DATA candidatesSHANIconstants<>+88(SB)/8, $0xbf597fc7b00327c8
+DATA candidatesSHANIconstants<>+96(SB)/8, $0xd5a79147c6e00bf3
+DATA candidatesSHANIconstants<>+104(SB)/8, $0x1429296706ca6351
+DATA candidatesSHANIconstants<>+112(SB)/8, $0x2e1b213827b70a85
+DATA candidatesSHANIconstants<>+120(SB)/8, $0x53380d134d2c6dfc
+DATA candidatesSHANIconstants<>+128(SB)/8, $0x766a0abb650a7354
+DATA candidatesSHANIconstants<>+136(SB)/8, $0x92722c8581c2c92e
+DATA candidatesSHANIconstants<>+144(SB)/8, $0xa81a664ba2bfe8a1
+DATA candidatesSHANIconstants<>+152(SB)/8, $0xc76c51a3c24b8b70
+DATA candidatesSHANIconstants<>+160(SB)/8, $0xd6990624d192e819
+DATA candidatesSHANIconstants<>+168(SB)/8, $0x106aa070f40e3585
+DATA candidatesSHANIconstants<>+176(SB)/8, $0x1e376c0819a4c116
+DATA candidatesSHANIconstants<>+184(SB)/8, $0x34b0bcb52748774c
+DATA candidatesSHANIconstants<>+192(SB)/8, $0x4ed8aa4a391c0cb3
+DATA candidatesSHANIconstants<>+200(SB)/8, $0x682e6ff35b9cca4f
+DATA candidatesSHANIconstants<>+208(SB)/8, $0x78a5636f748f82ee
+DATA candidatesSHANIconstants<>+216(SB)/8, $0x8cc7020884c87814
+DATA candidatesSHANIconstants<>+224(SB)/8, $0xa4506ceb90befffa
+DATA candidatesSHANIconstants<>+232(SB)/8, $0xc67178f2bef9a3f7
+DATA candidatesSHANIconstants<>+240(SB)/8, $0xb5c0fbcf71374491
+DATA candidatesSHANIconstants<>+248(SB)/8, $0x3956c25be9b5dba5
+DATA candidatesSHANIconstants<>+256(SB)/8, $0x923f82a459f111f1
+DATA candidatesSHANIconstants<>+264(SB)/8, $0xd807aa98ab1c5ed5
+DATA candidatesSHANIconstants<>+272(SB)/8, $0x243185be12835b01
+DATA candidatesSHANIconstants<>+280(SB)/8, $0x72be5d74550c7dc3
+DATA candidatesSHANIconstants<>+288(SB)/8, $0x9bdc06a780deb1fe
+DATA candidatesSHANIconstants<>+296(SB)/8, $0xe49b69c1c19bf174
+DATA candidatesSHANIconstants<>+304(SB)/8, $0x0fc19dc6efbe4786
+DATA candidatesSHANIconstants<>+312(SB)/8, $0x2de92c6f240ca1cc
+DATA candidatesSHANIconstants<>+320(SB)/8, $0x5cb0a9dc4a7484aa
+DATA candidatesSHANIconstants<>+328(SB)/8, $0x983e515276f988da
+DATA candidatesSHANIconstants<>+336(SB)/8, $0xb00327c8a831c66d
+DATA candidatesSHANIconstants<>+344(SB)/8, $0xc6e00bf3bf597fc7
+DATA candidatesSHANIconstants<>+352(SB)/8, $0x06ca6351d5a79147
+DATA candidatesSHANIconstants<>+360(SB)/8, $0x27b70a8514292967
+DATA candidatesSHANIconstants<>+368(SB)/8, $0x4d2c6dfc2e1b2138
+DATA candidatesSHANIconstants<>+376(SB)/8, $0x650a735453380d13
+DATA candidatesSHANIconstants<>+384(SB)/8, $0x81c2c92e766a0abb
+DATA candidatesSHANIconstants<>+392(SB)/8, $0xa2bfe8a192722c85
+DATA candidatesSHANIconstants<>+400(SB)/8, $0xc24b8b70a81a664b
+DATA candidatesSHANIconstants<>+408(SB)/8, $0xd192e819c76c51a3
+DATA candidatesSHANIconstants<>+416(SB)/8, $0xf40e3585d6990624
+DATA candidatesSHANIconstants<>+424(SB)/8, $0x19a4c116106aa070
+DATA candidatesSHANIconstants<>+432(SB)/8, $0x2748774c1e376c08
+DATA candidatesSHANIconstants<>+440(SB)/8, $0x391c0cb334b0bcb5
+DATA candidatesSHANIconstants<>+448(SB)/8, $0x5b9cca4f4ed8aa4a
+DATA candidatesSHANIconstants<>+456(SB)/8, $0x748f82ee682e6ff3
+DATA candidatesSHANIconstants<>+464(SB)/8, $0x84c8781478a5636f
+DATA candidatesSHANIconstants<>+472(SB)/8, $0x90befffa8cc70208
+DATA candidatesSHANIconstants<>+480(SB)/8, $0x0000000000000000
+DATA candidatesSHANIconstants<>+488(SB)/8, $0x0000000000000000
+DATA candidatesSHANIconstants<>+496(SB)/8, $0x0000000080000000
+DATA candidatesSHANIconstants<>+504(SB)/8, $0x0000000000000000
+DATA candidatesSHANIconstants<>+512(SB)/8, $0x0000000000000000
+DATA candidatesSHANIconstants<>+520(SB)/8, $0x0000010000000000
+DATA candidatesSHANIconstants<>+528(SB)/8, $0x0302010080808080
+DATA candidatesSHANIconstants<>+536(SB)/8, $0x0302010080808080
+DATA candidatesSHANIconstants<>+544(SB)/8, $0x98c7e2a2510e527f
+DATA candidatesSHANIconstants<>+552(SB)/8, $0xfc08884d6a09e667
+DATA candidatesSHANIconstants<>+560(SB)/8, $0x9b05688c1f83d9ab
+DATA candidatesSHANIconstants<>+568(SB)/8, $0xbb67ae853c6ef372
+DATA candidatesSHANIconstants<>+576(SB)/8, $0x5be0cd195be0cd19
+DATA candidatesSHANIconstants<>+584(SB)/8, $0x5be0cd195be0cd19
+DATA candidatesSHANIconstants<>+592(SB)/8, $0x0405060700010203
+DATA candidatesSHANIconstants<>+600(SB)/8, $0x0c0d0e0f08090a0b
+GLOBL candidatesSHANIconstants<>(SB), RODATA|NOPTR, $608
 
 // func candidatesSHANI(hits *[32]uint64, f *fixed, first uint32, n int)
-// Requires: SHA, SSE, SSE2, SSE4.1, SSSE3
+// Requires: AVX, SHA, SSE, SSE2, SSE4.1, SSSE3
 TEXT ·candidatesSHANI(SB), $488-32
+	MOVQ   f+8(FP), CX
+	MOVQ   hits+0(FP), DI
+	MOVL   first+16(FP), SI
+	MOVQ   n+24(FP), DX
+	VZEROUPPER
+	LEAQ   (SP), BX
+	ADDQ   $0x0f, BX
+	ANDQ   $-16, BX
+	MOVL   20(CX), AX
+	MOVL   AX, (BX)
+	MOVL   16(CX), AX
+	MOVL   AX, 4(BX)
+	MOVL   4(CX), AX
+	MOVL   AX, 8(BX)
+	MOVL   (CX), AX
+	MOVL   AX, 12(BX)
+	MOVL   28(CX), AX
+	MOVL   AX, 16(BX)
+	MOVL   24(CX), AX
+	MOVL   AX, 20(BX)
+	MOVL   12(CX), AX
+	MOVL   AX, 24(BX)
+	MOVL   8(CX), AX
+	MOVL   AX, 28(BX)
+	MOVL   60(CX), AX
+	MOVL   AX, 32(BX)
+	MOVL   56(CX), AX
+	MOVL   AX, 36(BX)
+	MOVL   44(CX), AX
+	MOVL   AX, 40(BX)
+	MOVL   40(CX), AX
+	MOVL   AX, 44(BX)
+	MOVL   $0x80000000, 48(BX)
+	MOVL   $0x00000000, 52(BX)
+	MOVL   $0x00000280, 56(BX)
+	MOVL   64(CX), AX
+	MOVL   AX, 60(BX)
+	MOVL   $0x00000000, 64(BX)
+	MOVL   $0x00000000, 68(BX)
+	MOVL   $0x00a00055, 72(BX)
+	MOVL   80(CX), AX
+	MOVL   AX, 76(BX)
+	MOVL   84(CX), AX
+	MOVL   AX, 80(BX)
+	MOVL   84(CX), AX
+	MOVL   AX, 84(BX)
+	MOVL   84(CX), AX
+	MOVL   AX, 88(BX)
+	MOVL   84(CX), AX
+	MOVL   AX, 92(BX)
+	MOVL   52(CX), AX
+	MOVL   AX, 96(BX)
+	MOVL   $0x00000000, 100(BX)
+	MOVL   36(CX), AX
+	MOVL   AX, 104(BX)
+	MOVL   64(CX), AX
+	MOVL   AX, 112(BX)
+	MOVL   68(CX), AX
+	MOVL   AX, 116(BX)
+	MOVL   52(CX), AX
+	MOVL   AX, 192(BX)
+	MOVL   $0x00000000, 196(BX)
+	MOVL   36(CX), AX
+	MOVL   AX, 200(BX)
+	MOVL   64(CX), AX
+	MOVL   AX, 208(BX)
+	MOVL   68(CX), AX
+	MOVL   AX, 212(BX)
+	MOVL   52(CX), AX
+	MOVL   AX, 288(BX)
+	MOVL   $0x00000000, 292(BX)
+	MOVL   36(CX), AX
+	MOVL   AX, 296(BX)
+	MOVL   64(CX), AX
+	MOVL   AX, 304(BX)
+	MOVL   68(CX), AX
+	MOVL   AX, 308(BX)
+	MOVL   52(CX), AX
+	MOVL   AX, 384(BX)
+	MOVL   $0x00000000, 388(BX)
+	MOVL   36(CX), AX
+	MOVL   AX, 392(BX)
+	MOVL   64(CX), AX
+	MOVL   AX, 400(BX)
+	MOVL   68(CX), AX
+	MOVL   AX, 404(BX)
+	MOVL   32(CX), R8
+	MOVL   48(CX), R9
+	MOVL   72(CX), R10
+	MOVL   76(CX), R11
+	LEAL   (SI), AX
+	BSWAPL AX
+	MOVL   AX, CX
+	RORL   $0x07, CX
+	MOVL   AX, R12
+	RORL   $0x12, R12
+	XORL   R12, CX
+	MOVL   AX, R12
+	SHRL   $0x03, R12
+	XORL   R12, CX
+	ADDL   R10, CX
+	MOVL   CX, 120(BX)
+	LEAL   (AX)(R11*1), CX
+	MOVL   CX, 124(BX)
+	LEAL   (AX)(R9*1), CX
+	MOVL   CX, 100(BX)
+	ADDL   R8, AX
+	MOVL   AX, 108(BX)
+	LEAL   1(SI), AX
+	BSWAPL AX
+	MOVL   AX, CX
+	RORL   $0x07, CX
+	MOVL   AX, R12
+	RORL   $0x12, R12
+	XORL   R12, CX
+	MOVL   AX, R12
+	SHRL   $0x03, R12
+	XORL   R12, CX
+	ADDL   R10, CX
+	MOVL   CX, 216(BX)
+	LEAL   (AX)(R11*1), CX
+	MOVL   CX, 220(BX)
+	LEAL   (AX)(R9*1), CX
+	MOVL   CX, 196(BX)
+	ADDL   R8, AX
+	MOVL   AX, 204(BX)
+	LEAL   2(SI), AX
+	BSWAPL AX
+	MOVL   AX, CX
+	RORL   $0x07, CX
+	MOVL   AX, R12
+	RORL   $0x12, R12
+	XORL   R12, CX
+	MOVL   AX, R12
+	SHRL   $0x03, R12
+	XORL   R12, CX
+	ADDL   R10, CX
+	MOVL   CX, 312(BX)
+	LEAL   (AX)(R11*1), CX
+	MOVL   CX, 316(BX)
+	LEAL   (AX)(R9*1), CX
+	MOVL   CX, 292(BX)
+	ADDL   R8, AX
+	MOVL   AX, 300(BX)
+	LEAL   3(SI), AX
+	BSWAPL AX
+	MOVL   AX, CX
+	RORL   $0x07, CX
+	MOVL   AX, R12
+	RORL   $0x12, R12
+	XORL   R12, CX
+	MOVL   AX, R12
+	SHRL   $0x03, R12
+	XORL   R12, CX
+	ADDL   R10, CX
+	MOVL   CX, 408(BX)
+	LEAL   (AX)(R11*1), CX
+	MOVL   CX, 412(BX)
+	LEAL   (AX)(R9*1), CX
+	MOVL   CX, 388(BX)
+	ADDL   R8, AX
+	MOVL   AX, 396(BX)
+	XORQ   R13, R13
+	XORL   R14, R14
+
+loop:
+	ADDL        $0x04, SI
+	MOVOA       96(BX), X1
+	MOVOA       32(BX), X2
+	MOVOA       112(BX), X3
+	MOVOA       192(BX), X4
+	MOVOA       32(BX), X5
+	MOVOA       208(BX), X6
+	MOVOA       288(BX), X7
+	MOVOA       32(BX), X8
+	MOVOA       304(BX), X9
+	MOVOA       384(BX), X10
+	MOVOA       32(BX), X11
+	MOVOA       400(BX), X12
+	MOVQ        candidatesSHANIconstants<>+0(SB), X0
+	SHA256RNDS2 X0, X1, X2
+	SHA256RNDS2 X0, X4, X5
+	SHA256RNDS2 X0, X7, X8
+	SHA256RNDS2 X0, X10, X11
+	MOVQ        candidatesSHANIconstants<>+8(SB), X0
+	SHA256RNDS2 X0, X2, X1
+	SHA256RNDS2 X0, X5, X4
+	SHA256RNDS2 X0, X8, X7
+	SHA256RNDS2 X0, X11, X10
+	MOVQ        candidatesSHANIconstants<>+16(SB), X0
+	SHA256RNDS2 X0, X1, X2
+	SHA256RNDS2 X0, X4, X5
+	SHA256RNDS2 X0, X7, X8
+	SHA256RNDS2 X0, X10, X11
+	MOVQ        candidatesSHANIconstants<>+24(SB), X0
+	SHA256RNDS2 X0, X2, X1
+	SHA256RNDS2 X0, X5, X4
+	SHA256RNDS2 X0, X8, X7
+	SHA256RNDS2 X0, X11, X10
+	MOVQ        candidatesSHANIconstants<>+32(SB), X0
+	SHA256RNDS2 X0, X1, X2
+	SHA256RNDS2 X0, X4, X5
+	SHA256RNDS2 X0, X7, X8
+	SHA256RNDS2 X0, X10, X11
+	MOVQ        candidatesSHANIconstants<>+40(SB), X0
+	SHA256RNDS2 X0, X2, X1
+	SHA256RNDS2 X0, X5, X4
+	SHA256RNDS2 X0, X8, X7
+	SHA256RNDS2 X0, X11, X10
+	VPADDD      candidatesSHANIconstants<>+48(SB), X3, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       48(BX), X13
+	SHA256MSG2  X3, X13
+	MOVOA       X13, 144(BX)
+	VPADDD      candidatesSHANIconstants<>+48(SB), X6, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       48(BX), X14
+	SHA256MSG2  X6, X14
+	MOVOA       X14, 240(BX)
+	VPADDD      candidatesSHANIconstants<>+48(SB), X9, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       48(BX), X15
+	SHA256MSG2  X9, X15
+	MOVOA       X15, 336(BX)
+	VPADDD      candidatesSHANIconstants<>+48(SB), X12, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       48(BX), X3
+	SHA256MSG2  X12, X3
+	MOVOA       X3, 432(BX)
+	VPADDD      candidatesSHANIconstants<>+64(SB), X13, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	VPALIGNR    $0x04, 112(BX), X13, X6
+	SHA256MSG2  X13, X6
+	MOVOA       X6, 160(BX)
+	VPADDD      candidatesSHANIconstants<>+64(SB), X14, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	VPALIGNR    $0x04, 208(BX), X14, X9
+	SHA256MSG2  X14, X9
+	MOVOA       X9, 256(BX)
+	VPADDD      candidatesSHANIconstants<>+64(SB), X15, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	VPALIGNR    $0x04, 304(BX), X15, X12
+	SHA256MSG2  X15, X12
+	MOVOA       X12, 352(BX)
+	VPADDD      candidatesSHANIconstants<>+64(SB), X3, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	VPALIGNR    $0x04, 400(BX), X3, X13
+	SHA256MSG2  X3, X13
+	MOVOA       X13, 448(BX)
+	VPADDD      candidatesSHANIconstants<>+80(SB), X6, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	VPALIGNR    $0x04, 144(BX), X6, X14
+	PADDD       64(BX), X14
+	SHA256MSG2  X6, X14
+	MOVOA       X14, 176(BX)
+	VPADDD      candidatesSHANIconstants<>+80(SB), X9, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	VPALIGNR    $0x04, 240(BX), X9, X15
+	PADDD       64(BX), X15
+	SHA256MSG2  X9, X15
+	MOVOA       X15, 272(BX)
+	VPADDD      candidatesSHANIconstants<>+80(SB), X12, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	VPALIGNR    $0x04, 336(BX), X12, X3
+	PADDD       64(BX), X3
+	SHA256MSG2  X12, X3
+	MOVOA       X3, 368(BX)
+	VPADDD      candidatesSHANIconstants<>+80(SB), X13, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	VPALIGNR    $0x04, 432(BX), X13, X6
+	PADDD       64(BX), X6
+	SHA256MSG2  X13, X6
+	MOVOA       X6, 464(BX)
+	VPADDD      candidatesSHANIconstants<>+96(SB), X14, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       112(BX), X9
+	SHA256MSG1  144(BX), X9
+	VPALIGNR    $0x04, 160(BX), X14, X12
+	PADDD       X12, X9
+	SHA256MSG2  X14, X9
+	MOVOA       X9, 128(BX)
+	VPADDD      candidatesSHANIconstants<>+96(SB), X15, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       208(BX), X13
+	SHA256MSG1  240(BX), X13
+	VPALIGNR    $0x04, 256(BX), X15, X12
+	PADDD       X12, X13
+	SHA256MSG2  X15, X13
+	MOVOA       X13, 224(BX)
+	VPADDD      candidatesSHANIconstants<>+96(SB), X3, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       304(BX), X14
+	SHA256MSG1  336(BX), X14
+	VPALIGNR    $0x04, 352(BX), X3, X12
+	PADDD       X12, X14
+	SHA256MSG2  X3, X14
+	MOVOA       X14, 320(BX)
+	VPADDD      candidatesSHANIconstants<>+96(SB), X6, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       400(BX), X15
+	SHA256MSG1  432(BX), X15
+	VPALIGNR    $0x04, 448(BX), X6, X12
+	PADDD       X12, X15
+	SHA256MSG2  X6, X15
+	MOVOA       X15, 416(BX)
+	VPADDD      candidatesSHANIconstants<>+112(SB), X9, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       144(BX), X3
+	SHA256MSG1  160(BX), X3
+	VPALIGNR    $0x04, 176(BX), X9, X12
+	PADDD       X12, X3
+	SHA256MSG2  X9, X3
+	MOVOA       X3, 144(BX)
+	VPADDD      candidatesSHANIconstants<>+112(SB), X13, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       240(BX), X6
+	SHA256MSG1  256(BX), X6
+	VPALIGNR    $0x04, 272(BX), X13, X12
+	PADDD       X12, X6
+	SHA256MSG2  X13, X6
+	MOVOA       X6, 240(BX)
+	VPADDD      candidatesSHANIconstants<>+112(SB), X14, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       336(BX), X9
+	SHA256MSG1  352(BX), X9
+	VPALIGNR    $0x04, 368(BX), X14, X12
+	PADDD       X12, X9
+	SHA256MSG2  X14, X9
+	MOVOA       X9, 336(BX)
+	VPADDD      candidatesSHANIconstants<>+112(SB), X15, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       432(BX), X13
+	SHA256MSG1  448(BX), X13
+	VPALIGNR    $0x04, 464(BX), X15, X12
+	PADDD       X12, X13
+	SHA256MSG2  X15, X13
+	MOVOA       X13, 432(BX)
+	VPADDD      candidatesSHANIconstants<>+128(SB), X3, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       160(BX), X14
+	SHA256MSG1  176(BX), X14
+	VPALIGNR    $0x04, 128(BX), X3, X12
+	PADDD       X12, X14
+	SHA256MSG2  X3, X14
+	MOVOA       X14, 160(BX)
+	VPADDD      candidatesSHANIconstants<>+128(SB), X6, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       256(BX), X15
+	SHA256MSG1  272(BX), X15
+	VPALIGNR    $0x04, 224(BX), X6, X12
+	PADDD       X12, X15
+	SHA256MSG2  X6, X15
+	MOVOA       X15, 256(BX)
+	VPADDD      candidatesSHANIconstants<>+128(SB), X9, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       352(BX), X3
+	SHA256MSG1  368(BX), X3
+	VPALIGNR    $0x04, 320(BX), X9, X12
+	PADDD       X12, X3
+	SHA256MSG2  X9, X3
+	MOVOA       X3, 352(BX)
+	VPADDD      candidatesSHANIconstants<>+128(SB), X13, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       448(BX), X6
+	SHA256MSG1  464(BX), X6
+	VPALIGNR    $0x04, 416(BX), X13, X12
+	PADDD       X12, X6
+	SHA256MSG2  X13, X6
+	MOVOA       X6, 448(BX)
+	VPADDD      candidatesSHANIconstants<>+144(SB), X14, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       176(BX), X9
+	SHA256MSG1  128(BX), X9
+	VPALIGNR    $0x04, 144(BX), X14, X12
+	PADDD       X12, X9
+	SHA256MSG2  X14, X9
+	MOVOA       X9, 176(BX)
+	VPADDD      candidatesSHANIconstants<>+144(SB), X15, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       272(BX), X13
+	SHA256MSG1  224(BX), X13
+	VPALIGNR    $0x04, 240(BX), X15, X12
+	PADDD       X12, X13
+	SHA256MSG2  X15, X13
+	MOVOA       X13, 272(BX)
+	VPADDD      candidatesSHANIconstants<>+144(SB), X3, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       368(BX), X14
+	SHA256MSG1  320(BX), X14
+	VPALIGNR    $0x04, 336(BX), X3, X12
+	PADDD       X12, X14
+	SHA256MSG2  X3, X14
+	MOVOA       X14, 368(BX)
+	VPADDD      candidatesSHANIconstants<>+144(SB), X6, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       464(BX), X15
+	SHA256MSG1  416(BX), X15
+	VPALIGNR    $0x04, 432(BX), X6, X12
+	PADDD       X12, X15
+	SHA256MSG2  X6, X15
+	MOVOA       X15, 464(BX)
+	VPADDD      candidatesSHANIconstants<>+160(SB), X9, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       128(BX), X3
+	SHA256MSG1  144(BX), X3
+	VPALIGNR    $0x04, 160(BX), X9, X12
+	PADDD       X12, X3
+	SHA256MSG2  X9, X3
+	MOVOA       X3, 128(BX)
+	VPADDD      candidatesSHANIconstants<>+160(SB), X13, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       224(BX), X6
+	SHA256MSG1  240(BX), X6
+	VPALIGNR    $0x04, 256(BX), X13, X12
+	PADDD       X12, X6
+	SHA256MSG2  X13, X6
+	MOVOA       X6, 224(BX)
+	VPADDD      candidatesSHANIconstants<>+160(SB), X14, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       320(BX), X9
+	SHA256MSG1  336(BX), X9
+	VPALIGNR    $0x04, 352(BX), X14, X12
+	PADDD       X12, X9
+	SHA256MSG2  X14, X9
+	MOVOA       X9, 320(BX)
+	VPADDD      candidatesSHANIconstants<>+160(SB), X15, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       416(BX), X13
+	SHA256MSG1  432(BX), X13
+	VPALIGNR    $0x04, 448(BX), X15, X12
+	PADDD       X12, X13
+	SHA256MSG2  X15, X13
+	MOVOA       X13, 416(BX)
+	VPADDD      candidatesSHANIconstants<>+176(SB), X3, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       144(BX), X14
+	SHA256MSG1  160(BX), X14
+	VPALIGNR    $0x04, 176(BX), X3, X12
+	PADDD       X12, X14
+	SHA256MSG2  X3, X14
+	MOVOA       X14, 144(BX)
+	VPADDD      candidatesSHANIconstants<>+176(SB), X6, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       240(BX), X15
+	SHA256MSG1  256(BX), X15
+	VPALIGNR    $0x04, 272(BX), X6, X12
+	PADDD       X12, X15
+	SHA256MSG2  X6, X15
+	MOVOA       X15, 240(BX)
+	VPADDD      candidatesSHANIconstants<>+176(SB), X9, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       336(BX), X3
+	SHA256MSG1  352(BX), X3
+	VPALIGNR    $0x04, 368(BX), X9, X12
+	PADDD       X12, X3
+	SHA256MSG2  X9, X3
+	MOVOA       X3, 336(BX)
+	VPADDD      candidatesSHANIconstants<>+176(SB), X13, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       432(BX), X6
+	SHA256MSG1  448(BX), X6
+	VPALIGNR    $0x04, 464(BX), X13, X12
+	PADDD       X12, X6
+	SHA256MSG2  X13, X6
+	MOVOA       X6, 432(BX)
+	VPADDD      candidatesSHANIconstants<>+192(SB), X14, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       160(BX), X9
+	SHA256MSG1  176(BX), X9
+	VPALIGNR    $0x04, 128(BX), X14, X12
+	PADDD       X12, X9
+	SHA256MSG2  X14, X9
+	VPADDD      candidatesSHANIconstants<>+192(SB), X15, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       256(BX), X13
+	SHA256MSG1  272(BX), X13
+	VPALIGNR    $0x04, 224(BX), X15, X12
+	PADDD       X12, X13
+	SHA256MSG2  X15, X13
+	VPADDD      candidatesSHANIconstants<>+192(SB), X3, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       352(BX), X14
+	SHA256MSG1  368(BX), X14
+	VPALIGNR    $0x04, 320(BX), X3, X12
+	PADDD       X12, X14
+	SHA256MSG2  X3, X14
+	VPADDD      candidatesSHANIconstants<>+192(SB), X6, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       448(BX), X15
+	SHA256MSG1  464(BX), X15
+	VPALIGNR    $0x04, 416(BX), X6, X12
+	PADDD       X12, X15
+	SHA256MSG2  X6, X15
+	VPADDD      candidatesSHANIconstants<>+208(SB), X9, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       176(BX), X3
+	SHA256MSG1  128(BX), X3
+	VPALIGNR    $0x04, 144(BX), X9, X12
+	PADDD       X12, X3
+	SHA256MSG2  X9, X3
+	VPADDD      candidatesSHANIconstants<>+208(SB), X13, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       272(BX), X6
+	SHA256MSG1  224(BX), X6
+	VPALIGNR    $0x04, 240(BX), X13, X12
+	PADDD       X12, X6
+	SHA256MSG2  X13, X6
+	VPADDD      candidatesSHANIconstants<>+208(SB), X14, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       368(BX), X9
+	SHA256MSG1  320(BX), X9
+	VPALIGNR    $0x04, 336(BX), X14, X12
+	PADDD       X12, X9
+	SHA256MSG2  X14, X9
+	VPADDD      candidatesSHANIconstants<>+208(SB), X15, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       464(BX), X13
+	SHA256MSG1  416(BX), X13
+	VPALIGNR    $0x04, 432(BX), X15, X12
+	PADDD       X12, X13
+	SHA256MSG2  X15, X13
+	VPADDD      candidatesSHANIconstants<>+224(SB), X3, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	VPADDD      candidatesSHANIconstants<>+224(SB), X6, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	VPADDD      candidatesSHANIconstants<>+224(SB), X9, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	VPADDD      candidatesSHANIconstants<>+224(SB), X13, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	LEAL        (SI), AX
+	BSWAPL      AX
+	MOVL        AX, CX
+	RORL        $0x07, CX
+	MOVL        AX, R12
+	RORL        $0x12, R12
+	XORL        R12, CX
+	MOVL        AX, R12
+	SHRL        $0x03, R12
+	XORL        R12, CX
+	ADDL        R10, CX
+	MOVL        CX, 120(BX)
+	LEAL        (AX)(R11*1), CX
+	MOVL        CX, 124(BX)
+	LEAL        (AX)(R9*1), CX
+	MOVL        CX, 100(BX)
+	ADDL        R8, AX
+	MOVL        AX, 108(BX)
+	LEAL        1(SI), AX
+	BSWAPL      AX
+	MOVL        AX, CX
+	RORL        $0x07, CX
+	MOVL        AX, R12
+	RORL        $0x12, R12
+	XORL        R12, CX
+	MOVL        AX, R12
+	SHRL        $0x03, R12
+	XORL        R12, CX
+	ADDL        R10, CX
+	MOVL        CX, 216(BX)
+	LEAL        (AX)(R11*1), CX
+	MOVL        CX, 220(BX)
+	LEAL        (AX)(R9*1), CX
+	MOVL        CX, 196(BX)
+	ADDL        R8, AX
+	MOVL        AX, 204(BX)
+	LEAL        2(SI), AX
+	BSWAPL      AX
+	MOVL        AX, CX
+	RORL        $0x07, CX
+	MOVL        AX, R12
+	RORL        $0x12, R12
+	XORL        R12, CX
+	MOVL        AX, R12
+	SHRL        $0x03, R12
+	XORL        R12, CX
+	ADDL        R10, CX
+	MOVL        CX, 312(BX)
+	LEAL        (AX)(R11*1), CX
+	MOVL        CX, 316(BX)
+	LEAL        (AX)(R9*1), CX
+	MOVL        CX, 292(BX)
+	ADDL        R8, AX
+	MOVL        AX, 300(BX)
+	LEAL        3(SI), AX
+	BSWAPL      AX
+	MOVL        AX, CX
+	RORL        $0x07, CX
+	MOVL        AX, R12
+	RORL        $0x12, R12
+	XORL        R12, CX
+	MOVL        AX, R12
+	SHRL        $0x03, R12
+	XORL        R12, CX
+	ADDL        R10, CX
+	MOVL        CX, 408(BX)
+	LEAL        (AX)(R11*1), CX
+	MOVL        CX, 412(BX)
+	LEAL        (AX)(R9*1), CX
+	MOVL        CX, 388(BX)
+	ADDL        R8, AX
+	MOVL        AX, 396(BX)
+	PADDD       (BX), X1
+	PADDD       16(BX), X2
+	MOVOA       X1, X3
+	SHUFPS      $0xbb, X2, X3
+	SHUFPS      $0x11, X2, X1
+	MOVOA       X3, X14
+	SHA256MSG1  X1, X14
+	PALIGNR     $0x04, candidatesSHANIconstants<>+512(SB), X14
+	MOVOA       X14, 176(BX)
+	MOVOA       candidatesSHANIconstants<>+496(SB), X12
+	PALIGNR     $0x04, X1, X12
+	MOVOA       X12, 144(BX)
+	MOVOA       X1, X15
+	PALIGNR     $0x04, X3, X15
+	MOVOA       X15, 128(BX)
+	MOVOA       X3, X1
+	PSHUFB      candidatesSHANIconstants<>+528(SB), X1
+	PADDD       candidatesSHANIconstants<>+544(SB), X1
+	MOVOA       candidatesSHANIconstants<>+560(SB), X2
+	VPADDD      candidatesSHANIconstants<>+240(SB), X15, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	PADDD       (BX), X4
+	PADDD       16(BX), X5
+	MOVOA       X4, X6
+	SHUFPS      $0xbb, X5, X6
+	SHUFPS      $0x11, X5, X4
+	MOVOA       X6, X14
+	SHA256MSG1  X4, X14
+	PALIGNR     $0x04, candidatesSHANIconstants<>+512(SB), X14
+	MOVOA       X14, 272(BX)
+	MOVOA       candidatesSHANIconstants<>+496(SB), X12
+	PALIGNR     $0x04, X4, X12
+	MOVOA       X12, 240(BX)
+	MOVOA       X4, X3
+	PALIGNR     $0x04, X6, X3
+	MOVOA       X3, 224(BX)
+	MOVOA       X6, X4
+	PSHUFB      candidatesSHANIconstants<>+528(SB), X4
+	PADDD       candidatesSHANIconstants<>+544(SB), X4
+	MOVOA       candidatesSHANIconstants<>+560(SB), X5
+	VPADDD      candidatesSHANIconstants<>+240(SB), X3, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	PADDD       (BX), X7
+	PADDD       16(BX), X8
+	MOVOA       X7, X9
+	SHUFPS      $0xbb, X8, X9
+	SHUFPS      $0x11, X8, X7
+	MOVOA       X9, X14
+	SHA256MSG1  X7, X14
+	PALIGNR     $0x04, candidatesSHANIconstants<>+512(SB), X14
+	MOVOA       X14, 368(BX)
+	MOVOA       candidatesSHANIconstants<>+496(SB), X12
+	PALIGNR     $0x04, X7, X12
+	MOVOA       X12, 336(BX)
+	MOVOA       X7, X6
+	PALIGNR     $0x04, X9, X6
+	MOVOA       X6, 320(BX)
+	MOVOA       X9, X7
+	PSHUFB      candidatesSHANIconstants<>+528(SB), X7
+	PADDD       candidatesSHANIconstants<>+544(SB), X7
+	MOVOA       candidatesSHANIconstants<>+560(SB), X8
+	VPADDD      candidatesSHANIconstants<>+240(SB), X6, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	PADDD       (BX), X10
+	PADDD       16(BX), X11
+	MOVOA       X10, X13
+	SHUFPS      $0xbb, X11, X13
+	SHUFPS      $0x11, X11, X10
+	MOVOA       X13, X14
+	SHA256MSG1  X10, X14
+	PALIGNR     $0x04, candidatesSHANIconstants<>+512(SB), X14
+	MOVOA       X14, 464(BX)
+	MOVOA       candidatesSHANIconstants<>+496(SB), X12
+	PALIGNR     $0x04, X10, X12
+	MOVOA       X12, 432(BX)
+	MOVOA       X10, X9
+	PALIGNR     $0x04, X13, X9
+	MOVOA       X9, 416(BX)
+	MOVOA       X13, X10
+	PSHUFB      candidatesSHANIconstants<>+528(SB), X10
+	PADDD       candidatesSHANIconstants<>+544(SB), X10
+	MOVOA       candidatesSHANIconstants<>+560(SB), X11
+	VPADDD      candidatesSHANIconstants<>+240(SB), X9, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       144(BX), X15
+	VPADDD      candidatesSHANIconstants<>+256(SB), X15, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       240(BX), X3
+	VPADDD      candidatesSHANIconstants<>+256(SB), X3, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       336(BX), X6
+	VPADDD      candidatesSHANIconstants<>+256(SB), X6, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       432(BX), X9
+	VPADDD      candidatesSHANIconstants<>+256(SB), X9, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVQ        candidatesSHANIconstants<>+272(SB), X0
+	SHA256RNDS2 X0, X1, X2
+	SHA256RNDS2 X0, X4, X5
+	SHA256RNDS2 X0, X7, X8
+	SHA256RNDS2 X0, X10, X11
+	MOVQ        candidatesSHANIconstants<>+280(SB), X0
+	SHA256RNDS2 X0, X2, X1
+	SHA256RNDS2 X0, X5, X4
+	SHA256RNDS2 X0, X8, X7
+	SHA256RNDS2 X0, X11, X10
+	MOVQ        candidatesSHANIconstants<>+288(SB), X0
+	SHA256RNDS2 X0, X1, X2
+	SHA256RNDS2 X0, X4, X5
+	SHA256RNDS2 X0, X7, X8
+	SHA256RNDS2 X0, X10, X11
+	MOVOA       176(BX), X15
+	MOVOA       candidatesSHANIconstants<>+288(SB), X0
+	PADDD       X15, X0
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       272(BX), X3
+	MOVOA       candidatesSHANIconstants<>+288(SB), X0
+	PADDD       X3, X0
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       368(BX), X6
+	MOVOA       candidatesSHANIconstants<>+288(SB), X0
+	PADDD       X6, X0
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       464(BX), X9
+	MOVOA       candidatesSHANIconstants<>+288(SB), X0
+	PADDD       X9, X0
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       128(BX), X14
+	SHA256MSG1  144(BX), X14
+	SHA256MSG2  X15, X14
+	MOVOA       X14, 128(BX)
+	MOVOA       224(BX), X12
+	SHA256MSG1  240(BX), X12
+	SHA256MSG2  X3, X12
+	MOVOA       X12, 224(BX)
+	MOVOA       320(BX), X13
+	SHA256MSG1  336(BX), X13
+	SHA256MSG2  X6, X13
+	MOVOA       X13, 320(BX)
+	MOVOA       416(BX), X15
+	SHA256MSG1  432(BX), X15
+	SHA256MSG2  X9, X15
+	MOVOA       X15, 416(BX)
+	VPADDD      candidatesSHANIconstants<>+304(SB), X14, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       144(BX), X3
+	SHA256MSG1  candidatesSHANIconstants<>+480(SB), X3
+	VPALIGNR    $0x04, 176(BX), X14, X6
+	PADDD       X6, X3
+	SHA256MSG2  X14, X3
+	MOVOA       X3, 144(BX)
+	VPADDD      candidatesSHANIconstants<>+304(SB), X12, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       240(BX), X9
+	SHA256MSG1  candidatesSHANIconstants<>+480(SB), X9
+	VPALIGNR    $0x04, 272(BX), X12, X6
+	PADDD       X6, X9
+	SHA256MSG2  X12, X9
+	MOVOA       X9, 240(BX)
+	VPADDD      candidatesSHANIconstants<>+304(SB), X13, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       336(BX), X14
+	SHA256MSG1  candidatesSHANIconstants<>+480(SB), X14
+	VPALIGNR    $0x04, 368(BX), X13, X6
+	PADDD       X6, X14
+	SHA256MSG2  X13, X14
+	MOVOA       X14, 336(BX)
+	VPADDD      candidatesSHANIconstants<>+304(SB), X15, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       432(BX), X12
+	SHA256MSG1  candidatesSHANIconstants<>+480(SB), X12
+	VPALIGNR    $0x04, 464(BX), X15, X6
+	PADDD       X6, X12
+	SHA256MSG2  X15, X12
+	MOVOA       X12, 432(BX)
+	VPADDD      candidatesSHANIconstants<>+320(SB), X3, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	VPALIGNR    $0x04, 128(BX), X3, X13
+	SHA256MSG2  X3, X13
+	MOVOA       X13, 160(BX)
+	VPADDD      candidatesSHANIconstants<>+320(SB), X9, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	VPALIGNR    $0x04, 224(BX), X9, X6
+	SHA256MSG2  X9, X6
+	MOVOA       X6, 256(BX)
+	VPADDD      candidatesSHANIconstants<>+320(SB), X14, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	VPALIGNR    $0x04, 320(BX), X14, X15
+	SHA256MSG2  X14, X15
+	MOVOA       X15, 352(BX)
+	VPADDD      candidatesSHANIconstants<>+320(SB), X12, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	VPALIGNR    $0x04, 416(BX), X12, X3
+	SHA256MSG2  X12, X3
+	MOVOA       X3, 448(BX)
+	VPADDD      candidatesSHANIconstants<>+336(SB), X13, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       176(BX), X9
+	SHA256MSG1  128(BX), X9
+	VPALIGNR    $0x04, 144(BX), X13, X14
+	PADDD       X14, X9
+	SHA256MSG2  X13, X9
+	MOVOA       X9, 176(BX)
+	VPADDD      candidatesSHANIconstants<>+336(SB), X6, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       272(BX), X12
+	SHA256MSG1  224(BX), X12
+	VPALIGNR    $0x04, 240(BX), X6, X14
+	PADDD       X14, X12
+	SHA256MSG2  X6, X12
+	MOVOA       X12, 272(BX)
+	VPADDD      candidatesSHANIconstants<>+336(SB), X15, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       368(BX), X13
+	SHA256MSG1  320(BX), X13
+	VPALIGNR    $0x04, 336(BX), X15, X14
+	PADDD       X14, X13
+	SHA256MSG2  X15, X13
+	MOVOA       X13, 368(BX)
+	VPADDD      candidatesSHANIconstants<>+336(SB), X3, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       464(BX), X6
+	SHA256MSG1  416(BX), X6
+	VPALIGNR    $0x04, 432(BX), X3, X14
+	PADDD       X14, X6
+	SHA256MSG2  X3, X6
+	MOVOA       X6, 464(BX)
+	VPADDD      candidatesSHANIconstants<>+352(SB), X9, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       128(BX), X15
+	SHA256MSG1  144(BX), X15
+	VPALIGNR    $0x04, 160(BX), X9, X14
+	PADDD       X14, X15
+	SHA256MSG2  X9, X15
+	MOVOA       X15, 128(BX)
+	VPADDD      candidatesSHANIconstants<>+352(SB), X12, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       224(BX), X3
+	SHA256MSG1  240(BX), X3
+	VPALIGNR    $0x04, 256(BX), X12, X14
+	PADDD       X14, X3
+	SHA256MSG2  X12, X3
+	MOVOA       X3, 224(BX)
+	VPADDD      candidatesSHANIconstants<>+352(SB), X13, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       320(BX), X9
+	SHA256MSG1  336(BX), X9
+	VPALIGNR    $0x04, 352(BX), X13, X14
+	PADDD       X14, X9
+	SHA256MSG2  X13, X9
+	MOVOA       X9, 320(BX)
+	VPADDD      candidatesSHANIconstants<>+352(SB), X6, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       416(BX), X12
+	SHA256MSG1  432(BX), X12
+	VPALIGNR    $0x04, 448(BX), X6, X14
+	PADDD       X14, X12
+	SHA256MSG2  X6, X12
+	MOVOA       X12, 416(BX)
+	VPADDD      candidatesSHANIconstants<>+368(SB), X15, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       144(BX), X13
+	SHA256MSG1  160(BX), X13
+	VPALIGNR    $0x04, 176(BX), X15, X14
+	PADDD       X14, X13
+	SHA256MSG2  X15, X13
+	MOVOA       X13, 144(BX)
+	VPADDD      candidatesSHANIconstants<>+368(SB), X3, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       240(BX), X6
+	SHA256MSG1  256(BX), X6
+	VPALIGNR    $0x04, 272(BX), X3, X14
+	PADDD       X14, X6
+	SHA256MSG2  X3, X6
+	MOVOA       X6, 240(BX)
+	VPADDD      candidatesSHANIconstants<>+368(SB), X9, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       336(BX), X15
+	SHA256MSG1  352(BX), X15
+	VPALIGNR    $0x04, 368(BX), X9, X14
+	PADDD       X14, X15
+	SHA256MSG2  X9, X15
+	MOVOA       X15, 336(BX)
+	VPADDD      candidatesSHANIconstants<>+368(SB), X12, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       432(BX), X3
+	SHA256MSG1  448(BX), X3
+	VPALIGNR    $0x04, 464(BX), X12, X14
+	PADDD       X14, X3
+	SHA256MSG2  X12, X3
+	MOVOA       X3, 432(BX)
+	VPADDD      candidatesSHANIconstants<>+384(SB), X13, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       160(BX), X9
+	SHA256MSG1  176(BX), X9
+	VPALIGNR    $0x04, 128(BX), X13, X14
+	PADDD       X14, X9
+	SHA256MSG2  X13, X9
+	MOVOA       X9, 160(BX)
+	VPADDD      candidatesSHANIconstants<>+384(SB), X6, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       256(BX), X12
+	SHA256MSG1  272(BX), X12
+	VPALIGNR    $0x04, 224(BX), X6, X14
+	PADDD       X14, X12
+	SHA256MSG2  X6, X12
+	MOVOA       X12, 256(BX)
+	VPADDD      candidatesSHANIconstants<>+384(SB), X15, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       352(BX), X13
+	SHA256MSG1  368(BX), X13
+	VPALIGNR    $0x04, 320(BX), X15, X14
+	PADDD       X14, X13
+	SHA256MSG2  X15, X13
+	MOVOA       X13, 352(BX)
+	VPADDD      candidatesSHANIconstants<>+384(SB), X3, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       448(BX), X6
+	SHA256MSG1  464(BX), X6
+	VPALIGNR    $0x04, 416(BX), X3, X14
+	PADDD       X14, X6
+	SHA256MSG2  X3, X6
+	MOVOA       X6, 448(BX)
+	VPADDD      candidatesSHANIconstants<>+400(SB), X9, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       176(BX), X15
+	SHA256MSG1  128(BX), X15
+	VPALIGNR    $0x04, 144(BX), X9, X14
+	PADDD       X14, X15
+	SHA256MSG2  X9, X15
+	MOVOA       X15, 176(BX)
+	VPADDD      candidatesSHANIconstants<>+400(SB), X12, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       272(BX), X3
+	SHA256MSG1  224(BX), X3
+	VPALIGNR    $0x04, 240(BX), X12, X14
+	PADDD       X14, X3
+	SHA256MSG2  X12, X3
+	MOVOA       X3, 272(BX)
+	VPADDD      candidatesSHANIconstants<>+400(SB), X13, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       368(BX), X9
+	SHA256MSG1  320(BX), X9
+	VPALIGNR    $0x04, 336(BX), X13, X14
+	PADDD       X14, X9
+	SHA256MSG2  X13, X9
+	MOVOA       X9, 368(BX)
+	VPADDD      candidatesSHANIconstants<>+400(SB), X6, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       464(BX), X12
+	SHA256MSG1  416(BX), X12
+	VPALIGNR    $0x04, 432(BX), X6, X14
+	PADDD       X14, X12
+	SHA256MSG2  X6, X12
+	MOVOA       X12, 464(BX)
+	VPADDD      candidatesSHANIconstants<>+416(SB), X15, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       128(BX), X13
+	SHA256MSG1  144(BX), X13
+	VPALIGNR    $0x04, 160(BX), X15, X14
+	PADDD       X14, X13
+	SHA256MSG2  X15, X13
+	MOVOA       X13, 128(BX)
+	VPADDD      candidatesSHANIconstants<>+416(SB), X3, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       224(BX), X6
+	SHA256MSG1  240(BX), X6
+	VPALIGNR    $0x04, 256(BX), X3, X14
+	PADDD       X14, X6
+	SHA256MSG2  X3, X6
+	MOVOA       X6, 224(BX)
+	VPADDD      candidatesSHANIconstants<>+416(SB), X9, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       320(BX), X15
+	SHA256MSG1  336(BX), X15
+	VPALIGNR    $0x04, 352(BX), X9, X14
+	PADDD       X14, X15
+	SHA256MSG2  X9, X15
+	MOVOA       X15, 320(BX)
+	VPADDD      candidatesSHANIconstants<>+416(SB), X12, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       416(BX), X3
+	SHA256MSG1  432(BX), X3
+	VPALIGNR    $0x04, 448(BX), X12, X14
+	PADDD       X14, X3
+	SHA256MSG2  X12, X3
+	MOVOA       X3, 416(BX)
+	VPADDD      candidatesSHANIconstants<>+432(SB), X13, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       144(BX), X9
+	SHA256MSG1  160(BX), X9
+	VPALIGNR    $0x04, 176(BX), X13, X14
+	PADDD       X14, X9
+	SHA256MSG2  X13, X9
+	VPADDD      candidatesSHANIconstants<>+432(SB), X6, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       240(BX), X12
+	SHA256MSG1  256(BX), X12
+	VPALIGNR    $0x04, 272(BX), X6, X14
+	PADDD       X14, X12
+	SHA256MSG2  X6, X12
+	VPADDD      candidatesSHANIconstants<>+432(SB), X15, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       336(BX), X13
+	SHA256MSG1  352(BX), X13
+	VPALIGNR    $0x04, 368(BX), X15, X14
+	PADDD       X14, X13
+	SHA256MSG2  X15, X13
+	VPADDD      candidatesSHANIconstants<>+432(SB), X3, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       432(BX), X6
+	SHA256MSG1  448(BX), X6
+	VPALIGNR    $0x04, 464(BX), X3, X14
+	PADDD       X14, X6
+	SHA256MSG2  X3, X6
+	VPADDD      candidatesSHANIconstants<>+448(SB), X9, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	MOVOA       160(BX), X15
+	SHA256MSG1  176(BX), X15
+	VPALIGNR    $0x04, 128(BX), X9, X14
+	PADDD       X14, X15
+	SHA256MSG2  X9, X15
+	VPADDD      candidatesSHANIconstants<>+448(SB), X12, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	MOVOA       256(BX), X3
+	SHA256MSG1  272(BX), X3
+	VPALIGNR    $0x04, 224(BX), X12, X14
+	PADDD       X14, X3
+	SHA256MSG2  X12, X3
+	VPADDD      candidatesSHANIconstants<>+448(SB), X13, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	MOVOA       352(BX), X9
+	SHA256MSG1  368(BX), X9
+	VPALIGNR    $0x04, 320(BX), X13, X14
+	PADDD       X14, X9
+	SHA256MSG2  X13, X9
+	VPADDD      candidatesSHANIconstants<>+448(SB), X6, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	MOVOA       448(BX), X12
+	SHA256MSG1  464(BX), X12
+	VPALIGNR    $0x04, 416(BX), X6, X14
+	PADDD       X14, X12
+	SHA256MSG2  X6, X12
+	VPADDD      candidatesSHANIconstants<>+464(SB), X15, X0
+	SHA256RNDS2 X0, X1, X2
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X2, X1
+	VPADDD      candidatesSHANIconstants<>+464(SB), X3, X0
+	SHA256RNDS2 X0, X4, X5
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X5, X4
+	VPADDD      candidatesSHANIconstants<>+464(SB), X9, X0
+	SHA256RNDS2 X0, X7, X8
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X8, X7
+	VPADDD      candidatesSHANIconstants<>+464(SB), X12, X0
+	SHA256RNDS2 X0, X10, X11
+	PSHUFD      $0x0e, X0, X0
+	SHA256RNDS2 X0, X11, X10
+	PUNPCKLLQ   X4, X1
+	PUNPCKLLQ   X10, X7
+	PUNPCKHQDQ  X7, X1
+	PADDD       candidatesSHANIconstants<>+576(SB), X1
+	PSHUFB      candidatesSHANIconstants<>+592(SB), X1
+	MOVOA       X1, X4
+	PMINUD      80(BX), X4
+	PCMPEQL     X1, X4
+	MOVMSKPS    X4, AX
+	SHRL        $0x04, R14
+	SHLL        $0x04, AX
+	ORL         AX, R14
+	MOVQ        R13, AX
+	SHRQ        $0x03, AX
+	MOVB        R14, (DI)(AX*1)
+	ADDQ        $0x04, R13
+	CMPQ        R13, DX
+	JNE         loop
+	RET
+
+DATA candidatesSHANISSEconstants<>+0(SB)/8, $0x59f111f1b956c25b
+DATA candidatesSHANISSEconstants<>+8(SB)/8, $0xab1c5ed5923f82a4
+DATA candidatesSHANISSEconstants<>+16(SB)/8, $0x12835b01d807aa98
+DATA candidatesSHANISSEconstants<>+24(SB)/8, $0x550c7dc3243185be
+DATA candidatesSHANISSEconstants<>+32(SB)/8, $0x80deb1fe72be5d74
+DATA candidatesSHANISSEconstants<>+40(SB)/8, $0xc19bf3f49bdc06a7
+DATA candidatesSHANISSEconstants<>+48(SB)/8, $0xefbe4786e49b69c1
+DATA candidatesSHANISSEconstants<>+56(SB)/8, $0x240ca1cc0fc19dc6
+DATA candidatesSHANISSEconstants<>+64(SB)/8, $0x4a7484aa2de92c6f
+DATA candidatesSHANISSEconstants<>+72(SB)/8, $0x76f988da5cb0a9dc
+DATA candidatesSHANISSEconstants<>+80(SB)/8, $0xa831c66d983e5152
+DATA candidatesSHANISSEconstants<>+88(SB)/8, $0xbf597fc7b00327c8
+DATA candidatesSHANISSEconstants<>+96(SB)/8, $0xd5a79147c6e00bf3
+DATA candidatesSHANISSEconstants<>+104(SB)/8, $0x1429296706ca6351
+DATA candidatesSHANISSEconstants<>+112(SB)/8, $0x2e1b213827b70a85
+DATA candidatesSHANISSEconstants<>+120(SB)/8, $0x53380d134d2c6dfc
+DATA candidatesSHANISSEconstants<>+128(SB)/8, $0x766a0abb650a7354
+DATA candidatesSHANISSEconstants<>+136(SB)/8, $0x92722c8581c2c92e
+DATA candidatesSHANISSEconstants<>+144(SB)/8, $0xa81a664ba2bfe8a1
+DATA candidatesSHANISSEconstants<>+152(SB)/8, $0xc76c51a3c24b8b70
+DATA candidatesSHANISSEconstants<>+160(SB)/8, $0xd6990624d192e819
+DATA candidatesSHANISSEconstants<>+168(SB)/8, $0x106aa070f40e3585
+DATA candidatesSHANISSEconstants<>+176(SB)/8, $0x1e376c0819a4c116
+DATA candidatesSHANISSEconstants<>+184(SB)/8, $0x34b0bcb52748774c
+DATA candidatesSHANISSEconstants<>+192(SB)/8, $0x4ed8aa4a391c0cb3
+DATA candidatesSHANISSEconstants<>+200(SB)/8, $0x682e6ff35b9cca4f
+DATA candidatesSHANISSEconstants<>+208(SB)/8, $0x78a5636f748f82ee
+DATA candidatesSHANISSEconstants<>+216(SB)/8, $0x8cc7020884c87814
+DATA candidatesSHANISSEconstants<>+224(SB)/8, $0xa4506ceb90befffa
+DATA candidatesSHANISSEconstants<>+232(SB)/8, $0xc67178f2bef9a3f7
+DATA candidatesSHANISSEconstants<>+240(SB)/8, $0xb5c0fbcf71374491
+DATA candidatesSHANISSEconstants<>+248(SB)/8, $0x3956c25be9b5dba5
+DATA candidatesSHANISSEconstants<>+256(SB)/8, $0x923f82a459f111f1
+DATA candidatesSHANISSEconstants<>+264(SB)/8, $0xd807aa98ab1c5ed5
+DATA candidatesSHANISSEconstants<>+272(SB)/8, $0x243185be12835b01
+DATA candidatesSHANISSEconstants<>+280(SB)/8, $0x72be5d74550c7dc3
+DATA candidatesSHANISSEconstants<>+288(SB)/8, $0x9bdc06a780deb1fe
+DATA candidatesSHANISSEconstants<>+296(SB)/8, $0xe49b69c1c19bf174
+DATA candidatesSHANISSEconstants<>+304(SB)/8, $0x0fc19dc6efbe4786
+DATA candidatesSHANISSEconstants<>+312(SB)/8, $0x2de92c6f240ca1cc
+DATA candidatesSHANISSEconstants<>+320(SB)/8, $0x5cb0a9dc4a7484aa
+DATA candidatesSHANISSEconstants<>+328(SB)/8, $0x983e515276f988da
+DATA candidatesSHANISSEconstants<>+336(SB)/8, $0xb00327c8a831c66d
+DATA candidatesSHANISSEconstants<>+344(SB)/8, $0xc6e00bf3bf597fc7
+DATA candidatesSHANISSEconstants<>+352(SB)/8, $0x06ca6351d5a79147
+DATA candidatesSHANISSEconstants<>+360(SB)/8, $0x27b70a8514292967
+DATA candidatesSHANISSEconstants<>+368(SB)/8, $0x4d2c6dfc2e1b2138
+DATA candidatesSHANISSEconstants<>+376(SB)/8, $0x650a735453380d13
+DATA candidatesSHANISSEconstants<>+384(SB)/8, $0x81c2c92e766a0abb
+DATA candidatesSHANISSEconstants<>+392(SB)/8, $0xa2bfe8a192722c85
+DATA candidatesSHANISSEconstants<>+400(SB)/8, $0xc24b8b70a81a664b
+DATA candidatesSHANISSEconstants<>+408(SB)/8, $0xd192e819c76c51a3
+DATA candidatesSHANISSEconstants<>+416(SB)/8, $0xf40e3585d6990624
+DATA candidatesSHANISSEconstants<>+424(SB)/8, $0x19a4c116106aa070
+DATA candidatesSHANISSEconstants<>+432(SB)/8, $0x2748774c1e376c08
+DATA candidatesSHANISSEconstants<>+440(SB)/8, $0x391c0cb334b0bcb5
+DATA candidatesSHANISSEconstants<>+448(SB)/8, $0x5b9cca4f4ed8aa4a
+DATA candidatesSHANISSEconstants<>+456(SB)/8, $0x748f82ee682e6ff3
+DATA candidatesSHANISSEconstants<>+464(SB)/8, $0x84c8781478a5636f
+DATA candidatesSHANISSEconstants<>+472(SB)/8, $0x90befffa8cc70208
+DATA candidatesSHANISSEconstants<>+480(SB)/8, $0x0000000000000000
+DATA candidatesSHANISSEconstants<>+488(SB)/8, $0x0000000000000000
+DATA candidatesSHANISSEconstants<>+496(SB)/8, $0x0000000080000000
+DATA candidatesSHANISSEconstants<>+504(SB)/8, $0x0000000000000000
+DATA candidatesSHANISSEconstants<>+512(SB)/8, $0x0000000000000000
+DATA candidatesSHANISSEconstants<>+520(SB)/8, $0x0000010000000000
+DATA candidatesSHANISSEconstants<>+528(SB)/8, $0x0302010080808080
+DATA candidatesSHANISSEconstants<>+536(SB)/8, $0x0302010080808080
+DATA candidatesSHANISSEconstants<>+544(SB)/8, $0x98c7e2a2510e527f
+DATA candidatesSHANISSEconstants<>+552(SB)/8, $0xfc08884d6a09e667
+DATA candidatesSHANISSEconstants<>+560(SB)/8, $0x9b05688c1f83d9ab
+DATA candidatesSHANISSEconstants<>+568(SB)/8, $0xbb67ae853c6ef372
+DATA candidatesSHANISSEconstants<>+576(SB)/8, $0x5be0cd195be0cd19
+DATA candidatesSHANISSEconstants<>+584(SB)/8, $0x5be0cd195be0cd19
+DATA candidatesSHANISSEconstants<>+592(SB)/8, $0x0405060700010203
+DATA candidatesSHANISSEconstants<>+600(SB)/8, $0x0c0d0e0f08090a0b
+GLOBL candidatesSHANISSEconstants<>(SB), RODATA|NOPTR, $608
+
+// func candidatesSHANISSE(hits *[32]uint64, f *fixed, first uint32, n int)
+// Requires: SHA, SSE, SSE2, SSE4.1, SSSE3
+TEXT ·candidatesSHANISSE(SB), $488-32
 	MOVQ   f+8(FP), CX
 	MOVQ   hits+0(FP), DI
 	MOVL   first+16(FP), SI
@@ -2679,8 +4036,9 @@ TEXT ·candidatesSHANI(SB), $488-32
 	ADDL   R8, AX
 	MOVL   AX, 396(BX)
 	XORQ   R13, R13
+	XORL   R14, R14
 
-shani:
+loop:
 	ADDL        $0x04, SI
 	MOVOA       96(BX), X1
 	MOVOA       32(BX), X2
@@ -2694,52 +4052,52 @@ shani:
 	MOVOA       384(BX), X10
 	MOVOA       32(BX), X11
 	MOVOA       400(BX), X12
-	MOVQ        shani<>+0(SB), X0
+	MOVQ        candidatesSHANISSEconstants<>+0(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	SHA256RNDS2 X0, X4, X5
 	SHA256RNDS2 X0, X7, X8
 	SHA256RNDS2 X0, X10, X11
-	MOVQ        shani<>+8(SB), X0
+	MOVQ        candidatesSHANISSEconstants<>+8(SB), X0
 	SHA256RNDS2 X0, X2, X1
 	SHA256RNDS2 X0, X5, X4
 	SHA256RNDS2 X0, X8, X7
 	SHA256RNDS2 X0, X11, X10
-	MOVQ        shani<>+16(SB), X0
+	MOVQ        candidatesSHANISSEconstants<>+16(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	SHA256RNDS2 X0, X4, X5
 	SHA256RNDS2 X0, X7, X8
 	SHA256RNDS2 X0, X10, X11
-	MOVQ        shani<>+24(SB), X0
+	MOVQ        candidatesSHANISSEconstants<>+24(SB), X0
 	SHA256RNDS2 X0, X2, X1
 	SHA256RNDS2 X0, X5, X4
 	SHA256RNDS2 X0, X8, X7
 	SHA256RNDS2 X0, X11, X10
-	MOVQ        shani<>+32(SB), X0
+	MOVQ        candidatesSHANISSEconstants<>+32(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	SHA256RNDS2 X0, X4, X5
 	SHA256RNDS2 X0, X7, X8
 	SHA256RNDS2 X0, X10, X11
-	MOVQ        shani<>+40(SB), X0
+	MOVQ        candidatesSHANISSEconstants<>+40(SB), X0
 	SHA256RNDS2 X0, X2, X1
 	SHA256RNDS2 X0, X5, X4
 	SHA256RNDS2 X0, X8, X7
 	SHA256RNDS2 X0, X11, X10
-	MOVOA       shani<>+48(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+48(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X2, X1
-	MOVOA       shani<>+48(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+48(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X5, X4
-	MOVOA       shani<>+48(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+48(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X8, X7
-	MOVOA       shani<>+48(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+48(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -2747,7 +4105,7 @@ shani:
 	MOVOA       48(BX), X13
 	SHA256MSG2  X3, X13
 	MOVOA       X13, 144(BX)
-	MOVOA       shani<>+64(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+64(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -2755,7 +4113,7 @@ shani:
 	MOVOA       48(BX), X14
 	SHA256MSG2  X6, X14
 	MOVOA       X14, 240(BX)
-	MOVOA       shani<>+64(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+64(SB), X0
 	PADDD       X14, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -2763,7 +4121,7 @@ shani:
 	MOVOA       48(BX), X15
 	SHA256MSG2  X9, X15
 	MOVOA       X15, 336(BX)
-	MOVOA       shani<>+64(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+64(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -2771,7 +4129,7 @@ shani:
 	MOVOA       48(BX), X3
 	SHA256MSG2  X12, X3
 	MOVOA       X3, 432(BX)
-	MOVOA       shani<>+64(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+64(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -2780,7 +4138,7 @@ shani:
 	PALIGNR     $0x04, 112(BX), X6
 	SHA256MSG2  X13, X6
 	MOVOA       X6, 160(BX)
-	MOVOA       shani<>+80(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+80(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -2789,7 +4147,7 @@ shani:
 	PALIGNR     $0x04, 208(BX), X9
 	SHA256MSG2  X14, X9
 	MOVOA       X9, 256(BX)
-	MOVOA       shani<>+80(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+80(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -2798,7 +4156,7 @@ shani:
 	PALIGNR     $0x04, 304(BX), X12
 	SHA256MSG2  X15, X12
 	MOVOA       X12, 352(BX)
-	MOVOA       shani<>+80(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+80(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -2807,7 +4165,7 @@ shani:
 	PALIGNR     $0x04, 400(BX), X13
 	SHA256MSG2  X3, X13
 	MOVOA       X13, 448(BX)
-	MOVOA       shani<>+80(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+80(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -2817,7 +4175,7 @@ shani:
 	PADDD       64(BX), X14
 	SHA256MSG2  X6, X14
 	MOVOA       X14, 176(BX)
-	MOVOA       shani<>+96(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+96(SB), X0
 	PADDD       X14, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -2827,7 +4185,7 @@ shani:
 	PADDD       64(BX), X15
 	SHA256MSG2  X9, X15
 	MOVOA       X15, 272(BX)
-	MOVOA       shani<>+96(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+96(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -2837,7 +4195,7 @@ shani:
 	PADDD       64(BX), X3
 	SHA256MSG2  X12, X3
 	MOVOA       X3, 368(BX)
-	MOVOA       shani<>+96(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+96(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -2847,7 +4205,7 @@ shani:
 	PADDD       64(BX), X6
 	SHA256MSG2  X13, X6
 	MOVOA       X6, 464(BX)
-	MOVOA       shani<>+96(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+96(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -2859,7 +4217,7 @@ shani:
 	PADDD       X12, X9
 	SHA256MSG2  X14, X9
 	MOVOA       X9, 128(BX)
-	MOVOA       shani<>+112(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+112(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -2871,7 +4229,7 @@ shani:
 	PADDD       X12, X13
 	SHA256MSG2  X15, X13
 	MOVOA       X13, 224(BX)
-	MOVOA       shani<>+112(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+112(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -2883,7 +4241,7 @@ shani:
 	PADDD       X12, X14
 	SHA256MSG2  X3, X14
 	MOVOA       X14, 320(BX)
-	MOVOA       shani<>+112(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+112(SB), X0
 	PADDD       X14, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -2895,7 +4253,7 @@ shani:
 	PADDD       X12, X15
 	SHA256MSG2  X6, X15
 	MOVOA       X15, 416(BX)
-	MOVOA       shani<>+112(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+112(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -2907,7 +4265,7 @@ shani:
 	PADDD       X12, X3
 	SHA256MSG2  X9, X3
 	MOVOA       X3, 144(BX)
-	MOVOA       shani<>+128(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+128(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -2919,7 +4277,7 @@ shani:
 	PADDD       X12, X6
 	SHA256MSG2  X13, X6
 	MOVOA       X6, 240(BX)
-	MOVOA       shani<>+128(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+128(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -2931,7 +4289,7 @@ shani:
 	PADDD       X12, X9
 	SHA256MSG2  X14, X9
 	MOVOA       X9, 336(BX)
-	MOVOA       shani<>+128(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+128(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -2943,7 +4301,7 @@ shani:
 	PADDD       X12, X13
 	SHA256MSG2  X15, X13
 	MOVOA       X13, 432(BX)
-	MOVOA       shani<>+128(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+128(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -2955,7 +4313,7 @@ shani:
 	PADDD       X12, X14
 	SHA256MSG2  X3, X14
 	MOVOA       X14, 160(BX)
-	MOVOA       shani<>+144(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+144(SB), X0
 	PADDD       X14, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -2967,7 +4325,7 @@ shani:
 	PADDD       X12, X15
 	SHA256MSG2  X6, X15
 	MOVOA       X15, 256(BX)
-	MOVOA       shani<>+144(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+144(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -2979,7 +4337,7 @@ shani:
 	PADDD       X12, X3
 	SHA256MSG2  X9, X3
 	MOVOA       X3, 352(BX)
-	MOVOA       shani<>+144(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+144(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -2991,7 +4349,7 @@ shani:
 	PADDD       X12, X6
 	SHA256MSG2  X13, X6
 	MOVOA       X6, 448(BX)
-	MOVOA       shani<>+144(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+144(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3003,7 +4361,7 @@ shani:
 	PADDD       X12, X9
 	SHA256MSG2  X14, X9
 	MOVOA       X9, 176(BX)
-	MOVOA       shani<>+160(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+160(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3015,7 +4373,7 @@ shani:
 	PADDD       X12, X13
 	SHA256MSG2  X15, X13
 	MOVOA       X13, 272(BX)
-	MOVOA       shani<>+160(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+160(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3027,7 +4385,7 @@ shani:
 	PADDD       X12, X14
 	SHA256MSG2  X3, X14
 	MOVOA       X14, 368(BX)
-	MOVOA       shani<>+160(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+160(SB), X0
 	PADDD       X14, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3039,7 +4397,7 @@ shani:
 	PADDD       X12, X15
 	SHA256MSG2  X6, X15
 	MOVOA       X15, 464(BX)
-	MOVOA       shani<>+160(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+160(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3051,7 +4409,7 @@ shani:
 	PADDD       X12, X3
 	SHA256MSG2  X9, X3
 	MOVOA       X3, 128(BX)
-	MOVOA       shani<>+176(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+176(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3063,7 +4421,7 @@ shani:
 	PADDD       X12, X6
 	SHA256MSG2  X13, X6
 	MOVOA       X6, 224(BX)
-	MOVOA       shani<>+176(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+176(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3075,7 +4433,7 @@ shani:
 	PADDD       X12, X9
 	SHA256MSG2  X14, X9
 	MOVOA       X9, 320(BX)
-	MOVOA       shani<>+176(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+176(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3087,7 +4445,7 @@ shani:
 	PADDD       X12, X13
 	SHA256MSG2  X15, X13
 	MOVOA       X13, 416(BX)
-	MOVOA       shani<>+176(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+176(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3099,7 +4457,7 @@ shani:
 	PADDD       X12, X14
 	SHA256MSG2  X3, X14
 	MOVOA       X14, 144(BX)
-	MOVOA       shani<>+192(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+192(SB), X0
 	PADDD       X14, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3111,7 +4469,7 @@ shani:
 	PADDD       X12, X15
 	SHA256MSG2  X6, X15
 	MOVOA       X15, 240(BX)
-	MOVOA       shani<>+192(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+192(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3123,7 +4481,7 @@ shani:
 	PADDD       X12, X3
 	SHA256MSG2  X9, X3
 	MOVOA       X3, 336(BX)
-	MOVOA       shani<>+192(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+192(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3135,7 +4493,7 @@ shani:
 	PADDD       X12, X6
 	SHA256MSG2  X13, X6
 	MOVOA       X6, 432(BX)
-	MOVOA       shani<>+192(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+192(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3146,7 +4504,7 @@ shani:
 	PALIGNR     $0x04, 128(BX), X12
 	PADDD       X12, X9
 	SHA256MSG2  X14, X9
-	MOVOA       shani<>+208(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+208(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3157,7 +4515,7 @@ shani:
 	PALIGNR     $0x04, 224(BX), X12
 	PADDD       X12, X13
 	SHA256MSG2  X15, X13
-	MOVOA       shani<>+208(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+208(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3168,7 +4526,7 @@ shani:
 	PALIGNR     $0x04, 320(BX), X12
 	PADDD       X12, X14
 	SHA256MSG2  X3, X14
-	MOVOA       shani<>+208(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+208(SB), X0
 	PADDD       X14, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3179,7 +4537,7 @@ shani:
 	PALIGNR     $0x04, 416(BX), X12
 	PADDD       X12, X15
 	SHA256MSG2  X6, X15
-	MOVOA       shani<>+208(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+208(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3190,7 +4548,7 @@ shani:
 	PALIGNR     $0x04, 144(BX), X12
 	PADDD       X12, X3
 	SHA256MSG2  X9, X3
-	MOVOA       shani<>+224(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+224(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3201,7 +4559,7 @@ shani:
 	PALIGNR     $0x04, 240(BX), X12
 	PADDD       X12, X6
 	SHA256MSG2  X13, X6
-	MOVOA       shani<>+224(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+224(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3212,7 +4570,7 @@ shani:
 	PALIGNR     $0x04, 336(BX), X12
 	PADDD       X12, X9
 	SHA256MSG2  X14, X9
-	MOVOA       shani<>+224(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+224(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3223,7 +4581,7 @@ shani:
 	PALIGNR     $0x04, 432(BX), X12
 	PADDD       X12, X13
 	SHA256MSG2  X15, X13
-	MOVOA       shani<>+224(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+224(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3307,19 +4665,19 @@ shani:
 	SHUFPS      $0x11, X2, X1
 	MOVOA       X3, X14
 	SHA256MSG1  X1, X14
-	PALIGNR     $0x04, shani<>+512(SB), X14
+	PALIGNR     $0x04, candidatesSHANISSEconstants<>+512(SB), X14
 	MOVOA       X14, 176(BX)
-	MOVOA       shani<>+496(SB), X12
+	MOVOA       candidatesSHANISSEconstants<>+496(SB), X12
 	PALIGNR     $0x04, X1, X12
 	MOVOA       X12, 144(BX)
 	MOVOA       X1, X15
 	PALIGNR     $0x04, X3, X15
 	MOVOA       X15, 128(BX)
 	MOVOA       X3, X1
-	PSHUFB      shani<>+528(SB), X1
-	PADDD       shani<>+544(SB), X1
-	MOVOA       shani<>+560(SB), X2
-	MOVOA       shani<>+240(SB), X0
+	PSHUFB      candidatesSHANISSEconstants<>+528(SB), X1
+	PADDD       candidatesSHANISSEconstants<>+544(SB), X1
+	MOVOA       candidatesSHANISSEconstants<>+560(SB), X2
+	MOVOA       candidatesSHANISSEconstants<>+240(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3331,19 +4689,19 @@ shani:
 	SHUFPS      $0x11, X5, X4
 	MOVOA       X6, X14
 	SHA256MSG1  X4, X14
-	PALIGNR     $0x04, shani<>+512(SB), X14
+	PALIGNR     $0x04, candidatesSHANISSEconstants<>+512(SB), X14
 	MOVOA       X14, 272(BX)
-	MOVOA       shani<>+496(SB), X12
+	MOVOA       candidatesSHANISSEconstants<>+496(SB), X12
 	PALIGNR     $0x04, X4, X12
 	MOVOA       X12, 240(BX)
 	MOVOA       X4, X3
 	PALIGNR     $0x04, X6, X3
 	MOVOA       X3, 224(BX)
 	MOVOA       X6, X4
-	PSHUFB      shani<>+528(SB), X4
-	PADDD       shani<>+544(SB), X4
-	MOVOA       shani<>+560(SB), X5
-	MOVOA       shani<>+240(SB), X0
+	PSHUFB      candidatesSHANISSEconstants<>+528(SB), X4
+	PADDD       candidatesSHANISSEconstants<>+544(SB), X4
+	MOVOA       candidatesSHANISSEconstants<>+560(SB), X5
+	MOVOA       candidatesSHANISSEconstants<>+240(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3355,19 +4713,19 @@ shani:
 	SHUFPS      $0x11, X8, X7
 	MOVOA       X9, X14
 	SHA256MSG1  X7, X14
-	PALIGNR     $0x04, shani<>+512(SB), X14
+	PALIGNR     $0x04, candidatesSHANISSEconstants<>+512(SB), X14
 	MOVOA       X14, 368(BX)
-	MOVOA       shani<>+496(SB), X12
+	MOVOA       candidatesSHANISSEconstants<>+496(SB), X12
 	PALIGNR     $0x04, X7, X12
 	MOVOA       X12, 336(BX)
 	MOVOA       X7, X6
 	PALIGNR     $0x04, X9, X6
 	MOVOA       X6, 320(BX)
 	MOVOA       X9, X7
-	PSHUFB      shani<>+528(SB), X7
-	PADDD       shani<>+544(SB), X7
-	MOVOA       shani<>+560(SB), X8
-	MOVOA       shani<>+240(SB), X0
+	PSHUFB      candidatesSHANISSEconstants<>+528(SB), X7
+	PADDD       candidatesSHANISSEconstants<>+544(SB), X7
+	MOVOA       candidatesSHANISSEconstants<>+560(SB), X8
+	MOVOA       candidatesSHANISSEconstants<>+240(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3379,79 +4737,79 @@ shani:
 	SHUFPS      $0x11, X11, X10
 	MOVOA       X13, X14
 	SHA256MSG1  X10, X14
-	PALIGNR     $0x04, shani<>+512(SB), X14
+	PALIGNR     $0x04, candidatesSHANISSEconstants<>+512(SB), X14
 	MOVOA       X14, 464(BX)
-	MOVOA       shani<>+496(SB), X12
+	MOVOA       candidatesSHANISSEconstants<>+496(SB), X12
 	PALIGNR     $0x04, X10, X12
 	MOVOA       X12, 432(BX)
 	MOVOA       X10, X9
 	PALIGNR     $0x04, X13, X9
 	MOVOA       X9, 416(BX)
 	MOVOA       X13, X10
-	PSHUFB      shani<>+528(SB), X10
-	PADDD       shani<>+544(SB), X10
-	MOVOA       shani<>+560(SB), X11
-	MOVOA       shani<>+240(SB), X0
+	PSHUFB      candidatesSHANISSEconstants<>+528(SB), X10
+	PADDD       candidatesSHANISSEconstants<>+544(SB), X10
+	MOVOA       candidatesSHANISSEconstants<>+560(SB), X11
+	MOVOA       candidatesSHANISSEconstants<>+240(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X11, X10
 	MOVOA       144(BX), X15
-	MOVOA       shani<>+256(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+256(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X2, X1
 	MOVOA       240(BX), X3
-	MOVOA       shani<>+256(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+256(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X5, X4
 	MOVOA       336(BX), X6
-	MOVOA       shani<>+256(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+256(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X8, X7
 	MOVOA       432(BX), X9
-	MOVOA       shani<>+256(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+256(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X11, X10
-	MOVQ        shani<>+272(SB), X0
+	MOVQ        candidatesSHANISSEconstants<>+272(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	SHA256RNDS2 X0, X4, X5
 	SHA256RNDS2 X0, X7, X8
 	SHA256RNDS2 X0, X10, X11
-	MOVQ        shani<>+280(SB), X0
+	MOVQ        candidatesSHANISSEconstants<>+280(SB), X0
 	SHA256RNDS2 X0, X2, X1
 	SHA256RNDS2 X0, X5, X4
 	SHA256RNDS2 X0, X8, X7
 	SHA256RNDS2 X0, X11, X10
-	MOVQ        shani<>+288(SB), X0
+	MOVQ        candidatesSHANISSEconstants<>+288(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	SHA256RNDS2 X0, X4, X5
 	SHA256RNDS2 X0, X7, X8
 	SHA256RNDS2 X0, X10, X11
 	MOVOA       176(BX), X15
-	MOVOA       shani<>+288(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+288(SB), X0
 	PADDD       X15, X0
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X2, X1
 	MOVOA       272(BX), X3
-	MOVOA       shani<>+288(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+288(SB), X0
 	PADDD       X3, X0
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X5, X4
 	MOVOA       368(BX), X6
-	MOVOA       shani<>+288(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+288(SB), X0
 	PADDD       X6, X0
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X8, X7
 	MOVOA       464(BX), X9
-	MOVOA       shani<>+288(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+288(SB), X0
 	PADDD       X9, X0
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X11, X10
@@ -3459,7 +4817,7 @@ shani:
 	SHA256MSG1  144(BX), X14
 	SHA256MSG2  X15, X14
 	MOVOA       X14, 128(BX)
-	MOVOA       shani<>+304(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+304(SB), X0
 	PADDD       X14, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3468,7 +4826,7 @@ shani:
 	SHA256MSG1  240(BX), X12
 	SHA256MSG2  X3, X12
 	MOVOA       X12, 224(BX)
-	MOVOA       shani<>+304(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+304(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3477,7 +4835,7 @@ shani:
 	SHA256MSG1  336(BX), X13
 	SHA256MSG2  X6, X13
 	MOVOA       X13, 320(BX)
-	MOVOA       shani<>+304(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+304(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3486,55 +4844,55 @@ shani:
 	SHA256MSG1  432(BX), X15
 	SHA256MSG2  X9, X15
 	MOVOA       X15, 416(BX)
-	MOVOA       shani<>+304(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+304(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X11, X10
 	MOVOA       144(BX), X3
-	SHA256MSG1  shani<>+480(SB), X3
+	SHA256MSG1  candidatesSHANISSEconstants<>+480(SB), X3
 	MOVOA       X14, X6
 	PALIGNR     $0x04, 176(BX), X6
 	PADDD       X6, X3
 	SHA256MSG2  X14, X3
 	MOVOA       X3, 144(BX)
-	MOVOA       shani<>+320(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+320(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X2, X1
 	MOVOA       240(BX), X9
-	SHA256MSG1  shani<>+480(SB), X9
+	SHA256MSG1  candidatesSHANISSEconstants<>+480(SB), X9
 	MOVOA       X12, X6
 	PALIGNR     $0x04, 272(BX), X6
 	PADDD       X6, X9
 	SHA256MSG2  X12, X9
 	MOVOA       X9, 240(BX)
-	MOVOA       shani<>+320(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+320(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X5, X4
 	MOVOA       336(BX), X14
-	SHA256MSG1  shani<>+480(SB), X14
+	SHA256MSG1  candidatesSHANISSEconstants<>+480(SB), X14
 	MOVOA       X13, X6
 	PALIGNR     $0x04, 368(BX), X6
 	PADDD       X6, X14
 	SHA256MSG2  X13, X14
 	MOVOA       X14, 336(BX)
-	MOVOA       shani<>+320(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+320(SB), X0
 	PADDD       X14, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X8, X7
 	MOVOA       432(BX), X12
-	SHA256MSG1  shani<>+480(SB), X12
+	SHA256MSG1  candidatesSHANISSEconstants<>+480(SB), X12
 	MOVOA       X15, X6
 	PALIGNR     $0x04, 464(BX), X6
 	PADDD       X6, X12
 	SHA256MSG2  X15, X12
 	MOVOA       X12, 432(BX)
-	MOVOA       shani<>+320(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+320(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3543,7 +4901,7 @@ shani:
 	PALIGNR     $0x04, 128(BX), X13
 	SHA256MSG2  X3, X13
 	MOVOA       X13, 160(BX)
-	MOVOA       shani<>+336(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+336(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3552,7 +4910,7 @@ shani:
 	PALIGNR     $0x04, 224(BX), X6
 	SHA256MSG2  X9, X6
 	MOVOA       X6, 256(BX)
-	MOVOA       shani<>+336(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+336(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3561,7 +4919,7 @@ shani:
 	PALIGNR     $0x04, 320(BX), X15
 	SHA256MSG2  X14, X15
 	MOVOA       X15, 352(BX)
-	MOVOA       shani<>+336(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+336(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3570,7 +4928,7 @@ shani:
 	PALIGNR     $0x04, 416(BX), X3
 	SHA256MSG2  X12, X3
 	MOVOA       X3, 448(BX)
-	MOVOA       shani<>+336(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+336(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3582,7 +4940,7 @@ shani:
 	PADDD       X14, X9
 	SHA256MSG2  X13, X9
 	MOVOA       X9, 176(BX)
-	MOVOA       shani<>+352(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+352(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3594,7 +4952,7 @@ shani:
 	PADDD       X14, X12
 	SHA256MSG2  X6, X12
 	MOVOA       X12, 272(BX)
-	MOVOA       shani<>+352(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+352(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3606,7 +4964,7 @@ shani:
 	PADDD       X14, X13
 	SHA256MSG2  X15, X13
 	MOVOA       X13, 368(BX)
-	MOVOA       shani<>+352(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+352(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3618,7 +4976,7 @@ shani:
 	PADDD       X14, X6
 	SHA256MSG2  X3, X6
 	MOVOA       X6, 464(BX)
-	MOVOA       shani<>+352(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+352(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3630,7 +4988,7 @@ shani:
 	PADDD       X14, X15
 	SHA256MSG2  X9, X15
 	MOVOA       X15, 128(BX)
-	MOVOA       shani<>+368(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+368(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3642,7 +5000,7 @@ shani:
 	PADDD       X14, X3
 	SHA256MSG2  X12, X3
 	MOVOA       X3, 224(BX)
-	MOVOA       shani<>+368(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+368(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3654,7 +5012,7 @@ shani:
 	PADDD       X14, X9
 	SHA256MSG2  X13, X9
 	MOVOA       X9, 320(BX)
-	MOVOA       shani<>+368(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+368(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3666,7 +5024,7 @@ shani:
 	PADDD       X14, X12
 	SHA256MSG2  X6, X12
 	MOVOA       X12, 416(BX)
-	MOVOA       shani<>+368(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+368(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3678,7 +5036,7 @@ shani:
 	PADDD       X14, X13
 	SHA256MSG2  X15, X13
 	MOVOA       X13, 144(BX)
-	MOVOA       shani<>+384(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+384(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3690,7 +5048,7 @@ shani:
 	PADDD       X14, X6
 	SHA256MSG2  X3, X6
 	MOVOA       X6, 240(BX)
-	MOVOA       shani<>+384(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+384(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3702,7 +5060,7 @@ shani:
 	PADDD       X14, X15
 	SHA256MSG2  X9, X15
 	MOVOA       X15, 336(BX)
-	MOVOA       shani<>+384(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+384(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3714,7 +5072,7 @@ shani:
 	PADDD       X14, X3
 	SHA256MSG2  X12, X3
 	MOVOA       X3, 432(BX)
-	MOVOA       shani<>+384(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+384(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3726,7 +5084,7 @@ shani:
 	PADDD       X14, X9
 	SHA256MSG2  X13, X9
 	MOVOA       X9, 160(BX)
-	MOVOA       shani<>+400(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+400(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3738,7 +5096,7 @@ shani:
 	PADDD       X14, X12
 	SHA256MSG2  X6, X12
 	MOVOA       X12, 256(BX)
-	MOVOA       shani<>+400(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+400(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3750,7 +5108,7 @@ shani:
 	PADDD       X14, X13
 	SHA256MSG2  X15, X13
 	MOVOA       X13, 352(BX)
-	MOVOA       shani<>+400(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+400(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3762,7 +5120,7 @@ shani:
 	PADDD       X14, X6
 	SHA256MSG2  X3, X6
 	MOVOA       X6, 448(BX)
-	MOVOA       shani<>+400(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+400(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3774,7 +5132,7 @@ shani:
 	PADDD       X14, X15
 	SHA256MSG2  X9, X15
 	MOVOA       X15, 176(BX)
-	MOVOA       shani<>+416(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+416(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3786,7 +5144,7 @@ shani:
 	PADDD       X14, X3
 	SHA256MSG2  X12, X3
 	MOVOA       X3, 272(BX)
-	MOVOA       shani<>+416(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+416(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3798,7 +5156,7 @@ shani:
 	PADDD       X14, X9
 	SHA256MSG2  X13, X9
 	MOVOA       X9, 368(BX)
-	MOVOA       shani<>+416(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+416(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3810,7 +5168,7 @@ shani:
 	PADDD       X14, X12
 	SHA256MSG2  X6, X12
 	MOVOA       X12, 464(BX)
-	MOVOA       shani<>+416(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+416(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3822,7 +5180,7 @@ shani:
 	PADDD       X14, X13
 	SHA256MSG2  X15, X13
 	MOVOA       X13, 128(BX)
-	MOVOA       shani<>+432(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+432(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3834,7 +5192,7 @@ shani:
 	PADDD       X14, X6
 	SHA256MSG2  X3, X6
 	MOVOA       X6, 224(BX)
-	MOVOA       shani<>+432(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+432(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3846,7 +5204,7 @@ shani:
 	PADDD       X14, X15
 	SHA256MSG2  X9, X15
 	MOVOA       X15, 320(BX)
-	MOVOA       shani<>+432(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+432(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3858,7 +5216,7 @@ shani:
 	PADDD       X14, X3
 	SHA256MSG2  X12, X3
 	MOVOA       X3, 416(BX)
-	MOVOA       shani<>+432(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+432(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3869,7 +5227,7 @@ shani:
 	PALIGNR     $0x04, 176(BX), X14
 	PADDD       X14, X9
 	SHA256MSG2  X13, X9
-	MOVOA       shani<>+448(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+448(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3880,7 +5238,7 @@ shani:
 	PALIGNR     $0x04, 272(BX), X14
 	PADDD       X14, X12
 	SHA256MSG2  X6, X12
-	MOVOA       shani<>+448(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+448(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3891,7 +5249,7 @@ shani:
 	PALIGNR     $0x04, 368(BX), X14
 	PADDD       X14, X13
 	SHA256MSG2  X15, X13
-	MOVOA       shani<>+448(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+448(SB), X0
 	PADDD       X13, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3902,7 +5260,7 @@ shani:
 	PALIGNR     $0x04, 464(BX), X14
 	PADDD       X14, X6
 	SHA256MSG2  X3, X6
-	MOVOA       shani<>+448(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+448(SB), X0
 	PADDD       X6, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3913,7 +5271,7 @@ shani:
 	PALIGNR     $0x04, 128(BX), X14
 	PADDD       X14, X15
 	SHA256MSG2  X9, X15
-	MOVOA       shani<>+464(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+464(SB), X0
 	PADDD       X15, X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
@@ -3924,7 +5282,7 @@ shani:
 	PALIGNR     $0x04, 224(BX), X14
 	PADDD       X14, X3
 	SHA256MSG2  X12, X3
-	MOVOA       shani<>+464(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+464(SB), X0
 	PADDD       X3, X0
 	SHA256RNDS2 X0, X4, X5
 	PSHUFD      $0x0e, X0, X0
@@ -3935,7 +5293,7 @@ shani:
 	PALIGNR     $0x04, 320(BX), X14
 	PADDD       X14, X9
 	SHA256MSG2  X13, X9
-	MOVOA       shani<>+464(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+464(SB), X0
 	PADDD       X9, X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
@@ -3946,7 +5304,7 @@ shani:
 	PALIGNR     $0x04, 416(BX), X14
 	PADDD       X14, X12
 	SHA256MSG2  X6, X12
-	MOVOA       shani<>+464(SB), X0
+	MOVOA       candidatesSHANISSEconstants<>+464(SB), X0
 	PADDD       X12, X0
 	SHA256RNDS2 X0, X10, X11
 	PSHUFD      $0x0e, X0, X0
@@ -3954,8 +5312,8 @@ shani:
 	PUNPCKLLQ   X4, X1
 	PUNPCKLLQ   X10, X7
 	PUNPCKHQDQ  X7, X1
-	PADDD       shani<>+576(SB), X1
-	PSHUFB      shani<>+592(SB), X1
+	PADDD       candidatesSHANISSEconstants<>+576(SB), X1
+	PSHUFB      candidatesSHANISSEconstants<>+592(SB), X1
 	MOVOA       X1, X4
 	PMINUD      80(BX), X4
 	PCMPEQL     X1, X4
@@ -3968,7 +5326,7 @@ shani:
 	MOVB        R14, (DI)(AX*1)
 	ADDQ        $0x04, R13
 	CMPQ        R13, DX
-	JNE         shani
+	JNE         loop
 	RET
 
 DATA vectorAVX2<>+0(SB)/8, $0xe49b69c1e49b69c1

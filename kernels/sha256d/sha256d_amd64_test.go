@@ -4,6 +4,7 @@ package sha256d
 
 import (
 	_ "embed"
+	"encoding/binary"
 	"regexp"
 	"strings"
 	"testing"
@@ -37,6 +38,10 @@ func TestInstructions(t *testing.T) {
 		}
 		switch name {
 		case "candidatesSHANI":
+			require.True(t, uses(vex))
+			require.False(t, uses(upper))
+			require.False(t, uses(evex))
+		case "candidatesSHANISSE":
 			require.False(t, uses(vex), "a CPU can have SHA and no AVX")
 		case "candidatesAVX2":
 			require.True(t, uses(upper))
@@ -56,5 +61,38 @@ func TestInstructions(t *testing.T) {
 			}
 		}
 		require.NotZero(t, returns, name)
+	}
+}
+
+// Assembly reports what it says it reports: a nonce too many would be found out
+// by the row, at the cost of hashing it again.
+func TestCandidates(t *testing.T) {
+	functions := map[string]func(hits *[32]uint64, f *fixed, first uint32, n int){
+		"avx512": candidatesAVX512, "avx2": candidatesAVX2, "shani": candidatesSHANI, "shani-sse": candidatesSHANISSE,
+	}
+	require.Len(t, functions, len(native))
+	h := randomHeader(source(t))
+	for _, row := range native {
+		t.Run(row.Name, func(t *testing.T) {
+			if !row.Supported() {
+				t.Skipf("this CPU lacks some of %v", row.Needs)
+			}
+			for _, top := range []uint32{0, 1 << 24, 1 << 31, 1<<32 - 1} {
+				const n, first = 2048, 1<<32 - 999
+				var job Job
+				job.Set(&h, &allOnes)
+				job.top = top
+				var got, want [n / 64]uint64
+				functions[row.Name](&got, &job.fixed, first, n)
+				for i := range uint32(n) {
+					h := h
+					h.SetNonce(first + i)
+					if digest := Sum(&h); binary.LittleEndian.Uint32(digest[28:]) <= top {
+						want[i/64] |= 1 << (i % 64)
+					}
+				}
+				require.Equal(t, want, got, "top word %#x", top)
+			}
+		})
 	}
 }

@@ -26,7 +26,8 @@ func main() {
 	Constraint(buildtags.Not("purego"))
 
 	avx512()
-	shani()
+	shani("candidatesSHANI", true)
+	shani("candidatesSHANISSE", false)
 	avx2()
 	Generate()
 }

@@ -19,8 +19,10 @@ type stream struct {
 	ring       [4]operand.Mem  // older words, four by four
 }
 
-// shani scans with the SHA extensions. Everything is in the legacy encoding,
-// because a CPU can have SHA and no AVX; its memory operands must be aligned.
+// shani scans with the SHA extensions. They have the legacy encoding only. All
+// else has it too unless vex is set, because a CPU can have SHA and no AVX;
+// memory operands must then be aligned. With three operands a tenth fewer
+// instructions are decoded.
 //
 // Two rounds are one instruction that takes its two words, constants added, in
 // the low half of X0. The state before round 4 needs the nonce only in a and e,
@@ -28,8 +30,8 @@ type stream struct {
 // of step: the digest's first word goes into a and e, the schedule is cut at
 // words 1, 5, 9, …, and 30 instructions end exactly after round 60, which is
 // the first to know the last word of the digest.
-func shani() {
-	consts := newTable("shani")
+func shani(name string, vex bool) {
+	consts := newTable(name + "constants")
 	var k1, k2 [64]operand.Mem // constants from round t on, words of padding added
 	for t := 4; t < 64; t += 4 {
 		w := [64]uint32{4: one, 15: length1}
@@ -49,9 +51,9 @@ func shani() {
 	last := consts.add(initial[7], initial[7], initial[7], initial[7])
 	swap := consts.add(0x00010203, 0x04050607, 0x08090a0b, 0x0c0d0e0f)
 
-	TEXT("candidatesSHANI", 0, "func(hits *[32]uint64, f *fixed, first uint32, n int)")
+	TEXT(name, 0, "func(hits *[32]uint64, f *fixed, first uint32, n int)")
 	Pragma("noescape")
-	document("candidatesSHANI", 2*streams)
+	document(name, 2*streams)
 	field := fields()
 	hits, nonce, n := reg.RDI, reg.ESI, reg.RDX
 	Load(Param("hits"), hits)
@@ -59,6 +61,9 @@ func shani() {
 	Load(Param("n"), n)
 
 	const vector = 16
+	if vex {
+		VZEROUPPER() // else every SHA instruction after another's YMM code would wait
+	}
 	local, used := frame((2*streams+4*streams+6)*vector, vector), 0
 	slot := func() operand.Mem {
 		used += vector
@@ -141,10 +146,18 @@ func shani() {
 			rnds(s)
 		}
 	}
+	// add sets sum to a + b.
+	add := func(a operand.Mem, b, sum reg.VecPhysical) {
+		if vex {
+			VPADDD(a, b, sum)
+			return
+		}
+		MOVOA(a, sum)
+		PADDD(b, sum)
+	}
 	// four runs four rounds with the stream's newest words.
 	four := func(s *stream, at operand.Mem) {
-		MOVOA(at, x0)
-		PADDD(s.msg, x0)
+		add(at, s.msg, x0)
 		rnds(s)
 		PSHUFD(operand.Imm(0x0e), x0, x0)
 		rnds(s)
@@ -156,12 +169,21 @@ func shani() {
 		give(s.msg)
 		s.msg = sum
 	}
-	// seventh adds the words of seven before to the sum: the newest are m,
-	// the four before them at.
-	seventh := func(s *stream, at operand.Mem, sum reg.VecPhysical) {
+	// before returns the words one place before the newest, after those at.
+	before := func(s *stream, at operand.Mem) reg.VecPhysical {
 		u := take()
+		if vex {
+			VPALIGNR(operand.Imm(4), at, s.msg, u)
+			return u
+		}
 		MOVOA(s.msg, u)
 		PALIGNR(operand.Imm(4), at, u)
+		return u
+	}
+	// seventh adds to the sum the words of seven before: the newest, after
+	// those at, less one.
+	seventh := func(s *stream, at operand.Mem, sum reg.VecPhysical) {
+		u := before(s, at)
 		PADDD(u, sum)
 		give(u)
 	}
@@ -178,14 +200,33 @@ func shani() {
 		next(s, sum)
 	}
 
+	// groups emits the schedule and the rounds of groups of four words, each
+	// for one stream after the other. A CPU that is short of nothing else
+	// gains from rounds that come late: their words are then ready.
+	groups := func(from, to int, words, rounds func(s *stream, g int)) {
+		late := 0
+		if vex {
+			late = streams - 1
+		}
+		for t := from * streams; t < to*streams+late; t++ {
+			if t < to*streams {
+				words(all[t%streams], t/streams)
+			}
+			if u := t - late; u >= from*streams {
+				rounds(all[u%streams], u/streams)
+			}
+		}
+	}
+
 	for i, s := range all {
 		prepare(s, i)
 	}
 	i := reg.R13
 	XORQ(i, i)
 	acc := reg.R14L
+	XORL(acc, acc)
 
-	Label("shani")
+	Label("loop")
 	ADDL(operand.Imm(streams), nonce)
 	for _, s := range all {
 		MOVOA(s.start, s.abef)
@@ -201,31 +242,23 @@ func shani() {
 		}
 		return s.ring[g%4]
 	}
-	for g := 4; g < 16; g++ {
-		for _, s := range all {
-			switch {
-			case g == 5:
-				next(s, load(m5))
-			case g == 6:
-				sum := take()
-				MOVOA(s.msg, sum)
-				PALIGNR(operand.Imm(4), s.m4, sum)
-				next(s, sum)
-			case g == 7:
-				sum := take()
-				MOVOA(s.msg, sum)
-				PALIGNR(operand.Imm(4), place(s, 5), sum)
-				PADDD(m7, sum)
-				next(s, sum)
-			case g > 7:
-				full(s, place(s, g-4), place(s, g-3), place(s, g-2))
-			}
-			if 5 <= g && g <= 13 {
-				MOVOA(s.msg, place(s, g))
-			}
-			four(s, k1[4*g])
+	groups(4, 16, func(s *stream, g int) {
+		switch {
+		case g == 5:
+			next(s, load(m5))
+		case g == 6:
+			next(s, before(s, s.m4))
+		case g == 7:
+			sum := before(s, place(s, 5))
+			PADDD(m7, sum)
+			next(s, sum)
+		case g > 7:
+			full(s, place(s, g-4), place(s, g-3), place(s, g-2))
 		}
-	}
+		if 5 <= g && g <= 13 {
+			MOVOA(s.msg, place(s, g))
+		}
+	}, func(s *stream, g int) { four(s, k1[4*g]) })
 	for i, s := range all {
 		prepare(s, i)
 	}
@@ -279,32 +312,26 @@ func shani() {
 		PSHUFD(operand.Imm(0x0e), x0, x0)
 		rnds(s)
 	}
-	for g := 4; g < 15; g++ { // words 4g+1 to 4g+4
-		for _, s := range all {
-			switch g {
-			case 4:
-				sum := load(s.ring[0])
-				SHA256MSG1(s.ring[1], sum)
-				next(s, sum)
-			case 5:
-				sum := load(s.ring[1])
-				SHA256MSG1(zero, sum)
-				seventh(s, s.ring[3], sum)
-				next(s, sum)
-			case 6:
-				sum := take()
-				MOVOA(s.msg, sum)
-				PALIGNR(operand.Imm(4), s.ring[0], sum)
-				next(s, sum)
-			default:
-				full(s, s.ring[g%4], s.ring[(g+1)%4], s.ring[(g+2)%4])
-			}
-			if g < 13 {
-				MOVOA(s.msg, s.ring[g%4])
-			}
-			four(s, k2[4*g+1])
+	groups(4, 15, func(s *stream, g int) { // words 4g+1 to 4g+4
+		switch g {
+		case 4:
+			sum := load(s.ring[0])
+			SHA256MSG1(s.ring[1], sum)
+			next(s, sum)
+		case 5:
+			sum := load(s.ring[1])
+			SHA256MSG1(zero, sum)
+			seventh(s, s.ring[3], sum)
+			next(s, sum)
+		case 6:
+			next(s, before(s, s.ring[0]))
+		default:
+			full(s, s.ring[g%4], s.ring[(g+1)%4], s.ring[(g+2)%4])
 		}
-	}
+		if g < 13 {
+			MOVOA(s.msg, s.ring[g%4])
+		}
+	}, func(s *stream, g int) { four(s, k2[4*g+1]) })
 
 	PUNPCKLLQ(all[1].abef, all[0].abef)
 	PUNPCKLLQ(all[3].abef, all[2].abef)
@@ -324,6 +351,6 @@ func shani() {
 	MOVB(reg.R14B, operand.Mem{Base: hits, Index: reg.RAX, Scale: 1})
 	ADDQ(operand.Imm(streams), i)
 	CMPQ(i, n)
-	JNE(operand.LabelRef("shani"))
+	JNE(operand.LabelRef("loop"))
 	RET()
 }
