@@ -18,6 +18,7 @@ type Row struct {
 	Supported bool
 	Check     func() error   // known answers
 	Work      func() float64 // a short stretch of work on one thread; returns its count
+	Peak      func() float64 // the same of the instructions alone, on registers; nil if there is no such loop
 }
 
 // trial is how long each row is timed: long enough to tell a fast kernel from
@@ -32,7 +33,7 @@ func Choose(ctx context.Context, kernel string, unit results.Unit, rows []Row, f
 	k := results.Kernel{Name: kernel, Why: "the fastest of a short trial on one thread"}
 	var names []string
 	for _, r := range rows {
-		im := results.Impl{Name: r.Name, Needs: r.Needs, Supported: r.Supported, Rate: results.Absent(), Unit: unit.Per(results.Second)}
+		im := results.Impl{Name: r.Name, Needs: r.Needs, Supported: r.Supported, Rate: results.Absent(), Peak: results.Absent(), Unit: unit.Per(results.Second)}
 		if r.Supported {
 			im.Check = "ok"
 			if err := r.Check(); err != nil {
@@ -50,13 +51,9 @@ func Choose(ctx context.Context, kernel string, unit results.Unit, rows []Row, f
 			if err := ctx.Err(); err != nil {
 				return k, err
 			}
-			work, began := 0.0, time.Now()
-			for time.Since(began) < trial/3 || work == 0 {
-				work += r.Work()
-			}
-			rate := results.Float(work / time.Since(began).Seconds())
-			if !(rate <= k.Impls[i].Rate) { // preemption only ever slows a pass
-				k.Impls[i].Rate = rate
+			k.Impls[i].Rate = faster(k.Impls[i].Rate, r.Work)
+			if r.Peak != nil {
+				k.Impls[i].Peak = faster(k.Impls[i].Peak, r.Peak)
 			}
 		}
 	}
@@ -83,4 +80,17 @@ func Choose(ctx context.Context, kernel string, unit results.Unit, rows []Row, f
 		return k, fmt.Errorf("kernel %s: no implementation gives right answers on this CPU", kernel)
 	}
 	return k, nil
+}
+
+// faster returns the rate of work over a pass of the trial, or the best so far
+// if that was higher: preemption only ever slows a pass.
+func faster(best results.Float, work func() float64) results.Float {
+	done, began := 0.0, time.Now()
+	for time.Since(began) < trial/3 || done == 0 {
+		done += work()
+	}
+	if rate := results.Float(done / time.Since(began).Seconds()); !(rate <= best) {
+		return rate
+	}
+	return best
 }

@@ -125,9 +125,9 @@ func (r *run) probe() {
 // themselves.
 func (r *run) prepare(ctx context.Context) error {
 	for i, part := range r.scenario.Parts {
-		cfg := r.s.Config(part.Use)
+		cfg := r.s.Config(part)
 		// No seed is used twice, and all follow from the plan's.
-		cfg.Seed = r.s.Record.Plan.Seed + uint32(len(scenarios)*len(r.s.Record.Runs)+i)
+		cfg.Seed = r.s.Record.Plan.Seed + uint32(maxParts*len(r.s.Record.Runs)+i)
 		p, err := start(part.Use, r.s.Worker)
 		if err != nil {
 			return err

@@ -1,7 +1,9 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
@@ -15,45 +17,65 @@ type Scenario struct {
 
 // Part is one use in a scenario.
 type Part struct {
-	Use  string
-	Role results.Role
+	Use   string
+	Role  results.Role
+	Model string // to train; "" for uses without models
 }
 
-var scenarios = []Scenario{
+// maxParts is the most parts of a scenario.
+const maxParts = 2
+
+// definitions are the scenarios before training is spread over its models.
+var definitions = []Scenario{
 	{Name: "idle"},
-	{Name: "mining", Parts: []Part{{"mining", results.Alone}}},
-	{Name: "training", Parts: []Part{{"training", results.Alone}}},
-	{Name: "compute", Parts: []Part{{"compute", results.Alone}}},
-	{Name: "mullet", Parts: []Part{{"training", results.Foreground}, {"mining", results.Background}}},
+	{Name: "mining", Parts: []Part{{Use: "mining", Role: results.Alone}}},
+	{Name: "training", Parts: []Part{{Use: "training", Role: results.Alone}}},
+	{Name: "compute", Parts: []Part{{Use: "compute", Role: results.Alone}}},
+	{Name: "mullet", Parts: []Part{{Use: "training", Role: results.Foreground}, {Use: "mining", Role: results.Background}}},
 }
 
 // Scenarios returns the scenarios of that names, in the order of the
 // definitions; "idle" is always among them, since every net figure needs it.
-// No names means all.
-func Scenarios(names []string) ([]Scenario, error) {
+// No names means all. Training is one scenario a model, such as training-mlp;
+// the mullet trains the first model.
+func Scenarios(names, models []string) ([]Scenario, error) {
+	if len(models) == 0 {
+		return nil, errors.New("no model to train")
+	}
 	var known []string
-	wanted := map[string]bool{"idle": true}
-	for _, s := range scenarios {
+	for _, s := range definitions {
 		known = append(known, s.Name)
-		if len(names) == 0 {
-			wanted[s.Name] = true
-		}
 	}
 	for _, n := range names {
-		ok := false
-		for _, k := range known {
-			ok = ok || k == n
-		}
-		if !ok {
+		if !slices.Contains(known, n) {
 			return nil, fmt.Errorf("unknown use %q: known are %s", n, strings.Join(known, ", "))
 		}
-		wanted[n] = true
 	}
 	var out []Scenario
-	for _, s := range scenarios {
-		if wanted[s.Name] {
-			out = append(out, s)
+	for _, s := range definitions {
+		if len(names) > 0 && s.Name != "idle" && !slices.Contains(names, s.Name) {
+			continue
+		}
+		if s.Name != "training" {
+			out = append(out, s.training(models[0]))
+			continue
+		}
+		for _, m := range models {
+			one := s.training(m)
+			one.Name += "-" + m
+			out = append(out, one)
 		}
 	}
 	return out, nil
+}
+
+// training returns s with its training on model.
+func (s Scenario) training(model string) Scenario {
+	s.Parts = slices.Clone(s.Parts)
+	for i := range s.Parts {
+		if s.Parts[i].Use == "training" {
+			s.Parts[i].Model = model
+		}
+	}
+	return s
 }

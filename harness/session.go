@@ -27,8 +27,8 @@ type Session struct {
 	Meters    []power.Meter
 	CPUs      []int // that workers may use
 	Roots     Roots
-	// Config returns the configuration of a use; its seed is set by the session.
-	Config func(use string) bench.Config
+	// Config returns the configuration of a part; its seed is set by the session.
+	Config func(Part) bench.Config
 	// Worker returns a command that ends up in [Worker].
 	Worker func() *exec.Cmd
 	// Save keeps the record; it is called after every run.

@@ -118,7 +118,7 @@ func (r *ramp) Close() error { return nil }
 
 func newSession(t *testing.T, names ...string) *Session {
 	t.Helper()
-	sc, err := Scenarios(names)
+	sc, err := Scenarios(names, []string{"mlp"})
 	require.NoError(t, err)
 	rec := &results.Record{Plan: results.Plan{
 		Rounds: 1, Settle: 0.01, Warmup: 0.1, Limit: 0.1, Window: 0.3, Interval: 0.02, Seed: 7,
@@ -130,7 +130,7 @@ func newSession(t *testing.T, names ...string) *Session {
 	return &Session{
 		Record: rec, Scenarios: sc, Meters: []power.Meter{&ramp{t0: time.Now()}},
 		CPUs:   []int{0},
-		Config: func(string) bench.Config { return bench.Config{} },
+		Config: func(Part) bench.Config { return bench.Config{} },
 		Worker: func() *exec.Cmd {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), workerEnv+"=1")
@@ -144,9 +144,9 @@ func newSession(t *testing.T, names ...string) *Session {
 // params makes the uses named misbehave.
 func (s *Session) params(use, key string) {
 	old := s.Config
-	s.Config = func(u string) bench.Config {
-		c := old(u)
-		if u == use {
+	s.Config = func(p Part) bench.Config {
+		c := old(p)
+		if p.Use == use {
 			c.Params = map[string]string{key: "1"}
 		}
 		return c
@@ -203,7 +203,7 @@ func TestSessionMeasures(t *testing.T) {
 			require.GreaterOrEqual(t, r.Phases[i].From, r.Phases[i-1].To)
 		}
 	}
-	forward := []string{"idle", "mining", "training", "compute", "mullet"}
+	forward := []string{"idle", "mining", "training-mlp", "compute", "mullet"}
 	backward := slices.Clone(forward)
 	slices.Reverse(backward)
 	require.Equal(t, append(forward, backward...), order)
@@ -371,13 +371,23 @@ func (s *stuck) Read(ctx context.Context) ([]power.Reading, error) {
 }
 
 func TestScenarios(t *testing.T) {
-	all, err := Scenarios(nil)
+	all, err := Scenarios(nil, []string{"mlp"})
 	require.NoError(t, err)
 	require.Len(t, all, 5)
-	some, err := Scenarios([]string{"mullet", "mining"})
+	some, err := Scenarios([]string{"mullet", "training", "mining"}, []string{"cnn", "mlp"})
 	require.NoError(t, err)
-	require.Equal(t, []string{"idle", "mining", "mullet"}, []string{some[0].Name, some[1].Name, some[2].Name})
-	_, err = Scenarios([]string{"gaming"})
+	var names []string
+	for _, s := range some {
+		names = append(names, s.Name)
+		require.LessOrEqual(t, len(s.Parts), maxParts)
+	}
+	require.Equal(t, []string{"idle", "mining", "training-cnn", "training-mlp", "mullet"}, names)
+	require.Equal(t, "mlp", some[3].Parts[0].Model)
+	require.Equal(t, "cnn", some[4].Parts[0].Model, "the mullet trains the first")
+	require.Empty(t, definitions[4].Parts[0].Model, "the definitions are as they were")
+	_, err = Scenarios(nil, nil)
+	require.ErrorContains(t, err, "no model")
+	_, err = Scenarios([]string{"gaming"}, []string{"mlp"})
 	require.ErrorContains(t, err, `"gaming"`)
 	require.ErrorContains(t, err, "mullet")
 }

@@ -199,7 +199,7 @@ func Derive(rec *Record) Summary {
 		}
 	}
 	s.Marginal = d.marginal()
-	s.Exchange = d.exchange()
+	s.Exchange = d.exchange(s.Rows)
 	s.Flags = d.flags()
 	return s
 }
@@ -276,6 +276,33 @@ func (d *deriver) powered(m Metric, ws []Window) Metric {
 	return m
 }
 
+// arithmetic adds the useful operations per second, and what share they are
+// of what the kernel and the CPU were seen to do on one thread at the start.
+func (d *deriver) arithmetic(m map[string]Metric, ws []Window) {
+	u := ws[0].Use
+	rates := func(per Float) []float64 {
+		return collect(ws, func(w *Window) Float { return w.Throughput() * u.FlopPerCount / per })
+	}
+	m[FlopRate] = metric(rates(1), FLOP.Per(Second), "")
+	kernel, peak := Absent(), Absent()
+	for _, k := range d.rec.Kernels {
+		for _, im := range k.Impls {
+			if im.Unit != FLOP.Per(Second) {
+				continue
+			}
+			if im.Name == u.Impl && im.Rate > 0 {
+				kernel = im.Rate
+			}
+			if im.Peak > 0 && !(im.Peak <= peak) {
+				peak = im.Peak
+			}
+		}
+	}
+	threads := Float(max(1, u.Threads))
+	m[KernelFraction] = metric(rates(threads*kernel), Ratio, "the kernel was not timed")
+	m[PeakFraction] = metric(rates(threads*peak), Ratio, "no implementation of this CPU has a loop for its peak")
+}
+
 const noEnergy = "the meter had a gap in every window"
 
 func (d *deriver) metrics(ws []Window) map[string]Metric {
@@ -301,8 +328,8 @@ func (d *deriver) metrics(ws []Window) map[string]Metric {
 		}
 		return Absent()
 	}), unit.Per(Second), "the CPU time was not read around the window")
-	if u.FlopPerCount > 0 && unit != FLOP {
-		m[FlopRate] = metric(collect(ws, func(w *Window) Float { return w.Throughput() * u.FlopPerCount }), FLOP.Per(Second), "")
+	if u.FlopPerCount > 0 {
+		d.arithmetic(m, ws)
 	}
 	net := metric(collect(ws, func(w *Window) Float { return w.Power() - w.idle }), Watt, "idle was not measured")
 	m[NetPower] = d.powered(net, ws)
@@ -372,11 +399,12 @@ func (d *deriver) target(m map[string]Metric, ws []Window) {
 	}), Joule, noEnergy), ws)
 }
 
-// of returns the windows of one use in one scenario, by round.
-func (d *deriver) of(scenario, use string) map[int]*Window {
+// of returns the windows of one use in one role, by round; of training, those
+// on one model.
+func (d *deriver) of(use string, role Role, model string) map[int]*Window {
 	m := map[int]*Window{}
 	for i := range d.windows {
-		if w := &d.windows[i]; w.Scenario == scenario && w.Use.Use == use {
+		if w := &d.windows[i]; w.Use.Use == use && w.Use.Role == role && w.Use.Params["model"] == model {
 			m[w.Round] = w
 		}
 	}
@@ -400,7 +428,13 @@ func paired(a, b map[int]*Window, f func(a, b *Window) Float) []float64 {
 
 // marginal compares the mullet with training alone, round by round.
 func (d *deriver) marginal() *Marginal {
-	alone, front, back := d.of("training", "training"), d.of("mullet", "training"), d.of("mullet", "mining")
+	model := ""
+	for _, w := range d.windows {
+		if w.Use.Use == "training" && w.Use.Role == Foreground {
+			model = w.Use.Params["model"]
+		}
+	}
+	alone, front, back := d.of("training", Alone, model), d.of("training", Foreground, model), d.of("mining", Background, "")
 	kept := paired(alone, front, func(a, b *Window) Float { return b.Throughput() / a.Throughput() })
 	if len(kept) == 0 || len(back) == 0 {
 		return nil
@@ -426,16 +460,28 @@ func (d *deriver) marginal() *Marginal {
 	}
 }
 
-// exchange is how many hashes the energy of one training sample would give.
-func (d *deriver) exchange() *Exchange {
-	mining, training := d.of("mining", "mining"), d.of("training", "training")
-	xs := paired(mining, training, func(m, t *Window) Float {
-		return m.Work / m.Energy * (t.Energy / t.Work)
-	})
-	if len(xs) == 0 {
-		return nil
+// exchange is how many hashes the energy of one training sample would give, on
+// every model in the order of the plan.
+func (d *deriver) exchange(rows []Row) (out []Exchange) {
+	mining := d.of("mining", Alone, "")
+	for _, r := range rows {
+		if r.Use != "training" || r.Role != Alone {
+			continue
+		}
+		training := map[int]*Window{}
+		for i := range d.windows {
+			if w := &d.windows[i]; w.Scenario == r.Scenario {
+				training[w.Round] = w
+			}
+		}
+		xs := paired(mining, training, func(m, t *Window) Float {
+			return m.Work / m.Energy * (t.Energy / t.Work)
+		})
+		if len(xs) > 0 {
+			out = append(out, Exchange{Scenario: r.Scenario, HashesPerSample: d.powered(metric(xs, Hash.Per(Sample), ""), d.windows)})
+		}
 	}
-	return &Exchange{HashesPerSample: d.powered(metric(xs, Hash.Per(Sample), ""), d.windows)}
+	return out
 }
 
 // flags finds the doubts that the traces themselves raise.

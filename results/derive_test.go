@@ -38,8 +38,8 @@ func newWorld() world {
 var worldUses = map[string][]Use{
 	"idle":     {},
 	"mining":   {{Use: "mining", Workload: "hashscan", Impl: "generic", Role: Alone, Unit: Hash}},
-	"training": {{Use: "training", Workload: "training", Impl: "gonum", Role: Alone, Unit: Sample, FlopPerCount: 1.636e6}},
-	"compute":  {{Use: "compute", Workload: "matmul", Impl: "gonum", Role: Alone, Unit: FLOP, FlopPerCount: 1}},
+	"training": {{Use: "training", Workload: "training", Impl: "gonum", Role: Alone, Threads: 2, Unit: Sample, FlopPerCount: 1.636e6}},
+	"compute":  {{Use: "compute", Workload: "matmul", Impl: "gonum", Role: Alone, Threads: 2, Unit: FLOP, FlopPerCount: 1}},
 	"mullet": {{Use: "training", Workload: "training", Impl: "gonum", Role: Foreground, Unit: Sample, FlopPerCount: 1.636e6},
 		{Use: "mining", Workload: "hashscan", Impl: "generic", Role: Background, Unit: Hash}},
 }
@@ -49,6 +49,12 @@ func (w world) record() *Record {
 		Start: time.Unix(1.7e9, 0).UTC(),
 		Node:  Node{CPU: CPU{Threads: 2}},
 		Plan:  Plan{Scenarios: []string{"idle", "mining", "training", "compute", "mullet"}, Rounds: w.rounds, Warmup: 1, Window: 2, Target: true},
+		Kernels: []Kernel{
+			{Name: "sha256d", Impls: []Impl{{Name: "gonum", Rate: 9e9, Peak: 9e9, Unit: "hash/s"}}},
+			{Name: "sgemm", Impls: []Impl{
+				{Name: "gonum", Rate: 4e9, Peak: Absent(), Unit: "FLOP/s"}, {Name: "avx2", Rate: 4.5e9, Peak: 5e9, Unit: "FLOP/s"},
+			}},
+		},
 		Meters: []Meter{{Name: "m", Channels: []Channel{
 			{Name: "a", Unit: Joule, Kind: Counter, Boundary: Package, Origin: w.origin, Total: Package, Accuracy: Accuracy{Gain: 0.02}},
 			{Name: "b", Unit: Watt, Kind: Gauge, Boundary: Package, Origin: w.origin, Total: Package, Accuracy: Accuracy{Gain: 0.05}},
@@ -154,11 +160,17 @@ func TestDeriveKnownWorld(t *testing.T) {
 	near(t, 3e5, s.Marginal.HashesGained.Value)
 	near(t, 20, s.Marginal.ExtraPower.Value)
 	near(t, 20/3e5, s.Marginal.EnergyPer.Value)
-	near(t, 2e6/150/(1000./200), s.Exchange.HashesPerSample.Value)
+	near(t, 2e6/150/(1000./200), s.Exchange[0].HashesPerSample.Value)
+	require.Equal(t, "training", s.Exchange[0].Scenario)
 	require.Equal(t, "mining", s.Yields[0].Use)
 	near(t, 3.6e6*2e6/150, s.Yields[0].PerKWh.Value)
 	near(t, 3.6e6*2e6/100, s.Yields[0].Net.Value)
-	near(t, 1.636e9, row(t, s, "training", "training").Metrics[FlopRate].Value)
+	m = row(t, s, "training", "training").Metrics
+	near(t, 1.636e9, m[FlopRate].Value)
+	near(t, 1.636e9/(2*4e9), m[KernelFraction].Value)
+	near(t, 1.636e9/(2*5e9), m[PeakFraction].Value)
+	near(t, 2e10/(2*5e9), row(t, s, "compute", "compute").Metrics[PeakFraction].Value)
+	require.NotContains(t, row(t, s, "mining", "mining").Metrics, PeakFraction)
 }
 
 // The efficiency is a ratio of sums: neither the mean of ratios nor the ratio

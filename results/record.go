@@ -120,8 +120,9 @@ type Plan struct {
 	Window    Float             `json:"window"`   // s, measured
 	Interval  Float             `json:"interval"` // s, between samples
 	Seed      uint32            `json:"seed"`
-	Target    bool              `json:"target"` // whether training runs have a time-to-target phase
-	Meters    []string          `json:"meters"` // specs as given
+	Models    []string          `json:"models,omitempty"` // to train
+	Target    bool              `json:"target"`           // whether training runs have a time-to-target phase
+	Meters    []string          `json:"meters"`           // specs as given
 	Impls     map[string]string `json:"impls,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
 }
@@ -141,6 +142,7 @@ type Impl struct {
 	Supported bool     `json:"supported"`
 	Check     string   `json:"check,omitempty"` // "ok", or how the known answers failed; empty if not run
 	Rate      Float    `json:"rate"`            // work per second, one thread, short; null if not timed
+	Peak      Float    `json:"peak"`            // the same of the row's instructions alone, on registers; null if it has no such loop
 	Unit      Unit     `json:"unit"`
 }
 
@@ -297,11 +299,11 @@ type Warning struct {
 
 // Summary is what [Derive] computes from the runs.
 type Summary struct {
-	Rows     []Row     `json:"rows"`
-	Marginal *Marginal `json:"marginal,omitempty"` // present when the mullet and its parts were measured
-	Yields   []Yield   `json:"yields"`
-	Exchange *Exchange `json:"exchange,omitempty"`
-	Flags    []Warning `json:"flags"` // doubts found in the traces, run by run
+	Rows     []Row      `json:"rows"`
+	Marginal *Marginal  `json:"marginal,omitempty"` // present when the mullet and its parts were measured
+	Yields   []Yield    `json:"yields"`
+	Exchange []Exchange `json:"exchange,omitempty"` // one a model, where mining was measured too
+	Flags    []Warning  `json:"flags"`              // doubts found in the traces, run by run
 }
 
 // Row is one use in one scenario over all good runs. The idle scenario has one
@@ -327,7 +329,9 @@ const (
 	StepsToTarget  = "steps_to_target"  // optimiser steps
 	TimeToTarget   = "time_to_target"   // s
 	EnergyToTarget = "energy_to_target" // J
-	FlopRate       = "flop_rate"        // useful FLOP per second of a use that counts something else
+	FlopRate       = "flop_rate"        // useful FLOP per second
+	KernelFraction = "kernel_fraction"  // of the kernel's own rate: flop_rate ÷ (threads × Impl.Rate)
+	PeakFraction   = "peak_fraction"    // of what the CPU's fp32 units can do: flop_rate ÷ (threads × best Impl.Peak)
 )
 
 // Metric is one figure. Low and High bound its 95 % interval from repeats
@@ -365,6 +369,7 @@ type Yield struct {
 // Exchange is the rate at which the node turns one use into another on the
 // same energy: hashes forgone per training sample.
 type Exchange struct {
+	Scenario        string `json:"scenario"` // of the training
 	HashesPerSample Metric `json:"hashes_per_sample"`
 }
 

@@ -28,6 +28,9 @@ func Uses() []Use {
 	}
 }
 
+// Models lists the networks that training can train, the default first.
+func Models() []string { return training.Models() }
+
 // Open opens the workload of a use.
 func Open(use string, cfg bench.Config) (bench.Workload, error) {
 	var known []string

@@ -59,6 +59,12 @@ type option struct {
 }
 
 var options = []option{
+	{"model", "mlp", func(_ *workload, value string) error {
+		if !slices.Contains(Models(), value) {
+			return fmt.Errorf("it is one of %s", strings.Join(Models(), ", "))
+		}
+		return nil
+	}},
 	{"dataset", "digits", func(w *workload, value string) error {
 		if value == "digits" {
 			return nil
@@ -109,6 +115,9 @@ type workload struct {
 	broken int         // the first step whose loss was not finite; 0 for none
 }
 
+// Models lists what can be trained, the default first.
+func Models() []string { return []string{"mlp"} }
+
 // New returns the workload for cfg. Its options are dataset ("digits", or a
 // directory with the files of MNIST), goal (the held-out accuracy to reach,
 // by default 0.97) and lr (the learning rate, by default 0.3). Errors wrap
@@ -134,7 +143,7 @@ func configure(cfg bench.Config) (*workload, error) {
 		Name: "training", Use: "training", Impl: im.Name, Unit: results.Sample,
 		Threads: threads, FlopPerCount: usefulFlop, Formula: formula, Seed: cfg.Seed,
 		Params: map[string]string{
-			"model": "mlp", "optimiser": "sgd",
+			"optimiser": "sgd",
 			"batch": strconv.Itoa(batch), "global_batch": strconv.Itoa(threads * batch),
 		},
 	}}

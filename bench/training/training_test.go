@@ -60,7 +60,7 @@ func TestConfiguration(t *testing.T) {
 		{"implementation", bench.Config{Impl: "abacus"}, "gonum"},
 		{"threads", bench.Config{Threads: -1}, "-1 threads"},
 		{"many threads", bench.Config{Threads: maxThreads + 1}, "want 1 to"},
-		{"option", bench.Config{Params: map[string]string{"epochs": "3"}}, "no option epochs: known are dataset, goal, lr"},
+		{"option", bench.Config{Params: map[string]string{"epochs": "3"}}, "no option epochs: known are model, dataset, goal, lr"},
 		{"fixed parameter", bench.Config{Params: map[string]string{"batch": "64"}}, "no option batch"},
 		{"goal 0", bench.Config{Params: map[string]string{"goal": "0"}}, "goal=0"},
 		{"goal above 1", bench.Config{Params: map[string]string{"goal": "97"}}, "goal=97"},

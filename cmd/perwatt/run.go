@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ import (
 // runFlags are what can be typed after perwatt run.
 type runFlags struct {
 	preset, store, format, sysfs, dataset string
-	uses, meters                          []string
+	uses, models, meters                  []string
 	impls, labels                         map[string]string
 	threads, rounds, sessions             int
 	seed                                  uint32
@@ -48,6 +49,7 @@ own, and write one record. The table goes to standard output, progress and
 errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 		Example: `  perwatt run
   perwatt run --preset smoke --format json
+  perwatt run --uses training --model cnn
   perwatt run --uses mining --impl sha256d=generic --meter rapl
   perwatt run --preset publish --meter declared:350 --label site=north`,
 		Args: args(cobra.NoArgs),
@@ -57,6 +59,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.SortFlags = false
 	fl.StringVar(&f.preset, "preset", "quick", "smoke (≤ 20 s), quick (about 2 minutes) or publish (windows of 600 s, several sessions)")
 	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: mining,training,compute,mullet (default all)")
+	fl.StringSliceVar(&f.models, "model", nil, "networks to train, the first also in the mullet: "+strings.Join(benchall.Models(), ",")+" (default the preset's)")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, rapl, hwmon, declared:WATTS, model, none")
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use")
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
@@ -83,7 +86,15 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 	if err != nil {
 		return p, nil, err
 	}
-	scenarios, err := harness.Scenarios(f.uses)
+	if cmd.Flags().Changed("model") {
+		p.Models = f.models
+	}
+	for i, m := range p.Models {
+		if !slices.Contains(benchall.Models(), m) || slices.Contains(p.Models[:i], m) {
+			return p, nil, usagef("--model %s: must be among %s, each once", m, strings.Join(benchall.Models(), ", "))
+		}
+	}
+	scenarios, err := harness.Scenarios(f.uses, p.Models)
 	if err != nil {
 		return p, nil, exit{exitUsage, fmt.Errorf("--uses: %w", err)}
 	}
@@ -186,7 +197,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	}
 	for _, sc := range scenarios {
 		for _, part := range sc.Parts { // what a worker would refuse is refused here
-			w, err := benchall.Open(part.Use, f.config(part.Use, plan.Threads, kernels))
+			w, err := benchall.Open(part.Use, f.config(part, plan.Threads, kernels))
 			if err != nil {
 				return err
 			}
@@ -203,7 +214,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 				Kernels: kernels, Meters: []results.Meter{}, Sought: sought, Runs: []results.Run{}, Warnings: doubts,
 			},
 			Scenarios: scenarios, Meters: meters, CPUs: node.Settings.CPUs[:plan.Threads],
-			Config:   func(use string) bench.Config { return f.config(use, plan.Threads, kernels) },
+			Config:   func(part harness.Part) bench.Config { return f.config(part, plan.Threads, kernels) },
 			Worker:   func() *exec.Cmd { return selfCommand(workerName) },
 			Progress: show.update,
 		}
@@ -284,18 +295,21 @@ func options(w io.Writer, path string) report.Options {
 	return report.Options{Path: path, Program: os.Args[0], Width: width(w), Color: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
 }
 
-// config is what a use is opened with.
-func (f *runFlags) config(use string, threads int, kernels []results.Kernel) bench.Config {
-	cfg := bench.Config{Threads: threads}
+// config is what a part of a scenario is opened with.
+func (f *runFlags) config(part harness.Part, threads int, kernels []results.Kernel) bench.Config {
+	cfg := bench.Config{Threads: threads, Params: map[string]string{}}
 	for _, u := range benchall.Uses() {
 		for _, k := range kernels {
-			if u.Name == use && u.Kernel == k.Name {
+			if u.Name == part.Use && u.Kernel == k.Name {
 				cfg.Impl = k.Chosen
 			}
 		}
 	}
-	if use == "training" && f.dataset != "" {
-		cfg.Params = map[string]string{"dataset": f.dataset}
+	if part.Model != "" {
+		cfg.Params["model"] = part.Model
+		if f.dataset != "" {
+			cfg.Params["dataset"] = f.dataset
+		}
 	}
 	return cfg
 }

@@ -101,13 +101,16 @@ func provenance(rec *results.Record, windows []results.Window) []benchfmt.Config
 	return config
 }
 
-// benchLine names a window as go test would: BenchmarkMining-64, or
-// BenchmarkMullet/use=mining-64 where uses share the scenario. The count is
-// that of the work.
+// benchLine names a window as go test would: BenchmarkMining-64,
+// BenchmarkTraining/model=cnn-64, or BenchmarkMullet/use=mining-64 where uses
+// share the scenario. The count is that of the work.
 func benchLine(w *results.Window) *benchfmt.Result {
-	name := word(w.Scenario)
-	if w.Use.Use != w.Scenario {
-		name += "/use=" + word(w.Use.Use)
+	name := word(w.Use.Use)
+	if w.Use.Role == results.Foreground || w.Use.Role == results.Background {
+		name = word(w.Scenario) + "/use=" + name
+	}
+	if model := w.Use.Params["model"]; model != "" {
+		name += "/model=" + word(model)
 	}
 	if n := w.Use.Threads; n > 1 {
 		name += "-" + strconv.Itoa(n)

@@ -51,8 +51,8 @@ func writeCSV(out io.Writer, rec *results.Record) error {
 		put(r, "marginal_extra_power", m.ExtraPower)
 		put(r, "marginal_energy_per_work", m.EnergyPer)
 	}
-	if x := s.Exchange; x != nil {
-		put(results.Row{}, "hashes_per_sample", x.HashesPerSample)
+	for _, x := range s.Exchange {
+		put(results.Row{Scenario: x.Scenario, Use: "training"}, "hashes_per_sample", x.HashesPerSample)
 	}
 	w.Flush()
 	return w.Error()

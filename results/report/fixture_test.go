@@ -24,14 +24,15 @@ type session struct {
 
 var (
 	start     = time.Date(2026, 9, 14, 8, 30, 5, 0, time.UTC)
-	scenarios = []string{"idle", "mining", "training", "compute", "mullet"}
-	watts     = map[string]float64{"idle": 92, "mining": 241, "training": 263, "compute": 278, "mullet": 271}
+	scenarios = []string{"idle", "mining", "training-mlp", "training-cnn", "compute", "mullet"}
+	watts     = map[string]float64{"idle": 92, "mining": 241, "training-mlp": 263, "training-cnn": 259, "compute": 278, "mullet": 271}
 
 	mining   = results.Use{Use: "mining", Workload: "hashscan", Impl: "shani", Role: results.Alone, Threads: 64, Unit: results.Hash, FlopPerCount: results.Absent()}
-	training = results.Use{Use: "training", Workload: "training", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.Sample, FlopPerCount: 1_636_000}
+	training = results.Use{Use: "training", Workload: "training", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.Sample, FlopPerCount: 1_636_000, Params: map[string]string{"model": "mlp"}}
+	convolve = results.Use{Use: "training", Workload: "training", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.Sample, FlopPerCount: 24_995_328, Params: map[string]string{"model": "cnn"}}
 	compute  = results.Use{Use: "compute", Workload: "matmul", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.FLOP, FlopPerCount: 1}
 	rates    = map[string]float64{
-		"mining/mining": 1.2345e9, "training/training": 48_210, "compute/compute": 2.345e12,
+		"mining/mining": 1.2345e9, "training-mlp/training": 48_210, "training-cnn/training": 9_120, "compute/compute": 2.345e12,
 		"mullet/training": 46_980, "mullet/mining": 4.1e7,
 	}
 )
@@ -43,7 +44,7 @@ func in(u results.Use, r results.Role) results.Use {
 
 func usesOf(scenario string) []results.Use {
 	return map[string][]results.Use{
-		"mining": {mining}, "training": {training}, "compute": {compute},
+		"mining": {mining}, "training-mlp": {training}, "training-cnn": {convolve}, "compute": {compute},
 		"mullet": {in(training, results.Foreground), in(mining, results.Background)},
 	}[scenario]
 }
@@ -77,6 +78,10 @@ func (s session) record() *results.Record {
 			Preset: "quick", Scenarios: scenarios, Rounds: s.rounds, Session: 1, Sessions: 1, Order: "ABBA", Threads: 64,
 			Warmup: 2, Window: results.Float(s.window), Interval: 1, Target: s.target,
 		},
+		Kernels: []results.Kernel{{Name: "sgemm", Chosen: "avx2", Impls: []results.Impl{
+			{Name: "avx2", Supported: true, Rate: 80.4e9, Peak: 87.9e9, Unit: "FLOP/s"},
+			{Name: "gonum", Supported: true, Rate: 9.7e9, Peak: results.Absent(), Unit: "FLOP/s"},
+		}}},
 		Warnings: []results.Warning{{Code: "governor", Text: "the clock is free to move: governor is performance, turbo is on", Remedy: "fix the frequency for a comparison"}},
 		Digest:   results.Digest{Form: "sha256-jcs-parts", Record: "9f2b61c04d7ea1835ce0b6f2a7d9e4183c5b60718fd2e94ab6c3d10f57e8249a"},
 	}
@@ -187,7 +192,7 @@ var sessions = map[string]session{
 
 func TestFixturesAreWhatTheyClaim(t *testing.T) {
 	for name, s := range sessions {
-		require.Len(t, s.record().Summary.Rows, 6, name)
+		require.Len(t, s.record().Summary.Rows, 7, name)
 	}
 	require.Equal(t, results.Grade("C"), sessions["measured"].record().Summary.Rows[1].Metrics[results.Power].Grade)
 	require.NotNil(t, sessions["modelled"].record().Summary.Marginal)

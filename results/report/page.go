@@ -74,7 +74,7 @@ func newPage(rec *results.Record, opt Options) *page {
 	p.state, p.whole = state(rec)
 	said := false
 	for _, part := range []*part{
-		figures(rec), marginal(rec), yields(rec), targets(rec), unused(rec), doubts(rec),
+		figures(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), unused(rec), doubts(rec),
 	} {
 		if part == nil {
 			continue
@@ -397,15 +397,18 @@ func yields(rec *results.Record) *part {
 		s.sources(all)
 	}
 	var notes []string
-	if x := rec.Summary.Exchange; x != nil && !x.HashesPerSample.Value.IsAbsent() {
+	for _, x := range rec.Summary.Exchange {
 		m := x.HashesPerSample
+		if m.Value.IsAbsent() {
+			continue
+		}
 		some = true
 		from := ""
 		if m.Origin != "" {
 			from = fmt.Sprintf(" (%s)", clean(fmt.Sprintf("%s · %s · %s", m.Boundary, m.Origin, m.Grade), 3*nameLimit))
 		}
-		notes = append(notes, fmt.Sprintf("Exchange rate: the energy of one training sample gives %s at mining%s, n=%d.",
-			strings.TrimSuffix(Figure(m), "/sample"), from, m.N))
+		notes = append(notes, fmt.Sprintf("Exchange rate: the energy of one sample of %s gives %s at mining%s, n=%d.",
+			clean(x.Scenario, nameLimit), strings.TrimSuffix(Figure(m), "/sample"), from, m.N))
 	}
 	if !some {
 		return nil
@@ -413,14 +416,41 @@ func yields(rec *results.Record) *part {
 	return s.done(notes...)
 }
 
+// arithmetic says how well the floating-point units were used.
+func arithmetic(rec *results.Record) *part {
+	s := &sheet{part: part{title: "Useful fp32 arithmetic"}}
+	s.metrics(rec, []metricColumn{
+		{results.FlopRate, "rate", interval},
+		{results.KernelFraction, "of the kernel", "alone, at start"},
+		{results.PeakFraction, "of the FMA peak", "measured at start"},
+	})
+	return s.ifAny()
+}
+
+// targets says what it took to train to a quality.
 func targets(rec *results.Record) *part {
-	s := &sheet{part: part{title: "Training"}}
-	columns := []struct{ metric, head string }{
-		{results.FlopRate, "useful arithmetic"},
-		{results.StepsToTarget, "steps"},
-		{results.TimeToTarget, "time"},
-		{results.EnergyToTarget, "energy"},
+	s := &sheet{part: part{title: "Training to target"}}
+	rows := s.metrics(rec, []metricColumn{
+		{results.StepsToTarget, "steps", interval},
+		{results.TimeToTarget, "time", interval},
+		{results.EnergyToTarget, "energy", interval},
+	})
+	var goals []cell
+	for _, r := range rows {
+		goals = append(goals, goal(rec, r))
 	}
+	if p := s.ifAny(); p != nil {
+		s.columns = slices.Insert(s.columns, 2, column{head: cell{"goal", "held out"}, cells: goals, kind: name})
+		return p
+	}
+	return nil
+}
+
+type metricColumn struct{ metric, head, under string }
+
+// metrics adds a row for each of the summary that has any of these metrics,
+// and returns those rows.
+func (s *sheet) metrics(rec *results.Record, columns []metricColumn) (rows []results.Row) {
 	var scenarios, uses []cell
 	var all [][]*results.Metric
 	grid := make([][]*results.Metric, len(columns))
@@ -429,51 +459,52 @@ func targets(rec *results.Record) *part {
 		some := false
 		for j, c := range columns {
 			row[j] = metricOf(r, c.metric)
+			if m := row[j]; m != nil && m.Origin == "" && m.Unit == results.Joule && m.Value.IsAbsent() {
+				row[j] = nil // the table has said that there are no watts
+			}
 			some = some || row[j] != nil
 		}
 		if !some {
 			continue
 		}
-		if m := row[3]; m != nil && m.Origin == "" && m.Value.IsAbsent() {
-			row[3] = nil // the table has said that there are no watts
-		}
 		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit)})
 		uses = append(uses, cell{value: clean(r.Use, nameLimit)})
-		all = append(all, row)
+		rows, all = append(rows, r), append(all, row)
 		for j := range columns {
 			grid[j] = append(grid[j], row[j])
 		}
 	}
-	if len(all) == 0 {
+	if len(rows) == 0 {
 		return nil
-	}
-	if t := target(rec); t != nil {
-		s.title = fmt.Sprintf("Training to %s ≥ %s", clean(t.Metric, nameLimit), strconv.FormatFloat(float64(t.Goal), 'g', 4, 64))
 	}
 	s.text(name, "scenario", "", scenarios)
 	s.text(name, "use", "", uses)
 	s.counts(all)
 	for j, c := range columns {
-		under := "to target"
-		if j == 0 {
-			under = interval
-		}
-		s.figure(c.head, under, grid[j])
+		s.figure(c.head, c.under, grid[j])
 	}
 	s.sources(all)
+	return rows
+}
+
+// ifAny returns the part, or nil if it has no columns.
+func (s *sheet) ifAny() *part {
+	if len(s.columns) == 0 {
+		return nil
+	}
 	return s.done()
 }
 
-// target returns the first target that a run was trained to.
-func target(rec *results.Record) *results.Target {
+// goal says to what quality the runs behind a row were trained.
+func goal(rec *results.Record, row results.Row) cell {
 	for _, r := range rec.Runs {
 		for _, u := range r.Uses {
-			if u.Target != nil {
-				return u.Target
+			if t := u.Target; t != nil && r.Scenario == row.Scenario && u.Use == row.Use {
+				return cell{value: fmt.Sprintf("%s ≥ %s", clean(t.Metric, nameLimit), strconv.FormatFloat(float64(t.Goal), 'g', 4, 64))}
 			}
 		}
 	}
-	return nil
+	return cell{}
 }
 
 func unused(rec *results.Record) *part {

@@ -94,8 +94,8 @@ func TestTilde(t *testing.T) {
 
 func TestState(t *testing.T) {
 	for state, want := range map[results.State]string{
-		results.Complete: "complete", results.Interrupted: "INTERRUPTED, 30 of 30 planned runs good",
-		results.Running: "INCOMPLETE: still running, or killed, 30 of 30 planned runs good", "odd": "INCOMPLETE: state odd",
+		results.Complete: "complete", results.Interrupted: "INTERRUPTED, 36 of 36 planned runs good",
+		results.Running: "INCOMPLETE: still running, or killed, 36 of 36 planned runs good", "odd": "INCOMPLETE: state odd",
 	} {
 		rec := sessions["modelled"].record()
 		rec.State = state
@@ -103,7 +103,7 @@ func TestState(t *testing.T) {
 		require.Contains(t, head, want)
 		rec.Runs = rec.Runs[:29]
 		head, _, _ = strings.Cut(printed(t, rec, Text, Options{}), "\n\n")
-		require.Contains(t, head, "29 of 30 planned runs good", state)
+		require.Contains(t, head, "29 of 36 planned runs good", state)
 	}
 }
 
@@ -192,7 +192,7 @@ func TestBenchIsRead(t *testing.T) {
 		require.Equal(t, len(windows), good, name)
 		if name == "measured" {
 			require.Equal(t, map[string]int{
-				"Idle": 10, "Mining-64": 10, "Training-64": 10, "Compute-64": 10, "Mullet/use=training-64": 10, "Mullet/use=mining-64": 10,
+				"Idle": 10, "Mining-64": 10, "Training/model=mlp-64": 10, "Training/model=cnn-64": 10, "Compute-64": 10, "Mullet/use=training/model=mlp-64": 10, "Mullet/use=mining-64": 10,
 			}, repeats)
 		}
 	}
@@ -220,7 +220,7 @@ func TestCSVIsTidy(t *testing.T) {
 	for _, r := range rec.Summary.Rows {
 		metrics += len(r.Metrics)
 	}
-	require.Len(t, rows, 1+metrics+2*len(rec.Summary.Yields)+4+1)
+	require.Len(t, rows, 1+metrics+2*len(rec.Summary.Yields)+4+len(rec.Summary.Exchange))
 	m := rec.Summary.Rows[1].Metrics[results.Power]
 	require.Contains(t, out, ",power,"+exact(m.Value)+","+exact(m.Low)+","+exact(m.High)+",W,6,wall,modelled,E,0.5,")
 }
