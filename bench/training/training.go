@@ -144,7 +144,7 @@ func configure(cfg bench.Config) (*workload, error) {
 		Threads: threads, FlopPerCount: usefulFlop, Formula: formula, Seed: cfg.Seed,
 		Params: map[string]string{
 			"optimiser": "sgd",
-			"batch": strconv.Itoa(batch), "global_batch": strconv.Itoa(threads * batch),
+			"batch":     strconv.Itoa(batch), "global_batch": strconv.Itoa(threads * batch),
 		},
 	}}
 	given := maps.Clone(cfg.Params)
