@@ -100,7 +100,12 @@ func gemmRows() (rows []bench.Row) {
 		a[i], b[i] = float32(i%7)-3, float32(i%5)-2
 	}
 	for _, im := range sgemm.Implementations() {
+		var peak func() float64
+		if im.Supported() && im.Peak() > 0 {
+			peak = im.Peak
+		}
 		rows = append(rows, bench.Row{
+			Peak: peak,
 			Name: im.Name, Needs: features(im.Needs), Supported: im.Supported(),
 			Check: func() error {
 				// Small integers: the product is exact in any order of summation.

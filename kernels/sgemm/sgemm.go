@@ -32,6 +32,9 @@ type Implementation struct {
 
 	// gemm is called with valid arguments, m, n and k positive and alpha not 0.
 	gemm gemmFunc
+	// peak makes some fused multiply-adds on registers and returns their number
+	// of operations; nil if the row has no instructions of its own.
+	peak func() float64
 }
 
 // Block is the size of a call, on a part of a far larger product, at which a
@@ -39,7 +42,7 @@ type Implementation struct {
 // to share a product among threads. M and N are rows and columns of C.
 type Block struct{ M, N, K int }
 
-type gemmFunc func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int)
+type gemmFunc func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e Epilogue)
 
 // table is in order of rank: the first supported row is the one to take.
 var table = func() []Implementation {
@@ -50,7 +53,7 @@ var table = func() []Implementation {
 	if runtime.GOARCH != "amd64" { // where gonum is plain Go too, and the slower of the two
 		slices.Reverse(rows)
 	}
-	return rows
+	return append(slices.Clone(native), rows...)
 }()
 
 // Implementations returns every row of this build in order of rank, supported
@@ -112,6 +115,12 @@ func (im Implementation) Supported() bool { return cpuid.CPU.Supports(im.Needs..
 // may be concurrent if what one writes no other touches. A call takes as long
 // as its 2·m·n·k operations do, but can be preempted within about a millisecond.
 func (im Implementation) Gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	im.GemmEpilogue(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, Epilogue{})
+}
+
+// GemmEpilogue is [Implementation.Gemm] with something done to each element of
+// C when it is complete. It also panics if the bias does not have n elements.
+func (im Implementation) GemmEpilogue(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e Epilogue) {
 	if m < 0 || n < 0 || k < 0 {
 		panic(fmt.Sprintf("sgemm: negative dimension: m %d, n %d, k %d", m, n, k))
 	}
@@ -125,6 +134,7 @@ func (im Implementation) Gemm(transA, transB bool, m, n, k int, alpha float32, a
 	checkStride("a", colsA, lda)
 	checkStride("b", colsB, ldb)
 	checkStride("c", n, ldc)
+	e.check(n)
 	if m == 0 || n == 0 {
 		return
 	}
@@ -133,9 +143,21 @@ func (im Implementation) Gemm(transA, transB bool, m, n, k int, alpha float32, a
 	checkLength("c", m, n, len(c), ldc)
 	if k == 0 || alpha == 0 {
 		scale(m, n, beta, c, ldc)
+		e.apply(m, n, c, ldc)
 		return
 	}
-	im.gemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	im.gemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, e)
+}
+
+// Peak makes some microseconds of the row's fused multiply-adds, as many at a
+// time as the CPU can have under way, on registers alone, and returns how many
+// operations they were: what no product can surpass. It returns 0 for a row
+// without instructions of its own.
+func (im Implementation) Peak() float64 {
+	if im.peak == nil {
+		return 0
+	}
+	return im.peak()
 }
 
 func checkStride(name string, cols, ld int) {

@@ -10,7 +10,7 @@ const (
 
 // genericGemm copies a panel of op(B), and four rows of op(A) at a time, so
 // that both lie contiguous along k, and fills C with their dot products.
-func genericGemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+func genericGemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e Epilogue) {
 	var pa [4 * genericK]float32
 	var pb [genericN * genericK]float32
 	for l := 0; l < k; l += genericK {
@@ -39,6 +39,7 @@ func genericGemm(transA, transB bool, m, n, k int, alpha float32, a []float32, l
 		}
 		beta = 1
 	}
+	e.apply(m, n, c, ldc)
 }
 
 // pack copies rows × kk elements, from row r0 and column l0 on, of the matrix

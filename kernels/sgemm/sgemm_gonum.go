@@ -14,7 +14,8 @@ const gonumBlock = 64
 // Sgemm starts goroutines for the blocks of C from four blocks on; called for
 // one block at a time it starts none. Smaller products it computes in one
 // piece, and so does this.
-func gonumGemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+func gonumGemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e Epilogue) {
+	defer e.apply(m, n, c, ldc)
 	tA, tB := blas.NoTrans, blas.NoTrans
 	if transA {
 		tA = blas.Trans

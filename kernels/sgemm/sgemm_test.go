@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +24,7 @@ type product struct {
 	m, n, k                int
 	padA, padB, padC, tail int // of the strides, and of C behind its last row
 	alpha, beta            float32
+	bias, relu             bool
 	seed                   uint64
 }
 
@@ -79,7 +82,11 @@ func check(t *testing.T, im sgemm.Implementation, p product) {
 	}
 	c := append([]float32(nil), before...)
 
-	im.Gemm(p.transA, p.transB, p.m, p.n, p.k, p.alpha, a, lda, b, ldb, p.beta, c, ldc)
+	e := sgemm.Epilogue{ReLU: p.relu}
+	if p.bias {
+		e.Bias = append([]float32{}, stored(rng, 1, p.n, max(1, p.n))...)
+	}
+	im.GemmEpilogue(p.transA, p.transB, p.m, p.n, p.k, p.alpha, a, lda, b, ldb, p.beta, c, ldc, e)
 
 	for i, got := range c {
 		row, col := i/ldc, i%ldc
@@ -102,7 +109,14 @@ func check(t *testing.T, im sgemm.Implementation, p product) {
 			want += v
 			size += math.Abs(v)
 		}
-		if bound := float64(p.k+2) * 0x1p-23 * size; !(math.Abs(float64(got)-want) <= bound) {
+		if p.bias {
+			want += float64(e.Bias[col])
+			size += math.Abs(float64(e.Bias[col]))
+		}
+		if p.relu {
+			want = max(want, 0)
+		}
+		if bound := float64(p.k+3) * 0x1p-23 * size; !(math.Abs(float64(got)-want) <= bound) {
 			t.Fatalf("%s %+v: C[%d,%d] is %v, want %v ± %v", im.Name, p, row, col, got, want, bound)
 		}
 	}
@@ -139,8 +153,13 @@ func TestGemm(t *testing.T) {
 	each(t, func(t *testing.T, im sgemm.Implementation) {
 		rng := rand.New(rand.NewPCG(7, 7))
 		pick := func() int { return edges[rng.IntN(len(edges))] }
-		for i := range 200 {
+		products := 400
+		if testing.Short() {
+			products = 60
+		}
+		for i := range products {
 			check(t, im, product{
+				bias: rng.IntN(3) == 0, relu: rng.IntN(3) == 0,
 				transA: i&1 != 0, transB: i&2 != 0,
 				m: pick(), n: pick(), k: pick(),
 				padA: rng.IntN(4), padB: rng.IntN(4), padC: rng.IntN(4), tail: rng.IntN(20),
@@ -149,6 +168,68 @@ func TestGemm(t *testing.T) {
 			})
 		}
 	})
+}
+
+// Every height and width of a tile with what is left over beside it, packed and
+// not, in one block along k and in several.
+func TestEdges(t *testing.T) {
+	step := 1
+	if testing.Short() {
+		step = 7
+	}
+	each(t, func(t *testing.T, im sgemm.Implementation) {
+		i := uint64(0)
+		for m := 1; m <= 40; m += step {
+			for n := 1; n <= 100; n += 1 + n/20*step {
+				for _, k := range []int{1, 9, 34} {
+					i++
+					check(t, im, product{
+						m: m, n: n, k: k, transA: i&1 != 0, transB: i&2 != 0, padA: int(i % 3), padB: int(i % 5), padC: int(i % 2), tail: 20,
+						alpha: 1, beta: float32(i % 2), bias: i%3 == 0, relu: i%5 == 0, seed: i,
+					})
+				}
+			}
+		}
+		for trans := range 4 {
+			for _, s := range [][3]int{{13, 33, 700}, {100, 70, 321}, {205, 17, 40}, {7, 2100, 5}, {80, 40, 330}} {
+				if testing.Short() {
+					s[0], s[1], s[2] = min(s[0], 20), min(s[1], 70), min(s[2], 330)
+				}
+				check(t, im, product{m: s[0], n: s[1], k: s[2], transA: trans&1 != 0, transB: trans&2 != 0, alpha: 0.5, beta: 1, bias: true, relu: true, padC: 3})
+			}
+		}
+	})
+}
+
+// What is not a number stays so, with every epilogue.
+func TestNaNStays(t *testing.T) {
+	each(t, func(t *testing.T, im sgemm.Implementation) {
+		a, b, c := make([]float32, 20*4), make([]float32, 4*40), make([]float32, 20*40)
+		a[5*4+2] = float32(math.NaN())
+		im.GemmEpilogue(false, false, 20, 40, 4, 1, a, 4, b, 40, 0, c, 40, sgemm.Epilogue{Bias: make([]float32, 40), ReLU: true})
+		for i, v := range c {
+			require.Equal(t, i/40 == 5, math.IsNaN(float64(v)), i)
+		}
+	})
+}
+
+func TestPeak(t *testing.T) {
+	each(t, func(t *testing.T, im sgemm.Implementation) {
+		require.Equal(t, im.Name != "generic" && im.Name != "gonum", im.Peak() > 0)
+	})
+}
+
+// TestRequired makes a row that is skipped a failure where it must not be.
+func TestRequired(t *testing.T) {
+	names, ok := os.LookupEnv("PERWATT_REQUIRE")
+	if !ok {
+		t.Skip("PERWATT_REQUIRE names no rows")
+	}
+	for name := range strings.SplitSeq(names, ",") {
+		im, err := sgemm.Lookup(name)
+		require.NoError(t, err)
+		require.True(t, im.Supported(), "row %s is required, and this CPU lacks some of %v", name, im.Needs)
+	}
 }
 
 func TestSmallestShapes(t *testing.T) {
@@ -165,7 +246,7 @@ func TestSmallestShapes(t *testing.T) {
 }
 
 func FuzzGemm(f *testing.F) {
-	f.Add(uint16(64), uint16(65), uint16(129), uint8(3), uint8(7), float32(1), float32(0), uint64(1))
+	f.Add(uint16(64), uint16(65), uint16(129), uint8(15), uint8(7), float32(1), float32(0), uint64(1))
 	f.Add(uint16(1), uint16(10), uint16(300), uint8(1), uint8(255), float32(-2), float32(0.5), uint64(2))
 	f.Fuzz(func(t *testing.T, m, n, k uint16, trans, pads uint8, alpha, beta float32, seed uint64) {
 		// The bound holds where nothing overflows or is subnormal.
@@ -179,7 +260,7 @@ func FuzzGemm(f *testing.F) {
 			transA: trans&1 != 0, transB: trans&2 != 0,
 			m: int(m % 200), n: int(n % 200), k: int(k % 400),
 			padA: int(pads & 3), padB: int(pads >> 2 & 3), padC: int(pads >> 4 & 3), tail: int(pads >> 6),
-			alpha: tame(alpha), beta: tame(beta), seed: seed,
+			alpha: tame(alpha), beta: tame(beta), bias: trans&4 != 0, relu: trans&8 != 0, seed: seed,
 		}
 		for _, im := range sgemm.Implementations() {
 			if im.Supported() {
@@ -224,6 +305,7 @@ func TestBadArguments(t *testing.T) {
 		transA, transB       bool
 		m, n, k, lenA, lda   int
 		lenB, ldb, lenC, ldc int
+		bias                 int
 		panics               string
 	}
 	each(t, func(t *testing.T, im sgemm.Implementation) {
@@ -236,6 +318,7 @@ func TestBadArguments(t *testing.T) {
 			{m: 2, n: 3, k: 4, lda: 4, ldb: 2, ldc: 3, panics: "sgemm: ldb is 2, below 3, the columns of b as stored"},
 			{transB: true, m: 2, n: 3, k: 4, lda: 4, ldb: 3, ldc: 3, panics: "sgemm: ldb is 3, below 4, the columns of b as stored"},
 			{m: 2, n: 3, k: 4, lda: 4, ldb: 3, ldc: 2, panics: "sgemm: ldc is 2, below 3, the columns of c as stored"},
+			{m: 1, n: 2, k: 1, lda: 1, lenA: 1, ldb: 2, lenB: 2, ldc: 2, lenC: 2, bias: 1, panics: "sgemm: bias has 1 elements, C 2 columns"},
 			{lda: 0, ldb: 1, ldc: 1, panics: "sgemm: lda is 0, below 1, the columns of a as stored"},
 			{m: 2, n: 3, k: 4, lda: 5, lenA: 8, ldb: 3, lenB: 12, ldc: 3, lenC: 6, panics: "sgemm: a has 8 elements, too few for 2 rows of 4, 5 apart"},
 			{transA: true, m: 2, n: 3, k: 4, lda: 2, lenA: 7, ldb: 3, lenB: 12, ldc: 3, lenC: 6, panics: "sgemm: a has 7 elements, too few for 4 rows of 2, 2 apart"},
@@ -245,7 +328,11 @@ func TestBadArguments(t *testing.T) {
 			{m: 1<<62 + 1, n: 1, k: 1, lda: 4, lenA: 1, ldb: 1, lenB: 1, ldc: 4, lenC: 1, panics: "sgemm: a has 1 elements, too few for 4611686018427387905 rows of 1, 4 apart"},
 		} {
 			call := func() {
-				im.Gemm(c.transA, c.transB, c.m, c.n, c.k, 1, make([]float32, c.lenA), c.lda, make([]float32, c.lenB), c.ldb, 0, make([]float32, c.lenC), c.ldc)
+				e := sgemm.Epilogue{}
+				if c.bias > 0 {
+					e.Bias = make([]float32, c.bias)
+				}
+				im.GemmEpilogue(c.transA, c.transB, c.m, c.n, c.k, 1, make([]float32, c.lenA), c.lda, make([]float32, c.lenB), c.ldb, 0, make([]float32, c.lenC), c.ldc, e)
 			}
 			require.PanicsWithValue(t, c.panics, call)
 		}
@@ -282,27 +369,38 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// BenchmarkGemm has the square that leaves the caches and the products of a
-// training step of the multilayer perceptron 784-512-10, batch 256.
+// BenchmarkGemm has squares and the products of training steps: a multilayer
+// perceptron 784-512-10 at batch 256, a layer of 2048 by 2048, and convolutions
+// of 28×28 images written as products (conv 1→32 and 32→64, 3×3, batch 100).
 func BenchmarkGemm(b *testing.B) {
 	shapes := []struct {
-		ops     string
-		m, n, k int
+		name, ops string
+		m, n, k   int
 	}{
-		{"NN", 64, 64, 64},
-		{"NN", 1024, 1024, 1024},
-		{"NN", 256, 512, 784},
-		{"TN", 784, 512, 256},
-		{"NN", 256, 10, 512},
-		{"NT", 256, 512, 10},
-		{"TN", 512, 10, 256},
+		{"attention", "NT", 64, 64, 64},
+		{"square", "NN", 256, 256, 256},
+		{"square", "NN", 512, 512, 512},
+		{"square", "NN", 1024, 1024, 1024},
+		{"square", "NN", 2048, 2048, 2048},
+		{"mlp_forward", "NN", 256, 512, 784},
+		{"mlp_dW0", "TN", 784, 512, 256},
+		{"mlp_logits", "NN", 256, 10, 512},
+		{"mlp_dH", "NT", 256, 512, 10},
+		{"mlp_dW1", "TN", 512, 10, 256},
+		{"big_forward", "NN", 256, 2048, 2048},
+		{"big_dX", "NT", 256, 2048, 2048},
+		{"big_dW", "TN", 2048, 2048, 256},
+		{"conv2_forward", "NT", 19600, 64, 288},
+		{"conv2_dcol", "NN", 19600, 288, 64},
+		{"conv2_dW", "TN", 64, 288, 19600},
+		{"conv1_forward", "NT", 78400, 32, 9},
 	}
 	for _, im := range sgemm.Implementations() {
 		if !im.Supported() {
 			continue
 		}
 		for _, s := range shapes {
-			b.Run(fmt.Sprintf("%s/%s/%dx%dx%d", im.Name, s.ops, s.m, s.n, s.k), func(b *testing.B) {
+			b.Run(fmt.Sprintf("impl=%s/%s/%s/%dx%dx%d", im.Name, s.name, s.ops, s.m, s.n, s.k), func(b *testing.B) {
 				transA, transB := s.ops[0] == 'T', s.ops[1] == 'T'
 				lda, ldb := s.k, s.n
 				if transA {
@@ -320,6 +418,22 @@ func BenchmarkGemm(b *testing.B) {
 				b.ReportMetric(2*float64(s.m)*float64(s.n)*float64(s.k)*float64(b.N)/b.Elapsed().Seconds(), "FLOP/s")
 			})
 		}
+	}
+}
+
+// BenchmarkPeak is what no product can surpass.
+func BenchmarkPeak(b *testing.B) {
+	for _, im := range sgemm.Implementations() {
+		if !im.Supported() || im.Peak() == 0 {
+			continue
+		}
+		b.Run("impl="+im.Name, func(b *testing.B) {
+			flop := 0.0
+			for b.Loop() {
+				flop += im.Peak()
+			}
+			b.ReportMetric(flop/b.Elapsed().Seconds(), "FLOP/s")
+		})
 	}
 }
 
