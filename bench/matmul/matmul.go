@@ -85,8 +85,8 @@ func configure(cfg bench.Config) (*workload, error) {
 		gemm:  im.Gemm,
 	}
 	need := 3 * int64(n) * int64(w.ld) * 4
-	if have, ok := memAvailable("/proc/meminfo"); ok && need > have {
-		return nil, fmt.Errorf("three matrices of n=%d take %d bytes and %d are available: use a smaller n", n, need, have)
+	if err := bench.Fits(fmt.Sprintf("a product of order n=%d", n), need, "use a smaller n"); err != nil {
+		return nil, err
 	}
 	if cfg.Threads < 0 {
 		return nil, fmt.Errorf("%d threads: use 1 or more, or 0 for one", cfg.Threads)

@@ -1,12 +1,22 @@
-package matmul
+package bench
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
 )
+
+// Fits is an error with remedy if what takes more bytes than the system can give
+// without swapping, where it says how much that is.
+func Fits(what string, bytes int64, remedy string) error {
+	if have, ok := memAvailable("/proc/meminfo"); ok && bytes > have {
+		return fmt.Errorf("%s takes %d bytes and %d are available: %s", what, bytes, have, remedy)
+	}
+	return nil
+}
 
 // memAvailable returns the bytes that the system can give without swapping
 // (kernel: Documentation/filesystems/proc.rst, MemAvailable), if it says.
