@@ -200,25 +200,29 @@ func (b *builder) mean(x *gorgonia.Node, group int) *gorgonia.Node {
 
 // crossEntropy is the mean over the rows of -log softmax(logits)[label].
 func (b *builder) crossEntropy(logits, label *gorgonia.Node) *gorgonia.Node {
-	n := cols(logits)
-	p := make([]float64, n)
+	m, n := rows(logits), cols(logits)
+	var p []float64 // probabilities, from forward to backward
+	b.workspaces += 2 * m * n
 	return b.apply(&op{name: "cross entropy",
 		do: func(out []float32, in []gorgonia.Value) {
-			x, loss := floats(in[0]), 0.0
-			want := in[1].Data().([]int32)
-			for i, l := range want {
-				loss -= math.Log(softmax(p, x[i*n:][:n])[l])
+			if p == nil {
+				p = make([]float64, m*n)
 			}
-			out[0] = float32(loss / float64(len(want)))
+			x, loss := floats(in[0]), 0.0
+			for i, l := range in[1].Data().([]int32) {
+				row := p[i*n:][:n]
+				softmax(row, x[i*n:])
+				loss -= math.Log(row[l])
+			}
+			out[0] = float32(loss / float64(m))
 		},
 		diff: func(in gorgonia.Nodes, _, dy *gorgonia.Node) gorgonia.Nodes {
-			return gorgonia.Nodes{b.apply(&op{name: "cross entropy'", rows: rows(logits), cols: n, do: func(out []float32, in []gorgonia.Value) {
-				x, want := floats(in[0]), in[1].Data().([]int32)
-				scale := float64(in[2].Data().(float32)) / float64(len(want))
-				for i, l := range want {
-					softmax(p, x[i*n:][:n])
-					p[l]--
-					for j, v := range p {
+			return gorgonia.Nodes{b.apply(&op{name: "cross entropy'", rows: m, cols: n, do: func(out []float32, in []gorgonia.Value) {
+				scale := float64(in[1].Data().(float32)) / float64(m)
+				for i, l := range in[0].Data().([]int32) {
+					row := p[i*n:][:n]
+					row[l]--
+					for j, v := range row {
 						g := float32(v * scale)
 						if g > -tiny && g < tiny {
 							g = 0
@@ -226,7 +230,7 @@ func (b *builder) crossEntropy(logits, label *gorgonia.Node) *gorgonia.Node {
 						out[i*n+j] = g
 					}
 				}
-			}}, in[0], in[1], dy), nil}
+			}}, in[1], dy), nil}
 		}}, logits, label)
 }
 
@@ -236,17 +240,16 @@ func (b *builder) crossEntropy(logits, label *gorgonia.Node) *gorgonia.Node {
 const tiny = 0x1p-80
 
 // softmax sets p to the probabilities that the logits in row stand for.
-func softmax(p []float64, row []float32) []float64 {
+func softmax(p []float64, row []float32) {
 	top, sum := row[0], 0.0
-	for _, v := range row[1:] {
+	for _, v := range row[:len(p)] {
 		top = max(top, v)
 	}
-	for j, v := range row {
+	for j, v := range row[:len(p)] {
 		p[j] = math.Exp(float64(v - top))
 		sum += p[j]
 	}
 	for j := range p {
 		p[j] /= sum
 	}
-	return p
 }

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-RATE, STEPS, BATCHES = 0.05, 20, 4
+STEPS, BATCHES = 20, 4
 
 
 def numbers(key, n):
@@ -108,11 +108,12 @@ def transformer():
     return 16, (64, 256), w.all, forward
 
 
+# Each with its rate of learning.
 SUITE = {
-    "mlp": lambda: perceptron(784, 512, 10),
-    "mlp-big": lambda: perceptron(784, 2048, 2048, 10),
-    "cnn": cnn,
-    "transformer": transformer,
+    "mlp": (0.05, lambda: perceptron(784, 512, 10)),
+    "mlp-big": (0.05, lambda: perceptron(784, 2048, 2048, 10)),
+    "cnn": (0.005, cnn),
+    "transformer": (0.05, transformer),
 }
 
 
@@ -122,7 +123,8 @@ def batch(i, n, shape):
 
 
 def losses(name):
-    n, shape, weights, forward = SUITE[name]()
+    rate, network = SUITE[name]
+    n, shape, weights, forward = network()
     found = []
     for i in range(STEPS):
         x, y = batch(i % BATCHES, n, shape)
@@ -130,12 +132,12 @@ def losses(name):
         found.append(loss.item())
         for w, g in zip(weights, torch.autograd.grad(loss, weights)):
             with torch.no_grad():
-                w -= RATE * g
-    return {"batch": n, "losses": found}
+                w -= rate * g
+    return {"batch": n, "rate": rate, "losses": found}
 
 
 def gradients(name, directory):
-    n, shape, weights, forward = SUITE[name]()
+    n, shape, weights, forward = SUITE[name][1]()
     x, y = batch(0, n, shape)
     loss = F.cross_entropy(forward(x), y)
     np.array([loss.item()]).tofile(f"{directory}/loss")
@@ -147,5 +149,5 @@ if len(sys.argv) == 3:
     gradients(*sys.argv[1:])
 else:
     version = torch.__version__.split("+")[0].removesuffix("a0")
-    json.dump({"program": f"PyTorch {version}", "rate": RATE, "networks": {name: losses(name) for name in SUITE}}, sys.stdout, indent=1)
+    json.dump({"program": f"PyTorch {version}", "networks": {name: losses(name) for name in SUITE}}, sys.stdout, indent=1)
     print()

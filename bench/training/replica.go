@@ -105,7 +105,7 @@ func (r *replica) bind(weights [][]float32) error {
 func (r *replica) read(set *dataset, n int) {
 	size := r.net.rows * r.net.cols
 	for i, j := range r.indices[:n] {
-		r.net.read(set.image(int(j)), r.x[i*size:][:size])
+		r.net.read(r.vec, set.image(int(j)), r.x[i*size:][:size])
 		r.label[i] = int32(set.labels[j])
 	}
 }

@@ -191,33 +191,58 @@ func TestDeterminism(t *testing.T) {
 // Kernels that compute something else are found out before anything is
 // measured, and nothing can be reached with them.
 func TestBrokenKernel(t *testing.T) {
-	row, err := sgemm.Lookup("gonum")
-	require.NoError(t, err)
 	type args struct {
-		tA, tB  bool
-		m, n, k int
-		c       []float32
+		tA, tB    bool
+		m, n, k   int
+		beta      float32
+		ldc       int
+		before, c []float32
+	}
+	// off makes what a product adds one hundredth too large.
+	off := func(g args) {
+		for i := range g.m {
+			for j := range g.n {
+				at := i*g.ldc + j
+				g.c[at] += 0.01 * (g.c[at] - g.beta*g.before[at])
+			}
+		}
 	}
 	for name, spoil := range map[string]func(args){
-		"nothing but zeros":   func(g args) { clear(g.c) },
-		"last row missing":    func(g args) { clear(g.c[(g.m-1)*g.n:]) },
-		"hidden gradient off": func(g args) { scaleIf(g.tB, g.c, 1.01) },
-		"weight gradient off": func(g args) { scaleIf(g.tA, g.c, 1.01) },
-		"not a number":        func(g args) { g.c[0] = float32(math.NaN()) },
+		"nothing but zeros": func(g args) { clear(g.c) },
+		"last row missing":  func(g args) { clear(g.c[(g.m-1)*g.ldc:][:g.n]) },
+		"hidden gradient off": func(g args) {
+			if g.tB {
+				off(g)
+			}
+		},
+		"weight gradient off": func(g args) {
+			if g.tA {
+				off(g)
+			}
+		},
+		"not a number": func(g args) { g.c[0] = float32(math.NaN()) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			w := prepared(t, bench.Config{Impl: "gonum"}, func(w *workload) {
-				w.gemm = func(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e sgemm.Epilogue) {
-					row.GemmEpilogue(tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, e)
-					spoil(args{tA, tB, m, n, k, c})
-				}
+		for _, model := range Models() {
+			if testing.Short() && model != "mlp" {
+				continue
+			}
+			t.Run(model+"/"+name, func(t *testing.T) {
+				good := bestRow(t)
+				w := prepared(t, bench.Config{Threads: 2, Params: map[string]string{"dataset": smallSet(t), "model": model}}, func(w *workload) {
+					w.gemm = func(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e sgemm.Epilogue) {
+						before := slices.Clone(c[:(m-1)*ldc+n])
+						good(tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, e)
+						spoil(args{tA, tB, m, n, k, beta, ldc, before, c})
+					}
+				})
+				c := verdict(t, w, "reference")
+				t.Log(c.Detail)
+				require.False(t, c.OK)
+				require.Contains(t, c.Detail, "multiplies wrongly")
+				_, err := w.Reach(t.Context(), bench.NewCounter())
+				require.ErrorContains(t, err, c.Detail)
 			})
-			c := verdict(t, w, "reference")
-			require.False(t, c.OK)
-			require.Contains(t, c.Detail, "sgemm=gonum multiplies wrongly")
-			_, err := w.Reach(t.Context(), bench.NewCounter())
-			require.ErrorContains(t, err, c.Detail)
-		})
+		}
 	}
 	t.Run("does nothing", func(t *testing.T) {
 		w := prepared(t, bench.Config{Impl: "gonum"}, func(w *workload) {
@@ -228,14 +253,6 @@ func TestBrokenKernel(t *testing.T) {
 		require.NoError(t, w.Run(&enough{t.Context(), 8}, bench.NewCounter()))
 		require.False(t, verdict(t, w, "loss").OK)
 	})
-}
-
-func scaleIf(yes bool, x []float32, by float32) {
-	if yes {
-		for i := range x {
-			x[i] *= by
-		}
-	}
 }
 
 // A kernel that goes wrong later is found out as well.
@@ -279,6 +296,24 @@ func TestPrepareStops(t *testing.T) {
 		require.ErrorIs(t, w.Prepare(ctx), context.Canceled)
 		require.NoError(t, w.Close())
 	}
+}
+
+// Every network follows the reference, with one replica and with two, and also
+// where the batch asked for is not that of the reference.
+func TestReference(t *testing.T) {
+	for _, model := range Models() {
+		for _, threads := range []int{1, 2} {
+			w := prepared(t, bench.Config{Threads: threads, Params: map[string]string{"dataset": smallSet(t), "model": model}}, nil)
+			c := verdict(t, w, "reference")
+			t.Log(model, threads, c.Detail)
+			require.True(t, c.OK, c.Detail)
+			require.Contains(t, c.Detail, "the first 20 losses")
+		}
+	}
+	w := prepared(t, bench.Config{Params: map[string]string{"dataset": smallSet(t), "batch": "8"}}, nil)
+	require.True(t, verdict(t, w, "reference").OK)
+	require.NoError(t, w.Run(&enough{t.Context(), 3}, bench.NewCounter()))
+	require.True(t, verdict(t, w, "products").OK)
 }
 
 // What would not fit is refused before any of it is taken.

@@ -9,6 +9,11 @@ package vector
 //go:noescape
 func axpyAVX2(y *float32, x *float32, n int, a float32)
 
+// bytesAVX2 is dst[i] = a·src[i]; n is a multiple of 8, and not 0.
+//
+//go:noescape
+func bytesAVX2(dst *float32, src *byte, n int, a float32)
+
 // maskAVX2 is dst[i] = dy[i] if y[i] > 0, else 0; n is a multiple of 8, and not 0.
 //
 //go:noescape

@@ -28,6 +28,7 @@ type Implementation struct {
 // with nothing.
 type functions struct {
 	axpy        func(y, x *float32, n int, a float32)
+	bytes       func(dst *float32, src *byte, n int, a float32)
 	mask        func(dst, dy, y *float32, n int)
 	pool        func(dst *float32, at *int32, a, b, c, d *float32, n int)
 	unpool      func(a, b, c, d, dy *float32, at *int32, n int)
@@ -84,6 +85,18 @@ func (im Implementation) Axpy(y, x []float32, a float32) {
 	}
 	if n < len(y) {
 		generic.axpy(&y[n], &x[n], len(y)-n, a)
+	}
+}
+
+// Bytes is dst = a·src.
+func (im Implementation) Bytes(dst []float32, src []byte, a float32) {
+	need(len(dst), len(src))
+	n := len(dst) &^ (block - 1)
+	if n > 0 {
+		im.bytes(&dst[0], &src[0], n, a)
+	}
+	if n < len(dst) {
+		generic.bytes(&dst[n], &src[n], len(dst)-n, a)
 	}
 }
 

@@ -11,7 +11,7 @@ import "github.com/klauspost/cpuid/v2"
 var native = []Implementation{{
 	Name: "avx2", Needs: []cpuid.FeatureID{cpuid.AVX2, cpuid.FMA3},
 	functions: functions{
-		axpy: axpyAVX2, mask: maskAVX2, pool: poolAVX2, unpool: unpoolAVX2,
+		axpy: axpyAVX2, bytes: bytesAVX2, mask: maskAVX2, pool: poolAVX2, unpool: unpoolAVX2,
 		max: maxAVX2, exp: expAVX2, sum: sumAVX2, square: squareAVX2, dot: dotAVX2,
 		affine: affineAVX2, mul: mulAVX2, fma: fmaAVX2, scaleShift: scaleShiftAVX2,
 		combine: combineAVX2, softmaxGrad: softmaxGradAVX2,

@@ -24,6 +24,27 @@ eight:
 	VZEROUPPER
 	RET
 
+// func bytesAVX2(dst *float32, src *byte, n int, a float32)
+// Requires: AVX, AVX2
+TEXT ·bytesAVX2(SB), $0-28
+	MOVQ         n+16(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         src+8(FP), DX
+	LEAQ         (DX)(AX*1), DX
+	VBROADCASTSS a+24(FP), Y0
+	NEGQ         AX
+
+eight:
+	VPMOVZXBD (DX)(AX*1), Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (CX)(AX*4)
+	ADDQ      $0x08, AX
+	JNZ       eight
+	VZEROUPPER
+	RET
+
 // func maskAVX2(dst *float32, dy *float32, y *float32, n int)
 // Requires: AVX, AVX2
 TEXT ·maskAVX2(SB), $0-32

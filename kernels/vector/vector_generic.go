@@ -16,6 +16,12 @@ var generic = functions{
 			ys[i] += a * v
 		}
 	},
+	bytes: func(dst *float32, src *byte, n int, a float32) {
+		out := of(dst, n)
+		for i, v := range of(src, n) {
+			out[i] = a * float32(v)
+		}
+	},
 	mask: func(dst, dy, y *float32, n int) {
 		out, d := of(dst, n), of(dy, n)
 		for i, v := range of(y, n) {

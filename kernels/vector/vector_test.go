@@ -135,6 +135,10 @@ func seq(from, to int) (s []int) {
 // What is at the edges of the numbers is the same, to the bit, in every row,
 // and so is what only chooses.
 func TestExact(t *testing.T) {
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(255 - i)
+	}
 	special := []float32{0, float32(math.Copysign(0, -1)), 1, -1, 2, -2, inf, -inf, nan, 1e-45, -1e-45, math.MaxFloat32}
 	each(t, func(t *testing.T, im Implementation) {
 		rng := rand.New(rand.NewPCG(3, 4))
@@ -156,6 +160,8 @@ func TestExact(t *testing.T) {
 			run := func(im Implementation) (out []any) {
 				dst, at := make([]float32, n), make([]int32, n)
 				im.Mask(dst, o[0], o[1])
+				out = append(out, bits(dst))
+				im.Bytes(dst, all[n%7:][:n], 1.0/255)
 				out = append(out, bits(dst))
 				im.Pool(dst, at, o[0], o[1], o[2], o[3])
 				var to [4][]float32

@@ -23,6 +23,15 @@ func main() {
 			p.store("y", y)
 		})
 	})
+	pass("bytes", "dst[i] = a·src[i]", "dst *float32, src *byte", "a float32", func(p *loop) {
+		p.each(func() {
+			v := YMM()
+			VPMOVZXBD(p.at("src"), v)
+			VCVTDQ2PS(v, v)
+			VMULPS(p.number("a"), v, v)
+			p.store("dst", v)
+		})
+	})
 	pass("mask", "dst[i] = dy[i] if y[i] > 0, else 0", "dst, dy, y *float32", "", func(p *loop) {
 		zero := YMM()
 		VPXOR(zero, zero, zero)
@@ -170,6 +179,7 @@ func main() {
 // time.
 type loop struct {
 	from    map[string]reg.GPVirtual // the end of an operand
+	bytes   map[string]bool          // and whether it consists of bytes
 	numbers map[string]reg.VecVirtual
 	index   reg.GPVirtual // from -n, in elements, to 0
 	disp    int           // bytes beyond
@@ -190,12 +200,13 @@ func pass(name, doc, elements, numbers string, body func(p *loop)) {
 	TEXT(name+"AVX2", 0, signature)
 	Pragma("noescape")
 	Doc(name + "AVX2 is " + doc + "; n is a multiple of 8, and not 0.")
-	p := &loop{from: map[string]reg.GPVirtual{}, numbers: map[string]reg.VecVirtual{}}
+	p := &loop{from: map[string]reg.GPVirtual{}, bytes: map[string]bool{}, numbers: map[string]reg.VecVirtual{}}
 	p.index = Load(Param("n"), GP64()).(reg.GPVirtual)
 	for _, o := range strings.Split(elements, ",") {
+		p.bytes[strings.Fields(o)[0]] = strings.HasSuffix(o, "*byte")
 		o = strings.Fields(o)[0]
 		p.from[o] = Load(Param(o), GP64()).(reg.GPVirtual)
-		LEAQ(operand.Mem{Base: p.from[o], Index: p.index, Scale: 4}, p.from[o])
+		LEAQ(p.at(o), p.from[o])
 	}
 	for _, o := range strings.Split(numbers, ",") {
 		if o == "" {
@@ -214,7 +225,11 @@ func pass(name, doc, elements, numbers string, body func(p *loop)) {
 }
 
 func (p *loop) at(name string) operand.Mem {
-	return operand.Mem{Base: p.from[name], Index: p.index, Scale: 4, Disp: p.disp}
+	m := operand.Mem{Base: p.from[name], Index: p.index, Scale: 4, Disp: p.disp}
+	if p.bytes[name] {
+		m.Scale, m.Disp = 1, p.disp/4
+	}
+	return m
 }
 
 func (p *loop) load(name string) reg.VecVirtual {
