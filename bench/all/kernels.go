@@ -33,7 +33,7 @@ func Kernels(ctx context.Context, force map[string]string) ([]results.Kernel, er
 	}{
 		{"sha256d", results.Hash, hashRows(), ""},
 		{"sgemm", results.FLOP, gemmRows(), ""},
-		{"stream", results.Byte, triadRows(), "the first that is right, whatever one thread gets: with all at work memory is the limit, and stores past the caches spare it a quarter"},
+		{"stream", results.Byte, triadRows(), "the first that is right: what stores past the caches spare memory shows only with all threads at work"},
 	}
 	var known []string
 	for _, k := range kernels {
