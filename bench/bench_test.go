@@ -33,18 +33,19 @@ var meterSpec = flag.String("meter", cmp.Or(os.Getenv("PERWATT_METER"), "auto"),
 
 // op is what one iteration of a benchmark is, in counts: enough that b.N stays
 // within what package testing allows.
-var op = map[results.Unit]int{results.Hash: 1, results.Sample: 1, results.FLOP: 1000}
+var op = map[results.Unit]int{results.Hash: 1, results.Sample: 1, results.FLOP: 1000, results.Byte: 1000}
 
 func BenchmarkMining(b *testing.B)   { benchmarkUse(b, "mining") }
 func BenchmarkTraining(b *testing.B) { benchmarkUse(b, "training") }
 func BenchmarkCompute(b *testing.B)  { benchmarkUse(b, "compute") }
+func BenchmarkMemory(b *testing.B)   { benchmarkUse(b, "memory") }
 
 // directions tells benchstat, once, which way each unit is better.
 var directions = sync.OnceFunc(func() {
-	for _, unit := range []string{"hash/s", "samples/s", "FLOP/s", "hash/J", "samples/J", "FLOP/J"} {
+	for _, unit := range []string{"hash/s", "samples/s", "FLOP/s", "B/s", "hash/J", "samples/J", "FLOP/J", "B/J"} {
 		fmt.Printf("Unit %s better=higher\n", unit)
 	}
-	for _, unit := range []string{"W", "J/TH", "J/sample", "J/GFLOP"} {
+	for _, unit := range []string{"W", "J/TH", "J/sample", "J/GFLOP", "J/GB"} {
 		fmt.Printf("Unit %s better=lower\n", unit)
 	}
 })
@@ -173,6 +174,8 @@ func measure(b *testing.B, w bench.Workload, meters []power.Meter) {
 		per, scale = "J/TH", 1e12
 	case results.FLOP:
 		per, scale = "J/GFLOP", 1e9
+	case results.Byte:
+		per, scale = "J/GB", 1e9
 	}
 	report := func(v results.Float, unit string) {
 		if !v.IsAbsent() {

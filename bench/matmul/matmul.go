@@ -85,8 +85,8 @@ func configure(cfg bench.Config) (*workload, error) {
 		gemm:  im.Gemm,
 	}
 	need := 3 * int64(n) * int64(w.ld) * 4
-	if err := bench.Fits(fmt.Sprintf("a product of order n=%d", n), need, "use a smaller n"); err != nil {
-		return nil, err
+	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
+		return nil, fmt.Errorf("three matrices of n=%d take %d bytes and %d are available: use a smaller n", n, need, have)
 	}
 	if cfg.Threads < 0 {
 		return nil, fmt.Errorf("%d threads: use 1 or more, or 0 for one", cfg.Threads)
@@ -258,7 +258,7 @@ func (w *workload) take(k *worker) {
 	k.i, k.j = k.block/w.columns()*w.block.M, k.block%w.columns()*w.block.N
 	k.m, k.n = min(w.block.M, w.n-k.i), min(w.block.N, w.n-k.j)
 	k.alpha = 1 + float32(pass%1024)/1024 // exact
-	h := output(w.place, ticket)
+	h := bench.Noise(w.place, ticket)
 	k.row, k.col = k.i+int(h>>32%uint64(k.m)), k.j+int(h&math.MaxUint32%uint64(k.n))
 	w.c[k.row*w.ld+k.col] = poison
 }

@@ -182,7 +182,11 @@ func (w *workload) fits() error {
 	for _, p := range w.net.params() {
 		need += 4 * int64(p.len())
 	}
-	return bench.Fits(fmt.Sprintf("%s with %d threads and batch=%d", w.net.name, w.info.Threads, w.batch), need, "use fewer threads or a smaller batch")
+	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
+		return fmt.Errorf("%s with %d threads and batch=%d takes %d bytes and %d are available: use fewer threads or a smaller batch",
+			w.net.name, w.info.Threads, w.batch, need, have)
+	}
+	return nil
 }
 
 func (w *workload) Info() bench.Info {

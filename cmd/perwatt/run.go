@@ -43,8 +43,8 @@ func runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Measure this node at every use and write a record",
-		Long: `Measure idle, mining, training, compute and the mullet (training in front,
-mining in the back) in interleaved rounds, each use in a worker process of its
+		Long: `Measure idle, mining, training, compute, memory and the mullet (training in
+front, mining in the back) in interleaved rounds, each use in a worker process of its
 own, and write one record. The table goes to standard output, progress and
 errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 		Example: `  perwatt run
@@ -58,7 +58,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.preset, "preset", "quick", "smoke (≤ 20 s), quick (about 2 minutes) or publish (windows of 600 s, several sessions)")
-	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: mining,training,compute,mullet (default all)")
+	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: mining,training,compute,memory,mullet (default all)")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train, the first also in the mullet: "+strings.Join(benchall.Models(), ",")+" (default the preset's)")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, rapl, hwmon, declared:WATTS, model, none")
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use")
