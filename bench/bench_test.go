@@ -64,12 +64,16 @@ func benchmarkUse(b *testing.B, name string) {
 	require.NoError(b, err)
 	host, err := os.Hostname()
 	require.NoError(b, err)
-	for _, k := range kernels {
-		if k.Name != use.Kernel {
-			continue
-		}
+	k := kernels[slices.IndexFunc(kernels, func(k results.Kernel) bool { return k.Name == use.Kernel })]
+	models := []string{""}
+	if name == "training" {
+		models = all.Models()
+	}
+	for i, model := range models {
 		for _, im := range k.Impls {
-			if !im.Supported {
+			// Networks beyond the first only by the row that would be chosen: the
+			// slow ones take minutes to show that they multiply rightly.
+			if !im.Supported || i > 0 && im.Name != k.Chosen {
 				continue
 			}
 			head, metered := results.HeadlineOf(harness.Describe(meters))
@@ -82,8 +86,12 @@ func benchmarkUse(b *testing.B, name string) {
 			// benchmarks is the place for what they do not share.
 			fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
 			directions()
-			b.Run("impl="+im.Name, func(b *testing.B) {
-				w, err := use.New(bench.Config{Impl: im.Name, Threads: runtime.GOMAXPROCS(0), Seed: 1})
+			cfg, label := bench.Config{Impl: im.Name, Threads: runtime.GOMAXPROCS(0), Seed: 1}, "impl="+im.Name
+			if model != "" {
+				cfg.Params, label = map[string]string{"model": model}, "model="+model+"/"+label
+			}
+			b.Run(label, func(b *testing.B) {
+				w, err := use.New(cfg)
 				require.NoError(b, err)
 				defer w.Close()
 				require.NoError(b, w.Prepare(b.Context()))
