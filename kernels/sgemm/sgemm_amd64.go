@@ -8,11 +8,13 @@ import "github.com/klauspost/cpuid/v2"
 
 var (
 	avx2 = &blocked{
-		mr: 6, nr: 16, rows: copyRowsAVX2, panel: copyPanel6, transpose: transpose8,
+		mr: 6, nr: 16, mc: 174, nc: 2048, kc: 384,
+		panelsA: copyPanels6, panelsB: copyPanels16, edge: copyEdgeAVX2, transpose: transpose8,
 		tiles: []func(*tiles){tilesAVX21, tilesAVX22, tilesAVX23, tilesAVX24, tilesAVX25, tilesAVX26},
 	}
 	avx512 = &blocked{
-		mr: 12, nr: 32, rows: copyRowsAVX512, panel: copyPanel12, transpose: transpose8,
+		mr: 12, nr: 32, mc: 480, nc: 2048, kc: 256,
+		panelsA: copyPanels12, panelsB: copyPanels32, edge: copyEdgeAVX512, transpose: transpose8,
 		tiles: []func(*tiles){
 			tilesAVX5121, tilesAVX5122, tilesAVX5123, tilesAVX5124, tilesAVX5125, tilesAVX5126,
 			tilesAVX5127, tilesAVX5128, tilesAVX5129, tilesAVX51210, tilesAVX51211, tilesAVX51212,
