@@ -15,7 +15,10 @@ type blocked struct {
 	// Blocks: mc × kc elements of A take half of a second-level cache, kc × nr
 	// of B the better part of a first-level one. nc columns of B fit the third.
 	mc, nc, kc int
-	tiles      []func(t *tiles) // by rows, from 1 to mr
+	// It does not pay to pack A for fewer columns of C than narrow, if it is
+	// stored transposed, or wide, if it is not.
+	narrow, wide int
+	tiles        []func(t *tiles) // by rows, from 1 to mr
 	// panelsA and panelsB copy n rows to panels of mr and of nr columns, and
 	// edge fewer columns to one panel. Distances are in bytes.
 	panelsA, panelsB func(dst, src *float32, stride, n, panels, to int)
@@ -29,11 +32,7 @@ type blocked struct {
 const (
 	size = 4 // bytes of an element
 
-	// It does not pay to pack A for fewer columns of C than narrow, if it is
-	// stored transposed, or wide, if it is not; nor B for fewer rows than short.
-	narrow = 64
-	wide   = 300
-	short  = 72
+	short = 72 // rows of C for which it does not pay to pack B
 
 	// together is the number of panels to which rows are spread at a time: so
 	// few that a first-level cache holds a line of each, and so many that what
@@ -197,7 +196,7 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 	top := p.a.from(i, l)
 	t.rs, t.cs = p.a.steps()
 	t.as = g.mr * t.rs
-	if p.n > wide || p.n > narrow && !p.a.along {
+	if p.n > g.wide || p.n > g.narrow && !p.a.along {
 		g.packA(s.a, p.a, i, rows, l, kc)
 		top, t.rs, t.cs, t.as = s.a, size, g.mr*size, g.mr*kc*size
 	}
@@ -346,5 +345,14 @@ func (g *blocked) packB(dst []float32, b side, j, count, l, kc int) {
 		}
 		dst = dst[kc*g.nr:]
 		j += g.nr
+	}
+}
+
+// peak makes a row's measure of a loop of lanes fused multiply-adds.
+func peak(loop func(n int), lanes int) func() float64 {
+	return func() float64 {
+		const n = 10_000 // some 20 µs
+		loop(n)
+		return 2 * n * float64(lanes)
 	}
 }
