@@ -8,11 +8,13 @@ import "github.com/klauspost/cpuid/v2"
 
 var (
 	avx2 = &blocked{
-		mr: 6, nr: 16, rows: copyRowsAVX2, panel: copyPanel6, transpose: transpose8,
+		mr: 6, nr: 16, mc: 174, nc: 2048, kc: 384, narrow: 64, wide: 300,
+		panelsA: copyPanels6, panelsB: copyPanels16, edge: copyEdgeAVX2, transpose: transpose8,
 		tiles: []func(*tiles){tilesAVX21, tilesAVX22, tilesAVX23, tilesAVX24, tilesAVX25, tilesAVX26},
 	}
 	avx512 = &blocked{
-		mr: 12, nr: 32, rows: copyRowsAVX512, panel: copyPanel12, transpose: transpose8,
+		mr: 12, nr: 32, mc: 480, nc: 2048, kc: 256, narrow: 64, wide: 300,
+		panelsA: copyPanels12, panelsB: copyPanels32, edge: copyEdgeAVX512, transpose: transpose8,
 		tiles: []func(*tiles){
 			tilesAVX5121, tilesAVX5122, tilesAVX5123, tilesAVX5124, tilesAVX5125, tilesAVX5126,
 			tilesAVX5127, tilesAVX5128, tilesAVX5129, tilesAVX51210, tilesAVX51211, tilesAVX51212,
@@ -24,19 +26,10 @@ var (
 var native = []Implementation{
 	{
 		Name: "avx512", Needs: []cpuid.FeatureID{cpuid.AVX512F},
-		Block: Block{960, 1024, 320}, gemm: avx512.gemm, peak: peak(peakAVX512, 12*16),
+		Block: Block{960, 1024, 256}, gemm: avx512.gemm, peak: peak(peakAVX512, 12*16),
 	},
 	{
 		Name: "avx2", Needs: []cpuid.FeatureID{cpuid.AVX2, cpuid.FMA3},
-		Block: Block{960, 1024, 320}, gemm: avx2.gemm, peak: peak(peakAVX2, 12*8),
+		Block: Block{870, 1024, 384}, gemm: avx2.gemm, peak: peak(peakAVX2, 12*8),
 	},
-}
-
-// peak makes a row's measure of a loop of lanes fused multiply-adds.
-func peak(loop func(n int), lanes int) func() float64 {
-	return func() float64 {
-		const n = 10_000 // some 20 µs
-		loop(n)
-		return 2 * n * float64(lanes)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	"gonum.org/v1/gonum/blas/gonum"
 
 	"github.com/perwatt/perwatt/kernels/sgemm"
+	"github.com/perwatt/perwatt/kernels/sgemm/internal/shapes"
 )
 
 // product is one call of Gemm.
@@ -284,16 +286,16 @@ func created(f func()) uint64 {
 }
 
 func TestNoGoroutines(t *testing.T) {
-	const n = 300
-	x, c := make([]float32, n*n), make([]float32, n*n)
+	const n, ld = 130, 256 // nine of gonum's blocks, and four
+	x, c := make([]float32, ld*ld), make([]float32, ld*ld)
 	require.NotZero(t, created(func() {
-		gonum.Implementation{}.Sgemm(blas.NoTrans, blas.NoTrans, n, n, n, 1, x, n, x, n, 0, c, n)
+		gonum.Implementation{}.Sgemm(blas.NoTrans, blas.NoTrans, n, n, n, 1, x, ld, x, ld, 0, c, ld)
 	}), "gonum by itself must show, or this test sees nothing")
 	each(t, func(t *testing.T, im sgemm.Implementation) {
-		for _, shape := range [][3]int{{n, n, n}, {1, n, n}, {n, 1, n}, {n, n, 1}, {64, 256, 64}, {129, 65, 2}} {
+		for _, shape := range [][3]int{{n, n, n}, {1, n, n}, {n, 1, n}, {n, n, 1}, {64, ld, 64}, {129, 65, 2}} {
 			for trans := range 4 {
 				require.Zero(t, created(func() {
-					im.Gemm(trans&1 != 0, trans&2 != 0, shape[0], shape[1], shape[2], 1, x, n, x, n, 0, c, n)
+					im.Gemm(trans&1 != 0, trans&2 != 0, shape[0], shape[1], shape[2], 1, x, ld, x, ld, 0, c, ld)
 				}), "%v, transposes %b", shape, trans)
 			}
 		}
@@ -369,53 +371,19 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// BenchmarkGemm has squares and the products of training steps: a multilayer
-// perceptron 784-512-10 at batch 256, a layer of 2048 by 2048, and convolutions
-// of 28×28 images written as products (conv 1→32 and 32→64, 3×3, batch 100).
+// BenchmarkGemm has squares and the products of training.
 func BenchmarkGemm(b *testing.B) {
-	shapes := []struct {
-		name, ops string
-		m, n, k   int
-	}{
-		{"attention", "NT", 64, 64, 64},
-		{"square", "NN", 256, 256, 256},
-		{"square", "NN", 512, 512, 512},
-		{"square", "NN", 1024, 1024, 1024},
-		{"square", "NN", 2048, 2048, 2048},
-		{"mlp_forward", "NN", 256, 512, 784},
-		{"mlp_dW0", "TN", 784, 512, 256},
-		{"mlp_logits", "NN", 256, 10, 512},
-		{"mlp_dH", "NT", 256, 512, 10},
-		{"mlp_dW1", "TN", 512, 10, 256},
-		{"big_forward", "NN", 256, 2048, 2048},
-		{"big_dX", "NT", 256, 2048, 2048},
-		{"big_dW", "TN", 2048, 2048, 256},
-		{"conv2_forward", "NT", 19600, 64, 288},
-		{"conv2_dcol", "NN", 19600, 288, 64},
-		{"conv2_dW", "TN", 64, 288, 19600},
-		{"conv1_forward", "NT", 78400, 32, 9},
-	}
 	for _, im := range sgemm.Implementations() {
 		if !im.Supported() {
 			continue
 		}
-		for _, s := range shapes {
-			b.Run(fmt.Sprintf("impl=%s/%s/%s/%dx%dx%d", im.Name, s.name, s.ops, s.m, s.n, s.k), func(b *testing.B) {
-				transA, transB := s.ops[0] == 'T', s.ops[1] == 'T'
-				lda, ldb := s.k, s.n
-				if transA {
-					lda = s.m
-				}
-				if transB {
-					ldb = s.k
-				}
-				rng := rand.New(rand.NewPCG(1, 1))
-				x, y := stored(rng, s.m, s.k, s.k), stored(rng, s.k, s.n, s.n)
-				c := make([]float32, s.m*s.n)
+		for _, s := range slices.Concat(shapes.Peers, shapes.Training) {
+			b.Run(fmt.Sprintf("impl=%s/%s", im.Name, s), func(b *testing.B) {
+				x, lda, y, ldb, c, ldc := s.Operands(rand.New(rand.NewPCG(1, 1)).Float32)
 				for b.Loop() {
-					im.Gemm(transA, transB, s.m, s.n, s.k, 1, x, lda, y, ldb, 0, c, s.n)
+					im.Gemm(s.TransA, s.TransB, s.M, s.N, s.K, 1, x, lda, y, ldb, s.Beta, c, ldc)
 				}
-				b.ReportMetric(2*float64(s.m)*float64(s.n)*float64(s.k)*float64(b.N)/b.Elapsed().Seconds(), "FLOP/s")
+				b.ReportMetric(s.FLOP()*float64(b.N)/b.Elapsed().Seconds(), "FLOP/s")
 			})
 		}
 	}

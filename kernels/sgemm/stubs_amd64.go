@@ -34,10 +34,23 @@ func tilesAVX25(t *tiles)
 //go:noescape
 func tilesAVX26(t *tiles)
 
-// copyRowsAVX2 copies n rows of 16 elements, stride bytes apart, one after the other.
+// copyPanels6 copies n rows of panels·6 elements, stride bytes apart, to as many
+// panels, to bytes apart, in which rows lie one after the other.
 //
 //go:noescape
-func copyRowsAVX2(dst *float32, src *float32, stride int, n int)
+func copyPanels6(dst *float32, src *float32, stride int, n int, panels int, to int)
+
+// copyPanels16 copies n rows of panels·16 elements, stride bytes apart, to as many
+// panels, to bytes apart, in which rows lie one after the other.
+//
+//go:noescape
+func copyPanels16(dst *float32, src *float32, stride int, n int, panels int, to int)
+
+// copyEdgeAVX2 copies n rows of width elements, at most 16, stride bytes apart, to rows of 16,
+// to bytes apart, which it fills up with zeros.
+//
+//go:noescape
+func copyEdgeAVX2(dst *float32, src *float32, stride int, n int, width int, to int)
 
 // peakAVX2 makes n times 12 fused multiply-adds on vectors of 8 elements.
 func peakAVX2(n int)
@@ -102,10 +115,23 @@ func tilesAVX51211(t *tiles)
 //go:noescape
 func tilesAVX51212(t *tiles)
 
-// copyRowsAVX512 copies n rows of 32 elements, stride bytes apart, one after the other.
+// copyPanels12 copies n rows of panels·12 elements, stride bytes apart, to as many
+// panels, to bytes apart, in which rows lie one after the other.
 //
 //go:noescape
-func copyRowsAVX512(dst *float32, src *float32, stride int, n int)
+func copyPanels12(dst *float32, src *float32, stride int, n int, panels int, to int)
+
+// copyPanels32 copies n rows of panels·32 elements, stride bytes apart, to as many
+// panels, to bytes apart, in which rows lie one after the other.
+//
+//go:noescape
+func copyPanels32(dst *float32, src *float32, stride int, n int, panels int, to int)
+
+// copyEdgeAVX512 copies n rows of width elements, at most 32, stride bytes apart, to rows of 32,
+// to bytes apart, which it fills up with zeros.
+//
+//go:noescape
+func copyEdgeAVX512(dst *float32, src *float32, stride int, n int, width int, to int)
 
 // peakAVX512 makes n times 12 fused multiply-adds on vectors of 16 elements.
 func peakAVX512(n int)
@@ -115,13 +141,3 @@ func peakAVX512(n int)
 //
 //go:noescape
 func transpose8(dst *float32, src *float32, to int, from int, n int)
-
-// copyPanel6 copies n rows of 6 elements, stride bytes apart, one after the other.
-//
-//go:noescape
-func copyPanel6(dst *float32, src *float32, stride int, n int)
-
-// copyPanel12 copies n rows of 12 elements, stride bytes apart, one after the other.
-//
-//go:noescape
-func copyPanel12(dst *float32, src *float32, stride int, n int)

@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 
+	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/buildtags"
 	"github.com/mmcloughlin/avo/operand"
@@ -37,12 +38,12 @@ func main() {
 		for rows := 1; rows <= s.rows; rows++ {
 			s.tiles(rows)
 		}
-		s.copyRows()
+		copyPanels(s.rows)
+		copyPanels(s.width / 2)
+		s.copyEdge()
 		s.peak()
 	}
 	transpose()
-	copyPanel("copyPanel6", 6)
-	copyPanel("copyPanel12", 12)
 	Generate()
 }
 
@@ -62,9 +63,15 @@ func (s isa) tiles(rows int) {
 		}
 		return c.Addr
 	}
-	a, rs, cs := load("a"), load("rs"), load("cs")
-	bs, c, ldc := load("bs"), load("c"), load("ldc")
-	count := load("count")
+	rs, cs, bs, stride := load("rs"), load("cs"), load("bs"), load("stride")
+	// What moves on from tile to tile is kept on the stack: in t a pointer
+	// behind the last tile would be the collector's business.
+	frame := AllocLocal(32)
+	moving := map[string]operand.Mem{}
+	for i, name := range []string{"a", "c", "next", "count"} {
+		moving[name] = frame.Offset(8 * i)
+		MOVQ(load(name), moving[name])
+	}
 
 	// Three rows of A share a pointer: its own, and those one and two strides on.
 	p := make([]reg.GPVirtual, (rows+2)/3)
@@ -94,15 +101,15 @@ func (s isa) tiles(rows int) {
 	for j := range p {
 		p[j] = GP64()
 		if j == 0 {
-			MOVQ(a, p[0])
+			MOVQ(moving["a"], p[0])
 			continue
 		}
 		LEAQ(operand.Mem{Base: p[j-1], Index: rs, Scale: 2}, p[j])
 		ADDQ(rs, p[j])
 	}
 	// C is needed when the sums are complete; by then it has come.
-	pc := GP64()
-	MOVQ(c, pc)
+	pc, ldc := GP64(), load("ldc")
+	MOVQ(moving["c"], pc)
 	for i := range rows {
 		PREFETCHT0(operand.Mem{Base: pc})
 		PREFETCHT0(operand.Mem{Base: pc, Disp: 2*s.width - 4})
@@ -110,9 +117,11 @@ func (s isa) tiles(rows int) {
 			ADDQ(ldc, pc)
 		}
 	}
-	b, k := GP64(), GP64()
+	b, k, next, lines := GP64(), GP64(), GP64(), GP64()
 	MOVQ(at("b"), b)
 	MOVQ(at("k"), k)
+	MOVQ(moving["next"], next)
+	MOVQ(at("lines"), lines)
 
 	step := func() {
 		VMOVUPS(operand.Mem{Base: b}, b0)
@@ -132,6 +141,10 @@ func (s isa) tiles(rows int) {
 	SUBQ(operand.Imm(unroll), k)
 	JLT(operand.LabelRef("rest"))
 	Label("four")
+	PREFETCHT1(operand.Mem{Base: next})
+	ADDQ(stride, next)
+	DECQ(lines)
+	CMOVQLE(b, next) // which is near
 	for range unroll {
 		step()
 	}
@@ -153,6 +166,7 @@ func (s isa) tiles(rows int) {
 			}
 		}
 	}
+	ldc = load("ldc")
 	scalar := s.vector()
 	VBROADCASTSS(at("alpha"), scalar)
 	each(func(_, _ int, v reg.VecVirtual) { VMULPS(scalar, v, v) })
@@ -160,7 +174,7 @@ func (s isa) tiles(rows int) {
 	row := func(j int) operand.Mem { return operand.Mem{Base: pc, Disp: j * s.width} }
 	CMPL(at("beta"), operand.Imm(0))
 	JEQ(operand.LabelRef("biased"))
-	MOVQ(c, pc)
+	MOVQ(moving["c"], pc)
 	VBROADCASTSS(at("beta"), scalar)
 	each(func(i, j int, v reg.VecVirtual) {
 		VFMADD231PS(row(j), scalar, v)
@@ -190,67 +204,117 @@ func (s isa) tiles(rows int) {
 	each(func(_, _ int, v reg.VecVirtual) { VMAXPS(v, zero, v) }) // of zero and NaN the last is taken: NaN stays
 
 	Label("store")
+	MOVQ(moving["c"], pc)
 	each(func(_, j int, v reg.VecVirtual) {
-		VMOVUPS(v, operand.Mem{Base: c, Disp: j * s.width})
+		VMOVUPS(v, operand.Mem{Base: pc, Disp: j * s.width})
 		if j == 1 {
-			ADDQ(ldc, c)
+			ADDQ(ldc, pc)
 		}
 	})
-	ADDQ(at("as"), a)
-	DECQ(count)
+	MOVQ(pc, moving["c"])
+	for _, f := range [][2]string{{"as", "a"}, {"ahead", "next"}} {
+		MOVQ(at(f[0]), pc)
+		ADDQ(pc, moving[f[1]])
+	}
+	DECQ(moving["count"])
 	JNZ(operand.LabelRef("tile"))
 	VZEROUPPER()
 	RET()
 }
 
-// copyRows writes the packing of a panel of B that is stored row by row.
-func (s isa) copyRows() {
-	name := "copyRows" + s.name
-	TEXT(name, 0, "func(dst, src *float32, stride, n int)")
+// copyPanels writes the packing of a matrix that is stored row by row.
+func copyPanels(width int) {
+	name := fmt.Sprintf("copyPanels%d", width)
+	TEXT(name, 0, "func(dst, src *float32, stride, n, panels, to int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s copies n rows of %d elements, stride bytes apart, one after the other.", name, s.width/2))
+	Doc(fmt.Sprintf("%s copies n rows of panels·%d elements, stride bytes apart, to as many", name, width),
+		"panels, to bytes apart, in which rows lie one after the other.")
 	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
 	stride, n := Load(Param("stride"), GP64()), Load(Param("n"), GP64())
-	v, w := s.vector(), s.vector()
+	to := Load(Param("to"), GP64())
 	Label("row")
-	VMOVUPS(operand.Mem{Base: src}, v)
-	VMOVUPS(operand.Mem{Base: src, Disp: s.width}, w)
+	d, s, panels := GP64(), GP64(), GP64()
+	MOVQ(dst, d)
+	MOVQ(src, s)
+	Load(Param("panels"), panels)
+	Label("panel")
+	for off := 0; off < width; {
+		from, into := operand.Mem{Base: s, Disp: 4 * off}, operand.Mem{Base: d, Disp: 4 * off}
+		switch x, y, z := XMM(), YMM(), ZMM(); {
+		case width >= 32:
+			VMOVUPS(from, z)
+			VMOVUPS(z, into)
+			off += 16
+		case width-off >= 8:
+			VMOVUPS(from, y)
+			VMOVUPS(y, into)
+			off += 8
+		case width-off >= 4:
+			VMOVUPS(from, x)
+			VMOVUPS(x, into)
+			off += 4
+		default:
+			VMOVQ(from, x)
+			VMOVQ(x, into)
+			off += 2
+		}
+	}
+	ADDQ(operand.Imm(uint64(4*width)), s)
+	ADDQ(to, d)
+	DECQ(panels)
+	JNZ(operand.LabelRef("panel"))
 	ADDQ(stride, src)
-	VMOVUPS(v, operand.Mem{Base: dst})
-	VMOVUPS(w, operand.Mem{Base: dst, Disp: s.width})
-	ADDQ(operand.Imm(uint64(2*s.width)), dst)
+	ADDQ(operand.Imm(uint64(4*width)), dst)
 	DECQ(n)
 	JNZ(operand.LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }
 
-// copyPanel writes the packing of a panel of A that is stored transposed.
-func copyPanel(name string, width int) {
-	TEXT(name, 0, "func(dst, src *float32, stride, n int)")
+// copyEdge writes the packing of columns that do not fill a panel.
+func (s isa) copyEdge() {
+	name := "copyEdge" + s.name
+	ones := GLOBL("ones"+s.name, attr.RODATA|attr.NOPTR)
+	for i := range s.width {
+		DATA(4*i, operand.U32(uint32(i/(s.width/2)-1))) // first ones, then zeros
+	}
+	TEXT(name, 0, "func(dst, src *float32, stride, n, width, to int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s copies n rows of %d elements, stride bytes apart, one after the other.", name, width))
+	Doc(fmt.Sprintf("%s copies n rows of width elements, at most %d, stride bytes apart, to rows of %d,", name, s.width/2, s.width/2),
+		"to bytes apart, which it fills up with zeros.")
 	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
 	stride, n := Load(Param("stride"), GP64()), Load(Param("n"), GP64())
-	Label("row")
-	for off := 0; off < width; {
-		v, m := XMM(), operand.Mem{Disp: 4 * off}
-		from, to := m, m
-		from.Base, to.Base = src, dst
-		if width-off >= 4 {
-			VMOVUPS(from, v)
-			VMOVUPS(v, to)
-			off += 4
-			continue
+	to, width := Load(Param("to"), GP64()), Load(Param("width"), GP64())
+	at := GP64()
+	LEAQ(ones.Offset(2*s.width), at)
+	SHLQ(operand.Imm(2), width)
+	SUBQ(width, at)
+	v, mask := [2]reg.VecVirtual{}, [2]reg.VecVirtual{}
+	k := [2]reg.OpmaskVirtual{}
+	for i := range v {
+		v[i], mask[i], k[i] = s.vector(), s.vector(), K()
+		if s.width == 64 {
+			VMOVDQU32(operand.Mem{Base: at, Disp: s.width * i}, mask[i])
+			VPTESTMD(mask[i], mask[i], k[i])
+		} else {
+			VMOVDQU(operand.Mem{Base: at, Disp: s.width * i}, mask[i])
 		}
-		VMOVQ(from, v)
-		VMOVQ(v, to)
-		off += 2
+	}
+	Label("row")
+	for i := range v {
+		m := operand.Mem{Base: src, Disp: s.width * i}
+		if s.width == 64 {
+			VMOVUPS_Z(m, k[i], v[i])
+		} else {
+			VMASKMOVPS(m, mask[i], v[i])
+		}
+		VMOVUPS(v[i], operand.Mem{Base: dst, Disp: s.width * i})
 	}
 	ADDQ(stride, src)
-	ADDQ(operand.Imm(uint64(4*width)), dst)
+	ADDQ(to, dst)
 	DECQ(n)
 	JNZ(operand.LabelRef("row"))
+	VZEROUPPER()
 	RET()
 }
 

@@ -1,0 +1,98 @@
+//go:build !purego
+
+package sgemm
+
+import (
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// neon packs both factors always: its micro-kernel takes elements of A by
+// vectors. Its blocks suit a second-level cache of 512 KiB and a first-level one
+// of 64, as Neoverse has them.
+var neon = &blocked{
+	mr: 12, nr: 8, mc: 168, nc: 2048, kc: 384,
+	panelsA: copyPanels12, panelsB: copyPanels8, edge: copyEdge, transpose: transpose8,
+	tiles: []func(*tiles){
+		tilesNEON1, tilesNEON2, tilesNEON3, tilesNEON4, tilesNEON5, tilesNEON6,
+		tilesNEON7, tilesNEON8, tilesNEON9, tilesNEON10, tilesNEON11, tilesNEON12,
+	},
+}
+
+// native are the rows in assembly.
+var native = []Implementation{{
+	Name: "neon", Needs: []cpuid.FeatureID{cpuid.ASIMD},
+	Block: Block{1008, 1024, 384}, gemm: neon.gemm, peak: peak(peakNEON, 24*4),
+}}
+
+// tilesNEON1 to tilesNEON12 compute t.count tiles of so many rows of 8 elements of
+// C. They read twelve elements of A at each step, in steps of t.cs: t.rs is that
+// of packed panels.
+//
+//go:noescape
+func tilesNEON1(t *tiles)
+
+//go:noescape
+func tilesNEON2(t *tiles)
+
+//go:noescape
+func tilesNEON3(t *tiles)
+
+//go:noescape
+func tilesNEON4(t *tiles)
+
+//go:noescape
+func tilesNEON5(t *tiles)
+
+//go:noescape
+func tilesNEON6(t *tiles)
+
+//go:noescape
+func tilesNEON7(t *tiles)
+
+//go:noescape
+func tilesNEON8(t *tiles)
+
+//go:noescape
+func tilesNEON9(t *tiles)
+
+//go:noescape
+func tilesNEON10(t *tiles)
+
+//go:noescape
+func tilesNEON11(t *tiles)
+
+//go:noescape
+func tilesNEON12(t *tiles)
+
+// peakNEON makes n times 24 fused multiply-adds on vectors of 4 elements.
+func peakNEON(n int)
+
+// copyPanels8 copies n rows of panels·8 elements, stride bytes apart, to as many
+// panels, to bytes apart, in which rows lie one after the other.
+//
+//go:noescape
+func copyPanels8(dst, src *float32, stride, n, panels, to int)
+
+// copyPanels12 does so with rows of panels·12 elements.
+//
+//go:noescape
+func copyPanels12(dst, src *float32, stride, n, panels, to int)
+
+// transpose8 writes the transpose of 8 rows of 8·n elements, from bytes apart,
+// as rows of 8, to bytes apart.
+//
+//go:noescape
+func transpose8(dst, src *float32, to, from, n int)
+
+// copyEdge copies n rows of width elements, stride bytes apart, to rows of to
+// bytes, which it fills up with zeros.
+func copyEdge(dst, src *float32, stride, n, width, to int) {
+	out := unsafe.Slice(dst, n*to/size)
+	in := unsafe.Slice(src, (n-1)*stride/size+width)
+	for r := range n {
+		row := out[r*to/size:][:to/size]
+		clear(row[copy(row, in[r*stride/size:][:width]):])
+	}
+}
