@@ -1,7 +1,8 @@
 // Package matmul is the workload of dense arithmetic: the fp32 product of two
 // n×n matrices that do not fit the caches, again and again. It is the yardstick
 // for what a machine computes per joule when nothing but the kernel is in the
-// way.
+// way: operations per second and per joule of the same window, as the Green500
+// has them of HPL, which is the same product in fp64.
 //
 // C is cut into blocks that threads take from a queue. A block goes through k
 // in several calls of the kernel, each of which is counted when it is done: a

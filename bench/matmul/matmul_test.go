@@ -73,6 +73,17 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestTooLarge needs a machine that cannot hold the largest matrices.
+func TestTooLarge(t *testing.T) {
+	need := 3 * 4 * int64(maxN) * int64(stride(maxN))
+	if have, ok := bench.MemoryAvailable("/"); !ok || have >= need {
+		t.Skipf("%d bytes are available, or nobody knows", have)
+	}
+	_, err := New(config(maxN, 1))
+	require.ErrorIs(t, err, bench.ErrUsage)
+	require.ErrorContains(t, err, fmt.Sprintf("three matrices of n=%d take %d bytes and ", maxN, need))
+}
+
 // TestSteps holds each step to be counted, and blocks to tile C.
 func TestSteps(t *testing.T) {
 	for _, c := range []struct{ n, threads int }{{1, 1}, {16, 1}, {17, 2}, {64, 4}, {100, 1}, {150, 3}} {

@@ -227,7 +227,7 @@ func FuzzTriad(f *testing.F) {
 // STREAM. They lie in small pages unless the system gives large ones by itself;
 // bench/stream asks for large ones.
 func BenchmarkTriad(b *testing.B) {
-	const n, chunk = 1 << 24, 1 << 17
+	const n, chunk = 1<<24 + 3<<17, 1 << 17 // not a power of two apart
 	x, y, z := make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
 		x[i], y[i], z[i] = 1, 2, float64(i)
