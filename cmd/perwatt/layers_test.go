@@ -50,7 +50,7 @@ func TestLayers(t *testing.T) {
 			return err
 		}
 		if d.IsDir() {
-			if base := d.Name(); base == "_asm" || base == "testdata" || strings.HasPrefix(base, ".") && len(base) > 2 {
+			if base := d.Name(); strings.HasPrefix(base, "_") || base == "testdata" || strings.HasPrefix(base, ".") && len(base) > 2 {
 				return filepath.SkipDir
 			}
 			return nil

@@ -17,7 +17,7 @@ import (
 	"gonum.org/v1/gonum/blas/gonum"
 
 	"github.com/perwatt/perwatt/kernels/sgemm"
-	"github.com/perwatt/perwatt/kernels/sgemm/internal/shapes"
+	"github.com/perwatt/perwatt/kernels/sgemm/shapes"
 )
 
 // product is one call of Gemm.

@@ -30,7 +30,7 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/kernels/sgemm"
-	"github.com/perwatt/perwatt/kernels/sgemm/internal/shapes"
+	"github.com/perwatt/perwatt/kernels/sgemm/shapes"
 	"golang.org/x/sys/unix"
 )
 
