@@ -200,7 +200,8 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 		g.packA(s.a, p.a, i, rows, l, kc)
 		top, t.rs, t.cs, t.as = s.a, size, g.mr*size, g.mr*kc*size
 	}
-	direct := p.m <= short && !p.b.along
+	// Rows of whole KiB would share too few sets of a first-level cache.
+	direct := p.m <= short && !p.b.along && p.b.ld*size%1024 != 0
 	for jj := 0; jj < nc; jj += g.nr {
 		width := min(g.nr, nc-jj)
 		if direct && width == g.nr {
