@@ -44,8 +44,8 @@ type Targeter interface {
 
 // Info describes a workload: enough to repeat it.
 type Info struct {
-	Name         string            // of the workload: hashscan, matmul, training
-	Use          string            // what it stands for: mining, compute, training
+	Name         string            // of the workload: hashscan, matmul, stream, training
+	Use          string            // what it stands for: mining, compute, memory, training
 	Impl         string            // the kernel's implementation
 	Unit         results.Unit      // of one count
 	Threads      int               // goroutines that compute

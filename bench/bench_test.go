@@ -33,18 +33,19 @@ var meterSpec = flag.String("meter", cmp.Or(os.Getenv("PERWATT_METER"), "auto"),
 
 // op is what one iteration of a benchmark is, in counts: enough that b.N stays
 // within what package testing allows.
-var op = map[results.Unit]int{results.Hash: 1, results.Sample: 1, results.FLOP: 1000}
+var op = map[results.Unit]int{results.Hash: 1, results.Sample: 1, results.FLOP: 1000, results.Byte: 1000}
 
 func BenchmarkMining(b *testing.B)   { benchmarkUse(b, "mining") }
 func BenchmarkTraining(b *testing.B) { benchmarkUse(b, "training") }
 func BenchmarkCompute(b *testing.B)  { benchmarkUse(b, "compute") }
+func BenchmarkMemory(b *testing.B)   { benchmarkUse(b, "memory") }
 
 // directions tells benchstat, once, which way each unit is better.
 var directions = sync.OnceFunc(func() {
-	for _, unit := range []string{"hash/s", "samples/s", "FLOP/s", "hash/J", "samples/J", "FLOP/J"} {
+	for _, unit := range []string{"hash/s", "samples/s", "FLOP/s", "B/s", "hash/J", "samples/J", "FLOP/J", "B/J"} {
 		fmt.Printf("Unit %s better=higher\n", unit)
 	}
-	for _, unit := range []string{"W", "J/TH", "J/sample", "J/GFLOP"} {
+	for _, unit := range []string{"W", "J/TH", "J/sample", "J/GFLOP", "J/GB"} {
 		fmt.Printf("Unit %s better=lower\n", unit)
 	}
 })
@@ -63,12 +64,16 @@ func benchmarkUse(b *testing.B, name string) {
 	require.NoError(b, err)
 	host, err := os.Hostname()
 	require.NoError(b, err)
-	for _, k := range kernels {
-		if k.Name != use.Kernel {
-			continue
-		}
+	k := kernels[slices.IndexFunc(kernels, func(k results.Kernel) bool { return k.Name == use.Kernel })]
+	models := []string{""}
+	if name == "training" {
+		models = all.Models()
+	}
+	for i, model := range models {
 		for _, im := range k.Impls {
-			if !im.Supported {
+			// Networks beyond the first only by the row that would be chosen: the
+			// slow ones take minutes to show that they multiply rightly.
+			if !im.Supported || i > 0 && im.Name != k.Chosen {
 				continue
 			}
 			head, metered := results.HeadlineOf(harness.Describe(meters))
@@ -81,8 +86,12 @@ func benchmarkUse(b *testing.B, name string) {
 			// benchmarks is the place for what they do not share.
 			fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
 			directions()
-			b.Run("impl="+im.Name, func(b *testing.B) {
-				w, err := use.New(bench.Config{Impl: im.Name, Threads: runtime.GOMAXPROCS(0), Seed: 1})
+			cfg, label := bench.Config{Impl: im.Name, Threads: runtime.GOMAXPROCS(0), Seed: 1}, "impl="+im.Name
+			if model != "" {
+				cfg.Params, label = map[string]string{"model": model}, "model="+model+"/"+label
+			}
+			b.Run(label, func(b *testing.B) {
+				w, err := use.New(cfg)
 				require.NoError(b, err)
 				defer w.Close()
 				require.NoError(b, w.Prepare(b.Context()))
@@ -173,6 +182,8 @@ func measure(b *testing.B, w bench.Workload, meters []power.Meter) {
 		per, scale = "J/TH", 1e12
 	case results.FLOP:
 		per, scale = "J/GFLOP", 1e9
+	case results.Byte:
+		per, scale = "J/GB", 1e9
 	}
 	report := func(v results.Float, unit string) {
 		if !v.IsAbsent() {

@@ -26,10 +26,10 @@ type Row struct {
 const trial = 20 * time.Millisecond
 
 // Choose checks every supported row against known answers, times those that
-// pass, best of alternated passes, and chooses the fastest; force names
-// another. It fails with [ErrUsage] if force is unknown or needs what this CPU
+// pass, best of alternated passes, and chooses the fastest, or, if ranked says
+// why, the first of those that pass; force names another. It fails with [ErrUsage] if force is unknown or needs what this CPU
 // lacks, and if no row gives right answers.
-func Choose(ctx context.Context, kernel string, unit results.Unit, rows []Row, force string) (results.Kernel, error) {
+func Choose(ctx context.Context, kernel string, unit results.Unit, rows []Row, ranked, force string) (results.Kernel, error) {
 	k := results.Kernel{Name: kernel, Why: "the fastest of a short trial on one thread"}
 	var names []string
 	for _, r := range rows {
@@ -71,8 +71,11 @@ func Choose(ctx context.Context, kernel string, unit results.Unit, rows []Row, f
 		return k, nil
 	}
 	best := results.Float(0)
+	if ranked != "" {
+		k.Why = ranked
+	}
 	for _, im := range k.Impls {
-		if im.Rate > best {
+		if im.Rate > best && (ranked == "" || k.Chosen == "") {
 			best, k.Chosen = im.Rate, im.Name
 		}
 	}

@@ -31,6 +31,7 @@ var definitions = []Scenario{
 	{Name: "mining", Parts: []Part{{Use: "mining", Role: results.Alone}}},
 	{Name: "training", Parts: []Part{{Use: "training", Role: results.Alone}}},
 	{Name: "compute", Parts: []Part{{Use: "compute", Role: results.Alone}}},
+	{Name: "memory", Parts: []Part{{Use: "memory", Role: results.Alone}}},
 	{Name: "mullet", Parts: []Part{{Use: "training", Role: results.Foreground}, {Use: "mining", Role: results.Background}}},
 }
 

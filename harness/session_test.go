@@ -176,7 +176,7 @@ func TestSessionMeasures(t *testing.T) {
 	s.Record.Plan.Rounds, s.Record.Plan.Target = 2, true
 	saves := 0
 	s.Save = func(rec *results.Record) error {
-		if saves++; saves < 10 {
+		if saves++; saves < 12 {
 			require.Equal(t, results.Running, rec.State)
 		}
 		return nil
@@ -184,7 +184,7 @@ func TestSessionMeasures(t *testing.T) {
 	require.NoError(t, s.Run(t.Context()))
 	rec := s.Record
 	require.Equal(t, results.Complete, rec.State)
-	require.Equal(t, 10, saves, "after every run")
+	require.Equal(t, 12, saves, "after every run")
 	var order []string
 	seeds := map[uint32]bool{}
 	for _, r := range rec.Runs {
@@ -203,11 +203,11 @@ func TestSessionMeasures(t *testing.T) {
 			require.GreaterOrEqual(t, r.Phases[i].From, r.Phases[i-1].To)
 		}
 	}
-	forward := []string{"idle", "mining", "training-mlp", "compute", "mullet"}
+	forward := []string{"idle", "mining", "training-mlp", "compute", "memory", "mullet"}
 	backward := slices.Clone(forward)
 	slices.Reverse(backward)
 	require.Equal(t, append(forward, backward...), order)
-	require.Len(t, rec.Summary.Rows, 6)
+	require.Len(t, rec.Summary.Rows, 7)
 	require.Empty(t, orphans(t))
 }
 
@@ -373,7 +373,7 @@ func (s *stuck) Read(ctx context.Context) ([]power.Reading, error) {
 func TestScenarios(t *testing.T) {
 	all, err := Scenarios(nil, []string{"mlp"})
 	require.NoError(t, err)
-	require.Len(t, all, 5)
+	require.Len(t, all, 6)
 	some, err := Scenarios([]string{"mullet", "training", "mining"}, []string{"cnn", "mlp"})
 	require.NoError(t, err)
 	var names []string
@@ -384,7 +384,7 @@ func TestScenarios(t *testing.T) {
 	require.Equal(t, []string{"idle", "mining", "training-cnn", "training-mlp", "mullet"}, names)
 	require.Equal(t, "mlp", some[3].Parts[0].Model)
 	require.Equal(t, "cnn", some[4].Parts[0].Model, "the mullet trains the first")
-	require.Empty(t, definitions[4].Parts[0].Model, "the definitions are as they were")
+	require.Empty(t, definitions[len(definitions)-1].Parts[0].Model, "the definitions are as they were")
 	_, err = Scenarios(nil, nil)
 	require.ErrorContains(t, err, "no model")
 	_, err = Scenarios([]string{"gaming"}, []string{"mlp"})

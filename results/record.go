@@ -213,7 +213,7 @@ type Anchor struct {
 
 // Use is one workload in a run, with the role it had there.
 type Use struct {
-	Use          string            `json:"use"` // mining, training, compute
+	Use          string            `json:"use"` // mining, training, compute, memory
 	Workload     string            `json:"workload"`
 	Impl         string            `json:"impl"`
 	Role         Role              `json:"role"`
@@ -324,8 +324,8 @@ const (
 	Power          = "power"            // W, gross
 	NetPower       = "net_power"        // W, gross minus idle
 	Energy         = "energy"           // J, all windows together
-	WorkPerEnergy  = "work_per_energy"  // hash/J, sample/J, FLOP/J
-	EnergyPerWork  = "energy_per_work"  // J/hash, J/sample, J/FLOP
+	WorkPerEnergy  = "work_per_energy"  // hash/J, sample/J, FLOP/J, B/J
+	EnergyPerWork  = "energy_per_work"  // J/hash, J/sample, J/FLOP, J/B
 	StepsToTarget  = "steps_to_target"  // optimiser steps
 	TimeToTarget   = "time_to_target"   // s
 	EnergyToTarget = "energy_to_target" // J

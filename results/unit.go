@@ -16,6 +16,7 @@ const (
 	Hash   Unit = "hash"   // one double-SHA256 of an 80-byte header
 	Sample Unit = "sample" // one training example through forward, backward and update
 	FLOP   Unit = "FLOP"   // one fp32 operation; a fused multiply-add counts two
+	Byte   Unit = "B"      // one byte that a loop reads or writes, whatever the caches make of it
 	Step   Unit = "step"   // one optimiser update
 	Joule  Unit = "J"
 	Watt   Unit = "W"

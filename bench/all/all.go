@@ -9,6 +9,7 @@ import (
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/bench/hashscan"
 	"github.com/perwatt/perwatt/bench/matmul"
+	"github.com/perwatt/perwatt/bench/stream"
 	"github.com/perwatt/perwatt/bench/training"
 )
 
@@ -25,6 +26,7 @@ func Uses() []Use {
 		{"mining", "sha256d", hashscan.New},
 		{"training", "sgemm", training.New},
 		{"compute", "sgemm", matmul.New},
+		{"memory", "stream", stream.New},
 	}
 }
 

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/perwatt/perwatt/bench"
+	memory "github.com/perwatt/perwatt/bench/stream"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/sha256d"
+	"github.com/perwatt/perwatt/kernels/stream"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -24,9 +27,13 @@ func Kernels(ctx context.Context, force map[string]string) ([]results.Kernel, er
 		name string
 		unit results.Unit
 		rows []bench.Row
+		// ranked says why the first row that is right is taken and not the
+		// one that is fastest on one thread.
+		ranked string
 	}{
-		{"sha256d", results.Hash, hashRows()},
-		{"sgemm", results.FLOP, gemmRows()},
+		{"sha256d", results.Hash, hashRows(), ""},
+		{"sgemm", results.FLOP, gemmRows(), ""},
+		{"stream", results.Byte, triadRows(), "the first that is right: what stores past the caches spare memory shows only with all threads at work"},
 	}
 	var known []string
 	for _, k := range kernels {
@@ -37,9 +44,10 @@ func Kernels(ctx context.Context, force map[string]string) ([]results.Kernel, er
 			return nil, fmt.Errorf("%w: unknown kernel %q: known are %s", bench.ErrUsage, name, strings.Join(known, ", "))
 		}
 	}
+	defer debug.FreeOSMemory() // what the trials took is not there while something is measured
 	var out []results.Kernel
 	for _, k := range kernels {
-		chosen, err := bench.Choose(ctx, k.name, k.unit, k.rows, force[k.name])
+		chosen, err := bench.Choose(ctx, k.name, k.unit, k.rows, k.ranked, force[k.name])
 		if err != nil {
 			return nil, err
 		}
@@ -129,6 +137,47 @@ func gemmRows() (rows []bench.Row) {
 			Work: func() float64 {
 				im.Gemm(false, false, n, n, n, 1, a, n, b, n, 0, c, n)
 				return 2 * n * n * n
+			},
+		})
+	}
+	return rows
+}
+
+// triadRows are timed over three arrays of a quarter of what the workload takes
+// for each: as large as the last-level caches together, up to 256 MiB, and a
+// little more, so as not to lie a power of two apart.
+func triadRows() (rows []bench.Row) {
+	const chunk = 1 << 16
+	n := min(memory.Elements()/4, 1<<25)/chunk*chunk + 3*chunk
+	var a, b, c []float64
+	next := 0
+	for _, im := range stream.Implementations() {
+		rows = append(rows, bench.Row{
+			Name: im.Name, Needs: features(im.Needs), Supported: im.Supported(),
+			Check: func() error {
+				if a == nil { // by the first row that is supported
+					a, b, c = make([]float64, n), make([]float64, n), make([]float64, n)
+					for i := range n {
+						b[i], c[i] = float64(i%1000), 1+float64(i%7)/7
+					}
+				}
+				const at, m = 3, 1003 // not aligned, and some left over
+				for i := range m {
+					a[at+i] = math.NaN()
+				}
+				im.Triad(a[at:at+m], b[at:at+m], c[at:at+m], 1.1)
+				for i := at; i < at+m; i++ {
+					product := 1.1 * c[i]
+					if a[i] != b[i]+float64(product) {
+						return fmt.Errorf("a[%d] is %v, not %v + 1.1·%v", i, a[i], b[i], c[i])
+					}
+				}
+				return nil
+			},
+			Work: func() float64 {
+				im.Triad(a[next:next+chunk], b[next:next+chunk], c[next:next+chunk], 1.1)
+				next = (next + chunk) % n
+				return stream.Bytes * chunk
 			},
 		})
 	}

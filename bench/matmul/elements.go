@@ -1,6 +1,10 @@
 package matmul
 
-import "math"
+import (
+	"math"
+
+	"github.com/perwatt/perwatt/bench"
+)
 
 // Elements of A and B are a function of the seed and of their place, so that a
 // check needs neither a second copy nor the matrices themselves: it also shows
@@ -10,23 +14,13 @@ import "math"
 // poison is what an element holds until it is computed.
 var poison = float32(math.NaN())
 
-// output returns the i-th output, from 0, of SplitMix64 with the given state
-// (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
-// OOPSLA 2014).
-func output(state, i uint64) uint64 {
-	z := state + (i+1)*0x9e3779b97f4a7c15
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
 // stream returns the state of one of the generators that belong to a seed.
-func stream(seed uint32, which byte) uint64 { return output(uint64(seed), uint64(which)) }
+func stream(seed uint32, which byte) uint64 { return bench.Noise(uint64(seed), uint64(which)) }
 
 // element returns the i-th element, row by row, of the matrix that state
 // generates: uniform in [-1, 1), a multiple of 2⁻²³.
 func element(state uint64, i int) float32 {
-	return float32(int32(output(state, uint64(i))>>40)-1<<23) * 0x1p-23
+	return float32(int32(bench.Noise(state, uint64(i))>>40)-1<<23) * 0x1p-23
 }
 
 func fill(row []float32, state uint64, first int) {

@@ -1,7 +1,8 @@
 // Package matmul is the workload of dense arithmetic: the fp32 product of two
 // n×n matrices that do not fit the caches, again and again. It is the yardstick
 // for what a machine computes per joule when nothing but the kernel is in the
-// way.
+// way: operations per second and per joule of the same window, as the Green500
+// has them of HPL, which is the same product in fp64.
 //
 // C is cut into blocks that threads take from a queue. A block goes through k
 // in several calls of the kernel, each of which is counted when it is done: a
@@ -85,7 +86,7 @@ func configure(cfg bench.Config) (*workload, error) {
 		gemm:  im.Gemm,
 	}
 	need := 3 * int64(n) * int64(w.ld) * 4
-	if have, ok := memAvailable("/proc/meminfo"); ok && need > have {
+	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
 		return nil, fmt.Errorf("three matrices of n=%d take %d bytes and %d are available: use a smaller n", n, need, have)
 	}
 	if cfg.Threads < 0 {
@@ -258,7 +259,7 @@ func (w *workload) take(k *worker) {
 	k.i, k.j = k.block/w.columns()*w.block.M, k.block%w.columns()*w.block.N
 	k.m, k.n = min(w.block.M, w.n-k.i), min(w.block.N, w.n-k.j)
 	k.alpha = 1 + float32(pass%1024)/1024 // exact
-	h := output(w.place, ticket)
+	h := bench.Noise(w.place, ticket)
 	k.row, k.col = k.i+int(h>>32%uint64(k.m)), k.j+int(h&math.MaxUint32%uint64(k.n))
 	w.c[k.row*w.ld+k.col] = poison
 }

@@ -20,27 +20,30 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkStep is one step of one replica, by implementation.
+// BenchmarkStep is one step of one replica, by network and implementation.
 func BenchmarkStep(b *testing.B) {
-	for _, im := range sgemm.Implementations() {
-		if !im.Supported() {
-			continue
-		}
-		b.Run("impl="+im.Name, func(b *testing.B) {
-			w, err := New(bench.Config{Impl: im.Name})
-			require.NoError(b, err)
-			defer w.Close()
-			require.NoError(b, w.Prepare(b.Context()))
-			b.ReportAllocs()
-			began := cpu(b)
-			for b.Loop() {
-				_, err := w.(*workload).step()
-				require.NoError(b, err)
+	for _, model := range Models() {
+		for _, im := range sgemm.Implementations() {
+			if !im.Supported() {
+				continue
 			}
-			samples := float64(b.N * batch)
-			b.ReportMetric(samples/(cpu(b)-began).Seconds(), "samples/cpu-s")
-			b.ReportMetric(samples/b.Elapsed().Seconds(), "samples/s")
-		})
+			b.Run("model="+model+"/impl="+im.Name, func(b *testing.B) {
+				opened, err := New(bench.Config{Impl: im.Name, Params: map[string]string{"model": model}})
+				require.NoError(b, err)
+				w := opened.(*workload)
+				defer w.Close()
+				require.NoError(b, w.Prepare(b.Context()))
+				b.ReportAllocs()
+				began := cpu(b)
+				for b.Loop() {
+					_, err := w.step()
+					require.NoError(b, err)
+				}
+				samples := float64(b.N * w.batch)
+				b.ReportMetric(samples/(cpu(b)-began).Seconds(), "samples/cpu-s")
+				b.ReportMetric(samples/b.Elapsed().Seconds(), "samples/s")
+			})
+		}
 	}
 }
 

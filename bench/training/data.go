@@ -10,28 +10,8 @@ type dataset struct {
 
 func (d *dataset) len() int { return len(d.labels) }
 
-// levels are the network's inputs for a byte.
-var levels = func() (l [256]float32) {
-	for i := range l {
-		l[i] = float32(i) / 255
-	}
-	return
-}()
-
-// pixels writes image i into x, 0 for paper and 1 for full ink.
-func (d *dataset) pixels(i int, x []float32) {
-	for j, b := range d.images[i*len(x):][:len(x)] {
-		x[j] = levels[b]
-	}
-}
-
-// samples are images as the network sees them, and their labels.
-type samples struct {
-	x     []float32 // len(label) × pixels
-	label []int32
-}
-
-func newSamples(n int) samples { return samples{make([]float32, n*pixels), make([]int32, n)} }
+// image is the pixels of image i.
+func (d *dataset) image(i int) []byte { return d.images[i*pixels:][:pixels] }
 
 // stream is the endless sequence of a set's samples: all of them in one random
 // order, then all in another.
@@ -51,17 +31,15 @@ func newStream(set *dataset, rng *rand.Rand) *stream {
 	return s
 }
 
-// next fills all of to with what comes next.
-func (s *stream) next(to samples) {
-	for i := range to.label {
+// next fills to with the indices of what comes next.
+func (s *stream) next(to []int32) {
+	for i := range to {
 		if s.at == len(s.perm) {
 			s.rng.Shuffle(len(s.perm), func(a, b int) { s.perm[a], s.perm[b] = s.perm[b], s.perm[a] })
 			s.at = 0
 		}
-		j := int(s.perm[s.at])
+		to[i] = s.perm[s.at]
 		s.at++
-		s.set.pixels(j, to.x[i*pixels:][:pixels])
-		to.label[i] = int32(s.set.labels[j])
 	}
 }
 

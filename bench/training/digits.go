@@ -33,8 +33,6 @@ const (
 	heldOutSize = 1024
 )
 
-const side = 28 // of an image, pixels
-
 // glyph is the outline of a digit, y down; centre and height are those of its
 // bounding box, in the same 26.6 fixed-point units.
 type glyph struct {

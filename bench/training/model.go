@@ -1,27 +1,27 @@
 package training
 
 import (
-	"math"
 	"math/rand/v2"
 	"sync"
 
-	"gonum.org/v1/gonum/blas/gonum"
+	"github.com/perwatt/perwatt/kernels/vector"
 )
 
 // model is the network in training: weights, and a replica for each thread
 // that computes gradients of a batch of its own.
 type model struct {
-	weights  [2][]float32 // pixels × hidden, hidden × classes
+	net      network
+	weights  [][]float32
 	replicas []*replica
-	gemm     gemmFunc
-	lr       float32
+	vec      vector.Implementation
 	losses   []float32 // of each replica in the step
 }
 
-func newModel(threads int, lr float32, gemm gemmFunc) (*model, error) {
-	m := &model{weights: newWeights(), gemm: gemm, lr: lr, losses: make([]float32, threads)}
+// newModel builds the graphs of all replicas; bytes says what bind will take.
+func newModel(net network, batch, threads int, gemm gemmFunc) (*model, error) {
+	m := &model{net: net, vec: vector.Best(), losses: make([]float32, threads)}
 	for range threads {
-		r, err := newReplica(m.weights)
+		r, err := newReplica(net, batch, &core{gemm: gemm, vec: m.vec})
 		if err != nil {
 			return nil, err
 		}
@@ -30,74 +30,95 @@ func newModel(threads int, lr float32, gemm gemmFunc) (*model, error) {
 	return m, nil
 }
 
-func newWeights() [2][]float32 {
-	return [2][]float32{make([]float32, pixels*hidden), make([]float32, hidden*classes)}
+// bind takes memory for the weights and binds the replicas to it.
+func (m *model) bind() error {
+	for _, p := range m.net.params() {
+		m.weights = append(m.weights, make([]float32, p.len()))
+	}
+	for _, r := range m.replicas {
+		if err := r.bind(m.weights); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// reset draws fresh weights: normal, with the variance that keeps that of the
-// signal (He et al. 2015, arXiv:1502.01852).
+// reset draws fresh weights.
 func (m *model) reset(rng *rand.Rand) {
-	for i, in := range []int{pixels, hidden} {
-		sd := math.Sqrt(2 / float64(in))
+	for i, p := range m.net.params() {
 		for j := range m.weights[i] {
-			m.weights[i][j] = float32(rng.NormFloat64() * sd)
+			m.weights[i][j] = float32(p.mean + p.deviation*rng.NormFloat64())
 		}
 	}
 }
 
-// step trains on the next len(replicas)·batch samples and returns their mean
-// loss before the update. The same weights and samples give the same bits:
-// each replica adds up its own batch, and the replicas' gradients are added in
-// their order, by whichever thread.
-func (m *model) step(from *stream) (float32, error) {
+// products are those of all replicas so far.
+func (m *model) products() (all products) {
 	for _, r := range m.replicas {
-		from.next(r.samples)
+		all.add(r.products)
 	}
+	return
+}
+
+// next has every replica read its part of the next samples.
+func (m *model) next(from *stream) error {
+	for _, r := range m.replicas {
+		from.next(r.indices)
+	}
+	return m.each(func(_ int, r *replica) error {
+		r.read(from.set, r.batch)
+		return nil
+	})
+}
+
+// step trains on the samples that the replicas hold and returns their mean loss
+// before the update. The same weights and samples give the same bits: each
+// replica adds up its own batch, and the replicas' gradients are added in their
+// order, by whichever thread.
+func (m *model) step(lr float64) (float32, error) {
 	if err := m.each(func(i int, r *replica) (err error) {
 		m.losses[i], err = r.compute()
 		return err
 	}); err != nil {
 		return 0, err
 	}
-	threads, mean := len(m.replicas), float32(0)
-	for _, l := range m.losses {
-		mean += l / float32(threads)
-	}
-	return mean, m.each(func(i int, _ *replica) error {
-		var blas gonum.Implementation
-		for layer, w := range m.weights {
-			lo, hi := i*len(w)/threads, (i+1)*len(w)/threads
-			for _, r := range m.replicas {
-				blas.Saxpy(hi-lo, -m.lr/float32(threads), r.gradient(layer)[lo:hi], 1, w[lo:hi], 1)
+	n := len(m.replicas)
+	by := float32(-lr / float64(n))
+	_ = m.each(func(i int, _ *replica) error {
+		for w, x := range m.weights {
+			lo, hi := len(x)*i/n, len(x)*(i+1)/n
+			// What fits the first-level cache at a time, for all replicas.
+			for ; lo < hi; lo += 4096 {
+				part := x[lo:min(lo+4096, hi)]
+				for _, r := range m.replicas {
+					m.vec.Axpy(part, r.gradient(w)[lo:], by)
+				}
 			}
 		}
 		return nil
 	})
+	mean := float32(0)
+	for _, l := range m.losses {
+		mean += l / float32(n)
+	}
+	return mean, nil
 }
 
-// accuracy returns the fraction of set that the network labels rightly.
-func (m *model) accuracy(set *dataset) float64 {
-	threads, right := len(m.replicas), make([]int, len(m.replicas))
-	m.each(func(i int, r *replica) error {
-		for lo := i * batch; lo < set.len(); lo += threads * batch {
-			n := min(batch, set.len()-lo)
+// accuracy is the part of set that the network reads rightly.
+func (m *model) accuracy(set *dataset) (float64, error) {
+	right := make([]int, len(m.replicas))
+	err := m.each(func(i int, r *replica) error {
+		for lo := i * r.batch; lo < set.len(); lo += len(m.replicas) * r.batch {
+			n := min(r.batch, set.len()-lo)
 			for j := range n {
-				set.pixels(lo+j, r.x[j*pixels:][:pixels])
+				r.indices[j] = int32(lo + j)
 			}
-			m.gemm(false, false, n, hidden, pixels, 1, r.x, pixels, m.weights[0], hidden, 0, r.h, hidden)
-			rectify(r.h, r.h)
-			m.gemm(false, false, n, classes, hidden, 1, r.h, hidden, m.weights[1], classes, 0, r.y, classes)
-			for j := range n {
-				best, row := 0, r.y[j*classes:][:classes]
-				for k, v := range row {
-					if v > row[best] {
-						best = k
-					}
-				}
-				if best == int(set.labels[lo+j]) {
-					right[i]++
-				}
+			r.read(set, n)
+			good, err := r.right(n)
+			if err != nil {
+				return err
 			}
+			right[i] += good
 		}
 		return nil
 	})
@@ -105,7 +126,7 @@ func (m *model) accuracy(set *dataset) float64 {
 	for _, n := range right {
 		sum += n
 	}
-	return float64(sum) / float64(set.len())
+	return float64(sum) / float64(set.len()), err
 }
 
 // each calls do for every replica at once and waits for all of them. It

@@ -1,6 +1,7 @@
 package training
 
 import (
+	"fmt"
 	"hash"
 	"hash/fnv"
 	"io"
@@ -9,37 +10,40 @@ import (
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/perwatt/perwatt/kernels/sgemm"
 )
 
-// op is a Gorgonia operation on fp32 values that writes its result into memory
-// of its own, the same at each step: the registers of Gorgonia's VM are
+// op is a Gorgonia operation on fp32 matrices that writes its result into
+// memory of its own, the same at each step: the registers of Gorgonia's VM are
 // dropped, and so allocated again, whenever it is reset. One op therefore
 // belongs to one node of one graph.
-//
-// Those below are each one pass over their operands. Gorgonia's own Rectify is
-// a comparison and a product with an allocation each, and its SoftMax starts a
-// goroutine a row.
 type op struct {
-	name  string
-	typ   []hm.Type    // of the inputs, then of the result
-	shape tensor.Shape // of the result
-	out   *tensor.Dense
-	do    func(out *tensor.Dense, in []gorgonia.Value) (gorgonia.Value, error)
-	diff  func(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error)
-	wrt   []bool // which inputs diff is for
+	name       string
+	typ        hm.Type
+	rows, cols int // of the result; 0 of a number
+	arity      int
+	out        *tensor.Dense
+	do         func(out []float32, in []gorgonia.Value)
+	diff       diff
+	wrt        []bool // which inputs diff is for
 }
 
-func (o *op) Arity() int                                            { return len(o.wrt) }
-func (o *op) Type() hm.Type                                         { return hm.NewFnType(o.typ...) }
-func (o *op) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) { return o.shape, nil }
+// diff adds the gradients with respect to in to the graph, from y, which the
+// op made of them, and its gradient.
+type diff func(in gorgonia.Nodes, y, dy *gorgonia.Node) gorgonia.Nodes
+
+func (o *op) Arity() int                                            { return o.arity }
+func (o *op) Type() hm.Type                                         { return o.typ }
+func (o *op) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) { return o.shape(), nil }
 func (o *op) ReturnsPtr() bool                                      { return true }
 func (o *op) CallsExtern() bool                                     { return false }
 func (o *op) OverwritesInput() int                                  { return -1 }
 func (o *op) WriteHash(h hash.Hash)                                 { io.WriteString(h, o.name) }
 func (o *op) String() string                                        { return o.name }
 func (o *op) DiffWRT(int) []bool                                    { return o.wrt }
-func (o *op) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	return o.diff(in, out, grad)
+func (o *op) SymDiff(in gorgonia.Nodes, y, dy *gorgonia.Node) (gorgonia.Nodes, error) {
+	return o.diff(in, y, dy), nil
 }
 
 func (o *op) Hashcode() uint32 {
@@ -48,116 +52,186 @@ func (o *op) Hashcode() uint32 {
 	return h.Sum32()
 }
 
-func (o *op) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	if o.out == nil && o.shape.Dims() > 0 {
-		o.out = tensor.New(tensor.WithShape(o.shape...), tensor.Of(tensor.Float32))
+func (o *op) shape() tensor.Shape {
+	if o.rows == 0 {
+		return tensor.ScalarShape()
 	}
-	return o.do(o.out, in)
+	return tensor.Shape{o.rows, o.cols}
 }
 
-// Types of the operands.
-var (
-	scalar hm.Type = tensor.Float32
-	matrix hm.Type = gorgonia.TensorType{Dims: 2, Of: tensor.Float32}
-	labels hm.Type = gorgonia.TensorType{Dims: 1, Of: tensor.Int32}
-)
+func (o *op) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	if o.rows == 0 {
+		var x [1]float32
+		o.do(x[:], in)
+		return gorgonia.NewF32(x[0]), nil
+	}
+	if o.out == nil {
+		o.out = tensor.New(tensor.WithShape(o.rows, o.cols), tensor.Of(tensor.Float32))
+	}
+	o.do(floats(o.out), in)
+	return o.out, nil
+}
 
 func floats(v gorgonia.Value) []float32 { return v.Data().([]float32) }
 
-// product is op(A)·op(B), where op transposes if asked to, by the Sgemm that
-// Gorgonia uses.
-func product(transA, transB bool, a, b *gorgonia.Node) (*gorgonia.Node, error) {
-	m, n, name := a.Shape()[0], b.Shape()[1], "product"
-	if transA {
-		m, name = a.Shape()[1], name+" Aᵀ"
+// builder adds ops to a graph.
+type builder struct {
+	*core
+	g *gorgonia.ExprGraph
+	// workspaces are what ops need besides their results, in elements; memory
+	// is taken when it is first used.
+	workspaces int
+}
+
+// workspace returns a function that returns the same n elements each time.
+func (b *builder) workspace(n int) func() []float32 {
+	b.workspaces += n
+	var x []float32
+	return func() []float32 {
+		if x == nil {
+			x = make([]float32, n)
+		}
+		return x
 	}
-	if transB {
-		n, name = b.Shape()[0], name+" Bᵀ"
+}
+
+// apply adds a node of o to the graph. A graph that cannot be built is a
+// defect of this package.
+func (b *builder) apply(o *op, in ...*gorgonia.Node) *gorgonia.Node {
+	var types []hm.Type
+	for _, n := range in {
+		types = append(types, n.Type())
+		o.wrt = append(o.wrt, o.diff != nil && n.Dtype() == tensor.Float32)
 	}
-	o := &op{name: name, typ: []hm.Type{matrix, matrix, matrix}, shape: tensor.Shape{m, n}, wrt: []bool{!transA && !transB, !transA && !transB}}
-	o.do = func(out *tensor.Dense, in []gorgonia.Value) (gorgonia.Value, error) {
-		a, b := in[0].(*tensor.Dense), in[1].(*tensor.Dense)
-		if transA {
-			if err := a.T(); err != nil {
-				return nil, err
+	var result hm.Type = tensor.Float32
+	if o.rows > 0 {
+		result = gorgonia.TensorType{Dims: 2, Of: tensor.Float32}
+	}
+	o.arity, o.typ = len(in), hm.NewFnType(append(types, result)...)
+	n, err := gorgonia.ApplyOp(o, in...)
+	if err != nil {
+		panic(fmt.Sprintf("training: graph: %s: %v", o.name, err))
+	}
+	return n
+}
+
+func rows(n *gorgonia.Node) int { return n.Shape()[0] }
+func cols(n *gorgonia.Node) int { return n.Shape()[1] }
+
+// product is a·b, or with a letter of t the transpose of a or of b.
+func (b *builder) product(t string, x, y *gorgonia.Node) *gorgonia.Node {
+	m, k, n := rows(x), cols(x), cols(y)
+	if t == "a" {
+		m, k = k, m
+	}
+	if t == "b" {
+		n = rows(y)
+	}
+	return b.apply(&op{name: "product " + t, rows: m, cols: n, do: func(out []float32, in []gorgonia.Value) {
+		b.multiply(m, n, k, matrix{floats(in[0]), cols(x), t == "a"}, matrix{floats(in[1]), cols(y), t == "b"}, 0, mat(out, n), sgemm.Epilogue{})
+	}}, x, y)
+}
+
+// dense is a layer: x·w, plus bias unless that is nil, and of that what is
+// positive if relu says so.
+func (b *builder) dense(x, w, bias *gorgonia.Node, relu bool) *gorgonia.Node {
+	o := &op{name: "dense", rows: rows(x), cols: cols(w)}
+	if relu {
+		o.name += " relu"
+	}
+	in := []*gorgonia.Node{x, w}
+	if bias != nil {
+		in = append(in, bias)
+	}
+	m, n, k := rows(x), cols(w), cols(x)
+	o.do = func(out []float32, in []gorgonia.Value) {
+		e := sgemm.Epilogue{ReLU: relu}
+		if len(in) > 2 {
+			e.Bias = floats(in[2])
+		}
+		b.multiply(m, n, k, mat(floats(in[0]), k), mat(floats(in[1]), n), 0, mat(out, n), e)
+	}
+	o.diff = func(in gorgonia.Nodes, y, dy *gorgonia.Node) gorgonia.Nodes {
+		if relu {
+			dy = b.apply(&op{name: "relu'", rows: m, cols: n, do: func(out []float32, in []gorgonia.Value) {
+				b.vec.Mask(out, floats(in[1]), floats(in[0]))
+			}}, y, dy)
+		}
+		grads := gorgonia.Nodes{b.product("b", dy, in[1]), b.product("a", in[0], dy)}
+		if len(in) > 2 {
+			grads = append(grads, b.sumRows(dy))
+		}
+		return grads
+	}
+	return b.apply(o, in...)
+}
+
+// sumRows is the sum of all rows: the gradient of what was added to each.
+func (b *builder) sumRows(x *gorgonia.Node) *gorgonia.Node {
+	n := cols(x)
+	return b.apply(&op{name: "sum rows", rows: 1, cols: n, do: func(out []float32, in []gorgonia.Value) {
+		clear(out)
+		for x := floats(in[0]); len(x) > 0; x = x[n:] {
+			b.vec.Axpy(out, x, 1)
+		}
+	}}, x)
+}
+
+// mean is the mean of each group of rows.
+func (b *builder) mean(x *gorgonia.Node, group int) *gorgonia.Node {
+	m, n := rows(x)/group, cols(x)
+	return b.apply(&op{name: "mean", rows: m, cols: n,
+		do: func(out []float32, in []gorgonia.Value) {
+			clear(out)
+			x := floats(in[0])
+			for i := range m * group {
+				b.vec.Axpy(out[i/group*n:][:n], x[i*n:], 1/float32(group))
 			}
-			defer a.UT()
-		}
-		if transB {
-			if err := b.T(); err != nil {
-				return nil, err
-			}
-			defer b.UT()
-		}
-		return tensor.MatMul(a, b, tensor.WithReuse(out))
-	}
-	o.diff = func(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-		da, err := product(false, true, grad, in[1])
-		if err != nil {
-			return nil, err
-		}
-		db, err := product(true, false, in[0], grad)
-		return gorgonia.Nodes{da, db}, err
-	}
-	return gorgonia.ApplyOp(o, a, b)
-}
-
-// relu is max(x, 0), and NaN of NaN.
-func relu(x *gorgonia.Node) (*gorgonia.Node, error) {
-	o := &op{name: "relu", typ: []hm.Type{matrix, matrix}, shape: x.Shape(), wrt: []bool{true}}
-	o.do = func(out *tensor.Dense, in []gorgonia.Value) (gorgonia.Value, error) {
-		rectify(floats(out), floats(in[0]))
-		return out, nil
-	}
-	o.diff = func(_ gorgonia.Nodes, y, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-		dx, err := reluGrad(y, grad)
-		return gorgonia.Nodes{dx}, err
-	}
-	return gorgonia.ApplyOp(o, x)
-}
-
-func rectify(dst, src []float32) {
-	dst = dst[:len(src)]
-	for i, x := range src {
-		dst[i] = max(x, 0)
-	}
-}
-
-// reluGrad is the gradient of relu: that of its result y where y is not zero.
-func reluGrad(y, grad *gorgonia.Node) (*gorgonia.Node, error) {
-	o := &op{name: "relu'", typ: []hm.Type{matrix, matrix, matrix}, shape: y.Shape(), wrt: []bool{false, false}}
-	o.do = func(out *tensor.Dense, in []gorgonia.Value) (gorgonia.Value, error) {
-		y, dy, dx := floats(in[0]), floats(in[1]), floats(out)
-		dy, dx = dy[:len(y)], dx[:len(y)]
-		for i, v := range y {
-			// Half of all units are off at random: a branch would be mispredicted.
-			// The sign of minus a positive number's bits is a mask of ones.
-			on := uint32(-int32(math.Float32bits(v)) >> 31)
-			dx[i] = math.Float32frombits(math.Float32bits(dy[i]) & on)
-		}
-		return out, nil
-	}
-	return gorgonia.ApplyOp(o, y, grad)
+		},
+		diff: func(_ gorgonia.Nodes, _, dy *gorgonia.Node) gorgonia.Nodes {
+			return gorgonia.Nodes{b.apply(&op{name: "mean'", rows: m * group, cols: n, do: func(out []float32, in []gorgonia.Value) {
+				dy := floats(in[0])
+				for i := range m * group {
+					b.vec.Affine(out[i*n:][:n], dy[i/group*n:], 1/float32(group), 0)
+				}
+			}}, dy)}
+		}}, x)
 }
 
 // crossEntropy is the mean over the rows of -log softmax(logits)[label].
-func crossEntropy(logits, label *gorgonia.Node) (*gorgonia.Node, error) {
-	o := &op{name: "cross entropy", typ: []hm.Type{matrix, labels, scalar}, shape: tensor.ScalarShape(), wrt: []bool{true, false}}
-	classes := logits.Shape()[1]
-	p := make([]float64, classes)
-	o.do = func(_ *tensor.Dense, in []gorgonia.Value) (gorgonia.Value, error) {
-		rows, loss := floats(in[0]), 0.0
-		want := in[1].Data().([]int32)
-		for i, l := range want {
-			loss -= math.Log(softmax(p, rows[i*classes:][:classes])[l])
-		}
-		return gorgonia.NewF32(float32(loss / float64(len(want)))), nil
-	}
-	o.diff = func(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-		d, err := crossEntropyGrad(in[0], in[1], grad)
-		return gorgonia.Nodes{d, nil}, err
-	}
-	return gorgonia.ApplyOp(o, logits, label)
+func (b *builder) crossEntropy(logits, label *gorgonia.Node) *gorgonia.Node {
+	m, n := rows(logits), cols(logits)
+	var p []float64 // probabilities, from forward to backward
+	b.workspaces += 2 * m * n
+	return b.apply(&op{name: "cross entropy",
+		do: func(out []float32, in []gorgonia.Value) {
+			if p == nil {
+				p = make([]float64, m*n)
+			}
+			x, loss := floats(in[0]), 0.0
+			for i, l := range in[1].Data().([]int32) {
+				row := p[i*n:][:n]
+				softmax(row, x[i*n:])
+				loss -= math.Log(row[l])
+			}
+			out[0] = float32(loss / float64(m))
+		},
+		diff: func(in gorgonia.Nodes, _, dy *gorgonia.Node) gorgonia.Nodes {
+			return gorgonia.Nodes{b.apply(&op{name: "cross entropy'", rows: m, cols: n, do: func(out []float32, in []gorgonia.Value) {
+				scale := float64(in[1].Data().(float32)) / float64(m)
+				for i, l := range in[0].Data().([]int32) {
+					row := p[i*n:][:n]
+					row[l]--
+					for j, v := range row {
+						g := float32(v * scale)
+						if g > -tiny && g < tiny {
+							g = 0
+						}
+						out[i*n+j] = g
+					}
+				}
+			}}, in[1], dy), nil}
+		}}, logits, label)
 }
 
 // tiny is a gradient far too small to move a weight. What is left of the sure
@@ -165,44 +239,17 @@ func crossEntropy(logits, label *gorgonia.Node) (*gorgonia.Node, error) {
 // subnormal products that it would lead to take many times as long.
 const tiny = 0x1p-80
 
-// crossEntropyGrad is (softmax(logits) - onehot(label))·grad / rows,
-// without what is tiny.
-func crossEntropyGrad(logits, label, grad *gorgonia.Node) (*gorgonia.Node, error) {
-	o := &op{name: "cross entropy'", typ: []hm.Type{matrix, labels, scalar, matrix}, shape: logits.Shape(), wrt: []bool{false, false, false}}
-	classes := logits.Shape()[1]
-	p := make([]float64, classes)
-	o.do = func(out *tensor.Dense, in []gorgonia.Value) (gorgonia.Value, error) {
-		rows, d := floats(in[0]), floats(out)
-		want := in[1].Data().([]int32)
-		scale := float64(in[2].Data().(float32)) / float64(len(want))
-		for i, l := range want {
-			softmax(p, rows[i*classes:][:classes])
-			p[l]--
-			for j, v := range p {
-				g := float32(v * scale)
-				if g > -tiny && g < tiny {
-					g = 0
-				}
-				d[i*classes+j] = g
-			}
-		}
-		return out, nil
-	}
-	return gorgonia.ApplyOp(o, logits, label, grad)
-}
-
 // softmax sets p to the probabilities that the logits in row stand for.
-func softmax(p []float64, row []float32) []float64 {
+func softmax(p []float64, row []float32) {
 	top, sum := row[0], 0.0
-	for _, v := range row[1:] {
+	for _, v := range row[:len(p)] {
 		top = max(top, v)
 	}
-	for j, v := range row {
+	for j, v := range row[:len(p)] {
 		p[j] = math.Exp(float64(v - top))
 		sum += p[j]
 	}
 	for j := range p {
 		p[j] /= sum
 	}
-	return p
 }

@@ -7,88 +7,114 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// The network: 28×28 pixels, one hidden layer of rectified units, ten classes,
-// no biases. Every matrix of it is a product that Sgemm computes.
-const (
-	pixels  = 28 * 28
-	hidden  = 512
-	classes = 10
-	batch   = 256 // samples a replica and step
-)
-
-// gemmCalls is the number of products in one step of a replica.
-const gemmCalls = 5
-
-// usefulFlop is what one sample needs: a product forward and one for the
-// gradient of the weights at each layer, and one for the gradient of what
-// enters the layer at each but the first.
-const (
-	formula    = "2·(2·784·512) + 3·(2·512·10)"
-	usefulFlop = 2*(2*pixels*hidden) + 3*(2*hidden*classes)
-)
-
-// replica is one graph of the network with a virtual machine of its own. Its
+// replica is one graph of the network with virtual machines of its own. Its
 // weights are those of all replicas; what it computes on the way is its own.
 type replica struct {
-	samples // batch of them, to be filled before compute
-	vm      gorgonia.VM
+	*core
+	net     network
+	batch   int
+	x       []float32 // samples, to be filled before compute
+	label   []int32
+	inputs  gorgonia.Nodes // x, label, then the weights
 	loss    *gorgonia.Node
+	logits  *gorgonia.Node
 	grads   gorgonia.Nodes
-	h, y    []float32 // hidden units and logits of score
+	train   gorgonia.VM // loss and grads
+	infer   gorgonia.VM // logits
+	bytes   int64       // that allocate and the first step take
+	indices []int32     // of the samples in their set
 }
 
-// newReplica builds the graph over weights (pixels × hidden, hidden ×
-// classes), which it reads and never writes.
-func newReplica(weights [2][]float32) (*replica, error) {
-	r := &replica{
-		samples: newSamples(batch),
-		h:       make([]float32, batch*hidden),
-		y:       make([]float32, batch*classes),
+// newReplica builds the graph, which takes no memory to speak of.
+func newReplica(net network, batch int, c *core) (*replica, error) {
+	r := &replica{core: c, net: net, batch: batch}
+	b := &builder{core: c, g: gorgonia.NewGraph()}
+	x := gorgonia.NewMatrix(b.g, gorgonia.Float32, gorgonia.WithShape(batch*net.rows, net.cols), gorgonia.WithName("x"))
+	label := gorgonia.NewVector(b.g, tensor.Int32, gorgonia.WithShape(batch), gorgonia.WithName("label"))
+	r.inputs = gorgonia.Nodes{x, label}
+	for i, p := range net.params() {
+		r.inputs = append(r.inputs, gorgonia.NewMatrix(b.g, gorgonia.Float32, gorgonia.WithShape(p.rows, p.cols), gorgonia.WithName(fmt.Sprint("w", i))))
 	}
-	g := gorgonia.NewGraph()
-	input := func(name string, of any, shape ...int) *gorgonia.Node {
-		v := tensor.New(tensor.WithShape(shape...), tensor.WithBacking(of))
-		return gorgonia.NodeFromAny(g, v, gorgonia.WithName(name))
+	weights, at := r.inputs[2:], x
+	for _, l := range net.layers {
+		n := len(l.params())
+		at = l.forward(b, at, weights[:n])
+		weights = weights[n:]
 	}
-	x := input("x", r.x, batch, pixels)
-	label := input("label", r.label, batch)
-	w1 := input("w1", weights[0], pixels, hidden)
-	w2 := input("w2", weights[1], hidden, classes)
-
-	h, err := product(false, false, x, w1)
-	if err != nil {
-		return nil, fmt.Errorf("training: build graph: hidden layer: %w", err)
-	}
-	if h, err = relu(h); err != nil {
-		return nil, fmt.Errorf("training: build graph: relu: %w", err)
-	}
-	logits, err := product(false, false, h, w2)
-	if err != nil {
-		return nil, fmt.Errorf("training: build graph: output layer: %w", err)
-	}
-	if r.loss, err = crossEntropy(logits, label); err != nil {
-		return nil, fmt.Errorf("training: build graph: loss: %w", err)
-	}
-	if r.grads, err = gorgonia.Grad(r.loss, w1, w2); err != nil {
-		return nil, fmt.Errorf("training: differentiate: %w", err)
+	r.logits = at
+	r.loss = b.crossEntropy(r.logits, label)
+	var err error
+	if r.grads, err = gorgonia.Grad(r.loss, r.inputs[2:]...); err != nil {
+		return nil, fmt.Errorf("training: differentiate %s: %w", net.name, err)
 	}
 
-	// Grad also derives the gradient of x, a quarter of the work and of no
-	// use; only what the loss and these gradients need is compiled.
-	sub := g.SubgraphRoots(append(gorgonia.Nodes{r.loss}, r.grads...)...)
-	prog, loc, err := gorgonia.Compile(sub)
-	if err != nil {
-		return nil, fmt.Errorf("training: compile graph: %w", err)
+	// Grad also derives the gradient of x, up to a quarter of the work and of
+	// no use; only what the loss and these gradients need is compiled.
+	if r.infer, _, err = machine(b.g, r.logits); err != nil {
+		return nil, err
 	}
-	r.vm = gorgonia.NewTapeMachine(sub, gorgonia.WithPrecompiled(prog, loc))
+	var nodes gorgonia.Nodes
+	if r.train, nodes, err = machine(b.g, append(gorgonia.Nodes{r.loss}, r.grads...)...); err != nil {
+		return nil, err
+	}
+	elements := int64(b.workspaces)
+	for _, n := range nodes {
+		elements += int64(n.Shape().TotalSize())
+	}
+	for _, p := range net.params() {
+		elements -= int64(p.len()) // shared
+	}
+	r.bytes = 4 * elements
 	return r, nil
 }
 
-// compute runs the graph forward and backward over x and label. It returns
+// machine compiles what the roots need, and returns its nodes.
+func machine(g *gorgonia.ExprGraph, roots ...*gorgonia.Node) (gorgonia.VM, gorgonia.Nodes, error) {
+	sub := g.SubgraphRoots(roots...)
+	program, locations, err := gorgonia.Compile(sub)
+	if err != nil {
+		return nil, nil, fmt.Errorf("training: compile graph: %w", err)
+	}
+	return gorgonia.NewTapeMachine(sub, gorgonia.WithPrecompiled(program, locations)), sub.AllNodes(), nil
+}
+
+// bind takes the memory of the samples and binds the graph to it and to
+// weights, which it reads and never writes.
+func (r *replica) bind(weights [][]float32) error {
+	r.x, r.label = make([]float32, r.batch*r.net.rows*r.net.cols), make([]int32, r.batch)
+	r.indices = make([]int32, r.batch)
+	for i, n := range r.inputs {
+		var of any
+		switch i {
+		case 0:
+			of = r.x
+		case 1:
+			of = r.label
+		default:
+			of = weights[i-2]
+		}
+		v := tensor.New(tensor.WithShape(n.Shape()...), tensor.WithBacking(of))
+		if err := gorgonia.Let(n, v); err != nil {
+			return fmt.Errorf("training: bind %s: %w", n.Name(), err)
+		}
+	}
+	return nil
+}
+
+// read fills samples from those of set at the first n indices.
+func (r *replica) read(set *dataset, n int) {
+	size := r.net.rows * r.net.cols
+	for i, j := range r.indices[:n] {
+		r.net.read(r.vec, set.image(int(j)), r.x[i*size:][:size])
+		r.label[i] = int32(set.labels[j])
+	}
+}
+
+// compute runs the graph forward and backward over the samples. It returns
 // the mean loss; the gradients of it are then in gradient.
 func (r *replica) compute() (float32, error) {
-	r.vm.Reset()
-	if err := r.vm.RunAll(); err != nil {
+	r.train.Reset()
+	if err := r.train.RunAll(); err != nil {
 		return 0, fmt.Errorf("training: run graph: %w", err)
 	}
 	return r.loss.Value().Data().(float32), nil
@@ -96,3 +122,27 @@ func (r *replica) compute() (float32, error) {
 
 // gradient returns what compute left for weight matrix i.
 func (r *replica) gradient(i int) []float32 { return floats(r.grads[i].Value()) }
+
+// right returns how many of the first n samples the network reads rightly. It
+// is not part of training, and its products are not counted.
+func (r *replica) right(n int) (int, error) {
+	counted := r.products
+	r.infer.Reset()
+	if err := r.infer.RunAll(); err != nil {
+		return 0, fmt.Errorf("training: run graph: %w", err)
+	}
+	r.products = counted
+	logits, right := floats(r.logits.Value()), 0
+	for i, want := range r.label[:n] {
+		best, row := 0, logits[i*classes:][:classes]
+		for k, v := range row {
+			if v > row[best] {
+				best = k
+			}
+		}
+		if best == int(want) {
+			right++
+		}
+	}
+	return right, nil
+}

@@ -5,11 +5,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"gonum.org/v1/gonum/blas/gonum"
 	"gorgonia.org/gorgonia"
 
 	"github.com/perwatt/perwatt/bench"
@@ -35,16 +35,25 @@ func prepared(t *testing.T, cfg bench.Config, edit func(*workload)) *workload {
 	return w
 }
 
-// newTestModel returns a fresh model that multiplies with gonum's row until
-// the test ends, or the next one is asked for.
-func newTestModel(t *testing.T, threads int, seed uint32, lr float32) *model {
+// bestRow multiplies as this CPU does best.
+func bestRow(t *testing.T) gemmFunc {
+	t.Helper()
+	row, err := sgemm.Pick("")
+	require.NoError(t, err)
+	return row.GemmEpilogue
+}
+
+// testBatch is small: gonum multiplies in these tests.
+const testBatch = 64
+
+// newTestModel returns a fresh perceptron that multiplies with gonum's row.
+func newTestModel(t *testing.T, threads int, seed uint32) *model {
 	t.Helper()
 	row, err := sgemm.Lookup("gonum")
 	require.NoError(t, err)
-	gorgonia.Use(&countingBLAS{gemm: row.Gemm})
-	t.Cleanup(func() { gorgonia.Use(gonum.Implementation{}) })
-	m, err := newModel(threads, lr, row.Gemm)
+	m, err := newModel(suite[0], testBatch, threads, row.GemmEpilogue)
 	require.NoError(t, err)
+	require.NoError(t, m.bind())
 	m.reset(random(seed, weightStream, 0))
 	return m
 }
@@ -60,8 +69,9 @@ func TestConfiguration(t *testing.T) {
 		{"implementation", bench.Config{Impl: "abacus"}, "gonum"},
 		{"threads", bench.Config{Threads: -1}, "-1 threads"},
 		{"many threads", bench.Config{Threads: maxThreads + 1}, "want 1 to"},
-		{"option", bench.Config{Params: map[string]string{"epochs": "3"}}, "no option epochs: known are model, dataset, goal, lr"},
-		{"fixed parameter", bench.Config{Params: map[string]string{"batch": "64"}}, "no option batch"},
+		{"option", bench.Config{Params: map[string]string{"epochs": "3"}}, "no option epochs: known are model, batch, dataset, goal, lr"},
+		{"batch", bench.Config{Params: map[string]string{"batch": "0"}}, "batch=0: it is a number of samples"},
+		{"model", bench.Config{Params: map[string]string{"model": "gpt"}}, "model=gpt: it is one of mlp, mlp-big, cnn, transformer"},
 		{"goal 0", bench.Config{Params: map[string]string{"goal": "0"}}, "goal=0"},
 		{"goal above 1", bench.Config{Params: map[string]string{"goal": "97"}}, "goal=97"},
 		{"goal NaN", bench.Config{Params: map[string]string{"goal": "NaN"}}, "goal=NaN"},
@@ -124,15 +134,17 @@ func TestReachesTarget(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "accuracy", target.Metric)
 	require.GreaterOrEqual(t, target.Reached, target.Goal)
-	require.Equal(t, target.Steps*2*batch, target.Samples)
-	require.Equal(t, float64(target.Reached), w.model.accuracy(w.heldOut), "Run goes on from the state that reached the goal")
+	require.Equal(t, target.Steps*2*256, target.Samples)
+	accuracy, err := w.model.accuracy(w.heldOut)
+	require.NoError(t, err)
+	require.Equal(t, float64(target.Reached), accuracy, "Run goes on from the state that reached the goal")
 	count, _, _ := done.Load()
 	require.EqualValues(t, target.Samples, count)
 
 	require.NoError(t, w.Run(&enough{t.Context(), 2}, done))
 	count, _, _ = done.Load()
-	require.EqualValues(t, target.Samples+2*2*batch, count)
-	require.EqualValues(t, (target.Steps+2+referenceSteps)*2*gemmCalls, w.blas.calls.Load())
+	require.EqualValues(t, target.Samples+2*2*256, count)
+	require.EqualValues(t, (target.Steps+2)*2*5, w.model.products().calls, "looking is not counted")
 	for _, c := range w.Check() {
 		require.True(t, c.OK, "%s: %s", c.Name, c.Detail)
 		t.Logf("%s: %s", c.Name, c.Detail)
@@ -159,14 +171,15 @@ func TestDeterminism(t *testing.T) {
 	set, err := digits(t.Context(), 1024, 2, 1, trainStream)
 	require.NoError(t, err)
 	losses := func(threads int, seed uint32) (l []float32) {
-		m := newTestModel(t, threads, seed, 0.4)
+		m := newTestModel(t, threads, seed)
 		from := newStream(set, random(seed, orderStream, 0))
 		for range 4 {
-			loss, err := m.step(from)
+			require.NoError(t, m.next(from))
+			loss, err := m.step(0.4)
 			require.NoError(t, err)
 			l = append(l, loss)
 		}
-		return append(l, m.weights[0][0], m.weights[1][classes*hidden-1])
+		return append(l, m.weights[0][0], m.weights[1][classes*512-1])
 	}
 	one, two := losses(1, 7), losses(2, 7)
 	require.Equal(t, one, losses(1, 7))
@@ -178,37 +191,63 @@ func TestDeterminism(t *testing.T) {
 // Kernels that compute something else are found out before anything is
 // measured, and nothing can be reached with them.
 func TestBrokenKernel(t *testing.T) {
-	row, err := sgemm.Lookup("gonum")
-	require.NoError(t, err)
 	type args struct {
-		tA, tB  bool
-		m, n, k int
-		c       []float32
+		tA, tB    bool
+		m, n, k   int
+		beta      float32
+		ldc       int
+		before, c []float32
+	}
+	// off makes what a product adds one hundredth too large.
+	off := func(g args) {
+		for i := range g.m {
+			for j := range g.n {
+				at := i*g.ldc + j
+				g.c[at] += 0.01 * (g.c[at] - g.beta*g.before[at])
+			}
+		}
 	}
 	for name, spoil := range map[string]func(args){
-		"nothing but zeros":   func(g args) { clear(g.c) },
-		"last row missing":    func(g args) { clear(g.c[(g.m-1)*g.n:]) },
-		"hidden gradient off": func(g args) { scaleIf(g.tB, g.c, 1.01) },
-		"weight gradient off": func(g args) { scaleIf(g.tA, g.c, 1.01) },
-		"not a number":        func(g args) { g.c[0] = float32(math.NaN()) },
+		"nothing but zeros": func(g args) { clear(g.c) },
+		"last row missing":  func(g args) { clear(g.c[(g.m-1)*g.ldc:][:g.n]) },
+		"hidden gradient off": func(g args) {
+			if g.tB {
+				off(g)
+			}
+		},
+		"weight gradient off": func(g args) {
+			if g.tA {
+				off(g)
+			}
+		},
+		"not a number": func(g args) { g.c[0] = float32(math.NaN()) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			w := prepared(t, bench.Config{Impl: "gonum"}, func(w *workload) {
-				w.gemm = func(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-					row.Gemm(tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
-					spoil(args{tA, tB, m, n, k, c})
-				}
+		for _, model := range Models() {
+			if testing.Short() && model != "mlp" {
+				continue
+			}
+			t.Run(model+"/"+name, func(t *testing.T) {
+				good := bestRow(t)
+				w := prepared(t, bench.Config{Threads: 2, Params: map[string]string{"dataset": smallSet(t), "model": model}}, func(w *workload) {
+					w.gemm = func(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e sgemm.Epilogue) {
+						before := slices.Clone(c[:(m-1)*ldc+n])
+						good(tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, e)
+						spoil(args{tA, tB, m, n, k, beta, ldc, before, c})
+					}
+				})
+				c := verdict(t, w, "reference")
+				t.Log(c.Detail)
+				require.False(t, c.OK)
+				require.Contains(t, c.Detail, "multiplies wrongly")
+				_, err := w.Reach(t.Context(), bench.NewCounter())
+				require.ErrorContains(t, err, c.Detail)
 			})
-			c := verdict(t, w, "reference")
-			require.False(t, c.OK)
-			require.Contains(t, c.Detail, "sgemm=gonum multiplies wrongly")
-			_, err := w.Reach(t.Context(), bench.NewCounter())
-			require.ErrorContains(t, err, c.Detail)
-		})
+		}
 	}
 	t.Run("does nothing", func(t *testing.T) {
 		w := prepared(t, bench.Config{Impl: "gonum"}, func(w *workload) {
-			w.gemm = func(bool, bool, int, int, int, float32, []float32, int, []float32, int, float32, []float32, int) {}
+			w.gemm = func(bool, bool, int, int, int, float32, []float32, int, []float32, int, float32, []float32, int, sgemm.Epilogue) {
+			}
 		})
 		require.False(t, verdict(t, w, "reference").OK)
 		require.NoError(t, w.Run(&enough{t.Context(), 8}, bench.NewCounter()))
@@ -216,20 +255,13 @@ func TestBrokenKernel(t *testing.T) {
 	})
 }
 
-func scaleIf(yes bool, x []float32, by float32) {
-	if yes {
-		for i := range x {
-			x[i] *= by
-		}
-	}
-}
-
 // A kernel that goes wrong later is found out as well.
 func TestLateNaN(t *testing.T) {
 	w := prepared(t, bench.Config{Impl: "gonum"}, nil)
-	good := w.blas.gemm
-	w.blas.gemm = func(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-		good(tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	c := w.model.replicas[0].core
+	good := c.gemm
+	c.gemm = func(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e sgemm.Epilogue) {
+		good(tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, e)
 		c[0] = float32(math.NaN())
 	}
 	require.NoError(t, w.Run(&enough{t.Context(), 1}, bench.NewCounter()))
@@ -247,26 +279,12 @@ func (idle) RunAll() error { return nil }
 func TestIdleMachine(t *testing.T) {
 	w := prepared(t, bench.Config{Impl: "gonum"}, nil)
 	require.True(t, verdict(t, w, "products").OK)
-	w.model.replicas[0].vm = idle{w.model.replicas[0].vm}
+	w.model.replicas[0].train = idle{w.model.replicas[0].train}
 	require.NoError(t, w.Run(&enough{t.Context(), 8}, bench.NewCounter()))
 	c := verdict(t, w, "products")
 	require.False(t, c.OK)
-	require.Contains(t, c.Detail, "the steps needed 55 of")
+	require.Contains(t, c.Detail, "the steps needed 40 of")
 	require.False(t, verdict(t, w, "loss").OK)
-}
-
-func TestOneAtATime(t *testing.T) {
-	dir := map[string]string{"dataset": smallSet(t)}
-	first := prepared(t, bench.Config{Impl: "gonum", Params: dir}, nil)
-	second, err := New(bench.Config{Impl: "gonum", Params: dir})
-	require.NoError(t, err)
-	defer second.Close()
-	require.ErrorIs(t, second.Prepare(t.Context()), errHooked)
-	require.NoError(t, second.Close())
-	require.NoError(t, first.Run(&enough{t.Context(), 1}, bench.NewCounter()), "closing the second must not take the first's BLAS")
-	require.True(t, verdict(t, first, "products").OK)
-	require.NoError(t, first.Close())
-	require.NoError(t, second.Prepare(t.Context()))
 }
 
 func TestPrepareStops(t *testing.T) {
@@ -277,5 +295,105 @@ func TestPrepareStops(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, w.Prepare(ctx), context.Canceled)
 		require.NoError(t, w.Close())
+	}
+}
+
+// Every network follows the reference, with one replica and with two, and also
+// where the batch asked for is not that of the reference.
+func TestReference(t *testing.T) {
+	for _, model := range Models() {
+		for _, threads := range []int{1, 2} {
+			w := prepared(t, bench.Config{Threads: threads, Params: map[string]string{"dataset": smallSet(t), "model": model}}, nil)
+			c := verdict(t, w, "reference")
+			t.Log(model, threads, c.Detail)
+			require.True(t, c.OK, c.Detail)
+			require.Contains(t, c.Detail, "the first 20 losses")
+		}
+	}
+	w := prepared(t, bench.Config{Params: map[string]string{"dataset": smallSet(t), "batch": "8"}}, nil)
+	require.True(t, verdict(t, w, "reference").OK)
+	require.NoError(t, w.Run(&enough{t.Context(), 3}, bench.NewCounter()))
+	require.True(t, verdict(t, w, "products").OK)
+}
+
+// What would not fit is refused before any of it is taken.
+func TestTooLarge(t *testing.T) {
+	for _, model := range Models() {
+		_, err := New(bench.Config{Threads: maxThreads, Params: map[string]string{"model": model, "batch": "1000000"}})
+		require.ErrorIs(t, err, bench.ErrUsage)
+		require.ErrorContains(t, err, model+" with 1024 threads and batch=1000000 takes ")
+		require.ErrorContains(t, err, " bytes and ")
+	}
+}
+
+// The bytes that are said to be needed are those that are taken.
+func TestBytes(t *testing.T) {
+	for _, net := range suite {
+		t.Run(net.name, func(t *testing.T) {
+			m, err := newModel(net, net.batch, 1, bestRow(t))
+			require.NoError(t, err)
+			r := m.replicas[0]
+			// Twice, since what sgemm keeps in a pool outlives the first.
+			heap := func() int64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return int64(m.HeapAlloc)
+			}
+			taken := -heap()
+			require.NoError(t, m.bind())
+			r.fixed(0)
+			_, err = m.step(0)
+			require.NoError(t, err)
+			taken += heap()
+			for _, w := range m.weights {
+				taken -= 4 * int64(len(w))
+			}
+			require.InEpsilon(t, r.bytes, taken, 0.1)
+			runtime.KeepAlive(m)
+		})
+	}
+}
+
+// Steps take no memory to speak of once the first is done.
+func TestStepsAllocateLittle(t *testing.T) {
+	for _, net := range suite {
+		t.Run(net.name, func(t *testing.T) {
+			m, err := newModel(net, 8, 1, bestRow(t))
+			require.NoError(t, err)
+			require.NoError(t, m.bind())
+			m.fix()
+			m.replicas[0].fixed(0)
+			step := func() {
+				_, err := m.step(0.01)
+				require.NoError(t, err)
+			}
+			step()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			const steps = 5
+			for range steps {
+				step()
+			}
+			runtime.ReadMemStats(&after)
+			require.Less(t, (after.TotalAlloc-before.TotalAlloc)/steps, uint64(1<<20))
+			t.Logf("%d bytes a step", (after.TotalAlloc-before.TotalAlloc)/steps)
+		})
+	}
+}
+
+// Formulas as printed say what the layers count.
+func TestFormulas(t *testing.T) {
+	for name, want := range map[string]float64{
+		"mlp":         2*(2*784*512) + 3*(2*512*10),
+		"mlp-big":     2*(2*784*2048) + 3*(2*2048*2048+2*2048*10),
+		"cnn":         2*(2*784*9*32) + 3*(2*196*288*64+2*3136*128+2*128*10),
+		"transformer": 2*64*256*(2*768+3*256+6*1024) + 6*(2*64*64*256) + 3*(2*256*10),
+	} {
+		net, err := lookup(name)
+		require.NoError(t, err)
+		require.Equal(t, want, net.flop(), name)
+		require.NotEmpty(t, net.formula)
 	}
 }

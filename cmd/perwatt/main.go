@@ -61,10 +61,10 @@ func run(ctx context.Context, argv []string, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:   "perwatt",
 		Short: "What does this hardware deliver per watt, at each thing it could be used for?",
-		Long: `perwatt runs bitcoin mining (double SHA-256), neural network training and dense
-fp32 compute on this machine, meters the energy on the same clock, checks the
-answers, and says the work per joule of each use, with intervals and with the
-provenance of every watt.
+		Long: `perwatt runs bitcoin mining (double SHA-256), neural network training, dense
+fp32 compute and the STREAM triad on this machine, meters the energy on the same
+clock, checks the answers, and says the work per joule of each use, with
+intervals and with the provenance of every watt.
 
 Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 130 interrupted (what was finished is kept).`,

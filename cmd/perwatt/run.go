@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ type runFlags struct {
 	preset, store, format, sysfs, dataset string
 	uses, models, meters                  []string
 	impls, labels                         map[string]string
-	threads, rounds, sessions             int
+	threads, rounds, sessions, batch      int
 	seed                                  uint32
 	settle, warmup, limit, window         time.Duration
 	interval                              time.Duration
@@ -43,8 +44,8 @@ func runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Measure this node at every use and write a record",
-		Long: `Measure idle, mining, training, compute and the mullet (training in front,
-mining in the back) in interleaved rounds, each use in a worker process of its
+		Long: `Measure idle, mining, training, compute, memory and the mullet (training in
+front, mining in the back) in interleaved rounds, each use in a worker process of its
 own, and write one record. The table goes to standard output, progress and
 errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 		Example: `  perwatt run
@@ -58,7 +59,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.preset, "preset", "quick", "smoke (≤ 20 s), quick (about 2 minutes) or publish (windows of 600 s, several sessions)")
-	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: mining,training,compute,mullet (default all)")
+	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: mining,training,compute,memory,mullet (default all)")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train, the first also in the mullet: "+strings.Join(benchall.Models(), ",")+" (default the preset's)")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, rapl, hwmon, declared:WATTS, model, none")
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use")
@@ -67,6 +68,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.StringVar(&f.format, "format", "text", "what goes to standard output: text, json, markdown, csv, bench")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated")
 	fl.StringVar(&f.dataset, "dataset", "", "directory of MNIST's IDX files to train on (default: digits rendered from fonts)")
+	fl.IntVar(&f.batch, "batch", 0, "samples a thread and training step (default the network's)")
 	fl.StringVar(&f.sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
 	fl.Uint32Var(&f.seed, "seed", 0, "seed of everything random (default: from the clock)")
 	fl.IntVar(&f.rounds, "rounds", 0, "rounds, instead of the preset's")
@@ -309,6 +311,9 @@ func (f *runFlags) config(part harness.Part, threads int, kernels []results.Kern
 		cfg.Params["model"] = part.Model
 		if f.dataset != "" {
 			cfg.Params["dataset"] = f.dataset
+		}
+		if f.batch != 0 {
+			cfg.Params["batch"] = strconv.Itoa(f.batch)
 		}
 	}
 	return cfg

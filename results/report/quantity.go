@@ -59,6 +59,7 @@ var shapes = map[results.Unit]shape{
 	results.Hash:   {1, "H", 0, 21},
 	results.Sample: {1, "samples", 0, 21},
 	results.FLOP:   {1, "FLOP", 0, 21},
+	results.Byte:   {1, "B", 0, 21},
 	results.Step:   {1, "steps", 0, 0},
 	results.Joule:  {1, "J", -12, 18},
 	results.Watt:   {1, "W", -12, 18},
@@ -69,11 +70,12 @@ var shapes = map[results.Unit]shape{
 	// What the field quotes: watts per terahash per second, and its like.
 	results.Joule.Per(results.Hash): {1e12, "J/TH", -12, 18},
 	results.Joule.Per(results.FLOP): {1e9, "J/GFLOP", -12, 18},
+	results.Joule.Per(results.Byte): {1e9, "J/GB", -12, 18},
 }
 
 // A unit below the line is single: samples/s, but J/sample.
 var below = map[results.Unit]string{
-	results.Hash: "H", results.Sample: "sample", results.FLOP: "FLOP", results.Step: "step",
+	results.Hash: "H", results.Sample: "sample", results.FLOP: "FLOP", results.Byte: "B", results.Step: "step",
 	results.Joule: "J", results.Watt: "W", results.Second: "s",
 }
 

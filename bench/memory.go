@@ -1,0 +1,72 @@
+package bench
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// MemoryAvailable returns the bytes that this process can take without making
+// the system swap or being killed for it: what the system can give, or what is
+// left below the limit of a control group that it is in, at whatever level.
+// root is where /proc and /sys are found, "/" here. It returns false where the
+// system does not say.
+func MemoryAvailable(root string) (int64, bool) {
+	read := func(name ...string) []byte {
+		b, _ := os.ReadFile(filepath.Join(root, filepath.Join(name...))) // what is not there says nothing
+		return b
+	}
+	have, ok := parseField(read("proc/meminfo"), "MemAvailable:")
+	have <<= 10
+	if !ok {
+		have = math.MaxInt64
+	}
+	for line := range strings.Lines(string(read("proc/self/cgroup"))) {
+		_, rest, _ := strings.Cut(line, ":")
+		controllers, group, _ := strings.Cut(strings.TrimSpace(rest), ":")
+		dir, limit, usage, idle := "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+		if controllers != "" { // version 1: a hierarchy a controller
+			if !strings.Contains(","+controllers+",", ",memory,") {
+				continue
+			}
+			dir, limit, usage, idle = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+		}
+		// In a container the group's path is that of the host, and its own
+		// group is the root of what is mounted.
+		for group = path.Clean("/" + group); ; group = path.Dir(group) {
+			most, limited := parseBytes(read(dir, group, limit))
+			used, _ := parseBytes(read(dir, group, usage))
+			cached, _ := parseField(read(dir, group, "memory.stat"), idle) // given back when asked for
+			if limited {
+				have, ok = min(have, max(0, most-max(0, used-cached))), true
+			}
+			if group == "/" {
+				break
+			}
+		}
+	}
+	return have, ok
+}
+
+// parseField returns the number after name at the beginning of a line (kernel:
+// Documentation/filesystems/proc.rst, meminfo; admin-guide/cgroup-v2.rst,
+// memory.stat).
+func parseField(text []byte, name string) (int64, bool) {
+	for line := range bytes.Lines(text) {
+		if f := strings.Fields(string(line)); len(f) > 1 && f[0] == name {
+			n, err := strconv.ParseUint(f[1], 10, 53)
+			return int64(n), err == nil
+		}
+	}
+	return 0, false
+}
+
+// parseBytes reads a limit or a usage; "max" is no number.
+func parseBytes(text []byte) (int64, bool) {
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 63)
+	return int64(n), err == nil
+}

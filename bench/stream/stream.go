@@ -1,0 +1,208 @@
+// Package stream is memory bandwidth as a workload: the triad a = b + s·c of
+// McCalpin's STREAM, again and again over three arrays that no cache holds,
+// since most programs wait for memory and not for arithmetic.
+//
+// It keeps STREAM's run rules: 8-byte elements; 24 bytes counted for each, what
+// the loop reads and writes and not what caches add to it; and arrays of at
+// least four times the last-level caches of the CPUs that it may use, and of a
+// million elements. Each thread is bound to a CPU and has a stretch of its own
+// of every array, whose pages it was the first to touch, so that they lie near
+// it. Unlike in STREAM, no thread waits for the others between passes: the
+// figure is what all of them get, not what the slowest leaves.
+//
+// Nothing is believed. In each stretch of about a millisecond one element, at a
+// place that the kernel cannot know, is poisoned with NaN before and compared,
+// bit for bit, after; each pass has another s, so that an answer from an
+// earlier one will not do; and at the end every element of all three arrays is
+// held to what it must be.
+//
+// This package neither times nor adds: that is for the harness and for
+// kernels/stream.
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"sync"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/stream"
+	"github.com/perwatt/perwatt/results"
+)
+
+const (
+	use  = "memory"
+	maxN = 1 << 40
+	line = 8 // elements of a cache line
+
+	// chunk is how many elements are counted at once: 3 MiB, 0.15 ms at the
+	// 20 GB/s of one fast core, 1.5 ms where a thread's share of memory is 2.
+	chunk = 1 << 17
+)
+
+// workload implements bench.Workload.
+type workload struct {
+	info    bench.Info
+	n       int // elements of each array
+	triad   func(a, b, c []float64, s float64)
+	release func()    // gives the arrays back; nil unless prepared
+	threads []*thread // nil unless prepared
+}
+
+// New returns the workload for cfg. Its one parameter is n, the elements of
+// each array, by default what STREAM's rules ask of this machine; Info also
+// says how many bytes of last-level cache that was made for. Arrays that the
+// memory available cannot hold are refused. Errors wrap [bench.ErrUsage].
+func New(cfg bench.Config) (bench.Workload, error) {
+	w, err := configure(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("stream: %w: %w", bench.ErrUsage, err)
+	}
+	return w, nil
+}
+
+func configure(cfg bench.Config) (*workload, error) {
+	im, err := stream.Pick(cfg.Impl)
+	if err != nil {
+		return nil, err
+	}
+	llc := lastLevelCaches("/sys", allowedCPUs())
+	n := elements(llc)
+	for key, value := range cfg.Params {
+		if key != "n" {
+			return nil, fmt.Errorf("unknown option %q: the only one is n", key)
+		}
+		if n, err = strconv.Atoi(value); err != nil || n < line || n > maxN {
+			return nil, fmt.Errorf("n is %q: use a whole number from %d to %d", value, line, maxN)
+		}
+	}
+	if cfg.Threads < 0 {
+		return nil, fmt.Errorf("%d threads: use 1 or more, or 0 for one", cfg.Threads)
+	}
+	threads := max(1, cfg.Threads)
+	if n/line < threads {
+		return nil, fmt.Errorf("n=%d gives work to %d threads, not %d: use a larger n or fewer threads", n, n/line, threads)
+	}
+	need := 3 * 8 * int64(n)
+	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
+		return nil, fmt.Errorf("three arrays of n=%d for %d bytes of last-level cache take %d bytes and %d are available: leave %s out of the uses, or use a smaller n",
+			n, llc, need, have, use)
+	}
+	return &workload{
+		n: n, triad: im.Triad,
+		info: bench.Info{
+			Name: "stream", Use: use, Impl: im.Name, Unit: results.Byte, Threads: threads, Seed: cfg.Seed,
+			Params: map[string]string{"n": strconv.Itoa(n), "llc": strconv.FormatInt(llc, 10)},
+		},
+	}, nil
+}
+
+// elements returns the length of an array for llc bytes of last-level cache.
+func elements(llc int64) int { return int(max(4*llc/8, 1_000_000)) }
+
+// Elements returns the length that each array has by default.
+func Elements() int { return elements(lastLevelCaches("/sys", allowedCPUs())) }
+
+// Info implements bench.Workload.
+func (w *workload) Info() bench.Info {
+	info := w.info
+	info.Params = maps.Clone(info.Params)
+	return info
+}
+
+// Prepare has each thread fill its part of the arrays, and the kernel compute
+// the first elements of it, at places that are not aligned.
+func (w *workload) Prepare(ctx context.Context) error {
+	if err := w.Close(); err != nil {
+		return err
+	}
+	arrays, release, err := allocate(w.n)
+	if err != nil {
+		return fmt.Errorf("stream: allocate three arrays of n=%d: %w", w.n, err)
+	}
+	w.release = release
+	for id := range w.info.Threads {
+		from, to := w.bound(id), w.bound(id+1)
+		w.threads = append(w.threads, newThread(id, w.info.Seed, from, arrays[0][from:to], arrays[1][from:to], arrays[2][from:to]))
+	}
+	w.each(func(t *thread) { t.fill(ctx) })
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("stream: fill three arrays of n=%d: %w", w.n, err)
+	}
+	wrong := make([]error, len(w.threads))
+	w.each(func(t *thread) { wrong[t.id] = t.try(w.triad) })
+	if err := errors.Join(wrong...); err != nil {
+		return fmt.Errorf("stream: %s is wrong on this machine: %w: use another implementation", w.info.Impl, err)
+	}
+	return nil
+}
+
+// bound returns where the part of a thread begins: with a line.
+func (w *workload) bound(id int) int {
+	if id == w.info.Threads {
+		return w.n
+	}
+	return w.n / line * id / w.info.Threads * line
+}
+
+// Run implements bench.Workload. The next Run goes on where this one stops.
+func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
+	if w.threads == nil {
+		return errors.New("stream: run: nothing is prepared: call Prepare first")
+	}
+	w.each(func(t *thread) {
+		for ctx.Err() == nil {
+			done.Add(stream.Bytes * uint64(t.step(w.triad)))
+		}
+	})
+	return nil
+}
+
+// Check implements bench.Workload: sampled, of every stretch that was counted,
+// and arrays, of all that is in memory now.
+func (w *workload) Check() []results.Check {
+	w.each((*thread).survey)
+	var all tally
+	for _, t := range w.threads {
+		all.add(t.tally)
+	}
+	sampled := results.Check{
+		Use: use, Name: "sampled", OK: all.steps > 0 && all.wrong == 0,
+		Detail: fmt.Sprintf("%d of %d poisoned elements, one a stretch, are wrong%s", all.wrong, all.steps, all.example),
+	}
+	arrays := results.Check{
+		Use: use, Name: "arrays", OK: all.computed > 0 && all.bad == 0,
+		Detail: fmt.Sprintf("%d of 3·%d elements in memory are wrong, %d of them are answers%s", all.bad, w.n, all.computed, all.badExample),
+	}
+	return []results.Check{sampled, arrays}
+}
+
+// Close implements bench.Workload.
+func (w *workload) Close() error {
+	for _, t := range w.threads {
+		close(t.work)
+		<-t.ended
+	}
+	w.threads = nil
+	if w.release != nil {
+		w.release()
+		w.release = nil
+	}
+	return nil
+}
+
+// each has every thread call f, and returns when all did.
+func (w *workload) each(f func(*thread)) {
+	var wg sync.WaitGroup
+	for _, t := range w.threads {
+		wg.Add(1)
+		t.work <- func() {
+			defer wg.Done()
+			f(t)
+		}
+	}
+	wg.Wait()
+}

@@ -1,0 +1,149 @@
+package training
+
+import (
+	"gorgonia.org/gorgonia"
+
+	"github.com/perwatt/perwatt/kernels/sgemm"
+)
+
+// convolution is a layer of 3×3 filters over square images, padded with zeros,
+// then max(x, 0), then the maximum of each 2×2 pixels. A row of its operand is
+// an image: pixel by pixel, and of each pixel its channels. A row of the
+// weights is a place in the filter (row, column, channel of the image), a
+// column one channel of the result.
+//
+// It goes image by image, as a product with a matrix that has a row for each
+// pixel and in it all that the filter sees there: so what passes between
+// product and pooling never leaves the second-level cache.
+type convolution struct {
+	*core
+	side, in, out int
+	weights       int              // rows of w
+	padded        func() []float32 // (side + 2)² pixels of the operand; those at the border stay 0
+	seen          func() []float32 // side² × weights
+	act           func() []float32 // side² × out
+	at            []int32          // of each pooled element, where it came from
+}
+
+func (b *builder) convolution(x, w *gorgonia.Node, side int) *gorgonia.Node {
+	in, out := cols(x)/(side*side), cols(w)
+	c := &convolution{core: b.core, side: side, in: in, out: out, weights: 9 * in,
+		padded: b.workspace((side + 2) * (side + 2) * in),
+		seen:   b.workspace(side * side * 9 * in),
+		act:    b.workspace(side * side * out),
+	}
+	n := rows(x)
+	b.workspaces += n * c.pooled()
+	return b.apply(&op{name: "convolution 3×3, relu, max-pool 2×2", rows: n, cols: c.pooled(),
+		do: func(y []float32, in []gorgonia.Value) {
+			if c.at == nil {
+				c.at = make([]int32, n*c.pooled())
+			}
+			x, w := floats(in[0]), mat(floats(in[1]), c.out)
+			for i := range n {
+				c.multiply(side*side, c.out, c.weights, c.look(part(x, n, i)), w, 0, mat(c.act(), c.out), sgemm.Epilogue{})
+				c.pool(part(y, n, i), i)
+			}
+		},
+		diff: func(in gorgonia.Nodes, _, dy *gorgonia.Node) gorgonia.Nodes {
+			dx := b.apply(&op{name: "convolution' image", rows: n, cols: cols(x), do: func(dx []float32, in []gorgonia.Value) {
+				w, dy := mat(floats(in[0]), c.out), floats(in[1])
+				for i := range n {
+					c.unpool(part(dy, n, i), i)
+					c.multiply(side*side, c.weights, c.out, mat(c.act(), c.out), w.T(), 0, mat(c.seen(), c.weights), sgemm.Epilogue{})
+					c.gather(part(dx, n, i))
+				}
+			}}, in[1], dy)
+			dw := b.apply(&op{name: "convolution' weights", rows: c.weights, cols: c.out, do: func(dw []float32, in []gorgonia.Value) {
+				x, dy := floats(in[0]), floats(in[1])
+				for i := range n {
+					c.unpool(part(dy, n, i), i)
+					c.multiply(c.weights, c.out, side*side, c.look(part(x, n, i)).T(), mat(c.act(), c.out), min(float32(i), 1), mat(dw, c.out), sgemm.Epilogue{})
+				}
+			}}, in[0], dy)
+			return gorgonia.Nodes{dx, dw}
+		}}, x, w)
+}
+
+// part is row i of n.
+func part(x []float32, n, i int) []float32 { return x[i*len(x)/n : (i+1)*len(x)/n] }
+
+// pooled is the number of elements that pooling leaves of an image.
+func (c *convolution) pooled() int { return c.side / 2 * (c.side / 2) * c.out }
+
+// look returns what the filter sees of the image x.
+func (c *convolution) look(x []float32) matrix {
+	padded, seen := c.padded(), c.seen()
+	row, wide := c.side*c.in, (c.side+2)*c.in
+	for y := range c.side {
+		copy(padded[(y+1)*wide+c.in:][:row], x[y*row:])
+	}
+	if c.in == 1 {
+		// Of one channel three elements lie together, too few to copy at a
+		// time: with a row for each place instead, whole lines do.
+		for place := range 9 {
+			for y := range c.side {
+				copy(seen[(place*c.side+y)*c.side:][:c.side], padded[(y+place/3)*wide+place%3:])
+			}
+		}
+		return mat(seen, c.side*c.side).T()
+	}
+	for y := range c.side {
+		for x := range c.side {
+			for dy := range 3 {
+				copy(seen[:3*c.in], padded[(y+dy)*wide+x*c.in:])
+				seen = seen[3*c.in:]
+			}
+		}
+	}
+	return mat(c.seen(), c.weights)
+}
+
+// gather adds up in dx, for each pixel, the gradients of all places where the
+// filter saw it.
+func (c *convolution) gather(dx []float32) {
+	padded, seen := c.padded(), c.seen()
+	row, wide := c.side*c.in, (c.side+2)*c.in
+	clear(padded)
+	for y := range c.side {
+		for x := range c.side {
+			for dy := range 3 {
+				c.vec.Axpy(padded[(y+dy)*wide+x*c.in:][:3*c.in], seen, 1)
+				seen = seen[3*c.in:]
+			}
+		}
+	}
+	for y := range c.side {
+		copy(dx[y*row:][:row], padded[(y+1)*wide+c.in:])
+		clear(padded[(y+1)*wide:][:c.in]) // the border
+		clear(padded[(y+1)*wide+c.in+row:][:c.in])
+	}
+	clear(padded[:wide])
+	clear(padded[(c.side+1)*wide:])
+}
+
+// pool writes to y what is left of the activations of image i.
+func (c *convolution) pool(y []float32, i int) {
+	act, at := c.act(), c.at[i*c.pooled():]
+	c.each(func(to, a, b, d, e int) {
+		c.vec.Pool(y[to:][:c.out], at[to:], act[a:], act[b:], act[d:], act[e:])
+	})
+}
+
+// unpool sets the activations of image i to their gradients.
+func (c *convolution) unpool(dy []float32, i int) {
+	act, at := c.act(), c.at[i*c.pooled():]
+	c.each(func(to, a, b, d, e int) {
+		c.vec.Unpool(act[a:][:c.out], act[b:], act[d:], act[e:], dy[to:], at[to:])
+	})
+}
+
+// each calls f with where a pooled pixel and the four of which it is made begin.
+func (c *convolution) each(f func(to, a, b, d, e int)) {
+	for y := range c.side / 2 {
+		for x := range c.side / 2 {
+			a, below := (2*y*c.side+2*x)*c.out, c.side*c.out
+			f((y*(c.side/2)+x)*c.out, a, a+c.out, a+below, a+below+c.out)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package training
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/perwatt/perwatt/kernels/vector"
+)
+
+const (
+	side    = 28 // of an image, in pixels
+	pixels  = side * side
+	classes = 10
+)
+
+// network is what can be trained: plain SGD on the mean cross entropy of ten
+// classes.
+type network struct {
+	name    string
+	rows    int // of a sample
+	cols    int
+	read    func(vec vector.Implementation, image []byte, x []float32) // makes a sample of an image
+	layers  []layer
+	batch   int     // samples a replica and step
+	lr      float64 // learning rate
+	goal    float64 // held-out accuracy
+	formula string  // of its useful operations a sample
+}
+
+// suite is every network, the default first. The first three have no biases
+// but in the transformer's, and all are those that the measurements of other
+// frameworks in the documentation are about.
+var suite = []network{
+	{
+		name: "mlp", rows: 1, cols: pixels, read: readPixels,
+		layers: []layer{fullyConnected{pixels, 512, true}, fullyConnected{512, classes, false}},
+		batch:  256, lr: 0.3, goal: 0.97,
+		formula: "2·(2·784·512) + 3·(2·512·10)",
+	},
+	{
+		name: "mlp-big", rows: 1, cols: pixels, read: readPixels,
+		layers: []layer{fullyConnected{pixels, 2048, true}, fullyConnected{2048, 2048, true}, fullyConnected{2048, classes, false}},
+		batch:  256, lr: 0.2, goal: 0.97,
+		formula: "2·(2·784·2048) + 3·(2·2048·2048 + 2·2048·10)",
+	},
+	{
+		name: "cnn", rows: 1, cols: pixels, read: readPixels,
+		layers: []layer{convolutional{28, 1, 32}, convolutional{14, 32, 64}, fullyConnected{7 * 7 * 64, 128, true}, fullyConnected{128, classes, false}},
+		batch:  100, lr: 0.1, goal: 0.97,
+		formula: "2·(2·784·9·32) + 3·(2·196·288·64 + 2·3136·128 + 2·128·10)",
+	},
+	{
+		name: "transformer", rows: tokens, cols: 256, read: readWindows,
+		layers: []layer{encoder{tokens, 256, 4, 1024}, classifier{256, classes}},
+		batch:  16, lr: 0.1, goal: 0.97,
+		formula: "2·64·256·(2·768 + 3·256 + 6·1024) + 6·(2·64·64·256) + 3·(2·256·10)",
+	},
+}
+
+// Models lists what can be trained, the default first.
+func Models() (names []string) {
+	for _, n := range suite {
+		names = append(names, n.name)
+	}
+	return
+}
+
+func lookup(name string) (network, error) {
+	for _, n := range suite {
+		if n.name == name {
+			return n, nil
+		}
+	}
+	return network{}, fmt.Errorf("it is one of %s", strings.Join(Models(), ", "))
+}
+
+// params are the matrices of weights of all layers in turn.
+func (n network) params() (all []param) {
+	for _, l := range n.layers {
+		all = append(all, l.params()...)
+	}
+	return
+}
+
+// products are those of a step over batch samples.
+func (n network) products(batch int) (all products) {
+	for i, l := range n.layers {
+		all.add(l.products(int64(batch), i == 0))
+	}
+	return
+}
+
+// flop is what one sample needs: a product forward and one for the gradient of
+// the weights at each layer, and one for the gradient of what enters the layer
+// at each but the first.
+func (n network) flop() float64 { return float64(n.products(1).flop) }
+
+// readPixels makes 0 of paper and 1 of full ink.
+func readPixels(vec vector.Implementation, image []byte, x []float32) {
+	vec.Bytes(x[:pixels], image, 1.0/255)
+}
+
+// A transformer reads an image through windows of 16×16 pixels, 3 apart, 8 in a
+// row and in a column, some of which reach beyond the border.
+const (
+	tokens = 8 * 8
+	window = 16
+	apart  = 3
+	margin = (7*apart + window - side) / 2
+)
+
+// readWindows makes a row of each window: its pixels from -1/2 to 1/2, plus the
+// waves by which a transformer tells places apart (Vaswani et al. 2017).
+func readWindows(vec vector.Implementation, image []byte, x []float32) {
+	copy(x, places[:])
+	var ink [pixels]float32
+	readPixels(vec, image, ink[:])
+	for token := range tokens {
+		for y := range window {
+			iy := token/8*apart + y - margin
+			if iy < 0 || iy >= side {
+				continue
+			}
+			left := token%8*apart - margin
+			lo, hi := max(0, -left), min(window, side-left)
+			vec.Axpy(x[token*window*window+y*window+lo:][:hi-lo], ink[iy*side+left+lo:], 1)
+		}
+	}
+}
+
+// places are the windows of an empty image.
+var places = func() (x [tokens * window * window]float32) {
+	const width = window * window
+	for token := range tokens {
+		for i := 0; i < width; i += 2 {
+			sin, cos := math.Sincos(float64(token) / math.Pow(10000, float64(i)/width))
+			x[token*width+i], x[token*width+i+1] = float32(sin/2-0.5), float32(cos/2-0.5)
+		}
+	}
+	return
+}()

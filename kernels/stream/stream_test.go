@@ -1,0 +1,248 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/cpuid/v2"
+	"github.com/stretchr/testify/require"
+)
+
+// eachRow runs body on every row that the CPU supports. TestDetection holds
+// what counts as supported against the operating system, so that no row is
+// skipped on a machine that could run it.
+func eachRow(t *testing.T, body func(t *testing.T, im Implementation)) {
+	for _, im := range Implementations() {
+		t.Run(im.Name, func(t *testing.T) {
+			if !im.Supported() {
+				t.Skipf("this CPU lacks some of %v", im.Needs)
+			}
+			body(t, im)
+		})
+	}
+}
+
+func TestDetection(t *testing.T) {
+	features := map[string]map[cpuid.FeatureID]string{
+		"amd64": {cpuid.AVX2: "avx2", cpuid.AVX512F: "avx512f"},
+		"arm64": {cpuid.ASIMD: "asimd"},
+	}[runtime.GOARCH]
+	for _, im := range table {
+		for _, need := range im.Needs {
+			require.Contains(t, features, need, "row %s needs a feature that is not held against the operating system", im.Name)
+		}
+	}
+	require.False(t, Implementation{Needs: []cpuid.FeatureID{cpuid.SSE2, cpuid.ASIMD}}.Supported(), "no CPU is both x86 and ARM")
+
+	text, err := os.ReadFile("/proc/cpuinfo")
+	_, rest, found := strings.Cut(string(text), map[string]string{"amd64": "\nflags", "arm64": "\nFeatures"}[runtime.GOARCH])
+	if err != nil || !found {
+		t.Skip("there is no /proc/cpuinfo that lists this CPU's features; in an emulator it is that of the host")
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	for id, flag := range features {
+		require.Equal(t, slices.Contains(strings.Fields(line), flag), Implementation{Needs: []cpuid.FeatureID{id}}.Supported(), flag)
+	}
+}
+
+// A run made for a certain CPU, real or emulated, names in PERWATT_REQUIRE the
+// rows that it is there to test, separated by commas: none may be skipped.
+func TestRequired(t *testing.T) {
+	names, ok := os.LookupEnv("PERWATT_REQUIRE")
+	if !ok {
+		t.Skip("PERWATT_REQUIRE names no rows")
+	}
+	for name := range strings.SplitSeq(names, ",") {
+		_, err := Pick(name)
+		require.NoError(t, err)
+	}
+}
+
+func TestPick(t *testing.T) {
+	best, err := Pick("")
+	require.NoError(t, err)
+	require.True(t, best.Supported())
+	for _, im := range Implementations() {
+		found, err := Pick(im.Name)
+		require.Equal(t, im.Name, found.Name)
+		if im.Supported() {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, "implementation "+im.Name+" needs ")
+	}
+	_, err = Pick("abacus")
+	require.ErrorContains(t, err, `no implementation "abacus": use one of `)
+	require.ErrorContains(t, err, "generic")
+}
+
+// extremes are values whose sums and products round, overflow, vanish or are
+// not numbers.
+var extremes = []float64{
+	0, math.Copysign(0, -1), 1, -1, 0.1, 1.0 / 3, math.Pi, 1 + 0x1p-52, -1 - 0x1p-52, 0x1p-537, 0x1p53, 1e300, -1e300,
+	math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64, 0x1p-1022, math.Inf(1), math.Inf(-1), math.NaN(),
+}
+
+// values returns n of them, extreme or random, the same for one source.
+func values(r *rand.Rand, n int) []float64 {
+	v := make([]float64, n)
+	for i := range v {
+		if v[i] = extremes[r.IntN(len(extremes))]; r.IntN(3) > 0 {
+			v[i] = math.Ldexp(r.Float64()-0.5, r.IntN(60))
+		}
+	}
+	return v
+}
+
+// same is equality of bits; a NaN is a NaN, since which one it is depends on
+// the order of operands, which the compiler chooses.
+func same(x, y float64) bool {
+	return math.Float64bits(x) == math.Float64bits(y) || x != x && y != y
+}
+
+// check compares a with the documented expression and names the first place
+// where they differ.
+func check(t *testing.T, a, b, c []float64, s float64, about string) {
+	t.Helper()
+	for i := range a {
+		product := s * c[i]
+		if want := b[i] + float64(product); !same(a[i], want) {
+			t.Fatalf("%s: a[%d] = %v (%#x), want %v + %v·%v = %v (%#x)", about, i, a[i], math.Float64bits(a[i]), b[i], s, c[i], want, math.Float64bits(want))
+		}
+	}
+}
+
+// TestTriad goes through every alignment of the three slices to each other and
+// to a line with every length of a few lines, and looks at what lies around a.
+func TestTriad(t *testing.T) {
+	longest := 5 * 8
+	if testing.Short() {
+		longest = 2*8 + 7
+	}
+	eachRow(t, func(t *testing.T, im Implementation) {
+		const margin = 8
+		r := rand.New(rand.NewPCG(1, 2))
+		room := longest + 3*margin
+		b, c := values(r, room), values(r, room)
+		a, guard := make([]float64, room), math.Float64frombits(0x7ff8dead00000000)
+		for at := range 8 * 8 * 8 {
+			atA, atB, atC := at%8, at/8%8, at/64
+			for n := range longest + 1 {
+				for i := range a {
+					a[i] = guard
+				}
+				s := extremes[r.IntN(len(extremes))]
+				x, y, z := a[margin+atA:][:n], b[atB:][:n], c[atC:][:n]
+				im.Triad(x, y, z, s)
+				check(t, x, y, z, s, fmt.Sprintf("n=%d, a+%d, b+%d, c+%d", n, atA, atB, atC))
+				for i := range a {
+					if (i < margin+atA || i >= margin+atA+n) && math.Float64bits(a[i]) != math.Float64bits(guard) {
+						t.Fatalf("n=%d, a+%d: wrote %v at %d", n, atA, a[i], i-margin-atA)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestKnownAnswers would show a fused row, which gives other bits.
+func TestKnownAnswers(t *testing.T) {
+	eachRow(t, func(t *testing.T, im Implementation) {
+		const n = 50
+		a, b, c := make([]float64, n), make([]float64, n), make([]float64, n)
+		for i := range n {
+			b[i], c[i] = -1, 1+0x1p-30
+		}
+		im.Triad(a, b, c, 1-0x1p-30) // the product is 1 - 2⁻⁶⁰, which rounds to 1
+		require.Equal(t, make([]float64, n), a)
+		im.Triad(a, b, c, 3)
+		require.Equal(t, slices.Repeat([]float64{2 + 3*0x1p-30}, n), a)
+	})
+}
+
+// TestLong takes slices that need several calls of assembly.
+func TestLong(t *testing.T) {
+	eachRow(t, func(t *testing.T, im Implementation) {
+		n := 1<<16 + 15 // one call, a line, and both ends
+		r := rand.New(rand.NewPCG(3, 4))
+		a, b, c := make([]float64, n), values(r, n), values(r, n)
+		im.Triad(a[1:], b[1:], c[:n-1], 1.5)
+		check(t, a[1:], b[1:], c[:n-1], 1.5, "long")
+		require.Zero(t, a[0])
+	})
+}
+
+func TestInPlace(t *testing.T) {
+	eachRow(t, func(t *testing.T, im Implementation) {
+		for _, n := range []int{1, 8, 100, 1000} {
+			r := rand.New(rand.NewPCG(5, 6))
+			b, c := values(r, n), values(r, n)
+			a := slices.Clone(b)
+			im.Triad(a, a, c, 0.7)
+			check(t, a, b, c, 0.7, "a is b")
+			a = slices.Clone(c)
+			im.Triad(a, b, a, 0.7)
+			check(t, a, b, c, 0.7, "a is c")
+		}
+	})
+}
+
+func TestRefusals(t *testing.T) {
+	eachRow(t, func(t *testing.T, im Implementation) {
+		three, four := make([]float64, 3), make([]float64, 4)
+		require.PanicsWithValue(t, "stream: slices of 3, 4 and 3 elements: their lengths must be the same", func() { im.Triad(three, four, three, 1) })
+		require.PanicsWithValue(t, "stream: slices of 3, 3 and 4 elements: their lengths must be the same", func() { im.Triad(three, three, four, 1) })
+		im.Triad(nil, []float64{}, nil, 1)
+	})
+}
+
+func FuzzTriad(f *testing.F) {
+	f.Add([]byte("some bytes that make a few vectors of three and more elements each of them"), 1.5, uint8(3))
+	f.Add([]byte{}, math.Inf(1), uint8(0))
+	f.Fuzz(func(t *testing.T, raw []byte, s float64, at uint8) {
+		n := len(raw) / 16
+		b, c := make([]float64, n), make([]float64, n)
+		for i := range n {
+			b[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[16*i:]))
+			c[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[16*i+8:]))
+		}
+		for _, im := range Implementations() {
+			if im.Supported() {
+				a := make([]float64, n+8)[at%8:][:n]
+				im.Triad(a, b, c, s)
+				check(t, a, b, c, s, im.Name)
+			}
+		}
+	})
+}
+
+// BenchmarkTriad shows each row over arrays of 128 MiB, in bytes by the rule of
+// STREAM. They lie in small pages unless the system gives large ones by itself;
+// bench/stream asks for large ones.
+func BenchmarkTriad(b *testing.B) {
+	const n, chunk = 1<<24 + 3<<17, 1 << 17 // not a power of two apart
+	x, y, z := make([]float64, n), make([]float64, n), make([]float64, n)
+	for i := range n {
+		x[i], y[i], z[i] = 1, 2, float64(i)
+	}
+	for _, im := range Implementations() {
+		b.Run(im.Name, func(b *testing.B) {
+			if !im.Supported() {
+				b.Skipf("this CPU lacks some of %v", im.Needs)
+			}
+			b.SetBytes(chunk * Bytes)
+			at := 0
+			for b.Loop() {
+				im.Triad(x[at:at+chunk], y[at:at+chunk], z[at:at+chunk], 3)
+				at = (at + chunk) % n
+			}
+		})
+	}
+}

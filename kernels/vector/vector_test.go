@@ -1,0 +1,279 @@
+package vector
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var inf, nan = float32(math.Inf(1)), float32(math.NaN())
+
+// each runs the test body for every row that this CPU supports.
+func each(t *testing.T, body func(t *testing.T, im Implementation)) {
+	for _, im := range Implementations() {
+		t.Run(im.Name, func(t *testing.T) {
+			if !im.Supported() {
+				t.Skipf("this CPU lacks some of %v", im.Needs)
+			}
+			body(t, im)
+		})
+	}
+}
+
+// operands are slices of n elements, each at another alignment and followed by
+// elements that must stay as they are.
+func operands(rng *rand.Rand, n, count int) [][]float32 {
+	out := make([][]float32, count)
+	for i := range out {
+		all := make([]float32, n+20)
+		for j := range all {
+			all[j] = float32(rng.NormFloat64())
+		}
+		out[i] = all[i%9:][:n]
+	}
+	return out
+}
+
+func clone(x []float32) []float32 { return append([]float32(nil), x...) }
+
+// Every function against its definition in fp64, over all lengths of tails and
+// over long operands.
+func TestDefinitions(t *testing.T) {
+	each(t, func(t *testing.T, im Implementation) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		for _, n := range append(seq(1, 70), 255, 256, 1000, 4096) {
+			o := operands(rng, n, 8)
+			x, y, g, b := o[0], o[1], o[2], o[3]
+			a, c := float32(rng.NormFloat64()), float32(rng.NormFloat64())
+			// want holds elementwise results to an error of a few roundings of
+			// their terms.
+			want := func(name string, got []float32, f func(i int) (value, size float64)) {
+				t.Helper()
+				require.Len(t, got, n)
+				for i, v := range got {
+					value, size := f(i)
+					require.InDelta(t, value, float64(v), 4*0x1p-24*size, "%s of %d: element %d", name, n, i)
+				}
+			}
+			f := func(v float32) float64 { return float64(v) }
+			terms := func(v ...float64) (sum, size float64) {
+				for _, v := range v {
+					sum += v
+					size += math.Abs(v)
+				}
+				return
+			}
+			dst := clone(y)
+			im.Axpy(dst, x, a)
+			want("axpy", dst, func(i int) (float64, float64) { return terms(f(y[i]), f(a)*f(x[i])) })
+			dst = make([]float32, n)
+			im.Affine(dst, x, a, c)
+			want("affine", dst, func(i int) (float64, float64) { return terms(f(a)*f(x[i]), f(c)) })
+			im.Mul(dst, x, y)
+			want("mul", dst, func(i int) (float64, float64) { return terms(f(x[i]) * f(y[i])) })
+			dst = clone(g)
+			im.MulAdd(dst, x, y)
+			want("muladd", dst, func(i int) (float64, float64) { return terms(f(g[i]), f(x[i])*f(y[i])) })
+			im.ScaleShift(dst, x, g, b)
+			want("scaleshift", dst, func(i int) (float64, float64) { return terms(f(g[i])*f(x[i]), f(b[i])) })
+			im.Combine(dst, x, y, a, c, 0.5)
+			want("combine", dst, func(i int) (float64, float64) { return terms(f(a)*f(x[i]), f(c)*f(y[i]), 0.5) })
+			im.Mask(dst, x, y)
+			want("mask", dst, func(i int) (float64, float64) {
+				if y[i] > 0 {
+					return f(x[i]), 0
+				}
+				return 0, 0
+			})
+
+			sum := func(name string, got float32, f func(i int) float64) {
+				t.Helper()
+				value, size := 0.0, 0.0
+				for i := range n {
+					value += f(i)
+					size += math.Abs(f(i))
+				}
+				require.InDelta(t, value, float64(got), float64(n+4)*0x1p-24*size, "%s of %d", name, n)
+			}
+			sum("sum", im.Sum(x), func(i int) float64 { return f(x[i]) })
+			sum("dot", im.Dot(x, y), func(i int) float64 { return f(x[i]) * f(y[i]) })
+			sum("square", im.Square(x, a), func(i int) float64 { return (f(x[i]) - f(a)) * (f(x[i]) - f(a)) })
+
+			im.Softmax(dst, x, 3)
+			total, p := 0.0, make([]float64, n)
+			for i, v := range x {
+				p[i] = math.Exp(3 * f(v))
+				total += p[i]
+			}
+			for i, v := range dst {
+				require.InEpsilon(t, p[i]/total, float64(v), 1e-5, "softmax of %d: element %d", n, i)
+			}
+			im.SoftmaxGrad(g, dst, y, 3)
+			dot := 0.0
+			for i := range p {
+				dot += p[i] / total * f(y[i])
+			}
+			for i, v := range g {
+				require.InDelta(t, 3*p[i]/total*(f(y[i])-dot), float64(v), 1e-5, "softmax' of %d: element %d", n, i)
+			}
+		}
+	})
+}
+
+func seq(from, to int) (s []int) {
+	for ; from < to; from++ {
+		s = append(s, from)
+	}
+	return
+}
+
+// What is at the edges of the numbers is the same, to the bit, in every row,
+// and so is what only chooses.
+func TestExact(t *testing.T) {
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(255 - i)
+	}
+	special := []float32{0, float32(math.Copysign(0, -1)), 1, -1, 2, -2, inf, -inf, nan, 1e-45, -1e-45, math.MaxFloat32}
+	each(t, func(t *testing.T, im Implementation) {
+		rng := rand.New(rand.NewPCG(3, 4))
+		for n := range 100 {
+			o := operands(rng, n, 5)
+			for _, x := range o {
+				for i := range x {
+					if rng.IntN(2) == 0 {
+						x[i] = special[rng.IntN(len(special))]
+					}
+				}
+			}
+			bits := func(x []float32) (b []uint32) {
+				for _, v := range x {
+					b = append(b, math.Float32bits(v))
+				}
+				return
+			}
+			run := func(im Implementation) (out []any) {
+				dst, at := make([]float32, n), make([]int32, n)
+				im.Mask(dst, o[0], o[1])
+				out = append(out, bits(dst))
+				im.Bytes(dst, all[n%7:][:n], 1.0/255)
+				out = append(out, bits(dst))
+				im.Pool(dst, at, o[0], o[1], o[2], o[3])
+				var to [4][]float32
+				for i := range to {
+					to[i] = make([]float32, n)
+				}
+				im.Unpool(to[0], to[1], to[2], to[3], o[4], at)
+				return append(out, bits(dst), at, bits(to[0]), bits(to[1]), bits(to[2]), bits(to[3]))
+			}
+			require.Equal(t, run(Implementation{functions: generic}), run(im), n)
+		}
+	})
+}
+
+func TestPool(t *testing.T) {
+	each(t, func(t *testing.T, im Implementation) {
+		dst, at := make([]float32, 9), make([]int32, 9)
+		im.Pool(dst, at,
+			[]float32{1, 1, -1, 0, 5, 5, nan, 1, 1},
+			[]float32{2, 1, -2, 0, 5, 5, 1, nan, 1},
+			[]float32{3, 1, -3, 0, 6, 5, 2, nan, 1},
+			[]float32{4, 1, -4, 0, 6, 4, 3, 9, 2})
+		require.Equal(t, []int32{3, 0, -1, -1, 2, 0, 0, 1, 3}, at)
+		require.Equal(t, []float32{4, 1, 0, 0, 6, 5}, dst[:6])
+		require.True(t, dst[6] != dst[6] && dst[7] != dst[7], "NaN must not vanish")
+	})
+}
+
+func TestSoftmaxEdges(t *testing.T) {
+	each(t, func(t *testing.T, im Implementation) {
+		for _, n := range []int{1, 3, 8, 11, 64} {
+			x, p := make([]float32, n), make([]float32, n)
+			for i := range x {
+				x[i] = -1e30
+			}
+			x[n/2] = 1e30
+			im.Softmax(p, x, 1)
+			require.InDelta(t, 1, p[n/2], 1e-6, "no overflow")
+			x[n-1] = nan
+			im.Softmax(p, x, 1)
+			for _, v := range p {
+				require.True(t, v != v, "NaN must not vanish")
+			}
+		}
+	})
+}
+
+func TestShortOperands(t *testing.T) {
+	each(t, func(t *testing.T, im Implementation) {
+		require.PanicsWithValue(t, "vector: an operand has 2 elements, the first 3", func() { im.Axpy(make([]float32, 3), make([]float32, 2), 1) })
+		require.PanicsWithValue(t, "vector: an operand has 8 elements, the first 9", func() { im.Mask(make([]float32, 9), make([]float32, 9), make([]float32, 8)) })
+	})
+}
+
+func FuzzVector(f *testing.F) {
+	f.Add([]byte{1, 2, 3, 200}, float32(1))
+	f.Fuzz(func(t *testing.T, data []byte, a float32) {
+		x := make([]float32, len(data)/4)
+		for i := range x {
+			x[i] = math.Float32frombits(uint32(data[4*i]) | uint32(data[4*i+1])<<8 | uint32(data[4*i+2])<<16 | uint32(data[4*i+3])<<24)
+		}
+		for _, im := range Implementations() {
+			if !im.Supported() || len(x) == 0 {
+				continue
+			}
+			want, got := make([]float32, len(x)), make([]float32, len(x))
+			Implementation{functions: generic}.Affine(want, x, a, a)
+			im.Affine(got, x, a, a)
+			for i := range got {
+				same := got[i] == want[i] || got[i] != got[i] && want[i] != want[i]
+				off := math.Abs(float64(got[i]) - float64(want[i]))
+				if !same && !(off <= 0x1p-22*(math.Abs(float64(a)*float64(x[i]))+math.Abs(float64(a)))) && !math.IsInf(float64(a*x[i]), 0) {
+					t.Fatalf("%s: %v·%v + %v is %v, want %v", im.Name, a, x[i], a, got[i], want[i])
+				}
+			}
+		}
+	})
+}
+
+// TestRequired makes a row that is skipped a failure where it must not be.
+func TestRequired(t *testing.T) {
+	names, ok := os.LookupEnv("PERWATT_REQUIRE")
+	if !ok {
+		t.Skip("PERWATT_REQUIRE names no rows")
+	}
+	for _, im := range Implementations() {
+		for name := range strings.SplitSeq(names, ",") {
+			require.True(t, im.Name != name || im.Supported(), "row %s is required, and this CPU lacks some of %v", name, im.Needs)
+		}
+	}
+}
+
+func BenchmarkVector(b *testing.B) {
+	for _, im := range Implementations() {
+		if !im.Supported() {
+			continue
+		}
+		o := operands(rand.New(rand.NewPCG(1, 2)), 4096, 7)
+		at := make([]int32, 4096)
+		for name, f := range map[string]func(){
+			"axpy":    func() { im.Axpy(o[0], o[1], 0.001) },
+			"dot":     func() { im.Dot(o[0], o[1]) },
+			"softmax": func() { im.Softmax(o[2], o[1], 1) },
+			"mask":    func() { im.Mask(o[2], o[0], o[1]) },
+			"pool":    func() { im.Pool(o[0], at, o[1], o[2], o[3], o[4]) },
+		} {
+			b.Run(fmt.Sprintf("%s/impl=%s", name, im.Name), func(b *testing.B) {
+				b.SetBytes(4 * 4096)
+				for b.Loop() {
+					f()
+				}
+			})
+		}
+	}
+}
