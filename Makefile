@@ -41,10 +41,9 @@ generate-check: ## the generated assembly is what its generators write
 	git diff --exit-code -- kernels
 
 emulate: ## test kernels on CPUs that are not here, with AVX-512 and ARMv8 (Debian: installs Bochs; needs qemu-user-static)
-	CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/avx512-run.sh ./kernels/sha256d ./kernels/stream
+	CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/avx512-run.sh ./kernels/sha256d ./kernels/stream ./kernels/sgemm
 	PERWATT_REQUIRE=armv8 GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/sha256d
-	PERWATT_REQUIRE=neon GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/stream
-	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/sgemm
+	PERWATT_REQUIRE=neon GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/stream ./kernels/sgemm
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	@$(GO) list ./... | while read p; do \

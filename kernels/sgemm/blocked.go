@@ -200,7 +200,8 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 		g.packA(s.a, p.a, i, rows, l, kc)
 		top, t.rs, t.cs, t.as = s.a, size, g.mr*size, g.mr*kc*size
 	}
-	direct := p.m <= short && !p.b.along
+	// Rows of whole KiB would share too few sets of a first-level cache.
+	direct := p.m <= short && !p.b.along && p.b.ld*size%1024 != 0
 	for jj := 0; jj < nc; jj += g.nr {
 		width := min(g.nr, nc-jj)
 		if direct && width == g.nr {
@@ -226,7 +227,7 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 		t.ldc = stride * size
 		if full > 0 {
 			t.a, t.c, t.count = &top[0], &to[0], full
-			g.foresee(t, p, i, rows, j, jj, nc, l)
+			g.foresee(s, p, i, rows, j, jj, nc, l)
 			g.tiles[g.mr-1](t)
 		}
 		if left := rows - full*g.mr; left > 0 {
@@ -244,15 +245,25 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 	}
 }
 
-// foresee has the tiles of a panel bring near what will be packed: by the first
-// block of A the next panel of B, by the others part of the next block of A.
-func (g *blocked) foresee(t *tiles, p *product, i, rows, j, jj, nc, l int) {
+// foresee has the tiles of a panel bring near what comes next: during the first
+// block of A the panel of B that will be packed, then the next packed one or, if
+// these are so few that they stay in the second-level cache, part of the next
+// block of A.
+func (g *blocked) foresee(s *scratch, p *product, i, rows, j, jj, nc, l int) {
+	t, next := &s.t, jj+g.nr
 	share := (rows*g.nr + nc - 1) / nc
 	switch {
-	case i == 0 && jj+g.nr < nc:
-		p.b.bring(t, j+jj+g.nr, g.nr, l)
+	case i == 0 && next < nc:
+		p.b.bring(t, j+next, g.nr, l)
 	case i == 0:
 		p.b.bring(t, j, g.nr, l+t.k)
+	case nc > together*g.nr*2:
+		if next >= nc {
+			next = 0
+		}
+		t.next, t.stride = uintptr(unsafe.Pointer(&s.b[next*t.k])), 64
+		t.lines = (t.k*g.nr*size/64 + t.count - 1) / t.count
+		t.ahead = t.lines * t.stride
 	case i+rows < p.m:
 		p.a.bring(t, i+rows+jj/g.nr*share, share, l)
 	default:
