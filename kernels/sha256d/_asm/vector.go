@@ -17,8 +17,11 @@ import (
 // that is known, and round 60 yields the last word of the digest. Constants
 // are of the file, or of the header and written to the frame first.
 //
-// Rounds 32 to 47 have one copy, which the first hash runs twice and the second
-// once: unrolled it is no faster and a third longer.
+// The rounds from 32 on are a loop of 8 or 16, which the first hash runs to its
+// end and the second as often as it fits. It keeps the code short: AVX2 takes so
+// many instructions that a CPU which cannot hold them decoded waits for them. For
+// the same reason, what can be an operand in memory is not loaded, and the two
+// newest words of the schedule stay in registers.
 type vector struct {
 	name    string
 	lanes   int
@@ -26,22 +29,25 @@ type vector struct {
 	reg     []reg.VecPhysical
 	lasting int               // registers from here on are temporary
 	free    []reg.VecPhysical // temporary registers that are not in use
+	block   int               // rounds of the copy that is run again and again
+	ahead   int               // a word is computed before the round that comes so many rounds earlier
 
 	consts *table
 	known  map[uint32]operand.Mem
 	rounds operand.Mem // constants of rounds 16 to 63
 	frame  operand.Mem // 512 bytes for the schedule or, if that is in registers, for copies; then constants of the header
 	used   int
+	half   [2]reg.Register // where the halves of the schedule are in memory
 }
 
 // slots is how many constants of the header the frame takes.
 const slots = 26
 
 func avx2() {
-	v := &vector{name: "AVX2", lanes: 8, width: 32, reg: []reg.VecPhysical{
+	v := &vector{name: "AVX2", lanes: 8, width: 32, half: [2]reg.Register{reg.R11, reg.R12}, reg: []reg.VecPhysical{
 		reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15,
 	}}
-	v.lasting = 10
+	v.lasting, v.block, v.ahead = 12, 8, 1
 	v.scan()
 }
 
@@ -50,7 +56,7 @@ func avx512() {
 		reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
 		reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31,
 	}}
-	v.lasting = 24
+	v.lasting, v.block = 24, 16
 	v.scan()
 }
 
@@ -108,9 +114,14 @@ func (v *vector) scan() {
 		kw[t] = v.constant(k[t])
 	}
 
-	const block = 16
+	rest := 32 + (61-32)/v.block*v.block     // first round of the second hash that has a copy of its own
 	at, stop, end := reg.R8, reg.R9, reg.R10 // places in v.rounds
 	LEAQ(v.rounds.Offset((64-16)*v.width), end)
+
+	if !v.wide() {
+		LEAQ(v.frame.Offset(middle), v.half[0])
+		LEAQ(v.frame.Offset(256+middle), v.half[1])
+	}
 
 	Label("scan" + v.name)
 	s := v.state(4)
@@ -138,12 +149,8 @@ func (v *vector) scan() {
 	v.set(19, func(dst reg.VecPhysical) { v.plus(w[3], x, dst) })
 	v.done(x)
 	v.begin(4)
-	for t := 4; t < 18; t++ {
-		v.round(t, kw[t], options{known: true, h: t < 7})
-	}
-	for t := 18; t < 32; t++ {
+	word := func(t int) {
 		switch t {
-		case 18, 19:
 		case 20:
 			v.word(t, sum{back2: true, plus: v.constant(one)})
 		case 21:
@@ -154,20 +161,32 @@ func (v *vector) scan() {
 			v.word(t, sum{back2: true, back7: true, plus: v.constant(sigma0(length1))})
 		case 31:
 			v.word(t, sum{back2: true, back7: true, plus: w[4]})
-		default:
+		case 23, 24, 25, 26, 27, 28, 29:
 			v.word(t, sum{back2: true, back7: true})
+		default:
+			if t >= 32 {
+				v.word(t, all)
+			}
 		}
-		v.round(t, v.constant(k[t]), options{})
+	}
+	for t := 4; t < 32; t++ {
+		word(t + v.ahead)
+		if t < 18 {
+			v.round(t, kw[t], options{known: true, h: t < 7})
+		} else {
+			v.round(t, v.constant(k[t]), options{})
+		}
 	}
 	LEAQ(v.rounds.Offset((32-16)*v.width), at)
 	MOVQ(end, stop)
 
 	Label("full" + v.name)
-	for i := range block {
-		v.word(32+i, all)
+	for i := range v.block {
+		v.word(32+v.ahead+i, all)
 		v.round(32+i, operand.Mem{Base: at, Disp: i * v.width}, options{})
 	}
-	ADDQ(operand.I32(block*v.width), at)
+	v.turn()
+	ADDQ(operand.I32(v.block*v.width), at)
 	CMPQ(at, stop)
 	JNE(operand.LabelRef("full" + v.name))
 	CMPQ(stop, end)
@@ -186,17 +205,7 @@ func (v *vector) scan() {
 		v.load(v.constant(first[i]), s[i])
 	}
 	v.begin(1)
-	for t := 1; t < 16; t++ {
-		switch {
-		case t < 4:
-			v.round(t, v.constant(k[t]+first[8-t]), options{h: true})
-		case t < 8:
-			v.round(t, v.constant(k[t]), options{})
-		default:
-			v.round(t, v.constant(k[t]+map[int]uint32{8: one, 15: length2}[t]), options{known: true})
-		}
-	}
-	for t := 16; t < 32; t++ {
+	word = func(t int) {
 		switch t {
 		case 16:
 			v.word(t, sum{back15: true, back16: true})
@@ -214,18 +223,37 @@ func (v *vector) scan() {
 			v.word(t, sum{back2: true, back7: true, plus: v.constant(sigma0(length2))})
 		case 31:
 			v.word(t, sum{back2: true, back7: true, back15: true, plus: v.constant(length2)})
-		default:
+		case 25, 26, 27, 28, 29:
 			v.word(t, sum{back2: true, back7: true})
+		default:
+			if t >= 32 {
+				v.word(t, all)
+			}
 		}
-		v.round(t, v.constant(k[t]), options{})
+	}
+	for t := 1; t < 32; t++ {
+		word(t + v.ahead)
+		switch {
+		case t < 4:
+			v.round(t, v.constant(k[t]+first[8-t]), options{h: true})
+		case t < 8:
+			v.round(t, v.constant(k[t]), options{})
+		case t < 16:
+			v.round(t, v.constant(k[t]+map[int]uint32{8: one, 15: length2}[t]), options{known: true})
+		default:
+			v.round(t, v.constant(k[t]), options{})
+		}
 	}
 	LEAQ(v.rounds.Offset((32-16)*v.width), at)
-	LEAQ(v.rounds.Offset((48-16)*v.width), stop)
+	LEAQ(v.rounds.Offset((rest-16)*v.width), stop)
 	JMP(operand.LabelRef("full" + v.name))
 
 	Label("last" + v.name)
-	for t := 48; t < 61; t++ {
-		v.word(t, all)
+	v.turn() // back: three times eight rounds were run
+	for t := rest; t < 61; t++ {
+		if t+v.ahead < 61 {
+			v.word(t+v.ahead, all)
+		}
 		v.round(t, v.constant(k[t]), options{half: t > 56})
 	}
 	x = v.state(61)[4]
@@ -326,14 +354,11 @@ func (v *vector) state(t int) (s [8]reg.VecPhysical) {
 
 // set computes word t of the schedule.
 func (v *vector) set(t int, compute func(dst reg.VecPhysical)) {
-	if v.wide() {
-		compute(v.home(t))
-		return
-	}
-	dst := v.temp()
+	dst := v.home(t)
 	compute(dst)
-	VMOVDQA(dst, v.place(t))
-	v.done(dst)
+	if !v.wide() {
+		VMOVDQA(dst, v.place(t))
+	}
 }
 
 // get returns a register with word t, to be given back by done.
@@ -346,10 +371,30 @@ func (v *vector) get(t int) reg.VecPhysical {
 	return r
 }
 
-// home is the register of word t, and place its memory: a row has one of them.
-func (v *vector) home(t int) reg.VecPhysical { return v.reg[8+t&15] }
+// home is the register of word t, which it shares with the words 16 before and
+// after or, if the schedule is in memory, with those 2 before and after.
+func (v *vector) home(t int) reg.VecPhysical {
+	if v.wide() {
+		return v.reg[8+t&15]
+	}
+	return v.reg[10+t&1]
+}
 
-func (v *vector) place(t int) operand.Mem { return v.frame.Offset(t & 15 * v.width) }
+// middle is where a register points to in 8 words of the schedule: offsets from
+// there fit a byte.
+const middle = 128
+
+// place is the memory of word t if the schedule is in memory.
+func (v *vector) place(t int) operand.Mem {
+	return operand.Mem{Base: v.half[t>>3&1], Disp: t&7*v.width - middle}
+}
+
+// turn has the code of a word find the word 8 after it.
+func (v *vector) turn() {
+	if !v.wide() {
+		XCHGQ(v.half[0], v.half[1])
+	}
+}
 
 // operand is word t, wherever it is.
 func (v *vector) operand(t int) operand.Op {
@@ -364,10 +409,10 @@ const shift = true
 
 // sigma sets dst to the exclusive or of x rotated right by p, q and r.
 func (v *vector) sigma(dst, x reg.VecPhysical, shift bool, p, q, r uint64) {
-	a, b := v.temp(), v.temp()
-	defer v.done(a)
-	defer v.done(b)
 	if v.wide() {
+		a, b := v.temp(), v.temp()
+		defer v.done(a)
+		defer v.done(b)
 		VPRORD(operand.Imm(p), x, a)
 		VPRORD(operand.Imm(q), x, b)
 		if shift {
@@ -378,19 +423,25 @@ func (v *vector) sigma(dst, x reg.VecPhysical, shift bool, p, q, r uint64) {
 		VPTERNLOGD(operand.Imm(0x96), a, b, dst)
 		return
 	}
+	a, b, c := dst, v.temp(), v.temp()
+	defer v.done(b)
+	defer v.done(c)
+	if dst == x {
+		a = v.temp()
+		defer v.done(a)
+	}
 	VPSRLD(operand.Imm(p), x, a)
-	left := func(n uint64) {
-		VPSLLD(operand.Imm(32-n), x, b)
-		VPXOR(a, b, a)
-	}
-	left(p)
-	VPSRLD(operand.Imm(q), x, b)
+	VPSLLD(operand.Imm(32-p), x, b)
 	VPXOR(a, b, a)
-	left(q)
-	if !shift {
-		left(r)
-	}
+	VPSRLD(operand.Imm(q), x, b)
+	VPSLLD(operand.Imm(32-q), x, c)
+	VPXOR(b, c, b)
+	VPXOR(a, b, a)
 	VPSRLD(operand.Imm(r), x, b)
+	if !shift {
+		VPSLLD(operand.Imm(32-r), x, c)
+		VPXOR(b, c, b)
+	}
 	VPXOR(a, b, dst)
 }
 
@@ -404,20 +455,14 @@ type sum struct {
 // all are the terms in general.
 var all = sum{back2: true, back7: true, back15: true, back16: true}
 
-// word computes word t. The newest word goes in last: the sum waits for it.
+// word computes word t. The newest word goes in last, because the sum waits for
+// it, unless to begin with it saves a copy.
 func (v *vector) word(t int, s sum) {
 	v.set(t, func(dst reg.VecPhysical) {
 		begun := s.back16 && v.wide() // word t takes the register of word t-16
-		add := func(x operand.Op) {
-			if begun {
-				VPADDD(x, dst, dst)
-			} else {
-				VMOVDQA(x, dst)
-			}
-			begun = true
-		}
-		sigma := func(from int, p, q, r uint64) {
-			x, y := v.get(from), dst
+		add := func(x operand.Op) { VPADDD(x, dst, dst) }
+		sigma := func(x reg.VecPhysical, p, q, r uint64) {
+			y := dst
 			if begun {
 				y = v.temp()
 			}
@@ -429,17 +474,16 @@ func (v *vector) word(t int, s sum) {
 			}
 			begun = true
 		}
-		newest := func() {
-			if s.back2 {
-				sigma(t-2, 17, 19, 10)
-			}
+		if !v.wide() && s.back2 && s.back15 {
+			dst = v.temp() // the register of word t is that of word t-2
 		}
 		if s.back15 {
-			sigma(t-15, 7, 18, 3)
+			sigma(v.get(t-15), 7, 18, 3)
 		}
-		if v.wide() && !begun {
-			newest() // saves a copy
-			s.back2 = false
+		newest := s.back2
+		if newest && !begun {
+			sigma(v.home(t-2), 17, 19, 10)
+			newest = false
 		}
 		if s.back16 && !v.wide() {
 			add(v.place(t - 16))
@@ -447,14 +491,19 @@ func (v *vector) word(t int, s sum) {
 		if s.back7 {
 			add(v.operand(t - 7))
 		}
-		switch {
-		case s.plus.Base == nil:
-		case v.wide():
+		if s.plus.Base != nil {
 			v.plus(s.plus, dst, dst)
-		default:
-			add(s.plus)
 		}
-		newest()
+		switch {
+		case !newest:
+		case v.wide():
+			sigma(v.home(t-2), 17, 19, 10)
+		default:
+			x := v.home(t)
+			v.sigma(x, x, shift, 17, 19, 10)
+			VPADDD(dst, x, x)
+			v.done(dst)
+		}
 	})
 }
 
@@ -490,16 +539,14 @@ func (v *vector) round(t int, c operand.Mem, o options) {
 		x := v.get(t)
 		v.plus(c, x, h)
 		v.done(x)
-	default:
+	case v.wide():
 		x := v.temp()
-		if v.wide() {
-			v.plus(c, v.home(t), x)
-		} else {
-			VMOVDQA(c, x)
-			VPADDD(v.place(t), x, x)
-		}
+		v.plus(c, v.home(t), x)
 		VPADDD(x, h, h)
 		v.done(x)
+	default: // without a load of its own
+		v.plus(c, h, h)
+		VPADDD(v.place(t), h, h)
 	}
 	x := v.temp()
 	if v.wide() {
