@@ -301,7 +301,11 @@ func TestPrepareStops(t *testing.T) {
 // Every network follows the reference, with one replica and with two, and also
 // where the batch asked for is not that of the reference.
 func TestReference(t *testing.T) {
-	for _, model := range Models() {
+	models := Models()
+	if testing.Short() {
+		models = models[:1]
+	}
+	for _, model := range models {
 		for _, threads := range []int{1, 2} {
 			w := prepared(t, bench.Config{Threads: threads, Params: map[string]string{"dataset": smallSet(t), "model": model}}, nil)
 			c := verdict(t, w, "reference")
@@ -352,33 +356,6 @@ func TestBytes(t *testing.T) {
 			}
 			require.InEpsilon(t, r.bytes, taken, 0.1)
 			runtime.KeepAlive(m)
-		})
-	}
-}
-
-// Steps take no memory to speak of once the first is done.
-func TestStepsAllocateLittle(t *testing.T) {
-	for _, net := range suite {
-		t.Run(net.name, func(t *testing.T) {
-			m, err := newModel(net, 8, 1, bestRow(t))
-			require.NoError(t, err)
-			require.NoError(t, m.bind())
-			m.fix()
-			m.replicas[0].fixed(0)
-			step := func() {
-				_, err := m.step(0.01)
-				require.NoError(t, err)
-			}
-			step()
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			const steps = 5
-			for range steps {
-				step()
-			}
-			runtime.ReadMemStats(&after)
-			require.Less(t, (after.TotalAlloc-before.TotalAlloc)/steps, uint64(1<<20))
-			t.Logf("%d bytes a step", (after.TotalAlloc-before.TotalAlloc)/steps)
 		})
 	}
 }
