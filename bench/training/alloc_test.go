@@ -27,7 +27,7 @@ func TestStepsAllocateLittle(t *testing.T) {
 			step()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			const steps = 5
+			const steps = 20
 			for range steps {
 				step()
 			}
