@@ -3,6 +3,7 @@
 package training
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkStep is one step of one replica, by network and implementation.
+// BenchmarkStep is one step, by network and implementation, of a replica for each of -cpu.
 func BenchmarkStep(b *testing.B) {
 	for _, model := range Models() {
 		for _, im := range sgemm.Implementations() {
@@ -28,7 +29,7 @@ func BenchmarkStep(b *testing.B) {
 				continue
 			}
 			b.Run("model="+model+"/impl="+im.Name, func(b *testing.B) {
-				opened, err := New(bench.Config{Impl: im.Name, Params: map[string]string{"model": model}})
+				opened, err := New(bench.Config{Impl: im.Name, Threads: runtime.GOMAXPROCS(0), Params: map[string]string{"model": model}})
 				require.NoError(b, err)
 				w := opened.(*workload)
 				defer w.Close()
@@ -39,7 +40,7 @@ func BenchmarkStep(b *testing.B) {
 					_, err := w.step()
 					require.NoError(b, err)
 				}
-				samples := float64(b.N * w.batch)
+				samples := float64(b.N * w.info.Threads * w.batch)
 				b.ReportMetric(samples/(cpu(b)-began).Seconds(), "samples/cpu-s")
 				b.ReportMetric(samples/b.Elapsed().Seconds(), "samples/s")
 			})
@@ -47,35 +48,27 @@ func BenchmarkStep(b *testing.B) {
 	}
 }
 
-// BenchmarkReach is the way to the target, by number of threads.
+// BenchmarkReach is the way to the target.
 func BenchmarkReach(b *testing.B) {
-	for _, threads := range []int{1, 2} {
-		b.Run("threads="+string(rune('0'+threads)), func(b *testing.B) {
-			w, err := New(bench.Config{Threads: threads})
-			require.NoError(b, err)
-			defer w.Close()
-			require.NoError(b, w.Prepare(b.Context()))
-			steps := 0
-			for b.Loop() {
-				target, err := w.(*workload).Reach(b.Context(), bench.NewCounter())
-				require.NoError(b, err)
-				steps += target.Steps
-			}
-			b.ReportMetric(float64(steps)/float64(b.N), "steps/op")
-		})
+	w, err := New(bench.Config{Threads: runtime.GOMAXPROCS(0)})
+	require.NoError(b, err)
+	defer w.Close()
+	require.NoError(b, w.Prepare(b.Context()))
+	steps := 0
+	for b.Loop() {
+		target, err := w.(*workload).Reach(b.Context(), bench.NewCounter())
+		require.NoError(b, err)
+		steps += target.Steps
 	}
+	b.ReportMetric(float64(steps)/float64(b.N), "steps/op")
 }
 
-// BenchmarkPrepare is what comes before the first sample, by number of threads.
+// BenchmarkPrepare is what comes before the first sample.
 func BenchmarkPrepare(b *testing.B) {
-	for _, threads := range []int{1, 2} {
-		b.Run("threads="+string(rune('0'+threads)), func(b *testing.B) {
-			for b.Loop() {
-				w, err := New(bench.Config{Threads: threads})
-				require.NoError(b, err)
-				require.NoError(b, w.Prepare(b.Context()))
-				require.NoError(b, w.Close())
-			}
-		})
+	for b.Loop() {
+		w, err := New(bench.Config{Threads: runtime.GOMAXPROCS(0)})
+		require.NoError(b, err)
+		require.NoError(b, w.Prepare(b.Context()))
+		require.NoError(b, w.Close())
 	}
 }
