@@ -347,10 +347,11 @@ func (w *workload) checkLoss() results.Check {
 }
 
 // checkTarget holds the network to be still about as good as when it reached
-// the goal. At a constant learning rate it wanders by a point or two, and one
-// step in thirty of the deeper ones throws it off for a few more; so one that is
-// found off may train on, for a quarter of what the goal took, which is too little
-// for weights that know nothing.
+// the goal. At a constant learning rate it wanders by a point or two, and a
+// deeper one is thrown off now and then: about one step in fifty of cnn finds it
+// so, for a few steps. One that is found off may therefore train on, for a
+// quarter of what the goal took, which is too little for weights that know
+// nothing.
 func (w *workload) checkTarget() results.Check {
 	c := results.Check{Use: w.info.Use, Name: "target", OK: true, Detail: "target phase left out"}
 	if w.reached == nil {
