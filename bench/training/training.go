@@ -50,6 +50,10 @@ const (
 	// digits take, and three times what MNIST does.
 	maxSteps = 2000
 	maxBatch = 1 << 20
+	// decay is what the learning rate is multiplied by once the goal is reached.
+	// At the full rate about one step in fifty of cnn finds it thrown off for a
+	// few, which would say nothing about the answers.
+	decay = 0.1
 )
 
 // option is a parameter that can be set; model comes first, since the others'
@@ -106,8 +110,9 @@ type workload struct {
 	gemm  gemmFunc
 	dir   string // of the files of MNIST; "" for rendered digits
 	goal  float64
-	lr    float64
-	limit int // steps at which Reach gives up
+	lr    float64 // until the goal is reached
+	rate  float64 // of the next step
+	limit int     // steps at which Reach gives up
 
 	model          *model // unbound unless prepared
 	train, heldOut *dataset
@@ -148,7 +153,7 @@ func configure(cfg bench.Config) (*workload, error) {
 	threads := max(cfg.Threads, 1)
 	w := &workload{gemm: im.GemmEpilogue, limit: maxSteps, info: bench.Info{
 		Name: "training", Use: "training", Impl: im.Name, Unit: results.Sample,
-		Threads: threads, Seed: cfg.Seed, Params: map[string]string{"optimiser": "sgd"},
+		Threads: threads, Seed: cfg.Seed, Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
 	}}
 	given := maps.Clone(cfg.Params)
 	var names []string
@@ -226,6 +231,7 @@ func (w *workload) Prepare(ctx context.Context) (err error) {
 func (w *workload) fresh() {
 	w.model.reset(random(w.info.Seed, weightStream, 0))
 	w.from = newStream(w.train, random(w.info.Seed, orderStream, 0))
+	w.rate = w.lr
 	w.steps, w.first, w.broken = 0, 0, 0
 }
 
@@ -234,7 +240,7 @@ func (w *workload) step() (float64, error) {
 	if err := w.model.next(w.from); err != nil {
 		return 0, err
 	}
-	mean, err := w.model.step(w.lr)
+	mean, err := w.model.step(w.rate)
 	if err != nil {
 		return 0, err
 	}
@@ -293,6 +299,7 @@ func (w *workload) Reach(ctx context.Context, done *bench.Counter) (results.Targ
 			return results.Target{}, err
 		}
 		if accuracy >= w.goal {
+			w.rate = decay * w.lr
 			w.reached = &results.Target{
 				Metric: "accuracy", Goal: results.Float(w.goal), Reached: results.Float(accuracy),
 				Steps: w.steps, Samples: w.steps * w.info.Threads * w.batch,
@@ -347,30 +354,16 @@ func (w *workload) checkLoss() results.Check {
 }
 
 // checkTarget holds the network to be still about as good as when it reached
-// the goal. At a constant learning rate it wanders by a point or two, and a
-// deeper one is thrown off now and then: about one step in fifty of cnn finds it
-// so, for a few steps. One that is found off may therefore train on, for a
-// quarter of what the goal took, which is too little for weights that know
-// nothing.
+// the goal: it still wanders by a point or two.
 func (w *workload) checkTarget() results.Check {
 	c := results.Check{Use: w.info.Use, Name: "target", OK: true, Detail: "target phase left out"}
-	if w.reached == nil {
-		return c
-	}
-	ended := w.steps
-	accuracy, err := w.model.accuracy(w.heldOut)
-	atEnd := accuracy
-	for err == nil && accuracy < w.goal-0.05 && w.steps < ended+w.reached.Steps/4 {
-		if _, err = w.step(); err == nil {
-			accuracy, err = w.model.accuracy(w.heldOut)
+	if w.reached != nil {
+		accuracy, err := w.model.accuracy(w.heldOut)
+		if err != nil {
+			accuracy = math.NaN()
 		}
-	}
-	c.OK = err == nil && accuracy >= w.goal-0.05
-	c.Detail = fmt.Sprintf("held-out accuracy %.4f after %d steps, %.4f when %d had reached the goal of %v", atEnd, ended, float64(w.reached.Reached), w.reached.Steps, w.goal)
-	if err != nil {
-		c.Detail += ": " + err.Error()
-	} else if w.steps > ended {
-		c.Detail += fmt.Sprintf("; %.4f after %d more", accuracy, w.steps-ended)
+		c.OK = accuracy >= w.goal-0.05
+		c.Detail = fmt.Sprintf("held-out accuracy %.4f after %d steps, %.4f when %d had reached the goal of %v", accuracy, w.steps, float64(w.reached.Reached), w.reached.Steps, w.goal)
 	}
 	return c
 }

