@@ -101,7 +101,8 @@ func (s *Session) Run(ctx context.Context) error {
 		if i == len(order)-1 {
 			rec.State = results.Complete
 		}
-		if ctx.Err() != nil {
+		stopped := ctx.Err() != nil // asked once: what was saved and what is done next must agree
+		if stopped {
 			rec.State = results.Interrupted
 		}
 		rec.End = time.Now().UTC().Round(time.Microsecond)
@@ -111,7 +112,7 @@ func (s *Session) Run(ctx context.Context) error {
 		}
 		at.Ended, at.Left = &r.rec, at.Left-took[sc.Name]
 		s.Progress(at)
-		if ctx.Err() != nil {
+		if stopped {
 			break
 		}
 	}

@@ -300,6 +300,37 @@ func TestSessionStopsInEveryPhase(t *testing.T) {
 	}
 }
 
+// A signal that comes between two runs ends the session as one in a run does,
+// and the record that was kept last says so.
+func TestSessionStopsBetweenRuns(t *testing.T) {
+	for _, at := range []string{"saved", "told"} {
+		t.Run(at, func(t *testing.T) {
+			s := newSession(t, "training")
+			s.Record.Plan.Rounds = 3
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			kept := results.State("")
+			s.Save = func(rec *results.Record) error {
+				if kept = rec.State; at == "saved" {
+					cancel()
+				}
+				return nil
+			}
+			s.Progress = func(p Progress) {
+				if p.Ended != nil && at == "told" {
+					cancel()
+				}
+			}
+			require.NoError(t, s.Run(ctx))
+			require.Equal(t, results.Interrupted, s.Record.State)
+			require.Equal(t, results.Interrupted, kept)
+			require.Equal(t, results.OK, s.Record.Runs[0].Status)
+			require.Equal(t, results.Stopped, s.Record.Runs[len(s.Record.Runs)-1].Status)
+			require.Empty(t, orphans(t))
+		})
+	}
+}
+
 func TestSessionEndsWhenNothingCanBeKept(t *testing.T) {
 	s := newSession(t, "mining")
 	s.Save = func(rec *results.Record) error {
