@@ -3,9 +3,9 @@ package harness
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,13 +74,29 @@ func (s *sampler) sampleMeter(ctx context.Context, m power.Meter) {
 			if err == nil {
 				r = readings[i]
 			}
+			if errors.Is(r.Err, power.ErrNoNews) {
+				continue
+			}
 			if r.Err == nil && (math.IsNaN(r.Value) || math.IsInf(r.Value, 0)) {
 				r.Err = errors.New("the meter returned a value that is not a number")
 			}
-			tr := s.trace(results.Trace{Of: names[i], Unit: c.Unit, Kind: c.Kind, Boundary: c.Boundary, Origin: c.Origin})
-			s.add(tr, s.clock.of(r.At), r.Value, r.Err)
+			t := s.clock.of(r.At)
+			s.trace(results.Trace{Of: names[i], Unit: c.Unit, Kind: c.Kind, Boundary: c.Boundary, Origin: c.Origin}).Add(t, results.Float(r.Value), r.Err)
+			s.timing(info.Name, t, r)
 		}
 	})
+}
+
+// timing records how well the time of a reading is known, and what the
+// instrument's own clock said. All channels of one request share it.
+func (s *sampler) timing(meter string, t results.Float, r power.Reading) {
+	if r.Slack > 0 {
+		s.trace(results.Trace{Of: results.RoundTripOf(meter), Unit: results.Second, Kind: results.Gauge}).Add(t, micro(2*r.Slack.Seconds()), nil)
+	}
+	if !r.Clock.IsZero() {
+		off := r.Clock.Sub(r.At.Round(0)).Seconds() // wall clock against wall clock
+		s.trace(results.Trace{Of: results.ClockOf(meter), Unit: results.Second, Kind: results.Gauge}).Add(t, results.Float(math.Round(off*1e6)/1e6), nil)
+	}
 }
 
 func (s *sampler) sampleHost(h *hostTimes) {
@@ -110,7 +126,7 @@ func (s *sampler) sampleWork() {
 }
 
 func (s *sampler) counter(of string, unit results.Unit, t results.Float, v float64, err error) {
-	s.add(s.trace(results.Trace{Of: of, Unit: unit, Kind: results.Counter}), t, v, err)
+	s.trace(results.Trace{Of: of, Unit: unit, Kind: results.Counter}).Add(t, results.Float(v), err)
 }
 
 // trace returns the trace named tr.Of, made like tr if it is new.
@@ -120,30 +136,6 @@ func (s *sampler) trace(tr results.Trace) *results.Trace {
 		s.index[tr.Of] = &tr
 	}
 	return s.index[tr.Of]
-}
-
-// maxErrors bounds what one trace says about its gaps; the nulls say the rest.
-const maxErrors = 20
-
-// add appends a sample. One that is no later than the last is no news; a
-// counter that fell is a gap, since nobody knows what it did in between.
-func (s *sampler) add(tr *results.Trace, t results.Float, v float64, err error) {
-	value := results.Float(v)
-	if n := len(tr.T); n > 0 {
-		if !(t > tr.T[n-1]) {
-			return
-		}
-		if last := tr.V[n-1]; err == nil && tr.Kind == results.Counter && value < last {
-			err = fmt.Errorf("the counter fell from %v to %v", last, value)
-		}
-	}
-	if err != nil {
-		value = results.Absent()
-		if len(tr.Errors) < maxErrors {
-			tr.Errors = append(tr.Errors, results.Gap{At: t, Error: err.Error()})
-		}
-	}
-	tr.T, tr.V = append(tr.T, t), append(tr.V, value)
 }
 
 // watch adds a worker to what is sampled.
@@ -166,12 +158,17 @@ func (s *sampler) snapshot(of string) *results.Trace {
 	return &c
 }
 
+// aside reports whether a trace is not sampled to bracket windows.
+func aside(of string) bool {
+	return of == results.HostClock || of == results.HostThrottles || strings.HasPrefix(of, results.RoundTripOf("")) || strings.HasPrefix(of, results.ClockOf(""))
+}
+
 // behind names a trace that has no sample at or after t yet, or "".
 func (s *sampler) behind(t results.Float) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, tr := range s.traces {
-		if noted := tr.Of == results.HostClock || tr.Of == results.HostThrottles; !noted && tr.T[len(tr.T)-1] < t {
+		if !aside(tr.Of) && len(tr.T) > 0 && tr.T[len(tr.T)-1] < t {
 			return tr.Of
 		}
 	}
@@ -182,7 +179,7 @@ func (s *sampler) behind(t results.Float) string {
 func (s *sampler) note(of string, unit results.Unit, kind results.Kind, t results.Float, v float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.add(s.trace(results.Trace{Of: of, Unit: unit, Kind: kind}), t, v, nil)
+	s.trace(results.Trace{Of: of, Unit: unit, Kind: kind}).Add(t, results.Float(v), nil)
 }
 
 // stop ends all sampling and returns the traces.

@@ -131,7 +131,11 @@ func Describe(meters []power.Meter) []results.Meter {
 	out := []results.Meter{}
 	for _, m := range meters {
 		info := m.Info()
-		out = append(out, results.Meter{Name: info.Name, Source: info.Source, Channels: info.Channels, Notes: info.Notes})
+		period := results.Absent()
+		if info.Period > 0 {
+			period = results.Float(info.Period.Seconds())
+		}
+		out = append(out, results.Meter{Name: info.Name, Source: info.Source, Period: period, Channels: info.Channels, Notes: info.Notes})
 	}
 	return out
 }

@@ -374,23 +374,6 @@ func TestMeterThatBlocks(t *testing.T) {
 	require.True(t, s.Record.Summary.Rows[0].Metrics[results.Power].Value.IsAbsent())
 }
 
-func TestCounterThatFallsIsAGap(t *testing.T) {
-	var s sampler
-	tr := &results.Trace{Kind: results.Counter}
-	for i, v := range []float64{5, 6, 2, 3} {
-		s.add(tr, results.Float(i), v, nil)
-	}
-	s.add(tr, 3, 9, nil) // no later than the last
-	require.Equal(t, []results.Float{0, 1, 2, 3}, tr.T)
-	require.Equal(t, []results.Float{5, 6, 3}, []results.Float{tr.V[0], tr.V[1], tr.V[3]})
-	require.True(t, tr.V[2].IsAbsent())
-	require.Contains(t, tr.Errors[0].Error, "fell from 6 to 2")
-	g := &results.Trace{Kind: results.Gauge}
-	s.add(g, 0, 5, nil)
-	s.add(g, 1, 2, nil)
-	require.Empty(t, g.Errors)
-}
-
 type stuck struct{ ramp }
 
 func (s *stuck) Read(ctx context.Context) ([]power.Reading, error) {

@@ -150,6 +150,7 @@ type Impl struct {
 type Meter struct {
 	Name     string    `json:"name"`
 	Source   string    `json:"source"`
+	Period   Float     `json:"period"` // s, at which it has something new; null if at any
 	Channels []Channel `json:"channels"`
 	Notes    []string  `json:"notes,omitempty"` // coefficients, excluded zones, what the figures are
 }
@@ -171,6 +172,7 @@ type Channel struct {
 // Accuracy is what an instrument or its maker claims.
 type Accuracy struct {
 	Gain       Float  `json:"gain"`       // relative, half-width; null if unknown
+	Offset     Float  `json:"offset"`     // W, half-width of the part that does not grow with the reading; 0 if there is none
 	Resolution Float  `json:"resolution"` // in the channel's unit; null if unknown
 	Source     string `json:"source,omitempty"`
 }

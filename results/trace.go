@@ -1,6 +1,9 @@
 package results
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Trace is one quantity sampled over one run, as its source gave it.
 //
@@ -43,6 +46,37 @@ func CPUOf(use string) string { return "cpu/" + use }
 
 // MeterOf names the trace of one channel of a meter.
 func MeterOf(meter, channel string) string { return "meter/" + meter + "/" + channel }
+
+// RoundTripOf names the trace of the round trips to an instrument that is
+// asked over a wire (gauge, s): the instant of a reading is known to half of it.
+func RoundTripOf(meter string) string { return "round-trip/" + meter }
+
+// ClockOf names the trace of an instrument's own clock minus ours (gauge, s).
+func ClockOf(meter string) string { return "clock/" + meter }
+
+// maxErrors bounds what one trace says about its gaps; the nulls say the rest.
+const maxErrors = 20
+
+// Add appends what was sampled at second t, or why nothing was. A sample that
+// is no later than the last is no news and is dropped; a counter that fell is
+// a gap, since nobody knows what it did in between.
+func (tr *Trace) Add(t, v Float, err error) {
+	if n := len(tr.T); n > 0 {
+		if !(t > tr.T[n-1]) {
+			return
+		}
+		if last := tr.V[n-1]; err == nil && tr.Kind == Counter && v < last {
+			err = fmt.Errorf("the counter fell from %v to %v", last, v)
+		}
+	}
+	if err != nil {
+		v = Absent()
+		if len(tr.Errors) < maxErrors {
+			tr.Errors = append(tr.Errors, Gap{At: t, Error: err.Error()})
+		}
+	}
+	tr.T, tr.V = append(tr.T, t), append(tr.V, v)
+}
 
 // At returns the value of the trace at second t, interpolated linearly
 // between the two samples around it. It is absent where t lies outside the

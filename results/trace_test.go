@@ -43,3 +43,19 @@ func TestTraceNames(t *testing.T) {
 	_, ok = run.Phase(PhaseCool)
 	require.False(t, ok)
 }
+
+func TestCounterThatFallsIsAGap(t *testing.T) {
+	tr := &Trace{Kind: Counter}
+	for i, v := range []Float{5, 6, 2, 3} {
+		tr.Add(Float(i), v, nil)
+	}
+	tr.Add(3, 9, nil) // no later than the last
+	require.Equal(t, []Float{0, 1, 2, 3}, tr.T)
+	require.Equal(t, []Float{5, 6, 3}, []Float{tr.V[0], tr.V[1], tr.V[3]})
+	require.True(t, tr.V[2].IsAbsent())
+	require.Contains(t, tr.Errors[0].Error, "fell from 6 to 2")
+	g := &Trace{Kind: Gauge}
+	g.Add(0, 5, nil)
+	g.Add(1, 2, nil)
+	require.Empty(t, g.Errors)
+}

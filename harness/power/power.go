@@ -29,7 +29,7 @@ type Meter interface {
 type Info struct {
 	Name     string            // of the instrument: rapl, hwmon, declared …
 	Source   string            // where it is: a path, an address
-	Period   time.Duration     // reading more often tells nothing new; 0 if any rate is fine
+	Period   time.Duration     // the instrument's own: reading more often tells nothing new; 0 if any rate is fine
 	Channels []results.Channel // in the order of the readings
 	Notes    []string          // what is in and out of the totals and why; coefficients and their source
 }
@@ -37,12 +37,18 @@ type Info struct {
 // Reading is one value of one channel in the channel's unit. Counters are
 // unwrapped by the meter: they start anywhere and never decrease. Err set
 // means that there is no value: Value is then meaningless, and what a counter
-// did since the last good reading is unknown.
+// did since the last good reading is unknown; [ErrNoNews] alone is less.
 type Reading struct {
-	At    time.Time // with a monotonic part, taken as close to the value as can be
+	At    time.Time     // with a monotonic part, taken as close to the value as can be
+	Slack time.Duration // half-width of what is known of At: half the round trip to an instrument that is asked over a wire
+	Clock time.Time     // what the instrument's own clock said; zero if it has none
 	Value float64
 	Err   error
 }
+
+// ErrNoNews is the Err of a reading that repeats the last one: the instrument
+// has nothing newer yet. It is neither a reading nor a gap.
+var ErrNoNews = errors.New("nothing new since the last reading")
 
 // ErrAbsent is wrapped by Open of an instrument whose hardware or interface is
 // not on this machine: the one error that a search may pass over.

@@ -8,8 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/declared"
@@ -18,10 +20,6 @@ import (
 	"github.com/perwatt/perwatt/harness/power/rapl"
 	"github.com/perwatt/perwatt/results"
 )
-
-// ErrSpec is wrapped when a spec is unknown, malformed or at odds with
-// another: the user's mistake and not the machine's.
-var ErrSpec = errors.New("bad meter spec")
 
 // Roots are the places where the kernel's file systems are mounted.
 type Roots struct {
@@ -39,28 +37,23 @@ const (
 
 // kind is one kind of meter.
 type kind struct {
-	name string
-	args string // form of what follows the colon; empty if nothing may
-	auto bool   // whether auto looks for it, in the order of the list
-	help string
-	open func(args string, r Roots) (power.Meter, error)
+	name    string
+	target  string // form of what follows the colon; empty if nothing may
+	options []power.Option
+	auto    bool // whether auto looks for it, in the order of the list
+	help    string
+	open    func(ctx context.Context, s power.Spec, r Roots) (power.Meter, error)
 }
 
 var kinds = []kind{
 	{name: "rapl", auto: true, help: "energy counters of CPU packages and memory",
-		open: func(_ string, r Roots) (power.Meter, error) { return rapl.Open(r.Sys) }},
+		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return rapl.Open(r.Sys) }},
 	{name: "hwmon", auto: true, help: "power and energy sensors of the platform",
-		open: func(_ string, r Roots) (power.Meter, error) { return hwmon.Open(r.Sys) }},
+		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return hwmon.Open(r.Sys) }},
 	{name: "model", auto: true, help: "modelled from CPU time and published coefficients; never ranked",
-		open: func(_ string, r Roots) (power.Meter, error) { return model.Open(r.Proc) }},
-	{name: "declared", args: "WATTS[,boundary=B]", help: "a figure that you state; never ranked",
-		open: func(args string, _ Roots) (power.Meter, error) {
-			m, err := declared.Open(args)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrSpec, err)
-			}
-			return m, nil
-		}},
+		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return model.Open(r.Proc) }},
+	{name: "declared", target: "WATTS", options: declared.Options, help: "a figure that you state; never ranked",
+		open: func(_ context.Context, s power.Spec, _ Roots) (power.Meter, error) { return declared.Open(s) }},
 }
 
 const (
@@ -68,17 +61,24 @@ const (
 	none = "none"
 )
 
-// Specs lists the forms of a spec, each with a line of help.
-func Specs() [][2]string {
-	out := [][2]string{{auto, "the best meter that is there: rapl, then hwmon, then model (default)"}}
-	for _, k := range kinds {
-		form := k.name
-		if k.args != "" {
-			form += ":" + k.args
+// Kind is the form of a spec, for help.
+type Kind struct {
+	Name    string
+	Form    string // KIND or KIND:TARGET
+	Help    string
+	Options []power.Option
+}
+
+// Kinds lists what can be asked for by name.
+func Kinds() []Kind {
+	out := make([]Kind, len(kinds))
+	for i, k := range kinds {
+		out[i] = Kind{Name: k.name, Form: k.name, Help: k.help, Options: k.options}
+		if k.target != "" {
+			out[i].Form += ":" + k.target
 		}
-		out = append(out, [2]string{form, k.help})
 	}
-	return append(out, [2]string{none, "leave watts out"})
+	return out
 }
 
 // Open opens the meters that the specs name; no spec at all is auto. A meter
@@ -86,6 +86,9 @@ func Specs() [][2]string {
 // first meter with a total, in the order rapl, hwmon, model, and sought says
 // of every kind where it was looked for and what was found, or refused and
 // with which cure.
+//
+// A spec of several joined by " + " is one meter: the feeds of a node with two
+// supplies, whose watts add up.
 func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Meter, sought []results.Sought, err error) {
 	roots = Roots{Sys: cmp.Or(roots.Sys, "/sys"), Proc: cmp.Or(roots.Proc, "/proc")}
 	if len(specs) == 0 {
@@ -103,102 +106,189 @@ func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Mete
 			meters = nil
 		}
 	}()
+	names := map[string]bool{}
 	for _, c := range chosen {
 		if err := ctx.Err(); err != nil {
 			return meters, sought, err
 		}
-		if c.kind == nil {
-			m, s := search(roots)
+		if len(c.parts) == 0 {
+			m, s := search(ctx, roots)
 			sought = append(sought, s...)
-			if m != nil {
+			for _, m := range m {
+				names[m.Info().Name] = true
 				meters = append(meters, m)
 			}
 			continue
 		}
-		m, err := c.kind.open(c.args, roots)
+		m, err := c.open(ctx, roots)
 		if err != nil {
 			state, cure := Refused, ""
 			if errors.Is(err, power.ErrAbsent) {
 				state, cure = Absent, "; use --meter auto for what this machine has, or declared:WATTS"
 			}
-			sought = append(sought, results.Sought{Meter: c.kind.name, State: state, Detail: err.Error()})
+			sought = append(sought, results.Sought{Meter: c.parts[0].kind.name, State: state, Detail: err.Error()})
 			return meters, sought, fmt.Errorf("meter %q: %w%s", c.spec, err, cure)
 		}
+		m = unique(m, names)
 		meters = append(meters, m)
-		sought = append(sought, results.Sought{Meter: c.kind.name, State: Used, Detail: describe(m.Info())})
+		sought = append(sought, results.Sought{Meter: m.Info().Name, State: Used, Detail: describe(m.Info())})
 	}
 	return meters, sought, nil
 }
 
-// choice is one parsed spec; kind is nil for auto.
+// choice is one parsed spec; it has no parts if it is auto.
 type choice struct {
-	spec string
-	kind *kind
-	args string
+	spec  string
+	parts []part
 }
 
+type part struct {
+	kind *kind
+	spec power.Spec
+}
+
+// another is where the next of several joined specs begins: a query may add
+// things up too.
+var another = sync.OnceValue(func() *regexp.Regexp {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.name)
+	}
+	return regexp.MustCompile(` \+ ((?:` + strings.Join(names, "|") + `)(?:[:,]|$| ))`)
+})
+
 func parse(specs []string) (out []choice, err error) {
-	bad := func(spec, why string) error {
-		var forms []string
-		for _, s := range Specs() {
-			forms = append(forms, s[0])
-		}
-		return fmt.Errorf("meter %.80q: %w: %s; known are %s", spec, ErrSpec, why, strings.Join(forms, ", "))
-	}
 	for _, spec := range specs {
-		name, args, colon := strings.Cut(spec, ":")
-		at := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
-		switch {
-		case spec == none && len(specs) > 1:
-			return nil, bad(spec, "it leaves no room for another")
-		case spec == none:
-			return nil, nil
-		case spec == auto:
-			out = append(out, choice{spec: spec})
-		case at < 0:
-			return nil, bad(spec, "there is no such meter")
-		case kinds[at].args == "" && colon:
-			return nil, bad(spec, name+" takes nothing after its name")
-		case kinds[at].args != "" && args == "":
-			return nil, bad(spec, name+" needs "+kinds[at].args)
-		default:
-			out = append(out, choice{spec: spec, kind: &kinds[at], args: args})
+		bad := func(why string) error {
+			forms := []string{auto, none}
+			for _, k := range Kinds() {
+				forms = append(forms, k.Form)
+			}
+			return fmt.Errorf("meter %.120q: %w: %s; known are %s (perwatt meters --help has their options)", power.Redact(spec), power.ErrSpec, why, strings.Join(forms, ", "))
 		}
-	}
-	for i, a := range out {
-		for _, b := range out[:i] {
-			switch {
-			case a.kind == b.kind:
-				return nil, bad(a.spec, "given twice")
-			case a.kind == nil && b.kind.auto, b.kind == nil && a.kind.auto:
-				return nil, bad(a.spec, "auto looks for the others already")
+		c := choice{spec: power.Redact(spec)}
+		switch spec {
+		case none:
+			if len(specs) > 1 {
+				return nil, bad("it leaves no room for another")
+			}
+			return nil, nil
+		case auto:
+		default:
+			for _, text := range strings.Split(another().ReplaceAllString(spec, "\x00$1"), "\x00") {
+				name, _, _ := strings.Cut(text, ":")
+				name, _, _ = strings.Cut(name, ",")
+				at := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+				if at < 0 {
+					return nil, bad("there is no such meter")
+				}
+				k := &kinds[at]
+				s, err := power.ParseSpec(text, k.options)
+				switch {
+				case err != nil:
+					return nil, fmt.Errorf("meter %.120q: %w", power.Redact(spec), err)
+				case k.target == "" && strings.Contains(text, ":"):
+					return nil, bad(name + " takes nothing after its name")
+				case k.target != "" && s.Target == "":
+					return nil, bad(name + " needs " + k.target)
+				}
+				c.parts = append(c.parts, part{k, s})
 			}
 		}
+		for _, b := range out {
+			switch {
+			case slices.Equal(texts(c), texts(b)):
+				return nil, bad("given twice")
+			case len(c.parts) == 0 && b.parts[0].kind.auto, len(b.parts) == 0 && c.parts[0].kind.auto:
+				return nil, bad("auto looks for the others already")
+			}
+		}
+		out = append(out, c)
 	}
 	return out, nil
 }
 
+// texts is what makes two choices the same.
+func texts(c choice) (out []string) {
+	for _, p := range c.parts {
+		out = append(out, p.kind.name, p.spec.Target)
+		for _, o := range p.kind.options {
+			if o.Key != "name" {
+				out = append(out, p.spec.Get(o.Key, ""))
+			}
+		}
+	}
+	return out
+}
+
+// open opens all parts of a choice.
+func (c choice) open(ctx context.Context, roots Roots) (power.Meter, error) {
+	var opened []power.Meter
+	for _, p := range c.parts {
+		m, err := p.kind.open(ctx, p.spec, roots)
+		if err != nil {
+			for _, m := range opened {
+				_ = m.Close()
+			}
+			return nil, err
+		}
+		if name := p.spec.Get("name", ""); name != "" {
+			m = renamed{m, name}
+		}
+		opened = append(opened, m)
+	}
+	if len(opened) == 1 {
+		return opened[0], nil
+	}
+	return sum(opened)
+}
+
+// unique gives a meter a name that no other has: the record knows traces by it.
+func unique(m power.Meter, names map[string]bool) power.Meter {
+	name := m.Info().Name
+	for i := 2; names[name]; i++ {
+		name = fmt.Sprintf("%s-%d", m.Info().Name, i)
+	}
+	names[name] = true
+	if name == m.Info().Name {
+		return m
+	}
+	return renamed{m, name}
+}
+
+// renamed is a meter under another name.
+type renamed struct {
+	power.Meter
+	name string
+}
+
+func (r renamed) Info() power.Info {
+	info := r.Meter.Info()
+	info.Name = r.name
+	return info
+}
+
 // search looks for every kind that auto may use and keeps the first that has
 // a total.
-func search(roots Roots) (used power.Meter, sought []results.Sought) {
+func search(ctx context.Context, roots Roots) (used []power.Meter, sought []results.Sought) {
 	for _, k := range kinds {
 		if !k.auto {
 			continue
 		}
-		m, err := k.open("", roots)
+		m, err := k.open(ctx, power.Spec{Kind: k.name}, roots)
 		s := results.Sought{Meter: k.name}
 		switch {
 		case errors.Is(err, power.ErrAbsent):
 			s.State, s.Detail = Absent, err.Error()
 		case err != nil:
 			s.State, s.Detail = Refused, err.Error()
-		case used == nil && slices.ContainsFunc(m.Info().Channels, func(c results.Channel) bool { return c.Total != "" }):
-			used, s.State, s.Detail = m, Used, describe(m.Info())
-		case used == nil:
+		case len(used) == 0 && slices.ContainsFunc(m.Info().Channels, func(c results.Channel) bool { return c.Total != "" }):
+			used, s.State, s.Detail = append(used, m), Used, describe(m.Info())
+		case len(used) == 0:
 			s.State, s.Detail = Found, describe(m.Info())+": no channel covers the CPU packages; name it (--meter "+k.name+") to record it"
 			_ = m.Close()
 		default:
-			s.State, s.Detail = Found, describe(m.Info())+": "+used.Info().Name+" comes first; name it (--meter "+k.name+") to record it"
+			s.State, s.Detail = Found, describe(m.Info())+": "+used[0].Info().Name+" comes first; name it (--meter "+k.name+") to record it"
 			_ = m.Close()
 		}
 		sought = append(sought, s)

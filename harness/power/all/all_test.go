@@ -116,12 +116,44 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+// TestNames: two meters of one kind are two in the record.
+func TestNames(t *testing.T) {
+	meters, sought, err := Open(t.Context(), []string{"declared:350", "declared:400,boundary=psu", "declared:20,name=fans"}, plant(t))
+	require.NoError(t, err)
+	var names []string
+	for _, m := range meters {
+		names = append(names, m.Info().Name)
+	}
+	require.Equal(t, []string{"declared", "declared-2", "fans"}, names)
+	require.Equal(t, "declared=used declared-2=used fans=used", states(sought))
+}
+
+// TestFeeds: the feeds of a node with two supplies are one meter.
+func TestFeeds(t *testing.T) {
+	open := func() (power.Meter, error) {
+		meters, _, err := Open(t.Context(), []string{"declared:350 + declared:340"}, plant(t))
+		if err != nil {
+			return nil, err
+		}
+		return meters[0], nil
+	}
+	powertest.TestMeter(t, open)
+	m, err := open()
+	require.NoError(t, err)
+	h, ok := results.HeadlineOf([]results.Meter{{Name: m.Info().Name, Channels: m.Info().Channels}})
+	require.True(t, ok)
+	require.Equal(t, "declared+declared", h.Meter)
+	got, err := m.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 690.0, got[0].Value+got[1].Value)
+}
+
 // TestNamedIsNotThere: what was asked for by name is never passed over.
 func TestNamedIsNotThere(t *testing.T) {
 	roots := plant(t, proc, hidden)
 	meters, sought, err := Open(t.Context(), []string{"model", "hwmon"}, roots)
 	require.ErrorIs(t, err, power.ErrAbsent)
-	require.NotErrorIs(t, err, ErrSpec)
+	require.NotErrorIs(t, err, power.ErrSpec)
 	require.ErrorContains(t, err, `meter "hwmon"`)
 	require.ErrorContains(t, err, "--meter auto")
 	require.Equal(t, "model=used hwmon=absent", states(sought))
@@ -139,16 +171,17 @@ func TestBadSpecs(t *testing.T) {
 		{""}, {"ralp"}, {"RAPL"}, {"rapl:"}, {"rapl:/sys"}, {"auto:"}, {"none:"}, {"fake"}, {"fake:350"},
 		{"declared"}, {"declared:"}, {"declared:-5"}, {"declared:nan"}, {"declared:350W"}, {"declared:350,boundary=card"},
 		{"none", "rapl"}, {"rapl", "none"}, {"none", "none"}, {"rapl", "rapl"}, {"auto", "auto"}, {"auto", "rapl"}, {"model", "auto"},
-		{"declared:350", "declared:400,boundary=psu"}, {"rapl", ""},
+		{"declared:350", "declared:350,name=x"}, {"rapl", ""}, {"rapl,name=x"}, {"declared:350,volts=3"}, {"declared:350,name=a,name=b"},
+		{"declared:350 + rapl"}, {"declared:350 + declared:400,boundary=psu"},
 	} {
 		meters, _, err := Open(t.Context(), specs, roots)
-		require.ErrorIs(t, err, ErrSpec, "%q", specs)
+		require.ErrorIs(t, err, power.ErrSpec, "%q", specs)
 		require.Empty(t, meters)
 		require.ErrorContains(t, err, "meter ", "%q", specs)
 	}
 	_, _, err := Open(t.Context(), []string{"ralp"}, roots)
-	for _, s := range Specs() {
-		require.ErrorContains(t, err, s[0])
+	for _, k := range Kinds() {
+		require.ErrorContains(t, err, k.Form)
 	}
 }
 
@@ -185,7 +218,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, spec string) {
 		out, err := parse([]string{spec})
 		if err != nil {
-			require.ErrorIs(t, err, ErrSpec)
+			require.ErrorIs(t, err, power.ErrSpec)
 			return
 		}
 		require.LessOrEqual(t, len(out), 1)

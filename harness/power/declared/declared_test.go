@@ -1,7 +1,6 @@
 package declared
 
 import (
-	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,11 +10,19 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-func TestConformance(t *testing.T) {
-	powertest.TestMeter(t, func() (power.Meter, error) { return Open("350,boundary=psu") })
+func open(text string) (power.Meter, error) {
+	s, err := power.ParseSpec("declared:"+text, Options)
+	if err != nil {
+		return nil, err
+	}
+	return Open(s)
 }
 
-func TestParse(t *testing.T) {
+func TestConformance(t *testing.T) {
+	powertest.TestMeter(t, func() (power.Meter, error) { return open("350,boundary=psu") })
+}
+
+func TestSpec(t *testing.T) {
 	for _, c := range []struct {
 		text     string
 		watts    float64
@@ -28,47 +35,33 @@ func TestParse(t *testing.T) {
 		{"65,boundary=package", 65, results.Package},
 		{"65,boundary=board", 65, results.Board},
 	} {
-		watts, boundary, err := parse(c.text)
+		m, err := open(c.text)
 		require.NoError(t, err, c.text)
-		require.Equal(t, c.watts, watts)
-		require.Equal(t, c.boundary, boundary)
+		require.Equal(t, c.boundary, m.Info().Channels[0].Total)
+		got, err := m.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, c.watts, got[0].Value)
 	}
 	for _, text := range []string{
 		"", "0", "-0", "-350", "1e-400", "10000000.1", "1e8", "1e999", "inf", "+Inf", "NaN", "0x1p8", "1_000", " 350", "350 ", "350W", "3,5",
 		"350,", "350,boundary", "350,boundary=", "350,boundary=card", "350,boundary=memory", "350,boundary=rack", "350,boundary=wall,boundary=psu", "350,volts=230",
 	} {
-		_, _, err := parse(text)
-		require.Error(t, err, "%q", text)
+		_, err := open(text)
+		require.ErrorIs(t, err, power.ErrSpec, "%q", text)
 	}
 }
 
 func TestDeclared(t *testing.T) {
-	m, err := Open("350")
+	m, err := open("350")
 	require.NoError(t, err)
 	c := m.Info().Channels[0]
 	require.Equal(t, results.Declared, c.Origin)
-	require.Equal(t, results.Wall, c.Total)
 	require.True(t, c.Accuracy.Gain.IsAbsent())
 	require.Contains(t, m.Info().Notes[0], "declared, not measured: 350 W at the wall boundary")
-	got, err := m.Read(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, 350.0, got[0].Value)
-}
-
-func FuzzParse(f *testing.F) {
-	for _, s := range []string{"350", "412.5,boundary=psu", "1e7", "nan", "0x1p8", "1e400"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		watts, boundary, err := parse(text)
-		if err == nil && (math.IsNaN(watts) || watts <= 0 || watts > Most || boundary == "" || boundary == results.Card || boundary == results.Memory) {
-			t.Errorf("%q was taken as %v W at %q", text, watts, boundary)
-		}
-	})
 }
 
 func BenchmarkRead(b *testing.B) {
-	m, err := Open("350")
+	m, err := open("350")
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {

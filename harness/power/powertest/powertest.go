@@ -85,6 +85,13 @@ func check(ctx context.Context, open func() (power.Meter, error)) (all error) {
 				bad("channel %s: time %v is before the last, %v", c.Name, r.At, last[i].At)
 			}
 			switch v := r.Value; {
+			case r.Slack < 0:
+				bad("channel %s: a slack below 0: %v", c.Name, r.Slack)
+			case errors.Is(r.Err, power.ErrNoNews):
+				if last[i].At.IsZero() {
+					bad("channel %s: no news at the first reading", c.Name)
+				}
+				continue
 			case r.Err != nil:
 				if v != 0 && !math.IsNaN(v) {
 					bad("channel %s: a failed reading looks like a value: %v", c.Name, v)

@@ -1,0 +1,61 @@
+package powertest
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+)
+
+// Peers is the environment variable that is "required" where a test may not
+// do without the programs that it is held against: on the machine of CI.
+const Peers = "PERWATT_PEERS"
+
+// Peer returns the path of a program that nobody here wrote, from a Debian
+// package. Without it the test is skipped, or fails where [Peers] is required.
+func Peer(t testing.TB, program, debian string) string {
+	t.Helper()
+	for _, dir := range []string{"", "/usr/sbin/"} {
+		if path, err := exec.LookPath(dir + program); err == nil {
+			return path
+		}
+	}
+	if os.Getenv(Peers) == "required" {
+		t.Fatalf("%s is missing and %s is set: apt-get install %s", program, Peers, debian)
+	}
+	t.Skipf("NOT TESTED: %s is missing: apt-get install %s", program, debian)
+	return ""
+}
+
+// FreePort returns a port of the loopback that was free a moment ago, for a
+// peer that wants to be told one; network is "tcp" or "udp".
+func FreePort(t testing.TB, network string) int {
+	t.Helper()
+	const any = "127.0.0.1:0"
+	var addr net.Addr
+	if network == "udp" {
+		c, err := net.ListenPacket(network, any)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		addr = c.LocalAddr()
+	} else {
+		l, err := net.Listen(network, any)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addr = l.Addr()
+	}
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,232 @@
+package power
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"time"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// MostWatts is what one instrument of a node is believed to see at most where
+// nothing says more or less.
+const MostWatts = 50_000
+
+// Quantity is one value as an instrument gave it, in the channel's unit. An
+// instrument that gave none, or one of another type, or the value by which it
+// says that it knows nothing, sets Err: there is no number that means "none".
+type Quantity struct {
+	Value float64
+	// Taken is when the instrument says that it took the value, by its own
+	// clock; zero if it does not say.
+	Taken time.Time
+	Err   error
+}
+
+// Ask asks an instrument once for all its channels. The time at which its
+// answer holds is taken to be the middle of the call, so it does nothing but
+// ask: no login, no lookup that can be done before.
+type Ask func(ctx context.Context) ([]Quantity, error)
+
+// Bound is what can be true of a channel.
+type Bound struct {
+	// Watts that are not believed: of a gauge its value, of a counter its
+	// slope. 0 is [MostWatts].
+	Watts float64
+	// Range is the value in J at which a counter starts again from 0; 0 if
+	// that is not known, and then each fall is a gap.
+	Range float64
+	// Stale is how long a value may stay exactly the same: beyond that, the
+	// instrument or who reads it for us has stopped. 0 is worked out from the
+	// resolution: see [Remote].
+	Stale time.Duration
+}
+
+// Remote is a [Meter] around an instrument that is asked over a wire, by an
+// [Ask]. It is the one place where answers of strangers become readings:
+//
+//   - a reading is stamped with the middle of the request, and half the round
+//     trip is its Slack; the instrument's own clock stands beside it;
+//   - a gauge is above 0 and believable; zero, a negative or an absurd value
+//     is an error, never a reading;
+//   - a counter starts from 0, never falls and rises no faster than is
+//     believable. A fall is a wrap if the range is known and the watts are
+//     believable, else a reset: a gap. After any error the next good value is
+//     a new base, for what was counted in between is not known;
+//   - a value with the time of the last one is no news ([ErrNoNews]); one that
+//     has not changed for longer than is credible is stale, an error. That is
+//     10 periods and at least a minute, for a counter at least the time in
+//     which 10 W count one step; a gauge without a time of its own is judged
+//     only if its steps are finer than a thousandth, for a coarse one may
+//     stand still in truth.
+//
+// The wall clock of either side may be set at any time: only the monotonic
+// one is used.
+type Remote struct {
+	about   Info
+	bounds  []Bound
+	ask     Ask
+	shut    func() error
+	timeout time.Duration
+	now     func() time.Time
+	state   []state
+	done    bool
+}
+
+// state is what a channel said last.
+type state struct {
+	based bool    // whether the counter's base holds
+	base  float64 // last value of the counter as given
+	sum   float64 // J since the first good reading
+	seen  bool    // whether value, taken and moved hold
+	value float64
+	taken time.Time
+	at    time.Time // of the last reading
+	moved time.Time // when value, or taken if there is one, last changed
+}
+
+// Info implements [Meter].
+func (r *Remote) Info() Info { return r.about }
+
+// Read implements [Meter].
+func (r *Remote) Read(ctx context.Context) ([]Reading, error) {
+	if r.done {
+		return nil, fmt.Errorf("%s: read %s: %w", r.about.Name, r.about.Source, os.ErrClosed)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	before := r.now()
+	got, err := r.ask(limited)
+	trip := max(0, r.now().Sub(before))
+	at := before.Add(trip / 2)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && limited.Err() != nil:
+		err = fmt.Errorf("no answer within %v: %w", r.timeout, err)
+	case err == nil && len(got) != len(r.state):
+		err = fmt.Errorf("it gave %d values, not %d", len(got), len(r.state))
+	}
+	if err != nil {
+		for i := range r.state {
+			r.state[i].based = false
+		}
+		return nil, fmt.Errorf("%s: read %s: %w", r.about.Name, r.about.Source, err)
+	}
+	out := make([]Reading, len(got))
+	for i, q := range got {
+		v, err := r.state[i].take(q, at, r.about.Channels[i], r.bounds[i], r.about.Period)
+		out[i] = Reading{At: at, Slack: trip / 2, Clock: q.Taken, Value: v}
+		if err != nil {
+			out[i].Value = math.NaN()
+			if out[i].Err = err; !errors.Is(err, ErrNoNews) {
+				out[i].Err = fmt.Errorf("%s: %s: %w", r.about.Name, r.about.Channels[i].Name, err)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Close implements [Meter].
+func (r *Remote) Close() error {
+	if r.done {
+		return nil
+	}
+	r.done = true
+	if r.shut == nil {
+		return nil
+	}
+	return r.shut()
+}
+
+// take makes a reading of what was given, or says why it is none.
+func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, period time.Duration) (float64, error) {
+	v, err := q.Value, q.Err
+	counter := c.Kind == results.Counter
+	switch {
+	case err != nil:
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		err = errors.New("not a number")
+	case v < 0:
+		err = fmt.Errorf("%g %s is below 0: this is how some instruments say that they know nothing", v, c.Unit)
+	case !counter && v == 0:
+		err = errors.New("0 W is never an answer")
+	case !counter && v > b.Watts:
+		err = fmt.Errorf("%g W is more than is believed of it (max=%g)", v, b.Watts)
+	default:
+		err = s.fresh(q, at, c, b, period)
+	}
+	if errors.Is(err, ErrNoNews) {
+		return 0, err
+	}
+	if err == nil && counter {
+		v, err = s.count(v, at, c, b)
+	}
+	if s.at = at; err != nil {
+		s.based = false
+	}
+	return v, err
+}
+
+// fresh tells a reading from a repeat of the last one.
+func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, period time.Duration) error {
+	stamped := !q.Taken.IsZero()
+	same := s.seen && q.Value == s.value && (!stamped || q.Taken.Equal(s.taken))
+	if !same {
+		s.moved = at
+	}
+	s.seen, s.value, s.taken = true, q.Value, q.Taken
+	limit := b.Stale
+	if limit == 0 {
+		limit = max(time.Minute, 10*period)
+		step := float64(c.Accuracy.Resolution)
+		switch {
+		case c.Kind == results.Counter && step > 0:
+			limit = max(limit, time.Duration(step/10*float64(time.Second)))
+		case c.Kind == results.Gauge && !stamped && !(step > 0 && step <= q.Value/1000):
+			limit = math.MaxInt64
+		}
+	}
+	switch stood := at.Sub(s.moved); {
+	case same && stood > limit:
+		return fmt.Errorf("stale: it has said %g %s for %v", q.Value, c.Unit, stood.Round(time.Second))
+	case same && stamped:
+		return ErrNoNews
+	}
+	return nil
+}
+
+// count adds what a counter counted since its last good value.
+func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (float64, error) {
+	if !s.based {
+		s.based, s.base = true, v
+		return s.sum, nil
+	}
+	d := v - s.base
+	if d < 0 {
+		if d += b.Range; b.Range == 0 || s.base > b.Range {
+			return 0, fmt.Errorf("it fell from %g to %g J: a reset, a gap", s.base, v)
+		}
+	}
+	step := float64(c.Accuracy.Resolution)
+	if !(step > 0) {
+		step = 0
+	}
+	// A second's grace: neither side stamps better than its own scheduler.
+	most := b.Watts*(at.Sub(s.at).Seconds()+1) + 2*step
+	switch {
+	case d > most:
+		return 0, fmt.Errorf("it went from %g to %g J in %v, more than %g W allow: a gap", s.base, v, at.Sub(s.at).Round(time.Millisecond), b.Watts)
+	case b.Range > 0 && d+b.Range <= b.Watts*at.Sub(s.at).Seconds():
+		return 0, fmt.Errorf("it was not read for %v and may have wrapped unseen: a gap", at.Sub(s.at).Round(time.Second))
+	}
+	s.sum += d
+	s.base = v
+	return s.sum, nil
+}

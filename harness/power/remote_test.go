@@ -1,0 +1,227 @@
+package power
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+var (
+	joules = results.Channel{Name: "energy", Unit: results.Joule, Kind: results.Counter, Boundary: results.Wall, Total: results.Wall, Origin: results.Measured,
+		Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: 1}}
+	watts = results.Channel{Name: "power", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Total: results.Wall, Origin: results.Measured,
+		Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: 0.1}}
+)
+
+// scripted is a remote whose instrument is a variable and whose clock is turned
+// by hand.
+type scripted struct {
+	t    time.Time
+	trip time.Duration
+	q    Quantity
+	err  error
+	m    *Remote
+}
+
+func script(t *testing.T, c results.Channel, b Bound, options string) *scripted {
+	t.Helper()
+	s := &scripted{t: time.Now()}
+	spec, err := ParseSpec("snmp:pdu"+options, Common)
+	require.NoError(t, err)
+	spec.Now = func() time.Time { return s.t }
+	s.m, err = spec.Remote(Info{Source: "pdu", Channels: []results.Channel{c}}, []Bound{b}, func(ctx context.Context) ([]Quantity, error) {
+		s.t = s.t.Add(s.trip)
+		return []Quantity{s.q}, s.err
+	}, nil)
+	require.NoError(t, err)
+	return s
+}
+
+// say has the instrument say a value after d.
+func (s *scripted) say(t *testing.T, d time.Duration, v float64) (float64, error) {
+	t.Helper()
+	s.t, s.q.Value = s.t.Add(d), v
+	out, err := s.m.Read(t.Context())
+	if err != nil {
+		return math.NaN(), err
+	}
+	return out[0].Value, out[0].Err
+}
+
+// TestErrorAsZero: no number stands for "none".
+func TestErrorAsZero(t *testing.T) {
+	s := script(t, watts, Bound{Watts: 3000}, "")
+	for _, v := range []float64{0, -1, math.NaN(), math.Inf(1), 3001} {
+		got, err := s.say(t, time.Second, v)
+		require.Error(t, err, "%v", v)
+		require.True(t, math.IsNaN(got))
+	}
+	s.q.Err = errors.New("null")
+	_, err := s.say(t, time.Second, 500)
+	require.ErrorContains(t, err, "null")
+	s.q.Err = nil
+	got, err := s.say(t, time.Second, 500)
+	require.NoError(t, err)
+	require.Equal(t, 500.0, got)
+}
+
+// TestErrorAsZeroInACounter: energy counted while nobody could read it is not
+// known, and a counter that says 0 has not counted.
+func TestErrorAsZeroInACounter(t *testing.T) {
+	s := script(t, joules, Bound{Watts: 1000}, "")
+	for i, c := range []struct {
+		say, want float64
+		err       string
+	}{
+		{5000, 0, ""}, {5500, 500, ""},
+		{0, 0, "reset"}, {161993, 500, ""}, // a new base: nothing of the jump is added
+		{162443, 950, ""}, {-1, 0, "below 0"}, {162943, 950, ""},
+	} {
+		got, err := s.say(t, time.Second, c.say)
+		if c.err != "" {
+			require.ErrorContains(t, err, c.err, i)
+			continue
+		}
+		require.NoError(t, err, i)
+		require.Equal(t, c.want, got, i)
+	}
+}
+
+// TestWrap: a fall is a wrap only if the range is known and the watts are
+// plausible.
+func TestWrap(t *testing.T) {
+	known := script(t, joules, Bound{Watts: 1000, Range: 65_533}, "")
+	_, err := known.say(t, 0, 65_000)
+	require.NoError(t, err)
+	got, err := known.say(t, time.Second, 67)
+	require.NoError(t, err)
+	require.Equal(t, 600.0, got)
+	_, err = known.say(t, time.Second, 30_000) // 29 933 J in a second
+	require.ErrorContains(t, err, "more than 1000 W allow")
+
+	unknown := script(t, joules, Bound{Watts: 1000}, "")
+	_, err = unknown.say(t, 0, 65_000)
+	require.NoError(t, err)
+	_, err = unknown.say(t, time.Second, 67)
+	require.ErrorContains(t, err, "a reset, a gap")
+
+	slow := script(t, joules, Bound{Watts: 1000, Range: 65_533}, "")
+	_, err = slow.say(t, 0, 1000)
+	require.NoError(t, err)
+	_, err = slow.say(t, 2*time.Minute, 2000) // 65 533 J more could have gone by
+	require.ErrorContains(t, err, "wrapped unseen")
+}
+
+// TestAbsurdJump: a counter cannot have counted more than the most that it
+// can see.
+func TestAbsurdJump(t *testing.T) {
+	s := script(t, joules, Bound{}, ",max=1000")
+	_, err := s.say(t, 0, 0)
+	require.NoError(t, err)
+	_, err = s.say(t, time.Second, 1e6)
+	require.ErrorContains(t, err, "more than 1000 W allow: a gap")
+	got, err := s.say(t, time.Second, 1e6+700)
+	require.NoError(t, err)
+	require.Equal(t, 0.0, got)
+}
+
+// TestFrozenCounter: agents and caches go on serving what is no longer there.
+func TestFrozenCounter(t *testing.T) {
+	s := script(t, joules, Bound{}, "")
+	for range 60 {
+		_, err := s.say(t, time.Second, 5000)
+		require.NoError(t, err)
+	}
+	_, err := s.say(t, 2*time.Second, 5000)
+	require.ErrorContains(t, err, "stale")
+	_, err = s.say(t, time.Second, 5000)
+	require.ErrorContains(t, err, "stale", "saying it again does not make it fresh")
+	got, err := s.say(t, time.Second, 5700)
+	require.NoError(t, err)
+	require.Zero(t, got, "what it missed is not known")
+
+	coarse := joules
+	coarse.Accuracy.Resolution = 360_000 // 0.1 kWh: a step takes 10 hours at 10 W
+	s = script(t, coarse, Bound{}, "")
+	for range 9 {
+		_, err := s.say(t, time.Hour, 5000)
+		require.NoError(t, err)
+	}
+	_, err = s.say(t, 3*time.Hour, 5000)
+	require.ErrorContains(t, err, "stale")
+}
+
+// TestFrozenGauge: a fine gauge never says the same for minutes; a coarse one
+// may.
+func TestFrozenGauge(t *testing.T) {
+	s := script(t, watts, Bound{}, "")
+	for range 60 {
+		_, err := s.say(t, time.Second, 512.3)
+		require.NoError(t, err)
+	}
+	_, err := s.say(t, 2*time.Second, 512.3)
+	require.ErrorContains(t, err, "stale: it has said 512.3 W for")
+
+	s = script(t, watts, Bound{}, ",resolution=10")
+	for range 60 {
+		_, err := s.say(t, time.Minute, 510)
+		require.NoError(t, err)
+	}
+}
+
+// TestRepeatedTimestamp: a value that the instrument took before the last
+// reading is not another reading, and one that it took an hour ago is none.
+func TestRepeatedTimestamp(t *testing.T) {
+	s := script(t, watts, Bound{}, ",resolution=1")
+	s.q.Taken = time.Unix(1000, 0)
+	_, err := s.say(t, time.Second, 512)
+	require.NoError(t, err)
+	for range 60 {
+		_, err = s.say(t, time.Second, 512)
+		require.ErrorIs(t, err, ErrNoNews)
+	}
+	_, err = s.say(t, time.Second, 512)
+	require.ErrorContains(t, err, "stale")
+	s.q.Taken = time.Unix(1005, 0)
+	got, err := s.say(t, time.Second, 512)
+	require.NoError(t, err)
+	require.Equal(t, 512.0, got)
+}
+
+// TestNotOurClock: a reading holds at the middle of the request, give or take
+// half of it, whatever the instrument's clock says; setting that clock back
+// changes nothing.
+func TestNotOurClock(t *testing.T) {
+	s := script(t, joules, Bound{}, "")
+	s.trip = 300 * time.Millisecond
+	s.q.Taken = time.Unix(5000, 0)
+	began := s.t
+	s.q.Value = 100
+	out, err := s.m.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, began.Add(150*time.Millisecond), out[0].At)
+	require.Equal(t, 150*time.Millisecond, out[0].Slack)
+	require.Equal(t, time.Unix(5000, 0), out[0].Clock)
+	s.q.Taken = time.Unix(1400, 0)
+	got, err := s.say(t, time.Second, 800)
+	require.NoError(t, err)
+	require.Equal(t, 700.0, got)
+}
+
+func TestTimeout(t *testing.T) {
+	spec, err := ParseSpec("snmp:pdu,timeout=20ms", Common)
+	require.NoError(t, err)
+	m, err := spec.Remote(Info{Source: "pdu", Channels: []results.Channel{joules}}, []Bound{{}}, func(ctx context.Context) ([]Quantity, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}, nil)
+	require.NoError(t, err)
+	_, err = m.Read(t.Context())
+	require.ErrorContains(t, err, "snmp: read pdu: no answer within 20ms")
+}

@@ -1,0 +1,158 @@
+package power
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// webMost is the longest answer that is taken in, in bytes.
+const webMost = 1 << 20
+
+// WebOptions are those of an instrument that is asked over HTTP.
+var WebOptions = []Option{
+	{"tls", "insecure: take any certificate, which the record then says; sha256:HEX: take this one only (verified)"},
+	{"ca", "file of PEM certificates to verify against (the system's)"},
+	{"token", "where a bearer token is: env:NAME or file:PATH"},
+}
+
+// Web asks one HTTP server for JSON. It verifies certificates, follows no
+// redirect, takes in 1 MiB at most, and shows its credentials to that server
+// alone.
+type Web struct {
+	Base  *url.URL
+	Notes []string // what a record must say of it
+
+	client                *http.Client
+	user, password, token string
+}
+
+// Web prepares to ask the server that the spec's target names. Wrap, if not
+// nil, adds to how requests travel.
+func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) {
+	u, err := url.Parse(s.Target)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Fragment != "" {
+		return nil, fmt.Errorf("%w: %.80q is no http:// or https:// address", ErrSpec, Redact(s.Target))
+	}
+	w := &Web{Base: u, user: s.Get("user", "")}
+	if w.password, err = s.Secret("password"); err != nil {
+		return nil, err
+	}
+	if w.token, err = s.Secret("token"); err != nil {
+		return nil, err
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	switch how := s.Get("tls", "verify"); {
+	case how != "verify" && u.Scheme != "https":
+		return nil, badOption("tls", how, "left out where the address is not https://")
+	case how == "verify":
+	case how == "insecure":
+		conf.InsecureSkipVerify = true
+		w.Notes = append(w.Notes, "its TLS certificate was not verified (tls=insecure): whoever stands between could have answered")
+	default:
+		text, is := strings.CutPrefix(how, "sha256:")
+		pin, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+		if err != nil || !is || len(pin) != sha256.Size {
+			return nil, badOption("tls", how, "insecure, or sha256: and the 64 hexadecimal digits of the certificate's fingerprint")
+		}
+		// The pin takes the place of the chain and the name.
+		conf.InsecureSkipVerify = true
+		conf.VerifyConnection = func(c tls.ConnectionState) error {
+			seen := sha256.Sum256(c.PeerCertificates[0].Raw)
+			if subtle.ConstantTimeCompare(seen[:], pin) != 1 {
+				return fmt.Errorf("its certificate is not the one of tls=sha256: it has %x", seen)
+			}
+			return nil
+		}
+		w.Notes = append(w.Notes, "its TLS certificate is the pinned one (tls=sha256)")
+	}
+	if file := s.Get("ca", ""); file != "" {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("%w: ca: %w", ErrSpec, err)
+		}
+		if conf.RootCAs = x509.NewCertPool(); !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, badOption("ca", file, "a file of PEM certificates")
+		}
+	}
+	if u.Scheme == "http" && (w.password != "" || w.token != "") {
+		w.Notes = append(w.Notes, "its credentials travel unencrypted (http)")
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig, transport.Proxy = conf, nil // an instrument is asked itself
+	var travel http.RoundTripper = transport
+	if wrap != nil {
+		travel = wrap(travel)
+	}
+	w.client = &http.Client{Transport: travel, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return w, nil
+}
+
+// Get asks for a path, relative to the address, and decodes the JSON that
+// comes into v. The error says what was asked and what to do.
+func (w *Web) Get(ctx context.Context, ref string, v any) error {
+	u, err := w.Base.Parse(ref)
+	if err != nil || u.Host != w.Base.Host || u.Scheme != w.Base.Scheme {
+		return fmt.Errorf("%.80q leads away from %s: not followed", ref, w.Base.Host)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/json")
+	switch {
+	case w.token != "":
+		req.Header.Set("Authorization", "Bearer "+w.token)
+	case w.user != "" || w.password != "":
+		req.SetBasicAuth(w.user, w.password)
+	}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err
+		}
+		if ce, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			err = fmt.Errorf("%w: give its certificate with ca=FILE, or pin it with tls=sha256:%x", ce, sha256.Sum256(ce.UnverifiedCertificates[0].Raw))
+		}
+		return fmt.Errorf("get %s: %w", u.Path, err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, webMost+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("get %s: %w", u.Path, err)
+	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
+		return fmt.Errorf("get %s: %s: give user=NAME and password=env:NAME or file:PATH that it lets in", u.Path, resp.Status)
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		to := "nowhere"
+		if l, err := resp.Location(); err == nil {
+			to = fmt.Sprintf("%.120q", l.Scheme+"://"+l.Host+l.Path) // whatever else it holds may be a secret
+		}
+		return fmt.Errorf("get %s: it redirects to %s, which is not followed: give that address if you trust it", u.Path, to)
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("get %s: %s", u.Path, resp.Status)
+	case len(raw) > webMost:
+		return fmt.Errorf("get %s: the answer is longer than %d bytes", u.Path, webMost)
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("get %s: not the JSON that is expected: %w", u.Path, err)
+	}
+	return nil
+}
+
+// Close gives the connections back.
+func (w *Web) Close() error {
+	w.client.CloseIdleConnections()
+	return nil
+}

@@ -1,0 +1,110 @@
+package power
+
+import (
+	"crypto/sha256"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func web(t *testing.T, target, options string) (*Web, error) {
+	t.Helper()
+	s, err := ParseSpec("redfish:"+target+options, known())
+	require.NoError(t, err)
+	return s.Web(nil)
+}
+
+func TestWeb(t *testing.T) {
+	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the stranger was asked") }))
+	defer stranger.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/moved":
+			http.Redirect(w, r, stranger.URL+"/x?token=hunter2", http.StatusFound)
+		case "/long":
+			fmt.Fprint(w, `"`, strings.Repeat("x", webMost), `"`)
+		case "/html":
+			fmt.Fprint(w, "<html>")
+		case "/twice":
+			fmt.Fprint(w, "1 2")
+		case "/slow":
+			<-r.Context().Done()
+		case "/login":
+			if user, password, _ := r.BasicAuth(); user != "ops" || password != "hunter2" {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+			fmt.Fprint(w, "1")
+		case "/bearer":
+			if r.Header.Get("Authorization") != "Bearer hunter2" {
+				w.WriteHeader(http.StatusForbidden)
+			}
+			fmt.Fprint(w, "1")
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	t.Setenv("PERWATT_TEST_SECRET", "hunter2")
+	w, err := web(t, server.URL, "")
+	require.NoError(t, err)
+	defer w.Close()
+	var v int
+	for ref, want := range map[string]string{
+		"/moved": "redirects to", "/long": "longer than", "/html": "not the JSON", "/twice": "not the JSON", "/login": "password=env:NAME",
+		"/bearer": "403", "/none": "404", stranger.URL + "/x": "leads away", "//evil/x": "leads away",
+	} {
+		err := w.Get(t.Context(), ref, &v)
+		require.ErrorContains(t, err, want, ref)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+	w, err = web(t, server.URL, ",user=ops,password=env:PERWATT_TEST_SECRET")
+	require.NoError(t, err)
+	require.NoError(t, w.Get(t.Context(), "/login", &v))
+	require.Contains(t, strings.Join(w.Notes, " "), "unencrypted")
+	w, err = web(t, server.URL, ",token=env:PERWATT_TEST_SECRET")
+	require.NoError(t, err)
+	require.NoError(t, w.Get(t.Context(), "/bearer", &v))
+}
+
+// TestUnverified: a certificate is verified unless the spec says otherwise,
+// and then the record says so.
+func TestUnverified(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "1") }))
+	defer server.Close()
+	pin := fmt.Sprintf("sha256:%x", sha256.Sum256(server.Certificate().Raw))
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	for options, want := range map[string]struct{ err, note string }{
+		"":                                       {pin, ""}, // the error gives what to pin
+		",tls=insecure":                          {"", "was not verified (tls=insecure)"},
+		",tls=" + pin:                            {"", "pinned"},
+		",tls=sha256:" + strings.Repeat("0", 64): {"is not the one of tls=sha256", "pinned"},
+		",ca=" + ca:                              {"", ""},
+	} {
+		w, err := web(t, server.URL, options)
+		require.NoError(t, err, options)
+		var v int
+		err = w.Get(t.Context(), "/", &v)
+		if want.err == "" {
+			require.NoError(t, err, options)
+		} else {
+			require.ErrorContains(t, err, want.err, options)
+		}
+		require.Contains(t, strings.Join(w.Notes, " "), want.note)
+		require.Equal(t, want.note == "", len(w.Notes) == 0, options)
+		require.NoError(t, w.Close())
+	}
+	for _, bad := range []string{"redfish:bmc", "redfish:ftp://bmc", "redfish:https://", "redfish:http://bmc,tls=insecure", "redfish:https://bmc,tls=sha256:00", "redfish:https://bmc,tls=no", "redfish:https://bmc,ca=/none"} {
+		s, err := ParseSpec(bad, known())
+		require.NoError(t, err)
+		_, err = s.Web(nil)
+		require.ErrorIs(t, err, ErrSpec, bad)
+	}
+}
