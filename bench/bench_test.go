@@ -80,7 +80,7 @@ func benchmarkUse(b *testing.B, name string) {
 			source, boundary, grade := "none", "none", "none"
 			if metered {
 				source, boundary = head.Meter, string(head.Boundary)
-				grade = string(results.GradeOf(head.Boundary, head.Origin, head.Uncertainty, 1))
+				grade = string(results.GradeOf(head.Boundary, head.Origin, head.Gain, 1))
 			}
 			// testing prints a benchmark's name before it runs; between two
 			// benchmarks is the place for what they do not share.

@@ -193,6 +193,7 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[Boundary](): words(Boundaries()),
 	reflect.TypeFor[Origin]():   {string(Measured), string(Modelled), string(Declared)},
 	reflect.TypeFor[Grade]():    {"A", "B", "C", "D", "E"},
+	reflect.TypeFor[Outcome]():  {string(Pass), string(Fail), string(NotApplicable)},
 }
 
 func words[S ~string](list []S) (out []string) {

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -37,8 +38,10 @@ type Window struct {
 	Others   Float   // share of all CPU time that other processes used, 0 to 1
 	Clock    Float   // Hz, mean of the probes before and after
 
-	run  *Run
-	idle Float // W, of the idle run of the same round
+	run       *Run
+	uncertain terms // of Energy, J
+	idle      Float // W, of the idle run of the same round
+	idleTerms terms // of idle, W
 }
 
 // Throughput is work per wall second.
@@ -47,56 +50,71 @@ func (w *Window) Throughput() Float { return w.Work / Float(w.Duration) }
 // Power is the mean power of the node over the window, in watts.
 func (w *Window) Power() Float { return w.Energy / Float(w.Duration) }
 
-// Headline is the meter whose total is taken as the power of the node.
+// Headline is a total of a meter: the one that is taken as the power of the
+// node, or one that stands beside it.
 type Headline struct {
-	Meter       string
-	Boundary    Boundary
-	Origin      Origin
-	Uncertainty float64 // relative, of the instrument; NaN if unknown
-	channels    []string
+	Meter    string
+	Boundary Boundary
+	Origin   Origin
+	Gain     float64 // relative, of the instrument; NaN if unknown
+	parts    []Channel
+	period   float64 // s; 0 if any
 }
 
-// HeadlineOf picks the meter to quote: measured before modelled before
-// declared, then the outermost boundary, then the first. ok is false if no
-// meter of the record gives a total.
-func HeadlineOf(meters []Meter) (h Headline, ok bool) {
-	best := math.MaxInt
+// Totals lists what the meters of a record give as the power of a boundary,
+// in the order in which they are to be quoted: measured before modelled
+// before declared, then the outermost boundary, then the first.
+func Totals(meters []Meter) (out []Headline) {
 	for _, m := range meters {
-		for rank, b := range Boundaries() {
-			c := Headline{Meter: m.Name, Boundary: b, Uncertainty: math.NaN()}
+		for _, b := range Boundaries() {
+			h := Headline{Meter: m.Name, Boundary: b, Gain: math.NaN()}
+			if m.Period > 0 {
+				h.period = float64(m.Period)
+			}
 			for _, ch := range m.Channels {
 				if ch.Total != b {
 					continue
 				}
-				c.channels = append(c.channels, ch.Name)
-				c.Origin = ch.Origin
+				h.parts = append(h.parts, ch)
+				h.Origin = ch.Origin
 				// Gains of one instrument are correlated: the total is as
 				// uncertain as its worst part.
-				if g := float64(ch.Accuracy.Gain); !(g <= c.Uncertainty) {
-					c.Uncertainty = g
+				if g := float64(ch.Accuracy.Gain); !(g <= h.Gain) {
+					h.Gain = g
 				}
 			}
-			if len(c.channels) == 0 {
-				continue
-			}
-			rank += 100 * slices.Index([]Origin{Measured, Modelled, Declared}, c.Origin)
-			if rank < best {
-				best, h, ok = rank, c, true
+			if len(h.parts) > 0 {
+				out = append(out, h)
 			}
 		}
 	}
-	return h, ok
+	slices.SortStableFunc(out, func(a, b Headline) int { return cmp.Compare(a.place(), b.place()) })
+	return out
+}
+
+// place is low for what is quoted first.
+func (h Headline) place() int {
+	return 100*slices.Index([]Origin{Measured, Modelled, Declared}, h.Origin) + slices.Index(Boundaries(), h.Boundary)
+}
+
+// HeadlineOf picks the total to quote, the first of [Totals]; ok is false if
+// no meter of the record gives one.
+func HeadlineOf(meters []Meter) (h Headline, ok bool) {
+	if all := Totals(meters); len(all) > 0 {
+		return all[0], true
+	}
+	return Headline{}, false
 }
 
 // energy returns the joules of the headline meter between two instants of a
 // run; absent if any channel has a gap there.
 func (h Headline) energy(r *Run, from, to float64) Float {
-	if len(h.channels) == 0 {
+	if len(h.parts) == 0 {
 		return Absent()
 	}
 	sum := Float(0)
-	for _, c := range h.channels {
-		tr := r.Trace(MeterOf(h.Meter, c))
+	for _, c := range h.parts {
+		tr := r.Trace(MeterOf(h.Meter, c.Name))
 		if tr == nil {
 			return Absent()
 		}
@@ -110,7 +128,7 @@ func Windows(rec *Record) []Window {
 	head, _ := HeadlineOf(rec.Meters)
 	cpus := Float(max(1, rec.Node.CPU.Threads))
 	var out []Window
-	idle := map[int]Float{}
+	idle := map[int]*Window{}
 	for i := range rec.Runs {
 		r := &rec.Runs[i]
 		p, ok := r.Phase(PhaseMeasure)
@@ -128,6 +146,7 @@ func Windows(rec *Record) []Window {
 			Scenario: r.Scenario, Round: r.Round, Duration: to - from, run: r,
 			Energy: head.energy(r, from, to), Work: Absent(), CPU: Absent(), Clock: Absent(),
 		}
+		w.uncertain = head.within(r, from, to)
 		span := cpus * Float(w.Duration)
 		w.Stolen = over(HostSteal) / span
 		ours := over(HostSelf)
@@ -147,7 +166,7 @@ func Windows(rec *Record) []Window {
 		}
 		if len(r.Uses) == 0 {
 			w.Use = Use{Use: "idle"}
-			idle[r.Round] = w.Power()
+			idle[r.Round] = &w
 			out = append(out, w)
 		}
 		for _, u := range r.Uses {
@@ -156,11 +175,10 @@ func Windows(rec *Record) []Window {
 		}
 	}
 	for i := range out {
-		p, ok := idle[out[i].Round]
-		if !ok {
-			p = Absent()
+		out[i].idle = Absent()
+		if w := idle[out[i].Round]; w != nil {
+			out[i].idle, out[i].idleTerms = w.Power(), w.uncertain.scale(1/w.Duration)
 		}
-		out[i].idle = p
 	}
 	return out
 }
@@ -200,7 +218,10 @@ func Derive(rec *Record) Summary {
 	}
 	s.Marginal = d.marginal()
 	s.Exchange = d.exchange(s.Rows)
+	s.Meters = meterRows(rec)
+	s.Coverage = coverages(rec)
 	s.Flags = d.flags()
+	s.Validity = judge(rec, d.windows, s)
 	return s
 }
 
@@ -261,18 +282,46 @@ func (m Metric) inverse(unit Unit) Metric {
 	return m
 }
 
-// powered marks a figure with the provenance of the watts in it.
-func (d *deriver) powered(m Metric, ws []Window) Metric {
+// gross is what is uncertain of a window's energy, relative to it.
+func gross(w *Window) terms { return w.uncertain.scale(1 / float64(w.Energy)) }
+
+// net is what is uncertain of the power above idle, relative to it. The same
+// meter saw both, but its error need not be the same at both ends of its range.
+func net(w *Window) terms {
+	return w.uncertain.scale(1/w.Duration).each(w.idleTerms, math.Hypot).scale(1 / float64(w.Power()-w.idle))
+}
+
+// powered marks a figure with the provenance of the watts in it, and with
+// what is uncertain of them: of is relative to the figure, window by window.
+func (d *deriver) powered(m Metric, ws []Window, of func(*Window) terms) Metric {
 	if !d.metered {
 		m.Why = "no meter"
 		return m
 	}
 	shortest := math.Inf(1)
-	for _, w := range ws {
+	var each, plain []terms
+	for i := range ws {
+		w := &ws[i]
 		shortest = min(shortest, w.Duration)
+		if !w.Energy.IsAbsent() {
+			each, plain = append(each, of(w)), append(plain, gross(w))
+		}
 	}
-	m.Boundary, m.Origin, m.Instrument = d.head.Boundary, d.head.Origin, Float(d.head.Uncertainty)
-	m.Grade = GradeOf(d.head.Boundary, d.head.Origin, d.head.Uncertainty, shortest)
+	return d.marked(m, typical(each), typical(plain), shortest)
+}
+
+// marked is powered with the terms at hand; plain are those of the gross
+// power, by which the evidence is graded.
+func (d *deriver) marked(m Metric, of, plain terms, shortest float64) Metric {
+	quadrature, _ := of.instrument()
+	_, worst := plain.instrument()
+	m.Boundary, m.Origin, m.Instrument = d.head.Boundary, d.head.Origin, Float(ppm(quadrature))
+	if m.Value.IsAbsent() {
+		m.Instrument = Absent()
+	} else {
+		m.Budget = of.budget(m)
+	}
+	m.Grade = GradeOf(d.head.Boundary, d.head.Origin, worst, shortest)
 	return m
 }
 
@@ -308,13 +357,13 @@ const noEnergy = "the meter had a gap in every window"
 func (d *deriver) metrics(ws []Window) map[string]Metric {
 	u := ws[0].Use
 	unit := u.Unit
-	power := d.powered(metric(collect(ws, (*Window).Power), Watt, noEnergy), ws)
-	energy := power
-	energy.Unit, energy.Low, energy.High = Joule, Absent(), Absent()
-	energy.Value = sum(collect(ws, func(w *Window) Float { return w.Energy }))
-	if energy.N == 0 {
-		energy.Value = Absent()
+	power := d.powered(metric(collect(ws, (*Window).Power), Watt, noEnergy), ws, gross)
+	energy := metric(collect(ws, func(w *Window) Float { return w.Energy }), Joule, noEnergy)
+	energy.Low, energy.High = Absent(), Absent()
+	if energy.N > 0 {
+		energy.Value = sum(collect(ws, func(w *Window) Float { return w.Energy }))
 	}
+	energy = d.powered(energy, ws, gross)
 	m := map[string]Metric{Power: power, Energy: energy}
 	if u.Use == "idle" {
 		none := metric(nil, Ratio, "no work in this scenario")
@@ -331,8 +380,7 @@ func (d *deriver) metrics(ws []Window) map[string]Metric {
 	if u.FlopPerCount > 0 {
 		d.arithmetic(m, ws)
 	}
-	net := metric(collect(ws, func(w *Window) Float { return w.Power() - w.idle }), Watt, "idle was not measured")
-	m[NetPower] = d.powered(net, ws)
+	m[NetPower] = d.powered(metric(collect(ws, func(w *Window) Float { return w.Power() - w.idle }), Watt, "idle was not measured"), ws, net)
 	m[WorkPerEnergy] = d.efficiency(ws, 0)
 	m[EnergyPerWork] = m[WorkPerEnergy].inverse(Joule.Per(unit))
 	d.target(m, ws)
@@ -359,11 +407,11 @@ func (d *deriver) efficiency(ws []Window, idle Float) Metric {
 		energy += e
 		return w.Work / e
 	})
-	why := noEnergy
+	why, of := noEnergy, gross
 	if idle != 0 {
-		why = "not resolvable: no power above idle"
+		why, of = "not resolvable: no power above idle", net
 	}
-	return d.powered(metric(xs, unit, why).pooled(work/energy), ws)
+	return d.powered(metric(xs, unit, why).pooled(work/energy), ws, of)
 }
 
 func (d *deriver) yield(ws []Window) Yield {
@@ -396,7 +444,10 @@ func (d *deriver) target(m map[string]Metric, ws []Window) {
 	m[EnergyToTarget] = d.powered(metric(collect(reached, func(w *Window) Float {
 		from, to := phase(w)
 		return d.head.energy(w.run, from, to)
-	}), Joule, noEnergy), ws)
+	}), Joule, noEnergy), reached, func(w *Window) terms {
+		from, to := phase(w)
+		return d.head.within(w.run, from, to).scale(1 / float64(d.head.energy(w.run, from, to)))
+	})
 }
 
 // of returns the windows of one use in one role, by round; of training, those
@@ -439,23 +490,57 @@ func (d *deriver) marginal() *Marginal {
 	if len(kept) == 0 || len(back) == 0 {
 		return nil
 	}
-	ws := d.windows
-	extra := d.powered(metric(paired(alone, front, func(a, b *Window) Float { return b.Power() - a.Power() }), Watt, noEnergy), ws)
-	per := d.powered(metric(paired(alone, back, func(a, b *Window) Float {
+	// The same meter saw both, and at nearly the same reading: its gain is that
+	// of the difference, and nothing else of it cancels.
+	var each, plain []terms
+	shortest := math.Inf(1)
+	for round, a := range alone {
+		if b := front[round]; b != nil && !a.Energy.IsAbsent() && !b.Energy.IsAbsent() {
+			t := a.uncertain.scale(1/a.Duration).each(b.uncertain.scale(1/b.Duration), math.Hypot)
+			t.gain = d.head.Gain * math.Abs(float64(b.Power()-a.Power()))
+			each, plain = append(each, t), append(plain, gross(b))
+			shortest = min(shortest, a.Duration, b.Duration)
+		}
+	}
+	watts := typical(each)
+	power := metric(paired(alone, front, func(a, b *Window) Float { return b.Power() - a.Power() }), Watt, noEnergy)
+	of := watts.scale(1 / float64(power.Value))
+	mark := func(m Metric) Metric {
+		if !d.metered {
+			m.Why = "no meter"
+			return m
+		}
+		return d.marked(m, of, typical(plain), shortest)
+	}
+	extra := mark(power)
+	extraJoules := paired(alone, front, func(a, b *Window) Float { return (b.Power() - a.Power()) * Float(b.Duration) })
+	joules := metric(extraJoules, Joule, noEnergy)
+	n := Float(joules.N)
+	joules.Low, joules.High = joules.Low*n, joules.High*n
+	joules = mark(joules.pooled(sum(extraJoules)))
+	per := mark(metric(paired(alone, back, func(a, b *Window) Float {
 		return (b.Power() - a.Power()) / b.Throughput()
-	}), Joule.Per(Hash), noEnergy), ws)
+	}), Joule.Per(Hash), noEnergy))
+	unresolved := ""
+	own := math.Sqrt(watts.quantisation*watts.quantisation + watts.timing*watts.timing + watts.sampling*watts.sampling)
 	switch {
 	case extra.N == 0:
 	case extra.Low.IsAbsent():
-		per.Value, per.Why = Absent(), fmt.Sprintf("not resolvable: no interval from n = %d", extra.N)
+		unresolved = fmt.Sprintf("not resolvable: no interval from n = %d", extra.N)
 	case extra.Low <= 0:
-		per.Value, per.Low, per.High = Absent(), Absent(), Absent()
-		per.Why = "not resolvable: the interval of the extra power reaches zero"
+		unresolved = "not resolvable: the interval of the extra power reaches zero"
+	case float64(extra.Value) <= own:
+		unresolved = fmt.Sprintf("not resolvable: the meter tells no less than %.3g W apart here", own)
+	}
+	if unresolved != "" {
+		per.Value, per.Low, per.High, per.Instrument, per.Budget, per.Why = Absent(), Absent(), Absent(), Absent(), nil, unresolved
+		joules.Why = unresolved
 	}
 	return &Marginal{
 		TrainingKept: metric(kept, Ratio, ""),
 		HashesGained: metric(paired(back, back, func(a, _ *Window) Float { return a.Throughput() }), Hash.Per(Second), ""),
 		ExtraPower:   extra,
+		ExtraEnergy:  joules,
 		EnergyPer:    per,
 	}
 }
@@ -478,7 +563,13 @@ func (d *deriver) exchange(rows []Row) (out []Exchange) {
 			return m.Work / m.Energy * (t.Energy / t.Work)
 		})
 		if len(xs) > 0 {
-			out = append(out, Exchange{Scenario: r.Scenario, HashesPerSample: d.powered(metric(xs, Hash.Per(Sample), ""), d.windows)})
+			// One meter saw both: its gain cancels in the ratio.
+			rate := d.powered(metric(xs, Hash.Per(Sample), ""), d.windows, func(w *Window) terms {
+				t := gross(w)
+				t.gain = 0
+				return t.scale(math.Sqrt2)
+			})
+			out = append(out, Exchange{Scenario: r.Scenario, HashesPerSample: rate})
 		}
 	}
 	return out
@@ -542,19 +633,33 @@ func (d *deriver) flags() []Warning {
 				"see the errors of the meter's trace in the record")
 		}
 	}
-	var idles []*Window
-	for i := range d.windows {
-		if w := &d.windows[i]; w.Use.Use == "idle" && !w.Energy.IsAbsent() {
-			idles = append(idles, w)
-		}
+	if off := idleDrift(d.windows); math.Abs(off) > maxIdleDrift && d.head.Origin == Measured {
+		add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
+			"warm the machine up first, or measure longer: net power is uncertain by as much")
 	}
-	if n := len(idles); n > 1 && d.head.Origin == Measured {
-		if off := float64(idles[n-1].Power()/idles[0].Power()) - 1; math.Abs(off) > maxIdleDrift {
-			add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
-				"warm the machine up first, or measure longer: net power is uncertain by as much")
-		}
+	for _, w := range implausible(d.rec, d.windows) {
+		add(nil, w.Code, w.Text, w.Remedy)
 	}
 	return flags
+}
+
+// idleDrift is by how much the power of the last idle run differs from that of
+// the first, relative; NaN without two.
+func idleDrift(windows []Window) float64 {
+	first, last := math.NaN(), math.NaN()
+	n := 0
+	for _, w := range windows {
+		if w.Use.Use == "idle" && !w.Energy.IsAbsent() {
+			if last = float64(w.Power()); n == 0 {
+				first = last
+			}
+			n++
+		}
+	}
+	if n < 2 {
+		return math.NaN()
+	}
+	return last/first - 1
 }
 
 // sessionFlags are the doubts that concern every figure of the record.
@@ -592,7 +697,7 @@ func PowerDoubts(meters []Meter, sought []Sought) (out []Warning) {
 	case !ok:
 		out = append(out, Warning{Code: "no-power", Text: "no meter gives the power of this node: there is throughput only", Remedy: remedy})
 	case h.Origin == Modelled:
-		out = append(out, Warning{Code: "modelled-power", Text: fmt.Sprintf("every watt marked ~ is modelled (±%.0f %%), not measured: no verdict can rest on it", 100*h.Uncertainty), Remedy: remedy})
+		out = append(out, Warning{Code: "modelled-power", Text: fmt.Sprintf("every watt marked ~ is modelled (±%.0f %%), not measured: no verdict can rest on it", 100*h.Gain), Remedy: remedy})
 	case h.Origin == Declared:
 		out = append(out, Warning{Code: "declared-power", Text: "the watts are what somebody declared, not measured: no verdict can rest on them", Remedy: remedy})
 	}

@@ -229,7 +229,7 @@ func (d *differ) compare(at, name string, stated, got reflect.Value) {
 		}
 	case reflect.Struct:
 		for _, m := range membersOf(stated.Type()) {
-			if m.name != "why" && m.name != "text" && m.name != "remedy" {
+			if !slices.Contains(prose, m.name) {
 				d.compare(at+"/"+m.name, name+" "+m.name, stated.Field(m.index), got.Field(m.index))
 			}
 		}
@@ -286,11 +286,17 @@ func (d *differ) compareLists(at string, stated, got reflect.Value) {
 	}
 }
 
+// prose are members that say in words what others say in numbers.
+var prose = []string{"why", "text", "remedy", "figure", "asks", "source"}
+
 // about joins the words by which a row, a yield or a flag is known.
 func about(v reflect.Value) string {
+	if v.Kind() == reflect.String {
+		return v.String()
+	}
 	var words []string
 	for _, m := range membersOf(v.Type()) {
-		if f := v.Field(m.index); f.Kind() == reflect.String && f.Len() > 0 && m.name != "text" && m.name != "remedy" {
+		if f := v.Field(m.index); f.Kind() == reflect.String && f.Len() > 0 && !slices.Contains(prose, m.name) && m.name != "outcome" {
 			words = append(words, f.String())
 		}
 	}

@@ -305,8 +305,56 @@ type Summary struct {
 	Marginal *Marginal  `json:"marginal,omitempty"` // present when the mullet and its parts were measured
 	Yields   []Yield    `json:"yields"`
 	Exchange []Exchange `json:"exchange,omitempty"` // one a model, where mining was measured too
+	Meters   []MeterRow `json:"meters"`             // the power of each scenario at every meter
+	Coverage []Coverage `json:"coverage"`           // how each meter was read
 	Flags    []Warning  `json:"flags"`              // doubts found in the traces, run by run
+	Validity Validity   `json:"validity"`
 }
+
+// MeterRow is the power of one scenario as one meter saw it: the total of a
+// boundary, or a card on its own. The headline is the first of its scenario.
+type MeterRow struct {
+	Scenario string `json:"scenario"`
+	Meter    string `json:"meter"`
+	Channel  string `json:"channel,omitempty"` // of a card; empty for a total
+	Power    Metric `json:"power"`
+}
+
+// Coverage is how well the windows of a session were seen by one meter.
+type Coverage struct {
+	Meter       string `json:"meter"`
+	Interval    Float  `json:"interval"`     // s, median between readings
+	Longest     Float  `json:"longest"`      // s, the longest between two readings that bracket or lie in a window
+	Share       Float  `json:"share"`        // of the windows' time that lies between readings no more than 3 intervals apart, 0 to 1
+	Readings    int    `json:"readings"`     // the fewest in one window
+	RoundTrip   Float  `json:"round_trip"`   // s, the longest to an instrument that is asked over a wire; null for one that is not
+	ClockOffset Float  `json:"clock_offset"` // s, median of its clock minus ours; null if it has none
+}
+
+// Validity is whether a record may be ranked, by a set of rules.
+type Validity struct {
+	Rules    string    `json:"rules"` // name of the set
+	Valid    bool      `json:"valid"`
+	Findings []Finding `json:"findings"`
+}
+
+// Finding is what became of one rule.
+type Finding struct {
+	Rule    string  `json:"rule"` // a stable name
+	Asks    string  `json:"asks"`
+	Source  string  `json:"source"`
+	Outcome Outcome `json:"outcome"`
+	Figure  string  `json:"figure"` // what was found
+}
+
+// Outcome of a rule.
+type Outcome string
+
+const (
+	Pass          Outcome = "pass"
+	Fail          Outcome = "fail"
+	NotApplicable Outcome = "not applicable"
+)
 
 // Row is one use in one scenario over all good runs. The idle scenario has one
 // row, whose use is "idle" and whose work metrics are absent.
@@ -337,8 +385,8 @@ const (
 )
 
 // Metric is one figure. Low and High bound its 95 % interval from repeats
-// and are null when there are too few; Instrument is the meter's own relative
-// uncertainty, not part of that interval.
+// and are null when there are too few; Instrument is what the meter adds,
+// relative and in quadrature, not part of that interval; null if unknown.
 type Metric struct {
 	Value      Float    `json:"value"`
 	Low        Float    `json:"low"`
@@ -349,7 +397,8 @@ type Metric struct {
 	Origin     Origin   `json:"origin,omitempty"`
 	Grade      Grade    `json:"grade,omitempty"`
 	Instrument Float    `json:"instrument"`
-	Why        string   `json:"why,omitempty"` // why the value is absent
+	Why        string   `json:"why,omitempty"`    // why the value is absent, or cannot be told from zero
+	Budget     *Budget  `json:"budget,omitempty"` // of a figure with watts in it
 }
 
 // Marginal is what mining in the background costs and brings.
@@ -357,6 +406,7 @@ type Marginal struct {
 	TrainingKept Metric `json:"training_kept"` // ratio to training alone
 	HashesGained Metric `json:"hashes_gained"` // hash/s
 	ExtraPower   Metric `json:"extra_power"`   // W over training alone
+	ExtraEnergy  Metric `json:"extra_energy"`  // J over training alone, all windows together
 	EnergyPer    Metric `json:"energy_per_work"`
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,14 +13,21 @@ import (
 )
 
 func verifyCommand() *cobra.Command {
-	return &cobra.Command{
+	var rules string
+	cmd := &cobra.Command{
 		Use:   "verify FILE...",
-		Short: "Check digests and compute summaries again from the traces",
+		Short: "Check digests, compute summaries again from the traces, and hold records to rules",
 		Long: `Read records, check the digest of each part, and compute the summary again from
-the traces. Exit code 3 if anything does not match, naming what.`,
+the traces. Exit code 3 if anything does not match, naming what.
+
+With --rules, list each rule by which a record may be ranked against others:
+what it asks, who asks it, and what was found. Exit code 1 if one fails.`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			bad := 0
+			if rules != "" && !slices.Contains(results.RuleSets(), rules) {
+				return usagef("--rules %q: must be one of %s", rules, strings.Join(results.RuleSets(), ", "))
+			}
+			bad, invalid := 0, 0
 			for _, name := range files {
 				file, err := results.LoadFile(name)
 				if err != nil {
@@ -36,13 +45,28 @@ the traces. Exit code 3 if anything does not match, naming what.`,
 				if len(mismatches) == 0 {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %d runs, %s, sha256 %s\n", report.Line(name), len(file.Record.Runs), file.Record.State, file.Record.Digest.Record)
 				}
+				if rules == "" {
+					continue
+				}
+				v := results.Derive(file.Record).Validity // not what the file says of itself
+				if !v.Valid {
+					invalid++
+				}
+				if err := report.Findings(cmd.OutOrStdout(), v, options(cmd.OutOrStdout(), name)); err != nil {
+					return err
+				}
 			}
-			if bad > 0 {
+			switch {
+			case bad > 0:
 				return exit{exitData, fmt.Errorf("%d of %d records do not hold what was recorded: do not use them", bad, len(files))}
+			case invalid > 0:
+				return exit{exitGate, fmt.Errorf("%d of %d records are INVALID for ranking by the %s rules", invalid, len(files), rules)}
 			}
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&rules, "rules", "", "set of rules to hold records to: "+strings.Join(results.RuleSets(), ", "))
+	return cmd
 }
 
 func schemaCommand() *cobra.Command {

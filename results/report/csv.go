@@ -49,6 +49,7 @@ func writeCSV(out io.Writer, rec *results.Record) error {
 		put(r, "marginal_training_kept", m.TrainingKept)
 		put(r, "marginal_hashes_gained", m.HashesGained)
 		put(r, "marginal_extra_power", m.ExtraPower)
+		put(r, "marginal_extra_energy", m.ExtraEnergy)
 		put(r, "marginal_energy_per_work", m.EnergyPer)
 	}
 	for _, x := range s.Exchange {

@@ -125,7 +125,7 @@ func (s session) run(scenario string, round int, at float64) results.Run {
 	}
 	trace := func(of string, unit results.Unit, kind results.Kind, rate float64) {
 		tr := results.Trace{Of: of, Unit: unit, Kind: kind}
-		for _, x := range []float64{at, end} {
+		for x := at; x <= end; x++ {
 			tr.T = append(tr.T, results.Float(x))
 			if kind == results.Counter {
 				tr.V = append(tr.V, results.Float(rate*(x-at)))

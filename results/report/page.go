@@ -1,8 +1,10 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"math"
 	"regexp"
 	"slices"
@@ -74,7 +76,7 @@ func newPage(rec *results.Record, opt Options) *page {
 	p.state, p.whole = state(rec)
 	said := false
 	for _, part := range []*part{
-		figures(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), unused(rec), doubts(rec),
+		figures(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec), unused(rec), doubts(rec), validity(rec),
 	} {
 		if part == nil {
 			continue
@@ -195,6 +197,9 @@ func (s *sheet) cell(m results.Metric) cell {
 		return cell{value: absent + s.note(why)}
 	}
 	value, bounds := Split(m)
+	if m.Why != "" {
+		value += s.note(clean(m.Why, textLimit))
+	}
 	s.short = s.short || bounds == ""
 	return cell{value, bounds}
 }
@@ -212,7 +217,7 @@ func (s *sheet) sources(rows [][]*results.Metric) {
 		for _, m := range row {
 			if m != nil && m.Origin != "" && cells[i] == (cell{}) {
 				some = true
-				cells[i] = cell{clean(string(m.Boundary), nameLimit), clean(fmt.Sprintf("%s · %s", m.Origin, m.Grade), nameLimit)}
+				cells[i] = cell{clean(strings.TrimSpace(string(m.Boundary)+" "+PlusMinus(*m)), nameLimit), clean(fmt.Sprintf("%s · %s", m.Origin, m.Grade), nameLimit)}
 			}
 		}
 	}
@@ -334,27 +339,139 @@ func instrument(rec *results.Record, rows [][]*results.Metric) []string {
 	if ok {
 		meter = "by the " + clean(head.Meter, nameLimit) + " meter"
 	}
-	off, guessed := math.NaN(), false
+	const power = 1 // of the columns of figures
+	guessed := false
+	parts := map[string]float64{} // the largest of each term
+	unstated := map[string]bool{}
 	for _, row := range rows {
-		for _, m := range row {
+		for i, m := range row {
 			if m == nil || m.Origin == "" {
 				continue
 			}
 			guessed = guessed || m.Origin != results.Measured
-			if u := float64(m.Instrument); !(u <= off) {
-				off = u
+			if i != power || m.Budget == nil {
+				continue
+			}
+			for _, t := range m.Budget.Terms {
+				parts[t.Name] = max(parts[t.Name], float64(t.HalfWidth))
+			}
+			for _, u := range m.Budget.Unstated {
+				unstated[u] = true
 			}
 		}
 	}
-	own := "uncertainty is not known and comes on top"
-	if !math.IsNaN(off) {
-		own = fmt.Sprintf("±%s %% comes on top", strconv.FormatFloat(100*off, 'g', 3, 64))
+	var terms []string
+	for _, name := range []string{results.Gain, results.Quantisation, results.Timing, results.Sampling} {
+		switch h := parts[name]; {
+		case unstated[name]:
+			terms = append(terms, name+" unknown")
+		case h > 0:
+			terms = append(terms, name+" "+percent(h))
+		}
 	}
-	notes := []string{fmt.Sprintf("Watts %s. Intervals are from repeats alone; the meter's own %s.", meter, own)}
+	read := ""
+	for _, c := range rec.Summary.Coverage {
+		if ok && c.Meter == head.Meter && !c.Interval.IsAbsent() {
+			read = fmt.Sprintf(", read every %s, %s of the time", Quantity(c.Interval, results.Second), percent(float64(c.Share)))
+			if !c.RoundTrip.IsAbsent() {
+				read += ", round trip up to " + Quantity(c.RoundTrip, results.Second)
+			}
+		}
+	}
+	notes := []string{fmt.Sprintf("Watts %s%s.", meter, read)}
+	if len(terms) > 0 {
+		notes = append(notes, "Intervals are from repeats alone. ± is the power's, and adds the meter's in quadrature: "+strings.Join(terms, ", ")+" at most; ≥ where a part is unknown.")
+	}
 	if guessed {
 		notes = append(notes, "~ was not measured: grade E, never ranked, no verdict rests on it.")
 	}
 	return notes
+}
+
+// PlusMinus is the relative uncertainty of a figure with watts in it, all
+// terms in quadrature; ≥ if some are unknown, empty if it has no budget.
+func PlusMinus(m results.Metric) string {
+	switch b := m.Budget; {
+	case b == nil || b.Quadrature.IsAbsent():
+		return ""
+	case len(b.Unstated) > 0:
+		return "≥" + percent(float64(b.Quadrature))
+	default:
+		return "±" + percent(float64(b.Quadrature))
+	}
+}
+
+func percent(ratio float64) string {
+	digits := 2
+	if ratio >= 0.1 {
+		digits = 3
+	}
+	return strconv.FormatFloat(100*ratio, 'g', digits, 64) + " %"
+}
+
+// beside lists what every meter saw, if there is more than the headline.
+func beside(rec *results.Record) *part {
+	rows := rec.Summary.Meters
+	many := false
+	for _, r := range rows {
+		many = many || r.Meter != rows[0].Meter || r.Channel != rows[0].Channel || r.Power.Boundary != rows[0].Power.Boundary
+	}
+	if !many {
+		return nil
+	}
+	s := &sheet{part: part{title: "Meters beside each other"}}
+	var scenarios, meters []cell
+	var power []*results.Metric
+	all := make([][]*results.Metric, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit)})
+		meters = append(meters, cell{clean(r.Meter, nameLimit), clean(r.Channel, nameLimit)})
+		power, all[i] = append(power, &r.Power), []*results.Metric{&r.Power}
+	}
+	s.text(name, "scenario", "", scenarios)
+	s.text(name, "meter", "", meters)
+	s.counts(all)
+	s.figure("power", interval, power)
+	s.sources(all)
+	return s.done("The first of a scenario is quoted above: measured before modelled, then the outermost boundary.")
+}
+
+// validity says why a record may not be ranked.
+func validity(rec *results.Record) *part {
+	v := rec.Summary.Validity
+	if v.Valid || len(v.Findings) == 0 {
+		return nil
+	}
+	p := &part{tone: doubt}
+	for _, f := range v.Findings {
+		if f.Outcome == results.Fail {
+			p.items = append(p.items, item{clean(f.Rule, nameLimit), clean(f.Figure, textLimit)})
+		}
+	}
+	p.title = fmt.Sprintf("INVALID for ranking: fails %d of the %s of the %s set", len(p.items), plural(len(v.Findings), "rule"), clean(v.Rules, nameLimit))
+	return p
+}
+
+// Findings prints every rule with what became of it.
+func Findings(w io.Writer, v results.Validity, opt Options) error {
+	verdict := "VALID for ranking"
+	if !v.Valid {
+		verdict = "INVALID for ranking"
+	}
+	p := &page{title: []string{clean(v.Rules, nameLimit) + " rules"}, state: verdict, whole: v.Valid}
+	part := part{}
+	for _, f := range v.Findings {
+		part.items = append(part.items, item{
+			clean(strings.Replace(string(f.Outcome), "not applicable", "n.a.", 1), nameLimit) + " " + clean(f.Rule, nameLimit),
+			clean(fmt.Sprintf("%s. Asked: %s (%s)", f.Figure, f.Asks, f.Source), textLimit),
+		})
+	}
+	p.parts = append(p.parts, part)
+	var out bytes.Buffer
+	writeText(&out, p, opt)
+	_, err := w.Write(out.Bytes())
+	return err
 }
 
 func marginal(rec *results.Record) *part {
@@ -363,13 +480,14 @@ func marginal(rec *results.Record) *part {
 		return nil
 	}
 	s := &sheet{part: part{title: "Mullet: mining in the background of training, against training alone, paired by round"}}
-	all := [][]*results.Metric{{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.EnergyPer}}
+	all := [][]*results.Metric{{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.ExtraEnergy, &m.EnergyPer}}
 	s.counts(all)
 	s.figure("training kept", interval, all[0][:1])
 	s.figure("hashes gained", interval, all[0][1:2])
 	s.figure("extra power", interval, all[0][2:3])
 	s.sources(all)
-	s.figure("marginal energy", "per hash gained", all[0][3:4])
+	s.figure("extra energy", interval, all[0][3:4])
+	s.figure("marginal energy", "per hash gained", all[0][4:5])
 	return s.done()
 }
 

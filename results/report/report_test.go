@@ -220,7 +220,7 @@ func TestCSVIsTidy(t *testing.T) {
 	for _, r := range rec.Summary.Rows {
 		metrics += len(r.Metrics)
 	}
-	require.Len(t, rows, 1+metrics+2*len(rec.Summary.Yields)+4+len(rec.Summary.Exchange))
+	require.Len(t, rows, 1+metrics+2*len(rec.Summary.Yields)+5+len(rec.Summary.Exchange))
 	m := rec.Summary.Rows[1].Metrics[results.Power]
 	require.Contains(t, out, ",power,"+exact(m.Value)+","+exact(m.Low)+","+exact(m.High)+",W,6,wall,modelled,E,0.5,")
 }
@@ -234,7 +234,7 @@ func TestMarkdownIsEscaped(t *testing.T) {
 	require.True(t, strings.HasPrefix(out, "**1. &lt;img src=x&gt; \\|a\\|\\`b\\`\\*\\*c\\*\\* \\$x\\$ &#64;d \\#1 \\~e…** · "), out)
 	require.Contains(t, out, `[x]\(https\://x.example/)`)
 	require.Contains(t, out, `| mining · \|&lt;b&gt;\| \| x |`)
-	require.Contains(t, printed(t, sessions["modelled"].record(), Markdown, Options{}), `| \~241.1 W [240.2, 241.9] | wall · modelled · E |`)
+	require.Contains(t, printed(t, sessions["modelled"].record(), Markdown, Options{}), `| \~241.1 W [240.2, 241.9] | wall ±50 % · modelled · E |`)
 }
 
 func TestParseFormat(t *testing.T) {

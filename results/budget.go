@@ -1,0 +1,254 @@
+package results
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// Budget says what makes a figure with watts in it uncertain. Everything in it
+// is relative to the figure.
+type Budget struct {
+	Terms []Term `json:"terms"`
+	// Quadrature is the root of the sum of the squares of the terms, which is
+	// what independent errors come to (JCGM 100, the GUM, 5.1.2).
+	Quadrature Float `json:"quadrature"`
+	// Linear is the sum of the instrument's terms, which is what they come to
+	// at worst (SPEC Power and Performance Benchmark Methodology: analysers
+	// are accepted by the sum of their terms).
+	Linear Float `json:"linear"`
+	// Unstated names the terms of which nothing is known: the sums are then
+	// lower bounds.
+	Unstated []string `json:"unstated,omitempty"`
+}
+
+// Term is one source of uncertainty.
+type Term struct {
+	Name string `json:"name"`
+	// HalfWidth of its 95 % interval or, where only bounds are known, of these.
+	HalfWidth Float `json:"half_width"`
+	// Shared terms are common to all that one meter reads: they cancel in the
+	// ratio of two candidates that were measured with it.
+	Shared bool `json:"shared,omitempty"`
+}
+
+// Names of terms.
+const (
+	Repeats      = "repeats"      // half of the 95 % interval of the windows' median
+	Gain         = "gain"         // the instrument's accuracy as its maker or the spec states it
+	Quantisation = "quantisation" // half a step of a power; one step of an energy's difference
+	Timing       = "timing"       // round trip and the instrument's own period, at both edges of a window
+	Sampling     = "sampling"     // what the load did between two readings: see [Budget]
+)
+
+// terms is a budget while it is summed: joules, or watts, or relative. An
+// unknown term is NaN, one that does not apply 0.
+type terms struct {
+	gain, quantisation, timing, sampling float64
+}
+
+// each applies f to the terms of a and b.
+func (a terms) each(b terms, f func(a, b float64) float64) terms {
+	return terms{f(a.gain, b.gain), f(a.quantisation, b.quantisation), f(a.timing, b.timing), f(a.sampling, b.sampling)}
+}
+
+func (a terms) scale(by float64) terms {
+	return a.each(a, func(a, _ float64) float64 { return math.Abs(a * by) })
+}
+
+// within returns what is uncertain of the energy between two instants of a
+// run, in J, at one meter. Gains of one instrument are correlated and add up;
+// the rest of its channels is independent.
+func (h Headline) within(r *Run, from, to float64) (sum terms) {
+	trips := r.Trace(RoundTripOf(h.Meter))
+	half := 0.0
+	if trips != nil {
+		for i, t := range trips.T {
+			if float64(t) >= from-1 && float64(t) <= to+1 {
+				half = max(half, float64(trips.V[i])/2)
+			}
+		}
+	}
+	for _, c := range h.parts {
+		tr := r.Trace(MeterOf(h.Meter, c.Name))
+		if tr == nil {
+			continue
+		}
+		t := tr.uncertain(c, from, to, half, h.period)
+		gain := sum.gain + t.gain
+		sum = sum.each(t, math.Hypot)
+		sum.gain = gain
+	}
+	return sum
+}
+
+// uncertain returns what is uncertain of a channel's energy from second a to
+// b, in J. half is half the round trip and period the instrument's own, in s.
+func (tr *Trace) uncertain(c Channel, a, b, half, period float64) terms {
+	span := b - a
+	energy := float64(tr.Over(a, b))
+	q := float64(c.Accuracy.Resolution)
+	if !(q > 0) {
+		q = 0 // nothing coarser than the sampling shows is known
+	}
+	u := terms{gain: float64(c.Accuracy.Gain)*energy + float64(c.Accuracy.Offset)*span}
+	lo, hi := tr.rates(a, b)
+	if tr.Kind == Counter {
+		// Both readings may be off by half a step, and may be early or late
+		// while the load goes on.
+		u.quantisation = q
+		u.timing = math.Hypot(math.Sqrt2*half, period) * energy / span
+	} else {
+		// A shift in time matters by how far the power moves.
+		u.quantisation = q / 2 * span
+		u.timing = math.Hypot(math.Sqrt2*half, period) * (hi - lo)
+	}
+	u.sampling = tr.sampling(a, b)
+	return u
+}
+
+// rates returns the least and the largest power between second a and b: of a
+// gauge its samples, of a counter its slopes.
+func (tr *Trace) rates(a, b float64) (lo, hi float64) {
+	lo, hi = math.Inf(1), math.Inf(-1)
+	for _, r := range tr.power(a, b) {
+		lo, hi = min(lo, r), max(hi, r)
+	}
+	if lo > hi {
+		return 0, 0
+	}
+	return lo, hi
+}
+
+// power returns the samples of a gauge from second a to b, or the slopes of a
+// counter between them.
+func (tr *Trace) power(a, b float64) (out []float64) {
+	for i, t := range tr.T {
+		if float64(t) < a || float64(t) > b {
+			continue
+		}
+		v := float64(tr.V[i])
+		if tr.Kind == Counter {
+			if i == 0 || float64(tr.T[i-1]) < a {
+				continue
+			}
+			v = (v - float64(tr.V[i-1])) / float64(t-tr.T[i-1])
+		}
+		if !math.IsNaN(v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// sampling returns how far the energy from second a to b may be off because
+// the load went on between two samples, in J, 95 %.
+//
+// Two signs of it are read, and the larger is believed. One is halving: the
+// same integral from every other sample, and from those left out; half of the
+// difference is what one more halving would change. It sees drifts and edges,
+// but one difference can be small by chance. The other is the standard error
+// of a mean, s ÷ √n, where s² is half the mean square of successive
+// differences (von Neumann, 1941): slow changes, which the trapezoid follows,
+// do not count in it, and swings faster than the sampling do in full. A
+// counter misses nothing but at its two edges, where it is interpolated.
+func (tr *Trace) sampling(a, b float64) float64 {
+	var half [2]Trace
+	inside := 0
+	for i := range tr.T {
+		h := &half[i%2]
+		h.Kind, h.T, h.V = tr.Kind, append(h.T, tr.T[i]), append(h.V, tr.V[i])
+		if t := float64(tr.T[i]); t >= a && t <= b {
+			inside++
+		}
+	}
+	u := math.Abs(float64(half[0].Over(a, b)-half[1].Over(a, b))) / 2
+	if math.IsNaN(u) {
+		u = 0 // too few samples on one side to tell; the differences below still do
+	}
+	p := tr.power(a, b)
+	if len(p) < 2 {
+		return math.NaN()
+	}
+	ss := 0.0
+	for i := 1; i < len(p); i++ {
+		ss += (p[i] - p[i-1]) * (p[i] - p[i-1])
+	}
+	s := math.Sqrt(ss / 2 / float64(len(p)-1))
+	if tr.Kind == Counter {
+		// A straight line over an interval h misses a swing of s within it by
+		// s·h/4 at most, on average over where the edge falls by less.
+		h := (b - a) / float64(max(1, inside))
+		return 2 * max(u/2, math.Sqrt2*s*h/4)
+	}
+	return 2 * max(u, s/math.Sqrt(float64(len(p)))*(b-a))
+}
+
+// budget makes the terms of a figure, relative to it, into its Budget.
+func (t terms) budget(m Metric) *Budget {
+	b := &Budget{}
+	square := 0.0
+	add := func(name string, half float64, instrument, shared bool) {
+		if math.IsNaN(half) || math.IsInf(half, 0) {
+			b.Unstated = append(b.Unstated, name)
+			return
+		}
+		half = ppm(half)
+		b.Terms = append(b.Terms, Term{Name: name, HalfWidth: Float(half), Shared: shared})
+		if square += half * half; instrument {
+			b.Linear += Float(half)
+		}
+	}
+	add(Repeats, math.Abs(float64((m.High-m.Low)/2/m.Value)), false, false)
+	add(Gain, t.gain, true, true)
+	add(Quantisation, t.quantisation, true, false)
+	add(Timing, t.timing, true, false)
+	add(Sampling, t.sampling, true, false)
+	b.Quadrature, b.Linear = Float(ppm(math.Sqrt(square))), Float(ppm(float64(b.Linear)))
+	return b
+}
+
+// ppm rounds to 1e-6: beneath lies the noise of the arithmetic, which differs
+// between processors.
+func ppm(x float64) float64 { return math.Round(x*1e6) / 1e6 }
+
+// instrument is the part of the budget that the meter brings, in quadrature
+// and at worst; NaN if something of it is unknown.
+func (t terms) instrument() (quadrature, linear float64) {
+	return math.Sqrt(t.gain*t.gain + t.quantisation*t.quantisation + t.timing*t.timing + t.sampling*t.sampling),
+		t.gain + t.quantisation + t.timing + t.sampling
+}
+
+// typical returns the terms of a figure over several windows: gain is the
+// same in all; the others are the middle one's, for what varies between
+// windows is in the repeats already.
+func typical(of []terms) terms {
+	middle := func(f func(terms) float64) float64 {
+		xs := make([]float64, len(of))
+		for i, t := range of {
+			xs[i] = f(t)
+		}
+		// NaN sorts first; an unknown term stays unknown.
+		slices.SortFunc(xs, func(a, b float64) int { return cmp.Compare(a, b) })
+		if len(xs) == 0 || math.IsNaN(xs[0]) {
+			return math.NaN()
+		}
+		return xs[len(xs)/2]
+	}
+	return terms{
+		middle(func(t terms) float64 { return t.gain }), middle(func(t terms) float64 { return t.quantisation }),
+		middle(func(t terms) float64 { return t.timing }), middle(func(t terms) float64 { return t.sampling }),
+	}
+}
+
+// CancelShared returns the half-width of b in quadrature without the terms
+// that cancel in the ratio of two figures read from the same meter.
+func (b *Budget) CancelShared() Float {
+	sum := Float(0)
+	for _, t := range b.Terms {
+		if !t.Shared {
+			sum += t.HalfWidth * t.HalfWidth
+		}
+	}
+	return Float(math.Sqrt(float64(sum)))
+}

@@ -1,0 +1,223 @@
+package results
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// maxIntervals is how many intervals may lie between two readings before what
+// the load did between them counts as unseen.
+const maxIntervals = 3
+
+// good are the runs whose windows count, with those windows.
+func good(rec *Record) (runs []*Run, windows []Phase) {
+	for i := range rec.Runs {
+		r := &rec.Runs[i]
+		if p, ok := r.Phase(PhaseMeasure); ok && r.Status == OK && p.To > p.From {
+			runs, windows = append(runs, r), append(windows, p)
+		}
+	}
+	return runs, windows
+}
+
+// meterRows is the power of each scenario at every total and card.
+func meterRows(rec *Record) []MeterRow {
+	out := []MeterRow{}
+	type source struct {
+		Headline
+		channel string
+	}
+	var sources []source
+	for _, h := range Totals(rec.Meters) {
+		sources = append(sources, source{h, ""})
+	}
+	for _, m := range rec.Meters {
+		for _, c := range m.Channels {
+			if c.Total == "" && c.Boundary == Card {
+				h := Headline{Meter: m.Name, Boundary: c.Boundary, Origin: c.Origin, Gain: float64(c.Accuracy.Gain), parts: []Channel{c}}
+				if m.Period > 0 {
+					h.period = float64(m.Period)
+				}
+				sources = append(sources, source{h, c.Name})
+			}
+		}
+	}
+	runs, windows := good(rec)
+	for _, scenario := range rec.Plan.Scenarios {
+		for _, src := range sources {
+			var xs []float64
+			var each []terms
+			shortest := math.Inf(1)
+			seen := false
+			for i, r := range runs {
+				if r.Scenario != scenario {
+					continue
+				}
+				seen = true
+				a, b := float64(windows[i].From), float64(windows[i].To)
+				if e := src.energy(r, a, b); !e.IsAbsent() {
+					xs, each = append(xs, float64(e)/(b-a)), append(each, src.within(r, a, b).scale(1/float64(e)))
+					shortest = min(shortest, b-a)
+				}
+			}
+			if !seen {
+				continue
+			}
+			d := deriver{rec: rec, head: src.Headline, metered: true}
+			t := typical(each)
+			out = append(out, MeterRow{Scenario: scenario, Meter: src.Meter, Channel: src.channel,
+				Power: d.marked(metric(xs, Watt, noEnergy), t, t, shortest)})
+		}
+	}
+	return out
+}
+
+// coverages says how each meter was read around the windows of good runs.
+func coverages(rec *Record) []Coverage {
+	out := []Coverage{}
+	for _, m := range rec.Meters {
+		c := Coverage{Meter: m.Name, Interval: Absent(), Longest: Absent(), Share: Absent(), RoundTrip: Absent(), ClockOffset: Absent(), Readings: math.MaxInt}
+		var gaps, trips, offsets []float64
+		var spans []stretch
+		total := 0.0
+		runs, windows := good(rec)
+		for i, r := range runs {
+			a, b := float64(windows[i].From), float64(windows[i].To)
+			for _, ch := range m.Channels {
+				total += b - a
+				tr := r.Trace(MeterOf(m.Name, ch.Name))
+				if tr == nil {
+					c.Readings = 0
+					continue
+				}
+				s, n := tr.between(a, b)
+				c.Readings = min(c.Readings, n)
+				for _, s := range s {
+					gaps = append(gaps, s.length)
+				}
+				spans = append(spans, s...)
+			}
+			if tr := r.Trace(RoundTripOf(m.Name)); tr != nil {
+				trips = append(trips, floats(tr.V)...)
+			}
+			if tr := r.Trace(ClockOf(m.Name)); tr != nil {
+				offsets = append(offsets, floats(tr.V)...)
+			}
+		}
+		if len(gaps) > 0 {
+			median, _, _ := MedianInterval(gaps)
+			c.Interval, c.Longest = Float(median), Float(slices.Max(gaps))
+			seen := 0.0
+			for _, s := range spans {
+				if s.length <= maxIntervals*median*1.001 {
+					seen += s.inside
+				}
+			}
+			c.Share = Float(seen / total)
+		}
+		if len(runs) == 0 {
+			c.Readings = 0
+		}
+		if len(trips) > 0 {
+			c.RoundTrip = Float(slices.Max(trips))
+		}
+		if len(offsets) > 0 {
+			median, _, _ := MedianInterval(offsets)
+			c.ClockOffset = Float(median)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// stretch is the time between two successive readings, and how much of it lies
+// in a window, in s.
+type stretch struct{ length, inside float64 }
+
+// between returns the spans between good readings from the last before second
+// a to the first after b, and how many readings lie inside.
+func (tr *Trace) between(a, b float64) (spans []stretch, inside int) {
+	for i := range tr.T {
+		t := float64(tr.T[i])
+		if t >= a && t <= b && !tr.V[i].IsAbsent() {
+			inside++
+		}
+		if i == 0 || tr.V[i].IsAbsent() || tr.V[i-1].IsAbsent() {
+			continue
+		}
+		before := float64(tr.T[i-1])
+		if in := min(t, b) - max(before, a); in > 0 {
+			spans = append(spans, stretch{t - before, in})
+		}
+	}
+	return spans, inside
+}
+
+func floats(fs []Float) (out []float64) {
+	for _, f := range fs {
+		if !f.IsAbsent() {
+			out = append(out, float64(f))
+		}
+	}
+	return out
+}
+
+// Slack of a comparison between two meters where neither states what it is
+// worth: component counters differ from a wall meter by supplies' losses, never
+// by more the other way.
+const unknownAccuracy = 0.05
+
+// implausible are the doubts that meters raise about each other: what lies
+// inside cannot draw more than what is around it, and what is around must see
+// the load.
+func implausible(rec *Record, windows []Window) (out []Warning) {
+	byScenario := map[string][]MeterRow{}
+	for _, r := range meterRows(rec) {
+		if r.Power.Origin == Measured && !r.Power.Value.IsAbsent() {
+			byScenario[r.Scenario] = append(byScenario[r.Scenario], r)
+		}
+	}
+	slack := func(m Metric) float64 {
+		if m.Instrument.IsAbsent() {
+			return unknownAccuracy
+		}
+		return float64(m.Instrument)
+	}
+	order := func(m MeterRow) int { return slices.Index(Boundaries(), m.Power.Boundary) }
+	for _, scenario := range rec.Plan.Scenarios {
+		rows := byScenario[scenario]
+		for i, outer := range rows {
+			for _, inner := range rows[i+1:] {
+				ratio := float64(inner.Power.Value / outer.Power.Value)
+				most := 1 + slack(inner.Power) + slack(outer.Power)
+				same := order(inner) == order(outer) && inner.Channel == "" && outer.Channel == ""
+				if order(inner) < order(outer) || outer.Channel != "" || ratio <= most && !(same && ratio < 1/most) {
+					continue
+				}
+				out = append(out, Warning{Code: "meters-disagree",
+					Text: fmt.Sprintf("%s: %s sees %.4g W at the %s, %s sees %.4g W at the %s around it", scenario,
+						inner.Meter, inner.Power.Value, inner.Power.Boundary, outer.Meter, outer.Power.Value, outer.Power.Boundary),
+					Remedy: "one of them measures something else: check the outlet, the scale and the boundary of each"})
+			}
+		}
+	}
+	head, ok := HeadlineOf(rec.Meters)
+	if !ok || head.Origin != Measured {
+		return out
+	}
+	idle, most := math.NaN(), 0.0
+	for _, w := range windows {
+		if p := float64(w.Power()); w.Use.Use == "idle" && !(p <= idle) {
+			idle = p
+		} else if w.Use.Use != "idle" && p > most {
+			most = p
+		}
+	}
+	if most > 0 && most < idle*(1+maxIdleDrift) {
+		out = append(out, Warning{Code: "meter-blind",
+			Text:   fmt.Sprintf("meter %s saw no more than %.4g W under load and %.4g W at idle", head.Meter, most, idle),
+			Remedy: "it may be another machine's outlet, or not move at all: perwatt meters SPEC --check steps the load and watches it"})
+	}
+	return out
+}

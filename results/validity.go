@@ -1,0 +1,240 @@
+package results
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Where the rules come from: MLCommons' MLPerf Power measurement rules; the
+// SPEC Power and Performance Benchmark Methodology 2.2; the Energy Efficient
+// High Performance Computing Power Measurement Methodology 2.0 of the EE HPC
+// WG, by which the Green500 is measured; and this project.
+const (
+	mlperf = "MLPerf Power"
+	spec   = "SPEC Power"
+	green  = "EE HPC WG"
+	house  = "perwatt"
+)
+
+// demand is what is asked of the evidence of a grade.
+type demand struct {
+	duration float64 // s, at least, of each window
+	readings int     // at least, in each window
+	worst    float64 // relative uncertainty of the instrument, at most, all terms added; 0: not asked
+	interval float64 // s, between readings, at most; 0: not asked
+	source   string
+}
+
+var demands = map[Grade]demand{
+	"A": {600, 60, 0.01, 1.5, mlperf}, // samples of 1 s, by a scheduler that may be late
+	"B": {300, 30, 0.02, 0, spec},
+	"C": {60, 10, 0, 0, green},
+	"D": {60, 10, 0, 0, green},
+	"E": {60, 10, 0, 0, green},
+}
+
+// rule is one demand on a record. It looks, and says what it found.
+type rule struct {
+	name, asks, source string
+	look               func(j *judgement) (Outcome, string)
+}
+
+// judgement is what rules look at.
+type judgement struct {
+	rec      *Record
+	windows  []Window
+	summary  Summary
+	head     Headline
+	metered  bool
+	coverage Coverage // of the headline
+	grade    Grade    // the lowest of all powers
+	shortest float64
+}
+
+// RuleSets lists the sets of rules by name.
+func RuleSets() []string { return []string{"publish"} }
+
+var publish = []rule{
+	{"complete", "every planned run was attempted, and none failed", house, func(j *judgement) (Outcome, string) {
+		planned := len(j.rec.Plan.Scenarios) * j.rec.Plan.Rounds
+		ok := 0
+		for _, r := range j.rec.Runs {
+			if r.Status == OK {
+				ok++
+			}
+		}
+		return within(ok == planned && j.rec.State == Complete), fmt.Sprintf("%d of %d runs, %s", ok, planned, j.rec.State)
+	}},
+	{"answers", "no run gave a wrong answer", house, func(j *judgement) (Outcome, string) {
+		void := 0
+		for _, r := range j.rec.Runs {
+			if r.Status == Void {
+				void++
+			}
+		}
+		return within(void == 0), fmt.Sprintf("%d void", void)
+	}},
+	{"repeats", "at least 6 windows a figure, so that it has a 95 % interval", "order statistics: 2 · 2⁻⁶ < 5 %", func(j *judgement) (Outcome, string) {
+		least := math.MaxInt
+		for _, r := range j.summary.Rows {
+			least = min(least, r.Metrics[Power].N)
+		}
+		if len(j.summary.Rows) == 0 {
+			least = 0
+		}
+		return within(least >= minimumWindows), fmt.Sprintf("n ≥ %d", least)
+	}},
+	{"measured", "the watts were measured: rated, declared or modelled power gives no efficiency", mlperf, func(j *judgement) (Outcome, string) {
+		if !j.metered {
+			return Fail, "no meter"
+		}
+		return within(j.head.Origin == Measured), fmt.Sprintf("%s, %s at the %s", j.head.Meter, j.head.Origin, j.head.Boundary)
+	}},
+	{"duration", "each window lasts at least 600 s for grade A, 300 s for B, 60 s below", mlperf + "; " + green, func(j *judgement) (Outcome, string) {
+		if len(j.windows) == 0 {
+			return Fail, "no window"
+		}
+		return within(j.shortest >= demands[j.grade].duration), fmt.Sprintf("%.4g s, grade %s asks %.0f s", j.shortest, j.grade, demands[j.grade].duration)
+	}},
+	{"readings", "each window has at least 60 readings for grade A, 30 for B, 10 below", green, read(func(j *judgement) (bool, string) {
+		d := demands[j.grade]
+		return j.coverage.Readings >= d.readings, fmt.Sprintf("%d, grade %s asks %d", j.coverage.Readings, j.grade, d.readings)
+	})},
+	{"interval", "readings come every second for grade A", mlperf, func(j *judgement) (Outcome, string) {
+		most := demands[j.grade].interval
+		if most == 0 || j.head.energyCounter() {
+			return NotApplicable, fmt.Sprintf("%.3g s", j.coverage.Interval)
+		}
+		return within(float64(j.coverage.Interval) <= most), fmt.Sprintf("%.3g s", j.coverage.Interval)
+	}},
+	{"coverage", "at least 99 % of the windows' time lies between readings", house, read(func(j *judgement) (bool, string) {
+		return j.coverage.Share >= 0.99, fmt.Sprintf("%.2f %%", 100*j.coverage.Share)
+	})},
+	{"gaps", "no two readings are more than 3 intervals apart", house, read(func(j *judgement) (bool, string) {
+		return j.coverage.Longest <= maxIntervals*1.001*j.coverage.Interval, fmt.Sprintf("longest %.3g s, interval %.3g s", j.coverage.Longest, j.coverage.Interval)
+	})},
+	{"resolution", "a step of the meter is at most 1 % of the reading, or of the window's energy", mlperf, read(func(j *judgement) (bool, string) {
+		worst := 0.0
+		for _, w := range j.windows {
+			if q := gross(&w).quantisation; !math.IsNaN(q) {
+				worst = max(worst, q)
+			}
+		}
+		return worst <= 0.01, fmt.Sprintf("%.2g %%", 100*worst)
+	})},
+	{"uncertainty", "the instrument's terms add up to at most 1 % for grade A, 2 % for B", spec, func(j *judgement) (Outcome, string) {
+		worst := 0.0
+		for i := range j.windows {
+			_, linear := gross(&j.windows[i]).instrument()
+			worst = max(worst, linear) // NaN stays
+		}
+		figure := fmt.Sprintf("%.2g %%", 100*worst)
+		if math.IsNaN(worst) {
+			figure = "the meter's accuracy is not stated"
+		}
+		if most := demands[j.grade].worst; most > 0 {
+			return within(worst <= most), figure
+		}
+		return NotApplicable, figure + ", grade " + string(j.grade)
+	}},
+	{"clock", "the instant of a reading is known to 400 ms", mlperf, func(j *judgement) (Outcome, string) {
+		if j.coverage.RoundTrip.IsAbsent() {
+			return NotApplicable, "read on this machine"
+		}
+		return within(j.coverage.RoundTrip <= 0.8), fmt.Sprintf("round trip up to %.3g ms", 1000*j.coverage.RoundTrip)
+	}},
+	{"idle", "idle is measured before and after, 60 s or more each, and moves by at most 3 %", green, func(j *judgement) (Outcome, string) {
+		shortest := math.Inf(1)
+		for _, w := range j.windows {
+			if w.Use.Use == "idle" {
+				shortest = min(shortest, w.Duration)
+			}
+		}
+		drift := idleDrift(j.windows)
+		if math.IsNaN(drift) {
+			return Fail, "not measured twice with watts"
+		}
+		return within(shortest >= 60 && math.Abs(drift) <= maxIdleDrift), fmt.Sprintf("%.4g s, %+.2f %%", shortest, 100*drift)
+	}},
+	flagged("steady", "every use had reached its steady state when its window began", spec, "not-steady"),
+	flagged("plausible", "what lies inside draws no more than what is around it, and the meter sees the load", house, "meters-disagree", "meter-blind"),
+	flagged("undisturbed", "no stolen time, other load, throttling or moving clock", house, "stolen-time", "other-load", "throttled", "clock-moved"),
+}
+
+func within(ok bool) Outcome {
+	if ok {
+		return Pass
+	}
+	return Fail
+}
+
+// read is a rule on how the headline meter was read.
+func read(look func(j *judgement) (bool, string)) func(*judgement) (Outcome, string) {
+	return func(j *judgement) (Outcome, string) {
+		switch {
+		case !j.metered:
+			return Fail, "no meter"
+		case j.head.Origin == Declared:
+			return NotApplicable, "declared"
+		case len(j.windows) == 0:
+			return Fail, "no window"
+		}
+		ok, figure := look(j)
+		return within(ok), figure
+	}
+}
+
+// flagged is a rule that the doubts of the traces answer.
+func flagged(name, asks, source string, codes ...string) rule {
+	return rule{name, asks, source, func(j *judgement) (Outcome, string) {
+		var seen []string
+		n := 0
+		for _, f := range j.summary.Flags {
+			if slices.Contains(codes, f.Code) {
+				if n++; !slices.Contains(seen, f.Code) {
+					seen = append(seen, f.Code)
+				}
+			}
+		}
+		if n == 0 {
+			return within(len(j.windows) > 0), fmt.Sprintf("%d windows", len(j.windows))
+		}
+		return Fail, fmt.Sprintf("%d of %s", n, strings.Join(seen, ", "))
+	}}
+}
+
+// energyCounter reports whether every part of a total counts energy.
+func (h Headline) energyCounter() bool {
+	return !slices.ContainsFunc(h.parts, func(c Channel) bool { return c.Kind != Counter })
+}
+
+// judge holds a record to the rules by which one is published. A record that
+// breaks one is not ranked against others.
+func judge(rec *Record, windows []Window, s Summary) Validity {
+	j := &judgement{rec: rec, windows: windows, summary: s, grade: "A", shortest: math.Inf(1)}
+	j.head, j.metered = HeadlineOf(rec.Meters)
+	for _, c := range s.Coverage {
+		if c.Meter == j.head.Meter {
+			j.coverage = c
+		}
+	}
+	for _, r := range s.Rows {
+		j.grade = max(j.grade, r.Metrics[Power].Grade)
+	}
+	if !j.metered {
+		j.grade = "E"
+	}
+	for _, w := range windows {
+		j.shortest = min(j.shortest, w.Duration)
+	}
+	v := Validity{Rules: "publish", Valid: true, Findings: []Finding{}}
+	for _, r := range publish {
+		f := Finding{Rule: r.name, Asks: r.asks, Source: r.source}
+		f.Outcome, f.Figure = r.look(j)
+		v.Valid = v.Valid && f.Outcome != Fail
+		v.Findings = append(v.Findings, f)
+	}
+	return v
+}
