@@ -28,13 +28,16 @@ type sampler struct {
 	procs  []*process
 }
 
+// startSampler samples meters and, unless it is nil, the host.
 func startSampler(ctx context.Context, c clock, interval time.Duration, meters []power.Meter, host *hostTimes) *sampler {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &sampler{clock: c, interval: interval, cancel: cancel, index: map[string]*results.Trace{}}
 	for _, m := range meters {
 		s.wait.Go(func() { s.sampleMeter(ctx, m) })
 	}
-	s.wait.Go(func() { s.every(ctx, interval, func() { s.sampleHost(host) }) })
+	if host != nil {
+		s.wait.Go(func() { s.every(ctx, interval, func() { s.sampleHost(host) }) })
+	}
 	return s
 }
 

@@ -170,11 +170,7 @@ func (tr *Trace) sampling(a, b float64) float64 {
 	if len(p) < 2 {
 		return math.NaN()
 	}
-	ss := 0.0
-	for i := 1; i < len(p); i++ {
-		ss += (p[i] - p[i-1]) * (p[i] - p[i-1])
-	}
-	s := math.Sqrt(ss / 2 / float64(len(p)-1))
+	s := successive(p)
 	if tr.Kind == Counter {
 		// A straight line over an interval h misses a swing of s within it by
 		// s·h/4 at most, on average over where the edge falls by less.

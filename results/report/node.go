@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -23,7 +22,6 @@ type Machine struct {
 
 // WriteMachine prints m on one screen.
 func WriteMachine(w io.Writer, m Machine, opt Options) error {
-	var out bytes.Buffer
 	n := m.Node
 	p := &page{
 		title: []string{clean(n.Name, 40), clean(n.CPU.Model, 60), plural(n.CPU.Threads, "thread")},
@@ -35,9 +33,7 @@ func WriteMachine(w io.Writer, m Machine, opt Options) error {
 	} else {
 		p.parts = append(p.parts, part{title: "No doubts"})
 	}
-	writeText(&out, p, opt)
-	_, err := w.Write(out.Bytes())
-	return err
+	return flush(w, p, opt)
 }
 
 func machine(n results.Node) part {

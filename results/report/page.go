@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -468,10 +467,7 @@ func Findings(w io.Writer, v results.Validity, opt Options) error {
 		})
 	}
 	p.parts = append(p.parts, part)
-	var out bytes.Buffer
-	writeText(&out, p, opt)
-	_, err := w.Write(out.Bytes())
-	return err
+	return flush(w, p, opt)
 }
 
 func marginal(rec *results.Record) *part {

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	benchall "github.com/perwatt/perwatt/bench/all"
+	"github.com/perwatt/perwatt/harness"
+	"github.com/perwatt/perwatt/harness/power"
+	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report"
+)
+
+func metersCommand() *cobra.Command {
+	var (
+		format, sysfs  string
+		watch, check   bool
+		interval, step time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "meters [SPEC...]",
+		Short: "List meters, watch them, or check how they follow the load",
+		Long: `Without a spec, say which meters were looked for on this machine, what was found,
+what was refused and why, and which others can be asked by name. With specs, open
+those and show what they are.
+
+--watch prints every reading as it comes, until Ctrl-C. --check steps the load of
+this machine (idle, full, idle) and reports how each channel followed: delay, rise,
+noise, resolution, the real update interval and staleness. Exit code 1 if no channel
+sees the load.
+
+A spec is KIND:TARGET,OPTION=VALUE,... and the feeds of one node with several
+supplies are joined by " + ". A password, token or community is never written
+here: the option says where it is, env:NAME or file:PATH.
+
+` + kinds(),
+		Example: `  perwatt meters
+  perwatt meters snmp:pdu.example,outlet=3 --watch
+  perwatt meters 'snmp:pdu-a,outlet=3 + snmp:pdu-b,outlet=3' --check
+  perwatt meters redfish:https://bmc.example,user=ops,password=env:BMC_PASSWORD
+  perwatt meters 'exec:read-my-meter --watts,boundary=wall'`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, specs []string) error {
+			switch {
+			case format != "text" && format != "json":
+				return usagef("--format %q: must be text or json", format)
+			case watch && check:
+				return usagef("--watch and --check: give one of them")
+			case interval < 10*time.Millisecond || interval > time.Hour:
+				return usagef("--interval %v: must be from 10ms to 1h", interval)
+			case step < time.Second || step > time.Hour:
+				return usagef("--step %v: must be from 1s to 1h", step)
+			}
+			meters, sought, err := powerall.Open(cmd.Context(), specs, powerall.Roots{Sys: sysfs, Proc: "/proc"})
+			if err != nil {
+				return err
+			}
+			defer closeMeters(meters, cmd.ErrOrStderr())
+			if (watch || check) && len(meters) == 0 {
+				return exit{exitData, fmt.Errorf("there is no meter to read: perwatt meters says what was looked for")}
+			}
+			switch {
+			case watch:
+				return watchMeters(cmd, meters, interval, format)
+			case check:
+				if !cmd.Flags().Changed("interval") {
+					interval = 100 * time.Millisecond
+				}
+				return checkMeters(cmd, meters, interval, step, format)
+			}
+			m := report.Instruments{Meters: harness.Describe(meters), Sought: sought, First: firstReadings(cmd, meters)}
+			if len(specs) == 0 {
+				for _, k := range powerall.Kinds() {
+					if k.Name != k.Form {
+						m.Named = append(m.Named, [2]string{k.Form, k.Help})
+					}
+				}
+			}
+			if format == "json" {
+				return printJSON(cmd, m)
+			}
+			return report.WriteInstruments(cmd.OutOrStdout(), m, options(cmd.OutOrStdout(), ""))
+		},
+	}
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.BoolVar(&watch, "watch", false, "print readings as they come")
+	fl.BoolVar(&check, "check", false, "step the load and report how the meters follow")
+	fl.DurationVar(&interval, "interval", time.Second, "time between readings (--check: 100ms)")
+	fl.DurationVar(&step, "step", 20*time.Second, "length of each of the three stretches of --check")
+	fl.StringVar(&format, "format", "text", "text or json")
+	fl.StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
+	return cmd
+}
+
+// kinds is the help on every kind of meter and its options.
+func kinds() string {
+	var b strings.Builder
+	option := func(o power.Option) { fmt.Fprintf(&b, "      %-13s %s\n", o.Key+"=", o.Help) }
+	shared := map[string]bool{}
+	b.WriteString("Kinds:\n")
+	for _, o := range power.Common {
+		shared[o.Key] = true
+	}
+	for _, k := range powerall.Kinds() {
+		fmt.Fprintf(&b, "  %-28s %s\n", k.Form, k.Help)
+		common := 0
+		for _, o := range k.Options {
+			if shared[o.Key] && len(k.Options) >= len(power.Common) {
+				common++
+				continue
+			}
+			option(o)
+		}
+		if common > 0 {
+			b.WriteString("      and the common options\n")
+		}
+	}
+	b.WriteString("Common options of meters that are asked over a wire:\n")
+	for _, o := range power.Common {
+		option(o)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+func printJSON(cmd *cobra.Command, v any) error {
+	out := json.NewEncoder(cmd.OutOrStdout())
+	out.SetIndent("", "  ")
+	return out.Encode(v)
+}
+
+// firstReadings asks every meter once: what it says now, or why it does not.
+func firstReadings(cmd *cobra.Command, meters []power.Meter) map[string]string {
+	said := map[string]string{}
+	for _, m := range meters {
+		info := m.Info()
+		got, err := m.Read(cmd.Context())
+		for i, c := range info.Channels {
+			r := power.Reading{Err: err}
+			if err == nil {
+				r = got[i]
+			}
+			of := results.MeterOf(info.Name, c.Name)
+			switch {
+			case r.Err != nil:
+				said[of] = r.Err.Error()
+			case c.Kind == results.Counter:
+				said[of] = "it counts"
+			default:
+				said[of] = report.Quantity(results.Float(r.Value), c.Unit)
+			}
+		}
+	}
+	return said
+}
+
+func watchMeters(cmd *cobra.Command, meters []power.Meter, interval time.Duration, format string) error {
+	w := report.NewWatcher(cmd.OutOrStdout(), format == "json")
+	harness.Watch(cmd.Context(), meters, interval, func(info power.Info, got []power.Reading, err error) {
+		for i, c := range info.Channels {
+			r := power.Reading{At: time.Now(), Err: err}
+			if err == nil {
+				r = got[i]
+			}
+			w.Reading(info.Name, c, r.At, r.Slack, r.Value, r.Err)
+		}
+	})
+	return nil
+}
+
+func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.Duration, format string) error {
+	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
+	node, err := harness.Fingerprint(harness.Roots{})
+	if err != nil {
+		return err
+	}
+	kernels, err := benchall.Kernels(ctx, nil)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	cpus := node.Settings.CPUs
+	f := runFlags{}
+	c := harness.Check{
+		Meters: meters, CPUs: cpus, Use: "mining", Config: f.config(harness.Part{Use: "mining"}, len(cpus), kernels),
+		Worker: func() *exec.Cmd { return selfCommand(workerName) }, Step: step, Interval: interval,
+		Progress: func(phase string, left time.Duration) {
+			fmt.Fprintf(stderr, "%s for %v, %v left\n", phase, step, left)
+		},
+	}
+	seen, err := c.Run(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return exit{exitInterrupted, fmt.Errorf("interrupted: a check says nothing before its end")}
+		}
+		return err
+	}
+	if format == "json" {
+		err = printJSON(cmd, seen)
+	} else {
+		err = report.WriteLoadStep(cmd.OutOrStdout(), seen, options(cmd.OutOrStdout(), ""))
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range seen.Channels {
+		if r.Seen {
+			return nil
+		}
+	}
+	return exit{exitGate, fmt.Errorf("no channel saw the load of this machine: check the outlet, the address and the scale")}
+}
