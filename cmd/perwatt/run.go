@@ -61,7 +61,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.StringVar(&f.preset, "preset", "quick", "smoke (≤ 20 s), quick (about 2 minutes) or publish (windows of 600 s, several sessions)")
 	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: mining,training,compute,memory,mullet (default all)")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train, the first also in the mullet: "+strings.Join(benchall.Models(), ",")+" (default the preset's)")
-	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, rapl, hwmon, declared:WATTS, model, none")
+	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, none, or a spec (perwatt meters --help lists them)")
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use")
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
 	fl.StringVar(&f.store, "store", "", "directory of records (default $PERWATT_STORE, else the user's data directory)")
@@ -151,7 +151,10 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 	if p.Seed = f.seed; !cmd.Flags().Changed("seed") {
 		p.Seed = uint32(time.Now().UnixNano())
 	}
-	p.Meters, p.Impls, p.Labels = f.meters, f.impls, f.labels
+	p.Impls, p.Labels = f.impls, f.labels
+	for _, m := range f.meters {
+		p.Meters = append(p.Meters, power.Redact(m))
+	}
 	return p, scenarios, nil
 }
 
