@@ -218,9 +218,8 @@ func Derive(rec *Record) Summary {
 	}
 	s.Marginal = d.marginal()
 	s.Exchange = d.exchange(s.Rows)
-	s.Meters = meterRows(rec)
-	s.Coverage = coverages(rec)
-	s.Flags = d.flags()
+	s.Meters, s.Coverage = meterRows(rec), coverages(rec)
+	s.Flags = d.flags(s.Meters)
 	s.Validity = judge(rec, d.windows, s)
 	return s
 }
@@ -352,7 +351,10 @@ func (d *deriver) arithmetic(m map[string]Metric, ws []Window) {
 	m[PeakFraction] = metric(rates(threads*peak), Ratio, "no implementation of this CPU has a loop for its peak")
 }
 
-const noEnergy = "the meter had a gap in every window"
+const (
+	noEnergy     = "the meter had a gap in every window"
+	notAboveIdle = "not resolvable: no power above idle"
+)
 
 func (d *deriver) metrics(ws []Window) map[string]Metric {
 	u := ws[0].Use
@@ -380,7 +382,11 @@ func (d *deriver) metrics(ws []Window) map[string]Metric {
 	if u.FlopPerCount > 0 {
 		d.arithmetic(m, ws)
 	}
-	m[NetPower] = d.powered(metric(collect(ws, func(w *Window) Float { return w.Power() - w.idle }), Watt, "idle was not measured"), ws, net)
+	above := metric(collect(ws, func(w *Window) Float { return w.Power() - w.idle }), Watt, "idle was not measured")
+	if above.N > 0 && above.Value <= 0 {
+		above.Value, above.Low, above.High, above.Why = Absent(), Absent(), Absent(), notAboveIdle
+	}
+	m[NetPower] = d.powered(above, ws, net)
 	m[WorkPerEnergy] = d.efficiency(ws, 0)
 	m[EnergyPerWork] = m[WorkPerEnergy].inverse(Joule.Per(unit))
 	d.target(m, ws)
@@ -409,7 +415,7 @@ func (d *deriver) efficiency(ws []Window, idle Float) Metric {
 	})
 	why, of := noEnergy, gross
 	if idle != 0 {
-		why, of = "not resolvable: no power above idle", net
+		why, of = notAboveIdle, net
 	}
 	return d.powered(metric(xs, unit, why).pooled(work/energy), ws, of)
 }
@@ -576,7 +582,7 @@ func (d *deriver) exchange(rows []Row) (out []Exchange) {
 }
 
 // flags finds the doubts that the traces themselves raise.
-func (d *deriver) flags() []Warning {
+func (d *deriver) flags(rows []MeterRow) []Warning {
 	flags := []Warning{}
 	add := func(w *Window, code, text, remedy string) {
 		run := ""
@@ -637,7 +643,7 @@ func (d *deriver) flags() []Warning {
 		add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
 			"warm the machine up first, or measure longer: net power is uncertain by as much")
 	}
-	for _, w := range implausible(d.rec, d.windows) {
+	for _, w := range implausible(d.rec, rows, d.windows) {
 		add(nil, w.Code, w.Text, w.Remedy)
 	}
 	return flags

@@ -171,9 +171,9 @@ const unknownAccuracy = 0.05
 // implausible are the doubts that meters raise about each other: what lies
 // inside cannot draw more than what is around it, and what is around must see
 // the load.
-func implausible(rec *Record, windows []Window) (out []Warning) {
+func implausible(rec *Record, all []MeterRow, windows []Window) (out []Warning) {
 	byScenario := map[string][]MeterRow{}
-	for _, r := range meterRows(rec) {
+	for _, r := range all {
 		if r.Power.Origin == Measured && !r.Power.Value.IsAbsent() {
 			byScenario[r.Scenario] = append(byScenario[r.Scenario], r)
 		}

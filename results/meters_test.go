@@ -267,3 +267,10 @@ func TestExtraPowerBelowTheMetersSteps(t *testing.T) {
 	require.Contains(t, m.EnergyPer.Why, "not resolvable")
 	require.Contains(t, m.ExtraEnergy.Why, "not resolvable")
 }
+
+// TestNetBelowIdle: what does not rise above idle has no net power.
+func TestNetBelowIdle(t *testing.T) {
+	m := row(t, Derive(single(230, 229, Accuracy{Gain: 0.01, Resolution: Absent()})), "mining", "mining").Metrics[NetPower]
+	require.True(t, m.Value.IsAbsent())
+	require.Contains(t, m.Why, "not resolvable")
+}

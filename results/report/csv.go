@@ -18,16 +18,19 @@ func writeCSV(out io.Writer, rec *results.Record) error {
 	put := func(r results.Row, metric string, m results.Metric) {
 		row := []string{
 			rec.ID, rec.Node.Name, r.Scenario, r.Use, string(r.Role), r.Workload, r.Impl, metric,
-			"", "", "", string(m.Unit), "", string(m.Boundary), string(m.Origin), string(m.Grade), "", m.Why,
+			"", "", "", string(m.Unit), "", string(m.Boundary), string(m.Origin), string(m.Grade), "", "", m.Why,
 		}
 		for i, s := range row {
 			row[i] = inert(clean(s, textLimit))
 		}
 		row[8], row[9], row[10] = exact(m.Value), exact(m.Low), exact(m.High)
 		row[12], row[16] = strconv.Itoa(m.N), exact(m.Instrument)
+		if m.Budget != nil {
+			row[17] = exact(m.Budget.Quadrature)
+		}
 		w.Write(row) // the error is kept for Flush
 	}
-	w.Write(strings.Split("record,node,scenario,use,role,workload,impl,metric,value,low,high,unit,n,boundary,origin,grade,instrument,why", ","))
+	w.Write(strings.Split("record,node,scenario,use,role,workload,impl,metric,value,low,high,unit,n,boundary,origin,grade,instrument,uncertainty,why", ","))
 	s := rec.Summary
 	for _, r := range s.Rows {
 		var names []string
