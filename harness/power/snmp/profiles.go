@@ -27,14 +27,15 @@ type quantity struct {
 	// by units and digits.
 	scale         float64
 	units, digits string
-	ready         string // 1 while the value means something; empty if nothing tells
-	accuracy      results.Accuracy
+	ready         string           // 1 while the value means something; empty if nothing tells
+	accuracy      results.Accuracy // a resolution of 0 is the scale
 }
 
 // Schneider's FAQ FA156074, "How accurate is the current monitor on my APC
 // Rack PDU": 3 % of the reading and 1 digit for the second generation
 // (AP8xxx), which says 0 below 0.5 A; ±0.5 A from 1 A to 10 A and 5 % above
-// for the first (AP7xxx), which says 0 below 1 A. At 230 V, 0.5 A are 115 W.
+// for the first (AP7xxx), which says 0 below 1 A and counts tenths of an A. At
+// 230 V, those are 115 W and 23 W.
 const (
 	apc2Accuracy = "Schneider FA156074: 3 % and 1 digit, from 0.5 A"
 	apcAccuracy  = "Schneider FA156074: 5 %, 0.5 A below 10 A, from 1 A; A taken at 230 V"
@@ -51,9 +52,9 @@ var profiles = []profile{
 				accuracy: results.Accuracy{Gain: 0.03, Source: apc2Accuracy}},
 		},
 		outlet: []quantity{
-			// rPDU2OutletMeteredStatusPower, in W; its index runs through the
-			// whole chain. The outlet's energy is left out: sources differ on
-			// which column it is.
+			// rPDU2OutletMeteredStatusPower, in W, whose index runs through the
+			// whole chain. The outlet's energy, in tenths of kWh, is left out:
+			// firmware differs on its column, and power is there.
 			{kind: results.Gauge, oid: "1.3.6.1.4.1.318.1.1.26.9.4.3.1.7.{n}", scale: 1,
 				accuracy: results.Accuracy{Gain: 0.03, Offset: 1, Source: apc2Accuracy}},
 		}},
@@ -61,8 +62,11 @@ var profiles = []profile{
 		inlet: []quantity{
 			// rPDUIdentDevicePowerWatts, in W.
 			{kind: results.Gauge, oid: "1.3.6.1.4.1.318.1.1.12.1.16.0", scale: 1,
-				accuracy: results.Accuracy{Gain: 0.05, Offset: 115, Source: apcAccuracy}},
-		}},
+				accuracy: results.Accuracy{Gain: 0.05, Offset: 115, Resolution: 23, Source: apcAccuracy}},
+		},
+		// PowerNet-MIB, rPDUIdentDeviceLinetoLineVoltage: "this setting is
+		// used to calculate total power".
+		note: "the PDU measures current alone: its watts take the voltage and the power factor that are set in it"},
 	{name: "raritan", about: "Raritan PX2 and later, Server Technology PRO3X and later (PDU2-MIB)",
 		// measurementsInletSensorValue and measurementsOutletSensorValue of
 		// the sensor types activePower(5) and activeEnergy(8), with their

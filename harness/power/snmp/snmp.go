@@ -310,6 +310,9 @@ func (c client) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, erro
 	}()
 	got, err := c.Get(oids)
 	if err != nil {
+		if !time.Now().Before(deadline) {
+			<-ctx.Done() // the socket's clock may be a little ahead
+		}
 		if why, _, stack := strings.Cut(err.Error(), " Stack:"); stack {
 			err = errors.New(why)
 		}
@@ -377,6 +380,8 @@ func value(v gosnmp.SnmpPDU) (float64, error) {
 		return 0, fmt.Errorf("it gives %.0f: it does not measure this", n)
 	case n > widest:
 		return 0, fmt.Errorf("it gives %.0f, more than %v can hold", n, v.Type)
+	case n == widest && v.Type != gosnmp.Counter32:
+		return 0, fmt.Errorf("it gives %.0f, the most that %v can hold: it is at its limit, or -1", n, v.Type)
 	}
 	return n, nil
 }
@@ -502,7 +507,7 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 		oids = append(oids, ch.oids()...)
 		bounds = append(bounds, ch.bound)
 		one := results.Channel{Name: ch.name(), Unit: results.Watt, Kind: ch.kind, Boundary: results.Wall, Origin: results.Measured, Accuracy: ch.accuracy}
-		if one.Accuracy.Resolution = results.Float(ch.scale); ch.kind == results.Counter {
+		if one.Accuracy.Resolution = cmp.Or(ch.accuracy.Resolution, results.Float(ch.scale)); ch.kind == results.Counter {
 			one.Unit = results.Joule
 		}
 		if ch.total {
@@ -519,6 +524,9 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 		for i, ch := range chs {
 			n := len(ch.oids())
 			out[i].Value, out[i].Err = ch.take(got[:n])
+			if ch.kind == results.Counter && out[i].Value == 0 && out[i].Err == nil {
+				out[i].Err = errors.New("it has counted nothing, or does not say what")
+			}
 			got = got[n:]
 		}
 		return out, nil
