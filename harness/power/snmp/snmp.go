@@ -120,7 +120,10 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w: is it the address of an agent, does it let this machine ask, over UDP, and %s?", address, err, c.key())
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("no answer within %v", timeout)
+			}
+			return nil, fmt.Errorf("%s: %w: check the address, the firewalls before its UDP port, and that the agent lets this machine in with %s", address, err, c.key())
 		case why != nil:
 			offers[i].err = why
 			continue
@@ -279,12 +282,12 @@ func login(s power.Spec, address string) (client, error) {
 	return client{x}, nil
 }
 
-// key is what the agent may have found wrong, for it may not say.
+// key is what opens the agent, which may not say that it does not fit.
 func (c client) key() string {
 	if c.Version == gosnmp.Version3 {
-		return "are user=, password=, auth= and privacy= what it knows"
+		return "this user=, password=, auth= and privacy="
 	}
-	return "is community= the one it knows (version 1 asks for older ones)"
+	return "this community= (and with version=1 if it is an older one)"
 }
 
 // errRefused is wrapped by the error of an agent that answers with one.
@@ -329,6 +332,8 @@ func answer(got *gosnmp.SnmpPacket, oids []string) ([]gosnmp.SnmpPDU, error) {
 		return nil, fmt.Errorf("a %v instead of an answer", got.PDUType)
 	case got.RequestID == 0: // which gosnmp takes for an answer to anything
 		return nil, errors.New("an answer to no question of ours")
+	case got.Error == gosnmp.AuthorizationError:
+		return nil, errors.New("the agent knows who asks, and does not show it so")
 	case got.Error != gosnmp.NoError:
 		err := fmt.Errorf("%w: %v", errRefused, got.Error)
 		if i := int(got.ErrorIndex); i >= 1 && i <= len(oids) {
