@@ -19,7 +19,7 @@ type agent struct {
 	mu     sync.Mutex
 	values map[string]gosnmp.SnmpPDU
 	reply  func(q *gosnmp.SnmpPacket) []*gosnmp.SnmpPacket
-	asked  int
+	asked  []string // with which community
 
 	conn *net.UDPConn
 	done chan struct{}
@@ -67,7 +67,7 @@ func (a *agent) serve(conn *net.UDPConn, done chan struct{}) {
 			continue
 		}
 		a.mu.Lock()
-		a.asked++
+		a.asked = append(a.asked, q.Community)
 		out := a.reply(q)
 		a.mu.Unlock()
 		for _, p := range out {
@@ -101,6 +101,14 @@ func (a *agent) set(oid string, typ gosnmp.Asn1BER, v any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.values[oid] = gosnmp.SnmpPDU{Type: typ, Value: v}
+}
+
+// heard returns, and forgets, the communities with which it was asked.
+func (a *agent) heard() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer func() { a.asked = nil }()
+	return a.asked
 }
 
 // does has it answer each question in another way.

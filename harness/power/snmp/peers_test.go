@@ -105,7 +105,7 @@ func byOID(a, b string) int {
 func TestSimulator(t *testing.T) {
 	const odd = "1.3.6.1.4.1.9."
 	sensor := func(measured, configured, of string, unit, digits int) string {
-		return fmt.Sprintf("%[1]s%[2]s.2.%[4]s|2|1 %[1]s%[2]s.4.%[4]s|66|7000 %[1]s%[3]s.6.%[4]s|2|%[5]d %[1]s%[3]s.7.%[4]s|66|%[6]d ", raritan, measured, configured, of, unit, digits)
+		return fmt.Sprintf("%[1]s%[2]s.2.%[4]s|2|1 %[1]s%[2]s.4.%[4]s|66|7000 %[1]s%[3]s.6.%[4]s|2|%[5]d %[1]s%[3]s.7.%[4]s|66|%[6]d %[1]s%[3]s.9.%[4]s|66|1 ", raritan, measured, configured, of, unit, digits)
 	}
 	address, as := simulator(t, map[string]string{
 		"apc2": apc2Power + "|2|231 " + apc2Energy + "|2|12345 " + apc2Outlet + "3|2|200 " + apc2Outlet + "7|2|212 " + apc2Outlet + "8|2|-1",
@@ -140,7 +140,7 @@ func TestSimulator(t *testing.T) {
 		"an outlet that is not there":    {"apc2", ",outlet=9", "outlet9-power: it gives nothing (NoSuchInstance)"},
 		"a string":                       {"odd", ",oid=" + odd + "1", "it gives no integer (OctetString)"},
 		"minus one":                      {"odd", ",oid=" + odd + "2", "it gives -1"},
-		"an error":                       {"odd", ",oid=" + odd + "3", "the agent refuses: ResourceUnavailable of " + odd + "3"},
+		"an error":                       {"odd", ",oid=" + odd + "3", "the agent refuses " + odd + "3: ResourceUnavailable"},
 		"a delay":                        {"odd", ",oid=" + odd + "4,timeout=100ms", "no answer within 100ms: check the address"},
 		"a time":                         {"odd", ",oid=" + odd + "5", "it gives no integer (TimeTicks)"},
 		"null":                           {"odd", ",oid=" + odd + "6", "it gives nothing (Null)"},
@@ -256,7 +256,7 @@ func TestNetSNMP(t *testing.T) {
 		for options, want := range map[string]string{
 			",user=ops" + secretly(t, "password"):                                         "231",
 			",user=secretive,auth=SHA256" + secretly(t, "password", "privacy"):            "231",
-			",user=secretive,auth=SHA256" + secretly(t, "password"):                       "does not show it so",
+			",user=secretive,auth=SHA256" + secretly(t, "password"):                       "AuthorizationError",
 			",user=secretive" + secretly(t, "password", "privacy"):                        "not authentic",
 			",user=nobody" + secretly(t, "password"):                                      "not authentic",
 			",user=ops,password=file:" + wrong:                                            "not authentic",

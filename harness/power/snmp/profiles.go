@@ -2,7 +2,6 @@ package snmp
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/harness/power"
@@ -23,12 +22,12 @@ type profile struct {
 type quantity struct {
 	kind results.Kind // Gauge is power in W, Counter energy in J
 	oid  string
-	// scale is W or J per count; 0 where the agent has to be asked for it,
-	// by units and digits.
-	scale         float64
-	units, digits string
-	ready         string           // 1 while the value means something; empty if nothing tells
-	accuracy      results.Accuracy // a resolution of 0 is the scale
+	// scale is W or J per count; 0 where the agent is asked for it, in the
+	// row config of PDU2-MIB with the column for {column}.
+	scale    float64
+	config   string
+	ready    string           // 1 while the value means something; empty if nothing tells
+	accuracy results.Accuracy // where the resolution is 0 it is the scale
 }
 
 // Schneider's FAQ FA156074, "How accurate is the current monitor on my APC
@@ -68,10 +67,10 @@ var profiles = []profile{
 		// used to calculate total power".
 		note: "the PDU measures current alone: its watts take the voltage and the power factor that are set in it"},
 	{name: "raritan", about: "Raritan PX2 and later, Server Technology PRO3X and later (PDU2-MIB)",
-		// measurementsInletSensorValue and measurementsOutletSensorValue of
+		// measurementsInletSensorValue and measurementsOutletSensorValue (4) of
 		// the sensor types activePower(5) and activeEnergy(8), with their
-		// …SensorIsAvailable, …SensorUnits and …SensorDecimalDigits (PDU2-MIB;
-		// Raritan, SNMP MIB User Guide, chapters 5.3 and 7.1).
+		// …SensorIsAvailable (2), a TruthValue; indexed by PDU, inlet or outlet,
+		// and type (PDU2-MIB; Raritan, SNMP MIB User Guide, 5.3).
 		inlet:  sensors("1.3.6.1.4.1.13742.6.5.2.3.1", "1.3.6.1.4.1.13742.6.3.3.4.1"),
 		outlet: sensors("1.3.6.1.4.1.13742.6.5.4.3.1", "1.3.6.1.4.1.13742.6.3.5.4.1")},
 }
@@ -80,11 +79,16 @@ var profiles = []profile{
 func sensors(measured, configured string) (out []quantity) {
 	for _, kind := range []results.Kind{results.Gauge, results.Counter} {
 		row := ".{unit}.{n}." + map[results.Kind]string{results.Gauge: "5", results.Counter: "8"}[kind]
-		out = append(out, quantity{kind: kind, ready: measured + ".2" + row, oid: measured + ".4" + row,
-			units: configured + ".6" + row, digits: configured + ".7" + row, accuracy: results.Accuracy{Gain: results.Absent()}})
+		out = append(out, quantity{kind: kind, ready: measured + ".2" + row, oid: measured + ".4" + row, config: configured + ".{column}" + row,
+			accuracy: results.Accuracy{Gain: results.Absent()}})
 	}
 	return out
 }
+
+// Columns of a sensor's configuration: …SensorUnits, …SensorDecimalDigits and
+// …SensorResolution, "the minimum difference between any two measured values",
+// in counts.
+const unitsColumn, digitsColumn, resolutionColumn = "6", "7", "9"
 
 // perUnit is what one count of a sensor without decimal digits is worth, in W
 // or J, by its unit in PDU2-MIB's SensorUnitsEnumeration: watt(3) and
@@ -117,7 +121,7 @@ func (p profile) channels(w want) (out []channel, err error) {
 			case w.unit != 1 && !strings.Contains(q.oid, "{unit}"):
 				return nil, fmt.Errorf("unit= does not choose among its %ss", w.what)
 			}
-			q.oid, q.ready, q.units, q.digits = at.Replace(q.oid), at.Replace(q.ready), at.Replace(q.units), at.Replace(q.digits)
+			q.oid, q.ready, q.config = at.Replace(q.oid), at.Replace(q.ready), at.Replace(q.config)
 			out = append(out, channel{quantity: q, place: place, bound: power.Bound{Watts: most}})
 		}
 	}
@@ -129,27 +133,19 @@ func (p profile) channels(w want) (out []channel, err error) {
 const fine = 60
 
 // settle gives one channel of each place the total: its energy if that is
-// fine, else its power, else whatever there is. The note says which others
-// stand beside it, if any.
-func settle(chs []channel) (note string) {
-	var beside []string
+// fine, else its power, else what there is.
+func settle(chs []channel) {
 	for i := range chs {
 		c := &chs[i]
-		rivals := slices.DeleteFunc(slices.Clone(chs), func(r channel) bool { return r.place != c.place || r.kind == c.kind })
-		step := c.scale
-		if len(rivals) > 0 && c.kind == results.Gauge {
-			step = rivals[0].scale
+		c.total = true
+		for _, rival := range chs {
+			switch {
+			case rival.place != c.place || rival.kind == c.kind:
+			case c.kind == results.Counter:
+				c.total = c.step() <= fine
+			default:
+				c.total = rival.step() > fine
+			}
 		}
-		if c.total = len(rivals) == 0 || (step <= fine) == (c.kind == results.Counter); !c.total {
-			beside = append(beside, c.name())
-		}
 	}
-	if len(beside) == 0 {
-		return ""
-	}
-	which := "power carries the total: the energy's steps are too coarse for a run"
-	if chs[0].kind == results.Gauge && !chs[0].total {
-		which = "energy carries the total"
-	}
-	return which + "; beside it, in no total: " + strings.Join(beside, ", ")
 }

@@ -1,6 +1,10 @@
 // Package snmp is the meter that asks a PDU, or anything else with an SNMP
 // agent, for its power and energy. The PDUs that it knows are rows of a table;
-// any other is asked for by OID.
+// any other is asked for by OID:
+//
+//	snmp:pdu1,outlet=3+7
+//	snmp:10.0.0.9,user=ops,password=file:/etc/perwatt/pdu,privacy=env:PDU_KEY
+//	snmp:ups,oid=1.3.6.1.2.1.33.1.4.4.1.4.1,accuracy=3%
 //
 // It asks one agent over one UDP socket, one GET a reading, with one
 // retransmission within the timeout. It sets nothing, walks nothing and takes
@@ -64,6 +68,9 @@ func (c channel) name() string {
 	return c.place + "-" + what
 }
 
+// step is the smallest step of its values, in W or J.
+func (c channel) step() float64 { return cmp.Or(float64(c.accuracy.Resolution), c.scale) }
+
 // want is what the spec asks for.
 type want struct {
 	what    string // inlet or outlet
@@ -100,9 +107,9 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx1, cancel := context.WithTimeout(ctx, timeout)
+	dialling, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c.Context, c.Timeout = ctx1, timeout
+	c.Context, c.Timeout = dialling, timeout
 	if err := c.Connect(); err != nil {
 		return nil, fmt.Errorf("%s: %w", address, err)
 	}
@@ -153,15 +160,17 @@ func offered(s power.Spec) (out []offer, notes []string, err error) {
 	bad := func(format string, args ...any) ([]offer, []string, error) {
 		return nil, nil, fmt.Errorf("%w: %s", power.ErrSpec, fmt.Sprintf(format, args...))
 	}
-	if oid := strings.TrimPrefix(s.Get("oid", ""), "."); oid != "" {
+	if s.Has("oid") {
 		for _, key := range []string{"outlet", "inlet", "unit", "profile"} {
 			if s.Has(key) {
 				return bad("%s= says where a known PDU has it, oid= where this one has: give one of them", key)
 			}
 		}
+		oid := strings.TrimPrefix(s.Get("oid", ""), ".")
 		arcs := strings.Split(oid, ".")
 		for _, arc := range arcs {
-			if _, err := strconv.ParseUint(arc, 10, 32); err != nil || len(arcs) < 3 || len(arcs) > 128 || !strings.HasPrefix(oid, "1.3.") {
+			n, err := strconv.ParseUint(arc, 10, 32)
+			if err != nil || strconv.FormatUint(n, 10) != arc || len(arcs) < 3 || len(arcs) > 128 || !strings.HasPrefix(oid, "1.3.") {
 				return bad("oid=%.80s: must be an OID in figures, such as 1.3.6.1.4.1.318.1.1.12.1.16.0", oid)
 			}
 		}
@@ -205,18 +214,18 @@ func offered(s power.Spec) (out []offer, notes []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var whys []error
+	var whys []string
 	for _, p := range profiles {
 		if only == "" || only == p.name {
 			chs, err := p.channels(w)
 			if err != nil {
-				whys = append(whys, fmt.Errorf("%s: %w", p.name, err))
+				whys = append(whys, fmt.Sprintf("%s: %v", p.name, err))
 			}
 			out = append(out, offer{p, chs, err})
 		}
 	}
 	if len(whys) == len(out) {
-		return bad("%v", errors.Join(whys...))
+		return bad("%s", strings.Join(whys, "; "))
 	}
 	return out, notes, nil
 }
@@ -290,15 +299,12 @@ func (c client) key() string {
 	return "this community= (and with version=1 if it is an older one)"
 }
 
-// errRefused is wrapped by the error of an agent that answers with one.
-var errRefused = errors.New("the agent refuses")
+// lack is the error of an agent that answers, and has not what it is asked for.
+type lack struct{ error }
 
 // get asks for some OIDs at once and returns their values in that order.
 func (c client) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, error) {
-	deadline, limited := ctx.Deadline()
-	if !limited {
-		return nil, errors.New("asked without a timeout")
-	}
+	deadline, _ := ctx.Deadline()                      // each question has one
 	c.Context, c.Timeout = ctx, time.Until(deadline)/2 // and the other half after one retransmission
 	// gosnmp looks at its context only before it sends.
 	woken := make(chan struct{})
@@ -333,13 +339,13 @@ func answer(got *gosnmp.SnmpPacket, oids []string) ([]gosnmp.SnmpPDU, error) {
 	case got.RequestID == 0: // which gosnmp takes for an answer to anything
 		return nil, errors.New("an answer to no question of ours")
 	case got.Error == gosnmp.AuthorizationError:
-		return nil, errors.New("the agent knows who asks, and does not show it so")
+		return nil, fmt.Errorf("the agent does not show this to one who asks so (%v)", got.Error)
 	case got.Error != gosnmp.NoError:
-		err := fmt.Errorf("%w: %v", errRefused, got.Error)
+		of := "it"
 		if i := int(got.ErrorIndex); i >= 1 && i <= len(oids) {
-			err = fmt.Errorf("%w of %s", err, oids[i-1])
+			of = oids[i-1]
 		}
-		return nil, err
+		return nil, lack{fmt.Errorf("the agent refuses %s: %v", of, got.Error)}
 	case len(got.Variables) != len(oids):
 		return nil, fmt.Errorf("%d values instead of %d", len(got.Variables), len(oids))
 	}
@@ -426,16 +432,16 @@ func (c channel) take(vars []gosnmp.SnmpPDU) (float64, error) {
 // nothing at all if it lacks one, and keeps those that are there. If a place
 // is left with none, why says so; err is for an agent that does not answer.
 func (c client) fit(ctx context.Context, timeout time.Duration, chs []channel) (fitting []channel, why, err error) {
-	missing := map[string]error{}
+	missing := map[string][]string{}
 	for _, ch := range chs {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		err := c.learn(ctx, &ch)
 		cancel()
-		switch lack := (*lacking)(nil); {
+		switch _, lacks := errors.AsType[lack](err); {
 		case err == nil:
 			fitting = append(fitting, ch)
-		case errors.As(err, &lack) || errors.Is(err, errRefused):
-			missing[ch.place] = errors.Join(missing[ch.place], fmt.Errorf("%s: %w", ch.name(), err))
+		case lacks:
+			missing[ch.place] = append(missing[ch.place], fmt.Sprintf("%s: %v", ch.name(), err))
 		default:
 			return nil, nil, err
 		}
@@ -444,44 +450,48 @@ func (c client) fit(ctx context.Context, timeout time.Duration, chs []channel) (
 		delete(missing, ch.place)
 	}
 	for _, ch := range chs {
-		if why := missing[ch.place]; why != nil {
-			return nil, why, nil
+		if whys := missing[ch.place]; whys != nil {
+			return nil, errors.New(strings.Join(whys, ", ")), nil
 		}
 	}
 	return fitting, nil, nil
 }
 
-// lacking is what an agent that answers lacks.
-type lacking struct{ error }
-
 // learn asks an agent what one count is worth, if it knows, and of which type
 // the value is.
 func (c client) learn(ctx context.Context, ch *channel) error {
 	if ch.scale == 0 {
-		got, err := c.get(ctx, ch.units, ch.digits)
+		var oids []string
+		for _, column := range []string{unitsColumn, digitsColumn, resolutionColumn} {
+			oids = append(oids, strings.Replace(ch.config, "{column}", column, 1))
+		}
+		got, err := c.get(ctx, oids...)
 		if err != nil {
 			return err
 		}
 		unit, err := value(got[0])
 		if err != nil {
-			return &lacking{fmt.Errorf("its unit: %w", err)}
+			return lack{fmt.Errorf("its unit: %w", err)}
 		}
 		digits, err := value(got[1])
 		if err != nil {
-			return &lacking{fmt.Errorf("its decimal digits: %w", err)}
+			return lack{fmt.Errorf("its decimal digits: %w", err)}
 		}
 		per, known := perUnit[ch.kind][int(unit)]
 		if !known || digits > 9 {
-			return &lacking{fmt.Errorf("unit %g with %g decimal digits", unit, digits)}
+			return lack{fmt.Errorf("unit %g with %g decimal digits", unit, digits)}
 		}
 		ch.scale = per / math.Pow(10, digits)
+		if counts, err := value(got[2]); err == nil && counts > 1 {
+			ch.accuracy.Resolution = results.Float(counts * ch.scale)
+		}
 	}
 	got, err := c.get(ctx, ch.oids()...)
 	if err != nil {
 		return err
 	}
 	if _, err := ch.take(got); err != nil {
-		return &lacking{err}
+		return lack{err}
 	}
 	ch.typ = got[len(got)-1].Type
 	if ch.typ == gosnmp.Counter32 {
@@ -495,13 +505,21 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 	if o.name != "" {
 		notes = append([]string{o.about}, notes...)
 	}
-	for _, note := range []string{o.note, settle(chs)} {
-		if note != "" {
-			notes = append(notes, note)
-		}
+	if o.note != "" {
+		notes = append(notes, o.note)
 	}
+	settle(chs)
 	if s.Has("resolution") { // which is said of the total, in its unit
 		chs = slices.DeleteFunc(chs, func(ch channel) bool { return !ch.total })
+	}
+	for _, ch := range chs {
+		switch {
+		case ch.total:
+		case ch.kind == results.Counter:
+			notes = append(notes, fmt.Sprintf("%s is in no total: its steps of %g J are coarse, and the power of the same place is there", ch.name(), ch.step()))
+		default:
+			notes = append(notes, ch.name()+" is in no total: the energy of the same place misses nothing between two readings")
+		}
 	}
 	// A second is what PDU2-MIB's measurementPeriod is fixed at; other agents
 	// of PDUs are no faster.
@@ -512,7 +530,7 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 		oids = append(oids, ch.oids()...)
 		bounds = append(bounds, ch.bound)
 		one := results.Channel{Name: ch.name(), Unit: results.Watt, Kind: ch.kind, Boundary: results.Wall, Origin: results.Measured, Accuracy: ch.accuracy}
-		if one.Accuracy.Resolution = cmp.Or(ch.accuracy.Resolution, results.Float(ch.scale)); ch.kind == results.Counter {
+		if one.Accuracy.Resolution = results.Float(ch.step()); ch.kind == results.Counter {
 			one.Unit = results.Joule
 		}
 		if ch.total {

@@ -182,12 +182,14 @@ func TestProfiles(t *testing.T) {
 			"inlet1-power/W gauge total=wall step=10", []float64{2310}, "second generation"},
 		"apc2 that measures energy alone": {func(a *agent) { a.apc2().set(apc2Power, gosnmp.Integer, -1) }, "",
 			"inlet1-energy/J counter total=wall step=360000", []float64{0}, ""},
-		"two outlets":        {outlets, ",outlet=3+7", "outlet3-power/W gauge total=wall step=1; outlet7-power/W gauge total=wall step=1", []float64{200, 212}, ""},
-		"second of a chain":  {func(a *agent) { a.set("1.3.6.1.4.1.318.1.1.26.4.3.1.5.2", gosnmp.Gauge32, uint(40)) }, ",unit=2", "inlet1-power/W gauge total=wall step=10", []float64{400}, ""},
-		"at the node":        {outlets, ",outlet=3,boundary=node", "outlet3-power/W gauge total=node step=1", []float64{200}, ""},
-		"apc":                {func(a *agent) { a.set(apcPower, gosnmp.Integer, 460) }, "", "inlet1-power/W gauge total=wall step=23", []float64{460}, "voltage"},
-		"raritan in Wh":      {func(a *agent) { a.raritan(0, 0) }, "", "inlet1-power/W gauge total=wall step=1; inlet1-energy/J counter total= step=3600", []float64{7000, 0}, "too coarse for a run"},
-		"raritan in mWh":     {func(a *agent) { a.raritan(1, 3) }, "", "inlet1-power/W gauge total= step=0.1; inlet1-energy/J counter total=wall step=3.6", []float64{700, 0}, "energy carries the total"},
+		"two outlets":       {outlets, ",outlet=3+7", "outlet3-power/W gauge total=wall step=1; outlet7-power/W gauge total=wall step=1", []float64{200, 212}, ""},
+		"second of a chain": {func(a *agent) { a.set("1.3.6.1.4.1.318.1.1.26.4.3.1.5.2", gosnmp.Gauge32, uint(40)) }, ",unit=2", "inlet1-power/W gauge total=wall step=10", []float64{400}, ""},
+		"at the node":       {outlets, ",outlet=3,boundary=node", "outlet3-power/W gauge total=node step=1", []float64{200}, ""},
+		"apc":               {func(a *agent) { a.set(apcPower, gosnmp.Integer, 460) }, "", "inlet1-power/W gauge total=wall step=23", []float64{460}, "voltage"},
+		"raritan in Wh":     {func(a *agent) { a.raritan(0, 0) }, "", "inlet1-power/W gauge total=wall step=1; inlet1-energy/J counter total= step=3600", []float64{7000, 0}, "inlet1-energy is in no total: its steps of 3600 J are coarse"},
+		"raritan in mWh":    {func(a *agent) { a.raritan(1, 3) }, "", "inlet1-power/W gauge total= step=0.1; inlet1-energy/J counter total=wall step=3.6", []float64{700, 0}, "inlet1-power is in no total"},
+		"raritan in coarse mWh": {func(a *agent) { a.raritan(1, 3).set(raritan+"3.3.4.1.9.1.1.8", gosnmp.Gauge32, uint(1000)) }, "",
+			"inlet1-power/W gauge total=wall step=0.1; inlet1-energy/J counter total= step=3600", []float64{700, 0}, ""},
 		"said resolution":    {func(a *agent) { a.apc2() }, ",resolution=5", "inlet1-power/W gauge total=wall step=5", []float64{2310}, ""},
 		"any OID":            {func(a *agent) { a.set("1.3.6.1.4.1.9.1", gosnmp.Gauge32, uint(31)) }, ",oid=.1.3.6.1.4.1.9.1,scale=10", "power/W gauge total=wall step=10", []float64{310}, "× 10"},
 		"any OID of energy":  {func(a *agent) { a.set("1.3.6.1.4.1.9.1", gosnmp.Counter64, uint64(31)) }, ",oid=1.3.6.1.4.1.9.1,scale=3600,kind=energy", "energy/J counter total=wall step=3600", []float64{0}, "energy"},
@@ -261,7 +263,7 @@ func TestErrorStatus(t *testing.T) {
 	_, err := reading(t, func(a *agent) {
 		a.twists(func(p *gosnmp.SnmpPacket) { p.Error, p.ErrorIndex = gosnmp.GenErr, 1 })
 	})
-	require.ErrorContains(t, err, "the agent refuses: GenErr of "+apc2Power)
+	require.ErrorContains(t, err, "the agent refuses "+apc2Power+": GenErr")
 }
 
 // TestVersion1AnswersAllOrNothing: one figure that is missing does not cost
@@ -350,10 +352,10 @@ func TestOneLost(t *testing.T) {
 func TestOneQuestion(t *testing.T) {
 	a := newAgent(t).apc2()
 	m := must(t, a.address, "")
-	a.asked = 0
+	a.heard()
 	_, err := m.Read(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, 1, a.asked)
+	require.Equal(t, []string{"public"}, a.heard())
 }
 
 // TestCancelled: a reading ends when its context does, not when its timeout is
@@ -476,10 +478,8 @@ func secretly(t *testing.T, keys ...string) (out string) {
 // TestSecretsAreNeverShown: not in what goes wrong, not in what goes right.
 func TestSecretsAreNeverShown(t *testing.T) {
 	a := newAgent(t).apc2()
-	var heard string
-	a.twists(func(p *gosnmp.SnmpPacket) { heard = p.Community })
 	m := must(t, a.address, secretly(t, "community"))
-	require.Equal(t, hunter, heard)
+	require.Equal(t, []string{hunter, hunter}, a.heard())
 	require.NotContains(t, fmt.Sprintf("%+v", m.Info()), hunter)
 	require.Contains(t, strings.Join(m.Info().Notes, "\n"), "travels in clear over the network (SNMPv2c)")
 	require.NotContains(t, strings.Join(must(t, a.address, "").Info().Notes, "\n"), "in clear", "public is no secret")
@@ -508,6 +508,20 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 }
 
+// TestStackIsNotAnError: what gosnmp says when it panics is 8 KiB long.
+func TestStackIsNotAnError(t *testing.T) {
+	a := newAgent(t).apc2()
+	c, err := login(parse(t, ""), a.address)
+	require.NoError(t, err)
+	require.NoError(t, c.Connect())
+	defer c.Close()
+	c.OnRecv = func(*gosnmp.GoSNMP) { panic("odd packet") }
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err = c.get(ctx, apc2Power)
+	require.EqualError(t, err, "recover: odd packet")
+}
+
 func TestBadSpecs(t *testing.T) {
 	long := filepath.Join(t.TempDir(), "long")
 	require.NoError(t, os.WriteFile(long, []byte(strings.Repeat("x", 128)), 0o600))
@@ -515,7 +529,7 @@ func TestBadSpecs(t *testing.T) {
 	for _, options := range []string{
 		",outlet=0", ",outlet=a", ",outlet=3+3", ",outlet=1+2+3+4+5+6+7+8+9", ",outlet=", ",inlet=0", ",inlet=1,outlet=1", ",unit=0", ",unit=1.5",
 		",profile=pdu", ",profile=apc,outlet=3", ",profile=apc,unit=2", ",profile=apc,inlet=2", ",profile=apc2,inlet=2", ",profile=apc2,unit=2,outlet=3",
-		",oid=sysDescr.0", ",oid=1.3", ",oid=1.3.6.x", ",oid=1.3.6.99999999999", ",oid=1.3.6..1", ",oid=2.3.6.1", ",oid=1.3.6.1,outlet=3", ",oid=1.3.6.1,profile=apc",
+		",oid=sysDescr.0", ",oid=", ",oid=1.3.06.1", ",oid=1.3", ",oid=1.3.6.x", ",oid=1.3.6.99999999999", ",oid=1.3.6..1", ",oid=2.3.6.1", ",oid=1.3.6.1,outlet=3", ",oid=1.3.6.1,profile=apc",
 		",oid=1.3.6.1,scale=0", ",oid=1.3.6.1,scale=-1", ",oid=1.3.6.1,kind=volts", ",scale=10", ",kind=energy",
 		",version=4", ",version=3", ",user=ops", ",version=2c,user=ops" + secret, secret, ",auth=SHA512", ",user=ops,auth=MD5" + secret,
 		",user=ops,community=file:" + long + secret, ",community=file:" + long, ",community=env:PERWATT_TEST_UNSET", ",timeout=1ms",
