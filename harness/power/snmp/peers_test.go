@@ -254,15 +254,15 @@ func TestNetSNMP(t *testing.T) {
 		wrong := filepath.Join(t.TempDir(), "wrong")
 		require.NoError(t, os.WriteFile(wrong, []byte(hunter+"x"), 0o600))
 		for options, want := range map[string]string{
-			",user=ops" + secretly(t, "password"):                                         "231",
-			",user=secretive,auth=SHA256" + secretly(t, "password", "privacy"):            "231",
-			",user=secretive,auth=SHA256" + secretly(t, "password"):                       "AuthorizationError",
-			",user=secretive" + secretly(t, "password", "privacy"):                        "not authentic",
-			",user=nobody" + secretly(t, "password"):                                      "not authentic",
-			",user=ops,password=file:" + wrong:                                            "not authentic",
-			",user=secretive,auth=SHA256,privacy=file:" + wrong + secretly(t, "password"): "no answer",
+			",user=ops" + secretly(t, "password"):                                          "231",
+			",user=secretive,auth=SHA-256" + secretly(t, "password", "privacy"):            "231",
+			",user=secretive,auth=SHA-256" + secretly(t, "password"):                       "AuthorizationError",
+			",user=secretive" + secretly(t, "password", "privacy"):                         "not authentic",
+			",user=nobody" + secretly(t, "password"):                                       "not authentic",
+			",user=ops,password=file:" + wrong:                                             "not authentic",
+			",user=secretive,auth=SHA-256,privacy=file:" + wrong + secretly(t, "password"): "no answer",
 		} {
-			m, err := try(t, address, options+",timeout=500ms,oid="+lasting+"3")
+			m, err := try(t, address, options+",timeout=1s,oid="+lasting+"3")
 			if err != nil {
 				require.ErrorContains(t, err, want, options)
 				require.ErrorContains(t, err, "password=")

@@ -40,9 +40,13 @@ var Options = slices.Concat([]power.Option{
 	{Key: "kind", Help: "what oid counts: power or energy (power)"},
 	{Key: "version", Help: "1, 2c or 3 (2c; 3 with user)"},
 	{Key: "community", Help: "where the community is: env:NAME or file:PATH (public)"},
-	{Key: "auth", Help: "how a user's password is proven: SHA, SHA224, SHA256, SHA384 or SHA512 (SHA)"},
+	{Key: "auth", Help: "how a user's password is proven: " + strings.Join(authNames, ", ") + " (SHA)"},
 	{Key: "privacy", Help: "where the passphrase is that encrypts what a user sees, with AES: env:NAME or file:PATH (not encrypted)"},
 }, power.Login, power.Common)
+
+// authNames are those of gosnmp's protocols from SHA on, in its order. MD5 is
+// not for what is new.
+var authNames = []string{"SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"}
 
 // most is how many inlets or outlets one meter may read: all must fit in one
 // GET that any agent takes.
@@ -254,7 +258,7 @@ func login(s power.Spec, address string) (client, error) {
 	if err != nil {
 		return client{}, err
 	}
-	auth, err := s.Choice("auth", "SHA", "SHA", "SHA224", "SHA256", "SHA384", "SHA512")
+	auth, err := s.Choice("auth", "SHA", authNames...)
 	if err != nil {
 		return client{}, err
 	}
@@ -283,7 +287,7 @@ func login(s power.Spec, address string) (client, error) {
 		return bad("community= is not of version 3, which user= asks for")
 	}
 	usm := &gosnmp.UsmSecurityParameters{UserName: user, AuthenticationPassphrase: password, PrivacyPassphrase: privacy, PrivacyProtocol: gosnmp.NoPriv,
-		AuthenticationProtocol: map[string]gosnmp.SnmpV3AuthProtocol{"SHA": gosnmp.SHA, "SHA224": gosnmp.SHA224, "SHA256": gosnmp.SHA256, "SHA384": gosnmp.SHA384, "SHA512": gosnmp.SHA512}[auth]}
+		AuthenticationProtocol: gosnmp.SHA + gosnmp.SnmpV3AuthProtocol(slices.Index(authNames, auth))}
 	x.Version, x.SecurityModel, x.SecurityParameters, x.MsgFlags = gosnmp.Version3, gosnmp.UserSecurityModel, usm, gosnmp.AuthNoPriv
 	if privacy != "" {
 		usm.PrivacyProtocol, x.MsgFlags = gosnmp.AES, gosnmp.AuthPriv
@@ -304,9 +308,10 @@ type lack struct{ error }
 
 // get asks for some OIDs at once and returns their values in that order.
 func (c client) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, error) {
-	deadline, _ := ctx.Deadline()                      // each question has one
-	c.Context, c.Timeout = ctx, time.Until(deadline)/2 // and the other half after one retransmission
-	// gosnmp looks at its context only before it sends.
+	deadline, _ := ctx.Deadline() // each question has one
+	// Half of the time for the question, half for its retransmission. gosnmp
+	// looks at its context only before it sends: the rest is for the socket.
+	c.Context, c.Timeout = ctx, time.Until(deadline)/2
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(woken)
