@@ -196,12 +196,12 @@ func TestNetSNMP(t *testing.T) {
 	start(t, port, "apc2", []string{"SNMP_PERSISTENT_DIR=" + filepath.Join(root, "persistent")}, program,
 		"-f", "-LF", "e", filepath.Join(root, "log"), "-C", "-c", conf, "-I", "-smux,mteTrigger,mteTriggerConf")
 	address := fmt.Sprintf("127.0.0.1:%d", port)
-	set := func(oid, typ string, v int) {
+	set := func(t *testing.T, oid, typ string, v int) {
 		t.Helper()
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "new"), []byte(fmt.Sprintf("%s\n%d\n", typ, v)), 0o644))
 		require.NoError(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, oid)))
 	}
-	clocked := func(options string) (m power.Meter, now *time.Time) {
+	clocked := func(t *testing.T, options string) (m power.Meter, now *time.Time) {
 		t.Helper()
 		at := time.Now()
 		s := parse(t, address+secretly(t, "community")+options)
@@ -213,10 +213,10 @@ func TestNetSNMP(t *testing.T) {
 	}
 
 	t.Run("growing energy", func(t *testing.T) {
-		set(lasting+"1", "counter", 5000)
-		m, now := clocked(",kind=energy,oid=" + lasting + "1")
+		set(t, lasting+"1", "counter", 5000)
+		m, now := clocked(t, ",kind=energy,oid="+lasting+"1")
 		for i, want := range []float64{0, 700, 1400} {
-			set(lasting+"1", "counter", 5000+700*i)
+			set(t, lasting+"1", "counter", 5000+700*i)
 			*now = now.Add(time.Second)
 			got, err := read1(t, m)
 			require.NoError(t, err)
@@ -227,7 +227,7 @@ func TestNetSNMP(t *testing.T) {
 		_, err := read1(t, m)
 		require.ErrorContains(t, err, "it gives nothing (NoSuchInstance)")
 		for i, want := range []float64{1400, 2100} { // what it counted meanwhile is not known
-			set(lasting+"1", "counter", 9000+700*i)
+			set(t, lasting+"1", "counter", 9000+700*i)
 			*now = now.Add(time.Second)
 			got, err := read1(t, m)
 			require.NoError(t, err)
@@ -236,11 +236,12 @@ func TestNetSNMP(t *testing.T) {
 	})
 	for kind, typ := range map[string]string{"power": "gauge", "energy": "counter"} {
 		t.Run("agents cache "+kind, func(t *testing.T) {
-			set(passing+"2", typ, 2310)
-			m, now := clocked(",kind=" + kind + ",oid=" + passing + "2")
+			oid := passing + map[string]string{"power": "1", "energy": "2"}[kind] // its own: they cache the type too
+			set(t, oid, typ, 2310)
+			m, now := clocked(t, ",kind="+kind+",oid="+oid)
 			_, err := read1(t, m)
 			require.NoError(t, err)
-			require.NoError(t, os.Remove(filepath.Join(dir, passing+"2")))
+			require.NoError(t, os.Remove(filepath.Join(dir, oid)))
 			*now = now.Add(30 * time.Second)
 			_, err = read1(t, m)
 			require.NoError(t, err, "it goes on serving what is gone")
@@ -250,7 +251,7 @@ func TestNetSNMP(t *testing.T) {
 		})
 	}
 	t.Run("users", func(t *testing.T) {
-		set(lasting+"3", "gauge", 231)
+		set(t, lasting+"3", "gauge", 231)
 		wrong := filepath.Join(t.TempDir(), "wrong")
 		require.NoError(t, os.WriteFile(wrong, []byte(hunter+"x"), 0o600))
 		for options, want := range map[string]string{
