@@ -15,11 +15,19 @@ import (
 // nothing says more or less.
 const MostWatts = 50_000
 
+// patience is how long an instrument may stand still at least.
+const patience = time.Minute
+
 // Quantity is one value as an instrument gave it, in the channel's unit. An
 // instrument that gave none, or one of another type, or the value by which it
 // says that it knows nothing, sets Err: there is no number that means "none".
+// Err is [ErrNoNews] of one that only speaks when it has something new, and
+// has not.
 type Quantity struct {
 	Value float64
+	// At is when the value came in, by our clock, of an instrument that speaks
+	// unasked; zero is the middle of the request.
+	At time.Time
 	// Taken is when the instrument says that it took the value, by its own
 	// clock; zero if it does not say.
 	Taken time.Time
@@ -55,9 +63,11 @@ type Bound struct {
 //   - a counter starts from 0, never falls and rises no faster than is
 //     believable. A fall is a wrap if the range is known and the watts are
 //     believable, else a reset: a gap. After any error the next good value is
-//     a new base, for what was counted in between is not known;
+//     a new base, for what was counted in between is not known; 0 is none for
+//     a counter that has counted before;
 //   - a value with the time of the last one is no news ([ErrNoNews]); one that
-//     has not changed for longer than is credible is stale, an error. That is
+//     has not changed for longer than is credible is stale, an error, and so
+//     is an instrument that has nothing new for as long. That is
 //     10 periods and at least a minute, for a counter at least the time in
 //     which 10 W count one step; a gauge without a time of its own is judged
 //     only if its steps are finer than a thousandth, for a coarse one may
@@ -86,6 +96,7 @@ type state struct {
 	taken time.Time
 	at    time.Time // of the last reading
 	moved time.Time // when value, or taken if there is one, last changed
+	heard time.Time // when there was a value last, changed or not
 }
 
 // Info implements [Meter].
@@ -121,8 +132,12 @@ func (r *Remote) Read(ctx context.Context) ([]Reading, error) {
 	}
 	out := make([]Reading, len(got))
 	for i, q := range got {
+		at, slack := at, trip/2
+		if !q.At.IsZero() {
+			at, slack = q.At, 0
+		}
 		v, err := r.state[i].take(q, at, r.about.Channels[i], r.bounds[i], r.about.Period)
-		out[i] = Reading{At: at, Slack: trip / 2, Clock: q.Taken, Value: v}
+		out[i] = Reading{At: at, Slack: slack, Clock: q.Taken, Value: v}
 		if err != nil {
 			out[i].Value = math.NaN()
 			if out[i].Err = err; !errors.Is(err, ErrNoNews) {
@@ -150,6 +165,8 @@ func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, perio
 	v, err := q.Value, q.Err
 	counter := c.Kind == results.Counter
 	switch {
+	case errors.Is(err, ErrNoNews):
+		err = s.silent(at, period)
 	case err != nil:
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		err = errors.New("not a number")
@@ -174,6 +191,18 @@ func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, perio
 	return v, err
 }
 
+// silent tells an instrument that has nothing new from one that has stopped.
+func (s *state) silent(at time.Time, period time.Duration) error {
+	quiet := at.Sub(s.heard)
+	switch {
+	case !s.seen:
+		return errors.New("it has said nothing yet")
+	case quiet > max(patience, 10*period):
+		return fmt.Errorf("stale: it has said nothing for %v", quiet.Round(time.Second))
+	}
+	return ErrNoNews
+}
+
 // fresh tells a reading from a repeat of the last one.
 func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, period time.Duration) error {
 	stamped := !q.Taken.IsZero()
@@ -181,10 +210,10 @@ func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, peri
 	if !same {
 		s.moved = at
 	}
-	s.seen, s.value, s.taken = true, q.Value, q.Taken
+	s.seen, s.value, s.taken, s.heard = true, q.Value, q.Taken, at
 	limit := b.Stale
 	if limit == 0 {
-		limit = max(time.Minute, 10*period)
+		limit = max(patience, 10*period)
 		step := float64(c.Accuracy.Resolution)
 		switch {
 		case c.Kind == results.Counter && step > 0:
@@ -205,6 +234,9 @@ func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, peri
 // count adds what a counter counted since its last good value.
 func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (float64, error) {
 	if !s.based {
+		if v == 0 && s.base > 0 {
+			return 0, errors.New("it says 0 after it had counted: this is how some instruments say that they know nothing")
+		}
 		s.based, s.base = true, v
 		return s.sum, nil
 	}

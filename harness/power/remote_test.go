@@ -80,7 +80,7 @@ func TestErrorAsZeroInACounter(t *testing.T) {
 		err       string
 	}{
 		{5000, 0, ""}, {5500, 500, ""},
-		{0, 0, "reset"}, {161993, 500, ""}, // a new base: nothing of the jump is added
+		{0, 0, "reset"}, {0, 0, "says 0"}, {0, 0, "says 0"}, {161993, 500, ""}, // a new base: nothing of the jump is added
 		{162443, 950, ""}, {-1, 0, "below 0"}, {162943, 950, ""},
 	} {
 		got, err := s.say(t, time.Second, c.say)
@@ -212,6 +212,35 @@ func TestNotOurClock(t *testing.T) {
 	got, err := s.say(t, time.Second, 800)
 	require.NoError(t, err)
 	require.Equal(t, 700.0, got)
+}
+
+// TestUnasked: what an instrument says of its own accord is stamped when it
+// came in, and its silence is no news until it is too long.
+func TestUnasked(t *testing.T) {
+	s := script(t, watts, Bound{}, ",resolution=10")
+	s.trip = 300 * time.Millisecond
+	s.q.Err = ErrNoNews
+	_, err := s.say(t, 0, 0)
+	require.NotErrorIs(t, err, ErrNoNews)
+	require.ErrorContains(t, err, "nothing yet")
+	for range 120 { // the same value in every line is not silence
+		s.q = Quantity{Value: 510, At: s.t.Add(-time.Second)}
+		out, err := s.m.Read(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, out[0].Err)
+		require.Equal(t, s.q.At, out[0].At)
+		require.Zero(t, out[0].Slack)
+		s.t = s.t.Add(time.Second)
+	}
+	s.q = Quantity{Err: ErrNoNews}
+	for range 40 {
+		_, err = s.say(t, time.Second, 0)
+		require.ErrorIs(t, err, ErrNoNews)
+	}
+	for range 2 {
+		_, err = s.say(t, time.Minute, 0)
+		require.ErrorContains(t, err, "stale: it has said nothing for")
+	}
 }
 
 func TestTimeout(t *testing.T) {

@@ -177,6 +177,11 @@ func (s Spec) Duration(key string, otherwise, least, most time.Duration) (time.D
 	return d, nil
 }
 
+// Timeout returns the longest wait for an answer.
+func (s Spec) Timeout() (time.Duration, error) {
+	return s.Duration("timeout", 2*time.Second, 10*time.Millisecond, time.Minute)
+}
+
 // Choice returns an option that is one of some words.
 func (s Spec) Choice(key, otherwise string, words ...string) (string, error) {
 	v := s.Get(key, otherwise)
@@ -287,7 +292,7 @@ func Decimal(text string) (float64, error) {
 // Remote returns a meter of this spec around what asks its instrument: the
 // timeout, the period and the limit that the options give.
 func (s Spec) Remote(about Info, bounds []Bound, ask Ask, shut func() error) (*Remote, error) {
-	timeout, err := s.Duration("timeout", 2*time.Second, 10*time.Millisecond, time.Minute)
+	timeout, err := s.Timeout()
 	if err != nil {
 		return nil, err
 	}
