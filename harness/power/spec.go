@@ -33,7 +33,8 @@ type Option struct {
 //	KIND[:TARGET][,KEY=VALUE]...
 //
 // A comma that is not followed by a known key and = belongs to the target, so
-// that a query or a command needs no quoting of its own.
+// that a query or a command needs no quoting of its own; nor does the value of
+// an option begin with a quote, as that of a label in a query does.
 type Spec struct {
 	Kind   string
 	Target string
@@ -80,7 +81,7 @@ func ParseSpec(text string, known []Option) (Spec, error) {
 	for {
 		at := strings.LastIndexByte(rest, ',')
 		key, value, is := strings.Cut(rest[at+1:], "=")
-		if at < 0 || !is || !slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
+		if at < 0 || !is || value != "" && strings.ContainsAny(value[:1], "\"'`~") || !slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
 			break
 		}
 		if _, twice := s.values[key]; twice {
@@ -287,7 +288,7 @@ func Decimal(text string) (float64, error) {
 // Remote returns a meter of this spec around what asks its instrument: the
 // timeout, the period and the limit that the options give.
 func (s Spec) Remote(about Info, bounds []Bound, ask Ask, shut func() error) (*Remote, error) {
-	timeout, err := s.Duration("timeout", 2*time.Second, 10*time.Millisecond, time.Minute)
+	timeout, err := s.timeout()
 	if err != nil {
 		return nil, err
 	}
@@ -311,6 +312,10 @@ func (s Spec) Remote(about Info, bounds []Bound, ask Ask, shut func() error) (*R
 		about.Notes = append(about.Notes, "a part of its boundary only, as the spec says: in no total")
 	}
 	return &Remote{about: about, bounds: bounds, ask: ask, shut: shut, timeout: timeout, now: s.now(), state: make([]state, len(about.Channels))}, nil
+}
+
+func (s Spec) timeout() (time.Duration, error) {
+	return s.Duration("timeout", 2*time.Second, 10*time.Millisecond, time.Minute)
 }
 
 func (s Spec) now() func() time.Time {
