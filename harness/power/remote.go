@@ -55,7 +55,8 @@ type Bound struct {
 //   - a counter starts from 0, never falls and rises no faster than is
 //     believable. A fall is a wrap if the range is known and the watts are
 //     believable, else a reset: a gap. After any error the next good value is
-//     a new base, for what was counted in between is not known;
+//     a new base, for what was counted in between is not known; 0 is none for
+//     a counter that has counted before;
 //   - a value with the time of the last one is no news ([ErrNoNews]); one that
 //     has not changed for longer than is credible is stale, an error. That is
 //     10 periods and at least a minute, for a counter at least the time in
@@ -205,6 +206,9 @@ func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, peri
 // count adds what a counter counted since its last good value.
 func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (float64, error) {
 	if !s.based {
+		if v == 0 && s.base > 0 {
+			return 0, errors.New("it says 0 after it had counted: this is how some instruments say that they know nothing")
+		}
 		s.based, s.base = true, v
 		return s.sum, nil
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power/hwmon"
 	"github.com/perwatt/perwatt/harness/power/model"
 	"github.com/perwatt/perwatt/harness/power/rapl"
+	"github.com/perwatt/perwatt/harness/power/redfish"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -54,6 +55,8 @@ var kinds = []kind{
 		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return model.Open(r.Proc) }},
 	{name: "declared", target: "WATTS", options: declared.Options, help: "a figure that you state; never ranked",
 		open: func(_ context.Context, s power.Spec, _ Roots) (power.Meter, error) { return declared.Open(s) }},
+	{name: "redfish", target: "URL", options: redfish.Options, help: "what a server's management controller (BMC) says of it, over Redfish",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return redfish.Open(ctx, s) }},
 }
 
 const (
