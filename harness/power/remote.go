@@ -79,10 +79,11 @@ type Remote struct {
 
 // state is what a channel said last.
 type state struct {
-	based bool    // whether the counter's base holds
-	base  float64 // last value of the counter as given
-	sum   float64 // J since the first good reading
-	seen  bool    // whether value, taken and moved hold
+	based bool      // whether the counter's base holds
+	base  float64   // last value of the counter as given
+	sum   float64   // J since the first good reading
+	rose  time.Time // when the base last changed
+	seen  bool      // whether value, taken and moved hold
 	value float64
 	taken time.Time
 	at    time.Time // of the last reading
@@ -209,7 +210,7 @@ func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (floa
 		if v == 0 && s.base > 0 {
 			return 0, errors.New("it says 0 after it had counted: this is how some instruments say that they know nothing")
 		}
-		s.based, s.base = true, v
+		s.based, s.base, s.rose = true, v, at
 		return s.sum, nil
 	}
 	d := v - s.base
@@ -222,13 +223,18 @@ func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (floa
 	if !(step > 0) {
 		step = 0
 	}
-	// A second's grace: neither side stamps better than its own scheduler.
-	most := b.Watts*(at.Sub(s.at).Seconds()+1) + 2*step
+	// Some bring their counter up to date by the minute: what it rises by is
+	// of the time since it last rose. A second's grace: neither side stamps
+	// better than its own scheduler.
+	most := b.Watts*(at.Sub(s.rose).Seconds()+1) + 2*step
 	switch {
 	case d > most:
-		return 0, fmt.Errorf("it went from %g to %g J in %v, more than %g W allow: a gap", s.base, v, at.Sub(s.at).Round(time.Millisecond), b.Watts)
+		return 0, fmt.Errorf("it went from %g to %g J in %v, more than %g W allow: a gap", s.base, v, at.Sub(s.rose).Round(time.Millisecond), b.Watts)
 	case b.Range > 0 && d+b.Range <= b.Watts*at.Sub(s.at).Seconds():
 		return 0, fmt.Errorf("it was not read for %v and may have wrapped unseen: a gap", at.Sub(s.at).Round(time.Second))
+	}
+	if d > 0 {
+		s.rose = at
 	}
 	s.sum += d
 	s.base = v

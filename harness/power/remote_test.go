@@ -131,6 +131,23 @@ func TestAbsurdJump(t *testing.T) {
 	require.Equal(t, 0.0, got)
 }
 
+// TestCounterByTheMinute: one that is brought up to date once a minute may rise
+// by a minute's energy between two readings, and by no more.
+func TestCounterByTheMinute(t *testing.T) {
+	s := script(t, joules, Bound{Watts: 1000, Stale: time.Hour}, "")
+	for i := range 180 {
+		got, err := s.say(t, time.Second, float64(i/60)*42_000) // 700 W
+		require.NoError(t, err, "%d s", i)
+		require.Equal(t, float64(i/60)*42_000, got)
+	}
+	_, err := s.say(t, time.Second, 3*42_000+30_000)
+	require.ErrorContains(t, err, "in 1m0s, more than 1000 W allow")
+	_, err = s.say(t, time.Second, 160_000)
+	require.NoError(t, err)
+	_, err = s.say(t, time.Second, 170_000)
+	require.ErrorContains(t, err, "in 1s, more than 1000 W allow", "a new base is not an old one")
+}
+
 // TestFrozenCounter: agents and caches go on serving what is no longer there.
 func TestFrozenCounter(t *testing.T) {
 	s := script(t, joules, Bound{}, "")

@@ -17,6 +17,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power/declared"
 	"github.com/perwatt/perwatt/harness/power/hwmon"
 	"github.com/perwatt/perwatt/harness/power/model"
+	"github.com/perwatt/perwatt/harness/power/plug"
 	"github.com/perwatt/perwatt/harness/power/rapl"
 	"github.com/perwatt/perwatt/harness/power/redfish"
 	"github.com/perwatt/perwatt/results"
@@ -57,6 +58,8 @@ var kinds = []kind{
 		open: func(_ context.Context, s power.Spec, _ Roots) (power.Meter, error) { return declared.Open(s) }},
 	{name: "redfish", target: "URL", options: redfish.Options, help: "what a server's management controller (BMC) says of it, over Redfish",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return redfish.Open(ctx, s) }},
+	{name: "plug", target: "URL", options: plug.Options, help: "a metering plug: Shelly Gen2 or later, Tasmota",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return plug.Open(ctx, s) }},
 }
 
 const (
