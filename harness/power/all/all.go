@@ -18,6 +18,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power/hwmon"
 	"github.com/perwatt/perwatt/harness/power/model"
 	"github.com/perwatt/perwatt/harness/power/plug"
+	"github.com/perwatt/perwatt/harness/power/prometheus"
 	"github.com/perwatt/perwatt/harness/power/rapl"
 	"github.com/perwatt/perwatt/harness/power/redfish"
 	"github.com/perwatt/perwatt/results"
@@ -60,6 +61,8 @@ var kinds = []kind{
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return redfish.Open(ctx, s) }},
 	{name: "plug", target: "URL", options: plug.Options, help: "a metering plug: Shelly Gen2 or later, Tasmota",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return plug.Open(ctx, s) }},
+	{name: "prometheus", target: "URL?query=PROMQL", options: prometheus.Options, help: "one series of a Prometheus server; boundary= says what it is",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return prometheus.Open(ctx, s) }},
 }
 
 const (
