@@ -88,15 +88,18 @@ type Remote struct {
 
 // state is what a channel said last.
 type state struct {
-	based bool    // whether the counter's base holds
-	base  float64 // last value of the counter as given
-	sum   float64 // J since the first good reading
-	seen  bool    // whether value, taken and moved hold
-	value float64
-	taken time.Time
-	at    time.Time // of the last reading
-	moved time.Time // when value, or taken if there is one, last changed
-	heard time.Time // when there was a value last, changed or not
+	based   bool      // whether the counter's base holds
+	base    float64   // last value of the counter as given
+	sum     float64   // J since the first good reading
+	rose    time.Time // when the base last changed
+	seen    bool      // whether value, taken and moved hold
+	value   float64
+	taken   time.Time
+	at      time.Time // of the last reading
+	moved   time.Time // when value, or taken if there is one, last changed
+	doubted bool      // whether doubt holds
+	doubt   float64   // the counter's value that was not believed
+	heard   time.Time // when there was a value last, changed or not
 }
 
 // Info implements [Meter].
@@ -119,7 +122,7 @@ func (r *Remote) Read(ctx context.Context) ([]Reading, error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil && limited.Err() != nil:
+	case err != nil && (limited.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)): // a socket may tire first
 		err = fmt.Errorf("no answer within %v: %w", r.timeout, err)
 	case err == nil && len(got) != len(r.state):
 		err = fmt.Errorf("it gave %d values, not %d", len(got), len(r.state))
@@ -234,13 +237,18 @@ func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, peri
 // count adds what a counter counted since its last good value.
 func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (float64, error) {
 	if !s.based {
-		if v == 0 && s.base > 0 {
+		switch {
+		case v == 0 && s.base > 0:
 			return 0, errors.New("it says 0 after it had counted: this is how some instruments say that they know nothing")
+		case s.doubted && v == s.doubt:
+			return 0, fmt.Errorf("it still says %g J, which cannot be true", v)
 		}
-		s.based, s.base = true, v
+		s.doubted = false
+		s.based, s.base, s.rose = true, v, at
 		return s.sum, nil
 	}
 	d := v - s.base
+	s.doubted, s.doubt = true, v // until it is believed, or moves on
 	if d < 0 {
 		if d += b.Range; b.Range == 0 || s.base > b.Range {
 			return 0, fmt.Errorf("it fell from %g to %g J: a reset, a gap", s.base, v)
@@ -250,15 +258,20 @@ func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (floa
 	if !(step > 0) {
 		step = 0
 	}
-	// A second's grace: neither side stamps better than its own scheduler.
-	most := b.Watts*(at.Sub(s.at).Seconds()+1) + 2*step
+	// Some bring their counter up to date by the minute: what it rises by is
+	// of the time since it last rose. A second's grace: neither side stamps
+	// better than its own scheduler.
+	most := b.Watts*(at.Sub(s.rose).Seconds()+1) + 2*step
 	switch {
 	case d > most:
-		return 0, fmt.Errorf("it went from %g to %g J in %v, more than %g W allow: a gap", s.base, v, at.Sub(s.at).Round(time.Millisecond), b.Watts)
+		return 0, fmt.Errorf("it went from %g to %g J in %v, more than %g W allow: a gap", s.base, v, at.Sub(s.rose).Round(time.Millisecond), b.Watts)
 	case b.Range > 0 && d+b.Range <= b.Watts*at.Sub(s.at).Seconds():
 		return 0, fmt.Errorf("it was not read for %v and may have wrapped unseen: a gap", at.Sub(s.at).Round(time.Second))
 	}
+	if d > 0 {
+		s.rose = at
+	}
 	s.sum += d
-	s.base = v
+	s.base, s.doubted = v, false
 	return s.sum, nil
 }

@@ -131,6 +131,41 @@ func TestAbsurdJump(t *testing.T) {
 	require.Equal(t, 0.0, got)
 }
 
+// TestCounterByTheMinute: one that is brought up to date once a minute may rise
+// by a minute's energy between two readings, and by no more.
+func TestCounterByTheMinute(t *testing.T) {
+	s := script(t, joules, Bound{Watts: 1000, Stale: time.Hour}, "")
+	for i := range 180 {
+		got, err := s.say(t, time.Second, float64(i/60)*42_000) // 700 W
+		require.NoError(t, err, "%d s", i)
+		require.Equal(t, float64(i/60)*42_000, got)
+	}
+	_, err := s.say(t, time.Second, 3*42_000+30_000)
+	require.ErrorContains(t, err, "in 1m0s, more than 1000 W allow")
+	_, err = s.say(t, time.Second, 160_000)
+	require.NoError(t, err)
+	_, err = s.say(t, time.Second, 170_000)
+	require.ErrorContains(t, err, "in 1s, more than 1000 W allow", "a new base is not an old one")
+}
+
+// TestStuckAtAnAbsurdValue: what was not believed is not believed for being
+// said again, and does not count as having used nothing.
+func TestStuckAtAnAbsurdValue(t *testing.T) {
+	s := script(t, joules, Bound{Watts: 1000}, "")
+	_, err := s.say(t, 0, 5000)
+	require.NoError(t, err)
+	for range 3 {
+		_, err = s.say(t, time.Second, 1e9)
+		require.Error(t, err)
+	}
+	got, err := s.say(t, time.Second, 7800)
+	require.NoError(t, err)
+	require.Zero(t, got)
+	got, err = s.say(t, time.Second, 8500)
+	require.NoError(t, err)
+	require.Equal(t, 700.0, got)
+}
+
 // TestFrozenCounter: agents and caches go on serving what is no longer there.
 func TestFrozenCounter(t *testing.T) {
 	s := script(t, joules, Bound{}, "")

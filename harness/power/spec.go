@@ -33,7 +33,8 @@ type Option struct {
 //	KIND[:TARGET][,KEY=VALUE]...
 //
 // A comma that is not followed by a known key and = belongs to the target, so
-// that a query or a command needs no quoting of its own.
+// that a query or a command needs no quoting of its own; nor does the value of
+// an option begin with a quote, as that of a label in a query does.
 type Spec struct {
 	Kind   string
 	Target string
@@ -80,7 +81,7 @@ func ParseSpec(text string, known []Option) (Spec, error) {
 	for {
 		at := strings.LastIndexByte(rest, ',')
 		key, value, is := strings.Cut(rest[at+1:], "=")
-		if at < 0 || !is || !slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
+		if at < 0 || !is || value != "" && strings.ContainsAny(value[:1], "\"'`~") || !slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
 			break
 		}
 		if _, twice := s.values[key]; twice {

@@ -25,6 +25,8 @@ func TestParseSpec(t *testing.T) {
 		"snmp:pdu:1161,period=3s": {"snmp", "pdu:1161", map[string]string{"period": "3s"}},
 		"redfish:https://bmc,user=ops,password=env:BMC":                                {"redfish", "https://bmc", map[string]string{"user": "ops", "password": "env:BMC"}},
 		`prometheus:http://p:9090?query=sum(w{a="b",c="d"}),boundary=wall,accuracy=1%`: {"prometheus", `http://p:9090?query=sum(w{a="b",c="d"})`, map[string]string{"boundary": "wall", "accuracy": "1%"}},
+		`prometheus:http://p?query=w{a="b",name="c"},name=d`:                           {"prometheus", `http://p?query=w{a="b",name="c"}`, map[string]string{"name": "d"}},
+		`prometheus:http://p?query=w{a="b",name=~"c"}`:                                 {"prometheus", `http://p?query=w{a="b",name=~"c"}`, nil},
 		"exec:cut -d, -f 2,name=a":                                                     {"exec", "cut -d, -f 2", map[string]string{"name": "a"}},
 		"exec:a password=x,nothing=":                                                   {"exec", "a password=x,nothing=", nil},
 	} {

@@ -15,7 +15,12 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 )
+
+// Unencrypted is the note of an instrument whose credentials anybody on the
+// way can read.
+const Unencrypted = "its credentials travel unencrypted (http)"
 
 // webMost is the longest answer that is taken in, in bytes.
 const webMost = 1 << 20
@@ -35,11 +40,22 @@ type Web struct {
 	Notes []string // what a record must say of it
 
 	client                *http.Client
+	timeout               time.Duration
 	user, password, token string
 }
 
+// Refused is the error of an answer that is not 200 OK.
+type Refused struct {
+	Code int    // HTTP status
+	Body []byte // as it came: it may hold anything, a secret too
+	text string
+}
+
+func (r *Refused) Error() string { return r.text }
+
 // Web prepares to ask the server that the spec's target names. Wrap, if not
-// nil, adds to how requests travel.
+// nil, adds to how requests travel, and logs in: user and password are its own
+// to send or not.
 func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) {
 	u, err := url.Parse(s.Target)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Fragment != "" {
@@ -50,6 +66,9 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 		return nil, err
 	}
 	if w.token, err = s.Secret("token"); err != nil {
+		return nil, err
+	}
+	if w.timeout, err = s.Timeout(); err != nil {
 		return nil, err
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -86,27 +105,30 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 			return nil, badOption("ca", file, "a file of PEM certificates")
 		}
 	}
-	if u.Scheme == "http" && (w.password != "" || w.token != "") {
-		w.Notes = append(w.Notes, "its credentials travel unencrypted (http)")
-	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig, transport.Proxy = conf, nil // an instrument is asked itself
 	var travel http.RoundTripper = transport
 	if wrap != nil {
-		travel = wrap(travel)
+		travel, w.user, w.password = wrap(travel), "", ""
+	}
+	if u.Scheme == "http" && (w.password != "" || w.token != "") {
+		w.Notes = append(w.Notes, Unencrypted)
 	}
 	w.client = &http.Client{Transport: travel, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return w, nil
 }
 
 // Get asks for a path, relative to the address, and decodes the JSON that
-// comes into v. The error says what was asked and what to do.
+// comes into v, within the timeout. The error says what was asked and what to
+// do; it is a [*Refused] if there was an answer, and none to be used.
 func (w *Web) Get(ctx context.Context, ref string, v any) error {
 	u, err := w.Base.Parse(ref)
 	if err != nil || u.Host != w.Base.Host || u.Scheme != w.Base.Scheme {
 		return fmt.Errorf("%.80q leads away from %s: not followed", ref, w.Base.Host)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	limited, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(limited, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return err
 	}
@@ -117,6 +139,12 @@ func (w *Web) Get(ctx context.Context, ref string, v any) error {
 	case w.user != "" || w.password != "":
 		req.SetBasicAuth(w.user, w.password)
 	}
+	late := func(err error) error {
+		if limited.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("no answer within %v: %w", w.timeout, err)
+		}
+		return fmt.Errorf("get %s: %w", u.Path, err)
+	}
 	resp, err := w.client.Do(req)
 	if err != nil {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
@@ -125,23 +153,26 @@ func (w *Web) Get(ctx context.Context, ref string, v any) error {
 		if ce, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 			err = fmt.Errorf("%w: give its certificate with ca=FILE, or pin it with tls=sha256:%x", ce, sha256.Sum256(ce.UnverifiedCertificates[0].Raw))
 		}
-		return fmt.Errorf("get %s: %w", u.Path, err)
+		return late(err)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, webMost+1))
+	refuse := func(format string, args ...any) error {
+		return &Refused{resp.StatusCode, raw, fmt.Sprintf("get %s: ", u.Path) + fmt.Sprintf(format, args...)}
+	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("get %s: %w", u.Path, err)
+		return late(err)
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		return fmt.Errorf("get %s: %s: give user=NAME and password=env:NAME or file:PATH that it lets in", u.Path, resp.Status)
+		return refuse("%s: give user=NAME and password=env:NAME or file:PATH, or token=, that it lets in", resp.Status)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		to := "nowhere"
 		if l, err := resp.Location(); err == nil {
 			to = fmt.Sprintf("%.120q", l.Scheme+"://"+l.Host+l.Path) // whatever else it holds may be a secret
 		}
-		return fmt.Errorf("get %s: it redirects to %s, which is not followed: give that address if you trust it", u.Path, to)
+		return refuse("it redirects to %s, which is not followed: give that address if you trust it", to)
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("get %s: %s", u.Path, resp.Status)
+		return refuse("%s", resp.Status)
 	case len(raw) > webMost:
 		return fmt.Errorf("get %s: the answer is longer than %d bytes", u.Path, webMost)
 	}
@@ -155,4 +186,46 @@ func (w *Web) Get(ctx context.Context, ref string, v any) error {
 func (w *Web) Close() error {
 	w.client.CloseIdleConnections()
 	return nil
+}
+
+// Pick follows names and indices into a JSON value: "PowerControl", 0, "Name".
+// It is an error if that leads nowhere.
+func Pick(raw json.RawMessage, path ...any) (json.RawMessage, error) {
+	for i, step := range path {
+		there := false
+		switch step := step.(type) {
+		case string:
+			var object map[string]json.RawMessage
+			_ = json.Unmarshal(raw, &object)
+			raw, there = object[step]
+		case int:
+			var list []json.RawMessage
+			_ = json.Unmarshal(raw, &list)
+			if there = step < len(list); there {
+				raw = list[step]
+			}
+		}
+		if !there {
+			return nil, fmt.Errorf("there is no %s", dotted(path[:i+1]))
+		}
+	}
+	return raw, nil
+}
+
+// Number makes the number at a path of a JSON value a quantity: times unit is
+// W or J. Null, nothing, text and a list are errors, each by its name.
+func Number(raw json.RawMessage, unit float64, path ...any) Quantity {
+	raw, err := Pick(raw, path...)
+	if err != nil {
+		return Quantity{Err: err}
+	}
+	v, err := Decimal(string(raw))
+	if err != nil {
+		return Quantity{Err: fmt.Errorf("%s: %w", dotted(path), err)}
+	}
+	return Quantity{Value: v * unit}
+}
+
+func dotted(path []any) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(path), "[]"), " ", ".")
 }

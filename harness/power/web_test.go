@@ -73,6 +73,56 @@ func TestWeb(t *testing.T) {
 	require.NoError(t, w.Get(t.Context(), "/bearer", &v))
 }
 
+// TestWebIsNotWaitedFor: each request has the timeout for itself, and who
+// opens says no less.
+func TestWebIsNotWaitedFor(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer server.Close()
+	w, err := web(t, server.URL, ",timeout=20ms")
+	require.NoError(t, err)
+	require.ErrorContains(t, w.Get(t.Context(), "/", nil), "no answer within 20ms")
+}
+
+// TestWhoWrapsLogsIn: a password that is not for everybody to read is not sent
+// by Web besides.
+func TestWhoWrapsLogsIn(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.Empty(t, r.Header.Get("Authorization"))
+		fmt.Fprint(w, "1")
+	}))
+	defer server.Close()
+	t.Setenv("PERWATT_TEST_SECRET", "hunter2")
+	s, err := ParseSpec("plug:"+server.URL+",user=ops,password=env:PERWATT_TEST_SECRET", known())
+	require.NoError(t, err)
+	w, err := s.Web(func(next http.RoundTripper) http.RoundTripper { return next })
+	require.NoError(t, err)
+	var v int
+	require.NoError(t, w.Get(t.Context(), "/", &v))
+	require.Empty(t, w.Notes)
+}
+
+// TestNullIsNotZero: nothing but a number is one.
+func TestNullIsNotZero(t *testing.T) {
+	doc := []byte(`{"a": [{"w": 0.5}, null], "n": null, "s": "231", "l": [1], "o": {"w": 1}, "t": true, "big": 1e999, "z": 0}`)
+	for _, c := range []struct {
+		path []any
+		want string
+	}{
+		{[]any{"a", 0, "w"}, ""}, {[]any{"z"}, ""},
+		{[]any{"n"}, `n: "null" is not a number`}, {[]any{"n", "w"}, "there is no n.w"}, {[]any{"none"}, "there is no none"},
+		{[]any{"a", 1}, "a.1:"}, {[]any{"a", 2, "w"}, "there is no a.2"}, {[]any{"a", "w"}, "there is no a.w"},
+		{[]any{"s"}, "not a number"}, {[]any{"l"}, "not a number"}, {[]any{"o"}, "not a number"}, {[]any{"t"}, "not a number"}, {[]any{"big"}, "out of range"},
+	} {
+		q := Number(doc, 3600, c.path...)
+		if c.want != "" {
+			require.ErrorContains(t, q.Err, c.want)
+			continue
+		}
+		require.NoError(t, q.Err)
+	}
+	require.Equal(t, 1800.0, Number(doc, 3600, "a", 0, "w").Value)
+}
+
 // TestUnverified: a certificate is verified unless the spec says otherwise,
 // and then the record says so.
 func TestUnverified(t *testing.T) {

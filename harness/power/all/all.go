@@ -18,7 +18,10 @@ import (
 	"github.com/perwatt/perwatt/harness/power/hwmon"
 	"github.com/perwatt/perwatt/harness/power/modbus"
 	"github.com/perwatt/perwatt/harness/power/model"
+	"github.com/perwatt/perwatt/harness/power/plug"
+	"github.com/perwatt/perwatt/harness/power/prometheus"
 	"github.com/perwatt/perwatt/harness/power/rapl"
+	"github.com/perwatt/perwatt/harness/power/redfish"
 	"github.com/perwatt/perwatt/harness/power/snmp"
 	"github.com/perwatt/perwatt/results"
 )
@@ -60,6 +63,12 @@ var kinds = []kind{
 		open: func(_ context.Context, s power.Spec, _ Roots) (power.Meter, error) { return declared.Open(s) }},
 	{name: "snmp", target: "HOST[:PORT]", options: snmp.Options, help: "a PDU, or another agent of SNMP, at the wall",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return snmp.Open(ctx, s) }},
+	{name: "redfish", target: "URL", options: redfish.Options, help: "what a server's management controller (BMC) says of it, over Redfish",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return redfish.Open(ctx, s) }},
+	{name: "plug", target: "URL", options: plug.Options, help: "a metering plug: Shelly Gen2 or later, Tasmota",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return plug.Open(ctx, s) }},
+	{name: "prometheus", target: "URL?query=PROMQL", options: prometheus.Options, help: "one series of a Prometheus server; boundary= says what it is",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return prometheus.Open(ctx, s) }},
 }
 
 const (

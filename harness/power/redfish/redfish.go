@@ -1,0 +1,345 @@
+// Package redfish reads what a server's management controller (BMC) says of
+// the whole server, over DMTF Redfish (DSP0266, DSP0268).
+//
+// A chassis tells its power in EnvironmentMetrics, or in the older Power that
+// it deprecates; the newer PowerSubsystem has none, only its supplies do.
+// Chassis may be parts of one another, and so may the entries of
+// Power.PowerControl: one of them is the total, and where it does not show
+// which, the user is asked. What is an average (PowerMetrics) is never read: it
+// may cover 20 minutes and a run does not.
+package redfish
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/results"
+)
+
+// Options are those of its spec.
+var Options = slices.Concat([]power.Option{
+	{Key: "chassis", Help: "id of the chassis that is the server (the one that has a power reading)"},
+	{Key: "control", Help: "MemberId of the entry of PowerControl that is the total (the one that is named or placed as such)"},
+}, power.Common, power.Login, power.WebOptions)
+
+const (
+	root    = "/redfish/v1/"
+	most    = 256   // chassis that are looked at
+	kWh     = 3.6e6 // J
+	refresh = time.Second
+)
+
+// point is where a number stands: a resource and a path into it.
+type point struct {
+	ref   string
+	path  []any
+	times []any // path of the instant at which it was read; nil if it does not say
+}
+
+// channel is one number of a chassis.
+type channel struct {
+	point
+	name  string
+	unit  float64 // W or J
+	watts float64 // what it said when it was found
+	about string  // of a control: how it calls itself
+	total bool
+}
+
+// Open finds the chassis at the controller that the spec's target names, which
+// is https://HOST, and what it tells.
+func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
+	web, err := s.Web(nil)
+	if err != nil {
+		return nil, fmt.Errorf("redfish: %w", err)
+	}
+	if b := web.Base; b.RawQuery != "" || !slices.Contains([]string{"", "/redfish/v1"}, strings.TrimSuffix(b.Path, "/")) {
+		return nil, fmt.Errorf("redfish: %w: %.80q has more than https://HOST: what to read is found there", power.ErrSpec, power.Redact(s.Target))
+	}
+	m, err := open(ctx, s, web)
+	if err != nil {
+		_ = web.Close()
+		return nil, fmt.Errorf("redfish: open %s: %w", source(s), err)
+	}
+	return m, nil
+}
+
+func source(s power.Spec) string { return power.Redact(s.Target) }
+
+func open(ctx context.Context, s power.Spec, web *power.Web) (power.Meter, error) {
+	get := func(ref string) (raw json.RawMessage, err error) {
+		return raw, web.Get(ctx, ref, &raw)
+	}
+	id, found, err := find(get, s.Get("chassis", ""), s.Get("control", ""))
+	if err != nil {
+		return nil, err
+	}
+	about := power.Info{Source: source(s), Period: refresh, Notes: append(web.Notes, "chassis "+id+": the power of the whole server as its controller (BMC) tells it")}
+	var refs []string
+	for _, f := range found {
+		c := results.Channel{Name: f.name, Unit: results.Watt, Kind: results.Gauge, Boundary: results.Chassis, Origin: results.Measured,
+			Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: results.Absent()}}
+		if f.total {
+			c.Total = c.Boundary
+		}
+		if f.unit == kWh {
+			// No schema says how fine it is, and some count whole kWh: that
+			// an hour's run does not turn it must not make it stale.
+			c.Unit, c.Kind, c.Accuracy.Resolution = results.Joule, results.Counter, kWh
+			about.Notes = append(about.Notes, f.name+": beside the total and not in it, for its step is not documented: taken to be 1 kWh")
+		}
+		note := fmt.Sprintf("%s: %v of %s", f.name, f.path, f.ref)
+		switch {
+		case f.times != nil:
+			note += ", with the time at which the sensor was read"
+		case f.total:
+			note += ", with no time: a controller that froze is told from a steady load only if resolution= says how fine it is"
+		case f.about != "":
+			note += fmt.Sprintf(": %.60q may be a part of the total, and is recorded beside it", f.about)
+		}
+		about.Notes = append(about.Notes, note)
+		about.Channels = append(about.Channels, c)
+		if !slices.Contains(refs, f.ref) {
+			refs = append(refs, f.ref)
+		}
+	}
+	return s.Remote(about, make([]power.Bound, len(found)), func(ctx context.Context) ([]power.Quantity, error) {
+		docs := map[string]json.RawMessage{}
+		for _, ref := range refs {
+			var raw json.RawMessage
+			if err := web.Get(ctx, ref, &raw); err != nil {
+				return nil, err
+			}
+			docs[ref] = raw
+		}
+		out := make([]power.Quantity, len(found))
+		for i, f := range found {
+			out[i] = f.parse(docs[f.ref])
+		}
+		return out, nil
+	}, web.Close)
+}
+
+// parse takes the number, and its time, out of the resource.
+func (c channel) parse(raw json.RawMessage) power.Quantity {
+	q := power.Number(raw, c.unit, c.path...)
+	if q.Err == nil && c.times != nil {
+		text, err := text(raw, c.times...)
+		if err == nil {
+			q.Taken, err = time.Parse(time.RFC3339, text)
+		}
+		if err != nil {
+			q.Err = fmt.Errorf("it does not say when it was read: %w", err)
+		}
+	}
+	return q
+}
+
+// text is the string at a path.
+func text(raw json.RawMessage, path ...any) (s string, err error) {
+	if raw, err = power.Pick(raw, path...); err == nil {
+		err = json.Unmarshal(raw, &s)
+	}
+	return s, err
+}
+
+// getter asks for a resource.
+type getter func(ref string) (json.RawMessage, error)
+
+// optional asks for a resource that is linked, and may yet not be there.
+func (get getter) optional(raw json.RawMessage, link ...any) (json.RawMessage, string, error) {
+	ref, err := text(raw, link...)
+	if err != nil || ref == "" {
+		return nil, "", nil
+	}
+	raw, err = get(ref)
+	if refused, is := errors.AsType[*power.Refused](err); is && refused.Code != http.StatusUnauthorized && refused.Code != http.StatusForbidden {
+		return nil, "", nil
+	}
+	return raw, ref, err
+}
+
+// find returns the chassis of that id, or the only one that has a power
+// reading, and its channels.
+func find(get getter, want, control string) (id string, channels []channel, err error) {
+	ids, refs, err := chassis(get)
+	if err != nil {
+		return "", nil, err
+	}
+	if want != "" {
+		at := slices.Index(ids, want)
+		if at < 0 {
+			return "", nil, fmt.Errorf("%w: chassis=%.60s: there is no such one, there is %s", power.ErrSpec, want, strings.Join(ids, ", "))
+		}
+		ids, refs = ids[at:at+1], refs[at:at+1]
+	}
+	var have []string
+	for i, ref := range refs {
+		found, err := look(get, ref, control)
+		if err != nil {
+			return "", nil, fmt.Errorf("chassis %s: %w", ids[i], err)
+		}
+		if len(found) > 0 {
+			id, channels = ids[i], found
+			have = append(have, fmt.Sprintf("%s (%g W)", id, found[0].watts))
+		}
+	}
+	switch {
+	case len(have) == 0:
+		return "", nil, fmt.Errorf("no power reading above 0 in the EnvironmentMetrics or the Power of chassis %s: is the server on, and has the controller the licence for it?", strings.Join(ids, ", "))
+	case len(have) > 1:
+		return "", nil, fmt.Errorf("%w: several chassis have a power reading, and may be parts of one another: say which is the server with chassis=, of %s", power.ErrSpec, strings.Join(have, ", "))
+	}
+	return id, channels, nil
+}
+
+// chassis lists the chassis by id, which is the last part of the address.
+func chassis(get getter) (ids, refs []string, err error) {
+	raw, err := get(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	next, err := text(raw, "Chassis", "@odata.id")
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: no collection of chassis: %w", root, err)
+	}
+	for next != "" {
+		if raw, err = get(next); err != nil {
+			return nil, nil, err
+		}
+		n := len(refs)
+		for i := 0; ; i++ {
+			ref, err := text(raw, "Members", i, "@odata.id")
+			if err != nil {
+				break
+			}
+			ids, refs = append(ids, path.Base(strings.TrimSuffix(ref, "/"))), append(refs, ref)
+		}
+		if next, _ = text(raw, "Members@odata.nextLink"); n == len(refs) || len(refs) > most {
+			break
+		}
+	}
+	if len(refs) == 0 || len(refs) > most {
+		return nil, nil, fmt.Errorf("its collection of chassis has %d members: none, or more than %d", len(refs), most)
+	}
+	return ids, refs, nil
+}
+
+// look returns what a chassis tells, the power first; nothing if it tells no
+// power.
+func look(get getter, ref, control string) ([]channel, error) {
+	raw, err := get(ref)
+	if err != nil {
+		return nil, err
+	}
+	metrics, at, err := get.optional(raw, "EnvironmentMetrics", "@odata.id")
+	if err != nil {
+		return nil, err
+	}
+	var found []channel
+	if c, ok := reading(get, metrics, at, "PowerWatts", "W", 1); ok && control == "" {
+		c.name, c.total = "power", true
+		found = append(found, c)
+	} else {
+		old, at, err := get.optional(raw, "Power", "@odata.id")
+		if err != nil {
+			return nil, err
+		}
+		if found, err = controls(old, at, control); err != nil || len(found) == 0 {
+			return nil, err
+		}
+	}
+	if c, ok := reading(get, metrics, at, "EnergykWh", "kW.h", kWh); ok {
+		c.name = "energy"
+		found = append(found, c)
+	}
+	return found, nil
+}
+
+// reading is an excerpt of EnvironmentMetrics, or the sensor that it is an
+// excerpt of if that says when it was read, which an excerpt does not.
+func reading(get getter, metrics json.RawMessage, ref, name, units string, unit float64) (channel, bool) {
+	c := channel{point: point{ref: ref, path: []any{name, "Reading"}}, unit: unit}
+	q := c.parse(metrics)
+	if q.Err != nil || !(q.Value > 0) {
+		return c, false
+	}
+	c.watts = q.Value
+	if _, err := text(metrics, name, "ReadingTime"); err == nil {
+		c.times = []any{name, "ReadingTime"}
+		return c, true
+	}
+	sensor, at, err := get.optional(metrics, name, "DataSourceUri")
+	full := channel{point: point{ref: at, path: []any{"Reading"}, times: []any{"ReadingTime"}}, unit: unit, watts: c.watts}
+	if u, _ := text(sensor, "ReadingUnits"); err == nil && u == units && full.parse(sensor).Err == nil {
+		return full, true
+	}
+	return c, true
+}
+
+var whole = regexp.MustCompile(`(?i)^(system|server|chassis|node|total)\b`)
+
+// controls are the entries of Power.PowerControl that tell watts, the total
+// first: the only one that is placed at the chassis, or the only one that is
+// called after the whole, or the only one.
+func controls(raw json.RawMessage, ref, want string) (found []channel, err error) {
+	var ids, placed, named, open []string
+	for i := 0; ; i++ {
+		entry, err := power.Pick(raw, "PowerControl", i)
+		if err != nil {
+			break
+		}
+		c := channel{point: point{ref: ref, path: []any{"PowerControl", i, "PowerConsumedWatts"}}, unit: 1}
+		q := c.parse(raw)
+		if q.Err != nil || !(q.Value > 0) {
+			continue
+		}
+		id, _ := text(entry, "MemberId")
+		if id == "" || slices.Contains(ids, id) {
+			id = fmt.Sprint("#", i) // some give all the same
+		}
+		name, _ := text(entry, "Name")
+		place, _ := text(entry, "PhysicalContext")
+		c.name, c.about, c.watts = "power-"+id, cmp.Or(strings.TrimSpace(name+" "+place), "no name"), q.Value
+		found, ids = append(found, c), append(ids, id)
+		switch place {
+		case "Chassis":
+			placed = append(placed, id)
+		case "", "PowerSupply", "PowerSubsystem": // where Cisco places the total; CPU, Memory and the like are parts
+			if open = append(open, id); whole.MatchString(name) {
+				named = append(named, id)
+			}
+		}
+	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	for _, sure := range [][]string{placed, named, open} {
+		if want == "" && len(sure) > 0 {
+			if want = sure[0]; len(sure) > 1 {
+				want = "?"
+			}
+		}
+	}
+	at := slices.Index(ids, want)
+	if at < 0 {
+		var have []string
+		for i, f := range found {
+			have = append(have, fmt.Sprintf("%s (%.60s, %g W)", ids[i], f.about, f.watts))
+		}
+		return nil, fmt.Errorf("%w: which entry of PowerControl is the total does not show: say it with control=, of %s; or another chassis=", power.ErrSpec, strings.Join(have, ", "))
+	}
+	found[0], found[at] = found[at], found[0]
+	found[0].name, found[0].total = "power", true
+	return found, nil
+}
