@@ -76,7 +76,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		err = got[0].Err
 	}
 	if err != nil {
-		d.drop()
+		_ = d.close()
 		return nil, err
 	}
 	about.Notes = notes(d.who.suite, d.last)
