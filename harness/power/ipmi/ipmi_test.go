@@ -383,6 +383,9 @@ func TestForgedAnswer(t *testing.T) {
 // leaves nothing running; so does closing.
 func TestCancel(t *testing.T) {
 	b := startBMC(t)
+	warm, err := open(t, b, login250, nil) // the BMC's own are all started then
+	require.NoError(t, err)
+	require.NoError(t, warm.Close())
 	before := runtime.NumGoroutine()
 	m, err := open(t, b, ",timeout=1m,user=admin,password=env:PERWATT_TEST_BMC", nil)
 	require.NoError(t, err)
