@@ -61,6 +61,7 @@ type fakeBMC struct {
 	deaf    int                   // so many datagrams to it are lost
 	forge   func([]byte) [][]byte // what a stranger says before each of its datagrams
 	session uint32                // the last that asked
+	level   bmc.PrivilegeLevel    // of that
 	heard   int                   // datagrams
 	asked   int                   // power readings
 }
@@ -78,11 +79,16 @@ func (b *fakeBMC) addr() string { return b.LocalAddr().String() }
 // sessions is how many sessions the BMC holds.
 func (b *fakeBMC) sessions() int { return b.state.Sessions.Count() }
 
+// asker is the session that asked last and its level.
+func (b *fakeBMC) asker() (uint32, bmc.PrivilegeLevel) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.session, b.level
+}
+
 // forget has the BMC drop its session, if it has one, without a word.
 func (b *fakeBMC) forget() {
-	b.mu.Lock()
-	id := b.session
-	b.mu.Unlock()
+	id, _ := b.asker()
 	_ = b.state.Sessions.Close(id)
 }
 
@@ -137,7 +143,7 @@ func startBMC(t testing.TB, options ...bmc.Option) *fakeBMC {
 	registry.RegisterFunc(types.CommandGetDCMIPowerReading, func(_ context.Context, h *handlers.HandlerContext, _ []byte) ([]byte, types.CompletionCode, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.session = h.Session.BMCID
+		b.session, b.level = h.Session.BMCID, h.Session.PrivilegeLevel
 		if b.says.code != types.CodeOK {
 			return nil, b.says.code, nil
 		}

@@ -190,6 +190,20 @@ func TestCompletionCodes(t *testing.T) {
 	require.Equal(t, 300.0, got)
 }
 
+// TestWrongType: an answer that is not DCMI's costs no session either.
+func TestWrongType(t *testing.T) {
+	b := startBMC(t)
+	m := meter(t, b, "", nil)
+	was, _ := b.asker()
+	for _, raw := range [][]byte{{}, {types.GroupExtensionDCMI}, says{watts: 412}.bytes()[:17], append([]byte{0}, says{watts: 412}.bytes()[1:]...)} {
+		b.say(says{raw: raw})
+		_, err := read(t, m)
+		require.ErrorContains(t, err, "not the answer that DCMI defines")
+		is, _ := b.asker()
+		require.Equal(t, was, is)
+	}
+}
+
 // TestRepeatedTimestamp: the same watts with the same stamp are no other
 // reading, and for a minute they are not even news.
 func TestRepeatedTimestamp(t *testing.T) {
@@ -275,6 +289,12 @@ func TestLogin(t *testing.T) {
 		if c.want == "" {
 			require.NoError(t, err, c.options)
 			require.NotContains(t, fmt.Sprintf("%+v", m.Info()), "hunter")
+			want := bmc.PrivilegeLevelUser // no more than it takes
+			if strings.Contains(c.options, "administrator") {
+				want = bmc.PrivilegeLevelAdministrator
+			}
+			_, got := c.bmc.asker()
+			require.Equal(t, want, got, c.options)
 			require.NoError(t, m.Close())
 			continue
 		}
@@ -297,8 +317,14 @@ func TestUnreachable(t *testing.T) {
 
 	s, err := power.ParseSpec(fmt.Sprintf("ipmi:127.0.0.1:%d,timeout=250ms", powertest.FreePort(t, "udp")), Options)
 	require.NoError(t, err)
-	_, err = Open(t.Context(), s)
-	require.ErrorContains(t, err, "IPMI over LAN is enabled")
+	files, _ := os.ReadDir("/proc/self/fd")
+	for range 8 {
+		_, err = Open(t.Context(), s)
+		require.ErrorContains(t, err, "IPMI over LAN is enabled")
+	}
+	if after, err := os.ReadDir("/proc/self/fd"); err == nil {
+		require.Len(t, after, len(files), "a socket was left open")
+	}
 }
 
 // TestDroppedSession: a session that the BMC forgot costs one reading.
@@ -368,7 +394,7 @@ func TestForgedAnswer(t *testing.T) {
 			}
 			for seq := range uint8(64) {
 				answer := protocol.BuildIPMIResponse(uint8(types.NetFnGroupExtensionRequest), types.CommandGetDCMIPowerReading.ID, seq, 0, lie)
-				out = append(out, protocol.BuildRMCPPlusPacket(0, 0, 0, 1, answer), protocol.BuildRMCPPlusPacket(0, types.PayloadFlagAuthenticated, 0, 1, append(answer, make([]byte, 18)...)))
+				out = append(out, protocol.BuildRMCPPlusPacket(0, 0, 0, 1, answer), append(protocol.BuildRMCPPlusPacket(0, types.PayloadFlagAuthenticated, 0, 1, answer), make([]byte, 18)...))
 			}
 			return out
 		}
@@ -377,6 +403,54 @@ func TestForgedAnswer(t *testing.T) {
 	got, err := read(t, m)
 	require.NoError(t, err)
 	require.Equal(t, 420.0, got)
+}
+
+// TestLateAnswer: the answer to an earlier request, signed as it is, is none
+// to this one.
+func TestLateAnswer(t *testing.T) {
+	b := startBMC(t)
+	m := meter(t, b, "", nil)
+	var late []byte
+	b.set(func(b *fakeBMC) {
+		b.forge = func(real []byte) [][]byte {
+			was := late
+			late = append([]byte(nil), real...)
+			return [][]byte{was}
+		}
+	})
+	for i := range uint16(70) { // once around the 63 numbers of requests
+		b.say(says{watts: 420 + i, stamp: noon + uint32(i)})
+		got, err := read(t, m)
+		require.NoError(t, err)
+		require.Equal(t, float64(420+i), got)
+	}
+}
+
+// TestImpostor: who answers without knowing the password, or talks us into
+// signing nothing, gets no session.
+func TestImpostor(t *testing.T) {
+	for kind, c := range map[types.PayloadType]struct {
+		at   int // byte of the payload that is not as it should be
+		want string
+	}{
+		types.PayloadTypeRmcpOpenSessionResponse: {16, "other algorithms than those of cipher suite 17"},
+		types.PayloadTypeRAKPMessage2:            {40, "the user or the password is wrong"},
+		types.PayloadTypeRAKPMessage4:            {8, "proves the password but not the session's key"},
+	} {
+		b := startBMC(t)
+		b.set(func(b *fakeBMC) {
+			b.forge = func(real []byte) [][]byte {
+				if real[5] != uint8(kind) {
+					return nil
+				}
+				bent := append([]byte(nil), real...)
+				bent[headers+c.at] ^= 3 // of HMAC-SHA256, 3, makes none, 0
+				return [][]byte{bent}
+			}
+		})
+		_, err := open(t, b, login250, nil)
+		require.ErrorContains(t, err, c.want)
+	}
 }
 
 // TestCancel: a read ends with its context however long its timeout, and
@@ -415,6 +489,23 @@ func TestCancel(t *testing.T) {
 	require.Eventually(t, func() bool { return b.sessions() == 0 }, time.Second, time.Millisecond, "the BMC was told all the same")
 }
 
+// TestDropNeverWaits: a request whose context is over is sent and not waited
+// for, however the end of the context and the start of the wait interleave.
+func TestDropNeverWaits(t *testing.T) {
+	b := startBMC(t)
+	s, err := login(t.Context(), b.addr(), account{user, password, types.CipherSuiteID17, types.PrivilegeLevelUser})
+	require.NoError(t, err)
+	defer s.conn.Close()
+	b.set(func(b *fakeBMC) { b.mute = true })
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := time.Now()
+	for range 500 {
+		require.ErrorIs(t, s.trade(over, types.PayloadTypeIPMI, nil, types.PayloadTypeIPMI, nil), context.Canceled)
+	}
+	require.Less(t, time.Since(began), resend)
+}
+
 func TestSealed(t *testing.T) {
 	for _, k := range sessionKeys() {
 		for size := range 40 {
@@ -450,11 +541,15 @@ func FuzzUnseal(f *testing.F) {
 			if k.k1 == nil {
 				continue
 			}
-			if sealed, err := k.seal(types.PayloadTypeIPMI, 7, 9, raw); err == nil && len(raw) < 1000 {
-				sealed[len(sealed)-1] ^= 1
-				_, _, err := k.unseal(sealed)
-				require.Error(t, err)
+			if len(raw) > 1000 {
+				continue
 			}
+			signed, err := k.sign(protocol.BuildRMCPPlusPacket(0, types.PayloadFlagEncrypted|types.PayloadFlagAuthenticated, 7, 9, raw))
+			require.NoError(t, err)
+			_, _, _ = k.unseal(signed)
+			signed[len(signed)-1] ^= 1
+			_, _, err = k.unseal(signed)
+			require.Error(t, err)
 		}
 	})
 }

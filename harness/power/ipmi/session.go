@@ -133,12 +133,10 @@ func login(ctx context.Context, address string, who account) (_ *session, err er
 	}
 	s.keys, s.sent = keys{integrity, k1, k2}, 0
 
-	// A session begins at user level (IPMI 2.0 §22.18).
-	if who.privilege > types.PrivilegeLevelUser {
-		if err := s.command(ctx, &app.SetSessionPrivilegeLevelRequest{PrivilegeLevel: who.privilege}, &app.SetSessionPrivilegeLevelResponse{}); err != nil {
-			s.end(ctx)
-			return nil, fmt.Errorf("set the session's privilege: %w", err)
-		}
+	// A session begins at user level (IPMI 2.0 §22.18), and on some BMCs higher.
+	if err := s.command(ctx, &app.SetSessionPrivilegeLevelRequest{PrivilegeLevel: who.privilege}, &app.SetSessionPrivilegeLevelResponse{}); err != nil {
+		s.end(ctx)
+		return nil, fmt.Errorf("set the session's privilege: %w", err)
 	}
 	return s, nil
 }
@@ -242,8 +240,12 @@ func (k keys) seal(kind types.PayloadType, session, sequence uint32, payload []b
 	if err != nil {
 		return nil, err
 	}
-	raw := protocol.BuildRMCPPlusPacket(uint8(kind), types.PayloadFlagEncrypted|types.PayloadFlagAuthenticated, session, sequence, hidden)
-	pad := types.IntegrityPadLen(headers-4, len(hidden))
+	return k.sign(protocol.BuildRMCPPlusPacket(uint8(kind), types.PayloadFlagEncrypted|types.PayloadFlagAuthenticated, session, sequence, hidden))
+}
+
+// sign adds the session trailer to a datagram.
+func (k keys) sign(raw []byte) ([]byte, error) {
+	pad := types.IntegrityPadLen(headers-4, len(raw)-headers)
 	raw = append(append(raw, bytes.Repeat([]byte{0xff}, pad)...), byte(pad), 0x07)
 	code, err := crypto.SessionIntegrityAuthCode(k.integrity, raw[4:], k.k1, "")
 	return append(raw, code...), err
@@ -264,7 +266,7 @@ func (k keys) unseal(raw []byte) (types.PayloadType, []byte, error) {
 	}
 	size, _ := crypto.IntegrityAuthCodeLen(k.integrity)
 	end := len(raw) - size
-	if flags&types.PayloadFlagAuthenticated == 0 || end < headers+len(payload) {
+	if end < headers+len(payload) {
 		return 0, nil, errors.New("not signed")
 	}
 	if code, err := crypto.SessionIntegrityAuthCode(k.integrity, raw[4:end], k.k1, ""); err != nil || !crypto.Equal(code, raw[end:]) {
