@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/bougou/go-ipmi/pkg/bmc"
+	"github.com/bougou/go-ipmi/pkg/command/dcmi"
 	"github.com/bougou/go-ipmi/pkg/protocol"
+	"github.com/bougou/go-ipmi/pkg/rmcpplus"
 	"github.com/bougou/go-ipmi/pkg/types"
 	"github.com/stretchr/testify/require"
 
@@ -377,6 +379,13 @@ func TestLostDatagram(t *testing.T) {
 	require.GreaterOrEqual(t, got[0].Slack, resend/2)
 }
 
+// bend spoils one byte: of the algorithm HMAC-SHA256, 3, it makes none, 0.
+func bend(raw []byte, i int) []byte {
+	out := append([]byte(nil), raw...)
+	out[i] ^= 3
+	return out
+}
+
 // TestForgedAnswer: whoever can send from the BMC's address, but does not know
 // the password, neither makes a reading nor ends the process.
 func TestForgedAnswer(t *testing.T) {
@@ -386,15 +395,14 @@ func TestForgedAnswer(t *testing.T) {
 	b.set(func(b *fakeBMC) {
 		b.forge = func(real []byte) [][]byte {
 			const both = types.PayloadFlagEncrypted | types.PayloadFlagAuthenticated
-			out := [][]byte{{}, real[:3], real[:15], real[:len(real)-1], protocol.BuildRMCPPlusPacket(0, both, 0, 1, nil)}
-			for i := range real {
-				bent := append([]byte(nil), real...)
-				bent[i] ^= 1
-				out = append(out, bent)
-			}
+			var out [][]byte
 			for seq := range uint8(64) {
 				answer := protocol.BuildIPMIResponse(uint8(types.NetFnGroupExtensionRequest), types.CommandGetDCMIPowerReading.ID, seq, 0, lie)
 				out = append(out, protocol.BuildRMCPPlusPacket(0, 0, 0, 1, answer), append(protocol.BuildRMCPPlusPacket(0, types.PayloadFlagAuthenticated, 0, 1, answer), make([]byte, 18)...))
+			}
+			out = append(out, []byte{}, real[:3], real[:15], real[:len(real)-1], protocol.BuildRMCPPlusPacket(0, both, 0, 1, nil))
+			for i := range real {
+				out = append(out, bend(real, i))
 			}
 			return out
 		}
@@ -443,9 +451,7 @@ func TestImpostor(t *testing.T) {
 				if real[5] != uint8(kind) {
 					return nil
 				}
-				bent := append([]byte(nil), real...)
-				bent[headers+c.at] ^= 3 // of HMAC-SHA256, 3, makes none, 0
-				return [][]byte{bent}
+				return [][]byte{bend(real, headers+c.at)}
 			}
 		})
 		_, err := open(t, b, login250, nil)
@@ -516,6 +522,10 @@ func TestSealed(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, types.PayloadTypeIPMI, kind)
 			require.Equal(t, payload, append([]byte{}, got...))
+			for i := 4; i < len(raw) && k.k1 != nil; i++ {
+				_, _, err := k.unseal(bend(raw, i))
+				require.Error(t, err, "byte %d", i)
+			}
 		}
 	}
 }
@@ -537,7 +547,12 @@ func FuzzUnseal(f *testing.F) {
 	f.Add(protocol.BuildRMCPPlusPacket(0, types.PayloadFlagEncrypted|types.PayloadFlagAuthenticated, 7, 9, nil))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, k := range sessionKeys() {
-			_, _, _ = k.unseal(raw)
+			if _, payload, err := k.unseal(raw); err == nil {
+				for _, r := range []interface{ Unpack([]byte) error }{&rmcpplus.OpenSessionResponse{}, &rmcpplus.RAKPMessage2{AuthAlg: types.AuthAlg_HMAC_SHA256},
+					&rmcpplus.RAKPMessage4{AuthAlg: types.AuthAlg_HMAC_SHA256}, &types.IPMIResponse{}, &dcmi.GetDCMIPowerReadingResponse{}} {
+					_ = r.Unpack(payload)
+				}
+			}
 			if k.k1 == nil {
 				continue
 			}
