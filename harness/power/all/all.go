@@ -16,6 +16,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/declared"
 	"github.com/perwatt/perwatt/harness/power/hwmon"
+	"github.com/perwatt/perwatt/harness/power/ipmi"
 	"github.com/perwatt/perwatt/harness/power/modbus"
 	"github.com/perwatt/perwatt/harness/power/model"
 	"github.com/perwatt/perwatt/harness/power/plug"
@@ -59,6 +60,8 @@ var kinds = []kind{
 		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return model.Open(r.Proc) }},
 	{name: "modbus", target: "HOST[:PORT]", options: modbus.Options, help: "one register of an energy meter, over Modbus TCP",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return modbus.Open(ctx, s) }},
+	{name: "ipmi", target: "HOST[:PORT]", options: ipmi.Options, help: "a BMC's power reading, by DCMI over IPMI 2.0",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return ipmi.Open(ctx, s) }},
 	{name: "declared", target: "WATTS", options: declared.Options, help: "a figure that you state; never ranked",
 		open: func(_ context.Context, s power.Spec, _ Roots) (power.Meter, error) { return declared.Open(s) }},
 	{name: "snmp", target: "HOST[:PORT]", options: snmp.Options, help: "a PDU, or another agent of SNMP, at the wall",

@@ -1,0 +1,284 @@
+package ipmi
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/bougou/go-ipmi/pkg/command/app"
+	"github.com/bougou/go-ipmi/pkg/crypto"
+	"github.com/bougou/go-ipmi/pkg/protocol"
+	"github.com/bougou/go-ipmi/pkg/rmcpplus"
+	"github.com/bougou/go-ipmi/pkg/types"
+)
+
+// resend is after how long of silence a request is sent again: UDP loses. It
+// is what ipmitool waits on lanplus.
+const resend = time.Second
+
+// account is who logs in, and how.
+type account struct {
+	user, password string
+	suite          types.CipherSuiteID
+	privilege      types.PrivilegeLevel
+}
+
+// keys are what an RMCP+ session encrypts and signs with; none before it is
+// established.
+type keys struct {
+	integrity types.IntegrityAlg
+	k1, k2    []byte
+}
+
+// session is an RMCP+ session (IPMI 2.0 §13) on a socket of its own. The
+// messages and their cryptography are go-ipmi's. Its client is not used: it
+// takes an answer that nobody signed, and one that is cut short ends the
+// process from a goroutine of its own. Here every answer is verified, nothing
+// runs in the background, and a request ends with its context.
+type session struct {
+	conn     net.Conn
+	console  uint32 // ID that we chose
+	bmc      uint32 // ID that the BMC chose
+	keys     keys
+	sent     uint32 // sequence number of the last datagram in the session
+	sequence uint8  // of the last request, 1 to 63
+}
+
+// login dials and establishes a session (IPMI 2.0 §13.15, §13.17–§13.24).
+func login(ctx context.Context, address string, who account) (_ *session, err error) {
+	auth, integrity, crypt, ok := types.GetCipherSuiteAlgorithms(who.suite)
+	if !ok {
+		return nil, fmt.Errorf("cipher suite %d is not known", who.suite)
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "udp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = conn.Close()
+		}
+	}()
+	var random [20]byte
+	_, _ = rand.Read(random[:]) // never fails
+	nonce := [16]byte(random[4:])
+	s := &session{conn: conn, console: binary.LittleEndian.Uint32(random[:]) | 1}
+
+	ask := &rmcpplus.OpenSessionRequest{RemoteConsoleSessionID: s.console}
+	ask.AuthenticationPayload, ask.IntegrityPayload, ask.ConfidentialityPayload = rmcpplus.NewAlgorithmPayloads(auth, integrity, crypt)
+	var opened rmcpplus.OpenSessionResponse
+	err = s.trade(ctx, types.PayloadTypeRmcpOpenSessionRequest, ask.Pack(), types.PayloadTypeRmcpOpenSessionResponse, func(p []byte) bool {
+		opened = rmcpplus.OpenSessionResponse{}
+		return opened.Unpack(p) == nil && opened.RemoteConsoleSessionID == s.console
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("open session: %w: see that IPMI over LAN is enabled on the BMC and that UDP reaches it from here", err)
+	case opened.RmcpStatusCode != 0:
+		return nil, refused("open session", opened.RmcpStatusCode)
+	case opened.AuthAlg != uint8(auth) || opened.IntegrityAlg != uint8(integrity) || opened.CryptAlg != uint8(crypt):
+		return nil, fmt.Errorf("open session: it answers with other algorithms than those of cipher suite %d", who.suite)
+	}
+	s.bmc = opened.ManagedSystemSessionID
+
+	rakp1 := &rmcpplus.RAKPMessage1{ManagedSystemSessionID: s.bmc, RemoteConsoleRandomNumber: nonce, NameOnlyLookup: true,
+		RequestedMaximumPrivilegeLevel: who.privilege, UsernameLength: uint8(len(who.user)), Username: []byte(who.user)}
+	role, secret := rakp1.Role(), crypto.PadPassword20([]byte(who.password))
+	var rakp2 rmcpplus.RAKPMessage2
+	err = s.trade(ctx, types.PayloadTypeRAKPMessage1, rakp1.Pack(), types.PayloadTypeRAKPMessage2, func(p []byte) bool {
+		rakp2 = rmcpplus.RAKPMessage2{AuthAlg: auth}
+		return rakp2.Unpack(p) == nil && (rakp2.RemoteConsoleSessionID == s.console || rakp2.RmcpStatusCode != 0)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("log in: %w", err)
+	}
+	if rakp2.RmcpStatusCode != 0 {
+		return nil, refused("log in", rakp2.RmcpStatusCode)
+	}
+	theirs, guid := rakp2.ManagedSystemRandomNumber[:], rakp2.ManagedSystemGUID[:]
+	code, err := crypto.RAKP2AuthCode(auth, s.console, s.bmc, nonce[:], theirs, guid, role, who.user, secret)
+	if err != nil || !crypto.Equal(code, rakp2.KeyExchangeAuthenticationCode) {
+		return nil, refused("log in", types.RmcpStatusCodeInvalidIntegrityCheckValue)
+	}
+
+	if code, err = crypto.RAKP3AuthCode(auth, theirs, s.console, role, who.user, secret); err != nil {
+		return nil, fmt.Errorf("log in: %w", err)
+	}
+	rakp3 := &rmcpplus.RAKPMessage3{ManagedSystemSessionID: s.bmc, KeyExchangeAuthenticationCode: code}
+	var rakp4 rmcpplus.RAKPMessage4
+	err = s.trade(ctx, types.PayloadTypeRAKPMessage3, rakp3.Pack(), types.PayloadTypeRAKPMessage4, func(p []byte) bool {
+		rakp4 = rmcpplus.RAKPMessage4{AuthAlg: auth}
+		return rakp4.Unpack(p) == nil && (rakp4.MgmtConsoleSessionID == s.console || rakp4.RmcpStatusCode != 0)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("log in: %w", err)
+	}
+	if rakp4.RmcpStatusCode != 0 {
+		return nil, refused("log in", rakp4.RmcpStatusCode)
+	}
+	sik, k1, k2, err := crypto.DeriveSessionKeys(auth, nonce[:], theirs, role, who.user, secret)
+	if err != nil {
+		return nil, fmt.Errorf("log in: %w", err)
+	}
+	code, err = crypto.RAKP4ICV(auth, nonce[:], s.bmc, guid, sik)
+	if err != nil || !crypto.Equal(code, rakp4.IntegrityCheckValue) {
+		return nil, errors.New("log in: it proves the password but not the session's key: it has a BMC key (Kg) set, which is not supported: clear that key")
+	}
+	s.keys, s.sent = keys{integrity, k1, k2}, 0
+
+	// A session begins at user level (IPMI 2.0 §22.18), and on some BMCs higher.
+	if err := s.command(ctx, &app.SetSessionPrivilegeLevelRequest{PrivilegeLevel: who.privilege}, &app.SetSessionPrivilegeLevelResponse{}); err != nil {
+		s.end(ctx)
+		return nil, fmt.Errorf("set the session's privilege: %w", err)
+	}
+	return s, nil
+}
+
+// refused is the error of a login that the BMC did not accept, with the cure.
+func refused(step string, code types.RmcpStatusCode) error {
+	cure := "see the BMC's own log"
+	switch code {
+	case types.RmcpStatusCodeNoResToCreateSess, types.RmcpStatusCodeNoResToCreateSessAtRole:
+		cure = "all its sessions are taken: end another, or wait a minute until those that nobody uses have ended"
+	case types.RmcpStatusCodeInvalidAuthAlg, types.RmcpStatusCodeInvalidIntegrityAlg, types.RmcpStatusCodeInvalidConfidentAlg,
+		types.RmcpStatusCodeNoMatchingAuthPayload, types.RmcpStatusCodeNoMatchingIntegrityPayload, types.RmcpStatusCodeNoCipherSuiteMatch:
+		cure = "it does not take this cipher suite: try cipher=3 or cipher=17, or enable it on the BMC"
+	case types.RmcpStatusCodeInvalidRole, types.RmcpStatusCodeUnauthorizedRoleOfPriLevel:
+		cure = "this user has not that privilege over LAN: ask for less with privilege=, or grant it on the BMC"
+	case types.RmcpStatusCodeUnauthorizedName, types.RmcpStatusCodeInvalidNameLength, types.RmcpStatusCodeInvalidIntegrityCheckValue:
+		cure = "the user or the password is wrong: give user=NAME and password=env:NAME or file:PATH that the BMC lets in"
+	}
+	return fmt.Errorf("%s: RMCP+ status 0x%02x: %s", step, uint8(code), cure)
+}
+
+// command has the BMC carry out a command and unpacks its answer. What it
+// refuses is a [types.CompletionCode].
+func (s *session) command(ctx context.Context, request types.Request, response types.Response) error {
+	s.sequence = s.sequence%types.IPMIRequesterSequenceMax + 1
+	of := request.Command()
+	message := types.IPMIRequest{ResponderAddr: types.BMC_SA, NetFn: of.NetFn, RequesterAddr: types.RemoteConsole_SWID,
+		RequesterSequence: s.sequence, Command: of.ID, CommandData: request.Pack()}
+	message.ComputeChecksum()
+	var answer types.IPMIResponse
+	err := s.trade(ctx, types.PayloadTypeIPMI, message.Pack(), types.PayloadTypeIPMI, func(p []byte) bool {
+		answer = types.IPMIResponse{}
+		return answer.Unpack(p) == nil && answer.RequesterSequence == s.sequence && answer.Command == of.ID && answer.NetFn == of.NetFn|1
+	})
+	if err != nil {
+		return err
+	}
+	if code := types.CompletionCode(answer.CompletionCode); code != types.CodeOK {
+		return code
+	}
+	return response.Unpack(answer.Data)
+}
+
+// trade sends a payload, again after each [resend], until an answer is
+// accepted or ctx ends; it sends at least once. What cannot be verified or is
+// not accepted is passed over.
+func (s *session) trade(ctx context.Context, kind types.PayloadType, payload []byte, want types.PayloadType, accept func(payload []byte) bool) error {
+	defer context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })()
+	var buf [2048]byte
+	for {
+		s.sent++
+		raw, err := s.keys.seal(kind, s.bmc, s.sent, payload)
+		if err != nil {
+			return err
+		}
+		if _, err := s.conn.Write(raw); err != nil {
+			return err
+		}
+		if err := s.conn.SetReadDeadline(time.Now().Add(resend)); err != nil {
+			return err
+		}
+		for {
+			// Asked after the deadline is set, for ctx may have set its own before.
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			n, err := s.conn.Read(buf[:])
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if got, answer, err := s.keys.unseal(buf[:n]); err == nil && got == want && accept(answer) {
+				return nil
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// end tells the BMC that the session is over, waits as long as ctx lets it,
+// and gives the socket back. A BMC that does not hear ends it after a minute.
+func (s *session) end(ctx context.Context) {
+	_ = s.command(ctx, &app.CloseSessionRequest{SessionID: s.bmc}, &app.CloseSessionResponse{})
+	_ = s.conn.Close()
+}
+
+// headers is how long those of RMCP and of the session are (IPMI 2.0 table 13-8).
+const headers = 4 + 12
+
+// seal makes a datagram of a payload: once there are keys, encrypted and
+// signed (IPMI 2.0 §13.28.4, §13.29).
+func (k keys) seal(kind types.PayloadType, session, sequence uint32, payload []byte) ([]byte, error) {
+	if k.k1 == nil {
+		return protocol.BuildRMCPPlusPacket(uint8(kind), 0, 0, 0, payload), nil
+	}
+	hidden, err := crypto.EncryptAESPayload(payload, k.k2, crypto.RandomBytes(16))
+	if err != nil {
+		return nil, err
+	}
+	return k.sign(protocol.BuildRMCPPlusPacket(uint8(kind), types.PayloadFlagEncrypted|types.PayloadFlagAuthenticated, session, sequence, hidden))
+}
+
+// sign adds the session trailer to a datagram.
+func (k keys) sign(raw []byte) ([]byte, error) {
+	pad := types.IntegrityPadLen(headers-4, len(raw)-headers)
+	raw = append(append(raw, bytes.Repeat([]byte{0xff}, pad)...), byte(pad), 0x07)
+	code, err := crypto.SessionIntegrityAuthCode(k.integrity, raw[4:], k.k1, "")
+	return append(raw, code...), err
+}
+
+// unseal takes a datagram apart. Once there are keys it takes none that was
+// not signed with them.
+func (k keys) unseal(raw []byte) (types.PayloadType, []byte, error) {
+	if len(raw) < headers || raw[0] != 0x06 || raw[3] != 0x07 || raw[4] != 0x06 {
+		return 0, nil, errors.New("not RMCP+")
+	}
+	_, _, kind, flags, payload, ok := protocol.ParseRMCPPlusHeader(raw)
+	if !ok {
+		return 0, nil, errors.New("cut short")
+	}
+	if k.k1 == nil {
+		return types.PayloadType(kind), payload, nil
+	}
+	size, _ := crypto.IntegrityAuthCodeLen(k.integrity)
+	end := len(raw) - size
+	if end < headers+len(payload) {
+		return 0, nil, errors.New("not signed")
+	}
+	if code, err := crypto.SessionIntegrityAuthCode(k.integrity, raw[4:end], k.k1, ""); err != nil || !crypto.Equal(code, raw[end:]) {
+		return 0, nil, errors.New("signed by somebody else")
+	}
+	if flags&types.PayloadFlagEncrypted == 0 {
+		return types.PayloadType(kind), payload, nil
+	}
+	// A vector and whole blocks, without which the cipher panics.
+	if len(payload) < 32 || len(payload)%16 != 0 {
+		return 0, nil, errors.New("not whole blocks")
+	}
+	plain, err := crypto.DecryptAESPayload(payload, k.k2)
+	return types.PayloadType(kind), plain, err
+}
