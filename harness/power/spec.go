@@ -33,8 +33,8 @@ type Option struct {
 //	KIND[:TARGET][,KEY=VALUE]...
 //
 // A comma that is not followed by a known key and = belongs to the target, so
-// that a query or a command needs no quoting of its own; nor does the value of
-// an option begin with a quote, as that of a label in a query does.
+// that a query or a command needs no quoting of its own. In those, neither does
+// one whose value begins with a quote, as that of a label does.
 type Spec struct {
 	Kind   string
 	Target string
@@ -78,10 +78,11 @@ func ParseSpec(text string, known []Option) (Spec, error) {
 		}
 	}
 	s.Kind = kind
+	free := kind == "exec" || strings.Contains(rest, "?") // a query or a command may hold anything
 	for {
 		at := strings.LastIndexByte(rest, ',')
 		key, value, is := strings.Cut(rest[at+1:], "=")
-		if at < 0 || !is || value != "" && strings.ContainsAny(value[:1], "\"'`~") || !slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
+		if at < 0 || !is || free && !secret(key) && label.MatchString(value) || !slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
 			break
 		}
 		if _, twice := s.values[key]; twice {
@@ -93,9 +94,9 @@ func ParseSpec(text string, known []Option) (Spec, error) {
 		s.values[key], rest = value, rest[:at]
 	}
 	s.Target = rest
-	// A query or a command may hold anything; elsewhere such a tail is an
-	// option that is not known, a misspelt one above all.
-	if at := strings.LastIndexByte(rest, ','); at >= 0 && kind != "exec" && !strings.Contains(rest, "?") {
+	// Where not anything may stand, such a tail is an option that is not known,
+	// a misspelt one above all.
+	if at := strings.LastIndexByte(rest, ','); at >= 0 && !free {
 		var keys []string
 		for _, o := range known {
 			keys = append(keys, o.Key)
@@ -118,6 +119,7 @@ func secret(key string) bool {
 }
 
 var (
+	label    = regexp.MustCompile("^~?[\"'`]")
 	place    = regexp.MustCompile(`^(env:[A-Za-z_][A-Za-z0-9_]{0,127}|file:[^,]+)$`)
 	inOption = regexp.MustCompile(`((?:password|community|token|privacy|secret|key)=)(.*?)(,| \+ |$)`)
 	inURL    = regexp.MustCompile(`://[^/@\s]*@`)

@@ -40,11 +40,13 @@ func TestParseSpec(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"snmp:pdu,outlt=3":                 "outlt",
-		"snmp:pdu,name=a,name=b":           "twice",
-		"redfish:https://u:secret@bmc":     "holds a user",
-		"redfish:https://bmc,password=abc": "env:NAME or file:PATH",
-		"redfish:https://bmc,token=env:":   "env:NAME or file:PATH",
+		"snmp:pdu,outlt=3":                  "outlt",
+		"snmp:pdu,name=a,name=b":            "twice",
+		"redfish:https://u:secret@bmc":      "holds a user",
+		"redfish:https://bmc,password=abc":  "env:NAME or file:PATH",
+		"redfish:https://bmc,token=env:":    "env:NAME or file:PATH",
+		`plug:http://p,password="secret"`:   "env:NAME or file:PATH",
+		`prom:http://p?query=w,token="abc"`: "env:NAME or file:PATH",
 	} {
 		_, err := ParseSpec(text, known())
 		require.ErrorIs(t, err, ErrSpec, text)

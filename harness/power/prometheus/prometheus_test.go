@@ -367,13 +367,15 @@ func TestStrangers(t *testing.T) {
 			w.WriteHeader(400)
 			_, _ = w.Write(answer(t, "error.json"))
 		}, "", `400 Bad Request: it says "bad_data": invalid parameter`},
-		"502":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); fmt.Fprint(w, "<html>hunter2") }, "", "502 Bad Gateway"},
-		"warnings":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer(t, "warning.json")) }, "", "it warns"},
-		"401":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, "", "or token=, that it lets in"},
-		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound) }, "", "redirects to"},
-		"slow":       {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ",timeout=50ms", "no answer within 50ms"},
-		"huge":       {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(" ", 2<<20)) }, "", "longer than"},
-		"no JSON":    {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "", "not the JSON"},
+		"502":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); fmt.Fprint(w, "<html>hunter2") }, "", "502 Bad Gateway"},
+		"warnings": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer(t, "warning.json")) }, "", "it warns"},
+		"401":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, "", "or token=, that it lets in"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
+		}, "", "redirects to"},
+		"slow":    {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ",timeout=50ms", "no answer within 50ms"},
+		"huge":    {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(" ", 2<<20)) }, "", "longer than"},
+		"no JSON": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "", "not the JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newServer(t)
