@@ -49,7 +49,7 @@ var Common = []Option{
 	{"boundary", "what it feeds: wall, psu, node, board, package, card or memory"},
 	{"part", "yes: it is a part of that boundary only, recorded and added to nothing (no)"},
 	{"accuracy", "stated by its maker, of the reading and a fixed part: 1%, 0.5%+2W (unknown)"},
-	{"resolution", "smallest step, in W, or in J of an energy: 0.1, 3600 (as the instrument documents)"},
+	{"resolution", "smallest step of what is in the total, in W, or in J of an energy: 0.1, 3600 (as the instrument documents)"},
 	{"max", "watts beyond which a reading is not believed (as the instrument documents)"},
 	{"period", "how often it has something new: 500ms, 30s (as the instrument documents)"},
 	{"timeout", "longest wait for an answer (2s)"},
@@ -240,6 +240,7 @@ func (s Spec) Address(port string) (string, error) {
 // Channel completes a channel that an instrument offers by what the spec says
 // of it: boundary, part, accuracy and resolution.
 func (s Spec) Channel(c results.Channel) (results.Channel, error) {
+	carries := c.Total != ""
 	if b, given := s.values["boundary"]; given {
 		if c.Boundary = results.Boundary(b); !slices.Contains(results.Boundaries(), c.Boundary) {
 			return c, badOption("boundary", b, fmt.Sprint("one of ", results.Boundaries()))
@@ -272,7 +273,9 @@ func (s Spec) Channel(c results.Channel) (results.Channel, error) {
 		}
 	}
 	r, err := s.Number("resolution", float64(c.Accuracy.Resolution), 1e-9, 1e9)
-	c.Accuracy.Resolution = results.Float(r)
+	if carries { // one number cannot be the step of W and of J
+		c.Accuracy.Resolution = results.Float(r)
+	}
 	return c, err
 }
 
