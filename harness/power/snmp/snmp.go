@@ -514,9 +514,6 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 		notes = append(notes, o.note)
 	}
 	settle(chs)
-	if s.Has("resolution") { // which is said of the total, in its unit
-		chs = slices.DeleteFunc(chs, func(ch channel) bool { return !ch.total })
-	}
 	for _, ch := range chs {
 		switch {
 		case ch.total:

@@ -190,7 +190,7 @@ func TestProfiles(t *testing.T) {
 		"raritan in mWh":    {func(a *agent) { a.raritan(1, 3) }, "", "inlet1-power/W gauge total= step=0.1; inlet1-energy/J counter total=wall step=3.6", []float64{700, 0}, "inlet1-power is in no total"},
 		"raritan in coarse mWh": {func(a *agent) { a.raritan(1, 3).set(raritan+"3.3.4.1.9.1.1.8", gosnmp.Gauge32, uint(1000)) }, "",
 			"inlet1-power/W gauge total=wall step=0.1; inlet1-energy/J counter total= step=3600", []float64{700, 0}, ""},
-		"said resolution":    {func(a *agent) { a.apc2() }, ",resolution=5", "inlet1-power/W gauge total=wall step=5", []float64{2310}, ""},
+		"said resolution":    {func(a *agent) { a.apc2() }, ",resolution=5", "inlet1-power/W gauge total=wall step=5; inlet1-energy/J counter total= step=360000", []float64{2310, 0}, ""},
 		"any OID":            {func(a *agent) { a.set("1.3.6.1.4.1.9.1", gosnmp.Gauge32, uint(31)) }, ",oid=.1.3.6.1.4.1.9.1,scale=10", "power/W gauge total=wall step=10", []float64{310}, "× 10"},
 		"any OID of energy":  {func(a *agent) { a.set("1.3.6.1.4.1.9.1", gosnmp.Counter64, uint64(31)) }, ",oid=1.3.6.1.4.1.9.1,scale=3600,kind=energy", "energy/J counter total=wall step=3600", []float64{0}, "energy"},
 		"a profile by name":  {func(a *agent) { a.apc2().set(apcPower, gosnmp.Integer, 460) }, ",profile=apc", "inlet1-power/W gauge total=wall step=23", []float64{460}, "first generation"},
