@@ -62,8 +62,6 @@ type fakeBMC struct {
 	forge   func([]byte) [][]byte // what a stranger says before each of its datagrams
 	session uint32                // the last that asked
 	level   bmc.PrivilegeLevel    // of that
-	heard   int                   // datagrams
-	asked   int                   // power readings
 }
 
 func (b *fakeBMC) set(f func(*fakeBMC)) {

@@ -118,7 +118,6 @@ func TestIpmitool(t *testing.T) {
 
 func TestInfo(t *testing.T) {
 	b := startBMC(t)
-	b.say(says{watts: 412, stamp: noon, window: 30_000})
 	info := meter(t, b, ",accuracy=2%,period=5s", nil).Info()
 	require.Equal(t, "ipmi", info.Name)
 	require.Equal(t, b.addr(), info.Source)
@@ -126,9 +125,19 @@ func TestInfo(t *testing.T) {
 	c := info.Channels[0]
 	require.Equal(t, []any{"node", results.Watt, results.Gauge, results.Chassis, results.Chassis, results.Float(1), results.Float(0.02)},
 		[]any{c.Name, c.Unit, c.Kind, c.Boundary, c.Total, c.Accuracy.Resolution, c.Accuracy.Gain})
-	// TestAveragingWindow: the record says what the BMC averages over.
+	require.True(t, meter(t, b, "", nil).Info().Channels[0].Accuracy.Gain.IsAbsent())
+}
+
+// TestAveragingWindow: the record says what the BMC averages over, which is
+// not how often it has something new.
+func TestAveragingWindow(t *testing.T) {
+	b := startBMC(t)
+	b.say(says{watts: 412, stamp: noon, window: 30_000})
+	info := meter(t, b, "", nil).Info()
 	require.Contains(t, strings.Join(info.Notes, "\n"), "average are of 30s and not used")
-	require.Equal(t, time.Second, meter(t, b, "", nil).Info().Period, "the window of the statistics is no period")
+	require.Equal(t, time.Second, info.Period)
+	b.say(says{watts: 412, stamp: noon})
+	require.NotContains(t, strings.Join(meter(t, b, "", nil).Info().Notes, "\n"), "average are of")
 }
 
 // TestCurrentNotAverage: of the four powers in an answer only the current one

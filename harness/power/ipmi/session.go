@@ -71,57 +71,51 @@ func login(ctx context.Context, address string, who account) (_ *session, err er
 	nonce := [16]byte(random[4:])
 	s := &session{conn: conn, console: binary.LittleEndian.Uint32(random[:]) | 1}
 
-	ask := &rmcpplus.OpenSessionRequest{RemoteConsoleSessionID: s.console}
+	// shake trades a message of the handshake for the next, whose payload type is one up.
+	shake := func(kind types.PayloadType, message []byte, answer interface{ Unpack([]byte) error }, id *uint32, status *types.RmcpStatusCode) error {
+		err := s.trade(ctx, kind, message, kind+1, func(p []byte) bool {
+			return answer.Unpack(p) == nil && (*id == s.console || *status != 0)
+		})
+		if err == nil && *status != 0 {
+			err = refused(*status)
+		}
+		return err
+	}
+
+	ask := rmcpplus.OpenSessionRequest{RemoteConsoleSessionID: s.console}
 	ask.AuthenticationPayload, ask.IntegrityPayload, ask.ConfidentialityPayload = rmcpplus.NewAlgorithmPayloads(auth, integrity, crypt)
 	var opened rmcpplus.OpenSessionResponse
-	err = s.trade(ctx, types.PayloadTypeRmcpOpenSessionRequest, ask.Pack(), types.PayloadTypeRmcpOpenSessionResponse, func(p []byte) bool {
-		opened = rmcpplus.OpenSessionResponse{}
-		return opened.Unpack(p) == nil && opened.RemoteConsoleSessionID == s.console
-	})
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("open session: %w: see that IPMI over LAN is enabled on the BMC and that UDP reaches it from here", err)
-	case opened.RmcpStatusCode != 0:
-		return nil, refused("open session", opened.RmcpStatusCode)
-	case opened.AuthAlg != uint8(auth) || opened.IntegrityAlg != uint8(integrity) || opened.CryptAlg != uint8(crypt):
+	if err := shake(types.PayloadTypeRmcpOpenSessionRequest, ask.Pack(), &opened, &opened.RemoteConsoleSessionID, &opened.RmcpStatusCode); err != nil {
+		if opened.RmcpStatusCode == 0 {
+			err = fmt.Errorf("%w: see that IPMI over LAN is enabled on the BMC and that UDP reaches it from here", err)
+		}
+		return nil, fmt.Errorf("open session: %w", err)
+	}
+	if opened.AuthAlg != ask.AuthAlg || opened.IntegrityAlg != ask.IntegrityAlg || opened.CryptAlg != ask.CryptAlg {
 		return nil, fmt.Errorf("open session: it answers with other algorithms than those of cipher suite %d", who.suite)
 	}
 	s.bmc = opened.ManagedSystemSessionID
 
-	rakp1 := &rmcpplus.RAKPMessage1{ManagedSystemSessionID: s.bmc, RemoteConsoleRandomNumber: nonce, NameOnlyLookup: true,
+	rakp1 := rmcpplus.RAKPMessage1{ManagedSystemSessionID: s.bmc, RemoteConsoleRandomNumber: nonce, NameOnlyLookup: true,
 		RequestedMaximumPrivilegeLevel: who.privilege, UsernameLength: uint8(len(who.user)), Username: []byte(who.user)}
 	role, secret := rakp1.Role(), crypto.PadPassword20([]byte(who.password))
-	var rakp2 rmcpplus.RAKPMessage2
-	err = s.trade(ctx, types.PayloadTypeRAKPMessage1, rakp1.Pack(), types.PayloadTypeRAKPMessage2, func(p []byte) bool {
-		rakp2 = rmcpplus.RAKPMessage2{AuthAlg: auth}
-		return rakp2.Unpack(p) == nil && (rakp2.RemoteConsoleSessionID == s.console || rakp2.RmcpStatusCode != 0)
-	})
-	if err != nil {
+	rakp2 := rmcpplus.RAKPMessage2{AuthAlg: auth}
+	if err := shake(types.PayloadTypeRAKPMessage1, rakp1.Pack(), &rakp2, &rakp2.RemoteConsoleSessionID, &rakp2.RmcpStatusCode); err != nil {
 		return nil, fmt.Errorf("log in: %w", err)
-	}
-	if rakp2.RmcpStatusCode != 0 {
-		return nil, refused("log in", rakp2.RmcpStatusCode)
 	}
 	theirs, guid := rakp2.ManagedSystemRandomNumber[:], rakp2.ManagedSystemGUID[:]
 	code, err := crypto.RAKP2AuthCode(auth, s.console, s.bmc, nonce[:], theirs, guid, role, who.user, secret)
 	if err != nil || !crypto.Equal(code, rakp2.KeyExchangeAuthenticationCode) {
-		return nil, refused("log in", types.RmcpStatusCodeInvalidIntegrityCheckValue)
+		return nil, fmt.Errorf("log in: %w", refused(types.RmcpStatusCodeInvalidIntegrityCheckValue))
 	}
 
 	if code, err = crypto.RAKP3AuthCode(auth, theirs, s.console, role, who.user, secret); err != nil {
 		return nil, fmt.Errorf("log in: %w", err)
 	}
-	rakp3 := &rmcpplus.RAKPMessage3{ManagedSystemSessionID: s.bmc, KeyExchangeAuthenticationCode: code}
-	var rakp4 rmcpplus.RAKPMessage4
-	err = s.trade(ctx, types.PayloadTypeRAKPMessage3, rakp3.Pack(), types.PayloadTypeRAKPMessage4, func(p []byte) bool {
-		rakp4 = rmcpplus.RAKPMessage4{AuthAlg: auth}
-		return rakp4.Unpack(p) == nil && (rakp4.MgmtConsoleSessionID == s.console || rakp4.RmcpStatusCode != 0)
-	})
-	if err != nil {
+	rakp3 := rmcpplus.RAKPMessage3{ManagedSystemSessionID: s.bmc, KeyExchangeAuthenticationCode: code}
+	rakp4 := rmcpplus.RAKPMessage4{AuthAlg: auth}
+	if err := shake(types.PayloadTypeRAKPMessage3, rakp3.Pack(), &rakp4, &rakp4.MgmtConsoleSessionID, &rakp4.RmcpStatusCode); err != nil {
 		return nil, fmt.Errorf("log in: %w", err)
-	}
-	if rakp4.RmcpStatusCode != 0 {
-		return nil, refused("log in", rakp4.RmcpStatusCode)
 	}
 	sik, k1, k2, err := crypto.DeriveSessionKeys(auth, nonce[:], theirs, role, who.user, secret)
 	if err != nil {
@@ -142,7 +136,7 @@ func login(ctx context.Context, address string, who account) (_ *session, err er
 }
 
 // refused is the error of a login that the BMC did not accept, with the cure.
-func refused(step string, code types.RmcpStatusCode) error {
+func refused(code types.RmcpStatusCode) error {
 	cure := "see the BMC's own log"
 	switch code {
 	case types.RmcpStatusCodeNoResToCreateSess, types.RmcpStatusCodeNoResToCreateSessAtRole:
@@ -155,7 +149,7 @@ func refused(step string, code types.RmcpStatusCode) error {
 	case types.RmcpStatusCodeUnauthorizedName, types.RmcpStatusCodeInvalidNameLength, types.RmcpStatusCodeInvalidIntegrityCheckValue:
 		cure = "the user or the password is wrong: give user=NAME and password=env:NAME or file:PATH that the BMC lets in"
 	}
-	return fmt.Errorf("%s: RMCP+ status 0x%02x: %s", step, uint8(code), cure)
+	return fmt.Errorf("RMCP+ status 0x%02x: %s", uint8(code), cure)
 }
 
 // command has the BMC carry out a command and unpacks its answer. What it
