@@ -18,6 +18,7 @@ const (
 	steadySlope   = 0.01 // and change along the fitted line ÷ mean
 	maxClockStep  = 0.5  // s, of UTC against the monotonic clock between two runs
 	confidence    = 0.95
+	fewReadings   = 5 // in a window: fewer say little of what the load did between them
 
 	// The smallest sample whose median has a 95 % order-statistic interval.
 	minimumWindows = 6
@@ -219,7 +220,7 @@ func Derive(rec *Record) Summary {
 	s.Marginal = d.marginal()
 	s.Exchange = d.exchange(s.Rows)
 	s.Meters, s.Coverage = meterRows(rec), coverages(rec)
-	s.Flags = d.flags(s.Meters)
+	s.Flags = d.flags(s)
 	s.Validity = judge(rec, d.windows, s)
 	return s
 }
@@ -582,7 +583,7 @@ func (d *deriver) exchange(rows []Row) (out []Exchange) {
 }
 
 // flags finds the doubts that the traces themselves raise.
-func (d *deriver) flags(rows []MeterRow) []Warning {
+func (d *deriver) flags(s Summary) []Warning {
 	flags := []Warning{}
 	add := func(w *Window, code, text, remedy string) {
 		run := ""
@@ -592,6 +593,12 @@ func (d *deriver) flags(rows []MeterRow) []Warning {
 		flags = append(flags, Warning{Code: code, Text: text, Remedy: remedy, Run: run})
 	}
 	d.sessionFlags(add)
+	for _, c := range s.Coverage {
+		if c.Meter == d.head.Meter && d.head.Origin == Measured && len(d.windows) > 0 && c.Readings < fewReadings {
+			add(nil, "few-readings", fmt.Sprintf("meter %s was read %d times in the shortest window: what the load did in between is hardly known", c.Meter, c.Readings),
+				"lengthen --window to ten times the meter's period or more (perwatt meters SPEC shows it)")
+		}
+	}
 	var clocks []float64
 	for i, w := range d.windows {
 		if (i == 0 || d.windows[i-1].run != w.run) && !w.Clock.IsAbsent() {
@@ -643,7 +650,7 @@ func (d *deriver) flags(rows []MeterRow) []Warning {
 		add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
 			"warm the machine up first, or measure longer: net power is uncertain by as much")
 	}
-	for _, w := range implausible(d.rec, rows, d.windows) {
+	for _, w := range implausible(d.rec, s.Meters, d.windows) {
 		add(nil, w.Code, w.Text, w.Remedy)
 	}
 	return flags

@@ -128,5 +128,6 @@ func meters(m Machine) part {
 			p.items = append(p.items, item{"", clean(n, textLimit)})
 		}
 	}
+	p.items = append(p.items, item{"", "PDUs, BMCs, plugs and others are asked by name: perwatt meters lists them"})
 	return p
 }
