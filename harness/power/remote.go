@@ -43,6 +43,10 @@ type Bound struct {
 	// instrument or who reads it for us has stopped. 0 is worked out from the
 	// resolution: see [Remote].
 	Stale time.Duration
+	// Moves is set for a counter that moves between any two readings a period
+	// apart, whatever the load: one that repeats is no news, and if it has
+	// stopped, nothing was counted as 0 W until that was sure.
+	Moves bool
 }
 
 // Remote is a [Meter] around an instrument that is asked over a wire, by an
@@ -56,12 +60,12 @@ type Bound struct {
 //     believable. A fall is a wrap if the range is known and the watts are
 //     believable, else a reset: a gap. After any error the next good value is
 //     a new base, for what was counted in between is not known;
-//   - a value with the time of the last one is no news ([ErrNoNews]); one that
-//     has not changed for longer than is credible is stale, an error. That is
-//     10 periods and at least a minute, for a counter at least the time in
-//     which 10 W count one step; a gauge without a time of its own is judged
-//     only if its steps are finer than a thousandth, for a coarse one may
-//     stand still in truth.
+//   - a value with the time of the last one, or of a counter that surely
+//     moves, is no news ([ErrNoNews]) if it repeats; one that has not changed
+//     for longer than is credible is stale, an error. That is 10 periods and at
+//     least a minute, for a counter at least the time in which 10 W count one
+//     step; a gauge without a time of its own is judged only if its steps are
+//     finer than a thousandth, for a coarse one may stand still in truth.
 //
 // The wall clock of either side may be set at any time: only the monotonic
 // one is used.
@@ -196,7 +200,7 @@ func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, peri
 	switch stood := at.Sub(s.moved); {
 	case same && stood > limit:
 		return fmt.Errorf("stale: it has said %g %s for %v", q.Value, c.Unit, stood.Round(time.Second))
-	case same && stamped:
+	case same && (stamped || b.Moves):
 		return ErrNoNews
 	}
 	return nil

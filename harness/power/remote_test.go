@@ -175,6 +175,30 @@ func TestFrozenGauge(t *testing.T) {
 	}
 }
 
+// TestStoppedCounter: a counter that surely moves and repeats is not at 0 W,
+// and what it counted until it was found out is a gap from its last news on.
+func TestStoppedCounter(t *testing.T) {
+	tr := Track{Channel: joules, Bound: Bound{Stale: 5 * time.Second, Moves: true}}
+	start := time.Now()
+	for i, c := range []struct {
+		say, want float64
+		err       string
+	}{
+		{100, 0, ""}, {800, 700, ""}, {800, 0, "nothing new"}, {1500, 1400, ""},
+		{1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "stale"},
+		{9000, 1400, ""}, {9700, 2100, ""},
+	} {
+		got, err := tr.Take(Quantity{Value: c.say}, start.Add(time.Duration(i)*time.Second))
+		if c.err != "" {
+			require.ErrorContains(t, err, c.err, i)
+			require.True(t, math.IsNaN(got))
+			continue
+		}
+		require.NoError(t, err, i)
+		require.Equal(t, c.want, got, i)
+	}
+}
+
 // TestRepeatedTimestamp: a value that the instrument took before the last
 // reading is not another reading, and one that it took an hour ago is none.
 func TestRepeatedTimestamp(t *testing.T) {
