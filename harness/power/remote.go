@@ -58,8 +58,9 @@ type Bound struct {
 //     is an error, never a reading;
 //   - a counter starts from 0, never falls and rises no faster than is
 //     believable. A fall is a wrap if the range is known and the watts are
-//     believable, else a reset: a gap. After any error the next good value is
-//     a new base, for what was counted in between is not known;
+//     believable, else a reset: a gap, as is 0 once it was more. After any
+//     error the next good value is a new base, for what was counted in between
+//     is not known;
 //   - a value with the time of the last one, or of a counter that surely
 //     moves, is no news ([ErrNoNews]) if it repeats; one that has not changed
 //     for longer than is credible is stale, an error. That is 10 periods and at
@@ -90,6 +91,7 @@ type state struct {
 	taken time.Time
 	at    time.Time // of the last reading
 	moved time.Time // when value, or taken if there is one, last changed
+	above bool      // whether the counter was ever above 0
 }
 
 // Info implements [Meter].
@@ -161,6 +163,10 @@ func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, perio
 		err = fmt.Errorf("%g %s is below 0: this is how some instruments say that they know nothing", v, c.Unit)
 	case !counter && v == 0:
 		err = errors.New("0 W is never an answer")
+	case counter && v == 0 && s.above:
+		// Twice in a row it would be a base, and all that the counter ever
+		// counted would follow.
+		err = errors.New("0 J after more: a reset or no value, a gap")
 	case !counter && v > b.Watts:
 		err = fmt.Errorf("%g W is more than is believed of it (max=%g)", v, b.Watts)
 	default:
@@ -170,6 +176,7 @@ func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, perio
 		return 0, err
 	}
 	if err == nil && counter {
+		s.above = s.above || v > 0
 		v, err = s.count(v, at, c, b)
 	}
 	if s.at = at; err != nil {

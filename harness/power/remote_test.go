@@ -93,6 +93,27 @@ func TestErrorAsZeroInACounter(t *testing.T) {
 	}
 }
 
+// TestErrorAsZeroTwice: nor is it a base, from which all that it ever counted
+// would follow at watts that are believed.
+func TestErrorAsZeroTwice(t *testing.T) {
+	s := script(t, joules, Bound{}, "")
+	for i, c := range []struct {
+		say, want float64
+		err       string
+	}{
+		{0, 0, ""}, {0, 0, ""}, {5000, 5000, ""}, {5700, 5700, ""}, // it may begin at 0
+		{0, 0, "reset"}, {0, 0, "reset"}, {0, 0, "reset"}, {8500, 5700, ""}, {9200, 6400, ""},
+	} {
+		got, err := s.say(t, time.Second, c.say)
+		if c.err != "" {
+			require.ErrorContains(t, err, c.err, i)
+			continue
+		}
+		require.NoError(t, err, i)
+		require.Equal(t, c.want, got, i)
+	}
+}
+
 // TestWrap: a fall is a wrap only if the range is known and the watts are
 // plausible.
 func TestWrap(t *testing.T) {
