@@ -249,6 +249,7 @@ func TestReadings(t *testing.T) {
 		{"a failed read is not bridged", energy, []any{9, 1_000_000, syscall.EIO, 9_000_000, 9_500_000}, "0 gap 0 0.5"},
 		{"EAGAIN does not hang", watts, []any{9, 5_000_000, syscall.EAGAIN, 6_000_000}, "5 gap 6"},
 		{"0 W is no answer", watts, []any{9, 5_000_000, 0, 6_000_000}, "5 gap 6"},
+		{"an error as a count", "hwmon0/name amdgpu\nhwmon0/power1_input 1", []any{9, 5_000_000, uint64(1<<32 - 95), 6_000_000}, "5 gap 6"},
 		{"removed in mid-run", watts, []any{9, 5_000_000, syscall.ENODEV, 6_000_000}, "5 gap 6"},
 		{"empty", watts, []any{9, "", 6_000_000}, "gap 6"},
 		{"negative", watts, []any{9, "-5000000", 6_000_000}, "gap 6"},
@@ -436,7 +437,7 @@ func follow(t *testing.T, tree string, every time.Duration, says ...any) string 
 func TestAccuracy(t *testing.T) {
 	for text, want := range map[string]float64{
 		"95.500%": 0.045, "95.50%": 0.0495, "95.5%": 0.04995, "99.0%": 0.01, "98%": 0.02,
-		"100.0%": 0, "0.0%": 0, "": 0, "%": 0, "-5.0%": 0, "95.5000%": 0, "unknown": 0, "1e2%": 0, "99999999999.0%": 0,
+		"100.0%": 0, "0.0%": 0, "": 0, "%": 0, "-5.0%": 0, "95.5000%": 0, "90.5000%": 0, "unknown": 0, "1e2%": 0, "99999999999.0%": 0,
 	} {
 		m, err := Open(plant(t, "hwmon0/name power_meter\nhwmon0/power1_average 412000000\nhwmon0/power1_accuracy "+text))
 		require.NoError(t, err)

@@ -345,8 +345,8 @@ func (s *source) serves(l *library, d device) error {
 	switch {
 	case err != nil:
 		return err
-	case !s.joule && first == 0:
-		return errors.New("it says 0 W")
+	case !s.joule && !(first > 0):
+		return fmt.Errorf("it says %g W", first)
 	case !s.joule:
 		return nil
 	}

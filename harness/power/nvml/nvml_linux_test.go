@@ -197,6 +197,8 @@ func TestPreference(t *testing.T) {
 		"a counter that is frozen":        {whole("0.frozen", "1", "0.field83", ""), nil, "gpu0-instant W card", 186},
 		"no power at the moment":          {whole("0.energy", "", "0.field83", "", "0.field186", ""), nil, "gpu0-average W card", 185},
 		"0 W at the moment":               {whole("0.energy", "", "0.field83", "", "0.field186", "0"), nil, "gpu0-average W card", 185},
+		"-1 W at the moment":              {whole("0.energy", "", "0.field83", "", "0.field186", "-1", "0.field186.type", "4"), nil, "gpu0-average W card", 185},
+		"NaN at the moment":               {whole("0.energy", "", "0.field83", "", "0.field186", "nan", "0.field186.type", "0"), nil, "gpu0-average W card", 185},
 		"a field that the library lacks":  {whole("0.energy", "", "fields", "13"), nil, "gpu0-power W card", 300},
 		"no fields":                       {whole("0.energy", "", "0.field83", ""), []string{"fields"}, "gpu0-power W card", 300},
 		"an older library":                {whole(), []string{"energy", "fields", "enforced", "reasons"}, "gpu0-power W card", 300},

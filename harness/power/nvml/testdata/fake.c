@@ -208,7 +208,7 @@ int nvmlDeviceGetFieldValues(size_t d, int n, nvmlFieldValue_t *v) {
 		v->valueType = get(keyOf(CARD(d), name), 1);
 		memset(&v->value, 0xee, sizeof v->value); // what lies beyond a short type means nothing
 		switch (v->valueType) {
-		case 0: v->value.d = raw; break;
+		case 0: v->value.d = raw ? raw : 0.0 / 0.0; break;
 		case 1: v->value.ui = raw; break;
 		case 2: v->value.ul = raw; break;
 		case 3: v->value.ull = raw - fresh[CARD(d)]; fresh[CARD(d)] = 0; break;
