@@ -31,11 +31,12 @@ type device uintptr
 // fieldValue is nvmlFieldValue_t. Its timestamp is the CPU's at the call and
 // not the sensor's: it tells nothing of how old the value is.
 type fieldValue struct {
-	field, scope       uint32
-	timestamp, latency int64 // µs
-	kind               uint32
-	result             code
-	value              [8]byte // a union, of the type that kind says
+	field  uint32
+	_      uint32   // scope: 0 is the card
+	_      [2]int64 // timestamp and latency, µs
+	kind   uint32
+	result code
+	value  [8]byte // a union, of the type that kind says
 }
 
 // Fields of nvml.h, NVML_FI_DEV_….
@@ -100,7 +101,7 @@ func (l *library) err(c code) error {
 // refusal is the error of a library or a card that was found and does not
 // serve: absent, or refused with the cure.
 func refusal(doing string, err error) error {
-	err = fmt.Errorf("nvml: %s: %w", doing, err)
+	err = fmt.Errorf("%s: %w", doing, err)
 	switch {
 	case is(err, driverNotLoaded, libraryNotFound, noGPU):
 		return fmt.Errorf("%w: %w", err, power.ErrAbsent)

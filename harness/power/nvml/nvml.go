@@ -71,7 +71,7 @@ var sources = []source{
 		return float64(mJ) / 1e3, err
 	}},
 	{"energy", "its energy counter (field 83)", true, field(fieldEnergy)},
-	{"instant", "its power at the moment (field 186): what lies between two readings is not seen", false, field(fieldInstant)},
+	{"instant", "its power at the moment (field 186)", false, field(fieldInstant)},
 	{"average", "its power averaged over the last second (field 185): late by half of that", false, field(fieldAverage)},
 	{"power", "nvmlDeviceGetPowerUsage: an average of the last second from Ampere on, GA100 excepted, and the moment's on older cards (nvml.h)", false, func(l *library, d device) (float64, error) {
 		mW, err := one(l, l.Power, d)
@@ -145,9 +145,9 @@ func Open(ctx context.Context, s power.Spec, lib string) (power.Meter, error) {
 	m, err := hand(limited, func() (*meter, error) { return open(s, lib) }, func(m *meter) { m.lib.Shutdown() })
 	if err != nil {
 		if ctx.Err() == nil && limited.Err() != nil {
-			err = fmt.Errorf("nvml: the driver has not answered for %v: %w", openMost, err)
+			err = fmt.Errorf("the driver has not answered for %v: %w", openMost, err)
 		}
-		return nil, err
+		return nil, fmt.Errorf("nvml: %w", err)
 	}
 	r, err := s.Remote(m.about, m.bounds, m.ask, m.shut)
 	if err != nil {
@@ -230,7 +230,7 @@ func open(s power.Spec, path string) (m *meter, err error) {
 	path = cmp.Or(path, soname)
 	l, err := load(path)
 	if err != nil {
-		return nil, fmt.Errorf("nvml: %w", err)
+		return nil, err
 	}
 	if err := l.err(l.Init()); err != nil {
 		return nil, refusal("initialise the library", err)
@@ -245,14 +245,14 @@ func open(s power.Spec, path string) (m *meter, err error) {
 		return nil, refusal("count the cards", err)
 	}
 	if n == 0 {
-		return nil, fmt.Errorf("nvml: the driver lists no card: %w", power.ErrAbsent)
+		return nil, fmt.Errorf("the driver lists no card: %w", power.ErrAbsent)
 	}
 	m = &meter{lib: l, busy: make(chan struct{}, 1), about: power.Info{Name: "nvml", Source: path, Period: period}}
 	if version, err := text(l, l.Driver); err == nil {
 		m.note("NVIDIA driver %s", version)
 	}
 	m.note("a card is never the node: in no total")
-	m.note("windows of %v or more: 50 times the %v in which a sensor surely has something new", window, period)
+	m.note("windows of %v or more: 50 times the %v in which a sensor has something new", window, period)
 	want := s.Get("device", "")
 	var there []string // for who asks for another
 	var out, worst error
@@ -285,7 +285,7 @@ func open(s power.Spec, path string) (m *meter, err error) {
 	case out != nil:
 		return nil, fmt.Errorf("%w: neither energy nor power can be read, as in a MIG instance or a virtual machine's share of a card: %w", out, power.ErrAbsent)
 	}
-	return nil, fmt.Errorf("nvml: %w: device=%.60s is none of the cards here: %s", power.ErrSpec, want, strings.Join(there, ", "))
+	return nil, fmt.Errorf("%w: device=%.60s is none of the cards here: %s", power.ErrSpec, want, strings.Join(there, ", "))
 }
 
 // add adds a card by the first source that it has.
@@ -313,6 +313,9 @@ func (m *meter) add(c *card) (err error) {
 	}
 	name, _ := text(l, on(l.Name, c.device))
 	m.note("%s: %s %s: %s", c.name, name, c.uuid, c.source.about)
+	if !c.source.joule {
+		m.note("%s: a sampled power is not the energy of what lies between: sensors of A100 and H100 look at 25 %% of the time (arXiv 2312.02741)", c.name)
+	}
 	if without != nil {
 		m.note("%s has no %s", c.name, strings.Join(without, "; "))
 	}
