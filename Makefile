@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/perwatt, one static binary
+build: ## build bin/perwatt, one binary without cgo (it needs glibc: NVML is opened at run time)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/perwatt ./cmd/perwatt
 
 run: build ## measure this machine at every use (about 2 minutes) and print the table

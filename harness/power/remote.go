@@ -51,6 +51,10 @@ type Bound struct {
 	// instrument or who reads it for us has stopped. 0 is worked out from the
 	// resolution: see [Remote].
 	Stale time.Duration
+	// Moves is set for a counter that moves between any two readings a period
+	// apart, whatever the load: one that repeats is no news, and if it has
+	// stopped, nothing was counted as 0 W until that was sure.
+	Moves bool
 }
 
 // Remote is a [Meter] around an instrument that is asked over a wire, by an
@@ -65,13 +69,13 @@ type Bound struct {
 //     believable, else a reset: a gap. After any error the next good value is
 //     a new base, for what was counted in between is not known; 0 is none for
 //     a counter that has counted before;
-//   - a value with the time of the last one is no news ([ErrNoNews]); one that
-//     has not changed for longer than is credible is stale, an error, and so
-//     is an instrument that has nothing new for as long. That is
-//     10 periods and at least a minute, for a counter at least the time in
-//     which 10 W count one step; a gauge without a time of its own is judged
-//     only if its steps are finer than a thousandth, for a coarse one may
-//     stand still in truth.
+//   - a value that repeats with the time of the last one, or of a counter that
+//     surely moves, is no news ([ErrNoNews]); one that has not changed for
+//     longer than is credible is stale, an error, and so is an instrument that
+//     has nothing new for as long. That is 10 periods and at least a minute,
+//     for a counter at least the time in which 10 W count one step; a gauge
+//     without a time of its own is judged only if its steps are finer than a
+//     thousandth, for a coarse one may stand still in truth.
 //
 // The wall clock of either side may be set at any time: only the monotonic
 // one is used.
@@ -177,6 +181,8 @@ func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, perio
 		err = fmt.Errorf("%g %s is below 0: this is how some instruments say that they know nothing", v, c.Unit)
 	case !counter && v == 0:
 		err = errors.New("0 W is never an answer")
+	case counter && v == 0 && !s.based && s.base > 0:
+		err = errors.New("it says 0 after it had counted, which is a reset or no value: a gap")
 	case !counter && v > b.Watts:
 		err = fmt.Errorf("%g W is more than is believed of it (max=%g)", v, b.Watts)
 	default:
@@ -228,7 +234,7 @@ func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, peri
 	switch stood := at.Sub(s.moved); {
 	case same && stood > limit:
 		return fmt.Errorf("stale: it has said %g %s for %v", q.Value, c.Unit, stood.Round(time.Second))
-	case same && stamped:
+	case same && (stamped || b.Moves):
 		return ErrNoNews
 	}
 	return nil
@@ -237,10 +243,7 @@ func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, peri
 // count adds what a counter counted since its last good value.
 func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (float64, error) {
 	if !s.based {
-		switch {
-		case v == 0 && s.base > 0:
-			return 0, errors.New("it says 0 after it had counted: this is how some instruments say that they know nothing")
-		case s.doubted && v == s.doubt:
+		if s.doubted && v == s.doubt {
 			return 0, fmt.Errorf("it still says %g J, which cannot be true", v)
 		}
 		s.doubted = false

@@ -93,6 +93,27 @@ func TestErrorAsZeroInACounter(t *testing.T) {
 	}
 }
 
+// TestErrorAsZeroTwice: nor is it a base, from which all that it ever counted
+// would follow at watts that are believed.
+func TestErrorAsZeroTwice(t *testing.T) {
+	s := script(t, joules, Bound{}, "")
+	for i, c := range []struct {
+		say, want float64
+		err       string
+	}{
+		{0, 0, ""}, {0, 0, ""}, {5000, 5000, ""}, {5700, 5700, ""}, // it may begin at 0
+		{0, 0, "reset"}, {0, 0, "reset"}, {0, 0, "reset"}, {8500, 5700, ""}, {9200, 6400, ""},
+	} {
+		got, err := s.say(t, time.Second, c.say)
+		if c.err != "" {
+			require.ErrorContains(t, err, c.err, i)
+			continue
+		}
+		require.NoError(t, err, i)
+		require.Equal(t, c.want, got, i)
+	}
+}
+
 // TestWrap: a fall is a wrap only if the range is known and the watts are
 // plausible.
 func TestWrap(t *testing.T) {
@@ -207,6 +228,30 @@ func TestFrozenGauge(t *testing.T) {
 	for range 60 {
 		_, err := s.say(t, time.Minute, 510)
 		require.NoError(t, err)
+	}
+}
+
+// TestStoppedCounter: a counter that surely moves and repeats is not at 0 W,
+// and what it counted until it was found out is a gap from its last news on.
+func TestStoppedCounter(t *testing.T) {
+	tr := Track{Channel: joules, Bound: Bound{Stale: 5 * time.Second, Moves: true}}
+	start := time.Now()
+	for i, c := range []struct {
+		say, want float64
+		err       string
+	}{
+		{100, 0, ""}, {800, 700, ""}, {800, 0, "nothing new"}, {1500, 1400, ""},
+		{1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "stale"},
+		{9000, 1400, ""}, {9700, 2100, ""},
+	} {
+		got, err := tr.Take(Quantity{Value: c.say}, start.Add(time.Duration(i)*time.Second))
+		if c.err != "" {
+			require.ErrorContains(t, err, c.err, i)
+			require.True(t, math.IsNaN(got))
+			continue
+		}
+		require.NoError(t, err, i)
+		require.Equal(t, c.want, got, i)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power/ipmi"
 	"github.com/perwatt/perwatt/harness/power/modbus"
 	"github.com/perwatt/perwatt/harness/power/model"
+	"github.com/perwatt/perwatt/harness/power/nvml"
 	"github.com/perwatt/perwatt/harness/power/plug"
 	"github.com/perwatt/perwatt/harness/power/prometheus"
 	"github.com/perwatt/perwatt/harness/power/rapl"
@@ -31,6 +32,7 @@ import (
 type Roots struct {
 	Sys  string // of sysfs; /sys if empty
 	Proc string // of procfs; /proc if empty
+	NVML string // library of NVIDIA's driver; libnvidia-ml.so.1, where the linker finds it, if empty
 }
 
 // States of a [results.Sought].
@@ -47,6 +49,7 @@ type kind struct {
 	target  string // form of what follows the colon; empty if nothing may
 	options []power.Option
 	auto    bool // whether auto looks for it, in the order of the list
+	beside  bool // whether auto uses it beside the first that has a total
 	help    string
 	open    func(ctx context.Context, s power.Spec, r Roots) (power.Meter, error)
 }
@@ -56,6 +59,10 @@ var kinds = []kind{
 		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return rapl.Open(r.Sys) }},
 	{name: "hwmon", auto: true, help: "power and energy sensors of the platform",
 		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return hwmon.Open(r.Sys) }},
+	{name: "nvml", options: nvml.Options, auto: true, beside: true, help: "NVIDIA cards, each by itself",
+		open: func(ctx context.Context, s power.Spec, r Roots) (power.Meter, error) {
+			return nvml.Open(ctx, s, r.NVML)
+		}},
 	{name: "model", auto: true, help: "modelled from CPU time and published coefficients; never ranked",
 		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return model.Open(r.Proc) }},
 	{name: "modbus", target: "HOST[:PORT]", options: modbus.Options, help: "one register of an energy meter, over Modbus TCP",
@@ -101,14 +108,14 @@ func Kinds() []Kind {
 
 // Open opens the meters that the specs name; no spec at all is auto. A meter
 // asked for by name that is not there is an error. auto never is: it takes the
-// first meter with a total, in the order rapl, hwmon, model, and sought says
-// of every kind where it was looked for and what was found, or refused and
-// with which cure.
+// first meter with a total, in the order rapl, hwmon, model, and nvml beside
+// it, which is in no total. sought says of every kind where it was looked for
+// and what was found, or refused and with which cure.
 //
 // A spec of several joined by " + " is one meter: the feeds of a node with two
 // supplies, whose watts add up.
 func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Meter, sought []results.Sought, err error) {
-	roots = Roots{Sys: cmp.Or(roots.Sys, "/sys"), Proc: cmp.Or(roots.Proc, "/proc")}
+	roots.Sys, roots.Proc = cmp.Or(roots.Sys, "/sys"), cmp.Or(roots.Proc, "/proc")
 	if len(specs) == 0 {
 		specs = []string{auto}
 	}
@@ -287,29 +294,39 @@ func (r renamed) Info() power.Info {
 }
 
 // search looks for every kind that auto may use and keeps the first that has
-// a total.
+// a total, and those that stand beside it.
 func search(ctx context.Context, roots Roots) (used []power.Meter, sought []results.Sought) {
+	var head power.Meter
 	for _, k := range kinds {
 		if !k.auto {
 			continue
 		}
 		m, err := k.open(ctx, power.Spec{Kind: k.name}, roots)
-		s := results.Sought{Meter: k.name}
+		s := results.Sought{Meter: k.name, State: Found}
+		if err == nil {
+			s.Detail = describe(m.Info())
+		}
+		name := "; name it (--meter " + k.name + ") to record it"
 		switch {
 		case errors.Is(err, power.ErrAbsent):
 			s.State, s.Detail = Absent, err.Error()
 		case err != nil:
 			s.State, s.Detail = Refused, err.Error()
-		case len(used) == 0 && slices.ContainsFunc(m.Info().Channels, func(c results.Channel) bool { return c.Total != "" }):
-			used, s.State, s.Detail = append(used, m), Used, describe(m.Info())
-		case len(used) == 0:
-			s.State, s.Detail = Found, describe(m.Info())+": no channel covers the CPU packages; name it (--meter "+k.name+") to record it"
+		case k.beside:
+			used, s.State = append(used, m), Used
+		case head != nil:
+			s.Detail += ": " + head.Info().Name + " comes first" + name
 			_ = m.Close()
+		case slices.ContainsFunc(m.Info().Channels, func(c results.Channel) bool { return c.Total != "" }):
+			head, s.State = m, Used
 		default:
-			s.State, s.Detail = Found, describe(m.Info())+": "+used[0].Info().Name+" comes first; name it (--meter "+k.name+") to record it"
+			s.Detail += ": no channel covers the CPU packages" + name
 			_ = m.Close()
 		}
 		sought = append(sought, s)
+	}
+	if head != nil {
+		used = slices.Insert(used, 0, head)
 	}
 	return used, sought
 }

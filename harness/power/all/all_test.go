@@ -3,7 +3,9 @@ package all
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -44,7 +46,7 @@ func plant(t testing.TB, trees ...string) Roots {
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(strings.TrimSpace(text)+"\n"), 0o644))
 	}
-	return Roots{Sys: filepath.Join(root, "sys"), Proc: filepath.Join(root, "proc")}
+	return Roots{Sys: filepath.Join(root, "sys"), Proc: filepath.Join(root, "proc"), NVML: filepath.Join(root, "libnvidia-ml.so.1")}
 }
 
 // states writes what was sought as name=state.
@@ -63,13 +65,13 @@ func TestAuto(t *testing.T) {
 		want   string
 		detail string
 	}{
-		"everything":             {[]string{zone, acpi, proc}, "rapl", "rapl=used hwmon=found model=found", "rapl comes first"},
-		"no rapl":                {[]string{acpi, proc}, "hwmon", "rapl=absent hwmon=used model=found", "no RAPL zone under"},
-		"a card is no total":     {[]string{card, proc}, "model", "rapl=absent hwmon=found model=used", "no channel covers the CPU packages"},
-		"psys alone is no total": {[]string{onlyPsys, proc}, "model", "rapl=found hwmon=absent model=used", "no channel covers the CPU packages"},
-		"a virtual machine":      {[]string{proc}, "model", "rapl=absent hwmon=absent model=used", "hwmon: no "},
-		"rapl is refused":        {[]string{hidden, proc}, "model", "rapl=refused hwmon=absent model=used", "mount that directory"},
-		"nothing at all":         {nil, "", "rapl=absent hwmon=absent model=absent", "model: no "},
+		"everything":             {[]string{zone, acpi, proc}, "rapl", "rapl=used hwmon=found nvml=absent model=found", "rapl comes first"},
+		"no rapl":                {[]string{acpi, proc}, "hwmon", "rapl=absent hwmon=used nvml=absent model=found", "no RAPL zone under"},
+		"a card is no total":     {[]string{card, proc}, "model", "rapl=absent hwmon=found nvml=absent model=used", "no channel covers the CPU packages"},
+		"psys alone is no total": {[]string{onlyPsys, proc}, "model", "rapl=found hwmon=absent nvml=absent model=used", "no channel covers the CPU packages"},
+		"a virtual machine":      {[]string{proc}, "model", "rapl=absent hwmon=absent nvml=absent model=used", "hwmon: no "},
+		"rapl is refused":        {[]string{hidden, proc}, "model", "rapl=refused hwmon=absent nvml=absent model=used", "mount that directory"},
+		"nothing at all":         {nil, "", "rapl=absent hwmon=absent nvml=absent model=absent", "model: no "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			roots := plant(t, c.trees...)
@@ -94,6 +96,33 @@ func TestAuto(t *testing.T) {
 	}
 }
 
+// TestBeside: cards are recorded beside the node's power, which comes first,
+// and without it.
+func TestBeside(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("nvml is read on Linux only")
+	}
+	cc := powertest.Peer(t, "cc", "gcc")
+	for want, trees := range map[string][]string{
+		"rapl=used hwmon=absent nvml=used model=found":    {zone, proc},
+		"rapl=absent hwmon=absent nvml=used model=used":   {proc},
+		"rapl=absent hwmon=absent nvml=used model=absent": {},
+	} {
+		roots := plant(t, trees...)
+		out, err := exec.Command(cc, "-shared", "-fPIC", "-o", roots.NVML, "../nvml/testdata/fake.c", "-ldl").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(roots.NVML), "state"), []byte("0.uuid GPU-1\n0.energy 5000000\n"), 0o644))
+		meters, sought, err := Open(t.Context(), nil, roots)
+		require.NoError(t, err)
+		require.Equal(t, want, states(sought))
+		require.Equal(t, "nvml", meters[len(meters)-1].Info().Name)
+		require.Len(t, meters, strings.Count(want, "=used"))
+		for _, m := range meters {
+			require.NoError(t, m.Close())
+		}
+	}
+}
+
 func TestNamed(t *testing.T) {
 	roots := plant(t, zone, acpi, proc)
 	meters, sought, err := Open(t.Context(), []string{"hwmon", "rapl", "declared:350,boundary=psu"}, roots)
@@ -110,7 +139,7 @@ func TestNamed(t *testing.T) {
 
 	meters, sought, err = Open(t.Context(), []string{"auto", "declared:350"}, roots)
 	require.NoError(t, err)
-	require.Equal(t, "rapl=used hwmon=found model=found declared=used", states(sought))
+	require.Equal(t, "rapl=used hwmon=found nvml=absent model=found declared=used", states(sought))
 	for _, m := range meters {
 		require.NoError(t, m.Close())
 	}

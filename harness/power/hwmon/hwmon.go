@@ -6,6 +6,10 @@
 // documentation says that it covers the CPU packages or more, and only one
 // source for each boundary; everything else is read and added to nothing. An
 // energy counter is preferred to a power reading of the same thing.
+//
+// Drivers cache. The ACPI meter goes on showing its last value when the
+// firmware no longer answers (drivers/hwmon/acpi_power_meter.c, show_power), so
+// a value that stands still is an error by the rules of [power.Track].
 package hwmon
 
 import (
@@ -35,8 +39,9 @@ const sensorsMost = 4096
 type place struct {
 	boundary results.Boundary
 	total    results.Boundary
-	label    *regexp.Regexp // of the sensors that make up the total; nil for all
-	others   bool           // whether the other labels are worth a channel
+	label    *regexp.Regexp   // of the sensors that are at the boundary; nil for all
+	others   results.Boundary // of sensors with other labels, in no total; empty if they are not worth a channel
+	note     string           // of the sensors at the boundary
 }
 
 // places is by the name that the driver gives. The order of preference where
@@ -46,30 +51,41 @@ var places = map[string]place{
 	// more often than a meter on the cord, so psu and not wall.
 	"power_meter": {boundary: results.PSU, total: results.PSU},
 	// Corsair HXi and RMi supplies: "power total" contains the rails.
-	"corsairpsu": {boundary: results.PSU, total: results.PSU, label: regexp.MustCompile(`^power total$`), others: true},
+	"corsairpsu": {boundary: results.PSU, total: results.PSU, label: regexp.MustCompile(`^power total$`), others: results.PSU},
 	// AMD sockets. Cores (Ecore000 …) lie inside their socket.
 	"amd_energy":     {boundary: results.Package, total: results.Package, label: regexp.MustCompile(`^Esocket[0-9]+$`)},
 	"amd_hsmp_hwmon": {boundary: results.Package, total: results.Package},
-	"amdgpu":         {boundary: results.Card},
-	"i915":           {boundary: results.Card},
-	"xe":             {boundary: results.Card},
-	"nouveau":        {boundary: results.Card},
+	// Documentation/gpu/amdgpu/thermal.rst.
+	"amdgpu":  {boundary: results.Card, note: "on an APU this includes the CPU"},
+	"i915":    {boundary: results.Card},
+	"xe":      {boundary: results.Card},
+	"nouveau": {boundary: results.Card},
 }
+
+// supplies are the PMBus drivers of power supplies, by the names of their i2c
+// devices (drivers/hwmon/pmbus). What such a supply draws is labelled pin, and
+// is at the boundary of the supplies; what it gives is pout and on the board.
+// How many supplies feed the node no driver says, so there is no total.
+var supplies = regexp.MustCompile(`^(acbel_fsg032|bp[ad]-rs600|dps920ab|ibm_cffps[12]?|intel_crps185|ipsps1|pfe1100|pfe3000|ym2151e)$`)
+
+var supply = place{boundary: results.PSU, label: regexp.MustCompile(`^pin1?$`), others: results.Board, note: "one supply: in no total, for no driver knows how many feed the node"}
+
+// cardMost is more than any card draws, in W. Some versions of amdgpu print a
+// negative error code as an unsigned count of µW: 4294.97 W.
+const cardMost = 3000
 
 var prefer = []string{"power_meter", "corsairpsu", "amd_energy", "amd_hsmp_hwmon"}
 
 // sensor is one attribute.
 type sensor struct {
-	dir     string // hwmon3
-	driver  string
-	attr    string // energy1_input, power1_average
-	label   string
-	path    string
-	energy  bool
-	based   bool // whether base holds
-	base    uint64
-	sum     uint64 // µJ
-	channel results.Channel
+	dir    string // hwmon3
+	driver string
+	attr   string // energy1_input, power1_average
+	label  string
+	path   string
+	energy bool
+	stale  time.Duration // how long a value may stand still that need not
+	track  power.Track
 }
 
 type meter struct {
@@ -134,35 +150,32 @@ func (m *meter) Close() error {
 // reading is the sensor's value in J since the first good reading, or in W.
 func (s *sensor) reading(open power.Opener) power.Reading {
 	raw, at, err := s.read(open)
-	switch {
-	case err != nil:
-	case !s.energy && raw == 0:
-		err = fmt.Errorf("hwmon: %s reads 0 W", s.path)
-	case !s.energy:
-		return power.Reading{At: at, Value: float64(raw) / 1e6}
-	case s.based && raw < s.base:
-		// hwmon counters have 64 bits and state no range: nothing wraps here.
-		err = fmt.Errorf("hwmon: %s fell from %d to %d µJ: a reset, a gap", s.path, s.base, raw)
+	if s.track.Bound.Stale = s.stale; !s.energy && !fine(raw) {
+		s.track.Bound.Stale = math.MaxInt64
 	}
-	if err != nil {
-		s.based = false // what it did since is unknown: the next good reading is a new base
-		return power.Reading{At: at, Value: math.NaN(), Err: err}
+	v, err := s.track.Take(power.Quantity{Value: float64(raw) / 1e6, Err: err}, at)
+	if err != nil && !errors.Is(err, power.ErrNoNews) {
+		err = fmt.Errorf("hwmon: %s: %w", s.path, err)
 	}
-	if s.based {
-		s.sum += raw - s.base
+	return power.Reading{At: at, Value: v, Err: err}
+}
+
+// fine reports whether a power in µW has steps of a thousandth or less, so that
+// it does not say the same for minutes. No driver states its step: it is taken
+// to divide both the value and a watt, as those of binary and decimal
+// registers do.
+func fine(raw uint64) bool {
+	step := uint64(1e6)
+	for rest := raw; rest > 0; {
+		step, rest = rest, step%rest
 	}
-	s.based, s.base = true, raw
-	return power.Reading{At: at, Value: float64(s.sum) / 1e6}
+	return step <= raw/1000
 }
 
 // read returns the raw value in µJ or µW and the instant right after it was
 // read.
 func (s *sensor) read(open power.Opener) (uint64, time.Time, error) {
-	raw, at, err := power.ReadMicro(open, s.path)
-	if err != nil {
-		err = fmt.Errorf("hwmon: %w", err)
-	}
-	return raw, at, err
+	return power.ReadMicro(open, s.path)
 }
 
 var attribute = regexp.MustCompile(`^(power|energy)([0-9]{1,6})_(input|average)$`)
@@ -222,7 +235,12 @@ func (m *meter) device(class, name string) {
 		// where the driver lists one that the hardware does not have.
 		if s.average != nil && (watts == nil || m.silent(watts)) {
 			watts = s.average
-			m.note("%s/%s (%s) is an average%s", name, watts.attr, driver, m.interval(dir, n))
+			over := "an interval that the driver does not state"
+			if ms, _, err := power.ReadMicro(m.open, filepath.Join(dir, fmt.Sprintf("power%d_average_interval", n))); err == nil && ms > 0 {
+				watts.track.Period = time.Duration(min(ms, 3_600_000)) * time.Millisecond
+				over = watts.track.Period.String()
+			}
+			m.note("%s/%s (%s) is an average over %s", name, watts.attr, driver, over)
 		}
 		if s.energy != nil && watts != nil && (watts.label == "" || s.energy.label == "" || watts.label == s.energy.label) {
 			m.note("left out %s/%s (%s): %s counts the same energy", name, watts.attr, driver, s.energy.attr)
@@ -236,42 +254,63 @@ func (m *meter) device(class, name string) {
 	}
 }
 
+// silent reports whether a sensor gives no power that can be true.
 func (m *meter) silent(s *sensor) bool {
-	_, _, err := s.read(m.open)
-	return err != nil
+	uw, _, err := s.read(m.open)
+	return err != nil || uw == 0 || uw > cardMost*1e6 && places[s.driver].boundary == results.Card
 }
 
-func (m *meter) interval(dir string, n int) string {
-	ms, err := m.text(filepath.Join(dir, fmt.Sprintf("power%d_average_interval", n)))
-	if err != nil {
-		return " over an interval that the driver does not state"
-	}
-	return " over " + ms + " ms"
+// accuracy reads what ACPI 4.0 §10.4.1 calls the accuracy: percent of being
+// right. The kernel prints the thousandths of a percent behind the point
+// without leading zeros (drivers/hwmon/acpi_power_meter.c, show_accuracy), so
+// 95.50% is 95.050 %.
+func accuracy(text string) (gain float64, ok bool) {
+	whole, milli, _ := strings.Cut(strings.TrimSuffix(text, "%"), ".")
+	n, err := strconv.ParseUint(whole, 10, 32)
+	f, err2 := strconv.ParseUint(cmp.Or(milli, "0"), 10, 32)
+	gain = 1 - (float64(n)+float64(f)/1000)/100
+	return gain, err == nil && err2 == nil && f < 1000 && gain > 0 && gain < 1
 }
 
 // add gives a sensor its boundary.
 func (m *meter) add(s *sensor, dir string) {
 	p, known := places[s.driver]
-	if !known {
+	switch {
+	case supplies.MatchString(s.driver):
+		p = supply
+	case !known:
 		p = place{boundary: results.Board}
 	}
 	if p.label != nil && !p.label.MatchString(s.label) {
-		if p.total = ""; !p.others {
+		if p.others == "" {
 			m.note("left out %s/%s (%s %s): it lies inside another", s.dir, s.attr, s.driver, s.label)
 			return
 		}
+		p = place{boundary: p.others}
 	}
 	if s.driver == "power_meter" && !wholeSystem(dir) {
-		p = place{boundary: results.Board}
-		m.note("%s (power_meter) measures some devices only: in no total", s.dir)
+		p = place{boundary: results.Board, note: "it measures some devices only: in no total"}
 	}
-	s.channel = results.Channel{
+	if p.note != "" {
+		m.note("%s/%s (%s): %s", s.dir, s.attr, s.driver, p.note)
+	}
+	c := &s.track.Channel
+	*c = results.Channel{
 		Unit: results.Watt, Kind: results.Gauge, Boundary: p.boundary, Total: p.total, Origin: results.Measured,
 		Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: results.Absent(), Source: "not stated by the driver"},
 	}
 	if s.energy {
-		s.channel.Unit, s.channel.Kind = results.Joule, results.Counter
+		c.Unit, c.Kind = results.Joule, results.Counter
+		s.track.Bound.Moves = p.total != "" // a socket leaks
+	} else if text, err := m.text(filepath.Join(dir, strings.TrimSuffix(strings.TrimSuffix(s.attr, "_input"), "_average")+"_accuracy")); err == nil {
+		if gain, ok := accuracy(text); ok {
+			c.Accuracy.Gain, c.Accuracy.Source = results.Float(gain), "stated by the firmware (ACPI _PMC): "+text
+		}
 	}
+	if p.boundary == results.Card {
+		s.track.Bound.Watts = cardMost
+	}
+	s.stale = max(time.Minute, 10*s.track.Period)
 	m.sensors = append(m.sensors, s)
 }
 
@@ -296,14 +335,14 @@ func (m *meter) settle() error {
 	source := map[results.Boundary]string{} // driver
 	for _, driver := range prefer {
 		for _, s := range m.sensors {
-			if t := s.channel.Total; t != "" && s.driver == driver && source[t] == "" {
+			if t := s.track.Channel.Total; t != "" && s.driver == driver && source[t] == "" {
 				source[t] = driver
 			}
 		}
 	}
 	whole := map[results.Boundary]int{} // channels that each claim to be all of it
 	for _, s := range m.sensors {
-		if t := s.channel.Total; t != "" && t != results.Package && source[t] == s.driver {
+		if t := s.track.Channel.Total; t != "" && t != results.Package && source[t] == s.driver {
 			whole[t]++
 		}
 	}
@@ -311,28 +350,28 @@ func (m *meter) settle() error {
 	var denied error
 	names := map[string]bool{}
 	for _, s := range m.sensors {
-		if t := s.channel.Total; t != "" && (source[t] != s.driver || whole[t] > 1) {
+		if t := s.track.Channel.Total; t != "" && (source[t] != s.driver || whole[t] > 1) {
 			m.note("%s/%s (%s) is in no total: more than one sensor claims to be the %s", s.dir, s.attr, s.driver, t)
-			s.channel.Total = ""
+			s.track.Channel.Total = ""
 		}
 		if _, _, err := s.read(m.open); errors.Is(err, fs.ErrPermission) {
 			err = refused(err)
-			if s.channel.Total != "" {
+			if s.track.Channel.Total != "" {
 				return err
 			}
 			denied = err
 			m.note("left out %s/%s (%s): %v", s.dir, s.attr, s.driver, err)
 			continue
 		}
-		s.channel.Name = s.driver + "-" + cmp.Or(strings.ReplaceAll(s.label, " ", "-"), s.attr)
-		if names[s.channel.Name] {
-			s.channel.Name += "@" + s.dir
+		s.track.Channel.Name = s.driver + "-" + cmp.Or(strings.ReplaceAll(s.label, " ", "-"), s.attr)
+		if names[s.track.Channel.Name] {
+			s.track.Channel.Name += "@" + s.dir
 		}
-		if names[s.channel.Name] {
-			s.channel.Name += "-" + s.attr
+		if names[s.track.Channel.Name] {
+			s.track.Channel.Name += "-" + s.attr
 		}
-		names[s.channel.Name] = true
-		if s.channel.Total != "" {
+		names[s.track.Channel.Name] = true
+		if s.track.Channel.Total != "" {
 			totals = append(totals, s)
 		}
 		kept = append(kept, s)
@@ -347,10 +386,10 @@ func (m *meter) settle() error {
 		m.note("no sensor surely covers the CPU packages: there is no total")
 	}
 	for _, s := range totals {
-		m.note("total of boundary %s: %s (%s/%s)", s.channel.Total, s.channel.Name, s.dir, s.attr)
+		m.note("total of boundary %s: %s (%s/%s)", s.track.Channel.Total, s.track.Channel.Name, s.dir, s.attr)
 	}
 	for _, s := range kept {
-		m.info.Channels = append(m.info.Channels, s.channel)
+		m.info.Channels = append(m.info.Channels, s.track.Channel)
 	}
 	return nil
 }
@@ -363,5 +402,5 @@ func (m *meter) text(path string) (string, error) { return power.ReadAttr(m.open
 
 // refused says how to be allowed to read a sensor.
 func refused(err error) error {
-	return fmt.Errorf("%w: run as root, or give the file to a trusted group (chgrp and chmod g+r, at every boot by a udev rule on SUBSYSTEM==\"hwmon\")", err)
+	return fmt.Errorf("hwmon: %w: run as root, or give the file to a trusted group (chgrp and chmod g+r, at every boot by a udev rule on SUBSYSTEM==\"hwmon\")", err)
 }

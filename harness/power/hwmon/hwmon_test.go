@@ -1,6 +1,8 @@
 package hwmon
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -72,6 +76,29 @@ var trees = map[string]string{
 		hwmon1/power1_label   card
 		hwmon1/power2_input   30000000
 		hwmon1/power2_label   vram`,
+	"AMD card that prints an error as a count": `
+		hwmon4/name            amdgpu
+		hwmon4/power1_average  61000000
+		hwmon4/power1_input    4294967201`,
+	"redundant supplies": `
+		hwmon1/name           pfe1100
+		hwmon1/power1_input   301500000
+		hwmon1/power1_label   pin
+		hwmon1/power2_input   280000000
+		hwmon1/power2_label   pout1
+		hwmon2/name           pfe1100
+		hwmon2/power1_input   299500000
+		hwmon2/power1_label   pin`,
+	"a regulator": `
+		hwmon1/name           isl68137
+		hwmon1/power1_input   30000000
+		hwmon1/power1_label   pin
+		hwmon1/power2_input   27000000
+		hwmon1/power2_label   pout1`,
+	"a rail that counts": `
+		hwmon3/name           ina238
+		hwmon3/power1_input   30000000
+		hwmon3/energy1_input  9000000`,
 	"supply": `
 		hwmon10/name          corsairpsu
 		hwmon10/power1_input  250000000
@@ -124,18 +151,22 @@ func TestConformance(t *testing.T) {
 // notes say of the rest.
 func TestChannels(t *testing.T) {
 	for name, want := range map[string]struct{ channels, note string }{
-		"AMD sockets":                 {"amd_energy-Esocket0 J package>package, amd_energy-Esocket1 J package>package", "left out hwmon0/energy1_input (amd_energy Ecore000): it lies inside another"},
-		"AMD sockets, two drivers":    {"amd_hsmp_hwmon-power1_input W package, amd_energy-Esocket0 J package>package", "hwmon0/power1_input (amd_hsmp_hwmon) is in no total"},
-		"ACPI meter of the old style": {"power_meter-power1_average W psu>psu", "is an average over 1000 ms"},
-		"ACPI meter of a part":        {"power_meter-power1_average W board", "measures some devices only"},
-		"two ACPI meters":             {"power_meter-power1_average W psu, power_meter-power1_average@hwmon1 W psu", "more than one sensor claims to be the psu"},
-		"AMD card":                    {"amdgpu-PPT W card", "there is no total"},
-		"AMD card, average only":      {"amdgpu-power1_average W card", "is an average over an interval that the driver does not state"},
-		"Intel card":                  {"xe-card J card, xe-pkg J card, xe-vram W card", "left out hwmon1/power1_input (xe): energy1_input counts the same energy"},
-		"supply":                      {"corsairpsu-power-total W psu>psu, corsairpsu-power-+12v W psu", "total of boundary psu: corsairpsu-power-total"},
-		"disabled channel":            {"ina3221-power2_input W board", "left out hwmon0/power1_input (ina3221): it is disabled"},
-		"twice the same driver":       {"ina226-power1_input W board, ina226-power1_input@hwmon10 W board", ""},
-		"an unknown driver":           {"shunt9000-energy1_input J board", "left out hwmon0/power1_input (shunt9000)"},
+		"AMD sockets":                              {"amd_energy-Esocket0 J package>package, amd_energy-Esocket1 J package>package", "left out hwmon0/energy1_input (amd_energy Ecore000): it lies inside another"},
+		"AMD sockets, two drivers":                 {"amd_hsmp_hwmon-power1_input W package, amd_energy-Esocket0 J package>package", "hwmon0/power1_input (amd_hsmp_hwmon) is in no total"},
+		"ACPI meter of the old style":              {"power_meter-power1_average W psu>psu", "is an average over 1s"},
+		"ACPI meter of a part":                     {"power_meter-power1_average W board", "measures some devices only"},
+		"two ACPI meters":                          {"power_meter-power1_average W psu, power_meter-power1_average@hwmon1 W psu", "more than one sensor claims to be the psu"},
+		"AMD card":                                 {"amdgpu-PPT W card", "there is no total"},
+		"AMD card that prints an error as a count": {"amdgpu-power1_average W card", "hwmon4/power1_average (amdgpu): on an APU this includes the CPU"},
+		"redundant supplies":                       {"pfe1100-pin W psu, pfe1100-pout1 W board, pfe1100-pin@hwmon2 W psu", "hwmon2/power1_input (pfe1100): one supply: in no total"},
+		"a regulator":                              {"isl68137-pin W board, isl68137-pout1 W board", "there is no total"},
+		"a rail that counts":                       {"ina238-energy1_input J board", "left out hwmon3/power1_input (ina238): energy1_input counts the same energy"},
+		"AMD card, average only":                   {"amdgpu-power1_average W card", "is an average over an interval that the driver does not state"},
+		"Intel card":                               {"xe-card J card, xe-pkg J card, xe-vram W card", "left out hwmon1/power1_input (xe): energy1_input counts the same energy"},
+		"supply":                                   {"corsairpsu-power-total W psu>psu, corsairpsu-power-+12v W psu", "total of boundary psu: corsairpsu-power-total"},
+		"disabled channel":                         {"ina3221-power2_input W board", "left out hwmon0/power1_input (ina3221): it is disabled"},
+		"twice the same driver":                    {"ina226-power1_input W board, ina226-power1_input@hwmon10 W board", ""},
+		"an unknown driver":                        {"shunt9000-energy1_input J board", "left out hwmon0/power1_input (shunt9000)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := Open(plant(t, trees[name]))
@@ -156,9 +187,10 @@ func TestChannels(t *testing.T) {
 	}
 }
 
+// TestAbsent: no sensor is a result, in a virtual machine above all, and not 0 W.
 func TestAbsent(t *testing.T) {
 	for name, root := range map[string]string{
-		"no class":           t.TempDir(),
+		"a virtual machine":  t.TempDir(),
 		"temperatures only":  plant(t, "hwmon0/name coretemp\nhwmon0/temp1_input 45000"),
 		"a battery":          plant(t, trees["ACPI meter of a battery"]),
 		"everything is off":  plant(t, "hwmon0/name ina3221\nhwmon0/power1_input 1\nhwmon0/power1_enable 0"),
@@ -212,11 +244,12 @@ func TestReadings(t *testing.T) {
 		want       string
 	}{
 		{"counter from zero", energy, []any{9, 1_000_000, 3_500_000, 4_000_000}, "0 2.5 3"},
-		{"a decrease is a gap", energy, []any{9, uint64(1) << 33, 100_000_000, 101_000_000, 102_500_000}, "0 gap 0 1.5"},
+		{"a decrease is a reset", energy, []any{9, uint64(1) << 33, 100_000_000, 101_000_000, 102_500_000}, "0 gap 0 1.5"},
 		{"error read as 0", energy, []any{9, 450_000_000, 0, 450_000_000, 451_000_000}, "0 gap 0 1"},
 		{"a failed read is not bridged", energy, []any{9, 1_000_000, syscall.EIO, 9_000_000, 9_500_000}, "0 gap 0 0.5"},
 		{"EAGAIN does not hang", watts, []any{9, 5_000_000, syscall.EAGAIN, 6_000_000}, "5 gap 6"},
 		{"0 W is no answer", watts, []any{9, 5_000_000, 0, 6_000_000}, "5 gap 6"},
+		{"an error as a count", "hwmon0/name amdgpu\nhwmon0/power1_input 1", []any{9, 5_000_000, uint64(1<<32 - 95), 6_000_000}, "5 gap 6"},
 		{"removed in mid-run", watts, []any{9, 5_000_000, syscall.ENODEV, 6_000_000}, "5 gap 6"},
 		{"empty", watts, []any{9, "", 6_000_000}, "gap 6"},
 		{"negative", watts, []any{9, "-5000000", 6_000_000}, "gap 6"},
@@ -247,10 +280,10 @@ func TestReadings(t *testing.T) {
 	}
 }
 
-// TestDeviceRemoved: a sensor whose directory goes is an error at once, even
+// TestDeviceRemovedInMidRun: a sensor whose directory goes is an error at once, even
 // while somebody still writes to the file; one that comes back starts a new
 // base; a file replaced by rename is followed.
-func TestDeviceRemoved(t *testing.T) {
+func TestDeviceRemovedInMidRun(t *testing.T) {
 	root := plant(t, `
 		hwmon0/name           shunt9000
 		hwmon0/energy1_input  1000000
@@ -330,6 +363,170 @@ func TestPermissionDenied(t *testing.T) {
 	defer m.Close()
 	require.Len(t, m.Info().Channels, 1)
 	require.Contains(t, strings.Join(m.Info().Notes, "\n"), "left out hwmon10/power2_input")
+}
+
+// TestFrozenCounter: a counter that stands still is not 0 W, and after a minute
+// it is not counting.
+func TestFrozenCounter(t *testing.T) {
+	for name, c := range map[string]struct{ tree, want string }{
+		"a card, which may sleep": {"hwmon0/name xe\nhwmon0/energy1_input 5000000", "0 0 0 stale stale 0"},
+		"a socket, which leaks":   {"hwmon0/name amd_energy\nhwmon0/energy1_input 5000000\nhwmon0/energy1_label Esocket0", "0 - - stale stale 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, c.want, follow(t, c.tree, 30*time.Second, 6, 7, 7, 7, 7, 7, 8))
+		})
+	}
+}
+
+// TestFrozenGauge: what shows a thousandth or finer never says the same for a
+// minute, or for 10 of the intervals that it averages over; what is coarse may.
+func TestFrozenGauge(t *testing.T) {
+	acpi := "hwmon0/name power_meter\nhwmon0/power1_average 1"
+	for name, c := range map[string]struct {
+		tree string
+		uw   int
+		want string
+	}{
+		"mW":                       {acpi, 412_337_000, "412.337 412.337 412.337 stale stale"},
+		"µW":                       {acpi, 3_025_001, "3.025001 3.025001 3.025001 stale stale"},
+		"whole watts":              {acpi, 412_000_000, "412 412 412 412 412"},
+		"whole watts, many":        {acpi, 4_001_000_000, "4001 4001 4001 stale stale"},
+		"halves, by PMBus":         {acpi, 250_500_000, "250.5 250.5 250.5 250.5 250.5"},
+		"25 mW, by an INA226":      {acpi, 3_025_000, "3.025 3.025 3.025 3.025 3.025"},
+		"an average over 5 min":    {acpi + "\nhwmon0/power1_average_interval 300000", 412_337_000, "412.337 412.337 412.337 412.337 412.337"},
+		"an average over 1 s":      {acpi + "\nhwmon0/power1_average_interval 1000", 412_337_000, "412.337 412.337 412.337 stale stale"},
+		"an interval of no number": {acpi + "\nhwmon0/power1_average_interval unknown", 412_337_000, "412.337 412.337 412.337 stale stale"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, c.want, follow(t, c.tree, 30*time.Second, 1, c.uw, c.uw, c.uw, c.uw, c.uw))
+		})
+	}
+}
+
+// follow opens a tree of one sensor, which then says what is given.
+func follow(t *testing.T, tree string, every time.Duration, says ...any) string {
+	root := plant(t, tree)
+	var got []string
+	synctest.Test(t, func(t *testing.T) {
+		f := faults{"1_input": says, "1_average": says}
+		m, err := open(root, f.open)
+		require.NoError(t, err)
+		defer m.Close()
+		f["1_input"], f["1_average"] = says[1:], says[1:]
+		for range len(says) - 1 {
+			r, err := m.Read(t.Context())
+			require.NoError(t, err)
+			switch {
+			case errors.Is(r[0].Err, power.ErrNoNews):
+				got = append(got, "-")
+			case r[0].Err != nil:
+				require.ErrorContains(t, r[0].Err, "hwmon0")
+				require.ErrorContains(t, r[0].Err, "stale")
+				got = append(got, "stale")
+			default:
+				got = append(got, fmt.Sprint(r[0].Value))
+			}
+			time.Sleep(every)
+		}
+	})
+	return strings.Join(got, " ")
+}
+
+// TestAccuracy: as the kernel prints it, thousandths of a percent without
+// leading zeros.
+func TestAccuracy(t *testing.T) {
+	for text, want := range map[string]float64{
+		"95.500%": 0.045, "95.50%": 0.0495, "95.5%": 0.04995, "99.0%": 0.01, "98%": 0.02,
+		"100.0%": 0, "0.0%": 0, "": 0, "%": 0, "-5.0%": 0, "95.5000%": 0, "90.5000%": 0, "unknown": 0, "1e2%": 0, "99999999999.0%": 0,
+	} {
+		m, err := Open(plant(t, "hwmon0/name power_meter\nhwmon0/power1_average 412000000\nhwmon0/power1_accuracy "+text))
+		require.NoError(t, err)
+		a := m.Info().Channels[0].Accuracy
+		if want == 0 {
+			require.True(t, a.Gain.IsAbsent(), "%s: %v", text, a.Gain)
+			require.Equal(t, "not stated by the driver", a.Source)
+		} else {
+			require.InDelta(t, want, float64(a.Gain), 1e-12, text)
+			require.Contains(t, a.Source, "_PMC")
+		}
+	}
+}
+
+func FuzzAccuracy(f *testing.F) {
+	for _, s := range []string{"95.500%", "95.5%", "100.0%", "", "%", ".", "1.2.3%"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if gain, ok := accuracy(text); ok && !(gain > 0 && gain < 1) {
+			t.Errorf("%q is an accuracy of %v", text, gain)
+		}
+	})
+}
+
+func TestFaults(t *testing.T) {
+	for name, tree := range map[string]string{
+		"energy1_input":  "hwmon0/name shunt9000\nhwmon0/energy1_input 1",
+		"power1_average": "hwmon0/name power_meter\nhwmon0/power1_average 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			powertest.TestFaults(t, func(t *testing.T) powertest.Rig { return rig(t, tree, name) })
+		})
+	}
+}
+
+// rig is a sensor of RigWatts.
+func rig(t *testing.T, tree, attr string) powertest.Rig {
+	root := plant(t, tree)
+	path := filepath.Join(root, "class", "hwmon", "hwmon0", attr)
+	var since time.Duration // the counter's start
+	base := uint64(5e9)
+	count := func(at time.Duration) uint64 {
+		if attr == "power1_average" {
+			return powertest.RigWatts * 1e6
+		}
+		return base + uint64(powertest.RigWatts*1e6*(at-since).Seconds())
+	}
+	says := func(text string) func(time.Duration) {
+		return func(time.Duration) { require.NoError(t, os.WriteFile(path, []byte(text+"\n"), 0o644)) }
+	}
+	return powertest.Rig{
+		Open: func(now func() time.Time) (power.Meter, error) {
+			m, err := Open(root)
+			return stamped{m, now}, err
+		},
+		Set: func(at time.Duration) { says(fmt.Sprint(count(at)))(at) },
+		Break: map[string]func(time.Duration){
+			"wrong type":  says("12 joules"),
+			"negative":    says("-1"),
+			"nan":         says(""),
+			"zero":        says("0"),
+			"absurd jump": func(at time.Duration) { says(fmt.Sprint(count(at) * 1e6))(at) },
+			"vanish":      func(time.Duration) { os.Remove(path) },
+			"restart": func(at time.Duration) {
+				os.Remove(path)
+				since, base = at, 0
+			},
+		},
+		Cannot: map[string]string{
+			"time-out":   "a read of sysfs cannot be given up",
+			"clock step": "it has no clock of its own",
+		},
+	}
+}
+
+// stamped is a meter whose readings are stamped by a clock that the suite turns.
+// What the meter makes of them rests on its own, by which a second is a moment.
+type stamped struct {
+	power.Meter
+	now func() time.Time
+}
+
+func (s stamped) Read(ctx context.Context) ([]power.Reading, error) {
+	out, err := s.Meter.Read(ctx)
+	for i := range out {
+		out[i].At = s.now()
+	}
+	return out, err
 }
 
 func BenchmarkRead(b *testing.B) {

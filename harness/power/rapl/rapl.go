@@ -8,10 +8,10 @@
 // psys around all of them: they are read, and added to nothing. What was left
 // out, and why, stands in the notes.
 //
-// Each channel accumulates from zero. A counter that falls has wrapped only if
-// its range is known and the watts that this implies are plausible; anything
-// else is a gap. This package sets no limit, and never takes a power limit or
-// a rated power for a reading.
+// Each channel accumulates from zero, by the rules of [power.Track]: a counter
+// that falls has wrapped only if its range is known and the watts that this
+// implies are plausible; anything else is a gap. This package sets no limit,
+// and never takes a power limit or a rated power for a reading.
 package rapl
 
 import (
@@ -36,49 +36,53 @@ import (
 const (
 	// The hardware updates its counters about this often, with jitter.
 	period = time.Millisecond
-	// A reader that is preempted between the read and the stamp is early or
-	// late by this much at most; plausibility allows for it.
-	slack = time.Second
 	// A package that counts nothing for this long is not counting.
 	stuckAfter = time.Second
+	// A counter of what can be switched off may stand for ever.
+	never = time.Duration(math.MaxInt64)
+	// Two packages that count the same to the microjoule in this many readings
+	// running are one: of the 10 J that one counts in 100 ms there are more than
+	// 10⁵ units, and no two sockets draw the same to better than 10³ of them.
+	inStepAfter = 10
 	// Firmware writes "no limit" as an enormous one.
 	limitMost = 5000 // W
 	zonesMost = 1024
 )
 
-// domain is a kind of zone: what its joules are, and the watts beyond which a
-// difference is not believed where no power limit says more.
+// domain is a kind of zone: what its joules are, the watts beyond which a
+// difference is not believed where no power limit says more, and how long it
+// may stand still (as of [power.Bound]). What is in a total never does: a
+// processor leaks and memory refreshes.
 type domain struct {
 	boundary results.Boundary
 	total    results.Boundary
 	watts    float64
+	stale    time.Duration
 }
 
 var domains = map[string]domain{
-	"package": {results.Package, results.Package, 1000},
-	"dram":    {results.Memory, results.Package, 500},
-	"core":    {results.Package, "", 1000},
-	"uncore":  {results.Package, "", 500},
-	"psys":    {results.Board, "", 5000},
+	"package": {results.Package, results.Package, 1000, stuckAfter},
+	"dram":    {results.Memory, results.Package, 500, 0},
+	"core":    {results.Package, "", 1000, 0},
+	"uncore":  {results.Package, "", 500, never}, // graphics, off where there is no display
+	"psys":    {results.Board, "", 5000, 0},
 }
 
-// zone is one counter. Microjoules, as in sysfs.
+// zone is one counter.
 type zone struct {
-	id      string // intel-rapl:0:1
-	name    string // of the channel: package-0-dram
-	path    string // of energy_uj
-	domain  string
-	parent  string // id of the zone around it
-	index   []int  // 0, 1
-	mmio    bool
-	most    uint64 // max_energy_range_uj; 0 if unknown
-	watts   float64
-	based   bool // whether base, at and moved hold
-	base    uint64
-	at      time.Time
-	moved   time.Time // when base last changed
-	sum     uint64
-	channel results.Channel
+	id     string // intel-rapl:0:1
+	name   string // of the channel: package-0-dram
+	path   string // of energy_uj
+	domain string
+	parent string // id of the zone around it
+	index  []int  // 0, 1
+	mmio   bool
+	track  power.Track
+
+	last   uint64        // µJ of the last reading; 0 if it failed
+	step   uint64        // µJ since the one before; 0 if that is not known
+	inStep map[*zone]int // readings running in which a package before it counted the same
+	mirror *zone         // the one that it turned out to show
 }
 
 type meter struct {
@@ -103,7 +107,7 @@ func open(root string, opener power.Opener) (power.Meter, error) {
 	}
 	m := &meter{open: opener, zones: zones, info: power.Info{Name: "rapl", Source: dir, Period: period, Notes: notes}}
 	for _, z := range zones {
-		m.info.Channels = append(m.info.Channels, z.channel)
+		m.info.Channels = append(m.info.Channels, z.track.Channel)
 	}
 	return m, nil
 }
@@ -120,17 +124,39 @@ func (m *meter) Read(ctx context.Context) ([]power.Reading, error) {
 	out := make([]power.Reading, len(m.zones))
 	for i, z := range m.zones {
 		raw, at, err := z.read(m.open)
-		if err == nil {
-			err = z.advance(raw, at)
-		} else {
-			z.based = false
+		z.step = 0
+		if err == nil && z.last > 0 && raw > z.last {
+			z.step = raw - z.last
 		}
-		out[i] = power.Reading{At: at, Value: float64(z.sum) / 1e6, Err: err}
-		if err != nil {
-			out[i].Value = math.NaN()
+		z.last = raw
+		v, err := z.track.Take(power.Quantity{Value: float64(raw) / 1e6, Err: err}, at)
+		if z.domain == "package" && z.mirrors(m.zones[:i]) {
+			v, err = math.NaN(), fmt.Errorf("it counts what %s counts, to the microjoule: one counter that would be added twice", z.mirror.id)
 		}
+		if err != nil && !errors.Is(err, power.ErrNoNews) {
+			err = fmt.Errorf("rapl: %s (%s): %w", z.id, z.name, err)
+		}
+		out[i] = power.Reading{At: at, Value: v, Err: err}
 	}
 	return out, nil
+}
+
+// mirrors reports whether a package has been found to show the counter of one
+// before it: two views that do not begin at the same value, so that [mirrored]
+// could not tell when they were opened.
+func (z *zone) mirrors(before []*zone) bool {
+	for _, b := range before {
+		switch {
+		case b.domain != "package" || b.mmio != z.mmio || b.step == 0 || z.step == 0:
+		case b.step != z.step:
+			z.inStep[b] = 0
+		default:
+			if z.inStep[b]++; z.inStep[b] >= inStepAfter {
+				z.mirror = b
+			}
+		}
+	}
+	return z.mirror != nil
 }
 
 func (m *meter) Close() error {
@@ -140,54 +166,12 @@ func (m *meter) Close() error {
 
 // read returns the raw counter in µJ and the instant right after it was read.
 func (z *zone) read(open power.Opener) (uint64, time.Time, error) {
-	raw, at, err := power.ReadMicro(open, z.path)
-	if err != nil {
-		err = fmt.Errorf("rapl: %w", err)
-	}
-	return raw, at, err
-}
-
-// advance adds what the counter counted since the last good reading. After an
-// error the next good reading is a new base: what happened in between is not
-// known, and is not added.
-func (z *zone) advance(raw uint64, at time.Time) error {
-	if !z.based {
-		z.based, z.base, z.at, z.moved = true, raw, at, at
-		return nil
-	}
-	dt := at.Sub(z.at)
-	if raw == z.base && z.domain == "package" && at.Sub(z.moved) > stuckAfter {
-		return fmt.Errorf("rapl: %s: %s has stood at %d µJ for %v: it is not counting", z.id, z.name, raw, at.Sub(z.moved).Round(time.Millisecond))
-	}
-	d, verb := raw-z.base, "rose"
-	if raw < z.base {
-		d, verb = z.most-z.base+raw, "fell"
-	}
-	joules := float64(d) / 1e6
-	var err error
-	switch {
-	case raw < z.base && z.most == 0:
-		err = fmt.Errorf("rapl: %s: %s fell from %d to %d µJ and its range is unknown: a gap", z.id, z.name, z.base, raw)
-	case raw < z.base && z.base > z.most, joules > z.watts*(dt+slack).Seconds():
-		err = fmt.Errorf("rapl: %s: %s %s from %d to %d µJ in %v, more than %.0f W allow: a reset, a gap", z.id, z.name, verb, z.base, raw, dt, z.watts)
-	case z.most > 0 && joules+float64(z.most)/1e6 <= z.watts*dt.Seconds():
-		err = fmt.Errorf("rapl: %s: %s was not read for %v and may have wrapped unseen: a gap; read it at least every %v", z.id, z.name, dt, z.atLeast())
-	}
-	if err != nil {
-		z.based = false
-		return err
-	}
-	if d > 0 {
-		z.moved = at
-	}
-	z.sum += d
-	z.base, z.at = raw, at
-	return nil
+	return power.ReadMicro(open, z.path)
 }
 
 // atLeast is the longest interval at which every wrap is surely seen.
 func (z *zone) atLeast() time.Duration {
-	return time.Duration(float64(z.most) / 1e6 / z.watts / 4 * float64(time.Second)).Round(time.Second)
+	return time.Duration(z.track.Bound.Range / z.track.Bound.Watts / 4 * float64(time.Second)).Round(time.Second)
 }
 
 var zoneID = regexp.MustCompile(`^intel-rapl(-mmio)?:([0-9]{1,6})(?::([0-9]{1,6}))?$`)
@@ -230,7 +214,7 @@ func cover(dir string, open power.Opener) (kept []*zone, notes []string, err err
 			hidden++
 			notes = append(notes, fmt.Sprintf("left out %s: it has no name", id))
 		case err != nil:
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("rapl: %w", err)
 		default:
 			all = append(all, z)
 		}
@@ -269,7 +253,7 @@ func cover(dir string, open power.Opener) (kept []*zone, notes []string, err err
 		switch twin := names[z.name]; {
 		case errors.Is(err, fs.ErrPermission):
 			return nil, nil, refused(err)
-		case z.channel.Boundary == "":
+		case z.track.Channel.Boundary == "":
 			leave(z, "its domain is not known")
 		case mirrors[z.parent]:
 			leave(z, "it lies in "+z.parent+", which is left out")
@@ -280,14 +264,14 @@ func cover(dir string, open power.Opener) (kept []*zone, notes []string, err err
 			leave(z, "it shows the same counter as "+mirror.id)
 		case z.domain != "package" && err == nil && raw == 0:
 			leave(z, "it reads 0 since boot: this machine does not count it")
-		case z.channel.Total == "" && errors.Is(err, fs.ErrNotExist):
+		case z.track.Channel.Total == "" && errors.Is(err, fs.ErrNotExist):
 			leave(z, "it has no energy_uj")
 		default:
 			if twin != nil {
 				z.name += "@" + z.id
 			}
 			names[z.name] = z
-			z.channel.Name = z.name
+			z.track.Channel.Name = z.name
 			kept = append(kept, z)
 		}
 	}
@@ -324,13 +308,13 @@ func describe(zones []*zone) []string {
 	memory, every := false, time.Duration(0)
 	var notes []string
 	for _, z := range zones {
-		if z.channel.Total != "" {
+		if z.track.Channel.Total != "" {
 			in = append(in, z.name)
 		} else {
 			beside = append(beside, z.name)
 		}
 		memory = memory || z.domain == "dram"
-		if z.most == 0 {
+		if z.track.Bound.Range == 0 {
 			notes = append(notes, z.name+": max_energy_range_uj is missing or unreadable, so any decrease is a gap")
 		} else if a := z.atLeast(); every == 0 || a < every {
 			every = a
@@ -355,7 +339,7 @@ func describe(zones []*zone) []string {
 // load reads what is constant about a zone.
 func load(id, dir string, open power.Opener) (*zone, error) {
 	part := zoneID.FindStringSubmatch(id)
-	z := &zone{id: id, path: filepath.Join(dir, "energy_uj"), mmio: part[1] != ""}
+	z := &zone{id: id, path: filepath.Join(dir, "energy_uj"), mmio: part[1] != "", inStep: map[*zone]int{}}
 	for _, p := range part[2:] {
 		if n, err := strconv.Atoi(p); err == nil {
 			z.index = append(z.index, n)
@@ -363,7 +347,7 @@ func load(id, dir string, open power.Opener) (*zone, error) {
 	}
 	own, err := power.ReadAttr(open, filepath.Join(dir, "name"))
 	if err != nil {
-		return nil, fmt.Errorf("rapl: %w", err)
+		return nil, err
 	}
 	z.name, z.domain = own, own
 	if strings.HasPrefix(own, "package-") { // package-0, package-0-die-1
@@ -372,24 +356,28 @@ func load(id, dir string, open power.Opener) (*zone, error) {
 	if part[3] != "" {
 		z.parent = strings.TrimSuffix(id, ":"+part[3])
 	}
-	z.most, _, _ = power.ReadMicro(open, filepath.Join(dir, "max_energy_range_uj")) // 0: unknown
 	d := domains[z.domain]
-	z.watts = d.watts
+	watts := d.watts
 	for i := range 10 {
 		uw, _, err := power.ReadMicro(open, filepath.Join(dir, fmt.Sprintf("constraint_%d_power_limit_uw", i)))
 		if err == nil && uw <= limitMost*1e6 {
-			z.watts = max(z.watts, 2*float64(uw)/1e6)
+			watts = max(watts, 2*float64(uw)/1e6)
 		}
 	}
-	z.channel = results.Channel{
-		Unit: results.Joule, Kind: results.Counter,
-		Boundary: d.boundary, Total: d.total, Origin: results.Measured,
-		Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: 1e-6, Source: "sysfs counts µJ; neither Intel nor AMD states an accuracy"},
+	most, _, _ := power.ReadMicro(open, filepath.Join(dir, "max_energy_range_uj")) // 0: unknown
+	z.track = power.Track{
+		Period: period,
+		Bound:  power.Bound{Watts: watts, Range: float64(most) / 1e6, Stale: d.stale, Moves: d.total != ""},
+		Channel: results.Channel{
+			Unit: results.Joule, Kind: results.Counter,
+			Boundary: d.boundary, Total: d.total, Origin: results.Measured,
+			Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: 1e-6, Source: "sysfs counts µJ; neither Intel nor AMD states an accuracy"},
+		},
 	}
 	return z, nil
 }
 
 // refused says how to be allowed to read what Linux 5.10 and later keep for root.
 func refused(err error) error {
-	return fmt.Errorf("%w: Linux 5.10 and later keep energy_uj for root (CVE-2020-8694); run as root, or give it to a trusted group (chgrp and chmod g+r, at every boot by a udev rule on SUBSYSTEM==\"powercap\"), or setcap cap_dac_read_search+ep on the binary", err)
+	return fmt.Errorf("rapl: %w: Linux 5.10 and later keep energy_uj for root (CVE-2020-8694); run as root, or give it to a trusted group (chgrp and chmod g+r, at every boot by a udev rule on SUBSYSTEM==\"powercap\"), or setcap cap_dac_read_search+ep on the binary", err)
 }

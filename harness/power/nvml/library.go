@@ -1,0 +1,143 @@
+package nvml
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/perwatt/perwatt/harness/power"
+)
+
+// code is an nvmlReturn_t.
+type code int32
+
+const (
+	success         code = 0
+	uninitialized   code = 1
+	notSupported    code = 3
+	noPermission    code = 4
+	driverNotLoaded code = 9
+	libraryNotFound code = 12
+	noSuchFunction  code = 13
+	blocked         code = 17 // by the operating system or cgroups
+	mismatch        code = 18
+	noGPU           code = 28
+)
+
+// device is an nvmlDevice_t: a pointer that only the library looks through.
+type device uintptr
+
+// fieldValue is nvmlFieldValue_t. Its timestamp is the CPU's at the call and
+// not the sensor's: it tells nothing of how old the value is.
+type fieldValue struct {
+	field  uint32
+	_      uint32   // scope: 0 is the card
+	_      [2]int64 // timestamp and latency, µs
+	kind   uint32
+	result code
+	value  [8]byte // a union, of the type that kind says
+}
+
+// Fields of nvml.h, NVML_FI_DEV_….
+const (
+	fieldEnergy  = 83  // mJ since the driver was loaded
+	fieldAverage = 185 // mW
+	fieldInstant = 186 // mW
+)
+
+// library is what is called of libnvidia-ml, by the names and prototypes of
+// nvml.h 13.4.92 (the versioned ones are what the library exports; the header
+// renames). An older library lacks some: those are nil. Only the first four
+// are needed in any case.
+type library struct {
+	Init     func() code                    `nvml:"nvmlInit_v2"`
+	Shutdown func() code                    `nvml:"nvmlShutdown"`
+	Count    func(n *uint32) code           `nvml:"nvmlDeviceGetCount_v2"`
+	ByIndex  func(i uint32, d *device) code `nvml:"nvmlDeviceGetHandleByIndex_v2"`
+
+	ErrorString func(code) string                                  `nvml:"nvmlErrorString"`
+	ByUUID      func(uuid string, d *device) code                  `nvml:"nvmlDeviceGetHandleByUUID"`
+	UUID        func(d device, buf *byte, size uint32) code        `nvml:"nvmlDeviceGetUUID"`
+	Name        func(d device, buf *byte, size uint32) code        `nvml:"nvmlDeviceGetName"`
+	Driver      func(buf *byte, size uint32) code                  `nvml:"nvmlSystemGetDriverVersion"`
+	Energy      func(d device, mJ *uint64) code                    `nvml:"nvmlDeviceGetTotalEnergyConsumption"`
+	Fields      func(d device, n int32, values *fieldValue) code   `nvml:"nvmlDeviceGetFieldValues"`
+	Power       func(d device, mW *uint32) code                    `nvml:"nvmlDeviceGetPowerUsage"`
+	Enforced    func(d device, mW *uint32) code                    `nvml:"nvmlDeviceGetEnforcedPowerLimit"`
+	Limit       func(d device, mW *uint32) code                    `nvml:"nvmlDeviceGetPowerManagementLimit"`
+	Reasons     func(d device, mask *uint64) code                  `nvml:"nvmlDeviceGetCurrentClocksEventReasons"`
+	ReasonsOld  func(d device, mask *uint64) code                  `nvml:"nvmlDeviceGetCurrentClocksThrottleReasons"`
+	MIG         func(d device, current *uint32, next *uint32) code `nvml:"nvmlDeviceGetMigMode"`
+}
+
+const needed = 4
+
+// nvmlError is a code with the library's own words for it.
+type nvmlError struct {
+	code  code
+	words string
+}
+
+func (e *nvmlError) Error() string { return fmt.Sprintf("%s (NVML error %d)", e.words, e.code) }
+
+// is reports whether err is one of some codes of the library.
+func is(err error, codes ...code) bool {
+	e, ok := errors.AsType[*nvmlError](err)
+	return ok && slices.Contains(codes, e.code)
+}
+
+// err is a call's result as an error.
+func (l *library) err(c code) error {
+	switch {
+	case c == success:
+		return nil
+	case c == noSuchFunction || l.ErrorString == nil:
+		return &nvmlError{c, "this library has no such function"}
+	}
+	return &nvmlError{c, l.ErrorString(c)}
+}
+
+// refusal is the error of a library or a card that was found and does not
+// serve: absent, or refused with the cure.
+func refusal(doing string, err error) error {
+	err = fmt.Errorf("%s: %w", doing, err)
+	switch {
+	case is(err, driverNotLoaded, libraryNotFound, noGPU):
+		return fmt.Errorf("%w: %w", err, power.ErrAbsent)
+	case is(err, mismatch):
+		return fmt.Errorf("%w: the driver was updated and the old one is still loaded; reboot, or unload the nvidia modules and load them again; in a container, mount the host's own libnvidia-ml.so.1", err)
+	case is(err, noPermission, blocked):
+		return fmt.Errorf("%w: let this user, and its cgroup, open /dev/nvidiactl and /dev/nvidia0 and following (in a container: start it with the GPUs)", err)
+	}
+	return err
+}
+
+// one calls a function that fills in one value; an older library may lack it.
+func one[T any](l *library, f func(device, *T) code, d device) (v T, err error) {
+	if f == nil {
+		return v, l.err(noSuchFunction)
+	}
+	return v, l.err(f(d, &v))
+}
+
+// on binds a function that fills in a buffer to a card.
+func on(f func(device, *byte, uint32) code, d device) func(*byte, uint32) code {
+	if f == nil {
+		return nil
+	}
+	return func(buf *byte, size uint32) code { return f(d, buf, size) }
+}
+
+// text calls a function that fills in a buffer; an older library may lack it.
+func text(l *library, f func(buf *byte, size uint32) code) (string, error) {
+	if f == nil {
+		return "", l.err(noSuchFunction)
+	}
+	var buf [96]byte // NVML_DEVICE_NAME_V2_BUFFER_SIZE, the longest of them
+	if err := l.err(f(&buf[0], uint32(len(buf)))); err != nil {
+		return "", err
+	}
+	s, _, _ := bytes.Cut(buf[:], []byte{0})
+	return string(s), nil
+}
