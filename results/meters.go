@@ -114,7 +114,7 @@ func coverages(rec *Record) []Coverage {
 					seen += s.inside
 				}
 			}
-			c.Share = Float(seen / total)
+			c.Share = Float(ppm(seen / total))
 		}
 		if len(runs) == 0 {
 			c.Readings = 0
