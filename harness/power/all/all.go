@@ -18,6 +18,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power/hwmon"
 	"github.com/perwatt/perwatt/harness/power/modbus"
 	"github.com/perwatt/perwatt/harness/power/model"
+	"github.com/perwatt/perwatt/harness/power/ptd"
 	"github.com/perwatt/perwatt/harness/power/rapl"
 	"github.com/perwatt/perwatt/results"
 )
@@ -55,6 +56,8 @@ var kinds = []kind{
 		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return model.Open(r.Proc) }},
 	{name: "modbus", target: "HOST[:PORT]", options: modbus.Options, help: "one register of an energy meter, over Modbus TCP",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return modbus.Open(ctx, s) }},
+	{name: "ptd", target: "HOST[:PORT]", options: ptd.Options, help: "a power analyser, through the SPEC PTDaemon that you run beside it",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return ptd.Open(ctx, s) }},
 	{name: "declared", target: "WATTS", options: declared.Options, help: "a figure that you state; never ranked",
 		open: func(_ context.Context, s power.Spec, _ Roots) (power.Meter, error) { return declared.Open(s) }},
 }
