@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/harness/power/command"
 	"github.com/perwatt/perwatt/harness/power/declared"
 	"github.com/perwatt/perwatt/harness/power/hwmon"
 	"github.com/perwatt/perwatt/harness/power/modbus"
@@ -58,6 +59,8 @@ var kinds = []kind{
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return modbus.Open(ctx, s) }},
 	{name: "ptd", target: "HOST[:PORT]", options: ptd.Options, help: "a power analyser, through the SPEC PTDaemon that you run beside it",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return ptd.Open(ctx, s) }},
+	{name: "exec", target: "CMD", options: command.Options, help: "a command of yours that prints readings, such as 412.3 W or 12.1 Wh",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return command.Open(ctx, s) }},
 	{name: "declared", target: "WATTS", options: declared.Options, help: "a figure that you state; never ranked",
 		open: func(_ context.Context, s power.Spec, _ Roots) (power.Meter, error) { return declared.Open(s) }},
 }

@@ -294,7 +294,7 @@ func (d *daemon) sample(ctx context.Context) (q power.Quantity, err error) {
 	}
 	q = power.Quantity{Value: s.watts, Taken: s.taken}
 	if s.watts < 0 {
-		q.Err = fmt.Errorf("Watts,%g: the analyser had no value; is the current or the voltage beyond its range?", s.watts)
+		q.Err = fmt.Errorf("it says Watts,%g, for the analyser had no value: is the current or the voltage beyond its range?", s.watts)
 	}
 	return q, nil
 }

@@ -102,7 +102,7 @@ func TestErrorAsZero(t *testing.T) {
 	s := serve(t)
 	s.always(line(noon, "-1.000000"))
 	_, err := dial(t, s, quick, nil)
-	require.ErrorContains(t, err, "first sample: Watts,-1: the analyser had no value; is the current or the voltage beyond its range?")
+	require.ErrorContains(t, err, "first sample: it says Watts,-1, for the analyser had no value: is the current or the voltage beyond its range?")
 	s.always(line(noon, "412.500000"))
 	m, err := dial(t, s, quick, nil)
 	require.NoError(t, err)
