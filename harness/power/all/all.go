@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/harness/power/command"
 	"github.com/perwatt/perwatt/harness/power/declared"
 	"github.com/perwatt/perwatt/harness/power/hwmon"
 	"github.com/perwatt/perwatt/harness/power/ipmi"
@@ -22,6 +23,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power/nvml"
 	"github.com/perwatt/perwatt/harness/power/plug"
 	"github.com/perwatt/perwatt/harness/power/prometheus"
+	"github.com/perwatt/perwatt/harness/power/ptd"
 	"github.com/perwatt/perwatt/harness/power/rapl"
 	"github.com/perwatt/perwatt/harness/power/redfish"
 	"github.com/perwatt/perwatt/harness/power/snmp"
@@ -75,8 +77,12 @@ var kinds = []kind{
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return plug.Open(ctx, s) }},
 	{name: "modbus", target: "HOST[:PORT]", options: modbus.Options, help: "one register of an energy meter, over Modbus TCP",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return modbus.Open(ctx, s) }},
+	{name: "ptd", target: "HOST[:PORT]", options: ptd.Options, help: "a power analyser, through the SPEC PTDaemon that you run beside it",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return ptd.Open(ctx, s) }},
 	{name: "prometheus", target: "URL?query=PROMQL", options: prometheus.Options, help: "one series of a Prometheus server; boundary= says what it is",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return prometheus.Open(ctx, s) }},
+	{name: "exec", target: "CMD", options: command.Options, help: "a command of yours that prints readings, such as 412.3 W or 12.1 Wh",
+		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return command.Open(ctx, s) }},
 	{name: "declared", target: "WATTS", options: declared.Options, help: "a figure that you state; never ranked",
 		open: func(_ context.Context, s power.Spec, _ Roots) (power.Meter, error) { return declared.Open(s) }},
 }

@@ -1,0 +1,14 @@
+package command
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// group has the command live in a process group of its own that is killed as
+// one, and its shell die when the thread that starts it does.
+func group(cmd *exec.Cmd) (sweep func()) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return func() { _ = cmd.Cancel() }
+}
