@@ -62,6 +62,10 @@ var Login = []Option{
 	{"password", "where the password is: env:NAME or file:PATH, never the password itself"},
 }
 
+// Whence is the option of an instrument that cannot know how its figures came
+// to be: see [Spec.Origin].
+var Whence = Option{"origin", "whether an instrument measured it or it is modelled, as by Kepler in a VM: measured, modelled (measured)"}
+
 // ParseSpec takes a spec apart. The options that its kind knows are given.
 // Neither the spec nor an error of this package ever holds a secret: they are
 // refused unless they name a place, and then read by [Spec.Secret].
@@ -192,6 +196,12 @@ func (s Spec) Choice(key, otherwise string, words ...string) (string, error) {
 		return "", badOption(key, v, strings.Join(words, ", "))
 	}
 	return v, nil
+}
+
+// Origin returns what the option [Whence] says.
+func (s Spec) Origin() (results.Origin, error) {
+	o, err := s.Choice(Whence.Key, string(results.Measured), string(results.Measured), string(results.Modelled))
+	return results.Origin(o), err
 }
 
 // Secret reads what an option names the place of: the environment variable

@@ -40,7 +40,7 @@ var Options = func() []power.Option {
 			out[i].Help = "how often it is asked: 500ms, 30s (1s)"
 		}
 	}
-	return out
+	return append(out, power.Whence)
 }()
 
 const (
@@ -131,7 +131,11 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}
 	c.unit = first.unit
-	channel := results.Channel{Name: "power", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Total: results.Wall, Origin: results.Measured,
+	origin, err := s.Origin()
+	if err != nil {
+		return nil, err
+	}
+	channel := results.Channel{Name: "power", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Total: results.Wall, Origin: origin,
 		Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: results.Absent()}}
 	if c.unit == results.Joule {
 		channel.Name, channel.Unit, channel.Kind = "energy", results.Joule, results.Counter

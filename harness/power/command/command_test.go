@@ -177,6 +177,7 @@ func TestRefused(t *testing.T) {
 		"echo 5 W":                                   "boundary= is required, for only you know what the command measures",
 		"  ,boundary=wall":                           "there is no command, such as exec:./watts.sh,boundary=wall",
 		"echo 5 W,boundary=rack":                     "boundary=rack",
+		"echo 5 W,boundary=wall,origin=guessed":      "origin=guessed",
 		"echo 5 W,boundary=wall,timeout=1h":          "timeout=1h",
 		"echo 5 A" + quick:                           `"5 A" is no reading`,
 		"echo 5W" + quick:                            `"5W" is no reading`,
@@ -316,4 +317,15 @@ func FuzzLines(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestModelled: what a command computes is no measurement, and the record says
+// so.
+func TestModelled(t *testing.T) {
+	s, err := power.ParseSpec("exec:echo 5 W,boundary=wall,origin=modelled", Options)
+	require.NoError(t, err)
+	m, err := Open(t.Context(), s)
+	require.NoError(t, err)
+	require.Equal(t, results.Modelled, m.Info().Channels[0].Origin)
+	require.NoError(t, m.Close())
 }

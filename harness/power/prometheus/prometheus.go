@@ -33,7 +33,7 @@ import (
 var Options = slices.Concat([]power.Option{
 	{Key: "kind", Help: "what the query gives: power, or energy that is counted (power)"},
 	{Key: "scale", Help: "what one of it is in W or J: 0.001 of mW, 3.6e6 of kWh (1)"},
-	{Key: "origin", Help: "whether an instrument measured it or it is modelled, as by Kepler in a VM: measured, modelled (measured)"},
+	power.Whence,
 }, power.Common, power.Login, power.WebOptions)
 
 const (
@@ -75,7 +75,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 	if err != nil {
 		return nil, err
 	}
-	origin, err := s.Choice("origin", string(results.Measured), string(results.Measured), string(results.Modelled))
+	origin, err := s.Origin()
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 	if m.stamped, err = m.try(ctx); err != nil {
 		return nil, err
 	}
-	c := results.Channel{Name: kind, Unit: results.Watt, Kind: results.Gauge, Origin: results.Origin(origin), Total: results.Wall, // as boundary= says
+	c := results.Channel{Name: kind, Unit: results.Watt, Kind: results.Gauge, Origin: origin, Total: results.Wall, // as boundary= says
 		Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: results.Absent()}}
 	if kind == "energy" {
 		c.Unit, c.Kind = results.Joule, results.Counter
