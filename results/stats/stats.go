@@ -1,0 +1,262 @@
+// Package stats says how sure a figure is, and whether two figures differ.
+//
+// A figure here is a ratio of sums: all the work of a candidate over all its
+// energy (or seconds), never a mean of ratios. It was taken in windows, and
+// the windows in sessions: what one start of a machine has in common (placement,
+// temperature, boost state) is the same in all windows of a session, so the
+// session is the replicate and the windows in it are not.
+//
+//   - Intervals: the sessions are resampled whole, 2,000 times (cluster
+//     bootstrap: Davison and Hinkley, Bootstrap Methods and their Application,
+//     1997, 3.8). Of the resamples only the standard error of the logarithm is
+//     used. Percentiles of five sessions are too narrow, for two reasons that
+//     Hesterberg names (What Teachers Should Know About the Bootstrap, The
+//     American Statistician 69, 2015), and so are his remedies: √(n/(n−1)) for
+//     the spread, Student's t for the tails. Two candidates have the degrees of
+//     freedom of Welch (Biometrika 34, 1947).
+//   - One session: order statistics of its windows, with nothing assumed.
+//   - Tests: Mann–Whitney as golang.org/x/perf/benchmath has it, [PValue] for
+//     few sessions, Benjamini and Hochberg (J. R. Statist. Soc. B 57, 1995)
+//     over the rows of a report.
+//   - Meters: their uncertainty is no part of what repeats show. It is added
+//     by [Interval.Widen], in quadrature on the log scale (JCGM 100, the GUM,
+//     5.1.2), where it does not cancel.
+//   - [Decide] makes a verdict of an interval, a margin and a p-value.
+//
+// Same input and seed, same bits, whatever the order of sessions and windows.
+//
+// It does not know records, units or names, drops no outlier, finds no change
+// in a series, and cannot see what all sessions have in common: a wrong meter,
+// or candidates measured one after the other while the room warmed up.
+package stats
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/perwatt/perwatt/results"
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+const (
+	significance = 0.05
+	resamples    = 2000
+
+	// A lone session must have as many windows for an interval as their
+	// median needs for order statistics.
+	minimumWindows = 6
+)
+
+// Interval is a figure with the bounds of its 95 % interval, in the figure's
+// unit. Bounds are NaN where there is too little to say; so is Value where
+// there is no figure.
+type Interval struct{ Value, Low, High float64 }
+
+// Inverse is the interval of 1 ÷ the figure, as J/TH of TH/J.
+func (i Interval) Inverse() Interval { return Interval{1 / i.Value, 1 / i.High, 1 / i.Low} }
+
+// Widen adds what the instruments leave uncertain: relative is the half-width
+// of a 95 % interval ÷ the figure, independent of the repeats; of several
+// independent ones, the root of the sum of their squares. What both sides of a
+// quotient share cancels and does not belong in it. NaN, an uncertainty that
+// is not known, makes the bounds NaN.
+func (i Interval) Widen(relative float64) Interval {
+	r := math.Log1p(math.Abs(relative))
+	return Interval{
+		i.Value,
+		i.Value * math.Exp(-math.Hypot(r, math.Log(i.Value/i.Low))),
+		i.Value * math.Exp(math.Hypot(r, math.Log(i.High/i.Value))),
+	}
+}
+
+// Rectangular times a bound, such as a maker's ±1 %, is the half-width to give
+// [Interval.Widen] for it: an error of which only bounds are known has the
+// standard uncertainty bound ÷ √3 (JCGM 100, 4.3.7). It exceeds 1 because
+// errors within bounds, once added, reach further than a normal error whose
+// 95 % lie within the same bounds.
+const Rectangular = 1.959963984540054 / 1.7320508075688772
+
+// halfWidth is half the interval on the log scale: the relative half-width of
+// one that is not wide. It is NaN if a bound is missing or not positive.
+func (i Interval) halfWidth() float64 {
+	if !(i.Low > 0) {
+		return math.NaN()
+	}
+	return math.Log(i.High/i.Low) / 2
+}
+
+// Pair is one window: work and energy, work and seconds, or energy and
+// seconds, in any unit that is the same for all. It is absent, and counts in
+// neither sum, if either is NaN or infinite or Den is not positive; work of
+// zero is not absent.
+type Pair struct{ Num, Den float64 }
+
+func (p Pair) absent() bool {
+	return math.IsNaN(p.Num) || math.IsInf(p.Num, 0) || !(p.Den > 0) || math.IsInf(p.Den, 0)
+}
+
+func (p Pair) plus(q Pair) Pair { return Pair{p.Num + q.Num, p.Den + q.Den} }
+
+// total adds pairs up in the order of their contents and leaves them so:
+// neither sums nor resamples then depend on the order in which they came.
+func total(pairs []Pair) (sum Pair) {
+	slices.SortFunc(pairs, func(a, b Pair) int {
+		return cmp.Or(cmp.Compare(a.Num, b.Num), cmp.Compare(a.Den, b.Den))
+	})
+	for _, p := range pairs {
+		sum = sum.plus(p)
+	}
+	return sum
+}
+
+// Sessions are the windows of one candidate, nested in sessions.
+type Sessions [][]Pair
+
+// present returns the sessions without absent windows, and without those that
+// had no other. s is not changed.
+func (s Sessions) present() (out Sessions) {
+	for _, windows := range s {
+		if windows = slices.DeleteFunc(slices.Clone(windows), Pair.absent); len(windows) > 0 {
+			out = append(out, windows)
+		}
+	}
+	return out
+}
+
+// Count is the number of sessions with a window that is not absent.
+func (s Sessions) Count() int { return len(s.present()) }
+
+// Ratio is the sum of Num ÷ the sum of Den over all windows; NaN if there is
+// none.
+func (s Sessions) Ratio() float64 {
+	_, ratio := s.replicates()
+	return ratio
+}
+
+// replicates returns what is to be resampled, and the ratio: the totals of the
+// sessions or, of a lone session, its windows.
+func (s Sessions) replicates() (units []Pair, ratio float64) {
+	s = s.present()
+	if len(s) == 1 {
+		units = s[0]
+	} else {
+		for _, windows := range s {
+			units = append(units, total(windows))
+		}
+	}
+	sum := total(units)
+	return units, sum.Num / sum.Den
+}
+
+// Interval returns the ratio with its 95 % interval. Of several sessions it is
+// for what another session would give. Of one session it says how the windows
+// of that session varied, and nothing about the next; it needs six windows.
+func (s Sessions) Interval(seed uint64) Interval {
+	if s.Count() != 1 {
+		return s.estimate(seed).interval()
+	}
+	windows, ratio := s.replicates()
+	of := make([]float64, len(windows))
+	for i, w := range windows {
+		of[i] = w.Num / w.Den
+	}
+	_, low, high := results.MedianInterval(of)
+	return Interval{ratio, min(low, ratio), max(high, ratio)} // NaN stays NaN
+}
+
+// Quotient returns a.Ratio() ÷ b.Ratio() with its 95 % interval, as
+// independent sessions give it. Where the i-th sessions of both were one and
+// the same, what they share widens the interval without need, and does no
+// other harm. A candidate with one session contributes what its windows
+// varied, at least six: see [Decide] for what that is worth.
+func Quotient(a, b Sessions, seed uint64) Interval {
+	return a.estimate(seed).over(b.estimate(seed)).interval()
+}
+
+// PValue is the two-sided p of a.Ratio() = b.Ratio(), by Welch's test on the
+// same standard errors as [Quotient]: it is 0.05 where the interval touches 1.
+// Adjusted for the rows of a report it does not run out as ranks do, which
+// cannot get beneath 0.008 for five sessions a side.
+func PValue(a, b Sessions, seed uint64) float64 {
+	q := a.estimate(seed).over(b.estimate(seed))
+	if q.value == 1 && q.variance == 0 {
+		return 1
+	}
+	return 2 * distuv.StudentsT{Sigma: 1, Nu: q.freedom}.CDF(-math.Abs(math.Log(q.value))/math.Sqrt(q.variance))
+}
+
+// estimate is a positive figure and the variance of its logarithm, which is
+// known with so many degrees of freedom.
+type estimate struct{ value, variance, freedom float64 }
+
+// estimate resamples the replicates. Both sides of a quotient may use one
+// seed: only their variances meet.
+func (s Sessions) estimate(seed uint64) estimate {
+	units, ratio := s.replicates()
+	n := len(units)
+	if n < 2 || s.Count() == 1 && n < minimumWindows || !(ratio > 0) || math.IsInf(ratio, 0) {
+		return estimate{ratio, math.NaN(), math.NaN()}
+	}
+	rng := rand.New(rand.NewPCG(seed, resamples))
+	logs := make([]float64, resamples)
+	for i := range logs {
+		var sum Pair
+		for range n {
+			sum = sum.plus(units[rng.IntN(n)])
+		}
+		logs[i] = math.Log(sum.Num / sum.Den / ratio)
+	}
+	free := float64(n - 1)
+	return estimate{ratio, stat.Variance(logs, nil) * float64(n) / free, free}
+}
+
+// over is the quotient of independent estimates (Welch).
+func (a estimate) over(b estimate) estimate {
+	v := a.variance + b.variance
+	free := v * v / (a.variance*a.variance/a.freedom + b.variance*b.variance/b.freedom)
+	if v == 0 {
+		free = a.freedom + b.freedom
+	}
+	return estimate{a.value / b.value, v, free}
+}
+
+func (e estimate) interval() Interval {
+	if math.IsInf(e.value, 0) {
+		e.value = math.NaN()
+	}
+	if math.IsNaN(e.variance) {
+		return Interval{e.value, math.NaN(), math.NaN()}
+	}
+	h := student(e.freedom) * math.Sqrt(e.variance)
+	return Interval{e.value, e.value * math.Exp(-h), e.value * math.Exp(h)}
+}
+
+// student is the two-sided 95 % quantile of Student's t.
+func student(freedom float64) float64 {
+	return distuv.StudentsT{Sigma: 1, Nu: freedom}.Quantile(1 - significance/2)
+}
+
+// MinimumEffect is the smallest relative difference of two candidates that is
+// found with the given power (0.8, say), two-sided at 5 %, from so many
+// sessions a side. cv is the coefficient of variation of a session's figure:
+// the windows are in it already and cannot stand in for sessions. Of one
+// session a side it is that of a window, and the effect one between those two
+// sessions. NaN if there is only one of each.
+//
+// It is (t(0.975) + t(power)) · cv · √(2/n) with 2n − 2 degrees of freedom,
+// within 1 % of the noncentral t from three a side on; Mann–Whitney asks for
+// 2 to 7 % more.
+func MinimumEffect(cv float64, sessions, windows int, power float64) float64 {
+	n := float64(sessions)
+	if sessions == 1 {
+		n = float64(windows)
+	}
+	if n < 2 || !(power > 0 && power < 1) {
+		return math.NaN()
+	}
+	t := distuv.StudentsT{Sigma: 1, Nu: 2*n - 2}
+	return (t.Quantile(1-significance/2) + t.Quantile(power)) * cv * math.Sqrt(2/n)
+}
