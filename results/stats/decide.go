@@ -3,6 +3,7 @@ package stats
 import (
 	"fmt"
 	"math"
+	"sort"
 
 	"gonum.org/v1/gonum/stat/distuv"
 )
@@ -12,8 +13,8 @@ type Verdict string
 
 const (
 	Better     Verdict = "better"      // the interval lies on the good side of 1
-	NoWorse    Verdict = "no worse"    // it does not, but is within the margin of it
-	Worse      Verdict = "worse"       // the interval lies on the bad side of 1
+	NoWorse    Verdict = "no worse"    // it does not, but what it reaches on the bad side is within the margin
+	Worse      Verdict = "worse"       // it lies on the bad side of 1, and not within the margin
 	CannotTell Verdict = "cannot tell" // none of these
 )
 
@@ -49,14 +50,15 @@ type Decision struct {
 //
 // A side with one session shows nothing of what differs between sessions. The
 // margin, or 3 % if it is less, then stands in for it in quadrature: a large
-// difference is found all the same, and a small one is not believed.
+// difference is found all the same, a small one is not believed, and equal
+// figures are not yet no worse.
 func Decide(index, statistical Interval, higherIsBetter bool, margin float64, sessionsA, sessionsB int, adjustedP float64) Decision {
 	if !higherIsBetter {
 		index, statistical = index.Inverse(), statistical.Inverse()
 	}
 	fewest := min(sessionsA, sessionsB)
 	if fewest < 2 {
-		apart := max(margin, unseen)
+		apart := max(margin/(1-margin), unseen)
 		index, statistical = index.Widen(apart), statistical.Widen(apart)
 	}
 	d := Decision{Verdict: CannotTell, Margin: margin}
@@ -67,10 +69,10 @@ func Decide(index, statistical Interval, higherIsBetter bool, margin float64, se
 		return d
 	case index.Low > 1 && told:
 		d.Verdict, d.Why = Better, "the interval lies above 1"
-	case index.High < 1 && told:
-		d.Verdict, d.Why = Worse, "the interval lies below 1"
 	case index.Low > 1-margin:
 		d.Verdict, d.Why = NoWorse, fmt.Sprintf("the interval lies above %.4g, the margin", 1-margin)
+	case index.High < 1 && told:
+		d.Verdict, d.Why = Worse, "the interval lies below 1"
 	default:
 		d.open(index, statistical, sessionsA, sessionsB, adjustedP)
 	}
@@ -124,11 +126,9 @@ func (d *Decision) open(index, statistical Interval, a, b int, adjustedP float64
 			a, b := float64(a+more), float64(b+more)
 			return student(a+b-2) * math.Sqrt(1/a+1/b)
 		}
-		for d.Sessions = 1; d.Sessions < mostSessions; d.Sessions++ {
-			if math.Hypot(meter, h*width(d.Sessions)/width(0)) < distance {
-				break
-			}
-		}
+		d.Sessions = 1 + sort.Search(mostSessions-1, func(k int) bool {
+			return math.Hypot(meter, h*width(k+1)/width(0)) < distance
+		})
 	}
 	d.Why = fmt.Sprintf("the interval reaches from %.4g to %.4g: %s would settle it if the figures stay as they are",
 		index.Low, index.High, more(d.Sessions))

@@ -90,13 +90,132 @@ func (w world) compare(seed uint64, times int) (t tally) {
 	return t
 }
 
-func TestExplore(t *testing.T) {
-	for _, n := range []int{2, 3, 5, 10, 30} {
-		for _, w := range []world{{gain: .01, shared: true}, {gain: .01}, {skewed: true}} {
-			w.sessions, w.windows, w.between, w.within, w.ratio = n, 5, 0.01, 0.005, 1
-			r := w.compare(uint64(n), 10000)
-			t.Logf("%v skewed %t: %+v", w, w.skewed, r)
+// mayBe fails if so rare a share, or a rarer one, would have been seen in
+// fewer than 1 of 40 such tallies were the limit kept.
+func mayBe(t *testing.T, limit, share float64, times int, what string) {
+	t.Helper()
+	require.LessOrEqual(t, share, limit+2*math.Sqrt(limit*(1-limit)/float64(times)), what)
+}
+
+func long(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of simulated comparisons")
+	}
+	t.Parallel()
+}
+
+func TestIntervalsCoverAndVerdictsAreRarelyFalse(t *testing.T) {
+	long(t)
+	const times = 1500
+	for _, w := range []world{
+		{sessions: 3, shared: true}, {sessions: 5, shared: true}, {sessions: 10, shared: true},
+		{sessions: 3}, {sessions: 5}, {sessions: 10},
+	} {
+		w.windows, w.between, w.within, w.gain = 5, 0.01, 0.005, 0.01
+		most := 0.97
+		if w.sessions == 3 && !w.shared {
+			most = 0.98 // the quadrature of a t interval with a normal one is on the safe side
+		}
+		for _, w.ratio = range []float64{1, 1.03} {
+			got := w.compare(uint64(w.sessions), times)
+			t.Logf("%v: covered %.1f %%, better %.2f %%, worse %.2f %%, half-width %.2f %%", w, 100*got.covered, 100*got.better, 100*got.worse, 100*got.width)
+			require.GreaterOrEqual(t, got.covered, 0.93, "%v", w)
+			require.LessOrEqual(t, got.covered, most, "%v", w)
+			mayBe(t, 0.025, got.worse, times, w.String())
+			if w.ratio == 1 {
+				mayBe(t, 0.025, got.better, times, w.String())
+			}
 		}
 	}
-	require.True(t, true)
+}
+
+// Sessions that are now and then poor: the distribution is skewed and the same
+// for both, so that the quotient's is not.
+func TestIntervalsCoverSkewedSessions(t *testing.T) {
+	long(t)
+	for _, n := range []int{5, 10} {
+		w := world{sessions: n, windows: 5, between: 0.02, within: 0.005, ratio: 1, skewed: true}
+		got := w.compare(5, 1000)
+		t.Logf("%v skewed: %+v", w, got)
+		require.GreaterOrEqual(t, got.covered, 0.93)
+	}
+}
+
+// One candidate alone has no other to balance its skew.
+func TestIntervalOfOneCandidateCovers(t *testing.T) {
+	long(t)
+	for _, w := range []world{
+		{sessions: 3}, {sessions: 5}, {sessions: 10}, {sessions: 5, skewed: true}, {sessions: 10, skewed: true},
+	} {
+		w.windows, w.between, w.within, w.ratio = 5, 0.01, 0.005, 1
+		rng := rand.New(rand.NewPCG(3, 4))
+		const times = 1000
+		truth, covered := 3e9/2950., 0.0
+		for range times {
+			a, _ := w.measure(rng)
+			if i := a.Interval(rng.Uint64()); i.Low <= truth && truth <= i.High {
+				covered += 1. / times
+			}
+		}
+		t.Logf("%v skewed %t: covered %.1f %%", w, w.skewed, 100*covered)
+		if w.skewed { // no method knows the tail from a handful of sessions
+			require.GreaterOrEqual(t, covered, 0.86)
+		} else {
+			require.InDelta(t, 0.95, covered, 0.02)
+		}
+	}
+}
+
+func TestInterleavingTakesDriftAway(t *testing.T) {
+	long(t)
+	const times = 1000
+	w := world{sessions: 5, between: 0.005, within: 0.005, ratio: 1, shared: true, drift: 0.02, order: "ABBAABBAABBA"}
+	good := w.compare(7, times)
+	w.order = "AAAAAABBBBBB"
+	bad := w.compare(7, times)
+	t.Logf("a difference found where there is none: ABBA %.1f %%, AAAABBBB %.1f %%", 100*(good.better+good.worse), 100*(bad.better+bad.worse))
+	mayBe(t, 0.05, good.better+good.worse, times, "ABBA")
+	require.Greater(t, bad.better+bad.worse, 0.5)
+}
+
+func TestTrueDifferenceIsFound(t *testing.T) {
+	long(t)
+	w := world{sessions: 5, windows: 5, between: 0.005, within: 0.005, ratio: 1.03, shared: true}
+	got := w.compare(11, 1000)
+	t.Logf("3 %% at 0.5 %%, 5×5: found %.1f %%, half-width %.2f %%", 100*got.better, 100*got.width)
+	require.GreaterOrEqual(t, got.better, 0.95)
+}
+
+// The promise of MinimumEffect is kept by the intervals themselves.
+func TestMinimumEffectIsFound(t *testing.T) {
+	long(t)
+	for _, n := range []int{3, 5, 10} {
+		w := world{sessions: n, windows: 5, between: 0.01, shared: true}
+		w.ratio = 1 + MinimumEffect(w.between, n, 5, 0.8)
+		got := w.compare(13, 1500)
+		t.Logf("%v: found %.1f %%", w, 100*got.better)
+		require.InDelta(t, 0.8, got.better, 0.04, "%v", w)
+	}
+}
+
+// With one session a side what is claimed has to be modest: the windows agree
+// closely, and yet the sessions differ by 1 %.
+func TestOneSessionIsNotBelievedTooFar(t *testing.T) {
+	long(t)
+	w := world{sessions: 1, windows: 8, between: 0.01, within: 0.002, ratio: 1, shared: true}
+	rng := rand.New(rand.NewPCG(19, 20))
+	const times = 1500
+	count, naive := map[Verdict]float64{}, 0.0
+	for range times {
+		a, b := w.measure(rng)
+		q := Quotient(a, b, 1)
+		if q.Low > 1 || q.High < 1 {
+			naive += 1. / times
+		}
+		count[Decide(q, q, true, 0.02, a.Count(), b.Count(), math.NaN()).Verdict] += 1. / times
+	}
+	t.Logf("one session a side, no difference: %v; the windows alone would find one in %.0f %%", count, 100*naive)
+	mayBe(t, 0.025, count[Better], times, "better")
+	mayBe(t, 0.025, count[Worse], times, "worse")
+	require.Greater(t, naive, 0.5)
 }
