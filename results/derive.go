@@ -48,6 +48,12 @@ type Window struct {
 // Throughput is work per wall second.
 func (w *Window) Throughput() Float { return w.Work / Float(w.Duration) }
 
+// Span is where the window lies, in seconds of the record's clock.
+func (w *Window) Span() (from, to Float) {
+	p, _ := w.run.Phase(PhaseMeasure)
+	return p.From, p.To
+}
+
 // Power is the mean power of the node over the window, in watts.
 func (w *Window) Power() Float { return w.Energy / Float(w.Duration) }
 

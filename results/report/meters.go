@@ -105,13 +105,13 @@ func WriteLoadStep(w io.Writer, step results.LoadStep, opt Options) error {
 	}
 	grid := make([][]cell, len(columns))
 	for _, r := range rs {
-		meters = append(meters, cell{clean(r.Meter, nameLimit), clean(r.Channel, nameLimit)})
+		meters = append(meters, cell{value: clean(r.Meter, nameLimit), under: clean(r.Channel, nameLimit)})
 		see := "yes"
 		if !r.Seen {
 			see = "NO"
 		}
-		seen = append(seen, cell{see, clean(string(r.Boundary)+" · "+string(r.Origin), nameLimit)})
-		readings = append(readings, cell{fmt.Sprint(r.Readings), fmt.Sprintf("%d failed", r.Errors)})
+		seen = append(seen, cell{value: see, under: clean(string(r.Boundary)+" · "+string(r.Origin), nameLimit)})
+		readings = append(readings, cell{value: fmt.Sprint(r.Readings), under: fmt.Sprintf("%d failed", r.Errors)})
 		mark := ""
 		if r.Origin != results.Measured {
 			mark = "~"

@@ -61,7 +61,11 @@ const (
 )
 
 // cell is a value and what belongs under it: an interval, a role.
-type cell struct{ value, under string }
+type cell struct {
+	value, under string
+	sort         string // the bare number, for a page that can be sorted
+	id           string // of a figure that can be explained
+}
 
 // The most of a name, a sentence and a list that is printed.
 const (
@@ -164,7 +168,7 @@ const interval = "95 % interval"
 // figure adds a column of metrics; nil is a metric that the row does not have.
 // A column in which no row has a metric is left out.
 func (s *sheet) figure(value, under string, metrics []*results.Metric) {
-	c := column{head: cell{value, under}, kind: figure}
+	c := column{head: cell{value: value, under: under}, kind: figure}
 	some, bounds := false, false
 	for _, m := range metrics {
 		if m == nil {
@@ -200,11 +204,11 @@ func (s *sheet) cell(m results.Metric) cell {
 		value += s.note(clean(m.Why, textLimit))
 	}
 	s.short = s.short || bounds == ""
-	return cell{value, bounds}
+	return cell{value: value, under: bounds, sort: exact(m.Value)}
 }
 
 func (s *sheet) text(k kind, value, under string, cells []cell) {
-	s.columns = append(s.columns, column{head: cell{value, under}, cells: cells, kind: k})
+	s.columns = append(s.columns, column{head: cell{value: value, under: under}, cells: cells, kind: k})
 }
 
 // sources adds the provenance of the watts, from the first metric of each row
@@ -216,7 +220,7 @@ func (s *sheet) sources(rows [][]*results.Metric) {
 		for _, m := range row {
 			if m != nil && m.Origin != "" && cells[i] == (cell{}) {
 				some = true
-				cells[i] = cell{clean(strings.TrimSpace(string(m.Boundary)+" "+PlusMinus(*m)), nameLimit), clean(fmt.Sprintf("%s · %s", m.Origin, m.Grade), nameLimit)}
+				cells[i] = cell{value: clean(strings.TrimSpace(string(m.Boundary)+" "+PlusMinus(*m)), nameLimit), under: clean(fmt.Sprintf("%s · %s", m.Origin, m.Grade), nameLimit)}
 			}
 		}
 	}
@@ -281,8 +285,8 @@ func figures(rec *results.Record) *part {
 			role = ""
 		}
 		shared = shared || role != ""
-		scenarios = append(scenarios, cell{clean(r.Scenario, nameLimit), clean(role, nameLimit)})
-		uses = append(uses, cell{clean(r.Use, nameLimit), clean(r.Impl, nameLimit)})
+		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit), under: clean(role, nameLimit)})
+		uses = append(uses, cell{value: clean(r.Use, nameLimit), under: clean(r.Impl, nameLimit)})
 		for j, c := range columns {
 			m := metricOf(r, c.metric)
 			grid[j] = append(grid[j], m)
@@ -425,7 +429,7 @@ func beside(rec *results.Record) *part {
 	for i := range rows {
 		r := &rows[i]
 		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit)})
-		meters = append(meters, cell{clean(r.Meter, nameLimit), clean(r.Channel, nameLimit)})
+		meters = append(meters, cell{value: clean(r.Meter, nameLimit), under: clean(r.Channel, nameLimit)})
 		power, all[i] = append(power, &r.Power), []*results.Metric{&r.Power}
 	}
 	s.text(name, "scenario", "", scenarios)
@@ -554,7 +558,7 @@ func targets(rec *results.Record) *part {
 		goals = append(goals, goal(rec, r))
 	}
 	if p := s.ifAny(); p != nil {
-		s.columns = slices.Insert(s.columns, 2, column{head: cell{"goal", "held out"}, cells: goals, kind: name})
+		s.columns = slices.Insert(s.columns, 2, column{head: cell{value: "goal", under: "held out"}, cells: goals, kind: name})
 		return p
 	}
 	return nil

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/report"
+)
+
+// against are the flags of every command that compares records.
+type against struct {
+	reference string
+	margin    float64
+	seed      uint64
+}
+
+func (a *against) flags(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&a.reference, "reference", "", "candidate that is 1: its name, or a record or file of it (default the first)")
+	fl.Float64Var(&a.margin, "margin", compare.DefaultMargin, "how much less than the reference is still no worse, fixed before looking")
+	fl.Uint64Var(&a.seed, "seed", 1, "seed of the bootstrap")
+}
+
+// load reads records and compares them. Every file that cannot be used is an
+// error: a comparison without it would be another one.
+func (a *against) load(files []string) (*compare.Comparison, []*results.Record, error) {
+	var records []*results.Record
+	for _, name := range files {
+		f, err := results.LoadFile(name)
+		if err != nil {
+			return nil, nil, exit{exitData, fmt.Errorf("%s", report.Line(err.Error()))}
+		}
+		if bad := f.Verify(); len(bad) > 0 {
+			return nil, nil, exit{exitData, fmt.Errorf("%s: %s: do not use it", report.Line(name), report.Line(bad[0].String()))}
+		}
+		// What a file says of itself is not believed: its traces are.
+		f.Record.Summary = results.Derive(f.Record)
+		records = append(records, f.Record)
+	}
+	c, err := compare.New(records, files, compare.Options{Reference: a.reference, Margin: a.margin, Seed: a.seed})
+	if err != nil {
+		code := exitUsage
+		if strings.Contains(err.Error(), compare.ErrNothing.Error()) {
+			code = exitData
+		}
+		return nil, nil, exit{code, err}
+	}
+	return c, records, nil
+}
+
+func compareCommand() *cobra.Command {
+	var (
+		a      against
+		format string
+	)
+	cmd := &cobra.Command{
+		Use:   "compare RECORD...",
+		Short: "Compare candidates at every use, with intervals and verdicts",
+		Long: `Read records, group the sessions of each node, and compare the nodes at every use:
+throughput, watts, work per joule, an index against the reference with its
+interval, and a verdict: better, no worse, worse, or cannot tell and what would
+settle it. Figures of different boundaries or grades, modelled watts and records
+that break the publish rules are listed apart and not ranked.
+
+A record's label candidate=NAME (perwatt run --label) names what is compared
+where the node's own name does not.`,
+		Example: `  perwatt compare a1.json a2.json a3.json b1.json b2.json b3.json
+  perwatt compare *.json --reference node7 --format markdown
+  perwatt compare *.json --format bench | benchstat -row .name -col node /dev/stdin`,
+		Args: args(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			f, err := report.ParseFormat(format)
+			if err != nil {
+				return exit{exitUsage, fmt.Errorf("--format: %w", err)}
+			}
+			c, records, err := a.load(files)
+			if err != nil {
+				return err
+			}
+			switch f {
+			case report.JSON:
+				return printJSON(cmd, c)
+			case report.Bench:
+				return report.WriteBench(cmd.OutOrStdout(), records)
+			}
+			return report.WriteComparison(cmd.OutOrStdout(), f, c, options(cmd.OutOrStdout(), ""))
+		},
+	}
+	a.flags(cmd)
+	cmd.Flags().StringVar(&format, "format", "text", "text, markdown, csv, json or bench")
+	return cmd
+}
+
+func explainCommand() *cobra.Command {
+	var (
+		a      against
+		format string
+	)
+	cmd := &cobra.Command{
+		Use:   "explain FIGURE RECORD...",
+		Short: "Name the records, windows and formula behind a figure",
+		Long: `Say where a figure of a comparison or of a report comes from. A figure is named as
+the page and perwatt compare --format json name it: CANDIDATE/SCENARIO/USE/METRIC.`,
+		Example: `  perwatt explain node7/mining/mining/work_per_energy *.json`,
+		Args:    args(cobra.MinimumNArgs(2)),
+		RunE: func(cmd *cobra.Command, argv []string) error {
+			if format != "text" && format != "json" {
+				return usagef("--format %q: must be text or json", format)
+			}
+			c, _, err := a.load(argv[1:])
+			if err != nil {
+				return err
+			}
+			e, err := c.Explain(argv[0])
+			if err != nil {
+				return exit{exitUsage, fmt.Errorf("%w; there are %s", err, strings.Join(first(c.Figures(), 8), ", "))}
+			}
+			if format == "json" {
+				return printJSON(cmd, e)
+			}
+			return report.WriteExplanation(cmd.OutOrStdout(), e, options(cmd.OutOrStdout(), ""))
+		},
+	}
+	a.flags(cmd)
+	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	return cmd
+}
+
+// first shortens a list for a message.
+func first(list []string, n int) []string {
+	if len(list) > n {
+		return append(list[:n:n], fmt.Sprintf("and %d more", len(list)-n))
+	}
+	return list
+}

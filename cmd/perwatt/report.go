@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/report"
+)
+
+func reportCommand() *cobra.Command {
+	var (
+		a           against
+		out, prices string
+	)
+	cmd := &cobra.Command{
+		Use:   "report RECORD... -o FILE",
+		Short: "Write a page on candidates that one can buy on",
+		Long: `Compare records as perwatt compare does and write one self-contained page: rankings,
+watts with their provenance, the exchange between uses, what the instruments saw,
+what else differs, method and disclosure, and, with a price sheet, what it earns. It
+needs no network and no script. The ending of FILE says the form: .html, .md, .csv,
+or .pdf if a Chromium is installed.`,
+		Example: `  perwatt report *.json -o report.html
+  perwatt report *.json --prices prices.csv --reference node7 -o report.pdf`,
+		Args: args(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			kind := strings.ToLower(filepath.Ext(out))
+			switch kind {
+			case ".html", ".htm", ".md", ".csv", ".pdf":
+			default:
+				return usagef("-o %q: must end in .html, .md, .csv or .pdf", out)
+			}
+			c, records, err := a.load(files)
+			if err != nil {
+				return err
+			}
+			again := []string{"perwatt", "report"}
+			for _, f := range files {
+				again = append(again, quote(f))
+			}
+			if a.reference != "" {
+				again = append(again, "--reference", quote(a.reference))
+			}
+			again = append(again, fmt.Sprintf("--margin %g --seed %d", a.margin, a.seed))
+			page := report.Page{Comparison: c, Records: records}
+			if prices != "" {
+				again = append(again, "--prices", quote(prices))
+				if page.Economics, err = priced(prices, c, records); err != nil {
+					return err
+				}
+			}
+			page.Command = strings.Join(append(again, "-o", quote(out)), " ")
+			if err := writePage(cmd.Context(), out, kind, page); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), out)
+			return nil
+		},
+	}
+	a.flags(cmd)
+	cmd.Flags().StringVar(&prices, "prices", "", "price sheet, CSV (perwatt prices --example writes one)")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write: .html, .md, .csv or .pdf")
+	_ = cmd.MarkFlagRequired("output")
+	return cmd
+}
+
+// writePage writes the page to a file, whole or not at all.
+func writePage(ctx context.Context, out, kind string, page report.Page) error {
+	t := tool()
+	page.Tool = strings.TrimSpace("perwatt " + t.Version + " " + t.Revision)
+	var body bytes.Buffer
+	var err error
+	switch kind {
+	case ".md":
+		err = report.WriteComparison(&body, report.Markdown, page.Comparison, report.Options{})
+	case ".csv":
+		err = report.WriteComparison(&body, report.CSV, page.Comparison, report.Options{})
+	default:
+		err = report.WriteHTML(&body, page)
+	}
+	if err == nil && kind == ".pdf" {
+		return pdf(ctx, out, body.Bytes())
+	}
+	if err != nil {
+		return err
+	}
+	return replaceFile(out, &body)
+}
+
+// replaceFile writes beside a file and renames, so that a reader sees the old
+// one or the new one.
+func replaceFile(name string, body io.Reader) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return exit{exitUsage, fmt.Errorf("-o: %w", err)}
+	}
+	defer os.Remove(f.Name()) // gone if it was renamed
+	_, err = io.Copy(f, body)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return fmt.Errorf("-o: %w", err)
+	}
+	return nil
+}
+
+// pdf has a Chromium print the page.
+func pdf(ctx context.Context, out string, page []byte) error {
+	browser := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+			break
+		}
+	}
+	if browser == "" {
+		return exit{exitUsage, errors.New("-o: a PDF is printed by Chromium, which is not installed: write .html and print it, or install chromium")}
+	}
+	dir, err := os.MkdirTemp("", "perwatt-pdf")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	html := filepath.Join(dir, "report.html")
+	if err := os.WriteFile(html, page, 0o600); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	argv := []string{"--headless", "--disable-gpu", "--no-pdf-header-footer", "--user-data-dir=" + filepath.Join(dir, "profile"), "--print-to-pdf=" + filepath.Join(dir, "report.pdf")}
+	if os.Getuid() == 0 { // it refuses root otherwise
+		argv = append(argv, "--no-sandbox")
+	}
+	if said, err := exec.CommandContext(ctx, browser, append(argv, "file://"+html)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("-o: %s: %w: %.300s", browser, err, report.Line(string(said)))
+	}
+	f, err := os.Open(filepath.Join(dir, "report.pdf"))
+	if err != nil {
+		return fmt.Errorf("-o: %s printed no PDF: %w", browser, err)
+	}
+	defer f.Close()
+	return replaceFile(out, f)
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`)
+
+// quote writes a word for a POSIX shell.
+func quote(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// pageOf writes the page on the records of one run of this program.
+func pageOf(ctx context.Context, out string, files []string, records []*results.Record) error {
+	c, err := compare.New(records, files, compare.Options{Seed: 1})
+	if err != nil {
+		return err
+	}
+	again := []string{"perwatt", "report"}
+	for _, f := range files {
+		again = append(again, quote(f))
+	}
+	return writePage(ctx, out, ".html", report.Page{Comparison: c, Records: records, Command: strings.Join(append(again, "-o", quote(out)), " ")})
+}
+
+func priced(file string, c *compare.Comparison, records []*results.Record) (*report.Economics, error) {
+	return nil, errors.New("not yet")
+}

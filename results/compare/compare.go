@@ -1,0 +1,600 @@
+// Package compare holds records of several candidates against each other: per
+// use a table of candidates, an index against a reference with its interval,
+// a verdict, and what the environments differ in. Then it normalises across
+// uses: what a kilowatt-hour gives at each, at what rate a candidate turns one
+// use into another, and what a mix of two gives.
+//
+// The session is the replicate: windows of one session share whatever is wrong
+// with it. Figures of different boundaries, origins or grades are never ranked
+// against each other, nor is a record that breaks the rules by which one may
+// be. Nothing is dropped in silence: see [Comparison.Excluded].
+//
+// It reads records and knows neither prices nor pages.
+package compare
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/stats"
+)
+
+// DefaultMargin is how much less than the reference still counts as no worse.
+const DefaultMargin = 0.02
+
+// Options of a comparison, all fixed before it is looked at.
+type Options struct {
+	Reference string  // id or name of the candidate that is 1; the first if empty
+	Margin    float64 // relative; DefaultMargin if 0
+	Seed      uint64  // of the bootstrap
+}
+
+// Comparison is everything that can be said of candidates against each other.
+type Comparison struct {
+	Reference   string       `json:"reference"` // id of a candidate
+	Margin      float64      `json:"margin"`
+	Seed        uint64       `json:"seed"`
+	Candidates  []Candidate  `json:"candidates"`
+	Tables      []Table      `json:"tables"`
+	Exchange    []Exchange   `json:"exchange"`
+	Mixes       []Mix        `json:"mixes"`
+	Differences []Difference `json:"differences"`
+	Excluded    []Exclusion  `json:"excluded"`
+}
+
+// Candidate is one node in all its sessions.
+type Candidate struct {
+	ID      string        `json:"id"` // short, unique in the comparison
+	Node    results.Node  `json:"node"`
+	Records []Source      `json:"records"`
+	Meter   results.Meter `json:"meter"` // the one quoted; empty without one
+
+	records []*results.Record
+}
+
+// Source is one record.
+type Source struct {
+	File   string `json:"file,omitempty"`
+	ID     string `json:"id"`
+	Start  string `json:"start"` // RFC 3339
+	Digest string `json:"digest"`
+	State  string `json:"state"`
+	Valid  bool   `json:"valid"`            // by the rules of the record's own summary
+	Broken string `json:"broken,omitempty"` // names of the rules that it breaks
+}
+
+// Table compares candidates at one use.
+type Table struct {
+	Scenario string       `json:"scenario"`
+	Use      string       `json:"use"`
+	Role     results.Role `json:"role"`
+	Unit     results.Unit `json:"unit"`
+	Groups   []Group      `json:"groups"`
+}
+
+// ID names the table.
+func (t *Table) ID() string {
+	if t.Role == results.Foreground || t.Role == results.Background {
+		return t.Scenario + "/" + t.Use
+	}
+	return t.Scenario
+}
+
+// Group is what may be ranked together, or a reason why it may not.
+type Group struct {
+	Boundary results.Boundary `json:"boundary"`
+	Origin   results.Origin   `json:"origin"`
+	Grade    results.Grade    `json:"grade"`
+	Ranked   bool             `json:"ranked"`
+	Why      string           `json:"why,omitempty"` // it is not
+	Rows     []Row            `json:"rows"`          // best first
+}
+
+// Row is one candidate at one use. Figures are by the name of their metric.
+type Row struct {
+	ID        string              `json:"id"`
+	Candidate string              `json:"candidate"`
+	Impl      string              `json:"impl"`
+	Figures   map[string]Interval `json:"figures"`
+	// Index of the work per energy against the reference, in which the terms
+	// that cancel on a shared meter are left out; absent in another group.
+	Index     Interval      `json:"index"`
+	Shared    bool          `json:"shared"` // whether both were read by one meter
+	P         results.Float `json:"p"`      // of no difference (Welch, over sessions), adjusted over the comparison (Benjamini and Hochberg)
+	RankP     results.Float `json:"rank_p"` // of the same by ranks alone (Mann and Whitney, over sessions); null under 4 a side
+	Verdict   Verdict       `json:"verdict"`
+	Sessions  int           `json:"sessions"`
+	Windows   int           `json:"windows"`
+	Outliers  int           `json:"outliers"` // windows beyond 1.5 IQR: counted, never dropped
+	Tie       int           `json:"tie"`      // rows of one number cannot be told apart; 1-based; 0 outside a ranking
+	PeakShare results.Float `json:"peak_share"`
+
+	sessions stats.Sessions // work over energy
+	plain    []float64
+	stat     stats.Interval
+	budget   *results.Budget
+	meter    string
+}
+
+// Verdict is what may be concluded of a row against the reference.
+type Verdict struct {
+	Word     string `json:"word"`               // better, no worse, worse, cannot tell, reference, not ranked
+	Why      string `json:"why,omitempty"`      // it is what it is, or what would settle it
+	Sessions int    `json:"sessions,omitempty"` // more a side that would settle it
+	Meter    bool   `json:"meter,omitempty"`    // a better or a shared meter would
+}
+
+// Words of a [Verdict] besides those of package stats.
+const (
+	Reference = "reference"
+	NotRanked = "not ranked"
+)
+
+// Interval is a figure with its 95 % bounds, null where there are none.
+type Interval struct {
+	Value results.Float `json:"value"`
+	Low   results.Float `json:"low"`
+	High  results.Float `json:"high"`
+	Unit  results.Unit  `json:"unit"`
+	// Instrument is what the meter adds, relative; null if unknown or no watts.
+	Instrument results.Float `json:"instrument"`
+}
+
+func of(i stats.Interval, unit results.Unit) Interval {
+	return Interval{results.Float(i.Value), results.Float(i.Low), results.Float(i.High), unit, results.Absent()}
+}
+
+// Difference is a fact in which candidates differ, and which may explain more
+// than the hardware does.
+type Difference struct {
+	Fact   string   `json:"fact"`
+	Values []string `json:"values"` // by candidate, in their order
+	Within bool     `json:"within"` // it also differs between sessions of one candidate
+}
+
+// Exclusion is what was not used, and why.
+type Exclusion struct {
+	What string `json:"what"`
+	Why  string `json:"why"`
+}
+
+// ErrNothing is wrapped when there is nothing to compare.
+var ErrNothing = errors.New("nothing to compare")
+
+// New compares the records. Files of records, for messages and the page, are
+// in the same order, or nil.
+func New(records []*results.Record, files []string, opt Options) (*Comparison, error) {
+	if opt.Margin == 0 {
+		opt.Margin = DefaultMargin
+	}
+	if !(opt.Margin > 0 && opt.Margin < 1) {
+		return nil, fmt.Errorf("compare: margin %v: must lie between 0 and 1, such as 0.02", opt.Margin)
+	}
+	c := &Comparison{Margin: opt.Margin, Seed: opt.Seed, Candidates: []Candidate{}, Tables: []Table{}, Exchange: []Exchange{}, Mixes: []Mix{}, Differences: []Difference{}, Excluded: []Exclusion{}}
+	c.gather(records, files)
+	if len(c.Candidates) == 0 {
+		return nil, fmt.Errorf("compare: %w: no record holds a good run", ErrNothing)
+	}
+	if err := c.refer(opt.Reference); err != nil {
+		return nil, err
+	}
+	c.tabulate()
+	c.normalise()
+	c.differ()
+	return c, nil
+}
+
+// gather groups the sessions of each node.
+func (c *Comparison) gather(records []*results.Record, files []string) {
+	at := map[string]int{}
+	seen := map[string]bool{}
+	for i, r := range records {
+		file := ""
+		if i < len(files) {
+			file = files[i]
+		}
+		what := cmp.Or(file, r.ID)
+		if seen[r.ID] {
+			c.Excluded = append(c.Excluded, Exclusion{what, "record " + r.ID + " was given before"})
+			continue
+		}
+		seen[r.ID] = true
+		good := 0
+		for _, run := range r.Runs {
+			if run.Status == results.OK {
+				good++
+				continue
+			}
+			c.Excluded = append(c.Excluded, Exclusion{fmt.Sprintf("%s: %s, round %d", what, run.Scenario, run.Round), fmt.Sprintf("%s: %s", run.Status, run.Error)})
+		}
+		if good == 0 {
+			c.Excluded = append(c.Excluded, Exclusion{what, "no run of it is good"})
+			continue
+		}
+		src := Source{File: file, ID: r.ID, Start: r.Start.UTC().Format("2006-01-02T15:04:05Z"), Digest: r.Digest.Record, State: string(r.State), Valid: r.Summary.Validity.Valid}
+		var broken []string
+		for _, f := range r.Summary.Validity.Findings {
+			if f.Outcome == results.Fail {
+				broken = append(broken, f.Rule)
+			}
+		}
+		src.Broken = strings.Join(broken, ", ")
+		key := cmp.Or(r.Plan.Labels["candidate"], identity(r))
+		j, known := at[key]
+		if !known {
+			j = len(c.Candidates)
+			at[key] = j
+			c.Candidates = append(c.Candidates, Candidate{ID: cmp.Or(r.Plan.Labels["candidate"], r.Node.Name, "node"), Node: r.Node})
+		}
+		cand := &c.Candidates[j]
+		cand.Records, cand.records = append(cand.Records, src), append(cand.records, r)
+		if h, ok := results.HeadlineOf(r.Meters); ok && cand.Meter.Name == "" {
+			for _, m := range r.Meters {
+				if m.Name == h.Meter {
+					cand.Meter = m
+				}
+			}
+		}
+	}
+	names := map[string]int{}
+	for i := range c.Candidates {
+		cand := &c.Candidates[i]
+		if names[cand.ID]++; names[cand.ID] > 1 {
+			cand.ID = fmt.Sprintf("%s-%d", cand.ID, names[cand.ID])
+		}
+	}
+}
+
+// identity is what sessions of one node have in common.
+func identity(r *results.Record) string {
+	n := r.Node
+	return fmt.Sprintf("%s\x00%s\x00%d\x00%d", n.Name, n.CPU.Model, n.CPU.Threads, n.Memory>>30)
+}
+
+func (c *Comparison) refer(want string) error {
+	c.Reference = c.Candidates[0].ID
+	if want == "" {
+		return nil
+	}
+	var ids []string
+	for _, cand := range c.Candidates {
+		if cand.ID == want || slices.ContainsFunc(cand.Records, func(s Source) bool { return s.ID == want || s.File != "" && s.File == want }) {
+			c.Reference = cand.ID
+			return nil
+		}
+		ids = append(ids, cand.ID)
+	}
+	return fmt.Errorf("compare: no candidate %.80q to refer to; there are %s", want, strings.Join(ids, ", "))
+}
+
+// key is a use as it is compared.
+type key struct {
+	scenario, use string
+	role          results.Role
+}
+
+// provenance is what must agree between figures that are ranked.
+type provenance struct {
+	boundary results.Boundary
+	origin   results.Origin
+	grade    results.Grade
+	broken   string
+}
+
+// tabulate makes the tables, in the order in which uses first appear.
+func (c *Comparison) tabulate() {
+	var order []key
+	units := map[key]results.Unit{}
+	rows := map[key][]Row{}
+	grades := map[string]provenance{} // by row
+	for ci := range c.Candidates {
+		cand := &c.Candidates[ci]
+		made := map[key]*Row{}
+		var mine []key
+		thr, pow := map[key]stats.Sessions{}, map[key]stats.Sessions{}
+		for ri, rec := range cand.records {
+			add := func(into map[key]stats.Sessions, k key, p stats.Pair) {
+				s := into[k]
+				for len(s) <= ri {
+					s = append(s, nil)
+				}
+				s[ri] = append(s[ri], p)
+				into[k] = s
+			}
+			metrics := map[key]results.Row{}
+			for _, r := range rec.Summary.Rows {
+				metrics[key{r.Scenario, r.Use, r.Role}] = r
+			}
+			for _, w := range results.Windows(rec) {
+				if w.Use.Use == "idle" {
+					continue
+				}
+				k := key{w.Scenario, w.Use.Use, w.Use.Role}
+				r := made[k]
+				if r == nil {
+					r = &Row{ID: cand.ID + "/" + k.scenario + "/" + k.use, Candidate: cand.ID, Impl: w.Use.Impl, Figures: map[string]Interval{}, PeakShare: results.Absent(), P: results.Absent(), RankP: results.Absent()}
+					made[k] = r
+					mine = append(mine, k)
+					if _, known := units[k]; !known {
+						units[k] = w.Use.Unit
+						order = append(order, k)
+					}
+				} else if !strings.Contains(r.Impl, w.Use.Impl) {
+					r.Impl += ", " + w.Use.Impl
+				}
+				if m, ok := metrics[k]; ok {
+					p := m.Metrics[results.Power]
+					now := provenance{p.Boundary, p.Origin, p.Grade, ""}
+					if !rec.Summary.Validity.Valid {
+						now.broken = cand.Records[ri].Broken
+					}
+					if old, ok := grades[r.ID]; ok {
+						now.grade = max(now.grade, old.grade)
+						now.broken = cmp.Or(now.broken, old.broken)
+						if old.boundary != now.boundary || old.origin != now.origin {
+							now.broken = "sessions of different meters"
+						}
+					}
+					grades[r.ID] = now
+					if b := m.Metrics[results.WorkPerEnergy].Budget; b != nil && r.budget == nil {
+						r.budget, r.meter = b, meterOf(rec)
+					}
+					if f, ok := m.Metrics[results.PeakFraction]; ok {
+						r.PeakShare = f.Value
+					}
+				}
+				if work, seconds := float64(w.Work), w.Duration; !math.IsNaN(work) {
+					add(thr, k, stats.Pair{Num: work, Den: seconds})
+					r.Windows++
+				}
+				if e := float64(w.Energy); !math.IsNaN(e) && e > 0 && !math.IsNaN(float64(w.Work)) {
+					add(pow, k, stats.Pair{Num: e, Den: w.Duration})
+					for len(r.sessions) <= ri {
+						r.sessions = append(r.sessions, nil)
+					}
+					r.sessions[ri] = append(r.sessions[ri], stats.Pair{Num: float64(w.Work), Den: e})
+					r.plain = append(r.plain, float64(w.Work)/e)
+				}
+			}
+		}
+		for _, k := range mine {
+			r := made[k]
+			unit := units[k]
+			r.sessions = filled(r.sessions)
+			if t := filled(thr[k]); len(t) > 0 {
+				r.Figures[results.Throughput] = of(t.Interval(c.Seed), unit.Per(results.Second))
+			}
+			if p := filled(pow[k]); len(p) > 0 {
+				r.Figures[results.Power] = withInstrument(of(p.Interval(c.Seed), results.Watt), r.budget)
+			}
+			if len(r.sessions) > 0 {
+				w := r.sessions.Interval(c.Seed)
+				r.Figures[results.WorkPerEnergy] = withInstrument(of(w, unit.Per(results.Joule)), r.budget)
+				r.Figures[results.EnergyPerWork] = withInstrument(of(stats.Interval{Value: 1 / w.Value, Low: 1 / w.High, High: 1 / w.Low}, results.Joule.Per(unit)), r.budget)
+			}
+			r.Sessions = max(r.sessions.Count(), thr[k].Count())
+			for _, class := range stats.Outliers(r.plain) {
+				if class != stats.None {
+					r.Outliers++
+				}
+			}
+			rows[k] = append(rows[k], *r)
+		}
+	}
+	for _, k := range order {
+		t := Table{Scenario: k.scenario, Use: k.use, Role: k.role, Unit: units[k]}
+		t.Groups = c.group(rows[k], grades)
+		c.Tables = append(c.Tables, t)
+	}
+	c.judge()
+}
+
+// filled leaves out sessions without a window.
+func filled(s stats.Sessions) stats.Sessions {
+	return slices.DeleteFunc(s, func(w []stats.Pair) bool { return len(w) == 0 })
+}
+
+// meterOf names the instrument behind a record's headline, so that two
+// records read by one instrument are known; an instrument inside a node is
+// that node's own.
+func meterOf(rec *results.Record) string {
+	h, ok := results.HeadlineOf(rec.Meters)
+	if !ok {
+		return ""
+	}
+	for _, m := range rec.Meters {
+		if m.Name == h.Meter {
+			if h.Boundary == results.Wall && !strings.HasPrefix(m.Source, "/") {
+				return m.Source
+			}
+			return rec.Node.Name + " " + m.Source
+		}
+	}
+	return ""
+}
+
+func withInstrument(i Interval, b *results.Budget) Interval {
+	if b != nil {
+		i.Instrument = results.Float(instrument(b, false))
+	}
+	return i
+}
+
+// instrument is what the meter brings to a figure, in quadrature; NaN if a
+// part is unknown. On a shared meter what cancels is left out.
+func instrument(b *results.Budget, shared bool) float64 {
+	if b == nil {
+		return math.NaN()
+	}
+	for _, u := range b.Unstated {
+		if u != results.Repeats && !(shared && u == results.Gain) {
+			return math.NaN()
+		}
+	}
+	sum := 0.0
+	for _, t := range b.Terms {
+		if t.Name == results.Repeats || shared && t.Shared {
+			continue
+		}
+		half := float64(t.HalfWidth)
+		if t.Name == results.Gain || t.Name == results.Quantisation { // bounds, within which anything is as likely
+			half *= stats.Rectangular
+		}
+		sum += half * half
+	}
+	return math.Sqrt(sum)
+}
+
+// group puts rows apart that must not be ranked together, best group first.
+func (c *Comparison) group(rows []Row, grades map[string]provenance) (groups []Group) {
+	for _, r := range rows {
+		p := grades[r.ID]
+		g := Group{Boundary: p.boundary, Origin: p.origin, Grade: p.grade, Ranked: true}
+		switch {
+		case len(r.sessions) == 0:
+			g.Ranked, g.Why = false, "no watts"
+		case p.origin != results.Measured:
+			g.Ranked, g.Why = false, "the watts were not measured"
+		case p.broken != "":
+			g.Ranked, g.Why = false, "breaks the publish rules: "+p.broken
+		}
+		i := slices.IndexFunc(groups, func(o Group) bool {
+			return o.Boundary == g.Boundary && o.Origin == g.Origin && o.Grade == g.Grade && o.Ranked == g.Ranked && o.Why == g.Why
+		})
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, g)
+		}
+		groups[i].Rows = append(groups[i].Rows, r)
+	}
+	for i := range groups {
+		slices.SortStableFunc(groups[i].Rows, func(a, b Row) int {
+			return -cmp.Compare(a.Figures[results.WorkPerEnergy].Value, b.Figures[results.WorkPerEnergy].Value)
+		})
+	}
+	slices.SortStableFunc(groups, func(a, b Group) int {
+		if a.Ranked != b.Ranked {
+			if a.Ranked {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.Grade, b.Grade), cmp.Compare(a.Boundary, b.Boundary))
+	})
+	return groups
+}
+
+// judge sets every row against the reference of its group: all in one family
+// of tests.
+func (c *Comparison) judge() {
+	type trial struct{ row, ref *Row }
+	var trials []trial
+	var ps []float64
+	for ti := range c.Tables {
+		for gi := range c.Tables[ti].Groups {
+			g := &c.Tables[ti].Groups[gi]
+			var ref *Row
+			for ri := range g.Rows {
+				if g.Rows[ri].Candidate == c.Reference {
+					ref = &g.Rows[ri]
+				}
+			}
+			for ri := range g.Rows {
+				r := &g.Rows[ri]
+				none := Interval{results.Absent(), results.Absent(), results.Absent(), results.Ratio, results.Absent()}
+				r.Index = none
+				switch {
+				case !g.Ranked:
+					r.Verdict = Verdict{Word: NotRanked, Why: g.Why}
+				case ref == nil:
+					r.Verdict = Verdict{Word: NotRanked, Why: "the reference has no figure of this boundary and grade"}
+				case ref == r:
+					r.Verdict = Verdict{Word: Reference}
+				}
+				if ref == nil || len(ref.sessions) == 0 || len(r.sessions) == 0 {
+					continue
+				}
+				if ref == r {
+					r.Index.Value = 1
+					continue
+				}
+				r.Shared = r.meter != "" && r.meter == ref.meter
+				r.stat = stats.Quotient(r.sessions, ref.sessions, c.Seed)
+				own := math.Hypot(instrument(r.budget, r.Shared), instrument(ref.budget, r.Shared))
+				r.Index = of(r.stat, results.Ratio)
+				if !math.IsNaN(own) {
+					r.Index = of(r.stat.Widen(own), results.Ratio)
+					r.Index.Instrument = results.Float(own)
+				}
+				if g.Ranked {
+					trials = append(trials, trial{r, ref})
+					ps = append(ps, stats.PValue(r.sessions, ref.sessions, c.Seed))
+					r.RankP = results.Float(stats.MannWhitney(ratios(r.sessions), ratios(ref.sessions)))
+				}
+			}
+		}
+	}
+	for i, p := range stats.BenjaminiHochberg(ps) {
+		r, ref := trials[i].row, trials[i].ref
+		r.P = results.Float(p)
+		switch {
+		case r.Index.Instrument.IsAbsent():
+			r.Verdict = Verdict{Word: string(stats.CannotTell), Meter: true, Why: "the accuracy of the meters is not stated: say it with accuracy=, or measure both with one meter"}
+		default:
+			full := stats.Interval{Value: float64(r.Index.Value), Low: float64(r.Index.Low), High: float64(r.Index.High)}
+			d := stats.Decide(full, r.stat, true, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
+			r.Verdict = Verdict{Word: string(d.Verdict), Why: d.Why, Sessions: d.Sessions, Meter: d.Meter}
+		}
+	}
+	for ti := range c.Tables {
+		for gi := range c.Tables[ti].Groups {
+			c.tie(&c.Tables[ti].Groups[gi])
+		}
+	}
+}
+
+// ratios are the figures of the sessions, one each.
+func ratios(s stats.Sessions) (out []float64) {
+	for _, windows := range s {
+		out = append(out, stats.Sessions{windows}.Ratio())
+	}
+	return out
+}
+
+// tie numbers the rows of a ranking so that those whose intervals overlap the
+// best of their tie share its place.
+func (c *Comparison) tie(g *Group) {
+	if !g.Ranked {
+		return
+	}
+	place, first := 0, 0
+	shared := !slices.ContainsFunc(g.Rows, func(r Row) bool { return r.meter == "" || r.meter != g.Rows[0].meter })
+	for i := range g.Rows {
+		r := &g.Rows[i]
+		if i == 0 || g.Rows[i].reach(+1, shared) < g.Rows[first].reach(-1, shared) {
+			place, first = i+1, i
+		}
+		r.Tie = place
+	}
+}
+
+// reach is the end of the efficiency's interval with the meter's part, upwards
+// or downwards; without an interval it reaches everywhere. What cancels among
+// rows of one meter is left out.
+func (r *Row) reach(side float64, shared bool) float64 {
+	i, own := r.Figures[results.WorkPerEnergy], instrument(r.budget, shared)
+	lo, hi := float64(i.Low), float64(i.High)
+	if math.IsNaN(lo) || math.IsNaN(hi) || math.IsNaN(own) {
+		return math.Inf(int(side))
+	}
+	w := stats.Interval{Value: float64(i.Value), Low: lo, High: hi}.Widen(own)
+	if side > 0 {
+		return w.High
+	}
+	return w.Low
+}

@@ -1,0 +1,145 @@
+package compare
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// Explanation says where a figure of a comparison comes from.
+type Explanation struct {
+	Figure  string   `json:"figure"`
+	Value   Interval `json:"value"`
+	Formula string   `json:"formula"`
+	Inputs  []Input  `json:"inputs"`
+	Notes   []string `json:"notes"`
+}
+
+// Input is one window that went into a figure.
+type Input struct {
+	Record   string        `json:"record"`
+	File     string        `json:"file,omitempty"`
+	Digest   string        `json:"digest"`
+	Scenario string        `json:"scenario"`
+	Round    int           `json:"round"`
+	From     results.Float `json:"from"` // s of the record's clock
+	To       results.Float `json:"to"`
+	Work     results.Float `json:"work"`
+	Energy   results.Float `json:"energy"` // J
+}
+
+// ErrFigure is wrapped when there is no figure of that name.
+var ErrFigure = errors.New("no such figure")
+
+// formulas say how figures are made.
+var formulas = map[string]string{
+	results.Throughput:    "sum of work ÷ sum of seconds, over all windows; interval: cluster bootstrap over sessions, or order statistics of one session's windows",
+	results.Power:         "sum of energy ÷ sum of seconds, over all windows",
+	results.WorkPerEnergy: "sum of work ÷ sum of energy, over all windows",
+	results.EnergyPerWork: "sum of energy ÷ sum of work, over all windows",
+	"index":               "work per energy of the candidate ÷ that of the reference; the instruments' uncertainty is added in quadrature, without what cancels on a shared meter",
+	"exchange":            "work per energy of mining ÷ work per energy of training, of one candidate",
+	"advantage":           "exchange rate of the candidate ÷ that of the reference",
+}
+
+// Figures lists the names of all figures, in the order of the comparison.
+func (c *Comparison) Figures() (ids []string) {
+	for ti := range c.Tables {
+		for _, g := range c.Tables[ti].Groups {
+			for _, r := range g.Rows {
+				for _, m := range []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork} {
+					if _, ok := r.Figures[m]; ok {
+						ids = append(ids, r.ID+"/"+m)
+					}
+				}
+				if !r.Index.Value.IsAbsent() {
+					ids = append(ids, r.ID+"/index")
+				}
+			}
+		}
+	}
+	for _, e := range c.Exchange {
+		ids = append(ids, e.Candidate+"/"+e.Scenario+"/exchange", e.Candidate+"/"+e.Scenario+"/advantage")
+	}
+	return ids
+}
+
+// Explain names the records, windows and formula behind a figure.
+func (c *Comparison) Explain(id string) (Explanation, error) {
+	e := Explanation{Figure: id, Inputs: []Input{}, Notes: []string{}}
+	last := strings.LastIndexByte(id, '/')
+	if last < 0 || !slices.Contains(c.Figures(), id) {
+		return e, fmt.Errorf("compare: %w as %.120q: perwatt compare --format json and the page name them", ErrFigure, id)
+	}
+	row, metric := id[:last], id[last+1:]
+	e.Formula = formulas[metric]
+	if metric == "exchange" || metric == "advantage" {
+		for _, x := range c.Exchange {
+			if x.Candidate+"/"+x.Scenario != row {
+				continue
+			}
+			e.Value = x.Rate
+			if metric == "advantage" {
+				e.Value = x.Advantage
+				e.inputs(c, c.Reference, x.Scenario, "mining")
+			}
+			e.inputs(c, x.Candidate, x.Scenario, "mining")
+		}
+		return e, nil
+	}
+	for _, t := range c.Tables {
+		for _, g := range t.Groups {
+			for _, r := range g.Rows {
+				if r.ID != row {
+					continue
+				}
+				e.Value = r.Figures[metric]
+				if metric == "index" {
+					e.Value = r.Index
+					if r.Candidate != c.Reference {
+						e.use(c, c.Reference, t.Scenario, t.Use)
+					}
+					e.Notes = append(e.Notes, fmt.Sprintf("verdict: %s: %s", r.Verdict.Word, r.Verdict.Why))
+				}
+				e.use(c, r.Candidate, t.Scenario, t.Use)
+				if !g.Ranked {
+					e.Notes = append(e.Notes, "not ranked: "+g.Why)
+				}
+			}
+		}
+	}
+	return e, nil
+}
+
+// inputs adds the windows of several scenarios of a candidate.
+func (e *Explanation) inputs(c *Comparison, candidate string, scenarios ...string) {
+	for _, s := range scenarios {
+		e.use(c, candidate, s, "")
+	}
+}
+
+// use adds the windows of a use; of every use of the scenario if it is empty.
+func (e *Explanation) use(c *Comparison, candidate, scenario, use string) {
+	for ci := range c.Candidates {
+		cand := &c.Candidates[ci]
+		if cand.ID != candidate {
+			continue
+		}
+		for ri, rec := range cand.records {
+			for _, w := range results.Windows(rec) {
+				if w.Scenario != scenario || use != "" && w.Use.Use != use || math.IsNaN(float64(w.Work)) {
+					continue
+				}
+				from, to := w.Span()
+				e.Inputs = append(e.Inputs, Input{
+					Record: rec.ID, File: cand.Records[ri].File, Digest: rec.Digest.Record, Scenario: w.Scenario, Round: w.Round,
+					From: from, To: to, Work: w.Work, Energy: w.Energy,
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,350 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
+)
+
+// WriteComparison prints a comparison to w as text, Markdown or CSV. The bench
+// form of one is that of its records, [WriteBench]; its JSON form is itself.
+func WriteComparison(w io.Writer, format Format, c *compare.Comparison, opt Options) error {
+	var out bytes.Buffer
+	switch format {
+	case Text:
+		writeText(&out, comparisonPage(c), opt)
+	case Markdown:
+		writeMarkdown(&out, comparisonPage(c))
+	case CSV:
+		if err := comparisonCSV(&out, c); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("report: a comparison has no form %q here", clean(string(format), 40))
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// WriteBench prints the windows of several records as Go benchmark lines.
+func WriteBench(w io.Writer, records []*results.Record) error {
+	var out bytes.Buffer
+	for _, rec := range records {
+		if err := writeBench(&out, rec); err != nil {
+			return fmt.Errorf("report: write record %s as bench: %w", clean(rec.ID, 40), err)
+		}
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+func metricFrom(i compare.Interval, origin results.Origin) results.Metric {
+	return results.Metric{Value: i.Value, Low: i.Low, High: i.High, Unit: i.Unit, Origin: origin, Instrument: i.Instrument}
+}
+
+func comparisonPage(c *compare.Comparison) *page {
+	p := &page{
+		title: []string{fmt.Sprintf("%s compared", plural(len(c.Candidates), "candidate")), "reference " + clean(c.Reference, 40), "margin " + percent(c.Margin)},
+		state: Headline(c), whole: len(c.Excluded) == 0,
+	}
+	for _, t := range c.Tables {
+		for _, g := range t.Groups {
+			p.parts = append(p.parts, groupPart(t, g))
+		}
+	}
+	for _, part := range []*part{exchangePart(c), mixPart(c), differencePart(c), excludedPart(c)} {
+		if part != nil {
+			p.parts = append(p.parts, *part)
+		}
+	}
+	for _, cand := range c.Candidates {
+		for _, r := range cand.Records {
+			p.foot = append(p.foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", clean(cand.ID, 40), printable(cmp.Or(r.File, r.ID)), clean(r.Start, 24), clean(r.Digest, 64)))
+		}
+	}
+	return p
+}
+
+// Headline is the comparison in one sentence.
+func Headline(c *compare.Comparison) string {
+	if len(c.Candidates) == 1 {
+		return "one candidate: nothing to rank it against"
+	}
+	words := map[string][]string{}
+	judged := 0
+	for _, t := range c.Tables {
+		for _, g := range t.Groups {
+			for _, r := range g.Rows {
+				if r.Verdict.Word == compare.Reference || r.Verdict.Word == compare.NotRanked {
+					continue
+				}
+				judged++
+				text := fmt.Sprintf("%s at %s", clean(r.Candidate, 40), clean(t.ID(), 40))
+				if r.Verdict.Word == "better" || r.Verdict.Word == "worse" {
+					text += fmt.Sprintf(" (%s per joule)", change(r.Index))
+				}
+				words[r.Verdict.Word] = append(words[r.Verdict.Word], text)
+			}
+		}
+	}
+	if judged == 0 {
+		return "nothing can be ranked: no two candidates have measured watts of one boundary and grade that keep the rules"
+	}
+	var said []string
+	for _, w := range []string{"better", "worse", "no worse", "cannot tell"} {
+		if list := words[w]; len(list) > 0 {
+			if len(list) > 3 {
+				list = append(list[:3:3], fmt.Sprintf("%d more", len(list)-3))
+			}
+			said = append(said, w+": "+strings.Join(list, ", "))
+		}
+	}
+	return "Against " + clean(c.Reference, 40) + ", " + strings.Join(said, "; ")
+}
+
+// change is an index as a change in percent with its interval: +3.1 [2.0, 4.2] %.
+func change(i compare.Interval) string {
+	s := fmt.Sprintf("%+.1f", 100*(float64(i.Value)-1))
+	if !i.Low.IsAbsent() && !i.High.IsAbsent() {
+		s += fmt.Sprintf(" [%+.1f, %+.1f]", 100*(float64(i.Low)-1), 100*(float64(i.High)-1))
+	}
+	return s + " %"
+}
+
+// provenanceOf says where the watts of a group are from.
+func provenanceOf(g compare.Group) string {
+	if g.Boundary == "" {
+		return "no watts"
+	}
+	return fmt.Sprintf("%s · %s · %s", g.Boundary, g.Origin, g.Grade)
+}
+
+func groupPart(t compare.Table, g compare.Group) part {
+	s := &sheet{part: part{title: fmt.Sprintf("%s, %s", clean(t.ID(), 60), provenanceOf(g))}}
+	if !g.Ranked {
+		s.title += ": not ranked, " + clean(g.Why, textLimit)
+	}
+	var places, names, counts, verdicts []cell
+	figures := []struct{ metric, head string }{
+		{results.Throughput, "throughput"}, {results.Power, "power"}, {results.WorkPerEnergy, "per joule"}, {results.EnergyPerWork, "energy per work"},
+	}
+	grid := make([][]*results.Metric, len(figures)+1)
+	var notes []string
+	for _, r := range g.Rows {
+		place := absent
+		if r.Tie > 0 {
+			place = strconv.Itoa(r.Tie)
+		}
+		places = append(places, cell{value: place})
+		names = append(names, cell{value: clean(r.Candidate, nameLimit), under: clean(r.Impl, nameLimit)})
+		counts = append(counts, cell{value: fmt.Sprintf("%d × %d", r.Sessions, perSession(r))})
+		for j, f := range figures {
+			var m *results.Metric
+			if i, ok := r.Figures[f.metric]; ok {
+				made := metricFrom(i, g.Origin)
+				if f.metric == results.Throughput {
+					made.Origin = ""
+				}
+				m = &made
+			}
+			grid[j] = append(grid[j], m)
+		}
+		index := metricFrom(r.Index, g.Origin)
+		if index.Value.IsAbsent() {
+			index.Why = cmp.Or(r.Verdict.Why, "no index in this group")
+		}
+		grid[len(figures)] = append(grid[len(figures)], &index)
+		verdicts = append(verdicts, cell{value: clean(r.Verdict.Word, nameLimit)})
+		if r.Verdict.Why != "" && r.Verdict.Word != compare.NotRanked {
+			notes = append(notes, fmt.Sprintf("%s: %s: %s", clean(r.Candidate, nameLimit), r.Verdict.Word, clean(r.Verdict.Why, textLimit)))
+		}
+		if r.Outliers > 0 {
+			notes = append(notes, fmt.Sprintf("%s: %d of %d windows lie beyond 1.5 interquartile ranges; none was dropped", clean(r.Candidate, nameLimit), r.Outliers, r.Windows))
+		}
+	}
+	if g.Ranked {
+		s.text(name, "place", "", places)
+	}
+	s.text(name, "candidate", "kernel", names)
+	s.text(name, "sessions", "× windows", counts)
+	for j, f := range figures {
+		s.explained(g.Rows, f.metric, func() { s.figure(f.head, interval, grid[j]) })
+	}
+	if slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return !r.Index.Value.IsAbsent() }) {
+		s.explained(g.Rows, "index", func() { s.figure("index", "of work per joule", grid[len(figures)]) })
+		s.text(name, "verdict", "", verdicts)
+	}
+	return *s.done(notes...)
+}
+
+// explained names the figures of the column that add adds, if it adds one.
+func (s *sheet) explained(rows []compare.Row, metric string, add func()) {
+	n := len(s.columns)
+	if add(); len(s.columns) == n {
+		return
+	}
+	cells := s.columns[n].cells
+	for i := range cells {
+		if cells[i].sort != "" {
+			cells[i].id = clean(rows[i].ID+"/"+metric, 200)
+		}
+	}
+}
+
+func perSession(r compare.Row) int { return r.Windows / max(1, r.Sessions) }
+
+func exchangePart(c *compare.Comparison) *part {
+	if len(c.Exchange) == 0 {
+		return nil
+	}
+	s := &sheet{part: part{title: "Exchange between uses: hashes given up for one sample, on the same energy"}}
+	var names, scenarios []cell
+	var rates, advantages []*results.Metric
+	for _, e := range c.Exchange {
+		names = append(names, cell{value: clean(e.Candidate, nameLimit)})
+		scenarios = append(scenarios, cell{value: clean(e.Scenario, nameLimit)})
+		r, a := metricFrom(e.Rate, e.Origin), metricFrom(e.Advantage, e.Origin)
+		if a.Value.IsAbsent() {
+			a.Why = "the reference was not measured at both uses"
+		}
+		rates, advantages = append(rates, &r), append(advantages, &a)
+	}
+	s.text(name, "candidate", "", names)
+	s.text(name, "training", "", scenarios)
+	s.figure("hashes a sample", interval, rates)
+	s.figure("against the reference", interval, advantages)
+	return s.done("Below 100 % a candidate gives up less mining for a unit of training than the reference does: its comparative advantage is in training.")
+}
+
+func mixPart(c *compare.Comparison) *part {
+	if len(c.Mixes) == 0 {
+		return nil
+	}
+	s := &sheet{part: part{title: "One kilowatt-hour, shared between mining and training"}}
+	var names, shares []cell
+	var hashes, samples []*results.Metric
+	add := func(m compare.Mix, share string, p compare.Point) {
+		names = append(names, cell{value: clean(m.Candidate, nameLimit), under: clean(m.Scenario, nameLimit)})
+		shares = append(shares, cell{value: share})
+		h := results.Metric{Value: p.Hashes, Low: results.Absent(), High: results.Absent(), Unit: results.Hash, Origin: m.Origin}
+		t := results.Metric{Value: p.Samples, Low: results.Absent(), High: results.Absent(), Unit: results.Sample, Origin: m.Origin}
+		hashes, samples = append(hashes, &h), append(samples, &t)
+	}
+	for _, m := range c.Mixes {
+		for _, p := range m.Points {
+			add(m, percent(float64(p.Training)), p)
+		}
+		if m.Mullet != nil {
+			add(m, "both at once", *m.Mullet)
+		}
+	}
+	s.text(name, "candidate", "training", names)
+	s.text(name, "energy to training", "", shares)
+	s.figure("hashes", "", hashes)
+	s.figure("samples", "", samples)
+	return s.done("Both at once is the mullet as it was measured; the others are shares of the energy of each use alone.")
+}
+
+func differencePart(c *compare.Comparison) *part {
+	if len(c.Differences) == 0 {
+		return nil
+	}
+	p := &part{title: "What differs besides the hardware under test"}
+	for _, d := range c.Differences {
+		var words []string
+		for i, v := range d.Values {
+			words = append(words, clean(c.Candidates[i].ID, nameLimit)+": "+cmp.Or(clean(v, 120), "not known"))
+		}
+		text := strings.Join(words, " · ")
+		if d.Within {
+			text += " (also between sessions of one candidate)"
+		}
+		p.items = append(p.items, item{clean(d.Fact, 2*nameLimit), text})
+	}
+	p.items = limited(p.items)
+	return p
+}
+
+func excludedPart(c *compare.Comparison) *part {
+	if len(c.Excluded) == 0 {
+		return nil
+	}
+	p := &part{title: "Not used", tone: bad}
+	for _, e := range c.Excluded {
+		p.items = append(p.items, item{clean(e.What, 3*nameLimit), clean(e.Why, textLimit)})
+	}
+	p.items = limited(p.items)
+	return p
+}
+
+func comparisonCSV(out io.Writer, c *compare.Comparison) error {
+	w := csv.NewWriter(out)
+	w.Write([]string{"table", "candidate", "reference", "metric", "value", "low", "high", "unit", "instrument", "boundary", "origin", "grade", "ranked", "place", "verdict", "p", "sessions", "windows", "why"})
+	put := func(i compare.Interval, p results.Float, row ...string) {
+		for j := range row {
+			row[j] = inert(clean(row[j], textLimit))
+		}
+		row[4], row[5], row[6], row[8], row[15] = exact(i.Value), exact(i.Low), exact(i.High), exact(i.Instrument), exact(p)
+		w.Write(row) // the error is kept for Flush
+	}
+	for _, t := range c.Tables {
+		for _, g := range t.Groups {
+			for _, r := range g.Rows {
+				line := func(metric string, i compare.Interval) {
+					put(i, r.P, t.ID(), r.Candidate, c.Reference, metric, "", "", "", string(i.Unit), "", string(g.Boundary), string(g.Origin), string(g.Grade),
+						strconv.FormatBool(g.Ranked), strconv.Itoa(r.Tie), r.Verdict.Word, "", strconv.Itoa(r.Sessions), strconv.Itoa(r.Windows), cmp.Or(r.Verdict.Why, g.Why))
+				}
+				for _, m := range []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork} {
+					if i, ok := r.Figures[m]; ok {
+						line(m, i)
+					}
+				}
+				line("index", r.Index)
+			}
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// WriteExplanation prints where a figure comes from.
+func WriteExplanation(w io.Writer, e compare.Explanation, opt Options) error {
+	value, bounds := Split(metricFrom(e.Value, ""))
+	p := &page{title: []string{clean(e.Figure, 160)}, state: strings.TrimSpace(value + " " + bounds), whole: true}
+	p.parts = append(p.parts, part{title: "Formula", notes: []string{clean(e.Formula, textLimit)}})
+	s := &sheet{part: part{title: "Windows"}}
+	var records, runs, spans []cell
+	var work, energy []cell
+	for _, in := range e.Inputs {
+		records = append(records, cell{value: clean(cmp.Or(in.File, in.Record), 3*nameLimit), under: clean(in.Digest, 13)})
+		runs = append(runs, cell{value: fmt.Sprintf("%s/%d", clean(in.Scenario, nameLimit), in.Round)})
+		spans = append(spans, cell{value: fmt.Sprintf("%.6g–%.6g s", float64(in.From), float64(in.To))})
+		work = append(work, cell{value: fmt.Sprintf("%.6g", float64(in.Work))})
+		j := absent
+		if !in.Energy.IsAbsent() {
+			j = fmt.Sprintf("%.6g J", float64(in.Energy))
+		}
+		energy = append(energy, cell{value: j})
+	}
+	if len(e.Inputs) > 0 {
+		s.text(name, "record", "sha256", records)
+		s.text(name, "run", "", runs)
+		s.text(name, "window", "", spans)
+		s.text(figure, "work", "counts", work)
+		s.text(figure, "energy", "", energy)
+	}
+	var notes []string
+	for _, n := range e.Notes {
+		notes = append(notes, clean(n, textLimit))
+	}
+	p.parts = append(p.parts, *s.done(notes...))
+	return flush(w, p, opt)
+}

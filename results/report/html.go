@@ -1,0 +1,499 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
+)
+
+// A page is one file: no request leaves it, nothing in it needs its script,
+// and its policy would stop whatever a record could smuggle in. Same input,
+// same bytes: it knows no clock.
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed page.css
+	pageCSS string
+	//go:embed page.js
+	pageJS string
+)
+
+var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+
+// Page is what goes into a report.
+type Page struct {
+	Comparison *compare.Comparison
+	Records    []*results.Record // in the order of the command line
+	Economics  *Economics        // nil without a price sheet
+	Command    string            // that makes this page again
+	Tool       string            // name, version and revision of the program
+}
+
+// Economics is what a price sheet adds to a page: tables that are ready to be
+// shown, and what is doubtful of the prices.
+type Economics struct {
+	Tables   []Grid
+	Warnings []string
+	Sheet    Grid // the prices themselves
+}
+
+// Grid is a table of plain text.
+type Grid struct {
+	ID, Title string
+	Head      []string
+	Rows      [][]string
+	Notes     []string
+}
+
+// view is what the template shows.
+type view struct {
+	Title, Headline, Sub string
+	Badges               []badge
+	Sections             []section
+	Foot                 []string
+	Policy               string
+	Style                template.CSS
+	Script               template.JS
+}
+
+// badge is a quality of the evidence: its tone is good, fair or poor, which
+// its sign says too.
+type badge struct{ Tone, Sign, Text, About string }
+
+type section struct {
+	ID, Title string
+	Lead      []string
+	Blocks    []block
+}
+
+// block is a chart, or a table, or a list.
+type block struct {
+	Title string
+	Chart template.HTML
+	Table *htmlTable
+	Items []item2
+	Notes []string
+	Fold  bool // closed until it is opened; printed open
+}
+
+type item2 struct{ About, Text string }
+
+type htmlTable struct {
+	ID   string
+	Cols []col
+	Rows [][]td
+}
+
+type col struct {
+	Head, Under string
+	Number      bool
+}
+
+type td struct {
+	Text, Under, Sort, Figure, Label string
+	Number                           bool
+}
+
+// WriteHTML writes the page.
+func WriteHTML(w io.Writer, p Page) error {
+	if p.Comparison == nil || len(p.Records) == 0 {
+		return fmt.Errorf("report: a page needs records")
+	}
+	v := view{
+		Title: "What does this hardware deliver per watt?", Headline: Headline(p.Comparison), Sub: sub(p), Badges: badges(p),
+		Style: template.CSS(pageCSS + chartCSS()), Script: template.JS(pageJS),
+	}
+	v.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", digest(string(v.Style)), digest(string(v.Script)))
+	v.Sections = slices.DeleteFunc([]section{
+		uses(p), across(p), traces(p), money(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
+	}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 })
+	v.Foot = []string{clean(p.Tool, 120)}
+	var out bytes.Buffer
+	if err := pageTemplate.Execute(&out, v); err != nil {
+		return fmt.Errorf("report: write the page: %w", err)
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// digest names a style or script in a Content-Security-Policy.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func sub(p Page) string {
+	c := p.Comparison
+	sessions := 0
+	for _, cand := range c.Candidates {
+		sessions += len(cand.Records)
+	}
+	return fmt.Sprintf("%s in %s, %s to %s. Reference %s, margin %s, fixed beforehand; intervals are 95 %%, seed %d.",
+		plural(len(c.Candidates), "candidate"), plural(sessions, "session"), day(p, false), day(p, true), clean(c.Reference, 40), percent(c.Margin), c.Seed)
+}
+
+// day is the first or the last on which something was measured.
+func day(p Page, last bool) string {
+	out := ""
+	for _, r := range p.Records {
+		d := r.Start.UTC().Format("2006-01-02")
+		if out == "" || (d < out) != last && d != out {
+			out = d
+		}
+	}
+	return out
+}
+
+func badges(p Page) (out []badge) {
+	add := func(ok bool, fair bool, text, about string) {
+		b := badge{"good", "✓", text, about}
+		switch {
+		case ok:
+		case fair:
+			b.Tone, b.Sign = "fair", "!"
+		default:
+			b.Tone, b.Sign = "poor", "✕"
+		}
+		out = append(out, b)
+	}
+	valid, interleaved, steady, covered, measured := 0, 0, 0, 0, 0
+	grades := map[results.Grade]bool{}
+	least := 1 << 30
+	for _, cand := range p.Comparison.Candidates {
+		least = min(least, len(cand.Records))
+	}
+	for _, r := range p.Records {
+		s := r.Summary
+		if s.Validity.Valid {
+			valid++
+		}
+		if r.Plan.Order == "ABBA" && r.Plan.Rounds > 1 {
+			interleaved++
+		}
+		if !slices.ContainsFunc(s.Flags, func(w results.Warning) bool { return w.Code == "not-steady" }) {
+			steady++
+		}
+		head, ok := results.HeadlineOf(r.Meters)
+		if ok && head.Origin == results.Measured {
+			measured++
+		}
+		for _, c := range s.Coverage {
+			if ok && c.Meter == head.Meter && c.Share >= 0.99 {
+				covered++
+			}
+		}
+		for _, row := range s.Rows {
+			if g := row.Metrics[results.Power].Grade; g != "" {
+				grades[g] = true
+			}
+		}
+	}
+	n := len(p.Records)
+	var named []string
+	for g := range grades {
+		named = append(named, string(g))
+	}
+	slices.Sort(named)
+	of := func(k int) string { return fmt.Sprintf("%d of %d", k, n) }
+	add(measured == n, measured > 0, "watts measured in "+of(measured), "the others are modelled, declared or absent, and are not ranked")
+	add(len(named) == 1 && named[0] < "D", len(named) > 0 && named[len(named)-1] < "E", "power grade "+cmp.Or(strings.Join(named, ", "), "none"), "A wall ≤ 1 % over 600 s … E modelled or declared")
+	add(valid == n, valid > 0, "valid "+of(valid), "by the publish rules, listed under method")
+	add(least >= 5, least >= 3, plural(least, "session")+" or more each", "5 show how much sessions differ; 3 is the least for a verdict")
+	add(interleaved == n, interleaved > 0, "interleaved "+of(interleaved), "rounds in alternating order, so that drift does not look like a difference")
+	add(steady == n, steady > n/2, "steady "+of(steady), "every use had settled before its window")
+	add(covered == n, covered > 0, "metered throughout "+of(covered), "99 % of the windows' time lies between readings")
+	return out
+}
+
+// tableOf lays columns out for the page.
+func tableOf(id string, columns []column) *htmlTable {
+	if len(columns) == 0 {
+		return nil
+	}
+	t := &htmlTable{ID: id}
+	for _, c := range columns {
+		t.Cols = append(t.Cols, col{c.head.value, c.head.under, c.kind == figure || c.kind == powered})
+	}
+	for i := range columns[0].cells {
+		var row []td
+		for j, c := range columns {
+			x := c.cells[i]
+			row = append(row, td{x.value, x.under, x.sort, x.id, strings.TrimSpace(c.head.value + " " + c.head.under), t.Cols[j].Number})
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+func blockOf(id string, p part) block {
+	b := block{Title: p.title, Table: tableOf(id, p.columns), Notes: p.notes}
+	for _, it := range p.items {
+		b.Items = append(b.Items, item2{it.about, it.text})
+	}
+	return b
+}
+
+func gridBlock(g Grid) block {
+	b := block{Title: clean(g.Title, textLimit), Table: &htmlTable{ID: word(g.ID)}}
+	for _, h := range g.Head {
+		b.Table.Cols = append(b.Table.Cols, col{Head: clean(h, 60)})
+	}
+	for _, r := range g.Rows {
+		var row []td
+		for j, x := range r {
+			label := ""
+			if j < len(g.Head) {
+				label = clean(g.Head[j], 60)
+			}
+			row = append(row, td{Text: clean(x, textLimit), Label: label})
+		}
+		b.Table.Rows = append(b.Table.Rows, row)
+	}
+	for _, n := range g.Notes {
+		b.Notes = append(b.Notes, clean(n, textLimit))
+	}
+	return b
+}
+
+// uses holds a ranking and a table for each use.
+func uses(p Page) section {
+	s := section{ID: "uses", Title: "At each use", Lead: []string{"Work per joule decides; beside it stand the throughput and the watts that it is made of. An index is against the reference, and includes what the meters add."}}
+	for ti, t := range p.Comparison.Tables {
+		if chart := rankingChart(p, t, fmt.Sprintf("rank%d", ti)); chart != "" {
+			s.Blocks = append(s.Blocks, block{Chart: chart})
+		}
+		for gi, g := range t.Groups {
+			b := blockOf(fmt.Sprintf("use-%d-%d", ti, gi), groupPart(t, g))
+			s.Blocks = append(s.Blocks, b)
+		}
+		if chart := throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti)); chart != "" {
+			s.Blocks = append(s.Blocks, block{Chart: chart})
+		}
+	}
+	return s
+}
+
+// across normalises between uses.
+func across(p Page) section {
+	s := section{ID: "across", Title: "From one use to another"}
+	for i, chart := range planeCharts(p) {
+		_ = i
+		s.Blocks = append(s.Blocks, block{Chart: chart})
+	}
+	for i, part := range []*part{exchangePart(p.Comparison), mixPart(p.Comparison)} {
+		if part != nil {
+			s.Blocks = append(s.Blocks, blockOf(fmt.Sprintf("across-%d", i), *part))
+		}
+	}
+	if chart := mulletChart(p); chart != "" {
+		s.Blocks = append(s.Blocks, block{Chart: chart})
+	}
+	for i, r := range p.Records {
+		if m := marginal(r); m != nil {
+			b := blockOf(fmt.Sprintf("mullet-%d", i), *m)
+			b.Title = clean(r.Node.Name, 40) + ", " + clean(r.ID, 40) + ": " + b.Title
+			b.Fold = len(p.Records) > 4
+			s.Blocks = append(s.Blocks, b)
+		}
+	}
+	if len(s.Blocks) > 0 {
+		s.Lead = []string{"What a kilowatt-hour gives at each use, at which rate a machine turns one into the other, and what both at once gave."}
+	}
+	return s
+}
+
+func traces(p Page) section {
+	s := section{ID: "traces", Title: "What the instruments saw"}
+	for _, chart := range traceCharts(p) {
+		s.Blocks = append(s.Blocks, block{Chart: chart})
+	}
+	if len(s.Blocks) > 0 {
+		s.Lead = []string{"Power and rate of one run of each candidate; the measured window is shaded."}
+	}
+	return s
+}
+
+func money(p Page) section {
+	s := section{ID: "economics", Title: "What it earns"}
+	if p.Economics == nil {
+		s.Lead = []string{"No price sheet was given: hashes and samples per joule are what was measured, and what they are worth is left out. perwatt prices --example writes a sheet to fill in."}
+		return s
+	}
+	for _, w := range p.Economics.Warnings {
+		s.Lead = append(s.Lead, "⚠ "+clean(w, textLimit))
+	}
+	for _, g := range p.Economics.Tables {
+		s.Blocks = append(s.Blocks, gridBlock(g))
+	}
+	return s
+}
+
+func prices(p Page) section {
+	s := section{ID: "prices", Title: "Price sheet"}
+	if p.Economics != nil {
+		s.Blocks = append(s.Blocks, gridBlock(p.Economics.Sheet))
+	}
+	return s
+}
+
+func differences(p Page) section {
+	s := section{ID: "environment", Title: "What else differs"}
+	if d := differencePart(p.Comparison); d != nil {
+		s.Lead = []string{"Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test."}
+		b := block{Table: &htmlTable{ID: "differences", Cols: []col{{Head: "fact"}}}}
+		for _, c := range p.Comparison.Candidates {
+			b.Table.Cols = append(b.Table.Cols, col{Head: clean(c.ID, 40)})
+		}
+		for _, d := range p.Comparison.Differences {
+			row := []td{{Text: clean(d.Fact, 60), Label: "fact"}}
+			for i, v := range d.Values {
+				row = append(row, td{Text: cmp.Or(clean(v, 160), "not known"), Label: clean(p.Comparison.Candidates[i].ID, 40)})
+			}
+			b.Table.Rows = append(b.Table.Rows, row)
+		}
+		s.Blocks = append(s.Blocks, b)
+	}
+	return s
+}
+
+// disclosure says how it was measured, and holds every record to the rules.
+func disclosure(p Page) section {
+	s := section{ID: "method", Title: "Method and disclosure", Lead: []string{
+		"Each use runs in a process of its own; its work is counted beside the meter on one clock, and rate and energy come from the same window of the same run. Rounds alternate in order. An efficiency is a sum of work over a sum of energy, its interval a cluster bootstrap over sessions, or order statistics where there is one session.",
+		"Verdicts: better if the interval of the index, meters included, lies above 1; no worse if above 1 less the margin; worse if below 1; else it cannot be told, with what would settle it. P-values are Welch's over sessions, adjusted over the whole comparison (Benjamini and Hochberg). Outliers are counted, never dropped.",
+	}}
+	if x := excludedPart(p.Comparison); x != nil {
+		s.Blocks = append(s.Blocks, blockOf("excluded", *x))
+	}
+	for i, r := range p.Records {
+		about := block{Title: fmt.Sprintf("%s, %s", clean(r.Node.Name, 40), clean(r.ID, 40)), Fold: true}
+		plan := r.Plan
+		about.Items = append(about.Items,
+			item2{"plan", clean(fmt.Sprintf("%s: %d rounds of %s, order %s, windows of %g s after a warm-up of %g s or more, sampled every %g s, seed %d",
+				plan.Preset, plan.Rounds, strings.Join(plan.Scenarios, ", "), cmp.Or(plan.Order, "as planned"), float64(plan.Window), float64(plan.Warmup), float64(plan.Interval), plan.Seed), textLimit)},
+		)
+		for _, m := range r.Meters {
+			var channels []string
+			for _, c := range m.Channels {
+				channels = append(channels, fmt.Sprintf("%s (%s · %s, %s)", c.Name, c.Boundary, c.Origin, accuracy(c.Accuracy, c.Unit)))
+			}
+			if len(channels) > 6 {
+				channels = append(channels[:6:6], fmt.Sprintf("%d more", len(m.Channels)-6))
+			}
+			about.Items = append(about.Items, item2{"meter", clean(m.Name+" at "+m.Source+": "+strings.Join(channels, "; "), textLimit)})
+			for _, n := range m.Notes[:min(len(m.Notes), 12)] {
+				about.Items = append(about.Items, item2{"", clean(n, textLimit)})
+			}
+		}
+		for _, c := range r.Summary.Coverage {
+			if c.Interval.IsAbsent() {
+				continue
+			}
+			text := fmt.Sprintf("%s: a reading every %s, longest %s, %s of the time, at least %d a window", c.Meter, Quantity(c.Interval, results.Second), Quantity(c.Longest, results.Second), percent(float64(c.Share)), c.Readings)
+			if !c.RoundTrip.IsAbsent() {
+				text += ", round trip up to " + Quantity(c.RoundTrip, results.Second)
+			}
+			about.Items = append(about.Items, item2{"coverage", clean(text, textLimit)})
+		}
+		if d := doubts(r); d != nil {
+			for _, it := range d.items {
+				about.Items = append(about.Items, item2{it.about, it.text})
+			}
+		}
+		s.Blocks = append(s.Blocks, about)
+		s.Blocks = append(s.Blocks, budgetBlock(i, r), rulesBlock(i, r))
+	}
+	return s
+}
+
+// budgetBlock lists what is uncertain of each power and efficiency.
+func budgetBlock(i int, r *results.Record) block {
+	b := block{Title: "Uncertainty of " + clean(r.ID, 40), Fold: true, Table: &htmlTable{ID: fmt.Sprintf("budget-%d", i)}}
+	names := []string{results.Repeats, results.Gain, results.Quantisation, results.Timing, results.Sampling}
+	b.Table.Cols = []col{{Head: "scenario"}, {Head: "use"}, {Head: "figure"}}
+	for _, n := range names {
+		b.Table.Cols = append(b.Table.Cols, col{Head: n, Number: true})
+	}
+	b.Table.Cols = append(b.Table.Cols, col{Head: "in quadrature", Number: true}, col{Head: "linear", Under: "meter alone", Number: true})
+	for _, row := range r.Summary.Rows {
+		for _, name := range []string{results.Power, results.NetPower, results.WorkPerEnergy} {
+			m, ok := row.Metrics[name]
+			if !ok || m.Budget == nil {
+				continue
+			}
+			line := []td{{Text: clean(row.Scenario, nameLimit), Label: "scenario"}, {Text: clean(row.Use, nameLimit), Label: "use"}, {Text: strings.ReplaceAll(name, "_", " "), Label: "figure"}}
+			for _, n := range names {
+				x := td{Text: "unknown", Label: n, Number: true}
+				for _, t := range m.Budget.Terms {
+					if t.Name == n {
+						x.Text = percent(float64(t.HalfWidth))
+						if t.Shared {
+							x.Under = "cancels on one meter"
+						}
+					}
+				}
+				line = append(line, x)
+			}
+			line = append(line, td{Text: PlusMinus(m), Label: "in quadrature", Number: true}, td{Text: percent(float64(m.Budget.Linear)), Label: "linear", Number: true})
+			b.Table.Rows = append(b.Table.Rows, line)
+		}
+	}
+	return b
+}
+
+func rulesBlock(i int, r *results.Record) block {
+	v := r.Summary.Validity
+	word := "VALID for ranking"
+	if !v.Valid {
+		word = "INVALID for ranking"
+	}
+	b := block{Title: fmt.Sprintf("%s: %s by the %s rules", clean(r.ID, 40), word, clean(v.Rules, nameLimit)), Fold: true, Table: &htmlTable{
+		ID: fmt.Sprintf("rules-%d", i), Cols: []col{{Head: "outcome"}, {Head: "rule"}, {Head: "found"}, {Head: "asked"}, {Head: "by"}},
+	}}
+	for _, f := range v.Findings {
+		b.Table.Rows = append(b.Table.Rows, []td{
+			{Text: clean(string(f.Outcome), nameLimit), Label: "outcome"}, {Text: clean(f.Rule, nameLimit), Label: "rule"}, {Text: clean(f.Figure, textLimit), Label: "found"},
+			{Text: clean(f.Asks, textLimit), Label: "asked"}, {Text: clean(f.Source, nameLimit), Label: "by"},
+		})
+	}
+	return b
+}
+
+func sources(p Page) section {
+	s := section{ID: "records", Title: "Records", Lead: []string{"Every figure can be made again from these: perwatt verify checks them, perwatt explain FIGURE names the windows behind a figure, and this page comes of"}}
+	s.Blocks = append(s.Blocks, block{Items: []item2{{"command", printable(p.Command)}}})
+	b := block{Table: &htmlTable{ID: "records-table", Cols: []col{{Head: "candidate"}, {Head: "record"}, {Head: "start"}, {Head: "state"}, {Head: "sha256"}}}}
+	for _, c := range p.Comparison.Candidates {
+		for _, r := range c.Records {
+			b.Table.Rows = append(b.Table.Rows, []td{
+				{Text: clean(c.ID, 40), Label: "candidate"}, {Text: printable(cmp.Or(r.File, r.ID)), Label: "record"}, {Text: clean(r.Start, 30), Label: "start"},
+				{Text: clean(r.State, nameLimit), Label: "state"}, {Text: clean(r.Digest, 64), Label: "sha256"},
+			})
+		}
+	}
+	s.Blocks = append(s.Blocks, b)
+	return s
+}
+
+func glossary() section {
+	return section{ID: "glossary", Title: "Words", Blocks: []block{{Items: []item2{
+		{"boundary", "where the watts were counted: the wall, the supplies, the node as its controller reports it, the board, the CPU packages, a card. Two boundaries are never ranked against each other."},
+		{"grade", "A: at the wall within 1 %, over 600 s. B: at the wall within 2 %, over 300 s. C: telemetry of a controller or supply, or a shorter window. D: counters of components. E: modelled or declared, never ranked."},
+		{"~", "before a figure that no instrument measured."},
+		{"index", "work per joule against the reference, which is 1."},
+		{"mullet", "training in front, mining in the back: both at once on one node, mining where training leaves time."},
+		{"J/TH", "joules for 10¹² hashes: the same number as watts per TH/s, and what makers of miners quote."},
+		{"session", "one start of perwatt run on one node; it holds rounds of windows. Sessions are the replicates."},
+		{"window", "the measured part of a run, after it has settled."},
+	}}}}
+}
