@@ -38,14 +38,14 @@ type Decision struct {
 	// Meter is whether the meters keep it open: no number of sessions would
 	// settle it, a better meter (or one for both) could.
 	Meter bool
-	Why   string // one clause, for people
+	Why   string // for people; plus is the better side, whichever way the figure is
 }
 
 // Decide judges a candidate by its quotient over the reference. index holds
 // everything that is uncertain; statistical is the same figure before
 // [Interval.Widen]. Whichever way the figure is better, margin is how much
 // worse, relative, is still no worse; it is fixed before the figures are
-// known. adjustedP is of the hypothesis of no difference, or NaN if none was
+// known, and at least 0. adjustedP is of the hypothesis of no difference, or NaN if none was
 // tested: better and worse need 0.05 of it.
 //
 // A side with one session shows nothing of what differs between sessions. The
@@ -68,11 +68,11 @@ func Decide(index, statistical Interval, higherIsBetter bool, margin float64, se
 		d.missing(statistical, fewest)
 		return d
 	case index.Low > 1 && told:
-		d.Verdict, d.Why = Better, "the interval lies above 1"
+		d.Verdict, d.Why = Better, "all of the interval is on the better side"
 	case index.Low > 1-margin:
-		d.Verdict, d.Why = NoWorse, fmt.Sprintf("the interval lies above %.4g, the margin", 1-margin)
+		d.Verdict, d.Why = NoWorse, fmt.Sprintf("the interval stays within the margin of %.2g %% on the worse side", 100*margin)
 	case index.High < 1 && told:
-		d.Verdict, d.Why = Worse, "the interval lies below 1"
+		d.Verdict, d.Why = Worse, "all of the interval is on the worse side"
 	default:
 		d.open(index, statistical, sessionsA, sessionsB, adjustedP)
 	}
@@ -112,15 +112,16 @@ func (d *Decision) open(index, statistical Interval, a, b int, adjustedP float64
 	}
 	if meter >= distance {
 		if d.Meter = meter > 0; d.Meter {
-			d.Why = fmt.Sprintf("the meters are uncertain by %.2g %%, the difference is %+.2g %%: more sessions would not help, a better meter, or the same for both, would",
+			d.Why = fmt.Sprintf("the meters are uncertain by %.2g %%, the difference is %+.2g %% (plus is better): more sessions would not help, a better meter, or the same for both, would",
 				100*meter, 100*(index.Value-1))
 		} else {
 			d.Why = "there is no difference to find, and no margin"
 		}
 		return
 	}
+	remedy := "settle it if the figures stay as they are"
 	if min(a, b) < 2 {
-		d.Sessions = published - min(a, b)
+		d.Sessions, remedy = published-min(a, b), "show what differs between them"
 	} else {
 		width := func(more int) float64 {
 			a, b := float64(a+more), float64(b+more)
@@ -130,8 +131,8 @@ func (d *Decision) open(index, statistical Interval, a, b int, adjustedP float64
 			return math.Hypot(meter, h*width(k+1)/width(0)) < distance
 		})
 	}
-	d.Why = fmt.Sprintf("the interval reaches from %.4g to %.4g: %s would settle it if the figures stay as they are",
-		index.Low, index.High, more(d.Sessions))
+	d.Why = fmt.Sprintf("the interval reaches from %+.2g %% to %+.2g %% (plus is better): %s would %s",
+		100*(index.Low-1), 100*(index.High-1), more(d.Sessions), remedy)
 }
 
 // normal is how many standard deviations have the two-sided p.

@@ -106,7 +106,7 @@ func long(t *testing.T) {
 
 func TestIntervalsCoverAndVerdictsAreRarelyFalse(t *testing.T) {
 	long(t)
-	const times = 1500
+	const times = 2000
 	for _, w := range []world{
 		{sessions: 3, shared: true}, {sessions: 5, shared: true}, {sessions: 10, shared: true},
 		{sessions: 3}, {sessions: 5}, {sessions: 10},
