@@ -1,0 +1,238 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/resultstest"
+)
+
+func sessions(n resultstest.Node, k int, seed uint64) (out []*results.Record) {
+	for i := range k {
+		out = append(out, resultstest.Session(n, i, 6, seed))
+	}
+	return out
+}
+
+func row(t *testing.T, c *Comparison, table, candidate string) (Row, Group) {
+	t.Helper()
+	for _, tb := range c.Tables {
+		for _, g := range tb.Groups {
+			for _, r := range g.Rows {
+				if tb.ID() == table && r.Candidate == candidate {
+					return r, g
+				}
+			}
+		}
+	}
+	t.Fatalf("no row %s of %s", candidate, table)
+	return Row{}, Group{}
+}
+
+func compared(t *testing.T, opt Options, groups ...[]*results.Record) *Comparison {
+	t.Helper()
+	var all []*results.Record
+	for _, g := range groups {
+		all = append(all, g...)
+	}
+	c, err := New(all, nil, opt)
+	require.NoError(t, err)
+	return c
+}
+
+func TestKnownWorld(t *testing.T) {
+	c := compared(t, Options{Seed: 1}, sessions(resultstest.Server("north", 1), 5, 1), sessions(resultstest.Server("south", 1.05), 5, 2), sessions(resultstest.Server("east", 0.95), 5, 3))
+	require.Len(t, c.Candidates, 3)
+	require.Equal(t, "north", c.Reference)
+	south, g := row(t, c, "mining", "south")
+	require.True(t, g.Ranked)
+	require.Equal(t, results.Wall, g.Boundary)
+	require.InDelta(t, 1.05, float64(south.Index.Value), 0.01)
+	require.True(t, south.Shared, "one PDU read both")
+	require.Equal(t, "better", south.Verdict.Word)
+	require.Equal(t, 1, south.Tie)
+	east, _ := row(t, c, "mining", "east")
+	require.Equal(t, "worse", east.Verdict.Word)
+	require.Equal(t, 5, east.Sessions)
+	require.Equal(t, 30, east.Windows)
+	require.InDelta(t, 1.235e9*0.95/241, float64(east.Figures[results.WorkPerEnergy].Value), 5e4)
+	require.InDelta(t, 1/float64(east.Figures[results.WorkPerEnergy].Value), float64(east.Figures[results.EnergyPerWork].Value), 1e-20)
+	require.Len(t, c.Exchange, 3)
+	for _, e := range c.Exchange {
+		require.InDelta(t, 1, float64(e.Advantage.Value), 0.01, "scaled alike, nobody has a comparative advantage")
+	}
+	require.Len(t, c.Mixes[0].Points, 5)
+	require.NotNil(t, c.Mixes[0].Mullet)
+	require.InDelta(t, 47_000/271.*kWh, float64(c.Mixes[0].Mullet.Samples), 2e6)
+}
+
+// TestSeparateMeters: what cancels on one meter does not on two.
+func TestSeparateMeters(t *testing.T) {
+	north, south := resultstest.Server("north", 1), resultstest.Server("south", 1.012)
+	north.Between, south.Between = 0.001, 0.001
+	one := compared(t, Options{Seed: 1}, sessions(north, 5, 1), sessions(south, 5, 2))
+	south.Meter = "pdu-south.example"
+	two := compared(t, Options{Seed: 1}, sessions(north, 5, 1), sessions(south, 5, 2))
+	a, _ := row(t, one, "mining", "south")
+	b, _ := row(t, two, "mining", "south")
+	require.Equal(t, "better", a.Verdict.Word, a.Verdict.Why)
+	require.False(t, b.Shared)
+	require.Greater(t, float64(b.Index.High-b.Index.Low), 3*float64(a.Index.High-a.Index.Low))
+	require.NotEqual(t, "better", b.Verdict.Word)
+	south.Gain = 0
+	unstated := compared(t, Options{Seed: 1}, sessions(north, 5, 1), sessions(south, 5, 2))
+	d, _ := row(t, unstated, "mining", "south")
+	require.Equal(t, "cannot tell", d.Verdict.Word)
+	require.True(t, d.Verdict.Meter)
+}
+
+// TestNeverMixed: boundaries, grades, modelled watts and broken rules stand
+// apart.
+func TestNeverMixed(t *testing.T) {
+	spoil := func(name string, f func(r *results.Record)) []*results.Record {
+		out := sessions(resultstest.Server(name, 2), 3, 7)
+		for _, r := range out {
+			f(r)
+			r.Summary = results.Derive(r)
+		}
+		return out
+	}
+	channel := func(r *results.Record) *results.Channel { return &r.Meters[0].Channels[0] }
+	c := compared(t, Options{Seed: 1}, sessions(resultstest.Server("north", 1), 3, 1),
+		spoil("node", func(r *results.Record) { channel(r).Boundary, channel(r).Total = results.Chassis, results.Chassis }),
+		spoil("guessed", func(r *results.Record) { channel(r).Origin = results.Modelled }),
+		spoil("short", func(r *results.Record) { r.State = results.Interrupted }),
+	)
+	for name, why := range map[string]string{"guessed": "were not measured", "short": "breaks the publish rules: complete"} {
+		r, g := row(t, c, "mining", name)
+		require.False(t, g.Ranked, name)
+		require.Contains(t, g.Why, why)
+		require.Equal(t, NotRanked, r.Verdict.Word)
+		require.Zero(t, r.Tie)
+	}
+	r, g := row(t, c, "mining", "node")
+	require.True(t, g.Ranked)
+	require.Equal(t, NotRanked, r.Verdict.Word, "no reference of that boundary")
+	require.True(t, r.Index.Value.IsAbsent())
+}
+
+func TestNothingIsDroppedInSilence(t *testing.T) {
+	rs := sessions(resultstest.Server("north", 1), 2, 1)
+	rs[1].Runs[1].Status, rs[1].Runs[1].Error = results.Failed, "the worker died"
+	c, err := New(append(rs, rs[0]), []string{"a.json", "b.json", "again.json"}, Options{})
+	require.NoError(t, err)
+	text := fmt.Sprint(c.Excluded)
+	require.Contains(t, text, "again.json")
+	require.Contains(t, text, "the worker died")
+	for i := range rs {
+		for j := range rs[i].Runs {
+			rs[i].Runs[j].Status = results.Void
+		}
+	}
+	_, err = New(rs, nil, Options{})
+	require.ErrorIs(t, err, ErrNothing)
+}
+
+func TestReference(t *testing.T) {
+	rs := append(sessions(resultstest.Server("north", 1), 1, 1), sessions(resultstest.Server("south", 1), 1, 2)...)
+	for _, ref := range []string{"south", rs[1].ID, "s.json"} {
+		c, err := New(rs, []string{"n.json", "s.json"}, Options{Reference: ref})
+		require.NoError(t, err)
+		require.Equal(t, "south", c.Reference)
+	}
+	_, err := New(rs, nil, Options{Reference: "west"})
+	require.ErrorContains(t, err, "north, south")
+	_, err = New(rs, nil, Options{Margin: 2})
+	require.ErrorContains(t, err, "margin")
+}
+
+func TestDifferences(t *testing.T) {
+	south := sessions(resultstest.Server("south", 1), 1, 2)
+	south[0].Node.Settings.Governor = "powersave"
+	c := compared(t, Options{}, sessions(resultstest.Server("north", 1), 1, 1), south)
+	found := false
+	for _, d := range c.Differences {
+		if d.Fact == "settings.governor" {
+			found = true
+			require.Equal(t, []string{"performance", "powersave"}, d.Values)
+		}
+		require.NotEqual(t, "cpu.model", d.Fact)
+	}
+	require.True(t, found)
+}
+
+// TestEveryFigureIsExplained: each names the records and windows it came from,
+// and they give it again.
+func TestEveryFigureIsExplained(t *testing.T) {
+	c := compared(t, Options{Seed: 1}, sessions(resultstest.Server("north", 1), 2, 1), sessions(resultstest.Server("south", 1.05), 2, 2))
+	ids := c.Figures()
+	require.Greater(t, len(ids), 40)
+	for _, id := range ids {
+		e, err := c.Explain(id)
+		require.NoError(t, err, id)
+		require.NotEmpty(t, e.Formula, id)
+		if !e.Value.Value.IsAbsent() {
+			require.NotEmpty(t, e.Inputs, id)
+		}
+		if strings.HasSuffix(id, "/"+results.WorkPerEnergy) {
+			var work, energy float64
+			for _, in := range e.Inputs {
+				work += float64(in.Work)
+				energy += float64(in.Energy)
+			}
+			require.InEpsilon(t, work/energy, float64(e.Value.Value), 1e-12, id)
+		}
+	}
+	_, err := c.Explain("north/mining/mining/nothing")
+	require.ErrorIs(t, err, ErrFigure)
+}
+
+// TestWorldIsCovered: over simulated comparisons of records, drift and meters
+// included, the interval of the index covers the truth as often as it says.
+func TestWorldIsCovered(t *testing.T) {
+	n := 60
+	if testing.Short() {
+		n = 12
+	}
+	covered, total, false2 := 0, 0, 0
+	for i := range n {
+		a, b := resultstest.Server("a", 1), resultstest.Server("b", 1)
+		a.Drift, b.Drift = 0.02, 0.02
+		c := compared(t, Options{Seed: uint64(i)}, sessions(a, 4, uint64(2*i)), sessions(b, 4, uint64(2*i+1)))
+		for _, table := range []string{"mining", "training-mlp", "compute"} {
+			r, _ := row(t, c, table, "b")
+			total++
+			if float64(r.Index.Low) <= 1 && 1 <= float64(r.Index.High) {
+				covered++
+			}
+			if r.Verdict.Word == "better" {
+				false2++
+			}
+		}
+	}
+	t.Logf("covered %d of %d, falsely better %d", covered, total, false2)
+	// Uses of one session share what is wrong with it: a third as many are independent.
+	require.GreaterOrEqual(t, float64(covered), float64(total)*(0.95-3*math.Sqrt(0.95*0.05/float64(n))))
+	require.LessOrEqual(t, float64(false2), float64(total)*(0.025+3*math.Sqrt(0.025*0.975/float64(n))))
+}
+
+func BenchmarkCompare(b *testing.B) {
+	for _, n := range []int{50, 500} {
+		var all []*results.Record
+		for i := range n {
+			all = append(all, resultstest.Session(resultstest.Server(fmt.Sprintf("node%d", i%20), 1), i, 2, uint64(i)))
+		}
+		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := New(all, nil, Options{Seed: 1}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
