@@ -181,7 +181,7 @@ func (t linearTicks) step(size float64) float64 {
 	raw := size / float64(max(t.want, 1))
 	p := math.Pow(10, math.Floor(math.Log10(raw)))
 	for _, k := range []float64{1, 2, 5} {
-		if k*p >= raw*(1-1e-9) {
+		if k*p >= raw*0.71 { // the nearest, rather than the next
 			return k * p
 		}
 	}
@@ -211,7 +211,7 @@ type logTicks struct {
 
 func (t logTicks) exponent(lo, hi float64) (exp int, one bool) {
 	a, b := t.axis.exponent(lo), t.axis.exponent(hi)
-	if b-a <= 3 {
+	if a == b {
 		return b, true
 	}
 	return 0, false

@@ -87,7 +87,7 @@ func charts() map[string]chart.Chart {
 				{Name: "Graviton 4", Figure: tie(pm(1.231, 0.014), 2)},
 				{Name: "Ampere One A192", Figure: tie(pm(1.225, 0.022), 2)},
 				{Name: "Grace CPU superchip", Figure: tie(pm(1.219, 0.017), 2)},
-				{Name: "Xeon 6980P", Figure: pm(1.108, 0.012)},
+				{Name: "Xeon 6980P", Figure: text(pm(1.108, 0.012), "1.108 [1.096, 1.120]")},
 				{Name: "H100 PCIe, OpenCL kernel", Figure: modelled(pm(0.874, 0.08))},
 				{Name: "Core i9-14900K", Figure: pm(0.641, 0.009)},
 				{Name: "Raspberry Pi 5", Figure: chart.Figure{Value: nan}},

@@ -233,13 +233,8 @@ func (l *lines) draw(s *sheet) {
 			x := p.x.at(q.X)
 			y = p.y.at(q.Y)
 			xy = append(xy, x, y)
-			s.place.take(box{x - 3, y - 3, x + 3, y + 3})
-			if n := len(xy); n > 2 { // labels keep off the line between
-				for j := range 8 {
-					f := float64(j) / 8
-					x, y := xy[n-4]+(x-xy[n-4])*f, xy[n-3]+(y-xy[n-3])*f
-					s.place.take(box{x - 2, y - 2, x + 2, y + 2})
-				}
+			if n := len(xy); n > 2 {
+				s.place.avoidLine(xy[n-4], xy[n-3], x, y)
 			}
 		}
 		flush()
@@ -264,15 +259,25 @@ func (l *lines) draw(s *sheet) {
 	for _, v := range l.Across {
 		t := fit(clean(v.Name, 60), (p.x1-p.x0)*0.8, s.small, false)
 		y, w := p.y.at(v.At), width(t, s.small, false)
-		for _, c := range []struct {
-			x, y   float64
-			anchor string
-		}{{p.x0 + 6, y - 5, ""}, {p.x0 + 6, y + s.small + 2, ""}, {p.x1 - 4, y - 5, end}, {p.x1 - 4, y + s.small + 2, end}, {(p.x0 + p.x1) / 2, y - 5, middle}, {(p.x0 + p.x1) / 2, y + s.small + 2, middle}} {
-			if b := textBox(c.x, c.y, w, s.small, c.anchor); t != "" && s.place.free(b) && b.y0 > p.y0-4 && b.y1 < p.y1+2 {
-				s.place.take(b)
-				s.text(c.x, c.y, t, style{ink: muted, size: s.small, anchor: c.anchor, halo: true})
-				break
+		try := func(strict bool) bool {
+			for _, up := range []float64{-5, s.small + 2} {
+				for _, c := range []struct {
+					x      float64
+					anchor string
+				}{{p.x0 + 6, ""}, {p.x1 - 4, end}, {(p.x0 + p.x1) / 2, middle}} {
+					b := textBox(c.x, y+up, w, s.small, c.anchor)
+					if b.y0 < p.y0-4 || b.y1 > p.y1+2 || slices.ContainsFunc(s.place.marks, b.meets) || strict && slices.ContainsFunc(s.place.lines, b.meets) {
+						continue
+					}
+					s.place.take(b)
+					s.text(c.x, y+up, t, style{ink: muted, size: s.small, anchor: c.anchor, halo: true})
+					return true
+				}
 			}
+			return false
+		}
+		if t != "" && !try(true) {
+			try(false)
 		}
 	}
 
@@ -380,7 +385,7 @@ func (t Tornado) draw(s *sheet) {
 		p.x0, p.x1 = 2, s.w-2
 	}
 	p.y1 = p.y0 + rowH*float64(len(rows)) + 4
-	p.x = t.Axis.scale(values, int((p.x1-p.x0)/85), 0)
+	p.x = t.Axis.scale(values, int((p.x1-p.x0)/70), 0)
 	// The ends of the bars need room for their words.
 	p.x.from, p.x.to = p.x0+endW, p.x1-endW
 	for _, tick := range p.x.ticks() {

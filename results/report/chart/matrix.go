@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"strconv"
 
 	"gonum.org/v1/plot/vg"
 )
@@ -84,32 +85,50 @@ func (m Matrix) describe() string {
 }
 
 func (m Matrix) draw(s *sheet) {
-	columns := min(len(m.Columns), matrixColumns)
-	if s.narrow {
-		columns = min(columns, 5)
-	}
 	rows := min(len(m.Rows), matrixRows)
-	nameW := width(clean(m.Down, 40), s.small, false)
-	for _, r := range m.Rows[:rows] {
-		nameW = max(nameW, width(clean(r, 60), s.small, false))
-	}
-	nameW = min(nameW+12, s.w*0.3)
-	cellW := min((s.w-nameW)/float64(columns), 130)
-	cellH := 30.0
-	most := 0.0
-	base := m.Base * m.Axis.factor()
+	columns := min(len(m.Columns), matrixColumns)
+	nameW := width(clean(m.Down, 40)+" ↓", s.small, false)
+	most, base := 0.0, m.Base*m.Axis.factor()
 	if !drawable(base) {
 		base = 0
 	}
 	for r := range rows {
+		nameW = max(nameW, width(clean(m.Rows[r], 60), s.small, false))
 		for c := range columns {
 			if x, ok := m.cell(r, c); ok {
 				most = max(most, math.Abs(x.Value-base))
 			}
 		}
 	}
-	// A prefix that all cells share goes into the head, so that cells are short.
+	nameW = min(nameW+10, s.w*0.3)
+	// A prefix that all cells share goes into the head, and they share their
+	// decimals, so that cells are short and compare by length.
 	scale := m.Axis.scale([]float64{0, most + math.Abs(base)}, 4, 0)
+	decimals := 0
+	if size := (most + math.Abs(base)) / math.Pow10(scale.exp); size > 0 {
+		decimals = min(max(0, 2-int(math.Floor(math.Log10(size)))), 6)
+	}
+	print := func(x Cell) string {
+		t := clean(x.Text, 24)
+		if t == "" {
+			t = minus(strconv.FormatFloat(x.Value/math.Pow10(scale.exp), 'f', decimals, 64))
+		}
+		if x.Modelled && t[0] != '~' {
+			t = "~" + t
+		}
+		return t
+	}
+	need := 0.0
+	for r := range rows {
+		for c := range columns {
+			if x, ok := m.cell(r, c); ok {
+				need = max(need, min(width(print(x), s.small, false), 90)+22)
+			}
+		}
+	}
+	columns = max(1, min(columns, int((s.w-nameW)/max(need, 30))))
+	cellW := min((s.w-nameW)/float64(columns), 130)
+	cellH := 30.0
 	y := s.small + 2
 	if t := m.Axis.title(scale); t != "" {
 		s.text(0, y, fit(t, s.w, s.small, false), style{ink: muted, size: s.small})
@@ -135,16 +154,9 @@ func (m Matrix) draw(s *sheet) {
 				continue
 			}
 			s.rect(left+1, top+1, cellW-2, cellH-2, shade(x.Sign, math.Abs(x.Value-base), most))
-			t := x.Text
-			if t == "" {
-				t = digits(x.Value / math.Pow10(scale.exp))
-			}
-			if t = clean(t, 24); x.Modelled && t[0] != '~' {
-				t = "~" + t
-			}
 			s.tip(fmt.Sprintf("%s, %s: %s, %s", clean(m.Rows[r], 40), clean(m.Columns[c], 40), x.spoken(m.Axis), m.word(x.Sign)), func() {
-				s.sign(left+11, mid, x.Sign)
-				s.text(left+cellW-7, mid+s.small*0.34, fit(t, cellW-25, s.small, false), style{size: s.small, anchor: end})
+				s.sign(left+min(11, 4+cellW/12), mid, x.Sign)
+				s.text(left+cellW-5, mid+s.small*0.34, fit(print(x), cellW-20, s.small, false), style{size: s.small, anchor: end})
 			})
 		}
 	}

@@ -26,7 +26,7 @@ type plane struct {
 	top    float64      // room above the panel, right of it
 	right  float64
 	under  func(s *sheet, p *panel) // drawn below the marks
-	foot   []string
+	first  func(Point) bool         // named before the others; may be nil
 }
 
 // The most marks of a plane.
@@ -101,6 +101,7 @@ func (pl *plane) draw(s *sheet) {
 		s.key(kinds)
 	}
 	s.yAxisAt(&p, pl.y, keys+s.small)
+	s.place.take(textBox(0, keys+s.small, width(pl.y.title(p.y), s.small, false), s.small, ""))
 	for _, t := range p.x.ticks() {
 		at := p.x.at(t.Value)
 		s.segment(at, p.y0, at, p.y1, grid, 1)
@@ -136,9 +137,9 @@ func (pl *plane) draw(s *sheet) {
 			s.mark(x, y, 5.2, form, i, c.X.Modelled || c.Y.Modelled)
 		})
 	}
-	unnamed := s.names(points, &p)
+	unnamed := s.names(points, &p, pl.first)
 	s.h = p.y1 + s.below()
-	foot := slices.Clone(pl.foot)
+	var foot []string
 	if slices.ContainsFunc(points, func(c Point) bool { return c.X.Modelled || c.Y.Modelled }) {
 		foot = append(foot, "Hollow, ~: not measured.")
 	}
@@ -177,21 +178,24 @@ func (s *sheet) joinTies(points []Point, p *panel) {
 	}
 }
 
-// names labels the points where there is room, the reference first, and
-// returns how many have none.
-func (s *sheet) names(points []Point, p *panel) (unnamed int) {
+// names labels the points where there is room, the first and the reference
+// before the others, and returns how many have none.
+func (s *sheet) names(points []Point, p *panel, first func(Point) bool) (unnamed int) {
+	rank := func(c Point) int {
+		switch {
+		case first != nil && first(c):
+			return 0
+		case c.Reference:
+			return 1
+		}
+		return 2
+	}
 	order := make([]int, len(points))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		if points[a].Reference != points[b].Reference {
-			if points[a].Reference {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(p.y.at(points[a].Y.Value), p.y.at(points[b].Y.Value))
+		return cmp.Or(rank(points[a])-rank(points[b]), cmp.Compare(p.y.at(points[a].Y.Value), p.y.at(points[b].Y.Value)))
 	})
 	bounds := box{p.x0 + 2, p.y0 - 4, s.w, p.y1 - 2}
 	for _, i := range order {
@@ -317,7 +321,7 @@ func (t ThroughputPower) SVG() template.HTML {
 			lo, hi = min(lo, e), max(hi, e)
 		}
 	}
-	pl.top, pl.right = 14, 0
+	pl.top = 4
 	if hi > 0 {
 		var levels []float64
 		var scale scale
@@ -372,12 +376,7 @@ func (s *sheet) isolines(p *panel, levels []float64, labels []string) {
 			s.place.take(b)
 			s.text(x, y, label, style{ink: muted, size: s.small, anchor: anchor})
 		}
-		// Names keep off the line: a few small boxes along it.
-		for i := range 24 {
-			f := (float64(i) + 0.5) / 24
-			x, y := x0+(x1-x0)*f, y0+(y1-y0)*f
-			s.place.take(box{x - 1, y - 1, x + 1, y + 1})
-		}
+		s.place.avoidLine(x0, y0, x1, y1)
 	}
 }
 
@@ -395,6 +394,8 @@ type TwoUsePlane struct {
 	Mullet  *Point // both at once, measured
 }
 
+const together = "both at once, measured"
+
 // XY is a place in a plane.
 type XY struct{ X, Y float64 }
 
@@ -405,8 +406,11 @@ func (t TwoUsePlane) SVG() template.HTML {
 	points := slices.Clone(t.Points)
 	if t.Mullet != nil {
 		m := *t.Mullet
-		m.Group = cmp.Or(m.Group, "both at once, measured")
+		m.Group = cmp.Or(m.Group, together)
 		points = append(points[:min(len(points), planePoints-1)], m)
+		for i := range points {
+			points[i].Group = cmp.Or(points[i].Group, "one use at a time")
+		}
 	}
 	lo, hi := 1.0, 1.0
 	for _, c := range points {
@@ -417,7 +421,7 @@ func (t TwoUsePlane) SVG() template.HTML {
 		}
 	}
 	x.Log, y.Log = hi/lo > 4, hi/lo > 4
-	pl := &plane{x: x, y: y, pad: 0.12, top: 4}
+	pl := &plane{x: x, y: y, pad: 0.12, top: 4, first: func(c Point) bool { return t.Mullet != nil && c.Group == cmp.Or(t.Mullet.Group, together) }}
 	pl.points, _ = inUnits(points, x, y)
 	kx, ky := x.factor(), y.factor()
 	pl.pull = [2][]float64{{kx}, {ky}}
@@ -445,7 +449,7 @@ func (t TwoUsePlane) SVG() template.HTML {
 		cx, cy := p.x.at(kx), p.y.at(ky)
 		s.segment(cx, p.y0, cx, p.y1, muted, 1.2)
 		s.segment(p.x0, cy, p.x1, cy, muted, 1.2)
-		s.place.take(box{cx - 1, p.y0, cx + 1, p.y1}, box{p.x0, cy - 1, p.x1, cy + 1})
+		s.place.avoid(box{cx - 1, p.y0, cx + 1, p.y1}, box{p.x0, cy - 1, p.x1, cy + 1})
 		// A word in each corner, in two lines where the quadrant is small.
 		corner := func(x, y, room float64, anchor string, up bool, words ...string) {
 			lines := words
@@ -478,11 +482,7 @@ func (t TwoUsePlane) SVG() template.HTML {
 		if len(mix) > 1 {
 			s.stroke(polyline(line...), hueC, 1.8, 7, 3)
 			for i := 0; i+3 < len(line); i += 2 {
-				for j := range 12 {
-					f := float64(j) / 12
-					x, y := line[i]+(line[i+2]-line[i])*f, line[i+1]+(line[i+3]-line[i+1])*f
-					s.place.take(box{x - 2, y - 2, x + 2, y + 2})
-				}
+				s.place.avoidLine(line[i], line[i+1], line[i+2], line[i+3])
 			}
 			if l := fit(clean(t.MixText, 48), s.w*0.4, s.small, false); l != "" {
 				n := len(line)/4*2 - 2 // the middle
@@ -523,7 +523,7 @@ func (m Mullet) SVG() template.HTML {
 			x = p.x1
 		}
 		s.text(x, p.y0-6, t, style{ink: muted, size: s.small, anchor: end})
-		s.place.take(box{at - 1, p.y0, at + 1, p.y1})
+		s.place.avoid(box{at - 1, p.y0, at + 1, p.y1})
 	}
 	return svg(m.Head, pl)
 }

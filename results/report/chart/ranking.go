@@ -229,6 +229,7 @@ func (s *sheet) foot(notes []string) {
 	if t == "" {
 		return
 	}
+	s.h += 4
 	for _, l := range wrap(t, s.w-4, s.small, false) {
 		s.h += s.line
 		s.text(0, s.h-4, l, style{ink: muted, size: s.small})

@@ -3,6 +3,7 @@ package chart
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot/font"
@@ -186,18 +187,25 @@ func textBox(x, y, w, size float64, anchor string) box {
 	return box{x, y - size*0.78, x + w, y + size*0.24}
 }
 
-// placer finds room for labels: none lies on another or on what is taken.
-type placer struct{ taken []box }
+// placer finds room for labels: none lies on another or on a mark, and none
+// on a line if that can be helped.
+type placer struct{ marks, lines []box }
 
-func (p *placer) take(b ...box) { p.taken = append(p.taken, b...) }
+func (p *placer) take(b ...box)  { p.marks = append(p.marks, b...) }
+func (p *placer) avoid(b ...box) { p.lines = append(p.lines, b...) }
 
 func (p *placer) free(b box) bool {
-	for _, t := range p.taken {
-		if b.meets(t) {
-			return false
-		}
+	return !slices.ContainsFunc(p.marks, b.meets) && !slices.ContainsFunc(p.lines, b.meets)
+}
+
+// avoidLine keeps labels off the line between two points.
+func (p *placer) avoidLine(x0, y0, x1, y1 float64) {
+	n := int(min(math.Hypot(x1-x0, y1-y0)/6, 200)) + 1
+	for i := range n + 1 {
+		f := float64(i) / float64(n)
+		x, y := x0+(x1-x0)*f, y0+(y1-y0)*f
+		p.avoid(box{x - 1.5, y - 1.5, x + 1.5, y + 1.5})
 	}
-	return true
 }
 
 // spot is a place for a label beside a mark.
@@ -213,16 +221,19 @@ type spot struct {
 func (p *placer) beside(x, y, r, w, size float64, bounds box) (spot, bool) {
 	mid := size * 0.27
 	for _, d := range []float64{r + 4, r + 16, r + 30} {
-		k := d * 0.75
-		for _, c := range []spot{
-			{x: x + d, y: y + mid}, {x: x - d, y: y + mid, anchor: end},
-			{x: x + k, y: y - k}, {x: x + k, y: y + k + 2*mid},
-			{x: x - k, y: y - k, anchor: end}, {x: x - k, y: y + k + 2*mid, anchor: end},
-			{x: x, y: y - d, anchor: middle}, {x: x, y: y + d + 2.6*mid, anchor: middle},
-		} {
-			c.far = d > r+10
-			c.box = textBox(c.x, c.y, w, size, c.anchor)
-			if c.box.within(bounds) && p.free(c.box) {
+		for _, strict := range []bool{true, false} {
+			k := d * 0.75
+			for _, c := range []spot{
+				{x: x + d, y: y + mid}, {x: x - d, y: y + mid, anchor: end},
+				{x: x + k, y: y - k}, {x: x + k, y: y + k + 2*mid},
+				{x: x - k, y: y - k, anchor: end}, {x: x - k, y: y + k + 2*mid, anchor: end},
+				{x: x, y: y - d, anchor: middle}, {x: x, y: y + d + 2.6*mid, anchor: middle},
+			} {
+				c.far = d > r+10
+				c.box = textBox(c.x, c.y, w, size, c.anchor)
+				if !c.box.within(bounds) || slices.ContainsFunc(p.marks, c.box.meets) || strict && slices.ContainsFunc(p.lines, c.box.meets) {
+					continue
+				}
 				p.take(c.box)
 				return c, true
 			}

@@ -91,7 +91,7 @@ func (d *sparks) draw(s *sheet) {
 	if s.narrow {
 		columns = 1
 	}
-	const gapX, rowH = 24, 74
+	const gapX, rowH = 24, 80
 	w := (s.w - gapX*float64(columns-1)) / float64(columns)
 	for i, sp := range d.Series[:n] {
 		x, y := float64(i%columns)*(w+gapX), float64(i/columns)*rowH

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"math"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot/vg"
 )
@@ -224,7 +225,10 @@ func (d *trace) draw(s *sheet) {
 	y := 0.0
 	if named {
 		y = s.line + 2
-		if slices.ContainsFunc(d.Spans, func(sp Span) bool { return sp.Window && sp.Name != "" }) {
+		isNamed := func(window bool) bool {
+			return slices.ContainsFunc(d.Spans, func(sp Span) bool { return sp.Window == window && sp.Name != "" })
+		}
+		if isNamed(true) && isNamed(false) {
 			y += s.line
 		}
 	}
@@ -259,15 +263,9 @@ func (d *trace) draw(s *sheet) {
 					s.segment(a, p.y0, a, p.y1, rule, 0.8, 2, 2)
 				}
 			}
-			row := s.small
-			if windows && named {
-				row += s.line
-			}
-			if t := fit(clean(sp.Name, 60), b-a-4, s.small, false); t != "" && (len([]rune(t)) > 2 || t == clean(sp.Name, 60)) {
-				s.text((a+b)/2, row, t, style{ink: muted, size: s.small, anchor: middle})
-			}
 		}
 	}
+	s.spanNames(d.Spans, last.x, k)
 	gaps := false
 	for i, p := range panels {
 		s.yAxis(&p, d.parts[i].axis)
@@ -334,4 +332,59 @@ func (s *sheet) gap(x0, x1, y0, y1 float64) bool {
 	}
 	s.stroke(p, rule, 0.7)
 	return true
+}
+
+// spanNames names the spans above the panels: phases in the first row, windows
+// in the second. A name that does not fit is cut to its last word, which
+// counts; those of the first and the last phase may reach beyond them.
+func (s *sheet) spanNames(spans []Span, x scale, k float64) {
+	var taken []box
+	put := func(at, y float64, t, anchor string) bool {
+		b := textBox(at, y, width(t, s.small, false), s.small, anchor)
+		b.x0, b.x1 = b.x0-2, b.x1+2
+		if b.x0 < -4 || b.x1 > s.w+4 || slices.ContainsFunc(taken, b.meets) {
+			return false
+		}
+		taken = append(taken, b)
+		s.text(at, y, t, style{ink: muted, size: s.small, anchor: anchor})
+		return true
+	}
+	first := s.small
+	second := s.small
+	for _, sp := range spans {
+		if !sp.Window && sp.Name != "" {
+			second = s.small + s.line
+		}
+	}
+	var rest []Span
+	for _, sp := range spans {
+		a, b := x.clamp(sp.From*k), x.clamp(sp.To*k)
+		y, room := first, b-a
+		if sp.Window {
+			y = second
+		}
+		name := clean(sp.Name, 60)
+		words := strings.Fields(name)
+		if len(words) == 0 {
+			continue
+		}
+		for _, t := range []string{name, words[len(words)-1], fit(name, room, s.small, false)} {
+			if width(t, s.small, false) <= room && len([]rune(t)) >= min(6, len([]rune(words[len(words)-1]))) {
+				put((a+b)/2, y, t, middle)
+				name = ""
+				break
+			}
+		}
+		if name != "" && !sp.Window {
+			rest = append(rest, sp)
+		}
+	}
+	for _, sp := range rest {
+		name := clean(sp.Name, 30)
+		if a := x.clamp(sp.From * k); a <= x.from+1 {
+			put(0, first, name, "")
+		} else if b := x.clamp(sp.To * k); b >= x.to-1 {
+			put(s.w, first, name, end)
+		}
+	}
 }
