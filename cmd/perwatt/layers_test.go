@@ -25,6 +25,10 @@ func allowed(from, to string) bool {
 		return !in(from, "kernels") && from != "results"
 	case in(from, "kernels"), from == "results":
 		return false
+	case in(from, "results/report/chart"):
+		return false
+	case from == "results/report" && in(to, from):
+		return true // the rooms inside report are its own
 	case in(from, "results"):
 		// Siblings only downstream: stats ← compare, economics, track ← report.
 		order := map[string]int{"results/stats": 1, "results/store": 1, "results/compare": 2, "results/economics": 2, "results/track": 2, "results/report": 3}
@@ -99,6 +103,10 @@ func TestLayerRules(t *testing.T) {
 		{"results/report", "results/compare", true},
 		{"results/compare", "results/report", false},
 		{"results/report", "harness", false},
+		{"results/report", "results/report/chart", true},
+		{"results/report/chart", "results", true},
+		{"results/report/chart", "results/report", false},
+		{"results/compare", "results/report/chart", false},
 		{"bench", "kernels/sha256d", false},
 		{"bench", "results", true},
 		{"bench/hashscan", "kernels/sha256d", true},

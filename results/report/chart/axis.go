@@ -1,0 +1,323 @@
+package chart
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"gonum.org/v1/plot"
+)
+
+// scale is an axis with a place on the sheet.
+type scale struct {
+	plot.Axis
+	from, to float64 // where Min and Max are
+	exp      int     // the power of ten of the ticks' labels
+	unit     string  // what the labels count, "" if each says it itself
+}
+
+// at is the place of v.
+func (s scale) at(v float64) float64 {
+	if s.log() && v <= 0 {
+		return s.from
+	}
+	return s.from + s.Norm(v)*(s.to-s.from)
+}
+
+// clamp is the place of v, at most at the ends of the scale.
+func (s scale) clamp(v float64) float64 {
+	return s.at(min(max(v, s.Min), s.Max))
+}
+
+func (s scale) log() bool { _, ok := s.Scale.(plot.LogScale); return ok }
+
+func (s scale) ticks() []plot.Tick { return s.Tick.Marker.Ticks(s.Min, s.Max) }
+
+// scale lays the axis out for values, which are in its unit, with about want
+// ticks. The ends leave pad of the range free beyond the values.
+func (a Axis) scale(values []float64, want int, pad float64) scale {
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for _, v := range values {
+		if drawable(v) {
+			lo, hi = min(lo, v), max(hi, v)
+		}
+	}
+	if lo > hi {
+		lo, hi = 0, 1
+	}
+	var s scale
+	if a.Log && lo > 1/absurd {
+		s.Scale = plot.LogScale{}
+		if hi/lo < 2 {
+			m := math.Sqrt(2 / (hi / lo))
+			lo, hi = lo/m, hi*m
+		}
+		k := math.Pow(hi/lo, pad)
+		s.Min, s.Max = lo/k, hi*k
+		t := logTicks{a, want}
+		s.Tick.Marker = t
+		s.unit = t.unit(s.Min, s.Max)
+		return s
+	}
+	s.Scale = plot.LinearScale{}
+	zeroed := !a.Free
+	if zeroed {
+		lo, hi = min(lo, 0), max(hi, 0)
+	}
+	// Differences that a float hardly holds are none.
+	if least := max(math.Abs(lo), math.Abs(hi)) * 1e-6; hi-lo <= least {
+		d := max(least, math.Abs(hi)*0.05)
+		if d == 0 {
+			d = 0.5
+		}
+		if zeroed && lo == 0 {
+			hi += 2 * d
+		} else {
+			lo, hi = lo-d, hi+d
+		}
+	}
+	d := (hi - lo) * pad
+	if lo != 0 || !zeroed {
+		lo -= d
+	}
+	if hi != 0 || !zeroed {
+		hi += d
+	}
+	s.Min, s.Max = lo, hi
+	s.exp = a.exponent(max(math.Abs(lo), math.Abs(hi)))
+	s.Tick.Marker = linearTicks{want, s.exp}
+	s.unit = a.symbol(s.exp)
+	return s
+}
+
+// title names an axis with the unit of its labels.
+func (a Axis) title(s scale) string {
+	t := clean(a.Title, 60)
+	switch {
+	case s.unit == "":
+		return t
+	case t == "":
+		return s.unit
+	}
+	return t + ", " + s.unit
+}
+
+// symbol is the unit with the prefix for a power of ten.
+func (a Axis) symbol(exp int) string {
+	if exp%3 != 0 || exp < -12 || exp > 21 {
+		return "10^" + strconv.Itoa(exp) + " " + clean(a.Unit, 24)
+	}
+	return [...]string{"p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z"}[exp/3+4] + clean(a.Unit, 24)
+}
+
+// exponent is the power of ten with which x is best printed.
+func (a Axis) exponent(x float64) int {
+	if x == 0 || !drawable(x) {
+		return 0
+	}
+	lo, hi := max(min(a.MinExp, 0), -12), min(max(a.MaxExp, 0), 21)
+	// A hair, so that 1000 computed as 999.9999999 is still a thousand.
+	e := int(math.Floor(math.Log10(math.Abs(x)*(1+1e-9))/3)) * 3
+	if bounded := min(max(e, lo), hi); e >= bounded-3 && e <= bounded+3 {
+		return bounded
+	}
+	return int(math.Floor(math.Log10(math.Abs(x) * (1 + 1e-9)))) // no prefix reaches it
+}
+
+// print prints a value with its unit.
+func (a Axis) print(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "–"
+	case math.IsInf(v, 1):
+		return "∞"
+	case math.IsInf(v, -1):
+		return "−∞"
+	}
+	e := a.exponent(v)
+	t := digits(v / math.Pow10(e))
+	u := a.symbol(e)
+	if u == "" {
+		return t
+	}
+	if e%3 != 0 || e < -12 || e > 21 {
+		return t + "·" + u
+	}
+	return t + " " + u
+}
+
+// digits prints three significant digits.
+func digits(x float64) string {
+	decimals := 0
+	if x != 0 {
+		decimals = min(max(0, 2-int(math.Floor(math.Log10(math.Abs(x)*1.0005)))), 9)
+	}
+	return minus(strconv.FormatFloat(x, 'f', decimals, 64))
+}
+
+// round prints a value whose digits end by themselves.
+func (a Axis) round(v float64) string {
+	e := a.exponent(v)
+	t := minus(strconv.FormatFloat(v/math.Pow10(e), 'g', 6, 64))
+	return strings.TrimSpace(t + " " + a.symbol(e))
+}
+
+// minus writes a number as it is set: with a true minus, and no negative zero.
+func minus(t string) string {
+	if n, ok := strings.CutPrefix(t, "-"); ok {
+		if strings.Trim(n, "0.") == "" {
+			return n
+		}
+		return "−" + n
+	}
+	return t
+}
+
+// linearTicks are 1, 2 or 5 times a power of ten apart.
+type linearTicks struct{ want, exp int }
+
+// step is the distance of ticks for a range.
+func (t linearTicks) step(size float64) float64 {
+	raw := size / float64(max(t.want, 1))
+	p := math.Pow(10, math.Floor(math.Log10(raw)))
+	for _, k := range []float64{1, 2, 5} {
+		if k*p >= raw*0.71 { // the nearest, rather than the next
+			return k * p
+		}
+	}
+	return 10 * p
+}
+
+// Ticks implements plot.Ticker.
+func (t linearTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
+	step := t.step(hi - lo)
+	decimals := min(max(0, -int(math.Floor(math.Log10(step*(1+1e-9))))+t.exp), 12)
+	first := math.Ceil(lo/step - 1e-9)
+	for i := range 64 {
+		v := (first + float64(i)) * step
+		if v > hi+step*1e-9 {
+			break
+		}
+		ticks = append(ticks, plot.Tick{Value: v, Label: minus(strconv.FormatFloat(v/math.Pow10(t.exp), 'f', decimals, 64))})
+	}
+	return ticks
+}
+
+// logTicks are at 1, 2 and 5, or at powers of ten if there are many.
+type logTicks struct {
+	axis Axis
+	want int
+}
+
+func (t logTicks) exponent(lo, hi float64) (exp int, one bool) {
+	a, b := t.axis.exponent(lo), t.axis.exponent(hi)
+	if a == b {
+		return b, true
+	}
+	return 0, false
+}
+
+// unit is what all labels count, "" if they span several prefixes.
+func (t logTicks) unit(lo, hi float64) string {
+	if exp, one := t.exponent(lo, hi); one {
+		return t.axis.symbol(exp)
+	}
+	return ""
+}
+
+// Ticks implements plot.Ticker.
+func (t logTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
+	first, last := int(math.Floor(math.Log10(lo))), int(math.Ceil(math.Log10(hi)))
+	decades := math.Log10(hi / lo)
+	mantissas, every := []float64{1, 2, 5}, 1
+	switch {
+	case decades < 0.7:
+		mantissas = []float64{1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9}
+	case decades*3 > float64(t.want)+1:
+		mantissas = mantissas[:1]
+		every = max(1, int(math.Ceil(decades/float64(max(t.want, 1)))))
+	}
+	exp, one := t.exponent(lo, hi)
+	for d := first; d <= last; d++ {
+		if (d-first)%every != 0 {
+			continue
+		}
+		for _, m := range mantissas {
+			v := m * math.Pow(10, float64(d))
+			if v < lo*(1-1e-9) || v > hi*(1+1e-9) {
+				continue
+			}
+			label := t.axis.round(v)
+			if one {
+				label = minus(strconv.FormatFloat(v/math.Pow10(exp), 'g', 6, 64))
+			}
+			ticks = append(ticks, plot.Tick{Value: v, Label: label})
+		}
+	}
+	return ticks
+}
+
+// panel is the area of a chart in which things lie by two scales.
+type panel struct {
+	box
+	x, y scale
+}
+
+// yAxis draws the labels left of a panel and faint lines across it, and the
+// title above.
+func (s *sheet) yAxis(p *panel, a Axis) { s.yAxisAt(p, a, p.y0-8) }
+
+// yAxisAt is yAxis with the title at a height of its own.
+func (s *sheet) yAxisAt(p *panel, a Axis, title float64) {
+	s.text(0, title, fit(a.title(p.y), s.w*0.8, s.small, false), style{ink: muted, size: s.small})
+	for _, t := range p.y.ticks() {
+		at := p.y.at(t.Value)
+		s.segment(p.x0, at, p.x1, at, grid, 1)
+		s.text(p.x0-6, at+s.small*0.34, t.Label, style{ink: muted, size: s.small, anchor: end})
+	}
+}
+
+// xAxis draws the axis below a panel and leaves out labels that would meet.
+func (s *sheet) xAxis(p *panel, a Axis) {
+	s.segment(p.x0, p.y1, p.x1, p.y1, rule, 1)
+	last := math.Inf(-1)
+	for _, t := range p.x.ticks() {
+		at := p.x.at(t.Value)
+		s.segment(at, p.y1, at, p.y1+4, rule, 1)
+		w := width(t.Label, s.small, false)
+		if at-w/2 < last || at+w/2 > s.w {
+			continue
+		}
+		last = at + w/2 + 6
+		s.text(at, p.y1+6+s.small, t.Label, style{ink: muted, size: s.small, anchor: middle})
+	}
+	s.text(p.x0, p.y1+10+s.small+s.line, fit(a.title(p.x), s.w-p.x0, s.small, false), style{ink: muted, size: s.small})
+}
+
+// below is the height that xAxis needs.
+func (s *sheet) below() float64 { return 10 + s.small + s.line + 5 }
+
+// gutter is the width that yAxis needs for its labels.
+func (s *sheet) gutter(y scale) float64 {
+	w := 0.0
+	for _, t := range y.ticks() {
+		w = max(w, width(t.Label, s.small, false))
+	}
+	return math.Ceil(w) + 8
+}
+
+// whisker draws an interval with caps, at the given place on the other axis.
+func (s *sheet) whisker(x0, y0, x1, y1 float64, i ink, caps bool) {
+	p := polyline(x0, y0, x1, y1)
+	if caps {
+		const c = 3.5
+		if y0 == y1 {
+			p = append(p, polyline(x0, y0-c, x0, y0+c)...)
+			p = append(p, polyline(x1, y1-c, x1, y1+c)...)
+		} else {
+			p = append(p, polyline(x0-c, y0, x0+c, y0)...)
+			p = append(p, polyline(x1-c, y1, x1+c, y1)...)
+		}
+	}
+	s.stroke(p, i, 1.6)
+}
