@@ -68,6 +68,14 @@ type Headline struct {
 	period   float64 // s; 0 if any
 }
 
+// Channels names the channels that add up to the total.
+func (h Headline) Channels() (names []string) {
+	for _, c := range h.parts {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
 // Totals lists what the meters of a record give as the power of a boundary,
 // in the order in which they are to be quoted: measured before modelled
 // before declared, then the outermost boundary, then the first.

@@ -1,14 +1,273 @@
 package report
 
 import (
+	"fmt"
 	"html/template"
+	"math"
 
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/report/chart"
 )
 
-func chartCSS() string                                                      { return "" }
-func rankingChart(p Page, t compare.Table, id string) template.HTML         { return "" }
-func throughputPowerChart(p Page, t compare.Table, id string) template.HTML { return "" }
-func planeCharts(p Page) []template.HTML                                    { return nil }
-func mulletChart(p Page) template.HTML                                      { return "" }
-func traceCharts(p Page) []template.HTML                                    { return nil }
+// picture is a chart with the caption that the page prints over it.
+type picture struct {
+	Caption string
+	SVG     template.HTML
+}
+
+func pictured(h chart.Head, c chart.Chart) []picture { return []picture{{h.Title, c.SVG()}} }
+
+func chartCSS() string { return chart.CSS() }
+
+// axis prints numbers of a unit as the tables do.
+func axis(title string, u results.Unit) chart.Axis {
+	s := shapeOf(u)
+	return chart.Axis{Title: title, Unit: s.symbol, Factor: s.factor, MinExp: s.min, MaxExp: s.max}
+}
+
+func drawn(i compare.Interval, origin results.Origin, tie int) chart.Figure {
+	value, _ := Split(metricFrom(i, origin))
+	return chart.Figure{Value: float64(i.Value), Low: float64(i.Low), High: float64(i.High), Modelled: origin != results.Measured, Tie: tie, Text: value}
+}
+
+// rankingChart is the index of every candidate that has one at a use.
+func rankingChart(p Page, t compare.Table, id string) []picture {
+	c := chart.Ranking{
+		Head: chart.Head{ID: id, Title: "Work per joule at " + clean(t.ID(), 60)},
+		Axis: chart.Axis{Title: "work per joule, reference = 1", Free: true}, Base: 1, Margin: p.Comparison.Margin,
+		BaseText: fmt.Sprintf("%s = 1, margin ± %s", clean(p.Comparison.Reference, 40), percent(p.Comparison.Margin)),
+	}
+	for _, g := range t.Groups {
+		for _, r := range g.Rows {
+			if r.Index.Value.IsAbsent() {
+				continue
+			}
+			f := drawn(r.Index, g.Origin, r.Tie)
+			f.Text = fmt.Sprintf("%.3f", float64(r.Index.Value))
+			note := r.Verdict.Word
+			if r.Candidate == p.Comparison.Reference {
+				f.Text = "1"
+			}
+			c.Rows = append(c.Rows, chart.Ranked{Name: r.Candidate, Figure: f, Reference: r.Candidate == p.Comparison.Reference, Note: note})
+		}
+	}
+	if len(c.Rows) < 2 {
+		return nil
+	}
+	return pictured(c.Head, c)
+}
+
+// throughputPowerChart places the candidates of a use by what they do and what
+// they draw.
+func throughputPowerChart(p Page, t compare.Table, id string) []picture {
+	c := chart.ThroughputPower{
+		Head:  chart.Head{ID: id, Title: "Throughput against watts at " + clean(t.ID(), 60)},
+		Power: axis("power", results.Watt), Throughput: axis("throughput", t.Unit.Per(results.Second)), Efficiency: axis("work per joule", t.Unit.Per(results.Joule)),
+	}
+	for _, g := range t.Groups {
+		for _, r := range g.Rows {
+			thr, ok1 := r.Figures[results.Throughput]
+			pow, ok2 := r.Figures[results.Power]
+			if !ok1 || !ok2 {
+				continue
+			}
+			y := drawn(thr, results.Measured, 0)
+			c.Points = append(c.Points, chart.Point{Name: r.Candidate, X: drawn(pow, g.Origin, 0), Y: y, Group: provenanceOf(g), Reference: r.Candidate == p.Comparison.Reference})
+		}
+	}
+	if len(c.Points) == 0 {
+		return nil
+	}
+	return pictured(c.Head, c)
+}
+
+// planeCharts set mining against each training, relative to the reference.
+func planeCharts(p Page) (out []picture) {
+	c := p.Comparison
+	efficiency := func(scenario, use, candidate string) (compare.Interval, results.Origin) {
+		for _, t := range c.Tables {
+			if t.Scenario != scenario || t.Use != use || t.Role != results.Alone {
+				continue
+			}
+			for _, g := range t.Groups {
+				for _, r := range g.Rows {
+					if i, ok := r.Figures[results.WorkPerEnergy]; ok && r.Candidate == candidate {
+						return i, g.Origin
+					}
+				}
+			}
+		}
+		return compare.Interval{Value: results.Absent(), Low: results.Absent(), High: results.Absent()}, ""
+	}
+	seen := map[string]bool{}
+	for n, m := range c.Mixes {
+		if seen[m.Scenario] {
+			continue
+		}
+		seen[m.Scenario] = true
+		refX, _ := efficiency("mining", "mining", c.Reference)
+		refY, _ := efficiency(m.Scenario, "training", c.Reference)
+		relative := func(i, ref compare.Interval, origin results.Origin) chart.Figure {
+			k := 1 / float64(ref.Value)
+			return chart.Figure{Value: float64(i.Value) * k, Low: float64(i.Low) * k, High: float64(i.High) * k, Modelled: origin != results.Measured}
+		}
+		plane := chart.TwoUsePlane{
+			Head: chart.Head{ID: fmt.Sprintf("plane%d", n), Title: "Mining against " + clean(m.Scenario, 40) + ", both per joule"},
+			X:    chart.Axis{Title: "mining per joule, reference = 1"}, Y: chart.Axis{Title: clean(m.Scenario, 40) + " per joule, reference = 1"},
+			UseX: "mining", UseY: "training", Margin: c.Margin,
+		}
+		for _, cand := range c.Candidates {
+			x, origin := efficiency("mining", "mining", cand.ID)
+			y, _ := efficiency(m.Scenario, "training", cand.ID)
+			plane.Points = append(plane.Points, chart.Point{Name: cand.ID, X: relative(x, refX, origin), Y: relative(y, refY, origin), Reference: cand.ID == c.Reference})
+		}
+		out = append(append(out, pictured(plane.Head, plane)...), mixChart(p, m.Scenario, fmt.Sprintf("mix%d", n))...)
+	}
+	return out
+}
+
+// mixChart is what a kilowatt-hour gives, shared between two uses, and what
+// both at once gave.
+func mixChart(p Page, scenario, id string) []picture {
+	c := chart.Lines{
+		Head: chart.Head{ID: id, Title: "One kilowatt-hour, shared between mining and " + clean(scenario, 40)},
+		X:    axis("hashes", results.Hash), Y: axis("samples", results.Sample),
+	}
+	for _, m := range p.Comparison.Mixes {
+		if m.Scenario != scenario {
+			continue
+		}
+		s := chart.Series{Name: m.Candidate, Modelled: m.Origin != results.Measured}
+		for _, pt := range m.Points {
+			s.Points = append(s.Points, chart.LinePoint{X: float64(pt.Hashes), Y: float64(pt.Samples), Low: math.NaN(), High: math.NaN()})
+		}
+		c.Series = append(c.Series, s)
+		if m.Mullet != nil {
+			c.Series = append(c.Series, chart.Series{Name: m.Candidate + ", both at once", Modelled: s.Modelled, Marks: true,
+				Points: []chart.LinePoint{{X: float64(m.Mullet.Hashes), Y: float64(m.Mullet.Samples), Low: math.NaN(), High: math.NaN()}}})
+		}
+	}
+	return pictured(c.Head, c)
+}
+
+// mulletChart places what mining behind training brought against what it took.
+func mulletChart(p Page) []picture {
+	c := chart.Mullet{
+		Head: chart.Head{ID: "mullet", Title: "Mining behind training: hashes gained against training kept"},
+		Kept: axis("training kept", results.Ratio), Gained: axis("hashes gained", results.Hash.Per(results.Second)),
+	}
+	for _, r := range p.Records {
+		m := r.Summary.Marginal
+		if m == nil {
+			continue
+		}
+		name := r.Node.Name
+		for _, cand := range p.Comparison.Candidates {
+			for _, s := range cand.Records {
+				if s.ID == r.ID {
+					name = cand.ID
+				}
+			}
+		}
+		of := func(m results.Metric) chart.Figure {
+			return chart.Figure{Value: float64(m.Value), Low: float64(m.Low), High: float64(m.High)}
+		}
+		note := "extra watts not resolvable"
+		if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Why == "" {
+			note = "+" + Quantity(m.ExtraPower.Value, results.Watt)
+			if m.ExtraPower.Origin != results.Measured {
+				note = "~" + note
+			}
+		}
+		known := false
+		for i := range c.Points {
+			known = known || c.Points[i].Name == name
+		}
+		if !known { // its first session; the table beside has them all
+			c.Points = append(c.Points, chart.Point{Name: name, X: of(m.TrainingKept), Y: of(m.HashesGained), Note: note, Reference: name == p.Comparison.Reference})
+		}
+	}
+	if len(c.Points) == 0 {
+		return nil
+	}
+	return pictured(c.Head, c)
+}
+
+// Traces are drawn of so many candidates: the first run at a use of each.
+const traceCandidates = 4
+
+func traceCharts(p Page) (out []picture) {
+	drawnOf := map[string]bool{}
+	for n, r := range p.Records {
+		if drawnOf[r.Node.Name] || len(out) >= traceCandidates {
+			continue
+		}
+		head, metered := results.HeadlineOf(r.Meters)
+		for i := range r.Runs {
+			run := &r.Runs[i]
+			if run.Status != results.OK || len(run.Uses) == 0 {
+				continue
+			}
+			drawnOf[r.Node.Name] = true
+			c := chart.Trace{
+				Head:  chart.Head{ID: fmt.Sprintf("trace%d", n), Title: fmt.Sprintf("%s, %s, round %d", clean(r.Node.Name, 40), clean(run.Scenario, 40), run.Round), Empty: "no meter was read"},
+				Power: chart.Signal{Axis: axis("power", results.Watt)}, Rate: chart.Signal{Axis: axis(clean(run.Uses[0].Use, 30)+" rate", run.Uses[0].Unit.Per(results.Second))},
+			}
+			t0 := float64(run.Anchor.T)
+			if metered {
+				c.Power.Points = slopes(run, head, t0)
+			}
+			if tr := run.Trace(results.WorkOf(run.Uses[0].Use)); tr != nil {
+				c.Rate.Points = sampled(tr, t0)
+			}
+			for _, ph := range run.Phases {
+				c.Spans = append(c.Spans, chart.Span{From: float64(ph.From) - t0, To: float64(ph.To) - t0, Name: ph.Name, Window: ph.Name == results.PhaseMeasure})
+			}
+			out = append(out, pictured(c.Head, c)...)
+			break
+		}
+	}
+	return out
+}
+
+// slopes is the power of the headline's channels over a run.
+func slopes(run *results.Run, head results.Headline, t0 float64) (out []chart.Sample) {
+	times, sums := map[float64]int{}, []float64{}
+	var order []float64
+	parts := head.Channels()
+	for _, name := range parts {
+		tr := run.Trace(results.MeterOf(head.Meter, name))
+		if tr == nil {
+			return nil
+		}
+		for _, s := range sampled(tr, t0) {
+			i, ok := times[s.T]
+			if !ok {
+				i = len(sums)
+				times[s.T] = i
+				sums, order = append(sums, 0), append(order, s.T)
+			}
+			sums[i] += s.V
+		}
+	}
+	for i, t := range order {
+		out = append(out, chart.Sample{T: t, V: sums[i]})
+	}
+	return out
+}
+
+// sampled are the samples of a gauge, or the slopes of a counter.
+func sampled(tr *results.Trace, t0 float64) (out []chart.Sample) {
+	for i := range tr.T {
+		t, v := float64(tr.T[i]), float64(tr.V[i])
+		if tr.Kind == results.Counter {
+			if i == 0 {
+				continue
+			}
+			v = (v - float64(tr.V[i-1])) / (t - float64(tr.T[i-1]))
+		}
+		out = append(out, chart.Sample{T: t - t0, V: v})
+	}
+	return out
+}

@@ -78,45 +78,70 @@ func Headline(c *compare.Comparison) string {
 	if len(c.Candidates) == 1 {
 		return "one candidate: nothing to rank it against"
 	}
-	words := map[string][]string{}
-	judged := 0
+	var said []string
+	for _, cand := range c.Candidates {
+		if cand.ID != c.Reference {
+			if s := sentence(c, cand.ID); s != "" {
+				said = append(said, s)
+			}
+		}
+	}
+	if len(said) == 0 {
+		return "Nothing can be ranked: no two candidates have measured watts of one boundary and grade that keep the rules."
+	}
+	if len(said) > 4 {
+		said = append(said[:4:4], fmt.Sprintf("%d more in the tables", len(said)-4))
+	}
+	return "Work per joule against " + clean(c.Reference, 40) + ": " + strings.Join(said, "; ") + "."
+}
+
+// sentence is what can be said of a candidate over all its uses.
+func sentence(c *compare.Comparison, candidate string) string {
+	uses := map[string][]string{}
+	span := map[string][2]float64{}
+	total := 0
 	for _, t := range c.Tables {
 		for _, g := range t.Groups {
 			for _, r := range g.Rows {
-				if r.Verdict.Word == compare.Reference || r.Verdict.Word == compare.NotRanked {
+				w := r.Verdict.Word
+				if r.Candidate != candidate || w == compare.NotRanked || w == compare.Reference {
 					continue
 				}
-				judged++
-				text := fmt.Sprintf("%s at %s", clean(r.Candidate, 40), clean(t.ID(), 40))
-				if r.Verdict.Word == "better" || r.Verdict.Word == "worse" {
-					text += fmt.Sprintf(" (%s per joule)", change(r.Index))
+				total++
+				v := 100 * (float64(r.Index.Value) - 1)
+				s, ok := span[w]
+				if !ok {
+					s = [2]float64{v, v}
 				}
-				words[r.Verdict.Word] = append(words[r.Verdict.Word], text)
+				span[w] = [2]float64{min(s[0], v), max(s[1], v)}
+				uses[w] = append(uses[w], clean(t.ID(), 40))
 			}
 		}
 	}
-	if judged == 0 {
-		return "nothing can be ranked: no two candidates have measured watts of one boundary and grade that keep the rules"
-	}
-	var said []string
-	for _, w := range []string{"better", "worse", "no worse", "cannot tell"} {
-		if list := words[w]; len(list) > 0 {
-			if len(list) > 3 {
-				list = append(list[:3:3], fmt.Sprintf("%d more", len(list)-3))
-			}
-			said = append(said, w+": "+strings.Join(list, ", "))
+	var parts []string
+	for _, w := range []string{"better", "no worse", "worse", "cannot tell"} {
+		if len(uses[w]) == 0 {
+			continue
 		}
+		at := "at " + strings.Join(uses[w], ", ")
+		if n := len(uses[w]); n == total && n > 1 {
+			at = fmt.Sprintf("at all %d uses", n)
+		} else if n > 3 {
+			at = fmt.Sprintf("at %d of %d uses", n, total)
+		}
+		part := w + " " + at
+		if w == "better" || w == "worse" {
+			part += fmt.Sprintf(" (%+.1f to %+.1f %%)", span[w][0], span[w][1])
+			if len(uses[w]) == 1 {
+				part = fmt.Sprintf("%s %s (%+.1f %%)", w, at, span[w][0])
+			}
+		}
+		parts = append(parts, part)
 	}
-	return "Against " + clean(c.Reference, 40) + ", " + strings.Join(said, "; ")
-}
-
-// change is an index as a change in percent with its interval: +3.1 [2.0, 4.2] %.
-func change(i compare.Interval) string {
-	s := fmt.Sprintf("%+.1f", 100*(float64(i.Value)-1))
-	if !i.Low.IsAbsent() && !i.High.IsAbsent() {
-		s += fmt.Sprintf(" [%+.1f, %+.1f]", 100*(float64(i.Low)-1), 100*(float64(i.High)-1))
+	if len(parts) == 0 {
+		return ""
 	}
-	return s + " %"
+	return clean(candidate, 40) + " is " + strings.ReplaceAll(strings.Join(parts, ", "), "cannot tell", "not told apart")
 }
 
 // provenanceOf says where the watts of a group are from.

@@ -78,12 +78,12 @@ type section struct {
 
 // block is a chart, or a table, or a list.
 type block struct {
-	Title string
-	Chart template.HTML
-	Table *htmlTable
-	Items []item2
-	Notes []string
-	Fold  bool // closed until it is opened; printed open
+	Title  string
+	Charts []picture
+	Table  *htmlTable
+	Items  []item2
+	Notes  []string
+	Fold   bool // closed until it is opened; printed open
 }
 
 type item2 struct{ About, Text string }
@@ -228,7 +228,7 @@ func tableOf(id string, columns []column) *htmlTable {
 		var row []td
 		for j, c := range columns {
 			x := c.cells[i]
-			row = append(row, td{x.value, x.under, x.sort, x.id, strings.TrimSpace(c.head.value + " " + c.head.under), t.Cols[j].Number})
+			row = append(row, td{x.value, x.under, x.sort, x.id, c.head.value, t.Cols[j].Number})
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -269,15 +269,12 @@ func gridBlock(g Grid) block {
 func uses(p Page) section {
 	s := section{ID: "uses", Title: "At each use", Lead: []string{"Work per joule decides; beside it stand the throughput and the watts that it is made of. An index is against the reference, and includes what the meters add."}}
 	for ti, t := range p.Comparison.Tables {
-		if chart := rankingChart(p, t, fmt.Sprintf("rank%d", ti)); chart != "" {
-			s.Blocks = append(s.Blocks, block{Chart: chart})
+		charts := append(rankingChart(p, t, fmt.Sprintf("rank%d", ti)), throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti))...)
+		if len(charts) > 0 {
+			s.Blocks = append(s.Blocks, block{Charts: charts})
 		}
 		for gi, g := range t.Groups {
-			b := blockOf(fmt.Sprintf("use-%d-%d", ti, gi), groupPart(t, g))
-			s.Blocks = append(s.Blocks, b)
-		}
-		if chart := throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti)); chart != "" {
-			s.Blocks = append(s.Blocks, block{Chart: chart})
+			s.Blocks = append(s.Blocks, blockOf(fmt.Sprintf("use-%d-%d", ti, gi), groupPart(t, g)))
 		}
 	}
 	return s
@@ -286,17 +283,16 @@ func uses(p Page) section {
 // across normalises between uses.
 func across(p Page) section {
 	s := section{ID: "across", Title: "From one use to another"}
-	for i, chart := range planeCharts(p) {
-		_ = i
-		s.Blocks = append(s.Blocks, block{Chart: chart})
+	if charts := planeCharts(p); len(charts) > 0 {
+		s.Blocks = append(s.Blocks, block{Charts: charts})
 	}
 	for i, part := range []*part{exchangePart(p.Comparison), mixPart(p.Comparison)} {
 		if part != nil {
 			s.Blocks = append(s.Blocks, blockOf(fmt.Sprintf("across-%d", i), *part))
 		}
 	}
-	if chart := mulletChart(p); chart != "" {
-		s.Blocks = append(s.Blocks, block{Chart: chart})
+	if charts := mulletChart(p); len(charts) > 0 {
+		s.Blocks = append(s.Blocks, block{Charts: charts})
 	}
 	for i, r := range p.Records {
 		if m := marginal(r); m != nil {
@@ -314,8 +310,8 @@ func across(p Page) section {
 
 func traces(p Page) section {
 	s := section{ID: "traces", Title: "What the instruments saw"}
-	for _, chart := range traceCharts(p) {
-		s.Blocks = append(s.Blocks, block{Chart: chart})
+	if charts := traceCharts(p); len(charts) > 0 {
+		s.Blocks = append(s.Blocks, block{Charts: charts})
 	}
 	if len(s.Blocks) > 0 {
 		s.Lead = []string{"Power and rate of one run of each candidate; the measured window is shaded."}
