@@ -14,8 +14,8 @@ help: ## list the verbs
 build: ## build bin/perwatt, one binary without cgo (it needs glibc: NVML is opened at run time)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/perwatt ./cmd/perwatt
 
-run: build ## measure this machine at every use (about 2 minutes) and print the table
-	./bin/perwatt run --preset quick
+run: build ## measure this machine at every use (about 2 minutes), print the table and write the page report.html
+	./bin/perwatt run --preset quick --report report.html
 
 test: ## run every test, the kernels also without assembly
 	$(GO) test ./...

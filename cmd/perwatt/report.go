@@ -179,7 +179,7 @@ func pageOf(ctx context.Context, out string, files []string, records []*results.
 	for _, f := range files {
 		again = append(again, quote(f))
 	}
-	return writePage(ctx, out, ".html", report.Page{Comparison: c, Records: records, Command: strings.Join(append(again, "-o", quote(out)), " ")})
+	return writePage(ctx, out, strings.ToLower(filepath.Ext(out)), report.Page{Comparison: c, Records: records, Command: strings.Join(append(again, "-o", quote(out)), " ")})
 }
 
 func priced(file string, c *compare.Comparison, records []*results.Record) (*report.Economics, error) {

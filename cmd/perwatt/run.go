@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -23,6 +24,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 )
@@ -30,6 +32,7 @@ import (
 // runFlags are what can be typed after perwatt run.
 type runFlags struct {
 	preset, store, format, sysfs, dataset string
+	page                                  string
 	uses, models, meters                  []string
 	impls, labels                         map[string]string
 	threads, rounds, sessions, batch      int
@@ -66,6 +69,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
 	fl.StringVar(&f.store, "store", "", "directory of records (default $PERWATT_STORE, else the user's data directory)")
 	fl.StringVar(&f.format, "format", "text", "what goes to standard output: text, json, markdown, csv, bench")
+	fl.StringVar(&f.page, "report", "", "file to write the page on this run's records to, .html or .pdf (perwatt report compares more)")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated")
 	fl.StringVar(&f.dataset, "dataset", "", "directory of MNIST's IDX files to train on (default: digits rendered from fonts)")
 	fl.IntVar(&f.batch, "batch", 0, "samples a thread and training step (default the network's)")
@@ -164,6 +168,9 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if ext := filepath.Ext(f.page); f.page != "" && ext != ".html" && ext != ".pdf" {
+		return usagef("--report %q: must end in .html or .pdf", f.page)
+	}
 	format, err := report.ParseFormat(f.format)
 	if err != nil {
 		return exit{exitUsage, fmt.Errorf("--format: %w", err)}
@@ -211,6 +218,8 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 			}
 		}
 	}
+	var files []string
+	var records []*results.Record
 	for session := 1; session <= plan.Sessions; session++ {
 		plan.Session = session
 		s := harness.Session{
@@ -223,7 +232,16 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 			Worker:   func() *exec.Cmd { return selfCommand(workerName) },
 			Progress: show.update,
 		}
-		err := measure(ctx, st, &s, format, stdout, stderr, show)
+		path, err := measure(ctx, st, &s, format, stdout, stderr, show)
+		if path != "" && len(s.Record.Runs) > 0 {
+			files, records = append(files, path), append(records, s.Record)
+		}
+		if f.page != "" && len(records) > 0 {
+			// A page of what there is also where a run failed or Ctrl-C ended it.
+			if made := f.writeReport(context.WithoutCancel(ctx), files, records, stdout, stderr, format); made != nil {
+				err = errors.Join(err, made)
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -232,14 +250,29 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// measure runs one session, prints it and says where it lies.
-func measure(ctx context.Context, st *store.Store, s *harness.Session, format report.Format, stdout, stderr io.Writer, show *progress) error {
+// writeReport writes the page on the sessions so far and says where it lies.
+func (f *runFlags) writeReport(ctx context.Context, files []string, records []*results.Record, stdout, stderr io.Writer, format report.Format) error {
+	err := pageOf(ctx, f.page, files, records)
+	switch {
+	case errors.Is(err, compare.ErrNothing): // said already
+		return nil
+	case err != nil:
+		return fmt.Errorf("--report: %w", err)
+	case format == report.Text:
+		fmt.Fprintln(stdout, "Page", f.page)
+	default:
+		fmt.Fprintln(stderr, "perwatt: page:", f.page)
+	}
+	return nil
+}
+
+// measure runs one session, prints it and returns where it lies.
+func measure(ctx context.Context, st *store.Store, s *harness.Session, format report.Format, stdout, stderr io.Writer, show *progress) (path string, err error) {
 	rec := s.Record
 	draft, err := st.Create(rec.ID, time.Now(), rec.Plan.Preset == "publish")
 	if err != nil {
-		return fmt.Errorf("--store: %w", err)
+		return "", fmt.Errorf("--store: %w", err)
 	}
-	path := ""
 	s.Save = func(rec *results.Record) (err error) {
 		if rec.State == results.Running {
 			path, err = draft.Save(rec)
@@ -255,14 +288,14 @@ func measure(ctx context.Context, st *store.Store, s *harness.Session, format re
 	show.clear()
 	if len(rec.Runs) > 0 {
 		if err := write(stdout, format, rec, path); err != nil {
-			return fmt.Errorf("print the record (it lies in %s): %w", path, err)
+			return path, fmt.Errorf("print the record (it lies in %s): %w", path, err)
 		}
 	}
 	if runErr != nil {
 		if path != "" {
 			runErr = fmt.Errorf("%w: the runs before it are in %s", runErr, path)
 		}
-		return runErr
+		return path, runErr
 	}
 	if format != report.Text {
 		fmt.Fprintln(stderr, "perwatt: record:", path)
@@ -275,13 +308,13 @@ func measure(ctx context.Context, st *store.Store, s *harness.Session, format re
 	}
 	switch {
 	case rec.State == results.Interrupted:
-		return exit{exitInterrupted, fmt.Errorf("interrupted: %d finished runs are kept in %s; perwatt verify reads it, a new perwatt run starts afresh", good, path)}
+		return path, exit{exitInterrupted, fmt.Errorf("interrupted: %d finished runs are kept in %s; perwatt verify reads it, a new perwatt run starts afresh", good, path)}
 	case good == 0:
-		return exit{exitData, fmt.Errorf("no run gave a result: the reasons are in %s", path)}
+		return path, exit{exitData, fmt.Errorf("no run gave a result: the reasons are in %s", path)}
 	case good < len(rec.Runs):
-		return exit{exitGate, fmt.Errorf("%d of %d runs gave no result: the reasons are above and in %s", len(rec.Runs)-good, len(rec.Runs), path)}
+		return path, exit{exitGate, fmt.Errorf("%d of %d runs gave no result: the reasons are above and in %s", len(rec.Runs)-good, len(rec.Runs), path)}
 	}
-	return nil
+	return path, nil
 }
 
 // write prints a record in the format that was asked for.
