@@ -254,28 +254,35 @@ func mixPart(c *compare.Comparison) *part {
 		return nil
 	}
 	s := &sheet{part: part{title: "One kilowatt-hour, shared between mining and training"}}
-	var names, shares []cell
-	var hashes, samples []*results.Metric
-	add := func(m compare.Mix, share string, p compare.Point) {
-		names = append(names, cell{value: clean(m.Candidate, nameLimit), under: clean(m.Scenario, nameLimit)})
-		shares = append(shares, cell{value: share})
-		h := results.Metric{Value: p.Hashes, Low: results.Absent(), High: results.Absent(), Unit: results.Hash, Origin: m.Origin}
-		t := results.Metric{Value: p.Samples, Low: results.Absent(), High: results.Absent(), Unit: results.Sample, Origin: m.Origin}
-		hashes, samples = append(hashes, &h), append(samples, &t)
+	var names []cell
+	heads := []string{}
+	for _, p := range c.Mixes[0].Points {
+		heads = append(heads, percent(float64(p.Training)))
 	}
+	grid := make([][]cell, len(heads)+1)
 	for _, m := range c.Mixes {
-		for _, p := range m.Points {
-			add(m, percent(float64(p.Training)), p)
+		names = append(names, cell{value: clean(m.Candidate, nameLimit), under: clean(m.Scenario, nameLimit)})
+		mark := ""
+		if m.Origin != results.Measured {
+			mark = "~"
 		}
-		if m.Mullet != nil {
-			add(m, "both at once", *m.Mullet)
+		both := func(p *compare.Point) cell {
+			if p == nil {
+				return cell{value: absent}
+			}
+			return cell{value: mark + Quantity(p.Hashes, results.Hash), under: mark + Quantity(p.Samples, results.Sample), sort: exact(p.Hashes)}
 		}
+		for j := range heads {
+			grid[j] = append(grid[j], both(&m.Points[j]))
+		}
+		grid[len(heads)] = append(grid[len(heads)], both(m.Mullet))
 	}
 	s.text(name, "candidate", "training", names)
-	s.text(name, "energy to training", "", shares)
-	s.figure("hashes", "", hashes)
-	s.figure("samples", "", samples)
-	return s.done("Both at once is the mullet as it was measured; the others are shares of the energy of each use alone.")
+	for j, h := range heads {
+		s.columns = append(s.columns, column{head: cell{value: h, under: "to training"}, cells: grid[j], kind: figure})
+	}
+	s.columns = append(s.columns, column{head: cell{value: "both at once", under: "measured"}, cells: grid[len(heads)], kind: figure})
+	return s.done("Hashes, and under them samples, of one kilowatt-hour. Both at once is the mullet as it was measured; the others are shares of the energy of each use alone.")
 }
 
 func differencePart(c *compare.Comparison) *part {

@@ -294,18 +294,49 @@ func across(p Page) section {
 	if charts := mulletChart(p); len(charts) > 0 {
 		s.Blocks = append(s.Blocks, block{Charts: charts})
 	}
-	for i, r := range p.Records {
-		if m := marginal(r); m != nil {
-			b := blockOf(fmt.Sprintf("mullet-%d", i), *m)
-			b.Title = clean(r.Node.Name, 40) + ", " + clean(r.ID, 40) + ": " + b.Title
-			b.Fold = len(p.Records) > 4
-			s.Blocks = append(s.Blocks, b)
-		}
+	if m := mullets(p); m != nil {
+		s.Blocks = append(s.Blocks, blockOf("mullets", *m))
 	}
 	if len(s.Blocks) > 0 {
 		s.Lead = []string{"What a kilowatt-hour gives at each use, at which rate a machine turns one into the other, and what both at once gave."}
 	}
 	return s
+}
+
+// mullets has a row for each session in which mining ran behind training.
+func mullets(p Page) *part {
+	s := &sheet{part: part{title: "Mining behind training, against training alone, paired by round"}}
+	var names, sessions []cell
+	grid := make([][]*results.Metric, 5)
+	var all [][]*results.Metric
+	for _, c := range p.Comparison.Candidates {
+		for i, src := range c.Records {
+			k := slices.IndexFunc(p.Records, func(r *results.Record) bool { return r.ID == src.ID })
+			if k < 0 || p.Records[k].Summary.Marginal == nil {
+				continue
+			}
+			m := p.Records[k].Summary.Marginal
+			row := []*results.Metric{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.ExtraEnergy, &m.EnergyPer}
+			for j := range grid {
+				grid[j] = append(grid[j], row[j])
+			}
+			all = append(all, row)
+			names = append(names, cell{value: clean(c.ID, nameLimit)})
+			sessions = append(sessions, cell{value: fmt.Sprint(i + 1)})
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	s.text(name, "candidate", "", names)
+	s.text(name, "session", "", sessions)
+	s.counts(all)
+	for j, head := range []string{"training kept", "hashes gained", "extra power", "extra energy", "energy per hash gained"} {
+		if s.figure(head, interval, grid[j]); j == 2 {
+			s.sources(all)
+		}
+	}
+	return s.done()
 }
 
 func traces(p Page) section {
