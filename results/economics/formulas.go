@@ -162,7 +162,7 @@ func Curtailment(revenue float64, prices []float64) Switching {
 // Payback is the time in years after which yearly cash in $/W has returned
 // capex in $/W: +Inf if it never does.
 func Payback(capex, cash float64) float64 {
-	if cash <= 0 {
+	if cash <= 0 && capex > 0 {
 		return math.Inf(1)
 	}
 	return capex / cash

@@ -105,7 +105,7 @@ var keys = []Key{
 	{"marketplace_fee", share, 0, 90, 365, "", "of training revenue", "0"},
 	{"training_operations", energy, 0, 1e5, 365, "", "staff, network, support, per MWh connected", "60"},
 	{"pue_training", ratio, 1, 3, 365, "", "site power ÷ power of the nodes", "1.3"},
-	{"node_price", []Unit{{"$/node", 1}}, 1, 1e8, 30, "candidate", "a node with its part of the network", "300000"},
+	{"node_price", []Unit{{"$/node", 1}}, 0, 1e8, 30, "candidate", "a node with its part of the network", "300000"},
 	{"training_capex", perWatt, 0, 1e9, 365, "", "infrastructure, for each MW of nodes", "8000000"},
 	{"training_life", years, 0.25, 30, 365, "", "over which nodes are written off", "4"},
 	{"training_growth", yearly, -99, 1000, 90, "", "of revenue a joule, for NPV and IRR: falls as newer GPUs come", "-25"},
@@ -282,7 +282,7 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 	number := func(what, s string) float64 {
 		v, e := parseNumber(s)
 		if in := v * x.factor / k.Units[0].Factor; e == nil && (in < k.Min*(1-1e-12) || in > k.Max*(1+1e-12)) {
-			e = fmt.Errorf("must be from %g to %g %s", k.Min, k.Max, k.Units[0].Name)
+			e = errors.New("must be " + k.bounds())
 		}
 		if e != nil && err == nil {
 			err = fmt.Errorf("%s %q: %w", what, s, e)
@@ -310,6 +310,14 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 		return x, errors.New("it has no source: say who quotes it, or by which contract or estimate it is known")
 	}
 	return x, nil
+}
+
+func (k Key) bounds() string {
+	s := fmt.Sprintf("from %s to %s", plain(k.Min), plain(k.Max))
+	if u := k.Units[0].Name; u != "1" {
+		s += " " + u
+	}
+	return s
 }
 
 func (k Key) units() string {
@@ -423,7 +431,7 @@ func Example() string {
 `)
 	b.WriteString(strings.Join(header, ",") + "\n")
 	for _, k := range keys {
-		fmt.Fprintf(&b, "\n# %s\n# unit %s · from %g to %g %s · fresh for %d days", k.Help, strings.ReplaceAll(k.units(), ", ", " or "), k.Min, k.Max, k.Units[0].Name, k.Fresh)
+		fmt.Fprintf(&b, "\n# %s\n# unit %s · %s · fresh for %d days", k.Help, strings.ReplaceAll(k.units(), ", ", " or "), k.bounds(), k.Fresh)
 		if k.Each != "" {
 			fmt.Fprintf(&b, " · %s.NAME for one %s", k.Name, k.Each)
 		}
