@@ -1,0 +1,266 @@
+package economics
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// Quoted units in SI ones.
+const (
+	Hour  = 3600.0     // s
+	Day   = 24 * Hour  // s
+	Year  = 365 * Day  // s, the 8760 hours of the trade
+	Month = Year / 12  // s, 730 hours
+	KWh   = 1e3 * Hour // J
+	MWh   = 1e6 * Hour // J
+	TH    = 1e12       // hash
+	PHDay = 1e15 * Day // hash: a day of 1 PH/s
+	PerTH = 1 / TH     // J/TH in J/hash
+
+	work  = 1 << 32 // hashes a unit of difficulty
+	block = 600.0   // s, for which the protocol aims
+)
+
+// BitcoinPerHash is what a hash earns before the pool's fee, in BTC/hash.
+//
+//	[BTC/block] / ([1]·[hash]) per block = [BTC/hash]
+//
+// Difficulty·2^32 hashes find one block on average (Bitcoin Core, GetBlockProof
+// and the difficulty-1 target 0xffff·2^208); reward is subsidy and fees.
+func BitcoinPerHash(difficulty, reward float64) float64 { return reward / (difficulty * work) }
+
+// Hashprice is what a hash earns in $/hash; × [PHDay] gives $/PH/day.
+//
+//	[BTC/hash]·[$/BTC] = [$/hash]
+//
+// Luxor's definition: the expected value of a unit of hashrate for a day.
+func Hashprice(difficulty, reward, price float64) float64 {
+	return BitcoinPerHash(difficulty, reward) * price
+}
+
+// ImpliedDifficulty is the difficulty that a hashprice in $/hash belongs to.
+func ImpliedDifficulty(hashprice, reward, price float64) float64 {
+	return reward * price / (hashprice * work)
+}
+
+// NetworkRate is the hashrate in hash/s that finds a block in ten minutes.
+func NetworkRate(difficulty float64) float64 { return difficulty * work / block }
+
+// NetworkShare is the part of the network that a hashrate in hash/s is.
+func NetworkShare(rate, difficulty float64) float64 { return rate / NetworkRate(difficulty) }
+
+// MiningRevenue is what mining earns in $/J of connected site power.
+//
+//	[$/hash] / ([J/hash]·[1]) · [1]·[1] = [$/J]
+//
+// hashprice·1000/(24·J/TH·PUE)·(1−fee)·uptime in $/MWh, as Luxor tabulates it.
+func MiningRevenue(hashprice, joulePerHash, pue, fee, uptime float64) float64 {
+	return BreakEvenPower(hashprice, joulePerHash, pue, fee) * uptime
+}
+
+// BreakEvenPower is the power price in $/J that mining just earns. It has no
+// uptime in it: a machine that is off neither earns nor draws.
+//
+//	[$/hash] / ([J/hash]·[1]) · [1] = [$/J]
+func BreakEvenPower(hashprice, joulePerHash, pue, fee float64) float64 {
+	return hashprice / (joulePerHash * pue) * (1 - fee)
+}
+
+// BreakEvenEfficiency is the J/hash of the machine that just earns its power.
+func BreakEvenEfficiency(hashprice, power, pue, fee float64) float64 {
+	if power <= 0 {
+		return math.Inf(1) // power that costs nothing is earned by any machine
+	}
+	return hashprice / (power * pue) * (1 - fee)
+}
+
+// RentRevenue is what a node rented by the GPU earns in $/J of site power.
+//
+//	[$/(GPU·s)]·[GPU]·[1]·[1] / ([W]·[1]) = [$/J]
+func RentRevenue(rent, gpus, utilisation, fee, watts, pue float64) float64 {
+	return rent * gpus * utilisation * (1 - fee) / (watts * pue)
+}
+
+// SampleRevenue is what training sold by the sample earns in $/J of site power.
+//
+//	[$/sample]·[sample/J]·[1]·[1] / [1] = [$/J]
+func SampleRevenue(price, samplesPerJoule, utilisation, fee, pue float64) float64 {
+	return price * samplesPerJoule * utilisation * (1 - fee) / pue
+}
+
+// ColocationRevenue is what renting out the place earns in $/J of site power.
+// The tenant pays power and brings the machines, so neither is in it.
+//
+//	[$/(W·s)]·[1] / [1] = [$/J]
+func ColocationRevenue(rent, occupancy, pue float64) float64 { return rent * occupancy / pue }
+
+// CapitalRecovery is the yearly payment that a loan of 1 over so many years
+// takes, in 1/year: r/(1−(1+r)^−n), and 1/n for r = 0.
+func CapitalRecovery(rate, years float64) float64 {
+	if rate == 0 {
+		return 1 / years
+	}
+	return rate / -math.Expm1(-years*math.Log1p(rate))
+}
+
+// CapitalPerEnergy spreads capex in $/W over the energy of the years in which
+// it is written off, in $/J. With an uptime of 1 the energy is that of the
+// connected power, with less it is what is drawn.
+//
+//	[$/W]·[1/year] / ([s/year]·[1]) = [$/J]
+func CapitalPerEnergy(capex, rate, years, uptime float64) float64 {
+	return capex * CapitalRecovery(rate, years) / (Year * uptime)
+}
+
+// Ledger is what one connected joule brings and costs, in $/J. A part that is
+// not known is NaN, and so is what follows from it.
+type Ledger struct{ Revenue, Power, Operations, Capital float64 }
+
+// AfterPower is revenue − power.
+func (l Ledger) AfterPower() float64 { return l.Revenue - l.Power }
+
+// Cash is revenue − power − operations: what is left once capital is sunk.
+func (l Ledger) Cash() float64 { return l.AfterPower() - l.Operations }
+
+// Margin is revenue − power − operations − capital.
+func (l Ledger) Margin() float64 { return l.Cash() - l.Capital }
+
+// CostPerBitcoin is power and operations for one bitcoin, in $/BTC, to be held
+// against its price. Power is in $/J drawn, operations in $/J connected.
+//
+//	[J/hash]·[1]·([$/J] + [$/J]/[1]) / ([BTC/hash]·[1]) = [$/BTC]
+func CostPerBitcoin(joulePerHash, pue, power, operations, uptime, bitcoinPerHash, fee float64) float64 {
+	return joulePerHash * pue * (power + operations/uptime) / (bitcoinPerHash * (1 - fee))
+}
+
+// Switching is what the freedom to switch off is worth.
+type Switching struct {
+	Always  float64 // $/J, running through every period
+	Curtail float64 // $/J connected, off whenever power costs more than is earned
+	On      float64 // part of the time, 0 to 1
+}
+
+// Worth is what curtailment adds, in $/J.
+func (s Switching) Worth() float64 { return s.Curtail - s.Always }
+
+// Curtailment compares running always with max(0, revenue − power price) period
+// by period; revenue is that of a running machine. All in $/J; NaN of nothing.
+func Curtailment(revenue float64, prices []float64) Switching {
+	var s Switching
+	for _, p := range prices {
+		s.Always += revenue - p
+		if revenue > p {
+			s.Curtail += revenue - p
+			s.On++
+		}
+	}
+	n := float64(len(prices))
+	return Switching{s.Always / n, s.Curtail / n, s.On / n}
+}
+
+// Payback is the time in years after which yearly cash in $/W has returned
+// capex in $/W: +Inf if it never does.
+func Payback(capex, cash float64) float64 {
+	if cash <= 0 && capex > 0 {
+		return math.Inf(1)
+	}
+	return capex / cash
+}
+
+// Flows is the cash of an investment at the ends of years 0, 1, 2 …: capex is
+// paid first, revenue changes by growth a year, costs stay. A last part of a
+// year counts in part. All in $/W.
+func Flows(capex, revenue, costs, growth, years float64) []float64 {
+	flows := []float64{-capex}
+	for y := 0.0; y < years; y++ {
+		flows = append(flows, (revenue*math.Pow(1+growth, y)-costs)*min(1, years-y))
+	}
+	return flows
+}
+
+// NPV is the worth today of yearly flows, the first of them now.
+func NPV(rate float64, flows []float64) float64 {
+	sum := 0.0
+	for i := len(flows) - 1; i >= 0; i-- {
+		sum = sum/(1+rate) + flows[i]
+	}
+	return sum
+}
+
+// IRR is the rate, from −99 % to 1,000,000 %, at which flows are worth nothing
+// today, for flows that change their sign once; NaN if there is none.
+func IRR(flows []float64) float64 {
+	low, high := -0.99, 1e4
+	at := NPV(low, flows)
+	if !(at*NPV(high, flows) <= 0) || at == 0 {
+		return math.NaN()
+	}
+	for range 200 {
+		mid := (low + high) / 2
+		if v := NPV(mid, flows); v == 0 {
+			return mid
+		} else if (v > 0) == (at > 0) {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return (low + high) / 2
+}
+
+// Swing is an input and how far it may lie off.
+type Swing struct {
+	Name             string
+	Value, Low, High float64
+}
+
+// Bar is what becomes of a margin when one input swings and the others stay.
+type Bar struct {
+	Swing
+	AtLow, AtHigh float64
+}
+
+// Tornado moves each input to its low and its high, and returns the margins,
+// the widest first.
+func Tornado(swings []Swing, margin func([]float64) float64) []Bar {
+	values := make([]float64, len(swings))
+	for i, s := range swings {
+		values[i] = s.Value
+	}
+	bars := make([]Bar, len(swings))
+	for i, s := range swings {
+		at := func(v float64) float64 {
+			moved := slices.Clone(values)
+			moved[i] = v
+			return margin(moved)
+		}
+		bars[i] = Bar{s, at(s.Low), at(s.High)}
+	}
+	slices.SortStableFunc(bars, func(a, b Bar) int {
+		return cmp.Compare(math.Abs(b.AtHigh-b.AtLow), math.Abs(a.AtHigh-a.AtLow))
+	})
+	return bars
+}
+
+// Indifference is the price at which training has the margin of mining, which
+// it must have beside its own costs; perPrice is training revenue for a price
+// of 1. Margin and costs in $/J.
+//
+//	[$/J] / ([$/J]/[$/unit]) = [$/unit]
+func Indifference(margin, costs, perPrice float64) float64 { return (margin + costs) / perPrice }
+
+// Reach is what it takes to do so many FLOP.
+type Reach struct {
+	Time   float64 // s, of one node
+	Energy float64 // J, at the site
+	Cost   float64 // $, for power alone
+}
+
+// ToReach says how long one node of rate FLOP/s and so many watts computes for
+// a number of FLOP. Many nodes share the time, and need the same energy.
+func ToReach(flop, rate, watts, pue, power float64) Reach {
+	t := flop / rate
+	e := t * watts * pue
+	return Reach{t, e, e * power}
+}

@@ -1,0 +1,175 @@
+package economics
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Limits of an hourly series: four years of quarter hours.
+const (
+	maxHoursFile = 16 << 20 // bytes
+	maxHours     = 4 * 366 * 24 * 4
+)
+
+// Hours is the power price, period by period.
+type Hours struct {
+	Start  time.Time
+	Step   time.Duration // of a period: an hour, or 30, 15 or 5 minutes
+	Prices []float64     // $/J of the periods there are, in their order
+	Unit   string        // as quoted
+	// What was found amiss.
+	Missing   int // periods that are not there, between the first and the last
+	Gaps      []Gap
+	Repeated  int // rows that said again what another did
+	Unordered int // rows that came before an earlier one
+}
+
+// Gap is a stretch without prices.
+type Gap struct {
+	From    time.Time // start of the first period that is not there
+	Periods int
+}
+
+// End is the end of the last period.
+func (h *Hours) End() time.Time {
+	return h.Start.Add(time.Duration(len(h.Prices)+h.Missing) * h.Step)
+}
+
+// Mean is the plain mean of the periods there are, in $/J.
+func (h *Hours) Mean() float64 {
+	sum := 0.0
+	for _, p := range h.Prices {
+		sum += p
+	}
+	return sum / float64(len(h.Prices))
+}
+
+// Notes says what the series is, and what was found amiss.
+func (h *Hours) Notes() []string {
+	notes := []string{fmt.Sprintf("%d periods of %v from %s to %s", len(h.Prices), h.Step, h.Start.Format(time.RFC3339), h.End().Format(time.RFC3339))}
+	if h.Missing > 0 {
+		var at []string
+		for _, g := range h.Gaps[:min(3, len(h.Gaps))] {
+			at = append(at, fmt.Sprintf("%s (%d)", g.From.Format(time.RFC3339), g.Periods))
+		}
+		more := ""
+		if len(h.Gaps) > 3 {
+			more = " …"
+		}
+		notes = append(notes, fmt.Sprintf("%d periods are not there and not made up, in %d gaps: %s%s", h.Missing, len(h.Gaps), strings.Join(at, ", "), more))
+	}
+	if h.Repeated > 0 {
+		notes = append(notes, fmt.Sprintf("%d rows say again what another did, and are counted once", h.Repeated))
+	}
+	if h.Unordered > 0 {
+		notes = append(notes, fmt.Sprintf("%d rows were out of order, and were sorted", h.Unordered))
+	}
+	return notes
+}
+
+// ParseHours reads power prices by the period: CSV whose header is
+// time,price [$/MWh] or time,price [$/kWh], and whose times are the starts of
+// the periods in RFC 3339 with their offset. Without one, an hour would be
+// there twice in the night in which the clocks go back. Periods that are not
+// there stay gaps.
+func ParseHours(r io.Reader) (*Hours, error) {
+	in, err := open(r, maxHoursFile)
+	if err != nil {
+		return nil, err
+	}
+	const want = "write the header time,price [$/MWh] or time,price [$/kWh]"
+	head, err := in.Read()
+	if err != nil {
+		return nil, readError(err, want)
+	}
+	u := -1
+	if len(head) == 2 && head[0] == "time" {
+		u = slices.IndexFunc(energy, func(u Unit) bool { return head[1] == "price ["+u.Name+"]" })
+	}
+	if u < 0 {
+		return nil, lineError(in, "the header is %q: %s", cut(strings.Join(head, ",")), want)
+	}
+	key, _ := keyOf("power_price")
+	type period struct {
+		at    time.Time
+		price float64
+		line  int
+	}
+	var rows []period
+	h := &Hours{Unit: energy[u].Name}
+	for {
+		rec, err := in.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, readError(err, "a row is a time and a price")
+		}
+		if len(rec) != 2 {
+			return nil, lineError(in, "%d fields: a row is a time and a price, with a point for the fraction", len(rec))
+		}
+		if len(rows) == maxHours {
+			return nil, lineError(in, "there are more than %d periods: give four years at most", maxHours)
+		}
+		at, err := time.Parse(time.RFC3339, rec[0])
+		if err != nil {
+			return nil, lineError(in, "time %q: write 2026-01-31T14:00:00+01:00, or Z for UTC: local times without an offset are ambiguous when clocks change", cut(rec[0]))
+		}
+		v, err := parseNumber(rec[1])
+		if err != nil {
+			return nil, lineError(in, "price %q: %w", cut(rec[1]), err)
+		}
+		if si := v * energy[u].Factor / energy[0].Factor; si < key.Min || si > key.Max*10 {
+			return nil, lineError(in, "price %s %s: must be from %g to %g %s", cut(rec[1]), h.Unit, key.Min, key.Max*10, energy[0].Name)
+		}
+		if len(rows) > 0 && at.Before(rows[len(rows)-1].at) {
+			h.Unordered++
+		}
+		line, _ := in.FieldPos(0)
+		rows = append(rows, period{at, v * energy[u].Factor, line})
+	}
+	slices.SortStableFunc(rows, func(a, b period) int { return a.at.Compare(b.at) })
+	kept := rows[:0]
+	for _, p := range rows {
+		if n := len(kept); n > 0 && kept[n-1].at.Equal(p.at) {
+			if kept[n-1].price != p.price {
+				return nil, fmt.Errorf("prices: lines %d and %d: two prices for %s: if the clocks went back then, the times are local ones: write each with its own offset", kept[n-1].line, p.line, p.at.Format(time.RFC3339))
+			}
+			h.Repeated++
+			continue
+		}
+		kept = append(kept, p)
+	}
+	if len(kept) < 2 {
+		return nil, fmt.Errorf("prices: %d periods: give at least two", len(kept))
+	}
+	h.Start, h.Step = kept[0].at, math.MaxInt64
+	for i := 1; i < len(kept); i++ {
+		h.Step = min(h.Step, kept[i].at.Sub(kept[i-1].at))
+	}
+	if !slices.Contains([]time.Duration{time.Hour, 30 * time.Minute, 15 * time.Minute, 5 * time.Minute}, h.Step) {
+		return nil, fmt.Errorf("prices: the times are %v apart: must be an hour, or 30, 15 or 5 minutes", h.Step)
+	}
+	for i, p := range kept {
+		if i > 0 {
+			last := kept[i-1].at
+			apart := p.at.Sub(last)
+			if apart%h.Step != 0 {
+				return nil, fmt.Errorf("prices: line %d: %s is not on the step of %v: write the start of each period", p.line, p.at.Format(time.RFC3339), h.Step)
+			}
+			if n := int(apart/h.Step) - 1; n > 0 {
+				h.Missing += n
+				h.Gaps = append(h.Gaps, Gap{last.Add(h.Step), n})
+			}
+		}
+		h.Prices = append(h.Prices, p.price)
+	}
+	if len(h.Prices)+h.Missing > maxHours {
+		return nil, fmt.Errorf("prices: from %s to %s are more than %d periods: give four years at most", h.Start.Format(time.DateOnly), h.End().Format(time.DateOnly), maxHours)
+	}
+	return h, nil
+}
