@@ -1,11 +1,20 @@
 package chart_test
 
 import (
+	"encoding/xml"
+	"errors"
 	"flag"
+	"fmt"
+	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,4 +44,401 @@ func TestGolden(t *testing.T) {
 		golden(t, name+".html", string(charts()[name].SVG()))
 	}
 	golden(t, "chart.css", chart.CSS())
+}
+
+// A chart is at most this long, with both its drawings.
+const limit = 60_000
+
+// elements and attributes that a drawing may have.
+var (
+	elements   = []string{"div", "svg", "title", "desc", "g", "path", "circle", "text"}
+	attributes = []string{"class", "viewBox", "font-size", "role", "aria-labelledby", "xmlns", "id", "d", "cx", "cy", "r", "x", "y", "text-anchor", "stroke-width", "stroke-dasharray"}
+	numeric    = []string{"cx", "cy", "r", "x", "y", "stroke-width", "font-size"}
+	pathData   = regexp.MustCompile(`^[MLZ0-9 .-]*$`)
+)
+
+// check reads a chart strictly and holds it to what every chart promises.
+func check(t testing.TB, c chart.Chart) string {
+	t.Helper()
+	got := string(c.SVG())
+	require.LessOrEqual(t, len(got), limit, "size of %T", c)
+	d := xml.NewDecoder(strings.NewReader(got))
+	ids := map[string]string{}
+	var refs []string
+	var stack []string
+	width := 0.0
+	for {
+		tok, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		switch tok := tok.(type) {
+		case xml.StartElement:
+			name := tok.Name.Local
+			require.Contains(t, elements, name)
+			stack = append(stack, name)
+			for _, a := range tok.Attr {
+				require.Contains(t, attributes, a.Name.Local, "of %s", name)
+				switch {
+				case slices.Contains(numeric, a.Name.Local):
+					v, err := strconv.ParseFloat(a.Value, 64)
+					require.NoError(t, err, a.Name.Local)
+					require.False(t, math.IsNaN(v) || math.IsInf(v, 0))
+					if a.Name.Local == "font-size" {
+						// The least a drawing is shown at: 640 px of 720, 358 of 380.
+						shown := 640.0 / 720
+						if width == 380 || name == "svg" && strings.Contains(fmt.Sprint(tok.Attr), "narrow") {
+							shown = 358.0 / 380
+						}
+						require.GreaterOrEqual(t, v*shown, 11.0)
+					}
+				case a.Name.Local == "d":
+					require.Regexp(t, pathData, a.Value)
+				case a.Name.Local == "id":
+					require.NotContains(t, ids, a.Value, "an id is there twice")
+					ids[a.Value] = name
+				case a.Name.Local == "aria-labelledby":
+					refs = append(refs, strings.Fields(a.Value)...)
+				case a.Name.Local == "viewBox":
+					f := strings.Fields(a.Value)
+					require.Len(t, f, 4)
+					width, _ = strconv.ParseFloat(f[2], 64)
+					h, err := strconv.ParseFloat(f[3], 64)
+					require.NoError(t, err)
+					require.True(t, h > 0 && h < 4000, "height %v", h)
+				}
+			}
+		case xml.EndElement:
+			stack = stack[:len(stack)-1]
+		case xml.CharData:
+			if n := len(stack); n > 0 && stack[n-1] != "text" && stack[n-1] != "title" && stack[n-1] != "desc" {
+				require.Empty(t, strings.TrimSpace(string(tok)))
+			}
+			for _, r := range string(tok) {
+				require.False(t, r != '\n' && (r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069), "%U", r)
+			}
+		case xml.Comment, xml.Directive, xml.ProcInst:
+			t.Fatalf("unexpected %T", tok)
+		}
+	}
+	require.Len(t, refs, 4, "two drawings with a title and a description")
+	for _, r := range refs {
+		require.Contains(t, []string{"title", "desc"}, ids[r])
+	}
+	require.Equal(t, got, string(c.SVG()), "the same chart, the same bytes")
+	return got
+}
+
+func TestCharts(t *testing.T) {
+	all := map[string]bool{}
+	ids := regexp.MustCompile(` id="([^"]*)"`)
+	for name, c := range charts() {
+		got := check(t, c)
+		require.Contains(t, got, "<text")
+		for _, m := range ids.FindAllStringSubmatch(got, -1) {
+			require.False(t, all[m[1]], "%s: id %s is that of another chart", name, m[1])
+			all[m[1]] = true
+		}
+	}
+}
+
+// Texts of one drawing do not lie on each other. Widths are estimated for a
+// sans serif a little narrower than the layout allows for.
+func TestTextsApart(t *testing.T) {
+	texts := regexp.MustCompile(`<text class="([^"]*)" x="([-0-9.]+)" y="([-0-9.]+)"(?: font-size="([0-9.]+)")?(?: text-anchor="(\w+)")?>([^<]*)</text>`)
+	for name, c := range charts() {
+		for n, drawing := range strings.SplitAfter(string(c.SVG()), "</svg>")[:2] {
+			type placed struct {
+				x0, x1, y0, y1 float64
+				text           string
+			}
+			var seen []placed
+			for _, m := range texts.FindAllStringSubmatch(drawing, -1) {
+				x, _ := strconv.ParseFloat(m[2], 64)
+				y, _ := strconv.ParseFloat(m[3], 64)
+				size := 12.5
+				if m[4] != "" {
+					size, _ = strconv.ParseFloat(m[4], 64)
+				}
+				w := 0.46 * size * float64(len([]rune(m[6])))
+				switch m[5] {
+				case "middle":
+					x -= w / 2
+				case "end":
+					x -= w
+				}
+				p := placed{x, x + w, y - 0.7*size, y, m[6]}
+				require.Greater(t, p.x1, -1.0)
+				require.Greater(t, p.x0, -8.0, "%s %d: %q leaves the sheet", name, n, p.text)
+				for _, o := range seen {
+					require.False(t, p.x0 < o.x1 && o.x0 < p.x1 && p.y0 < o.y1 && o.y0 < p.y1, "%s %d: %q lies on %q", name, n, p.text, o.text)
+				}
+				seen = append(seen, p)
+			}
+			require.NotEmpty(t, seen)
+		}
+	}
+}
+
+func TestConcurrent(t *testing.T) {
+	want := map[string]string{}
+	for name, c := range charts() {
+		want[name] = string(c.SVG())
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for name, c := range charts() {
+				if string(c.SVG()) != want[name] {
+					t.Errorf("%s differs", name)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// properties reads the values of the custom properties of one scheme.
+func properties(css string) map[string]string {
+	m := map[string]string{}
+	for _, p := range regexp.MustCompile(`--chart-([a-z0-9]+):(#[0-9a-f]{6});`).FindAllStringSubmatch(css, -1) {
+		m[p[1]] = p[2]
+	}
+	return m
+}
+
+// luminance is that of WCAG 2.2.
+func luminance(t *testing.T, hex string) float64 {
+	v, err := strconv.ParseUint(strings.TrimPrefix(hex, "#"), 16, 32)
+	require.NoError(t, err)
+	lin := func(c uint64) float64 {
+		s := float64(c&255) / 255
+		if s <= 0.04045 {
+			return s / 12.92
+		}
+		return math.Pow((s+0.055)/1.055, 2.4)
+	}
+	return 0.2126*lin(v>>16) + 0.7152*lin(v>>8) + 0.0722*lin(v)
+}
+
+func contrast(t *testing.T, a, b string) float64 {
+	x, y := luminance(t, a), luminance(t, b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
+
+func TestContrast(t *testing.T) {
+	css := chart.CSS()
+	parts := strings.Split(css, "@media")
+	require.Len(t, parts, 3, "light, dark, print")
+	require.Contains(t, parts[1], "prefers-color-scheme:dark")
+	require.Equal(t, properties(parts[0]), properties(parts[2]), "print is light")
+	for scheme, p := range map[string]map[string]string{"light": properties(parts[0]), "dark": properties(parts[1])} {
+		require.Len(t, p, 20, scheme)
+		for _, fore := range []string{"ink", "muted"} {
+			for _, ground := range []string{"bg", "band", "tie"} {
+				require.GreaterOrEqual(t, contrast(t, p[fore], p[ground]), 4.5, "%s: %s on %s", scheme, fore, ground)
+			}
+		}
+		for _, ground := range []string{"deep", "up1", "up2", "up3", "dn1", "dn2", "dn3"} {
+			require.GreaterOrEqual(t, contrast(t, p["ink"], p[ground]), 4.5, "%s: ink on %s", scheme, ground)
+		}
+		for _, hue := range []string{"a", "b", "c", "d", "e", "f"} {
+			require.GreaterOrEqual(t, contrast(t, p[hue], p["bg"]), 4.5, "%s: %s", scheme, hue)
+			require.GreaterOrEqual(t, contrast(t, p[hue], p["deep"]), 3.0, "%s: %s as a mark on a shade", scheme, hue)
+		}
+		for _, mark := range []struct{ hue, ground string }{{"a", "up3"}, {"b", "dn3"}, {"muted", "band"}} {
+			require.GreaterOrEqual(t, contrast(t, p[mark.hue], p[mark.ground]), 2.9, "%s: the glyph %s on %s", scheme, mark.hue, mark.ground)
+		}
+		require.GreaterOrEqual(t, contrast(t, p["rule"], p["bg"]), 3.0, scheme)
+	}
+}
+
+// Every class that a drawing uses is in the stylesheet.
+func TestClasses(t *testing.T) {
+	css := chart.CSS()
+	require.NotContains(t, css, "url(")
+	require.NotContains(t, css, "@import")
+	for name, c := range charts() {
+		for _, m := range regexp.MustCompile(`class="([^"]*)"`).FindAllStringSubmatch(string(c.SVG()), -1) {
+			for class := range strings.FieldsSeq(m[1]) {
+				require.Regexp(t, `\.`+regexp.QuoteMeta(class)+`[{ ]`, css, name)
+			}
+		}
+	}
+}
+
+var nasty = []string{
+	"", " ", "</svg><script>alert(1)</script>", `" onload="alert(1)`, "a\x00b\x1b[31m\x07", "\u202eevil\u2066", "\xff\xfe", "&amp;<![CDATA[", "javascript:alert(1)",
+	"名前の長い候補者", "e\u0301\u0301\u0301\u0301", strings.Repeat("x", 1_000_000), strings.Repeat("long name ", 100_000), strings.Repeat("\u202e", 1000), strings.Repeat("W", 60),
+}
+
+var odd = []float64{0, math.Copysign(0, -1), 1, -1, math.NaN(), math.Inf(1), math.Inf(-1), 1e308, -1e308, 5e-324, 1e-300, 1e99, -1e99, 1e100, 1e21, 3.3, 1e-9, 12345678}
+
+// every is one chart of each kind, made of one name and three numbers.
+func every(name string, a, b, c float64, n int) []chart.Chart {
+	h := chart.Head{ID: name, Title: name}
+	ax := chart.Axis{Title: name, Unit: name, Factor: c, MinExp: -12, MaxExp: 21}
+	free := ax
+	free.Free = true
+	logs := chart.Axis{Title: name, Unit: "H/s", MaxExp: 21, Log: true}
+	f := func(i int) chart.Figure {
+		k := float64(i%7) + 1
+		return chart.Figure{Value: a * k, Low: b * k, High: c * k, Modelled: i%2 == 0, Tie: i % 3}
+	}
+	rk := chart.Ranking{Head: h, Axis: ax, Base: a, Margin: b, BaseText: name, Lower: n%2 == 0}
+	var points []chart.Point
+	tr := chart.Trace{Head: h, Power: chart.Signal{Axis: ax}, Rate: chart.Signal{Axis: free, MaxGap: b}}
+	mx := chart.Matrix{Head: h, Axis: ax, Across: name, Down: name, Better: name, Worse: name, No: name, Base: b}
+	ln := chart.Lines{Head: h, X: free, Y: ax, Across: []chart.Level{{At: a, Name: name}, {At: b, Name: name}}, Up: []chart.Level{{At: c, Name: name}}}
+	ll := chart.Lines{Head: h, X: logs, Y: logs}
+	to := chart.Tornado{Head: h, Axis: free, Base: a, BaseText: name}
+	sp := chart.Sparks{Head: h, Axis: ax}
+	for i := range n {
+		rk.Rows = append(rk.Rows, chart.Ranked{Name: name, Figure: f(i), Reference: i == 1})
+		points = append(points, chart.Point{Name: name, X: f(i), Y: f(i + 1), Note: name, Group: name + strconv.Itoa(i%9), Reference: i == 1})
+		tr.Power.Points = append(tr.Power.Points, chart.Sample{T: a * float64(i), V: b}, chart.Sample{T: float64(i), V: c})
+		tr.Rate.Points = append(tr.Rate.Points, chart.Sample{T: b, V: a * float64(i)})
+		tr.Spans = append(tr.Spans, chart.Span{From: a * float64(i), To: b * float64(i), Name: name, Window: i%2 == 0}, chart.Span{From: float64(i), To: float64(i + 2), Name: name})
+		mx.Columns, mx.Rows = append(mx.Columns, name), append(mx.Rows, name)
+		mx.Cells = append(mx.Cells, []chart.Cell{{Figure: f(i), Sign: i - 1}, {Figure: f(i + 1)}})
+		s := chart.Series{Name: name, Modelled: i%2 == 0, Marks: i == 0, Points: []chart.LinePoint{{X: a, Y: b, Low: a, High: c}, {X: b, Y: c, Low: a, High: b}, {X: c, Y: a}, {X: 1, Y: 1}}}
+		ln.Series, ll.Series = append(ln.Series, s), append(ll.Series, s)
+		to.Rows = append(to.Rows, chart.Swing{Name: name, Low: b * float64(i), High: c, LowText: name, HighText: name})
+		sp.Series = append(sp.Series, chart.Spark{Name: name, Points: []chart.Sample{{a, b}, {b, c}, {c, a}}, Steps: []float64{a, b, c}, Note: name})
+	}
+	var mullet *chart.Point
+	if n > 0 {
+		mullet = &points[0]
+	}
+	return []chart.Chart{
+		rk, tr, mx, ln, ll, to, sp,
+		chart.ThroughputPower{Head: h, Power: ax, Throughput: ax, Efficiency: ax, Points: points},
+		chart.TwoUsePlane{Head: h, X: ax, Y: ax, UseX: name, UseY: name, Margin: b, Points: points, Mix: []chart.XY{{a, b}, {b, c}, {1, 1}}, MixText: name, Mullet: mullet},
+		chart.Mullet{Head: h, Kept: ax, Gained: ax, Points: points},
+	}
+}
+
+func TestHostile(t *testing.T) {
+	for i, name := range nasty {
+		for _, n := range []int{0, 1, 3} {
+			for _, c := range every(name, 1.5, odd[i%len(odd)], 2, n) {
+				got := check(t, c)
+				require.NotContains(t, got, "<script")
+				require.NotContains(t, got, "\u202e")
+			}
+		}
+	}
+	for i, a := range odd {
+		for j, b := range odd {
+			if (i+2*j)%3 != 0 { // a third of all pairs, each value in several
+				continue
+			}
+			for _, c := range every("n", a, b, odd[(i*5+j*3)%len(odd)], 3) {
+				check(t, c)
+			}
+		}
+	}
+}
+
+func TestMany(t *testing.T) {
+	for _, c := range every("a candidate of many", 3, 2, 4, 500) {
+		got := check(t, c)
+		if _, ok := c.(chart.Trace); !ok {
+			require.Regexp(t, `more|not drawn|without room`, got, "%T", c)
+		}
+	}
+	r := chart.Ranking{}
+	for i := range 500 {
+		r.Rows = append(r.Rows, chart.Ranked{Name: fmt.Sprintf("node %d", i), Figure: pm(float64(i), 1)})
+	}
+	got := check(t, r)
+	require.Contains(t, got, "460 more are not drawn")
+	require.Contains(t, got, ">node 499<")
+	require.NotContains(t, got, ">node 459<")
+}
+
+func TestLongTrace(t *testing.T) {
+	tr := chart.Trace{Power: chart.Signal{Axis: watts}, Rate: chart.Signal{Axis: hashrate}}
+	w := wobble(1)
+	for i := range 200_000 {
+		s := chart.Sample{T: float64(i) / 10, V: 400 + 100*w()}
+		if i == 77_777 {
+			s.V = 2000
+		}
+		tr.Power.Points, tr.Rate.Points = append(tr.Power.Points, s), append(tr.Rate.Points, s)
+	}
+	got := check(t, tr)
+	require.Contains(t, got, "2.00 kW", "the spike is kept")
+	require.Contains(t, got, "time, h")
+}
+
+// The most that each kind draws stays within the limit.
+func TestFull(t *testing.T) {
+	w := wobble(9)
+	name := strings.Repeat("name & ", 12)
+	var ln chart.Lines
+	var sp chart.Sparks
+	gaps := chart.Trace{Power: chart.Signal{Axis: watts}, Rate: chart.Signal{Axis: hashrate}}
+	for i := range 60_000 {
+		v := chart.Sample{T: float64(i), V: 100 + w()}
+		if i%2 == 0 || i/700%2 == 0 {
+			v.V = nan
+		}
+		gaps.Power.Points, gaps.Rate.Points = append(gaps.Power.Points, v), append(gaps.Rate.Points, v)
+	}
+	for i := range 100 {
+		gaps.Spans = append(gaps.Spans, chart.Span{From: float64(i) * 600, To: float64(i)*600 + 500, Name: name, Window: i%2 == 0})
+		for _, n := range []int{24, 1000} {
+			s := chart.Series{Name: name, Marks: true}
+			k := chart.Spark{Name: name, Note: name}
+			for j := range n {
+				v := 10 + w()
+				s.Points = append(s.Points, chart.LinePoint{X: float64(j), Y: v, Low: v - 1, High: v + 1})
+				k.Points = append(k.Points, chart.Sample{T: float64(j), V: v})
+				k.Steps = append(k.Steps, float64(j))
+			}
+			ln.Series, sp.Series = append(ln.Series, s), append(sp.Series, k)
+		}
+	}
+	for _, c := range []chart.Chart{ln, sp, gaps} {
+		check(t, c)
+	}
+	for _, c := range every(name, 3, 2, 4, 100) {
+		check(t, c)
+	}
+}
+
+func TestNothing(t *testing.T) {
+	got := check(t, chart.Ranking{Head: chart.Head{Empty: "no meter was found."}})
+	require.Contains(t, got, "Nothing to show: no meter was found.")
+	for _, c := range every("n", 1, 1, 1, 0) {
+		require.Contains(t, check(t, c), "Nothing to show: ", "%T", c)
+	}
+}
+
+func TestMarks(t *testing.T) {
+	r := chart.Ranking{Axis: watts, Rows: []chart.Ranked{{Name: "a", Figure: modelled(pm(1500, 20))}, {Name: "b", Figure: text(pm(1400, 20), "1.4000 kW")}}}
+	got := check(t, r)
+	require.Contains(t, got, ">~1.50 kW<")
+	require.Contains(t, got, ">1.4000 kW<")
+	require.Contains(t, got, "~1.50 kW (1.48 kW to 1.52 kW)", "the description has the interval")
+	require.Less(t, strings.Index(got, ">a<"), strings.Index(got, ">b<"), "more is better")
+	r.Lower = true
+	got = check(t, r)
+	require.Greater(t, strings.Index(got, ">a<"), strings.Index(got, ">b<"), "less is better")
+	require.Contains(t, got, "← better")
+}
+
+func FuzzCharts(f *testing.F) {
+	for i, n := range nasty {
+		if len(n) < 1000 {
+			f.Add(n, odd[i%len(odd)], odd[(i+3)%len(odd)], odd[(i+7)%len(odd)], uint8(i))
+		}
+	}
+	f.Fuzz(func(t *testing.T, name string, a, b, c float64, n uint8) {
+		for _, c := range every(name, a, b, c, int(n%12)) {
+			check(t, c)
+		}
+	})
 }

@@ -37,10 +37,12 @@ type Level struct {
 	Name string
 }
 
-// The most series of Lines, and points of one.
+// The most series of Lines, points of one (every so-many-th is drawn of more),
+// and points with marks.
 const (
 	lineSeries = 6
-	linePoints = 400
+	linePoints = 120
+	lineMarks  = 24
 )
 
 // SVG implements Chart.
@@ -77,7 +79,7 @@ func (l Lines) SVG() template.HTML {
 			}
 			points = append(thin, points[len(points)-1])
 		}
-		in.Points = points
+		in.Points, in.Marks = points, in.Marks && len(points) <= lineMarks
 		series = append(series, in)
 	}
 	d.Series = series

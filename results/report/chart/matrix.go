@@ -33,7 +33,7 @@ type Cell struct {
 
 // The most rows and columns of a Matrix.
 const (
-	matrixRows    = 24
+	matrixRows    = 16
 	matrixColumns = 10
 )
 
@@ -87,7 +87,7 @@ func (m Matrix) describe() string {
 func (m Matrix) draw(s *sheet) {
 	rows := min(len(m.Rows), matrixRows)
 	columns := min(len(m.Columns), matrixColumns)
-	nameW := width(clean(m.Down, 40)+" ↓", s.small, false)
+	nameW := 24.0
 	most, base := 0.0, m.Base*m.Axis.factor()
 	if !drawable(base) {
 		base = 0
@@ -134,13 +134,19 @@ func (m Matrix) draw(s *sheet) {
 		s.text(0, y, fit(t, s.w, s.small, false), style{ink: muted, size: s.small})
 		y += s.line + 4
 	}
-	s.text(nameW+4, y, fit(clean(m.Across, 60)+" →", s.w-nameW-4, s.small, false), style{ink: muted, size: s.small})
+	down := fit(clean(m.Down, 40)+" ↓", s.w*0.45, s.small, false)
+	s.text(0, y, down, style{ink: muted, size: s.small})
+	x := max(nameW+4, width(down, s.small, false)+14)
+	s.text(x, y, fit(clean(m.Across, 60)+" →", s.w-x, s.small, false), style{ink: muted, size: s.small})
 	y += s.line
-	s.text(0, y, fit(clean(m.Down, 40)+" ↓", nameW-4, s.small, false), style{ink: muted, size: s.small})
 	for c := range columns {
 		s.text(nameW+cellW*(float64(c)+0.5), y, fit(clean(m.Columns[c], 40), cellW-4, s.small, false), style{size: s.small, anchor: middle})
 	}
 	y += 7
+	// All cells of one shade are one path, and so are all glyphs of one sign.
+	ground := map[ink]vg.Path{}
+	var glyphs [3]vg.Path
+	var words []func()
 	for r := range rows {
 		top := y + cellH*float64(r)
 		s.text(0, top+cellH/2+s.small*0.34, fit(clean(m.Rows[r], 60), nameW-8, s.small, false), style{size: s.small})
@@ -149,26 +155,40 @@ func (m Matrix) draw(s *sheet) {
 			left := nameW + cellW*float64(c)
 			mid := top + cellH/2
 			if !ok {
-				s.rect(left+1, top+1, cellW-2, cellH-2, band)
-				s.text(left+cellW/2, mid+s.small*0.34, "–", style{ink: muted, size: s.small, anchor: middle})
+				ground[band] = append(ground[band], rectangle(left+1, top+1, cellW-2, cellH-2)...)
+				words = append(words, func() {
+					s.text(left+cellW/2, mid+s.small*0.34, "–", style{ink: muted, size: s.small, anchor: middle})
+				})
 				continue
 			}
-			s.rect(left+1, top+1, cellW-2, cellH-2, shade(x.Sign, math.Abs(x.Value-base), most))
-			s.tip(fmt.Sprintf("%s, %s: %s, %s", clean(m.Rows[r], 40), clean(m.Columns[c], 40), x.spoken(m.Axis), m.word(x.Sign)), func() {
-				s.sign(left+min(11, 4+cellW/12), mid, x.Sign)
+			k := shade(x.Sign, math.Abs(x.Value-base), most)
+			ground[k] = append(ground[k], rectangle(left+1, top+1, cellW-2, cellH-2)...)
+			glyphs[cmp.Compare(x.Sign, 0)+1] = append(glyphs[cmp.Compare(x.Sign, 0)+1], glyph(left+min(11, 4+cellW/12), mid, x.Sign)...)
+			words = append(words, func() {
 				s.text(left+cellW-5, mid+s.small*0.34, fit(print(x), cellW-20, s.small, false), style{size: s.small, anchor: end})
 			})
 		}
 	}
+	for _, k := range []ink{band, up1, up2, up3, down1, down2, down3} {
+		if len(ground[k]) > 0 {
+			s.fill(ground[k], k)
+		}
+	}
+	for i, g := range glyphs {
+		s.signs(g, i-1)
+	}
+	for _, w := range words {
+		w()
+	}
 	y += cellH*float64(rows) + s.line + 3
-	x := 6.0
+	x = 6
 	for _, sign := range []int{1, -1, 0} {
 		w := m.word(sign)
 		if x+20+width(w, s.small, false) > s.w {
 			x = 6
 			y += s.line
 		}
-		s.sign(x, y-4, sign)
+		s.signs(glyph(x, y-4, sign), sign)
 		s.text(x+10, y, fit(w, s.w-x-10, s.small, false), style{ink: muted, size: s.small})
 		x += width(w, s.small, false) + 34
 	}
@@ -195,23 +215,30 @@ func shade(sign int, d, most float64) ink {
 	return []ink{down1, down2, down3}[n]
 }
 
-// sign draws what side of a limit something is on.
-func (s *sheet) sign(x, y float64, sign int) {
-	var p vg.Path
+// glyph is the form of a sign: up, down, or neither.
+func glyph(x, y float64, sign int) (p vg.Path) {
 	switch {
 	case sign > 0:
 		p = polyline(x, y-4.5, x+5, y+4, x-5, y+4)
 	case sign < 0:
 		p = polyline(x, y+4.5, x+5, y-4, x-5, y-4)
 	default:
-		p.Arc(pt(x, y), 3.6, 0, 2*math.Pi)
-		s.stroke(p, muted, 1.5)
-		return
+		p = polyline(x-4.5, y-2.2, x+4.5, y-2.2)
+		return append(p, polyline(x-4.5, y+2.2, x+4.5, y+2.2)...)
 	}
 	p.Close()
-	i := hueA
-	if sign < 0 {
-		i = hueB
+	return p
+}
+
+// signs draws glyphs of one sign.
+func (s *sheet) signs(p vg.Path, sign int) {
+	switch {
+	case len(p) == 0:
+	case sign > 0:
+		s.fill(p, hueA)
+	case sign < 0:
+		s.fill(p, hueB)
+	default:
+		s.stroke(p, muted, 1.6)
 	}
-	s.fill(p, i)
 }

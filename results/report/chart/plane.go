@@ -328,7 +328,7 @@ func (t ThroughputPower) SVG() template.HTML {
 		a := t.Efficiency
 		if hi/lo < 3 {
 			a.Free, a.Log = true, false
-			scale = a.scale([]float64{lo * k, hi * k}, 3, 0.3)
+			scale = a.scale([]float64{lo * k, hi * k}, 4, 0.3)
 		} else {
 			a.Log = true
 			scale = a.scale([]float64{lo * k, hi * k}, 5, 0.15)

@@ -96,10 +96,12 @@ func (s *sheet) segment(x0, y0, x1, y1 float64, i ink, w float64, dash ...vg.Len
 	s.stroke(polyline(x0, y0, x1, y1), i, w, dash...)
 }
 
-func (s *sheet) rect(x, y, w, h float64, i ink) {
+func (s *sheet) rect(x, y, w, h float64, i ink) { s.fill(rectangle(x, y, w, h), i) }
+
+func rectangle(x, y, w, h float64) vg.Path {
 	p := polyline(x, y, x+w, y, x+w, y+h, x, y+h)
 	p.Close()
-	s.fill(p, i)
+	return p
 }
 
 // polyline is the path through x0, y0, x1, y1 …

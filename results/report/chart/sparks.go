@@ -27,7 +27,7 @@ type Spark struct {
 }
 
 // The most series of Sparks.
-const sparkSeries = 40
+const sparkSeries = 24
 
 // SVG implements Chart.
 func (k Sparks) SVG() template.HTML {
@@ -112,20 +112,20 @@ func (d *sparks) draw(s *sheet) {
 		s.segment(x, p.y1+3, x+w, p.y1+3, grid, 1)
 		steps := slices.Clone(sp.Steps[:min(len(sp.Steps), 20)])
 		slices.Sort(steps)
+		var marks, line vg.Path
 		for _, t := range steps {
 			if t >= p.x.Min && t <= p.x.Max {
-				s.segment(p.x.at(t), p.y0-3, p.x.at(t), p.y1+3, hueB, 1.2, 2, 2)
+				marks = append(marks, polyline(p.x.at(t), p.y0-3, p.x.at(t), p.y1+3)...)
 			}
 		}
-		var line vg.Path
-		for _, st := range d.parts[i].stretches {
+		s.stroke(marks, hueB, 1.2, 2, 2)
+		for _, st := range joined(d.parts[i].stretches, (d.to-d.from)/100) {
 			var xy []float64
-			for _, q := range st.decimate(d.from, d.to, 60) {
+			for _, q := range st.decimate(d.from, d.to, 40) {
 				xy = append(xy, p.x.at(q.T), p.y.at(q.V))
 			}
-			if len(xy) == 2 {
-				s.mark(xy[0], xy[1], 2, disc, hueA, sp.Modelled)
-				continue
+			if len(xy) == 2 { // one point is a dash
+				xy = append(xy, xy[0]+1.5, xy[1])
 			}
 			line = append(line, polyline(xy...)...)
 		}

@@ -113,6 +113,21 @@ func (st stretch) decimate(from, to float64, n int) stretch {
 	return out
 }
 
+// joined closes the gaps that are too short to be seen.
+func joined(in []stretch, least float64) (out []stretch) {
+	for _, st := range in {
+		if n := len(out); n > 0 && st[0].T-out[n-1][len(out[n-1])-1].T < least {
+			out[n-1] = append(slices.Clip(out[n-1]), st...)
+			continue
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+// The most spans of a Trace.
+const traceSpans = 40
+
 // SVG implements Chart.
 func (t Trace) SVG() template.HTML {
 	d := &trace{Trace: t}
@@ -123,7 +138,7 @@ func (t Trace) SVG() template.HTML {
 		}
 	}
 	slices.SortStableFunc(spans, func(a, b Span) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(b.To, a.To)) })
-	d.Spans = spans[:min(len(spans), 60)]
+	d.Spans = spans[:min(len(spans), traceSpans)]
 	d.left = len(spans) - len(d.Spans)
 	d.from, d.to = math.Inf(1), math.Inf(-1)
 	for _, g := range []Signal{t.Power, t.Rate} {
@@ -242,53 +257,64 @@ func (d *trace) draw(s *sheet) {
 	last := panels[len(panels)-1]
 
 	// Phases are shaded by turns, windows darker, through both panels.
+	var light, dark, edges vg.Path
 	turn := 0
-	for _, windows := range []bool{false, true} {
-		for _, sp := range d.Spans {
-			if sp.Window != windows {
+	for _, sp := range d.Spans {
+		a, b := last.x.clamp(sp.From*k), last.x.clamp(sp.To*k)
+		if !sp.Window {
+			turn++
+		}
+		for _, p := range panels {
+			r := rectangle(a, p.y0, max(b-a, 0.7), p.y1-p.y0)
+			switch {
+			case sp.Window:
+				dark = append(dark, r...)
 				continue
+			case turn%2 == 1:
+				light = append(light, r...)
 			}
-			a, b := last.x.clamp(sp.From*k), last.x.clamp(sp.To*k)
-			shade := band
-			if windows {
-				shade = deep
-			} else if turn++; turn%2 == 0 {
-				shade = paper
-			}
-			for _, p := range panels {
-				if shade != paper {
-					s.rect(a, p.y0, max(b-a, 0.7), p.y1-p.y0, shade)
-				}
-				if !windows && a > p.x0+1 {
-					s.segment(a, p.y0, a, p.y1, rule, 0.8, 2, 2)
-				}
+			if a > p.x0+1 {
+				edges = append(edges, polyline(a, p.y0, a, p.y1)...)
 			}
 		}
 	}
+	if len(light) > 0 {
+		s.fill(light, band)
+	}
+	if len(dark) > 0 {
+		s.fill(dark, deep)
+	}
+	s.stroke(edges, rule, 0.8, 2, 2)
 	s.spanNames(d.Spans, last.x, k)
 	gaps := false
 	for i, p := range panels {
 		s.yAxis(&p, d.parts[i].axis)
 		hue := hues[i]
 		at := func(q Sample) (x, y float64) { return p.x.at(q.T * k), p.y.at(q.V) }
+		var line, away, hatch vg.Path
 		end := math.Inf(-1)
-		var line vg.Path
-		for n, st := range d.parts[i].stretches {
-			if n > 0 && st[0].T > end {
-				gaps = s.gap(p.x.at(end*k), p.x.at(st[0].T*k), p.y0, p.y1) || gaps
+		for n, st := range joined(d.parts[i].stretches, (d.to-d.from)*1.5/(p.x1-p.x0)) {
+			if x0, x1 := p.x.at(end*k), p.x.at(st[0].T*k); n > 0 && x1 > x0 {
+				away = append(away, rectangle(x0, p.y0, x1-x0, p.y1-p.y0)...)
+				if len(hatch) < 600 {
+					hatch = append(hatch, hatching(x0, x1, p.y0, p.y1)...)
+				}
 			}
 			end = st[len(st)-1].T
-			if len(st) == 1 {
-				x, y := at(st[0])
-				s.mark(x, y, 2.2, disc, hue, false)
-				continue
-			}
 			var xy []float64
 			for _, q := range st.decimate(d.from, d.to, int((p.x1-p.x0)/1.6)) {
 				x, y := at(q)
 				xy = append(xy, x, y)
 			}
+			if len(xy) == 2 { // one sample is a dash
+				xy = append(xy, xy[0]+1.5, xy[1])
+			}
 			line = append(line, polyline(xy...)...)
+		}
+		if len(away) > 0 {
+			s.fill(away, paper)
+			s.stroke(hatch, rule, 0.7)
+			gaps = true
 		}
 		s.stroke(line, hue, 1.5)
 		if len(d.parts[i].stretches) == 0 {
@@ -313,30 +339,21 @@ func (d *trace) draw(s *sheet) {
 	s.foot(foot)
 }
 
-// gap hatches what was not seen, and reports whether that shows.
-func (s *sheet) gap(x0, x1, y0, y1 float64) bool {
-	if x1-x0 < 1.5 {
-		return false
-	}
-	s.rect(x0, y0, x1-x0, y1-y0, paper)
-	var p vg.Path
+// hatching fills a rectangle with oblique lines.
+func hatching(x0, x1, y0, y1 float64) (p vg.Path) {
 	w := x1 - x0
 	for c := -w; c < y1-y0; c += 7 { // the line y = y0 + c + (x − x0), clipped
-		a, b := max(0, -c), min(w, y1-y0-c)
-		if a < b {
+		if a, b := max(0, -c), min(w, y1-y0-c); a < b {
 			p = append(p, polyline(x0+a, y0+c+a, x0+b, y0+c+b)...)
 		}
-		if len(p) > 600 {
-			break
-		}
 	}
-	s.stroke(p, rule, 0.7)
-	return true
+	return p
 }
 
 // spanNames names the spans above the panels: phases in the first row, windows
 // in the second. A name that does not fit is cut to its last word, which
-// counts; those of the first and the last phase may reach beyond them.
+// counts, or within it; those of the first and the last phase may reach beyond
+// their phase instead.
 func (s *sheet) spanNames(spans []Span, x scale, k float64) {
 	var taken []box
 	put := func(at, y float64, t, anchor string) bool {
@@ -368,14 +385,15 @@ func (s *sheet) spanNames(spans []Span, x scale, k float64) {
 		if len(words) == 0 {
 			continue
 		}
-		for _, t := range []string{name, words[len(words)-1], fit(name, room, s.small, false)} {
-			if width(t, s.small, false) <= room && len([]rune(t)) >= min(6, len([]rune(words[len(words)-1]))) {
+		edge := !sp.Window && (a <= x.from+1 || b >= x.to-1)
+		for i, t := range []string{name, words[len(words)-1], fit(name, room, s.small, false)} {
+			if (i == 0 || !edge) && width(t, s.small, false) <= room && len([]rune(t)) >= min(6, len([]rune(words[len(words)-1]))) {
 				put((a+b)/2, y, t, middle)
 				name = ""
 				break
 			}
 		}
-		if name != "" && !sp.Window {
+		if name != "" && edge {
 			rest = append(rest, sp)
 		}
 	}
