@@ -17,13 +17,16 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report"
 )
 
 func reportCommand() *cobra.Command {
 	var (
 		a           against
-		out, prices string
+		out         string
+		sheet       string
+		hours, asOf string
 	)
 	cmd := &cobra.Command{
 		Use:   "report RECORD... -o FILE",
@@ -56,11 +59,22 @@ or .pdf if a Chromium is installed.`,
 			}
 			again = append(again, fmt.Sprintf("--margin %g --seed %d", a.margin, a.seed))
 			page := report.Page{Comparison: c, Records: records}
-			if prices != "" {
-				again = append(again, "--prices", quote(prices))
-				if page.Economics, err = priced(prices, c, records); err != nil {
+			if sheet != "" {
+				on := time.Now().UTC().Truncate(24 * time.Hour)
+				if asOf != "" {
+					if on, err = time.Parse(time.DateOnly, asOf); err != nil {
+						return usagef("--as-of %q: write the day as 2006-01-02", asOf)
+					}
+				}
+				if page.Economics, err = priced(cmd.InOrStdin(), sheet, hours, on, c, records); err != nil {
 					return err
 				}
+				again = append(again, "--prices", quote(sheet), "--as-of", on.Format(time.DateOnly))
+				if hours != "" {
+					again = append(again, "--hours", quote(hours))
+				}
+			} else if hours != "" || asOf != "" {
+				return usagef("--hours and --as-of go with --prices")
 			}
 			page.Command = strings.Join(append(again, "-o", quote(out)), " ")
 			if err := writePage(cmd.Context(), out, kind, page); err != nil {
@@ -71,7 +85,9 @@ or .pdf if a Chromium is installed.`,
 		},
 	}
 	a.flags(cmd)
-	cmd.Flags().StringVar(&prices, "prices", "", "price sheet, CSV (perwatt prices --example writes one)")
+	cmd.Flags().StringVar(&sheet, "prices", "", "price sheet, CSV (perwatt prices --example writes one)")
+	cmd.Flags().StringVar(&hours, "hours", "", "power prices by the hour, CSV, with --prices")
+	cmd.Flags().StringVar(&asOf, "as-of", "", "day on which the ages of prices are counted (default today)")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write: .html, .md, .csv or .pdf")
 	_ = cmd.MarkFlagRequired("output")
 	return cmd
@@ -182,6 +198,12 @@ func pageOf(ctx context.Context, out string, files []string, records []*results.
 	return writePage(ctx, out, strings.ToLower(filepath.Ext(out)), report.Page{Comparison: c, Records: records, Command: strings.Join(append(again, "-o", quote(out)), " ")})
 }
 
-func priced(file string, c *compare.Comparison, records []*results.Record) (*report.Economics, error) {
-	return nil, errors.New("not yet")
+// priced works out what the candidates earn.
+func priced(stdin io.Reader, sheet, hours string, on time.Time, c *compare.Comparison, records []*results.Record) (*economics.Result, error) {
+	p, err := loadPrices(stdin, sheet, hours, on)
+	if err != nil {
+		return nil, exit{exitUsage, err}
+	}
+	r := economics.Evaluate(report.Priceable(c, records), *p, on)
+	return &r, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report/chart"
 )
 
@@ -270,4 +271,47 @@ func sampled(tr *results.Trace, t0 float64) (out []chart.Sample) {
 		out = append(out, chart.Sample{T: t - t0, V: v})
 	}
 	return out
+}
+
+// moneyCharts draws the curves of a table: what training would have to earn,
+// the efficiency that just pays, what a margin hangs on.
+func moneyCharts(p Page, t economics.Table) (out []picture) {
+	lines := chart.Lines{Head: chart.Head{ID: "m-" + word(t.ID), Title: clean(t.Title, 120)}}
+	for i, s := range p.Economics.Series {
+		if s.Table != t.ID {
+			continue
+		}
+		if len(s.Low) > 0 {
+			out = append(out, tornado(t, s, fmt.Sprintf("m-%s-%d", word(t.ID), i))...)
+			continue
+		}
+		lines.X, lines.Y = chart.Axis{Title: clean(s.X, 60), Free: true}, chart.Axis{Title: clean(s.Y, 60)}
+		line := chart.Series{Name: s.Name}
+		for j := range s.At {
+			line.Points = append(line.Points, chart.LinePoint{X: s.At[j], Y: s.Value[j], Low: math.NaN(), High: math.NaN()})
+		}
+		lines.Series = append(lines.Series, line)
+	}
+	if len(lines.Series) > 0 {
+		out = append(out, pictured(lines.Head, lines)...)
+	}
+	return out
+}
+
+// tornado shows a series whose values are margins at the low and high end of
+// each input, and whose rows are those of its table.
+func tornado(t economics.Table, s economics.Series, id string) []picture {
+	c := chart.Tornado{Head: chart.Head{ID: id, Title: clean(t.Title+": "+s.Name, 120)}, Axis: chart.Axis{Title: clean(s.Y, 60), Free: true}}
+	n := 0
+	for _, row := range t.Rows {
+		if len(row) < 2 || row[0] != s.Name || n >= len(s.Low) || n >= len(s.Value) {
+			continue
+		}
+		c.Rows = append(c.Rows, chart.Swing{Name: row[1], Low: s.Low[n], High: s.Value[n]})
+		n++
+	}
+	if len(c.Rows) == 0 {
+		return nil
+	}
+	return pictured(c.Head, c)
 }

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/economics"
 )
 
 // A page is one file: no request leaves it, nothing in it needs its script,
@@ -34,25 +36,9 @@ var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 type Page struct {
 	Comparison *compare.Comparison
 	Records    []*results.Record // in the order of the command line
-	Economics  *Economics        // nil without a price sheet
+	Economics  *economics.Result // nil without a price sheet
 	Command    string            // that makes this page again
 	Tool       string            // name, version and revision of the program
-}
-
-// Economics is what a price sheet adds to a page: tables that are ready to be
-// shown, and what is doubtful of the prices.
-type Economics struct {
-	Tables   []Grid
-	Warnings []string
-	Sheet    Grid // the prices themselves
-}
-
-// Grid is a table of plain text.
-type Grid struct {
-	ID, Title string
-	Head      []string
-	Rows      [][]string
-	Notes     []string
 }
 
 // view is what the template shows.
@@ -243,27 +229,36 @@ func blockOf(id string, p part) block {
 	return b
 }
 
-func gridBlock(g Grid) block {
-	b := block{Title: clean(g.Title, textLimit), Table: &htmlTable{ID: word(g.ID)}}
-	for _, h := range g.Head {
-		b.Table.Cols = append(b.Table.Cols, col{Head: clean(h, 60)})
+// gridBlock shows a table of economics.
+func gridBlock(t economics.Table) block {
+	b := block{Title: clean(t.Title, textLimit), Table: &htmlTable{ID: word(t.ID)}}
+	for j, h := range t.Head {
+		number := j > 0 && slices.ContainsFunc(t.Rows, func(r []string) bool { return j < len(r) && figureLike(r[j]) })
+		b.Table.Cols = append(b.Table.Cols, col{Head: clean(h, 80), Number: number})
 	}
-	for _, r := range g.Rows {
+	for _, r := range t.Rows {
 		var row []td
 		for j, x := range r {
-			label := ""
-			if j < len(g.Head) {
-				label = clean(g.Head[j], 60)
+			c := td{Text: clean(x, textLimit)}
+			if j < len(t.Head) {
+				c.Label, c.Number = clean(t.Head[j], 80), b.Table.Cols[j].Number
 			}
-			row = append(row, td{Text: clean(x, textLimit), Label: label})
+			if figureLike(x) {
+				c.Sort = strings.TrimLeft(strings.ReplaceAll(x, ",", ""), "~+")
+			}
+			row = append(row, c)
 		}
 		b.Table.Rows = append(b.Table.Rows, row)
 	}
-	for _, n := range g.Notes {
+	for _, n := range t.Notes {
 		b.Notes = append(b.Notes, clean(n, textLimit))
 	}
 	return b
 }
+
+var bareNumber = regexp.MustCompile(`^~?[-+−]?[0-9][0-9,]*(\.[0-9]+)?$`)
+
+func figureLike(s string) bool { return bareNumber.MatchString(s) }
 
 // uses holds a ranking and a table for each use.
 func uses(p Page) section {
@@ -356,19 +351,37 @@ func money(p Page) section {
 		s.Lead = []string{"No price sheet was given: hashes and samples per joule are what was measured, and what they are worth is left out. perwatt prices --example writes a sheet to fill in."}
 		return s
 	}
-	for _, w := range p.Economics.Warnings {
-		s.Lead = append(s.Lead, "⚠ "+clean(w, textLimit))
+	if p.Economics.Banner != "" {
+		s.Lead = append(s.Lead, "⚠ "+clean(p.Economics.Banner, textLimit))
 	}
-	for _, g := range p.Economics.Tables {
-		s.Blocks = append(s.Blocks, gridBlock(g))
+	s.Lead = append(s.Lead, "Mining, colocation and owned training each stand on a boundary of their own, and not in one column. Figures marked ~ rest on watts that were not measured.")
+	var doubts block
+	for _, w := range p.Economics.Warnings {
+		doubts.Items = append(doubts.Items, item2{clean(w.Code, nameLimit), clean(w.Text+" → "+w.Remedy, textLimit)})
+	}
+	if len(doubts.Items) > 0 {
+		s.Blocks = append(s.Blocks, doubts)
+	}
+	for _, t := range p.Economics.Tables {
+		if t.ID == sheetID {
+			continue
+		}
+		if charts := moneyCharts(p, t); len(charts) > 0 {
+			s.Blocks = append(s.Blocks, block{Charts: charts})
+		}
+		s.Blocks = append(s.Blocks, gridBlock(t))
 	}
 	return s
 }
 
+const sheetID = "prices" // of the table that is the price sheet
+
 func prices(p Page) section {
-	s := section{ID: "prices", Title: "Price sheet"}
+	s := section{ID: "price-sheet", Title: "Price sheet"}
 	if p.Economics != nil {
-		s.Blocks = append(s.Blocks, gridBlock(p.Economics.Sheet))
+		if t, ok := p.Economics.Table(sheetID); ok {
+			s.Blocks = append(s.Blocks, gridBlock(t))
+		}
 	}
 	return s
 }
