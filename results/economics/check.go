@@ -47,7 +47,7 @@ var (
 )
 
 // Parts lists the parts of an evaluation, in its order.
-func Parts() []Part { return parts }
+func Parts() []Part { return slices.Clone(parts) }
 
 var parts = []Part{
 	{"mining", "Mining", needMining, marginMining},

@@ -72,7 +72,7 @@ var (
 )
 
 // Keys lists every price that a sheet may hold, in the order of a sheet.
-func Keys() []Key { return keys }
+func Keys() []Key { return slices.Clone(keys) }
 
 var keys = []Key{
 	{"bitcoin_price", []Unit{{"$/BTC", 1}}, 1, 1e8, 2, "", "price of one bitcoin", "100000"},

@@ -107,6 +107,7 @@ type option struct {
 	metric     results.Metric // that it rests on
 	said       string         // the metric as it is quoted
 	modelled   bool
+	node       bool                    // mining: on a machine that is not made for it
 	ledger     func(x float64) Ledger  // of the metric's value, per connected joule
 	running    func(x float64) float64 // mining: what a joule that is drawn earns, in $/J
 	capex      func(x float64) float64 // $/W of site power
@@ -127,7 +128,7 @@ func (o option) keys() []string {
 func mine(p *Prices, d Candidate) option {
 	c, m := calc{p: p, names: []string{d.Name}}, d.Mining
 	price, fee, uptime, pue := c.hashprice(), c.get("pool_fee"), c.get("mining_uptime"), c.get("pue_mining")
-	o := option{name: d.Name, metric: m, said: num(float64(m.Value)/PerTH) + " J/TH", modelled: modelled(m), again: func(p *Prices) option { return mine(p, d) }}
+	o := option{name: d.Name, metric: m, said: num(float64(m.Value)/PerTH) + " J/TH", modelled: modelled(m), node: len(d.Training) > 0, again: func(p *Prices) option { return mine(p, d) }}
 	o.uses[0], c.used = c.used, nil
 	power := c.power()
 	o.uses[1], c.used = append(c.used, "mining_uptime"), nil
@@ -135,7 +136,7 @@ func mine(p *Prices, d Candidate) option {
 	o.uses[2], c.used = c.used, nil
 	machine := func(x float64) float64 { return math.NaN() } // $/W
 	switch {
-	case len(d.Training) == 0:
+	case !o.node:
 		asic := c.get("asic_price")
 		machine = func(x float64) float64 { return asic / x }
 	case known(d.MiningPower):
@@ -236,15 +237,16 @@ func Evaluate(in Input, p Prices, asOf time.Time) Result {
 		e.investment("mining-investment", "Mining as an investment, for each MW connected", "mining_growth", mining)
 		e.tornado("mining-tornado", "What the margin of mining hangs on, $/MWh connected", mining)
 	}
-	everyMiner := append(slices.Clone(mining), plates...)
+	miners := slices.Concat(mining, plates)
+	asics := slices.DeleteFunc(slices.Clone(miners), func(o option) bool { return o.node })
 	if e.has("bitcoin") {
-		e.bitcoin(everyMiner)
+		e.bitcoin(miners)
 	}
 	if e.has("share") {
 		e.share()
 	}
 	if e.has("switching") {
-		e.switching(everyMiner)
+		e.switching(asics)
 	}
 	if e.has("break-even") {
 		e.breakEven()
@@ -258,10 +260,10 @@ func Evaluate(in Input, p Prices, asOf time.Time) Result {
 		e.tornado("training-tornado", "What the margin of training hangs on, $/MWh connected", training)
 	}
 	if trained && e.has("indifference") {
-		e.indifference(everyMiner, training)
+		e.indifference(asics, training)
 	}
 	if e.has("retrofit") {
-		e.retrofit(everyMiner)
+		e.retrofit(asics)
 	}
 	if slices.ContainsFunc(in.Candidates, func(c Candidate) bool { return c.Mullet != nil }) && e.has("mullet") {
 		e.mullet(in.Candidates)
@@ -381,6 +383,9 @@ func (e *evaluator) ledger(table, title string, options []option) {
 			row = append(row, e.of(o, table, "break-even", "$/MWh", "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", MWh, o.running, u[0]...).cell())
 		}
 		t.Rows = append(t.Rows, row)
+	}
+	if slices.ContainsFunc(options, func(o option) bool { return o.node }) {
+		t.Notes = append(t.Notes, "A machine that also trains mines as a control, not as an option; its capital is node_price over the watts of its mining, where these are known.")
 	}
 	if _, margin := partOf(part).Lacks(e.p); len(margin) > 0 {
 		t.Notes = append(t.Notes, "No margin, for there is no "+strings.Join(margin, "; no ")+".")
@@ -515,7 +520,7 @@ func (e *evaluator) tornado(table, title string, options []option) {
 				e.value(table, o.row()+" "+b.Name, "low", "$/MWh", "margin with the input at its low end", b.AtLow, o.modelled, o.keys()...),
 				e.value(table, o.row()+" "+b.Name, "high", "$/MWh", "margin with the input at its high end", b.AtHigh, o.modelled, o.keys()...),
 			})
-			s.At, s.Low, s.Value = append(s.At, float64(i)), append(s.Low, b.AtLow), append(s.Value, b.AtHigh)
+			s.At, s.Names, s.Low, s.Value = append(s.At, float64(i)), append(s.Names, b.Name), append(s.Low, b.AtLow), append(s.Value, b.AtHigh)
 		}
 		e.Series = append(e.Series, s)
 	}
@@ -741,7 +746,7 @@ func (e *evaluator) mullet(candidates []Candidate) {
 // reach says what the training compute that laws name would take. It is
 // physics: only its cost needs prices.
 func (e *evaluator) reach(candidates []Candidate) {
-	t := Table{ID: "thresholds", Title: "What it takes to reach the training compute that laws name", Head: []string{"threshold", "FLOP", "candidate", "workload", "watts at", "node-hours", "MWh", "power alone, $"}}
+	t := Table{ID: "thresholds", Title: "What it takes to reach the training compute that laws name", Head: []string{"threshold", "FLOP", "candidate", "workload", "watts at", "node-hours", "MWh", "power, $", "or rent, $"}}
 	c := calc{p: e.p}
 	power, pue := c.power(), c.get("pue_training")
 	if math.IsNaN(pue) {
@@ -755,12 +760,14 @@ func (e *evaluator) reach(candidates []Candidate) {
 					continue
 				}
 				r := ToReach(law.FLOP, float64(w.FlopRate.Value), float64(w.Power.Value), pue, power)
+				own := calc{p: e.p, names: []string{w.Workload, d.Name}}
+				rent := own.get("gpu_hour_price") * own.get("gpus_per_node") * r.Time
 				value := func(column, unit, formula string, v float64, watts bool) string {
-					return e.value(t.ID, law.Name+" "+d.Name+" "+w.Workload, column, unit, formula, v, watts && modelled(w.Power), slices.Concat(c.used, []string{"measured FLOP/s", "measured W"})...)
+					return e.value(t.ID, law.Name+" "+d.Name+" "+w.Workload, column, unit, formula, v, watts && modelled(w.Power), slices.Concat(c.used, own.used, []string{"measured FLOP/s", "measured W"})...)
 				}
 				t.Rows = append(t.Rows, []string{
 					law.Name + " (" + law.Status + ")", plain(law.FLOP), d.Name, w.Workload, watts(w.Power),
-					value("time", "node-hour", "FLOP ÷ FLOP/s", r.Time/Hour, false), value("energy", "MWh", "time × W × PUE", r.Energy/MWh, true), value("cost", "$", "energy × power price", r.Cost, true),
+					value("time", "node-hour", "FLOP ÷ FLOP/s", r.Time/Hour, false), value("energy", "MWh", "time × W × PUE", r.Energy/MWh, true), value("cost", "$", "energy × power price", r.Cost, true), value("rent", "$", "time × GPUs × rent", rent, false),
 				})
 			}
 		}

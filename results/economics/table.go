@@ -41,7 +41,10 @@ type Series struct {
 	Y     string    `json:"y"`
 	At    []float64 `json:"at"`
 	Value []float64 `json:"value"`
-	Low   []float64 `json:"low,omitempty"` // of a tornado: margin at the low end
+	// Of a tornado: the inputs, and the margins at their low ends; Value is at
+	// the high ones.
+	Names []string  `json:"names,omitempty"`
+	Low   []float64 `json:"low,omitempty"`
 }
 
 const absent = "–"
