@@ -99,22 +99,36 @@ where the node's own name does not.`,
 func explainCommand() *cobra.Command {
 	var (
 		a      against
+		m      money
 		format string
 	)
 	cmd := &cobra.Command{
 		Use:   "explain FIGURE RECORD...",
 		Short: "Name the records, windows and formula behind a figure",
 		Long: `Say where a figure of a comparison or of a report comes from. A figure is named as
-the page and perwatt compare --format json name it: CANDIDATE/SCENARIO/USE/METRIC.`,
-		Example: `  perwatt explain node7/mining/mining/work_per_energy *.json`,
-		Args:    args(cobra.MinimumNArgs(2)),
+the page and perwatt compare --format json name it: CANDIDATE/SCENARIO/USE/METRIC, or
+economics/TABLE/ROW/COLUMN of a page with a price sheet.`,
+		Example: `  perwatt explain node7/mining/mining/work_per_energy *.json
+  perwatt explain economics/mining/node7/revenue *.json --prices prices.csv`,
+		Args: args(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			if format != "text" && format != "json" {
 				return usagef("--format %q: must be text or json", format)
 			}
-			c, _, err := a.load(argv[1:])
+			c, records, err := a.load(argv[1:])
 			if err != nil {
 				return err
+			}
+			earned, _, err := m.evaluate(cmd.InOrStdin(), c, records)
+			if err != nil {
+				return err
+			}
+			if earned != nil && strings.HasPrefix(argv[0], "economics/") {
+				f, ok := earned.Figure(argv[0])
+				if !ok {
+					return usagef("no figure %.120q: the page lists them under what it earns", argv[0])
+				}
+				return printJSON(cmd, f)
 			}
 			e, err := c.Explain(argv[0])
 			if err != nil {
@@ -127,6 +141,7 @@ the page and perwatt compare --format json name it: CANDIDATE/SCENARIO/USE/METRI
 		},
 	}
 	a.flags(cmd)
+	m.flags(cmd)
 	cmd.Flags().StringVar(&format, "format", "text", "text or json")
 	return cmd
 }

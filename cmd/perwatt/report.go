@@ -23,10 +23,9 @@ import (
 
 func reportCommand() *cobra.Command {
 	var (
-		a           against
-		out         string
-		sheet       string
-		hours, asOf string
+		a   against
+		m   money
+		out string
 	)
 	cmd := &cobra.Command{
 		Use:   "report RECORD... -o FILE",
@@ -59,23 +58,11 @@ or .pdf if a Chromium is installed.`,
 			}
 			again = append(again, fmt.Sprintf("--margin %g --seed %d", a.margin, a.seed))
 			page := report.Page{Comparison: c, Records: records}
-			if sheet != "" {
-				on := time.Now().UTC().Truncate(24 * time.Hour)
-				if asOf != "" {
-					if on, err = time.Parse(time.DateOnly, asOf); err != nil {
-						return usagef("--as-of %q: write the day as 2006-01-02", asOf)
-					}
-				}
-				if page.Economics, err = priced(cmd.InOrStdin(), sheet, hours, on, c, records); err != nil {
-					return err
-				}
-				again = append(again, "--prices", quote(sheet), "--as-of", on.Format(time.DateOnly))
-				if hours != "" {
-					again = append(again, "--hours", quote(hours))
-				}
-			} else if hours != "" || asOf != "" {
-				return usagef("--hours and --as-of go with --prices")
+			earned, how, err := m.evaluate(cmd.InOrStdin(), c, records)
+			if err != nil {
+				return err
 			}
+			page.Economics, again = earned, append(again, how...)
 			page.Command = strings.Join(append(again, "-o", quote(out)), " ")
 			if err := writePage(cmd.Context(), out, kind, page); err != nil {
 				return err
@@ -85,9 +72,7 @@ or .pdf if a Chromium is installed.`,
 		},
 	}
 	a.flags(cmd)
-	cmd.Flags().StringVar(&sheet, "prices", "", "price sheet, CSV (perwatt prices --example writes one)")
-	cmd.Flags().StringVar(&hours, "hours", "", "power prices by the hour, CSV, with --prices")
-	cmd.Flags().StringVar(&asOf, "as-of", "", "day on which the ages of prices are counted (default today)")
+	m.flags(cmd)
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write: .html, .md, .csv or .pdf")
 	_ = cmd.MarkFlagRequired("output")
 	return cmd
@@ -198,12 +183,38 @@ func pageOf(ctx context.Context, out string, files []string, records []*results.
 	return writePage(ctx, out, strings.ToLower(filepath.Ext(out)), report.Page{Comparison: c, Records: records, Command: strings.Join(append(again, "-o", quote(out)), " ")})
 }
 
-// priced works out what the candidates earn.
-func priced(stdin io.Reader, sheet, hours string, on time.Time, c *compare.Comparison, records []*results.Record) (*economics.Result, error) {
-	p, err := loadPrices(stdin, sheet, hours, on)
+// money are the flags of a price sheet.
+type money struct{ sheet, hours, asOf string }
+
+func (m *money) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&m.sheet, "prices", "", "price sheet, CSV (perwatt prices --example writes one)")
+	cmd.Flags().StringVar(&m.hours, "hours", "", "power prices by the hour, CSV, with --prices")
+	cmd.Flags().StringVar(&m.asOf, "as-of", "", "day on which the ages of prices are counted (default today)")
+}
+
+// evaluate works out what the candidates earn, and returns the flags that do
+// so again; nil without a price sheet.
+func (m *money) evaluate(stdin io.Reader, c *compare.Comparison, records []*results.Record) (*economics.Result, []string, error) {
+	if m.sheet == "" {
+		if m.hours != "" || m.asOf != "" {
+			return nil, nil, usagef("--hours and --as-of go with --prices")
+		}
+		return nil, nil, nil
+	}
+	on, err := time.Now().UTC().Truncate(24*time.Hour), error(nil)
+	if m.asOf != "" {
+		if on, err = time.Parse(time.DateOnly, m.asOf); err != nil {
+			return nil, nil, usagef("--as-of %q: write the day as 2006-01-02", m.asOf)
+		}
+	}
+	p, err := loadPrices(stdin, m.sheet, m.hours, on)
 	if err != nil {
-		return nil, exit{exitUsage, err}
+		return nil, nil, exit{exitUsage, err}
+	}
+	again := []string{"--prices", quote(m.sheet), "--as-of", on.Format(time.DateOnly)}
+	if m.hours != "" {
+		again = append(again, "--hours", quote(m.hours))
 	}
 	r := economics.Evaluate(report.Priceable(c, records), *p, on)
-	return &r, nil
+	return &r, again, nil
 }

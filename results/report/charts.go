@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
@@ -282,7 +283,9 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 			continue
 		}
 		if len(s.Low) > 0 {
-			out = append(out, tornado(t, s, fmt.Sprintf("m-%s-%d", word(t.ID), i))...)
+			if strings.HasPrefix(s.Name, p.Comparison.Reference) { // the others are in the table
+				out = append(out, tornado(p, t, s, fmt.Sprintf("m-%s-%d", word(t.ID), i))...)
+			}
 			continue
 		}
 		lines.X, lines.Y = chart.Axis{Title: clean(s.X, 60), Free: true}, chart.Axis{Title: clean(s.Y, 60)}
@@ -298,20 +301,24 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 	return out
 }
 
-// tornado shows a series whose values are margins at the low and high end of
-// each input, and whose rows are those of its table.
-func tornado(t economics.Table, s economics.Series, id string) []picture {
+// tornado shows a series whose values are margins at the low and the high end
+// of each input.
+func tornado(p Page, t economics.Table, s economics.Series, id string) []picture {
 	c := chart.Tornado{Head: chart.Head{ID: id, Title: clean(t.Title+": "+s.Name, 120)}, Axis: chart.Axis{Title: clean(s.Y, 60), Free: true}}
-	n := 0
-	for _, row := range t.Rows {
-		if len(row) < 2 || row[0] != s.Name || n >= len(s.Low) || n >= len(s.Value) {
-			continue
+	base, ok := p.Economics.Figure(strings.Replace(s.ID, "-tornado/", "/", 1) + "/margin")
+	if !ok || base.Value.IsAbsent() {
+		return nil
+	}
+	c.Base, c.BaseText = float64(base.Value), fmt.Sprintf("as priced: %.4g", float64(base.Value))
+	for i := range s.Names {
+		if i < len(s.Low) && i < len(s.Value) && i < tornadoMost {
+			c.Rows = append(c.Rows, chart.Swing{Name: s.Names[i], Low: s.Low[i], High: s.Value[i]})
 		}
-		c.Rows = append(c.Rows, chart.Swing{Name: row[1], Low: s.Low[n], High: s.Value[n]})
-		n++
 	}
 	if len(c.Rows) == 0 {
 		return nil
 	}
 	return pictured(c.Head, c)
 }
+
+const tornadoMost = 8 // inputs that are drawn; the table has them all

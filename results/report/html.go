@@ -11,6 +11,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
@@ -233,13 +234,17 @@ func blockOf(id string, p part) block {
 func gridBlock(t economics.Table) block {
 	b := block{Title: clean(t.Title, textLimit), Table: &htmlTable{ID: word(t.ID)}}
 	for j, h := range t.Head {
-		number := j > 0 && slices.ContainsFunc(t.Rows, func(r []string) bool { return j < len(r) && figureLike(r[j]) })
+		number := j > 0 && slices.ContainsFunc(t.Rows, func(r []string) bool { return j < len(r) && figureLike(withInterval.ReplaceAllString(r[j], "$1")) })
 		b.Table.Cols = append(b.Table.Cols, col{Head: clean(h, 80), Number: number})
 	}
 	for _, r := range t.Rows {
 		var row []td
 		for j, x := range r {
 			c := td{Text: clean(x, textLimit)}
+			if m := withInterval.FindStringSubmatch(c.Text); m != nil {
+				c.Text, c.Under = m[1], m[2]
+				x = m[1]
+			}
 			if j < len(t.Head) {
 				c.Label, c.Number = clean(t.Head[j], 80), b.Table.Cols[j].Number
 			}
@@ -255,6 +260,8 @@ func gridBlock(t economics.Table) block {
 	}
 	return b
 }
+
+var withInterval = regexp.MustCompile(`^(.+?) (\[[^\[\]]+\])$`)
 
 var bareNumber = regexp.MustCompile(`^~?[-+−]?[0-9][0-9,]*(\.[0-9]+)?$`)
 
@@ -371,8 +378,28 @@ func money(p Page) section {
 		}
 		s.Blocks = append(s.Blocks, gridBlock(t))
 	}
+	from := block{Title: "Where these figures come from", Fold: true, Table: &htmlTable{ID: "economics-figures", Cols: []col{{Head: "figure"}, {Head: "value", Number: true}, {Head: "formula"}, {Head: "inputs"}}}}
+	for _, f := range p.Economics.Figures[:min(len(p.Economics.Figures), figuresMost)] {
+		value := absent
+		if !f.Value.IsAbsent() {
+			value = strconv.FormatFloat(float64(f.Value), 'g', 6, 64) + " " + clean(f.Unit, 40)
+		}
+		if f.Modelled {
+			value = "~" + value
+		}
+		from.Table.Rows = append(from.Table.Rows, []td{
+			{Text: clean(f.ID, 200), Label: "figure", Figure: clean(f.ID, 200)}, {Text: value, Label: "value", Number: true, Sort: exact(f.Value)},
+			{Text: clean(f.Formula, textLimit), Label: "formula"}, {Text: clean(strings.Join(f.Inputs, ", "), textLimit), Label: "inputs"},
+		})
+	}
+	if n := len(p.Economics.Figures) - figuresMost; n > 0 {
+		from.Notes = append(from.Notes, fmt.Sprintf("%d more: perwatt explain economics/… names any of them.", n))
+	}
+	s.Blocks = append(s.Blocks, from)
 	return s
 }
+
+const figuresMost = 400 // of economics that a page lists
 
 const sheetID = "prices" // of the table that is the price sheet
 
