@@ -376,7 +376,9 @@ func money(p Page) section {
 		if charts := moneyCharts(p, t); len(charts) > 0 {
 			s.Blocks = append(s.Blocks, block{Charts: charts})
 		}
-		s.Blocks = append(s.Blocks, gridBlock(t))
+		b := gridBlock(t)
+		b.Fold = len(t.Rows) > foldedRows
+		s.Blocks = append(s.Blocks, b)
 	}
 	from := block{Title: "Where these figures come from", Fold: true, Table: &htmlTable{ID: "economics-figures", Cols: []col{{Head: "figure"}, {Head: "value", Number: true}, {Head: "formula"}, {Head: "inputs"}}}}
 	for _, f := range p.Economics.Figures[:min(len(p.Economics.Figures), figuresMost)] {
@@ -398,6 +400,8 @@ func money(p Page) section {
 	s.Blocks = append(s.Blocks, from)
 	return s
 }
+
+const foldedRows = 16 // beyond which a table of economics is folded
 
 const figuresMost = 400 // of economics that a page lists
 
