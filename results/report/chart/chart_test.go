@@ -356,6 +356,10 @@ func TestMany(t *testing.T) {
 	require.Contains(t, got, "460 more are not drawn")
 	require.Contains(t, got, ">node 499<")
 	require.NotContains(t, got, ">node 459<")
+	r.Rows[7].Reference = true
+	got = check(t, r)
+	require.Contains(t, got, ">node 7<", "the reference is there, however it ranks")
+	require.Contains(t, got, "460 more are not drawn")
 }
 
 func TestLongTrace(t *testing.T) {
@@ -389,7 +393,7 @@ func TestFull(t *testing.T) {
 	}
 	for i := range 100 {
 		gaps.Spans = append(gaps.Spans, chart.Span{From: float64(i) * 600, To: float64(i)*600 + 500, Name: name, Window: i%2 == 0})
-		for _, n := range []int{24, 1000} {
+		for _, n := range []int{16, 1000} {
 			s := chart.Series{Name: name, Marks: true}
 			k := chart.Spark{Name: name, Note: name}
 			for j := range n {

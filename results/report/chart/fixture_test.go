@@ -10,15 +10,14 @@ import (
 var (
 	nan = math.NaN()
 
-	watts      = chart.Axis{Title: "power at the wall", Unit: "W", MinExp: -12, MaxExp: 18}
-	hashrate   = chart.Axis{Title: "throughput", Unit: "H/s", MaxExp: 21}
-	hashJoule  = chart.Axis{Title: "work per joule", Unit: "H/J", MaxExp: 21}
-	sampleRate = chart.Axis{Title: "training rate", Unit: "samples/s", MaxExp: 21}
-	hashes     = chart.Axis{Title: "hashes gained", Unit: "H/s", MaxExp: 21}
-	percent    = chart.Axis{Title: "training kept", Unit: "%", Factor: 100}
-	index      = chart.Axis{Title: "work per joule, relative to the Xeon"}
-	price      = chart.Axis{Title: "price of power", Unit: "€/kWh"}
-	outcome    = chart.Axis{Title: "yearly margin per node", Unit: "€", Free: true}
+	watts     = chart.Axis{Title: "power at the wall", Unit: "W", MinExp: -12, MaxExp: 18}
+	hashrate  = chart.Axis{Title: "throughput", Unit: "H/s", MaxExp: 21}
+	hashJoule = chart.Axis{Title: "work per joule", Unit: "H/J", MaxExp: 21}
+	hashes    = chart.Axis{Title: "hashes gained", Unit: "H/s", MaxExp: 21}
+	percent   = chart.Axis{Title: "training kept", Unit: "%", Factor: 100}
+	index     = chart.Axis{Title: "work per joule, relative to the Xeon"}
+	price     = chart.Axis{Title: "price of power", Unit: "€/kWh"}
+	outcome   = chart.Axis{Title: "yearly margin per node", Unit: "€", Free: true}
 )
 
 // pm is a figure with an interval to both sides.

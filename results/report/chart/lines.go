@@ -42,7 +42,7 @@ type Level struct {
 const (
 	lineSeries = 6
 	linePoints = 120
-	lineMarks  = 24
+	lineMarks  = 16
 )
 
 // SVG implements Chart.

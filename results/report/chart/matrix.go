@@ -223,8 +223,8 @@ func glyph(x, y float64, sign int) (p vg.Path) {
 	case sign < 0:
 		p = polyline(x, y+4.5, x+5, y-4, x-5, y-4)
 	default:
-		p = polyline(x-4.5, y-2.2, x+4.5, y-2.2)
-		return append(p, polyline(x-4.5, y+2.2, x+4.5, y+2.2)...)
+		const r, d = 4, 1.7 // a ring of eight sides
+		p = polyline(x-d, y-r, x+d, y-r, x+r, y-d, x+r, y+d, x+d, y+r, x-d, y+r, x-r, y+d, x-r, y-d)
 	}
 	p.Close()
 	return p

@@ -29,8 +29,8 @@ type plane struct {
 	first  func(Point) bool         // named before the others; may be nil
 }
 
-// The most marks of a plane.
-const planePoints = 60
+// The most marks of a plane: the first ones.
+const planePoints = 40
 
 // inUnits converts the points to the units of the axes, and drops those that
 // have no place.
@@ -127,7 +127,7 @@ func (pl *plane) draw(s *sheet) {
 		k := slices.Index(kinds, c.Group)
 		i, form := hues[k%len(hues)], shape(k%shapes)
 		x, y := p.x.at(c.X.Value), p.y.at(c.Y.Value)
-		s.tip(fmt.Sprintf("%s: %s, %s", clean(c.Name, 60), c.X.spoken(pl.x), c.Y.spoken(pl.y)), func() {
+		s.tip(fmt.Sprintf("%s: %s, %s", clean(c.Name, 40), c.X.spoken(pl.x), c.Y.spoken(pl.y)), func() {
 			if lo, hi, ok := c.X.bounds(); ok {
 				s.whisker(p.x.clamp(lo), y, p.x.clamp(hi), y, i, false)
 			}
@@ -357,7 +357,7 @@ func (s *sheet) isolines(p *panel, levels []float64, labels []string) {
 	}
 	for n := range levels {
 		level := levels[len(levels)-1-n] // the steepest first
-		label := labels[len(levels)-1-n]
+		label := fit(labels[len(levels)-1-n], 112, s.small, false)
 		x0, y0, x1, y1, ok := line(level)
 		if !ok || math.Hypot(x1-x0, y1-y0) < 40 {
 			continue
@@ -522,7 +522,9 @@ func (m Mullet) SVG() template.HTML {
 		if !right {
 			x = p.x1
 		}
-		s.text(x, p.y0-6, t, style{ink: muted, size: s.small, anchor: end})
+		if s.place.free(textBox(x, p.y0-6, w, s.small, end)) {
+			s.text(x, p.y0-6, t, style{ink: muted, size: s.small, anchor: end})
+		}
 		s.place.avoid(box{at - 1, p.y0, at + 1, p.y1})
 	}
 	return svg(m.Head, pl)

@@ -11,9 +11,9 @@ import (
 // Ranking is a dot with its interval for each candidate, the best on top.
 type Ranking struct {
 	Head
-	Axis  Axis // of all figures; it need not start at zero, as dots have no length
-	Lower bool // less is better
-	Rows  []Ranked
+	Axis  Axis     // of all figures; it need not start at zero, as dots have no length
+	Lower bool     // less is better
+	Rows  []Ranked // in any order; a tie is bracketed where its rows are neighbours
 
 	// Base is drawn as a line with a band of the relative Margin to each side:
 	// 1 and 0.02 for an index and a margin of 2 %. 0 is none.
@@ -25,8 +25,7 @@ type Ranking struct {
 type Ranked struct {
 	Name string
 	Figure
-	Reference bool // the candidate that the others are measured by
-	Note      string
+	Reference bool // the candidate that the others are measured by: drawn even if 40 are better
 }
 
 // The most rows of a ranking.
@@ -55,6 +54,10 @@ func (r Ranking) SVG() template.HTML {
 		}
 		return cmp.Or(c, cmp.Compare(a.Name, b.Name))
 	})
+	if i := slices.IndexFunc(rows, func(r Ranked) bool { return r.Reference && r.ok() }); i >= rankingRows {
+		rows = slices.Insert(rows, rankingRows-1, rows[i]) // below the best, so that it is among what is drawn
+		rows = slices.Delete(rows, i+1, i+2)
+	}
 	r.Rows = rows
 	k := r.Axis.factor()
 	if r.Base *= k; !drawable(r.Base) {

@@ -119,7 +119,7 @@ func polyline(xy ...float64) (p vg.Path) {
 // tip groups what draw draws under a title, which a browser shows where the
 // pointer rests.
 func (s *sheet) tip(t string, draw func()) {
-	s.buf.WriteString("<g><title>" + escape(clean(t, 160)) + "</title>")
+	s.buf.WriteString("<g><title>" + escape(clean(t, 110)) + "</title>")
 	draw()
 	s.buf.WriteString("</g>")
 }

@@ -27,7 +27,7 @@ type Spark struct {
 }
 
 // The most series of Sparks.
-const sparkSeries = 24
+const sparkSeries = 18
 
 // SVG implements Chart.
 func (k Sparks) SVG() template.HTML {

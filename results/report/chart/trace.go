@@ -34,7 +34,7 @@ type Sample struct{ T, V float64 }
 type Span struct {
 	From, To float64
 	Name     string
-	Window   bool // counted in the result: shaded darker
+	Window   bool // counted in the result: shaded more strongly
 }
 
 // stretch is a run of samples without a gap.
@@ -256,7 +256,7 @@ func (d *trace) draw(s *sheet) {
 	}
 	last := panels[len(panels)-1]
 
-	// Phases are shaded by turns, windows darker, through both panels.
+	// Phases are shaded by turns, windows more strongly, through both panels.
 	var light, dark, edges vg.Path
 	turn := 0
 	for _, sp := range d.Spans {
@@ -293,16 +293,16 @@ func (d *trace) draw(s *sheet) {
 		at := func(q Sample) (x, y float64) { return p.x.at(q.T * k), p.y.at(q.V) }
 		var line, away, hatch vg.Path
 		end := math.Inf(-1)
-		for n, st := range joined(d.parts[i].stretches, (d.to-d.from)*1.5/(p.x1-p.x0)) {
+		for n, st := range joined(d.parts[i].stretches, (d.to-d.from)*2/(p.x1-p.x0)) {
 			if x0, x1 := p.x.at(end*k), p.x.at(st[0].T*k); n > 0 && x1 > x0 {
 				away = append(away, rectangle(x0, p.y0, x1-x0, p.y1-p.y0)...)
-				if len(hatch) < 600 {
+				if len(hatch) < 400 {
 					hatch = append(hatch, hatching(x0, x1, p.y0, p.y1)...)
 				}
 			}
 			end = st[len(st)-1].T
 			var xy []float64
-			for _, q := range st.decimate(d.from, d.to, int((p.x1-p.x0)/1.6)) {
+			for _, q := range st.decimate(d.from, d.to, int((p.x1-p.x0)/2)) {
 				x, y := at(q)
 				xy = append(xy, x, y)
 			}
@@ -328,7 +328,7 @@ func (d *trace) draw(s *sheet) {
 	s.h = last.y1 + s.below()
 	var foot []string
 	if slices.ContainsFunc(d.Spans, func(sp Span) bool { return sp.Window }) {
-		foot = append(foot, "Darker: the windows that count.")
+		foot = append(foot, "Strong shade: the windows that count.")
 	}
 	if gaps {
 		foot = append(foot, "Hatched: no samples.")

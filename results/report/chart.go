@@ -1,0 +1,29 @@
+package report
+
+import (
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/chart"
+)
+
+// ChartAxis is the axis of a chart that counts in u, with the unit and the
+// prefixes that the tables use.
+func ChartAxis(title string, u results.Unit) chart.Axis {
+	s := shapeOf(u)
+	return chart.Axis{Title: title, Unit: s.symbol, Factor: s.factor, MinExp: s.min, MaxExp: s.max}
+}
+
+// ChartFigure is a metric as a chart draws it: its text is that of the tables,
+// its place that of its value and interval.
+func ChartFigure(m results.Metric) chart.Figure {
+	value, bounds := Split(m)
+	text := value
+	if bounds != "" {
+		text += " " + bounds
+	}
+	return chart.Figure{
+		Value: float64(m.Value), Low: float64(m.Low), High: float64(m.High),
+		Modelled: strings.HasPrefix(value, "~"), Text: text,
+	}
+}
