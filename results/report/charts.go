@@ -22,15 +22,11 @@ func pictured(h chart.Head, c chart.Chart) []picture { return []picture{{h.Title
 
 func chartCSS() string { return chart.CSS() }
 
-// axis prints numbers of a unit as the tables do.
-func axis(title string, u results.Unit) chart.Axis {
-	s := shapeOf(u)
-	return chart.Axis{Title: title, Unit: s.symbol, Factor: s.factor, MinExp: s.min, MaxExp: s.max}
-}
-
+// drawn is a figure of a comparison as a chart draws it.
 func drawn(i compare.Interval, origin results.Origin, tie int) chart.Figure {
-	value, _ := Split(metricFrom(i, origin))
-	return chart.Figure{Value: float64(i.Value), Low: float64(i.Low), High: float64(i.High), Modelled: origin != results.Measured, Tie: tie, Text: value}
+	f := chartFigure(metricFrom(i, origin))
+	f.Tie = tie
+	return f
 }
 
 // rankingChart is the index of every candidate that has one at a use.
@@ -47,11 +43,10 @@ func rankingChart(p Page, t compare.Table, id string) []picture {
 			}
 			f := drawn(r.Index, g.Origin, r.Tie)
 			f.Text = fmt.Sprintf("%.3f", float64(r.Index.Value))
-			note := r.Verdict.Word
 			if r.Candidate == p.Comparison.Reference {
 				f.Text = "1"
 			}
-			c.Rows = append(c.Rows, chart.Ranked{Name: r.Candidate, Figure: f, Reference: r.Candidate == p.Comparison.Reference, Note: note})
+			c.Rows = append(c.Rows, chart.Ranked{Name: r.Candidate, Figure: f, Reference: r.Candidate == p.Comparison.Reference})
 		}
 	}
 	if len(c.Rows) < 2 {
@@ -78,7 +73,7 @@ func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 			c.Points = append(c.Points, chart.Point{Name: r.Candidate, X: drawn(pow, g.Origin, 0), Y: y, Group: provenanceOf(g), Reference: r.Candidate == p.Comparison.Reference})
 		}
 	}
-	if len(c.Points) == 0 {
+	if len(c.Points) < 2 {
 		return nil
 	}
 	return pictured(c.Head, c)

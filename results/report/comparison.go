@@ -76,7 +76,7 @@ func comparisonPage(c *compare.Comparison) *page {
 // Headline is the comparison in one sentence.
 func Headline(c *compare.Comparison) string {
 	if len(c.Candidates) == 1 {
-		return "one candidate: nothing to rank it against"
+		return alone(c)
 	}
 	var said []string
 	for _, cand := range c.Candidates {
@@ -93,6 +93,30 @@ func Headline(c *compare.Comparison) string {
 		said = append(said[:4:4], fmt.Sprintf("%d more in the tables", len(said)-4))
 	}
 	return "Work per joule against " + clean(c.Reference, 40) + ": " + strings.Join(said, "; ") + "."
+}
+
+// alone is what one candidate does per joule at each use.
+func alone(c *compare.Comparison) string {
+	var said []string
+	source := ""
+	for _, t := range c.Tables {
+		if t.Role != results.Alone {
+			continue
+		}
+		for _, g := range t.Groups {
+			for _, r := range g.Rows {
+				if i, ok := r.Figures[results.WorkPerEnergy]; ok {
+					value, _ := Split(metricFrom(i, g.Origin))
+					said, source = append(said, value+" at "+clean(t.ID(), 40)), provenanceOf(g)
+				}
+			}
+		}
+	}
+	who := clean(c.Reference, 40)
+	if len(said) == 0 {
+		return who + " was measured without watts: there is throughput only."
+	}
+	return fmt.Sprintf("%s gives %s (%s).", who, strings.Join(said, ", "), source)
 }
 
 // sentence is what can be said of a candidate over all its uses.
@@ -203,7 +227,7 @@ func groupPart(t compare.Table, g compare.Group) part {
 	for j, f := range figures {
 		s.explained(g.Rows, f.metric, func() { s.figure(f.head, interval, grid[j]) })
 	}
-	if slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return !r.Index.Value.IsAbsent() }) {
+	if len(g.Rows) > 1 && slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return !r.Index.Value.IsAbsent() }) {
 		s.explained(g.Rows, "index", func() { s.figure("index", "of work per joule", grid[len(figures)]) })
 		s.text(name, "verdict", "", verdicts)
 	}

@@ -270,6 +270,15 @@ func figureLike(s string) bool { return bareNumber.MatchString(s) }
 // uses holds a ranking and a table for each use.
 func uses(p Page) section {
 	s := section{ID: "uses", Title: "At each use", Lead: []string{"Work per joule decides; beside it stand the throughput and the watts that it is made of. An index is against the reference, and includes what the meters add."}}
+	if len(p.Records) == 1 { // nothing to rank: one table says it all
+		s.Lead = []string{"Work per joule decides; beside it stand the throughput and the watts that it is made of."}
+		for i, part := range []*part{figures(p.Records[0]), yields(p.Records[0]), arithmetic(p.Records[0]), targets(p.Records[0]), beside(p.Records[0])} {
+			if part != nil {
+				s.Blocks = append(s.Blocks, blockOf(fmt.Sprintf("one-%d", i), *part))
+			}
+		}
+		return s
+	}
 	for ti, t := range p.Comparison.Tables {
 		charts := append(rankingChart(p, t, fmt.Sprintf("rank%d", ti)), throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti))...)
 		if len(charts) > 0 {

@@ -7,16 +7,16 @@ import (
 	"github.com/perwatt/perwatt/results/report/chart"
 )
 
-// ChartAxis is the axis of a chart that counts in u, with the unit and the
+// axis is the axis of a chart that counts in u, with the unit and the
 // prefixes that the tables use.
-func ChartAxis(title string, u results.Unit) chart.Axis {
+func axis(title string, u results.Unit) chart.Axis {
 	s := shapeOf(u)
 	return chart.Axis{Title: title, Unit: s.symbol, Factor: s.factor, MinExp: s.min, MaxExp: s.max}
 }
 
-// ChartFigure is a metric as a chart draws it: its text is that of the tables,
+// chartFigure is a metric as a chart draws it: its text is that of the tables,
 // its place that of its value and interval.
-func ChartFigure(m results.Metric) chart.Figure {
+func chartFigure(m results.Metric) chart.Figure {
 	value, bounds := Split(m)
 	text := value
 	if bounds != "" {

@@ -10,13 +10,13 @@ import (
 	"github.com/perwatt/perwatt/results/report/chart"
 )
 
-func TestChartFigure(t *testing.T) {
+func TestchartFigure(t *testing.T) {
 	m := results.Metric{Value: 0.0000173, Low: 0.0000171, High: 0.0000175, Unit: results.Joule.Per(results.Hash), Origin: results.Modelled}
-	got := ChartFigure(m)
+	got := chartFigure(m)
 	require.Equal(t, chart.Figure{Value: 0.0000173, Low: 0.0000171, High: 0.0000175, Modelled: true, Text: "~17.3 MJ/TH [17.1, 17.5]"}, got)
 
 	m = results.Metric{Value: 12, Low: results.Absent(), High: results.Absent(), Unit: results.Watt, Origin: results.Measured}
-	got = ChartFigure(m)
+	got = chartFigure(m)
 	require.Equal(t, "12.00 W", got.Text)
 	require.False(t, got.Modelled)
 	require.True(t, math.IsNaN(got.Low))
@@ -24,9 +24,9 @@ func TestChartFigure(t *testing.T) {
 
 // A chart whose figures have no text of their own prints the units of the
 // tables.
-func TestChartAxis(t *testing.T) {
+func Testaxis(t *testing.T) {
 	for _, u := range []results.Unit{results.Watt, results.Hash.Per(results.Second), results.Joule.Per(results.Hash), results.Ratio, results.Sample.Per(results.Joule)} {
-		a := ChartAxis("x", u)
+		a := axis("x", u)
 		s := shapeOf(u)
 		require.Equal(t, chart.Axis{Title: "x", Unit: s.symbol, Factor: s.factor, MinExp: s.min, MaxExp: s.max}, a)
 		v := 1234.5 / s.factor
