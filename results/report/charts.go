@@ -119,7 +119,10 @@ func planeCharts(p Page) (out []picture) {
 			y, _ := efficiency(m.Scenario, "training", cand.ID)
 			plane.Points = append(plane.Points, chart.Point{Name: cand.ID, X: relative(x, refX, origin), Y: relative(y, refY, origin), Reference: cand.ID == c.Reference})
 		}
-		out = append(append(out, pictured(plane.Head, plane)...), mixChart(p, m.Scenario, fmt.Sprintf("mix%d", n))...)
+		if len(plane.Points) > 1 {
+			out = append(out, pictured(plane.Head, plane)...)
+		}
+		out = append(out, mixChart(p, m.Scenario, fmt.Sprintf("mix%d", n))...)
 	}
 	return out
 }

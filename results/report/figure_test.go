@@ -10,7 +10,7 @@ import (
 	"github.com/perwatt/perwatt/results/report/chart"
 )
 
-func TestchartFigure(t *testing.T) {
+func TestChartFigure(t *testing.T) {
 	m := results.Metric{Value: 0.0000173, Low: 0.0000171, High: 0.0000175, Unit: results.Joule.Per(results.Hash), Origin: results.Modelled}
 	got := chartFigure(m)
 	require.Equal(t, chart.Figure{Value: 0.0000173, Low: 0.0000171, High: 0.0000175, Modelled: true, Text: "~17.3 MJ/TH [17.1, 17.5]"}, got)
@@ -24,7 +24,7 @@ func TestchartFigure(t *testing.T) {
 
 // A chart whose figures have no text of their own prints the units of the
 // tables.
-func Testaxis(t *testing.T) {
+func TestAxis(t *testing.T) {
 	for _, u := range []results.Unit{results.Watt, results.Hash.Per(results.Second), results.Joule.Per(results.Hash), results.Ratio, results.Sample.Per(results.Joule)} {
 		a := axis("x", u)
 		s := shapeOf(u)

@@ -125,8 +125,12 @@ func sub(p Page) string {
 	for _, cand := range c.Candidates {
 		sessions += len(cand.Records)
 	}
-	return fmt.Sprintf("%s in %s, %s to %s. Reference %s, margin %s, fixed beforehand; intervals are 95 %%, seed %d.",
-		plural(len(c.Candidates), "candidate"), plural(sessions, "session"), day(p, false), day(p, true), clean(c.Reference, 40), percent(c.Margin), c.Seed)
+	when := day(p, false)
+	if last := day(p, true); last != when {
+		when += " to " + last
+	}
+	return fmt.Sprintf("%s in %s, %s. Reference %s, margin %s, fixed beforehand; intervals are 95 %%, seed %d.",
+		plural(len(c.Candidates), "candidate"), plural(sessions, "session"), when, clean(c.Reference, 40), percent(c.Margin), c.Seed)
 }
 
 // day is the first or the last on which something was measured.
