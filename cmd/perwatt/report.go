@@ -42,6 +42,8 @@ or .pdf if a Chromium is installed.`,
 			kind := strings.ToLower(filepath.Ext(out))
 			switch kind {
 			case ".html", ".htm", ".md", ".csv", ".pdf":
+			case "":
+				return usagef("say with -o which file to write: it must end in .html, .md, .csv or .pdf")
 			default:
 				return usagef("-o %q: must end in .html, .md, .csv or .pdf", out)
 			}
@@ -74,7 +76,6 @@ or .pdf if a Chromium is installed.`,
 	a.flags(cmd)
 	m.flags(cmd)
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write: .html, .md, .csv or .pdf")
-	_ = cmd.MarkFlagRequired("output")
 	return cmd
 }
 

@@ -24,8 +24,10 @@ func chartCSS() string { return chart.CSS() }
 
 // drawn is a figure of a comparison as a chart draws it.
 func drawn(i compare.Interval, origin results.Origin, tie int) chart.Figure {
-	f := chartFigure(metricFrom(i, origin))
+	m := metricFrom(i, origin)
+	f := chartFigure(m)
 	f.Tie = tie
+	f.Text, _ = Split(m) // the chart says the interval itself
 	return f
 }
 
