@@ -463,7 +463,7 @@ func budgetBlock(i int, r *results.Record) block {
 				x := td{Text: "unknown", Label: n, Number: true}
 				for _, t := range m.Budget.Terms {
 					if t.Name == n {
-						x.Text = percent(float64(t.HalfWidth))
+						x.Text, x.Sort = percent(float64(t.HalfWidth)), exact(t.HalfWidth)
 						if t.Shared {
 							x.Under = "cancels on one meter"
 						}
@@ -471,7 +471,7 @@ func budgetBlock(i int, r *results.Record) block {
 				}
 				line = append(line, x)
 			}
-			line = append(line, td{Text: PlusMinus(m), Label: "in quadrature", Number: true}, td{Text: percent(float64(m.Budget.Linear)), Label: "linear", Number: true})
+			line = append(line, td{Text: PlusMinus(m), Sort: exact(m.Budget.Quadrature), Label: "in quadrature", Number: true}, td{Text: percent(float64(m.Budget.Linear)), Sort: exact(m.Budget.Linear), Label: "linear", Number: true})
 			b.Table.Rows = append(b.Table.Rows, line)
 		}
 	}
