@@ -216,6 +216,15 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 
+	for _, all := range []bool{true, false} {
+		t.Run(fmt.Sprintf("hostile, all %v", all), func(t *testing.T) {
+			b.look(390, "dark")
+			b.show(rendered(t, pageOf(t, spoilt(t, all, hostile+strings.Repeat("W", 200)))))
+			require.Empty(t, asked[audited](b, audit).Faults)
+			require.Empty(t, b.taken())
+		})
+	}
+
 	b.look(1440, "light")
 	const text = `[...document.querySelectorAll('table, main, header')].map(e => e.textContent.replace(/\s+/g, ' '))`
 	t.Run("without a script", func(t *testing.T) {

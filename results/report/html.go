@@ -503,7 +503,7 @@ func sources(p Page) section {
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
 			b.Table.Rows = append(b.Table.Rows, []td{
-				{Text: clean(c.ID, 40), Label: "candidate"}, {Text: printable(cmp.Or(r.File, r.ID)), Label: "record"}, {Text: clean(r.Start, 30), Label: "start"},
+				{Text: clean(c.ID, 40), Label: "candidate"}, {Text: cmp.Or(printable(r.File), clean(r.ID, 40)), Label: "record"}, {Text: clean(r.Start, 30), Label: "start"},
 				{Text: clean(r.State, nameLimit), Label: "state"}, {Text: clean(r.Digest, 64), Label: "sha256"},
 			})
 		}
