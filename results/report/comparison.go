@@ -67,7 +67,7 @@ func comparisonPage(c *compare.Comparison) *page {
 	}
 	for _, cand := range c.Candidates {
 		for _, r := range cand.Records {
-			p.foot = append(p.foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", clean(cand.ID, 40), printable(cmp.Or(r.File, r.ID)), clean(r.Start, 24), clean(r.Digest, 64)))
+			p.foot = append(p.foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", clean(cand.ID, 40), cmp.Or(printable(r.File), clean(r.ID, 40)), clean(r.Start, 24), clean(r.Digest, 64)))
 		}
 	}
 	return p
