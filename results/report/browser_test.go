@@ -26,6 +26,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/resultstest"
 )
 
@@ -47,20 +48,16 @@ func market() (records []*results.Record) {
 	return records
 }
 
-// pageOf is the page on records, whose tables of money are made up.
+// pageOf is the page on records, with the prices of the example sheet.
 func pageOf(t testing.TB, records []*results.Record) Page {
 	t.Helper()
 	c, err := compare.New(records, nil, compare.Options{Seed: 1})
 	require.NoError(t, err)
-	name := c.Candidates[0].ID
-	return Page{
-		Comparison: c, Records: records, Command: "perwatt report *.json -o report.html", Tool: "perwatt test",
-		Economics: &Economics{
-			Tables:   []Grid{{ID: "money", Title: "Revenue of " + name, Head: []string{"candidate", name}, Rows: [][]string{{name, "1.2 $/kWh"}, {"b", name}}, Notes: []string{"of " + name}}},
-			Warnings: []string{"prices of " + name + " are old"},
-			Sheet:    Grid{ID: "sheet", Title: "Prices", Head: []string{"key", "value"}, Rows: [][]string{{"power_price", name}}},
-		},
-	}
+	on := time.Date(2026, 9, 20, 0, 0, 0, 0, time.UTC)
+	prices, err := economics.Parse(strings.NewReader(economics.Example()), on)
+	require.NoError(t, err)
+	earned := economics.Evaluate(Priceable(c, records), *prices, on)
+	return Page{Comparison: c, Records: records, Command: "perwatt report *.json -o report.html", Tool: "perwatt test", Economics: &earned}
 }
 
 func rendered(t testing.TB, p Page) []byte {
@@ -292,6 +289,7 @@ func TestBrowser(t *testing.T) {
 			b.show(page)
 			text := printedText(t, b)
 			require.Greater(t, strings.Count(text, "\f"), 1, "pages")
+			text = strings.Join(strings.Fields(text), " ")                                                                                  // where lines break is the printer's affair
 			for _, want := range []string{"north", "south", "west", "east", "in quadrature", "cancels on one meter", "sampled every 1 s"} { // the last three are folded
 				require.Contains(t, text, want)
 			}
