@@ -175,6 +175,9 @@ type audited struct {
 
 // TestBrowser holds the page to what a reader's browser makes of it.
 func TestBrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser has no races of ours: make test runs it")
+	}
 	b := newTab(t)
 	page := rendered(t, pageOf(t, market()))
 	dir := os.Getenv("PERWATT_WRITE_PAGES") // to look at
