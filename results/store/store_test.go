@@ -89,7 +89,7 @@ func TestSession(t *testing.T) {
 			require.NoError(t, err)
 			entries, err = List(dir)
 			require.NoError(t, err)
-			require.Equal(t, []Entry{{ID: id, Path: path, Size: info.Size()}}, entries)
+			require.Equal(t, []Entry{{ID: id, Path: path, Size: info.Size(), Modified: info.ModTime()}}, entries)
 			paths, err = s.Paths()
 			require.NoError(t, err)
 			require.Equal(t, []string{path}, paths)
