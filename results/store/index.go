@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -94,11 +95,7 @@ func OpenIndex(ctx context.Context, dir string) (*Index, error) {
 		}
 		if err == nil {
 			if len(notes) > 0 {
-				where := place
-				if where == "" {
-					where = "memory"
-				}
-				x.notes = append(x.notes, "the index is in "+where)
+				x.notes = append(x.notes, "the index is in "+x.Place())
 			}
 			return x, nil
 		}
@@ -288,6 +285,9 @@ func (x *Index) Close() error {
 	x.db, x.locked = nil, nil
 	return err
 }
+
+// Place is the file of the index, or "memory".
+func (x *Index) Place() string { return cmp.Or(x.file, "memory") }
 
 // Notes says in sentences what a user should know of the index: that it is not
 // beside the records and why, and that it was damaged.
