@@ -66,8 +66,8 @@ func TestReadBench(t *testing.T) {
 	}
 
 	for text, want := range map[string]string{
-		"":                                        "no benchmark lines",
-		"BenchmarkA 1 1 ns/op\n":                  "--at",
+		"":                       "no benchmark lines",
+		"BenchmarkA 1 1 ns/op\n": "--at",
 		"date: yesterday\nBenchmarkA 1 1 ns/op\n": `"yesterday" is no time`,
 		"date: 2026-01-01\nBenchmarkA 1 5 B/op\n": "no benchmark lines",
 	} {

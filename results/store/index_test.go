@@ -334,6 +334,7 @@ func soon(t *testing.T) {
 	old := patience
 	patience = 200 * time.Millisecond
 	t.Cleanup(func() { patience = old })
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(t.TempDir(), "cache"))
 }
 
 func TestDamagedIndex(t *testing.T) {
@@ -403,7 +404,6 @@ func execute(file, query string) error {
 // TestLockedIndex: a reader is not kept waiting for ever, and does without.
 func TestLockedIndex(t *testing.T) {
 	soon(t)
-	t.Setenv("XDG_CACHE_HOME", filepath.Join(t.TempDir(), "cache"))
 	s, _, _ := history(t, 2)
 	x := index(t, s)
 	keep(t, s, night(1, epoch.AddDate(0, 0, 5), 6, 3e9))

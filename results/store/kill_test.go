@@ -159,8 +159,8 @@ func TestKillAtRandom(t *testing.T) {
 	t.Logf("%d kills, %d records kept, %d reads of the index", kills, len(kept), reads)
 }
 
-// BenchmarkIndex puts a night after a night of groups into a new index: the
-// tables alone, and from record files.
+// BenchmarkIndex puts night after night of groups into a new index: the tables
+// alone, and from record files, where reading and verifying them takes the time.
 func BenchmarkIndex(b *testing.B) {
 	for _, groups := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("tables/groups=%d", groups), func(b *testing.B) {
@@ -203,6 +203,28 @@ func BenchmarkIndex(b *testing.B) {
 			b.ReportMetric(2000*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 		})
 	}
+}
+
+// BenchmarkOpenCurrent opens an index to which there is nothing to add: a scan
+// of the directory. What the files hold does not matter.
+func BenchmarkOpenCurrent(b *testing.B) {
+	const records = 20_000
+	s, err := Open(b.TempDir())
+	require.NoError(b, err)
+	for i := range records {
+		month, err := s.month(epoch.AddDate(0, i%12, 0))
+		require.NoError(b, err)
+		require.NoError(b, os.WriteFile(month+"/"+ulid.Make().String()+plain, []byte("x"), 0o644))
+	}
+	x, err := OpenIndex(b.Context(), s.dir)
+	require.NoError(b, err)
+	x.Close()
+	for b.Loop() {
+		x, err := OpenIndex(b.Context(), s.dir)
+		require.NoError(b, err)
+		x.Close()
+	}
+	b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
 
 // fill writes nights × groups records of a number of points through the same

@@ -334,7 +334,7 @@ func List(dir string) ([]Entry, error) {
 	}
 	byID := map[string]Entry{}
 	for _, m := range months {
-		records, _, err := listMonth(dir, m)
+		records, err := listMonth(dir, m)
 		if err != nil {
 			return nil, err
 		}
@@ -364,24 +364,18 @@ func months(dir string) (names []string, err error) {
 }
 
 // listMonth returns the records of one month in the order of their
-// identifiers, and the paths of the amendments beside them.
-func listMonth(dir, month string) (records []Entry, amendments []string, err error) {
+// identifiers.
+func listMonth(dir, month string) (records []Entry, err error) {
 	dir = filepath.Join(dir, month)
 	files, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("store: list records: %w", err)
+		return nil, fmt.Errorf("store: list records: %w", err)
 	}
 	for _, f := range files {
 		id, suffix, _ := strings.Cut(f.Name(), ".")
 		suffix = "." + suffix
 		e := Entry{ID: id, Path: filepath.Join(dir, f.Name()), Partial: suffix == partial}
-		switch {
-		case !isID(id):
-			continue
-		case suffix == amended:
-			amendments = append(amendments, e.Path)
-			continue
-		case suffix != plain && suffix != packed && suffix != partial:
+		if !isID(id) || !e.Partial && suffix != plain && suffix != packed {
 			continue
 		}
 		info, err := f.Info()
@@ -389,7 +383,7 @@ func listMonth(dir, month string) (records []Entry, amendments []string, err err
 			continue // finished meanwhile, under another name
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("store: list records: %w", err)
+			return nil, fmt.Errorf("store: list records: %w", err)
 		}
 		e.Size, e.Modified = info.Size(), info.ModTime()
 		// Names are sorted: .json and .json.zst stand before .partial.json.
@@ -397,7 +391,7 @@ func listMonth(dir, month string) (records []Entry, amendments []string, err err
 			records = append(records, e)
 		}
 	}
-	return records, amendments, nil
+	return records, nil
 }
 
 // List returns the records of the store, as the function [List] does.

@@ -42,15 +42,13 @@ func (x *Index) update(ctx context.Context) error {
 		return err
 	}
 	// Amendments are few and may lie in any month after their record's.
-	records := map[string][]Entry{}
 	x.amendments = nil
 	var bad []string
 	for _, m := range months {
-		entries, paths, err := listMonth(x.dir, m)
+		paths, err := amendmentsOf(x.dir, m)
 		if err != nil {
 			return err
 		}
-		records[m] = entries
 		for _, path := range paths {
 			switch a, ok, err := readAmendment(path); {
 			case err != nil:
@@ -84,17 +82,23 @@ func (x *Index) update(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, e := range records[m] {
-			now := known{x.relative(e.Path), e.Size, e.Modified.UnixNano(), stamp(amendments[e.ID])}
-			if have[e.ID] != now {
+		entries, err := listMonth(x.dir, m)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, e := range entries {
+			if have[e.ID] != x.known(e, stamp(amendments[e.ID])) {
 				fresh = append(fresh, e)
 			}
 			delete(have, e.ID)
 		}
 		gone = slices.AppendSeq(gone, maps.Keys(have))
-		delete(records, m)
 	}
 	return x.write(ctx, fresh, gone, amendments)
+}
+
+func (x *Index) known(e Entry, amended string) known {
+	return known{x.relative(e.Path), e.Size, e.Modified.UnixNano(), amended}
 }
 
 func (x *Index) relative(path string) string {
@@ -181,6 +185,9 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 	}
 	if err != nil {
 		r.header.Error = err.Error()
+		if errors.As(err, new(*fs.PathError)) { // not of what it holds: try again next time
+			r.entry.Modified = time.Time{}
+		}
 		return r, true
 	}
 	rec := f.Record
@@ -205,7 +212,8 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 // the same page many times.
 const (
 	longest = 2 * time.Second
-	most    = 200_000 // points
+	most    = 200_000                // points
+	pause   = 110 * time.Millisecond // between two: SQLite looks every 100 ms whether it is its turn
 )
 
 // write reads fresh records, in parallel, and puts them into the index.
@@ -262,7 +270,7 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 				return err
 			}
 			for _, id := range gone {
-				if err := w.remove(id, true); err != nil {
+				if _, err := w.remove(id, known{}); err != nil {
 					return err
 				}
 			}
@@ -281,6 +289,9 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 			return err
 		}
 		gone = nil
+		if more {
+			time.Sleep(pause)
+		}
 	}
 	return ctx.Err()
 }
@@ -313,7 +324,7 @@ func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 	for stmt, query := range map[**sql.Stmt]string{
 		&w.one:  into,
 		&w.many: into + strings.Repeat(", "+row, batch-1),
-		&w.find: "SELECT n, grp, start FROM records WHERE id = ?",
+		&w.find: "SELECT n, grp, start, path, size, modified, amended FROM records WHERE id = ?",
 		&w.record: `INSERT INTO records (id, month, path, size, modified, amended, start, state, digest, valid, grp, env, labels, excluded, error)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
 		&w.series: `INSERT INTO series (grp, scenario, use, workload, impl, metric, unit) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -328,30 +339,32 @@ func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 	return w, nil
 }
 
-// remove takes a record out of the tables.
-func (w *writer) remove(id string, flushed bool) error {
+// remove takes a record out of the tables, unless it is there as now.
+func (w *writer) remove(id string, now known) (removed bool, err error) {
 	var n, start int64
 	var group string
-	switch err := w.find.QueryRowContext(w.ctx, id).Scan(&n, &group, &start); {
+	var k known
+	switch err := w.find.QueryRowContext(w.ctx, id).Scan(&n, &group, &start, &k.path, &k.size, &k.modified, &k.amended); {
 	case errors.Is(err, sql.ErrNoRows):
-		return nil
+		return true, nil
 	case err != nil:
-		return err
+		return false, err
+	case k == now:
+		return false, nil
 	}
-	if !flushed {
-		if err := w.flush(); err != nil {
-			return err
-		}
+	if err := w.flush(); err != nil { // some may be of this record
+		return false, err
 	}
 	if _, err := w.tx.ExecContext(w.ctx, "DELETE FROM points WHERE series IN (SELECT n FROM series WHERE grp = ?) AND start = ? AND record = ?", group, start, n); err != nil {
-		return err
+		return false, err
 	}
-	_, err := w.tx.ExecContext(w.ctx, "DELETE FROM records WHERE n = ?", n)
-	return err
+	_, err = w.tx.ExecContext(w.ctx, "DELETE FROM records WHERE n = ?", n)
+	return true, err
 }
 
 func (w *writer) add(r *read) error {
-	if err := w.remove(r.header.ID, false); err != nil {
+	// Another process may have put it there since.
+	if absent, err := w.remove(r.header.ID, w.x.known(r.entry, r.header.Amended)); err != nil || !absent {
 		return err
 	}
 	h := &r.header
