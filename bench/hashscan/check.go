@@ -2,7 +2,6 @@ package hashscan
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/results"
@@ -63,7 +62,7 @@ func (w *workload) Check() []results.Check {
 // checks judges t, where it takes perShare hashes on average to make a share.
 func (t *tally) checks(perShare float64) []results.Check {
 	expected := float64(t.hashes) / perShare
-	p := probability(t.shares, expected)
+	p := results.PoissonProbability(t.shares, expected)
 	return []results.Check{
 		{
 			Use: use, Name: "planted", OK: t.planted > 0 && t.found == t.planted,
@@ -78,32 +77,4 @@ func (t *tally) checks(perShare float64) []results.Check {
 			Detail: fmt.Sprintf("%d hits in %d hashes, %.1f expected, two-sided probability %.2g", t.shares, t.hashes, expected, p),
 		},
 	}
-}
-
-// probability returns how probable it is that a Poisson variable of this mean
-// lies as far out as k: twice the exact tail on k's side of the mean, at most
-// 1. It adds the terms themselves, since the asymptotic forms of the incomplete
-// gamma function lose the far tails of large means.
-func probability(k uint64, mean float64) float64 {
-	if mean == 0 {
-		if k > 0 {
-			return 0
-		}
-		return 1
-	}
-	n := float64(k)
-	factorial, _ := math.Lgamma(n + 1)
-	term := math.Exp(n*math.Log(mean) - mean - factorial)
-	tail := 0.0
-	for term > tail*1e-17 {
-		tail += term
-		if float64(k) >= mean {
-			n++
-			term *= mean / n
-		} else {
-			term *= n / mean
-			n--
-		}
-	}
-	return min(1, 2*tail)
 }
