@@ -1,0 +1,154 @@
+package stratum
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"net"
+	"os"
+	"time"
+)
+
+const (
+	helloLimit = 30 * time.Second // from the connection to a worker's name
+	idleLimit  = 10 * time.Minute // between two lines
+	writeLimit = 10 * time.Second // for a client to take what it is sent
+
+	// A client may send burst lines at once, and perSecond after that; then it
+	// is read no faster, and its own buffers fill. A device whose difficulty
+	// has not been found yet may send as many.
+	perSecond = 400
+	burst     = 2000
+
+	firstBuffer = 512 // bytes; a device that sends longer lines gets more, to maxLine
+)
+
+// conn is a connection with its session. It is served by one goroutine, which
+// reads, answers, and hands out jobs when they are due.
+type conn struct {
+	net.Conn
+	host    string
+	session session
+}
+
+func newConn(srv *Server, nc net.Conn, host string) *conn {
+	c := &conn{Conn: nc, host: host}
+	c.session = session{srv: srv, address: host}
+	_, _ = rand.Read(c.session.ours[:]) // never fails: see crypto/rand
+	// A deadline that has passed ends a read that waits.
+	c.session.wake = func() { _ = nc.SetReadDeadline(time.Unix(1, 0)) }
+	return c
+}
+
+// serve answers the client until it is gone, or one of us has had enough.
+func (c *conn) serve() {
+	s := &c.session
+	defer func() {
+		c.Close()
+		s.close(time.Now())
+		s.srv.dismiss(c)
+	}()
+	if err := c.converse(); err != nil {
+		s.srv.count.dropped.Add(1)
+	}
+}
+
+var (
+	errSilent = errors.New("nothing came for too long")
+	errLong   = errors.New("a line is too long")
+	errOther  = errors.New("this is not Stratum")
+)
+
+// converse returns nil if the client ended it.
+func (c *conn) converse() error {
+	s := &c.session
+	began := time.Now()
+	heard := began
+	tokens, filled := float64(burst), began
+	buf, n := make([]byte, firstBuffer), 0
+	var out []byte
+	for {
+		now := time.Now()
+		out, err := s.due(now, out[:0])
+		if werr := c.send(out); werr != nil || err != nil {
+			return errors.Join(err, werr)
+		}
+		out = out[:0]
+		limit := heard.Add(idleLimit)
+		if s.worker == nil {
+			limit = began.Add(helloLimit)
+		}
+		if !limit.After(now) {
+			return errSilent
+		}
+		if next := s.next(now); next.Before(limit) {
+			limit = next
+		}
+		if err := c.SetReadDeadline(limit); err != nil {
+			return nil // it is closed
+		}
+		if s.kicked.Swap(false) { // before the deadline was set, perhaps
+			continue
+		}
+		got, err := c.Read(buf[n:])
+		if now = time.Now(); got > 0 && n == 0 && s.bad == 0 && !s.subscribed && s.worker == nil && !opens(buf[:got]) {
+			return errOther // a TLS hello, for one
+		}
+		n += got
+		lines := buf[:n]
+		for {
+			end := bytes.IndexByte(lines, '\n')
+			if end < 0 {
+				break
+			}
+			line := bytes.TrimSpace(lines[:end])
+			if lines = lines[end+1:]; len(line) == 0 {
+				continue
+			}
+			heard = now
+			tokens--
+			if out, err = s.handle(line, now, out); err != nil {
+				_ = c.send(out) // a last word; it is closed anyway
+				return err
+			}
+		}
+		n = copy(buf, lines)
+		if werr := c.send(out); werr != nil {
+			return werr
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+		default:
+			return nil
+		}
+		if n == len(buf) {
+			if n == maxLine {
+				return errLong
+			}
+			buf = append(buf, make([]byte, min(n, maxLine-n))...)
+		}
+		now = time.Now()
+		tokens = min(burst, tokens+perSecond*now.Sub(filled).Seconds())
+		if filled = now; tokens < 0 {
+			time.Sleep(time.Duration(-tokens / perSecond * float64(time.Second)))
+		}
+	}
+}
+
+// opens reports whether a client's first bytes may be a request.
+func opens(b []byte) bool {
+	b = bytes.TrimLeft(b, " \t\r\n")
+	return len(b) == 0 || b[0] == '{'
+}
+
+func (c *conn) send(out []byte) error {
+	if len(out) == 0 {
+		return nil
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+		return err
+	}
+	_, err := c.Write(out)
+	return err
+}

@@ -1,0 +1,309 @@
+package stratum
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+)
+
+// Limits of what one line from a client may hold. Real ones stay below 400
+// bytes, 6 parameters and a depth of 3.
+const (
+	maxLine   = 4096
+	maxParams = 16
+	maxDepth  = 16
+	maxID     = 64
+)
+
+// request is one line from a client. Its parts lie in the line: they are JSON
+// as it was sent, and good until the next line is read.
+type request struct {
+	id     []byte // to be echoed: a number, a string or null
+	method []byte // as JSON; empty in what answers us
+	params [maxParams][]byte
+	n      int // parameters
+}
+
+var (
+	errJSON    = errors.New("not a JSON object")
+	errRequest = errors.New("not a request")
+	null       = []byte("null")
+)
+
+// parse reads a line. It takes what encoding/json takes, within the limits;
+// where a key is repeated the last one counts.
+func (r *request) parse(line []byte) error {
+	*r = request{id: null}
+	s := scanner{b: line}
+	answers := false
+	err := s.object(func(key []byte) error {
+		raw, err := s.value(1)
+		if err != nil {
+			return err
+		}
+		switch string(key) {
+		case `"id"`:
+			if r.id = raw; len(raw) > maxID || raw[0] == '{' || raw[0] == '[' || raw[0] == 't' || raw[0] == 'f' {
+				r.id = null
+				return errRequest
+			}
+		case `"method"`:
+			r.method = raw
+		case `"params"`:
+			r.n = 0
+			if raw[0] == '[' {
+				p := scanner{b: raw}
+				return p.array(func() error {
+					if r.n == maxParams {
+						return errRequest
+					}
+					r.params[r.n], _ = p.value(2) // it has been read before
+					r.n++
+					return nil
+				})
+			}
+			if raw[0] != 'n' {
+				return errRequest
+			}
+		case `"result"`, `"error"`:
+			answers = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if s.space(); s.i != len(line) {
+		return errJSON
+	}
+	if len(r.method) == 0 && answers || len(r.method) > 0 && r.method[0] == '"' {
+		return nil
+	}
+	return errRequest
+}
+
+// param returns a parameter as text; it is nil if there is none or it is no
+// string.
+func (r *request) param(i int) []byte {
+	if i >= r.n {
+		return nil
+	}
+	return text(r.params[i])
+}
+
+// text returns what a JSON string says, nil if raw is none.
+func text(raw []byte) []byte {
+	if len(raw) < 2 || raw[0] != '"' {
+		return nil
+	}
+	inner := raw[1 : len(raw)-1]
+	for _, c := range inner {
+		if c == '\\' || c >= 0x80 {
+			var s string
+			if json.Unmarshal(raw, &s) != nil {
+				return nil
+			}
+			return []byte(s)
+		}
+	}
+	return inner
+}
+
+// scanner walks over JSON (RFC 8259) without making anything of it.
+type scanner struct {
+	b []byte
+	i int
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) && (s.b[s.i] == ' ' || s.b[s.i] == '\t' || s.b[s.i] == '\r' || s.b[s.i] == '\n') {
+		s.i++
+	}
+}
+
+// next is the first byte that is not space, which is consumed if it is c.
+func (s *scanner) next(c byte) bool {
+	s.space()
+	if s.i < len(s.b) && s.b[s.i] == c {
+		s.i++
+		return true
+	}
+	return false
+}
+
+// object calls member at the value of each key, a JSON string.
+func (s *scanner) object(member func(key []byte) error) error {
+	if !s.next('{') {
+		return errJSON
+	}
+	if s.next('}') {
+		return nil
+	}
+	for {
+		s.space()
+		from := s.i
+		if !s.str() {
+			return errJSON
+		}
+		key := s.b[from:s.i]
+		if !s.next(':') {
+			return errJSON
+		}
+		if err := member(key); err != nil {
+			return err
+		}
+		if s.next('}') {
+			return nil
+		}
+		if !s.next(',') {
+			return errJSON
+		}
+	}
+}
+
+// array calls element at each of its elements.
+func (s *scanner) array(element func() error) error {
+	if !s.next('[') {
+		return errJSON
+	}
+	if s.next(']') {
+		return nil
+	}
+	for {
+		if err := element(); err != nil {
+			return err
+		}
+		if s.next(']') {
+			return nil
+		}
+		if !s.next(',') {
+			return errJSON
+		}
+	}
+}
+
+// value walks over one value and returns it as it stands.
+func (s *scanner) value(depth int) ([]byte, error) {
+	s.space()
+	from := s.i
+	if from == len(s.b) || depth > maxDepth {
+		return nil, errJSON
+	}
+	ok := false
+	switch c := s.b[from]; c {
+	case '{':
+		ok = s.object(func([]byte) error { _, err := s.value(depth + 1); return err }) == nil
+	case '[':
+		ok = s.array(func() error { _, err := s.value(depth + 1); return err }) == nil
+	case '"':
+		ok = s.str()
+	case 't':
+		ok = s.word("true")
+	case 'f':
+		ok = s.word("false")
+	case 'n':
+		ok = s.word("null")
+	default:
+		ok = s.number()
+	}
+	if !ok {
+		return nil, errJSON
+	}
+	return s.b[from:s.i], nil
+}
+
+func (s *scanner) word(w string) bool {
+	ok := bytes.HasPrefix(s.b[s.i:], []byte(w))
+	s.i += len(w)
+	return ok
+}
+
+func (s *scanner) str() bool {
+	if s.i == len(s.b) || s.b[s.i] != '"' {
+		return false
+	}
+	for s.i++; s.i < len(s.b); s.i++ {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			s.i++
+			return true
+		case c < ' ':
+			return false
+		case c == '\\':
+			if s.i++; s.i == len(s.b) {
+				return false
+			}
+			switch s.b[s.i] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			case 'u':
+				for range 4 {
+					if s.i++; s.i == len(s.b) || unhex[s.b[s.i]] > 15 {
+						return false
+					}
+				}
+			default:
+				return false
+			}
+		}
+	}
+	return false
+}
+
+func (s *scanner) digits() bool {
+	from := s.i
+	for s.i < len(s.b) && s.b[s.i]-'0' < 10 {
+		s.i++
+	}
+	return s.i > from
+}
+
+func (s *scanner) number() bool {
+	if s.b[s.i] == '-' {
+		s.i++
+	}
+	if s.i < len(s.b) && s.b[s.i] == '0' {
+		s.i++
+	} else if !s.digits() {
+		return false
+	}
+	if s.i < len(s.b) && s.b[s.i] == '.' {
+		if s.i++; !s.digits() {
+			return false
+		}
+	}
+	if s.i < len(s.b) && s.b[s.i]|0x20 == 'e' {
+		if s.i++; s.i < len(s.b) && (s.b[s.i] == '+' || s.b[s.i] == '-') {
+			s.i++
+		}
+		return s.digits()
+	}
+	return true
+}
+
+// unhex is the value of a hexadecimal digit, more than 15 of anything else.
+var unhex = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 0xff
+	}
+	for i, c := range "0123456789abcdef" {
+		t[c] = byte(i)
+	}
+	for i, c := range "ABCDEF" {
+		t[c] = byte(10 + i)
+	}
+	return t
+}()
+
+// fromHex fills dst from exactly twice as many hexadecimal digits.
+func fromHex(dst, digits []byte) bool {
+	if len(digits) != 2*len(dst) {
+		return false
+	}
+	bad := byte(0)
+	for i := range dst {
+		hi, lo := unhex[digits[2*i]], unhex[digits[2*i+1]]
+		bad |= hi | lo
+		dst[i] = hi<<4 | lo&15
+	}
+	return bad < 16
+}
