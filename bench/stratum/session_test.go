@@ -1,0 +1,335 @@
+package stratum
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// talk is a session without a network, at a time that the test sets.
+type talk struct {
+	t   testing.TB
+	s   *session
+	now time.Time
+	m   *miner // that knows the work; it has no connection
+	id  int
+}
+
+func newTalk(t testing.TB, cfg Config) *talk {
+	srv, err := New(cfg)
+	require.NoError(t, err)
+	return talkTo(t, srv)
+}
+
+func talkTo(t testing.TB, srv *Server) *talk {
+	c := newConn(srv, deaf{}, "192.0.2.1")
+	return &talk{t: t, s: &c.session, now: time.Now(), m: &miner{t: t, name: "w", size: srv.cfg.Extranonce2, ours: c.session.ours[:]}}
+}
+
+// deaf is a connection on which nothing comes and goes.
+type deaf struct{ net.Conn }
+
+func (deaf) SetReadDeadline(time.Time) error { return nil }
+
+// messages are what the pool says, which the miner takes in.
+func (k *talk) messages(out []byte) (all []message) {
+	k.t.Helper()
+	for line := range bytes.Lines(out) {
+		var msg message
+		require.NoError(k.t, json.Unmarshal(line, &msg), "%s", line)
+		switch msg.Method {
+		case "mining.set_difficulty":
+			var d []float64
+			require.NoError(k.t, json.Unmarshal(msg.Params, &d))
+			k.m.next = d[0]
+		case "mining.notify":
+			k.m.job = notified(k.t, msg.Params)
+			k.m.difficulty = k.m.next
+		}
+		all = append(all, msg)
+	}
+	return all
+}
+
+// say sends a line and returns what the pool says, the answer first.
+func (k *talk) say(line string) []message {
+	k.t.Helper()
+	out, err := k.s.handle([]byte(line), k.now, nil)
+	require.NoError(k.t, err)
+	return k.messages(out)
+}
+
+// ask sends a request and returns its answer as text: the result, or the
+// code of the error.
+func (k *talk) ask(method, params string) string {
+	k.t.Helper()
+	k.id++
+	all := k.say(fmt.Sprintf(`{"id":%d,"method":%q,"params":%s}`, k.id, method, params))
+	require.NotEmpty(k.t, all)
+	require.Equal(k.t, float64(k.id), all[0].ID)
+	if all[0].Error != nil {
+		require.Len(k.t, all[0].Error, 3)
+		return fmt.Sprint(all[0].Error[0])
+	}
+	return string(all[0].Result)
+}
+
+// due is what the pool says unasked when the time has come.
+func (k *talk) due(after time.Duration) []message {
+	k.t.Helper()
+	k.now = k.now.Add(after)
+	out, err := k.s.due(k.now, nil)
+	require.NoError(k.t, err)
+	return k.messages(out)
+}
+
+// begin has a miner subscribe and authorise.
+func (k *talk) begin() {
+	k.t.Helper()
+	require.Contains(k.t, k.ask("mining.subscribe", `["a/1"]`), "mining.notify")
+	require.Equal(k.t, "true", k.ask("mining.authorize", `["w","x"]`))
+	require.NotNil(k.t, k.m.job)
+}
+
+func (k *talk) mine(n int, extranonce uint64) []found {
+	return k.m.mine(n, extranonce, k.m.job.ntime, 0)
+}
+
+func (k *talk) submit(f found) string { return k.ask("mining.submit", k.m.params(f)) }
+
+func TestConversation(t *testing.T) {
+	k := newTalk(t, Config{Difficulty: 0x1p-22, Connections: 2})
+	require.Equal(t, "24", k.ask("mining.submit", `["w","1","00000000","00000000","00000000"]`), "before anything else")
+	require.JSONEq(t, `{"version-rolling":false}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"00000001"}]`))
+	require.JSONEq(t, `{"version-rolling":false}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"nonsense"}]`))
+	require.JSONEq(t, `{"version-rolling":false}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.min-bit-count":17}]`))
+	require.JSONEq(t, `{"version-rolling":true,"version-rolling.mask":"0000e000","minimum-difficulty":false,"info":false}`,
+		k.ask("mining.configure", `[["minimum-difficulty","version-rolling","info"],{"version-rolling.mask":"0000f001","version-rolling.min-bit-count":2}]`))
+	require.JSONEq(t, `{"version-rolling":true,"version-rolling.mask":"1fffe000"}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"ffffffff","version-rolling.min-bit-count":2}]`))
+	require.JSONEq(t, `{}`, k.ask("mining.configure", `[]`))
+	require.JSONEq(t, `{}`, k.ask("mining.configure", `["version-rolling"]`))
+	k.m.mask = versionMask
+
+	require.Equal(t, "24", k.ask("mining.authorize", `[]`))
+	require.Equal(t, "24", k.ask("mining.authorize", `[""]`))
+	require.Equal(t, "24", k.ask("mining.authorize", `[7]`))
+	require.Equal(t, "24", k.ask("mining.authorize", fmt.Sprintf("[%q]", strings.Repeat("x", maxName+1))))
+	first := k.ask("mining.subscribe", `["bfgminer/5"]`)
+	require.JSONEq(t, fmt.Sprintf(`[[["mining.set_difficulty","1"],["mining.notify","1"]],"%x",4]`, k.s.ours), first)
+	require.Nil(t, k.m.job, "nobody to work for it yet")
+	require.Equal(t, first, k.ask("mining.subscribe", `["bfgminer/5",null]`), "some subscribe twice")
+	require.Equal(t, "true", k.ask("mining.authorize", `["w"]`))
+	require.NotNil(t, k.m.job)
+	require.True(t, k.m.job.clean)
+	require.Equal(t, 0x1p-22, k.m.difficulty)
+	require.Equal(t, "true", k.ask("mining.authorize", `["w","again"]`))
+	require.Equal(t, "24", k.ask("mining.authorize", `["another"]`), "one worker a connection")
+	agent, address := k.s.worker.Peer()
+	require.Equal(t, "bfgminer/5 192.0.2.1", agent+" "+address)
+
+	require.Equal(t, `"pong"`, k.ask("mining.ping", `[]`))
+	require.Equal(t, "true", k.ask("mining.extranonce.subscribe", `[]`))
+	require.Equal(t, "true", k.ask("mining.suggest_difficulty", `[1]`))
+	require.Equal(t, 0x1p-22, k.s.order.difficulty, "a suggestion is not obeyed")
+	require.Equal(t, "20", k.ask("mining.get_transactions", `["1"]`))
+	require.Equal(t, "20", k.ask("client.get_version", `[]`))
+	require.Empty(t, k.say(`{"id":9,"result":"testminer/1","error":null}`), "an answer to us")
+	for _, id := range []string{"0", `""`, `"x-1"`, "null", "-1.5e3", `"\u0000\""`} {
+		out, err := k.s.handle([]byte(`{"id":`+id+`,"method":"mining.ping"}`), k.now, nil)
+		require.NoError(t, err)
+		require.Equal(t, `{"id":`+id+`,"result":"pong","error":null}`+"\n", string(out))
+	}
+
+	// One after the other connects until there are too many names.
+	second, third := talkTo(t, k.s.srv), talkTo(t, k.s.srv)
+	require.Equal(t, "true", second.ask("mining.authorize", `["v"]`))
+	require.Equal(t, "24", third.ask("mining.authorize", `["u"]`))
+	require.Equal(t, "true", third.ask("mining.authorize", `["w"]`), "a device with two connections")
+
+	for range maxBad {
+		out, err := k.s.handle([]byte("{}"), k.now, nil)
+		require.NoError(t, err)
+		require.Contains(t, string(out), "Not a request")
+	}
+	_, err := k.s.handle([]byte("{}"), k.now, nil)
+	require.ErrorIs(t, err, errBad)
+	require.Equal(t, Noise{Malformed: maxBad + 1, Unauthorised: 1}, k.s.srv.Noise())
+}
+
+func TestClasses(t *testing.T) {
+	k := newTalk(t, Config{Difficulty: 0x1p-16})
+	k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"0000e000"}]`)
+	k.m.mask, k.m.roll = 0xe000, true
+	k.begin()
+	w := k.s.worker
+	f := k.mine(3, 1)
+	with := func(change func(p []string)) string {
+		p := strings.Split(strings.Trim(k.m.params(f[1]), "[]"), ",")
+		change(p)
+		return k.ask("mining.submit", "["+strings.Join(p, ",")+"]")
+	}
+	for _, c := range []struct {
+		class  Class
+		code   string
+		submit func() string
+	}{
+		{Accepted, "true", func() string { return k.submit(f[0]) }},
+		{Duplicate, "22", func() string { return k.submit(f[0]) }},
+		{Duplicate, "22", func() string { // the same in capitals
+			return k.ask("mining.submit", strings.NewReplacer("a", "A", "b", "B", "c", "C", "d", "D", "e", "E", "f", "F").Replace(k.m.params(f[0])))
+		}},
+		{Wrong, "23", func() string { return with(func(p []string) { p[2] = `"ffffffff"` }) }},
+		{Wrong, "23", func() string { return with(func(p []string) { p[5] = `"00002000"` }) }},
+		{Wrong, "23", func() string { return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.job.ntime+ntimeSpan) }) }},
+		{Mask, "20", func() string { return with(func(p []string) { p[5] = `"00010000"` }) }},
+		{Mask, "20", func() string { return with(func(p []string) { p[5] = `"20000000"` }) }},
+		{Time, "20", func() string { return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.job.ntime-1) }) }},
+		{Time, "20", func() string {
+			return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.job.ntime+ntimeSpan+1) })
+		}},
+		{Extranonce, "20", func() string { return with(func(p []string) { p[2] = `"0000000001"` }) }},
+		{Extranonce, "20", func() string { return with(func(p []string) { p[2] = `""` }) }},
+		{Unknown, "21", func() string { return with(func(p []string) { p[1] = `"feedbeef"` }) }},
+		{Unauthorised, "24", func() string { return with(func(p []string) { p[0] = `"v"` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[4] = `"0x123456"` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[4] = `7` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[3] = `"1234567"` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[2] = `"0000000g"` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[5] = `"2000"` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[1] = `1` }) }},
+		{Malformed, "20", func() string { return k.ask("mining.submit", `[]`) }},
+		{Malformed, "20", func() string { return k.ask("mining.submit", `["w","1"]`) }},
+		{Accepted, "true", func() string { return k.submit(f[1]) }},
+		{Accepted, "true", func() string {
+			return with(func(p []string) { copy(p, strings.Split(strings.Trim(k.m.params(f[2]), "[]"), ",")) })
+		}},
+	} {
+		before := w.Tally()
+		require.Equal(t, c.code, c.submit(), c.class)
+		after := w.Tally()
+		require.Equal(t, before.Count[c.class]+1, after.Count[c.class], c.class)
+		require.Equal(t, total(before)+1, total(after), c.class)
+	}
+	// Version bits that nobody has agreed on.
+	plain := newTalk(t, Config{Difficulty: 0x1p-20})
+	plain.begin()
+	g := plain.mine(2, 5)
+	p := strings.TrimSuffix(plain.m.params(g[0]), "]")
+	require.Equal(t, "20", plain.ask("mining.submit", p+`,"00002000"]`))
+	require.Equal(t, "true", plain.ask("mining.submit", p+`,"00000000"]`))
+	require.Equal(t, "true", plain.ask("mining.submit", strings.TrimSuffix(plain.m.params(g[1]), "]")+`,null]`))
+}
+
+// Jobs follow one another; a clean one makes those before it stale, and what
+// is too old is not known any more.
+func TestJobsFollow(t *testing.T) {
+	k := newTalk(t, Config{Difficulty: 0x1p-22, Block: 5 * time.Minute})
+	k.begin()
+	start := k.now
+	w, first := k.s.worker, k.m.job
+	old := k.mine(3, 1)
+	require.Empty(t, k.due(29*time.Second))
+	require.Equal(t, start.Add(30*time.Second), k.s.next(k.now))
+	require.Len(t, k.due(time.Second), 1)
+	require.NotEqual(t, first.id, k.m.job.id)
+	require.Equal(t, first.prev, k.m.job.prev, "the same block: work on the job before goes on")
+	require.False(t, k.m.job.clean)
+	require.NotEqual(t, first.branches, k.m.job.branches)
+	require.Equal(t, "true", k.submit(old[0]))
+	for k.now.Sub(start) < 150*time.Second {
+		require.Len(t, k.due(30*time.Second), 1)
+	}
+	require.Equal(t, "true", k.submit(old[1]), "five refreshes old")
+	k.now = k.now.Add(time.Second)
+	require.Equal(t, "21", k.submit(old[2]), "too old")
+	require.Equal(t, uint64(1), w.Tally().Count[Unknown])
+	k.now = k.now.Add(-time.Second)
+	for k.now.Sub(start) < 270*time.Second {
+		require.Len(t, k.due(30*time.Second), 1)
+	}
+	before, late := k.m.job, k.mine(3, 1)
+	require.Len(t, k.due(30*time.Second), 1)
+	require.True(t, k.m.job.clean)
+	require.NotEqual(t, before.prev, k.m.job.prev)
+	require.Equal(t, "21", k.submit(late[0]))
+	require.Equal(t, "22", k.submit(late[0]), "the same again is no second stale one")
+	k.now = k.now.Add(grace)
+	require.Equal(t, "21", k.submit(late[1]))
+	require.Equal(t, uint64(2), w.Tally().Count[Stale])
+	k.now = k.now.Add(time.Second)
+	require.Equal(t, "21", k.submit(late[2]))
+	require.Equal(t, [classes]uint64{Accepted: 2, Stale: 2, Duplicate: 1, Unknown: 2}, w.Tally().Count)
+	require.Equal(t, uint64(4), w.tally.luck.n, "the luck of stale shares is as good as that of others")
+}
+
+// FuzzSession takes a session through any lines. @ stands for a good share,
+// # for the name of the newest job, and ~ lets time pass.
+func FuzzSession(f *testing.F) {
+	for _, s := range []string{
+		`{"id":1,"method":"mining.configure","params":[["version-rolling"],{"version-rolling.mask":"ffffffff","version-rolling.min-bit-count":2}]}` + "\n" +
+			`{"id":2,"method":"mining.subscribe","params":["agent/1"]}` + "\n" + `{"id":3,"method":"mining.authorize","params":["w","x"]}` + "\n" +
+			`{"id":4,"method":"mining.submit","params":@}` + "\n~~" + `{"id":4,"method":"mining.submit","params":["w","#","00000000","64b3f3ec","ed460d91"]}`,
+		`{"id":"a","method":"mining.authorize","params":["w"]}` + "\n" + `{"id":"a","method":"mining.subscribe"}` + "\n" + `{"method":"mining.submit","params":@}` + "\n" + `{"method":"mining.submit","params":@}`,
+		"{}\n[]\n\x16\x03\x01\n" + `{"id":{},"method":"mining.ping"}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		k := newTalk(t, Config{Difficulty: 0x1p-30})
+		good := uint64(0)
+		for line := range strings.SplitSeq(text, "\n") {
+			for ; strings.HasPrefix(line, "~"); line = line[1:] {
+				k.now = k.now.Add(7 * time.Second)
+			}
+			out, err := k.s.due(k.now, nil)
+			require.NoError(t, err)
+			k.messages(out)
+			honest := false
+			if k.m.job != nil {
+				if before, after, ok := strings.Cut(line, "@"); ok {
+					k.m.mask, k.m.roll = k.s.mask, k.s.mask != 0
+					shares := k.mine(1, uint64(k.id))
+					k.id++
+					line = before + k.m.params(shares[0]) + after
+					honest = before == `{"id":4,"method":"mining.submit","params":` && after == "}" && k.s.worker.name == k.m.name
+				}
+				line = strings.ReplaceAll(line, "#", k.m.job.id)
+			}
+			if len(line) > maxLine || line == "" {
+				continue
+			}
+			var tally Tally
+			if k.s.worker != nil {
+				tally = k.s.worker.Tally()
+			}
+			out, err = k.s.handle([]byte(line), k.now, nil)
+			if err != nil {
+				require.ErrorIs(t, err, errBad)
+				return
+			}
+			require.Less(t, len(out), maxLine)
+			all := k.messages(out)
+			require.LessOrEqual(t, len(all), 3, "an answer, a difficulty and a job")
+			require.LessOrEqual(t, len(k.s.jobs), maxJobs)
+			if k.s.worker == nil {
+				continue
+			}
+			now := k.s.worker.Tally()
+			require.LessOrEqual(t, total(now), total(tally)+1)
+			if honest {
+				require.Equal(t, "true", string(all[0].Result))
+				good++
+			}
+			require.GreaterOrEqual(t, now.Count[Accepted], good)
+			if now.Count[Accepted] > tally.Count[Accepted] {
+				require.Equal(t, "true", string(all[0].Result), "what is counted was accepted")
+			}
+		}
+	})
+}
