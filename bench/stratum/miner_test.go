@@ -53,7 +53,7 @@ type work struct {
 
 // message is any line that a pool sends.
 type message struct {
-	ID     any             `json:"id"`
+	ID     json.RawMessage `json:"id"`
 	Method string          `json:"method"`
 	Params json.RawMessage `json:"params"`
 	Result json.RawMessage `json:"result"`
@@ -107,7 +107,7 @@ func (m *miner) ask(method, params string, result any) {
 	for {
 		msg, err := m.read()
 		require.NoError(m.t, err)
-		if msg.Method == "" && msg.ID == float64(id) {
+		if msg.Method == "" && string(msg.ID) == strconv.Itoa(id) {
 			require.Nil(m.t, msg.Error, "%s: %v", method, msg.Error)
 			require.NoError(m.t, json.Unmarshal(msg.Result, result))
 			return
@@ -245,7 +245,7 @@ func (m *miner) answer(id int) string {
 	for {
 		msg, err := m.read()
 		require.NoError(m.t, err)
-		if msg.Method == "" && msg.ID == float64(id) {
+		if msg.Method == "" && string(msg.ID) == strconv.Itoa(id) {
 			code := ""
 			if msg.Error != nil {
 				code = fmt.Sprint(msg.Error[0])

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/bits"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -65,8 +66,7 @@ func (s *session) due(now time.Time, out []byte) ([]byte, error) {
 		return out, nil
 	}
 	o := s.worker.order(now)
-	if o.restart && !s.asked {
-		s.asked = true
+	if o.restart {
 		return append(out, `{"id":null,"method":"client.reconnect","params":["",0,0]}`+"\n"...), errAsked
 	}
 	fresh := len(s.jobs) == 0 || o.epoch != s.order.epoch || now.Sub(s.block) >= s.srv.cfg.Block
@@ -92,8 +92,9 @@ func (s *session) issue(clean bool, now time.Time, out []byte) []byte {
 			}
 		}
 	}
+	s.jobs = slices.DeleteFunc(s.jobs, func(j *job) bool { return s.over(j, now) })
 	if len(s.jobs) == maxJobs {
-		s.jobs = append(s.jobs[:0], s.jobs[1:]...)
+		s.jobs = slices.Delete(s.jobs, 0, 1)
 	}
 	target := s.srv.target(s.order.difficulty)
 	j := &job{
@@ -132,13 +133,18 @@ func (s *session) next(now time.Time) time.Time {
 func (s *session) find(id []byte, now time.Time) *job {
 	for _, j := range s.jobs {
 		if j.id == string(id) {
-			if !j.dead.IsZero() && now.Sub(j.dead) > grace || now.Sub(j.issued) > lives*s.srv.cfg.Refresh {
+			if s.over(j, now) {
 				return nil
 			}
 			return j
 		}
 	}
 	return nil
+}
+
+// over reports whether a job's shares are worth nothing any more.
+func (s *session) over(j *job, now time.Time) bool {
+	return !j.dead.IsZero() && now.Sub(j.dead) > grace || now.Sub(j.issued) > lives*s.srv.cfg.Refresh
 }
 
 // handle answers one line, which is not empty. An error ends the connection.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func (k *talk) ask(method, params string) string {
 	k.id++
 	all := k.say(fmt.Sprintf(`{"id":%d,"method":%q,"params":%s}`, k.id, method, params))
 	require.NotEmpty(k.t, all)
-	require.Equal(k.t, float64(k.id), all[0].ID)
+	require.Equal(k.t, strconv.Itoa(k.id), string(all[0].ID))
 	if all[0].Error != nil {
 		require.Len(k.t, all[0].Error, 3)
 		return fmt.Sprint(all[0].Error[0])

@@ -13,7 +13,7 @@ const (
 	trial   = 64   // shares at a difficulty before it is settled: their rate is known to 12 %
 	glance  = 16   // shares before it is changed
 	silence = 3 * time.Second
-	patient = 20 * time.Second // for few shares where the device allows no more
+	patient = time.Minute // for few shares where the device allows no more
 
 	startDifficulty = 1024    // 1 TH/s gives one share in 4 s, 1 PH/s 230 a second
 	leastDifficulty = 0x1p-32 // one hash
@@ -52,17 +52,18 @@ func (t *tuner) share(luck float64) {
 	t.least = min(t.least, luck)
 }
 
-// filtered is the power of two that the device seems to filter by, or 0. n
-// exponential variables are all above x with probability exp(-n·x).
-func (t *tuner) filtered() float64 {
-	if float64(t.n)*t.least < -math.Log(doubt) || t.n < 2 {
+// filtered is the power of two that the device seems to filter by, or 0 if it
+// may be chance with the given probability: n exponential variables are all
+// above x with probability exp(-n·x).
+func (t *tuner) filtered(chance float64) float64 {
+	n := float64(t.n)
+	if n*t.least < -math.Log(chance) || n < 2 {
 		return 0
 	}
-	f := math.Exp2(math.Floor(math.Log2(t.difficulty) + t.least/math.Ln2 + 1e-9)) // the highest that lets all of them pass
-	if f <= t.difficulty {
-		f = 2 * t.difficulty // it is no power of two
-	}
-	return f
+	// Rather too low than too high, which would cost shares: if it is too low
+	// that shows again.
+	f := math.Exp2(math.Floor(math.Log2(t.difficulty) + (t.least-2/n)/math.Ln2))
+	return max(f, 2*t.difficulty)
 }
 
 // look says what is to be tried next, or that the present difficulty stays.
@@ -70,7 +71,11 @@ func (t *tuner) look(now time.Time) (next float64, change bool) {
 	if t.settled {
 		return 0, false
 	}
-	if f := t.filtered(); f > 0 {
+	chance := doubt
+	if t.n >= trial || t.floor > 0 {
+		chance = 1e-3 // it is about to be settled, and a step too many is no harm
+	}
+	if f := t.filtered(chance); f > 0 {
 		t.floor = f
 		return f, true
 	}
@@ -88,7 +93,7 @@ func (t *tuner) look(now time.Time) (next float64, change bool) {
 			return next, true
 		}
 		// It filters as coarsely as that: what comes is what there is.
-		t.settled = t.n >= trial || t.n >= glance/4 && spent >= patient
+		t.settled = t.n >= trial || t.n >= glance*3/4 && spent >= patient
 		return 0, false
 	}
 	t.settled = t.n >= trial

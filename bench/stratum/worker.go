@@ -33,9 +33,10 @@ type Worker struct {
 	address  string
 	tuner    tuner
 	settled  chan struct{} // closed when the difficulty is
-	told     map[float64]bool
-	restart  bool   // the device has been asked to connect again
-	epoch    uint64 // of the jobs that count
+	told     float64       // the highest difficulty so far
+	restart  bool          // the device is to be asked to connect again
+	asked    bool          // it has been
+	epoch    uint64        // of the jobs that count
 	done     *bench.Counter
 	tally    Tally
 	left     time.Time // when the last connection went; zero while there is one
@@ -55,7 +56,7 @@ type Tally struct {
 const hashesPerDifficulty = 0x1p48 / 0xffff
 
 func newWorker(srv *Server, name string, now time.Time) *Worker {
-	w := &Worker{name: name, srv: srv, made: now, sessions: map[*session]struct{}{}, settled: make(chan struct{}), told: map[float64]bool{}, left: now}
+	w := &Worker{name: name, srv: srv, made: now, sessions: map[*session]struct{}{}, settled: make(chan struct{}), left: now}
 	start := float64(startDifficulty)
 	switch {
 	case srv.cfg.Difficulty > 0:
@@ -157,7 +158,9 @@ func (w *Worker) order(now time.Time) order {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.tune(now)
-	return order{w.tuner.difficulty, w.epoch, w.tuner.settled, w.restart}
+	o := order{w.tuner.difficulty, w.epoch, w.tuner.settled, w.restart}
+	w.restart = false
+	return o
 }
 
 // tune moves the search for a difficulty on.
@@ -173,12 +176,12 @@ func (w *Worker) tune(now time.Time) {
 	if !change {
 		return
 	}
-	if next > w.tuner.difficulty && w.told[next] && !w.restart && w.tuner.floor == next {
-		// It went on at what it was told before: some firmware takes a
+	if next > w.tuner.difficulty && !w.asked && w.tuner.floor == next && w.told >= next {
+		// It goes on at what it was told before: some firmware takes a
 		// difficulty only when it connects.
-		w.restart, w.tuner.floor, next = true, 0, w.tuner.difficulty
+		w.restart, w.asked, w.tuner.floor, next = true, true, 0, w.tuner.difficulty
 	}
-	w.told[w.tuner.difficulty] = true
+	w.told = max(w.told, w.tuner.difficulty)
 	w.tuner.try(next, now)
 	w.renew()
 }

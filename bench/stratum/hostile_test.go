@@ -1,0 +1,309 @@
+package stratum
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// plug connects a client to a pool through memory, in a bubble of time, and
+// returns its end and when the pool hung up.
+func plug(t *testing.T, s *Server) (client net.Conn, gone func() time.Duration) {
+	began := time.Now()
+	client, server := net.Pipe()
+	c := s.admit(server)
+	require.NotNil(t, c)
+	over := make(chan time.Duration, 1)
+	go func() { c.serve(); over <- time.Since(began) }()
+	return client, func() time.Duration { return <-over }
+}
+
+// drain reads what the pool says until it hangs up.
+func drain(c net.Conn) chan string {
+	all := make(chan string, 1)
+	go func() { b, _ := io.ReadAll(c); all <- string(b) }()
+	return all
+}
+
+const hello = `{"id":1,"method":"mining.subscribe","params":["a/1"]}` + "\n" + `{"id":2,"method":"mining.authorize","params":["w"]}` + "\n"
+
+// What clients do that are none, and when the pool has had enough of it.
+func TestHostileClients(t *testing.T) {
+	dribble := func(every time.Duration) func(c net.Conn) {
+		return func(c net.Conn) {
+			for i := 0; ; i++ {
+				if _, err := c.Write([]byte(`{"id":1,"method":"mining.subscribe","params":["` + strings.Repeat("a", 1000))[i%1000 : i%1000+1]); err != nil {
+					return
+				}
+				time.Sleep(every)
+			}
+		}
+	}
+	send := func(lines string) func(c net.Conn) { return func(c net.Conn) { _, _ = io.WriteString(c, lines) } }
+	for _, h := range []struct {
+		name   string
+		do     func(c net.Conn)
+		at     time.Duration // when it is over
+		hears  string
+		silent bool // it hears nothing at all
+	}{
+		{"says nothing", func(net.Conn) {}, helloLimit, "", true},
+		{"a byte a second", dribble(time.Second), helloLimit, "", true},
+		{"a byte every 40 s", dribble(40 * time.Second), helloLimit, "", true},
+		{"TLS", send("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\n"), 0, "", true},
+		{"HTTP", send("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 0, "", true},
+		{"binary", send("\x00\xff\xfe\x01\x02"), 0, "", true},
+		{"a line of a mebibyte", send("{" + strings.Repeat("x", 1<<20)), 0, "", true},
+		{"a line of a mebibyte, later", send(hello + strings.Repeat("[", 1<<20)), 0, "mining.notify", false},
+		{"empty lines only", func(c net.Conn) {
+			for {
+				if _, err := io.WriteString(c, "\n\r\n  \n"); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}, helloLimit, "", true},
+		{"junk in lines", send(strings.Repeat("{\x00\xff\n", 100)), 0, "Not a request", false},
+		{"deep JSON", send(`{"id":1,"method":"a","params":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + "}\n" + strings.Repeat("{\n", maxBad)), 0, "Not a request", false},
+		{"subscribes, and no more", send(strings.SplitAfter(hello, "\n")[0]), helloLimit, "mining.set_difficulty", false},
+		{"a name, and no more", send(hello), idleLimit, "mining.notify", false},
+	} {
+		t.Run(h.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, err := New(Config{Difficulty: 1})
+				require.NoError(t, err)
+				c, gone := plug(t, s)
+				said := drain(c)
+				var doing sync.WaitGroup
+				doing.Go(func() { h.do(c) })
+				require.InDelta(t, h.at.Seconds(), gone().Seconds(), 2)
+				require.NoError(t, c.Close())
+				doing.Wait()
+				all := <-said
+				require.Contains(t, all, h.hears)
+				require.Equal(t, h.silent, all == "")
+				require.Less(t, len(all), 1<<16)
+				require.Equal(t, uint64(1), s.Noise().Dropped)
+				require.Empty(t, s.conns)
+				require.Empty(t, s.addresses)
+				for _, w := range s.Workers() {
+					require.False(t, w.Connected())
+				}
+			})
+		})
+	}
+}
+
+// A client that does not take what it is sent holds nobody up but itself, and
+// that not for long.
+func TestDeafClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{Difficulty: 1})
+		require.NoError(t, err)
+		c, gone := plug(t, s)
+		_, err = io.WriteString(c, hello)
+		require.NoError(t, err)
+		require.InDelta(t, writeLimit.Seconds(), gone().Seconds(), 1)
+		require.Empty(t, s.conns)
+		c.Close()
+	})
+}
+
+// A flood of shares is read at a bounded rate, whatever they are, and is
+// against the device.
+func TestFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{Difficulty: 1})
+		require.NoError(t, err)
+		c, gone := plug(t, s)
+		said := drain(c)
+		_, err = io.WriteString(c, hello)
+		require.NoError(t, err)
+		began, n := time.Now(), 0
+		for time.Since(began) < time.Minute {
+			_, err := fmt.Fprintf(c, `{"id":%d,"method":"mining.submit","params":["w","1","%08x","%08x","%08x"]}`+"\n", n, n, n, n)
+			require.NoError(t, err)
+			n++
+		}
+		require.InDelta(t, burst+60*perSecond, n, burst/10+100)
+		w := s.Workers()[0]
+		require.InDelta(t, n, w.Tally().Count[Time], 2)
+		require.False(t, w.Check()[4].OK)
+		c.Close()
+		gone()
+		<-said
+		require.Less(t, len(w.tally.Count), 64)
+	})
+}
+
+// One address cannot take all the room, and what is turned away costs nothing.
+func TestRoomForOthers(t *testing.T) {
+	s, err := New(Config{Connections: 100})
+	require.NoError(t, err)
+	var kept []*conn
+	at := func(host string) net.Conn {
+		client, server := net.Pipe()
+		t.Cleanup(func() { client.Close() })
+		return from{server, host}
+	}
+	for range 200 {
+		if c := s.admit(at("192.0.2.1:1")); c != nil {
+			kept = append(kept, c)
+		}
+	}
+	require.Len(t, kept, 75)
+	require.Equal(t, uint64(125), s.Noise().Refused)
+	for range 25 {
+		require.NotNil(t, s.admit(at("192.0.2.2:1")))
+	}
+	require.Nil(t, s.admit(at("192.0.2.3:1")), "full")
+	s.dismiss(kept[0])
+	require.NotNil(t, s.admit(at("192.0.2.3:1")))
+}
+
+// from is a connection of some address.
+type from struct {
+	net.Conn
+	host string
+}
+
+func (f from) RemoteAddr() net.Addr { return fakeAddr(f.host) }
+
+type fakeAddr string
+
+func (fakeAddr) Network() string  { return "tcp" }
+func (a fakeAddr) String() string { return string(a) }
+
+// While strangers storm the port, a miner goes on as if alone: every share is
+// accepted, no connection of its own is lost. Nothing of them stays.
+func TestStorm(t *testing.T) {
+	s, address := pool(t, Config{Difficulty: 0x1p-18})
+	m := connect(t, dial(t, address), "honest", true)
+	storms := 400
+	if testing.Short() {
+		storms = 50
+	}
+	junk := make([]byte, 1<<16)
+	for i := range junk {
+		junk[i] = byte(rand.Uint32())
+	}
+	var storm sync.WaitGroup
+	for i := range 8 {
+		storm.Go(func() {
+			for n := range storms {
+				c, err := net.Dial("tcp", address)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+				switch (i + n) % 8 {
+				case 0: // gone at once
+				case 1:
+					_, _ = c.Write(junk)
+				case 2:
+					_, _ = c.Write(append([]byte{'{'}, junk...))
+				case 3:
+					_, _ = io.WriteString(c, hello[:40])
+				case 4: // in the miner's own name
+					_, _ = io.WriteString(c, strings.ReplaceAll(hello, `"w"`, `"honest"`)+`{"method":"mining.submit","params":["honest","1","00000000","00000000","00000000"]}`+"\n")
+					_, _ = bufio.NewReader(c).ReadString('\n')
+				case 5:
+					_, _ = io.WriteString(c, strings.Repeat(`{"method":"mining.submit","params":["honest"]}`+"\n", 1000))
+				case 6:
+					_, _ = c.Write(bytes.Repeat([]byte("{\n"), 100))
+				case 7:
+					_ = c.(*net.TCPConn).SetLinger(0) // a reset
+					_, _ = io.WriteString(c, hello)
+				}
+				c.Close()
+			}
+		})
+	}
+	over := make(chan struct{})
+	go func() { storm.Wait(); close(over) }()
+	shares := uint64(0)
+	for extra, going := uint64(0), true; going || shares < 200; extra++ {
+		select {
+		case <-over:
+			going = false
+		default:
+		}
+		for m.job == nil {
+			_, err := m.read()
+			require.NoError(t, err)
+		}
+		for _, f := range m.mine(4, extra, m.job.ntime, 0x4000) {
+			require.Empty(t, m.submit(f))
+			shares++
+		}
+	}
+	w := s.Workers()[0]
+	require.Equal(t, shares, w.Tally().Count[Accepted])
+	require.Equal(t, 0, w.Tally().Breaks)
+	t.Logf("%d shares of the miner; %+v", shares, s.Noise())
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.conns) == 1
+	}, time.Minute, 10*time.Millisecond, "the miner's own connection is left")
+}
+
+// What a connection costs in memory, at its worst: eight jobs with the shares
+// of half a minute each, and a line begun that never ends.
+func TestMemory(t *testing.T) {
+	conns, shares := 60, 120
+	if testing.Short() {
+		conns = 20
+	}
+	s, address := pool(t, Config{Difficulty: 0x1p-28})
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	before := heap()
+	var all []net.Conn
+	for i := range conns {
+		c := dial(t, address)
+		m := connect(t, c, fmt.Sprintf("w%d", i), true)
+		for range maxJobs {
+			for was := m.job; m.job == was; {
+				_, err := m.read()
+				require.NoError(t, err)
+			}
+			last := 0
+			for _, f := range m.mine(shares, 1, m.job.ntime, 0) {
+				last = m.send("mining.submit", m.params(f))
+			}
+			require.Empty(t, m.answer(last))
+			w := s.Workers()[i]
+			w.mu.Lock()
+			w.renew()
+			w.mu.Unlock()
+		}
+		_, err := io.WriteString(c, "{"+strings.Repeat("x", maxLine-2))
+		require.NoError(t, err)
+		all = append(all, c)
+	}
+	for _, w := range s.Workers() {
+		require.Equal(t, uint64(maxJobs*shares), w.Tally().Count[Accepted])
+	}
+	each := float64(heap()-before) / float64(conns)
+	t.Logf("%.0f bytes a connection", each)
+	require.Less(t, each, 64.0*1024)
+	runtime.KeepAlive(all)
+}

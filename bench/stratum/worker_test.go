@@ -1,0 +1,260 @@
+package stratum
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/bench/benchtest"
+	"github.com/perwatt/perwatt/results"
+)
+
+// keepMining has a miner hand in a share after the other until the returned
+// function is called.
+func keepMining(m *miner) (stop func()) {
+	var over atomic.Bool
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		for extra := uint64(0); !over.Load(); extra++ {
+			for m.job == nil {
+				if _, err := m.read(); err != nil {
+					m.t.Error(err)
+					return
+				}
+			}
+			for _, f := range m.mine(8, extra, m.job.ntime, 0) {
+				m.submit(f)
+			}
+		}
+	})
+	return func() { over.Store(true); wait.Wait() }
+}
+
+func TestWorkload(t *testing.T) {
+	s, address := pool(t, Config{Difficulty: 0x1p-18})
+	stop := keepMining(connect(t, dial(t, address), "w", true))
+	defer stop()
+	benchtest.TestWorkload(t, func(cfg bench.Config) (bench.Workload, error) {
+		// A device is what it is: it is not opened by a configuration.
+		if cfg.Impl != "" && cfg.Impl != impl || cfg.Threads < 0 || len(cfg.Params) > 0 {
+			return nil, fmt.Errorf("%w: the implementation is %s", bench.ErrUsage, impl)
+		}
+		return s.Workers()[0], nil
+	})
+	w := s.Workers()[0]
+	idle, err := New(Config{})
+	require.NoError(t, err)
+	require.ErrorContains(t, newWorker(idle, "v", time.Now()).Prepare(ended()), context.Canceled.Error(), "no wait for what is not there")
+	require.Equal(t, uint64(1<<14), w.PerShare())
+	require.Equal(t, results.Hash, w.Info().Unit)
+}
+
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+func TestUsage(t *testing.T) {
+	for _, cfg := range []Config{
+		{Extranonce2: 3}, {Extranonce2: 9}, {Refresh: 2 * time.Minute}, {Refresh: time.Microsecond}, {Block: time.Second}, {Difficulty: -1}, {Difficulty: math.NaN()},
+		{Difficulty: math.Inf(1)}, {Difficulty: 0x1p-33}, {Expect: 0.5}, {Expect: math.NaN()}, {Expect: math.Inf(1)}, {Connections: -1},
+	} {
+		_, err := New(cfg)
+		require.ErrorIs(t, err, bench.ErrUsage, "%+v", cfg)
+	}
+	for address, want := range map[string]string{":0": "127.0.0.1", "0": "127.0.0.1", "localhost:0": "127.0.0.1", "0.0.0.0:0": "::", "[::]:0": "::"} {
+		l, err := Listen(t.Context(), address)
+		require.NoError(t, err, address)
+		require.Contains(t, l.Addr().String(), want, "only who asks for it is seen by others")
+		require.NoError(t, l.Close())
+	}
+	for _, address := range []string{"a:b:c", "127.0.0.1", ":http:"} {
+		_, err := Listen(t.Context(), address)
+		require.Error(t, err, address)
+	}
+}
+
+// A run counts what shares of its own jobs stand for, nothing that was found
+// before it, and nothing after.
+func TestRunCountsItsOwnJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newTalk(t, Config{Difficulty: 0x1p-22})
+		k.begin()
+		w := k.s.worker
+		require.NoError(t, w.Prepare(t.Context()))
+		hoard := k.mine(10, 1)
+		require.Equal(t, "true", k.submit(hoard[0]))
+
+		ctx, cancel := context.WithCancel(t.Context())
+		done := bench.NewCounter()
+		returned := make(chan error)
+		go func() { returned <- w.Run(ctx, done) }()
+		synctest.Wait()
+		require.True(t, k.s.kicked.Load())
+		require.Equal(t, "true", k.submit(hoard[1]), "the device does not know yet")
+		require.Len(t, k.due(0), 1)
+		require.True(t, k.m.job.clean)
+		require.Equal(t, "21", k.submit(hoard[2]))
+		count, _, _ := done.Load()
+		require.Zero(t, count, "what was found before the run is worth nothing")
+		require.Zero(t, w.Tally().Count[Stale])
+		for i, f := range k.mine(10, 1) {
+			require.Equal(t, "true", k.submit(f))
+			count, _, _ = done.Load()
+			require.Equal(t, uint64(i+1)<<10, count)
+		}
+		left := k.mine(1, 2)
+		cancel()
+		require.NoError(t, <-returned)
+		require.Equal(t, "true", k.submit(left[0]))
+		now, _, _ := done.Load()
+		require.Equal(t, count, now)
+	})
+}
+
+// What a share stands for is the expected number of hashes, not 2^32 times
+// the difficulty.
+func TestPerShare(t *testing.T) {
+	require.Equal(t, uint64(4295032833), perShare(1))
+	require.InDelta(t, float64(1<<20), float64(perShare(1<<20))/4295032833, 1)
+	require.Equal(t, uint64(16), perShare(0x1p-28))
+}
+
+// Time without a connection is counted, and so is how often there was none.
+func TestAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{Difficulty: 0x1p-22})
+		require.NoError(t, err)
+		first := talkTo(t, s)
+		first.begin()
+		w := first.s.worker
+		require.True(t, w.Connected())
+		second := talkTo(t, s)
+		second.begin()
+		time.Sleep(time.Minute)
+		first.s.close(time.Now())
+		require.Equal(t, time.Duration(0), w.Tally().Away, "the second is there still")
+		second.s.close(time.Now())
+		require.False(t, w.Connected())
+		time.Sleep(7 * time.Second)
+		require.Equal(t, 7*time.Second, w.Tally().Away, "it goes on")
+		third := talkTo(t, s)
+		third.begin()
+		time.Sleep(time.Hour)
+		require.Equal(t, 7*time.Second, w.Tally().Away)
+		require.Equal(t, 1, w.Tally().Breaks)
+		require.Len(t, s.Workers(), 1, "a device is known by its name")
+		require.Equal(t, 0x1p-22, third.m.difficulty, "and keeps its difficulty")
+	})
+}
+
+// A difficulty is found for devices from a microcontroller to a container of
+// ASICs, without a share too many on the way, and not below what the device
+// filters by.
+func TestTuner(t *testing.T) {
+	for _, c := range []struct {
+		rate   float64 // hash/s
+		expect float64
+		filter float64
+		within time.Duration
+	}{
+		{rate: 50e3, within: 90 * time.Second}, {rate: 10e6, within: time.Minute}, {rate: 1e9, within: time.Minute},
+		{rate: 500e9, within: time.Minute}, {rate: 1.2e12, within: time.Minute}, {rate: 14e12, within: time.Minute},
+		{rate: 200e12, within: time.Minute}, {rate: 1e15, within: time.Minute}, {rate: 20e15, within: time.Minute},
+		{rate: 200e12, expect: 200e12, within: time.Minute}, {rate: 200e12, expect: 100e12, within: time.Minute},
+		{rate: 200e12, expect: 1e6, within: time.Minute}, {rate: 1e6, expect: 200e12, within: 90 * time.Second},
+		{rate: 1.2e12, filter: 256, within: 2 * time.Minute}, {rate: 100e9, filter: 256, within: 10 * time.Minute},
+		{rate: 1.2e12, filter: 300, within: 4 * time.Minute}, {rate: 50e9, filter: 1, within: time.Minute}, {rate: 5e9, filter: 1, within: 3 * time.Minute},
+	} {
+		t.Run(fmt.Sprintf("%g hash per s, expected %g, filter %g", c.rate, c.expect, c.filter), func(t *testing.T) {
+			for seed := range uint64(20) {
+				r := rand.New(rand.NewPCG(8, seed))
+				now := time.Unix(1_800_000_000, 0)
+				began := now
+				start := float64(startDifficulty)
+				if c.expect > 0 {
+					start = forRate(c.expect)
+				}
+				var tu tuner
+				tu.try(start, now)
+				handed := 0
+				for !tu.settled {
+					// A second of what it hands in, each share at its time.
+					asked := max(tu.difficulty, c.filter)
+					mean := c.rate / asked / hashesPerDifficulty
+					for at := r.ExpFloat64() / mean; at < 1 && !tu.settled; at += r.ExpFloat64() / mean {
+						handed++
+						tu.share(math.Log(asked/tu.difficulty) + r.ExpFloat64())
+						if next, change := tu.look(now.Add(time.Duration(at * 1e9))); change {
+							tu.try(next, now.Add(time.Duration(at*1e9)))
+							break
+						}
+					}
+					now = now.Add(time.Second)
+					if next, change := tu.look(now); change {
+						tu.try(next, now)
+					}
+					require.Less(t, now.Sub(began), 10*time.Minute, "%+v", tu)
+				}
+				require.Less(t, now.Sub(began), c.within, "%+v", tu)
+				require.Less(t, handed, 3000)
+				require.GreaterOrEqual(t, tu.difficulty, c.filter, "%+v", tu)
+				require.Equal(t, powerOfTwo(tu.difficulty), tu.difficulty)
+				rate := c.rate / tu.difficulty / hashesPerDifficulty
+				require.Less(t, rate, 14.0, "%+v", tu)
+				if tu.difficulty > 2*c.filter {
+					require.Greater(t, rate, 1.0, "%+v", tu)
+				}
+			}
+		})
+	}
+}
+
+// stubborn is a device that goes on at the difficulty it was told first,
+// until it connects again.
+func TestStubbornDevice(t *testing.T) {
+	k := newTalk(t, Config{})
+	k.begin()
+	w := k.s.worker
+	stuck := k.m.difficulty
+	require.Equal(t, float64(startDifficulty), stuck)
+	reconnected := 0
+	r := rand.New(rand.NewPCG(8, 4))
+	// It makes a share of 1024 a second, which is too seldom: the pool goes
+	// down, and sees the same shares again.
+	for began := k.now; k.now.Sub(began) < 10*time.Minute; {
+		k.now = k.now.Add(time.Duration(r.ExpFloat64() * 1e9))
+		out, err := k.s.due(k.now, nil)
+		k.messages(out)
+		if err != nil {
+			require.ErrorIs(t, err, errAsked)
+			require.Contains(t, string(out), "client.reconnect")
+			reconnected++
+			k.s.close(k.now)
+			old := k.now
+			*k = *talkTo(t, k.s.srv)
+			k.now = old.Add(time.Second)
+			k.begin()
+			stuck = k.m.difficulty
+			continue
+		}
+		w.note(Accepted, k.s.order.epoch, math.Log(max(1, stuck/k.s.order.difficulty))+r.ExpFloat64(), k.now)
+		if _, settled := w.Difficulty(); settled {
+			break
+		}
+	}
+	d, settled := w.Difficulty()
+	require.True(t, settled)
+	require.Equal(t, 1, reconnected, "asked once")
+	require.LessOrEqual(t, d, stuck)
+}
