@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/bits"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -227,6 +228,9 @@ func (s *session) authorise(name []byte, now time.Time) (code string) {
 	return ""
 }
 
+// extension is what a name in BIP 310 looks like.
+var extension = regexp.MustCompile("^[a-z0-9.-]{1,40}$")
+
 // configure answers mining.configure (BIP 310): version rolling within the
 // mask, and nothing else.
 func (s *session) configure(r *request) string {
@@ -240,6 +244,9 @@ func (s *session) configure(r *request) string {
 	}
 	answer := map[string]any{}
 	for _, name := range names {
+		if !extension.MatchString(name) {
+			continue // it would come back longer than it was
+		}
 		if name != "version-rolling" {
 			answer[name] = false
 			continue

@@ -113,6 +113,7 @@ func TestConversation(t *testing.T) {
 	require.JSONEq(t, `{"version-rolling":true,"version-rolling.mask":"0000e000","minimum-difficulty":false,"info":false}`,
 		k.ask("mining.configure", `[["minimum-difficulty","version-rolling","info"],{"version-rolling.mask":"0000f001","version-rolling.min-bit-count":2}]`))
 	require.JSONEq(t, `{"version-rolling":true,"version-rolling.mask":"1fffe000"}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"ffffffff","version-rolling.min-bit-count":2}]`))
+	require.JSONEq(t, `{}`, k.ask("mining.configure", `[["`+strings.Repeat("\xce", 1000)+`","<script>"]]`), "no answer is longer than its question")
 	require.JSONEq(t, `{}`, k.ask("mining.configure", `[]`))
 	require.JSONEq(t, `{}`, k.ask("mining.configure", `["version-rolling"]`))
 	k.m.mask = versionMask
