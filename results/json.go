@@ -23,6 +23,8 @@ type step struct {
 	index int    // ≥ 0 for an element of a list, else -1
 }
 
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
+
 // pointer is the place as a JSON pointer (RFC 6901).
 func (p place) pointer() string {
 	var b strings.Builder
@@ -32,7 +34,7 @@ func (p place) pointer() string {
 			b.WriteString(strconv.Itoa(s.index))
 			continue
 		}
-		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(s.key))
+		b.WriteString(pointerEscapes.Replace(s.key))
 	}
 	return b.String()
 }
@@ -468,7 +470,7 @@ func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
 			name     string
 			from, to int
 		}
-		var members []member
+		members := make([]member, 0, 12)
 		start := len(out)
 		err := x.object(func(key string) (err error) {
 			from := len(out)
@@ -537,6 +539,11 @@ func compareNames(a, b string) int {
 // in s becomes U+FFFD.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
+	plain := 0
+	for plain < len(s) && ' ' <= s[plain] && s[plain] < utf8.RuneSelf && s[plain] != '"' && s[plain] != '\\' {
+		plain++
+	}
+	b, s = append(b, s[:plain]...), s[plain:]
 	for _, c := range []byte(strings.ToValidUTF8(s, "\uFFFD")) {
 		k := strings.IndexByte(escaped, c)
 		switch {
