@@ -1,4 +1,4 @@
-package power
+package peer
 
 import (
 	"context"
@@ -74,7 +74,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	switch how := s.Get("tls", "verify"); {
 	case how != "verify" && u.Scheme != "https":
-		return nil, badOption("tls", how, "left out where the address is not https://")
+		return nil, BadOption("tls", how, "left out where the address is not https://")
 	case how == "verify":
 	case how == "insecure":
 		conf.InsecureSkipVerify = true
@@ -83,7 +83,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 		text, is := strings.CutPrefix(how, "sha256:")
 		pin, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
 		if err != nil || !is || len(pin) != sha256.Size {
-			return nil, badOption("tls", how, "insecure, or sha256: and the 64 hexadecimal digits of the certificate's fingerprint")
+			return nil, BadOption("tls", how, "insecure, or sha256: and the 64 hexadecimal digits of the certificate's fingerprint")
 		}
 		// The pin takes the place of the chain and the name.
 		conf.InsecureSkipVerify = true
@@ -102,7 +102,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 			return nil, fmt.Errorf("%w: ca: %w", ErrSpec, err)
 		}
 		if conf.RootCAs = x509.NewCertPool(); !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, badOption("ca", file, "a file of PEM certificates")
+			return nil, BadOption("ca", file, "a file of PEM certificates")
 		}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -212,18 +212,18 @@ func Pick(raw json.RawMessage, path ...any) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// Number makes the number at a path of a JSON value a quantity: times unit is
-// W or J. Null, nothing, text and a list are errors, each by its name.
-func Number(raw json.RawMessage, unit float64, path ...any) Quantity {
+// Number returns the number at a path of a JSON value: see [Pick]. Null,
+// nothing, text and a list are errors, each by its name.
+func Number(raw json.RawMessage, path ...any) (float64, error) {
 	raw, err := Pick(raw, path...)
 	if err != nil {
-		return Quantity{Err: err}
+		return 0, err
 	}
 	v, err := Decimal(string(raw))
 	if err != nil {
-		return Quantity{Err: fmt.Errorf("%s: %w", dotted(path), err)}
+		return 0, fmt.Errorf("%s: %w", dotted(path), err)
 	}
-	return Quantity{Value: v * unit}
+	return v, nil
 }
 
 func dotted(path []any) string {
