@@ -103,6 +103,8 @@ const (
 	SaidRejected    = "rejected"    // hash, the same of those rejected
 	SaidStale       = "stale"       // hash, the same of those that came late
 	SaidShares      = "shares"      // how many were accepted (1)
+	SaidRefused     = "refused"     // how many were not (1)
+	SaidDifficulty  = "difficulty"  // hash, that each share stands for now
 	SaidErrors      = "errors"      // answers of its chips that were wrong (1)
 	SaidPower       = "power"       // W
 	SaidTemperature = "temperature" // K

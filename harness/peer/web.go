@@ -118,19 +118,32 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 	return w, nil
 }
 
-// Get asks for a path, relative to the address, and decodes the JSON that
-// comes into v, within the timeout. The error says what was asked and what to
-// do; it is a [*Refused] if there was an answer, and none to be used.
+// Get is [Web.Bytes] of which the JSON is decoded into v.
 func (w *Web) Get(ctx context.Context, ref string, v any) error {
+	raw, err := w.Bytes(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		path, _, _ := strings.Cut(ref, "?") // a query may say more than an error should
+		return fmt.Errorf("get %s: not the JSON that is expected: %w", path, err)
+	}
+	return nil
+}
+
+// Bytes asks for a path, relative to the address, and returns what comes,
+// within the timeout. The error says what was asked and what to do; it is a
+// [*Refused] if there was an answer, and none to be used.
+func (w *Web) Bytes(ctx context.Context, ref string) ([]byte, error) {
 	u, err := w.Base.Parse(ref)
 	if err != nil || u.Host != w.Base.Host || u.Scheme != w.Base.Scheme {
-		return fmt.Errorf("%.80q leads away from %s: not followed", ref, w.Base.Host)
+		return nil, fmt.Errorf("%.80q leads away from %s: not followed", ref, w.Base.Host)
 	}
 	limited, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(limited, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	switch {
@@ -153,7 +166,7 @@ func (w *Web) Get(ctx context.Context, ref string, v any) error {
 		if ce, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 			err = fmt.Errorf("%w: give its certificate with ca=FILE, or pin it with tls=sha256:%x", ce, sha256.Sum256(ce.UnverifiedCertificates[0].Raw))
 		}
-		return late(err)
+		return nil, late(err)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, webMost+1))
@@ -162,24 +175,21 @@ func (w *Web) Get(ctx context.Context, ref string, v any) error {
 	}
 	switch {
 	case err != nil:
-		return late(err)
+		return nil, late(err)
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		return refuse("%s: give user=NAME and password=env:NAME or file:PATH, or token=, that it lets in", resp.Status)
+		return nil, refuse("%s: give user=NAME and password=env:NAME or file:PATH, or token=, that it lets in", resp.Status)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		to := "nowhere"
 		if l, err := resp.Location(); err == nil {
 			to = fmt.Sprintf("%.120q", l.Scheme+"://"+l.Host+l.Path) // whatever else it holds may be a secret
 		}
-		return refuse("it redirects to %s, which is not followed: give that address if you trust it", to)
+		return nil, refuse("it redirects to %s, which is not followed: give that address if you trust it", to)
 	case resp.StatusCode != http.StatusOK:
-		return refuse("%s", resp.Status)
+		return nil, refuse("%s", resp.Status)
 	case len(raw) > webMost:
-		return fmt.Errorf("get %s: the answer is longer than %d bytes", u.Path, webMost)
+		return nil, fmt.Errorf("get %s: the answer is longer than %d bytes", u.Path, webMost)
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("get %s: not the JSON that is expected: %w", u.Path, err)
-	}
-	return nil
+	return raw, nil
 }
 
 // Close gives the connections back.
