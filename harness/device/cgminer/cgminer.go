@@ -330,7 +330,7 @@ func (m *miner) summarise(s *device.Sheet, sum device.Value) string {
 			average = s.Take(r.name, sum.At(r.name), device.Rate(r.per, results.Say(elapsed)))
 		}
 	}
-	work(s, sum.At("Total MH"), average*elapsed)
+	work(s, sum.At("Total MH"), average, elapsed)
 	s.Take("Difficulty Accepted", sum.At("Difficulty Accepted"), device.Difficulty(results.SaidAccepted))
 	s.Take("Difficulty Rejected", sum.At("Difficulty Rejected"), device.Difficulty(results.SaidRejected))
 	s.Take("Difficulty Stale", sum.At("Difficulty Stale"), device.Difficulty(results.SaidStale))
@@ -363,14 +363,16 @@ func (m *miner) summarise(s *device.Sheet, sum device.Value) string {
 const disagree = 0.1
 
 // work takes the total of hashes if it is what the rate and the time make of
-// it: some say a rate under its name. Without those it is taken as it is.
-func work(s *device.Sheet, total device.Value, want float64) {
+// it: some say a rate under its name. Time is in whole seconds. Without those
+// it is taken as it is.
+func work(s *device.Sheet, total device.Value, rate, elapsed float64) {
 	n, said, err := total.Number("MH")
+	want := rate * elapsed
 	switch {
 	case err != nil:
 		s.Refuse("Total MH: %v", err)
 	case !said:
-	case math.Abs(n*1e6-want) > disagree*want:
+	case math.Abs(n*1e6-want) > disagree*want+2*rate:
 		s.Refuse("Total MH: %g is not the rate since the start times Elapsed", n)
 	default:
 		s.Say("Total MH", n, device.Form{Of: results.SaidWork, Per: 1e6})
