@@ -38,7 +38,7 @@ var quantities = map[string]quantity{
 	results.SaidRefused:     {results.Ratio, 0, 1e15},
 	results.SaidErrors:      {results.Ratio, 0, 1e15},
 	results.SaidPower:       {results.Watt, math.SmallestNonzeroFloat64, 1e6}, // 0 W is never an answer
-	results.SaidTemperature: {results.Kelvin, 213.15, 473.15},                 // −60 to 200 °C
+	results.SaidTemperature: {results.Kelvin, 200, 500},
 	results.SaidFan:         {results.Hertz, 0, 1000},
 	results.SaidFrequency:   {results.Hertz, math.SmallestNonzeroFloat64, 1e11},
 }

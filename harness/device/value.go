@@ -3,6 +3,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -22,10 +23,14 @@ const (
 // Value is a value of an answer in JSON. Its zero value is what is not there.
 type Value struct {
 	kind  kind
-	text  string   // of a text, a number, a word
-	names []string // of an object, as often as they stand there
-	items []Value  // of an object, under names, or of a list
+	text  string         // of a text, a number, a word
+	names []string       // of an object, each once
+	items []Value        // of an object, under names, or of a list
+	index map[string]int // of the names of an object that has many
 }
+
+// many is how many names are looked for one by one.
+const many = 8
 
 type kind int
 
@@ -73,11 +78,42 @@ func Text(s string) Value { return Value{kind: text, text: s} }
 
 // Texts is an object of texts, of a dialect that is no JSON.
 func Texts(names, texts []string) Value {
-	v := Value{kind: object, names: names}
-	for _, t := range texts {
-		v.items = append(v.items, Text(t))
+	v := Value{kind: object}
+	for i, name := range names {
+		v.add(name, Text(texts[i]))
 	}
 	return v
+}
+
+// find returns the place of a name, -1 if it has none.
+func (v *Value) find(name string) int {
+	if v.index == nil {
+		return slices.Index(v.names, name)
+	}
+	if i, ok := v.index[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// add adds a member to an object.
+func (v *Value) add(name string, item Value) {
+	if i := v.find(name); i >= 0 {
+		if !v.items[i].same(item) {
+			v.items[i] = Value{kind: twice}
+		}
+		return
+	}
+	v.names, v.items = append(v.names, name), append(v.items, item)
+	switch n := len(v.names); {
+	case n == many:
+		v.index = map[string]int{}
+		for i, name := range v.names {
+			v.index[name] = i
+		}
+	case n > many:
+		v.index[name] = n - 1
+	}
 }
 
 type parser struct {
@@ -169,7 +205,7 @@ func (p *parser) object(depth int) (Value, error) {
 		if err != nil {
 			return v, err
 		}
-		v.names, v.items = append(v.names, name), append(v.items, item)
+		v.add(name, item)
 	}
 }
 
@@ -260,17 +296,8 @@ func (v Value) At(path ...any) Value {
 		var next Value
 		switch step := step.(type) {
 		case string:
-			if v.kind != object {
-				break
-			}
-			for i, name := range v.names {
-				switch {
-				case name != step:
-				case next.kind == absent:
-					next = v.items[i]
-				case !next.same(v.items[i]):
-					next = Value{kind: twice}
-				}
+			if i := v.find(step); i >= 0 {
+				next = v.items[i]
 			}
 		case int:
 			if v.kind == list && step < len(v.items) {
@@ -310,16 +337,7 @@ func (v Value) Items() []Value {
 }
 
 // Names are those of an object, each once, in order.
-func (v Value) Names() (names []string) {
-	seen := map[string]bool{}
-	for _, n := range v.names {
-		if !seen[n] {
-			names = append(names, n)
-		}
-		seen[n] = true
-	}
-	return names
-}
+func (v Value) Names() []string { return v.names }
 
 // Text is a text, a number or a word in one line of at most 128 bytes without
 // control characters and the quotes that some put around it; empty if it is
