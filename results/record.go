@@ -203,6 +203,7 @@ type Run struct {
 	Phases   []Phase `json:"phases"`
 	Traces   []Trace `json:"traces"`
 	Checks   []Check `json:"checks"`
+	Claims   []Claim `json:"claims,omitempty"` // what devices say of themselves: never ranked
 	Status   Status  `json:"status"`
 	Error    string  `json:"error,omitempty"`
 }
