@@ -67,6 +67,18 @@ type Claim struct {
 	Notes    []string    `json:"notes,omitempty"` // what its figures are
 }
 
+// Last returns what the device said last of a quantity, the figure to quote.
+func (c *Claim) Last(of string) (said Saying, ok bool) {
+	for i := len(c.Said) - 1; i >= 0; i-- {
+		for _, s := range c.Said[i].Figures {
+			if s.Of == of && !s.Value.IsAbsent() {
+				return s, true
+			}
+		}
+	}
+	return said, false
+}
+
 // Statement is one answer of a device. One that it failed to give has no
 // figures, and says why.
 type Statement struct {

@@ -235,6 +235,13 @@ func Derive(rec *Record) Summary {
 	s.Exchange = d.exchange(s.Rows)
 	s.Meters, s.Coverage = meterRows(rec), coverages(rec)
 	s.Flags = d.flags(s)
+	for i, k := range keys {
+		if rows[k][0].Use.Shares != nil {
+			d.shareFlags(s.Rows[i], rows[k], func(code, text, remedy string) {
+				s.Flags = append(s.Flags, Warning{Code: code, Text: text, Remedy: remedy})
+			})
+		}
+	}
 	s.Validity = judge(rec, d.windows, s)
 	return s
 }
@@ -369,6 +376,7 @@ func (d *deriver) arithmetic(m map[string]Metric, ws []Window) {
 const (
 	noEnergy     = "the meter had a gap in every window"
 	notAboveIdle = "not resolvable: no power above idle"
+	noIdle       = "idle was not measured"
 )
 
 func (d *deriver) metrics(ws []Window) map[string]Metric {
@@ -397,7 +405,10 @@ func (d *deriver) metrics(ws []Window) map[string]Metric {
 	if u.FlopPerCount > 0 {
 		d.arithmetic(m, ws)
 	}
-	above := metric(collect(ws, func(w *Window) Float { return w.Power() - w.idle }), Watt, "idle was not measured")
+	if u.Shares != nil {
+		d.shares(m, ws)
+	}
+	above := metric(collect(ws, func(w *Window) Float { return w.Power() - w.idle }), Watt, noIdle)
 	if above.N > 0 && above.Value <= 0 {
 		above.Value, above.Low, above.High, above.Why = Absent(), Absent(), Absent(), notAboveIdle
 	}
@@ -413,6 +424,7 @@ func (d *deriver) metrics(ws []Window) map[string]Metric {
 func (d *deriver) efficiency(ws []Window, idle Float) Metric {
 	unit := ws[0].Use.Unit.Per(Joule)
 	var work, energy Float
+	shares := 0.0
 	joules := func(w *Window) Float {
 		if idle == 0 {
 			return w.Energy
@@ -426,13 +438,24 @@ func (d *deriver) efficiency(ws []Window, idle Float) Metric {
 		}
 		work += w.Work
 		energy += e
+		if u := w.Use.Shares; u != nil {
+			shares += float64(w.Work / u.Work)
+		}
 		return w.Work / e
 	})
 	why, of := noEnergy, gross
 	if idle != 0 {
 		why, of = notAboveIdle, net
+		if len(collect(ws, func(w *Window) Float { return w.idle })) == 0 {
+			why = noIdle
+		}
 	}
-	return d.powered(metric(xs, unit, why).pooled(work/energy), ws, of)
+	m := metric(xs, unit, why).pooled(work / energy)
+	if ws[0].Use.Shares != nil {
+		spread, _ := uneven(ws)
+		m = m.counted(shares, spread)
+	}
+	return d.powered(m, ws, of)
 }
 
 func (d *deriver) yield(ws []Window) Yield {
@@ -625,7 +648,7 @@ func (d *deriver) flags(s Summary) []Warning {
 	}
 	for i := range d.windows {
 		w := &d.windows[i]
-		if w.Use.Role != Background && w.Use.Use != "idle" {
+		if w.Use.Role != Background && w.Use.Use != "idle" && w.Use.Shares == nil {
 			warmup, _ := w.run.Phase(PhaseWarmup)
 			ok, spread, slope := Steady(w.run.Trace(WorkOf(w.Use.Use)), float64(warmup.To), float64(d.rec.Plan.Warmup))
 			text := fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", w.Use.Use, 100*spread, 100*slope)
@@ -694,7 +717,7 @@ func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
 	for _, w := range PowerDoubts(d.rec.Meters, d.rec.Sought) {
 		add(nil, w.Code, w.Text, w.Remedy)
 	}
-	if n := d.rec.Plan.Rounds; n < minimumWindows {
+	if n := d.rec.Plan.Rounds; n < minimumWindows && !d.byShares() {
 		add(nil, "few-rounds", fmt.Sprintf("%d of the %d rounds that a 95 %% interval needs: figures have none", n, minimumWindows), "run the quick preset, or --rounds 6")
 	}
 	trains := slices.ContainsFunc(d.rec.Runs, func(r Run) bool {

@@ -109,7 +109,7 @@ type Settings struct {
 type Plan struct {
 	Preset    string            `json:"preset"`
 	Scenarios []string          `json:"scenarios"`
-	Rounds    int               `json:"rounds"`
+	Rounds    int               `json:"rounds"`   // 0: as many as it takes
 	Session   int               `json:"session"`  // 1-based, of Sessions
 	Sessions  int               `json:"sessions"` // planned by the same command
 	Order     string            `json:"order"`    // "ABBA": rounds forward, reverse, forward …
@@ -122,6 +122,7 @@ type Plan struct {
 	Seed      uint32            `json:"seed"`
 	Models    []string          `json:"models,omitempty"` // to train
 	Target    bool              `json:"target"`           // whether training runs have a time-to-target phase
+	Until     string            `json:"until,omitempty"`  // half-width of the interval at which a session of open length ends, as given
 	Meters    []string          `json:"meters"`           // specs as given
 	Impls     map[string]string `json:"impls,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
@@ -227,6 +228,7 @@ type Use struct {
 	Params       map[string]string `json:"params,omitempty"`
 	Seed         uint32            `json:"seed"`
 	Target       *Target           `json:"target,omitempty"`
+	Shares       *Shares           `json:"shares,omitempty"` // of work that a device does elsewhere; nil where it is counted as it is done
 }
 
 // Role is the part a use plays in a scenario.

@@ -1,0 +1,227 @@
+package results
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Shares says what the count of a use is made of where a device works
+// elsewhere and hands in proofs of work: its count goes up by Work with each of
+// them, at random instants.
+type Shares struct {
+	Difficulty Float  `json:"difficulty"`      // of each
+	Work       Float  `json:"work"`            // counts that one stands for, on average
+	Agent      string `json:"agent,omitempty"` // what the device calls itself
+}
+
+// SharesOf names the trace that counts the shares of a use by what became of
+// them (counter, 1): ShareAccepted, ShareStale, or a class of those refused.
+func SharesOf(use, class string) string { return "shares/" + use + "/" + class }
+
+// Classes of shares that are good.
+const (
+	ShareAccepted = "accepted"
+	ShareStale    = "stale" // handed in after its job was replaced: work that was done, and for which a pool does not pay
+)
+
+// LuckOf names the trace of the logarithms of difficulty achieved ÷ asked,
+// summed over the accepted and stale shares of a use (counter, 1): 1 a share on
+// average.
+func LuckOf(use string) string { return "luck/" + use }
+
+// AwayOf names the trace of the time that the device of a use was without a
+// connection (counter, s), BreaksOf that of how often it lost it (counter, 1).
+func AwayOf(use string) string   { return "away/" + use }
+func BreaksOf(use string) string { return "breaks/" + use }
+
+// Metrics of uses that are known by their shares.
+const (
+	ShareCount          = "shares"               // accepted
+	StaleShare          = "stale_share"          // of those accepted or stale
+	RefusedShare        = "refused_share"        // of all handed in
+	Connected           = "connected"            // share of the time
+	ConnectedThroughput = "connected_throughput" // stale shares counted, time without a connection not
+)
+
+const (
+	perBin       = 25   // shares in a bin of the test of an even rate
+	fewestBins   = 5    // of which it says something
+	unevenChance = 1e-4 // below which the rate is not even
+	claimMargin  = 0.02 // by which a claim may be off where the interval is narrower
+)
+
+// handed is what became of the shares in windows.
+type handed struct {
+	accepted, stale, refused float64
+	away, breaks             float64
+	seconds, work            float64
+}
+
+// handIn sums the windows whose work is known.
+func handIn(ws []Window) (h handed) {
+	for i := range ws {
+		w := &ws[i]
+		if w.Use.Shares == nil || w.Work.IsAbsent() {
+			continue
+		}
+		h.seconds += w.Duration
+		h.work += float64(w.Work)
+		from, to := w.Span()
+		over := func(of string) float64 {
+			if tr := w.run.Trace(of); tr != nil {
+				return max(0, float64(tr.Over(float64(from), float64(to))))
+			}
+			return 0
+		}
+		h.accepted += math.Round(float64(w.Work / w.Use.Shares.Work))
+		h.away += over(AwayOf(w.Use.Use))
+		h.breaks += over(BreaksOf(w.Use.Use))
+		prefix := SharesOf(w.Use.Use, "")
+		for j := range w.run.Traces {
+			switch class, ok := strings.CutPrefix(w.run.Traces[j].Of, prefix); {
+			case !ok || class == ShareAccepted:
+			case class == ShareStale:
+				h.stale += over(prefix + class)
+			default:
+				h.refused += over(prefix + class)
+			}
+		}
+	}
+	return h
+}
+
+// uneven is by how much the shares of windows spread more than chance has
+// them: the mean square of bins in units of what a constant rate gives, 1 if
+// that is no more than chance. Bins end where the counter was read.
+func uneven(ws []Window) (dispersion, probability float64) {
+	h := handIn(ws)
+	if h.accepted < perBin*fewestBins {
+		return 1, 1
+	}
+	rate := h.accepted / h.seconds
+	square, bins := 0.0, 0
+	for i := range ws {
+		w := &ws[i]
+		tr := w.run.Trace(WorkOf(w.Use.Use))
+		if w.Use.Shares == nil || w.Work.IsAbsent() || tr == nil {
+			continue
+		}
+		from, to := w.Span()
+		t, v := from, tr.At(float64(from))
+		for k, at := range tr.T {
+			if at <= t || at > to || float64(at-t)*rate < perBin {
+				continue
+			}
+			mean := float64(at-t) * rate
+			n := float64((tr.V[k] - v) / w.Use.Shares.Work)
+			square += (n - mean) * (n - mean) / mean
+			bins++
+			t, v = at, tr.V[k]
+		}
+	}
+	if bins < fewestBins {
+		return 1, 1
+	}
+	// The tail of chi-squared is one of Poisson where its degrees are even.
+	probability = PoissonAtMost(uint64(bins/2-1), square/2)
+	if probability >= unevenChance {
+		return 1, probability
+	}
+	return square / float64(bins-1), probability
+}
+
+// counted gives a figure made of n shares their exact interval, widened where
+// they come less evenly than chance has them.
+func (m Metric) counted(n, dispersion float64) Metric {
+	m.Low, m.High = Absent(), Absent()
+	if n = math.Round(n); m.N == 0 || n == 0 {
+		return m
+	}
+	low, high := PoissonInterval(uint64(n))
+	unit := m.Value / Float(n) // of one share
+	wide := math.Sqrt(dispersion)
+	m.Low, m.High = max(0, m.Value-unit*Float(wide*(n-low))), m.Value+unit*Float(wide*(high-n))
+	return m
+}
+
+// shares adds the figures of a use that is known by its shares.
+func (d *deriver) shares(m map[string]Metric, ws []Window) {
+	h := handIn(ws)
+	unit, work := ws[0].Use.Unit.Per(Second), float64(ws[0].Use.Shares.Work)
+	n := m[Throughput].N
+	spread, _ := uneven(ws)
+	figure := func(value float64, unit Unit) Metric {
+		f := Metric{Value: Float(value), Low: Absent(), High: Absent(), Unit: unit, N: n, Instrument: Absent()}
+		if math.IsNaN(value) || math.IsInf(value, 0) {
+			f.Value, f.N, f.Why = Absent(), 0, "no share was handed in"
+		}
+		return f
+	}
+	rate := figure(h.work/h.seconds, unit)
+	if rate.Why = ""; n == 0 {
+		rate.Why = m[Throughput].Why
+	}
+	m[Throughput] = rate.counted(h.accepted, spread)
+	if h.accepted == 0 && n > 0 { // what the interval says of none at all
+		_, high := PoissonInterval(0)
+		none := m[Throughput]
+		none.Low, none.High = 0, Float(high*work/h.seconds)
+		m[Throughput] = none
+	}
+	m[ShareCount] = figure(h.accepted, Ratio)
+	m[StaleShare] = figure(h.stale/(h.accepted+h.stale), Ratio)
+	m[RefusedShare] = figure(h.refused/(h.accepted+h.stale+h.refused), Ratio)
+	m[Connected] = figure(1-h.away/h.seconds, Ratio)
+	m[ConnectedThroughput] = figure((h.accepted+h.stale)*work/(h.seconds-h.away), unit).counted(h.accepted+h.stale, spread)
+	delete(m, CPUThroughput) // whatever it is made of, it is not our processors
+}
+
+// byShares reports whether all work of a record is known by its shares.
+func (d *deriver) byShares() bool {
+	for i := range d.windows {
+		if d.windows[i].Use.Shares == nil {
+			return false
+		}
+	}
+	return len(d.windows) > 0
+}
+
+// shareFlags are the doubts that shares raise, of one row.
+func (d *deriver) shareFlags(row Row, ws []Window, add func(code, text, remedy string)) {
+	if spread, p := uneven(ws); spread > 1 {
+		add("not-steady", fmt.Sprintf("%s: shares spread %.2f times as far as an even rate gives (probability %.1g): intervals are widened by the root of that", row.Scenario, spread, p),
+			"lengthen --warmup, cool the device, or lower its clock: its rate changes while it is measured")
+	}
+	h := handIn(ws)
+	if h.breaks > 0 || h.away > 0 {
+		add("interrupted", fmt.Sprintf("%s: the device lost its connection %.0f times and was without one for %.4g s of %.6g s: connected_throughput leaves that time out", row.Scenario, h.breaks, h.away, h.seconds),
+			"look at the device's log and its network")
+	}
+	claim, of := lastClaim(ws)
+	if claim == nil {
+		return
+	}
+	measured := row.Metrics[Throughput]
+	if ratio := of.Value.Against(measured.Value); math.Abs(float64(ratio)-1) > claimMargin && (of.Value.Against(measured.High) > 1 || of.Value.Against(measured.Low) < 1) {
+		add("claim-differs", fmt.Sprintf("%s: %s says of itself (%s) %.4g times the rate that its shares show", row.Scenario, claim.Device, of.Name, ratio),
+			"believe the shares: check its clock, its hardware errors and whether it mines elsewhere too")
+	}
+}
+
+// lastClaim is what a device said last of the rate of the use that windows are
+// of.
+func lastClaim(ws []Window) (claim *Claim, of Saying) {
+	for i := len(ws) - 1; i >= 0; i-- {
+		for j := range ws[i].run.Claims {
+			c := &ws[i].run.Claims[j]
+			if c.Use != ws[i].Use.Use {
+				continue
+			}
+			if s, ok := c.Last(SaidRate); ok {
+				return c, s
+			}
+		}
+	}
+	return nil, of
+}
