@@ -42,6 +42,24 @@ type Targeter interface {
 	Reach(ctx context.Context, done *Counter) (results.Target, error)
 }
 
+// Remote is a workload that is done elsewhere, by a device that hands in shares
+// of it. Check and Tell may be called while Run runs.
+type Remote interface {
+	Workload
+	// Shares says what a share stands for; it is constant after Prepare.
+	Shares() results.Shares
+	// Tell returns the present values of counters that belong beside the count,
+	// always the same ones in the same order.
+	Tell() []Told
+}
+
+// Told is the value of a counter.
+type Told struct {
+	Of    string // name of its trace: see [results.SharesOf] and its like
+	Unit  results.Unit
+	Value float64
+}
+
 // Info describes a workload: enough to repeat it.
 type Info struct {
 	Name         string            // of the workload: hashscan, matmul, stream, training

@@ -404,6 +404,15 @@ type Metric struct {
 	Budget     *Budget  `json:"budget,omitempty"` // of a figure with watts in it
 }
 
+// HalfWidth is half of the 95 % interval, relative to the value; absent
+// without an interval or a value.
+func (m Metric) HalfWidth() Float {
+	if !(m.Value > 0) {
+		return Absent()
+	}
+	return (m.High - m.Low) / 2 / m.Value
+}
+
 // Marginal is what mining in the background costs and brings.
 type Marginal struct {
 	TrainingKept Metric `json:"training_kept"` // ratio to training alone

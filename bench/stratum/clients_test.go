@@ -180,7 +180,7 @@ func TestRealMiners(t *testing.T) {
 			h0 := c.hashes
 			c.mu.Unlock()
 			n0, _, _ := done.Load()
-			per := w.PerShare()
+			per := uint64(w.Shares().Work)
 			time.Sleep(span)
 			n1, _, _ := done.Load()
 			k.ask(c)

@@ -42,7 +42,6 @@ type session struct {
 	block      time.Time // the last clean job was issued
 	jobs       []*job    // the newest is the last
 	order      order     // of the newest
-	asked      bool      // to connect again
 	bad        int       // lines that were no request
 
 	wake   func() // ends a wait for the next line

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/kernels/sha256d"
+	"github.com/perwatt/perwatt/results"
 )
 
 // Class is what became of a line that was meant to be a share.
@@ -31,8 +32,8 @@ var class = [classes]struct {
 	name  string
 	error string // of the answer: code and text
 }{
-	Accepted:     {"accepted", ""},
-	Stale:        {"stale", `21,"Stale job"`},
+	Accepted:     {results.ShareAccepted, ""},
+	Stale:        {results.ShareStale, `21,"Stale job"`},
 	Duplicate:    {"duplicate", `22,"Duplicate share"`},
 	Low:          {"low", `23,"Low difficulty share"`},
 	Wrong:        {"wrong", `23,"Low difficulty share: the digest is not that of this job"`},

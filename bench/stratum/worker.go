@@ -16,11 +16,11 @@ import (
 // Worker is one device: whoever authorises by its name, on one connection or
 // several. It is a workload that runs elsewhere. Its count is that of the
 // hashes that its accepted shares stand for, on average: shares times
-// difficulty, see [Worker.PerShare].
+// difficulty, see [Worker.Shares].
 //
 // Prepare waits until the device is there and a difficulty is found for it.
 // Each Run begins with a clean job, and counts shares of its own jobs only:
-// what was found before, and held back, is worth nothing. The count overflows
+// what was found before, and held back, is worth nothing. The count wraps
 // after 2^64 hashes, five hours of a petahash a second.
 type Worker struct {
 	name string
@@ -87,11 +87,27 @@ func (w *Worker) Difficulty() (difficulty float64, settled bool) {
 	return w.tuner.difficulty, w.tuner.settled
 }
 
-// PerShare is how many hashes a share stands for on average: 2^256 ÷ (target +
-// 1), in whole hashes.
-func (w *Worker) PerShare() uint64 {
-	d, _ := w.Difficulty()
-	return perShare(d)
+// Shares implements [bench.Remote]. A share stands for 2^256 ÷ (target + 1)
+// hashes on average, in whole hashes.
+func (w *Worker) Shares() results.Shares {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.tuner.difficulty
+	return results.Shares{Difficulty: results.Float(d), Work: results.Float(perShare(d)), Agent: w.agent}
+}
+
+// Tell implements [bench.Remote]: the shares by class, their luck, and the time
+// without a connection.
+func (w *Worker) Tell() []bench.Told {
+	t := w.Tally()
+	var out []bench.Told
+	for c, n := range t.Count {
+		out = append(out, bench.Told{Of: results.SharesOf(use, Class(c).String()), Unit: results.Ratio, Value: float64(n)})
+	}
+	return append(out,
+		bench.Told{Of: results.LuckOf(use), Unit: results.Ratio, Value: t.luck.sum},
+		bench.Told{Of: results.AwayOf(use), Unit: results.Second, Value: t.Away.Seconds()},
+		bench.Told{Of: results.BreaksOf(use), Unit: results.Ratio, Value: float64(t.Breaks)})
 }
 
 func perShare(difficulty float64) uint64 {

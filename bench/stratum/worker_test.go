@@ -54,7 +54,7 @@ func TestWorkload(t *testing.T) {
 	idle, err := New(Config{})
 	require.NoError(t, err)
 	require.ErrorContains(t, newWorker(idle, "v", time.Now()).Prepare(ended()), context.Canceled.Error(), "no wait for what is not there")
-	require.Equal(t, uint64(1<<14), w.PerShare())
+	require.Equal(t, results.Shares{Difficulty: 0x1p-18, Work: 1 << 14, Agent: "testminer/1"}, w.Shares())
 	require.Equal(t, results.Hash, w.Info().Unit)
 }
 

@@ -44,7 +44,7 @@ func allowed(from, to string) bool {
 	case in(from, "harness/device"):
 		return to == "harness/peer" || to == "harness/device" && from != to
 	case from == "harness":
-		return to == "bench" || to == "harness/power"
+		return to == "bench" || to == "harness/power" || to == "harness/device"
 	}
 	return false
 }
@@ -126,7 +126,8 @@ func TestLayerRules(t *testing.T) {
 		{"harness/device/axeos", "harness/peer", true},
 		{"harness/device/axeos", "harness/power", false},
 		{"harness/device/all", "harness/device/axeos", true},
-		{"harness", "harness/device", false},
+		{"harness", "harness/device", true},
+		{"harness", "harness/device/axeos", false},
 		{"cmd/perwatt", "bench/all", true},
 	} {
 		require.Equal(t, c.want, allowed(c.from, c.to), "%s → %s", c.from, c.to)

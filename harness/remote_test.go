@@ -1,0 +1,271 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/harness/device"
+	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/results"
+)
+
+// elsewhere is a device that hands in a share a millisecond, of 100 hashes.
+type elsewhere struct {
+	shares  atomic.Int64
+	runs    atomic.Int64
+	wrong   atomic.Bool
+	never   bool
+	offset  uint64 // of the counter, at the beginning
+	refused int64
+}
+
+func (e *elsewhere) Info() bench.Info {
+	return bench.Info{Name: "stratum", Use: "mining", Impl: "device", Unit: results.Hash, Threads: 1}
+}
+
+func (e *elsewhere) Shares() results.Shares {
+	return results.Shares{Difficulty: 1, Work: 100, Agent: "test/1"}
+}
+
+func (e *elsewhere) Prepare(ctx context.Context) error {
+	if e.never {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (e *elsewhere) Run(ctx context.Context, done *bench.Counter) error {
+	if e.runs.Add(1) == 1 {
+		done.Add(e.offset)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			e.shares.Add(1)
+			done.Add(100)
+		}
+	}
+}
+
+func (e *elsewhere) Tell() []bench.Told {
+	return []bench.Told{
+		{Of: results.SharesOf("mining", "accepted"), Unit: results.Ratio, Value: float64(e.shares.Load())},
+		{Of: results.SharesOf("mining", "duplicate"), Unit: results.Ratio, Value: float64(e.refused)},
+		{Of: results.SharesOf("mining", "low"), Unit: results.Ratio},
+		{Of: results.AwayOf("mining"), Unit: results.Second},
+	}
+}
+
+func (e *elsewhere) Check() []results.Check {
+	return []results.Check{{Use: "mining", Name: "luck", OK: !e.wrong.Load(), Detail: "it cheats"}}
+}
+
+func (e *elsewhere) Close() error { return nil }
+
+// boast is a device that says of itself what it likes.
+type boast struct{ n int }
+
+func (*boast) Info() device.Info { return device.Info{Name: "boast", API: "cgminer", Model: "S0"} }
+func (*boast) Close() error      { return nil }
+func (b *boast) Read(context.Context) (device.Answer, error) {
+	if b.n++; b.n > 1 {
+		return device.Answer{}, errors.New("gone")
+	}
+	return device.Answer{At: time.Now(), Figures: []results.Saying{{Of: results.SaidRate, Name: "GHS", Value: results.Say(1e6), Unit: "hash/s"}}}, nil
+}
+
+func newRemote(t *testing.T, e *elsewhere) (r *Remote, saved *[]results.State) {
+	saved = new([]results.State)
+	return &Remote{
+		Record: &results.Record{
+			Schema: results.SchemaVersion, ID: "01KDYBS1CY0000000000000000", Runs: []results.Run{},
+			Plan: results.Plan{Preset: "pool", Scenarios: []string{"mining"}, Rounds: 3, Session: 1, Sessions: 1, Warmup: 0.05, Settle: 0.02, Window: 0.4, Interval: 0.02},
+		},
+		Load: e, Meters: []power.Meter{&ramp{t0: time.Now()}}, Every: 20 * time.Millisecond,
+		Save: func(rec *results.Record) error {
+			*saved = append(*saved, rec.State)
+			_, err := results.Seal(rec)
+			return err
+		},
+		Look: func(*results.Record) bool { return false },
+	}, saved
+}
+
+// whole holds what must be true of every session that measured.
+func whole(t *testing.T, e *elsewhere, rec *results.Record) {
+	t.Helper()
+	require.NotEmpty(t, rec.Runs)
+	first, _ := rec.Runs[0].Phase(results.PhaseMeasure)
+	last := first
+	sum := results.Float(0)
+	for i := range rec.Runs {
+		r := &rec.Runs[i]
+		p, ok := r.Phase(results.PhaseMeasure)
+		require.True(t, ok)
+		require.Equal(t, i+1, r.Round)
+		if i > 0 {
+			require.Equal(t, last.To, p.From, "no time between windows")
+		}
+		last = p
+		n := r.Trace(results.WorkOf("mining")).Over(float64(p.From), float64(p.To))
+		require.Equal(t, n, 100*r.Trace(results.SharesOf("mining", "accepted")).Over(float64(p.From), float64(p.To)), "both counters at one instant")
+		require.Equal(t, math.Round(float64(n)), float64(n), "no share is cut in two")
+		sum += n
+		require.Nil(t, r.Trace(results.SharesOf("mining", "low")), "of what never came")
+		require.Equal(t, &results.Shares{Difficulty: 1, Work: 100, Agent: "test/1"}, r.Uses[0].Shares)
+	}
+	require.InDelta(t, 100*float64(e.shares.Load()), float64(sum), 100*300, "all but the warm-up")
+	span := float64(last.To - first.From)
+	require.InEpsilon(t, float64(sum)/span, float64(rec.Summary.Rows[0].Metrics[results.Throughput].Value), 1e-6)
+	for _, w := range results.Windows(rec) {
+		require.InEpsilon(t, 100*w.Duration, float64(w.Energy), 0.02, "the meter was read on both sides of every window")
+	}
+}
+
+func TestRemote(t *testing.T) {
+	e := &elsewhere{refused: 3, offset: math.MaxUint64 - 5000} // the count wraps
+	r, saved := newRemote(t, e)
+	b := &boast{}
+	r.Claims = []device.Device{b}
+	open := 0
+	r.Look = func(rec *results.Record) bool {
+		if rec.State == results.Running && len(rec.Runs) > 0 {
+			open++
+			p, _ := rec.Runs[len(rec.Runs)-1].Phase(results.PhaseMeasure)
+			require.Greater(t, p.To, p.From)
+			require.NotEmpty(t, rec.Summary.Rows)
+		}
+		return false
+	}
+	require.NoError(t, r.Run(t.Context()))
+	rec := r.Record
+	require.Equal(t, results.Complete, rec.State)
+	require.Len(t, rec.Runs, 3)
+	whole(t, e, rec)
+	require.Positive(t, open, "it was shown as it went on")
+	require.Equal(t, []string{"prepare", "warmup", "measure"}, []string{rec.Runs[0].Phases[0].Name, rec.Runs[0].Phases[1].Name, rec.Runs[0].Phases[2].Name})
+	require.Len(t, rec.Runs[1].Phases, 1)
+	require.Equal(t, int64(2), e.runs.Load(), "what counts is handed out after the warm-up")
+	require.Equal(t, results.Complete, (*saved)[len(*saved)-1])
+	require.Equal(t, results.Running, (*saved)[0], "kept while it goes on")
+	require.NotNil(t, rec.Runs[0].Trace(results.SharesOf("mining", "duplicate")))
+	require.Equal(t, 1, b.n)
+	require.Empty(t, rec.Runs[2].Claims, "it was asked before")
+	for _, run := range rec.Runs {
+		require.Equal(t, results.OK, run.Status)
+	}
+	require.Len(t, rec.Runs[2].Checks, 1)
+}
+
+func TestRemoteIsInterrupted(t *testing.T) {
+	for _, c := range []struct {
+		rounds int
+		until  string
+		after  time.Duration
+		state  results.State
+		runs   int
+	}{
+		{10, "", 500 * time.Millisecond, results.Interrupted, 1}, // the second is too short to stand alone
+		{10, "", 750 * time.Millisecond, results.Interrupted, 2},
+		{10, "", 150 * time.Millisecond, results.Interrupted, 1},
+		{0, "2%", 500 * time.Millisecond, results.Interrupted, 1},
+		{0, "", 500 * time.Millisecond, results.Complete, 1},
+	} {
+		e := new(elsewhere)
+		r, _ := newRemote(t, e)
+		r.Record.Plan.Rounds, r.Record.Plan.Until = c.rounds, c.until
+		began := time.Time{}
+		ctx, cancel := context.WithCancel(t.Context())
+		r.Look = func(rec *results.Record) bool {
+			if began.IsZero() {
+				began = time.Now()
+			}
+			if time.Since(began) > c.after {
+				cancel()
+			}
+			return false
+		}
+		require.NoError(t, r.Run(ctx))
+		require.Equal(t, c.state, r.Record.State)
+		whole(t, e, r.Record)
+		if d := time.Since(began); d < c.after+100*time.Millisecond { // unless the machine was too busy
+			require.Len(t, r.Record.Runs, c.runs, "%+v", c)
+		}
+	}
+}
+
+func TestRemoteHasSeenEnough(t *testing.T) {
+	e := new(elsewhere)
+	r, _ := newRemote(t, e)
+	r.Record.Plan.Rounds, r.Record.Plan.Until = 0, "8%"
+	r.Look = func(rec *results.Record) bool {
+		return len(rec.Summary.Rows) > 0 && rec.Summary.Rows[0].Metrics[results.Throughput].HalfWidth() <= 0.08
+	}
+	require.NoError(t, r.Run(t.Context()))
+	require.Equal(t, results.Complete, r.Record.State)
+	whole(t, e, r.Record)
+}
+
+// A device that is found out in its last window has none that counts.
+func TestRemoteIsVoid(t *testing.T) {
+	e := new(elsewhere)
+	r, _ := newRemote(t, e)
+	r.Look = func(rec *results.Record) bool {
+		if len(rec.Runs) == 3 {
+			e.wrong.Store(true)
+		}
+		return false
+	}
+	require.NoError(t, r.Run(t.Context()))
+	require.Len(t, r.Record.Runs, 3)
+	for _, run := range r.Record.Runs {
+		require.Equal(t, results.Void, run.Status)
+		require.Equal(t, "luck: it cheats", run.Error)
+	}
+	require.Empty(t, r.Record.Summary.Rows)
+	require.False(t, r.Record.Summary.Validity.Valid)
+}
+
+func TestRemoteMeasuredNothing(t *testing.T) {
+	for _, never := range []bool{true, false} {
+		r, saved := newRemote(t, &elsewhere{never: never})
+		r.Record.Plan.Warmup = 3600
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, r.Run(ctx), ErrNothing)
+		require.Empty(t, *saved, "who only knocked leaves no record")
+	}
+	r, _ := newRemote(t, new(elsewhere))
+	r.Save = func(*results.Record) error { return errors.New("disk full") }
+	require.ErrorIs(t, r.Run(t.Context()), ErrSave)
+}
+
+// A meter that fails leaves a gap, and the rate without watts.
+func TestRemoteMeterFails(t *testing.T) {
+	e := new(elsewhere)
+	r, _ := newRemote(t, e)
+	n := 0
+	r.Meters = []power.Meter{&ramp{t0: time.Now(), fail: func(int) error {
+		if n++; n > 10 && n < 14 {
+			return errors.New("timeout")
+		}
+		return nil
+	}}}
+	require.NoError(t, r.Run(t.Context()))
+	require.Len(t, r.Record.Runs, 3)
+	m := r.Record.Summary.Rows[0].Metrics
+	require.Equal(t, 3, m[results.Throughput].N)
+	require.Less(t, m[results.Power].N, 3)
+}
