@@ -154,19 +154,19 @@ func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
 		return &placeError{err}
 	}
 	for give := time.Now().Add(patience); ; {
-		if err = lockDir(x.locked, false); err == nil && usable() {
+		if err = lock(x.locked, false); err == nil && usable() {
 			err = x.attach(ctx)
 			if damaged(err) {
 				return x.renew(ctx, err)
 			}
 			return err
 		}
-		unlockDir(x.locked) // two that wait for each other would wait for ever
-		if err = lockDir(x.locked, true); err == nil {
+		unlock(x.locked) // two that wait for each other would wait for ever
+		if err = lock(x.locked, true); err == nil {
 			for _, suffix := range []string{"", "-wal", "-shm"} {
 				os.Remove(x.file + suffix)
 			}
-			return errors.Join(x.create(ctx), lockDir(x.locked, false))
+			return errors.Join(x.create(ctx), lock(x.locked, false))
 		}
 		if time.Now().After(give) {
 			return &placeError{fmt.Errorf("it is to be made anew, and another process has it open: %w", err)}

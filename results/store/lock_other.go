@@ -7,6 +7,6 @@ import (
 	"os"
 )
 
-func lockDir(*os.File, bool) error { return errors.ErrUnsupported }
+func lock(*os.File, bool) error { return errors.ErrUnsupported }
 
-func unlockDir(*os.File) {}
+func unlock(*os.File) {}

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDir takes a lock on a directory, or returns an error if another has it;
+// lock takes a lock on a file or directory, or returns an error if another has it;
 // the lock goes when the file is closed or its process ends. A lock on the
 // directory leaves nothing behind and works where nothing can be written.
-func lockDir(dir *os.File, exclusive bool) error {
+func lock(dir *os.File, exclusive bool) error {
 	how := unix.LOCK_SH
 	if exclusive {
 		how = unix.LOCK_EX
@@ -19,4 +19,4 @@ func lockDir(dir *os.File, exclusive bool) error {
 	return unix.Flock(int(dir.Fd()), how|unix.LOCK_NB)
 }
 
-func unlockDir(dir *os.File) { unix.Flock(int(dir.Fd()), unix.LOCK_UN) }
+func unlock(dir *os.File) { unix.Flock(int(dir.Fd()), unix.LOCK_UN) }

@@ -134,6 +134,7 @@ const (
 type Draft struct {
 	base     string // path without suffix
 	compress bool
+	held     *os.File // what was saved last, locked as long as this process lives
 }
 
 // Create begins a record with the given ULID in the month of start (UTC).
@@ -146,7 +147,7 @@ func (s *Store) Create(id string, start time.Time, compressed bool) (*Draft, err
 	if err != nil {
 		return nil, err
 	}
-	d := &Draft{filepath.Join(month, id), compressed}
+	d := &Draft{base: filepath.Join(month, id), compress: compressed}
 	return d, d.unfinished()
 }
 
@@ -195,14 +196,17 @@ func (d *Draft) Save(rec *results.Record) (path string, err error) {
 		return "", err
 	}
 	tmp, err := write(filepath.Dir(path), raw)
-	if err == nil {
-		if err = os.Rename(tmp, path); err != nil {
-			os.Remove(tmp)
-		}
-	}
 	if err != nil {
 		return "", d.keeps(wrap("write", path, err))
 	}
+	held := hold(tmp) // before it has its name: it is never seen without
+	if err = os.Rename(tmp, path); err != nil {
+		os.Remove(tmp)
+		release(held)
+		return "", d.keeps(wrap("write", path, err))
+	}
+	release(d.held)
+	d.held = held
 	step("rename")
 	if err := syncDir(filepath.Dir(path)); err != nil {
 		return "", wrap("write", path, err)
@@ -244,6 +248,7 @@ func (d *Draft) Commit(rec *results.Record) (path string, err error) {
 	}
 	step("sync directory")
 	// From here on the record is safe; what is left is tidying up.
+	defer func() { release(d.held); d.held = nil }()
 	for _, old := range []string{tmp, d.base + partial} {
 		if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return path, wrap("remove", old, err)
@@ -251,6 +256,63 @@ func (d *Draft) Commit(rec *results.Record) (path string, err error) {
 		step("remove")
 	}
 	return path, nil
+}
+
+// hold opens a file and locks it, so that others know that its writer lives. It
+// returns nil where files cannot be locked.
+func hold(path string) *os.File {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	if lock(f, true) != nil {
+		f.Close()
+		return nil
+	}
+	return f
+}
+
+func release(f *os.File) {
+	if f != nil {
+		f.Close() // and with it the lock
+	}
+}
+
+// Finish commits the record of a session whose process is gone, after change
+// has said so in it, and returns where it lies. ok is false, and nothing is
+// changed, if the session goes on, is finished, or where that cannot be told
+// because files cannot be locked, and if change refuses.
+func (s *Store) Finish(e Entry, change func(*results.Record) (ok bool)) (path string, ok bool, err error) {
+	base, partly := strings.CutSuffix(e.Path, partial)
+	if !partly {
+		return "", false, nil
+	}
+	f := hold(e.Path)
+	if f == nil {
+		return "", false, nil
+	}
+	defer f.Close()
+	// Its writer may have put another version there before it was locked.
+	mine, err := f.Stat()
+	if err != nil {
+		return "", false, wrap("read", e.Path, err)
+	}
+	if now, err := os.Stat(e.Path); err != nil || !os.SameFile(mine, now) {
+		return "", false, nil
+	}
+	rec, err := results.ReadFile(e.Path)
+	if err != nil {
+		return "", false, err
+	}
+	if !change(rec) {
+		return "", false, nil
+	}
+	d := &Draft{base: base}
+	if err := d.unfinished(); err != nil {
+		return "", false, nil
+	}
+	path, err = d.Commit(rec)
+	return path, path != "", err
 }
 
 // keeps adds to err where the last version that was saved is.

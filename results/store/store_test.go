@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -417,4 +418,51 @@ func TestNoPermission(t *testing.T) {
 	})
 	_, err := List(readOnly)
 	require.NoError(t, err, "reading needs no right to write")
+}
+
+// A session whose process is gone can be finished by another; one that goes on
+// cannot, whatever is read of it meanwhile.
+func TestFinish(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	require.NoError(t, err)
+	rec := night(1, time.Now().UTC().Truncate(time.Microsecond), 1, 1e9)
+	rec.ID, rec.State = ulid.Make().String(), results.Running
+	d, err := s.Create(rec.ID, rec.Start, false)
+	require.NoError(t, err)
+	end := func(rec *results.Record) bool {
+		rec.State = results.Interrupted
+		return true
+	}
+	for range 3 {
+		_, err = d.Save(rec)
+		require.NoError(t, err)
+		entries, err := List(dir)
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+		_, ok, err := s.Finish(entries[0], end)
+		require.NoError(t, err)
+		require.False(t, ok, "its writer lives")
+	}
+	entries, err := List(dir)
+	require.NoError(t, err)
+	release(d.held) // as the end of the process would
+	_, ok, err := s.Finish(entries[0], func(*results.Record) bool { return false })
+	require.NoError(t, err)
+	require.False(t, ok, "it is none of ours")
+	path, ok, err := s.Finish(entries[0], end)
+	require.NoError(t, err)
+	require.True(t, ok)
+	got, err := results.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, results.Interrupted, got.State)
+	after, err := List(dir)
+	require.NoError(t, err)
+	require.Len(t, after, 1)
+	require.False(t, after[0].Partial)
+	for _, e := range []Entry{entries[0], after[0]} { // once more
+		_, ok, err = s.Finish(e, end)
+		require.NoError(t, err)
+		require.False(t, ok)
+	}
 }
