@@ -46,14 +46,6 @@ import (
 	"time"
 )
 
-// The metrics that belong together: the third is the first over the second.
-// Others are tracked as well, each alone.
-const (
-	Throughput = "throughput"
-	Watts      = "watts"
-	Efficiency = "efficiency"
-)
-
 // Key is the identity of a series: what is stable over the years. The version
 // of the code and the state of the machine are attributes of its points.
 type Key struct {
