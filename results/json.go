@@ -406,6 +406,11 @@ func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
 		s, err := x.str()
 		return appendString(out, s), err
 	case c == '-' || isDigit(c):
+		from := x.i
+		if lit, err := x.number(); err != nil || short(lit) {
+			return append(out, lit...), err
+		}
+		x.i = from
 		lit, f, err := x.float()
 		if err != nil {
 			return out, err
@@ -418,6 +423,22 @@ func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
 	}
 	w, err := x.word("a value")
 	return append(out, w...), err
+}
+
+// short says of a number that it is written in the canonical form, without
+// reading it: a decimal of up to 15 digits is the shortest that reads back as
+// the same float64. Most numbers of a record are short. It may say false of
+// one that is canonical.
+func short(lit []byte) bool {
+	lit = bytes.TrimPrefix(lit, []byte("-"))
+	whole, fraction, point := bytes.Cut(lit, []byte("."))
+	switch {
+	case len(lit) > 15 || bytes.ContainsAny(fraction, "eE") || bytes.ContainsAny(whole, "eE"):
+		return false
+	case !point:
+		return lit[0] != '0' // -0 is not canonical
+	}
+	return fraction[len(fraction)-1] != '0' && (whole[0] != '0' || !bytes.HasPrefix(fraction, []byte("000000")))
 }
 
 // appendString appends s in quotes, as RFC 8785 writes it. What is not UTF-8

@@ -18,6 +18,7 @@ const (
 	FLOP   Unit = "FLOP"   // one fp32 operation; a fused multiply-add counts two
 	Byte   Unit = "B"      // one byte that a loop reads or writes, whatever the caches make of it
 	Step   Unit = "step"   // one optimiser update
+	Op     Unit = "op"     // one iteration of somebody's Go benchmark
 	Joule  Unit = "J"
 	Watt   Unit = "W"
 	Second Unit = "s"

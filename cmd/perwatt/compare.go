@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -29,18 +32,26 @@ func (a *against) flags(cmd *cobra.Command) {
 // load reads records and compares them. Every file that cannot be used is an
 // error: a comparison without it would be another one.
 func (a *against) load(files []string) (*compare.Comparison, []*results.Record, error) {
-	var records []*results.Record
-	for _, name := range files {
-		f, err := results.LoadFile(name)
+	records := make([]*results.Record, len(files))
+	errs := make([]error, len(files))
+	next := make(chan int)
+	var readers sync.WaitGroup
+	for range min(len(files), runtime.GOMAXPROCS(0)) {
+		readers.Go(func() {
+			for i := range next {
+				records[i], errs[i] = believed(files[i])
+			}
+		})
+	}
+	for i := range files {
+		next <- i
+	}
+	close(next)
+	readers.Wait()
+	for _, err := range errs { // the first of the command line, whichever was read first
 		if err != nil {
-			return nil, nil, exit{exitData, fmt.Errorf("%s", report.Line(err.Error()))}
+			return nil, nil, exit{exitData, err}
 		}
-		if bad := f.Verify(); len(bad) > 0 {
-			return nil, nil, exit{exitData, fmt.Errorf("%s: %s: do not use it", report.Line(name), report.Line(bad[0].String()))}
-		}
-		// What a file says of itself is not believed: its traces are.
-		f.Record.Summary = results.Derive(f.Record)
-		records = append(records, f.Record)
 	}
 	c, err := compare.New(records, files, compare.Options{Reference: a.reference, Margin: a.margin, Seed: a.seed})
 	if err != nil {
@@ -51,6 +62,20 @@ func (a *against) load(files []string) (*compare.Comparison, []*results.Record, 
 		return nil, nil, exit{code, err}
 	}
 	return c, records, nil
+}
+
+// believed reads a record that holds what was recorded. What it says of itself
+// is not believed: its traces are.
+func believed(name string) (*results.Record, error) {
+	f, err := results.LoadFile(name)
+	if err != nil {
+		return nil, errors.New(report.Line(err.Error()))
+	}
+	if bad := f.Verify(); len(bad) > 0 {
+		return nil, fmt.Errorf("%s: %s: do not use it", report.Line(name), report.Line(bad[0].String()))
+	}
+	f.Record.Summary = results.Derive(f.Record)
+	return f.Record, nil
 }
 
 func compareCommand() *cobra.Command {

@@ -135,6 +135,11 @@ func printJSON(cmd *cobra.Command, v any) error {
 	return out.Encode(v)
 }
 
+// printLine prints a value as one line of JSON.
+func printLine(cmd *cobra.Command, v any) error {
+	return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+}
+
 // firstReadings asks every meter once: what it says now, or why it does not.
 func firstReadings(cmd *cobra.Command, meters []power.Meter) map[string]string {
 	said := map[string]string{}

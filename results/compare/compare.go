@@ -146,7 +146,15 @@ type Interval struct {
 }
 
 func of(i stats.Interval, unit results.Unit) Interval {
-	return Interval{results.Float(i.Value), results.Float(i.Low), results.Float(i.High), unit, results.Absent()}
+	return Interval{finite(i.Value), finite(i.Low), finite(i.High), unit, results.Absent()}
+}
+
+// finite leaves out what no file can hold, such as work over no energy.
+func finite(x float64) results.Float {
+	if math.IsInf(x, 0) {
+		return results.Absent()
+	}
+	return results.Float(x)
 }
 
 // Difference is a fact in which candidates differ, and which may explain more
@@ -315,6 +323,13 @@ func (c *Comparison) tabulate() {
 					continue
 				}
 				k := key{w.Scenario, w.Use.Use, w.Use.Role}
+				if u, known := units[k]; known && u != w.Use.Unit {
+					x := Exclusion{fmt.Sprintf("%s: %s", cmp.Or(cand.Records[ri].File, rec.ID), w.Scenario), fmt.Sprintf("%s is counted in %s, not in %s as before", w.Use.Use, w.Use.Unit, u)}
+					if !slices.Contains(c.Excluded, x) {
+						c.Excluded = append(c.Excluded, x)
+					}
+					continue
+				}
 				r := made[k]
 				if r == nil {
 					r = &Row{ID: cand.ID + "/" + k.scenario + "/" + k.use, Candidate: cand.ID, Impl: w.Use.Impl, Figures: map[string]Interval{}, PeakShare: results.Absent(), P: results.Absent(), RankP: results.Absent()}
@@ -345,7 +360,7 @@ func (c *Comparison) tabulate() {
 						r.budget, r.meter = b, meterOf(rec)
 					}
 					if f, ok := m.Metrics[results.PeakFraction]; ok {
-						r.PeakShare = f.Value
+						r.PeakShare = finite(float64(f.Value))
 					}
 				}
 				if work, seconds := float64(w.Work), w.Duration; !math.IsNaN(work) {
@@ -420,7 +435,7 @@ func meterOf(rec *results.Record) string {
 
 func withInstrument(i Interval, b *results.Budget) Interval {
 	if b != nil {
-		i.Instrument = results.Float(instrument(b, false))
+		i.Instrument = finite(instrument(b, false))
 	}
 	return i
 }
@@ -529,7 +544,7 @@ func (c *Comparison) judge() {
 				r.Index = of(r.stat, results.Ratio)
 				if !math.IsNaN(own) {
 					r.Index = of(r.stat.Widen(own), results.Ratio)
-					r.Index.Instrument = results.Float(own)
+					r.Index.Instrument = finite(own)
 				}
 				if g.Ranked {
 					trials = append(trials, trial{r, ref})

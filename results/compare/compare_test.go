@@ -138,6 +138,28 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 	require.ErrorIs(t, err, ErrNothing)
 }
 
+// TestUnits: a use that is counted in another unit is not put beside the rest.
+func TestUnits(t *testing.T) {
+	rs := append(sessions(resultstest.Server("north", 1), 1, 1), sessions(resultstest.Server("south", 1), 1, 2)...)
+	for i := range rs[1].Runs {
+		for j := range rs[1].Runs[i].Uses {
+			if u := &rs[1].Runs[i].Uses[j]; u.Use == "mining" {
+				u.Unit = results.Sample
+			}
+		}
+	}
+	c := compared(t, Options{}, rs)
+	for _, tb := range c.Tables {
+		for _, g := range tb.Groups {
+			for _, r := range g.Rows {
+				require.False(t, tb.Use == "mining" && r.Candidate == "south", tb.ID())
+			}
+		}
+	}
+	require.Contains(t, fmt.Sprint(c.Excluded), "mining is counted in sample, not in hash as before")
+	require.Len(t, c.Excluded, 2, "once for each table")
+}
+
 func TestReference(t *testing.T) {
 	rs := append(sessions(resultstest.Server("north", 1), 1, 1), sessions(resultstest.Server("south", 1), 1, 2)...)
 	for _, ref := range []string{"south", rs[1].ID, "s.json"} {

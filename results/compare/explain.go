@@ -137,7 +137,7 @@ func (e *Explanation) use(c *Comparison, candidate, scenario, use string) {
 				from, to := w.Span()
 				e.Inputs = append(e.Inputs, Input{
 					Record: rec.ID, File: cand.Records[ri].File, Digest: rec.Digest.Record, Scenario: w.Scenario, Round: w.Round,
-					From: from, To: to, Work: w.Work, Energy: w.Energy,
+					From: from, To: to, Work: finite(float64(w.Work)), Energy: finite(float64(w.Energy)),
 				})
 			}
 		}

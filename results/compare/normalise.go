@@ -91,7 +91,7 @@ func (c *Comparison) normalise() {
 			h, s := m.sessions.Ratio()*kWh, tr.sessions.Ratio()*kWh
 			mix := Mix{Candidate: cand.ID, Scenario: t.Scenario, Origin: origin}
 			for _, share := range []float64{0, 0.25, 0.5, 0.75, 1} {
-				mix.Points = append(mix.Points, Point{results.Float(share), results.Float((1 - share) * h), results.Float(share * s)})
+				mix.Points = append(mix.Points, Point{results.Float(share), finite((1 - share) * h), finite(share * s)})
 			}
 			mix.Mullet = c.mullet(cand, t.Scenario)
 			c.Mixes = append(c.Mixes, mix)
@@ -136,7 +136,7 @@ func (c *Comparison) mullet(cand Candidate, scenario string) *Point {
 	if joules == 0 || hashes == 0 {
 		return nil
 	}
-	return &Point{results.Absent(), results.Float(hashes / joules * kWh), results.Float(samples / joules * kWh)}
+	return &Point{results.Absent(), finite(hashes / joules * kWh), finite(samples / joules * kWh)}
 }
 
 // differ lists the facts in which the candidates differ.

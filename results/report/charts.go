@@ -295,7 +295,11 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 		}
 		lines.Series = append(lines.Series, line)
 	}
-	if len(lines.Series) > 0 {
+	switch {
+	case len(lines.Series) == 0:
+	case t.ID == "break-even":
+		return append(out, breakEven(p, t)...)
+	default:
 		out = append(out, pictured(lines.Head, lines)...)
 	}
 	return out
@@ -322,3 +326,45 @@ func tornado(p Page, t economics.Table, s economics.Series, id string) []picture
 }
 
 const tornadoMost = 8 // inputs that are drawn; the table has them all
+
+// breakEven shades the efficiency that just earns its power by whether the
+// best candidate of the page, or the best machine as published, is under it.
+func breakEven(p Page, t economics.Table) []picture {
+	best, who := math.Inf(1), ""
+	for _, n := range economics.Nameplates() {
+		if x := float64(n.Efficiency.Value) * 1e12; x < best {
+			best, who = x, n.Model+" as published"
+		}
+	}
+	for _, c := range Priceable(p.Comparison, p.Records).Candidates {
+		if x := float64(c.Mining.Value) * 1e12; x > 0 && x < best && c.Mining.Unit != "" {
+			best, who = x, c.Name
+		}
+	}
+	m := chart.Matrix{
+		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %.3g J/TH", clean(t.Title, 80), clean(who, 40), best)},
+		Axis: chart.Axis{Title: "J/TH", Unit: ""}, Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: best,
+		Better: "earns its power", Worse: "does not", No: "cannot tell",
+	}
+	for _, s := range p.Economics.Series {
+		if s.Table != t.ID {
+			continue
+		}
+		if len(m.Columns) == 0 {
+			for _, x := range s.At {
+				m.Columns = append(m.Columns, fmt.Sprintf("%g", x))
+			}
+		}
+		m.Rows = append(m.Rows, strings.TrimSuffix(s.Name, " $/PH/day"))
+		var row []chart.Cell
+		for _, v := range s.Value {
+			sign := -1
+			if v >= best {
+				sign = 1
+			}
+			row = append(row, chart.Cell{Figure: chart.Figure{Value: v, Low: math.NaN(), High: math.NaN()}, Sign: sign})
+		}
+		m.Cells = append(m.Cells, row)
+	}
+	return pictured(m.Head, m)
+}

@@ -67,7 +67,7 @@ func comparisonPage(c *compare.Comparison) *page {
 	}
 	for _, cand := range c.Candidates {
 		for _, r := range cand.Records {
-			p.foot = append(p.foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", clean(cand.ID, 40), printable(cmp.Or(r.File, r.ID)), clean(r.Start, 24), clean(r.Digest, 64)))
+			p.foot = append(p.foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", clean(cand.ID, 40), cmp.Or(printable(r.File), clean(r.ID, 40)), clean(r.Start, 24), clean(r.Digest, 64)))
 		}
 	}
 	return p
@@ -182,6 +182,7 @@ func groupPart(t compare.Table, g compare.Group) part {
 		s.title += ": not ranked, " + clean(g.Why, textLimit)
 	}
 	var places, names, counts, verdicts []cell
+	var peaks []*results.Metric
 	figures := []struct{ metric, head string }{
 		{results.Throughput, "throughput"}, {results.Power, "power"}, {results.WorkPerEnergy, "per joule"}, {results.EnergyPerWork, "energy per work"},
 	}
@@ -212,6 +213,11 @@ func groupPart(t compare.Table, g compare.Group) part {
 		}
 		grid[len(figures)] = append(grid[len(figures)], &index)
 		verdicts = append(verdicts, cell{value: clean(r.Verdict.Word, nameLimit)})
+		var peak *results.Metric
+		if !r.PeakShare.IsAbsent() {
+			peak = &results.Metric{Value: r.PeakShare, Low: results.Absent(), High: results.Absent(), Unit: results.Ratio}
+		}
+		peaks = append(peaks, peak)
 		if r.Verdict.Why != "" && r.Verdict.Word != compare.NotRanked {
 			notes = append(notes, fmt.Sprintf("%s: %s: %s", clean(r.Candidate, nameLimit), r.Verdict.Word, clean(r.Verdict.Why, textLimit)))
 		}
@@ -227,6 +233,7 @@ func groupPart(t compare.Table, g compare.Group) part {
 	for j, f := range figures {
 		s.explained(g.Rows, f.metric, func() { s.figure(f.head, interval, grid[j]) })
 	}
+	s.figure("of the FMA peak", "its own", peaks)
 	if len(g.Rows) > 1 && slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return !r.Index.Value.IsAbsent() }) {
 		s.explained(g.Rows, "index", func() { s.figure("index", "of work per joule", grid[len(figures)]) })
 		s.text(name, "verdict", "", verdicts)

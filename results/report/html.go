@@ -520,7 +520,7 @@ func budgetBlock(i int, r *results.Record) block {
 				x := td{Text: "unknown", Label: n, Number: true}
 				for _, t := range m.Budget.Terms {
 					if t.Name == n {
-						x.Text = percent(float64(t.HalfWidth))
+						x.Text, x.Sort = percent(float64(t.HalfWidth)), exact(t.HalfWidth)
 						if t.Shared {
 							x.Under = "cancels on one meter"
 						}
@@ -528,7 +528,7 @@ func budgetBlock(i int, r *results.Record) block {
 				}
 				line = append(line, x)
 			}
-			line = append(line, td{Text: PlusMinus(m), Label: "in quadrature", Number: true}, td{Text: percent(float64(m.Budget.Linear)), Label: "linear", Number: true})
+			line = append(line, td{Text: PlusMinus(m), Sort: exact(m.Budget.Quadrature), Label: "in quadrature", Number: true}, td{Text: percent(float64(m.Budget.Linear)), Sort: exact(m.Budget.Linear), Label: "linear", Number: true})
 			b.Table.Rows = append(b.Table.Rows, line)
 		}
 	}
@@ -560,7 +560,7 @@ func sources(p Page) section {
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
 			b.Table.Rows = append(b.Table.Rows, []td{
-				{Text: clean(c.ID, 40), Label: "candidate"}, {Text: printable(cmp.Or(r.File, r.ID)), Label: "record"}, {Text: clean(r.Start, 30), Label: "start"},
+				{Text: clean(c.ID, 40), Label: "candidate"}, {Text: cmp.Or(printable(r.File), clean(r.ID, 40)), Label: "record"}, {Text: clean(r.Start, 30), Label: "start"},
 				{Text: clean(r.State, nameLimit), Label: "state"}, {Text: clean(r.Digest, 64), Label: "sha256"},
 			})
 		}

@@ -1,11 +1,13 @@
 'use strict';
 (() => {
   // Sorting: each head of a table becomes a button; bare numbers are in data-sort.
+  // What has no number stands last in a column of numbers, either way.
   const key = (row, i) => {
     const cell = row.cells[i];
     if (!cell) return '';
     const s = cell.dataset.sort;
-    return s === undefined ? cell.textContent.trim() : Number(s);
+    if (s !== undefined) return Number(s);
+    return cell.classList.contains('num') ? NaN : cell.textContent.trim();
   };
   for (const table of document.querySelectorAll('main table')) {
     const heads = table.tHead.rows[0].cells;
@@ -21,9 +23,8 @@
         th.setAttribute('aria-sort', down ? 'descending' : 'ascending');
         const rows = [...table.tBodies[0].rows].map((row, n) => ({row, n, k: key(row, i)}));
         rows.sort((a, b) => {
-          const both = typeof a.k === 'number' && typeof b.k === 'number';
-          const order = both ? a.k - b.k : String(a.k).localeCompare(String(b.k), 'en', {numeric: true});
-          return (down ? -order : order) || a.n - b.n;
+          if (typeof a.k === 'string') return (down ? -1 : 1) * a.k.localeCompare(b.k, 'en', {numeric: true}) || a.n - b.n;
+          return Number.isNaN(a.k) - Number.isNaN(b.k) || (down ? b.k - a.k : a.k - b.k) || a.n - b.n;
         });
         table.tBodies[0].append(...rows.map(r => r.row));
       });

@@ -21,7 +21,7 @@ func Priceable(c *compare.Comparison, records []*results.Record) economics.Input
 		}
 	}
 	for _, cand := range c.Candidates {
-		e := economics.Candidate{Name: cand.ID}
+		e := economics.Candidate{Name: clean(cand.ID, 80)}
 		rec := first[cand.ID]
 		for _, t := range c.Tables {
 			if t.Role != results.Alone {
@@ -45,14 +45,14 @@ func Priceable(c *compare.Comparison, records []*results.Record) economics.Input
 					case "mining":
 						e.Mining, e.MiningPower = figure(results.EnergyPerWork), figure(results.Power)
 					case "training":
-						e.Training = append(e.Training, economics.Training{Workload: t.Scenario, PerJoule: figure(results.WorkPerEnergy), Power: figure(results.Power), FlopRate: flopRate(rec, t.Scenario)})
+						e.Training = append(e.Training, economics.Training{Workload: clean(t.Scenario, 80), PerJoule: figure(results.WorkPerEnergy), Power: figure(results.Power), FlopRate: flopRate(rec, t.Scenario)})
 					}
 				}
 			}
 		}
 		if rec != nil && rec.Summary.Marginal != nil {
 			if model := mulletModel(rec); model != "" {
-				e.Mullet = &economics.Mullet{Workload: "training-" + model, Marginal: *rec.Summary.Marginal}
+				e.Mullet = &economics.Mullet{Workload: "training-" + clean(model, 80), Marginal: *rec.Summary.Marginal}
 			}
 		}
 		in.Candidates = append(in.Candidates, e)

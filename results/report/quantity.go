@@ -61,6 +61,7 @@ var shapes = map[results.Unit]shape{
 	results.FLOP:   {1, "FLOP", 0, 21},
 	results.Byte:   {1, "B", 0, 21},
 	results.Step:   {1, "steps", 0, 0},
+	results.Op:     {1, "ops", 0, 21},
 	results.Joule:  {1, "J", -12, 18},
 	results.Watt:   {1, "W", -12, 18},
 	results.Second: {1, "s", -12, 0},
@@ -75,7 +76,7 @@ var shapes = map[results.Unit]shape{
 
 // A unit below the line is single: samples/s, but J/sample.
 var below = map[results.Unit]string{
-	results.Hash: "H", results.Sample: "sample", results.FLOP: "FLOP", results.Byte: "B", results.Step: "step",
+	results.Hash: "H", results.Sample: "sample", results.FLOP: "FLOP", results.Byte: "B", results.Step: "step", results.Op: "op",
 	results.Joule: "J", results.Watt: "W", results.Second: "s",
 }
 

@@ -4,7 +4,9 @@ package resultstest
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/perwatt/perwatt/results"
@@ -64,7 +66,7 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 		Node: results.Node{Name: n.Name, OS: "linux", Kernel: "6.12.0", Arch: "amd64", Memory: 256 << 30, Devices: []results.Device{},
 			CPU:      results.CPU{Vendor: "AuthenticAMD", Model: n.CPU, Sockets: 1, Cores: 32, Threads: 64, Clock: 2.8e9, Cache: []int64{32 << 10, 512 << 10, 256 << 20}, Features: []string{"avx2", "sha_ni"}},
 			Settings: results.Settings{Governor: "performance", Turbo: "on", SMT: "on", CPUQuota: results.Absent(), CPUs: []int{}, PowerCap: results.Absent(), Load: 0.1}},
-		Plan: results.Plan{Preset: "publish", Scenarios: order, Rounds: rounds, Session: 1, Sessions: 1, Order: "ABBA", Threads: 64, Warmup: 30, Limit: 60, Window: 60, Interval: 1, Target: true,
+		Plan: results.Plan{Preset: "publish", Scenarios: slices.Clone(order), Rounds: rounds, Session: 1, Sessions: 1, Order: "ABBA", Threads: 64, Warmup: 30, Limit: 60, Window: 60, Interval: 1, Target: true,
 			Meters: []string{"snmp:" + n.Meter}},
 		Kernels: []results.Kernel{{Name: "sgemm", Chosen: "avx2", Why: "the fastest", Impls: []results.Impl{
 			{Name: "avx2", Needs: []string{"avx2"}, Supported: true, Check: "ok", Rate: 8e10, Peak: 9e10, Unit: results.FLOP.Per(results.Second)}}}},
@@ -105,7 +107,7 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 			})
 			r.Traces[0].Boundary, r.Traces[0].Origin = results.Wall, results.Measured
 			for _, u := range uses[scenario] {
-				u.Threads, u.Seed = 64, uint32(round)
+				u.Threads, u.Seed, u.Params = 64, uint32(round), maps.Clone(u.Params)
 				rate := n.Rates[scenario+"/"+u.Use] * session * (1 + n.Within*rng.NormFloat64()) * (1 + n.Drift*t/last)
 				r.Uses = append(r.Uses, u)
 				trace(results.WorkOf(u.Use), u.Unit, results.Counter, func(s float64) float64 { return float64(int64(rate * s)) })

@@ -1,17 +1,22 @@
 // Package store keeps records as files in a directory. The files are the
-// truth: a finished record is never changed or overwritten, and any index over
-// them can be built again.
+// truth: a finished record is never changed or overwritten, and the index over
+// them can be built again at any time.
 //
 //	DIR/2026-01/01KDYBS1CY….json[.zst]      a finished record
 //	DIR/2026-01/01KDYBS1CY….partial.json    one whose session runs, or was killed
+//	DIR/2026-01/01KF2M7Q3W….amend.json      what was said about records afterwards
+//	DIR/index.sqlite                        the index, safe to delete
 //
 // While a session runs, its record is written after every run; at each moment
 // one whole version of it is on the disk, whatever happens to the process, the
 // machine or the free space. It is compressed when it is finished, not before:
 // the node has better things to do.
 //
-// The package neither indexes records nor looks into them, and never deletes
-// one.
+// The [Index] answers what a directory of records holds: which records, whose
+// figures over time, and what else changed. Whoever opens it brings it up to
+// date. It says nothing about what the figures mean.
+//
+// The package never deletes a record.
 package store
 
 import (
@@ -21,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,6 +126,7 @@ const (
 	plain   = ".json"
 	packed  = ".json.zst"
 	partial = ".partial.json"
+	amended = ".amend.json"
 )
 
 // Draft is the record of a session that is not over. Its methods are called by
@@ -135,16 +142,24 @@ func (s *Store) Create(id string, start time.Time, compressed bool) (*Draft, err
 	if !isID(id) {
 		return nil, fmt.Errorf("store: %q is no name for a record: a ULID is", id)
 	}
-	month := filepath.Join(s.dir, start.UTC().Format("2006-01"))
-	if err := os.Mkdir(month, 0o755); err == nil {
-		if err := syncDir(s.dir); err != nil {
-			return nil, wrap("make", month, err)
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
-		return nil, wrap("make", month, err)
+	month, err := s.month(start)
+	if err != nil {
+		return nil, err
 	}
 	d := &Draft{filepath.Join(month, id), compressed}
 	return d, d.unfinished()
+}
+
+// month returns the directory of a month, which it makes if need be.
+func (s *Store) month(t time.Time) (dir string, err error) {
+	dir = filepath.Join(s.dir, t.UTC().Format("2006-01"))
+	if err = os.Mkdir(dir, 0o755); err == nil {
+		err = syncDir(s.dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", wrap("make", dir, err)
+	}
+	return dir, nil
 }
 
 // isID says whether id is a ULID, written in the one way that makes file names
@@ -179,7 +194,7 @@ func (d *Draft) Save(rec *results.Record) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	tmp, err := d.write(raw)
+	tmp, err := write(filepath.Dir(path), raw)
 	if err == nil {
 		if err = os.Rename(tmp, path); err != nil {
 			os.Remove(tmp)
@@ -211,7 +226,7 @@ func (d *Draft) Commit(rec *results.Record) (path string, err error) {
 	if d.compress {
 		path, raw = d.base+packed, results.Compress(raw)
 	}
-	tmp, err := d.write(raw)
+	tmp, err := write(filepath.Dir(path), raw)
 	if err != nil {
 		return "", d.keeps(wrap("write", path, err))
 	}
@@ -246,9 +261,9 @@ func (d *Draft) keeps(err error) error {
 	return err
 }
 
-// write puts data on the disk under a temporary name in the month's directory.
-func (d *Draft) write(data []byte) (name string, err error) {
-	f, err := temp(filepath.Dir(d.base))
+// write puts data on the disk under a temporary name in a directory.
+func write(dir string, data []byte) (name string, err error) {
+	f, err := temp(dir)
 	if err != nil {
 		return "", err
 	}
@@ -302,54 +317,81 @@ func syncDir(dir string) error {
 
 // Entry is one record of a store.
 type Entry struct {
-	ID      string
-	Path    string
-	Partial bool  // its session runs, or was killed
-	Size    int64 // bytes on the disk
+	ID       string
+	Path     string
+	Partial  bool      // its session runs, or was killed
+	Size     int64     // bytes on the disk
+	Modified time.Time // of the file
 }
 
 // List returns the records in dir in the order of their identifiers, hence of
 // time. A partial record that is finished too is listed once, as finished.
 // It writes nothing: the directory may be a read-only copy.
 func List(dir string) ([]Entry, error) {
-	months, err := os.ReadDir(dir)
+	months, err := months(dir)
 	if err != nil {
-		return nil, fmt.Errorf("store: list records: %w: name their directory with --store or PERWATT_STORE", err)
+		return nil, err
 	}
 	byID := map[string]Entry{}
 	for _, m := range months {
-		if _, err := time.Parse("2006-01", m.Name()); err != nil {
+		records, err := listMonth(dir, m)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range records {
+			if other, ok := byID[e.ID]; !ok || other.Partial {
+				byID[e.ID] = e
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(byID), byTime), nil
+}
+
+func byTime(a, b Entry) int { return cmp.Compare(a.ID, b.ID) }
+
+// months lists the directories of records in dir, oldest first.
+func months(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: list records: %w: name their directory with --store or PERWATT_STORE", err)
+	}
+	for _, e := range entries {
+		if _, err := time.Parse("2006-01", e.Name()); err == nil {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// listMonth returns the records of one month in the order of their
+// identifiers.
+func listMonth(dir, month string) (records []Entry, err error) {
+	dir = filepath.Join(dir, month)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: list records: %w", err)
+	}
+	for _, f := range files {
+		id, suffix, _ := strings.Cut(f.Name(), ".")
+		suffix = "." + suffix
+		e := Entry{ID: id, Path: filepath.Join(dir, f.Name()), Partial: suffix == partial}
+		if !isID(id) || !e.Partial && suffix != plain && suffix != packed {
 			continue
 		}
-		files, err := os.ReadDir(filepath.Join(dir, m.Name()))
+		info, err := f.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // finished meanwhile, under another name
+		}
 		if err != nil {
 			return nil, fmt.Errorf("store: list records: %w", err)
 		}
-		for _, f := range files {
-			id, suffix, _ := strings.Cut(f.Name(), ".")
-			e := Entry{ID: id, Path: filepath.Join(dir, m.Name(), f.Name()), Partial: "."+suffix == partial}
-			if !isID(id) || !e.Partial && "."+suffix != plain && "."+suffix != packed {
-				continue
-			}
-			info, err := f.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // finished meanwhile, under another name
-			}
-			if err != nil {
-				return nil, fmt.Errorf("store: list records: %w", err)
-			}
-			e.Size = info.Size()
-			if other, ok := byID[id]; !ok || other.Partial {
-				byID[id] = e
-			}
+		e.Size, e.Modified = info.Size(), info.ModTime()
+		// Names are sorted: .json and .json.zst stand before .partial.json.
+		if n := len(records); n == 0 || records[n-1].ID != id {
+			records = append(records, e)
 		}
 	}
-	entries := make([]Entry, 0, len(byID))
-	for _, e := range byID {
-		entries = append(entries, e)
-	}
-	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.ID, b.ID) })
-	return entries, nil
+	return records, nil
 }
 
 // List returns the records of the store, as the function [List] does.

@@ -89,7 +89,7 @@ func TestSession(t *testing.T) {
 			require.NoError(t, err)
 			entries, err = List(dir)
 			require.NoError(t, err)
-			require.Equal(t, []Entry{{ID: id, Path: path, Size: info.Size()}}, entries)
+			require.Equal(t, []Entry{{ID: id, Path: path, Size: info.Size(), Modified: info.ModTime()}}, entries)
 			paths, err = s.Paths()
 			require.NoError(t, err)
 			require.Equal(t, []string{path}, paths)
@@ -284,7 +284,14 @@ const childEnv, childDir = "STORE_TEST_CHILD", "STORE_TEST_DIR"
 
 func TestMain(m *testing.M) {
 	if grief := os.Getenv(childEnv); grief != "" {
-		if err := child(grief, os.Getenv(childDir)); err != nil {
+		play := child
+		switch grief {
+		case "write for ever":
+			play = writeForEver
+		case "read for ever":
+			play = readForEver
+		}
+		if err := play(grief, os.Getenv(childDir)); err != nil {
 			fmt.Println("error:", err)
 			os.Exit(1)
 		}

@@ -25,7 +25,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-const login250 = ",timeout=250ms,user=admin,password=env:PERWATT_TEST_BMC"
+const quick = ",timeout=600ms,user=admin,password=env:PERWATT_TEST_BMC"
 
 func open(t testing.TB, b *fakeBMC, options string, now func() time.Time) (power.Meter, error) {
 	t.Helper()
@@ -38,7 +38,7 @@ func open(t testing.TB, b *fakeBMC, options string, now func() time.Time) (power
 // meter opens one that is closed with the test.
 func meter(t testing.TB, b *fakeBMC, options string, now func() time.Time) power.Meter {
 	t.Helper()
-	m, err := open(t, b, login250+options, now)
+	m, err := open(t, b, quick+options, now)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = m.Close() })
 	return m
@@ -57,7 +57,7 @@ func read(t testing.TB, m power.Meter) (float64, error) {
 
 func TestConformance(t *testing.T) {
 	b := startBMC(t)
-	powertest.TestMeter(t, func() (power.Meter, error) { return open(t, b, login250, nil) })
+	powertest.TestMeter(t, func() (power.Meter, error) { return open(t, b, quick, nil) })
 	require.Zero(t, b.sessions(), "a session was left behind")
 }
 
@@ -73,7 +73,7 @@ func TestFaults(t *testing.T) {
 		}
 		gone := func(time.Duration) { b.set(func(b *fakeBMC) { b.mute = true }) }
 		return powertest.Rig{
-			Open: func(now func() time.Time) (power.Meter, error) { return open(t, b, login250, now) },
+			Open: func(now func() time.Time) (power.Meter, error) { return open(t, b, quick, now) },
 			Set: func(d time.Duration) {
 				b.set(func(b *fakeBMC) { b.says, b.mute = says{watts: powertest.RigWatts, stamp: at(d), window: 1000}, false })
 			},
@@ -158,7 +158,7 @@ func TestInactive(t *testing.T) {
 	got, err := read(t, m)
 	require.ErrorContains(t, err, "ipmi: node: its power measurement is not active")
 	require.True(t, math.IsNaN(got))
-	_, err = open(t, b, login250, nil)
+	_, err = open(t, b, quick, nil)
 	require.ErrorContains(t, err, "not active")
 	require.NotErrorIs(t, err, power.ErrAbsent)
 }
@@ -170,7 +170,7 @@ func TestZero(t *testing.T) {
 	b.say(says{stamp: noon + 1})
 	_, err := read(t, m)
 	require.ErrorContains(t, err, "0 W")
-	_, err = open(t, b, login250, nil)
+	_, err = open(t, b, quick, nil)
 	require.ErrorContains(t, err, "0 W: none of its supplies")
 }
 
@@ -190,7 +190,7 @@ func TestCompletionCodes(t *testing.T) {
 		b.say(says{code: code})
 		_, err := read(t, m)
 		require.ErrorContains(t, err, want)
-		_, err = open(t, b, login250, nil)
+		_, err = open(t, b, quick, nil)
 		require.ErrorContains(t, err, want)
 		require.NotErrorIs(t, err, power.ErrAbsent)
 		require.Equal(t, 1, b.sessions())
@@ -320,13 +320,13 @@ func TestUnreachable(t *testing.T) {
 	b := startBMC(t)
 	b.set(func(b *fakeBMC) { b.mute = true })
 	began := time.Now()
-	_, err := open(t, b, login250, nil)
-	require.ErrorContains(t, err, "no answer within 250ms")
+	_, err := open(t, b, quick, nil)
+	require.ErrorContains(t, err, "no answer within 600ms")
 	require.ErrorContains(t, err, "IPMI over LAN is enabled")
 	require.NotErrorIs(t, err, power.ErrAbsent)
 	require.Less(t, time.Since(began), 2*time.Second)
 
-	s, err := power.ParseSpec(fmt.Sprintf("ipmi:127.0.0.1:%d,timeout=250ms", powertest.FreePort(t, "udp")), Options)
+	s, err := power.ParseSpec(fmt.Sprintf("ipmi:127.0.0.1:%d,timeout=600ms", powertest.FreePort(t, "udp")), Options)
 	require.NoError(t, err)
 	files, _ := os.ReadDir("/proc/self/fd")
 	for range 8 {
@@ -346,7 +346,7 @@ func TestDroppedSession(t *testing.T) {
 	require.NoError(t, err)
 	b.forget()
 	_, err = read(t, m)
-	require.ErrorContains(t, err, "no answer within 250ms")
+	require.ErrorContains(t, err, "no answer within 600ms")
 	b.say(says{watts: 500, stamp: noon + 2})
 	got, err := read(t, m)
 	require.NoError(t, err)
@@ -463,7 +463,7 @@ func TestImpostor(t *testing.T) {
 				return [][]byte{bend(real, headers+c.at)}
 			}
 		})
-		_, err := open(t, b, login250, nil)
+		_, err := open(t, b, quick, nil)
 		require.ErrorContains(t, err, c.want)
 	}
 }
@@ -472,7 +472,7 @@ func TestImpostor(t *testing.T) {
 // leaves nothing running; so does closing.
 func TestCancel(t *testing.T) {
 	b := startBMC(t)
-	warm, err := open(t, b, login250, nil) // the BMC's own are all started then
+	warm, err := open(t, b, quick, nil) // the BMC's own are all started then
 	require.NoError(t, err)
 	require.NoError(t, warm.Close())
 	before := runtime.NumGoroutine()
@@ -579,7 +579,7 @@ func FuzzUnseal(f *testing.F) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	m, err := open(b, startBMC(b), login250, nil)
+	m, err := open(b, startBMC(b), quick, nil)
 	require.NoError(b, err)
 	defer m.Close()
 	b.ReportAllocs()

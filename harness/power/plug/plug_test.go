@@ -426,7 +426,7 @@ func TestFaults(t *testing.T) {
 					say(fmt.Sprint(powertest.RigWatts*times), fmt.Sprintf("%.3f", math.Floor(total*1000)/1000*times))
 				}
 				return powertest.Rig{
-					Open: func(now func() time.Time) (power.Meter, error) { return openAt(t, d.URL, ",timeout=50ms", now) },
+					Open: func(now func() time.Time) (power.Meter, error) { return openAt(t, d.URL, ",timeout=500ms", now) },
 					Set:  func(at time.Duration) { d.instead(nil); truth(at, 1) },
 					Break: map[string]func(time.Duration){
 						"time-out":    func(time.Duration) { d.instead(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }) },

@@ -434,7 +434,7 @@ func TestFaults(t *testing.T) {
 					}
 					return powertest.Rig{
 						Open: func(now func() time.Time) (power.Meter, error) {
-							return openAt(t, p.URL+"?query="+query, wall+options+",timeout=50ms", now)
+							return openAt(t, p.URL+"?query="+query, wall+options+",timeout=500ms", now)
 						},
 						Set: func(at time.Duration) {
 							p.instead(nil)

@@ -26,7 +26,7 @@ func dial(t *testing.T, s *stub, options string, now func() time.Time) (power.Me
 }
 
 // quick has a period that the tests can wait for.
-const quick = ",period=50ms,timeout=250ms"
+const quick = ",period=50ms,timeout=600ms"
 
 func TestConformance(t *testing.T) {
 	s := serve(t)

@@ -380,7 +380,7 @@ func rig(t *testing.T, b *bmc, options string, put func(at time.Duration, watts,
 	}
 	return powertest.Rig{
 		Open: func(now func() time.Time) (power.Meter, error) {
-			return openAt(t, b.URL, options+",timeout=50ms", now)
+			return openAt(t, b.URL, options+",timeout=500ms", now)
 		},
 		Set: func(at time.Duration) {
 			b.say(nil)

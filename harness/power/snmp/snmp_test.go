@@ -91,7 +91,7 @@ func TestFaults(t *testing.T) {
 		restarted := false
 		return powertest.Rig{
 			Open: func(now func() time.Time) (power.Meter, error) {
-				s := parse(t, a.address+",timeout=200ms")
+				s := parse(t, a.address+",timeout=500ms")
 				s.Now = now
 				return Open(t.Context(), s)
 			},

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/store"
+)
+
+// open opens the store to add to it. It must be there: who adds to a history
+// has one.
+func (s storeFlag) open() (*store.Store, error) {
+	dir, err := s.dir()
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(dir)
+	if err != nil {
+		return nil, exit{exitUsage, fmt.Errorf("--store: %w", err)}
+	}
+	return st, nil
+}
+
+func amendCommand() *cobra.Command {
+	var dir storeFlag
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "amend ID[/SCENARIO/ROUND] --exclude REASON",
+		Short: "Exclude a record, or one run of it, from history, with the reason",
+		Long: `Write down that a record, or one run of it, is not to be used, and why. The record
+itself stays as it is; the amendment is a file beside it, and perwatt ls lists both.
+Who says so is not recorded.`,
+		Example: `  perwatt amend 01KDYBS1CY --exclude "the door of the rack was open"
+  perwatt amend 01KDYBS1CY/mining/3 --exclude "a backup ran"`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, argv []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return usagef("--exclude: say why, in a few words")
+			}
+			id, run, part := strings.Cut(argv[0], "/")
+			a := store.Amendment{Reason: reason}
+			if part {
+				cut := strings.LastIndex(run, "/")
+				n, err := strconv.Atoi(run[cut+1:])
+				if cut < 1 || err != nil || n < 1 {
+					return usagef("%.120q: a run is ID/SCENARIO/ROUND", argv[0])
+				}
+				a.Scenario, a.Round = run[:cut], n
+			}
+			x, err := dir.index(cmd)
+			if err != nil {
+				return err
+			}
+			defer x.Close()
+			defer notes(cmd, x)
+			h, err := x.Find(cmd.Context(), id) // one that cannot be read may be excluded too
+			if err != nil {
+				return exit{exitUsage, err}
+			}
+			a.Exclude = h.ID
+			if part {
+				if err := hasRun(h, a); err != nil {
+					return err
+				}
+			}
+			st, err := dir.open()
+			if err != nil {
+				return err
+			}
+			a, path, err := st.Amend(a)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", a.ID, path)
+			return err
+		},
+	}
+	dir.flag(cmd)
+	cmd.Flags().StringVar(&reason, "exclude", "", "why it is not to be used")
+	return cmd
+}
+
+// hasRun is an error if a record has not the run that is to be excluded.
+func hasRun(h store.Header, a store.Amendment) error {
+	rec, err := results.ReadFile(h.Path)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(rec.Runs, func(r results.Run) bool { return r.Scenario == a.Scenario && r.Round == a.Round }) {
+		return usagef("record %s has no run %.80q, round %d: its scenarios are %.400q, in %d rounds", h.ID, a.Scenario, a.Round, rec.Plan.Scenarios, rec.Plan.Rounds)
+	}
+	return nil
+}

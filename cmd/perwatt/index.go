@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/results/report"
+	"github.com/perwatt/perwatt/results/store"
+)
+
+// storeFlag is the directory of records that a command reads or adds to.
+type storeFlag string
+
+func (s *storeFlag) flag(cmd *cobra.Command) {
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar((*string)(s), "store", "", "directory of records (default $PERWATT_STORE, else the user's data directory)")
+}
+
+func (s storeFlag) dir() (string, error) {
+	if s != "" {
+		return string(s), nil
+	}
+	dir, err := store.Dir()
+	if err != nil {
+		return "", exit{exitUsage, err}
+	}
+	return dir, nil
+}
+
+// index opens the index, up to date, and says what is to be known of it.
+func (s storeFlag) index(cmd *cobra.Command) (*store.Index, error) {
+	dir, err := s.dir()
+	if err != nil {
+		return nil, err
+	}
+	x, err := store.OpenIndex(cmd.Context(), dir)
+	if err != nil {
+		return nil, interrupted(cmd.Context(), err)
+	}
+	return x, nil
+}
+
+// notes are said when the index has been used: it may heal meanwhile.
+func notes(cmd *cobra.Command, x *store.Index) {
+	for _, n := range x.Notes() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "perwatt:", report.Line(n))
+	}
+}
+
+// unreadable says on standard error that a record cannot be read.
+func unreadable(cmd *cobra.Command, h store.Header) {
+	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s cannot be used: %s\n", report.Line(h.Path), report.Line(h.Error))
+}
+
+func indexCommand() *cobra.Command {
+	var dir storeFlag
+	var rebuild bool
+	cmd := &cobra.Command{
+		Use:   "index",
+		Short: "Bring the index over the records up to date and check it",
+		Long: `The index is a copy of what the record files say, for what asks about many of them.
+Every command that uses it brings it up to date first; it may be deleted at any
+time. This one also reads the whole of it and builds it again if any of it is damaged.
+Exit code 3 if a record cannot be read, naming it.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			began := time.Now()
+			x, err := dir.index(cmd)
+			if err != nil {
+				return err
+			}
+			defer x.Close()
+			if rebuild {
+				err = x.Rebuild(cmd.Context())
+			} else {
+				err = x.Check(cmd.Context())
+			}
+			if err != nil {
+				return err
+			}
+			records, bad := 0, 0
+			for h, err := range x.Records(cmd.Context(), store.Filter{Excluded: true}) {
+				if err != nil {
+					return err
+				}
+				if records++; h.Error != "" {
+					bad++
+					unreadable(cmd, h)
+				}
+			}
+			groups, err := x.Groups(cmd.Context())
+			if err != nil {
+				return err
+			}
+			notes(cmd, x)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d records, %d node groups, %d amendments, %.1f s\n", report.Line(x.Place()), records, len(groups), len(x.Amendments()), time.Since(began).Seconds())
+			if bad > 0 {
+				return exit{exitData, fmt.Errorf("%d of %d records cannot be read: fetch another copy of them; the rest is indexed", bad, records)}
+			}
+			return nil
+		},
+	}
+	dir.flag(cmd)
+	cmd.Flags().BoolVar(&rebuild, "rebuild", false, "build the index anew from all records")
+	return cmd
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/results/report"
+	"github.com/perwatt/perwatt/results/store"
+)
+
+func lsCommand() *cobra.Command {
+	var (
+		dir           storeFlag
+		labels        map[string]string
+		since, format string
+	)
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List records, what excludes them, and events added by hand",
+		Long: `List the records of a store, oldest first, with node group, state and labels. A
+node group is a machine by what does not change by itself (CPU, sockets, cores,
+threads, memory, meter, boundary); the list ends with their names. What is excluded, and
+what cannot be read, says why.`,
+		Example: `  perwatt ls --since 90d --label site=north
+  perwatt ls --format json | jq -r 'select(.excluded) | .id'`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if format != "text" && format != "json" {
+				return usagef("--format %q: must be text or json", format)
+			}
+			f := store.Filter{Labels: labels, Excluded: true}
+			if since != "" {
+				var err error
+				if f.Since, err = parseSince(since, time.Now()); err != nil {
+					return usagef("--since: %w", err)
+				}
+			}
+			x, err := dir.index(cmd)
+			if err != nil {
+				return err
+			}
+			defer x.Close()
+			defer notes(cmd, x)
+			return list(cmd, x, f, format)
+		},
+	}
+	dir.flag(cmd)
+	cmd.Flags().StringToStringVar(&labels, "label", nil, "only records with this label, KEY=VALUE, may be repeated")
+	cmd.Flags().StringVar(&since, "since", "", "only what began since a day (2026-01-31), a time, or so long ago (90d, 12h)")
+	cmd.Flags().StringVar(&format, "format", "text", "text, or json: one record a line")
+	return cmd
+}
+
+func list(cmd *cobra.Command, x *store.Index, f store.Filter, format string) error {
+	groups, err := x.Groups(cmd.Context())
+	if err != nil {
+		return err
+	}
+	tab := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	if format == "text" {
+		fmt.Fprintln(tab, "RECORD\tSTART\tNODE\tGROUP\tREVISION\tSTATE\tLABELS")
+	}
+	seen := map[string]bool{}
+	for h, err := range x.Records(cmd.Context(), f) {
+		if err != nil {
+			return err
+		}
+		if h.Error != "" {
+			unreadable(cmd, h)
+		}
+		if format == "json" {
+			if err := printLine(cmd, h); err != nil {
+				return err
+			}
+			continue
+		}
+		state := string(h.State)
+		if h.Excluded != "" {
+			state = "excluded: " + h.Excluded
+		}
+		var labels []string
+		for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
+			labels = append(labels, k+"="+h.Labels[k])
+		}
+		row := []string{h.ID, h.Start.Format("2006-01-02 15:04"), h.Env.Node, h.Group, short(h.Env.Revision), state, strings.Join(labels, " ")}
+		for i, s := range row {
+			row[i] = report.Line(s)
+		}
+		fmt.Fprintln(tab, strings.Join(row, "\t"))
+		seen[h.Group] = true
+	}
+	if format == "json" {
+		return nil
+	}
+	if err := tab.Flush(); err != nil {
+		return err
+	}
+	for _, id := range slices.Sorted(maps.Keys(seen)) {
+		if g, ok := groups[id]; ok {
+			fmt.Fprintf(cmd.OutOrStdout(), "group %s: %s\n", id, report.Line(g.Name()))
+		}
+	}
+	for _, a := range x.Amendments() {
+		what := "run " + a.Exclude + "/" + a.Scenario + "/" + strconv.Itoa(a.Round) + " is excluded"
+		switch {
+		case !a.At.IsZero():
+			what = "event of " + a.At.Format("2006-01-02 15:04")
+			if a.Group != "" {
+				what += " in group " + a.Group
+			}
+		case a.Scenario == "":
+			what = "record " + a.Exclude + " is excluded"
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "amendment %s: %s: %s\n", a.ID, report.Line(what), report.Line(a.Reason))
+	}
+	return nil
+}
+
+// short abbreviates a revision and keeps the + of a modified one.
+func short(revision string) string {
+	if plus := strings.HasSuffix(revision, "+"); len(revision) > 13 {
+		revision = revision[:12]
+		if plus {
+			revision += "+"
+		}
+	}
+	return revision
+}
+
+// parseSince reads a day, a time, or how long ago.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n < 100_000 {
+			return now.AddDate(0, 0, -n), nil
+		}
+	}
+	if ago, err := time.ParseDuration(s); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	t, err := store.ParseTime(s)
+	if err != nil {
+		return t, fmt.Errorf("%w, or so long ago as 90d or 12h", err)
+	}
+	return t, nil
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report"
+	"github.com/perwatt/perwatt/results/store"
+)
+
+// find returns the record of an identifier, or of the beginning of one.
+func find(cmd *cobra.Command, x *store.Index, id string) (store.Header, error) {
+	h, err := x.Find(cmd.Context(), id)
+	switch {
+	case errors.Is(err, store.ErrNoRecord):
+		return h, exit{exitData, err}
+	case err != nil:
+		return h, exit{exitUsage, err}
+	case h.Error != "":
+		return h, exit{exitData, fmt.Errorf("%s cannot be used: %s", report.Line(h.Path), report.Line(h.Error))}
+	}
+	return h, nil
+}
+
+func showCommand() *cobra.Command {
+	var dir storeFlag
+	var format string
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Print a record of the store as perwatt run does",
+		Long: `Print the record whose identifier begins with ID. What an amendment excludes is
+printed with the rest, and said.`,
+		Example: `  perwatt show 01KDYBS1CY
+  perwatt show 01KDYBS1CY --format bench`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, argv []string) error {
+			f, err := report.ParseFormat(format)
+			if err != nil {
+				return exit{exitUsage, fmt.Errorf("--format: %w", err)}
+			}
+			x, err := dir.index(cmd)
+			if err != nil {
+				return err
+			}
+			defer x.Close()
+			defer notes(cmd, x)
+			h, err := find(cmd, x, argv[0])
+			if err != nil {
+				return err
+			}
+			rec, err := results.ReadFile(h.Path)
+			if err != nil {
+				return err
+			}
+			for _, a := range x.Amendments() {
+				if a.Exclude != h.ID {
+					continue
+				}
+				what := "the record"
+				if a.Scenario != "" {
+					what = fmt.Sprintf("run %s/%d", a.Scenario, a.Round)
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s is excluded since %s: %s\n", report.Line(what), a.Said().Format("2006-01-02"), report.Line(a.Reason))
+			}
+			return write(cmd.OutOrStdout(), f, rec, h.Path)
+		},
+	}
+	dir.flag(cmd)
+	cmd.Flags().StringVar(&format, "format", "text", "text, json, markdown, csv, bench")
+	return cmd
+}

@@ -1,0 +1,351 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/html"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/resultstest"
+)
+
+// hostile is what no part of a page may let through.
+const hostile = `</style></svg></script><script>alert(1)</script>"'><img src=x onerror=alert(2)><a href="javascript:alert(3)">` +
+	"{{.}}\x00\x1b[2J\u202e\u2066\u200b\u2028\ufeff\x7f|`"
+
+// words walks a value and replaces every string in it that may be any text;
+// at says where the string stands, as Meters.Channels.Name.
+func words(v reflect.Value, at string, f func(at, s string) string) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			words(v.Elem(), at, f)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type() != reflect.TypeFor[time.Time]() {
+				words(v.Field(i), at+"."+v.Type().Field(i).Name, f)
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			words(v.Index(i), at, f)
+		}
+	case reflect.Map:
+		old := v.MapKeys()
+		for _, k := range old {
+			e := reflect.New(v.Type().Elem()).Elem()
+			e.Set(v.MapIndex(k))
+			words(e, at+"[]", f)
+			v.SetMapIndex(k, reflect.Value{})
+			v.SetMapIndex(reflect.ValueOf(f(at+"[key]", k.String())), e)
+		}
+	case reflect.String:
+		if t := v.Type(); t == reflect.TypeFor[string]() || t == reflect.TypeFor[results.Unit]() {
+			v.SetString(f(at, v.String()))
+		}
+	}
+}
+
+// read is what a program has of a record that came in a file, and believes
+// nothing that it says of itself; or why it has none.
+func read(rec *results.Record) (*results.Record, error) {
+	raw, err := results.Seal(rec)
+	if err != nil {
+		return nil, err
+	}
+	if rec, err = results.Read(bytes.NewReader(raw), "hostile.json"); err == nil {
+		rec.Summary = results.Derive(rec)
+	}
+	return rec, err
+}
+
+func twoNodes(rounds int) (out []*results.Record) {
+	for i, n := range []resultstest.Node{resultstest.Server("north", 1), resultstest.Server("south", 1.05)} {
+		out = append(out, resultstest.Session(n, 0, rounds, uint64(i)), resultstest.Session(n, 1, rounds, uint64(i)))
+	}
+	return out
+}
+
+// spoilt are records whose every text is hostile. What the arithmetic goes by
+// is kept in some, so that every table and chart is made.
+func spoilt(t testing.TB, all bool, text string) (out []*results.Record) {
+	t.Helper()
+	kept := regexp.MustCompile(`^\.(Runs\.(Uses|Checks)\.Use|Runs\.Uses\.Params\[key\]|Runs\.Phases\.Name|Runs\.Traces\.Of)$|\.Unit$|^\.Digest|\.Metrics\[key\]$`)
+	for i, rec := range twoNodes(6) {
+		rec.Plan.Labels = map[string]string{"a": "b"}
+		rec.Warnings = []results.Warning{{Code: "a", Text: "b", Remedy: "c", Run: "d"}}
+		rec.Meters[0].Notes = []string{"n"}
+		rec.Runs[2].Status, rec.Runs[2].Error = results.Failed, "e"
+		rec.Node.Devices = []results.Device{{Kind: "gpu", Name: "x", ID: "y"}}
+		words(reflect.ValueOf(rec), "", func(at, s string) string {
+			text := text
+			if !regexp.MustCompile(`^\.(ID|Node\.Name|Node\.CPU\.Model|Plan\.Labels|Meters\.Name)`).MatchString(at) { // of the others there are hundreds
+				text = text[:min(len(text), 1000)]
+			}
+			switch {
+			case all && !strings.HasPrefix(at, ".Digest"):
+				return text
+			case at == ".ID":
+				return fmt.Sprint(i) + s + text
+			case !kept.MatchString(at):
+				return s + text
+			}
+			return s
+		})
+		for r := range rec.Runs {
+			for j := range rec.Runs[r].Traces {
+				if tr := &rec.Runs[r].Traces[j]; !all && strings.HasPrefix(tr.Of, "meter/") {
+					tr.Of = results.MeterOf(rec.Meters[0].Name, rec.Meters[0].Channels[0].Name)
+				}
+			}
+		}
+		out = append(out, rec)
+	}
+	return out
+}
+
+// written is everything that is made of records: the page and every other
+// form, each of them fit to be shown.
+func written(t testing.TB, records []*results.Record) (page []byte) {
+	t.Helper()
+	p := pageOf(t, records)
+	page = rendered(t, p)
+	requireInert(t, page)
+	for _, f := range []Format{Text, Markdown, CSV} {
+		var out bytes.Buffer
+		require.NoError(t, WriteComparison(&out, f, p.Comparison, Options{Width: 120}))
+		requirePlain(t, string(f), out.String())
+	}
+	var bench bytes.Buffer
+	require.NoError(t, WriteBench(&bench, records))
+	requirePlain(t, "bench", bench.String())
+	_, err := json.Marshal(p.Comparison)
+	require.NoError(t, err)
+	for i, id := range p.Comparison.Figures() {
+		if i%7 > 0 {
+			continue
+		}
+		e, err := p.Comparison.Explain(id)
+		require.NoError(t, err)
+		var out bytes.Buffer
+		require.NoError(t, WriteExplanation(&out, e, Options{}))
+		requirePlain(t, "explanation", out.String())
+		_, err = json.Marshal(e)
+		require.NoError(t, err)
+	}
+	return page
+}
+
+// requirePlain refuses what does not print, and more than a megabyte of it.
+func requirePlain(t testing.TB, what, text string) {
+	t.Helper()
+	require.Less(t, len(text), 1<<20, what)
+	i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && (unicode.Is(unicode.C, r) || r == '\u2028' || r == '\u2029') })
+	if i >= 0 {
+		t.Fatalf("%s: %+q does not print", what, text[max(0, i-60):i+4])
+	}
+}
+
+// requireInert holds a page to what makes it safe to open: nothing in it runs
+// but the script that is ours, nothing leads out, and its policy names the
+// style and the script as they stand there and forbids the rest.
+func requireInert(t testing.TB, page []byte) {
+	t.Helper()
+	requirePlain(t, "page", string(page))
+	root, err := html.Parse(bytes.NewReader(page))
+	require.NoError(t, err)
+	known := map[string]bool{}
+	for _, name := range strings.Fields(`html head meta title style body a header p h1 h2 h3 ul li span nav div label input main section
+		figure figcaption svg desc g path circle text table thead tbody tr th td small dl dt dd details summary footer script`) {
+		known[name] = true
+	}
+	count := map[string]int{}
+	policy, style, script := "", "", ""
+	for n := range root.Descendants() {
+		if n.Type != html.ElementNode {
+			continue
+		}
+		if !known[n.Data] {
+			t.Fatalf("an element <%s> in the page", n.Data)
+		}
+		count[n.Data]++
+		attr := map[string]string{}
+		for _, a := range n.Attr {
+			attr[a.Key] = a.Val
+			if strings.HasPrefix(strings.ToLower(a.Key), "on") || a.Key == "src" || a.Key == "style" || a.Key == "href" && !strings.HasPrefix(a.Val, "#") {
+				t.Fatalf("an attribute %s=%q in the page", a.Key, a.Val)
+			}
+			if n.Namespace == "svg" && regexp.MustCompile(`NaN|Inf|e\+\d`).MatchString(a.Val) {
+				t.Fatalf("a drawing with %s=%q", a.Key, a.Val)
+			}
+		}
+		switch {
+		case n.Data == "meta" && attr["http-equiv"] != "":
+			require.Equal(t, "Content-Security-Policy", attr["http-equiv"])
+			policy = attr["content"]
+		case n.Data == "style":
+			style = n.FirstChild.Data
+		case n.Data == "script":
+			script = n.FirstChild.Data
+		}
+	}
+	for _, one := range []string{"html", "head", "style", "script", "main", "h1"} {
+		require.Equal(t, 1, count[one], one)
+	}
+	require.Equal(t, pageJS, script)
+	require.Equal(t, "default-src 'none'; style-src '"+digest(style)+"'; script-src '"+digest(script)+"'; base-uri 'none'; form-action 'none'", policy)
+}
+
+// TestHostileRecords: whatever text a record holds, what is made of it is safe
+// to show, bounded, and the same every time.
+func TestHostileRecords(t *testing.T) {
+	for name, text := range map[string]string{"script": hostile, "long": strings.Repeat("W", 1e6), "formula": `=HYPERLINK("x")`, "blank": " \t\n"} {
+		for _, all := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, all %v", name, all), func(t *testing.T) {
+				if testing.Short() && name == "long" {
+					t.Skip("a minute of race detector: make test runs it")
+				}
+				began := time.Now()
+				records := spoilt(t, all, text)
+				written(t, records) // as a program that made them has them
+				for i, r := range records {
+					var err error
+					records[i], err = read(r)
+					require.NoError(t, err)
+				}
+				page := written(t, records)
+				for range 5 {
+					require.True(t, bytes.Equal(page, rendered(t, pageOf(t, records))), "same input, same bytes")
+				}
+				require.Less(t, time.Since(began), time.Minute)
+			})
+		}
+	}
+}
+
+// TestHostileNumbers: every number of a record at what breaks arithmetic.
+func TestHostileNumbers(t *testing.T) {
+	for _, x := range []float64{0, 1e308, -1e308, 5e-324, math.NaN()} {
+		for _, field := range []string{"Runs.Traces.V", "Meters", "Runs.Phases", "Runs.Uses", "Plan", "Node", ""} {
+			t.Run(fmt.Sprintf("%g %s", x, field), func(t *testing.T) {
+				records := twoNodes(2)
+				for _, r := range records[2:] {
+					numbers(reflect.ValueOf(r), "", func(at string) bool {
+						return strings.HasPrefix(at, field) && !strings.HasPrefix(at, "Schema") && at != "Runs.Traces.T"
+					}, x)
+				}
+				for i, r := range records {
+					got, err := read(r)
+					if err != nil {
+						require.NotContains(t, err.Error(), "\n")
+						return
+					}
+					records[i] = got
+				}
+				written(t, records)
+			})
+		}
+	}
+}
+
+func numbers(v reflect.Value, at string, which func(at string) bool, x float64) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			numbers(v.Elem(), at, which, x)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type() != reflect.TypeFor[time.Time]() {
+				numbers(v.Field(i), strings.TrimPrefix(at+"."+v.Type().Field(i).Name, "."), which, x)
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			numbers(v.Index(i), at, which, x)
+		}
+	case reflect.Float64:
+		if which(at) {
+			v.SetFloat(x)
+		}
+	case reflect.Int, reflect.Int64:
+		if which(at) {
+			v.SetInt(int64(max(-1<<53+1, min(1<<53-1, x))))
+		}
+	}
+}
+
+// TestMissingParts: a record without one of its parts gives an error or a
+// page, whichever part it is.
+func TestMissingParts(t *testing.T) {
+	var parts []string
+	visit(reflect.ValueOf(resultstest.Session(resultstest.Server("n", 1), 0, 1, 1)), "", func(at string, _ reflect.Value) { parts = append(parts, at) })
+	require.Greater(t, len(parts), 150)
+	north := resultstest.Session(resultstest.Server("north", 1), 0, 1, 1)
+	for i, part := range parts {
+		if testing.Short() && i%5 != 0 {
+			continue
+		}
+		south := resultstest.Session(resultstest.Server("south", 1.05), 0, 1, 1)
+		visit(reflect.ValueOf(south), "", func(at string, v reflect.Value) {
+			if at == part {
+				v.SetZero()
+			}
+		})
+		if !strings.HasPrefix(part, ".Summary") {
+			var err error
+			if south, err = read(south); err != nil {
+				continue // refused: the codec's tests say how
+			}
+		}
+		records := []*results.Record{north, south}
+		c, err := compare.New(records, nil, compare.Options{Seed: 1})
+		require.NoError(t, err, part)
+		var out bytes.Buffer
+		require.NoError(t, WriteHTML(&out, Page{Comparison: c, Records: records}), part)
+		require.NoError(t, WriteComparison(&out, Text, c, Options{}), part)
+		_, err = json.Marshal(c)
+		require.NoError(t, err, part)
+	}
+	for _, state := range []results.State{results.Complete, ""} {
+		_, err := compare.New([]*results.Record{{State: state}}, nil, compare.Options{})
+		require.ErrorIs(t, err, compare.ErrNothing)
+	}
+}
+
+// visit gives every settable part of a value, of a list its ends.
+func visit(v reflect.Value, at string, f func(at string, v reflect.Value)) {
+	if v.CanSet() {
+		f(at, v)
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			visit(v.Elem(), at, f)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type() != reflect.TypeFor[time.Time]() {
+				visit(v.Field(i), at+"."+v.Type().Field(i).Name, f)
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if i == 0 || i == v.Len()-1 {
+				visit(v.Index(i), fmt.Sprintf("%s[%d]", at, i), f)
+			}
+		}
+	}
+}

@@ -1,0 +1,96 @@
+// Lists what is wrong with the page as it is laid out now, every part of it
+// opened: names and structure, sideways scrolling, contrast (WCAG 2.2, 1.4.3).
+(() => {
+  const faults = [];
+  const say = (what, el) => faults.push(`${what}: <${el.nodeName.toLowerCase()} id="${el.id}" class="${el.getAttribute('class') ?? ''}"> ${el.textContent.trim().slice(0, 60)}`);
+  for (const d of document.querySelectorAll('details')) d.open = true;
+
+  const root = document.documentElement;
+  if (root.scrollWidth > root.clientWidth) {
+    say(`the page is ${root.scrollWidth} px wide in ${root.clientWidth}`, [...document.querySelectorAll('body *')].find(el => el.getBoundingClientRect().right > root.clientWidth + 1 && !el.closest('.scroll')) ?? root);
+  }
+
+  const ids = new Set();
+  for (const el of document.querySelectorAll('[id]')) {
+    if (!el.id || ids.has(el.id)) say('the id is not unique', el);
+    ids.add(el.id);
+  }
+  for (const [attribute, ids] of [['href', el => [el.getAttribute('href').replace(/^#/, '')]], ['for', el => [el.htmlFor]], ['aria-labelledby', el => el.getAttribute('aria-labelledby').split(' ')]]) {
+    for (const el of document.querySelectorAll(`[${attribute}]`)) if (!ids(el).every(id => document.getElementById(id))) say(`${attribute} leads nowhere`, el);
+  }
+  let level = 0;
+  for (const h of document.querySelectorAll('h1,h2,h3,h4,h5,h6')) {
+    const now = Number(h.nodeName[1]);
+    if (now > level + 1 || now === 1 && level > 0) say('the heading is out of order', h);
+    if (!h.textContent.trim()) say('the heading is empty', h);
+    level = now;
+  }
+  for (const svg of document.querySelectorAll('svg')) {
+    const named = (svg.getAttribute('aria-labelledby') ?? '').split(' ').map(id => document.getElementById(id));
+    const has = name => named.some(el => el?.nodeName === name && svg.contains(el) && el.textContent.trim());
+    if (svg.getAttribute('role') !== 'img' || !has('title') || !has('desc')) say('the drawing has no name and description', svg);
+  }
+  for (const th of document.querySelectorAll('thead th')) if (!th.textContent.trim()) say('the head is empty', th);
+
+  // Colours as the browser paints them.
+  const pen = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d', {willReadFrequently: true});
+  const colours = new Map();
+  const rgba = css => {
+    if (!colours.has(css)) {
+      pen.clearRect(0, 0, 1, 1);
+      pen.fillStyle = css;
+      pen.fillRect(0, 0, 1, 1);
+      const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+      colours.set(css, [r, g, b, a / 255]);
+    }
+    return colours.get(css);
+  };
+  const over = ([r, g, b, a], [R, G, B]) => [r * a + R * (1 - a), g * a + G * (1 - a), b * a + B * (1 - a), 1];
+  const faded = ([r, g, b, a], el) => {
+    for (let e = el; e instanceof Element; e = e.parentElement) a *= Number(getComputedStyle(e).opacity);
+    return [r, g, b, a];
+  };
+  const luminance = c => [0.2126, 0.7152, 0.0722].reduce((sum, k, i) => sum + k * ((v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)(c[i] / 255)), 0);
+  const contrast = (a, b) => (([x, y]) => (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05))([luminance(a), luminance(b)]);
+
+  // What lies below a text of HTML: the grounds of the boxes around it.
+  const grounds = new Map([[null, [255, 255, 255, 1]]]);
+  const ground = el => {
+    if (!grounds.has(el)) grounds.set(el, over(faded(rgba(getComputedStyle(el).backgroundColor), el), ground(el.parentElement)));
+    return grounds.get(el);
+  };
+  // What lies below a text of a drawing: whatever was painted there before it.
+  const paint = (el, x, y) => {
+    const style = getComputedStyle(el), at = new DOMPoint(x, y).matrixTransform(el.getScreenCTM().inverse());
+    const [what, part] = style.stroke !== 'none' && el.isPointInStroke(at) ? [style.stroke, style.strokeOpacity] : [style.fill, style.fillOpacity];
+    const [r, g, b, a] = rgba(what === 'none' ? 'transparent' : what);
+    return faded([r, g, b, a * Number(part)], el);
+  };
+  const drawn = (el, style, box) => [box.left + 1, (box.left + box.right) / 2, box.right - 1].map(x => {
+    const y = (box.top + box.bottom) / 2, stack = document.elementsFromPoint(x, y);
+    let under = ground(el.closest('svg').parentElement);
+    for (const below of stack.slice(stack.indexOf(el) + 1).reverse()) if (below instanceof SVGGeometryElement) under = over(paint(below, x, y), under);
+    const halo = style.paintOrder.startsWith('stroke') && style.stroke !== 'none' && parseFloat(style.strokeWidth) >= 2;
+    return halo ? over(faded(rgba(style.stroke), el), under) : under;
+  });
+  let texts = 0;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; node = walker.nextNode();) {
+    const el = node.parentElement, svg = el instanceof SVGElement;
+    if (!node.data.trim() || el.closest('script,style,title,desc')) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    let box = range.getClientRects()[0];
+    if (!box || !box.width) continue; // not laid out
+    if (svg && (box.top < 0 || box.bottom > innerHeight)) {
+      scrollTo(0, scrollY + box.top - 20);
+      box = range.getClientRects()[0];
+    }
+    texts++;
+    const style = getComputedStyle(el), ink = faded(rgba(svg ? style.fill : style.color), el);
+    const worst = Math.min(...(svg ? drawn(el, style, box) : [ground(el)]).map(under => contrast(over(ink, under), under)));
+    if (worst < 4.5) say(`contrast ${worst.toFixed(2)}`, el);
+  }
+  scrollTo(0, 0);
+  return {texts, faults: [...new Set(faults)].slice(0, 40)};
+})()

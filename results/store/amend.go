@@ -1,0 +1,150 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// Amendment is what somebody says about records after the fact: that one, or
+// a run of it, is not to be used, or that something happened to the machines.
+// It is a file beside the records, and as little changed as they are. Who says
+// so is not recorded.
+type Amendment struct {
+	ID string `json:"id"` // ULID, hence the time at which it was said
+
+	// Exclude names the record that is not to be used; Scenario and Round the
+	// run of it, if it is only one.
+	Exclude  string `json:"exclude,omitempty"`
+	Scenario string `json:"scenario,omitempty"`
+	Round    int    `json:"round,omitempty"`
+
+	// At is when an event was, and Group the node group it concerns; empty if
+	// it concerns all.
+	At    time.Time `json:"at,omitzero"`
+	Group string    `json:"group,omitempty"`
+
+	Reason string `json:"reason"` // or what happened
+}
+
+// Said is when the amendment was made (UTC).
+func (a Amendment) Said() time.Time { return timeOf(a.ID) }
+
+func timeOf(id string) time.Time {
+	u, _ := ulid.ParseStrict(id)
+	return ulid.Time(u.Time()).UTC()
+}
+
+// maxReason bounds, in bytes, what an amendment says.
+const maxReason = 2000
+
+func (a Amendment) check() error {
+	switch {
+	case !isID(a.ID):
+		return fmt.Errorf("%.40q is no name for an amendment: a ULID is", a.ID)
+	case strings.TrimSpace(a.Reason) == "":
+		return errors.New("an amendment needs a reason")
+	case len(a.Reason) > maxReason:
+		return fmt.Errorf("a reason of %d bytes: at most %d are kept", len(a.Reason), maxReason)
+	case (a.Exclude != "") == !a.At.IsZero():
+		return errors.New("an amendment either excludes a record or names an event")
+	case a.Exclude != "" && !isID(a.Exclude):
+		return fmt.Errorf("%.40q is no name for a record: a ULID is", a.Exclude)
+	case (a.Scenario != "") != (a.Round > 0):
+		return errors.New("a run is a scenario and a round, 1 or more")
+	}
+	return nil
+}
+
+// Amend keeps an amendment, to which it gives an identifier, and returns it
+// and its path.
+func (s *Store) Amend(a Amendment) (Amendment, string, error) {
+	a.ID = ulid.Make().String()
+	a.At = a.At.UTC()
+	if err := a.check(); err != nil {
+		return a, "", fmt.Errorf("store: %w", err)
+	}
+	raw, err := json.MarshalIndent(a, "", "\t")
+	if err != nil {
+		return a, "", fmt.Errorf("store: write amendment: %w", err)
+	}
+	dir, err := s.month(a.Said())
+	if err != nil {
+		return a, "", err
+	}
+	path := filepath.Join(dir, a.ID+amended)
+	tmp, err := write(dir, append(raw, '\n'))
+	if err == nil {
+		err = errors.Join(publish(tmp, path), syncDir(dir))
+		os.Remove(tmp) // it has another name now, or is of no use
+	}
+	if err != nil {
+		return a, "", wrap("write", path, err)
+	}
+	return a, path, nil
+}
+
+// amendmentsOf lists the files of the amendments of one month.
+func amendmentsOf(dir, month string) (paths []string, err error) {
+	dir = filepath.Join(dir, month)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: list amendments: %w", err)
+	}
+	for _, f := range files {
+		if id, ok := strings.CutSuffix(f.Name(), amended); ok && isID(id) {
+			paths = append(paths, filepath.Join(dir, f.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// readAmendment reads what Amend wrote; ok is false if it is gone.
+func readAmendment(path string) (a Amendment, ok bool, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, false, nil
+	}
+	if err != nil {
+		return a, false, fmt.Errorf("store: read amendment: %w", err)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err == nil {
+		err = json.Unmarshal(raw, &a)
+	}
+	if err == nil {
+		err = a.check()
+	}
+	if id, _, _ := strings.Cut(filepath.Base(path), "."); err == nil && a.ID != id {
+		err = fmt.Errorf("it calls itself %s", a.ID)
+	}
+	if err != nil {
+		return a, false, fmt.Errorf("store: amendment %s: %w: it is not applied", path, err)
+	}
+	return a, true, nil
+}
+
+// apply takes from a record the runs that amendments exclude, and returns why
+// the whole of it is excluded, if it is.
+func apply(rec *results.Record, amendments []Amendment) (excluded string) {
+	for _, a := range amendments {
+		if a.Scenario == "" {
+			excluded = a.Reason
+			continue
+		}
+		rec.Runs = slices.DeleteFunc(rec.Runs, func(r results.Run) bool { return r.Scenario == a.Scenario && r.Round == a.Round })
+	}
+	return excluded
+}

@@ -1,0 +1,186 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"math/bits"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// Group is what makes two nodes, or one node on two nights, the same machine
+// as far as figures go: parts that do not change by themselves, and where its
+// watts are counted. The name of the node, its kernel, its settings and the
+// code are no part of it: they are [Environment].
+type Group struct {
+	ID       string           `json:"-"`   // hash of the rest
+	CPU      string           `json:"cpu"` // model
+	Sockets  int              `json:"sockets"`
+	Cores    int              `json:"cores"`
+	Threads  int              `json:"threads"`
+	Memory   int64            `json:"memory"` // bytes, as bought: see installed
+	Meter    string           `json:"meter"`  // its kind, such as rapl; empty without one
+	Boundary results.Boundary `json:"boundary"`
+}
+
+// GroupOf returns the node group of a record.
+func GroupOf(rec *results.Record) Group {
+	c := rec.Node.CPU
+	g := Group{
+		CPU:     strings.Join(strings.Fields(c.Model), " "),
+		Sockets: c.Sockets, Cores: c.Cores, Threads: c.Threads, Memory: installed(rec.Node.Memory),
+	}
+	if h, ok := results.HeadlineOf(rec.Meters); ok {
+		g.Meter, g.Boundary = h.Meter, h.Boundary
+	}
+	raw, err := json.Marshal(g)
+	if err != nil {
+		panic(err) // strings and whole numbers
+	}
+	sum := sha256.Sum256(raw)
+	g.ID = strings.ToLower(base32.StdEncoding.EncodeToString(sum[:5]))
+	return g
+}
+
+// installed rounds what an operating system has of the memory up to what the
+// machine is likely to have: an eighth of a power of two. What the kernel and
+// the firmware keep for themselves changes with their versions.
+func installed(memory int64) int64 {
+	if memory <= 0 {
+		return 0
+	}
+	step := int64(1) << max(0, bits.Len64(uint64(memory-1))-4)
+	return (memory + step - 1) / step * step
+}
+
+// vendors are words of a CPU's model name that tell no two of them apart.
+var vendors = regexp.MustCompile(`\((R|TM|r|tm)\)|\b(Processor|CPU|[0-9]+-Core)\b|@.*`)
+
+// Name is how a person knows the group: AMD EPYC 7543 1×32c/64t 256 GiB snmp/wall.
+func (g Group) Name() string {
+	cpu := strings.Join(strings.Fields(vendors.ReplaceAllString(g.CPU, "")), " ")
+	if cpu == "" {
+		cpu = "unknown CPU"
+	}
+	name := fmt.Sprintf("%s %d×%dc/%dt", cpu, g.Sockets, g.Cores/max(1, g.Sockets), g.Threads)
+	if g.Sockets == 0 || g.Cores == 0 {
+		name = fmt.Sprintf("%s %dt", cpu, g.Threads)
+	}
+	if g.Memory > 0 {
+		name += fmt.Sprintf(" %.3g GiB", float64(g.Memory)/(1<<30))
+	}
+	if g.Meter == "" {
+		return name + " no meter"
+	}
+	return name + " " + g.Meter + "/" + string(g.Boundary)
+}
+
+// Environment is what else was so in a session: attributes of its figures,
+// never part of their identity. An empty string means that the machine did not
+// say.
+type Environment struct {
+	Node        string `json:"node,omitempty"`     // name
+	Version     string `json:"version,omitempty"`  // of the program that measured
+	Revision    string `json:"revision,omitempty"` // of its source
+	Go          string `json:"go,omitempty"`
+	OS          string `json:"os,omitempty"`
+	Kernel      string `json:"kernel,omitempty"`
+	Microcode   string `json:"microcode,omitempty"`
+	Governor    string `json:"governor,omitempty"`
+	Turbo       string `json:"turbo,omitempty"`
+	SMT         string `json:"smt,omitempty"`
+	Hypervisor  string `json:"hypervisor,omitempty"`
+	Container   string `json:"container,omitempty"`
+	ClockSource string `json:"clock_source,omitempty"`
+	CPUQuota    string `json:"cpu_quota,omitempty"`   // CPUs
+	PowerCap    string `json:"power_cap,omitempty"`   // W
+	Meter       string `json:"meter,omitempty"`       // source of the headline meter and its channels
+	Calibration string `json:"calibration,omitempty"` // what it claims of its accuracy
+}
+
+func environmentOf(rec *results.Record) Environment {
+	n, s := rec.Node, rec.Node.Settings
+	e := Environment{
+		Node: n.Name, Version: rec.Tool.Version, Revision: rec.Tool.Revision, Go: rec.Tool.Go, OS: n.OS, Kernel: n.Kernel,
+		Microcode: s.Microcode, Governor: s.Governor, Turbo: s.Turbo, SMT: s.SMT, Hypervisor: s.Hypervisor, Container: s.Container,
+		ClockSource: s.ClockSource, CPUQuota: number(s.CPUQuota), PowerCap: number(s.PowerCap),
+	}
+	h, _ := results.HeadlineOf(rec.Meters)
+	for _, m := range rec.Meters {
+		if m.Name != h.Meter {
+			continue
+		}
+		e.Meter = m.Source
+		for _, c := range m.Channels {
+			if c.Total != h.Boundary {
+				continue
+			}
+			e.Meter += " " + c.Name
+			a := c.Accuracy
+			e.Calibration += fmt.Sprintf("%s ±%s ±%s W step %s %s; ", c.Name, number(a.Gain), number(a.Offset), number(a.Resolution), a.Source)
+		}
+		for _, note := range m.Notes { // coefficients
+			e.Calibration += note + "; "
+		}
+		e.Calibration = strings.TrimSuffix(e.Calibration, "; ")
+	}
+	return e
+}
+
+// number writes a figure, and nothing for an absent one.
+func number(f results.Float) string {
+	if f.IsAbsent() {
+		return ""
+	}
+	return fmt.Sprintf("%.6g", float64(f))
+}
+
+// watched are the attributes whose change is an event. The code is none: to
+// tell its changes from the machine's is what events are for.
+var watched = []struct {
+	kind string
+	of   func(*Environment) string
+}{
+	{"kernel", func(e *Environment) string { return strings.TrimSpace(e.OS + " " + e.Kernel) }},
+	{"microcode", func(e *Environment) string { return e.Microcode }},
+	{"governor", func(e *Environment) string { return e.Governor }},
+	{"turbo", func(e *Environment) string { return e.Turbo }},
+	{"smt", func(e *Environment) string { return e.SMT }},
+	{"hypervisor", func(e *Environment) string { return e.Hypervisor }},
+	{"container", func(e *Environment) string { return e.Container }},
+	{"clock source", func(e *Environment) string { return e.ClockSource }},
+	{"CPU quota", func(e *Environment) string { return e.CPUQuota }},
+	{"power cap", func(e *Environment) string { return e.PowerCap }},
+	{"meter", func(e *Environment) string { return e.Meter }},
+	{"calibration", func(e *Environment) string { return e.Calibration }},
+	{"Go", func(e *Environment) string { return e.Go }},
+}
+
+// Event is a moment at which something changed that is not the code under
+// test: what came before is not to be compared with what came after.
+type Event struct {
+	At        time.Time `json:"at"`              // start of the first session that saw it, or as somebody said
+	Group     string    `json:"group,omitempty"` // empty for every group
+	Node      string    `json:"node,omitempty"`
+	Kind      string    `json:"kind"` // kernel, microcode …; "by hand"
+	From      string    `json:"from,omitempty"`
+	To        string    `json:"to,omitempty"`
+	Text      string    `json:"text,omitempty"`      // of one by hand
+	Record    string    `json:"record,omitempty"`    // the first that saw it
+	Amendment string    `json:"amendment,omitempty"` // that says so
+}
+
+// changes returns the events between two sessions of a group.
+func changes(before, after *Header) (events []Event) {
+	for _, w := range watched {
+		if from, to := w.of(&before.Env), w.of(&after.Env); from != to {
+			events = append(events, Event{At: after.Start, Group: after.Group, Node: after.Env.Node, Kind: w.kind, From: from, To: to, Record: after.ID})
+		}
+	}
+	return events
+}

@@ -1,0 +1,339 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"modernc.org/sqlite"
+)
+
+const indexName = "index.sqlite"
+
+// version of the tables and of what is put into them. An index of another
+// version is built again.
+const indexVersion = 1
+
+// Points are clustered by series, in the order in which they are asked for.
+// Nothing here is known only here.
+var tables = fmt.Sprintf(`
+CREATE TABLE groups (
+	id TEXT PRIMARY KEY, json TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE environments (
+	n INTEGER PRIMARY KEY, json TEXT NOT NULL UNIQUE
+);
+CREATE TABLE records (
+	n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, month TEXT NOT NULL,
+	path TEXT NOT NULL, size INTEGER NOT NULL, modified INTEGER NOT NULL, -- ns
+	amended TEXT NOT NULL,  -- identifiers of the amendments to it
+	start INTEGER NOT NULL, -- µs
+	state TEXT NOT NULL, digest TEXT NOT NULL, valid INTEGER NOT NULL,
+	grp TEXT NOT NULL, env INTEGER NOT NULL, labels TEXT NOT NULL,
+	excluded TEXT NOT NULL, error TEXT NOT NULL
+);
+CREATE INDEX records_month ON records (month);
+CREATE INDEX records_start ON records (start, id);
+CREATE TABLE series (
+	n INTEGER PRIMARY KEY, grp TEXT NOT NULL, scenario TEXT NOT NULL, use TEXT NOT NULL, workload TEXT NOT NULL,
+	impl TEXT NOT NULL, metric TEXT NOT NULL, unit TEXT NOT NULL,
+	UNIQUE (grp, scenario, use, workload, impl, metric, unit)
+);
+CREATE TABLE points (
+	series INTEGER NOT NULL, start INTEGER NOT NULL, record INTEGER NOT NULL,
+	value REAL NOT NULL, low REAL, high REAL, n INTEGER NOT NULL,
+	PRIMARY KEY (series, start, record)
+) WITHOUT ROWID;
+PRAGMA user_version = %d;`, indexVersion)
+
+// patience is how long to wait for another process.
+var patience = 10 * time.Second
+
+// Index answers what a directory of records holds. It is a copy: where it is
+// missing, damaged or of another version it is built again.
+//
+// Its methods may be called by one goroutine at a time; any number of
+// processes may have the same index open.
+type Index struct {
+	dir    string // of the records
+	file   string // empty in memory
+	db     *sql.DB
+	locked *os.File // the directory of file: shared while the index is open, exclusive while it is made
+	notes  []string
+
+	amendments []Amendment
+	ids        map[Key]int64 // of series
+	groups     map[string]bool
+	envs       map[int64]*Environment
+}
+
+// errDamaged marks what an index cannot have come to hold by itself.
+var errDamaged = errors.New("the index is damaged")
+
+// OpenIndex opens the index over the records in dir and brings it up to date.
+// It lies beside the records. On a network file system, or where nothing can
+// be written, it lies in the user's cache directory, and where that fails too,
+// in memory: see [Index.Notes].
+func OpenIndex(ctx context.Context, dir string) (*Index, error) {
+	if _, err := months(dir); err != nil {
+		return nil, err
+	}
+	var notes []string
+	for _, place := range places(dir) {
+		x := &Index{dir: dir, file: place, notes: notes}
+		err := x.open(ctx)
+		if err == nil {
+			err = x.do(ctx, func() error { return x.update(ctx) })
+		}
+		if err == nil {
+			if len(notes) > 0 {
+				x.notes = append(x.notes, "the index is in "+x.Place())
+			}
+			return x, nil
+		}
+		x.Close()
+		if ofIndex := errors.As(err, new(*placeError)) || errors.As(err, new(*sqlite.Error)); ctx.Err() != nil || place == "" || !ofIndex {
+			return nil, fmt.Errorf("store: index: %w", err)
+		}
+		notes = append(x.notes, fmt.Sprintf("%s cannot be used: %v", place, err))
+	}
+	panic("unreachable: memory is the last place")
+}
+
+// placeError is one of the place where an index was to be.
+type placeError struct{ err error }
+
+func (e *placeError) Error() string { return e.err.Error() }
+func (e *placeError) Unwrap() error { return e.err }
+
+// places lists where the index may be, the best first; empty is memory.
+func places(dir string) []string {
+	files := []string{filepath.Join(dir, indexName)}
+	if cache, err := os.UserCacheDir(); err == nil {
+		if abs, err := filepath.Abs(dir); err == nil {
+			sum := sha256.Sum256([]byte(abs))
+			files = append(files, filepath.Join(cache, "perwatt", hex.EncodeToString(sum[:8]), indexName))
+		}
+	}
+	return append(files, "")
+}
+
+// open opens the file of the index, which it makes if need be.
+func (x *Index) open(ctx context.Context) error {
+	if x.file == "" {
+		return x.create(ctx)
+	}
+	place := filepath.Dir(x.file)
+	if place != x.dir {
+		if err := os.MkdirAll(place, 0o700); err != nil {
+			return &placeError{err}
+		}
+	}
+	if fs := network(place); fs != "" {
+		return &placeError{fmt.Errorf("it is on %s, which no database of several machines survives", fs)}
+	}
+	return x.connect(ctx, func() bool {
+		info, err := os.Stat(x.file)
+		return err == nil && info.Size() > 0
+	})
+}
+
+// connect opens the file if it is usable, else makes it anew. Whoever has it
+// open holds a shared lock, so that nobody's file is taken from under them:
+// https://www.sqlite.org/howtocorrupt.html, "unlink or rename".
+func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
+	if x.locked, err = os.Open(filepath.Dir(x.file)); err != nil {
+		return &placeError{err}
+	}
+	for give := time.Now().Add(patience); ; {
+		if err = lockDir(x.locked, false); err == nil && usable() {
+			err = x.attach(ctx)
+			if damaged(err) {
+				return x.renew(ctx, err)
+			}
+			return err
+		}
+		unlockDir(x.locked) // two that wait for each other would wait for ever
+		if err = lockDir(x.locked, true); err == nil {
+			for _, suffix := range []string{"", "-wal", "-shm"} {
+				os.Remove(x.file + suffix)
+			}
+			return errors.Join(x.create(ctx), lockDir(x.locked, false))
+		}
+		if time.Now().After(give) {
+			return &placeError{fmt.Errorf("it is to be made anew, and another process has it open: %w", err)}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// renew makes an index anew that is damaged, unless somebody else just did.
+func (x *Index) renew(ctx context.Context, cause error) error {
+	if x.file == "" {
+		return cause // it never was on a disk
+	}
+	x.notes = append(x.notes, fmt.Sprintf("%s was damaged and is built again: %v", x.file, cause))
+	return x.replace(ctx)
+}
+
+// replace makes the file of the index anew, unless somebody else just did.
+func (x *Index) replace(ctx context.Context) error {
+	old, _ := os.Stat(x.file)
+	x.Close()
+	if x.file == "" {
+		return x.create(ctx)
+	}
+	return x.connect(ctx, func() bool {
+		now, err := os.Stat(x.file)
+		return err == nil && old != nil && !(os.SameFile(old, now) && now.ModTime().Equal(old.ModTime()))
+	})
+}
+
+// Rebuild builds the index anew.
+func (x *Index) Rebuild(ctx context.Context) error {
+	if err := x.replace(ctx); err != nil {
+		return fmt.Errorf("store: index: %w", err)
+	}
+	return x.Update(ctx)
+}
+
+func (x *Index) dial() error {
+	x.ids, x.groups, x.envs = map[Key]int64{}, map[string]bool{}, map[int64]*Environment{}
+	dsn := ":memory:"
+	if x.file != "" {
+		q := url.Values{"_txlock": {"immediate"}, "_pragma": {
+			fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()),
+			"journal_mode(WAL)",
+			"synchronous(NORMAL)", // a power cut loses what can be built again
+			"cache_size(-131072)", // KiB: a night of 20,000 series touches as many pages
+			"trusted_schema(0)",
+		}}
+		abs, err := filepath.Abs(x.file)
+		if err != nil {
+			return err
+		}
+		dsn = "file:" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath() + "?" + q.Encode()
+	}
+	var err error
+	if x.db, err = sql.Open("sqlite", dsn); err == nil {
+		x.db.SetMaxOpenConns(1) // one in memory is one database; one on disk is enough
+	}
+	return err
+}
+
+// attach opens an index that is there.
+func (x *Index) attach(ctx context.Context) error {
+	if err := x.dial(); err != nil {
+		return err
+	}
+	version := 0
+	if err := x.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version != indexVersion {
+		return fmt.Errorf("%w: it is of version %d, this program's are of %d", errDamaged, version, indexVersion)
+	}
+	return nil
+}
+
+// create makes an empty index.
+func (x *Index) create(ctx context.Context) error {
+	if err := x.dial(); err != nil {
+		return err
+	}
+	return x.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, tables)
+		return err
+	})
+}
+
+func (x *Index) transact(ctx context.Context, f func(*sql.Tx) error) error {
+	tx, err := x.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		tx.Rollback()
+		clear(x.ids) // what was rolled back has no number
+		clear(x.groups)
+		return err
+	}
+	return tx.Commit()
+}
+
+// Close closes the index. The files stay.
+func (x *Index) Close() error {
+	var err error
+	if x.db != nil {
+		err = x.db.Close()
+	}
+	if x.locked != nil {
+		x.locked.Close()
+	}
+	x.db, x.locked = nil, nil
+	return err
+}
+
+// Place is the file of the index, or "memory".
+func (x *Index) Place() string { return cmp.Or(x.file, "memory") }
+
+// Notes says in sentences what a user should know of the index: that it is not
+// beside the records and why, and that it was damaged.
+func (x *Index) Notes() []string { return x.notes }
+
+// damaged says whether an error is one that a new index does not have.
+func damaged(err error) bool {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		switch e.Code() & 0xff {
+		case 1, 10, 11, 24, 26: // ERROR (a table is missing), IOERR, CORRUPT, FORMAT, NOTADB
+			return true
+		}
+	}
+	return errors.Is(err, errDamaged)
+}
+
+// do does f, if need be again on a new index.
+func (x *Index) do(ctx context.Context, f func() error) error {
+	err := f()
+	if !damaged(err) || ctx.Err() != nil {
+		return err
+	}
+	if err := x.renew(ctx, err); err != nil {
+		return err
+	}
+	if err := x.update(ctx); err != nil {
+		return err
+	}
+	return f()
+}
+
+// Check reads the whole index and builds it again if any of it is damaged.
+func (x *Index) Check(ctx context.Context) error {
+	err := x.do(ctx, func() error {
+		said := ""
+		if err := x.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&said); err != nil {
+			return err
+		}
+		if said != "ok" {
+			return fmt.Errorf("%w: %s", errDamaged, said)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("store: index: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,446 @@
+//go:build unix
+
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// night makes the record of one night of a machine that does not exist:
+// rounds of idle and of mining, at about rate hash/s and 200 W.
+func night(node int, at time.Time, rounds int, rate float64) *results.Record {
+	var entropy [10]byte
+	copy(entropy[:], fmt.Sprintf("%010d", node))
+	var u ulid.ULID
+	u.SetTime(uint64(at.UnixMilli()))
+	u.SetEntropy(entropy[:])
+	rec := &results.Record{
+		Schema: results.SchemaVersion, ID: u.String(), Start: at, End: at, State: results.Complete,
+		Tool: results.Tool{Name: "perwatt", Version: "test", Revision: "abc", Go: "go1.26"},
+		Node: results.Node{Name: fmt.Sprint("node", node), OS: "linux", Kernel: "6.12.0", Memory: 251 << 30,
+			CPU:      results.CPU{Model: fmt.Sprintf("AMD EPYC %d 32-Core Processor", 7000+node), Sockets: 1, Cores: 32, Threads: 64},
+			Settings: results.Settings{Governor: "performance", CPUQuota: results.Absent(), PowerCap: results.Absent()}},
+		Plan: results.Plan{Scenarios: []string{"idle", "mining"}, Rounds: rounds},
+		Meters: []results.Meter{{Name: "snmp", Source: "pdu.example", Channels: []results.Channel{{
+			Name: "outlet3", Unit: results.Joule, Kind: results.Counter, Boundary: results.Wall, Origin: results.Measured, Total: results.Wall,
+			Accuracy: results.Accuracy{Gain: 0.01, Resolution: 1}}}}},
+	}
+	t := results.Float(0)
+	for round := 1; round <= rounds; round++ {
+		for _, scenario := range rec.Plan.Scenarios {
+			watts, uses := results.Float(90), []results.Use(nil)
+			trace := func(of string, unit results.Unit, perSecond results.Float) results.Trace {
+				return results.Trace{Of: of, Unit: unit, Kind: results.Counter, T: []results.Float{t, t + 60}, V: []results.Float{0, 60 * perSecond}}
+			}
+			var traces []results.Trace
+			if scenario == "mining" {
+				watts = 200
+				uses = []results.Use{{Use: "mining", Workload: "hashscan", Impl: "shani", Role: results.Alone, Threads: 64, Unit: results.Hash, FlopPerCount: results.Absent()}}
+				traces = append(traces, trace(results.WorkOf("mining"), results.Hash, results.Float(rate)), trace(results.CPUOf("mining"), results.Second, 64))
+			}
+			rec.Runs = append(rec.Runs, results.Run{Scenario: scenario, Round: round, Uses: uses, Status: results.OK,
+				Phases: []results.Phase{{Name: results.PhaseMeasure, From: t, To: t + 60}},
+				Traces: append(traces, trace(results.MeterOf("snmp", "outlet3"), results.Joule, watts))})
+			t += 60
+		}
+	}
+	rec.Summary = results.Derive(rec)
+	return rec
+}
+
+var epoch = time.Date(2026, 1, 1, 2, 0, 0, 0, time.UTC)
+
+// keep commits records and returns their paths.
+func keep(t testing.TB, s *Store, records ...*results.Record) (paths []string) {
+	t.Helper()
+	for _, rec := range records {
+		d, err := s.Create(rec.ID, rec.Start, false)
+		require.NoError(t, err)
+		path, err := d.Commit(rec)
+		require.NoError(t, err)
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// history is a store of one node's nights.
+func history(t testing.TB, nights int) (s *Store, records []*results.Record, paths []string) {
+	t.Helper()
+	s, err := Open(filepath.Join(t.TempDir(), "a store?mode=ro#%41 [1]"))
+	require.NoError(t, err)
+	for i := range nights {
+		records = append(records, night(1, epoch.AddDate(0, 0, i), 6, 1e9+float64(i)))
+	}
+	return s, records, keep(t, s, records...)
+}
+
+func index(t testing.TB, s *Store) *Index {
+	t.Helper()
+	x, err := OpenIndex(t.Context(), s.dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { x.Close() })
+	return x
+}
+
+func all[T any](t testing.TB, seq iter.Seq2[T, error]) (out []T) {
+	t.Helper()
+	for v, err := range seq {
+		require.NoError(t, err)
+		out = append(out, v)
+	}
+	return out
+}
+
+func rates(t testing.TB, x *Index, f Filter) (values []float64) {
+	t.Helper()
+	f.Metric, f.Scenario = results.Throughput, "mining"
+	for _, s := range all(t, x.Series(t.Context(), f)) {
+		for _, p := range s.Points {
+			values = append(values, float64(p.Value))
+		}
+	}
+	return values
+}
+
+func TestIndex(t *testing.T) {
+	s, records, paths := history(t, 3)
+	x := index(t, s)
+	require.Empty(t, x.Notes())
+	require.FileExists(t, filepath.Join(s.dir, indexName))
+
+	headers := all(t, x.Records(t.Context(), Filter{}))
+	require.Len(t, headers, 3)
+	for i, h := range headers {
+		rec := records[i]
+		require.Equal(t, Header{
+			ID: rec.ID, Path: paths[i], Start: rec.Start, State: results.Complete, Digest: rec.Digest.Record, Valid: rec.Summary.Validity.Valid,
+			Group: GroupOf(rec).ID, Env: environmentOf(rec),
+		}, h)
+	}
+	groups, err := x.Groups(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[string]Group{headers[0].Group: GroupOf(records[0])}, groups)
+	require.Equal(t, "AMD EPYC 7001 1×32c/64t 256 GiB snmp/wall", groups[headers[0].Group].Name())
+
+	// Every figure of the summary is a point, with its interval.
+	n := 0
+	for _, series := range all(t, x.Series(t.Context(), Filter{})) {
+		require.Len(t, series.Points, 3)
+		for i, p := range series.Points {
+			for _, row := range records[i].Summary.Rows {
+				if row.Scenario == series.Scenario {
+					m := row.Metrics[series.Metric]
+					want := fmt.Sprint(m.Value, m.Low, m.High, m.N, m.Unit, records[i].ID, records[i].Start)
+					require.Equal(t, want, fmt.Sprint(p.Value, p.Low, p.High, p.N, series.Unit, p.Record, p.Start))
+				}
+			}
+			require.Equal(t, "abc", p.Env.Revision)
+		}
+		n++
+	}
+	require.Greater(t, n, 6)
+
+	// The index of a second reader is the same, and a new night is seen by both.
+	keep(t, s, night(1, epoch.AddDate(0, 0, 3), 6, 2e9))
+	y := index(t, s)
+	require.Equal(t, []float64{1e9, 1e9 + 1, 1e9 + 2, 2e9}, rates(t, y, Filter{}))
+	require.NoError(t, x.Update(t.Context()))
+	require.Equal(t, rates(t, y, Filter{}), rates(t, x, Filter{}))
+	require.Equal(t, []float64{1e9 + 2, 2e9}, rates(t, x, Filter{Since: epoch.AddDate(0, 0, 2)}))
+	require.Empty(t, rates(t, x, Filter{Group: "other"}))
+
+	// What is gone from the directory is gone from the index.
+	require.NoError(t, os.Remove(paths[1]))
+	require.NoError(t, x.Update(t.Context()))
+	require.Equal(t, []float64{1e9, 1e9 + 2, 2e9}, rates(t, x, Filter{}))
+	y.Close() // nobody's index is taken from under them
+	require.NoError(t, x.Rebuild(t.Context()))
+	require.Equal(t, []float64{1e9, 1e9 + 2, 2e9}, rates(t, x, Filter{}))
+
+	h, err := x.Find(t.Context(), strings.ToLower(records[0].ID[:9]))
+	require.NoError(t, err)
+	require.Equal(t, records[0].ID, h.ID)
+	_, err = x.Find(t.Context(), records[0].ID[:2])
+	require.ErrorContains(t, err, "give more of it")
+	for _, none := range []string{"", "ZZ", "' OR 1=1 --", "%"} {
+		_, err = x.Find(t.Context(), none)
+		require.ErrorIs(t, err, ErrNoRecord)
+	}
+}
+
+func TestSessionsThatRun(t *testing.T) {
+	s, _, _ := history(t, 1)
+	rec := night(1, epoch.AddDate(0, 0, 1), 6, 2e9)
+	rec.State = results.Running
+	d, err := s.Create(rec.ID, rec.Start, true)
+	require.NoError(t, err)
+	_, err = d.Save(rec)
+	require.NoError(t, err)
+	x := index(t, s)
+	require.Equal(t, results.Running, all(t, x.Records(t.Context(), Filter{}))[1].State)
+	require.Equal(t, []float64{1e9}, rates(t, x, Filter{}))
+	rec.State = results.Complete
+	_, err = d.Commit(rec)
+	require.NoError(t, err)
+	require.NoError(t, x.Update(t.Context()))
+	require.Equal(t, []float64{1e9, 2e9}, rates(t, x, Filter{}))
+}
+
+func TestAmendments(t *testing.T) {
+	s, records, _ := history(t, 3)
+	x := index(t, s)
+	said, path, err := s.Amend(Amendment{Exclude: records[0].ID, Reason: "the door was open"})
+	require.NoError(t, err)
+	require.FileExists(t, path)
+	_, _, err = s.Amend(Amendment{Exclude: records[1].ID, Scenario: "mining", Round: 2, Reason: "a backup ran"})
+	require.NoError(t, err)
+	require.NoError(t, x.Update(t.Context()))
+
+	require.Equal(t, []float64{1e9 + 1, 1e9 + 2}, rates(t, x, Filter{}))
+	require.Equal(t, []float64{1e9, 1e9 + 1, 1e9 + 2}, rates(t, x, Filter{Excluded: true}))
+	hs := all(t, x.Records(t.Context(), Filter{Excluded: true}))
+	require.Equal(t, "the door was open", hs[0].Excluded)
+	require.Equal(t, said.ID, hs[0].Amended)
+	require.Len(t, all(t, x.Records(t.Context(), Filter{})), 2)
+	for _, series := range all(t, x.Series(t.Context(), Filter{Metric: results.Throughput})) {
+		require.Equal(t, 5, series.Points[0].N, "one window of six is excluded")
+		require.Equal(t, 6, series.Points[1].N)
+	}
+	require.Len(t, x.Amendments(), 2)
+	require.Equal(t, said, x.Amendments()[0])
+
+	for _, bad := range []Amendment{
+		{Exclude: records[0].ID},
+		{Exclude: records[0].ID, Reason: " \n"},
+		{Exclude: "../x", Reason: "r"},
+		{Exclude: records[0].ID, At: epoch, Reason: "r"},
+		{Exclude: records[0].ID, Scenario: "idle", Reason: "r"},
+		{Reason: "r"},
+		{At: epoch, Reason: strings.Repeat("x", maxReason+1)},
+	} {
+		_, _, err := s.Amend(bad)
+		require.Error(t, err, bad)
+	}
+
+	// One that is damaged is named, and the rest is applied.
+	require.NoError(t, os.WriteFile(path, []byte(`{"id":`), 0o644))
+	require.NoError(t, x.Update(t.Context()))
+	require.Contains(t, strings.Join(x.Notes(), "\n"), path)
+	require.Contains(t, strings.Join(x.Notes(), "\n"), "it is not applied")
+	require.Len(t, rates(t, x, Filter{}), 3)
+}
+
+func TestEvents(t *testing.T) {
+	s, _, _ := history(t, 2)
+	for i, change := range []func(*results.Record){
+		func(r *results.Record) { r.Node.Kernel = "6.13.0" },
+		func(r *results.Record) { r.Node.Kernel, r.Tool.Revision = "6.13.0", "def" }, // the code is no event
+		func(r *results.Record) { r.Node.Kernel, r.Meters[0].Channels[0].Accuracy.Gain = "6.13.0", 0.005 },
+	} {
+		rec := night(1, epoch.AddDate(0, 0, 2+i), 6, 1e9)
+		change(rec)
+		keep(t, s, rec)
+	}
+	_, _, err := s.Amend(Amendment{At: epoch.Add(30 * time.Hour), Reason: "new power supply"})
+	require.NoError(t, err)
+	x := index(t, s)
+	events, err := x.Events(t.Context(), Filter{})
+	require.NoError(t, err)
+	var got []string
+	for _, e := range events {
+		got = append(got, fmt.Sprint(e.At.Format("01-02 "), e.Kind, ": ", e.From, " → ", e.To, e.Text))
+	}
+	require.Equal(t, []string{
+		"01-02 by hand:  → new power supply",
+		"01-03 kernel: linux 6.12.0 → linux 6.13.0",
+		"01-05 calibration: outlet3 ±0.01 ±0 W step 1  → outlet3 ±0.005 ±0 W step 1 ",
+	}, got)
+	require.Len(t, rates(t, x, Filter{}), 5, "one group all the while")
+}
+
+func TestGroupIsStable(t *testing.T) {
+	rec := night(1, epoch, 1, 1)
+	want := GroupOf(rec)
+	rec.Node.Name, rec.Node.Kernel, rec.Node.Memory = "other", "7.0", 250<<30
+	rec.Node.CPU.Model = " AMD  EPYC 7001 32-Core Processor "
+	rec.Meters[0].Source, rec.Node.Settings.Governor = "10.0.0.9", "powersave"
+	require.Equal(t, want, GroupOf(rec))
+	rec.Meters = nil
+	require.NotEqual(t, want.ID, GroupOf(rec).ID)
+	for have, want := range map[int64]int64{0: 0, 1: 1, 15: 15, 251: 256, 256: 256, 94: 96, 376: 384, 503: 512, 755: 768, 31: 32} {
+		require.Equal(t, want<<30, installed(have<<30), have)
+	}
+}
+
+// TestHostileText puts text into every place that can hold it.
+func TestHostileText(t *testing.T) {
+	s, _, _ := history(t, 0)
+	for i, evil := range []string{`'; DROP TABLE records; --`, `"`, "\x00", `$."a'`, "\u202e", `%_*`, strings.Repeat("x", 1<<16)} {
+		rec := night(1, epoch.AddDate(0, 0, i), 6, 1e9)
+		rec.Node.Name, rec.Node.CPU.Model, rec.Node.Kernel, rec.Meters[0].Source = evil, evil, evil, evil
+		rec.Plan.Labels = map[string]string{evil: evil, "a": "b"}
+		for j := range rec.Runs {
+			for k := range rec.Runs[j].Uses {
+				rec.Runs[j].Uses[k].Impl, rec.Runs[j].Uses[k].Workload = evil, evil
+			}
+		}
+		keep(t, s, rec)
+		x := index(t, s)
+		hs := all(t, x.Records(t.Context(), Filter{Labels: map[string]string{evil: evil, "a": "b"}}))
+		require.Len(t, hs, 1)
+		require.Equal(t, evil, hs[0].Env.Node)
+		require.Empty(t, all(t, x.Records(t.Context(), Filter{Labels: map[string]string{evil: "other"}})))
+		require.Len(t, rates(t, x, Filter{Group: hs[0].Group}), 1)
+		require.Empty(t, rates(t, x, Filter{Group: evil, Use: evil}))
+		x.Close()
+	}
+}
+
+func TestUnreadableRecords(t *testing.T) {
+	s, records, paths := history(t, 4)
+	raw, err := os.ReadFile(paths[1])
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(paths[0], []byte("garbage"), 0o644))
+	require.NoError(t, os.WriteFile(paths[1], raw[:len(raw)/2], 0o644))
+	require.NoError(t, os.WriteFile(paths[2], []byte(strings.Replace(string(raw), `"abc"`, `"abd"`, 1)), 0o644))
+	x := index(t, s)
+	hs := all(t, x.Records(t.Context(), Filter{}))
+	for i, want := range []string{"neither JSON nor zstd", "cut off", "/tool", ""} {
+		require.Equal(t, records[i].ID, hs[i].ID)
+		require.Contains(t, hs[i].Error, want)
+		require.Equal(t, want != "", hs[i].State == Unreadable)
+	}
+	require.Equal(t, []float64{1e9 + 3}, rates(t, x, Filter{}))
+	require.NoError(t, os.WriteFile(paths[1], raw, 0o644))
+	require.NoError(t, x.Update(t.Context()))
+	require.Equal(t, []float64{1e9 + 1, 1e9 + 3}, rates(t, x, Filter{}))
+}
+
+func soon(t *testing.T) {
+	old := patience
+	patience = 200 * time.Millisecond
+	t.Cleanup(func() { patience = old })
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(t.TempDir(), "cache"))
+}
+
+func TestDamagedIndex(t *testing.T) {
+	s, _, _ := history(t, 40)
+	file := filepath.Join(s.dir, indexName)
+	x := index(t, s)
+	want := rates(t, x, Filter{})
+	_, err := x.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	require.NoError(t, err)
+	x.Close()
+	good, err := os.ReadFile(file)
+	require.NoError(t, err)
+	for name, damage := range map[string]func() error{
+		"garbage":   func() error { return os.WriteFile(file, []byte(strings.Repeat("garbage", 9999)), 0o644) },
+		"truncated": func() error { return os.Truncate(file, int64(len(good)/2)) },
+		"empty":     func() error { return os.Truncate(file, 0) },
+		"absent":    func() error { return os.Remove(file) },
+		"pages": func() error {
+			return os.WriteFile(file, append(good[:8192:8192], make([]byte, len(good)-8192)...), 0o644)
+		},
+		"leftovers": func() error {
+			return errors.Join(os.Remove(file), os.WriteFile(file+"-wal", good, 0o644), os.WriteFile(file+"-shm", good, 0o644))
+		},
+		"another version": func() error { return execute(file, "PRAGMA user_version = 99") },
+		"a table missing": func() error { return execute(file, "DROP TABLE points") },
+		"a wrong type":    func() error { return execute(file, "UPDATE records SET start = 'x'; UPDATE points SET value = 'x'") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(file, good, 0o644))
+			require.NoError(t, damage())
+			x := index(t, s)
+			require.Equal(t, want, rates(t, x, Filter{}))
+			require.NoError(t, x.Check(t.Context()))
+			require.Len(t, all(t, x.Records(t.Context(), Filter{})), 40)
+			require.Equal(t, file, x.file)
+			if name != "empty" && name != "absent" && name != "leftovers" {
+				require.Contains(t, strings.Join(x.Notes(), "\n"), file+" was damaged and is built again")
+			}
+			x.Close()
+			y := index(t, s)
+			require.Empty(t, y.Notes(), "once is enough")
+			require.Equal(t, want, rates(t, y, Filter{}))
+			y.Close()
+		})
+	}
+	t.Run("deleted under a reader", func(t *testing.T) {
+		soon(t)
+		x := index(t, s)
+		require.NoError(t, os.Remove(file))
+		y := index(t, s)
+		require.Equal(t, want, rates(t, y, Filter{}))
+		require.NotEqual(t, file, y.file, "the rest of the old one is still in use")
+		require.Equal(t, want, rates(t, x, Filter{}))
+	})
+}
+
+func execute(file, query string) error {
+	db, err := sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(file))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.Exec(query)
+	return err
+}
+
+// TestLockedIndex: a reader is not kept waiting for ever, and does without.
+func TestLockedIndex(t *testing.T) {
+	soon(t)
+	s, _, _ := history(t, 2)
+	x := index(t, s)
+	keep(t, s, night(1, epoch.AddDate(0, 0, 5), 6, 3e9))
+	tx, err := x.db.BeginTx(context.Background(), nil)
+	require.NoError(t, err)
+	defer tx.Rollback()
+	y := index(t, s)
+	require.Equal(t, []float64{1e9, 1e9 + 1, 3e9}, rates(t, y, Filter{}))
+	require.Contains(t, strings.Join(y.Notes(), "\n"), "locked")
+	require.Contains(t, y.file, "cache")
+}
+
+func TestReadOnlyStore(t *testing.T) {
+	s, _, _ := history(t, 2)
+	for dir := s.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		os.Chmod(dir, 0o755)
+	}
+	require.NoError(t, os.Chmod(s.dir, 0o555))
+	t.Cleanup(func() { os.Chmod(s.dir, 0o755) })
+	cache := t.TempDir()
+	require.NoError(t, os.Chmod(cache, 0o777))
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("HOME", cache)
+	for where, mode := range map[string]os.FileMode{cache: 0o777, "memory": 0o555} {
+		require.NoError(t, os.RemoveAll(filepath.Join(cache, "perwatt")))
+		require.NoError(t, os.Chmod(cache, mode))
+		asNobody(t, func() {
+			x, err := OpenIndex(t.Context(), s.dir)
+			require.NoError(t, err)
+			defer x.Close()
+			require.Equal(t, []float64{1e9, 1e9 + 1}, rates(t, x, Filter{}))
+			notes := strings.Join(x.Notes(), "\n")
+			require.Contains(t, notes, filepath.Join(s.dir, indexName)+" cannot be used: ")
+			require.Contains(t, notes, "the index is in "+where)
+		})
+	}
+	require.NoFileExists(t, filepath.Join(s.dir, indexName))
+	_, err := OpenIndex(t.Context(), filepath.Join(cache, "none"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
