@@ -70,6 +70,7 @@ type block struct {
 	Table  *htmlTable
 	Items  []item2
 	Notes  []string
+	Blocks []block
 	Fold   bool // closed until it is opened; printed open
 }
 
@@ -459,50 +460,125 @@ func disclosure(p Page) section {
 	if x := excludedPart(p.Comparison); x != nil {
 		s.Blocks = append(s.Blocks, blockOf("excluded", *x))
 	}
-	for i, r := range p.Records {
-		about := block{Title: fmt.Sprintf("%s, %s", clean(r.Node.Name, 40), clean(r.ID, 40)), Fold: true}
-		plan := r.Plan
-		about.Items = append(about.Items,
-			item2{"plan", clean(fmt.Sprintf("%s: %d rounds of %s, order %s, windows of %g s after a warm-up of %g s or more, sampled every %g s, seed %d",
-				plan.Preset, plan.Rounds, strings.Join(plan.Scenarios, ", "), cmp.Or(plan.Order, "as planned"), float64(plan.Window), float64(plan.Warmup), float64(plan.Interval), plan.Seed), textLimit)},
-		)
-		for _, m := range r.Meters {
-			var channels []string
-			for _, c := range m.Channels {
-				channels = append(channels, fmt.Sprintf("%s (%s · %s, %s)", c.Name, c.Boundary, c.Origin, accuracy(c.Accuracy, c.Unit)))
-			}
-			if len(channels) > 6 {
-				channels = append(channels[:6:6], fmt.Sprintf("%d more", len(m.Channels)-6))
-			}
-			about.Items = append(about.Items, item2{"meter", clean(m.Name+" at "+m.Source+": "+strings.Join(channels, "; "), textLimit)})
-			for _, n := range m.Notes[:min(len(m.Notes), 12)] {
-				about.Items = append(about.Items, item2{"", clean(n, textLimit)})
-			}
-		}
-		for _, c := range r.Summary.Coverage {
-			if c.Interval.IsAbsent() {
-				continue
-			}
-			text := fmt.Sprintf("%s: a reading every %s, longest %s, %s of the time, at least %d a window", c.Meter, Quantity(c.Interval, results.Second), Quantity(c.Longest, results.Second), percent(float64(c.Share)), c.Readings)
-			if !c.RoundTrip.IsAbsent() {
-				text += ", round trip up to " + Quantity(c.RoundTrip, results.Second)
-			}
-			about.Items = append(about.Items, item2{"coverage", clean(text, textLimit)})
-		}
-		if d := doubts(r); d != nil {
-			for _, it := range d.items {
-				about.Items = append(about.Items, item2{it.about, it.text})
-			}
-		}
-		s.Blocks = append(s.Blocks, about)
-		s.Blocks = append(s.Blocks, budgetBlock(i, r), rulesBlock(i, r))
+	shown := disclosed(p)
+	if len(shown) < len(p.Records) {
+		s.Blocks = append(s.Blocks, ruleCounts(p.Records))
+	}
+	for i, r := range shown {
+		s.Blocks = append(s.Blocks, recordBlock(i, r))
+	}
+	if n := len(p.Records) - len(shown); n > 0 {
+		s.Blocks = append(s.Blocks, block{Notes: []string{fmt.Sprintf("%d records are counted above and not shown one by one: perwatt report FILE shows any of them alone, and perwatt verify --rules publish FILE its rules.", n)}})
 	}
 	return s
 }
 
+const disclosedMost = 24 // records that a page shows one by one
+
+// disclosed returns the records that are shown one by one: all, or of many the
+// first of each candidate.
+func disclosed(p Page) []*results.Record {
+	if len(p.Records) <= disclosedMost {
+		return p.Records
+	}
+	firsts := map[string]bool{}
+	for _, c := range p.Comparison.Candidates {
+		firsts[c.Records[0].ID] = true
+	}
+	shown := slices.DeleteFunc(slices.Clone(p.Records), func(r *results.Record) bool { return !firsts[r.ID] })
+	return shown[:min(len(shown), disclosedMost)]
+}
+
+// ruleCounts says of each rule how many records keep it, and which do not.
+func ruleCounts(records []*results.Record) block {
+	const named = 6
+	b := block{Title: "The rules over all records", Table: &htmlTable{ID: "rules-all", Cols: []col{
+		{Head: "rule"}, {Head: "asked"}, {Head: "by"}, {Head: "kept", Number: true}, {Head: "broken", Number: true}, {Head: "not applicable", Number: true}, {Head: "broken in"},
+	}}}
+	type count struct {
+		asks, source          string
+		kept, broken, without int
+		in                    []string
+	}
+	var order []string
+	counts := map[string]*count{}
+	for _, r := range records {
+		for _, f := range r.Summary.Validity.Findings {
+			c := counts[f.Rule]
+			if c == nil {
+				c = &count{asks: f.Asks, source: f.Source}
+				counts[f.Rule], order = c, append(order, f.Rule)
+			}
+			switch f.Outcome {
+			case results.Pass:
+				c.kept++
+			case results.Fail:
+				c.broken++
+				c.in = append(c.in, clean(r.ID, 40))
+			default:
+				c.without++
+			}
+		}
+	}
+	for _, rule := range order {
+		c := counts[rule]
+		in := strings.Join(c.in[:min(len(c.in), named)], ", ")
+		if n := len(c.in) - named; n > 0 {
+			in += fmt.Sprintf(" and %d more", n)
+		}
+		row := []td{{Text: clean(rule, nameLimit), Label: "rule"}, {Text: clean(c.asks, textLimit), Label: "asked"}, {Text: clean(c.source, nameLimit), Label: "by"}}
+		for i, n := range []int{c.kept, c.broken, c.without} {
+			row = append(row, td{Text: strconv.Itoa(n), Label: b.Table.Cols[3+i].Head, Number: true, Sort: strconv.Itoa(n)})
+		}
+		b.Table.Rows = append(b.Table.Rows, append(row, td{Text: cmp.Or(in, "none"), Label: "broken in"}))
+	}
+	return b
+}
+
+// recordBlock says how one record was made, how uncertain it is, and which
+// rules it keeps.
+func recordBlock(i int, r *results.Record) block {
+	about := block{Title: fmt.Sprintf("%s, %s", clean(r.Node.Name, 40), clean(r.ID, 40)), Fold: true}
+	plan := r.Plan
+	about.Items = append(about.Items,
+		item2{"plan", clean(fmt.Sprintf("%s: %d rounds of %s, order %s, windows of %g s after a warm-up of %g s or more, sampled every %g s, seed %d",
+			plan.Preset, plan.Rounds, strings.Join(plan.Scenarios, ", "), cmp.Or(plan.Order, "as planned"), float64(plan.Window), float64(plan.Warmup), float64(plan.Interval), plan.Seed), textLimit)},
+	)
+	for _, m := range r.Meters {
+		var channels []string
+		for _, c := range m.Channels {
+			channels = append(channels, fmt.Sprintf("%s (%s · %s, %s)", c.Name, c.Boundary, c.Origin, accuracy(c.Accuracy, c.Unit)))
+		}
+		if len(channels) > 6 {
+			channels = append(channels[:6:6], fmt.Sprintf("%d more", len(m.Channels)-6))
+		}
+		about.Items = append(about.Items, item2{"meter", clean(m.Name+" at "+m.Source+": "+strings.Join(channels, "; "), textLimit)})
+		for _, n := range m.Notes[:min(len(m.Notes), 12)] {
+			about.Items = append(about.Items, item2{"", clean(n, textLimit)})
+		}
+	}
+	for _, c := range r.Summary.Coverage {
+		if c.Interval.IsAbsent() {
+			continue
+		}
+		text := fmt.Sprintf("%s: a reading every %s, longest %s, %s of the time, at least %d a window", c.Meter, Quantity(c.Interval, results.Second), Quantity(c.Longest, results.Second), percent(float64(c.Share)), c.Readings)
+		if !c.RoundTrip.IsAbsent() {
+			text += ", round trip up to " + Quantity(c.RoundTrip, results.Second)
+		}
+		about.Items = append(about.Items, item2{"coverage", clean(text, textLimit)})
+	}
+	if d := doubts(r); d != nil {
+		for _, it := range d.items {
+			about.Items = append(about.Items, item2{it.about, it.text})
+		}
+	}
+	about.Blocks = []block{budgetBlock(i, r), rulesBlock(i, r)}
+	return about
+}
+
 // budgetBlock lists what is uncertain of each power and efficiency.
 func budgetBlock(i int, r *results.Record) block {
-	b := block{Title: "Uncertainty of " + clean(r.ID, 40), Fold: true, Table: &htmlTable{ID: fmt.Sprintf("budget-%d", i)}}
+	b := block{Title: "Uncertainty", Table: &htmlTable{ID: fmt.Sprintf("budget-%d", i)}}
 	names := []string{results.Repeats, results.Gain, results.Quantisation, results.Timing, results.Sampling}
 	b.Table.Cols = []col{{Head: "scenario"}, {Head: "use"}, {Head: "figure"}}
 	for _, n := range names {
@@ -537,11 +613,11 @@ func budgetBlock(i int, r *results.Record) block {
 
 func rulesBlock(i int, r *results.Record) block {
 	v := r.Summary.Validity
-	word := "VALID for ranking"
+	verdict := "Valid"
 	if !v.Valid {
-		word = "INVALID for ranking"
+		verdict = "INVALID"
 	}
-	b := block{Title: fmt.Sprintf("%s: %s by the %s rules", clean(r.ID, 40), word, clean(v.Rules, nameLimit)), Fold: true, Table: &htmlTable{
+	b := block{Title: fmt.Sprintf("%s for ranking by the %s rules", verdict, clean(v.Rules, nameLimit)), Table: &htmlTable{
 		ID: fmt.Sprintf("rules-%d", i), Cols: []col{{Head: "outcome"}, {Head: "rule"}, {Head: "found"}, {Head: "asked"}, {Head: "by"}},
 	}}
 	for _, f := range v.Findings {
