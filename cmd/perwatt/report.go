@@ -87,9 +87,9 @@ func writePage(ctx context.Context, out, kind string, page report.Page) error {
 	var err error
 	switch kind {
 	case ".md":
-		err = report.WriteComparison(&body, report.Markdown, page.Comparison, report.Options{})
+		err = report.WriteComparison(&body, report.Markdown, page, report.Options{})
 	case ".csv":
-		err = report.WriteComparison(&body, report.CSV, page.Comparison, report.Options{})
+		err = report.WriteComparison(&body, report.CSV, page, report.Options{})
 	default:
 		err = report.WriteHTML(&body, page)
 	}

@@ -235,35 +235,52 @@ func blockOf(id string, p part) block {
 	return b
 }
 
-// gridBlock shows a table of economics.
-func gridBlock(t economics.Table) block {
-	b := block{Title: clean(t.Title, textLimit), Table: &htmlTable{ID: word(t.ID)}}
+// gridPart is a table of economics.
+func gridPart(t economics.Table) part {
+	p := part{title: clean(t.Title, textLimit)}
 	for j, h := range t.Head {
-		number := j > 0 && slices.ContainsFunc(t.Rows, func(r []string) bool { return j < len(r) && figureLike(withInterval.ReplaceAllString(r[j], "$1")) })
-		b.Table.Cols = append(b.Table.Cols, col{Head: clean(h, 80), Number: number})
-	}
-	for _, r := range t.Rows {
-		var row []td
-		for j, x := range r {
-			c := td{Text: clean(x, textLimit)}
-			if m := withInterval.FindStringSubmatch(c.Text); m != nil {
-				c.Text, c.Under = m[1], m[2]
-				x = m[1]
+		c := column{head: cell{value: clean(h, 80)}, kind: name}
+		if j > 0 && slices.ContainsFunc(t.Rows, func(r []string) bool { return j < len(r) && figureLike(withInterval.ReplaceAllString(r[j], "$1")) }) {
+			c.kind = figure
+		}
+		for _, r := range t.Rows {
+			x := ""
+			if j < len(r) {
+				x = r[j]
 			}
-			if j < len(t.Head) {
-				c.Label, c.Number = clean(t.Head[j], 80), b.Table.Cols[j].Number
+			d := cell{value: clean(x, textLimit)}
+			if m := withInterval.FindStringSubmatch(d.value); m != nil {
+				d.value, d.under, x = m[1], m[2], m[1]
 			}
 			if figureLike(x) {
-				c.Sort = strings.TrimLeft(strings.ReplaceAll(x, ",", ""), "~+")
+				d.sort = strings.TrimLeft(strings.ReplaceAll(x, ",", ""), "~+")
 			}
-			row = append(row, c)
+			c.cells = append(c.cells, d)
 		}
-		b.Table.Rows = append(b.Table.Rows, row)
+		p.columns = append(p.columns, c)
 	}
 	for _, n := range t.Notes {
-		b.Notes = append(b.Notes, clean(n, textLimit))
+		p.notes = append(p.notes, clean(n, textLimit))
 	}
-	return b
+	return p
+}
+
+// economicsParts is what the candidates earn, for a page without sections.
+func economicsParts(r *economics.Result) (parts []part) {
+	if r.Banner != "" {
+		parts = append(parts, part{notes: []string{clean(r.Banner, textLimit)}})
+	}
+	var doubts part
+	for _, w := range r.Warnings {
+		doubts.items = append(doubts.items, item{clean(w.Code, nameLimit), clean(w.Text+" → "+w.Remedy, textLimit)})
+	}
+	if len(doubts.items) > 0 {
+		parts = append(parts, doubts)
+	}
+	for _, t := range r.Tables {
+		parts = append(parts, gridPart(t))
+	}
+	return parts
 }
 
 var withInterval = regexp.MustCompile(`^(.+?) (\[[^\[\]]+\])$`)
@@ -390,7 +407,7 @@ func money(p Page) section {
 		if charts := moneyCharts(p, t); len(charts) > 0 {
 			s.Blocks = append(s.Blocks, block{Charts: charts})
 		}
-		b := gridBlock(t)
+		b := blockOf(word(t.ID), gridPart(t))
 		b.Fold = len(t.Rows) > foldedRows
 		s.Blocks = append(s.Blocks, b)
 	}
@@ -425,7 +442,7 @@ func prices(p Page) section {
 	s := section{ID: "price-sheet", Title: "Price sheet"}
 	if p.Economics != nil {
 		if t, ok := p.Economics.Table(sheetID); ok {
-			s.Blocks = append(s.Blocks, gridBlock(t))
+			s.Blocks = append(s.Blocks, blockOf(word(t.ID), gridPart(t)))
 		}
 	}
 	return s
@@ -526,7 +543,7 @@ func ruleCounts(records []*results.Record) block {
 		if n := len(c.in) - named; n > 0 {
 			in += fmt.Sprintf(" and %d more", n)
 		}
-		row := []td{{Text: clean(rule, nameLimit), Label: "rule"}, {Text: clean(c.asks, textLimit), Label: "asked"}, {Text: clean(c.source, nameLimit), Label: "by"}}
+		row := []td{{Text: clean(rule, nameLimit), Label: "rule"}, {Text: clean(c.asks, textLimit), Label: "asked"}, {Text: clean(c.source, textLimit), Label: "by"}}
 		for i, n := range []int{c.kept, c.broken, c.without} {
 			row = append(row, td{Text: strconv.Itoa(n), Label: b.Table.Cols[3+i].Head, Number: true, Sort: strconv.Itoa(n)})
 		}
@@ -623,7 +640,7 @@ func rulesBlock(i int, r *results.Record) block {
 	for _, f := range v.Findings {
 		b.Table.Rows = append(b.Table.Rows, []td{
 			{Text: clean(string(f.Outcome), nameLimit), Label: "outcome"}, {Text: clean(f.Rule, nameLimit), Label: "rule"}, {Text: clean(f.Figure, textLimit), Label: "found"},
-			{Text: clean(f.Asks, textLimit), Label: "asked"}, {Text: clean(f.Source, nameLimit), Label: "by"},
+			{Text: clean(f.Asks, textLimit), Label: "asked"}, {Text: clean(f.Source, textLimit), Label: "by"},
 		})
 	}
 	return b

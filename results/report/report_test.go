@@ -478,3 +478,27 @@ func TestManyRecords(t *testing.T) {
 	require.Contains(t, row, " and 6 more")
 	require.Less(t, len(many), 2*len(few))
 }
+
+// What the candidates earn stands in every form of a report.
+func TestEconomicsInEveryForm(t *testing.T) {
+	p := pageOf(t, market())
+	var md, table bytes.Buffer
+	require.NoError(t, WriteComparison(&md, Markdown, p, Options{}))
+	require.NoError(t, WriteComparison(&table, CSV, p, Options{}))
+	rows, err := csv.NewReader(&table).ReadAll()
+	require.NoError(t, err)
+	values := map[string]string{}
+	for _, r := range rows {
+		values[r[3]] = r[4]
+	}
+	require.NotEmpty(t, p.Economics.Figures)
+	for _, f := range p.Economics.Figures {
+		require.Equal(t, exact(f.Value), values[f.ID], f.ID)
+	}
+	page := string(rendered(t, p))
+	for _, g := range p.Economics.Tables {
+		require.Contains(t, md.String(), "\n**"+escaped(g.Title)+"**\n")
+		require.Contains(t, page, `<table id="`+word(g.ID)+`"`)
+	}
+	require.Contains(t, md.String(), p.Economics.Banner)
+}
