@@ -296,7 +296,7 @@ func TestBrowser(t *testing.T) {
 			for _, want := range []string{"north", "south", "west", "east", "in quadrature", "cancels on one meter", "sampled every 1 s"} { // the last three are folded
 				require.Contains(t, text, want)
 			}
-			require.NotContains(t, text, "Show candidates that contain")
+			require.NotContains(t, text, "Show each candidate that contains")
 			require.Empty(t, b.taken())
 		})
 	}

@@ -40,17 +40,40 @@ type Page struct {
 	Economics  *economics.Result // nil without a price sheet
 	Command    string            // that makes this page again
 	Tool       string            // name, version and revision of the program
+	Links      []Link            // to other pages, where there are others
 }
+
+// Link leads to another page of the same place. Href is trusted.
+type Link struct{ Text, Href string }
 
 // view is what the template shows.
 type view struct {
 	Title, Headline, Sub string
 	Badges               []badge
+	Links                []Link // to other pages
 	Sections             []section
+	Filter               string // what the rows can be filtered by; empty for no filter
 	Foot                 []string
 	Policy               string
 	Style                template.CSS
 	Script               template.JS
+}
+
+// write writes the page. The policy names the style and the script: nothing
+// else in the page can be either.
+func (v view) write(w io.Writer) error {
+	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS)
+	form := "'none'"
+	if slices.ContainsFunc(v.Sections, func(s section) bool { return s.Action != "" }) {
+		form = "'self'"
+	}
+	v.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action %s", digest(string(v.Style)), digest(string(v.Script)), form)
+	var out bytes.Buffer
+	if err := pageTemplate.Execute(&out, v); err != nil {
+		return fmt.Errorf("report: write the page: %w", err)
+	}
+	_, err := w.Write(out.Bytes())
+	return err
 }
 
 // badge is a quality of the evidence: its tone is good, fair or poor, which
@@ -58,9 +81,10 @@ type view struct {
 type badge struct{ Tone, Sign, Text, About string }
 
 type section struct {
-	ID, Title string
-	Lead      []string
-	Blocks    []block
+	ID, Title      string
+	Lead           []string
+	Blocks         []block
+	Action, Button string // of a form around the blocks, if there is one
 }
 
 // block is a chart, or a table, or a list.
@@ -90,6 +114,9 @@ type col struct {
 type td struct {
 	Text, Under, Sort, Figure, Label string
 	Number                           bool
+	Href                             string // that the text leads to
+	Choice                           string // value of a box to tick before the text
+	Chart                            template.HTML
 }
 
 // WriteHTML writes the page.
@@ -97,21 +124,13 @@ func WriteHTML(w io.Writer, p Page) error {
 	if p.Comparison == nil || len(p.Records) == 0 {
 		return fmt.Errorf("report: a page needs records")
 	}
-	v := view{
-		Title: "What does this hardware deliver per watt?", Headline: Headline(p.Comparison), Sub: sub(p), Badges: badges(p),
-		Style: template.CSS(pageCSS + chartCSS()), Script: template.JS(pageJS),
-	}
-	v.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", digest(string(v.Style)), digest(string(v.Script)))
-	v.Sections = slices.DeleteFunc([]section{
-		uses(p), across(p), traces(p), money(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
-	}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 })
-	v.Foot = []string{clean(p.Tool, 120)}
-	var out bytes.Buffer
-	if err := pageTemplate.Execute(&out, v); err != nil {
-		return fmt.Errorf("report: write the page: %w", err)
-	}
-	_, err := w.Write(out.Bytes())
-	return err
+	return view{
+		Title: "What does this hardware deliver per watt?", Headline: Headline(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
+		Sections: slices.DeleteFunc([]section{
+			uses(p), across(p), traces(p), money(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
+		}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 }),
+		Foot: []string{clean(p.Tool, 120)},
+	}.write(w)
 }
 
 // digest names a style or script in a Content-Security-Policy.
@@ -220,7 +239,7 @@ func tableOf(id string, columns []column) *htmlTable {
 		var row []td
 		for j, c := range columns {
 			x := c.cells[i]
-			row = append(row, td{x.value, x.under, x.sort, x.id, c.head.value, t.Cols[j].Number})
+			row = append(row, td{Text: x.value, Under: x.under, Sort: x.sort, Figure: x.id, Label: c.head.value, Number: t.Cols[j].Number})
 		}
 		t.Rows = append(t.Rows, row)
 	}
