@@ -172,16 +172,12 @@ type point struct {
 // load reads a record for the index; ok is false if it is there no longer.
 func load(e Entry, as []Amendment) (r read, ok bool) {
 	r = read{entry: e, header: Header{ID: e.ID, Start: timeOf(e.ID), State: Unreadable, Amended: stamp(as)}}
-	f, err := results.LoadFile(e.Path)
+	rec, excluded, err := believe(e.Path, as)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, false
 	}
-	if err == nil {
-		if bad := f.Verify(); len(bad) > 0 {
-			err = errors.New(bad[0].String())
-		} else if f.Record.ID != e.ID {
-			err = fmt.Errorf("it calls itself %.40q", f.Record.ID)
-		}
+	if err == nil && rec.ID != e.ID {
+		err = fmt.Errorf("it calls itself %.40q", rec.ID)
 	}
 	if err != nil {
 		r.header.Error = err.Error()
@@ -190,12 +186,9 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 		}
 		return r, true
 	}
-	rec := f.Record
-	h := &r.header
-	h.Excluded = apply(rec, as)
-	// What a file says of itself is not believed: its traces are.
-	sum := results.Derive(rec)
+	h, sum := &r.header, &rec.Summary
 	r.group = GroupOf(rec)
+	h.Excluded = excluded
 	h.Start, h.State, h.Digest, h.Valid = rec.Start, rec.State, rec.Digest.Record, sum.Validity.Valid
 	h.Group, h.Labels, h.Env = r.group.ID, rec.Plan.Labels, environmentOf(rec)
 	for _, row := range sum.Rows {
@@ -206,6 +199,21 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 		}
 	}
 	return r, true
+}
+
+// believe reads a record that holds what was recorded, without the runs that
+// amendments exclude. What it says of itself is not believed: its traces are.
+func believe(path string, as []Amendment) (rec *results.Record, excluded string, err error) {
+	f, err := results.LoadFile(path)
+	if err != nil {
+		return nil, "", err
+	}
+	if bad := f.Verify(); len(bad) > 0 {
+		return nil, "", errors.New(bad[0].String())
+	}
+	excluded = apply(f.Record, as)
+	f.Record.Summary = results.Derive(f.Record)
+	return f.Record, excluded, nil
 }
 
 // A transaction holds others up and its pages in memory; many small ones write
