@@ -294,6 +294,7 @@ func every(name string, a, b, c float64, n int) []chart.Chart {
 	ll := chart.Lines{Head: h, X: logs, Y: logs}
 	to := chart.Tornado{Head: h, Axis: free, Base: a, BaseText: name}
 	sp := chart.Sparks{Head: h, Axis: ax}
+	hi := chart.History{Head: h, Axis: free}
 	for i := range n {
 		rk.Rows = append(rk.Rows, chart.Ranked{Name: name, Figure: f(i), Reference: i == 1})
 		points = append(points, chart.Point{Name: name, X: f(i), Y: f(i + 1), Note: name, Group: name + strconv.Itoa(i%9), Reference: i == 1})
@@ -306,13 +307,16 @@ func every(name string, a, b, c float64, n int) []chart.Chart {
 		ln.Series, ll.Series = append(ln.Series, s), append(ll.Series, s)
 		to.Rows = append(to.Rows, chart.Swing{Name: name, Low: b * float64(i), High: c, LowText: name, HighText: name})
 		sp.Series = append(sp.Series, chart.Spark{Name: name, Points: []chart.Sample{{a, b}, {b, c}, {c, a}}, Steps: []float64{a, b, c}, Note: name})
+		hi.Nights = append(hi.Nights, chart.Night{T: a * float64(i), Figure: f(i)}, chart.Night{T: b, Figure: f(i)}, chart.Night{T: 1e9 * float64(i), Figure: f(i)})
+		hi.Levels = append(hi.Levels, chart.Stage{From: a, To: b, Value: c}, chart.Stage{From: b, To: c, Value: a})
+		hi.Events = append(hi.Events, chart.Moment{T: a, Name: name}, chart.Moment{T: 1e9, Name: name})
 	}
 	var mullet *chart.Point
 	if n > 0 {
 		mullet = &points[0]
 	}
 	return []chart.Chart{
-		rk, tr, mx, ln, ll, to, sp,
+		rk, tr, mx, ln, ll, to, sp, hi,
 		chart.ThroughputPower{Head: h, Power: ax, Throughput: ax, Efficiency: ax, Points: points},
 		chart.TwoUsePlane{Head: h, X: ax, Y: ax, UseX: name, UseY: name, Margin: b, Points: points, Mix: []chart.XY{{a, b}, {b, c}, {1, 1}}, MixText: name, Mullet: mullet},
 		chart.Mullet{Head: h, Kept: ax, Gained: ax, Points: points},
