@@ -160,10 +160,10 @@ func (b *tab) scripts(on bool) {
 	require.NoError(b, err)
 }
 
-// asked evaluates an expression in the page.
+// asked evaluates an expression in the page, and waits for what it promises.
 func asked[T any](b *tab, expression string) T {
 	b.Helper()
-	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	require.NoError(b, err, expression)
 	return v
 }

@@ -53,6 +53,7 @@ type view struct {
 	Links                []Link // to other pages
 	Sections             []section
 	Filter               string // what the rows can be filtered by; empty for no filter
+	Nights               bool   // there are histories to zoom
 	Foot                 []string
 	Policy               string
 	Style                template.CSS
@@ -63,6 +64,9 @@ type view struct {
 // else in the page can be either.
 func (v view) write(w io.Writer) error {
 	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS)
+	if v.Nights {
+		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+siteJS)+v.Script
+	}
 	form := "'none'"
 	if slices.ContainsFunc(v.Sections, func(s section) bool { return s.Action != "" }) {
 		form = "'self'"

@@ -103,7 +103,6 @@ func nights(n int) chart.History {
 
 // charts are one of each kind, as a report would have them.
 func charts() map[string]chart.Chart {
-	w := wobble(3)
 	m := map[string]chart.Chart{
 		"history": nights(365), "history-few": nights(24), "history-one": nights(1), "history-none": chart.History{Axis: hashJoule},
 		"ranking": chart.Ranking{
@@ -225,25 +224,6 @@ func charts() map[string]chart.Chart {
 	}
 	m["lines"] = l
 
-	k := chart.Sparks{Head: chart.Head{ID: "sparks", Title: "Nightly hashrate"}, Axis: hashrate}
-	for i, name := range []string{"node-01", "node-02", "node-03", "node-04, behind the second PDU of row 7"} {
-		s := chart.Spark{Name: name, Modelled: i == 2}
-		for d := range 120 {
-			v := 31e6 * (1 + 0.01*w())
-			if i == 1 && d > 70 {
-				v *= 0.96
-			}
-			if i == 3 && d > 40 && d < 60 {
-				v = nan
-			}
-			s.Points = append(s.Points, chart.Sample{T: float64(d) * 86400, V: v})
-		}
-		if i == 1 {
-			s.Steps, s.Note = []float64{71 * 86400}, "−4.0 % since 12 May"
-		}
-		k.Series = append(k.Series, s)
-	}
-	m["sparks"] = k
 	m["empty"] = chart.Ranking{Head: chart.Head{ID: "empty", Title: "Work per joule", Empty: "no run of this session had a meter, so there are no watts to rank by."}}
 	return m
 }
