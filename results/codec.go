@@ -89,10 +89,16 @@ var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 // unpack returns the JSON that r holds, compressed or not, of at most the given
 // numbers of bytes.
 func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
+	var size int64
+	if f, ok := r.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+	}
 	in := bufio.NewReader(r)
 	// A short file has no magic; whatever else is wrong shows on reading it.
 	if magic, _ := in.Peek(len(zstdMagic)); !bytes.Equal(magic, zstdMagic) {
-		return readJSON(in, maxJSON)
+		return readJSON(in, size, maxJSON)
 	}
 	compressed := &io.LimitedReader{R: in, N: maxCompressed + 1}
 	z, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1),
@@ -101,7 +107,7 @@ func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}
 	defer z.Close()
-	raw, err := readJSON(bufio.NewReader(z), maxJSON)
+	raw, err := readJSON(bufio.NewReader(z), 0, maxJSON)
 	switch {
 	case compressed.N <= 0:
 		return nil, fmt.Errorf("larger than a compressed record may be (%d MiB)", maxCompressed>>20)
@@ -120,8 +126,8 @@ func tooLarge(most int64) error {
 }
 
 // readJSON reads what can be the JSON of a record. It looks at the first byte
-// before it takes in the rest.
-func readJSON(in *bufio.Reader, most int64) ([]byte, error) {
+// before it takes in the rest, of which size bytes are expected.
+func readJSON(in *bufio.Reader, size, most int64) ([]byte, error) {
 	if first, err := in.Peek(1); err != nil && err != io.EOF {
 		return nil, err
 	} else if len(first) == 0 {
@@ -129,11 +135,12 @@ func readJSON(in *bufio.Reader, most int64) ([]byte, error) {
 	} else if strings.IndexByte("{ \t\r\n", first[0]) < 0 {
 		return nil, fmt.Errorf("neither JSON nor zstd: it begins with byte 0x%02x", first[0])
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, most+1))
-	if err == nil && int64(len(raw)) > most {
+	raw := bytes.NewBuffer(make([]byte, 0, min(size, most)+bytes.MinRead))
+	n, err := raw.ReadFrom(io.LimitReader(in, most+1))
+	if err == nil && n > most {
 		err = tooLarge(most)
 	}
-	return raw, err
+	return raw.Bytes(), err
 }
 
 // decode reads a record of any known version. The version is read first: the
@@ -269,6 +276,9 @@ func (x *text) decode(v reflect.Value) error {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
 		if column, ok := v.Addr().Interface().(*[]Float); ok {
+			if n := bytes.IndexByte(x.b[x.i:], ']'); n > 0 { // a column holds no list
+				*column = make([]Float, 0, min(n/2, bytes.Count(x.b[x.i:x.i+n], []byte{','})+1))
+			}
 			return x.list(func(int) error {
 				f, err := x.figure()
 				*column = append(*column, f)
@@ -307,9 +317,9 @@ func (x *text) decode(v reflect.Value) error {
 		if err != nil {
 			return err
 		}
-		n, err := strconv.ParseInt(string(lit), 10, v.Type().Bits())
+		n, err := strconv.ParseInt(string(lit.lit), 10, v.Type().Bits())
 		if err != nil || n < -maxWhole || n > maxWhole {
-			return x.errorf("%s is no whole number of at most 53 bits", printable(string(lit)))
+			return x.errorf("%s is no whole number of at most 53 bits", printable(string(lit.lit)))
 		}
 		v.SetInt(n)
 		return nil
@@ -318,9 +328,9 @@ func (x *text) decode(v reflect.Value) error {
 		if err != nil {
 			return err
 		}
-		n, err := strconv.ParseUint(string(lit), 10, 32)
+		n, err := strconv.ParseUint(string(lit.lit), 10, 32)
 		if err != nil {
-			return x.errorf("%s is no whole number from 0 of 32 bits", printable(string(lit)))
+			return x.errorf("%s is no whole number from 0 of 32 bits", printable(string(lit.lit)))
 		}
 		v.SetUint(n)
 		return nil
@@ -366,7 +376,7 @@ func (x *text) figure() (Float, error) {
 		_, err := x.word("a number or null")
 		return Absent(), err
 	}
-	_, f, err := x.float()
+	f, err := x.float()
 	return Float(f), err
 }
 

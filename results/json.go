@@ -23,6 +23,8 @@ type step struct {
 	index int    // ≥ 0 for an element of a list, else -1
 }
 
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
+
 // pointer is the place as a JSON pointer (RFC 6901).
 func (p place) pointer() string {
 	var b strings.Builder
@@ -32,7 +34,7 @@ func (p place) pointer() string {
 			b.WriteString(strconv.Itoa(s.index))
 			continue
 		}
-		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(s.key))
+		b.WriteString(pointerEscapes.Replace(s.key))
 	}
 	return b.String()
 }
@@ -68,8 +70,9 @@ func printable(s string) string {
 // of which list a value was wrong.)
 type text struct {
 	place
-	b []byte
-	i int
+	b    []byte
+	i    int
+	keys map[string]string // names that were met: a record has few, many times
 }
 
 // walk applies value to the one value of b, which value must consume.
@@ -142,15 +145,6 @@ func (x *text) peek() byte {
 	return 0
 }
 
-// accept consumes the next byte if it is one of set.
-func (x *text) accept(set string) bool {
-	if x.i < len(x.b) && strings.IndexByte(set, x.b[x.i]) >= 0 {
-		x.i++
-		return true
-	}
-	return false
-}
-
 // items walks a list of items between open and end.
 func (x *text) items(open, end byte, want string, item func(i int) error) error {
 	if x.peek() != open {
@@ -195,27 +189,72 @@ func (x *text) list(element func(i int) error) error {
 // object calls member at the value of each member; member consumes it.
 func (x *text) object(member func(key string) error) error {
 	depth := len(x.place)
-	seen := map[string]struct{}{}
+	var seen names
 	return x.items('{', '}', "an object", func(int) error {
 		x.place[depth] = step{index: -1}
 		if x.peek() != '"' {
 			return x.syntax("not JSON: the name of a member belongs here")
 		}
-		key, err := x.str()
+		key, err := x.key()
 		if err != nil {
 			return err
 		}
 		x.place[depth].key = key
-		if _, again := seen[key]; again {
+		if !seen.add(key) {
 			return x.errorf("stands there twice")
 		}
-		seen[key] = struct{}{}
 		if x.peek() != ':' {
 			return x.syntax("not JSON: ':' belongs here")
 		}
 		x.i++
 		return member(key)
 	})
+}
+
+// names is a set of names, small ones without a map.
+type names struct {
+	few  [16]string
+	n    int
+	many map[string]struct{}
+}
+
+// add says whether name is new.
+func (n *names) add(name string) bool {
+	if n.n < len(n.few) {
+		if slices.Contains(n.few[:n.n], name) {
+			return false
+		}
+		n.few[n.n], n.n = name, n.n+1
+		return true
+	}
+	if n.many == nil {
+		n.many = map[string]struct{}{}
+		for _, f := range n.few {
+			n.many[f] = struct{}{}
+		}
+	}
+	_, again := n.many[name]
+	n.many[name] = struct{}{}
+	return !again
+}
+
+// key is str for the name of a member.
+func (x *text) key() (string, error) {
+	if n := bytes.IndexByte(x.b[x.i+1:], '"'); n >= 0 {
+		if key, ok := x.keys[string(x.b[x.i+1:x.i+1+n])]; ok {
+			x.i += n + 2
+			return key, nil
+		}
+	}
+	from := x.i + 1
+	key, err := x.str()
+	if err == nil && x.i-1-from == len(key) && len(key) < 64 && len(x.keys) < 1000 { // without escapes
+		if x.keys == nil {
+			x.keys = map[string]string{}
+		}
+		x.keys[key] = key
+	}
+	return key, err
 }
 
 // str consumes a string.
@@ -293,43 +332,101 @@ func (x *text) hex() rune {
 	return rune(v)
 }
 
-// number consumes a number and returns it as it is written.
-func (x *text) number() ([]byte, error) {
+// number is a number as it is written.
+type number struct {
+	lit []byte
+	// Most numbers of a record are plain: a decimal of at most 15 digits. Then
+	// digits holds all of them, and scale says how many follow the point.
+	plain  bool
+	digits uint64
+	scale  int
+}
+
+var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
+
+// number consumes a number.
+func (x *text) number() (n number, err error) {
 	if c := x.peek(); c != '-' && !isDigit(c) {
-		return nil, x.wrong("a number")
+		return n, x.wrong("a number")
 	}
-	from := x.i
-	digits := func() bool {
-		first := x.i
-		for x.i < len(x.b) && isDigit(x.b[x.i]) {
-			x.i++
+	b, from := x.b, x.i
+	i, digits := from, 0
+	if b[i] == '-' {
+		i++
+	}
+	run := func() bool {
+		first := i
+		for ; i < len(b) && isDigit(b[i]); i++ {
+			n.digits = 10*n.digits + uint64(b[i]-'0')
 		}
-		return x.i > first
+		digits += i - first
+		return i > first
 	}
-	x.accept("-")
-	ok := x.accept("0") || digits()
-	if ok && x.accept(".") {
-		ok = digits()
+	ok := true
+	if i < len(b) && b[i] == '0' {
+		i, digits = i+1, 1
+	} else {
+		ok = run()
 	}
-	if ok && x.accept("eE") {
-		x.accept("+-")
-		ok = digits()
+	if ok && i < len(b) && b[i] == '.' {
+		i++
+		point := i
+		ok = run()
+		n.scale = i - point
 	}
+	n.plain = digits <= 15
+	if ok && i < len(b) && (b[i] == 'e' || b[i] == 'E') {
+		n.plain = false
+		if i++; i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		ok = run()
+	}
+	x.i = i
 	if !ok {
-		return nil, x.syntax("not JSON: a number without digits")
+		return n, x.syntax("not JSON: a number without digits")
 	}
-	return x.b[from:x.i], nil
+	n.lit = b[from:i]
+	return n, nil
+}
+
+// value returns the float64 nearest to n; ok is false beyond all of them.
+func (n *number) value() (f float64, ok bool) {
+	if !n.plain {
+		f, err := strconv.ParseFloat(string(n.lit), 64)
+		return f, err == nil
+	}
+	f = float64(n.digits) / tens[n.scale] // both exact, hence rounded once
+	if n.lit[0] == '-' {
+		f = -f
+	}
+	return f, true
+}
+
+// canonical says that n is written as RFC 8785 writes it. It may say false of
+// one that is. A decimal of up to 15 digits is the shortest that reads back as
+// the same float64.
+func (n *number) canonical() bool {
+	switch {
+	case !n.plain:
+		return false
+	case n.scale == 0:
+		return n.digits != 0 || n.lit[0] != '-'
+	}
+	return n.digits%10 != 0 && float64(n.digits)*1e6 >= tens[n.scale]
 }
 
 // float consumes a number, which a float64 must be able to hold.
-func (x *text) float() (lit []byte, f float64, err error) {
-	if lit, err = x.number(); err != nil {
-		return nil, 0, err
+func (x *text) float() (float64, error) {
+	n, err := x.number()
+	if err != nil {
+		return 0, err
 	}
-	if f, err = strconv.ParseFloat(string(lit), 64); err != nil {
-		return nil, 0, x.errorf("%s is out of range", printable(string(lit)))
+	f, ok := n.value()
+	if !ok {
+		return 0, x.errorf("%s is out of range", printable(string(n.lit)))
 	}
-	return lit, f, nil
+	return f, nil
 }
 
 // word consumes true, false or null.
@@ -370,28 +467,29 @@ func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
 	switch c := x.peek(); {
 	case c == '{':
 		type member struct {
-			order    []uint16 // RFC 8785 sorts names as UTF-16
+			name     string
 			from, to int
 		}
-		var members []member
+		members := make([]member, 0, 12)
 		start := len(out)
 		err := x.object(func(key string) (err error) {
 			from := len(out)
 			out = append(appendString(out, key), ':')
 			out, err = x.canon(out, odd)
-			members = append(members, member{utf16.Encode([]rune(key)), from - start, len(out) - start})
+			members = append(members, member{key, from, len(out)})
 			return err
 		})
-		slices.SortFunc(members, func(a, b member) int { return slices.Compare(a.order, b.order) })
-		unsorted := slices.Clone(out[start:])
-		out = append(out[:start], '{')
+		slices.SortFunc(members, func(a, b member) int { return compareNames(a.name, b.name) })
+		end := len(out)
+		out = append(out, '{')
 		for i, m := range members {
 			if i > 0 {
 				out = append(out, ',')
 			}
-			out = append(out, unsorted[m.from:m.to]...)
+			out = append(out, out[m.from:m.to]...)
 		}
-		return append(out, '}'), err
+		out = append(out, '}')
+		return out[:start+copy(out[start:], out[end:])], err
 	case c == '[':
 		out = append(out, '[')
 		err := x.list(func(i int) (err error) {
@@ -406,18 +504,17 @@ func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
 		s, err := x.str()
 		return appendString(out, s), err
 	case c == '-' || isDigit(c):
-		from := x.i
-		if lit, err := x.number(); err != nil || short(lit) {
-			return append(out, lit...), err
+		n, err := x.number()
+		if err != nil || n.canonical() {
+			return append(out, n.lit...), err
 		}
-		x.i = from
-		lit, f, err := x.float()
-		if err != nil {
-			return out, err
+		f, ok := n.value()
+		if !ok {
+			return out, x.errorf("%s is out of range", printable(string(n.lit)))
 		}
 		start := len(out)
-		if out = appendFloat(out, f); !bytes.Equal(out[start:], lit) {
-			odd(string(lit), string(out[start:]))
+		if out = appendFloat(out, f); !bytes.Equal(out[start:], n.lit) {
+			odd(string(n.lit), string(out[start:]))
 		}
 		return out, nil
 	}
@@ -425,26 +522,28 @@ func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
 	return append(out, w...), err
 }
 
-// short says of a number that it is written in the canonical form, without
-// reading it: a decimal of up to 15 digits is the shortest that reads back as
-// the same float64. Most numbers of a record are short. It may say false of
-// one that is canonical.
-func short(lit []byte) bool {
-	lit = bytes.TrimPrefix(lit, []byte("-"))
-	whole, fraction, point := bytes.Cut(lit, []byte("."))
-	switch {
-	case len(lit) > 15 || bytes.ContainsAny(fraction, "eE") || bytes.ContainsAny(whole, "eE"):
-		return false
-	case !point:
-		return lit[0] != '0' // -0 is not canonical
+// compareNames orders names as RFC 8785 does, by UTF-16 code units.
+func compareNames(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] >= utf8.RuneSelf || b[i] >= utf8.RuneSelf {
+			return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
+		}
+		if a[i] != b[i] {
+			break
+		}
 	}
-	return fraction[len(fraction)-1] != '0' && (whole[0] != '0' || !bytes.HasPrefix(fraction, []byte("000000")))
+	return strings.Compare(a, b)
 }
 
 // appendString appends s in quotes, as RFC 8785 writes it. What is not UTF-8
 // in s becomes U+FFFD.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
+	plain := 0
+	for plain < len(s) && ' ' <= s[plain] && s[plain] < utf8.RuneSelf && s[plain] != '"' && s[plain] != '\\' {
+		plain++
+	}
+	b, s = append(b, s[:plain]...), s[plain:]
 	for _, c := range []byte(strings.ToValidUTF8(s, "\uFFFD")) {
 		k := strings.IndexByte(escaped, c)
 		switch {
