@@ -32,7 +32,9 @@ func Judge(s *Series, known []Change, upto, night int) Judged {
 	}
 	j := Judged{Series: s, Changes: Resume(s, old, max(upto, night-1)), Watch: Tonight(s, night)}
 	for _, c := range j.Changes {
-		if !slices.ContainsFunc(old, func(o Change) bool { return o.From <= c.To && c.From <= o.To || abs(o.Night-c.Night) <= 2 }) {
+		if !slices.ContainsFunc(old, func(o Change) bool {
+			return o.From <= c.To && c.From <= o.To || max(o.Night-c.Night, c.Night-o.Night) <= 2
+		}) {
 			j.Fresh = append(j.Fresh, c)
 		}
 	}

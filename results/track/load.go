@@ -23,12 +23,13 @@ type Group struct {
 	store.Group
 	Series []Series
 	Points map[Key][]store.Point // of each series, oldest first
+	Units  map[Key]results.Unit
 	Events []store.Event
 }
 
 // Load reads the groups of a store, one at a time, in the order of their
-// identifiers.
-func Load(ctx context.Context, x *store.Index, f store.Filter) (groups []string, load func(group string) (Group, error), err error) {
+// identifiers, as they were on a night.
+func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (groups []string, load func(group string) (Group, error), err error) {
 	all, err := x.Groups(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -43,9 +44,9 @@ func Load(ctx context.Context, x *store.Index, f store.Filter) (groups []string,
 		}
 	}
 	return groups, func(id string) (Group, error) {
-		g := Group{Group: all[id], Points: map[Key][]store.Point{}}
+		g := Group{Group: all[id], Points: map[Key][]store.Point{}, Units: map[Key]results.Unit{}}
 		for _, e := range events {
-			if e.Group == id || e.Group == "" {
+			if (e.Group == id || e.Group == "") && NightOf(e.At) <= night {
 				g.Events = append(g.Events, e)
 			}
 		}
@@ -57,7 +58,8 @@ func Load(ctx context.Context, x *store.Index, f store.Filter) (groups []string,
 			if err != nil {
 				return g, err
 			}
-			if directions[s.Metric] == "" {
+			s.Points = slices.DeleteFunc(s.Points, func(p store.Point) bool { return NightOf(p.Start) > night })
+			if directions[s.Metric] == "" || len(s.Points) == 0 {
 				continue
 			}
 			found = append(found, s)
@@ -88,7 +90,7 @@ func (g *Group) add(s store.Series, of map[string]float64) {
 	for _, e := range g.Events {
 		t.Events = append(t.Events, Event{Night: NightOf(e.At), Kind: Kind(e.Kind), What: What(e)})
 	}
-	g.Series, g.Points[k] = append(g.Series, t), s.Points
+	g.Series, g.Points[k], g.Units[k] = append(g.Series, t), s.Points, s.Unit
 }
 
 // meter names the instrument behind the watts of a series: its kind and

@@ -44,7 +44,7 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 	if opt.Rules == nil {
 		opt.Rules = &Rules{}
 	}
-	ids, load, err := Load(ctx, x, opt.Filter)
+	ids, load, err := Load(ctx, x, opt.Filter, opt.Night)
 	if err != nil {
 		return nil, err
 	}
