@@ -34,7 +34,7 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Show the records of a store in a browser on this machine",
-		Long: `Show the records of a store as pages: a list to choose from, one record, a comparison
+		Long: `Show a store as pages: what changed night by night, the records, one of them, a comparison
 of several. The pages are those of perwatt report; nothing is changed and nothing kept.
 
 It listens on loopback unless told otherwise, and whoever can reach it can read the

@@ -32,7 +32,7 @@ func TestServe(t *testing.T) {
 	r.Body.Close()
 	require.NoError(t, err)
 	require.Equal(t, 200, r.StatusCode)
-	require.Contains(t, string(page), "0 records")
+	require.Contains(t, string(page), "There is nothing to show yet")
 	interrupt()
 	select {
 	case c := <-code:

@@ -1,5 +1,5 @@
 // Package serve shows a store of records as pages, to a browser on the same
-// machine: the records, one of them, a comparison of several. It keeps nothing
+// machine: what changed night by night, the records, a comparison of several. It keeps nothing
 // of its own, changes nothing, and asks nobody.
 //
 // What it answers is written by report, and is as safe to look at as a report
@@ -30,6 +30,7 @@ import (
 	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
+	"github.com/perwatt/perwatt/results/track"
 )
 
 // Limits on what is answered.
@@ -59,12 +60,19 @@ func New(x *store.Index) *Server {
 // pages are what can be asked for.
 func (s *Server) pages(name string) func(context.Context, url.Values, io.Writer) error {
 	switch name {
-	case "/", "/records.html":
+	case "/", "/index.html":
+		return s.overview
+	case "/records.html":
 		return s.records
 	case "/record.html":
 		return s.record
 	case "/report.html":
 		return s.report
+	}
+	if id, ok := strings.CutPrefix(name, "/group-"); ok {
+		if id, ok = strings.CutSuffix(id, ".html"); ok {
+			return func(ctx context.Context, q url.Values, out io.Writer) error { return s.group(ctx, id, out) }
+		}
 	}
 	return nil
 }
@@ -160,7 +168,41 @@ func (s *Server) made(ctx context.Context, query url.Values, write func(context.
 	return out.Bytes(), err
 }
 
-var links = []report.Link{{Text: "Records", Href: "records.html"}}
+var links = []report.Link{{Text: "What changed", Href: "index.html"}, {Text: "Records", Href: "records.html"}}
+
+// overview says what changed in the store, as perwatt track -o does.
+func (s *Server) overview(ctx context.Context, _ url.Values, out io.Writer) error {
+	t := s.tracking(nil)
+	r, err := track.Now(ctx, s.index, track.Options{Night: t.Night}, t.Add)
+	if err != nil {
+		return err
+	}
+	t.Finish(r, nil)
+	site := t.Site()
+	site.Links = links[1:]
+	return report.WriteOverview(out, site)
+}
+
+// group shows a node group night by night.
+func (s *Server) group(ctx context.Context, id string, out io.Writer) error {
+	groups, err := s.index.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := groups[id]; !ok {
+		return faultf(http.StatusNotFound, "there is no node group %.40q: / has the list", id)
+	}
+	t := s.tracking(func(site report.Site, g report.SiteGroup) error {
+		site.Tool, site.Links = s.Tool, links[1:]
+		return report.WriteGroup(out, site, g)
+	})
+	_, err = track.Now(ctx, s.index, track.Options{Night: t.Night, Filter: store.Filter{Group: id}}, t.Add)
+	return err
+}
+
+func (s *Server) tracking(page func(report.Site, report.SiteGroup) error) *report.Tracking {
+	return &report.Tracking{Night: track.NightOf(s.now()), Tool: s.Tool, Page: page}
+}
 
 func (s *Server) now() time.Time {
 	if s.Now != nil {

@@ -66,7 +66,7 @@ func body(t *testing.T, r *http.Response) string {
 
 func TestPages(t *testing.T) {
 	s, ids, dir := serving(t)
-	r := get(t, s, "/")
+	r := get(t, s, "/records.html")
 	list := body(t, r)
 	require.Equal(t, 200, r.StatusCode, list)
 	require.Equal(t, "text/html; charset=utf-8", r.Header.Get("Content-Type"))
@@ -95,6 +95,17 @@ func TestPages(t *testing.T) {
 	require.NotContains(t, page, "<script>south")
 	require.Contains(t, page, "--reference north -o report.html")
 
+	// What changed, and a group, whose link is on the overview.
+	overview := body(t, get(t, s, "/"))
+	require.Contains(t, overview, "Nothing changed.")
+	require.NotContains(t, overview, "<script>south")
+	href = regexp.MustCompile(`href="(group-[^"]+)"`).FindStringSubmatch(overview)
+	require.NotNil(t, href)
+	r = get(t, s, "/"+href[1])
+	require.Equal(t, 200, r.StatusCode)
+	require.Contains(t, body(t, r), `class="nights"`)
+	require.Equal(t, 404, get(t, s, "/group-nobody.html").StatusCode)
+
 	// A record that comes later is there without a restart; one that is
 	// damaged or excluded is named, and cannot be chosen.
 	st, err := store.Open(dir)
@@ -105,7 +116,7 @@ func TestPages(t *testing.T) {
 	raw, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(file, bytes.Replace(raw, []byte("241"), []byte("141"), 1), 0o644))
-	list = body(t, get(t, s, "/?since=2024-01-01")) // of the damaged one only its name tells the time
+	list = body(t, get(t, s, "/records.html?since=2024-01-01")) // of the damaged one only its name tells the time
 	require.Contains(t, list, "excluded: the &lt;b&gt;fan&lt;/b&gt; failed")
 	require.Contains(t, list, "cannot be read")
 	require.Equal(t, 4, strings.Count(list, `name="r"`))
@@ -133,7 +144,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for path, code := range map[string]int{
 		"/report.html": 400, "/record.html": 404, "/record.html?id=01ZZZ": 404, "/record.html?id=01J8": 400, "/record.html?id=%00": 404, "/nothing": 404, "/../../etc/passwd": 404, "/index.sqlite": 404,
-		"/records.html?since=yesterday": 400, "/records.html?label=x": 400, "/report.html?r=" + ids[0] + "&reference=nobody": 422,
+		"/records.html?since=yesterday": 400, "/records.html?label=x": 400, "/group-": 404, "/group-.html": 404, "/group-../x.html": 404, "/report.html?r=" + ids[0] + "&reference=nobody": 422,
 		"/report.html?" + strings.Repeat("r="+ids[0]+"&", mostCompared+1): 400, "/?a;b": 400,
 	} {
 		r := get(t, s, path)
@@ -158,7 +169,7 @@ func TestSlowReader(t *testing.T) {
 	}
 	client := &http.Client{Timeout: patience}
 	for range 3 {
-		r, err := client.Get(server.URL)
+		r, err := client.Get(server.URL + "/records.html?since=2024-01-01")
 		require.NoError(t, err)
 		require.Contains(t, body(t, r), "6 records")
 		r.Body.Close()
@@ -169,7 +180,7 @@ func TestSlowReader(t *testing.T) {
 func TestNothingIsChanged(t *testing.T) {
 	s, ids, dir := serving(t)
 	before := contents(t, dir)
-	for _, path := range []string{"/", "/record.html?id=" + ids[0], "/report.html?r=" + ids[0] + "&r=" + ids[3]} {
+	for _, path := range []string{"/", "/records.html", "/record.html?id=" + ids[0], "/report.html?r=" + ids[0] + "&r=" + ids[3]} {
 		require.Equal(t, 200, get(t, s, path).StatusCode)
 	}
 	require.Equal(t, before, contents(t, dir))
