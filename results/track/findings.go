@@ -224,7 +224,7 @@ func (f *Finding) settle(w surroundings) {
 	f.LastGood, f.FirstBad = surest.LastGood, surest.FirstBad
 
 	var slower, faster, more, less, ownSlower, ownFaster, ownMore bool
-	powered, worse := 0, 0
+	var costlier bool // less work per joule
 	for _, p := range f.Parts {
 		up := p.Change.Size.Value > 1
 		own := w.isOwn[p.Key]
@@ -233,16 +233,10 @@ func (f *Finding) settle(w surroundings) {
 			slower, faster = slower || !up, faster || up
 			ownSlower, ownFaster = ownSlower || own && !up, ownFaster || own && up
 		case results.Power:
-			powered++
 			more, less = more || up, less || !up
 			ownMore = ownMore || own && up
-		}
-		switch bad := up == (p.Better == Lower); {
-		case p.Better == "":
-		case bad:
-			worse++
-		default:
-			worse--
+		case results.WorkPerEnergy:
+			costlier = costlier || !up
 		}
 	}
 	moved := slower || faster
@@ -260,19 +254,19 @@ func (f *Finding) settle(w surroundings) {
 		f.Cause = Machine
 	case !moved && more && !(controlled && !ownMore && code):
 		f.Cause = Ageing
-	case faster && more && worse > 0:
+	case faster && more && costlier:
 		f.Cause = Hungrier
 	case code:
 		f.Cause = Code
 	default:
 		f.Cause = Unknown
 	}
-	head := f.Headline()
-	up := head.Change.Size.Value > 1
+	// Whatever became worse is told as that; more watts are worse where they
+	// bring nothing.
 	switch {
-	case f.Cause == Known || f.Cause == Gauge || head.Better == "":
+	case f.Cause == Known || f.Cause == Gauge:
 		f.Verdict = Neutral
-	case f.Cause == Hungrier || up == (head.Better == Lower):
+	case slower || costlier || more && !moved:
 		f.Verdict = Regression
 	default:
 		f.Verdict = Improvement
