@@ -33,7 +33,15 @@ func (s Said) Against(measured Float) Float {
 	if !(measured > 0) {
 		return Absent()
 	}
-	return s.float() / measured
+	return finite(s.float() / measured)
+}
+
+// finite makes an infinity absent.
+func finite(f Float) Float {
+	if math.IsInf(float64(f), 0) {
+		return Absent()
+	}
+	return f
 }
 
 // MarshalJSON writes the number as [Float] does; null if nothing was said.
