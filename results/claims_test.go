@@ -60,7 +60,7 @@ func TestSaid(t *testing.T) {
 		require.Equal(t, Said{}, Say(v))
 	}
 	require.Equal(t, Float(1.25), Say(5).Against(4))
-	for _, a := range []Float{Say(5).Against(0), Say(5).Against(-1), Say(5).Against(Absent()), Said{}.Against(4)} {
+	for _, a := range []Float{Say(5).Against(0), Say(5).Against(-1), Say(5).Against(Absent()), Said{}.Against(4), Say(1e308).Against(1e-9)} {
 		require.True(t, a.IsAbsent())
 	}
 	var s Said
@@ -232,15 +232,20 @@ func FuzzClaims(f *testing.F) {
 	f.Add(1e-300, 1e308, 1e-300, 1e308, 60.0, 1e308, 1e-308, uint8(127))
 	f.Add(1e-300, 1e308, 1e300, 0.5, 1e6, -1e308, -1e308, uint8(85))
 	f.Add(-1e308, -1e308, -1.0, -1.0, 60.0, -1.0, -1.0, uint8(0))
+	f.Add(1e-300, 1e-300, 50.0, 1.5, 150.0, 1e308, 1e308, uint8(127))
+	f.Add(1e-300, 1.0, 50.0, 1.5, 150.0, 1e308, 1e308, uint8(127))
 	f.Fuzz(func(t *testing.T, rate, work, elapsed, shares, at, difficulty, watts float64, with uint8) {
-		all := []Saying{figure(SaidElapsed, "e", elapsed), figure(SaidWork, "w", work), over(SaidRate, "r", rate, elapsed), figure(SaidShares, "s", shares), figure(SaidDifficulty, "d", difficulty), draws("p", watts, Measured), figure(SaidAccepted, "a", work)}
+		all := func(times float64) []Saying {
+			return []Saying{figure(SaidElapsed, "e", elapsed*times), figure(SaidWork, "w", work*times), over(SaidRate, "r", rate, elapsed*times), figure(SaidShares, "s", shares*times),
+				figure(SaidDifficulty, "d", difficulty), draws("p", watts, Measured), figure(SaidAccepted, "a", watts*times)}
+		}
 		var some []Saying
-		for i, s := range all {
+		for i, s := range all(1) {
 			if with>>i&1 == 1 {
 				some = append(some, s)
 			}
 		}
-		rec := mined(1e12, Claim{Said: []Statement{says(40, all...), says(60, some...), says(max(60.5, min(1e6, at)), all...)}})
+		rec := mined(1e12, Claim{Use: "mining", Said: []Statement{says(40, all(1)...), says(60, some...), says(max(60.5, min(1e6, at)), all(2)...)}})
 		rec.Schema, rec.Summary, rec.State = SchemaVersion, Derive(rec), Complete
 		_, err := Seal(rec)
 		require.NoError(t, err)
