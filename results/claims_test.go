@@ -1,6 +1,7 @@
 package results
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"go/ast"
@@ -250,4 +251,28 @@ func FuzzClaims(f *testing.F) {
 		_, err := Seal(rec)
 		require.NoError(t, err)
 	})
+}
+
+// TestClaimsVerify: a summary of claims is computed again from what devices
+// said, and one that is not of that is found.
+func TestClaimsVerify(t *testing.T) {
+	rec := mined(1e12, Claim{Device: "left", Use: "mining", API: "cgminer", Said: []Statement{
+		says(50, figure(SaidElapsed, "Elapsed", 51), figure(SaidWork, "Total MH", 0), draws("Power", 3000, Measured)),
+		says(150, figure(SaidElapsed, "Elapsed", 151), figure(SaidWork, "Total MH", 105e12)),
+	}})
+	rec.Schema, rec.State = SchemaVersion, Complete
+	for i, rate := range []float64{1.05e12, 0.95e12} {
+		rec.Summary = Derive(rec)
+		rec.Summary.Claims[0].Rate = Say(rate)
+		raw, err := Seal(rec)
+		require.NoError(t, err)
+		f, err := Load(bytes.NewReader(raw), "x")
+		require.NoError(t, err)
+		require.Empty(t, f.Verify())
+		found := f.Check(Derive)
+		require.Len(t, found, i)
+		if i > 0 {
+			require.Equal(t, "/summary/claims/0/rate", found[0].At)
+		}
+	}
 }

@@ -102,7 +102,7 @@ func WriteHTML(w io.Writer, p Page) error {
 	}
 	v.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", digest(string(v.Style)), digest(string(v.Script)))
 	v.Sections = slices.DeleteFunc([]section{
-		uses(p), across(p), traces(p), money(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
+		uses(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
 	}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 })
 	v.Foot = []string{clean(p.Tool, 120)}
 	var out bytes.Buffer
@@ -426,6 +426,15 @@ func prices(p Page) section {
 		if t, ok := p.Economics.Table(sheetID); ok {
 			s.Blocks = append(s.Blocks, gridBlock(t))
 		}
+	}
+	return s
+}
+
+// claimed is what devices say of themselves.
+func claimed(p Page) section {
+	s := section{ID: "claims", Title: "What devices say of themselves"}
+	if part := claimsPart(p.Comparison); part != nil {
+		s.Blocks = append(s.Blocks, blockOf("claimed", *part))
 	}
 	return s
 }
