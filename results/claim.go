@@ -33,7 +33,15 @@ func (s Said) Against(measured Float) Float {
 	if !(measured > 0) {
 		return Absent()
 	}
-	return s.float() / measured
+	return finite(s.float() / measured)
+}
+
+// finite makes an infinity absent.
+func finite(f Float) Float {
+	if math.IsInf(float64(f), 0) {
+		return Absent()
+	}
+	return f
 }
 
 // MarshalJSON writes the number as [Float] does; null if nothing was said.
@@ -65,18 +73,6 @@ type Claim struct {
 	Firmware string      `json:"firmware,omitempty"`
 	Said     []Statement `json:"said"`            // in order of time
 	Notes    []string    `json:"notes,omitempty"` // what its figures are
-}
-
-// Last returns what the device said last of a quantity, the figure to quote.
-func (c *Claim) Last(of string) (said Saying, ok bool) {
-	for i := len(c.Said) - 1; i >= 0; i-- {
-		for _, s := range c.Said[i].Figures {
-			if s.Of == of && !s.Value.IsAbsent() {
-				return s, true
-			}
-		}
-	}
-	return said, false
 }
 
 // Statement is one answer of a device. One that it failed to give has no

@@ -198,7 +198,7 @@ func Windows(rec *Record) []Window {
 	return out
 }
 
-// Derive computes the summary of a record from its traces alone. It is a pure
+// Derive computes the summary of a record from its traces and claims alone. It is a pure
 // function: the same runs give the same summary.
 func Derive(rec *Record) Summary {
 	d := deriver{rec: rec, windows: Windows(rec)}
@@ -234,10 +234,11 @@ func Derive(rec *Record) Summary {
 	s.Marginal = d.marginal()
 	s.Exchange = d.exchange(s.Rows)
 	s.Meters, s.Coverage = meterRows(rec), coverages(rec)
-	s.Flags = d.flags(s)
+	s.Claims = d.claims()
+	s.Flags = append(d.flags(s), claimFlags(s.Claims)...)
 	for i, k := range keys {
 		if rows[k][0].Use.Shares != nil {
-			d.shareFlags(s.Rows[i], rows[k], func(code, text, remedy string) {
+			shareFlags(s.Rows[i], rows[k], func(code, text, remedy string) {
 				s.Flags = append(s.Flags, Warning{Code: code, Text: text, Remedy: remedy})
 			})
 		}

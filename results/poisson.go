@@ -24,7 +24,11 @@ func poissonBound(n uint64, p float64) float64 {
 	k := float64(n) + 1
 	z := -math.Sqrt2 * math.Erfinv(2*p-1)
 	mean := k * math.Pow(max(1e-3, 1-1/(9*k)+z/(3*math.Sqrt(k))), 3)
+	// Beyond that it is good to eight digits, and the sums would take long.
 	for range 50 {
+		if n > 1e9 {
+			break
+		}
 		below := PoissonAtMost(n, mean)
 		step := (below - p) / poissonTerm(float64(n), mean)
 		if mean += max(step, -mean/2); math.Abs(step) <= 1e-13*mean {

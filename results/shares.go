@@ -48,7 +48,6 @@ const (
 	perBin       = 25   // shares in a bin of the test of an even rate
 	fewestBins   = 5    // of which it says something
 	unevenChance = 1e-4 // below which the rate is not even
-	claimMargin  = 0.02 // by which a claim may be off where the interval is narrower
 )
 
 // handed is what became of the shares in windows.
@@ -135,7 +134,7 @@ func uneven(ws []Window) (dispersion, probability float64) {
 // they come less evenly than chance has them.
 func (m Metric) counted(n, dispersion float64) Metric {
 	m.Low, m.High = Absent(), Absent()
-	if n = math.Round(n); m.N == 0 || n == 0 {
+	if n = math.Round(n); m.N == 0 || !(n >= 1 && n <= maxWhole) {
 		return m
 	}
 	low, high := PoissonInterval(uint64(n))
@@ -187,8 +186,8 @@ func (d *deriver) byShares() bool {
 	return len(d.windows) > 0
 }
 
-// shareFlags are the doubts that shares raise, of one row.
-func (d *deriver) shareFlags(row Row, ws []Window, add func(code, text, remedy string)) {
+// shareFlags are the doubts that the shares of one row raise.
+func shareFlags(row Row, ws []Window, add func(code, text, remedy string)) {
 	if spread, p := uneven(ws); spread > 1 {
 		add("not-steady", fmt.Sprintf("%s: shares spread %.2f times as far as an even rate gives (probability %.1g): intervals are widened by the root of that", row.Scenario, spread, p),
 			"lengthen --warmup, cool the device, or lower its clock: its rate changes while it is measured")
@@ -198,30 +197,4 @@ func (d *deriver) shareFlags(row Row, ws []Window, add func(code, text, remedy s
 		add("interrupted", fmt.Sprintf("%s: the device lost its connection %.0f times and was without one for %.4g s of %.6g s: connected_throughput leaves that time out", row.Scenario, h.breaks, h.away, h.seconds),
 			"look at the device's log and its network")
 	}
-	claim, of := lastClaim(ws)
-	if claim == nil {
-		return
-	}
-	measured := row.Metrics[Throughput]
-	if ratio := of.Value.Against(measured.Value); math.Abs(float64(ratio)-1) > claimMargin && (of.Value.Against(measured.High) > 1 || of.Value.Against(measured.Low) < 1) {
-		add("claim-differs", fmt.Sprintf("%s: %s says of itself (%s) %.4g times the rate that its shares show", row.Scenario, claim.Device, of.Name, ratio),
-			"believe the shares: check its clock, its hardware errors and whether it mines elsewhere too")
-	}
-}
-
-// lastClaim is what a device said last of the rate of the use that windows are
-// of.
-func lastClaim(ws []Window) (claim *Claim, of Saying) {
-	for i := len(ws) - 1; i >= 0; i-- {
-		for j := range ws[i].run.Claims {
-			c := &ws[i].run.Claims[j]
-			if c.Use != ws[i].Use.Use {
-				continue
-			}
-			if s, ok := c.Last(SaidRate); ok {
-				return c, s
-			}
-		}
-	}
-	return nil, of
 }

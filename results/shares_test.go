@@ -1,7 +1,6 @@
 package results
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -11,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mined is a session on a simulated device that makes shares at a rate, by
+// mining is a session on a simulated device that makes shares at a rate, by
 // windows that follow one another. Now and then it is gone, and a part of its
 // shares comes too late. It draws 3 kW.
-type mined struct {
+type mining struct {
 	rate    float64 // shares/s
 	window  float64 // s
 	windows int
@@ -31,7 +30,7 @@ const (
 	swingTime = 100. // s
 )
 
-func (d mined) record(r *rand.Rand) (rec *Record, away float64) {
+func (d mining) record(r *rand.Rand) (rec *Record, away float64) {
 	start := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
 	rec = &Record{Schema: SchemaVersion, ID: "01KDYBS1CY0000000000000000", Start: start, End: start, State: Complete,
 		Plan:   Plan{Preset: "pool", Scenarios: []string{"mining"}, Rounds: d.windows, Window: Float(d.window)},
@@ -110,7 +109,7 @@ func TestShareRateCoverage(t *testing.T) {
 	if testing.Short() {
 		sessions = 500
 	}
-	d := mined{rate: 0.6, window: 300, windows: 6, sample: 30, stale: 0.01, gone: 1. / 900, each: 40}
+	d := mining{rate: 0.6, window: 300, windows: 6, sample: 30, stale: 0.01, gone: 1. / 900, each: 40}
 	r := rand.New(rand.NewPCG(8, 5))
 	var covers, connected, energy, least, most int
 	sum, square := 0.0, 0.0
@@ -159,7 +158,7 @@ func TestShareRateCoverage(t *testing.T) {
 
 func TestSharesOfASession(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 6))
-	d := mined{rate: 5, window: 600, windows: 6, sample: 10, stale: 0.02, gone: 1. / 1200, each: 30, refused: 0.05}
+	d := mining{rate: 5, window: 600, windows: 6, sample: 10, stale: 0.02, gone: 1. / 1200, each: 30, refused: 0.05}
 	rec, away := d.record(r)
 	s := Derive(rec)
 	m := s.Rows[0].Metrics
@@ -206,7 +205,7 @@ func TestSharesOfASession(t *testing.T) {
 	require.Equal(t, Pass, outcome(Derive(rec))["complete"])
 	// One whose shares did not come at an even rate is flagged, and is known
 	// less well than it seems.
-	swinging := mined{rate: 5, window: 600, windows: 6, sample: 10, swing: 0.5}
+	swinging := mining{rate: 5, window: 600, windows: 6, sample: 10, swing: 0.5}
 	rec, _ = swinging.record(r)
 	uneven := Derive(rec)
 	require.Equal(t, "not-steady", uneven.Flags[0].Code)
@@ -218,7 +217,7 @@ func TestSharesOfASession(t *testing.T) {
 	require.Equal(t, Fail, outcome(uneven)["steady"])
 
 	// None at all is a rate of zero, and no efficiency.
-	nothing, _ := mined{rate: 1e-9, window: 600, windows: 6, sample: 10}.record(r)
+	nothing, _ := mining{rate: 1e-9, window: 600, windows: 6, sample: 10}.record(r)
 	m = Derive(nothing).Rows[0].Metrics
 	require.Zero(t, m[Throughput].Value)
 	require.InEpsilon(t, 3.6889*shareWork/3600, float64(m[Throughput].High), 1e-4)
@@ -227,24 +226,18 @@ func TestSharesOfASession(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestClaimsAreSetAgainstShares(t *testing.T) {
-	r := rand.New(rand.NewPCG(8, 7))
-	for ratio, differs := range map[float64]bool{1: false, 1.01: false, 1.2: true, 0.8: true} {
-		rec, _ := mined{rate: 5, window: 600, windows: 6, sample: 10}.record(r)
-		c := Claim{Device: "bench", Use: "mining", API: "cgminer", Said: []Statement{
-			{T: 1, Figures: []Saying{{Of: SaidRate, Name: "GHS av", Value: Say(1e30), Unit: Hash.Per(Second)}}},
-			{T: 2, Figures: []Saying{{Of: SaidPower, Name: "Power", Value: Say(1), Unit: Watt}, {Of: SaidRate, Name: "GHS 5s", Value: Say(ratio * 5 * shareWork), Unit: Hash.Per(Second)}}},
-			{T: 3, Refused: []string{"no answer"}},
-		}}
-		rec.Runs[5].Claims = []Claim{c}
-		seen := false
-		for _, f := range Derive(rec).Flags {
-			if f.Code == "claim-differs" {
-				seen = true
-				require.Contains(t, f.Text, "GHS 5s")
-				require.Contains(t, f.Text, "bench")
-			}
+// A record is read from anywhere: figures that cannot be make no figure, and
+// take no time.
+func TestSharesOfHostileRecords(t *testing.T) {
+	for _, work := range []Float{0, -1, Absent(), 1e-300, 1e300, 1e-9} {
+		rec, _ := mining{rate: 5, window: 600, windows: 2, sample: 10, stale: 0.1}.record(rand.New(rand.NewPCG(8, 8)))
+		for i := range rec.Runs {
+			rec.Runs[i].Uses[0].Shares.Work = work
 		}
-		require.Equal(t, differs, seen, fmt.Sprint(ratio))
+		rec.Summary = Derive(rec)
+		_, err := Seal(rec)
+		require.NoError(t, err, "%v", work)
 	}
+	low, high := PoissonInterval(1 << 53)
+	require.InEpsilon(t, 1, (high-low)/2/(1.959964*math.Sqrt(1<<53)), 1e-6)
 }
