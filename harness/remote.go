@@ -41,7 +41,7 @@ type Remote struct {
 const (
 	savesAfter  = 30               // looks
 	touchEvery  = 10 * time.Second // between samples of counters where no window ends; sooner in short windows
-	claimsEvery = time.Minute      // between questions to a device
+	claimsEvery = time.Minute      // between questions to a device; sooner in short windows
 )
 
 // ErrNothing is wrapped by the error of a session on a device that ended
@@ -99,7 +99,8 @@ func (r *Remote) Run(ctx context.Context) error {
 	defer func() { stop(); m.sampler.stop() }()
 	for i, d := range r.Claims {
 		m.claims = append(m.claims, d.Info().Claim(info.Use))
-		m.sampler.wait.Go(func() { m.sampler.every(reading, claimsEvery, func() { m.listen(reading, d, i) }) })
+		often := max(time.Second, min(claimsEvery, seconds(rec.Plan.Window/3)))
+		m.sampler.wait.Go(func() { m.sampler.every(reading, often, func() { m.listen(reading, d, i) }) })
 	}
 
 	warmup := results.Phase{Name: results.PhaseWarmup, From: m.clock.now()}

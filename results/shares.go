@@ -16,7 +16,7 @@ type Shares struct {
 }
 
 // SharesOf names the trace that counts the shares of a use by what became of
-// them (counter, 1): ShareAccepted, ShareStale, or a class of those refused.
+// them (counter, share): ShareAccepted, ShareStale, or a class of those refused.
 func SharesOf(use, class string) string { return "shares/" + use + "/" + class }
 
 // Classes of shares that are good.
@@ -168,7 +168,7 @@ func (d *deriver) shares(m map[string]Metric, ws []Window) {
 		none.Low, none.High = 0, Float(high*work/h.seconds)
 		m[Throughput] = none
 	}
-	m[ShareCount] = figure(h.accepted, Ratio)
+	m[ShareCount] = figure(h.accepted, Share)
 	m[StaleShare] = figure(h.stale/(h.accepted+h.stale), Ratio)
 	m[RefusedShare] = figure(h.refused/(h.accepted+h.stale+h.refused), Ratio)
 	m[Connected] = figure(1-h.away/h.seconds, Ratio)

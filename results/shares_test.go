@@ -74,9 +74,9 @@ func (d mining) record(r *rand.Rand) (rec *Record, away float64) {
 			Uses:   []Use{{Use: "mining", Workload: "stratum", Impl: "device", Role: Alone, Threads: 1, Unit: Hash, FlopPerCount: Absent(), Shares: &Shares{Difficulty: 1024, Work: shareWork}}}}
 		traces := []Trace{
 			{Of: WorkOf("mining"), Unit: Hash, Kind: Counter},
-			{Of: SharesOf("mining", ShareAccepted), Unit: Ratio, Kind: Counter},
-			{Of: SharesOf("mining", ShareStale), Unit: Ratio, Kind: Counter},
-			{Of: SharesOf("mining", "duplicate"), Unit: Ratio, Kind: Counter},
+			{Of: SharesOf("mining", ShareAccepted), Unit: Share, Kind: Counter},
+			{Of: SharesOf("mining", ShareStale), Unit: Share, Kind: Counter},
+			{Of: SharesOf("mining", "duplicate"), Unit: Share, Kind: Counter},
 			{Of: AwayOf("mining"), Unit: Second, Kind: Counter},
 			{Of: BreaksOf("mining"), Unit: Ratio, Kind: Counter},
 			{Of: MeterOf("plug", "w"), Unit: Watt, Kind: Gauge, Boundary: Wall, Origin: Measured},

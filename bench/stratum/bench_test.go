@@ -21,10 +21,10 @@ func BenchmarkShare(b *testing.B) {
 		k = newTalk(b, Config{Difficulty: 0x1p-30})
 		k.begin()
 		for extra := uint64(0); len(lines) < 20_000; extra++ {
-			for _, f := range k.m.mine(each, extra, k.m.job.ntime, 0) {
+			for _, f := range k.m.Mine(each, extra, k.m.Job.NTime, 0) {
 				k.id++
-				lines = append(lines, fmt.Appendf(nil, `{"params":%s,"id":%d,"method":"mining.submit"}`, k.m.params(f), k.id))
-				headers = append(headers, f.header)
+				lines = append(lines, fmt.Appendf(nil, `{"params":%s,"id":%d,"method":"mining.submit"}`, k.m.Params(f), k.id))
+				headers = append(headers, f.Header)
 			}
 		}
 		return k, lines, headers

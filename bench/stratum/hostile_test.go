@@ -240,12 +240,12 @@ func TestStorm(t *testing.T) {
 			going = false
 		default:
 		}
-		for m.job == nil {
-			_, err := m.read()
+		for m.Job == nil {
+			_, err := m.Read()
 			require.NoError(t, err)
 		}
-		for _, f := range m.mine(4, extra, m.job.ntime, 0x4000) {
-			require.Empty(t, m.submit(f))
+		for _, f := range m.Mine(4, extra, m.Job.NTime, 0x4000) {
+			require.Empty(t, m.Submit(f))
 			shares++
 		}
 	}
@@ -281,15 +281,15 @@ func TestMemory(t *testing.T) {
 		c := dial(t, address)
 		m := connect(t, c, fmt.Sprintf("w%d", i), true)
 		for range maxJobs {
-			for was := m.job; m.job == was; {
-				_, err := m.read()
+			for was := m.Job; m.Job == was; {
+				_, err := m.Read()
 				require.NoError(t, err)
 			}
 			last := 0
-			for _, f := range m.mine(shares, 1, m.job.ntime, 0) {
-				last = m.send("mining.submit", m.params(f))
+			for _, f := range m.Mine(shares, 1, m.Job.NTime, 0) {
+				last = m.Send("mining.submit", m.Params(f))
 			}
-			require.Empty(t, m.answer(last))
+			require.Empty(t, m.Answer(last))
 			w := s.Workers()[i]
 			w.mu.Lock()
 			w.renew()

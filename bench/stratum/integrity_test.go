@@ -118,12 +118,12 @@ func (d *device) share() found {
 		for len(d.stock) > 0 {
 			f := d.stock[0]
 			d.stock = d.stock[1:]
-			if f.job == d.m.job.id {
+			if f.Job == d.m.Job.ID {
 				return f
 			}
 		}
 		d.extra++
-		d.stock = d.m.mine(256, d.extra, d.m.job.ntime, 0)
+		d.stock = d.m.Mine(256, d.extra, d.m.Job.NTime, 0)
 	}
 }
 
@@ -136,7 +136,7 @@ func (d *device) wait(seconds float64) {
 
 // luckOf is how many times a share meets the difficulty.
 func (d *device) luckOf(f found) float64 {
-	return sha256d.Difficulty(sha256d.Sum(&f.header)) / d.m.difficulty
+	return sha256d.Difficulty(sha256d.Sum(&f.Header)) / d.m.Difficulty
 }
 
 const pieceRate = 4 // shares a second
@@ -168,7 +168,7 @@ var plays = []play{
 	}},
 	{"filters half of its work at four times its difficulty", "luck-mean", "part of its work is filtered", 1500, func(d *device) {
 		d.random()
-		if f := d.share(); f.nonce%2 == 0 || d.luckOf(f) >= 4 {
+		if f := d.share(); f.Nonce%2 == 0 || d.luckOf(f) >= 4 {
 			d.submit(f)
 		}
 	}},
@@ -200,7 +200,7 @@ var plays = []play{
 		d.random()
 		f := d.share()
 		d.submit(f)
-		if f.nonce%10 == 0 {
+		if f.Nonce%10 == 0 {
 			d.submit(f)
 		}
 	}},
@@ -213,7 +213,7 @@ var plays = []play{
 			d.gone = nil
 			d.again()
 			for _, f := range old { // as if they were of this connection
-				f.job, f.ntime = d.m.job.id, d.m.job.ntime
+				f.Job, f.NTime = d.m.Job.ID, d.m.Job.NTime
 				d.submit(f)
 			}
 		}
@@ -221,41 +221,41 @@ var plays = []play{
 	{"hands in another device's shares", "refused", "other work", 300, func(d *device) {
 		d.random()
 		d.submit(d.share())
-		other := &miner{t: d.t, name: "w", size: d.m.size, ours: []byte{1, 2, 3, 4}, job: d.m.job, difficulty: d.m.difficulty}
+		other := &miner{T: d.t, Name: "w", Size: d.m.Size, Ours: []byte{1, 2, 3, 4}, Job: d.m.Job, Difficulty: d.m.Difficulty}
 		d.extra++
-		d.submit(other.mine(1, d.extra, d.m.job.ntime, 0)[0])
+		d.submit(other.Mine(1, d.extra, d.m.Job.NTime, 0)[0])
 	}},
 	{"hands in everything it finds", "refused", "ignores what it is told", 100, func(d *device) {
 		d.random()
-		d.m.difficulty = 0x1p-20
+		d.m.Difficulty = 0x1p-20
 		d.submit(d.share())
 	}},
 	{"puts its clock back", "refused", "time out of bounds", 100, func(d *device) {
 		d.random()
 		d.extra++
-		d.submit(d.m.mine(1, d.extra, d.m.job.ntime-600, 0)[0])
+		d.submit(d.m.Mine(1, d.extra, d.m.Job.NTime-600, 0)[0])
 	}},
 	{"puts its clock three hours on", "refused", "time out of bounds", 100, func(d *device) {
 		d.random()
 		d.extra++
-		d.submit(d.m.mine(1, d.extra, d.m.job.ntime+3*3600, 0)[0])
+		d.submit(d.m.Mine(1, d.extra, d.m.Job.NTime+3*3600, 0)[0])
 	}},
 	{"takes a longer extranonce than it was given", "refused", "wrong size", 100, func(d *device) {
 		d.random()
-		d.m.size = 6
+		d.m.Size = 6
 		d.extra++
-		d.submit(d.m.mine(1, d.extra, d.m.job.ntime, 0)[0])
+		d.submit(d.m.Mine(1, d.extra, d.m.Job.NTime, 0)[0])
 	}},
 	{"rolls bits that it may not", "refused", "may not", 100, func(d *device) {
 		d.random()
-		d.m.mask, d.m.roll = 0xffffffff, true
+		d.m.Mask, d.m.Roll = 0xffffffff, true
 		d.extra++
-		d.submit(d.m.mine(1, d.extra, d.m.job.ntime, 0x40002000)[0])
+		d.submit(d.m.Mine(1, d.extra, d.m.Job.NTime, 0x40002000)[0])
 	}},
 	{"goes on at jobs of long ago", "refused", "not given", 300, func(d *device) {
 		d.random()
 		if len(d.held) == 0 {
-			d.held = d.m.mine(1000, 1<<60, d.m.job.ntime, 0)
+			d.held = d.m.Mine(1000, 1<<60, d.m.Job.NTime, 0)
 		}
 		d.submit(d.held[0])
 		d.held = d.held[1:]
@@ -263,12 +263,12 @@ var plays = []play{
 	}},
 	{"works in another's name", "refused", "another's name", 100, func(d *device) {
 		d.random()
-		d.m.name = "v"
+		d.m.Name = "v"
 		d.submit(d.share())
 	}},
 	{"floods with shares that are none", "refused", "other work", 100, func(d *device) {
 		f := d.share()
-		f.nonce = d.r.Uint32()
+		f.Nonce = d.r.Uint32()
 		d.submit(f)
 	}},
 }

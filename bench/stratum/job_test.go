@@ -159,20 +159,20 @@ func TestRoundTrip(t *testing.T) {
 			t.Run(fmt.Sprintf("size=%d,roll=%v", size, roll), func(t *testing.T) {
 				s, address := pool(t, Config{Difficulty: 0x1p-24, Extranonce2: size})
 				m := connect(t, dial(t, address), "w", roll)
-				require.Equal(t, size, m.size)
+				require.Equal(t, size, m.Size)
 				seen := map[string]bool{}
 				shares := uint64(0)
 				for len(seen) < jobs/10 {
-					for m.job == nil || seen[m.job.id] {
-						_, err := m.read()
+					for m.Job == nil || seen[m.Job.ID] {
+						_, err := m.Read()
 						require.NoError(t, err)
 					}
-					seen[m.job.id] = true
-					require.Equal(t, len(seen), m.clean)
+					seen[m.Job.ID] = true
+					require.Equal(t, len(seen), m.Clean)
 					bits := r.Uint32()
-					for _, f := range m.mine(2, r.Uint64(), m.job.ntime+r.Uint32N(ntimeSpan+1), bits) {
-						require.True(t, roll || f.bits&m.mask == 0)
-						require.Empty(t, m.submit(f), "a share that %v", m.params(f))
+					for _, f := range m.Mine(2, r.Uint64(), m.Job.NTime+r.Uint32N(ntimeSpan+1), bits) {
+						require.True(t, roll || f.Bits&m.Mask == 0)
+						require.Empty(t, m.Submit(f), "a share that %v", m.Params(f))
 						shares++
 					}
 					w := s.Workers()[0]

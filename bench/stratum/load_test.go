@@ -298,7 +298,7 @@ func TestManyDevices(t *testing.T) {
 	if testing.Short() {
 		devices = 50
 	}
-	s, address := pool(t, Config{Difficulty: 0x1p-30, Refresh: time.Second, Block: 3 * time.Second})
+	s, address := pool(t, Config{Difficulty: 0x1p-30, Refresh: 3 * time.Second, Block: 3 * time.Second})
 	h, _ := carry(t, load{address, devices, 2, 4}, func() {})
 	require.Greater(t, h.Shares, int64(devices))
 	counted := uint64(0)

@@ -36,6 +36,7 @@ type Config struct {
 	Refresh     time.Duration // between jobs; 0 means 30 s. Firmware drops a pool that is silent for 60 s
 	Block       time.Duration // between clean jobs, each of which leaves a little work stale, as a block does; 0 means 10 min
 	Connections int           // at most, three quarters of them from one address; 0 means 16,384
+	Workers     int           // at most; 0 means as many as connections
 
 	// Joined is told of every worker when it is first seen. It must return at
 	// once.
@@ -74,6 +75,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Connections == 0 {
 		cfg.Connections = 16384
 	}
+	if cfg.Workers == 0 {
+		cfg.Workers = cfg.Connections
+	}
 	bad := func(format string, args ...any) (*Server, error) {
 		return nil, fmt.Errorf("stratum: %w: %s", bench.ErrUsage, fmt.Sprintf(format, args...))
 	}
@@ -90,6 +94,8 @@ func New(cfg Config) (*Server, error) {
 		return bad("%v hash/s expected: use 1 to 1e21", cfg.Expect)
 	case cfg.Connections < 1:
 		return bad("%d connections: use 1 or more", cfg.Connections)
+	case cfg.Workers < 1:
+		return bad("%d workers: use 1 or more", cfg.Workers)
 	}
 	return &Server{cfg: cfg, workers: map[string]*Worker{}, conns: map[*conn]struct{}{}, addresses: map[string]int{}}, nil
 }
@@ -137,7 +143,7 @@ func (s *Server) Noise() Noise {
 func (s *Server) worker(name string, now time.Time) *Worker {
 	s.mu.Lock()
 	w := s.workers[name]
-	fresh := w == nil && len(s.order) < s.cfg.Connections
+	fresh := w == nil && len(s.order) < s.cfg.Workers
 	if fresh {
 		w = newWorker(s, name, now)
 		s.workers[name] = w

@@ -30,7 +30,7 @@ func newTalk(t testing.TB, cfg Config) *talk {
 
 func talkTo(t testing.TB, srv *Server) *talk {
 	c := newConn(srv, deaf{}, "192.0.2.1")
-	return &talk{t: t, s: &c.session, now: time.Now(), m: &miner{t: t, name: "w", size: srv.cfg.Extranonce2, ours: c.session.ours[:]}}
+	return &talk{t: t, s: &c.session, now: time.Now(), m: &miner{T: t, Name: "w", Size: srv.cfg.Extranonce2, Ours: c.session.ours[:]}}
 }
 
 // deaf is a connection on which nothing comes and goes.
@@ -44,15 +44,7 @@ func (k *talk) messages(out []byte) (all []message) {
 	for line := range bytes.Lines(out) {
 		var msg message
 		require.NoError(k.t, json.Unmarshal(line, &msg), "%s", line)
-		switch msg.Method {
-		case "mining.set_difficulty":
-			var d []float64
-			require.NoError(k.t, json.Unmarshal(msg.Params, &d))
-			k.m.next = d[0]
-		case "mining.notify":
-			k.m.job = notified(k.t, msg.Params)
-			k.m.difficulty = k.m.next
-		}
+		k.m.Take(msg)
 		all = append(all, msg)
 	}
 	return all
@@ -95,17 +87,17 @@ func (k *talk) begin() {
 	k.t.Helper()
 	require.Contains(k.t, k.ask("mining.subscribe", `["a/1"]`), "mining.notify")
 	require.Equal(k.t, "true", k.ask("mining.authorize", `["w","x"]`))
-	require.NotNil(k.t, k.m.job)
+	require.NotNil(k.t, k.m.Job)
 }
 
 func (k *talk) mine(n int, extranonce uint64) []found {
-	return k.m.mine(n, extranonce, k.m.job.ntime, 0)
+	return k.m.Mine(n, extranonce, k.m.Job.NTime, 0)
 }
 
-func (k *talk) submit(f found) string { return k.ask("mining.submit", k.m.params(f)) }
+func (k *talk) submit(f found) string { return k.ask("mining.submit", k.m.Params(f)) }
 
 func TestConversation(t *testing.T) {
-	k := newTalk(t, Config{Difficulty: 0x1p-22, Connections: 2})
+	k := newTalk(t, Config{Difficulty: 0x1p-22, Workers: 2})
 	require.Equal(t, "24", k.ask("mining.submit", `["w","1","00000000","00000000","00000000"]`), "before anything else")
 	require.JSONEq(t, `{"version-rolling":false}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"00000001"}]`))
 	require.JSONEq(t, `{"version-rolling":false}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"nonsense"}]`))
@@ -116,7 +108,7 @@ func TestConversation(t *testing.T) {
 	require.JSONEq(t, `{}`, k.ask("mining.configure", `[["`+strings.Repeat("\xce", 1000)+`","<script>"]]`), "no answer is longer than its question")
 	require.JSONEq(t, `{}`, k.ask("mining.configure", `[]`))
 	require.JSONEq(t, `{}`, k.ask("mining.configure", `["version-rolling"]`))
-	k.m.mask = versionMask
+	k.m.Mask = versionMask
 
 	require.Equal(t, "24", k.ask("mining.authorize", `[]`))
 	require.Equal(t, "24", k.ask("mining.authorize", `[""]`))
@@ -124,12 +116,12 @@ func TestConversation(t *testing.T) {
 	require.Equal(t, "24", k.ask("mining.authorize", fmt.Sprintf("[%q]", strings.Repeat("x", maxName+1))))
 	first := k.ask("mining.subscribe", `["bfgminer/5"]`)
 	require.JSONEq(t, fmt.Sprintf(`[[["mining.set_difficulty","1"],["mining.notify","1"]],"%x",4]`, k.s.ours), first)
-	require.Nil(t, k.m.job, "nobody to work for it yet")
+	require.Nil(t, k.m.Job, "nobody to work for it yet")
 	require.Equal(t, first, k.ask("mining.subscribe", `["bfgminer/5",null]`), "some subscribe twice")
 	require.Equal(t, "true", k.ask("mining.authorize", `["w"]`))
-	require.NotNil(t, k.m.job)
-	require.True(t, k.m.job.clean)
-	require.Equal(t, 0x1p-22, k.m.difficulty)
+	require.NotNil(t, k.m.Job)
+	require.True(t, k.m.Job.Clean)
+	require.Equal(t, 0x1p-22, k.m.Difficulty)
 	require.Equal(t, "true", k.ask("mining.authorize", `["w","again"]`))
 	require.Equal(t, "24", k.ask("mining.authorize", `["another"]`), "one worker a connection")
 	agent, address := k.s.worker.Peer()
@@ -167,12 +159,12 @@ func TestConversation(t *testing.T) {
 func TestClasses(t *testing.T) {
 	k := newTalk(t, Config{Difficulty: 0x1p-16})
 	k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"0000e000"}]`)
-	k.m.mask, k.m.roll = 0xe000, true
+	k.m.Mask, k.m.Roll = 0xe000, true
 	k.begin()
 	w := k.s.worker
 	f := k.mine(3, 1)
 	with := func(change func(p []string)) string {
-		p := strings.Split(strings.Trim(k.m.params(f[1]), "[]"), ",")
+		p := strings.Split(strings.Trim(k.m.Params(f[1]), "[]"), ",")
 		change(p)
 		return k.ask("mining.submit", "["+strings.Join(p, ",")+"]")
 	}
@@ -184,16 +176,16 @@ func TestClasses(t *testing.T) {
 		{Accepted, "true", func() string { return k.submit(f[0]) }},
 		{Duplicate, "22", func() string { return k.submit(f[0]) }},
 		{Duplicate, "22", func() string { // the same in capitals
-			return k.ask("mining.submit", strings.NewReplacer("a", "A", "b", "B", "c", "C", "d", "D", "e", "E", "f", "F").Replace(k.m.params(f[0])))
+			return k.ask("mining.submit", strings.NewReplacer("a", "A", "b", "B", "c", "C", "d", "D", "e", "E", "f", "F").Replace(k.m.Params(f[0])))
 		}},
 		{Wrong, "23", func() string { return with(func(p []string) { p[2] = `"ffffffff"` }) }},
 		{Wrong, "23", func() string { return with(func(p []string) { p[5] = `"00002000"` }) }},
-		{Wrong, "23", func() string { return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.job.ntime+ntimeSpan) }) }},
+		{Wrong, "23", func() string { return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.Job.NTime+ntimeSpan) }) }},
 		{Mask, "20", func() string { return with(func(p []string) { p[5] = `"00010000"` }) }},
 		{Mask, "20", func() string { return with(func(p []string) { p[5] = `"20000000"` }) }},
-		{Time, "20", func() string { return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.job.ntime-1) }) }},
+		{Time, "20", func() string { return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.Job.NTime-1) }) }},
 		{Time, "20", func() string {
-			return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.job.ntime+ntimeSpan+1) })
+			return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.Job.NTime+ntimeSpan+1) })
 		}},
 		{Extranonce, "20", func() string { return with(func(p []string) { p[2] = `"0000000001"` }) }},
 		{Extranonce, "20", func() string { return with(func(p []string) { p[2] = `""` }) }},
@@ -209,7 +201,7 @@ func TestClasses(t *testing.T) {
 		{Malformed, "20", func() string { return k.ask("mining.submit", `["w","1"]`) }},
 		{Accepted, "true", func() string { return k.submit(f[1]) }},
 		{Accepted, "true", func() string {
-			return with(func(p []string) { copy(p, strings.Split(strings.Trim(k.m.params(f[2]), "[]"), ",")) })
+			return with(func(p []string) { copy(p, strings.Split(strings.Trim(k.m.Params(f[2]), "[]"), ",")) })
 		}},
 	} {
 		before := w.Tally()
@@ -222,10 +214,10 @@ func TestClasses(t *testing.T) {
 	plain := newTalk(t, Config{Difficulty: 0x1p-20})
 	plain.begin()
 	g := plain.mine(2, 5)
-	p := strings.TrimSuffix(plain.m.params(g[0]), "]")
+	p := strings.TrimSuffix(plain.m.Params(g[0]), "]")
 	require.Equal(t, "20", plain.ask("mining.submit", p+`,"00002000"]`))
 	require.Equal(t, "true", plain.ask("mining.submit", p+`,"00000000"]`))
-	require.Equal(t, "true", plain.ask("mining.submit", strings.TrimSuffix(plain.m.params(g[1]), "]")+`,null]`))
+	require.Equal(t, "true", plain.ask("mining.submit", strings.TrimSuffix(plain.m.Params(g[1]), "]")+`,null]`))
 }
 
 // Jobs follow one another; a clean one makes those before it stale, and what
@@ -234,15 +226,15 @@ func TestJobsFollow(t *testing.T) {
 	k := newTalk(t, Config{Difficulty: 0x1p-22, Block: 5 * time.Minute})
 	k.begin()
 	start := k.now
-	w, first := k.s.worker, k.m.job
+	w, first := k.s.worker, k.m.Job
 	old := k.mine(3, 1)
 	require.Empty(t, k.due(29*time.Second))
 	require.Equal(t, start.Add(30*time.Second), k.s.next(k.now))
 	require.Len(t, k.due(time.Second), 1)
-	require.NotEqual(t, first.id, k.m.job.id)
-	require.Equal(t, first.prev, k.m.job.prev, "the same block: work on the job before goes on")
-	require.False(t, k.m.job.clean)
-	require.NotEqual(t, first.branches, k.m.job.branches)
+	require.NotEqual(t, first.ID, k.m.Job.ID)
+	require.Equal(t, first.Prev, k.m.Job.Prev, "the same block: work on the job before goes on")
+	require.False(t, k.m.Job.Clean)
+	require.NotEqual(t, first.Branches, k.m.Job.Branches)
 	require.Equal(t, "true", k.submit(old[0]))
 	for k.now.Sub(start) < 150*time.Second {
 		require.Len(t, k.due(30*time.Second), 1)
@@ -255,10 +247,10 @@ func TestJobsFollow(t *testing.T) {
 	for k.now.Sub(start) < 270*time.Second {
 		require.Len(t, k.due(30*time.Second), 1)
 	}
-	before, late := k.m.job, k.mine(3, 1)
+	before, late := k.m.Job, k.mine(3, 1)
 	require.Len(t, k.due(30*time.Second), 1)
-	require.True(t, k.m.job.clean)
-	require.NotEqual(t, before.prev, k.m.job.prev)
+	require.True(t, k.m.Job.Clean)
+	require.NotEqual(t, before.Prev, k.m.Job.Prev)
 	require.Equal(t, "21", k.submit(late[0]))
 	require.Equal(t, "22", k.submit(late[0]), "the same again is no second stale one")
 	k.now = k.now.Add(grace)
@@ -293,15 +285,15 @@ func FuzzSession(f *testing.F) {
 			require.NoError(t, err)
 			k.messages(out)
 			honest := false
-			if k.m.job != nil {
+			if k.m.Job != nil {
 				if before, after, ok := strings.Cut(line, "@"); ok {
-					k.m.mask, k.m.roll = k.s.mask, k.s.mask != 0
+					k.m.Mask, k.m.Roll = k.s.mask, k.s.mask != 0
 					shares := k.mine(1, uint64(k.id))
 					k.id++
-					line = before + k.m.params(shares[0]) + after
-					honest = before == `{"id":4,"method":"mining.submit","params":` && after == "}" && k.s.worker.name == k.m.name
+					line = before + k.m.Params(shares[0]) + after
+					honest = before == `{"id":4,"method":"mining.submit","params":` && after == "}" && k.s.worker.name == k.m.Name
 				}
-				line = strings.ReplaceAll(line, "#", k.m.job.id)
+				line = strings.ReplaceAll(line, "#", k.m.Job.ID)
 			}
 			if len(line) > maxLine || line == "" {
 				continue

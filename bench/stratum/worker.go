@@ -102,7 +102,7 @@ func (w *Worker) Tell() []bench.Told {
 	t := w.Tally()
 	var out []bench.Told
 	for c, n := range t.Count {
-		out = append(out, bench.Told{Of: results.SharesOf(use, Class(c).String()), Unit: results.Ratio, Value: float64(n)})
+		out = append(out, bench.Told{Of: results.SharesOf(use, Class(c).String()), Unit: results.Share, Value: float64(n)})
 	}
 	return append(out,
 		bench.Told{Of: results.LuckOf(use), Unit: results.Ratio, Value: t.luck.sum},

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,30 +16,9 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// keepMining has a miner hand in a share after the other until the returned
-// function is called.
-func keepMining(m *miner) (stop func()) {
-	var over atomic.Bool
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		for extra := uint64(0); !over.Load(); extra++ {
-			for m.job == nil {
-				if _, err := m.read(); err != nil {
-					m.t.Error(err)
-					return
-				}
-			}
-			for _, f := range m.mine(8, extra, m.job.ntime, 0) {
-				m.submit(f)
-			}
-		}
-	})
-	return func() { over.Store(true); wait.Wait() }
-}
-
 func TestWorkload(t *testing.T) {
 	s, address := pool(t, Config{Difficulty: 0x1p-18})
-	stop := keepMining(connect(t, dial(t, address), "w", true))
+	stop := connect(t, dial(t, address), "w", true).Keep(nil)
 	defer stop()
 	benchtest.TestWorkload(t, func(cfg bench.Config) (bench.Workload, error) {
 		// A device is what it is: it is not opened by a configuration.
@@ -67,7 +44,7 @@ func ended() context.Context {
 func TestUsage(t *testing.T) {
 	for _, cfg := range []Config{
 		{Extranonce2: 3}, {Extranonce2: 9}, {Refresh: 2 * time.Minute}, {Refresh: time.Microsecond}, {Block: time.Second}, {Difficulty: -1}, {Difficulty: math.NaN()},
-		{Difficulty: math.Inf(1)}, {Difficulty: 0x1p-33}, {Expect: 0.5}, {Expect: math.NaN()}, {Expect: math.Inf(1)}, {Connections: -1},
+		{Difficulty: math.Inf(1)}, {Difficulty: 0x1p-33}, {Expect: 0.5}, {Expect: math.NaN()}, {Expect: math.Inf(1)}, {Connections: -1}, {Workers: -1},
 	} {
 		_, err := New(cfg)
 		require.ErrorIs(t, err, bench.ErrUsage, "%+v", cfg)
@@ -103,7 +80,7 @@ func TestRunCountsItsOwnJobs(t *testing.T) {
 		require.True(t, k.s.kicked.Load())
 		require.Equal(t, "true", k.submit(hoard[1]), "the device does not know yet")
 		require.Len(t, k.due(0), 1)
-		require.True(t, k.m.job.clean)
+		require.True(t, k.m.Job.Clean)
 		require.Equal(t, "21", k.submit(hoard[2]))
 		count, _, _ := done.Load()
 		require.Zero(t, count, "what was found before the run is worth nothing")
@@ -154,7 +131,7 @@ func TestAway(t *testing.T) {
 		require.Equal(t, 7*time.Second, w.Tally().Away)
 		require.Equal(t, 1, w.Tally().Breaks)
 		require.Len(t, s.Workers(), 1, "a device is known by its name")
-		require.Equal(t, 0x1p-22, third.m.difficulty, "and keeps its difficulty")
+		require.Equal(t, 0x1p-22, third.m.Difficulty, "and keeps its difficulty")
 	})
 }
 
@@ -226,7 +203,7 @@ func TestStubbornDevice(t *testing.T) {
 	k := newTalk(t, Config{})
 	k.begin()
 	w := k.s.worker
-	stuck := k.m.difficulty
+	stuck := k.m.Difficulty
 	require.Equal(t, float64(startDifficulty), stuck)
 	reconnected := 0
 	r := rand.New(rand.NewPCG(8, 4))
@@ -245,7 +222,7 @@ func TestStubbornDevice(t *testing.T) {
 			*k = *talkTo(t, k.s.srv)
 			k.now = old.Add(time.Second)
 			k.begin()
-			stuck = k.m.difficulty
+			stuck = k.m.Difficulty
 			continue
 		}
 		w.note(Accepted, k.s.order.epoch, math.Log(max(1, stuck/k.s.order.difficulty))+r.ExpFloat64(), k.now)

@@ -79,7 +79,7 @@ func newPage(rec *results.Record, opt Options) *page {
 	p.state, p.whole = state(rec)
 	said := false
 	for _, part := range []*part{
-		figures(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec), claims(claimsOf(rec)), unused(rec), doubts(rec), validity(rec),
+		figures(rec), shares(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec), claims(claimsOf(rec)), unused(rec), doubts(rec), validity(rec),
 	} {
 		if part == nil {
 			continue
@@ -96,11 +96,18 @@ func newPage(rec *results.Record, opt Options) *page {
 
 func title(rec *results.Record) []string {
 	n, plan := rec.Node, rec.Plan
-	t := []string{clean(n.Name, 40), clean(n.CPU.Model, 60), plural(n.CPU.Threads, "thread")}
+	t := []string{clean(n.Name, 40), clean(n.CPU.Model, 60), ""}
+	if n.CPU.Threads > 0 { // a device of which that is not known has none
+		t[2] = plural(n.CPU.Threads, "thread")
+	}
 	if n.Memory > 0 {
 		t = append(t, fmt.Sprintf("%.3g GiB", float64(n.Memory)/(1<<30)))
 	}
-	t = append(t, fmt.Sprintf("%s: %s × %s", clean(plan.Preset, nameLimit), plural(plan.Rounds, "round"), seconds(plan.Window)))
+	rounds := plan.Rounds
+	if rounds == 0 { // as many as it took
+		rounds = len(rec.Runs)
+	}
+	t = append(t, fmt.Sprintf("%s: %s × %s", clean(plan.Preset, nameLimit), plural(rounds, "round"), seconds(plan.Window)))
 	if plan.Sessions > 1 {
 		t = append(t, fmt.Sprintf("session %d of %d", plan.Session, plan.Sessions))
 	}
@@ -125,6 +132,9 @@ func plural(n int, noun string) string {
 // state says how far the session came; whole is false if anything is missing.
 func state(rec *results.Record) (s string, whole bool) {
 	planned, good := len(rec.Plan.Scenarios)*rec.Plan.Rounds, 0
+	if planned == 0 {
+		planned = len(rec.Runs)
+	}
 	for _, r := range rec.Runs {
 		if r.Status == results.OK {
 			good++

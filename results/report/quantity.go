@@ -57,6 +57,7 @@ type shape struct {
 
 var shapes = map[results.Unit]shape{
 	results.Hash:   {1, "H", 0, 21},
+	results.Share:  {1, "shares", 0, 0},
 	results.Sample: {1, "samples", 0, 21},
 	results.FLOP:   {1, "FLOP", 0, 21},
 	results.Byte:   {1, "B", 0, 21},
@@ -139,7 +140,7 @@ func scale(value, low, high results.Float, u results.Unit) scaled {
 			if strings.Trim(t, "-0.") == "" {
 				t = strings.TrimPrefix(t, "-")
 			}
-			if u == results.Step && decimals > 0 { // whole by nature
+			if (u == results.Step || u == results.Share) && decimals > 0 { // whole by nature
 				t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
 			}
 			return t
