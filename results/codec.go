@@ -244,16 +244,21 @@ func membersOf(t reflect.Type) []member {
 
 var (
 	floatType = reflect.TypeFor[Float]()
+	saidType  = reflect.TypeFor[Said]()
 	timeType  = reflect.TypeFor[time.Time]()
 )
 
 // decode consumes a value of the type of v and stores it there. null is an
-// absent Float and nothing else.
+// absent Float or Said and nothing else.
 func (x *text) decode(v reflect.Value) error {
 	switch v.Type() {
 	case floatType:
 		f, err := x.figure()
 		v.SetFloat(float64(f))
+		return err
+	case saidType:
+		f, err := x.figure()
+		v.Set(reflect.ValueOf(Say(float64(f))))
 		return err
 	case timeType:
 		s, err := x.str()
@@ -380,12 +385,20 @@ func (x *text) figure() (Float, error) {
 	return Float(f), err
 }
 
-// consistent says what in the traces contradicts [Trace].
+// consistent says what in the traces contradicts [Trace], and what in the
+// claims [Claim].
 func (r *Record) consistent() error {
 	for i := range r.Runs {
 		for j := range r.Runs[i].Traces {
 			if err := r.Runs[i].Traces[j].consistent(); err != nil {
 				return fmt.Errorf("/runs/%d/traces/%d%w", i, j, err)
+			}
+		}
+		for j, c := range r.Runs[i].Claims {
+			for k, s := range c.Said {
+				if s.T.IsAbsent() || k > 0 && s.T <= c.Said[k-1].T {
+					return fmt.Errorf("/runs/%d/claims/%d/said/%d/t: %v s does not come after the last", i, j, k, s.T)
+				}
 			}
 		}
 	}
@@ -443,6 +456,8 @@ func (w *writer) encode(v reflect.Value) error {
 	switch v.Type() {
 	case floatType:
 		return w.figure(v.Float())
+	case saidType:
+		return w.figure(float64(v.Interface().(Said).float()))
 	case timeType:
 		t := v.Interface().(time.Time)
 		if !writable(t) {

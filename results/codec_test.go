@@ -122,6 +122,9 @@ func fill(v reflect.Value, n *int) {
 	case Unit:
 		v.SetString(string(Hash.Per(Second)))
 		return
+	case Said:
+		v.Set(reflect.ValueOf(Say(float64(*n) + 0.1)))
+		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:

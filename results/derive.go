@@ -198,7 +198,7 @@ func Windows(rec *Record) []Window {
 	return out
 }
 
-// Derive computes the summary of a record from its traces alone. It is a pure
+// Derive computes the summary of a record from its traces and claims alone. It is a pure
 // function: the same runs give the same summary.
 func Derive(rec *Record) Summary {
 	d := deriver{rec: rec, windows: Windows(rec)}
@@ -234,7 +234,8 @@ func Derive(rec *Record) Summary {
 	s.Marginal = d.marginal()
 	s.Exchange = d.exchange(s.Rows)
 	s.Meters, s.Coverage = meterRows(rec), coverages(rec)
-	s.Flags = d.flags(s)
+	s.Claims = d.claims()
+	s.Flags = append(d.flags(s), claimFlags(s.Claims)...)
 	s.Validity = judge(rec, d.windows, s)
 	return s
 }

@@ -221,6 +221,9 @@ func (d *differ) add(at, name, format string, args ...any) {
 const tolerance = 1e-9
 
 func (d *differ) compare(at, name string, stated, got reflect.Value) {
+	if stated.Type() == saidType {
+		stated, got = reflect.ValueOf(stated.Interface().(Said).float()), reflect.ValueOf(got.Interface().(Said).float())
+	}
 	switch stated.Kind() {
 	case reflect.Float64:
 		a, b := stated.Float(), got.Float()
@@ -287,7 +290,7 @@ func (d *differ) compareLists(at string, stated, got reflect.Value) {
 }
 
 // prose are members that say in words what others say in numbers.
-var prose = []string{"why", "text", "remedy", "figure", "asks", "source"}
+var prose = []string{"why", "text", "remedy", "figure", "asks", "source", "rate_from", "power_from"}
 
 // about joins the words by which a row, a yield or a flag is known.
 func about(v reflect.Value) string {

@@ -203,6 +203,7 @@ type Run struct {
 	Phases   []Phase `json:"phases"`
 	Traces   []Trace `json:"traces"`
 	Checks   []Check `json:"checks"`
+	Claims   []Claim `json:"claims,omitempty"` // what devices say of themselves: never ranked
 	Status   Status  `json:"status"`
 	Error    string  `json:"error,omitempty"`
 }
@@ -307,7 +308,8 @@ type Summary struct {
 	Exchange []Exchange `json:"exchange,omitempty"` // one a model, where mining was measured too
 	Meters   []MeterRow `json:"meters"`             // the power of each scenario at every meter
 	Coverage []Coverage `json:"coverage"`           // how each meter was read
-	Flags    []Warning  `json:"flags"`              // doubts found in the traces, run by run
+	Claims   []ClaimRow `json:"claims,omitempty"`   // what devices say of themselves: never ranked
+	Flags    []Warning  `json:"flags"`              // doubts found in the traces and the claims, run by run
 	Validity Validity   `json:"validity"`
 }
 

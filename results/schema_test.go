@@ -49,7 +49,7 @@ func TestSchemaMatchesTypes(t *testing.T) {
 			return
 		}
 		switch typ {
-		case floatType:
+		case floatType, saidType:
 			if s.Type != "number" { // where null has no meaning
 				require.Equal(t, []any{"number", "null"}, s.Type, at)
 			}
@@ -129,7 +129,7 @@ func TestSchemaAcceptsWhatIsWritten(t *testing.T) {
 	golden, err := ReadFile(fmt.Sprintf("testdata/record-v%d.json", SchemaVersion))
 	require.NoError(t, err)
 	require.NoError(t, s.Validate(written(t, golden)))
-	for _, u := range []Unit{Hash, Sample, FLOP, Byte, Step, Joule, Watt, Second, Hertz, Ratio} {
+	for _, u := range []Unit{Hash, Sample, FLOP, Byte, Step, Joule, Watt, Second, Hertz, Kelvin, Ratio} {
 		for _, u := range []Unit{u, u.Per(Second), u.Per(Joule)} {
 			rec := session(1, 1)
 			rec.Runs[0].Traces[0].Unit = u

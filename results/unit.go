@@ -23,6 +23,7 @@ const (
 	Watt   Unit = "W"
 	Second Unit = "s"
 	Hertz  Unit = "Hz"
+	Kelvin Unit = "K"
 	Ratio  Unit = "1" // dimensionless
 )
 

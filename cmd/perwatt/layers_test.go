@@ -37,10 +37,12 @@ func allowed(from, to string) bool {
 		return false
 	case in(from, "bench"):
 		return to == "bench" || in(to, "kernels")
-	case from == "harness/power", in(from, "harness/fleet"):
+	case from == "harness/peer", in(from, "harness/fleet"):
 		return false
 	case in(from, "harness/power"):
-		return to == "harness/power"
+		return to == "harness/peer" || to == "harness/power" && from != to
+	case in(from, "harness/device"):
+		return to == "harness/peer" || to == "harness/device" && from != to
 	case from == "harness":
 		return to == "bench" || to == "harness/power"
 	}
@@ -118,6 +120,13 @@ func TestLayerRules(t *testing.T) {
 		{"harness/power/all", "harness/power/rapl", true},
 		{"harness/power/rapl", "harness/power", true},
 		{"harness/power/rapl", "bench", false},
+		{"harness/power", "harness/peer", true},
+		{"harness/peer", "harness/power", false},
+		{"harness/device/axeos", "harness/device", true},
+		{"harness/device/axeos", "harness/peer", true},
+		{"harness/device/axeos", "harness/power", false},
+		{"harness/device/all", "harness/device/axeos", true},
+		{"harness", "harness/device", false},
 		{"cmd/perwatt", "bench/all", true},
 	} {
 		require.Equal(t, c.want, allowed(c.from, c.to), "%s → %s", c.from, c.to)

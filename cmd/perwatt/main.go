@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/perwatt/perwatt/bench"
-	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/harness/peer"
 )
 
 // Exit codes.
@@ -88,7 +88,7 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 	switch {
 	case errors.As(err, &e):
 		code = e.code
-	case errors.Is(err, bench.ErrUsage), errors.Is(err, power.ErrSpec):
+	case errors.Is(err, bench.ErrUsage), errors.Is(err, peer.ErrSpec):
 		code = exitUsage
 	}
 	fmt.Fprintln(stderr, "perwatt:", err)

@@ -21,6 +21,7 @@ import (
 	"github.com/perwatt/perwatt/bench"
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/results"
@@ -157,7 +158,7 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 	}
 	p.Impls, p.Labels = f.impls, f.labels
 	for _, m := range f.meters {
-		p.Meters = append(p.Meters, power.Redact(m))
+		p.Meters = append(p.Meters, peer.Redact(m))
 	}
 	return p, scenarios, nil
 }

@@ -2,12 +2,14 @@ package power
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"time"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -32,6 +34,16 @@ type Quantity struct {
 	// clock; zero if it does not say.
 	Taken time.Time
 	Err   error
+}
+
+// Number makes the number at a path of a JSON value a quantity: times unit is
+// W or J. What [peer.Number] refuses is its error.
+func Number(raw json.RawMessage, unit float64, path ...any) Quantity {
+	v, err := peer.Number(raw, path...)
+	if err != nil {
+		return Quantity{Err: err}
+	}
+	return Quantity{Value: v * unit}
 }
 
 // Ask asks an instrument once for all its channels. The time at which its

@@ -53,6 +53,9 @@ type Candidate struct {
 	Node    results.Node  `json:"node"`
 	Records []Source      `json:"records"`
 	Meter   results.Meter `json:"meter"` // the one quoted; empty without one
+	// Claims are what its devices say of themselves, in the order of the
+	// records. Nothing here looks into them.
+	Claims []results.ClaimRow `json:"claims,omitempty"`
 
 	records []*results.Record
 }
@@ -241,6 +244,7 @@ func (c *Comparison) gather(records []*results.Record, files []string) {
 		}
 		cand := &c.Candidates[j]
 		cand.Records, cand.records = append(cand.Records, src), append(cand.records, r)
+		cand.Claims = append(cand.Claims, r.Summary.Claims...)
 		if h, ok := results.HeadlineOf(r.Meters); ok && cand.Meter.Name == "" {
 			for _, m := range r.Meters {
 				if m.Name == h.Meter {

@@ -62,7 +62,7 @@ func comparisonPage(of Page) *page {
 			p.parts = append(p.parts, groupPart(t, g))
 		}
 	}
-	for _, part := range []*part{exchangePart(c), mixPart(c)} {
+	for _, part := range []*part{exchangePart(c), mixPart(c), claimsPart(c)} {
 		if part != nil {
 			p.parts = append(p.parts, *part)
 		}
@@ -347,6 +347,17 @@ func differencePart(c *compare.Comparison) *part {
 	}
 	p.items = limited(p.items)
 	return p
+}
+
+// claimsPart lists what the devices of each candidate say of themselves.
+func claimsPart(c *compare.Comparison) *part {
+	var rows []claimant
+	for _, cand := range c.Candidates {
+		for _, r := range cand.Claims {
+			rows = append(rows, claimant{cand.ID, r})
+		}
+	}
+	return claims(rows)
 }
 
 func excludedPart(c *compare.Comparison) *part {

@@ -131,7 +131,7 @@ func WriteHTML(w io.Writer, p Page) error {
 	return view{
 		Title: "What does this hardware deliver per watt?", Headline: Headline(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
 		Sections: slices.DeleteFunc([]section{
-			uses(p), across(p), traces(p), money(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
+			uses(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
 		}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 }),
 		Foot: []string{clean(p.Tool, 120)},
 	}.write(w)
@@ -480,6 +480,15 @@ func prices(p Page) section {
 		if t, ok := p.Economics.Table(sheetID); ok {
 			s.Blocks = append(s.Blocks, blockOf(word(t.ID), gridPart(t)))
 		}
+	}
+	return s
+}
+
+// claimed is what devices say of themselves.
+func claimed(p Page) section {
+	s := section{ID: "claims", Title: "What devices say of themselves"}
+	if part := claimsPart(p.Comparison); part != nil {
+		s.Blocks = append(s.Blocks, blockOf("claimed", *part))
 	}
 	return s
 }

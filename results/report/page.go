@@ -79,7 +79,7 @@ func newPage(rec *results.Record, opt Options) *page {
 	p.state, p.whole = state(rec)
 	said := false
 	for _, part := range []*part{
-		figures(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec), unused(rec), doubts(rec), validity(rec),
+		figures(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec), claims(claimsOf(rec)), unused(rec), doubts(rec), validity(rec),
 	} {
 		if part == nil {
 			continue

@@ -66,6 +66,7 @@ var shapes = map[results.Unit]shape{
 	results.Watt:   {1, "W", -12, 18},
 	results.Second: {1, "s", -12, 0},
 	results.Hertz:  {1, "Hz", 0, 18},
+	results.Kelvin: {1, "K", 0, 0},
 	results.Ratio:  {100, "%", 0, 0},
 
 	// What the field quotes: watts per terahash per second, and its like.

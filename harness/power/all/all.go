@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/command"
 	"github.com/perwatt/perwatt/harness/power/declared"
@@ -49,7 +50,7 @@ const (
 type kind struct {
 	name    string
 	target  string // form of what follows the colon; empty if nothing may
-	options []power.Option
+	options []peer.Option
 	auto    bool // whether auto looks for it, in the order of the list
 	beside  bool // whether auto uses it beside the first that has a total
 	help    string
@@ -97,7 +98,7 @@ type Kind struct {
 	Name    string
 	Form    string // KIND or KIND:TARGET
 	Help    string
-	Options []power.Option
+	Options []peer.Option
 }
 
 // Kinds lists what can be asked for by name.
@@ -195,9 +196,9 @@ func parse(specs []string) (out []choice, err error) {
 			for _, k := range Kinds() {
 				forms = append(forms, k.Form)
 			}
-			return fmt.Errorf("meter %.120q: %w: %s; known are %s (perwatt meters --help has their options)", power.Redact(spec), power.ErrSpec, why, strings.Join(forms, ", "))
+			return fmt.Errorf("meter %.120q: %w: %s; known are %s (perwatt meters --help has their options)", peer.Redact(spec), peer.ErrSpec, why, strings.Join(forms, ", "))
 		}
-		c := choice{spec: power.Redact(spec)}
+		c := choice{spec: peer.Redact(spec)}
 		switch spec {
 		case none:
 			if len(specs) > 1 {
@@ -217,7 +218,7 @@ func parse(specs []string) (out []choice, err error) {
 				s, err := power.ParseSpec(text, k.options)
 				switch {
 				case err != nil:
-					return nil, fmt.Errorf("meter %.120q: %w", power.Redact(spec), err)
+					return nil, fmt.Errorf("meter %.120q: %w", peer.Redact(spec), err)
 				case k.target == "" && strings.Contains(text, ":"):
 					return nil, bad(name + " takes nothing after its name")
 				case k.target != "" && s.Target == "":
@@ -307,7 +308,7 @@ func search(ctx context.Context, roots Roots) (used []power.Meter, sought []resu
 		if !k.auto {
 			continue
 		}
-		m, err := k.open(ctx, power.Spec{Kind: k.name}, roots)
+		m, err := k.open(ctx, power.Spec{Spec: peer.Spec{Kind: k.name}}, roots)
 		s := results.Sought{Meter: k.name, State: Found}
 		if err == nil {
 			s.Detail = describe(m.Info())

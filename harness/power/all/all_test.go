@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -182,7 +183,7 @@ func TestNamedIsNotThere(t *testing.T) {
 	roots := plant(t, proc, hidden)
 	meters, sought, err := Open(t.Context(), []string{"model", "hwmon"}, roots)
 	require.ErrorIs(t, err, power.ErrAbsent)
-	require.NotErrorIs(t, err, power.ErrSpec)
+	require.NotErrorIs(t, err, peer.ErrSpec)
 	require.ErrorContains(t, err, `meter "hwmon"`)
 	require.ErrorContains(t, err, "--meter auto")
 	require.Equal(t, "model=used hwmon=absent", states(sought))
@@ -204,7 +205,7 @@ func TestBadSpecs(t *testing.T) {
 		{"declared:350 + rapl"}, {"declared:350 + declared:400,boundary=psu"},
 	} {
 		meters, _, err := Open(t.Context(), specs, roots)
-		require.ErrorIs(t, err, power.ErrSpec, "%q", specs)
+		require.ErrorIs(t, err, peer.ErrSpec, "%q", specs)
 		require.Empty(t, meters)
 		require.ErrorContains(t, err, "meter ", "%q", specs)
 	}
@@ -247,7 +248,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, spec string) {
 		out, err := parse([]string{spec})
 		if err != nil {
-			require.ErrorIs(t, err, power.ErrSpec)
+			require.ErrorIs(t, err, peer.ErrSpec)
 			return
 		}
 		require.LessOrEqual(t, len(out), 1)

@@ -25,12 +25,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = func() []power.Option {
+var Options = func() []peer.Option {
 	out := slices.Clone(power.Common)
 	for i := range out {
 		switch out[i].Key {
@@ -71,12 +72,12 @@ var units = map[string]reading{
 func parse(l line) (reading, error) {
 	f := strings.Fields(l.text)
 	if !l.long && len(f) == 2 {
-		v, err := power.Decimal(f[0])
+		v, err := peer.Decimal(f[0])
 		if u, known := units[f[1]]; err == nil && known {
 			return reading{v * u.value, u.unit}, nil
 		}
 	}
-	return reading{}, fmt.Errorf("%q is no reading: it is to print a number and W, kW, J, kJ, Wh or kWh, such as 412.3 W, and at most %d bytes a line", power.Redact(fmt.Sprintf("%.80s", l.text)), longest)
+	return reading{}, fmt.Errorf("%q is no reading: it is to print a number and W, kW, J, kJ, Wh or kWh, such as 412.3 W, and at most %d bytes a line", peer.Redact(fmt.Sprintf("%.80s", l.text)), longest)
 }
 
 // command runs again and again.
@@ -100,9 +101,9 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	switch {
 	case strings.TrimSpace(s.Target) == "":
-		return nil, fmt.Errorf("%w: there is no command, such as exec:./watts.sh,boundary=wall", power.ErrSpec)
+		return nil, fmt.Errorf("%w: there is no command, such as exec:./watts.sh,boundary=wall", peer.ErrSpec)
 	case !s.Has("boundary"):
-		return nil, fmt.Errorf("%w: boundary= is required, for only you know what the command measures: one of %v, such as exec:./watts.sh,boundary=wall", power.ErrSpec, results.Boundaries())
+		return nil, fmt.Errorf("%w: boundary= is required, for only you know what the command measures: one of %v, such as exec:./watts.sh,boundary=wall", peer.ErrSpec, results.Boundaries())
 	}
 	timeout, err := s.Timeout()
 	if err != nil {
@@ -121,7 +122,7 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	}()
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	source := power.Redact(s.Target)
+	source := peer.Redact(s.Target)
 	l, err := c.next(limited)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
@@ -278,7 +279,7 @@ func (r *run) death() error {
 		said = "; its last line lacks a newline and may not be whole"
 	}
 	if t := bytes.TrimSpace(r.tail); len(t) > 0 {
-		said += fmt.Sprintf("; it complained %q", power.Redact(string(t)))
+		said += fmt.Sprintf("; it complained %q", peer.Redact(string(t)))
 	}
 	return fmt.Errorf("it ended: %w%s", how, said)
 }

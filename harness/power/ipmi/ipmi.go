@@ -24,15 +24,16 @@ import (
 	"github.com/bougou/go-ipmi/pkg/command/dcmi"
 	"github.com/bougou/go-ipmi/pkg/types"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = append(append([]power.Option{
+var Options = append(append([]peer.Option{
 	{Key: "cipher", Help: "cipher suite of the session: 17 (SHA-256) or 3 (SHA-1, all that older BMCs have) (17)"},
 	{Key: "privilege", Help: "level to log in at: user, operator or administrator (user)"},
-}, power.Common...), power.Login...)
+}, power.Common...), peer.Login...)
 
 // idle is for how long a session is trusted to be there without a word: a BMC
 // ends it after 60 s ± 3 s (IPMI 2.0 §6.12.15).
@@ -95,13 +96,13 @@ func prepare(s power.Spec) (*device, error) {
 	}
 	// IPMI 2.0 §22.28, §22.30: 16 and 20 bytes; what is longer would be cut.
 	if d.who.user = s.Get("user", ""); len(d.who.user) > 16 {
-		return nil, fmt.Errorf("%w: user: a BMC takes no name longer than 16 bytes", power.ErrSpec)
+		return nil, fmt.Errorf("%w: user: a BMC takes no name longer than 16 bytes", peer.ErrSpec)
 	}
 	if d.who.password, err = s.Secret("password"); err != nil {
 		return nil, err
 	}
 	if len(d.who.password) > 20 {
-		return nil, fmt.Errorf("%w: password: a BMC takes none longer than 20 bytes", power.ErrSpec)
+		return nil, fmt.Errorf("%w: password: a BMC takes none longer than 20 bytes", peer.ErrSpec)
 	}
 	cipher, err := s.Choice("cipher", "17", "3", "17")
 	if err != nil {

@@ -23,12 +23,13 @@ import (
 
 	lib "github.com/simonvetter/modbus"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = append([]power.Option{
+var Options = append([]peer.Option{
 	{Key: "register", Help: "address of the first one as it goes over the wire, 52 or 0x34 (required)"},
 	{Key: "type", Help: "of the number: uint16, int16, uint32, int32, uint64, float32 or float64 (required)"},
 	{Key: "kind", Help: "power or energy (power)"},
@@ -139,7 +140,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 // parse takes what the spec says of the register.
 func parse(s power.Spec) (*device, results.Channel, error) {
 	bad := func(format string, args ...any) (*device, results.Channel, error) {
-		return nil, results.Channel{}, fmt.Errorf("%w: %s", power.ErrSpec, fmt.Sprintf(format, args...))
+		return nil, results.Channel{}, fmt.Errorf("%w: %s", peer.ErrSpec, fmt.Sprintf(format, args...))
 	}
 	fail := func(err error) (*device, results.Channel, error) { return nil, results.Channel{}, err }
 	if !s.Has("register") || !s.Has("type") {

@@ -24,12 +24,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = []power.Option{
+var Options = []peer.Option{
 	{Key: "device", Help: "one card only, by its UUID or its index as nvidia-smi -L lists them (all cards)"},
 	{Key: "name", Help: "what the record calls it (nvml)"},
 }
@@ -285,7 +286,7 @@ func open(s power.Spec, path string) (m *meter, err error) {
 	case out != nil:
 		return nil, fmt.Errorf("%w: neither energy nor power can be read, as in a MIG instance or a virtual machine's share of a card: %w", out, power.ErrAbsent)
 	}
-	return nil, fmt.Errorf("%w: device=%.60s is none of the cards here: %s", power.ErrSpec, want, strings.Join(there, ", "))
+	return nil, fmt.Errorf("%w: device=%.60s is none of the cards here: %s", peer.ErrSpec, want, strings.Join(there, ", "))
 }
 
 // add adds a card by the first source that it has.

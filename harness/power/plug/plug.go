@@ -19,14 +19,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = slices.Concat([]power.Option{
+var Options = slices.Concat([]peer.Option{
 	{Key: "id", Help: "which outlet of several, counted from 0 (0)"},
-}, power.Common, power.Login, power.WebOptions)
+}, power.Common, peer.Login, peer.WebOptions)
 
 // maxWatts is 16 A at 250 V, the most that a plug carries.
 const maxWatts = 4000
@@ -73,18 +74,18 @@ func shelly(id int) protocol {
 func tasmota(first json.RawMessage, id int) (protocol, error) {
 	p := protocol{ref: tasmotaRef, notes: []string{"power: ENERGY.Power, in steps of 1 W unless resolution= says otherwise (WattRes)"}}
 	at := func(name string) []any { return []any{"StatusSNS", "ENERGY", name} }
-	raw, err := power.Pick(first, at("Power")...)
+	raw, err := peer.Pick(first, at("Power")...)
 	if err != nil {
 		return p, fmt.Errorf("%w: this Tasmota measures no power", err)
 	}
 	outlets := length(raw)
 	switch {
 	case outlets == 0 && id > 0:
-		return p, fmt.Errorf("%w: id=%d: it has one outlet: leave id out", power.ErrSpec, id)
+		return p, fmt.Errorf("%w: id=%d: it has one outlet: leave id out", peer.ErrSpec, id)
 	case outlets > 0 && id < 0:
-		return p, fmt.Errorf("%w: it has %d outlets: say which with id=, from 0", power.ErrSpec, outlets)
+		return p, fmt.Errorf("%w: it has %d outlets: say which with id=, from 0", peer.ErrSpec, outlets)
 	case outlets > 0 && id >= outlets:
-		return p, fmt.Errorf("%w: id=%d: it has %d outlets, from 0", power.ErrSpec, id, outlets)
+		return p, fmt.Errorf("%w: id=%d: it has %d outlets, from 0", peer.ErrSpec, id, outlets)
 	}
 	one := func(name string) []any {
 		if outlets > 0 {
@@ -93,7 +94,7 @@ func tasmota(first json.RawMessage, id int) (protocol, error) {
 		return at(name)
 	}
 	p.channels = []channel{gauge(1, results.Wall, one("Power")...)}
-	if total, err := power.Pick(first, at("Total")...); err == nil && length(total) == outlets {
+	if total, err := peer.Pick(first, at("Total")...); err == nil && length(total) == outlets {
 		p.channels = append(p.channels, counter(kWh, kWh/1000, "", one("Total")...))
 		p.notes = append(p.notes, "energy: ENERGY.Total, in steps of 1 Wh, which are 3600 J: beside the total and not in it")
 	}
@@ -136,22 +137,22 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		return nil, fmt.Errorf("plug: %w", err)
 	}
 	if b := web.Base; b.RawQuery != "" || strings.Trim(b.Path, "/") != "" {
-		return nil, fmt.Errorf("plug: %w: %.80q has more than http://HOST: what to ask is found there", power.ErrSpec, power.Redact(s.Target))
+		return nil, fmt.Errorf("plug: %w: %.80q has more than http://HOST: what to ask is found there", peer.ErrSpec, peer.Redact(s.Target))
 	}
 	m, err := open(ctx, s, web, door)
 	if err != nil {
 		_ = web.Close()
-		return nil, fmt.Errorf("plug: open %s: %w", power.Redact(s.Target), err)
+		return nil, fmt.Errorf("plug: open %s: %w", peer.Redact(s.Target), err)
 	}
 	return m, nil
 }
 
-func open(ctx context.Context, s power.Spec, web *power.Web, door *login) (power.Meter, error) {
+func open(ctx context.Context, s power.Spec, web *peer.Web, door *login) (power.Meter, error) {
 	p, who, err := probe(ctx, s, web, door)
 	if err != nil {
 		return nil, err
 	}
-	about := power.Info{Source: power.Redact(s.Target), Period: time.Second,
+	about := power.Info{Source: peer.Redact(s.Target), Period: time.Second,
 		Notes: slices.Concat(web.Notes, []string{who + ": everything that is plugged in there, be it the node or not"}, p.notes)}
 	var bounds []power.Bound
 	for _, c := range p.channels {
@@ -169,10 +170,10 @@ func open(ctx context.Context, s power.Spec, web *power.Web, door *login) (power
 
 // probe tells a Shelly by what it says of itself to everybody, without a
 // login; only then is a Tasmota asked, which wants the password as it is.
-func probe(ctx context.Context, s power.Spec, web *power.Web, door *login) (p protocol, who string, err error) {
+func probe(ctx context.Context, s power.Spec, web *peer.Web, door *login) (p protocol, who string, err error) {
 	id, err := s.Number("id", -1, 0, 63)
 	if err == nil && id != float64(int(id)) {
-		err = fmt.Errorf("%w: id=%v: must be a whole number", power.ErrSpec, id)
+		err = fmt.Errorf("%w: id=%v: must be a whole number", peer.ErrSpec, id)
 	}
 	if err != nil {
 		return p, "", err
@@ -185,18 +186,18 @@ func probe(ctx context.Context, s power.Spec, web *power.Web, door *login) (p pr
 	}
 	var raw json.RawMessage
 	err = web.Get(ctx, "/shelly", &self)
-	refused, is := errors.AsType[*power.Refused](err)
+	refused, is := errors.AsType[*peer.Refused](err)
 	switch {
 	case err == nil && self.Gen != nil && *self.Gen >= 2:
 		p, who = shelly(max(0, int(id))), fmt.Sprintf("Shelly %.40s, firmware %.40s", self.Model, self.Ver)
 		if err := web.Get(ctx, p.ref, &raw); err != nil {
-			if refused, is := errors.AsType[*power.Refused](err); is && refused.Code != http.StatusUnauthorized && refused.Code != http.StatusForbidden {
+			if refused, is := errors.AsType[*peer.Refused](err); is && refused.Code != http.StatusUnauthorized && refused.Code != http.StatusForbidden {
 				err = fmt.Errorf("%w: it has no switch %d that meters: say which with id=", err, max(0, int(id)))
 			}
 			return p, "", err
 		}
 		for i, c := range p.channels {
-			if _, err := power.Pick(raw, c.path...); err != nil {
+			if _, err := peer.Pick(raw, c.path...); err != nil {
 				return p, "", fmt.Errorf("%s: %w: this Shelly does not meter", p.channels[i].Name, err)
 			}
 		}
@@ -208,7 +209,7 @@ func probe(ctx context.Context, s power.Spec, web *power.Web, door *login) (p pr
 	}
 	door.basic = true
 	if door.password != "" && web.Base.Scheme == "http" {
-		web.Notes = append(web.Notes, power.Unencrypted)
+		web.Notes = append(web.Notes, peer.Unencrypted)
 	}
 	if err := web.Get(ctx, tasmotaRef, &raw); err != nil {
 		return p, "", fmt.Errorf("neither a Shelly Gen2 or later nor a Tasmota: %w", err)

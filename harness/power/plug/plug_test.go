@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -151,7 +152,7 @@ func TestKinds(t *testing.T) {
 	}
 	for _, target := range []string{"plug", "http://plug/cm", "http://plug?x=1"} {
 		_, err := openAt(t, target, "", nil)
-		require.ErrorIs(t, err, power.ErrSpec, target)
+		require.ErrorIs(t, err, peer.ErrSpec, target)
 	}
 }
 
@@ -326,7 +327,7 @@ func TestPasswordIsNotSent(t *testing.T) {
 				require.NotContains(t, err.Error(), "hunter")
 			} else {
 				require.NoError(t, err)
-				require.NotContains(t, m.Info().Notes, power.Unencrypted)
+				require.NotContains(t, m.Info().Notes, peer.Unencrypted)
 				for range 5 {
 					_, err := m.Read(t.Context())
 					require.NoError(t, err)
@@ -368,7 +369,7 @@ func TestTasmotaLogin(t *testing.T) {
 	})
 	m, err := openAt(t, d.URL, ",password=env:PERWATT_TEST_SECRET", nil)
 	require.NoError(t, err)
-	require.Contains(t, m.Info().Notes, power.Unencrypted)
+	require.Contains(t, m.Info().Notes, peer.Unencrypted)
 	require.NotContains(t, fmt.Sprint(m.Info()), secret)
 	_, err = m.Read(t.Context())
 	require.NoError(t, err)
@@ -496,7 +497,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, p := range all {
 			for i, q := range p.parse(raw) {
-				n, err := power.Pick(raw, p.channels[i].path...)
+				n, err := peer.Pick(raw, p.channels[i].path...)
 				if q.Err == nil && (err != nil || !json.Valid(n)) {
 					t.Errorf("%s is %v of %q", p.channels[i].Name, q.Value, raw)
 				}

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
@@ -30,11 +31,11 @@ import (
 // Options are those of its spec. The target is BASE?query=PROMQL: the query is
 // taken as it stands, commas, braces and plus signs too; if all of its percent
 // signs begin valid escapes, they are resolved.
-var Options = slices.Concat([]power.Option{
+var Options = slices.Concat([]peer.Option{
 	{Key: "kind", Help: "what the query gives: power, or energy that is counted (power)"},
 	{Key: "scale", Help: "what one of it is in W or J: 0.001 of mW, 3.6e6 of kWh (1)"},
 	power.Whence,
-}, power.Common, power.Login, power.WebOptions)
+}, power.Common, peer.Login, peer.WebOptions)
 
 const (
 	scrape  = 15 * time.Second // the interval of Prometheus's own example
@@ -46,14 +47,14 @@ const (
 func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	m, err := open(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("prometheus: open %s: %w", power.Redact(s.Target), err)
+		return nil, fmt.Errorf("prometheus: open %s: %w", peer.Redact(s.Target), err)
 	}
 	return m, nil
 }
 
 // meter is what is asked, and how.
 type meter struct {
-	web     *power.Web
+	web     *peer.Web
 	query   string
 	stamped bool          // whether the time of the sample can be had
 	oldest  time.Duration // that a sample may be
@@ -66,10 +67,10 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 		query = plain
 	}
 	if !ok || strings.TrimSpace(query) == "" {
-		return nil, fmt.Errorf("%w: it has no query: give http://HOST:9090?query=PROMQL", power.ErrSpec)
+		return nil, fmt.Errorf("%w: it has no query: give http://HOST:9090?query=PROMQL", peer.ErrSpec)
 	}
 	if !s.Has("boundary") {
-		return nil, fmt.Errorf("%w: a query cannot know what it measures: give boundary=, one of %v", power.ErrSpec, results.Boundaries())
+		return nil, fmt.Errorf("%w: a query cannot know what it measures: give boundary=, one of %v", peer.ErrSpec, results.Boundaries())
 	}
 	kind, err := s.Choice("kind", "power", "power", "energy")
 	if err != nil {
@@ -99,7 +100,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 		}
 	}()
 	if m.web.Base.RawQuery != "" {
-		return nil, fmt.Errorf("%w: query= must come first after the address", power.ErrSpec)
+		return nil, fmt.Errorf("%w: query= must come first after the address", peer.ErrSpec)
 	}
 	if m.stamped, err = m.try(ctx); err != nil {
 		return nil, err
@@ -109,14 +110,14 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 	if kind == "energy" {
 		c.Unit, c.Kind = results.Joule, results.Counter
 	}
-	notes := append(m.web.Notes, fmt.Sprintf("the query %.400q, times %g, is %s in %s at that boundary, and %s, as the spec says", power.Redact(query), m.scale, kind, c.Unit, origin),
+	notes := append(m.web.Notes, fmt.Sprintf("the query %.400q, times %g, is %s in %s at that boundary, and %s, as the spec says", peer.Redact(query), m.scale, kind, c.Unit, origin),
 		"a sample is up to one scrape older than its reading")
 	if m.stamped {
 		notes = append(notes, fmt.Sprintf("each sample's own time is asked for; one older than %v is not used", m.oldest))
 	} else {
 		notes = append(notes, fmt.Sprintf("the samples' own time is not known, for the query is no plain selector: a source that stopped is found only when its value has not changed for %v", m.oldest))
 	}
-	about := power.Info{Source: power.Redact(base + "?query=" + query), Period: period, Channels: []results.Channel{c}, Notes: notes}
+	about := power.Info{Source: peer.Redact(base + "?query=" + query), Period: period, Channels: []results.Channel{c}, Notes: notes}
 	return s.Remote(about, []power.Bound{{Stale: m.oldest}}, m.ask, m.web.Close)
 }
 
@@ -131,7 +132,7 @@ func (m *meter) try(ctx context.Context) (stamped bool, err error) {
 		return false, err
 	}
 	both, err := m.get(ctx, withTime(m.query))
-	if _, is := errors.AsType[*power.Refused](err); is {
+	if _, is := errors.AsType[*peer.Refused](err); is {
 		return false, nil // of a scalar there is none
 	}
 	if err != nil {
@@ -176,7 +177,7 @@ func (m *meter) ask(ctx context.Context) ([]power.Quantity, error) {
 		return nil, err
 	}
 	q := power.Quantity{Taken: v.taken}
-	if q.Value, err = power.Decimal(v.text); err != nil {
+	if q.Value, err = peer.Decimal(v.text); err != nil {
 		q.Err = err
 	} else if m.stamped {
 		q.Err = m.old(v)
@@ -191,7 +192,7 @@ func (m *meter) get(ctx context.Context, query string) ([]sample, error) {
 	u.RawQuery = url.Values{"query": {query}}.Encode()
 	var raw json.RawMessage
 	err := m.web.Get(ctx, u.String(), &raw)
-	if refused, is := errors.AsType[*power.Refused](err); is {
+	if refused, is := errors.AsType[*peer.Refused](err); is {
 		if _, why := parse(refused.Body); errors.As(why, new(said)) {
 			return nil, fmt.Errorf("%w: %w", err, why)
 		}
@@ -236,11 +237,11 @@ func parse(raw []byte) ([]sample, error) {
 	}
 	switch {
 	case a.Status == "error":
-		return nil, said(power.Redact(fmt.Sprintf("it says %.40q: %.300s", a.ErrorType, a.Error)))
+		return nil, said(peer.Redact(fmt.Sprintf("it says %.40q: %.300s", a.ErrorType, a.Error)))
 	case a.Status != "success":
 		return nil, errors.New("not an answer of Prometheus: it has no status")
 	case len(a.Warnings) > 0:
-		return nil, said(power.Redact(fmt.Sprintf("it warns, so that a part may be missing: %.300s", a.Warnings[0])))
+		return nil, said(peer.Redact(fmt.Sprintf("it warns, so that a part may be missing: %.300s", a.Warnings[0])))
 	}
 	series := []struct {
 		Metric map[string]string
@@ -263,7 +264,7 @@ func parse(raw []byte) ([]sample, error) {
 		if len(s.Value) != 2 {
 			return nil, errors.New("a sample is no pair of a time and a value (a histogram is none)")
 		}
-		at, err := power.Decimal(string(s.Value[0]))
+		at, err := peer.Decimal(string(s.Value[0]))
 		if err != nil {
 			return nil, fmt.Errorf("time of a sample: %w", err)
 		}
@@ -295,7 +296,7 @@ func one(samples []sample, stamped bool) (v value, err error) {
 	case len(times) != 1:
 		return v, fmt.Errorf("%d times of one sample", len(times))
 	}
-	t, err := power.Decimal(times[0].text)
+	t, err := peer.Decimal(times[0].text)
 	if err != nil {
 		return v, fmt.Errorf("time of the sample: %w", err)
 	}

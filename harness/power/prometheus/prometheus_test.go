@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -164,7 +165,7 @@ func TestSpec(t *testing.T) {
 		wall + ",period=-1s":     "period",
 	} {
 		_, err := openAt(t, p.URL+"?query="+selector, options, nil)
-		require.ErrorIs(t, err, power.ErrSpec, options)
+		require.ErrorIs(t, err, peer.ErrSpec, options)
 		require.ErrorContains(t, err, want)
 	}
 	for target, want := range map[string]string{
@@ -172,7 +173,7 @@ func TestSpec(t *testing.T) {
 		p.URL + "?token=hunter2&query=w": "no query", p.URL + "?x=1?query=w": "must come first", "localhost:9090?query=w": "no http://",
 	} {
 		_, err := openAt(t, target, wall, nil)
-		require.ErrorIs(t, err, power.ErrSpec, target)
+		require.ErrorIs(t, err, peer.ErrSpec, target)
 		require.ErrorContains(t, err, want)
 		require.NotContains(t, err.Error(), "hunter2")
 	}
@@ -390,7 +391,7 @@ func TestStrangers(t *testing.T) {
 	m, err := openAt(t, p.URL+"?query="+selector, token, nil)
 	require.NoError(t, err)
 	require.Equal(t, "Bearer hunter2", p.headers[0].Get("Authorization"))
-	require.Contains(t, m.Info().Notes, power.Unencrypted)
+	require.Contains(t, m.Info().Notes, peer.Unencrypted)
 	require.NotContains(t, fmt.Sprint(m.Info()), "hunter2")
 }
 

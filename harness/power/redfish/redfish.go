@@ -22,15 +22,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = slices.Concat([]power.Option{
+var Options = slices.Concat([]peer.Option{
 	{Key: "chassis", Help: "id of the chassis that is the server (the one that has a power reading)"},
 	{Key: "control", Help: "MemberId of the entry of PowerControl that is the total (the one that is named or placed as such)"},
-}, power.Common, power.Login, power.WebOptions)
+}, power.Common, peer.Login, peer.WebOptions)
 
 const (
 	root    = "/redfish/v1/"
@@ -64,7 +65,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		return nil, fmt.Errorf("redfish: %w", err)
 	}
 	if b := web.Base; b.RawQuery != "" || !slices.Contains([]string{"", "/redfish/v1"}, strings.TrimSuffix(b.Path, "/")) {
-		return nil, fmt.Errorf("redfish: %w: %.80q has more than https://HOST: what to read is found there", power.ErrSpec, power.Redact(s.Target))
+		return nil, fmt.Errorf("redfish: %w: %.80q has more than https://HOST: what to read is found there", peer.ErrSpec, peer.Redact(s.Target))
 	}
 	m, err := open(ctx, s, web)
 	if err != nil {
@@ -74,9 +75,9 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	return m, nil
 }
 
-func source(s power.Spec) string { return power.Redact(s.Target) }
+func source(s power.Spec) string { return peer.Redact(s.Target) }
 
-func open(ctx context.Context, s power.Spec, web *power.Web) (power.Meter, error) {
+func open(ctx context.Context, s power.Spec, web *peer.Web) (power.Meter, error) {
 	get := func(ref string) (raw json.RawMessage, err error) {
 		return raw, web.Get(ctx, ref, &raw)
 	}
@@ -147,7 +148,7 @@ func (c channel) parse(raw json.RawMessage) power.Quantity {
 
 // text is the string at a path.
 func text(raw json.RawMessage, path ...any) (s string, err error) {
-	if raw, err = power.Pick(raw, path...); err == nil {
+	if raw, err = peer.Pick(raw, path...); err == nil {
 		err = json.Unmarshal(raw, &s)
 	}
 	return s, err
@@ -163,7 +164,7 @@ func (get getter) optional(raw json.RawMessage, link ...any) (json.RawMessage, s
 		return nil, "", nil
 	}
 	raw, err = get(ref)
-	if refused, is := errors.AsType[*power.Refused](err); is && refused.Code != http.StatusUnauthorized && refused.Code != http.StatusForbidden {
+	if refused, is := errors.AsType[*peer.Refused](err); is && refused.Code != http.StatusUnauthorized && refused.Code != http.StatusForbidden {
 		return nil, "", nil
 	}
 	return raw, ref, err
@@ -179,7 +180,7 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 	if want != "" {
 		at := slices.Index(ids, want)
 		if at < 0 {
-			return "", nil, fmt.Errorf("%w: chassis=%.60s: there is no such one, there is %s", power.ErrSpec, want, strings.Join(ids, ", "))
+			return "", nil, fmt.Errorf("%w: chassis=%.60s: there is no such one, there is %s", peer.ErrSpec, want, strings.Join(ids, ", "))
 		}
 		ids, refs = ids[at:at+1], refs[at:at+1]
 	}
@@ -198,7 +199,7 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 	case len(have) == 0:
 		return "", nil, fmt.Errorf("no power reading above 0 in the EnvironmentMetrics or the Power of chassis %s: is the server on, and has the controller the licence for it?", strings.Join(ids, ", "))
 	case len(have) > 1:
-		return "", nil, fmt.Errorf("%w: several chassis have a power reading, and may be parts of one another: say which is the server with chassis=, of %s", power.ErrSpec, strings.Join(have, ", "))
+		return "", nil, fmt.Errorf("%w: several chassis have a power reading, and may be parts of one another: say which is the server with chassis=, of %s", peer.ErrSpec, strings.Join(have, ", "))
 	}
 	return id, channels, nil
 }
@@ -295,7 +296,7 @@ var whole = regexp.MustCompile(`(?i)^(system|server|chassis|node|total)\b`)
 func controls(raw json.RawMessage, ref, want string) (found []channel, err error) {
 	var ids, placed, named, open []string
 	for i := 0; ; i++ {
-		entry, err := power.Pick(raw, "PowerControl", i)
+		entry, err := peer.Pick(raw, "PowerControl", i)
 		if err != nil {
 			break
 		}
@@ -337,7 +338,7 @@ func controls(raw json.RawMessage, ref, want string) (found []channel, err error
 		for i, f := range found {
 			have = append(have, fmt.Sprintf("%s (%.60s, %g W)", ids[i], f.about, f.watts))
 		}
-		return nil, fmt.Errorf("%w: which entry of PowerControl is the total does not show: say it with control=, of %s; or another chassis=", power.ErrSpec, strings.Join(have, ", "))
+		return nil, fmt.Errorf("%w: which entry of PowerControl is the total does not show: say it with control=, of %s; or another chassis=", peer.ErrSpec, strings.Join(have, ", "))
 	}
 	found[0], found[at] = found[at], found[0]
 	found[0].name, found[0].total = "power", true

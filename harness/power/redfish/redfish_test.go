@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -188,10 +189,10 @@ func TestAverageConsumedWattsIsNotUsed(t *testing.T) {
 func TestPartsAreNotAdded(t *testing.T) {
 	b := newBMC(t, "several.json")
 	_, err := openAt(t, b.URL, "", nil)
-	require.ErrorIs(t, err, power.ErrSpec)
+	require.ErrorIs(t, err, peer.ErrSpec)
 	require.ErrorContains(t, err, "chassis=, of Chassis_0 (1349.263802 W), HGX_GPU_0 (231.958 W)")
 	_, err = openAt(t, b.URL, ",chassis=1", nil)
-	require.ErrorIs(t, err, power.ErrSpec)
+	require.ErrorIs(t, err, peer.ErrSpec)
 	require.ErrorContains(t, err, "there is Chassis_0, HGX_GPU_0")
 
 	// Two that are called the same are perhaps two halves.
@@ -201,7 +202,7 @@ func TestPartsAreNotAdded(t *testing.T) {
 		b.set(nil, lenovo, "PowerControl", i, "PhysicalContext")
 	}
 	_, err = openAt(t, b.URL, "", nil)
-	require.ErrorIs(t, err, power.ErrSpec)
+	require.ErrorIs(t, err, peer.ErrSpec)
 	require.ErrorContains(t, err, "control=, of 0 (System Power Control, 245 W), 1 (System Power Control, 104 W)")
 	m, err := openAt(t, b.URL, ",control=1", nil)
 	require.NoError(t, err)
@@ -212,12 +213,12 @@ func TestPartsAreNotAdded(t *testing.T) {
 		require.Equal(t, i == 0, c.Total == results.Chassis, c.Name)
 	}
 	_, err = openAt(t, b.URL, ",control=7", nil)
-	require.ErrorIs(t, err, power.ErrSpec)
+	require.ErrorIs(t, err, peer.ErrSpec)
 
 	// One that is a part is not the whole because it is alone.
 	b.set([]any{map[string]any{"MemberId": "0", "Name": "CPU Sub-system Power", "PhysicalContext": "CPU", "PowerConsumedWatts": 104}}, lenovo, "PowerControl")
 	_, err = openAt(t, b.URL, "", nil)
-	require.ErrorIs(t, err, power.ErrSpec)
+	require.ErrorIs(t, err, peer.ErrSpec)
 	b.set([]any{map[string]any{"MemberId": "1", "PhysicalContext": "PowerSupply", "PowerConsumedWatts": 424}}, lenovo, "PowerControl") // Cisco UCS C220
 	m, err = openAt(t, b.URL, "", nil)
 	require.NoError(t, err)
@@ -327,13 +328,13 @@ func TestStrangers(t *testing.T) {
 	})
 	m, err := openAt(t, b.URL, login, nil)
 	require.NoError(t, err)
-	require.Contains(t, m.Info().Notes, power.Unencrypted)
+	require.Contains(t, m.Info().Notes, peer.Unencrypted)
 	require.NotContains(t, fmt.Sprint(m.Info()), "hunter2")
 	for _, target := range []string{"bmc", b.URL + "/redfish/v1/Chassis/1", b.URL + "?x=1"} {
 		s, err := power.ParseSpec("redfish:"+target, Options)
 		require.NoError(t, err)
 		_, err = Open(t.Context(), s)
-		require.ErrorIs(t, err, power.ErrSpec, target)
+		require.ErrorIs(t, err, peer.ErrSpec, target)
 	}
 	_, err = openAt(t, b.URL+"/redfish/v1/", login, nil)
 	require.NoError(t, err)

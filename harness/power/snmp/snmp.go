@@ -25,12 +25,13 @@ import (
 
 	"github.com/gosnmp/gosnmp"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = slices.Concat([]power.Option{
+var Options = slices.Concat([]peer.Option{
 	{Key: "outlet", Help: "outlets that feed this node, whose watts add up: 3, or 3+7 (none: an inlet is read)"},
 	{Key: "inlet", Help: "inlet of the PDU (1)"},
 	{Key: "unit", Help: "number of the PDU in a chain (1)"},
@@ -42,7 +43,7 @@ var Options = slices.Concat([]power.Option{
 	{Key: "community", Help: "where the community is: env:NAME or file:PATH (public)"},
 	{Key: "auth", Help: "how a user's password is proven: " + strings.Join(authNames, ", ") + " (SHA)"},
 	{Key: "privacy", Help: "where the passphrase is that encrypts what a user sees, with AES: env:NAME or file:PATH (not encrypted)"},
-}, power.Login, power.Common)
+}, peer.Login, power.Common)
 
 // authNames are those of gosnmp's protocols from SHA on, in its order. MD5 is
 // not for what is new.
@@ -162,7 +163,7 @@ type offer struct {
 // offered is what the spec leaves open, in the order in which it is tried.
 func offered(s power.Spec) (out []offer, notes []string, err error) {
 	bad := func(format string, args ...any) ([]offer, []string, error) {
-		return nil, nil, fmt.Errorf("%w: %s", power.ErrSpec, fmt.Sprintf(format, args...))
+		return nil, nil, fmt.Errorf("%w: %s", peer.ErrSpec, fmt.Sprintf(format, args...))
 	}
 	if s.Has("oid") {
 		for _, key := range []string{"outlet", "inlet", "unit", "profile"} {
@@ -240,7 +241,7 @@ type client struct{ *gosnmp.GoSNMP }
 
 // login is a client with the credentials that the spec names.
 func login(s power.Spec, address string) (client, error) {
-	bad := func(why string) (client, error) { return client{}, fmt.Errorf("%w: %s", power.ErrSpec, why) }
+	bad := func(why string) (client, error) { return client{}, fmt.Errorf("%w: %s", peer.ErrSpec, why) }
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return client{}, err

@@ -1,4 +1,4 @@
-package power
+package peer
 
 import (
 	"crypto/sha256"
@@ -113,14 +113,16 @@ func TestNullIsNotZero(t *testing.T) {
 		{[]any{"a", 1}, "a.1:"}, {[]any{"a", 2, "w"}, "there is no a.2"}, {[]any{"a", "w"}, "there is no a.w"},
 		{[]any{"s"}, "not a number"}, {[]any{"l"}, "not a number"}, {[]any{"o"}, "not a number"}, {[]any{"t"}, "not a number"}, {[]any{"big"}, "out of range"},
 	} {
-		q := Number(doc, 3600, c.path...)
+		_, err := Number(doc, c.path...)
 		if c.want != "" {
-			require.ErrorContains(t, q.Err, c.want)
+			require.ErrorContains(t, err, c.want)
 			continue
 		}
-		require.NoError(t, q.Err)
+		require.NoError(t, err)
 	}
-	require.Equal(t, 1800.0, Number(doc, 3600, "a", 0, "w").Value)
+	v, err := Number(doc, "a", 0, "w")
+	require.NoError(t, err)
+	require.Equal(t, 0.5, v)
 }
 
 // TestUnverified: a certificate is verified unless the spec says otherwise,

@@ -1,4 +1,4 @@
-package power
+package peer
 
 import (
 	"context"
@@ -74,7 +74,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	switch how := s.Get("tls", "verify"); {
 	case how != "verify" && u.Scheme != "https":
-		return nil, badOption("tls", how, "left out where the address is not https://")
+		return nil, BadOption("tls", how, "left out where the address is not https://")
 	case how == "verify":
 	case how == "insecure":
 		conf.InsecureSkipVerify = true
@@ -83,7 +83,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 		text, is := strings.CutPrefix(how, "sha256:")
 		pin, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
 		if err != nil || !is || len(pin) != sha256.Size {
-			return nil, badOption("tls", how, "insecure, or sha256: and the 64 hexadecimal digits of the certificate's fingerprint")
+			return nil, BadOption("tls", how, "insecure, or sha256: and the 64 hexadecimal digits of the certificate's fingerprint")
 		}
 		// The pin takes the place of the chain and the name.
 		conf.InsecureSkipVerify = true
@@ -102,7 +102,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 			return nil, fmt.Errorf("%w: ca: %w", ErrSpec, err)
 		}
 		if conf.RootCAs = x509.NewCertPool(); !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, badOption("ca", file, "a file of PEM certificates")
+			return nil, BadOption("ca", file, "a file of PEM certificates")
 		}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -118,19 +118,32 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 	return w, nil
 }
 
-// Get asks for a path, relative to the address, and decodes the JSON that
-// comes into v, within the timeout. The error says what was asked and what to
-// do; it is a [*Refused] if there was an answer, and none to be used.
+// Get is [Web.Bytes] of which the JSON is decoded into v.
 func (w *Web) Get(ctx context.Context, ref string, v any) error {
+	raw, err := w.Bytes(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		path, _, _ := strings.Cut(ref, "?") // a query may say more than an error should
+		return fmt.Errorf("get %s: not the JSON that is expected: %w", path, err)
+	}
+	return nil
+}
+
+// Bytes asks for a path, relative to the address, and returns what comes,
+// within the timeout. The error says what was asked and what to do; it is a
+// [*Refused] if there was an answer, and none to be used.
+func (w *Web) Bytes(ctx context.Context, ref string) ([]byte, error) {
 	u, err := w.Base.Parse(ref)
 	if err != nil || u.Host != w.Base.Host || u.Scheme != w.Base.Scheme {
-		return fmt.Errorf("%.80q leads away from %s: not followed", ref, w.Base.Host)
+		return nil, fmt.Errorf("%.80q leads away from %s: not followed", ref, w.Base.Host)
 	}
 	limited, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(limited, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	switch {
@@ -153,7 +166,7 @@ func (w *Web) Get(ctx context.Context, ref string, v any) error {
 		if ce, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 			err = fmt.Errorf("%w: give its certificate with ca=FILE, or pin it with tls=sha256:%x", ce, sha256.Sum256(ce.UnverifiedCertificates[0].Raw))
 		}
-		return late(err)
+		return nil, late(err)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, webMost+1))
@@ -162,24 +175,21 @@ func (w *Web) Get(ctx context.Context, ref string, v any) error {
 	}
 	switch {
 	case err != nil:
-		return late(err)
+		return nil, late(err)
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		return refuse("%s: give user=NAME and password=env:NAME or file:PATH, or token=, that it lets in", resp.Status)
+		return nil, refuse("%s: give user=NAME and password=env:NAME or file:PATH, or token=, that it lets in", resp.Status)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		to := "nowhere"
 		if l, err := resp.Location(); err == nil {
 			to = fmt.Sprintf("%.120q", l.Scheme+"://"+l.Host+l.Path) // whatever else it holds may be a secret
 		}
-		return refuse("it redirects to %s, which is not followed: give that address if you trust it", to)
+		return nil, refuse("it redirects to %s, which is not followed: give that address if you trust it", to)
 	case resp.StatusCode != http.StatusOK:
-		return refuse("%s", resp.Status)
+		return nil, refuse("%s", resp.Status)
 	case len(raw) > webMost:
-		return fmt.Errorf("get %s: the answer is longer than %d bytes", u.Path, webMost)
+		return nil, fmt.Errorf("get %s: the answer is longer than %d bytes", u.Path, webMost)
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("get %s: not the JSON that is expected: %w", u.Path, err)
-	}
-	return nil
+	return raw, nil
 }
 
 // Close gives the connections back.
@@ -212,18 +222,18 @@ func Pick(raw json.RawMessage, path ...any) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// Number makes the number at a path of a JSON value a quantity: times unit is
-// W or J. Null, nothing, text and a list are errors, each by its name.
-func Number(raw json.RawMessage, unit float64, path ...any) Quantity {
+// Number returns the number at a path of a JSON value: see [Pick]. Null,
+// nothing, text and a list are errors, each by its name.
+func Number(raw json.RawMessage, path ...any) (float64, error) {
 	raw, err := Pick(raw, path...)
 	if err != nil {
-		return Quantity{Err: err}
+		return 0, err
 	}
 	v, err := Decimal(string(raw))
 	if err != nil {
-		return Quantity{Err: fmt.Errorf("%s: %w", dotted(path), err)}
+		return 0, fmt.Errorf("%s: %w", dotted(path), err)
 	}
-	return Quantity{Value: v * unit}
+	return v, nil
 }
 
 func dotted(path []any) string {

@@ -1,0 +1,131 @@
+// Package axeos asks Bitaxes and their kin by the HTTP API of ESP-Miner
+// (main/http_server/openapi.yaml and system_api_json.c in its source, v2.15;
+// the names of earlier releases are understood).
+//
+// What the API has as power is never that of the wall. A board with an INA260
+// measures what comes in at its DC socket; one with a TPS546 multiplies the
+// regulator's output and adds a constant for the rest (main/power/power.c), an
+// estimate. Which is which is known by the board's version
+// (main/device_config.h); one that is not known there is an estimate.
+package axeos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/perwatt/perwatt/harness/device"
+	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/results"
+)
+
+// Options are those of its spec.
+var Options = slices.Concat(device.Common, peer.WebOptions, peer.Login)
+
+// Verbs are all that is ever sent.
+var Verbs = device.Verbs{"GET " + info}
+
+const info = "/api/system/info"
+
+// metered are the versions of boards with an INA260.
+var metered = []string{"2.2", "102", "0.11", "201", "202", "203", "204", "205", "400", "401"}
+
+type miner struct {
+	web   *peer.Web
+	power device.Form
+}
+
+// Open asks the miner at HOST, HOST:PORT or an address what it is.
+func Open(ctx context.Context, s peer.Spec) (device.Device, error) {
+	d, err := open(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("axeos: %w", err)
+	}
+	return d, nil
+}
+
+func open(ctx context.Context, s peer.Spec) (device.Device, error) {
+	web, err := device.Web(s, nil)
+	if err != nil {
+		return nil, err
+	}
+	m := &miner{web: web, power: device.Watts(results.Board, results.Modelled)}
+	v, err := m.get(ctx)
+	if err != nil {
+		_ = web.Close()
+		return nil, fmt.Errorf("%s: %w", web.Base.Host, err)
+	}
+	board := v.At("boardVersion").Text()
+	what := "power: the regulator's output and a constant, an estimate of what the board draws"
+	if slices.Contains(metered, board) {
+		m.power.Origin = results.Measured
+		what = "power: measured at the board's DC input, without its supply"
+	}
+	model := strings.TrimSpace(v.At("deviceModel").Text() + " board " + board + " " + v.At("ASICModel").Text())
+	about := device.Info{Source: web.Base.Host, Model: device.Word(model), Firmware: v.At("version").Text(), Notes: append([]string{what}, web.Notes...)}
+	return device.New(s, about, m.read, web.Close), nil
+}
+
+// get asks for all there is. Another server's answer lacks its rate.
+func (m *miner) get(ctx context.Context) (device.Value, error) {
+	v, err := Verbs.Get(ctx, m.web, info)
+	if err == nil && v.At("hashRate").Absent() {
+		err = fmt.Errorf("get %s: it has no hashRate", info)
+	}
+	return v, err
+}
+
+func (m *miner) read(ctx context.Context, s *device.Sheet) (mode string, err error) {
+	v, err := m.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	return summarise(s, v, m.power), nil
+}
+
+// summarise takes what an answer says, and returns the mode.
+func summarise(s *device.Sheet, v device.Value, power device.Form) (mode string) {
+	rate := func(over float64) device.Form { return device.Rate(1e9, results.Say(over)) }
+	difficulty := "poolDifficulty"
+	if v.At(difficulty).Absent() {
+		difficulty = "stratumDiff"
+	}
+	frequency := "actualFrequency"
+	if v.At(frequency).Absent() {
+		frequency = "frequency"
+	}
+	for _, f := range []struct {
+		name string
+		form device.Form
+	}{
+		{"uptimeSeconds", device.Form{Of: results.SaidElapsed}},
+		{"hashRate_1h", rate(3600)},
+		{"hashRate_10m", rate(600)},
+		{"hashRate_1m", rate(60)},
+		{"hashRate", device.Rate(1e9, results.Said{})},
+		{"expectedHashrate", device.Form{Of: results.SaidNominal, Per: 1e9}},
+		{"totalHashes", device.Form{Of: results.SaidWork}},
+		{"sharesAccepted", device.Form{Of: results.SaidShares}},
+		{"sharesRejected", device.Form{Of: results.SaidRefused}},
+		{difficulty, device.Difficulty(results.SaidDifficulty)},
+		{"power", power},
+		{frequency, device.MHz},
+	} {
+		s.Take(f.name, v.At(f.name), f.form)
+	}
+	// Below 0 is what they say of chips without power, 0 of a fan or a sensor
+	// that is not there.
+	for _, name := range []string{"temp", "temp2", "vrTemp"} {
+		if n, said, err := v.At(name).Number(""); err != nil || said && n > 0 {
+			s.Take(name, v.At(name), device.Celsius)
+		}
+	}
+	for _, name := range []string{"fanrpm", "fan2rpm"} {
+		s.Highest(name, []device.Value{v.At(name)}, device.RPM)
+	}
+	if v.At("miningPaused").Text() == "true" {
+		mode = "paused"
+	}
+	return mode
+}

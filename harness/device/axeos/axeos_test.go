@@ -1,0 +1,84 @@
+package axeos
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/harness/device"
+	"github.com/perwatt/perwatt/harness/device/devicetest"
+	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/results"
+)
+
+// rig answers in the shape of ESP-Miner v2.15 on a Gamma, with values of its
+// own.
+func rig(t testing.TB) devicetest.Rig {
+	raw, err := os.ReadFile("testdata/info.json")
+	require.NoError(t, err)
+	return devicetest.Rig{
+		Kind: "axeos", Options: Options, Open: Open, Verbs: Verbs, Serve: devicetest.HTTP, Answers: map[string]string{"GET /api/system/info": string(raw)},
+		Of: "GET /api/system/info", Member: "uptimeSeconds", Figure: "uptimeSeconds",
+	}
+}
+
+// opened is a device that gives one answer.
+func opened(t *testing.T, answer string) (device.Device, error) {
+	s, err := peer.ParseSpec("axeos:"+devicetest.HTTP(t, func(string) devicetest.Reply { return devicetest.Reply{Body: answer} })+",timeout=10s", Options)
+	require.NoError(t, err)
+	return Open(t.Context(), s)
+}
+
+func TestRead(t *testing.T) {
+	d, err := opened(t, rig(t).Answers["GET /api/system/info"])
+	require.NoError(t, err)
+	defer d.Close()
+	require.Equal(t, []string{"board 601 BM1370", "v2.15.0"}, []string{d.Info().Model, d.Info().Firmware})
+	a, err := d.Read(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, a.Refused)
+	require.Equal(t, []string{
+		"elapsed uptimeSeconds 7200 s", "rate hashRate_1h 1.20025e+12 hash/s over 3600", "rate hashRate_10m 1.2015e+12 hash/s over 600", "rate hashRate_1m 1.19825e+12 hash/s over 60", "rate hashRate 1.1905e+12 hash/s",
+		"nominal expectedHashrate 1.224e+12 hash/s", "work totalHashes 1.08e+18 hash", "shares sharesAccepted 2010 1", "refused sharesRejected 3 1", "difficulty poolDifficulty 4.294967296e+12 hash",
+		"power power 17.25 W board modelled", "frequency actualFrequency 600000000 Hz", "temperature temp 331.65 K", "temperature vrTemp 335.15 K", "fan fanrpm 75 Hz",
+	}, devicetest.Written(a.Figures))
+}
+
+// TestBoards: whether its power is measured depends on what is soldered on the
+// board, and the names on the release.
+func TestBoards(t *testing.T) {
+	d, err := opened(t, `{"power":14.5,"hashRate":500.5,"hashRate_1h":499,"stratumDiff":512,"frequency":490,"temp":55,"uptimeSeconds":60,"boardVersion":"204","ASICModel":"BM1366","version":"v2.4.5","miningPaused":true}`)
+	require.NoError(t, err)
+	defer d.Close()
+	require.Contains(t, strings.Join(d.Info().Notes, " "), "measured at the board's DC input")
+	a, err := d.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "paused", a.Mode)
+	require.Equal(t, []string{
+		"elapsed uptimeSeconds 60 s", "rate hashRate 5.005e+11 hash/s", "difficulty stratumDiff 2.199023256e+12 hash", "power power 14.5 W board measured", "frequency frequency 490000000 Hz", "temperature temp 328.15 K",
+	}, devicetest.Written(a.Figures))
+	require.Equal(t, []string{"hashRate_1h: it is an average over 3600 s of a miner that runs for 60 s"}, a.Refused)
+	_, err = opened(t, `{"hello":"world"}`)
+	require.ErrorContains(t, err, "it has no hashRate")
+}
+
+func TestDevice(t *testing.T) { devicetest.TestDevice(t, rig(t)) }
+func TestFaults(t *testing.T) { devicetest.TestFaults(t, rig(t)) }
+
+// TestVerbs: what can be sent is this.
+func TestVerbs(t *testing.T) { require.Equal(t, device.Verbs{"GET /api/system/info"}, Verbs) }
+
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte(rig(f).Answers["GET /api/system/info"]))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		v, err := device.Parse(raw)
+		if err != nil {
+			return
+		}
+		var s device.Sheet
+		summarise(&s, v, device.Watts(results.Board, results.Modelled))
+		devicetest.Sound(t, s)
+	})
+}

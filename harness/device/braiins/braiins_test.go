@@ -1,0 +1,143 @@
+package braiins
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/harness/device"
+	"github.com/perwatt/perwatt/harness/device/devicetest"
+	"github.com/perwatt/perwatt/harness/peer"
+)
+
+// rig answers in the shapes of the public API 1.10 on an S21 Pro, with values
+// of its own.
+func rig(t testing.TB) devicetest.Rig {
+	answers := map[string]string{"POST " + login: `{"token":"open-sesame","timeout_s":3600}`}
+	for request, file := range map[string]string{"GET " + details: "details", "GET " + stats: "stats", "GET " + cooling: "cooling", "GET " + tuner: "tuner"} {
+		raw, err := os.ReadFile("testdata/" + file + ".json")
+		require.NoError(t, err)
+		answers[request] = string(raw)
+	}
+	return devicetest.Rig{
+		Kind: "braiins", Options: Options, Open: Open, Verbs: Verbs, Serve: devicetest.HTTP, Answers: answers,
+		Of: "GET " + stats, Member: "watt", Figure: "approximated_consumption",
+	}
+}
+
+// lock asks who is there as Braiins OS does.
+type lock struct {
+	next   http.Handler
+	logins atomic.Int32
+	spent  atomic.Bool // whether the token has run out
+}
+
+func (l *lock) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == login {
+		buf := make([]byte, 256)
+		n, _ := r.Body.Read(buf)
+		if got := string(buf[:n]); got != `{"password":"hunter2","username":"ops"}` {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		l.logins.Add(1)
+		l.spent.Store(false)
+	} else if r.Header.Get("Authorization") != "open-sesame" || l.spent.Load() {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	l.next.ServeHTTP(w, r)
+}
+
+func serve(t testing.TB) (l *lock, target string) {
+	answers := rig(t).Answers
+	l = &lock{next: devicetest.Handler(func(request string) devicetest.Reply { return devicetest.Reply{Body: answers[request]} })}
+	server := httptest.NewServer(l)
+	t.Cleanup(server.Close)
+	return l, server.URL
+}
+
+func opened(t testing.TB, target, options string) (device.Device, error) {
+	s, err := peer.ParseSpec("braiins:"+target+",timeout=10s"+options, Options)
+	require.NoError(t, err)
+	return Open(t.Context(), s)
+}
+
+func TestRead(t *testing.T) {
+	l, target := serve(t)
+	t.Setenv("PERWATT_TEST_SECRET", "hunter2")
+	d, err := opened(t, target, ",user=ops,password=env:PERWATT_TEST_SECRET")
+	require.NoError(t, err)
+	defer d.Close()
+	require.Equal(t, []string{"Antminer S21 Pro", "2026-04-14-0-912d084c-26.04-plus"}, []string{d.Info().Model, d.Info().Firmware})
+	require.Contains(t, strings.Join(d.Info().Notes, " "), peer.Unencrypted)
+	for range 2 {
+		a, err := d.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "power target", a.Mode)
+		require.Equal(t, []string{
+			"elapsed bosminer_uptime_s 7200 s", "rate real_hashrate.last_1h 2.492e+14 hash/s over 3600", "rate real_hashrate.last_30m 2.48e+14 hash/s over 1800", "rate real_hashrate.last_15m 2.454e+14 hash/s over 900",
+			"rate real_hashrate.last_5m 2.43e+14 hash/s over 300", "rate real_hashrate.last_1m 2.473e+14 hash/s over 60", "rate real_hashrate.last_30s 2.49e+14 hash/s over 30", "rate real_hashrate.last_15s 2.4650025e+14 hash/s over 15",
+			"rate real_hashrate.last_5s 2.480005e+14 hash/s over 5", "rate real_hashrate.since_restart 2.448e+14 hash/s over 7200", "nominal nominal_hashrate 2.525e+14 hash/s", "nominal sticker_hashrate 2.34e+14 hash/s",
+			"shares accepted_shares 848 1", "refused rejected_shares 1 1", "difficulty last_difficulty 2.251799814e+15 hash", "power approximated_consumption 3480 W modelled",
+			"temperature highest_temperature 338.65 K", "fan fans.0 99 Hz", "fan fans.1 100 Hz", "power current_target 3500 W declared",
+		}, devicetest.Written(a.Figures))
+		require.Equal(t, []string{"real_hashrate.last_24h: it is an average over 86400 s of a miner that runs for 7200 s"}, a.Refused)
+	}
+	require.EqualValues(t, 1, l.logins.Load(), "a token is used until it has run out")
+	l.spent.Store(true)
+	_, err = d.Read(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 2, l.logins.Load())
+}
+
+// TestLogin: a password that does not open is an error that names the cure and
+// not the password, and it is tried once.
+func TestLogin(t *testing.T) {
+	l, target := serve(t)
+	t.Setenv("PERWATT_TEST_SECRET", "wrong horse")
+	for _, options := range []string{"", ",user=ops", ",user=ops,password=env:PERWATT_TEST_SECRET"} {
+		_, err := opened(t, target, options)
+		require.ErrorContains(t, err, "password=env:NAME")
+		require.NotContains(t, err.Error(), "wrong horse")
+	}
+	require.Zero(t, l.logins.Load())
+	for _, body := range []string{"", "{}", `{"token":7}`, `{"token":"\u0000"}`, "[", "<html>secret</html>"} {
+		server := httptest.NewServer(devicetest.Handler(func(request string) devicetest.Reply {
+			assert.Equal(t, "POST "+login, request, "nothing is asked without a token")
+			return devicetest.Reply{Body: body}
+		}))
+		_, err := opened(t, server.URL, "")
+		require.ErrorContains(t, err, "log in", body)
+		require.NotContains(t, err.Error(), "secret")
+		server.Close()
+	}
+}
+
+func TestDevice(t *testing.T) { devicetest.TestDevice(t, rig(t)) }
+func TestFaults(t *testing.T) { devicetest.TestFaults(t, rig(t)) }
+
+// TestVerbs: what can be sent is this; the one that is no GET logs in.
+func TestVerbs(t *testing.T) {
+	require.Equal(t, device.Verbs{"POST /api/v1/auth/login", "GET /api/v1/miner/details", "GET /api/v1/miner/stats", "GET /api/v1/cooling/state", "GET /api/v1/performance/tuner-state"}, Verbs)
+}
+
+func FuzzAnswers(f *testing.F) {
+	a := rig(f).Answers
+	f.Add([]byte(a["GET "+stats]), []byte(a["GET "+details]), []byte(a["GET "+cooling]), []byte(a["GET "+tuner]))
+	f.Fuzz(func(t *testing.T, a, b, c, d []byte) {
+		var all [4]device.Value
+		for i, raw := range [][]byte{a, b, c, d} {
+			all[i], _ = device.Parse(raw)
+		}
+		var s device.Sheet
+		summarise(&s, all[0], all[1], all[2], all[3])
+		devicetest.Sound(t, s)
+	})
+}

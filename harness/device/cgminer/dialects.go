@@ -1,0 +1,231 @@
+package cgminer
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"regexp"
+	"strings"
+
+	"github.com/perwatt/perwatt/harness/device"
+	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/results"
+)
+
+// errEmpty is an answer of nothing: cpuminer gives it to a word that it does
+// not know.
+var errEmpty = errors.New("the answer is empty")
+
+// parse reads an answer in JSON, or in the plain text of cpuminer:
+// NAME=cpuminer-opt;VER=25.6;HS=5400123.00;ACC=12;REJ=0;UPTIME=60;TS=1764000000|
+func parse(raw []byte) (device.Value, error) {
+	trimmed := strings.Trim(string(raw), "\x00\r\n ")
+	switch {
+	case trimmed == "":
+		return device.Value{}, errEmpty
+	case !strings.HasPrefix(trimmed, "NAME="):
+		return device.Parse(raw)
+	case len(raw) > device.MaxAnswer:
+		return device.Value{}, errors.New("the answer is too long")
+	}
+	record, whole := strings.CutSuffix(trimmed, "|")
+	if !whole || strings.Contains(record, "|") {
+		return device.Value{}, errors.New("the answer is no single record that ends in |")
+	}
+	var names, texts []string
+	for pair := range strings.SplitSeq(record, ";") {
+		name, text, is := strings.Cut(pair, "=")
+		if !is {
+			return device.Value{}, errors.New("the answer has a name without a value")
+		}
+		names, texts = append(names, name), append(texts, text)
+	}
+	return device.Texts(names, texts), nil
+}
+
+// summarisePlain takes what cpuminer says: its rate in H/s, its shares, and
+// how long it runs.
+func summarisePlain(s *device.Sheet, v device.Value) error {
+	if v.At("HS").Absent() && v.At("KHS").Absent() {
+		return errors.New("summary: it has neither HS nor KHS")
+	}
+	s.Take("UPTIME", v.At("UPTIME"), device.Form{Of: results.SaidElapsed})
+	if v.At("HS").Absent() {
+		s.Take("KHS", v.At("KHS"), device.Rate(1e3, results.Said{}))
+	} else {
+		s.Take("HS", v.At("HS"), device.Rate(1, results.Said{}))
+	}
+	s.Take("ACC", v.At("ACC"), device.Form{Of: results.SaidShares})
+	s.Take("REJ", v.At("REJ"), device.Form{Of: results.SaidRefused})
+	s.Highest("TEMP", []device.Value{v.At("TEMP")}, device.Celsius)
+	return nil
+}
+
+// boards takes the temperature of the answer to devs.
+func boards(s *device.Sheet, v device.Value) {
+	var temperatures []device.Value
+	for _, d := range v.At("DEVS").Items() {
+		temperatures = append(temperatures, d.At("Temperature"))
+	}
+	s.Highest("Temperature", temperatures, device.Celsius)
+}
+
+// supply takes the answer of LuxOS to power.
+func supply(s *device.Sheet, v device.Value) {
+	p := v.At("POWER", 0)
+	switch p.At("PSU").Text() {
+	case "true":
+		s.Take("POWER.Watts", p.At("Watts"), device.Watts(results.PSU, results.Measured))
+	case "false":
+		s.Take("POWER.Watts", p.At("Watts"), device.Watts(results.PSU, results.Modelled))
+	default:
+		s.Refuse("POWER.Watts: it does not say whether its supply measured it")
+	}
+}
+
+// sensors are the names under which Antminers have temperatures, those of the
+// chips before those of the boards; later ones put several into a text.
+var sensors = []*regexp.Regexp{regexp.MustCompile(`^temp_chip[0-9]+$`), regexp.MustCompile(`^temp2_[0-9]+$`), regexp.MustCompile(`^temp[0-9]+$`)}
+
+var (
+	several = regexp.MustCompile(`^[0-9]+(-[0-9]+)+$`) // 78-50-69-70, a place each
+	fan     = regexp.MustCompile(`^fan[0-9]+$`)
+)
+
+// chains takes the answer of an Antminer to stats. An empty place says 0.
+func chains(s *device.Sheet, v device.Value) {
+	var said device.Value // the first element is what answers, not what it says
+	for _, e := range v.At("STATS").Items() {
+		if !e.At("Elapsed").Absent() {
+			said = e
+			break
+		}
+	}
+	for _, sensor := range sensors {
+		var first string
+		var places []device.Value
+		for _, name := range said.Names() {
+			if !sensor.MatchString(name) {
+				continue
+			}
+			first = cmp.Or(first, name)
+			if text := said.At(name).Text(); several.MatchString(text) {
+				for t := range strings.SplitSeq(text, "-") {
+					places = append(places, device.Text(t))
+				}
+			} else {
+				places = append(places, said.At(name))
+			}
+		}
+		if first != "" {
+			s.Highest(first+" and its like, the highest", places, device.Celsius)
+			break
+		}
+	}
+	for _, name := range said.Names() {
+		if fan.MatchString(name) {
+			s.Highest(name, []device.Value{said.At(name)}, device.RPM)
+		}
+	}
+	for _, name := range []string{"total_freqavg", "frequency"} {
+		if !said.At(name).Absent() {
+			s.Take(name, said.At(name), device.MHz)
+			break
+		}
+	}
+	if unit := said.At("rate_unit").Text(); unit == "GH" || unit == "" {
+		s.Take("total_rateideal", said.At("total_rateideal"), nominal(1e9))
+	}
+}
+
+// bracket is one of the figures of an Avalon: GHSavg[79656.63].
+var bracket = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_]*)\[([^\[\]]*)\]`)
+
+// modules takes the answer of an Avalon to estats: one text of brackets for
+// each module, and returns the mode of the first.
+func modules(s *device.Sheet, v device.Value) (mode string) {
+	found := false
+	for _, e := range v.At("STATS").Items() {
+		for _, name := range e.Names() {
+			if !strings.HasPrefix(name, "MM ID") {
+				continue
+			}
+			id, _, _ := strings.Cut(strings.TrimPrefix(name, "MM "), ":")
+			m := module(s, id, e.At(name).Whole())
+			if !found {
+				mode, found = m, true
+			}
+		}
+	}
+	if !found {
+		s.Refuse("estats: it has no MM ID")
+	}
+	return mode
+}
+
+func module(s *device.Sheet, id, text string) (mode string) {
+	var names, texts []string
+	for _, m := range bracket.FindAllStringSubmatch(text, -1) {
+		names, texts = append(names, m[1]), append(texts, m[2])
+	}
+	v := device.Texts(names, texts)
+	name := func(of string) string { return id + " " + of }
+	elapsed := math.NaN()
+	if n, said, err := v.At("Elapsed").Number(""); err == nil && said {
+		elapsed = n
+	}
+	s.Take(name("GHSspd"), v.At("GHSspd"), device.Rate(1e9, results.Said{}))
+	s.Take(name("GHSavg"), v.At("GHSavg"), device.Rate(1e9, results.Say(elapsed)))
+	s.Take(name("GHSmm"), v.At("GHSmm"), nominal(1e9))
+	s.Highest(name("TMax"), []device.Value{v.At("TMax")}, device.Celsius)
+	s.Highest(name("TAvg"), []device.Value{v.At("TAvg")}, device.Celsius)
+	s.Take(name("Freq"), v.At("Freq"), device.MHz)
+	for _, n := range v.Names() {
+		if fan.MatchString(strings.ToLower(n)) {
+			s.Highest(name(n), []device.Value{v.At(n)}, device.RPM)
+		}
+	}
+	watts(s, name, v)
+	if v.At("WORKMODE").Text() != "" {
+		mode = "WORKMODE " + v.At("WORKMODE").Text()
+	}
+	return mode
+}
+
+// watts takes the power of an Avalon. Canaan's page on its A12 series has the
+// places of PS as an error code, the controller's and the boards' voltage in
+// 0.01 V, the current in A, the watts that go out, and the voltage that was
+// set; later ones have the watts that come in as a seventh, and say them as
+// WALLPOWER too. Other models put other things there. So what volts times
+// amperes do not prove to be watts is refused, and a seventh place unless what
+// goes out is 60 to 100 % of it.
+func watts(s *device.Sheet, name func(string) string, v device.Value) {
+	defer func() { s.Take(name("MPO"), v.At("MPO"), device.Watts(results.PSU, results.Declared)) }() // after what it draws
+	wall := s.Take(name("WALLPOWER"), v.At("WALLPOWER"), device.Watts(results.PSU, results.Measured))
+	var ps []float64
+	for _, f := range strings.Fields(v.At("PS").Text()) {
+		n, err := peer.Decimal(f)
+		if err != nil {
+			n = math.NaN()
+		}
+		ps = append(ps, n)
+	}
+	if len(ps) == 0 {
+		return
+	}
+	out := math.NaN()
+	if len(ps) >= 6 {
+		volts, amps := ps[2]/100, ps[3]
+		if math.Abs(ps[4]-volts*amps) <= volts/2+0.01*ps[4] { // the current is in whole amperes
+			out = ps[4]
+		}
+	}
+	if !(out > 0) {
+		s.Refuse("%s: %s: no place of it is proven to be its power", name("PS"), v.At("PS").Text())
+		return
+	}
+	if len(ps) >= 7 && math.IsNaN(wall) && out >= 0.6*ps[6] && out <= ps[6] {
+		s.Say(name("PS[6]"), ps[6], device.Watts(results.PSU, results.Measured))
+	}
+	s.Say(name("PS[4]"), out, device.Watts(results.Board, results.Measured))
+}

@@ -1,0 +1,152 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/results"
+)
+
+// TestStamp: an answer is of the middle of the time that the asking took.
+func TestStamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		d := New(peer.Spec{Kind: "x"}, Info{Source: "here"}, func(ctx context.Context, s *Sheet) (string, error) {
+			time.Sleep(2 * time.Second)
+			s.Say("r", 1, Rate(1e9, results.Said{}))
+			return "eco\x1b", nil
+		}, nil)
+		time.Sleep(3 * time.Second)
+		a, err := d.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "eco", a.Mode)
+		st := a.Statement(start, nil)
+		require.Equal(t, []results.Float{4, 1}, []results.Float{st.T, st.Slack})
+		require.Len(t, st.Figures, 1)
+		st = Answer{}.Statement(start, errors.New("gone"))
+		require.Equal(t, results.Float(5), st.T)
+		require.True(t, st.Slack.IsAbsent())
+		require.Equal(t, []string{"gone"}, st.Refused)
+		require.NotNil(t, st.Figures)
+		c := d.Info().Claim("mining")
+		require.Equal(t, results.Claim{Device: "here", Use: "mining", API: "x", Source: "here", Said: []results.Statement{}}, c)
+	})
+}
+
+// TestNothingIsNoAnswer: a device that says nothing that is known is not one.
+func TestNothingIsNoAnswer(t *testing.T) {
+	d := New(peer.Spec{Kind: "x"}, Info{Source: "here"}, func(context.Context, *Sheet) (string, error) { return "", nil }, nil)
+	_, err := d.Read(t.Context())
+	require.EqualError(t, err, "x: read here: it says nothing of itself that is known here")
+}
+
+func TestBounds(t *testing.T) {
+	for _, c := range []struct {
+		form     Form
+		in, want []float64
+	}{
+		{Rate(1e9, results.Said{}), []float64{0, 1, 1e9}, []float64{0, 1e9, 1e18}},
+		{Watts(results.PSU, results.Measured), []float64{0.5, 3000, 1e6}, []float64{0.5, 3000, 1e6}},
+		{Celsius, []float64{-60, 0, 200}, []float64{213.15, 273.15, 473.15}},
+		{RPM, []float64{0, 6000}, []float64{0, 100}},
+		{MHz, []float64{600}, []float64{6e8}},
+		{Difficulty(results.SaidAccepted), []float64{0, 1}, []float64{0, 1 << 32}},
+	} {
+		var s Sheet
+		for i, n := range c.in {
+			require.InEpsilon(t, 1+c.want[i], 1+s.Say("x", n, c.form), 1e-12, "%s %v: %v", c.form.Of, n, s.Refused)
+		}
+		require.Empty(t, s.Refused, c.form.Of)
+	}
+	for _, c := range []struct {
+		form Form
+		in   []float64
+	}{
+		{Rate(1e9, results.Said{}), []float64{-1, 1e10}},
+		{Watts(results.PSU, results.Measured), []float64{0, -1, 1e7}},
+		{Celsius, []float64{-128, 999}},
+		{RPM, []float64{-1, 1e6}},
+		{MHz, []float64{0, 1e9}},
+		{Form{Of: "no such quantity"}, []float64{1}},
+	} {
+		for _, n := range c.in {
+			var s Sheet
+			s.Say("x", n, c.form)
+			require.Empty(t, s.Figures, "%s %v", c.form.Of, n)
+			require.Len(t, s.Refused, 1)
+		}
+	}
+}
+
+// TestYoung: an average over a longer time than the miner runs is none.
+func TestYoung(t *testing.T) {
+	var s Sheet
+	s.Say("5m", 1, Rate(1, results.Say(300)))
+	s.Say("1m", 1, Rate(1, results.Say(60)))
+	s.Say("now", 1, Rate(1, results.Said{}))
+	s.Say("av", 1, Rate(1, results.Say(60)))
+	s.Say("up", 60, Form{Of: results.SaidElapsed})
+	s.settle()
+	var names []string
+	for _, f := range s.Figures {
+		names = append(names, f.Name)
+	}
+	require.Equal(t, []string{"1m", "now", "av", "up"}, names)
+	require.Equal(t, []string{"5m: it is an average over 300 s of a miner that runs for 60 s"}, s.Refused)
+}
+
+// TestFull: who says too much is cut off, and says so once.
+func TestFull(t *testing.T) {
+	var s Sheet
+	for range 1000 {
+		s.Say("x", 1, MHz)
+		s.Refuse("%d", len(s.Figures)+len(s.Refused))
+	}
+	require.Len(t, s.Figures, maxFigures)
+	require.Len(t, s.Refused, maxRefused)
+}
+
+// TestWire: each request has the timeout for itself and a connection of its
+// own, and who asks is heard.
+func TestWire(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // it is silent until the other side is gone
+				_, _ = c.Write([]byte("hal"))
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			}()
+		}
+	}()
+	all := func(r io.Reader) ([]byte, error) { return io.ReadAll(r) }
+	none := func(r io.Reader) ([]byte, error) {
+		_, err := io.ReadAll(r)
+		return nil, err
+	}
+	w := Wire{Address: l.Addr().String(), Timeout: 50 * time.Millisecond}
+	_, err = w.Ask(t.Context(), nil, all)
+	require.ErrorContains(t, err, "half an answer, 3 bytes")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = w.Ask(t.Context(), nil, none)
+	require.ErrorContains(t, err, "no answer within 50ms")
+	ctx, cancel := context.WithCancel(t.Context())
+	w.Timeout = time.Hour
+	time.AfterFunc(20*time.Millisecond, cancel)
+	_, err = w.Ask(ctx, nil, all)
+	require.ErrorIs(t, err, context.Canceled)
+}

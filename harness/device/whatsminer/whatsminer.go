@@ -1,0 +1,147 @@
+// Package whatsminer asks Whatsminers whose API is of version 3 (MicroBT,
+// Whatsminer API V3): TCP 4433, JSON both ways, each with its length before it
+// in four bytes, the lowest first. Those of versions 1 and 2 answer the RPC API
+// of cgminer.
+//
+// Nothing but [Verbs] is ever sent; none of them needs a password.
+package whatsminer
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/perwatt/perwatt/harness/device"
+	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/results"
+)
+
+// Options are those of its spec.
+var Options = device.Common
+
+// Port is the one that the API listens at.
+const Port = "4433"
+
+// Verbs are all that is ever sent, each with its parameter. All begin with
+// get.: what sets begins with set., and wants to be signed.
+var Verbs = device.Verbs{information, status + " summary"}
+
+const (
+	information = "get.device.info"
+	status      = "get.miner.status"
+)
+
+type miner struct{ wire device.Wire }
+
+// Open asks the miner at HOST, or HOST:PORT, what it is.
+func Open(ctx context.Context, s peer.Spec) (device.Device, error) {
+	d, err := open(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("whatsminer: %w", err)
+	}
+	return d, nil
+}
+
+func open(ctx context.Context, s peer.Spec) (device.Device, error) {
+	wire, err := device.NewWire(s, Port)
+	if err != nil {
+		return nil, err
+	}
+	m := &miner{wire}
+	v, err := m.ask(ctx, information, "")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", wire.Address, err)
+	}
+	about := device.Info{Source: wire.Address, Model: v.At("miner", "type").Text(), Firmware: v.At("system", "fwversion").Text(), Notes: []string{
+		"power: the input of its supply (" + v.At("power", "model").Text() + ") as that measures it; power-limit is what was configured",
+	}}
+	return device.New(s, about, m.read, nil), nil
+}
+
+// ask sends one command and returns msg of the answer.
+func (m *miner) ask(ctx context.Context, command, parameter string) (device.Value, error) {
+	if err := Verbs.Allow(strings.TrimSpace(command + " " + parameter)); err != nil {
+		return device.Value{}, err
+	}
+	request := map[string]string{"cmd": command}
+	if parameter != "" {
+		request["param"] = parameter
+	}
+	text, err := json.Marshal(request)
+	if err != nil {
+		return device.Value{}, err
+	}
+	raw, err := m.wire.Ask(ctx, frame(text), unframe)
+	if err != nil {
+		return device.Value{}, fmt.Errorf("%s: %w", command, err)
+	}
+	v, err := device.Parse(raw)
+	if err != nil {
+		return v, fmt.Errorf("%s: %w", command, err)
+	}
+	if code := v.At("code").Text(); code != "0" {
+		return v, fmt.Errorf("%s: it refuses: code %q: %q", command, code, v.At("msg").Text())
+	}
+	return v.At("msg"), nil
+}
+
+func frame(text []byte) []byte {
+	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(text))), text...)
+}
+
+// unframe reads the length and then as much.
+func unframe(r io.Reader) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, fmt.Errorf("the length of the answer: %w", err)
+	}
+	n := binary.LittleEndian.Uint32(head[:])
+	if n > device.MaxAnswer {
+		return nil, fmt.Errorf("an answer of %d bytes is announced, more than %d: is that the API of version 3?", n, device.MaxAnswer)
+	}
+	text := make([]byte, n)
+	if got, err := io.ReadFull(r, text); err != nil {
+		return text[:got], fmt.Errorf("%d bytes are announced and %d came: %w", n, got, err)
+	}
+	return text, nil
+}
+
+func (m *miner) read(ctx context.Context, s *device.Sheet) (mode string, err error) {
+	msg, err := m.ask(ctx, status, "summary")
+	if err == nil {
+		summarise(s, msg.At("summary"))
+	}
+	return "", err
+}
+
+// summarise takes what a summary says; rates are in TH/s there.
+func summarise(s *device.Sheet, v device.Value) {
+	elapsed := s.Take("elapsed", v.At("elapsed"), device.Form{Of: results.SaidElapsed})
+	for _, f := range []struct {
+		name string
+		form device.Form
+	}{
+		{"hash-15min", device.Rate(1e12, results.Say(900))},
+		{"hash-1min", device.Rate(1e12, results.Say(60))},
+		{"hash-realtime", device.Rate(1e12, results.Said{})},
+		{"hash-average", device.Rate(1e12, results.Say(elapsed))},
+		{"factory-hash", device.Form{Of: results.SaidNominal, Per: 1e12}},
+		{"power-realtime", device.Watts(results.PSU, results.Measured)},
+		{"power-5min", device.Watts(results.PSU, results.Measured)},
+		{"power-limit", device.Watts(results.PSU, results.Declared)},
+		{"chip-temp-max", device.Celsius},
+		{"chip-temp-avg", device.Celsius},
+		{"environment-temperature", device.Celsius},
+		{"fan-speed-in", device.RPM},
+		{"fan-speed-out", device.RPM},
+		{"freq-avg", device.MHz},
+	} {
+		if f.name == "power-5min" {
+			f.form.Over = results.Say(300)
+		}
+		s.Take(f.name, v.At(f.name), f.form)
+	}
+}

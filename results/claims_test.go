@@ -1,0 +1,278 @@
+package results
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestNothingRanksAClaim: outside of this package, what would put a claim in
+// order or in the place of a figure does not compile, and what prints it does.
+func TestNothingRanksAClaim(t *testing.T) {
+	set := token.NewFileSet()
+	entries, err := os.ReadDir(".")
+	require.NoError(t, err)
+	var files []*ast.File
+	for _, e := range entries {
+		if name := e.Name(); strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
+			f, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
+			require.NoError(t, err)
+			files = append(files, f)
+		}
+	}
+	none := importing(func(string) (*types.Package, error) { return nil, errors.New("not needed") })
+	conf := types.Config{IgnoreFuncBodies: true, Error: func(error) {}, Importer: none}
+	self, _ := conf.Check("results", set, files, nil)
+	compile := func(code string) error {
+		f, err := parser.ParseFile(set, "", `package x; import "results"; func x(a, b results.Said, f results.Float, m results.Metric, r results.ClaimRow) { `+code+` }`, 0)
+		require.NoError(t, err)
+		conf := types.Config{Importer: importing(func(string) (*types.Package, error) { return self, nil })}
+		_, err = conf.Check("x", set, []*ast.File{f}, nil)
+		return err
+	}
+	for _, good := range []string{"_ = a.Against(f)", "_ = a.Print(func(results.Float) string { return \"\" })", "_ = a.IsAbsent()", "_ = r.Rate.Against(m.Value)", "_ = m.Value < f"} {
+		require.NoError(t, compile(good))
+	}
+	for _, bad := range []string{
+		"_ = a < b", "_ = a >= b", "_ = a + b", "_ = a - b", "_ = a / b", "_ = -a", "a++", "_ = max(a, b)", "_ = min(a, b)", "_ = float64(a)", "_ = results.Float(a)", "f = a", "m.Value = a",
+		"_ = results.Metric{Value: a}", "_ = a < f", "_ = r.Rate < r.Rate", "_ = m.Value < r.Power", "_ = a.number", "_ = a.float()", "_ = a == f",
+	} {
+		require.Error(t, compile(bad), bad)
+	}
+}
+
+type importing func(path string) (*types.Package, error)
+
+func (f importing) Import(path string) (*types.Package, error) { return f(path) }
+
+func TestSaid(t *testing.T) {
+	require.True(t, Said{}.IsAbsent())
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		require.Equal(t, Said{}, Say(v))
+	}
+	require.Equal(t, Float(1.25), Say(5).Against(4))
+	for _, a := range []Float{Say(5).Against(0), Say(5).Against(-1), Say(5).Against(Absent()), Said{}.Against(4), Say(1e308).Against(1e-9)} {
+		require.True(t, a.IsAbsent())
+	}
+	var s Said
+	for text, want := range map[string]Said{"null": {}, "1.5": Say(1.5), "0": Say(0)} {
+		require.NoError(t, s.UnmarshalJSON([]byte(text)))
+		require.Equal(t, want, s)
+		b, err := s.MarshalJSON()
+		require.NoError(t, err)
+		require.Equal(t, text, string(b))
+	}
+	require.Error(t, s.UnmarshalJSON([]byte(`"1"`)))
+}
+
+// TestPoisson against the exact (Garwood) limits: 2·N = 1, 10, 100, 1000.
+func TestPoisson(t *testing.T) {
+	for n, want := range map[float64][2]float64{1: {0.0253, 5.5716}, 10: {4.7954, 18.3904}, 100: {81.3640, 121.6268}, 1000: {938.97, 1063.95}} {
+		low, high := poisson(n)
+		require.InDelta(t, want[0], low, 0.02*math.Sqrt(n))
+		require.InDelta(t, want[1], high, 0.02*math.Sqrt(n))
+	}
+}
+
+const difficulty1 = 1 << 32
+
+// says builds an answer.
+func says(at float64, figures ...Saying) Statement {
+	return Statement{T: Float(at), Figures: figures}
+}
+
+func figure(of, name string, v float64) Saying { return Saying{Of: of, Name: name, Value: Say(v)} }
+
+func over(of, name string, v, s float64) Saying {
+	return Saying{Of: of, Name: name, Value: Say(v), Over: Say(s)}
+}
+
+func draws(name string, v float64, o Origin) Saying {
+	return Saying{Of: SaidPower, Name: name, Value: Say(v), Unit: Watt, Boundary: PSU, Origin: o}
+}
+
+// mined is a record of one run, 100 s from 50 to 150, in which rate hashes a
+// second were measured.
+func mined(rate float64, claims ...Claim) *Record {
+	tr := Trace{Of: WorkOf("mining"), Unit: Hash, Kind: Counter}
+	for s := 0.0; s <= 200; s += 10 {
+		tr.T, tr.V = append(tr.T, Float(s)), append(tr.V, Float(rate*s))
+	}
+	return &Record{Plan: Plan{Scenarios: []string{"mining"}, Warmup: 40}, Runs: []Run{{
+		Scenario: "mining", Round: 1, Status: OK, Uses: []Use{{Use: "mining", Unit: Hash, FlopPerCount: Absent()}},
+		Phases: []Phase{{Name: PhaseWarmup, From: 0, To: 50}, {Name: PhaseMeasure, From: 50, To: 150}}, Traces: []Trace{tr}, Claims: claims,
+	}}}
+}
+
+func TestClaims(t *testing.T) {
+	type want struct {
+		rate     float64
+		from     string
+		ratio    float64
+		accepted float64
+		counted  bool // whether the shares were
+		watts    float64
+		power    string
+		flags    string
+	}
+	for name, c := range map[string]struct {
+		use  string
+		said []Statement
+		want want
+	}{
+		"a counter of hashes, whatever it did before": {"mining", []Statement{
+			says(0, figure(SaidElapsed, "Elapsed", 1), figure(SaidWork, "Total MH", 0)),
+			says(50, figure(SaidElapsed, "Elapsed", 51), figure(SaidWork, "Total MH", 0), figure(SaidAccepted, "Difficulty Accepted", 0), figure(SaidShares, "Accepted", 0)),
+			says(100, draws("Power", 3000, Measured)),
+			says(150, figure(SaidElapsed, "Elapsed", 151), figure(SaidWork, "Total MH", 105e12), figure(SaidAccepted, "Difficulty Accepted", 100e12), figure(SaidShares, "Accepted", 400), draws("Power", 3200, Measured)),
+		}, want{1.05e12, "Total MH: what it rose by in 100 s", 1.05, 100. / 105, true, 3100, "Power: the mean of 2 answers", ""}},
+		"a mean since the start": {"mining", []Statement{
+			says(51, figure(SaidElapsed, "Elapsed", 1000), over(SaidRate, "GHS av", 2e12, 1000)),
+			says(151, figure(SaidElapsed, "Elapsed", 1100), over(SaidRate, "GHS av", 1.9e12, 1100)),
+		}, want{0.9e12, "GHS av times its time: what it rose by in 100 s", 0.9, math.NaN(), false, math.NaN(), "", ""}},
+		"restarted": {"mining", []Statement{
+			says(50, figure(SaidElapsed, "Elapsed", 1000), over(SaidRate, "GHS 5s", 1e12, 5), over(SaidRate, "GHS av", 2e12, 1000)),
+			says(150, figure(SaidElapsed, "Elapsed", 60), over(SaidRate, "GHS 5s", 1.04e12, 5), over(SaidRate, "GHS av", 1.1e12, 60)),
+		}, want{1.02e12, "GHS 5s: the mean of 2 answers", 1.02, math.NaN(), false, math.NaN(), "", ""}},
+		"one answer": {"mining", []Statement{
+			says(90, figure(SaidElapsed, "Elapsed", 1000), over(SaidRate, "MHS av", 1e12, 1000), figure(SaidAccepted, "Difficulty Accepted", 950e12), figure(SaidShares, "Accepted", 100), draws("Limit", 3500, Declared)),
+		}, want{1e12, "MHS av: one answer", 1, 0.95, true, math.NaN(), "", ""}},
+		"shares of one difficulty": {"mining", []Statement{
+			says(50, figure(SaidElapsed, "up", 100), over(SaidRate, "1h", 1e12, 3600), figure(SaidDifficulty, "d", 1e12), figure(SaidShares, "n", 500), figure(SaidWork, "total", 7e15)),
+			says(150, figure(SaidElapsed, "up", 200), over(SaidRate, "1h", 1e12, 3600), figure(SaidDifficulty, "d", 1e12), figure(SaidShares, "n", 598), figure(SaidWork, "total", 7.1e15)),
+		}, want{1e12, "total: what it rose by in 100 s", 1, 0.98, true, math.NaN(), "", ""}},
+		"shares of difficulties that are not the same": {"mining", []Statement{
+			says(50, figure(SaidElapsed, "up", 100), figure(SaidDifficulty, "d", 1e12), figure(SaidShares, "n", 500), figure(SaidWork, "total", 7e15)),
+			says(90, figure(SaidElapsed, "up", 140), figure(SaidDifficulty, "d", 2e12), figure(SaidShares, "n", 520), figure(SaidWork, "total", 7.04e15)),
+			says(150, figure(SaidElapsed, "up", 200), figure(SaidDifficulty, "d", 1e12), figure(SaidShares, "n", 598), figure(SaidWork, "total", 7.1e15)),
+		}, want{1e12, "total: what it rose by in 100 s", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"twice what is delivered": {"mining", []Statement{
+			says(50, figure(SaidElapsed, "Elapsed", 50), figure(SaidWork, "Total MH", 0)), says(150, figure(SaidElapsed, "Elapsed", 150), figure(SaidWork, "Total MH", 200e12)),
+		}, want{2e12, "Total MH: what it rose by in 100 s", 2, math.NaN(), false, math.NaN(), "", "claim-differs"}},
+		// As one recorded device has it: its shares stand for eight times its rate.
+		"contradicts itself": {"", []Statement{
+			says(100, figure(SaidElapsed, "Elapsed", 56000), over(SaidRate, "MHS av", 8e12, 56000), figure(SaidAccepted, "Difficulty Accepted", 830e6*difficulty1), figure(SaidShares, "Accepted", 3310)),
+		}, want{8e12, "MHS av: one answer", math.NaN(), 830e6 * difficulty1 / (8e12 * 56000), true, math.NaN(), "", "claim-inconsistent"}},
+		"few shares contradict nothing": {"", []Statement{
+			says(100, figure(SaidElapsed, "Elapsed", 100), over(SaidRate, "MHS av", 1e12, 100), figure(SaidAccepted, "Difficulty Accepted", 50e12), figure(SaidShares, "Accepted", 2)),
+		}, want{1e12, "MHS av: one answer", math.NaN(), 0.5, true, math.NaN(), "", ""}},
+		"silent": {"mining", []Statement{
+			says(60), says(80), says(100, over(SaidRate, "GHS 5s", 1e12, 5)),
+		}, want{1e12, "GHS 5s: one answer", 1, math.NaN(), false, math.NaN(), "", "claim-unread"}},
+		"nothing at all": {"mining", nil, want{math.NaN(), "", math.NaN(), math.NaN(), false, math.NaN(), "", ""}},
+		"another use":    {"training", []Statement{says(100, over(SaidRate, "GHS 5s", 1e12, 5))}, want{1e12, "GHS 5s: one answer", math.NaN(), math.NaN(), false, math.NaN(), "", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := Derive(mined(1e12, Claim{Device: "left", Use: c.use, API: "cgminer", Said: c.said}))
+			require.Len(t, s.Claims, 1)
+			r, w := s.Claims[0], c.want
+			same := func(want float64, got Float) {
+				t.Helper()
+				if math.IsNaN(want) {
+					require.True(t, got.IsAbsent(), got)
+				} else {
+					require.InEpsilon(t, want, float64(got), 1e-9)
+				}
+			}
+			require.Equal(t, "mining/1", r.Run)
+			same(w.rate, r.Rate.float())
+			same(w.ratio, r.Ratio)
+			same(w.accepted, r.Accepted)
+			same(w.watts, r.Power.float())
+			same(w.watts/w.rate, r.EnergyPerWork.float())
+			require.Equal(t, []string{w.from, w.power}, []string{r.RateFrom, r.PowerFrom})
+			require.Equal(t, w.counted, r.Low < r.Accepted && r.Accepted < r.High)
+			var flags []string
+			for _, f := range s.Flags {
+				if strings.HasPrefix(f.Code, "claim") {
+					flags = append(flags, f.Code)
+				}
+			}
+			require.Equal(t, w.flags, strings.Join(flags, " "))
+		})
+	}
+}
+
+// TestClaimsRankNothing: whatever devices say, the figures stay what they are.
+func TestClaimsRankNothing(t *testing.T) {
+	plain := Derive(mined(1e12))
+	told := Derive(mined(1e12, Claim{Device: "x", Use: "mining", Said: []Statement{says(60, over(SaidRate, "r", 9e18, 5), draws("p", 1, Measured), figure(SaidTemperature, "t", 300))}}))
+	require.NotEmpty(t, told.Claims)
+	told.Claims = nil
+	told.Flags = plain.Flags
+	want, err := json.Marshal(plain)
+	require.NoError(t, err)
+	got, err := json.Marshal(told)
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(got))
+}
+
+// TestClaimsAreInOrder: the answers of a device come one after another.
+func TestClaimsAreInOrder(t *testing.T) {
+	for _, said := range [][]Statement{{says(1), says(1)}, {says(2), says(1)}, {says(math.NaN())}} {
+		rec := mined(1, Claim{Said: said})
+		rec.Schema = SchemaVersion
+		_, err := Seal(rec)
+		require.ErrorContains(t, err, "/runs/0/claims/0/said/")
+	}
+}
+
+// FuzzClaims: no answers of a device make a summary that cannot be written.
+func FuzzClaims(f *testing.F) {
+	f.Add(1e12, 1e14, 50.0, 3.0, 60.0, 1e12, 3000.0, uint8(7))
+	f.Add(1e-300, 1e308, 1e-300, 1e308, 60.0, 1e308, 1e-308, uint8(127))
+	f.Add(1e-300, 1e308, 1e300, 0.5, 1e6, -1e308, -1e308, uint8(85))
+	f.Add(-1e308, -1e308, -1.0, -1.0, 60.0, -1.0, -1.0, uint8(0))
+	f.Add(1e-300, 1e-300, 50.0, 1.5, 150.0, 1e308, 1e308, uint8(127))
+	f.Add(1e-300, 1.0, 50.0, 1.5, 150.0, 1e308, 1e308, uint8(127))
+	f.Fuzz(func(t *testing.T, rate, work, elapsed, shares, at, difficulty, watts float64, with uint8) {
+		all := func(times float64) []Saying {
+			return []Saying{figure(SaidElapsed, "e", elapsed*times), figure(SaidWork, "w", work*times), over(SaidRate, "r", rate, elapsed*times), figure(SaidShares, "s", shares*times),
+				figure(SaidDifficulty, "d", difficulty), draws("p", watts, Measured), figure(SaidAccepted, "a", watts*times)}
+		}
+		var some []Saying
+		for i, s := range all(1) {
+			if with>>i&1 == 1 {
+				some = append(some, s)
+			}
+		}
+		rec := mined(1e12, Claim{Use: "mining", Said: []Statement{says(40, all(1)...), says(60, some...), says(max(60.5, min(1e6, at)), all(2)...)}})
+		rec.Schema, rec.Summary, rec.State = SchemaVersion, Derive(rec), Complete
+		_, err := Seal(rec)
+		require.NoError(t, err)
+	})
+}
+
+// TestClaimsVerify: a summary of claims is computed again from what devices
+// said, and one that is not of that is found.
+func TestClaimsVerify(t *testing.T) {
+	rec := mined(1e12, Claim{Device: "left", Use: "mining", API: "cgminer", Said: []Statement{
+		says(50, figure(SaidElapsed, "Elapsed", 51), figure(SaidWork, "Total MH", 0), draws("Power", 3000, Measured)),
+		says(150, figure(SaidElapsed, "Elapsed", 151), figure(SaidWork, "Total MH", 105e12)),
+	}})
+	rec.Schema, rec.State = SchemaVersion, Complete
+	for i, rate := range []float64{1.05e12, 0.95e12} {
+		rec.Summary = Derive(rec)
+		rec.Summary.Claims[0].Rate = Say(rate)
+		raw, err := Seal(rec)
+		require.NoError(t, err)
+		f, err := Load(bytes.NewReader(raw), "x")
+		require.NoError(t, err)
+		require.Empty(t, f.Verify())
+		found := f.Check(Derive)
+		require.Len(t, found, i)
+		if i > 0 {
+			require.Equal(t, "/summary/claims/0/rate", found[0].At)
+		}
+	}
+}
