@@ -1,6 +1,7 @@
 package cgminer
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -245,4 +246,29 @@ func FuzzModule(f *testing.F) {
 		module(&s, "ID0", text)
 		devicetest.Sound(t, s)
 	})
+}
+
+// counted counts what is taken of a peer that never stops.
+type counted struct{ taken int }
+
+func (c *counted) Read(p []byte) (int, error) {
+	if c.taken += len(p); c.taken > 8*device.MaxAnswer {
+		return 0, errors.New("enough")
+	}
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+// TestEndless: no more is taken in than an answer may be.
+func TestEndless(t *testing.T) {
+	var c counted
+	out, err := untilNUL(&c)
+	require.NoError(t, err)
+	require.LessOrEqual(t, c.taken, device.MaxAnswer+64<<10)
+	_, err = parse(out)
+	require.ErrorIs(t, err, errEmpty)
+	_, err = parse(append([]byte("{"), out...))
+	require.ErrorContains(t, err, "longer than")
 }
