@@ -171,6 +171,16 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// TestWholeSeconds: as bfgminer answered in its third second.
+func TestWholeSeconds(t *testing.T) {
+	v, err := device.Parse([]byte(`{"Elapsed":2,"MHS av":0.029,"Total MH":0.0655}`))
+	require.NoError(t, err)
+	var s device.Sheet
+	(&miner{is: generic}).summarise(&s, v)
+	require.Empty(t, s.Refused)
+	require.Contains(t, devicetest.Written(s.Figures), "work Total MH 65500 hash")
+}
+
 // TestAvalonPower: only what is proven to be watts is watts.
 func TestAvalonPower(t *testing.T) {
 	for text, want := range map[string][]string{
