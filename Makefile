@@ -6,7 +6,7 @@ LDFLAGS := -X main.revision=$(REVISION)
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint generate generate-check emulate fuzz bench clean
+.PHONY: help build run nightly test race lint generate generate-check emulate fuzz bench clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ build: ## build bin/perwatt, one binary without cgo (it needs glibc: NVML is ope
 
 run: build ## measure this machine at every use (about 2 minutes), print the table and write the page report.html
 	./bin/perwatt run --preset quick --report report.html
+
+nightly: build ## measure this machine and say what changed since the nights before (exit 1: worse, 3: no data)
+	./bin/perwatt run --preset quick --label job=nightly
+	./bin/perwatt track --gate --confirm --label job=nightly -o site
 
 test: ## run every test, the kernels also without assembly
 	$(GO) test ./...
@@ -56,4 +60,4 @@ bench: ## benchmark every use and implementation, in the format that benchstat r
 	$(GO) test -run '^$$' -bench . ./bench
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin site

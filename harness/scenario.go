@@ -25,9 +25,11 @@ type Part struct {
 // maxParts is the most parts of a scenario.
 const maxParts = 2
 
-// definitions are the scenarios before training is spread over its models.
+// definitions are the scenarios before training is spread over its models. The
+// control tells a change of the machine from one of the code.
 var definitions = []Scenario{
 	{Name: "idle"},
+	{Name: "control", Parts: []Part{{Use: "control", Role: results.Alone}}},
 	{Name: "mining", Parts: []Part{{Use: "mining", Role: results.Alone}}},
 	{Name: "training", Parts: []Part{{Use: "training", Role: results.Alone}}},
 	{Name: "compute", Parts: []Part{{Use: "compute", Role: results.Alone}}},

@@ -184,7 +184,7 @@ func TestSessionMeasures(t *testing.T) {
 	require.NoError(t, s.Run(t.Context()))
 	rec := s.Record
 	require.Equal(t, results.Complete, rec.State)
-	require.Equal(t, 12, saves, "after every run")
+	require.Equal(t, 14, saves, "after every run")
 	var order []string
 	seeds := map[uint32]bool{}
 	for _, r := range rec.Runs {
@@ -203,11 +203,11 @@ func TestSessionMeasures(t *testing.T) {
 			require.GreaterOrEqual(t, r.Phases[i].From, r.Phases[i-1].To)
 		}
 	}
-	forward := []string{"idle", "mining", "training-mlp", "compute", "memory", "mullet"}
+	forward := []string{"idle", "control", "mining", "training-mlp", "compute", "memory", "mullet"}
 	backward := slices.Clone(forward)
 	slices.Reverse(backward)
 	require.Equal(t, append(forward, backward...), order)
-	require.Len(t, rec.Summary.Rows, 7)
+	require.Len(t, rec.Summary.Rows, 8)
 	require.Empty(t, orphans(t))
 }
 
@@ -387,7 +387,7 @@ func (s *stuck) Read(ctx context.Context) ([]power.Reading, error) {
 func TestScenarios(t *testing.T) {
 	all, err := Scenarios(nil, []string{"mlp"})
 	require.NoError(t, err)
-	require.Len(t, all, 6)
+	require.Len(t, all, 7)
 	some, err := Scenarios([]string{"mullet", "training", "mining"}, []string{"cnn", "mlp"})
 	require.NoError(t, err)
 	var names []string

@@ -14,7 +14,8 @@ import (
 )
 
 // Use is something the hardware can be used for, the workload that measures it
-// and the kernel that the workload spends its time in.
+// and the kernel that the workload spends its time in, empty if none can be
+// chosen for it.
 type Use struct {
 	Name, Kernel string
 	New          func(bench.Config) (bench.Workload, error)
@@ -23,6 +24,7 @@ type Use struct {
 // Uses lists every use.
 func Uses() []Use {
 	return []Use{
+		{"control", "", hashscan.Control},
 		{"mining", "sha256d", hashscan.New},
 		{"training", "sgemm", training.New},
 		{"compute", "sgemm", matmul.New},

@@ -71,6 +71,23 @@ func New(cfg bench.Config) (bench.Workload, error) {
 	return open(cfg, impl)
 }
 
+// Control returns the workload whose rate stands for the machine when figures
+// are followed over time: the scan by crypto/sha256, whatever implementation is
+// asked for, on code that this project does not change. What moves in it moved
+// with the machine, or with the Go release, which a record names.
+func Control(cfg bench.Config) (bench.Workload, error) {
+	impl, err := sha256d.Lookup("stdlib")
+	if err != nil {
+		return nil, fmt.Errorf("hashscan: %w", err)
+	}
+	w, err := open(cfg, impl)
+	if err != nil {
+		return nil, err
+	}
+	w.info.Use = "control"
+	return w, nil
+}
+
 func open(cfg bench.Config, impl sha256d.Implementation) (*workload, error) {
 	w := &workload{impl: impl, target: share, nonces: defaultNonces}
 	if cfg.Threads < 0 || cfg.Threads > maxThreads {

@@ -113,7 +113,7 @@ where the node's own name does not.`,
 			case report.Bench:
 				return report.WriteBench(cmd.OutOrStdout(), records)
 			}
-			return report.WriteComparison(cmd.OutOrStdout(), f, c, options(cmd.OutOrStdout(), ""))
+			return report.WriteComparison(cmd.OutOrStdout(), f, report.Page{Comparison: c}, options(cmd.OutOrStdout(), ""))
 		},
 	}
 	a.flags(cmd)

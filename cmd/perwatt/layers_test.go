@@ -30,8 +30,8 @@ func allowed(from, to string) bool {
 	case from == "results/report" && in(to, from):
 		return true // the rooms inside report are its own
 	case in(from, "results"):
-		// Siblings only downstream: stats ← compare, economics, track ← report.
-		order := map[string]int{"results/stats": 1, "results/store": 1, "results/compare": 2, "results/economics": 2, "results/track": 2, "results/report": 3}
+		// Siblings only downstream: stats ← compare, economics, track ← report ← serve.
+		order := map[string]int{"results/stats": 1, "results/store": 1, "results/compare": 2, "results/economics": 2, "results/track": 2, "results/report": 3, "results/serve": 4}
 		return order[to] != 0 && order[to] < order[from]
 	case from == "bench":
 		return false

@@ -78,7 +78,7 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(), nodeCommand(), metersCommand(), compareCommand(), explainCommand(), reportCommand(), pricesCommand(), verifyCommand(), importCommand(), indexCommand(), lsCommand(), showCommand(), amendCommand(), eventCommand(), schemaCommand(), versionCommand(), workerCommand())
+	root.AddCommand(runCommand(), nodeCommand(), metersCommand(), compareCommand(), explainCommand(), reportCommand(), pricesCommand(), verifyCommand(), importCommand(), indexCommand(), lsCommand(), showCommand(), trackCommand(), serveCommand(), amendCommand(), eventCommand(), schemaCommand(), versionCommand(), workerCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -51,21 +50,18 @@ or .pdf if a Chromium is installed.`,
 			if err != nil {
 				return err
 			}
-			again := []string{"perwatt", "report"}
-			for _, f := range files {
-				again = append(again, quote(f))
-			}
+			again := append([]string{"perwatt", "report"}, files...)
 			if a.reference != "" {
-				again = append(again, "--reference", quote(a.reference))
+				again = append(again, "--reference", a.reference)
 			}
-			again = append(again, fmt.Sprintf("--margin %g --seed %d", a.margin, a.seed))
+			again = append(again, "--margin", fmt.Sprint(a.margin), "--seed", fmt.Sprint(a.seed))
 			page := report.Page{Comparison: c, Records: records}
 			earned, how, err := m.evaluate(cmd.InOrStdin(), c, records)
 			if err != nil {
 				return err
 			}
 			page.Economics, again = earned, append(again, how...)
-			page.Command = strings.Join(append(again, "-o", quote(out)), " ")
+			page.Command = report.Command(append(again, "-o", out)...)
 			if err := writePage(cmd.Context(), out, kind, page); err != nil {
 				return err
 			}
@@ -87,9 +83,9 @@ func writePage(ctx context.Context, out, kind string, page report.Page) error {
 	var err error
 	switch kind {
 	case ".md":
-		err = report.WriteComparison(&body, report.Markdown, page.Comparison, report.Options{})
+		err = report.WriteComparison(&body, report.Markdown, page, report.Options{})
 	case ".csv":
-		err = report.WriteComparison(&body, report.CSV, page.Comparison, report.Options{})
+		err = report.WriteComparison(&body, report.CSV, page, report.Options{})
 	default:
 		err = report.WriteHTML(&body, page)
 	}
@@ -161,27 +157,14 @@ func pdf(ctx context.Context, out string, page []byte) error {
 	return replaceFile(out, f)
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`)
-
-// quote writes a word for a POSIX shell.
-func quote(s string) string {
-	if plainWord.MatchString(s) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
 // pageOf writes the page on the records of one run of this program.
 func pageOf(ctx context.Context, out string, files []string, records []*results.Record) error {
 	c, err := compare.New(records, files, compare.Options{Seed: 1})
 	if err != nil {
 		return err
 	}
-	again := []string{"perwatt", "report"}
-	for _, f := range files {
-		again = append(again, quote(f))
-	}
-	return writePage(ctx, out, strings.ToLower(filepath.Ext(out)), report.Page{Comparison: c, Records: records, Command: strings.Join(append(again, "-o", quote(out)), " ")})
+	again := append(append([]string{"perwatt", "report"}, files...), "-o", out)
+	return writePage(ctx, out, strings.ToLower(filepath.Ext(out)), report.Page{Comparison: c, Records: records, Command: report.Command(again...)})
 }
 
 // money are the flags of a price sheet.
@@ -212,9 +195,9 @@ func (m *money) evaluate(stdin io.Reader, c *compare.Comparison, records []*resu
 	if err != nil {
 		return nil, nil, exit{exitUsage, err}
 	}
-	again := []string{"--prices", quote(m.sheet), "--as-of", on.Format(time.DateOnly)}
+	again := []string{"--prices", m.sheet, "--as-of", on.Format(time.DateOnly)}
 	if m.hours != "" {
-		again = append(again, "--hours", quote(m.hours))
+		again = append(again, "--hours", m.hours)
 	}
 	r := economics.Evaluate(report.Priceable(c, records), *p, on)
 	return &r, again, nil

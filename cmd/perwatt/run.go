@@ -63,7 +63,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.preset, "preset", "quick", "smoke (≤ 20 s), quick (about 2 minutes) or publish (windows of 600 s, several sessions)")
-	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: mining,training,compute,memory,mullet (default all)")
+	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: control,mining,training,compute,memory,mullet (default all)")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train, the first also in the mullet: "+strings.Join(benchall.Models(), ",")+" (default the preset's)")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, none, or a spec (perwatt meters --help lists them)")
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use")

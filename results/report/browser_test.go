@@ -160,10 +160,10 @@ func (b *tab) scripts(on bool) {
 	require.NoError(b, err)
 }
 
-// asked evaluates an expression in the page.
+// asked evaluates an expression in the page, and waits for what it promises.
 func asked[T any](b *tab, expression string) T {
 	b.Helper()
-	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	require.NoError(b, err, expression)
 	return v
 }
@@ -296,7 +296,7 @@ func TestBrowser(t *testing.T) {
 			for _, want := range []string{"north", "south", "west", "east", "in quadrature", "cancels on one meter", "sampled every 1 s"} { // the last three are folded
 				require.Contains(t, text, want)
 			}
-			require.NotContains(t, text, "Show candidates that contain")
+			require.NotContains(t, text, "Show each candidate that contains")
 			require.Empty(t, b.taken())
 		})
 	}

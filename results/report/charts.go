@@ -16,9 +16,12 @@ import (
 type picture struct {
 	Caption string
 	SVG     template.HTML
+	Data    template.HTML // for the script
 }
 
-func pictured(h chart.Head, c chart.Chart) []picture { return []picture{{h.Title, c.SVG()}} }
+func pictured(h chart.Head, c chart.Chart) []picture {
+	return []picture{{Caption: h.Title, SVG: c.SVG()}}
+}
 
 func chartCSS() string { return chart.CSS() }
 

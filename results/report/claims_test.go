@@ -69,7 +69,7 @@ func TestClaimsStandBeside(t *testing.T) {
 	require.NoError(t, err)
 	for _, f := range []Format{Text, Markdown} {
 		out.Reset()
-		require.NoError(t, WriteComparison(&out, f, b, Options{Width: 200}))
+		require.NoError(t, WriteComparison(&out, f, Page{Comparison: b}, Options{Width: 200}))
 		require.Contains(t, out.String(), "“231.0 W”", f)
 	}
 	for i := range b.Candidates {
@@ -78,8 +78,8 @@ func TestClaimsStandBeside(t *testing.T) {
 	}
 	var bare, with bytes.Buffer
 	for _, f := range []Format{Text, CSV} {
-		require.NoError(t, WriteComparison(&bare, f, a, Options{}))
-		require.NoError(t, WriteComparison(&with, f, b, Options{}))
+		require.NoError(t, WriteComparison(&bare, f, Page{Comparison: a}, Options{}))
+		require.NoError(t, WriteComparison(&with, f, Page{Comparison: b}, Options{}))
 	}
 	require.Equal(t, bare.String(), with.String())
 	page := rendered(t, pageOf(t, told))

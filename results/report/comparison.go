@@ -14,17 +14,18 @@ import (
 	"github.com/perwatt/perwatt/results/compare"
 )
 
-// WriteComparison prints a comparison to w as text, Markdown or CSV. The bench
-// form of one is that of its records, [WriteBench]; its JSON form is itself.
-func WriteComparison(w io.Writer, format Format, c *compare.Comparison, opt Options) error {
+// WriteComparison prints a comparison, and what the candidates earn if that is
+// known, to w as text, Markdown or CSV. The bench form of a comparison is that
+// of its records, [WriteBench]; its JSON form is itself.
+func WriteComparison(w io.Writer, format Format, p Page, opt Options) error {
 	var out bytes.Buffer
 	switch format {
 	case Text:
-		writeText(&out, comparisonPage(c), opt)
+		writeText(&out, comparisonPage(p), opt)
 	case Markdown:
-		writeMarkdown(&out, comparisonPage(c))
+		writeMarkdown(&out, comparisonPage(p))
 	case CSV:
-		if err := comparisonCSV(&out, c); err != nil {
+		if err := comparisonCSV(&out, p); err != nil {
 			return err
 		}
 	default:
@@ -50,7 +51,8 @@ func metricFrom(i compare.Interval, origin results.Origin) results.Metric {
 	return results.Metric{Value: i.Value, Low: i.Low, High: i.High, Unit: i.Unit, Origin: origin, Instrument: i.Instrument}
 }
 
-func comparisonPage(c *compare.Comparison) *page {
+func comparisonPage(of Page) *page {
+	c := of.Comparison
 	p := &page{
 		title: []string{fmt.Sprintf("%s compared", plural(len(c.Candidates), "candidate")), "reference " + clean(c.Reference, 40), "margin " + percent(c.Margin)},
 		state: Headline(c), whole: len(c.Excluded) == 0,
@@ -60,10 +62,21 @@ func comparisonPage(c *compare.Comparison) *page {
 			p.parts = append(p.parts, groupPart(t, g))
 		}
 	}
-	for _, part := range []*part{exchangePart(c), mixPart(c), claimsPart(c), differencePart(c), excludedPart(c)} {
+	for _, part := range []*part{exchangePart(c), mixPart(c), claimsPart(c)} {
 		if part != nil {
 			p.parts = append(p.parts, *part)
 		}
+	}
+	if of.Economics != nil {
+		p.parts = append(p.parts, economicsParts(of.Economics)...)
+	}
+	for _, part := range []*part{differencePart(c), excludedPart(c)} {
+		if part != nil {
+			p.parts = append(p.parts, *part)
+		}
+	}
+	if of.Command != "" {
+		p.foot = append(p.foot, printable(of.Command))
 	}
 	for _, cand := range c.Candidates {
 		for _, r := range cand.Records {
@@ -359,7 +372,8 @@ func excludedPart(c *compare.Comparison) *part {
 	return p
 }
 
-func comparisonCSV(out io.Writer, c *compare.Comparison) error {
+func comparisonCSV(out io.Writer, of Page) error {
+	c := of.Comparison
 	w := csv.NewWriter(out)
 	w.Write([]string{"table", "candidate", "reference", "metric", "value", "low", "high", "unit", "instrument", "boundary", "origin", "grade", "ranked", "place", "verdict", "p", "sessions", "windows", "why"})
 	put := func(i compare.Interval, p results.Float, row ...string) {
@@ -383,6 +397,15 @@ func comparisonCSV(out io.Writer, c *compare.Comparison) error {
 				}
 				line("index", r.Index)
 			}
+		}
+	}
+	if of.Economics != nil {
+		for _, f := range of.Economics.Figures {
+			origin := ""
+			if f.Modelled {
+				origin = string(results.Modelled)
+			}
+			put(compare.Interval{Value: f.Value, Low: f.Low, High: f.High, Instrument: results.Absent()}, results.Absent(), "economics/"+f.Table, "", "", f.ID, "", "", "", f.Unit, "", "", origin, "", "", "", "", "", "", "", f.Formula)
 		}
 	}
 	w.Flush()

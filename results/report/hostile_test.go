@@ -126,7 +126,7 @@ func written(t testing.TB, records []*results.Record) (page []byte) {
 	requireInert(t, page)
 	for _, f := range []Format{Text, Markdown, CSV} {
 		var out bytes.Buffer
-		require.NoError(t, WriteComparison(&out, f, p.Comparison, Options{Width: 120}))
+		require.NoError(t, WriteComparison(&out, f, p, Options{Width: 120}))
 		requirePlain(t, string(f), out.String())
 	}
 	var bench bytes.Buffer
@@ -323,7 +323,7 @@ func TestMissingParts(t *testing.T) {
 		require.NoError(t, err, part)
 		var out bytes.Buffer
 		require.NoError(t, WriteHTML(&out, Page{Comparison: c, Records: records}), part)
-		require.NoError(t, WriteComparison(&out, Text, c, Options{}), part)
+		require.NoError(t, WriteComparison(&out, Text, Page{Comparison: c}, Options{}), part)
 		_, err = json.Marshal(c)
 		require.NoError(t, err, part)
 	}

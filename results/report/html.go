@@ -40,17 +40,44 @@ type Page struct {
 	Economics  *economics.Result // nil without a price sheet
 	Command    string            // that makes this page again
 	Tool       string            // name, version and revision of the program
+	Links      []Link            // to other pages, where there are others
 }
+
+// Link leads to another page of the same place. Href is trusted.
+type Link struct{ Text, Href string }
 
 // view is what the template shows.
 type view struct {
 	Title, Headline, Sub string
 	Badges               []badge
+	Links                []Link // to other pages
 	Sections             []section
+	Filter               string // what the rows can be filtered by; empty for no filter
+	Nights               bool   // there are histories to zoom
 	Foot                 []string
 	Policy               string
 	Style                template.CSS
 	Script               template.JS
+}
+
+// write writes the page. The policy names the style and the script: nothing
+// else in the page can be either.
+func (v view) write(w io.Writer) error {
+	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS)
+	if v.Nights {
+		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+siteJS)+v.Script
+	}
+	form := "'none'"
+	if slices.ContainsFunc(v.Sections, func(s section) bool { return s.Action != "" }) {
+		form = "'self'"
+	}
+	v.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action %s", digest(string(v.Style)), digest(string(v.Script)), form)
+	var out bytes.Buffer
+	if err := pageTemplate.Execute(&out, v); err != nil {
+		return fmt.Errorf("report: write the page: %w", err)
+	}
+	_, err := w.Write(out.Bytes())
+	return err
 }
 
 // badge is a quality of the evidence: its tone is good, fair or poor, which
@@ -58,9 +85,10 @@ type view struct {
 type badge struct{ Tone, Sign, Text, About string }
 
 type section struct {
-	ID, Title string
-	Lead      []string
-	Blocks    []block
+	ID, Title      string
+	Lead           []string
+	Blocks         []block
+	Action, Button string // of a form around the blocks, if there is one
 }
 
 // block is a chart, or a table, or a list.
@@ -70,6 +98,7 @@ type block struct {
 	Table  *htmlTable
 	Items  []item2
 	Notes  []string
+	Blocks []block
 	Fold   bool // closed until it is opened; printed open
 }
 
@@ -89,6 +118,9 @@ type col struct {
 type td struct {
 	Text, Under, Sort, Figure, Label string
 	Number                           bool
+	Href                             string // that the text leads to
+	Choice                           string // value of a box to tick before the text
+	Chart                            template.HTML
 }
 
 // WriteHTML writes the page.
@@ -96,21 +128,26 @@ func WriteHTML(w io.Writer, p Page) error {
 	if p.Comparison == nil || len(p.Records) == 0 {
 		return fmt.Errorf("report: a page needs records")
 	}
-	v := view{
-		Title: "What does this hardware deliver per watt?", Headline: Headline(p.Comparison), Sub: sub(p), Badges: badges(p),
-		Style: template.CSS(pageCSS + chartCSS()), Script: template.JS(pageJS),
+	return view{
+		Title: "What does this hardware deliver per watt?", Headline: Headline(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
+		Sections: slices.DeleteFunc([]section{
+			uses(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
+		}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 }),
+		Foot: []string{clean(p.Tool, 120)},
+	}.write(w)
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`)
+
+// Command writes the words of a command for a POSIX shell.
+func Command(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		if quoted[i] = w; !plainWord.MatchString(w) {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
 	}
-	v.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", digest(string(v.Style)), digest(string(v.Script)))
-	v.Sections = slices.DeleteFunc([]section{
-		uses(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
-	}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 })
-	v.Foot = []string{clean(p.Tool, 120)}
-	var out bytes.Buffer
-	if err := pageTemplate.Execute(&out, v); err != nil {
-		return fmt.Errorf("report: write the page: %w", err)
-	}
-	_, err := w.Write(out.Bytes())
-	return err
+	return strings.Join(quoted, " ")
 }
 
 // digest names a style or script in a Content-Security-Policy.
@@ -219,7 +256,7 @@ func tableOf(id string, columns []column) *htmlTable {
 		var row []td
 		for j, c := range columns {
 			x := c.cells[i]
-			row = append(row, td{x.value, x.under, x.sort, x.id, c.head.value, t.Cols[j].Number})
+			row = append(row, td{Text: x.value, Under: x.under, Sort: x.sort, Figure: x.id, Label: c.head.value, Number: t.Cols[j].Number})
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -234,35 +271,52 @@ func blockOf(id string, p part) block {
 	return b
 }
 
-// gridBlock shows a table of economics.
-func gridBlock(t economics.Table) block {
-	b := block{Title: clean(t.Title, textLimit), Table: &htmlTable{ID: word(t.ID)}}
+// gridPart is a table of economics.
+func gridPart(t economics.Table) part {
+	p := part{title: clean(t.Title, textLimit)}
 	for j, h := range t.Head {
-		number := j > 0 && slices.ContainsFunc(t.Rows, func(r []string) bool { return j < len(r) && figureLike(withInterval.ReplaceAllString(r[j], "$1")) })
-		b.Table.Cols = append(b.Table.Cols, col{Head: clean(h, 80), Number: number})
-	}
-	for _, r := range t.Rows {
-		var row []td
-		for j, x := range r {
-			c := td{Text: clean(x, textLimit)}
-			if m := withInterval.FindStringSubmatch(c.Text); m != nil {
-				c.Text, c.Under = m[1], m[2]
-				x = m[1]
+		c := column{head: cell{value: clean(h, 80)}, kind: name}
+		if j > 0 && slices.ContainsFunc(t.Rows, func(r []string) bool { return j < len(r) && figureLike(withInterval.ReplaceAllString(r[j], "$1")) }) {
+			c.kind = figure
+		}
+		for _, r := range t.Rows {
+			x := ""
+			if j < len(r) {
+				x = r[j]
 			}
-			if j < len(t.Head) {
-				c.Label, c.Number = clean(t.Head[j], 80), b.Table.Cols[j].Number
+			d := cell{value: clean(x, textLimit)}
+			if m := withInterval.FindStringSubmatch(d.value); m != nil {
+				d.value, d.under, x = m[1], m[2], m[1]
 			}
 			if figureLike(x) {
-				c.Sort = strings.TrimLeft(strings.ReplaceAll(x, ",", ""), "~+")
+				d.sort = strings.TrimLeft(strings.ReplaceAll(x, ",", ""), "~+")
 			}
-			row = append(row, c)
+			c.cells = append(c.cells, d)
 		}
-		b.Table.Rows = append(b.Table.Rows, row)
+		p.columns = append(p.columns, c)
 	}
 	for _, n := range t.Notes {
-		b.Notes = append(b.Notes, clean(n, textLimit))
+		p.notes = append(p.notes, clean(n, textLimit))
 	}
-	return b
+	return p
+}
+
+// economicsParts is what the candidates earn, for a page without sections.
+func economicsParts(r *economics.Result) (parts []part) {
+	if r.Banner != "" {
+		parts = append(parts, part{notes: []string{clean(r.Banner, textLimit)}})
+	}
+	var doubts part
+	for _, w := range r.Warnings {
+		doubts.items = append(doubts.items, item{clean(w.Code, nameLimit), clean(w.Text+" → "+w.Remedy, textLimit)})
+	}
+	if len(doubts.items) > 0 {
+		parts = append(parts, doubts)
+	}
+	for _, t := range r.Tables {
+		parts = append(parts, gridPart(t))
+	}
+	return parts
 }
 
 var withInterval = regexp.MustCompile(`^(.+?) (\[[^\[\]]+\])$`)
@@ -389,7 +443,7 @@ func money(p Page) section {
 		if charts := moneyCharts(p, t); len(charts) > 0 {
 			s.Blocks = append(s.Blocks, block{Charts: charts})
 		}
-		b := gridBlock(t)
+		b := blockOf(word(t.ID), gridPart(t))
 		b.Fold = len(t.Rows) > foldedRows
 		s.Blocks = append(s.Blocks, b)
 	}
@@ -424,7 +478,7 @@ func prices(p Page) section {
 	s := section{ID: "price-sheet", Title: "Price sheet"}
 	if p.Economics != nil {
 		if t, ok := p.Economics.Table(sheetID); ok {
-			s.Blocks = append(s.Blocks, gridBlock(t))
+			s.Blocks = append(s.Blocks, blockOf(word(t.ID), gridPart(t)))
 		}
 	}
 	return s
@@ -468,50 +522,125 @@ func disclosure(p Page) section {
 	if x := excludedPart(p.Comparison); x != nil {
 		s.Blocks = append(s.Blocks, blockOf("excluded", *x))
 	}
-	for i, r := range p.Records {
-		about := block{Title: fmt.Sprintf("%s, %s", clean(r.Node.Name, 40), clean(r.ID, 40)), Fold: true}
-		plan := r.Plan
-		about.Items = append(about.Items,
-			item2{"plan", clean(fmt.Sprintf("%s: %d rounds of %s, order %s, windows of %g s after a warm-up of %g s or more, sampled every %g s, seed %d",
-				plan.Preset, plan.Rounds, strings.Join(plan.Scenarios, ", "), cmp.Or(plan.Order, "as planned"), float64(plan.Window), float64(plan.Warmup), float64(plan.Interval), plan.Seed), textLimit)},
-		)
-		for _, m := range r.Meters {
-			var channels []string
-			for _, c := range m.Channels {
-				channels = append(channels, fmt.Sprintf("%s (%s · %s, %s)", c.Name, c.Boundary, c.Origin, accuracy(c.Accuracy, c.Unit)))
-			}
-			if len(channels) > 6 {
-				channels = append(channels[:6:6], fmt.Sprintf("%d more", len(m.Channels)-6))
-			}
-			about.Items = append(about.Items, item2{"meter", clean(m.Name+" at "+m.Source+": "+strings.Join(channels, "; "), textLimit)})
-			for _, n := range m.Notes[:min(len(m.Notes), 12)] {
-				about.Items = append(about.Items, item2{"", clean(n, textLimit)})
-			}
-		}
-		for _, c := range r.Summary.Coverage {
-			if c.Interval.IsAbsent() {
-				continue
-			}
-			text := fmt.Sprintf("%s: a reading every %s, longest %s, %s of the time, at least %d a window", c.Meter, Quantity(c.Interval, results.Second), Quantity(c.Longest, results.Second), percent(float64(c.Share)), c.Readings)
-			if !c.RoundTrip.IsAbsent() {
-				text += ", round trip up to " + Quantity(c.RoundTrip, results.Second)
-			}
-			about.Items = append(about.Items, item2{"coverage", clean(text, textLimit)})
-		}
-		if d := doubts(r); d != nil {
-			for _, it := range d.items {
-				about.Items = append(about.Items, item2{it.about, it.text})
-			}
-		}
-		s.Blocks = append(s.Blocks, about)
-		s.Blocks = append(s.Blocks, budgetBlock(i, r), rulesBlock(i, r))
+	shown := disclosed(p)
+	if len(shown) < len(p.Records) {
+		s.Blocks = append(s.Blocks, ruleCounts(p.Records))
+	}
+	for i, r := range shown {
+		s.Blocks = append(s.Blocks, recordBlock(i, r))
+	}
+	if n := len(p.Records) - len(shown); n > 0 {
+		s.Blocks = append(s.Blocks, block{Notes: []string{fmt.Sprintf("%d records are counted above and not shown one by one: perwatt report FILE shows any of them alone, and perwatt verify --rules publish FILE its rules.", n)}})
 	}
 	return s
 }
 
+const disclosedMost = 24 // records that a page shows one by one
+
+// disclosed returns the records that are shown one by one: all, or of many the
+// first of each candidate.
+func disclosed(p Page) []*results.Record {
+	if len(p.Records) <= disclosedMost {
+		return p.Records
+	}
+	firsts := map[string]bool{}
+	for _, c := range p.Comparison.Candidates {
+		firsts[c.Records[0].ID] = true
+	}
+	shown := slices.DeleteFunc(slices.Clone(p.Records), func(r *results.Record) bool { return !firsts[r.ID] })
+	return shown[:min(len(shown), disclosedMost)]
+}
+
+// ruleCounts says of each rule how many records keep it, and which do not.
+func ruleCounts(records []*results.Record) block {
+	const named = 6
+	b := block{Title: "The rules over all records", Table: &htmlTable{ID: "rules-all", Cols: []col{
+		{Head: "rule"}, {Head: "asked"}, {Head: "by"}, {Head: "kept", Number: true}, {Head: "broken", Number: true}, {Head: "not applicable", Number: true}, {Head: "broken in"},
+	}}}
+	type count struct {
+		asks, source          string
+		kept, broken, without int
+		in                    []string
+	}
+	var order []string
+	counts := map[string]*count{}
+	for _, r := range records {
+		for _, f := range r.Summary.Validity.Findings {
+			c := counts[f.Rule]
+			if c == nil {
+				c = &count{asks: f.Asks, source: f.Source}
+				counts[f.Rule], order = c, append(order, f.Rule)
+			}
+			switch f.Outcome {
+			case results.Pass:
+				c.kept++
+			case results.Fail:
+				c.broken++
+				c.in = append(c.in, clean(r.ID, 40))
+			default:
+				c.without++
+			}
+		}
+	}
+	for _, rule := range order {
+		c := counts[rule]
+		in := strings.Join(c.in[:min(len(c.in), named)], ", ")
+		if n := len(c.in) - named; n > 0 {
+			in += fmt.Sprintf(" and %d more", n)
+		}
+		row := []td{{Text: clean(rule, nameLimit), Label: "rule"}, {Text: clean(c.asks, textLimit), Label: "asked"}, {Text: clean(c.source, textLimit), Label: "by"}}
+		for i, n := range []int{c.kept, c.broken, c.without} {
+			row = append(row, td{Text: strconv.Itoa(n), Label: b.Table.Cols[3+i].Head, Number: true, Sort: strconv.Itoa(n)})
+		}
+		b.Table.Rows = append(b.Table.Rows, append(row, td{Text: cmp.Or(in, "none"), Label: "broken in"}))
+	}
+	return b
+}
+
+// recordBlock says how one record was made, how uncertain it is, and which
+// rules it keeps.
+func recordBlock(i int, r *results.Record) block {
+	about := block{Title: fmt.Sprintf("%s, %s", clean(r.Node.Name, 40), clean(r.ID, 40)), Fold: true}
+	plan := r.Plan
+	about.Items = append(about.Items,
+		item2{"plan", clean(fmt.Sprintf("%s: %d rounds of %s, order %s, windows of %g s after a warm-up of %g s or more, sampled every %g s, seed %d",
+			plan.Preset, plan.Rounds, strings.Join(plan.Scenarios, ", "), cmp.Or(plan.Order, "as planned"), float64(plan.Window), float64(plan.Warmup), float64(plan.Interval), plan.Seed), textLimit)},
+	)
+	for _, m := range r.Meters {
+		var channels []string
+		for _, c := range m.Channels {
+			channels = append(channels, fmt.Sprintf("%s (%s · %s, %s)", c.Name, c.Boundary, c.Origin, accuracy(c.Accuracy, c.Unit)))
+		}
+		if len(channels) > 6 {
+			channels = append(channels[:6:6], fmt.Sprintf("%d more", len(m.Channels)-6))
+		}
+		about.Items = append(about.Items, item2{"meter", clean(m.Name+" at "+m.Source+": "+strings.Join(channels, "; "), textLimit)})
+		for _, n := range m.Notes[:min(len(m.Notes), 12)] {
+			about.Items = append(about.Items, item2{"", clean(n, textLimit)})
+		}
+	}
+	for _, c := range r.Summary.Coverage {
+		if c.Interval.IsAbsent() {
+			continue
+		}
+		text := fmt.Sprintf("%s: a reading every %s, longest %s, %s of the time, at least %d a window", c.Meter, Quantity(c.Interval, results.Second), Quantity(c.Longest, results.Second), percent(float64(c.Share)), c.Readings)
+		if !c.RoundTrip.IsAbsent() {
+			text += ", round trip up to " + Quantity(c.RoundTrip, results.Second)
+		}
+		about.Items = append(about.Items, item2{"coverage", clean(text, textLimit)})
+	}
+	if d := doubts(r); d != nil {
+		for _, it := range d.items {
+			about.Items = append(about.Items, item2{it.about, it.text})
+		}
+	}
+	about.Blocks = []block{budgetBlock(i, r), rulesBlock(i, r)}
+	return about
+}
+
 // budgetBlock lists what is uncertain of each power and efficiency.
 func budgetBlock(i int, r *results.Record) block {
-	b := block{Title: "Uncertainty of " + clean(r.ID, 40), Fold: true, Table: &htmlTable{ID: fmt.Sprintf("budget-%d", i)}}
+	b := block{Title: "Uncertainty", Table: &htmlTable{ID: fmt.Sprintf("budget-%d", i)}}
 	names := []string{results.Repeats, results.Gain, results.Quantisation, results.Timing, results.Sampling}
 	b.Table.Cols = []col{{Head: "scenario"}, {Head: "use"}, {Head: "figure"}}
 	for _, n := range names {
@@ -546,17 +675,17 @@ func budgetBlock(i int, r *results.Record) block {
 
 func rulesBlock(i int, r *results.Record) block {
 	v := r.Summary.Validity
-	word := "VALID for ranking"
+	verdict := "Valid"
 	if !v.Valid {
-		word = "INVALID for ranking"
+		verdict = "INVALID"
 	}
-	b := block{Title: fmt.Sprintf("%s: %s by the %s rules", clean(r.ID, 40), word, clean(v.Rules, nameLimit)), Fold: true, Table: &htmlTable{
+	b := block{Title: fmt.Sprintf("%s for ranking by the %s rules", verdict, clean(v.Rules, nameLimit)), Table: &htmlTable{
 		ID: fmt.Sprintf("rules-%d", i), Cols: []col{{Head: "outcome"}, {Head: "rule"}, {Head: "found"}, {Head: "asked"}, {Head: "by"}},
 	}}
 	for _, f := range v.Findings {
 		b.Table.Rows = append(b.Table.Rows, []td{
 			{Text: clean(string(f.Outcome), nameLimit), Label: "outcome"}, {Text: clean(f.Rule, nameLimit), Label: "rule"}, {Text: clean(f.Figure, textLimit), Label: "found"},
-			{Text: clean(f.Asks, textLimit), Label: "asked"}, {Text: clean(f.Source, nameLimit), Label: "by"},
+			{Text: clean(f.Asks, textLimit), Label: "asked"}, {Text: clean(f.Source, textLimit), Label: "by"},
 		})
 	}
 	return b

@@ -30,15 +30,16 @@
       });
     });
   }
-  // Filtering: rows of tables whose first columns name a candidate.
-  const tools = document.getElementById('tools');
+  // Filtering: rows of tables whose first columns name what is filtered by.
   const filter = document.getElementById('filter');
-  tools.hidden = false;
-  filter.addEventListener('input', () => {
-    const want = filter.value.toLowerCase();
-    for (const cell of document.querySelectorAll('td[data-label^="candidate"]')) {
-      cell.parentElement.hidden = !cell.textContent.toLowerCase().includes(want);
-    }
-  });
+  if (filter) {
+    document.getElementById('tools').hidden = false;
+    filter.addEventListener('input', () => {
+      const want = filter.value.toLowerCase();
+      for (const cell of document.querySelectorAll(`td[data-label^="${filter.dataset.rows}"]`)) {
+        cell.parentElement.hidden = !cell.textContent.toLowerCase().includes(want);
+      }
+    });
+  }
   addEventListener('beforeprint', () => { for (const d of document.querySelectorAll('details')) d.open = true; });
 })();

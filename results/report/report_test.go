@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -24,6 +25,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/resultstest"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -367,4 +369,136 @@ func FuzzWrite(f *testing.F) {
 			}
 		}
 	})
+}
+
+// benchstat itself, of the version in go.mod, groups candidates by where their
+// watts come from, and its medians are ours to the last digit.
+func TestBenchstatAgrees(t *testing.T) {
+	var records []*results.Record
+	for i, name := range []string{"north", "south", "east"} {
+		for s := range 3 {
+			rec := resultstest.Session(resultstest.Server(name, 1+float64(i)/50), s, 4, uint64(i+1))
+			if name == "east" { // metered at its supplies
+				for m := range rec.Meters {
+					for c := range rec.Meters[m].Channels {
+						rec.Meters[m].Channels[c].Boundary, rec.Meters[m].Channels[c].Total = results.PSU, results.PSU
+					}
+				}
+				for r := range rec.Runs {
+					for k := range rec.Runs[r].Traces {
+						if tr := &rec.Runs[r].Traces[k]; tr.Boundary != "" {
+							tr.Boundary = results.PSU
+						}
+					}
+				}
+				rec.Summary = results.Derive(rec)
+			}
+			records = append(records, rec)
+		}
+	}
+	var lines bytes.Buffer
+	require.NoError(t, WriteBench(&lines, records))
+	ours := map[string][]float64{} // by boundary, implementation, node, benchmark and unit
+	in := benchfmt.NewReader(&lines, "")
+	file := filepath.Join(t.TempDir(), "bench.txt")
+	require.NoError(t, os.WriteFile(file, lines.Bytes(), 0o600))
+	for in.Scan() {
+		if x, ok := in.Result().(*benchfmt.Result); ok {
+			for _, v := range x.Values {
+				k := strings.Join([]string{x.GetConfig("power-boundary"), x.GetConfig("impl"), x.GetConfig("node"), string(x.Name.Base()), v.Unit}, " ")
+				ours[k] = append(ours[k], v.Value)
+			}
+		}
+	}
+	cmd := exec.Command("go", "tool", "benchstat", "-format", "csv", "-row", ".name", "-col", "node", file)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+
+	seen := 0
+	var boundary, impl string // of the tables that follow
+	var nodes []string
+	var unit string
+	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSpace(line)
+		if b, ok := strings.CutPrefix(line, "power-boundary: "); ok {
+			boundary = b
+			continue
+		}
+		if i, ok := strings.CutPrefix(line, "impl: "); ok {
+			impl = i
+			continue
+		}
+		f := strings.Split(line, ",")
+		switch {
+		case len(f) < 3 || f[0] == "geomean":
+		case f[0] == "" && slices.Contains(f, "CI"):
+			unit = f[1]
+		case f[0] == "":
+			nodes = f
+		default:
+			for i, node := range nodes {
+				if node == "" || i >= len(f) || f[i] == "" {
+					continue
+				}
+				k := strings.Join([]string{boundary, impl, node, f[0], unit}, " ")
+				require.Contains(t, ours, k, "a table mixes provenances:\n%s", out)
+				median, _, _ := results.MedianInterval(ours[k])
+				require.Equal(t, strconv.FormatFloat(median, 'g', -1, 64), f[i], k)
+				seen++
+			}
+		}
+	}
+	require.Equal(t, len(ours), seen, "%s", out)
+}
+
+// Of many records the page counts what they keep, and shows the first of each
+// candidate.
+func TestManyRecords(t *testing.T) {
+	var records []*results.Record
+	for s := range disclosedMost {
+		records = append(records, resultstest.Session(resultstest.Server("north", 1), s, 6, 1), resultstest.Session(resultstest.Server("south", 1.03), s, 6-s%2*4, 2))
+	}
+	few, many := string(rendered(t, pageOf(t, records[:12]))), string(rendered(t, pageOf(t, records)))
+	require.Equal(t, 12, strings.Count(few, `id="rules-`))
+	require.NotContains(t, few, "rules-all")
+	require.Equal(t, 3, strings.Count(many, `id="rules-`), "of all, and of the first of two candidates")
+	require.Contains(t, many, "46 records are counted above")
+	broken := 0
+	for _, r := range records {
+		if !r.Summary.Validity.Valid {
+			broken++
+		}
+	}
+	require.Equal(t, disclosedMost/2, broken)
+	row := regexp.MustCompile(`(?s)<tr><td data-label="rule">repeats</td>.*?</tr>`).FindString(many)
+	require.Contains(t, row, `data-sort="36">36</td>`)
+	require.Contains(t, row, `data-sort="12">12</td>`)
+	require.Contains(t, row, " and 6 more")
+	require.Less(t, len(many), 2*len(few))
+}
+
+// What the candidates earn stands in every form of a report.
+func TestEconomicsInEveryForm(t *testing.T) {
+	p := pageOf(t, market())
+	var md, table bytes.Buffer
+	require.NoError(t, WriteComparison(&md, Markdown, p, Options{}))
+	require.NoError(t, WriteComparison(&table, CSV, p, Options{}))
+	rows, err := csv.NewReader(&table).ReadAll()
+	require.NoError(t, err)
+	values := map[string]string{}
+	for _, r := range rows {
+		values[r[3]] = r[4]
+	}
+	require.NotEmpty(t, p.Economics.Figures)
+	for _, f := range p.Economics.Figures {
+		require.Equal(t, exact(f.Value), values[f.ID], f.ID)
+	}
+	page := string(rendered(t, p))
+	for _, g := range p.Economics.Tables {
+		require.Contains(t, md.String(), "\n**"+escaped(g.Title)+"**\n")
+		require.Contains(t, page, `<table id="`+word(g.ID)+`"`)
+	}
+	require.Contains(t, md.String(), p.Economics.Banner)
 }

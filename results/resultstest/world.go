@@ -25,15 +25,16 @@ type Node struct {
 	Between float64            // relative standard deviation between sessions
 	Within  float64            // and between windows of one
 	Drift   float64            // relative, of every rate over a session
+	Only    []string           // scenarios; nil is all but the control
 }
 
 // Server is a plausible node: scale multiplies its rates.
 func Server(name string, scale float64) Node {
 	return Node{
 		Name: name, CPU: "AMD EPYC 7543 32-Core Processor", Idle: 92, Meter: "pdu.example", Gain: 0.01, Between: 0.005, Within: 0.002,
-		Watts: map[string]float64{"mining": 241, "training-mlp": 263, "compute": 278, "mullet": 271},
+		Watts: map[string]float64{"control": 236, "mining": 241, "training-mlp": 263, "compute": 278, "mullet": 271},
 		Rates: map[string]float64{
-			"mining/mining": 1.235e9 * scale, "training-mlp/training": 48_200 * scale, "compute/compute": 2.344e12 * scale,
+			"control/control": 6.3e8 * scale, "mining/mining": 1.235e9 * scale, "training-mlp/training": 48_200 * scale, "compute/compute": 2.344e12 * scale,
 			"mullet/training": 47_000 * scale, "mullet/mining": 4.1e7 * scale,
 		},
 	}
@@ -42,6 +43,7 @@ func Server(name string, scale float64) Node {
 var order = []string{"idle", "mining", "training-mlp", "compute", "mullet"}
 
 var uses = map[string][]results.Use{
+	"control":      {{Use: "control", Workload: "hashscan", Impl: "stdlib", Role: results.Alone, Unit: results.Hash}},
 	"mining":       {{Use: "mining", Workload: "hashscan", Impl: "shani", Role: results.Alone, Unit: results.Hash}},
 	"training-mlp": {{Use: "training", Workload: "training", Impl: "avx2", Role: results.Alone, Unit: results.Sample, FlopPerCount: 1.636e6, Params: map[string]string{"model": "mlp"}}},
 	"compute":      {{Use: "compute", Workload: "matmul", Impl: "avx2", Role: results.Alone, Unit: results.FLOP, FlopPerCount: 1}},
@@ -55,6 +57,10 @@ var uses = map[string][]results.Use{
 // of 60 s, sampled every second. The same seed makes the same record.
 func Session(n Node, number, rounds int, seed uint64) *results.Record {
 	rng := rand.New(rand.NewPCG(seed, uint64(number)))
+	order := order
+	if n.Only != nil {
+		order = n.Only
+	}
 	gain := results.Absent()
 	if n.Gain > 0 {
 		gain = results.Float(n.Gain)

@@ -95,21 +95,6 @@ func (s *Store) Amend(a Amendment) (Amendment, string, error) {
 	return a, path, nil
 }
 
-// amendmentsOf lists the files of the amendments of one month.
-func amendmentsOf(dir, month string) (paths []string, err error) {
-	dir = filepath.Join(dir, month)
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("store: list amendments: %w", err)
-	}
-	for _, f := range files {
-		if id, ok := strings.CutSuffix(f.Name(), amended); ok && isID(id) {
-			paths = append(paths, filepath.Join(dir, f.Name()))
-		}
-	}
-	return paths, nil
-}
-
 // readAmendment reads what Amend wrote; ok is false if it is gone.
 func readAmendment(path string) (a Amendment, ok bool, err error) {
 	f, err := os.Open(path)

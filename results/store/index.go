@@ -20,7 +20,7 @@ const indexName = "index.sqlite"
 
 // version of the tables and of what is put into them. An index of another
 // version is built again.
-const indexVersion = 1
+const indexVersion = 2
 
 // Points are clustered by series, in the order in which they are asked for.
 // Nothing here is known only here.
@@ -41,6 +41,12 @@ CREATE TABLE records (
 	excluded TEXT NOT NULL, error TEXT NOT NULL
 );
 CREATE INDEX records_month ON records (month);
+CREATE INDEX records_amended ON records (id) WHERE amended <> '';
+CREATE TABLE months (
+	month TEXT PRIMARY KEY,
+	modified INTEGER NOT NULL, -- of its directory, ns; 0 if it is to be looked through again
+	amendments TEXT NOT NULL   -- JSON
+) WITHOUT ROWID;
 CREATE INDEX records_start ON records (start, id);
 CREATE TABLE series (
 	n INTEGER PRIMARY KEY, grp TEXT NOT NULL, scenario TEXT NOT NULL, use TEXT NOT NULL, workload TEXT NOT NULL,
@@ -91,7 +97,7 @@ func OpenIndex(ctx context.Context, dir string) (*Index, error) {
 		x := &Index{dir: dir, file: place, notes: notes}
 		err := x.open(ctx)
 		if err == nil {
-			err = x.do(ctx, func() error { return x.update(ctx) })
+			err = x.do(ctx, func() error { return x.update(ctx, false) })
 		}
 		if err == nil {
 			if len(notes) > 0 {
@@ -314,13 +320,14 @@ func (x *Index) do(ctx context.Context, f func() error) error {
 	if err := x.renew(ctx, err); err != nil {
 		return err
 	}
-	if err := x.update(ctx); err != nil {
+	if err := x.update(ctx, false); err != nil {
 		return err
 	}
 	return f()
 }
 
-// Check reads the whole index and builds it again if any of it is damaged.
+// Check reads the whole index and builds it again if any of it is damaged, and
+// looks through every month for what was changed in place.
 func (x *Index) Check(ctx context.Context) error {
 	err := x.do(ctx, func() error {
 		said := ""
@@ -330,7 +337,7 @@ func (x *Index) Check(ctx context.Context) error {
 		if said != "ok" {
 			return fmt.Errorf("%w: %s", errDamaged, said)
 		}
-		return nil
+		return x.update(ctx, true)
 	})
 	if err != nil {
 		return fmt.Errorf("store: index: %w", err)

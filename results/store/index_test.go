@@ -444,3 +444,88 @@ func TestReadOnlyStore(t *testing.T) {
 	_, err := OpenIndex(t.Context(), filepath.Join(cache, "none"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
+
+// A month to which nothing came for long is not read again, but whatever comes
+// to it, goes from it or is said of it is seen, and the check sees all.
+func TestSettledMonths(t *testing.T) {
+	s, err := Open(t.TempDir())
+	require.NoError(t, err)
+	var ids []string
+	for i := range 4 {
+		rec := night(i, epoch.AddDate(0, i/2, i), 6, 1e9)
+		keep(t, s, rec)
+		ids = append(ids, rec.ID)
+	}
+	settle := func() {
+		for _, m := range []string{"2026-01", "2026-02"} {
+			old := time.Now().Add(-2 * settles)
+			require.NoError(t, os.Chtimes(filepath.Join(s.dir, m), old, old))
+		}
+	}
+	settle()
+	x, err := OpenIndex(t.Context(), s.dir)
+	require.NoError(t, err)
+	defer x.Close()
+	require.Len(t, all(t, x.Records(t.Context(), Filter{})), 4)
+	known, _, err := x.settled(t.Context())
+	require.NoError(t, err)
+	require.Len(t, known, 2)
+	for m, at := range known {
+		require.NotZero(t, at, m)
+	}
+	errors := func() (bad []string) {
+		for _, h := range all(t, x.Records(t.Context(), Filter{Excluded: true})) {
+			if h.Error != "" {
+				bad = append(bad, h.ID)
+			}
+		}
+		return bad
+	}
+
+	// In place, as nobody should.
+	path := filepath.Join(s.dir, "2026-01", ids[0]+plain)
+	if _, err := os.Stat(path); err != nil {
+		path = filepath.Join(s.dir, "2026-01", ids[0]+packed)
+	}
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte("{}"), 0o644))
+	require.NoError(t, x.Update(t.Context()))
+	require.Empty(t, errors(), "not looked through")
+	require.NoError(t, x.Check(t.Context()))
+	require.Equal(t, ids[:1], errors())
+	require.NoError(t, os.WriteFile(path, whole, 0o644))
+	require.NoError(t, x.Check(t.Context()))
+	require.Empty(t, errors())
+
+	// An amendment lies in the month in which it is said.
+	settle()
+	require.NoError(t, x.Update(t.Context()))
+	_, said, err := s.Amend(Amendment{Exclude: ids[1], Reason: "somebody else's job"})
+	require.NoError(t, err)
+	require.NoError(t, x.Update(t.Context()))
+	require.Len(t, all(t, x.Records(t.Context(), Filter{})), 3)
+	old := time.Now().Add(-2 * settles)
+	require.NoError(t, os.Chtimes(filepath.Dir(said), old, old))
+	for range 2 { // the second time all has settled, the amendment too
+		require.NoError(t, x.Update(t.Context()))
+		require.Len(t, x.Amendments(), 1)
+		require.Len(t, all(t, x.Records(t.Context(), Filter{})), 3)
+	}
+	require.NoError(t, os.Remove(said))
+	require.NoError(t, x.Update(t.Context()))
+	require.Empty(t, x.Amendments())
+	require.Len(t, all(t, x.Records(t.Context(), Filter{})), 4)
+
+	// What comes late, and what goes.
+	settle()
+	require.NoError(t, x.Update(t.Context()))
+	keep(t, s, night(7, epoch.AddDate(0, 0, 7), 6, 1e9))
+	require.NoError(t, os.RemoveAll(filepath.Join(s.dir, "2026-02")))
+	require.NoError(t, x.Update(t.Context()))
+	require.Len(t, all(t, x.Records(t.Context(), Filter{})), 3)
+	require.NoError(t, os.Chmod(path, 0o644))
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, x.Update(t.Context()))
+	require.Len(t, all(t, x.Records(t.Context(), Filter{})), 2)
+}

@@ -190,6 +190,21 @@ func (x *Index) Find(ctx context.Context, prefix string) (Header, error) {
 	return hs[0], nil
 }
 
+// Read reads the record of h as the index sees it: without the runs that
+// amendments exclude, and with a summary made of its traces. It is an error if
+// the file does not hold what was recorded, or if all of it is excluded.
+func (x *Index) Read(h Header) (*results.Record, error) {
+	as := slices.DeleteFunc(slices.Clone(x.amendments), func(a Amendment) bool { return a.Exclude != h.ID })
+	rec, excluded, err := believe(h.Path, as)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("store: %s: %w: do not use it", h.Path, err)
+	case excluded != "":
+		return nil, fmt.Errorf("store: record %s is excluded: %s", h.ID, excluded)
+	}
+	return rec, nil
+}
+
 // Groups returns every node group by its identifier.
 func (x *Index) Groups(ctx context.Context) (map[string]Group, error) {
 	groups := map[string]Group{}

@@ -334,7 +334,7 @@ func List(dir string) ([]Entry, error) {
 	}
 	byID := map[string]Entry{}
 	for _, m := range months {
-		records, err := listMonth(dir, m)
+		records, _, err := listMonth(dir, m)
 		if err != nil {
 			return nil, err
 		}
@@ -364,17 +364,20 @@ func months(dir string) (names []string, err error) {
 }
 
 // listMonth returns the records of one month in the order of their
-// identifiers.
-func listMonth(dir, month string) (records []Entry, err error) {
+// identifiers, and the paths of the amendments in it.
+func listMonth(dir, month string) (records []Entry, amendments []string, err error) {
 	dir = filepath.Join(dir, month)
 	files, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("store: list records: %w", err)
+		return nil, nil, fmt.Errorf("store: list records: %w", err)
 	}
 	for _, f := range files {
 		id, suffix, _ := strings.Cut(f.Name(), ".")
 		suffix = "." + suffix
 		e := Entry{ID: id, Path: filepath.Join(dir, f.Name()), Partial: suffix == partial}
+		if isID(id) && suffix == amended {
+			amendments = append(amendments, e.Path)
+		}
 		if !isID(id) || !e.Partial && suffix != plain && suffix != packed {
 			continue
 		}
@@ -383,7 +386,7 @@ func listMonth(dir, month string) (records []Entry, err error) {
 			continue // finished meanwhile, under another name
 		}
 		if err != nil {
-			return nil, fmt.Errorf("store: list records: %w", err)
+			return nil, nil, fmt.Errorf("store: list records: %w", err)
 		}
 		e.Size, e.Modified = info.Size(), info.ModTime()
 		// Names are sorted: .json and .json.zst stand before .partial.json.
@@ -391,7 +394,7 @@ func listMonth(dir, month string) (records []Entry, err error) {
 			records = append(records, e)
 		}
 	}
-	return records, nil
+	return records, amendments, nil
 }
 
 // List returns the records of the store, as the function [List] does.

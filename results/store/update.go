@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -21,8 +22,12 @@ import (
 // Update brings the index up to date with the records: it reads those whose
 // name, size or time of change is new, and those that were amended. A record
 // that cannot be read is kept as such, with the reason, and the rest goes on.
+//
+// A month that has settled, in whose directory nothing came or went since an
+// hour before it was last looked through, is not looked through again: what
+// is changed in place there, as nobody should, only [Index.Check] sees.
 func (x *Index) Update(ctx context.Context) error {
-	if err := x.do(ctx, func() error { return x.update(ctx) }); err != nil {
+	if err := x.do(ctx, func() error { return x.update(ctx, false) }); err != nil {
 		return fmt.Errorf("store: index: %w", err)
 	}
 	return nil
@@ -36,65 +41,207 @@ type known struct {
 	amended  string
 }
 
-func (x *Index) update(ctx context.Context) error {
-	months, err := months(x.dir)
+// settles is how long nothing may come to a month before it is left alone.
+const settles = time.Hour
+
+// scanned is a month as its directory has it.
+type scanned struct {
+	modified   int64 // of the directory, ns, before it was read; 0 if it may yet change
+	entries    []Entry
+	amendments []Amendment
+}
+
+// scan reads the directory of a month and the amendments in it.
+func (x *Index) scan(month string) (s scanned, err error) {
+	dir := filepath.Join(x.dir, month)
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	} else if err != nil {
+		return s, fmt.Errorf("list records: %w", err)
+	}
+	if at := info.ModTime(); time.Since(at) > settles {
+		s.modified = at.UnixNano()
+	}
+	var amendments []string
+	if s.entries, amendments, err = listMonth(x.dir, month); err != nil {
+		return s, err
+	}
+	if slices.ContainsFunc(s.entries, func(e Entry) bool { return e.Partial }) {
+		s.modified = 0
+	}
+	for _, path := range amendments {
+		switch a, ok, err := readAmendment(path); {
+		case err != nil:
+			if s.modified = 0; !slices.Contains(x.notes, err.Error()) {
+				x.notes = append(x.notes, err.Error())
+			}
+		case ok:
+			s.amendments = append(s.amendments, a)
+		}
+	}
+	return s, nil
+}
+
+// update looks through the months that may have changed, or through all.
+func (x *Index) update(ctx context.Context, all bool) error {
+	there, err := months(x.dir)
 	if err != nil {
 		return err
 	}
-	// Amendments are few and may lie in any month after their record's.
-	x.amendments = nil
-	var bad []string
-	for _, m := range months {
-		paths, err := amendmentsOf(x.dir, m)
-		if err != nil {
-			return err
+	settled, said, err := x.settled(ctx)
+	if err != nil {
+		return err
+	}
+	fresh := map[string]scanned{}
+	look := func(m string) (err error) {
+		if _, done := fresh[m]; !done {
+			fresh[m], err = x.scan(m)
 		}
-		for _, path := range paths {
-			switch a, ok, err := readAmendment(path); {
-			case err != nil:
-				bad = append(bad, err.Error())
-			case ok:
-				x.amendments = append(x.amendments, a)
+		return err
+	}
+	for _, m := range there {
+		at, known := settled[m]
+		if !all && known && at != 0 {
+			if info, err := os.Stat(filepath.Join(x.dir, m)); err == nil && info.ModTime().UnixNano() == at {
+				continue
 			}
 		}
-	}
-	for _, note := range bad {
-		if !slices.Contains(x.notes, note) {
-			x.notes = append(x.notes, note)
+		if err := look(m); err != nil {
+			return err
 		}
 	}
-	slices.SortFunc(x.amendments, func(a, b Amendment) int { return strings.Compare(a.ID, b.ID) })
+	for m := range settled {
+		if !slices.Contains(there, m) {
+			fresh[m] = scanned{} // its records are gone
+		}
+	}
+
+	// Amendments are few and may lie in any month after their record's.
 	amendments := map[string][]Amendment{}
+	x.amendments = nil
+	for m := range settled {
+		if _, again := fresh[m]; !again {
+			x.amendments = append(x.amendments, said[m]...)
+		}
+	}
+	for _, s := range fresh {
+		x.amendments = append(x.amendments, s.amendments...)
+	}
+	slices.SortFunc(x.amendments, func(a, b Amendment) int { return strings.Compare(a.ID, b.ID) })
 	for _, a := range x.amendments {
 		if a.Exclude != "" {
 			amendments[a.Exclude] = append(amendments[a.Exclude], a)
 		}
 	}
-
-	var fresh []Entry
-	var gone []string
-	all, err := x.strings(ctx, "SELECT DISTINCT month FROM records")
+	stale, err := x.stale(ctx, amendments)
 	if err != nil {
 		return err
 	}
-	for _, m := range slices.Compact(slices.Sorted(slices.Values(append(all, months...)))) {
+	for _, m := range stale {
+		if err := look(m); err != nil {
+			return err
+		}
+	}
+
+	var read []Entry
+	var gone []string
+	for _, m := range slices.Sorted(maps.Keys(fresh)) {
 		have, err := x.month(ctx, m)
 		if err != nil {
 			return err
 		}
-		entries, err := listMonth(x.dir, m)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		for _, e := range entries {
+		for _, e := range fresh[m].entries {
 			if have[e.ID] != x.known(e, stamp(amendments[e.ID])) {
-				fresh = append(fresh, e)
+				read = append(read, e)
 			}
 			delete(have, e.ID)
 		}
 		gone = slices.AppendSeq(gone, maps.Keys(have))
 	}
-	return x.write(ctx, fresh, gone, amendments)
+	if err := x.write(ctx, read, gone, amendments); err != nil {
+		return err
+	}
+	return x.settle(ctx, fresh, settled, said)
+}
+
+// settled returns the months that the index knows, each with the time of its
+// directory at which it had settled, 0 if it had not, and its amendments.
+func (x *Index) settled(ctx context.Context) (at map[string]int64, said map[string][]Amendment, err error) {
+	at, said = map[string]int64{}, map[string][]Amendment{}
+	rows, err := x.db.QueryContext(ctx, "SELECT month, modified, amendments FROM months")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m, text string
+		var modified int64
+		var as []Amendment
+		if err := rows.Scan(&m, &modified, &text); err != nil {
+			return nil, nil, damage(err)
+		}
+		if err := json.Unmarshal([]byte(text), &as); err != nil {
+			return nil, nil, damage(err)
+		}
+		at[m], said[m] = modified, as
+	}
+	return at, said, rows.Err()
+}
+
+// settle keeps what is to be known of the months that were looked through. It
+// writes nothing if nothing is new: others may be writing.
+func (x *Index) settle(ctx context.Context, fresh map[string]scanned, settled map[string]int64, said map[string][]Amendment) error {
+	type row struct {
+		month    string
+		modified int64
+		text     string
+	}
+	var rows []row
+	for m, s := range fresh {
+		// A record that could not be opened is tried again.
+		if unread, err := x.strings(ctx, "SELECT id FROM records WHERE month = ? AND modified = ? LIMIT 1", m, time.Time{}.UnixNano()); err != nil {
+			return err
+		} else if len(unread) > 0 {
+			s.modified = 0
+		}
+		if at, known := settled[m]; known && at == s.modified && slices.Equal(said[m], s.amendments) {
+			continue
+		}
+		text, err := json.Marshal(slices.Concat([]Amendment{}, s.amendments))
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row{m, s.modified, string(text)})
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return x.transact(ctx, func(tx *sql.Tx) error {
+		for _, r := range rows {
+			if _, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO months (month, modified, amendments) VALUES (?, ?, ?)", r.month, r.modified, r.text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// stale returns the months of the records to which other amendments apply than
+// when they were read.
+func (x *Index) stale(ctx context.Context, amendments map[string][]Amendment) (months []string, err error) {
+	ids, err := x.strings(ctx, "SELECT id FROM records WHERE amended <> ''")
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(ids, maps.Keys(amendments))))) {
+		of, err := x.strings(ctx, "SELECT month FROM records WHERE id = ? AND amended <> ?", id, stamp(amendments[id]))
+		if err != nil {
+			return nil, err
+		}
+		months = append(months, of...)
+	}
+	return months, nil
 }
 
 func (x *Index) known(e Entry, amended string) known {
@@ -172,16 +319,12 @@ type point struct {
 // load reads a record for the index; ok is false if it is there no longer.
 func load(e Entry, as []Amendment) (r read, ok bool) {
 	r = read{entry: e, header: Header{ID: e.ID, Start: timeOf(e.ID), State: Unreadable, Amended: stamp(as)}}
-	f, err := results.LoadFile(e.Path)
+	rec, excluded, err := believe(e.Path, as)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, false
 	}
-	if err == nil {
-		if bad := f.Verify(); len(bad) > 0 {
-			err = errors.New(bad[0].String())
-		} else if f.Record.ID != e.ID {
-			err = fmt.Errorf("it calls itself %.40q", f.Record.ID)
-		}
+	if err == nil && rec.ID != e.ID {
+		err = fmt.Errorf("it calls itself %.40q", rec.ID)
 	}
 	if err != nil {
 		r.header.Error = err.Error()
@@ -190,12 +333,9 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 		}
 		return r, true
 	}
-	rec := f.Record
-	h := &r.header
-	h.Excluded = apply(rec, as)
-	// What a file says of itself is not believed: its traces are.
-	sum := results.Derive(rec)
+	h, sum := &r.header, &rec.Summary
 	r.group = GroupOf(rec)
+	h.Excluded = excluded
 	h.Start, h.State, h.Digest, h.Valid = rec.Start, rec.State, rec.Digest.Record, sum.Validity.Valid
 	h.Group, h.Labels, h.Env = r.group.ID, rec.Plan.Labels, environmentOf(rec)
 	for _, row := range sum.Rows {
@@ -206,6 +346,21 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 		}
 	}
 	return r, true
+}
+
+// believe reads a record that holds what was recorded, without the runs that
+// amendments exclude. What it says of itself is not believed: its traces are.
+func believe(path string, as []Amendment) (rec *results.Record, excluded string, err error) {
+	f, err := results.LoadFile(path)
+	if err != nil {
+		return nil, "", err
+	}
+	if bad := f.Verify(); len(bad) > 0 {
+		return nil, "", errors.New(bad[0].String())
+	}
+	excluded = apply(f.Record, as)
+	f.Record.Summary = results.Derive(f.Record)
+	return f.Record, excluded, nil
 }
 
 // A transaction holds others up and its pages in memory; many small ones write

@@ -289,7 +289,7 @@ func (s *sheet) xAxis(p *panel, a Axis) {
 			continue
 		}
 		last = at + w/2 + 6
-		s.text(at, p.y1+6+s.small, t.Label, style{ink: muted, size: s.small, anchor: middle})
+		s.text(max(at, w/2), p.y1+6+s.small, t.Label, style{ink: muted, size: s.small, anchor: middle})
 	}
 	s.text(p.x0, p.y1+10+s.small+s.line, fit(a.title(p.x), s.w-p.x0, s.small, false), style{ink: muted, size: s.small})
 }

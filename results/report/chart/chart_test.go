@@ -293,7 +293,7 @@ func every(name string, a, b, c float64, n int) []chart.Chart {
 	ln := chart.Lines{Head: h, X: free, Y: ax, Across: []chart.Level{{At: a, Name: name}, {At: b, Name: name}}, Up: []chart.Level{{At: c, Name: name}}}
 	ll := chart.Lines{Head: h, X: logs, Y: logs}
 	to := chart.Tornado{Head: h, Axis: free, Base: a, BaseText: name}
-	sp := chart.Sparks{Head: h, Axis: ax}
+	hi := chart.History{Head: h, Axis: free}
 	for i := range n {
 		rk.Rows = append(rk.Rows, chart.Ranked{Name: name, Figure: f(i), Reference: i == 1})
 		points = append(points, chart.Point{Name: name, X: f(i), Y: f(i + 1), Note: name, Group: name + strconv.Itoa(i%9), Reference: i == 1})
@@ -305,14 +305,16 @@ func every(name string, a, b, c float64, n int) []chart.Chart {
 		s := chart.Series{Name: name, Modelled: i%2 == 0, Marks: i == 0, Points: []chart.LinePoint{{X: a, Y: b, Low: a, High: c}, {X: b, Y: c, Low: a, High: b}, {X: c, Y: a}, {X: 1, Y: 1}}}
 		ln.Series, ll.Series = append(ln.Series, s), append(ll.Series, s)
 		to.Rows = append(to.Rows, chart.Swing{Name: name, Low: b * float64(i), High: c, LowText: name, HighText: name})
-		sp.Series = append(sp.Series, chart.Spark{Name: name, Points: []chart.Sample{{a, b}, {b, c}, {c, a}}, Steps: []float64{a, b, c}, Note: name})
+		hi.Nights = append(hi.Nights, chart.Night{T: a * float64(i), Figure: f(i)}, chart.Night{T: b, Figure: f(i)}, chart.Night{T: 1e9 * float64(i), Figure: f(i)})
+		hi.Levels = append(hi.Levels, chart.Stage{From: a, To: b, Value: c}, chart.Stage{From: b, To: c, Value: a})
+		hi.Events = append(hi.Events, chart.Moment{T: a, Name: name}, chart.Moment{T: 1e9, Name: name})
 	}
 	var mullet *chart.Point
 	if n > 0 {
 		mullet = &points[0]
 	}
 	return []chart.Chart{
-		rk, tr, mx, ln, ll, to, sp,
+		rk, tr, mx, ln, ll, to, hi,
 		chart.ThroughputPower{Head: h, Power: ax, Throughput: ax, Efficiency: ax, Points: points},
 		chart.TwoUsePlane{Head: h, X: ax, Y: ax, UseX: name, UseY: name, Margin: b, Points: points, Mix: []chart.XY{{a, b}, {b, c}, {1, 1}}, MixText: name, Mullet: mullet},
 		chart.Mullet{Head: h, Kept: ax, Gained: ax, Points: points},
@@ -382,7 +384,7 @@ func TestFull(t *testing.T) {
 	w := wobble(9)
 	name := strings.Repeat("name & ", 12)
 	var ln chart.Lines
-	var sp chart.Sparks
+	hi := chart.History{Axis: watts}
 	gaps := chart.Trace{Power: chart.Signal{Axis: watts}, Rate: chart.Signal{Axis: hashrate}}
 	for i := range 60_000 {
 		v := chart.Sample{T: float64(i), V: 100 + w()}
@@ -395,17 +397,21 @@ func TestFull(t *testing.T) {
 		gaps.Spans = append(gaps.Spans, chart.Span{From: float64(i) * 600, To: float64(i)*600 + 500, Name: name, Window: i%2 == 0})
 		for _, n := range []int{16, 1000} {
 			s := chart.Series{Name: name, Marks: true}
-			k := chart.Spark{Name: name, Note: name}
 			for j := range n {
 				v := 10 + w()
 				s.Points = append(s.Points, chart.LinePoint{X: float64(j), Y: v, Low: v - 1, High: v + 1})
-				k.Points = append(k.Points, chart.Sample{T: float64(j), V: v})
-				k.Steps = append(k.Steps, float64(j))
 			}
-			ln.Series, sp.Series = append(ln.Series, s), append(sp.Series, k)
+			ln.Series = append(ln.Series, s)
 		}
+		for j := range 50 {
+			hi.Nights = append(hi.Nights, chart.Night{T: 86400 * float64(50*i+j), Figure: pm(100+w(), 1)})
+		}
+		hi.Levels = append(hi.Levels, chart.Stage{From: 86400 * 50 * float64(i), To: 86400*50*float64(i+1) - 1, Value: 100})
+		hi.Events = append(hi.Events, chart.Moment{T: 86400 * 50 * float64(i), Name: name})
 	}
-	for _, c := range []chart.Chart{ln, sp, gaps} {
+	few := hi
+	few.Nights = hi.Nights[:100]
+	for _, c := range []chart.Chart{ln, hi, few, gaps} {
 		check(t, c)
 	}
 	for _, c := range every(name, 3, 2, 4, 100) {
@@ -445,4 +451,23 @@ func FuzzCharts(f *testing.F) {
 			check(t, c)
 		}
 	})
+}
+
+// A spark is small whatever it is made of, and draws nothing of nothing.
+func TestSpark(t *testing.T) {
+	require.Empty(t, chart.Spark(nil, nil))
+	require.Empty(t, chart.Spark([]chart.Sample{{T: 1, V: nan}}, []float64{1}))
+	var points []chart.Sample
+	var at []float64
+	w := wobble(2)
+	for i := range 5000 {
+		points, at = append(points, chart.Sample{T: float64(i) * 86400, V: 100 + w()}), append(at, float64(i)*86400)
+	}
+	for _, p := range [][]chart.Sample{points, points[:2], points[:1], {{T: 1e300, V: 1e300}, {T: -1e99, V: math.Inf(1)}, {T: 0, V: -1e99}}} {
+		got := string(chart.Spark(p, at))
+		require.Less(t, len(got), 4000)
+		require.NoError(t, xml.Unmarshal([]byte(got), new(struct{})))
+		require.NotRegexp(t, "NaN|Inf", got)
+	}
+	require.Equal(t, 1, strings.Count(string(chart.Spark(points, at[2500:2501])), "s-b"))
 }

@@ -72,10 +72,39 @@ func trace() chart.Trace {
 	return tr
 }
 
+// nights are a series with two steps; of few nights each has its interval.
+func nights(n int) chart.History {
+	w := wobble(11)
+	h := chart.History{Head: chart.Head{ID: fmt.Sprint("history-", n), Title: "Hashrate per joule at mining"}, Axis: hashJoule}
+	h.Axis.Free = true
+	at := func(i int) float64 { return 1.767225600e9 + 86400*float64(i) + 8000*w() } // from 2026-01-01
+	for i := range n {
+		v := 51e3 * (1 + 0.006*w())
+		if i > n/3 {
+			v *= 0.95
+		}
+		if i > n*3/4 {
+			v *= 1.03
+		}
+		if i%9 == 4 { // no night
+			continue
+		}
+		f := chart.Figure{Value: v}
+		if n < 100 {
+			f.Low, f.High = v*0.996, v*1.003
+		}
+		h.Nights = append(h.Nights, chart.Night{T: at(i), Figure: f})
+	}
+	day := func(i int) float64 { return 1.767225600e9 + 86400*float64(i) }
+	h.Levels = []chart.Stage{{From: day(0), To: day(n / 3), Value: 51e3}, {From: day(n/3 + 1), To: day(n * 3 / 4), Value: 51e3 * 0.95}, {From: day(n*3/4 + 1), To: day(n - 1), Value: 51e3 * 0.95 * 1.03}}
+	h.Events = []chart.Moment{{T: day(n / 5), Name: "kernel 6.8.0 → 6.12.3"}, {T: day(n / 3), Name: "microcode 0xa0011d1 → 0xa0011d5"}, {T: day(-5), Name: "before the first night"}}
+	return h
+}
+
 // charts are one of each kind, as a report would have them.
 func charts() map[string]chart.Chart {
-	w := wobble(3)
 	m := map[string]chart.Chart{
+		"history": nights(365), "history-few": nights(24), "history-one": nights(1), "history-none": chart.History{Axis: hashJoule},
 		"ranking": chart.Ranking{
 			Head: chart.Head{ID: "ranking", Title: "Work per joule at mining, relative to the Xeon"},
 			Axis: index, Base: 1, Margin: 0.02, BaseText: "Xeon 8480 = 1, margin ± 2 %",
@@ -195,25 +224,6 @@ func charts() map[string]chart.Chart {
 	}
 	m["lines"] = l
 
-	k := chart.Sparks{Head: chart.Head{ID: "sparks", Title: "Nightly hashrate"}, Axis: hashrate}
-	for i, name := range []string{"node-01", "node-02", "node-03", "node-04, behind the second PDU of row 7"} {
-		s := chart.Spark{Name: name, Modelled: i == 2}
-		for d := range 120 {
-			v := 31e6 * (1 + 0.01*w())
-			if i == 1 && d > 70 {
-				v *= 0.96
-			}
-			if i == 3 && d > 40 && d < 60 {
-				v = nan
-			}
-			s.Points = append(s.Points, chart.Sample{T: float64(d) * 86400, V: v})
-		}
-		if i == 1 {
-			s.Steps, s.Note = []float64{71 * 86400}, "−4.0 % since 12 May"
-		}
-		k.Series = append(k.Series, s)
-	}
-	m["sparks"] = k
 	m["empty"] = chart.Ranking{Head: chart.Head{ID: "empty", Title: "Work per joule", Empty: "no run of this session had a meter, so there are no watts to rank by."}}
 	return m
 }

@@ -15,7 +15,7 @@
     if (!el.id || ids.has(el.id)) say('the id is not unique', el);
     ids.add(el.id);
   }
-  for (const [attribute, ids] of [['href', el => [el.getAttribute('href').replace(/^#/, '')]], ['for', el => [el.htmlFor]], ['aria-labelledby', el => el.getAttribute('aria-labelledby').split(' ')]]) {
+  for (const [attribute, ids] of [['href^="#"', el => [el.getAttribute('href').replace(/^#/, '')]], ['for', el => [el.htmlFor]], ['aria-labelledby', el => el.getAttribute('aria-labelledby').split(' ')]]) {
     for (const el of document.querySelectorAll(`[${attribute}]`)) if (!ids(el).every(id => document.getElementById(id))) say(`${attribute} leads nowhere`, el);
   }
   let level = 0;
@@ -25,7 +25,7 @@
     if (!h.textContent.trim()) say('the heading is empty', h);
     level = now;
   }
-  for (const svg of document.querySelectorAll('svg')) {
+  for (const svg of document.querySelectorAll('svg:not([aria-hidden=true])')) {
     const named = (svg.getAttribute('aria-labelledby') ?? '').split(' ').map(id => document.getElementById(id));
     const has = name => named.some(el => el?.nodeName === name && svg.contains(el) && el.textContent.trim());
     if (svg.getAttribute('role') !== 'img' || !has('title') || !has('desc')) say('the drawing has no name and description', svg);

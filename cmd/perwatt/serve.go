@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/net/netutil"
+
+	"github.com/perwatt/perwatt/results/report"
+	"github.com/perwatt/perwatt/results/serve"
+)
+
+// Limits on who is connected, and for how long.
+const (
+	mostConnections = 64
+	mostHeader      = 64 << 10 // bytes; the address of a comparison of 500 records is 15 kB
+	goodbye         = 5 * time.Second
+)
+
+func serveCommand() *cobra.Command {
+	var (
+		dir    storeFlag
+		listen string
+		hosts  []string
+	)
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Show the records of a store in a browser on this machine",
+		Long: `Show a store as pages: what changed night by night, the records, one of them, a comparison
+of several. The pages are those of perwatt report; nothing is changed and nothing kept.
+
+It listens on loopback unless told otherwise, and whoever can reach it can read the
+store: to show it to others, put a proxy that knows them in front and name it with
+--host. It answers only to IP addresses, localhost and the names given with --host.
+Ctrl-C ends it after the page that is being made.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			x, err := dir.index(cmd)
+			if err != nil {
+				return err
+			}
+			defer x.Close()
+			l, err := net.Listen("tcp", listen)
+			if err != nil {
+				return usagef("--listen %s: %w", listen, err)
+			}
+			t := tool()
+			s := serve.New(x)
+			s.Hosts, s.Tool = hosts, strings.TrimSpace("perwatt "+t.Version+" "+t.Revision)
+			server := &http.Server{
+				Handler: s, ReadTimeout: 10 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: mostHeader,
+				ErrorLog: log.New(lines{cmd.ErrOrStderr()}, "perwatt: ", 0),
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "http://%s/\n", l.Addr())
+			if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+				fmt.Fprintln(cmd.ErrOrStderr(), "perwatt: whoever can reach this address can read the store")
+			}
+			stopped := make(chan error, 1)
+			stop := context.AfterFunc(cmd.Context(), func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), goodbye)
+				defer cancel()
+				err := server.Shutdown(ctx)
+				if err != nil {
+					err = server.Close()
+				}
+				stopped <- err
+			})
+			defer stop()
+			if err := server.Serve(netutil.LimitListener(l, mostConnections)); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve %s: %w", l.Addr(), err)
+			}
+			return <-stopped
+		},
+	}
+	dir.flag(cmd)
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7771", "address and port; port 0 for a free one")
+	cmd.Flags().StringArrayVar(&hosts, "host", nil, "name by which it may be asked too, may be repeated")
+	return cmd
+}
+
+// lines makes what a stranger's bytes brought about fit for a terminal.
+type lines struct{ to io.Writer }
+
+func (l lines) Write(b []byte) (int, error) {
+	_, err := fmt.Fprintln(l.to, report.Line(strings.TrimSpace(string(b))))
+	return len(b), err
+}

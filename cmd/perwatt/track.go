@@ -1,0 +1,332 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/results/report"
+	"github.com/perwatt/perwatt/results/store"
+	"github.com/perwatt/perwatt/results/track"
+)
+
+// trackFlags are what perwatt track was asked.
+type trackFlags struct {
+	dir                storeFlag
+	group, night       string
+	labels             map[string]string
+	rules, format, out string
+	gate, confirm      bool
+	audit              bool
+}
+
+const trackForms = "text, markdown, json, csv, bench, github, junit, gha-benchmark, prometheus"
+
+func trackCommand() *cobra.Command {
+	var f trackFlags
+	cmd := &cobra.Command{
+		Use:   "track",
+		Short: "Say what changed in a store night by night, since when, and why",
+		Long: `Follow throughput, watts and work per joule of every node group, night by night, and
+say what changed, since when, by how much, at which commit or event, how sure that is
+and what to do. It is quiet when nothing changed.
+
+The control scenario of each session (crypto/sha256, which no change of the code
+under test touches) tells the machine from the code. What is known to have happened
+to a machine (perwatt event adds to what the records show) starts a new epoch.
+
+With --gate the exit code says it to a pipeline: 1 if a regression showed tonight
+that had not shown before, 3 if tonight measured nothing, or a group that measured
+in the last two weeks did not. One night that is far off is a suspicion: --confirm
+measures its uses again, on this machine and at once, before it fails anything;
+without --confirm only more than 10 % fail. Old findings do not fail again.
+
+-o DIR writes pages for a browser; with another format, its file.`,
+		Example: `  perwatt run --store nights && perwatt track --store nights --gate --confirm
+  perwatt track --store nights -o site/
+  perwatt track --store nights --gate --format github --rules perwatt-track.toml`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.dir.flag(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.group, "group", "", "only this node group (perwatt ls names them)")
+	fl.StringToStringVar(&f.labels, "label", nil, "only records with this label, KEY=VALUE, may be repeated")
+	fl.StringVar(&f.night, "night", "", "night to look at, the day on which it began (default the one that runs, noon to noon UTC)")
+	fl.BoolVar(&f.gate, "gate", false, "exit with 1 on a regression, 3 without data")
+	fl.BoolVar(&f.confirm, "confirm", false, "measure what is suspicious again before it fails the gate")
+	fl.BoolVar(&f.audit, "audit", false, "say how often the detectors are wrong on this store")
+	fl.StringVar(&f.rules, "rules", "", "file of what fails the gate and what is not followed, TOML")
+	fl.StringVar(&f.format, "format", "text", trackForms)
+	fl.StringVarP(&f.out, "output", "o", "", "directory for pages (text, gha-benchmark), or file")
+	return cmd
+}
+
+func (f *trackFlags) run(cmd *cobra.Command) error {
+	if !slices.Contains(strings.Split(trackForms, ", "), f.format) {
+		return usagef("--format %q: must be one of %s", f.format, trackForms)
+	}
+	if f.format == string(report.Action) && f.out == "" {
+		return usagef("--format gha-benchmark writes two files: say with -o into which directory")
+	}
+	if f.confirm && f.night != "" {
+		return usagef("--confirm measures now: it cannot confirm the night of %s", f.night)
+	}
+	night := track.NightOf(time.Now())
+	if f.night != "" {
+		day, err := time.Parse(time.DateOnly, f.night)
+		if err != nil {
+			return usagef("--night %q: write the day on which it began, such as 2026-01-31", f.night)
+		}
+		night = int(day.Unix() / 86400)
+	}
+	rules, err := f.readRules()
+	if err != nil {
+		return err
+	}
+	x, err := f.dir.index(cmd)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	defer notes(cmd, x)
+	opt := track.Options{Filter: store.Filter{Group: f.group, Labels: f.labels}, Night: night, Rules: rules}
+	if f.audit {
+		return audit(cmd, x, opt)
+	}
+
+	var said []string
+	failed := false
+	if f.confirm {
+		if said, failed, err = f.again(cmd, x, opt); err != nil {
+			return err
+		}
+	}
+	v := tool()
+	t := &report.Tracking{Night: night, Tool: strings.TrimSpace("perwatt " + v.Version + " " + v.Revision), Said: said}
+	var rows bytes.Buffer
+	if f.format == string(report.CSV) {
+		t.Nights = &rows
+	}
+	site := f.format == "text" && f.out != ""
+	if site {
+		if err := os.MkdirAll(f.out, 0o755); err != nil {
+			return exit{exitUsage, fmt.Errorf("-o: %w", err)}
+		}
+		t.Page = func(s report.Site, g report.SiteGroup) error {
+			s.Tool = t.Tool
+			return replace(filepath.Join(f.out, report.GroupFile(g.ID)), func(w io.Writer) error { return report.WriteGroup(w, s, g) })
+		}
+	}
+	r, err := track.Now(cmd.Context(), x, opt, t.Add)
+	if err != nil {
+		return interrupted(cmd.Context(), err)
+	}
+	t.Finish(r, r.Failing(rules))
+	if err := f.write(cmd, t, rows.Bytes(), site); err != nil {
+		return err
+	}
+	switch {
+	case !f.gate:
+	case !r.Valid():
+		return exit{exitData, fmt.Errorf("the night of %s measured nothing, or not all that it should: %s", track.Date(night).Format(time.DateOnly), missing(r))}
+	case len(t.Failing) > 0:
+		return exit{exitGate, fmt.Errorf("%d regressions since last night", len(t.Failing))}
+	case failed:
+		return exit{exitGate, errors.New("a regression tonight, and again when it was measured a second time")}
+	case !f.confirm && slices.ContainsFunc(r.Suspicions(), func(s track.Suspicion) bool { return s.Worse && s.Watch.Blatant() }):
+		return exit{exitGate, errors.New("a figure is worse by more than 10 % tonight")}
+	}
+	return nil
+}
+
+func missing(r *track.Report) string {
+	if gone := r.Absent(); len(gone) > 0 {
+		return "no figures of group " + strings.Join(gone, ", ")
+	}
+	return "there are no records of it (perwatt run --store adds one)"
+}
+
+func (f *trackFlags) readRules() (*track.Rules, error) {
+	if f.rules == "" {
+		return nil, nil
+	}
+	in, err := os.Open(f.rules)
+	if err != nil {
+		return nil, exit{exitUsage, fmt.Errorf("--rules: %w", err)}
+	}
+	defer in.Close()
+	rules, err := track.ReadRules(in)
+	if err != nil {
+		return nil, usagef("--rules %s: %s", report.Line(f.rules), report.Line(err.Error()))
+	}
+	return rules, nil
+}
+
+// write prints the report in its format, and the pages.
+func (f *trackFlags) write(cmd *cobra.Command, t *report.Tracking, rows []byte, site bool) error {
+	if f.format == string(report.Action) {
+		if err := os.MkdirAll(f.out, 0o755); err != nil {
+			return exit{exitUsage, fmt.Errorf("-o: %w", err)}
+		}
+		for name, better := range map[string]track.Direction{"bigger-is-better.json": track.Higher, "smaller-is-better.json": track.Lower} {
+			if err := replace(filepath.Join(f.out, name), func(w io.Writer) error { return t.WriteAction(w, better) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	body := func(w io.Writer) error {
+		if _, err := w.Write(rows); err != nil {
+			return err
+		}
+		return report.WriteTracking(w, report.Format(f.format), t, options(cmd.OutOrStdout(), ""))
+	}
+	if f.out != "" && !site {
+		return replace(f.out, body)
+	}
+	if err := body(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	if site {
+		index := filepath.Join(f.out, "index.html")
+		if err := replace(index, func(w io.Writer) error { return report.WriteOverview(w, t.Site()) }); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), index)
+	}
+	if summary := os.Getenv("GITHUB_STEP_SUMMARY"); summary != "" && f.format == string(report.GitHub) {
+		return summarise(summary, t)
+	}
+	return nil
+}
+
+// summarise adds to the summary of a step, of which GitHub takes 1 MiB.
+func summarise(name string, t *report.Tracking) error {
+	const most = 1 << 20
+	var body bytes.Buffer
+	if err := report.WriteTracking(&body, report.Markdown, t, report.Options{}); err != nil {
+		return err
+	}
+	text := body.Bytes()
+	if len(text) > most-4096 { // others may write there too
+		text = append(text[:bytes.LastIndexByte(text[:most-4096], '\n')+1], "\nThe rest is left out: GitHub takes 1 MiB.\n"...)
+	}
+	file, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("GITHUB_STEP_SUMMARY: %w", err)
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Close())
+}
+
+// replace writes a file whole or not at all.
+func replace(name string, write func(io.Writer) error) error {
+	var body bytes.Buffer
+	if err := write(&body); err != nil {
+		return err
+	}
+	return replaceFile(name, &body)
+}
+
+// again measures the uses of what is suspicious tonight a second time, and says
+// what came of it. Only what this machine measured can be.
+func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options) (said []string, failed bool, err error) {
+	first, err := track.Now(cmd.Context(), x, opt, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	var uses []string
+	doubted := map[track.Key]bool{}
+	for _, s := range first.Suspicions() {
+		if !s.Worse {
+			continue
+		}
+		doubted[s.Key] = true
+		use, _, _ := strings.Cut(s.Key.Scenario, "-")
+		if use != "idle" && !slices.Contains(uses, use) {
+			uses = append(uses, use)
+		}
+	}
+	if len(doubted) == 0 {
+		return nil, false, nil
+	}
+	uses = append(slices.DeleteFunc(uses, func(u string) bool { return u == "control" }), "control")
+	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %d figures are worse than usual: measuring %s again\n", len(doubted), strings.Join(uses, ", "))
+	if err := measureAgain(cmd, f.dir, uses, f.labels); err != nil {
+		return nil, false, fmt.Errorf("measure again: %w", err)
+	}
+	if err := x.Update(cmd.Context()); err != nil {
+		return nil, false, err
+	}
+	second, err := track.Now(cmd.Context(), x, opt, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	left := map[track.Key]bool{}
+	for _, s := range second.Suspicions() {
+		left[s.Key] = s.Worse
+	}
+	for _, g := range second.Groups {
+		for _, j := range g.Judged {
+			switch {
+			case !doubted[j.Key]:
+			case left[j.Key]:
+				failed = true
+				said = append(said, fmt.Sprintf("measured again: %s is still %s", strings.ReplaceAll(j.Key.Metric, "_", " ")+" at "+j.Key.Scenario, track.Relative(j.Watch.Size)))
+			default:
+				said = append(said, fmt.Sprintf("measured again: %s is as usual, the first time was not", strings.ReplaceAll(j.Key.Metric, "_", " ")+" at "+j.Key.Scenario))
+			}
+		}
+	}
+	return said, failed, nil
+}
+
+// measureAgain runs a session of this program, as it is now.
+func measureAgain(cmd *cobra.Command, dir storeFlag, uses []string, labels map[string]string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	argv := []string{"run", "--preset", "quick", "--uses", strings.Join(uses, ","), "--format", "json"}
+	where, err := dir.dir()
+	if err != nil {
+		return err
+	}
+	argv = append(argv, "--store", where)
+	for k, v := range labels {
+		argv = append(argv, "--label", k+"="+v)
+	}
+	run := exec.CommandContext(cmd.Context(), self, argv...)
+	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
+	run.WaitDelay = time.Minute
+	run.Stderr = cmd.ErrOrStderr()
+	if err := run.Run(); err != nil {
+		return interrupted(cmd.Context(), fmt.Errorf("perwatt %s: %w", strings.Join(argv, " "), err))
+	}
+	return nil
+}
+
+// audit says how often the detectors are wrong on this store.
+func audit(cmd *cobra.Command, x *store.Index, opt track.Options) error {
+	var a track.Audit
+	_, err := track.Now(cmd.Context(), x, opt, func(s *track.Standing) error {
+		for i := range s.Judged {
+			a.Add(s.Judged[i].Series, s.Judged[i].Changes)
+		}
+		return cmd.Context().Err()
+	})
+	if err != nil {
+		return interrupted(cmd.Context(), err)
+	}
+	return report.WriteAudit(cmd.OutOrStdout(), a)
+}

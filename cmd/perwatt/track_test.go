@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/perf/benchfmt"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/resultstest"
+)
+
+// nights keeps sessions of a node, one a night, the first on 2026-09-14. change
+// is called before each.
+func nights(t testing.TB, dir string, node resultstest.Node, n int, change func(night int, node *resultstest.Node) (revision string)) {
+	t.Helper()
+	node.Only = []string{"idle", "control", "mining"}
+	node.Between, node.Within = 0.004, 0.004
+	for i := range n {
+		now := node
+		now.Rates, now.Watts = map[string]float64{}, map[string]float64{}
+		for k, v := range node.Rates {
+			now.Rates[k] = v
+		}
+		for k, v := range node.Watts {
+			now.Watts[k] = v
+		}
+		revision := change(i, &now)
+		if revision == "" { // no session
+			continue
+		}
+		rec := resultstest.Session(now, i, 2, 7)
+		rec.Tool.Revision = revision
+		raw, err := results.Seal(rec)
+		require.NoError(t, err)
+		month := filepath.Join(dir, rec.Start.Format("2006-01"))
+		require.NoError(t, os.MkdirAll(month, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(month, rec.ID+".json"), raw, 0o644))
+	}
+}
+
+func tracked(t testing.TB, argv ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(t.Context(), append([]string{"track"}, argv...), &out, &err)
+	return code, out.String(), err.String()
+}
+
+const firstNight = "2026-09-13" // a session of 08:30 UTC is of the night before
+
+func night(n int) string {
+	day, _ := time.Parse(time.DateOnly, firstNight)
+	return day.AddDate(0, 0, n).Format(time.DateOnly)
+}
+
+// A kernel that became slower is found, dated and charged to the commit; the
+// gate fails on the night that shows it and on no other.
+func TestTrackFindsTheCommit(t *testing.T) {
+	dir := t.TempDir()
+	nights(t, dir, resultstest.Server("north", 1), 34, func(n int, node *resultstest.Node) string {
+		if n < 26 {
+			return "aaaaaaaaaaaa"
+		}
+		node.Rates["mining/mining"] *= 0.95
+		return "bbbbbbbbbbbb"
+	})
+	failed := []string{}
+	for n := 20; n < 34; n++ {
+		code, out, errs := tracked(t, "--store", dir, "--gate", "--night", night(n))
+		switch code {
+		case exitOK:
+		case exitGate:
+			failed = append(failed, night(n))
+			require.Contains(t, errs, "regression")
+			require.Contains(t, out, "git log aaaaaaaaaaaa..bbbbbbbbbbbb")
+		default:
+			t.Fatal(code, out, errs)
+		}
+		if n < 26 {
+			require.Contains(t, out, "Nothing changed.", night(n))
+		}
+	}
+	require.Len(t, failed, 1, "once, not every night")
+	require.LessOrEqual(t, failed[0], night(30))
+
+	code, out, _ := tracked(t, "--store", dir, "--night", night(33))
+	require.Equal(t, exitOK, code, "without --gate it only says so")
+	require.Contains(t, out, "since "+night(26))
+	require.Contains(t, out, "code: ")
+	require.Regexp(t, `−[45]\.\d % \[−[56]\.\d %, −[345]\.\d %\]`, out)
+
+	t.Run("forms", func(t *testing.T) {
+		at := []string{"--store", dir, "--night", failed[0], "--format"}
+		_, out, _ := tracked(t, append(at, "github")...)
+		require.Regexp(t, `(?m)^::error title=regression%3A AMD EPYC.*::−\d`, out)
+		_, out, _ = tracked(t, append(at, "junit")...)
+		var suite struct {
+			Tests, Failures int `xml:",attr"`
+			Cases           []struct {
+				Name    string    `xml:"name,attr"`
+				Failure *struct{} `xml:"failure"`
+			} `xml:"testcase"`
+		}
+		require.NoError(t, xml.Unmarshal([]byte(strings.ReplaceAll(strings.ReplaceAll(out, "tests=", "Tests="), "failures=", "Failures=")), &suite))
+		require.Len(t, suite.Cases, suite.Tests)
+		require.NotZero(t, suite.Failures)
+		_, out, _ = tracked(t, append(at, "prometheus")...)
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		families, err := parser.TextToMetricFamilies(strings.NewReader(out))
+		require.NoError(t, err, out)
+		require.NotEmpty(t, families["perwatt_track_value"].Metric)
+		require.Equal(t, 1.0, families["perwatt_track_regressions"].Metric[0].GetGauge().GetValue())
+		_, out, _ = tracked(t, append(at, "csv")...)
+		rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+		require.NoError(t, err)
+		seen := 26
+		for night(seen) < failed[0] {
+			seen++
+		}
+		require.Equal(t, (seen+1)*7+1, len(rows), "every night so far of idle's watts and of three figures of two uses")
+		_, out, _ = tracked(t, append(at, "bench")...)
+		in := benchfmt.NewReader(strings.NewReader(out), "")
+		lines := 0
+		for in.Scan() {
+			if _, ok := in.Result().(*benchfmt.Result); ok {
+				lines++
+			}
+		}
+		require.NoError(t, in.Err())
+		require.Equal(t, 7, lines)
+		_, out, _ = tracked(t, append(at, "json")...)
+		var v struct {
+			Failing  bool
+			Findings []struct{ Cause, At string }
+		}
+		require.NoError(t, json.Unmarshal([]byte(out), &v))
+		require.True(t, v.Failing)
+		require.Equal(t, "code", v.Findings[0].Cause)
+		files := t.TempDir()
+		code, _, errs := tracked(t, append(at, "gha-benchmark", "-o", files)...)
+		require.Equal(t, exitOK, code, errs)
+		for name, n := range map[string]int{"bigger-is-better.json": 4, "smaller-is-better.json": 3} {
+			raw, err := os.ReadFile(filepath.Join(files, name))
+			require.NoError(t, err)
+			var entries []struct {
+				Name, Unit string
+				Value      float64
+			}
+			require.NoError(t, json.Unmarshal(raw, &entries))
+			require.Len(t, entries, n, name)
+		}
+		site := t.TempDir()
+		code, out, errs = tracked(t, "--store", dir, "--night", failed[0], "-o", site)
+		require.Equal(t, exitOK, code, errs)
+		require.Contains(t, out, filepath.Join(site, "index.html"))
+		pages, err := filepath.Glob(filepath.Join(site, "*.html"))
+		require.NoError(t, err)
+		require.Len(t, pages, 2)
+		summary := filepath.Join(t.TempDir(), "summary.md")
+		t.Setenv("GITHUB_STEP_SUMMARY", summary)
+		tracked(t, append(at, "github")...)
+		raw, err := os.ReadFile(summary)
+		require.NoError(t, err)
+		require.Contains(t, string(raw), "REGRESSION")
+	})
+
+	t.Run("rules", func(t *testing.T) {
+		rules := filepath.Join(t.TempDir(), "rules.toml")
+		for text, want := range map[string]int{
+			"least = 0.2\n": exitOK, "[[limit]]\nuse = \"mining\"\nleast = 0.001\n": exitGate, "[[ignore]]\nuse = \"min*\"\nreason = \"it is known\"\n": exitOK,
+			"least = 2\n": exitUsage, "[[ignore]]\nuse = \"mining\"\n": exitUsage, "lest = 0.1\n": exitUsage, "least = \n": exitUsage,
+		} {
+			require.NoError(t, os.WriteFile(rules, []byte(text), 0o644))
+			code, _, errs := tracked(t, "--store", dir, "--gate", "--night", failed[0], "--rules", rules)
+			require.Equal(t, want, code, text+errs)
+		}
+	})
+
+	code, out, errs := tracked(t, "--store", dir, "--audit", "--night", night(33))
+	require.Equal(t, exitOK, code, errs)
+	require.Contains(t, out, "pairs of neighbouring nights")
+}
+
+// A slower machine is not the code's fault, whatever was committed that night.
+func TestTrackFindsTheMachine(t *testing.T) {
+	dir := t.TempDir()
+	nights(t, dir, resultstest.Server("north", 1), 34, func(n int, node *resultstest.Node) string {
+		if n >= 26 {
+			node.Rates["mining/mining"] *= 0.95
+			node.Rates["control/control"] *= 0.95
+		}
+		return fmt.Sprintf("%012d", n)
+	})
+	_, out, _ := tracked(t, "--store", dir, "--night", night(33))
+	require.Contains(t, out, "machine: ")
+	require.NotContains(t, out, "git log")
+}
+
+// A night without figures never passes, and few nights say so.
+func TestTrackWithoutData(t *testing.T) {
+	dir := t.TempDir()
+	nights(t, dir, resultstest.Server("north", 1), 12, func(n int, node *resultstest.Node) string {
+		if n == 10 {
+			return ""
+		}
+		return "aaaaaaaaaaaa"
+	})
+	code, out, errs := tracked(t, "--store", dir, "--gate", "--night", night(10))
+	require.Equal(t, exitData, code)
+	require.Contains(t, out, "no figures of the night of "+night(10))
+	require.Contains(t, errs, "measured nothing")
+	code, _, errs = tracked(t, "--store", dir, "--gate", "--night", night(11))
+	require.Equal(t, exitOK, code, errs)
+	code, out, _ = tracked(t, "--store", dir, "--gate", "--night", night(3))
+	require.Equal(t, exitOK, code)
+	require.Contains(t, out, "fewer than 8 nights")
+	code, _, _ = tracked(t, "--store", t.TempDir(), "--gate")
+	require.Equal(t, exitData, code)
+	code, _, _ = tracked(t, "--store", dir)
+	require.Equal(t, exitOK, code, "without --gate nothing fails")
+}
+
+// One night that is far off is a suspicion, and no verdict.
+func TestTrackSuspects(t *testing.T) {
+	for off, want := range map[float64]int{0.96: exitOK, 0.85: exitGate, 1.3: exitOK} {
+		dir := t.TempDir()
+		nights(t, dir, resultstest.Server("north", 1), 21, func(n int, node *resultstest.Node) string {
+			if n == 20 {
+				node.Rates["mining/mining"] *= off
+			}
+			return "aaaaaaaaaaaa"
+		})
+		code, out, errs := tracked(t, "--store", dir, "--gate", "--night", night(20))
+		require.Equal(t, want, code, "%v: %s%s", off, out, errs)
+		require.Contains(t, out, "than expected", off)
+	}
+}
+
+func TestTrackUsage(t *testing.T) {
+	for _, argv := range [][]string{{"--format", "xml"}, {"--format", "gha-benchmark"}, {"--night", "yesterday"}, {"--confirm", "--night", "2026-01-01"}, {"--rules", "/nowhere"}, {"file"}} {
+		var errs bytes.Buffer
+		require.Equal(t, exitUsage, run(t.Context(), append([]string{"track", "--store", t.TempDir()}, argv...), io.Discard, &errs), argv)
+		require.NotEmpty(t, errs.String())
+	}
+}

@@ -1,0 +1,391 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/chart"
+)
+
+// The library that zooms (MIT licence, beside it), and what hands it the nights.
+var (
+	//go:embed uplot/uPlot.iife.min.js
+	plotJS string
+	//go:embed uplot/uPlot.min.css
+	plotCSS string
+	//go:embed site.js
+	siteJS string
+)
+
+// Site is what a store says over time: an overview, and a page for each group
+// of nodes.
+type Site struct {
+	Groups  []SiteGroup
+	Changes []SiteChange // of all groups, the latest first
+	Sub     string       // what was looked at: nights, groups, until when
+	Tool    string
+	Links   []Link // besides those to the overview
+}
+
+// Tone says how a state or a change is to be taken: good, fair or poor.
+type Tone string
+
+const (
+	Good Tone = "good"
+	Fair Tone = "fair"
+	Poor Tone = "poor"
+)
+
+func (t Tone) sign() string {
+	switch t {
+	case Good:
+		return "✓"
+	case Poor:
+		return "✕"
+	}
+	return "!"
+}
+
+// SiteGroup is a group of nodes.
+type SiteGroup struct {
+	ID, Name string
+	Series   []History
+	Events   []SiteEvent // oldest first
+}
+
+// History is one figure of a group over time.
+type History struct {
+	Scenario, Use, Workload, Impl, Metric string
+	Unit                                  results.Unit
+	Headline                              bool // the figure that stands for its use in the overview
+	State                                 string
+	Tone                                  Tone
+	Nights                                []SiteNight // oldest first
+	Levels                                []SiteLevel
+	Changes                               []SiteChange // oldest first
+}
+
+// SiteNight is one session's figure. An excluded one is left out before.
+type SiteNight struct {
+	Start            time.Time
+	Value, Low, High results.Float
+	Modelled         bool
+	Record, Revision string
+}
+
+// SiteLevel is a stretch without a change, first and last night included.
+type SiteLevel struct {
+	From, To time.Time
+	Value    float64
+}
+
+// SiteEvent is something that is known to have happened to the machines.
+type SiteEvent struct {
+	At   time.Time
+	Text string
+}
+
+// SiteChange is a step of a figure. Size is the new level over the old.
+type SiteChange struct {
+	Group, GroupID, Figure string // Figure names the series for a reader
+	Since, From, To        time.Time
+	Size, Low, High        results.Float
+	P                      results.Float
+	Tone                   Tone
+	What, At, Do           string // what it is, the commits or the event, what to do
+}
+
+// GroupFile is the name of a group's page.
+func GroupFile(id string) string { return "group-" + word(id) + ".html" }
+
+const overviewFile = "index.html"
+
+// WriteOverview writes the page that says what changed, and how every group
+// stands at every use.
+func WriteOverview(w io.Writer, s Site) error {
+	v := view{Title: "What changed?", Headline: siteHeadline(s), Sub: clean(s.Sub, textLimit), Links: s.Links, Filter: "group", Foot: []string{clean(s.Tool, 120)}}
+	if len(s.Changes) > 0 {
+		t := changeTable("changes", s.Changes, true)
+		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: t}}})
+	}
+	t := &htmlTable{ID: "groups", Cols: []col{{Head: "group"}, {Head: "use"}, {Head: "figure"}, {Head: "now", Number: true}, {Head: "the last nights"}, {Head: "state"}, {Head: "last change"}}}
+	for _, g := range s.Groups {
+		for _, h := range g.Series {
+			if !h.Headline {
+				continue
+			}
+			now, low := "", ""
+			var spark template.HTML
+			if n := len(h.Nights); n > 0 {
+				now, low = Split(nightMetric(h, h.Nights[n-1]))
+				spark = chart.Spark(samples(h.Nights[max(0, n-sparkNights):]), steps(h.Changes))
+			}
+			last := "none"
+			if n := len(h.Changes); n > 0 {
+				c := h.Changes[n-1]
+				last = c.Since.UTC().Format(time.DateOnly) + ", " + stepText(c)
+			}
+			row := []td{
+				{Text: clean(g.Name, 80), Href: GroupFile(g.ID)}, {Text: clean(useName(h), 60)}, {Text: clean(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
+				{Text: now, Under: low, Number: true}, {Chart: spark}, {Text: h.Tone.sign() + " " + clean(h.State, 120)}, {Text: last},
+			}
+			if n := len(h.Nights); n > 0 {
+				row[3].Sort = exact(h.Nights[n-1].Value)
+			}
+			for i := range row {
+				row[i].Label = t.Cols[i].Head
+			}
+			t.Rows = append(t.Rows, row)
+		}
+	}
+	all := section{ID: "all", Title: "All groups", Blocks: []block{{Table: t}}}
+	if len(t.Rows) == 0 {
+		all = section{ID: "all", Title: "All groups", Lead: []string{"There is nothing to show yet: perwatt run --store adds a session, and a few nights of them make a history."}}
+	}
+	v.Sections = append(v.Sections, all)
+	return v.write(w)
+}
+
+const sparkNights = 90
+
+func siteHeadline(s Site) string {
+	count := map[Tone]int{}
+	for _, c := range s.Changes {
+		count[c.Tone]++
+	}
+	var said []string
+	for _, x := range []struct {
+		tone Tone
+		noun string
+	}{{Poor, "regression"}, {Good, "improvement"}, {Fair, "other change"}} {
+		if n := count[x.tone]; n > 0 {
+			said = append(said, plural(n, x.noun))
+		}
+	}
+	if len(said) == 0 {
+		return "Nothing changed."
+	}
+	return strings.Join(said, ", ") + "."
+}
+
+func stepText(c SiteChange) string {
+	if c.Size.IsAbsent() {
+		return clean(c.What, 80)
+	}
+	return signed(float64(c.Size)-1) + " " + fmt.Sprintf("[%s, %s]", signed(float64(c.Low)-1), signed(float64(c.High)-1))
+}
+
+// signed is a relative difference as a reader expects it: −3.1 %.
+func signed(x float64) string {
+	if math.IsNaN(x) {
+		return absent
+	}
+	t := fmt.Sprintf("%+.1f %%", 100*x)
+	return strings.Replace(t, "-", "−", 1)
+}
+
+func useName(h History) string {
+	name := h.Use
+	if h.Scenario != h.Use {
+		name = h.Scenario + ", " + h.Use
+	}
+	return name
+}
+
+func changeTable(id string, changes []SiteChange, groups bool) *htmlTable {
+	t := &htmlTable{ID: id, Cols: []col{{Head: "since", Under: "between"}, {Head: "group"}, {Head: "figure"}, {Head: "change", Under: interval, Number: true}, {Head: "what"}, {Head: "at"}, {Head: "p", Number: true}, {Head: "to do"}}}
+	for _, c := range changes {
+		span := strings.ReplaceAll(c.From.UTC().Format(time.DateOnly)+" – "+c.To.UTC().Format(time.DateOnly), "-", "\u2011") // dates stay whole
+		if c.From.Equal(c.To) {
+			span = ""
+		}
+		size, low := stepText(c), ""
+		if a, b, ok := strings.Cut(size, " ["); ok {
+			size, low = a, "["+b
+		}
+		p := absent
+		if !c.P.IsAbsent() {
+			p = fmt.Sprintf("%.1g", float64(c.P))
+		}
+		row := []td{
+			{Text: c.Since.UTC().Format(time.DateOnly), Under: span}, {Text: clean(c.Group, 80), Href: GroupFile(c.GroupID)}, {Text: clean(c.Figure, 80)},
+			{Text: size, Under: low, Number: true, Sort: exact(c.Size)}, {Text: c.Tone.sign() + " " + clean(c.What, textLimit)}, {Text: clean(c.At, 160)},
+			{Text: p, Number: true, Sort: exact(c.P)}, {Text: clean(c.Do, textLimit)},
+		}
+		for i := range row {
+			row[i].Label = t.Cols[i].Head
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	if !groups { // all are of the page's own group
+		t.Cols = slices.Delete(t.Cols, 1, 2)
+		for i := range t.Rows {
+			t.Rows[i] = slices.Delete(t.Rows[i], 1, 2)
+		}
+	}
+	return t
+}
+
+func nightMetric(h History, n SiteNight) results.Metric {
+	m := results.Metric{Value: n.Value, Low: n.Low, High: n.High, Unit: h.Unit}
+	if n.Modelled {
+		m.Origin = results.Modelled
+	}
+	return m
+}
+
+func seconds64(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+func samples(nights []SiteNight) []chart.Sample {
+	out := make([]chart.Sample, len(nights))
+	for i, n := range nights {
+		out[i] = chart.Sample{T: seconds64(n.Start), V: float64(n.Value)}
+	}
+	return out
+}
+
+func steps(changes []SiteChange) (at []float64) {
+	for _, c := range changes {
+		at = append(at, seconds64(c.Since))
+	}
+	return at
+}
+
+// WriteGroup writes the page of a group: every figure night by night. With
+// script the figures zoom together; without, each is a picture.
+func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
+	var changes []SiteChange
+	nights, last := 0, time.Time{}
+	for _, h := range g.Series {
+		changes = append(changes, h.Changes...)
+		nights = max(nights, len(h.Nights))
+		if n := len(h.Nights); n > 0 && h.Nights[n-1].Start.After(last) {
+			last = h.Nights[n-1].Start
+		}
+	}
+	slices.SortStableFunc(changes, func(a, b SiteChange) int { return b.Since.Compare(a.Since) })
+	v := view{
+		Title: clean(g.Name, 120), Headline: siteHeadline(Site{Changes: changes}), Foot: []string{clean(s.Tool, 120)}, Nights: true,
+		Sub: fmt.Sprintf("%s, the last on %s.", plural(nights, "session"), last.UTC().Format("2006-01-02 15:04 UTC")), Links: append([]Link{{Text: "← All groups", Href: overviewFile}}, s.Links...),
+	}
+	if len(changes) > 0 {
+		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: changeTable("changes", changes, false)}}})
+	}
+	var events []chart.Moment
+	for _, e := range g.Events {
+		events = append(events, chart.Moment{T: seconds64(e.At), Name: e.Text})
+	}
+	of := map[string]int{} // the section of a use
+	for i, h := range g.Series {
+		at, ok := of[useName(h)]
+		if !ok {
+			at = len(v.Sections)
+			of[useName(h)] = at
+			v.Sections = append(v.Sections, section{ID: "use-" + word(useName(h)), Title: clean(useName(h), 80), Blocks: []block{{}}})
+		}
+		title := strings.ReplaceAll(h.Metric, "_", " ")
+		c := chart.History{Head: chart.Head{ID: fmt.Sprintf("night-%d", i), Title: clean(title+" at "+useName(h), 120)}, Axis: axis(title, h.Unit), Events: events}
+		c.Axis.Free = true
+		for _, n := range h.Nights {
+			c.Nights = append(c.Nights, chart.Night{T: seconds64(n.Start), Figure: chartFigure(nightMetric(h, n))})
+		}
+		for _, l := range h.Levels {
+			c.Levels = append(c.Levels, chart.Stage{From: seconds64(l.From), To: seconds64(l.To), Value: l.Value})
+		}
+		b := &v.Sections[at].Blocks[0]
+		b.Charts = append(b.Charts, picture{Caption: clean(fmt.Sprintf("%s, %s", title, cmp.Or(h.Impl, h.Workload)), 120) + ": " + h.Tone.sign() + " " + clean(h.State, 120), SVG: c.SVG(), Data: nightData(h, g.Events)})
+	}
+	if len(g.Events) > 0 {
+		b := block{}
+		for _, e := range slices.Backward(g.Events) {
+			b.Items = append(b.Items, item2{e.At.UTC().Format("2006-01-02 15:04"), clean(e.Text, textLimit)})
+		}
+		v.Sections = append(v.Sections, section{ID: "events", Title: "What happened to the machines", Lead: []string{"Known from the records, or said by hand (perwatt event). A figure is not held against what came before one of these."}, Blocks: []block{b}})
+	}
+	v.Sections = append(v.Sections, latest(g))
+	return v.write(w)
+}
+
+// latest is the table behind the charts: the last nights of each figure.
+func latest(g SiteGroup) section {
+	const nights = 14
+	s := section{ID: "nights", Title: "The last nights, in numbers", Lead: []string{fmt.Sprintf("The last %d of each figure; perwatt track --format csv has all of them.", nights)}}
+	for i, h := range g.Series {
+		t := &htmlTable{ID: fmt.Sprintf("last-%d", i), Cols: []col{{Head: "start (UTC)"}, {Head: "value", Under: interval, Number: true}, {Head: "revision"}, {Head: "record"}}}
+		for j := len(h.Nights) - 1; j >= max(0, len(h.Nights)-nights); j-- {
+			n := h.Nights[j]
+			value, low := Split(nightMetric(h, n))
+			t.Rows = append(t.Rows, []td{
+				{Text: n.Start.UTC().Format("2006-01-02 15:04"), Label: "start (UTC)"}, {Text: value, Under: low, Number: true, Sort: exact(n.Value), Label: "value"},
+				{Text: clean(n.Revision, 13), Label: "revision"}, {Text: clean(n.Record, 40), Label: "record"},
+			})
+		}
+		s.Blocks = append(s.Blocks, block{Title: clean(strings.ReplaceAll(h.Metric, "_", " ")+" at "+useName(h)+", "+cmp.Or(h.Impl, h.Workload), 120), Fold: true, Table: t})
+	}
+	return s
+}
+
+// nightData is what the script draws: JSON, in a script element that no
+// browser runs.
+func nightData(h History, events []SiteEvent) template.HTML {
+	type moment struct {
+		T float64 `json:"t"`
+		N string  `json:"n"`
+	}
+	shape := shapeOf(h.Unit)
+	d := struct {
+		Unit   string          `json:"unit"`
+		Factor float64         `json:"factor"` // from v to the unit
+		T      []float64       `json:"t"`      // s
+		V      []results.Float `json:"v"`
+		Low    []results.Float `json:"low"`
+		High   []results.Float `json:"high"`
+		Rev    []string        `json:"rev"` // named once each
+		At     []int           `json:"at"`  // of a night in rev
+		Levels [][3]float64    `json:"levels"`
+		Events []moment        `json:"events"`
+	}{Unit: shape.symbol, Factor: shape.factor, T: []float64{}, V: []results.Float{}, Levels: [][3]float64{}, Events: []moment{}}
+	known := map[string]int{}
+	for _, n := range h.Nights {
+		d.T = append(d.T, math.Round(seconds64(n.Start)))
+		d.V, d.Low, d.High = append(d.V, digits6(n.Value)), append(d.Low, digits6(n.Low)), append(d.High, digits6(n.High))
+		i, ok := known[n.Revision]
+		if !ok {
+			i = len(d.Rev)
+			known[n.Revision], d.Rev = i, append(d.Rev, clean(n.Revision, 13))
+		}
+		d.At = append(d.At, i)
+	}
+	for _, l := range h.Levels {
+		d.Levels = append(d.Levels, [3]float64{math.Round(seconds64(l.From)), math.Round(seconds64(l.To)), l.Value})
+	}
+	for _, e := range events {
+		d.Events = append(d.Events, moment{math.Round(seconds64(e.At)), clean(e.Text, 80)})
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out) // escapes <, > and &
+	if err := enc.Encode(d); err != nil {
+		return "" // a level that is no number: the picture stays
+	}
+	return template.HTML(`<script type="application/json" class="nights">` + strings.TrimSpace(out.String()) + `</script>`)
+}
+
+// digits6 is as much of a figure as can be seen: six digits.
+func digits6(f results.Float) results.Float {
+	x := float64(f)
+	if x == 0 || math.IsNaN(x) || math.IsInf(x, 0) {
+		return results.Float(math.NaN())
+	}
+	k := math.Pow(10, 5-math.Floor(math.Log10(math.Abs(x))))
+	return results.Float(math.Round(x*k) / k)
+}

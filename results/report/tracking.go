@@ -1,0 +1,600 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/perf/benchfmt"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/track"
+)
+
+// The forms of what changed that other programs read, besides [Formats].
+const (
+	GitHub     Format = "github"        // workflow commands: annotations
+	JUnit      Format = "junit"         // XML, a test case a series
+	Action     Format = "gha-benchmark" // JSON of benchmark-action/github-action-benchmark
+	Prometheus Format = "prometheus"    // text for the textfile collector
+)
+
+// Tracking is how a store stands on one night, for readers and programs.
+type Tracking struct {
+	Night   int
+	Tool    string
+	Page    func(Site, SiteGroup) error // called with each group while its nights are there; may be nil
+	Nights  io.Writer                   // gets a line of CSV for every night; may be nil
+	Report  *track.Report
+	Failing []track.Finding // that fail the gate
+	Said    []string        // what else became of the night: measured again, missing
+
+	site  Site
+	names map[string]string // of groups
+	lines *csv.Writer
+}
+
+// Add takes in a group while its points are there.
+func (t *Tracking) Add(s *track.Standing) error {
+	if t.names == nil {
+		t.names = map[string]string{}
+	}
+	t.names[s.ID] = s.Name()
+	g := SiteGroup{ID: s.ID, Name: s.Name()}
+	for _, e := range s.Events {
+		g.Events = append(g.Events, SiteEvent{At: e.At, Text: e.Kind + ": " + track.What(e)})
+	}
+	headline := map[string]int{} // where in the series that of a scenario and use is
+	for i := range s.Judged {
+		j := &s.Judged[i]
+		words, verdict := j.State(t.Night)
+		k := j.Key
+		h := History{Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Implementation, Metric: k.Metric, Unit: s.Units[k], State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
+		for _, p := range s.Points[k] {
+			h.Nights = append(h.Nights, SiteNight{Start: p.Start, Value: p.Value, Low: p.Low, High: p.High, Modelled: s.Meter == "model" && k.Metric != results.Throughput, Record: p.Record, Revision: p.Env.Revision})
+		}
+		for n := range j.Changes {
+			f := track.Findings([]track.Judged{{Series: j.Series, Changes: j.Changes[n : n+1]}})
+			h.Changes = append(h.Changes, t.change(&f[0]))
+		}
+		h.Levels = levelsOf(h.Nights, j.Changes)
+		use := k.Scenario + "/" + k.Use
+		if at, ok := headline[use]; !ok || telling[h.Metric] < telling[g.Series[at].Metric] {
+			if ok {
+				g.Series[at].Headline = false
+			}
+			headline[use], h.Headline = len(g.Series), true
+		}
+		g.Series = append(g.Series, h)
+	}
+	if err := t.csv(g); err != nil {
+		return err
+	}
+	if t.Page != nil {
+		if err := t.Page(t.site, g); err != nil {
+			return err
+		}
+	}
+	// The overview shows the last nights of the headlines: the rest may go.
+	for i := range g.Series {
+		h := &g.Series[i]
+		keep := 1
+		if h.Headline {
+			keep = sparkNights
+		}
+		h.Nights, h.Levels = slices.Clone(h.Nights[max(0, len(h.Nights)-keep):]), nil
+	}
+	t.site.Groups = append(t.site.Groups, g)
+	return nil
+}
+
+// telling orders the metrics by what stands for a use.
+var telling = map[string]int{results.WorkPerEnergy: 1, results.Throughput: 2, results.Power: 3}
+
+func toneOf(v track.Verdict, quiet bool) Tone {
+	switch {
+	case v == track.Regression:
+		return Poor
+	case v == track.Improvement, v == "" && quiet:
+		return Good
+	}
+	return Fair
+}
+
+// levelsOf are the stretches between changes, each at the median of its nights.
+func levelsOf(nights []SiteNight, changes []track.Change) (out []SiteLevel) {
+	from := 0
+	for i := 0; i <= len(changes); i++ {
+		to := len(nights)
+		if i < len(changes) {
+			to, _ = slices.BinarySearchFunc(nights, changes[i].Night, func(n SiteNight, at int) int { return cmp.Compare(track.NightOf(n.Start), at) })
+		}
+		if to > from {
+			var values []float64
+			for _, n := range nights[from:to] {
+				values = append(values, float64(n.Value))
+			}
+			median, _, _ := results.MedianInterval(values)
+			out = append(out, SiteLevel{nights[from].Start, nights[to-1].Start, median})
+		}
+		from = max(from, to)
+	}
+	return out
+}
+
+// Finish takes in what all groups together show.
+func (t *Tracking) Finish(r *track.Report, failing []track.Finding) {
+	t.Report, t.Failing = r, failing
+	for i := range r.Findings {
+		t.site.Changes = append(t.site.Changes, t.change(&r.Findings[i]))
+	}
+}
+
+// Site is the same for a browser.
+func (t *Tracking) Site() Site {
+	s := t.site
+	s.Tool = t.Tool
+	s.Sub = fmt.Sprintf("%s, up to the night of %s.", plural(len(s.Groups), "group"), track.Date(t.Night).Format(time.DateOnly))
+	return s
+}
+
+func (t *Tracking) change(f *track.Finding) SiteChange {
+	h := f.Headline()
+	c := h.Change
+	name := cmp.Or(t.names[h.Key.Group], h.Key.Group)
+	if n := len(f.Groups) - 1; n > 0 {
+		name += fmt.Sprintf(" and %s more", plural(n, "group"))
+	}
+	tone := Fair
+	switch f.Verdict {
+	case track.Regression:
+		tone = Poor
+	case track.Improvement:
+		tone = Good
+	}
+	return SiteChange{
+		Group: name, GroupID: h.Key.Group, Figure: figureName(h.Key), Since: track.Date(f.Night), From: track.Date(f.From), To: track.Date(f.To),
+		Size: results.Float(c.Size.Value), Low: results.Float(c.Size.Low), High: results.Float(c.Size.High), P: results.Float(f.P),
+		Tone: tone, What: fmt.Sprintf("%s: %s", f.Cause, f.What()), At: f.At(), Do: f.Do(),
+	}
+}
+
+func figureName(k track.Key) string {
+	use := k.Use
+	if k.Scenario != k.Use {
+		use = k.Scenario + ", " + k.Use
+	}
+	return strings.ReplaceAll(k.Metric, "_", " ") + " at " + use
+}
+
+// quiet says that there is nothing to say.
+func (t *Tracking) quiet() bool {
+	return len(t.Report.Findings) == 0 && len(t.Report.Suspicions()) == 0 && len(t.Report.Absent()) == 0 && len(t.Said) == 0
+}
+
+// notes are the sentences about the night that no finding tells.
+func (t *Tracking) notes() (out []string) {
+	for _, s := range t.Report.Suspicions() {
+		word := "better"
+		if s.Worse {
+			word = "worse"
+		}
+		against := "of the nights before"
+		if s.Watch.Young {
+			against = "of the few nights before"
+		}
+		out = append(out, fmt.Sprintf("%s: %s is %s, %s than expected %s (%s): measure again (--confirm does)",
+			cmp.Or(t.names[s.Key.Group], s.Key.Group), figureName(s.Key), signed(s.Watch.Size.Value-1), word, against, band95(s.Watch)))
+	}
+	for _, id := range t.Report.Absent() {
+		out = append(out, fmt.Sprintf("%s: no figures of the night of %s", cmp.Or(t.names[id], id), track.Date(t.Night).Format(time.DateOnly)))
+	}
+	if n := len(t.Report.Ignored); n > 0 {
+		out = append(out, fmt.Sprintf("%s not followed, as the rules ask", plural(n, "series")))
+	}
+	young := 0
+	for _, g := range t.Report.Groups {
+		for _, j := range g.Judged {
+			if j.Watch.Young && j.Watch.Mood != track.Missing {
+				young++
+			}
+		}
+	}
+	if young > 0 {
+		out = append(out, fmt.Sprintf("%d series have fewer than 8 nights since their last event: of them only what is more than 10 %% off is told", young))
+	}
+	return append(out, t.Said...)
+}
+
+func band95(w track.Watch) string {
+	if w.Young {
+		return "no interval yet"
+	}
+	return fmt.Sprintf("%s to %s would be usual", signed(w.Size.Low-1), signed(w.Size.High-1))
+}
+
+// since is how far back a finding is news for those who read text.
+const since = track.Horizon
+
+// WriteTracking prints what changed. Old findings, of more than 40 nights ago,
+// are left to the pages and to JSON.
+func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
+	var out bytes.Buffer
+	var err error
+	switch format {
+	case Text:
+		writeText(&out, t.page(), opt)
+	case Markdown:
+		writeMarkdown(&out, t.page())
+	case JSON:
+		err = t.json(&out)
+	case CSV: // its lines were written as the groups came
+	case Bench:
+		err = t.bench(&out)
+	case GitHub:
+		t.github(&out)
+	case JUnit:
+		err = t.junit(&out)
+	case Prometheus:
+		t.prometheus(&out)
+	default:
+		return fmt.Errorf("report: tracking has no form %q", clean(string(format), 40))
+	}
+	if err != nil {
+		return fmt.Errorf("report: write %s: %w", format, err)
+	}
+	_, err = w.Write(out.Bytes())
+	return err
+}
+
+func (t *Tracking) page() *page {
+	s := t.Site()
+	p := &page{title: []string{"tracking", strings.TrimSuffix(s.Sub, ".")}, state: siteHeadline(Site{Changes: t.news()}), whole: len(t.Failing) == 0}
+	if len(t.Failing) > 0 {
+		p.state = "REGRESSION: " + p.state
+	}
+	for i := range t.Report.Findings {
+		f := &t.Report.Findings[i]
+		if t.Night-f.Night > since {
+			continue
+		}
+		c := t.change(f)
+		span := ""
+		if f.From != f.To {
+			span = fmt.Sprintf(" (between %s and %s)", c.From.Format(time.DateOnly), c.To.Format(time.DateOnly))
+		}
+		text := fmt.Sprintf("%s of %s since %s%s, p %.1g", stepText(c), clean(c.Figure, 80), c.Since.Format(time.DateOnly), span, f.P)
+		if c.At != "" {
+			text += ", at " + clean(c.At, 160)
+		}
+		p.parts = append(p.parts, part{
+			title: fmt.Sprintf("%s %s at %s", c.Tone.sign(), f.Verdict, clean(c.Group, 100)),
+			items: []item{{"what", clean(text, textLimit)}, {"cause", clean(string(f.Cause)+": "+f.What(), textLimit)}, {"to do", clean(f.Do(), textLimit)}},
+		})
+	}
+	var notes []string
+	for _, n := range t.notes() {
+		notes = append(notes, clean(n, textLimit))
+	}
+	if len(notes) > 0 {
+		p.parts = append(p.parts, part{notes: notes})
+	}
+	return p
+}
+
+// news are the changes that are still news.
+func (t *Tracking) news() (out []SiteChange) {
+	for i, f := range t.Report.Findings {
+		if t.Night-f.Night <= since {
+			out = append(out, t.site.Changes[i])
+		}
+	}
+	return out
+}
+
+func (t *Tracking) json(out io.Writer) error {
+	type figure struct {
+		Group, Scenario, Use, Workload, Impl, Metric string
+		Size, Low, High, P                           results.Float
+		Since, From, To                              string
+	}
+	type finding struct {
+		Verdict track.Verdict `json:"verdict"`
+		Cause   track.Cause   `json:"cause"`
+		Since   string        `json:"since"`
+		From    string        `json:"from"`
+		To      string        `json:"to"`
+		P       results.Float `json:"p"`
+		At      string        `json:"at,omitempty"`
+		Do      string        `json:"do"`
+		New     bool          `json:"new"`
+		Failing bool          `json:"failing"`
+		Groups  []string      `json:"groups"`
+		Figures []figure      `json:"figures"`
+	}
+	day := func(n int) string { return track.Date(n).Format(time.DateOnly) }
+	v := struct {
+		Night    string            `json:"night"`
+		Valid    bool              `json:"valid"`
+		Failing  bool              `json:"failing"`
+		Groups   map[string]string `json:"groups"`
+		Absent   []string          `json:"absent"`
+		Findings []finding         `json:"findings"`
+		Notes    []string          `json:"notes"`
+	}{day(t.Night), t.Report.Valid(), len(t.Failing) > 0, t.names, append([]string{}, t.Report.Absent()...), []finding{}, append([]string{}, t.notes()...)}
+	for i := range t.Report.Findings {
+		f := &t.Report.Findings[i]
+		x := finding{f.Verdict, f.Cause, day(f.Night), day(f.From), day(f.To), results.Float(f.P), f.At(), f.Do(), f.Fresh, t.fails(f), f.Groups, nil}
+		for _, p := range f.Parts {
+			c := p.Change
+			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Scenario, p.Key.Use, p.Key.Workload, p.Key.Implementation, p.Key.Metric,
+				results.Float(c.Size.Value), results.Float(c.Size.Low), results.Float(c.Size.High), results.Float(c.P), day(c.Night), day(c.From), day(c.To)})
+		}
+		v.Findings = append(v.Findings, x)
+	}
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "\t")
+	return enc.Encode(v)
+}
+
+func (t *Tracking) fails(f *track.Finding) bool {
+	return slices.ContainsFunc(t.Failing, func(g track.Finding) bool { return g.Night == f.Night && g.Headline().Key == f.Headline().Key })
+}
+
+// csv writes the nights of a group, a value a line.
+func (t *Tracking) csv(g SiteGroup) error {
+	if t.Nights == nil {
+		return nil
+	}
+	if t.lines == nil {
+		t.lines = csv.NewWriter(t.Nights)
+		t.lines.Write(strings.Split("group,name,scenario,use,workload,impl,metric,unit,start,value,low,high,level,revision,record", ",")) // the error is kept for Flush
+	}
+	for _, h := range g.Series {
+		at := 0
+		for _, n := range h.Nights {
+			for at < len(h.Levels)-1 && n.Start.After(h.Levels[at].To) {
+				at++
+			}
+			level := ""
+			if at < len(h.Levels) {
+				level = exact(results.Float(h.Levels[at].Value))
+			}
+			row := []string{g.ID, g.Name, h.Scenario, h.Use, h.Workload, h.Impl, h.Metric, string(h.Unit), n.Start.UTC().Format(time.RFC3339), "", "", "", "", n.Revision, n.Record}
+			for i := range row {
+				row[i] = inert(clean(row[i], textLimit))
+			}
+			row[9], row[10], row[11], row[12] = exact(n.Value), exact(n.Low), exact(n.High), level
+			t.lines.Write(row)
+		}
+	}
+	t.lines.Flush()
+	return t.lines.Error()
+}
+
+// latestOf calls f with each series that has a figure of this night.
+func (t *Tracking) latestOf(f func(g *SiteGroup, h *History, n SiteNight)) {
+	for i := range t.site.Groups {
+		g := &t.site.Groups[i]
+		for k := range g.Series {
+			h := &g.Series[k]
+			if n := len(h.Nights); n > 0 && track.NightOf(h.Nights[n-1].Start) == t.Night {
+				f(g, h, h.Nights[n-1])
+			}
+		}
+	}
+}
+
+// bench prints this night's figures as Go benchmark lines.
+func (t *Tracking) bench(out io.Writer) error {
+	w := benchfmt.NewWriter(out)
+	said := map[string]bool{}
+	var err error
+	t.latestOf(func(g *SiteGroup, h *History, n SiteNight) {
+		s := shapeOf(h.Unit)
+		unit := word(s.symbol)
+		if better := map[string]string{results.Power: "lower"}[h.Metric]; !said[unit] && err == nil {
+			said[unit] = true
+			err = w.Write(&benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: unit, Key: "better"}, OrigUnit: unit, Value: cmp.Or(better, "higher")})
+		}
+		line := &benchfmt.Result{Name: benchfmt.Name(upper(word(h.Scenario)) + "/use=" + word(h.Use)), Iters: 1, Values: []benchfmt.Value{{Value: float64(n.Value) * s.factor, Unit: unit}}}
+		for _, c := range [][2]string{{"group", g.ID}, {"impl", cmp.Or(h.Impl, "none")}, {"commit", cmp.Or(n.Revision, "unknown")}} {
+			line.Config = append(line.Config, benchfmt.Config{Key: c[0], Value: []byte(clean(c[1], 100)), File: true})
+		}
+		if err == nil {
+			err = w.Write(line)
+		}
+	})
+	return err
+}
+
+func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// github prints workflow commands. GitHub shows ten annotations of a kind for
+// a step: the last one says how many more there are.
+func (t *Tracking) github(out io.Writer) {
+	const most = 10
+	count := map[string]int{}
+	var held []string
+	say := func(kind, title, text string) {
+		if count[kind]++; count[kind] < most {
+			held = append(held, fmt.Sprintf("::%s title=%s::%s\n", kind, property(clean(title, 120)), message(clean(text, 1000))))
+		}
+	}
+	for i := range t.Report.Findings {
+		f := &t.Report.Findings[i]
+		if t.Night-f.Night > since {
+			continue
+		}
+		c := t.change(f)
+		kind := "notice"
+		switch {
+		case t.fails(f):
+			kind = "error"
+		case f.Verdict == track.Regression:
+			kind = "warning"
+		}
+		say(kind, fmt.Sprintf("%s: %s", f.Verdict, c.Group), fmt.Sprintf("%s of %s since %s. %s %s. %s", stepText(c), c.Figure, c.Since.Format(time.DateOnly), f.Cause, c.At, f.Do()))
+	}
+	for _, n := range t.notes() {
+		say("warning", "perwatt track", n)
+	}
+	for _, h := range held {
+		io.WriteString(out, h)
+	}
+	for _, kind := range []string{"error", "warning", "notice"} {
+		if n := count[kind] - most + 1; n > 0 {
+			fmt.Fprintf(out, "::%s title=perwatt track::%d more are in the summary\n", kind, n)
+		}
+	}
+}
+
+// Escapes of workflow commands: actions/toolkit, packages/core/src/command.ts.
+var (
+	message  = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace
+	property = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C").Replace
+)
+
+// junit writes a test case for each series: the gate's verdict on it.
+func (t *Tracking) junit(out io.Writer) error {
+	type text struct {
+		Message string `xml:"message,attr"`
+		Text    string `xml:",chardata"`
+	}
+	type testcase struct {
+		Class   string `xml:"classname,attr"`
+		Name    string `xml:"name,attr"`
+		Failure *text  `xml:"failure,omitempty"`
+		Skipped *text  `xml:"skipped,omitempty"`
+	}
+	type suite struct {
+		XMLName  xml.Name   `xml:"testsuite"`
+		Name     string     `xml:"name,attr"`
+		Tests    int        `xml:"tests,attr"`
+		Failures int        `xml:"failures,attr"`
+		Skipped  int        `xml:"skipped,attr"`
+		Cases    []testcase `xml:"testcase"`
+	}
+	s := suite{Name: "perwatt track " + track.Date(t.Night).Format(time.DateOnly)}
+	for _, g := range t.Report.Groups {
+		for _, j := range g.Judged {
+			c := testcase{Class: clean(cmp.Or(t.names[g.ID], g.ID), 100), Name: clean(figureName(j.Key)+", "+cmp.Or(j.Key.Implementation, j.Key.Workload, "no workload"), 160)}
+			s.Tests++
+			for i := range t.Failing {
+				f := &t.Failing[i]
+				if slices.ContainsFunc(f.Parts, func(p track.Part) bool { return p.Key == j.Key }) {
+					c.Failure = &text{clean(f.What(), textLimit), clean(fmt.Sprintf("%s since %s. %s. %s", f.Cause, track.Date(f.Night).Format(time.DateOnly), f.At(), f.Do()), textLimit)}
+				}
+			}
+			switch {
+			case c.Failure != nil:
+				s.Failures++
+			case j.Watch.Mood == track.Missing:
+				s.Skipped++
+				c.Skipped = &text{Message: string(track.Missing)}
+			}
+			s.Cases = append(s.Cases, c)
+		}
+	}
+	io.WriteString(out, xml.Header)
+	enc := xml.NewEncoder(out)
+	enc.Indent("", "\t")
+	if err := enc.Encode(s); err != nil {
+		return err
+	}
+	_, err := io.WriteString(out, "\n")
+	return err
+}
+
+// prometheus writes the exposition format without timestamps, as the textfile
+// collector wants it.
+func (t *Tracking) prometheus(out *bytes.Buffer) {
+	labels := func(pairs ...string) string {
+		var s []string
+		for i := 0; i < len(pairs); i += 2 {
+			s = append(s, fmt.Sprintf(`%s="%s"`, pairs[i], labelled(clean(pairs[i+1], 120))))
+		}
+		return "{" + strings.Join(s, ",") + "}"
+	}
+	of := func(g *SiteGroup, h *History) string {
+		return labels("group", g.ID, "scenario", h.Scenario, "use", h.Use, "workload", h.Workload, "impl", h.Impl, "metric", h.Metric, "unit", string(h.Unit))
+	}
+	head := func(name, help string) { fmt.Fprintf(out, "# HELP %s %s\n# TYPE %[1]s gauge\n", name, help) }
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	head("perwatt_track_value", "The newest figure, in SI base units.")
+	t.latestOf(func(g *SiteGroup, h *History, n SiteNight) {
+		fmt.Fprintf(out, "perwatt_track_value%s %s\n", of(g, h), number(float64(n.Value)))
+	})
+	head("perwatt_track_change", "The last change of a series: the new level over the old.")
+	for i := range t.site.Groups {
+		g := &t.site.Groups[i]
+		for k := range g.Series {
+			if n := len(g.Series[k].Changes); n > 0 {
+				fmt.Fprintf(out, "perwatt_track_change%s %s\n", of(g, &g.Series[k]), number(float64(g.Series[k].Changes[n-1].Size)))
+			}
+		}
+	}
+	head("perwatt_track_last_start_seconds", "Start of the newest session of a group, Unix time.")
+	for i := range t.site.Groups {
+		g := &t.site.Groups[i]
+		last := time.Time{}
+		for _, h := range g.Series {
+			if n := len(h.Nights); n > 0 && h.Nights[n-1].Start.After(last) {
+				last = h.Nights[n-1].Start
+			}
+		}
+		fmt.Fprintf(out, "perwatt_track_last_start_seconds%s %d\n", labels("group", g.ID, "name", g.Name), last.Unix())
+	}
+	head("perwatt_track_regressions", "Regressions that fail the gate tonight.")
+	fmt.Fprintf(out, "perwatt_track_regressions %d\n", len(t.Failing))
+}
+
+var labelled = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace
+
+// WriteAction writes this night's figures of one direction for
+// benchmark-action/github-action-benchmark: its tool customBiggerIsBetter or
+// customSmallerIsBetter.
+func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
+	type entry struct {
+		Name  string  `json:"name"`
+		Unit  string  `json:"unit"`
+		Value float64 `json:"value"`
+		Range string  `json:"range,omitempty"`
+		Extra string  `json:"extra"`
+	}
+	entries := []entry{}
+	t.latestOf(func(g *SiteGroup, h *History, n SiteNight) {
+		if (h.Metric == results.Power) != (better == track.Lower) {
+			return
+		}
+		s := shapeOf(h.Unit)
+		e := entry{Name: clean(fmt.Sprintf("%s: %s, %s", g.Name, figureName(track.Key{Scenario: h.Scenario, Use: h.Use, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
+			Unit: s.symbol, Value: float64(n.Value) * s.factor, Extra: clean(fmt.Sprintf("record %s, revision %s", n.Record, cmp.Or(n.Revision, "unknown")), textLimit)}
+		if !n.Low.IsAbsent() && !n.High.IsAbsent() {
+			e.Range = fmt.Sprintf("[%.6g, %.6g]", float64(n.Low)*s.factor, float64(n.High)*s.factor)
+		}
+		entries = append(entries, e)
+	})
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "\t")
+	return enc.Encode(entries)
+}
+
+// WriteAudit prints what a history says of the detectors.
+func WriteAudit(w io.Writer, a track.Audit) error {
+	share := func(v float64) string { return percent(v) }
+	_, err := fmt.Fprintf(w, `%d nights of all series; %d pairs of neighbouring nights of one revision and epoch
+guard: suspicious in %d of the pairs, %s [%s, %s] (0.2 %% by design)
+changes with no commit and no event: %d, %.3f [%.3f, %.3f] for each series and year (0.05 at most by design)
+changes for the worse %d, for the better %d: so uneven by chance with p = %.2g
+`, a.Nights, a.Pairs, a.Guard, share(a.Rate.Value), share(a.Rate.Low), share(a.Rate.High), a.Raised, a.PerYear.Value, a.PerYear.Low, a.PerYear.High, a.Worse, a.Better, a.Symmetry)
+	return err
+}

@@ -1,0 +1,319 @@
+// Package serve shows a store of records as pages, to a browser on the same
+// machine: what changed night by night, the records, a comparison of several. It keeps nothing
+// of its own, changes nothing, and asks nobody.
+//
+// What it answers is written by report, and is as safe to look at as a report
+// in a file. Whoever can reach it can read the store: it belongs on loopback.
+// A page of another site cannot read it through the browser of who runs it: it
+// answers only to addresses and names that are known to be its own (so that no
+// name of another site can be bound to it, "DNS rebinding"), and lets no page
+// frame or embed it.
+package serve
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/report"
+	"github.com/perwatt/perwatt/results/store"
+	"github.com/perwatt/perwatt/results/track"
+)
+
+// Limits on what is answered.
+const (
+	mostListed   = 1000                // records on a page
+	mostCompared = 500                 // records in a comparison
+	listed       = 90 * 24 * time.Hour // how far back a list goes that does not say
+	patience     = time.Minute         // for one page, its turn included
+)
+
+// Server answers for one store.
+type Server struct {
+	Hosts []string         // names by which it may be asked, besides localhost and IP addresses
+	Tool  string           // name, version and revision of the program
+	Now   func() time.Time // nil for the clock
+
+	index *store.Index
+	turn  chan struct{} // to make a page: one at a time, for the index and the memory
+}
+
+// New returns a server of the records of x, which nobody else may use
+// meanwhile.
+func New(x *store.Index) *Server {
+	return &Server{index: x, turn: make(chan struct{}, 1)}
+}
+
+// pages are what can be asked for.
+func (s *Server) pages(name string) func(context.Context, url.Values, io.Writer) error {
+	switch name {
+	case "/", "/index.html":
+		return s.overview
+	case "/records.html":
+		return s.records
+	case "/record.html":
+		return s.record
+	case "/report.html":
+		return s.report
+	}
+	if id, ok := strings.CutPrefix(name, "/group-"); ok {
+		if id, ok = strings.CutSuffix(id, ".html"); ok {
+			return func(ctx context.Context, q url.Values, out io.Writer) error { return s.group(ctx, id, out) }
+		}
+	}
+	return nil
+}
+
+// fault is an answer other than a page.
+type fault struct {
+	code int
+	text string
+}
+
+func (f *fault) Error() string { return f.text }
+
+func faultf(code int, format string, args ...any) error {
+	return &fault{code, fmt.Sprintf(format, args...)}
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Content-Security-Policy", "frame-ancestors 'none'") // the rest stands in each page
+	h.Set("Cache-Control", "no-store")
+	switch {
+	case !s.own(r.Host):
+		http.Error(w, fmt.Sprintf("perwatt serve does not answer to the name %.80q: ask for localhost or its address, or start it with --host", r.Host), http.StatusMisdirectedRequest)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		h.Set("Allow", "GET, HEAD")
+		http.Error(w, "perwatt serve only shows: GET", http.StatusMethodNotAllowed)
+	default:
+		s.answer(w, r)
+	}
+}
+
+// own says whether a request's Host is this server: an IP address, which no
+// other site's page can be at, localhost, or a name that was given.
+func (s *Server) own(host string) bool {
+	name := host
+	if h, port, err := net.SplitHostPort(host); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
+		name = h
+	}
+	name = strings.TrimSuffix(strings.Trim(name, "[]"), ".")
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return strings.EqualFold(name, "localhost") || slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
+}
+
+// answer sends a page, whole or not at all, when its turn comes.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	write := s.pages(r.URL.Path)
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	switch {
+	case write == nil:
+		http.Error(w, "there is no such page: / has the list", http.StatusNotFound)
+		return
+	case err != nil:
+		http.Error(w, "the address is malformed", http.StatusBadRequest)
+		return
+	}
+	body, err := s.made(r.Context(), query, write)
+	var f *fault
+	switch {
+	case errors.As(err, &f):
+		http.Error(w, report.Line(f.text), f.code)
+	case err != nil:
+		http.Error(w, report.Line(err.Error()), http.StatusInternalServerError)
+	default:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(body)
+	}
+}
+
+// made makes a page when its turn comes. Sending it is nobody else's wait.
+func (s *Server) made(ctx context.Context, query url.Values, write func(context.Context, url.Values, io.Writer) error) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, faultf(http.StatusServiceUnavailable, "others were first, and it took too long: try again")
+	}
+	if err := s.index.Update(ctx); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err := write(ctx, query, &out)
+	return out.Bytes(), err
+}
+
+var links = []report.Link{{Text: "What changed", Href: "index.html"}, {Text: "Records", Href: "records.html"}}
+
+// overview says what changed in the store, as perwatt track -o does.
+func (s *Server) overview(ctx context.Context, _ url.Values, out io.Writer) error {
+	t := s.tracking(nil)
+	r, err := track.Now(ctx, s.index, track.Options{Night: t.Night}, t.Add)
+	if err != nil {
+		return err
+	}
+	t.Finish(r, nil)
+	site := t.Site()
+	site.Links = links[1:]
+	return report.WriteOverview(out, site)
+}
+
+// group shows a node group night by night.
+func (s *Server) group(ctx context.Context, id string, out io.Writer) error {
+	groups, err := s.index.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := groups[id]; !ok {
+		return faultf(http.StatusNotFound, "there is no node group %.40q: / has the list", id)
+	}
+	t := s.tracking(func(site report.Site, g report.SiteGroup) error {
+		site.Tool, site.Links = s.Tool, links[1:]
+		return report.WriteGroup(out, site, g)
+	})
+	_, err = track.Now(ctx, s.index, track.Options{Night: t.Night, Filter: store.Filter{Group: id}}, t.Add)
+	return err
+}
+
+func (s *Server) tracking(page func(report.Site, report.SiteGroup) error) *report.Tracking {
+	return &report.Tracking{Night: track.NightOf(s.now()), Tool: s.Tool, Page: page}
+}
+
+func (s *Server) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+// records lists what began since a day (since=2026-01-31; default 90 days ago)
+// in a node group (group=ID), with labels (label=KEY=VALUE).
+func (s *Server) records(ctx context.Context, q url.Values, out io.Writer) error {
+	f := store.Filter{Excluded: true, Group: q.Get("group"), Since: s.now().Add(-listed), Labels: map[string]string{}}
+	if since := q.Get("since"); since != "" {
+		t, err := store.ParseTime(since)
+		if err != nil {
+			return faultf(http.StatusBadRequest, "since: %v", err)
+		}
+		f.Since = t
+	}
+	for _, l := range q["label"] {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok {
+			return faultf(http.StatusBadRequest, "label: write it KEY=VALUE")
+		}
+		f.Labels[k] = v
+	}
+	groups, err := s.index.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	var rows []report.RecordRow
+	more := 0
+	for h, err := range s.index.Records(ctx, f) {
+		if err != nil {
+			return err
+		}
+		row := report.RecordRow{ID: h.ID, Node: h.Env.Node, Group: groups[h.Group].Name(), Revision: h.Env.Revision, State: string(h.State), Start: h.Start, Href: "record.html?id=" + h.ID}
+		switch {
+		case h.Error != "":
+			row.State, row.Group, row.Href = "cannot be read: "+h.Error, "", ""
+		case h.Excluded != "":
+			row.State, row.Href = "excluded: "+h.Excluded, ""
+		}
+		var labels []string
+		for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
+			labels = append(labels, k+"="+h.Labels[k])
+		}
+		row.Labels = strings.Join(labels, " ")
+		if len(rows) == 2*mostListed { // keep the newest
+			rows = append(rows[:0], rows[mostListed:]...)
+			more += mostListed
+		}
+		rows = append(rows, row)
+	}
+	if n := len(rows) - mostListed; n > 0 {
+		rows, more = rows[n:], more+n
+	}
+	slices.Reverse(rows)
+	l := report.RecordList{Rows: rows, Action: "report.html", Tool: s.Tool, Links: links}
+	l.Notes = append(l.Notes, fmt.Sprintf("Since %s; another day: records.html?since=2026-01-31, one group: records.html?group=ID, a label: records.html?label=KEY=VALUE.", f.Since.UTC().Format("2006-01-02")))
+	if more > 0 {
+		l.Notes = append(l.Notes, fmt.Sprintf("%d older records are left out.", more))
+	}
+	l.Notes = append(l.Notes, s.index.Notes()...)
+	return report.WriteRecords(out, l)
+}
+
+// record shows one record (id=ID), as perwatt report does.
+func (s *Server) record(ctx context.Context, q url.Values, out io.Writer) error {
+	return s.compared(ctx, []string{q.Get("id")}, compare.Options{Seed: 1}, out)
+}
+
+// report compares records (r=ID, repeated), against one candidate of them
+// (reference=NAME).
+func (s *Server) report(ctx context.Context, q url.Values, out io.Writer) error {
+	ids := q["r"]
+	switch {
+	case len(ids) == 0:
+		return faultf(http.StatusBadRequest, "no record is chosen: tick some on records.html, or ask with r=ID for each")
+	case len(ids) > mostCompared:
+		return faultf(http.StatusBadRequest, "%d records: at most %d are compared here; perwatt report compares any number", len(ids), mostCompared)
+	}
+	return s.compared(ctx, ids, compare.Options{Reference: q.Get("reference"), Seed: 1}, out)
+}
+
+func (s *Server) compared(ctx context.Context, ids []string, opt compare.Options, out io.Writer) error {
+	var records []*results.Record
+	var files []string
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, err := s.index.Find(ctx, id)
+		if errors.Is(err, store.ErrNoRecord) {
+			return faultf(http.StatusNotFound, "%v", err)
+		} else if err != nil {
+			return faultf(http.StatusBadRequest, "%v", err)
+		}
+		rec, err := s.index.Read(h)
+		if err != nil {
+			return faultf(http.StatusUnprocessableEntity, "%v", err)
+		}
+		records, files = append(records, rec), append(files, h.Path)
+	}
+	c, err := compare.New(records, files, opt)
+	if err != nil {
+		return faultf(http.StatusUnprocessableEntity, "%v", err)
+	}
+	again := append([]string{"perwatt", "report"}, files...)
+	if opt.Reference != "" {
+		again = append(again, "--reference", opt.Reference)
+	}
+	return report.WriteHTML(out, report.Page{Comparison: c, Records: records, Command: report.Command(append(again, "-o", "report.html")...), Tool: s.Tool, Links: links})
+}

@@ -1,0 +1,87 @@
+package track
+
+import (
+	"math"
+	"slices"
+
+	"github.com/perwatt/perwatt/results/stats"
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// Audit is what the history itself says of the detectors: how often they see a
+// change where neither the code nor a known part of the machine changed, and
+// whether they see as many improvements as regressions, as they should of noise.
+type Audit struct {
+	Pairs    int            // neighbouring nights of one revision and epoch (A/A)
+	Guard    int            // of which the guard was suspicious
+	Nights   int            // in all
+	Raised   int            // changes with no change of revision and no event
+	PerYear  stats.Interval // Raised for each series and year, 95 % (Garwood)
+	Rate     stats.Interval // Guard over Pairs, 95 % (Clopper and Pearson)
+	Worse    int            // of the changes of figures that have a direction
+	Better   int
+	Symmetry float64 // p-value, two-sided, of so uneven a split
+}
+
+// Add takes in a series, all of whose changes are given.
+func (a *Audit) Add(s *Series, changes []Change) {
+	h := s.history()
+	for i := 1; i < len(h.nights); i++ {
+		x, y := h.nights[i-1], h.nights[i]
+		if x.revision != y.revision || h.epoch(i-1) != h.epoch(i) || i-h.epochs[h.epoch(i)] < young {
+			continue
+		}
+		a.Pairs++
+		seen := *s
+		seen.Points = slices.DeleteFunc(slices.Clone(s.Points), func(p Point) bool { return p.Night > y.n || y.n-p.Night > 4*recent })
+		if Tonight(&seen, y.n).Mood == Suspicious {
+			a.Guard++
+		}
+	}
+	a.Nights += len(h.nights)
+	for _, c := range changes {
+		if c.Event == nil && c.LastGood == c.FirstBad {
+			a.Raised++
+		}
+		switch {
+		case s.Better == "":
+		case (c.Size.Value > 1) == (s.Better == Lower):
+			a.Worse++
+		default:
+			a.Better++
+		}
+	}
+	years := float64(a.Nights) / 365
+	a.PerYear = stats.Interval{Value: float64(a.Raised) / years, Low: 0, High: garwood(a.Raised) / years}
+	if a.Raised > 0 {
+		a.PerYear.Low = distuv.Gamma{Alpha: float64(a.Raised), Beta: 1}.Quantile(0.025) / years
+	}
+	a.Rate = proportion(a.Guard, a.Pairs)
+	a.Symmetry = sign(a.Worse, a.Better)
+}
+
+// garwood is the upper end of the exact interval of a Poisson count.
+func garwood(n int) float64 { return distuv.Gamma{Alpha: float64(n) + 1, Beta: 1}.Quantile(0.975) }
+
+func proportion(k, n int) stats.Interval {
+	if n == 0 {
+		return stats.Interval{Value: nan, Low: nan, High: nan}
+	}
+	i := stats.Interval{Value: float64(k) / float64(n), Low: 0, High: 1}
+	if k > 0 {
+		i.Low = distuv.Beta{Alpha: float64(k), Beta: float64(n-k) + 1}.Quantile(0.025)
+	}
+	if k < n {
+		i.High = distuv.Beta{Alpha: float64(k) + 1, Beta: float64(n - k)}.Quantile(0.975)
+	}
+	return i
+}
+
+// sign is the two-sided p-value of the sign test.
+func sign(a, b int) float64 {
+	n := a + b
+	if n == 0 {
+		return 1
+	}
+	return math.Min(1, 2*distuv.Binomial{N: float64(n), P: 0.5}.CDF(float64(min(a, b))))
+}

@@ -1,0 +1,372 @@
+package track
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/stats"
+)
+
+// Judged is a series with what was found in it.
+type Judged struct {
+	*Series
+	Changes []Change // oldest first
+	// Fresh are those of Changes that the night before did not show.
+	Fresh []Change
+	Watch Watch
+}
+
+// Judge finds the changes of a series, of which known were found when night
+// upto was its last (nil and [Never] for none), and looks at the given night.
+func Judge(s *Series, known []Change, upto, night int) Judged {
+	before := *s
+	before.Points = slices.DeleteFunc(slices.Clone(s.Points), func(p Point) bool { return p.Night >= night })
+	old := known
+	if upto < night-1 {
+		old = Resume(&before, known, upto)
+	}
+	j := Judged{Series: s, Changes: Resume(s, old, max(upto, night-1)), Watch: Tonight(s, night)}
+	for _, c := range j.Changes {
+		if !slices.ContainsFunc(old, func(o Change) bool {
+			return o.From <= c.To && c.From <= o.To || max(o.Night-c.Night, c.Night-o.Night) <= 2
+		}) {
+			j.Fresh = append(j.Fresh, c)
+		}
+	}
+	return j
+}
+
+// Never is before every night.
+const Never = math.MinInt
+
+var nan = math.NaN()
+
+// Cause says on whose account a change goes.
+type Cause string
+
+const (
+	Code     Cause = "code"           // the control stood still, and the code did not
+	Machine  Cause = "machine"        // the control moved too
+	Capped   Cause = "capped"         // slower at fewer watts, the control too
+	Ageing   Cause = "ageing"         // as fast at more watts: fans, dust, a supply
+	Hungrier Cause = "hungrier"       // faster, but at more watts than that
+	Gauge    Cause = "meter"          // all the watts of one meter, and no rate
+	Known    Cause = "known event"    // at an event that is on record
+	Unknown  Cause = "cannot be told" // nothing is known to have changed
+)
+
+// Verdict says whether a finding is bad.
+type Verdict string
+
+const (
+	Regression  Verdict = "regression"
+	Improvement Verdict = "improvement"
+	Neutral     Verdict = "change" // of what is known, or of what is neither
+)
+
+// Part is one series' share in a finding.
+type Part struct {
+	Key    Key
+	Better Direction
+	Change Change
+}
+
+// Finding is what happened at one time on one account.
+type Finding struct {
+	Verdict  Verdict
+	Cause    Cause
+	Night    int // the first of the new level, of the part that is surest
+	From, To int
+	Parts    []Part // the headline first
+	Groups   []string
+	// LastGood and FirstBad bound the commits that can have done it; equal or
+	// empty if none can.
+	LastGood, FirstBad string
+	Event              *Event
+	Fresh              bool // not shown by the night before
+	P                  float64
+}
+
+// Headline is the part that the finding is told by.
+func (f *Finding) Headline() *Part { return &f.Parts[0] }
+
+// Findings puts the changes of many series together: those of one date that
+// can have one cause are one finding. The latest come first.
+func Findings(all []Judged) []Finding {
+	type node struct {
+		j     *Judged
+		c     *Change
+		fresh bool
+		root  int
+	}
+	var nodes []node
+	for i := range all {
+		j := &all[i]
+		for k := range j.Changes {
+			c := &j.Changes[k]
+			nodes = append(nodes, node{j, c, slices.ContainsFunc(j.Fresh, func(f Change) bool { return f.Night == c.Night }), len(nodes)})
+		}
+	}
+	slices.SortStableFunc(nodes, func(a, b node) int {
+		return cmp.Or(cmp.Compare(a.c.Night, b.c.Night), a.j.Key.compare(b.j.Key))
+	})
+	for i := range nodes {
+		nodes[i].root = i
+	}
+	var find func(i int) int
+	find = func(i int) int {
+		if nodes[i].root != i {
+			nodes[i].root = find(nodes[i].root)
+		}
+		return nodes[i].root
+	}
+	together := func(a, b *node) bool {
+		if a.c.To < b.c.From-1 || b.c.To < a.c.From-1 {
+			return false
+		}
+		same := a.j.Key.Group == b.j.Key.Group
+		meter := a.j.Meter != "" && a.j.Meter == b.j.Meter && a.j.Key.Metric == results.Power && b.j.Key.Metric == results.Power
+		code := a.c.LastGood != a.c.FirstBad && a.c.LastGood == b.c.LastGood && a.c.FirstBad == b.c.FirstBad && !a.j.Control && !b.j.Control
+		return same || meter || code
+	}
+	for i := range nodes {
+		for k := i + 1; k < len(nodes) && nodes[k].c.From <= nodes[i].c.To+1+Horizon; k++ {
+			if find(i) != find(k) && together(&nodes[i], &nodes[k]) {
+				nodes[find(k)].root = find(i)
+			}
+		}
+	}
+	clusters := map[int]*Finding{}
+	var order []int
+	for i := range nodes {
+		n := &nodes[i]
+		f := clusters[find(i)]
+		if f == nil {
+			f = &Finding{}
+			clusters[find(i)], order = f, append(order, find(i))
+		}
+		f.Fresh = f.Fresh || n.fresh
+		f.Parts = append(f.Parts, Part{n.j.Key, n.j.Better, *n.c})
+		if !slices.Contains(f.Groups, n.j.Key.Group) {
+			f.Groups = append(f.Groups, n.j.Key.Group)
+		}
+	}
+	world := worldOf(all)
+	var out []Finding
+	for _, r := range order {
+		f := clusters[r]
+		f.settle(world)
+		out = append(out, *f)
+	}
+	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Night, a.Night) })
+	return out
+}
+
+// surroundings are what a finding is seen against.
+type surroundings struct {
+	control map[string]bool            // groups with a control
+	meters  map[string]map[string]bool // groups of a meter
+	meter   map[Key]string
+	isOwn   map[Key]bool // of the control itself
+}
+
+func worldOf(all []Judged) surroundings {
+	w := surroundings{map[string]bool{}, map[string]map[string]bool{}, map[Key]string{}, map[Key]bool{}}
+	for _, j := range all {
+		if j.Control {
+			w.control[j.Key.Group], w.isOwn[j.Key] = true, true
+		}
+		if j.Meter != "" {
+			if w.meters[j.Meter] == nil {
+				w.meters[j.Meter] = map[string]bool{}
+			}
+			w.meters[j.Meter][j.Key.Group], w.meter[j.Key] = true, j.Meter
+		}
+	}
+	return w
+}
+
+// rank orders the metrics by what a reader wants to hear first.
+var rank = map[string]int{results.WorkPerEnergy: 1, results.Throughput: 2, results.Power: 3}
+
+// settle finds the headline, the dates, the cause and the verdict.
+func (f *Finding) settle(w surroundings) {
+	// A change that only the control shows is told by the control; else it is
+	// told by a use.
+	slices.SortStableFunc(f.Parts, func(a, b Part) int {
+		own := func(p Part) int {
+			if w.isOwn[p.Key] {
+				return 1
+			}
+			return 0
+		}
+		of := func(p Part) int { return cmp.Or(rank[p.Key.Metric], 9) }
+		size := func(p Part) float64 { return -math.Abs(math.Log(p.Change.Size.Value)) }
+		return cmp.Or(cmp.Compare(own(a), own(b)), cmp.Compare(of(a), of(b)), cmp.Compare(size(a), size(b)), a.Key.compare(b.Key))
+	})
+	surest := &f.Parts[0].Change
+	f.From, f.To = surest.From, surest.To
+	for i := range f.Parts {
+		c := &f.Parts[i].Change
+		if c.P < surest.P {
+			surest = c
+		}
+		if c.Event != nil {
+			f.Event = c.Event
+		}
+	}
+	f.Night, f.From, f.To, f.P = surest.Night, surest.From, surest.To, surest.P
+	f.LastGood, f.FirstBad = surest.LastGood, surest.FirstBad
+
+	var slower, faster, more, less, ownSlower, ownFaster, ownMore bool
+	var costlier bool // less work per joule
+	for _, p := range f.Parts {
+		up := p.Change.Size.Value > 1
+		own := w.isOwn[p.Key]
+		switch p.Key.Metric {
+		case results.Throughput:
+			slower, faster = slower || !up, faster || up
+			ownSlower, ownFaster = ownSlower || own && !up, ownFaster || own && up
+		case results.Power:
+			more, less = more || up, less || !up
+			ownMore = ownMore || own && up
+		case results.WorkPerEnergy:
+			costlier = costlier || !up
+		}
+	}
+	moved := slower || faster
+	own := ownSlower || ownFaster || ownMore && !moved
+	code := f.LastGood != f.FirstBad && f.FirstBad != ""
+	controlled := !slices.ContainsFunc(f.Groups, func(g string) bool { return !w.control[g] })
+	switch {
+	case f.Event != nil:
+		f.Cause = Known
+	case f.isMeter(w, moved):
+		f.Cause = Gauge
+	case slower && less && (own || !controlled):
+		f.Cause = Capped
+	case own && moved:
+		f.Cause = Machine
+	case !moved && more && !(controlled && !ownMore && code):
+		f.Cause = Ageing
+	case faster && more && costlier:
+		f.Cause = Hungrier
+	case code:
+		f.Cause = Code
+	default:
+		f.Cause = Unknown
+	}
+	// Whatever became worse is told as that; more watts are worse where they
+	// bring nothing.
+	switch {
+	case f.Cause == Known || f.Cause == Gauge:
+		f.Verdict = Neutral
+	case slower || costlier || more && !moved:
+		f.Verdict = Regression
+	default:
+		f.Verdict = Improvement
+	}
+}
+
+// isMeter reports whether the watts of every group of a meter moved one way,
+// of more than one group, and no rate did.
+func (f *Finding) isMeter(w surroundings, moved bool) bool {
+	meter, groups, up, down := "", map[string]bool{}, false, false
+	for _, p := range f.Parts {
+		if p.Key.Metric != results.Power {
+			continue
+		}
+		if m := w.meter[p.Key]; meter == "" {
+			meter = m
+		} else if m != meter {
+			return false
+		}
+		groups[p.Key.Group] = true
+		up, down = up || p.Change.Size.Value > 1, down || p.Change.Size.Value < 1
+	}
+	return !moved && meter != "" && len(groups) > 1 && len(groups) == len(w.meters[meter]) && up != down
+}
+
+// Date is the day on which a night began, as people name it.
+func Date(night int) time.Time { return time.Unix(int64(night)*86400, 0).UTC() }
+
+// What says in a sentence what happened.
+func (f *Finding) What() string {
+	h := f.Headline()
+	said := fmt.Sprintf("%s %s", strings.ReplaceAll(h.Key.Metric, "_", " "), Relative(h.Change.Size))
+	if h.Change.Gradual {
+		said += ", by and by"
+	}
+	switch n := len(f.Parts) - 1; {
+	case n == 1:
+		said += ", and one figure more"
+	case n > 1:
+		said += fmt.Sprintf(", and %d figures more", n)
+	}
+	return said
+}
+
+// At says where it is bounded: by commits, or by an event.
+func (f *Finding) At() string {
+	switch {
+	case f.Event != nil:
+		return string(f.Event.Kind) + " " + f.Event.What
+	case f.LastGood != f.FirstBad && f.FirstBad != "" && f.Cause != Gauge && f.Cause != Ageing:
+		return short(f.LastGood) + ".." + short(f.FirstBad)
+	}
+	return ""
+}
+
+func short(revision string) string {
+	dirty := strings.HasSuffix(revision, "+")
+	revision = strings.TrimSuffix(revision, "+")
+	if len(revision) > 12 {
+		revision = revision[:12]
+	}
+	if dirty {
+		revision += "+"
+	}
+	return cmp.Or(revision, "?")
+}
+
+// Do says what to do about it.
+func (f *Finding) Do() string {
+	switch f.Cause {
+	case Code:
+		return fmt.Sprintf("git log %s: the control stood still", f.At())
+	case Machine:
+		return "look at the machine, not at the code: the control moved too. Other load, cooling, clock, a CPU quota: perwatt node"
+	case Capped:
+		return "look for a power cap, throttling or a CPU quota: perwatt node"
+	case Ageing:
+		return "look at fans, dust and the power supply: the work is the same, the watts are not"
+	case Hungrier:
+		return "decide whether the speed is worth the joules" + commits(f)
+	case Gauge:
+		return "check the meter: all that it reads moved together, and no rate did (perwatt meters SPEC --check), then perwatt event"
+	case Known:
+		return "nothing if it was meant; else undo it and measure again"
+	}
+	return "measure again; if something was done to the machine, say so: perwatt event --at DATE TEXT"
+}
+
+func commits(f *Finding) string {
+	if at := f.At(); at != "" {
+		return ": git log " + at
+	}
+	return ""
+}
+
+// Relative prints a quotient as a difference: −3.1 % [−3.6, −2.6].
+func Relative(i stats.Interval) string {
+	one := func(v float64) string { return strings.Replace(fmt.Sprintf("%+.1f", 100*(v-1)), "-", "−", 1) }
+	if math.IsNaN(i.Low) || math.IsNaN(i.High) {
+		return one(i.Value) + " %"
+	}
+	return fmt.Sprintf("%s %% [%s, %s]", one(i.Value), one(i.Low), one(i.High))
+}

@@ -1,0 +1,123 @@
+package track
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/store"
+)
+
+// control is the scenario whose workload is pinned.
+const control = "control"
+
+// directions are the metrics that are followed, and which way each is better.
+// The rest of a row says the same again (energy per work), or is not what
+// hardware is bought for.
+var directions = map[string]Direction{results.Throughput: Higher, results.WorkPerEnergy: Higher, results.Power: Lower}
+
+// Group is a group of nodes and its series, the control's among them.
+type Group struct {
+	store.Group
+	Series []Series
+	Points map[Key][]store.Point // of each series, oldest first
+	Units  map[Key]results.Unit
+	Events []store.Event
+}
+
+// Load reads the groups of a store, one at a time, in the order of their
+// identifiers, as they were on a night.
+func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (groups []string, load func(group string) (Group, error), err error) {
+	all, err := x.Groups(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	events, err := x.Events(ctx, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		if f.Group == "" || f.Group == id {
+			groups = append(groups, id)
+		}
+	}
+	return groups, func(id string) (Group, error) {
+		g := Group{Group: all[id], Points: map[Key][]store.Point{}, Units: map[Key]results.Unit{}}
+		for _, e := range events {
+			if (e.Group == id || e.Group == "") && NightOf(e.At) <= night {
+				g.Events = append(g.Events, e)
+			}
+		}
+		of := f
+		of.Group = id
+		var found []store.Series
+		controls := map[string]map[string]float64{} // by metric and record
+		for s, err := range x.Series(ctx, of) {
+			if err != nil {
+				return g, err
+			}
+			s.Points = slices.DeleteFunc(s.Points, func(p store.Point) bool { return NightOf(p.Start) > night })
+			if directions[s.Metric] == "" || len(s.Points) == 0 {
+				continue
+			}
+			found = append(found, s)
+			if s.Scenario == control {
+				controls[s.Metric] = map[string]float64{}
+				for _, p := range s.Points {
+					controls[s.Metric][p.Record] = float64(p.Value)
+				}
+			}
+		}
+		for _, s := range found {
+			g.add(s, controls[s.Metric])
+		}
+		return g, nil
+	}, nil
+}
+
+func (g *Group) add(s store.Series, of map[string]float64) {
+	k := Key{s.Group, s.Scenario, s.Use, s.Workload, s.Impl, s.Metric}
+	t := Series{Key: k, Better: directions[s.Metric], Control: s.Scenario == control, Meter: g.meter(s)}
+	for _, p := range s.Points {
+		q := Point{Night: NightOf(p.Start), Value: float64(p.Value), Control: nan, Record: p.Record, Revision: p.Env.Revision}
+		if c, ok := of[p.Record]; ok && !t.Control {
+			q.Control = c
+		}
+		t.Points = append(t.Points, q)
+	}
+	for _, e := range g.Events {
+		t.Events = append(t.Events, Event{Night: NightOf(e.At), Kind: Kind(e.Kind), What: What(e)})
+	}
+	g.Series, g.Points[k], g.Units[k] = append(g.Series, t), s.Points, s.Unit
+}
+
+// meter names the instrument behind the watts of a series: its kind and
+// source, which several groups may share.
+func (g *Group) meter(s store.Series) string {
+	if s.Metric == results.Throughput || g.Meter == "" || len(s.Points) == 0 {
+		return ""
+	}
+	source := s.Points[len(s.Points)-1].Env.Meter
+	source, _, _ = strings.Cut(source, " ") // the channels after it are each node's own
+	if source == "" {
+		return ""
+	}
+	return g.Meter + " " + source
+}
+
+// What tells an event in words.
+func What(e store.Event) string {
+	if e.Text != "" {
+		return e.Text
+	}
+	from, to := e.From, e.To
+	if from == "" {
+		from = "none"
+	}
+	if to == "" {
+		to = "none"
+	}
+	return from + " → " + to
+}

@@ -1,0 +1,238 @@
+// Package track says what changed in a history of nights, since when, by how
+// much, how surely and on whose account, and is silent when nothing did.
+//
+// A series is one figure of one node group, night by night. Events that are
+// known (a kernel, a meter, a firmware) split it into epochs, and nothing is
+// learned across them. Within an epoch two detectors look at every new night:
+//
+//   - [Tonight] holds the newest night against a t prediction interval of the
+//     last 20. It is quick, looks at one night, and asks for a second
+//     measurement rather than for a verdict.
+//   - [Changes] looks for the night at which the level stepped. It gives the
+//     verdict, the date and the size.
+//
+// All is done on logarithms: a series times a constant has the same changes,
+// and one over a series has them with the sign turned. A [Point] carries what
+// a pinned control workload did in the same session. A figure is judged after
+// division by it, so that a slower machine is found once, in the series of the
+// control, and not in every workload that ran there; and it must have moved by
+// itself as well, so that a step of the control alone is no one else's fault.
+//
+// [Findings] puts changes of one date together, one finding for one cause, and
+// says what to do. [Audited] asks whether the history itself believes the
+// detector.
+//
+// The change point detector has the parts that make E-divisive bearable on
+// nightly figures (a t-test that knows of autocorrelation, local winsorising,
+// segments of three nights or more). In the place of the energy distance is a
+// generalised least-squares step under AR(1) noise, tried at every night of
+// the last [Horizon] (the likelihood ratio of Siegmund and Venkatraman, Annals
+// of Statistics 23, 1995, windowed as by Lai, 1995): on winsorised figures the
+// two find the same steps, and this one does so two nights sooner and dates
+// them better where nights resemble their neighbours.
+//
+// The package reads no file and no clock, prints nothing and guesses nothing
+// from a name. It cannot see a change slower than its memory of [Memory]
+// nights, and calls a slide by its name ([Change.Gradual]) only where a line
+// fits better than a step.
+package track
+
+import (
+	"cmp"
+	"math"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Key is the identity of a series: what is stable over the years. The version
+// of the code and the state of the machine are attributes of its points.
+type Key struct {
+	Group          string // of nodes: CPU model, memory, meter and boundary
+	Scenario       string
+	Use            string
+	Workload       string
+	Implementation string
+	Metric         string
+}
+
+// String is the key as a path of six escaped names; [ParseKey] reads it.
+func (k Key) String() string {
+	parts := k.parts()
+	for i, p := range parts {
+		parts[i] = url.PathEscape(p)
+	}
+	return strings.Join(parts, "/")
+}
+
+func (k Key) parts() []string {
+	return []string{k.Group, k.Scenario, k.Use, k.Workload, k.Implementation, k.Metric}
+}
+
+// ParseKey reads what [Key.String] wrote.
+func ParseKey(s string) (Key, bool) {
+	parts := strings.Split(s, "/")
+	if len(parts) != 6 {
+		return Key{}, false
+	}
+	for i, p := range parts {
+		var err error
+		if parts[i], err = url.PathUnescape(p); err != nil {
+			return Key{}, false
+		}
+	}
+	return Key{parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]}, true
+}
+
+// Of is the key of another metric of the same work.
+func (k Key) Of(metric string) Key {
+	k.Metric = metric
+	return k
+}
+
+// compare orders keys by their parts.
+func (k Key) compare(o Key) int { return slices.Compare(k.parts(), o.parts()) }
+
+// Direction says which way a figure is better.
+type Direction string
+
+const (
+	Higher Direction = "higher"
+	Lower  Direction = "lower"
+)
+
+// Point is what one session of a night gave.
+type Point struct {
+	Night   int     // see [NightOf]
+	Value   float64 // positive, in the unit of the series; anything else is no figure
+	Control float64 // of the control workload in the same session, same metric; NaN if none
+	Record  string
+	// Revision is of the code that was measured.
+	Revision string
+}
+
+// NightOf numbers nights from noon to noon UTC, so that a job that starts at
+// 23:50 on one day and at 00:10 on the next has two nights of its own. Night n
+// begins at noon of day n of the Unix epoch.
+func NightOf(t time.Time) int { return int(math.Floor(float64(t.Unix()-43200) / 86400)) }
+
+// Kind says what an event was.
+type Kind string
+
+const (
+	Kernel      Kind = "kernel"
+	Microcode   Kind = "microcode"
+	Firmware    Kind = "firmware"
+	Governor    Kind = "governor"
+	Meter       Kind = "meter"
+	Calibration Kind = "calibration"
+	ByHand      Kind = "by hand"
+)
+
+// Event is a known change of the machine. The night of that number is the
+// first of the new epoch.
+type Event struct {
+	Night int
+	Kind  Kind
+	What  string // such as "6.8.0 → 6.12.3"
+}
+
+// Series is one figure, night by night. Order does not matter, and of one
+// night with several points the median counts.
+type Series struct {
+	Key    Key
+	Better Direction
+	// Meter is the instrument, and empty where none was read. Series of
+	// several groups may share one.
+	Meter string
+	// Control is whether this is a series of the control workload itself.
+	Control bool
+	Points  []Point
+	Events  []Event
+}
+
+// night is what is left of a series: one figure a night, as a logarithm.
+type night struct {
+	n                int
+	value, control   float64 // control NaN if none
+	record, revision string
+}
+
+// history is a series in order, with the index at which each epoch starts.
+type history struct {
+	nights []night
+	epochs []int
+	events []Event // that began epochs[i+1]: the last of them, if several fell together
+}
+
+func (s *Series) history() history {
+	var h history
+	points := slices.DeleteFunc(slices.Clone(s.Points), func(p Point) bool { return !(p.Value > 0) || math.IsInf(p.Value, 0) })
+	slices.SortFunc(points, func(a, b Point) int {
+		return cmp.Or(cmp.Compare(a.Night, b.Night), cmp.Compare(a.Record, b.Record), cmp.Compare(a.Value, b.Value))
+	})
+	for len(points) > 0 {
+		n := 1
+		for n < len(points) && points[n].Night == points[0].Night {
+			n++
+		}
+		h.nights = append(h.nights, merge(points[:n]))
+		points = points[n:]
+	}
+	h.epochs = []int{0}
+	events := slices.Clone(s.Events)
+	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.Night, b.Night) })
+	for _, e := range events {
+		at := h.from(e.Night)
+		switch {
+		case at == 0 || at == len(h.nights):
+		case at == h.epochs[len(h.epochs)-1]:
+			h.events[len(h.events)-1] = e
+		default:
+			h.epochs, h.events = append(h.epochs, at), append(h.events, e)
+		}
+	}
+	return h
+}
+
+// merge makes one night of its points, which are in the order of their records.
+func merge(points []Point) night {
+	last := points[len(points)-1]
+	var values, controls []float64
+	for i, p := range points {
+		if p.Record != "" && i > 0 && points[i-1].Record == p.Record {
+			continue // one record, listed twice
+		}
+		values = append(values, math.Log(p.Value))
+		if p.Control > 0 && !math.IsInf(p.Control, 0) {
+			controls = append(controls, math.Log(p.Control))
+		}
+	}
+	return night{last.Night, median(values), median(controls), last.Record, last.Revision}
+}
+
+// from is the index of the first night numbered n or later.
+func (h *history) from(n int) int {
+	at, _ := slices.BinarySearchFunc(h.nights, n, func(x night, n int) int { return cmp.Compare(x.n, n) })
+	return at
+}
+
+// epoch returns the number of the epoch that night i lies in.
+func (h *history) epoch(i int) int {
+	e, found := slices.BinarySearch(h.epochs, i)
+	if !found {
+		e--
+	}
+	return e
+}
+
+// median sorts what it is given; NaN of nothing.
+func median(xs []float64) float64 {
+	if len(xs) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(xs)
+	n := len(xs)
+	return (xs[(n-1)/2] + xs[n/2]) / 2
+}
