@@ -2,11 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 	"github.com/perwatt/perwatt/results/track"
@@ -247,11 +248,19 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 		return nil, false, err
 	}
 	var uses []string
+	var plan *results.Plan
 	doubted := map[track.Key]bool{}
 	for _, s := range first.Suspicions() {
 		if !s.Worse {
 			continue
 		}
+		rec, err := measuredHere(cmd, x, s.Watch.Record)
+		if err != nil {
+			said = append(said, fmt.Sprintf("%s at %s cannot be measured again: %v", strings.ReplaceAll(s.Key.Metric, "_", " "), s.Key.Scenario, err))
+			failed = true
+			continue
+		}
+		plan = &rec.Plan
 		doubted[s.Key] = true
 		use, _, _ := strings.Cut(s.Key.Scenario, "-")
 		if use != "idle" && !slices.Contains(uses, use) {
@@ -259,12 +268,12 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 		}
 	}
 	if len(doubted) == 0 {
-		return nil, false, nil
+		return said, failed, nil
 	}
 	uses = append(slices.DeleteFunc(uses, func(u string) bool { return u == "control" }), "control")
 	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %d figures are worse than usual: measuring %s again\n", len(doubted), strings.Join(uses, ", "))
-	if err := measureAgain(cmd, f.dir, uses, f.labels); err != nil {
-		return nil, false, fmt.Errorf("measure again: %w", err)
+	if err := measureAgain(cmd, f.dir, plan, uses, f.labels); err != nil {
+		return nil, false, err
 	}
 	if err := x.Update(cmd.Context()); err != nil {
 		return nil, false, err
@@ -292,27 +301,46 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	return said, failed, nil
 }
 
-// measureAgain runs a session of this program, as it is now.
-func measureAgain(cmd *cobra.Command, dir storeFlag, uses []string, labels map[string]string) error {
-	self, err := os.Executable()
+// measuredHere returns a record that this machine made.
+func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Record, error) {
+	h, err := x.Find(cmd.Context(), id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	argv := []string{"run", "--preset", "quick", "--uses", strings.Join(uses, ","), "--format", "json"}
+	rec, err := x.Read(h)
+	if err != nil {
+		return nil, err
+	}
+	if here, err := os.Hostname(); err != nil || here != rec.Node.Name {
+		return nil, fmt.Errorf("it was measured on %.60q, and this is %.60q: run perwatt track --confirm there", rec.Node.Name, here)
+	}
+	return rec, nil
+}
+
+// measureAgain runs a session of this program with the preset and the meters
+// of an earlier one.
+func measureAgain(cmd *cobra.Command, dir storeFlag, plan *results.Plan, uses []string, labels map[string]string) error {
+	argv := []string{"run", "--preset", plan.Preset, "--sessions", "1", "--uses", strings.Join(uses, ","), "--format", "json"}
 	where, err := dir.dir()
 	if err != nil {
 		return err
 	}
 	argv = append(argv, "--store", where)
+	for _, m := range plan.Meters {
+		argv = append(argv, "--meter", m)
+	}
 	for k, v := range labels {
 		argv = append(argv, "--label", k+"="+v)
 	}
-	run := exec.CommandContext(cmd.Context(), self, argv...)
-	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
-	run.WaitDelay = time.Minute
+	run := selfCommand(argv...)
 	run.Stderr = cmd.ErrOrStderr()
-	if err := run.Run(); err != nil {
-		return interrupted(cmd.Context(), fmt.Errorf("perwatt %s: %w", strings.Join(argv, " "), err))
+	if err := run.Start(); err != nil {
+		return fmt.Errorf("measure again: %w", err)
+	}
+	// Ctrl-C ends the session as it ends any other: with what it has.
+	defer context.AfterFunc(cmd.Context(), func() { run.Process.Signal(os.Interrupt) })()
+	if err := run.Wait(); err != nil {
+		return interrupted(cmd.Context(), fmt.Errorf("measure again: perwatt %s: %w", report.Line(strings.Join(argv, " ")), err))
 	}
 	return nil
 }
