@@ -248,8 +248,8 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 		return nil, false, err
 	}
 	var uses []string
-	var plan *results.Plan
-	doubted := map[track.Key]bool{}
+	var like *results.Record
+	doubted := map[track.Key]string{} // by the record that is doubted
 	for _, s := range first.Suspicions() {
 		if !s.Worse {
 			continue
@@ -260,8 +260,8 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 			failed = true
 			continue
 		}
-		plan = &rec.Plan
-		doubted[s.Key] = true
+		like = rec
+		doubted[s.Key] = s.Watch.Record
 		use, _, _ := strings.Cut(s.Key.Scenario, "-")
 		if use != "idle" && !slices.Contains(uses, use) {
 			uses = append(uses, use)
@@ -272,7 +272,7 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	}
 	uses = append(slices.DeleteFunc(uses, func(u string) bool { return u == "control" }), "control")
 	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %d figures are worse than usual: measuring %s again\n", len(doubted), strings.Join(uses, ", "))
-	if err := measureAgain(cmd, f.dir, plan, uses, f.labels); err != nil {
+	if err := measureAgain(cmd, f.dir, like, uses, f.labels); err != nil {
 		return nil, false, err
 	}
 	if err := x.Update(cmd.Context()); err != nil {
@@ -288,13 +288,17 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	}
 	for _, g := range second.Groups {
 		for _, j := range g.Judged {
-			switch {
-			case !doubted[j.Key]:
+			what := strings.ReplaceAll(j.Key.Metric, "_", " ") + " at " + j.Key.Scenario
+			switch first, ok := doubted[j.Key]; {
+			case !ok:
+			case j.Watch.Record == first:
+				failed = true
+				said = append(said, fmt.Sprintf("the second session gave no %s", what))
 			case left[j.Key]:
 				failed = true
-				said = append(said, fmt.Sprintf("measured again: %s is still %s", strings.ReplaceAll(j.Key.Metric, "_", " ")+" at "+j.Key.Scenario, track.Relative(j.Watch.Size)))
+				said = append(said, fmt.Sprintf("measured again: %s is still %s", what, track.Relative(j.Watch.Size)))
 			default:
-				said = append(said, fmt.Sprintf("measured again: %s is as usual, the first time was not", strings.ReplaceAll(j.Key.Metric, "_", " ")+" at "+j.Key.Scenario))
+				said = append(said, fmt.Sprintf("measured again: %s is no worse than usual, the first time was", what))
 			}
 		}
 	}
@@ -317,17 +321,20 @@ func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Recor
 	return rec, nil
 }
 
-// measureAgain runs a session of this program with the preset and the meters
-// of an earlier one.
-func measureAgain(cmd *cobra.Command, dir storeFlag, plan *results.Plan, uses []string, labels map[string]string) error {
-	argv := []string{"run", "--preset", plan.Preset, "--sessions", "1", "--uses", strings.Join(uses, ","), "--format", "json"}
+// measureAgain runs a session of this program with the preset, the kernels and
+// the meters of an earlier one.
+func measureAgain(cmd *cobra.Command, dir storeFlag, like *results.Record, uses []string, labels map[string]string) error {
+	argv := []string{"run", "--preset", like.Plan.Preset, "--sessions", "1", "--uses", strings.Join(uses, ","), "--format", "json"}
 	where, err := dir.dir()
 	if err != nil {
 		return err
 	}
 	argv = append(argv, "--store", where)
-	for _, m := range plan.Meters {
+	for _, m := range like.Plan.Meters {
 		argv = append(argv, "--meter", m)
+	}
+	for _, k := range like.Kernels {
+		argv = append(argv, "--impl", k.Name+"="+k.Chosen)
 	}
 	for k, v := range labels {
 		argv = append(argv, "--label", k+"="+v)
