@@ -97,7 +97,7 @@ func TestHosts(t *testing.T) {
 		require.Equal(t, want, w.Address, text)
 	}
 	for text, want := range map[string]string{
-		"axeos:10.0.0.1": "http://10.0.0.1:80", "braiins:::1": "http://[::1]:80", "axeos:[::1]:8080": "http://[::1]:8080", "braiins:https://m/x": "https://m/x",
+		"axeos:10.0.0.1": "http://10.0.0.1:80", "braiins:::1": "http://[::1]:80", "axeos:[::1]:8080": "http://[::1]:8080", "braiins:https://m/x": "https://m/x", "axeos:fe80::1%eth0": "http://[fe80::1%25eth0]:80",
 	} {
 		_, s, err := parse(text)
 		require.NoError(t, err)
