@@ -100,6 +100,7 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	defer x.Close()
 	defer notes(cmd, x)
 	opt := track.Options{Filter: store.Filter{Group: f.group, Labels: f.labels}, Night: night, Rules: rules}
+	opt.Whole = f.audit || f.format == string(report.CSV) || f.format == "text" && f.out != ""
 	if f.audit {
 		return audit(cmd, x, opt)
 	}

@@ -193,6 +193,52 @@ func TestTrackFindsTheCommit(t *testing.T) {
 	require.Contains(t, out, "pairs of neighbouring nights")
 }
 
+// Night after night, each of which remembers the ones before, is what a first
+// look at the same nights finds; what comes late is not missed.
+func TestTrackRemembers(t *testing.T) {
+	dir := t.TempDir()
+	step := func(n int, node *resultstest.Node) string {
+		if n%11 == 3 {
+			return ""
+		}
+		if n >= 20 {
+			node.Rates["mining/mining"] *= 0.94
+		}
+		if n >= 31 {
+			node.Rates["mining/mining"] *= 1.08
+		}
+		return fmt.Sprintf("%012d", n/4)
+	}
+	nights(t, dir, resultstest.Server("north", 1), 40, step)
+	look := func(n int) string {
+		code, out, errs := tracked(t, "--store", dir, "--night", night(n), "--format", "json")
+		require.Equal(t, exitOK, code, errs)
+		return out
+	}
+	forget := func() {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			os.Remove(filepath.Join(dir, "index.sqlite"+suffix))
+		}
+	}
+	var remembered []string
+	for n := 9; n < 40; n++ {
+		remembered = append(remembered, look(n))
+	}
+	for n := 39; n >= 9; n-- {
+		forget()
+		require.Equal(t, look(n), remembered[n-9], night(n))
+	}
+	before := look(39)
+	records, err := filepath.Glob(filepath.Join(dir, "2026-10", "*.json"))
+	require.NoError(t, err)
+	require.Equal(t, exitOK, run(t.Context(), []string{"amend", strings.TrimSuffix(filepath.Base(records[3]), ".json"), "--exclude", "a backup ran", "--store", dir}, io.Discard, os.Stderr))
+	require.Equal(t, exitOK, run(t.Context(), []string{"event", "--at", night(25), "new fans", "--store", dir}, io.Discard, os.Stderr))
+	after := look(39)
+	require.NotEqual(t, before, after)
+	forget()
+	require.Equal(t, look(39), after)
+}
+
 // A slower machine is not the code's fault, whatever was committed that night.
 func TestTrackFindsTheMachine(t *testing.T) {
 	dir := t.TempDir()
