@@ -57,7 +57,7 @@ func (d *deriver) claims() (rows []ClaimRow) {
 		}
 		for j := range r.Claims {
 			c := &r.Claims[j]
-			row := c.over(p.From, p.To)
+			row := c.Over(p.From, p.To)
 			row.Run = fmt.Sprintf("%s/%d", r.Scenario, r.Round)
 			row.Ratio = row.Rate.Against(d.measured(r, c))
 			rows = append(rows, row)
@@ -77,8 +77,10 @@ func (d *deriver) measured(r *Run, c *Claim) Float {
 	return Absent()
 }
 
-// over makes a row of the answers between two instants.
-func (c *Claim) over(from, to Float) ClaimRow {
+// Over makes a row of the answers between two instants of the record's clock,
+// in s, as far as they go. Which run that was, and what was measured in it, is
+// the caller's to say: row.Ratio = row.Rate.Against(measured).
+func (c *Claim) Over(from, to Float) ClaimRow {
 	row := ClaimRow{Device: c.Device, API: c.API, Model: c.Model, Firmware: c.Firmware, Ratio: Absent(), Accepted: Absent(), Low: Absent(), High: Absent()}
 	var within []*Statement
 	var a, b *Statement // nearest to either end

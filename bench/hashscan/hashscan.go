@@ -68,7 +68,7 @@ func New(cfg bench.Config) (bench.Workload, error) {
 	if !impl.Supported() {
 		return nil, fmt.Errorf("hashscan: %w: implementation %s needs the CPU features %v, some of which are not here", bench.ErrUsage, impl.Name, impl.Needs)
 	}
-	return open(cfg, impl)
+	return open(cfg, tampered(impl))
 }
 
 // Control returns the workload whose rate stands for the machine when figures

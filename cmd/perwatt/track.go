@@ -2,11 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 	"github.com/perwatt/perwatt/results/track"
@@ -100,6 +101,7 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	defer x.Close()
 	defer notes(cmd, x)
 	opt := track.Options{Filter: store.Filter{Group: f.group, Labels: f.labels}, Night: night, Rules: rules}
+	opt.Whole = f.audit || f.format == string(report.CSV) || f.format == "text" && f.out != ""
 	if f.audit {
 		return audit(cmd, x, opt)
 	}
@@ -246,24 +248,32 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 		return nil, false, err
 	}
 	var uses []string
-	doubted := map[track.Key]bool{}
+	var like *results.Record
+	doubted := map[track.Key]string{} // by the record that is doubted
 	for _, s := range first.Suspicions() {
 		if !s.Worse {
 			continue
 		}
-		doubted[s.Key] = true
+		rec, err := measuredHere(cmd, x, s.Watch.Record)
+		if err != nil {
+			said = append(said, fmt.Sprintf("%s at %s cannot be measured again: %v", strings.ReplaceAll(s.Key.Metric, "_", " "), s.Key.Scenario, err))
+			failed = true
+			continue
+		}
+		like = rec
+		doubted[s.Key] = s.Watch.Record
 		use, _, _ := strings.Cut(s.Key.Scenario, "-")
 		if use != "idle" && !slices.Contains(uses, use) {
 			uses = append(uses, use)
 		}
 	}
 	if len(doubted) == 0 {
-		return nil, false, nil
+		return said, failed, nil
 	}
 	uses = append(slices.DeleteFunc(uses, func(u string) bool { return u == "control" }), "control")
 	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %d figures are worse than usual: measuring %s again\n", len(doubted), strings.Join(uses, ", "))
-	if err := measureAgain(cmd, f.dir, uses, f.labels); err != nil {
-		return nil, false, fmt.Errorf("measure again: %w", err)
+	if err := measureAgain(cmd, f.dir, like, uses, f.labels); err != nil {
+		return nil, false, err
 	}
 	if err := x.Update(cmd.Context()); err != nil {
 		return nil, false, err
@@ -278,40 +288,66 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	}
 	for _, g := range second.Groups {
 		for _, j := range g.Judged {
-			switch {
-			case !doubted[j.Key]:
+			what := strings.ReplaceAll(j.Key.Metric, "_", " ") + " at " + j.Key.Scenario
+			switch first, ok := doubted[j.Key]; {
+			case !ok:
+			case j.Watch.Record == first:
+				failed = true
+				said = append(said, fmt.Sprintf("the second session gave no %s", what))
 			case left[j.Key]:
 				failed = true
-				said = append(said, fmt.Sprintf("measured again: %s is still %s", strings.ReplaceAll(j.Key.Metric, "_", " ")+" at "+j.Key.Scenario, track.Relative(j.Watch.Size)))
+				said = append(said, fmt.Sprintf("measured again: %s is still %s", what, track.Relative(j.Watch.Size)))
 			default:
-				said = append(said, fmt.Sprintf("measured again: %s is as usual, the first time was not", strings.ReplaceAll(j.Key.Metric, "_", " ")+" at "+j.Key.Scenario))
+				said = append(said, fmt.Sprintf("measured again: %s is no worse than usual, the first time was", what))
 			}
 		}
 	}
 	return said, failed, nil
 }
 
-// measureAgain runs a session of this program, as it is now.
-func measureAgain(cmd *cobra.Command, dir storeFlag, uses []string, labels map[string]string) error {
-	self, err := os.Executable()
+// measuredHere returns a record that this machine made.
+func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Record, error) {
+	h, err := x.Find(cmd.Context(), id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	argv := []string{"run", "--preset", "quick", "--uses", strings.Join(uses, ","), "--format", "json"}
+	rec, err := x.Read(h)
+	if err != nil {
+		return nil, err
+	}
+	if here, err := os.Hostname(); err != nil || here != rec.Node.Name {
+		return nil, fmt.Errorf("it was measured on %.60q, and this is %.60q: run perwatt track --confirm there", rec.Node.Name, here)
+	}
+	return rec, nil
+}
+
+// measureAgain runs a session of this program with the preset, the kernels and
+// the meters of an earlier one.
+func measureAgain(cmd *cobra.Command, dir storeFlag, like *results.Record, uses []string, labels map[string]string) error {
+	argv := []string{"run", "--preset", like.Plan.Preset, "--sessions", "1", "--uses", strings.Join(uses, ","), "--format", "json"}
 	where, err := dir.dir()
 	if err != nil {
 		return err
 	}
 	argv = append(argv, "--store", where)
+	for _, m := range like.Plan.Meters {
+		argv = append(argv, "--meter", m)
+	}
+	for _, k := range like.Kernels {
+		argv = append(argv, "--impl", k.Name+"="+k.Chosen)
+	}
 	for k, v := range labels {
 		argv = append(argv, "--label", k+"="+v)
 	}
-	run := exec.CommandContext(cmd.Context(), self, argv...)
-	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
-	run.WaitDelay = time.Minute
+	run := selfCommand(argv...)
 	run.Stderr = cmd.ErrOrStderr()
-	if err := run.Run(); err != nil {
-		return interrupted(cmd.Context(), fmt.Errorf("perwatt %s: %w", strings.Join(argv, " "), err))
+	if err := run.Start(); err != nil {
+		return fmt.Errorf("measure again: %w", err)
+	}
+	// Ctrl-C ends the session as it ends any other: with what it has.
+	defer context.AfterFunc(cmd.Context(), func() { run.Process.Signal(os.Interrupt) })()
+	if err := run.Wait(); err != nil {
+		return interrupted(cmd.Context(), fmt.Errorf("measure again: perwatt %s: %w", report.Line(strings.Join(argv, " ")), err))
 	}
 	return nil
 }

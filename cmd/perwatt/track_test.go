@@ -7,12 +7,14 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
@@ -193,6 +195,52 @@ func TestTrackFindsTheCommit(t *testing.T) {
 	require.Contains(t, out, "pairs of neighbouring nights")
 }
 
+// Night after night, each of which remembers the ones before, is what a first
+// look at the same nights finds; what comes late is not missed.
+func TestTrackRemembers(t *testing.T) {
+	dir := t.TempDir()
+	step := func(n int, node *resultstest.Node) string {
+		if n%11 == 3 {
+			return ""
+		}
+		if n >= 20 {
+			node.Rates["mining/mining"] *= 0.94
+		}
+		if n >= 31 {
+			node.Rates["mining/mining"] *= 1.08
+		}
+		return fmt.Sprintf("%012d", n/4)
+	}
+	nights(t, dir, resultstest.Server("north", 1), 40, step)
+	look := func(n int) string {
+		code, out, errs := tracked(t, "--store", dir, "--night", night(n), "--format", "json")
+		require.Equal(t, exitOK, code, errs)
+		return out
+	}
+	forget := func() {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			os.Remove(filepath.Join(dir, "index.sqlite"+suffix))
+		}
+	}
+	var remembered []string
+	for n := 9; n < 40; n++ {
+		remembered = append(remembered, look(n))
+	}
+	for n := 39; n >= 9; n-- {
+		forget()
+		require.Equal(t, look(n), remembered[n-9], night(n))
+	}
+	before := look(39)
+	records, err := filepath.Glob(filepath.Join(dir, "2026-10", "*.json"))
+	require.NoError(t, err)
+	require.Equal(t, exitOK, run(t.Context(), []string{"amend", strings.TrimSuffix(filepath.Base(records[3]), ".json"), "--exclude", "a backup ran", "--store", dir}, io.Discard, os.Stderr))
+	require.Equal(t, exitOK, run(t.Context(), []string{"event", "--at", night(25), "new fans", "--store", dir}, io.Discard, os.Stderr))
+	after := look(39)
+	require.NotEqual(t, before, after)
+	forget()
+	require.Equal(t, look(39), after)
+}
+
 // A slower machine is not the code's fault, whatever was committed that night.
 func TestTrackFindsTheMachine(t *testing.T) {
 	dir := t.TempDir()
@@ -253,5 +301,71 @@ func TestTrackUsage(t *testing.T) {
 		var errs bytes.Buffer
 		require.Equal(t, exitUsage, run(t.Context(), append([]string{"track", "--store", t.TempDir()}, argv...), io.Discard, &errs), argv)
 		require.NotEmpty(t, errs.String())
+	}
+}
+
+// What is suspicious is measured again before it fails: a night that was slow
+// by accident passes, one that is slow each time does not, and what another
+// machine measured cannot be told here.
+func TestTrackConfirms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures for half a minute")
+	}
+	scratch := t.TempDir()
+	session := selfCommand("run", "--preset", "smoke", "--uses", "mining,control", "--meter", "none", "--store", scratch, "--format", "json")
+	raw, err := session.Output()
+	require.NoError(t, err)
+	tonight := time.Now().UTC()
+	// scaled is that session n nights ago, with so many times its hashes.
+	scaled := func(n int, factor float64, node string) *results.Record {
+		rec, err := results.Read(bytes.NewReader(raw), "session")
+		require.NoError(t, err)
+		rec.Start = tonight.AddDate(0, 0, -n)
+		rec.ID = ulid.MustNew(ulid.Timestamp(rec.Start), ulid.DefaultEntropy()).String()
+		if node != "" {
+			rec.Node.Name = node
+		}
+		for r := range rec.Runs {
+			for k := range rec.Runs[r].Traces {
+				if tr := &rec.Runs[r].Traces[k]; strings.HasPrefix(tr.Of, "work/") && rec.Runs[r].Scenario == "mining" {
+					for i := range tr.V {
+						tr.V[i] = results.Float(math.Floor(float64(tr.V[i]) * factor))
+					}
+				}
+			}
+		}
+		rec.Summary = results.Derive(rec)
+		return rec
+	}
+	for _, c := range []struct {
+		name         string
+		before, last float64
+		node         string
+		code         int
+		want         string
+	}{
+		{"slow by accident", 0.3, 0.02, "", exitOK, "is no worse than usual, the first time was"},
+		{"slow each time", 4, 1, "", exitGate, "is still"},
+		{"another machine", 4, 1, "elsewhere", exitGate, "cannot be measured again"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for n := 12; n >= 0; n-- {
+				factor := c.last
+				if n > 0 {
+					factor = c.before * (1 + 0.1*float64(n%3-1)) // a busy machine: up to a third either way is usual
+				}
+				raw, err := results.Seal(scaled(n, factor, c.node))
+				require.NoError(t, err)
+				rec, err := results.Read(bytes.NewReader(raw), "")
+				require.NoError(t, err)
+				month := filepath.Join(dir, rec.Start.Format("2006-01"))
+				require.NoError(t, os.MkdirAll(month, 0o755))
+				require.NoError(t, os.WriteFile(filepath.Join(month, rec.ID+".json"), raw, 0o644))
+			}
+			code, out, errs := tracked(t, "--store", dir, "--gate", "--confirm")
+			require.Equal(t, c.code, code, out+errs)
+			require.Contains(t, out, c.want)
+		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -132,7 +133,7 @@ func Web(s peer.Spec, wrap func(http.RoundTripper) http.RoundTripper) (*peer.Web
 		if err != nil {
 			return nil, err
 		}
-		s.Target = "http://" + address
+		s.Target = (&url.URL{Scheme: "http", Host: address}).String() // which writes a zone as it must be
 	}
 	return s.Web(wrap)
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -212,13 +213,20 @@ func (s Spec) Secret(key string) (string, error) {
 	return string(raw), nil
 }
 
+// hostName is a name of DNS, or of a network that is less strict.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?$`)
+
 // Address returns the target as host:port, with a port if it names none.
 func (s Spec) Address(port string) (string, error) {
 	host, p, err := net.SplitHostPort(s.Target)
 	if err != nil {
-		host, p = strings.Trim(s.Target, "[]"), port
+		host, p = s.Target, port
+		if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+			host = host[1 : len(host)-1]
+		}
 	}
-	if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 || host == "" || strings.ContainsAny(host, "/ @?#\\") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+	_, notIP := netip.ParseAddr(host) // which a zone may follow
+	if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 || notIP != nil && !hostName.MatchString(host) {
 		return "", fmt.Errorf("%w: %.80q is no HOST or HOST:PORT", ErrSpec, s.Target)
 	}
 	return net.JoinHostPort(host, p), nil

@@ -100,12 +100,12 @@ func TestSecret(t *testing.T) {
 }
 
 func TestAddress(t *testing.T) {
-	for target, want := range map[string]string{"pdu": "pdu:161", "10.0.0.1:1161": "10.0.0.1:1161", "::1": "[::1]:161", "[::1]:5": "[::1]:5", "[fe80::1]": "[fe80::1]:161"} {
+	for target, want := range map[string]string{"pdu": "pdu:161", "10.0.0.1:1161": "10.0.0.1:1161", "::1": "[::1]:161", "[::1]:5": "[::1]:5", "[fe80::1]": "[fe80::1]:161", "fe80::1%eth0": "[fe80::1%eth0]:161", "[fe80::1%25]:7": "[fe80::1%25]:7", "a.b-c_d.": "a.b-c_d.:161"} {
 		got, err := Spec{Target: target}.Address("161")
 		require.NoError(t, err, target)
 		require.Equal(t, want, got)
 	}
-	for _, target := range []string{"", ":161", "pdu:0", "pdu:99999", "pdu:x", "a/b", "u@h", "a:b:c"} {
+	for _, target := range []string{"", ":161", "pdu:0", "pdu:99999", "pdu:x", "a/b", "u@h", "a:b:c", "a]b", "[a]b", "a[", "-a", "a b", "a\x00b", "h%61", "é", "a-"} {
 		_, err := Spec{Target: target}.Address("161")
 		require.ErrorIs(t, err, ErrSpec, target)
 	}

@@ -175,11 +175,6 @@ func figureName(k track.Key) string {
 	return strings.ReplaceAll(k.Metric, "_", " ") + " at " + use
 }
 
-// quiet says that there is nothing to say.
-func (t *Tracking) quiet() bool {
-	return len(t.Report.Findings) == 0 && len(t.Report.Suspicions()) == 0 && len(t.Report.Absent()) == 0 && len(t.Said) == 0
-}
-
 // notes are the sentences about the night that no finding tells.
 func (t *Tracking) notes() (out []string) {
 	for _, s := range t.Report.Suspicions() {

@@ -196,7 +196,7 @@ func (s *Server) group(ctx context.Context, id string, out io.Writer) error {
 		site.Tool, site.Links = s.Tool, links[1:]
 		return report.WriteGroup(out, site, g)
 	})
-	_, err = track.Now(ctx, s.index, track.Options{Night: t.Night, Filter: store.Filter{Group: id}}, t.Add)
+	_, err = track.Now(ctx, s.index, track.Options{Night: t.Night, Filter: store.Filter{Group: id}, Whole: true}, t.Add)
 	return err
 }
 

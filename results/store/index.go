@@ -20,7 +20,7 @@ const indexName = "index.sqlite"
 
 // version of the tables and of what is put into them. An index of another
 // version is built again.
-const indexVersion = 2
+const indexVersion = 3
 
 // Points are clustered by series, in the order in which they are asked for.
 // Nothing here is known only here.
@@ -57,6 +57,12 @@ CREATE TABLE points (
 	series INTEGER NOT NULL, start INTEGER NOT NULL, record INTEGER NOT NULL,
 	value REAL NOT NULL, low REAL, high REAL, n INTEGER NOT NULL,
 	PRIMARY KEY (series, start, record)
+) WITHOUT ROWID;
+CREATE TABLE kept (
+	series INTEGER NOT NULL, filter TEXT NOT NULL,
+	before INTEGER NOT NULL, -- µs: made of the points before
+	text TEXT NOT NULL,
+	PRIMARY KEY (series, filter)
 ) WITHOUT ROWID;
 PRAGMA user_version = %d;`, indexVersion)
 

@@ -529,3 +529,48 @@ func TestSettledMonths(t *testing.T) {
 	require.NoError(t, x.Update(t.Context()))
 	require.Len(t, all(t, x.Records(t.Context(), Filter{})), 2)
 }
+
+// What was kept of a series is forgotten when its past changes, and only then.
+func TestKept(t *testing.T) {
+	s, err := Open(t.TempDir())
+	require.NoError(t, err)
+	for i := range 3 {
+		keep(t, s, night(1, epoch.AddDate(0, 0, 2*i), 6, 1e9))
+	}
+	x, err := OpenIndex(t.Context(), s.dir)
+	require.NoError(t, err)
+	defer x.Close()
+	series := all(t, x.Series(t.Context(), Filter{Metric: results.Throughput}))
+	require.NotEmpty(t, series)
+	key, labelled := series[0].Key, Filter{Labels: map[string]string{"a": "b c", "d": "e"}}
+	put := func() {
+		require.NoError(t, x.Keep(t.Context(), Filter{}, map[Key]Kept{key: {epoch.AddDate(0, 0, 3), "found"}}))
+	}
+	got := func(f Filter) map[Key]Kept {
+		k, err := x.Kept(t.Context(), key.Group, f)
+		require.NoError(t, err)
+		return k
+	}
+	put()
+	require.Equal(t, map[Key]Kept{key: {epoch.AddDate(0, 0, 3), "found"}}, got(Filter{}))
+	require.Empty(t, got(labelled))
+	require.NoError(t, x.Keep(t.Context(), labelled, map[Key]Kept{key: {epoch, "other"}}))
+	require.Equal(t, "other", got(labelled)[key].Text)
+	require.Equal(t, "found", got(Filter{})[key].Text)
+
+	keep(t, s, night(1, epoch.AddDate(0, 0, 7), 6, 1e9))
+	require.NoError(t, x.Update(t.Context()))
+	require.Len(t, got(Filter{}), 1, "a night that is later")
+	keep(t, s, night(2, epoch, 6, 1e9))
+	require.NoError(t, x.Update(t.Context()))
+	require.Len(t, got(Filter{}), 1, "another group")
+	late := night(1, epoch.AddDate(0, 0, 1), 6, 1e9)
+	keep(t, s, late)
+	require.NoError(t, x.Update(t.Context()))
+	require.Empty(t, got(Filter{}), "a night that comes late")
+	put()
+	_, _, err = s.Amend(Amendment{Exclude: late.ID, Reason: "a backup ran"})
+	require.NoError(t, err)
+	require.NoError(t, x.Update(t.Context()))
+	require.Empty(t, got(Filter{}), "a night that is excluded")
+}

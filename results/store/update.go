@@ -463,6 +463,7 @@ type writer struct {
 	points   int
 	envs     map[string]int64
 	find     *sql.Stmt
+	forget   *sql.Stmt
 	tx       *sql.Tx
 	newGroup *sql.Stmt
 }
@@ -484,6 +485,7 @@ func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
 		&w.series: `INSERT INTO series (grp, scenario, use, workload, impl, metric, unit) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET grp = grp RETURNING n`,
+		&w.forget:   "DELETE FROM kept WHERE before > ? AND series IN (SELECT n FROM series WHERE grp = ?)",
 		&w.newGroup: "INSERT OR IGNORE INTO groups (id, json) VALUES (?, ?)",
 	} {
 		var err error
@@ -510,6 +512,9 @@ func (w *writer) remove(id string, now known) (removed bool, err error) {
 	if err := w.flush(); err != nil { // some may be of this record
 		return false, err
 	}
+	if _, err := w.forget.ExecContext(w.ctx, start, group); err != nil {
+		return false, err
+	}
 	if _, err := w.tx.ExecContext(w.ctx, "DELETE FROM points WHERE series IN (SELECT n FROM series WHERE grp = ?) AND start = ? AND record = ?", group, start, n); err != nil {
 		return false, err
 	}
@@ -525,6 +530,9 @@ func (w *writer) add(r *read) error {
 	h := &r.header
 	env, err := w.environment(h.Env)
 	if err != nil {
+		return err
+	}
+	if _, err := w.forget.ExecContext(w.ctx, h.Start.UnixMicro(), h.Group); err != nil {
 		return err
 	}
 	if h.Group != "" && !w.x.groups[h.Group] {

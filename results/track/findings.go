@@ -16,13 +16,15 @@ import (
 type Judged struct {
 	*Series
 	Changes []Change // oldest first
-	// Fresh are those of Changes that the night before did not show.
-	Fresh []Change
-	Watch Watch
+	// Fresh are those of Changes that the night before did not show, which
+	// showed Before.
+	Fresh, Before []Change
+	Watch         Watch
 }
 
 // Judge finds the changes of a series, of which known were found when night
-// upto was its last (nil and [Never] for none), and looks at the given night.
+// upto was its last (nil and [Never] for none), and looks at the given night,
+// which is later.
 func Judge(s *Series, known []Change, upto, night int) Judged {
 	before := *s
 	before.Points = slices.DeleteFunc(slices.Clone(s.Points), func(p Point) bool { return p.Night >= night })
@@ -30,7 +32,7 @@ func Judge(s *Series, known []Change, upto, night int) Judged {
 	if upto < night-1 {
 		old = Resume(&before, known, upto)
 	}
-	j := Judged{Series: s, Changes: Resume(s, old, max(upto, night-1)), Watch: Tonight(s, night)}
+	j := Judged{Series: s, Changes: Resume(s, old, night-1), Before: old, Watch: Tonight(s, night)}
 	for _, c := range j.Changes {
 		if !slices.ContainsFunc(old, func(o Change) bool {
 			return o.From <= c.To && c.From <= o.To || max(o.Night-c.Night, c.Night-o.Night) <= 2

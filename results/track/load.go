@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/store"
@@ -29,7 +30,7 @@ type Group struct {
 
 // Load reads the groups of a store, one at a time, in the order of their
 // identifiers, as they were on a night.
-func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (groups []string, load func(group string) (Group, error), err error) {
+func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (groups []string, load func(group string, since time.Time) (Group, error), err error) {
 	all, err := x.Groups(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -43,7 +44,7 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 			groups = append(groups, id)
 		}
 	}
-	return groups, func(id string) (Group, error) {
+	return groups, func(id string, since time.Time) (Group, error) {
 		g := Group{Group: all[id], Points: map[Key][]store.Point{}, Units: map[Key]results.Unit{}}
 		for _, e := range events {
 			if (e.Group == id || e.Group == "") && NightOf(e.At) <= night {
@@ -52,6 +53,9 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 		}
 		of := f
 		of.Group = id
+		if since.After(of.Since) {
+			of.Since = since
+		}
 		var found []store.Series
 		controls := map[string]map[string]float64{} // by metric and record
 		for s, err := range x.Series(ctx, of) {

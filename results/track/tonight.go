@@ -18,6 +18,9 @@ type Options struct {
 	Filter store.Filter
 	Night  int    // see [NightOf]
 	Rules  *Rules // nil for none
+	// Whole is whether every night is wanted with the groups, and not only as
+	// many as tonight's judgement needs.
+	Whole bool
 }
 
 // Report is how a store stands on one night.
@@ -50,7 +53,7 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 	}
 	var all []Judged
 	for _, id := range ids {
-		g, err := load(id)
+		g, was, err := remembered(ctx, x, id, opt, load)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +71,11 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 				r.Ignored[t.Key] = why
 				continue
 			}
-			s.Judged = append(s.Judged, Judge(t, nil, Never, opt.Night))
+			m := was[t.Key]
+			s.Judged = append(s.Judged, Judge(t, m.Changes, m.upto, opt.Night))
+		}
+		if err := remember(ctx, x, &s, opt, was); err != nil {
+			return nil, err
 		}
 		if each != nil {
 			if err := each(&s); err != nil {

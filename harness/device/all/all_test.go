@@ -1,6 +1,7 @@
 package all
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -8,12 +9,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/harness/device"
 	"github.com/perwatt/perwatt/harness/device/devicetest"
 	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/results"
 )
 
 func cgminers(t *testing.T) string {
@@ -59,6 +62,39 @@ func TestOpenFails(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// TestRecord: what a device says goes into a record, is written, read and
+// derived again as it was.
+func TestRecord(t *testing.T) {
+	start := time.Now()
+	devices, err := Open(t.Context(), []string{"cgminer:" + cgminers(t) + ",name=left,timeout=10s"})
+	require.NoError(t, err)
+	d := devices[0]
+	defer d.Close()
+	claim := d.Info().Claim("mining")
+	for range 2 {
+		a, err := d.Read(t.Context())
+		require.NoError(t, err)
+		claim.Said = append(claim.Said, a.Statement(start, nil))
+	}
+	claim.Said = append(claim.Said, device.Answer{}.Statement(start, errors.New("gone")))
+	rec := &results.Record{Schema: results.SchemaVersion, State: results.Complete, Runs: []results.Run{{
+		Scenario: "mining", Round: 1, Status: results.OK, Phases: []results.Phase{{Name: results.PhaseMeasure, From: 0, To: 3600}}, Claims: []results.Claim{claim},
+	}}}
+	rec.Summary = results.Derive(rec)
+	raw, err := results.Seal(rec)
+	require.NoError(t, err)
+	f, err := results.Load(bytes.NewReader(raw), "x")
+	require.NoError(t, err)
+	require.Empty(t, f.Verify())
+	require.Empty(t, f.Check(results.Derive))
+	got := f.Record.Runs[0].Claims[0]
+	require.Equal(t, devicetest.Written(claim.Said[1].Figures), devicetest.Written(got.Said[1].Figures))
+	require.Equal(t, claim.Said[0].Refused, got.Said[0].Refused)
+	row := f.Record.Summary.Claims[0]
+	require.Equal(t, []any{"left", "MHS av: the mean of 2 answers", 2, 3}, []any{row.Device, row.RateFrom, row.Answers, row.Asked})
+	require.Equal(t, results.Float(1), row.Rate.Against(1e6))
+}
+
 func TestSpecs(t *testing.T) {
 	for text, want := range map[string]string{
 		"antminer:10.0.0.1":          "no such API",
@@ -97,7 +133,7 @@ func TestHosts(t *testing.T) {
 		require.Equal(t, want, w.Address, text)
 	}
 	for text, want := range map[string]string{
-		"axeos:10.0.0.1": "http://10.0.0.1:80", "braiins:::1": "http://[::1]:80", "axeos:[::1]:8080": "http://[::1]:8080", "braiins:https://m/x": "https://m/x",
+		"axeos:10.0.0.1": "http://10.0.0.1:80", "braiins:::1": "http://[::1]:80", "axeos:[::1]:8080": "http://[::1]:8080", "braiins:https://m/x": "https://m/x", "axeos:fe80::1%eth0": "http://[fe80::1%25eth0]:80",
 	} {
 		_, s, err := parse(text)
 		require.NoError(t, err)

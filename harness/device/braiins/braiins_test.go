@@ -120,6 +120,21 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestLoginsEnd: a miner whose tokens never open is not asked for ever.
+func TestLoginsEnd(t *testing.T) {
+	var logins atomic.Int32
+	target := devicetest.HTTP(t, func(request string) devicetest.Reply {
+		if request == "POST "+login {
+			logins.Add(1)
+			return devicetest.Reply{Body: `{"token":"x"}`}
+		}
+		return devicetest.Reply{Status: http.StatusUnauthorized}
+	})
+	_, err := opened(t, target, "")
+	require.ErrorContains(t, err, "401")
+	require.EqualValues(t, 2, logins.Load())
+}
+
 func TestDevice(t *testing.T) { devicetest.TestDevice(t, rig(t)) }
 func TestFaults(t *testing.T) { devicetest.TestFaults(t, rig(t)) }
 

@@ -1,6 +1,7 @@
 package cgminer
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -170,6 +171,16 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// TestWholeSeconds: as bfgminer answered in its third second.
+func TestWholeSeconds(t *testing.T) {
+	v, err := device.Parse([]byte(`{"Elapsed":2,"MHS av":0.029,"Total MH":0.0655}`))
+	require.NoError(t, err)
+	var s device.Sheet
+	(&miner{is: generic}).summarise(&s, v)
+	require.Empty(t, s.Refused)
+	require.Contains(t, devicetest.Written(s.Figures), "work Total MH 65500 hash")
+}
+
 // TestAvalonPower: only what is proven to be watts is watts.
 func TestAvalonPower(t *testing.T) {
 	for text, want := range map[string][]string{
@@ -245,4 +256,29 @@ func FuzzModule(f *testing.F) {
 		module(&s, "ID0", text)
 		devicetest.Sound(t, s)
 	})
+}
+
+// counted counts what is taken of a peer that never stops.
+type counted struct{ taken int }
+
+func (c *counted) Read(p []byte) (int, error) {
+	if c.taken += len(p); c.taken > 8*device.MaxAnswer {
+		return 0, errors.New("enough")
+	}
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+// TestEndless: no more is taken in than an answer may be.
+func TestEndless(t *testing.T) {
+	var c counted
+	out, err := untilNUL(&c)
+	require.NoError(t, err)
+	require.LessOrEqual(t, c.taken, device.MaxAnswer+64<<10)
+	_, err = parse(out)
+	require.ErrorIs(t, err, errEmpty)
+	_, err = parse(append([]byte("{"), out...))
+	require.ErrorContains(t, err, "longer than")
 }

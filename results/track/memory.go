@@ -1,0 +1,108 @@
+package track
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/perwatt/perwatt/results/store"
+)
+
+// A night costs the tail only: what was found when the night before was the
+// last lies in the index, and is forgotten there when a point before it comes
+// or goes. It is also of no use when the detector or the known events are not
+// those it was found with.
+
+// detector is the version of what finds changes: one more whenever it would
+// find others.
+const detector = 1
+
+// tail is how far back points are read where the changes before are known. It
+// holds [Memory] nights where fewer than a quarter are missing.
+const tail = 500 * 24 * time.Hour
+
+// memory is what was found in a series when night upto was its last.
+type memory struct {
+	Detector int      `json:"detector"`
+	Events   uint64   `json:"events"` // that it was found with
+	Changes  []Change `json:"changes"`
+	upto     int
+}
+
+// begins is when a night begins.
+func begins(night int) time.Time { return time.Unix(int64(night)*86400+43200, 0).UTC() }
+
+// known names the events up to a night.
+func known(g *Group, upto int) uint64 {
+	h := fnv.New64a()
+	for _, e := range g.Events {
+		if n := NightOf(e.At); n <= upto {
+			fmt.Fprintf(h, "%d %q %q\n", n, e.Kind, What(e))
+		}
+	}
+	return h.Sum64()
+}
+
+// remembered loads a group, as much of it as is needed, and what was found in
+// its series before.
+func remembered(ctx context.Context, x *store.Index, id string, opt Options, load func(string, time.Time) (Group, error)) (Group, map[Key]memory, error) {
+	kept, err := x.Kept(ctx, id, opt.Filter)
+	if err != nil {
+		return Group{}, nil, err
+	}
+	since := time.Time{}
+	for _, k := range kept {
+		if from := k.Before.Add(-tail); !opt.Whole && (since.IsZero() || from.Before(since)) {
+			since = from
+		}
+	}
+	for {
+		g, err := load(id, since)
+		if err != nil {
+			return g, nil, err
+		}
+		was, enough := map[Key]memory{}, true
+		for _, s := range g.Series {
+			m := memory{upto: Never}
+			k, ok := kept[store.Key{Group: s.Key.Group, Scenario: s.Key.Scenario, Use: s.Key.Use, Workload: s.Key.Workload, Impl: s.Key.Implementation, Metric: s.Key.Metric, Unit: g.Units[s.Key]}]
+			upto := NightOf(k.Before) - 1
+			if ok && upto < opt.Night && json.Unmarshal([]byte(k.Text), &m) == nil && m.Detector == detector && m.Events == known(&g, upto) {
+				m.upto = upto
+			} else {
+				m = memory{upto: Never}
+			}
+			was[s.Key] = m
+			nights := 0
+			for _, p := range s.Points {
+				if p.Night <= m.upto {
+					nights++
+				}
+			}
+			enough = enough && nights >= Memory
+		}
+		if since.IsZero() || enough {
+			return g, was, nil
+		}
+		since = time.Time{} // short of what it needs: all of it
+	}
+}
+
+// remember keeps what was found when the night before was the last: tonight
+// may yet be measured again.
+func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was map[Key]memory) error {
+	keep := map[store.Key]store.Kept{}
+	for _, j := range s.Judged {
+		if was[j.Key].upto >= opt.Night-1 {
+			continue
+		}
+		text, err := json.Marshal(memory{Detector: detector, Events: known(&s.Group, opt.Night-1), Changes: j.Before})
+		if err != nil {
+			continue // a figure that JSON cannot carry: it is found again
+		}
+		k := store.Key{Group: j.Key.Group, Scenario: j.Key.Scenario, Use: j.Key.Use, Workload: j.Key.Workload, Impl: j.Key.Implementation, Metric: j.Key.Metric, Unit: s.Units[j.Key]}
+		keep[k] = store.Kept{Before: begins(opt.Night), Text: string(text)}
+	}
+	return x.Keep(ctx, opt.Filter, keep)
+}
