@@ -145,6 +145,9 @@ func TestConversation(t *testing.T) {
 	require.Equal(t, "true", second.ask("mining.authorize", `["v"]`))
 	require.Equal(t, "24", third.ask("mining.authorize", `["u"]`))
 	require.Equal(t, "true", third.ask("mining.authorize", `["w"]`), "a device with two connections")
+	require.Contains(t, third.ask("mining.subscribe", `["later/2"]`), "mining.notify")
+	agent, _ = k.s.worker.Peer()
+	require.Equal(t, "later/2", agent, "said after its name")
 
 	for range maxBad {
 		out, err := k.s.handle([]byte("{}"), k.now, nil)
