@@ -150,6 +150,7 @@ func (m *remote) listen(ctx context.Context, d device.Device, i int) {
 // measure takes one window after the other.
 func (m *remote) measure(ctx context.Context) error {
 	plan := m.Record.Plan
+	m.last, _, _ = m.done.Load() // the total is of what counts
 	m.begin(m.touch())
 	look := time.NewTicker(m.Every)
 	defer look.Stop()

@@ -135,7 +135,7 @@ func whole(t *testing.T, e *elsewhere, rec *results.Record) {
 }
 
 func TestRemote(t *testing.T) {
-	e := &elsewhere{refused: 3, offset: math.MaxUint64 - 5000} // the count wraps
+	e := &elsewhere{refused: 3, offset: math.MaxUint64 - 60_000} // the count wraps
 	r, saved := newRemote(t, e)
 	b := &boast{}
 	r.Claims = []device.Device{b}

@@ -84,20 +84,35 @@ func TestHonestDevices(t *testing.T) {
 	}
 }
 
-// A device whose rate swings by itself, slowly, is not called a cheat.
+// A device whose rate swings by itself, slowly or every other second, is not
+// called a cheat.
 func TestUnsteadyDeviceIsHonest(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 3))
-	tally := new(Tally)
-	at := time.Unix(1_800_000_000, 0)
-	for range 5000 {
-		rate := 4 + 3*math.Sin(2*math.Pi*float64(at.Unix()%120)/120)
-		at = at.Add(time.Duration(r.ExpFloat64() / rate * 1e9))
-		tally.Count[Accepted]++
-		tally.luck.add(r.ExpFloat64())
-		tally.pace.add(at)
+	coins := make([]int, 1000)
+	for i := range coins {
+		coins[i] = r.IntN(2)
 	}
-	for _, c := range tally.checks(1) {
-		require.True(t, c.OK, c.Detail)
+	for name, rate := range map[string]func(at time.Time) float64{
+		"slowly": func(at time.Time) float64 { return 4 + 3*math.Sin(2*math.Pi*float64(at.Unix()%120)/120) },
+		"fast":   func(at time.Time) float64 { return 2.5 + 5*float64(coins[at.Unix()/3%int64(len(coins))]) },
+	} {
+		tally := new(Tally)
+		at := time.Unix(1_800_000_000, 0)
+		for range 8000 {
+			at = at.Add(time.Duration(r.ExpFloat64() / 8 * 1e9))
+			if 8*r.Float64() > rate(at) { // thinned to the rate of the moment
+				continue
+			}
+			tally.Count[Accepted]++
+			tally.luck.add(r.ExpFloat64())
+			tally.pace.add(at)
+		}
+		_, bursts := tally.pace.tests()
+		t.Logf("%s: spread %.2f, probability %.2g", name, tally.pace.spread(), bursts)
+		require.Equal(t, name == "fast", bursts < doubt, "%s: it is noticed", name)
+		for _, c := range tally.checks(1) {
+			require.True(t, c.OK, "%s: %s", name, c.Detail)
+		}
 	}
 }
 

@@ -166,7 +166,9 @@ func (s *session) handle(line []byte, now time.Time, out []byte) ([]byte, error)
 		return refuse(out, r.id, class[c].error), nil
 	case `"mining.subscribe"`:
 		if a := r.param(0); a != nil {
-			s.agent = string(a[:min(len(a), maxAgent)])
+			if s.agent = string(a[:min(len(a), maxAgent)]); s.worker != nil {
+				s.worker.called(s.agent)
+			}
 		}
 		out = append(append(out, `{"id":`...), r.id...)
 		out = append(out, `,"result":[[["mining.set_difficulty","1"],["mining.notify","1"]],"`...)

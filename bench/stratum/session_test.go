@@ -145,6 +145,9 @@ func TestConversation(t *testing.T) {
 	require.Equal(t, "true", second.ask("mining.authorize", `["v"]`))
 	require.Equal(t, "24", third.ask("mining.authorize", `["u"]`))
 	require.Equal(t, "true", third.ask("mining.authorize", `["w"]`), "a device with two connections")
+	require.Contains(t, third.ask("mining.subscribe", `["later/2"]`), "mining.notify")
+	agent, _ = k.s.worker.Peer()
+	require.Equal(t, "later/2", agent, "said after its name")
 
 	for range maxBad {
 		out, err := k.s.handle([]byte("{}"), k.now, nil)
@@ -326,4 +329,27 @@ func FuzzSession(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Rolled bits replace those of the job's version (BIP 310), they are not added
+// or exclusive-ored; a share without any has the job's.
+func TestVersionBits(t *testing.T) {
+	k := newTalk(t, Config{Difficulty: 0x1p-16})
+	tpl := newTemplate(k.now, 4)
+	tpl.version = version | 0x4000
+	tpl.describe()
+	k.s.srv.newest = tpl
+	require.Contains(t, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"ffffffff"}]`), "true")
+	k.m.Mask, k.m.Roll = versionMask, true
+	k.begin()
+	require.Equal(t, uint32(version|0x4000), k.m.Job.Version)
+	for i, bits := range []uint32{0x2000, 0x4000, 0, versionMask} {
+		require.Equal(t, "true", k.submit(k.m.Mine(1, uint64(i), k.m.Job.NTime, bits)[0]), "%x", bits)
+	}
+	plain := k.m.Mine(1, 9, k.m.Job.NTime, 0x4000)[0]
+	plain.Rolled = false
+	require.Equal(t, "true", k.submit(plain))
+	other := k.m.Mine(1, 10, k.m.Job.NTime, 0x2000)[0]
+	other.Rolled = false
+	require.Equal(t, "23", k.submit(other))
 }

@@ -25,7 +25,6 @@ import (
 type Worker struct {
 	name string
 	srv  *Server
-	made time.Time
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
@@ -56,7 +55,7 @@ type Tally struct {
 const hashesPerDifficulty = 0x1p48 / 0xffff
 
 func newWorker(srv *Server, name string, now time.Time) *Worker {
-	w := &Worker{name: name, srv: srv, made: now, sessions: map[*session]struct{}{}, settled: make(chan struct{}), left: now}
+	w := &Worker{name: name, srv: srv, sessions: map[*session]struct{}{}, settled: make(chan struct{}), left: now}
 	start := float64(startDifficulty)
 	switch {
 	case srv.cfg.Difficulty > 0:
@@ -147,6 +146,13 @@ func (w *Worker) join(s *session, now time.Time) {
 			w.tuner.try(w.tuner.difficulty, now)
 		}
 	}
+}
+
+// called notes what the device calls itself, which some say after their name.
+func (w *Worker) called(agent string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.agent = agent
 }
 
 // leave takes a connection away.
@@ -249,13 +255,13 @@ const (
 	impl = "device" // whatever it is made of
 )
 
-// absence is how long Prepare waits for a device's next share.
-const absence = 10 * time.Minute
+// patience is how long Prepare waits for a difficulty.
+const patience = 30 * time.Minute
 
 // Prepare waits until the difficulty is settled, which takes a device of
 // unknown rate about half a minute.
 func (w *Worker) Prepare(ctx context.Context) error {
-	limit := time.NewTimer(absence)
+	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	select {
 	case <-w.settled:
@@ -264,7 +270,7 @@ func (w *Worker) Prepare(ctx context.Context) error {
 		return fmt.Errorf("stratum: worker %.64q: %w before a difficulty was found for it", w.name, ctx.Err())
 	case <-limit.C:
 		d, _ := w.Difficulty()
-		return fmt.Errorf("stratum: worker %.64q: no difficulty was found for it in %v, the last tried was %g: is it mining here?", w.name, absence, d)
+		return fmt.Errorf("stratum: worker %.64q: no difficulty was found for it in %v, the last tried was %g: is it mining here?", w.name, patience, d)
 	}
 }
 

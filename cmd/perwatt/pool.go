@@ -573,17 +573,19 @@ func nothing(ctx context.Context) int {
 
 func seconds(f results.Float) time.Duration { return time.Duration(float64(f) * float64(time.Second)) }
 
-// nodeOf describes a device as a node: by what its API says it is, and by the
-// name of its worker.
+// nodeOf describes a device as a node: by the name of its worker, and by what
+// its API says it is or else by what it called itself, NAME/VERSION. What
+// changes with its firmware is no part of what it is.
 func nodeOf(w *stratum.Worker, claims []device.Device) results.Node {
 	agent, address := w.Peer()
 	n := results.Node{
 		Name: w.Name(), CPU: results.CPU{Clock: results.Absent()}, Devices: []results.Device{{Kind: "miner", Name: agent, ID: address}},
 		Settings: results.Settings{CPUQuota: results.Absent(), PowerCap: results.Absent(), Load: results.Absent()},
 	}
+	n.CPU.Model, n.Settings.Microcode, _ = strings.Cut(agent, "/")
 	for _, d := range claims {
 		info := d.Info()
-		n.CPU.Model, n.Settings.Microcode = info.Model, info.Firmware
+		n.CPU.Model, n.Settings.Microcode = cmp.Or(info.Model, n.CPU.Model), cmp.Or(info.Firmware, n.Settings.Microcode)
 	}
 	return n
 }

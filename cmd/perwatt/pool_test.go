@@ -219,6 +219,14 @@ func TestPool(t *testing.T) {
 	html, err := os.ReadFile(page)
 	require.NoError(t, err)
 	require.Contains(t, string(html), "rig=1")
+	out.Reset()
+	require.Equal(t, exitOK, run(t.Context(), []string{"ls", "--store", p.dir}, &out, &errs), &errs)
+	require.Contains(t, out.String(), "Antminer S19 Pro right/wall")
+	require.Contains(t, out.String(), "testminer left/wall")
+	require.Equal(t, "1", records["rig 2"].Node.Settings.Microcode, "its firmware is not what it is")
+	out.Reset()
+	require.Equal(t, exitOK, run(t.Context(), []string{"track", "--store", p.dir}, &out, &errs), &errs)
+	require.Contains(t, out.String(), "3 groups")
 	for _, f := range files {
 		require.Equal(t, exitOK, run(t.Context(), []string{"verify", f}, &out, &errs), &errs)
 	}

@@ -68,7 +68,10 @@ func (g Group) Name() string {
 		cpu = "unknown CPU"
 	}
 	name := fmt.Sprintf("%s %d×%dc/%dt", cpu, g.Sockets, g.Cores/max(1, g.Sockets), g.Threads)
-	if g.Sockets == 0 || g.Cores == 0 {
+	switch {
+	case g.Threads == 0: // a device that is no computer
+		name = cpu
+	case g.Sockets == 0 || g.Cores == 0:
 		name = fmt.Sprintf("%s %dt", cpu, g.Threads)
 	}
 	if g.Memory > 0 {
