@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,20 +10,6 @@ import (
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/store"
 )
-
-// open opens the store to add to it. It must be there: who adds to a history
-// has one.
-func (s storeFlag) open() (*store.Store, error) {
-	dir, err := s.dir()
-	if err != nil {
-		return nil, err
-	}
-	st, err := store.Open(dir)
-	if err != nil {
-		return nil, exit{exitUsage, fmt.Errorf("--store: %w", err)}
-	}
-	return st, nil
-}
 
 func amendCommand() *cobra.Command {
 	var dir storeFlag
@@ -68,16 +53,7 @@ Who says so is not recorded.`,
 					return err
 				}
 			}
-			st, err := dir.open()
-			if err != nil {
-				return err
-			}
-			a, path, err := st.Amend(a)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", a.ID, path)
-			return err
+			return dir.amend(cmd, a)
 		},
 	}
 	dir.flag(cmd)

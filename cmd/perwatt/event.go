@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -44,16 +43,7 @@ microcode, governor, meter and the like need no note: the records show them.`,
 					return err
 				}
 			}
-			st, err := dir.open()
-			if err != nil {
-				return err
-			}
-			a, path, err := st.Amend(a)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", a.ID, path)
-			return err
+			return dir.amend(cmd, a)
 		},
 	}
 	dir.flag(cmd)

@@ -29,6 +29,33 @@ func (s storeFlag) dir() (string, error) {
 	return dir, nil
 }
 
+// open opens the store to write to it, and makes it if need be.
+func (s storeFlag) open() (*store.Store, error) {
+	dir, err := s.dir()
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(dir)
+	if err != nil {
+		return nil, exit{exitUsage, fmt.Errorf("--store: %w", err)}
+	}
+	return st, nil
+}
+
+// amend keeps an amendment and prints what it is called and where it lies.
+func (s storeFlag) amend(cmd *cobra.Command, a store.Amendment) error {
+	st, err := s.open()
+	if err != nil {
+		return err
+	}
+	a, path, err := st.Amend(a)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", a.ID, path)
+	return err
+}
+
 // index opens the index, up to date, and says what is to be known of it.
 func (s storeFlag) index(cmd *cobra.Command) (*store.Index, error) {
 	dir, err := s.dir()

@@ -42,7 +42,8 @@ type poolFlags struct {
 	warmup, settle, interval  time.Duration
 	devices, meters, mappings []string
 	labels                    map[string]string
-	store, format             string
+	store                     storeFlag
+	format                    string
 }
 
 func poolCommand() *cobra.Command {
@@ -88,7 +89,7 @@ need no saying.`,
 	fl.IntVar(&f.workers, "workers", 1024, "devices that are measured, at most")
 	fl.IntVar(&f.extranonce, "extranonce", 4, "bytes of the extranonce2 that devices roll, 4 to 8")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated")
-	fl.StringVar(&f.store, "store", "", "directory of records (default $PERWATT_STORE, else the user's data directory)")
+	f.store.flag(cmd)
 	fl.StringVar(&f.format, "format", "text", "what goes to standard output at the end: text, json, markdown, csv, bench")
 	return cmd
 }
@@ -187,14 +188,9 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return exit{exitUsage, fmt.Errorf("--format: %w", err)}
 	}
-	if f.store == "" {
-		if f.store, err = store.Dir(); err != nil {
-			return exit{exitUsage, err}
-		}
-	}
-	st, err := store.Open(f.store)
+	st, err := f.store.open()
 	if err != nil {
-		return exit{exitUsage, fmt.Errorf("--store: %w", err)}
+		return err
 	}
 	g := &gauges{owner: map[string]string{}}
 	if err := g.open(ctx, f.meters, f.devices, f.mappings); err != nil {
@@ -226,7 +222,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 		return exit{exitUsage, fmt.Errorf("--listen: %w", err)}
 	}
 	l.address = listener.Addr().String()
-	if err := l.tidy(f.store); err != nil {
+	if err := l.tidy(); err != nil {
 		listener.Close()
 		return err
 	}
@@ -262,8 +258,8 @@ type outcome struct {
 }
 
 // tidy ends the sessions of pools that were killed with what they had.
-func (l *lab) tidy(dir string) error {
-	entries, err := store.List(dir)
+func (l *lab) tidy() error {
+	entries, err := l.st.List()
 	if err != nil {
 		return err
 	}

@@ -32,15 +32,16 @@ import (
 
 // runFlags are what can be typed after perwatt run.
 type runFlags struct {
-	preset, store, format, sysfs, dataset string
-	page                                  string
-	uses, models, meters                  []string
-	impls, labels                         map[string]string
-	threads, rounds, sessions, batch      int
-	seed                                  uint32
-	settle, warmup, limit, window         time.Duration
-	interval                              time.Duration
-	target                                bool
+	store                            storeFlag
+	preset, format, sysfs, dataset   string
+	page                             string
+	uses, models, meters             []string
+	impls, labels                    map[string]string
+	threads, rounds, sessions, batch int
+	seed                             uint32
+	settle, warmup, limit, window    time.Duration
+	interval                         time.Duration
+	target                           bool
 }
 
 func runCommand() *cobra.Command {
@@ -68,7 +69,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, none, or a spec (perwatt meters --help lists them)")
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use")
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
-	fl.StringVar(&f.store, "store", "", "directory of records (default $PERWATT_STORE, else the user's data directory)")
+	f.store.flag(cmd)
 	fl.StringVar(&f.format, "format", "text", "what goes to standard output: text, json, markdown, csv, bench")
 	fl.StringVar(&f.page, "report", "", "file to write the page on this run's records to, .html or .pdf (perwatt report compares more)")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated")
@@ -176,15 +177,10 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return exit{exitUsage, fmt.Errorf("--format: %w", err)}
 	}
-	if f.store == "" {
-		if f.store, err = store.Dir(); err != nil {
-			return exit{exitUsage, err}
-		}
-	}
 	// Everything that can be refused is refused before anything is measured.
-	st, err := store.Open(f.store)
+	st, err := f.store.open()
 	if err != nil {
-		return exit{exitUsage, fmt.Errorf("--store: %w", err)}
+		return err
 	}
 	meters, sought, err := powerall.Open(ctx, f.meters, powerall.Roots{Sys: f.sysfs, Proc: "/proc"})
 	if err != nil {

@@ -31,6 +31,11 @@ type memory struct {
 	upto     int
 }
 
+// of is a series as the store knows it.
+func (g *Group) of(k Key) store.Key {
+	return store.Key{Group: k.Group, Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Implementation, Metric: k.Metric, Unit: g.Units[k]}
+}
+
 // begins is when a night begins.
 func begins(night int) time.Time { return time.Unix(int64(night)*86400+43200, 0).UTC() }
 
@@ -66,7 +71,7 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 		was, enough := map[Key]memory{}, true
 		for _, s := range g.Series {
 			m := memory{upto: Never}
-			k, ok := kept[store.Key{Group: s.Key.Group, Scenario: s.Key.Scenario, Use: s.Key.Use, Workload: s.Key.Workload, Impl: s.Key.Implementation, Metric: s.Key.Metric, Unit: g.Units[s.Key]}]
+			k, ok := kept[g.of(s.Key)]
 			upto := NightOf(k.Before) - 1
 			if ok && upto < opt.Night && json.Unmarshal([]byte(k.Text), &m) == nil && m.Detector == detector && m.Events == known(&g, upto) {
 				m.upto = upto
@@ -101,8 +106,7 @@ func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was
 		if err != nil {
 			continue // a figure that JSON cannot carry: it is found again
 		}
-		k := store.Key{Group: j.Key.Group, Scenario: j.Key.Scenario, Use: j.Key.Use, Workload: j.Key.Workload, Impl: j.Key.Implementation, Metric: j.Key.Metric, Unit: s.Units[j.Key]}
-		keep[k] = store.Kept{Before: begins(opt.Night), Text: string(text)}
+		keep[s.of(j.Key)] = store.Kept{Before: begins(opt.Night), Text: string(text)}
 	}
 	return x.Keep(ctx, opt.Filter, keep)
 }
