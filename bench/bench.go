@@ -49,7 +49,8 @@ type Remote interface {
 	// Shares says what a share stands for; it is constant after Prepare.
 	Shares() results.Shares
 	// Tell returns the present values of counters that belong beside the count,
-	// always the same ones in the same order.
+	// always the same ones in the same order; what is counted in both changes
+	// in both at once.
 	Tell() []Told
 }
 

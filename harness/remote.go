@@ -191,13 +191,23 @@ func (m *remote) touch() results.Float {
 	s := m.sampler
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.done.Add(0)
-	count, at, _ := m.done.Load()
+	var (
+		count uint64
+		at    int64
+		told  []bench.Told
+	)
+	for again := true; again; {
+		m.done.Add(0)
+		count, at, _ = m.done.Load()
+		told = m.Load.Tell()
+		now, _, _ := m.done.Load()
+		again = now != count // a share came between: its class is told and its work is not
+	}
 	m.total += float64(count - m.last) // modulo 2^64
 	m.last, m.touched = count, time.Now()
 	t := m.clock.ofMonotonic(at)
 	s.counter(results.WorkOf(m.use.Use), m.use.Unit, t, m.total, nil)
-	for _, told := range m.Load.Tell() {
+	for _, told := range told {
 		s.counter(told.Of, told.Unit, t, told.Value, nil)
 	}
 	return t

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 // elsewhere is a device that hands in a share a millisecond, of 100 hashes.
 type elsewhere struct {
+	mu      sync.Mutex // of shares and the count together
 	shares  atomic.Int64
 	runs    atomic.Int64
 	wrong   atomic.Bool
@@ -53,13 +55,17 @@ func (e *elsewhere) Run(ctx context.Context, done *bench.Counter) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			e.mu.Lock()
 			e.shares.Add(1)
 			done.Add(100)
+			e.mu.Unlock()
 		}
 	}
 }
 
 func (e *elsewhere) Tell() []bench.Told {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	return []bench.Told{
 		{Of: results.SharesOf("mining", "accepted"), Unit: results.Share, Value: float64(e.shares.Load())},
 		{Of: results.SharesOf("mining", "duplicate"), Unit: results.Share, Value: float64(e.refused)},
