@@ -249,7 +249,7 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	}
 	var uses []string
 	var like *results.Record
-	doubted := map[track.Key]string{} // by the record that is doubted
+	doubted := map[store.Key]string{} // by the record that is doubted
 	for _, s := range first.Suspicions() {
 		if !s.Worse {
 			continue
@@ -282,7 +282,7 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	if err != nil {
 		return nil, false, err
 	}
-	left := map[track.Key]bool{}
+	left := map[store.Key]bool{}
 	for _, s := range second.Suspicions() {
 		left[s.Key] = s.Worse
 	}

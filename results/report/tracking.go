@@ -16,6 +16,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/store"
 	"github.com/perwatt/perwatt/results/track"
 )
 
@@ -57,7 +58,7 @@ func (t *Tracking) Add(s *track.Standing) error {
 		j := &s.Judged[i]
 		words, verdict := j.State(t.Night)
 		k := j.Key
-		h := History{Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Implementation, Metric: k.Metric, Unit: s.Units[k], State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
+		h := History{Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
 		for _, p := range s.Points[k] {
 			h.Nights = append(h.Nights, SiteNight{Start: p.Start, Value: p.Value, Low: p.Low, High: p.High, Modelled: s.Meter == "model" && k.Metric != results.Throughput, Record: p.Record, Revision: p.Env.Revision})
 		}
@@ -167,7 +168,7 @@ func (t *Tracking) change(f *track.Finding) SiteChange {
 	}
 }
 
-func figureName(k track.Key) string {
+func figureName(k store.Key) string {
 	use := k.Use
 	if k.Scenario != k.Use {
 		use = k.Scenario + ", " + k.Use
@@ -330,7 +331,7 @@ func (t *Tracking) json(out io.Writer) error {
 		x := finding{f.Verdict, f.Cause, day(f.Night), day(f.From), day(f.To), results.Float(f.P), f.At(), f.Do(), f.Fresh, t.fails(f), f.Groups, nil}
 		for _, p := range f.Parts {
 			c := p.Change
-			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Scenario, p.Key.Use, p.Key.Workload, p.Key.Implementation, p.Key.Metric,
+			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Scenario, p.Key.Use, p.Key.Workload, p.Key.Impl, p.Key.Metric,
 				results.Float(c.Size.Value), results.Float(c.Size.Low), results.Float(c.Size.High), results.Float(c.P), day(c.Night), day(c.From), day(c.To)})
 		}
 		v.Findings = append(v.Findings, x)
@@ -481,7 +482,7 @@ func (t *Tracking) junit(out io.Writer) error {
 	s := suite{Name: "perwatt track " + track.Date(t.Night).Format(time.DateOnly)}
 	for _, g := range t.Report.Groups {
 		for _, j := range g.Judged {
-			c := testcase{Class: clean(cmp.Or(t.names[g.ID], g.ID), 100), Name: clean(figureName(j.Key)+", "+cmp.Or(j.Key.Implementation, j.Key.Workload, "no workload"), 160)}
+			c := testcase{Class: clean(cmp.Or(t.names[g.ID], g.ID), 100), Name: clean(figureName(j.Key)+", "+cmp.Or(j.Key.Impl, j.Key.Workload, "no workload"), 160)}
 			s.Tests++
 			for i := range t.Failing {
 				f := &t.Failing[i]
@@ -571,7 +572,7 @@ func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
 			return
 		}
 		s := shapeOf(h.Unit)
-		e := entry{Name: clean(fmt.Sprintf("%s: %s, %s", g.Name, figureName(track.Key{Scenario: h.Scenario, Use: h.Use, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
+		e := entry{Name: clean(fmt.Sprintf("%s: %s, %s", g.Name, figureName(store.Key{Scenario: h.Scenario, Use: h.Use, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
 			Unit: s.symbol, Value: float64(n.Value) * s.factor, Extra: clean(fmt.Sprintf("record %s, revision %s", n.Record, cmp.Or(n.Revision, "unknown")), textLimit)}
 		if !n.Low.IsAbsent() && !n.High.IsAbsent() {
 			e.Range = fmt.Sprintf("[%.6g, %.6g]", float64(n.Low)*s.factor, float64(n.High)*s.factor)

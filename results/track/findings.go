@@ -10,6 +10,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/stats"
+	"github.com/perwatt/perwatt/results/store"
 )
 
 // Judged is a series with what was found in it.
@@ -73,7 +74,7 @@ const (
 
 // Part is one series' share in a finding.
 type Part struct {
-	Key    Key
+	Key    store.Key
 	Better Direction
 	Change Change
 }
@@ -115,7 +116,7 @@ func Findings(all []Judged) []Finding {
 		}
 	}
 	slices.SortStableFunc(nodes, func(a, b node) int {
-		return cmp.Or(cmp.Compare(a.c.Night, b.c.Night), a.j.Key.compare(b.j.Key))
+		return cmp.Or(cmp.Compare(a.c.Night, b.c.Night), compare(a.j.Key, b.j.Key))
 	})
 	for i := range nodes {
 		nodes[i].root = i
@@ -173,12 +174,12 @@ func Findings(all []Judged) []Finding {
 type surroundings struct {
 	control map[string]bool            // groups with a control
 	meters  map[string]map[string]bool // groups of a meter
-	meter   map[Key]string
-	isOwn   map[Key]bool // of the control itself
+	meter   map[store.Key]string
+	isOwn   map[store.Key]bool // of the control itself
 }
 
 func worldOf(all []Judged) surroundings {
-	w := surroundings{map[string]bool{}, map[string]map[string]bool{}, map[Key]string{}, map[Key]bool{}}
+	w := surroundings{map[string]bool{}, map[string]map[string]bool{}, map[store.Key]string{}, map[store.Key]bool{}}
 	for _, j := range all {
 		if j.Control {
 			w.control[j.Key.Group], w.isOwn[j.Key] = true, true
@@ -209,7 +210,7 @@ func (f *Finding) settle(w surroundings) {
 		}
 		of := func(p Part) int { return cmp.Or(rank[p.Key.Metric], 9) }
 		size := func(p Part) float64 { return -math.Abs(math.Log(p.Change.Size.Value)) }
-		return cmp.Or(cmp.Compare(own(a), own(b)), cmp.Compare(of(a), of(b)), cmp.Compare(size(a), size(b)), a.Key.compare(b.Key))
+		return cmp.Or(cmp.Compare(own(a), own(b)), cmp.Compare(of(a), of(b)), cmp.Compare(size(a), size(b)), compare(a.Key, b.Key))
 	})
 	surest := &f.Parts[0].Change
 	f.From, f.To = surest.From, surest.To

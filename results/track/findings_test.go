@@ -11,11 +11,12 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/stats"
+	"github.com/perwatt/perwatt/results/store"
 )
 
 // moved is a series that changed by size on a night; 1 is one that did not.
 func moved(group, scenario, metric string, size float64, change ...func(*Series, *Change)) Judged {
-	s := &Series{Key: Key{group, scenario, scenario, "w", "i", metric}, Better: directions[metric], Meter: "snmp pdu", Control: scenario == control}
+	s := &Series{Key: store.Key{Group: group, Scenario: scenario, Use: scenario, Workload: "w", Impl: "i", Metric: metric}, Better: directions[metric], Meter: "snmp pdu", Control: scenario == control}
 	if metric == results.Throughput {
 		s.Meter = ""
 	}
@@ -98,7 +99,7 @@ func TestOneFindingForOneCause(t *testing.T) {
 
 // steady is n nights about a level, with a control that does what the machine does.
 func steady(rng *rand.Rand, n int, machine func(int) float64) *Series {
-	s := &Series{Key: Key{Metric: results.Throughput}, Better: Higher}
+	s := &Series{Key: store.Key{Metric: results.Throughput}, Better: Higher}
 	for i := range n {
 		m := machine(i)
 		s.Points = append(s.Points, Point{Night: i, Value: 1e9 * m * math.Exp(0.01*rng.NormFloat64()), Control: 5e8 * m * math.Exp(0.005*rng.NormFloat64()), Record: fmt.Sprintf("%04d", i)})
@@ -193,7 +194,7 @@ func FuzzRules(f *testing.F) {
 			require.NotEmpty(t, err.Error())
 			return
 		}
-		k := Key{"g", "s", "u", "w", "i", "power"}
+		k := store.Key{Group: "g", Scenario: "s", Use: "u", Workload: "w", Impl: "i", Metric: "power"}
 		l := r.least(k)
 		require.True(t, l >= 0 && l < 1)
 		if why, ok := r.Ignored(k); ok {

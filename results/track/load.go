@@ -23,8 +23,7 @@ var directions = map[string]Direction{results.Throughput: Higher, results.WorkPe
 type Group struct {
 	store.Group
 	Series []Series
-	Points map[Key][]store.Point // of each series, oldest first
-	Units  map[Key]results.Unit
+	Points map[store.Key][]store.Point // of each series, oldest first
 	Events []store.Event
 }
 
@@ -45,7 +44,7 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 		}
 	}
 	return groups, func(id string, since time.Time) (Group, error) {
-		g := Group{Group: all[id], Points: map[Key][]store.Point{}, Units: map[Key]results.Unit{}}
+		g := Group{Group: all[id], Points: map[store.Key][]store.Point{}}
 		for _, e := range events {
 			if (e.Group == id || e.Group == "") && NightOf(e.At) <= night {
 				g.Events = append(g.Events, e)
@@ -82,8 +81,7 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 }
 
 func (g *Group) add(s store.Series, of map[string]float64) {
-	k := Key{s.Group, s.Scenario, s.Use, s.Workload, s.Impl, s.Metric}
-	t := Series{Key: k, Better: directions[s.Metric], Control: s.Scenario == control, Meter: g.meter(s)}
+	t := Series{Key: s.Key, Better: directions[s.Metric], Control: s.Scenario == control, Meter: g.meter(s)}
 	for _, p := range s.Points {
 		q := Point{Night: NightOf(p.Start), Value: float64(p.Value), Control: nan, Record: p.Record, Revision: p.Env.Revision}
 		if c, ok := of[p.Record]; ok && !t.Control {
@@ -94,7 +92,7 @@ func (g *Group) add(s store.Series, of map[string]float64) {
 	for _, e := range g.Events {
 		t.Events = append(t.Events, Event{Night: NightOf(e.At), Kind: Kind(e.Kind), What: What(e)})
 	}
-	g.Series, g.Points[k], g.Units[k] = append(g.Series, t), s.Points, s.Unit
+	g.Series, g.Points[s.Key] = append(g.Series, t), s.Points
 }
 
 // meter names the instrument behind the watts of a series: its kind and

@@ -17,7 +17,7 @@ import (
 
 // detector is the version of what finds changes: one more whenever it would
 // find others.
-const detector = 1
+const detector = 2
 
 // tail is how far back points are read where the changes before are known. It
 // holds [Memory] nights where fewer than a quarter are missing.
@@ -29,11 +29,6 @@ type memory struct {
 	Events   uint64   `json:"events"` // that it was found with
 	Changes  []Change `json:"changes"`
 	upto     int
-}
-
-// of is a series as the store knows it.
-func (g *Group) of(k Key) store.Key {
-	return store.Key{Group: k.Group, Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Implementation, Metric: k.Metric, Unit: g.Units[k]}
 }
 
 // begins is when a night begins.
@@ -52,7 +47,7 @@ func known(g *Group, upto int) uint64 {
 
 // remembered loads a group, as much of it as is needed, and what was found in
 // its series before.
-func remembered(ctx context.Context, x *store.Index, id string, opt Options, load func(string, time.Time) (Group, error)) (Group, map[Key]memory, error) {
+func remembered(ctx context.Context, x *store.Index, id string, opt Options, load func(string, time.Time) (Group, error)) (Group, map[store.Key]memory, error) {
 	kept, err := x.Kept(ctx, id, opt.Filter)
 	if err != nil {
 		return Group{}, nil, err
@@ -68,10 +63,10 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 		if err != nil {
 			return g, nil, err
 		}
-		was, enough := map[Key]memory{}, true
+		was, enough := map[store.Key]memory{}, true
 		for _, s := range g.Series {
 			m := memory{upto: Never}
-			k, ok := kept[g.of(s.Key)]
+			k, ok := kept[s.Key]
 			upto := NightOf(k.Before) - 1
 			if ok && upto < opt.Night && json.Unmarshal([]byte(k.Text), &m) == nil && m.Detector == detector && m.Events == known(&g, upto) {
 				m.upto = upto
@@ -96,7 +91,7 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 
 // remember keeps what was found when the night before was the last: tonight
 // may yet be measured again.
-func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was map[Key]memory) error {
+func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was map[store.Key]memory) error {
 	keep := map[store.Key]store.Kept{}
 	for _, j := range s.Judged {
 		if was[j.Key].upto >= opt.Night-1 {
@@ -106,7 +101,7 @@ func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was
 		if err != nil {
 			continue // a figure that JSON cannot carry: it is found again
 		}
-		keep[s.of(j.Key)] = store.Kept{Before: begins(opt.Night), Text: string(text)}
+		keep[j.Key] = store.Kept{Before: begins(opt.Night), Text: string(text)}
 	}
 	return x.Keep(ctx, opt.Filter, keep)
 }

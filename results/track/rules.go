@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+	"github.com/perwatt/perwatt/results/store"
 )
 
 // Rules say what fails the gate and what is not followed. They live in a file
@@ -102,9 +103,9 @@ func (r *Rule) check(kind string) error {
 	return nil
 }
 
-func (r *Rule) matches(k Key) bool {
+func (r *Rule) matches(k store.Key) bool {
 	for i, p := range r.patterns() {
-		if ok, _ := path.Match(p, k.parts()[i]); p != "" && !ok {
+		if ok, _ := path.Match(p, names(k)[i]); p != "" && !ok {
 			return false
 		}
 	}
@@ -112,7 +113,7 @@ func (r *Rule) matches(k Key) bool {
 }
 
 // Ignored says why a series is not followed; ok is false if it is.
-func (r *Rules) Ignored(k Key) (reason string, ok bool) {
+func (r *Rules) Ignored(k store.Key) (reason string, ok bool) {
 	for i := range r.Ignore {
 		if r.Ignore[i].matches(k) {
 			return r.Ignore[i].Reason, true
@@ -122,7 +123,7 @@ func (r *Rules) Ignored(k Key) (reason string, ok bool) {
 }
 
 // least is the relative change that fails the gate for a series.
-func (r *Rules) least(k Key) float64 {
+func (r *Rules) least(k store.Key) float64 {
 	for i := range r.Limit {
 		if r.Limit[i].matches(k) {
 			return r.Limit[i].Least

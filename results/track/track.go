@@ -29,7 +29,9 @@
 // the last [Horizon] (the likelihood ratio of Siegmund and Venkatraman, Annals
 // of Statistics 23, 1995, windowed as by Lai, 1995): on winsorised figures the
 // two find the same steps, and this one does so two nights sooner and dates
-// them better where nights resemble their neighbours.
+// them better where nights resemble their neighbours. How much they do is not
+// estimated and then believed, but weighed over all it may be. What that is
+// worth, go test -run Table -v prints.
 //
 // The package reads no file and no clock, prints nothing and guesses nothing
 // from a name. It cannot see a change slower than its memory of [Memory]
@@ -40,59 +42,21 @@ package track
 import (
 	"cmp"
 	"math"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/perwatt/perwatt/results/store"
 )
 
-// Key is the identity of a series: what is stable over the years. The version
-// of the code and the state of the machine are attributes of its points.
-type Key struct {
-	Group          string // of nodes: CPU model, memory, meter and boundary
-	Scenario       string
-	Use            string
-	Workload       string
-	Implementation string
-	Metric         string
+// names of a key are what rules may ask for.
+func names(k store.Key) []string {
+	return []string{k.Group, k.Scenario, k.Use, k.Workload, k.Impl, k.Metric}
 }
 
-// String is the key as a path of six escaped names; [ParseKey] reads it.
-func (k Key) String() string {
-	parts := k.parts()
-	for i, p := range parts {
-		parts[i] = url.PathEscape(p)
-	}
-	return strings.Join(parts, "/")
+// compare orders keys by their names.
+func compare(a, b store.Key) int {
+	return cmp.Or(slices.Compare(names(a), names(b)), cmp.Compare(a.Unit, b.Unit))
 }
-
-func (k Key) parts() []string {
-	return []string{k.Group, k.Scenario, k.Use, k.Workload, k.Implementation, k.Metric}
-}
-
-// ParseKey reads what [Key.String] wrote.
-func ParseKey(s string) (Key, bool) {
-	parts := strings.Split(s, "/")
-	if len(parts) != 6 {
-		return Key{}, false
-	}
-	for i, p := range parts {
-		var err error
-		if parts[i], err = url.PathUnescape(p); err != nil {
-			return Key{}, false
-		}
-	}
-	return Key{parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]}, true
-}
-
-// Of is the key of another metric of the same work.
-func (k Key) Of(metric string) Key {
-	k.Metric = metric
-	return k
-}
-
-// compare orders keys by their parts.
-func (k Key) compare(o Key) int { return slices.Compare(k.parts(), o.parts()) }
 
 // Direction says which way a figure is better.
 type Direction string
@@ -141,7 +105,7 @@ type Event struct {
 // Series is one figure, night by night. Order does not matter, and of one
 // night with several points the median counts.
 type Series struct {
-	Key    Key
+	Key    store.Key
 	Better Direction
 	// Meter is the instrument, and empty where none was read. Series of
 	// several groups may share one.
