@@ -17,7 +17,7 @@ const (
 
 	// Memory is how many measured nights tell what is normal. [Resume] needs
 	// so many before the first new one.
-	Memory = 180
+	Memory = 365
 
 	// shortest is the least number of nights of a segment: one or two are a
 	// spike.
@@ -26,24 +26,33 @@ const (
 	// young is how many nights an epoch must have before it is judged.
 	young = 8
 
-	// alarm is the p-value that a new change needs.
-	alarm = 2e-5
+	// alarm is the p-value that a new change needs whose new level has lasted
+	// from soon to late nights: that is where steps of two or three spreads
+	// show. A tenth of it is left to shorter and to longer ones, and to a
+	// series that is younger than Memory the share of Memory it has.
+	alarm      = 6.5e-5
+	soon, late = 6, 10
 
-	// lasting is the p-value that a change needs to be kept, and that a figure
-	// needs by itself where it is judged after division by the control.
-	lasting = 3e-3
+	// apiece is the p-value that a new change needs whichever night of the new
+	// level is left out, so that no single one carries it; a quarter of it
+	// before soon.
+	apiece = 1e-3
+
+	// alone is the p-value that a change needs in the figure by itself where
+	// it is judged after division by the control.
+	alone = 3e-4
+
+	// lasting is the p-value that a change needs to be kept at first. It falls
+	// to firm by the end of the Horizon: what is true has only become surer.
+	lasting, firm = 3e-3, 3e-5
 
 	// floor is the least relative spread of a night: no clock and no meter is
 	// better, and a constant series has one.
 	floor = 1e-4
 
-	// fence is how many spreads from its four neighbours a night counts.
+	// fence is how many spreads from the median of its neighbours a night
+	// counts.
 	fence = 3
-
-	// wary is by how many standard errors more than estimated nights are taken
-	// to resemble their neighbours: too little costs false alarms, too much a
-	// night or two.
-	wary = 0.5
 )
 
 // Change is a step of the level.
@@ -88,6 +97,9 @@ func Resume(s *Series, known []Change, night int) []Change {
 type walk struct {
 	history
 	found []Change
+
+	own, relative, less window // room for one night's work
+	nearby              []night
 }
 
 // step takes in night i.
@@ -139,41 +151,63 @@ func (w *walk) levels(start, i int) []int {
 }
 
 // look tries a step at every night from eldest to latest, within the last of
-// the levels, as seen from night i.
+// the levels, as seen from night i: a new one if level is alarm, which has to
+// stand on more than one night besides, or one that is to be kept if lasting.
 func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change, bool) {
 	base := max(levels[0], i-Memory+1)
-	own := see(w.nights[base:i+1], base, levels, false)
-	judged := own
-	if own.controlled() {
-		judged = see(w.nights[base:i+1], base, levels, true)
+	own, judged := &w.own, &w.own
+	if own.see(w.nights[base:i+1], base, levels, false); own.controlled {
+		judged = &w.relative
+		judged.see(w.nights[base:i+1], base, levels, true)
 	}
-	first := base + judged.level + shortest
-	eldest = max(eldest, first)
+	eldest = max(eldest, base+judged.level+shortest)
+	if eldest > latest || !judged.hint(eldest-base, latest-base, level) {
+		return Change{}, false
+	}
 	best, fits := 0, make([]fit, 0, Horizon)
 	for k := eldest; k <= latest; k++ {
-		f := judged.fit(k - base)
-		if judged != own && !own.fit(k-base).agrees(f) {
-			f = fit{}
-		}
-		if fits = append(fits, f); math.Abs(f.t) > math.Abs(fits[best].t) {
+		if fits = append(fits, judged.fit(k-base)); fits[k-eldest].evidence > fits[best].evidence {
 			best = k - eldest
 		}
 	}
-	if len(fits) == 0 || !fits[best].below(level) {
-		return Change{}, false
+	f, k := fits[best], eldest+best-base
+	fresh, less := level == alarm, 0.0
+	if fresh {
+		level, less = judged.asks(k)
+	} else {
+		level *= math.Pow(firm/lasting, max(0, float64(i-base-k-late))/(Horizon-late))
 	}
-	f, at := fits[best], eldest+best
-	from, to := dates(fits, best)
-	from, to = eldest+from, eldest+to
-	h := f.error * distuv.StudentsT{Sigma: 1, Nu: f.freedom}.Quantile(0.975)
-	return Change{
-		Night: w.nights[at].n, From: w.nights[from].n, To: w.nights[to].n,
-		Size:     stats.Interval{Value: math.Exp(f.size), Low: math.Exp(f.size - h), High: math.Exp(f.size + h)},
-		P:        f.p(),
-		LastGood: w.nights[from-1].revision, FirstBad: w.nights[to].revision,
-		Record:  w.nights[at].record,
-		Gradual: judged.gradual(at - base),
-	}, true
+	switch p := judged.p(k); {
+	case p > level,
+		judged != own && (own.fit(k).size*f.size < 0 || own.p(k) > alone),
+		fresh && w.byOne(levels, base, k, i, judged != own, less):
+		return Change{}, false
+	default:
+		from, to := dates(fits, best)
+		from, to, at := eldest+from, eldest+to, base+k
+		h := f.error * distuv.StudentsT{Sigma: 1, Nu: f.freedom}.Quantile(0.975)
+		return Change{
+			Night: w.nights[at].n, From: w.nights[from].n, To: w.nights[to].n,
+			Size:     stats.Interval{Value: math.Exp(f.size), Low: math.Exp(f.size - h), High: math.Exp(f.size + h)},
+			P:        p,
+			LastGood: w.nights[from-1].revision, FirstBad: w.nights[to].revision,
+			Record:  w.nights[at].record,
+			Gradual: judged.gradual(k),
+		}, true
+	}
+}
+
+// byOne reports whether a step at night base+k, as seen from night i, is above
+// the level without one of the nights since.
+func (w *walk) byOne(levels []int, base, k, i int, normalise bool, level float64) bool {
+	for out := base + k; out <= i; out++ {
+		w.nearby = append(append(w.nearby[:0], w.nights[base:out]...), w.nights[out+1:i+1]...)
+		w.less.see(w.nearby, base, levels, normalise)
+		if w.less.p(k) > level {
+			return true
+		}
+	}
+	return false
 }
 
 // dates returns the first and the last of the likeliest nights that have 95 %
@@ -184,7 +218,7 @@ func dates(fits []fit, best int) (from, to int) {
 	total := 0.0
 	for i, f := range fits {
 		order[i] = i
-		weight[i] = math.Exp(f.evidence() - fits[best].evidence())
+		weight[i] = math.Exp(f.evidence - fits[best].evidence)
 		total += weight[i]
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(weight[b], weight[a]) })
@@ -201,29 +235,50 @@ func dates(fits []fit, best int) (from, to int) {
 
 // window is a stretch of an epoch, winsorised, with sums from its start so
 // that each step in it is tried at the same cost.
+//
+// Its nights are taken for a level, one for each segment, and normal noise in
+// which a night takes a share of what the night before was off its level:
+// AR(1). What that share is, is not known; every one of [rhos] is weighed by
+// the likelihood that it has when the levels and the spread are integrated out
+// (REML: Harville, Biometrika 61, 1974), so that what is said of a step holds
+// however poorly the noise is known.
 type window struct {
-	y        []float64 // about the median of all
-	level    int       // where the last level begins
-	sum      []float64 // of y, of its squares, and of products of neighbours,
-	square   []float64 // each before the index
-	product  []float64
-	known    int // nights with a control
-	before   moments
-	segments float64
+	y          []float64 // about that of one night, for the sums
+	level      int       // where the last level begins
+	sum        []float64 // of y, of its squares, and of products of neighbours,
+	square     []float64 // each before the index
+	product    []float64
+	controlled bool           // by a control on most nights
+	before     [nodes]stretch // the levels before the last
+	segments   int            // their number
+	space      []float64      // of winsorise
 }
 
-// see makes a window of nights, the first of which has the index base.
-func see(nights []night, base int, levels []int, normalise bool) *window {
+const nodes = 17
+
+// rhos are the shares that are weighed. A large one is believed less
+// beforehand, in proportion to what is left of 1.
+var rhos = func() (r [nodes]float64) {
+	for i := range r {
+		r[i] = 0.96 * float64(i) / (nodes - 1)
+	}
+	return r
+}()
+
+// see makes the window one of nights, the first of which has the index base.
+func (w *window) see(nights []night, base int, levels []int, normalise bool) {
 	n := len(nights)
-	w := &window{y: make([]float64, n), sum: make([]float64, n+1), square: make([]float64, n+1), product: make([]float64, n+1), segments: 2}
-	control := math.NaN()
+	*w = window{y: room(w.y, n), sum: room(w.sum, n+1), square: room(w.square, n+1), product: room(w.product, n), space: room(w.space, 2*n)}
+	w.sum[0], w.square[0], w.product[0] = 0, 0, 0
+	known, control := 0, math.NaN()
 	for _, x := range nights {
 		if !math.IsNaN(x.control) {
-			if w.known++; w.known == 1 {
+			if known++; known == 1 {
 				control = x.control
 			}
 		}
 	}
+	w.controlled = 2*known > n
 	for i, x := range nights {
 		if w.y[i] = x.value; normalise {
 			if !math.IsNaN(x.control) { // a night without takes that of the night before
@@ -232,133 +287,215 @@ func see(nights []night, base int, levels []int, normalise bool) *window {
 			w.y[i] -= control
 		}
 	}
-	winsorise(w.y)
-	middle := median(slices.Clone(w.y))
+	winsorise(w.y, w.space)
+	middle := w.y[n/2]
 	for i := range w.y {
 		w.y[i] -= middle
 		w.sum[i+1] = w.sum[i] + w.y[i]
 		w.square[i+1] = w.square[i] + w.y[i]*w.y[i]
-		w.product[i+1] = w.product[i]
 		if i > 0 {
-			w.product[i+1] += w.y[i] * w.y[i-1]
+			w.product[i] = w.product[i-1] + w.y[i]*w.y[i-1]
 		}
 	}
 	for _, at := range levels[1:] {
 		if at -= base; at > 0 {
-			w.before = w.before.plus(w.moments(w.level, at))
+			for j, rho := range rhos {
+				s := w.whiten(w.level, at, rho)
+				w.before[j].square += s.square - s.product*s.product/s.ones
+				w.before[j].ones += math.Log(s.ones / (1 - rho*rho))
+			}
 			w.level = at
 			w.segments++
 		}
 	}
-	return w
 }
 
-// controlled reports whether the control was there on most nights.
-func (w *window) controlled() bool { return 2*w.known > len(w.y) }
+// room is a slice of length n, in the room of xs if that has enough.
+func room(xs []float64, n int) []float64 { return slices.Grow(xs[:0], n)[:n] }
 
-// winsorise brings each night to within fence spreads of the median of the
-// five around it: spikes of one or two nights are cut, a step is not.
-func winsorise(y []float64) {
-	if len(y) < 5 {
+// neighbours is the span within which a night's median is taken: of a new
+// level three nights are cut like spikes, the fourth is not.
+const neighbours = 7
+
+// apart is how many nights lie between two that tell the spread: fewer, and
+// nights that resemble their neighbours seem to have less of it.
+const apart = 5
+
+// winsorise brings each night to within fence spreads of the median of its
+// neighbours: a few spikes are cut, a step is not. The room is for two slices
+// of as many; it may be nil.
+func winsorise(y []float64, space []float64) {
+	n, sum := len(y), 0.0
+	if n < 2*apart {
 		return
 	}
-	local, off := make([]float64, len(y)), make([]float64, len(y))
-	sum := 0.0
+	space = room(space, 2*n)
+	far, local := space[n:2*n-apart], space[:n]
+	for i := range far {
+		far[i] = math.Abs(y[i+apart] - y[i])
+		sum += far[i]
+	}
+	spread := median(far) / 0.954 // which it is of normal nights that owe each other nothing
+	if spread <= floor {
+		spread = max(floor, sum/float64(n-apart)) // more than half do not move at all
+	}
+	sorted := [neighbours]float64(y)
+	slices.Sort(sorted[:])
 	for i := range y {
-		from := min(max(i-2, 0), len(y)-5)
-		five := [5]float64(y[from : from+5])
-		local[i] = median(five[:])
-		off[i] = math.Abs(y[i] - local[i])
-		sum += off[i]
-	}
-	reach := fence * max(1.7*median(off), floor) // 1.7: of normal nights, standard deviation over this median
-	if reach <= fence*floor {
-		reach = max(reach, fence*1.5*sum/float64(len(y))) // more than half do not move at all
+		if from := i - neighbours/2; from > 0 && from <= n-neighbours {
+			slide(&sorted, y[from-1], y[from-1+neighbours])
+		}
+		local[i] = sorted[neighbours/2]
 	}
 	for i := range y {
-		y[i] = min(max(y[i], local[i]-reach), local[i]+reach)
+		y[i] = min(max(y[i], local[i]-fence*spread), local[i]+fence*spread)
 	}
 }
 
-// moments are sums of squares and of products of neighbours about a mean.
-type moments struct{ square, product float64 }
+// slide puts in into what is sorted in the place of out.
+func slide(sorted *[neighbours]float64, out, in float64) {
+	i := 0
+	for sorted[i] != out {
+		i++
+	}
+	for ; i+1 < neighbours && sorted[i+1] < in; i++ {
+		sorted[i] = sorted[i+1]
+	}
+	for ; i > 0 && sorted[i-1] > in; i-- {
+		sorted[i] = sorted[i-1]
+	}
+	sorted[i] = in
+}
 
-func (m moments) plus(o moments) moments { return moments{m.square + o.square, m.product + o.product} }
+// stretch sums nights of which each is freed from its share of the night
+// before: of y squared, of y times a level of 1, and of that level squared.
+type stretch struct{ square, product, ones float64 }
 
-func (w *window) moments(i, j int) moments {
-	n, s := float64(j-i), w.sum[j]-w.sum[i]
-	m := s / n
-	return moments{
-		max(0, w.square[j]-w.square[i]-s*m),
-		w.product[j] - w.product[i+1] - m*(2*s-w.y[i]-w.y[j-1]) + (n-1)*m*m,
+func (w *window) whiten(i, j int, rho float64) stretch {
+	n, first, last := float64(j-i), w.y[i], w.y[j-1]
+	sum, square, product := w.sum[j]-w.sum[i], w.square[j]-w.square[i], w.product[j-1]-w.product[i]
+	return stretch{
+		square:  (1+rho*rho)*square - rho*rho*(first*first+last*last) - 2*rho*product,
+		product: (1 - rho) * (sum - rho*(sum-first-last)),
+		ones:    (1 - rho) * (n - (n-2)*rho),
 	}
 }
 
-// noise is what nights do about their level, with m about levels of their own.
-func (w *window) noise(m moments) (rho, variance, freedom float64) {
-	n := float64(len(w.y))
-	if m.square > 0 {
-		rho = m.product / m.square
-	}
-	// Means that were fitted, and the estimate itself, bias it low (Marriott
-	// and Pope, Biometrika 41, 1954).
-	rho = (rho + w.segments/n) / (1 - (w.segments+2)/n)
-	rho = min(rho, 0.95)
-	rho = min(max(0, rho+wary*math.Sqrt(max(0, 1-rho*rho)/n)), 0.95)
-	freedom = n - w.segments - 1
-	variance = ((1+rho*rho)*m.square - 2*rho*m.product) / freedom
-	return rho, max(variance, floor*floor), freedom
-}
-
-// fit is a step: its size, standard error and degrees of freedom.
-type fit struct{ size, error, freedom, t float64 }
-
-// fit estimates a step at night k, by generalised least squares under AR(1)
-// noise: the first night of a new level says most, as it owes nothing to the
+// shift is y times a step of 1 at night k, and that step times the level and
+// itself: the first night of a new level says most, as it owes nothing to the
 // night before.
-func (w *window) fit(k int) fit {
-	s, end := w.level, len(w.y)
-	rho, variance, freedom := w.noise(w.before.plus(w.moments(s, k)).plus(w.moments(k, end)))
+func (w *window) shift(k int, rho float64) (product, cross, ones float64) {
+	end := len(w.y)
+	rest, n, sum := 1-rho, float64(end-k-1), w.sum[end]-w.sum[k]
+	return w.y[k] - rho*w.y[k-1] + rest*(sum-w.y[k]-rho*(sum-w.y[end-1])), rest * (1 + n*rest), 1 + n*rest*rest
+}
+
+// freedom is what the levels and a step leave.
+func (w *window) freedom() float64 { return float64(len(w.y) - w.segments - 2) }
+
+// residual adds what the last level leaves to what those before it left, and
+// the least there can be.
+func (w *window) residual(j int, s stretch) float64 {
+	rho := rhos[j]
+	return w.before[j].square + s.square - s.product*s.product/s.ones + floor*floor*w.freedom()*(1-rho*rho)
+}
+
+// steps calls f with a step at night k as each of [rhos] has it: its size, the
+// variance of that, and the logarithm of its likelihood.
+func (w *window) steps(k int, f func(j int, size, variance, likelihood float64)) {
+	freedom := w.freedom()
+	for j, rho := range rhos {
+		s := w.whiten(w.level, len(w.y), rho)
+		product, cross, ones := w.shift(k, rho)
+		ones -= cross * cross / s.ones
+		size := (product - cross*s.product/s.ones) / ones
+		left := w.residual(j, s) - size*size*ones
+		left = max(left, floor*floor*freedom*(1-rho*rho))
+		f(j, size, left/freedom/ones,
+			math.Log(1-rho)+(math.Log((1-rho*rho)/(s.ones*ones))-w.before[j].ones-freedom*math.Log(left))/2)
+	}
+}
+
+// hint reports whether any step at nights from to to has, for any share, a t
+// that may be below the level: most nights end here.
+func (w *window) hint(from, to int, level float64) bool {
+	freedom := w.freedom()
 	if freedom < 1 {
-		return fit{}
+		return false
 	}
-	rest := 1 - rho
-	fresh := func(i, j int) float64 { // sum of what nights i to j bring of their own
-		return w.sum[j] - w.sum[i] - rho*(w.sum[j-1]-w.sum[i-1])
+	t := distuv.UnitNormal.Quantile(level / 2) // which has the thinner tails
+	for j, rho := range rhos {
+		s := w.whiten(w.level, len(w.y), rho)
+		left := w.residual(j, s)
+		for k := from; k <= to; k++ {
+			product, cross, ones := w.shift(k, rho)
+			product -= cross * s.product / s.ones
+			if e := product * product / (ones - cross*cross/s.ones); e*freedom >= t*t*(left-e) {
+				return true
+			}
+		}
 	}
-	n, all := float64(end-k-1)*rest, float64(end-s-1)*rest
-	a, b, c := 1-rho*rho+all*rest, rest*(1+n), 1+n*rest
-	u := (1-rho*rho)*w.y[s] + rest*fresh(s+1, end)
-	v := w.y[k] - rho*w.y[k-1] + rest*fresh(k+1, end)
-	det := a*c - b*b
-	f := fit{size: (a*v - b*u) / det, error: math.Sqrt(variance * a / det), freedom: freedom}
-	f.t = f.size / f.error
+	return false
+}
+
+// fit is a step: its size and standard error, and the logarithm of the
+// likelihood that there is one at this night.
+type fit struct{ size, error, freedom, evidence float64 }
+
+func (w *window) fit(k int) fit {
+	var size, variance, weight [nodes]float64
+	w.steps(k, func(j int, s, v, l float64) { size[j], variance[j], weight[j] = s, v, l })
+	f := fit{freedom: w.freedom(), evidence: normalise(&weight)}
+	for j, p := range weight {
+		f.size += p * size[j]
+	}
+	for j, p := range weight {
+		d := size[j] - f.size
+		f.error += p * (variance[j] + d*d)
+	}
+	f.error = math.Sqrt(f.error)
 	return f
 }
 
-// p is two-sided.
-func (f fit) p() float64 {
-	if f.freedom == 0 {
-		return 1
+// p is two-sided: of a step as large at night k, if there were none.
+func (w *window) p(k int) (p float64) {
+	var t, weight [nodes]float64
+	w.steps(k, func(j int, s, v, l float64) { t[j], weight[j] = math.Abs(s)/math.Sqrt(v), l })
+	normalise(&weight)
+	student := distuv.StudentsT{Sigma: 1, Nu: w.freedom()}
+	for j, of := range weight {
+		if of > 1e-9 {
+			p += of * 2 * student.CDF(-t[j])
+		}
 	}
-	return 2 * distuv.StudentsT{Sigma: 1, Nu: f.freedom}.CDF(-math.Abs(f.t))
+	return p
 }
 
-// below reports whether p is at most the level. Most steps are told by the
-// normal distribution, which has the thinner tails.
-func (f fit) below(level float64) bool {
-	return math.Erfc(math.Abs(f.t)/math.Sqrt2) <= level && f.p() <= level
+// normalise makes weights of logarithms and returns that of their sum.
+func normalise(weight *[nodes]float64) float64 {
+	top, sum := slices.Max(weight[:]), 0.0
+	for j, l := range weight {
+		weight[j] = math.Exp(l - top)
+		sum += weight[j]
+	}
+	for j := range weight {
+		weight[j] /= sum
+	}
+	return top + math.Log(sum)
 }
 
-// agrees reports whether two steps go one way, the first beyond doubt.
-func (f fit) agrees(o fit) bool { return f.size*o.size > 0 && f.below(lasting) }
-
-// evidence is the log likelihood ratio against no step.
-func (f fit) evidence() float64 {
-	if f.freedom == 0 {
-		return 0
+// asks are the p-values that a new step at night k needs, of all nights and
+// without one of them.
+func (w *window) asks(k int) (all, less float64) {
+	all, less = alarm*min(1, float64(len(w.y))/Memory), apiece
+	m := len(w.y) - k
+	if m < soon || m > late {
+		all /= 10
 	}
-	return (f.freedom + 1) / 2 * math.Log1p(f.t*f.t/f.freedom)
+	if m < soon {
+		less /= 4
+	}
+	return all, less
 }
 
 // gradual reports whether a line from the start of the level fits better than
@@ -366,12 +503,13 @@ func (f fit) evidence() float64 {
 func (w *window) gradual(k int) bool {
 	y := w.y[w.level:]
 	n := float64(len(y))
-	mean := (w.sum[len(w.y)] - w.sum[w.level]) / n
-	var sxy, total float64
-	for i, v := range y {
-		sxy += (float64(i) - (n-1)/2) * (v - mean)
-		total += (v - mean) * (v - mean)
+	left := func(i, j int) float64 {
+		sum := w.sum[j] - w.sum[i]
+		return w.square[j] - w.square[i] - sum*sum/float64(j-i)
 	}
-	line := total - sxy*sxy/(n*(n*n-1)/12)
-	return line < w.moments(w.level, k).square+w.moments(k, len(w.y)).square
+	var lever float64
+	for i, v := range y {
+		lever += (float64(i) - (n-1)/2) * v
+	}
+	return left(w.level, len(w.y))-lever*lever/(n*(n*n-1)/12) < left(w.level, k)+left(k, len(w.y))
 }

@@ -130,7 +130,7 @@ func expect(before []night, now night, normalise bool) expected {
 		return expected{off - median(y), math.NaN(), math.NaN()}
 	}
 	// The nights before may hold a spike; it must not hide the next.
-	winsorise(y)
+	winsorise(y, nil)
 	n, mean, square := float64(len(y)), 0.0, 0.0
 	for _, v := range y {
 		mean += v / n

@@ -28,7 +28,7 @@ type Report struct {
 	Night    int
 	Groups   []Standing
 	Findings []Finding // the latest first
-	Ignored  map[Key]string
+	Ignored  map[store.Key]string
 }
 
 // Standing is a group and what was made of its series.
@@ -43,7 +43,7 @@ type Standing struct {
 // Now judges every series of a store. Each is handed over with its points
 // before the next is read: they are not kept.
 func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) error) (*Report, error) {
-	r := &Report{Night: opt.Night, Ignored: map[Key]string{}}
+	r := &Report{Night: opt.Night, Ignored: map[store.Key]string{}}
 	if opt.Rules == nil {
 		opt.Rules = &Rules{}
 	}
@@ -95,7 +95,7 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 
 // Suspicion is a night that wants to be measured again.
 type Suspicion struct {
-	Key   Key
+	Key   store.Key
 	Watch Watch
 	Worse bool // it is a regression, if it is anything
 }
