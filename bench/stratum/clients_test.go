@@ -87,10 +87,14 @@ var clients = []struct {
 		_, port, _ := net.SplitHostPort(api)
 		return []string{"-T", "-S", "cpu:auto", "-t", "1", "--algo", "cryptopp", "--api-listen", "--api-port", port, "-o", "stratum+tcp://" + pool, "-u", "bfgminer", "-p", "x"}
 	}, func(*client, string) {}, func(c *client) {
-		conn, err := net.DialTimeout("tcp", c.api, 5*time.Second)
-		require.NoError(c.t, err)
+		var conn net.Conn
+		require.Eventually(c.t, func() (ok bool) {
+			var err error
+			conn, err = net.DialTimeout("tcp", c.api, 5*time.Second)
+			return err == nil
+		}, time.Minute, 50*time.Millisecond, "its API")
 		defer conn.Close()
-		_, err = io.WriteString(conn, `{"command":"summary"}`)
+		_, err := io.WriteString(conn, `{"command":"summary"}`)
 		require.NoError(c.t, err)
 		raw, err := io.ReadAll(conn)
 		require.NoError(c.t, err)
