@@ -1,105 +1,15 @@
-package results
+package results_test
 
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/resultstest"
 )
-
-// mining is a session on a simulated device that makes shares at a rate, by
-// windows that follow one another. Now and then it is gone, and a part of its
-// shares comes too late. It draws 3 kW.
-type mining struct {
-	rate    float64 // shares/s
-	window  float64 // s
-	windows int
-	sample  float64 // s
-	stale   float64 // share of its shares
-	gone    float64 // breaks per s
-	each    float64 // s of a break, on average
-	swing   float64 // of its rate, relative, over swingTime
-	refused float64 // per s
-}
-
-const (
-	shareWork = 4295032833 * 1024.
-	swingTime = 100. // s
-)
-
-func (d mining) record(r *rand.Rand) (rec *Record, away float64) {
-	start := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
-	rec = &Record{Schema: SchemaVersion, ID: "01KDYBS1CY0000000000000000", Start: start, End: start, State: Complete,
-		Plan:   Plan{Preset: "pool", Scenarios: []string{"mining"}, Rounds: d.windows, Window: Float(d.window)},
-		Meters: []Meter{{Name: "plug", Channels: []Channel{{Name: "w", Unit: Watt, Kind: Gauge, Boundary: Wall, Origin: Measured, Total: Wall, Accuracy: Accuracy{Gain: 0.01}}}}}}
-	end := d.window * float64(d.windows)
-	type span struct{ from, to float64 }
-	var breaks []span
-	if d.gone > 0 {
-		for t := r.ExpFloat64() / d.gone; t < end; t += r.ExpFloat64() / d.gone {
-			to := min(end, t+r.ExpFloat64()*d.each)
-			breaks, t = append(breaks, span{t, to}), to
-		}
-	}
-	var accepted, stale, refused []float64
-	for t, most := 0.0, d.rate*(1+d.swing); ; {
-		if t += r.ExpFloat64() / most; t >= end {
-			break
-		}
-		out := slices.ContainsFunc(breaks, func(s span) bool { return s.from <= t && t < s.to })
-		switch now := d.rate * (1 + d.swing*math.Copysign(1, math.Sin(2*math.Pi*t/swingTime))); {
-		case out || r.Float64()*most > now:
-		case r.Float64() < d.stale:
-			stale = append(stale, t)
-		default:
-			accepted = append(accepted, t)
-		}
-	}
-	if d.refused > 0 {
-		for t := r.ExpFloat64() / d.refused; t < end; t += r.ExpFloat64() / d.refused {
-			refused = append(refused, t)
-		}
-	}
-	until := func(of []float64, t float64) Float { n, _ := slices.BinarySearch(of, t); return Float(n) }
-	for _, b := range breaks {
-		away += b.to - b.from
-	}
-	for w := range d.windows {
-		from := float64(w) * d.window
-		run := Run{Scenario: "mining", Round: w + 1, Status: OK, Phases: []Phase{{PhaseMeasure, Float(from), Float(from + d.window)}},
-			Anchor: Anchor{Float(from), start.Add(time.Duration(from * 1e9))},
-			Uses:   []Use{{Use: "mining", Workload: "stratum", Impl: "device", Role: Alone, Threads: 1, Unit: Hash, FlopPerCount: Absent(), Shares: &Shares{Difficulty: 1024, Work: shareWork}}}}
-		traces := []Trace{
-			{Of: WorkOf("mining"), Unit: Hash, Kind: Counter},
-			{Of: SharesOf("mining", ShareAccepted), Unit: Share, Kind: Counter},
-			{Of: SharesOf("mining", ShareStale), Unit: Share, Kind: Counter},
-			{Of: SharesOf("mining", "duplicate"), Unit: Share, Kind: Counter},
-			{Of: AwayOf("mining"), Unit: Second, Kind: Counter},
-			{Of: BreaksOf("mining"), Unit: Ratio, Kind: Counter},
-			{Of: MeterOf("plug", "w"), Unit: Watt, Kind: Gauge, Boundary: Wall, Origin: Measured},
-		}
-		for i := range int(d.window/d.sample) + 1 {
-			t := from + float64(i)*d.sample
-			gone, n := 0.0, 0
-			for _, b := range breaks {
-				if b.from < t {
-					gone += min(t, b.to) - b.from
-					n++
-				}
-			}
-			a := until(accepted, t)
-			for j, v := range []Float{a * shareWork, a, until(stale, t), until(refused, t), Float(gone), Float(n), 3000} {
-				traces[j].Add(Float(t), v, nil)
-			}
-		}
-		run.Traces = traces
-		rec.Runs = append(rec.Runs, run)
-	}
-	return rec, away
-}
 
 // Ten thousand sessions of a thousand shares each, in six windows, with
 // restarts and stale shares: the exact interval covers the true rate in at
@@ -109,36 +19,36 @@ func TestShareRateCoverage(t *testing.T) {
 	if testing.Short() {
 		sessions = 500
 	}
-	d := mining{rate: 0.6, window: 300, windows: 6, sample: 30, stale: 0.01, gone: 1. / 900, each: 40}
+	d := resultstest.Device{Rate: 0.6, Window: 300, Windows: 6, Sample: 30, Stale: 0.01, Gone: 1. / 900, Each: 40}
 	r := rand.New(rand.NewPCG(8, 5))
 	var covers, connected, energy, least, most int
 	sum, square := 0.0, 0.0
 	for range sessions {
-		rec, away := d.record(r)
-		m := Derive(rec).Rows[0].Metrics
-		end := d.window * float64(d.windows)
-		delivered := d.rate * shareWork * (1 - d.stale) * (1 - away/end)
-		within := func(m Metric, truth float64) bool { return float64(m.Low) <= truth && truth <= float64(m.High) }
-		if within(m[Throughput], delivered) {
+		rec, away := d.Record(r)
+		m := results.Derive(rec).Rows[0].Metrics
+		end := d.Window * float64(d.Windows)
+		delivered := d.Rate * resultstest.ShareWork * (1 - d.Stale) * (1 - away/end)
+		within := func(m results.Metric, truth float64) bool { return float64(m.Low) <= truth && truth <= float64(m.High) }
+		if within(m[results.Throughput], delivered) {
 			covers++
 		}
-		if within(m[ConnectedThroughput], d.rate*shareWork) {
+		if within(m[results.ConnectedThroughput], d.Rate*resultstest.ShareWork) {
 			connected++
 		}
-		if within(m[WorkPerEnergy], delivered/3000) {
+		if within(m[results.WorkPerEnergy], delivered/3000) {
 			energy++
 		}
 		// The exact interval alone, whatever the spread.
-		n := float64(m[ShareCount].Value)
-		low, high := PoissonInterval(uint64(n))
-		if expected := delivered / shareWork * end; expected < low {
+		n := float64(m[results.ShareCount].Value)
+		low, high := results.PoissonInterval(uint64(n))
+		if expected := delivered / resultstest.ShareWork * end; expected < low {
 			least++
 		} else if expected > high {
 			most++
 		}
-		x := float64(m[ConnectedThroughput].Value) / (d.rate * shareWork)
+		x := float64(m[results.ConnectedThroughput].Value) / (d.Rate * resultstest.ShareWork)
 		sum, square = sum+x, square+x*x
-		require.InDelta(t, away/end, 1-float64(m[Connected].Value), 1e-9)
+		require.InDelta(t, away/end, 1-float64(m[results.Connected].Value), 1e-9)
 	}
 	of := func(k int) float64 { return float64(k) / float64(sessions) }
 	mean := sum / float64(sessions)
@@ -158,86 +68,86 @@ func TestShareRateCoverage(t *testing.T) {
 
 func TestSharesOfASession(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 6))
-	d := mining{rate: 5, window: 600, windows: 6, sample: 10, stale: 0.02, gone: 1. / 1200, each: 30, refused: 0.05}
-	rec, away := d.record(r)
-	s := Derive(rec)
+	d := resultstest.Device{Rate: 5, Window: 600, Windows: 6, Sample: 10, Stale: 0.02, Gone: 1. / 1200, Each: 30, Refused: 0.05}
+	rec, away := d.Record(r)
+	s := results.Derive(rec)
 	m := s.Rows[0].Metrics
 	require.Positive(t, away)
-	require.InEpsilon(t, 5*shareWork, float64(m[ConnectedThroughput].Value), 0.03)
-	require.InDelta(t, 0.02, float64(m[StaleShare].Value), 0.005)
-	require.InDelta(t, 0.01, float64(m[RefusedShare].Value), 0.004)
-	require.Equal(t, 6, m[Throughput].N)
-	require.InEpsilon(t, float64(m[Throughput].Value)/3000, float64(m[WorkPerEnergy].Value), 1e-9, "the same windows of the same run")
-	require.InEpsilon(t, 1/float64(m[WorkPerEnergy].Low), float64(m[EnergyPerWork].High), 1e-9)
-	require.Equal(t, Grade("A"), m[WorkPerEnergy].Grade)
-	require.NotContains(t, m, CPUThroughput)
+	require.InEpsilon(t, 5*resultstest.ShareWork, float64(m[results.ConnectedThroughput].Value), 0.03)
+	require.InDelta(t, 0.02, float64(m[results.StaleShare].Value), 0.005)
+	require.InDelta(t, 0.01, float64(m[results.RefusedShare].Value), 0.004)
+	require.Equal(t, 6, m[results.Throughput].N)
+	require.InEpsilon(t, float64(m[results.Throughput].Value)/3000, float64(m[results.WorkPerEnergy].Value), 1e-9, "the same windows of the same run")
+	require.InEpsilon(t, 1/float64(m[results.WorkPerEnergy].Low), float64(m[results.EnergyPerWork].High), 1e-9)
+	require.Equal(t, results.Grade("A"), m[results.WorkPerEnergy].Grade)
+	require.NotContains(t, m, results.CPUThroughput)
 	codes := map[string]string{}
 	for _, f := range s.Flags {
 		codes[f.Code] = f.Text
 	}
 	require.Contains(t, codes["interrupted"], "lost its connection")
 	require.NotContains(t, codes, "few-rounds")
-	outcome := func(s Summary) map[string]Outcome {
-		out := map[string]Outcome{}
+	outcome := func(s results.Summary) map[string]results.Outcome {
+		out := map[string]results.Outcome{}
 		for _, f := range s.Validity.Findings {
 			out[f.Rule] = f.Outcome
 		}
 		return out
 	}
-	require.Equal(t, NotApplicable, outcome(s)["idle"])
-	require.Equal(t, Pass, outcome(s)["complete"])
+	require.Equal(t, results.NotApplicable, outcome(s)["idle"])
+	require.Equal(t, results.Pass, outcome(s)["complete"])
 
 	// A quiet one breaks no rule.
-	d.gone, d.each = 0, 0
-	rec, _ = d.record(r)
-	s = Derive(rec)
+	d.Gone, d.Each = 0, 0
+	rec, _ = d.Record(r)
+	s = results.Derive(rec)
 	require.Empty(t, s.Flags)
 	delete(outcome(s), "interval")
 	for rule, o := range outcome(s) {
-		require.True(t, o != Fail || rule == "interval", rule) // the meter was read every 10 s
+		require.True(t, o != results.Fail || rule == "interval", rule) // the meter was read every 10 s
 	}
-	low, high := PoissonInterval(uint64(s.Rows[0].Metrics[ShareCount].Value))
-	require.InEpsilon(t, low*shareWork/3600, float64(s.Rows[0].Metrics[Throughput].Low), 1e-9)
-	require.InEpsilon(t, high*shareWork/3600, float64(s.Rows[0].Metrics[Throughput].High), 1e-9)
+	low, high := results.PoissonInterval(uint64(s.Rows[0].Metrics[results.ShareCount].Value))
+	require.InEpsilon(t, low*resultstest.ShareWork/3600, float64(s.Rows[0].Metrics[results.Throughput].Low), 1e-9)
+	require.InEpsilon(t, high*resultstest.ShareWork/3600, float64(s.Rows[0].Metrics[results.Throughput].High), 1e-9)
 
 	// As many rounds as it took.
 	rec.Plan.Rounds = 0
-	require.Equal(t, Pass, outcome(Derive(rec))["complete"])
+	require.Equal(t, results.Pass, outcome(results.Derive(rec))["complete"])
 	// One whose shares did not come at an even rate is flagged, and is known
 	// less well than it seems.
-	swinging := mining{rate: 5, window: 600, windows: 6, sample: 10, swing: 0.5}
-	rec, _ = swinging.record(r)
-	uneven := Derive(rec)
+	swinging := resultstest.Device{Rate: 5, Window: 600, Windows: 6, Sample: 10, Swing: 0.5}
+	rec, _ = swinging.Record(r)
+	uneven := results.Derive(rec)
 	require.Equal(t, "not-steady", uneven.Flags[0].Code)
-	width := func(s Summary) float64 {
-		m := s.Rows[0].Metrics[Throughput]
+	width := func(s results.Summary) float64 {
+		m := s.Rows[0].Metrics[results.Throughput]
 		return float64((m.High - m.Low) / m.Value)
 	}
 	require.Greater(t, width(uneven), 1.5*width(s))
-	require.Equal(t, Fail, outcome(uneven)["steady"])
+	require.Equal(t, results.Fail, outcome(uneven)["steady"])
 
 	// None at all is a rate of zero, and no efficiency.
-	nothing, _ := mining{rate: 1e-9, window: 600, windows: 6, sample: 10}.record(r)
-	m = Derive(nothing).Rows[0].Metrics
-	require.Zero(t, m[Throughput].Value)
-	require.InEpsilon(t, 3.6889*shareWork/3600, float64(m[Throughput].High), 1e-4)
-	require.True(t, m[EnergyPerWork].Value.IsAbsent())
-	_, err := Seal(nothing)
+	nothing, _ := resultstest.Device{Rate: 1e-9, Window: 600, Windows: 6, Sample: 10}.Record(r)
+	m = results.Derive(nothing).Rows[0].Metrics
+	require.Zero(t, m[results.Throughput].Value)
+	require.InEpsilon(t, 3.6889*resultstest.ShareWork/3600, float64(m[results.Throughput].High), 1e-4)
+	require.True(t, m[results.EnergyPerWork].Value.IsAbsent())
+	_, err := results.Seal(nothing)
 	require.NoError(t, err)
 }
 
 // A record is read from anywhere: figures that cannot be make no figure, and
 // take no time.
 func TestSharesOfHostileRecords(t *testing.T) {
-	for _, work := range []Float{0, -1, Absent(), 1e-300, 1e300, 1e-9} {
-		rec, _ := mining{rate: 5, window: 600, windows: 2, sample: 10, stale: 0.1}.record(rand.New(rand.NewPCG(8, 8)))
+	for _, work := range []results.Float{0, -1, results.Absent(), 1e-300, 1e300, 1e-9} {
+		rec, _ := resultstest.Device{Rate: 5, Window: 600, Windows: 2, Sample: 10, Stale: 0.1}.Record(rand.New(rand.NewPCG(8, 8)))
 		for i := range rec.Runs {
 			rec.Runs[i].Uses[0].Shares.Work = work
 		}
-		rec.Summary = Derive(rec)
-		_, err := Seal(rec)
+		rec.Summary = results.Derive(rec)
+		_, err := results.Seal(rec)
 		require.NoError(t, err, "%v", work)
 	}
-	low, high := PoissonInterval(1 << 53)
+	low, high := results.PoissonInterval(1 << 53)
 	require.InEpsilon(t, 1, (high-low)/2/(1.959964*math.Sqrt(1<<53)), 1e-6)
 }

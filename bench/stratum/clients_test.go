@@ -76,20 +76,26 @@ var clients = []struct {
 		// It reports when its difficulty changes.
 		w := c.worker
 		w.mu.Lock()
-		w.tuner.try(map[bool]float64{true: 2, false: 0.5}[c.said == 0]*w.tuner.difficulty, time.Now())
+		// Lower, for a share of the old difficulty is one of the new then.
+		w.tuner.try(w.tuner.difficulty/2, time.Now())
 		w.renew()
 		w.mu.Unlock()
 		c.until(1)
 	}},
 
+	// Its count is late by as long as it scans, a second of a processor: --log.
 	{"bfgminer", func(pool, api string) []string {
 		_, port, _ := net.SplitHostPort(api)
-		return []string{"-T", "-S", "cpu:auto", "-t", "1", "--algo", "cryptopp", "--api-listen", "--api-port", port, "-o", "stratum+tcp://" + pool, "-u", "bfgminer", "-p", "x"}
+		return []string{"-T", "-S", "cpu:auto", "-t", "1", "--algo", "cryptopp", "--log", "5", "--api-listen", "--api-port", port, "-o", "stratum+tcp://" + pool, "-u", "bfgminer", "-p", "x"}
 	}, func(*client, string) {}, func(c *client) {
-		conn, err := net.DialTimeout("tcp", c.api, 5*time.Second)
-		require.NoError(c.t, err)
+		var conn net.Conn
+		require.Eventually(c.t, func() (ok bool) {
+			var err error
+			conn, err = net.DialTimeout("tcp", c.api, 5*time.Second)
+			return err == nil
+		}, time.Minute, 50*time.Millisecond, "its API")
 		defer conn.Close()
-		_, err = io.WriteString(conn, `{"command":"summary"}`)
+		_, err := io.WriteString(conn, `{"command":"summary"}`)
 		require.NoError(c.t, err)
 		raw, err := io.ReadAll(conn)
 		require.NoError(c.t, err)

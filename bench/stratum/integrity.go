@@ -72,6 +72,8 @@ type pace struct {
 	total float64 // shares in them
 	pairs float64 // of them not empty
 	sum   float64
+	apart float64 // sum of the squared differences
+	whole float64 // and of the squared sums
 }
 
 const (
@@ -110,6 +112,8 @@ func (p *pace) pair() {
 		p.total += s
 		p.pairs++
 		p.sum += d * d / s
+		p.apart += d * d
+		p.whole += s * s
 	}
 	p.count = [2]int{}
 }
@@ -136,10 +140,14 @@ func (p *pace) tests() (even, bursts float64) {
 // spread is the mean of the pairs, 1 of honest work at an even rate.
 func (p *pace) spread() float64 { return p.sum / max(1, p.pairs) }
 
+// swing is the mean square of how far the rates of neighbouring spans are
+// apart, relative to their sum, less what chance adds: 0 of an even rate, ¼
+// where one is always three times the other, 1 of all or nothing.
+func (p *pace) swing() float64 { return max(0, p.apart-p.total) / max(1, p.whole) }
+
 const (
-	// A device whose rate swings by itself is unsteady, and not dishonest: its
-	// pairs may spread three times as far as chance.
-	maxSpread = 3
+	// A device whose rate swings by itself is unsteady, and not dishonest.
+	maxSwing = 0.25
 	// refusedShare of all that it hands in may be refused, if they are few.
 	refusedShare = 0.01
 	refusedFew   = 10
@@ -181,8 +189,8 @@ func (t *Tally) checks(difficulty float64) (out []results.Check) {
 	if bursts < even {
 		blame = "they come in bursts, as if held back: when they were found is not known, nor the rate"
 	}
-	add("pace", even >= doubt && (bursts >= doubt || t.pace.spread() <= maxSpread),
-		fmt.Sprintf("spread of the shares over %.0f pairs of spans %.3f times that of chance (probability %.2g)", t.pace.pairs, t.pace.spread(), min(even, bursts)), blame)
+	add("pace", even >= doubt && (bursts >= doubt || t.pace.swing() <= maxSwing),
+		fmt.Sprintf("spread of the shares over %.0f pairs of spans of %v %.3f times that of chance (probability %.2g), swing %.3f", t.pace.pairs, t.pace.span, t.pace.spread(), min(even, bursts), t.pace.swing()), blame)
 
 	total, refused, most := uint64(0), uint64(0), Accepted
 	for c, k := range t.Count {

@@ -108,7 +108,7 @@ func TestUnsteadyDeviceIsHonest(t *testing.T) {
 			tally.pace.add(at)
 		}
 		_, bursts := tally.pace.tests()
-		t.Logf("%s: spread %.2f, probability %.2g", name, tally.pace.spread(), bursts)
+		t.Logf("%s: spread %.2f, probability %.2g, swing %.3f", name, tally.pace.spread(), bursts, tally.pace.swing())
 		require.Equal(t, name == "fast", bursts < doubt, "%s: it is noticed", name)
 		for _, c := range tally.checks(1) {
 			require.True(t, c.OK, "%s: %s", name, c.Detail)
@@ -205,6 +205,20 @@ var plays = []play{
 	{"hands in a minute's shares at once", "pace", "bursts", 3000, func(d *device) {
 		d.random()
 		if d.held = append(d.held, d.share()); len(d.held) == 60*pieceRate/2 {
+			for _, f := range d.held {
+				d.submit(f)
+			}
+			d.held = nil
+		}
+	}},
+	{"holds every other share back for half a minute", "pace", "bursts", 6000, func(d *device) {
+		d.random()
+		f := d.share()
+		if f.Nonce%2 == 0 {
+			d.submit(f)
+			return
+		}
+		if d.held = append(d.held, f); len(d.held) == 30*pieceRate/2 {
 			for _, f := range d.held {
 				d.submit(f)
 			}

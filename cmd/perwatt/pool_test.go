@@ -159,6 +159,7 @@ func antminer(t *testing.T, rate float64) (address string) {
 // Two devices at once, each with its meter and one with an API of its own:
 // two records, which compare takes beside a server's.
 func TestPool(t *testing.T) {
+	t.Parallel()
 	p := play(t, "--duration", "3s", "--expect", "20MH", "--label", "site=north",
 		"--meter", "exec:echo 1000 W,boundary=wall,accuracy=1%,name=left", "--meter", "exec:echo 3000 W,boundary=wall,accuracy=1%,name=right",
 		"--map", "rig=1=right", "--map", "rig 2=left", "--device", "cgminer:"+antminer(t, 7e12)+",name=s21", "--map", "rig=1=s21")
@@ -235,6 +236,7 @@ func TestPool(t *testing.T) {
 // A device that hands its shares in twice gets no figure but the reason; the
 // honest one beside it does.
 func TestPoolFindsCheats(t *testing.T) {
+	t.Parallel()
 	p := play(t, "--duration", "2s", "--format", "json")
 	p.miner("honest", random())
 	c, err := net.Dial("tcp", p.address)
@@ -252,7 +254,9 @@ func TestPoolFindsCheats(t *testing.T) {
 			}
 			s := m.Mine(1, extra, m.Job.NTime, 0)[0]
 			for range 2 {
-				m.Send("mining.submit", m.Params(s))
+				if _, err := fmt.Fprintf(c, `{"id":9,"method":"mining.submit","params":%s}`+"\n", m.Params(s)); err != nil {
+					return
+				}
 				if _, err := m.Read(); err != nil {
 					return
 				}
@@ -286,20 +290,22 @@ func TestPoolFindsCheats(t *testing.T) {
 }
 
 func TestPoolUntil(t *testing.T) {
-	p := play(t, "--until", "8%")
+	t.Parallel()
+	p := play(t, "--until", "12%")
 	p.miner("w", random())
 	code, records := p.wait()
 	require.Equal(t, exitOK, code, &p.stderr)
 	rec := records["w"]
 	require.Equal(t, results.Complete, rec.State)
 	m := rec.Summary.Rows[0].Metrics
-	require.LessOrEqual(t, float64(m[results.Throughput].HalfWidth()), 0.09)
-	require.Greater(t, float64(m[results.ShareCount].Value), 500.0)
-	require.Equal(t, "8%", rec.Plan.Until)
+	require.LessOrEqual(t, float64(m[results.Throughput].HalfWidth()), 0.13)
+	require.Greater(t, float64(m[results.ShareCount].Value), 250.0)
+	require.Equal(t, "12%", rec.Plan.Until)
 }
 
 // Ctrl-C ends a session with what it has.
 func TestPoolIsInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args  []string
 		code  int
@@ -335,6 +341,7 @@ func TestPoolIsInterrupted(t *testing.T) {
 // A pool that is killed leaves what it had measured, and the next one ends that
 // session; one that goes on is left alone.
 func TestPoolIsKilled(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("measures for ten seconds")
 	}
@@ -382,6 +389,7 @@ func TestPoolIsKilled(t *testing.T) {
 
 // The only meter is the first worker's, and if there is another that is said.
 func TestPoolMetersOfNobody(t *testing.T) {
+	t.Parallel()
 	p := play(t, "--duration", "2s", "--meter", "exec:echo 1000 W,boundary=wall,name=plug")
 	p.miner("first", random())
 	p.stderr.until(t, `(worker "first" from)`)
@@ -399,6 +407,7 @@ func TestPoolMetersOfNobody(t *testing.T) {
 }
 
 func TestPoolUsage(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, c := range []struct {
 		args string

@@ -1,0 +1,79 @@
+package report
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/resultstest"
+)
+
+func mined(name string, rate float64) *results.Record {
+	rec, _ := resultstest.Device{Name: name, Rate: rate, Window: 600, Windows: 6, Sample: 10, Stale: 0.02, Gone: 1. / 1200, Each: 30, Refused: 0.05}.Record(rand.New(rand.NewPCG(8, 1)))
+	rec.Runs[5].Claims = []results.Claim{{Device: "bench", Use: "mining", API: "cgminer", Said: []results.Statement{
+		{T: 3000, Figures: []results.Saying{{Of: results.SaidRate, Name: "GHS av", Value: results.Say(2 * rate * resultstest.ShareWork), Unit: "hash/s"}}},
+		{T: 3590, Figures: []results.Saying{{Of: results.SaidRate, Name: "GHS av", Value: results.Say(2 * rate * resultstest.ShareWork), Unit: "hash/s"}}},
+	}}}
+	rec.Runs[5].Checks = []results.Check{{Use: "mining", Name: "luck-mean", OK: true}}
+	rec.Summary = results.Derive(rec)
+	return rec
+}
+
+func TestWritePool(t *testing.T) {
+	good, bad := Miner{Name: "rig.1", Agent: "bmminer/2.0", State: "window 6"}, Miner{Name: "rig\x1b[31m.2", Agent: "evil\u202e/1", State: "window 6"}
+	require.Equal(t, "no rate", good.Rate())
+	good.Measured(mined("rig.1", 5))
+	cheat := mined("rig.2", 5)
+	for i := range cheat.Runs {
+		cheat.Runs[i].Status = results.Void
+	}
+	cheat.Runs[5].Checks[0] = results.Check{Use: "mining", Name: "luck-mean", Detail: "its best shares\x1b[2J are missing"}
+	cheat.Summary = results.Derive(cheat)
+	bad.Measured(cheat)
+	var out bytes.Buffer
+	require.NoError(t, WritePool(&out, "pool 127.0.0.1:3333", []Miner{good, bad, {Name: "new", State: "trying difficulty 1024"}}, 0, Options{Width: 200}))
+	text := out.String()
+	for _, want := range []string{"pool 127.0.0.1:3333 · 3 workers", "rig.1", "bmminer/2.0", "TH/s", "stale, ", "refused (duplicate)", "yes", "NO", "3.00", "kW", "wall", "measured", "J/TH",
+		"“43.98 TH/s”", "of measured", "new", "trying difficulty 1024", "Invalid: these shares are not those of honest work", "luck-mean: its best shares"} {
+		require.Contains(t, text, want)
+	}
+	for _, never := range []string{"\x1b", "\u202e"} {
+		require.NotContains(t, text, never)
+	}
+	require.Contains(t, bad.Rate(), "INVALID: luck-mean")
+	require.Contains(t, good.Rate(), "TH/s")
+	out.Reset()
+	require.NoError(t, WritePool(&out, "pool", []Miner{good, bad, {Name: "new"}}, 1, Options{}))
+	require.Contains(t, out.String(), "2 more are not shown.")
+	require.NotContains(t, out.String(), "trying")
+	out.Reset()
+	require.NoError(t, WritePool(&out, "pool", nil, 0, Options{}))
+	require.Equal(t, "pool · 0 workers\n\n", out.String())
+}
+
+// The record of a device is printed as a server's is, with what its shares say.
+func TestRecordOfADevice(t *testing.T) {
+	rec := mined("rig.1", 5)
+	for _, f := range []Format{Text, Markdown} {
+		var out bytes.Buffer
+		require.NoError(t, Write(&out, f, rec, Options{Width: 200}))
+		for _, want := range []string{"rig.1", "Simulated ASIC", "Shares: proofs of work", "while connected", "sim/1", "interrupted", "What devices say of themselves", "J/TH"} {
+			require.Contains(t, out.String(), want, f)
+		}
+		require.NotContains(t, out.String(), "0 threads")
+	}
+	require.NotEmpty(t, rendered(t, pageOf(t, []*results.Record{rec})))
+	for _, f := range []Format{CSV, Bench} {
+		var out bytes.Buffer
+		require.NoError(t, Write(&out, f, rec, Options{}))
+		require.Contains(t, out.String(), map[Format]string{CSV: "connected_throughput", Bench: "BenchmarkMining"}[f])
+	}
+	// One of open length that was ended as it should is whole.
+	rec.Plan.Rounds = 0
+	_, whole := state(rec)
+	require.True(t, whole)
+	require.Contains(t, title(rec), "pool: 6 rounds × 600 s")
+}
