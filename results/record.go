@@ -120,12 +120,23 @@ type Plan struct {
 	Window    Float             `json:"window"`   // s, measured
 	Interval  Float             `json:"interval"` // s, between samples
 	Seed      uint32            `json:"seed"`
-	Models    []string          `json:"models,omitempty"` // to train
-	Target    bool              `json:"target"`           // whether training runs have a time-to-target phase
-	Until     string            `json:"until,omitempty"`  // half-width of the interval at which a session of open length ends, as given
-	Meters    []string          `json:"meters"`           // specs as given
+	Models    []string          `json:"models,omitempty"`  // to train
+	Target    bool              `json:"target"`            // whether training runs have a time-to-target phase
+	Until     string            `json:"until,omitempty"`   // half-width of the interval at which a session of open length ends, as given
+	Setting   *Setting          `json:"setting,omitempty"` // of a sweep over settings
+	Meters    []string          `json:"meters"`            // specs as given
 	Impls     map[string]string `json:"impls,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
+}
+
+// Setting is one of several that one command measured, such as the power limits
+// of a card. What it means, only the user's command knows that applied it.
+type Setting struct {
+	Sweep  string `json:"sweep"`  // identifier that the settings of a command share
+	Value  string `json:"value"`  // as given
+	Number int    `json:"number"` // 1-based, of Of
+	Of     int    `json:"of"`
+	Apply  string `json:"apply"` // the command, without what it keeps secret
 }
 
 // Kernel is one kernel, its implementations and which of them was used.

@@ -42,6 +42,7 @@ type poolFlags struct {
 	warmup, settle, interval  time.Duration
 	devices, meters, mappings []string
 	labels                    map[string]string
+	sweep                     sweep
 	store                     storeFlag
 	format                    string
 }
@@ -68,6 +69,7 @@ worker's; one that bears the worker's name, and a device at the worker's address
 need no saying.`,
 		Example: `  perwatt pool --listen 0.0.0.0:3333 --expect 200TH --until 2% --meter plug:http://plug.example
   perwatt pool --listen 10.0.0.5:3333 --duration 2h --device axeos:10.0.0.17
+  perwatt pool --listen 10.0.0.5:3333 --until 2% --meter plug:http://plug.example --steps 2400,2800,3200 --apply './limit.sh {worker} {}'
   perwatt pool --listen 0.0.0.0:3333 --duration 2h --meter snmp:pdu,outlet=1,name=o1 --meter snmp:pdu,outlet=2,name=o2 --map s21=o1 --map m60=o2`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -89,6 +91,7 @@ need no saying.`,
 	fl.IntVar(&f.workers, "workers", 1024, "devices that are measured, at most")
 	fl.IntVar(&f.extranonce, "extranonce", 4, "bytes of the extranonce2 that devices roll, 4 to 8")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated")
+	f.sweep.flags(cmd, ", and {worker}\nthe name of the worker that it is for")
 	f.store.flag(cmd)
 	fl.StringVar(&f.format, "format", "text", "what goes to standard output at the end: text, json, markdown, csv, bench")
 	return cmd
@@ -135,6 +138,12 @@ func (f *poolFlags) plan(cmd *cobra.Command) (p results.Plan, cfg stratum.Config
 		if cmd.Flags().Changed(d.flag) && (d.value < d.least || d.value > d.most) {
 			return bad("--%s %v: must be from %v to %v", d.flag, d.value, d.least, d.most)
 		}
+	}
+	if err := f.sweep.check(); err != nil {
+		return p, cfg, 0, err
+	}
+	if f.sweep.id != "" && f.duration == 0 && f.until == "" {
+		return bad("--steps needs --duration or --until: how long each setting is measured")
 	}
 	if f.workers < 1 || f.workers > 16384 {
 		return bad("--workers %d: must be from 1 to 16384", f.workers)
@@ -202,7 +211,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 	}
 
 	l := &lab{
-		st: st, plan: plan, until: until, gauges: g, format: format, stdout: stdout, stderr: stderr,
+		st: st, plan: plan, sweep: &f.sweep, until: until, gauges: g, format: format, stdout: stdout, stderr: stderr,
 		joined: make(chan *stratum.Worker, 64), miners: map[*stratum.Worker]*report.Miner{},
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -226,6 +235,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 		listener.Close()
 		return err
 	}
+	defer func() { f.sweep.remains(stderr) }()
 	fmt.Fprintf(stderr, "pool: stratum+tcp://%s, any password; Ctrl-C ends it\n", l.address)
 	return l.run(ctx, serving, stop, srv, listener)
 }
@@ -234,6 +244,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 type lab struct {
 	st      *store.Store
 	plan    results.Plan
+	sweep   *sweep
 	until   results.Float
 	gauges  *gauges
 	format  report.Format
@@ -249,9 +260,11 @@ type lab struct {
 	ended  []outcome
 }
 
-// outcome is what became of one worker.
+// outcome is what became of one session on a worker.
 type outcome struct {
 	worker *stratum.Worker
+	miner  report.Miner // as it stood in the end
+	more   bool         // sessions at other settings follow
 	rec    *results.Record
 	path   string
 	err    error
@@ -304,12 +317,14 @@ func (l *lab) run(ctx, serving context.Context, stop func(), srv *stratum.Server
 			}
 			going++
 			l.begin(w)
-			go func() { done <- l.measure(measuring, w, settled) }()
+			go l.steps(measuring, w, settled, done)
 		case <-settled:
 			measured++
 		case o := <-done:
+			if l.end(o); o.more {
+				continue
+			}
 			going--
-			l.end(o)
 			if !errors.Is(o.err, harness.ErrNothing) {
 				measured--
 				// The last of those that were measured: who never began is
@@ -345,14 +360,40 @@ func (l *lab) begin(w *stratum.Worker) {
 	l.say("worker %q from %s, %s", w.Name(), address, cmp.Or(agent, "which does not say what it is"))
 }
 
-// measure takes one worker through its session.
-func (l *lab) measure(ctx context.Context, w *stratum.Worker, settled chan<- struct{}) outcome {
+// steps takes one worker through its sessions, one at each setting.
+func (l *lab) steps(ctx context.Context, w *stratum.Worker, settled chan<- struct{}, done chan<- outcome) {
+	began := sync.OnceFunc(func() { settled <- struct{}{} })
 	meters, claims, warnings := l.gauges.of(w)
-	plan := l.plan
-	rec := &results.Record{
-		Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: nodeOf(w, claims), Plan: plan,
-		Kernels: []results.Kernel{}, Meters: []results.Meter{}, Sought: l.gauges.sought(meters), Runs: []results.Run{}, Warnings: warnings,
+	for _, setting := range l.sweep.sessions(1) {
+		var o outcome
+		if err := l.sweep.set(ctx, setting, w.Name()); err != nil {
+			if o = (outcome{worker: w, err: err}); ctx.Err() != nil {
+				o.err = fmt.Errorf("%w: %w", harness.ErrNothing, err)
+			} else {
+				began()
+			}
+		} else {
+			plan := l.plan
+			plan.Setting = setting
+			o = l.measure(ctx, w, harness.Remote{
+				Record: &results.Record{
+					Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: nodeOf(w, claims), Plan: plan,
+					Kernels: []results.Kernel{}, Meters: []results.Meter{}, Sought: l.gauges.sought(meters), Runs: []results.Run{}, Warnings: warnings,
+				},
+				Load: w, Meters: meters, Claims: claims,
+			}, began)
+		}
+		o.more = o.err == nil && o.rec.State == results.Complete && setting != nil && setting.Number < setting.Of && ctx.Err() == nil
+		if done <- o; !o.more {
+			return
+		}
 	}
+}
+
+// measure takes one worker through a session. It calls settled when it is past
+// its beginning.
+func (l *lab) measure(ctx context.Context, w *stratum.Worker, r harness.Remote, settled func()) outcome {
+	rec, warnings, setting := r.Record, r.Record.Warnings, r.Record.Plan.Setting
 	o := outcome{worker: w, rec: rec}
 	draft, err := l.st.Create(rec.ID, time.Now(), false)
 	if err != nil {
@@ -360,41 +401,40 @@ func (l *lab) measure(ctx context.Context, w *stratum.Worker, settled chan<- str
 		return o
 	}
 	l.mu.Lock()
+	l.miners[w].Name = w.Name() + at(setting)
 	every := 2 * time.Second
 	if len(l.order) > 50 { // a second of looking a second is enough
 		every = 10 * time.Second
 	}
 	l.mu.Unlock()
 	began := sync.OnceFunc(func() {
-		settled <- struct{}{}
+		settled()
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		d, _ := w.Difficulty()
-		l.say("worker %q is measured, at difficulty %g", w.Name(), d)
+		l.say("worker %q is measured%s, at difficulty %g", w.Name(), at(setting), d)
 	})
-	r := harness.Remote{
-		Record: rec, Load: w, Meters: meters, Claims: claims, Every: min(every, seconds(plan.Window)/4),
-		Save: func(rec *results.Record) (err error) {
-			if rec.State == results.Running {
-				o.path, err = draft.Save(rec)
-			} else {
-				o.path, err = draft.Commit(rec)
-			}
-			return err
-		},
-		Look: func(rec *results.Record) (enough bool) {
-			began()
-			rec.Warnings = l.gauges.doubts(w, warnings)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			m := l.miners[w]
-			m.Measured(rec)
-			m.State = stateOf(w, rec)
-			if l.until == 0 || len(rec.Summary.Rows) == 0 {
-				return false
-			}
-			return rec.Summary.Rows[0].Metrics[results.Throughput].HalfWidth() <= l.until
-		},
+	r.Every = min(every, seconds(rec.Plan.Window)/4)
+	r.Save = func(rec *results.Record) (err error) {
+		if rec.State == results.Running {
+			o.path, err = draft.Save(rec)
+		} else {
+			o.path, err = draft.Commit(rec)
+		}
+		return err
+	}
+	r.Look = func(rec *results.Record) (enough bool) {
+		began()
+		rec.Warnings = l.gauges.doubts(w, warnings)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		m := l.miners[w]
+		m.Measured(rec)
+		m.State = stateOf(w, rec)
+		if l.until == 0 || len(rec.Summary.Rows) == 0 {
+			return false
+		}
+		return rec.Summary.Rows[0].Metrics[results.Throughput].HalfWidth() <= l.until
 	}
 	o.err = r.Run(ctx)
 	if !errors.Is(o.err, harness.ErrNothing) {
@@ -420,8 +460,11 @@ func stateOf(w *stratum.Worker, rec *results.Record) string {
 func (l *lab) end(o outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ended = append(l.ended, o)
 	m := l.miners[o.worker]
+	defer func() {
+		o.miner = *m
+		l.ended = append(l.ended, o)
+	}()
 	switch {
 	case errors.Is(o.err, harness.ErrNothing):
 		m.State = "nothing measured"
@@ -506,19 +549,20 @@ func (l *lab) conclude(ctx context.Context, srv *stratum.Server) error {
 	var kept []outcome
 	var errs []error
 	cut, void := 0, 0
-	for _, w := range l.order {
-		i := slices.IndexFunc(l.ended, func(o outcome) bool { return o.worker == w })
-		o := l.ended[i]
+	slices.SortStableFunc(l.ended, func(a, b outcome) int {
+		return cmp.Compare(slices.Index(l.order, a.worker), slices.Index(l.order, b.worker))
+	})
+	for _, o := range l.ended {
 		switch {
 		case errors.Is(o.err, harness.ErrNothing):
 			continue
 		case o.err != nil:
-			errs = append(errs, fmt.Errorf("worker %.64q: %w", w.Name(), o.err))
+			errs = append(errs, fmt.Errorf("worker %.64q: %w", o.worker.Name(), o.err))
 			continue
 		case o.rec.State == results.Interrupted:
 			cut++
 		}
-		if l.miners[w].Honest() != "" {
+		if o.miner.Honest() != "" {
 			void++
 		}
 		kept = append(kept, o)
@@ -526,7 +570,7 @@ func (l *lab) conclude(ctx context.Context, srv *stratum.Server) error {
 	if l.format == report.Text {
 		var miners []report.Miner
 		for _, o := range kept {
-			miners = append(miners, *l.miners[o.worker])
+			miners = append(miners, o.miner)
 		}
 		if len(miners) > 0 {
 			if err := report.WritePool(l.stdout, l.title(), miners, 0, options(l.stdout, "")); err != nil {

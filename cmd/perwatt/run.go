@@ -42,6 +42,7 @@ type runFlags struct {
 	settle, warmup, limit, window    time.Duration
 	interval                         time.Duration
 	target                           bool
+	sweep                            sweep
 }
 
 func runCommand() *cobra.Command {
@@ -57,7 +58,8 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
   perwatt run --preset smoke --format json
   perwatt run --uses training --model cnn
   perwatt run --uses mining --impl sha256d=generic --meter rapl
-  perwatt run --preset publish --meter declared:350 --label site=north`,
+  perwatt run --preset publish --meter declared:350 --label site=north
+  perwatt run --uses training --meter nvml --steps 150,200,250 --apply 'sudo nvidia-smi -pl {}' --report caps.html`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -73,6 +75,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.StringVar(&f.format, "format", "text", "what goes to standard output: text, json, markdown, csv, bench")
 	fl.StringVar(&f.page, "report", "", "file to write the page on this run's records to, .html or .pdf (perwatt report compares more)")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated")
+	f.sweep.flags(cmd, "")
 	fl.StringVar(&f.dataset, "dataset", "", "directory of MNIST's IDX files to train on (default: digits rendered from fonts)")
 	fl.IntVar(&f.batch, "batch", 0, "samples a thread and training step (default the network's)")
 	fl.StringVar(&f.sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
@@ -147,6 +150,9 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 		}
 		*d.to = results.Float(d.from.Seconds())
 	}
+	if err := f.sweep.check(); err != nil {
+		return p, nil, err
+	}
 	p.Limit = max(p.Limit, p.Warmup)
 	if p.Interval > p.Window/5 || p.Interval > p.Warmup/5 {
 		return p, nil, usagef("--interval %vs: must be at most a fifth of the window (%vs) and of the warm-up (%vs)", p.Interval, p.Window, p.Warmup)
@@ -215,10 +221,26 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 			}
 		}
 	}
+	defer func() { f.sweep.remains(stderr) }()
 	var files []string
 	var records []*results.Record
-	for session := 1; session <= plan.Sessions; session++ {
-		plan.Session = session
+	for session, setting := range f.sweep.sessions(plan.Sessions) {
+		plan.Session, plan.Setting = session, setting
+		if setting != nil {
+			show.say("applying setting " + setting.Value)
+			if err := f.sweep.set(ctx, setting, ""); err != nil {
+				switch {
+				case len(files) == 0:
+					return interrupted(ctx, err)
+				case ctx.Err() != nil:
+					return exit{exitInterrupted, fmt.Errorf("interrupted: what was measured before is kept: %s", strings.Join(files, ", "))}
+				}
+				return fmt.Errorf("%w; what was measured before is kept: %s", err, strings.Join(files, ", "))
+			}
+			if node, err = harness.Fingerprint(harness.Roots{}); err != nil { // a setting may show in it
+				return err
+			}
+		}
 		s := harness.Session{
 			Record: &results.Record{
 				Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: node, Plan: plan,

@@ -47,9 +47,12 @@ type Comparison struct {
 	Excluded    []Exclusion  `json:"excluded"`
 }
 
-// Candidate is one node in all its sessions.
+// Candidate is one node in all its sessions, or in those at one setting of a
+// sweep.
 type Candidate struct {
-	ID      string        `json:"id"` // short, unique in the comparison
+	ID      string        `json:"id"`                // short, unique in the comparison
+	Machine string        `json:"machine,omitempty"` // what candidates at several settings share
+	Setting string        `json:"setting,omitempty"`
 	Node    results.Node  `json:"node"`
 	Records []Source      `json:"records"`
 	Meter   results.Meter `json:"meter"` // the one quoted; empty without one
@@ -204,6 +207,14 @@ func New(records []*results.Record, files []string, opt Options) (*Comparison, e
 func (c *Comparison) gather(records []*results.Record, files []string) {
 	at := map[string]int{}
 	seen := map[string]bool{}
+	machine := map[string]string{} // what it is called
+	names := map[string]int{}
+	unique := func(name string) string {
+		if names[name]++; names[name] > 1 {
+			name = fmt.Sprintf("%s-%d", name, names[name])
+		}
+		return name
+	}
 	for i, r := range records {
 		file := ""
 		if i < len(files) {
@@ -236,11 +247,22 @@ func (c *Comparison) gather(records []*results.Record, files []string) {
 		}
 		src.Broken = strings.Join(broken, ", ")
 		key := cmp.Or(r.Plan.Labels["candidate"], identity(r))
+		if machine[key] == "" {
+			machine[key] = unique(cmp.Or(r.Plan.Labels["candidate"], r.Node.Name, "node"))
+		}
+		fresh := Candidate{ID: machine[key], Node: r.Node}
+		if s := r.Plan.Setting; s != nil {
+			fresh.Machine, fresh.Setting = fresh.ID, s.Value
+			key += "\x00at " + s.Value
+		}
 		j, known := at[key]
 		if !known {
+			if fresh.Machine != "" {
+				fresh.ID = unique(fresh.Machine + " at " + fresh.Setting)
+			}
 			j = len(c.Candidates)
 			at[key] = j
-			c.Candidates = append(c.Candidates, Candidate{ID: cmp.Or(r.Plan.Labels["candidate"], r.Node.Name, "node"), Node: r.Node})
+			c.Candidates = append(c.Candidates, fresh)
 		}
 		cand := &c.Candidates[j]
 		cand.Records, cand.records = append(cand.Records, src), append(cand.records, r)
@@ -251,13 +273,6 @@ func (c *Comparison) gather(records []*results.Record, files []string) {
 					cand.Meter = m
 				}
 			}
-		}
-	}
-	names := map[string]int{}
-	for i := range c.Candidates {
-		cand := &c.Candidates[i]
-		if names[cand.ID]++; names[cand.ID] > 1 {
-			cand.ID = fmt.Sprintf("%s-%d", cand.ID, names[cand.ID])
 		}
 	}
 }

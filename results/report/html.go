@@ -131,7 +131,7 @@ func WriteHTML(w io.Writer, p Page) error {
 	return view{
 		Title: "What does this hardware deliver per watt?", Headline: Headline(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
 		Sections: slices.DeleteFunc([]section{
-			uses(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
+			uses(p), sweeps(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
 		}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 }),
 		Foot: []string{clean(p.Tool, 120)},
 	}.write(w)

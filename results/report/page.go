@@ -108,6 +108,9 @@ func title(rec *results.Record) []string {
 		rounds = len(rec.Runs)
 	}
 	t = append(t, fmt.Sprintf("%s: %s × %s", clean(plan.Preset, nameLimit), plural(rounds, "round"), seconds(plan.Window)))
+	if s := plan.Setting; s != nil {
+		t = append(t, fmt.Sprintf("setting %s, %d of %d", clean(s.Value, 40), s.Number, s.Of))
+	}
 	if plan.Sessions > 1 {
 		t = append(t, fmt.Sprintf("session %d of %d", plan.Session, plan.Sessions))
 	}

@@ -338,6 +338,9 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 	h.Excluded = excluded
 	h.Start, h.State, h.Digest, h.Valid = rec.Start, rec.State, rec.Digest.Record, sum.Validity.Valid
 	h.Group, h.Labels, h.Env = r.group.ID, rec.Plan.Labels, environmentOf(rec)
+	if rec.Plan.Setting != nil { // of a sweep: an experiment is no night
+		return r, true
+	}
 	for _, row := range sum.Rows {
 		for name, m := range row.Metrics {
 			if !m.Value.IsAbsent() {

@@ -1,0 +1,65 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/report/chart"
+)
+
+// swept is a candidate at a setting of a sweep, at one use and boundary.
+type swept struct {
+	machine, setting string
+	power, energy    compare.Interval
+}
+
+// sweeps draws the energy that work takes against the watts, over the settings
+// that a machine was measured at.
+func sweeps(p Page) section {
+	s := section{ID: "sweep", Title: "At each setting"}
+	candidates := map[string]*compare.Candidate{}
+	for i := range p.Comparison.Candidates {
+		candidates[p.Comparison.Candidates[i].ID] = &p.Comparison.Candidates[i]
+	}
+	for ti, t := range p.Comparison.Tables {
+		for gi, g := range t.Groups {
+			var points []swept
+			for _, r := range g.Rows {
+				c := candidates[r.Candidate]
+				pow, ok1 := r.Figures[results.Power]
+				per, ok2 := r.Figures[results.EnergyPerWork]
+				if c != nil && c.Setting != "" && ok1 && ok2 {
+					points = append(points, swept{c.Machine, c.Setting, pow, per})
+				}
+			}
+			l := chart.Lines{
+				Head: chart.Head{ID: fmt.Sprintf("sweep-%d-%d", ti, gi), Title: fmt.Sprintf("Energy per work against watts at %s, %s", clean(t.ID(), 60), provenanceOf(g))},
+				X:    axis("power", results.Watt), Y: axis("energy per work", results.Joule.Per(t.Unit)),
+			}
+			slices.SortStableFunc(points, func(a, b swept) int {
+				return cmp.Or(cmp.Compare(a.machine, b.machine), cmp.Compare(a.power.Value, b.power.Value))
+			})
+			for i, x := range points {
+				if i == 0 || points[i-1].machine != x.machine {
+					l.Series = append(l.Series, chart.Series{Name: clean(x.machine, 40), Modelled: g.Origin != results.Measured, Marks: true})
+				}
+				line := &l.Series[len(l.Series)-1]
+				line.Points = append(line.Points, chart.LinePoint{X: float64(x.power.Value), Y: float64(x.energy.Value), Low: float64(x.energy.Low), High: float64(x.energy.High)})
+				l.Up = append(l.Up, chart.Level{At: float64(x.power.Value), Name: clean(x.setting, 20)})
+			}
+			if len(l.Series) > 1 { // whose setting it is could not be told
+				l.Up = nil
+			}
+			if len(points) > 1 {
+				s.Blocks = append(s.Blocks, block{Charts: pictured(l.Head, l)})
+			}
+		}
+	}
+	if len(s.Blocks) > 0 {
+		s.Lead = []string{"One command measured a machine at several settings, one after the other. The figures of each are among those of its use, as a candidate of their own."}
+	}
+	return s
+}
