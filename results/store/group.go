@@ -178,11 +178,11 @@ type Event struct {
 	Amendment string    `json:"amendment,omitempty"` // that says so
 }
 
-// changes returns the events between two sessions of a group.
-func changes(before, after *Header) (events []Event) {
+// changes returns what differs between two sessions.
+func changes(before, after *Environment) (events []Event) {
 	for _, w := range watched {
-		if from, to := w.of(&before.Env), w.of(&after.Env); from != to {
-			events = append(events, Event{At: after.Start, Group: after.Group, Node: after.Env.Node, Kind: w.kind, From: from, To: to, Record: after.ID})
+		if from, to := w.of(before), w.of(after); from != to {
+			events = append(events, Event{Node: after.Node, Kind: w.kind, From: from, To: to})
 		}
 	}
 	return events

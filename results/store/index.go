@@ -20,7 +20,7 @@ const indexName = "index.sqlite"
 
 // version of the tables and of what is put into them. An index of another
 // version is built again.
-const indexVersion = 3
+const indexVersion = 4
 
 // Points are clustered by series, in the order in which they are asked for.
 // Nothing here is known only here.
@@ -48,6 +48,7 @@ CREATE TABLE months (
 	amendments TEXT NOT NULL   -- JSON
 ) WITHOUT ROWID;
 CREATE INDEX records_start ON records (start, id);
+CREATE INDEX records_group ON records (grp, start, id, env, excluded, state);
 CREATE TABLE series (
 	n INTEGER PRIMARY KEY, grp TEXT NOT NULL, scenario TEXT NOT NULL, use TEXT NOT NULL, workload TEXT NOT NULL,
 	impl TEXT NOT NULL, metric TEXT NOT NULL, unit TEXT NOT NULL,
@@ -83,6 +84,7 @@ type Index struct {
 
 	amendments []Amendment
 	ids        map[Key]int64 // of series
+	dials      int           // a number of the tables has no meaning after the next
 	groups     map[string]bool
 	envs       map[int64]*Environment
 }
@@ -222,6 +224,7 @@ func (x *Index) Rebuild(ctx context.Context) error {
 }
 
 func (x *Index) dial() error {
+	x.dials++
 	x.ids, x.groups, x.envs = map[Key]int64{}, map[string]bool{}, map[int64]*Environment{}
 	dsn := ":memory:"
 	if x.file != "" {

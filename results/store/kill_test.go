@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -178,7 +179,7 @@ func BenchmarkIndex(b *testing.B) {
 				x, err := OpenIndex(b.Context(), s.dir)
 				require.NoError(b, err)
 				began := time.Now()
-				n, err := x.fill(groups, 20, nights)
+				n, err := x.Fill(groups, 20, nights)
 				require.NoError(b, err)
 				spent += time.Since(began)
 				points += n
@@ -243,9 +244,12 @@ func BenchmarkOpenCurrent(b *testing.B) {
 	}
 }
 
-// fill writes nights × groups records of a number of points through the same
-// writer as records from files.
-func (x *Index) fill(groups, series, nights int) (points int, err error) {
+// Fill writes nights of groups of series, as those of a session are called,
+// through the same writer as records from files. Nothing changes in them.
+func (x *Index) Fill(groups, series, nights int) (points int, err error) {
+	scenarios := []string{"control", "mining", "training", "compute-f32", "memory", "mullet", "idle"}
+	metrics := []string{results.Throughput, results.Power, results.WorkPerEnergy}
+	rng := rand.New(rand.NewPCG(1, 2))
 	for n := 0; n < nights; {
 		err := x.transact(context.Background(), func(tx *sql.Tx) error {
 			w, err := x.newWriter(context.Background(), tx)
@@ -256,9 +260,11 @@ func (x *Index) fill(groups, series, nights int) (points int, err error) {
 				for g := range groups {
 					at := epoch.AddDate(0, 0, n)
 					id := ulid.MustNew(uint64(at.UnixMilli())+uint64(g), ulid.DefaultEntropy()).String()
-					r := read{entry: Entry{Path: x.dir + "/2026-01/" + id + plain}, header: Header{ID: id, Start: at, State: results.Complete, Group: fmt.Sprint(g)}}
+					group := Group{ID: fmt.Sprintf("g%04d", g), CPU: fmt.Sprint("CPU ", g), Meter: "snmp", Boundary: results.Wall}
+					r := read{entry: Entry{Path: x.dir + "/2026-01/" + id + plain}, group: group, header: Header{ID: id, Start: at, State: results.Complete, Group: group.ID, Env: Environment{Revision: fmt.Sprint(n / 7)}}}
 					for s := range series {
-						r.points = append(r.points, point{Key{Group: r.header.Group, Scenario: "mining", Metric: fmt.Sprint(s)}, results.Metric{Value: 1e9, Low: 9e8, High: 1.1e9, N: 6}})
+						v := results.Float(1e9 * math.Exp(0.01*rng.NormFloat64()))
+						r.points = append(r.points, point{Key{Group: group.ID, Scenario: scenarios[s/3], Metric: metrics[s%3]}, results.Metric{Value: v, Low: 0.99 * v, High: 1.01 * v, N: 6}})
 					}
 					if err := w.add(&r); err != nil {
 						return err

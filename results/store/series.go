@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -243,10 +244,16 @@ func (x *Index) Series(ctx context.Context, f Filter) iter.Seq2[Series, error] {
 			keys, err = x.keys(ctx, f)
 			return err
 		})
+		var of sessions
 		for _, k := range keys {
 			s := Series{Key: k}
 			err = x.do(ctx, func() (err error) {
-				s.Points, err = x.points(ctx, k, f)
+				if of.group != k.Group || of.dial != x.dials {
+					if of, err = x.sessions(ctx, k.Group, f); err != nil {
+						return err
+					}
+				}
+				s.Points, err = x.points(ctx, k, f, of)
 				return err
 			})
 			if err != nil {
@@ -287,7 +294,42 @@ func (x *Index) keys(ctx context.Context, f Filter) (keys []Key, err error) {
 	return keys, rows.Err()
 }
 
-func (x *Index) points(ctx context.Context, k Key, f Filter) (points []Point, err error) {
+// sessions are those of a group that give points, by the number of their
+// record. They are read once: of every one of many series, joining them would
+// take most of the time.
+type sessions struct {
+	group string
+	dial  int
+	by    map[int64]Point // without a figure
+}
+
+func (x *Index) sessions(ctx context.Context, group string, f Filter) (sessions, error) {
+	of := sessions{group: group, dial: x.dials, by: map[int64]Point{}}
+	f.Group = group
+	where, args := f.records()
+	rows, err := x.db.QueryContext(ctx, `SELECT r.n, r.id, r.start, r.valid, r.excluded, r.env, e.json
+		FROM records AS r JOIN environments AS e ON e.n = r.env WHERE r.state <> 'running' AND `+where, args...)
+	if err != nil {
+		return sessions{}, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p Point
+		var n, start, env int64
+		var text sql.RawBytes
+		if err := rows.Scan(&n, &p.Record, &start, &p.Valid, &p.Excluded, &env, &text); err != nil {
+			return sessions{}, damage(err)
+		}
+		if p.Env, err = x.environment(env, string(text)); err != nil {
+			return sessions{}, damage(err)
+		}
+		p.Start = time.UnixMicro(start).UTC()
+		of.by[n] = p
+	}
+	return of, rows.Err()
+}
+
+func (x *Index) points(ctx context.Context, k Key, f Filter, of sessions) (points []Point, err error) {
 	n, ok := x.ids[k]
 	if !ok { // the index was built again since
 		if err := x.db.QueryRowContext(ctx, "SELECT n FROM series WHERE (grp, scenario, use, workload, impl, metric, unit) = (?, ?, ?, ?, ?, ?, ?)",
@@ -297,28 +339,28 @@ func (x *Index) points(ctx context.Context, k Key, f Filter) (points []Point, er
 			return nil, err
 		}
 	}
-	where, args := f.records()
-	rows, err := x.db.QueryContext(ctx, `SELECT r.id, p.start, p.value, p.low, p.high, p.n, r.valid, r.excluded, r.env, e.json
-		FROM points AS p CROSS JOIN records AS r ON r.n = p.record CROSS JOIN environments AS e ON e.n = r.env
-		WHERE p.series = ? AND p.start >= ? AND r.state <> 'running' AND `+where+` ORDER BY p.start, r.id`, append([]any{n, args[0]}, args...)...)
+	_, args := f.records()
+	rows, err := x.db.QueryContext(ctx, "SELECT record, value, low, high, n FROM points WHERE series = ? AND start >= ? ORDER BY start", n, args[0])
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var p Point
-		var start, env int64
+		var record int64
+		var value float64
 		var low, high sql.NullFloat64
-		var text sql.RawBytes
-		if err := rows.Scan(&p.Record, &start, (*float64)(&p.Value), &low, &high, &p.N, &p.Valid, &p.Excluded, &env, &text); err != nil {
+		var windows int
+		if err := rows.Scan(&record, &value, &low, &high, &windows); err != nil {
 			return nil, damage(err)
 		}
-		if p.Env, err = x.environment(env, string(text)); err != nil {
-			return nil, damage(err)
+		if p, ok := of.by[record]; ok {
+			p.Value, p.Low, p.High, p.N = results.Float(value), figure(low), figure(high), windows
+			points = append(points, p)
 		}
-		p.Start, p.Low, p.High = time.UnixMicro(start).UTC(), figure(low), figure(high)
-		points = append(points, p)
 	}
+	slices.SortStableFunc(points, func(a, b Point) int {
+		return cmp.Or(a.Start.Compare(b.Start), strings.Compare(a.Record, b.Record))
+	})
 	return points, rows.Err()
 }
 
@@ -338,24 +380,12 @@ func (x *Index) Amendments() []Amendment { return slices.Clone(x.amendments) }
 // there.
 func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 	var events []Event
-	type node struct{ group, name string }
-	last, before := map[node]Header{}, map[string]Header{}
-	for h, err := range x.Records(ctx, f) {
-		if err != nil {
-			return nil, err
-		}
-		if h.Group == "" {
-			continue
-		}
-		n := node{h.Group, h.Env.Node}
-		old, ok := last[n]
-		if !ok {
-			old, ok = before[h.Group]
-		}
-		if ok {
-			events = append(events, changes(&old, &h)...)
-		}
-		last[n], before[h.Group] = h, h
+	err := x.do(ctx, func() (err error) {
+		events, err = x.changed(ctx, f)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: events: %w", err)
 	}
 	for _, a := range x.amendments {
 		if !a.At.IsZero() && !a.At.Before(f.Since) && (f.Group == "" || a.Group == "" || a.Group == f.Group) {
@@ -369,4 +399,46 @@ func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 		return a.At.Compare(b.At)
 	})
 	return events, nil
+}
+
+// changed returns the events that the records show. What a session has in
+// common with the one before it in its group, its node included, is passed over
+// in the tables: of a million sessions few differ.
+func (x *Index) changed(ctx context.Context, f Filter) (events []Event, err error) {
+	where, args := f.records()
+	rows, err := x.db.QueryContext(ctx, `SELECT c.id, c.start, c.grp, c.env, e.json
+		FROM (SELECT r.id, r.start, r.grp, r.env, lag(r.env) OVER (PARTITION BY r.grp ORDER BY r.start, r.id) AS was
+			FROM records AS r WHERE r.grp <> '' AND `+where+`) AS c
+		JOIN environments AS e ON e.n = c.env WHERE c.was IS NOT c.env ORDER BY c.grp, c.start, c.id`, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	type node struct{ group, name string }
+	last, before := map[node]*Environment{}, map[string]*Environment{}
+	for rows.Next() {
+		var start, env int64
+		var id, group string
+		var text sql.RawBytes
+		if err := rows.Scan(&id, &start, &group, &env, &text); err != nil {
+			return nil, damage(err)
+		}
+		e, err := x.environment(env, string(text))
+		if err != nil {
+			return nil, damage(err)
+		}
+		n := node{group, e.Node}
+		old, ok := last[n]
+		if !ok {
+			old, ok = before[group]
+		}
+		if ok {
+			for _, c := range changes(old, e) {
+				c.At, c.Group, c.Record = time.UnixMicro(start).UTC(), group, id
+				events = append(events, c)
+			}
+		}
+		last[n], before[group] = e, e
+	}
+	return events, rows.Err()
 }

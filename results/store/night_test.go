@@ -1,0 +1,78 @@
+//go:build unix
+
+package store_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results/store"
+	"github.com/perwatt/perwatt/results/track"
+)
+
+// BenchmarkNight judges one night of five years of 10 to 1,000 groups of 20
+// series, the night before having been judged. Filling the largest index takes
+// ten minutes and 4 GB.
+func BenchmarkNight(b *testing.B) {
+	const nights = 5 * 365
+	open := func(b *testing.B, groups, nights int) (*store.Index, int) {
+		dir := b.TempDir()
+		_, err := store.Open(dir)
+		require.NoError(b, err)
+		x, err := store.OpenIndex(b.Context(), dir)
+		require.NoError(b, err)
+		b.Cleanup(func() { x.Close() })
+		_, err = x.Fill(groups, 20, nights)
+		require.NoError(b, err)
+		last := time.Time{}
+		for h, err := range x.Records(b.Context(), store.Filter{Group: "g0000"}) {
+			require.NoError(b, err)
+			last = h.Start
+		}
+		return x, track.NightOf(last)
+	}
+
+	// What is kept of series in which nothing was found, of a store as small
+	// as can be.
+	small, night := open(b, 1, 10)
+	_, err := track.Now(b.Context(), small, track.Options{Night: night}, nil)
+	require.NoError(b, err)
+	found, err := small.Kept(b.Context(), "g0000", store.Filter{})
+	require.NoError(b, err)
+	nothing := ""
+	for _, k := range found {
+		nothing = k.Text
+	}
+	require.NotEmpty(b, nothing)
+
+	for _, groups := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint("groups=", groups), func(b *testing.B) {
+			x, night := open(b, groups, nights)
+			before := time.Unix(int64(night)*86400+43200, 0)
+			kept := map[store.Key]store.Kept{}
+			for g := range groups {
+				for s, err := range x.Series(b.Context(), store.Filter{Group: fmt.Sprintf("g%04d", g), Since: before}) {
+					require.NoError(b, err)
+					kept[s.Key] = store.Kept{Before: before, Text: nothing}
+				}
+			}
+			require.Len(b, kept, 20*groups)
+			for b.Loop() {
+				b.StopTimer()
+				require.NoError(b, x.Keep(b.Context(), store.Filter{}, kept))
+				b.StartTimer()
+				r, err := track.Now(b.Context(), x, track.Options{Night: night}, nil)
+				require.NoError(b, err)
+				require.Len(b, r.Groups, groups)
+			}
+			b.ReportMetric(float64(20*groups)*float64(b.N)/b.Elapsed().Seconds(), "series/s")
+			if size, err := os.Stat(x.Place()); err == nil {
+				b.ReportMetric(float64(size.Size())/1e6, "MB")
+			}
+		})
+	}
+}
