@@ -203,9 +203,16 @@ func mulletChart(p Page) []picture {
 const traceCandidates = 4
 
 func traceCharts(p Page) (out []picture) {
+	of := map[string]string{} // candidates, by record
+	for _, c := range p.Comparison.Candidates {
+		for _, r := range c.Records {
+			of[r.ID] = c.ID
+		}
+	}
 	drawnOf := map[string]bool{}
 	for n, r := range p.Records {
-		if drawnOf[r.Node.Name] || len(out) >= traceCandidates {
+		candidate, known := of[r.ID]
+		if !known || drawnOf[candidate] || len(out) >= traceCandidates {
 			continue
 		}
 		head, metered := results.HeadlineOf(r.Meters)
@@ -214,9 +221,9 @@ func traceCharts(p Page) (out []picture) {
 			if run.Status != results.OK || len(run.Uses) == 0 {
 				continue
 			}
-			drawnOf[r.Node.Name] = true
+			drawnOf[candidate] = true
 			c := chart.Trace{
-				Head:  chart.Head{ID: fmt.Sprintf("trace%d", n), Title: fmt.Sprintf("%s, %s, round %d", clean(r.Node.Name, 40), clean(run.Scenario, 40), run.Round), Empty: "no meter was read"},
+				Head:  chart.Head{ID: fmt.Sprintf("trace%d", n), Title: fmt.Sprintf("%s, %s, round %d", clean(candidate, 40), clean(run.Scenario, 40), run.Round), Empty: "no meter was read"},
 				Power: chart.Signal{Axis: axis("power", results.Watt)}, Rate: chart.Signal{Axis: axis(clean(run.Uses[0].Use, 30)+" rate", run.Uses[0].Unit.Per(results.Second))},
 			}
 			t0 := float64(run.Anchor.T)
