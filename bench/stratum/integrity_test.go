@@ -181,7 +181,7 @@ var plays = []play{
 			d.submit(f)
 		}
 	}},
-	{"filters half of its work at four times its difficulty", "luck-mean", "part of its work is filtered", 1500, func(d *device) {
+	{"filters half of its work at four times its difficulty", "luck-mean", "part of its work is filtered", 4000, func(d *device) {
 		d.random()
 		if f := d.share(); f.Nonce%2 == 0 || d.luckOf(f) >= 4 {
 			d.submit(f)
