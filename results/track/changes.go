@@ -29,7 +29,8 @@ const (
 	// alarm is the p-value that a new change needs whose new level has lasted
 	// from soon to late nights: that is where steps of two or three spreads
 	// show. A tenth of it is left to shorter and to longer ones, and to a
-	// series that is younger than Memory the share of Memory it has.
+	// series that is younger than Memory the share of Memory it has, a third at
+	// the least.
 	alarm      = 6.5e-5
 	soon, late = 6, 10
 
@@ -487,7 +488,7 @@ func normalise(weight *[nodes]float64) float64 {
 // asks are the p-values that a new step at night k needs, of all nights and
 // without one of them.
 func (w *window) asks(k int) (all, less float64) {
-	all, less = alarm*min(1, float64(len(w.y))/Memory), apiece
+	all, less = alarm*min(1, max(1./3, float64(len(w.y))/Memory)), apiece
 	m := len(w.y) - k
 	if m < soon || m > late {
 		all /= 10
