@@ -215,3 +215,28 @@ func TestTable(t *testing.T) {
 	require.NoError(t, tab.Flush())
 	t.Log("\n" + out.String())
 }
+
+// A step of −5 % that six nights show after twelve is found if the nights
+// spread by 0.5 %; by 1 %, in two series of three.
+func TestShortHistory(t *testing.T) {
+	for _, c := range []struct{ spread, least float64 }{{0.005, 0.95}, {0.01, 0.5}} {
+		const series = 200
+		found := 0
+		for i := range series {
+			rng := rand.New(rand.NewPCG(uint64(i), 7))
+			s := new(Series)
+			for n := range 18 {
+				level := 1e9
+				if n >= 12 {
+					level = 0.95e9
+				}
+				s.Points = append(s.Points, Point{Night: n, Value: level * math.Exp(c.spread*rng.NormFloat64()), Control: math.NaN()})
+			}
+			if f := Changes(s); len(f) == 1 && f[0].Night >= 11 && f[0].Night <= 13 {
+				found++
+			}
+		}
+		t.Logf("spread %v: %d of %d", c.spread, found, series)
+		require.GreaterOrEqual(t, float64(found)/series, c.least)
+	}
+}
