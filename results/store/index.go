@@ -20,10 +20,12 @@ const indexName = "index.sqlite"
 
 // version of the tables and of what is put into them. An index of another
 // version is built again.
-const indexVersion = 4
+const indexVersion = 5
 
-// Points are clustered by series, in the order in which they are asked for.
-// Nothing here is known only here.
+// The figures of a session lie together, those of a group in the order of time:
+// a night writes one row for each session and not one for each series, and who
+// asks for one series of a group mostly asks for all. Nothing here is known
+// only here.
 var tables = fmt.Sprintf(`
 CREATE TABLE groups (
 	id TEXT PRIMARY KEY, json TEXT NOT NULL
@@ -55,9 +57,9 @@ CREATE TABLE series (
 	UNIQUE (grp, scenario, use, workload, impl, metric, unit)
 );
 CREATE TABLE points (
-	series INTEGER NOT NULL, start INTEGER NOT NULL, record INTEGER NOT NULL,
-	value REAL NOT NULL, low REAL, high REAL, n INTEGER NOT NULL,
-	PRIMARY KEY (series, start, record)
+	grp TEXT NOT NULL, start INTEGER NOT NULL, record INTEGER NOT NULL,
+	figures BLOB NOT NULL, -- see figure
+	PRIMARY KEY (grp, start, record)
 ) WITHOUT ROWID;
 CREATE TABLE kept (
 	series INTEGER NOT NULL, filter TEXT NOT NULL,
@@ -83,8 +85,7 @@ type Index struct {
 	notes  []string
 
 	amendments []Amendment
-	ids        map[Key]int64 // of series
-	dials      int           // a number of the tables has no meaning after the next
+	ids        map[Key]uint64 // of series
 	groups     map[string]bool
 	envs       map[int64]*Environment
 }
@@ -224,15 +225,14 @@ func (x *Index) Rebuild(ctx context.Context) error {
 }
 
 func (x *Index) dial() error {
-	x.dials++
-	x.ids, x.groups, x.envs = map[Key]int64{}, map[string]bool{}, map[int64]*Environment{}
+	x.ids, x.groups, x.envs = map[Key]uint64{}, map[string]bool{}, map[int64]*Environment{}
 	dsn := ":memory:"
 	if x.file != "" {
 		q := url.Values{"_txlock": {"immediate"}, "_pragma": {
 			fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()),
 			"journal_mode(WAL)",
 			"synchronous(NORMAL)", // a power cut loses what can be built again
-			"cache_size(-131072)", // KiB: a night of 20,000 series touches as many pages
+			"cache_size(-65536)",  // KiB: a night of 1,000 groups touches as many pages of each table
 			"trusted_schema(0)",
 		}}
 		abs, err := filepath.Abs(x.file)

@@ -360,7 +360,7 @@ func TestDamagedIndex(t *testing.T) {
 		},
 		"another version": func() error { return execute(file, "PRAGMA user_version = 99") },
 		"a table missing": func() error { return execute(file, "DROP TABLE points") },
-		"a wrong type":    func() error { return execute(file, "UPDATE records SET start = 'x'; UPDATE points SET value = 'x'") },
+		"a wrong type":    func() error { return execute(file, "UPDATE records SET start = 'x'; UPDATE points SET figures = 'x'") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, os.WriteFile(file, good, 0o644))

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -239,28 +238,27 @@ func (x *Index) Groups(ctx context.Context) (map[string]Group, error) {
 // at a time. Sessions that have not ended give none.
 func (x *Index) Series(ctx context.Context, f Filter) iter.Seq2[Series, error] {
 	return func(yield func(Series, error) bool) {
-		var keys []Key
+		where, args := f.series()
+		var groups []string
 		err := x.do(ctx, func() (err error) {
-			keys, err = x.keys(ctx, f)
+			groups, err = x.strings(ctx, "SELECT DISTINCT grp FROM series WHERE "+where+" ORDER BY grp", args...)
 			return err
 		})
-		var of sessions
-		for _, k := range keys {
-			s := Series{Key: k}
-			err = x.do(ctx, func() (err error) {
-				if of.group != k.Group || of.dial != x.dials {
-					if of, err = x.sessions(ctx, k.Group, f); err != nil {
-						return err
-					}
-				}
-				s.Points, err = x.points(ctx, k, f, of)
-				return err
-			})
+		for _, g := range groups {
 			if err != nil {
 				break
 			}
-			if len(s.Points) > 0 && !yield(s, nil) {
-				return
+			var h past
+			if err = x.do(ctx, func() (err error) {
+				h, err = x.past(ctx, g, f)
+				return err
+			}); err != nil {
+				break
+			}
+			for _, n := range h.order {
+				if s := h.series(n); len(s.Points) > 0 && !yield(s, nil) {
+					return
+				}
 			}
 		}
 		if err != nil {
@@ -269,106 +267,93 @@ func (x *Index) Series(ctx context.Context, f Filter) iter.Seq2[Series, error] {
 	}
 }
 
-func (x *Index) keys(ctx context.Context, f Filter) (keys []Key, err error) {
-	where, args := "1", []any{}
+// series returns the condition on series, and its arguments.
+func (f *Filter) series() (where string, args []any) {
+	where = "1"
 	for _, c := range []struct{ column, value string }{{"grp", f.Group}, {"scenario", f.Scenario}, {"use", f.Use}, {"metric", f.Metric}} {
 		if c.value != "" {
 			where, args = where+" AND "+c.column+" = ?", append(args, c.value)
 		}
 	}
-	rows, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, workload, impl, metric, unit FROM series WHERE "+where+
-		" ORDER BY grp, scenario, use, workload, impl, metric, unit", args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var k Key
-		var n int64
-		if err := rows.Scan(&n, &k.Group, &k.Scenario, &k.Use, &k.Workload, &k.Impl, &k.Metric, &k.Unit); err != nil {
-			return nil, damage(err)
-		}
-		x.ids[k] = n
-		keys = append(keys, k)
-	}
-	return keys, rows.Err()
+	return where, args
 }
 
-// sessions are those of a group that give points, by the number of their
-// record. They are read once: of every one of many series, joining them would
-// take most of the time.
-type sessions struct {
-	group string
-	dial  int
-	by    map[int64]Point // without a figure
+// past is what was asked for of a group, which may be years of many nodes:
+// what its series have in common is held once.
+type past struct {
+	order    []uint64 // of the series
+	keys     map[uint64]Key
+	sessions []Point // without a figure
+	figures  map[uint64][]held
 }
 
-func (x *Index) sessions(ctx context.Context, group string, f Filter) (sessions, error) {
-	of := sessions{group: group, dial: x.dials, by: map[int64]Point{}}
+type held struct {
+	figure
+	session int
+}
+
+func (h *past) series(n uint64) Series {
+	s := Series{Key: h.keys[n], Points: make([]Point, len(h.figures[n]))}
+	for i, f := range h.figures[n] {
+		p := h.sessions[f.session]
+		p.Value, p.Low, p.High, p.N = f.value, f.low, f.high, int(f.windows)
+		s.Points[i] = p
+	}
+	return s
+}
+
+func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err error) {
 	f.Group = group
-	where, args := f.records()
-	rows, err := x.db.QueryContext(ctx, `SELECT r.n, r.id, r.start, r.valid, r.excluded, r.env, e.json
-		FROM records AS r JOIN environments AS e ON e.n = r.env WHERE r.state <> 'running' AND `+where, args...)
+	h = past{keys: map[uint64]Key{}, figures: map[uint64][]held{}}
+	where, args := f.series()
+	keys, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, workload, impl, metric, unit FROM series WHERE "+where+
+		" ORDER BY scenario, use, workload, impl, metric, unit", args...)
 	if err != nil {
-		return sessions{}, err
+		return h, err
+	}
+	defer keys.Close()
+	for keys.Next() {
+		var k Key
+		var n uint64
+		if err := keys.Scan(&n, &k.Group, &k.Scenario, &k.Use, &k.Workload, &k.Impl, &k.Metric, &k.Unit); err != nil {
+			return h, damage(err)
+		}
+		h.order, h.keys[n] = append(h.order, n), k
+	}
+	if err := keys.Err(); err != nil {
+		return h, err
+	}
+
+	where, args = f.records()
+	rows, err := x.db.QueryContext(ctx, `SELECT p.figures, r.id, r.start, r.valid, r.excluded, r.env, e.json
+		FROM points AS p CROSS JOIN records AS r ON r.n = p.record CROSS JOIN environments AS e ON e.n = r.env
+		WHERE p.grp = ? AND p.start >= ? AND `+where+` ORDER BY p.start, r.id`, append([]any{group, args[0]}, args...)...)
+	if err != nil {
+		return h, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var p Point
-		var n, start, env int64
-		var text sql.RawBytes
-		if err := rows.Scan(&n, &p.Record, &start, &p.Valid, &p.Excluded, &env, &text); err != nil {
-			return sessions{}, damage(err)
+		var start, env int64
+		var raw, text sql.RawBytes
+		if err := rows.Scan(&raw, &p.Record, &start, &p.Valid, &p.Excluded, &env, &text); err != nil {
+			return h, damage(err)
 		}
 		if p.Env, err = x.environment(env, string(text)); err != nil {
-			return sessions{}, damage(err)
+			return h, damage(err)
 		}
 		p.Start = time.UnixMicro(start).UTC()
-		of.by[n] = p
-	}
-	return of, rows.Err()
-}
-
-func (x *Index) points(ctx context.Context, k Key, f Filter, of sessions) (points []Point, err error) {
-	n, ok := x.ids[k]
-	if !ok { // the index was built again since
-		if err := x.db.QueryRowContext(ctx, "SELECT n FROM series WHERE (grp, scenario, use, workload, impl, metric, unit) = (?, ?, ?, ?, ?, ?, ?)",
-			k.Group, k.Scenario, k.Use, k.Workload, k.Impl, k.Metric, string(k.Unit)).Scan(&n); errors.Is(err, sql.ErrNoRows) {
-			return nil, nil
-		} else if err != nil {
-			return nil, err
+		for f, err := range figures(raw) {
+			if err != nil {
+				return h, err
+			}
+			if _, ok := h.keys[f.series]; ok {
+				h.figures[f.series] = append(h.figures[f.series], held{f, len(h.sessions)})
+			}
 		}
+		h.sessions = append(h.sessions, p)
 	}
-	_, args := f.records()
-	rows, err := x.db.QueryContext(ctx, "SELECT record, value, low, high, n FROM points WHERE series = ? AND start >= ? ORDER BY start", n, args[0])
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var record int64
-		var value float64
-		var low, high sql.NullFloat64
-		var windows int
-		if err := rows.Scan(&record, &value, &low, &high, &windows); err != nil {
-			return nil, damage(err)
-		}
-		if p, ok := of.by[record]; ok {
-			p.Value, p.Low, p.High, p.N = results.Float(value), figure(low), figure(high), windows
-			points = append(points, p)
-		}
-	}
-	slices.SortStableFunc(points, func(a, b Point) int {
-		return cmp.Or(a.Start.Compare(b.Start), strings.Compare(a.Record, b.Record))
-	})
-	return points, rows.Err()
-}
-
-func figure(f sql.NullFloat64) results.Float {
-	if !f.Valid {
-		return results.Absent()
-	}
-	return results.Float(f.Float64)
+	return h, rows.Err()
 }
 
 // Amendments returns every amendment that can be applied, oldest first.

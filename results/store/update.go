@@ -308,12 +308,7 @@ type read struct {
 	entry  Entry
 	header Header
 	group  Group
-	points []point
-}
-
-type point struct {
-	key    Key
-	metric results.Metric
+	points map[Key]results.Metric
 }
 
 // load reads a record for the index; ok is false if it is there no longer.
@@ -338,13 +333,14 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 	h.Excluded = excluded
 	h.Start, h.State, h.Digest, h.Valid = rec.Start, rec.State, rec.Digest.Record, sum.Validity.Valid
 	h.Group, h.Labels, h.Env = r.group.ID, rec.Plan.Labels, environmentOf(rec)
-	if rec.Plan.Setting != nil { // of a sweep: an experiment is no night
+	if rec.Plan.Setting != nil || h.State == results.Running { // an experiment is no night, nor is half of one
 		return r, true
 	}
+	r.points = map[Key]results.Metric{}
 	for _, row := range sum.Rows {
 		for name, m := range row.Metrics {
 			if !m.Value.IsAbsent() {
-				r.points = append(r.points, point{Key{h.Group, row.Scenario, row.Use, row.Workload, row.Impl, name, m.Unit}, m})
+				r.points[Key{h.Group, row.Scenario, row.Use, row.Workload, row.Impl, name, m.Unit}] = m
 			}
 		}
 	}
@@ -366,11 +362,11 @@ func believe(path string, as []Amendment) (rec *results.Record, excluded string,
 	return f.Record, excluded, nil
 }
 
-// A transaction holds others up and its pages in memory; many small ones write
-// the same page many times.
+// A transaction holds others up and what it writes in memory; many small ones
+// write the same page many times.
 const (
-	longest = 2 * time.Second
-	most    = 200_000                // points
+	longest = 2 * time.Second        // to read for one
+	most    = 100_000                // points
 	pause   = 110 * time.Millisecond // between two: SQLite looks every 100 ms whether it is its turn
 )
 
@@ -417,9 +413,16 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 	}()
 
 	for more := true; more; {
-		// Nothing is locked while there is nothing to write.
-		var first read
-		if first, more = <-done; !more && len(gone) == 0 {
+		// Nothing is locked while records are read.
+		var ready []read
+		for points, began := 0, time.Now(); points < most && time.Since(began) < longest; {
+			var r read
+			if r, more = <-done; !more {
+				break
+			}
+			ready, points = append(ready, r), points+len(r.points)
+		}
+		if len(ready)+len(gone) == 0 {
 			break
 		}
 		err := x.transact(ctx, func(tx *sql.Tx) error {
@@ -432,16 +435,12 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 					return err
 				}
 			}
-			for r, began := first, time.Now(); more; {
-				if err := w.add(&r); err != nil {
+			for i := range ready {
+				if err := w.add(&ready[i]); err != nil {
 					return err
 				}
-				if w.points > most || time.Since(began) > longest {
-					break
-				}
-				r, more = <-done
 			}
-			return w.flush()
+			return nil
 		})
 		if err != nil {
 			return err
@@ -459,11 +458,8 @@ type writer struct {
 	ctx      context.Context // of the transaction
 	x        *Index
 	record   *sql.Stmt
-	many     *sql.Stmt
-	one      *sql.Stmt
+	put      *sql.Stmt
 	series   *sql.Stmt
-	waiting  []any // values of points not yet written
-	points   int
 	envs     map[string]int64
 	find     *sql.Stmt
 	forget   *sql.Stmt
@@ -471,18 +467,10 @@ type writer struct {
 	newGroup *sql.Stmt
 }
 
-const (
-	columns = 7   // of points
-	batch   = 100 // points a statement: 10 would cost a quarter more time
-)
-
 func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 	w := &writer{ctx: ctx, x: x, tx: tx, envs: map[string]int64{}}
-	row := "(?, ?, ?, ?, ?, ?, ?)"
-	into := "INSERT OR REPLACE INTO points (series, start, record, value, low, high, n) VALUES " + row
 	for stmt, query := range map[**sql.Stmt]string{
-		&w.one:  into,
-		&w.many: into + strings.Repeat(", "+row, batch-1),
+		&w.put:  "INSERT INTO points (grp, start, record, figures) VALUES (?, ?, ?, ?)",
 		&w.find: "SELECT n, grp, start, path, size, modified, amended FROM records WHERE id = ?",
 		&w.record: `INSERT INTO records (id, month, path, size, modified, amended, start, state, digest, valid, grp, env, labels, excluded, error)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
@@ -512,13 +500,10 @@ func (w *writer) remove(id string, now known) (removed bool, err error) {
 	case k == now:
 		return false, nil
 	}
-	if err := w.flush(); err != nil { // some may be of this record
-		return false, err
-	}
 	if _, err := w.forget.ExecContext(w.ctx, start, group); err != nil {
 		return false, err
 	}
-	if _, err := w.tx.ExecContext(w.ctx, "DELETE FROM points WHERE series IN (SELECT n FROM series WHERE grp = ?) AND start = ? AND record = ?", group, start, n); err != nil {
+	if _, err := w.tx.ExecContext(w.ctx, "DELETE FROM points WHERE (grp, start, record) = (?, ?, ?)", group, start, n); err != nil {
 		return false, err
 	}
 	_, err = w.tx.ExecContext(w.ctx, "DELETE FROM records WHERE n = ?", n)
@@ -563,42 +548,22 @@ func (w *writer) add(r *read) error {
 		h.Start.UnixMicro(), string(h.State), h.Digest, h.Valid, h.Group, env, labels, h.Excluded, h.Error).Scan(&n); err != nil {
 		return err
 	}
-	for _, p := range r.points {
-		series, ok := w.x.ids[p.key]
+	if len(r.points) == 0 {
+		return nil
+	}
+	var figures []byte
+	for k, m := range r.points {
+		series, ok := w.x.ids[k]
 		if !ok {
-			k := p.key
 			if err := w.series.QueryRowContext(w.ctx, k.Group, k.Scenario, k.Use, k.Workload, k.Impl, k.Metric, string(k.Unit)).Scan(&series); err != nil {
 				return err
 			}
 			w.x.ids[k] = series
 		}
-		w.waiting = append(w.waiting, series, h.Start.UnixMicro(), n, float64(p.metric.Value), null(p.metric.Low), null(p.metric.High), p.metric.N)
-		if w.points++; len(w.waiting) == batch*columns {
-			if _, err := w.many.ExecContext(w.ctx, w.waiting...); err != nil {
-				return err
-			}
-			w.waiting = w.waiting[:0]
-		}
+		figures = figure{series, uint64(m.N), m.Value, m.Low, m.High}.append(figures)
 	}
-	return nil
-}
-
-func (w *writer) flush() error {
-	for p := range slices.Chunk(w.waiting, columns) {
-		if _, err := w.one.ExecContext(w.ctx, p...); err != nil {
-			return err
-		}
-	}
-	w.waiting = w.waiting[:0]
-	return nil
-}
-
-// null is an absent figure in SQL.
-func null(f results.Float) any {
-	if f.IsAbsent() {
-		return nil
-	}
-	return float64(f)
+	_, err = w.put.ExecContext(w.ctx, h.Group, h.Start.UnixMicro(), n, figures)
+	return err
 }
 
 func (w *writer) environment(e Environment) (n int64, err error) {
