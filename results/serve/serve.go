@@ -1,6 +1,7 @@
 // Package serve shows a store of records as pages, to a browser on the same
-// machine: what changed night by night, the records, a comparison of several. It keeps nothing
-// of its own, changes nothing, and asks nobody.
+// machine: what changed night by night, the records, a comparison of several. It
+// keeps nothing of its own but the last overview, for as long as that is true;
+// it changes nothing, and asks nobody.
 //
 // What it answers is written by report, and is as safe to look at as a report
 // in a file. Whoever can reach it can read the store: it belongs on loopback.
@@ -49,6 +50,13 @@ type Server struct {
 
 	index *store.Index
 	turn  chan struct{} // to make a page: one at a time, for the index and the memory
+
+	// The overview reads every group: it is made again when it would be another.
+	made struct {
+		version string
+		night   int
+		page    []byte
+	}
 }
 
 // New returns a server of the records of x, which nobody else may use
@@ -137,7 +145,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the address is malformed", http.StatusBadRequest)
 		return
 	}
-	body, err := s.made(r.Context(), query, write)
+	body, err := s.make(r.Context(), query, write)
 	var f *fault
 	switch {
 	case errors.As(err, &f):
@@ -150,8 +158,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// made makes a page when its turn comes. Sending it is nobody else's wait.
-func (s *Server) made(ctx context.Context, query url.Values, write func(context.Context, url.Values, io.Writer) error) ([]byte, error) {
+// make makes a page when its turn comes. Sending it is nobody else's wait.
+func (s *Server) make(ctx context.Context, query url.Values, write func(context.Context, url.Values, io.Writer) error) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	select {
@@ -172,15 +180,28 @@ var links = []report.Link{{Text: "What changed", Href: "index.html"}, {Text: "Re
 
 // overview says what changed in the store, as perwatt track -o does.
 func (s *Server) overview(ctx context.Context, _ url.Values, out io.Writer) error {
-	t := s.tracking(nil)
-	r, err := track.Now(ctx, s.index, track.Options{Night: t.Night}, t.Add)
+	version, err := s.index.Version(ctx)
 	if err != nil {
 		return err
 	}
-	t.Finish(r, nil)
-	site := t.Site()
-	site.Links = links[1:]
-	return report.WriteOverview(out, site)
+	t := s.tracking(nil)
+	if m := &s.made; m.page == nil || m.version != version || m.night != t.Night {
+		m.page = nil
+		r, err := track.Now(ctx, s.index, track.Options{Night: t.Night}, t.Add)
+		if err != nil {
+			return err
+		}
+		t.Finish(r, nil)
+		site := t.Site()
+		site.Links = links[1:]
+		var page bytes.Buffer
+		if err := report.WriteOverview(&page, site); err != nil {
+			return err
+		}
+		m.version, m.night, m.page = version, t.Night, page.Bytes()
+	}
+	_, err = out.Write(s.made.page)
+	return err
 }
 
 // group shows a node group night by night.

@@ -199,3 +199,50 @@ func contents(t *testing.T, dir string) map[string]string {
 	}))
 	return files
 }
+
+// TestOverviewIsTrue asks for the overview after everything that may make it
+// another: it is made once for all who ask until then.
+func TestOverviewIsTrue(t *testing.T) {
+	s, ids, dir := serving(t)
+	overview := func(of string) *byte {
+		page := body(t, get(t, s, "/"))
+		require.Contains(t, page, of)
+		require.Equal(t, string(s.made.page), page)
+		return &s.made.page[0]
+	}
+	was := overview("Nothing changed.")
+	require.Same(t, was, overview("Nothing changed."))
+	get(t, s, "/records.html")
+	require.Same(t, was, overview("Nothing changed."))
+	again := func(what string) {
+		t.Helper()
+		now := overview("")
+		require.NotSame(t, was, now, what)
+		was = now
+	}
+
+	st, err := store.Open(dir)
+	require.NoError(t, err)
+	_, _, err = st.Amend(store.Amendment{Exclude: ids[0], Reason: "the fan failed"})
+	require.NoError(t, err)
+	again("an amendment")
+	_, _, err = st.Amend(store.Amendment{At: time.Date(2026, 9, 15, 0, 0, 0, 0, time.UTC), Reason: "moved to another hall"})
+	require.NoError(t, err)
+	again("an event")
+	require.NoError(t, os.Remove(filepath.Join(dir, "2026-09", ids[1]+".json")))
+	again("a record that is gone")
+	rec := resultstest.Session(resultstest.Server("west", 1), 0, 2, 9)
+	raw, err := results.Seal(rec)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "2026-09", rec.ID+".json"), raw, 0o644))
+	other, err := store.OpenIndex(t.Context(), dir) // puts it into the index
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	again("a record that another process read")
+	tomorrow := s.now().AddDate(0, 0, 1)
+	s.Now = func() time.Time { return tomorrow }
+	again("another night")
+	require.NoError(t, s.index.Rebuild(t.Context()))
+	again("another index")
+	require.Same(t, was, overview(""))
+}

@@ -88,6 +88,7 @@ type Index struct {
 	ids        map[Key]uint64 // of series
 	groups     map[string]bool
 	envs       map[int64]*Environment
+	writes     int // of records, by this
 }
 
 // errDamaged marks what an index cannot have come to hold by itself.
@@ -225,6 +226,7 @@ func (x *Index) Rebuild(ctx context.Context) error {
 }
 
 func (x *Index) dial() error {
+	x.writes++ // data_version begins again
 	x.ids, x.groups, x.envs = map[Key]uint64{}, map[string]bool{}, map[int64]*Environment{}
 	dsn := ":memory:"
 	if x.file != "" {
@@ -272,6 +274,19 @@ func (x *Index) create(ctx context.Context) error {
 		_, err := tx.ExecContext(ctx, tables)
 		return err
 	})
+}
+
+// Version names what the index says of the records, for as long as it is open:
+// it is another if any of that is.
+func (x *Index) Version(ctx context.Context) (string, error) {
+	others := 0
+	err := x.do(ctx, func() error { // https://www.sqlite.org/pragma.html#pragma_data_version
+		return x.db.QueryRowContext(ctx, "PRAGMA data_version").Scan(&others)
+	})
+	if err != nil {
+		return "", fmt.Errorf("store: index: %w", err)
+	}
+	return fmt.Sprint(x.writes, " ", others, " ", stamp(x.amendments)), nil
 }
 
 func (x *Index) transact(ctx context.Context, f func(*sql.Tx) error) error {

@@ -425,6 +425,7 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 		if len(ready)+len(gone) == 0 {
 			break
 		}
+		x.writes++
 		err := x.transact(ctx, func(tx *sql.Tx) error {
 			w, err := x.newWriter(ctx, tx)
 			if err != nil {
