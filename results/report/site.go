@@ -70,6 +70,7 @@ type History struct {
 	Headline                              bool // the figure that stands for its use in the overview
 	State                                 string
 	Tone                                  Tone
+	Quiet                                 bool        // there is nothing to tell of it
 	Nights                                []SiteNight // oldest first
 	Levels                                []SiteLevel
 	Changes                               []SiteChange // oldest first
@@ -119,9 +120,29 @@ func WriteOverview(w io.Writer, s Site) error {
 		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: t}}})
 	}
 	t := &htmlTable{ID: "groups", Cols: []col{{Head: "group"}, {Head: "use"}, {Head: "figure"}, {Head: "now", Number: true}, {Head: "the last nights"}, {Head: "state"}, {Head: "last change"}}}
+	add := func(row ...td) {
+		for i := range row {
+			row[i].Label = t.Cols[i].Head
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	rows := 0
 	for _, g := range s.Groups {
 		for _, h := range g.Series {
+			if h.Headline {
+				rows++
+			}
+		}
+	}
+	fold := rows > mostRows
+	for _, g := range s.Groups {
+		var quiet []string
+		for _, h := range g.Series {
 			if !h.Headline {
+				continue
+			}
+			if fold && h.Quiet && len(h.Changes) == 0 {
+				quiet = append(quiet, useName(h))
 				continue
 			}
 			now, low := "", ""
@@ -135,20 +156,22 @@ func WriteOverview(w io.Writer, s Site) error {
 				c := h.Changes[n-1]
 				last = c.Since.UTC().Format(time.DateOnly) + ", " + stepText(c)
 			}
-			row := []td{
-				{Text: clean(g.Name, 80), Href: GroupFile(g.ID)}, {Text: clean(useName(h), 60)}, {Text: clean(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
-				{Text: now, Under: low, Number: true}, {Chart: spark}, {Text: h.Tone.sign() + " " + clean(h.State, 120)}, {Text: last},
-			}
+			figure := td{Text: now, Under: low, Number: true}
 			if n := len(h.Nights); n > 0 {
-				row[3].Sort = exact(h.Nights[n-1].Value)
+				figure.Sort = exact(h.Nights[n-1].Value)
 			}
-			for i := range row {
-				row[i].Label = t.Cols[i].Head
-			}
-			t.Rows = append(t.Rows, row)
+			add(td{Text: clean(g.Name, 80), Href: GroupFile(g.ID)}, td{Text: clean(useName(h), 60)}, td{Text: clean(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
+				figure, td{Chart: spark}, td{Text: h.Tone.sign() + " " + clean(h.State, 120)}, td{Text: last})
+		}
+		if len(quiet) > 0 {
+			add(td{Text: clean(g.Name, 80), Href: GroupFile(g.ID)}, td{Text: plural(len(quiet), "use"), Under: clean(strings.Join(quiet, "; "), textLimit)}, td{},
+				td{Number: true}, td{}, td{Text: Good.sign() + " steady"}, td{Text: "none"})
 		}
 	}
 	all := section{ID: "all", Title: "All groups", Blocks: []block{{Table: t}}}
+	if fold {
+		all.Lead = []string{"The uses of a group of which there is nothing to tell share a row; the page of the group shows each."}
+	}
 	if len(t.Rows) == 0 {
 		all = section{ID: "all", Title: "All groups", Lead: []string{"There is nothing to show yet: perwatt run --store adds a session, and a few nights of them make a history."}}
 	}
@@ -156,7 +179,10 @@ func WriteOverview(w io.Writer, s Site) error {
 	return v.write(w)
 }
 
-const sparkNights = 90
+const (
+	sparkNights = 90
+	mostRows    = 1000 // that a browser shows at once, and anybody looks through
+)
 
 func siteHeadline(s Site) string {
 	count := map[Tone]int{}

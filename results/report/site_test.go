@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,12 +58,17 @@ func years(nights int, name string) Site {
 	return s
 }
 
+func overview(t testing.TB, s Site) string {
+	t.Helper()
+	var out strings.Builder
+	require.NoError(t, WriteOverview(&out, s))
+	return out.String()
+}
+
 func sitePages(t testing.TB, s Site) map[string][]byte {
 	t.Helper()
-	pages := map[string][]byte{}
+	pages := map[string][]byte{"index.html": []byte(overview(t, s))}
 	var out bytes.Buffer
-	require.NoError(t, WriteOverview(&out, s))
-	pages["index.html"] = bytes.Clone(out.Bytes())
 	for _, g := range s.Groups {
 		out.Reset()
 		require.NoError(t, WriteGroup(&out, s, g))
@@ -90,6 +96,23 @@ func TestSite(t *testing.T) {
 	require.Contains(t, string(sitePages(t, quiet)["index.html"]), "Nothing changed.")
 	none := string(sitePages(t, Site{})["index.html"])
 	require.Contains(t, none, "perwatt run --store")
+
+	// Of very many groups, what there is nothing to tell of shares a row.
+	many := years(20, "")
+	for i := range many.Groups[0].Series {
+		many.Groups[0].Series[i].Quiet = true
+	}
+	changed := many.Groups[1]
+	changed.Series = slices.Clone(changed.Series)
+	changed.Series[3].Quiet, changed.Series[3].Changes = true, nil // of training
+	many.Groups = append(slices.Repeat(many.Groups[:1], 499), changed)
+	require.Equal(t, 1000, strings.Count(overview(t, many), `class="spark"`))
+	many.Groups = append(many.Groups, many.Groups[0])
+	folded := overview(t, many)
+	require.Equal(t, 1, strings.Count(folded, `class="spark"`))
+	require.Equal(t, 500, strings.Count(folded, "2 uses<small>mining; training</small>"))
+	require.Equal(t, 1, strings.Count(folded, "1 use<small>training</small>"))
+	require.Contains(t, folded, "share a row")
 
 	// Figures that are no numbers are gaps, and no reason to fail.
 	odd := years(30, "")

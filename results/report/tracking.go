@@ -59,6 +59,7 @@ func (t *Tracking) Add(s *track.Standing) error {
 		words, verdict := j.State(t.Night)
 		k := j.Key
 		h := History{Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
+		h.Quiet = h.Tone == Good && verdict == "" && !j.Watch.Young
 		for _, p := range s.Points[k] {
 			h.Nights = append(h.Nights, SiteNight{Start: p.Start, Value: p.Value, Low: p.Low, High: p.High, Modelled: s.Meter == "model" && k.Metric != results.Throughput, Record: p.Record, Revision: p.Env.Revision})
 		}
