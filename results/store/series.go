@@ -302,6 +302,8 @@ func (h *past) series(n uint64) Series {
 	return s
 }
 
+// past reads a group once for all of its series. The joins are crossed to be
+// made in this order: https://www.sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join
 func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err error) {
 	f.Group = group
 	h = past{keys: map[uint64]Key{}, figures: map[uint64][]held{}}
