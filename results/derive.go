@@ -391,6 +391,7 @@ func (d *deriver) metrics(ws []Window) map[string]Metric {
 	}
 	energy = d.powered(energy, ws, gross)
 	m := map[string]Metric{Power: power, Energy: energy}
+	d.relative(m, ws)
 	if u.Use == "idle" {
 		none := metric(nil, Ratio, "no work in this scenario")
 		m[Throughput], m[WorkPerEnergy], m[EnergyPerWork] = none, none, none
@@ -520,6 +521,41 @@ func paired(a, b map[int]*Window, f func(a, b *Window) Float) []float64 {
 		}
 	}
 	return xs
+}
+
+// relative adds what a use did over what the control did, round by round.
+func (d *deriver) relative(m map[string]Metric, ws []Window) {
+	control, of := d.of(Control, Alone, ""), map[int]*Window{}
+	if len(control) == 0 || ws[0].Use.Use == Control {
+		return
+	}
+	for i := range ws {
+		of[ws[i].Round] = &ws[i]
+	}
+	ratio := func(f func(*Window) Float, unit Unit) Metric {
+		return metric(paired(of, control, func(a, b *Window) Float { return f(a) / f(b) }), unit, "no round has both")
+	}
+	unit := Ratio
+	if u := ws[0].Use.Unit; u != Hash {
+		unit = u.Per(Hash)
+	}
+	if ws[0].Use.Use != "idle" {
+		m[RelativeThroughput] = ratio((*Window).Throughput, unit)
+	}
+	if !d.metered {
+		return
+	}
+	// One meter saw both: its gain cancels in the ratio.
+	both := func(w *Window) terms {
+		t := gross(w).each(gross(control[w.Round]), math.Hypot)
+		t.gain = 0
+		return t
+	}
+	pairs := slices.DeleteFunc(slices.Clone(ws), func(w Window) bool { return control[w.Round] == nil })
+	m[RelativePower] = d.powered(ratio((*Window).Power, Ratio), pairs, both)
+	if ws[0].Use.Use != "idle" {
+		m[RelativeWorkPerEnergy] = d.powered(ratio(func(w *Window) Float { return w.Work / w.Energy }, unit), pairs, both)
+	}
 }
 
 // marginal compares the mullet with training alone, round by round.

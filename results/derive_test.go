@@ -19,6 +19,7 @@ type world struct {
 	watts     func(scenario string, round int) float64
 	stolen    float64 // share of CPU time
 	clock     func(scenario string, round int) float64
+	scenarios []string
 	breakRead string // scenario whose meter has a gap in its window
 	origin    Origin
 }
@@ -26,7 +27,7 @@ type world struct {
 func newWorld() world {
 	rates := map[string]float64{"mining/mining": 2e6, "training/training": 1000, "compute/compute": 2e10, "mullet/training": 900, "mullet/mining": 3e5}
 	return world{
-		rounds: 6, origin: Measured,
+		rounds: 6, origin: Measured, scenarios: []string{"idle", "mining", "training", "compute", "mullet"},
 		rate: func(s, u string, _ int) float64 { return rates[s+"/"+u] },
 		watts: func(s string, _ int) float64 {
 			return map[string]float64{"idle": 50, "mining": 150, "training": 200, "compute": 250, "mullet": 220}[s]
@@ -40,6 +41,7 @@ var worldUses = map[string][]Use{
 	"mining":   {{Use: "mining", Workload: "hashscan", Impl: "generic", Role: Alone, Unit: Hash}},
 	"training": {{Use: "training", Workload: "training", Impl: "gonum", Role: Alone, Threads: 2, Unit: Sample, FlopPerCount: 1.636e6}},
 	"compute":  {{Use: "compute", Workload: "matmul", Impl: "gonum", Role: Alone, Threads: 2, Unit: FLOP, FlopPerCount: 1}},
+	"control":  {{Use: "control", Workload: "hashscan", Impl: "stdlib", Role: Alone, Unit: Hash}},
 	"mullet": {{Use: "training", Workload: "training", Impl: "gonum", Role: Foreground, Unit: Sample, FlopPerCount: 1.636e6},
 		{Use: "mining", Workload: "hashscan", Impl: "generic", Role: Background, Unit: Hash}},
 }
@@ -48,7 +50,7 @@ func (w world) record() *Record {
 	rec := &Record{
 		Start: time.Unix(1.7e9, 0).UTC(),
 		Node:  Node{CPU: CPU{Threads: 2}},
-		Plan:  Plan{Scenarios: []string{"idle", "mining", "training", "compute", "mullet"}, Rounds: w.rounds, Warmup: 1, Window: 2, Target: true},
+		Plan:  Plan{Scenarios: w.scenarios, Rounds: w.rounds, Warmup: 1, Window: 2, Target: true},
 		Kernels: []Kernel{
 			{Name: "sha256d", Impls: []Impl{{Name: "gonum", Rate: 9e9, Peak: 9e9, Unit: "hash/s"}}},
 			{Name: "sgemm", Impls: []Impl{
@@ -193,6 +195,50 @@ func TestEfficiencyIsRatioOfSums(t *testing.T) {
 	require.Greater(t, math.Abs(ratios/float64(m.Value)-1), 1e-3)
 	near(t, 2e6/w.watts("", 6), m.Low)
 	near(t, 2e6/w.watts("", 1), m.High)
+}
+
+// A machine that is slower in one round than in the next is so for the control
+// too: where a ratio of medians goes wrong, the median of the ratios does not.
+func TestRelativeIsPairedByRound(t *testing.T) {
+	w := newWorld()
+	w.scenarios = []string{"idle", "control", "mining", "training"}
+	noise := []float64{1, 0.5, 0.8, 1.2, 0.7, 1.1}
+	w.rate = func(s, _ string, round int) float64 {
+		rate := map[string]float64{"control": 5e5, "mining": 2e6, "training": 1000}[s] * noise[round-1]
+		if s == "mining" && round == 6 || s == "control" && round == 2 {
+			rate /= 10 // someone else was there
+		}
+		return rate
+	}
+	w.watts = func(s string, round int) float64 {
+		return map[string]float64{"idle": 50, "control": 120, "mining": 150, "training": 200}[s] * noise[round-1]
+	}
+	rec := w.record()
+	s := Derive(rec)
+	m, control := row(t, s, "mining", "mining").Metrics, row(t, s, "control", "control").Metrics
+	near(t, 4, m[RelativeThroughput].Value)
+	require.Equal(t, 6, m[RelativeThroughput].N)
+	require.Equal(t, Ratio, m[RelativeThroughput].Unit)
+	require.Greater(t, math.Abs(float64(m[Throughput].Value/control[Throughput].Value)/4-1), 0.01)
+	near(t, 150./120, m[RelativePower].Value)
+	near(t, 4/(150./120), m[RelativeWorkPerEnergy].Value)
+	require.Equal(t, Measured, m[RelativePower].Origin)
+	require.Less(t, m[RelativePower].Instrument, m[Power].Instrument, "the gain cancels")
+	require.Equal(t, Sample.Per(Hash), row(t, s, "training", "training").Metrics[RelativeThroughput].Unit)
+	idle := row(t, s, "idle", "idle").Metrics
+	near(t, 50./120, idle[RelativePower].Value)
+	require.NotContains(t, idle, RelativeThroughput)
+	require.NotContains(t, control, RelativePower)
+
+	for i := range rec.Runs {
+		if r := &rec.Runs[i]; r.Scenario == "control" && r.Round == 3 {
+			r.Status = Failed
+		}
+	}
+	require.Equal(t, 5, row(t, Derive(rec), "mining", "mining").Metrics[RelativeThroughput].N)
+
+	rec = newWorld().record()
+	require.NotContains(t, row(t, Derive(rec), "mining", "mining").Metrics, RelativeThroughput)
 }
 
 // One channel's gap must not become a smaller, plausible sum.

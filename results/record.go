@@ -397,7 +397,18 @@ const (
 	FlopRate       = "flop_rate"        // useful FLOP per second
 	KernelFraction = "kernel_fraction"  // of the kernel's own rate: flop_rate ÷ (threads × Impl.Rate)
 	PeakFraction   = "peak_fraction"    // of what the CPU's fp32 units can do: flop_rate ÷ (threads × best Impl.Peak)
+
+	// Ratios to the control of the same session, present where it was
+	// measured: medians of what each round gave, so that what is slow in the
+	// machine's noise cancels.
+	RelativeThroughput    = "relative_throughput"
+	RelativePower         = "relative_power" // gross
+	RelativeWorkPerEnergy = "relative_work_per_energy"
 )
+
+// Control is the use whose workload is pinned, and its scenario: it tells the
+// machine from the code.
+const Control = "control"
 
 // Metric is one figure. Low and High bound its 95 % interval from repeats
 // and are null when there are too few; Instrument is what the meter adds,

@@ -338,7 +338,7 @@ func (c *Comparison) tabulate() {
 				metrics[key{r.Scenario, r.Use, r.Role}] = r
 			}
 			for _, w := range results.Windows(rec) {
-				if w.Use.Use == "idle" || w.Use.Use == "control" { // nothing that hardware is bought for
+				if w.Use.Use == "idle" || w.Use.Use == results.Control { // nothing that hardware is bought for
 					continue
 				}
 				k := key{w.Scenario, w.Use.Use, w.Use.Role}
