@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,18 +20,19 @@ import (
 
 // TestRealChange measures on this machine, which must be otherwise idle: twelve
 // short sessions, six with a kernel that is 5 % slower (the build tag slowscan),
-// six beside a load that takes half of each CPU. The first must be charged to
+// six beside a load of one busy thread for each CPU. The first must be charged to
 // the code, the second to the machine. Only the dates of the records are made
 // up: one a night.
 //
 // The kernel is that of the control, in one thread, so that what a neighbour
-// takes it takes from both. The sessions may differ by about half a per cent:
-// see results/track, TestShortHistory. PERWATT_REAL is their rounds: the more,
-// the less they differ.
+// takes it takes from both, and the windows are short, so that he takes it from
+// neighbours in time. The ratio of the two may differ between sessions by about
+// half a per cent: see results/track, TestShortHistory. PERWATT_REAL is their
+// rounds: the more, the less it does.
 func TestRealChange(t *testing.T) {
 	rounds := os.Getenv("PERWATT_REAL")
 	if rounds == "" {
-		t.Skip("measures for a hundred seconds a round: PERWATT_REAL=6 go test -run RealChange -v -timeout 30m ./cmd/perwatt")
+		t.Skip("measures for a quarter of a minute a round: PERWATT_REAL=60 go test -run RealChange -v -timeout 60m ./cmd/perwatt")
 	}
 	build := func(revision, tags string) string {
 		out := filepath.Join(t.TempDir(), "perwatt")
@@ -43,7 +45,8 @@ func TestRealChange(t *testing.T) {
 	scratch := t.TempDir()
 	first := time.Date(2026, 3, 1, 1, 30, 0, 0, time.UTC)
 	session := func(night int, program string) *results.Record {
-		cmd := exec.Command(program, "run", "--preset", "smoke", "--uses", "control,mining", "--threads", "1", "--impl", "sha256d=stdlib", "--rounds", rounds, "--meter", "none", "--store", scratch, "--format", "json")
+		cmd := exec.Command(program, "run", "--preset", "smoke", "--uses", "control,mining", "--threads", "1", "--impl", "sha256d=stdlib", "--rounds", rounds,
+			"--settle", "1ms", "--warmup", "100ms", "--window", "100ms", "--interval", "20ms", "--limit", "100ms", "--meter", "none", "--store", scratch, "--format", "json")
 		var out, errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errs
 		require.NoError(t, cmd.Run(), errs.String())
@@ -51,11 +54,12 @@ func TestRealChange(t *testing.T) {
 		require.NoError(t, err)
 		rec.Start = first.AddDate(0, 0, night)
 		rec.ID = ulid.MustNew(ulid.Timestamp(rec.Start), ulid.DefaultEntropy()).String()
-		rates := map[string]results.Float{}
 		for _, r := range rec.Summary.Rows {
-			rates[r.Scenario] = r.Metrics[results.Throughput].Value
+			if m, ok := r.Metrics[results.RelativeThroughput]; ok {
+				t.Logf("night %2d: %s %.4g hash/s, %.4f [%.4f, %.4f] of the control's", night, r.Scenario,
+					float64(r.Metrics[results.Throughput].Value), float64(m.Value), float64(m.Low), float64(m.High))
+			}
 		}
-		t.Logf("night %2d: mining %.4g hash/s, %.4f of the control's", night, float64(rates["mining"]), float64(rates["mining"]/rates["control"]))
 		return rec
 	}
 	store := func(records ...*results.Record) string {
@@ -76,19 +80,12 @@ func TestRealChange(t *testing.T) {
 	for n := range 6 {
 		slower = append(slower, session(12+n, slow))
 	}
-	stop := make(chan struct{})
+	// One that sleeps is woken on whichever CPU is idle, and takes nothing.
+	var stop atomic.Bool
 	var load sync.WaitGroup
 	for range runtime.NumCPU() {
 		load.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				for began := time.Now(); time.Since(began) < 5*time.Millisecond; {
-				}
-				time.Sleep(5 * time.Millisecond)
+			for !stop.Load() {
 			}
 		})
 	}
@@ -97,7 +94,7 @@ func TestRealChange(t *testing.T) {
 		rec.Tool.Revision = "cccccccccccc" // somebody committed, too
 		loaded = append(loaded, rec)
 	}
-	close(stop)
+	stop.Store(true)
 	load.Wait()
 
 	type finding struct{ Verdict, Cause, Since, At string }

@@ -40,8 +40,12 @@ const (
 	apiece = 1e-3
 
 	// alone is the p-value that a change needs in the figure by itself where
-	// it is judged after division by the control.
-	alone = 3e-4
+	// it is judged after division by the control. A figure in which the step is
+	// less than blind standard errors has too much noise in common with the
+	// control to show it: it must only not be contrary, by so many of them. (The
+	// control is pinned. Were it as likely to move as what is measured, nothing
+	// could be said.)
+	alone, blind, contrary = 3e-4, 3, 2.6
 
 	// lasting is the p-value that a change needs to be kept at first. It falls
 	// to firm by the end of the Horizon: what is true has only become surer.
@@ -180,7 +184,7 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 	}
 	switch p := judged.p(k); {
 	case p > level,
-		judged != own && (own.fit(k).size*f.size < 0 || own.p(k) > alone),
+		judged != own && !own.bears(k, f.size),
 		fresh && w.byOne(levels, base, k, i, judged != own, less):
 		return Change{}, false
 	default:
@@ -196,6 +200,13 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 			Gradual: judged.gradual(k),
 		}, true
 	}
+}
+
+// bears reports whether what a figure does by itself at night k goes with a
+// step in its ratio to the control.
+func (w *window) bears(k int, step float64) bool {
+	f := w.fit(k)
+	return f.size*step > 0 && w.p(k) <= alone || math.Abs(step) < blind*f.error && math.Abs(f.size-step) < contrary*f.error
 }
 
 // byOne reports whether a step at night base+k, as seen from night i, is above

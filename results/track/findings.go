@@ -53,7 +53,7 @@ var nan = math.NaN()
 type Cause string
 
 const (
-	Code     Cause = "code"           // the control stood still, and the code did not
+	Code     Cause = "code"           // it moved against the control, and the code changed
 	Machine  Cause = "machine"        // the control moved too
 	Capped   Cause = "capped"         // slower at fewer watts, the control too
 	Ageing   Cause = "ageing"         // as fast at more watts: fans, dust, a supply
@@ -341,7 +341,7 @@ func short(revision string) string {
 func (f *Finding) Do() string {
 	switch f.Cause {
 	case Code:
-		return fmt.Sprintf("git log %s: the control stood still", f.At())
+		return fmt.Sprintf("git log %s: it moved against the control", f.At())
 	case Machine:
 		return "look at the machine, not at the code: the control moved too. Other load, cooling, clock, a CPU quota: perwatt node"
 	case Capped:

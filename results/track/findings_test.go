@@ -16,7 +16,7 @@ import (
 
 // moved is a series that changed by size on a night; 1 is one that did not.
 func moved(group, scenario, metric string, size float64, change ...func(*Series, *Change)) Judged {
-	s := &Series{Key: store.Key{Group: group, Scenario: scenario, Use: scenario, Workload: "w", Impl: "i", Metric: metric}, Better: directions[metric], Meter: "snmp pdu", Control: scenario == control}
+	s := &Series{Key: store.Key{Group: group, Scenario: scenario, Use: scenario, Workload: "w", Impl: "i", Metric: metric}, Better: directions[metric], Meter: "snmp pdu", Control: scenario == results.Control}
 	if metric == results.Throughput {
 		s.Meter = ""
 	}
@@ -45,7 +45,7 @@ func TestCauses(t *testing.T) {
 		}
 		return out
 	}
-	still := use("g", control, 1, 1)
+	still := use("g", results.Control, 1, 1)
 	for name, c := range map[string]struct {
 		judged  []Judged
 		cause   Cause
@@ -54,11 +54,11 @@ func TestCauses(t *testing.T) {
 		"a commit made it slower":                     {all(still, use("g", "mining", 0.95, 1, commit)), Code, Regression},
 		"a commit made it faster":                     {all(still, use("g", "mining", 1.05, 1, commit)), Code, Improvement},
 		"slower at fewer watts, by a commit":          {all(still, use("g", "mining", 0.9, 0.95, commit)), Code, Regression},
-		"capped: the control fell too":                {all(use("g", control, 0.9, 0.9), use("g", "mining", 0.9, 0.88, commit)), Capped, Regression},
+		"capped: the control fell too":                {all(use("g", results.Control, 0.9, 0.9), use("g", "mining", 0.9, 0.88, commit)), Capped, Regression},
 		"capped, without a control to ask":            {use("g", "mining", 0.9, 0.88, commit), Capped, Regression},
-		"other load: slower at the same watts":        {use("g", control, 0.9, 1, commit), Machine, Regression},
-		"a fan":                                       {all(still[:1], use("g", control, 1, 1.05), use("g", "mining", 1, 1.05)), Ageing, Regression},
-		"a fan, on the night of a commit":             {all(use("g", control, 1, 1.05, commit), use("g", "mining", 1, 1.05, commit)), Ageing, Regression},
+		"other load: slower at the same watts":        {use("g", results.Control, 0.9, 1, commit), Machine, Regression},
+		"a fan":                                       {all(still[:1], use("g", results.Control, 1, 1.05), use("g", "mining", 1, 1.05)), Ageing, Regression},
+		"a fan, on the night of a commit":             {all(use("g", results.Control, 1, 1.05, commit), use("g", "mining", 1, 1.05, commit)), Ageing, Regression},
 		"a commit that burns watts for nothing":       {all(still, use("g", "mining", 1, 1.05, commit)), Code, Regression},
 		"faster but hungrier":                         {all(still, use("g", "mining", 1.03, 1.08, commit)), Hungrier, Regression},
 		"faster and worth it":                         {all(still, use("g", "mining", 1.08, 1.03, commit)), Code, Improvement},

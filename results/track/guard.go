@@ -50,7 +50,7 @@ func (w Watch) Blatant() bool {
 // Tonight holds the newest record of a night against a t prediction interval
 // of the last 20 nights before it in its epoch, after division by the control
 // where there is one. It is suspicious if it is out of bounds so, and unusual
-// (outside 95 %) by itself as well.
+// (outside 95 %) by itself as well, or too noisy by itself to be.
 func Tonight(s *Series, night int) Watch {
 	h := s.history()
 	w := Watch{Mood: Missing, Size: stats.Interval{Value: math.NaN(), Low: math.NaN(), High: math.NaN()}, P: math.NaN()}
@@ -78,7 +78,7 @@ func Tonight(s *Series, night int) Watch {
 		return w
 	}
 	w.P = judged.p
-	if judged.p <= suspicion && own.p <= 0.05 && judged.off*own.off > 0 {
+	if judged.p <= suspicion && own.bears(judged.off) {
 		w.Mood = Suspicious
 	}
 	return w
@@ -142,6 +142,12 @@ func expect(before []night, now night, normalise bool) expected {
 	t := distuv.StudentsT{Sigma: 1, Nu: n - 1}
 	off -= mean
 	return expected{off, spread * t.Quantile(1-suspicion/2), 2 * t.CDF(-math.Abs(off/spread))}
+}
+
+// bears reports whether a night by itself goes with how far its ratio to the
+// control is off: see [window.bears].
+func (e expected) bears(off float64) bool {
+	return e.p <= 0.05 && e.off*off > 0 || math.Abs(off) < e.reach && math.Abs(e.off-off) < e.reach
 }
 
 func (e expected) interval() stats.Interval {

@@ -11,13 +11,15 @@ import (
 	"github.com/perwatt/perwatt/results/store"
 )
 
-// control is the scenario whose workload is pinned.
-const control = "control"
-
 // directions are the metrics that are followed, and which way each is better.
 // The rest of a row says the same again (energy per work), or is not what
 // hardware is bought for.
 var directions = map[string]Direction{results.Throughput: Higher, results.WorkPerEnergy: Higher, results.Power: Lower}
+
+// relative are those that hold one over the control's, round by round.
+var relative = map[string]string{
+	results.RelativeThroughput: results.Throughput, results.RelativeWorkPerEnergy: results.WorkPerEnergy, results.RelativePower: results.Power,
+}
 
 // Group is a group of nodes and its series, the control's among them.
 type Group struct {
@@ -56,36 +58,43 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 			of.Since = since
 		}
 		var found []store.Series
-		controls := map[string]map[string]float64{} // by metric and record
+		ratios := map[store.Key]map[string]float64{} // to the control, by record
 		for s, err := range x.Series(ctx, of) {
 			if err != nil {
 				return g, err
 			}
-			s.Points = slices.DeleteFunc(s.Points, func(p store.Point) bool { return NightOf(p.Start) > night })
-			if directions[s.Metric] == "" || len(s.Points) == 0 {
+			if metric, ok := relative[s.Metric]; ok {
+				ratio := make(map[string]float64, len(s.Points))
+				for _, p := range s.Points {
+					ratio[p.Record] = float64(p.Value)
+				}
+				ratios[unitless(s.Key, metric)] = ratio
 				continue
 			}
-			found = append(found, s)
-			if s.Scenario == control {
-				controls[s.Metric] = map[string]float64{}
-				for _, p := range s.Points {
-					controls[s.Metric][p.Record] = float64(p.Value)
-				}
+			s.Points = slices.DeleteFunc(s.Points, func(p store.Point) bool { return NightOf(p.Start) > night })
+			if directions[s.Metric] != "" && len(s.Points) > 0 {
+				found = append(found, s)
 			}
 		}
 		for _, s := range found {
-			g.add(s, controls[s.Metric])
+			g.add(s, ratios[unitless(s.Key, s.Metric)])
 		}
 		return g, nil
 	}, nil
 }
 
-func (g *Group) add(s store.Series, of map[string]float64) {
-	t := Series{Key: s.Key, Better: directions[s.Metric], Control: s.Scenario == control, Meter: g.meter(s)}
+// unitless is the key of a metric, whatever its unit.
+func unitless(k store.Key, metric string) store.Key {
+	k.Metric, k.Unit = metric, ""
+	return k
+}
+
+func (g *Group) add(s store.Series, ratios map[string]float64) {
+	t := Series{Key: s.Key, Better: directions[s.Metric], Control: s.Scenario == results.Control, Meter: g.meter(s)}
 	for _, p := range s.Points {
 		q := Point{Night: NightOf(p.Start), Value: float64(p.Value), Control: nan, Record: p.Record, Revision: p.Env.Revision}
-		if c, ok := of[p.Record]; ok && !t.Control {
-			q.Control = c
+		if r, ok := ratios[p.Record]; ok {
+			q.Control = q.Value / r
 		}
 		t.Points = append(t.Points, q)
 	}

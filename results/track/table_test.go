@@ -28,6 +28,7 @@ type world struct {
 	drift   float64 // a year, of machine and control alike
 	control float64 // noise of the control; 0 is none
 	alone   float64 // drift a year of the control alone
+	common  float64 // noise of machine and control alike, AR(1) with ρ = 0.8
 }
 
 var worlds = []world{
@@ -41,16 +42,20 @@ var worlds = []world{
 	{name: "drift of −5 % a year, control alike", drift: -0.05, control: 0.005},
 	{name: "the same, control as noisy", drift: -0.05, control: 0.01},
 	{name: "drift of the control alone, −2 %", alone: -0.02, control: 0.005},
+	{name: "noise of 5 % in common with the control", control: 0.005, common: 0.05},
 	{name: "ρ = 0.5, 2 % outliers, 20 % missing", rho: 0.5, spikes: 0.02, missing: 0.2},
 }
 
 // series makes so many nights, from number at on with a step.
 func (w world) series(rng *rand.Rand, nights, at int, step float64) *Series {
 	s := new(Series)
-	x := rng.NormFloat64()
+	x, shared := rng.NormFloat64(), 0.0
 	for n := range nights {
 		if n > 0 {
 			x = w.rho*x + math.Sqrt(1-w.rho*w.rho)*rng.NormFloat64()
+		}
+		if w.common > 0 {
+			shared = 0.8*shared + 0.6*w.common*rng.NormFloat64()
 		}
 		v := 0.01 * x
 		if rng.Float64() < w.spikes {
@@ -61,7 +66,7 @@ func (w world) series(rng *rand.Rand, nights, at int, step float64) *Series {
 			v += size
 		}
 		v += w.weekly * math.Sin(2*math.Pi*float64(n)/7)
-		slide := w.drift * float64(n) / 365
+		slide := w.drift*float64(n)/365 + shared
 		v += slide
 		if n >= at {
 			v += math.Log1p(step)
@@ -217,9 +222,10 @@ func TestTable(t *testing.T) {
 }
 
 // A step of −5 % that six nights show after twelve is found if the nights
-// spread by 0.5 %; by 1 %, in two series of three.
+// spread by 0.5 %; by 1 %, in two series of three. What they have in common
+// with the control may spread by far more.
 func TestShortHistory(t *testing.T) {
-	for _, c := range []struct{ spread, least float64 }{{0.005, 0.95}, {0.01, 0.5}} {
+	for _, c := range []struct{ spread, common, least float64 }{{0.005, 0, 0.95}, {0.01, 0, 0.5}, {0.005, 0.1, 0.95}} {
 		const series = 200
 		found := 0
 		for i := range series {
@@ -230,13 +236,18 @@ func TestShortHistory(t *testing.T) {
 				if n >= 12 {
 					level = 0.95e9
 				}
-				s.Points = append(s.Points, Point{Night: n, Value: level * math.Exp(c.spread*rng.NormFloat64()), Control: math.NaN()})
+				machine, control := 1.0, math.NaN()
+				if c.common > 0 {
+					machine = math.Exp(c.common * rng.NormFloat64())
+					control = 5e8 * machine
+				}
+				s.Points = append(s.Points, Point{Night: n, Value: level * machine * math.Exp(c.spread*rng.NormFloat64()), Control: control})
 			}
 			if f := Changes(s); len(f) == 1 && f[0].Night >= 11 && f[0].Night <= 13 {
 				found++
 			}
 		}
-		t.Logf("spread %v: %d of %d", c.spread, found, series)
+		t.Logf("spread %v beside %v in common with the control: %d of %d", c.spread, c.common, found, series)
 		require.GreaterOrEqual(t, float64(found)/series, c.least)
 	}
 }

@@ -16,7 +16,8 @@
 // a pinned control workload did in the same session. A figure is judged after
 // division by it, so that a slower machine is found once, in the series of the
 // control, and not in every workload that ran there; and it must have moved by
-// itself as well, so that a step of the control alone is no one else's fault.
+// itself as well, so that a step of the control alone is no one else's fault,
+// unless it has so much noise in common with the control that it cannot tell.
 //
 // [Findings] puts changes of one date together, one finding for one cause, and
 // says what to do. [Audited] asks whether the history itself believes the
@@ -70,7 +71,7 @@ const (
 type Point struct {
 	Night   int     // see [NightOf]
 	Value   float64 // positive, in the unit of the series; anything else is no figure
-	Control float64 // of the control workload in the same session, same metric; NaN if none
+	Control float64 // what the control would give at this Value, by the ratio of the two in the same rounds; NaN if none
 	Record  string
 	// Revision is of the code that was measured.
 	Revision string
@@ -119,7 +120,7 @@ type Series struct {
 // night is what is left of a series: one figure a night, as a logarithm.
 type night struct {
 	n                int
-	value, control   float64 // control NaN if none
+	value, control   float64 // the difference is the median of the sessions'; control NaN if none
 	record, revision string
 }
 
@@ -163,17 +164,18 @@ func (s *Series) history() history {
 // merge makes one night of its points, which are in the order of their records.
 func merge(points []Point) night {
 	last := points[len(points)-1]
-	var values, controls []float64
+	var values, ratios []float64
 	for i, p := range points {
 		if p.Record != "" && i > 0 && points[i-1].Record == p.Record {
 			continue // one record, listed twice
 		}
 		values = append(values, math.Log(p.Value))
 		if p.Control > 0 && !math.IsInf(p.Control, 0) {
-			controls = append(controls, math.Log(p.Control))
+			ratios = append(ratios, math.Log(p.Value/p.Control))
 		}
 	}
-	return night{last.Night, median(values), median(controls), last.Record, last.Revision}
+	value := median(values)
+	return night{last.Night, value, value - median(ratios), last.Record, last.Revision}
 }
 
 // from is the index of the first night numbered n or later.
