@@ -131,7 +131,7 @@ func TestTrackFindsTheCommit(t *testing.T) {
 		for night(seen) < failed[0] {
 			seen++
 		}
-		require.Equal(t, (seen+1)*7+1, len(rows), "every night so far of idle's watts and of three figures of two uses")
+		require.Equal(t, (seen+1)*(7+4)+1, len(rows), "every night so far of idle's watts and of three figures of two uses, and of four ratios to the control")
 		_, out, _ = tracked(t, append(at, "bench")...)
 		in := benchfmt.NewReader(strings.NewReader(out), "")
 		lines := 0
@@ -254,6 +254,34 @@ func TestTrackFindsTheMachine(t *testing.T) {
 	_, out, _ := tracked(t, "--store", dir, "--night", night(33))
 	require.Contains(t, out, "machine: ")
 	require.NotContains(t, out, "git log")
+}
+
+// Where sessions differ by more than the step is large, and the control with
+// them, the ratio of the two tells, and the page shows it.
+func TestTrackOnANoisyMachine(t *testing.T) {
+	dir, site := t.TempDir(), t.TempDir()
+	if keep := os.Getenv("PERWATT_WRITE_PAGES"); keep != "" {
+		site = filepath.Join(keep, "noisy")
+	}
+	nights(t, dir, resultstest.Server("north", 1), 34, func(n int, node *resultstest.Node) string {
+		node.Between = 0.06
+		if n < 26 {
+			return "aaaaaaaaaaaa"
+		}
+		node.Rates["mining/mining"] *= 0.95
+		return "bbbbbbbbbbbb"
+	})
+	code, out, errs := tracked(t, "--store", dir, "--night", night(33), "-o", site)
+	require.Equal(t, exitOK, code, errs)
+	require.Contains(t, out, "1 regression.")
+	require.Contains(t, out, night(26))
+	require.Contains(t, out, "git log aaaaaaaaaaaa..bbbbbbbbbbbb: it moved against the control")
+	pages, err := filepath.Glob(filepath.Join(site, "group-*.html"))
+	require.NoError(t, err)
+	require.Len(t, pages, 1)
+	page := read(t, pages[0])
+	require.Contains(t, page, "relative throughput, shani")
+	require.NotContains(t, page, "relative throughput, stdlib")
 }
 
 // A night without figures never passes, and few nights say so.

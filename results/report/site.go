@@ -74,6 +74,17 @@ type History struct {
 	Nights                                []SiteNight // oldest first
 	Levels                                []SiteLevel
 	Changes                               []SiteChange // oldest first
+	Ratio                                 *History     // the same over the control: by it a change is judged; nil if none
+}
+
+// figures are the series, each followed by its ratio to the control.
+func (g *SiteGroup) figures() (out []History) {
+	for _, h := range g.Series {
+		if out = append(out, h); h.Ratio != nil {
+			out = append(out, *h.Ratio)
+		}
+	}
+	return out
 }
 
 // SiteNight is one session's figure. An excluded one is left out before.
@@ -228,6 +239,14 @@ func useName(h History) string {
 	return name
 }
 
+// madeBy names what did the work, where there was any.
+func madeBy(h History) string {
+	if by := cmp.Or(h.Impl, h.Workload); by != "" {
+		return ", " + by
+	}
+	return ""
+}
+
 func changeTable(id string, changes []SiteChange, groups bool) *htmlTable {
 	t := &htmlTable{ID: id, Cols: []col{{Head: "since", Under: "between"}, {Head: "group"}, {Head: "figure"}, {Head: "change", Under: interval, Number: true}, {Head: "what"}, {Head: "at"}, {Head: "p", Number: true}, {Head: "to do"}}}
 	for _, c := range changes {
@@ -311,8 +330,8 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 	for _, e := range g.Events {
 		events = append(events, chart.Moment{T: seconds64(e.At), Name: e.Text})
 	}
-	of := map[string]int{} // the section of a use
-	for i, h := range g.Series {
+	of, explained := map[string]int{}, false // the section of a use
+	for i, h := range g.figures() {
 		at, ok := of[useName(h)]
 		if !ok {
 			at = len(v.Sections)
@@ -328,8 +347,12 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 		for _, l := range h.Levels {
 			c.Levels = append(c.Levels, chart.Stage{From: seconds64(l.From), To: seconds64(l.To), Value: l.Value})
 		}
+		if h.Ratio != nil && !explained {
+			explained = true
+			v.Sections[at].Lead = []string{"Relative figures are to the control, round by round of each session: what noise the two have in common is not in them, and changes are judged by them."}
+		}
 		b := &v.Sections[at].Blocks[0]
-		b.Charts = append(b.Charts, picture{Caption: clean(fmt.Sprintf("%s, %s", title, cmp.Or(h.Impl, h.Workload)), 120) + ": " + h.Tone.sign() + " " + clean(h.State, 120), SVG: c.SVG(), Data: nightData(h, g.Events)})
+		b.Charts = append(b.Charts, picture{Caption: clean(title+madeBy(h), 120) + ": " + h.Tone.sign() + " " + clean(h.State, 120), SVG: c.SVG(), Data: nightData(h, g.Events)})
 	}
 	if len(g.Events) > 0 {
 		b := block{}
@@ -346,7 +369,7 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 func latest(g SiteGroup) section {
 	const nights = 14
 	s := section{ID: "nights", Title: "The last nights, in numbers", Lead: []string{fmt.Sprintf("The last %d of each figure; perwatt track --format csv has all of them.", nights)}}
-	for i, h := range g.Series {
+	for i, h := range g.figures() {
 		t := &htmlTable{ID: fmt.Sprintf("last-%d", i), Cols: []col{{Head: "start (UTC)"}, {Head: "value", Under: interval, Number: true}, {Head: "revision"}, {Head: "record"}}}
 		for j := len(h.Nights) - 1; j >= max(0, len(h.Nights)-nights); j-- {
 			n := h.Nights[j]
@@ -356,7 +379,7 @@ func latest(g SiteGroup) section {
 				{Text: clean(n.Revision, 13), Label: "revision"}, {Text: clean(n.Record, 40), Label: "record"},
 			})
 		}
-		s.Blocks = append(s.Blocks, block{Title: clean(strings.ReplaceAll(h.Metric, "_", " ")+" at "+useName(h)+", "+cmp.Or(h.Impl, h.Workload), 120), Fold: true, Table: t})
+		s.Blocks = append(s.Blocks, block{Title: clean(strings.ReplaceAll(h.Metric, "_", " ")+" at "+useName(h)+madeBy(h), 120), Fold: true, Table: t})
 	}
 	return s
 }

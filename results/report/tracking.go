@@ -60,9 +60,8 @@ func (t *Tracking) Add(s *track.Standing) error {
 		k := j.Key
 		h := History{Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
 		h.Quiet = h.Tone == Good && verdict == "" && !j.Watch.Young
-		for _, p := range s.Points[k] {
-			h.Nights = append(h.Nights, SiteNight{Start: p.Start, Value: p.Value, Low: p.Low, High: p.High, Modelled: s.Meter == "model" && k.Metric != results.Throughput, Record: p.Record, Revision: p.Env.Revision})
-		}
+		modelled := s.Meter == "model" && k.Metric != results.Throughput
+		h.Nights = nightsOf(s.Points[k], modelled)
 		for n := range j.Changes {
 			f := track.Findings([]track.Judged{{Series: j.Series, Changes: j.Changes[n : n+1]}})
 			h.Changes = append(h.Changes, t.change(&f[0]))
@@ -74,6 +73,12 @@ func (t *Tracking) Add(s *track.Standing) error {
 				g.Series[at].Headline = false
 			}
 			headline[use], h.Headline = len(g.Series), true
+		}
+		if r, ok := s.Ratios[k]; ok {
+			of := h
+			of.Metric, of.Unit, of.Nights = r.Metric, r.Unit, nightsOf(r.Points, modelled)
+			of.Levels = levelsOf(of.Nights, j.Changes)
+			h.Ratio = &of
 		}
 		g.Series = append(g.Series, h)
 	}
@@ -92,10 +97,17 @@ func (t *Tracking) Add(s *track.Standing) error {
 		if h.Headline {
 			keep = sparkNights
 		}
-		h.Nights, h.Levels = slices.Clone(h.Nights[max(0, len(h.Nights)-keep):]), nil
+		h.Nights, h.Levels, h.Ratio = slices.Clone(h.Nights[max(0, len(h.Nights)-keep):]), nil, nil
 	}
 	t.site.Groups = append(t.site.Groups, g)
 	return nil
+}
+
+func nightsOf(points []store.Point, modelled bool) (out []SiteNight) {
+	for _, p := range points {
+		out = append(out, SiteNight{Start: p.Start, Value: p.Value, Low: p.Low, High: p.High, Modelled: modelled, Record: p.Record, Revision: p.Env.Revision})
+	}
+	return out
 }
 
 // telling orders the metrics by what stands for a use.
@@ -355,7 +367,7 @@ func (t *Tracking) csv(g SiteGroup) error {
 		t.lines = csv.NewWriter(t.Nights)
 		t.lines.Write(strings.Split("group,name,scenario,use,workload,impl,metric,unit,start,value,low,high,level,revision,record", ",")) // the error is kept for Flush
 	}
-	for _, h := range g.Series {
+	for _, h := range g.figures() {
 		at := 0
 		for _, n := range h.Nights {
 			for at < len(h.Levels)-1 && n.Start.After(h.Levels[at].To) {

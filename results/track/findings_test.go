@@ -114,7 +114,7 @@ func none(int) float64 { return 1 }
 func TestGuard(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	const runs = 2000
-	false1, caught, machine := 0, 0, 0
+	false1, caught, machine, noisy, despite := 0, 0, 0, 0, 0
 	for range runs {
 		s := steady(rng, 30, none)
 		if Tonight(s, 29).Mood == Suspicious {
@@ -129,8 +129,18 @@ func TestGuard(t *testing.T) {
 		if Tonight(s, 29).Mood == Suspicious {
 			machine++
 		}
+		s = steady(rng, 30, func(int) float64 { return math.Exp(0.05 * rng.NormFloat64()) })
+		if Tonight(s, 29).Mood == Suspicious {
+			noisy++
+		}
+		if s.Points[29].Value *= 0.92; Tonight(s, 29).Mood == Suspicious {
+			despite++
+		}
 	}
-	t.Logf("false %.4f, −8 %% caught %.4f, −8 %% of the machine %.4f", float64(false1)/runs, float64(caught)/runs, float64(machine)/runs)
+	t.Logf("false %.4f, −8 %% caught %.4f, −8 %% of the machine %.4f; in noise of 5 %% that the control has too: false %.4f, caught %.4f",
+		float64(false1)/runs, float64(caught)/runs, float64(machine)/runs, float64(noisy)/runs, float64(despite)/runs)
+	require.LessOrEqual(t, noisy, runs*8/1000)
+	require.GreaterOrEqual(t, despite, runs*98/100)
 	require.LessOrEqual(t, false1, runs*8/1000)
 	require.GreaterOrEqual(t, caught, runs*98/100)
 	require.LessOrEqual(t, machine, runs*8/1000)
@@ -161,6 +171,18 @@ func TestGuardOfFewNights(t *testing.T) {
 	require.Equal(t, Suspicious, Tonight(s, 29).Mood)
 	s.Points = append(s.Points, Point{Night: 29, Value: 1e9, Control: 5e8, Record: "9999"})
 	require.Equal(t, Quiet, Tonight(s, 29).Mood)
+}
+
+// Of several sessions of a night each is held against its own control.
+func TestNightOfSeveralSessions(t *testing.T) {
+	s := &Series{}
+	for i, x := range []struct{ machine, ratio float64 }{{0.5, 2}, {2, 2.2}, {1, 1.8}} {
+		s.Points = append(s.Points, Point{Value: 5e8 * x.machine * x.ratio, Control: 5e8 * x.machine, Record: fmt.Sprint(i)})
+	}
+	n := s.history().nights
+	require.Len(t, n, 1)
+	require.InDelta(t, math.Log(2), n[0].value-n[0].control, 1e-12)
+	require.InDelta(t, math.Log(5e8*1.8), n[0].value, 1e-12)
 }
 
 func TestAudit(t *testing.T) {

@@ -26,6 +26,7 @@ type Group struct {
 	store.Group
 	Series []Series
 	Points map[store.Key][]store.Point // of each series, oldest first
+	Ratios map[store.Key]store.Series  // to the control, of each series that has one
 	Events []store.Event
 }
 
@@ -46,7 +47,7 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 		}
 	}
 	return groups, func(id string, since time.Time) (Group, error) {
-		g := Group{Group: all[id], Points: map[store.Key][]store.Point{}}
+		g := Group{Group: all[id], Points: map[store.Key][]store.Point{}, Ratios: map[store.Key]store.Series{}}
 		for _, e := range events {
 			if (e.Group == id || e.Group == "") && NightOf(e.At) <= night {
 				g.Events = append(g.Events, e)
@@ -58,21 +59,15 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 			of.Since = since
 		}
 		var found []store.Series
-		ratios := map[store.Key]map[string]float64{} // to the control, by record
+		ratios := map[store.Key]store.Series{} // to the control, by what they are of
 		for s, err := range x.Series(ctx, of) {
 			if err != nil {
 				return g, err
 			}
-			if metric, ok := relative[s.Metric]; ok {
-				ratio := make(map[string]float64, len(s.Points))
-				for _, p := range s.Points {
-					ratio[p.Record] = float64(p.Value)
-				}
-				ratios[unitless(s.Key, metric)] = ratio
-				continue
-			}
 			s.Points = slices.DeleteFunc(s.Points, func(p store.Point) bool { return NightOf(p.Start) > night })
-			if directions[s.Metric] != "" && len(s.Points) > 0 {
+			if metric, ok := relative[s.Metric]; ok {
+				ratios[unitless(s.Key, metric)] = s
+			} else if directions[s.Metric] != "" && len(s.Points) > 0 {
 				found = append(found, s)
 			}
 		}
@@ -89,11 +84,18 @@ func unitless(k store.Key, metric string) store.Key {
 	return k
 }
 
-func (g *Group) add(s store.Series, ratios map[string]float64) {
+func (g *Group) add(s, ratio store.Series) {
+	if len(ratio.Points) > 0 {
+		g.Ratios[s.Key] = ratio
+	}
+	of := make(map[string]float64, len(ratio.Points)) // by record
+	for _, p := range ratio.Points {
+		of[p.Record] = float64(p.Value)
+	}
 	t := Series{Key: s.Key, Better: directions[s.Metric], Control: s.Scenario == results.Control, Meter: g.meter(s)}
 	for _, p := range s.Points {
 		q := Point{Night: NightOf(p.Start), Value: float64(p.Value), Control: nan, Record: p.Record, Revision: p.Env.Revision}
-		if r, ok := ratios[p.Record]; ok {
+		if r, ok := of[p.Record]; ok {
 			q.Control = q.Value / r
 		}
 		t.Points = append(t.Points, q)

@@ -82,7 +82,7 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 				return nil, err
 			}
 		}
-		s.Points = nil
+		s.Points, s.Ratios = nil, nil
 		for _, j := range s.Judged {
 			j.Series.Points = nil
 		}
