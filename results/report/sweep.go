@@ -25,7 +25,17 @@ func sweeps(p Page) section {
 		candidates[p.Comparison.Candidates[i].ID] = &p.Comparison.Candidates[i]
 	}
 	for ti, t := range p.Comparison.Tables {
-		for gi, g := range t.Groups {
+		// Groups of one provenance that break different rules are not ranked with
+		// each other; they are settings of one machine all the same.
+		var kinds []compare.Group
+		for _, g := range t.Groups {
+			i := slices.IndexFunc(kinds, func(k compare.Group) bool { return provenanceOf(k) == provenanceOf(g) })
+			if i < 0 {
+				i, kinds = len(kinds), append(kinds, compare.Group{Boundary: g.Boundary, Origin: g.Origin, Grade: g.Grade})
+			}
+			kinds[i].Rows = append(kinds[i].Rows, g.Rows...)
+		}
+		for gi, g := range kinds {
 			var points []swept
 			for _, r := range g.Rows {
 				c := candidates[r.Candidate]
