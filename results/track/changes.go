@@ -42,9 +42,9 @@ const (
 	// alone is the p-value that a change needs in the figure by itself where
 	// it is judged after division by the control. A figure in which the step is
 	// less than blind standard errors has too much noise in common with the
-	// control to show it: it must only not be contrary, by so many of them. (The
-	// control is pinned. Were it as likely to move as what is measured, nothing
-	// could be said.)
+	// control to show it: it must only not be contrary, by so many of them, and no
+	// more is asked of a change that is to be kept. (The control is pinned. Were
+	// it as likely to move as what is measured, nothing could be said.)
 	alone, blind, contrary = 3e-4, 3, 2.6
 
 	// lasting is the p-value that a change needs to be kept at first. It falls
@@ -184,7 +184,7 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 	}
 	switch p := judged.p(k); {
 	case p > level,
-		judged != own && !own.bears(k, f.size),
+		judged != own && !own.bears(k, f.size, fresh),
 		fresh && w.byOne(levels, base, k, i, judged != own, less):
 		return Change{}, false
 	default:
@@ -203,10 +203,10 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 }
 
 // bears reports whether what a figure does by itself at night k goes with a
-// step in its ratio to the control.
-func (w *window) bears(k int, step float64) bool {
+// step in its ratio to the control, one that is new or is to be kept.
+func (w *window) bears(k int, step float64, fresh bool) bool {
 	f := w.fit(k)
-	return f.size*step > 0 && w.p(k) <= alone || math.Abs(step) < blind*f.error && math.Abs(f.size-step) < contrary*f.error
+	return f.size*step > 0 && w.p(k) <= alone || (!fresh || math.Abs(step) < blind*f.error) && math.Abs(f.size-step) < contrary*f.error
 }
 
 // byOne reports whether a step at night base+k, as seen from night i, is above
