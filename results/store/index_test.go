@@ -574,3 +574,19 @@ func TestKept(t *testing.T) {
 	require.NoError(t, x.Update(t.Context()))
 	require.Empty(t, got(Filter{}), "a night that is excluded")
 }
+
+// A row that does not fit into its page takes pages of its own: the figures of
+// a session must not.
+func TestIndexIsSmall(t *testing.T) {
+	s, err := Open(t.TempDir())
+	require.NoError(t, err)
+	x := index(t, s)
+	points, err := x.Fill(10, 20, 200)
+	require.NoError(t, err)
+	require.Equal(t, 10*200*(20+17), points)
+	_, err = x.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	require.NoError(t, err)
+	info, err := os.Stat(x.Place())
+	require.NoError(t, err)
+	require.Less(t, info.Size()/int64(points), int64(45), "bytes a figure")
+}

@@ -249,10 +249,12 @@ func BenchmarkOpenCurrent(b *testing.B) {
 }
 
 // Fill writes nights of groups of series, as those of a session are called,
-// through the same writer as records from files. Nothing changes in them.
+// through the same writer as records from files, and of each but the control's
+// its ratio to that. Nothing changes in them.
 func (x *Index) Fill(groups, series, nights int) (points int, err error) {
 	scenarios := []string{"control", "mining", "training", "compute-f32", "memory", "mullet", "idle"}
 	metrics := []string{results.Throughput, results.Power, results.WorkPerEnergy}
+	relative := []string{results.RelativeThroughput, results.RelativePower, results.RelativeWorkPerEnergy}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for n := 0; n < nights; {
 		err := x.transact(context.Background(), func(tx *sql.Tx) error {
@@ -269,11 +271,15 @@ func (x *Index) Fill(groups, series, nights int) (points int, err error) {
 					for s := range series {
 						v := results.Float(1e9 * math.Exp(0.01*rng.NormFloat64()))
 						r.points[Key{Group: group.ID, Scenario: scenarios[s/3], Metric: metrics[s%3]}] = results.Metric{Value: v, Low: 0.99 * v, High: 1.01 * v, N: 6}
+						if v /= 1e9; s >= len(metrics) {
+							r.points[Key{Group: group.ID, Scenario: scenarios[s/3], Metric: relative[s%3]}] = results.Metric{Value: v, Low: 0.99 * v, High: 1.01 * v, N: 6}
+						}
 					}
 					if err := w.add(&r); err != nil {
 						return err
 					}
-					wrote += series
+					wrote += len(r.points)
+					points += len(r.points)
 				}
 			}
 			return nil
@@ -287,5 +293,5 @@ func (x *Index) Fill(groups, series, nights int) (points int, err error) {
 		return 0, err
 	}
 	_, err = x.db.Exec("INSERT INTO months (month, modified, amendments) VALUES ('2026-01', ?, '[]')", epoch.UnixNano())
-	return groups * series * nights, err
+	return points, err
 }

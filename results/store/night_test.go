@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,8 +21,9 @@ import (
 )
 
 // BenchmarkNight judges one night of five years of 10 to 1,000 groups of 20
-// series, the night before having been judged, and makes the overview. Filling
-// the largest index takes eight minutes and 1.8 GB.
+// series and their ratios to the control, the night before having been judged,
+// and makes the overview. Filling the largest index takes a quarter of an hour
+// and 3 GB.
 func BenchmarkNight(b *testing.B) {
 	const nights = 5 * 365
 	open := func(b *testing.B, groups, nights int) (*store.Index, int) {
@@ -62,7 +64,9 @@ func BenchmarkNight(b *testing.B) {
 			for g := range groups {
 				for s, err := range x.Series(b.Context(), store.Filter{Group: fmt.Sprintf("g%04d", g), Since: before}) {
 					require.NoError(b, err)
-					kept[s.Key] = store.Kept{Before: before, Text: nothing}
+					if !strings.HasPrefix(s.Metric, "relative") {
+						kept[s.Key] = store.Kept{Before: before, Text: nothing}
+					}
 				}
 			}
 			require.Len(b, kept, 20*groups)
