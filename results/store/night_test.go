@@ -22,7 +22,7 @@ import (
 
 // BenchmarkNight judges one night of five years of 10 to 1,000 groups of 20
 // series and their ratios to the control, the night before having been judged,
-// and makes the overview. Filling the largest index takes a quarter of an hour
+// and makes the overview. Filling the largest index takes eight minutes
 // and 3 GB.
 func BenchmarkNight(b *testing.B) {
 	const nights = 5 * 365
