@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/results"
@@ -28,4 +30,17 @@ func preset(name string) (results.Plan, error) {
 	}
 	p.Preset, p.Order, p.Session = name, "ABBA", 1
 	return p, nil
+}
+
+// planFlags are the flags of perwatt run that give the plan of one session
+// anew, less what is measured, and by which kernels and meters.
+func planFlags(p results.Plan) []string {
+	argv := []string{"--preset", p.Preset, "--sessions", "1", "--threads", fmt.Sprint(p.Threads), "--rounds", fmt.Sprint(p.Rounds), fmt.Sprint("--target=", p.Target)}
+	for flag, seconds := range map[string]results.Float{"settle": p.Settle, "warmup": p.Warmup, "limit": p.Limit, "window": p.Window, "interval": p.Interval} {
+		argv = append(argv, "--"+flag, time.Duration(float64(seconds)*1e9).String())
+	}
+	if len(p.Models) > 0 {
+		argv = append(argv, "--model", strings.Join(p.Models, ","))
+	}
+	return argv
 }

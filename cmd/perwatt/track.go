@@ -321,10 +321,10 @@ func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Recor
 	return rec, nil
 }
 
-// measureAgain runs a session of this program with the preset, the kernels and
+// measureAgain runs a session of this program with the plan, the kernels and
 // the meters of an earlier one.
 func measureAgain(cmd *cobra.Command, dir storeFlag, like *results.Record, uses []string, labels map[string]string) error {
-	argv := []string{"run", "--preset", like.Plan.Preset, "--sessions", "1", "--uses", strings.Join(uses, ","), "--format", "json"}
+	argv := append([]string{"run", "--uses", strings.Join(uses, ","), "--format", "json"}, planFlags(like.Plan)...)
 	where, err := dir.dir()
 	if err != nil {
 		return err

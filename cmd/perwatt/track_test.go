@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -340,7 +341,8 @@ func TestTrackConfirms(t *testing.T) {
 		t.Skip("measures for half a minute")
 	}
 	scratch := t.TempDir()
-	session := selfCommand("run", "--preset", "smoke", "--uses", "mining,control", "--meter", "none", "--store", scratch, "--format", "json")
+	session := selfCommand("run", "--preset", "smoke", "--uses", "mining,control", "--meter", "none", "--store", scratch, "--format", "json",
+		"--threads", "1", "--rounds", "2", "--settle", "20ms", "--warmup", "250ms", "--limit", "300ms", "--window", "500ms", "--interval", "50ms", "--model", "cnn")
 	raw, err := session.Output()
 	require.NoError(t, err)
 	tonight := time.Now().UTC()
@@ -394,6 +396,17 @@ func TestTrackConfirms(t *testing.T) {
 			code, out, errs := tracked(t, "--store", dir, "--gate", "--confirm")
 			require.Equal(t, c.code, code, out+errs)
 			require.Contains(t, out, c.want)
+			if c.node != "" {
+				return
+			}
+			files, err := filepath.Glob(filepath.Join(dir, "*", "*.json"))
+			require.NoError(t, err)
+			require.Len(t, files, 14)
+			again, err := results.LoadFile(slices.MaxFunc(files, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) }))
+			require.NoError(t, err)
+			was, is := scaled(0, 1, "").Plan, again.Record.Plan
+			is.Seed, is.Scenarios, is.Impls = was.Seed, was.Scenarios, was.Impls // the kernels that were chosen are named
+			require.Equal(t, was, is, "measured as at first")
 		})
 	}
 }
