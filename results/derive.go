@@ -551,7 +551,10 @@ func (d *deriver) relative(m map[string]Metric, ws []Window) {
 		t.gain = 0
 		return t
 	}
-	pairs := slices.DeleteFunc(slices.Clone(ws), func(w Window) bool { return control[w.Round] == nil })
+	pairs := slices.DeleteFunc(slices.Clone(ws), func(w Window) bool {
+		c := control[w.Round]
+		return c == nil || c.Energy.IsAbsent()
+	})
 	m[RelativePower] = d.powered(ratio((*Window).Power, Ratio), pairs, both)
 	if ws[0].Use.Use != "idle" {
 		m[RelativeWorkPerEnergy] = d.powered(ratio(func(w *Window) Float { return w.Work / w.Energy }, unit), pairs, both)

@@ -237,6 +237,16 @@ func TestRelativeIsPairedByRound(t *testing.T) {
 	}
 	require.Equal(t, 5, row(t, Derive(rec), "mining", "mining").Metrics[RelativeThroughput].N)
 
+	for i := range rec.Runs { // a gap of the meter in one window of the control
+		if r := &rec.Runs[i]; r.Scenario == "control" && r.Round == 5 {
+			r.Traces[0].V[20] = Absent()
+		}
+	}
+	p := row(t, Derive(rec), "mining", "mining").Metrics[RelativePower]
+	require.Equal(t, 4, p.N)
+	require.False(t, p.Instrument.IsAbsent())
+	require.Equal(t, []string{Repeats}, p.Budget.Unstated, "four windows have no interval; the meter is known")
+
 	rec = newWorld().record()
 	require.NotContains(t, row(t, Derive(rec), "mining", "mining").Metrics, RelativeThroughput)
 }
