@@ -205,13 +205,14 @@ func Derive(rec *Record) Summary {
 	d.head, d.metered = HeadlineOf(rec.Meters)
 	s := Summary{Rows: []Row{}, Yields: []Yield{}}
 	type key struct {
-		scenario, use, impl string
-		role                Role
+		scenario, use, workload, impl string
+		threads                       int
+		role                          Role
 	}
 	var keys []key
 	rows := map[key][]Window{}
 	for _, w := range d.windows {
-		k := key{w.Scenario, w.Use.Use, w.Use.Impl, w.Use.Role}
+		k := key{w.Scenario, w.Use.Use, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
 		if rows[k] == nil {
 			keys = append(keys, k)
 		}
@@ -224,7 +225,7 @@ func Derive(rec *Record) Summary {
 	for _, k := range keys {
 		ws := rows[k]
 		s.Rows = append(s.Rows, Row{
-			Scenario: k.scenario, Use: k.use, Workload: ws[0].Use.Workload, Impl: k.impl, Role: k.role,
+			Scenario: k.scenario, Use: k.use, Workload: k.workload, Impl: k.impl, Threads: k.threads, Role: k.role,
 			Metrics: d.metrics(ws),
 		})
 		if k.use != "idle" {
@@ -466,8 +467,9 @@ func (d *deriver) yield(ws []Window) Yield {
 		m.Value, m.Low, m.High = m.Value*kWh, m.Low*kWh, m.High*kWh
 		return m
 	}
+	u := ws[0].Use
 	return Yield{
-		Scenario: ws[0].Scenario, Use: ws[0].Use.Use,
+		Scenario: ws[0].Scenario, Use: u.Use, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
 		PerKWh: scale(d.efficiency(ws, 0)), Net: scale(d.efficiency(ws, 1)),
 	}
 }

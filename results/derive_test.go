@@ -1,6 +1,7 @@
 package results
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -476,5 +477,38 @@ func TestGradeOf(t *testing.T) {
 		{Wall, Modelled, 0, 6000, "E"}, {Wall, Declared, 0, 6000, "E"},
 	} {
 		require.Equal(t, c.want, GradeOf(c.b, c.o, c.u, c.win), "%+v", c)
+	}
+}
+
+// A row is of one package and one number of threads: what differs in either is
+// no repeat of the other.
+func TestRowsOfOneWorkload(t *testing.T) {
+	for name, change := range map[string]func(u *Use, i int){
+		"two packages":       func(u *Use, i int) { u.Workload = []string{"example.com/a", "example.com/b"}[i] },
+		"go test -cpu 1,4":   func(u *Use, i int) { u.Threads = []int{1, 4}[i] },
+		"two kernels":        func(u *Use, i int) { u.Impl = []string{"generic", "avx2"}[i] },
+		"the same once more": func(*Use, int) {},
+	} {
+		w := newWorld()
+		w.scenarios = []string{"mining"}
+		rec := w.record()
+		for i := range rec.Runs {
+			uses := slices.Clone(rec.Runs[i].Uses)
+			change(&uses[0], i%2)
+			rec.Runs[i].Uses = uses
+		}
+		s := Derive(rec)
+		var got []string
+		for i, r := range s.Rows {
+			got = append(got, fmt.Sprint(r.Workload, " ", r.Impl, " ", r.Threads, " n=", r.Metrics[Throughput].N))
+			y := s.Yields[i]
+			require.Equal(t, []any{r.Scenario, r.Use, r.Workload, r.Impl, r.Threads, r.Role}, []any{y.Scenario, y.Use, y.Workload, y.Impl, y.Threads, y.Role})
+		}
+		require.Equal(t, map[string][]string{
+			"two packages":       {"example.com/a generic 0 n=3", "example.com/b generic 0 n=3"},
+			"go test -cpu 1,4":   {"hashscan generic 1 n=3", "hashscan generic 4 n=3"},
+			"two kernels":        {"hashscan generic 0 n=3", "hashscan avx2 0 n=3"},
+			"the same once more": {"hashscan generic 0 n=6"},
+		}[name], got, name)
 	}
 }

@@ -371,13 +371,15 @@ const (
 	NotApplicable Outcome = "not applicable"
 )
 
-// Row is one use in one scenario over all good runs. The idle scenario has one
+// Row is one use in one scenario over all good runs, of one workload, one
+// implementation and one number of threads. The idle scenario has one
 // row, whose use is "idle" and whose work metrics are absent.
 type Row struct {
 	Scenario string            `json:"scenario"`
 	Use      string            `json:"use"`
 	Workload string            `json:"workload"`
 	Impl     string            `json:"impl"`
+	Threads  int               `json:"threads"`
 	Role     Role              `json:"role"`
 	Metrics  map[string]Metric `json:"metrics"`
 }
@@ -445,10 +447,14 @@ type Marginal struct {
 	EnergyPer    Metric `json:"energy_per_work"`
 }
 
-// Yield is what one kilowatt-hour (3.6 MJ) gives at one use.
+// Yield is what one kilowatt-hour (3.6 MJ) gives at the use of one [Row].
 type Yield struct {
 	Scenario string `json:"scenario"`
 	Use      string `json:"use"`
+	Workload string `json:"workload"`
+	Impl     string `json:"impl"`
+	Threads  int    `json:"threads"`
+	Role     Role   `json:"role"`
 	PerKWh   Metric `json:"per_kwh"`     // work, all energy counted
 	Net      Metric `json:"net_per_kwh"` // work, the idle power's energy taken off
 }

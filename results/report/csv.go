@@ -17,20 +17,20 @@ func writeCSV(out io.Writer, rec *results.Record) error {
 	w := csv.NewWriter(out)
 	put := func(r results.Row, metric string, m results.Metric) {
 		row := []string{
-			rec.ID, rec.Node.Name, r.Scenario, r.Use, string(r.Role), r.Workload, r.Impl, metric,
+			rec.ID, rec.Node.Name, r.Scenario, r.Use, string(r.Role), r.Workload, r.Impl, strconv.Itoa(r.Threads), metric,
 			"", "", "", string(m.Unit), "", string(m.Boundary), string(m.Origin), string(m.Grade), "", "", m.Why,
 		}
 		for i, s := range row {
 			row[i] = inert(clean(s, textLimit))
 		}
-		row[8], row[9], row[10] = exact(m.Value), exact(m.Low), exact(m.High)
-		row[12], row[16] = strconv.Itoa(m.N), exact(m.Instrument)
+		row[9], row[10], row[11] = exact(m.Value), exact(m.Low), exact(m.High)
+		row[13], row[17] = strconv.Itoa(m.N), exact(m.Instrument)
 		if m.Budget != nil {
-			row[17] = exact(m.Budget.Quadrature)
+			row[18] = exact(m.Budget.Quadrature)
 		}
 		w.Write(row) // the error is kept for Flush
 	}
-	w.Write(strings.Split("record,node,scenario,use,role,workload,impl,metric,value,low,high,unit,n,boundary,origin,grade,instrument,uncertainty,why", ","))
+	w.Write(strings.Split("record,node,scenario,use,role,workload,impl,threads,metric,value,low,high,unit,n,boundary,origin,grade,instrument,uncertainty,why", ","))
 	s := rec.Summary
 	for _, r := range s.Rows {
 		var names []string
@@ -43,7 +43,7 @@ func writeCSV(out io.Writer, rec *results.Record) error {
 		}
 	}
 	for _, y := range s.Yields {
-		r := results.Row{Scenario: y.Scenario, Use: y.Use}
+		r := results.Row{Scenario: y.Scenario, Use: y.Use, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role}
 		put(r, "per_kwh", y.PerKWh)
 		put(r, "net_per_kwh", y.Net)
 	}

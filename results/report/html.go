@@ -647,13 +647,14 @@ func budgetBlock(i int, r *results.Record) block {
 		b.Table.Cols = append(b.Table.Cols, col{Head: n, Number: true})
 	}
 	b.Table.Cols = append(b.Table.Cols, col{Head: "in quadrature", Number: true}, col{Head: "linear", Under: "meter alone", Number: true})
-	for _, row := range r.Summary.Rows {
+	uses := madeOf(r.Summary.Rows, false)
+	for i, row := range r.Summary.Rows {
 		for _, name := range []string{results.Power, results.NetPower, results.WorkPerEnergy} {
 			m, ok := row.Metrics[name]
 			if !ok || m.Budget == nil {
 				continue
 			}
-			line := []td{{Text: clean(row.Scenario, nameLimit), Label: "scenario"}, {Text: clean(row.Use, nameLimit), Label: "use"}, {Text: strings.ReplaceAll(name, "_", " "), Label: "figure"}}
+			line := []td{{Text: clean(row.Scenario, nameLimit), Label: "scenario"}, {Text: uses[i].value, Under: uses[i].under, Label: "use"}, {Text: strings.ReplaceAll(name, "_", " "), Label: "figure"}}
 			for _, n := range names {
 				x := td{Text: "unknown", Label: n, Number: true}
 				for _, t := range m.Budget.Terms {

@@ -281,7 +281,8 @@ func figures(rec *results.Record) *part {
 	if !metered { // idle has nothing to show
 		rows = slices.DeleteFunc(slices.Clone(rows), func(r results.Row) bool { return r.Use == "idle" })
 	}
-	var scenarios, uses []cell
+	var scenarios []cell
+	uses := madeOf(rows, true)
 	all := make([][]*results.Metric, len(rows))
 	columns := []struct{ metric, head, under string }{
 		{results.Throughput, "throughput", interval},
@@ -299,7 +300,6 @@ func figures(rec *results.Record) *part {
 		}
 		shared = shared || role != ""
 		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit), under: clean(role, nameLimit)})
-		uses = append(uses, cell{value: clean(r.Use, nameLimit), under: clean(r.Impl, nameLimit)})
 		for j, c := range columns {
 			m := metricOf(r, c.metric)
 			grid[j] = append(grid[j], m)
@@ -339,6 +339,46 @@ func figures(rec *results.Record) *part {
 		notes = append(notes, "No watts, and nothing per watt: "+why+".")
 	}
 	return s.done(notes...)
+}
+
+// madeOf names the uses of rows, with their kernels below if asked; what tells
+// two rows of one use apart (package, kernel, threads) stands below too.
+func madeOf(rows []results.Row, kernels bool) []cell {
+	type use struct {
+		scenario, use string
+		role          results.Role
+	}
+	type several struct {
+		first                     results.Row
+		workloads, impls, threads bool
+	}
+	uses := map[use]*several{}
+	for _, r := range rows {
+		k := use{r.Scenario, r.Use, r.Role}
+		if uses[k] == nil {
+			uses[k] = &several{first: r}
+		}
+		u := uses[k]
+		u.workloads = u.workloads || r.Workload != u.first.Workload
+		u.impls = u.impls || r.Impl != u.first.Impl
+		u.threads = u.threads || r.Threads != u.first.Threads
+	}
+	cells := make([]cell, len(rows))
+	for i, r := range rows {
+		var under []string
+		u := uses[use{r.Scenario, r.Use, r.Role}]
+		if u.workloads {
+			under = append(under, clean(r.Workload, 2*nameLimit))
+		}
+		if (kernels || u.impls) && r.Impl != "" {
+			under = append(under, clean(r.Impl, nameLimit))
+		}
+		if u.threads {
+			under = append(under, plural(r.Threads, "thread"))
+		}
+		cells[i] = cell{value: clean(r.Use, nameLimit), under: strings.Join(under, ", ")}
+	}
+	return cells
 }
 
 func metricOf(r results.Row, name string) *results.Metric {
@@ -507,7 +547,8 @@ func marginal(rec *results.Record) *part {
 func yields(rec *results.Record) *part {
 	ys := rec.Summary.Yields
 	s := &sheet{part: part{title: "One kilowatt-hour gives"}}
-	var scenarios, uses []cell
+	var scenarios []cell
+	var rows []results.Row
 	var gross, net []*results.Metric
 	all := make([][]*results.Metric, len(ys))
 	some := false
@@ -515,13 +556,13 @@ func yields(rec *results.Record) *part {
 		y := &ys[i]
 		some = some || !y.PerKWh.Value.IsAbsent()
 		scenarios = append(scenarios, cell{value: clean(y.Scenario, nameLimit)})
-		uses = append(uses, cell{value: clean(y.Use, nameLimit)})
+		rows = append(rows, results.Row{Scenario: y.Scenario, Use: y.Use, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role})
 		gross, net = append(gross, &y.PerKWh), append(net, &y.Net)
 		all[i] = []*results.Metric{&y.PerKWh, &y.Net}
 	}
 	if some {
 		s.text(name, "scenario", "", scenarios)
-		s.text(name, "use", "", uses)
+		s.text(name, "use", "", madeOf(rows, false))
 		s.counts(all)
 		s.figure("work", "all energy counted", gross)
 		s.figure("net work", "idle taken off", net)
@@ -582,7 +623,7 @@ type metricColumn struct{ metric, head, under string }
 // metrics adds a row for each of the summary that has any of these metrics,
 // and returns those rows.
 func (s *sheet) metrics(rec *results.Record, columns []metricColumn) (rows []results.Row) {
-	var scenarios, uses []cell
+	var scenarios []cell
 	var all [][]*results.Metric
 	grid := make([][]*results.Metric, len(columns))
 	for _, r := range rec.Summary.Rows {
@@ -599,7 +640,6 @@ func (s *sheet) metrics(rec *results.Record, columns []metricColumn) (rows []res
 			continue
 		}
 		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit)})
-		uses = append(uses, cell{value: clean(r.Use, nameLimit)})
 		rows, all = append(rows, r), append(all, row)
 		for j := range columns {
 			grid[j] = append(grid[j], row[j])
@@ -609,7 +649,7 @@ func (s *sheet) metrics(rec *results.Record, columns []metricColumn) (rows []res
 		return nil
 	}
 	s.text(name, "scenario", "", scenarios)
-	s.text(name, "use", "", uses)
+	s.text(name, "use", "", madeOf(rows, false))
 	s.counts(all)
 	for j, c := range columns {
 		s.figure(c.head, c.under, grid[j])

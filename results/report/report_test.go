@@ -502,3 +502,26 @@ func TestEconomicsInEveryForm(t *testing.T) {
 	}
 	require.Contains(t, md.String(), p.Economics.Banner)
 }
+
+// Two rows of one use say what tells them apart, and only that.
+func TestRowsAreToldApart(t *testing.T) {
+	row := func(workload, impl string, threads int) results.Row {
+		return results.Row{Scenario: "Get", Use: "get", Workload: workload, Impl: impl, Threads: threads, Role: results.Alone}
+	}
+	for name, c := range map[string]struct {
+		rows []results.Row
+		want []string
+	}{
+		"one":          {[]results.Row{row("example.com/kv", "avx2", 4)}, []string{"avx2"}},
+		"two packages": {[]results.Row{row("example.com/kv", "", 4), row("example.com/ht", "", 4)}, []string{"example.com/kv", "example.com/ht"}},
+		"-cpu 1,4":     {[]results.Row{row("example.com/kv", "", 1), row("example.com/kv", "", 4)}, []string{"1 thread", "4 threads"}},
+		"all":          {[]results.Row{row("a", "x", 1), row("b", "y", 2)}, []string{"a, x, 1 thread", "b, y, 2 threads"}},
+	} {
+		var got []string
+		for _, c := range madeOf(c.rows, true) {
+			require.Equal(t, "get", c.value)
+			got = append(got, c.under)
+		}
+		require.Equal(t, c.want, got, name)
+	}
+}

@@ -66,6 +66,7 @@ type SiteGroup struct {
 // History is one figure of a group over time.
 type History struct {
 	Scenario, Use, Workload, Impl, Metric string
+	Threads                               int
 	Unit                                  results.Unit
 	Headline                              bool // the figure that stands for its use in the overview
 	State                                 string
@@ -241,10 +242,14 @@ func useName(h History) string {
 
 // madeBy names what did the work, where there was any.
 func madeBy(h History) string {
-	if by := cmp.Or(h.Impl, h.Workload); by != "" {
-		return ", " + by
+	by := cmp.Or(h.Impl, h.Workload)
+	if h.Threads > 0 {
+		by = strings.TrimPrefix(by+", "+plural(h.Threads, "thread"), ", ")
 	}
-	return ""
+	if by != "" {
+		by = ", " + by
+	}
+	return by
 }
 
 func changeTable(id string, changes []SiteChange, groups bool) *htmlTable {

@@ -58,7 +58,7 @@ func (t *Tracking) Add(s *track.Standing) error {
 		j := &s.Judged[i]
 		words, verdict := j.State(t.Night)
 		k := j.Key
-		h := History{Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
+		h := History{Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Threads: k.Threads, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
 		h.Quiet = h.Tone == Good && verdict == "" && !j.Watch.Young
 		modelled := s.Meter == "model" && k.Metric != results.Throughput
 		h.Nights = nightsOf(s.Points[k], modelled)
@@ -312,6 +312,7 @@ func (t *Tracking) news() (out []SiteChange) {
 func (t *Tracking) json(out io.Writer) error {
 	type figure struct {
 		Group, Scenario, Use, Workload, Impl, Metric string
+		Threads                                      int
 		Size, Low, High, P                           results.Float
 		Since, From, To                              string
 	}
@@ -344,7 +345,7 @@ func (t *Tracking) json(out io.Writer) error {
 		x := finding{f.Verdict, f.Cause, day(f.Night), day(f.From), day(f.To), results.Float(f.P), f.At(), f.Do(), f.Fresh, t.fails(f), f.Groups, nil}
 		for _, p := range f.Parts {
 			c := p.Change
-			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Scenario, p.Key.Use, p.Key.Workload, p.Key.Impl, p.Key.Metric,
+			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Scenario, p.Key.Use, p.Key.Workload, p.Key.Impl, p.Key.Metric, p.Key.Threads,
 				results.Float(c.Size.Value), results.Float(c.Size.Low), results.Float(c.Size.High), results.Float(c.P), day(c.Night), day(c.From), day(c.To)})
 		}
 		v.Findings = append(v.Findings, x)
@@ -365,7 +366,7 @@ func (t *Tracking) csv(g SiteGroup) error {
 	}
 	if t.lines == nil {
 		t.lines = csv.NewWriter(t.Nights)
-		t.lines.Write(strings.Split("group,name,scenario,use,workload,impl,metric,unit,start,value,low,high,level,revision,record", ",")) // the error is kept for Flush
+		t.lines.Write(strings.Split("group,name,scenario,use,workload,impl,threads,metric,unit,start,value,low,high,level,revision,record", ",")) // the error is kept for Flush
 	}
 	for _, h := range g.figures() {
 		at := 0
@@ -377,11 +378,11 @@ func (t *Tracking) csv(g SiteGroup) error {
 			if at < len(h.Levels) {
 				level = exact(results.Float(h.Levels[at].Value))
 			}
-			row := []string{g.ID, g.Name, h.Scenario, h.Use, h.Workload, h.Impl, h.Metric, string(h.Unit), n.Start.UTC().Format(time.RFC3339), "", "", "", "", n.Revision, n.Record}
+			row := []string{g.ID, g.Name, h.Scenario, h.Use, h.Workload, h.Impl, strconv.Itoa(h.Threads), h.Metric, string(h.Unit), n.Start.UTC().Format(time.RFC3339), "", "", "", "", n.Revision, n.Record}
 			for i := range row {
 				row[i] = inert(clean(row[i], textLimit))
 			}
-			row[9], row[10], row[11], row[12] = exact(n.Value), exact(n.Low), exact(n.High), level
+			row[10], row[11], row[12], row[13] = exact(n.Value), exact(n.Low), exact(n.High), level
 			t.lines.Write(row)
 		}
 	}
@@ -534,7 +535,7 @@ func (t *Tracking) prometheus(out *bytes.Buffer) {
 		return "{" + strings.Join(s, ",") + "}"
 	}
 	of := func(g *SiteGroup, h *History) string {
-		return labels("group", g.ID, "scenario", h.Scenario, "use", h.Use, "workload", h.Workload, "impl", h.Impl, "metric", h.Metric, "unit", string(h.Unit))
+		return labels("group", g.ID, "scenario", h.Scenario, "use", h.Use, "workload", h.Workload, "impl", h.Impl, "threads", strconv.Itoa(h.Threads), "metric", h.Metric, "unit", string(h.Unit))
 	}
 	head := func(name, help string) { fmt.Fprintf(out, "# HELP %s %s\n# TYPE %[1]s gauge\n", name, help) }
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }

@@ -182,6 +182,40 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// A series is of one package and one number of threads: figures of others are
+// none of its nights.
+func TestSeriesOfOneWorkload(t *testing.T) {
+	s, err := Open(t.TempDir())
+	require.NoError(t, err)
+	for i, change := range []func(*results.Use){
+		func(*results.Use) {},
+		func(u *results.Use) { u.Threads = 32 },
+		func(u *results.Use) { u.Workload = "example.com/other" },
+	} {
+		rec := night(1, epoch.AddDate(0, 0, i), 6, 1e9+float64(i))
+		for j := range rec.Runs {
+			for k := range rec.Runs[j].Uses {
+				change(&rec.Runs[j].Uses[k])
+			}
+		}
+		keep(t, s, rec)
+	}
+	x := index(t, s)
+	var got []string
+	for _, s := range all(t, x.Series(t.Context(), Filter{Scenario: "mining", Metric: results.Throughput})) {
+		require.Len(t, s.Points, 1)
+		got = append(got, fmt.Sprint(s.Workload, " ", s.Threads, " ", s.Points[0].Value))
+		require.NoError(t, x.Keep(t.Context(), Filter{}, map[Key]Kept{s.Key: {epoch.AddDate(0, 0, 9), fmt.Sprint(s.Threads)}}))
+	}
+	require.Equal(t, []string{"example.com/other 64 1.000000002e+09", "hashscan 32 1.000000001e+09", "hashscan 64 1e+09"}, got)
+	kept, err := x.Kept(t.Context(), GroupOf(night(1, epoch, 1, 1)).ID, Filter{})
+	require.NoError(t, err)
+	require.Len(t, kept, 3)
+	for k, v := range kept {
+		require.Equal(t, fmt.Sprint(k.Threads), v.Text)
+	}
+}
+
 func TestSessionsThatRun(t *testing.T) {
 	s, _, _ := history(t, 1)
 	rec := night(1, epoch.AddDate(0, 0, 1), 6, 2e9)

@@ -43,6 +43,7 @@ type Key struct {
 	Use      string       `json:"use"`
 	Workload string       `json:"workload"`
 	Impl     string       `json:"impl"`
+	Threads  int          `json:"threads"`
 	Metric   string       `json:"metric"`
 	Unit     results.Unit `json:"unit"`
 }
@@ -308,8 +309,8 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 	f.Group = group
 	h = past{keys: map[uint64]Key{}, figures: map[uint64][]held{}}
 	where, args := f.series()
-	keys, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, workload, impl, metric, unit FROM series WHERE "+where+
-		" ORDER BY scenario, use, workload, impl, metric, unit", args...)
+	keys, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, workload, impl, threads, metric, unit FROM series WHERE "+where+
+		" ORDER BY scenario, use, workload, impl, threads, metric, unit", args...)
 	if err != nil {
 		return h, err
 	}
@@ -317,7 +318,7 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 	for keys.Next() {
 		var k Key
 		var n uint64
-		if err := keys.Scan(&n, &k.Group, &k.Scenario, &k.Use, &k.Workload, &k.Impl, &k.Metric, &k.Unit); err != nil {
+		if err := keys.Scan(&n, &k.Group, &k.Scenario, &k.Use, &k.Workload, &k.Impl, &k.Threads, &k.Metric, &k.Unit); err != nil {
 			return h, damage(err)
 		}
 		h.order, h.keys[n] = append(h.order, n), k

@@ -340,7 +340,7 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 	for _, row := range sum.Rows {
 		for name, m := range row.Metrics {
 			if !m.Value.IsAbsent() {
-				r.points[Key{h.Group, row.Scenario, row.Use, row.Workload, row.Impl, name, m.Unit}] = m
+				r.points[Key{h.Group, row.Scenario, row.Use, row.Workload, row.Impl, row.Threads, name, m.Unit}] = m
 			}
 		}
 	}
@@ -475,7 +475,7 @@ func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 		&w.find: "SELECT n, grp, start, path, size, modified, amended FROM records WHERE id = ?",
 		&w.record: `INSERT INTO records (id, month, path, size, modified, amended, start, state, digest, valid, grp, env, labels, excluded, error)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
-		&w.series: `INSERT INTO series (grp, scenario, use, workload, impl, metric, unit) VALUES (?, ?, ?, ?, ?, ?, ?)
+		&w.series: `INSERT INTO series (grp, scenario, use, workload, impl, threads, metric, unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET grp = grp RETURNING n`,
 		&w.forget:   "DELETE FROM kept WHERE before > ? AND series IN (SELECT n FROM series WHERE grp = ?)",
 		&w.newGroup: "INSERT OR IGNORE INTO groups (id, json) VALUES (?, ?)",
@@ -556,7 +556,7 @@ func (w *writer) add(r *read) error {
 	for k, m := range r.points {
 		series, ok := w.x.ids[k]
 		if !ok {
-			if err := w.series.QueryRowContext(w.ctx, k.Group, k.Scenario, k.Use, k.Workload, k.Impl, k.Metric, string(k.Unit)).Scan(&series); err != nil {
+			if err := w.series.QueryRowContext(w.ctx, k.Group, k.Scenario, k.Use, k.Workload, k.Impl, k.Threads, k.Metric, string(k.Unit)).Scan(&series); err != nil {
 				return err
 			}
 			w.x.ids[k] = series

@@ -38,6 +38,7 @@ type Rule struct {
 	Use      string  `toml:"use"`
 	Workload string  `toml:"workload"`
 	Impl     string  `toml:"impl"`
+	Threads  int     `toml:"threads"` // 0 for any
 	Metric   string  `toml:"metric"`
 	Least    float64 `toml:"least"`
 	Reason   string  `toml:"reason"` // of an ignored one
@@ -85,7 +86,7 @@ func (r *Rule) patterns() [6]string {
 }
 
 func (r *Rule) check(kind string) error {
-	some := false
+	some := r.Threads > 0
 	for _, p := range r.patterns() {
 		if _, err := path.Match(p, ""); err != nil {
 			return fmt.Errorf("%.80q is no pattern: %w", p, err)
@@ -93,8 +94,10 @@ func (r *Rule) check(kind string) error {
 		some = some || p != ""
 	}
 	switch {
+	case r.Threads < 0:
+		return fmt.Errorf("threads = %d: a number of threads, such as 4", r.Threads)
 	case !some:
-		return errors.New("it names nothing: say which group, scenario, use, workload, impl or metric")
+		return errors.New("it names nothing: say which group, scenario, use, workload, impl, threads or metric")
 	case kind == "ignore" && strings.TrimSpace(r.Reason) == "":
 		return errors.New("say why, as reason = \"…\"")
 	case kind == "limit" && !(r.Least >= 0 && r.Least < 1):
@@ -104,6 +107,9 @@ func (r *Rule) check(kind string) error {
 }
 
 func (r *Rule) matches(k store.Key) bool {
+	if r.Threads > 0 && r.Threads != k.Threads {
+		return false
+	}
 	for i, p := range r.patterns() {
 		if ok, _ := path.Match(p, names(k)[i]); p != "" && !ok {
 			return false

@@ -56,7 +56,7 @@ func names(k store.Key) []string {
 
 // compare orders keys by their names.
 func compare(a, b store.Key) int {
-	return cmp.Or(slices.Compare(names(a), names(b)), cmp.Compare(a.Unit, b.Unit))
+	return cmp.Or(slices.Compare(names(a), names(b)), cmp.Compare(a.Threads, b.Threads), cmp.Compare(a.Unit, b.Unit))
 }
 
 // Direction says which way a figure is better.
