@@ -203,7 +203,7 @@ func (t *Tally) checks(difficulty float64) (out []results.Check) {
 		}
 	}
 	add("refused", refused <= refusedFew || float64(refused) <= refusedShare*float64(total),
-		fmt.Sprintf("%d of %d shares refused", refused, total), fmt.Sprintf("%d of them %s", t.Count[most], reproach[most]))
+		fmt.Sprintf("%d of %d shares refused", refused, total), fmt.Sprintf("%d of them %s, the first in the line %s", t.Count[most], reproach[most], t.quote[most]))
 	return out
 }
 

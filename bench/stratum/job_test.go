@@ -59,6 +59,8 @@ var vectors = []struct {
 
 func word(t testing.TB, s string) uint32 { return binary.BigEndian.Uint32(unhexed(t, s)) }
 
+func jsonText(s string) []byte { return []byte(`"` + s + `"`) }
+
 func TestVectors(t *testing.T) {
 	for _, v := range vectors {
 		t.Run(v.name, func(t *testing.T) {
@@ -83,17 +85,20 @@ func TestVectors(t *testing.T) {
 			slices.Reverse(digest[:])
 			require.Equal(t, v.digest, hex.EncodeToString(digest[:]))
 
-			s := submission{[]byte(v.theirs), []byte(v.ntime), []byte(v.nonce), []byte(v.bits), v.bits != ""}
+			s := submission{[]byte(v.theirs), jsonText(v.ntime), jsonText(v.nonce), nil}
+			if v.bits != "" {
+				s.bits = jsonText(v.bits)
+			}
 			judge := func(j *job, s submission) Class {
 				c, _ := j.judge(unhexed(t, v.ours), len(v.theirs)/2, v.mask, s, time.Unix(int64(tpl.ntime), 0))
 				return c
 			}
 			require.Equal(t, Accepted, judge(at(v.difficulty-1e-3), s))
 			require.Equal(t, Low, judge(at(v.difficulty+1e-3), s), "a share just below its difficulty")
-			s.nonce = []byte("00000000")
+			s.nonce = jsonText("00000000")
 			require.Equal(t, Wrong, judge(j, s))
 			if v.bits != "" { // without the bits it is a reject
-				s.nonce, s.rolled = []byte(v.nonce), false
+				s.nonce, s.bits = jsonText(v.nonce), nil
 				require.Equal(t, Wrong, judge(j, s))
 			}
 		})

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
+	"strconv"
 )
 
 // Limits of what one line from a client may hold. Real ones stay below 400
@@ -13,11 +16,13 @@ const (
 	maxParams = 16
 	maxDepth  = 16
 	maxID     = 64
+	maxQuoted = 256 // of one that is shown
 )
 
 // request is one line from a client. Its parts lie in the line: they are JSON
 // as it was sent, and good until the next line is read.
 type request struct {
+	line   []byte // all of it
 	id     []byte // to be echoed: a number, a string or null
 	method []byte // as JSON; empty in what answers us
 	params [maxParams][]byte
@@ -33,7 +38,7 @@ var (
 // parse reads a line. It takes what encoding/json takes, within the limits;
 // where a key is repeated the last one counts.
 func (r *request) parse(line []byte) error {
-	*r = request{id: null}
+	*r = request{line: line, id: null}
 	s := scanner{b: line}
 	answers := false
 	err := s.object(func(key []byte) error {
@@ -89,6 +94,15 @@ func (r *request) param(i int) []byte {
 		return nil
 	}
 	return text(r.params[i])
+}
+
+// value returns a parameter as it stands in the line; it is nil if there is
+// none, or what clients write for none: null, or a text of nothing.
+func (r *request) value(i int) []byte {
+	if i >= r.n || string(r.params[i]) == "null" || string(r.params[i]) == `""` {
+		return nil
+	}
+	return r.params[i]
 }
 
 // text returns what a JSON string says, nil if raw is none.
@@ -293,6 +307,46 @@ var unhex = func() (t [256]byte) {
 	}
 	return t
 }()
+
+// number32 reads the 32 bits of a time, a nonce or a version as clients write
+// them: a text of hexadecimal digits in either case, with or without zeros or
+// 0x before them, or a JSON number that is whole. Each of these can mean one
+// number only; that the client hashed that one is for the digest to show.
+func number32(raw []byte) (n uint32, ok bool) {
+	if len(raw) == 0 {
+		return 0, false
+	}
+	if raw[0] != '"' {
+		f, err := strconv.ParseFloat(string(raw), 64)
+		return uint32(f), err == nil && f >= 0 && f <= math.MaxUint32 && f == math.Trunc(f)
+	}
+	digits := bytes.TrimSpace(text(raw))
+	if len(digits) > 2 && digits[0] == '0' && digits[1]|0x20 == 'x' {
+		digits = digits[2:]
+	}
+	for _, c := range digits {
+		if unhex[c] > 15 || n>>28 != 0 {
+			return 0, false
+		}
+		n = n<<4 | uint32(unhex[c])
+	}
+	return n, len(digits) > 0
+}
+
+// quoted shows a line of a client to people: its beginning, and escaped unless
+// it is plain.
+func quoted(line []byte) string {
+	s := string(line)
+	if len(s) > maxQuoted {
+		s = s[:maxQuoted] + "..."
+	}
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return strconv.QuoteToASCII(s)
+		}
+	}
+	return fmt.Sprintf("%#q", s)
+}
 
 // fromHex fills dst from exactly twice as many hexadecimal digits.
 func fromHex(dst, digits []byte) bool {

@@ -3,6 +3,7 @@ package stratum
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -55,6 +56,33 @@ func TestText(t *testing.T) {
 	}
 }
 
+func TestNumber32(t *testing.T) {
+	for raw, want := range map[string]uint32{
+		`"00fFaB12"`: 0xffab12, `"ffab12"`: 0xffab12, `"0xFFAB12"`: 0xffab12, `"0X00ffab12"`: 0xffab12, `"0"`: 0, `"1234567"`: 0x1234567, `" 7 "`: 7, `"\u0037"`: 7,
+		`"ffffffff"`: 1<<32 - 1, `"00000000ffffffff"`: 1<<32 - 1, `0`: 0, `7`: 7, `4294967295`: 1<<32 - 1, `305419896.0`: 305419896, `1.5e3`: 1500,
+	} {
+		got, ok := number32([]byte(raw))
+		require.True(t, ok, raw)
+		require.Equal(t, want, got, raw)
+	}
+	for _, raw := range []string{
+		"", `""`, `"0x"`, `"x1"`, `"0x0x1"`, `"-1"`, `"+1"`, `"1g"`, `"1 2"`, `"1_0"`, `"100000000"`, `"0x1ffffffff"`, `"é"`,
+		`-1`, `0.5`, `4294967296`, `1e999`, `null`, `true`, `[1]`, `{}`,
+	} {
+		_, ok := number32([]byte(raw))
+		require.False(t, ok, raw)
+	}
+}
+
+func TestQuoted(t *testing.T) {
+	for line, want := range map[string]string{
+		`{"id":4}`: "`{\"id\":4}`", "a`b": `"a` + "`" + `b"`, "a\x1b[2J\r": `"a\x1b[2J\r"`, "\xff\u202e": `"\xff\u202e"`, "": "``",
+		strings.Repeat("x", maxLine): "`" + strings.Repeat("x", maxQuoted) + "...`",
+	} {
+		require.Equal(t, want, quoted([]byte(line)))
+	}
+}
+
 func TestFromHex(t *testing.T) {
 	var b [4]byte
 	require.True(t, fromHex(b[:], []byte("00fFaB12")))
@@ -62,6 +90,29 @@ func TestFromHex(t *testing.T) {
 	for _, bad := range []string{"", "00ffab1", "00ffab123", "00ffab1g", "0x00ffab", "-0ffab12", " 0ffab12"} {
 		require.False(t, fromHex(b[:], []byte(bad)), bad)
 	}
+}
+
+// A number of 32 bits reads back however it is written.
+func FuzzNumber32(f *testing.F) {
+	for _, s := range []string{`"1fffe000"`, `"0xAB"`, `4294967295`, `1e3`, `"\u0030"`, `null`, `-0`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var s scanner
+		s.b = raw
+		if v, err := s.value(1); err != nil || len(v) != len(raw) {
+			return
+		}
+		n, ok := number32(raw)
+		if !ok {
+			return
+		}
+		for _, form := range []string{`"%x"`, `"0X%08X"`, `"%016x"`, "%d"} {
+			again, ok := number32(fmt.Appendf(nil, form, n))
+			require.True(t, ok)
+			require.Equal(t, n, again, form)
+		}
+	})
 }
 
 // What the parser takes is what encoding/json takes, within the limits.

@@ -280,7 +280,7 @@ func (s *session) submit(r *request, now time.Time) Class {
 	}
 	c, epoch, luck := Malformed, s.order.epoch, 0.0
 	name, id := r.param(0), r.param(1)
-	sub := submission{extranonce2: r.param(2), ntime: r.param(3), nonce: r.param(4), bits: r.param(5), rolled: r.n > 5 && string(r.params[5]) != "null"}
+	sub := submission{extranonce2: r.param(2), ntime: r.value(3), nonce: r.value(4), bits: r.value(5)}
 	switch {
 	case name == nil || id == nil || r.n < 5:
 	case string(name) != s.worker.name:
@@ -295,6 +295,9 @@ func (s *session) submit(r *request, now time.Time) Class {
 		c, luck = j.judge(s.ours[:], s.srv.cfg.Extranonce2, s.mask, sub, now)
 	}
 	s.worker.note(c, epoch, luck, now)
+	if c > Stale {
+		s.worker.quote(c, r.line)
+	}
 	return c
 }
 

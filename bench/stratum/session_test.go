@@ -194,11 +194,15 @@ func TestClasses(t *testing.T) {
 		{Extranonce, "20", func() string { return with(func(p []string) { p[2] = `""` }) }},
 		{Unknown, "21", func() string { return with(func(p []string) { p[1] = `"feedbeef"` }) }},
 		{Unauthorised, "24", func() string { return with(func(p []string) { p[0] = `"v"` }) }},
-		{Malformed, "20", func() string { return with(func(p []string) { p[4] = `"0x123456"` }) }},
-		{Malformed, "20", func() string { return with(func(p []string) { p[4] = `7` }) }},
-		{Malformed, "20", func() string { return with(func(p []string) { p[3] = `"1234567"` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[4] = `"0x"` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[4] = `""` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[4] = `null` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[3] = `"123456789"` }) }},
 		{Malformed, "20", func() string { return with(func(p []string) { p[2] = `"0000000g"` }) }},
-		{Malformed, "20", func() string { return with(func(p []string) { p[5] = `"2000"` }) }},
+		{Malformed, "20", func() string { return with(func(p []string) { p[5] = `true` }) }},
+		{Extranonce, "20", func() string { return with(func(p []string) { p[2] = `"1"` }) }},
+		{Extranonce, "20", func() string { return with(func(p []string) { p[2] = `"0x00000001"` }) }},
+		{Extranonce, "20", func() string { return with(func(p []string) { p[2] = `1` }) }},
 		{Malformed, "20", func() string { return with(func(p []string) { p[1] = `1` }) }},
 		{Malformed, "20", func() string { return k.ask("mining.submit", `[]`) }},
 		{Malformed, "20", func() string { return k.ask("mining.submit", `["w","1"]`) }},
@@ -221,6 +225,52 @@ func TestClasses(t *testing.T) {
 	require.Equal(t, "20", plain.ask("mining.submit", p+`,"00002000"]`))
 	require.Equal(t, "true", plain.ask("mining.submit", p+`,"00000000"]`))
 	require.Equal(t, "true", plain.ask("mining.submit", strings.TrimSuffix(plain.m.Params(g[1]), "]")+`,null]`))
+}
+
+// A share counts in whatever notation its numbers are written, and counts once.
+func TestNotations(t *testing.T) {
+	k := newTalk(t, Config{Difficulty: 0x1p-20})
+	k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"1fffe000"}]`)
+	k.m.Mask, k.m.Roll = versionMask, true
+	k.begin()
+	number := func(p string) (n uint64) {
+		n, err := strconv.ParseUint(strings.Trim(p, `"`), 16, 32)
+		require.NoError(t, err)
+		return n
+	}
+	for name, form := range map[string]string{
+		"no leading zeros": `"%x"`, "capitals": `"%08X"`, "0x": `"0x%x"`, "0X and zeros": `"0X%08X"`, "sixteen digits": `"%016x"`, "a number": "%d", "a number with a fraction of 0": "%d.0",
+	} {
+		for i := 3; i <= 5; i++ { // time, nonce, version bits
+			f := k.mine(1, uint64(k.id))[0]
+			p := strings.Split(strings.Trim(k.m.Params(f), "[]"), ",")
+			p[i] = fmt.Sprintf(form, number(p[i]))
+			require.Equal(t, "true", k.ask("mining.submit", "["+strings.Join(p, ",")+"]"), "%s: %s", name, p)
+			require.Equal(t, "22", k.submit(f), "the same as everybody writes it")
+		}
+	}
+	plain := newTalk(t, Config{Difficulty: 0x1p-20})
+	plain.begin()
+	for i, bits := range []string{"", ",null", `,""`, `,"00000000"`, `,"0x0"`, ",0"} {
+		f := plain.mine(1, uint64(i))[0]
+		require.Equal(t, "true", plain.ask("mining.submit", strings.TrimSuffix(plain.m.Params(f), "]")+bits+"]"), bits)
+	}
+}
+
+// A void says what the device sent: the first line of the class that is refused
+// most.
+func TestVoidQuotes(t *testing.T) {
+	k := newTalk(t, Config{Difficulty: 0x1p-20})
+	k.begin()
+	for i := range refusedFew + 1 {
+		k.ask("mining.submit", fmt.Sprintf(`["w",%q,"0%d","64b3f3ec","\u0001\u202e"]`, k.m.Job.ID, i))
+	}
+	checks := k.s.worker.Check()
+	last := checks[len(checks)-1]
+	require.Equal(t, "refused", last.Name)
+	require.False(t, last.OK)
+	require.Contains(t, last.Detail, "11 of 11 shares refused: 11 of them")
+	require.Contains(t, last.Detail, `, the first in the line `+"`"+`{"id":3,"method":"mining.submit","params":["w","1","00","64b3f3ec","\u0001\u202e"]}`+"`")
 }
 
 // Jobs follow one another; a clean one makes those before it stale, and what

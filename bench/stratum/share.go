@@ -56,11 +56,9 @@ const noise = 0x1p-22
 // times what comes in its life.
 const maxSeen = 1 << 16
 
-// submission are the parameters of mining.submit as they were sent.
-type submission struct {
-	extranonce2, ntime, nonce, bits []byte
-	rolled                          bool // whether there are version bits
-}
+// submission are the parameters of mining.submit as they were sent: the text
+// of the extranonce2, and the others in JSON. Without version bits, bits is nil.
+type submission struct{ extranonce2, ntime, nonce, bits []byte }
 
 // judge says what a share of job j is worth, by crypto/sha256. luck is the
 // natural logarithm of how many times over it meets the difficulty, which of
@@ -69,15 +67,14 @@ type submission struct {
 func (j *job) judge(ours []byte, size int, mask uint32, s submission, now time.Time) (c Class, luck float64) {
 	var theirs [maxTheirs]byte
 	var words [3]uint32 // time, nonce, version bits
-	for i, digits := range [][]byte{s.ntime, s.nonce, s.bits} {
-		var b [4]byte
-		if i == 2 && !s.rolled {
+	for i, raw := range [][]byte{s.ntime, s.nonce, s.bits} {
+		if i == 2 && raw == nil {
 			break
 		}
-		if !fromHex(b[:], digits) {
+		var ok bool
+		if words[i], ok = number32(raw); !ok {
 			return Malformed, 0
 		}
-		words[i] = binary.BigEndian.Uint32(b[:])
 	}
 	switch {
 	case !fromHex(theirs[:size], s.extranonce2):
@@ -90,7 +87,7 @@ func (j *job) judge(ours []byte, size int, mask uint32, s submission, now time.T
 	case words[0] < j.ntime || words[0] > j.ntime+ntimeSpan:
 		return Time, 0
 	}
-	if !s.rolled {
+	if s.bits == nil {
 		mask = 0 // a share without version bits has those of the job
 	}
 	h := j.header(ours, theirs[:size], mask, words[2], words[0], words[1])

@@ -48,6 +48,7 @@ type Tally struct {
 	Breaks int             // how often there was none
 	luck   luck
 	pace   pace
+	quote  [classes]string // of each that is refused, the first line
 }
 
 // hashesPerDifficulty is how many hashes it takes on average to make a share
@@ -241,6 +242,15 @@ func (w *Worker) note(c Class, epoch uint64, luck float64, now time.Time) {
 		}
 	case Stale:
 		w.tally.luck.add(luck)
+	}
+}
+
+// quote keeps the first line of each class that is refused and counted.
+func (w *Worker) quote(c Class, line []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.tally.Count[c] > 0 && w.tally.quote[c] == "" {
+		w.tally.quote[c] = quoted(line)
 	}
 }
 
