@@ -23,7 +23,7 @@ import (
 // trackFlags are what perwatt track was asked.
 type trackFlags struct {
 	dir                storeFlag
-	group, night       string
+	group, node, night string
 	labels             map[string]string
 	rules, format, out string
 	gate, confirm      bool
@@ -61,6 +61,7 @@ without --confirm only more than 10 % fail. Old findings do not fail again.
 	f.dir.flag(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.group, "group", "", "only this node group (perwatt ls names them)")
+	fl.StringVar(&f.node, "node", "", "only this node, by its name")
 	fl.StringToStringVar(&f.labels, "label", nil, "only records with this label, KEY=VALUE, may be repeated")
 	fl.StringVar(&f.night, "night", "", "night to look at, the day on which it began (default the one that runs, noon to noon UTC)")
 	fl.BoolVar(&f.gate, "gate", false, "exit with 1 on a regression, 3 without data")
@@ -100,7 +101,7 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	}
 	defer x.Close()
 	defer notes(cmd, x)
-	opt := track.Options{Filter: store.Filter{Group: f.group, Labels: f.labels}, Night: night, Rules: rules}
+	opt := track.Options{Filter: store.Filter{Group: f.group, Labels: f.labels}, Node: f.node, Night: night, Rules: rules}
 	opt.Whole = f.audit || f.format == string(report.CSV) || f.format == "text" && f.out != ""
 	if f.audit {
 		return audit(cmd, x, opt)
@@ -152,8 +153,12 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 }
 
 func missing(r *track.Report) string {
-	if gone := r.Absent(); len(gone) > 0 {
-		return "no figures of group " + strings.Join(gone, ", ")
+	var gone []string
+	for _, n := range r.Absent() {
+		gone = append(gone, fmt.Sprintf("node %s of group %s has no data since %s", report.Line(n.Node), n.Group, track.Date(n.Last).Format(time.DateOnly)))
+	}
+	if len(gone) > 0 {
+		return strings.Join(gone, "; ")
 	}
 	return "there are no records of it (perwatt run --store adds one)"
 }

@@ -29,6 +29,11 @@ import (
 // is called before each.
 func nights(t testing.TB, dir string, node resultstest.Node, n int, change func(night int, node *resultstest.Node) (revision string)) {
 	t.Helper()
+	seeded(t, dir, node, 7, n, change)
+}
+
+func seeded(t testing.TB, dir string, node resultstest.Node, seed uint64, n int, change func(night int, node *resultstest.Node) (revision string)) {
+	t.Helper()
 	node.Only = []string{"idle", "control", "mining"}
 	node.Between, node.Within = 0.004, 0.004
 	for i := range n {
@@ -44,7 +49,7 @@ func nights(t testing.TB, dir string, node resultstest.Node, n int, change func(
 		if revision == "" { // no session
 			continue
 		}
-		rec := resultstest.Session(now, i, 2, 7)
+		rec := resultstest.Session(now, i, 2, seed)
 		rec.Tool.Revision = revision
 		raw, err := results.Seal(rec)
 		require.NoError(t, err)
@@ -300,17 +305,77 @@ func TestTrackWithoutData(t *testing.T) {
 	})
 	code, out, errs := tracked(t, "--store", dir, "--gate", "--night", night(10))
 	require.Equal(t, exitData, code)
-	require.Contains(t, out, "no figures of the night of "+night(10))
+	require.Contains(t, out, "No data since "+night(9))
 	require.Contains(t, errs, "measured nothing")
 	code, _, errs = tracked(t, "--store", dir, "--gate", "--night", night(11))
 	require.Equal(t, exitOK, code, errs)
 	code, out, _ = tracked(t, "--store", dir, "--gate", "--night", night(3))
 	require.Equal(t, exitOK, code)
-	require.Contains(t, out, "fewer than 8 nights")
-	code, _, _ = tracked(t, "--store", t.TempDir(), "--gate")
+	require.Contains(t, out, "Learning: night 4 of 8.")
+	require.NotContains(t, out, "Nothing changed.")
+	code, out, _ = tracked(t, "--store", t.TempDir(), "--gate")
 	require.Equal(t, exitData, code)
+	require.Contains(t, out, "No data: ")
+	require.NotContains(t, out, "Nothing changed.")
 	code, _, _ = tracked(t, "--store", dir)
 	require.Equal(t, exitOK, code, "without --gate nothing fails")
+}
+
+// Three nodes of one model differ by 10 %. What moves on one of them is found
+// there and the others are left alone; what moves on all is found once.
+func TestTrackSiblings(t *testing.T) {
+	for want, moves := range map[string]struct {
+		nodes []string
+		by    float64
+	}{
+		"node south":  {[]string{"south"}, 0.95},
+		"all 3 nodes": {[]string{"north", "south", "west"}, 0.97},
+	} {
+		dir, site := t.TempDir(), t.TempDir()
+		if keep := os.Getenv("PERWATT_WRITE_PAGES"); keep != "" {
+			site = filepath.Join(keep, want)
+		}
+		for i, server := range []resultstest.Node{resultstest.Server("north", 1), resultstest.Server("south", 1.05), resultstest.Server("west", 0.95)} {
+			seeded(t, dir, server, uint64(20+i), 34, func(n int, node *resultstest.Node) string {
+				if n >= 26 && slices.Contains(moves.nodes, server.Name) {
+					node.Rates["mining/mining"] *= moves.by
+				}
+				return "a"
+			})
+		}
+		_, out, errs := tracked(t, "--store", dir, "--night", night(33), "--format", "json")
+		var v struct {
+			Headline string
+			Findings []struct {
+				Cause, Where, Since string
+				Figures             []struct{ Node, Scenario string }
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(out), &v), errs)
+		require.Len(t, v.Findings, 1, want)
+		f := v.Findings[0]
+		require.Equal(t, want, f.Where)
+		require.Equal(t, night(26), f.Since)
+		require.Equal(t, "cannot be told", f.Cause, "neither the control nor a commit")
+		for _, p := range f.Figures {
+			require.Equal(t, "mining", p.Scenario)
+			require.Contains(t, moves.nodes, p.Node)
+		}
+		_, out, _ = tracked(t, "--store", dir, "--night", night(33), "-o", site)
+		require.Contains(t, out, " · "+v.Headline)
+		require.Contains(t, out, ", "+want+"\n")
+		index := read(t, filepath.Join(site, "index.html"))
+		require.Contains(t, index, v.Headline)
+		require.Contains(t, index, "<small>"+want+"</small>")
+		pages, err := filepath.Glob(filepath.Join(site, "group-*.html"))
+		require.NoError(t, err)
+		require.Len(t, pages, 1, "one group")
+		page := read(t, pages[0])
+		require.Contains(t, page, v.Headline)
+		for _, node := range []string{"north", "south", "west"} {
+			require.Contains(t, page, "relative throughput on "+node+", shani")
+		}
+	}
 }
 
 // One night that is far off is a suspicion, and no verdict.

@@ -32,6 +32,7 @@ var (
 type Site struct {
 	Groups  []SiteGroup
 	Changes []SiteChange // of all groups, the latest first
+	Silent  string       // why there may be no changes: no data, or too few nights; else empty
 	Sub     string       // what was looked at: nights, groups, until when
 	Tool    string
 	Links   []Link // besides those to the overview
@@ -59,12 +60,16 @@ func (t Tone) sign() string {
 // SiteGroup is a group of nodes.
 type SiteGroup struct {
 	ID, Name string
+	Nodes    int // their number
 	Series   []History
-	Events   []SiteEvent // oldest first
+	Changes  []SiteChange // the latest first
+	Silent   string       // as of [Site]
+	Events   []SiteEvent  // oldest first
 }
 
-// History is one figure of a group over time.
+// History is one figure of a node of a group over time.
 type History struct {
+	Node                                  string
 	Scenario, Use, Workload, Impl, Metric string
 	Threads                               int
 	Unit                                  results.Unit
@@ -72,6 +77,7 @@ type History struct {
 	State                                 string
 	Tone                                  Tone
 	Quiet                                 bool        // there is nothing to tell of it
+	Notable                               bool        // it changed, or may have
 	Nights                                []SiteNight // oldest first
 	Levels                                []SiteLevel
 	Changes                               []SiteChange // oldest first
@@ -86,6 +92,43 @@ func (g *SiteGroup) figures() (out []History) {
 		}
 	}
 	return out
+}
+
+// on names the node of a figure where the group has several.
+func (g *SiteGroup) on(h History) string {
+	if g.Nodes > 1 {
+		return " on " + cmp.Or(h.Node, "a node without a name")
+	}
+	return ""
+}
+
+// eventsOf are those of the node of a figure.
+func (g *SiteGroup) eventsOf(h History) (out []SiteEvent) {
+	for _, e := range g.Events {
+		if e.Node == "" || e.Node == h.Node {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// besides puts the same figure of two nodes side by side.
+func besides(a, b History) int {
+	key := func(h History) []string { return []string{h.Scenario, h.Use, h.Workload, h.Impl} }
+	return cmp.Or(slices.Compare(key(a), key(b)), cmp.Compare(a.Threads, b.Threads), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Unit, b.Unit))
+}
+
+// mostNodes is of how many nodes of a group every figure is drawn.
+const mostNodes = 8
+
+// drawn are the figures that a page shows: of many nodes those of which there is
+// something to tell.
+func (g *SiteGroup) drawn() []History {
+	all := g.figures()
+	if g.Nodes > mostNodes {
+		all = slices.DeleteFunc(all, func(h History) bool { return !h.Notable })
+	}
+	return all
 }
 
 // SiteNight is one session's figure. An excluded one is left out before.
@@ -105,17 +148,27 @@ type SiteLevel struct {
 // SiteEvent is something that is known to have happened to the machines.
 type SiteEvent struct {
 	At   time.Time
+	Node string // empty for all
 	Text string
 }
 
 // SiteChange is a step of a figure. Size is the new level over the old.
 type SiteChange struct {
 	Group, GroupID, Figure string // Figure names the series for a reader
+	Where                  string // which nodes of the group; empty where it has one
 	Since, From, To        time.Time
 	Size, Low, High        results.Float
 	P                      results.Float
 	Tone                   Tone
 	What, At, Do           string // what it is, the commits or the event, what to do
+}
+
+// place names the group and the nodes of a change.
+func (c *SiteChange) place() string {
+	if c.Where == "" {
+		return c.Group
+	}
+	return c.Group + ", " + c.Where
 }
 
 // GroupFile is the name of a group's page.
@@ -126,7 +179,7 @@ const overviewFile = "index.html"
 // WriteOverview writes the page that says what changed, and how every group
 // stands at every use.
 func WriteOverview(w io.Writer, s Site) error {
-	v := view{Title: "What changed?", Headline: siteHeadline(s), Sub: clean(s.Sub, textLimit), Links: s.Links, Filter: "group", Foot: []string{clean(s.Tool, 120)}}
+	v := view{Title: "What changed?", Headline: siteHeadline(s.Changes, s.Silent), Sub: clean(s.Sub, textLimit), Links: s.Links, Filter: "group", Foot: []string{clean(s.Tool, 120)}}
 	if len(s.Changes) > 0 {
 		t := changeTable("changes", s.Changes, true)
 		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: t}}})
@@ -154,7 +207,7 @@ func WriteOverview(w io.Writer, s Site) error {
 				continue
 			}
 			if fold && h.Quiet && len(h.Changes) == 0 {
-				quiet = append(quiet, useName(h))
+				quiet = append(quiet, useName(h)+g.on(h))
 				continue
 			}
 			now, low := "", ""
@@ -172,7 +225,7 @@ func WriteOverview(w io.Writer, s Site) error {
 			if n := len(h.Nights); n > 0 {
 				figure.Sort = exact(h.Nights[n-1].Value)
 			}
-			add(td{Text: clean(g.Name, 80), Href: GroupFile(g.ID)}, td{Text: clean(useName(h), 60)}, td{Text: clean(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
+			add(td{Text: clean(g.Name, 80), Under: clean(strings.TrimPrefix(g.on(h), " on "), 60), Href: GroupFile(g.ID)}, td{Text: clean(useName(h), 60)}, td{Text: clean(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
 				figure, td{Chart: spark}, td{Text: h.Tone.sign() + " " + clean(h.State, 120)}, td{Text: last})
 		}
 		if len(quiet) > 0 {
@@ -196,9 +249,9 @@ const (
 	mostRows    = 1000 // that a browser shows at once, and anybody looks through
 )
 
-func siteHeadline(s Site) string {
+func siteHeadline(changes []SiteChange, silent string) string {
 	count := map[Tone]int{}
-	for _, c := range s.Changes {
+	for _, c := range changes {
 		count[c.Tone]++
 	}
 	var said []string
@@ -210,10 +263,13 @@ func siteHeadline(s Site) string {
 			said = append(said, plural(n, x.noun))
 		}
 	}
-	if len(said) == 0 {
-		return "Nothing changed."
+	switch {
+	case len(said) > 0:
+		return strings.TrimSpace(strings.Join(said, ", ") + ". " + silent)
+	case silent != "":
+		return silent
 	}
-	return strings.Join(said, ", ") + "."
+	return "Nothing changed."
 }
 
 func stepText(c SiteChange) string {
@@ -268,7 +324,7 @@ func changeTable(id string, changes []SiteChange, groups bool) *htmlTable {
 			p = fmt.Sprintf("%.1g", float64(c.P))
 		}
 		row := []td{
-			{Text: c.Since.UTC().Format(time.DateOnly), Under: span}, {Text: clean(c.Group, 80), Href: GroupFile(c.GroupID)}, {Text: clean(c.Figure, 80)},
+			{Text: c.Since.UTC().Format(time.DateOnly), Under: span}, {Text: clean(c.Group, 80), Under: clean(c.Where, textLimit), Href: GroupFile(c.GroupID)}, {Text: clean(c.Figure, 80)},
 			{Text: size, Under: low, Number: true, Sort: exact(c.Size)}, {Text: c.Tone.sign() + " " + clean(c.What, textLimit)}, {Text: clean(c.At, 160)},
 			{Text: p, Number: true, Sort: exact(c.P)}, {Text: clean(c.Do, textLimit)},
 		}
@@ -277,7 +333,14 @@ func changeTable(id string, changes []SiteChange, groups bool) *htmlTable {
 		}
 		t.Rows = append(t.Rows, row)
 	}
-	if !groups { // all are of the page's own group
+	switch several := slices.ContainsFunc(changes, func(c SiteChange) bool { return c.Where != "" }); {
+	case groups:
+	case several: // nodes of the page's own group
+		t.Cols[1].Head = "nodes"
+		for i, c := range changes {
+			t.Rows[i][1] = td{Text: clean(c.Where, textLimit), Label: "nodes"}
+		}
+	default:
 		t.Cols = slices.Delete(t.Cols, 1, 2)
 		for i := range t.Rows {
 			t.Rows[i] = slices.Delete(t.Rows[i], 1, 2)
@@ -314,37 +377,45 @@ func steps(changes []SiteChange) (at []float64) {
 // WriteGroup writes the page of a group: every figure night by night. With
 // script the figures zoom together; without, each is a picture.
 func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
-	var changes []SiteChange
-	nights, last := 0, time.Time{}
+	sessions, last := map[string]int{}, time.Time{} // by node
 	for _, h := range g.Series {
-		changes = append(changes, h.Changes...)
-		nights = max(nights, len(h.Nights))
+		sessions[h.Node] = max(sessions[h.Node], len(h.Nights))
 		if n := len(h.Nights); n > 0 && h.Nights[n-1].Start.After(last) {
 			last = h.Nights[n-1].Start
 		}
 	}
-	slices.SortStableFunc(changes, func(a, b SiteChange) int { return b.Since.Compare(a.Since) })
+	total := 0
+	for _, n := range sessions {
+		total += n
+	}
+	of := plural(total, "session")
+	if g.Nodes > 1 {
+		of += " of " + plural(g.Nodes, "node")
+	}
+	if g.Nodes > mostNodes {
+		of += ", of which those are drawn that changed (perwatt track --node NAME -o DIR draws one)"
+	}
 	v := view{
-		Title: clean(g.Name, 120), Headline: siteHeadline(Site{Changes: changes}), Foot: []string{clean(s.Tool, 120)}, Nights: true,
-		Sub: fmt.Sprintf("%s, the last on %s.", plural(nights, "session"), last.UTC().Format("2006-01-02 15:04 UTC")), Links: append([]Link{{Text: "← All groups", Href: overviewFile}}, s.Links...),
+		Title: clean(g.Name, 120), Headline: siteHeadline(g.Changes, g.Silent), Foot: []string{clean(s.Tool, 120)}, Nights: true,
+		Sub: fmt.Sprintf("%s, the last on %s.", of, last.UTC().Format("2006-01-02 15:04 UTC")), Links: append([]Link{{Text: "← All groups", Href: overviewFile}}, s.Links...),
 	}
-	if len(changes) > 0 {
-		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: changeTable("changes", changes, false)}}})
+	if len(g.Changes) > 0 {
+		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: changeTable("changes", g.Changes, false)}}})
 	}
-	var events []chart.Moment
-	for _, e := range g.Events {
-		events = append(events, chart.Moment{T: seconds64(e.At), Name: e.Text})
-	}
-	of, explained := map[string]int{}, false // the section of a use
-	for i, h := range g.figures() {
-		at, ok := of[useName(h)]
+	uses, explained := map[string]int{}, false // the section of a use
+	for i, h := range g.drawn() {
+		at, ok := uses[useName(h)]
 		if !ok {
 			at = len(v.Sections)
-			of[useName(h)] = at
+			uses[useName(h)] = at
 			v.Sections = append(v.Sections, section{ID: "use-" + word(useName(h)), Title: clean(useName(h), 80), Blocks: []block{{}}})
 		}
 		title := strings.ReplaceAll(h.Metric, "_", " ")
-		c := chart.History{Head: chart.Head{ID: fmt.Sprintf("night-%d", i), Title: clean(title+" at "+useName(h), 120)}, Axis: axis(title, h.Unit), Events: events}
+		var events []chart.Moment
+		for _, e := range g.eventsOf(h) {
+			events = append(events, chart.Moment{T: seconds64(e.At), Name: e.Text})
+		}
+		c := chart.History{Head: chart.Head{ID: fmt.Sprintf("night-%d", i), Title: clean(title+" at "+useName(h)+g.on(h), 160)}, Axis: axis(title, h.Unit), Events: events}
 		c.Axis.Free = true
 		for _, n := range h.Nights {
 			c.Nights = append(c.Nights, chart.Night{T: seconds64(n.Start), Figure: chartFigure(nightMetric(h, n))})
@@ -357,7 +428,7 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 			v.Sections[at].Lead = []string{"Relative figures are to the control, round by round of each session: what noise the two have in common is not in them, and changes are judged by them."}
 		}
 		b := &v.Sections[at].Blocks[0]
-		b.Charts = append(b.Charts, picture{Caption: clean(title+madeBy(h), 120) + ": " + h.Tone.sign() + " " + clean(h.State, 120), SVG: c.SVG(), Data: nightData(h, g.Events)})
+		b.Charts = append(b.Charts, picture{Caption: clean(title+g.on(h)+madeBy(h), 160) + ": " + h.Tone.sign() + " " + clean(h.State, 120), SVG: c.SVG(), Data: nightData(h, g.eventsOf(h))})
 	}
 	if len(g.Events) > 0 {
 		b := block{}
@@ -374,7 +445,7 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 func latest(g SiteGroup) section {
 	const nights = 14
 	s := section{ID: "nights", Title: "The last nights, in numbers", Lead: []string{fmt.Sprintf("The last %d of each figure; perwatt track --format csv has all of them.", nights)}}
-	for i, h := range g.figures() {
+	for i, h := range g.drawn() {
 		t := &htmlTable{ID: fmt.Sprintf("last-%d", i), Cols: []col{{Head: "start (UTC)"}, {Head: "value", Under: interval, Number: true}, {Head: "revision"}, {Head: "record"}}}
 		for j := len(h.Nights) - 1; j >= max(0, len(h.Nights)-nights); j-- {
 			n := h.Nights[j]
@@ -384,7 +455,7 @@ func latest(g SiteGroup) section {
 				{Text: clean(n.Revision, 13), Label: "revision"}, {Text: clean(n.Record, 40), Label: "record"},
 			})
 		}
-		s.Blocks = append(s.Blocks, block{Title: clean(strings.ReplaceAll(h.Metric, "_", " ")+" at "+useName(h)+madeBy(h), 120), Fold: true, Table: t})
+		s.Blocks = append(s.Blocks, block{Title: clean(strings.ReplaceAll(h.Metric, "_", " ")+" at "+useName(h)+g.on(h)+madeBy(h), 160), Fold: true, Table: t})
 	}
 	return s
 }

@@ -25,7 +25,7 @@ func years(nights int, name string) Site {
 	first := time.Date(2025, 3, 1, 23, 30, 0, 0, time.UTC)
 	s := Site{Sub: "2 groups", Tool: "perwatt test"}
 	for g, group := range []string{"AMD EPYC 7543 1×32c/64t 256 GiB snmp/wall", "Intel Xeon Platinum 8380 no meter" + name} {
-		sg := SiteGroup{ID: fmt.Sprintf("g%d", g), Name: group, Events: []SiteEvent{{first.AddDate(0, 0, nights/3), "kernel 6.8.0 → 6.12.3" + name}}}
+		sg := SiteGroup{ID: fmt.Sprintf("g%d", g), Name: group, Events: []SiteEvent{{At: first.AddDate(0, 0, nights/3), Text: "kernel 6.8.0 → 6.12.3" + name}}}
 		for _, use := range []string{"mining", "training"} {
 			for _, metric := range []struct {
 				name  string
@@ -39,7 +39,7 @@ func years(nights int, name string) Site {
 						level = 0.96
 						c := SiteChange{Group: group, GroupID: sg.ID, Figure: metric.name + " of " + use, Since: first.AddDate(0, 0, n), From: first.AddDate(0, 0, n-1), To: first.AddDate(0, 0, n+1), Size: 0.96, Low: 0.955, High: 0.965, P: 3e-9, Tone: Poor, What: "slower at the same watts" + name, At: "3f2a91c…9b01d44" + name, Do: "look at the commits between" + name}
 						h.Changes, h.State, h.Tone = append(h.Changes, c), "regression"+name, Poor
-						s.Changes = append(s.Changes, c)
+						s.Changes, sg.Changes = append(s.Changes, c), append(sg.Changes, c)
 						h.Levels = append(h.Levels, SiteLevel{first, first.AddDate(0, 0, n-1), metric.value})
 					}
 					v := metric.value * level * (1 + 0.004*rng.NormFloat64())

@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,25 +41,30 @@ type Tracking struct {
 
 	site  Site
 	names map[string]string // of groups
+	nodes map[string]int    // of groups
 	lines *csv.Writer
 }
 
 // Add takes in a group while its points are there.
 func (t *Tracking) Add(s *track.Standing) error {
 	if t.names == nil {
-		t.names = map[string]string{}
+		t.names, t.nodes = map[string]string{}, map[string]int{}
 	}
-	t.names[s.ID] = s.Name()
-	g := SiteGroup{ID: s.ID, Name: s.Name()}
+	t.names[s.ID], t.nodes[s.ID] = s.Name(), len(s.Nodes)
+	g := SiteGroup{ID: s.ID, Name: s.Name(), Nodes: len(s.Nodes)}
 	for _, e := range s.Events {
-		g.Events = append(g.Events, SiteEvent{At: e.At, Text: e.Kind + ": " + track.What(e)})
+		text := e.Kind + ": " + track.What(e)
+		if e.Node != "" && g.Nodes > 1 {
+			text = e.Node + ": " + text
+		}
+		g.Events = append(g.Events, SiteEvent{At: e.At, Node: e.Node, Text: text})
 	}
-	headline := map[string]int{} // where in the series that of a scenario and use is
+	headline := map[[3]string]int{} // where in the series that of a node, scenario and use is
 	for i := range s.Judged {
 		j := &s.Judged[i]
 		words, verdict := j.State(t.Night)
 		k := j.Key
-		h := History{Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Threads: k.Threads, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
+		h := History{Node: k.Node, Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Threads: k.Threads, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
 		h.Quiet = h.Tone == Good && verdict == "" && !j.Watch.Young
 		modelled := s.Meter == "model" && k.Metric != results.Throughput
 		h.Nights = nightsOf(s.Points[k], modelled)
@@ -67,7 +73,8 @@ func (t *Tracking) Add(s *track.Standing) error {
 			h.Changes = append(h.Changes, t.change(&f[0]))
 		}
 		h.Levels = levelsOf(h.Nights, j.Changes)
-		use := k.Scenario + "/" + k.Use
+		h.Notable = len(h.Changes) > 0 || j.Watch.Mood == track.Suspicious
+		use := [3]string{k.Node, k.Scenario, k.Use}
 		if at, ok := headline[use]; !ok || telling[h.Metric] < telling[g.Series[at].Metric] {
 			if ok {
 				g.Series[at].Headline = false
@@ -82,6 +89,12 @@ func (t *Tracking) Add(s *track.Standing) error {
 		}
 		g.Series = append(g.Series, h)
 	}
+	slices.SortStableFunc(g.Series, besides)
+	found := track.Findings(s.Judged)
+	for i := range found {
+		g.Changes = append(g.Changes, t.change(&found[i]))
+	}
+	g.Silent = t.silent(*s)
 	if err := t.csv(g); err != nil {
 		return err
 	}
@@ -147,6 +160,7 @@ func levelsOf(nights []SiteNight, changes []track.Change) (out []SiteLevel) {
 // Finish takes in what all groups together show.
 func (t *Tracking) Finish(r *track.Report, failing []track.Finding) {
 	t.Report, t.Failing = r, failing
+	t.site.Silent = t.silent(r.Groups...)
 	for i := range r.Findings {
 		t.site.Changes = append(t.site.Changes, t.change(&r.Findings[i]))
 	}
@@ -163,9 +177,13 @@ func (t *Tracking) Site() Site {
 func (t *Tracking) change(f *track.Finding) SiteChange {
 	h := f.Headline()
 	c := h.Change
-	name := cmp.Or(t.names[h.Key.Group], h.Key.Group)
+	name := t.name(h.Key.Group)
 	if n := len(f.Groups) - 1; n > 0 {
 		name += fmt.Sprintf(" and %s more", plural(n, "group"))
+	}
+	where := ""
+	if len(f.Groups) > 1 || t.nodes[h.Key.Group] > 1 {
+		where = f.Where()
 	}
 	tone := Fair
 	switch f.Verdict {
@@ -175,18 +193,32 @@ func (t *Tracking) change(f *track.Finding) SiteChange {
 		tone = Good
 	}
 	return SiteChange{
-		Group: name, GroupID: h.Key.Group, Figure: figureName(h.Key), Since: track.Date(f.Night), From: track.Date(f.From), To: track.Date(f.To),
+		Group: name, GroupID: h.Key.Group, Where: where, Figure: figureName(h.Key), Since: track.Date(f.Night), From: track.Date(f.From), To: track.Date(f.To),
 		Size: results.Float(c.Size.Value), Low: results.Float(c.Size.Low), High: results.Float(c.Size.High), P: results.Float(f.P),
 		Tone: tone, What: fmt.Sprintf("%s: %s", f.Cause, f.What()), At: f.At(), Do: f.Do(),
 	}
 }
 
-func figureName(k store.Key) string {
-	use := k.Use
-	if k.Scenario != k.Use {
-		use = k.Scenario + ", " + k.Use
+// name is that of a group.
+func (t *Tracking) name(group string) string { return cmp.Or(t.names[group], group) }
+
+// at names a group, and one of its nodes if it has several.
+func (t *Tracking) at(group, node string) string {
+	if t.nodes[group] > 1 {
+		return t.name(group) + ", node " + node
 	}
-	return strings.ReplaceAll(k.Metric, "_", " ") + " at " + use
+	return t.name(group)
+}
+
+func figureName(k store.Key) string {
+	return strings.ReplaceAll(k.Metric, "_", " ") + " at " + useOf(k)
+}
+
+func useOf(k store.Key) string {
+	if k.Scenario != k.Use {
+		return k.Scenario + ", " + k.Use
+	}
+	return k.Use
 }
 
 // notes are the sentences about the night that no finding tells.
@@ -201,26 +233,45 @@ func (t *Tracking) notes() (out []string) {
 			against = "of the few nights before"
 		}
 		out = append(out, fmt.Sprintf("%s: %s is %s, %s than expected %s (%s): measure again (--confirm does)",
-			cmp.Or(t.names[s.Key.Group], s.Key.Group), figureName(s.Key), signed(s.Watch.Size.Value-1), word, against, band95(s.Watch)))
+			t.at(s.Key.Group, s.Key.Node), figureName(s.Key), signed(s.Watch.Size.Value-1), word, against, band95(s.Watch)))
 	}
-	for _, id := range t.Report.Absent() {
-		out = append(out, fmt.Sprintf("%s: no figures of the night of %s", cmp.Or(t.names[id], id), track.Date(t.Night).Format(time.DateOnly)))
+	for i := range t.Report.Groups {
+		for _, n := range t.Report.Groups[i].Silent(t.Night) {
+			if t.Night-n.Last <= since {
+				out = append(out, fmt.Sprintf("%s: no data since %s, %s ago", t.at(n.Group, n.Node), track.Date(n.Last).Format(time.DateOnly), plural(t.Night-n.Last, "night")))
+			}
+		}
 	}
 	if n := len(t.Report.Ignored); n > 0 {
 		out = append(out, fmt.Sprintf("%s not followed, as the rules ask", plural(n, "series")))
 	}
-	young := 0
+	return append(append(out, t.learning()...), t.Said...)
+}
+
+// learning says which nodes are too young to be judged, and by how much.
+func (t *Tracking) learning() (out []string) {
 	for _, g := range t.Report.Groups {
-		for _, j := range g.Judged {
-			if j.Watch.Young && j.Watch.Mood != track.Missing {
-				young++
+		type stage struct{ node, words string }
+		count := map[stage]int{}
+		var stages []stage
+		for i := range g.Judged {
+			j := &g.Judged[i]
+			if !j.Watch.Young || j.Watch.Mood == track.Missing {
+				continue
+			}
+			s := stage{j.Key.Node, j.Learning()}
+			if j.Instead != "" {
+				s.words = useOf(j.Key) + ": " + s.words
+			}
+			if count[s]++; count[s] == 1 {
+				stages = append(stages, s)
 			}
 		}
+		for _, s := range stages {
+			out = append(out, fmt.Sprintf("%s: %s (%s): only what is more than 10 %% off is told", t.at(g.ID, s.node), s.words, plural(count[s], "figure")))
+		}
 	}
-	if young > 0 {
-		out = append(out, fmt.Sprintf("%d series have fewer than 8 nights since their last event: of them only what is more than 10 %% off is told", young))
-	}
-	return append(out, t.Said...)
+	return out
 }
 
 func band95(w track.Watch) string {
@@ -266,7 +317,7 @@ func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
 
 func (t *Tracking) page() *page {
 	s := t.Site()
-	p := &page{title: []string{"tracking", strings.TrimSuffix(s.Sub, ".")}, state: siteHeadline(Site{Changes: t.news()}), whole: len(t.Failing) == 0}
+	p := &page{title: []string{"tracking", strings.TrimSuffix(s.Sub, ".")}, state: t.headline(), whole: len(t.Failing) == 0}
 	if len(t.Failing) > 0 {
 		p.state = "REGRESSION: " + p.state
 	}
@@ -285,7 +336,7 @@ func (t *Tracking) page() *page {
 			text += ", at " + clean(c.At, 160)
 		}
 		p.parts = append(p.parts, part{
-			title: fmt.Sprintf("%s %s at %s", c.Tone.sign(), f.Verdict, clean(c.Group, 100)),
+			title: fmt.Sprintf("%s %s at %s", c.Tone.sign(), f.Verdict, clean(c.place(), 160)),
 			items: []item{{"what", clean(text, textLimit)}, {"cause", clean(string(f.Cause)+": "+f.What(), textLimit)}, {"to do", clean(f.Do(), textLimit)}},
 		})
 	}
@@ -297,6 +348,54 @@ func (t *Tracking) page() *page {
 		p.parts = append(p.parts, part{notes: notes})
 	}
 	return p
+}
+
+// headline says in a sentence or two how the store stands.
+func (t *Tracking) headline() string { return siteHeadline(t.news(), t.site.Silent) }
+
+// silent says why it may be that there is no news of groups: nobody measured
+// tonight, or everybody learns. It is empty where something could have been told.
+func (t *Tracking) silent(groups ...track.Standing) string {
+	var last *track.Node
+	judged, learns, words := false, 0, ""
+	nodes, absent := 0, 0
+	for i := range groups {
+		g := &groups[i]
+		for k := range g.Nodes {
+			n := &g.Nodes[k]
+			if last == nil || n.Last > last.Last {
+				last = n
+			}
+			if n.Measured || n.Expected {
+				nodes++
+			}
+		}
+		for _, n := range g.Silent(t.Night) {
+			if n.Expected {
+				absent++
+			}
+		}
+		for k := range g.Judged {
+			switch j := &g.Judged[k]; {
+			case j.Watch.Mood == track.Missing:
+			case !j.Watch.Young:
+				judged = true
+			case j.Watch.Before >= learns:
+				learns, words = j.Watch.Before, j.Learning()
+			}
+		}
+	}
+	switch {
+	case last == nil:
+		return "No data: no session that was asked for has ended (perwatt run --store adds one)."
+	case last.Last < t.Night:
+		return fmt.Sprintf("No data since %s (%s, node %s).", track.Date(last.Last).Format(time.DateOnly), t.name(last.Group), cmp.Or(last.Node, "without a name"))
+	case !judged && words != "":
+		return upper(words) + "."
+	case absent > 0:
+		return fmt.Sprintf("No data tonight of %d of %s.", absent, plural(nodes, "node"))
+	}
+	return ""
 }
 
 // news are the changes that are still news.
@@ -311,10 +410,15 @@ func (t *Tracking) news() (out []SiteChange) {
 
 func (t *Tracking) json(out io.Writer) error {
 	type figure struct {
-		Group, Scenario, Use, Workload, Impl, Metric string
-		Threads                                      int
-		Size, Low, High, P                           results.Float
-		Since, From, To                              string
+		Group, Node, Scenario, Use, Workload, Impl, Metric string
+		Threads                                            int
+		Size, Low, High, P                                 results.Float
+		Since, From, To                                    string
+	}
+	type node struct {
+		Group string `json:"group"`
+		Node  string `json:"node"`
+		Since string `json:"no_data_since,omitempty"` // of one that is absent: its last night
 	}
 	type finding struct {
 		Verdict track.Verdict `json:"verdict"`
@@ -328,24 +432,33 @@ func (t *Tracking) json(out io.Writer) error {
 		New     bool          `json:"new"`
 		Failing bool          `json:"failing"`
 		Groups  []string      `json:"groups"`
+		Nodes   []node        `json:"nodes"`
+		Where   string        `json:"where"`
 		Figures []figure      `json:"figures"`
 	}
 	day := func(n int) string { return track.Date(n).Format(time.DateOnly) }
 	v := struct {
 		Night    string            `json:"night"`
+		Headline string            `json:"headline"`
 		Valid    bool              `json:"valid"`
 		Failing  bool              `json:"failing"`
 		Groups   map[string]string `json:"groups"`
-		Absent   []string          `json:"absent"`
+		Absent   []node            `json:"absent"`
 		Findings []finding         `json:"findings"`
 		Notes    []string          `json:"notes"`
-	}{day(t.Night), t.Report.Valid(), len(t.Failing) > 0, t.names, append([]string{}, t.Report.Absent()...), []finding{}, append([]string{}, t.notes()...)}
+	}{day(t.Night), t.headline(), t.Report.Valid(), len(t.Failing) > 0, t.names, []node{}, []finding{}, append([]string{}, t.notes()...)}
+	for _, n := range t.Report.Absent() {
+		v.Absent = append(v.Absent, node{n.Group, n.Node, day(n.Last)})
+	}
 	for i := range t.Report.Findings {
 		f := &t.Report.Findings[i]
-		x := finding{f.Verdict, f.Cause, day(f.Night), day(f.From), day(f.To), results.Float(f.P), f.At(), f.Do(), f.Fresh, t.fails(f), f.Groups, nil}
+		x := finding{f.Verdict, f.Cause, day(f.Night), day(f.From), day(f.To), results.Float(f.P), f.At(), f.Do(), f.Fresh, t.fails(f), f.Groups, nil, f.Where(), nil}
+		for _, n := range f.Nodes {
+			x.Nodes = append(x.Nodes, node{Group: n.Group, Node: n.Node})
+		}
 		for _, p := range f.Parts {
 			c := p.Change
-			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Scenario, p.Key.Use, p.Key.Workload, p.Key.Impl, p.Key.Metric, p.Key.Threads,
+			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Node, p.Key.Scenario, p.Key.Use, p.Key.Workload, p.Key.Impl, p.Key.Metric, p.Key.Threads,
 				results.Float(c.Size.Value), results.Float(c.Size.Low), results.Float(c.Size.High), results.Float(c.P), day(c.Night), day(c.From), day(c.To)})
 		}
 		v.Findings = append(v.Findings, x)
@@ -366,7 +479,7 @@ func (t *Tracking) csv(g SiteGroup) error {
 	}
 	if t.lines == nil {
 		t.lines = csv.NewWriter(t.Nights)
-		t.lines.Write(strings.Split("group,name,scenario,use,workload,impl,threads,metric,unit,start,value,low,high,level,revision,record", ",")) // the error is kept for Flush
+		t.lines.Write(strings.Split("group,name,node,scenario,use,workload,impl,threads,metric,unit,start,value,low,high,level,revision,record", ",")) // the error is kept for Flush
 	}
 	for _, h := range g.figures() {
 		at := 0
@@ -378,11 +491,11 @@ func (t *Tracking) csv(g SiteGroup) error {
 			if at < len(h.Levels) {
 				level = exact(results.Float(h.Levels[at].Value))
 			}
-			row := []string{g.ID, g.Name, h.Scenario, h.Use, h.Workload, h.Impl, strconv.Itoa(h.Threads), h.Metric, string(h.Unit), n.Start.UTC().Format(time.RFC3339), "", "", "", "", n.Revision, n.Record}
+			row := []string{g.ID, g.Name, h.Node, h.Scenario, h.Use, h.Workload, h.Impl, strconv.Itoa(h.Threads), h.Metric, string(h.Unit), n.Start.UTC().Format(time.RFC3339), "", "", "", "", n.Revision, n.Record}
 			for i := range row {
 				row[i] = inert(clean(row[i], textLimit))
 			}
-			row[10], row[11], row[12], row[13] = exact(n.Value), exact(n.Low), exact(n.High), level
+			row[11], row[12], row[13], row[14] = exact(n.Value), exact(n.Low), exact(n.High), level
 			t.lines.Write(row)
 		}
 	}
@@ -416,7 +529,7 @@ func (t *Tracking) bench(out io.Writer) error {
 			err = w.Write(&benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: unit, Key: "better"}, OrigUnit: unit, Value: cmp.Or(better, "higher")})
 		}
 		line := &benchfmt.Result{Name: benchfmt.Name(upper(word(h.Scenario)) + "/use=" + word(h.Use)), Iters: 1, Values: []benchfmt.Value{{Value: float64(n.Value) * s.factor, Unit: unit}}}
-		for _, c := range [][2]string{{"group", g.ID}, {"impl", cmp.Or(h.Impl, "none")}, {"commit", cmp.Or(n.Revision, "unknown")}} {
+		for _, c := range [][2]string{{"group", g.ID}, {"node", cmp.Or(h.Node, "unknown")}, {"impl", cmp.Or(h.Impl, "none")}, {"commit", cmp.Or(n.Revision, "unknown")}} {
 			line.Config = append(line.Config, benchfmt.Config{Key: c[0], Value: []byte(clean(c[1], 100)), File: true})
 		}
 		if err == nil {
@@ -452,7 +565,7 @@ func (t *Tracking) github(out io.Writer) {
 		case f.Verdict == track.Regression:
 			kind = "warning"
 		}
-		say(kind, fmt.Sprintf("%s: %s", f.Verdict, c.Group), fmt.Sprintf("%s of %s since %s. %s %s. %s", stepText(c), c.Figure, c.Since.Format(time.DateOnly), f.Cause, c.At, f.Do()))
+		say(kind, fmt.Sprintf("%s: %s", f.Verdict, c.place()), fmt.Sprintf("%s of %s since %s. %s %s. %s", stepText(c), c.Figure, c.Since.Format(time.DateOnly), f.Cause, c.At, f.Do()))
 	}
 	for _, n := range t.notes() {
 		say("warning", "perwatt track", n)
@@ -496,7 +609,7 @@ func (t *Tracking) junit(out io.Writer) error {
 	s := suite{Name: "perwatt track " + track.Date(t.Night).Format(time.DateOnly)}
 	for _, g := range t.Report.Groups {
 		for _, j := range g.Judged {
-			c := testcase{Class: clean(cmp.Or(t.names[g.ID], g.ID), 100), Name: clean(figureName(j.Key)+", "+cmp.Or(j.Key.Impl, j.Key.Workload, "no workload"), 160)}
+			c := testcase{Class: clean(t.at(g.ID, j.Key.Node), 100), Name: clean(figureName(j.Key)+", "+cmp.Or(j.Key.Impl, j.Key.Workload, "no workload"), 160)}
 			s.Tests++
 			for i := range t.Failing {
 				f := &t.Failing[i]
@@ -509,7 +622,8 @@ func (t *Tracking) junit(out io.Writer) error {
 				s.Failures++
 			case j.Watch.Mood == track.Missing:
 				s.Skipped++
-				c.Skipped = &text{Message: string(track.Missing)}
+				words, _ := j.State(t.Night)
+				c.Skipped = &text{Message: words}
 			}
 			s.Cases = append(s.Cases, c)
 		}
@@ -535,7 +649,7 @@ func (t *Tracking) prometheus(out *bytes.Buffer) {
 		return "{" + strings.Join(s, ",") + "}"
 	}
 	of := func(g *SiteGroup, h *History) string {
-		return labels("group", g.ID, "scenario", h.Scenario, "use", h.Use, "workload", h.Workload, "impl", h.Impl, "threads", strconv.Itoa(h.Threads), "metric", h.Metric, "unit", string(h.Unit))
+		return labels("group", g.ID, "node", h.Node, "scenario", h.Scenario, "use", h.Use, "workload", h.Workload, "impl", h.Impl, "threads", strconv.Itoa(h.Threads), "metric", h.Metric, "unit", string(h.Unit))
 	}
 	head := func(name, help string) { fmt.Fprintf(out, "# HELP %s %s\n# TYPE %[1]s gauge\n", name, help) }
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
@@ -552,16 +666,18 @@ func (t *Tracking) prometheus(out *bytes.Buffer) {
 			}
 		}
 	}
-	head("perwatt_track_last_start_seconds", "Start of the newest session of a group, Unix time.")
+	head("perwatt_track_last_start_seconds", "Start of the newest session of a node, Unix time.")
 	for i := range t.site.Groups {
 		g := &t.site.Groups[i]
-		last := time.Time{}
+		last := map[string]time.Time{}
 		for _, h := range g.Series {
-			if n := len(h.Nights); n > 0 && h.Nights[n-1].Start.After(last) {
-				last = h.Nights[n-1].Start
+			if n := len(h.Nights); n > 0 && h.Nights[n-1].Start.After(last[h.Node]) {
+				last[h.Node] = h.Nights[n-1].Start
 			}
 		}
-		fmt.Fprintf(out, "perwatt_track_last_start_seconds%s %d\n", labels("group", g.ID, "name", g.Name), last.Unix())
+		for _, node := range slices.Sorted(maps.Keys(last)) {
+			fmt.Fprintf(out, "perwatt_track_last_start_seconds%s %d\n", labels("group", g.ID, "node", node, "name", g.Name), last[node].Unix())
+		}
 	}
 	head("perwatt_track_regressions", "Regressions that fail the gate tonight.")
 	fmt.Fprintf(out, "perwatt_track_regressions %d\n", len(t.Failing))
@@ -586,7 +702,7 @@ func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
 			return
 		}
 		s := shapeOf(h.Unit)
-		e := entry{Name: clean(fmt.Sprintf("%s: %s, %s", g.Name, figureName(store.Key{Scenario: h.Scenario, Use: h.Use, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
+		e := entry{Name: clean(fmt.Sprintf("%s: %s, %s", t.at(g.ID, h.Node), figureName(store.Key{Scenario: h.Scenario, Use: h.Use, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
 			Unit: s.symbol, Value: float64(n.Value) * s.factor, Extra: clean(fmt.Sprintf("record %s, revision %s", n.Record, cmp.Or(n.Revision, "unknown")), textLimit)}
 		if !n.Low.IsAbsent() && !n.High.IsAbsent() {
 			e.Range = fmt.Sprintf("[%.6g, %.6g]", float64(n.Low)*s.factor, float64(n.High)*s.factor)

@@ -97,7 +97,8 @@ func TestPages(t *testing.T) {
 
 	// What changed, and a group, whose link is on the overview.
 	overview := body(t, get(t, s, "/"))
-	require.Contains(t, overview, "Nothing changed.")
+	require.Contains(t, overview, "No data since 2026-09-15 (")
+	require.NotContains(t, overview, "Nothing changed.")
 	require.NotContains(t, overview, "<script>south")
 	href = regexp.MustCompile(`href="(group-[^"]+)"`).FindStringSubmatch(overview)
 	require.NotNil(t, href)
@@ -210,10 +211,10 @@ func TestOverviewIsTrue(t *testing.T) {
 		require.Equal(t, string(s.made.page), page)
 		return &s.made.page[0]
 	}
-	was := overview("Nothing changed.")
-	require.Same(t, was, overview("Nothing changed."))
+	was := overview("No data since")
+	require.Same(t, was, overview("No data since"))
 	get(t, s, "/records.html")
-	require.Same(t, was, overview("Nothing changed."))
+	require.Same(t, was, overview("No data since"))
 	again := func(what string) {
 		t.Helper()
 		now := overview("")

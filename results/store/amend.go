@@ -30,10 +30,11 @@ type Amendment struct {
 	Scenario string `json:"scenario,omitempty"`
 	Round    int    `json:"round,omitempty"`
 
-	// At is when an event was, and Group the node group it concerns; empty if
-	// it concerns all.
+	// At is when an event was, Group the node group it concerns and Node the name
+	// of the node; empty if it concerns all.
 	At    time.Time `json:"at,omitzero"`
 	Group string    `json:"group,omitempty"`
+	Node  string    `json:"node,omitempty"`
 
 	Reason string `json:"reason"` // or what happened
 }

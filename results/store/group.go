@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
@@ -83,11 +84,15 @@ func (g Group) Name() string {
 	return name + " " + g.Meter + "/" + string(g.Boundary)
 }
 
+// NodeLabel is the label that names the node of a record where the machine's own
+// name does not last, as in a container that is new every night.
+const NodeLabel = "node"
+
 // Environment is what else was so in a session: attributes of its figures,
 // never part of their identity. An empty string means that the machine did not
 // say.
 type Environment struct {
-	Node        string `json:"node,omitempty"`     // name
+	Node        string `json:"node,omitempty"`     // name: the label node if there is one, else what the machine is called
 	Version     string `json:"version,omitempty"`  // of the program that measured
 	Revision    string `json:"revision,omitempty"` // of its source
 	Go          string `json:"go,omitempty"`
@@ -109,7 +114,7 @@ type Environment struct {
 func environmentOf(rec *results.Record) Environment {
 	n, s := rec.Node, rec.Node.Settings
 	e := Environment{
-		Node: n.Name, Version: rec.Tool.Version, Revision: rec.Tool.Revision, Go: rec.Tool.Go, OS: n.OS, Kernel: n.Kernel,
+		Node: cmp.Or(rec.Plan.Labels[NodeLabel], n.Name), Version: rec.Tool.Version, Revision: rec.Tool.Revision, Go: rec.Tool.Go, OS: n.OS, Kernel: n.Kernel,
 		Microcode: s.Microcode, Governor: s.Governor, Turbo: s.Turbo, SMT: s.SMT, Hypervisor: s.Hypervisor, Container: s.Container,
 		ClockSource: s.ClockSource, CPUQuota: number(s.CPUQuota), PowerCap: number(s.PowerCap),
 	}
@@ -169,14 +174,18 @@ var watched = []struct {
 type Event struct {
 	At        time.Time `json:"at"`              // start of the first session that saw it, or as somebody said
 	Group     string    `json:"group,omitempty"` // empty for every group
-	Node      string    `json:"node,omitempty"`
-	Kind      string    `json:"kind"` // kernel, microcode …; "by hand"
+	Node      string    `json:"node,omitempty"`  // empty for every node of the group
+	Kind      string    `json:"kind"`            // kernel, microcode …; [Renamed]; "by hand"
 	From      string    `json:"from,omitempty"`
 	To        string    `json:"to,omitempty"`
 	Text      string    `json:"text,omitempty"`      // of one by hand
 	Record    string    `json:"record,omitempty"`    // the first that saw it
 	Amendment string    `json:"amendment,omitempty"` // that says so
 }
+
+// Renamed is the kind of an event: the only node of a group has another name
+// from then on.
+const Renamed = "node"
 
 // changes returns what differs between two sessions.
 func changes(before, after *Environment) (events []Event) {

@@ -20,18 +20,19 @@ const indexName = "index.sqlite"
 
 // version of the tables and of what is put into them. An index of another
 // version is built again.
-const indexVersion = 7
+const indexVersion = 8
 
 // The figures of a session lie together, those of a group in the order of time:
 // a night writes one row for each session and not one for each series, and who
-// asks for one series of a group mostly asks for all. Nothing here is known
-// only here.
+// asks for one series of a group mostly asks for all. The nodes of a group share
+// the rows of series: which node a figure is of, the environment of its session
+// says. Nothing here is known only here.
 var tables = fmt.Sprintf(`
 CREATE TABLE groups (
 	id TEXT PRIMARY KEY, json TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE environments (
-	n INTEGER PRIMARY KEY, json TEXT NOT NULL UNIQUE
+	n INTEGER PRIMARY KEY, node TEXT NOT NULL, json TEXT NOT NULL UNIQUE
 );
 CREATE TABLE records (
 	n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, month TEXT NOT NULL,
@@ -62,10 +63,10 @@ CREATE TABLE points (
 	PRIMARY KEY (grp, start, record)
 ) WITHOUT ROWID;
 CREATE TABLE kept (
-	series INTEGER NOT NULL, filter TEXT NOT NULL,
+	series INTEGER NOT NULL, node TEXT NOT NULL, filter TEXT NOT NULL,
 	before INTEGER NOT NULL, -- µs: made of the points before
 	text TEXT NOT NULL,
-	PRIMARY KEY (series, filter)
+	PRIMARY KEY (series, node, filter)
 ) WITHOUT ROWID;
 PRAGMA user_version = %d;`, indexVersion)
 
@@ -85,7 +86,7 @@ type Index struct {
 	notes  []string
 
 	amendments []Amendment
-	ids        map[Key]uint64 // of series
+	ids        map[Key]uint64 // of series, without a node
 	groups     map[string]bool
 	envs       map[int64]*Environment
 	writes     int // of records, by this

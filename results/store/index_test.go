@@ -306,6 +306,103 @@ func TestEvents(t *testing.T) {
 	require.Len(t, rates(t, x, Filter{}), 5, "one group all the while")
 }
 
+// sibling makes a night of a node of the one group.
+func sibling(name string, day int, change ...func(*results.Record)) *results.Record {
+	rec := night(1, epoch.AddDate(0, 0, day), 6, 1e9+float64(len(name)))
+	rec.ID = ulid.MustNew(uint64(rec.Start.UnixMilli()), ulid.DefaultEntropy()).String()
+	rec.Node.Name = name
+	for _, f := range change {
+		f(rec)
+	}
+	return rec
+}
+
+// Each node of a group has series of its own, and what was kept of one does not
+// hang on another's nights.
+func TestSiblings(t *testing.T) {
+	s, err := Open(t.TempDir())
+	require.NoError(t, err)
+	for day := range 3 {
+		keep(t, s, sibling("a", day), sibling("bb", day))
+	}
+	// A machine whose name does not last has a label.
+	keep(t, s, sibling("01f9c3", 0, func(r *results.Record) { r.Plan.Labels = map[string]string{NodeLabel: "ccc"} }),
+		sibling("77ab02", 1, func(r *results.Record) { r.Plan.Labels = map[string]string{NodeLabel: "ccc"} }))
+	x := index(t, s)
+	got := func() (got []string) {
+		for _, s := range all(t, x.Series(t.Context(), Filter{Scenario: "mining", Metric: results.Throughput})) {
+			for _, p := range s.Points {
+				require.Equal(t, s.Node, p.Env.Node)
+			}
+			got = append(got, fmt.Sprint(s.Node, " ", len(s.Points), " ", s.Points[0].Value))
+		}
+		return got
+	}
+	require.Equal(t, []string{"a 3 1.000000001e+09", "bb 3 1.000000002e+09", "ccc 2 1.000000006e+09"}, got())
+
+	kept := func() map[string]Kept {
+		of := map[string]Kept{}
+		all, err := x.Kept(t.Context(), GroupOf(sibling("a", 0)).ID, Filter{})
+		require.NoError(t, err)
+		for k, v := range all {
+			of[k.Node] = v
+		}
+		return of
+	}
+	for _, s := range all(t, x.Series(t.Context(), Filter{Scenario: "mining", Metric: results.Throughput})) {
+		require.NoError(t, x.Keep(t.Context(), Filter{}, map[Key]Kept{s.Key: {epoch.AddDate(0, 0, 9), s.Node}}))
+	}
+	for node, k := range kept() {
+		require.Equal(t, node, k.Text)
+	}
+	require.Len(t, kept(), 3)
+	late := sibling("bb", 1)
+	keep(t, s, late)
+	require.NoError(t, x.Update(t.Context()))
+	require.NotContains(t, kept(), "bb", "a night that comes late")
+	require.Len(t, kept(), 2, "is nothing to the others")
+}
+
+// What changes on a node is an event of that node, and one that is new to its
+// group is held against no other, unless it takes the only one's place.
+func TestEventsOfNodes(t *testing.T) {
+	kernel := func(version string) func(*results.Record) {
+		return func(r *results.Record) { r.Node.Kernel = version }
+	}
+	for name, c := range map[string]struct {
+		records []*results.Record
+		want    []string
+	}{
+		"one of two is updated": {[]*results.Record{sibling("a", 0), sibling("b", 0), sibling("a", 1), sibling("b", 1, kernel("7")), sibling("a", 2), sibling("b", 2, kernel("7"))},
+			[]string{"b kernel linux 6.12.0 → linux 7"}},
+		"a new one, and it is another": {[]*results.Record{sibling("a", 0), sibling("a", 3), sibling("b", 4, kernel("7")), sibling("a", 4)}, nil},
+		"the only one is called otherwise": {[]*results.Record{sibling("a", 0), sibling("a", 1), sibling("a", 2), sibling("b", 3), sibling("b", 4)},
+			[]string{"b node a → b"}},
+		"and is updated": {[]*results.Record{sibling("a", 0), sibling("a", 2), sibling("b", 3, kernel("7"))},
+			[]string{"b node a → b", "b kernel linux 6.12.0 → linux 7"}},
+		"one of two is replaced":     {[]*results.Record{sibling("a", 0), sibling("b", 0), sibling("a", 2), sibling("b", 2), sibling("a", 5), sibling("c", 5)}, nil},
+		"both are":                   {[]*results.Record{sibling("a", 0), sibling("b", 0), sibling("a", 2), sibling("b", 2), sibling("c", 5), sibling("d", 5)}, nil},
+		"another name every night":   {[]*results.Record{sibling("a", 0), sibling("b", 1), sibling("c", 2), sibling("d", 3)}, nil},
+		"it is away and comes again": {[]*results.Record{sibling("a", 0), sibling("a", 2), sibling("b", 3), sibling("a", 4)}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Open(t.TempDir())
+			require.NoError(t, err)
+			for i, rec := range c.records { // in this order within a day
+				rec.Start = rec.Start.Add(time.Duration(i) * time.Minute)
+			}
+			keep(t, s, c.records...)
+			events, err := index(t, s).Events(t.Context(), Filter{})
+			require.NoError(t, err)
+			var got []string
+			for _, e := range events {
+				got = append(got, fmt.Sprint(e.Node, " ", e.Kind, " ", e.From, " → ", e.To))
+			}
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
 func TestGroupIsStable(t *testing.T) {
 	rec := night(1, epoch, 1, 1)
 	want := GroupOf(rec)

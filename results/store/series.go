@@ -36,9 +36,11 @@ type Header struct {
 	Error    string            `json:"error,omitempty"`    // why it cannot be read
 }
 
-// Key identifies a series: what is compared over time and nothing else.
+// Key identifies a series: what is compared over time and nothing else. Two
+// nodes of a group are two series: siblings differ by more than a night's noise.
 type Key struct {
 	Group    string       `json:"group"`
+	Node     string       `json:"node"` // see [Environment]
 	Scenario string       `json:"scenario"`
 	Use      string       `json:"use"`
 	Workload string       `json:"workload"`
@@ -256,9 +258,11 @@ func (x *Index) Series(ctx context.Context, f Filter) iter.Seq2[Series, error] {
 			}); err != nil {
 				break
 			}
-			for _, n := range h.order {
-				if s := h.series(n); len(s.Points) > 0 && !yield(s, nil) {
-					return
+			for _, node := range slices.Sorted(maps.Keys(h.figures)) {
+				for _, n := range h.order {
+					if s := h.series(node, n); len(s.Points) > 0 && !yield(s, nil) {
+						return
+					}
 				}
 			}
 		}
@@ -284,8 +288,8 @@ func (f *Filter) series() (where string, args []any) {
 type past struct {
 	order    []uint64 // of the series
 	keys     map[uint64]Key
-	sessions []Point // without a figure
-	figures  map[uint64][]held
+	sessions []Point                      // without a figure
+	figures  map[string]map[uint64][]held // by node
 }
 
 type held struct {
@@ -293,9 +297,11 @@ type held struct {
 	session int
 }
 
-func (h *past) series(n uint64) Series {
-	s := Series{Key: h.keys[n], Points: make([]Point, len(h.figures[n]))}
-	for i, f := range h.figures[n] {
+func (h *past) series(node string, n uint64) Series {
+	figures := h.figures[node][n]
+	s := Series{Key: h.keys[n], Points: make([]Point, len(figures))}
+	s.Node = node
+	for i, f := range figures {
 		p := h.sessions[f.session]
 		p.Value, p.Low, p.High, p.N = f.value, f.low, f.high, int(f.windows)
 		s.Points[i] = p
@@ -307,7 +313,7 @@ func (h *past) series(n uint64) Series {
 // made in this order: https://www.sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join
 func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err error) {
 	f.Group = group
-	h = past{keys: map[uint64]Key{}, figures: map[uint64][]held{}}
+	h = past{keys: map[uint64]Key{}, figures: map[string]map[uint64][]held{}}
 	where, args := f.series()
 	keys, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, workload, impl, threads, metric, unit FROM series WHERE "+where+
 		" ORDER BY scenario, use, workload, impl, threads, metric, unit", args...)
@@ -346,12 +352,17 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 			return h, damage(err)
 		}
 		p.Start = time.UnixMicro(start).UTC()
+		of := h.figures[p.Env.Node]
+		if of == nil {
+			of = map[uint64][]held{}
+			h.figures[p.Env.Node] = of
+		}
 		for f, err := range figures(raw) {
 			if err != nil {
 				return h, err
 			}
 			if _, ok := h.keys[f.series]; ok {
-				h.figures[f.series] = append(h.figures[f.series], held{f, len(h.sessions)})
+				of[f.series] = append(of[f.series], held{f, len(h.sessions)})
 			}
 		}
 		h.sessions = append(h.sessions, p)
@@ -364,8 +375,8 @@ func (x *Index) Amendments() []Amendment { return slices.Clone(x.amendments) }
 
 // Events returns what changed in the machines, by group and time: what the
 // records show from one session of a node to its next, and what was added by
-// hand. A node that is new to its group is held against the session before it
-// there.
+// hand. A node that is new to its group is held against none of the others,
+// unless it takes the place of the only one there was: then its name is another.
 func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 	var events []Event
 	err := x.do(ctx, func() (err error) {
@@ -377,7 +388,7 @@ func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 	}
 	for _, a := range x.amendments {
 		if !a.At.IsZero() && !a.At.Before(f.Since) && (f.Group == "" || a.Group == "" || a.Group == f.Group) {
-			events = append(events, Event{At: a.At, Group: a.Group, Kind: "by hand", Text: a.Reason, Amendment: a.ID})
+			events = append(events, Event{At: a.At, Group: a.Group, Node: a.Node, Kind: "by hand", Text: a.Reason, Amendment: a.ID})
 		}
 	}
 	slices.SortStableFunc(events, func(a, b Event) int {
@@ -389,44 +400,105 @@ func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 	return events, nil
 }
 
+// alone is how long a node must have been the only one of its group for the
+// next to take its place.
+const alone = 48 * time.Hour
+
+// seen is a session that differs in something from the one before it in its
+// group, which began at before.
+type seen struct {
+	id            string
+	start, before int64 // µs
+	env           *Environment
+}
+
 // changed returns the events that the records show. What a session has in
 // common with the one before it in its group, its node included, is passed over
-// in the tables: of a million sessions few differ.
+// in the tables: of a million sessions of single nodes few differ.
 func (x *Index) changed(ctx context.Context, f Filter) (events []Event, err error) {
+	if err := x.environments(ctx); err != nil {
+		return nil, err
+	}
 	where, args := f.records()
-	rows, err := x.db.QueryContext(ctx, `SELECT c.id, c.start, c.grp, c.env, e.json
-		FROM (SELECT r.id, r.start, r.grp, r.env, lag(r.env) OVER (PARTITION BY r.grp ORDER BY r.start, r.id) AS was
-			FROM records AS r WHERE r.grp <> '' AND `+where+`) AS c
-		JOIN environments AS e ON e.n = c.env WHERE c.was IS NOT c.env ORDER BY c.grp, c.start, c.id`, args...)
+	rows, err := x.db.QueryContext(ctx, `SELECT id, start, before, grp, env
+		FROM (SELECT r.id, r.start, r.grp, r.env, lag(r.env) OVER earlier AS was, ifnull(lag(r.start) OVER earlier, 0) AS before
+			FROM records AS r WHERE r.grp <> '' AND `+where+` WINDOW earlier AS (PARTITION BY r.grp ORDER BY r.start, r.id))
+		WHERE was IS NOT env ORDER BY grp, start, id`, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	type node struct{ group, name string }
-	last, before := map[node]*Environment{}, map[string]*Environment{}
+	group, sessions := "", []seen(nil)
 	for rows.Next() {
-		var start, env int64
-		var id, group string
+		var s seen
+		var env int64
+		var of string
+		if err := rows.Scan(&s.id, &s.start, &s.before, &of, &env); err != nil {
+			return nil, damage(err)
+		}
+		if s.env = x.envs[env]; s.env == nil {
+			return nil, fmt.Errorf("%w: no environment %d", errDamaged, env)
+		}
+		if of != group {
+			events = append(events, eventsOf(group, sessions)...)
+			group, sessions = of, sessions[:0]
+		}
+		sessions = append(sessions, s)
+	}
+	return append(events, eventsOf(group, sessions)...), rows.Err()
+}
+
+// environments reads those that are not known yet.
+func (x *Index) environments(ctx context.Context) error {
+	rows, err := x.db.QueryContext(ctx, "SELECT n, json FROM environments")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
 		var text sql.RawBytes
-		if err := rows.Scan(&id, &start, &group, &env, &text); err != nil {
-			return nil, damage(err)
+		if err := rows.Scan(&n, &text); err != nil {
+			return damage(err)
 		}
-		e, err := x.environment(env, string(text))
-		if err != nil {
-			return nil, damage(err)
+		if x.envs[n] == nil {
+			if _, err := x.environment(n, string(text)); err != nil {
+				return damage(err)
+			}
 		}
-		n := node{group, e.Node}
-		old, ok := last[n]
-		if !ok {
-			old, ok = before[group]
+	}
+	return rows.Err()
+}
+
+// eventsOf returns what changed in the nodes of a group.
+func eventsOf(group string, sessions []seen) (events []Event) {
+	final := map[string]int{} // session of a node
+	for i, s := range sessions {
+		final[s.env.Node] = i
+	}
+	last, latest := map[string]*Environment{}, -1 // of the nodes so far
+	for i, began := 0, int64(0); i < len(sessions); i++ {
+		s := &sessions[i]
+		name := s.env.Node
+		old := last[name]
+		if old == nil {
+			// The only one there was, and was seen no more.
+			if i > 0 && latest < i && time.Duration(s.before-began)*time.Microsecond >= alone {
+				old = sessions[i-1].env
+				events = append(events, Event{At: time.UnixMicro(s.start).UTC(), Group: group, Node: name, Kind: Renamed, From: old.Node, To: name, Record: s.id})
+			}
+			latest = max(latest, final[name])
 		}
-		if ok {
-			for _, c := range changes(old, e) {
-				c.At, c.Group, c.Record = time.UnixMicro(start).UTC(), group, id
+		if i == 0 || sessions[i-1].env.Node != name {
+			began = s.start
+		}
+		if old != nil && old != s.env {
+			for _, c := range changes(old, s.env) {
+				c.At, c.Group, c.Record = time.UnixMicro(s.start).UTC(), group, s.id
 				events = append(events, c)
 			}
 		}
-		last[n], before[group] = e, e
+		last[name] = s.env
 	}
-	return events, rows.Err()
+	return events
 }

@@ -308,7 +308,7 @@ type read struct {
 	entry  Entry
 	header Header
 	group  Group
-	points map[Key]results.Metric
+	points map[Key]results.Metric // without the node, which the header has
 }
 
 // load reads a record for the index; ok is false if it is there no longer.
@@ -340,7 +340,7 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 	for _, row := range sum.Rows {
 		for name, m := range row.Metrics {
 			if !m.Value.IsAbsent() {
-				r.points[Key{h.Group, row.Scenario, row.Use, row.Workload, row.Impl, row.Threads, name, m.Unit}] = m
+				r.points[Key{h.Group, "", row.Scenario, row.Use, row.Workload, row.Impl, row.Threads, name, m.Unit}] = m
 			}
 		}
 	}
@@ -472,12 +472,12 @@ func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 	w := &writer{ctx: ctx, x: x, tx: tx, envs: map[string]int64{}}
 	for stmt, query := range map[**sql.Stmt]string{
 		&w.put:  "INSERT INTO points (grp, start, record, figures) VALUES (?, ?, ?, ?)",
-		&w.find: "SELECT n, grp, start, path, size, modified, amended FROM records WHERE id = ?",
+		&w.find: "SELECT r.n, r.grp, e.node, r.start, r.path, r.size, r.modified, r.amended FROM records AS r JOIN environments AS e ON e.n = r.env WHERE r.id = ?",
 		&w.record: `INSERT INTO records (id, month, path, size, modified, amended, start, state, digest, valid, grp, env, labels, excluded, error)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
 		&w.series: `INSERT INTO series (grp, scenario, use, workload, impl, threads, metric, unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET grp = grp RETURNING n`,
-		&w.forget:   "DELETE FROM kept WHERE before > ? AND series IN (SELECT n FROM series WHERE grp = ?)",
+		&w.forget:   "DELETE FROM kept WHERE before > ? AND node = ? AND series IN (SELECT n FROM series WHERE grp = ?)",
 		&w.newGroup: "INSERT OR IGNORE INTO groups (id, json) VALUES (?, ?)",
 	} {
 		var err error
@@ -491,9 +491,9 @@ func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 // remove takes a record out of the tables, unless it is there as now.
 func (w *writer) remove(id string, now known) (removed bool, err error) {
 	var n, start int64
-	var group string
+	var group, node string
 	var k known
-	switch err := w.find.QueryRowContext(w.ctx, id).Scan(&n, &group, &start, &k.path, &k.size, &k.modified, &k.amended); {
+	switch err := w.find.QueryRowContext(w.ctx, id).Scan(&n, &group, &node, &start, &k.path, &k.size, &k.modified, &k.amended); {
 	case errors.Is(err, sql.ErrNoRows):
 		return true, nil
 	case err != nil:
@@ -501,7 +501,7 @@ func (w *writer) remove(id string, now known) (removed bool, err error) {
 	case k == now:
 		return false, nil
 	}
-	if _, err := w.forget.ExecContext(w.ctx, start, group); err != nil {
+	if _, err := w.forget.ExecContext(w.ctx, start, node, group); err != nil {
 		return false, err
 	}
 	if _, err := w.tx.ExecContext(w.ctx, "DELETE FROM points WHERE (grp, start, record) = (?, ?, ?)", group, start, n); err != nil {
@@ -521,7 +521,7 @@ func (w *writer) add(r *read) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.forget.ExecContext(w.ctx, h.Start.UnixMicro(), h.Group); err != nil {
+	if _, err := w.forget.ExecContext(w.ctx, h.Start.UnixMicro(), h.Env.Node, h.Group); err != nil {
 		return err
 	}
 	if h.Group != "" && !w.x.groups[h.Group] {
@@ -574,7 +574,7 @@ func (w *writer) environment(e Environment) (n int64, err error) {
 	}
 	n, ok := w.envs[string(raw)]
 	if !ok {
-		err = w.tx.QueryRowContext(w.ctx, "INSERT INTO environments (json) VALUES (?) ON CONFLICT DO UPDATE SET json = json RETURNING n", string(raw)).Scan(&n)
+		err = w.tx.QueryRowContext(w.ctx, "INSERT INTO environments (node, json) VALUES (?, ?) ON CONFLICT DO UPDATE SET json = json RETURNING n", e.Node, string(raw)).Scan(&n)
 		w.envs[string(raw)] = n
 	}
 	return n, err

@@ -26,7 +26,8 @@ const (
 	// young is how many nights an epoch must have before it is judged.
 	young = 8
 
-	// alarm is the p-value that a new change needs whose new level has lasted
+	// alarm is the p-value that a new change of one of the nodes of a group needs
+	// whose new level has lasted
 	// from soon to late nights: that is where steps of two or three spreads
 	// show. A tenth of it is left to shorter and to longer ones, and to a
 	// series that is younger than Memory the share of Memory it has, a third at
@@ -88,7 +89,7 @@ func Changes(s *Series) []Change { return Resume(s, nil, math.MinInt) }
 // The points may begin [Memory] measured nights before the first later one, or
 // at the start of an epoch; the result is then the same as that of a full pass.
 func Resume(s *Series, known []Change, night int) []Change {
-	w := walk{history: s.history(), found: slices.Clone(known)}
+	w := walk{history: s.history(), found: slices.Clone(known), siblings: s.Siblings}
 	for i := range w.nights {
 		if w.nights[i].n > night {
 			w.step(i)
@@ -101,7 +102,8 @@ func Resume(s *Series, known []Change, night int) []Change {
 // is in found alone, and what it sees of it is one window.
 type walk struct {
 	history
-	found []Change
+	found    []Change
+	siblings []Span // that share an alarm
 
 	own, relative, less window // room for one night's work
 	nearby              []night
@@ -179,6 +181,7 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 	fresh, less := level == alarm, 0.0
 	if fresh {
 		level, less = judged.asks(k)
+		level /= share(w.siblings, w.nights[i].n)
 	} else {
 		level *= math.Pow(firm/lasting, max(0, float64(i-base-k-late))/(Horizon-late))
 	}

@@ -21,6 +21,8 @@ type Judged struct {
 	// showed Before.
 	Fresh, Before []Change
 	Watch         Watch
+	Last          int    // the newest night with a figure
+	Instead       string // of a young series: which one it took the place of
 }
 
 // Judge finds the changes of a series, of which known were found when night
@@ -33,7 +35,7 @@ func Judge(s *Series, known []Change, upto, night int) Judged {
 	if upto < night-1 {
 		old = Resume(&before, known, upto)
 	}
-	j := Judged{Series: s, Changes: Resume(s, old, night-1), Before: old, Watch: Tonight(s, night)}
+	j := Judged{Series: s, Changes: Resume(s, old, night-1), Before: old, Watch: Tonight(s, night), Last: s.last()}
 	for _, c := range j.Changes {
 		if !slices.ContainsFunc(old, func(o Change) bool {
 			return o.From <= c.To && c.From <= o.To || max(o.Night-c.Night, c.Night-o.Night) <= 2
@@ -79,6 +81,11 @@ type Part struct {
 	Change Change
 }
 
+// NodeID names a node.
+type NodeID struct{ Group, Node string }
+
+func nodeOf(k store.Key) NodeID { return NodeID{k.Group, k.Node} }
+
 // Finding is what happened at one time on one account.
 type Finding struct {
 	Verdict  Verdict
@@ -87,6 +94,8 @@ type Finding struct {
 	From, To int
 	Parts    []Part // the headline first
 	Groups   []string
+	Nodes    []NodeID // that moved
+	Of       int      // nodes of those groups whose figures could have shown it, these among them
 	// LastGood and FirstBad bound the commits that can have done it; equal or
 	// empty if none can.
 	LastGood, FirstBad string
@@ -132,10 +141,12 @@ func Findings(all []Judged) []Finding {
 		if a.c.To < b.c.From-1 || b.c.To < a.c.From-1 {
 			return false
 		}
-		same := a.j.Key.Group == b.j.Key.Group
+		same := nodeOf(a.j.Key) == nodeOf(b.j.Key)
+		// Siblings move together for one reason, if they move one way.
+		siblings := sibling(a.j.Key) == sibling(b.j.Key) && (a.c.Size.Value > 1) == (b.c.Size.Value > 1)
 		meter := a.j.Meter != "" && a.j.Meter == b.j.Meter && a.j.Key.Metric == results.Power && b.j.Key.Metric == results.Power
 		code := a.c.LastGood != a.c.FirstBad && a.c.LastGood == b.c.LastGood && a.c.FirstBad == b.c.FirstBad && !a.j.Control && !b.j.Control
-		return same || meter || code
+		return same || siblings || meter || code
 	}
 	for i := range nodes {
 		for k := i + 1; k < len(nodes) && nodes[k].c.From <= nodes[i].c.To+1+Horizon; k++ {
@@ -158,6 +169,9 @@ func Findings(all []Judged) []Finding {
 		if !slices.Contains(f.Groups, n.j.Key.Group) {
 			f.Groups = append(f.Groups, n.j.Key.Group)
 		}
+		if id := nodeOf(n.j.Key); !slices.Contains(f.Nodes, id) {
+			f.Nodes = append(f.Nodes, id)
+		}
 	}
 	world := worldOf(all)
 	var out []Finding
@@ -172,23 +186,25 @@ func Findings(all []Judged) []Finding {
 
 // surroundings are what a finding is seen against.
 type surroundings struct {
-	control map[string]bool            // groups with a control
-	meters  map[string]map[string]bool // groups of a meter
+	control map[NodeID]bool            // nodes with a control
+	meters  map[string]map[NodeID]bool // nodes of a meter
 	meter   map[store.Key]string
-	isOwn   map[store.Key]bool // of the control itself
+	isOwn   map[store.Key]bool   // of the control itself
+	spans   map[store.Key][]Span // of what siblings have in common
 }
 
 func worldOf(all []Judged) surroundings {
-	w := surroundings{map[string]bool{}, map[string]map[string]bool{}, map[store.Key]string{}, map[store.Key]bool{}}
+	w := surroundings{map[NodeID]bool{}, map[string]map[NodeID]bool{}, map[store.Key]string{}, map[store.Key]bool{}, map[store.Key][]Span{}}
 	for _, j := range all {
+		w.spans[sibling(j.Key)] = j.Siblings
 		if j.Control {
-			w.control[j.Key.Group], w.isOwn[j.Key] = true, true
+			w.control[nodeOf(j.Key)], w.isOwn[j.Key] = true, true
 		}
 		if j.Meter != "" {
 			if w.meters[j.Meter] == nil {
-				w.meters[j.Meter] = map[string]bool{}
+				w.meters[j.Meter] = map[NodeID]bool{}
 			}
-			w.meters[j.Meter][j.Key.Group], w.meter[j.Key] = true, j.Meter
+			w.meters[j.Meter][nodeOf(j.Key)], w.meter[j.Key] = true, j.Meter
 		}
 	}
 	return w
@@ -245,7 +261,13 @@ func (f *Finding) settle(w surroundings) {
 	moved := slower || faster
 	own := ownSlower || ownFaster || ownMore && !moved
 	code := f.LastGood != f.FirstBad && f.FirstBad != ""
-	controlled := !slices.ContainsFunc(f.Groups, func(g string) bool { return !w.control[g] })
+	controlled := !slices.ContainsFunc(f.Nodes, func(n NodeID) bool { return !w.control[n] })
+	for _, g := range f.Groups {
+		k := sibling(f.Parts[0].Key)
+		k.Group = g
+		f.Of += int(share(w.spans[k], f.Night))
+	}
+	f.Of = max(f.Of, len(f.Nodes))
 	switch {
 	case f.Event != nil:
 		f.Cause = Known
@@ -276,10 +298,10 @@ func (f *Finding) settle(w surroundings) {
 	}
 }
 
-// isMeter reports whether the watts of every group of a meter moved one way,
-// of more than one group, and no rate did.
+// isMeter reports whether the watts of every node of a meter moved one way, of
+// more than one node, and no rate did.
 func (f *Finding) isMeter(w surroundings, moved bool) bool {
-	meter, groups, up, down := "", map[string]bool{}, false, false
+	meter, nodes, up, down := "", map[NodeID]bool{}, false, false
 	for _, p := range f.Parts {
 		if p.Key.Metric != results.Power {
 			continue
@@ -289,10 +311,30 @@ func (f *Finding) isMeter(w surroundings, moved bool) bool {
 		} else if m != meter {
 			return false
 		}
-		groups[p.Key.Group] = true
+		nodes[nodeOf(p.Key)] = true
 		up, down = up || p.Change.Size.Value > 1, down || p.Change.Size.Value < 1
 	}
-	return !moved && meter != "" && len(groups) > 1 && len(groups) == len(w.meters[meter]) && up != down
+	return !moved && meter != "" && len(nodes) > 1 && len(nodes) == len(w.meters[meter]) && up != down
+}
+
+// Where names the nodes: one, some of several, or all.
+func (f *Finding) Where() string {
+	var names []string
+	for _, n := range f.Nodes {
+		names = append(names, cmp.Or(n.Node, "without a name"))
+	}
+	switch n := len(names); {
+	case n == 1:
+		return "node " + names[0]
+	case n == f.Of:
+		return fmt.Sprintf("all %d nodes", n)
+	default:
+		slices.Sort(names)
+		if n > 8 {
+			names = append(names[:8], "…")
+		}
+		return fmt.Sprintf("%d of %d nodes: %s", n, f.Of, strings.Join(names, ", "))
+	}
 }
 
 // Date is the day on which a night began, as people name it.
@@ -354,6 +396,9 @@ func (f *Finding) Do() string {
 		return "check the meter: all that it reads moved together, and no rate did (perwatt meters SPEC --check), then perwatt event"
 	case Known:
 		return "nothing if it was meant; else undo it and measure again"
+	}
+	if len(f.Nodes) == 1 && f.Of > 1 {
+		return fmt.Sprintf("look at node %s: its siblings did not move. If something was done to it, say so: perwatt event --node %[1]s --at DATE TEXT", f.Nodes[0].Node)
 	}
 	return "measure again; if something was done to the machine, say so: perwatt event --at DATE TEXT"
 }

@@ -12,7 +12,8 @@ const (
 	// needs young of them.
 	recent = 20
 
-	// suspicion is the p-value below which a night asks for a second look.
+	// suspicion is the p-value below which a night of one of the nodes of a
+	// group asks for a second look.
 	suspicion = 0.002
 
 	// blatant is the relative difference that needs no statistics.
@@ -25,15 +26,16 @@ type Mood string
 const (
 	Quiet      Mood = "quiet"
 	Suspicious Mood = "suspicious"
-	Missing    Mood = "no data tonight"
+	Missing    Mood = "no data"
 )
 
 // Watch is the newest night held against those before it.
 type Watch struct {
 	Mood Mood
-	// Young is whether there are fewer than eight nights to hold it against:
-	// then only a difference beyond 10 % is suspicious.
-	Young bool
+	// Before is how many nights there are to hold it against. Of fewer than
+	// eight, when the series is young, only a difference beyond 10 % is suspicious.
+	Before int
+	Young  bool
 	// Size is the newest night over what was expected, with the interval in
 	// which it was expected to lie as its bounds: nothing is unusual as long as
 	// Low ≤ Value ≤ High, relative to 1. NaN where nothing was expected.
@@ -62,13 +64,15 @@ func Tonight(s *Series, night int) Watch {
 	w.Mood, w.Record = Quiet, now.record
 	start := max(h.epochs[h.epoch(at)], at-recent)
 	before := h.nights[start:at]
-	w.Young = len(before) < young
+	w.Before, w.Young = len(before), len(before) < young
 	if len(before) == 0 {
 		return w
 	}
-	own, judged := expect(before, now, false), expect(before, now, false)
+	limit := suspicion / share(s.Siblings, night)
+	own := expect(before, now, false, limit)
+	judged := own
 	if known := controlled(before); known && !math.IsNaN(now.control) {
-		judged = expect(before, now, true)
+		judged = expect(before, now, true, limit)
 	}
 	w.Size = judged.interval()
 	if w.Young {
@@ -78,7 +82,7 @@ func Tonight(s *Series, night int) Watch {
 		return w
 	}
 	w.P = judged.p
-	if judged.p <= suspicion && own.bears(judged.off) {
+	if judged.p <= limit && own.bears(judged.off) {
 		w.Mood = Suspicious
 	}
 	return w
@@ -112,7 +116,7 @@ func controlled(nights []night) bool {
 // expected is how far a night is off, on the log scale.
 type expected struct{ off, reach, p float64 }
 
-func expect(before []night, now night, normalise bool) expected {
+func expect(before []night, now night, normalise bool, limit float64) expected {
 	var y []float64
 	off := now.value
 	if normalise {
@@ -141,7 +145,7 @@ func expect(before []night, now night, normalise bool) expected {
 	spread := max(math.Sqrt(square/(n-1)), floor) * math.Sqrt(1+1/n)
 	t := distuv.StudentsT{Sigma: 1, Nu: n - 1}
 	off -= mean
-	return expected{off, spread * t.Quantile(1-suspicion/2), 2 * t.CDF(-math.Abs(off/spread))}
+	return expected{off, spread * t.Quantile(1-limit/2), 2 * t.CDF(-math.Abs(off/spread))}
 }
 
 // bears reports whether a night by itself goes with how far its ratio to the

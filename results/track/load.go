@@ -74,6 +74,7 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 		for _, s := range found {
 			g.add(s, ratios[unitless(s.Key, s.Metric)])
 		}
+		g.siblings()
 		return g, nil
 	}, nil
 }
@@ -101,9 +102,49 @@ func (g *Group) add(s, ratio store.Series) {
 		t.Points = append(t.Points, q)
 	}
 	for _, e := range g.Events {
+		if e.Node != "" && e.Node != s.Node {
+			continue
+		}
 		t.Events = append(t.Events, Event{Night: NightOf(e.At), Kind: Kind(e.Kind), What: What(e)})
 	}
 	g.Series, g.Points[s.Key] = append(g.Series, t), s.Points
+}
+
+// siblings says of each series when the nodes that have the same figure can be
+// judged by it: once their history is long enough, and while it goes on.
+func (g *Group) siblings() {
+	spans := map[store.Key][]Span{}
+	for i := range g.Series {
+		s := &g.Series[i]
+		k := sibling(s.Key)
+		for n := young - 1; n < len(s.Points); n++ {
+			at := s.Points[n].Night
+			if n >= young && at-s.Points[n-1].Night <= absence {
+				spans[k][len(spans[k])-1].To = at + absence
+			} else {
+				spans[k] = append(spans[k], Span{at, at + absence})
+			}
+		}
+	}
+	for i := range g.Series {
+		g.Series[i].Siblings = spans[sibling(g.Series[i].Key)]
+	}
+}
+
+// only leaves the series of one node, or of all.
+func (g *Group) only(node string) {
+	if node == "" {
+		return
+	}
+	g.Series = slices.DeleteFunc(g.Series, func(s Series) bool { return s.Key.Node != node })
+	g.Events = slices.DeleteFunc(g.Events, func(e store.Event) bool { return e.Node != "" && e.Node != node })
+}
+
+// sibling is a key that a figure has in common with the same of other nodes of
+// its group.
+func sibling(k store.Key) store.Key {
+	k.Node = ""
+	return k
 }
 
 // meter names the instrument behind the watts of a series: its kind and

@@ -17,7 +17,7 @@ import (
 
 // detector is the version of what finds changes: one more whenever it would
 // find others.
-const detector = 3
+const detector = 4
 
 // tail is how far back points are read where the changes before are known. It
 // holds [Memory] nights where fewer than a quarter are missing.
@@ -27,6 +27,7 @@ const tail = 500 * 24 * time.Hour
 type memory struct {
 	Detector int      `json:"detector"`
 	Events   uint64   `json:"events"` // that it was found with
+	First    int      `json:"first"`  // night of the series
 	Changes  []Change `json:"changes"`
 	upto     int
 }
@@ -34,12 +35,12 @@ type memory struct {
 // begins is when a night begins.
 func begins(night int) time.Time { return time.Unix(int64(night)*86400+43200, 0).UTC() }
 
-// known names the events up to a night.
-func known(g *Group, upto int) uint64 {
+// known names the events of a series up to a night.
+func known(s *Series, upto int) uint64 {
 	h := fnv.New64a()
-	for _, e := range g.Events {
-		if n := NightOf(e.At); n <= upto {
-			fmt.Fprintf(h, "%d %q %q\n", n, e.Kind, What(e))
+	for _, e := range s.Events {
+		if e.Night <= upto {
+			fmt.Fprintf(h, "%d %q %q\n", e.Night, e.Kind, e.What)
 		}
 	}
 	return h.Sum64()
@@ -52,9 +53,14 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 	if err != nil {
 		return Group{}, nil, err
 	}
-	since := time.Time{}
+	var latest, since time.Time
 	for _, k := range kept {
-		if from := k.Before.Add(-tail); !opt.Whole && (since.IsZero() || from.Before(since)) {
+		if k.Before.After(latest) {
+			latest = k.Before
+		}
+	}
+	for _, k := range kept { // but of what has gone on
+		if from := k.Before.Add(-tail); !opt.Whole && k.Before.After(latest.Add(-tail)) && (since.IsZero() || from.Before(since)) {
 			since = from
 		}
 	}
@@ -64,11 +70,12 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 			return g, nil, err
 		}
 		was, enough := map[store.Key]memory{}, true
-		for _, s := range g.Series {
+		for i := range g.Series {
+			s := &g.Series[i]
 			m := memory{upto: Never}
 			k, ok := kept[s.Key]
 			upto := NightOf(k.Before) - 1
-			if ok && upto < opt.Night && json.Unmarshal([]byte(k.Text), &m) == nil && m.Detector == detector && m.Events == known(&g, upto) {
+			if ok && upto < opt.Night && json.Unmarshal([]byte(k.Text), &m) == nil && m.Detector == detector && m.Events == known(s, upto) {
 				m.upto = upto
 			} else {
 				m = memory{upto: Never}
@@ -80,7 +87,8 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 					nights++
 				}
 			}
-			enough = enough && nights >= Memory
+			all := m.upto > Never && m.First >= NightOf(since)
+			enough = enough && (nights >= Memory || all)
 		}
 		if since.IsZero() || enough {
 			return g, was, nil
@@ -97,7 +105,11 @@ func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was
 		if was[j.Key].upto >= opt.Night-1 {
 			continue
 		}
-		text, err := json.Marshal(memory{Detector: detector, Events: known(&s.Group, opt.Night-1), Changes: j.Before})
+		first := j.Points[0].Night
+		if m := was[j.Key]; m.upto > Never {
+			first = min(first, m.First)
+		}
+		text, err := json.Marshal(memory{Detector: detector, Events: known(j.Series, opt.Night-1), First: first, Changes: j.Before})
 		if err != nil {
 			continue // a figure that JSON cannot carry: it is found again
 		}

@@ -34,6 +34,7 @@ type Rules struct {
 // Rule matches series by patterns of [path.Match]; an empty one matches any.
 type Rule struct {
 	Group    string  `toml:"group"`
+	Node     string  `toml:"node"`
 	Scenario string  `toml:"scenario"`
 	Use      string  `toml:"use"`
 	Workload string  `toml:"workload"`
@@ -81,8 +82,8 @@ func ReadRules(r io.Reader) (*Rules, error) {
 	return &rules, nil
 }
 
-func (r *Rule) patterns() [6]string {
-	return [6]string{r.Group, r.Scenario, r.Use, r.Workload, r.Impl, r.Metric}
+func (r *Rule) patterns() [7]string {
+	return [7]string{r.Group, r.Node, r.Scenario, r.Use, r.Workload, r.Impl, r.Metric}
 }
 
 func (r *Rule) check(kind string) error {
@@ -97,7 +98,7 @@ func (r *Rule) check(kind string) error {
 	case r.Threads < 0:
 		return fmt.Errorf("threads = %d: a number of threads, such as 4", r.Threads)
 	case !some:
-		return errors.New("it names nothing: say which group, scenario, use, workload, impl, threads or metric")
+		return errors.New("it names nothing: say which group, node, scenario, use, workload, impl, threads or metric")
 	case kind == "ignore" && strings.TrimSpace(r.Reason) == "":
 		return errors.New("say why, as reason = \"…\"")
 	case kind == "limit" && !(r.Least >= 0 && r.Least < 1):

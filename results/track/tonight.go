@@ -1,21 +1,28 @@
 package track
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/perwatt/perwatt/results/stats"
 	"github.com/perwatt/perwatt/results/store"
 )
 
-// absence is after how many nights a group that measures no more is not waited
+// absence is after how many nights a node that measures no more is not waited
 // for any longer.
 const absence = 14
 
 // Options say what is looked at.
 type Options struct {
 	Filter store.Filter
+	Node   string // empty for all: its siblings share its alarms, and are not told of
 	Night  int    // see [NightOf]
 	Rules  *Rules // nil for none
 	// Whole is whether every night is wanted with the groups, and not only as
@@ -35,9 +42,81 @@ type Report struct {
 type Standing struct {
 	Group
 	Judged []Judged
-	// Measured is whether the group has figures of this night, Expected
-	// whether it had some in the two weeks before.
+	Nodes  []Node // by name
+}
+
+// Node is how a node of a group stands.
+type Node struct {
+	NodeID
+	Last int // its newest night
+	// Measured is whether it has figures of this night, Expected whether it had
+	// some in the two weeks before, and nobody said since that something was done
+	// to it, and it has no other name now.
 	Measured, Expected bool
+}
+
+// Measured reports whether any node of the group has figures of this night.
+func (s *Standing) Measured() bool {
+	return slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Measured })
+}
+
+// instead finds the series that took the place of others of the same use, and
+// says what they differ in.
+func instead(judged []Judged) {
+	type figure struct{ node, scenario, use, metric string }
+	of := func(k store.Key) figure { return figure{k.Node, k.Scenario, k.Use, k.Metric} }
+	before := map[figure][]*Judged{}
+	for i := range judged {
+		j := &judged[i]
+		before[of(j.Key)] = append(before[of(j.Key)], j)
+	}
+	for i := range judged {
+		j := &judged[i]
+		if !j.Watch.Young || len(j.Points) == 0 {
+			continue
+		}
+		first := j.Points[0].Night
+		var old *Judged // the last to end
+		for _, o := range before[of(j.Key)] {
+			if o.Last < first && (old == nil || o.Last > old.Last) {
+				old = o
+			}
+		}
+		if old == nil {
+			continue
+		}
+		var what []string
+		differ := func(now, was, noun string) {
+			if now != was {
+				what = append(what, fmt.Sprintf("%s %s instead of %s", noun, cmp.Or(now, "none"), cmp.Or(was, "none")))
+			}
+		}
+		differ(j.Key.Workload, old.Key.Workload, "workload")
+		differ(j.Key.Impl, old.Key.Impl, "implementation")
+		differ(strconv.Itoa(j.Key.Threads), strconv.Itoa(old.Key.Threads), "threads")
+		differ(string(j.Key.Unit), string(old.Key.Unit), "unit")
+		j.Instead = fmt.Sprintf("a new series since %s: %s", Date(first).Format(time.DateOnly), strings.Join(what, ", "))
+	}
+}
+
+// nodes says how the nodes of a group stand.
+func (g *Group) nodes(night int) (nodes []Node) {
+	last := map[string]int{}
+	for i := range g.Series {
+		s := &g.Series[i]
+		if was, ok := last[s.Key.Node]; !ok || s.last() > was {
+			last[s.Key.Node] = s.last()
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		n := Node{NodeID: NodeID{g.ID, name}, Last: last[name]}
+		n.Measured = n.Last == night
+		n.Expected = night-n.Last <= absence && !slices.ContainsFunc(g.Events, func(e store.Event) bool {
+			return e.Kind == store.Renamed && e.From == name || e.Kind == string(ByHand) && e.Node == name && NightOf(e.At) >= n.Last
+		})
+		nodes = append(nodes, n)
+	}
+	return nodes
 }
 
 // Now judges every series of a store. Each is handed over with its points
@@ -57,16 +136,13 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 		if err != nil {
 			return nil, err
 		}
+		g.only(opt.Node)
 		if len(g.Series) == 0 {
 			continue
 		}
-		s := Standing{Group: g}
+		s := Standing{Group: g, Nodes: g.nodes(opt.Night)}
 		for i := range g.Series {
 			t := &g.Series[i]
-			for _, p := range t.Points {
-				s.Measured = s.Measured || p.Night == opt.Night
-				s.Expected = s.Expected || p.Night < opt.Night && opt.Night-p.Night <= absence
-			}
 			if why, ok := opt.Rules.Ignored(t.Key); ok {
 				r.Ignored[t.Key] = why
 				continue
@@ -74,6 +150,7 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 			m := was[t.Key]
 			s.Judged = append(s.Judged, Judge(t, m.Changes, m.upto, opt.Night))
 		}
+		instead(s.Judged)
 		if err := remember(ctx, x, &s, opt, was); err != nil {
 			return nil, err
 		}
@@ -123,21 +200,34 @@ func (r *Report) Suspicions() (out []Suspicion) {
 	return out
 }
 
-// Absent lists the groups that were to have figures of this night and have
-// none.
-func (r *Report) Absent() (groups []string) {
-	for _, g := range r.Groups {
-		if g.Expected && !g.Measured {
-			groups = append(groups, g.ID)
+// Silent lists the nodes of a group that have no figures of a night. One whose
+// siblings have some may yet come: it is silent from the night after.
+func (s *Standing) Silent(night int) (nodes []Node) {
+	some := s.Measured()
+	for _, n := range s.Nodes {
+		if !n.Measured && (!some || n.Last < night-1) {
+			nodes = append(nodes, n)
 		}
 	}
-	return groups
+	return nodes
+}
+
+// Absent lists the nodes that were to have figures of this night and have none.
+func (r *Report) Absent() (nodes []Node) {
+	for i := range r.Groups {
+		for _, n := range r.Groups[i].Silent(r.Night) {
+			if n.Expected {
+				nodes = append(nodes, n)
+			}
+		}
+	}
+	return nodes
 }
 
 // Valid reports whether this night measured anything, and everything that was
 // to be measured.
 func (r *Report) Valid() bool {
-	return len(r.Absent()) == 0 && slices.ContainsFunc(r.Groups, func(g Standing) bool { return g.Measured })
+	return len(r.Absent()) == 0 && slices.ContainsFunc(r.Groups, func(g Standing) bool { return g.Measured() })
 }
 
 // Failing are the findings that fail the gate: regressions that this night
@@ -155,6 +245,16 @@ func (r *Report) Failing(rules *Rules) (out []Finding) {
 	return out
 }
 
+// Learning says which of the nights it is that a series needs before it is
+// judged.
+func (j *Judged) Learning() string {
+	words := fmt.Sprintf("learning: night %d of %d", j.Watch.Before+1, young)
+	if j.Instead != "" {
+		words += ", " + j.Instead
+	}
+	return words
+}
+
 // State says in words how a series stands.
 func (j *Judged) State(night int) (words string, verdict Verdict) {
 	last := func(n int) *Change {
@@ -165,7 +265,7 @@ func (j *Judged) State(night int) (words string, verdict Verdict) {
 	}
 	switch c := last(Horizon); {
 	case j.Watch.Mood == Missing:
-		return string(Missing), Neutral
+		return fmt.Sprintf("%s since %s", Missing, Date(j.Last).Format(time.DateOnly)), Neutral
 	case c != nil:
 		words = Relative(c.Size) + " since " + Date(c.Night).Format("2006-01-02")
 		switch {
@@ -178,7 +278,7 @@ func (j *Judged) State(night int) (words string, verdict Verdict) {
 	case j.Watch.Mood == Suspicious:
 		return "tonight " + Relative(stats.Interval{Value: j.Watch.Size.Value, Low: nan, High: nan}) + ": measure again", Neutral
 	case j.Watch.Young:
-		return "too few nights to tell", ""
+		return j.Learning(), ""
 	}
 	return "steady", ""
 }

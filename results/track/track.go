@@ -1,9 +1,9 @@
 // Package track says what changed in a history of nights, since when, by how
 // much, how surely and on whose account, and is silent when nothing did.
 //
-// A series is one figure of one node group, night by night. Events that are
-// known (a kernel, a meter, a firmware) split it into epochs, and nothing is
-// learned across them. Within an epoch two detectors look at every new night:
+// A series is one figure of one node of a group, night by night: siblings of one
+// model differ by more than a night's noise. Events that are known (a kernel, a
+// meter, a firmware) split it into epochs, and nothing is learned across them. Within an epoch two detectors look at every new night:
 //
 //   - [Tonight] holds the newest night against a t prediction interval of the
 //     last 20. It is quick, looks at one night, and asks for a second
@@ -51,7 +51,7 @@ import (
 
 // names of a key are what rules may ask for.
 func names(k store.Key) []string {
-	return []string{k.Group, k.Scenario, k.Use, k.Workload, k.Impl, k.Metric}
+	return []string{k.Group, k.Node, k.Scenario, k.Use, k.Workload, k.Impl, k.Metric}
 }
 
 // compare orders keys by their names.
@@ -109,12 +109,28 @@ type Series struct {
 	Key    store.Key
 	Better Direction
 	// Meter is the instrument, and empty where none was read. Series of
-	// several groups may share one.
+	// several nodes may share one.
 	Meter string
 	// Control is whether this is a series of the control workload itself.
 	Control bool
-	Points  []Point
-	Events  []Event
+	// Siblings are the nights on which a node of the group can raise an alarm of
+	// this figure, of each node, this one's too: they share what is allowed to one.
+	Siblings []Span
+	Points   []Point
+	Events   []Event
+}
+
+// Span is from one night to another, both included.
+type Span struct{ From, To int }
+
+// share is among how many siblings an alarm of a night is shared.
+func share(siblings []Span, night int) (n float64) {
+	for _, s := range siblings {
+		if s.From <= night && night <= s.To {
+			n++
+		}
+	}
+	return max(1, n)
 }
 
 // night is what is left of a series: one figure a night, as a logarithm.
@@ -176,6 +192,15 @@ func merge(points []Point) night {
 	}
 	value := median(values)
 	return night{last.Night, value, value - median(ratios), last.Record, last.Revision}
+}
+
+// last is the newest night of a series, [Never] if it has none.
+func (s *Series) last() int {
+	last := Never
+	for _, p := range s.Points {
+		last = max(last, p.Night)
+	}
+	return last
 }
 
 // from is the index of the first night numbered n or later.
