@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // ClaimRow is what one device said of itself over the window of one run, and
@@ -16,8 +17,8 @@ type ClaimRow struct {
 	Firmware string `json:"firmware,omitempty"`
 	Mode     string `json:"mode,omitempty"`
 
-	Rate     Said   `json:"rate"`                // hash/s
-	RateFrom string `json:"rate_from,omitempty"` // the figure that it is made from, and how
+	Rate     Said   `json:"rate"`                // hash/s, over the window
+	RateFrom string `json:"rate_from,omitempty"` // the figure that it is made from, and how; or why there is none
 	Ratio    Float  `json:"ratio"`               // Rate over the measured rate of its use; null if that is not known
 
 	// Accepted is the rate that its accepted shares stand for, over Rate: both
@@ -45,6 +46,11 @@ const (
 	// this, interval included, cannot both be true. Five recorded devices had
 	// 0.93 to 0.99; one had 7.9.
 	claimLeast, claimMost = 0.8, 1.25
+
+	clocksApart = 5    // s, that two clocks of one device, or its and ours, may differ by
+	now         = 5    // s, an average over which is of now
+	agree       = 0.05 // relative, by which an average may reach back beyond the window
+	forgets     = 3    // times of an average after which what was before is 5 % of it
 )
 
 // claims summarises what the devices said in each good run.
@@ -77,15 +83,21 @@ func (d *deriver) measured(r *Run, c *Claim) Float {
 	return Absent()
 }
 
-// Over makes a row of the answers between two instants of the record's clock,
-// in s, as far as they go. Which run that was, and what was measured in it, is
-// the caller's to say: row.Ratio = row.Rate.Against(measured).
+// Over makes a row of what the answers say of the time between two instants of
+// the record's clock, in s. Its rate is what a counter of hashes rose by; or
+// else a figure that is of that time, or of now; or else what its accepted
+// shares stand for, if they are many. An average that reaches further back than
+// the window says nothing of it. Which run that was, and what was measured in
+// it, is the caller's to say: row.Ratio = row.Rate.Against(measured).
 func (c *Claim) Over(from, to Float) ClaimRow {
 	row := ClaimRow{Device: c.Device, API: c.API, Model: c.Model, Firmware: c.Firmware, Ratio: Absent(), Accepted: Absent(), Low: Absent(), High: Absent()}
 	var within []*Statement
-	var a, b *Statement // nearest to either end
+	var a, b *Statement // nearest to either end of those that have a count, if some do
 	near := func(s, than *Statement, t Float) bool {
-		return than == nil || math.Abs(float64(s.T-t)) < math.Abs(float64(than.T-t))
+		if than == nil || s.counts() != than.counts() {
+			return than == nil || s.counts()
+		}
+		return math.Abs(float64(s.T-t)) < math.Abs(float64(than.T-t))
 	}
 	for i := range c.Said {
 		s := &c.Said[i]
@@ -110,37 +122,31 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 	if b == nil {
 		return row
 	}
-	row.Mode = b.Mode
-	if f := b.first(SaidTemperature); f != nil {
-		row.Temperature = f.Value
+	if n := len(within); n > 0 {
+		row.Mode = within[n-1].Mode
+		if f := within[n-1].first(SaidTemperature); f != nil {
+			row.Temperature = f.Value
+		}
 	}
-	if len(within) == 0 {
-		within = []*Statement{b}
-	}
-	span := b.T - a.T
-	whole := span >= (to-from)/2 && !(b.value(SaidElapsed) < a.value(SaidElapsed)) // it did not restart in between
-	wa, _ := a.work()
-	wb, name := b.work()
-	rate := Absent()
-	if whole && wb >= wa {
-		rate = (wb - wa) / span
-		row.RateFrom = fmt.Sprintf("%s: what it rose by in %.0f s", name, float64(span))
-	} else if f := b.first(SaidRate); f != nil {
-		rate, row.RateFrom = mean(within, f)
-	}
-	row.Rate = Say(float64(rate))
-	if f := b.power(); f != nil {
-		watts, how := mean(within, f)
-		row.Power, row.PowerFrom, row.Boundary, row.Origin = Say(float64(watts)), how, f.Boundary, f.Origin
-		row.EnergyPerWork = Say(float64(watts / rate))
+	span := elapsed(a, b)
+	if !(b.T-a.T >= (to-from)/2) {
+		span = Absent()
 	}
 	done, shares := shared(a, b, c.Said), b.value(SaidShares)-a.value(SaidShares)
-	claimed := rate * span
-	if !whole || done.IsAbsent() { // all since it started
-		done, shares = b.value(SaidAccepted), b.value(SaidShares)
-		claimed, _ = b.work()
+	rate := (b.value(SaidWork) - a.value(SaidWork)) / span
+	if f := b.first(SaidWork); rate > 0 {
+		row.RateFrom = fmt.Sprintf("%s: what it rose by in %.0f s", f.Name, float64(span))
+	} else if _, rate, row.RateFrom = mean(within, SaidRate, from); rate.IsAbsent() && done/span > 0 && exact(shares) {
+		rate, row.RateFrom, done = done/span, fmt.Sprintf("its accepted shares: %.0f in %.0f s", float64(shares), float64(span)), Absent()
 	}
-	if claimed > 0 && done >= 0 {
+	row.Rate = Say(float64(rate))
+	f, watts, how := mean(within, SaidPower, from)
+	row.Power, row.PowerFrom = Say(float64(watts)), how
+	if f != nil {
+		row.Boundary, row.Origin = f.Boundary, f.Origin
+		row.EnergyPerWork = Say(float64(watts / rate))
+	}
+	if claimed := rate * span; claimed > 0 && done >= 0 {
 		row.Accepted = finite(done / claimed)
 		if shares >= 1 && shares <= maxWhole {
 			low, high := PoissonInterval(uint64(shares))
@@ -148,6 +154,32 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 		}
 	}
 	return row
+}
+
+// elapsed is the time in s in which a device's counters went from one answer to
+// another. By its own clock, if it has one, for some answer what they have
+// counted up to some seconds ago; absent if that is not about the time that
+// passed here, because it started anew in between or repeats an old answer.
+func elapsed(a, b *Statement) Float {
+	span := b.T - a.T
+	own := b.value(SaidElapsed) - a.value(SaidElapsed)
+	switch {
+	case own.IsAbsent():
+		return span
+	case own > 0 && math.Abs(float64(own-span)) <= max(clocksApart, claimApart*float64(span)):
+		return own
+	}
+	return Absent()
+}
+
+// exact reports whether a number of shares tells a rate as well as claims are
+// held to: a half-width of claimApart.
+func exact(shares Float) bool {
+	if !(shares >= 1 && shares <= maxWhole) {
+		return false
+	}
+	low, high := PoissonInterval(uint64(shares))
+	return Float(high-low)/2 <= claimApart*shares
 }
 
 // first returns the first figure of a quantity, which is the one to quote; nil
@@ -161,14 +193,16 @@ func (s *Statement) first(of string) *Saying {
 	return nil
 }
 
-// power returns the watts to quote: what was configured is no draw.
-func (s *Statement) power() *Saying {
-	for i := range s.Figures {
-		if f := &s.Figures[i]; f.Of == SaidPower && f.Origin != Declared && !f.Value.IsAbsent() {
-			return f
-		}
-	}
-	return nil
+// counts reports whether an answer has a count of hashes.
+func (s *Statement) counts() bool { return s.first(SaidWork) != nil }
+
+// covers reports whether a figure of an answer is of the time since an instant.
+// One without a time of its own is of now, as is one over some seconds. An
+// average forgets what was before the record began, where a setting may have
+// been changed, after three of its times: many decay exponentially.
+func (s *Statement) covers(f *Saying, from Float) bool {
+	over := f.Over.float()
+	return !(over > now) || s.T-over >= from-agree*over && s.T >= forgets*over
 }
 
 func (s *Statement) value(of string) Float {
@@ -178,40 +212,46 @@ func (s *Statement) value(of string) Float {
 	return Absent()
 }
 
-// work returns the hashes since the miner started, as it counts them or as its
-// mean rate makes them, and the name of that figure.
-func (s *Statement) work() (Float, string) {
-	if f := s.first(SaidWork); f != nil {
-		return f.Value.float(), f.Name
-	}
-	elapsed := s.value(SaidElapsed)
-	for _, f := range s.Figures {
-		if f.Of == SaidRate && f.Over.float() == elapsed {
-			return f.Value.float() * elapsed, f.Name + " times its time"
+// mean is that of the first figure of a quantity that covers the time since an
+// instant, by the latest answer that has one, over all answers in which it
+// does; and that figure, nil if there is none, and how it came about, or why
+// not. What was configured is no power.
+func mean(said []*Statement, of string, from Float) (quoted *Saying, value Float, how string) {
+	for _, s := range slices.Backward(said) {
+		for i := range s.Figures {
+			f := &s.Figures[i]
+			if f.Of != of || f.Origin == Declared || f.Value.IsAbsent() {
+				continue
+			}
+			if s.covers(f, from) {
+				value, how = f.mean(said, from)
+				return f, value, how
+			}
+			if how == "" {
+				how = fmt.Sprintf("%s: not of this window but over %.0f s", f.Name, float64(f.Over.float()))
+			}
 		}
 	}
-	return Absent(), ""
+	return nil, Absent(), how
 }
 
-// mean is that of a figure over those answers that have it.
-func mean(said []*Statement, of *Saying) (Float, string) {
+// mean is that of a figure of this name over the answers in which it covers the
+// time since an instant; there is one.
+func (f *Saying) mean(said []*Statement, from Float) (Float, string) {
 	sum, n := Float(0), 0
 	for _, s := range said {
-		for _, f := range s.Figures {
-			if f.Of == of.Of && f.Name == of.Name && !f.Value.IsAbsent() {
-				sum += f.Value.float()
+		for i := range s.Figures {
+			if g := &s.Figures[i]; g.Of == f.Of && g.Name == f.Name && !g.Value.IsAbsent() && s.covers(g, from) {
+				sum += g.Value.float()
 				n++
 				break
 			}
 		}
 	}
-	if n == 0 {
-		return Absent(), ""
-	}
 	if n == 1 {
-		return sum, of.Name + ": one answer"
+		return sum, f.Name + ": one answer"
 	}
-	return sum / Float(n), fmt.Sprintf("%s: the mean of %d answers", of.Name, n)
+	return sum / Float(n), fmt.Sprintf("%s: the mean of %d answers", f.Name, n)
 }
 
 // shared returns the hashes that the shares accepted between two answers stand

@@ -127,17 +127,59 @@ func TestClaims(t *testing.T) {
 			says(100, draws("Power", 3000, Measured)),
 			says(150, figure(SaidElapsed, "Elapsed", 151), figure(SaidWork, "Total MH", 105e12), figure(SaidAccepted, "Difficulty Accepted", 100e12), figure(SaidShares, "Accepted", 400), draws("Power", 3200, Measured)),
 		}, want{1.05e12, "Total MH: what it rose by in 100 s", 1.05, 100. / 105, true, 3100, "Power: the mean of 2 answers", ""}},
-		"a mean since the start": {"mining", []Statement{
+		"a mean since a start long ago is not of the window": {"mining", []Statement{
 			says(51, figure(SaidElapsed, "Elapsed", 1000), over(SaidRate, "GHS av", 2e12, 1000)),
 			says(151, figure(SaidElapsed, "Elapsed", 1100), over(SaidRate, "GHS av", 1.9e12, 1100)),
-		}, want{0.9e12, "GHS av times its time: what it rose by in 100 s", 0.9, math.NaN(), false, math.NaN(), "", ""}},
+		}, want{math.NaN(), "GHS av: not of this window but over 1000 s", math.NaN(), math.NaN(), false, math.NaN(), "", ""}},
+		"averages over longer than the window": {"mining", []Statement{
+			says(60, over(SaidRate, "1h", 9e12, 3600), over(SaidRate, "10m", 8e12, 600), over(SaidRate, "now", 1e12, 0), over(SaidPower, "5min", 9000, 300), draws("now", 3000, Measured)),
+			says(140, over(SaidRate, "1h", 9e12, 3600), over(SaidRate, "10m", 8e12, 600), over(SaidRate, "now", 1.04e12, 0), over(SaidPower, "5min", 9000, 300), draws("now", 3100, Measured)),
+		}, want{1.02e12, "now: the mean of 2 answers", 1.02, math.NaN(), false, 3050, "now: the mean of 2 answers", ""}},
+		// The answer at 80 s is half of what was before the window, that at 130 s
+		// is not; and the minute's decays slower than the record is old.
+		"an average within the window": {"mining", []Statement{
+			says(80, over(SaidRate, "1m", 9e12, 60), over(SaidRate, "40s", 9e12, 40), over(SaidRate, "5s", 3e12, 5)),
+			says(130, over(SaidRate, "1m", 9e12, 60), over(SaidRate, "40s", 1e12, 40), over(SaidRate, "5s", 3e12, 5)),
+		}, want{1e12, "40s: one answer", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"an average as long as the window": {"mining", []Statement{
+			says(149, over(SaidRate, "100s", 9e12, 100), over(SaidRate, "50s", 9.9e12, 50), over(SaidRate, "49s", 1e12, 49)),
+		}, want{1e12, "49s: one answer", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"the last answer lacks what the others have": {"mining", []Statement{
+			says(51, figure(SaidElapsed, "up", 100), figure(SaidWork, "total", 7e15), over(SaidRate, "now", 3e12, 0)), says(121, figure(SaidElapsed, "up", 170), figure(SaidWork, "total", 7.07e15)), says(149, figure(SaidElapsed, "up", 199)),
+		}, want{1e12, "total: what it rose by in 70 s", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"an answer that lacks its rate": {"mining", []Statement{
+			says(60, over(SaidRate, "now", 1e12, 0)), says(140, figure(SaidElapsed, "up", 100)),
+		}, want{1e12, "now: one answer", 1, math.NaN(), false, math.NaN(), "", ""}},
 		"restarted": {"mining", []Statement{
-			says(50, figure(SaidElapsed, "Elapsed", 1000), over(SaidRate, "GHS 5s", 1e12, 5), over(SaidRate, "GHS av", 2e12, 1000)),
-			says(150, figure(SaidElapsed, "Elapsed", 60), over(SaidRate, "GHS 5s", 1.04e12, 5), over(SaidRate, "GHS av", 1.1e12, 60)),
+			says(50, figure(SaidElapsed, "Elapsed", 1000), figure(SaidWork, "Total MH", 50e12), over(SaidRate, "GHS 5s", 1e12, 5), over(SaidRate, "GHS av", 2e12, 1000)),
+			says(150, figure(SaidElapsed, "Elapsed", 60), figure(SaidWork, "Total MH", 60e12), over(SaidRate, "GHS 5s", 1.04e12, 5), over(SaidRate, "GHS av", 1.1e12, 300)),
 		}, want{1.02e12, "GHS 5s: the mean of 2 answers", 1.02, math.NaN(), false, math.NaN(), "", ""}},
+		"its clock was set back some seconds": {"mining", []Statement{
+			says(50, figure(SaidElapsed, "Elapsed", 1000), figure(SaidWork, "Total MH", 1e15)), says(150, figure(SaidElapsed, "Elapsed", 1096), figure(SaidWork, "Total MH", 1.096e15)),
+		}, want{1e12, "Total MH: what it rose by in 96 s", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"it counts every 30 s": {"mining", []Statement{ // by its clock it counted for 90 s, by ours for 97
+			says(51, figure(SaidElapsed, "Elapsed", 1020), figure(SaidWork, "Total MH", 1.02e15)), says(148, figure(SaidElapsed, "Elapsed", 1110), figure(SaidWork, "Total MH", 1.11e15)),
+		}, want{1e12, "Total MH: what it rose by in 90 s", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"a count that stands still": {"mining", []Statement{
+			says(50, figure(SaidElapsed, "Elapsed", 1000), figure(SaidWork, "Total MH", 1e15), over(SaidRate, "GHS 5s", 1e12, 5)), says(150, figure(SaidElapsed, "Elapsed", 1100), figure(SaidWork, "Total MH", 1e15), over(SaidRate, "GHS 5s", 1e12, 5)),
+		}, want{1e12, "GHS 5s: the mean of 2 answers", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"the same answer again": {"mining", []Statement{
+			says(50, figure(SaidElapsed, "Elapsed", 1000), figure(SaidWork, "Total MH", 1e15)), says(150, figure(SaidElapsed, "Elapsed", 1000), figure(SaidWork, "Total MH", 1e15)),
+		}, want{math.NaN(), "", math.NaN(), math.NaN(), false, math.NaN(), "", ""}},
+		"many shares and nothing else": {"mining", []Statement{
+			says(50, figure(SaidElapsed, "Elapsed", 1000), over(SaidRate, "MHS av", 9e12, 1000), figure(SaidAccepted, "Difficulty Accepted", 5e15), figure(SaidShares, "Accepted", 1000)),
+			says(150, figure(SaidElapsed, "Elapsed", 1100), over(SaidRate, "MHS av", 9e12, 1100), figure(SaidAccepted, "Difficulty Accepted", 5.1e15), figure(SaidShares, "Accepted", 1500)),
+		}, want{1e12, "its accepted shares: 500 in 100 s", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"few shares and nothing else": {"mining", []Statement{
+			says(50, figure(SaidElapsed, "Elapsed", 1000), figure(SaidAccepted, "Difficulty Accepted", 5e15), figure(SaidShares, "Accepted", 1000)),
+			says(150, figure(SaidElapsed, "Elapsed", 1100), figure(SaidAccepted, "Difficulty Accepted", 5.1e15), figure(SaidShares, "Accepted", 1300)),
+		}, want{math.NaN(), "", math.NaN(), math.NaN(), false, math.NaN(), "", ""}},
 		"one answer": {"mining", []Statement{
-			says(90, figure(SaidElapsed, "Elapsed", 1000), over(SaidRate, "MHS av", 1e12, 1000), figure(SaidAccepted, "Difficulty Accepted", 950e12), figure(SaidShares, "Accepted", 100), draws("Limit", 3500, Declared)),
-		}, want{1e12, "MHS av: one answer", 1, 0.95, true, math.NaN(), "", ""}},
+			says(90, figure(SaidElapsed, "Elapsed", 1000), figure(SaidRate, "HS RT", 1e12), over(SaidRate, "MHS av", 2e12, 1000), figure(SaidAccepted, "Difficulty Accepted", 950e12), figure(SaidShares, "Accepted", 100), draws("Limit", 3500, Declared)),
+		}, want{1e12, "HS RT: one answer", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"answers before and after the window alone": {"mining", []Statement{
+			says(49, over(SaidRate, "now", 2e12, 0), draws("Power", 3000, Measured)), says(151, over(SaidRate, "now", 2e12, 0), draws("Power", 3000, Measured)),
+		}, want{math.NaN(), "", math.NaN(), math.NaN(), false, math.NaN(), "", ""}},
 		"shares of one difficulty": {"mining", []Statement{
 			says(50, figure(SaidElapsed, "up", 100), over(SaidRate, "1h", 1e12, 3600), figure(SaidDifficulty, "d", 1e12), figure(SaidShares, "n", 500), figure(SaidWork, "total", 7e15)),
 			says(150, figure(SaidElapsed, "up", 200), over(SaidRate, "1h", 1e12, 3600), figure(SaidDifficulty, "d", 1e12), figure(SaidShares, "n", 598), figure(SaidWork, "total", 7.1e15)),
@@ -152,11 +194,13 @@ func TestClaims(t *testing.T) {
 		}, want{2e12, "Total MH: what it rose by in 100 s", 2, math.NaN(), false, math.NaN(), "", "claim-differs"}},
 		// As one recorded device has it: its shares stand for eight times its rate.
 		"contradicts itself": {"", []Statement{
-			says(100, figure(SaidElapsed, "Elapsed", 56000), over(SaidRate, "MHS av", 8e12, 56000), figure(SaidAccepted, "Difficulty Accepted", 830e6*difficulty1), figure(SaidShares, "Accepted", 3310)),
-		}, want{8e12, "MHS av: one answer", math.NaN(), 830e6 * difficulty1 / (8e12 * 56000), true, math.NaN(), "", "claim-inconsistent"}},
+			says(51, figure(SaidElapsed, "Elapsed", 56000), figure(SaidWork, "Total MH", 8e12*56000), figure(SaidAccepted, "Difficulty Accepted", 830e6*difficulty1), figure(SaidShares, "Accepted", 3310)),
+			says(151, figure(SaidElapsed, "Elapsed", 56100), figure(SaidWork, "Total MH", 8e12*56100), figure(SaidAccepted, "Difficulty Accepted", 830e6*difficulty1+6.4e15), figure(SaidShares, "Accepted", 3390)),
+		}, want{8e12, "Total MH: what it rose by in 100 s", math.NaN(), 8, true, math.NaN(), "", "claim-inconsistent"}},
 		"few shares contradict nothing": {"", []Statement{
-			says(100, figure(SaidElapsed, "Elapsed", 100), over(SaidRate, "MHS av", 1e12, 100), figure(SaidAccepted, "Difficulty Accepted", 50e12), figure(SaidShares, "Accepted", 2)),
-		}, want{1e12, "MHS av: one answer", math.NaN(), 0.5, true, math.NaN(), "", ""}},
+			says(50, figure(SaidElapsed, "Elapsed", 100), figure(SaidWork, "Total MH", 1e14), figure(SaidAccepted, "Difficulty Accepted", 50e12), figure(SaidShares, "Accepted", 2)),
+			says(150, figure(SaidElapsed, "Elapsed", 200), figure(SaidWork, "Total MH", 2e14), figure(SaidAccepted, "Difficulty Accepted", 100e12), figure(SaidShares, "Accepted", 4)),
+		}, want{1e12, "Total MH: what it rose by in 100 s", math.NaN(), 0.5, true, math.NaN(), "", ""}},
 		"silent": {"mining", []Statement{
 			says(60), says(80), says(100, over(SaidRate, "GHS 5s", 1e12, 5)),
 		}, want{1e12, "GHS 5s: one answer", 1, math.NaN(), false, math.NaN(), "", "claim-unread"}},
