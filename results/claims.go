@@ -146,7 +146,7 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 		row.Boundary, row.Origin = f.Boundary, f.Origin
 		row.EnergyPerWork = Say(float64(watts / rate))
 	}
-	if claimed := rate * span; claimed > 0 && done >= 0 {
+	if claimed := rate * span; claimed > 0 && done > 0 {
 		row.Accepted = finite(done / claimed)
 		if shares >= 1 && shares <= maxWhole {
 			low, high := PoissonInterval(uint64(shares))

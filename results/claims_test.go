@@ -150,6 +150,9 @@ func TestClaims(t *testing.T) {
 		"an answer that lacks its rate": {"mining", []Statement{
 			says(60, over(SaidRate, "now", 1e12, 0)), says(140, figure(SaidElapsed, "up", 100)),
 		}, want{1e12, "now: one answer", 1, math.NaN(), false, math.NaN(), "", ""}},
+		"no share was accepted": {"mining", []Statement{
+			says(50, figure(SaidWork, "total", 7e15), figure(SaidAccepted, "a", 5e15), figure(SaidShares, "n", 500)), says(150, figure(SaidWork, "total", 7.1e15), figure(SaidAccepted, "a", 5e15), figure(SaidShares, "n", 500)),
+		}, want{1e12, "total: what it rose by in 100 s", 1, math.NaN(), false, math.NaN(), "", ""}},
 		"restarted": {"mining", []Statement{
 			says(50, figure(SaidElapsed, "Elapsed", 1000), figure(SaidWork, "Total MH", 50e12), over(SaidRate, "GHS 5s", 1e12, 5), over(SaidRate, "GHS av", 2e12, 1000)),
 			says(150, figure(SaidElapsed, "Elapsed", 60), figure(SaidWork, "Total MH", 60e12), over(SaidRate, "GHS 5s", 1.04e12, 5), over(SaidRate, "GHS av", 1.1e12, 300)),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -55,8 +56,8 @@ func TestBounds(t *testing.T) {
 	}{
 		{Rate(1e9, results.Said{}), []float64{0, 1, 1e9}, []float64{0, 1e9, 1e18}},
 		{Watts(results.PSU, results.Measured), []float64{0.5, 3000, 1e6}, []float64{0.5, 3000, 1e6}},
-		{Celsius, []float64{-60, 0, 200}, []float64{213.15, 273.15, 473.15}},
-		{RPM, []float64{0, 6000}, []float64{0, 100}},
+		{Celsius, []float64{-60, 0.5, 200}, []float64{213.15, 273.65, 473.15}},
+		{RPM, []float64{6000}, []float64{100}},
 		{MHz, []float64{600}, []float64{6e8}},
 		{Difficulty(results.SaidAccepted), []float64{0, 1}, []float64{0, 1 << 32}},
 	} {
@@ -74,7 +75,8 @@ func TestBounds(t *testing.T) {
 		{Watts(results.PSU, results.Measured), []float64{0, -1, 1e7}},
 		{Celsius, []float64{-128, 999}},
 		{RPM, []float64{-1, 1e6}},
-		{MHz, []float64{0, 1e9}},
+		{MHz, []float64{-1, 1e9}},
+		{Average(1e9, math.NaN()), []float64{1}},
 		{Form{Of: "no such quantity"}, []float64{1}},
 	} {
 		for _, n := range c.in {
@@ -83,6 +85,50 @@ func TestBounds(t *testing.T) {
 			require.Empty(t, s.Figures, "%s %v", c.form.Of, n)
 			require.Len(t, s.Refused, 1)
 		}
+	}
+}
+
+// TestBlank: 0 is what an empty place says of what cannot be 0, and is neither
+// a figure nor refused.
+func TestBlank(t *testing.T) {
+	var s Sheet
+	for _, f := range []Form{Celsius, RPM, MHz, {Of: results.SaidNominal}, Difficulty(results.SaidDifficulty)} {
+		require.True(t, math.IsNaN(s.Say("x", 0, f)), f.Of)
+	}
+	require.Empty(t, s.Figures)
+	require.Empty(t, s.Refused)
+	s.Say("x", 0, Rate(1, results.Said{}))
+	require.Len(t, s.Figures, 1, "it hashes nothing")
+}
+
+// TestTwoClocks: what runs for longer than another part of it is no reason to
+// leave its average out.
+func TestTwoClocks(t *testing.T) {
+	for _, clocks := range [][]float64{{32260, 32273}, {32273, 32260}, {32260}} {
+		var s Sheet
+		s.Say("av", 1, Average(1, 32273))
+		for _, c := range clocks {
+			s.Say("up", c, Form{Of: results.SaidElapsed})
+		}
+		s.settle()
+		require.Equal(t, len(clocks) == 1, len(s.Refused) > 0)
+	}
+}
+
+// TestPowerNote: it says what was read.
+func TestPowerNote(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"a":1,"Power Mode":"Normal","power_ok":true}`: "its answers hold no power field: watts need a meter",
+		`{"Power":"0"}`: "no figure of the power that it draws: its answers hold Power 0, and nothing says that this is it: watts need a meter",
+		`{"l":[{"chain_power1":1135,"o":{"consumption":"58W"}}]}`: "no figure of the power that it draws: its answers hold chain_power1 1135, consumption 58W, and nothing says that this is it: watts need a meter",
+	} {
+		v, err := Parse([]byte(text))
+		require.NoError(t, err)
+		s := Sheet{}
+		s.Say("limit", 3500, Watts(results.PSU, results.Declared))
+		require.Equal(t, want, s.PowerNote("measured", v), text)
+		s.Say("power", 3000, Watts(results.PSU, results.Measured))
+		require.Equal(t, "power: measured", s.PowerNote("measured", v), text)
 	}
 }
 

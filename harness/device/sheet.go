@@ -3,7 +3,9 @@ package device
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -19,28 +21,29 @@ const share = 1 << 32
 
 // quantity is what a figure can be of, in which unit, and within what it is
 // believed to be one: a bound that is passed is that of a broken field, not of
-// a good device.
+// a good device. Where blank is set, 0 is what an empty place says.
 type quantity struct {
 	unit        results.Unit
 	least, most float64
+	blank       bool
 }
 
 var quantities = map[string]quantity{
-	results.SaidRate:        {results.Hash.Per(results.Second), 0, 1e18},
-	results.SaidNominal:     {results.Hash.Per(results.Second), 0, 1e18},
-	results.SaidWork:        {results.Hash, 0, 1e27},
-	results.SaidElapsed:     {results.Second, 0, 1e10},
-	results.SaidAccepted:    {results.Hash, 0, 1e27},
-	results.SaidRejected:    {results.Hash, 0, 1e27},
-	results.SaidStale:       {results.Hash, 0, 1e27},
-	results.SaidDifficulty:  {results.Hash, 0, 1e27},
-	results.SaidShares:      {results.Ratio, 0, 1e15},
-	results.SaidRefused:     {results.Ratio, 0, 1e15},
-	results.SaidErrors:      {results.Ratio, 0, 1e15},
-	results.SaidPower:       {results.Watt, math.SmallestNonzeroFloat64, 1e6}, // 0 W is never an answer
-	results.SaidTemperature: {results.Kelvin, 200, 500},
-	results.SaidFan:         {results.Hertz, 0, 1000},
-	results.SaidFrequency:   {results.Hertz, math.SmallestNonzeroFloat64, 1e11},
+	results.SaidRate:        {results.Hash.Per(results.Second), 0, 1e18, false},
+	results.SaidNominal:     {results.Hash.Per(results.Second), 0, 1e18, true},
+	results.SaidWork:        {results.Hash, 0, 1e27, false},
+	results.SaidElapsed:     {results.Second, 0, 1e10, false},
+	results.SaidAccepted:    {results.Hash, 0, 1e27, false},
+	results.SaidRejected:    {results.Hash, 0, 1e27, false},
+	results.SaidStale:       {results.Hash, 0, 1e27, false},
+	results.SaidDifficulty:  {results.Hash, 0, 1e27, true},
+	results.SaidShares:      {results.Ratio, 0, 1e15, false},
+	results.SaidRefused:     {results.Ratio, 0, 1e15, false},
+	results.SaidErrors:      {results.Ratio, 0, 1e15, false},
+	results.SaidPower:       {results.Watt, math.SmallestNonzeroFloat64, 1e6, false}, // 0 W is never an answer
+	results.SaidTemperature: {results.Kelvin, 200, 500, true},
+	results.SaidFan:         {results.Hertz, 0, 1000, true},
+	results.SaidFrequency:   {results.Hertz, 0, 1e11, true},
 }
 
 // Form is how a device writes a quantity.
@@ -49,6 +52,9 @@ type Form struct {
 	Unit string       // that its texts may end in
 	Per  float64      // SI units, or shares of difficulty 1, in one of its own; 0 is 1
 	Over results.Said // s, of a rate or a power
+	// Since is set of an average since the miner started, Over, without which
+	// it means nothing.
+	Since bool
 	// Of a power.
 	Boundary results.Boundary
 	Origin   results.Origin
@@ -67,6 +73,11 @@ func Difficulty(of string) Form { return Form{Of: of, Per: share} }
 // Rate is the form of a rate in prefixes of H/s (1e9 for GH/s) over some seconds.
 func Rate(per float64, over results.Said) Form {
 	return Form{Of: results.SaidRate, Per: per, Over: over}
+}
+
+// Average is the form of a rate since the start, which was elapsed s ago.
+func Average(per, elapsed float64) Form {
+	return Form{Of: results.SaidRate, Per: per, Over: results.Say(elapsed), Since: true}
 }
 
 // Watts is the form of a power.
@@ -96,6 +107,9 @@ func (s *Sheet) Take(name string, v Value, f Form) float64 {
 // Say is [Sheet.Take] of a number.
 func (s *Sheet) Say(name string, n float64, f Form) float64 {
 	q := quantities[f.Of]
+	if n == 0 && q.blank {
+		return math.NaN()
+	}
 	si := n
 	if f.Per != 0 {
 		si *= f.Per
@@ -105,6 +119,10 @@ func (s *Sheet) Say(name string, n float64, f Form) float64 {
 	}
 	if !(si >= q.least && si <= q.most) {
 		s.Refuse("%s: %g is beyond what a figure of %s can be", name, n, f.Of)
+		return math.NaN()
+	}
+	if f.Since && f.Over.IsAbsent() {
+		s.Refuse("%s: an average since a start of which it does not say when that was", name)
 		return math.NaN()
 	}
 	if len(s.Figures) >= maxFigures {
@@ -133,16 +151,23 @@ func (s *Sheet) Highest(name string, vs []Value, f Form) {
 	}
 }
 
+// Elapsed is how long the miner runs, in s, by the clock that was started
+// first: a controller and its modules start some seconds apart. It is NaN if
+// none is known.
+func (s *Sheet) Elapsed() float64 {
+	longest := math.NaN()
+	for _, f := range s.Figures {
+		if f.Of == results.SaidElapsed && !(float(f.Value) <= longest) {
+			longest = float(f.Value)
+		}
+	}
+	return longest
+}
+
 // settle takes out the averages over a longer time than the miner runs: some
 // divide by all of that time, others begin at 0 and rise for as long.
 func (s *Sheet) settle() {
-	elapsed := math.Inf(1)
-	for _, f := range s.Figures {
-		if f.Of == results.SaidElapsed {
-			elapsed = float(f.Value)
-			break
-		}
-	}
+	elapsed := s.Elapsed()
 	s.Figures = slices.DeleteFunc(s.Figures, func(f results.Saying) bool {
 		over := float(f.Over)
 		if f.Of != results.SaidRate || !(over > elapsed) {
@@ -151,6 +176,47 @@ func (s *Sheet) settle() {
 		s.Refuse("%s: it is an average over %g s of a miner that runs for %g s", f.Name, over, elapsed)
 		return true
 	})
+}
+
+// PowerNote says what the power is that was taken of some answers, or what
+// they hold in its place.
+func (s *Sheet) PowerNote(what string, answers ...Value) string {
+	for _, f := range s.Figures {
+		if f.Of == results.SaidPower && f.Origin != results.Declared {
+			return "power: " + what
+		}
+	}
+	for _, r := range s.Refused {
+		if powerName.MatchString(r) {
+			return line("no figure of the power that it draws: "+r+": watts need a meter", 512)
+		}
+	}
+	var held []string
+	for _, v := range answers {
+		held = powers(v, held)
+	}
+	if len(held) == 0 {
+		return "its answers hold no power field: watts need a meter"
+	}
+	return line("no figure of the power that it draws: its answers hold "+strings.Join(held, ", ")+", and nothing says that this is it: watts need a meter", 512)
+}
+
+// powerName is that of a number which may be a power.
+var powerName = regexp.MustCompile(`(?i)power|watt|consumption`)
+
+// powers adds what a value holds as a power, and under which names.
+func powers(v Value, held []string) []string {
+	for _, item := range v.Items() {
+		held = powers(item, held)
+	}
+	for _, name := range v.Names() {
+		item := v.At(name)
+		if _, said, err := item.Number("W"); said && err == nil && powerName.MatchString(name) && len(held) < maxRefused {
+			held = append(held, Word(name)+" "+item.Text())
+		}
+		held = powers(item, held)
+	}
+	return held
 }
 
 // float is what was said, NaN if nothing was.

@@ -30,10 +30,10 @@ type Kind struct {
 }
 
 var kinds = []Kind{
-	{"cgminer", "cgminer:HOST[:PORT]", "Antminer, Avalon, Whatsminer (API 1 and 2), LuxOS, Auradine, bfgminer, cgminer, cpuminer-opt; port 4028", cgminer.Options, cgminer.Verbs, cgminer.Open},
+	{"cgminer", "cgminer:HOST[:PORT]", "Antminer, Avalon, Whatsminer (API 1 and 2), LuxOS, Braiins OS, SealMiner, Auradine, bfgminer, cgminer and forks, cpuminer-opt; port 4028", cgminer.Options, cgminer.Verbs, cgminer.Open},
 	{"whatsminer", "whatsminer:HOST[:PORT]", "Whatsminer (API 3); port 4433", whatsminer.Options, whatsminer.Verbs, whatsminer.Open},
 	{"braiins", "braiins:HOST[:PORT]|URL", "Braiins OS, by its REST API; port 80", braiins.Options, braiins.Verbs, braiins.Open},
-	{"axeos", "axeos:HOST[:PORT]|URL", "Bitaxe and its kin (ESP-Miner); port 80", axeos.Options, axeos.Verbs, axeos.Open},
+	{"axeos", "axeos:HOST[:PORT]|URL", "Bitaxe and its kin (ESP-Miner, NerdAxe, Lucky Miner); port 80", axeos.Options, axeos.Verbs, axeos.Open},
 }
 
 // Kinds lists what can be asked for by name.

@@ -25,7 +25,7 @@ func cgminers(t *testing.T) string {
 		case "version":
 			return devicetest.Reply{Body: `{"STATUS":[{"STATUS":"S"}],"VERSION":[{"CGMiner":"4.12.1"}]}`}
 		case "summary":
-			return devicetest.Reply{Body: `{"STATUS":[{"STATUS":"S"}],"SUMMARY":[{"Elapsed":60,"MHS av":1}]}`}
+			return devicetest.Reply{Body: `{"STATUS":[{"STATUS":"S"}],"SUMMARY":[{"Elapsed":60,"MHS 5s":1}]}`}
 		}
 		return devicetest.Reply{Status: 404}
 	})
@@ -91,7 +91,7 @@ func TestRecord(t *testing.T) {
 	require.Equal(t, devicetest.Written(claim.Said[1].Figures), devicetest.Written(got.Said[1].Figures))
 	require.Equal(t, claim.Said[0].Refused, got.Said[0].Refused)
 	row := f.Record.Summary.Claims[0]
-	require.Equal(t, []any{"left", "MHS av: the mean of 2 answers", 2, 3}, []any{row.Device, row.RateFrom, row.Answers, row.Asked})
+	require.Equal(t, []any{"left", "MHS 5s: the mean of 2 answers", 2, 3}, []any{row.Device, row.RateFrom, row.Answers, row.Asked})
 	require.Equal(t, results.Float(1), row.Rate.Against(1e6))
 }
 

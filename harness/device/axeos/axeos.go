@@ -1,17 +1,20 @@
 // Package axeos asks Bitaxes and their kin by the HTTP API of ESP-Miner
 // (main/http_server/openapi.yaml and system_api_json.c in its source, v2.15;
-// the names of earlier releases are understood).
+// the names of earlier releases, of NerdAxes and of Lucky Miners are
+// understood).
 //
 // What the API has as power is never that of the wall. A board with an INA260
 // measures what comes in at its DC socket; one with a TPS546 multiplies the
 // regulator's output and adds a constant for the rest (main/power/power.c), an
 // estimate. Which is which is known by the board's version
-// (main/device_config.h); one that is not known there is an estimate.
+// (main/device_config.h); one that is not known there is an estimate, and so is
+// the power of another maker's board, whatever its number.
 package axeos
 
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -28,8 +31,12 @@ var Verbs = device.Verbs{"GET " + info}
 
 const info = "/api/system/info"
 
-// metered are the versions of boards with an INA260.
-var metered = []string{"2.2", "102", "0.11", "201", "202", "203", "204", "205", "400", "401"}
+// metered are the versions of boards with an INA260. They are those of a
+// bitaxe; early releases do not say the model.
+var (
+	metered = []string{"2.2", "102", "0.11", "201", "202", "203", "204", "205", "400", "401"}
+	bitaxe  = regexp.MustCompile(`^(|(Bitaxe ?)?(Max|Ultra|Supra|Gamma|Hex).*)$`)
+)
 
 type miner struct {
 	web   *peer.Web
@@ -56,22 +63,35 @@ func open(ctx context.Context, s peer.Spec) (device.Device, error) {
 		_ = web.Close()
 		return nil, fmt.Errorf("%s: %w", web.Base.Host, err)
 	}
-	board := v.At("boardVersion").Text()
-	what := "power: the regulator's output and a constant, an estimate of what the board draws"
-	if slices.Contains(metered, board) {
+	board, name := v.At("boardVersion").Text(), strings.TrimSpace(v.At("minerModel").Text()+" "+v.At("deviceModel").Text())
+	what := "the regulator's output and a constant, an estimate of what the board draws"
+	switch {
+	case !bitaxe.MatchString(name):
+		what = fmt.Sprintf("as a %s has it: nothing says that an instrument measures it, so it is an estimate of what the board draws", name)
+	case slices.Contains(metered, board):
 		m.power.Origin = results.Measured
-		what = "power: measured at the board's DC input, without its supply"
+		what = "measured at the board's DC input, without its supply"
 	}
-	model := strings.TrimSpace(v.At("deviceModel").Text() + " board " + board + " " + v.At("ASICModel").Text())
-	about := device.Info{Source: web.Base.Host, Model: device.Word(model), Firmware: v.At("version").Text(), Notes: append([]string{what}, web.Notes...)}
+	if board != "" {
+		board = "board " + board
+	}
+	model := strings.Join(strings.Fields(name+" "+board+" "+v.At("ASICModel").Text()), " ")
+	var sheet device.Sheet
+	summarise(&sheet, v, m.power)
+	about := device.Info{Source: web.Base.Host, Model: device.Word(model), Firmware: v.At("version").Text(), Notes: []string{sheet.PowerNote(what, v)}}
+	if v.At("hashRate").Absent() {
+		about.Notes = append(about.Notes, "not said at the start: hashRate")
+	}
+	about.Notes = append(about.Notes, web.Notes...)
 	return device.New(s, about, m.read, web.Close), nil
 }
 
-// get asks for all there is. Another server's answer lacks its rate.
+// get asks for all there is. Another server's answer has no rate; a miner's may
+// have one that is null for a while.
 func (m *miner) get(ctx context.Context) (device.Value, error) {
 	v, err := Verbs.Get(ctx, m.web, info)
-	if err == nil && v.At("hashRate").Absent() {
-		err = fmt.Errorf("get %s: it has no hashRate", info)
+	if err == nil && !slices.Contains(v.Names(), "hashRate") && v.At("ASICModel").Absent() {
+		err = fmt.Errorf("get %s: it has no hashRate and no ASICModel: is that a Bitaxe or its kin?", info)
 	}
 	return v, err
 }
@@ -100,6 +120,7 @@ func summarise(s *device.Sheet, v device.Value, power device.Form) (mode string)
 		form device.Form
 	}{
 		{"uptimeSeconds", device.Form{Of: results.SaidElapsed}},
+		{"hashRate_1d", rate(86400)},
 		{"hashRate_1h", rate(3600)},
 		{"hashRate_10m", rate(600)},
 		{"hashRate_1m", rate(60)},
@@ -121,7 +142,7 @@ func summarise(s *device.Sheet, v device.Value, power device.Form) (mode string)
 			s.Take(name, v.At(name), device.Celsius)
 		}
 	}
-	for _, name := range []string{"fanrpm", "fan2rpm"} {
+	for _, name := range []string{"fanrpm", "fan2rpm", "fanSpeed"} { // fanspeed is in percent
 		s.Highest(name, []device.Value{v.At(name)}, device.RPM)
 	}
 	if v.At("miningPaused").Text() == "true" {

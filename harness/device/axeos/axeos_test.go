@@ -2,7 +2,9 @@ package axeos
 
 import (
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,6 +66,58 @@ func TestBoards(t *testing.T) {
 	require.ErrorContains(t, err, "it has no hashRate")
 }
 
+// TestKin: what other makers' boards say is read, their power is an estimate,
+// and a number that a Bitaxe's board has too does not make it measured.
+func TestKin(t *testing.T) {
+	for answer, want := range map[string][3]string{ // model, note, power
+		`{"hashRate":1,"power":26.46142578125,"minerModel":"LV07","boardVersion":"302","ASICModel":"BM1366","fanSpeed":4458,"fanspeed":100}`: {"LV07 board 302 BM1366", "power: as a LV07 has it: nothing says that an instrument measures it, so it is an estimate of what the board draws", "power power 26.46142578 W board modelled"},
+		`{"hashRate":1,"power":99.8,"minerModel":"LV08","boardVersion":"204","ASICModel":"BM1366"}`:                                          {"LV08 board 204 BM1366", "power: as a LV08 has it: nothing says that an instrument measures it, so it is an estimate of what the board draws", "power power 99.8 W board modelled"},
+		`{"hashRate":1,"power":70,"deviceModel":"NerdQAxe++","boardVersion":"401","ASICModel":"BM1370"}`:                                     {"NerdQAxe++ board 401 BM1370", "power: as a NerdQAxe++ has it: nothing says that an instrument measures it, so it is an estimate of what the board draws", "power power 70 W board modelled"},
+		`{"hashRate":1,"power":12.5,"deviceModel":"Supra","boardVersion":"401"}`:                                                             {"Supra board 401", "power: measured at the board's DC input, without its supply", "power power 12.5 W board measured"},
+		`{"hashRate":1,"ASICModel":"BM1368","frequency":0}`:                                                                                  {"BM1368", "its answers hold no power field: watts need a meter", ""},
+		`{"hashRate":1,"ASICModel":"BM1368","power":0}`:                                                                                      {"BM1368", "no figure of the power that it draws: power: 0 is beyond what a figure of power can be: watts need a meter", ""},
+	} {
+		d, err := opened(t, answer)
+		require.NoError(t, err)
+		a, err := d.Read(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, d.Close())
+		got := ""
+		for _, f := range devicetest.Written(a.Figures) {
+			if strings.HasPrefix(f, "power") {
+				got = f
+			}
+		}
+		require.Equal(t, want, [3]string{d.Info().Model, d.Info().Notes[0], got})
+	}
+}
+
+// TestNoRateYet: a rate that is not finite is null for a while, and that is a
+// note: what the rest says counts, and the rate is asked for again.
+func TestNoRateYet(t *testing.T) {
+	for _, first := range []string{`null`, `""`, `"N/A"`, `"inf"`, `nan`} {
+		var asked atomic.Int32
+		s, err := peer.ParseSpec("axeos:"+devicetest.HTTP(t, func(string) devicetest.Reply {
+			rate := "498.5"
+			if asked.Add(1) <= 2 {
+				rate = first
+			}
+			return devicetest.Reply{Body: `{"hashRate":` + rate + `,"power":14.25,"ASICModel":"BM1366","uptimeSeconds":3}`}
+		})+",timeout=10s", Options)
+		require.NoError(t, err)
+		d, err := Open(t.Context(), s)
+		require.NoError(t, err, first)
+		for _, want := range []bool{false, true} {
+			a, err := d.Read(t.Context())
+			require.NoError(t, err, first)
+			written := devicetest.Written(a.Figures)
+			require.Contains(t, written, "power power 14.25 W board modelled")
+			require.Equal(t, want, slices.Contains(written, "rate hashRate 4.985e+11 hash/s"), first)
+		}
+		require.NoError(t, d.Close())
+	}
+}
+
 func TestDevice(t *testing.T) { devicetest.TestDevice(t, rig(t)) }
 func TestFaults(t *testing.T) { devicetest.TestFaults(t, rig(t)) }
 
@@ -72,6 +126,7 @@ func TestVerbs(t *testing.T) { require.Equal(t, device.Verbs{"GET /api/system/in
 
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(rig(f).Answers["GET /api/system/info"]))
+	f.Add([]byte(`{"hashRate":null,"hashRate_1d":"inf","minerModel":"LV07","fanSpeed":1,"frequency":0}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		v, err := device.Parse(raw)
 		if err != nil {

@@ -66,7 +66,13 @@ func open(ctx context.Context, s peer.Spec) (device.Device, error) {
 	}
 	m := &miner{web}
 	v, err := Verbs.Get(ctx, web, details)
-	if err != nil {
+	var sheet device.Sheet
+	said, other := device.Value{}, err
+	if err == nil || answered(err) {
+		said, other = Verbs.Get(ctx, web, stats)
+		summarise(&sheet, said, v, device.Value{}, device.Value{})
+	}
+	if err != nil && other != nil {
 		_ = web.Close()
 		return nil, fmt.Errorf("%s: %w", web.Base.Host, err)
 	}
@@ -75,12 +81,23 @@ func open(ctx context.Context, s peer.Spec) (device.Device, error) {
 		model = v.At("miner_identity", "name").Text()
 	}
 	about := device.Info{Source: web.Base.Host, Model: model, Firmware: v.At("bos_version", "current").Text(), Notes: append([]string{
-		"power: approximated_consumption, which its tuner estimates, of the miner as a whole; no instrument measures it",
+		sheet.PowerNote("approximated_consumption, which its tuner estimates, of the miner as a whole; no instrument measures it", said),
 	}, web.Notes...)}
+	for _, err := range []error{err, other} { // one that is not said at the start is asked for again
+		if err != nil {
+			about.Notes = append(about.Notes, device.Word(fmt.Sprintf("not said at the start: %v", err)))
+		}
+	}
 	if web.Base.Scheme == "http" && password != "" {
 		about.Notes = append(about.Notes, peer.Unencrypted)
 	}
 	return device.New(s, about, m.read, web.Close), nil
+}
+
+// answered reports whether there was an answer, to one who may come in.
+func answered(err error) bool {
+	r, is := errors.AsType[*peer.Refused](err)
+	return is && r.Code != http.StatusUnauthorized && r.Code != http.StatusForbidden
 }
 
 // door logs in when it is told to.
@@ -182,7 +199,7 @@ func summarise(s *device.Sheet, v, d, c, t device.Value) (mode string) {
 	for _, r := range rates {
 		s.Take("real_hashrate."+r.name, work.At("real_hashrate", r.name, "gigahash_per_second"), device.Rate(1e9, results.Say(r.over)))
 	}
-	s.Take("real_hashrate.since_restart", work.At("real_hashrate", "since_restart", "gigahash_per_second"), device.Rate(1e9, results.Say(elapsed)))
+	s.Take("real_hashrate.since_restart", work.At("real_hashrate", "since_restart", "gigahash_per_second"), device.Average(1e9, elapsed))
 	s.Take("nominal_hashrate", work.At("nominal_hashrate", "gigahash_per_second"), device.Form{Of: results.SaidNominal, Per: 1e9})
 	s.Take("sticker_hashrate", d.At("sticker_hashrate", "gigahash_per_second"), device.Form{Of: results.SaidNominal, Per: 1e9})
 	s.Take("accepted_shares", pool.At("accepted_shares"), device.Form{Of: results.SaidShares})

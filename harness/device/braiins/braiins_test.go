@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -133,6 +134,39 @@ func TestLoginsEnd(t *testing.T) {
 	_, err := opened(t, target, "")
 	require.ErrorContains(t, err, "401")
 	require.EqualValues(t, 2, logins.Load())
+}
+
+// TestStart: what is not said at the start is a note, if something is.
+func TestStart(t *testing.T) {
+	answers := rig(t).Answers
+	const estimate = "power: approximated_consumption, which its tuner estimates, of the miner as a whole; no instrument measures it"
+	for name, c := range map[string]struct {
+		fails []string
+		model string
+		notes []string
+	}{
+		"good":       {nil, "Antminer S21 Pro", []string{estimate}},
+		"no details": {[]string{"GET " + details}, "", []string{estimate, "not said at the start: get /api/v1/miner/details: 500 Internal Server Error"}},
+		"no stats":   {[]string{"GET " + stats}, "Antminer S21 Pro", []string{"its answers hold no power field: watts need a meter", "not said at the start: get /api/v1/miner/stats: 500 Internal Server Error"}},
+		"nothing":    {[]string{"GET " + details, "GET " + stats}, "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, err := opened(t, devicetest.HTTP(t, func(request string) devicetest.Reply {
+				if slices.Contains(c.fails, request) {
+					return devicetest.Reply{Status: 500}
+				}
+				return devicetest.Reply{Body: answers[request]}
+			}), "")
+			if c.notes == nil {
+				require.ErrorContains(t, err, "get /api/v1/miner/details: 500")
+				return
+			}
+			require.NoError(t, err)
+			defer d.Close()
+			require.Equal(t, c.model, d.Info().Model)
+			require.Equal(t, c.notes, d.Info().Notes)
+		})
+	}
 }
 
 func TestDevice(t *testing.T) { devicetest.TestDevice(t, rig(t)) }

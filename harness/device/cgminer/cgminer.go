@@ -1,8 +1,9 @@
 // Package cgminer asks miners by the RPC API of cgminer (API-README in its
 // source): TCP, one command a connection, one answer in JSON that ends in NUL
 // or with the connection. Its makers' dialects are those of Antminer, LuxOS,
-// Avalon, Whatsminer (API versions 1 and 2), Auradine, BOSminer, bfgminer and
-// cgminer itself; the plain text of cpuminer-opt and ccminer is understood too.
+// Avalon, Whatsminer (API versions 1 and 2), Auradine, Braiins OS, SealMiner,
+// bfgminer and cgminer itself, and whoever names the same fields; the plain text
+// of cpuminer-opt and ccminer is understood too.
 //
 // Most dialects are known from their makers' pages and from recorded answers:
 //
@@ -58,38 +59,44 @@ const (
 // dialect is what one maker says, and where.
 type dialect struct {
 	name  string
+	marks []string // in lower case, one of which is in what its miners call themselves
 	each  []string // asked at each reading after the summary
-	notes []string
+	power string   // what its power is, where it says one
+	notes []string // what else its figures are
 }
 
 var (
-	antminer = &dialect{name: "Antminer", each: []string{stats},
-		notes: []string{"it says no power: a meter is needed", "temperature: the highest of its chips, or of its boards"}}
-	luxos = &dialect{name: "LuxOS", each: []string{stats, power, config},
-		notes: []string{"power: POWER[0].Watts, which its supply measured if PSU is true and the firmware estimates otherwise"}}
-	avalon = &dialect{name: "Avalon", each: []string{estats},
-		notes: []string{"power: WALLPOWER, or the places of PS[] that volts times amperes prove to be watts", "the rates that end in av leave out the time in standby"}}
-	whatsminer = &dialect{name: "Whatsminer",
-		notes: []string{"power: Power, the input of its supply as that measures it; Power Limit is what was configured"}}
-	auradine = &dialect{name: "Auradine", each: []string{devs},
-		notes: []string{"it says its power on another port only, to who has its password"}}
-	bosminer = &dialect{name: "BOSminer", each: []string{devs},
-		notes: []string{"it says more, and an estimate of its power, by its REST API (braiins:HOST)"}}
-	generic  = &dialect{name: "cgminer", each: []string{devs}}
+	antminer = &dialect{name: "Antminer", marks: []string{"bmminer", "antminer", "vnish", "hiveon"}, each: []string{stats},
+		power: "total_power, the sum of its chains, which its firmware works out: no document says that an instrument measures it",
+		notes: []string{"temperature: the highest of its chips, or of its boards"}}
+	luxos = &dialect{name: "LuxOS", marks: []string{"luxminer", "luxos"}, each: []string{stats, power, config},
+		power: "POWER[0].Watts, which its supply measured if PSU is true and the firmware estimates otherwise"}
+	avalon = &dialect{name: "Avalon", marks: []string{"avalon"}, each: []string{estats},
+		power: "WALLPOWER, or the places of PS[] that volts times amperes prove to be watts",
+		notes: []string{"the rates that end in av leave out the time in standby"}}
+	whatsminer = &dialect{name: "Whatsminer", marks: []string{"whatsminer", "btminer", "bitmicro"},
+		power: "Power, the input of its supply as that measures it; Power Limit is what was configured"}
+	auradine = &dialect{name: "Auradine", marks: []string{"gcminer", "fluxos"}, each: []string{devs},
+		notes: []string{"its API on another port says a power, to who has its password"}}
+	bosminer = &dialect{name: "Braiins OS", marks: []string{"bosminer", "boser"}, each: []string{devs},
+		notes: []string{"its REST API says more, and an estimate of its power: braiins:HOST"}}
+	sealminer = &dialect{name: "SealMiner", marks: []string{"bdminer", "sealminer"}, each: []string{stats},
+		power: "PSU Input Power, as its supply measures it; PSU Output Power is what goes to the boards, Power Limit what was configured"}
+	generic  = &dialect{name: "cgminer", each: []string{devs, stats}}
 	cpuminer = &dialect{name: "cpuminer",
 		notes: []string{"its rate is that of its last scans, which it does not average", "it says how many shares, not of which difficulty"}}
 )
 
-// dialects are known by a name in the answer to version.
-var dialects = []struct {
-	key string
-	is  *dialect
-}{{"LUXminer", luxos}, {"GCMiner", auradine}, {"BOSminer", bosminer}, {"BOSminer+", bosminer}, {"BMMiner", antminer}, {"PROD", avalon}}
+// dialects are known by what they call themselves. Firmware goes before the
+// hardware that it may run on.
+var dialects = []*dialect{luxos, auradine, bosminer, sealminer, whatsminer, antminer, avalon}
 
 // miner is a miner of one dialect.
 type miner struct {
-	wire device.Wire
-	is   *dialect
+	wire  device.Wire
+	is    *dialect
+	each  []string                  // of its dialect, but for what it does not know
+	heard func(device.Value, error) // of each answer; nil after the start
 }
 
 // Open asks the miner at HOST, or HOST:PORT, what it is.
@@ -111,12 +118,11 @@ func open(ctx context.Context, s peer.Spec) (device.Device, error) {
 	if err := m.identify(ctx, &about); err != nil {
 		return nil, fmt.Errorf("%s: %w", wire.Address, err)
 	}
-	about.Notes = append([]string{"it speaks as " + m.is.name + " does"}, m.is.notes...)
 	return device.New(s, about, m.read, nil), nil
 }
 
-// ask sends one verb. An answer is refused if the miner says that it is none.
-func (m *miner) ask(ctx context.Context, verb string) (device.Value, error) {
+// query sends one verb. An answer is refused if the miner says that it is none.
+func (m *miner) query(ctx context.Context, verb string) (device.Value, error) {
 	if err := Verbs.Allow(verb); err != nil {
 		return device.Value{}, err
 	}
@@ -136,6 +142,15 @@ func (m *miner) ask(ctx context.Context, verb string) (device.Value, error) {
 		return device.Value{}, fmt.Errorf("%s: %w", verb, err)
 	}
 	return v, nil
+}
+
+// ask is query, heard at the start.
+func (m *miner) ask(ctx context.Context, verb string) (device.Value, error) {
+	v, err := m.query(ctx, verb)
+	if m.heard != nil {
+		m.heard(v, err)
+	}
+	return v, err
 }
 
 // untilNUL reads to the NUL or the end, and one byte more than is allowed.
@@ -176,84 +191,143 @@ func refusal(v device.Value) error {
 	}
 }
 
-// identify finds the dialect, the model and the firmware.
+// identify finds the dialect, the model and the firmware, and reads once all
+// that there is, so that the notes say what was read. What is not said at the
+// start, or makes no sense then, is a note: it is asked for again. But one
+// answer there must be.
 func (m *miner) identify(ctx context.Context, about *device.Info) error {
 	v, err := m.ask(ctx, version)
 	switch {
 	case errors.Is(err, errEmpty): // cpuminer knows no such word
 		m.is = cpuminer
-		v, err = m.ask(ctx, summary)
-		about.Model, about.Firmware = v.At("NAME").Text(), v.At("VER").Text()
-		return err
-	case errors.Is(err, errRefused): // nor do some Whatsminers
-		m.is = generic
-		if strings.Contains(err.Error(), "whatsminer") {
-			m.is = whatsminer
+		if v, err = m.ask(ctx, summary); err != nil {
+			return err
 		}
+		about.Model, about.Firmware = v.At("NAME").Text(), v.At("VER").Text()
 	case err != nil:
-		return err
+		m.is = generic
+		if errors.Is(err, errRefused) && slices.ContainsFunc(whatsminer.marks, func(mark string) bool { return strings.Contains(strings.ToLower(err.Error()), mark) }) {
+			m.is = whatsminer // some do not know it
+		} else if _, other := m.ask(ctx, summary); other != nil {
+			return err
+		}
 	default:
 		m.is = dialectOf(v)
 	}
 	said := v.At("VERSION", 0)
-	about.Model = cmp.Or(said.At("PROD").Text(), said.At("Type").Text(), said.At("Model").Text())
-	about.Firmware = firmware(said)
-	look := func(verb string) (device.Value, error) {
-		v, err := m.ask(ctx, verb)
-		if errors.Is(err, errRefused) {
-			err = nil // older ones do not know it
+	about.Model = cmp.Or(about.Model, model(said))
+	about.Firmware = cmp.Or(about.Firmware, firmware(said), v.At("STATUS", 0, "Description").Text())
+
+	var answers []device.Value
+	m.heard = func(v device.Value, err error) {
+		switch {
+		case err == nil:
+			answers = append(answers, v)
+		case !errors.Is(err, errRefused): // it knows the verb
+			about.Notes = append(about.Notes, device.Word(fmt.Sprintf("not said at the start: %v", err)))
 		}
-		return v, err
 	}
+	m.heard(v, err)
+	defer func() { m.heard = nil }()
 	if m.is == luxos {
-		v, err := look(config)
+		v, _ := m.ask(ctx, config)
 		about.Model = cmp.Or(v.At("CONFIG", 0, "Model").Text(), about.Model)
+	}
+	if m.is == generic || m.is == whatsminer || m.is != cpuminer && about.Model == "" {
+		v, _ := m.ask(ctx, devdetails)
+		details := v.At("DEVDETAILS", 0)
+		if m.is == generic && strings.EqualFold(details.At("Driver").Text(), "bitmicro") {
+			m.is = whatsminer
+		}
+		about.Model = cmp.Or(about.Model, details.At("Model").Text())
+		if m.is == whatsminer {
+			about.Model = cmp.Or(details.At("Model").Text(), about.Model)
+			v, _ = m.ask(ctx, getVersion)
+			about.Firmware = cmp.Or(v.At("Msg", "fw_ver").Text(), about.Firmware)
+		}
+	}
+
+	var s device.Sheet
+	m.each = m.is.each
+	if _, err := m.read(ctx, &s); ctx.Err() != nil {
 		return err
 	}
-	if m.is != generic && m.is != whatsminer {
-		return nil
+	for _, v := range answers {
+		for _, e := range v.At("STATS").Items() {
+			about.Model = cmp.Or(about.Model, model(e))
+			if program := firmware(e); program != "" && !strings.Contains(about.Firmware, program) && m.is == sealminer {
+				about.Firmware = device.Word(about.Firmware + ", " + program)
+			}
+		}
 	}
-	if v, err = look(devdetails); err != nil {
-		return err
-	}
-	details := v.At("DEVDETAILS", 0)
-	if strings.EqualFold(details.At("Driver").Text(), "bitmicro") {
-		m.is = whatsminer
-	}
-	if m.is == whatsminer {
-		about.Model = cmp.Or(details.At("Model").Text(), about.Model)
-		v, err = look(getVersion)
-		about.Firmware = cmp.Or(v.At("Msg", "fw_ver").Text(), about.Firmware)
-	}
-	return err
+	about.Notes = slices.Concat([]string{"it speaks as " + m.is.name + " does", s.PowerNote(m.is.power, answers...)}, m.is.notes, about.Notes)
+	return nil
 }
 
 // dialectOf tells who answers to version.
 func dialectOf(v device.Value) *dialect {
 	said := v.At("VERSION", 0)
-	for _, d := range dialects {
-		if !said.At(d.key).Absent() {
-			return d.is
+	calls := []string{v.At("STATUS", 0, "Description").Text(), v.At("STATUS", 0, "Msg").Text(), v.At("Description").Text(), model(said)}
+	for _, name := range said.Names() {
+		if program(name) {
+			calls = append(calls, name, said.At(name).Text())
 		}
 	}
-	if strings.HasPrefix(said.At("Type").Text(), "Antminer") {
-		return antminer
+	itself := strings.ToLower(strings.Join(calls, "\n"))
+	for _, d := range dialects {
+		if slices.ContainsFunc(d.marks, func(mark string) bool { return strings.Contains(itself, mark) }) {
+			return d
+		}
+	}
+	if !said.At("PROD").Absent() {
+		return avalon
 	}
 	return generic
 }
 
-// firmware joins what the answer to version says of programs and versions.
+// model is what an answer calls the machine, under any of the names that there
+// are for it.
+func model(said device.Value) string {
+	for _, known := range []string{"prod", "type", "model", "minermodel", "minertype", "product"} {
+		for _, name := range said.Names() {
+			if plain(name) == known && said.At(name).Text() != "" {
+				return said.At(name).Text()
+			}
+		}
+	}
+	return ""
+}
+
+// plain is a name in small letters without what stands between words.
+func plain(name string) string {
+	return strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(name))
+}
+
+var (
+	programs = regexp.MustCompile(`miner$|^boser|^bosminer|vnish|luxos|hiveon|firmware|^fw|^softwareversion$|^compiletime$|^lversion$`)
+	others   = regexp.MustCompile(`^(api|prod|type|model|product|.*type|.*model|.*version|mac|dna|serial.*|.*sn|.*id|.*ip|ip.*|host.*|stm8|upapi)$`)
+)
+
+// program reports whether a name is that of a program, or of its version.
+func program(name string) bool { return programs.MatchString(plain(name)) }
+
+// firmware joins what an answer says of programs and versions. Of an answer to
+// version in which none is known, it is the first that is no part of the
+// hardware: forks have their own name there.
 func firmware(said device.Value) string {
 	var parts []string
-	for _, name := range said.Names() {
-		switch name {
-		case "LUXminer", "GCMiner", "BOSminer", "BOSminer+", "BMMiner", "CGMiner", "BFGMiner", "Miner", "CompileTime", "LVERSION":
-			if text := said.At(name).Text(); text != "" {
+	add := func(is func(name string) bool, most int) {
+		for _, name := range said.Names() {
+			if text := said.At(name).Text(); text != "" && is(name) && len(parts) < most {
 				parts = append(parts, name+" "+text)
 			}
 		}
 	}
-	return strings.Join(parts, ", ")
+	add(program, 6)
+	if len(parts) == 0 && !said.At("API").Absent() {
+		add(func(name string) bool { return !others.MatchString(plain(name)) }, 1)
+	}
+	return device.Word(strings.Join(parts, ", "))
 }
 
 // read asks for the summary, and for what its dialect says elsewhere.
@@ -266,18 +340,28 @@ func (m *miner) read(ctx context.Context, s *device.Sheet) (mode string, err err
 		return "", summarisePlain(s, v)
 	}
 	mode = m.summarise(s, v.At("SUMMARY", 0))
-	for _, verb := range m.is.each {
+	for _, verb := range slices.Clone(m.each) {
 		v, err := m.ask(ctx, verb)
-		if err != nil {
-			if ctx.Err() != nil {
-				return "", ctx.Err()
-			}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case m.heard != nil && errors.Is(err, errRefused): // it does not know it
+			m.drop(verb)
+			continue
+		default:
 			s.Refuse("%v", err)
 			continue
 		}
 		switch verb {
 		case stats:
-			chains(s, v)
+			if m.is == sealminer {
+				sealed(s, v)
+			} else if hasModules(v) {
+				mode = cmp.Or(modules(s, v), mode)
+			} else {
+				chains(s, v)
+			}
 		case estats:
 			mode = cmp.Or(modules(s, v), mode)
 		case power:
@@ -292,12 +376,21 @@ func (m *miner) read(ctx context.Context, s *device.Sheet) (mode string, err err
 	return mode, nil
 }
 
+// drop has a verb not asked again, and stats in the place of estats, which
+// older Avalons do not know.
+func (m *miner) drop(verb string) {
+	m.each = slices.DeleteFunc(slices.Clone(m.each), func(v string) bool { return v == verb })
+	if verb == estats {
+		m.each = append(m.each, stats)
+	}
+}
+
 func nominal(per float64) device.Form { return device.Form{Of: results.SaidNominal, Per: per} }
 
 var (
-	rated    = regexp.MustCompile(`^([KMGTP])HS (?:av|([0-9]{1,5})([smh]))$`)
+	rated    = regexp.MustCompile(`^([KMGTP])HS (?:av|([0-9]{1,5})([smhd]))$`)
 	prefixes = map[string]float64{"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
-	seconds  = map[string]float64{"s": 1, "m": 60, "h": 3600}
+	seconds  = map[string]float64{"s": 1, "m": 60, "h": 3600, "d": 86400}
 )
 
 // summarise takes what a summary says, in any of the units and under any of
@@ -327,7 +420,7 @@ func (m *miner) summarise(s *device.Sheet, sum device.Value) string {
 		if r.over > 0 {
 			s.Take(r.name, sum.At(r.name), device.Rate(r.per, results.Say(r.over)))
 		} else {
-			average = s.Take(r.name, sum.At(r.name), device.Rate(r.per, results.Say(elapsed)))
+			average = s.Take(r.name, sum.At(r.name), device.Average(r.per, elapsed))
 		}
 	}
 	work(s, sum.At("Total MH"), average, elapsed)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,14 +78,14 @@ func TestDialects(t *testing.T) {
 		"avalon": {"AvalonMiner 1246", "CGMiner 4.11.1, LVERSION 21072802_4ec6bb0_211fc46", "WORKMODE 1", []string{
 			"elapsed Elapsed 18000 s", "rate MHS 15m 8.002233344e+13 hash/s over 900", "rate MHS 5m 8.005566677e+13 hash/s over 300", "rate MHS 1m 8.011122233e+13 hash/s over 60", "rate MHS 5s 8.123456789e+13 hash/s over 5", "rate MHS av 8e+13 hash/s over 18000",
 			"work Total MH 1.44e+18 hash", "accepted Difficulty Accepted 1.441151881e+18 hash", "rejected Difficulty Rejected 3.377699721e+15 hash", "stale Difficulty Stale 0 hash", "shares Accepted 1280 1", "refused Rejected 3 1", "errors Hardware Errors 2100 1",
-			"rate ID0 GHSspd 8.09005e+13 hash/s", "rate ID0 GHSavg 8.005e+13 hash/s over 18000", "nominal ID0 GHSmm 8.21e+13 hash/s", "temperature ID0 TMax 350.15 K", "temperature ID0 TAvg 338.15 K", "frequency ID0 Freq 500250000 Hz",
+			"elapsed ID0 Elapsed 18000 s", "rate ID0 GHSspd 8.09005e+13 hash/s", "rate ID0 GHSavg 8.005e+13 hash/s over 18000", "nominal ID0 GHSmm 8.21e+13 hash/s", "temperature ID0 TMax 350.15 K", "temperature ID0 TAvg 338.15 K", "frequency ID0 Freq 500250000 Hz",
 			"fan ID0 Fan1 89 Hz", "fan ID0 Fan2 90 Hz", "fan ID0 Fan3 89.33333333 Hz",
 			"power ID0 PS[6] 3420 W psu measured", "power ID0 PS[4] 3144 W board measured", "power ID0 MPO 3200 W psu declared",
 		}, nil},
 		"avalon-q": {"Avalon Q", "CGMiner 4.11.1, LVERSION 25052801_14a19a2", "WORKMODE 0", []string{
 			"elapsed Elapsed 37000 s", "rate MHS 15m 5.268637e+10 hash/s over 900", "rate MHS 5m 60000 hash/s over 300", "rate MHS 1m 0 hash/s over 60", "rate MHS 5s 0 hash/s over 5", "rate MHS av 4.5e+13 hash/s over 37000",
 			"work Total MH 1.665e+18 hash", "accepted Difficulty Accepted 1.582910953e+18 hash", "rejected Difficulty Rejected 3.377699721e+15 hash", "stale Difficulty Stale 0 hash", "shares Accepted 890 1", "refused Rejected 2 1", "errors Hardware Errors 0 1",
-			"rate ID0 GHSspd 0 hash/s", "rate ID0 GHSavg 4.496e+13 hash/s over 37000", "nominal ID0 GHSmm 5.5e+13 hash/s", "frequency ID0 Freq 283000000 Hz", "power ID0 MPO 800 W psu declared",
+			"elapsed ID0 Elapsed 37000 s", "rate ID0 GHSspd 0 hash/s", "rate ID0 GHSavg 4.496e+13 hash/s over 37000", "nominal ID0 GHSmm 5.5e+13 hash/s", "frequency ID0 Freq 283000000 Hz", "power ID0 MPO 800 W psu declared",
 		}, []string{"ID0 PS: 0 1220 3 0 0 2240 150: no place of it is proven to be its power"}},
 		"whatsminer": {"M30S+V40", "20220919.15.REL", "Normal", []string{
 			"elapsed Elapsed 10000 s", "rate MHS 15m 9.998162018e+13 hash/s over 900", "rate MHS 5m 1.00394801e+14 hash/s over 300", "rate MHS 1m 1.004393525e+14 hash/s over 60", "rate MHS 5s 1.016681145e+14 hash/s over 5", "rate MHS av 1e+14 hash/s over 10000",
@@ -132,7 +133,7 @@ func TestFaults(t *testing.T) { devicetest.TestFaults(t, rig(t, "antminer")) }
 // others are documented as getters.
 func TestVerbs(t *testing.T) {
 	require.Equal(t, device.Verbs{"version", "summary", "devs", "stats", "estats", "power", "config", "devdetails", "get_version"}, Verbs)
-	for _, d := range []*dialect{antminer, luxos, avalon, whatsminer, auradine, bosminer, generic, cpuminer} {
+	for _, d := range slices.Concat(dialects, []*dialect{generic, cpuminer}) {
 		for _, verb := range d.each {
 			require.Contains(t, Verbs, verb)
 		}
@@ -146,11 +147,140 @@ func TestOthersPower(t *testing.T) {
 		version: `{"STATUS":[{"STATUS":"S"}],"VERSION":[{"CGMiner":"4.12.1","API":"3.7"}]}`,
 		summary: `{"STATUS":[{"STATUS":"S"}],"SUMMARY":[{"Elapsed":60,"MHS av":1.5,"Power":3000}]}`,
 	}
-	a, err := opened(t, serve(t, has)).Read(t.Context())
+	d := opened(t, serve(t, has))
+	require.Contains(t, d.Info().Notes, "no figure of the power that it draws: Power: 3000: what it is of is not known of cgminer: watts need a meter")
+	a, err := d.Read(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"elapsed Elapsed 60 s", "rate MHS av 1500000 hash/s over 60"}, devicetest.Written(a.Figures))
-	require.Contains(t, a.Refused, "Power: 3000: what it is of is not known of cgminer")
-	require.True(t, slices.ContainsFunc(a.Refused, func(s string) bool { return strings.HasPrefix(s, "devs: it refuses") }), a.Refused)
+	require.Equal(t, []string{"Power: 3000: what it is of is not known of cgminer"}, a.Refused, "what it does not know is not asked again")
+}
+
+// TestPrograms: whatever a program calls itself is in the record, as its model
+// and its firmware, and says which dialect it speaks if that is known.
+func TestPrograms(t *testing.T) {
+	ok := `"STATUS":[{"STATUS":"S"}]`
+	for name, c := range map[string]struct {
+		version, more string // the answer to version; those to others
+		want          [3]string
+	}{
+		"Braiins OS":                   {`"VERSION":[{"API":"3.7","BOSer":"boser-openwrt 0.1.0-11012d53"}]`, `"DEVDETAILS":[{"Name":"Hashboard","Driver":"","Model":"Antminer S19 Pro"}]`, [3]string{"Braiins OS", "Antminer S19 Pro", "BOSer boser-openwrt 0.1.0-11012d53"}},
+		"an older one":                 {`"VERSION":[{"API":"3.7","BOSminer+":"0.2.0-abc"}]`, `"DEVDETAILS":[{"Model":"Antminer S9"}]`, [3]string{"Braiins OS", "Antminer S9", "BOSminer+ 0.2.0-abc"}},
+		"SealMiner":                    {`"VERSION":[{"API":"3.7","BDMiner":"4.11.1"}]`, `"STATS":[{"Model":"A2","Firmware":"2025091001","Elapsed":1}]`, [3]string{"SealMiner", "A2", "BDMiner 4.11.1, Firmware 2025091001"}},
+		"MSK":                          {`"VERSION":[{"BMMiner":"4.11.1 rwglr","API":"3.1","Miner":"0.0.1.3","Type":"S19-88 v.2.6 "}]`, "", [3]string{"Antminer", "S19-88 v.2.6", "BMMiner 4.11.1 rwglr, Miner 0.0.1.3"}},
+		"VNish":                        {`"VERSION":[{"API":"3.1","CGMiner":"4.11.1 vnish","Type":"Antminer S19j Pro (Vnish 1.2.6)"}]`, "", [3]string{"Antminer", "Antminer S19j Pro (Vnish 1.2.6)", "CGMiner 4.11.1 vnish"}},
+		"an S9":                        {`"VERSION":[{"CGMiner":"4.9.0","API":"3.1","Miner":"16.8.1.3","Type":"Antminer S9"}]`, "", [3]string{"Antminer", "Antminer S9", "CGMiner 4.9.0, Miner 16.8.1.3"}},
+		"LuxOS":                        {`"VERSION":[{"API":"3.7","LUXminer":"2025.4","Type":"Antminer S21"}]`, "", [3]string{"LuxOS", "Antminer S21", "LUXminer 2025.4"}},
+		"Avalon":                       {`"VERSION":[{"CGMiner":"4.11.1","API":"3.7","PROD":"Avalon Mini3","MODEL":"Mini3","HWTYPE":"x","LVERSION":"2501","DNA":"01","MAC":"aabb"}]`, "", [3]string{"Avalon", "Avalon Mini3", "CGMiner 4.11.1, LVERSION 2501"}},
+		"its model under another name": {`"VERSION":[{"API":"1","Hashminer":"1.0","minerModel":"HX1"}]`, "", [3]string{"cgminer", "HX1", "Hashminer 1.0"}},
+		"a name that nobody knows":     {`"VERSION":[{"API":"3.7","MAC":"00:01","epic":"1.5.2","DNA":"7"}]`, "", [3]string{"cgminer", "", "epic 1.5.2"}},
+		"only a description":           {`"STATUS":[{"STATUS":"S","Description":"sgminer 5.6.1"}],"VERSION":[]`, "", [3]string{"cgminer", "", "sgminer 5.6.1"}},
+		"a Whatsminer":                 {`"VERSION":[{"CGMiner":"4.9.2","API":"3.7"}]`, `"DEVDETAILS":[{"Driver":"bitmicro","Model":"M30S"}]`, [3]string{"Whatsminer", "M30S", "CGMiner 4.9.2"}},
+		"nothing":                      {`"VERSION":[{}]`, "", [3]string{"cgminer", "", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			has := map[string]string{version: "{" + ok + "," + c.version + "}", summary: "{" + ok + `,"SUMMARY":[{"Elapsed":60,"MHS 5s":1.5}]}`}
+			for _, verb := range []string{devdetails, stats} {
+				if strings.Contains(c.more, strings.ToUpper(verb)) {
+					has[verb] = "{" + ok + "," + c.more + "}"
+				}
+			}
+			if strings.HasPrefix(c.version, `"STATUS"`) {
+				has[version] = "{" + c.version + "}"
+			}
+			about := opened(t, serve(t, has)).Info()
+			require.Equal(t, c.want, [3]string{strings.TrimSuffix(strings.TrimPrefix(about.Notes[0], "it speaks as "), " does"), about.Model, about.Firmware})
+			require.Equal(t, "its answers hold no power field: watts need a meter", about.Notes[1])
+		})
+	}
+}
+
+// TestStart: what is not said at the start is a note, and is asked for again.
+func TestStart(t *testing.T) {
+	const good = `{"STATUS":[{"STATUS":"S"}],"SUMMARY":[{"Elapsed":60,"MHS 5s":1.5}]}`
+	for name, c := range map[string]struct {
+		version, first string
+		note           string
+	}{
+		"no rate yet":         {`{"VERSION":[{"CGMiner":"4.12"}]}`, `{"SUMMARY":[{"Elapsed":0,"MHS 5s":null,"MHS av":"inf"}]}`, ""},
+		"an empty summary":    {`{"VERSION":[{"CGMiner":"4.12"}]}`, "", "not said at the start: summary: the answer is empty"},
+		"half a summary":      {`{"VERSION":[{"CGMiner":"4.12"}]}`, `{"SUMMARY":[{`, "not said at the start: summary: the answer was cut short after 14 bytes"},
+		"a version of nobody": {`{"VERSION":[`, good, "not said at the start: version: the answer was cut short after 13 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			d := opened(t, devicetest.Lines(t, func(request string) devicetest.Reply {
+				switch {
+				case request == version:
+					return devicetest.Reply{Body: c.version}
+				case request == summary && asked.Add(1) == 1:
+					return devicetest.Reply{Body: c.first}
+				case request == summary:
+					return devicetest.Reply{Body: good}
+				}
+				return devicetest.Reply{Status: 404}
+			}))
+			if c.note != "" {
+				require.Contains(t, d.Info().Notes, c.note)
+			}
+			a, err := d.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, []string{"elapsed Elapsed 60 s", "rate MHS 5s 1500000 hash/s over 5"}, devicetest.Written(a.Figures))
+		})
+	}
+	s, err := peer.ParseSpec("cgminer:"+devicetest.Lines(t, func(string) devicetest.Reply { return devicetest.Reply{Body: "HTTP/1.1 400 Bad Request\r\n\r\n"} }), Options)
+	require.NoError(t, err)
+	_, err = Open(t.Context(), s)
+	require.ErrorContains(t, err, "it answers HTTP")
+}
+
+// TestBlanks: an Antminer of other makers' firmware, whose frequency is not
+// said and whose power is what its chains add up to.
+func TestBlanks(t *testing.T) {
+	for text, want := range map[string][]string{
+		`"frequency":"","total_freqavg":0.00,"total_rateideal":0,"fan1":0,"temp_chip1":"0-0"`: nil,
+		`"frequency":525,"total_freqavg":0`:                                                   {"frequency frequency 525000000 Hz"},
+		`"chain_power1":1135,"chain_power2":1103,"chain_power3":1118,"total_power":3358`:      {"power total_power 3358 W board modelled"},
+		`"chain_power1":1135,"chain_power2":1103,"total_power":3358`:                          nil,
+		`"total_power":3358`:               nil,
+		`"chain_power":"1167.5 W (AB)"`:    nil,
+		`"chain_power1":0,"total_power":0`: nil,
+	} {
+		v, err := device.Parse([]byte(`{"STATS":[{},{"Elapsed":1,` + text + `}]}`))
+		require.NoError(t, err)
+		var s device.Sheet
+		chains(&s, v)
+		require.Equal(t, want, devicetest.Written(s.Figures), text)
+		require.Empty(t, s.Refused, text)
+	}
+}
+
+// TestTwoClocks: a module's average is over the time of its own clock, and of
+// the controller's where it has none.
+func TestTwoClocks(t *testing.T) {
+	for text, want := range map[string]string{
+		"Elapsed[32273] GHSavg[37490.77]": "rate ID0 GHSavg 3.749077e+13 hash/s over 32273",
+		"GHSavg[37490.77]":                "rate ID0 GHSavg 3.749077e+13 hash/s over 32260",
+	} {
+		d := opened(t, serve(t, map[string]string{
+			version: `{"VERSION":[{"CGMiner":"4.11.1","PROD":"Avalon Nano3s"}]}`,
+			summary: `{"SUMMARY":[{"Elapsed":32260,"MHS 5s":38100000.0}]}`,
+			estats:  `{"STATS":[{"MM ID0":"` + text + `"}]}`,
+		}))
+		a, err := d.Read(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, a.Refused)
+		require.Contains(t, devicetest.Written(a.Figures), want)
+	}
+	// An older one has its modules in stats, and knows no estats.
+	d := opened(t, serve(t, map[string]string{
+		version: `{"VERSION":[{"CGMiner":"4.10.0","PROD":"AvalonMiner 921"}]}`,
+		summary: `{"SUMMARY":[{"Elapsed":60,"MHS 5s":38100000.0}]}`,
+		stats:   `{"STATS":[{"MM ID1":"Elapsed[60] GHSmm[20000]"}]}`,
+	}))
+	a, err := d.Read(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, a.Refused)
+	require.Contains(t, devicetest.Written(a.Figures), "nominal ID1 GHSmm 2e+13 hash/s")
 }
 
 // TestUnits: a rate is the same in each unit, and in capitals that differ it is
@@ -159,15 +289,15 @@ func TestUnits(t *testing.T) {
 	for name, want := range map[string]string{
 		`"KHS av":2.5e9`: "2.5e+12", `"MHS av":2500000`: "2.5e+12", `"GHS av":2500`: "2.5e+12", `"THS av":2.5`: "2.5e+12", `"PHS av":"0.0025"`: "2.5e+12", `"ghs av":2500`: "",
 	} {
-		v, err := device.Parse([]byte("{" + name + "}"))
+		v, err := device.Parse([]byte(`{"Elapsed":60,` + name + "}"))
 		require.NoError(t, err)
 		var s device.Sheet
 		(&miner{is: generic}).summarise(&s, v)
 		if want == "" {
-			require.Empty(t, s.Figures, name)
+			require.Len(t, s.Figures, 1, name)
 			continue
 		}
-		require.Equal(t, []string{"rate " + strings.Trim(strings.SplitN(name, ":", 2)[0], `"`) + " " + want + " hash/s"}, devicetest.Written(s.Figures))
+		require.Equal(t, []string{"elapsed Elapsed 60 s", "rate " + strings.Trim(strings.SplitN(name, ":", 2)[0], `"`) + " " + want + " hash/s over 60"}, devicetest.Written(s.Figures))
 	}
 }
 
@@ -228,6 +358,7 @@ func FuzzParse(f *testing.F) {
 			f.Add([]byte(text))
 		}
 	}
+	f.Add([]byte(`{"STATUS":[{"STATUS":"S","Description":"bdminer 4.11.1"}],"VERSION":[{"API":"3.7","BDMiner":"4.11.1"}],"STATS":[{"Model":"A2","PSU Input Power":3504,"Elapsed":1,"chain_power1":1.5,"total_power":2}]}`))
 	f.Add([]byte("NAME=cpuminer-opt;VER=1;HS=1;UPTIME=1|\x00"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		v, err := parse(raw)
@@ -240,7 +371,10 @@ func FuzzParse(f *testing.F) {
 		for _, d := range []*dialect{generic, whatsminer} {
 			(&miner{is: d}).summarise(&s, v.At("SUMMARY", 0))
 		}
+		_, _ = model(v.At("VERSION", 0)), firmware(v.At("VERSION", 0))
+		_ = s.PowerNote("", v)
 		chains(&s, v)
+		sealed(&s, v)
 		modules(&s, v)
 		supply(&s, v)
 		boards(&s, v)

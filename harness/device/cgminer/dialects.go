@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/harness/device"
@@ -23,6 +24,8 @@ func parse(raw []byte) (device.Value, error) {
 	switch {
 	case trimmed == "":
 		return device.Value{}, errEmpty
+	case strings.HasPrefix(trimmed, "HTTP/"):
+		return device.Value{}, errors.New("it answers HTTP at this port, which is another API: none that is known here as cgminer")
 	case !strings.HasPrefix(trimmed, "NAME="):
 		return device.Parse(raw)
 	case len(raw) > device.MaxAnswer:
@@ -128,14 +131,61 @@ func chains(s *device.Sheet, v device.Value) {
 		}
 	}
 	for _, name := range []string{"total_freqavg", "frequency"} {
-		if !said.At(name).Absent() {
-			s.Take(name, said.At(name), device.MHz)
+		if !math.IsNaN(s.Take(name, said.At(name), device.MHz)) {
 			break
 		}
 	}
+	chainPower(s, said)
 	if unit := said.At("rate_unit").Text(); unit == "GH" || unit == "" {
 		s.Take("total_rateideal", said.At("total_rateideal"), nominal(1e9))
 	}
+}
+
+var powered = regexp.MustCompile(`^chain_power[0-9]+$`)
+
+// chainPower takes the power that other makers' firmware of Antminers says in
+// total, if it is the sum of its chains, each in whole watts.
+func chainPower(s *device.Sheet, said device.Value) {
+	total, ok, err := said.At("total_power").Number("W")
+	if !ok || err != nil {
+		return
+	}
+	sum, chains := 0., 0
+	for _, name := range said.Names() {
+		if n, ok, err := said.At(name).Number("W"); powered.MatchString(name) && ok && err == nil {
+			sum += n
+			chains++
+		}
+	}
+	if chains > 0 && sum > 0 && math.Abs(total-sum) <= float64(chains) {
+		s.Say("total_power", total, device.Watts(results.Board, results.Modelled))
+	}
+}
+
+// sealed takes the answer of a SealMiner to stats.
+func sealed(s *device.Sheet, v device.Value) {
+	said := v.At("STATS", 0)
+	for _, f := range []struct {
+		name string
+		form device.Form
+	}{
+		{"MHS(Ideal)", nominal(1e6)},
+		{"PSU Input Power", device.Watts(results.PSU, results.Measured)},
+		{"PSU Output Power", device.Watts(results.Board, results.Measured)},
+		{"Power Limit", device.Watts(results.PSU, results.Declared)},
+		{"Temp", device.Celsius},
+		{"Freq", device.MHz},
+	} {
+		s.Take(f.name, said.At(f.name), f.form)
+	}
+}
+
+// isModule reports whether a name is that of an Avalon's module.
+func isModule(name string) bool { return strings.HasPrefix(name, "MM ID") }
+
+// hasModules reports whether an answer to stats is an Avalon's.
+func hasModules(v device.Value) bool {
+	return slices.ContainsFunc(v.At("STATS").Items(), func(e device.Value) bool { return slices.ContainsFunc(e.Names(), isModule) })
 }
 
 // bracket is one of the figures of an Avalon: GHSavg[79656.63].
@@ -147,7 +197,7 @@ func modules(s *device.Sheet, v device.Value) (mode string) {
 	found := false
 	for _, e := range v.At("STATS").Items() {
 		for _, name := range e.Names() {
-			if !strings.HasPrefix(name, "MM ID") {
+			if !isModule(name) {
 				continue
 			}
 			id, _, _ := strings.Cut(strings.TrimPrefix(name, "MM "), ":")
@@ -170,12 +220,12 @@ func module(s *device.Sheet, id, text string) (mode string) {
 	}
 	v := device.Texts(names, texts)
 	name := func(of string) string { return id + " " + of }
-	elapsed := math.NaN()
-	if n, said, err := v.At("Elapsed").Number(""); err == nil && said {
-		elapsed = n
+	elapsed := s.Take(name("Elapsed"), v.At("Elapsed"), device.Form{Of: results.SaidElapsed})
+	if math.IsNaN(elapsed) {
+		elapsed = s.Elapsed()
 	}
 	s.Take(name("GHSspd"), v.At("GHSspd"), device.Rate(1e9, results.Said{}))
-	s.Take(name("GHSavg"), v.At("GHSavg"), device.Rate(1e9, results.Say(elapsed)))
+	s.Take(name("GHSavg"), v.At("GHSavg"), device.Average(1e9, elapsed))
 	s.Take(name("GHSmm"), v.At("GHSmm"), nominal(1e9))
 	s.Highest(name("TMax"), []device.Value{v.At("TMax")}, device.Celsius)
 	s.Highest(name("TAvg"), []device.Value{v.At("TAvg")}, device.Celsius)

@@ -52,12 +52,20 @@ func open(ctx context.Context, s peer.Spec) (device.Device, error) {
 	}
 	m := &miner{wire}
 	v, err := m.ask(ctx, information, "")
-	if err != nil {
+	said, other := m.ask(ctx, status, "summary")
+	if err != nil && other != nil {
 		return nil, fmt.Errorf("%s: %w", wire.Address, err)
 	}
+	var sheet device.Sheet
+	summarise(&sheet, said.At("summary"))
 	about := device.Info{Source: wire.Address, Model: v.At("miner", "type").Text(), Firmware: v.At("system", "fwversion").Text(), Notes: []string{
-		"power: the input of its supply (" + v.At("power", "model").Text() + ") as that measures it; power-limit is what was configured",
+		sheet.PowerNote(strings.TrimSpace("the input of its supply "+v.At("power", "model").Text())+", as that measures it; power-limit is what was configured", said),
 	}}
+	for _, err := range []error{err, other} { // one that is not said at the start is asked for again, or is done without
+		if err != nil {
+			about.Notes = append(about.Notes, device.Word(fmt.Sprintf("not said at the start: %v", err)))
+		}
+	}
 	return device.New(s, about, m.read, nil), nil
 }
 
@@ -127,7 +135,7 @@ func summarise(s *device.Sheet, v device.Value) {
 		{"hash-15min", device.Rate(1e12, results.Say(900))},
 		{"hash-1min", device.Rate(1e12, results.Say(60))},
 		{"hash-realtime", device.Rate(1e12, results.Said{})},
-		{"hash-average", device.Rate(1e12, results.Say(elapsed))},
+		{"hash-average", device.Average(1e12, elapsed)},
 		{"factory-hash", device.Form{Of: results.SaidNominal, Per: 1e12}},
 		{"power-realtime", device.Watts(results.PSU, results.Measured)},
 		{"power-5min", device.Watts(results.PSU, results.Measured)},

@@ -48,6 +48,35 @@ func TestRead(t *testing.T) {
 	}, devicetest.Written(a.Figures))
 }
 
+// TestStart: what is not said at the start is a note, if something is.
+func TestStart(t *testing.T) {
+	answers := rig(t).Answers
+	for name, c := range map[string]struct{ info, summary, model, note string }{
+		"good":        {answers["get.device.info"], answers["get.miner.status summary"], "M60S_VK40", "power: the input of its supply P221B, as that measures it; power-limit is what was configured"},
+		"no info":     {`{"code":-1,"msg":"busy"}`, answers["get.miner.status summary"], "", `not said at the start: get.device.info: it refuses: code "-1": "busy"`},
+		"no summary":  {answers["get.device.info"], `{"code":-1,"msg":"busy"}`, "M60S_VK40", `not said at the start: get.miner.status: it refuses: code "-1": "busy"`},
+		"no power":    {answers["get.device.info"], `{"code":0,"msg":{"summary":{"elapsed":5,"hash-realtime":1}}}`, "M60S_VK40", "its answers hold no power field: watts need a meter"},
+		"standing by": {answers["get.device.info"], `{"code":0,"msg":{"summary":{"elapsed":5,"power-realtime":0,"power-limit":3600}}}`, "M60S_VK40", "no figure of the power that it draws: power-realtime: 0 is beyond what a figure of power can be: watts need a meter"},
+		"nothing":     {`{"code":-1,"msg":"busy"}`, `{"code":-1,"msg":"busy"}`, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := peer.ParseSpec("whatsminer:"+devicetest.Framed(t, func(request string) devicetest.Reply {
+				return devicetest.Reply{Body: map[string]string{"get.device.info": c.info, "get.miner.status summary": c.summary}[request]}
+			})+",timeout=10s", Options)
+			require.NoError(t, err)
+			d, err := Open(t.Context(), s)
+			if c.note == "" {
+				require.ErrorContains(t, err, "get.device.info: it refuses")
+				return
+			}
+			require.NoError(t, err)
+			defer d.Close()
+			require.Equal(t, c.model, d.Info().Model)
+			require.Contains(t, d.Info().Notes, c.note)
+		})
+	}
+}
+
 func TestDevice(t *testing.T) { devicetest.TestDevice(t, rig(t)) }
 func TestFaults(t *testing.T) { devicetest.TestFaults(t, rig(t)) }
 
