@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 )
 
 // The rules that Derive applies, each with its source.
@@ -119,6 +120,23 @@ func HeadlineOf(meters []Meter) (h Headline, ok bool) {
 		return all[0], true
 	}
 	return Headline{}, false
+}
+
+// noTotal says why meters give no power of the node: there is none, or what
+// they see is a part of it.
+func noTotal(meters []Meter) string {
+	var seen []string
+	for _, m := range meters {
+		for _, c := range m.Channels {
+			if s := fmt.Sprintf("%s at the %s", m.Name, c.Boundary); !slices.Contains(seen, s) {
+				seen = append(seen, s)
+			}
+		}
+	}
+	if len(seen) == 0 {
+		return "no meter"
+	}
+	return "no meter of the node, only of parts: " + strings.Join(seen, ", ")
 }
 
 // energy returns the joules of the headline meter between two instants of a
@@ -318,7 +336,7 @@ func net(w *Window) terms {
 // what is uncertain of them: of is relative to the figure, window by window.
 func (d *deriver) powered(m Metric, ws []Window, of func(*Window) terms) Metric {
 	if !d.metered {
-		m.Why = "no meter"
+		m.Why = noTotal(d.rec.Meters)
 		return m
 	}
 	shortest := math.Inf(1)
@@ -593,7 +611,7 @@ func (d *deriver) marginal() *Marginal {
 	of := watts.scale(1 / float64(power.Value))
 	mark := func(m Metric) Metric {
 		if !d.metered {
-			m.Why = "no meter"
+			m.Why = noTotal(d.rec.Meters)
 			return m
 		}
 		return d.marked(m, of, typical(plain), shortest)
@@ -786,6 +804,8 @@ func PowerDoubts(meters []Meter, sought []Sought) (out []Warning) {
 	}
 	const remedy = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
 	switch h, ok := HeadlineOf(meters); {
+	case !ok && len(meters) > 0:
+		out = append(out, Warning{Code: "no-power", Text: noTotal(meters) + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
 	case !ok:
 		out = append(out, Warning{Code: "no-power", Text: "no meter gives the power of this node: there is throughput only", Remedy: remedy})
 	case h.Origin == Modelled:

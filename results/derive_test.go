@@ -340,6 +340,25 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// TestPartsAreNoNode: meters of parts alone give the node no power, and the
+// record says what was read instead of that nothing was.
+func TestPartsAreNoNode(t *testing.T) {
+	w := newWorld()
+	rec := w.record()
+	rec.Meters[0].Name = "cards"
+	for i := range rec.Meters[0].Channels {
+		rec.Meters[0].Channels[i].Boundary, rec.Meters[0].Channels[i].Total = Card, ""
+	}
+	s := Derive(rec)
+	require.Equal(t, "no meter of the node, only of parts: cards at the card", s.Rows[0].Metrics[Power].Why)
+	at := slices.IndexFunc(s.Flags, func(f Warning) bool { return f.Code == "no-power" })
+	require.GreaterOrEqual(t, at, 0)
+	require.Contains(t, s.Flags[at].Text, "cards at the card: its traces are in the record")
+	require.Contains(t, s.Flags[at].Remedy, "boundary=")
+	rec.Meters = nil
+	require.Equal(t, "no meter", Derive(rec).Rows[0].Metrics[Power].Why)
+}
+
 func TestMarginalNotResolvable(t *testing.T) {
 	w := newWorld()
 	w.watts = func(sc string, round int) float64 { // extra power of ±3 W around zero

@@ -91,7 +91,7 @@ var publish = []rule{
 	}},
 	{"measured", "the watts were measured: rated, declared or modelled power gives no efficiency", mlperf, func(j *judgement) (Outcome, string) {
 		if !j.metered {
-			return Fail, "no meter"
+			return Fail, noTotal(j.rec.Meters)
 		}
 		return within(j.head.Origin == Measured), fmt.Sprintf("%s, %s at the %s", j.head.Meter, j.head.Origin, j.head.Boundary)
 	}},
@@ -181,7 +181,7 @@ func read(look func(j *judgement) (bool, string)) func(*judgement) (Outcome, str
 	return func(j *judgement) (Outcome, string) {
 		switch {
 		case !j.metered:
-			return Fail, "no meter"
+			return Fail, noTotal(j.rec.Meters)
 		case j.head.Origin == Declared:
 			return NotApplicable, "declared"
 		case len(j.windows) == 0:

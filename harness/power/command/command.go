@@ -9,6 +9,12 @@
 // instant at which it comes in. How coarse an energy counts is not known of a
 // text: resolution= says it, as it says the J between two lines of 0.1 kWh.
 //
+// Many rows are not many instants: a tool that prints a line a card prints
+// parts of one reading. All that a command prints in a life shorter than a
+// period is one reading, and so are the lines of a stream that come together,
+// within a twentieth of a period. If they are several, row= says which counts,
+// or that they add up; their number is that of the first reading, for good.
+//
 // The command runs under /bin/sh with the environment of perwatt, in a process
 // group of its own that is killed when the meter is closed. On Linux its shell
 // dies with perwatt even if that is killed.
@@ -20,9 +26,12 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/perwatt/perwatt/harness/peer"
@@ -38,22 +47,25 @@ var Options = func() []peer.Option {
 		case "boundary":
 			out[i].Help += " (required)"
 		case "period":
-			out[i].Help = "how often it is asked: 500ms, 30s (1s)"
+			out[i].Help = "how often it is asked, or prints: 500ms, 30s (1s)"
 		}
 	}
-	return append(out, power.Whence)
+	return append(out, peer.Option{Key: "row", Help: "which of several lines printed together counts, from 1, or sum, as of a tool with a line a card (it must print one)"}, power.Whence)
 }()
 
 const (
 	longest = 256 // bytes of a line
 	stderrs = 200 // bytes of its complaints that an error shows
+	kept    = 256 // lines that wait to be read; of one reading no more
 )
 
 // line is one line as it came in.
 type line struct {
-	text string
-	at   time.Time
-	long bool
+	text  string
+	at    time.Time
+	came  time.Time // by this machine's clock, to tell what came together
+	long  bool
+	first bool // of what the command printed in this life
 }
 
 // reading is what a line says.
@@ -80,12 +92,79 @@ func parse(l line) (reading, error) {
 	return reading{}, fmt.Errorf("%q is no reading: it is to print a number and W, kW, J, kJ, Wh or kWh, such as 412.3 W, and at most %d bytes a line", peer.Redact(fmt.Sprintf("%.80s", l.text)), longest)
 }
 
+// heading is the line above a column, such as "power.draw [W]".
+var heading = regexp.MustCompile(`[\[(](W|kW|J|kJ|Wh|kWh)[\])]\s*$`)
+
+// rows are the lines of one reading: those printed together that are neither
+// empty nor a heading.
+func rows(together []line) (out []line) {
+	for _, l := range together {
+		if !l.long && (strings.TrimSpace(l.text) == "" || l.first && heading.MatchString(l.text)) {
+			continue
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
 // command runs again and again.
 type command struct {
-	start func() (*run, error)
-	run   *run // nil if there is none
-	unit  results.Unit
-	end   context.CancelFunc
+	start   func() (*run, error)
+	run     *run // nil if there is none
+	unit    results.Unit
+	end     context.CancelFunc
+	gap     time.Duration // the silence between two readings of a stream
+	endless time.Duration // lines that go on for so long without it are no reading
+	ends    bool          // it prints one reading a life
+	rows    int           // of each reading
+	row     int           // which of them counts, from 1; 0 for their sum
+}
+
+// choose reads row=, which what is printed together must bear out.
+func (c *command) choose(s power.Spec, first []line) error {
+	c.rows, c.row = len(first), 1
+	text := s.Get("row", "")
+	n, err := strconv.Atoi(text)
+	switch {
+	case text == "" && c.rows == 1:
+	case text == "":
+		var shown []string
+		for _, l := range first[:min(4, c.rows)] {
+			shown = append(shown, fmt.Sprintf("%.40q", peer.Redact(l.text)))
+		}
+		return fmt.Errorf("%w: it prints %d lines together (%s), which are one instant of several things: row= says which counts, from 1 to %[2]d, or row=sum adds them up; if they are readings one after another, say how often they come with period=", peer.ErrSpec, c.rows, strings.Join(shown, ", "))
+	case text == "sum":
+		c.row = 0
+	case err != nil || n < 1 || n > c.rows:
+		return peer.BadOption("row", text, fmt.Sprintf("sum, or a number up to %d: so many lines are printed together", c.rows))
+	default:
+		c.row = n
+	}
+	return nil
+}
+
+// value is the reading that rows hold.
+func (c *command) value(of []line) (out reading, err error) {
+	if len(of) != c.rows {
+		return out, fmt.Errorf("it printed %d lines together, and %d at first: what they are of is not known (row= and period= say it)", len(of), c.rows)
+	}
+	if c.row > 0 {
+		of = of[c.row-1 : c.row]
+	}
+	for _, l := range of {
+		r, err := parse(l)
+		switch {
+		case err != nil:
+			return out, err
+		case c.unit != "" && r.unit != c.unit:
+			return out, fmt.Errorf("%.80q: it began with %s: a power is no energy", l.text, c.unit)
+		case c.row == 0 && !(r.value > 0):
+			return out, fmt.Errorf("%.80q is in no sum: what is not above 0 is not known", l.text)
+		}
+		c.unit = r.unit
+		out = reading{out.value + r.value, r.unit}
+	}
+	return out, nil
 }
 
 // Open starts the command and waits for its first line. It is killed when ctx
@@ -113,8 +192,12 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	if now == nil {
 		now = time.Now
 	}
+	period, err := s.Duration("period", time.Second, 10*time.Millisecond, time.Hour)
+	if err != nil {
+		return nil, err
+	}
 	living, end := context.WithCancel(ctx)
-	c := &command{end: end, start: func() (*run, error) { return start(living, s.Target, now) }}
+	c := &command{end: end, gap: min(period/20, timeout/4), endless: period / 2, start: func() (*run, error) { return start(living, s.Target, now) }}
 	defer func() {
 		if err != nil {
 			_ = c.close()
@@ -123,15 +206,16 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	source := peer.Redact(s.Target)
-	l, err := c.next(limited)
+	first, err := c.first(limited, min(period, timeout))
+	if err == nil {
+		err = c.choose(s, first)
+	}
+	if err == nil {
+		_, err = c.value(first)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}
-	first, err := parse(l)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", source, err)
-	}
-	c.unit = first.unit
 	origin, err := s.Origin()
 	if err != nil {
 		return nil, err
@@ -141,67 +225,172 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	if c.unit == results.Joule {
 		channel.Name, channel.Unit, channel.Kind = "energy", results.Joule, results.Counter
 	}
-	about := power.Info{Source: source, Period: time.Second, Channels: []results.Channel{channel}, Notes: []string{"what a command prints, at the boundary that the spec says"}}
+	note := "what a command prints, at the boundary that the spec says"
+	switch {
+	case c.row == 0:
+		note += fmt.Sprintf(": the sum of the %d that it prints together", c.rows)
+	case c.rows > 1:
+		note += fmt.Sprintf(": line %d of the %d that it prints together", c.row, c.rows)
+	}
+	about := power.Info{Source: source, Period: time.Second, Channels: []results.Channel{channel}, Notes: []string{note}}
 	return s.Remote(about, []power.Bound{{}}, c.ask, c.close)
 }
 
-// ask takes the newest line.
+// ask takes the newest reading.
 func (c *command) ask(ctx context.Context) ([]power.Quantity, error) {
-	l, err := c.next(ctx)
+	of, err := c.next(ctx)
 	if errors.Is(err, power.ErrNoNews) {
 		return []power.Quantity{{Err: err}}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	r, err := parse(l)
-	if err == nil && r.unit != c.unit {
-		err = fmt.Errorf("%.80q: it began with %s: a power is no energy", l.text, c.unit)
-	}
-	return []power.Quantity{{Value: r.value, At: l.at, Err: err}}, nil
+	r, err := c.value(of)
+	return []power.Quantity{{Value: r.value, At: of[len(of)-1].at, Err: err}}, nil
 }
 
-// next returns the newest line that was not taken, or waits for the next; a
+// first returns the first reading, and finds out whether the command ends with
+// it, for which it has grace from its first line: then whatever it printed is
+// that reading.
+func (c *command) first(ctx context.Context, grace time.Duration) ([]line, error) {
+	r, err := c.start()
+	if err != nil {
+		return nil, err
+	}
+	c.run = r
+	select {
+	case <-r.news:
+	case <-r.ended:
+	case <-ctx.Done():
+		return nil, c.hangs(ctx)
+	}
+	select {
+	case <-r.ended:
+		c.ends = true
+	case <-time.After(grace):
+	case <-ctx.Done():
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, ctx.Err()
+		}
+	}
+	all := r.take(func(printed []line) (from, to int) {
+		to = len(printed)
+		for i := 1; i < to && !c.ends; i++ {
+			if printed[i].came.Sub(printed[i-1].came) > c.gap {
+				to = i
+			}
+		}
+		return 0, to
+	})
+	if of := rows(all); len(of) > 0 {
+		r.spoke = true
+		return of, c.endlessly(all)
+	}
+	if c.ends {
+		c.run = nil
+		return nil, r.death()
+	}
+	return c.next(ctx)
+}
+
+// endlessly is the error of lines that are too many for one reading.
+func (c *command) endlessly(together []line) error {
+	switch last := len(together) - 1; {
+	case last < 0:
+	case !c.ends && together[last].came.Sub(together[0].came) > c.endless:
+		return fmt.Errorf("%w: it printed %d lines within %v and never paused for %v: if they are readings one after another, say how often they come with period=", peer.ErrSpec, last+1, c.endless, c.gap)
+	case last+1 == kept:
+		return fmt.Errorf("it printed %d lines or more together", kept)
+	}
+	return nil
+}
+
+// hangs is the error of a command that has printed nothing, or has not ended,
+// when ctx ends. It is killed if that was its time.
+func (c *command) hangs(ctx context.Context) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ctx.Err()
+	}
+	c.run.kill()
+	<-c.run.ended
+	what := "it printed no line"
+	if len(c.run.take(everything)) > 0 {
+		what = "it printed and did not end, as it did at first,"
+	}
+	c.run = nil
+	return fmt.Errorf("%s and was killed; one that is slower needs a longer timeout= (%w)", what, ctx.Err())
+}
+
+// next returns the newest reading that was not taken, or waits for the next; a
 // command that ended well is run again. One that is silent after its first
 // line has no news; one that prints none in time hangs, and is killed.
-func (c *command) next(ctx context.Context) (line, error) {
+func (c *command) next(ctx context.Context) ([]line, error) {
 	for {
 		if c.run == nil {
 			r, err := c.start()
 			if err != nil {
-				return line{}, err
+				return nil, err
 			}
 			c.run = r
 		}
 		r := c.run
+		over, ended := false, r.ended
 		select {
-		case l := <-r.news:
-			r.spoke = true
-			return l, nil
 		case <-r.ended:
-		case <-ctx.Done():
-			switch {
-			case !errors.Is(ctx.Err(), context.DeadlineExceeded):
-				return line{}, ctx.Err()
-			case r.spoke:
-				return line{}, power.ErrNoNews
-			}
-			r.kill()
-			<-r.ended
-			c.run = nil
-			return line{}, fmt.Errorf("it printed no line and was killed; one that is slower needs a longer timeout= (%w)", ctx.Err())
-		}
-		select {
-		case l := <-r.news: // printed just before the end
-			r.spoke = true
-			return l, nil
+			over, ended = true, nil
 		default:
 		}
-		c.run = nil
-		if r.err != nil || !r.spoke {
-			return line{}, r.death()
+		of, wait, err := c.newest(r, over)
+		if err != nil || len(of) > 0 {
+			r.spoke = true
+			return of, err
+		}
+		if over {
+			c.run = nil
+			if r.err != nil || !r.spoke {
+				return nil, r.death()
+			}
+			continue
+		}
+		select {
+		case <-r.news:
+		case <-ended:
+		case <-wait:
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) && r.spoke {
+				return nil, power.ErrNoNews
+			}
+			return nil, c.hangs(ctx)
 		}
 	}
+}
+
+// newest takes the newest whole reading of a run, which is whole once the run
+// is over or a stream has paused; wait ends when it may have.
+func (c *command) newest(r *run, over bool) (of []line, wait <-chan time.Time, err error) {
+	if c.ends && !over {
+		return nil, nil, nil
+	}
+	all := r.take(func(printed []line) (from, to int) {
+		to = len(printed)
+		if to == 0 || c.ends {
+			return 0, to
+		}
+		from = to - 1
+		for from > 0 && printed[from].came.Sub(printed[from-1].came) <= c.gap {
+			from--
+		}
+		pause := time.Since(printed[to-1].came)
+		if !over && pause <= c.gap && c.endlessly(printed[from:]) == nil {
+			wait = time.After(c.gap - pause)
+			return 0, 0
+		}
+		return from, to
+	})
+	if err := c.endlessly(all); err != nil {
+		return nil, nil, err
+	}
+	return rows(all), wait, nil
 }
 
 func (c *command) close() error {
@@ -214,10 +403,14 @@ func (c *command) close() error {
 
 // run is one life of the command.
 type run struct {
-	news  chan line     // the newest that was not taken
+	news  chan struct{} // something was printed
 	ended chan struct{} // closed when it was waited for
 	kill  context.CancelFunc
 	spoke bool // a line was taken
+
+	mu      sync.Mutex
+	printed []line // the last that were not taken
+	begun   bool   // something was printed
 
 	// Set before ended is closed.
 	err  error
@@ -228,7 +421,7 @@ type run struct {
 // start starts the command; the end of ctx kills it with all its group.
 func start(ctx context.Context, text string, now func() time.Time) (*run, error) {
 	ctx, kill := context.WithCancel(ctx)
-	r := &run{news: make(chan line, 1), ended: make(chan struct{}), kill: kill}
+	r := &run{news: make(chan struct{}, 1), ended: make(chan struct{}), kill: kill}
 	out, complaints := &lines{now: now, tell: r.tell}, &tail{}
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", text)
 	cmd.Stdout, cmd.Stderr = out, complaints
@@ -260,14 +453,30 @@ func start(ctx context.Context, text string, now func() time.Time) (*run, error)
 	return r, nil
 }
 
-// tell replaces a line that was not taken yet.
+// tell adds a line.
 func (r *run) tell(l line) {
+	r.mu.Lock()
+	l.first, r.begun = !r.begun, true
+	r.printed = append(r.printed[max(0, len(r.printed)+1-kept):], l)
+	r.mu.Unlock()
 	select {
-	case <-r.news:
+	case r.news <- struct{}{}:
 	default:
 	}
-	r.news <- l
 }
+
+// take takes the lines that choose chooses. Those before them are gone, those
+// after them stay.
+func (r *run) take(choose func(printed []line) (from, to int)) []line {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from, to := choose(r.printed)
+	out := r.printed[from:to]
+	r.printed = r.printed[to:]
+	return out
+}
+
+func everything(printed []line) (from, to int) { return 0, len(printed) }
 
 // death says how it ended.
 func (r *run) death() error {
@@ -293,14 +502,14 @@ type lines struct {
 }
 
 func (l *lines) Write(p []byte) (int, error) {
-	n, at := len(p), l.now()
+	n, at, came := len(p), l.now(), time.Now()
 	for len(p) > 0 {
 		part, after, whole := bytes.Cut(p, []byte("\n"))
 		room := longest - len(l.rest)
 		l.long = l.long || len(part) > room
 		l.rest = append(l.rest, part[:min(len(part), room)]...)
 		if whole {
-			l.tell(line{text: string(l.rest), at: at, long: l.long})
+			l.tell(line{text: string(l.rest), at: at, came: came, long: l.long})
 			l.rest, l.long = l.rest[:0], false
 		}
 		p = after

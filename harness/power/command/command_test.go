@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -112,17 +113,74 @@ func TestFaults(t *testing.T) {
 // TestArrival: a line is worth the instant at which it came in, not that at
 // which it is read; the newest counts; and none is taken twice.
 func TestArrival(t *testing.T) {
-	m := opened(t, "echo 1 W; sleep 0.05; echo 2 W; echo 3 W; sleep 60"+quick)
-	printed := time.Now().Add(50 * time.Millisecond)
-	time.Sleep(200 * time.Millisecond)
+	began := time.Now()
+	m := opened(t, "echo 1 W; sleep 0.3; echo 2 W; sleep 0.3; echo 3 W; sleep 60,period=200ms"+quick)
+	printed := began.Add(600 * time.Millisecond)
+	time.Sleep(time.Until(began.Add(time.Second)))
 	asked := time.Now()
 	r := read(t, m)
 	require.NoError(t, r.Err)
 	require.Equal(t, 3.0, r.Value)
 	require.Zero(t, r.Slack)
 	require.True(t, r.At.Before(asked))
-	require.WithinDuration(t, printed, r.At, 100*time.Millisecond)
+	require.WithinDuration(t, printed, r.At, 300*time.Millisecond)
 	require.ErrorIs(t, read(t, m).Err, power.ErrNoNews)
+}
+
+// TestRows: lines printed together are one instant of several things. They are
+// chosen from or added up as the spec says, never taken for instants.
+func TestRows(t *testing.T) {
+	const (
+		once   = "printf '301.25 W\n61.75 W\n'"
+		slow   = "echo 301.25 W; sleep 0.03; echo 61.75 W; sleep 0.03"
+		stream = "while :; do echo 301.25 W; echo 61.75 W; sleep 0.2; done"
+		head   = "printf 'power.draw [W]\n301.25 W\n61.75 W\n\n'"
+	)
+	for _, text := range []string{once, slow, stream, head} {
+		options := ",boundary=card,timeout=5s,period=200ms"
+		_, err := dial(t.Context(), text+options, nil)
+		require.ErrorIs(t, err, peer.ErrSpec, text)
+		require.ErrorContains(t, err, `it prints 2 lines together ("301.25 W", "61.75 W")`, text)
+		require.ErrorContains(t, err, "from 1 to 2, or row=sum")
+		for row, want := range map[string]float64{"sum": 363, "1": 301.25, "2": 61.75} {
+			if text == stream && row != "sum" { // a period to open each
+				continue
+			}
+			m := opened(t, text+options+",row="+row)
+			for range 2 {
+				r := read(t, m)
+				require.NoError(t, r.Err, text)
+				require.Equal(t, want, r.Value, text)
+			}
+			require.Contains(t, m.Info().Notes[0], "2 that it prints together")
+			require.NoError(t, m.Close())
+		}
+	}
+	for text, want := range map[string]string{
+		once + quick + ",row=3":                                       "row=3: must be sum, or a number up to 2",
+		once + quick + ",row=0":                                       "row=0: must be sum",
+		once + quick + ",row=all":                                     "row=all: must be sum",
+		"printf '5 W\n[N/A]\n'" + quick:                               "it prints 2 lines together",
+		"printf '[N/A]\n5 W\n'" + quick + ",row=sum":                  `"[N/A]" is no reading`,
+		"printf '0 W\n5 W\n'" + quick + ",row=sum":                    `"0 W" is in no sum`,
+		"printf '5 J\n5 W\n'" + quick + ",row=sum":                    "it began with J",
+		"yes 5 W | head -n 5000" + quick + ",row=sum":                 "it printed 256 lines or more together",
+		"while :; do echo 5 W; sleep 0.01; done,period=400ms" + quick: "never paused for 20ms: if they are readings one after another, say how often they come with period=",
+	} {
+		_, err := dial(t.Context(), text, nil)
+		require.ErrorContains(t, err, want, text)
+	}
+	// A card that falls silent takes its reading with it.
+	n := filepath.Join(t.TempDir(), "n")
+	m := opened(t, "echo 5 W; [ -e "+n+" ] || echo 7 W"+quick+",row=sum")
+	require.Equal(t, 12.0, read(t, m).Value)
+	require.NoError(t, os.WriteFile(n, nil, 0o600))
+	require.ErrorContains(t, read(t, m).Err, "it printed 1 lines together, and 2 at first")
+	require.NoError(t, m.Close())
+	// A stream is not told from rows by how often it speaks, but by its pauses.
+	m = opened(t, "i=0; while :; do i=$((i+1)); echo $i W; sleep 0.1; done,boundary=wall,timeout=5s,period=100ms")
+	require.NoError(t, read(t, m).Err)
+	require.NoError(t, m.Close())
 }
 
 // TestStale: a stream that falls silent is not what it said last.
@@ -141,7 +199,7 @@ func TestStale(t *testing.T) {
 // TestErrorAsZero: a line that is no reading is none, and the next is.
 func TestErrorAsZero(t *testing.T) {
 	dir := t.TempDir()
-	m := opened(t, "cd "+dir+`; for l in "5 W" "x" "6 J" "0 W" "-1 W" "`+strings.Repeat("9", 300)+` W" "7 W"; do echo "$l"; until [ -e next ]; do sleep 0.01; done; rm next; done`+",boundary=wall,timeout=5s")
+	m := opened(t, "cd "+dir+`; for l in "5 W" "x" "6 J" "0 W" "-1 W" "`+strings.Repeat("9", 300)+` W" "7 W"; do echo "$l"; until [ -e next ]; do sleep 0.01; done; rm next; done`+",boundary=wall,timeout=5s,period=40ms")
 	for _, want := range []string{`"x" is no reading: it is to print a number and W`, "it began with W", "0 W is never an answer", "below 0", "at most 256 bytes a line", ""} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "next"), nil, 0o600))
 		r := read(t, m)
@@ -235,7 +293,7 @@ func TestClose(t *testing.T) {
 	for _, how := range []string{"close", "context"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		pid := filepath.Join(t.TempDir(), "pid")
-		m, err := dial(ctx, "trap '' TERM INT HUP; sh -c 'echo $$ > "+pid+"; sleep 60' & until [ -s "+pid+" ]; do :; done; echo 5 W; wait,boundary=wall", nil)
+		m, err := dial(ctx, "trap '' TERM INT HUP; sh -c 'echo $$ > "+pid+"; sleep 60' & until [ -s "+pid+" ]; do :; done; echo 5 W; wait,boundary=wall,period=50ms", nil)
 		require.NoError(t, err, how)
 		if how == "context" {
 			cancel()
@@ -282,9 +340,9 @@ func goes(t *testing.T, file string) {
 // one that has not come to its line.
 func TestGivenUp(t *testing.T) {
 	n := filepath.Join(t.TempDir(), "n")
-	for name, text := range map[string]string{"goes on": "echo 1 W; sleep 0.15; echo 2 W; sleep 60", "ends": "echo x >> " + n + "; sleep 0.15; echo $(wc -l < " + n + ") W"} {
+	for name, text := range map[string]string{"goes on": "echo 1 W; sleep 0.4; echo 2 W; sleep 60", "ends": "echo x >> " + n + "; sleep 0.15; echo $(wc -l < " + n + ") W"} {
 		t.Run(name, func(t *testing.T) {
-			m := opened(t, text+",boundary=wall,timeout=5s")
+			m := opened(t, text+",boundary=wall,timeout=5s,period=200ms")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			time.AfterFunc(50*time.Millisecond, cancel)
 			_, err := m.Read(ctx)
