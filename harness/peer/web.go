@@ -11,9 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,7 +32,7 @@ const webMost = 1 << 20
 
 // WebOptions are those of an instrument that is asked over HTTP.
 var WebOptions = []Option{
-	{"tls", "insecure: take any certificate, which the record then says; sha256:HEX: take this one only (verified)"},
+	{"tls", "insecure: take any certificate; sha256:HEX: take this one only; legacy: take old TLS besides (1.0, 1.1, RSA key exchange, 3DES) and any certificate but what ca= or legacy+sha256:HEX vouches for; the record says so (verified)"},
 	{"ca", "file of PEM certificates to verify against (the system's)"},
 	{"token", "where a bearer token is: env:NAME or file:PATH"},
 }
@@ -42,6 +47,7 @@ type Web struct {
 	client                *http.Client
 	timeout               time.Duration
 	user, password, token string
+	legacy                bool
 }
 
 // Refused is the error of an answer that is not 200 OK.
@@ -72,18 +78,32 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 		return nil, err
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	switch how := s.Get("tls", "verify"); {
-	case how != "verify" && u.Scheme != "https":
+	how := s.Get("tls", "verify")
+	if how != "verify" && u.Scheme != "https" {
 		return nil, BadOption("tls", how, "left out where the address is not https://")
-	case how == "verify":
-	case how == "insecure":
+	}
+	rest, legacy := strings.CutPrefix(how, "legacy")
+	if legacy {
+		w.legacy = true
+		old(conf)
+		w.Notes = append(w.Notes, "its TLS may be old (tls=legacy: 1.0, 1.1, RSA key exchange, 3DES): what it says, and its credentials, may be read and changed on the way")
+		switch rest = strings.TrimPrefix(rest, "+"); {
+		case rest == "" && s.Has("ca"):
+			rest = "verify"
+		case rest == "":
+			rest = "insecure"
+		}
+	}
+	switch rest {
+	case "verify":
+	case "insecure":
 		conf.InsecureSkipVerify = true
-		w.Notes = append(w.Notes, "its TLS certificate was not verified (tls=insecure): whoever stands between could have answered")
+		w.Notes = append(w.Notes, "its TLS certificate was not verified (tls="+how+"): whoever stands between could have answered")
 	default:
-		text, is := strings.CutPrefix(how, "sha256:")
+		text, is := strings.CutPrefix(rest, "sha256:")
 		pin, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
 		if err != nil || !is || len(pin) != sha256.Size {
-			return nil, BadOption("tls", how, "insecure, or sha256: and the 64 hexadecimal digits of the certificate's fingerprint")
+			return nil, BadOption("tls", how, "insecure, legacy, or sha256: and the 64 hexadecimal digits of the certificate's fingerprint, or legacy+sha256: and these")
 		}
 		// The pin takes the place of the chain and the name.
 		conf.InsecureSkipVerify = true
@@ -107,6 +127,11 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig, transport.Proxy = conf, nil // an instrument is asked itself
+	if legacy {
+		transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialOld(ctx, network, address, conf)
+		}
+	}
 	var travel http.RoundTripper = transport
 	if wrap != nil {
 		travel, w.user, w.password = wrap(travel), "", ""
@@ -118,32 +143,95 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 	return w, nil
 }
 
-// Get is [Web.Bytes] of which the JSON is decoded into v.
+// old has a configuration take what Go knows of TLS and refuses by default:
+// the controllers of servers outlive several versions of it.
+func old(conf *tls.Config) {
+	conf.MinVersion, conf.Renegotiation = tls.VersionTLS10, tls.RenegotiateOnceAsClient
+	for _, c := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		conf.CipherSuites = append(conf.CipherSuites, c.ID)
+	}
+}
+
+// dialOld shakes hands as a client of today, and then as one of 2006: some
+// servers break off at what they do not know, and some sign by SHA-1, which is
+// left to TLS 1.1.
+func dialOld(ctx context.Context, network, address string, conf *tls.Config) (net.Conn, error) {
+	conf = conf.Clone()
+	conn, err := (&tls.Dialer{Config: conf}).DialContext(ctx, network, address)
+	if op, is := errors.AsType[*net.OpError](err); err == nil || is && op.Op == "dial" || ctx.Err() != nil {
+		return conn, err
+	}
+	conf.MaxVersion = tls.VersionTLS11
+	older, again := (&tls.Dialer{Config: conf}).DialContext(ctx, network, address)
+	if again != nil {
+		return nil, unshaken{err}
+	}
+	return older, nil
+}
+
+// unshaken is the error of a handshake of our own.
+type unshaken struct{ error }
+
+func (u unshaken) Unwrap() error { return u.error }
+
+// handshake adds the cure to the error of a TLS handshake.
+func (w *Web) handshake(err error) error {
+	if ce, is := errors.AsType[*tls.CertificateVerificationError](err); is {
+		return fmt.Errorf("%w: give its certificate with ca=FILE, or pin it with tls=%ssha256:%x", ce, map[bool]string{true: "legacy+"}[w.legacy], sha256.Sum256(ce.UnverifiedCertificates[0].Raw))
+	}
+	if _, is := errors.AsType[tls.RecordHeaderError](err); is {
+		return fmt.Errorf("%w: it speaks no TLS at that port: is its address http://?", err)
+	}
+	switch text := err.Error(); {
+	case strings.Contains(text, "not the one of tls=sha256"):
+		return err
+	case strings.Contains(text, "negative serial"):
+		return fmt.Errorf("%w: give it a certificate with a positive one, or run with GODEBUG=x509negativeserial=1", err)
+	case strings.Contains(text, "keys are insecure"):
+		return fmt.Errorf("%w: give it a certificate with a key of 2048 bits, or run with GODEBUG=rsa1024min=0", err)
+	case w.legacy:
+		return fmt.Errorf("%w: nor does tls=legacy take it, which knows TLS 1.0 to 1.3 and key exchange by RSA and elliptic curves: update its firmware, run with GODEBUG=tlssha1=1 if it signs by SHA-1 in TLS 1.2, or ask it through a proxy that speaks its TLS", err)
+	}
+	return fmt.Errorf("%w: if its TLS is older than what is taken (1.2 or later, elliptic curves, no 3DES), as that of old controllers is, update its firmware, or take it with tls=legacy, which the record then says", err)
+}
+
+// Get is [Web.Fetch] of which the JSON, as [JSON] takes it, is decoded into v.
 func (w *Web) Get(ctx context.Context, ref string, v any) error {
-	raw, err := w.Bytes(ctx, ref)
+	raw, _, err := w.Fetch(ctx, ref)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	if raw, err = JSON(raw); err == nil {
+		err = json.Unmarshal(raw, v)
+	}
+	if err != nil {
 		path, _, _ := strings.Cut(ref, "?") // a query may say more than an error should
 		return fmt.Errorf("get %s: not the JSON that is expected: %w", path, err)
 	}
 	return nil
 }
 
-// Bytes asks for a path, relative to the address, and returns what comes,
+// Bytes is the body of [Web.Fetch].
+func (w *Web) Bytes(ctx context.Context, ref string) ([]byte, error) {
+	raw, _, err := w.Fetch(ctx, ref)
+	return raw, err
+}
+
+// Fetch asks for a path, relative to the address, and returns what comes,
 // within the timeout. The error says what was asked and what to do; it is a
 // [*Refused] if there was an answer, and none to be used.
-func (w *Web) Bytes(ctx context.Context, ref string) ([]byte, error) {
+func (w *Web) Fetch(ctx context.Context, ref string) (body []byte, header http.Header, err error) {
 	u, err := w.Base.Parse(ref)
 	if err != nil || u.Host != w.Base.Host || u.Scheme != w.Base.Scheme {
-		return nil, fmt.Errorf("%.80q leads away from %s: not followed", ref, w.Base.Host)
+		return nil, nil, fmt.Errorf("%.80q leads away from %s: not followed", ref, w.Base.Host)
 	}
 	limited, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(limited, http.MethodGet, u.String(), nil)
+	var failed bool
+	traced := httptrace.WithClientTrace(limited, &httptrace.ClientTrace{TLSHandshakeDone: func(_ tls.ConnectionState, err error) { failed = err != nil }})
+	req, err := http.NewRequestWithContext(traced, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	switch {
@@ -163,10 +251,10 @@ func (w *Web) Bytes(ctx context.Context, ref string) ([]byte, error) {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
 		}
-		if ce, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-			err = fmt.Errorf("%w: give its certificate with ca=FILE, or pin it with tls=sha256:%x", ce, sha256.Sum256(ce.UnverifiedCertificates[0].Raw))
+		if _, ours := errors.AsType[unshaken](err); (ours || failed) && limited.Err() == nil {
+			err = w.handshake(err)
 		}
-		return nil, late(err)
+		return nil, nil, late(err)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, webMost+1))
@@ -175,27 +263,50 @@ func (w *Web) Bytes(ctx context.Context, ref string) ([]byte, error) {
 	}
 	switch {
 	case err != nil:
-		return nil, late(err)
+		return nil, nil, late(err)
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		return nil, refuse("%s: give user=NAME and password=env:NAME or file:PATH, or token=, that it lets in", resp.Status)
+		return nil, nil, refuse("%s: give user=NAME and password=env:NAME or file:PATH, or token=, that it lets in", resp.Status)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		to := "nowhere"
 		if l, err := resp.Location(); err == nil {
 			to = fmt.Sprintf("%.120q", l.Scheme+"://"+l.Host+l.Path) // whatever else it holds may be a secret
 		}
-		return nil, refuse("it redirects to %s, which is not followed: give that address if you trust it", to)
+		return nil, nil, refuse("it redirects to %s, which is not followed: give that address if you trust it", to)
 	case resp.StatusCode != http.StatusOK:
-		return nil, refuse("%s", resp.Status)
+		return nil, nil, refuse("%s", resp.Status)
 	case len(raw) > webMost:
-		return nil, fmt.Errorf("get %s: the answer is longer than %d bytes", u.Path, webMost)
+		return nil, nil, fmt.Errorf("get %s: the answer is longer than %d bytes", u.Path, webMost)
 	}
-	return raw, nil
+	return raw, resp.Header, nil
 }
 
 // Close gives the connections back.
 func (w *Web) Close() error {
 	w.client.CloseIdleConnections()
 	return nil
+}
+
+// notNumbers are how programs in C write what is no number, which JSON has not.
+var notNumbers = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|[+-]?(?i:nan(?:\([a-z0-9_]*\))?|inf(?:inity)?)`)
+
+// JSON returns an answer that is JSON but for values of nan and inf, as those
+// of a sensor that is broken or not there: they become texts, which are no
+// numbers either, and spoil nothing but themselves.
+func JSON(raw []byte) (json.RawMessage, error) {
+	if json.Valid(raw) {
+		return raw, nil
+	}
+	mended := notNumbers.ReplaceAllFunc(raw, func(m []byte) []byte {
+		if m[0] == '"' {
+			return m
+		}
+		return strconv.AppendQuote(nil, string(m))
+	})
+	if json.Valid(mended) {
+		return mended, nil
+	}
+	var v any
+	return nil, json.Unmarshal(raw, &v)
 }
 
 // Pick follows names and indices into a JSON value: "PowerControl", 0, "Name".

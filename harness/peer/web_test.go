@@ -1,9 +1,15 @@
 package peer
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -159,4 +165,127 @@ func TestUnverified(t *testing.T) {
 		_, err = s.Web(nil)
 		require.ErrorIs(t, err, ErrSpec, bad)
 	}
+}
+
+// controller serves as an old BMC does, whose certificate has a key of 1024
+// bits, SHA-1 and a negative serial number.
+func controller(t *testing.T, conf *tls.Config) *httptest.Server {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair("testdata/controller.pem", "testdata/controller.pem")
+	require.NoError(t, err)
+	conf.Certificates = []tls.Certificate{pair}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "1") }))
+	server.TLS, server.Config.ErrorLog = conf, log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
+// TestOldTLS: what Go does not take by default is refused with the cure, and
+// taken with tls=legacy, which stands in the record.
+func TestOldTLS(t *testing.T) {
+	for name, conf := range map[string]*tls.Config{
+		"TLS 1.0":          {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10},
+		"TLS 1.1":          {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+		"RSA key exchange": {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_256_GCM_SHA384}},
+		"3DES":             {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}},
+		"certificate":      {MaxVersion: tls.VersionTLS12},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := controller(t, conf)
+			pin := fmt.Sprintf("sha256:%x", sha256.Sum256(server.TLS.Certificates[0].Certificate[0]))
+			for options, want := range map[string]string{
+				"": "tls=legacy", ",tls=insecure": "tls=legacy", ",tls=" + pin: "tls=legacy",
+				",tls=legacy": "", ",tls=legacy+insecure": "", ",tls=legacy+" + pin: "",
+				",tls=legacy+sha256:" + strings.Repeat("0", 64): "is not the one of tls=sha256",
+			} {
+				switch { // an old certificate is as any that nobody vouches for
+				case name == "certificate" && options == "":
+					want = "pin it with tls=" + pin
+				case name == "certificate" && !strings.Contains(options, "0000"):
+					want = ""
+				}
+				w, err := web(t, server.URL, options)
+				require.NoError(t, err, options)
+				var v int
+				if err = w.Get(t.Context(), "/", &v); want != "" {
+					require.ErrorContains(t, err, want, options)
+				} else {
+					require.NoError(t, err, options)
+				}
+				require.NoError(t, w.Close())
+				if strings.Contains(options, "legacy") {
+					require.Contains(t, strings.Join(w.Notes, " "), "may be read and changed on the way")
+				}
+			}
+		})
+	}
+	for _, bad := range []string{"legacy+", "legacy+none", "legacysha256:00", "legacy+sha256:00", "old"} {
+		s, err := ParseSpec("redfish:https://bmc,tls="+bad, known())
+		require.NoError(t, err)
+		_, err = s.Web(nil)
+		if bad == "legacy+" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, ErrSpec, bad)
+	}
+}
+
+// TestNoHandshake: what is no TLS that anybody knows is said to be so.
+func TestNoHandshake(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	w, err := web(t, strings.Replace(plain.URL, "http:", "https:", 1), ",tls=legacy")
+	require.NoError(t, err)
+	require.ErrorContains(t, w.Get(t.Context(), "/", nil), "is its address http://?")
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, gone.Close())
+	for _, options := range []string{"", ",tls=legacy"} {
+		w, err = web(t, "https://"+gone.Addr().String(), options)
+		require.NoError(t, err)
+		err = w.Get(t.Context(), "/", nil)
+		require.ErrorContains(t, err, "refused")
+		require.NotContains(t, err.Error(), "legacy")
+	}
+}
+
+// TestJSON: a value that is no number spoils itself alone.
+func TestJSON(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"T":nan,"P":145}`:                `{"T":"nan","P":145}`,
+		`[NaN, -nan(ind), inf, -Infinity]`: `["NaN", "-nan(ind)", "inf", "-Infinity"]`,
+		`{"name":"nan, \"inf\"","x":+inf}`: `{"name":"nan, \"inf\"","x":"+inf"}`,
+		`{"nan":1}`:                        `{"nan":1}`,
+		`{nan:1}`:                          `{"nan":1}`,
+		`1 2`:                              "", `<html>nan`: "", ``: "", `banana`: "",
+	} {
+		got, err := JSON([]byte(text))
+		if want == "" {
+			require.Error(t, err, text)
+			continue
+		}
+		require.NoError(t, err, text)
+		require.Equal(t, want, string(got))
+	}
+	raw, err := JSON([]byte(`{"T":nan,"P":145}`))
+	require.NoError(t, err)
+	_, err = Number(raw, "T")
+	require.ErrorContains(t, err, "nan")
+	v, err := Number(raw, "P")
+	require.NoError(t, err)
+	require.Equal(t, 145.0, v)
+}
+
+func FuzzJSON(f *testing.F) {
+	for _, s := range []string{`{"T":nan,"P":145}`, `["\"nan",-inf]`, `"\`, `nan(`, `{"a":NaN`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got, err := JSON(raw)
+		if (err == nil) != json.Valid(got) || json.Valid(raw) && !bytes.Equal(raw, got) {
+			t.Fatalf("%q: %q, %v", raw, got, err)
+		}
+	})
 }
