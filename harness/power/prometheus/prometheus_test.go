@@ -31,6 +31,7 @@ type server struct {
 	now     time.Time
 	sampled time.Time
 	sample  string // empty if there is no series
+	series  int    // in a sum
 	serve   http.HandlerFunc
 	asked   []url.Values
 	headers []http.Header
@@ -41,7 +42,7 @@ const lookback = 5 * time.Minute
 
 func newServer(t testing.TB) *server {
 	t.Helper()
-	p := &server{now: time.UnixMilli(1435781451781), sampled: time.UnixMilli(1435781450250), sample: "512.3"}
+	p := &server{now: time.UnixMilli(1435781451781), sampled: time.UnixMilli(1435781450250), sample: "512.3", series: 2}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		serve := p.serve
@@ -63,27 +64,31 @@ func newServer(t testing.TB) *server {
 func (p *server) answer(query string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var series []string
-	inner, timed := strings.CutPrefix(query, "label_replace(timestamp(")
-	inner, _, _ = strings.Cut(inner, "\n")
-	if timed && query != withTime(inner) {
-		return `{"status":"error","errorType":"bad_data","error":"parse error"}`
-	}
-	if !timed {
-		inner = query
+	var list []string
+	query, marked := query, strings.HasPrefix(query, "label_replace(")
+	if marked {
+		of := strings.TrimSuffix(query[strings.LastIndex(query, "or (")+4:], "\n)")
+		if query != besides(of) {
+			return `{"status":"success","data":{"resultType":"vector","result":[]}}`
+		}
+		query = of
 	}
 	now := float64(p.now.UnixMilli()) / 1000
 	if p.sample != "" && p.now.Sub(p.sampled) <= lookback {
-		if timed {
+		_, sum := summed(query)
+		if marked {
 			at := float64(p.sampled.UnixMilli()) / 1000
-			if inner != selector {
+			if query != selector && !sum {
 				at = now
 			}
-			series = append(series, fmt.Sprintf(`{"metric":{"perwatt_taken":"1"},"value":[%.3f,"%.3f"]}`, now, at))
+			list = append(list, fmt.Sprintf(`{"metric":{"perwatt_taken":"1"},"value":[%.3f,"%.3f"]}`, now, at))
 		}
-		series = append(series, fmt.Sprintf(`{"metric":{"__name__":"w"},"value":[%.3f,%s]}`, now, quoted(p.sample)))
+		if marked && sum {
+			list = append(list, fmt.Sprintf(`{"metric":{"perwatt_series":"1"},"value":[%.3f,"%d"]}`, now, p.series))
+		}
+		list = append(list, fmt.Sprintf(`{"metric":{"__name__":"w"},"value":[%.3f,%s]}`, now, quoted(p.sample)))
 	}
-	return fmt.Sprintf(`{"status":"success","data":{"resultType":"vector","result":[%s]}}`, strings.Join(series, ","))
+	return fmt.Sprintf(`{"status":"success","data":{"resultType":"vector","result":[%s]}}`, strings.Join(list, ","))
 }
 
 // quoted leaves what is to be no text as it is.
@@ -189,7 +194,8 @@ func TestSpec(t *testing.T) {
 func TestSourceThatDied(t *testing.T) {
 	for query, within := range map[string]time.Duration{
 		selector: 0, // no reading at all: the sample's time stands still
-		"sum(w)": time.Minute,
+		"sum(w)": 0, // nor of what adds such up
+		"w*2":    time.Minute,
 	} {
 		t.Run(query, func(t *testing.T) {
 			p := newServer(t)
@@ -259,7 +265,7 @@ func TestTimeOfTheQueryIsNotTheSamples(t *testing.T) {
 	got, err := m.Read(t.Context())
 	require.NoError(t, err)
 	require.True(t, p.sampled.Equal(got[0].Clock), "%v", got[0].Clock)
-	m, err = openAt(t, p.URL+"?query=sum(w)", wall, nil)
+	m, err = openAt(t, p.URL+"?query=w*2", wall, nil)
 	require.NoError(t, err)
 	got, err = m.Read(t.Context())
 	require.NoError(t, err)
@@ -331,12 +337,13 @@ func TestParse(t *testing.T) {
 		"empty.json":            {false, "", "no series"},
 		"two.json":              {false, "", "2 series: a query must give one: narrow it by labels, or add them up by sum()"},
 		"error.json":            {false, "", `it says "bad_data": invalid parameter "query": 1:3: parse error`},
+		"partial.json":          {false, "", "a part may be missing: ispartial is true"},
 		"warning.json":          {false, "", "a part may be missing: No StoreAPIs matched"},
 	} {
-		samples, err := parse(answer(t, name))
+		samples, err := parse(answer(t, name), nil)
 		var v value
 		if err == nil {
-			v, err = one(samples, c.stamped)
+			v, err = one(samples)
 		}
 		if c.err != "" {
 			require.ErrorContains(t, err, c.err, name)
@@ -351,8 +358,96 @@ func TestParse(t *testing.T) {
 	}
 	for _, raw := range []string{``, `[]`, `{}`, `{"status":"success"}`, `{"status":"success","data":{"resultType":"vector","result":{}}}`, `{"status":"success","data":{"resultType":"scalar","result":[1]}}`,
 		`{"status":"success","data":{"resultType":"scalar","result":[null,"1"]}}`, `{"status":"success","data":{"resultType":"scalar","result":null}}`} {
-		_, err := parse([]byte(raw))
+		_, err := parse([]byte(raw), nil)
 		require.Error(t, err, raw)
+	}
+}
+
+// TestPartial: each dialect says in its own way that its answer is of a part
+// only, and none is read then; what only informs is no reason.
+func TestPartial(t *testing.T) {
+	const ok = `"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1435781451.781,"180"]}]`
+	for name, c := range map[string]struct {
+		body, header, value, want string
+	}{
+		"VictoriaMetrics":                   {ok + `},"isPartial":true,"stats":{"seriesFetched":"1"}`, "", "", "ispartial is true"},
+		"VictoriaMetrics, of everything":    {ok + `},"isPartial":false,"stats":{"seriesFetched":"1"}`, "", "", ""},
+		"as a text":                         {ok + `},"is_partial":"true"`, "", "", "is_partial"},
+		"in the data":                       {ok + `,"partialResponse":true}`, "", "", "partialresponse is true"},
+		"in the statistics":                 {ok + `,"stats":{"partial":1}}`, "", "", "partial is 1"},
+		"not complete":                      {ok + `},"complete":false`, "", "", "complete is false"},
+		"complete":                          {ok + `},"complete":true`, "", "", ""},
+		"Cortex":                            {ok + `},"warnings":["Query result may contain partial data."]`, "", "", "may contain partial data"},
+		"Prometheus, remote read":           {ok + `},"warnings":["PromQL info: x","remote_read: connection refused"]`, "", "", "remote_read"},
+		"Prometheus 2.46, info":             {ok + `},"warnings":["PromQL info: metric might not be a counter"]`, "", "", ""},
+		"warnings of another form":          {ok + `},"warnings":{"store-2":"away"}`, "", "", "store-2"},
+		"warnings as a text":                {ok + `},"warnings":"a shard is away"`, "", "", "a shard is away"},
+		"no warnings":                       {ok + `},"warnings":null,"infos":[]`, "", "", ""},
+		"infos of a part":                   {ok + `},"infos":["shard 3 timed out"]`, "", "", "shard 3 timed out"},
+		"Simple Log Service":                {ok + `},"slsStatus":{"errorCode":"Timeout","errorMessages":["x"]}`, "", "", "errorcode"},
+		"M3":                                {ok + `}`, "M3-Results-Limited", "max_fetch_series_limit_applied", "M3-Results-Limited"},
+		"M3, of everything":                 {ok + `}`, "M3-Results-Limited", "", ""},
+		"another header":                    {ok + `}`, "X-Partial-Response", "true", "X-Partial-Response"},
+		"another header, of everything":     {ok + `}`, "X-Partial-Response", "false", ""},
+		"a cache, stale":                    {ok + `}`, "Warning", `110 cache "Response is stale"`, "110 cache"},
+		"a deprecated version":              {ok + `}`, "Warning", `299 - "Deprecated"`, ""},
+		"labels are no fields of an answer": {`"status":"success","data":{"resultType":"vector","result":[{"metric":{"partial":"true"},"value":[1435781451.781,"180"]}]}`, "", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newServer(t)
+			m, err := openAt(t, p.URL+"?query=w*2", wall, nil)
+			require.NoError(t, err)
+			p.instead(func(w http.ResponseWriter, _ *http.Request) {
+				if c.header != "" {
+					w.Header().Set(c.header, c.value)
+				}
+				fmt.Fprint(w, "{"+c.body+"}")
+			})
+			_, err = m.Read(t.Context())
+			_, again := openAt(t, p.URL+"?query=w*2", wall, nil)
+			if c.want == "" {
+				require.NoError(t, err)
+				require.NoError(t, again)
+				return
+			}
+			require.ErrorContains(t, err, "it warns that a part may be missing: ")
+			require.ErrorContains(t, err, c.want)
+			require.ErrorContains(t, again, c.want)
+		})
+	}
+}
+
+// TestSeriesOfASum: a sum of fewer series than at first is of a part, and of
+// more is of something else.
+func TestSeriesOfASum(t *testing.T) {
+	for _, query := range []string{"sum(w)", "sum by (node) (w)", "SUM (rate(w[1m])) without(x)", `sum(w{a=")"})`} {
+		p := newServer(t)
+		m, err := openAt(t, p.URL+"?query="+query, wall, nil)
+		require.NoError(t, err, query)
+		require.Contains(t, strings.Join(m.Info().Notes, "\n"), "a sum of 2 series", query)
+		for n, want := range map[int]string{1: "its sum is of 1 series, and was of 2", 2: "", 3: "of 3 series"} {
+			p.mu.Lock()
+			p.series = n
+			p.mu.Unlock()
+			p.at(p.now.Add(time.Second), fmt.Sprint(400+n))
+			got, err := m.Read(t.Context())
+			require.NoError(t, err)
+			if want == "" {
+				require.NoError(t, got[0].Err)
+			} else {
+				require.ErrorContains(t, got[0].Err, want)
+			}
+		}
+	}
+	for query, want := range map[string]string{
+		"sum(w)": "w", "sum by (a, b) (w + v)": "w + v", "sum(w) by (a)": "w", `sum(w{a="\")"})`: `w{a="\")"}`, "sum without(x)(max(w))": "max(w)",
+		"sum(w) + sum(v)": "", "sum(w) # all": "", "sum(w": "", "avg(w)": "", "sum": "", "sum_over_time(w[1m])": "", "w": "", "sum((w)": "", `sum(w{a="`: "",
+	} {
+		of, is := summed(query)
+		require.Equal(t, want != "", is, query)
+		if is {
+			require.Equal(t, want, of)
+		}
 	}
 }
 
@@ -418,7 +513,7 @@ func TestScalar(t *testing.T) {
 // TestFaults breaks the source, and the server, of either kind of query.
 func TestFaults(t *testing.T) {
 	for name, options := range map[string]string{"power": "", "energy": ",kind=energy,scale=1000"} {
-		for _, query := range []string{selector, "sum(w)"} {
+		for _, query := range []string{selector, "sum(w)", "w*2"} {
 			t.Run(name+" "+query, func(t *testing.T) {
 				powertest.TestFaults(t, func(t *testing.T) powertest.Rig {
 					p := newServer(t)
@@ -471,19 +566,31 @@ func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.json")
 	require.NoError(f, err)
 	for _, name := range files {
-		f.Add(answer(f, filepath.Base(name)), strings.Contains(name, "time"))
+		f.Add(answer(f, filepath.Base(name)))
 	}
-	f.Fuzz(func(t *testing.T, raw []byte, stamped bool) {
-		samples, err := parse(raw)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		samples, err := parse(raw, nil)
 		if err != nil {
 			return
 		}
-		v, err := one(samples, stamped)
+		v, err := one(samples)
 		if err != nil {
 			return
 		}
-		if !json.Valid(raw) || v.at.IsZero() || stamped == v.taken.IsZero() {
+		if !json.Valid(raw) || v.at.IsZero() || v.series < 0 {
 			t.Errorf("%q: %+v", raw, v)
+		}
+	})
+}
+
+// FuzzSummed: what a query is the sum of stands in it, whole.
+func FuzzSummed(f *testing.F) {
+	for _, q := range []string{"sum(w)", `sum by (a) (w{b="\")"})`, "sum((w)", "sum(w`", `sum(w{a="`} {
+		f.Add(q)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		if of, is := summed(query); is && !strings.Contains(query, "("+of+")") {
+			t.Errorf("%q: %q", query, of)
 		}
 	})
 }
