@@ -166,10 +166,12 @@ func elapsed(a, b *Statement) Float {
 	switch {
 	case own.IsAbsent():
 		return span
-	case own > 0 && math.Abs(float64(own-span)) <= max(clocksApart, claimApart*float64(span)):
+	case math.Abs(float64(own-span)) > max(clocksApart, claimApart*float64(span)):
+		return Absent()
+	case own > 0:
 		return own
 	}
-	return Absent()
+	return span // its clock goes in steps, or was set back by some seconds
 }
 
 // exact reports whether a number of shares tells a rate as well as claims are

@@ -241,6 +241,32 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestElapsed: whether what a device counted between two answers is of the time
+// between them.
+func TestElapsed(t *testing.T) {
+	for name, c := range map[string]struct{ ours, a, b, want float64 }{
+		"alike":                          {60, 1000, 1060, 60},
+		"some seconds behind":            {60, 1000, 1056, 56},
+		"some seconds ahead":             {60, 1000, 1065, 65},
+		"a tenth, of a long time":        {600, 1000, 1550, 550},
+		"no clock":                       {60, math.NaN(), 1060, 60},
+		"a clock in steps":               {3, 1000, 1000, 3},
+		"set back by some seconds":       {4, 1000, 999, 4},
+		"started anew":                   {60, 1000, 50, math.NaN()},
+		"started anew when it was young": {60, 20, 50, math.NaN()},
+		"the same answer again":          {60, 1000, 1000, math.NaN()},
+		"ten minutes in one":             {60, 1000, 1600, math.NaN()},
+	} {
+		a, b := says(100, figure(SaidElapsed, "e", c.a)), says(100+c.ours, figure(SaidElapsed, "e", c.b))
+		got := elapsed(&a, &b)
+		if math.IsNaN(c.want) {
+			require.True(t, got.IsAbsent(), name)
+		} else {
+			require.Equal(t, Float(c.want), got, name)
+		}
+	}
+}
+
 // TestClaimsRankNothing: whatever devices say, the figures stay what they are.
 func TestClaimsRankNothing(t *testing.T) {
 	plain := Derive(mined(1e12))

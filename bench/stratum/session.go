@@ -236,7 +236,7 @@ var extension = regexp.MustCompile("^[a-z0-9.-]{1,40}$")
 // mask, and nothing else.
 func (s *session) configure(r *request) string {
 	var names []string
-	var options map[string]any
+	var options map[string]json.RawMessage
 	if r.n < 1 || json.Unmarshal(r.params[0], &names) != nil || len(names) > maxParams {
 		return "{}"
 	}
@@ -253,14 +253,12 @@ func (s *session) configure(r *request) string {
 			continue
 		}
 		mask := uint32(versionMask)
-		if text, ok := options[name+".mask"].(string); ok {
-			m, err := strconv.ParseUint(text, 16, 32)
-			if err != nil {
-				m = 0
-			}
-			mask &= uint32(m)
+		if raw := options[name+".mask"]; len(raw) > 0 && string(raw) != "null" {
+			m, _ := number32(raw) // 0 if it is none
+			mask &= m
 		}
-		least, _ := options[name+".min-bit-count"].(float64)
+		var least float64
+		_ = json.Unmarshal(options[name+".min-bit-count"], &least)
 		if mask == 0 || float64(bits.OnesCount32(mask)) < least {
 			answer[name] = false
 			continue

@@ -102,6 +102,10 @@ func TestConversation(t *testing.T) {
 	require.JSONEq(t, `{"version-rolling":false}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"00000001"}]`))
 	require.JSONEq(t, `{"version-rolling":false}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"nonsense"}]`))
 	require.JSONEq(t, `{"version-rolling":false}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.min-bit-count":17}]`))
+	for _, mask := range []string{`"0x0000E000"`, `"e000"`, `57344`} { // in any notation
+		require.JSONEq(t, `{"version-rolling":true,"version-rolling.mask":"0000e000"}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":`+mask+`}]`), mask)
+	}
+	require.JSONEq(t, `{"version-rolling":true,"version-rolling.mask":"1fffe000"}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":null,"version-rolling.min-bit-count":"2"}]`))
 	require.JSONEq(t, `{"version-rolling":true,"version-rolling.mask":"0000e000","minimum-difficulty":false,"info":false}`,
 		k.ask("mining.configure", `[["minimum-difficulty","version-rolling","info"],{"version-rolling.mask":"0000f001","version-rolling.min-bit-count":2}]`))
 	require.JSONEq(t, `{"version-rolling":true,"version-rolling.mask":"1fffe000"}`, k.ask("mining.configure", `[["version-rolling"],{"version-rolling.mask":"ffffffff","version-rolling.min-bit-count":2}]`))

@@ -118,8 +118,9 @@ func TestTwoClocks(t *testing.T) {
 // TestPowerNote: it says what was read.
 func TestPowerNote(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"a":1,"Power Mode":"Normal","power_ok":true}`: "its answers hold no power field: watts need a meter",
-		`{"Power":"0"}`: "no figure of the power that it draws: its answers hold Power 0, and nothing says that this is it: watts need a meter",
+		`{"a":1,"Power Mode":"Normal","power_ok":true}`:           "its answers hold no power field: watts need a meter",
+		`{"chain_power":"1167.5 W (AB)"}`:                         "no figure of the power that it draws: its answers hold chain_power 1167.5 W (AB), and nothing says that this is it: watts need a meter",
+		`{"Power":"0"}`:                                           "no figure of the power that it draws: its answers hold Power 0, and nothing says that this is it: watts need a meter",
 		`{"l":[{"chain_power1":1135,"o":{"consumption":"58W"}}]}`: "no figure of the power that it draws: its answers hold chain_power1 1135, consumption 58W, and nothing says that this is it: watts need a meter",
 	} {
 		v, err := Parse([]byte(text))

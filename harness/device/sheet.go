@@ -201,8 +201,8 @@ func (s *Sheet) PowerNote(what string, answers ...Value) string {
 	return line("no figure of the power that it draws: its answers hold "+strings.Join(held, ", ")+", and nothing says that this is it: watts need a meter", 512)
 }
 
-// powerName is that of a number which may be a power.
-var powerName = regexp.MustCompile(`(?i)power|watt|consumption`)
+// powerName is that of a number, in a text or not, which may be a power.
+var powerName = regexp.MustCompile(`(?i)power|watt|pwr|consumption`)
 
 // powers adds what a value holds as a power, and under which names.
 func powers(v Value, held []string) []string {
@@ -211,8 +211,8 @@ func powers(v Value, held []string) []string {
 	}
 	for _, name := range v.Names() {
 		item := v.At(name)
-		if _, said, err := item.Number("W"); said && err == nil && powerName.MatchString(name) && len(held) < maxRefused {
-			held = append(held, Word(name)+" "+item.Text())
+		if text := item.Text(); text != "" && text[0] >= '0' && text[0] <= '9' && powerName.MatchString(name) && len(held) < maxRefused {
+			held = append(held, Word(name)+" "+text)
 		}
 		held = powers(item, held)
 	}

@@ -336,6 +336,15 @@ func (v Value) Items() []Value {
 	return v.items
 }
 
+// First is the first element of a list, and what is no list itself: some put
+// what is one thing into a list, and some do not.
+func (v Value) First() Value {
+	if v.kind == list {
+		return v.At(0)
+	}
+	return v
+}
+
 // Names are those of an object, each once, in order.
 func (v Value) Names() []string { return v.names }
 

@@ -179,7 +179,7 @@ var errRefused = errors.New("it refuses")
 // refusal is what an answer says if it is none: STATUS is a list, or of
 // Whatsminer a word.
 func refusal(v device.Value) error {
-	status := v.At("STATUS", 0)
+	status := v.At("STATUS").First()
 	if v.At("STATUS").Text() != "" {
 		status = v
 	}
@@ -214,9 +214,9 @@ func (m *miner) identify(ctx context.Context, about *device.Info) error {
 	default:
 		m.is = dialectOf(v)
 	}
-	said := v.At("VERSION", 0)
+	said := v.At("VERSION").First()
 	about.Model = cmp.Or(about.Model, model(said))
-	about.Firmware = cmp.Or(about.Firmware, firmware(said), v.At("STATUS", 0, "Description").Text())
+	about.Firmware = cmp.Or(about.Firmware, firmware(said), v.At("STATUS").First().At("Description").Text())
 
 	var answers []device.Value
 	m.heard = func(v device.Value, err error) {
@@ -231,11 +231,11 @@ func (m *miner) identify(ctx context.Context, about *device.Info) error {
 	defer func() { m.heard = nil }()
 	if m.is == luxos {
 		v, _ := m.ask(ctx, config)
-		about.Model = cmp.Or(v.At("CONFIG", 0, "Model").Text(), about.Model)
+		about.Model = cmp.Or(v.At("CONFIG").First().At("Model").Text(), about.Model)
 	}
 	if m.is == generic || m.is == whatsminer || m.is != cpuminer && about.Model == "" {
 		v, _ := m.ask(ctx, devdetails)
-		details := v.At("DEVDETAILS", 0)
+		details := v.At("DEVDETAILS").First()
 		if m.is == generic && strings.EqualFold(details.At("Driver").Text(), "bitmicro") {
 			m.is = whatsminer
 		}
@@ -266,8 +266,8 @@ func (m *miner) identify(ctx context.Context, about *device.Info) error {
 
 // dialectOf tells who answers to version.
 func dialectOf(v device.Value) *dialect {
-	said := v.At("VERSION", 0)
-	calls := []string{v.At("STATUS", 0, "Description").Text(), v.At("STATUS", 0, "Msg").Text(), v.At("Description").Text(), model(said)}
+	said := v.At("VERSION").First()
+	calls := []string{v.At("STATUS").First().At("Description").Text(), v.At("STATUS").First().At("Msg").Text(), v.At("Description").Text(), model(said)}
 	for _, name := range said.Names() {
 		if program(name) {
 			calls = append(calls, name, said.At(name).Text())
@@ -339,7 +339,7 @@ func (m *miner) read(ctx context.Context, s *device.Sheet) (mode string, err err
 	if m.is == cpuminer {
 		return "", summarisePlain(s, v)
 	}
-	mode = m.summarise(s, v.At("SUMMARY", 0))
+	mode = m.summarise(s, v.At("SUMMARY").First())
 	for _, verb := range slices.Clone(m.each) {
 		v, err := m.ask(ctx, verb)
 		switch {
@@ -367,8 +367,8 @@ func (m *miner) read(ctx context.Context, s *device.Sheet) (mode string, err err
 		case power:
 			supply(s, v)
 		case config:
-			mode = cmp.Or(v.At("CONFIG", 0, "Profile").Text(), mode)
-			s.Take("NameplateTHS", v.At("CONFIG", 0, "NameplateTHS"), nominal(1e12))
+			mode = cmp.Or(v.At("CONFIG").First().At("Profile").Text(), mode)
+			s.Take("NameplateTHS", v.At("CONFIG").First().At("NameplateTHS"), nominal(1e12))
 		case devs:
 			boards(s, v)
 		}
@@ -436,7 +436,11 @@ func (m *miner) summarise(s *device.Sheet, sum device.Value) string {
 		}
 		return ""
 	}
-	s.Take("HS RT", sum.At("HS RT"), device.Rate(1e6, results.Said{}))
+	now := results.Said{}
+	if text := sum.At("HS RT").Text(); text != "" && text == sum.At("MHS 5m").Text() { // it is that under another name
+		now = results.Say(300)
+	}
+	s.Take("HS RT", sum.At("HS RT"), device.Rate(1e6, now))
 	s.Take("Factory GHS", sum.At("Factory GHS"), nominal(1e9))
 	s.Take("Target MHS", sum.At("Target MHS"), nominal(1e6))
 	s.Take("Power", sum.At("Power"), device.Watts(results.PSU, results.Measured))

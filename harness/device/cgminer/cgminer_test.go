@@ -90,7 +90,7 @@ func TestDialects(t *testing.T) {
 		"whatsminer": {"M30S+V40", "20220919.15.REL", "Normal", []string{
 			"elapsed Elapsed 10000 s", "rate MHS 15m 9.998162018e+13 hash/s over 900", "rate MHS 5m 1.00394801e+14 hash/s over 300", "rate MHS 1m 1.004393525e+14 hash/s over 60", "rate MHS 5s 1.016681145e+14 hash/s over 5", "rate MHS av 1e+14 hash/s over 10000",
 			"work Total MH 1e+18 hash", "accepted Difficulty Accepted 1.002754605e+18 hash", "rejected Difficulty Rejected 0 hash", "stale Difficulty Stale 0 hash", "shares Accepted 3500 1", "refused Rejected 0 1", "errors Hardware Errors 69 1",
-			"rate HS RT 1.00394801e+14 hash/s", "nominal Factory GHS 9.98e+13 hash/s", "nominal Target MHS 9.83625e+13 hash/s",
+			"rate HS RT 1.00394801e+14 hash/s over 300", "nominal Factory GHS 9.98e+13 hash/s", "nominal Target MHS 9.83625e+13 hash/s",
 			"power Power 3417 W psu measured", "power Power_RT 3427 W psu measured", "power Power Limit 3500 W psu declared",
 			"temperature Chip Temp Max 365.65 K", "temperature Chip Temp Avg 357.26 K", "temperature Temperature 344.65 K", "temperature Env Temp 301.65 K", "fan Fan Speed In 107.5 Hz", "fan Fan Speed Out 108 Hz", "frequency freq_avg 648000000 Hz",
 		}, nil},

@@ -75,7 +75,7 @@ func boards(s *device.Sheet, v device.Value) {
 
 // supply takes the answer of LuxOS to power.
 func supply(s *device.Sheet, v device.Value) {
-	p := v.At("POWER", 0)
+	p := v.At("POWER").First()
 	switch p.At("PSU").Text() {
 	case "true":
 		s.Take("POWER.Watts", p.At("Watts"), device.Watts(results.PSU, results.Measured))
@@ -164,7 +164,7 @@ func chainPower(s *device.Sheet, said device.Value) {
 
 // sealed takes the answer of a SealMiner to stats.
 func sealed(s *device.Sheet, v device.Value) {
-	said := v.At("STATS", 0)
+	said := v.At("STATS").First()
 	for _, f := range []struct {
 		name string
 		form device.Form
