@@ -8,19 +8,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 )
 
 func eventCommand() *cobra.Command {
 	var dir storeFlag
-	var group, at string
+	var group, node, at string
 	cmd := &cobra.Command{
-		Use:   "event [--node GROUP] --at DATE TEXT",
+		Use:   "event [--group GROUP] [--node NAME] --at DATE TEXT",
 		Short: "Note that something happened to the machines, which splits their history",
 		Long: `Write down what the records cannot know: a new power supply, a move to another
 rack. Figures before and after are then not held against each other. Changes of kernel,
 microcode, governor, meter and the like need no note: the records show them.`,
-		Example: `  perwatt event --node k3q9x7ab --at 2026-03-01 "new power supply"
+		Example: `  perwatt event --group k3q9x7ab --at 2026-03-01 "new power supply"
+  perwatt event --node rack3-7 --at 2026-03-01 "new fans"
   perwatt event --at 2026-03-01T14:00:00Z "the hall is cooled to 22 °C"`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
@@ -38,41 +40,53 @@ microcode, governor, meter and the like need no note: the records show them.`,
 			if a.At.After(time.Now().Add(24 * time.Hour)) {
 				return usagef("--at %s: that is yet to come", at)
 			}
-			if group != "" {
-				if a.Group, err = dir.group(cmd, group); err != nil {
+			if group != "" || node != "" {
+				if a.Group, err = dir.group(cmd, group, node); err != nil {
 					return err
 				}
+				a.Node = node
 			}
 			return dir.amend(cmd, a)
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringVar(&group, "node", "", "node group that it concerns, or the beginning of one (perwatt ls lists them; default all)")
+	cmd.Flags().StringVar(&group, "group", "", "node group that it concerns, or the beginning of one (perwatt ls lists them; default all)")
+	cmd.Flags().StringVar(&node, "node", "", "name of the one node that it concerns (perwatt ls lists them)")
 	cmd.Flags().StringVar(&at, "at", "", "day or time at which it happened")
 	return cmd
 }
 
-// group returns the node group that begins with prefix.
-func (s storeFlag) group(cmd *cobra.Command, prefix string) (string, error) {
+// group returns the node group that begins with prefix and has the node, if one
+// is named.
+func (s storeFlag) group(cmd *cobra.Command, prefix, node string) (string, error) {
 	x, err := s.index(cmd)
 	if err != nil {
 		return "", err
 	}
 	defer x.Close()
 	defer notes(cmd, x)
-	groups, err := x.Groups(cmd.Context())
+	nodes, err := x.Nodes(cmd.Context())
 	if err != nil {
 		return "", err
 	}
-	ids := slices.Sorted(maps.Keys(groups))
-	var match []string
+	ids := slices.Sorted(maps.Keys(nodes))
+	var match, names []string
 	for _, id := range ids {
-		if strings.HasPrefix(id, strings.ToLower(prefix)) {
+		if !strings.HasPrefix(id, strings.ToLower(prefix)) {
+			continue
+		}
+		names = append(names, nodes[id]...)
+		if node == "" || slices.Contains(nodes[id], node) {
 			match = append(match, id)
 		}
 	}
-	if len(match) != 1 {
-		return "", usagef("--node %.40q: names %d node groups; there are %s", prefix, len(match), strings.Join(first(ids, 8), ", "))
+	switch {
+	case len(match) == 1:
+		return match[0], nil
+	case node != "" && len(match) > 1:
+		return "", usagef("--node %.40q: is in the groups %s: say which with --group", node, strings.Join(match, ", "))
+	case node != "" && len(names) > 0:
+		return "", usagef("--node %.40q: there is no such node; there are %s", node, report.Line(strings.Join(first(names, 8), ", ")))
 	}
-	return match[0], nil
+	return "", usagef("--group %.40q: names %d node groups; there are %s", prefix, len(match), strings.Join(first(ids, 8), ", "))
 }

@@ -115,6 +115,9 @@ func list(cmd *cobra.Command, x *store.Index, f store.Filter, format string) err
 			if a.Group != "" {
 				what += " in group " + a.Group
 			}
+			if a.Node != "" {
+				what += ", node " + a.Node
+			}
 		case a.Scenario == "":
 			what = "record " + a.Exclude + " is excluded"
 		}

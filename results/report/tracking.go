@@ -237,9 +237,16 @@ func (t *Tracking) notes() (out []string) {
 	}
 	for i := range t.Report.Groups {
 		for _, n := range t.Report.Groups[i].Silent(t.Night) {
-			if t.Night-n.Last <= since {
+			if t.Night-n.Last <= since && n.Nights > 1 {
 				out = append(out, fmt.Sprintf("%s: no data since %s, %s ago", t.at(n.Group, n.Node), track.Date(n.Last).Format(time.DateOnly), plural(t.Night-n.Last, "night")))
 			}
+		}
+	}
+	for i := range t.Report.Groups {
+		g := &t.Report.Groups[i]
+		if n := g.Fleeting(); n > 0 {
+			out = append(out, fmt.Sprintf("%s: %d of its %s have figures of one night each, and a history of none can be told: where the name of a machine does not last, name it (perwatt run --label %s=NAME)",
+				t.name(g.ID), n, plural(len(g.Nodes), "node"), store.NodeLabel))
 		}
 	}
 	if n := len(t.Report.Ignored); n > 0 {

@@ -237,6 +237,30 @@ func (x *Index) Groups(ctx context.Context) (map[string]Group, error) {
 	return groups, nil
 }
 
+// Nodes returns the names of the nodes of every group, in their order.
+func (x *Index) Nodes(ctx context.Context) (nodes map[string][]string, err error) {
+	err = x.do(ctx, func() error {
+		nodes = map[string][]string{}
+		rows, err := x.db.QueryContext(ctx, "SELECT DISTINCT r.grp, e.node FROM records AS r JOIN environments AS e ON e.n = r.env WHERE r.grp <> '' ORDER BY r.grp, e.node")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var group, node string
+			if err := rows.Scan(&group, &node); err != nil {
+				return damage(err)
+			}
+			nodes[group] = append(nodes[group], node)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: nodes: %w", err)
+	}
+	return nodes, nil
+}
+
 // Series returns the series that have points, in the order of their keys, one
 // at a time. Sessions that have not ended give none.
 func (x *Index) Series(ctx context.Context, f Filter) iter.Seq2[Series, error] {

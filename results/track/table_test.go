@@ -85,8 +85,8 @@ func (w world) series(rng *rand.Rand, nights, at int, step float64) *Series {
 
 // quiet counts the changes that are ever raised in a year in which there are
 // none, and those that are there at its end.
-func (w world) quiet(rng *rand.Rand) (raised, kept int) {
-	walk := walk{history: w.series(rng, 365, 365, 0).history()}
+func (w world) quiet(rng *rand.Rand, siblings []Span) (raised, kept int) {
+	walk := walk{history: w.series(rng, 365, 365, 0).history(), siblings: siblings}
 	for i := range walk.nights {
 		had := len(walk.found)
 		if walk.step(i); len(walk.found) > had {
@@ -99,9 +99,9 @@ func (w world) quiet(rng *rand.Rand) (raised, kept int) {
 // finds says after how many measured nights a step is found, and by how many
 // of them it is dated wrongly when it has been watched for all of the Horizon;
 // both are large if it is not there.
-func (w world) finds(rng *rand.Rand, before int, step float64) (after, off int) {
+func (w world) finds(rng *rand.Rand, before int, step float64, siblings []Span) (after, off int) {
 	at := before + rng.IntN(25)
-	walk := walk{history: w.series(rng, at+65, at, step).history()}
+	walk := walk{history: w.series(rng, at+65, at, step).history(), siblings: siblings}
 	first := walk.from(at)
 	after, off = 1000, 1000
 	for i := max(0, first-20); i < min(len(walk.nights), first+Horizon+1); i++ {
@@ -175,7 +175,7 @@ func TestTable(t *testing.T) {
 			wg.Go(func() {
 				for i := part; i < series; i += runtime.GOMAXPROCS(0) {
 					rng := func(stream int) *rand.Rand { return rand.New(rand.NewPCG(uint64(i), uint64(10*row+stream))) }
-					r, k := w.quiet(rng(0))
+					r, k := w.quiet(rng(0), nil)
 					mu.Lock()
 					raised, kept = raised+r, kept+k
 					mu.Unlock()
@@ -184,7 +184,7 @@ func TestTable(t *testing.T) {
 						if j == 2 {
 							before = 120
 						}
-						after, off := w.finds(rng(1+j), before, sooner[j%2].step)
+						after, off := w.finds(rng(1+j), before, sooner[j%2].step, nil)
 						mu.Lock()
 						if nights[j] += min(after, Horizon); after <= within(j) {
 							found[j]++

@@ -48,10 +48,12 @@ type Standing struct {
 // Node is how a node of a group stands.
 type Node struct {
 	NodeID
-	Last int // its newest night
+	Last   int // its newest night
+	Nights int // that have figures, as far as they were read
 	// Measured is whether it has figures of this night, Expected whether it had
-	// some in the two weeks before, and nobody said since that something was done
-	// to it, and it has no other name now.
+	// some in the two weeks before. One of several that was seen once is not
+	// expected, nor is one of which somebody said since what became of it
+	// (perwatt event --node), or that has another name now.
 	Measured, Expected bool
 }
 
@@ -101,17 +103,20 @@ func instead(judged []Judged) {
 
 // nodes says how the nodes of a group stand.
 func (g *Group) nodes(night int) (nodes []Node) {
-	last := map[string]int{}
+	all := map[string]map[int]bool{}
 	for i := range g.Series {
 		s := &g.Series[i]
-		if was, ok := last[s.Key.Node]; !ok || s.last() > was {
-			last[s.Key.Node] = s.last()
+		if all[s.Key.Node] == nil {
+			all[s.Key.Node] = map[int]bool{}
+		}
+		for _, p := range s.Points {
+			all[s.Key.Node][p.Night] = true
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(last)) {
-		n := Node{NodeID: NodeID{g.ID, name}, Last: last[name]}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		n := Node{NodeID: NodeID{g.ID, name}, Last: slices.Max(slices.AppendSeq([]int{Never}, maps.Keys(all[name]))), Nights: len(all[name])}
 		n.Measured = n.Last == night
-		n.Expected = night-n.Last <= absence && !slices.ContainsFunc(g.Events, func(e store.Event) bool {
+		n.Expected = night-n.Last <= absence && (n.Nights > 1 || len(all) == 1) && !slices.ContainsFunc(g.Events, func(e store.Event) bool {
 			return e.Kind == store.Renamed && e.From == name || e.Kind == string(ByHand) && e.Node == name && NightOf(e.At) >= n.Last
 		})
 		nodes = append(nodes, n)
@@ -198,6 +203,22 @@ func (r *Report) Suspicions() (out []Suspicion) {
 		return 1
 	})
 	return out
+}
+
+// Fleeting is how many names of nodes were seen on one night and never again, if
+// that is how the group goes on: they are less of machines than of their names.
+func (s *Standing) Fleeting() (names int) {
+	nights := map[int]bool{}
+	for _, n := range s.Nodes {
+		if n.Nights == 1 {
+			names++
+			nights[n.Last] = true
+		}
+	}
+	if len(nights) < shortest || 2*names < len(s.Nodes) {
+		return 0
+	}
+	return names
 }
 
 // Silent lists the nodes of a group that have no figures of a night. One whose
