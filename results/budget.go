@@ -34,7 +34,7 @@ type Term struct {
 
 // Names of terms.
 const (
-	Repeats      = "repeats"      // half of the 95 % interval of the windows' median
+	Repeats      = "repeats"      // half of the figure's 95 % interval, which is from its windows
 	Gain         = "gain"         // the instrument's accuracy as its maker or the spec states it
 	Quantisation = "quantisation" // half a step of a power; one step of an energy's difference
 	Timing       = "timing"       // round trip and the instrument's own period, at both edges of a window

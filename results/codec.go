@@ -152,10 +152,12 @@ func decode(raw []byte) (*Record, error) {
 	}
 	rec := new(Record)
 	switch {
-	case version == SchemaVersion:
-		// A later version gives the one before it a case of its own, which
-		// decodes into that version's types and converts to these.
-		err = walk(raw, func(x *text) error { return x.decode(reflect.ValueOf(rec).Elem()) })
+	case version == SchemaVersion, version == 1:
+		// Version 1 differs in its summary alone.
+		err = walk(raw, func(x *text) error {
+			x.traces = version < SchemaVersion
+			return x.decode(reflect.ValueOf(rec).Elem())
+		})
 	case version > SchemaVersion:
 		err = fmt.Errorf("schema version %d is newer than this program reads (%d): upgrade perwatt", version, SchemaVersion)
 	default:
@@ -163,6 +165,9 @@ func decode(raw []byte) (*Record, error) {
 	}
 	if err == nil {
 		err = rec.consistent()
+	}
+	if err == nil && version < SchemaVersion {
+		rec.Schema, rec.Summary = SchemaVersion, Derive(rec)
 	}
 	return rec, err
 }
@@ -246,6 +251,8 @@ var (
 	floatType = reflect.TypeFor[Float]()
 	saidType  = reflect.TypeFor[Said]()
 	timeType  = reflect.TypeFor[time.Time]()
+
+	summaryType = reflect.TypeFor[Summary]()
 )
 
 // decode consumes a value of the type of v and stores it there. null is an
@@ -350,6 +357,9 @@ func (x *text) decodeStruct(v reflect.Value) error {
 		for i, m := range ms {
 			if m.name == key {
 				seen |= 1 << i
+				if x.traces && v.Field(m.index).Type() == summaryType {
+					return x.skip()
+				}
 				return x.decode(v.Field(m.index))
 			}
 		}

@@ -21,7 +21,8 @@ const (
 	confidence    = 0.95
 	fewReadings   = 5 // in a window: fewer say little of what the load did between them
 
-	// The smallest sample whose median has a 95 % order-statistic interval.
+	// The fewest windows that have an interval: of a median by order statistics,
+	// and of a quotient of sums because fewer hold the truth too seldom.
 	minimumWindows = 6
 	kWh            = 3.6e6 // J
 )
@@ -41,6 +42,7 @@ type Window struct {
 	Clock    Float   // Hz, mean of the probes before and after
 
 	run       *Run
+	left      bool  // out of the figures: see [Figures]
 	uncertain terms // of Energy, J
 	idle      Float // W, of the idle run of the same round
 	idleTerms terms // of idle, W
@@ -207,7 +209,9 @@ func Windows(rec *Record) []Window {
 			out = append(out, w)
 		}
 	}
+	lacking := incomplete(out)
 	for i := range out {
+		out[i].left = lacking[out[i].run]
 		out[i].idle = Absent()
 		if w := idle[out[i].Round]; w != nil {
 			out[i].idle, out[i].idleTerms = w.Power(), w.uncertain.scale(1/w.Duration)
@@ -216,48 +220,87 @@ func Windows(rec *Record) []Window {
 	return out
 }
 
+// incomplete are the runs of which something is missing that other runs of the
+// scenario have: the energy, or the work of a use.
+func incomplete(ws []Window) map[*Run]bool {
+	lacking, whole := map[*Run]bool{}, map[string]bool{}
+	for i := range ws {
+		if w := &ws[i]; w.Energy.IsAbsent() || w.Use.Use != "idle" && w.Work.IsAbsent() {
+			lacking[w.run] = true
+		}
+	}
+	for i := range ws {
+		whole[ws[i].Scenario] = whole[ws[i].Scenario] || !lacking[ws[i].run]
+	}
+	maps.DeleteFunc(lacking, func(r *Run, _ bool) bool { return !whole[r.Scenario] })
+	return lacking
+}
+
+// Figures groups the windows of a record by the rows of its summary, without
+// those that no figure is made of.
+func Figures(rec *Record) [][]Window { return rowsOf(rec, Windows(rec)) }
+
+func rowsOf(rec *Record, windows []Window) (rows [][]Window) {
+	at := map[rowKey]int{}
+	for _, w := range windows {
+		if w.left {
+			continue
+		}
+		i, ok := at[keyOf(w)]
+		if !ok {
+			i = len(rows)
+			at[keyOf(w)], rows = i, append(rows, nil)
+		}
+		rows[i] = append(rows[i], w)
+	}
+	// Rounds run in alternating order; the rows follow the plan.
+	slices.SortStableFunc(rows, func(a, b []Window) int {
+		return slices.Index(rec.Plan.Scenarios, a[0].Scenario) - slices.Index(rec.Plan.Scenarios, b[0].Scenario)
+	})
+	return rows
+}
+
+// Of reports whether a window is one of those that r is made of.
+func (r *Row) Of(w Window) bool {
+	return keyOf(w) == rowKey{r.Scenario, r.Use, r.Workload, r.Impl, r.Threads, r.Role}
+}
+
+// rowKey tells the rows of a summary apart.
+type rowKey struct {
+	scenario, use, workload, impl string
+	threads                       int
+	role                          Role
+}
+
+func keyOf(w Window) rowKey {
+	return rowKey{w.Scenario, w.Use.Use, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
+}
+
 // Derive computes the summary of a record from its traces and claims alone. It is a pure
 // function: the same runs give the same summary.
 func Derive(rec *Record) Summary {
 	d := deriver{rec: rec, windows: Windows(rec)}
 	d.head, d.metered = HeadlineOf(rec.Meters)
 	s := Summary{Rows: []Row{}, Yields: []Yield{}}
-	type key struct {
-		scenario, use, workload, impl string
-		threads                       int
-		role                          Role
-	}
-	var keys []key
-	rows := map[key][]Window{}
-	for _, w := range d.windows {
-		k := key{w.Scenario, w.Use.Use, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
-		if rows[k] == nil {
-			keys = append(keys, k)
-		}
-		rows[k] = append(rows[k], w)
-	}
-	// Rounds run in alternating order; the table follows the plan.
-	slices.SortStableFunc(keys, func(a, b key) int {
-		return slices.Index(rec.Plan.Scenarios, a.scenario) - slices.Index(rec.Plan.Scenarios, b.scenario)
-	})
-	for _, k := range keys {
-		ws := rows[k]
+	rows := rowsOf(rec, d.windows)
+	for _, ws := range rows {
+		u := ws[0].Use
 		s.Rows = append(s.Rows, Row{
-			Scenario: k.scenario, Use: k.use, Workload: k.workload, Impl: k.impl, Threads: k.threads, Role: k.role,
+			Scenario: ws[0].Scenario, Use: u.Use, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
 			Metrics: d.metrics(ws),
 		})
-		if k.use != "idle" {
+		if u.Use != "idle" {
 			s.Yields = append(s.Yields, d.yield(ws))
 		}
 	}
-	s.Marginal = d.marginal()
-	s.Exchange = d.exchange(s.Rows)
-	s.Meters, s.Coverage = meterRows(rec), coverages(rec)
+	s.Marginal = d.marginal(rows)
+	s.Exchange = d.exchange(rows)
+	s.Meters, s.Coverage = meterRows(rec, d.windows), coverages(rec)
 	s.Claims = d.claims()
 	s.Flags = append(d.flags(s), claimFlags(s.Claims)...)
-	for i, k := range keys {
-		if rows[k][0].Use.Shares != nil {
-			shareFlags(s.Rows[i], rows[k], func(code, text, remedy string) {
+	for i, ws := range rows {
+		if ws[0].Use.Shares != nil {
+			shareFlags(s.Rows[i], ws, func(code, text, remedy string) {
 				s.Flags = append(s.Flags, Warning{Code: code, Text: text, Remedy: remedy})
 			})
 		}
@@ -273,40 +316,47 @@ type deriver struct {
 	metered bool
 }
 
-// collect applies f to each window and keeps the figures that are there.
-func collect(ws []Window, f func(*Window) Float) []float64 {
-	var xs []float64
+// sums is the quotient of two sums over the windows that have both.
+func sums(ws []Window, num, den func(*Window) Float) quotient {
+	var pairs []Pair
+	var rounds []int
 	for i := range ws {
-		if x := f(&ws[i]); !x.IsAbsent() {
-			xs = append(xs, float64(x))
+		if n, d := num(&ws[i]), den(&ws[i]); !n.IsAbsent() && !d.IsAbsent() {
+			pairs, rounds = append(pairs, Pair{float64(n), float64(d)}), append(rounds, ws[i].Round)
 		}
 	}
-	return xs
+	return quotientOf(pairs, rounds)
 }
 
-// metric is the median of xs with its order-statistic interval.
-func metric(xs []float64, unit Unit, why string) Metric {
-	m := Metric{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, N: len(xs), Instrument: Absent()}
+// What figures are sums of.
+func (w *Window) work() Float    { return w.Work }
+func (w *Window) energy() Float  { return w.Energy }
+func (w *Window) seconds() Float { return Float(w.Duration) }
+func (w *Window) above() Float   { return w.Energy - w.idle*Float(w.Duration) } // J above idle
+func once(*Window) Float         { return 1 }
+
+// per is [sums] times a constant as a figure that cannot be negative.
+func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why string) Metric {
+	q := sums(ws, num, den)
+	if len(q.moves) == 0 {
+		return missing(unit, why)
+	}
+	return q.scaled(by).metric(unit, false)
+}
+
+// missing is a figure that is not there.
+func missing(unit Unit, why string) Metric {
+	return Metric{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, Instrument: Absent(), Why: why}
+}
+
+// median is the median of what each round gave, with its order-statistic
+// interval.
+func median(xs []float64, unit Unit, why string) Metric {
 	if len(xs) == 0 {
-		m.Why = why
-		return m
+		return missing(unit, why)
 	}
 	med, lo, hi := MedianInterval(xs)
-	m.Value, m.Low, m.High = Float(med), Float(lo), Float(hi)
-	return m
-}
-
-// pooled replaces the median by a ratio of sums, which is what an efficiency
-// is; the interval of the windows is widened to hold it where it must.
-func (m Metric) pooled(value Float) Metric {
-	if m.N == 0 {
-		return m
-	}
-	m.Value = value
-	if !m.Low.IsAbsent() {
-		m.Low, m.High = min(m.Low, value), max(m.High, value)
-	}
-	return m
+	return Metric{Value: Float(med), Low: Float(lo), High: Float(hi), Unit: unit, N: len(xs), Instrument: Absent()}
 }
 
 // inverse turns work per energy into energy per work.
@@ -370,10 +420,13 @@ func (d *deriver) marked(m Metric, of, plain terms, shortest float64) Metric {
 // of what the kernel and the CPU were seen to do on one thread at the start.
 func (d *deriver) arithmetic(m map[string]Metric, ws []Window) {
 	u := ws[0].Use
-	rates := func(per Float) []float64 {
-		return collect(ws, func(w *Window) Float { return w.Throughput() * u.FlopPerCount / per })
+	share := func(of Float, unit Unit, why string) Metric {
+		if of.IsAbsent() {
+			return missing(unit, why)
+		}
+		return per(ws, (*Window).work, (*Window).seconds, float64(u.FlopPerCount/of), unit, noWork)
 	}
-	m[FlopRate] = metric(rates(1), FLOP.Per(Second), "")
+	m[FlopRate] = share(1, FLOP.Per(Second), "")
 	kernel, peak := Absent(), Absent()
 	for _, k := range d.rec.Kernels {
 		for _, im := range k.Impls {
@@ -389,106 +442,84 @@ func (d *deriver) arithmetic(m map[string]Metric, ws []Window) {
 		}
 	}
 	threads := Float(max(1, u.Threads))
-	m[KernelFraction] = metric(rates(threads*kernel), Ratio, "the kernel was not timed")
-	m[PeakFraction] = metric(rates(threads*peak), Ratio, "no implementation of this CPU has a loop for its peak")
+	m[KernelFraction] = share(threads*kernel, Ratio, "the kernel was not timed")
+	m[PeakFraction] = share(threads*peak, Ratio, "no implementation of this CPU has a loop for its peak")
 }
 
 const (
 	noEnergy     = "the meter had a gap in every window"
 	notAboveIdle = "not resolvable: no power above idle"
 	noIdle       = "idle was not measured"
+	noWork       = "the work counter was not read around the window"
 )
 
 func (d *deriver) metrics(ws []Window) map[string]Metric {
 	u := ws[0].Use
 	unit := u.Unit
-	power := d.powered(metric(collect(ws, (*Window).Power), Watt, noEnergy), ws, gross)
-	energy := metric(collect(ws, func(w *Window) Float { return w.Energy }), Joule, noEnergy)
+	power := d.powered(per(ws, (*Window).energy, (*Window).seconds, 1, Watt, noEnergy), ws, gross)
+	energy := per(ws, (*Window).energy, once, float64(power.N), Joule, noEnergy)
 	energy.Low, energy.High = Absent(), Absent()
-	if energy.N > 0 {
-		energy.Value = sum(collect(ws, func(w *Window) Float { return w.Energy }))
-	}
 	energy = d.powered(energy, ws, gross)
 	m := map[string]Metric{Power: power, Energy: energy}
 	d.relative(m, ws)
 	if u.Use == "idle" {
-		none := metric(nil, Ratio, "no work in this scenario")
+		none := missing(Ratio, "no work in this scenario")
 		m[Throughput], m[WorkPerEnergy], m[EnergyPerWork] = none, none, none
 		return m
 	}
-	m[Throughput] = metric(collect(ws, (*Window).Throughput), unit.Per(Second), "the work counter was not read around the window")
-	m[CPUThroughput] = metric(collect(ws, func(w *Window) Float {
+	m[Throughput] = per(ws, (*Window).work, (*Window).seconds, 1, unit.Per(Second), noWork)
+	m[CPUThroughput] = per(ws, (*Window).work, func(w *Window) Float {
 		if w.CPU > 0 {
-			return w.Work / w.CPU
+			return w.CPU
 		}
 		return Absent()
-	}), unit.Per(Second), "the CPU time was not read around the window")
+	}, 1, unit.Per(Second), "the CPU time was not read around the window")
 	if u.FlopPerCount > 0 {
 		d.arithmetic(m, ws)
 	}
 	if u.Shares != nil {
 		d.shares(m, ws)
 	}
-	above := metric(collect(ws, func(w *Window) Float { return w.Power() - w.idle }), Watt, noIdle)
-	if above.N > 0 && above.Value <= 0 {
-		above.Value, above.Low, above.High, above.Why = Absent(), Absent(), Absent(), notAboveIdle
+	above := missing(Watt, noIdle)
+	if q := sums(ws, (*Window).above, (*Window).seconds); q.value > 0 {
+		above = q.metric(Watt, true)
+	} else if len(q.moves) > 0 {
+		above = missing(Watt, notAboveIdle)
 	}
 	m[NetPower] = d.powered(above, ws, net)
-	m[WorkPerEnergy] = d.efficiency(ws, 0)
+	m[WorkPerEnergy] = d.efficiency(ws, false)
 	m[EnergyPerWork] = m[WorkPerEnergy].inverse(Joule.Per(unit))
 	d.target(m, ws)
 	return m
 }
 
-// efficiency is the sum of work over the sum of energy, both from the same
-// windows. idle is the share of the idle power that is taken off, 0 or 1.
-func (d *deriver) efficiency(ws []Window, idle Float) Metric {
+// efficiency is work per energy: all of it, or that above idle.
+func (d *deriver) efficiency(ws []Window, idle bool) Metric {
+	energy, of, why, none := (*Window).energy, gross, noEnergy, "the meter counted no energy"
+	if idle {
+		energy, of, why, none = (*Window).above, net, noIdle, notAboveIdle
+	}
 	unit := ws[0].Use.Unit.Per(Joule)
-	var work, energy Float
-	shares := 0.0
-	joules := func(w *Window) Float {
-		if idle == 0 {
-			return w.Energy
-		}
-		return w.Energy - idle*w.idle*Float(w.Duration)
-	}
-	xs := collect(ws, func(w *Window) Float {
-		e := joules(w)
-		if e.IsAbsent() || w.Work.IsAbsent() || e <= 0 {
-			return Absent()
-		}
-		work += w.Work
-		energy += e
-		if u := w.Use.Shares; u != nil {
-			shares += float64(w.Work / u.Work)
-		}
-		return w.Work / e
-	})
-	why, of := noEnergy, gross
-	if idle != 0 {
-		why, of = notAboveIdle, net
-		if len(collect(ws, func(w *Window) Float { return w.idle })) == 0 {
-			why = noIdle
-		}
-	}
-	m := metric(xs, unit, why).pooled(work / energy)
-	if ws[0].Use.Shares != nil {
+	q := sums(ws, (*Window).work, energy)
+	m := q.metric(unit, false)
+	switch {
+	case len(q.moves) == 0:
+		m = missing(unit, why)
+	case !(q.value >= 0) || math.IsInf(q.value, 0):
+		m = missing(unit, none)
+	case ws[0].Use.Shares != nil:
+		shares := sums(ws, func(w *Window) Float { return w.Work / w.Use.Shares.Work }, func(w *Window) Float { return 1 + 0*energy(w) })
 		spread, _ := uneven(ws)
-		m = m.counted(shares, spread)
+		m = m.counted(shares.value*float64(len(q.moves)), spread)
 	}
 	return d.powered(m, ws, of)
 }
 
 func (d *deriver) yield(ws []Window) Yield {
-	scale := func(m Metric) Metric {
-		m.Unit = ws[0].Use.Unit
-		m.Value, m.Low, m.High = m.Value*kWh, m.Low*kWh, m.High*kWh
-		return m
-	}
 	u := ws[0].Use
 	return Yield{
 		Scenario: ws[0].Scenario, Use: u.Use, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
-		PerKWh: scale(d.efficiency(ws, 0)), Net: scale(d.efficiency(ws, 1)),
+		PerKWh: d.efficiency(ws, false).times(kWh, u.Unit), Net: d.efficiency(ws, true).times(kWh, u.Unit),
 	}
 }
 
@@ -502,15 +533,15 @@ func (d *deriver) target(m map[string]Metric, ws []Window) {
 		p, _ := w.run.Phase(PhaseTarget)
 		return float64(p.From), float64(p.To)
 	}
-	m[StepsToTarget] = metric(collect(reached, func(w *Window) Float { return Float(w.Use.Target.Steps) }), Step, "")
-	m[TimeToTarget] = metric(collect(reached, func(w *Window) Float {
+	m[StepsToTarget] = per(reached, func(w *Window) Float { return Float(w.Use.Target.Steps) }, once, 1, Step, "")
+	m[TimeToTarget] = per(reached, func(w *Window) Float {
 		from, to := phase(w)
 		return Float(to - from)
-	}), Second, "")
-	m[EnergyToTarget] = d.powered(metric(collect(reached, func(w *Window) Float {
+	}, once, 1, Second, "")
+	m[EnergyToTarget] = d.powered(per(reached, func(w *Window) Float {
 		from, to := phase(w)
 		return d.head.energy(w.run, from, to)
-	}), Joule, noEnergy), reached, func(w *Window) terms {
+	}, once, 1, Joule, noEnergy), reached, func(w *Window) terms {
 		from, to := phase(w)
 		return d.head.within(w.run, from, to).scale(1 / float64(d.head.energy(w.run, from, to)))
 	})
@@ -553,7 +584,7 @@ func (d *deriver) relative(m map[string]Metric, ws []Window) {
 		of[ws[i].Round] = &ws[i]
 	}
 	ratio := func(f func(*Window) Float, unit Unit) Metric {
-		return metric(paired(of, control, func(a, b *Window) Float { return f(a) / f(b) }), unit, "no round has both")
+		return median(paired(of, control, func(a, b *Window) Float { return f(a) / f(b) }), unit, "no round has both")
 	}
 	unit := Ratio
 	if u := ws[0].Use.Unit; u != Hash {
@@ -581,34 +612,54 @@ func (d *deriver) relative(m map[string]Metric, ws []Window) {
 	}
 }
 
-// marginal compares the mullet with training alone, round by round.
-func (d *deriver) marginal() *Marginal {
-	model := ""
-	for _, w := range d.windows {
-		if w.Use.Use == "training" && w.Use.Role == Foreground {
-			model = w.Use.Params["model"]
+// find returns the windows of a use in a role, in the row of the plan that
+// has it first; of training, on one model.
+func find(rows [][]Window, use string, role Role, model string) []Window {
+	for _, ws := range rows {
+		if u := ws[0].Use; u.Use == use && u.Role == role && u.Params["model"] == model {
+			return ws
 		}
 	}
-	alone, front, back := d.of("training", Alone, model), d.of("training", Foreground, model), d.of("mining", Background, "")
-	kept := paired(alone, front, func(a, b *Window) Float { return b.Throughput() / a.Throughput() })
-	if len(kept) == 0 || len(back) == 0 {
+	return nil
+}
+
+// marginal compares the mullet with training alone: each figure is made of
+// those of the rows, and its interval of what each round did to both.
+func (d *deriver) marginal(rows [][]Window) *Marginal {
+	model := ""
+	for _, ws := range rows {
+		if u := ws[0].Use; u.Use == "training" && u.Role == Foreground {
+			model = u.Params["model"]
+		}
+	}
+	alone, front, back := find(rows, "training", Alone, model), find(rows, "training", Foreground, model), find(rows, "mining", Background, "")
+	rate := func(ws []Window) quotient { return sums(ws, (*Window).work, (*Window).seconds) }
+	kept, gained := rate(front).over(rate(alone)), rate(back)
+	if !(kept.value > 0) || math.IsInf(kept.value, 0) || math.IsNaN(gained.value) {
 		return nil
 	}
 	// The same meter saw both, and at nearly the same reading: its gain is that
 	// of the difference, and nothing else of it cancels.
-	var each, plain []terms
 	shortest := math.Inf(1)
-	for round, a := range alone {
-		if b := front[round]; b != nil && !a.Energy.IsAbsent() && !b.Energy.IsAbsent() {
-			t := a.uncertain.scale(1/a.Duration).each(b.uncertain.scale(1/b.Duration), math.Hypot)
-			t.gain = d.head.Gain * math.Abs(float64(b.Power()-a.Power()))
-			each, plain = append(each, t), append(plain, gross(b))
-			shortest = min(shortest, a.Duration, b.Duration)
+	watts := func(ws []Window) (q quotient, each, plain []terms) {
+		for i := range ws {
+			if w := &ws[i]; !w.Energy.IsAbsent() {
+				each, plain = append(each, w.uncertain.scale(1/w.Duration)), append(plain, gross(w))
+				shortest = min(shortest, w.Duration)
+			}
 		}
+		return sums(ws, (*Window).energy, (*Window).seconds), each, plain
 	}
-	watts := typical(each)
-	power := metric(paired(alone, front, func(a, b *Window) Float { return b.Power() - a.Power() }), Watt, noEnergy)
-	of := watts.scale(1 / float64(power.Value))
+	before, ofAlone, _ := watts(alone)
+	with, ofFront, plain := watts(front)
+	own := typical(ofAlone).each(typical(ofFront), math.Hypot)
+	extra := with.less(before)
+	own.gain = d.head.Gain * math.Abs(extra.value)
+	power := missing(Watt, noEnergy)
+	if !math.IsNaN(extra.value) {
+		power = extra.metric(Watt, true)
+	}
+	of := own.scale(1 / extra.value)
 	mark := func(m Metric) Metric {
 		if !d.metered {
 			m.Why = noTotal(d.rec.Meters)
@@ -616,64 +667,57 @@ func (d *deriver) marginal() *Marginal {
 		}
 		return d.marked(m, of, typical(plain), shortest)
 	}
-	extra := mark(power)
-	extraJoules := paired(alone, front, func(a, b *Window) Float { return (b.Power() - a.Power()) * Float(b.Duration) })
-	joules := metric(extraJoules, Joule, noEnergy)
-	n := Float(joules.N)
-	joules.Low, joules.High = joules.Low*n, joules.High*n
-	joules = mark(joules.pooled(sum(extraJoules)))
-	per := mark(metric(paired(alone, back, func(a, b *Window) Float {
-		return (b.Power() - a.Power()) / b.Throughput()
-	}), Joule.Per(Hash), noEnergy))
+	power = mark(power)
+	seconds := Float(0)
+	for i := range front {
+		seconds += Float(front[i].Duration)
+	}
+	joules := power.times(seconds, Joule)
+	each := missing(Joule.Per(Hash), power.Why)
+	if power.N > 0 {
+		each = mark(extra.over(gained).metric(Joule.Per(Hash), false))
+	}
 	unresolved := ""
-	own := math.Sqrt(watts.quantisation*watts.quantisation + watts.timing*watts.timing + watts.sampling*watts.sampling)
+	resolution := math.Sqrt(own.quantisation*own.quantisation + own.timing*own.timing + own.sampling*own.sampling)
 	switch {
-	case extra.N == 0:
-	case extra.Low.IsAbsent():
-		unresolved = fmt.Sprintf("not resolvable: no interval from n = %d", extra.N)
-	case extra.Low <= 0:
+	case power.N == 0:
+	case power.Low.IsAbsent():
+		unresolved = fmt.Sprintf("not resolvable: no interval from n = %d", power.N)
+	case power.Low <= 0:
 		unresolved = "not resolvable: the interval of the extra power reaches zero"
-	case float64(extra.Value) <= own:
-		unresolved = fmt.Sprintf("not resolvable: the meter tells no less than %.3g W apart here", own)
+	case float64(power.Value) <= resolution:
+		unresolved = fmt.Sprintf("not resolvable: the meter tells no less than %.3g W apart here", resolution)
 	}
 	if unresolved != "" {
-		per.Value, per.Low, per.High, per.Instrument, per.Budget, per.Why = Absent(), Absent(), Absent(), Absent(), nil, unresolved
+		each.Value, each.Low, each.High, each.Instrument, each.Budget, each.Why = Absent(), Absent(), Absent(), Absent(), nil, unresolved
 		joules.Why = unresolved
 	}
 	return &Marginal{
-		TrainingKept: metric(kept, Ratio, ""),
-		HashesGained: metric(paired(back, back, func(a, _ *Window) Float { return a.Throughput() }), Hash.Per(Second), ""),
-		ExtraPower:   extra,
+		TrainingKept: kept.metric(Ratio, false),
+		HashesGained: gained.metric(Hash.Per(Second), false),
+		ExtraPower:   power,
 		ExtraEnergy:  joules,
-		EnergyPer:    per,
+		EnergyPer:    each,
 	}
 }
 
 // exchange is how many hashes the energy of one training sample would give, on
 // every model in the order of the plan.
-func (d *deriver) exchange(rows []Row) (out []Exchange) {
-	mining := d.of("mining", Alone, "")
-	for _, r := range rows {
-		if r.Use != "training" || r.Role != Alone {
+func (d *deriver) exchange(rows [][]Window) (out []Exchange) {
+	efficiency := func(ws []Window) quotient { return sums(ws, (*Window).work, (*Window).energy) }
+	mining := efficiency(find(rows, "mining", Alone, ""))
+	for _, ws := range rows {
+		if ws[0].Use.Use != "training" || ws[0].Use.Role != Alone {
 			continue
 		}
-		training := map[int]*Window{}
-		for i := range d.windows {
-			if w := &d.windows[i]; w.Scenario == r.Scenario {
-				training[w.Round] = w
-			}
-		}
-		xs := paired(mining, training, func(m, t *Window) Float {
-			return m.Work / m.Energy * (t.Energy / t.Work)
-		})
-		if len(xs) > 0 {
+		if q := mining.over(efficiency(ws)); q.value > 0 && !math.IsInf(q.value, 0) {
 			// One meter saw both: its gain cancels in the ratio.
-			rate := d.powered(metric(xs, Hash.Per(Sample), ""), d.windows, func(w *Window) terms {
+			rate := d.powered(q.metric(Hash.Per(Sample), false), d.windows, func(w *Window) terms {
 				t := gross(w)
 				t.gain = 0
 				return t.scale(math.Sqrt2)
 			})
-			out = append(out, Exchange{Scenario: r.Scenario, HashesPerSample: rate})
+			out = append(out, Exchange{Scenario: ws[0].Scenario, HashesPerSample: rate})
 		}
 	}
 	return out
@@ -690,6 +734,12 @@ func (d *deriver) flags(s Summary) []Warning {
 		flags = append(flags, Warning{Code: code, Text: text, Remedy: remedy, Run: run})
 	}
 	d.sessionFlags(add)
+	for i := range d.windows {
+		if w := &d.windows[i]; w.left && (i == 0 || d.windows[i-1].run != w.run) {
+			add(w, "window-left-out", "something of this window is missing that others have, its energy or the work of a use: no figure is made of it, so that rates, watts and work per joule are of the same windows",
+				"look at the meter's gaps, and measure more rounds")
+		}
+	}
 	for _, c := range s.Coverage {
 		if c.Meter == d.head.Meter && d.head.Origin == Measured && len(d.windows) > 0 && c.Readings < fewReadings {
 			add(nil, "few-readings", fmt.Sprintf("meter %s was read %d times in the shortest window: what the load did in between is hardly known", c.Meter, c.Readings),
@@ -739,7 +789,7 @@ func (d *deriver) flags(s Summary) []Warning {
 				"improve the cooling or lower the power cap: this is not the hardware's full rate")
 		}
 		if d.metered && w.Energy.IsAbsent() {
-			add(w, "energy-gap", fmt.Sprintf("meter %s has a gap in the window: no watts for this run, its throughput is kept", d.head.Meter),
+			add(w, "energy-gap", fmt.Sprintf("meter %s has a gap in the window: no watts for this run", d.head.Meter),
 				"see the errors of the meter's trace in the record")
 		}
 	}

@@ -180,24 +180,6 @@ func TestDeriveKnownWorld(t *testing.T) {
 	require.NotContains(t, row(t, s, "mining", "mining").Metrics, PeakFraction)
 }
 
-// The efficiency is a ratio of sums: neither the mean of ratios nor the ratio
-// of medians, which differ where windows differ.
-func TestEfficiencyIsRatioOfSums(t *testing.T) {
-	w := newWorld()
-	w.watts = func(sc string, round int) float64 { return 100 + 20*float64(round*round) }
-	m := row(t, Derive(w.record()), "mining", "mining").Metrics[WorkPerEnergy]
-	total, ratios := 0.0, 0.0
-	for r := 1; r <= 6; r++ {
-		p := w.watts("mining", r)
-		total += p
-		ratios += 2e6 / p / 6
-	}
-	near(t, 6*2e6/total, m.Value)
-	require.Greater(t, math.Abs(ratios/float64(m.Value)-1), 1e-3)
-	near(t, 2e6/w.watts("", 6), m.Low)
-	near(t, 2e6/w.watts("", 1), m.High)
-}
-
 // A machine that is slower in one round than in the next is so for the control
 // too: where a ratio of medians goes wrong, the median of the ratios does not.
 func TestRelativeIsPairedByRound(t *testing.T) {

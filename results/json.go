@@ -73,6 +73,8 @@ type text struct {
 	b    []byte
 	i    int
 	keys map[string]string // names that were met: a record has few, many times
+
+	traces bool // all but the summary is to be read
 }
 
 // walk applies value to the one value of b, which value must consume.

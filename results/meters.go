@@ -22,7 +22,8 @@ func good(rec *Record) (runs []*Run, windows []Phase) {
 }
 
 // meterRows is the power of each scenario at every total and card.
-func meterRows(rec *Record) []MeterRow {
+func meterRows(rec *Record, all []Window) []MeterRow {
+	left := incomplete(all)
 	out := []MeterRow{}
 	type source struct {
 		Headline
@@ -46,18 +47,20 @@ func meterRows(rec *Record) []MeterRow {
 	runs, windows := good(rec)
 	for _, scenario := range rec.Plan.Scenarios {
 		for _, src := range sources {
-			var xs []float64
+			var pairs []Pair
+			var rounds []int
 			var each []terms
 			shortest := math.Inf(1)
 			seen := false
 			for i, r := range runs {
-				if r.Scenario != scenario {
+				if r.Scenario != scenario || left[r] {
 					continue
 				}
 				seen = true
 				a, b := float64(windows[i].From), float64(windows[i].To)
 				if e := src.energy(r, a, b); !e.IsAbsent() {
-					xs, each = append(xs, float64(e)/(b-a)), append(each, src.within(r, a, b).scale(1/float64(e)))
+					pairs, rounds = append(pairs, Pair{float64(e), b - a}), append(rounds, r.Round)
+					each = append(each, src.within(r, a, b).scale(1/float64(e)))
 					shortest = min(shortest, b-a)
 				}
 			}
@@ -65,9 +68,12 @@ func meterRows(rec *Record) []MeterRow {
 				continue
 			}
 			d := deriver{rec: rec, head: src.Headline, metered: true}
-			t := typical(each)
+			t, power := typical(each), missing(Watt, noEnergy)
+			if len(pairs) > 0 {
+				power = quotientOf(pairs, rounds).metric(Watt, false)
+			}
 			out = append(out, MeterRow{Scenario: scenario, Meter: src.Meter, Channel: src.channel,
-				Power: d.marked(metric(xs, Watt, noEnergy), t, t, shortest)})
+				Power: d.marked(power, t, t, shortest)})
 		}
 	}
 	return out

@@ -13,8 +13,9 @@ package results
 import "time"
 
 // SchemaVersion is the version of the record format written here. Readers
-// accept every version up to it and tolerate unknown fields.
-const SchemaVersion = 1
+// accept every version up to it and tolerate unknown fields. The summary of an
+// earlier version is of other definitions, and is made again of the traces.
+const SchemaVersion = 2
 
 // Record is one session on one node.
 type Record struct {

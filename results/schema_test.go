@@ -202,7 +202,7 @@ func TestSchemaRefusesMutations(t *testing.T) {
 		{"id", `"01KDYBS1CY0000000000000000"`, `"01kdybs1cy0000000000000000"`},
 		{"start", `"2026-01-02T03:04:05Z"`, `"2026-01-02T03:04:05+01:00"`},
 		{"end", `"2026-01-02T03:04:05.5Z"`, `"2026-13-02T03:04:05Z"`},
-		{"schema", `1`, `2`},
+		{"schema", `2`, `3`},
 	} {
 		m := doc.(map[string]any)
 		was := m[c.at]

@@ -79,7 +79,7 @@ var publish = []rule{
 		}
 		return within(void == 0), fmt.Sprintf("%d void", void)
 	}},
-	{"repeats", "at least 6 windows a figure, so that it has a 95 % interval", "order statistics: 2 · 2⁻⁶ < 5 %", func(j *judgement) (Outcome, string) {
+	{"repeats", "at least 6 windows a figure, so that it has a 95 % interval", house, func(j *judgement) (Outcome, string) {
 		least := math.MaxInt
 		for _, r := range j.summary.Rows {
 			least = min(least, r.Metrics[Power].N)

@@ -16,7 +16,7 @@ var presets = map[string]results.Plan{
 	// One short window each: does it run, are the answers right, what order
 	// of magnitude. No interval, no time to target.
 	"smoke": {Models: []string{"mlp"}, Rounds: 1, Sessions: 1, Settle: 0.1, Warmup: 0.5, Limit: 0.5, Window: 1, Interval: 0.1},
-	// Six windows, the fewest that carry a 95 % interval of the median.
+	// Six windows, the fewest that carry a 95 % interval.
 	"quick": {Models: []string{"mlp", "cnn"}, Rounds: 6, Sessions: 1, Settle: 0.2, Warmup: 0.5, Limit: 0.7, Window: 1.3, Interval: 0.1, Target: true},
 	// Windows of ten minutes, as MLPerf Power asks and grade A needs; several
 	// sessions, since the session and not the window is the replicate.

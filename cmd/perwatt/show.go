@@ -55,6 +55,7 @@ printed with the rest, and said.`,
 			if err != nil {
 				return err
 			}
+			rec.Summary = results.Derive(rec) // not what the file says of itself
 			for _, a := range x.Amendments() {
 				if a.Exclude != h.ID {
 					continue

@@ -19,6 +19,8 @@ func verifyCommand() *cobra.Command {
 		Short: "Check digests, compute summaries again from the traces, and hold records to rules",
 		Long: `Read records, check the digest of each part, and compute the summary again from
 the traces. Exit code 3 if anything does not match, naming what.
+The summary of an earlier schema version is of other definitions: of such a record
+the digests are checked, and every command makes its summary again.
 
 With --rules, list each rule by which a record may be ranked against others:
 what it asks, who asks it, and what was found. Exit code 1 if one fails.`,

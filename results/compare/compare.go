@@ -79,16 +79,23 @@ type Table struct {
 	Scenario string       `json:"scenario"`
 	Use      string       `json:"use"`
 	Role     results.Role `json:"role"`
-	Unit     results.Unit `json:"unit"`
-	Groups   []Group      `json:"groups"`
+	// Variant tells tables of one use apart where a record has several rows of
+	// it: by package, implementation or threads.
+	Variant string       `json:"variant,omitempty"`
+	Unit    results.Unit `json:"unit"`
+	Groups  []Group      `json:"groups"`
 }
 
 // ID names the table.
 func (t *Table) ID() string {
+	id := t.Scenario
 	if t.Role == results.Foreground || t.Role == results.Background {
-		return t.Scenario + "/" + t.Use
+		id += "/" + t.Use
 	}
-	return t.Scenario
+	if t.Variant != "" {
+		id += " (" + t.Variant + ")"
+	}
+	return id
 }
 
 // Group is what may be ranked together, or a reason why it may not.
@@ -101,7 +108,9 @@ type Group struct {
 	Rows     []Row            `json:"rows"`          // best first
 }
 
-// Row is one candidate at one use. Figures are by the name of their metric.
+// Row is one candidate at one use. Figures are by the name of their metric, and
+// as [results.Quotient] defines them: of one session they are those of its
+// record, of several the sums go over all.
 type Row struct {
 	ID        string              `json:"id"`
 	Candidate string              `json:"candidate"`
@@ -109,22 +118,23 @@ type Row struct {
 	Figures   map[string]Interval `json:"figures"`
 	// Index of the work per energy against the reference, in which the terms
 	// that cancel on a shared meter are left out; absent in another group.
-	Index     Interval      `json:"index"`
-	Shared    bool          `json:"shared"` // whether both were read by one meter
-	P         results.Float `json:"p"`      // of no difference (Welch, over sessions), adjusted over the comparison (Benjamini and Hochberg)
-	RankP     results.Float `json:"rank_p"` // of the same by ranks alone (Mann and Whitney, over sessions); null under 4 a side
-	Verdict   Verdict       `json:"verdict"`
-	Sessions  int           `json:"sessions"`
-	Windows   int           `json:"windows"`
-	Outliers  int           `json:"outliers"` // windows beyond 1.5 IQR: counted, never dropped
-	Tie       int           `json:"tie"`      // rows of one number cannot be told apart; 1-based; 0 outside a ranking
-	PeakShare results.Float `json:"peak_share"`
+	Index    Interval      `json:"index"`
+	Shared   bool          `json:"shared"` // whether both were read by one meter
+	P        results.Float `json:"p"`      // of no difference (Welch, over sessions), adjusted over the comparison (Benjamini and Hochberg)
+	RankP    results.Float `json:"rank_p"` // of the same by ranks alone (Mann and Whitney, over sessions); null under 4 a side
+	Verdict  Verdict       `json:"verdict"`
+	Sessions int           `json:"sessions"`
+	Windows  int           `json:"windows"`
+	Outliers int           `json:"outliers"` // windows beyond 1.5 IQR: counted, never dropped
+	Tie      int           `json:"tie"`      // rows of one number cannot be told apart; 1-based; 0 outside a ranking
 
 	sessions stats.Sessions // work over energy
 	plain    []float64
 	stat     stats.Interval
 	budget   *results.Budget
 	meter    string
+	model    string // that was trained
+	of       []source
 }
 
 // Verdict is what may be concluded of a row against the reference.
@@ -141,6 +151,13 @@ const (
 	NotRanked = "not ranked"
 )
 
+// source is what one record has of a row.
+type source struct {
+	record  int // of the candidate
+	metrics map[string]results.Metric
+	windows []results.Window
+}
+
 // Interval is a figure with its 95 % bounds, null where there are none.
 type Interval struct {
 	Value results.Float `json:"value"`
@@ -153,6 +170,11 @@ type Interval struct {
 
 func of(i stats.Interval, unit results.Unit) Interval {
 	return Interval{finite(i.Value), finite(i.Low), finite(i.High), unit, results.Absent()}
+}
+
+// stated is a figure as a record states it.
+func stated(m results.Metric) Interval {
+	return Interval{finite(float64(m.Value)), finite(float64(m.Low)), finite(float64(m.High)), m.Unit, finite(float64(m.Instrument))}
 }
 
 // finite leaves out what no file can hold, such as work over no energy.
@@ -303,6 +325,48 @@ func (c *Comparison) refer(want string) error {
 type key struct {
 	scenario, use string
 	role          results.Role
+	variant       string
+}
+
+func keyOf(r results.Row) key { return key{r.Scenario, r.Use, r.Role, ""} }
+
+// apart says in what rows of one use differ within a record.
+type apart struct{ workload, impl, threads bool }
+
+// variants finds what tells rows of a use apart, in any record.
+func (c *Comparison) variants() map[key]apart {
+	out := map[key]apart{}
+	for _, cand := range c.Candidates {
+		for _, rec := range cand.records {
+			first := map[key]results.Row{}
+			for _, r := range rec.Summary.Rows {
+				k := keyOf(r)
+				f, ok := first[k]
+				if !ok {
+					first[k] = r
+					continue
+				}
+				v := out[k]
+				out[k] = apart{v.workload || r.Workload != f.Workload, v.impl || r.Impl != f.Impl, v.threads || r.Threads != f.Threads}
+			}
+		}
+	}
+	return out
+}
+
+// of names the variant that a row is.
+func (a apart) of(r results.Row) string {
+	var words []string
+	if a.workload {
+		words = append(words, r.Workload)
+	}
+	if a.impl {
+		words = append(words, r.Impl)
+	}
+	if a.threads {
+		words = append(words, fmt.Sprintf("threads=%d", r.Threads))
+	}
+	return strings.Join(words, ", ")
 }
 
 // provenance is what must agree between figures that are ranked.
@@ -319,118 +383,157 @@ func (c *Comparison) tabulate() {
 	units := map[key]results.Unit{}
 	rows := map[key][]Row{}
 	grades := map[string]provenance{} // by row
+	variants := c.variants()
 	for ci := range c.Candidates {
 		cand := &c.Candidates[ci]
 		made := map[key]*Row{}
 		var mine []key
-		thr, pow := map[key]stats.Sessions{}, map[key]stats.Sessions{}
 		for ri, rec := range cand.records {
-			add := func(into map[key]stats.Sessions, k key, p stats.Pair) {
-				s := into[k]
-				for len(s) <= ri {
-					s = append(s, nil)
-				}
-				s[ri] = append(s[ri], p)
-				into[k] = s
-			}
-			metrics := map[key]results.Row{}
-			for _, r := range rec.Summary.Rows {
-				metrics[key{r.Scenario, r.Use, r.Role}] = r
-			}
-			for _, w := range results.Windows(rec) {
-				if w.Use.Use == "idle" || w.Use.Use == results.Control { // nothing that hardware is bought for
+			for _, windows := range results.Figures(rec) {
+				u := windows[0].Use
+				i := slices.IndexFunc(rec.Summary.Rows, func(r results.Row) bool { return r.Of(windows[0]) })
+				if i < 0 || u.Use == "idle" || u.Use == results.Control { // nothing that hardware is bought for
 					continue
 				}
-				k := key{w.Scenario, w.Use.Use, w.Use.Role}
-				if u, known := units[k]; known && u != w.Use.Unit {
-					x := Exclusion{fmt.Sprintf("%s: %s", cmp.Or(cand.Records[ri].File, rec.ID), w.Scenario), fmt.Sprintf("%s is counted in %s, not in %s as before", w.Use.Use, w.Use.Unit, u)}
-					if !slices.Contains(c.Excluded, x) {
-						c.Excluded = append(c.Excluded, x)
-					}
+				m := rec.Summary.Rows[i]
+				k := keyOf(m)
+				k.variant = variants[k].of(m)
+				if unit, known := units[k]; known && unit != u.Unit {
+					c.Excluded = append(c.Excluded, Exclusion{fmt.Sprintf("%s: %s", cmp.Or(cand.Records[ri].File, rec.ID), m.Scenario), fmt.Sprintf("%s is counted in %s, not in %s as before", u.Use, u.Unit, unit)})
 					continue
 				}
 				r := made[k]
 				if r == nil {
-					r = &Row{ID: cand.ID + "/" + k.scenario + "/" + k.use, Candidate: cand.ID, Impl: w.Use.Impl, Figures: map[string]Interval{}, PeakShare: results.Absent(), P: results.Absent(), RankP: results.Absent()}
+					r = &Row{ID: strings.TrimSuffix(strings.Join([]string{cand.ID, k.scenario, k.use, k.variant}, "/"), "/"), Candidate: cand.ID, Impl: u.Impl, Figures: map[string]Interval{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
 					made[k] = r
 					mine = append(mine, k)
 					if _, known := units[k]; !known {
-						units[k] = w.Use.Unit
+						units[k] = u.Unit
 						order = append(order, k)
 					}
-				} else if !strings.Contains(r.Impl, w.Use.Impl) {
-					r.Impl += ", " + w.Use.Impl
+				} else if !strings.Contains(r.Impl, u.Impl) {
+					r.Impl += ", " + u.Impl
 				}
-				if m, ok := metrics[k]; ok {
-					p := m.Metrics[results.Power]
-					now := provenance{p.Boundary, p.Origin, p.Grade, ""}
-					if !rec.Summary.Validity.Valid {
-						now.broken = cand.Records[ri].Broken
-					}
-					if old, ok := grades[r.ID]; ok {
-						now.grade = max(now.grade, old.grade)
-						now.broken = cmp.Or(now.broken, old.broken)
-						if old.boundary != now.boundary || old.origin != now.origin {
-							now.broken = "sessions of different meters"
-						}
-					}
-					grades[r.ID] = now
-					if b := m.Metrics[results.WorkPerEnergy].Budget; b != nil && r.budget == nil {
-						r.budget, r.meter = b, meterOf(rec)
-					}
-					if f, ok := m.Metrics[results.PeakFraction]; ok {
-						r.PeakShare = finite(float64(f.Value))
+				r.of = append(r.of, source{ri, m.Metrics, windows})
+				p := m.Metrics[results.Power]
+				now := provenance{p.Boundary, p.Origin, p.Grade, ""}
+				if !rec.Summary.Validity.Valid {
+					now.broken = cand.Records[ri].Broken
+				}
+				if old, ok := grades[r.ID]; ok {
+					now.grade = max(now.grade, old.grade)
+					now.broken = cmp.Or(now.broken, old.broken)
+					if old.boundary != now.boundary || old.origin != now.origin {
+						now.broken = "sessions of different meters"
 					}
 				}
-				if work, seconds := float64(w.Work), w.Duration; !math.IsNaN(work) {
-					add(thr, k, stats.Pair{Num: work, Den: seconds})
-					r.Windows++
-				}
-				if e := float64(w.Energy); !math.IsNaN(e) && e > 0 && !math.IsNaN(float64(w.Work)) {
-					add(pow, k, stats.Pair{Num: e, Den: w.Duration})
-					for len(r.sessions) <= ri {
-						r.sessions = append(r.sessions, nil)
-					}
-					r.sessions[ri] = append(r.sessions[ri], stats.Pair{Num: float64(w.Work), Den: e})
-					r.plain = append(r.plain, float64(w.Work)/e)
+				grades[r.ID] = now
+				if b := m.Metrics[results.WorkPerEnergy].Budget; b != nil && r.budget == nil {
+					r.budget, r.meter = b, meterOf(rec)
 				}
 			}
 		}
 		for _, k := range mine {
-			r := made[k]
-			unit := units[k]
-			r.sessions = filled(r.sessions)
-			if t := filled(thr[k]); len(t) > 0 {
-				r.Figures[results.Throughput] = of(t.Interval(c.Seed), unit.Per(results.Second))
-			}
-			if p := filled(pow[k]); len(p) > 0 {
-				r.Figures[results.Power] = withInstrument(of(p.Interval(c.Seed), results.Watt), r.budget)
-			}
-			if len(r.sessions) > 0 {
-				w := r.sessions.Interval(c.Seed)
-				r.Figures[results.WorkPerEnergy] = withInstrument(of(w, unit.Per(results.Joule)), r.budget)
-				r.Figures[results.EnergyPerWork] = withInstrument(of(stats.Interval{Value: 1 / w.Value, Low: 1 / w.High, High: 1 / w.Low}, results.Joule.Per(unit)), r.budget)
-			}
-			r.Sessions = max(r.sessions.Count(), thr[k].Count())
-			for _, class := range stats.Outliers(r.plain) {
-				if class != stats.None {
-					r.Outliers++
-				}
-			}
-			rows[k] = append(rows[k], *r)
+			made[k].measure(c.Seed)
+			rows[k] = append(rows[k], *made[k])
 		}
 	}
 	for _, k := range order {
-		t := Table{Scenario: k.scenario, Use: k.use, Role: k.role, Unit: units[k]}
+		t := Table{Scenario: k.scenario, Use: k.use, Role: k.role, Variant: k.variant, Unit: units[k]}
 		t.Groups = c.group(rows[k], grades)
 		c.Tables = append(c.Tables, t)
 	}
 	c.judge()
 }
 
-// filled leaves out sessions without a window.
-func filled(s stats.Sessions) stats.Sessions {
-	return slices.DeleteFunc(s, func(w []stats.Pair) bool { return len(w) == 0 })
+// quantities are the figures of a row, each with what it is a quotient of; per
+// is of the row's metrics.
+var quantities = map[string]func(w *results.Window, per map[string]results.Metric) (num, den results.Float){
+	results.Throughput: func(w *results.Window, _ map[string]results.Metric) (num, den results.Float) {
+		return w.Work, results.Float(w.Duration)
+	},
+	results.Power: func(w *results.Window, _ map[string]results.Metric) (num, den results.Float) {
+		return w.Energy, results.Float(w.Duration)
+	},
+	results.WorkPerEnergy: func(w *results.Window, _ map[string]results.Metric) (num, den results.Float) { return w.Work, w.Energy },
+	results.FlopRate: func(w *results.Window, per map[string]results.Metric) (num, den results.Float) {
+		if _, ok := per[results.FlopRate]; !ok {
+			return results.Absent(), results.Absent()
+		}
+		return w.Work * w.Use.FlopPerCount, results.Float(w.Duration)
+	},
+	results.PeakFraction: func(w *results.Window, per map[string]results.Metric) (num, den results.Float) {
+		peak := per[results.FlopRate].Value / per[results.PeakFraction].Value
+		return w.Work * w.Use.FlopPerCount, results.Float(w.Duration) * peak
+	},
+}
+
+// measure makes the figures of a row.
+func (r *Row) measure(seed uint64) {
+	pairs := func(of func(*results.Window, map[string]results.Metric) (num, den results.Float)) (s stats.Sessions) {
+		for _, x := range r.of {
+			var windows []stats.Pair
+			for i := range x.windows {
+				if num, den := of(&x.windows[i], x.metrics); !num.IsAbsent() && !den.IsAbsent() {
+					windows = append(windows, stats.Pair{Num: float64(num), Den: float64(den)})
+				}
+			}
+			if len(windows) > 0 {
+				s = append(s, windows)
+			}
+		}
+		return s
+	}
+	for name, of := range quantities {
+		m, ok := r.of[0].metrics[name]
+		if len(r.of) > 1 {
+			if s := pairs(of); len(s) > 0 {
+				i := s.Interval(seed)
+				m, ok = r.together(name), true
+				m.Value, m.Low, m.High = results.Float(i.Value), results.Float(i.Low), results.Float(i.High)
+			} else {
+				ok = false
+			}
+		}
+		if ok && !m.Value.IsAbsent() {
+			r.Figures[name] = stated(m)
+		}
+	}
+	if w, ok := r.Figures[results.WorkPerEnergy]; ok && w.Value > 0 {
+		m := r.together(results.EnergyPerWork)
+		m.Value, m.Low, m.High = 1/w.Value, 1/w.High, 1/w.Low
+		r.Figures[results.EnergyPerWork] = stated(m)
+	}
+	r.sessions = pairs(quantities[results.WorkPerEnergy])
+	work := pairs(quantities[results.Throughput])
+	r.Sessions = max(r.sessions.Count(), work.Count())
+	for _, windows := range work {
+		r.Windows += len(windows)
+	}
+	for _, windows := range r.sessions {
+		for _, w := range windows {
+			r.plain = append(r.plain, w.Num/w.Den)
+		}
+	}
+	for _, class := range stats.Outliers(r.plain) {
+		if class != stats.None {
+			r.Outliers++
+		}
+	}
+}
+
+// together is what sessions have in common of a metric: its unit, and the most
+// that their meters add.
+func (r *Row) together(name string) (m results.Metric) {
+	for i, x := range r.of {
+		of := x.metrics[name]
+		if i == 0 {
+			m = of
+		} else if of.Instrument.IsAbsent() || of.Instrument > m.Instrument {
+			m.Instrument = of.Instrument
+		}
+	}
+	return m
 }
 
 // meterOf names the instrument behind a record's headline, so that two
@@ -450,13 +553,6 @@ func meterOf(rec *results.Record) string {
 		}
 	}
 	return ""
-}
-
-func withInstrument(i Interval, b *results.Budget) Interval {
-	if b != nil {
-		i.Instrument = finite(instrument(b, false))
-	}
-	return i
 }
 
 // instrument is what the meter brings to a figure, in quadrature; NaN if a

@@ -68,7 +68,7 @@ func TestKnownWorld(t *testing.T) {
 	}
 	require.Len(t, c.Mixes[0].Points, 5)
 	require.NotNil(t, c.Mixes[0].Mullet)
-	require.InDelta(t, 47_000/271.*kWh, float64(c.Mixes[0].Mullet.Samples), 2e6)
+	require.InDelta(t, 47_000/271.*kWh, float64(c.Mixes[0].Mullet.Samples.Value), 2e6)
 }
 
 // TestSeparateMeters: what cancels on one meter does not on two.

@@ -3,7 +3,6 @@ package compare
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -37,7 +36,7 @@ var ErrFigure = errors.New("no such figure")
 
 // formulas say how figures are made.
 var formulas = map[string]string{
-	results.Throughput:    "sum of work ÷ sum of seconds, over all windows; interval: cluster bootstrap over sessions, or order statistics of one session's windows",
+	results.Throughput:    "sum of work ÷ sum of seconds, over all windows; interval: of one session a ratio estimator's, of several a cluster bootstrap's",
 	results.Power:         "sum of energy ÷ sum of seconds, over all windows",
 	results.WorkPerEnergy: "sum of work ÷ sum of energy, over all windows",
 	results.EnergyPerWork: "sum of energy ÷ sum of work, over all windows",
@@ -85,27 +84,28 @@ func (c *Comparison) Explain(id string) (Explanation, error) {
 			e.Value = x.Rate
 			if metric == "advantage" {
 				e.Value = x.Advantage
-				e.inputs(c, c.Reference, x.Scenario, "mining")
+				e.uses(c, c.Reference, x.Scenario)
 			}
-			e.inputs(c, x.Candidate, x.Scenario, "mining")
+			e.uses(c, x.Candidate, x.Scenario)
 		}
 		return e, nil
 	}
 	for _, t := range c.Tables {
 		for _, g := range t.Groups {
-			for _, r := range g.Rows {
+			for i := range g.Rows {
+				r := &g.Rows[i]
 				if r.ID != row {
 					continue
 				}
 				e.Value = r.Figures[metric]
 				if metric == "index" {
 					e.Value = r.Index
-					if r.Candidate != c.Reference {
-						e.use(c, c.Reference, t.Scenario, t.Use)
+					if ref, _ := t.row(c.Reference); ref != nil && ref != r {
+						e.inputs(c, ref)
 					}
 					e.Notes = append(e.Notes, fmt.Sprintf("verdict: %s: %s", r.Verdict.Word, r.Verdict.Why))
 				}
-				e.use(c, r.Candidate, t.Scenario, t.Use)
+				e.inputs(c, r)
 				if !g.Ranked {
 					e.Notes = append(e.Notes, "not ranked: "+g.Why)
 				}
@@ -115,28 +115,28 @@ func (c *Comparison) Explain(id string) (Explanation, error) {
 	return e, nil
 }
 
-// inputs adds the windows of several scenarios of a candidate.
-func (e *Explanation) inputs(c *Comparison, candidate string, scenarios ...string) {
-	for _, s := range scenarios {
-		e.use(c, candidate, s, "")
+// uses adds the windows of a candidate's training and of its mining.
+func (e *Explanation) uses(c *Comparison, candidate, scenario string) {
+	for i := range c.Tables {
+		t := &c.Tables[i]
+		if r, _ := t.row(candidate); r != nil && t.Role == results.Alone && (t.Scenario == scenario || t.Use == "mining") {
+			e.inputs(c, r)
+		}
 	}
 }
 
-// use adds the windows of a use; of every use of the scenario if it is empty.
-func (e *Explanation) use(c *Comparison, candidate, scenario, use string) {
-	for ci := range c.Candidates {
-		cand := &c.Candidates[ci]
-		if cand.ID != candidate {
+// inputs adds the windows of a row.
+func (e *Explanation) inputs(c *Comparison, r *Row) {
+	for _, cand := range c.Candidates {
+		if cand.ID != r.Candidate {
 			continue
 		}
-		for ri, rec := range cand.records {
-			for _, w := range results.Windows(rec) {
-				if w.Scenario != scenario || use != "" && w.Use.Use != use || math.IsNaN(float64(w.Work)) {
-					continue
-				}
+		for _, x := range r.of {
+			rec := cand.records[x.record]
+			for _, w := range x.windows {
 				from, to := w.Span()
 				e.Inputs = append(e.Inputs, Input{
-					Record: rec.ID, File: cand.Records[ri].File, Digest: rec.Digest.Record, Scenario: w.Scenario, Round: w.Round,
+					Record: rec.ID, File: cand.Records[x.record].File, Digest: rec.Digest.Record, Scenario: w.Scenario, Round: w.Round,
 					From: from, To: to, Work: finite(float64(w.Work)), Energy: finite(float64(w.Energy)),
 				})
 			}

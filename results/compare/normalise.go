@@ -39,61 +39,86 @@ type Mix struct {
 // Point is one sharing of a kilowatt-hour.
 type Point struct {
 	Training results.Float `json:"training"` // share of the energy, 0 to 1; null of the mullet, which does not split it
-	Hashes   results.Float `json:"hashes"`   // per kWh
-	Samples  results.Float `json:"samples"`  // per kWh
+	Hashes   Interval      `json:"hashes"`   // per kWh
+	Samples  Interval      `json:"samples"`  // per kWh
+}
+
+// times is a figure times a constant.
+func (i Interval) times(by float64, unit results.Unit) Interval {
+	scaled := func(f results.Float) results.Float { return finite(float64(f) * by) }
+	return Interval{scaled(i.Value), scaled(i.Low), scaled(i.High), unit, i.Instrument}
+}
+
+// row returns the row of a candidate in a table, with its origin.
+func (t *Table) row(candidate string) (*Row, results.Origin) {
+	for gi := range t.Groups {
+		for ri := range t.Groups[gi].Rows {
+			if r := &t.Groups[gi].Rows[ri]; r.Candidate == candidate && len(r.sessions) > 0 {
+				return r, t.Groups[gi].Origin
+			}
+		}
+	}
+	return nil, ""
+}
+
+// rate is the exchange rate between two uses of a candidate: of one session
+// that of its record, in which what a round did to both uses cancels.
+func (c *Comparison) rate(cand *Candidate, mining, training *Row, scenario string) Interval {
+	if len(mining.of) == 1 && len(training.of) == 1 && mining.of[0].record == training.of[0].record {
+		for _, x := range cand.records[mining.of[0].record].Summary.Exchange {
+			if m := x.HashesPerSample; x.Scenario == scenario && !m.Value.IsAbsent() {
+				return stated(m)
+			}
+		}
+	}
+	return of(stats.Quotient(mining.sessions, training.sessions, c.Seed), results.Hash.Per(results.Sample))
 }
 
 // normalise relates the uses of each candidate to each other.
 func (c *Comparison) normalise() {
-	find := func(t *Table, candidate string) (*Row, results.Origin) {
-		for gi := range t.Groups {
-			for ri := range t.Groups[gi].Rows {
-				if r := &t.Groups[gi].Rows[ri]; r.Candidate == candidate && len(r.sessions) > 0 {
-					return r, t.Groups[gi].Origin
-				}
-			}
-		}
-		return nil, ""
-	}
-	var mining *Table
-	for i := range c.Tables {
-		if t := &c.Tables[i]; t.Use == "mining" && t.Role == results.Alone {
-			mining = t
-		}
-	}
-	if mining == nil {
+	i := slices.IndexFunc(c.Tables, func(t Table) bool { return t.Use == "mining" && t.Role == results.Alone })
+	if i < 0 {
 		return
 	}
+	mining := &c.Tables[i]
+	none := Interval{results.Absent(), results.Absent(), results.Absent(), results.Ratio, results.Absent()}
 	for i := range c.Tables {
 		t := &c.Tables[i]
 		if t.Use != "training" || t.Role != results.Alone {
 			continue
 		}
-		refM, _ := find(mining, c.Reference)
-		refT, _ := find(t, c.Reference)
+		ref := none
+		rates := map[string]Interval{}
+		for ci := range c.Candidates {
+			cand := &c.Candidates[ci]
+			m, _ := mining.row(cand.ID)
+			if tr, _ := t.row(cand.ID); m != nil && tr != nil {
+				rates[cand.ID] = c.rate(cand, m, tr, t.Scenario)
+				if cand.ID == c.Reference {
+					ref = rates[cand.ID]
+				}
+			}
+		}
 		for _, cand := range c.Candidates {
-			m, origin := find(mining, cand.ID)
-			tr, _ := find(t, cand.ID)
-			if m == nil || tr == nil {
+			rate, ok := rates[cand.ID]
+			if !ok {
 				continue
 			}
-			rate := stats.Quotient(m.sessions, tr.sessions, c.Seed)
-			e := Exchange{Candidate: cand.ID, Scenario: t.Scenario, Origin: origin, Rate: of(rate, results.Hash.Per(results.Sample)), Advantage: of(stats.Interval{Value: math.NaN(), Low: math.NaN(), High: math.NaN()}, results.Ratio)}
-			if refM != nil && refT != nil {
-				ref := stats.Quotient(refM.sessions, refT.sessions, c.Seed)
-				e.Advantage = of(divide(rate, ref), results.Ratio)
-				if cand.ID == c.Reference {
-					e.Advantage = of(stats.Interval{Value: 1, Low: math.NaN(), High: math.NaN()}, results.Ratio)
-				}
+			m, origin := mining.row(cand.ID)
+			tr, _ := t.row(cand.ID)
+			e := Exchange{Candidate: cand.ID, Scenario: t.Scenario, Origin: origin, Rate: rate, Advantage: divide(rate, ref)}
+			if cand.ID == c.Reference {
+				e.Advantage = none
+				e.Advantage.Value = 1
 			}
 			c.Exchange = append(c.Exchange, e)
 
-			h, s := m.sessions.Ratio()*kWh, tr.sessions.Ratio()*kWh
+			h, s := m.Figures[results.WorkPerEnergy], tr.Figures[results.WorkPerEnergy]
 			mix := Mix{Candidate: cand.ID, Scenario: t.Scenario, Origin: origin}
 			for _, share := range []float64{0, 0.25, 0.5, 0.75, 1} {
-				mix.Points = append(mix.Points, Point{results.Float(share), finite((1 - share) * h), finite(share * s)})
+				mix.Points = append(mix.Points, Point{results.Float(share), h.times((1-share)*kWh, results.Hash), s.times(share*kWh, results.Sample)})
 			}
-			mix.Mullet = c.mullet(cand, t.Scenario)
+			mix.Mullet = c.mullet(cand.ID, tr.model)
 			c.Mixes = append(c.Mixes, mix)
 		}
 	}
@@ -101,42 +126,29 @@ func (c *Comparison) normalise() {
 
 // divide is the quotient of two independent intervals: their relative widths
 // add in quadrature, on the log scale.
-func divide(a, b stats.Interval) stats.Interval {
-	v := a.Value / b.Value
-	half := func(i stats.Interval) float64 { return math.Log(i.High/i.Low) / 2 }
-	w := math.Exp(math.Hypot(half(a), half(b)))
-	return stats.Interval{Value: v, Low: v / w, High: v * w}
+func divide(a, b Interval) Interval {
+	half := func(i Interval) float64 { return math.Log(float64(i.High/i.Low)) / 2 }
+	v, w := float64(a.Value/b.Value), math.Exp(math.Hypot(half(a), half(b)))
+	return of(stats.Interval{Value: v, Low: v / w, High: v * w}, results.Ratio)
 }
 
 // mullet is what both uses at once gave a kilowatt-hour, if the network in the
-// foreground was that of the scenario.
-func (c *Comparison) mullet(cand Candidate, scenario string) *Point {
-	var hashes, samples, joules float64
-	for _, rec := range cand.records {
-		model := ""
-		for _, r := range rec.Runs {
-			if r.Scenario == scenario && len(r.Uses) == 1 {
-				model = r.Uses[0].Params["model"]
-			}
+// foreground was that model.
+func (c *Comparison) mullet(candidate, model string) *Point {
+	for i := range c.Tables {
+		front, _ := c.Tables[i].row(candidate)
+		if c.Tables[i].Role != results.Foreground || front == nil || front.model != model {
+			continue
 		}
-		for _, w := range results.Windows(rec) {
-			e := float64(w.Energy)
-			if math.IsNaN(e) || math.IsNaN(float64(w.Work)) {
-				continue
-			}
-			switch {
-			case w.Use.Role == results.Foreground && w.Use.Params["model"] == model:
-				samples += float64(w.Work)
-				joules += e
-			case w.Use.Role == results.Background:
-				hashes += float64(w.Work)
+		for j := range c.Tables {
+			if t := &c.Tables[j]; t.Role == results.Background && t.Scenario == c.Tables[i].Scenario {
+				if back, _ := t.row(candidate); back != nil && t.Unit == results.Hash {
+					return &Point{results.Absent(), back.Figures[results.WorkPerEnergy].times(kWh, results.Hash), front.Figures[results.WorkPerEnergy].times(kWh, results.Sample)}
+				}
 			}
 		}
 	}
-	if joules == 0 || hashes == 0 {
-		return nil
-	}
-	return &Point{results.Absent(), finite(hashes / joules * kWh), finite(samples / joules * kWh)}
+	return nil
 }
 
 // differ lists the facts in which the candidates differ.

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/stats"
 )
 
 // measured is a metric with an interval of ±part.
@@ -306,8 +307,9 @@ func TestInstrumentWidensTheInterval(t *testing.T) {
 	m.Instrument = 0.04
 	v, lo, hi := span(m, func(x float64) float64 { return x })
 	require.Equal(t, 10.0, v)
-	require.InDelta(t, 9.5, lo, 1e-12)
-	require.InDelta(t, 10.5, hi, 1e-12)
+	wide := math.Hypot(0.3, 0.4*stats.Rectangular) // bounds of the instrument, as half of a 95 % interval
+	require.InDelta(t, 10-wide, lo, 1e-12)
+	require.InDelta(t, 10+wide, hi, 1e-12)
 	m.Low = results.Absent()
 	_, lo, _ = span(m, func(x float64) float64 { return x })
 	require.True(t, math.IsNaN(lo))

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/stats"
 )
 
 // Table is ready to be shown.
@@ -139,7 +140,7 @@ func span(m results.Metric, f func(float64) float64) (v, lo, hi float64) {
 	wide := func(bound results.Float) float64 {
 		d := float64(bound) - x
 		if !m.Instrument.IsAbsent() {
-			d = math.Copysign(math.Hypot(d, x*float64(m.Instrument)), d)
+			d = math.Copysign(math.Hypot(d, x*float64(m.Instrument)*stats.Rectangular), d)
 		}
 		return math.Max(x+d, x*1e-9)
 	}

@@ -145,12 +145,12 @@ func mixChart(p Page, scenario, id string) []picture {
 		}
 		s := chart.Series{Name: m.Candidate, Modelled: m.Origin != results.Measured}
 		for _, pt := range m.Points {
-			s.Points = append(s.Points, chart.LinePoint{X: float64(pt.Hashes), Y: float64(pt.Samples), Low: math.NaN(), High: math.NaN()})
+			s.Points = append(s.Points, chart.LinePoint{X: float64(pt.Hashes.Value), Y: float64(pt.Samples.Value), Low: math.NaN(), High: math.NaN()})
 		}
 		c.Series = append(c.Series, s)
 		if m.Mullet != nil && m.Candidate == p.Comparison.Reference { // the others are in the table
 			c.Series = append(c.Series, chart.Series{Name: m.Candidate + ", both at once", Modelled: s.Modelled, Marks: true,
-				Points: []chart.LinePoint{{X: float64(m.Mullet.Hashes), Y: float64(m.Mullet.Samples), Low: math.NaN(), High: math.NaN()}}})
+				Points: []chart.LinePoint{{X: float64(m.Mullet.Hashes.Value), Y: float64(m.Mullet.Samples.Value), Low: math.NaN(), High: math.NaN()}}})
 		}
 	}
 	return pictured(c.Head, c)

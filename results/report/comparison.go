@@ -227,8 +227,9 @@ func groupPart(t compare.Table, g compare.Group) part {
 		grid[len(figures)] = append(grid[len(figures)], &index)
 		verdicts = append(verdicts, cell{value: clean(r.Verdict.Word, nameLimit)})
 		var peak *results.Metric
-		if !r.PeakShare.IsAbsent() {
-			peak = &results.Metric{Value: r.PeakShare, Low: results.Absent(), High: results.Absent(), Unit: results.Ratio}
+		if i, ok := r.Figures[results.PeakFraction]; ok {
+			made := metricFrom(i, "")
+			peak = &made
 		}
 		peaks = append(peaks, peak)
 		if r.Verdict.Why != "" && r.Verdict.Word != compare.NotRanked {
@@ -306,15 +307,13 @@ func mixPart(c *compare.Comparison) *part {
 	grid := make([][]cell, len(heads)+1)
 	for _, m := range c.Mixes {
 		names = append(names, cell{value: clean(m.Candidate, nameLimit), under: clean(m.Scenario, nameLimit)})
-		mark := ""
-		if m.Origin != results.Measured {
-			mark = "~"
-		}
 		both := func(p *compare.Point) cell {
 			if p == nil {
 				return cell{value: absent}
 			}
-			return cell{value: mark + Quantity(p.Hashes, results.Hash), under: mark + Quantity(p.Samples, results.Sample), sort: exact(p.Hashes)}
+			hashes, _ := Split(metricFrom(p.Hashes, m.Origin))
+			samples, _ := Split(metricFrom(p.Samples, m.Origin))
+			return cell{value: hashes, under: samples, sort: exact(p.Hashes.Value)}
 		}
 		for j := range heads {
 			grid[j] = append(grid[j], both(&m.Points[j]))

@@ -516,7 +516,7 @@ func differences(p Page) section {
 // disclosure says how it was measured, and holds every record to the rules.
 func disclosure(p Page) section {
 	s := section{ID: "method", Title: "Method and disclosure", Lead: []string{
-		"Each use runs in a process of its own; its work is counted beside the meter on one clock, and rate and energy come from the same window of the same run. Rounds alternate in order. An efficiency is a sum of work over a sum of energy, its interval a cluster bootstrap over sessions, or order statistics where there is one session.",
+		"Each use runs in a process of its own; its work is counted beside the meter on one clock, and rate and energy come from the same window of the same run. Rounds alternate in order. An efficiency is a sum of work over a sum of energy, its interval a cluster bootstrap over sessions, or that of a ratio estimator over the windows where there is one session.",
 		"Verdicts: better if the interval of the index, meters included, lies above 1; no worse if above 1 less the margin; worse if below 1; else it cannot be told, with what would settle it. P-values are Welch's over sessions, adjusted over the whole comparison (Benjamini and Hochberg). Outliers are counted, never dropped.",
 	}}
 	if x := excludedPart(p.Comparison); x != nil {

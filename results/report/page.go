@@ -259,7 +259,7 @@ func (s *sheet) counts(rows [][]*results.Metric) {
 	s.text(name, "n", "", cells)
 }
 
-const fewest = 6 // values from which the order statistics give a 95 % interval
+const fewest = 6 // rounds from which a figure has an interval
 
 func (s *sheet) done(notes ...string) *part {
 	for i, n := range s.notes {
@@ -532,7 +532,7 @@ func marginal(rec *results.Record) *part {
 	if m == nil {
 		return nil
 	}
-	s := &sheet{part: part{title: "Mullet: mining in the background of training, against training alone, paired by round"}}
+	s := &sheet{part: part{title: "Mullet: mining in the background of training, against training alone"}}
 	all := [][]*results.Metric{{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.ExtraEnergy, &m.EnergyPer}}
 	s.counts(all)
 	s.figure("training kept", interval, all[0][:1])

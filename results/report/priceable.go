@@ -8,8 +8,8 @@ import (
 
 // Priceable is what a comparison measured, as prices are laid on it: the
 // figures of all sessions together, each with its boundary and origin. What
-// only a single record has (the rate of useful arithmetic, the mullet's
-// margins) is that of a candidate's first.
+// only a single record has (the mullet's margins) is that of a candidate's
+// first.
 func Priceable(c *compare.Comparison, records []*results.Record) economics.Input {
 	var in economics.Input
 	first := map[string]*results.Record{}
@@ -45,7 +45,7 @@ func Priceable(c *compare.Comparison, records []*results.Record) economics.Input
 					case "mining":
 						e.Mining, e.MiningPower = figure(results.EnergyPerWork), figure(results.Power)
 					case "training":
-						e.Training = append(e.Training, economics.Training{Workload: clean(t.Scenario, 80), PerJoule: figure(results.WorkPerEnergy), Power: figure(results.Power), FlopRate: flopRate(rec, t.Scenario)})
+						e.Training = append(e.Training, economics.Training{Workload: clean(t.Scenario, 80), PerJoule: figure(results.WorkPerEnergy), Power: figure(results.Power), FlopRate: figure(results.FlopRate)})
 					}
 				}
 			}
@@ -58,17 +58,6 @@ func Priceable(c *compare.Comparison, records []*results.Record) economics.Input
 		in.Candidates = append(in.Candidates, e)
 	}
 	return in
-}
-
-func flopRate(rec *results.Record, scenario string) results.Metric {
-	if rec != nil {
-		for _, r := range rec.Summary.Rows {
-			if r.Scenario == scenario {
-				return r.Metrics[results.FlopRate]
-			}
-		}
-	}
-	return results.Metric{}
 }
 
 // mulletModel is the network in the foreground of a record's mullet.

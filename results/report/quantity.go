@@ -100,9 +100,10 @@ type scaled struct{ value, interval, unit string }
 
 // scale writes a value and its bounds with one prefix and one number of
 // decimals. The prefix is the value's, or that of the wider bound where the
-// interval is wider than the value. The decimals reach to the leading digit of
-// the interval's half-width, between two and six significant digits; without
-// an interval there are four.
+// interval is wider than the value and reaches zero. The decimals reach to the
+// leading digit of the interval's half-width, between two and six significant
+// digits; without an interval there are four. What the interval tells from
+// zero is never printed as zero.
 func scale(value, low, high results.Float, u results.Unit) scaled {
 	s := shapeOf(u)
 	v, lo, hi := float64(value)*s.factor, float64(low)*s.factor, float64(high)*s.factor
@@ -113,13 +114,15 @@ func scale(value, low, high results.Float, u results.Unit) scaled {
 		hi = math.NaN()
 	}
 	size, half := math.Abs(v), (hi-lo)/2
+	least, most := math.Min(math.Abs(lo), math.Abs(hi)), math.Max(math.Abs(lo), math.Abs(hi))
+	wide := 2*half > size && lo*hi > 0
 	switch {
 	case math.IsNaN(v):
 		return scaled{value: absent}
 	case math.IsInf(v, 0):
 		return write(v, math.NaN(), math.NaN(), s.symbol, powers)
-	case 2*half > size:
-		size = max(size, math.Abs(lo), math.Abs(hi))
+	case 2*half > size && !wide:
+		size = max(size, most)
 	}
 	exp := 0
 	if size != 0 {
@@ -131,10 +134,13 @@ func scale(value, low, high results.Float, u results.Unit) scaled {
 		if more && x >= 1000 {
 			continue
 		}
-		if x != 0 && (x < 1e-3 || x >= 1e9) {
+		if x != 0 && (x < 1e-3 || x >= 1e9) || wide && most/math.Pow10(exp) >= 1e9 {
 			return write(v, lo, hi, s.symbol, powers)
 		}
 		decimals := places(x, half/math.Pow10(exp))
+		if wide { // two digits of the value, and one of the lesser bound
+			decimals = places(x, min(x, least/math.Pow10(exp)))
+		}
 		print := func(f float64) string {
 			t := strconv.FormatFloat(f/math.Pow10(exp), 'f', decimals, 64)
 			if strings.Trim(t, "-0.") == "" {

@@ -86,6 +86,11 @@ func TestFigure(t *testing.T) {
 		{0.001, -2.04, 2.04, "W", results.Measured, "0.0 [-2.0, 2.0] W"}, // never -0
 		{-0.001, -2.04, 2.04, "W", results.Measured, "0.0 [-2.0, 2.0] W"},
 		{0, 0, 0, "W", results.Measured, "0 [0, 0] W"},
+		{1.33e-7, 2e-9, 8.88e-6, "J/hash", "", "133 [2, 8880] kJ/TH"}, // wide, and yet not zero
+		{-1.33e-7, -8.88e-6, -2e-9, "J/hash", "", "-133 [-8880, -2] kJ/TH"},
+		{1.88e9, 2.76e7, 1.27e11, "hash/s", "", "1.88 [0.03, 127.00] GH/s"},
+		{3, 1e-9, 5, "W", "", "3.00000 [0.00000, 5.00000] W"}, // six digits at most
+		{3, 2, 1e13, "W", "", "3.000e+00 [2.000e+00, 1.000e+13] W"},
 		{0, -1, 1, "W", results.Measured, "0.0 [-1.0, 1.0] W"},
 		{999.96, 999.4, 1000.6, "W", results.Measured, "1.0000 [0.9994, 1.0006] kW"},
 		{2, 1.5, nan, "J/sample", results.Measured, "2.000 [1.500, ∞) J/sample"},

@@ -236,7 +236,7 @@ func TestMarkdownIsEscaped(t *testing.T) {
 	require.True(t, strings.HasPrefix(out, "**1. &lt;img src=x&gt; \\|a\\|\\`b\\`\\*\\*c\\*\\* \\$x\\$ &#64;d \\#1 \\~e…** · "), out)
 	require.Contains(t, out, `[x]\(https\://x.example/)`)
 	require.Contains(t, out, `| mining · \|&lt;b&gt;\| \| x |`)
-	require.Contains(t, printed(t, sessions["modelled"].record(), Markdown, Options{}), `| \~241.1 W [240.2, 241.9] | wall ±50 % · modelled · E |`)
+	require.Contains(t, printed(t, sessions["modelled"].record(), Markdown, Options{}), `| \~241.1 W [240.3, 241.8] | wall ±50 % · modelled · E |`)
 }
 
 func TestParseFormat(t *testing.T) {

@@ -25,6 +25,7 @@ type Node struct {
 	Between float64            // relative standard deviation between sessions
 	Within  float64            // and between windows of one
 	Drift   float64            // relative, of every rate over a session
+	Slow    int                // one in so many windows of a use has three quarters of the rate and nine tenths of the watts; 0 for none
 	Only    []string           // scenarios; nil is all but the control
 }
 
@@ -105,6 +106,10 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 				watts = w
 			}
 			watts *= (1 + n.Error) * (1 + n.Within*rng.NormFloat64()/4)
+			slow := n.Slow > 0 && scenario != "idle" && (round+slices.Index(order, scenario))%n.Slow == 0
+			if slow {
+				watts *= 0.9
+			}
 			trace(results.MeterOf("snmp", "outlet3-power"), results.Watt, results.Gauge, func(s float64) float64 {
 				if s < 8 && scenario != "idle" {
 					return n.Idle
@@ -115,6 +120,9 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 			for _, u := range uses[scenario] {
 				u.Threads, u.Seed, u.Params = 64, uint32(round), maps.Clone(u.Params)
 				rate := n.Rates[scenario+"/"+u.Use] * session * (1 + n.Within*rng.NormFloat64()) * (1 + n.Drift*t/last)
+				if slow {
+					rate *= 0.75
+				}
 				r.Uses = append(r.Uses, u)
 				trace(results.WorkOf(u.Use), u.Unit, results.Counter, func(s float64) float64 { return float64(int64(rate * s)) })
 				trace(results.CPUOf(u.Use), results.Second, results.Counter, func(s float64) float64 { return 64 / float64(len(uses[scenario])) * s })

@@ -6,6 +6,8 @@ import (
 	"sort"
 
 	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Verdict is what may be said of a candidate against the reference.
@@ -125,7 +127,7 @@ func (d *Decision) open(index, statistical Interval, a, b int, adjustedP float64
 	} else {
 		width := func(more int) float64 {
 			a, b := float64(a+more), float64(b+more)
-			return student(a+b-2) * math.Sqrt(1/a+1/b)
+			return results.Student(a+b-2) * math.Sqrt(1/a+1/b)
 		}
 		d.Sessions = 1 + sort.Search(mostSessions-1, func(k int) bool {
 			return math.Hypot(meter, h*width(k+1)/width(0)) < distance

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 func around(value, half float64) Interval {
@@ -75,7 +77,7 @@ func TestSessionsSettle(t *testing.T) {
 		settled++
 		after := func(k int) Verdict {
 			m := float64(n + k)
-			s := around(value, half*math.Sqrt(float64(n)/m)*student(2*m-2)/student(float64(2*n-2)))
+			s := around(value, half*math.Sqrt(float64(n)/m)*results.Student(2*m-2)/results.Student(float64(2*n-2)))
 			return Decide(s.Widen(meters), s, true, 0.02, n+k, n+k, math.NaN()).Verdict
 		}
 		require.NotEqual(t, CannotTell, after(d.Sessions))

@@ -14,7 +14,7 @@
 //     American Statistician 69, 2015), and so are his remedies: √(n/(n−1)) for
 //     the spread, Student's t for the tails. Two candidates have the degrees of
 //     freedom of Welch (Biometrika 34, 1947).
-//   - One session: order statistics of its windows, with nothing assumed.
+//   - One session: the interval that its record states ([results.Quotient]).
 //   - Tests: Mann–Whitney as golang.org/x/perf/benchmath has it, [PValue] for
 //     few sessions, Benjamini and Hochberg (J. R. Statist. Soc. B 57, 1995)
 //     over the rows of a report.
@@ -23,7 +23,8 @@
 //     5.1.2), where it does not cancel.
 //   - [Decide] makes a verdict of an interval, a margin and a p-value.
 //
-// Same input and seed, same bits, whatever the order of sessions and windows.
+// Same input and seed, same bits, whatever the order of sessions, and that of
+// windows where there are several: a lone session is a series in time.
 //
 // It does not know records, units or names, drops no outlier, finds no change
 // in a series, and cannot see what all sessions have in common: a wrong meter,
@@ -36,18 +37,15 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/perwatt/perwatt/results"
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 const (
 	significance = 0.05
 	resamples    = 2000
-
-	// A lone session must have as many windows for an interval as their
-	// median needs for order statistics.
-	minimumWindows = 6
 )
 
 // Interval is a figure with the bounds of its 95 % interval, in the figure's
@@ -88,17 +86,16 @@ func (i Interval) halfWidth() float64 {
 	return math.Log(i.High/i.Low) / 2
 }
 
-// Pair is one window: work and energy, work and seconds, or energy and
-// seconds, in any unit that is the same for all. It is absent, and counts in
-// neither sum, if either is NaN or infinite or Den is not positive; work of
-// zero is not absent.
-type Pair struct{ Num, Den float64 }
+// Pair is one window, in any unit that is the same for all. It is absent, and
+// counts in neither sum, if either is NaN or infinite or Den is not positive;
+// work of zero is not absent.
+type Pair = results.Pair
 
-func (p Pair) absent() bool {
+func absent(p Pair) bool {
 	return math.IsNaN(p.Num) || math.IsInf(p.Num, 0) || !(p.Den > 0) || math.IsInf(p.Den, 0)
 }
 
-func (p Pair) plus(q Pair) Pair { return Pair{p.Num + q.Num, p.Den + q.Den} }
+func plus(p, q Pair) Pair { return Pair{Num: p.Num + q.Num, Den: p.Den + q.Den} }
 
 // total adds pairs up in the order of their contents and leaves them so:
 // neither sums nor resamples then depend on the order in which they came.
@@ -107,7 +104,7 @@ func total(pairs []Pair) (sum Pair) {
 		return cmp.Or(cmp.Compare(a.Num, b.Num), cmp.Compare(a.Den, b.Den))
 	})
 	for _, p := range pairs {
-		sum = sum.plus(p)
+		sum = plus(sum, p)
 	}
 	return sum
 }
@@ -119,7 +116,7 @@ type Sessions [][]Pair
 // had no other. s is not changed.
 func (s Sessions) present() (out Sessions) {
 	for _, windows := range s {
-		if windows = slices.DeleteFunc(slices.Clone(windows), Pair.absent); len(windows) > 0 {
+		if windows = slices.DeleteFunc(slices.Clone(windows), absent); len(windows) > 0 {
 			out = append(out, windows)
 		}
 	}
@@ -136,16 +133,11 @@ func (s Sessions) Ratio() float64 {
 	return ratio
 }
 
-// replicates returns what is to be resampled, and the ratio: the totals of the
-// sessions or, of a lone session, its windows.
+// replicates returns what is to be resampled, the totals of the sessions, and
+// the ratio.
 func (s Sessions) replicates() (units []Pair, ratio float64) {
-	s = s.present()
-	if len(s) == 1 {
-		units = s[0]
-	} else {
-		for _, windows := range s {
-			units = append(units, total(windows))
-		}
+	for _, windows := range s.present() {
+		units = append(units, total(windows))
 	}
 	sum := total(units)
 	return units, sum.Num / sum.Den
@@ -155,19 +147,8 @@ func (s Sessions) replicates() (units []Pair, ratio float64) {
 // of the ratio that ever more of them would come to; where sessions are now and
 // then far off on one side, five hold it 9 times in 10. Of one session it says
 // how the windows of that session varied, and nothing about the next; it needs
-// six windows.
-func (s Sessions) Interval(seed uint64) Interval {
-	if s.Count() != 1 {
-		return s.estimate(seed).interval()
-	}
-	windows, ratio := s.replicates()
-	of := make([]float64, len(windows))
-	for i, w := range windows {
-		of[i] = w.Num / w.Den
-	}
-	_, low, high := results.MedianInterval(of)
-	return Interval{ratio, min(low, ratio), max(high, ratio)} // NaN stays NaN
-}
+// six windows, in the order in which they were measured.
+func (s Sessions) Interval(seed uint64) Interval { return s.estimate(seed).interval() }
 
 // Quotient returns a.Ratio() ÷ b.Ratio() with its 95 % interval, as
 // independent sessions give it. Where the i-th sessions of both were one and
@@ -184,22 +165,24 @@ func Quotient(a, b Sessions, seed uint64) Interval {
 // cannot get beneath 0.008 for five sessions a side.
 func PValue(a, b Sessions, seed uint64) float64 {
 	q := a.estimate(seed).over(b.estimate(seed))
-	if q.value == 1 && q.variance == 0 {
+	if q.Value == 1 && q.Variance == 0 {
 		return 1
 	}
-	return 2 * distuv.StudentsT{Sigma: 1, Nu: q.freedom}.CDF(-math.Abs(math.Log(q.value))/math.Sqrt(q.variance))
+	return 2 * distuv.StudentsT{Sigma: 1, Nu: q.Freedom}.CDF(-math.Abs(math.Log(q.Value))/math.Sqrt(q.Variance))
 }
 
-// estimate is a positive figure and the variance of its logarithm, which is
-// known with so many degrees of freedom.
-type estimate struct{ value, variance, freedom float64 }
+type estimate results.Estimate
 
-// estimate resamples the replicates. Both sides of a quotient may use one
-// seed: only their variances meet.
+// estimate resamples the sessions. Both sides of a quotient may use one seed:
+// only their variances meet.
 func (s Sessions) estimate(seed uint64) estimate {
+	s = s.present()
+	if len(s) == 1 {
+		return estimate(results.Quotient(s[0]))
+	}
 	units, ratio := s.replicates()
 	n := len(units)
-	if n < 2 || s.Count() == 1 && n < minimumWindows || !(ratio > 0) || math.IsInf(ratio, 0) {
+	if n < 2 || !(ratio > 0) || math.IsInf(ratio, 0) {
 		return estimate{ratio, math.NaN(), math.NaN()}
 	}
 	rng := rand.New(rand.NewPCG(seed, resamples))
@@ -207,7 +190,7 @@ func (s Sessions) estimate(seed uint64) estimate {
 	for i := range logs {
 		var sum Pair
 		for range n {
-			sum = sum.plus(units[rng.IntN(n)])
+			sum = plus(sum, units[rng.IntN(n)])
 		}
 		logs[i] = math.Log(sum.Num / sum.Den / ratio)
 	}
@@ -217,28 +200,20 @@ func (s Sessions) estimate(seed uint64) estimate {
 
 // over is the quotient of independent estimates (Welch).
 func (a estimate) over(b estimate) estimate {
-	v := a.variance + b.variance
-	free := v * v / (a.variance*a.variance/a.freedom + b.variance*b.variance/b.freedom)
+	v := a.Variance + b.Variance
+	free := v * v / (a.Variance*a.Variance/a.Freedom + b.Variance*b.Variance/b.Freedom)
 	if v == 0 {
-		free = a.freedom + b.freedom
+		free = a.Freedom + b.Freedom
 	}
-	return estimate{a.value / b.value, v, free}
+	return estimate{a.Value / b.Value, v, free}
 }
 
 func (e estimate) interval() Interval {
-	if math.IsInf(e.value, 0) {
-		e.value = math.NaN()
+	if math.IsInf(e.Value, 0) {
+		e.Value = math.NaN()
 	}
-	if math.IsNaN(e.variance) {
-		return Interval{e.value, math.NaN(), math.NaN()}
-	}
-	h := student(e.freedom) * math.Sqrt(e.variance)
-	return Interval{e.value, e.value * math.Exp(-h), e.value * math.Exp(h)}
-}
-
-// student is the two-sided 95 % quantile of Student's t.
-func student(freedom float64) float64 {
-	return distuv.StudentsT{Sigma: 1, Nu: freedom}.Quantile(1 - significance/2)
+	low, high := results.Estimate(e).Interval()
+	return Interval{e.Value, low, high}
 }
 
 // MinimumEffect is the smallest relative difference of two candidates that is

@@ -8,7 +8,6 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/perf/benchmath"
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/combin"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -72,7 +71,7 @@ func TestSymmetries(t *testing.T) {
 			})
 		}
 		rng.Shuffle(len(shuffled), func(j, k int) { shuffled[j], shuffled[k] = shuffled[k], shuffled[j] })
-		require.Equal(t, q, Quotient(shuffled, b, seed), "the order of sessions and windows is nothing")
+		require.Equal(t, q, Quotient(shuffled, b, seed), "the order of sessions, and of windows within several, is nothing")
 		require.Equal(t, a.Interval(seed), shuffled.Interval(seed))
 		require.Equal(t, before, a[0], "the input is not changed")
 
@@ -80,7 +79,7 @@ func TestSymmetries(t *testing.T) {
 		for _, windows := range a {
 			var ws []Pair
 			for _, p := range windows {
-				ws = append(ws, Pair{p.Num * 7, p.Den / 3})
+				ws = append(ws, Pair{Num: p.Num * 7, Den: p.Den / 3})
 			}
 			scaled = append(scaled, ws)
 		}
@@ -104,22 +103,22 @@ func TestPValueAgreesWithTheInterval(t *testing.T) {
 		}
 		require.InDelta(t, significance, PValue(a, b, seed), 1e-9)
 	}
-	same := Sessions{{{1, 2}}, {{1, 2}}}
+	same := Sessions{{{Num: 1, Den: 2}}, {{Num: 1, Den: 2}}}
 	require.Equal(t, 1.0, PValue(same, same, 1), "equal without any spread")
-	require.Zero(t, PValue(same, Sessions{{{1, 3}}, {{1, 3}}}, 1))
+	require.Zero(t, PValue(same, Sessions{{{Num: 1, Den: 3}}, {{Num: 1, Den: 3}}}, 1))
 }
 
 // Whatever cannot be a window counts for nothing, and nothing panics.
 func TestWhatIsAbsent(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(1)
 	a, b := example(1)
-	for _, junk := range []Pair{{nan, 1}, {1, nan}, {inf, 1}, {1, inf}, {-inf, 1}, {1, 0}, {0, 0}, {1, -1}} {
+	for _, junk := range []Pair{{Num: nan, Den: 1}, {Num: 1, Den: nan}, {Num: inf, Den: 1}, {Num: 1, Den: inf}, {Num: -inf, Den: 1}, {Num: 1, Den: 0}, {Num: 0, Den: 0}, {Num: 1, Den: -1}} {
 		dirty := append(slices.Clone(a), []Pair{junk}, nil)
 		dirty[0] = append([]Pair{junk}, dirty[0]...)
 		require.Equal(t, Quotient(a, b, 1), Quotient(dirty, b, 1), "%v", junk)
 		require.Equal(t, 5, dirty.Count())
 	}
-	idle := append(slices.Clone(a), []Pair{{0, 1000}})
+	idle := append(slices.Clone(a), []Pair{{Num: 0, Den: 1000}})
 	require.Less(t, idle.Ratio(), a.Ratio(), "energy without work is counted")
 
 	extremes := []float64{nan, inf, -inf, 0, -1, 1, math.MaxFloat64, math.SmallestNonzeroFloat64}
@@ -128,7 +127,7 @@ func TestWhatIsAbsent(t *testing.T) {
 		for range rng.IntN(4) {
 			ws := make([]Pair, rng.IntN(8))
 			for i := range ws {
-				ws[i] = Pair{extremes[rng.IntN(len(extremes))], extremes[rng.IntN(len(extremes))]}
+				ws[i] = Pair{Num: extremes[rng.IntN(len(extremes))], Den: extremes[rng.IntN(len(extremes))]}
 			}
 			s = append(s, ws)
 		}
@@ -143,35 +142,33 @@ func TestWhatIsAbsent(t *testing.T) {
 			require.False(t, x.Low > x.Value || x.Value > x.High, "%v", x)
 		}
 	}
-	for _, s := range []Sessions{nil, {}, {nil}, {{}}, {{{nan, 1}}}} {
+	for _, s := range []Sessions{nil, {}, {nil}, {{}}, {{{Num: nan, Den: 1}}}} {
 		require.True(t, math.IsNaN(s.Ratio()) && math.IsNaN(s.Interval(1).Low) && math.IsNaN(Quotient(s, a, 1).Value))
 		require.True(t, math.IsNaN(PValue(s, a, 1)))
 	}
 }
 
+// Of one session a comparison says what the session's record says.
 func TestLoneSession(t *testing.T) {
 	rng := rand.New(rand.NewPCG(25, 26))
 	for n := 1; n <= 40; n++ {
-		ws, xs := make([]Pair, n), make([]float64, n)
+		ws := make([]Pair, n)
 		for i := range ws {
 			ws[i] = Pair{Num: 100 + rng.NormFloat64(), Den: 5}
-			xs[i] = ws[i].Num / 5
 		}
-		got := Sessions{ws}.Interval(1)
-		_, low, high := results.MedianInterval(xs)
+		got, lone := Sessions{ws}.Interval(1), results.Quotient(ws)
+		require.Equal(t, lone.Value, got.Value)
 		if n < 6 {
 			require.True(t, math.IsNaN(got.Low) && math.IsNaN(got.High) && !math.IsNaN(got.Value), "n = %d", n)
 			require.True(t, math.IsNaN(Quotient(Sessions{ws}, Sessions{ws}, 1).Low))
 			continue
 		}
-		require.Equal(t, Interval{got.Value, min(low, got.Value), max(high, got.Value)}, got)
-		require.InDelta(t, 1, Quotient(Sessions{ws}, Sessions{ws}, 1).Value, 0)
-		require.Less(t, Quotient(Sessions{ws}, Sessions{ws}, 1).Low, 1.0)
-		// benchmath cuts off as many values in all, though not always as many on each side.
-		s := benchmath.AssumeNothing.Summary(benchmath.NewSample(slices.Clone(xs), &benchmath.DefaultThresholds), 0.95)
-		sorted := slices.Sorted(slices.Values(xs))
-		cut := func(x float64) int { return slices.Index(sorted, x) }
-		require.InDelta(t, cut(s.Hi)-cut(s.Lo), cut(high)-cut(low), 1, "n = %d", n)
+		low, high := lone.Interval()
+		require.Equal(t, Interval{lone.Value, low, high}, got)
+		require.Equal(t, got, Sessions{nil, ws}.Interval(2), "no seed has a part in it")
+		q := Quotient(Sessions{ws}, Sessions{ws}, 1)
+		require.InDelta(t, 1, q.Value, 0)
+		require.Less(t, q.Low, 1.0)
 	}
 }
 

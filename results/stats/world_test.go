@@ -42,7 +42,7 @@ func (w world) measure(rng *rand.Rand) (a, b Sessions) {
 	window := func(rate, meter float64) Pair {
 		// Work varies a little with the rate and energy with the power; the rest of within is noise of both.
 		work := 3e9 * rate * math.Exp(w.within/math.Sqrt2*rng.NormFloat64())
-		return Pair{work, 2950 * meter * math.Exp(w.within/math.Sqrt2*rng.NormFloat64())}
+		return Pair{Num: work, Den: 2950 * meter * math.Exp(w.within/math.Sqrt2*rng.NormFloat64())}
 	}
 	for range w.sessions {
 		ofA, ofB := w.ratio*session(), session()

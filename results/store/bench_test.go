@@ -36,7 +36,7 @@ func TestReadBench(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s %s %.6g %s n=%d power %v", r.Scenario, r.Use, r.Workload, m.Value, m.Unit, m.N, r.Metrics[results.Power].Value))
 	}
 	require.Equal(t, []string{
-		"Fib/n=10 fib example.com/fib 956498 op/s n=2 power NaN",
+		"Fib/n=10 fib example.com/fib 956480 op/s n=2 power NaN",
 		"Copy copy example.com/fib 10000 op/s n=1 power NaN",
 	}, got)
 	require.Contains(t, a.Warnings[0].Text, "not known are watts")
