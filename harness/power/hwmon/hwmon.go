@@ -7,6 +7,10 @@
 // source for each boundary; everything else is read and added to nothing. An
 // energy counter is preferred to a power reading of the same thing.
 //
+// What a driver is called tells little: its label, or the firmware's text of an
+// ACPI meter, says what the quantity is. What a supply gives (output) is not
+// what it draws (input), and a rail, a module or one supply is never a total.
+//
 // Drivers cache. The ACPI meter goes on showing its last value when the
 // firmware no longer answers (drivers/hwmon/acpi_power_meter.c, show_power), so
 // a value that stands still is an error by the rules of [power.Track].
@@ -35,31 +39,64 @@ import (
 // of per-core counters.
 const sensorsMost = 4096
 
-// place is what is known of a driver's sensors.
+// place is what is known of a driver's sensors with some labels.
 type place struct {
-	boundary results.Boundary
+	label    *regexp.Regexp   // nil for any, and for none
+	boundary results.Boundary // that of parts if it is empty
 	total    results.Boundary
-	label    *regexp.Regexp   // of the sensors that are at the boundary; nil for all
-	others   results.Boundary // of sensors with other labels, in no total; empty if they are not worth a channel
-	note     string           // of the sensors at the boundary
+	note     string // what a record must say of them
+	out      string // why they are left out
 }
 
-// places is by the name that the driver gives. The order of preference where
-// two sources claim one total is the order of prefer.
-var places = map[string]place{
+func labelled(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pattern) }
+
+// rail is a label with the low voltage of a rail in it, or its name.
+var rail = labelled(`(^|[^0-9.])1?[0-9](\.[0-9]+)? ?v(dc)?\b|\brail\b|\bvdd|\bvcore|\bvr\b`)
+
+const apu = "on an APU this includes the CPU"
+
+// places is by the name that the driver gives: the first whose label fits
+// holds, and then those of [parts].
+var places = map[string][]place{
 	// ACPI 4.0 §10.4: the platform's own meter, behind the supplies' telemetry
-	// more often than a meter on the cord, so psu and not wall.
-	"power_meter": {boundary: results.PSU, total: results.PSU},
-	// Corsair HXi and RMi supplies: "power total" contains the rails.
-	"corsairpsu": {boundary: results.PSU, total: results.PSU, label: regexp.MustCompile(`^power total$`), others: results.PSU},
+	// more often than a meter on the cord, so psu and not wall. A platform may
+	// have several of parts: the firmware's text tells them (NVIDIA Grace:
+	// "Module Power Socket 0", which on a GH200 includes the GPU, "Grace Power
+	// Socket 0", "CPU Power Socket 0", "SysIO Power Socket 0").
+	"power_meter": {
+		{label: labelled(`^grace power socket [0-9]+$`), boundary: results.Package, total: results.Package, note: "one socket"},
+		{label: labelled(`output|\bp?out[0-9]*\b`), boundary: results.Board, note: "output of the supplies, not what they draw: in no total"},
+		{label: labelled(`\b(psu|ps|(power )?supply|feed|phase|inlet) ?[#-]?[0-9a-c]\b`), boundary: results.PSU, note: "one of several: in no total"},
+		{label: rail, note: "a part: in no total"},
+		{label: labelled(`cpu|processor|socket|core|dram|dimm|ddr|memory|gpu|accelerator|\b(sys)?io\b|i/o|module|blade|sled|drive|disk|hdd|ssd|nvme|fan|pump|cool|riser|slot|pcie|nic\b`), note: "a part: in no total"},
+		{boundary: results.PSU, total: results.PSU},
+	},
+	// Corsair HXi and RMi supplies: "power total" contains the rails, and is
+	// what the supply gives. What it draws it does not say.
+	"corsairpsu": {
+		{label: labelled(`^power total$`), boundary: results.Board, total: results.Board, note: "output of the supply, which draws more than it gives"},
+	},
 	// AMD sockets. Cores (Ecore000 …) lie inside their socket.
-	"amd_energy":     {boundary: results.Package, total: results.Package, label: regexp.MustCompile(`^Esocket[0-9]+$`)},
-	"amd_hsmp_hwmon": {boundary: results.Package, total: results.Package},
-	// Documentation/gpu/amdgpu/thermal.rst.
-	"amdgpu":  {boundary: results.Card, note: "on an APU this includes the CPU"},
-	"i915":    {boundary: results.Card},
-	"xe":      {boundary: results.Card},
-	"nouveau": {boundary: results.Card},
+	"amd_energy": {
+		{label: labelled(`^Esocket[0-9]+$`), boundary: results.Package, total: results.Package},
+		{out: "it lies inside another"},
+	},
+	"amd_hsmp_hwmon": {{boundary: results.Package, total: results.Package}},
+	// The platform's own sensors, in the words of its device tree: System
+	// contains Chip and its rails.
+	"ibmpowernv": {{label: labelled(`^system$`), boundary: results.Chassis, total: results.Chassis}},
+	// Apple's controller: Total System Power contains the rails. AC Input Power
+	// charges the battery too, where there is one.
+	"macsmc_hwmon": {{label: labelled(`^total system power$`), boundary: results.Board, total: results.Board}},
+	// Documentation/gpu/amdgpu/thermal.rst. An APU says its own power twice,
+	// averaged over a longer and a shorter time.
+	"amdgpu": {
+		{label: labelled(`^(slow|fast)PPT$`), boundary: results.Package, note: "the whole APU, by its limit for longer or shorter loads: both are of the same watts"},
+		{boundary: results.Card, note: apu},
+	},
+	"i915":    {{boundary: results.Card}},
+	"xe":      {{boundary: results.Card}},
+	"nouveau": {{boundary: results.Card}},
 }
 
 // supplies are the PMBus drivers of power supplies, by the names of their i2c
@@ -68,13 +105,47 @@ var places = map[string]place{
 // How many supplies feed the node no driver says, so there is no total.
 var supplies = regexp.MustCompile(`^(acbel_fsg032|bp[ad]-rs600|dps920ab|ibm_cffps[12]?|intel_crps185|ipsps1|pfe1100|pfe3000|ym2151e)$`)
 
-var supply = place{boundary: results.PSU, label: regexp.MustCompile(`^pin1?$`), others: results.Board, note: "one supply: in no total, for no driver knows how many feed the node"}
+var supply = []place{{label: labelled(`^pin1?$`), boundary: results.PSU, note: "one supply: in no total, for no driver knows how many feed the node"}}
+
+// parts are by label, of whatever driver. None is a total.
+var parts = []place{
+	{label: labelled(`dissipated`), out: "it is heat, worked out of a flow and two temperatures"},
+	{label: labelled(`output|\bp?out[0-9]*\b`), boundary: results.Board},
+	{label: labelled(`module|blade|sled`), boundary: results.Board},
+	{label: labelled(`dram|dimm|ddr|\bmem(ory)?\b|hbm`), boundary: results.Memory},
+	{label: labelled(`gpu|vram|gfx|graphics`), boundary: results.Card},
+	{label: labelled(`cpu|processor|vcore|core|socket|package|\bsoc\b`), boundary: results.Package},
+	{boundary: results.Board},
+}
+
+// placed is what a driver's sensor with some label is.
+func placed(driver, label string) place {
+	known := places[driver]
+	switch {
+	case supplies.MatchString(driver):
+		known = supply
+	case strings.HasPrefix(driver, "i915_gt"): // one of its tiles
+		known = places["i915"]
+	}
+	fits := func(p place) bool { return p.label == nil || p.label.MatchString(label) }
+	var as place
+	if i := slices.IndexFunc(known, fits); i >= 0 {
+		as = known[i]
+	}
+	if i := slices.IndexFunc(parts, fits); as.boundary == "" && as.out == "" {
+		note := as.note
+		as = parts[i] // the last fits any
+		as.note = cmp.Or(as.note, note)
+	}
+	return as
+}
 
 // cardMost is more than any card draws, in W. Some versions of amdgpu print a
 // negative error code as an unsigned count of µW: 4294.97 W.
 const cardMost = 3000
 
-var prefer = []string{"power_meter", "corsairpsu", "amd_energy", "amd_hsmp_hwmon"}
+// prefer is the order of preference where two drivers claim one total.
+var prefer = []string{"power_meter", "ibmpowernv", "corsairpsu", "macsmc_hwmon", "amd_energy", "amd_hsmp_hwmon"}
 
 // sensor is one attribute.
 type sensor struct {
@@ -196,6 +267,10 @@ func (m *meter) device(class, name string) {
 		m.note("left out %s (%s): %v", name, driver, err)
 		return
 	}
+	if kind, err := m.text(filepath.Join(class, name, "device", "type")); err == nil && kind == "Battery" { // of drivers/power/supply
+		m.note("left out %s (%s): it measures a battery", name, driver)
+		return
+	}
 	type slot struct{ energy, input, average *sensor }
 	slots, numbers := map[int]*slot{}, []int{}
 	for _, e := range entries {
@@ -206,6 +281,10 @@ func (m *meter) device(class, name string) {
 		n, _ := strconv.Atoi(part[2])
 		stem := filepath.Join(dir, part[1]+part[2])
 		label, _ := m.text(stem + "_label")
+		if driver == "power_meter" {
+			label, _ = m.text(stem + "_oem_info")
+			label = strings.Join(strings.Fields(label), " ")
+		}
 		s := &sensor{dir: name, driver: driver, attr: e.Name(), label: label, path: filepath.Join(dir, e.Name()), energy: part[1] == "energy"}
 		if on, err := m.text(stem + "_enable"); err == nil && on == "0" {
 			m.note("left out %s/%s (%s): it is disabled (%s_enable is 0)", name, s.attr, driver, part[1]+part[2])
@@ -257,7 +336,7 @@ func (m *meter) device(class, name string) {
 // silent reports whether a sensor gives no power that can be true.
 func (m *meter) silent(s *sensor) bool {
 	uw, _, err := s.read(m.open)
-	return err != nil || uw == 0 || uw > cardMost*1e6 && places[s.driver].boundary == results.Card
+	return err != nil || uw == 0 || uw > cardMost*1e6 && placed(s.driver, s.label).boundary == results.Card
 }
 
 // accuracy reads what ACPI 4.0 §10.4.1 calls the accuracy: percent of being
@@ -274,22 +353,18 @@ func accuracy(text string) (gain float64, ok bool) {
 
 // add gives a sensor its boundary.
 func (m *meter) add(s *sensor, dir string) {
-	p, known := places[s.driver]
-	switch {
-	case supplies.MatchString(s.driver):
-		p = supply
-	case !known:
-		p = place{boundary: results.Board}
+	p := placed(s.driver, s.label)
+	if p.out != "" {
+		m.note("left out %s/%s (%s %s): %s", s.dir, s.attr, s.driver, s.label, p.out)
+		return
 	}
-	if p.label != nil && !p.label.MatchString(s.label) {
-		if p.others == "" {
-			m.note("left out %s/%s (%s %s): it lies inside another", s.dir, s.attr, s.driver, s.label)
-			return
+	if s.driver == "power_meter" {
+		switch of := m.measured(dir); {
+		case !of:
+			p = place{boundary: results.Board, note: "it measures some devices only: in no total"}
+		case s.label != "":
+			p.note = strings.TrimPrefix(fmt.Sprintf("%s; its firmware calls it %.60q", p.note, s.label), "; ")
 		}
-		p = place{boundary: p.others}
-	}
-	if s.driver == "power_meter" && !wholeSystem(dir) {
-		p = place{boundary: results.Board, note: "it measures some devices only: in no total"}
 	}
 	if p.note != "" {
 		m.note("%s/%s (%s): %s", s.dir, s.attr, s.driver, p.note)
@@ -314,10 +389,10 @@ func (m *meter) add(s *sensor, dir string) {
 	m.sensors = append(m.sensors, s)
 }
 
-// wholeSystem reports whether an ACPI meter names no part of the system as
-// what it measures. ACPI 4.0 §10.4.7, _PMD: the devices measured; the root
+// measured reports whether an ACPI meter names no part of the system as what
+// it measures. ACPI 4.0 §10.4.7, _PMD: the devices measured; the root
 // of the namespace, or nothing, for everything.
-func wholeSystem(dir string) bool {
+func (m *meter) measured(dir string) bool {
 	for _, d := range []string{dir, filepath.Join(dir, "device")} {
 		entries, err := os.ReadDir(filepath.Join(d, "measures"))
 		if err == nil {

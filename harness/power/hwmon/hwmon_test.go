@@ -116,6 +116,80 @@ var trees = map[string]string{
 		hwmon2/power1_input  1000000
 		hwmon10/name         ina226
 		hwmon10/power1_input 2000000`,
+	"ACPI meters of a Grace Hopper": `
+		hwmon1/device/name             power_meter
+		hwmon1/device/power1_average   312000000
+		hwmon1/device/power1_oem_info  Module Power Socket 0
+		hwmon2/device/name             power_meter
+		hwmon2/device/power1_average   140000000
+		hwmon2/device/power1_oem_info  Grace Power Socket 0
+		hwmon3/device/name             power_meter
+		hwmon3/device/power1_average   100000000
+		hwmon3/device/power1_oem_info  CPU Power Socket 0
+		hwmon4/device/name             power_meter
+		hwmon4/device/power1_average   20000000
+		hwmon4/device/power1_oem_info  SysIO Power Socket 0`,
+	"ACPI meters of input and output": `
+		hwmon1/name             power_meter
+		hwmon1/power1_average   412000000
+		hwmon1/power1_oem_info  System Input Power
+		hwmon2/name             power_meter
+		hwmon2/power1_average   380000000
+		hwmon2/power1_oem_info  Power Supply Output
+		hwmon3/name             power_meter
+		hwmon3/power1_average   206000000
+		hwmon3/power1_oem_info  PSU 1 Input
+		hwmon4/name             power_meter
+		hwmon4/power1_average   30000000
+		hwmon4/power1_oem_info  12V rail
+		hwmon5/name             power_meter
+		hwmon5/power1_average   20000000
+		hwmon5/power1_oem_info  Total Memory Power`,
+	"ACPI meter of a maker": `
+		hwmon1/name             power_meter
+		hwmon1/power1_average   412000000
+		hwmon1/power1_oem_info  ACME Inc.`,
+	"APU": `
+		hwmon4/name            amdgpu
+		hwmon4/power1_label    slowPPT
+		hwmon4/power1_average  15000000
+		hwmon4/power2_label    fastPPT
+		hwmon4/power2_average  16000000`,
+	"Intel card, a tile": `
+		hwmon1/name           i915_gt0
+		hwmon1/energy1_input  5000000`,
+	"POWER9": `
+		hwmon0/name          ibmpowernv
+		hwmon0/power1_input  600000000
+		hwmon0/power1_label  System
+		hwmon0/power2_input  150000000
+		hwmon0/power2_label  Chip 0
+		hwmon0/power3_input  90000000
+		hwmon0/power3_label  Chip 0 Vdd`,
+	"Apple": `
+		hwmon0/name          macsmc_hwmon
+		hwmon0/power1_input  21000000
+		hwmon0/power1_label  Total System Power
+		hwmon0/power2_input  30000000
+		hwmon0/power2_label  AC Input Power
+		hwmon0/power3_input  3000000
+		hwmon0/power3_label  3.8 V Rail Power`,
+	"labelled rails": `
+		hwmon0/name          scmi_sensors
+		hwmon0/power1_input  30000000
+		hwmon0/power1_label  CPU_PWR
+		hwmon0/power2_input  3000000
+		hwmon0/power2_label  DDR_PWR
+		hwmon0/power3_input  9000000
+		hwmon0/power3_label  gpu total
+		hwmon0/power4_input  9000000
+		hwmon0/power4_label  Total output
+		hwmon1/name          highflownext
+		hwmon1/power1_input  95000000
+		hwmon1/power1_label  Dissipated power
+		hwmon2/name          BAT0
+		hwmon2/device/type   Battery
+		hwmon2/power1_input  9000000`,
 	"an unknown driver": `
 		hwmon0/name           shunt9000
 		hwmon0/power1_input   3000000
@@ -163,10 +237,20 @@ func TestChannels(t *testing.T) {
 		"a rail that counts":                       {"ina238-energy1_input J board", "left out hwmon3/power1_input (ina238): energy1_input counts the same energy"},
 		"AMD card, average only":                   {"amdgpu-power1_average W card", "is an average over an interval that the driver does not state"},
 		"Intel card":                               {"xe-card J card, xe-pkg J card, xe-vram W card", "left out hwmon1/power1_input (xe): energy1_input counts the same energy"},
-		"supply":                                   {"corsairpsu-power-total W psu>psu, corsairpsu-power-+12v W psu", "total of boundary psu: corsairpsu-power-total"},
+		"supply":                                   {"corsairpsu-power-total W board>board, corsairpsu-power-+12v W board", "output of the supply, which draws more than it gives"},
 		"disabled channel":                         {"ina3221-power2_input W board", "left out hwmon0/power1_input (ina3221): it is disabled"},
 		"twice the same driver":                    {"ina226-power1_input W board, ina226-power1_input@hwmon10 W board", ""},
-		"an unknown driver":                        {"shunt9000-energy1_input J board", "left out hwmon0/power1_input (shunt9000)"},
+		"ACPI meters of a Grace Hopper": {"power_meter-Module-Power-Socket-0 W board, power_meter-Grace-Power-Socket-0 W package>package, power_meter-CPU-Power-Socket-0 W package, power_meter-SysIO-Power-Socket-0 W package",
+			`hwmon1/power1_average (power_meter): a part: in no total; its firmware calls it "Module Power Socket 0"`},
+		"ACPI meters of input and output": {"power_meter-System-Input-Power W psu>psu, power_meter-Power-Supply-Output W board, power_meter-PSU-1-Input W psu, power_meter-12V-rail W board, power_meter-Total-Memory-Power W memory",
+			"output of the supplies, not what they draw: in no total"},
+		"ACPI meter of a maker": {"power_meter-ACME-Inc. W psu>psu", `its firmware calls it "ACME Inc."`},
+		"APU":                   {"amdgpu-slowPPT W package, amdgpu-fastPPT W package", "both are of the same watts"},
+		"Intel card, a tile":    {"i915_gt0-energy1_input J card", "there is no total"},
+		"POWER9":                {"ibmpowernv-System W node>node, ibmpowernv-Chip-0 W board, ibmpowernv-Chip-0-Vdd W board", "total of boundary node: ibmpowernv-System"},
+		"Apple":                 {"macsmc_hwmon-Total-System-Power W board>board, macsmc_hwmon-AC-Input-Power W board, macsmc_hwmon-3.8-V-Rail-Power W board", "total of boundary board"},
+		"labelled rails":        {"scmi_sensors-CPU_PWR W package, scmi_sensors-DDR_PWR W memory, scmi_sensors-gpu-total W card, scmi_sensors-Total-output W board", "left out hwmon1/power1_input (highflownext Dissipated power): it is heat"},
+		"an unknown driver":     {"shunt9000-energy1_input J board", "left out hwmon0/power1_input (shunt9000)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := Open(plant(t, trees[name]))
@@ -459,6 +543,24 @@ func FuzzAccuracy(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		if gain, ok := accuracy(text); ok && !(gain > 0 && gain < 1) {
 			t.Errorf("%q is an accuracy of %v", text, gain)
+		}
+	})
+}
+
+// FuzzPlaced: whatever a label says, a sensor has a boundary or is left out,
+// and what is said to be given or to be a rail is no total of what is drawn.
+func FuzzPlaced(f *testing.F) {
+	for _, s := range []string{"", "power total", "System Input Power", "12V rail", "Grace Power Socket 0", "PSU 2", "Total Output", "\x00"} {
+		f.Add("power_meter", s)
+		f.Add("shunt9000", s)
+	}
+	f.Fuzz(func(t *testing.T, driver, label string) {
+		p := placed(driver, label)
+		if (p.boundary == "") == (p.out == "") || p.total != "" && p.total != p.boundary {
+			t.Errorf("%q %q is %+v", driver, label, p)
+		}
+		if p.total == results.PSU && (rail.MatchString(label) || strings.Contains(strings.ToLower(label), " output")) {
+			t.Errorf("%q %q is a total", driver, label)
 		}
 	})
 }

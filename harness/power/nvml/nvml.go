@@ -52,7 +52,7 @@ const (
 	openMost = time.Minute
 	// A driver that hangs keeps Close for this long at most.
 	closeMost = time.Second
-	// Watts beyond which a card is not believed, if it states no limit.
+	// Watts beyond which a card is not believed, whatever limit it states.
 	cardMost  = 3000
 	cardsMost = 256
 )
@@ -325,7 +325,7 @@ func (m *meter) add(c *card) (err error) {
 		limit, err = one(l, l.Limit, c.device)
 	}
 	if err == nil && limit > 0 {
-		bound.Watts = 2 * float64(limit) / 1e3 // beyond it for moments; and it may be raised
+		bound.Watts = min(cardMost, 2*float64(limit)/1e3) // beyond it for moments; and it may be raised
 		m.note("%s: power limit %g W when opened", c.name, float64(limit)/1e3)
 	}
 	mask, err := one(l, l.Reasons, c.device)

@@ -5,8 +5,9 @@
 // A zone lies inside another or shows the same counter twice more often than
 // not, so the channels that carry a Total are a disjoint cover: packages (or
 // dies) and the DRAM beside them. Core and uncore lie inside a package and
-// psys around all of them: they are read, and added to nothing. What was left
-// out, and why, stands in the notes.
+// psys around all of them: they are read, and added to nothing. On AMD the core
+// zone is of one core alone, the first of its package. What was left out, and
+// why, stands in the notes.
 //
 // Each channel accumulates from zero, by the rules of [power.Track]: a counter
 // that falls has wrapped only if its range is known and the watts that this
@@ -44,28 +45,42 @@ const (
 	// running are one: of the 10 J that one counts in 100 ms there are more than
 	// 10⁵ units, and no two sockets draw the same to better than 10³ of them.
 	inStepAfter = 10
-	// Firmware writes "no limit" as an enormous one.
-	limitMost = 5000 // W
-	zonesMost = 1024
+	zonesMost   = 1024
 )
 
 // domain is a kind of zone: what its joules are, the watts beyond which a
-// difference is not believed where no power limit says more, and how long it
-// may stand still (as of [power.Bound]). What is in a total never does: a
-// processor leaks and memory refreshes.
+// difference is not believed, those that a power limit may widen them to, which
+// no part of this kind draws, and how long it may stand still (as of
+// [power.Bound]). What is in a total never does: a processor leaks and memory
+// refreshes.
 type domain struct {
 	boundary results.Boundary
 	total    results.Boundary
 	watts    float64
+	most     float64
 	stale    time.Duration
 }
 
 var domains = map[string]domain{
-	"package": {results.Package, results.Package, 1000, stuckAfter},
-	"dram":    {results.Memory, results.Package, 500, 0},
-	"core":    {results.Package, "", 1000, 0},
-	"uncore":  {results.Package, "", 500, never}, // graphics, off where there is no display
-	"psys":    {results.Board, "", 5000, 0},
+	"package": {results.Package, results.Package, 1000, 1500, stuckAfter},
+	"dram":    {results.Memory, results.Package, 500, 500, 0},
+	"core":    {results.Package, "", 1000, 1500, 0},
+	"uncore":  {results.Package, "", 500, 500, never}, // graphics, off where there is no display
+	"psys":    {results.Board, "", 5000, 5000, 0},
+}
+
+// limit returns a power limit in W that is one. "No limit" is a field of which
+// all bits are set (Intel SDM vol. 4, MSR_PKG_POWER_LIMIT: 15 bits in units of a
+// power of two, 4095.875 W of 1/8 W; more bits in newer interfaces), or 0.
+func limit(microwatts uint64) (watts float64, ok bool) {
+	watts = float64(microwatts) / 1e6
+	for unit := range 15 { // 1/2^unit W
+		field := math.Round(math.Ldexp(watts, unit))
+		if full := field + 1; full >= 1<<14 && full == math.Exp2(math.Round(math.Log2(full))) && math.Abs(field-math.Ldexp(watts, unit)) < 0.01 {
+			return 0, false
+		}
+	}
+	return watts, watts > 0
 }
 
 // zone is one counter.
@@ -101,7 +116,7 @@ func Open(root string) (power.Meter, error) {
 
 func open(root string, opener power.Opener) (power.Meter, error) {
 	dir := filepath.Join(root, "class", "powercap")
-	zones, notes, err := cover(dir, opener)
+	zones, notes, err := cover(dir, vendor(filepath.Join(root, "devices", "system", "cpu", "modalias"), opener), opener)
 	if err != nil {
 		return nil, err
 	}
@@ -193,9 +208,27 @@ func find(dir string, depth int, found map[string]string) error {
 	return err
 }
 
+// vendor returns the number of the CPU's maker as the kernel's alias of it has
+// it, ven0000 for Intel and ven0002 for AMD; empty if it is not there.
+func vendor(path string, open power.Opener) string {
+	f, err := open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var head [64]byte // the rest lists features
+	n, _ := f.ReadAt(head[:], 0)
+	if part := maker.FindSubmatch(head[:n]); part != nil {
+		return string(part[1])
+	}
+	return ""
+}
+
+var maker = regexp.MustCompile(`^cpu:type:x86,(ven[0-9A-F]{4})fam`)
+
 // cover lists the zones under dir as channels, those of the total disjoint,
 // and says in notes what is in and what is out.
-func cover(dir string, open power.Opener) (kept []*zone, notes []string, err error) {
+func cover(dir, vendor string, open power.Opener) (kept []*zone, notes []string, err error) {
 	found := map[string]string{}
 	switch err := find(dir, 3, found); {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
@@ -278,7 +311,12 @@ func cover(dir string, open power.Opener) (kept []*zone, notes []string, err err
 	if len(kept) == 0 {
 		return nil, nil, fmt.Errorf("rapl: no zone under %s counts energy (%s): %w", dir, strings.Join(notes, "; "), power.ErrAbsent)
 	}
-	return kept, append(describe(kept), notes...), nil
+	if !slices.ContainsFunc(kept, func(z *zone) bool { return z.domain == "package" }) {
+		for _, z := range kept {
+			z.track.Channel.Total = "" // memory alone is no package
+		}
+	}
+	return kept, append(describe(kept, vendor), notes...), nil
 }
 
 // mirrored returns the package among kept whose counter z shows too: AMD
@@ -303,7 +341,7 @@ func mirrored(z *zone, kept []*zone, open power.Opener) *zone {
 }
 
 // describe says what the total is made of and how wraps are judged.
-func describe(zones []*zone) []string {
+func describe(zones []*zone, vendor string) []string {
 	var in, beside []string
 	memory, every := false, time.Duration(0)
 	var notes []string
@@ -314,6 +352,15 @@ func describe(zones []*zone) []string {
 			beside = append(beside, z.name)
 		}
 		memory = memory || z.domain == "dram"
+		if z.domain == "core" {
+			switch vendor {
+			case "ven0000":
+			case "ven0002", "ven0009": // AMD, Hygon
+				notes = append(notes, z.name+": of one core, the first of its package, and not of all")
+			default:
+				notes = append(notes, z.name+": of all cores on Intel, and on AMD of one core, the first of its package")
+			}
+		}
 		if z.track.Bound.Range == 0 {
 			notes = append(notes, z.name+": max_energy_range_uj is missing or unreadable, so any decrease is a gap")
 		} else if a := z.atLeast(); every == 0 || a < every {
@@ -360,8 +407,8 @@ func load(id, dir string, open power.Opener) (*zone, error) {
 	watts := d.watts
 	for i := range 10 {
 		uw, _, err := power.ReadMicro(open, filepath.Join(dir, fmt.Sprintf("constraint_%d_power_limit_uw", i)))
-		if err == nil && uw <= limitMost*1e6 {
-			watts = max(watts, 2*float64(uw)/1e6)
+		if w, is := limit(uw); err == nil && is && w <= d.most {
+			watts = max(watts, min(2*w, d.most))
 		}
 	}
 	most, _, _ := power.ReadMicro(open, filepath.Join(dir, "max_energy_range_uj")) // 0: unknown

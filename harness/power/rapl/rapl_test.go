@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,6 +59,9 @@ var trees = map[string]string{
 		intel-rapl:1:0       dram              150000001  65532610987  -
 		intel-rapl:2         package-1-die-0  3000000001  65532610987  -
 		intel-rapl-mmio:1    package-0-die-1  1000000001  65532610987  -`,
+	"memory alone": `
+		intel-rapl:0    psys        1000000001  262143328850  -
+		intel-rapl:0:0  dram         100000001   65532610987  -`,
 	"missing max": `
 		intel-rapl:0    package-0  1000000001  -             -
 		intel-rapl:0:0  core        500000001  262143328850  -`,
@@ -98,7 +102,9 @@ func plant(t testing.TB, tree string, linked bool) string {
 		write("energy_uj", f[2])
 		write("max_energy_range_uj", f[3])
 		if f[4] != "-" {
-			write("constraint_0_power_limit_uw", f[4]+"000000")
+			watts, err := strconv.ParseFloat(f[4], 64)
+			require.NoError(t, err)
+			write("constraint_0_power_limit_uw", fmt.Sprintf("%.0f", watts*1e6))
 		}
 		if linked {
 			for path, name := range map[string]string{base: control, dir: f[0]} {
@@ -138,6 +144,7 @@ func TestDoubleCounting(t *testing.T) {
 		"die names":                  {"package-0-die-0 package-0-die-0-dram package-0-die-1 package-0-die-1-dram", "", ""},
 		"mirrored dies":              {"package-0-die-0 package-1-die-0", "", "intel-rapl:1 (package-0-die-1): it shows the same counter as intel-rapl:0"},
 		"missing max":                {"package-0", "package-0-core", ""},
+		"memory alone":               {"", "psys psys-dram", ""},
 		"domains that count nothing": {"package-0", "", "intel-rapl:0:0 (package-0-dram): it reads 0 since boot"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -310,8 +317,12 @@ func TestCounterTraps(t *testing.T) {
 		{"400 digits", one, time.Second, []any{base, strings.Repeat("1", 400), base + 1}, "0 gap 0", "longer than 63 bytes"},
 		{"beyond 64 bits", one, time.Second, []any{base, "18446744073709551616", base + 1}, "0 gap 0", "out of range"},
 		{"stopped", one, 400 * time.Millisecond, []any{base, base, base, base, base, base + 1_000_000, base + 2_000_000}, "0 - - gap gap 0 1", "stale"},
-		{"twice the power limit is plausible", "intel-rapl:0 package-0 1000000001 262143328850 900", time.Second, []any{base, base + 3_500_000_000}, "0 3500", ""},
-		{"beyond it is not", "intel-rapl:0 package-0 1000000001 262143328850 900", time.Second, []any{base, base + 3_700_000_000}, "0 gap", "more than 1800 W"},
+		{"twice the power limit is plausible", "intel-rapl:0 package-0 1000000001 262143328850 700", time.Second, []any{base, base + 2_700_000_000}, "0 2700", ""},
+		{"but not beyond what a package draws", "intel-rapl:0 package-0 1000000001 262143328850 900", time.Second, []any{base, base + 3_500_000_000}, "0 gap", "more than 1500 W"},
+		{"a limit of all bits is none", "intel-rapl:0 package-0 1000000001 262143328850 4095.875", time.Second, []any{base, base + 2_700_000_000}, "0 gap", "more than 1000 W"},
+		{"nor is it in another unit", "intel-rapl:0 package-0 1000000001 262143328850 1023.96875", time.Second, []any{base, base + 2_700_000_000}, "0 gap", "more than 1000 W"},
+		{"a reset is no wrap that such a limit allows", "intel-rapl:0 package-0 1000000001 65532610987 4095.875", 9 * time.Second, []any{uint64(50_000_000_000), 1_000_000}, "0 gap", ""},
+		{"beyond it is not", "intel-rapl:0 package-0 1000000001 262143328850 700", time.Second, []any{base, base + 2_900_000_000}, "0 gap", "more than 1400 W"},
 		{"an enormous limit is none", "intel-rapl:0 package-0 1000000001 - 9999999", time.Second, []any{base, base + 3_700_000_000}, "0 gap", "more than 1000 W"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -509,6 +520,44 @@ func TestNotes(t *testing.T) {
 		"windows of 1 s or more",
 	} {
 		require.Contains(t, notes, want)
+	}
+}
+
+// TestCoreZone: on AMD the core zone is one core's, which the notes say; they
+// claim nothing of a maker that is not known.
+func TestCoreZone(t *testing.T) {
+	for alias, want := range map[string]string{
+		"cpu:type:x86,ven0002fam0019mod0001:feature:,0000,0001,0002,0003,0004,0005,0006": "package-0-core: of one core, the first of its package, and not of all",
+		"cpu:type:x86,ven0009fam0018mod0001:feature:":                                    "of one core",
+		"cpu:type:x86,ven0000fam0006mod0055:feature:":                                    "",
+		"": "package-0-core: of all cores on Intel, and on AMD of one core",
+	} {
+		root := plant(t, trees["one socket"], true)
+		if alias != "" {
+			dir := filepath.Join(root, "devices", "system", "cpu")
+			require.NoError(t, os.MkdirAll(dir, 0o755))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "modalias"), []byte(alias+"\n"), 0o644))
+		}
+		m, err := Open(root)
+		require.NoError(t, err)
+		notes := strings.Join(m.Info().Notes, "\n")
+		if require.NoError(t, m.Close()); want == "" {
+			require.NotContains(t, notes, "one core")
+		} else {
+			require.Contains(t, notes, want)
+		}
+	}
+}
+
+// TestLimit: a field of which all bits are set is no limit, in any unit.
+func TestLimit(t *testing.T) {
+	for uw, want := range map[uint64]float64{
+		150_000_000: 150, 1_000_000: 1, 127_500_000: 127.5, 255_000_000: 255, 4_095_000_000: 4095, 600_125_000: 600.125,
+		0: 0, 4_095_875_000: 0, 8_191_750_000: 0, 2_047_937_500: 0, 1_023_968_750: 0, 32_767_875_000: 0, 131_071_875_000: 0,
+	} {
+		got, ok := limit(uw)
+		require.Equal(t, want > 0, ok, uw)
+		require.Equal(t, want, got, uw)
 	}
 }
 
