@@ -37,16 +37,17 @@ func trackCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "track",
 		Short: "Say what changed in a store night by night, since when, and why",
-		Long: `Follow throughput, watts and work per joule of every node group, night by night, and
-say what changed, since when, by how much, at which commit or event, how sure that is
-and what to do. It is quiet when nothing changed.
+		Long: `Follow throughput, watts and work per joule of every node, night by night, and say
+what changed, since when, by how much, at which commit or event, how sure that is and
+what to do. It is quiet when nothing changed. Nodes of one model are a group: what
+moves on several of them at one time is one finding, what moves on one is that node's.
 
 The control scenario of each session (crypto/sha256, which no change of the code
 under test touches) tells the machine from the code. What is known to have happened
 to a machine (perwatt event adds to what the records show) starts a new epoch.
 
 With --gate the exit code says it to a pipeline: 1 if a regression showed tonight
-that had not shown before, 3 if tonight measured nothing, or a group that measured
+that had not shown before, 3 if tonight measured nothing, or a node that measured
 in the last two weeks did not. One night that is far off is a suspicion: --confirm
 measures its uses again, on this machine and at once, before it fails anything;
 without --confirm only more than 10 % fail. Old findings do not fail again.

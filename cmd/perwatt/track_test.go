@@ -378,6 +378,34 @@ func TestTrackSiblings(t *testing.T) {
 	}
 }
 
+// Two packages with one name of a benchmark, and one benchmark at two numbers of
+// threads, are histories of their own, each named where it changed.
+func TestTrackTellsSeriesApart(t *testing.T) {
+	dir, site := t.TempDir(), t.TempDir()
+	t.Setenv("PERWATT_STORE", dir)
+	var text strings.Builder
+	for n := range 24 {
+		slow := 1.0
+		if n >= 16 {
+			slow = 1.1
+		}
+		off := float64(n * 7 % 5) // ns
+		fmt.Fprintf(&text, "goos: linux\ncpu: Sample CPU\ncommit-time: %sT20:00:00Z\n", night(n))
+		fmt.Fprintf(&text, "pkg: example.com/kv\nBenchmarkGet-2 1000 %g ns/op\nBenchmarkGet-4 1000 %g ns/op\n", 1000+off, 600*slow+off)
+		fmt.Fprintf(&text, "pkg: example.com/ht\nBenchmarkGet-2 1000 %g ns/op\nBenchmarkGet-4 1000 %g ns/op\n", 4000+off, 2000+off)
+	}
+	file := filepath.Join(t.TempDir(), "bench.txt")
+	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o644))
+	require.Equal(t, exitOK, run(t.Context(), []string{"import", file, "--node", "n"}, io.Discard, io.Discard))
+	_, out, errs := tracked(t, "--night", night(23), "-o", site)
+	require.Contains(t, out, "1 regression.", errs)
+	require.Contains(t, out, "of throughput at Get, get (example.com/kv, 4 threads) since "+night(16))
+	index := read(t, filepath.Join(site, "index.html"))
+	for _, of := range []string{"example.com/kv, 2 threads", "example.com/kv, 4 threads", "example.com/ht, 2 threads", "example.com/ht, 4 threads"} {
+		require.Contains(t, index, "<small>"+of+"</small>")
+	}
+}
+
 // One night that is far off is a suspicion, and no verdict.
 func TestTrackSuspects(t *testing.T) {
 	for off, want := range map[float64]int{0.96: exitOK, 0.85: exitGate, 1.3: exitOK} {

@@ -70,6 +70,7 @@ type SiteGroup struct {
 // History is one figure of a node of a group over time.
 type History struct {
 	Node                                  string
+	Variant                               string // what tells it from others of its use
 	Scenario, Use, Workload, Impl, Metric string
 	Threads                               int
 	Unit                                  results.Unit
@@ -225,7 +226,7 @@ func WriteOverview(w io.Writer, s Site) error {
 			if n := len(h.Nights); n > 0 {
 				figure.Sort = exact(h.Nights[n-1].Value)
 			}
-			add(td{Text: clean(g.Name, 80), Under: clean(strings.TrimPrefix(g.on(h), " on "), 60), Href: GroupFile(g.ID)}, td{Text: clean(useName(h), 60)}, td{Text: clean(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
+			add(td{Text: clean(g.Name, 80), Under: clean(strings.TrimPrefix(g.on(h), " on "), 60), Href: GroupFile(g.ID)}, td{Text: clean(useName(h), 60), Under: clean(h.Variant, 120)}, td{Text: clean(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
 				figure, td{Chart: spark}, td{Text: h.Tone.sign() + " " + clean(h.State, 120)}, td{Text: last})
 		}
 		if len(quiet) > 0 {

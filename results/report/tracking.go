@@ -40,8 +40,9 @@ type Tracking struct {
 	Said    []string        // what else became of the night: measured again, missing
 
 	site  Site
-	names map[string]string // of groups
-	nodes map[string]int    // of groups
+	names map[string]string     // of groups
+	nodes map[string]int        // of groups
+	vary  map[store.Key]variety // of uses: keys without node, metric and what varies
 	lines *csv.Writer
 }
 
@@ -59,12 +60,20 @@ func (t *Tracking) Add(s *track.Standing) error {
 		}
 		g.Events = append(g.Events, SiteEvent{At: e.At, Node: e.Node, Text: text})
 	}
-	headline := map[[3]string]int{} // where in the series that of a node, scenario and use is
+	t.varieties(s.Judged)
+	newest := map[store.Key]int{} // night of a use on a node
+	for i := range s.Judged {
+		j := &s.Judged[i]
+		k := useKey(j.Key)
+		k.Node = j.Key.Node
+		newest[k] = max(newest[k], j.Last)
+	}
+	headline := map[store.Key]int{} // where in the series that of a use is, on a node
 	for i := range s.Judged {
 		j := &s.Judged[i]
 		words, verdict := j.State(t.Night)
 		k := j.Key
-		h := History{Node: k.Node, Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Threads: k.Threads, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
+		h := History{Node: k.Node, Variant: t.variant(k), Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Threads: k.Threads, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
 		h.Quiet = h.Tone == Good && verdict == "" && !j.Watch.Young
 		modelled := s.Meter == "model" && k.Metric != results.Throughput
 		h.Nights = nightsOf(s.Points[k], modelled)
@@ -74,18 +83,23 @@ func (t *Tracking) Add(s *track.Standing) error {
 		}
 		h.Levels = levelsOf(h.Nights, j.Changes)
 		h.Notable = len(h.Changes) > 0 || j.Watch.Mood == track.Suspicious
-		use := [3]string{k.Node, k.Scenario, k.Use}
-		if at, ok := headline[use]; !ok || telling[h.Metric] < telling[g.Series[at].Metric] {
+		use := k
+		use.Metric, use.Unit = "", ""
+		of := useKey(k)
+		of.Node = k.Node
+		if t.Night-j.Last > since && j.Last < newest[of] {
+			// Another took its place long ago.
+		} else if at, ok := headline[use]; !ok || telling[h.Metric] < telling[g.Series[at].Metric] {
 			if ok {
 				g.Series[at].Headline = false
 			}
 			headline[use], h.Headline = len(g.Series), true
 		}
 		if r, ok := s.Ratios[k]; ok {
-			of := h
-			of.Metric, of.Unit, of.Nights = r.Metric, r.Unit, nightsOf(r.Points, modelled)
-			of.Levels = levelsOf(of.Nights, j.Changes)
-			h.Ratio = &of
+			ratio := h
+			ratio.Metric, ratio.Unit, ratio.Nights = r.Metric, r.Unit, nightsOf(r.Points, modelled)
+			ratio.Levels = levelsOf(ratio.Nights, j.Changes)
+			h.Ratio = &ratio
 		}
 		g.Series = append(g.Series, h)
 	}
@@ -193,7 +207,7 @@ func (t *Tracking) change(f *track.Finding) SiteChange {
 		tone = Good
 	}
 	return SiteChange{
-		Group: name, GroupID: h.Key.Group, Where: where, Figure: figureName(h.Key), Since: track.Date(f.Night), From: track.Date(f.From), To: track.Date(f.To),
+		Group: name, GroupID: h.Key.Group, Where: where, Figure: t.figureName(h.Key), Since: track.Date(f.Night), From: track.Date(f.From), To: track.Date(f.To),
 		Size: results.Float(c.Size.Value), Low: results.Float(c.Size.Low), High: results.Float(c.Size.High), P: results.Float(f.P),
 		Tone: tone, What: fmt.Sprintf("%s: %s", f.Cause, f.What()), At: f.At(), Do: f.Do(),
 	}
@@ -210,8 +224,55 @@ func (t *Tracking) at(group, node string) string {
 	return t.name(group)
 }
 
-func figureName(k store.Key) string {
-	return strings.ReplaceAll(k.Metric, "_", " ") + " at " + useOf(k)
+// figureName names a series for a reader, but for its group and node.
+func (t *Tracking) figureName(k store.Key) string {
+	name := strings.ReplaceAll(k.Metric, "_", " ") + " at " + useOf(k)
+	if v := t.variant(k); v != "" {
+		name += " (" + v + ")"
+	}
+	return name
+}
+
+// variety is what the series of one use differ in.
+type variety struct{ workload, impl, threads bool }
+
+// useKey is what the series of one use have in common.
+func useKey(k store.Key) store.Key {
+	return store.Key{Group: k.Group, Scenario: k.Scenario, Use: k.Use}
+}
+
+// varieties notes what the series of each use of a group differ in.
+func (t *Tracking) varieties(all []track.Judged) {
+	if t.vary == nil {
+		t.vary = map[store.Key]variety{}
+	}
+	first := map[store.Key]store.Key{}
+	for _, j := range all {
+		k := useKey(j.Key)
+		f, ok := first[k]
+		if !ok {
+			first[k] = j.Key
+			continue
+		}
+		v := t.vary[k]
+		t.vary[k] = variety{v.workload || f.Workload != j.Key.Workload, v.impl || f.Impl != j.Key.Impl, v.threads || f.Threads != j.Key.Threads}
+	}
+}
+
+// variant tells a series from others of its use: by package, implementation and
+// threads, as far as they differ.
+func (t *Tracking) variant(k store.Key) string {
+	v, parts := t.vary[useKey(k)], []string(nil)
+	if v.workload && k.Workload != "" {
+		parts = append(parts, k.Workload)
+	}
+	if v.impl && k.Impl != "" {
+		parts = append(parts, k.Impl)
+	}
+	if v.threads {
+		parts = append(parts, plural(k.Threads, "thread"))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func useOf(k store.Key) string {
@@ -233,7 +294,7 @@ func (t *Tracking) notes() (out []string) {
 			against = "of the few nights before"
 		}
 		out = append(out, fmt.Sprintf("%s: %s is %s, %s than expected %s (%s): measure again (--confirm does)",
-			t.at(s.Key.Group, s.Key.Node), figureName(s.Key), signed(s.Watch.Size.Value-1), word, against, band95(s.Watch)))
+			t.at(s.Key.Group, s.Key.Node), t.figureName(s.Key), signed(s.Watch.Size.Value-1), word, against, band95(s.Watch)))
 	}
 	for i := range t.Report.Groups {
 		for _, n := range t.Report.Groups[i].Silent(t.Night) {
@@ -616,7 +677,7 @@ func (t *Tracking) junit(out io.Writer) error {
 	s := suite{Name: "perwatt track " + track.Date(t.Night).Format(time.DateOnly)}
 	for _, g := range t.Report.Groups {
 		for _, j := range g.Judged {
-			c := testcase{Class: clean(t.at(g.ID, j.Key.Node), 100), Name: clean(figureName(j.Key)+", "+cmp.Or(j.Key.Impl, j.Key.Workload, "no workload"), 160)}
+			c := testcase{Class: clean(t.at(g.ID, j.Key.Node), 100), Name: clean(t.figureName(j.Key)+", "+cmp.Or(j.Key.Impl, j.Key.Workload, "no workload"), 160)}
 			s.Tests++
 			for i := range t.Failing {
 				f := &t.Failing[i]
@@ -709,7 +770,7 @@ func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
 			return
 		}
 		s := shapeOf(h.Unit)
-		e := entry{Name: clean(fmt.Sprintf("%s: %s, %s", t.at(g.ID, h.Node), figureName(store.Key{Scenario: h.Scenario, Use: h.Use, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
+		e := entry{Name: clean(fmt.Sprintf("%s: %s, %s", t.at(g.ID, h.Node), t.figureName(store.Key{Group: g.ID, Scenario: h.Scenario, Use: h.Use, Workload: h.Workload, Impl: h.Impl, Threads: h.Threads, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
 			Unit: s.symbol, Value: float64(n.Value) * s.factor, Extra: clean(fmt.Sprintf("record %s, revision %s", n.Record, cmp.Or(n.Revision, "unknown")), textLimit)}
 		if !n.Low.IsAbsent() && !n.High.IsAbsent() {
 			e.Range = fmt.Sprintf("[%.6g, %.6g]", float64(n.Low)*s.factor, float64(n.High)*s.factor)
