@@ -10,6 +10,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -43,7 +44,7 @@ type Targeter interface {
 }
 
 // Remote is a workload that is done elsewhere, by a device that hands in shares
-// of it. Check and Tell may be called while Run runs.
+// of it. Check, Tell and Gaps may be called while Run runs.
 type Remote interface {
 	Workload
 	// Shares says what a share stands for; it is constant after Prepare.
@@ -52,6 +53,30 @@ type Remote interface {
 	// always the same ones in the same order; what is counted in both changes
 	// in both at once.
 	Tell() []Told
+	// Begin waits, while Run runs, for the first share that did not wait
+	// somewhere, and says how things stood just after it. A window that begins
+	// there holds those shares that come later: their number at an even rate
+	// is Poisson's, as it is from any instant that does not depend on what
+	// comes after it.
+	Begin(ctx context.Context) (Start, error)
+	// Gaps lists when it is not known, of the present run since it began, what
+	// the device did.
+	Gaps() []Gap
+}
+
+// Start is the state in which a window begins.
+type Start struct {
+	At    time.Time
+	Count uint64 // of Run's counter
+	Told  []Told
+}
+
+// Gap is a time in which no share came although the device may have worked. A
+// window that lies in it, or that it reaches into, is not known.
+type Gap struct {
+	From, To time.Time
+	Late     bool // its shares came at its end: a window that holds all of it is known
+	Why      string
 }
 
 // Told is the value of a counter.

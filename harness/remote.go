@@ -21,9 +21,11 @@ import (
 // machine that watches is not measured. The device does not stop between
 // windows: they follow one another without a pause.
 //
-// The plan's Warmup passes before the first window, then Settle on work that
-// was handed out after it, so that nothing counts that was done before. With
-// Rounds of 0 there are windows until Look has seen enough or the context ends.
+// The plan's Warmup passes from the device's first share on, then Settle on work
+// that was handed out after it, so that nothing counts that was done before; the
+// first window begins with a share of that work. A window in which it is not
+// known what the device did is failed, and the others stand. With Rounds of 0
+// there are windows until Look has seen enough or the context ends.
 type Remote struct {
 	// Record is what is known before: tool, node, plan, what meters were
 	// sought. Run adds the rest.
@@ -119,7 +121,6 @@ func (r *Remote) Run(ctx context.Context) error {
 		if err := wait(rec.Plan.Settle)(ctx); err != nil {
 			return err
 		}
-		warmup.To = m.clock.now()
 		m.before = []results.Phase{prepare, warmup}
 		return m.measure(ctx)
 	})
@@ -150,8 +151,11 @@ func (m *remote) listen(ctx context.Context, d device.Device, i int) {
 // measure takes one window after the other.
 func (m *remote) measure(ctx context.Context) error {
 	plan := m.Record.Plan
-	m.last, _, _ = m.done.Load() // the total is of what counts
-	m.begin(m.touch())
+	start, err := m.Load.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNothing, err)
+	}
+	m.begin(m.start(start))
 	look := time.NewTicker(m.Every)
 	defer look.Stop()
 	length := time.NewTicker(seconds(plan.Window))
@@ -184,6 +188,21 @@ func (m *remote) measure(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// start takes in the state in which the first window begins, and returns the
+// instant. The total is of what counts.
+func (m *remote) start(start bench.Start) results.Float {
+	s := m.sampler
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := m.clock.of(start.At)
+	m.last, m.before[1].To = start.Count, t
+	s.counter(results.WorkOf(m.use.Use), m.use.Unit, t, 0, nil)
+	for _, told := range start.Told {
+		s.counter(told.Of, told.Unit, t, told.Value, nil)
+	}
+	return t
 }
 
 // touch reads the counters and returns the instant.
@@ -301,8 +320,25 @@ func (m *remote) stand(state results.State) {
 				rec.Runs[i].Status, rec.Runs[i].Error = results.Void, fmt.Sprintf("%s: %s", checks[bad].Name, checks[bad].Detail)
 			}
 		}
+		for _, g := range m.Load.Gaps() {
+			m.gap(g)
+		}
 	}
 	rec.Summary = results.Derive(rec)
+}
+
+// gap fails the windows that it makes unknown.
+func (m *remote) gap(g bench.Gap) {
+	from, to := m.clock.of(g.From), m.clock.of(g.To)
+	for i := range m.Record.Runs {
+		r := &m.Record.Runs[i]
+		w, _ := r.Phase(results.PhaseMeasure)
+		apart := to <= w.From || from >= w.To
+		whole := w.From <= from && to <= w.To
+		if r.Status == results.OK && !apart && !(g.Late && whole) {
+			r.Status, r.Error = results.Failed, fmt.Sprintf("from second %.6g: %s", float64(from), g.Why)
+		}
+	}
 }
 
 // finish closes the last window, waits for what is sampled around its end, and

@@ -26,6 +26,9 @@ type elsewhere struct {
 	never   bool
 	offset  uint64 // of the counter, at the beginning
 	refused int64
+	silent  bool        // it never begins
+	gaps    []bench.Gap // what is not known
+	done    *bench.Counter
 }
 
 func (e *elsewhere) Info() bench.Info {
@@ -44,10 +47,32 @@ func (e *elsewhere) Prepare(ctx context.Context) error {
 	return nil
 }
 
+// Begin is when the next share comes.
+func (e *elsewhere) Begin(ctx context.Context) (bench.Start, error) {
+	if e.silent {
+		<-ctx.Done()
+		return bench.Start{}, ctx.Err()
+	}
+	for n := e.shares.Load(); ; time.Sleep(100 * time.Microsecond) {
+		e.mu.Lock()
+		if e.shares.Load() > n {
+			defer e.mu.Unlock()
+			count, _, _ := e.done.Load()
+			return bench.Start{At: time.Now(), Count: count, Told: e.told()}, nil
+		}
+		e.mu.Unlock()
+	}
+}
+
+func (e *elsewhere) Gaps() []bench.Gap { return e.gaps }
+
 func (e *elsewhere) Run(ctx context.Context, done *bench.Counter) error {
 	if e.runs.Add(1) == 1 {
 		done.Add(e.offset)
 	}
+	e.mu.Lock()
+	e.done = done
+	e.mu.Unlock()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -66,6 +91,10 @@ func (e *elsewhere) Run(ctx context.Context, done *bench.Counter) error {
 func (e *elsewhere) Tell() []bench.Told {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.told()
+}
+
+func (e *elsewhere) told() []bench.Told {
 	return []bench.Told{
 		{Of: results.SharesOf("mining", "accepted"), Unit: results.Share, Value: float64(e.shares.Load())},
 		{Of: results.SharesOf("mining", "duplicate"), Unit: results.Share, Value: float64(e.refused)},

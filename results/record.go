@@ -203,7 +203,7 @@ type Status string
 const (
 	OK      Status = "ok"
 	Void    Status = "void"        // a check failed: the answers were wrong, the figures are not used
-	Failed  Status = "failed"      // the worker died, hung or refused
+	Failed  Status = "failed"      // the worker died, hung or refused, or what it did is not known
 	Stopped Status = "interrupted" // the session was stopped in mid-run
 )
 

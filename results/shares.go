@@ -31,9 +31,13 @@ const (
 func LuckOf(use string) string { return "luck/" + use }
 
 // AwayOf names the trace of the time that the device of a use was without a
-// connection (counter, s), BreaksOf that of how often it lost it (counter, 1).
-func AwayOf(use string) string   { return "away/" + use }
-func BreaksOf(use string) string { return "breaks/" + use }
+// connection, or had not handed in a share on the next one yet (counter, s).
+// BreaksOf is that of how often it lost it (counter, 1), and ResumedOf that of
+// the shares that ended such a time (counter, share): they are work that was
+// done, and no part of the count of the time between.
+func AwayOf(use string) string    { return "away/" + use }
+func BreaksOf(use string) string  { return "breaks/" + use }
+func ResumedOf(use string) string { return "resumed/" + use }
 
 // Metrics of uses that are known by their shares.
 const (
@@ -53,7 +57,7 @@ const (
 // handed is what became of the shares in windows.
 type handed struct {
 	accepted, stale, refused float64
-	away, breaks             float64
+	away, breaks, resumed    float64
 	seconds, work            float64
 }
 
@@ -76,6 +80,7 @@ func handIn(ws []Window) (h handed) {
 		h.accepted += math.Round(float64(w.Work / w.Use.Shares.Work))
 		h.away += over(AwayOf(w.Use.Use))
 		h.breaks += over(BreaksOf(w.Use.Use))
+		h.resumed += over(ResumedOf(w.Use.Use))
 		prefix := SharesOf(w.Use.Use, "")
 		for j := range w.run.Traces {
 			switch class, ok := strings.CutPrefix(w.run.Traces[j].Of, prefix); {
@@ -172,7 +177,8 @@ func (d *deriver) shares(m map[string]Metric, ws []Window) {
 	m[StaleShare] = figure(h.stale/(h.accepted+h.stale), Ratio)
 	m[RefusedShare] = figure(h.refused/(h.accepted+h.stale+h.refused), Ratio)
 	m[Connected] = figure(1-h.away/h.seconds, Ratio)
-	m[ConnectedThroughput] = figure((h.accepted+h.stale)*work/(h.seconds-h.away), unit).counted(h.accepted+h.stale, spread)
+	good := h.accepted + h.stale - h.resumed
+	m[ConnectedThroughput] = figure(good*work/(h.seconds-h.away), unit).counted(good, spread)
 	delete(m, CPUThroughput) // whatever it is made of, it is not our processors
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"time"
@@ -14,10 +15,12 @@ const (
 	idleLimit  = 10 * time.Minute // between two lines
 	writeLimit = 10 * time.Second // for a client to take what it is sent
 
-	// A client may send burst lines at once, and perSecond after that; then it
-	// is read no faster, and its own buffers fill. A device whose difficulty
-	// has not been found yet may send as many.
+	// A client may send burst lines at once, and perSecond after that, and
+	// perWorker for each worker after its first; then it is read no faster, and
+	// its own buffers fill. A device whose difficulty has not been found yet
+	// may send as many.
 	perSecond = 400
+	perWorker = 10
 	burst     = 2000
 
 	firstBuffer = 512 // bytes; a device that sends longer lines gets more, to maxLine
@@ -50,13 +53,19 @@ func (c *conn) serve() {
 	}()
 	if err := c.converse(); err != nil {
 		s.srv.count.dropped.Add(1)
+		if !errors.Is(err, errAsked) {
+			s.srv.notice(c.host, "turned away: "+err.Error())
+		}
 	}
 }
 
 var (
-	errSilent = errors.New("nothing came for too long")
-	errLong   = errors.New("a line is too long")
-	errOther  = errors.New("this is not Stratum")
+	errSilent   = fmt.Errorf("it sent nothing for %v", idleLimit)
+	errNameless = fmt.Errorf("it connected and named no worker within %v", helloLimit)
+	errLong     = fmt.Errorf("it sent a line of more than %d bytes", maxLine)
+	errTLS      = errors.New("it began with a TLS hello: this pool speaks plain Stratum, stratum+tcp://")
+	errOther    = errors.New("it began with what is no JSON: is it a miner that speaks Stratum V1?")
+	errDeaf     = fmt.Errorf("it did not take what it was sent for %v", writeLimit)
 )
 
 // converse returns nil if the client ended it.
@@ -74,12 +83,12 @@ func (c *conn) converse() error {
 			return errors.Join(err, werr)
 		}
 		out = out[:0]
-		limit := heard.Add(idleLimit)
+		limit, late := heard.Add(idleLimit), errSilent
 		if s.worker == nil {
-			limit = began.Add(helloLimit)
+			limit, late = began.Add(helloLimit), errNameless
 		}
 		if !limit.After(now) {
-			return errSilent
+			return late
 		}
 		if next := s.next(now); next.Before(limit) {
 			limit = next
@@ -92,7 +101,10 @@ func (c *conn) converse() error {
 		}
 		got, err := c.Read(buf[n:])
 		if now = time.Now(); got > 0 && n == 0 && s.bad == 0 && !s.subscribed && s.worker == nil && !opens(buf[:got]) {
-			return errOther // a TLS hello, for one
+			if buf[0] == 0x16 {
+				return errTLS
+			}
+			return errOther
 		}
 		n += got
 		lines := buf[:n]
@@ -129,9 +141,12 @@ func (c *conn) converse() error {
 			buf = append(buf, make([]byte, min(n, maxLine-n))...)
 		}
 		now = time.Now()
-		tokens = min(burst, tokens+perSecond*now.Sub(filled).Seconds())
+		rate := float64(perSecond + perWorker*max(0, s.workers()-1))
+		tokens = min(burst, tokens+rate*now.Sub(filled).Seconds())
 		if filled = now; tokens < 0 {
-			time.Sleep(time.Duration(-tokens / perSecond * float64(time.Second)))
+			wait := time.Duration(-tokens / rate * float64(time.Second))
+			s.each(func(w *Worker) { w.throttled(wait) })
+			time.Sleep(wait)
 		}
 	}
 }
@@ -150,5 +165,8 @@ func (c *conn) send(out []byte) error {
 		return err
 	}
 	_, err := c.Write(out)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errDeaf
+	}
 	return err
 }

@@ -154,12 +154,13 @@ const (
 )
 
 // Check implements [bench.Workload]. The checks are luck-least, luck-mean,
-// luck-spread, pace and refused; each says what was seen, and what it would
-// mean if it is not OK. They judge all shares since the difficulty was
-// settled.
+// luck-spread, pace, refused, spacing and throttle; each says what was seen,
+// and what it would mean if it is not OK. They judge all shares since the
+// difficulty was settled, throttle those of the present run.
 func (w *Worker) Check() []results.Check {
+	d, _ := w.Difficulty()
 	w.mu.Lock()
-	t, d := w.tally, w.tuner.difficulty
+	t := w.tally
 	w.mu.Unlock()
 	return t.checks(d)
 }
@@ -204,6 +205,14 @@ func (t *Tally) checks(difficulty float64) (out []results.Check) {
 	}
 	add("refused", refused <= refusedFew || float64(refused) <= refusedShare*float64(total),
 		fmt.Sprintf("%d of %d shares refused", refused, total), fmt.Sprintf("%d of them %s, the first in the line %s", t.Count[most], reproach[most], t.quote[most]))
+
+	// A loss that is small beside the uncertainty of the count is none.
+	part, chance := t.spacing.lost()
+	add("spacing", chance >= doubt || part*t.spacing.n <= math.Sqrt(t.spacing.n),
+		fmt.Sprintf("%.2g of %.0f shares should have come close behind another and did not (probability %.2g)", part, t.spacing.n, chance),
+		fmt.Sprintf("it hands in one result of each scan and loses the others, so that its rate depends on its difficulty and is under-measured: set --difficulty to %.4g or more", difficulty*math.Exp2(math.Ceil(math.Log2(max(2, part/lostShares))))))
+	add("throttle", t.Throttled == 0, fmt.Sprintf("its input was left unread for %.3g s", t.Throttled.Seconds()),
+		fmt.Sprintf("the pool reads %d lines a second of a connection and more came, so that what the device did is not known: its difficulty of %g is too low, raise --difficulty or leave it out", perSecond, difficulty))
 	return out
 }
 

@@ -129,7 +129,7 @@ type job struct {
 	difficulty float64        // of its shares
 	target     sha256d.Target // that difficulty
 	issued     time.Time
-	epoch      uint64              // of the worker when it was issued: see [Worker]
+	epoch      uint64              // when it was issued: see [Server.epochs]
 	dead       time.Time           // when a clean job took its place; zero while it has none
 	seen       map[uint64]struct{} // the first words of the digests of its shares
 	extranonce [maxTheirs]byte

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,11 +37,15 @@ type Config struct {
 	Refresh     time.Duration // between jobs; 0 means 30 s. Firmware drops a pool that is silent for 60 s
 	Block       time.Duration // between clean jobs, each of which leaves a little work stale, as a block does; 0 means 10 min
 	Connections int           // at most, three quarters of them from one address; 0 means 16,384
-	Workers     int           // at most; 0 means as many as connections
+	Workers     int           // that have handed in a share, at most; 0 means as many as connections
 
-	// Joined is told of every worker when it is first seen. It must return at
-	// once.
+	// Joined is told of every worker when it hands in its first share. It must
+	// return at once, as must Notice.
 	Joined func(*Worker)
+	// Notice is told, once by address and text, of whoever is turned away, and
+	// why, and of who hands in nothing. There are few of each address and not
+	// many in all: [Noise] counts the others.
+	Notice func(address, text string)
 }
 
 // Server is a pool.
@@ -49,17 +54,33 @@ type Server struct {
 	ids     atomic.Uint32
 	targets sync.Map // of each difficulty
 
+	// epochs counts the times from which jobs count: a job is of the epoch
+	// that was last when its making began.
+	epochs atomic.Uint64
+
 	mu        sync.Mutex
 	newest    *template
 	workers   map[string]*Worker
 	order     []*Worker
+	placed    int            // workers that have a place
+	places    map[string]int // of each address
+	fixed     *search        // of all, where the difficulty is given
 	conns     map[*conn]struct{}
-	addresses map[string]int // connections from each
+	addresses map[string]int                 // connections from each
+	names     map[string]int                 // workers from each that have no place
+	noticed   map[string]map[string]struct{} // texts, by address
+	notices   int
 	closed    bool
 	serving   sync.WaitGroup
 
-	count struct{ malformed, unauthorised, refused, dropped atomic.Uint64 }
+	count struct{ malformed, unauthorised, refused, dropped, came, untold atomic.Uint64 }
 }
+
+// Limits of what who looks on is told of.
+const (
+	maxNotices  = 256
+	maxNoticesA = 8 // of an address
+)
 
 // New returns a pool. The error wraps [bench.ErrUsage].
 func New(cfg Config) (*Server, error) {
@@ -97,7 +118,14 @@ func New(cfg Config) (*Server, error) {
 	case cfg.Workers < 1:
 		return bad("%d workers: use 1 or more", cfg.Workers)
 	}
-	return &Server{cfg: cfg, workers: map[string]*Worker{}, conns: map[*conn]struct{}{}, addresses: map[string]int{}}, nil
+	s := &Server{
+		cfg: cfg, workers: map[string]*Worker{}, conns: map[*conn]struct{}{}, addresses: map[string]int{}, names: map[string]int{}, places: map[string]int{},
+		noticed: map[string]map[string]struct{}{},
+	}
+	if cfg.Difficulty > 0 {
+		s.fixed = newSearch(s, time.Now())
+	}
+	return s, nil
 }
 
 // Listen opens a port for devices. An address without a host, such as :3333
@@ -121,8 +149,8 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Workers are all that were ever seen, in the order of their first
-// appearance.
+// Workers are those that have a place, which they keep, and those that are
+// there and have none yet, in the order of their appearance.
 func (s *Server) Workers() []*Worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,29 +159,134 @@ func (s *Server) Workers() []*Worker {
 
 // Noise is what came from clients that are no worker: lines that are no
 // request, shares before a name, and connections that were turned away or
-// dropped.
-type Noise struct{ Malformed, Unauthorised, Refused, Dropped uint64 }
+// dropped. Of all, Came is how many connected, and Untold for how many
+// refusals there was no notice.
+type Noise struct{ Malformed, Unauthorised, Refused, Dropped, Came, Untold uint64 }
 
 // Noise returns what came so far.
 func (s *Server) Noise() Noise {
-	return Noise{s.count.malformed.Load(), s.count.unauthorised.Load(), s.count.refused.Load(), s.count.dropped.Load()}
+	return Noise{
+		s.count.malformed.Load(), s.count.unauthorised.Load(), s.count.refused.Load(), s.count.dropped.Load(),
+		s.count.came.Load(), s.count.untold.Load(),
+	}
 }
 
-// worker returns the one of that name, nil if there are too many.
-func (s *Server) worker(name string, now time.Time) *Worker {
+// notice tells who looks on of something, once.
+func (s *Server) notice(address, text string) {
 	s.mu.Lock()
-	w := s.workers[name]
-	fresh := w == nil && len(s.order) < s.cfg.Workers
+	told := s.noticed[address]
+	_, again := told[text]
+	full := !again && (len(told) >= maxNoticesA || s.notices >= maxNotices)
+	fresh := !again && !full
 	if fresh {
-		w = newWorker(s, name, now)
-		s.workers[name] = w
-		s.order = append(s.order, w)
+		if told == nil {
+			told = map[string]struct{}{}
+			s.noticed[address] = told
+		}
+		told[text] = struct{}{}
+		s.notices++
 	}
 	s.mu.Unlock()
-	if fresh && s.cfg.Joined != nil {
+	if full {
+		s.count.untold.Add(1)
+	}
+	if fresh && s.cfg.Notice != nil {
+		s.cfg.Notice(address, text)
+	}
+}
+
+// worker returns the one of that name for a connection whose workers have a
+// search, nil if it has none yet; or why there is none.
+func (s *Server) worker(name, address string, h *search, now time.Time) (w *Worker, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w = s.workers[name]; w != nil {
+		if h != nil && w.search != h {
+			return nil, "a worker of this connection mines on another one too, at a difficulty of its own: give each its connection, or all one with --difficulty"
+		}
+		return w, ""
+	}
+	if n := s.names[address]; n >= max(1, s.cfg.Connections*3/4) || len(s.order)-s.placed >= s.cfg.Connections {
+		return nil, fmt.Sprintf("%d names have come from there that handed in nothing", n)
+	}
+	switch {
+	case h != nil:
+	case s.fixed != nil:
+		h = s.fixed
+	default:
+		h = newSearch(s, now)
+	}
+	w = newWorker(s, name, address, h, now)
+	s.workers[name] = w
+	s.order = append(s.order, w)
+	s.names[address]++
+	return w, ""
+}
+
+// manyPlaces are so many that one address may not have all.
+const manyPlaces = 64
+
+// place gives a worker that has handed in a share its place, or says why there
+// is none for it.
+func (s *Server) place(w *Worker) (why string) {
+	if w.placed.Load() {
+		return ""
+	}
+	s.mu.Lock()
+	if w.placed.Load() { // another connection of its own was first
+		s.mu.Unlock()
+		return ""
+	}
+	switch {
+	case s.cfg.Workers >= manyPlaces && s.places[w.home] >= s.cfg.Workers*3/4:
+		why = fmt.Sprintf("three quarters of all places for workers (%d) are taken from there", s.cfg.Workers)
+	case s.placed == s.cfg.Workers:
+		// Who is gone and is not measured gives its place back.
+		if i := slices.IndexFunc(s.order, func(o *Worker) bool { return o.placed.Load() && o.idle() }); i >= 0 {
+			s.forget(s.order[i])
+		} else {
+			why = fmt.Sprintf("there are %d workers, which is all that there may be", s.cfg.Workers)
+		}
+	}
+	if why == "" {
+		w.placed.Store(true)
+		s.placed++
+		s.places[w.home]++
+		drop(s.names, w.home)
+	}
+	s.mu.Unlock()
+	if why == "" && s.cfg.Joined != nil {
 		s.cfg.Joined(w)
 	}
-	return w
+	return why
+}
+
+// forget takes a worker from the books.
+func (s *Server) forget(w *Worker) {
+	delete(s.workers, w.name)
+	s.order = slices.DeleteFunc(s.order, func(o *Worker) bool { return o == w })
+	if w.placed.Load() {
+		s.placed--
+		drop(s.places, w.home)
+	} else {
+		drop(s.names, w.home)
+	}
+}
+
+// drop counts one less of an address.
+func drop(of map[string]int, address string) {
+	if of[address]--; of[address] == 0 {
+		delete(of, address)
+	}
+}
+
+// left forgets a worker that is gone and never handed in a share.
+func (s *Server) left(w *Worker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.workers[w.name] == w && !w.placed.Load() && !w.Connected() {
+		s.forget(w)
+	}
 }
 
 // template is the present one, for jobs that are issued now.
@@ -228,13 +361,22 @@ func (s *Server) admit(nc net.Conn) *conn {
 	if err != nil {
 		host = nc.RemoteAddr().String()
 	}
+	s.count.came.Add(1)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || len(s.conns) >= s.cfg.Connections || s.addresses[host] >= max(1, s.cfg.Connections*3/4) {
+	full, many := len(s.conns) >= s.cfg.Connections, s.addresses[host] >= max(1, s.cfg.Connections*3/4)
+	if s.closed || full || many {
+		s.mu.Unlock()
 		s.count.refused.Add(1)
 		nc.Close()
+		switch {
+		case full:
+			s.notice(host, fmt.Sprintf("turned away: there are %d connections, which is all that there may be", s.cfg.Connections))
+		case many:
+			s.notice(host, "turned away: three quarters of all connections are from there")
+		}
 		return nil
 	}
+	defer s.mu.Unlock()
 	c := newConn(s, nc, host)
 	s.conns[c] = struct{}{}
 	s.addresses[host]++
@@ -246,7 +388,5 @@ func (s *Server) dismiss(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if s.addresses[c.host]--; s.addresses[c.host] == 0 {
-		delete(s.addresses, c.host)
-	}
+	drop(s.addresses, c.host)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/bits"
 	"regexp"
 	"slices"
@@ -17,7 +18,8 @@ const (
 	maxTheirs = 8 // bytes of the extranonce2
 	maxJobs   = 8 // that one connection may work on
 	maxBad    = 20
-	maxName   = 128
+	maxName   = 256
+	maxNames  = 256 // workers of a connection
 	maxAgent  = 128
 
 	// grace is how long a job that a clean one has replaced is kept, so that
@@ -25,6 +27,9 @@ const (
 	grace = 10 * time.Second
 	// lives is for how many refreshes a job is good that none has replaced.
 	lives = 5
+
+	// mute is how long a worker may hand in nothing before that is told.
+	mute = 30 * time.Second
 )
 
 // session is the state of one connection. It does no input or output: lines
@@ -37,7 +42,12 @@ type session struct {
 	ours       [own]byte
 	mask       uint32 // bits of the version that the device may roll
 	subscribed bool
-	worker     *Worker // nil before it is authorised
+	worker     *Worker // the first that was authorised; nil before
+	others     map[string]*Worker
+	turned     map[string]struct{} // names that were not
+	search     *search             // of all workers
+	named      time.Time           // worker was
+	suggested  float64             // difficulty; 0 if none was
 	prev       *prev
 	block      time.Time // the last clean job was issued
 	jobs       []*job    // the newest is the last
@@ -46,12 +56,41 @@ type session struct {
 
 	wake   func() // ends a wait for the next line
 	kicked atomic.Bool
+	from   atomic.Uint64 // epoch that the newest job must be of
 }
 
-// kick makes the session look for new orders. Anybody may call it.
-func (s *session) kick() {
+// kick makes the session hand out a job of an epoch. Anybody may call it.
+func (s *session) kick(epoch uint64) {
+	for was := s.from.Load(); was < epoch && !s.from.CompareAndSwap(was, epoch); was = s.from.Load() {
+	}
 	s.kicked.Store(true)
 	s.wake()
+}
+
+// workers is how many there are.
+func (s *session) workers() int {
+	if s.worker == nil {
+		return 0
+	}
+	return 1 + len(s.others)
+}
+
+// called returns the worker of a name, nil if none is authorised by it.
+func (s *session) called(name []byte) *Worker {
+	if s.worker != nil && s.worker.name == string(name) {
+		return s.worker
+	}
+	return s.others[string(name)]
+}
+
+// each calls f with every worker.
+func (s *session) each(f func(w *Worker)) {
+	if s.worker != nil {
+		f(s.worker)
+	}
+	for _, w := range s.others {
+		f(w)
+	}
 }
 
 var (
@@ -65,11 +104,19 @@ func (s *session) due(now time.Time, out []byte) ([]byte, error) {
 	if s.worker == nil || !s.subscribed {
 		return out, nil
 	}
-	o := s.worker.order(now)
+	epoch, from := s.srv.epochs.Load(), s.from.Load()
+	o := s.search.order(now, s.workers())
 	if o.restart {
 		return append(out, `{"id":null,"method":"client.reconnect","params":["",0,0]}`+"\n"...), errAsked
 	}
-	fresh := len(s.jobs) == 0 || o.epoch != s.order.epoch || now.Sub(s.block) >= s.srv.cfg.Block
+	if !s.named.IsZero() && now.Sub(s.named) >= mute {
+		s.named = time.Time{}
+		if !s.worker.placed.Load() {
+			s.srv.notice(s.address, fmt.Sprintf("worker %.64q handed in nothing in %v: it does not mine yet, or makes less than about %.2g hash/s, which --expect is for (its difficulty is %g)",
+				s.worker.name, mute, o.difficulty*hashesPerDifficulty/mute.Seconds(), o.difficulty))
+		}
+	}
+	fresh := len(s.jobs) == 0 || s.jobs[len(s.jobs)-1].epoch < from || now.Sub(s.block) >= s.srv.cfg.Block
 	if !fresh && now.Sub(s.jobs[len(s.jobs)-1].issued) < s.srv.cfg.Refresh {
 		return out, nil
 	}
@@ -79,11 +126,11 @@ func (s *session) due(now time.Time, out []byte) ([]byte, error) {
 		out = append(out, "]}\n"...)
 	}
 	s.order = o
-	return s.issue(fresh, now, out), nil
+	return s.issue(fresh, epoch, now, out), nil
 }
 
 // issue gives out a job. A clean one takes the place of all before it.
-func (s *session) issue(clean bool, now time.Time, out []byte) []byte {
+func (s *session) issue(clean bool, epoch uint64, now time.Time, out []byte) []byte {
 	if clean {
 		s.prev, s.block = newPrev(), now
 		for _, j := range s.jobs {
@@ -99,7 +146,7 @@ func (s *session) issue(clean bool, now time.Time, out []byte) []byte {
 	target := s.srv.target(s.order.difficulty)
 	j := &job{
 		template: s.srv.template(now), id: s.srv.jobID(), prev: s.prev,
-		difficulty: s.order.difficulty, target: target, issued: now, epoch: s.order.epoch,
+		difficulty: s.order.difficulty, target: target, issued: now, epoch: epoch,
 	}
 	s.jobs = append(s.jobs, j)
 	out = append(out, `{"id":null,"method":"mining.notify","params":["`...)
@@ -166,9 +213,8 @@ func (s *session) handle(line []byte, now time.Time, out []byte) ([]byte, error)
 		return refuse(out, r.id, class[c].error), nil
 	case `"mining.subscribe"`:
 		if a := r.param(0); a != nil {
-			if s.agent = string(a[:min(len(a), maxAgent)]); s.worker != nil {
-				s.worker.called(s.agent)
-			}
+			s.agent = string(a[:min(len(a), maxAgent)])
+			s.each(func(w *Worker) { w.called(s.agent) })
 		}
 		out = append(append(out, `{"id":`...), r.id...)
 		out = append(out, `,"result":[[["mining.set_difficulty","1"],["mining.notify","1"]],"`...)
@@ -185,7 +231,15 @@ func (s *session) handle(line []byte, now time.Time, out []byte) ([]byte, error)
 		return s.due(now, accept(out, r.id, "true"))
 	case `"mining.configure"`:
 		return accept(out, r.id, s.configure(&r)), nil
-	case `"mining.extranonce.subscribe"`, `"mining.suggest_difficulty"`, `"mining.suggest_target"`:
+	case `"mining.suggest_difficulty"`:
+		if r.n > 0 {
+			s.suggested, _ = strconv.ParseFloat(string(r.params[0]), 64) // of what is no number, none
+		}
+		if s.search != nil {
+			s.search.suggested(s.suggested)
+		}
+		return accept(out, r.id, "true"), nil
+	case `"mining.extranonce.subscribe"`, `"mining.suggest_target"`:
 		// The extranonce never changes, and a suggestion is not obeyed.
 		return accept(out, r.id, "true"), nil
 	case `"mining.ping"`:
@@ -210,22 +264,44 @@ func refuse(out, id []byte, code string) []byte {
 	return append(out, ",null]}\n"...)
 }
 
-// authorise binds the connection to a worker, or returns the code of why not.
+// authorise adds a worker to the connection, or returns the code of why not.
 func (s *session) authorise(name []byte, now time.Time) (code string) {
+	turn := func(code, why string) string {
+		if len(name) <= maxName && len(s.turned) < maxNames {
+			if s.turned == nil {
+				s.turned = map[string]struct{}{}
+			}
+			s.turned[string(name)] = struct{}{}
+		}
+		s.srv.count.refused.Add(1)
+		s.srv.notice(s.address, "turned away: "+why)
+		return code
+	}
 	switch {
-	case len(name) == 0 || len(name) > maxName:
-		return `24,"A worker has a name of 1 to 128 bytes"`
-	case s.worker != nil && s.worker.name != string(name):
-		return `24,"One worker a connection"`
-	case s.worker != nil:
+	case len(name) == 0:
+		return turn(`24,"A worker has a name"`, "it gave its worker no name: set one where the device asks for a pool's user")
+	case len(name) > maxName:
+		return turn(`24,"A worker has a name of 1 to 256 bytes"`, fmt.Sprintf("the name of its worker is longer than %d bytes: %.32q...", maxName, name))
+	case s.called(name) != nil:
 		return ""
+	case s.workers() == maxNames:
+		return turn(`24,"No more workers on this connection"`, fmt.Sprintf("it has more than %d workers on a connection", maxNames))
 	}
-	w := s.srv.worker(string(name), now)
+	w, why := s.srv.worker(string(name), s.address, s.search, now)
 	if w == nil {
-		return `24,"No more workers"`
+		return turn(`24,"No more workers"`, why)
 	}
-	s.worker = w
-	w.join(s, now)
+	if s.worker == nil {
+		s.worker, s.search, s.named = w, w.search, now
+		s.search.join(s, now)
+		s.search.suggested(s.suggested)
+	} else {
+		if s.others == nil {
+			s.others = map[string]*Worker{}
+		}
+		s.others[w.name] = w
+	}
+	s.kick(w.join(s))
 	return ""
 }
 
@@ -270,18 +346,26 @@ func (s *session) configure(r *request) string {
 	return string(text)
 }
 
-// submit judges a share and has the worker count it.
+// submit judges a share and has its worker count it.
 func (s *session) submit(r *request, now time.Time) Class {
+	name, id := r.param(0), r.param(1)
 	if s.worker == nil || !s.subscribed {
 		s.srv.count.unauthorised.Add(1)
 		return Unauthorised
 	}
-	c, epoch, luck := Malformed, s.order.epoch, 0.0
-	name, id := r.param(0), r.param(1)
+	w := s.called(name)
+	if w == nil {
+		if _, known := s.turned[string(name)]; known {
+			s.srv.count.unauthorised.Add(1)
+			return Unauthorised
+		}
+		w = s.worker
+	}
+	c, epoch, luck := Malformed, uint64(0), 0.0
 	sub := submission{extranonce2: r.param(2), ntime: r.value(3), nonce: r.value(4), bits: r.value(5)}
 	switch {
 	case name == nil || id == nil || r.n < 5:
-	case string(name) != s.worker.name:
+	case w.name != string(name):
 		c = Unauthorised
 	default:
 		j := s.find(id, now)
@@ -291,17 +375,30 @@ func (s *session) submit(r *request, now time.Time) Class {
 		}
 		epoch = j.epoch
 		c, luck = j.judge(s.ours[:], s.srv.cfg.Extranonce2, s.mask, sub, now)
+		if c <= Stale {
+			if why := s.srv.place(w); why != "" {
+				s.srv.count.unauthorised.Add(1)
+				s.srv.notice(s.address, "turned away: "+why+" (--workers)")
+				return Unauthorised
+			}
+		}
 	}
-	s.worker.note(c, epoch, luck, now)
+	w.note(c, epoch, luck, s.workers(), now)
 	if c > Stale {
-		s.worker.quote(c, r.line)
+		w.quote(c, r.line)
 	}
 	return c
 }
 
 // close ends the session.
 func (s *session) close(now time.Time) {
-	if s.worker != nil {
-		s.worker.leave(s, now)
+	if s.search != nil {
+		s.search.leave(s)
 	}
+	s.each(func(w *Worker) {
+		w.leave(s, now)
+		if !w.placed.Load() {
+			s.srv.left(w)
+		}
+	})
 }

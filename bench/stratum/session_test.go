@@ -127,7 +127,7 @@ func TestConversation(t *testing.T) {
 	require.True(t, k.m.Job.Clean)
 	require.Equal(t, 0x1p-22, k.m.Difficulty)
 	require.Equal(t, "true", k.ask("mining.authorize", `["w","again"]`))
-	require.Equal(t, "24", k.ask("mining.authorize", `["another"]`), "one worker a connection")
+	require.Equal(t, "true", k.ask("mining.authorize", `["another"]`), "as proxies have several")
 	agent, address := k.s.worker.Peer()
 	require.Equal(t, "bfgminer/5 192.0.2.1", agent+" "+address)
 
@@ -144,10 +144,16 @@ func TestConversation(t *testing.T) {
 		require.Equal(t, `{"id":`+id+`,"result":"pong","error":null}`+"\n", string(out))
 	}
 
-	// One after the other connects until there are too many names.
+	// Names take no place, and shares do until there is none.
 	second, third := talkTo(t, k.s.srv), talkTo(t, k.s.srv)
+	for i, name := range []string{"w", "another"} {
+		k.m.Name = name
+		require.Equal(t, "true", k.submit(k.mine(1, uint64(i))[0]))
+	}
+	require.Contains(t, second.ask("mining.subscribe", `["later/2"]`), "mining.notify")
 	require.Equal(t, "true", second.ask("mining.authorize", `["v"]`))
-	require.Equal(t, "24", third.ask("mining.authorize", `["u"]`))
+	second.m.Name = "v"
+	require.Equal(t, "24", second.submit(second.mine(1, 1)[0]), "no place")
 	require.Equal(t, "true", third.ask("mining.authorize", `["w"]`), "a device with two connections")
 	require.Contains(t, third.ask("mining.subscribe", `["later/2"]`), "mining.notify")
 	agent, _ = k.s.worker.Peer()
@@ -160,7 +166,7 @@ func TestConversation(t *testing.T) {
 	}
 	_, err := k.s.handle([]byte("{}"), k.now, nil)
 	require.ErrorIs(t, err, errBad)
-	require.Equal(t, Noise{Malformed: maxBad + 1, Unauthorised: 1}, k.s.srv.Noise())
+	require.Equal(t, Noise{Malformed: maxBad + 1, Unauthorised: 2, Refused: 4}, k.s.srv.Noise())
 }
 
 func TestClasses(t *testing.T) {
@@ -269,8 +275,7 @@ func TestVoidQuotes(t *testing.T) {
 	for i := range refusedFew + 1 {
 		k.ask("mining.submit", fmt.Sprintf(`["w",%q,"0%d","64b3f3ec","\u0001\u202e"]`, k.m.Job.ID, i))
 	}
-	checks := k.s.worker.Check()
-	last := checks[len(checks)-1]
+	last := k.s.worker.Check()[4]
 	require.Equal(t, "refused", last.Name)
 	require.False(t, last.OK)
 	require.Contains(t, last.Detail, "11 of 11 shares refused: 11 of them")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perwatt/perwatt/bench"
@@ -14,62 +15,58 @@ import (
 )
 
 // Worker is one device: whoever authorises by its name, on one connection or
-// several. It is a workload that runs elsewhere. Its count is that of the
-// hashes that its accepted shares stand for, on average: shares times
-// difficulty, see [Worker.Shares].
+// several; on one connection there may be others. It is a workload that runs
+// elsewhere. Its count is that of the hashes that its accepted shares stand
+// for, on average: shares times difficulty, see [Worker.Shares].
 //
-// Prepare waits until the device is there and a difficulty is found for it.
-// Each Run begins with a clean job, and counts shares of its own jobs only:
-// what was found before, and held back, is worth nothing. The count wraps
-// after 2^64 hashes, five hours of a petahash a second.
+// Prepare waits until the device hands in shares and a difficulty is found for
+// it. Each Run begins with a clean job, and counts shares of its own jobs only:
+// what was found before, and held back, is worth nothing. Begin waits for the
+// share with which the clock of a window starts, and Gaps says when it is not
+// known what the device did. The count wraps after 2^64 hashes, five hours of a
+// petahash a second.
 type Worker struct {
-	name string
-	srv  *Server
+	name   string
+	srv    *Server
+	home   string // address that it came from first
+	search *search
+	placed atomic.Bool   // it has handed in a share, and has a place
+	mining chan struct{} // closed when it has handed in one of its present difficulty
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	agent    string // as it called itself last
 	address  string
-	tuner    tuner
-	settled  chan struct{} // closed when the difficulty is
-	told     float64       // the highest difficulty so far
-	restart  bool          // the device is to be asked to connect again
-	asked    bool          // it has been
-	epoch    uint64        // of the jobs that count
+	from     uint64 // epoch: see [Server.epochs]; jobs before it do not count
 	done     *bench.Counter
+	starts   chan bench.Start // that Begin waits on
+	flow     flow             // of the run
 	tally    Tally
-	left     time.Time // when the last connection went; zero while there is one
+	left     time.Time // when the last connection went; zero from the first share after that on
 }
 
 // Tally is what became of a device's shares since its difficulty was settled.
 type Tally struct {
-	Count  [classes]uint64 // by [Class]
-	Away   time.Duration   // without a connection
-	Breaks int             // how often there was none
-	luck   luck
-	pace   pace
-	quote  [classes]string // of each that is refused, the first line
+	Count     [classes]uint64 // by [Class]
+	Away      time.Duration   // without a connection, or on a new one and not mining yet
+	Breaks    int             // how often there was none
+	Resumed   int             // shares that ended such a time
+	Throttled time.Duration   // for which the pool did not read what was sent in the present run
+	luck      luck
+	pace      pace
+	spacing   spacing
+	quote     [classes]string // of each that is refused, the first line
 }
 
 // hashesPerDifficulty is how many hashes it takes on average to make a share
 // of difficulty 1: 2^256 ÷ (0xffff·2^208), 15 ppm above 2^32.
 const hashesPerDifficulty = 0x1p48 / 0xffff
 
-func newWorker(srv *Server, name string, now time.Time) *Worker {
-	w := &Worker{name: name, srv: srv, sessions: map[*session]struct{}{}, settled: make(chan struct{}), left: now}
-	start := float64(startDifficulty)
-	switch {
-	case srv.cfg.Difficulty > 0:
-		start, w.tuner.settled = srv.cfg.Difficulty, true
-		close(w.settled)
-	case srv.cfg.Expect > 0:
-		start = forRate(srv.cfg.Expect)
-	}
-	w.tuner.try(start, now)
-	return w
+func newWorker(srv *Server, name, home string, h *search, now time.Time) *Worker {
+	return &Worker{name: name, srv: srv, home: home, search: h, mining: make(chan struct{}), sessions: map[*session]struct{}{}, left: now}
 }
 
-// Name is what the device authorises as: anything, up to 128 bytes.
+// Name is what the device authorises as: anything, up to 256 bytes.
 func (w *Worker) Name() string { return w.name }
 
 // Peer is what the device called itself when it connected last, and from
@@ -81,18 +78,14 @@ func (w *Worker) Peer() (agent, address string) {
 }
 
 // Difficulty is that of its shares; settled says whether it will stay.
-func (w *Worker) Difficulty() (difficulty float64, settled bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.tuner.difficulty, w.tuner.settled
-}
+func (w *Worker) Difficulty() (difficulty float64, settled bool) { return w.search.difficulty() }
 
 // Shares implements [bench.Remote]. A share stands for 2^256 ÷ (target + 1)
 // hashes on average, in whole hashes.
 func (w *Worker) Shares() results.Shares {
+	d, _ := w.Difficulty()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	d := w.tuner.difficulty
 	return results.Shares{Difficulty: results.Float(d), Work: results.Float(perShare(d)), Agent: w.agent}
 }
 
@@ -100,14 +93,18 @@ func (w *Worker) Shares() results.Shares {
 // without a connection.
 func (w *Worker) Tell() []bench.Told {
 	t := w.Tally()
-	var out []bench.Told
+	return t.told()
+}
+
+func (t *Tally) told() (out []bench.Told) {
 	for c, n := range t.Count {
 		out = append(out, bench.Told{Of: results.SharesOf(use, Class(c).String()), Unit: results.Share, Value: float64(n)})
 	}
 	return append(out,
 		bench.Told{Of: results.LuckOf(use), Unit: results.Ratio, Value: t.luck.sum},
 		bench.Told{Of: results.AwayOf(use), Unit: results.Second, Value: t.Away.Seconds()},
-		bench.Told{Of: results.BreaksOf(use), Unit: results.Ratio, Value: float64(t.Breaks)})
+		bench.Told{Of: results.BreaksOf(use), Unit: results.Ratio, Value: float64(t.Breaks)},
+		bench.Told{Of: results.ResumedOf(use), Unit: results.Share, Value: float64(t.Resumed)})
 }
 
 func perShare(difficulty float64) uint64 {
@@ -119,9 +116,13 @@ func perShare(difficulty float64) uint64 {
 func (w *Worker) Tally() Tally {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.tallied(time.Now())
+}
+
+func (w *Worker) tallied(now time.Time) Tally {
 	t := w.tally
 	if !w.left.IsZero() {
-		t.Away += time.Since(w.left)
+		t.Away += now.Sub(w.left)
 	}
 	return t
 }
@@ -133,20 +134,20 @@ func (w *Worker) Connected() bool {
 	return len(w.sessions) > 0
 }
 
-// join adds a connection.
-func (w *Worker) join(s *session, now time.Time) {
+// idle reports whether the device is gone, and nobody measures it.
+func (w *Worker) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.sessions) == 0 && w.done == nil
+}
+
+// join adds a connection, and returns the epoch that its jobs must be of.
+func (w *Worker) join(s *session) (from uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sessions[s] = struct{}{}
 	w.agent, w.address = s.agent, s.address
-	if len(w.sessions) == 1 {
-		w.tally.Away += now.Sub(w.left)
-		w.left = time.Time{}
-		w.tally.pace.pause()
-		if !w.tuner.settled {
-			w.tuner.try(w.tuner.difficulty, now)
-		}
-	}
+	return w.from
 }
 
 // called notes what the device calls itself, which some say after their name.
@@ -161,87 +162,76 @@ func (w *Worker) leave(s *session, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.sessions, s)
-	if len(w.sessions) == 0 {
+	if len(w.sessions) == 0 && w.left.IsZero() {
 		w.left = now
 		w.tally.Breaks++
 		w.tally.pace.pause()
+		w.tally.spacing.last = time.Time{}
+		w.flow.pause(now)
 	}
 }
 
-// order is what a session is to work on.
-type order struct {
-	difficulty float64
-	epoch      uint64
-	settled    bool
-	restart    bool // ask the device to connect again
-}
-
-// order looks at the search for a difficulty and returns what goes now.
-func (w *Worker) order(now time.Time) order {
+// throttled notes that the pool does not read what the device sends for a time.
+func (w *Worker) throttled(wait time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tune(now)
-	o := order{w.tuner.difficulty, w.epoch, w.tuner.settled, w.restart}
-	w.restart = false
-	return o
-}
-
-// tune moves the search for a difficulty on.
-func (w *Worker) tune(now time.Time) {
-	if w.tuner.settled || len(w.sessions) == 0 {
-		return
+	if w.done != nil {
+		w.tally.Throttled += wait
 	}
-	next, change := w.tuner.look(now)
-	if w.tuner.settled {
-		w.tally = Tally{}
-		close(w.settled)
-	}
-	if !change {
-		return
-	}
-	if next > w.tuner.difficulty && !w.asked && w.tuner.floor == next && w.told >= next {
-		// It goes on at what it was told before: some firmware takes a
-		// difficulty only when it connects.
-		w.restart, w.asked, w.tuner.floor, next = true, true, 0, w.tuner.difficulty
-	}
-	w.told = max(w.told, w.tuner.difficulty)
-	w.tuner.try(next, now)
-	w.renew()
 }
 
 // renew gives every connection a clean job, and lets no share of an earlier
 // one count.
 func (w *Worker) renew() {
-	w.epoch++
+	w.from = w.srv.epochs.Add(1)
 	for s := range w.sessions {
-		s.kick()
+		s.kick(w.from)
 	}
 }
 
 // note counts what became of a share of a job of the given epoch.
-func (w *Worker) note(c Class, epoch uint64, luck float64, now time.Time) {
+func (w *Worker) note(c Class, epoch uint64, luck float64, workers int, now time.Time) {
+	present, settled := w.search.note(c, epoch, luck, workers, now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c <= Low && epoch != w.epoch { // it is of work before
+	if c <= Low && (!present || epoch < w.from) { // it is of work before
 		return
 	}
-	if !w.tuner.settled {
-		if c == Accepted {
-			w.tuner.share(luck)
-			w.tune(now)
+	good := c <= Stale
+	if good && !w.left.IsZero() {
+		w.tally.Away += now.Sub(w.left)
+		w.tally.Resumed++
+		w.left = time.Time{}
+	}
+	if good && settled {
+		select {
+		case <-w.mining:
+		default:
+			close(w.mining)
 		}
+	}
+	if !settled {
 		return
 	}
 	w.tally.Count[c]++
-	switch c {
-	case Accepted:
+	if good {
 		w.tally.luck.add(luck)
-		w.tally.pace.add(now)
-		if w.done != nil {
-			w.done.Add(perShare(w.tuner.difficulty))
-		}
-	case Stale:
-		w.tally.luck.add(luck)
+		w.tally.spacing.add(now)
+		w.flow.add(now)
+	}
+	if c != Accepted {
+		return
+	}
+	w.tally.pace.add(now)
+	if w.done != nil {
+		w.done.Add(perShare(w.search.tuner.difficulty)) // which is settled
+	}
+	if w.starts != nil && w.done != nil && w.flow.fresh(now) {
+		count, _, _ := w.done.Load()
+		t := w.tallied(now)
+		w.starts <- bench.Start{At: now, Count: count, Told: t.told()}
+		w.starts = nil
+		w.flow.start(now)
 	}
 }
 
@@ -265,42 +255,70 @@ const (
 	impl = "device" // whatever it is made of
 )
 
-// patience is how long Prepare waits for a difficulty.
+// patience is how long Prepare and Begin wait.
 const patience = 30 * time.Minute
 
-// Prepare waits until the difficulty is settled, which takes a device of
-// unknown rate about half a minute.
+// Prepare waits until the device mines and the difficulty is settled, which
+// takes a device of unknown rate about half a minute from its first share.
 func (w *Worker) Prepare(ctx context.Context) error {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
-	select {
-	case <-w.settled:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("stratum: worker %.64q: %w before a difficulty was found for it", w.name, ctx.Err())
-	case <-limit.C:
-		d, _ := w.Difficulty()
-		return fmt.Errorf("stratum: worker %.64q: no difficulty was found for it in %v, the last tried was %g: is it mining here?", w.name, patience, d)
+	for _, step := range []struct {
+		over chan struct{}
+		what string
+	}{{w.search.settled, "a difficulty was found for it"}, {w.mining, "it handed in a share"}} {
+		select {
+		case <-step.over:
+		case <-ctx.Done():
+			return fmt.Errorf("stratum: worker %.64q: %w before %s", w.name, ctx.Err(), step.what)
+		case <-limit.C:
+			d, _ := w.Difficulty()
+			return fmt.Errorf("stratum: worker %.64q: %v passed before %s, at difficulty %g: is it mining here? Say --expect or --difficulty if it is slower than that asks for", w.name, patience, step.what, d)
+		}
 	}
+	return nil
 }
 
 // Run implements [bench.Workload]: it counts the shares of jobs that it hands
 // out until ctx ends.
 func (w *Worker) Run(ctx context.Context, done *bench.Counter) error {
-	select {
-	case <-w.settled:
-	default:
+	if _, settled := w.Difficulty(); !settled {
 		return errors.New("stratum: run: Prepare comes first")
 	}
 	w.mu.Lock()
-	w.done = done
+	w.done, w.flow, w.tally.Throttled = done, flow{}, 0
 	w.renew()
 	w.mu.Unlock()
 	<-ctx.Done()
 	w.mu.Lock()
-	w.done = nil
+	w.done, w.starts = nil, nil
 	w.mu.Unlock()
 	return nil
+}
+
+// Begin implements [bench.Remote].
+func (w *Worker) Begin(ctx context.Context) (bench.Start, error) {
+	starts := make(chan bench.Start, 1)
+	w.mu.Lock()
+	w.starts, w.flow.looked = starts, time.Time{}
+	w.mu.Unlock()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case s := <-starts:
+		return s, nil
+	case <-ctx.Done():
+		return bench.Start{}, fmt.Errorf("stratum: worker %.64q: %w before it handed in a share of what it was given after the warm-up", w.name, ctx.Err())
+	case <-limit.C:
+		return bench.Start{}, fmt.Errorf("stratum: worker %.64q: no share of what it was given after the warm-up in %v: has it stopped mining?", w.name, patience)
+	}
+}
+
+// Gaps implements [bench.Remote].
+func (w *Worker) Gaps() []bench.Gap {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.flow.unknown(time.Now())
 }
 
 // Close implements [bench.Workload]. The device is given work until the server

@@ -30,7 +30,7 @@ func TestWorkload(t *testing.T) {
 	w := s.Workers()[0]
 	idle, err := New(Config{})
 	require.NoError(t, err)
-	require.ErrorContains(t, newWorker(idle, "v", time.Now()).Prepare(ended()), context.Canceled.Error(), "no wait for what is not there")
+	require.ErrorContains(t, newWorker(idle, "v", "", newSearch(idle, time.Now()), time.Now()).Prepare(ended()), context.Canceled.Error(), "no wait for what is not there")
 	require.Equal(t, results.Shares{Difficulty: 0x1p-18, Work: 1 << 14, Agent: "testminer/1"}, w.Shares())
 	require.Equal(t, results.Hash, w.Info().Unit)
 }
@@ -68,9 +68,9 @@ func TestRunCountsItsOwnJobs(t *testing.T) {
 		k := newTalk(t, Config{Difficulty: 0x1p-22})
 		k.begin()
 		w := k.s.worker
-		require.NoError(t, w.Prepare(t.Context()))
 		hoard := k.mine(10, 1)
 		require.Equal(t, "true", k.submit(hoard[0]))
+		require.NoError(t, w.Prepare(t.Context()))
 
 		ctx, cancel := context.WithCancel(t.Context())
 		done := bench.NewCounter()
@@ -112,24 +112,35 @@ func TestAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := New(Config{Difficulty: 0x1p-22})
 		require.NoError(t, err)
+		share := func(k *talk) {
+			k.now = time.Now()
+			require.Equal(t, "true", k.submit(k.mine(1, uint64(k.now.UnixNano()))[0]))
+		}
 		first := talkTo(t, s)
 		first.begin()
 		w := first.s.worker
 		require.True(t, w.Connected())
+		time.Sleep(10 * time.Second)
+		require.Equal(t, 10*time.Second, w.Tally().Away, "it does not mine yet")
+		share(first)
 		second := talkTo(t, s)
 		second.begin()
 		time.Sleep(time.Minute)
 		first.s.close(time.Now())
-		require.Equal(t, time.Duration(0), w.Tally().Away, "the second is there still")
+		require.Equal(t, 10*time.Second, w.Tally().Away, "the second is there still")
 		second.s.close(time.Now())
 		require.False(t, w.Connected())
 		time.Sleep(7 * time.Second)
-		require.Equal(t, 7*time.Second, w.Tally().Away, "it goes on")
+		require.Equal(t, 17*time.Second, w.Tally().Away, "it goes on")
 		third := talkTo(t, s)
 		third.begin()
+		time.Sleep(20 * time.Second)
+		require.Equal(t, 37*time.Second, w.Tally().Away, "until it mines again")
+		share(third)
 		time.Sleep(time.Hour)
-		require.Equal(t, 7*time.Second, w.Tally().Away)
+		require.Equal(t, 37*time.Second, w.Tally().Away)
 		require.Equal(t, 1, w.Tally().Breaks)
+		require.Equal(t, 2, w.Tally().Resumed)
 		require.Len(t, s.Workers(), 1, "a device is known by its name")
 		require.Equal(t, 0x1p-22, third.m.Difficulty, "and keeps its difficulty")
 	})
@@ -145,11 +156,12 @@ func TestTuner(t *testing.T) {
 		filter float64
 		within time.Duration
 	}{
-		{rate: 50e3, within: 90 * time.Second}, {rate: 10e6, within: time.Minute}, {rate: 1e9, within: time.Minute},
+		{rate: 50e3, expect: 50e3, within: 4 * time.Minute}, {rate: 400e3, expect: 300e3, within: 4 * time.Minute},
+		{rate: 10e6, expect: 10e6, within: time.Minute}, {rate: 1e9, within: time.Minute},
 		{rate: 500e9, within: time.Minute}, {rate: 1.2e12, within: time.Minute}, {rate: 14e12, within: time.Minute},
 		{rate: 200e12, within: time.Minute}, {rate: 1e15, within: time.Minute}, {rate: 20e15, within: time.Minute},
 		{rate: 200e12, expect: 200e12, within: time.Minute}, {rate: 200e12, expect: 100e12, within: time.Minute},
-		{rate: 200e12, expect: 1e6, within: time.Minute}, {rate: 1e6, expect: 200e12, within: 90 * time.Second},
+		{rate: 200e12, expect: 1e6, within: time.Minute}, {rate: 1e12, expect: 200e12, within: 90 * time.Second},
 		{rate: 1.2e12, filter: 256, within: 2 * time.Minute}, {rate: 100e9, filter: 256, within: 10 * time.Minute},
 		{rate: 1.2e12, filter: 300, within: 4 * time.Minute}, {rate: 50e9, filter: 1, within: time.Minute}, {rate: 5e9, filter: 1, within: 3 * time.Minute},
 	} {
@@ -158,12 +170,8 @@ func TestTuner(t *testing.T) {
 				r := rand.New(rand.NewPCG(8, seed))
 				now := time.Unix(1_800_000_000, 0)
 				began := now
-				start := float64(startDifficulty)
-				if c.expect > 0 {
-					start = forRate(c.expect)
-				}
 				var tu tuner
-				tu.try(start, now)
+				tu.begin(c.expect, now)
 				handed := 0
 				for !tu.settled {
 					// A second of what it hands in, each share at its time.
@@ -171,15 +179,16 @@ func TestTuner(t *testing.T) {
 					mean := c.rate / asked / hashesPerDifficulty
 					for at := r.ExpFloat64() / mean; at < 1 && !tu.settled; at += r.ExpFloat64() / mean {
 						handed++
-						tu.share(math.Log(asked/tu.difficulty) + r.ExpFloat64())
-						if next, change := tu.look(now.Add(time.Duration(at * 1e9))); change {
-							tu.try(next, now.Add(time.Duration(at*1e9)))
+						when := now.Add(time.Duration(at * 1e9))
+						tu.share(math.Log(asked/tu.difficulty)+r.ExpFloat64(), when)
+						if next, pace, change := tu.look(when, 1); change {
+							tu.try(next, pace, when)
 							break
 						}
 					}
 					now = now.Add(time.Second)
-					if next, change := tu.look(now); change {
-						tu.try(next, now)
+					if next, pace, change := tu.look(now, 1); change {
+						tu.try(next, pace, now)
 					}
 					require.Less(t, now.Sub(began), 10*time.Minute, "%+v", tu)
 				}
@@ -189,7 +198,7 @@ func TestTuner(t *testing.T) {
 				require.Equal(t, powerOfTwo(tu.difficulty), tu.difficulty)
 				rate := c.rate / tu.difficulty / hashesPerDifficulty
 				require.Less(t, rate, 14.0, "%+v", tu)
-				if tu.difficulty > 2*c.filter {
+				if tu.difficulty > max(2*c.filter, scanFree) {
 					require.Greater(t, rate, 1.0, "%+v", tu)
 				}
 			}
@@ -203,6 +212,7 @@ func TestStubbornDevice(t *testing.T) {
 	k := newTalk(t, Config{})
 	k.begin()
 	w := k.s.worker
+	require.Empty(t, k.s.srv.place(w))
 	stuck := k.m.Difficulty
 	require.Equal(t, float64(startDifficulty), stuck)
 	reconnected := 0
@@ -225,7 +235,7 @@ func TestStubbornDevice(t *testing.T) {
 			stuck = k.m.Difficulty
 			continue
 		}
-		w.note(Accepted, k.s.order.epoch, math.Log(max(1, stuck/k.s.order.difficulty))+r.ExpFloat64(), k.now)
+		w.note(Accepted, k.s.jobs[len(k.s.jobs)-1].epoch, math.Log(max(1, stuck/k.s.order.difficulty))+r.ExpFloat64(), 1, k.now)
 		if _, settled := w.Difficulty(); settled {
 			break
 		}

@@ -77,7 +77,7 @@ need no saying.`,
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.listen, "listen", ":3333", "HOST:PORT to listen on; without a host, this machine alone")
-	fl.StringVar(&f.expect, "expect", "", "hashrate of each device, such as 200TH, for its first difficulty (default: found in the first minute)")
+	fl.StringVar(&f.expect, "expect", "", "hashrate of each device, such as 200TH, for its first difficulty (default: found in the\nfirst minute of a device of 1GH or more; a slower one needs it)")
 	fl.Float64Var(&f.difficulty, "difficulty", 0, "of all shares, instead of one that is found for each device")
 	fl.DurationVar(&f.duration, "duration", 0, "how long each device is measured (default: until Ctrl-C)")
 	fl.StringVar(&f.until, "until", "", "measure until half of the 95 % interval of a rate is at most this, such as 2%")
@@ -222,6 +222,11 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 		case <-serving.Done():
 		}
 	}
+	cfg.Notice = func(address, text string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.say("%s: %s", address, text)
+	}
 	srv, err := stratum.New(cfg)
 	if err != nil {
 		return err
@@ -350,7 +355,7 @@ func (l *lab) run(ctx, serving context.Context, stop func(), srv *stratum.Server
 	return errors.Join(fatal, l.conclude(ctx, srv))
 }
 
-// begin notes a worker that was seen for the first time.
+// begin notes a worker that handed in its first share.
 func (l *lab) begin(w *stratum.Worker) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -467,7 +472,9 @@ func (l *lab) end(o outcome) {
 	}()
 	switch {
 	case errors.Is(o.err, harness.ErrNothing):
-		m.State = "nothing measured"
+		if m.State = "nothing measured"; !errors.Is(o.err, context.Canceled) {
+			l.say("worker %q: %s", m.Name, o.err.Error())
+		}
 	case o.err != nil:
 		m.State = "not kept"
 		l.say("worker %q: %s", m.Name, o.err.Error())
@@ -543,12 +550,13 @@ func (l *lab) conclude(ctx context.Context, srv *stratum.Server) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wipe()
-	if n := srv.Noise(); n != (stratum.Noise{}) {
-		l.say("from clients that were no workers: %d malformed lines, %d shares without a name, %d connections turned away, %d dropped", n.Malformed, n.Unauthorised, n.Refused, n.Dropped)
+	n := srv.Noise()
+	if n.Malformed+n.Unauthorised+n.Refused+n.Dropped > 0 {
+		l.say("from clients that were no workers: %d malformed lines, %d shares without a name or a place, %d turned away, %d dropped, of which %d are not told above", n.Malformed, n.Unauthorised, n.Refused, n.Dropped, n.Untold)
 	}
 	var kept []outcome
 	var errs []error
-	cut, void := 0, 0
+	cut, void, unknown := 0, 0, 0
 	slices.SortStableFunc(l.ended, func(a, b outcome) int {
 		return cmp.Compare(slices.Index(l.order, a.worker), slices.Index(l.order, b.worker))
 	})
@@ -564,6 +572,8 @@ func (l *lab) conclude(ctx context.Context, srv *stratum.Server) error {
 		}
 		if o.miner.Honest() != "" {
 			void++
+		} else if o.miner.Invalid() != "" {
+			unknown++
 		}
 		kept = append(kept, o)
 	}
@@ -592,12 +602,16 @@ func (l *lab) conclude(ctx context.Context, srv *stratum.Server) error {
 		return err
 	}
 	switch {
+	case len(kept) == 0 && len(l.order) == 0 && n.Came > 0:
+		return exit{nothing(ctx), fmt.Errorf("no worker handed in a share: %d connections came to %s, what became of them is told above; a device that is slow, or begins late, needs --expect and more time", n.Came, l.address)}
 	case len(kept) == 0 && len(l.order) == 0:
 		return exit{nothing(ctx), fmt.Errorf("no miner came to %s: is it listening where the device can reach it (--listen), and is that the device's pool?", l.address)}
 	case len(kept) == 0:
-		return exit{nothing(ctx), fmt.Errorf("nothing was measured: no worker came past its warm-up of %v", seconds(l.plan.Warmup+l.plan.Settle))}
+		return exit{nothing(ctx), fmt.Errorf("nothing was measured: no worker came past its warm-up of %v from its first share on", seconds(l.plan.Warmup+l.plan.Settle))}
 	case void > 0:
-		return exit{exitGate, fmt.Errorf("%d of %d workers gave no result: their shares are not those of honest work", void, len(kept))}
+		return exit{exitGate, fmt.Errorf("%d of %d workers gave no result: their shares are not those of honest work, or not all of it", void, len(kept))}
+	case unknown > 0:
+		return exit{exitGate, fmt.Errorf("%d of %d workers gave no result: what they did is not known in any window", unknown, len(kept))}
 	case cut > 0:
 		return exit{exitInterrupted, fmt.Errorf("interrupted: what %d of %d workers had done is kept", cut, len(kept))}
 	}

@@ -92,10 +92,15 @@ func (p *playing) miner(name string, pause func()) (stop func()) {
 	return stop
 }
 
-// random is a pause as a device has it that finds a share every 10 ms.
+// random is a pause as a device has it that finds a share every 10 ms, however
+// long the one before took to hand in.
 func random() func() {
 	r := rand.New(rand.NewPCG(8, 9))
-	return func() { time.Sleep(time.Duration(r.ExpFloat64() * 1e7)) }
+	next := time.Now()
+	return func() {
+		next = next.Add(time.Duration(r.ExpFloat64() * 1e7))
+		time.Sleep(time.Until(next))
+	}
 }
 
 // wait returns the exit code and the records that were kept.

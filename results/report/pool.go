@@ -50,18 +50,25 @@ type Miner struct {
 	counts              map[string]results.Float // shares of the windows, by class
 	checks              []results.Check
 	claim               *results.ClaimRow
+	windows, failed     int
+	why                 string // the first that failed did
 }
 
 // Measured takes in the record of the device as it stands, of which nothing is
 // kept.
 func (m *Miner) Measured(rec *results.Record) {
-	m.rate, m.power, m.joules, m.claim, m.checks, m.counts = nil, nil, nil, nil, nil, map[string]results.Float{}
+	*m = Miner{Name: m.Name, Agent: m.Agent, State: m.State, counts: map[string]results.Float{}, windows: len(rec.Runs)}
 	for _, row := range rec.Summary.Rows {
 		m.rate, m.power, m.joules = metricOf(row, results.Throughput), metricOf(row, results.Power), metricOf(row, results.EnergyPerWork)
 	}
 	for i := range rec.Runs {
 		r := &rec.Runs[i]
 		m.checks = append(m.checks, r.Checks...)
+		if r.Status == results.Failed {
+			if m.failed++; m.why == "" {
+				m.why = clean(r.Error, textLimit)
+			}
+		}
 		p, _ := r.Phase(results.PhaseMeasure)
 		for _, u := range r.Uses {
 			for j := range r.Traces {
@@ -89,16 +96,39 @@ func (m *Miner) Honest() (why string) {
 	return ""
 }
 
+// Unknown says which windows are left out since it is not known what the device
+// did in them, and why; nothing if there are none.
+func (m *Miner) Unknown() string {
+	switch {
+	case m.failed == 0:
+		return ""
+	case m.failed == m.windows:
+		return "no window is known: " + m.why
+	}
+	return fmt.Sprintf("%d of %d windows are left out: %s", m.failed, m.windows, m.why)
+}
+
+// Invalid says why the device has no figure, or nothing if it may have one.
+func (m *Miner) Invalid() string {
+	if why := m.Honest(); why != "" || m.failed == 0 || m.failed < m.windows {
+		return why
+	}
+	return m.Unknown()
+}
+
 // Rate prints the rate of the device with its interval, or why it has none.
 func (m *Miner) Rate() string {
-	switch why := m.Honest(); {
+	out := "no rate"
+	switch why := m.Invalid(); {
 	case why != "":
 		return "INVALID: " + why
-	case m.rate == nil:
-		return "no rate"
-	default:
-		return Figure(*m.rate)
+	case m.rate != nil:
+		out = Figure(*m.rate)
 	}
+	if left := m.Unknown(); left != "" {
+		out += "; " + left
+	}
+	return out
 }
 
 // WritePool prints the devices that mine against a pool, at most rows of them
@@ -113,7 +143,7 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 	var names, states, shares, honest, says []cell
 	var rate, power, joules []*results.Metric
 	var all [][]*results.Metric
-	bad := part{tone: bad}
+	bad, unknown := part{tone: bad}, part{tone: bad}
 	for i := range miners {
 		m := &miners[i]
 		names = append(names, cell{value: clean(m.Name, nameLimit), under: clean(m.Agent, nameLimit)})
@@ -140,6 +170,8 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 		if why := m.Honest(); why != "" {
 			good.value = "NO"
 			bad.items = append(bad.items, item{clean(m.Name, nameLimit), why})
+		} else if left := m.Unknown(); left != "" {
+			unknown.items = append(unknown.items, item{clean(m.Name, nameLimit), left})
 		}
 		if m.claim != nil {
 			claim = cell{value: said(m.claim.Rate, results.Hash.Per(results.Second)), under: percentOf(m.claim.Ratio) + " of measured"}
@@ -174,8 +206,12 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 		p.parts = append(p.parts, *table)
 	}
 	if len(bad.items) > 0 {
-		bad.title = "Invalid: these shares are not those of honest work, and no figure is made of them"
+		bad.title = "Invalid: these shares are not those of honest work, or not all of it, and no figure is made of them"
 		p.parts = append(p.parts, bad)
+	}
+	if len(unknown.items) > 0 {
+		unknown.title = "Not known: what these devices did at times, and no figure is made of that"
+		p.parts = append(p.parts, unknown)
 	}
 	return flush(w, p, opt)
 }
