@@ -130,6 +130,10 @@ type Plan struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 }
 
+// Imported is the preset of a record that was made of Go benchmark text: a
+// scenario is the name of a benchmark, a workload its package.
+const Imported = "import"
+
 // Setting is one of several that one command measured, such as the power limits
 // of a card. What it means, only the user's command knows that applied it.
 type Setting struct {

@@ -3,11 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 )
@@ -25,12 +25,18 @@ func importCommand() *cobra.Command {
 date: …), and put the records into the store. The iterations are the work and the time
 they took is the window, so that they are tracked as throughput.
 
-Such text knows no watts and little of the machine: not the sockets, cores, memory,
+Such text knows no watts and little of the machine: not the sockets, cores, threads, memory,
 kernel, microcode or governor, nor what went on inside a window. The records say so, and are never
 ranked against measured ones. Allocations and other metrics are left out, and said.
 The same file twice gives the same records: the second time nothing is added. A
-FILE may be - for standard input.`,
+FILE may be - for standard input, packed with gzip, zstd or bzip2, UTF-16, a log of a
+build, or what go test -json prints.
+
+What cannot be read costs itself alone and is counted, with the first of each
+kind; the exit code is 0 if anything was read. A name may end in a number of its own or in
+GOMAXPROCS: the other names of the package tell, and --threads where they do not.`,
 		Example: `  go test -bench . -count 6 | perwatt import - --at 2026-01-31
+  go test -bench /size -cpu 16,64 | perwatt import - --at 2026-01-31 --threads 16,64
   perwatt import old/*.txt --node builder --label from=ci`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
@@ -44,10 +50,32 @@ FILE may be - for standard input.`,
 			if err != nil {
 				return err
 			}
+			for _, n := range opt.Threads {
+				if n < 1 {
+					return usagef("--threads %d: must be 1 or more, as of go test -cpu", n)
+				}
+			}
+			read := 0
 			for _, name := range files {
-				if err := importFile(cmd, st, name, opt); err != nil {
+				records, err := readFile(cmd, name, opt)
+				if err != nil && len(files) == 1 {
+					return err
+				} else if err != nil {
+					fmt.Fprintln(cmd.ErrOrStderr(), "perwatt:", report.Line(err.Error()))
+					continue
+				}
+				read++
+				if err := keep(cmd, st, name, records); err != nil {
 					return err
 				}
+			}
+			switch {
+			case cmd.Context().Err() != nil:
+				return exit{exitInterrupted, fmt.Errorf("interrupted: %d of %d files were read", read, len(files))}
+			case read == 0:
+				return exit{exitData, fmt.Errorf("none of %d files could be read", len(files))}
+			case read < len(files):
+				fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %d of %d files could not be read; the others are kept\n", len(files)-read, len(files))
 			}
 			return nil
 		},
@@ -55,27 +83,31 @@ FILE may be - for standard input.`,
 	dir.flag(cmd)
 	cmd.Flags().StringVar(&opt.Node, "node", "", "name of the machine (default the text's own, node: …)")
 	cmd.Flags().StringVar(&at, "at", "", "day or time of what the text gives none (date: …, commit-time: …)")
+	cmd.Flags().IntSliceVar(&opt.Threads, "threads", nil, "values of GOMAXPROCS at the end of names, as given to go test -cpu; 1: there is none (default as the names tell)")
 	cmd.Flags().StringToStringVar(&opt.Labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated")
 	return cmd
 }
 
-func importFile(cmd *cobra.Command, st *store.Store, name string, opt store.Bench) error {
+// readFile makes records of a file, and says what it passed over.
+func readFile(cmd *cobra.Command, name string, opt store.Bench) ([]*results.Record, error) {
 	in := cmd.InOrStdin()
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return exit{exitUsage, err}
+			return nil, exit{exitUsage, err}
 		}
 		defer f.Close()
-		in = io.Reader(f)
+		in = f
 	}
 	records, said, err := store.ReadBench(in, name, opt)
 	for _, s := range said {
 		fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s: %s\n", report.Line(name), report.Line(s))
 	}
-	if err != nil {
-		return err
-	}
+	return records, err
+}
+
+// keep puts records into the store and prints where they lie.
+func keep(cmd *cobra.Command, st *store.Store, name string, records []*results.Record) error {
 	added := 0
 	for _, rec := range records {
 		path, err := st.Keep(rec)

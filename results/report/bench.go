@@ -8,54 +8,86 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/perf/benchfmt"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/store"
 )
 
-// writeBench writes one line a window, so that benchstat has the repeats to
+// benchWriter writes records as Go benchmark text.
+type benchWriter struct {
+	out  *benchfmt.Writer
+	said map[string]bool // units
+}
+
+func newBenchWriter(out io.Writer) *benchWriter {
+	return &benchWriter{benchfmt.NewWriter(out), map[string]bool{}}
+}
+
+// write writes one line a window, so that benchstat has the repeats to
 // test. Where the watts come from and the implementation are configuration:
 // benchstat then refuses to compare across them unless it is told to ignore
 // them, as it is to compare two machines (-ignore cpu,node,firmware). What
 // differs in every record, such as its id and time, is left out.
-func writeBench(out io.Writer, rec *results.Record) error {
+//
+// What was imported comes out as it came: under its own package and name, as
+// the time of an iteration, with no configuration that it did not have.
+func (w *benchWriter) write(rec *results.Record) error {
 	windows := results.Windows(rec)
-	w := benchfmt.NewWriter(out)
 	config := provenance(rec, windows)
-
+	imported := rec.Plan.Preset == results.Imported
 	var lines []*benchfmt.Result
+	var names []store.BenchName
 	for i := range windows {
-		line := benchLine(&windows[i])
+		use := &windows[i].Use
+		name := benchName(&windows[i])
+		if imported {
+			name = importedName(&windows[i])
+		}
+		line := benchLine(&windows[i], name)
 		if len(line.Values) == 0 {
 			continue
 		}
-		impl := cmp.Or(clean(windows[i].Use.Impl, nameLimit), "none")
-		line.Config = append(config[:len(config):len(config)], benchfmt.Config{Key: "impl", Value: []byte(impl), File: true})
+		if imported {
+			line.Config = origin(rec, use)
+			names = append(names, store.BenchName{Package: line.GetConfig("pkg"), Name: name, Threads: use.Threads})
+		} else {
+			impl := cmp.Or(clean(use.Impl, nameLimit), "none")
+			line.Config = append(config[:len(config):len(config)], benchfmt.Config{Key: "impl", Value: []byte(impl), File: true})
+		}
 		lines = append(lines, line)
+	}
+	if !store.NamesTell(names) {
+		for i, line := range lines {
+			threads := strconv.Itoa(max(1, names[i].Threads))
+			line.Config = append(line.Config, benchfmt.Config{Key: "gomaxprocs", Value: []byte(threads), File: true})
+		}
 	}
 	// Rounds alternate; the repeats of a benchmark are printed together.
 	first := map[string]int{}
-	key := func(r *benchfmt.Result) string { return r.GetConfig("impl") + " " + r.Name.String() }
+	key := func(r *benchfmt.Result) string {
+		return strings.Join([]string{r.GetConfig("pkg"), r.GetConfig("impl"), r.Name.String()}, " ")
+	}
 	for i, line := range slices.Backward(lines) {
 		first[key(line)] = i
 	}
 	slices.SortStableFunc(lines, func(a, b *benchfmt.Result) int { return first[key(a)] - first[key(b)] })
 
-	said := map[string]bool{}
 	for _, line := range lines {
 		for _, v := range line.Values {
-			if said[v.Unit] {
+			if w.said[v.Unit] {
 				continue
 			}
-			said[v.Unit] = true
-			if err := w.Write(direction(v.Unit)); err != nil {
+			w.said[v.Unit] = true
+			if err := w.out.Write(direction(v.Unit)); err != nil {
 				return err
 			}
 		}
 	}
 	for _, line := range lines {
-		if err := w.Write(line); err != nil {
+		if err := w.out.Write(line); err != nil {
 			return err
 		}
 	}
@@ -66,7 +98,7 @@ func writeBench(out io.Writer, rec *results.Record) error {
 // guess from the name.
 func direction(unit string) *benchfmt.UnitMetadata {
 	better := "higher"
-	if unit == "W" || strings.HasPrefix(unit, "J/") {
+	if unit == "W" || unit == perOp || strings.HasPrefix(unit, "J/") {
 		better = "lower"
 	}
 	return &benchfmt.UnitMetadata{
@@ -101,10 +133,29 @@ func provenance(rec *results.Record, windows []results.Window) []benchfmt.Config
 	return config
 }
 
-// benchLine names a window as go test would: BenchmarkMining-64,
-// BenchmarkTraining/model=cnn-64, or BenchmarkMullet/use=mining-64 where uses
-// share the scenario. The count is that of the work.
-func benchLine(w *results.Window) *benchfmt.Result {
+// unknown is the name of a package or a machine that benchmark text did not
+// name, and perOp the unit in which go test says how long an iteration took.
+const unknown, perOp = "unknown", "ns/op"
+
+// origin is the configuration of an imported window that its record keeps.
+func origin(rec *results.Record, use *results.Use) (config []benchfmt.Config) {
+	set := func(key, value string) {
+		if value != "" && value != unknown {
+			config = append(config, benchfmt.Config{Key: key, Value: []byte(value), File: true})
+		}
+	}
+	set("goos", clean(rec.Node.OS, textLimit))
+	set("goarch", clean(rec.Node.Arch, textLimit))
+	set("pkg", oneWord(use.Workload))
+	set("cpu", clean(rec.Node.CPU.Model, textLimit))
+	set("node", clean(rec.Node.Name, textLimit))
+	set("impl", clean(use.Impl, textLimit))
+	return config
+}
+
+// benchName names a window as perwatt's own benchmarks are: Mining,
+// Training/model=cnn, or Mullet/use=mining where uses share the scenario.
+func benchName(w *results.Window) string {
 	name := word(w.Use.Use)
 	if w.Use.Role == results.Foreground || w.Use.Role == results.Background {
 		name = word(w.Scenario) + "/use=" + name
@@ -112,10 +163,30 @@ func benchLine(w *results.Window) *benchfmt.Result {
 	if model := w.Use.Params["model"]; model != "" {
 		name += "/model=" + word(model)
 	}
-	if n := w.Use.Threads; n > 1 {
-		name += "-" + strconv.Itoa(n)
-	}
-	line := &benchfmt.Result{Name: benchfmt.Name(strings.ToUpper(name[:1]) + name[1:]), Iters: 1}
+	return strings.ToUpper(name[:1]) + name[1:]
+}
+
+// importedName names a window as the benchmark that it was.
+func importedName(w *results.Window) string {
+	name := oneWord(w.Scenario)
+	first, size := utf8.DecodeRuneInString(name)
+	return string(unicode.ToUpper(first)) + name[size:]
+}
+
+// oneWord makes one field of text of unknown origin, of any length.
+func oneWord(s string) string {
+	return cmp.Or(strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return '_'
+		}
+		return r
+	}, s), unknown)
+}
+
+// benchLine is the line of a window under a name, such as BenchmarkMining-64.
+// The count is that of the work.
+func benchLine(w *results.Window, name string) *benchfmt.Result {
+	line := &benchfmt.Result{Name: benchfmt.Name(store.BenchName{Name: name, Threads: w.Use.Threads}.String()), Iters: 1}
 	if n := float64(w.Work); n >= 1 && n < math.MaxInt64 {
 		line.Iters = int(n)
 	}
@@ -123,6 +194,11 @@ func benchLine(w *results.Window) *benchfmt.Result {
 		if x := float64(f); !math.IsNaN(x) && !math.IsInf(x, 0) {
 			line.Values = append(line.Values, benchfmt.Value{Value: x, Unit: u})
 		}
+	}
+	if w.Use.Unit == results.Op { // to the digits that a decimal survives
+		x, _ := strconv.ParseFloat(strconv.FormatFloat(1e9/float64(w.Throughput()), 'g', 15, 64), 64)
+		add(results.Float(x), perOp)
+		return line
 	}
 	unit := word(string(w.Use.Unit))
 	many := unit

@@ -38,8 +38,9 @@ func WriteComparison(w io.Writer, format Format, p Page, opt Options) error {
 // WriteBench prints the windows of several records as Go benchmark lines.
 func WriteBench(w io.Writer, records []*results.Record) error {
 	var out bytes.Buffer
+	bench := newBenchWriter(&out)
 	for _, rec := range records {
-		if err := writeBench(&out, rec); err != nil {
+		if err := bench.write(rec); err != nil {
 			return fmt.Errorf("report: write record %s as bench: %w", clean(rec.ID, 40), err)
 		}
 	}

@@ -71,7 +71,7 @@ func Write(w io.Writer, format Format, rec *results.Record, opt Options) error {
 	case CSV:
 		err = writeCSV(&out, rec)
 	case Bench:
-		err = writeBench(&out, rec)
+		err = newBenchWriter(&out).write(rec)
 	case JSON:
 		err = fmt.Errorf("json is the record itself: write it with the codec of package results")
 	default:

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/json"
@@ -9,219 +8,300 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"golang.org/x/perf/benchfmt"
 
 	"github.com/perwatt/perwatt/results"
 )
 
 // Bench says of benchmark text what it does not say itself.
 type Bench struct {
-	Node   string            // name; empty for the text's own "node"
-	At     time.Time         // of what the text gives no time; zero if it must
-	Labels map[string]string // of every record
+	Node    string            // name; empty for the text's own "node"
+	At      time.Time         // of what the text gives no time; zero if it must
+	Threads []int             // values of GOMAXPROCS in the names, as of go test -cpu; empty to tell by the names
+	Labels  map[string]string // of every record
 }
-
-// maxBench bounds, in bytes, the benchmark text that is read.
-const maxBench = 64 << 20
 
 // ReadBench makes records of Go benchmark text, one for each configuration
 // ("commit: …", "cpu: …") in it, in its order. What go test timed is a window;
-// its iterations are the work. What a record cannot hold is counted in said:
-// allocations, and metrics that are neither time nor work.
+// its iterations are the work. The text may be a log with whatever else in it,
+// what go test -json writes, UTF-8 or UTF-16, packed with gzip, zstd or bzip2.
+//
+// Said is what to tell a user, in one line each: what was passed over, by kind
+// and with the first of each, and what a record cannot hold (allocations, and
+// metrics that are neither time nor work). It is an error only if nothing can
+// be read.
 //
 // The text knows no watts, and little of the machine; each record says so. The
 // same text and options give the same records, with the same identifiers. Their
 // summaries are derived as those of all records are.
 func ReadBench(in io.Reader, name string, opt Bench) (records []*results.Record, said []string, err error) {
-	raw, err := io.ReadAll(io.LimitReader(in, maxBench+1))
-	if err == nil && len(raw) > maxBench {
-		err = fmt.Errorf("more than %d MiB", maxBench>>20)
-	}
+	raw, cut, err := unpackBench(in)
 	if err != nil {
 		return nil, nil, fmt.Errorf("store: read %s: %w", name, err)
 	}
-	sessions := map[string]*session{}
+	text := newBenchText(name)
+	text.read(raw)
+	if cut != nil {
+		text.passed.add(cutShort, name, cut.Error())
+	}
+	lines := slices.DeleteFunc(text.lines, func(l benchLine) bool { return l.mixed })
+	blocks := blocksOf(lines, opt)
+
+	sessions, undated := map[string]*session{}, ""
 	var order []*session
-	wrong, dropped := 0, map[string]int{}
-	text := benchfmt.NewReader(bytes.NewReader(raw), name)
-	for text.Scan() {
-		line, ok := text.Result().(*benchfmt.Result)
-		if !ok {
-			if bad := new(benchfmt.SyntaxError); errors.As(asError(text.Result()), &bad) {
-				wrong++
-				said = append(said, bad.Error())
+	dropped := map[string]int{}
+	for _, good := range []bool{true, false} { // a failure makes no record of its own
+		for i, l := range lines {
+			if (l.failed == "") != good {
+				continue
 			}
-			continue
-		}
-		key := ""
-		for _, c := range line.Config {
-			if c.File && c.Key != "pkg" && c.Key != "impl" { // which change within a session
-				key += c.Key + "\x00" + string(c.Value) + "\x00"
+			start, day := l.start(opt)
+			s := sessions[l.session+day]
+			switch {
+			case s == nil && !good:
+				continue
+			case start.IsZero():
+				undated = l.place
+				text.passed.add(noDate, l.place, l.name)
+				continue
+			case s == nil:
+				s = newSession(l, start, opt)
+				sessions[l.session+day] = s
+				order = append(order, s)
 			}
-		}
-		s := sessions[key]
-		if s == nil {
-			if s, err = newSession(line, opt); err != nil {
-				return nil, nil, fmt.Errorf("store: read %s: %w", name, err)
+			base, threads := l.name, 1
+			if b := blocks[i]; b != nil {
+				base, threads = b.split(l.name)
 			}
-			sessions[key] = s
-			order = append(order, s)
-		}
-		if !s.add(line) {
-			dropped["lines without a time or a rate of work"]++
-		}
-		for _, v := range line.Values {
-			if _, _, ok := work(v); !ok && v.Unit != "sec/op" {
-				dropped[v.Unit]++
+			if !good {
+				s.fail(l, base, threads)
+				continue
+			}
+			used, ok := s.add(l, base, threads)
+			if !ok {
+				text.passed.add(noFigure, l.place, l.String())
+				continue
+			}
+			for j, v := range l.values {
+				if j != used {
+					dropped[cmp.Or(v.OrigUnit, v.Unit)]++
+				}
 			}
 		}
 	}
-	if err := text.Err(); err != nil {
-		return nil, nil, fmt.Errorf("store: read %s: %w", name, err)
-	}
-	for _, s := range order {
-		if len(s.rec.Runs) > 0 {
-			records = append(records, s.record())
-		}
-	}
-	if len(records) == 0 {
-		return nil, said, fmt.Errorf("store: read %s: it holds no benchmark lines that say how long one took", name)
+	if len(text.passed.kinds) > 0 {
+		said = append(said, "passed over: "+text.passed.String())
 	}
 	var left []string
-	for what, n := range dropped {
-		left = append(left, fmt.Sprintf("%s (%d)", what, n))
+	for _, unit := range slices.Sorted(maps.Keys(dropped)) {
+		left = append(left, fmt.Sprintf("%s (%d)", unit, dropped[unit]))
 	}
-	slices.Sort(left)
 	if len(left) > 0 {
 		said = append(said, "left out, since a record has no place for it: "+strings.Join(left, ", "))
 	}
-	return records, said, nil
+	for _, s := range order {
+		if s.timed > 0 {
+			records = append(records, s.record())
+		}
+	}
+	switch {
+	case len(records) > 0:
+		return records, said, nil
+	case undated != "" && text.badDate != nil:
+		err = fmt.Errorf("it does not say when it was measured: %w, or say so with --at", text.badDate)
+	case undated != "":
+		err = errors.New("it does not say when it was measured: say so with --at")
+	case strings.HasPrefix(strings.TrimSpace(raw), "{") && strings.Contains(raw, `"schema"`):
+		err = errors.New("it is a record, not benchmark text: put it into the store under its identifier, in the directory of its month")
+	case strings.IndexAny(strings.TrimSpace(raw), "{[") == 0:
+		err = errors.New("it holds JSON but no benchmark lines: give what go test -json writes, one event a line")
+	default:
+		err = errors.New("it holds no benchmark lines that say how long one took")
+	}
+	return nil, said, fmt.Errorf("store: read %s: %w", name, err)
 }
 
-func asError(r benchfmt.Record) error {
-	err, _ := r.(error)
-	return err
+// blocksOf returns the block of names that each line belongs to; nil for a
+// failure that has no name.
+func blocksOf(lines []benchLine, opt Bench) []*nameBlock {
+	of, byKey := make([]*nameBlock, len(lines)), map[string]*nameBlock{}
+	var all []*nameBlock
+	for i, l := range lines {
+		if l.name == "" {
+			continue
+		}
+		key := strings.Join([]string{l.session, l.get("pkg"), l.get("gomaxprocs")}, "\x00")
+		b := byKey[key]
+		if b == nil {
+			machine := strings.Join([]string{l.get("node", "host", "hostname"), l.get("goos"), l.get("goarch"), l.get("cpu")}, "\x00")
+			b = &nameBlock{session: l.session, machine: machine, has: map[string]bool{}, given: opt.Threads}
+			for n := range strings.SplitSeq(l.get("gomaxprocs"), ",") {
+				if n, err := strconv.Atoi(n); err == nil && len(opt.Threads) == 0 {
+					b.given = append(b.given, n)
+				}
+			}
+			byKey[key] = b
+			all = append(all, b)
+		}
+		if of[i] = b; l.failed == "" {
+			b.add(l.name)
+		}
+	}
+	settleNames(all)
+	return of
+}
+
+// start is when the run of a line began: as the text says, or a log's own
+// times, or the options; day tells runs apart that only a log's times do.
+func (l *benchLine) start(opt Bench) (at time.Time, day string) {
+	if said := l.get(timeKeys...); said != "" {
+		at, _ = ParseTime(said) // which it was found to be
+		return at, ""
+	}
+	if !l.began.IsZero() {
+		return l.began, l.began.Format(time.DateOnly)
+	}
+	return opt.At, ""
+}
+
+// String is what the line says, in short.
+func (l *benchLine) String() string {
+	s := "Benchmark" + l.name + " " + strconv.Itoa(l.iters)
+	for _, v := range l.values {
+		value, unit := v.Value, v.Unit
+		if v.OrigUnit != "" {
+			value, unit = v.OrigValue, v.OrigUnit
+		}
+		s += fmt.Sprintf(" %v %s", value, unit)
+	}
+	return s
 }
 
 // session is a record in the making.
 type session struct {
 	rec    *results.Record
-	t      results.Float // s, end of the last run
+	length float64 // s, of all windows
 	rounds map[string]int
+	timed  int // windows
 }
 
-// Names under which tools write the time of a benchmark and its commit.
-var timeKeys, commitKeys = []string{"date", "time", "timestamp", "commit-time", "upload-time"}, []string{"commit", "revision", "git-commit", "vcs.revision"}
-
-func newSession(line *benchfmt.Result, opt Bench) (*session, error) {
-	config := func(keys ...string) string {
-		for _, k := range keys {
-			if v := line.GetConfig(k); v != "" {
-				return v
-			}
-		}
-		return ""
-	}
-	start := opt.At
-	if said := config(timeKeys...); said != "" {
-		var err error
-		if start, err = ParseTime(said); err != nil {
-			return nil, err
-		}
-	}
-	if start.IsZero() {
-		return nil, errors.New("it does not say when it was measured: say so with --at")
-	}
-	threads := 1
-	if _, parts := line.Name.Parts(); len(parts) > 0 {
-		if n, err := strconv.Atoi(strings.TrimPrefix(string(parts[len(parts)-1]), "-")); err == nil && n > 0 {
-			threads = n
-		}
-	}
+func newSession(l benchLine, start time.Time, opt Bench) *session {
 	absent := results.Absent()
 	return &session{rounds: map[string]int{}, rec: &results.Record{
 		Schema: results.SchemaVersion, Start: start.UTC(), State: results.Complete,
-		Tool: results.Tool{Name: "go test", Version: "unknown", Revision: config(commitKeys...), Go: config("go", "go-version", "toolchain")},
-		Node: results.Node{Name: cmp.Or(opt.Node, config("node", "host", "hostname"), "unknown"), OS: config("goos"), Arch: config("goarch"),
-			CPU:      results.CPU{Model: config("cpu"), Threads: threads, Clock: absent},
+		Tool: results.Tool{Name: "go test", Version: "unknown", Revision: l.get(commitKeys...), Go: l.get("go", "go-version", "toolchain")},
+		Node: results.Node{Name: cmp.Or(opt.Node, l.get("node", "host", "hostname"), "unknown"), OS: l.get("goos"), Arch: l.get("goarch"),
+			CPU:      results.CPU{Model: l.get("cpu"), Clock: absent},
 			Settings: results.Settings{CPUQuota: absent, PowerCap: absent, Load: absent}},
-		Plan: results.Plan{Preset: "import", Session: 1, Sessions: 1, Order: "as imported", Threads: threads, Settle: absent, Warmup: absent, Limit: absent, Window: absent, Interval: absent,
+		Plan: results.Plan{Preset: results.Imported, Session: 1, Sessions: 1, Order: "as imported", Threads: 1, Settle: absent, Warmup: absent, Limit: absent, Window: absent, Interval: absent,
 			Labels: opt.Labels},
 		Warnings: []results.Warning{{
 			Code:   "imported",
-			Text:   "imported from Go benchmark text: not known are watts, sockets, cores, memory, kernel, microcode, governor, the checks of the answers, and the course of the work inside each window",
+			Text:   "imported from Go benchmark text: not known are watts, sockets, cores, threads, memory, kernel, microcode, governor, the checks of the answers, when each window was, and the course of the work inside it",
 			Remedy: "hold it against other imports of the same benchmarks; measure with perwatt run for anything per watt",
 		}},
-	}}, nil
+	}}
 }
 
-// work returns the unit of the work that a value counts by the second, and the
-// rate.
-func work(v benchfmt.Value) (unit results.Unit, rate float64, ok bool) {
-	unit, ok = map[string]results.Unit{"hash/s": results.Hash, "sample/s": results.Sample, "samples/s": results.Sample, "FLOP/s": results.FLOP, "B/s": results.Byte, "op/s": results.Op}[v.Unit]
-	return unit, v.Value, ok && v.Value > 0 && !math.IsInf(v.Value, 0)
-}
+// workRates are the units of the work that a value counts by the second.
+var workRates = map[string]results.Unit{"hash/s": results.Hash, "sample/s": results.Sample, "samples/s": results.Sample, "FLOP/s": results.FLOP, "B/s": results.Byte, "op/s": results.Op}
 
-// add makes a run of a line; ok is false if the line does not say how long it
-// took. A rate other than op/s is that of the line's own unit of work, of which
-// the iterations then are the count, as perwatt writes it.
-func (s *session) add(line *benchfmt.Result) (ok bool) {
-	unit, seconds := results.Op, 0.0
-	if v, found := line.Value("sec/op"); found {
-		seconds = v * float64(line.Iters)
-	} else {
-		for _, v := range line.Values {
-			if u, rate, ok := work(v); ok {
-				unit, seconds = u, float64(line.Iters)/rate
-				break
+// timeUnits are, in seconds, the units of the time that an iteration takes; those
+// in which go test writes it come as sec/op.
+var timeUnits = map[string]float64{"sec/op": 1, "s/op": 1, "ms/op": 1e-3, "us/op": 1e-6, "µs/op": 1e-6, "μs/op": 1e-6}
+
+// What a window can last, and an iteration at least on one thread, in seconds:
+// no CPU finishes ten in a picosecond, but a clock that was stopped does.
+const longestWindow, shortestOp = 1e8, 1e-13
+
+// window returns how long a line's iterations took and of what they are the
+// count: where the line has no time but a rate, of its unit of work, as perwatt
+// writes it. used is the value that says so. It is not ok if none does, if two
+// say otherwise, or if what it says cannot be.
+func (l *benchLine) window(threads int) (seconds float64, unit results.Unit, used int, ok bool) {
+	used = -1
+	for i, v := range l.values {
+		if factor, is := timeUnits[v.Unit]; is {
+			if ok {
+				return 0, "", 0, false
 			}
+			seconds, unit, used, ok = v.Value*factor*float64(l.iters), results.Op, i, v.Value*factor*float64(threads) > shortestOp
 		}
 	}
-	if math.IsInf(seconds, 0) || !(s.t+results.Float(seconds) > s.t) || line.Iters < 1 { // too short to tell also
-		return false
+	for i, v := range l.values {
+		if of, is := workRates[v.Unit]; is && used < 0 && v.Value > 0 {
+			seconds, unit, used, ok = float64(l.iters)/v.Value, of, i, true
+		}
 	}
-	full := string(line.Name.Full())
-	threads := s.rec.Plan.Threads
-	if _, parts := line.Name.Parts(); len(parts) > 0 && parts[len(parts)-1][0] == '-' {
-		full = strings.TrimSuffix(full, string(parts[len(parts)-1]))
-		threads, _ = strconv.Atoi(string(parts[len(parts)-1][1:]))
-	}
-	use := strings.ToLower(string(line.Name.Base()))
-	impl := line.GetConfig("impl")
-	s.rounds[full+"\x00"+impl]++
-	if !slices.Contains(s.rec.Plan.Scenarios, full) {
-		s.rec.Plan.Scenarios = append(s.rec.Plan.Scenarios, full)
-	}
-	from, to := s.t, s.t+results.Float(seconds)
-	s.t = to
-	s.rec.Runs = append(s.rec.Runs, results.Run{
-		Scenario: full, Round: s.rounds[full+"\x00"+impl], Status: results.OK,
-		Anchor: results.Anchor{T: from, UTC: s.after(from)},
-		Uses: []results.Use{{Use: use, Workload: cmp.Or(line.GetConfig("pkg"), "unknown"), Impl: impl, Role: results.Alone,
-			Threads: max(1, threads), Unit: unit, FlopPerCount: results.Absent()}},
-		Phases: []results.Phase{{Name: results.PhaseMeasure, From: from, To: to}},
-		Traces: []results.Trace{{Of: results.WorkOf(use), Unit: unit, Kind: results.Counter, T: []results.Float{from, to}, V: []results.Float{0, results.Float(line.Iters)}}},
-	})
-	return true
+	return seconds, unit, used, ok && seconds > 0 && seconds < longestWindow && l.iters > 0
 }
 
-// after is the time t seconds after the start.
-func (s *session) after(t results.Float) time.Time {
-	return s.rec.Start.Add(time.Duration(min(float64(t), 1e8) * 1e9))
+// add makes a run of a line, and returns which of its values it is made of; ok
+// is false if the line does not say how long it took. When a run was, nobody
+// knows: each begins where the record does, where no digit is lost.
+func (s *session) add(l benchLine, name string, threads int) (used int, ok bool) {
+	seconds, unit, used, ok := l.window(threads)
+	if !ok {
+		return used, false
+	}
+	r := s.run(l, name, threads, unit)
+	r.Status = results.OK
+	r.Phases = []results.Phase{{Name: results.PhaseMeasure, From: 0, To: results.Float(seconds)}}
+	r.Traces = []results.Trace{{Of: results.WorkOf(r.Uses[0].Use), Unit: unit, Kind: results.Counter, T: []results.Float{0, results.Float(seconds)}, V: []results.Float{0, results.Float(l.iters)}}}
+	s.length += seconds
+	s.timed++
+	return used, true
 }
+
+// fail notes a benchmark that failed, or that the rest of them was not run.
+func (s *session) fail(l benchLine, name string, threads int) {
+	if name != "" {
+		r := s.run(l, name, threads, results.Op)
+		r.Status, r.Error = results.Failed, l.failed
+		return
+	}
+	s.rec.State = results.Interrupted
+	s.rec.Warnings = append(s.rec.Warnings, results.Warning{
+		Code: "incomplete", Text: "the benchmarks ended early: " + printable(strings.Join(strings.Fields(l.failed), " ")),
+		Remedy: "what came before is kept; measure again for the rest",
+	})
+}
+
+// run adds one of a name, a package and a number of threads. Its round is
+// among all runs of the name, by which amendments know them.
+func (s *session) run(l benchLine, name string, threads int, unit results.Unit) *results.Run {
+	top, _, _ := strings.Cut(name, "/")
+	use := strings.ToLower(top)
+	if unit == results.Op && slices.Contains(ownUses, use) {
+		use = top // whatever it measures, it is not perwatt's
+	}
+	s.rounds[name]++
+	if !slices.Contains(s.rec.Plan.Scenarios, name) {
+		s.rec.Plan.Scenarios = append(s.rec.Plan.Scenarios, name)
+	}
+	s.rec.Plan.Threads = max(s.rec.Plan.Threads, threads)
+	s.rec.Runs = append(s.rec.Runs, results.Run{
+		Scenario: name, Round: s.rounds[name], Anchor: results.Anchor{T: 0, UTC: s.rec.Start},
+		Uses: []results.Use{{Use: use, Workload: cmp.Or(l.get("pkg"), "unknown"), Impl: l.get("impl"), Role: results.Alone,
+			Threads: threads, Unit: unit, FlopPerCount: results.Absent()}},
+	})
+	return &s.rec.Runs[len(s.rec.Runs)-1]
+}
+
+// ownUses are names of uses that mean more than a name.
+var ownUses = []string{"idle", results.Control, "mining", "training", "compute", "memory"}
 
 // record finishes the record. What was measured, where and when makes its
 // identifier; how it was labelled does not.
 func (s *session) record() *results.Record {
 	rec := s.rec
-	rec.End = s.after(s.t)
+	rec.End = rec.Start.Add(time.Duration(min(s.length, longestWindow) * 1e9))
 	for _, n := range s.rounds {
 		rec.Plan.Rounds = max(rec.Plan.Rounds, n)
 	}
@@ -236,19 +316,6 @@ func (s *session) record() *results.Record {
 	rec.ID = id.String()
 	rec.Summary = results.Derive(rec)
 	return rec
-}
-
-// ParseTime reads a day or a time as people and tools write them.
-func ParseTime(s string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly, "2006-01-02T15:04", "2006-01-02 15:04", time.DateTime, "2006-01-02T15:04:05", "2006-01-02 15:04:05 -0700"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			if y := t.UTC().Year(); y < 1970 || y > 9999 {
-				break
-			}
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%.40q is no time: write it as 2026-01-31 or 2026-01-31T02:00:00Z", s)
 }
 
 // ErrKept says that a record is in the store already.

@@ -22,7 +22,7 @@ func TestReadBench(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, records, 2)
 	require.Contains(t, said[0], "go.txt:10")
-	require.Equal(t, "left out, since a record has no place for it: B/op (2), allocs/op (2)", said[1])
+	require.Equal(t, "left out, since a record has no place for it: B/op (2), MB/s (1), allocs/op (2)", said[1])
 
 	a := records[0]
 	require.Equal(t, "abc", a.Tool.Revision)

@@ -1,0 +1,181 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/perf/benchfmt"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/store"
+)
+
+// imported is what benchmark text gives: a row a line, and its throughput.
+func imported(t *testing.T, text string) (records []*results.Record, figures map[string]float64) {
+	t.Helper()
+	records, said, err := store.ReadBench(strings.NewReader(text), "b.txt", store.Bench{At: time.Date(2026, 1, 1, 2, 0, 0, 0, time.UTC)})
+	require.NoError(t, err, said)
+	figures = map[string]float64{}
+	for _, rec := range records {
+		n := rec.Node
+		for _, r := range rec.Summary.Rows {
+			m := r.Metrics[results.Throughput]
+			key := fmt.Sprintf("%q", []any{n.Name, n.OS, n.Arch, strings.Join(strings.Fields(n.CPU.Model), " "), r.Workload, r.Scenario, r.Use, r.Impl, r.Threads, m.Unit, m.N})
+			for figures[key] != 0 { // of another session
+				key += "+"
+			}
+			figures[key] = float64(m.Value)
+		}
+	}
+	return records, figures
+}
+
+// returns says that what was read comes out as what it was, and again.
+func returns(t *testing.T, text string) string {
+	t.Helper()
+	records, want := imported(t, text)
+	var out bytes.Buffer
+	require.NoError(t, WriteBench(&out, records))
+	_, got := imported(t, out.String())
+	require.Len(t, got, len(want), "%s", out.String())
+	for k, v := range want {
+		require.Contains(t, got, k, "%s", out.String())
+		require.InEpsilon(t, v, got[k], 1e-12, k)
+	}
+	return out.String()
+}
+
+const oddNames = `goos: linux
+goarch: amd64
+pkg: example.com/kv
+cpu: Sample  CPU @ 3.00GHz
+BenchmarkSort/n=10/kind=quick-8 	 1000000 	 1041 ns/op
+BenchmarkSort/n=1000/kind=quick-8 	 1000000 	 0.3333 ns/op
+BenchmarkSort/n=1000/kind=quick-8 	 1000000 	 0.33 ns/op
+BenchmarkParse/size-64-8 	 1 	 123456789012 ns/op
+BenchmarkParse/größe=1µs/"a,b"/100%/x:y/#01/{}[]()<>&|;-8 	 10 	 5 ns/op
+Benchmark_x/A.B.C/\x00-8 	 10 	 6 ns/op
+BenchmarkX/` + "a\u200bb" + `-8 	 10 	 7 ns/op
+BenchmarkIdle-8 	 10 	 8 ns/op
+BenchmarkControl-8 	 10 	 9 ns/op
+BenchmarkMining/model=cnn-8 	 10 	 10 ns/op
+pkg: example.com/kv/v2
+BenchmarkSort/n=10/kind=quick-8 	 1000000 	 2041 ns/op
+impl: avx2
+
+BenchmarkHash-8 	 600 	 1e9 hash/s
+BenchmarkCopy-8 	 600 	 640 MB/s
+impl:
+pkg:
+
+BenchmarkNowhere-8 	 10 	 11 ns/op
+`
+
+// What was imported comes out under its own package and name.
+func TestBenchReturns(t *testing.T) {
+	out := returns(t, oddNames)
+	for _, line := range strings.Split(oddNames, "\n") {
+		if name, _, ok := strings.Cut(line, " "); ok && strings.HasPrefix(name, "Benchmark") {
+			require.Contains(t, out, "\n"+strings.ReplaceAll(name, "\u200b", `\u200b`)+" ")
+		}
+	}
+	require.Contains(t, out, " 1041 ns/op\n")
+	require.NotContains(t, out, "power-source")
+
+	for name, text := range map[string]string{
+		"one CPU":             "goos: linux\npkg: e/x\nBenchmarkP/n-16 10 5 ns/op\nBenchmarkP/n-64 10 6 ns/op\n",
+		"one name, one CPU":   "gomaxprocs: 1\npkg: e/x\nBenchmarkP/n-64 10 6 ns/op\n",
+		"some CPUs":           "goos: linux\npkg: e/x\nBenchmarkP/n 10 5 ns/op\nBenchmarkP/n-2 10 6 ns/op\nBenchmarkP/n-4 10 6 ns/op\n",
+		"told for each":       "goos: linux\npkg: e/x\ngomaxprocs: 1\n\nBenchmarkP/n 10 5 ns/op\nBenchmarkP/n-64 10 6 ns/op\n\ngomaxprocs: 64\n\nBenchmarkP/n-64 10 7 ns/op\n",
+		"nothing but a name":  "BenchmarkA 10 5 ns/op\n",
+		"sessions":            "node: a\ncpu: X\nBenchmarkA-4 10 5 ns/op\nnode: b\ncpu:\nBenchmarkA-4 10 6 ns/op\n",
+		"perwatt's own lines": "node: north\nimpl: shani\npower-source: rapl\nBenchmarkMining-64 600 10 hash/s 200 W 0.05 hash/J\n",
+	} {
+		t.Run(name, func(t *testing.T) { returns(t, text) })
+	}
+}
+
+// benchstat sees what came out as what went in.
+func TestBenchstatReturns(t *testing.T) {
+	dir := t.TempDir()
+	stat := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		cmd := exec.Command("go", "tool", "benchstat", "-format", "csv", file)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		require.NoError(t, err, stderr.String())
+		require.NotContains(t, stderr.String(), "syntax")
+		return strings.ReplaceAll(string(out), file, "")
+	}
+	var text strings.Builder
+	text.WriteString("goos: linux\ngoarch: amd64\npkg: example.com/kv\ncpu: Sample CPU @ 3.00GHz\n")
+	for _, name := range []string{"Sort/n=10/kind=quick-8", "Sort/n=1000/kind=quick-8", "Größe/a,b-64-8"} {
+		for i := range 6 {
+			fmt.Fprintf(&text, "Benchmark%s 1000000 %d ns/op\n", name, 1041+7*i)
+		}
+	}
+	records, _ := imported(t, text.String())
+	var out bytes.Buffer
+	require.NoError(t, WriteBench(&out, records))
+	require.Equal(t, stat("in.txt", text.String()), stat("out.txt", out.String()))
+}
+
+// Whatever is read is written so that it is read again.
+func FuzzBenchReturns(f *testing.F) {
+	f.Add(oddNames)
+	f.Add("goos: linux\nBenchmarkP/n-64 10 5 ns/op\nBenchmarkP/n 10 6 ns/op\nBenchmarkQ/n-64 10 5 ns/op\n")
+	f.Add("pkg: a\nBenchmarkA 1 1 ns/op\npkg: b\nBenchmarkA-2 1 1 op/s\nimpl: x\nBenchmarkA-2-2 1 1 s/op\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		records, _, err := store.ReadBench(strings.NewReader(text), "x", store.Bench{At: time.Unix(0, 0)})
+		if err != nil {
+			return
+		}
+		for _, rec := range records { // alone: sessions that differ in their time alone come out as one
+			var out bytes.Buffer
+			require.NoError(t, WriteBench(&out, []*results.Record{rec}))
+			for _, r := range out.String() {
+				if r != '\n' && unicode.Is(unicode.C, r) {
+					t.Fatalf("%U reached the output", r)
+				}
+			}
+			in := benchfmt.NewReader(strings.NewReader(out.String()), "x")
+			for in.Scan() {
+				if bad, ok := in.Result().(*benchfmt.SyntaxError); ok {
+					t.Fatal(bad)
+				}
+			}
+			again, _, err := store.ReadBench(strings.NewReader(out.String()), "x", store.Bench{At: time.Unix(0, 0)})
+			require.NoError(t, err, out.String())
+			require.Len(t, again, 1)
+			key := func(r results.Row) string {
+				return fmt.Sprint(r.Workload, "\x00", r.Scenario, "\x00", r.Use, "\x00", r.Impl, "\x00", r.Threads)
+			}
+			sorted := func(rows []results.Row) []results.Row {
+				return slices.SortedFunc(slices.Values(rows), func(a, b results.Row) int { return strings.Compare(key(a), key(b)) })
+			}
+			want, got := sorted(rec.Summary.Rows), sorted(again[0].Summary.Rows)
+			require.Len(t, got, len(want), out.String())
+			for i := range want {
+				require.Equal(t, key(want[i]), key(got[i]), out.String())
+				a, b := want[i].Metrics[results.Throughput], got[i].Metrics[results.Throughput]
+				require.Equal(t, a.N, b.N)
+				require.Equal(t, a.Unit, b.Unit)
+				if d := math.Abs(float64(a.Value/b.Value) - 1); d > 1e-9 {
+					t.Fatalf("%v came out as %v in %q", a.Value, b.Value, out.String())
+				}
+			}
+		}
+	})
+}

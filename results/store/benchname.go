@@ -1,0 +1,189 @@
+package store
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A benchmark's name ends in -N where it ran with GOMAXPROCS = N, unless N is
+// 1. It may end in a number of its own, too: of a name alone, size-64 may be
+// either. What the names of a package have in common tells:
+//
+//   - All names of a run with N > 1 end in -N, and none of a run with N = 1.
+//   - An identifier in Go has no hyphen: what stands behind one in a name
+//     without subtests is N.
+//   - With -cpu 1,2,4 each benchmark comes with each of them, its subtests
+//     together: A/x-2 A/y-2 A/x-4 A/y-4, where names of their own are rather
+//     A/x-2 A/x-4 A/y-2 A/y-4.
+//
+// Where that does not tell, the other packages of the session do, then the
+// other sessions of the machine.
+
+// maxProcs is the largest number that is taken for GOMAXPROCS.
+const maxProcs = 1 << 16
+
+// splitName cuts what may be GOMAXPROCS from a name; it is 1 if nothing is.
+func splitName(name string) (base string, n int) {
+	i := strings.LastIndexByte(name, '-')
+	if i <= 0 || i+1 == len(name) || name[i+1] == '0' || strings.Trim(name[i+1:], "0123456789") != "" {
+		return name, 1
+	}
+	if n, err := strconv.Atoi(name[i+1:]); err == nil && n > 1 && n <= maxProcs {
+		return name[:i], n
+	}
+	return name, 1
+}
+
+// nameBlock is the names of one package in one session, in their order.
+type nameBlock struct {
+	session, machine string
+	given            []int // values of GOMAXPROCS, if somebody said so
+	names            []string
+	has              map[string]bool
+	procs            []int // values of GOMAXPROCS
+	sure             bool
+}
+
+func (b *nameBlock) add(name string) {
+	if !b.has[name] {
+		b.has[name] = true
+		b.names = append(b.names, name)
+	}
+}
+
+// covers says whether each name may have run with one of procs.
+func (b *nameBlock) covers(procs []int) bool {
+	for _, name := range b.names {
+		if _, n := splitName(name); !slices.Contains(procs, n) {
+			return false
+		}
+	}
+	return true
+}
+
+// decide finds the values of GOMAXPROCS from the names alone, if nobody said.
+func (b *nameBlock) decide() {
+	if b.procs, b.sure = b.given, true; len(b.given) > 0 {
+		return
+	}
+	plain, all, bases := map[int]bool{}, map[int]bool{}, map[string]map[int]bool{}
+	for _, name := range b.names {
+		base, n := splitName(name)
+		all[n] = true
+		if !strings.Contains(name, "/") {
+			plain[n] = true
+		}
+		if bases[base] == nil {
+			bases[base] = map[int]bool{}
+		}
+		bases[base][n] = true
+	}
+	b.procs = slices.Sorted(maps.Keys(all))
+	switch {
+	case len(plain) > 0:
+		b.procs = slices.Sorted(maps.Keys(plain))
+	case len(all) == 1:
+		b.sure = all[1]
+	case len(all) > 1:
+		whole := true // each with each
+		for _, of := range bases {
+			whole = whole && len(of) == len(all)
+		}
+		if !whole || !all[1] && !b.together() {
+			b.procs, b.sure = []int{1}, all[1]
+		}
+	}
+}
+
+// together says whether the subtests of some benchmark come together for one
+// value of GOMAXPROCS.
+func (b *nameBlock) together() bool {
+	for i := range b.names[1:] {
+		base, n := splitName(b.names[i])
+		other, m := splitName(b.names[i+1])
+		top, _, _ := strings.Cut(base, "/")
+		if n == m && base != other && strings.HasPrefix(other, top+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// settleNames decides what each block cannot tell alone.
+func settleNames(blocks []*nameBlock) {
+	for _, b := range blocks {
+		b.decide()
+	}
+	for _, b := range blocks {
+		if b.sure {
+			continue
+		}
+		for _, near := range []func(o *nameBlock) bool{
+			func(o *nameBlock) bool { return o.session == b.session },
+			func(o *nameBlock) bool { return o.machine == b.machine },
+		} {
+			fits, one := []int(nil), false
+			for _, o := range blocks {
+				if o.sure && near(o) {
+					if one = one || slices.Contains(o.procs, 1); fits == nil && b.covers(o.procs) {
+						fits = o.procs
+					}
+				}
+			}
+			if fits != nil {
+				b.procs = fits
+				break
+			}
+			if one {
+				b.procs = []int{1}
+				break
+			}
+		}
+	}
+}
+
+// split returns a name without GOMAXPROCS, and that.
+func (b *nameBlock) split(name string) (base string, n int) {
+	base, n = splitName(name)
+	// Beside 1, a number is one only if the rest is a name, too.
+	if !slices.Contains(b.procs, n) || slices.Contains(b.procs, 1) && !b.has[base] {
+		return name, 1
+	}
+	return base, n
+}
+
+// BenchName is what a benchmark line is called: Sort/n=10-8 in its package.
+type BenchName struct {
+	Package, Name string
+	Threads       int // GOMAXPROCS
+}
+
+func (n BenchName) String() string {
+	if n.Threads > 1 {
+		return n.Name + "-" + strconv.Itoa(n.Threads)
+	}
+	return n.Name
+}
+
+// NamesTell says whether [ReadBench] finds the threads of a session's
+// benchmarks by their names; if not, "gomaxprocs: N" before each line tells.
+func NamesTell(names []BenchName) bool {
+	blocks := map[string]*nameBlock{}
+	var all []*nameBlock
+	for _, n := range names {
+		if blocks[n.Package] == nil {
+			blocks[n.Package] = &nameBlock{has: map[string]bool{}}
+			all = append(all, blocks[n.Package])
+		}
+		blocks[n.Package].add(n.String())
+	}
+	settleNames(all)
+	for _, n := range names {
+		if base, threads := blocks[n.Package].split(n.String()); base != n.Name || threads != max(1, n.Threads) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,555 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"compress/bzip2"
+	"compress/gzip"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/perf/benchfmt"
+)
+
+// maxBench bounds, in bytes, the benchmark text that is read, unpacked.
+const maxBench = 64 << 20
+
+// unpackBench returns the text in r as UTF-8: unpacked, and whatever its byte
+// order. cut says that a packed file ended early; what came before is text.
+func unpackBench(r io.Reader) (text string, cut error, err error) {
+	in := bufio.NewReader(r)
+	magic, _ := in.Peek(6) // what else is wrong shows on reading
+	unpacked, packed := io.Reader(in), true
+	switch begins := func(s string) bool { return strings.HasPrefix(string(magic), s) }; {
+	case begins("\x1f\x8b"):
+		unpacked, err = gzip.NewReader(in)
+	case begins("\x28\xb5\x2f\xfd"):
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*maxBench)); err == nil {
+			defer z.Close()
+			unpacked = z
+		}
+	case begins("BZh"):
+		unpacked = bzip2.NewReader(in)
+	case begins("\xfd7zXZ"), begins("PK\x03\x04"), begins("7z\xbc\xaf"):
+		err = errors.New("it is packed with xz, zip or 7z: unpack it first")
+	default:
+		packed = false
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(unpacked, maxBench+1))
+	switch {
+	case err != nil && !(packed && len(raw) > 0):
+		return "", nil, err
+	case len(raw) > maxBench:
+		return "", nil, fmt.Errorf("more than %d MiB of text: split it", maxBench>>20)
+	}
+	return decodeText(raw), err, nil
+}
+
+// decodeText returns text as UTF-8. UTF-16, as Windows redirects output, is
+// known by its byte order mark, or by the zeros of what is ASCII in it.
+func decodeText(raw []byte) string {
+	var order binary.ByteOrder
+	zeros := [2]int{}
+	sample := raw[:min(len(raw), 4096)]
+	for i, b := range sample {
+		if b == 0 {
+			zeros[i%2]++
+		}
+	}
+	const most, few = 4, 40 // of the sample: half of the pairs, one in twenty
+	switch {
+	case bytes.HasPrefix(raw, []byte{0xff, 0xfe}), zeros[1]*most > len(sample) && zeros[0]*few < len(sample):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(raw, []byte{0xfe, 0xff}), zeros[0]*most > len(sample) && zeros[1]*few < len(sample):
+		order = binary.BigEndian
+	default:
+		return string(raw)
+	}
+	units := make([]uint16, len(raw)/2)
+	for i := range units {
+		units[i] = order.Uint16(raw[2*i:])
+	}
+	return string(utf16.Decode(units))
+}
+
+// control are the sequences with which programs colour a terminal.
+var control = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x{9b}[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]`)
+
+// plainLine takes from a line what is not text of it: byte order marks, which
+// stand at the beginning of each file that was concatenated, and colours. A
+// line that is no UTF-8 is taken for Latin-1, in which each byte is a letter.
+func plainLine(line string) string {
+	line = strings.TrimLeft(line, "\ufeff")
+	if !utf8.ValidString(line) {
+		var b strings.Builder
+		for i := range len(line) {
+			b.WriteRune(rune(line[i]))
+		}
+		line = b.String()
+	}
+	if strings.ContainsAny(line, "\x1b\u009b") {
+		line = control.ReplaceAllString(line, "")
+	}
+	return line
+}
+
+// passed counts what was passed over, by kind, with the first of each.
+type passed struct {
+	kinds []string
+	n     map[string]int
+	first map[string]string
+}
+
+func (p *passed) add(kind, place, example string) {
+	if p.n[kind]++; p.n[kind] == 1 {
+		p.kinds = append(p.kinds, kind)
+		if r := []rune(strings.TrimSpace(example)); len(r) > 60 {
+			example = string(r[:60]) + "…"
+		}
+		p.first[kind] = strings.TrimRight(place+": "+strings.TrimSpace(example), ": ")
+	}
+}
+
+func (p *passed) String() string {
+	var parts []string
+	for _, k := range p.kinds {
+		parts = append(parts, fmt.Sprintf("%s (%d, first %s)", k, p.n[k], p.first[k]))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Kinds of what is passed over.
+const (
+	oddLine    = "benchmark lines that cannot be read"
+	noFigure   = "benchmark lines without a time or a rate of work that can be true"
+	behind     = "benchmark lines with something before them"
+	unfinished = "benchmarks without a result"
+	logLine    = "log lines that look like configuration"
+	badDate    = "dates that cannot be read"
+	noDate     = "benchmark lines that do not say when they were measured"
+	mixed      = "benchmark lines of packages that wrote at the same time, whose they are is not known"
+	failure    = "failures"
+	skipped    = "skipped benchmarks"
+	cutShort   = "packed files that end early"
+)
+
+// benchConfig is what was so where a line stands. It is not changed.
+type benchConfig struct {
+	values  map[string]string
+	session string // all of it but what changes within a session
+}
+
+func newBenchConfig(values map[string]string) *benchConfig {
+	c := &benchConfig{values: values}
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		if k != "pkg" && k != "impl" && k != "gomaxprocs" {
+			c.session += k + "\x00" + values[k] + "\x00"
+		}
+	}
+	return c
+}
+
+// get returns the first of the keys that is there.
+func (c *benchConfig) get(keys ...string) string {
+	for _, k := range keys {
+		if v := c.values[k]; v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// benchLine is a benchmark line, or a failure.
+type benchLine struct {
+	*benchConfig
+	place  string
+	began  time.Time // the run, by the times in a log; zero if it has none
+	name   string    // without "Benchmark"; empty for a failure of all that follows
+	iters  int
+	values []benchfmt.Value
+	failed string // how
+	mixed  bool
+}
+
+// benchText reads what go test and benchfmt write from among what else is in a
+// log.
+type benchText struct {
+	name    string
+	passed  passed
+	lines   []benchLine
+	plain   *benchStream
+	streams []*benchStream // of the packages of go test -json
+	badDate error          // the last
+}
+
+func newBenchText(name string) *benchText {
+	t := &benchText{name: name, passed: passed{n: map[string]int{}, first: map[string]string{}}}
+	t.plain = &benchStream{text: t, gap: true, config: newBenchConfig(nil)}
+	return t
+}
+
+// event is a line of go test -json: https://pkg.go.dev/cmd/test2json.
+type event struct {
+	Time                                time.Time
+	Action, Package, ImportPath, Output string
+}
+
+// stamped is the time that a runner writes before each line of its log.
+var stamped = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))(?: \d\d[OE]\+?)?(?: |$)`)
+
+func (t *benchText) read(text string) {
+	// What a progress bar writes over is a line, too.
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line, place := plainLine(strings.TrimSuffix(line, "\n")), fmt.Sprint(t.name, ":", n)
+		var at time.Time
+		if m := stamped.FindStringSubmatch(line); m != nil {
+			at, _ = ParseTime(m[1])
+			line = line[len(m[0]):]
+		}
+		var e event
+		if strings.HasPrefix(line, "{") && json.Unmarshal([]byte(line), &e) == nil && e.Action != "" && e.Package+e.ImportPath != "" {
+			s := t.stream(cmp.Or(e.Package, e.ImportPath))
+			s.at(e.Time)
+			s.write(e.Output, place)
+			continue
+		}
+		t.plain.at(at)
+		t.plain.line(line, place)
+	}
+	for _, s := range append(t.streams, t.plain) {
+		s.line(s.partial, fmt.Sprint(t.name, ":", n))
+		s.flush(true)
+		s.drop()
+	}
+}
+
+// stream returns that of a package.
+func (t *benchText) stream(pkg string) *benchStream {
+	for _, s := range t.streams {
+		if s.pkg == pkg {
+			return s
+		}
+	}
+	values := maps.Clone(t.plain.config.values)
+	if values == nil {
+		values = map[string]string{}
+	}
+	values["pkg"] = pkg
+	s := &benchStream{text: t, pkg: pkg, gap: true, config: newBenchConfig(values)}
+	t.streams = append(t.streams, s)
+	return s
+}
+
+// benchStream is what one writer wrote: a file, or a package by go test -json.
+type benchStream struct {
+	text    *benchText
+	pkg     string // by go test -json
+	partial string // line that has not ended
+	config  *benchConfig
+
+	group   []setting // lines like configuration that stand together
+	gap     bool      // the last other line was empty, or there was none
+	bracket bool      // the group began after a gap
+	inGo    bool      // a test says what it runs on, and has not ended
+
+	pending, pendingAt string // benchmark whose result has not come
+	failing            int    // 1 + index of the failure that the next line explains
+	packages           []running
+	began, last        time.Time
+}
+
+// setting is a line that may be configuration.
+type setting struct{ key, value, place string }
+
+// running is a package whose benchmarks began.
+type running struct {
+	pkg   string
+	from  int // index of its first line
+	ended bool
+}
+
+// newRun is how far apart the lines of a log are if they are of two runs.
+const newRun = 6 * time.Hour
+
+func (s *benchStream) at(t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	if t.Sub(s.last).Abs() > newRun {
+		s.began = t
+	}
+	s.last = t
+}
+
+func (s *benchStream) write(text, place string) {
+	s.partial += text
+	for {
+		line, rest, ok := strings.Cut(s.partial, "\n")
+		if !ok {
+			return
+		}
+		s.partial = rest
+		s.line(plainLine(strings.TrimSuffix(line, "\r")), place)
+	}
+}
+
+var (
+	settingLine = regexp.MustCompile(`^(\p{Ll}[^\s\p{Lu}:]*):(?:[ \t]+(.*))?$`) // https://go.dev/design/14313-benchmark-format
+	endLine     = regexp.MustCompile(`^(?:ok|FAIL|\?)[ \t]+(\S+)[ \t]+(?:[0-9.]+s|\(cached\)|\[)`)
+	failedLine  = regexp.MustCompile(`^(?:Benchmark\S*\s+)?(--- (FAIL|SKIP): (?:Benchmark)?(\S+))`)
+	brokenLine  = regexp.MustCompile(`^(panic: |fatal error: |signal: |SIG[A-Z]+: |\*\*\* Test killed|FAIL[ \t]+\S+ \[(build|setup) failed\])`)
+	resultLine  = regexp.MustCompile(`^\s*[0-9]+\s+[0-9.]+ ns/op`)
+	behindLine  = regexp.MustCompile(`.Benchmark[\pL_]\S*\s+[0-9]+\s+[0-9.]+\s+\S+/`)
+)
+
+func (s *benchStream) line(line, place string) {
+	line = strings.TrimRight(line, " \t")
+	failing := s.failing
+	s.failing = 0
+	failed, broken := failedLine.FindStringSubmatch(line), brokenLine.MatchString(line)
+	if m := settingLine.FindStringSubmatch(line); m != nil && !broken {
+		if len(s.group) == 0 {
+			s.bracket = s.gap
+		}
+		s.group = append(s.group, setting{m[1], m[2], place})
+		return
+	}
+	s.flush(line == "")
+	s.gap = line == "" || strings.HasPrefix(line, "Unit ")
+	end := endLine.FindStringSubmatch(line)
+	if broken || end != nil || line == "PASS" || line == "FAIL" {
+		s.drop()
+		s.inGo = false
+	}
+	if end != nil {
+		s.end(end[1])
+	}
+	switch {
+	case broken:
+		s.text.passed.add(failure, place, line)
+		s.add(benchLine{place: place, failed: line[:min(len(line), 200)]})
+	case failed != nil && failed[2] == "SKIP":
+		s.pending = ""
+		s.text.passed.add(skipped, place, failed[1])
+	case failed != nil:
+		s.pending = ""
+		s.text.passed.add(failure, place, failed[1])
+		if strings.Contains(failed[1], ": Benchmark") {
+			s.add(benchLine{place: place, name: printable(failed[3]), failed: failed[1]})
+			s.failing = len(s.text.lines)
+		}
+	case strings.HasPrefix(line, "Benchmark"):
+		s.benchmark(line, place)
+	case s.pending != "" && resultLine.MatchString(line):
+		line, s.pending = s.pending+" "+line, ""
+		s.benchmark(line, place)
+	case failing > 0 && strings.HasPrefix(line, "    "):
+		s.text.lines[failing-1].failed += ": " + printable(strings.TrimSpace(line[:min(len(line), 300)]))
+	case behindLine.MatchString(line):
+		s.text.passed.add(behind, place, line)
+	}
+}
+
+// maxName bounds, in bytes, what a benchmark, a package or a machine is called.
+const maxName = 1000
+
+// benchmark reads a line that begins with Benchmark. Go writes the name, runs
+// it, and writes the rest: what it prints stands in between.
+func (s *benchStream) benchmark(line, place string) {
+	fields := strings.Fields(line[len("Benchmark"):])
+	first, _ := utf8.DecodeRuneInString(line[len("Benchmark"):])
+	if len(fields) == 0 || unicode.IsSpace(first) || unicode.IsLower(first) { // no benchmark in Go is called so
+		return
+	}
+	s.drop()
+	if len(fields) == 1 { // one that prints, or go test -v
+		s.pending, s.pendingAt = line, ""
+		return
+	}
+	_, notCount := strconv.Atoi(fields[1])
+	in := benchfmt.NewReader(strings.NewReader(line), "")
+	if in.Scan() && len(fields[0]) <= maxName && first != '-' {
+		if r, ok := in.Result().(*benchfmt.Result); ok {
+			s.add(benchLine{place: place, name: printable(fields[0]), iters: r.Iters, values: r.Values})
+			return
+		} else if notCount != nil && strings.Count(line, "Benchmark") == 1 {
+			s.pending, s.pendingAt = "Benchmark"+fields[0], place
+			return
+		}
+	}
+	s.text.passed.add(oddLine, place, line)
+}
+
+// drop gives up the benchmark whose result has not come.
+func (s *benchStream) drop() {
+	if s.pending != "" && s.pendingAt != "" {
+		s.text.passed.add(unfinished, s.pendingAt, s.pending)
+	}
+	s.pending = ""
+}
+
+func (s *benchStream) add(l benchLine) {
+	l.benchConfig, l.began = s.config, s.began
+	s.text.lines = append(s.text.lines, l)
+}
+
+// begin and end say when a package writes. Where one ends that began before
+// another, both wrote at the same time, and the lines since may be of either.
+func (s *benchStream) begin(pkg string) {
+	s.packages = slices.DeleteFunc(s.packages, func(r running) bool { return r.pkg == pkg })
+	s.packages = append(s.packages, running{pkg: pkg, from: len(s.text.lines)})
+}
+
+func (s *benchStream) end(pkg string) {
+	i := slices.IndexFunc(s.packages, func(r running) bool { return r.pkg == pkg && !r.ended })
+	if i < 0 {
+		return
+	}
+	if i+1 < len(s.packages) {
+		for j := s.packages[i+1].from; j < len(s.text.lines); j++ {
+			if l := &s.text.lines[j]; l.failed == "" && !l.mixed {
+				l.mixed = true
+				s.text.passed.add(mixed, l.place, l.name)
+			}
+		}
+	}
+	s.packages[i].ended = true
+	for len(s.packages) > 0 && s.packages[0].ended {
+		s.packages = s.packages[1:]
+	}
+}
+
+// benchKey is what a key of configuration says, and what its values look like.
+type benchKey struct {
+	of    keyKind
+	valid func(string) bool
+}
+
+type keyKind int
+
+const (
+	ofRun  keyKind = iota // code, time, package: a line of it alone begins something else
+	ofTest                // the same, and go test itself writes it
+	ofRest                // where it stands at the head of a run
+	ofNone                // messages of go test
+)
+
+var (
+	aWord   = regexp.MustCompile(`^[^\s:]+$`)
+	aName   = regexp.MustCompile(`^\S+$`)
+	aPort   = regexp.MustCompile(`:\d+$|//`)
+	aNumber = regexp.MustCompile(`^[\d.,]+ *%?$`)
+	aGo     = regexp.MustCompile(`^(go version )?(go ?)?(v?\d+\.\d|devel|tip|gotip)`)
+	counts  = regexp.MustCompile(`^[1-9]\d{0,4}(,[1-9]\d{0,4})*$`)
+	someDay = regexp.MustCompile(`\d{4}|\d[/.-]\d`)
+
+	isTime = func(s string) bool { _, err := ParseTime(s); return err == nil }
+	isHost = func(s string) bool { return aName.MatchString(s) && !aPort.MatchString(s) }
+	isAny  = func(string) bool { return true }
+	isGo   = aGo.MatchString
+)
+
+var benchKeys = map[string]benchKey{
+	"goos": {ofTest, aWord.MatchString}, "goarch": {ofTest, aWord.MatchString}, "pkg": {ofRun, aName.MatchString},
+	"commit": {ofRun, aName.MatchString}, "revision": {ofRun, aName.MatchString}, "git-commit": {ofRun, aName.MatchString}, "vcs.revision": {ofRun, aName.MatchString},
+	"date": {ofRun, isTime}, "commit-time": {ofRun, isTime}, "upload-time": {ofRun, isTime},
+	"time": {ofRest, isTime}, "timestamp": {ofRest, isTime},
+	"cpu": {ofRest, func(s string) bool { return !aNumber.MatchString(s) }}, "node": {ofRest, isHost}, "host": {ofRest, isHost}, "hostname": {ofRest, isHost},
+	"go": {ofRest, isGo}, "go-version": {ofRest, isGo}, "gomaxprocs": {ofRest, counts.MatchString},
+	"coverage": {of: ofNone}, "testing": {of: ofNone}, "warning": {of: ofNone}, "note": {of: ofNone}, "error": {of: ofNone},
+}
+
+// Names under which tools write the time of a benchmark and its commit.
+var timeKeys, commitKeys = []string{"date", "time", "timestamp", "commit-time", "upload-time"}, []string{"commit", "revision", "git-commit", "vcs.revision"}
+
+// flush decides which of the lines that stand together are configuration, and
+// which a program under test printed. Between what a test says of the machine
+// and its end, configuration is what names the code or the time, what stands
+// beside that, and what stands alone between two empty lines, as benchfmt
+// writes it; empty says that an empty line follows.
+func (s *benchStream) flush(empty bool) {
+	group := s.group
+	s.group = nil
+	if len(group) == 0 {
+		return
+	}
+	valid := func(g setting) bool {
+		k, ok := benchKeys[g.key]
+		return ok && k.of != ofNone && len(g.value) <= maxName && (g.value == "" || k.valid(g.value))
+	}
+	last := -1
+	for i, g := range group {
+		if valid(g) && benchKeys[g.key].of <= ofTest {
+			last = i
+		}
+	}
+	values := maps.Clone(s.config.values)
+	if values == nil {
+		values = map[string]string{}
+	}
+	for i, g := range group {
+		k, known := benchKeys[g.key]
+		free := !s.inGo || s.bracket && empty || i < last
+		placed := free || k.of <= ofTest || last >= 0
+		switch {
+		case k.of == ofNone && known:
+		case known && valid(g) && placed, !known && free && len(g.value) <= maxName:
+			values[g.key] = printable(g.value)
+			if g.value == "" {
+				delete(values, g.key)
+			}
+			s.inGo = s.inGo || k.of == ofTest && known
+			if g.key == "pkg" {
+				s.begin(g.value)
+			}
+			continue
+		case slices.Contains(timeKeys, g.key) && (free || last >= 0 || k.of == ofRun && someDay.MatchString(g.value)):
+			_, s.text.badDate = ParseTime(g.value)
+			s.text.passed.add(badDate, g.place, g.key+": "+g.value)
+			delete(values, g.key)
+			continue
+		}
+		if g.value != "" || known {
+			s.text.passed.add(logLine, g.place, g.key+": "+g.value)
+		}
+	}
+	if !maps.Equal(values, s.config.values) {
+		s.config = newBenchConfig(values)
+	}
+}
+
+// printable writes what does not print, or cannot be told from other white
+// space, as Go writes it in the names of benchmarks.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r == ' ' || unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		q := strconv.QuoteRune(r)
+		b.WriteString(q[1 : len(q)-1])
+	}
+	return b.String()
+}
