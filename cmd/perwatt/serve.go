@@ -1,28 +1,16 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
-	"net/http"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/net/netutil"
 
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/serve"
-)
-
-// Limits on who is connected, and for how long.
-const (
-	mostConnections = 64
-	mostHeader      = 64 << 10 // bytes; the address of a comparison of 500 records is 15 kB
-	goodbye         = 5 * time.Second
 )
 
 func serveCommand() *cobra.Command {
@@ -55,29 +43,14 @@ Ctrl-C ends it after the page that is being made.`,
 			t := tool()
 			s := serve.New(x)
 			s.Hosts, s.Tool = hosts, strings.TrimSpace("perwatt "+t.Version+" "+t.Revision)
-			server := &http.Server{
-				Handler: s, ReadTimeout: 10 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: mostHeader,
-				ErrorLog: log.New(lines{cmd.ErrOrStderr()}, "perwatt: ", 0),
-			}
 			fmt.Fprintf(cmd.OutOrStdout(), "http://%s/\n", l.Addr())
 			if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
 				fmt.Fprintln(cmd.ErrOrStderr(), "perwatt: whoever can reach this address can read the store")
 			}
-			stopped := make(chan error, 1)
-			stop := context.AfterFunc(cmd.Context(), func() {
-				ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), goodbye)
-				defer cancel()
-				err := server.Shutdown(ctx)
-				if err != nil {
-					err = server.Close()
-				}
-				stopped <- err
-			})
-			defer stop()
-			if err := server.Serve(netutil.LimitListener(l, mostConnections)); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.Serve(cmd.Context(), l, log.New(lines{cmd.ErrOrStderr()}, "perwatt: ", 0)); err != nil {
 				return fmt.Errorf("serve %s: %w", l.Addr(), err)
 			}
-			return <-stopped
+			return nil
 		},
 	}
 	dir.flag(cmd)

@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/perwatt/perwatt/results"
@@ -51,6 +52,10 @@ type Server struct {
 	index *store.Index
 	turn  chan struct{} // to make a page: one at a time, for the index and the memory
 
+	mu      sync.Mutex
+	sending int           // bytes of pages that are being sent
+	gone    chan struct{} // when one was
+
 	// The overview reads every group: it is made again when it would be another.
 	made struct {
 		version string
@@ -62,7 +67,7 @@ type Server struct {
 // New returns a server of the records of x, which nobody else may use
 // meanwhile.
 func New(x *store.Index) *Server {
-	return &Server{index: x, turn: make(chan struct{}, 1)}
+	return &Server{index: x, turn: make(chan struct{}, 1), gone: make(chan struct{}, 1)}
 }
 
 // pages are what can be asked for.
@@ -111,6 +116,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		http.Error(w, "perwatt serve only shows: GET", http.StatusMethodNotAllowed)
+	case r.ContentLength != 0: // it would be waited for
+		http.Error(w, "perwatt serve takes nothing in: send no body", http.StatusRequestEntityTooLarge)
 	default:
 		s.answer(w, r)
 	}
@@ -146,6 +153,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := s.make(r.Context(), query, write)
+	defer s.sent(len(body))
 	var f *fault
 	switch {
 	case errors.As(err, &f):
@@ -172,8 +180,41 @@ func (s *Server) make(ctx context.Context, query url.Values, write func(context.
 		return nil, err
 	}
 	var out bytes.Buffer
-	err := write(ctx, query, &out)
-	return out.Bytes(), err
+	if err := write(ctx, query, &out); err != nil {
+		return nil, err
+	}
+	// The next page is made when there is room for this one beside those that
+	// are being sent.
+	for s.send(out.Len()) {
+		select {
+		case <-s.gone:
+		case <-ctx.Done():
+			return nil, faultf(http.StatusServiceUnavailable, "others did not take their pages: try again")
+		}
+	}
+	return out.Bytes(), nil
+}
+
+// send begins to send a page, and reports whether it has to wait.
+func (s *Server) send(size int) (wait bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sending > 0 && s.sending+size > mostSent {
+		return true
+	}
+	s.sending += size
+	return false
+}
+
+// sent is the end of sending a page.
+func (s *Server) sent(size int) {
+	s.mu.Lock()
+	s.sending -= size
+	s.mu.Unlock()
+	select {
+	case s.gone <- struct{}{}:
+	default:
+	}
 }
 
 var links = []report.Link{{Text: "What changed", Href: "index.html"}, {Text: "Records", Href: "records.html"}}

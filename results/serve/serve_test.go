@@ -46,6 +46,16 @@ func serving(t *testing.T) (s *Server, ids []string, dir string) {
 	return s, ids, dir
 }
 
+// TestBody: it takes nothing in, and waits for nothing that it would not take.
+func TestBody(t *testing.T) {
+	h := New(nil)
+	for size, want := range map[int64]int{5: 413, -1: 413} {
+		r := get(t, h, "/", func(r *http.Request) { r.ContentLength = size })
+		require.Equal(t, want, r.StatusCode)
+	}
+	require.Equal(t, 404, get(t, h, "/none").StatusCode)
+}
+
 func get(t *testing.T, h http.Handler, path string, change ...func(*http.Request)) *http.Response {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1:7771"+path, nil)
