@@ -56,7 +56,7 @@ func (a *against) load(files []string) (*compare.Comparison, []*results.Record, 
 	c, err := compare.New(records, files, compare.Options{Reference: a.reference, Margin: a.margin, Seed: a.seed})
 	if err != nil {
 		code := exitUsage
-		if strings.Contains(err.Error(), compare.ErrNothing.Error()) {
+		if errors.Is(err, compare.ErrNothing) || errors.Is(err, compare.ErrMachines) {
 			code = exitData
 		}
 		return nil, nil, exit{code, err}
@@ -92,8 +92,10 @@ interval, and a verdict: better, no worse, worse, or cannot tell and what would
 settle it. Figures of different boundaries or grades, modelled watts and records
 that break the publish rules are listed apart and not ranked.
 
-A record's label candidate=NAME (perwatt run --label) names what is compared
-where the node's own name does not.`,
+A candidate is one machine: its name, CPU and memory. The label candidate=NAME
+(perwatt run --label) names candidates where these do not, and no other label does.
+Sessions of one name that ran at the same time are of two machines: they are told
+apart by labels, parts and meters, with a warning, or it is an error.`,
 		Example: `  perwatt compare a1.json a2.json a3.json b1.json b2.json b3.json
   perwatt compare *.json --reference node7 --format markdown
   perwatt compare *.json --format bench | benchstat -row .name -col node /dev/stdin`,
@@ -106,6 +108,9 @@ where the node's own name does not.`,
 			c, records, err := a.load(files)
 			if err != nil {
 				return err
+			}
+			if f == report.CSV || f == report.Bench { // which have no place for them
+				warn(cmd, c)
 			}
 			switch f {
 			case report.JSON:
@@ -169,6 +174,13 @@ economics/TABLE/ROW/COLUMN of a page with a price sheet.`,
 	m.flags(cmd)
 	cmd.Flags().StringVar(&format, "format", "text", "text or json")
 	return cmd
+}
+
+// warn says on standard error what is doubtful of a comparison.
+func warn(cmd *cobra.Command, c *compare.Comparison) {
+	for _, w := range c.Warnings {
+		fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s: %s → %s\n", w.Code, report.Line(w.Text), report.Line(w.Remedy))
+	}
 }
 
 // first shortens a list for a message.

@@ -50,6 +50,7 @@ or .pdf if a Chromium is installed.`,
 			if err != nil {
 				return err
 			}
+			warn(cmd, c)
 			again := append([]string{"perwatt", "report"}, files...)
 			if a.reference != "" {
 				again = append(again, "--reference", a.reference)

@@ -74,7 +74,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	f.store.flag(cmd)
 	fl.StringVar(&f.format, "format", "text", "what goes to standard output: text, json, markdown, csv, bench")
 	fl.StringVar(&f.page, "report", "", "file to write the page on this run's records to, .html or .pdf (perwatt report compares more)")
-	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated")
+	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
 	f.sweep.flags(cmd, "")
 	fl.StringVar(&f.dataset, "dataset", "", "directory of MNIST's IDX files to train on (default: digits rendered from fonts)")
 	fl.IntVar(&f.batch, "batch", 0, "samples a thread and training step (default the network's)")

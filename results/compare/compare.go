@@ -45,10 +45,13 @@ type Comparison struct {
 	Mixes       []Mix        `json:"mixes"`
 	Differences []Difference `json:"differences"`
 	Excluded    []Exclusion  `json:"excluded"`
+	// Warnings are the doubts about what was compared; those about a session are
+	// in its record.
+	Warnings []results.Warning `json:"warnings"`
 }
 
-// Candidate is one node in all its sessions, or in those at one setting of a
-// sweep.
+// Candidate is one machine in all its sessions, or those that carry one label
+// candidate=NAME, or of either those at one setting of a sweep.
 type Candidate struct {
 	ID      string        `json:"id"`                // short, unique in the comparison
 	Machine string        `json:"machine,omitempty"` // what candidates at several settings share
@@ -60,7 +63,8 @@ type Candidate struct {
 	// records. Nothing here looks into them.
 	Claims []results.ClaimRow `json:"claims,omitempty"`
 
-	records []*results.Record
+	records  []*results.Record
+	machines []string // of each
 }
 
 // Source is one record.
@@ -211,8 +215,10 @@ func New(records []*results.Record, files []string, opt Options) (*Comparison, e
 	if !(opt.Margin > 0 && opt.Margin < 1) {
 		return nil, fmt.Errorf("compare: margin %v: must lie between 0 and 1, such as 0.02", opt.Margin)
 	}
-	c := &Comparison{Margin: opt.Margin, Seed: opt.Seed, Candidates: []Candidate{}, Tables: []Table{}, Exchange: []Exchange{}, Mixes: []Mix{}, Differences: []Difference{}, Excluded: []Exclusion{}}
-	c.gather(records, files)
+	c := &Comparison{Margin: opt.Margin, Seed: opt.Seed, Candidates: []Candidate{}, Tables: []Table{}, Exchange: []Exchange{}, Mixes: []Mix{}, Differences: []Difference{}, Excluded: []Exclusion{}, Warnings: []results.Warning{}}
+	if err := c.gather(records, files); err != nil {
+		return nil, err
+	}
 	if len(c.Candidates) == 0 {
 		return nil, fmt.Errorf("compare: %w: no record holds a good run", ErrNothing)
 	}
@@ -225,8 +231,17 @@ func New(records []*results.Record, files []string, opt Options) (*Comparison, e
 	return c, nil
 }
 
-// gather groups the sessions of each node.
-func (c *Comparison) gather(records []*results.Record, files []string) {
+// gather groups the sessions of each candidate.
+func (c *Comparison) gather(records []*results.Record, files []string) error {
+	given := map[string]bool{}
+	of, err := c.machines(slices.DeleteFunc(slices.Clone(records), func(r *results.Record) bool {
+		twice := given[r.ID]
+		given[r.ID] = true
+		return twice || !slices.ContainsFunc(r.Runs, func(run results.Run) bool { return run.Status == results.OK })
+	}))
+	if err != nil {
+		return err
+	}
 	at := map[string]int{}
 	seen := map[string]bool{}
 	machine := map[string]string{} // what it is called
@@ -268,9 +283,9 @@ func (c *Comparison) gather(records []*results.Record, files []string) {
 			}
 		}
 		src.Broken = strings.Join(broken, ", ")
-		key := cmp.Or(r.Plan.Labels["candidate"], identity(r))
+		key := cmp.Or(r.Plan.Labels[labelled], of[r])
 		if machine[key] == "" {
-			machine[key] = unique(cmp.Or(r.Plan.Labels["candidate"], r.Node.Name, "node"))
+			machine[key] = unique(cmp.Or(r.Plan.Labels[labelled], r.Node.Name, "node"))
 		}
 		fresh := Candidate{ID: machine[key], Node: r.Node}
 		if s := r.Plan.Setting; s != nil {
@@ -287,7 +302,7 @@ func (c *Comparison) gather(records []*results.Record, files []string) {
 			c.Candidates = append(c.Candidates, fresh)
 		}
 		cand := &c.Candidates[j]
-		cand.Records, cand.records = append(cand.Records, src), append(cand.records, r)
+		cand.Records, cand.records, cand.machines = append(cand.Records, src), append(cand.records, r), append(cand.machines, of[r])
 		cand.Claims = append(cand.Claims, r.Summary.Claims...)
 		if h, ok := results.HeadlineOf(r.Meters); ok && cand.Meter.Name == "" {
 			for _, m := range r.Meters {
@@ -297,12 +312,8 @@ func (c *Comparison) gather(records []*results.Record, files []string) {
 			}
 		}
 	}
-}
-
-// identity is what sessions of one node have in common.
-func identity(r *results.Record) string {
-	n := r.Node
-	return fmt.Sprintf("%s\x00%s\x00%d\x00%d", n.Name, n.CPU.Model, n.CPU.Threads, n.Memory>>30)
+	c.labels(of)
+	return nil
 }
 
 func (c *Comparison) refer(want string) error {
@@ -429,7 +440,7 @@ func (c *Comparison) tabulate() {
 				}
 				grades[r.ID] = now
 				if b := m.Metrics[results.WorkPerEnergy].Budget; b != nil && r.budget == nil {
-					r.budget, r.meter = b, meterOf(rec)
+					r.budget, r.meter = b, meterOf(rec, cand.machines[ri])
 				}
 			}
 		}
@@ -538,8 +549,8 @@ func (r *Row) together(name string) (m results.Metric) {
 
 // meterOf names the instrument behind a record's headline, so that two
 // records read by one instrument are known; an instrument inside a node is
-// that node's own.
-func meterOf(rec *results.Record) string {
+// that machine's own.
+func meterOf(rec *results.Record, machine string) string {
 	h, ok := results.HeadlineOf(rec.Meters)
 	if !ok {
 		return ""
@@ -549,7 +560,7 @@ func meterOf(rec *results.Record) string {
 			if h.Boundary == results.Wall && !strings.HasPrefix(m.Source, "/") {
 				return m.Source
 			}
-			return rec.Node.Name + " " + m.Source
+			return machine + " " + m.Source
 		}
 	}
 	return ""

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -31,12 +32,27 @@ type Nameplate struct {
 
 // Threshold is an amount of training compute that a law names.
 type Threshold struct {
-	Name   string
-	FLOP   float64
-	Status string // in force, vetoed
-	AsOf   string // day of the text
-	Source string // with article or section
-	Note   string
+	Name                    string
+	FLOP                    float64
+	Signed, InForce, Vetoed time.Time // days; zero where there is none
+	Source                  string    // with article or section
+	Note                    string
+}
+
+// Status says how the law stands on a day.
+func (t Threshold) Status(on time.Time) string {
+	day := func(t time.Time) string { return t.Format(time.DateOnly) }
+	switch {
+	case !t.Vetoed.IsZero() && !on.Before(t.Vetoed):
+		return "vetoed " + day(t.Vetoed)
+	case t.Signed.IsZero():
+		return "not signed"
+	case on.Before(t.Signed):
+		return "not signed before " + day(t.Signed)
+	case on.Before(t.InForce):
+		return "signed " + day(t.Signed) + ", not in force before " + day(t.InForce)
+	}
+	return "signed " + day(t.Signed) + ", in force since " + day(t.InForce)
 }
 
 // Nameplates lists published machines in the order of their publication.
@@ -64,7 +80,7 @@ var nameplates = sync.OnceValue(func() []Nameplate {
 var thresholds = sync.OnceValue(func() []Threshold {
 	var out []Threshold
 	for _, r := range embedded(thresholdsCSV) {
-		out = append(out, Threshold{r[0], float64(number(r[1])), r[2], r[3], r[4], r[5]})
+		out = append(out, Threshold{r[0], float64(number(r[1])), onDay(r[2]), onDay(r[3]), onDay(r[4]), r[5], r[6]})
 	}
 	return out
 })
@@ -79,6 +95,17 @@ func embedded(s string) [][]string {
 		panic(fmt.Sprintf("economics: embedded table: %v", err))
 	}
 	return rows[1:]
+}
+
+func onDay(s string) time.Time {
+	if s == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		panic(fmt.Sprintf("economics: embedded table: %v", err))
+	}
+	return t
 }
 
 func number(s string) results.Float {

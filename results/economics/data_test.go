@@ -27,13 +27,26 @@ func TestNameplates(t *testing.T) {
 }
 
 func TestThresholds(t *testing.T) {
-	want := map[string]float64{"EU AI Act, systemic risk": 1e25, "California SB 53": 1e26, "California SB 1047": 1e26}
-	section := regexp.MustCompile(`Article 51\(2\)|§ 22757\.11\(i\)\(1\)|§ 22602`)
+	want := map[string]struct {
+		flop    float64
+		section string
+		status  map[string]string // by day
+	}{
+		"EU AI Act, systemic risk": {1e25, `Article 51\(2\)`, map[string]string{
+			"2025-08-01": "signed 2024-06-13, not in force before 2025-08-02", "2025-08-02": "signed 2024-06-13, in force since 2025-08-02"}},
+		"California SB 53": {1e26, `§ 22757\.11\(i\)\(1\)`, map[string]string{
+			"2025-09-28": "not signed before 2025-09-29", "2025-12-31": "signed 2025-09-29, not in force before 2026-01-01", "2026-01-01": "signed 2025-09-29, in force since 2026-01-01"}},
+		"New York RAISE Act": {1e26, `General Business Law § 1420.*signed 2026-03-27`, map[string]string{
+			"2025-12-18": "not signed before 2025-12-19", "2026-12-31": "signed 2025-12-19, not in force before 2027-01-01", "2027-01-01": "signed 2025-12-19, in force since 2027-01-01"}},
+		"California SB 1047": {1e26, `§ 22602`, map[string]string{
+			"2024-09-03": "not signed", "2024-09-29": "vetoed 2024-09-29", "2030-01-01": "vetoed 2024-09-29"}},
+	}
 	require.Len(t, Thresholds(), len(want))
 	for _, l := range Thresholds() {
-		require.Equal(t, want[l.Name], l.FLOP, l.Name)
-		require.Regexp(t, dated, l.AsOf, l.Name)
-		require.Regexp(t, section, l.Source, l.Name)
-		require.Equal(t, l.Name == "California SB 1047", l.Status == "vetoed", l.Name)
+		require.Equal(t, want[l.Name].flop, l.FLOP, l.Name)
+		require.Regexp(t, want[l.Name].section, l.Source, l.Name)
+		for on, status := range want[l.Name].status {
+			require.Equal(t, status, l.Status(day(on)), "%s on %s", l.Name, on)
+		}
 	}
 }

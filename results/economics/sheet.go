@@ -11,7 +11,12 @@ import (
 )
 
 // Input is what was measured.
-type Input struct{ Candidates []Candidate }
+type Input struct {
+	Candidates []Candidate
+	// Print prints a measured figure as the rest of a report does; nil prints
+	// four digits.
+	Print func(results.Metric) string
+}
 
 // Candidate is a machine and what it was measured to do. A metric without a
 // unit was not measured.
@@ -19,6 +24,7 @@ type Candidate struct {
 	Name        string
 	Mining      results.Metric // J/hash
 	MiningPower results.Metric // W
+	Unfit       string         // why no verdict may rest on its mining: what keeps it out of a ranking; empty if nothing does
 	Training    []Training     // a machine that trains is a node, one that only mines an ASIC
 	Mullet      *Mullet
 }
@@ -29,6 +35,7 @@ type Training struct {
 	PerJoule results.Metric // sample/J
 	Power    results.Metric // W
 	FlopRate results.Metric // useful FLOP/s
+	Unfit    string         // why no verdict may rest on it, as of a Candidate
 }
 
 // Mullet is mining in the background of one of the workloads.
@@ -107,6 +114,7 @@ type option struct {
 	metric     results.Metric // that it rests on
 	said       string         // the metric as it is quoted
 	modelled   bool
+	unfit      string                  // why no verdict may rest on it
 	node       bool                    // mining: on a machine that is not made for it
 	ledger     func(x float64) Ledger  // of the metric's value, per connected joule
 	running    func(x float64) float64 // mining: what a joule that is drawn earns, in $/J
@@ -128,7 +136,7 @@ func (o option) keys() []string {
 func mine(p *Prices, d Candidate) option {
 	c, m := calc{p: p, names: []string{d.Name}}, d.Mining
 	price, fee, uptime, pue := c.hashprice(), c.get("pool_fee"), c.get("mining_uptime"), c.get("pue_mining")
-	o := option{name: d.Name, metric: m, said: num(float64(m.Value)/PerTH) + " J/TH", modelled: modelled(m), node: len(d.Training) > 0, again: func(p *Prices) option { return mine(p, d) }}
+	o := option{name: d.Name, metric: m, modelled: modelled(m), unfit: d.Unfit, node: len(d.Training) > 0, again: func(p *Prices) option { return mine(p, d) }}
 	o.uses[0], c.used = c.used, nil
 	power := c.power()
 	o.uses[1], c.used = append(c.used, "mining_uptime"), nil
@@ -158,19 +166,19 @@ func mine(p *Prices, d Candidate) option {
 func train(p *Prices, name string, t Training, rent bool) option {
 	c := calc{p: p, names: []string{t.Workload, name}}
 	used, fee, pue := c.get("training_utilisation"), c.get("marketplace_fee"), c.get("pue_training")
-	o := option{name: name, modelled: modelled(t.PerJoule, t.Power), again: func(p *Prices) option { return train(p, name, t, rent) }}
+	o := option{name: name, modelled: modelled(t.PerJoule, t.Power), unfit: t.Unfit, again: func(p *Prices) option { return train(p, name, t, rent) }}
 	var revenue func(x float64) float64
 	var sale float64
 	if rent {
 		var gpus float64
 		sale, gpus = c.get("gpu_hour_price"), c.get("gpus_per_node")
 		k, _ := keyOf("gpu_hour_price")
-		o.price, o.sold, o.metric, o.said, o.modelled = k.Units[0], "GPU-hours, "+t.Workload, t.Power, num(float64(t.Power.Value))+" W", modelled(t.Power)
+		o.price, o.sold, o.metric, o.modelled = k.Units[0], "GPU-hours, "+t.Workload, t.Power, modelled(t.Power)
 		revenue = func(x float64) float64 { return RentRevenue(sale, gpus, used, fee, x, pue) }
 	} else {
 		sale = c.get("training_price")
 		k, _ := keyOf("training_price")
-		o.price, o.sold, o.metric, o.said = k.Units[0], "samples, "+t.Workload, t.PerJoule, num(float64(t.PerJoule.Value))+" samples/J"
+		o.price, o.sold, o.metric = k.Units[0], "samples, "+t.Workload, t.PerJoule
 		revenue = func(x float64) float64 { return SampleRevenue(sale, x, used, fee, pue) }
 	}
 	o.perPrice = revenue(float64(o.metric.Value)) / sale
@@ -229,6 +237,15 @@ func Evaluate(in Input, p Prices, asOf time.Time) Result {
 	}
 	for _, n := range nameplates() {
 		plates = append(plates, mine(&p, Candidate{Name: n.Model, Mining: n.Efficiency}))
+	}
+	print := in.Print
+	if print == nil {
+		print = plainly
+	}
+	for _, options := range [][]option{mining, plates, training} {
+		for i := range options {
+			options[i].said = print(options[i].metric)
+		}
 	}
 
 	if e.has("mining") {
@@ -322,7 +339,7 @@ func (e *evaluator) of(o option, table, column, unit, formula string, scale floa
 	v, lo, hi := span(o.metric, func(x float64) float64 { return f(x) * scale })
 	return e.figure(Figure{
 		ID: id(table, o.row(), column), Table: table, Value: results.Float(v), Low: results.Float(lo), High: results.Float(hi),
-		Unit: unit, Modelled: o.modelled, Formula: formula, Inputs: append(slices.Clone(keys), "measured "+string(o.metric.Unit)),
+		Unit: unit, Modelled: o.modelled, Unfit: o.unfit, Formula: formula, Inputs: append(slices.Clone(keys), "measured "+string(o.metric.Unit)),
 	})
 }
 
@@ -363,6 +380,7 @@ func (e *evaluator) ledger(table, title string, options []option) {
 		cell := func(column, formula string, pick func(Ledger) float64, keys ...string) Figure {
 			return e.of(o, table, column, "$/MWh", formula, MWh, func(x float64) float64 { return pick(o.ledger(x)) }, keys...)
 		}
+		t.doubt(o)
 		margin := cell("margin", "revenue − power − operations − capital", Ledger.Margin, o.keys()...)
 		row := []string{
 			o.name, o.said, watts(o.metric),
@@ -537,7 +555,8 @@ func (e *evaluator) bitcoin(options []option) {
 	for _, o := range options {
 		f := func(x float64) float64 { return CostPerBitcoin(x, pue, power, operations, uptime, perHash, fee) }
 		cost := e.of(o, t.ID, "cost", "$/BTC", "J/hash × PUE × (power + operations ÷ uptime) ÷ (BTC/hash × (1 − fee))", 1, f, c.used...)
-		gain := Figure{Value: results.Float(price) - cost.Value, Low: results.Float(price) - cost.High, High: results.Float(price) - cost.Low, Modelled: cost.Modelled}
+		gain := Figure{Value: results.Float(price) - cost.Value, Low: results.Float(price) - cost.High, High: results.Float(price) - cost.Low, Modelled: cost.Modelled, Unfit: cost.Unfit}
+		t.doubt(o)
 		t.Rows = append(t.Rows, []string{o.name, o.said, watts(o.metric), cost.cell(), num(price), gain.verdict("below the price", "above the price", o.metric.Boundary)})
 	}
 	if len(options) > 0 {
@@ -766,12 +785,12 @@ func (e *evaluator) reach(candidates []Candidate) {
 					return e.value(t.ID, law.Name+" "+d.Name+" "+w.Workload, column, unit, formula, v, watts && modelled(w.Power), slices.Concat(c.used, own.used, []string{"measured FLOP/s", "measured W"})...)
 				}
 				t.Rows = append(t.Rows, []string{
-					law.Name + " (" + law.Status + ")", plain(law.FLOP), d.Name, w.Workload, watts(w.Power),
+					law.Name + " (" + law.Status(e.AsOf) + ")", plain(law.FLOP), d.Name, w.Workload, watts(w.Power),
 					value("time", "node-hour", "FLOP ÷ FLOP/s", r.Time/Hour, false), value("energy", "MWh", "time × W × PUE", r.Energy/MWh, true), value("cost", "$", "energy × power price", r.Cost, true), value("rent", "$", "time × GPUs × rent", rent, false),
 				})
 			}
 		}
-		t.Notes = append(t.Notes, fmt.Sprintf("%s: more than %s FLOP; %s; %s. %s.", law.Name, plain(law.FLOP), law.Source, law.AsOf, law.Note))
+		t.Notes = append(t.Notes, fmt.Sprintf("%s: more than %s FLOP; %s; %s. %s.", law.Name, plain(law.FLOP), law.Source, law.Status(e.AsOf), law.Note))
 	}
 	if len(t.Rows) > 0 {
 		e.add(t)

@@ -38,7 +38,7 @@ func candidates() Input {
 			FlopRate: measured(2e15, 0.01, perSecond, "", results.Measured),
 		}}
 	}
-	return Input{[]Candidate{
+	return Input{Candidates: []Candidate{
 		{Name: "ASIC", Mining: measured(17.5e-12, 0.02, perHash, results.Wall, results.Measured)},
 		{
 			Name: "GPU node", Mining: measured(80e-9, 0.02, perHash, results.Package, results.Measured), MiningPower: measured(5000, 0.01, results.Watt, results.Package, results.Measured), Training: gpu(results.Measured),
@@ -340,4 +340,42 @@ func TestNumbers(t *testing.T) {
 	}
 	require.Equal(t, absent, num(math.NaN()))
 	require.Equal(t, "~96.89 [95.01, 98.80]", Figure{Value: 96.887, Low: 95.01, High: 98.8, Modelled: true}.cell())
+}
+
+// What may not be ranked neither earns nor loses.
+func TestUnfitHasNoVerdict(t *testing.T) {
+	const why = "it is not ranked, breaks the publish rules: steady"
+	in := candidates()
+	for i := range in.Candidates {
+		c := &in.Candidates[i]
+		c.Unfit = why
+		for j := range c.Training {
+			c.Training[j].Unfit = why
+		}
+	}
+	verdicts := func(r Result) (words []string) {
+		for _, tb := range r.Tables {
+			at := slices.Index(tb.Head, "verdict")
+			for _, row := range tb.Rows {
+				if at >= 0 && !strings.HasPrefix(row[0], "A") { // not as published
+					words = append(words, row[at])
+				}
+			}
+		}
+		return words
+	}
+	require.Subset(t, verdicts(whole(t)), []string{"earns", "loses", "above the price"})
+	r := Evaluate(in, sheet(t), day(asOf))
+	for _, w := range verdicts(r) {
+		require.Equal(t, absent, w)
+	}
+	for _, id := range []string{"mining", "bitcoin", "training"} {
+		tb, ok := r.Table(id)
+		require.True(t, ok)
+		require.Contains(t, tb.Notes, "No verdict rests on GPU node: "+why+".", id)
+	}
+	f, ok := r.Figure("economics/mining/gpu-node/margin")
+	require.True(t, ok)
+	require.Equal(t, why, f.Unfit)
+	require.False(t, f.Value.IsAbsent(), "the figure stays")
 }

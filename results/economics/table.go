@@ -28,7 +28,8 @@ type Figure struct {
 	Low      results.Float `json:"low"` // of the measurement alone; null if there is no interval
 	High     results.Float `json:"high"`
 	Unit     string        `json:"unit"`
-	Modelled bool          `json:"modelled"` // not measured: marked ~, no verdict
+	Modelled bool          `json:"modelled"`        // not measured: marked ~, no verdict
+	Unfit    string        `json:"unfit,omitempty"` // why no verdict may rest on it; empty if one may
 	Formula  string        `json:"formula"`
 	Inputs   []string      `json:"inputs"` // price keys and measured figures
 }
@@ -103,7 +104,7 @@ func (f Figure) cell() string {
 // measured or is not known, and no gain from watts that are not the node's.
 func (f Figure) verdict(above, below string, at results.Boundary) string {
 	switch {
-	case f.Modelled || f.Value.IsAbsent():
+	case f.Modelled || f.Unfit != "" || f.Value.IsAbsent():
 		return absent
 	case f.Low > 0 && !inside(at):
 		return above
@@ -111,6 +112,27 @@ func (f Figure) verdict(above, below string, at results.Boundary) string {
 		return below
 	}
 	return "cannot tell"
+}
+
+// doubt notes why no verdict rests on an option, if none does.
+func (t *Table) doubt(o option) {
+	if o.unfit == "" {
+		return
+	}
+	if n := fmt.Sprintf("No verdict rests on %s: %s.", o.name, o.unfit); !slices.Contains(t.Notes, n) {
+		t.Notes = append(t.Notes, n)
+	}
+}
+
+// plainly prints a measured figure in the unit that the tables quote.
+func plainly(m results.Metric) string {
+	switch m.Unit {
+	case results.Joule.Per(results.Hash):
+		return num(float64(m.Value)/PerTH) + " J/TH"
+	case results.Sample.Per(results.Joule):
+		return num(float64(m.Value)) + " samples/J"
+	}
+	return num(float64(m.Value)) + " " + string(m.Unit)
 }
 
 // inside reports whether watts at a boundary leave out a part of the node.

@@ -338,7 +338,8 @@ func tornado(p Page, t economics.Table, s economics.Series, id string) []picture
 const tornadoMost = 8 // inputs that are drawn; the table has them all
 
 // breakEven shades the efficiency that just earns its power by whether the
-// best candidate of the page, or the best machine as published, is under it.
+// best candidate of the page that may be ranked, or the best machine as
+// published, is under it.
 func breakEven(p Page, t economics.Table) []picture {
 	best, who := math.Inf(1), ""
 	for _, n := range economics.Nameplates() {
@@ -347,7 +348,7 @@ func breakEven(p Page, t economics.Table) []picture {
 		}
 	}
 	for _, c := range Priceable(p.Comparison, p.Records).Candidates {
-		if x := float64(c.Mining.Value) * 1e12; x > 0 && x < best && c.Mining.Unit != "" {
+		if x := float64(c.Mining.Value) * 1e12; x > 0 && x < best && c.Mining.Unit != "" && c.Unfit == "" {
 			best, who = x, c.Name
 		}
 	}

@@ -58,6 +58,9 @@ func comparisonPage(of Page) *page {
 		title: []string{fmt.Sprintf("%s compared", plural(len(c.Candidates), "candidate")), "reference " + clean(c.Reference, 40), "margin " + percent(c.Margin)},
 		state: Headline(c), whole: len(c.Excluded) == 0,
 	}
+	if w := warnings(c); w != nil {
+		p.parts = append(p.parts, *w)
+	}
 	for _, t := range c.Tables {
 		for _, g := range t.Groups {
 			p.parts = append(p.parts, groupPart(t, g))
@@ -84,6 +87,19 @@ func comparisonPage(of Page) *page {
 			p.foot = append(p.foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", clean(cand.ID, 40), cmp.Or(printable(r.File), clean(r.ID, 40)), clean(r.Start, 24), clean(r.Digest, 64)))
 		}
 	}
+	return p
+}
+
+// warnings are the doubts about what is compared.
+func warnings(c *compare.Comparison) *part {
+	if len(c.Warnings) == 0 {
+		return nil
+	}
+	p := &part{title: "Warnings", tone: doubt}
+	for _, w := range c.Warnings {
+		p.items = append(p.items, item{clean(w.Code, nameLimit), clean(w.Text, textLimit) + " → " + clean(w.Remedy, textLimit)})
+	}
+	p.items = limited(p.items)
 	return p
 }
 

@@ -131,7 +131,7 @@ func WriteHTML(w io.Writer, p Page) error {
 	return view{
 		Title: "What does this hardware deliver per watt?", Headline: Headline(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
 		Sections: slices.DeleteFunc([]section{
-			uses(p), sweeps(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
+			doubtful(p), uses(p), sweeps(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
 		}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 }),
 		Foot: []string{clean(p.Tool, 120)},
 	}.write(w)
@@ -324,6 +324,16 @@ var withInterval = regexp.MustCompile(`^(.+?) (\[[^\[\]]+\])$`)
 var bareNumber = regexp.MustCompile(`^~?[-+−]?[0-9][0-9,]*(\.[0-9]+)?$`)
 
 func figureLike(s string) bool { return bareNumber.MatchString(s) }
+
+// doubtful holds the doubts about what is compared.
+func doubtful(p Page) section {
+	s := section{ID: "warnings", Title: "Warnings"}
+	if w := warnings(p.Comparison); w != nil {
+		w.title = ""
+		s.Blocks = append(s.Blocks, blockOf("warnings", *w))
+	}
+	return s
+}
 
 // uses holds a ranking and a table for each use.
 func uses(p Page) section {

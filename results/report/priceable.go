@@ -11,7 +11,10 @@ import (
 // only a single record has (the mullet's margins) is that of a candidate's
 // first.
 func Priceable(c *compare.Comparison, records []*results.Record) economics.Input {
-	var in economics.Input
+	in := economics.Input{Print: func(m results.Metric) string {
+		value, _ := Split(m)
+		return value
+	}}
 	first := map[string]*results.Record{}
 	for _, cand := range c.Candidates {
 		for _, r := range records {
@@ -41,11 +44,16 @@ func Priceable(c *compare.Comparison, records []*results.Record) economics.Input
 						m.Boundary, m.Grade, m.N = g.Boundary, g.Grade, r.Windows
 						return m
 					}
+					unfit := ""
+					if !g.Ranked {
+						unfit = "it is not ranked, " + clean(g.Why, textLimit)
+					}
 					switch t.Use {
 					case "mining":
+						e.Unfit = unfit
 						e.Mining, e.MiningPower = figure(results.EnergyPerWork), figure(results.Power)
 					case "training":
-						e.Training = append(e.Training, economics.Training{Workload: clean(t.Scenario, 80), PerJoule: figure(results.WorkPerEnergy), Power: figure(results.Power), FlopRate: figure(results.FlopRate)})
+						e.Training = append(e.Training, economics.Training{Workload: clean(t.Scenario, 80), PerJoule: figure(results.WorkPerEnergy), Power: figure(results.Power), FlopRate: figure(results.FlopRate), Unfit: unfit})
 					}
 				}
 			}

@@ -503,6 +503,36 @@ func TestEconomicsInEveryForm(t *testing.T) {
 	require.Contains(t, md.String(), p.Economics.Banner)
 }
 
+// A record that may not be ranked neither earns nor loses, in no form.
+func TestUnfitRecordHasNoVerdictInMoney(t *testing.T) {
+	verdict := regexp.MustCompile(`\b(earns|loses)\b|(above|below) the price`)
+	forms := func(rounds int) map[string]string {
+		p := pageOf(t, twoNodes(rounds)) // fewer than six break the rules
+		out := map[string]string{"html": string(rendered(t, p))}
+		for _, f := range []Format{Text, Markdown, CSV} {
+			var b bytes.Buffer
+			require.NoError(t, WriteComparison(&b, f, p, Options{Width: 300}))
+			out[string(f)] = b.String()
+		}
+		return out
+	}
+	// A cell of the tables, not a word of a note or of a title.
+	cell := regexp.MustCompile(`(?:[>|] *|\s{2,})(earns|loses|above the price|below the price) *(?:[<|]|\s{2,})`)
+	for form, text := range forms(6) {
+		if form != string(CSV) {
+			require.Regexp(t, cell, text, form)
+		}
+	}
+	for form, text := range forms(5) {
+		require.NotRegexp(t, cell, text, form)
+		if form != string(CSV) {
+			require.Contains(t, text, "No verdict rests on north: it is not ranked, breaks the publish rules: repeats", form)
+		} else {
+			require.NotRegexp(t, verdict, text, form)
+		}
+	}
+}
+
 // Two rows of one use say what tells them apart, and only that.
 func TestRowsAreToldApart(t *testing.T) {
 	row := func(workload, impl string, threads int) results.Row {
