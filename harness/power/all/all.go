@@ -74,7 +74,7 @@ var kinds = []kind{
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return redfish.Open(ctx, s) }},
 	{name: "snmp", target: "HOST[:PORT]", options: snmp.Options, help: "a PDU, or another agent of SNMP, at the wall",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return snmp.Open(ctx, s) }},
-	{name: "plug", target: "URL", options: plug.Options, help: "a metering plug: Shelly Gen2 or later, Tasmota",
+	{name: "plug", target: "URL", options: plug.Options, help: "a metering plug, or its maker's meter in a cabinet: Shelly, Tasmota",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return plug.Open(ctx, s) }},
 	{name: "modbus", target: "HOST[:PORT]", options: modbus.Options, help: "one register of an energy meter, over Modbus TCP",
 		open: func(ctx context.Context, s power.Spec, _ Roots) (power.Meter, error) { return modbus.Open(ctx, s) }},

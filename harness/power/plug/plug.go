@@ -1,21 +1,31 @@
-// Package plug reads metering plugs by their own HTTP interface: Shelly of the
-// second generation and later (shelly-api-docs.shelly.cloud, Switch.GetStatus)
-// and Tasmota (tasmota.github.io/docs/Commands, Status 8).
+// Package plug reads metering plugs, and meters of their makers in a cabinet, by
+// their own HTTP interface: Shelly (shelly-api-docs.shelly.cloud) and Tasmota
+// (tasmota.github.io/docs/Commands, Status 8).
 //
-// A Shelly counts energy to a thousandth of a Wh, and that carries the total. A
-// Tasmota counts whole Wh, steps of 3600 J, so that its power does. Neither says
-// when it took a value: the times in their answers (unixtime, minute_ts,
-// StatusSNS.Time) are those of the answer or of a minute, and would make what
-// stands still look fresh. They are not read.
+// A Shelly of the second generation and later has components, of which these
+// meter: Switch and PM1 (apower, and aenergy.total to a thousandth of a Wh, which
+// carries the total), EM1 (act_power of one clamp) and EM (total_act_power of
+// three phases). The energy of the latter two is brought up to date by the
+// minute, in a component of its own, and is not read. A Shelly of the first
+// generation has meters and emeters in its /status, whose power is read. A
+// Tasmota counts whole Wh, steps of 3600 J, so that its power carries the total.
+//
+// None of them says when it took a value: the times in their answers (unixtime,
+// minute_ts, StatusSNS.Time) are those of the answer or of a minute, and would
+// make what stands still look fresh. They are not read.
 package plug
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,83 +36,254 @@ import (
 
 // Options are those of its spec.
 var Options = slices.Concat([]peer.Option{
-	{Key: "id", Help: "which outlet of several, counted from 0 (0)"},
+	{Key: "id", Help: "which outlet, clamp or phase of several, from 0: 1, or 0+1+2, whose watts add up, or of a Shelly em1:1 (the only one that meters)"},
 }, power.Common, peer.Login, peer.WebOptions)
 
-// maxWatts is 16 A at 250 V, the most that a plug carries.
-const maxWatts = 4000
+// Watts that are not believed: 16 A at 250 V, the most that a plug carries, and
+// what the largest clamps of one phase (120 A) carry. Of three phases nothing is
+// known.
+const (
+	plugMost  = 4000
+	clampMost = 30_000
+)
 
 // channel is one number of a plug.
 type channel struct {
 	results.Channel
+	ref   string  // what is asked for it
 	path  []any   // where it stands in the answer
 	unit  float64 // W or J
+	most  float64 // W
 	stale time.Duration
+	well  func(answer json.RawMessage) error // whether the answer is to be believed; nil if it always is
 }
 
-// protocol is how one family of plugs is asked.
+// protocol is how one plug is asked.
 type protocol struct {
-	ref      string // what is asked at each reading
 	channels []channel
 	notes    []string
 }
 
-func gauge(step float64, total results.Boundary, path ...any) channel {
-	return channel{path: path, unit: 1, Channel: results.Channel{Name: "power", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Total: total,
+func gauge(step float64, total results.Boundary, ref string, path ...any) channel {
+	return channel{ref: ref, path: path, unit: 1, most: plugMost, Channel: results.Channel{Name: "power", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Total: total,
 		Origin: results.Measured, Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: results.Float(step), Source: "its maker states none"}}}
 }
 
-func counter(unit, step float64, total results.Boundary, path ...any) channel {
-	c := gauge(step, total, path...)
+func counter(unit, step float64, total results.Boundary, ref string, path ...any) channel {
+	c := gauge(step, total, ref, path...)
 	c.unit, c.Name, c.Unit, c.Kind = unit, "energy", results.Joule, results.Counter
 	return c
 }
 
-// shelly is the switch number id of a Shelly.
-func shelly(id int) protocol {
-	energy := counter(3600, 3.6, results.Wall, "aenergy", "total")
-	energy.stale = 3 * time.Minute // what is counted by the minute may stand still for one
-	return protocol{
-		ref:      fmt.Sprintf("/rpc/Switch.GetStatus?id=%d", id),
-		channels: []channel{energy, gauge(0.1, "", "apower")},
-		notes:    []string{"energy: aenergy.total, in steps of 0.001 Wh; how often it is brought up to date is not documented", "power: apower, beside the total and not in it"},
-	}
+// place is where a plug meters: an outlet, a clamp or a phase.
+type place struct {
+	kind   string // of a Shelly's component, switch; empty if it was not said
+	number int
 }
 
-// tasmota is the outlet number id of a Tasmota, or its only one if id is below
-// 0. The first answer tells which it has.
-func tasmota(first json.RawMessage, id int) (protocol, error) {
-	p := protocol{ref: tasmotaRef, notes: []string{"power: ENERGY.Power, in steps of 1 W unless resolution= says otherwise (WattRes)"}}
-	at := func(name string) []any { return []any{"StatusSNS", "ENERGY", name} }
-	raw, err := peer.Pick(first, at("Power")...)
+func (p place) String() string { return fmt.Sprintf("%s:%d", p.kind, p.number) }
+
+var placeText = regexp.MustCompile(`^(?:([a-z][a-z0-9]{0,15}):)?([0-9]{1,2})$`)
+
+// wanted reads id=.
+func wanted(s power.Spec) (out []place, err error) {
+	if !s.Has("id") {
+		return nil, nil
+	}
+	for text := range strings.SplitSeq(s.Get("id", ""), "+") {
+		part := placeText.FindStringSubmatch(text)
+		if part == nil {
+			return nil, peer.BadOption("id", s.Get("id", ""), "numbers from 0 to 99 such as 1 or 0+1+2, or of a Shelly its component, em1:1")
+		}
+		n, _ := strconv.Atoi(part[2])
+		p := place{part[1], n}
+		if slices.Contains(out, p) {
+			return nil, peer.BadOption("id", s.Get("id", ""), "different ones")
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// component is a kind of a Shelly's components that meters.
+type component struct {
+	kind, method string
+	power        string
+	energy       bool
+	most         float64
+	note         string
+}
+
+var components = []component{
+	{"switch", "Switch", "apower", true, plugMost, "power: apower, beside the total and not in it"},
+	{"pm1", "PM1", "apower", true, plugMost, "power: apower, beside the total and not in it"},
+	{"em1", "EM1", "act_power", false, clampMost, "power: act_power of one clamp"},
+	{"em", "EM", "total_act_power", false, power.MostWatts, "power: total_act_power of three phases"},
+}
+
+func componentOf(kind string) (component, bool) {
+	i := slices.IndexFunc(components, func(c component) bool { return c.kind == kind })
+	if i < 0 {
+		return component{}, false
+	}
+	return components[i], true
+}
+
+func (c component) ref(n int) string { return fmt.Sprintf("/rpc/%s.GetStatus?id=%d", c.method, n) }
+
+// meters reports whether what a component says of itself holds its power.
+func (c component) meters(status json.RawMessage) bool {
+	_, err := peer.Pick(status, c.power)
+	return err == nil
+}
+
+// shelly is a component of a Shelly.
+func shelly(c component, n int) protocol {
+	p := protocol{notes: []string{c.note}}
+	watts := gauge(0.1, results.Wall, c.ref(n), c.power)
+	watts.most = c.most
+	if !c.energy {
+		watts.well = clamps
+		p.channels = []channel{watts}
+		return p
+	}
+	watts.Total = ""
+	energy := counter(3600, 3.6, results.Wall, c.ref(n), "aenergy", "total")
+	energy.most, energy.stale = c.most, 3*time.Minute // what is counted by the minute may stand still for one
+	p.channels = []channel{energy, watts}
+	p.notes = append(p.notes, "energy: aenergy.total, in steps of 0.001 Wh; how often it is brought up to date is not documented")
+	return p
+}
+
+// clamps is the error of an energy meter that says that it does not measure
+// (EM and EM1, errors and a_errors to c_errors).
+func clamps(status json.RawMessage) error {
+	for _, of := range []string{"errors", "a_errors", "b_errors", "c_errors"} {
+		raw, _ := peer.Pick(status, of)
+		var list []string
+		_ = json.Unmarshal(raw, &list)
+		for _, e := range list {
+			if strings.Contains(e, "power") || strings.Contains(e, "ct_type") {
+				return fmt.Errorf("its %s say %.60q", of, e)
+			}
+		}
+	}
+	return nil
+}
+
+// first is a Shelly of the first generation, by its /status.
+func first(status json.RawMessage, want []place) (protocol, error) {
+	p := protocol{}
+	of := "emeters" // of clamps, beside which meters are of a relay that measures nothing
+	raw, err := peer.Pick(status, of)
+	if err != nil || length(raw) == 0 {
+		of = "meters"
+		raw, _ = peer.Pick(status, of)
+	}
+	n := length(raw)
+	if n == 0 {
+		return p, fmt.Errorf("its /status has no meters and no emeters: this Shelly does not meter")
+	}
+	numbers, err := chosen(want, n, of)
 	if err != nil {
-		return p, fmt.Errorf("%w: this Tasmota measures no power", err)
+		return p, err
+	}
+	for _, i := range numbers {
+		c := gauge(0.01, results.Wall, statusRef, of, i, "power")
+		c.well = func(status json.RawMessage) error {
+			raw, err := peer.Pick(status, of, i, "is_valid")
+			if err == nil && string(raw) != "true" {
+				err = fmt.Errorf("%s.%d.is_valid is %.20s", of, i, raw)
+			}
+			return err
+		}
+		if of == "emeters" {
+			c.most = clampMost
+		}
+		p.add(c, len(numbers) > 1, i)
+	}
+	p.notes = append(p.notes, fmt.Sprintf("power: %s of /status, in steps of 0.01 W", of))
+	return p, nil
+}
+
+// add adds a channel, named by its place if there are others.
+func (p *protocol) add(c channel, several bool, n int) {
+	if several {
+		c.Name += fmt.Sprintf("-%d", n)
+	}
+	p.channels = append(p.channels, c)
+}
+
+// chosen are the numbers of what is wanted of n places.
+func chosen(want []place, n int, what string) (out []int, err error) {
+	if len(want) == 0 && n > 1 {
+		return nil, fmt.Errorf("%w: it has %d %s: say which with id=, from 0, or add them up, if they are phases of one feed, with id=0+1", peer.ErrSpec, n, what)
+	}
+	if len(want) == 0 {
+		want = []place{{}}
+	}
+	for _, w := range want {
+		switch {
+		case w.kind != "":
+			return nil, fmt.Errorf("%w: id=%v: it has no components: give its number alone", peer.ErrSpec, w)
+		case w.number >= n && n == 1:
+			return nil, fmt.Errorf("%w: id=%d: it has one of %s: leave id out", peer.ErrSpec, w.number, what)
+		case w.number >= n:
+			return nil, fmt.Errorf("%w: id=%d: it has %d %s, from 0", peer.ErrSpec, w.number, n, what)
+		}
+		out = append(out, w.number)
+	}
+	return out, nil
+}
+
+// tasmota is what is wanted of a Tasmota, or its only outlet. The first answer
+// tells which it has.
+func tasmota(answer json.RawMessage, want []place) (protocol, error) {
+	p := protocol{notes: []string{"power: ENERGY.Power, in steps of 1 W unless resolution= says otherwise (WattRes)"}}
+	at := func(name string) []any { return []any{"StatusSNS", "ENERGY", name} }
+	raw, err := peer.Pick(answer, at("Power")...)
+	if err != nil {
+		return p, fmt.Errorf("%w: this Tasmota measures no power; its StatusSNS has %s", err, keys(answer, "StatusSNS"))
 	}
 	outlets := length(raw)
-	switch {
-	case outlets == 0 && id > 0:
-		return p, fmt.Errorf("%w: id=%d: it has one outlet: leave id out", peer.ErrSpec, id)
-	case outlets > 0 && id < 0:
-		return p, fmt.Errorf("%w: it has %d outlets: say which with id=, from 0", peer.ErrSpec, outlets)
-	case outlets > 0 && id >= outlets:
-		return p, fmt.Errorf("%w: id=%d: it has %d outlets, from 0", peer.ErrSpec, id, outlets)
+	numbers, err := chosen(want, max(1, outlets), "outlets")
+	if err != nil {
+		return p, err
 	}
-	one := func(name string) []any {
-		if outlets > 0 {
-			return append(at(name), id)
+	total, err := peer.Pick(answer, at("Total")...)
+	counts := err == nil && length(total) == outlets
+	for _, i := range numbers {
+		one := func(name string) []any {
+			if outlets > 0 {
+				return append(at(name), i)
+			}
+			return at(name)
 		}
-		return at(name)
+		p.add(gauge(1, results.Wall, tasmotaRef, one("Power")...), len(numbers) > 1, i)
+		if counts {
+			p.add(counter(kWh, kWh/1000, "", tasmotaRef, one("Total")...), len(numbers) > 1, i)
+		}
 	}
-	p.channels = []channel{gauge(1, results.Wall, one("Power")...)}
-	if total, err := peer.Pick(first, at("Total")...); err == nil && length(total) == outlets {
-		p.channels = append(p.channels, counter(kWh, kWh/1000, "", one("Total")...))
+	if counts {
 		p.notes = append(p.notes, "energy: ENERGY.Total, in steps of 1 Wh, which are 3600 J: beside the total and not in it")
 	}
 	return p, nil
 }
 
+// keys lists the names in an object, for an error.
+func keys(raw json.RawMessage, path ...any) string {
+	var object map[string]json.RawMessage
+	raw, _ = peer.Pick(raw, path...)
+	_ = json.Unmarshal(raw, &object)
+	if len(object) == 0 {
+		return "nothing"
+	}
+	return fmt.Sprintf("%.200q", strings.Join(slices.Sorted(maps.Keys(object)), ", "))
+}
+
 const (
 	tasmotaRef = "/cm?cmnd=Status%208"
+	statusRef  = "/status"
 	kWh        = 3.6e6 // J
 )
 
@@ -113,11 +294,28 @@ func length(raw json.RawMessage) int {
 	return len(list)
 }
 
-// parse takes the quantities out of an answer.
-func (p protocol) parse(raw json.RawMessage) []power.Quantity {
+// refs are what is asked at each reading.
+func (p protocol) refs() (out []string) {
+	for _, c := range p.channels {
+		if !slices.Contains(out, c.ref) {
+			out = append(out, c.ref)
+		}
+	}
+	return out
+}
+
+// parse takes the quantities out of answers, by what was asked.
+func (p protocol) parse(answers map[string]json.RawMessage) []power.Quantity {
 	out := make([]power.Quantity, len(p.channels))
 	for i, c := range p.channels {
-		out[i] = power.Number(raw, c.unit, c.path...)
+		out[i] = power.Number(answers[c.ref], c.unit, c.path...)
+		switch {
+		case out[i].Err != nil || c.well == nil:
+		case c.well(answers[c.ref]) != nil:
+			out[i].Err = c.well(answers[c.ref])
+		case out[i].Value < 0:
+			out[i].Err = fmt.Errorf("%g W: below 0, so that its clamp sits the wrong way round, or power is fed back", out[i].Value)
+		}
 	}
 	return out
 }
@@ -157,24 +355,33 @@ func open(ctx context.Context, s power.Spec, web *peer.Web, door *login) (power.
 	var bounds []power.Bound
 	for _, c := range p.channels {
 		about.Channels = append(about.Channels, c.Channel)
-		bounds = append(bounds, power.Bound{Watts: maxWatts, Stale: c.stale})
+		bounds = append(bounds, power.Bound{Watts: c.most, Stale: c.stale})
 	}
-	return s.Remote(about, bounds, func(ctx context.Context) ([]power.Quantity, error) {
-		var raw json.RawMessage
-		if err := web.Get(ctx, p.ref, &raw); err != nil {
-			return nil, err
+	refs := p.refs()
+	m, err := s.Remote(about, bounds, func(ctx context.Context) ([]power.Quantity, error) {
+		answers := map[string]json.RawMessage{}
+		for _, ref := range refs {
+			var raw json.RawMessage
+			if err := web.Get(ctx, ref, &raw); err != nil {
+				return nil, err
+			}
+			answers[ref] = raw
 		}
-		return p.parse(raw), nil
+		return p.parse(answers), nil
 	}, web.Close)
+	if err == nil && len(refs) > 1 { // one was asked just now
+		err = m.Prove(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // probe tells a Shelly by what it says of itself to everybody, without a
 // login; only then is a Tasmota asked, which wants the password as it is.
 func probe(ctx context.Context, s power.Spec, web *peer.Web, door *login) (p protocol, who string, err error) {
-	id, err := s.Number("id", -1, 0, 63)
-	if err == nil && id != float64(int(id)) {
-		err = fmt.Errorf("%w: id=%v: must be a whole number", peer.ErrSpec, id)
-	}
+	want, err := wanted(s)
 	if err != nil {
 		return p, "", err
 	}
@@ -189,36 +396,159 @@ func probe(ctx context.Context, s power.Spec, web *peer.Web, door *login) (p pro
 	refused, is := errors.AsType[*peer.Refused](err)
 	switch {
 	case err == nil && self.Gen != nil && *self.Gen >= 2:
-		p, who = shelly(max(0, int(id))), fmt.Sprintf("Shelly %.40s, firmware %.40s", self.Model, self.Ver)
-		if err := web.Get(ctx, p.ref, &raw); err != nil {
-			if refused, is := errors.AsType[*peer.Refused](err); is && refused.Code != http.StatusUnauthorized && refused.Code != http.StatusForbidden {
-				err = fmt.Errorf("%w: it has no switch %d that meters: say which with id=", err, max(0, int(id)))
-			}
-			return p, "", err
+		p, err = later(func(ref string) (raw json.RawMessage, err error) { return raw, web.Get(ctx, ref, &raw) }, want)
+		return p, fmt.Sprintf("Shelly %.40s, firmware %.40s", self.Model, self.Ver), err
+	case err == nil && self.Type != "":
+		inClear(web, door)
+		if err := web.Get(ctx, statusRef, &raw); err != nil {
+			return p, "", fmt.Errorf("%.40q is a Shelly of the first generation: %w", self.Type, err)
 		}
-		for i, c := range p.channels {
-			if _, err := peer.Pick(raw, c.path...); err != nil {
-				return p, "", fmt.Errorf("%s: %w: this Shelly does not meter", p.channels[i].Name, err)
-			}
+		if p, err = first(raw, want); err != nil {
+			err = fmt.Errorf("%.40q is a Shelly of the first generation: %w", self.Type, err)
 		}
-		return p, who, nil
+		return p, fmt.Sprintf("Shelly %.40s, of the first generation", self.Type), err
 	case err == nil:
-		return p, "", fmt.Errorf("%.40q is a Shelly of the first generation, which speaks another protocol: a plug must be Shelly Gen2 or later, or Tasmota", self.Type)
+		return p, "", errors.New("its /shelly says neither a generation nor a type: no Shelly that is known")
 	case !is || refused.Code >= 300 && refused.Code < 400:
 		return p, "", err
 	}
-	door.basic = true
-	if door.password != "" && web.Base.Scheme == "http" {
-		web.Notes = append(web.Notes, peer.Unencrypted)
-	}
+	inClear(web, door)
 	if err := web.Get(ctx, tasmotaRef, &raw); err != nil {
-		return p, "", fmt.Errorf("neither a Shelly Gen2 or later nor a Tasmota: %w", err)
+		return p, "", fmt.Errorf("neither a Shelly nor a Tasmota: %w", err)
 	}
 	var warning struct{ Warning string }
 	_ = json.Unmarshal(raw, &warning)
 	if warning.Warning != "" { // Tasmota before 8.2.3, with a password
 		return p, "", errors.New("it wants its password in the address, where it would be logged: give it a newer Tasmota, or no web password")
 	}
-	p, err = tasmota(raw, int(id))
+	p, err = tasmota(raw, want)
 	return p, "Tasmota", err
+}
+
+// inClear lets the password travel as it is, for a plug that knows Basic alone.
+func inClear(web *peer.Web, door *login) {
+	door.basic = true
+	if door.password != "" && web.Base.Scheme == "http" {
+		web.Notes = append(web.Notes, peer.Unencrypted)
+	}
+}
+
+// later finds what is wanted of a Shelly of the second generation or later. A
+// place without a kind is of the switch of that number, if that meters, or of
+// the only component that does.
+func later(get func(ref string) (json.RawMessage, error), want []place) (p protocol, err error) {
+	named := len(want) > 0
+	if !named {
+		want = []place{{}}
+	}
+	var found []place
+	for _, w := range want {
+		if w, err = settle(get, w, named); err != nil {
+			return p, err
+		}
+		if slices.Contains(found, w) {
+			return p, fmt.Errorf("%w: id= names %v twice", peer.ErrSpec, w)
+		}
+		found = append(found, w)
+	}
+	for _, w := range found {
+		c, _ := componentOf(w.kind)
+		one := shelly(c, w.number)
+		for _, ch := range one.channels {
+			if len(found) > 1 {
+				ch.Name = fmt.Sprintf("%s%d-%s", w.kind, w.number, ch.Name)
+			}
+			p.channels = append(p.channels, ch)
+		}
+		for _, n := range one.notes {
+			p.notes = append(p.notes, fmt.Sprintf("%v: %s", w, n))
+		}
+	}
+	return p, nil
+}
+
+// settle returns the component that a place is of.
+func settle(get func(ref string) (json.RawMessage, error), w place, named bool) (place, error) {
+	kind, _ := componentOf(cmp.Or(w.kind, "switch"))
+	if kind.kind == "" {
+		return w, fmt.Errorf("%w: id=%v: component %.20s is not read; those that are read: switch, pm1, em1, em", peer.ErrSpec, w, w.kind)
+	}
+	raw, err := get(kind.ref(w.number))
+	if err == nil && kind.meters(raw) {
+		return place{kind.kind, w.number}, nil
+	}
+	if w.kind != "" && err == nil {
+		return w, fmt.Errorf("its %v has %s and no %s: it does not meter", w, keys(raw), kind.power)
+	}
+	if denied(err) || w.kind != "" {
+		return w, err
+	}
+	meters, others, err := survey(get)
+	if err != nil {
+		return w, err
+	}
+	fit := meters
+	if named {
+		fit = slices.DeleteFunc(slices.Clone(meters), func(p place) bool { return p.number != w.number })
+	}
+	var have []string
+	for _, p := range meters {
+		have = append(have, p.String())
+	}
+	switch {
+	case len(fit) == 1:
+		return fit[0], nil
+	case len(have) == 0:
+		return w, fmt.Errorf("no component of this Shelly meters that is read (switch, pm1, em1, em); it has %s", cmp.Or(strings.Join(others, ", "), "none that it tells of"))
+	case len(fit) == 0:
+		return w, fmt.Errorf("%w: id=%d: no component of that number meters; those that do: %s", peer.ErrSpec, w.number, strings.Join(have, ", "))
+	}
+	return w, fmt.Errorf("%w: several components meter: say which with id=, of %s, or add them up, if they are feeds of the node, with a + between them", peer.ErrSpec, strings.Join(have, ", "))
+}
+
+// denied reports whether an error is none of a component that is not there.
+func denied(err error) bool {
+	refused, is := errors.AsType[*peer.Refused](err)
+	return err != nil && (!is || refused.Code == http.StatusUnauthorized || refused.Code == http.StatusForbidden)
+}
+
+// survey lists the components that meter, and names the others, by what the
+// Shelly says of all; one that does not is asked for the first few of each.
+func survey(get func(ref string) (json.RawMessage, error)) (meters []place, others []string, err error) {
+	raw, err := get("/rpc/Shelly.GetStatus")
+	if denied(err) {
+		return nil, nil, err
+	}
+	if err == nil {
+		var all map[string]json.RawMessage
+		_ = json.Unmarshal(raw, &all)
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			kind, number, is := strings.Cut(name, ":")
+			n, bad := strconv.Atoi(number)
+			c, known := componentOf(kind)
+			switch {
+			case !is || bad != nil:
+			case known && n >= 0 && n < 100 && c.meters(all[name]):
+				meters = append(meters, place{kind, n})
+			default:
+				others = append(others, fmt.Sprintf("%.40q", name))
+			}
+		}
+		return meters, others, nil
+	}
+	for _, c := range components {
+		for n := range 3 {
+			raw, err := get(c.ref(n))
+			switch {
+			case denied(err):
+				return nil, nil, err
+			case err != nil:
+			case c.meters(raw):
+				meters = append(meters, place{c.kind, n})
+			default:
+				others = append(others, place{c.kind, n}.String()+" without "+c.power)
+			}
+		}
+	}
+	return meters, others, nil
 }

@@ -107,9 +107,25 @@ func TestKinds(t *testing.T) {
 	}{
 		"Shelly":                       {shellyRef, "shelly-switch.json", "", "energy=0* power=47.1", "Shelly SNPL-00112EU, firmware 1.4.2: everything that is plugged in there", ""},
 		"Shelly, third switch":         {"/rpc/Switch.GetStatus?id=2", "shelly-switch.json", ",id=2", "energy=0* power=47.1", "", ""},
-		"Shelly, no such switch":       {shellyRef, "shelly-switch.json", ",id=9", "", "", "no switch 9 that meters: say which with id="},
-		"Shelly that does not meter":   {shellyRef, "shelly-unmetered.json", "", "", "", "this Shelly does not meter"},
-		"Shelly of the first kind":     {"/shelly", "shelly-gen1.json", "", "", "", `"SHPLG-S" is a Shelly of the first generation`},
+		"Shelly, no such switch":       {shellyRef, "shelly-switch.json", ",id=9", "", "", "no component of that number meters; those that do: switch:0"},
+		"Shelly that does not meter":   {shellyRef, "shelly-unmetered.json", "", "", "", "no component of this Shelly meters that is read (switch, pm1, em1, em); it has switch:0 without apower"},
+		"Shelly, PM1":                  {"/rpc/PM1.GetStatus?id=0", "shelly-pm1.json", "", "energy=0* power=11.7", "pm1:0: energy: aenergy.total", ""},
+		"Shelly, EM":                   {"/rpc/EM.GetStatus?id=0", "shelly-em.json", "", "power=312.3*", "em:0: power: total_act_power of three phases", ""},
+		"Shelly, EM1":                  {"/rpc/EM1.GetStatus?id=1", "shelly-em1.json", "", "power=501.8*", "em1:1: power: act_power of one clamp", ""},
+		"Shelly, EM1 by name":          {"/rpc/EM1.GetStatus?id=1", "shelly-em1.json", ",id=em1:1", "power=501.8*", "", ""},
+		"Shelly, EM1, another":         {"/rpc/EM1.GetStatus?id=1", "shelly-em1.json", ",id=em1:0", "", "", "404"},
+		"Shelly, several clamps":       {"/rpc/Shelly.GetStatus", "shelly-status.json", "", "", "", "several components meter: say which with id=, of em1:0, em1:1"},
+		"Shelly, no such component":    {"/rpc/Shelly.GetStatus", "shelly-status.json", ",id=cover:0", "", "", "component cover is not read; those that are read: switch, pm1, em1, em"},
+		"Shelly, no such clamp":        {"/rpc/Shelly.GetStatus", "shelly-status.json", ",id=2", "", "", "no component of that number meters; those that do: em1:0, em1:1"},
+		"Shelly of the first kind":     {"/status", "shelly-gen1-status.json", "", "power=47.35*", "meters of /status", ""},
+		"Shelly of the first, two":     {"/status", "shelly-gen1-3em.json", ",id=0+1", "power-0=10.66* power-1=20.1*", "emeters of /status", ""},
+		"Shelly of the first, which":   {"/status", "shelly-gen1-3em.json", "", "", "", "it has 3 emeters: say which with id="},
+		"Shelly of the first, none":    {"/status", "shelly-unmetered.json", "", "", "", "its /status has no meters and no emeters"},
+		"Tasmota, a broken sensor":     {tasmotaRef, "tasmota-nan.json", "", "power=145* energy=0", "", ""},
+		"Tasmota, three phases":        {tasmotaRef, "tasmota-phases.json", ",id=0+1+2", "power-0=145* power-1=20* power-2=3*", "", ""},
+		"Tasmota, phases, not said":    {tasmotaRef, "tasmota-phases.json", "", "", "", "if they are phases of one feed, with id=0+1"},
+		"Tasmota, a phase twice":       {tasmotaRef, "tasmota-phases.json", ",id=1+1", "", "", "different ones"},
+		"Tasmota has no components":    {tasmotaRef, "tasmota.json", ",id=em1:0", "", "", "it has no components"},
 		"Tasmota":                      {tasmotaRef, "tasmota.json", "", "power=145* energy=0", "which are 3600 J", ""},
 		"Tasmota, its only outlet":     {tasmotaRef, "tasmota.json", ",id=0", "power=145* energy=0", "", ""},
 		"Tasmota, no such outlet":      {tasmotaRef, "tasmota.json", ",id=1", "", "", "leave id out"},
@@ -117,17 +133,20 @@ func TestKinds(t *testing.T) {
 		"Tasmota, the second":          {tasmotaRef, "tasmota-two.json", ",id=1", "power=5* energy=0", "", ""},
 		"Tasmota, the third of two":    {tasmotaRef, "tasmota-two.json", ",id=2", "", "", "it has 2 outlets, from 0"},
 		"Tasmota, the total of both":   {tasmotaRef, "tasmota-one-total.json", ",id=0", "power=52*", "", ""},
-		"Tasmota that does not meter":  {tasmotaRef, "tasmota-unmetered.json", "", "", "", "this Tasmota measures no power"},
+		"Tasmota that does not meter":  {tasmotaRef, "tasmota-unmetered.json", "", "", "", `this Tasmota measures no power; its StatusSNS has "Switch1, Time"`},
 		"Tasmota with its old login":   {tasmotaRef, "tasmota-warning.json", "", "", "", "in the address, where it would be logged"},
-		"neither":                      {"/other", "tasmota.json", "", "", "", "neither a Shelly Gen2 or later nor a Tasmota"},
-		"half an outlet":               {tasmotaRef, "tasmota.json", ",id=0.5", "", "", "whole number"},
-		"an outlet before the first":   {tasmotaRef, "tasmota.json", ",id=-1", "", "", "a number from 0 to 63"},
+		"neither":                      {"/other", "tasmota.json", "", "", "", "neither a Shelly nor a Tasmota"},
+		"half an outlet":               {tasmotaRef, "tasmota.json", ",id=0.5", "", "", "must be numbers from 0 to 99"},
+		"an outlet before the first":   {tasmotaRef, "tasmota.json", ",id=-1", "", "", "must be numbers from 0 to 99"},
 		"a boundary that the user set": {tasmotaRef, "tasmota.json", ",boundary=psu", "power=145* energy=0", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDevice(t, c.ref, c.file)
 			if strings.HasPrefix(c.ref, "/rpc") {
 				d.say("/shelly", file(t, "shelly-device.json"))
+			}
+			if c.ref == statusRef {
+				d.say("/shelly", file(t, "shelly-gen1.json"))
 			}
 			m, err := openAt(t, d.URL, c.options, nil)
 			if c.err != "" {
@@ -153,6 +172,64 @@ func TestKinds(t *testing.T) {
 	for _, target := range []string{"plug", "http://plug/cm", "http://plug?x=1"} {
 		_, err := openAt(t, target, "", nil)
 		require.ErrorIs(t, err, peer.ErrSpec, target)
+	}
+}
+
+// TestSeveral: feeds of one node are read one after the other, and add up.
+func TestSeveral(t *testing.T) {
+	d := newDevice(t, "/shelly", "shelly-device.json", "/rpc/Shelly.GetStatus", "shelly-status.json", "/rpc/EM1.GetStatus?id=1", "shelly-em1.json", shellyRef, "shelly-switch.json")
+	m, err := openAt(t, d.URL, ",id=em1:1+switch:0", nil)
+	require.NoError(t, err)
+	got, err := m.Read(t.Context())
+	require.NoError(t, err)
+	for i, want := range []struct {
+		name  string
+		total results.Boundary
+		value float64
+	}{{"em11-power", results.Wall, 501.8}, {"switch0-energy", results.Wall, 0}, {"switch0-power", "", 47.1}} {
+		c := m.Info().Channels[i]
+		require.Equal(t, want.name, c.Name)
+		require.Equal(t, want.total, c.Total)
+		require.NoError(t, got[i].Err)
+		require.Equal(t, want.value, got[i].Value)
+	}
+	// What is found in turn is read at once: an Open that cannot is none.
+	d.instead(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/shelly" {
+			time.Sleep(150 * time.Millisecond)
+		}
+		fmt.Fprint(w, d.answers[r.URL.RequestURI()])
+	})
+	_, err = openAt(t, d.URL, ",id=em1:1+switch:0,timeout=250ms", nil)
+	require.ErrorContains(t, err, "a reading takes longer than 250ms: give a longer timeout=")
+	_, err = openAt(t, d.URL, ",id=switch:0+0", nil)
+	require.ErrorContains(t, err, "id= names switch:0 twice")
+}
+
+// TestUnwell: a meter that says that it does not measure is believed.
+func TestUnwell(t *testing.T) {
+	em := newDevice(t, "/shelly", "shelly-device.json", "/rpc/EM.GetStatus?id=0", "shelly-em.json")
+	em1 := newDevice(t, "/shelly", "shelly-device.json", "/rpc/EM1.GetStatus?id=0", "shelly-em1.json")
+	first := newDevice(t, "/shelly", "shelly-gen1.json", statusRef, "shelly-gen1-status.json")
+	for name, c := range map[string]struct {
+		d                 *device
+		ref, answer, want string
+	}{
+		"failure":     {em, "/rpc/EM.GetStatus?id=0", `{"total_act_power":312.3,"errors":["power_meter_failure"]}`, `its errors say "power_meter_failure"`},
+		"one phase":   {em, "/rpc/EM.GetStatus?id=0", `{"total_act_power":312.3,"b_errors":["out_of_range:act_power"]}`, "its b_errors say"},
+		"no phase":    {em, "/rpc/EM.GetStatus?id=0", `{"total_act_power":null}`, `"null" is not a number`},
+		"backwards":   {em1, "/rpc/EM1.GetStatus?id=0", `{"act_power":-501.8}`, "its clamp sits the wrong way round"},
+		"no clamp":    {em1, "/rpc/EM1.GetStatus?id=0", `{"act_power":501.8,"errors":["ct_type_not_set"]}`, "ct_type_not_set"},
+		"not valid":   {first, statusRef, `{"meters":[{"power":47.35,"is_valid":false}]}`, "meters.0.is_valid is false"},
+		"nan of ours": {first, statusRef, `{"meters":[{"power":nan,"is_valid":true}]}`, "nan"},
+	} {
+		c.d.say(c.ref, map[string]string{"/rpc/EM.GetStatus?id=0": file(t, "shelly-em.json"), "/rpc/EM1.GetStatus?id=0": file(t, "shelly-em1.json"), statusRef: file(t, "shelly-gen1-status.json")}[c.ref])
+		m, err := openAt(t, c.d.URL, "", nil)
+		require.NoError(t, err, name)
+		c.d.say(c.ref, c.answer)
+		got, err := m.Read(t.Context())
+		require.NoError(t, err, name)
+		require.ErrorContains(t, got[0].Err, c.want, name)
 	}
 }
 
@@ -390,7 +467,7 @@ func TestStrangers(t *testing.T) {
 		"huge":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte(" "), 2<<20)) }, "", "longer than"},
 		"no JSON": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "", "not the JSON"},
 		"a list":  {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "[]") }, "", "not the JSON"},
-		"failing": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "", "neither a Shelly Gen2 or later nor a Tasmota: get /cm: 500"},
+		"failing": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "", "neither a Shelly nor a Tasmota: get /cm: 500"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDevice(t)
@@ -491,12 +568,25 @@ func FuzzParse(f *testing.F) {
 		f.Add(raw, -1)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, id int) {
-		all := []protocol{shelly(max(0, id))}
-		if p, err := tasmota(raw, id); err == nil {
-			all = append(all, p)
+		want := []place{{"", min(max(0, id), 99)}}
+		if id < 0 {
+			want = nil
+		}
+		var all []protocol
+		for _, c := range components {
+			all = append(all, shelly(c, 0))
+		}
+		for _, find := range []func(json.RawMessage, []place) (protocol, error){tasmota, first} {
+			if p, err := find(raw, want); err == nil {
+				all = append(all, p)
+			}
 		}
 		for _, p := range all {
-			for i, q := range p.parse(raw) {
+			answers := map[string]json.RawMessage{}
+			for _, ref := range p.refs() {
+				answers[ref] = raw
+			}
+			for i, q := range p.parse(answers) {
 				n, err := peer.Pick(raw, p.channels[i].path...)
 				if q.Err == nil && (err != nil || !json.Valid(n)) {
 					t.Errorf("%s is %v of %q", p.channels[i].Name, q.Value, raw)
