@@ -7,6 +7,10 @@
 // Power.PowerControl: one of them is the total, and where it does not show
 // which, the user is asked. What is an average (PowerMetrics) is never read: it
 // may cover 20 minutes and a run does not.
+//
+// Controllers stray from the schema. What is plain is read: one entry where a
+// list is due, a number that is a text, with its unit or without ("231 W"), or an
+// object around its Reading. What is not is said as it was found.
 package redfish
 
 import (
@@ -15,6 +19,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path"
 	"regexp"
@@ -99,7 +104,7 @@ func open(ctx context.Context, s power.Spec, web *peer.Web) (power.Meter, error)
 			c.Unit, c.Kind, c.Accuracy.Resolution = results.Joule, results.Counter, kWh
 			about.Notes = append(about.Notes, f.name+": beside the total and not in it, for its step is not documented: taken to be 1 kWh")
 		}
-		note := fmt.Sprintf("%s: %v of %s", f.name, f.path, f.ref)
+		note := fmt.Sprintf("%s: %s of %s", f.name, dotted(f.path), f.ref)
 		switch {
 		case f.times != nil:
 			note += ", with the time at which the sensor was read"
@@ -114,7 +119,7 @@ func open(ctx context.Context, s power.Spec, web *peer.Web) (power.Meter, error)
 			refs = append(refs, f.ref)
 		}
 	}
-	return s.Remote(about, make([]power.Bound, len(found)), func(ctx context.Context) ([]power.Quantity, error) {
+	m, err := s.Remote(about, make([]power.Bound, len(found)), func(ctx context.Context) ([]power.Quantity, error) {
 		docs := map[string]json.RawMessage{}
 		for _, ref := range refs {
 			var raw json.RawMessage
@@ -129,11 +134,19 @@ func open(ctx context.Context, s power.Spec, web *peer.Web) (power.Meter, error)
 		}
 		return out, nil
 	}, web.Close)
+	if err == nil {
+		err = m.Prove(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // parse takes the number, and its time, out of the resource.
 func (c channel) parse(raw json.RawMessage) power.Quantity {
-	q := power.Number(raw, c.unit, c.path...)
+	v, err := amount(raw, c.unit, c.path...)
+	q := power.Quantity{Value: v, Err: err}
 	if q.Err == nil && c.times != nil {
 		text, err := text(raw, c.times...)
 		if err == nil {
@@ -144,6 +157,80 @@ func (c channel) parse(raw json.RawMessage) power.Quantity {
 		}
 	}
 	return q
+}
+
+// units are those that a text or an object may be in, by lower-case name and by
+// what the schema has a number in: W or kWh, and how many W or J one is. A
+// milliwatt and a megawatt are told apart by case alone, which is too little.
+var units = map[float64]map[string]float64{
+	1:   {"": 1, "w": 1, "watt": 1, "watts": 1, "kw": 1e3},
+	kWh: {"": kWh, "kwh": kWh, "kw.h": kWh, "wh": kWh / 1e3, "w.h": kWh / 1e3, "j": 1},
+}
+
+var valued = regexp.MustCompile(`^\s*([0-9.eE+-]+)\s*([A-Za-z][A-Za-z.]{0,7})?\s*$`)
+
+// amount is what stands at a path, in W or J: a number in the schema's unit, a
+// text of a number with or without its unit, or an object that holds one of
+// these as its Reading.
+func amount(raw json.RawMessage, unit float64, path ...any) (float64, error) {
+	raw, err := peer.Pick(raw, path...)
+	if err != nil {
+		return 0, err
+	}
+	of := ""
+	if inner, err := peer.Pick(raw, "Reading"); err == nil {
+		of, _ = text(raw, "ReadingUnits")
+		raw = inner
+	}
+	var said string
+	plain := json.Unmarshal(raw, &said) == nil && string(raw) != "null"
+	if !plain {
+		said = string(raw)
+	}
+	part := valued.FindStringSubmatch(said)
+	if part == nil || !plain && part[2] != "" {
+		return 0, fmt.Errorf("%s: %.40q is not a number", dotted(path), said)
+	}
+	v, err := peer.Decimal(part[1])
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", dotted(path), err)
+	}
+	times, known := units[unit][strings.ToLower(cmp.Or(part[2], of))]
+	if !known {
+		return 0, fmt.Errorf("%s: %.40q: its unit, %.8q, is not known", dotted(path), said, cmp.Or(part[2], of))
+	}
+	return v * times, nil
+}
+
+func dotted(path []any) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(path), "[]"), " ", ".")
+}
+
+// list are the paths of the members of a list, or of what stands for one: an
+// object of members, or the only member.
+func list(raw json.RawMessage, name, member string) (paths [][]any) {
+	raw, err := peer.Pick(raw, name)
+	if err != nil {
+		return nil
+	}
+	var many []json.RawMessage
+	if json.Unmarshal(raw, &many) == nil {
+		for i := range many {
+			paths = append(paths, []any{name, i})
+		}
+		return paths
+	}
+	var object map[string]json.RawMessage
+	_ = json.Unmarshal(raw, &object)
+	if _, is := object[member]; is {
+		return [][]any{{name}}
+	}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		if _, err := peer.Pick(object[key], member); err == nil {
+			paths = append(paths, []any{name, key})
+		}
+	}
+	return paths
 }
 
 // text is the string at a path.
@@ -160,6 +247,9 @@ type getter func(ref string) (json.RawMessage, error)
 // optional asks for a resource that is linked, and may yet not be there.
 func (get getter) optional(raw json.RawMessage, link ...any) (json.RawMessage, string, error) {
 	ref, err := text(raw, link...)
+	if err != nil {
+		ref, err = text(raw, link[:1]...) // the address alone
+	}
 	if err != nil || ref == "" {
 		return nil, "", nil
 	}
@@ -184,11 +274,16 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 		}
 		ids, refs = ids[at:at+1], refs[at:at+1]
 	}
-	var have []string
+	var have, saw []string
+	odd := false // something else than nothing was seen
 	for i, ref := range refs {
-		found, err := look(get, ref, control)
+		found, seen, err := look(get, ref, control)
 		if err != nil {
 			return "", nil, fmt.Errorf("chassis %s: %w", ids[i], err)
+		}
+		odd = odd || seen.odd
+		if len(saw) < 8 {
+			saw = append(saw, fmt.Sprintf("chassis %.60s: %s", ids[i], strings.Join(seen.what, ", ")))
 		}
 		if len(found) > 0 {
 			id, channels = ids[i], found
@@ -196,8 +291,10 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 		}
 	}
 	switch {
+	case len(have) == 0 && odd:
+		return "", nil, fmt.Errorf("no power reading above 0 in a form that is known; found in %s", strings.Join(saw, "; "))
 	case len(have) == 0:
-		return "", nil, fmt.Errorf("no power reading above 0 in the EnvironmentMetrics or the Power of chassis %s: is the server on, and has the controller the licence for it?", strings.Join(ids, ", "))
+		return "", nil, fmt.Errorf("no power reading above 0; found in %s: is the server on, and has the controller the licence for it?", strings.Join(saw, "; "))
 	case len(have) > 1:
 		return "", nil, fmt.Errorf("%w: several chassis have a power reading, and may be parts of one another: say which is the server with chassis=, of %s", peer.ErrSpec, strings.Join(have, ", "))
 	}
@@ -236,41 +333,66 @@ func chassis(get getter) (ids, refs []string, err error) {
 	return ids, refs, nil
 }
 
-// look returns what a chassis tells, the power first; nothing if it tells no
-// power.
-func look(get getter, ref, control string) ([]channel, error) {
+// sight is what was seen where watts may stand, for an error.
+type sight struct {
+	what []string
+	odd  bool // there is a value that is neither null nor 0, and is not understood
+}
+
+// at adds what stands at a path of a resource.
+func (s *sight) at(of string, raw json.RawMessage, q power.Quantity, path ...any) {
+	here, err := peer.Pick(raw, path...)
+	switch {
+	case len(s.what) == 8:
+	case raw == nil:
+		s.what = append(s.what, "no "+of)
+	case err != nil:
+		s.what = append(s.what, fmt.Sprintf("%s: %v", of, err))
+	case q.Err != nil:
+		s.what, s.odd = append(s.what, fmt.Sprintf("%s: %v", of, q.Err)), s.odd || string(here) != "null"
+	default:
+		s.what = append(s.what, fmt.Sprintf("%s: %s is %g W", of, dotted(path), q.Value))
+	}
+}
+
+// look returns what a chassis tells, the power first; nothing but what was seen
+// if it tells no power.
+func look(get getter, ref, control string) (found []channel, seen sight, err error) {
 	raw, err := get(ref)
 	if err != nil {
-		return nil, err
+		return nil, seen, err
+	}
+	if state, err := text(raw, "PowerState"); err == nil && state != "On" {
+		seen.what = append(seen.what, fmt.Sprintf("its PowerState is %.20q", state))
 	}
 	metrics, at, err := get.optional(raw, "EnvironmentMetrics", "@odata.id")
 	if err != nil {
-		return nil, err
+		return nil, seen, err
 	}
-	var found []channel
 	if c, ok := reading(get, metrics, at, "PowerWatts", "W", 1); ok && control == "" {
 		c.name, c.total = "power", true
 		found = append(found, c)
 	} else {
+		seen.at("EnvironmentMetrics", metrics, c.parse(metrics), c.path...)
 		old, at, err := get.optional(raw, "Power", "@odata.id")
 		if err != nil {
-			return nil, err
+			return nil, seen, err
 		}
-		if found, err = controls(old, at, control); err != nil || len(found) == 0 {
-			return nil, err
+		if found, err = controls(old, at, control, &seen); err != nil || len(found) == 0 {
+			return nil, seen, err
 		}
 	}
 	if c, ok := reading(get, metrics, at, "EnergykWh", "kW.h", kWh); ok {
 		c.name = "energy"
 		found = append(found, c)
 	}
-	return found, nil
+	return found, seen, nil
 }
 
 // reading is an excerpt of EnvironmentMetrics, or the sensor that it is an
 // excerpt of if that says when it was read, which an excerpt does not.
 func reading(get getter, metrics json.RawMessage, ref, name, units string, unit float64) (channel, bool) {
-	c := channel{point: point{ref: ref, path: []any{name, "Reading"}}, unit: unit}
+	c := channel{point: point{ref: ref, path: []any{name}}, unit: unit}
 	q := c.parse(metrics)
 	if q.Err != nil || !(q.Value > 0) {
 		return c, false
@@ -293,16 +415,21 @@ var whole = regexp.MustCompile(`(?i)^(system|server|chassis|node|total)\b`)
 // controls are the entries of Power.PowerControl that tell watts, the total
 // first: the only one that is placed at the chassis, or the only one that is
 // called after the whole, or the only one.
-func controls(raw json.RawMessage, ref, want string) (found []channel, err error) {
+func controls(raw json.RawMessage, ref, want string, seen *sight) (found []channel, err error) {
 	var ids, placed, named, open []string
-	for i := 0; ; i++ {
-		entry, err := peer.Pick(raw, "PowerControl", i)
-		if err != nil {
-			break
-		}
-		c := channel{point: point{ref: ref, path: []any{"PowerControl", i, "PowerConsumedWatts"}}, unit: 1}
+	const watts = "PowerConsumedWatts"
+	paths := list(raw, "PowerControl", watts)
+	if here, _ := peer.Pick(raw, "PowerControl"); len(paths) == 0 && len(here) > len("{}") {
+		seen.at("Power", raw, power.Quantity{Err: fmt.Errorf("PowerControl holds no entry with %s: %.60q", watts, here)}, "PowerControl")
+	} else if len(paths) == 0 {
+		seen.at("Power", raw, power.Quantity{}, "PowerControl", 0)
+	}
+	for i, path := range paths {
+		entry, _ := peer.Pick(raw, path...)
+		c := channel{point: point{ref: ref, path: append(path, watts)}, unit: 1}
 		q := c.parse(raw)
 		if q.Err != nil || !(q.Value > 0) {
+			seen.at("Power", raw, q, c.path...)
 			continue
 		}
 		id, _ := text(entry, "MemberId")

@@ -98,7 +98,7 @@ func TestVendors(t *testing.T) {
 		"ilo5.json":       {"", "power=590*", "with no time"},
 		"xcc.json":        {"", "power=245* power-1=104 power-2=21", `"Memory Sub-system Power Memory" may be a part of the total`},
 		"supermicro.json": {"", "power=284*", "chassis 1:"},
-		"openbmc.json":    {"", "power=232.5*", "[PowerWatts Reading] of /redfish/v1/Chassis/chassis/EnvironmentMetrics"},
+		"openbmc.json":    {"", "power=232.5*", "PowerWatts of /redfish/v1/Chassis/chassis/EnvironmentMetrics"},
 		"dmtf.json":       {"", "power=374* energy=0", "energy: beside the total"},
 		"several.json":    {",chassis=Chassis_0", "power=1349.263802* energy=0", "chassis Chassis_0:"},
 	} {
@@ -134,7 +134,8 @@ const (
 // next that is one is a reading again.
 func TestNullIsNotZero(t *testing.T) {
 	for _, c := range []struct{ value, want string }{
-		{`null`, `"null" is not a number`}, {`"231"`, "is not a number"}, {`[231]`, "is not a number"}, {`{"Reading": 231}`, "is not a number"},
+		{`null`, `"null" is not a number`}, {`"231 V"`, `its unit, "V", is not known`}, {`"1,231"`, "is not a number"}, {`"n/a"`, `"n/a" is not a number`}, {`[231]`, "is not a number"},
+		{`{"Reading": null}`, "is not a number"}, {`{"Value": 231}`, "is not a number"}, {`{"Reading": 231, "ReadingUnits": "A"}`, `its unit, "A", is not known`}, {`"231 MW"`, `its unit, "MW", is not known`},
 		{`true`, "is not a number"}, {`0`, "0 W is never an answer"}, {`-1`, "below 0"}, {`1e999`, "out of range"}, {`231000`, "more than is believed"},
 	} {
 		b := newBMC(t, "idrac9.json")
@@ -165,6 +166,81 @@ func TestNullIsNotZero(t *testing.T) {
 	got, err := m.Read(t.Context())
 	require.NoError(t, err)
 	require.ErrorContains(t, got[0].Err, "there is no PowerControl.0")
+}
+
+// TestForms: what is plain is read, in whatever form a controller has it.
+func TestForms(t *testing.T) {
+	for _, value := range []any{231, 231.0, "231", "231 W", " 231.0 Watts ", "0.231kW", "2.31e2 w", map[string]any{"Reading": 231}, map[string]any{"Reading": "0.231", "ReadingUnits": "kW"}} {
+		entry := map[string]any{"MemberId": "0", "Name": "System Power Control", "PowerConsumedWatts": value}
+		for _, control := range []any{[]any{entry}, entry, map[string]any{"0": entry}, map[string]any{"Members@odata.count": 1, "a": entry}} {
+			b := newBMC(t, "idrac9.json")
+			b.set(control, dell, "PowerControl")
+			m, err := openAt(t, b.URL, "", nil)
+			require.NoError(t, err, "%v", control)
+			got, err := m.Read(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, got[0].Err)
+			require.InDelta(t, 231, got[0].Value, 1e-9)
+			require.Equal(t, results.Chassis, m.Info().Channels[0].Total)
+		}
+		b := newBMC(t, "openbmc.json")
+		b.set(value, "/redfish/v1/Chassis/chassis/EnvironmentMetrics", "PowerWatts")
+		m, err := openAt(t, b.URL, "", nil)
+		require.NoError(t, err, "%v", value)
+		got, err := m.Read(t.Context())
+		require.NoError(t, err)
+		require.InDelta(t, 231, got[0].Value, 1e-9)
+	}
+	b := newBMC(t, "idrac9.json")
+	b.set(dell, "/redfish/v1/Chassis/System.Embedded.1", "Power") // an address where a link is due
+	_, err := openAt(t, b.URL, "", nil)
+	require.NoError(t, err)
+}
+
+// TestWhatWasFound: a controller without watts is told what it has, and asked
+// for its server and its licence only if it has nothing.
+func TestWhatWasFound(t *testing.T) {
+	const at = "/redfish/v1/Chassis/System.Embedded.1"
+	for name, c := range map[string]struct {
+		power any
+		want  string
+		asks  bool
+	}{
+		"null":            {map[string]any{"PowerControl": []any{map[string]any{"PowerConsumedWatts": nil}}}, `Power: PowerControl.0.PowerConsumedWatts: "null" is not a number`, true},
+		"zero":            {map[string]any{"PowerControl": []any{map[string]any{"PowerConsumedWatts": 0}}}, "Power: PowerControl.0.PowerConsumedWatts is 0 W", true},
+		"no entry":        {map[string]any{"PowerControl": []any{}}, "Power: there is no PowerControl.0", true},
+		"no list":         {map[string]any{"Voltages": []any{}}, "Power: there is no PowerControl", true},
+		"no resource":     {nil, "no EnvironmentMetrics, no Power", true},
+		"a text":          {map[string]any{"PowerControl": []any{map[string]any{"PowerConsumedWatts": "n/a"}}}, `PowerControl.0.PowerConsumedWatts: "n/a" is not a number`, false},
+		"another form":    {map[string]any{"PowerControl": "231 W"}, `Power: PowerControl holds no entry with PowerConsumedWatts: "\"231 W\""`, false},
+		"another name":    {map[string]any{"PowerControl": map[string]any{"Watts": 231}}, "holds no entry with PowerConsumedWatts", false},
+		"another unit":    {map[string]any{"PowerControl": map[string]any{"PowerConsumedWatts": "231 BTU/h"}}, "BTU/h", false},
+		"the entry lacks": {map[string]any{"PowerControl": []any{map[string]any{"PowerCapacityWatts": 800}}}, "Power: there is no PowerControl.0.PowerConsumedWatts", true},
+	} {
+		b := newBMC(t, "idrac9.json")
+		b.set(c.power, dell)
+		b.set(nil, at, "EnvironmentMetrics")
+		_, err := openAt(t, b.URL, "", nil)
+		require.ErrorContains(t, err, c.want, name)
+		require.Equal(t, c.asks, strings.Contains(err.Error(), "is the server on"), name)
+		b.set("Off", at, "PowerState")
+		_, err = openAt(t, b.URL, "", nil)
+		require.ErrorContains(t, err, `its PowerState is "Off"`, name)
+	}
+}
+
+// TestOpenReads: a controller that answers each question in time and all of
+// them not is none that can be read.
+func TestOpenReads(t *testing.T) {
+	b := newBMC(t, "dmtf.json")
+	b.say(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, sensor) {
+			time.Sleep(150 * time.Millisecond)
+		}
+		return false
+	})
+	_, err := openAt(t, b.URL, ",timeout=250ms", nil)
+	require.ErrorContains(t, err, "a reading takes longer than 250ms: give a longer timeout=")
 }
 
 // TestAverageConsumedWattsIsNotUsed: it may cover 20 minutes, and it stands
@@ -391,7 +467,7 @@ func rig(t *testing.T, b *bmc, options string, put func(at time.Duration, watts,
 			"time-out": func(time.Duration) {
 				b.say(func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true })
 			},
-			"wrong type":  says("231", "100"),
+			"wrong type":  says("231 V", "100 Ah"),
 			"negative":    says(-1, -1),
 			"nan":         says(nil, nil),
 			"zero":        says(0, 0),
@@ -424,6 +500,9 @@ func FuzzParse(f *testing.F) {
 		for _, doc := range tree {
 			f.Add([]byte(doc), "")
 		}
+	}
+	for _, control := range []string{`{"PowerConsumedWatts":"231 W"}`, `[{"PowerConsumedWatts":{"Reading":"0.2","ReadingUnits":"kW"}}]`, `{"a":{"PowerConsumedWatts":231}}`} {
+		f.Add([]byte(`{"Chassis":{"@odata.id":"/"},"Members":[{"@odata.id":"/"}],"Power":"/","PowerControl":`+control+`}`), "")
 	}
 	f.Fuzz(func(t *testing.T, doc []byte, control string) {
 		get := getter(func(string) (json.RawMessage, error) { return doc, nil })
