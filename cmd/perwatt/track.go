@@ -48,9 +48,15 @@ to a machine (perwatt event adds to what the records show) starts a new epoch.
 
 With --gate the exit code says it to a pipeline: 1 if a regression showed tonight
 that had not shown before, 3 if tonight measured nothing, or a node that measured
-in the last two weeks did not. One night that is far off is a suspicion: --confirm
-measures its uses again, on this machine and at once, before it fails anything;
-without --confirm only more than 10 % fail. Old findings do not fail again.
+in the last two weeks did not. A finding fails the gate once, on the first night on
+which its interval reaches what the rules ask. One night that is far off is a
+suspicion: it fails where two sessions on end show it, and --confirm measures what
+this machine measured again, at once; one session fails only by more than 10 %, and
+beyond chance.
+
+The night is that of the last session of the last twelve hours, else the one that
+runs. Nights begin at noon UTC; where sessions begin about then, at midnight or at
+18:00 or 6:00, whichever is farthest from them.
 
 -o DIR writes pages for a browser; with another format, its file.`,
 		Example: `  perwatt run --store nights && perwatt track --store nights --gate --confirm
@@ -64,7 +70,7 @@ without --confirm only more than 10 % fail. Old findings do not fail again.
 	fl.StringVar(&f.group, "group", "", "only this node group (perwatt ls names them)")
 	fl.StringVar(&f.node, "node", "", "only this node, by its name")
 	fl.StringToStringVar(&f.labels, "label", nil, "only records with this label, KEY=VALUE, may be repeated")
-	fl.StringVar(&f.night, "night", "", "night to look at, the day on which it began (default the one that runs, noon to noon UTC)")
+	fl.StringVar(&f.night, "night", "", "night to look at, the day on which it began (default that of the last session)")
 	fl.BoolVar(&f.gate, "gate", false, "exit with 1 on a regression, 3 without data")
 	fl.BoolVar(&f.confirm, "confirm", false, "measure what is suspicious again before it fails the gate")
 	fl.BoolVar(&f.audit, "audit", false, "say how often the detectors are wrong on this store")
@@ -84,13 +90,12 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	if f.confirm && f.night != "" {
 		return usagef("--confirm measures now: it cannot confirm the night of %s", f.night)
 	}
-	night := track.NightOf(time.Now())
+	var day time.Time
 	if f.night != "" {
-		day, err := time.Parse(time.DateOnly, f.night)
-		if err != nil {
+		var err error
+		if day, err = time.Parse(time.DateOnly, f.night); err != nil {
 			return usagef("--night %q: write the day on which it began, such as 2026-01-31", f.night)
 		}
-		night = int(day.Unix() / 86400)
 	}
 	rules, err := f.readRules()
 	if err != nil {
@@ -102,21 +107,30 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	}
 	defer x.Close()
 	defer notes(cmd, x)
-	opt := track.Options{Filter: store.Filter{Group: f.group, Labels: f.labels}, Node: f.node, Night: night, Rules: rules}
+	opt := track.Options{Filter: store.Filter{Group: f.group, Labels: f.labels}, Node: f.node, Rules: rules}
+	if f.night == "" {
+		opt.Calendar, opt.Night, err = track.LatestNight(cmd.Context(), x, opt.Filter, time.Now())
+	} else {
+		opt.Calendar, err = track.CalendarAt(cmd.Context(), x, opt.Filter, day)
+		opt.Night = int(day.Unix() / 86400)
+	}
+	if err != nil {
+		return interrupted(cmd.Context(), err)
+	}
 	opt.Whole = f.audit || f.format == string(report.CSV) || f.format == "text" && f.out != ""
 	if f.audit {
 		return audit(cmd, x, opt)
 	}
 
 	var said []string
-	failed := false
+	silent := false // what was suspicious gave no figure a second time
 	if f.confirm {
-		if said, failed, err = f.again(cmd, x, opt); err != nil {
+		if said, silent, err = f.again(cmd, x, opt); err != nil {
 			return err
 		}
 	}
 	v := tool()
-	t := &report.Tracking{Night: night, Tool: strings.TrimSpace("perwatt " + v.Version + " " + v.Revision), Said: said}
+	t := &report.Tracking{Calendar: opt.Calendar, Night: opt.Night, Tool: strings.TrimSpace("perwatt " + v.Version + " " + v.Revision), Said: said}
 	var rows bytes.Buffer
 	if f.format == string(report.CSV) {
 		t.Nights = &rows
@@ -135,20 +149,20 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return interrupted(cmd.Context(), err)
 	}
-	t.Finish(r, r.Failing(rules))
+	t.Finish(r)
 	if err := f.write(cmd, t, rows.Bytes(), site); err != nil {
 		return err
 	}
-	switch {
+	switch n := r.Regressions(); {
 	case !f.gate:
 	case !r.Valid():
-		return exit{exitData, fmt.Errorf("the night of %s measured nothing, or not all that it should: %s", track.Date(night).Format(time.DateOnly), missing(r))}
-	case len(t.Failing) > 0:
-		return exit{exitGate, fmt.Errorf("%d regressions since last night", len(t.Failing))}
-	case failed:
-		return exit{exitGate, errors.New("a regression tonight, and again when it was measured a second time")}
-	case !f.confirm && slices.ContainsFunc(r.Suspicions(), func(s track.Suspicion) bool { return s.Worse && s.Watch.Blatant() }):
-		return exit{exitGate, errors.New("a figure is worse by more than 10 % tonight")}
+		return exit{exitData, fmt.Errorf("the night of %s measured nothing, or not all that it should: %s", opt.Calendar.Begins(opt.Night).Format("2006-01-02 (from 15:04 UTC)"), missing(r))}
+	case n == 1:
+		return exit{exitGate, errors.New("1 regression that no earlier night failed for")}
+	case n > 1:
+		return exit{exitGate, fmt.Errorf("%d regressions that no earlier night failed for", n)}
+	case silent:
+		return exit{exitGate, errors.New("what was worse than usual was measured again, and gave no figure")}
 	}
 	return nil
 }
@@ -246,40 +260,51 @@ func replace(name string, write func(io.Writer) error) error {
 	return replaceFile(name, &body)
 }
 
-// again measures the uses of what is suspicious tonight a second time, and says
-// what came of it. Only what this machine measured can be.
-func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options) (said []string, failed bool, err error) {
+// again measures what is suspicious tonight, and would fail the gate, a second
+// time, and says what came of it; silent is whether some of it gave no figure.
+// Only what this machine measured can be. A second session that says the same
+// fails the gate as any two do.
+func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options) (said []string, silent bool, err error) {
 	first, err := track.Now(cmd.Context(), x, opt, nil)
 	if err != nil {
 		return nil, false, err
 	}
-	var uses []string
-	var like *results.Record
-	doubted := map[store.Key]string{} // by the record that is doubted
+	name := func(k store.Key) string { return strings.ReplaceAll(k.Metric, "_", " ") + " at " + k.Scenario }
+	var records []*results.Record
+	uses := map[string][]string{}     // by record
+	doubted := map[store.Key]string{} // by record
 	for _, s := range first.Suspicions() {
-		if !s.Worse {
+		if !s.Counts() || s.Watch.Twice {
 			continue
 		}
-		rec, err := measuredHere(cmd, x, s.Watch.Record)
-		if err != nil {
-			said = append(said, fmt.Sprintf("%s at %s cannot be measured again: %v", strings.ReplaceAll(s.Key.Metric, "_", " "), s.Key.Scenario, err))
-			failed = true
-			continue
+		id := s.Watch.Record
+		if uses[id] == nil {
+			rec, err := measuredHere(cmd, x, id)
+			if err != nil {
+				then := "one session fails nothing"
+				if s.Fails() {
+					then = "it fails as it is"
+				}
+				said = append(said, fmt.Sprintf("%s cannot be measured again, and %s: %v", name(s.Key), then, err))
+				continue
+			}
+			records, uses[id] = append(records, rec), []string{"control"}
 		}
-		like = rec
-		doubted[s.Key] = s.Watch.Record
+		doubted[s.Key] = id
 		use, _, _ := strings.Cut(s.Key.Scenario, "-")
-		if use != "idle" && !slices.Contains(uses, use) {
-			uses = append(uses, use)
+		if use != "idle" && !slices.Contains(uses[id], use) {
+			uses[id] = append(uses[id], use)
 		}
 	}
 	if len(doubted) == 0 {
-		return said, failed, nil
+		return said, false, nil
 	}
-	uses = append(slices.DeleteFunc(uses, func(u string) bool { return u == "control" }), "control")
-	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %d figures are worse than usual: measuring %s again\n", len(doubted), strings.Join(uses, ", "))
-	if err := measureAgain(cmd, f.dir, like, uses, f.labels); err != nil {
-		return nil, false, err
+	for _, rec := range records {
+		again := append(uses[rec.ID][1:], "control")
+		fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: figures of %s are worse than usual: measuring %s again\n", rec.ID, strings.Join(again, ", "))
+		if err := measureAgain(cmd, f.dir, rec, again, f.labels); err != nil {
+			return nil, false, err
+		}
 	}
 	if err := x.Update(cmd.Context()); err != nil {
 		return nil, false, err
@@ -288,27 +313,28 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	if err != nil {
 		return nil, false, err
 	}
-	left := map[store.Key]bool{}
+	left := map[store.Key]track.Suspicion{}
 	for _, s := range second.Suspicions() {
-		left[s.Key] = s.Worse
+		left[s.Key] = s
 	}
 	for _, g := range second.Groups {
 		for _, j := range g.Judged {
-			what := strings.ReplaceAll(j.Key.Metric, "_", " ") + " at " + j.Key.Scenario
+			s, suspicious := left[j.Key]
 			switch first, ok := doubted[j.Key]; {
 			case !ok:
 			case j.Watch.Record == first:
-				failed = true
-				said = append(said, fmt.Sprintf("the second session gave no %s", what))
-			case left[j.Key]:
-				failed = true
-				said = append(said, fmt.Sprintf("measured again: %s is still %s", what, track.Relative(j.Watch.Size)))
+				silent = true
+				said = append(said, fmt.Sprintf("the second session gave no %s", name(j.Key)))
+			case suspicious && s.Fails():
+				said = append(said, fmt.Sprintf("measured again: %s is still %s", name(j.Key), track.Relative(j.Watch.Size)))
+			case suspicious && s.Worse:
+				said = append(said, fmt.Sprintf("measured again: %s is still %s, which is too little or of too few nights to fail", name(j.Key), track.Relative(j.Watch.Size)))
 			default:
-				said = append(said, fmt.Sprintf("measured again: %s is no worse than usual, the first time was", what))
+				said = append(said, fmt.Sprintf("measured again: %s is no worse than usual, the first time was", name(j.Key)))
 			}
 		}
 	}
-	return said, failed, nil
+	return said, silent, nil
 }
 
 // measuredHere returns a record that this machine made.
@@ -320,6 +346,9 @@ func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Recor
 	rec, err := x.Read(h)
 	if err != nil {
 		return nil, err
+	}
+	if _, ok := presets[rec.Plan.Preset]; !ok {
+		return nil, errors.New("it is no session of perwatt run: measure with what measured it")
 	}
 	if here, err := os.Hostname(); err != nil || here != rec.Node.Name {
 		return nil, fmt.Errorf("it was measured on %.60q, and this is %.60q: run perwatt track --confirm there", rec.Node.Name, here)

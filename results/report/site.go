@@ -33,6 +33,7 @@ type Site struct {
 	Groups  []SiteGroup
 	Changes []SiteChange // of all groups, the latest first
 	Silent  string       // why there may be no changes: no data, or too few nights; else empty
+	Failing bool         // the night fails the gate
 	Sub     string       // what was looked at: nights, groups, until when
 	Tool    string
 	Links   []Link // besides those to the overview
@@ -180,7 +181,7 @@ const overviewFile = "index.html"
 // WriteOverview writes the page that says what changed, and how every group
 // stands at every use.
 func WriteOverview(w io.Writer, s Site) error {
-	v := view{Title: "What changed?", Headline: siteHeadline(s.Changes, s.Silent), Sub: clean(s.Sub, textLimit), Links: s.Links, Filter: "group", Foot: []string{clean(s.Tool, 120)}}
+	v := view{Title: "What changed?", Headline: s.headline(), Sub: clean(s.Sub, textLimit), Links: s.Links, Filter: "group", Foot: []string{clean(s.Tool, 120)}}
 	if len(s.Changes) > 0 {
 		t := changeTable("changes", s.Changes, true)
 		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: t}}})
@@ -249,6 +250,18 @@ const (
 	sparkNights = 90
 	mostRows    = 1000 // that a browser shows at once, and anybody looks through
 )
+
+// headline says in a sentence or two how the store stands.
+func (s *Site) headline() string {
+	said := siteHeadline(s.Changes, s.Silent)
+	switch {
+	case !s.Failing:
+		return said
+	case len(s.Changes) == 0:
+		return strings.TrimSpace("REGRESSION tonight, of one night so far. " + s.Silent)
+	}
+	return "REGRESSION tonight. " + said
+}
 
 func siteHeadline(changes []SiteChange, silent string) string {
 	count := map[Tone]int{}

@@ -31,13 +31,13 @@ const (
 
 // Tracking is how a store stands on one night, for readers and programs.
 type Tracking struct {
-	Night   int
-	Tool    string
-	Page    func(Site, SiteGroup) error // called with each group while its nights are there; may be nil
-	Nights  io.Writer                   // gets a line of CSV for every night; may be nil
-	Report  *track.Report
-	Failing []track.Finding // that fail the gate
-	Said    []string        // what else became of the night: measured again, missing
+	track.Calendar
+	Night  int
+	Tool   string
+	Page   func(Site, SiteGroup) error // called with each group while its nights are there; may be nil
+	Nights io.Writer                   // gets a line of CSV for every night; may be nil
+	Report *track.Report
+	Said   []string // what else became of the night: measured again, missing
 
 	site  Site
 	names map[string]string     // of groups
@@ -78,10 +78,10 @@ func (t *Tracking) Add(s *track.Standing) error {
 		modelled := s.Meter == "model" && k.Metric != results.Throughput
 		h.Nights = nightsOf(s.Points[k], modelled)
 		for n := range j.Changes {
-			f := track.Findings([]track.Judged{{Series: j.Series, Changes: j.Changes[n : n+1]}})
+			f := track.Findings([]track.Judged{{Series: j.Series, Past: track.Past{Changes: j.Changes[n : n+1]}}})
 			h.Changes = append(h.Changes, t.change(&f[0]))
 		}
-		h.Levels = levelsOf(h.Nights, j.Changes)
+		h.Levels = t.levels(h.Nights, j.Changes)
 		h.Notable = len(h.Changes) > 0 || j.Watch.Mood == track.Suspicious
 		use := k
 		use.Metric, use.Unit = "", ""
@@ -98,7 +98,7 @@ func (t *Tracking) Add(s *track.Standing) error {
 		if r, ok := s.Ratios[k]; ok {
 			ratio := h
 			ratio.Metric, ratio.Unit, ratio.Nights = r.Metric, r.Unit, nightsOf(r.Points, modelled)
-			ratio.Levels = levelsOf(ratio.Nights, j.Changes)
+			ratio.Levels = t.levels(ratio.Nights, j.Changes)
 			h.Ratio = &ratio
 		}
 		g.Series = append(g.Series, h)
@@ -150,13 +150,13 @@ func toneOf(v track.Verdict, quiet bool) Tone {
 	return Fair
 }
 
-// levelsOf are the stretches between changes, each at the median of its nights.
-func levelsOf(nights []SiteNight, changes []track.Change) (out []SiteLevel) {
+// levels are the stretches between changes, each at the median of its nights.
+func (t *Tracking) levels(nights []SiteNight, changes []track.Change) (out []SiteLevel) {
 	from := 0
 	for i := 0; i <= len(changes); i++ {
 		to := len(nights)
 		if i < len(changes) {
-			to, _ = slices.BinarySearchFunc(nights, changes[i].Night, func(n SiteNight, at int) int { return cmp.Compare(track.NightOf(n.Start), at) })
+			to, _ = slices.BinarySearchFunc(nights, changes[i].Night, func(n SiteNight, at int) int { return cmp.Compare(t.Calendar.Night(n.Start), at) })
 		}
 		if to > from {
 			var values []float64
@@ -172,8 +172,8 @@ func levelsOf(nights []SiteNight, changes []track.Change) (out []SiteLevel) {
 }
 
 // Finish takes in what all groups together show.
-func (t *Tracking) Finish(r *track.Report, failing []track.Finding) {
-	t.Report, t.Failing = r, failing
+func (t *Tracking) Finish(r *track.Report) {
+	t.Report, t.site.Failing = r, r.Fails()
 	t.site.Silent = t.silent(r.Groups...)
 	for i := range r.Findings {
 		t.site.Changes = append(t.site.Changes, t.change(&r.Findings[i]))
@@ -184,7 +184,7 @@ func (t *Tracking) Finish(r *track.Report, failing []track.Finding) {
 func (t *Tracking) Site() Site {
 	s := t.site
 	s.Tool = t.Tool
-	s.Sub = fmt.Sprintf("%s, up to the night of %s.", plural(len(s.Groups), "group"), track.Date(t.Night).Format(time.DateOnly))
+	s.Sub = fmt.Sprintf("%s, up to the night of %s.", plural(len(s.Groups), "group"), t.Begins(t.Night).Format("2006-01-02, which began at 15:04 UTC"))
 	return s
 }
 
@@ -282,8 +282,9 @@ func useOf(k store.Key) string {
 	return k.Use
 }
 
-// notes are the sentences about the night that no finding tells.
-func (t *Tracking) notes() (out []string) {
+// notes are the sentences about the night that no finding tells: what is to be
+// looked at, and what is only to be known.
+func (t *Tracking) notes() (warnings, notices []string) {
 	for _, s := range t.Report.Suspicions() {
 		word := "better"
 		if s.Worse {
@@ -293,27 +294,39 @@ func (t *Tracking) notes() (out []string) {
 		if s.Watch.Young {
 			against = "of the few nights before"
 		}
-		out = append(out, fmt.Sprintf("%s: %s is %s, %s than expected %s (%s): measure again (--confirm does)",
-			t.at(s.Key.Group, s.Key.Node), t.figureName(s.Key), signed(s.Watch.Size.Value-1), word, against, band95(s.Watch)))
+		then := "measure again (--confirm does)"
+		switch {
+		case s.Fails() && s.Watch.Twice:
+			then = "both of the last two sessions say so"
+		case s.Fails():
+			then = "more than 10 %, and beyond chance"
+		case s.Worse && s.Small:
+			then = "less than fails the gate by the rules"
+		case s.Worse && s.Old:
+			then = "as on the nights before, which failed the gate"
+		}
+		warnings = append(warnings, fmt.Sprintf("%s: %s is %s, %s than expected %s (%s): %s",
+			t.at(s.Key.Group, s.Key.Node), t.figureName(s.Key), signed(s.Watch.Size.Value-1), word, against, band95(s.Watch), then))
 	}
 	for i := range t.Report.Groups {
 		for _, n := range t.Report.Groups[i].Silent(t.Night) {
 			if t.Night-n.Last <= since && n.Nights > 1 {
-				out = append(out, fmt.Sprintf("%s: no data since %s, %s ago", t.at(n.Group, n.Node), track.Date(n.Last).Format(time.DateOnly), plural(t.Night-n.Last, "night")))
+				warnings = append(warnings, fmt.Sprintf("%s: no data since %s, %s ago", t.at(n.Group, n.Node), track.Date(n.Last).Format(time.DateOnly), plural(t.Night-n.Last, "night")))
 			}
 		}
 	}
 	for i := range t.Report.Groups {
 		g := &t.Report.Groups[i]
 		if n := g.Fleeting(); n > 0 {
-			out = append(out, fmt.Sprintf("%s: %d of its %s have figures of one night each, and a history of none can be told: where the name of a machine does not last, name it (perwatt run --label %s=NAME)",
+			warnings = append(warnings, fmt.Sprintf("%s: %d of its %s have figures of one night each, and a history of none can be told: where the name of a machine does not last, name it (perwatt run --label %s=NAME)",
 				t.name(g.ID), n, plural(len(g.Nodes), "node"), store.NodeLabel))
 		}
 	}
+	warnings = append(warnings, t.Said...)
 	if n := len(t.Report.Ignored); n > 0 {
-		out = append(out, fmt.Sprintf("%s not followed, as the rules ask", plural(n, "series")))
+		notices = append(notices, fmt.Sprintf("%d series not followed, as the rules ask", n))
 	}
-	return append(append(out, t.learning()...), t.Said...)
+	return warnings, append(notices, t.learning()...)
 }
 
 // learning says which nodes are too young to be judged, and by how much.
@@ -385,13 +398,12 @@ func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
 
 func (t *Tracking) page() *page {
 	s := t.Site()
-	p := &page{title: []string{"tracking", strings.TrimSuffix(s.Sub, ".")}, state: t.headline(), whole: len(t.Failing) == 0}
-	if len(t.Failing) > 0 {
-		p.state = "REGRESSION: " + p.state
-	}
+	p := &page{title: []string{"tracking", strings.TrimSuffix(s.Sub, ".")}, state: s.headline(), whole: !t.Report.Fails()}
+	old := 0
 	for i := range t.Report.Findings {
 		f := &t.Report.Findings[i]
 		if t.Night-f.Night > since {
+			old++
 			continue
 		}
 		c := t.change(f)
@@ -409,17 +421,18 @@ func (t *Tracking) page() *page {
 		})
 	}
 	var notes []string
-	for _, n := range t.notes() {
+	warnings, notices := t.notes()
+	for _, n := range append(warnings, notices...) {
 		notes = append(notes, clean(n, textLimit))
+	}
+	if old > 0 {
+		notes = append(notes, t.before(old)...)
 	}
 	if len(notes) > 0 {
 		p.parts = append(p.parts, part{notes: notes})
 	}
 	return p
 }
-
-// headline says in a sentence or two how the store stands.
-func (t *Tracking) headline() string { return siteHeadline(t.news(), t.site.Silent) }
 
 // silent says why it may be that there is no news of groups: nobody measured
 // tonight, or everybody learns. It is empty where something could have been told.
@@ -466,14 +479,18 @@ func (t *Tracking) silent(groups ...track.Standing) string {
 	return ""
 }
 
-// news are the changes that are still news.
-func (t *Tracking) news() (out []SiteChange) {
-	for i, f := range t.Report.Findings {
-		if t.Night-f.Night <= since {
-			out = append(out, t.site.Changes[i])
-		}
+// before tells the findings that are no news any more, a line each and the
+// latest first; of many, the latest.
+func (t *Tracking) before(n int) (lines []string) {
+	const most = 20
+	old := t.site.Changes[len(t.site.Changes)-n:]
+	for _, c := range old[:min(n, most)] {
+		lines = append(lines, clean(fmt.Sprintf("%s %s: %s of %s since %s, which is no news", c.Tone.sign(), c.place(), stepText(c), c.Figure, c.Since.Format(time.DateOnly)), textLimit))
 	}
-	return out
+	if n > most {
+		lines = append(lines, fmt.Sprintf("%d more are older: -o and --format json have them", n-most))
+	}
+	return lines
 }
 
 func (t *Tracking) json(out io.Writer) error {
@@ -499,14 +516,18 @@ func (t *Tracking) json(out io.Writer) error {
 		Do      string        `json:"do"`
 		New     bool          `json:"new"`
 		Failing bool          `json:"failing"`
+		Failed  string        `json:"failed,omitempty"` // the night whose gate it failed, once
 		Groups  []string      `json:"groups"`
 		Nodes   []node        `json:"nodes"`
 		Where   string        `json:"where"`
 		Figures []figure      `json:"figures"`
 	}
 	day := func(n int) string { return track.Date(n).Format(time.DateOnly) }
+	warnings, notices := t.notes()
+	s := t.Site()
 	v := struct {
 		Night    string            `json:"night"`
+		Began    time.Time         `json:"began"`
 		Headline string            `json:"headline"`
 		Valid    bool              `json:"valid"`
 		Failing  bool              `json:"failing"`
@@ -514,13 +535,16 @@ func (t *Tracking) json(out io.Writer) error {
 		Absent   []node            `json:"absent"`
 		Findings []finding         `json:"findings"`
 		Notes    []string          `json:"notes"`
-	}{day(t.Night), t.headline(), t.Report.Valid(), len(t.Failing) > 0, t.names, []node{}, []finding{}, append([]string{}, t.notes()...)}
+	}{day(t.Night), t.Begins(t.Night), s.headline(), t.Report.Valid(), t.Report.Fails(), t.names, []node{}, []finding{}, append(append([]string{}, warnings...), notices...)}
 	for _, n := range t.Report.Absent() {
 		v.Absent = append(v.Absent, node{n.Group, n.Node, day(n.Last)})
 	}
 	for i := range t.Report.Findings {
 		f := &t.Report.Findings[i]
-		x := finding{f.Verdict, f.Cause, day(f.Night), day(f.From), day(f.To), results.Float(f.P), f.At(), f.Do(), f.Fresh, t.fails(f), f.Groups, nil, f.Where(), nil}
+		x := finding{f.Verdict, f.Cause, day(f.Night), day(f.From), day(f.To), results.Float(f.P), f.At(), f.Do(), f.Shown() == t.Night, false, "", f.Groups, nil, f.Where(), nil}
+		if night, ok := t.Report.Failed(f); ok {
+			x.Failed, x.Failing = day(night), night == t.Night
+		}
 		for _, n := range f.Nodes {
 			x.Nodes = append(x.Nodes, node{Group: n.Group, Node: n.Node})
 		}
@@ -534,10 +558,6 @@ func (t *Tracking) json(out io.Writer) error {
 	enc := json.NewEncoder(out)
 	enc.SetIndent("", "\t")
 	return enc.Encode(v)
-}
-
-func (t *Tracking) fails(f *track.Finding) bool {
-	return slices.ContainsFunc(t.Failing, func(g track.Finding) bool { return g.Night == f.Night && g.Headline().Key == f.Headline().Key })
 }
 
 // csv writes the nights of a group, a value a line.
@@ -577,7 +597,7 @@ func (t *Tracking) latestOf(f func(g *SiteGroup, h *History, n SiteNight)) {
 		g := &t.site.Groups[i]
 		for k := range g.Series {
 			h := &g.Series[k]
-			if n := len(h.Nights); n > 0 && track.NightOf(h.Nights[n-1].Start) == t.Night {
+			if n := len(h.Nights); n > 0 && t.Calendar.Night(h.Nights[n-1].Start) == t.Night {
 				f(g, h, h.Nights[n-1])
 			}
 		}
@@ -628,15 +648,19 @@ func (t *Tracking) github(out io.Writer) {
 		c := t.change(f)
 		kind := "notice"
 		switch {
-		case t.fails(f):
+		case t.Report.Failing(f):
 			kind = "error"
 		case f.Verdict == track.Regression:
 			kind = "warning"
 		}
 		say(kind, fmt.Sprintf("%s: %s", f.Verdict, c.place()), fmt.Sprintf("%s of %s since %s. %s %s. %s", stepText(c), c.Figure, c.Since.Format(time.DateOnly), f.Cause, c.At, f.Do()))
 	}
-	for _, n := range t.notes() {
+	warnings, notices := t.notes()
+	for _, n := range warnings {
 		say("warning", "perwatt track", n)
+	}
+	for _, n := range notices {
+		say("notice", "perwatt track", n)
 	}
 	for _, h := range held {
 		io.WriteString(out, h)
@@ -679,9 +703,9 @@ func (t *Tracking) junit(out io.Writer) error {
 		for _, j := range g.Judged {
 			c := testcase{Class: clean(t.at(g.ID, j.Key.Node), 100), Name: clean(t.figureName(j.Key)+", "+cmp.Or(j.Key.Impl, j.Key.Workload, "no workload"), 160)}
 			s.Tests++
-			for i := range t.Failing {
-				f := &t.Failing[i]
-				if slices.ContainsFunc(f.Parts, func(p track.Part) bool { return p.Key == j.Key }) {
+			for i := range t.Report.Findings {
+				f := &t.Report.Findings[i]
+				if t.Report.Failing(f) && slices.ContainsFunc(f.Parts, func(p track.Part) bool { return p.Key == j.Key }) {
 					c.Failure = &text{clean(f.What(), textLimit), clean(fmt.Sprintf("%s since %s. %s. %s", f.Cause, track.Date(f.Night).Format(time.DateOnly), f.At(), f.Do()), textLimit)}
 				}
 			}
@@ -748,7 +772,7 @@ func (t *Tracking) prometheus(out *bytes.Buffer) {
 		}
 	}
 	head("perwatt_track_regressions", "Regressions that fail the gate tonight.")
-	fmt.Fprintf(out, "perwatt_track_regressions %d\n", len(t.Failing))
+	fmt.Fprintf(out, "perwatt_track_regressions %d\n", t.Report.Regressions())
 }
 
 var labelled = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace

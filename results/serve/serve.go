@@ -225,14 +225,17 @@ func (s *Server) overview(ctx context.Context, _ url.Values, out io.Writer) erro
 	if err != nil {
 		return err
 	}
-	t := s.tracking(nil)
+	t, opt, err := s.tracking(ctx, nil)
+	if err != nil {
+		return err
+	}
 	if m := &s.made; m.page == nil || m.version != version || m.night != t.Night {
 		m.page = nil
-		r, err := track.Now(ctx, s.index, track.Options{Night: t.Night}, t.Add)
+		r, err := track.Now(ctx, s.index, opt, t.Add)
 		if err != nil {
 			return err
 		}
-		t.Finish(r, nil)
+		t.Finish(r)
 		site := t.Site()
 		site.Links = links[1:]
 		var page bytes.Buffer
@@ -254,16 +257,22 @@ func (s *Server) group(ctx context.Context, id string, out io.Writer) error {
 	if _, ok := groups[id]; !ok {
 		return faultf(http.StatusNotFound, "there is no node group %.40q: / has the list", id)
 	}
-	t := s.tracking(func(site report.Site, g report.SiteGroup) error {
+	t, opt, err := s.tracking(ctx, func(site report.Site, g report.SiteGroup) error {
 		site.Tool, site.Links = s.Tool, links[1:]
 		return report.WriteGroup(out, site, g)
 	})
-	_, err = track.Now(ctx, s.index, track.Options{Night: t.Night, Filter: store.Filter{Group: id}, Whole: true}, t.Add)
+	if err != nil {
+		return err
+	}
+	opt.Filter.Group, opt.Whole = id, true
+	_, err = track.Now(ctx, s.index, opt, t.Add)
 	return err
 }
 
-func (s *Server) tracking(page func(report.Site, report.SiteGroup) error) *report.Tracking {
-	return &report.Tracking{Night: track.NightOf(s.now()), Tool: s.Tool, Page: page}
+// tracking is how the store stands on its last night.
+func (s *Server) tracking(ctx context.Context, page func(report.Site, report.SiteGroup) error) (*report.Tracking, track.Options, error) {
+	c, night, err := track.LatestNight(ctx, s.index, store.Filter{}, s.now())
+	return &report.Tracking{Calendar: c, Night: night, Tool: s.Tool, Page: page}, track.Options{Calendar: c, Night: night}, err
 }
 
 func (s *Server) now() time.Time {

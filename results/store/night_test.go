@@ -26,6 +26,7 @@ import (
 // and 3 GB.
 func BenchmarkNight(b *testing.B) {
 	const nights = 5 * 365
+	noon := track.Calendar{Begin: 12}
 	open := func(b *testing.B, groups, nights int) (*store.Index, int) {
 		dir := b.TempDir()
 		_, err := store.Open(dir)
@@ -40,13 +41,13 @@ func BenchmarkNight(b *testing.B) {
 			require.NoError(b, err)
 			last = h.Start
 		}
-		return x, track.NightOf(last)
+		return x, noon.Night(last)
 	}
 
 	// What is kept of series in which nothing was found, of a store as small
 	// as can be.
 	small, night := open(b, 1, 10)
-	_, err := track.Now(b.Context(), small, track.Options{Night: night}, nil)
+	_, err := track.Now(b.Context(), small, track.Options{Calendar: noon, Night: night}, nil)
 	require.NoError(b, err)
 	found, err := small.Kept(b.Context(), "g0000", store.Filter{})
 	require.NoError(b, err)
@@ -59,7 +60,7 @@ func BenchmarkNight(b *testing.B) {
 	for _, groups := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprint("groups=", groups), func(b *testing.B) {
 			x, night := open(b, groups, nights)
-			before := time.Unix(int64(night)*86400+43200, 0)
+			before := noon.Begins(night)
 			kept := map[store.Key]store.Kept{}
 			for g := range groups {
 				for s, err := range x.Series(b.Context(), store.Filter{Group: fmt.Sprintf("g%04d", g), Since: before}) {
@@ -75,7 +76,7 @@ func BenchmarkNight(b *testing.B) {
 					b.StopTimer()
 					require.NoError(b, x.Keep(b.Context(), store.Filter{}, kept))
 					b.StartTimer()
-					r, err := track.Now(b.Context(), x, track.Options{Night: night}, nil)
+					r, err := track.Now(b.Context(), x, track.Options{Calendar: noon, Night: night}, nil)
 					require.NoError(b, err)
 					require.Len(b, r.Groups, groups)
 				}
@@ -86,10 +87,10 @@ func BenchmarkNight(b *testing.B) {
 			})
 			// As perwatt track -o writes it, of what is found.
 			b.Run("overview", func(b *testing.B) {
-				t := report.Tracking{Night: night}
-				r, err := track.Now(b.Context(), x, track.Options{Night: night}, t.Add)
+				t := report.Tracking{Calendar: noon, Night: night}
+				r, err := track.Now(b.Context(), x, track.Options{Calendar: noon, Night: night}, t.Add)
 				require.NoError(b, err)
-				t.Finish(r, nil)
+				t.Finish(r)
 				var page bytes.Buffer
 				for b.Loop() {
 					page.Reset()

@@ -101,6 +101,33 @@ func (f *Filter) records() (where string, args []any) {
 
 const page = 1000 // records a query
 
+// Hours counts the sessions with figures that began before a time, by the hour
+// of the day, UTC, in which they began.
+func (x *Index) Hours(ctx context.Context, f Filter, until time.Time) (hours [24]int, err error) {
+	err = x.do(ctx, func() error {
+		clear(hours[:])
+		where, args := f.records()
+		rows, err := x.db.QueryContext(ctx, "SELECT (r.start / 3600000000) % 24 AS hour, count(*) FROM records AS r WHERE r.grp <> '' AND r.start >= 0 AND r.start < ? AND "+where+" GROUP BY hour",
+			append([]any{until.UnixMicro()}, args...)...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var hour, n int
+			if err := rows.Scan(&hour, &n); err != nil {
+				return damage(err)
+			}
+			hours[hour] = n
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return hours, fmt.Errorf("store: hours: %w", err)
+	}
+	return hours, nil
+}
+
 // Records returns what is known of the records, oldest first, those of
 // sessions that run and those that cannot be read among them.
 func (x *Index) Records(ctx context.Context, f Filter) iter.Seq2[Header, error] {

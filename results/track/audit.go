@@ -2,7 +2,6 @@ package track
 
 import (
 	"math"
-	"slices"
 
 	"github.com/perwatt/perwatt/results/stats"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -25,20 +24,18 @@ type Audit struct {
 
 // Add takes in a series, all of whose changes are given.
 func (a *Audit) Add(s *Series, changes []Change) {
-	h := s.history()
-	for i := 1; i < len(h.nights); i++ {
-		x, y := h.nights[i-1], h.nights[i]
-		if x.revision != y.revision || h.epoch(i-1) != h.epoch(i) || i-h.epochs[h.epoch(i)] < young {
+	w := s.walk(Past{})
+	for i := range w.nights {
+		w.step(i)
+		if i == 0 || w.nights[i-1].revision != w.nights[i].revision || w.epoch(i-1) != w.epoch(i) || i-w.epochs[w.epoch(i)] < young {
 			continue
 		}
 		a.Pairs++
-		seen := *s
-		seen.Points = slices.DeleteFunc(slices.Clone(s.Points), func(p Point) bool { return p.Night > y.n || y.n-p.Night > 4*recent })
-		if Tonight(&seen, y.n).Mood == Suspicious {
+		if w.watch.Mood == Suspicious {
 			a.Guard++
 		}
 	}
-	a.Nights += len(h.nights)
+	a.Nights += len(w.nights)
 	for _, c := range changes {
 		if c.Event == nil && c.LastGood == c.FirstBad {
 			a.Raised++

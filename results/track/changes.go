@@ -78,39 +78,89 @@ type Change struct {
 	Record             string // of Night
 	// Gradual is whether a slide fits better than a step.
 	Gradual bool
+	// Controlled is whether it is told of the ratio to the control, which most
+	// nights on either side of it had.
+	Controlled bool
+	// Reached are the nights on which Size reached farther than on any before,
+	// oldest first: the first of them is the one that showed the change.
+	Reached []Reach
 }
 
-// Changes walks the whole history and returns its changes, oldest first. It is
-// [Resume] from the first night.
-func Changes(s *Series) []Change { return Resume(s, nil, math.MinInt) }
+// Reach is how far from 1 the interval of a change went on a night.
+type Reach struct {
+	Night int
+	Far   float64 // relative, such as 0.08 of −8 % at the most
+}
 
-// Resume returns the changes of a series of which known were found when night
-// was its last: only later nights are walked, at a cost of one window each.
-// The points may begin [Memory] measured nights before the first later one, or
-// at the start of an epoch; the result is then the same as that of a full pass.
-func Resume(s *Series, known []Change, night int) []Change {
-	w := walk{history: s.history(), found: slices.Clone(known), siblings: s.Siblings}
-	for i := range w.nights {
-		if w.nights[i].n > night {
-			w.step(i)
-		}
+// up reports whether a change is to a higher level.
+func (c *Change) up() bool { return c.Size.Value > 1 }
+
+// succeeds makes c, as seen on a night, the same change as old, which was seen
+// before; nil if it is new.
+func (c *Change) succeeds(old *Change, night int) {
+	far := 1 - c.Size.Low
+	if c.up() {
+		far = c.Size.High - 1
 	}
-	return w.found
+	if old != nil && old.up() == c.up() {
+		c.Reached = slices.DeleteFunc(slices.Clone(old.Reached), func(r Reach) bool { return r.Night < c.From }) // which showed another
+	}
+	if n := len(c.Reached); n == 0 || far > c.Reached[n-1].Far {
+		c.Reached = append(c.Reached, Reach{night, far})
+	}
+}
+
+// near reports whether two changes can be one, of which the nights showed now
+// this date and now that.
+func (c *Change) near(o *Change) bool {
+	return c.up() == o.up() && c.From <= o.To+2 && o.From <= c.To+2
+}
+
+// Past is what a pass over the nights of a series has found so far.
+type Past struct {
+	Changes []Change // oldest first
+	// Withdrawn are changes within the Horizon that later nights did not bear
+	// out; should they come back, they are not new.
+	Withdrawn []Change `json:",omitempty"`
+	// Alarms are of the last nights, oldest first.
+	Alarms []Alarm `json:",omitempty"`
+}
+
+// Changes walks the whole history and returns its changes, oldest first.
+func Changes(s *Series) []Change { return Resume(s, Past{}, Never).Changes }
+
+// Resume goes on from what was found in a series when night was its last: only
+// later nights are walked, at a cost of one window each. The points may begin
+// [Memory] measured nights before the first later one, or at the start of an
+// epoch; the result is then the same as that of a full pass.
+func Resume(s *Series, past Past, night int) Past {
+	w := s.walk(past)
+	for i := w.from(night + 1); i < len(w.nights); i++ {
+		w.step(i)
+	}
+	return w.Past
 }
 
 // walk is a pass over a history, a night at a time. What it knows of the past
-// is in found alone, and what it sees of it is one window.
+// is in Past alone, and what it sees of it is one window.
 type walk struct {
 	history
-	found    []Change
+	Past
+	watch    Watch  // of the night taken in last
 	siblings []Span // that share an alarm
 
 	own, relative, less window // room for one night's work
 	nearby              []night
 }
 
+func (s *Series) walk(past Past) *walk {
+	return &walk{history: s.history(), siblings: s.Siblings, Past: Past{slices.Clone(past.Changes), slices.Clone(past.Withdrawn), slices.Clone(past.Alarms)}}
+}
+
 // step takes in night i.
 func (w *walk) step(i int) {
+	w.alarmed(i)
+	w.Withdrawn = slices.DeleteFunc(w.Withdrawn, func(c Change) bool { return i-w.from(c.Night) >= Horizon })
 	e := w.epoch(i)
 	start := w.epochs[e]
 	levels := w.levels(start, i)
@@ -118,18 +168,46 @@ func (w *walk) step(i int) {
 		w.atEvent(e, i)
 	}
 	eldest := max(i-Horizon+1, start+young)
-	if c, ok := w.look(levels, eldest, i-shortest+1, i, alarm); ok {
-		w.found = append(w.found, c)
-		return
-	}
 	last := len(levels) - 1
-	if last == 0 || i-levels[last] >= Horizon {
-		return
+	open := last > 0 && i-levels[last] < Horizon // the last may still move
+	c, fresh := w.look(levels, eldest, i-shortest+1, i, alarm)
+	// The first nights of a new level can be taken for an earlier, smaller step.
+	// What was shown only by nights since c is c.
+	same := open && (!fresh || w.Changes[len(w.Changes)-1].Reached[0].Night >= c.From)
+	switch {
+	case same:
+		old := w.withdraw(len(w.Changes) - 1)
+		if of, ok := w.look(levels[:last], eldest, i-shortest+1, i, lasting); ok {
+			c = of
+		} else if !fresh {
+			return
+		}
+		w.Withdrawn = w.Withdrawn[:len(w.Withdrawn)-1]
+		c.succeeds(&old, w.nights[i].n)
+		w.Changes = append(w.Changes, c)
+	case fresh:
+		w.add(c, i)
 	}
-	w.found = w.found[:len(w.found)-1]
-	if c, ok := w.look(levels[:last], eldest, i-shortest+1, i, lasting); ok {
-		w.found = append(w.found, c)
+}
+
+// withdraw takes back the change of that index.
+func (w *walk) withdraw(at int) Change {
+	c := w.Changes[at]
+	w.Changes = slices.Delete(w.Changes, at, at+1)
+	w.Withdrawn = append(w.Withdrawn, c)
+	return c
+}
+
+// add takes in a change that night i shows, and that may have been withdrawn.
+func (w *walk) add(c Change, i int) {
+	var old *Change
+	if at := slices.IndexFunc(w.Withdrawn, func(o Change) bool { return c.near(&o) }); at >= 0 {
+		was := w.Withdrawn[at]
+		old = &was
+		w.Withdrawn = slices.Delete(w.Withdrawn, at, at+1)
 	}
+	c.succeeds(old, w.nights[i].n)
+	w.Changes = append(w.Changes, c)
 }
 
 // atEvent judges the step at the start of epoch e, as long as it is within the
@@ -139,17 +217,19 @@ func (w *walk) atEvent(e, i int) {
 	if i-at >= Horizon || i-at+1 < shortest || at-w.epochs[e-1] < young {
 		return
 	}
-	w.found = slices.DeleteFunc(w.found, func(c Change) bool { return c.Event != nil && c.Night == w.nights[at].n })
+	if was := slices.IndexFunc(w.Changes, func(c Change) bool { return c.Event != nil && c.Night == w.nights[at].n }); was >= 0 {
+		w.withdraw(was)
+	}
 	if c, ok := w.look(w.levels(w.epochs[e-1], at-1), at, at, i, lasting); ok {
 		c.Event, c.From, c.To = &w.events[e-1], c.Night, c.Night
-		w.found = append(w.found, c)
+		w.add(c, i)
 	}
 }
 
 // levels returns the first nights of the levels of an epoch up to night i.
 func (w *walk) levels(start, i int) []int {
 	levels := []int{start}
-	for _, c := range w.found {
+	for _, c := range w.Changes {
 		if at := w.from(c.Night); at > start && at <= i {
 			levels = append(levels, at)
 		}
@@ -163,9 +243,9 @@ func (w *walk) levels(start, i int) []int {
 func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change, bool) {
 	base := max(levels[0], i-Memory+1)
 	own, judged := &w.own, &w.own
-	if own.see(w.nights[base:i+1], base, levels, false); own.controlled {
+	if own.see(w.nights[base:i+1], base, levels, false, nowhere); own.controlled {
 		judged = &w.relative
-		judged.see(w.nights[base:i+1], base, levels, true)
+		judged.see(w.nights[base:i+1], base, levels, true, nowhere)
 	}
 	eldest = max(eldest, base+judged.level+shortest)
 	if eldest > latest || !judged.hint(eldest-base, latest-base, level) {
@@ -178,10 +258,11 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 		}
 	}
 	f, k := fits[best], eldest+best-base
-	fresh, less := level == alarm, 0.0
+	fresh := level == alarm
+	asked, less := judged.asks(k)
+	asked /= share(w.siblings, w.nights[i].n)
 	if fresh {
-		level, less = judged.asks(k)
-		level /= share(w.siblings, w.nights[i].n)
+		level = asked
 	} else {
 		level *= math.Pow(firm/lasting, max(0, float64(i-base-k-late))/(Horizon-late))
 	}
@@ -193,14 +274,16 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 	default:
 		from, to := dates(fits, best)
 		from, to, at := eldest+from, eldest+to, base+k
-		h := f.error * distuv.StudentsT{Sigma: 1, Nu: f.freedom}.Quantile(0.975)
+		controlled, gradual := judged != own, judged.gradual(k)
+		judged.see(w.nights[base:i+1], base, levels, controlled, k)
+		latest = max(latest, base+judged.step)
 		return Change{
 			Night: w.nights[at].n, From: w.nights[from].n, To: w.nights[to].n,
-			Size:     stats.Interval{Value: math.Exp(f.size), Low: math.Exp(f.size - h), High: math.Exp(f.size + h)},
-			P:        p,
-			LastGood: w.nights[from-1].revision, FirstBad: w.nights[to].revision,
+			Size: judged.size(eldest-base, latest-base, asked), P: p,
+			Controlled: controlled && hasControl(w.nights[max(levels[len(levels)-1], at-recent):at]) && hasControl(w.nights[at:i+1]),
+			LastGood:   w.nights[from-1].revision, FirstBad: w.nights[to].revision,
 			Record:  w.nights[at].record,
-			Gradual: judged.gradual(k),
+			Gradual: gradual,
 		}, true
 	}
 }
@@ -217,7 +300,7 @@ func (w *window) bears(k int, step float64, fresh bool) bool {
 func (w *walk) byOne(levels []int, base, k, i int, normalise bool, level float64) bool {
 	for out := base + k; out <= i; out++ {
 		w.nearby = append(append(w.nearby[:0], w.nights[base:out]...), w.nights[out+1:i+1]...)
-		w.less.see(w.nearby, base, levels, normalise)
+		w.less.see(w.nearby, base, levels, normalise, nowhere)
 		if w.less.p(k) > level {
 			return true
 		}
@@ -263,6 +346,7 @@ type window struct {
 	sum        []float64 // of y, of its squares, and of products of neighbours,
 	square     []float64 // each before the index
 	product    []float64
+	step       int            // where the next is, if one is known
 	controlled bool           // by a control on most nights
 	before     [nodes]stretch // the levels before the last
 	segments   int            // their number
@@ -280,8 +364,13 @@ var rhos = func() (r [nodes]float64) {
 	return r
 }()
 
+// nowhere is no step.
+const nowhere = -1
+
 // see makes the window one of nights, the first of which has the index base.
-func (w *window) see(nights []night, base int, levels []int, normalise bool) {
+// What is winsorised has no step that is not yet among the levels, unless one
+// is known: few nights of a new level are spikes to those who do not know it.
+func (w *window) see(nights []night, base int, levels []int, normalise bool, step int) {
 	n := len(nights)
 	*w = window{y: room(w.y, n), sum: room(w.sum, n+1), square: room(w.square, n+1), product: room(w.product, n), space: room(w.space, 2*n)}
 	w.sum[0], w.square[0], w.product[0] = 0, 0, 0
@@ -302,7 +391,11 @@ func (w *window) see(nights []night, base int, levels []int, normalise bool) {
 			w.y[i] -= control
 		}
 	}
-	winsorise(w.y, w.space)
+	if step == nowhere {
+		winsorise(w.y, w.space)
+	} else {
+		w.parted(max(levels[len(levels)-1]-base, 0), step)
+	}
 	middle := w.y[n/2]
 	for i := range w.y {
 		w.y[i] -= middle
@@ -322,6 +415,34 @@ func (w *window) see(nights []night, base int, levels []int, normalise bool) {
 			w.level = at
 			w.segments++
 		}
+	}
+}
+
+// parted winsorises nights of which those from a step on are of a new level.
+// Where it is, the figures say as they are: a night that is cut seems to lie on
+// either.
+func (w *window) parted(level, step int) {
+	size, least := 0.0, math.Inf(1)
+	for k := max(level+1, step-shortest); k < len(w.y) && k <= step+shortest; k++ {
+		before, after := w.y[max(level, step-recent):k], w.y[k:]
+		x, y := median(append(w.space[:0], before...)), median(append(w.space[:0], after...))
+		off := 0.0
+		for _, v := range before {
+			off += math.Abs(v - x)
+		}
+		for _, v := range after {
+			off += math.Abs(v - y)
+		}
+		if off < least {
+			least, size, w.step = off, y-x, k
+		}
+	}
+	for i := w.step; i < len(w.y); i++ {
+		w.y[i] -= size
+	}
+	winsorise(w.y, w.space)
+	for i := w.step; i < len(w.y); i++ {
+		w.y[i] += size
 	}
 }
 
@@ -470,6 +591,60 @@ func (w *window) fit(k int) fit {
 	}
 	f.error = math.Sqrt(f.error)
 	return f
+}
+
+// size returns the new level over the old, with the interval that has it in 95 %
+// of what is told: the step may lie at any night from to to, each weighed by its
+// likelihood, and is told because it was large. So its near end is that of a
+// step that had to be as large as the p-value asks of a new one (Weinstein,
+// Fithian and Benjamini, JASA 108, 2013), and no nearer than no step at all.
+func (w *window) size(from, to int, asked float64) stats.Interval {
+	fits := make([]fit, 0, to-from+1)
+	top := math.Inf(-1)
+	for k := from; k <= to; k++ {
+		f := w.fit(k)
+		fits, top = append(fits, f), max(top, f.evidence)
+	}
+	var size, square, total float64
+	for i, f := range fits {
+		p := math.Exp(f.evidence - top)
+		fits[i].evidence = p
+		total += p
+		size += p * f.size
+	}
+	size /= total
+	for _, f := range fits {
+		d := f.size - size
+		square += f.evidence / total * (f.error*f.error + d*d)
+	}
+	spread := math.Sqrt(square)
+	student := distuv.StudentsT{Sigma: 1, Nu: fits[0].freedom}
+	far := math.Abs(size) + spread*student.Quantile(0.975)
+	near := spread * max(0, told(student, math.Abs(size)/spread, -student.Quantile(asked/2)))
+	if size < 0 {
+		return stats.Interval{Value: math.Exp(size), Low: math.Exp(-far), High: math.Exp(-near)}
+	}
+	return stats.Interval{Value: math.Exp(size), Low: math.Exp(near), High: math.Exp(far)}
+}
+
+// told returns the lower end of the interval of what was t, in standard errors,
+// and would not be known were it less than the least.
+func told(student distuv.StudentsT, t, least float64) float64 {
+	low, high := 0., t
+	more := func(truth float64) bool { // that t than 2.5 % of those that are known
+		return student.CDF(truth-t) > 0.025*student.CDF(truth-least)
+	}
+	if t <= least || more(0) {
+		return 0
+	}
+	for range 40 {
+		if middle := (low + high) / 2; more(middle) {
+			high = middle
+		} else {
+			low = middle
+		}
+	}
+	return low
 }
 
 // p is two-sided: of a step as large at night k, if there were none.

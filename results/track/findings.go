@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/stats"
@@ -16,33 +15,41 @@ import (
 // Judged is a series with what was found in it.
 type Judged struct {
 	*Series
-	Changes []Change // oldest first
-	// Fresh are those of Changes that the night before did not show, which
-	// showed Before.
-	Fresh, Before []Change
-	Watch         Watch
-	Last          int    // the newest night with a figure
-	Instead       string // of a young series: which one it took the place of
+	Past           // as of the night
+	Before  Past   // as of the night before
+	Watch   Watch  // of the night
+	recent  []int  // the last nights before it, oldest first
+	Last    int    // the newest night with a figure
+	Instead string // of a young series: which one it took the place of
 }
 
-// Judge finds the changes of a series, of which known were found when night
-// upto was its last (nil and [Never] for none), and looks at the given night,
-// which is later.
-func Judge(s *Series, known []Change, upto, night int) Judged {
-	before := *s
-	before.Points = slices.DeleteFunc(slices.Clone(s.Points), func(p Point) bool { return p.Night >= night })
-	old := known
-	if upto < night-1 {
-		old = Resume(&before, known, upto)
+// back is the night so many measured nights before.
+func (j *Judged) back(n int) int {
+	if len(j.recent) == 0 {
+		return Never
 	}
-	j := Judged{Series: s, Changes: Resume(s, old, night-1), Before: old, Watch: Tonight(s, night), Last: s.last()}
-	for _, c := range j.Changes {
-		if !slices.ContainsFunc(old, func(o Change) bool {
-			return o.From <= c.To && c.From <= o.To || max(o.Night-c.Night, c.Night-o.Night) <= 2
-		}) {
-			j.Fresh = append(j.Fresh, c)
-		}
+	return j.recent[max(0, len(j.recent)-n)]
+}
+
+// Judge finds the changes of a series, of which past was found when night upto
+// was its last (nothing and [Never] for none), up to the given night, which is
+// later, and looks at that.
+func Judge(s *Series, past Past, upto, night int) Judged {
+	w := s.walk(past)
+	j := Judged{Series: s, Watch: nothing, Last: s.last()}
+	at := w.from(night)
+	for i := w.from(upto + 1); i < at; i++ {
+		w.step(i)
 	}
+	for _, n := range w.nights[max(0, at-late):at] {
+		j.recent = append(j.recent, n.n)
+	}
+	j.Before = Past{slices.Clone(w.Changes), slices.Clone(w.Withdrawn), slices.Clone(w.Alarms)}
+	if at < len(w.nights) && w.nights[at].n == night {
+		w.step(at)
+		j.Watch = w.watch
+	}
+	j.Past = w.Past
 	return j
 }
 
@@ -63,6 +70,9 @@ const (
 	Gauge    Cause = "meter"          // all the watts of one meter, and no rate
 	Known    Cause = "known event"    // at an event that is on record
 	Unknown  Cause = "cannot be told" // nothing is known to have changed
+	// Alone is of what no control stood beside: whatever else changed that
+	// night, nothing shows that it was that.
+	Alone Cause = "unknown, the session had no control"
 )
 
 // Verdict says whether a finding is bad.
@@ -79,6 +89,7 @@ type Part struct {
 	Key    store.Key
 	Better Direction
 	Change Change
+	Alarms []Alarm // of the series
 }
 
 // NodeID names a node.
@@ -100,8 +111,16 @@ type Finding struct {
 	// empty if none can.
 	LastGood, FirstBad string
 	Event              *Event
-	Fresh              bool // not shown by the night before
 	P                  float64
+}
+
+// Shown is the night that showed it first.
+func (f *Finding) Shown() int {
+	first := f.Parts[0].Change.Reached[0].Night
+	for _, p := range f.Parts {
+		first = min(first, p.Change.Reached[0].Night)
+	}
+	return first
 }
 
 // Headline is the part that the finding is told by.
@@ -111,17 +130,16 @@ func (f *Finding) Headline() *Part { return &f.Parts[0] }
 // can have one cause are one finding. The latest come first.
 func Findings(all []Judged) []Finding {
 	type node struct {
-		j     *Judged
-		c     *Change
-		fresh bool
-		root  int
+		j    *Judged
+		c    *Change
+		root int
 	}
 	var nodes []node
 	for i := range all {
 		j := &all[i]
 		for k := range j.Changes {
 			c := &j.Changes[k]
-			nodes = append(nodes, node{j, c, slices.ContainsFunc(j.Fresh, func(f Change) bool { return f.Night == c.Night }), len(nodes)})
+			nodes = append(nodes, node{j, c, len(nodes)})
 		}
 	}
 	slices.SortStableFunc(nodes, func(a, b node) int {
@@ -164,8 +182,7 @@ func Findings(all []Judged) []Finding {
 			f = &Finding{}
 			clusters[find(i)], order = f, append(order, find(i))
 		}
-		f.Fresh = f.Fresh || n.fresh
-		f.Parts = append(f.Parts, Part{n.j.Key, n.j.Better, *n.c})
+		f.Parts = append(f.Parts, Part{n.j.Key, n.j.Better, *n.c, n.j.Alarms})
 		if !slices.Contains(f.Groups, n.j.Key.Group) {
 			f.Groups = append(f.Groups, n.j.Key.Group)
 		}
@@ -210,8 +227,16 @@ func worldOf(all []Judged) surroundings {
 	return w
 }
 
+// idle is the scenario of no use.
+const idle = "idle"
+
 // rank orders the metrics by what a reader wants to hear first.
 var rank = map[string]int{results.WorkPerEnergy: 1, results.Throughput: 2, results.Power: 3}
+
+// moved reports whether a rate is among what changed.
+func (f *Finding) moved() bool {
+	return slices.ContainsFunc(f.Parts, func(p Part) bool { return p.Key.Metric == results.Throughput })
+}
 
 // settle finds the headline, the dates, the cause and the verdict.
 func (f *Finding) settle(w surroundings) {
@@ -258,10 +283,9 @@ func (f *Finding) settle(w surroundings) {
 			costlier = costlier || !up
 		}
 	}
-	moved := slower || faster
+	moved := f.moved()
 	own := ownSlower || ownFaster || ownMore && !moved
 	code := f.LastGood != f.FirstBad && f.FirstBad != ""
-	controlled := !slices.ContainsFunc(f.Nodes, func(n NodeID) bool { return !w.control[n] })
 	for _, g := range f.Groups {
 		k := sibling(f.Parts[0].Key)
 		k.Group = g
@@ -273,11 +297,13 @@ func (f *Finding) settle(w surroundings) {
 		f.Cause = Known
 	case f.isMeter(w, moved):
 		f.Cause = Gauge
-	case slower && less && (own || !controlled):
+	case !f.controlled(w):
+		f.Cause = Alone
+	case slower && less && own:
 		f.Cause = Capped
 	case own && moved:
 		f.Cause = Machine
-	case !moved && more && !(controlled && !ownMore && code):
+	case !moved && more && (ownMore || !code):
 		f.Cause = Ageing
 	case faster && more && costlier:
 		f.Cause = Hungrier
@@ -296,6 +322,15 @@ func (f *Finding) settle(w surroundings) {
 	default:
 		f.Verdict = Improvement
 	}
+}
+
+// controlled reports whether a control stood beside what changed: a figure was
+// told of its ratio to one, or is a control's own. Idle watts have no such
+// ratio: of them it is enough that their node has a control.
+func (f *Finding) controlled(w surroundings) bool {
+	return slices.ContainsFunc(f.Parts, func(p Part) bool {
+		return p.Change.Controlled || w.isOwn[p.Key] || p.Key.Scenario == idle && w.control[nodeOf(p.Key)]
+	})
 }
 
 // isMeter reports whether the watts of every node of a meter moved one way, of
@@ -336,9 +371,6 @@ func (f *Finding) Where() string {
 		return fmt.Sprintf("%d of %d nodes: %s", n, f.Of, strings.Join(names, ", "))
 	}
 }
-
-// Date is the day on which a night began, as people name it.
-func Date(night int) time.Time { return time.Unix(int64(night)*86400, 0).UTC() }
 
 // What says in a sentence what happened.
 func (f *Finding) What() string {
@@ -394,6 +426,12 @@ func (f *Finding) Do() string {
 		return "decide whether the speed is worth the joules" + commits(f)
 	case Gauge:
 		return "check the meter: all that it reads moved together, and no rate did (perwatt meters SPEC --check), then perwatt event"
+	case Alone:
+		said := "cause unknown, the session had no control: perwatt run measures one beside the uses, which tells the machine from the code"
+		if at := f.At(); at != "" {
+			said += "; git log " + at + " has the commits of those nights"
+		}
+		return said
 	case Known:
 		return "nothing if it was meant; else undo it and measure again"
 	}

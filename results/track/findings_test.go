@@ -21,18 +21,23 @@ func moved(group, scenario, metric string, size float64, change ...func(*Series,
 		s.Meter = ""
 	}
 	c := Change{Night: 100, From: 99, To: 101, Size: stats.Interval{Value: size, Low: size * 0.99, High: size * 1.01}, P: 1e-9, LastGood: "a", FirstBad: "a"}
+	c.Reached = []Reach{{101, math.Abs(size - 1)}}
 	for _, f := range change {
 		f(s, &c)
 	}
 	j := Judged{Series: s}
 	if size != 1 {
 		j.Changes = []Change{c}
-		j.Fresh = j.Changes
 	}
 	return j
 }
 
 func commit(_ *Series, c *Change) { c.FirstBad = "b" }
+
+// beside is a change against a control.
+func beside(_ *Series, c *Change) { c.Controlled = true }
+
+func commitBeside(s *Series, c *Change) { commit(s, c); beside(s, c) }
 
 // Pairs of throughput and watts tell what happened.
 func TestCauses(t *testing.T) {
@@ -51,28 +56,33 @@ func TestCauses(t *testing.T) {
 		cause   Cause
 		verdict Verdict
 	}{
-		"a commit made it slower":                     {all(still, use("g", "mining", 0.95, 1, commit)), Code, Regression},
-		"a commit made it faster":                     {all(still, use("g", "mining", 1.05, 1, commit)), Code, Improvement},
-		"slower at fewer watts, by a commit":          {all(still, use("g", "mining", 0.9, 0.95, commit)), Code, Regression},
+		"a commit made it slower":                     {all(still, use("g", "mining", 0.95, 1, commitBeside)), Code, Regression},
+		"a commit made it faster":                     {all(still, use("g", "mining", 1.05, 1, commitBeside)), Code, Improvement},
+		"slower at fewer watts, by a commit":          {all(still, use("g", "mining", 0.9, 0.95, commitBeside)), Code, Regression},
 		"capped: the control fell too":                {all(use("g", results.Control, 0.9, 0.9), use("g", "mining", 0.9, 0.88, commit)), Capped, Regression},
-		"capped, without a control to ask":            {use("g", "mining", 0.9, 0.88, commit), Capped, Regression},
+		"capped, but without a control to ask":        {use("g", "mining", 0.9, 0.88, commit), Alone, Regression},
+		"a commit, but no control to ask":             {use("g", "mining", 0.95, 1, commit), Alone, Regression},
+		"a commit, and a control on other nights":     {all(still, use("g", "mining", 0.95, 1, commit)), Alone, Regression},
+		"faster by a commit, and no control to ask":   {use("g", "mining", 1.05, 1, commit), Alone, Improvement},
+		"more watts, and no control to ask":           {use("g", "mining", 1, 1.05), Alone, Regression},
 		"other load: slower at the same watts":        {use("g", results.Control, 0.9, 1, commit), Machine, Regression},
 		"a fan":                                       {all(still[:1], use("g", results.Control, 1, 1.05), use("g", "mining", 1, 1.05)), Ageing, Regression},
 		"a fan, on the night of a commit":             {all(use("g", results.Control, 1, 1.05, commit), use("g", "mining", 1, 1.05, commit)), Ageing, Regression},
-		"a commit that burns watts for nothing":       {all(still, use("g", "mining", 1, 1.05, commit)), Code, Regression},
-		"faster but hungrier":                         {all(still, use("g", "mining", 1.03, 1.08, commit)), Hungrier, Regression},
-		"faster and worth it":                         {all(still, use("g", "mining", 1.08, 1.03, commit)), Code, Improvement},
+		"a fan, idle":                                 {all(still, []Judged{moved("g", idle, results.Power, 1.05)}), Ageing, Regression},
+		"a commit that burns watts for nothing":       {all(still, use("g", "mining", 1, 1.05, commitBeside)), Code, Regression},
+		"faster but hungrier":                         {all(still, use("g", "mining", 1.03, 1.08, commitBeside)), Hungrier, Regression},
+		"faster and worth it":                         {all(still, use("g", "mining", 1.08, 1.03, commitBeside)), Code, Improvement},
 		"the meter: every group of it":                {all(use("g", "mining", 1, 1.04), use("h", "mining", 1, 1.04)), Gauge, Neutral},
-		"not the meter: another group on it is still": {all(use("g", "mining", 1, 1.04), use("h", "mining", 1, 1.04), use("i", "mining", 1, 1)), Ageing, Regression},
-		"not the meter: a rate moved too":             {all(use("g", "mining", 0.9, 1.04), use("h", "mining", 1, 1.04)), Unknown, Regression},
-		"nobody did anything":                         {all(still, use("g", "mining", 0.95, 1)), Unknown, Regression},
+		"not the meter: another group on it is still": {all(use("g", "mining", 1, 1.04, beside), use("h", "mining", 1, 1.04, beside), use("i", "mining", 1, 1)), Ageing, Regression},
+		"not the meter: a rate moved too":             {all(use("g", "mining", 0.9, 1.04, beside), use("h", "mining", 1, 1.04)), Unknown, Regression},
+		"nobody did anything":                         {all(still, use("g", "mining", 0.95, 1, beside)), Unknown, Regression},
 		"a kernel":                                    {use("g", "mining", 0.95, 1, commit, func(_ *Series, c *Change) { c.Event = &Event{Night: 100, Kind: Kernel, What: "6.8 → 6.12"} }), Known, Neutral},
 	} {
 		f := Findings(c.judged)
 		require.Len(t, f, 1, name)
 		require.Equal(t, c.cause, f[0].Cause, name)
 		require.Equal(t, c.verdict, f[0].Verdict, name)
-		require.True(t, f[0].Fresh)
+		require.Equal(t, 101, f[0].Shown(), name)
 		require.NotEmpty(t, f[0].Do(), name)
 		require.Contains(t, f[0].What(), " %", name)
 	}
@@ -117,23 +127,23 @@ func TestGuard(t *testing.T) {
 	false1, caught, machine, noisy, despite := 0, 0, 0, 0, 0
 	for range runs {
 		s := steady(rng, 30, none)
-		if Tonight(s, 29).Mood == Suspicious {
+		if Tonight(s, nil, 29).Mood == Suspicious {
 			false1++
 		}
 		s.Points[29].Value *= 0.92
-		if w := Tonight(s, 29); w.Mood == Suspicious {
+		if w := Tonight(s, nil, 29); w.Mood == Suspicious {
 			caught++
 			require.Less(t, w.Size.Value, w.Size.Low)
 		}
 		s = steady(rng, 30, func(i int) float64 { return 1 - 0.08*float64(i/29) })
-		if Tonight(s, 29).Mood == Suspicious {
+		if Tonight(s, nil, 29).Mood == Suspicious {
 			machine++
 		}
 		s = steady(rng, 30, func(int) float64 { return math.Exp(0.05 * rng.NormFloat64()) })
-		if Tonight(s, 29).Mood == Suspicious {
+		if Tonight(s, nil, 29).Mood == Suspicious {
 			noisy++
 		}
-		if s.Points[29].Value *= 0.92; Tonight(s, 29).Mood == Suspicious {
+		if s.Points[29].Value *= 0.92; Tonight(s, nil, 29).Mood == Suspicious {
 			despite++
 		}
 	}
@@ -150,27 +160,27 @@ func TestGuardOfFewNights(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for n := 1; n < young; n++ {
 		s := steady(rng, n+1, none)
-		w := Tonight(s, n)
+		w := Tonight(s, nil, n)
 		require.True(t, w.Young)
 		require.Equal(t, Quiet, w.Mood)
 		s.Points[n].Value *= 0.85
-		require.Equal(t, Suspicious, Tonight(s, n).Mood, "more than 10 %% needs no statistics")
+		require.Equal(t, Suspicious, Tonight(s, nil, n).Mood, "more than 10 %% needs no statistics")
 		s.Points[n].Value *= 0.93 / 0.85
-		require.Equal(t, Quiet, Tonight(s, n).Mood)
+		require.Equal(t, Quiet, Tonight(s, nil, n).Mood)
 	}
 	s := steady(rng, 1, none)
-	require.Equal(t, Quiet, Tonight(s, 0).Mood)
-	require.Equal(t, Missing, Tonight(s, 1).Mood)
-	require.Equal(t, Missing, Tonight(&Series{}, 1).Mood)
+	require.Equal(t, Quiet, Tonight(s, nil, 0).Mood)
+	require.Equal(t, Missing, Tonight(s, nil, 1).Mood)
+	require.Equal(t, Missing, Tonight(&Series{}, nil, 1).Mood)
 	s = steady(rng, 30, none)
 	s.Events = []Event{{Night: 25, Kind: Kernel}}
-	require.True(t, Tonight(s, 29).Young, "nothing is learned across an event")
+	require.True(t, Tonight(s, nil, 29).Young, "nothing is learned across an event")
 	// Of two records of a night the newer is judged: the older was measured again.
 	s = steady(rng, 30, none)
 	s.Points[29].Value *= 0.9
-	require.Equal(t, Suspicious, Tonight(s, 29).Mood)
+	require.Equal(t, Suspicious, Tonight(s, nil, 29).Mood)
 	s.Points = append(s.Points, Point{Night: 29, Value: 1e9, Control: 5e8, Record: "9999"})
-	require.Equal(t, Quiet, Tonight(s, 29).Mood)
+	require.Equal(t, Quiet, Tonight(s, nil, 29).Mood)
 }
 
 // Of several sessions of a night each is held against its own control.

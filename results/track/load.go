@@ -24,15 +24,84 @@ var relative = map[string]string{
 // Group is a group of nodes and its series, the control's among them.
 type Group struct {
 	store.Group
-	Series []Series
-	Points map[store.Key][]store.Point // of each series, oldest first
-	Ratios map[store.Key]store.Series  // to the control, of each series that has one
-	Events []store.Event
+	Calendar Calendar
+	Series   []Series
+	Points   map[store.Key][]store.Point // of each series, oldest first
+	Ratios   map[store.Key]store.Series  // to the control, of each series that has one
+	Events   []store.Event
+}
+
+const (
+	// habit is how long the hours of the sessions are remembered by which
+	// nights are told apart.
+	habit = 60 * 24 * time.Hour
+
+	// awake is how many hours from the beginning of a night no session is to be.
+	awake = 3
+
+	// lately is how old a session may be for its night to be the one that is
+	// judged: half of what lies between two.
+	lately = 12 * time.Hour
+)
+
+// CalendarAt returns the calendar of the sessions that are asked for, as they
+// were until a day after t. Nights begin at noon UTC, unless more than one
+// session in ten is within three hours of that: then at midnight or at 18:00 or
+// 6:00, whichever has the fewest within three hours. So a session and what is
+// done with it half an hour later, and sessions that are early on one day and
+// late on the next, are not of two nights.
+func CalendarAt(ctx context.Context, x *store.Index, f store.Filter, t time.Time) (Calendar, error) {
+	f.Since = t.Add(-habit)
+	hours, err := x.Hours(ctx, f, t.Add(24*time.Hour))
+	if err != nil {
+		return Calendar{}, err
+	}
+	all := 0
+	for _, n := range hours {
+		all += n
+	}
+	near := func(begin int) (n int) {
+		for d := -awake; d < awake; d++ {
+			n += hours[(begin+d+24)%24]
+		}
+		return n
+	}
+	c := Calendar{12}
+	if noon := near(12); 10*noon > all {
+		for _, begin := range []int{0, 18, 6} {
+			if n := near(begin); 2*n < noon && n < near(c.Begin) {
+				c.Begin = begin
+			}
+		}
+	}
+	return c, nil
+}
+
+// LatestNight returns the night that is to be judged now: that of the last
+// session that is asked for, unless it began more than twelve hours ago; else
+// the one that runs, which measured nothing yet.
+func LatestNight(ctx context.Context, x *store.Index, f store.Filter, now time.Time) (Calendar, int, error) {
+	c, err := CalendarAt(ctx, x, f, now)
+	if err != nil {
+		return c, 0, err
+	}
+	f.Since = now.Add(-lately)
+	night := c.Night(now)
+	for h, err := range x.Records(ctx, f) {
+		if err != nil {
+			return c, 0, err
+		}
+		if h.Group != "" && !h.Start.After(now) {
+			night = c.Night(h.Start)
+		}
+	}
+	return c, night, nil
 }
 
 // Load reads the groups of a store, one at a time, in the order of their
 // identifiers, as they were on a night.
-func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (groups []string, load func(group string, since time.Time) (Group, error), err error) {
+func Load(ctx context.Context, x *store.Index, opt Options) (groups []string, load func(group string, since time.Time) (Group, error), err error) {
+	f, night := opt.Filter, opt.Night
 	all, err := x.Groups(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -47,9 +116,9 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 		}
 	}
 	return groups, func(id string, since time.Time) (Group, error) {
-		g := Group{Group: all[id], Points: map[store.Key][]store.Point{}, Ratios: map[store.Key]store.Series{}}
+		g := Group{Group: all[id], Calendar: opt.Calendar, Points: map[store.Key][]store.Point{}, Ratios: map[store.Key]store.Series{}}
 		for _, e := range events {
-			if (e.Group == id || e.Group == "") && NightOf(e.At) <= night {
+			if (e.Group == id || e.Group == "") && opt.Calendar.Night(e.At) <= night {
 				g.Events = append(g.Events, e)
 			}
 		}
@@ -64,7 +133,7 @@ func Load(ctx context.Context, x *store.Index, f store.Filter, night int) (group
 			if err != nil {
 				return g, err
 			}
-			s.Points = slices.DeleteFunc(s.Points, func(p store.Point) bool { return NightOf(p.Start) > night })
+			s.Points = slices.DeleteFunc(s.Points, func(p store.Point) bool { return opt.Calendar.Night(p.Start) > night })
 			if metric, ok := relative[s.Metric]; ok {
 				ratios[unitless(s.Key, metric)] = s
 			} else if directions[s.Metric] != "" && len(s.Points) > 0 {
@@ -95,7 +164,7 @@ func (g *Group) add(s, ratio store.Series) {
 	}
 	t := Series{Key: s.Key, Better: directions[s.Metric], Control: s.Scenario == results.Control, Meter: g.meter(s)}
 	for _, p := range s.Points {
-		q := Point{Night: NightOf(p.Start), Value: float64(p.Value), Control: nan, Record: p.Record, Revision: p.Env.Revision}
+		q := Point{Night: g.Calendar.Night(p.Start), Value: float64(p.Value), Control: nan, Record: p.Record, Revision: p.Env.Revision}
 		if r, ok := of[p.Record]; ok {
 			q.Control = q.Value / r
 		}
@@ -105,7 +174,7 @@ func (g *Group) add(s, ratio store.Series) {
 		if e.Node != "" && e.Node != s.Node {
 			continue
 		}
-		t.Events = append(t.Events, Event{Night: NightOf(e.At), Kind: Kind(e.Kind), What: What(e)})
+		t.Events = append(t.Events, Event{Night: g.Calendar.Night(e.At), Kind: Kind(e.Kind), What: What(e)})
 	}
 	g.Series, g.Points[s.Key] = append(g.Series, t), s.Points
 }

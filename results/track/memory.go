@@ -25,15 +25,13 @@ const tail = 500 * 24 * time.Hour
 
 // memory is what was found in a series when night upto was its last.
 type memory struct {
-	Detector int      `json:"detector"`
-	Events   uint64   `json:"events"` // that it was found with
-	First    int      `json:"first"`  // night of the series
-	Changes  []Change `json:"changes"`
-	upto     int
+	Detector int    `json:"detector"`
+	Begin    int    `json:"begin"`  // of its calendar
+	Events   uint64 `json:"events"` // that it was found with
+	First    int    `json:"first"`  // night of the series
+	Past
+	upto int
 }
-
-// begins is when a night begins.
-func begins(night int) time.Time { return time.Unix(int64(night)*86400+43200, 0).UTC() }
 
 // known names the events of a series up to a night.
 func known(s *Series, upto int) uint64 {
@@ -74,8 +72,8 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 			s := &g.Series[i]
 			m := memory{upto: Never}
 			k, ok := kept[s.Key]
-			upto := NightOf(k.Before) - 1
-			if ok && upto < opt.Night && json.Unmarshal([]byte(k.Text), &m) == nil && m.Detector == detector && m.Events == known(s, upto) {
+			upto := opt.Calendar.Night(k.Before) - 1
+			if ok && upto < opt.Night && json.Unmarshal([]byte(k.Text), &m) == nil && m.Detector == detector && m.Begin == opt.Calendar.Begin && m.Events == known(s, upto) {
 				m.upto = upto
 			} else {
 				m = memory{upto: Never}
@@ -87,7 +85,7 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 					nights++
 				}
 			}
-			all := m.upto > Never && m.First >= NightOf(since)
+			all := m.upto > Never && m.First >= opt.Calendar.Night(since)
 			enough = enough && (nights >= Memory || all)
 		}
 		if since.IsZero() || enough {
@@ -109,11 +107,11 @@ func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was
 		if m := was[j.Key]; m.upto > Never {
 			first = min(first, m.First)
 		}
-		text, err := json.Marshal(memory{Detector: detector, Events: known(j.Series, opt.Night-1), First: first, Changes: j.Before})
+		text, err := json.Marshal(memory{Detector: detector, Begin: opt.Calendar.Begin, Events: known(j.Series, opt.Night-1), First: first, Past: j.Before})
 		if err != nil {
 			continue // a figure that JSON cannot carry: it is found again
 		}
-		keep[j.Key] = store.Kept{Before: begins(opt.Night), Text: string(text)}
+		keep[j.Key] = store.Kept{Before: opt.Calendar.Begins(opt.Night), Text: string(text)}
 	}
 	return x.Keep(ctx, opt.Filter, keep)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"strings"
 
@@ -137,4 +138,10 @@ func (r *Rules) least(k store.Key) float64 {
 		}
 	}
 	return r.Least
+}
+
+// counts reports whether a level that became so many times as high is worse by
+// as much as fails the gate.
+func (r *Rules) counts(k store.Key, better Direction, size float64) bool {
+	return better.worse(size) && math.Abs(size-1) >= r.least(k)
 }

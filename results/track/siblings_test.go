@@ -88,7 +88,7 @@ func between(from, to int) (nights []int) {
 // or it is known what became of it.
 func TestSilentNodes(t *testing.T) {
 	const night = 40
-	begins := func(n int) time.Time { return begins(n).Add(time.Hour) }
+	begins := func(n int) time.Time { return Calendar{}.Begins(n).Add(time.Hour) }
 	for name, c := range map[string]struct {
 		nights map[string][]int
 		events []store.Event
@@ -148,7 +148,7 @@ func TestInstead(t *testing.T) {
 		for n := from; n <= to; n++ {
 			s.Points = append(s.Points, Point{Night: n, Value: 1e9})
 		}
-		return Judge(s, nil, Never, 40)
+		return Judge(s, Past{}, Never, 40)
 	}
 	all := []Judged{judged("a", "shani", 4, 0, 38), judged("a", "shani", 2, 39, 40), judged("b", "shani", 2, 39, 40), judged("c", "avx2", 2, 0, 40), judged("c", "shani", 2, 39, 40), judged("d", "avx2", 2, 0, 30), judged("d", "shani", 4, 39, 40)}
 	instead(all)
@@ -173,6 +173,9 @@ func TestInstead(t *testing.T) {
 func TestFindingsOfNodes(t *testing.T) {
 	on := func(node string, j Judged) Judged {
 		j.Key.Node, j.Siblings = node, []Span{{0, 200}, {0, 200}, {0, 200}}
+		for i := range j.Changes {
+			j.Changes[i].Controlled = !j.Control
+		}
 		return j
 	}
 	still := func(node string) []Judged {

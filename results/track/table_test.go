@@ -88,12 +88,12 @@ func (w world) series(rng *rand.Rand, nights, at int, step float64) *Series {
 func (w world) quiet(rng *rand.Rand, siblings []Span) (raised, kept int) {
 	walk := walk{history: w.series(rng, 365, 365, 0).history(), siblings: siblings}
 	for i := range walk.nights {
-		had := len(walk.found)
-		if walk.step(i); len(walk.found) > had {
+		had := len(walk.Changes)
+		if walk.step(i); len(walk.Changes) > had {
 			raised++
 		}
 	}
-	return raised, len(walk.found)
+	return raised, len(walk.Changes)
 }
 
 // finds says after how many measured nights a step is found, and by how many
@@ -106,11 +106,11 @@ func (w world) finds(rng *rand.Rand, before int, step float64, siblings []Span) 
 	after, off = 1000, 1000
 	for i := max(0, first-20); i < min(len(walk.nights), first+Horizon+1); i++ {
 		walk.step(i)
-		if i >= first && len(walk.found) > 0 {
+		if i >= first && len(walk.Changes) > 0 {
 			after = min(after, i-first+1)
 		}
 	}
-	for _, c := range walk.found {
+	for _, c := range walk.Changes {
 		k := walk.from(c.Night)
 		off = min(off, max(k-first, first-k))
 	}

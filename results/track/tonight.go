@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/stats"
 	"github.com/perwatt/perwatt/results/store"
 )
@@ -21,10 +22,11 @@ const absence = 14
 
 // Options say what is looked at.
 type Options struct {
-	Filter store.Filter
-	Node   string // empty for all: its siblings share its alarms, and are not told of
-	Night  int    // see [NightOf]
-	Rules  *Rules // nil for none
+	Filter   store.Filter
+	Node     string // empty for all: its siblings share its alarms, and are not told of
+	Calendar Calendar
+	Night    int
+	Rules    *Rules // nil for none
 	// Whole is whether every night is wanted with the groups, and not only as
 	// many as tonight's judgement needs.
 	Whole bool
@@ -32,10 +34,12 @@ type Options struct {
 
 // Report is how a store stands on one night.
 type Report struct {
+	Calendar
 	Night    int
 	Groups   []Standing
 	Findings []Finding // the latest first
 	Ignored  map[store.Key]string
+	rules    *Rules
 }
 
 // Standing is a group and what was made of its series.
@@ -117,7 +121,7 @@ func (g *Group) nodes(night int) (nodes []Node) {
 		n := Node{NodeID: NodeID{g.ID, name}, Last: slices.Max(slices.AppendSeq([]int{Never}, maps.Keys(all[name]))), Nights: len(all[name])}
 		n.Measured = n.Last == night
 		n.Expected = night-n.Last <= absence && (n.Nights > 1 || len(all) == 1) && !slices.ContainsFunc(g.Events, func(e store.Event) bool {
-			return e.Kind == store.Renamed && e.From == name || e.Kind == string(ByHand) && e.Node == name && NightOf(e.At) >= n.Last
+			return e.Kind == store.Renamed && e.From == name || e.Kind == string(ByHand) && e.Node == name && g.Calendar.Night(e.At) >= n.Last
 		})
 		nodes = append(nodes, n)
 	}
@@ -127,11 +131,11 @@ func (g *Group) nodes(night int) (nodes []Node) {
 // Now judges every series of a store. Each is handed over with its points
 // before the next is read: they are not kept.
 func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) error) (*Report, error) {
-	r := &Report{Night: opt.Night, Ignored: map[store.Key]string{}}
 	if opt.Rules == nil {
 		opt.Rules = &Rules{}
 	}
-	ids, load, err := Load(ctx, x, opt.Filter, opt.Night)
+	r := &Report{Calendar: opt.Calendar, Night: opt.Night, Ignored: map[store.Key]string{}, rules: opt.Rules}
+	ids, load, err := Load(ctx, x, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +157,7 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 				continue
 			}
 			m := was[t.Key]
-			s.Judged = append(s.Judged, Judge(t, m.Changes, m.upto, opt.Night))
+			s.Judged = append(s.Judged, Judge(t, m.Past, m.upto, opt.Night))
 		}
 		instead(s.Judged)
 		if err := remember(ctx, x, &s, opt, was); err != nil {
@@ -180,7 +184,16 @@ type Suspicion struct {
 	Key   store.Key
 	Watch Watch
 	Worse bool // it is a regression, if it is anything
+	Small bool // by less than the rules ask
+	Old   bool // the nights before showed it already, and failed the gate
 }
+
+// Counts reports whether it fails the gate if it is measured again.
+func (s *Suspicion) Counts() bool { return s.Worse && !s.Small && !s.Old }
+
+// Fails reports whether it fails the gate as it is: the night was far beyond
+// chance, or its last two sessions say the same.
+func (s *Suspicion) Fails() bool { return s.Counts() && s.Watch.alarming() }
 
 // Suspicions lists what the guard found, the farthest out first. What a change
 // that was found tells already is not told again; where the control is
@@ -192,17 +205,40 @@ func (r *Report) Suspicions() (out []Suspicion) {
 			if j.Watch.Mood != Suspicious || told {
 				continue
 			}
-			out = append(out, Suspicion{j.Key, j.Watch, (j.Watch.Size.Value > 1) == (j.Better == Lower)})
+			off := j.Watch.Size.Value
+			out = append(out, Suspicion{
+				Key: j.Key, Watch: j.Watch, Worse: j.Better.worse(off),
+				Small: math.Abs(off-1) < r.rules.least(j.Key), Old: r.running(g.Judged, &j),
+			})
 		}
 	}
 	far := func(s Suspicion) float64 { return -math.Abs(math.Log(s.Watch.Size.Value)) }
-	slices.SortStableFunc(out, func(a, b Suspicion) int {
-		if far(a) < far(b) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(out, func(a, b Suspicion) int { return cmp.Compare(far(a), far(b)) })
 	return out
+}
+
+// running reports whether a figure of the use of j failed the gate by itself on
+// one of the last two nights, or shows a regression as new as that: what else
+// its next nights show is the same.
+func (r *Report) running(group []Judged, j *Judged) bool {
+	use := func(k store.Key) store.Key { k.Metric, k.Unit = "", ""; return k }
+	for i := range group {
+		o := &group[i]
+		if use(o.Key) != use(j.Key) {
+			continue
+		}
+		for _, a := range o.Alarms {
+			if a.Night < r.Night && a.Night >= o.back(shortest-1) && r.rules.counts(o.Key, o.Better, a.Size) {
+				return true
+			}
+		}
+		for _, c := range o.Changes {
+			if o.Key != j.Key && c.Event == nil && c.Night >= o.back(late) && r.rules.counts(o.Key, o.Better, c.Size.Value) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Fleeting is how many names of nodes were seen on one night and never again, if
@@ -251,19 +287,62 @@ func (r *Report) Valid() bool {
 	return len(r.Absent()) == 0 && slices.ContainsFunc(r.Groups, func(g Standing) bool { return g.Measured() })
 }
 
-// Failing are the findings that fail the gate: regressions that this night
-// showed first, as large as the rules ask.
-func (r *Report) Failing(rules *Rules) (out []Finding) {
-	if rules == nil {
-		rules = &Rules{}
-	}
-	for _, f := range r.Findings {
-		large := func(p Part) bool { return math.Abs(p.Change.Size.Value-1) >= rules.least(p.Key) }
-		if f.Fresh && f.Verdict == Regression && slices.ContainsFunc(f.Parts, large) {
-			out = append(out, f)
+// Failed returns the night whose gate a finding failed, if any. It does so once,
+// on the first night on which the interval of a figure that became worse
+// reaches what the rules ask, unless its nights failed the gate by themselves
+// before anything was found. All of that is in the history: a night that is
+// judged again fails again, whatever was judged since.
+func (r *Report) Failed(f *Finding) (night int, ok bool) { return f.fails(r.rules) }
+
+// Failing reports whether a finding fails the gate of this night.
+func (r *Report) Failing(f *Finding) bool {
+	night, ok := r.Failed(f)
+	return ok && night == r.Night
+}
+
+// Regressions counts what fails the gate of this night: findings, and figures
+// that are too far off to wait for one.
+func (r *Report) Regressions() (n int) {
+	for i := range r.Findings {
+		if r.Failing(&r.Findings[i]) {
+			n++
 		}
 	}
-	return out
+	for _, s := range r.Suspicions() {
+		if s.Fails() {
+			n++
+		}
+	}
+	return n
+}
+
+// Fails reports whether this night fails the gate.
+func (r *Report) Fails() bool { return r.Regressions() > 0 }
+
+func (f *Finding) fails(rules *Rules) (night int, ok bool) {
+	if f.Verdict != Regression {
+		return 0, false
+	}
+	for i := range f.Parts {
+		p := &f.Parts[i]
+		if !p.Better.worse(p.Change.Size.Value) || p.Key.Metric == results.Power && f.moved() {
+			continue
+		}
+		for _, reach := range p.Change.Reached {
+			if reach.Far >= rules.least(p.Key) {
+				if !ok || reach.Night < night {
+					night, ok = reach.Night, true
+				}
+				break
+			}
+		}
+		for _, a := range p.Alarms {
+			if a.Night >= p.Change.From && rules.counts(p.Key, p.Better, a.Size) && (!ok || a.Night < night) {
+				night, ok = a.Night, true
+			}
+		}
+	}
+	return night, ok
 }
 
 // Learning says which of the nights it is that a series needs before it is
@@ -292,7 +371,7 @@ func (j *Judged) State(night int) (words string, verdict Verdict) {
 		switch {
 		case c.Event != nil || j.Better == "":
 			return words, Neutral
-		case (c.Size.Value > 1) == (j.Better == Lower):
+		case j.Better.worse(c.Size.Value):
 			return words, Regression
 		}
 		return words, Improvement

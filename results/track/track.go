@@ -19,6 +19,11 @@
 // itself as well, so that a step of the control alone is no one else's fault,
 // unless it has so much noise in common with the control that it cannot tell.
 //
+// A change carries what its interval reached night by night, so that the gate
+// of a night is a function of the history ([Report.Failed]). Its interval is of
+// figures that know of the step: the winsorised ones, of which it was found,
+// take three nights of a new level for spikes.
+//
 // [Findings] puts changes of one date together, one finding for one cause, and
 // says what to do. [Audited] asks whether the history itself believes the
 // detector.
@@ -67,9 +72,14 @@ const (
 	Lower  Direction = "lower"
 )
 
+// worse reports whether a level that became so many times as high became worse.
+func (d Direction) worse(size float64) bool {
+	return d == Higher && size < 1 || d == Lower && size > 1
+}
+
 // Point is what one session of a night gave.
 type Point struct {
-	Night   int     // see [NightOf]
+	Night   int     // see [Calendar]
 	Value   float64 // positive, in the unit of the series; anything else is no figure
 	Control float64 // what the control would give at this Value, by the ratio of the two in the same rounds; NaN if none
 	Record  string
@@ -77,10 +87,23 @@ type Point struct {
 	Revision string
 }
 
-// NightOf numbers nights from noon to noon UTC, so that a job that starts at
-// 23:50 on one day and at 00:10 on the next has two nights of its own. Night n
-// begins at noon of day n of the Unix epoch.
-func NightOf(t time.Time) int { return int(math.Floor(float64(t.Unix()-43200) / 86400)) }
+// Calendar says when nights begin, so that each has one number and one date
+// for the job that measures and for whoever judges it. Night n begins at the
+// hour Begin, UTC, of day n of the Unix epoch.
+type Calendar struct{ Begin int }
+
+// Night is the number of the night in which t lies.
+func (c Calendar) Night(t time.Time) int {
+	return int(math.Floor(float64(t.Unix()-int64(c.Begin)*3600) / 86400))
+}
+
+// Begins is when a night begins.
+func (c Calendar) Begins(night int) time.Time {
+	return time.Unix(int64(night)*86400+int64(c.Begin)*3600, 0).UTC()
+}
+
+// Date is the day on which a night began, as people name it.
+func Date(night int) time.Time { return time.Unix(int64(night)*86400, 0).UTC() }
 
 // Kind says what an event was.
 type Kind string
@@ -138,6 +161,7 @@ type night struct {
 	n                int
 	value, control   float64 // the difference is the median of the sessions'; control NaN if none
 	record, revision string
+	points           []Point // of its sessions, in the order of their records
 }
 
 // history is a series in order, with the index at which each epoch starts.
@@ -191,7 +215,7 @@ func merge(points []Point) night {
 		}
 	}
 	value := median(values)
-	return night{last.Night, value, value - median(ratios), last.Record, last.Revision}
+	return night{last.Night, value, value - median(ratios), last.Record, last.Revision, points}
 }
 
 // last is the newest night of a series, [Never] if it has none.
