@@ -19,13 +19,14 @@ import (
 // watts are counted. The name of the node, its kernel, its settings and the
 // code are no part of it: they are [Environment].
 type Group struct {
-	ID       string           `json:"-"`   // hash of the rest
-	CPU      string           `json:"cpu"` // model
+	ID       string           `json:"-"`    // hash of the rest
+	Arch     string           `json:"arch"` // as Go calls it
+	CPU      string           `json:"cpu"`  // model
 	Sockets  int              `json:"sockets"`
 	Cores    int              `json:"cores"`
-	Threads  int              `json:"threads"`
-	Memory   int64            `json:"memory"` // bytes, as bought: see installed
-	Meter    string           `json:"meter"`  // its kind, such as rapl; empty without one
+	Threads  int              `json:"threads"` // 0 if it is not said, as of what was imported: no name of a benchmark tells
+	Memory   int64            `json:"memory"`  // bytes, as bought: see installed
+	Meter    string           `json:"meter"`   // its kind, such as rapl; empty without one
 	Boundary results.Boundary `json:"boundary"`
 }
 
@@ -33,7 +34,7 @@ type Group struct {
 func GroupOf(rec *results.Record) Group {
 	c := rec.Node.CPU
 	g := Group{
-		CPU:     strings.Join(strings.Fields(c.Model), " "),
+		Arch: rec.Node.Arch, CPU: strings.Join(strings.Fields(c.Model), " "),
 		Sockets: c.Sockets, Cores: c.Cores, Threads: c.Threads, Memory: installed(rec.Node.Memory),
 	}
 	if h, ok := results.HeadlineOf(rec.Meters); ok {
@@ -66,11 +67,11 @@ var vendors = regexp.MustCompile(`\((R|TM|r|tm)\)|\b(Processor|CPU|[0-9]+-Core)\
 func (g Group) Name() string {
 	cpu := strings.Join(strings.Fields(vendors.ReplaceAllString(g.CPU, "")), " ")
 	if cpu == "" {
-		cpu = "unknown CPU"
+		cpu = strings.TrimSpace("unknown CPU " + g.Arch)
 	}
 	name := fmt.Sprintf("%s %d×%dc/%dt", cpu, g.Sockets, g.Cores/max(1, g.Sockets), g.Threads)
 	switch {
-	case g.Threads == 0: // a device that is no computer
+	case g.Threads == 0:
 		name = cpu
 	case g.Sockets == 0 || g.Cores == 0:
 		name = fmt.Sprintf("%s %dt", cpu, g.Threads)

@@ -417,6 +417,27 @@ func TestGroupIsStable(t *testing.T) {
 	}
 }
 
+// What was imported is of one machine whatever its benchmarks are called, and of
+// another where the text says so.
+func TestGroupOfImports(t *testing.T) {
+	group := func(text string) Group {
+		records, _, err := ReadBench(strings.NewReader(text), "b.txt", Bench{At: epoch})
+		require.NoError(t, err)
+		return GroupOf(records[0])
+	}
+	const head = "goos: linux\ngoarch: amd64\ncpu: Sample CPU\n"
+	want := group(head + "BenchmarkA 10 100 ns/op\n")
+	for _, names := range []string{"BenchmarkA-8 10 100 ns/op\n", "BenchmarkA/n-64 10 100 ns/op\n", "BenchmarkA 10 100 ns/op\nBenchmarkA-4 10 100 ns/op\n",
+		"BenchmarkB/size-16 10 100 ns/op\nBenchmarkA-8 10 100 ns/op\n", "pkg: example.com/other\nBenchmarkA-16 10 100 ns/op\n"} {
+		require.Equal(t, want, group(head+names), names)
+	}
+	require.Equal(t, "Sample no meter", want.Name())
+	require.NotEqual(t, want.ID, group(strings.Replace(head, "Sample", "Other", 1)+"BenchmarkA 10 100 ns/op\n").ID)
+	arm := group("goos: linux\ngoarch: arm64\nBenchmarkA 10 100 ns/op\n")
+	require.Equal(t, "unknown CPU arm64 no meter", arm.Name())
+	require.NotEqual(t, arm.ID, group("goos: linux\ngoarch: amd64\nBenchmarkA 10 100 ns/op\n").ID)
+}
+
 // TestHostileText puts text into every place that can hold it.
 func TestHostileText(t *testing.T) {
 	s, _, _ := history(t, 0)
