@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -262,7 +263,7 @@ func (m *remote) settle() {
 		m.sampler.forget(w.to)
 		m.mu.Lock()
 		for i := range m.claims {
-			m.claims[i].Said = slices.DeleteFunc(slices.Clone(m.claims[i].Said), func(s results.Statement) bool { return s.T < w.to })
+			m.claims[i].Said = slices.Clone(around(m.claims[i].Said, w.to, results.Float(math.Inf(1))))
 		}
 		m.mu.Unlock()
 	}
@@ -284,18 +285,24 @@ func (m *remote) run(from, to results.Float, anchor results.Anchor, i int) resul
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range m.claims {
-		all := c.Said
-		c.Said = nil
-		for _, s := range all {
-			if s.T >= from && s.T <= to {
-				c.Said = append(c.Said, s)
-			}
-		}
-		if len(c.Said) > 0 {
+		if c.Said = slices.Clone(around(c.Said, from, to)); len(c.Said) > 0 {
 			r.Claims = append(r.Claims, c)
 		}
 	}
 	return r
+}
+
+// around are the answers of a window, with the last one up to its beginning and the
+// first one from its end on: what a device counted in it is known by those nearest to its
+// ends.
+func around(said []results.Statement, from, to results.Float) []results.Statement {
+	at := func(s results.Statement, t results.Float) int { return cmp.Compare(s.T, t) }
+	a, found := slices.BinarySearchFunc(said, from, at)
+	if !found {
+		a = max(0, a-1)
+	}
+	b, _ := slices.BinarySearchFunc(said, to, at)
+	return said[a:min(len(said), b+1)]
 }
 
 // stand brings the record up to date. Answers are judged over the whole

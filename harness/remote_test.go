@@ -213,6 +213,21 @@ func TestRemote(t *testing.T) {
 	require.Len(t, rec.Runs[2].Checks, 1)
 }
 
+// TestAround: a window has its answers, and one at or beyond each end.
+func TestAround(t *testing.T) {
+	var said []results.Statement
+	for _, at := range []results.Float{10, 20, 30, 40} {
+		said = append(said, results.Statement{T: at})
+	}
+	for _, c := range []struct{ from, to, first, last results.Float }{
+		{15, 35, 10, 40}, {20, 30, 20, 30}, {5, 45, 10, 40}, {21, 29, 20, 30}, {35, results.Float(math.Inf(1)), 30, 40}, {50, 60, 40, 40}, {0, 5, 10, 10},
+	} {
+		got := around(said, c.from, c.to)
+		require.Equal(t, []results.Float{c.first, c.last}, []results.Float{got[0].T, got[len(got)-1].T}, c)
+	}
+	require.Empty(t, around(nil, 1, 2))
+}
+
 func TestRemoteIsInterrupted(t *testing.T) {
 	for _, c := range []struct {
 		rounds int
