@@ -7,8 +7,9 @@
 //	snmp:ups,oid=1.3.6.1.2.1.33.1.4.4.1.4.1,accuracy=3%
 //
 // It asks one agent over one UDP socket, one GET a reading, with one
-// retransmission within the timeout. It sets nothing, walks nothing and takes
-// no traps.
+// retransmission within the timeout; an agent that takes only few values in a
+// GET, which shows when it is opened, is asked in several. It sets nothing, walks
+// nothing and takes no traps.
 package snmp
 
 import (
@@ -49,8 +50,7 @@ var Options = slices.Concat([]peer.Option{
 // not for what is new.
 var authNames = []string{"SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"}
 
-// most is how many inlets or outlets one meter may read: all must fit in one
-// GET that any agent takes.
+// most is how many inlets or outlets one meter may read.
 const most = 8
 
 // channel is a figure that is read.
@@ -123,6 +123,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 			_ = c.Close()
 		}
 	}()
+	c.atOnce = 1 // which every agent takes
 	for i, o := range offers {
 		if o.err != nil {
 			continue
@@ -139,6 +140,9 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 		case why != nil:
 			offers[i].err = why
 			continue
+		}
+		if err := c.whole(ctx, timeout, chs); err != nil {
+			return nil, fmt.Errorf("%s: it answers each question by itself, and not as a reading asks them: %w", address, err)
 		}
 		if s.Has("community") && c.Version != gosnmp.Version3 {
 			notes = append(notes, "the community, which lets one ask, travels in clear over the network (SNMPv"+c.Version.String()+")")
@@ -237,7 +241,10 @@ func offered(s power.Spec) (out []offer, notes []string, err error) {
 
 // client is a gosnmp that keeps to a context and believes no answer that is
 // not the one to its question. It has no logger, which would be told secrets.
-type client struct{ *gosnmp.GoSNMP }
+type client struct {
+	*gosnmp.GoSNMP
+	atOnce int // values in one GET
+}
 
 // login is a client with the credentials that the spec names.
 func login(s power.Spec, address string) (client, error) {
@@ -279,7 +286,7 @@ func login(s power.Spec, address string) (client, error) {
 			return bad("community: longer than 127 bytes")
 		}
 		x.Community, x.Version = community, map[string]gosnmp.SnmpVersion{"1": gosnmp.Version1, "2c": gosnmp.Version2c}[version]
-		return client{x}, nil
+		return client{GoSNMP: x}, nil
 	}
 	switch {
 	case user == "" || password == "":
@@ -293,7 +300,7 @@ func login(s power.Spec, address string) (client, error) {
 	if privacy != "" {
 		usm.PrivacyProtocol, x.MsgFlags = gosnmp.AES, gosnmp.AuthPriv
 	}
-	return client{x}, nil
+	return client{GoSNMP: x}, nil
 }
 
 // key is what opens the agent, which may not say that it does not fit.
@@ -334,6 +341,48 @@ func (c client) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, erro
 		return nil, err
 	}
 	return answer(got, oids)
+}
+
+// getAll is get for as many OIDs as there are, by so many as the agent takes.
+func (c client) getAll(ctx context.Context, oids []string) (out []gosnmp.SnmpPDU, err error) {
+	for some := range slices.Chunk(oids, c.atOnce) {
+		got, err := c.get(ctx, some...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, got...)
+	}
+	return out, nil
+}
+
+// whole asks for all that the channels need as a reading does, and finds out by
+// halves how much of it the agent takes in one GET: one that is asked for more
+// says tooBig (RFC 3416 §4.2.1), leaves values out, or says nothing at all.
+func (c *client) whole(ctx context.Context, timeout time.Duration, chs []channel) error {
+	oids := needed(chs)
+	for c.atOnce = len(oids); ; c.atOnce = (c.atOnce + 1) / 2 {
+		limited, cancel := context.WithTimeout(ctx, timeout)
+		_, err := c.getAll(limited, oids)
+		late := limited.Err() != nil
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil || c.atOnce == 1:
+			if late {
+				err = fmt.Errorf("no answer within %v: give a longer timeout=: %w", timeout, err)
+			}
+			return err
+		}
+	}
+}
+
+// needed are the OIDs that a reading of the channels needs.
+func needed(chs []channel) (oids []string) {
+	for _, ch := range chs {
+		oids = append(oids, ch.oids()...)
+	}
+	return oids
 }
 
 // answer takes the values out of an answer to a GET, in the order of the OIDs,
@@ -471,7 +520,7 @@ func (c client) learn(ctx context.Context, ch *channel) error {
 		for _, column := range []string{unitsColumn, digitsColumn, resolutionColumn} {
 			oids = append(oids, strings.Replace(ch.config, "{column}", column, 1))
 		}
-		got, err := c.get(ctx, oids...)
+		got, err := c.getAll(ctx, oids)
 		if err != nil {
 			return err
 		}
@@ -492,7 +541,7 @@ func (c client) learn(ctx context.Context, ch *channel) error {
 			ch.accuracy.Resolution = results.Float(counts * ch.scale)
 		}
 	}
-	got, err := c.get(ctx, ch.oids()...)
+	got, err := c.getAll(ctx, ch.oids())
 	if err != nil {
 		return err
 	}
@@ -527,10 +576,12 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 	// A second is what PDU2-MIB's measurementPeriod is fixed at; other agents
 	// of PDUs are no faster.
 	about := power.Info{Source: address, Period: time.Second, Notes: notes}
-	var oids []string
+	oids := needed(chs)
+	if c.atOnce < len(oids) {
+		about.Notes = append(about.Notes, fmt.Sprintf("the agent takes %d values in a question: a reading of %d is of several", c.atOnce, len(oids)))
+	}
 	var bounds []power.Bound
 	for _, ch := range chs {
-		oids = append(oids, ch.oids()...)
 		bounds = append(bounds, ch.bound)
 		one := results.Channel{Name: ch.name(), Unit: results.Watt, Kind: ch.kind, Boundary: results.Wall, Origin: results.Measured, Accuracy: ch.accuracy}
 		if one.Accuracy.Resolution = results.Float(ch.step()); ch.kind == results.Counter {
@@ -542,7 +593,7 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 		about.Channels = append(about.Channels, one)
 	}
 	m, err := s.Remote(about, bounds, func(ctx context.Context) ([]power.Quantity, error) {
-		got, err := c.get(ctx, oids...)
+		got, err := c.getAll(ctx, oids)
 		if err != nil {
 			return nil, err
 		}

@@ -349,6 +349,51 @@ func TestOneLost(t *testing.T) {
 	require.GreaterOrEqual(t, got[0].Slack, 100*time.Millisecond, "when it was read is less well known")
 }
 
+// TestFewAtOnce: an agent that takes few values in a question is found out when
+// it is opened, and asked for all of them in several.
+func TestFewAtOnce(t *testing.T) {
+	for name, refuse := range map[string]func(p *gosnmp.SnmpPacket, few int) []*gosnmp.SnmpPacket{
+		"tooBig": func(p *gosnmp.SnmpPacket, _ int) []*gosnmp.SnmpPacket {
+			p.Error, p.ErrorIndex, p.Variables = gosnmp.TooBig, 0, nil
+			return []*gosnmp.SnmpPacket{p}
+		},
+		"genErr": func(p *gosnmp.SnmpPacket, few int) []*gosnmp.SnmpPacket {
+			p.Error, p.ErrorIndex = gosnmp.GenErr, uint8(few+1)
+			return []*gosnmp.SnmpPacket{p}
+		},
+		"silence": func(*gosnmp.SnmpPacket, int) []*gosnmp.SnmpPacket { return nil },
+		"cut short": func(p *gosnmp.SnmpPacket, few int) []*gosnmp.SnmpPacket {
+			p.Variables = p.Variables[:few]
+			return []*gosnmp.SnmpPacket{p}
+		},
+		"nothing in": func(p *gosnmp.SnmpPacket, _ int) []*gosnmp.SnmpPacket {
+			p.Variables = nil
+			return []*gosnmp.SnmpPacket{p}
+		},
+	} {
+		for _, few := range []int{1, 2, 3} {
+			a := newAgent(t).raritan(0, 0)
+			a.does(func(q *gosnmp.SnmpPacket) []*gosnmp.SnmpPacket {
+				p := a.answer(q)
+				if len(q.Variables) > few {
+					return refuse(p, few)
+				}
+				return []*gosnmp.SnmpPacket{p}
+			})
+			m := must(t, a.address, ",profile=raritan,timeout=150ms")
+			for range 2 {
+				got, err := m.Read(t.Context())
+				require.NoError(t, err, "%s %d", name, few)
+				require.NoError(t, got[0].Err)
+				require.Equal(t, 7000.0, got[0].Value)
+				require.NoError(t, got[1].Err)
+			}
+			require.Contains(t, strings.Join(m.Info().Notes, "\n"), fmt.Sprintf("the agent takes %d values in a question", min(few, 2)))
+			require.NoError(t, m.Close())
+		}
+	}
+}
+
 // TestOneQuestion: all channels are read at once, or they would not add up.
 func TestOneQuestion(t *testing.T) {
 	a := newAgent(t).apc2()
@@ -480,7 +525,7 @@ func secretly(t *testing.T, keys ...string) (out string) {
 func TestSecretsAreNeverShown(t *testing.T) {
 	a := newAgent(t).apc2()
 	m := must(t, a.address, secretly(t, "community"))
-	require.Equal(t, []string{hunter, hunter}, a.heard())
+	require.Equal(t, []string{hunter, hunter, hunter}, a.heard(), "each of two, and both")
 	require.NotContains(t, fmt.Sprintf("%+v", m.Info()), hunter)
 	require.Contains(t, strings.Join(m.Info().Notes, "\n"), "travels in clear over the network (SNMPv2c)")
 	require.NotContains(t, strings.Join(must(t, a.address, "").Info().Notes, "\n"), "in clear", "public is no secret")
