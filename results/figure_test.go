@@ -295,3 +295,48 @@ func TestCoverageOfFigures(t *testing.T) {
 	}
 	t.Logf("how often 95 %% intervals hold the truth, by windows\n%s", lines)
 }
+
+// What two uses cost beside each other is told by rounds: what a round did to
+// both cancels, and the interval covers all the same.
+func TestCoverageOfDifferences(t *testing.T) {
+	times := 1500
+	if testing.Short() {
+		times = 400
+	}
+	for _, n := range []int{6, 12, 30} {
+		for name, common := range map[string]float64{"of their own": 0, "in common": 0.05} {
+			rng := rand.New(rand.NewPCG(uint64(n), 7))
+			held, kept, width, apart := 0, 0, 0.0, 0.0
+			for range times {
+				var a, b []Pair
+				var rounds []int
+				for round := range n {
+					room := 1 + common*rng.NormFloat64()
+					a = append(a, Pair{200 * room * (1 + 0.01*rng.NormFloat64()), 1})
+					b = append(b, Pair{220 * room * (1 + 0.01*rng.NormFloat64()), 1})
+					rounds = append(rounds, round)
+				}
+				qa, qb := quotientOf(a, rounds), quotientOf(b, rounds)
+				extra := qb.less(qa).metric(Watt, true)
+				if extra.Low <= 20 && 20 <= extra.High {
+					held++
+				}
+				if k := qb.over(qa).metric(Ratio, false); k.Low <= 1.1 && 1.1 <= k.High {
+					kept++
+				}
+				va, _ := qa.variance()
+				vb, _ := qb.variance()
+				width += float64(extra.High-extra.Low) / 2
+				apart += Student(float64(n-1)) * math.Sqrt(va+vb)
+			}
+			t.Logf("n = %d, noise %s: difference held %.1f %%, quotient %.1f %%; half-width %.2f W, %.2f W if taken for independent", n, name,
+				100*float64(held)/float64(times), 100*float64(kept)/float64(times), width/float64(times), apart/float64(times))
+			least := 0.95 - 3*math.Sqrt(0.95*0.05/float64(times))
+			require.GreaterOrEqual(t, float64(held)/float64(times), least)
+			require.GreaterOrEqual(t, float64(kept)/float64(times), least)
+			if common > 0 {
+				require.Less(t, width, apart/2, "what a round did to both cancels")
+			}
+		}
+	}
+}

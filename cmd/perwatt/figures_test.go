@@ -109,7 +109,7 @@ func TestOneFigureIsOneString(t *testing.T) {
 			}
 		}),
 		"no watts":       server(8, 4, 0.002, func(r *results.Record) { r.Meters = nil }),
-		"modelled watts": server(8, 4, 0.002, func(r *results.Record) { r.Meters[0].Name, r.Meters[0].Channels[0].Origin = "model", results.Modelled }),
+		"modelled watts": server(8, 4, 0.002, func(r *results.Record) { r.Meters[0].Channels[0].Origin = results.Modelled }),
 		"a miner of a pool": func() *results.Record {
 			rec, _ := resultstest.Device{Name: "s21", Rate: 3, Window: 300, Windows: 8, Sample: 5, Stale: 0.01, Swing: 0.4}.Record(rand.New(rand.NewPCG(1, 2)))
 			rec.Summary = results.Derive(rec)
@@ -118,16 +118,7 @@ func TestOneFigureIsOneString(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rec := make()
-			if name == "modelled watts" {
-				for i := range rec.Runs {
-					for j := range rec.Runs[i].Traces {
-						rec.Runs[i].Traces[j].Of = strings.Replace(rec.Runs[i].Traces[j].Of, "snmp", "model", 1)
-					}
-				}
-				rec.Summary = results.Derive(rec)
-			}
-			oneString(t, rec)
+			oneString(t, make())
 		})
 	}
 }
@@ -277,10 +268,21 @@ func oneString(t *testing.T, rec *results.Record) {
 	history, err := os.ReadFile(pages[0])
 	require.NoError(t, err)
 	for _, r := range mine[firstTitle(mine)] {
-		if !strings.HasPrefix(r["throughput"], "–") && r["throughput"] != "" {
-			number, unit, bounds := printed(t, r["throughput"])
-			require.Contains(t, html.UnescapeString(string(history)), number+" "+unit)
+		for _, head := range []string{"throughput", "power", "per joule"} {
+			if strings.HasPrefix(r[head], "–") || r[head] == "" || strings.HasPrefix(r["scenario"], "idle") {
+				continue
+			}
+			number, unit, bounds := printed(t, r[head])
+			require.Contains(t, html.UnescapeString(string(history)), number+" "+unit, head)
 			require.Contains(t, string(history), bounds)
+		}
+	}
+	for _, tb := range c.Tables {
+		for _, r := range mine[firstTitle(mine)] {
+			if want := r["per joule"]; r["scenario"] == tb.ID() && want != "" && !strings.HasPrefix(want, "–") {
+				number, unit, bounds := printed(t, want)
+				require.Contains(t, out("explain", tb.Groups[0].Rows[0].ID+"/"+results.WorkPerEnergy, file), strings.TrimSpace(number+" "+unit+" "+bounds))
+			}
 		}
 	}
 }

@@ -258,3 +258,40 @@ func BenchmarkCompare(b *testing.B) {
 		})
 	}
 }
+
+// Where a record has several rows of a use, each is compared with its like, and
+// its figures are those of its row.
+func TestRowsOfOneUseAreComparedApart(t *testing.T) {
+	var records []*results.Record
+	for i, name := range []string{"north", "south"} {
+		n := resultstest.Server(name, 1+float64(i)/10)
+		n.Only = []string{"idle", "mining"}
+		r := resultstest.Session(n, i, 12, 1)
+		for j := range r.Runs {
+			if x := &r.Runs[j]; x.Scenario == "mining" && x.Round%2 == 0 {
+				x.Uses[0].Threads = 1
+			}
+		}
+		r.Summary = results.Derive(r)
+		records = append(records, r)
+	}
+	c, err := New(records, nil, Options{})
+	require.NoError(t, err)
+	require.Len(t, c.Tables, 2)
+	for i, threads := range []int{64, 1} {
+		tb := &c.Tables[i]
+		require.Equal(t, fmt.Sprintf("mining (threads=%d)", threads), tb.ID())
+		for _, cand := range c.Candidates {
+			r, _ := tb.row(cand.ID)
+			require.NotNil(t, r)
+			for _, row := range cand.records[0].Summary.Rows {
+				if row.Use == "mining" && row.Threads == threads {
+					require.Equal(t, stated(row.Metrics[results.Throughput]).Value, r.Figures[results.Throughput].Value)
+				}
+			}
+			e, err := c.Explain(r.ID + "/throughput")
+			require.NoError(t, err)
+			require.Len(t, e.Inputs, 6)
+		}
+	}
+}

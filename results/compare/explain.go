@@ -11,11 +11,12 @@ import (
 
 // Explanation says where a figure of a comparison comes from.
 type Explanation struct {
-	Figure  string   `json:"figure"`
-	Value   Interval `json:"value"`
-	Formula string   `json:"formula"`
-	Inputs  []Input  `json:"inputs"`
-	Notes   []string `json:"notes"`
+	Figure  string         `json:"figure"`
+	Value   Interval       `json:"value"`
+	Origin  results.Origin `json:"origin,omitempty"` // of the watts in it
+	Formula string         `json:"formula"`
+	Inputs  []Input        `json:"inputs"`
+	Notes   []string       `json:"notes"`
 }
 
 // Input is one window that went into a figure.
@@ -81,7 +82,7 @@ func (c *Comparison) Explain(id string) (Explanation, error) {
 			if x.Candidate+"/"+x.Scenario != row {
 				continue
 			}
-			e.Value = x.Rate
+			e.Value, e.Origin = x.Rate, x.Origin
 			if metric == "advantage" {
 				e.Value = x.Advantage
 				e.uses(c, c.Reference, x.Scenario)
@@ -98,6 +99,9 @@ func (c *Comparison) Explain(id string) (Explanation, error) {
 					continue
 				}
 				e.Value = r.Figures[metric]
+				if metric != results.Throughput {
+					e.Origin = g.Origin
+				}
 				if metric == "index" {
 					e.Value = r.Index
 					if ref, _ := t.row(c.Reference); ref != nil && ref != r {

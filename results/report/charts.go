@@ -180,10 +180,8 @@ func mulletChart(p Page) []picture {
 		}
 		note := "extra watts not resolvable"
 		if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Why == "" {
-			note = "+" + Quantity(m.ExtraPower.Value, results.Watt)
-			if m.ExtraPower.Origin != results.Measured {
-				note = "~" + note
-			}
+			value, _ := Split(m.ExtraPower)
+			note = "extra " + value
 		}
 		known := false
 		for i := range c.Points {

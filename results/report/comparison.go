@@ -430,7 +430,7 @@ func comparisonCSV(out io.Writer, of Page) error {
 
 // WriteExplanation prints where a figure comes from.
 func WriteExplanation(w io.Writer, e compare.Explanation, opt Options) error {
-	value, bounds := Split(metricFrom(e.Value, ""))
+	value, bounds := Split(metricFrom(e.Value, e.Origin))
 	p := &page{title: []string{clean(e.Figure, 160)}, state: strings.TrimSpace(value + " " + bounds), whole: true}
 	p.parts = append(p.parts, part{title: "Formula", notes: []string{clean(e.Formula, textLimit)}})
 	s := &sheet{part: part{title: "Windows"}}

@@ -75,8 +75,7 @@ func (t *Tracking) Add(s *track.Standing) error {
 		k := j.Key
 		h := History{Node: k.Node, Variant: t.variant(k), Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Threads: k.Threads, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
 		h.Quiet = h.Tone == Good && verdict == "" && !j.Watch.Young
-		modelled := s.Meter == "model" && k.Metric != results.Throughput
-		h.Nights = nightsOf(s.Points[k], modelled)
+		h.Nights = nightsOf(s.Points[k], k.Metric != results.Throughput)
 		for n := range j.Changes {
 			f := track.Findings([]track.Judged{{Series: j.Series, Past: track.Past{Changes: j.Changes[n : n+1]}}})
 			h.Changes = append(h.Changes, t.change(&f[0]))
@@ -97,7 +96,7 @@ func (t *Tracking) Add(s *track.Standing) error {
 		}
 		if r, ok := s.Ratios[k]; ok {
 			ratio := h
-			ratio.Metric, ratio.Unit, ratio.Nights = r.Metric, r.Unit, nightsOf(r.Points, modelled)
+			ratio.Metric, ratio.Unit, ratio.Nights = r.Metric, r.Unit, nightsOf(r.Points, k.Metric != results.Throughput)
 			ratio.Levels = t.levels(ratio.Nights, j.Changes)
 			h.Ratio = &ratio
 		}
@@ -130,8 +129,10 @@ func (t *Tracking) Add(s *track.Standing) error {
 	return nil
 }
 
-func nightsOf(points []store.Point, modelled bool) (out []SiteNight) {
+// nightsOf are the nights of a figure, with watts in it or without.
+func nightsOf(points []store.Point, watts bool) (out []SiteNight) {
 	for _, p := range points {
+		modelled := watts && p.Env.Origin != string(results.Measured)
 		out = append(out, SiteNight{Start: p.Start, Value: p.Value, Low: p.Low, High: p.High, Modelled: modelled, Record: p.Record, Revision: p.Env.Revision})
 	}
 	return out

@@ -109,6 +109,7 @@ type Environment struct {
 	CPUQuota    string `json:"cpu_quota,omitempty"`   // CPUs
 	PowerCap    string `json:"power_cap,omitempty"`   // W
 	Meter       string `json:"meter,omitempty"`       // source of the headline meter and its channels
+	Origin      string `json:"origin,omitempty"`      // of its watts
 	Calibration string `json:"calibration,omitempty"` // what it claims of its accuracy
 }
 
@@ -120,6 +121,7 @@ func environmentOf(rec *results.Record) Environment {
 		ClockSource: s.ClockSource, CPUQuota: number(s.CPUQuota), PowerCap: number(s.PowerCap),
 	}
 	h, _ := results.HeadlineOf(rec.Meters)
+	e.Origin = string(h.Origin)
 	for _, m := range rec.Meters {
 		if m.Name != h.Meter {
 			continue
