@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -311,7 +312,7 @@ func TestRemoteMeasuredNothing(t *testing.T) {
 	require.ErrorIs(t, r.Run(t.Context()), ErrSave)
 }
 
-// A meter that fails leaves a gap, and the rate without watts.
+// A meter that fails leaves a gap, and rate and watts are of the other windows.
 func TestRemoteMeterFails(t *testing.T) {
 	e := new(elsewhere)
 	r, _ := newRemote(t, e)
@@ -325,6 +326,7 @@ func TestRemoteMeterFails(t *testing.T) {
 	require.NoError(t, r.Run(t.Context()))
 	require.Len(t, r.Record.Runs, 3)
 	m := r.Record.Summary.Rows[0].Metrics
-	require.Equal(t, 3, m[results.Throughput].N)
 	require.Less(t, m[results.Power].N, 3)
+	require.Equal(t, m[results.Power].N, m[results.Throughput].N)
+	require.True(t, slices.ContainsFunc(r.Record.Summary.Flags, func(w results.Warning) bool { return w.Code == "window-left-out" }))
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -50,10 +51,14 @@ var evidence = []struct {
 	}},
 }
 
+// slack is by how much the clock of one machine may have been set back between
+// two of its sessions.
+const slack = 2 * time.Second
+
 // overlap reports whether two sessions ran at a time. An imported one has no
 // clock of its own.
 func overlap(a, b *results.Record) bool {
-	return a.Plan.Preset != "import" && b.Plan.Preset != "import" && a.Start.Before(b.End) && b.Start.Before(a.End)
+	return a.Plan.Preset != "import" && b.Plan.Preset != "import" && a.Start.Add(slack).Before(b.End) && b.Start.Add(slack).Before(a.End)
 }
 
 // clash returns two of the sessions that ran at a time.

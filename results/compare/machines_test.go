@@ -34,6 +34,7 @@ func TestMachines(t *testing.T) {
 	}{
 		"one after the other":       {[]session{{}, {hour: 1}, {hour: 2}}, []string{"0 1 2"}, nil, ""},
 		"end and begin at once":     {[]session{{hour: 1}, {}}, []string{"0 1"}, nil, ""},
+		"a clock set back":          {[]session{{}, {hour: 1 - 1.0/3600}}, []string{"0 1"}, nil, ""},
 		"two at a time":             {[]session{{}, {hour: 0.5}}, []string{"0", "1"}, []string{"two-machines: told apart by the time alone"}, ""},
 		"three at a time":           {[]session{{}, {hour: 0.5}, {hour: 0.9}}, []string{"0", "1", "2"}, []string{"two-machines: the time alone"}, ""},
 		"by their meters":           {[]session{{edit: plug("a")}, {edit: plug("b")}, {hour: 3, edit: plug("a")}}, []string{"0 2", "1"}, []string{"two-machines: their meters"}, ""},
