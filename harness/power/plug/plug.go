@@ -369,7 +369,7 @@ func open(ctx context.Context, s power.Spec, web *peer.Web, door *login) (power.
 		}
 		return p.parse(answers), nil
 	}, web.Close)
-	if err == nil && len(refs) > 1 { // one was asked just now
+	if err == nil {
 		err = m.Prove(ctx)
 	}
 	if err != nil {

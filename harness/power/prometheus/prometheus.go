@@ -131,7 +131,14 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 		notes = append(notes, fmt.Sprintf("a sum of %d series: one of more or fewer is not used", m.series))
 	}
 	about := power.Info{Source: peer.Redact(base + "?query=" + query), Period: period, Channels: []results.Channel{c}, Notes: notes}
-	return s.Remote(about, []power.Bound{{Stale: m.oldest}}, m.ask, m.web.Close)
+	r, err := s.Remote(about, []power.Bound{{Stale: m.oldest}}, m.ask, m.web.Close)
+	if err == nil {
+		err = r.Prove(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // try asks for the value alone, and finds out what can be had besides: its

@@ -154,7 +154,9 @@ func TestNullIsNotZero(t *testing.T) {
 		// Nor is it one to begin with: a controller whose server is off says 0
 		// or null.
 		b.set(json.RawMessage(c.value), dell, "PowerControl", 0, "PowerConsumedWatts")
-		if _, err = openAt(t, b.URL, "", nil); c.value != "231000" {
+		if _, err = openAt(t, b.URL, "", nil); c.value == "231000" {
+			require.ErrorContains(t, err, "believed")
+		} else {
 			require.ErrorContains(t, err, "no power reading above 0", c.value)
 			require.ErrorContains(t, err, "System.Embedded.1")
 		}
