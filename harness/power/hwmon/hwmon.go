@@ -50,9 +50,6 @@ type place struct {
 
 func labelled(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pattern) }
 
-// rail is a label with the low voltage of a rail in it, or its name.
-var rail = labelled(`(^|[^0-9.])1?[0-9](\.[0-9]+)? ?v(dc)?\b|\brail\b|\bvdd|\bvcore|\bvr\b`)
-
 const apu = "on an APU this includes the CPU"
 
 // places is by the name that the driver gives: the first whose label fits
@@ -65,10 +62,10 @@ var places = map[string][]place{
 	// Socket 0", "CPU Power Socket 0", "SysIO Power Socket 0").
 	"power_meter": {
 		{label: labelled(`^grace power socket [0-9]+$`), boundary: results.Package, total: results.Package, note: "one socket"},
-		{label: labelled(`output|\bp?out[0-9]*\b`), boundary: results.Board, note: "output of the supplies, not what they draw: in no total"},
-		{label: labelled(`\b(psu|ps|(power )?supply|feed|phase|inlet) ?[#-]?[0-9a-c]\b`), boundary: results.PSU, note: "one of several: in no total"},
-		{label: rail, note: "a part: in no total"},
-		{label: labelled(`cpu|processor|socket|core|dram|dimm|ddr|memory|gpu|accelerator|\b(sys)?io\b|i/o|module|blade|sled|drive|disk|hdd|ssd|nvme|fan|pump|cool|riser|slot|pcie|nic\b`), note: "a part: in no total"},
+		{label: power.LabelOutput, boundary: results.Board, note: "output of the supplies, not what they draw: in no total"},
+		{label: power.LabelOneOf, boundary: results.PSU, note: "one of several: in no total"},
+		{label: power.LabelRail, note: "a part: in no total"},
+		{label: power.LabelPart, note: "a part: in no total"},
 		{boundary: results.PSU, total: results.PSU},
 	},
 	// Corsair HXi and RMi supplies: "power total" contains the rails, and is
@@ -110,7 +107,7 @@ var supply = []place{{label: labelled(`^pin1?$`), boundary: results.PSU, note: "
 // parts are by label, of whatever driver. None is a total.
 var parts = []place{
 	{label: labelled(`dissipated`), out: "it is heat, worked out of a flow and two temperatures"},
-	{label: labelled(`output|\bp?out[0-9]*\b`), boundary: results.Board},
+	{label: power.LabelOutput, boundary: results.Board},
 	{label: labelled(`module|blade|sled`), boundary: results.Board},
 	{label: labelled(`dram|dimm|ddr|\bmem(ory)?\b|hbm`), boundary: results.Memory},
 	{label: labelled(`gpu|vram|gfx|graphics`), boundary: results.Card},

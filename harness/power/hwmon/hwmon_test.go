@@ -559,7 +559,7 @@ func FuzzPlaced(f *testing.F) {
 		if (p.boundary == "") == (p.out == "") || p.total != "" && p.total != p.boundary {
 			t.Errorf("%q %q is %+v", driver, label, p)
 		}
-		if p.total == results.PSU && (rail.MatchString(label) || strings.Contains(strings.ToLower(label), " output")) {
+		if p.total == results.PSU && !power.Whole(label) {
 			t.Errorf("%q %q is a total", driver, label)
 		}
 	})

@@ -275,6 +275,7 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 		ids, refs = ids[at:at+1], refs[at:at+1]
 	}
 	var have, saw []string
+	kind := ""
 	odd := false // something else than nothing was seen
 	for i, ref := range refs {
 		found, seen, err := look(get, ref, control)
@@ -286,7 +287,7 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 			saw = append(saw, fmt.Sprintf("chassis %.60s: %s", ids[i], strings.Join(seen.what, ", ")))
 		}
 		if len(found) > 0 {
-			id, channels = ids[i], found
+			id, channels, kind = ids[i], found, seen.kind
 			have = append(have, fmt.Sprintf("%s (%g W)", id, found[0].watts))
 		}
 	}
@@ -298,8 +299,14 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 	case len(have) > 1:
 		return "", nil, fmt.Errorf("%w: several chassis have a power reading, and may be parts of one another: say which is the server with chassis=, of %s", peer.ErrSpec, strings.Join(have, ", "))
 	}
+	if want == "" && slices.Contains(partTypes, kind) {
+		return "", nil, fmt.Errorf("%w: only chassis %s has a power reading, and is a %s: a part of the server; if that is what you want, say chassis=%s, and what it is with boundary=, or part=yes", peer.ErrSpec, have[0], kind, id)
+	}
 	return id, channels, nil
 }
+
+// partTypes are the types of chassis that lie in another (DSP0268, ChassisType).
+var partTypes = []string{"Card", "Cartridge", "Component", "Drawer", "Expansion", "HeatExchanger", "ImmersionTank", "IPBasedDrive", "Module", "StorageEnclosure"}
 
 // chassis lists the chassis by id, which is the last part of the address.
 func chassis(get getter) (ids, refs []string, err error) {
@@ -335,6 +342,7 @@ func chassis(get getter) (ids, refs []string, err error) {
 
 // sight is what was seen where watts may stand, for an error.
 type sight struct {
+	kind string // of the chassis
 	what []string
 	odd  bool // there is a value that is neither null nor 0, and is not understood
 }
@@ -362,6 +370,7 @@ func look(get getter, ref, control string) (found []channel, seen sight, err err
 	if err != nil {
 		return nil, seen, err
 	}
+	seen.kind, _ = text(raw, "ChassisType")
 	if state, err := text(raw, "PowerState"); err == nil && state != "On" {
 		seen.what = append(seen.what, fmt.Sprintf("its PowerState is %.20q", state))
 	}
@@ -440,6 +449,9 @@ func controls(raw json.RawMessage, ref, want string, seen *sight) (found []chann
 		place, _ := text(entry, "PhysicalContext")
 		c.name, c.about, c.watts = "power-"+id, cmp.Or(strings.TrimSpace(name+" "+place), "no name"), q.Value
 		found, ids = append(found, c), append(ids, id)
+		if !power.Whole(name) {
+			continue
+		}
 		switch place {
 		case "Chassis":
 			placed = append(placed, id)

@@ -273,6 +273,15 @@ func TestPartsAreNotAdded(t *testing.T) {
 	require.ErrorIs(t, err, peer.ErrSpec)
 	require.ErrorContains(t, err, "there is Chassis_0, HGX_GPU_0")
 
+	// Nor is a module the server because it alone has a reading.
+	b.set(nil, "/redfish/v1/Chassis/Chassis_0/EnvironmentMetrics", "PowerWatts")
+	b.set("Module", "/redfish/v1/Chassis/HGX_GPU_0", "ChassisType")
+	_, err = openAt(t, b.URL, "", nil)
+	require.ErrorIs(t, err, peer.ErrSpec)
+	require.ErrorContains(t, err, "only chassis HGX_GPU_0 (231.958 W) has a power reading, and is a Module: a part of the server")
+	_, err = openAt(t, b.URL, ",chassis=HGX_GPU_0,boundary=card", nil)
+	require.NoError(t, err)
+
 	// Two that are called the same are perhaps two halves.
 	b = newBMC(t, "xcc.json")
 	for i := range 3 {
@@ -297,6 +306,11 @@ func TestPartsAreNotAdded(t *testing.T) {
 	b.set([]any{map[string]any{"MemberId": "0", "Name": "CPU Sub-system Power", "PhysicalContext": "CPU", "PowerConsumedWatts": 104}}, lenovo, "PowerControl")
 	_, err = openAt(t, b.URL, "", nil)
 	require.ErrorIs(t, err, peer.ErrSpec)
+	for _, name := range []string{"CPU Power", "PSU 1 Input", "12V rail", "Total Output Power"} { // nor if only its name says so
+		b.set([]any{map[string]any{"MemberId": "0", "Name": name, "PowerConsumedWatts": 104}}, lenovo, "PowerControl")
+		_, err = openAt(t, b.URL, "", nil)
+		require.ErrorContains(t, err, "say it with control=, of 0 ("+name)
+	}
 	b.set([]any{map[string]any{"MemberId": "1", "PhysicalContext": "PowerSupply", "PowerConsumedWatts": 424}}, lenovo, "PowerControl") // Cisco UCS C220
 	m, err = openAt(t, b.URL, "", nil)
 	require.NoError(t, err)
