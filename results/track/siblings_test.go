@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -206,4 +207,23 @@ func TestFindingsOfNodes(t *testing.T) {
 		}
 		require.ElementsMatch(t, c.want, got, name)
 	}
+}
+
+// Rules tell nodes and numbers of threads apart.
+func TestRulesOfNodes(t *testing.T) {
+	rules, err := ReadRules(strings.NewReader("[[ignore]]\nnode = \"rack3-*\"\nmetric = \"power\"\nreason = \"its meter is away\"\n[[limit]]\nthreads = 1\nleast = 0.05\n"))
+	require.NoError(t, err)
+	for _, c := range []struct {
+		node    string
+		threads int
+		ignored bool
+		least   float64
+	}{{"rack3-7", 1, true, 0.05}, {"rack3-7", 64, true, 0}, {"rack2-1", 64, false, 0}, {"", 1, false, 0.05}} {
+		k := store.Key{Group: "g", Node: c.node, Threads: c.threads, Metric: results.Power}
+		_, ignored := rules.Ignored(k)
+		require.Equal(t, c.ignored, ignored, c)
+		require.Equal(t, c.least, rules.least(k), c)
+	}
+	_, err = ReadRules(strings.NewReader("[[limit]]\nthreads = -1\nleast = 0.05\n"))
+	require.ErrorContains(t, err, "threads = -1")
 }
