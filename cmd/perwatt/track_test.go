@@ -343,6 +343,17 @@ func TestTrackSiblings(t *testing.T) {
 				return "a"
 			})
 		}
+		var failed []string
+		for n := 25; n < 34; n++ {
+			code, out, errs := tracked(t, "--store", dir, "--gate", "--night", night(n))
+			if code != exitOK {
+				require.Equal(t, exitGate, code, errs)
+				require.Contains(t, out, ", "+want+"\n", "as soon as it is found")
+				failed = append(failed, night(n))
+			}
+		}
+		require.Len(t, failed, 1, "once, however many nodes show it when")
+		require.LessOrEqual(t, failed[0], night(31))
 		_, out, errs := tracked(t, "--store", dir, "--night", night(33), "--format", "json")
 		var v struct {
 			Headline string

@@ -15,12 +15,13 @@ import (
 // Judged is a series with what was found in it.
 type Judged struct {
 	*Series
-	Past           // as of the night
-	Before  Past   // as of the night before
-	Watch   Watch  // of the night
-	recent  []int  // the last nights before it, oldest first
-	Last    int    // the newest night with a figure
-	Instead string // of a young series: which one it took the place of
+	Past                   // as of the night
+	Before  Past           // as of the night before
+	Watch   Watch          // of the night
+	recent  []int          // the last nights before it, oldest first
+	Last    int            // the newest night with a figure
+	Instead string         // of a young series: which one it took the place of
+	Beside  map[int]Beside // what its siblings did, by the night of a change
 }
 
 // back is the night so many measured nights before.
@@ -112,6 +113,7 @@ type Finding struct {
 	LastGood, FirstBad string
 	Event              *Event
 	P                  float64
+	still              int // siblings that did not move
 }
 
 // Shown is the night that showed it first.
@@ -160,8 +162,10 @@ func Findings(all []Judged) []Finding {
 			return false
 		}
 		same := nodeOf(a.j.Key) == nodeOf(b.j.Key)
-		// Siblings move together for one reason, if they move one way.
-		siblings := sibling(a.j.Key) == sibling(b.j.Key) && (a.c.Size.Value > 1) == (b.c.Size.Value > 1)
+		// Siblings move together for one reason, if they move one way: by the same
+		// figure, or by another in which the one moved too.
+		siblings := a.j.Key.Group == b.j.Key.Group && a.j.Better.worse(a.c.Size.Value) == b.j.Better.worse(b.c.Size.Value) &&
+			(sibling(a.j.Key) == sibling(b.j.Key) || slices.Contains(a.j.Beside[a.c.Night].Moved, b.j.Key.Node) && slices.Contains(b.j.Beside[b.c.Night].Moved, a.j.Key.Node))
 		meter := a.j.Meter != "" && a.j.Meter == b.j.Meter && a.j.Key.Metric == results.Power && b.j.Key.Metric == results.Power
 		code := a.c.LastGood != a.c.FirstBad && a.c.LastGood == b.c.LastGood && a.c.FirstBad == b.c.FirstBad && !a.j.Control && !b.j.Control
 		return same || siblings || meter || code
@@ -186,8 +190,12 @@ func Findings(all []Judged) []Finding {
 		if !slices.Contains(f.Groups, n.j.Key.Group) {
 			f.Groups = append(f.Groups, n.j.Key.Group)
 		}
-		if id := nodeOf(n.j.Key); !slices.Contains(f.Nodes, id) {
-			f.Nodes = append(f.Nodes, id)
+		b := n.j.Beside[n.c.Night]
+		f.still = max(f.still, b.Still)
+		for _, name := range append([]string{n.j.Key.Node}, b.Moved...) {
+			if id := (NodeID{n.j.Key.Group, name}); !slices.Contains(f.Nodes, id) {
+				f.Nodes = append(f.Nodes, id)
+			}
 		}
 	}
 	world := worldOf(all)
@@ -435,7 +443,7 @@ func (f *Finding) Do() string {
 	case Known:
 		return "nothing if it was meant; else undo it and measure again"
 	}
-	if len(f.Nodes) == 1 && f.Of > 1 {
+	if len(f.Nodes) == 1 && f.still > 0 && f.still == f.Of-1 {
 		return fmt.Sprintf("look at node %s: its siblings did not move. If something was done to it, say so: perwatt event --node %[1]s --at DATE TEXT", f.Nodes[0].Node)
 	}
 	return "measure again; if something was done to the machine, say so: perwatt event --at DATE TEXT"

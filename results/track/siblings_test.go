@@ -3,6 +3,7 @@ package track
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/stats"
 	"github.com/perwatt/perwatt/results/store"
 )
 
@@ -226,4 +228,44 @@ func TestRulesOfNodes(t *testing.T) {
 	}
 	_, err = ReadRules(strings.NewReader("[[limit]]\nthreads = -1\nleast = 0.05\n"))
 	require.ErrorContains(t, err, "threads = -1")
+}
+
+// What a sibling did at a change, three nights of it tell, and seldom wrongly;
+// where its nights are too uneven they tell nothing.
+func TestAskSiblings(t *testing.T) {
+	const nights, at, runs = 63, 60, 300
+	node := func(name string, rng *rand.Rand, spread, step float64) Judged {
+		s := &Series{Key: store.Key{Group: "g", Node: name, Metric: results.Throughput}, Better: Higher}
+		for n := range nights {
+			level := 1e9
+			if n >= at {
+				level *= 1 + step
+			}
+			s.Points = append(s.Points, Point{Night: n, Value: level * math.Exp(spread*rng.NormFloat64()), Control: nan})
+		}
+		return Judged{Series: s, Last: nights - 1}
+	}
+	var moved, still, wrong, told int
+	for i := range runs {
+		rng := rand.New(rand.NewPCG(uint64(i), 11))
+		group := []Judged{node("a", rng, 0.01, -0.03), node("moved", rng, 0.01, -0.03), node("still", rng, 0.01, 0), node("uneven", rng, 0.2, 0)}
+		group[0].Changes = []Change{{Night: at, From: at, To: at, Size: stats.Interval{Value: 0.97}}}
+		askSiblings(group, nights-1)
+		b := group[0].Beside[at]
+		if slices.Contains(b.Moved, "moved") {
+			moved++
+		}
+		if slices.Contains(b.Moved, "still") {
+			wrong++
+		}
+		if slices.Contains(b.Moved, "uneven") {
+			told++
+		}
+		still += b.Still
+	}
+	t.Logf("of %d: %d that moved are known, %d that did not, %d of those are taken for moved, %d of uneven ones", runs, moved, still, wrong, told)
+	require.Greater(t, moved, runs*6/10)
+	require.Greater(t, still, runs*6/10)
+	require.LessOrEqual(t, wrong, runs*2/100)
+	require.LessOrEqual(t, told, runs*2/100)
 }

@@ -160,6 +160,7 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 			s.Judged = append(s.Judged, Judge(t, m.Past, m.upto, opt.Night))
 		}
 		instead(s.Judged)
+		askSiblings(s.Judged, opt.Night)
 		if err := remember(ctx, x, &s, opt, was); err != nil {
 			return nil, err
 		}
