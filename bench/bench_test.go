@@ -76,11 +76,11 @@ func benchmarkUse(b *testing.B, name string) {
 			if !im.Supported || i > 0 && im.Name != k.Chosen {
 				continue
 			}
-			head, metered := results.HeadlineOf(harness.Describe(meters))
+			head, metered := results.HeadlineOf(&results.Record{Meters: harness.Describe(meters)})
 			source, boundary, grade := "none", "none", "none"
 			if metered {
 				source, boundary = head.Meter, string(head.Boundary)
-				grade = string(results.GradeOf(head.Boundary, head.Origin, head.Gain, 1))
+				grade = string(results.GradeOf(head.Boundary, head.Origin, nil, 1))
 			}
 			// testing prints a benchmark's name before it runs; between two
 			// benchmarks is the place for what they do not share.

@@ -33,6 +33,7 @@ func (r *run) do(ctx context.Context) {
 		}
 	}
 	r.rec.Traces = r.sampler.stop() // before the pages it reads are unmapped
+	r.s.learn(r.rec.Traces)
 	for _, p := range r.procs {
 		if err != nil {
 			p.kill()
@@ -71,6 +72,11 @@ func (r *run) phases(ctx context.Context) error {
 		return err
 	}
 	r.probe()
+	if len(r.scenario.Parts) == 0 {
+		if err := r.awaitMeters(ctx); err != nil {
+			return err
+		}
+	}
 	end()
 
 	if len(r.scenario.Parts) > 0 {
@@ -215,8 +221,34 @@ func (r *run) reachAndWarmUp(ctx context.Context) error {
 			break // not steady in time is kept: the summary flags it
 		}
 	}
+	if err := r.awaitMeters(ctx); err != nil {
+		return err
+	}
 	end()
 	return nil
+}
+
+// awaitMeters waits until every counter has moved that stands between readings,
+// for no longer than a window lasts: from its last move before the window its
+// joules are known. One that takes longer gives no figure over the window
+// anyway.
+func (r *run) awaitMeters(ctx context.Context) error {
+	limit := time.Now().Add(min(r.drainLimit(), seconds(r.s.Record.Plan.Window)))
+	for r.sampler.still(r.s.stands) != "" && time.Now().Before(limit) {
+		if err := r.watchFor(ctx, seconds(r.s.Record.Plan.Interval)/4); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drainLimit is how long a window waits at most for what meters have to say.
+func (r *run) drainLimit() time.Duration {
+	slowest := time.Duration(0)
+	for _, m := range r.s.Meters {
+		slowest = max(slowest, m.Info().Period)
+	}
+	return drainLimit + 2*slowest
 }
 
 // steady tests the newest stretch of each use that is not in the background,
@@ -286,11 +318,7 @@ const drainLimit = 3 * time.Second
 // when it is stopped. A trace that gets none leaves its figure absent, not
 // wrong.
 func (r *run) drain(ctx context.Context, edge results.Float) error {
-	slowest := time.Duration(0)
-	for _, m := range r.s.Meters {
-		slowest = max(slowest, m.Info().Period)
-	}
-	for limit := time.Now().Add(drainLimit + 2*slowest); r.sampler.behind(edge) != "" && time.Now().Before(limit); {
+	for limit := time.Now().Add(r.drainLimit()); r.sampler.behind(edge) != "" && time.Now().Before(limit); {
 		if err := r.watchFor(ctx, seconds(r.s.Record.Plan.Interval)/4); err != nil {
 			return err
 		}

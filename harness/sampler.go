@@ -166,16 +166,55 @@ func aside(of string) bool {
 	return of == results.HostClock || of == results.HostThrottles || strings.HasPrefix(of, results.RoundTripOf("")) || strings.HasPrefix(of, results.ClockOf(""))
 }
 
-// behind names a trace that has no sample at or after t yet, or "".
+// behind names a trace that has no sample at or after t yet, or "". Of the
+// counter of a meter only a sample counts at which it had moved: it says nothing
+// of the joules in between. One that moved at no other time is not waited for.
 func (s *sampler) behind(t results.Float) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, tr := range s.traces {
-		if !aside(tr.Of) && len(tr.T) > 0 && tr.T[len(tr.T)-1] < t {
+		n := len(tr.T)
+		if aside(tr.Of) || n == 0 {
+			continue
+		}
+		last := tr.T[n-1]
+		if at, moved := lastMove(tr); moved && isMeter(tr.Of) {
+			last = at
+		}
+		if last < t {
 			return tr.Of
 		}
 	}
 	return ""
+}
+
+// still names the counter of a meter that was read and did not move yet since
+// the run began, or "": those that stand between readings, which also the runs
+// before may have shown.
+func (s *sampler) still(stands map[string]bool) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, tr := range s.traces {
+		if tr.Kind != results.Counter || !isMeter(tr.Of) {
+			continue
+		}
+		if _, moved := lastMove(tr); !moved && (len(tr.T) > 1 || stands[tr.Of]) {
+			return tr.Of
+		}
+	}
+	return ""
+}
+
+func isMeter(of string) bool { return strings.HasPrefix(of, "meter/") }
+
+// lastMove is when a counter had last moved, and whether it did at all.
+func lastMove(tr *results.Trace) (at results.Float, moved bool) {
+	for i := len(tr.T) - 1; i > 0 && tr.Kind == results.Counter; i-- {
+		if tr.V[i] > tr.V[i-1] {
+			return tr.T[i], true
+		}
+	}
+	return 0, false
 }
 
 // note records a value that was taken between windows rather than sampled.

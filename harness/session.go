@@ -35,6 +35,8 @@ type Session struct {
 	Save func(*results.Record) error
 	// Progress is told where the session is; it must return at once.
 	Progress func(Progress)
+
+	stands map[string]bool // traces of meters' counters that were read more often than they move
 }
 
 // Progress says what a session is doing.
@@ -117,6 +119,21 @@ func (s *Session) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// learn notes which counters stand between readings.
+func (s *Session) learn(traces []results.Trace) {
+	for i := range traces {
+		tr := &traces[i]
+		for k := 1; k < len(tr.T) && tr.Kind == results.Counter && isMeter(tr.Of); k++ {
+			if tr.V[k] == tr.V[k-1] {
+				if s.stands == nil {
+					s.stands = map[string]bool{}
+				}
+				s.stands[tr.Of] = true
+			}
+		}
+	}
 }
 
 // doubt adds a warning to the record, unless it is there.

@@ -36,7 +36,7 @@ type Term struct {
 const (
 	Repeats      = "repeats"      // half of the figure's 95 % interval, which is from its windows
 	Gain         = "gain"         // the instrument's accuracy as its maker or the spec states it
-	Quantisation = "quantisation" // half a step of a power; one step of an energy's difference
+	Quantisation = "quantisation" // half a step of a power; one step of an energy's difference: joules, whatever they are a part of
 	Timing       = "timing"       // round trip and the instrument's own period, at both edges of a window
 	Sampling     = "sampling"     // what the load did between two readings: see [Budget]
 )
@@ -69,12 +69,13 @@ func (h Headline) within(r *Run, from, to float64) (sum terms) {
 			}
 		}
 	}
-	for _, c := range h.parts {
-		tr := r.Trace(MeterOf(h.Meter, c.Name))
+	for i := range h.parts {
+		s := &h.parts[i]
+		tr := r.Trace(MeterOf(h.Meter, s.Name))
 		if tr == nil {
 			continue
 		}
-		t := tr.uncertain(c, from, to, half, h.period)
+		t := s.uncertain(tr, from, to, half, h.period)
 		gain := sum.gain + t.gain
 		sum = sum.each(t, math.Hypot)
 		sum.gain = gain
@@ -84,26 +85,26 @@ func (h Headline) within(r *Run, from, to float64) (sum terms) {
 
 // uncertain returns what is uncertain of a channel's energy from second a to
 // b, in J. half is half the round trip and period the instrument's own, in s.
-func (tr *Trace) uncertain(c Channel, a, b, half, period float64) terms {
+// A step is worth the same joules or watts however much they are a step of.
+func (s *sensor) uncertain(raw *Trace, a, b, half, period float64) terms {
+	tr, late := s.news(raw)
 	span := b - a
 	energy := float64(tr.Over(a, b))
-	q := float64(c.Accuracy.Resolution)
-	if !(q > 0) {
-		q = 0 // nothing coarser than the sampling shows is known
-	}
-	u := terms{gain: float64(c.Accuracy.Gain)*energy + float64(c.Accuracy.Offset)*span}
+	u := terms{gain: float64(s.Accuracy.Gain)*energy + float64(s.Accuracy.Offset)*span, quantisation: s.resolution()}
 	lo, hi := tr.rates(a, b)
-	if tr.Kind == Counter {
+	u.sampling = tr.sampling(a, b)
+	if s.Kind == Counter {
 		// Both readings may be off by half a step, and may be early or late
 		// while the load goes on.
-		u.quantisation = q
-		u.timing = math.Hypot(math.Sqrt2*half, period) * energy / span
+		u.timing = math.Hypot(math.Sqrt2*half, max(period, late)) * energy / span
+		if edges := tr.edges(a, b); !(u.sampling >= edges) { // nor is there more where too few lie between
+			u.sampling = edges
+		}
 	} else {
 		// A shift in time matters by how far the power moves.
-		u.quantisation = q / 2 * span
+		u.quantisation *= span / 2
 		u.timing = math.Hypot(math.Sqrt2*half, period) * (hi - lo)
 	}
-	u.sampling = tr.sampling(a, b)
 	return u
 }
 
@@ -208,12 +209,20 @@ func (t terms) budget(m Metric) *Budget {
 // between processors.
 func ppm(x float64) float64 { return math.Round(x*1e6) / 1e6 }
 
-// instrument is the part of the budget that the meter brings, in quadrature
-// and at worst; NaN if something of it is unknown.
-func (t terms) instrument() (quadrature, linear float64) {
-	return math.Sqrt(t.gain*t.gain + t.quantisation*t.quantisation + t.timing*t.timing + t.sampling*t.sampling),
-		t.gain + t.quantisation + t.timing + t.sampling
-}
+// instrument is the part of the budget that the meter brings, in quadrature;
+// NaN if something of it is unknown.
+func (t terms) instrument() float64 { return math.Hypot(t.gain, t.own()) }
+
+// own is what of it does not grow with the figure.
+func (t terms) own() float64 { return math.Hypot(t.quantisation, math.Hypot(t.timing, t.sampling)) }
+
+// linear is what the instrument's terms come to at worst; NaN if something is
+// unknown.
+func (t terms) linear() float64 { return t.gain + t.quantisation + t.timing + t.sampling }
+
+// apart is the least difference of two figures that the terms of a difference
+// tell from none: steps on both sides add up.
+func (t terms) apart() float64 { return max(t.own(), math.Sqrt2*t.quantisation) }
 
 // typical returns the terms of a figure over several windows: gain is the
 // same in all; the others are the middle one's, for what varies between

@@ -41,7 +41,7 @@ func single(idle, load float64, a Accuracy) *Record {
 
 // TestNetOfTwoLargeReadings: 700 W − 400 W at 1 % each is 300 W ± 2.7 %.
 func TestNetOfTwoLargeReadings(t *testing.T) {
-	m := row(t, Derive(single(400, 700, Accuracy{Gain: 0.01, Resolution: Absent()})), "mining", "mining").Metrics
+	m := row(t, Derive(single(400, 700, Accuracy{Gain: 0.01, Resolution: 1e-3})), "mining", "mining").Metrics
 	near(t, 300, m[NetPower].Value)
 	require.InDelta(t, math.Hypot(7, 4)/300, half(m[NetPower].Budget, Gain), 1e-6)
 	require.InDelta(t, 0.0269, float64(m[NetPower].Budget.Quadrature), 1e-4)
@@ -143,7 +143,7 @@ func TestSwingingLoad(t *testing.T) {
 				a, b := 0.0, window
 				want := (s.energy(at(b)+10) - s.energy(at(a)+10)) / hz
 				off := math.Abs(float64(gauge.Over(a, b))/want - 1)
-				stated := gauge.uncertain(Channel{Kind: Gauge}, a, b, 0, 0).sampling / want
+				stated := (&sensor{Channel: Channel{Kind: Gauge}}).uncertain(&gauge, a, b, 0, 0).sampling / want
 				if off <= stated {
 					covered++
 				}
@@ -167,10 +167,10 @@ func TestSteadyLoadIsCertain(t *testing.T) {
 	for i := range 601 {
 		tr.Add(Float(i), Float(500+rng.NormFloat64()), nil)
 	}
-	require.Less(t, tr.uncertain(Channel{Kind: Gauge}, 0, 600, 0, 0).sampling/(500*600), 0.0005)
+	require.Less(t, (&sensor{Channel: Channel{Kind: Gauge}}).uncertain(&tr, 0, 600, 0, 0).sampling/(500*600), 0.0005)
 	ramp := Trace{Kind: Gauge}
 	for i := range 601 {
 		ramp.Add(Float(i), Float(500+i), nil)
 	}
-	require.Less(t, ramp.uncertain(Channel{Kind: Gauge}, 0, 600, 0, 0).sampling/(800*600), 0.001, "the trapezoid follows a ramp")
+	require.Less(t, (&sensor{Channel: Channel{Kind: Gauge}}).uncertain(&ramp, 0, 600, 0, 0).sampling/(800*600), 0.001, "the trapezoid follows a ramp")
 }

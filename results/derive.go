@@ -42,10 +42,11 @@ type Window struct {
 	Clock    Float   // Hz, mean of the probes before and after
 
 	run       *Run
-	left      bool  // out of the figures: see [Figures]
-	uncertain terms // of Energy, J
-	idle      Float // W, of the idle run of the same round
-	idleTerms terms // of idle, W
+	left      bool   // out of the figures: see [Figures]
+	why       string // why Energy is absent
+	uncertain terms  // of Energy, J
+	idle      Float  // W, of the idle run of the same round
+	idleTerms terms  // of idle, W
 }
 
 // Throughput is work per wall second.
@@ -67,8 +68,9 @@ type Headline struct {
 	Boundary Boundary
 	Origin   Origin
 	Gain     float64 // relative, of the instrument; NaN if unknown
-	parts    []Channel
-	period   float64 // s; 0 if any
+	parts    []sensor
+	period   float64  // s; 0 if any
+	dead     []string // why what comes first by the order of preference gave no watts
 }
 
 // Channels names the channels that add up to the total.
@@ -79,34 +81,108 @@ func (h Headline) Channels() (names []string) {
 	return names
 }
 
-// Totals lists what the meters of a record give as the power of a boundary,
-// in the order in which they are to be quoted: measured before modelled
-// before declared, then the outermost boundary, then the first.
-func Totals(meters []Meter) (out []Headline) {
+// Totals lists what the meters of a session give as the power of a boundary,
+// in the order in which they are to be quoted: what gave watts in a window of
+// the runs before what gave none, measured before modelled before declared,
+// then the outermost boundary, then the first. Of channels that measure the
+// same place, each total has the one that gave them in the most windows.
+func Totals(meters []Meter, runs []Run) (out []Headline) {
+	spans := good(runs)
 	for _, m := range meters {
 		for _, b := range Boundaries() {
-			h := Headline{Meter: m.Name, Boundary: b, Gain: math.NaN()}
+			h := Headline{Meter: m.Name, Boundary: b}
 			if m.Period > 0 {
 				h.period = float64(m.Period)
 			}
-			for _, ch := range m.Channels {
-				if ch.Total != b {
-					continue
-				}
-				h.parts = append(h.parts, ch)
-				h.Origin = ch.Origin
-				// Gains of one instrument are correlated: the total is as
-				// uncertain as its worst part.
-				if g := float64(ch.Accuracy.Gain); !(g <= h.Gain) {
-					h.Gain = g
-				}
+			for _, rivals := range m.places(func(c Channel) bool { return c.Total == b }) {
+				h.add(rivals, runs, spans)
 			}
 			if len(h.parts) > 0 {
-				out = append(out, h)
+				out = append(out, h.graded())
 			}
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Headline) int { return cmp.Compare(a.place(), b.place()) })
+	if len(spans) == 0 {
+		return out
+	}
+	var dead []Headline
+	var why []string
+	living := slices.DeleteFunc(slices.Clone(out), func(h Headline) bool {
+		first := ""
+		for _, s := range spans {
+			e, why := h.energy(s.run, s.from, s.to)
+			if !e.IsAbsent() {
+				return false
+			}
+			first = cmp.Or(first, why)
+		}
+		dead, why = append(dead, h), append(why, first)
+		return true
+	})
+	if len(living) > 0 {
+		for i, h := range dead {
+			if h.place() < living[0].place() {
+				living[0].dead = append(living[0].dead, why[i])
+			}
+		}
+	}
+	return append(living, dead...)
+}
+
+// add adds the first of rivals, which measure the same place, or the one that
+// gave watts in more windows.
+func (h *Headline) add(rivals []Channel, runs []Run, spans []bracket) {
+	best, most, dead := sensor{}, -1, []string(nil)
+	for _, c := range rivals {
+		s, n, first := look(runs, h.Meter, c), 0, ""
+		for _, w := range spans {
+			if len(rivals) == 1 {
+				break // it serves anyway
+			}
+			e, why := s.energy(w.run, w.from, w.to)
+			if !e.IsAbsent() {
+				n++
+			}
+			first = cmp.Or(first, why)
+		}
+		if n > most {
+			best, most, h.dead = s, n, append(h.dead, dead...)
+		}
+		dead = append(dead, first)
+	}
+	h.parts = append(h.parts, best)
+}
+
+// graded completes a total by what its parts have in common.
+func (h Headline) graded() Headline {
+	h.Gain = math.NaN()
+	for _, s := range h.parts {
+		h.Origin = s.Origin
+		// Gains of one instrument are correlated: the total is as
+		// uncertain as its worst part.
+		if g := float64(s.Accuracy.Gain); !(g <= h.Gain) {
+			h.Gain = g
+		}
+	}
+	return h
+}
+
+// places lists the channels of a meter that are wanted, those together that
+// measure the same place.
+func (m Meter) places(wanted func(Channel) bool) (out [][]Channel) {
+	at := map[string]int{}
+	for _, c := range m.Channels {
+		i, known := at[c.Place]
+		switch {
+		case !wanted(c):
+		case known && c.Place != "":
+			out[i] = append(out[i], c)
+		default:
+			at[c.Place] = len(out)
+			out = append(out, []Channel{c})
+		}
+	}
 	return out
 }
 
@@ -117,8 +193,8 @@ func (h Headline) place() int {
 
 // HeadlineOf picks the total to quote, the first of [Totals]; ok is false if
 // no meter of the record gives one.
-func HeadlineOf(meters []Meter) (h Headline, ok bool) {
-	if all := Totals(meters); len(all) > 0 {
+func HeadlineOf(rec *Record) (h Headline, ok bool) {
+	if all := Totals(rec.Meters, rec.Runs); len(all) > 0 {
 		return all[0], true
 	}
 	return Headline{}, false
@@ -142,25 +218,25 @@ func noTotal(meters []Meter) string {
 }
 
 // energy returns the joules of the headline meter between two instants of a
-// run; absent if any channel has a gap there.
-func (h Headline) energy(r *Run, from, to float64) Float {
+// run; if any of its channels has none there, none, and why.
+func (h Headline) energy(r *Run, from, to float64) (Float, string) {
 	if len(h.parts) == 0 {
-		return Absent()
+		return Absent(), "no meter"
 	}
 	sum := Float(0)
-	for _, c := range h.parts {
-		tr := r.Trace(MeterOf(h.Meter, c.Name))
-		if tr == nil {
-			return Absent()
+	for i := range h.parts {
+		e, why := h.parts[i].energy(r, from, to)
+		if e.IsAbsent() {
+			return e, why
 		}
-		sum += tr.Over(from, to)
+		sum += e
 	}
-	return sum
+	return sum, ""
 }
 
 // Windows returns the measured windows of all good runs, in their order.
 func Windows(rec *Record) []Window {
-	head, _ := HeadlineOf(rec.Meters)
+	head, _ := HeadlineOf(rec)
 	cpus := Float(max(1, rec.Node.CPU.Threads))
 	var out []Window
 	idle := map[int]*Window{}
@@ -179,8 +255,9 @@ func Windows(rec *Record) []Window {
 		}
 		w := Window{
 			Scenario: r.Scenario, Round: r.Round, Duration: to - from, run: r,
-			Energy: head.energy(r, from, to), Work: Absent(), CPU: Absent(), Clock: Absent(),
+			Work: Absent(), CPU: Absent(), Clock: Absent(),
 		}
+		w.Energy, w.why = head.energy(r, from, to)
 		w.uncertain = head.within(r, from, to)
 		span := cpus * Float(w.Duration)
 		w.Stolen = over(HostSteal) / span
@@ -280,7 +357,7 @@ func keyOf(w Window) rowKey {
 // function: the same runs give the same summary.
 func Derive(rec *Record) Summary {
 	d := deriver{rec: rec, windows: Windows(rec)}
-	d.head, d.metered = HeadlineOf(rec.Meters)
+	d.head, d.metered = HeadlineOf(rec)
 	s := Summary{Rows: []Row{}, Yields: []Yield{}}
 	rows := rowsOf(rec, d.windows)
 	for _, ws := range rows {
@@ -402,17 +479,14 @@ func (d *deriver) powered(m Metric, ws []Window, of func(*Window) terms) Metric 
 }
 
 // marked is powered with the terms at hand; plain are those of the gross
-// power, by which the evidence is graded.
+// power. The figure is graded by the worse of the two.
 func (d *deriver) marked(m Metric, of, plain terms, shortest float64) Metric {
-	quadrature, _ := of.instrument()
-	_, worst := plain.instrument()
-	m.Boundary, m.Origin, m.Instrument = d.head.Boundary, d.head.Origin, Float(ppm(quadrature))
-	if m.Value.IsAbsent() {
-		m.Instrument = Absent()
-	} else {
-		m.Budget = of.budget(m)
+	m.Boundary, m.Origin, m.Instrument = d.head.Boundary, d.head.Origin, Absent()
+	m.Grade = GradeOf(d.head.Boundary, d.head.Origin, plain.budget(m), shortest)
+	if !m.Value.IsAbsent() {
+		m.Instrument, m.Budget = Float(ppm(of.instrument())), of.budget(m)
+		m.Grade = max(m.Grade, GradeOf(d.head.Boundary, d.head.Origin, m.Budget, shortest))
 	}
-	m.Grade = GradeOf(d.head.Boundary, d.head.Origin, worst, shortest)
 	return m
 }
 
@@ -447,17 +521,41 @@ func (d *deriver) arithmetic(m map[string]Metric, ws []Window) {
 }
 
 const (
-	noEnergy     = "the meter had a gap in every window"
 	notAboveIdle = "not resolvable: no power above idle"
 	noIdle       = "idle was not measured"
 	noWork       = "the work counter was not read around the window"
 )
 
+// noEnergy says why windows have no joules: what is so of most of those without.
+func noEnergy(ws []Window) string {
+	var whys []string
+	for _, w := range ws {
+		if w.Energy.IsAbsent() {
+			whys = append(whys, w.why)
+		}
+	}
+	return usual(whys)
+}
+
+// usual is the text that occurs most often, the first of several.
+func usual(texts []string) (most string) {
+	n := map[string]int{}
+	for _, t := range texts {
+		n[t]++
+	}
+	for _, t := range texts {
+		if n[t] > n[most] {
+			most = t
+		}
+	}
+	return most
+}
+
 func (d *deriver) metrics(ws []Window) map[string]Metric {
 	u := ws[0].Use
 	unit := u.Unit
-	power := d.powered(per(ws, (*Window).energy, (*Window).seconds, 1, Watt, noEnergy), ws, gross)
-	energy := per(ws, (*Window).energy, once, float64(power.N), Joule, noEnergy)
+	power := d.powered(per(ws, (*Window).energy, (*Window).seconds, 1, Watt, noEnergy(ws)), ws, gross)
+	energy := per(ws, (*Window).energy, once, float64(power.N), Joule, noEnergy(ws))
 	energy.Low, energy.High = Absent(), Absent()
 	energy = d.powered(energy, ws, gross)
 	m := map[string]Metric{Power: power, Energy: energy}
@@ -480,11 +578,9 @@ func (d *deriver) metrics(ws []Window) map[string]Metric {
 	if u.Shares != nil {
 		d.shares(m, ws)
 	}
-	above := missing(Watt, noIdle)
-	if q := sums(ws, (*Window).above, (*Window).seconds); q.value > 0 {
-		above = q.metric(Watt, true)
-	} else if len(q.moves) > 0 {
-		above = missing(Watt, notAboveIdle)
+	above := missing(Watt, unresolved(ws))
+	if above.Why == "" {
+		above = sums(ws, (*Window).above, (*Window).seconds).metric(Watt, true)
 	}
 	m[NetPower] = d.powered(above, ws, net)
 	m[WorkPerEnergy] = d.efficiency(ws, false)
@@ -495,16 +591,18 @@ func (d *deriver) metrics(ws []Window) map[string]Metric {
 
 // efficiency is work per energy: all of it, or that above idle.
 func (d *deriver) efficiency(ws []Window, idle bool) Metric {
-	energy, of, why, none := (*Window).energy, gross, noEnergy, "the meter counted no energy"
+	energy, of, why, none := (*Window).energy, gross, "", "the meter counted no energy"
 	if idle {
-		energy, of, why, none = (*Window).above, net, noIdle, notAboveIdle
+		energy, of, why, none = (*Window).above, net, unresolved(ws), notAboveIdle
 	}
 	unit := ws[0].Use.Unit.Per(Joule)
 	q := sums(ws, (*Window).work, energy)
 	m := q.metric(unit, false)
 	switch {
-	case len(q.moves) == 0:
+	case why != "":
 		m = missing(unit, why)
+	case len(q.moves) == 0:
+		m = missing(unit, cmp.Or(noEnergy(ws), noWork))
 	case !(q.value >= 0) || math.IsInf(q.value, 0):
 		m = missing(unit, none)
 	case ws[0].Use.Shares != nil:
@@ -513,6 +611,28 @@ func (d *deriver) efficiency(ws []Window, idle bool) Metric {
 		m = m.counted(shares.value*float64(len(q.moves)), spread)
 	}
 	return d.powered(m, ws, of)
+}
+
+// unresolved says why the power of windows cannot be told from that of their
+// idle runs, or is empty.
+func unresolved(ws []Window) string {
+	above := sums(ws, (*Window).above, (*Window).seconds)
+	if len(above.moves) == 0 {
+		return cmp.Or(noEnergy(ws), noIdle)
+	}
+	var each []terms
+	for i := range ws {
+		if w := &ws[i]; !(w.Power() - w.idle).IsAbsent() {
+			each = append(each, w.uncertain.scale(1/w.Duration).each(w.idleTerms, math.Hypot))
+		}
+	}
+	switch step := math.Sqrt2 * typical(each).quantisation; {
+	case above.value <= 0:
+		return notAboveIdle
+	case above.value <= step:
+		return fmt.Sprintf("not resolvable: %.3g W above idle, and the steps of the meter tell no less than %.3g W apart", above.value, step)
+	}
+	return ""
 }
 
 func (d *deriver) yield(ws []Window) Yield {
@@ -538,12 +658,23 @@ func (d *deriver) target(m map[string]Metric, ws []Window) {
 		from, to := phase(w)
 		return Float(to - from)
 	}, once, 1, Second, "")
-	m[EnergyToTarget] = d.powered(per(reached, func(w *Window) Float {
+	var whys []string
+	joules := func(w *Window) Float {
 		from, to := phase(w)
-		return d.head.energy(w.run, from, to)
-	}, once, 1, Joule, noEnergy), reached, func(w *Window) terms {
+		e, why := d.head.energy(w.run, from, to)
+		if e.IsAbsent() {
+			whys = append(whys, why)
+		}
+		return e
+	}
+	reach := per(reached, joules, once, 1, Joule, "")
+	if reach.N == 0 {
+		reach.Why = usual(whys)
+	}
+	m[EnergyToTarget] = d.powered(reach, reached, func(w *Window) terms {
 		from, to := phase(w)
-		return d.head.within(w.run, from, to).scale(1 / float64(d.head.energy(w.run, from, to)))
+		e, _ := d.head.energy(w.run, from, to)
+		return d.head.within(w.run, from, to).scale(1 / float64(e))
 	})
 }
 
@@ -655,7 +786,7 @@ func (d *deriver) marginal(rows [][]Window) *Marginal {
 	own := typical(ofAlone).each(typical(ofFront), math.Hypot)
 	extra := with.less(before)
 	own.gain = d.head.Gain * math.Abs(extra.value)
-	power := missing(Watt, noEnergy)
+	power := missing(Watt, noEnergy(slices.Concat(alone, front)))
 	if !math.IsNaN(extra.value) {
 		power = extra.metric(Watt, true)
 	}
@@ -678,7 +809,7 @@ func (d *deriver) marginal(rows [][]Window) *Marginal {
 		each = mark(extra.over(gained).metric(Joule.Per(Hash), false))
 	}
 	unresolved := ""
-	resolution := math.Sqrt(own.quantisation*own.quantisation + own.timing*own.timing + own.sampling*own.sampling)
+	resolution := own.apart()
 	switch {
 	case power.N == 0:
 	case power.Low.IsAbsent():
@@ -789,9 +920,13 @@ func (d *deriver) flags(s Summary) []Warning {
 				"improve the cooling or lower the power cap: this is not the hardware's full rate")
 		}
 		if d.metered && w.Energy.IsAbsent() {
-			add(w, "energy-gap", fmt.Sprintf("meter %s has a gap in the window: no watts for this run", d.head.Meter),
-				"see the errors of the meter's trace in the record")
+			add(w, "energy-gap", "no watts for this run: "+w.why,
+				"see the meter's trace and its errors in the record; perwatt meters SPEC --watch shows what it says")
 		}
+	}
+	for _, why := range d.head.dead {
+		add(nil, "dead-source", fmt.Sprintf("%s of meter %s is quoted, and not what would come first: %s", strings.Join(d.head.Channels(), " + "), d.head.Meter, why),
+			"see what the first source says (perwatt meters SPEC --watch), or leave it out")
 	}
 	if off := idleDrift(d.windows); math.Abs(off) > maxIdleDrift && d.head.Origin == Measured {
 		add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
@@ -824,7 +959,7 @@ func idleDrift(windows []Window) float64 {
 
 // sessionFlags are the doubts that concern every figure of the record.
 func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
-	for _, w := range PowerDoubts(d.rec.Meters, d.rec.Sought) {
+	for _, w := range PowerDoubts(d.rec) {
 		add(nil, w.Code, w.Text, w.Remedy)
 	}
 	if n := d.rec.Plan.Rounds; n < minimumWindows && !d.byShares() {
@@ -844,22 +979,26 @@ func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
 	}
 }
 
-// PowerDoubts are the doubts that the meters of a session raise before any of
-// them was read.
-func PowerDoubts(meters []Meter, sought []Sought) (out []Warning) {
-	for _, m := range sought {
+// PowerDoubts are the doubts that the meters of a session raise, also before
+// any of them was read.
+func PowerDoubts(rec *Record) (out []Warning) {
+	for _, m := range rec.Sought {
 		if m.State == "refused" {
 			out = append(out, Warning{Code: "meter-refused", Text: fmt.Sprintf("meter %s is there but could not be read", m.Meter), Remedy: m.Detail})
 		}
 	}
 	const remedy = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
-	switch h, ok := HeadlineOf(meters); {
-	case !ok && len(meters) > 0:
-		out = append(out, Warning{Code: "no-power", Text: noTotal(meters) + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
+	switch h, ok := HeadlineOf(rec); {
+	case !ok && len(rec.Meters) > 0:
+		out = append(out, Warning{Code: "no-power", Text: noTotal(rec.Meters) + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
 	case !ok:
 		out = append(out, Warning{Code: "no-power", Text: "no meter gives the power of this node: there is throughput only", Remedy: remedy})
 	case h.Origin == Modelled:
-		out = append(out, Warning{Code: "modelled-power", Text: fmt.Sprintf("every watt marked ~ is modelled (±%.0f %%), not measured: no verdict can rest on it", 100*h.Gain), Remedy: remedy})
+		within := "by how much they are off is not stated"
+		if !math.IsNaN(h.Gain) {
+			within = fmt.Sprintf("±%.0f %%", 100*h.Gain)
+		}
+		out = append(out, Warning{Code: "modelled-power", Text: fmt.Sprintf("every watt marked ~ is modelled (%s), not measured: no verdict can rest on it", within), Remedy: remedy})
 	case h.Origin == Declared:
 		out = append(out, Warning{Code: "declared-power", Text: "the watts are what somebody declared, not measured: no verdict can rest on them", Remedy: remedy})
 	}

@@ -59,8 +59,8 @@ func (w world) record() *Record {
 			}},
 		},
 		Meters: []Meter{{Name: "m", Channels: []Channel{
-			{Name: "a", Unit: Joule, Kind: Counter, Boundary: Package, Origin: w.origin, Total: Package, Accuracy: Accuracy{Gain: 0.02}},
-			{Name: "b", Unit: Watt, Kind: Gauge, Boundary: Package, Origin: w.origin, Total: Package, Accuracy: Accuracy{Gain: 0.05}},
+			{Name: "a", Unit: Joule, Kind: Counter, Boundary: Package, Origin: w.origin, Total: Package, Accuracy: Accuracy{Gain: 0.02, Resolution: 1e-6}},
+			{Name: "b", Unit: Watt, Kind: Gauge, Boundary: Package, Origin: w.origin, Total: Package, Accuracy: Accuracy{Gain: 0.05, Resolution: 1e-6}},
 			{Name: "core", Unit: Joule, Kind: Counter, Boundary: Package, Origin: w.origin},
 		}}},
 	}
@@ -78,7 +78,8 @@ func (w world) record() *Record {
 			sample := func(of string, kind Kind, step float64, f func(t float64) float64) {
 				tr := Trace{Of: of, Kind: kind}
 				for x := t + 0.013; x < t+4; x += step {
-					tr.T, tr.V = append(tr.T, Float(x)), append(tr.V, Float(f(x)))
+					at := x + 1e-3*math.Sin(x*x) // a sampler is late
+					tr.T, tr.V = append(tr.T, Float(at)), append(tr.V, Float(f(at)))
 				}
 				r.Traces = append(r.Traces, tr)
 			}
@@ -370,12 +371,12 @@ func TestHeadlineOf(t *testing.T) {
 	}
 	want := []string{"bmc", "rapl", "model", "declared"}
 	for _, name := range want {
-		h, ok := HeadlineOf(meters)
+		h, ok := HeadlineOf(&Record{Meters: meters})
 		require.True(t, ok)
 		require.Equal(t, name, h.Meter)
 		meters = slices.DeleteFunc(meters, func(m Meter) bool { return m.Name == name })
 	}
-	_, ok := HeadlineOf(meters)
+	_, ok := HeadlineOf(&Record{Meters: meters})
 	require.False(t, ok, "a channel that overlaps others is no total")
 }
 
@@ -465,17 +466,23 @@ func TestMedianIntervalCovers(t *testing.T) {
 	}
 }
 
+// TestGradeOf: a grade is as good as the figure's own budget, and no better
+// than what is known of it.
 func TestGradeOf(t *testing.T) {
+	of := func(linear Float, unstated ...string) *Budget { return &Budget{Linear: linear, Unstated: unstated} }
 	for _, c := range []struct {
-		b      Boundary
-		o      Origin
-		u, win float64
-		want   Grade
+		b    Boundary
+		o    Origin
+		u    *Budget
+		win  float64
+		want Grade
 	}{
-		{Wall, Measured, 0.01, 600, "A"}, {Wall, Measured, 0.01, 599, "B"}, {Wall, Measured, 0.02, 300, "B"},
-		{Wall, Measured, 0.05, 600, "C"}, {Wall, Measured, math.NaN(), 600, "C"}, {Chassis, Measured, 0.01, 600, "C"},
-		{Package, Measured, 0.001, 6000, "D"}, {Card, Measured, 0.01, 600, "D"},
-		{Wall, Modelled, 0, 6000, "E"}, {Wall, Declared, 0, 6000, "E"},
+		{Wall, Measured, of(0.01), 600, "A"}, {Wall, Measured, of(0.01), 599, "B"}, {Wall, Measured, of(0.02), 300, "B"},
+		{Wall, Measured, of(0.01, Repeats), 600, "A"}, {Wall, Measured, of(0.01, Gain), 600, "C"}, {Wall, Measured, of(0.01, Quantisation), 600, "C"},
+		{Wall, Measured, of(0.05), 600, "C"}, {Wall, Measured, nil, 600, "C"}, {Chassis, Measured, of(0.01), 600, "C"},
+		{Wall, Measured, of(0.051), 600, "D"}, {PSU, Measured, of(1.2), 600, "D"}, {Chassis, Measured, of(0.7, Gain), 60, "D"},
+		{Package, Measured, of(0.001), 6000, "D"}, {Card, Measured, of(0.01), 600, "D"},
+		{Wall, Modelled, of(0), 6000, "E"}, {Wall, Declared, of(0), 6000, "E"},
 	} {
 		require.Equal(t, c.want, GradeOf(c.b, c.o, c.u, c.win), "%+v", c)
 	}

@@ -10,15 +10,21 @@ import (
 // the load did between them counts as unseen.
 const maxIntervals = 3
 
-// good are the runs whose windows count, with those windows.
-func good(rec *Record) (runs []*Run, windows []Phase) {
-	for i := range rec.Runs {
-		r := &rec.Runs[i]
+// bracket is the window of a good run.
+type bracket struct {
+	run      *Run
+	from, to float64 // s
+}
+
+// good are the windows that count.
+func good(runs []Run) (out []bracket) {
+	for i := range runs {
+		r := &runs[i]
 		if p, ok := r.Phase(PhaseMeasure); ok && r.Status == OK && p.To > p.From {
-			runs, windows = append(runs, r), append(windows, p)
+			out = append(out, bracket{r, float64(p.From), float64(p.To)})
 		}
 	}
-	return runs, windows
+	return out
 }
 
 // meterRows is the power of each scenario at every total and card.
@@ -29,46 +35,48 @@ func meterRows(rec *Record, all []Window) []MeterRow {
 		Headline
 		channel string
 	}
+	spans := good(rec.Runs)
 	var sources []source
-	for _, h := range Totals(rec.Meters) {
+	for _, h := range Totals(rec.Meters, rec.Runs) {
 		sources = append(sources, source{h, ""})
 	}
 	for _, m := range rec.Meters {
-		for _, c := range m.Channels {
-			if c.Total == "" && c.Boundary == Card {
-				h := Headline{Meter: m.Name, Boundary: c.Boundary, Origin: c.Origin, Gain: float64(c.Accuracy.Gain), parts: []Channel{c}}
-				if m.Period > 0 {
-					h.period = float64(m.Period)
-				}
-				sources = append(sources, source{h, c.Name})
+		for _, rivals := range m.places(func(c Channel) bool { return c.Total == "" && c.Boundary == Card }) {
+			h := Headline{Meter: m.Name, Boundary: Card}
+			if m.Period > 0 {
+				h.period = float64(m.Period)
 			}
+			h.add(rivals, rec.Runs, spans)
+			sources = append(sources, source{h.graded(), h.parts[0].Name})
 		}
 	}
-	runs, windows := good(rec)
 	for _, scenario := range rec.Plan.Scenarios {
 		for _, src := range sources {
 			var pairs []Pair
 			var rounds []int
 			var each []terms
+			var whys []string
 			shortest := math.Inf(1)
 			seen := false
-			for i, r := range runs {
-				if r.Scenario != scenario || left[r] {
+			for _, s := range spans {
+				if s.run.Scenario != scenario || left[s.run] {
 					continue
 				}
 				seen = true
-				a, b := float64(windows[i].From), float64(windows[i].To)
-				if e := src.energy(r, a, b); !e.IsAbsent() {
-					pairs, rounds = append(pairs, Pair{float64(e), b - a}), append(rounds, r.Round)
-					each = append(each, src.within(r, a, b).scale(1/float64(e)))
-					shortest = min(shortest, b-a)
+				e, why := src.energy(s.run, s.from, s.to)
+				if e.IsAbsent() {
+					whys = append(whys, why)
+					continue
 				}
+				pairs, rounds = append(pairs, Pair{float64(e), s.to - s.from}), append(rounds, s.run.Round)
+				each = append(each, src.within(s.run, s.from, s.to).scale(1/float64(e)))
+				shortest = min(shortest, s.to-s.from)
 			}
 			if !seen {
 				continue
 			}
 			d := deriver{rec: rec, head: src.Headline, metered: true}
-			t, power := typical(each), missing(Watt, noEnergy)
+			t, power := typical(each), missing(Watt, usual(whys))
 			if len(pairs) > 0 {
 				power = quotientOf(pairs, rounds).metric(Watt, false)
 			}
@@ -79,31 +87,43 @@ func meterRows(rec *Record, all []Window) []MeterRow {
 	return out
 }
 
-// coverages says how each meter was read around the windows of good runs.
+// coverages says how each meter was read around the windows of good runs, where
+// it gives its outermost total or, without one, at all of its channels.
 func coverages(rec *Record) []Coverage {
 	out := []Coverage{}
+	spans, totals := good(rec.Runs), Totals(rec.Meters, rec.Runs)
 	for _, m := range rec.Meters {
 		c := Coverage{Meter: m.Name, Interval: Absent(), Longest: Absent(), Share: Absent(), RoundTrip: Absent(), ClockOffset: Absent(), Readings: math.MaxInt}
 		var gaps, trips, offsets []float64
-		var spans []stretch
+		var stretches []stretch
 		total := 0.0
-		runs, windows := good(rec)
-		for i, r := range runs {
-			a, b := float64(windows[i].From), float64(windows[i].To)
-			for _, ch := range m.Channels {
-				total += b - a
-				tr := r.Trace(MeterOf(m.Name, ch.Name))
+		h := Headline{Meter: m.Name}
+		if at := slices.IndexFunc(totals, func(h Headline) bool { return h.Meter == m.Name }); at >= 0 {
+			h = totals[at]
+		} else {
+			for _, rivals := range m.places(func(Channel) bool { return true }) {
+				h.add(rivals, rec.Runs, spans)
+			}
+		}
+		for _, s := range h.parts {
+			for _, w := range spans {
+				total += w.to - w.from
+				tr := w.run.Trace(MeterOf(m.Name, s.Name))
 				if tr == nil {
 					c.Readings = 0
 					continue
 				}
-				s, n := tr.between(a, b)
+				news, _ := s.news(tr)
+				between, n := news.between(w.from, w.to)
 				c.Readings = min(c.Readings, n)
-				for _, s := range s {
+				for _, s := range between {
 					gaps = append(gaps, s.length)
 				}
-				spans = append(spans, s...)
+				stretches = append(stretches, between...)
 			}
+		}
+		for _, w := range spans {
+			r := w.run
 			if tr := r.Trace(RoundTripOf(m.Name)); tr != nil {
 				trips = append(trips, floats(tr.V)...)
 			}
@@ -115,14 +135,14 @@ func coverages(rec *Record) []Coverage {
 			median, _, _ := MedianInterval(gaps)
 			c.Interval, c.Longest = Float(median), Float(slices.Max(gaps))
 			seen := 0.0
-			for _, s := range spans {
+			for _, s := range stretches {
 				if s.length <= maxIntervals*median*1.001 {
 					seen += s.inside
 				}
 			}
 			c.Share = Float(ppm(seen / total))
 		}
-		if len(runs) == 0 {
+		if len(spans) == 0 {
 			c.Readings = 0
 		}
 		if len(trips) > 0 {
@@ -174,6 +194,8 @@ func floats(fs []Float) (out []float64) {
 // by more the other way.
 const unknownAccuracy = 0.05
 
+const steps = "it may be another machine's outlet, or not move at all: perwatt meters SPEC --check steps the load and watches it"
+
 // implausible are the doubts that meters raise about each other: what lies
 // inside cannot draw more than what is around it, and what is around must see
 // the load.
@@ -208,9 +230,14 @@ func implausible(rec *Record, all []MeterRow, windows []Window) (out []Warning) 
 			}
 		}
 	}
-	head, ok := HeadlineOf(rec.Meters)
+	head, ok := HeadlineOf(rec)
 	if !ok || head.Origin != Measured {
 		return out
+	}
+	for i := range head.parts {
+		if s := &head.parts[i]; s.blind {
+			out = append(out, Warning{Code: "meter-blind", Text: s.stood(), Remedy: steps})
+		}
 	}
 	idle, most := math.NaN(), 0.0
 	for _, w := range windows {
@@ -223,7 +250,7 @@ func implausible(rec *Record, all []MeterRow, windows []Window) (out []Warning) 
 	if most > 0 && most < idle*(1+maxIdleDrift) {
 		out = append(out, Warning{Code: "meter-blind",
 			Text:   fmt.Sprintf("meter %s saw no more than %.4g W under load and %.4g W at idle", head.Meter, most, idle),
-			Remedy: "it may be another machine's outlet, or not move at all: perwatt meters SPEC --check steps the load and watches it"})
+			Remedy: steps})
 	}
 	return out
 }

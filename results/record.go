@@ -180,10 +180,31 @@ type Channel struct {
 	Boundary Boundary `json:"boundary"`
 	Origin   Origin   `json:"origin"`
 	Accuracy Accuracy `json:"accuracy"`
+	// Least is the power in W below which the channel is not believed, where the
+	// user says so; nil takes what its boundary has: see [Channel.LeastWatts].
+	Least *Float `json:"least,omitempty"`
+	// Place is what the channels of one meter that measure the same have in
+	// common, such as an outlet's energy and its power, in the order in which
+	// they are preferred: one of them is taken. Empty for one that has no such
+	// sibling.
+	Place string `json:"place,omitempty"`
 	// Total is the boundary whose total this channel is a part of: the
-	// channels of one meter with the same Total are disjoint and add up to
+	// channels of one meter with the same Total are disjoint, or of one Place,
+	// and add up to
 	// it. Empty for a channel that overlaps others and stands beside them.
 	Total Boundary `json:"total,omitempty"`
+}
+
+// LeastWatts is the power in W below which nothing that the channel says is
+// believed; none of what was not measured is held to one.
+func (c Channel) LeastWatts() float64 {
+	switch {
+	case c.Origin != Measured:
+		return 0
+	case c.Least != nil:
+		return float64(*c.Least)
+	}
+	return c.Boundary.Least()
 }
 
 // Accuracy is what an instrument or its maker claims.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Unit names the unit of a quantity. Records hold SI base units only; scaling
@@ -58,6 +59,70 @@ func Boundaries() []Boundary {
 	return []Boundary{Wall, PSU, Chassis, Board, Package, Card, Memory}
 }
 
+// Least is the power in W below which nothing that is measured at the boundary
+// is believed: less than the smallest machine, card or rail draws that is worth
+// a meter, and more than what a large one draws taken for a thousandth of it.
+func (b Boundary) Least() float64 {
+	switch b {
+	case Wall, PSU, Chassis:
+		return 1
+	case Card:
+		return 0.5
+	case Board, Package:
+		return 0.1
+	}
+	return 0.01
+}
+
+// Unbelievable says why a power in W cannot be what is drawn at the boundary,
+// and which other scale would fit; it is empty if it can.
+func (b Boundary) Unbelievable(watts, least, most float64) string {
+	how, limit := "less", least
+	switch {
+	case watts > most:
+		how, limit = "more", most
+	case watts >= least:
+		return ""
+	}
+	why := fmt.Sprintf("%.4g W is %s than is believed of the %s (%g W)", watts, how, b, limit)
+	for _, by := range []struct {
+		factor float64
+		taken  string
+	}{
+		{1e3, "milliwatts were made watts twice, or kilowatts are taken for watts"}, {1e-3, "milliwatts are taken for watts"},
+		{1e6, "watts are taken for microwatts"}, {1e-6, "microwatts are taken for watts"},
+	} {
+		if w := watts * by.factor; w >= max(least, 1) && w <= min(most, likely) {
+			return fmt.Sprintf("%s; %.4g W would fit, as if %s: check its scale", why, w, by.taken)
+		}
+	}
+	return why
+}
+
+// likely is the most, in W, that another scale may make of a power and seem to
+// fit.
+const likely = 20_000
+
+// Grain is the largest step of which all values are multiples, give or take the
+// tolerance, in their unit: as fine, at least, is an instrument of which these
+// were seen. NaN without values.
+func Grain(tolerance float64, values ...float64) float64 {
+	a := math.NaN()
+	for _, b := range values {
+		if math.IsNaN(a) {
+			a = b
+		}
+		for b > tolerance {
+			rest := math.Mod(a, b)
+			if b-rest < tolerance {
+				rest = 0
+			}
+			a, b = b, rest
+		}
+	}
+	return a
+}
+
 // Origin says how a watt came to be known.
 type Origin string
 
@@ -67,26 +132,36 @@ const (
 	Declared Origin = "declared" // somebody said so
 )
 
-// Grade ranks the evidence behind a power figure, A (best) to E.
+// Grade ranks the evidence behind a power figure, A (best) to E. It follows
+// from the boundary and from the figure's own budget, whatever the instrument
+// is called.
 //
-//	A  wall, uncertainty ≤ 1 %, window ≥ 600 s
-//	B  wall or PDU energy counter, uncertainty ≤ 2 %, window ≥ 300 s
-//	C  BMC or PSU telemetry, or a wall meter over a shorter window
-//	D  component counters (RAPL, NVML)
+//	A  wall, every term of the instrument known and together ≤ 1 %, window ≥ 600 s
+//	B  wall, every term known and together ≤ 2 %, window ≥ 300 s
+//	C  wall, PSU or BMC, what is known of the terms together ≤ 5 %
+//	D  component counters (RAPL, NVML), and what is coarser
 //	E  modelled or declared: never ranked, no verdict
 type Grade string
 
-// GradeOf grades one power figure from its boundary, its origin, the relative
-// uncertainty of the instrument (NaN if unknown) and the window in seconds.
-func GradeOf(b Boundary, o Origin, uncertainty, window float64) Grade {
+// mostOfC is the accuracy that the EE HPC WG asks of its lowest level.
+const mostOfC = 0.05
+
+// GradeOf grades one power figure from its boundary, its origin, its budget
+// (nil if nothing is known) and the window in seconds.
+func GradeOf(at Boundary, o Origin, b *Budget, window float64) Grade {
+	most, known := 0.0, false
+	if b != nil {
+		most = float64(b.Linear)
+		known = !slices.ContainsFunc(b.Unstated, func(name string) bool { return name != Repeats })
+	}
 	switch {
 	case o != Measured:
 		return "E"
-	case b == Wall && uncertainty <= 0.01 && window >= 600:
+	case at == Wall && known && most <= 0.01 && window >= 600:
 		return "A"
-	case b == Wall && uncertainty <= 0.02 && window >= 300:
+	case at == Wall && known && most <= 0.02 && window >= 300:
 		return "B"
-	case b == Wall || b == PSU || b == Chassis:
+	case (at == Wall || at == PSU || at == Chassis) && most <= mostOfC:
 		return "C"
 	}
 	return "D"

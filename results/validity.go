@@ -130,8 +130,7 @@ var publish = []rule{
 	{"uncertainty", "the instrument's terms add up to at most 1 % for grade A, 2 % for B", spec, func(j *judgement) (Outcome, string) {
 		worst := 0.0
 		for i := range j.windows {
-			_, linear := gross(&j.windows[i]).instrument()
-			worst = max(worst, linear) // NaN stays
+			worst = max(worst, ppm(gross(&j.windows[i]).linear())) // NaN stays
 		}
 		figure := fmt.Sprintf("%.2g %%", 100*worst)
 		if math.IsNaN(worst) {
@@ -213,14 +212,14 @@ func flagged(name, asks, source string, codes ...string) rule {
 
 // energyCounter reports whether every part of a total counts energy.
 func (h Headline) energyCounter() bool {
-	return !slices.ContainsFunc(h.parts, func(c Channel) bool { return c.Kind != Counter })
+	return !slices.ContainsFunc(h.parts, func(c sensor) bool { return c.Kind != Counter })
 }
 
 // judge holds a record to the rules by which one is published. A record that
 // breaks one is not ranked against others.
 func judge(rec *Record, windows []Window, s Summary) Validity {
 	j := &judgement{rec: rec, windows: windows, summary: s, grade: "A", shortest: math.Inf(1)}
-	j.head, j.metered = HeadlineOf(rec.Meters)
+	j.head, j.metered = HeadlineOf(rec)
 	for _, c := range s.Coverage {
 		if c.Meter == j.head.Meter {
 			j.coverage = c

@@ -40,7 +40,7 @@ func nodeCommand() *cobra.Command {
 				return interrupted(cmd.Context(), err)
 			}
 			n := report.Machine{Node: node, Kernels: kernels, Meters: harness.Describe(opened), Sought: sought}
-			n.Warnings = append(harness.Doubts(node, harness.ReadConditions(harness.Roots{})), results.PowerDoubts(n.Meters, sought)...)
+			n.Warnings = append(harness.Doubts(node, harness.ReadConditions(harness.Roots{})), results.PowerDoubts(&results.Record{Meters: n.Meters, Sought: sought})...)
 			if format == "json" {
 				out := json.NewEncoder(cmd.OutOrStdout())
 				out.SetIndent("", "  ")

@@ -46,8 +46,9 @@ type Reading struct {
 	Err   error
 }
 
-// ErrNoNews is the Err of a reading that repeats the last one: the instrument
-// has nothing newer yet. It is neither a reading nor a gap.
+// ErrNoNews is the Err of a reading that is the last one once more, taken by the
+// instrument at the same time: it has nothing newer yet. It is neither a reading
+// nor a gap.
 var ErrNoNews = errors.New("nothing new since the last reading")
 
 // ErrAbsent is wrapped by Open of an instrument whose hardware or interface is

@@ -54,18 +54,18 @@ type Ask func(ctx context.Context) ([]Quantity, error)
 // Bound is what can be true of a channel.
 type Bound struct {
 	// Watts that are not believed: of a gauge its value, of a counter its
-	// slope. 0 is [MostWatts].
+	// slope. 0 is [MostWatts]. What is too little to be believed the channel
+	// says itself: [results.Channel.LeastWatts].
 	Watts float64
 	// Range is the value in J at which a counter starts again from 0; 0 if
 	// that is not known, and then each fall is a gap.
 	Range float64
 	// Stale is how long a value may stay exactly the same: beyond that, the
-	// instrument or who reads it for us has stopped. 0 is worked out from the
-	// resolution: see [Remote].
+	// instrument or who reads it for us has stopped. 0 is learnt from what it
+	// does: see [Remote].
 	Stale time.Duration
-	// Moves is set for a counter that moves between any two readings a period
-	// apart, whatever the load: one that repeats is no news, and if it has
-	// stopped, nothing was counted as 0 W until that was sure.
+	// Moves is set for a counter that keeps its pace whatever the load: once
+	// that is known, it has stopped if it stands for ten times as long.
 	Moves bool
 }
 
@@ -74,20 +74,22 @@ type Bound struct {
 //
 //   - a reading is stamped with the middle of the request, and half the round
 //     trip is its Slack; the instrument's own clock stands beside it;
-//   - a gauge is above 0 and believable; zero, a negative or an absurd value
-//     is an error, never a reading;
+//   - a gauge is above 0 and believable at its boundary; zero, a negative value,
+//     too small or too large a one is an error, never a reading;
 //   - a counter starts from 0, never falls and rises no faster than is
 //     believable. A fall is a wrap if the range is known and the watts are
 //     believable, else a reset: a gap. After any error the next good value is
 //     a new base, for what was counted in between is not known; 0 is none for
-//     a counter that has counted before;
-//   - a value that repeats with the time of the last one, or of a counter that
-//     surely moves, is no news ([ErrNoNews]); one that has not changed for
-//     longer than is credible is stale, an error, and so is an instrument that
-//     has nothing new for as long. That is 10 periods and at least a minute,
-//     for a counter at least the time in which 10 W count one step; a gauge
-//     without a time of its own is judged only if its steps are finer than a
-//     thousandth, for a coarse one may stand still in truth.
+//     a counter that has counted before, nor for one that stays there;
+//   - a value that repeats with the time of the last one is no news
+//     ([ErrNoNews]); a counter that repeats is a reading, which by itself says
+//     nothing of the power. One that has not changed for longer than is
+//     credible is stale, an error, and so is an instrument that has nothing new
+//     for as long. That is 10 periods and at least a minute, for a counter at
+//     least the time in which 10 W count one step and ten times the longest
+//     that it was seen to stand; a gauge without a time of its own is judged
+//     only if its steps are finer than a thousandth, for a coarse one may stand
+//     still in truth.
 //
 // The wall clock of either side may be set at any time: only the monotonic
 // one is used.
@@ -111,11 +113,13 @@ type state struct {
 	seen    bool      // whether value, taken and moved hold
 	value   float64
 	taken   time.Time
-	at      time.Time // of the last reading
-	moved   time.Time // when value, or taken if there is one, last changed
-	doubted bool      // whether doubt holds
-	doubt   float64   // the counter's value that was not believed
-	heard   time.Time // when there was a value last, changed or not
+	at      time.Time     // of the last reading
+	moved   time.Time     // when value, or taken if there is one, last changed
+	changes int           // of value
+	pace    time.Duration // the longest time between two changes
+	doubted bool          // whether doubt holds
+	doubt   float64       // the counter's value that was not believed
+	heard   time.Time     // when there was a value last, changed or not
 }
 
 // Info implements [Meter].
@@ -195,8 +199,10 @@ func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, perio
 		err = errors.New("0 W is never an answer")
 	case counter && v == 0 && !s.based && s.base > 0:
 		err = errors.New("it says 0 after it had counted, which is a reset or no value: a gap")
-	case !counter && v > b.Watts:
-		err = fmt.Errorf("%g W is more than is believed of it (max=%g)", v, b.Watts)
+	case counter && v == 0 && s.seen && s.value == 0 && at.Sub(s.moved) >= max(time.Second, period):
+		err = errors.New("it has counted nothing: 0 J is no energy")
+	case !counter && c.Boundary.Unbelievable(v, c.LeastWatts(), b.Watts) != "":
+		err = errors.New(c.Boundary.Unbelievable(v, c.LeastWatts(), b.Watts))
 	default:
 		err = s.fresh(q, at, c, b, period)
 	}
@@ -229,27 +235,47 @@ func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, peri
 	stamped := !q.Taken.IsZero()
 	same := s.seen && q.Value == s.value && (!stamped || q.Taken.Equal(s.taken))
 	if !same {
-		s.moved = at
-	}
-	s.seen, s.value, s.taken, s.heard = true, q.Value, q.Taken, at
-	limit := b.Stale
-	if limit == 0 {
-		limit = max(patience, 10*period)
-		step := float64(c.Accuracy.Resolution)
-		switch {
-		case c.Kind == results.Counter && step > 0:
-			limit = max(limit, time.Duration(step/10*float64(time.Second)))
-		case c.Kind == results.Gauge && !stamped && !(step > 0 && step <= q.Value/1000):
-			limit = math.MaxInt64
+		if s.changes > 0 {
+			s.pace = max(s.pace, at.Sub(s.moved))
+		}
+		if s.moved = at; s.seen {
+			s.changes++
 		}
 	}
+	s.seen, s.value, s.taken, s.heard = true, q.Value, q.Taken, at
 	switch stood := at.Sub(s.moved); {
-	case same && stood > limit:
+	case same && stood > s.limit(c, b, period, stamped):
 		return fmt.Errorf("stale: it has said %g %s for %v", q.Value, c.Unit, stood.Round(time.Second))
-	case same && (stamped || b.Moves):
+	case same && stamped:
 		return ErrNoNews
 	}
 	return nil
+}
+
+// limit is how long the last value may stand. An instrument without a stated
+// step is taken to be as fine as its value shows.
+func (s *state) limit(c results.Channel, b Bound, period time.Duration, stamped bool) time.Duration {
+	step := float64(c.Accuracy.Resolution)
+	switch {
+	case b.Stale > 0:
+		return b.Stale
+	case b.Moves && s.pace > 0:
+		return max(10*s.pace, 10*period, time.Second)
+	case c.Kind == results.Counter:
+		if !(step > 0) {
+			step = 0
+		}
+		return max(patience, 10*period, 10*s.pace, time.Duration(step/10*float64(time.Second)))
+	case stamped:
+		return max(patience, 10*period)
+	}
+	if !(step > 0) {
+		step = results.Grain(1e-6, s.value, 1) // those of binary and decimal registers divide a watt, or it them
+	}
+	if step > s.value/1000 {
+		return math.MaxInt64
+	}
+	return max(patience, 10*period)
 }
 
 // count adds what a counter counted since its last good value.

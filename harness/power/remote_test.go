@@ -101,8 +101,8 @@ func TestErrorAsZeroTwice(t *testing.T) {
 		say, want float64
 		err       string
 	}{
-		{0, 0, ""}, {0, 0, ""}, {5000, 5000, ""}, {5700, 5700, ""}, // it may begin at 0
-		{0, 0, "reset"}, {0, 0, "reset"}, {0, 0, "reset"}, {8500, 5700, ""}, {9200, 6400, ""},
+		{0, 0, ""}, {700, 700, ""}, {1400, 1400, ""}, // it may begin at 0
+		{0, 0, "reset"}, {0, 0, "reset"}, {0, 0, "reset"}, {8500, 1400, ""}, {9200, 2100, ""},
 	} {
 		got, err := s.say(t, time.Second, c.say)
 		if c.err != "" {
@@ -152,16 +152,74 @@ func TestAbsurdJump(t *testing.T) {
 	require.Equal(t, 0.0, got)
 }
 
+// TestDeadCounter: one that stays at 0 counts nothing, which is not 0 W; it may
+// begin later.
+func TestDeadCounter(t *testing.T) {
+	s := script(t, joules, Bound{}, "")
+	_, err := s.say(t, 0, 0)
+	require.NoError(t, err)
+	for range 5 {
+		_, err = s.say(t, time.Second, 0)
+		require.ErrorContains(t, err, "counted nothing")
+	}
+	for i, want := range []float64{0, 700, 1400} {
+		got, err := s.say(t, time.Second, 700*float64(i+1))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+// TestBelievable: less than the boundary's least is no reading, and the scale
+// that would fit is named; min= says what else is believed, and what was not
+// measured is held to nothing.
+func TestBelievable(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		at      results.Boundary
+		origin  results.Origin
+		options string
+		watts   float64
+		says    string // empty if it is believed
+	}{
+		{"a denormal", results.Wall, results.Measured, "", 2.1e-37, "less than is believed of the wall (1 W)"},
+		{"milliwatts made watts twice", results.Wall, results.Measured, "", 0.412, "412 W would fit"},
+		{"kilowatts", results.Chassis, results.Measured, "", 0.62, "620 W would fit"},
+		{"microwatts", results.Board, results.Measured, "", 0.00062, "620 W would fit"},
+		{"milliwatts of a board", results.Board, results.Measured, "", 0.02732, "27.32 W would fit"},
+		{"milliwatts of a card", results.Card, results.Measured, "", 0.001, "1 W would fit"},
+		{"milliwatts of a package", results.Package, results.Measured, "", 0.065, "65 W would fit"},
+		{"milliwatts taken for watts", results.Wall, results.Measured, "", 412_000, "412 W would fit"},
+		{"microwatts taken for watts", results.PSU, results.Measured, "", 230e6, "230 W would fit"},
+		{"0xFFFFFFFF mW", results.PSU, results.Measured, "", 4294967.295, "more than is believed of the psu"},
+		{"a small computer", results.Wall, results.Measured, "", 2.7, ""},
+		{"a rail", results.Board, results.Measured, "", 0.35, ""},
+		{"a smaller one, as the spec says", results.Wall, results.Measured, ",min=0.3", 0.4, ""},
+		{"less than the spec says", results.Wall, results.Measured, ",min=100", 40, "less than is believed of the wall (100 W)"},
+		{"a share of a host", results.Wall, results.Modelled, "", 0.4, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ch := watts
+			ch.Boundary, ch.Origin = c.at, c.origin
+			_, err := script(t, ch, Bound{}, c.options).say(t, 0, c.watts)
+			if c.says == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
 // TestCounterByTheMinute: one that is brought up to date once a minute may rise
 // by a minute's energy between two readings, and by no more.
 func TestCounterByTheMinute(t *testing.T) {
 	s := script(t, joules, Bound{Watts: 1000, Stale: time.Hour}, "")
 	for i := range 180 {
-		got, err := s.say(t, time.Second, float64(i/60)*42_000) // 700 W
+		got, err := s.say(t, time.Second, 500+float64(i/60)*42_000) // 700 W
 		require.NoError(t, err, "%d s", i)
 		require.Equal(t, float64(i/60)*42_000, got)
 	}
-	_, err := s.say(t, time.Second, 3*42_000+30_000)
+	_, err := s.say(t, time.Second, 500+3*42_000+30_000)
 	require.ErrorContains(t, err, "in 1m0s, more than 1000 W allow")
 	_, err = s.say(t, time.Second, 160_000)
 	require.NoError(t, err)
@@ -231,27 +289,34 @@ func TestFrozenGauge(t *testing.T) {
 	}
 }
 
-// TestStoppedCounter: a counter that surely moves and repeats is not at 0 W,
-// and what it counted until it was found out is a gap from its last news on.
-func TestStoppedCounter(t *testing.T) {
-	tr := Track{Channel: joules, Bound: Bound{Stale: 5 * time.Second, Moves: true}}
-	start := time.Now()
-	for i, c := range []struct {
-		say, want float64
-		err       string
-	}{
-		{100, 0, ""}, {800, 700, ""}, {800, 0, "nothing new"}, {1500, 1400, ""},
-		{1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "nothing new"}, {1500, 0, "stale"},
-		{9000, 1400, ""}, {9700, 2100, ""},
-	} {
-		got, err := tr.Take(Quantity{Value: c.say}, start.Add(time.Duration(i)*time.Second))
-		if c.err != "" {
-			require.ErrorContains(t, err, c.err, i)
-			require.True(t, math.IsNaN(got))
-			continue
-		}
-		require.NoError(t, err, i)
-		require.Equal(t, c.want, got, i)
+// TestPace: how long a counter may stand is learnt from it. One that keeps its
+// pace has stopped after ten times as long, be that a millisecond's or that of
+// a virtual one, and what it counted until it is found out is a gap.
+func TestPace(t *testing.T) {
+	for _, pace := range []time.Duration{100 * time.Millisecond, 1030 * time.Millisecond, 5 * time.Second} {
+		t.Run(pace.String(), func(t *testing.T) {
+			tr := Track{Channel: joules, Bound: Bound{Moves: true}}
+			at := time.Now()
+			const poll = 10 * time.Millisecond
+			stand := func(joules float64, d time.Duration) (last float64, err error) {
+				for end := at.Add(d); at.Before(end) && err == nil; at = at.Add(poll) {
+					last, err = tr.Take(Quantity{Value: joules}, at)
+				}
+				return last, err
+			}
+			for i := range 5 {
+				got, err := stand(100+40*float64(i), pace)
+				require.NoError(t, err)
+				require.Equal(t, 40*float64(i), got)
+			}
+			_, err := stand(260, max(8*pace, time.Second-pace))
+			require.NoError(t, err, "it may take its time")
+			_, err = stand(260, max(2*pace, time.Second))
+			require.ErrorContains(t, err, "stale")
+			got, err := stand(9000, poll)
+			require.NoError(t, err)
+			require.Equal(t, 160.0, got, "a new base")
+		})
 	}
 }
 

@@ -25,6 +25,7 @@ var Common = []peer.Option{
 	{Key: "accuracy", Help: "stated by its maker, of the reading and a fixed part: 1%, 0.5%+2W (unknown)"},
 	{Key: "resolution", Help: "smallest step of what is in the total, in W, or in J of an energy: 0.1, 3600 (as the instrument documents)"},
 	{Key: "max", Help: "watts beyond which a reading is not believed (as the instrument documents)"},
+	{Key: "min", Help: "watts below which a reading is not believed (1 of a node, 0.5 of a card, 0.1 of a package or a rail)"},
 	{Key: "period", Help: "how often it has something new: 500ms, 30s (as the instrument documents)"},
 	{Key: "timeout", Help: "longest wait for an answer (2s)"},
 	{Key: "name", Help: "what the record calls it (the kind)"},
@@ -83,8 +84,15 @@ func (s Spec) Channel(c results.Channel) (results.Channel, error) {
 			c.Accuracy.Offset = results.Float(w)
 		}
 	}
+	if s.Has("min") {
+		least, err := s.Number("min", 0, 1e-6, 1e6)
+		if err != nil {
+			return c, err
+		}
+		c.Least = new(results.Float(least))
+	}
 	r, err := s.Number("resolution", float64(c.Accuracy.Resolution), 1e-9, 1e9)
-	if carries { // one number cannot be the step of W and of J
+	if carries {
 		c.Accuracy.Resolution = results.Float(r)
 	}
 	return c, err
@@ -110,6 +118,10 @@ func (s Spec) Remote(about Info, bounds []Bound, ask Ask, shut func() error) (*R
 	for i, c := range about.Channels {
 		if about.Channels[i], err = s.Channel(c); err != nil {
 			return nil, err
+		}
+		// One number cannot be the step of W and of J: it is that of the first.
+		if c.Place != "" && slices.ContainsFunc(about.Channels[:i], func(b results.Channel) bool { return b.Place == c.Place }) {
+			about.Channels[i].Accuracy.Resolution = c.Accuracy.Resolution
 		}
 	}
 	about.Name = cmp.Or(about.Name, s.Kind)

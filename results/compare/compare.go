@@ -304,7 +304,7 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 		cand := &c.Candidates[j]
 		cand.Records, cand.records, cand.machines = append(cand.Records, src), append(cand.records, r), append(cand.machines, of[r])
 		cand.Claims = append(cand.Claims, r.Summary.Claims...)
-		if h, ok := results.HeadlineOf(r.Meters); ok && cand.Meter.Name == "" {
+		if h, ok := results.HeadlineOf(r); ok && cand.Meter.Name == "" {
 			for _, m := range r.Meters {
 				if m.Name == h.Meter {
 					cand.Meter = m
@@ -551,7 +551,7 @@ func (r *Row) together(name string) (m results.Metric) {
 // records read by one instrument are known; an instrument inside a node is
 // that machine's own.
 func meterOf(rec *results.Record, machine string) string {
-	h, ok := results.HeadlineOf(rec.Meters)
+	h, ok := results.HeadlineOf(rec)
 	if !ok {
 		return ""
 	}

@@ -175,7 +175,7 @@ func (c *Comparison) differ() {
 			for _, k := range rec.Kernels {
 				set(ci, "kernel "+k.Name, k.Chosen)
 			}
-			if h, ok := results.HeadlineOf(rec.Meters); ok {
+			if h, ok := results.HeadlineOf(rec); ok {
 				set(ci, "meter", fmt.Sprintf("%s at the %s", h.Meter, h.Boundary))
 			}
 			for _, w := range rec.Warnings {

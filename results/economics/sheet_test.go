@@ -19,7 +19,7 @@ import (
 func measured(v, part float64, unit results.Unit, at results.Boundary, origin results.Origin) results.Metric {
 	return results.Metric{
 		Value: results.Float(v), Low: results.Float(v * (1 - part)), High: results.Float(v * (1 + part)), Unit: unit, N: 10,
-		Boundary: at, Origin: origin, Grade: results.GradeOf(at, origin, 0.01, 600), Instrument: results.Absent(),
+		Boundary: at, Origin: origin, Grade: results.GradeOf(at, origin, &results.Budget{Linear: 0.01}, 600), Instrument: results.Absent(),
 	}
 }
 

@@ -213,7 +213,7 @@ func traceCharts(p Page) (out []picture) {
 		if !known || drawnOf[candidate] || len(out) >= traceCandidates {
 			continue
 		}
-		head, metered := results.HeadlineOf(r.Meters)
+		head, metered := results.HeadlineOf(r)
 		for i := range r.Runs {
 			run := &r.Runs[i]
 			if run.Status != results.OK || len(run.Uses) == 0 {

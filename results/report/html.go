@@ -211,7 +211,7 @@ func badges(p Page) (out []badge) {
 		if !slices.ContainsFunc(s.Flags, func(w results.Warning) bool { return w.Code == "not-steady" }) {
 			steady++
 		}
-		head, ok := results.HeadlineOf(r.Meters)
+		head, ok := results.HeadlineOf(r)
 		if ok && head.Origin == results.Measured {
 			measured++
 		}

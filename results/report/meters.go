@@ -156,34 +156,42 @@ func inSeconds(results.Response) results.Unit { return results.Second }
 
 // Watcher prints readings as they come, one a line.
 type Watcher struct {
-	w    io.Writer
-	json bool
-	last map[string]reading
+	w     io.Writer
+	json  bool
+	last  map[string]reading
+	moved map[string]bool // since it was first read
 }
 
+// reading is the first of a counter, or the last at which it had moved.
 type reading struct {
 	at    time.Time
 	value float64
+	stood bool // since before it was first read: the power from there is not known
 }
 
 // NewWatcher prints to w, as text or as one JSON object a line.
 func NewWatcher(w io.Writer, json bool) *Watcher {
-	return &Watcher{w: w, json: json, last: map[string]reading{}}
+	return &Watcher{w: w, json: json, last: map[string]reading{}, moved: map[string]bool{}}
 }
 
 // Reading prints one reading, or why there is none. Of a counter it prints
-// the mean power since the last.
+// the mean power since it last moved, and none where it has not.
 func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack time.Duration, value float64, err error) {
 	of := results.MeterOf(meter, c.Name)
 	mean := results.Absent()
 	last, known := w.last[of]
-	if known && c.Kind == results.Counter && err == nil && at.After(last.at) {
-		mean = results.Float((value - last.value) / at.Sub(last.at).Seconds())
-	}
-	if err == nil {
-		w.last[of] = reading{at, value}
-	} else {
+	stands := known && err == nil && c.Kind == results.Counter && value == last.value
+	switch {
+	case err != nil:
 		delete(w.last, of)
+		delete(w.moved, of)
+	case stands:
+		w.last[of] = reading{last.at, value, last.stood || !w.moved[of]}
+	default:
+		if known && c.Kind == results.Counter && !last.stood && at.After(last.at) {
+			mean = results.Float((value - last.value) / at.Sub(last.at).Seconds())
+		}
+		w.last[of], w.moved[of] = reading{at, value, false}, known
 	}
 	if w.json {
 		v := results.Float(value)
@@ -213,7 +221,9 @@ func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack t
 	case err != nil:
 		said = "– " + clean(err.Error(), textLimit)
 	case c.Kind == results.Counter && !mean.IsAbsent():
-		said = mark + Quantity(mean, results.Watt) + " mean since the last"
+		said = mark + Quantity(mean, results.Watt) + " mean since it last moved"
+	case stands:
+		said = fmt.Sprintf("has not moved for %.3g s", at.Sub(last.at).Seconds())
 	case c.Kind == results.Counter:
 		said = "counting from here"
 	default:

@@ -390,7 +390,7 @@ func metricOf(r results.Row, name string) *results.Metric {
 
 // instrument says which meter the watts are from and how far it can be off.
 func instrument(rec *results.Record, rows [][]*results.Metric) []string {
-	head, ok := results.HeadlineOf(rec.Meters)
+	head, ok := results.HeadlineOf(rec)
 	meter := "of an unknown meter"
 	if ok {
 		meter = "by the " + clean(head.Meter, nameLimit) + " meter"

@@ -40,7 +40,7 @@ func (d Device) Record(r *rand.Rand) (rec *results.Record, away float64) {
 			Settings: results.Settings{CPUQuota: results.Absent(), PowerCap: results.Absent(), Load: results.Absent()},
 		},
 		Plan:   results.Plan{Preset: "pool", Scenarios: []string{"mining"}, Rounds: d.Windows, Window: results.Float(d.Window)},
-		Meters: []results.Meter{{Name: "plug", Channels: []results.Channel{{Name: "w", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Origin: results.Measured, Total: results.Wall, Accuracy: results.Accuracy{Gain: 0.01}}}}},
+		Meters: []results.Meter{{Name: "plug", Channels: []results.Channel{{Name: "w", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Origin: results.Measured, Total: results.Wall, Accuracy: results.Accuracy{Gain: 0.01, Resolution: 1e-3}}}}},
 	}
 	end := d.Window * float64(d.Windows)
 	type span struct{ from, to float64 }

@@ -59,7 +59,9 @@ type kind struct {
 
 var kinds = []kind{
 	{name: "rapl", auto: true, help: "energy counters of CPU packages and memory",
-		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return rapl.Open(r.Sys) }},
+		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) {
+			return rapl.Open(r.Sys, r.Proc)
+		}},
 	{name: "hwmon", auto: true, help: "power and energy sensors of the platform",
 		open: func(_ context.Context, _ power.Spec, r Roots) (power.Meter, error) { return hwmon.Open(r.Sys) }},
 	{name: "nvml", options: nvml.Options, auto: true, beside: true, help: "NVIDIA cards, each by itself",
@@ -115,8 +117,8 @@ func Kinds() []Kind {
 
 // Open opens the meters that the specs name; no spec at all is auto. A meter
 // asked for by name that is not there is an error. auto never is: it takes the
-// first meter with a total, in the order rapl, hwmon, model, and nvml beside
-// it, which is in no total. sought says of every kind where it was looked for
+// first meter with a total that is alive, in the order rapl, hwmon, model, and
+// nvml beside it, which is in no total. sought says of every kind where it was looked for
 // and what was found, or refused and with which cure.
 //
 // A spec of several joined by " + " is one meter: the feeds of a node with two
@@ -325,6 +327,11 @@ func search(ctx context.Context, roots Roots) (used []power.Meter, sought []resu
 			s.Detail += ": " + head.Info().Name + " comes first" + name
 			_ = m.Close()
 		case slices.ContainsFunc(m.Info().Channels, func(c results.Channel) bool { return c.Total != "" }):
+			if err := power.Living(ctx, m); err != nil {
+				s.State, s.Detail = Refused, s.Detail+": "+err.Error()
+				_ = m.Close()
+				break
+			}
 			head, s.State = m, Used
 		default:
 			s.Detail += ": no channel covers the CPU packages" + name

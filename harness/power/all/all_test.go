@@ -2,12 +2,15 @@ package all
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -30,6 +33,9 @@ const (
 	card = `
 		sys/class/hwmon/hwmon0/name          amdgpu
 		sys/class/hwmon/hwmon0/power1_input  60000000`
+	blank = `
+		sys/class/hwmon/hwmon1/name            power_meter
+		sys/class/hwmon/hwmon1/power1_average  4294967295000`
 	acpi = `
 		sys/class/hwmon/hwmon1/name            power_meter
 		sys/class/hwmon/hwmon1/power1_average  400000000`
@@ -50,6 +56,28 @@ func plant(t testing.TB, trees ...string) Roots {
 	return Roots{Sys: filepath.Join(root, "sys"), Proc: filepath.Join(root, "proc"), NVML: filepath.Join(root, "libnvidia-ml.so.1")}
 }
 
+// run counts on in the zone of a tree, if it has one, until the test ends.
+func run(t *testing.T, roots Roots, every time.Duration) {
+	path := filepath.Join(roots.Sys, "class/powercap/intel-rapl:0/energy_uj")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		for uj := 1_000_000_001; ; uj += 41_200_000 {
+			if _, err := os.Stat(path); err == nil {
+				_ = os.WriteFile(path+".new", fmt.Appendln(nil, uj), 0o644)
+				_ = os.Rename(path+".new", path)
+			}
+			select {
+			case <-time.After(every):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
 // states writes what was sought as name=state.
 func states(sought []results.Sought) string {
 	var out []string
@@ -67,6 +95,7 @@ func TestAuto(t *testing.T) {
 		detail string
 	}{
 		"everything":             {[]string{zone, acpi, proc}, "rapl", "rapl=used hwmon=found nvml=absent model=found", "rapl comes first"},
+		"a meter that says none": {[]string{blank, proc}, "model", "rapl=absent hwmon=refused nvml=absent model=used", "no reading of it is good: hwmon: "},
 		"no rapl":                {[]string{acpi, proc}, "hwmon", "rapl=absent hwmon=used nvml=absent model=found", "no RAPL zone under"},
 		"a card is no total":     {[]string{card, proc}, "model", "rapl=absent hwmon=found nvml=absent model=used", "no channel covers the CPU packages"},
 		"psys alone is no total": {[]string{onlyPsys, proc}, "model", "rapl=found hwmon=absent nvml=absent model=used", "no channel covers the CPU packages"},
@@ -77,24 +106,40 @@ func TestAuto(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			roots := plant(t, c.trees...)
 			for _, specs := range [][]string{nil, {"auto"}} {
-				meters, sought, err := Open(t.Context(), specs, roots)
-				require.NoError(t, err)
-				require.Equal(t, c.want, states(sought))
-				var details []string
-				for _, s := range sought {
-					details = append(details, s.Detail)
-				}
-				require.Contains(t, strings.Join(details, "\n"), c.detail)
-				if c.used == "" {
-					require.Empty(t, meters)
-					continue
-				}
-				require.Len(t, meters, 1)
-				require.Equal(t, c.used, meters[0].Info().Name)
-				require.NoError(t, meters[0].Close())
+				synctest.Test(t, func(t *testing.T) {
+					run(t, roots, 1030*time.Millisecond)
+					meters, sought, err := Open(t.Context(), specs, roots)
+					require.NoError(t, err)
+					require.Equal(t, c.want, states(sought))
+					var details []string
+					for _, s := range sought {
+						details = append(details, s.Detail)
+					}
+					require.Contains(t, strings.Join(details, "\n"), c.detail)
+					if c.used == "" {
+						require.Empty(t, meters)
+						return
+					}
+					require.Len(t, meters, 1)
+					require.Equal(t, c.used, meters[0].Info().Name)
+					require.NoError(t, meters[0].Close())
+				})
 			}
 		})
 	}
+}
+
+// TestDeadHead: a meter whose counter stands is not taken while another lives,
+// and auto says why.
+func TestDeadHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meters, sought, err := Open(t.Context(), nil, plant(t, zone, acpi, proc))
+		require.NoError(t, err)
+		require.Equal(t, "rapl=refused hwmon=used nvml=absent model=found", states(sought))
+		require.Contains(t, sought[0].Detail, "package-0: the counter did not move in 2.5s")
+		require.Equal(t, "hwmon", meters[0].Info().Name)
+		require.NoError(t, meters[0].Close())
+	})
 }
 
 // TestBeside: cards are recorded beside the node's power, which comes first,
@@ -110,6 +155,7 @@ func TestBeside(t *testing.T) {
 		"rapl=absent hwmon=absent nvml=used model=absent": {},
 	} {
 		roots := plant(t, trees...)
+		run(t, roots, 5*time.Millisecond)
 		out, err := exec.Command(cc, "-shared", "-fPIC", "-o", roots.NVML, "../nvml/testdata/fake.c", "-ldl").CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(roots.NVML), "state"), []byte("0.uuid GPU-1\n0.energy 5000000\n"), 0o644))
@@ -138,12 +184,15 @@ func TestNamed(t *testing.T) {
 	require.Empty(t, meters)
 	require.Empty(t, sought)
 
-	meters, sought, err = Open(t.Context(), []string{"auto", "declared:350"}, roots)
-	require.NoError(t, err)
-	require.Equal(t, "rapl=used hwmon=found nvml=absent model=found declared=used", states(sought))
-	for _, m := range meters {
-		require.NoError(t, m.Close())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		run(t, roots, 1030*time.Millisecond)
+		meters, sought, err := Open(t.Context(), []string{"auto", "declared:350"}, roots)
+		require.NoError(t, err)
+		require.Equal(t, "rapl=used hwmon=found nvml=absent model=found declared=used", states(sought))
+		for _, m := range meters {
+			require.NoError(t, m.Close())
+		}
+	})
 }
 
 // TestNames: two meters of one kind are two in the record.
@@ -170,7 +219,7 @@ func TestFeeds(t *testing.T) {
 	powertest.TestMeter(t, open)
 	m, err := open()
 	require.NoError(t, err)
-	h, ok := results.HeadlineOf([]results.Meter{{Name: m.Info().Name, Channels: m.Info().Channels}})
+	h, ok := results.HeadlineOf(&results.Record{Meters: []results.Meter{{Name: m.Info().Name, Channels: m.Info().Channels}}})
 	require.True(t, ok)
 	require.Equal(t, "declared+declared", h.Meter)
 	got, err := m.Read(t.Context())

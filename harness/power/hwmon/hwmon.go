@@ -5,7 +5,8 @@
 // one rail of a regulator. A channel is given a Total only where the driver's
 // documentation says that it covers the CPU packages or more, and only one
 // source for each boundary; everything else is read and added to nothing. An
-// energy counter is preferred to a power reading of the same thing.
+// energy counter comes before a power reading of the same place, and both are
+// read: a counter that does not count is no reason to lose the power.
 //
 // What a driver is called tells little: its label, or the firmware's text of an
 // ACPI meter, says what the quantity is. What a supply gives (output) is not
@@ -22,7 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -152,7 +152,6 @@ type sensor struct {
 	label  string
 	path   string
 	energy bool
-	stale  time.Duration // how long a value may stand still that need not
 	track  power.Track
 }
 
@@ -218,26 +217,11 @@ func (m *meter) Close() error {
 // reading is the sensor's value in J since the first good reading, or in W.
 func (s *sensor) reading(open power.Opener) power.Reading {
 	raw, at, err := s.read(open)
-	if s.track.Bound.Stale = s.stale; !s.energy && !fine(raw) {
-		s.track.Bound.Stale = math.MaxInt64
-	}
 	v, err := s.track.Take(power.Quantity{Value: float64(raw) / 1e6, Err: err}, at)
 	if err != nil && !errors.Is(err, power.ErrNoNews) {
 		err = fmt.Errorf("hwmon: %s: %w", s.path, err)
 	}
 	return power.Reading{At: at, Value: v, Err: err}
-}
-
-// fine reports whether a power in µW has steps of a thousandth or less, so that
-// it does not say the same for minutes. No driver states its step: it is taken
-// to divide both the value and a watt, as those of binary and decimal
-// registers do.
-func fine(raw uint64) bool {
-	step := uint64(1e6)
-	for rest := raw; rest > 0; {
-		step, rest = rest, step%rest
-	}
-	return step <= raw/1000
 }
 
 // read returns the raw value in µJ or µW and the instant right after it was
@@ -319,8 +303,9 @@ func (m *meter) device(class, name string) {
 			m.note("%s/%s (%s) is an average over %s", name, watts.attr, driver, over)
 		}
 		if s.energy != nil && watts != nil && (watts.label == "" || s.energy.label == "" || watts.label == s.energy.label) {
-			m.note("left out %s/%s (%s): %s counts the same energy", name, watts.attr, driver, s.energy.attr)
-			watts = nil
+			m.note("%s/%s (%s) stands in for %s of the same place if that counts nothing", name, watts.attr, driver, s.energy.attr)
+			watts.track.Channel.Place = fmt.Sprintf("%s-%d", name, n)
+			s.energy.track.Channel.Place = watts.track.Channel.Place
 		}
 		for _, s := range []*sensor{s.energy, watts} {
 			if s != nil {
@@ -332,8 +317,12 @@ func (m *meter) device(class, name string) {
 
 // silent reports whether a sensor gives no power that can be true.
 func (m *meter) silent(s *sensor) bool {
+	at, most := cmp.Or(placed(s.driver, s.label).boundary, results.Board), float64(power.MostWatts)
+	if at == results.Card {
+		most = cardMost
+	}
 	uw, _, err := s.read(m.open)
-	return err != nil || uw == 0 || uw > cardMost*1e6 && placed(s.driver, s.label).boundary == results.Card
+	return err != nil || at.Unbelievable(float64(uw)/1e6, at.Least(), most) != ""
 }
 
 // accuracy reads what ACPI 4.0 §10.4.1 calls the accuracy: percent of being
@@ -368,7 +357,7 @@ func (m *meter) add(s *sensor, dir string) {
 	}
 	c := &s.track.Channel
 	*c = results.Channel{
-		Unit: results.Watt, Kind: results.Gauge, Boundary: p.boundary, Total: p.total, Origin: results.Measured,
+		Unit: results.Watt, Kind: results.Gauge, Boundary: p.boundary, Place: c.Place, Total: p.total, Origin: results.Measured,
 		Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: results.Absent(), Source: "not stated by the driver"},
 	}
 	if s.energy {
@@ -382,7 +371,6 @@ func (m *meter) add(s *sensor, dir string) {
 	if p.boundary == results.Card {
 		s.track.Bound.Watts = cardMost
 	}
-	s.stale = max(time.Minute, 10*s.track.Period)
 	m.sensors = append(m.sensors, s)
 }
 
@@ -404,17 +392,37 @@ func (m *meter) measured(dir string) bool {
 // settle leaves one source to each total, names the channels, and finds out
 // which may be read.
 func (m *meter) settle() error {
+	refuses := map[*sensor]error{} // why a sensor says nothing that can be true
+	m.sensors = slices.DeleteFunc(m.sensors, func(s *sensor) bool {
+		raw, _, err := s.read(m.open)
+		if c, why := s.track.Channel, ""; err == nil && !s.energy {
+			if why = c.Boundary.Unbelievable(float64(raw)/1e6, c.LeastWatts(), cmp.Or(s.track.Bound.Watts, power.MostWatts)); why != "" {
+				err = errors.New(why)
+			}
+		}
+		refuses[s] = err
+		if dead := s.energy && err == nil && raw == 0; dead {
+			m.note("left out %s/%s (%s): it reads 0 since boot: this machine does not count it", s.dir, s.attr, s.driver)
+			return true
+		}
+		return false
+	})
 	source := map[results.Boundary]string{} // driver
-	for _, driver := range prefer {
-		for _, s := range m.sensors {
-			if t := s.track.Channel.Total; t != "" && s.driver == driver && source[t] == "" {
-				source[t] = driver
+	for _, alive := range []bool{true, false} {
+		for _, driver := range prefer {
+			for _, s := range m.sensors {
+				if t := s.track.Channel.Total; t != "" && s.driver == driver && source[t] == "" && (refuses[s] == nil || !alive) {
+					source[t] = driver
+				}
 			}
 		}
 	}
-	whole := map[results.Boundary]int{} // channels that each claim to be all of it
-	for _, s := range m.sensors {
-		if t := s.track.Channel.Total; t != "" && t != results.Package && source[t] == s.driver {
+	whole := map[results.Boundary]int{} // places that each claim to be all of it
+	for i, s := range m.sensors {
+		same := func(o *sensor) bool {
+			return s.track.Channel.Place != "" && o.track.Channel.Place == s.track.Channel.Place
+		}
+		if t := s.track.Channel.Total; t != "" && t != results.Package && source[t] == s.driver && !slices.ContainsFunc(m.sensors[:i], same) {
 			whole[t]++
 		}
 	}
@@ -426,7 +434,7 @@ func (m *meter) settle() error {
 			m.note("%s/%s (%s) is in no total: more than one sensor claims to be the %s", s.dir, s.attr, s.driver, t)
 			s.track.Channel.Total = ""
 		}
-		if _, _, err := s.read(m.open); errors.Is(err, fs.ErrPermission) {
+		if err := refuses[s]; errors.Is(err, fs.ErrPermission) {
 			err = refused(err)
 			if s.track.Channel.Total != "" {
 				return err
@@ -436,6 +444,9 @@ func (m *meter) settle() error {
 			continue
 		}
 		s.track.Channel.Name = s.driver + "-" + cmp.Or(strings.ReplaceAll(s.label, " ", "-"), s.attr)
+		if names[s.track.Channel.Name] && s.track.Channel.Place != "" && !s.energy {
+			s.track.Channel.Name += "-power"
+		}
 		if names[s.track.Channel.Name] {
 			s.track.Channel.Name += "@" + s.dir
 		}

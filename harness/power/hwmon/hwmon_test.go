@@ -190,6 +190,14 @@ var trees = map[string]string{
 		hwmon2/name          BAT0
 		hwmon2/device/type   Battery
 		hwmon2/power1_input  9000000`,
+	"a card whose counter is dead": `
+		hwmon4/name           xe
+		hwmon4/energy1_input  0
+		hwmon4/energy1_label  card
+		hwmon4/energy2_input  5000000
+		hwmon4/energy2_label  pkg
+		hwmon4/power1_input   139000000
+		hwmon4/power1_label   card`,
 	"an unknown driver": `
 		hwmon0/name           shunt9000
 		hwmon0/power1_input   3000000
@@ -234,9 +242,9 @@ func TestChannels(t *testing.T) {
 		"AMD card that prints an error as a count": {"amdgpu-power1_average W card", "hwmon4/power1_average (amdgpu): on an APU this includes the CPU"},
 		"redundant supplies":                       {"pfe1100-pin W psu, pfe1100-pout1 W board, pfe1100-pin@hwmon2 W psu", "hwmon2/power1_input (pfe1100): one supply: in no total"},
 		"a regulator":                              {"isl68137-pin W board, isl68137-pout1 W board", "there is no total"},
-		"a rail that counts":                       {"ina238-energy1_input J board", "left out hwmon3/power1_input (ina238): energy1_input counts the same energy"},
+		"a rail that counts":                       {"ina238-energy1_input J board, ina238-power1_input W board", "hwmon3/power1_input (ina238) stands in for energy1_input of the same place"},
 		"AMD card, average only":                   {"amdgpu-power1_average W card", "is an average over an interval that the driver does not state"},
-		"Intel card":                               {"xe-card J card, xe-pkg J card, xe-vram W card", "left out hwmon1/power1_input (xe): energy1_input counts the same energy"},
+		"Intel card":                               {"xe-card J card, xe-card-power W card, xe-pkg J card, xe-vram W card", "hwmon1/power1_input (xe) stands in for energy1_input of the same place"},
 		"supply":                                   {"corsairpsu-power-total W board>board, corsairpsu-power-+12v W board", "output of the supply, which draws more than it gives"},
 		"disabled channel":                         {"ina3221-power2_input W board", "left out hwmon0/power1_input (ina3221): it is disabled"},
 		"twice the same driver":                    {"ina226-power1_input W board, ina226-power1_input@hwmon10 W board", ""},
@@ -244,13 +252,14 @@ func TestChannels(t *testing.T) {
 			`hwmon1/power1_average (power_meter): a part: in no total; its firmware calls it "Module Power Socket 0"`},
 		"ACPI meters of input and output": {"power_meter-System-Input-Power W psu>psu, power_meter-Power-Supply-Output W board, power_meter-PSU-1-Input W psu, power_meter-12V-rail W board, power_meter-Total-Memory-Power W memory",
 			"output of the supplies, not what they draw: in no total"},
-		"ACPI meter of a maker": {"power_meter-ACME-Inc. W psu>psu", `its firmware calls it "ACME Inc."`},
-		"APU":                   {"amdgpu-slowPPT W package, amdgpu-fastPPT W package", "both are of the same watts"},
-		"Intel card, a tile":    {"i915_gt0-energy1_input J card", "there is no total"},
-		"POWER9":                {"ibmpowernv-System W node>node, ibmpowernv-Chip-0 W board, ibmpowernv-Chip-0-Vdd W board", "total of boundary node: ibmpowernv-System"},
-		"Apple":                 {"macsmc_hwmon-Total-System-Power W board>board, macsmc_hwmon-AC-Input-Power W board, macsmc_hwmon-3.8-V-Rail-Power W board", "total of boundary board"},
-		"labelled rails":        {"scmi_sensors-CPU_PWR W package, scmi_sensors-DDR_PWR W memory, scmi_sensors-gpu-total W card, scmi_sensors-Total-output W board", "left out hwmon1/power1_input (highflownext Dissipated power): it is heat"},
-		"an unknown driver":     {"shunt9000-energy1_input J board", "left out hwmon0/power1_input (shunt9000)"},
+		"ACPI meter of a maker":        {"power_meter-ACME-Inc. W psu>psu", `its firmware calls it "ACME Inc."`},
+		"APU":                          {"amdgpu-slowPPT W package, amdgpu-fastPPT W package", "both are of the same watts"},
+		"Intel card, a tile":           {"i915_gt0-energy1_input J card", "there is no total"},
+		"POWER9":                       {"ibmpowernv-System W node>node, ibmpowernv-Chip-0 W board, ibmpowernv-Chip-0-Vdd W board", "total of boundary node: ibmpowernv-System"},
+		"Apple":                        {"macsmc_hwmon-Total-System-Power W board>board, macsmc_hwmon-AC-Input-Power W board, macsmc_hwmon-3.8-V-Rail-Power W board", "total of boundary board"},
+		"labelled rails":               {"scmi_sensors-CPU_PWR W package, scmi_sensors-DDR_PWR W memory, scmi_sensors-gpu-total W card, scmi_sensors-Total-output W board", "left out hwmon1/power1_input (highflownext Dissipated power): it is heat"},
+		"an unknown driver":            {"shunt9000-energy1_input J board, shunt9000-power1_input W board", "hwmon0/power1_input (shunt9000) stands in"},
+		"a card whose counter is dead": {"xe-card W card, xe-pkg J card", "left out hwmon4/energy1_input (xe): it reads 0 since boot"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := Open(plant(t, trees[name]))
@@ -454,7 +463,7 @@ func TestPermissionDenied(t *testing.T) {
 func TestFrozenCounter(t *testing.T) {
 	for name, c := range map[string]struct{ tree, want string }{
 		"a card, which may sleep": {"hwmon0/name xe\nhwmon0/energy1_input 5000000", "0 0 0 stale stale 0"},
-		"a socket, which leaks":   {"hwmon0/name amd_energy\nhwmon0/energy1_input 5000000\nhwmon0/energy1_label Esocket0", "0 - - stale stale 0"},
+		"a socket, which leaks":   {"hwmon0/name amd_energy\nhwmon0/energy1_input 5000000\nhwmon0/energy1_label Esocket0", "0 0 0 stale stale 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, c.want, follow(t, c.tree, 30*time.Second, 6, 7, 7, 7, 7, 7, 8))

@@ -35,7 +35,7 @@ var Options = append([]peer.Option{
 	{Key: "kind", Help: "power or energy (power)"},
 	{Key: "scale", Help: "W or J in one count: 0.1, 3600 for Wh, 3.6e6 for kWh (1; required of an energy)"},
 	{Key: "table", Help: "holding or input (holding)"},
-	{Key: "order", Help: "which word of several comes first: big or little (big)"},
+	{Key: "order", Help: "which word of several comes first: big or little (big, unless the other makes more sense: then it must be said)"},
 	{Key: "unit", Help: "number of the meter behind its address, 0 to 255 (1)"},
 }, power.Common...)
 
@@ -45,23 +45,25 @@ const example = "such as modbus:10.0.0.7,register=52,type=float32,table=input or
 type format struct {
 	words int
 	wraps float64 // the count at which it starts again from 0; 0 if it has none
+	most  float64 // of a signed; 0 of others
 	value func(bits uint64) float64
 }
 
 func unsigned(bits uint64) float64 { return float64(bits) }
 
 var formats = map[string]format{
-	"uint16":  {1, 1 << 16, unsigned},
-	"uint32":  {2, 1 << 32, unsigned},
-	"uint64":  {4, 1 << 64, unsigned},
-	"int16":   {1, 0, func(b uint64) float64 { return float64(int16(b)) }},
-	"int32":   {2, 0, func(b uint64) float64 { return float64(int32(b)) }},
-	"float32": {2, 0, func(b uint64) float64 { return float64(math.Float32frombits(uint32(b))) }},
-	"float64": {4, 0, math.Float64frombits},
+	"uint16":  {1, 1 << 16, 0, unsigned},
+	"uint32":  {2, 1 << 32, 0, unsigned},
+	"uint64":  {4, 1 << 64, 0, unsigned},
+	"int16":   {1, 0, math.MaxInt16, func(b uint64) float64 { return float64(int16(b)) }},
+	"int32":   {2, 0, math.MaxInt32, func(b uint64) float64 { return float64(int32(b)) }},
+	"float32": {2, 0, 0, func(b uint64) float64 { return float64(math.Float32frombits(uint32(b))) }},
+	"float64": {4, 0, 0, math.Float64frombits},
 }
 
-// decode makes a number of registers. All ones of an unsigned is how meters
-// say that there is no value (SunSpec Information Models, "unimplemented").
+// decode makes a number of registers. All ones of an unsigned, and the limit of
+// a signed, is how meters say that there is no value (SunSpec Information
+// Models, "unimplemented").
 func (f format) decode(words []uint16, little bool) (float64, error) {
 	if len(words) != f.words {
 		return 0, fmt.Errorf("it gave %d registers, not %d", len(words), f.words)
@@ -80,6 +82,8 @@ func (f format) decode(words []uint16, little bool) (float64, error) {
 		return 0, fmt.Errorf("%v is not a number", v)
 	case f.wraps > 0 && bits == math.MaxUint64>>(64-16*f.words):
 		return 0, fmt.Errorf("all ones, %#x: this is how meters say that there is no value", bits)
+	case f.most > 0 && v == f.most:
+		return 0, fmt.Errorf("%#x, the most that it can hold: this is how meters say that there is no value", bits)
 	}
 	return v, nil
 }
@@ -94,6 +98,7 @@ type device struct {
 	table    lib.RegType
 	unit     uint8
 	what     string // names the register in errors
+	order    *order // nil where the spec says the order
 
 	client  *lib.ModbusClient // nil without a connection
 	pending chan answer       // of a request that has not been waited for
@@ -122,6 +127,16 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	d.conf = lib.ClientConfiguration{URL: "tcp://" + address, Timeout: timeout, Logger: log.New(io.Discard, "", 0)}
 	about := power.Info{Source: address, Period: time.Second, Channels: []results.Channel{channel},
 		Notes: []string{fmt.Sprintf("%s as %s, %s word first, × %g to %s, as the spec says", d.what, s.Get("type", ""), s.Get("order", "big"), d.scale, channel.Unit)}}
+	if d.format.words > 1 && !s.Has("order") {
+		most, err := s.Number("max", power.MostWatts, 1e-3, 1e9)
+		if err != nil {
+			return nil, fmt.Errorf("modbus: %w", err)
+		}
+		if channel, err = s.Channel(channel); err != nil {
+			return nil, fmt.Errorf("modbus: %w", err)
+		}
+		d.order = &order{channel: channel, most: most}
+	}
 	m, err := s.Remote(about, []power.Bound{{Range: d.format.wraps * d.scale}}, d.ask, d.close)
 	if err != nil {
 		return nil, fmt.Errorf("modbus: %w", err)
@@ -218,6 +233,15 @@ func (d *device) ask(ctx context.Context) ([]power.Quantity, error) {
 		return nil, fmt.Errorf("%s: %w%s", d.what, err, remedy(err))
 	}
 	v, err := d.format.decode(a.words, d.little)
+	if d.order != nil {
+		other, wrong := d.format.decode(a.words, !d.little)
+		if wrong != nil {
+			other = math.NaN()
+		}
+		if wrong := d.order.doubt(v*d.scale, other*d.scale, time.Now()); err == nil {
+			err = wrong
+		}
+	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", d.what, err)
 	}

@@ -4,11 +4,12 @@
 //
 // A Shelly of the second generation and later has components, of which these
 // meter: Switch and PM1 (apower, and aenergy.total to a thousandth of a Wh, which
-// carries the total), EM1 (act_power of one clamp) and EM (total_act_power of
+// comes first), EM1 (act_power of one clamp) and EM (total_act_power of
 // three phases). The energy of the latter two is brought up to date by the
 // minute, in a component of its own, and is not read. A Shelly of the first
 // generation has meters and emeters in its /status, whose power is read. A
-// Tasmota counts whole Wh, steps of 3600 J, so that its power carries the total.
+// Tasmota counts whole Wh, steps of 3600 J, so that its power comes
+// first. Where both are there, the other stands in if the first says nothing.
 //
 // None of them says when it took a value: the times in their answers (unixtime,
 // minute_ts, StatusSNS.Time) are those of the answer or of a minute, and would
@@ -115,8 +116,8 @@ type component struct {
 }
 
 var components = []component{
-	{"switch", "Switch", "apower", true, plugMost, "power: apower, beside the total and not in it"},
-	{"pm1", "PM1", "apower", true, plugMost, "power: apower, beside the total and not in it"},
+	{"switch", "Switch", "apower", true, plugMost, "power: apower, which stands in if the energy counts nothing"},
+	{"pm1", "PM1", "apower", true, plugMost, "power: apower, which stands in if the energy counts nothing"},
 	{"em1", "EM1", "act_power", false, clampMost, "power: act_power of one clamp"},
 	{"em", "EM", "total_act_power", false, power.MostWatts, "power: total_act_power of three phases"},
 }
@@ -147,9 +148,10 @@ func shelly(c component, n int) protocol {
 		p.channels = []channel{watts}
 		return p
 	}
-	watts.Total = ""
 	energy := counter(3600, 3.6, results.Wall, c.ref(n), "aenergy", "total")
 	energy.most, energy.stale = c.most, 3*time.Minute // what is counted by the minute may stand still for one
+	energy.Place = place{c.kind, n}.String()
+	watts.Place = energy.Place
 	p.channels = []channel{energy, watts}
 	p.notes = append(p.notes, "energy: aenergy.total, in steps of 0.001 Wh; how often it is brought up to date is not documented")
 	return p
@@ -211,6 +213,7 @@ func (p *protocol) add(c channel, several bool, n int) {
 	if several {
 		c.Name += fmt.Sprintf("-%d", n)
 	}
+	c.Place = fmt.Sprintf("outlet:%d", n)
 	p.channels = append(p.channels, c)
 }
 
@@ -261,11 +264,11 @@ func tasmota(answer json.RawMessage, want []place) (protocol, error) {
 		}
 		p.add(gauge(1, results.Wall, tasmotaRef, one("Power")...), len(numbers) > 1, i)
 		if counts {
-			p.add(counter(kWh, kWh/1000, "", tasmotaRef, one("Total")...), len(numbers) > 1, i)
+			p.add(counter(kWh, kWh/1000, results.Wall, tasmotaRef, one("Total")...), len(numbers) > 1, i)
 		}
 	}
 	if counts {
-		p.notes = append(p.notes, "energy: ENERGY.Total, in steps of 1 Wh, which are 3600 J: beside the total and not in it")
+		p.notes = append(p.notes, "energy: ENERGY.Total, in steps of 1 Wh, which are 3600 J: stands in if the power says nothing")
 	}
 	return p, nil
 }

@@ -105,11 +105,11 @@ func TestKinds(t *testing.T) {
 		want, note         string
 		err                string
 	}{
-		"Shelly":                       {shellyRef, "shelly-switch.json", "", "energy=0* power=47.1", "Shelly SNPL-00112EU, firmware 1.4.2: everything that is plugged in there", ""},
-		"Shelly, third switch":         {"/rpc/Switch.GetStatus?id=2", "shelly-switch.json", ",id=2", "energy=0* power=47.1", "", ""},
+		"Shelly":                       {shellyRef, "shelly-switch.json", "", "energy=0* power=47.1*", "Shelly SNPL-00112EU, firmware 1.4.2: everything that is plugged in there", ""},
+		"Shelly, third switch":         {"/rpc/Switch.GetStatus?id=2", "shelly-switch.json", ",id=2", "energy=0* power=47.1*", "", ""},
 		"Shelly, no such switch":       {shellyRef, "shelly-switch.json", ",id=9", "", "", "no component of that number meters; those that do: switch:0"},
 		"Shelly that does not meter":   {shellyRef, "shelly-unmetered.json", "", "", "", "no component of this Shelly meters that is read (switch, pm1, em1, em); it has switch:0 without apower"},
-		"Shelly, PM1":                  {"/rpc/PM1.GetStatus?id=0", "shelly-pm1.json", "", "energy=0* power=11.7", "pm1:0: energy: aenergy.total", ""},
+		"Shelly, PM1":                  {"/rpc/PM1.GetStatus?id=0", "shelly-pm1.json", "", "energy=0* power=11.7*", "pm1:0: energy: aenergy.total", ""},
 		"Shelly, EM":                   {"/rpc/EM.GetStatus?id=0", "shelly-em.json", "", "power=312.3*", "em:0: power: total_act_power of three phases", ""},
 		"Shelly, EM1":                  {"/rpc/EM1.GetStatus?id=1", "shelly-em1.json", "", "power=501.8*", "em1:1: power: act_power of one clamp", ""},
 		"Shelly, EM1 by name":          {"/rpc/EM1.GetStatus?id=1", "shelly-em1.json", ",id=em1:1", "power=501.8*", "", ""},
@@ -121,16 +121,16 @@ func TestKinds(t *testing.T) {
 		"Shelly of the first, two":     {"/status", "shelly-gen1-3em.json", ",id=0+1", "power-0=10.66* power-1=20.1*", "emeters of /status", ""},
 		"Shelly of the first, which":   {"/status", "shelly-gen1-3em.json", "", "", "", "it has 3 emeters: say which with id="},
 		"Shelly of the first, none":    {"/status", "shelly-unmetered.json", "", "", "", "its /status has no meters and no emeters"},
-		"Tasmota, a broken sensor":     {tasmotaRef, "tasmota-nan.json", "", "power=145* energy=0", "", ""},
+		"Tasmota, a broken sensor":     {tasmotaRef, "tasmota-nan.json", "", "power=145* energy=0*", "", ""},
 		"Tasmota, three phases":        {tasmotaRef, "tasmota-phases.json", ",id=0+1+2", "power-0=145* power-1=20* power-2=3*", "", ""},
 		"Tasmota, phases, not said":    {tasmotaRef, "tasmota-phases.json", "", "", "", "if they are phases of one feed, with id=0+1"},
 		"Tasmota, a phase twice":       {tasmotaRef, "tasmota-phases.json", ",id=1+1", "", "", "different ones"},
 		"Tasmota has no components":    {tasmotaRef, "tasmota.json", ",id=em1:0", "", "", "it has no components"},
-		"Tasmota":                      {tasmotaRef, "tasmota.json", "", "power=145* energy=0", "which are 3600 J", ""},
-		"Tasmota, its only outlet":     {tasmotaRef, "tasmota.json", ",id=0", "power=145* energy=0", "", ""},
+		"Tasmota":                      {tasmotaRef, "tasmota.json", "", "power=145* energy=0*", "which are 3600 J", ""},
+		"Tasmota, its only outlet":     {tasmotaRef, "tasmota.json", ",id=0", "power=145* energy=0*", "", ""},
 		"Tasmota, no such outlet":      {tasmotaRef, "tasmota.json", ",id=1", "", "", "leave id out"},
 		"Tasmota, two outlets":         {tasmotaRef, "tasmota-two.json", "", "", "", "it has 2 outlets: say which with id="},
-		"Tasmota, the second":          {tasmotaRef, "tasmota-two.json", ",id=1", "power=5* energy=0", "", ""},
+		"Tasmota, the second":          {tasmotaRef, "tasmota-two.json", ",id=1", "power=5* energy=0*", "", ""},
 		"Tasmota, the third of two":    {tasmotaRef, "tasmota-two.json", ",id=2", "", "", "it has 2 outlets, from 0"},
 		"Tasmota, the total of both":   {tasmotaRef, "tasmota-one-total.json", ",id=0", "power=52*", "", ""},
 		"Tasmota that does not meter":  {tasmotaRef, "tasmota-unmetered.json", "", "", "", `this Tasmota measures no power; its StatusSNS has "Switch1, Time"`},
@@ -138,7 +138,7 @@ func TestKinds(t *testing.T) {
 		"neither":                      {"/other", "tasmota.json", "", "", "", "neither a Shelly nor a Tasmota"},
 		"half an outlet":               {tasmotaRef, "tasmota.json", ",id=0.5", "", "", "must be numbers from 0 to 99"},
 		"an outlet before the first":   {tasmotaRef, "tasmota.json", ",id=-1", "", "", "must be numbers from 0 to 99"},
-		"a boundary that the user set": {tasmotaRef, "tasmota.json", ",boundary=psu", "power=145* energy=0", "", ""},
+		"a boundary that the user set": {tasmotaRef, "tasmota.json", ",boundary=psu", "power=145* energy=0*", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDevice(t, c.ref, c.file)
@@ -186,10 +186,11 @@ func TestSeveral(t *testing.T) {
 		name  string
 		total results.Boundary
 		value float64
-	}{{"em11-power", results.Wall, 501.8}, {"switch0-energy", results.Wall, 0}, {"switch0-power", "", 47.1}} {
+	}{{"em11-power", results.Wall, 501.8}, {"switch0-energy", results.Wall, 0}, {"switch0-power", results.Wall, 47.1}} {
 		c := m.Info().Channels[i]
 		require.Equal(t, want.name, c.Name)
 		require.Equal(t, want.total, c.Total)
+		require.Equal(t, i > 0, c.Place == "switch:0", "the power stands in for the energy, and for no other place")
 		require.NoError(t, got[i].Err)
 		require.Equal(t, want.value, got[i].Value)
 	}

@@ -16,10 +16,12 @@
 package rapl
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -37,8 +39,6 @@ import (
 const (
 	// The hardware updates its counters about this often, with jitter.
 	period = time.Millisecond
-	// A package that counts nothing for this long is not counting.
-	stuckAfter = time.Second
 	// A counter of what can be switched off may stand for ever.
 	never = time.Duration(math.MaxInt64)
 	// Two packages that count the same to the microjoule in this many readings
@@ -62,7 +62,7 @@ type domain struct {
 }
 
 var domains = map[string]domain{
-	"package": {results.Package, results.Package, 1000, 1500, stuckAfter},
+	"package": {results.Package, results.Package, 1000, 1500, 0},
 	"dram":    {results.Memory, results.Package, 500, 500, 0},
 	"core":    {results.Package, "", 1000, 1500, 0},
 	"uncore":  {results.Package, "", 500, 500, never}, // graphics, off where there is no display
@@ -110,15 +110,33 @@ type meter struct {
 // Open finds the zones under the sysfs root, usually /sys, and reads each
 // once. It wraps [power.ErrAbsent] if there are none; a counter that may
 // not be read, or that a container hides, is another error and names its cure.
-func Open(root string) (power.Meter, error) {
-	return open(root, power.OpenFile)
+//
+// In a guest no processor counts: what the zones show the hypervisor makes up,
+// QEMU by sharing the host's joules out by the time of the virtual CPUs
+// (QEMU, docs/specs/rapl-msr.rst). Such a zone is modelled, whatever it is
+// called; the tree itself tells a guest, or procfs, usually /proc, where the
+// tree is a whole sysfs and not a copy from elsewhere.
+func Open(root, proc string) (power.Meter, error) {
+	return open(root, proc, power.OpenFile)
 }
 
-func open(root string, opener power.Opener) (power.Meter, error) {
+func open(root, proc string, opener power.Opener) (power.Meter, error) {
 	dir := filepath.Join(root, "class", "powercap")
 	zones, notes, err := cover(dir, vendor(filepath.Join(root, "devices", "system", "cpu", "modalias"), opener), opener)
 	if err != nil {
 		return nil, err
+	}
+	const provided = "no processor counts these joules, the hypervisor provides them (QEMU shares those of the host's package out by the time of the virtual CPUs): modelled, not measured"
+	_, copied := os.Stat(filepath.Join(root, "kernel"))
+	switch here := flagged(proc); {
+	case virtual(root, opener) || here && copied == nil:
+		for _, z := range zones {
+			z.track.Channel.Origin = results.Modelled
+			z.track.Channel.Accuracy.Source = "provided by the hypervisor, which states none"
+		}
+		notes = append(notes, "this machine is a guest: "+provided)
+	case here:
+		notes = append(notes, fmt.Sprintf("this machine is a guest: if %s shows its own zones and not another machine's, %s", dir, provided))
 	}
 	m := &meter{open: opener, zones: zones, info: power.Info{Name: "rapl", Source: dir, Period: period, Notes: notes}}
 	for _, z := range zones {
@@ -422,6 +440,34 @@ func load(id, dir string, open power.Opener) (*zone, error) {
 		},
 	}
 	return z, nil
+}
+
+// virtual reports whether a sysfs tree is that of a guest: Xen says so, the
+// firmware that QEMU brings does, and clocks do that only a hypervisor has.
+func virtual(root string, open power.Opener) bool {
+	text := func(path string) string {
+		t, _ := power.ReadAttr(open, filepath.Join(root, path))
+		return t
+	}
+	return text("hypervisor/type") != "" || text("class/dmi/id/sys_vendor") == "QEMU" ||
+		strings.Contains(text("devices/system/clocksource/clocksource0/available_clocksource"), "kvm-clock") ||
+		strings.Contains(text("devices/system/clocksource/clocksource0/available_clocksource"), "hyperv")
+}
+
+// flagged reports whether the processor says that a hypervisor runs it. ARM has
+// no such flag, and no RAPL.
+func flagged(proc string) bool {
+	f, err := os.Open(filepath.Join(proc, "cpuinfo"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(io.LimitReader(f, 1<<16)); lines.Scan(); {
+		if name, flags, _ := strings.Cut(lines.Text(), ":"); strings.TrimSpace(name) == "flags" {
+			return slices.Contains(strings.Fields(flags), "hypervisor")
+		}
+	}
+	return false
 }
 
 // refused says how to be allowed to read what Linux 5.10 and later keep for root.

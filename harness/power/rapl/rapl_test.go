@@ -23,6 +23,8 @@ import (
 )
 
 const (
+	metal = "no-such-procfs" // a machine that is no guest
+
 	big   = 262143328850 // µJ, the range of a server package
 	small = 65532610987  // µJ, the range of its memory
 )
@@ -128,7 +130,7 @@ func TestConformance(t *testing.T) {
 	for name, tree := range trees {
 		t.Run(name, func(t *testing.T) {
 			root := plant(t, tree, true)
-			powertest.TestMeter(t, func() (power.Meter, error) { return Open(root) })
+			powertest.TestMeter(t, func() (power.Meter, error) { return Open(root, metal) })
 		})
 	}
 }
@@ -149,7 +151,7 @@ func TestDoubleCounting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			layouts(t, func(t *testing.T, linked bool) {
-				m, err := Open(plant(t, trees[name], linked))
+				m, err := Open(plant(t, trees[name], linked), metal)
 				require.NoError(t, err)
 				defer m.Close()
 				var total, beside []string
@@ -180,11 +182,11 @@ func TestDoubleCounting(t *testing.T) {
 
 // TestVirtualMachine: no powercap is a result, and not 0 W.
 func TestVirtualMachine(t *testing.T) {
-	_, err := Open(t.TempDir())
+	_, err := Open(t.TempDir(), metal)
 	require.ErrorIs(t, err, power.ErrAbsent)
 	empty := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(empty, "class", "powercap", "dtpm"), 0o755))
-	_, err = Open(empty)
+	_, err = Open(empty, metal)
 	require.ErrorIs(t, err, power.ErrAbsent)
 }
 
@@ -193,7 +195,7 @@ func TestVirtualMachine(t *testing.T) {
 func TestHiddenByContainer(t *testing.T) {
 	root := plant(t, trees["one socket"], true)
 	require.NoError(t, os.RemoveAll(filepath.Join(root, "devices", "virtual", "powercap")))
-	_, err := Open(root)
+	_, err := Open(root, metal)
 	require.ErrorContains(t, err, "mount that directory")
 	require.NotErrorIs(t, err, power.ErrAbsent)
 }
@@ -248,7 +250,7 @@ func follow(t *testing.T, tree string, every time.Duration, steps map[string][]a
 	out := map[string][]power.Reading{}
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{}
-		m, err := open(root, s.open)
+		m, err := open(root, metal, s.open)
 		require.NoError(t, err)
 		defer m.Close()
 		s.steps = steps // from here on the scripts answer
@@ -316,7 +318,11 @@ func TestCounterTraps(t *testing.T) {
 		{"NUL", one, time.Second, []any{base, "\x00\x00\x00", base + 1}, "0 gap 0", "is not a count"},
 		{"400 digits", one, time.Second, []any{base, strings.Repeat("1", 400), base + 1}, "0 gap 0", "longer than 63 bytes"},
 		{"beyond 64 bits", one, time.Second, []any{base, "18446744073709551616", base + 1}, "0 gap 0", "out of range"},
-		{"stopped", one, 400 * time.Millisecond, []any{base, base, base, base, base, base + 1_000_000, base + 2_000_000}, "0 - - gap gap 0 1", "stale"},
+		{"stopped for more than ten times its pace", one, 500 * time.Millisecond,
+			[]any{base, base + 1_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 2_000_000, base + 9_000_000, base + 10_000_000},
+			"0 1 2 2 2 2 2 2 2 2 2 2 2 gap 2 3", "stale"},
+		{"renewed each second, by a hypervisor", one, 400 * time.Millisecond,
+			[]any{base, base, base, base + 40_000_000, base + 40_000_000, base + 40_000_000, base + 80_000_000}, "0 0 0 40 40 40 80", ""},
 		{"twice the power limit is plausible", "intel-rapl:0 package-0 1000000001 262143328850 700", time.Second, []any{base, base + 2_700_000_000}, "0 2700", ""},
 		{"but not beyond what a package draws", "intel-rapl:0 package-0 1000000001 262143328850 900", time.Second, []any{base, base + 3_500_000_000}, "0 gap", "more than 1500 W"},
 		{"a limit of all bits is none", "intel-rapl:0 package-0 1000000001 262143328850 4095.875", time.Second, []any{base, base + 2_700_000_000}, "0 gap", "more than 1000 W"},
@@ -351,7 +357,7 @@ func TestZoneRemovedInMidRun(t *testing.T) {
 		}
 		energy := filepath.Join(dir, "energy_uj")
 		synctest.Test(t, func(t *testing.T) {
-			m, err := Open(root)
+			m, err := Open(root, metal)
 			require.NoError(t, err)
 			defer m.Close()
 			got := map[string][]power.Reading{}
@@ -384,8 +390,8 @@ func TestZoneRemovedInMidRun(t *testing.T) {
 				read()
 			}
 			require.Equal(t, "0 100 gap 100 150", values(got["package-0"]))
-			require.Equal(t, "0 - gap gap gap", values(got["package-0-dram"]))
-			require.Equal(t, "0 - - - -", values(got["package-1-dram"]))
+			require.Equal(t, "0 0 gap gap gap", values(got["package-0-dram"]))
+			require.Equal(t, "0 0 0 0 0", values(got["package-1-dram"]))
 		})
 	})
 }
@@ -398,7 +404,7 @@ func TestOneSocketFails(t *testing.T) {
 	})
 	require.Equal(t, "0 gap gap 0", values(got["package-0"]))
 	require.Equal(t, "0 1 2 3", values(got["package-1"]))
-	require.Equal(t, "0 - - -", values(got["package-1-dram"]))
+	require.Equal(t, "0 0 0 0", values(got["package-1-dram"]))
 }
 
 // TestMirroredDies: two views of one counter that moves between the
@@ -418,7 +424,7 @@ func TestMirroredDies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &script{steps: map[string][]any{"intel-rapl:0": c.first, "intel-rapl:1": c.second}}
-			m, err := open(plant(t, tree, true), s.open)
+			m, err := open(plant(t, tree, true), metal, s.open)
 			require.NoError(t, err)
 			defer m.Close()
 			require.Len(t, m.Info().Channels, c.want)
@@ -474,7 +480,7 @@ func TestMayStandStill(t *testing.T) {
 func TestPermissionDenied(t *testing.T) {
 	for _, id := range []string{"intel-rapl:0", "intel-rapl:0:1"} {
 		s := &script{steps: map[string][]any{id: {fs.ErrPermission}}}
-		_, err := open(plant(t, trees["one socket"], true), s.open)
+		_, err := open(plant(t, trees["one socket"], true), metal, s.open)
 		require.ErrorIs(t, err, fs.ErrPermission)
 		require.NotErrorIs(t, err, power.ErrAbsent)
 		require.ErrorContains(t, err, id+"/energy_uj")
@@ -487,7 +493,7 @@ func TestPermissionDenied(t *testing.T) {
 // repeats it as nobody, in a process of its own.
 func TestMode0400(t *testing.T) {
 	if root := os.Getenv("RAPL_TEST_ROOT"); root != "" {
-		_, err := Open(root)
+		_, err := Open(root, metal)
 		require.ErrorIs(t, err, fs.ErrPermission)
 		require.ErrorContains(t, err, "CVE-2020-8694")
 		return
@@ -498,7 +504,7 @@ func TestMode0400(t *testing.T) {
 	require.Len(t, paths, 1)
 	if os.Geteuid() != 0 {
 		require.NoError(t, os.Chmod(paths[0], 0))
-		_, err := Open(root)
+		_, err := Open(root, metal)
 		require.ErrorIs(t, err, fs.ErrPermission)
 		return
 	}
@@ -507,7 +513,7 @@ func TestMode0400(t *testing.T) {
 }
 
 func TestNotes(t *testing.T) {
-	m, err := Open(plant(t, trees["missing max"], true))
+	m, err := Open(plant(t, trees["missing max"], true), metal)
 	require.NoError(t, err)
 	defer m.Close()
 	notes := strings.Join(m.Info().Notes, "\n")
@@ -538,7 +544,7 @@ func TestCoreZone(t *testing.T) {
 			require.NoError(t, os.MkdirAll(dir, 0o755))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "modalias"), []byte(alias+"\n"), 0o644))
 		}
-		m, err := Open(root)
+		m, err := Open(root, metal)
 		require.NoError(t, err)
 		notes := strings.Join(m.Info().Notes, "\n")
 		if require.NoError(t, m.Close()); want == "" {
@@ -583,7 +589,7 @@ func rig(t *testing.T, most uint64) powertest.Rig {
 	}
 	return powertest.Rig{
 		Open: func(now func() time.Time) (power.Meter, error) {
-			m, err := Open(root)
+			m, err := Open(root, metal)
 			return stamped{m, now}, err
 		},
 		Set: func(at time.Duration) { says(fmt.Sprint(count(at)))(at) },
@@ -622,7 +628,7 @@ func (s stamped) Read(ctx context.Context) ([]power.Reading, error) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	m, err := Open(plant(b, trees["two sockets with dram"], true))
+	m, err := Open(plant(b, trees["two sockets with dram"], true), metal)
 	require.NoError(b, err)
 	defer m.Close()
 	for _, z := range m.(*meter).zones {
@@ -633,5 +639,41 @@ func BenchmarkRead(b *testing.B) {
 		if _, err := m.Read(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestGuest: what a hypervisor provides was measured by nobody here, whatever
+// the zones are called.
+func TestGuest(t *testing.T) {
+	const guest, metal = "fpu vme sse2 hypervisor avx2", "fpu vme sse2 avx2"
+	for name, c := range map[string]struct {
+		flags, path, text string // of the processor; of a file beside the zones
+		want              results.Origin
+		note              bool
+	}{
+		"a guest's own tree":       {guest, "kernel/uevent_seqnum", "7", results.Modelled, true},
+		"a machine's own tree":     {metal, "kernel/uevent_seqnum", "7", results.Measured, false},
+		"no procfs":                {"", "kernel/uevent_seqnum", "7", results.Measured, false},
+		"a copy, seen in a guest":  {guest, "", "", results.Measured, true},
+		"a copy of QEMU's":         {metal, "class/dmi/id/sys_vendor", "QEMU", results.Modelled, true},
+		"a copy of a server's":     {metal, "class/dmi/id/sys_vendor", "Dell Inc.", results.Measured, false},
+		"a copy of a KVM guest's":  {metal, "devices/system/clocksource/clocksource0/available_clocksource", "kvm-clock tsc acpi_pm", results.Modelled, true},
+		"a copy of a Xen domain's": {metal, "hypervisor/type", "xen", results.Modelled, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, proc := plant(t, trees["two sockets with dram"], true), t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(proc, "cpuinfo"), []byte("processor\t: 0\nmodel name\t: hypervisor: a CPU\nflags\t\t: "+c.flags+"\n"), 0o644))
+			if c.path != "" {
+				require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(root, c.path)), 0o755))
+				require.NoError(t, os.WriteFile(filepath.Join(root, c.path), []byte(c.text+"\n"), 0o644))
+			}
+			m, err := Open(root, proc)
+			require.NoError(t, err)
+			defer m.Close()
+			for _, ch := range m.Info().Channels {
+				require.Equal(t, c.want, ch.Origin)
+			}
+			require.Equal(t, c.note, strings.Contains(strings.Join(m.Info().Notes, "\n"), "the hypervisor provides them"))
+		})
 	}
 }

@@ -116,11 +116,11 @@ func TestSimulator(t *testing.T) {
 			odd + "5|67|231 " + odd + "6|5| " + odd + "7|65:numeric|rate=700000,offset=1000 " + odd + "8|70:numeric|rate=700000,offset=1000",
 	})
 	for name, c := range map[string]struct{ as, options, channels, values string }{
-		"apc2":                     {"apc2", "", "inlet1-power/W gauge total=wall step=10; inlet1-energy/J counter total= step=360000", "2310 0"},
+		"apc2":                     {"apc2", "", "inlet1-power/W gauge total=wall step=10; inlet1-energy/J counter total=wall step=360000", "2310 0"},
 		"apc2 outlets":             {"apc2", ",outlet=3+7", "outlet3-power/W gauge total=wall step=1; outlet7-power/W gauge total=wall step=1", "200 212"},
 		"apc":                      {"apc", "", "inlet1-power/W gauge total=wall step=23", "460"},
-		"raritan":                  {"raritan", "", "inlet1-power/W gauge total=wall step=1; inlet1-energy/J counter total= step=3600", "7000 0"},
-		"outlet of the second PDU": {"raritan", ",unit=2,outlet=24", "outlet24-power/W gauge total= step=0.1; outlet24-energy/J counter total=wall step=3.6", "700 0"},
+		"raritan":                  {"raritan", "", "inlet1-power/W gauge total=wall step=1; inlet1-energy/J counter total=wall step=3600", "7000 0"},
+		"outlet of the second PDU": {"raritan", ",unit=2,outlet=24", "outlet24-energy/J counter total=wall step=3.6; outlet24-power/W gauge total=wall step=0.1", "0 700"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := must(t, address, as(c.as)+c.options)

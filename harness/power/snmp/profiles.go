@@ -1,7 +1,9 @@
 package snmp
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/harness/power"
@@ -132,20 +134,24 @@ func (p profile) channels(w want) (out []channel, err error) {
 // of what 100 W use in a minute.
 const fine = 60
 
-// settle gives one channel of each place the total: its energy if that is
-// fine, else its power, else what there is.
+// settle puts the channels of a place in the order in which they are preferred:
+// its energy if that is fine, then its power, then an energy that is coarse.
+// Which of them the total has, the session shows: one that counts nothing is
+// no reason to lose the other.
 func settle(chs []channel) {
-	for i := range chs {
-		c := &chs[i]
-		c.total = true
-		for _, rival := range chs {
-			switch {
-			case rival.place != c.place || rival.kind == c.kind:
-			case c.kind == results.Counter:
-				c.total = c.step() <= fine
-			default:
-				c.total = rival.step() > fine
-			}
+	rank := func(c channel) int {
+		switch {
+		case c.kind == results.Gauge:
+			return 1
+		case c.step() <= fine:
+			return 0
 		}
+		return 2
 	}
+	slices.SortStableFunc(chs, func(a, b channel) int {
+		if a.place != b.place {
+			return 0
+		}
+		return cmp.Compare(rank(a), rank(b))
+	})
 }

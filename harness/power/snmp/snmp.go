@@ -56,8 +56,7 @@ const most = 8
 // channel is a figure that is read.
 type channel struct {
 	quantity
-	place string // inlet1, outlet3; empty for an OID of the user's
-	total bool
+	place string         // inlet1, outlet3; empty for an OID of the user's
 	typ   gosnmp.Asn1BER // as the agent had it at Open
 	bound power.Bound
 }
@@ -564,13 +563,13 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 		notes = append(notes, o.note)
 	}
 	settle(chs)
-	for _, ch := range chs {
+	for i, ch := range chs {
 		switch {
-		case ch.total:
+		case i == 0 || chs[i-1].place != ch.place:
 		case ch.kind == results.Counter:
-			notes = append(notes, fmt.Sprintf("%s is in no total: its steps of %g J are coarse, and the power of the same place is there", ch.name(), ch.step()))
+			notes = append(notes, fmt.Sprintf("%s stands in for the power of the same place if that says nothing: its steps of %g J are coarse", ch.name(), ch.step()))
 		default:
-			notes = append(notes, ch.name()+" is in no total: the energy of the same place misses nothing between two readings")
+			notes = append(notes, ch.name()+" stands in for the energy of the same place if that counts nothing")
 		}
 	}
 	// A second is what PDU2-MIB's measurementPeriod is fixed at; other agents
@@ -587,9 +586,7 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 		if one.Accuracy.Resolution = results.Float(ch.step()); ch.kind == results.Counter {
 			one.Unit = results.Joule
 		}
-		if ch.total {
-			one.Total = one.Boundary
-		}
+		one.Total, one.Place = one.Boundary, ch.place
 		about.Channels = append(about.Channels, one)
 	}
 	m, err := s.Remote(about, bounds, func(ctx context.Context) ([]power.Quantity, error) {

@@ -178,7 +178,7 @@ func TestProfiles(t *testing.T) {
 		values   []float64
 		note     string
 	}{
-		"apc2": {func(a *agent) { a.apc2() }, "", "inlet1-power/W gauge total=wall step=10; inlet1-energy/J counter total= step=360000", []float64{2310, 0}, "feeds all that hangs on the PDU"},
+		"apc2": {func(a *agent) { a.apc2() }, "", "inlet1-power/W gauge total=wall step=10; inlet1-energy/J counter total=wall step=360000", []float64{2310, 0}, "feeds all that hangs on the PDU"},
 		"apc2 that does not measure energy": {func(a *agent) { a.apc2().set(apc2Energy, gosnmp.Integer, -1) }, "",
 			"inlet1-power/W gauge total=wall step=10", []float64{2310}, "second generation"},
 		"apc2 that measures energy alone": {func(a *agent) { a.apc2().set(apc2Power, gosnmp.Integer, -1) }, "",
@@ -187,15 +187,15 @@ func TestProfiles(t *testing.T) {
 		"second of a chain": {func(a *agent) { a.set("1.3.6.1.4.1.318.1.1.26.4.3.1.5.2", gosnmp.Gauge32, uint(40)) }, ",unit=2", "inlet1-power/W gauge total=wall step=10", []float64{400}, ""},
 		"at the node":       {outlets, ",outlet=3,boundary=node", "outlet3-power/W gauge total=node step=1", []float64{200}, ""},
 		"apc":               {func(a *agent) { a.set(apcPower, gosnmp.Integer, 460) }, "", "inlet1-power/W gauge total=wall step=23", []float64{460}, "voltage"},
-		"raritan in Wh":     {func(a *agent) { a.raritan(0, 0) }, "", "inlet1-power/W gauge total=wall step=1; inlet1-energy/J counter total= step=3600", []float64{7000, 0}, "inlet1-energy is in no total: its steps of 3600 J are coarse"},
-		"raritan in mWh":    {func(a *agent) { a.raritan(1, 3) }, "", "inlet1-power/W gauge total= step=0.1; inlet1-energy/J counter total=wall step=3.6", []float64{700, 0}, "inlet1-power is in no total"},
+		"raritan in Wh":     {func(a *agent) { a.raritan(0, 0) }, "", "inlet1-power/W gauge total=wall step=1; inlet1-energy/J counter total=wall step=3600", []float64{7000, 0}, "inlet1-energy stands in for the power of the same place if that says nothing: its steps of 3600 J are coarse"},
+		"raritan in mWh":    {func(a *agent) { a.raritan(1, 3) }, "", "inlet1-energy/J counter total=wall step=3.6; inlet1-power/W gauge total=wall step=0.1", []float64{0, 700}, "inlet1-power stands in for the energy of the same place"},
 		"raritan in coarse mWh": {func(a *agent) { a.raritan(1, 3).set(raritan+"3.3.4.1.9.1.1.8", gosnmp.Gauge32, uint(1000)) }, "",
-			"inlet1-power/W gauge total=wall step=0.1; inlet1-energy/J counter total= step=3600", []float64{700, 0}, ""},
-		"said resolution":    {func(a *agent) { a.apc2() }, ",resolution=5", "inlet1-power/W gauge total=wall step=5; inlet1-energy/J counter total= step=360000", []float64{2310, 0}, ""},
+			"inlet1-power/W gauge total=wall step=0.1; inlet1-energy/J counter total=wall step=3600", []float64{700, 0}, ""},
+		"said resolution":    {func(a *agent) { a.apc2() }, ",resolution=5", "inlet1-power/W gauge total=wall step=5; inlet1-energy/J counter total=wall step=360000", []float64{2310, 0}, ""},
 		"any OID":            {func(a *agent) { a.set("1.3.6.1.4.1.9.1", gosnmp.Gauge32, uint(31)) }, ",oid=.1.3.6.1.4.1.9.1,scale=10", "power/W gauge total=wall step=10", []float64{310}, "× 10"},
 		"any OID of energy":  {func(a *agent) { a.set("1.3.6.1.4.1.9.1", gosnmp.Counter64, uint64(31)) }, ",oid=1.3.6.1.4.1.9.1,scale=3600,kind=energy", "energy/J counter total=wall step=3600", []float64{0}, "energy"},
 		"a profile by name":  {func(a *agent) { a.apc2().set(apcPower, gosnmp.Integer, 460) }, ",profile=apc", "inlet1-power/W gauge total=wall step=23", []float64{460}, "first generation"},
-		"asked in version 1": {func(a *agent) { a.apc2() }, ",version=1", "inlet1-power/W gauge total=wall step=10; inlet1-energy/J counter total= step=360000", []float64{2310, 0}, ""},
+		"asked in version 1": {func(a *agent) { a.apc2() }, ",version=1", "inlet1-power/W gauge total=wall step=10; inlet1-energy/J counter total=wall step=360000", []float64{2310, 0}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAgent(t)

@@ -1,0 +1,91 @@
+package power
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+const (
+	// wait is how long a source may take to show that it lives: two turns of
+	// the slowest counters that count packages, which are renewed each second.
+	wait = 2500 * time.Millisecond
+	// between two looks at it.
+	pause = 10 * time.Millisecond
+)
+
+// Living reads a meter until some boundary's total is alive: of each place in
+// it a gauge has given one good reading, or a counter has moved. Otherwise it
+// says what was found instead. What is dead is no reason to pass over what
+// lives, and is not found out by opening it.
+func Living(ctx context.Context, m Meter) error {
+	info := m.Info()
+	first, alive := make([]float64, len(info.Channels)), make([]bool, len(info.Channels))
+	whys, seen := make([]error, len(info.Channels)), make([]bool, len(info.Channels))
+	for began := time.Now(); ; {
+		got, err := m.Read(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		for i, c := range info.Channels {
+			r := Reading{Err: err}
+			if err == nil {
+				r = got[i]
+			}
+			switch {
+			case errors.Is(r.Err, ErrNoNews):
+			case r.Err != nil:
+				whys[i] = r.Err
+			case c.Kind == results.Gauge:
+				alive[i] = true
+			case !seen[i]:
+				first[i], seen[i] = r.Value, true
+				whys[i] = fmt.Errorf("%s: the counter did not move in %v", c.Name, wait)
+			default:
+				alive[i] = alive[i] || r.Value > first[i]
+			}
+		}
+		if slices.ContainsFunc(results.Boundaries(), func(b results.Boundary) bool { return whole(info.Channels, alive, b) }) {
+			return nil
+		}
+		if time.Since(began) >= wait {
+			break
+		}
+		select {
+		case <-time.After(max(pause, min(info.Period, wait))):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for i, c := range info.Channels {
+		if c.Total != "" && !alive[i] && whys[i] != nil {
+			return fmt.Errorf("no reading of it is good: %w", whys[i])
+		}
+	}
+	return errors.New("no channel of it gives the power of a node")
+}
+
+// whole reports whether all places of a boundary's total have a channel that
+// is alive.
+func whole(channels []results.Channel, alive []bool, b results.Boundary) bool {
+	places := map[string]bool{}
+	for i, c := range channels {
+		if c.Total == b {
+			at := c.Place
+			if at == "" {
+				at = "channel " + c.Name
+			}
+			places[at] = places[at] || alive[i]
+		}
+	}
+	for _, ok := range places {
+		if !ok {
+			return false
+		}
+	}
+	return len(places) > 0
+}

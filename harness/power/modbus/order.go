@@ -1,0 +1,73 @@
+package modbus
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// order watches whether the words of a number make sense in the order in which
+// they are taken, where the spec does not say it. Once they did not, and the
+// other order would have, nothing is believed: the next number may only seem to
+// fit.
+type order struct {
+	channel results.Channel
+	most    float64 // W
+	wrong   error
+
+	known       bool
+	last, other float64 // J
+	at          time.Time
+}
+
+// doubt takes a value in W or J, as it is taken and in the other order (NaN if
+// it is no number there), and says why it is not believed.
+func (o *order) doubt(v, other float64, at time.Time) error {
+	if o.wrong != nil {
+		return o.wrong
+	}
+	if o.channel.Kind == results.Gauge {
+		fits := func(watts float64) bool {
+			return watts >= o.channel.LeastWatts() && watts <= o.most
+		}
+		// A figure in decimals is a short one, but for chance, in its own order.
+		if fits(other) && (!fits(v) && v != 0 || fits(v) && digits(other) < digits(v)) {
+			o.wrong = fmt.Errorf("%.4g W, and %.6g W in the other order of its words: say which it is, order=little or order=big", v, other)
+		}
+		return o.wrong
+	}
+	if !o.known {
+		o.known, o.last, o.other, o.at = true, v, other, at
+		return nil
+	}
+	if v == o.last {
+		return nil
+	}
+	may := o.most * (at.Sub(o.at).Seconds() + 1)
+	fits := func(joules float64) bool { return joules > 0 && joules <= may }
+	if !fits(v-o.last) && fits(other-o.other) {
+		o.wrong = fmt.Errorf("it went from %.6g to %.6g J, and from %.6g to %.6g J in the other order of its words: say which it is, order=little or order=big", o.last, v, o.other, other)
+	}
+	o.last, o.other, o.at = v, other, at
+	return o.wrong
+}
+
+// digits is how many a number needs at single precision.
+func digits(v float64) int {
+	if math.IsNaN(v) {
+		return math.MaxInt
+	}
+	n := 0
+	for _, c := range strconv.FormatFloat(v, 'e', -1, 32) {
+		switch {
+		case c >= '0' && c <= '9':
+			n++
+		case c == 'e':
+			return n
+		}
+	}
+	return n
+}

@@ -1,0 +1,268 @@
+package results
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// sensor is one channel of a meter as the traces of a session show it. What an
+// instrument says of itself is taken where nothing shows that it is coarser.
+type sensor struct {
+	Channel
+	meter string
+	// step is the smallest amount by which the channel was seen to move, in its
+	// unit; NaN if it never moved or nothing was read.
+	step   float64
+	values int // how many different changes, or values of a gauge, show it
+	// stands is set for a counter that was read more often than it moves: what
+	// it says is known to be true at the reading that first shows a new value,
+	// and at no other.
+	stands bool
+	pace   float64 // s, the longest time between two changes of such a counter; NaN if it is not known
+	value  float64 // the last one that was read
+	// blind is set for a gauge that said one value, idle and under load.
+	blind bool
+}
+
+const (
+	enough   = 8    // different values to believe that an instrument is coarser than it states
+	fineStep = 1e-3 // of its value: a gauge as fine does not stand still under a changing load
+)
+
+// look finds out how a channel moves over the runs of a session.
+func look(runs []Run, meter string, c Channel) sensor {
+	s := sensor{Channel: c, meter: meter, step: math.NaN(), pace: math.NaN(), value: math.NaN()}
+	var seen []float64
+	most, idle, loaded := 0.0, false, false
+	for i := range runs {
+		tr := runs[i].Trace(MeterOf(meter, c.Name))
+		if tr == nil {
+			continue
+		}
+		last, moved := math.NaN(), math.NaN()
+		for k, x := range tr.V {
+			v, t := float64(x), float64(tr.T[k])
+			switch {
+			case math.IsNaN(v):
+				moved = math.NaN()
+			case c.Kind == Gauge:
+				if v != last {
+					seen = append(seen, v)
+				}
+				idle, loaded = idle || len(runs[i].Uses) == 0, loaded || len(runs[i].Uses) > 0
+			case v > last:
+				seen = append(seen, v-last)
+				if wait := t - moved; !(wait <= s.pace) && !math.IsNaN(wait) {
+					s.pace = wait
+				}
+				moved = t
+			case v == last:
+				s.stands = true
+			}
+			if last = v; !math.IsNaN(v) {
+				s.value, most = v, max(most, math.Abs(v))
+			}
+		}
+	}
+	s.step, s.values = grid(seen, c.Kind == Gauge, most)
+	s.blind = c.Kind == Gauge && s.values == 1 && c.Origin == Measured && idle && loaded && s.resolution() <= fineStep*most
+	return s
+}
+
+// grid returns the step of which all values are multiples, as far as they show
+// it, and how many different ones show it. The values of a gauge lie on the
+// grid; of a counter its changes do, and so does none at all. No two multiples
+// lie closer together than a step; where there are too few to come as close, the
+// step is what divides them all. most is the size of what they were taken from.
+func grid(xs []float64, gauge bool, most float64) (step float64, different int) {
+	slices.Sort(xs)
+	noise := 1e-12 * most // of sums of floats
+	xs = slices.CompactFunc(xs, func(a, b float64) bool { return math.Abs(b-a) <= noise })
+	if gauge && len(xs) == 1 { // the steps of binary and decimal registers divide a watt, or it them
+		return Grain(grain, xs[0], 1), 1
+	}
+	if len(xs) < enough {
+		return Grain(max(noise, grain), xs...), len(xs)
+	}
+	step = math.Inf(1)
+	if !gauge {
+		step = xs[0]
+	}
+	for i := 1; i < len(xs); i++ {
+		step = min(step, xs[i]-xs[i-1])
+	}
+	return step, len(xs)
+}
+
+const grain = 1e-6 // J or W: no instrument counts finer, and no float is cut finer
+
+// resolution is the step of the channel, in its unit: as stated, or as it was
+// seen where nothing is stated or the instrument turns out coarser. NaN if
+// neither tells.
+func (s *sensor) resolution() float64 {
+	stated := float64(s.Accuracy.Resolution)
+	switch {
+	case s.Origin == Declared:
+		return 0
+	case !(stated > 0):
+		return s.step
+	case s.values >= enough && s.step > stated:
+		return s.step
+	}
+	return stated
+}
+
+// news returns the readings of a trace that are worth something: of a counter
+// that is read more often than it moves, those that first show a new value.
+// late is how long before such a reading the counter may have moved, at most,
+// in s.
+func (s *sensor) news(tr *Trace) (out *Trace, late float64) {
+	if s.Kind != Counter || !s.stands {
+		return tr, 0
+	}
+	out = &Trace{Of: tr.Of, Unit: tr.Unit, Kind: tr.Kind}
+	last := math.NaN()
+	for i, x := range tr.V {
+		v := float64(x)
+		switch {
+		case math.IsNaN(v):
+			out.T, out.V = append(out.T, tr.T[i]), append(out.V, x)
+		case v > last:
+			out.T, out.V = append(out.T, tr.T[i]), append(out.V, x)
+			late = max(late, float64(tr.T[i]-tr.T[i-1]))
+		}
+		last = v
+	}
+	return out, late
+}
+
+// energy returns the joules from second a to second b of a run, or why there
+// are none.
+func (s *sensor) energy(r *Run, a, b float64) (Float, string) {
+	tr := r.Trace(MeterOf(s.meter, s.Name))
+	if tr == nil || !slices.ContainsFunc(tr.V, func(v Float) bool { return !v.IsAbsent() }) {
+		why := "it was not read"
+		if tr != nil && len(tr.Errors) > 0 {
+			why = tr.Errors[0].Error
+		}
+		return Absent(), fmt.Sprintf("%s gave no reading: %s", s.named(), why)
+	}
+	seen, _ := s.news(tr)
+	e := seen.Over(a, b)
+	within := 0
+	for i, t := range seen.T {
+		if float64(t) >= a && float64(t) <= b && !seen.V[i].IsAbsent() {
+			within++
+		}
+	}
+	switch {
+	case tr.Over(a, b).IsAbsent():
+		return Absent(), fmt.Sprintf("%s has a gap in the window: %s", s.named(), tr.gap(a, b))
+	case s.blind:
+		return Absent(), s.stood()
+	case s.Kind == Counter && s.stands && (e.IsAbsent() || within == 0):
+		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window%s", s.named(), moved(within), b-a, s.slow())
+	case s.Kind == Counter && !(float64(e) > s.resolution()):
+		return Absent(), fmt.Sprintf("%s counted %.4g J in the %.3g s of the window, no more than its step of %.4g J%s", s.named(), e, b-a, s.resolution(), s.slow())
+	case s.Kind == Counter && !(float64(e) > seen.edges(a, b)):
+		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window, too seldom to tell its %.3g J from those before and after%s", s.named(), moved(within), b-a, e, s.slow())
+	}
+	if why := s.Boundary.Unbelievable(float64(e)/(b-a), s.LeastWatts(), math.Inf(1)); why != "" {
+		return Absent(), fmt.Sprintf("%s: %s", s.named(), why)
+	}
+	return e, ""
+}
+
+// stood is said of a gauge that is blind.
+func (s *sensor) stood() string {
+	return fmt.Sprintf("%s said %.6g W in every reading, idle and under load, in steps of %.3g W: it does not see the load", s.named(), s.value, s.resolution())
+}
+
+func (s *sensor) named() string {
+	what := "gauge"
+	if s.Kind == Counter {
+		what = "counter"
+	}
+	return fmt.Sprintf("the %s %s of meter %s", what, s.Name, s.meter)
+}
+
+// slow says what would do for a counter that moves too seldom.
+func (s *sensor) slow() string {
+	step := s.resolution()
+	switch {
+	case s.pace > 0:
+		return fmt.Sprintf(" (it moves once in %.3g s): a window of %.3g s or more would do", s.pace, math.Ceil(2*s.pace))
+	case step > 0:
+		return fmt.Sprintf("; one step is %.4g J, and 100 W take %.3g s to count it: a window of twice as long or more would do", step, step/100)
+	}
+	return "; it may have stopped: perwatt meters SPEC --check steps the load and watches it"
+}
+
+func moved(n int) string {
+	switch n {
+	case 0:
+		return "did not move"
+	case 1:
+		return "moved once"
+	}
+	return fmt.Sprintf("moved %d times", n)
+}
+
+// gap says what is wrong with a trace where [Trace.Over] gives nothing.
+func (tr *Trace) gap(a, b float64) string {
+	for _, g := range tr.Errors {
+		if at := float64(g.At); at >= a-1 && at <= b+1 {
+			return g.Error
+		}
+	}
+	n := len(tr.T)
+	if n == 0 || float64(tr.T[0]) > a || float64(tr.T[n-1]) < b {
+		return "it was not read on both sides of it"
+	}
+	return "a reading failed"
+}
+
+// edges returns how far the energy of a counter from second a to second b may
+// be off, in J, because the load changed between the two readings around an
+// edge. Where a straight line between them gives x of their d joules, it is off
+// by d − x or x at most; and where the power before and after shows between
+// which limits it lay, by a quarter of what lies between these, over the time
+// between the two.
+func (tr *Trace) edges(a, b float64) float64 {
+	return tr.edge(a) + tr.edge(b)
+}
+
+const neighbours = 2 // intervals on either side whose power is believed to bound that of the one between
+
+func (tr *Trace) edge(x float64) float64 {
+	i, exact := slices.BinarySearchFunc(tr.T, x, func(t Float, x float64) int { return cmp.Compare(float64(t), x) })
+	if exact || i == 0 || i == len(tr.T) {
+		return 0
+	}
+	slope := func(k int) float64 { // of the interval that ends at sample k
+		if k < 1 || k >= len(tr.T) {
+			return math.NaN()
+		}
+		return float64(tr.V[k]-tr.V[k-1]) / float64(tr.T[k]-tr.T[k-1])
+	}
+	h, f := float64(tr.T[i]-tr.T[i-1]), (x-float64(tr.T[i-1]))/float64(tr.T[i]-tr.T[i-1])
+	most := slope(i) * h * max(f, 1-f)
+	lo, hi, sides := slope(i), slope(i), 0
+	for _, side := range []int{-1, 1} {
+		for k := 1; k <= neighbours; k++ {
+			p := slope(i + side*k)
+			if math.IsNaN(p) {
+				break
+			}
+			if lo, hi = min(lo, p), max(hi, p); k == 1 {
+				sides++
+			}
+		}
+	}
+	if sides < 2 {
+		return most
+	}
+	return min(most, h*(hi-lo)/4)
+}
