@@ -302,7 +302,7 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	for _, rec := range records {
 		again := append(uses[rec.ID][1:], "control")
 		fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: figures of %s are worse than usual: measuring %s again\n", rec.ID, strings.Join(again, ", "))
-		if err := measureAgain(cmd, f.dir, rec, again, f.labels); err != nil {
+		if err := measureAgain(cmd, f.dir, rec, again); err != nil {
 			return nil, false, err
 		}
 	}
@@ -356,9 +356,9 @@ func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Recor
 	return rec, nil
 }
 
-// measureAgain runs a session of this program with the plan, the kernels and
-// the meters of an earlier one.
-func measureAgain(cmd *cobra.Command, dir storeFlag, like *results.Record, uses []string, labels map[string]string) error {
+// measureAgain runs a session of this program with the plan, the kernels, the
+// meters and the labels of an earlier one.
+func measureAgain(cmd *cobra.Command, dir storeFlag, like *results.Record, uses []string) error {
 	argv := append([]string{"run", "--uses", strings.Join(uses, ","), "--format", "json"}, planFlags(like.Plan)...)
 	where, err := dir.dir()
 	if err != nil {
@@ -371,7 +371,7 @@ func measureAgain(cmd *cobra.Command, dir storeFlag, like *results.Record, uses 
 	for _, k := range like.Kernels {
 		argv = append(argv, "--impl", k.Name+"="+k.Chosen)
 	}
-	for k, v := range labels {
+	for k, v := range like.Plan.Labels {
 		argv = append(argv, "--label", k+"="+v)
 	}
 	run := selfCommand(argv...)

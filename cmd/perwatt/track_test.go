@@ -23,6 +23,8 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/resultstest"
+	"github.com/perwatt/perwatt/results/store"
+	"github.com/perwatt/perwatt/results/track"
 )
 
 // nights keeps sessions of a node, one a night, the first on 2026-09-14. change
@@ -516,5 +518,217 @@ func TestTrackConfirms(t *testing.T) {
 			is.Seed, is.Scenarios, is.Impls = was.Seed, was.Scenarios, was.Impls // the kernels that were chosen are named
 			require.Equal(t, was, is, "measured as at first")
 		})
+	}
+}
+
+// benchmarks keeps so many nights of a benchmark, the last of which began at a
+// time; line is called before each and returns how long an operation took, in
+// ns, and configuration lines.
+func benchmarks(t testing.TB, dir string, last time.Time, n int, line func(night int) (ns float64, config string)) {
+	t.Helper()
+	var text strings.Builder
+	for i := range n {
+		ns, config := line(i)
+		if ns == 0 {
+			continue
+		}
+		ns *= 1 + 0.002*math.Sin(float64(i*i)) // which repeats in no pattern
+		fmt.Fprintf(&text, "goos: linux\ncpu: Sample CPU\npkg: example.com/kv\ncommit: r%04d\ntime: %s\n%sBenchmarkGet-2 1000 %g ns/op\n",
+			i, last.AddDate(0, 0, i-n+1).UTC().Format(time.RFC3339), config, ns)
+	}
+	file := filepath.Join(t.TempDir(), "bench.txt")
+	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o644))
+	var errs bytes.Buffer
+	require.Equal(t, exitOK, run(t.Context(), []string{"import", file, "--node", "n", "--store", dir}, io.Discard, &errs), errs.String())
+}
+
+// from is a benchmark that takes 1 µs, and so many times that from a night on.
+func from(night int, factor float64) func(int) (float64, string) {
+	return func(n int) (float64, string) {
+		if n >= night {
+			return 1000 * factor, ""
+		}
+		return 1000, ""
+	}
+}
+
+func rulesFile(t testing.TB, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "rules.toml")
+	require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
+	return name
+}
+
+// A regression fails the gate of one night, by the rules of docs/nightly too,
+// whether each night is judged as it comes, some of them, or all long after.
+func TestTrackFailsOnce(t *testing.T) {
+	for name, factor := range map[string]float64{"a little": 1.03, "more": 1.09, "twice": 2} {
+		dir := t.TempDir()
+		last := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
+		benchmarks(t, dir, last, 50, from(38, factor))
+		night := func(n int) string { return last.AddDate(0, 0, n-50).Format(time.DateOnly) }
+		gate := func(n int) bool {
+			code, out, errs := tracked(t, "--store", dir, "--gate", "--rules", "../../docs/nightly/perwatt-track.toml", "--night", night(n))
+			require.Contains(t, []int{exitOK, exitGate}, code, out+errs)
+			return code == exitGate
+		}
+		var failed []int
+		for n := 36; n < 50; n++ {
+			if gate(n) {
+				failed = append(failed, n)
+			}
+		}
+		require.Len(t, failed, 1, name)
+		require.LessOrEqual(t, failed[0], 41, name)
+		for _, n := range []int{49, failed[0], 38, failed[0] + 1} {
+			require.Equal(t, n == failed[0], gate(n), "%s: judged again, night %d", name, n)
+		}
+		_, out, _ := tracked(t, "--store", dir, "--night", night(49), "--format", "json")
+		var v struct{ Findings []struct{ Failed string } }
+		require.NoError(t, json.Unmarshal([]byte(out), &v))
+		require.Len(t, v.Findings, 1)
+		if failed[0] > 38 { // not by one night
+			require.Equal(t, night(failed[0]), v.Findings[0].Failed, name)
+		}
+	}
+}
+
+// What was committed is no cause where no control shows it; what else changed
+// on that night is.
+func TestTrackCauseNeedsEvidence(t *testing.T) {
+	for name, c := range map[string]struct{ before, after, cause, at string }{
+		"nothing but commits": {"", "", "unknown, the session had no control", ""},
+		"the toolchain":       {"toolchain: go1.25.1\n", "toolchain: go1.26.0\n", "known event", "Go go1.25.1 → go1.26.0"},
+		"the runner":          {"runner: m5.large\n", "runner: m5.xlarge\n", "known event", "surroundings runner m5.large → runner m5.xlarge"},
+		"its image":           {"image: ubuntu-22.04\n", "image: ubuntu-24.04\n", "known event", "surroundings image ubuntu-22.04 → image ubuntu-24.04"},
+	} {
+		dir := t.TempDir()
+		last := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
+		benchmarks(t, dir, last, 40, func(n int) (float64, string) {
+			if n >= 30 {
+				return 1060, c.after
+			}
+			return 1000, c.before
+		})
+		_, out, errs := tracked(t, "--store", dir, "--night", last.AddDate(0, 0, -1).Format(time.DateOnly), "--format", "json")
+		var v struct {
+			Findings []struct{ Cause, At, Do string }
+		}
+		require.NoError(t, json.Unmarshal([]byte(out), &v), errs)
+		require.Len(t, v.Findings, 1, name)
+		require.Equal(t, c.cause, v.Findings[0].Cause, name)
+		require.NotContains(t, out, "against the control", name)
+		if c.at != "" {
+			require.Equal(t, c.at, v.Findings[0].At, name)
+		}
+	}
+}
+
+// --confirm measures again what can fail by the rules, and says of what it
+// cannot measure that it did not.
+func TestTrackConfirmObeysTheRules(t *testing.T) {
+	for name, c := range map[string]struct {
+		slower float64
+		rules  string
+		code   int
+		says   string
+	}{
+		"less than the rules ask": {1.03, "least = 0.05\n", exitOK, "less than fails the gate by the rules"},
+		"far less than they ask":  {1.5, "least = 0.5\n", exitOK, "less than fails the gate by the rules"},
+		"ignored":                 {1.5, "[[ignore]]\nuse = \"get\"\nreason = \"a test\"\n", exitOK, "1 series not followed"},
+		"one night proves little": {1.03, "", exitOK, "cannot be measured again, and one session fails nothing"},
+		"far off":                 {1.5, "", exitGate, "cannot be measured again, and it fails as it is"},
+	} {
+		dir := t.TempDir()
+		benchmarks(t, dir, time.Now().Add(-time.Minute), 40, from(39, c.slower))
+		code, out, errs := tracked(t, "--store", dir, "--gate", "--confirm", "--rules", rulesFile(t, c.rules))
+		require.Equal(t, c.code, code, name+": "+out+errs)
+		out = strings.Join(strings.Fields(out), " ")
+		require.Contains(t, out, c.says, name)
+		require.NotContains(t, out+errs, "measured again:", name)
+		require.NotContains(t, errs, "second", name)
+	}
+}
+
+// The night of a job is that of its gate, at whatever hour it runs, early and
+// late; a night without a job has none.
+func TestTrackNightOfTheJob(t *testing.T) {
+	for _, c := range []struct {
+		start string // of the last session, UTC
+		sway  time.Duration
+		ends  string // when its gate runs
+	}{
+		{"11:45", 0, "12:15"}, {"11:59", 0, "12:00"}, {"12:00", 5 * time.Minute, "12:20"}, {"10:00", 0, "13:00"}, {"13:50", time.Hour, "14:30"},
+		{"23:50", 20 * time.Minute, "23:59"}, {"02:00", 0, "02:30"}, {"08:30", 0, "11:30"}, {"18:00", time.Hour, "23:00"},
+	} {
+		dir := t.TempDir()
+		start, err := time.Parse("2006-01-02 15:04", "2026-03-01 "+c.start)
+		require.NoError(t, err)
+		ends, err := time.Parse("2006-01-02 15:04", "2026-03-01 "+c.ends)
+		require.NoError(t, err)
+		for i := range 2 { // one early, one late
+			benchmarks(t, dir, start.Add(time.Duration(2*i-1)*c.sway), 24, func(n int) (float64, string) {
+				if n%2 != i || n == 15 {
+					return 0, ""
+				}
+				return 1000, ""
+			})
+		}
+		x, err := store.OpenIndex(t.Context(), dir)
+		require.NoError(t, err)
+		cal, now, err := track.LatestNight(t.Context(), x, store.Filter{}, ends)
+		require.NoError(t, err)
+		_, later, err := track.LatestNight(t.Context(), x, store.Filter{}, ends.Add(24*time.Hour))
+		require.NoError(t, err)
+		require.Equal(t, now+1, later, "%s: the next job did not come", c.start)
+		require.NoError(t, x.Close())
+		for n := 14; n < 17; n++ {
+			want := exitOK
+			if n == 15 {
+				want = exitData
+			}
+			code, out, errs := tracked(t, "--store", dir, "--gate", "--night", track.Date(now-23+n).Format(time.DateOnly))
+			require.Equal(t, want, code, "%s, from %d:00, night %d: %s%s", c.start, cal.Begin, n, out, errs)
+			if want == exitData {
+				require.Contains(t, errs, "from ")
+			}
+		}
+	}
+}
+
+// An old finding is no news, but no reason to say that nothing changed; the
+// text, the page and JSON agree.
+func TestTrackSaysOneThing(t *testing.T) {
+	last := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		nights, step int
+		factor       float64
+		headline     string
+	}{
+		"nothing":                  {60, 100, 1.08, "Nothing changed."},
+		"lately":                   {60, 50, 1.08, "1 regression."},
+		"long ago":                 {60, 15, 1.08, "1 regression."},
+		"long ago, for the better": {60, 15, 0.92, "1 improvement."},
+		"tonight, far off":         {60, 59, 1.5, "REGRESSION tonight, of one night so far."},
+		"tonight, when found":      {60, 57, 1.08, "REGRESSION tonight. 1 regression."},
+	} {
+		dir, site := t.TempDir(), t.TempDir()
+		benchmarks(t, dir, last, c.nights, from(c.step, c.factor))
+		at := []string{"--store", dir, "--night", last.AddDate(0, 0, -1).Format(time.DateOnly)}
+		_, out, errs := tracked(t, append(at, "--format", "json")...)
+		var v struct {
+			Headline string
+			Failing  bool
+		}
+		require.NoError(t, json.Unmarshal([]byte(out), &v), errs)
+		require.Equal(t, c.headline, v.Headline, name)
+		_, text, _ := tracked(t, append(at, "-o", site)...)
+		require.Contains(t, text, " · "+c.headline+"\n", name)
+		require.Contains(t, read(t, filepath.Join(site, "index.html")), c.headline, name)
+		_, markdown, _ := tracked(t, append(at, "--format", "markdown")...)
+		require.Contains(t, markdown, c.headline, name)
+		code, _, _ := tracked(t, append(at, "--gate")...)
+		require.Equal(t, v.Failing, code == exitGate, name)
+		require.Equal(t, v.Failing, strings.Contains(c.headline, "REGRESSION"), name)
 	}
 }

@@ -195,18 +195,35 @@ func newSession(l benchLine, start time.Time, opt Bench) *session {
 	absent := results.Absent()
 	return &session{rounds: map[string]int{}, rec: &results.Record{
 		Schema: results.SchemaVersion, Start: start.UTC(), State: results.Complete,
-		Tool: results.Tool{Name: "go test", Version: "unknown", Revision: l.get(commitKeys...), Go: l.get("go", "go-version", "toolchain")},
+		Tool: results.Tool{Name: "go test", Version: "unknown", Revision: l.get(commitKeys...), Go: l.goVersion()},
 		Node: results.Node{Name: cmp.Or(opt.Node, l.get("node", "host", "hostname"), "unknown"), OS: l.get("goos"), Arch: l.get("goarch"),
 			CPU:      results.CPU{Model: l.get("cpu"), Clock: absent},
 			Settings: results.Settings{CPUQuota: absent, PowerCap: absent, Load: absent}},
 		Plan: results.Plan{Preset: results.Imported, Session: 1, Sessions: 1, Order: "as imported", Threads: 1, Settle: absent, Warmup: absent, Limit: absent, Window: absent, Interval: absent,
-			Labels: opt.Labels},
+			Labels: l.labels(opt.Labels)},
 		Warnings: []results.Warning{{
 			Code:   "imported",
 			Text:   "imported from Go benchmark text: not known are watts, sockets, cores, threads, memory, kernel, microcode, governor, the checks of the answers, when each window was, and the course of the work inside it",
 			Remedy: "hold it against other imports of the same benchmarks; measure with perwatt run for anything per watt",
 		}},
 	}}
+}
+
+func (l *benchLine) goVersion() string { return l.get("go", "go-version", "toolchain") }
+
+// labels adds to labels what the text says of its surroundings; what was said by
+// hand stays.
+func (l *benchLine) labels(said map[string]string) map[string]string {
+	all := maps.Clone(said)
+	for _, k := range settingLabels {
+		if v := l.get(k); v != "" && v != l.goVersion() && all[k] == "" {
+			if all == nil {
+				all = map[string]string{}
+			}
+			all[k] = v
+		}
+	}
+	return all
 }
 
 // workRates are the units of the work that a value counts by the second.

@@ -468,6 +468,7 @@ var (
 	isHost = func(s string) bool { return aName.MatchString(s) && !aPort.MatchString(s) }
 	isAny  = func(string) bool { return true }
 	isGo   = aGo.MatchString
+	isWhat = func(s string) bool { return !aNumber.MatchString(s) } // of a model, not of a load
 )
 
 var benchKeys = map[string]benchKey{
@@ -475,7 +476,8 @@ var benchKeys = map[string]benchKey{
 	"commit": {ofRun, aName.MatchString}, "revision": {ofRun, aName.MatchString}, "git-commit": {ofRun, aName.MatchString}, "vcs.revision": {ofRun, aName.MatchString},
 	"date": {ofRun, isTime}, "commit-time": {ofRun, isTime}, "upload-time": {ofRun, isTime},
 	"time": {ofRest, isTime}, "timestamp": {ofRest, isTime},
-	"cpu": {ofRest, func(s string) bool { return !aNumber.MatchString(s) }}, "node": {ofRest, isHost}, "host": {ofRest, isHost}, "hostname": {ofRest, isHost},
+	"cpu": {ofRest, isWhat}, "node": {ofRest, isHost}, "host": {ofRest, isHost}, "hostname": {ofRest, isHost},
+	"machine": {ofRest, isWhat}, "instance": {ofRest, isWhat}, "runner": {ofRest, isWhat}, "image": {ofRest, isWhat}, "toolchain": {ofRest, isWhat}, "compiler": {ofRest, isWhat},
 	"go": {ofRest, isGo}, "go-version": {ofRest, isGo}, "gomaxprocs": {ofRest, counts.MatchString},
 	"coverage": {of: ofNone}, "testing": {of: ofNone}, "warning": {of: ofNone}, "note": {of: ofNone}, "error": {of: ofNone},
 }

@@ -111,6 +111,23 @@ type Environment struct {
 	Meter       string `json:"meter,omitempty"`       // source of the headline meter and its channels
 	Origin      string `json:"origin,omitempty"`      // of its watts
 	Calibration string `json:"calibration,omitempty"` // what it claims of its accuracy
+	Setting     string `json:"setting,omitempty"`     // labels that name the surroundings: see settingLabels
+}
+
+// settingLabels are those labels of a session that name what it ran on and with,
+// as far as no record shows it by itself. Benchmark text has them as its
+// configuration.
+var settingLabels = []string{"machine", "instance", "runner", "image", "toolchain", "compiler"}
+
+// settingOf writes the labels that name the surroundings.
+func settingOf(labels map[string]string) string {
+	var said []string
+	for _, k := range settingLabels {
+		if v := labels[k]; v != "" {
+			said = append(said, k+" "+v)
+		}
+	}
+	return strings.Join(said, ", ")
 }
 
 func environmentOf(rec *results.Record) Environment {
@@ -118,7 +135,7 @@ func environmentOf(rec *results.Record) Environment {
 	e := Environment{
 		Node: cmp.Or(rec.Plan.Labels[NodeLabel], n.Name), Version: rec.Tool.Version, Revision: rec.Tool.Revision, Go: rec.Tool.Go, OS: n.OS, Kernel: n.Kernel,
 		Microcode: s.Microcode, Governor: s.Governor, Turbo: s.Turbo, SMT: s.SMT, Hypervisor: s.Hypervisor, Container: s.Container,
-		ClockSource: s.ClockSource, CPUQuota: number(s.CPUQuota), PowerCap: number(s.PowerCap),
+		ClockSource: s.ClockSource, CPUQuota: number(s.CPUQuota), PowerCap: number(s.PowerCap), Setting: settingOf(rec.Plan.Labels),
 	}
 	h, _ := results.HeadlineOf(rec)
 	e.Origin = string(h.Origin)
@@ -170,6 +187,7 @@ var watched = []struct {
 	{"meter", func(e *Environment) string { return e.Meter }},
 	{"calibration", func(e *Environment) string { return e.Calibration }},
 	{"Go", func(e *Environment) string { return e.Go }},
+	{"surroundings", func(e *Environment) string { return e.Setting }},
 }
 
 // Event is a moment at which something changed that is not the code under

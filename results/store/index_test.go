@@ -284,6 +284,10 @@ func TestEvents(t *testing.T) {
 		func(r *results.Record) { r.Node.Kernel = "6.13.0" },
 		func(r *results.Record) { r.Node.Kernel, r.Tool.Revision = "6.13.0", "def" }, // the code is no event
 		func(r *results.Record) { r.Node.Kernel, r.Meters[0].Channels[0].Accuracy.Gain = "6.13.0", 0.005 },
+		func(r *results.Record) {
+			r.Node.Kernel, r.Meters[0].Channels[0].Accuracy.Gain = "6.13.0", 0.005
+			r.Plan.Labels = map[string]string{"runner": "m5.large", "job": "nightly"}
+		},
 	} {
 		rec := night(1, epoch.AddDate(0, 0, 2+i), 6, 1e9)
 		change(rec)
@@ -302,8 +306,9 @@ func TestEvents(t *testing.T) {
 		"01-02 by hand:  → new power supply",
 		"01-03 kernel: linux 6.12.0 → linux 6.13.0",
 		"01-05 calibration: outlet3 ±0.01 ±0 W step 1  → outlet3 ±0.005 ±0 W step 1 ",
+		"01-06 surroundings:  → runner m5.large",
 	}, got)
-	require.Len(t, rates(t, x, Filter{}), 5, "one group all the while")
+	require.Len(t, rates(t, x, Filter{}), 6, "one group all the while")
 }
 
 // sibling makes a night of a node of the one group.

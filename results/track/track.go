@@ -168,7 +168,7 @@ type night struct {
 type history struct {
 	nights []night
 	epochs []int
-	events []Event // that began epochs[i+1]: the last of them, if several fell together
+	events []Event // that began epochs[i+1]: one, if several fell together
 }
 
 func (s *Series) history() history {
@@ -193,7 +193,8 @@ func (s *Series) history() history {
 		switch {
 		case at == 0 || at == len(h.nights):
 		case at == h.epochs[len(h.epochs)-1]:
-			h.events[len(h.events)-1] = e
+			last := &h.events[len(h.events)-1]
+			last.What += ", " + string(e.Kind) + " " + e.What
 		default:
 			h.epochs, h.events = append(h.epochs, at), append(h.events, e)
 		}
