@@ -50,6 +50,10 @@ var Options = slices.Concat([]peer.Option{
 // not for what is new.
 var authNames = []string{"SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"}
 
+// quiet is for how long an agent that answered questions one by one is waited
+// for when it is asked for several at once.
+const quiet = 500 * time.Millisecond
+
 // most is how many inlets or outlets one meter may read.
 const most = 8
 
@@ -127,7 +131,9 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 		if o.err != nil {
 			continue
 		}
+		began := time.Now()
 		chs, why, err := c.fit(ctx, timeout, o.channels)
+		tookAll := time.Since(began)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -140,7 +146,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 			offers[i].err = why
 			continue
 		}
-		if err := c.whole(ctx, timeout, chs); err != nil {
+		if err := c.whole(ctx, timeout, min(timeout, max(quiet, 2*tookAll)), chs); err != nil {
 			return nil, fmt.Errorf("%s: it answers each question by itself, and not as a reading asks them: %w", address, err)
 		}
 		if s.Has("community") && c.Version != gosnmp.Version3 {
@@ -356,11 +362,16 @@ func (c client) getAll(ctx context.Context, oids []string) (out []gosnmp.SnmpPDU
 
 // whole asks for all that the channels need as a reading does, and finds out by
 // halves how much of it the agent takes in one GET: one that is asked for more
-// says tooBig (RFC 3416 §4.2.1), leaves values out, or says nothing at all.
-func (c *client) whole(ctx context.Context, timeout time.Duration, chs []channel) error {
+// says tooBig (RFC 3416 §4.2.1), leaves values out, or says nothing at all for so
+// long.
+func (c *client) whole(ctx context.Context, timeout, silence time.Duration, chs []channel) error {
 	oids := needed(chs)
 	for c.atOnce = len(oids); ; c.atOnce = (c.atOnce + 1) / 2 {
-		limited, cancel := context.WithTimeout(ctx, timeout)
+		wait := silence
+		if c.atOnce == 1 {
+			wait = timeout
+		}
+		limited, cancel := context.WithTimeout(ctx, wait)
 		_, err := c.getAll(limited, oids)
 		late := limited.Err() != nil
 		cancel()
