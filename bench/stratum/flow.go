@@ -35,7 +35,9 @@ type silent struct {
 func (s silent) length() time.Duration { return s.to.Sub(s.from) }
 
 // close is how long shares that waited may take to come.
-func (s silent) close() time.Duration { return max(250*time.Millisecond, s.length()/8) }
+func (s silent) close() time.Duration {
+	return max(250*time.Millisecond, min(s.length()/8, 3*time.Second))
+}
 
 const (
 	// A window begins with a share before which it was quiet for a moment, so
@@ -44,12 +46,13 @@ const (
 	moment = 50 * time.Millisecond
 	while  = 2 * time.Second
 
-	// The shares that are missing from a silence, in those that the rate has
-	// come in it: chance makes one of standsOut in a million, and one of tooMany
-	// in five hundred million. A silence that costs less than half of the
-	// uncertainty of the count is none.
-	standsOut = 14
-	tooMany   = 20
+	// The shares that are missing from a silence: of those that the rate has
+	// come in it. Of two hundred thousand distances between shares chance makes
+	// one in which standsOut are missing, of twenty million one of tooMany.
+	// Silences that cost less than half of the uncertainty of the count are
+	// none.
+	standsOut = 12
+	tooMany   = 17
 	kept      = 512 // silences
 )
 

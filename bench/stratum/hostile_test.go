@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/bench"
 )
 
 // plug connects a client to a pool through memory, in a bubble of time, and
@@ -56,16 +58,17 @@ func TestHostileClients(t *testing.T) {
 		do     func(c net.Conn)
 		at     time.Duration // when it is over
 		hears  string
-		silent bool // it hears nothing at all
+		silent bool   // it hears nothing at all
+		told   string // to who looks on
 	}{
-		{"says nothing", func(net.Conn) {}, helloLimit, "", true},
-		{"a byte a second", dribble(time.Second), helloLimit, "", true},
-		{"a byte every 40 s", dribble(40 * time.Second), helloLimit, "", true},
-		{"TLS", send("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\n"), 0, "", true},
-		{"HTTP", send("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 0, "", true},
-		{"binary", send("\x00\xff\xfe\x01\x02"), 0, "", true},
-		{"a line of a mebibyte", send("{" + strings.Repeat("x", 1<<20)), 0, "", true},
-		{"a line of a mebibyte, later", send(hello + strings.Repeat("[", 1<<20)), 0, "mining.notify", false},
+		{"says nothing", func(net.Conn) {}, helloLimit, "", true, "named no worker within 30s"},
+		{"a byte a second", dribble(time.Second), helloLimit, "", true, "named no worker within 30s"},
+		{"a byte every 40 s", dribble(40 * time.Second), helloLimit, "", true, "named no worker within 30s"},
+		{"TLS", send("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\n"), 0, "", true, "TLS hello"},
+		{"HTTP", send("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 0, "", true, "no JSON"},
+		{"binary", send("\x00\xff\xfe\x01\x02"), 0, "", true, "no JSON"},
+		{"a line of a mebibyte", send("{" + strings.Repeat("x", 1<<20)), 0, "", true, "more than 4096 bytes"},
+		{"a line of a mebibyte, later", send(hello + strings.Repeat("[", 1<<20)), 0, "mining.notify", false, "more than 4096 bytes"},
 		{"empty lines only", func(c net.Conn) {
 			for {
 				if _, err := io.WriteString(c, "\n\r\n  \n"); err != nil {
@@ -73,15 +76,16 @@ func TestHostileClients(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 			}
-		}, helloLimit, "", true},
-		{"junk in lines", send(strings.Repeat("{\x00\xff\n", 100)), 0, "Not a request", false},
-		{"deep JSON", send(`{"id":1,"method":"a","params":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + "}\n" + strings.Repeat("{\n", maxBad)), 0, "Not a request", false},
-		{"subscribes, and no more", send(strings.SplitAfter(hello, "\n")[0]), helloLimit, "mining.set_difficulty", false},
-		{"a name, and no more", send(hello), idleLimit, "mining.notify", false},
+		}, helloLimit, "", true, "named no worker within 30s"},
+		{"junk in lines", send(strings.Repeat("{\x00\xff\n", 100)), 0, "Not a request", false, "lines that are no request"},
+		{"deep JSON", send(`{"id":1,"method":"a","params":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + "}\n" + strings.Repeat("{\n", maxBad)), 0, "Not a request", false, "lines that are no request"},
+		{"subscribes, and no more", send(strings.SplitAfter(hello, "\n")[0]), helloLimit, "mining.set_difficulty", false, "named no worker within 30s"},
+		{"a name, and no more", send(hello), idleLimit, "mining.notify", false, "nothing for 10m"},
 	} {
 		t.Run(h.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, err := New(Config{Difficulty: 1})
+				var told []string
+				s, err := New(Config{Difficulty: 1, Notice: func(address, text string) { told = append(told, address+": "+text) }})
 				require.NoError(t, err)
 				c, gone := plug(t, s)
 				said := drain(c)
@@ -95,6 +99,8 @@ func TestHostileClients(t *testing.T) {
 				require.Equal(t, h.silent, all == "")
 				require.Less(t, len(all), 1<<16)
 				require.Equal(t, uint64(1), s.Noise().Dropped)
+				require.Contains(t, told[len(told)-1], "pipe: turned away: ")
+				require.Contains(t, told[len(told)-1], h.told)
 				require.Empty(t, s.conns)
 				require.Empty(t, s.addresses)
 				for _, w := range s.Workers() {
@@ -145,6 +151,97 @@ func TestFlood(t *testing.T) {
 		<-said
 		require.Less(t, len(w.tally.Count), 64)
 	})
+}
+
+// Names that hand in nothing take no place from a device, however many there
+// are, and are gone when they leave; who mines has its place.
+func TestPlaces(t *testing.T) {
+	var notices, joined []string
+	s, err := New(Config{
+		Difficulty: 0x1p-22, Workers: 2, Joined: func(w *Worker) { joined = append(joined, w.Name()) },
+		Notice: func(address, text string) { notices = append(notices, address+": "+text) },
+	})
+	require.NoError(t, err)
+	arrive := func(name string) *talk {
+		k := talkTo(t, s)
+		k.m.Name = name
+		k.ask("mining.subscribe", `[]`)
+		require.Equal(t, "true", k.ask("mining.authorize", fmt.Sprintf("[%q]", name)))
+		return k
+	}
+	share := func(k *talk) string {
+		k.extra++
+		return k.submit(k.mine(1, k.extra)[0])
+	}
+	var stay []*talk
+	for i := range 1100 {
+		k := arrive(fmt.Sprintf("junk%d", i))
+		if i%10 == 0 {
+			stay = append(stay, k)
+		} else {
+			k.s.close(k.now)
+		}
+	}
+	require.Len(t, s.Workers(), len(stay), "those that left have left nothing")
+	first := arrive("honest")
+	require.Equal(t, "true", share(first))
+	require.Equal(t, []string{"honest"}, joined)
+	second := arrive("other")
+	require.Equal(t, "true", share(second))
+	require.Equal(t, "true", share(second))
+	third := arrive("late")
+	require.Equal(t, "24", share(third), "all places are taken by who mines")
+	require.Contains(t, notices[len(notices)-1], "192.0.2.1: turned away: there are 2 workers")
+	// A place is given back by who is gone and is not measured.
+	second.s.worker.done = bench.NewCounter()
+	second.s.close(second.now)
+	require.Equal(t, "24", share(third))
+	second.s.worker.done = nil
+	require.Equal(t, "true", share(third))
+	require.Equal(t, []string{"honest", "other", "late"}, joined)
+	for _, k := range stay {
+		k.s.close(k.now)
+	}
+	require.Len(t, s.Workers(), 2)
+	require.Empty(t, s.names)
+
+	// One address has no more than its part of very many places, or of names.
+	s, err = New(Config{Difficulty: 0x1p-22, Workers: manyPlaces, Connections: 100})
+	require.NoError(t, err)
+	var all []*talk
+	for i := range 75 {
+		all = append(all, arrive(fmt.Sprint(i)))
+	}
+	require.Equal(t, "24", talkTo(t, s).ask("mining.authorize", `["76"]`))
+	for i, k := range all {
+		require.Equal(t, i < manyPlaces*3/4, share(k) == "true", i)
+	}
+	elsewhere := talkTo(t, s)
+	elsewhere.s.address = "192.0.2.2"
+	elsewhere.begin()
+	require.Equal(t, "true", share(elsewhere))
+}
+
+// Who looks on is told of each address and reason once, and of no more than can
+// be read.
+func TestNotices(t *testing.T) {
+	n := 0
+	s, err := New(Config{Notice: func(string, string) { n++ }})
+	require.NoError(t, err)
+	for range 100 {
+		s.notice("192.0.2.1", "a reason")
+	}
+	require.Equal(t, 1, n)
+	for i := range 100 {
+		s.notice("192.0.2.1", fmt.Sprint(i))
+	}
+	require.Equal(t, maxNoticesA, n)
+	for i := range 10_000 {
+		s.notice(fmt.Sprint(i), "a reason")
+	}
+	require.Equal(t, maxNotices, n)
+	require.Equal(t, uint64(101-maxNoticesA+10_000-(maxNotices-maxNoticesA)), s.Noise().Untold)
+	require.LessOrEqual(t, len(s.noticed), maxNotices)
 }
 
 // One address cannot take all the room, and what is turned away costs nothing.

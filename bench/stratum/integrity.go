@@ -146,6 +146,10 @@ func (p *pace) spread() float64 { return p.sum / max(1, p.pairs) }
 func (p *pace) swing() float64 { return max(0, p.apart-p.total) / max(1, p.whole) }
 
 const (
+	// lossChance is the probability below which it is no chance that shares
+	// are missing: a device that loses them is not called a cheat, and the
+	// loss must be found before it shows beside the uncertainty of the count.
+	lossChance = 1e-7
 	// A device whose rate swings by itself is unsteady, and not dishonest.
 	maxSwing = 0.25
 	// refusedShare of all that it hands in may be refused, if they are few.
@@ -207,10 +211,10 @@ func (t *Tally) checks(difficulty float64) (out []results.Check) {
 		fmt.Sprintf("%d of %d shares refused", refused, total), fmt.Sprintf("%d of them %s, the first in the line %s", t.Count[most], reproach[most], t.quote[most]))
 
 	// A loss that is small beside the uncertainty of the count is none.
-	part, chance := t.spacing.lost()
-	add("spacing", chance >= doubt || part*t.spacing.n <= math.Sqrt(t.spacing.n),
-		fmt.Sprintf("%.2g of %.0f shares should have come close behind another and did not (probability %.2g)", part, t.spacing.n, chance),
-		fmt.Sprintf("it hands in one result of each scan and loses the others, so that its rate depends on its difficulty and is under-measured: set --difficulty to %.4g or more", difficulty*math.Exp2(math.Ceil(math.Log2(max(2, part/lostShares))))))
+	part, deviation, chance := t.spacing.lost()
+	add("spacing", chance >= lossChance || part <= max(3*deviation, 0.5/math.Sqrt(t.spacing.n)),
+		fmt.Sprintf("about %.2g shares lost for each of %.0f handed in, by how few come close behind another (probability %.2g)", max(0, part), t.spacing.n, chance),
+		fmt.Sprintf("it hands in one result of each scan and loses the others, so that its rate depends on its difficulty and is under-measured: set --difficulty to %.4g or more", coarser(difficulty, part)))
 	add("throttle", t.Throttled == 0, fmt.Sprintf("its input was left unread for %.3g s", t.Throttled.Seconds()),
 		fmt.Sprintf("the pool reads %d lines a second of a connection and more came, so that what the device did is not known: its difficulty of %g is too low, raise --difficulty or leave it out", perSecond, difficulty))
 	return out

@@ -23,6 +23,7 @@ func honest(r *rand.Rand, n int, rate float64, late, gone time.Duration) *Tally 
 	for i := range n {
 		if gone > 0 && i > 0 && r.Float64() < 0.002 {
 			t.pace.pause()
+			t.spacing.last = time.Time{}
 			found = found.Add(time.Duration(r.ExpFloat64() * float64(gone)))
 			t.pace.pause()
 		}
@@ -38,8 +39,82 @@ func honest(r *rand.Rand, n int, rate float64, late, gone time.Duration) *Tally 
 		t.Count[Accepted]++
 		t.luck.add(r.ExpFloat64())
 		t.pace.add(at)
+		t.spacing.add(at)
 	}
 	return t
+}
+
+// A device that hands in one result of each scan loses shares, and is found
+// before that shows beside the uncertainty of the count. One that hands in what
+// it finds is not taken for it, however it does so.
+func TestSpacing(t *testing.T) {
+	runs := 300
+	if testing.Short() {
+		runs = 40
+	}
+	r := rand.New(rand.NewPCG(8, 12))
+	for _, c := range []struct {
+		name  string
+		rate  float64 // shares/s that it finds
+		n     int
+		each  time.Duration // it looks for what it found as often
+		one   bool          // and hands in one of that
+		wait  time.Duration // for an answer, before it hands in the next
+		swing float64
+		found bool
+	}{
+		{name: "as found", rate: 4, n: 2000},
+		{name: "looks every 50 ms", rate: 4, n: 2000, each: 50 * time.Millisecond},
+		{name: "looks every second", rate: 4, n: 2000, each: time.Second},
+		{name: "waits for an answer of 5 ms", rate: 4, n: 5000, wait: 5 * time.Millisecond},
+		{name: "waits for an answer of 80 ms", rate: 4, n: 2000, wait: 80 * time.Millisecond},
+		{name: "waits for an answer of 200 ms", rate: 2, n: 2000, wait: 200 * time.Millisecond},
+		{name: "swings", rate: 4, n: 2000, swing: 0.8},
+		{name: "fast", rate: 100, n: 20_000, wait: time.Millisecond},
+		{name: "one of 16,384 hashes at 300 kH/s", rate: 4, n: 300, each: 55 * time.Millisecond, one: true, found: true},
+		{name: "one of 16,384 hashes at 600 kH/s", rate: 4, n: 700, each: 27 * time.Millisecond, one: true, found: true},
+		{name: "one of 4,096 hashes at 50 kH/s", rate: 4, n: 300, each: 80 * time.Millisecond, one: true, found: true},
+		{name: "one a second", rate: 1, n: 300, each: time.Second, one: true, found: true},
+		{name: "one of few, and no loss that matters", rate: 0.25, n: 300, each: 40 * time.Millisecond, one: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			says := 0
+			for range runs {
+				tally := new(Tally)
+				at, last := time.Unix(1_800_000_000, 0), time.Time{}
+				for tally.spacing.n < float64(c.n) {
+					at = at.Add(time.Duration(r.ExpFloat64() / c.rate * 1e9))
+					if r.Float64() < c.swing && at.Unix()/30%2 == 0 {
+						continue
+					}
+					when := at
+					if c.each > 0 {
+						when = at.Truncate(c.each).Add(c.each)
+					}
+					if c.one && when.Equal(last) {
+						continue
+					}
+					if c.wait > 0 && when.Before(last.Add(c.wait)) {
+						when = last.Add(c.wait)
+					}
+					last = when
+					tally.spacing.add(when)
+				}
+				if check := tally.checks(1)[5]; !check.OK {
+					if !c.found && says < 2 {
+						t.Log(check.Detail)
+					}
+					require.Equal(t, "spacing", check.Name)
+					says++
+				}
+			}
+			if c.found {
+				require.Greater(t, says, runs*8/10)
+			} else {
+				require.Zero(t, says)
+			}
+		})
+	}
 }
 
 // probabilities are those of all tests.

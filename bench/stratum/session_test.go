@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -20,6 +21,8 @@ type talk struct {
 	now time.Time
 	m   *miner // that knows the work; it has no connection
 	id  int
+
+	extra uint64 // the last extranonce2
 }
 
 func newTalk(t testing.TB, cfg Config) *talk {
@@ -167,6 +170,108 @@ func TestConversation(t *testing.T) {
 	_, err := k.s.handle([]byte("{}"), k.now, nil)
 	require.ErrorIs(t, err, errBad)
 	require.Equal(t, Noise{Malformed: maxBad + 1, Unauthorised: 2, Refused: 4}, k.s.srv.Noise())
+}
+
+// Several workers on a connection, as proxies have, are each counted for
+// themselves; a name that is turned away is nobody's fault.
+func TestWorkersOfAConnection(t *testing.T) {
+	var notices []string
+	var joined []string
+	srv, err := New(Config{
+		Difficulty: 0x1p-22, Notice: func(address, text string) { notices = append(notices, address+": "+text) },
+		Joined: func(w *Worker) { joined = append(joined, w.Name()) },
+	})
+	require.NoError(t, err)
+	k := talkTo(t, srv)
+	k.begin()
+	long := strings.Repeat("x", maxName)
+	require.Equal(t, "true", k.ask("mining.authorize", `["w.2","x"]`))
+	require.Equal(t, "true", k.ask("mining.authorize", fmt.Sprintf("[%q]", long)))
+	require.Equal(t, "24", k.ask("mining.authorize", fmt.Sprintf("[%q]", long+"y")))
+	require.Equal(t, "24", k.ask("mining.authorize", `["","x"]`))
+	counts := map[string]uint64{"w": 1, "w.2": 2, long: 3}
+	for name, n := range counts {
+		k.m.Name = name
+		for i := range n {
+			require.Equal(t, "true", k.submit(k.mine(1, 100*n+i)[0]))
+		}
+	}
+	k.m.Name = ""
+	require.Equal(t, "24", k.submit(k.mine(1, 1000)[0]), "of a name that was turned away")
+	k.m.Name = "never authorised"
+	require.Equal(t, "24", k.submit(k.mine(1, 1001)[0]))
+	require.Len(t, srv.Workers(), 3)
+	for _, w := range srv.Workers() {
+		require.Equal(t, counts[w.Name()], w.Tally().Count[Accepted], w.Name())
+		require.Equal(t, w == k.s.worker, w.Tally().Count[Unauthorised] == 1, "%s: the connection's own, whoever it is", w.Name())
+		agent, _ := w.Peer()
+		require.Equal(t, "a/1", agent)
+	}
+	require.ElementsMatch(t, []string{"w", "w.2", long}, joined)
+	require.Len(t, notices, 2)
+	require.Contains(t, notices[0], "192.0.2.1: turned away: the name of its worker is longer than 256 bytes")
+	require.Contains(t, notices[1], "192.0.2.1: turned away: it gave its worker no name")
+	for i := k.s.workers(); i < maxNames; i++ {
+		require.Equal(t, "true", k.ask("mining.authorize", fmt.Sprintf(`["p%d"]`, i)))
+	}
+	require.Equal(t, "24", k.ask("mining.authorize", `["one more"]`))
+	require.Contains(t, notices[2], "more than 256 workers on a connection")
+
+	// One run of one worker begins a clean job for all, and counts its own.
+	w := k.s.called([]byte("w.2"))
+	w.mu.Lock()
+	w.renew()
+	w.mu.Unlock()
+	old := k.mine(3, 2000)
+	require.Len(t, k.due(0), 1)
+	require.True(t, k.m.Job.Clean)
+	for i, name := range []string{"w", "w.2"} {
+		k.m.Name = name
+		before := k.s.called([]byte(name)).Tally().Count
+		require.Equal(t, "21", k.submit(old[i]), "stale")
+		require.Equal(t, "true", k.submit(k.mine(1, uint64(3000+i))[0]))
+		after := k.s.called([]byte(name)).Tally().Count
+		require.Equal(t, before[Accepted]+1, after[Accepted])
+		require.Equal(t, before[Stale]+uint64(1-i), after[Stale], "%s: what is of a job before its run counts for nothing", name)
+	}
+	k.s.close(k.now)
+	for _, w := range srv.Workers() {
+		require.False(t, w.Connected())
+	}
+	require.Len(t, srv.Workers(), 3, "who handed in nothing leaves nothing")
+	require.Empty(t, srv.names)
+}
+
+// Two workers of one connection have one difficulty, which is found for the
+// rate of each.
+func TestWorkersShareADifficulty(t *testing.T) {
+	srv, err := New(Config{Expect: 1e12})
+	require.NoError(t, err)
+	k := talkTo(t, srv)
+	k.begin()
+	require.Equal(t, "true", k.ask("mining.authorize", `["v"]`))
+	a, b := k.s.worker, k.s.called([]byte("v"))
+	r := rand.New(rand.NewPCG(8, 11))
+	for settled := false; !settled; _, settled = a.Difficulty() {
+		k.due(time.Duration(r.ExpFloat64() / 20 * 1e9)) // ten shares a second of each
+		w := a
+		if r.IntN(2) == 0 {
+			w = b
+		}
+		if d, _ := a.Difficulty(); r.Float64() < 64/d {
+			w.note(Accepted, k.s.jobs[len(k.s.jobs)-1].epoch, r.ExpFloat64(), 2, k.now)
+		}
+	}
+	da, _ := a.Difficulty()
+	db, settled := b.Difficulty()
+	require.True(t, settled)
+	require.Equal(t, da, db)
+	require.GreaterOrEqual(t, 10*64/da, 1.5)
+	require.LessOrEqual(t, 10*64/da, 12.0)
+	// A worker that mines elsewhere at a difficulty of its own is no part of it.
+	other := talkTo(t, srv)
+	require.Equal(t, "true", other.ask("mining.authorize", `["u"]`))
+	require.Equal(t, "24", other.ask("mining.authorize", `["v"]`))
 }
 
 func TestClasses(t *testing.T) {

@@ -144,13 +144,18 @@ func (t *tuner) look(now time.Time, workers int) (next, pace float64, change boo
 	if t.n < trial && (t.n < fewest || span < patient.Seconds()) {
 		return 0, 0, false
 	}
-	if lost, chance := t.spacing.lost(); chance < 1e-5 && lost > lostShares {
-		// The part that is lost falls with the rate of shares.
-		t.floor = t.difficulty * math.Exp2(math.Ceil(math.Log2(lost/lostShares)))
+	if lost, deviation, chance := t.spacing.lost(); chance < 1e-5 && lost > max(lostShares, deviation) {
+		t.floor = coarser(t.difficulty, lost)
 		return t.floor, rate * t.difficulty / t.floor, true
 	}
 	t.settled = true
 	return 0, 0, false
+}
+
+// coarser is the difficulty at which no more than lostShares are lost of those
+// of which a part is at another: it falls with the rate of shares.
+func coarser(difficulty, lost float64) float64 {
+	return difficulty * max(2, math.Exp2(math.Ceil(math.Log2(lost/lostShares))))
 }
 
 // search is the difficulty of the workers of a connection, who have one
@@ -280,56 +285,81 @@ func (h *search) tune(now time.Time, workers int) {
 // another as the rate says. A device that hands in one result of each scan
 // loses those.
 type spacing struct {
-	n    float64
-	sum  float64   // s, of the distances
+	n    float64   // distances
 	last time.Time // share; zero after an interruption
-	cell [spacings]float64
+	cell [spacings]struct{ n, sum float64 }
 }
 
 const (
-	spacings   = 12 // by powers of two, the longest 2 s
-	longest    = 2.0
-	fewestGaps = 8 // that a rate leads one to expect, before their absence says anything
+	spacings = 52 // a quarter of an octave each, from 2 s down to 0.3 ms; the first holds what is longer
+	longest  = 2.0
+	fewGaps  = 8 // that a rate leads one to expect, before their absence says anything
 )
+
+// above is the least distance in each cell, s.
+var above = func() (x [spacings]float64) {
+	for i := range spacings - 1 {
+		x[i] = longest * math.Exp2(-float64(i)/4)
+	}
+	return x
+}()
 
 // add notes a share.
 func (s *spacing) add(now time.Time) {
 	if !s.last.IsZero() {
 		d := now.Sub(s.last).Seconds()
+		i := spacings - 1
+		if d > above[i-1] {
+			i = max(0, int(math.Ceil(4*math.Log2(longest/d))))
+		}
 		s.n++
-		s.sum += d
-		i := 0
-		for x := longest / 2; i < spacings-1 && d < x; x /= 2 {
-			i++
-		}
-		if d < longest {
-			s.cell[i]++
-		}
+		s.cell[i].n++
+		s.cell[i].sum += d
 	}
 	s.last = now
 }
 
-// lost is the part of all shares that did not follow another where the rate
-// would have it, and the probability that this is chance. Shares that wait for
-// those before them to be answered come a little later instead, and are not
-// lost.
-func (s *spacing) lost() (part, chance float64) {
-	chance = 1
-	if s.n == 0 || s.sum <= 0 {
-		return 0, 1
+// lost estimates how many shares the device loses for each that it hands in,
+// with the standard error of that, and how probable it is that none are: that
+// as few follow close upon another where the rate would have them. Those that
+// wait for the answer to the one before come a little later, and are not lost.
+func (s *spacing) lost() (part, deviation, chance float64) {
+	sum := 0.0
+	for _, c := range s.cell {
+		sum += c.sum
 	}
-	mean := s.sum / s.n
-	came, before := 0.0, 0.0 // closer than x, and than half of it: less than expected by
-	for i, x := spacings-1, longest/(1<<(spacings-1)); i >= 0; i, x = i-1, 2*x {
-		came += s.cell[i]
-		missing := -s.n*math.Expm1(-x/mean) - came
-		if expected := -s.n * math.Expm1(-x/2/mean); expected >= fewestGaps && before > 0 && missing >= before/2 && x/2 < mean {
-			p := spacings * results.PoissonAtMost(uint64(expected-before+0.5), expected)
-			if p < chance {
-				part, chance = before/s.n, p
+	if s.n == 0 || sum <= 0 {
+		return 0, 0, 1
+	}
+	// The distance below which it is least by chance that as few come. A device
+	// that hands in several at once has some at no distance at all.
+	chance, at := 1.0, 0
+	mean, came := sum/s.n, 0.0
+	for i := spacings - 1; i > 0 && above[i-1] < mean; i-- {
+		came += s.cell[i].n
+		if expected := -s.n * math.Expm1(-above[i-1]/mean); expected >= fewGaps && came < expected/4 {
+			if p := min(1, spacings*results.PoissonAtMost(uint64(came), expected)); p <= chance { // both may be too small to tell
+				chance, at = p, i-1
 			}
 		}
-		before = missing
 	}
-	return part, chance
+	if at == 0 {
+		return 0, 0, chance
+	}
+	// Longer distances have the tail of chance, of the rate at which shares
+	// are found; how many shorter ones it implies, and how many came.
+	over, excess, cells := 0.0, 0.0, 0.0
+	for i := range at {
+		over, excess = over+s.cell[i].n, excess+s.cell[i].sum
+		h := above[i]
+		if h > 2.1*above[at] || over == 0 || excess <= over*h {
+			continue
+		}
+		rate := over / (excess - over*h)
+		part += (over*math.Exp(rate*h) - s.n) / s.n
+		deviation += rate * h / math.Sqrt(over)
+		cells++
+	}
+	cells = max(1, cells)
+	return part / cells, deviation / cells, chance
 }

@@ -206,6 +206,124 @@ func TestTuner(t *testing.T) {
 	}
 }
 
+// Silence takes a difficulty down to where a device of the expected rate, or of
+// any, still hands something in, and no further; a new connection begins afresh.
+func TestSilence(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		cfg    Config
+		asks   float64 // that the device suggests; 0 if it does not
+		lowest float64
+	}{
+		{"nothing is known", Config{}, 0, 1},
+		{"28 TH/s are expected", Config{Expect: 28e12}, 0, 2048. / 64},
+		{"400 kH/s are expected", Config{Expect: 400e3}, 0, 0x1p-11 / 64},
+		{"it asks for little", Config{}, 0x1p-12, 0x1p-12},
+		{"it asks for much", Config{}, 1 << 20, 1},
+		{"it asks for nonsense", Config{}, -1, 1},
+		{"it asks for little, more is expected", Config{Expect: 28e12}, 0x1p-12, 2048. / 64},
+		{"it is given", Config{Difficulty: 8}, 0, 8},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := newTalk(t, c.cfg)
+			if c.asks != 0 {
+				require.Equal(t, "true", k.ask("mining.suggest_difficulty", fmt.Sprintf("[%g]", c.asks)))
+			}
+			k.begin()
+			first := k.m.Difficulty
+			lowest := first
+			for range 600 {
+				k.due(time.Second)
+				lowest = min(lowest, k.m.Difficulty)
+			}
+			require.Equal(t, c.lowest, lowest)
+			k.s.close(k.now)
+			again := talkTo(t, k.s.srv)
+			again.now = k.now
+			again.begin()
+			require.Equal(t, first, again.m.Difficulty, "a new connection begins afresh")
+		})
+	}
+	// A share shows that there is a device, and how far to go for the next.
+	k := newTalk(t, Config{Expect: 1e12})
+	k.begin()
+	for range 5 {
+		was := k.m.Difficulty
+		k.s.worker.note(Accepted, k.s.jobs[len(k.s.jobs)-1].epoch, 1, 1, k.now)
+		for range 300 {
+			k.due(time.Second)
+		}
+		require.GreaterOrEqual(t, k.m.Difficulty, was/descent)
+		require.Less(t, k.m.Difficulty, was)
+	}
+}
+
+// A device that begins late has the difficulty that one has that does not, and
+// its first shares at a low one are not taken for a rate over the silence.
+func TestLateDevice(t *testing.T) {
+	for _, c := range []struct{ rate, expect float64 }{{28e12, 0}, {28e12, 28e12}, {1e15, 0}, {500e9, 0}, {200e12, 100e12}} {
+		for seed := range uint64(10) {
+			r := rand.New(rand.NewPCG(9, seed))
+			now := time.Unix(1_800_000_000, 0)
+			var tu tuner
+			tu.begin(c.expect, now)
+			mines := now.Add(time.Duration(r.Float64() * 600e9))
+			lowest, handed := tu.difficulty, 0
+			for !tu.settled {
+				step := 10 * time.Millisecond
+				mean := c.rate / tu.difficulty / hashesPerDifficulty * step.Seconds()
+				for at := r.ExpFloat64() / mean; at < 1 && now.After(mines) && !tu.settled; at += r.ExpFloat64() / mean {
+					handed++
+					when := now.Add(time.Duration(at * float64(step)))
+					tu.share(r.ExpFloat64(), when)
+					if next, pace, change := tu.look(when, 1); change {
+						tu.try(next, pace, when)
+						break
+					}
+				}
+				now = now.Add(step)
+				if next, pace, change := tu.look(now, 1); change {
+					tu.try(next, pace, now)
+				}
+				lowest = min(lowest, tu.difficulty)
+				require.Less(t, now.Sub(mines), time.Minute, "%+v", tu)
+			}
+			require.GreaterOrEqual(t, lowest, 1.0)
+			require.Less(t, handed, 3000)
+			rate := c.rate / tu.difficulty / hashesPerDifficulty
+			require.Greater(t, rate, 1.0)
+			require.Less(t, rate, 14.0)
+		}
+	}
+}
+
+// A device that hands in the best of each scan alone is given a difficulty at
+// which it loses little.
+func TestTunerFindsLoss(t *testing.T) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(10, seed))
+		now := time.Unix(1_800_000_000, 0)
+		const rate, scan = 1e9, 150 * time.Millisecond
+		var tu tuner
+		tu.begin(rate, now)
+		for !tu.settled {
+			now = now.Add(scan)
+			mean := rate / tu.difficulty / hashesPerDifficulty * scan.Seconds()
+			best, n := 0.0, 0
+			for at := r.ExpFloat64() / mean; at < 1; at += r.ExpFloat64() / mean {
+				best, n = max(best, r.ExpFloat64()), n+1
+			}
+			if n > 0 {
+				tu.share(best, now)
+			}
+			if next, pace, change := tu.look(now, 1); change {
+				tu.try(next, pace, now)
+			}
+		}
+		require.Less(t, rate/tu.difficulty/hashesPerDifficulty*scan.Seconds()/2, 0.08, "the part that is lost: it was 0.28")
+	}
+}
+
 // stubborn is a device that goes on at the difficulty it was told first,
 // until it connects again.
 func TestStubbornDevice(t *testing.T) {
