@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"reflect"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -53,14 +55,54 @@ func Read(r io.Reader, name string) (*Record, error) {
 	return f.Record, nil
 }
 
-// LoadFile loads the record in a file, as [Load] does.
+// LoadFile loads the record in a file, as [Load] does, or in what a shell
+// opened for this: /dev/stdin, /dev/fd/63.
 func LoadFile(path string) (*File, error) {
-	f, err := os.Open(path)
+	open := OpenFile
+	if path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/") {
+		open = os.Open
+	}
+	f, err := open(path)
 	if err != nil {
 		return nil, fmt.Errorf("results: read record: %w", err)
 	}
 	defer f.Close()
 	return Load(f, path)
+}
+
+// OpenFile opens a regular file, or a link to one, to read it. It does not wait
+// where there is something else: a FIFO would hold it up until somebody writes.
+func OpenFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("it is " + FileKind(info.Mode()) + ", not a file: write what it gives to one")}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// FileKind says what is not a regular file.
+func FileKind(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a FIFO"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeSymlink != 0:
+		return "a link"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "something else"
 }
 
 // Load reads one record, JSON or zstd-compressed JSON, whatever name (of the
@@ -132,6 +174,8 @@ func readJSON(in *bufio.Reader, size, most int64) ([]byte, error) {
 		return nil, err
 	} else if len(first) == 0 {
 		return nil, errors.New("the file is empty")
+	} else if magic, _ := in.Peek(2); string(magic) == "\x1f\x8b" {
+		return nil, errors.New("it is packed with gzip: unpack it, or pack it with zstd")
 	} else if strings.IndexByte("{ \t\r\n", first[0]) < 0 {
 		return nil, fmt.Errorf("neither JSON nor zstd: it begins with byte 0x%02x", first[0])
 	}

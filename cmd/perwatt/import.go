@@ -70,8 +70,6 @@ GOMAXPROCS: the other names of the package tell, and --threads where they do not
 				}
 			}
 			switch {
-			case cmd.Context().Err() != nil:
-				return exit{exitInterrupted, fmt.Errorf("interrupted: %d of %d files were read", read, len(files))}
 			case read == 0:
 				return exit{exitData, fmt.Errorf("none of %d files could be read", len(files))}
 			case read < len(files):

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,23 @@ func notes(cmd *cobra.Command, x *store.Index) {
 	}
 }
 
+// strangers says what lies in the store and is not used.
+func strangers(cmd *cobra.Command, x *store.Index) {
+	const most = 5
+	others := x.Strangers()
+	if others.N == 0 {
+		return
+	}
+	var names []string
+	for _, s := range others.First[:min(len(others.First), most)] {
+		names = append(names, fmt.Sprintf("%s (%s)", report.Line(s.Path), s.Why))
+	}
+	if others.N > most {
+		names = append(names, "…")
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: not used of what lies in the store (%d): %s\n", others.N, strings.Join(names, ", "))
+}
+
 // unreadable says on standard error that a record cannot be read.
 func unreadable(cmd *cobra.Command, h store.Header) {
 	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s cannot be used: %s\n", report.Line(h.Path), report.Line(h.Error))
@@ -90,6 +108,7 @@ func indexCommand() *cobra.Command {
 		Long: `The index is a copy of what the record files say, for what asks about many of them.
 Every command that uses it brings it up to date first; it may be deleted at any
 time. This one also reads the whole of it and builds it again if any of it is damaged.
+What lies among the records and is none is named, and costs nothing else.
 Exit code 3 if a record cannot be read, naming it.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -122,6 +141,7 @@ Exit code 3 if a record cannot be read, naming it.`,
 				return err
 			}
 			notes(cmd, x)
+			strangers(cmd, x)
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d records, %d node groups, %d amendments, %.1f s\n", report.Line(x.Place()), records, len(groups), len(x.Amendments()), time.Since(began).Seconds())
 			if bad > 0 {
 				return exit{exitData, fmt.Errorf("%d of %d records cannot be read: fetch another copy of them; the rest is indexed", bad, records)}

@@ -26,8 +26,8 @@ func lsCommand() *cobra.Command {
 		Short: "List records, what excludes them, and events added by hand",
 		Long: `List the records of a store, oldest first, with node group, state and labels. A
 node group is a machine by what does not change by itself (CPU, sockets, cores,
-threads, memory, meter, boundary); the list ends with their names. What is excluded, and
-what cannot be read, says why.`,
+threads, memory, meter, boundary); the list ends with their names. What is excluded,
+what cannot be read, and what lies among the records and is none, says why.`,
 		Example: `  perwatt ls --since 90d --label site=north
   perwatt ls --format json | jq -r 'select(.excluded) | .id'`,
 		Args: args(cobra.NoArgs),
@@ -47,6 +47,7 @@ what cannot be read, says why.`,
 				return err
 			}
 			defer x.Close()
+			defer strangers(cmd, x)
 			defer notes(cmd, x)
 			return list(cmd, x, f, format)
 		},

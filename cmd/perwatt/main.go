@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +52,31 @@ func args(valid cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// patience is how long what only reads goes on once it is interrupted.
+const patience = 500 * time.Millisecond
+
+// atOnce does what a command that only reads does. Interrupted, it does not
+// wait for a file that gives nothing: a read cannot be called off, and goes
+// with the process. What such a command writes is there whole or not at all.
+func atOnce(cmd *cobra.Command, read func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- read() }()
+	var err error
+	select {
+	case err = <-done:
+	case <-cmd.Context().Done():
+		select {
+		case err = <-done:
+		case <-time.After(patience):
+			err = cmd.Context().Err()
+		}
+	}
+	if err != nil && cmd.Context().Err() != nil {
+		return exit{exitInterrupted, errors.New("interrupted")}
+	}
+	return err
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // the second one is not caught: it kills
@@ -78,7 +104,14 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(), poolCommand(), nodeCommand(), metersCommand(), compareCommand(), explainCommand(), reportCommand(), pricesCommand(), verifyCommand(), importCommand(), indexCommand(), lsCommand(), showCommand(), trackCommand(), serveCommand(), amendCommand(), eventCommand(), schemaCommand(), versionCommand(), workerCommand())
+	root.AddCommand(runCommand(), poolCommand(), nodeCommand(), metersCommand(), trackCommand(), serveCommand(), amendCommand(), eventCommand(), schemaCommand(), versionCommand(), workerCommand())
+	for _, c := range []*cobra.Command{compareCommand(), explainCommand(), reportCommand(), pricesCommand(), verifyCommand(), importCommand(), indexCommand(), lsCommand(), showCommand()} {
+		read := c.RunE
+		c.RunE = func(cmd *cobra.Command, argv []string) error {
+			return atOnce(cmd, func() error { return read(cmd, argv) })
+		}
+		root.AddCommand(c)
+	}
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK

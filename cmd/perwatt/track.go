@@ -63,7 +63,12 @@ runs. Nights begin at noon UTC; where sessions begin about then, at midnight or 
   perwatt track --store nights -o site/
   perwatt track --store nights --gate --format github --rules perwatt-track.toml`,
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.confirm { // which measures
+				return f.run(cmd)
+			}
+			return atOnce(cmd, func() error { return f.run(cmd) })
+		},
 	}
 	f.dir.flag(cmd)
 	fl := cmd.Flags()

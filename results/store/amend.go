@@ -98,7 +98,7 @@ func (s *Store) Amend(a Amendment) (Amendment, string, error) {
 
 // readAmendment reads what Amend wrote; ok is false if it is gone.
 func readAmendment(path string) (a Amendment, ok bool, err error) {
-	f, err := os.Open(path)
+	f, err := results.OpenFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, false, nil
 	}

@@ -48,7 +48,8 @@ CREATE INDEX records_amended ON records (id) WHERE amended <> '';
 CREATE TABLE months (
 	month TEXT PRIMARY KEY,
 	modified INTEGER NOT NULL, -- of its directory, ns; 0 if it is to be looked through again
-	amendments TEXT NOT NULL   -- JSON
+	amendments TEXT NOT NULL,  -- JSON
+	others TEXT NOT NULL       -- JSON: what is not used
 ) WITHOUT ROWID;
 CREATE INDEX records_start ON records (start, id);
 CREATE INDEX records_group ON records (grp, start, id, env, excluded, state);
@@ -85,6 +86,7 @@ type Index struct {
 	locked *os.File // the directory of file: shared while the index is open, exclusive while it is made
 	notes  []string
 
+	others     Strangers
 	amendments []Amendment
 	ids        map[Key]uint64 // of series, without a node
 	groups     map[string]bool
@@ -100,7 +102,7 @@ var errDamaged = errors.New("the index is damaged")
 // be written, it lies in the user's cache directory, and where that fails too,
 // in memory: see [Index.Notes].
 func OpenIndex(ctx context.Context, dir string) (*Index, error) {
-	if _, err := months(dir); err != nil {
+	if _, _, err := months(dir); err != nil {
 		return nil, err
 	}
 	var notes []string
@@ -323,6 +325,9 @@ func (x *Index) Place() string { return cmp.Or(x.file, "memory") }
 // Notes says in sentences what a user should know of the index: that it is not
 // beside the records and why, and that it was damaged.
 func (x *Index) Notes() []string { return x.notes }
+
+// Strangers returns what lies among the records and is not used.
+func (x *Index) Strangers() Strangers { return x.others }
 
 // damaged says whether an error is one that a new index does not have.
 func damaged(err error) bool {

@@ -228,7 +228,7 @@ func BenchmarkOpenCurrent(b *testing.B) {
 		require.NoError(b, os.WriteFile(month+"/"+ulid.Make().String()+plain, []byte("x"), 0o644))
 	}
 	for _, age := range []time.Duration{0, 2 * settles} {
-		months, err := months(s.dir)
+		months, _, err := months(s.dir)
 		require.NoError(b, err)
 		for _, m := range months {
 			at := time.Now().Add(-age)
@@ -292,6 +292,6 @@ func (x *Index) Fill(groups, series, nights int) (points int, err error) {
 	if err := errors.Join(os.MkdirAll(x.dir+"/2026-01", 0o755), os.Chtimes(x.dir+"/2026-01", epoch, epoch)); err != nil {
 		return 0, err
 	}
-	_, err = x.db.Exec("INSERT INTO months (month, modified, amendments) VALUES ('2026-01', ?, '[]')", epoch.UnixNano())
+	_, err = x.db.Exec("INSERT INTO months (month, modified, amendments, others) VALUES ('2026-01', ?, '[]', '{}')", epoch.UnixNano())
 	return points, err
 }

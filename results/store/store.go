@@ -261,7 +261,7 @@ func (d *Draft) Commit(rec *results.Record) (path string, err error) {
 // hold opens a file and locks it, so that others know that its writer lives. It
 // returns nil where files cannot be locked.
 func hold(path string) *os.File {
-	f, err := os.Open(path)
+	f, err := results.OpenFile(path)
 	if err != nil {
 		return nil
 	}
@@ -390,17 +390,17 @@ type Entry struct {
 // time. A partial record that is finished too is listed once, as finished.
 // It writes nothing: the directory may be a read-only copy.
 func List(dir string) ([]Entry, error) {
-	months, err := months(dir)
+	months, _, err := months(dir)
 	if err != nil {
 		return nil, err
 	}
 	byID := map[string]Entry{}
 	for _, m := range months {
-		records, _, err := listMonth(dir, m)
+		found, err := listMonth(dir, m)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range records {
+		for _, e := range found.records {
 			if other, ok := byID[e.ID]; !ok || other.Partial {
 				byID[e.ID] = e
 			}
@@ -411,52 +411,136 @@ func List(dir string) ([]Entry, error) {
 
 func byTime(a, b Entry) int { return cmp.Compare(a.ID, b.ID) }
 
-// months lists the directories of records in dir, oldest first.
-func months(dir string) (names []string, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("store: list records: %w: name their directory with --store or PERWATT_STORE", err)
-	}
-	for _, e := range entries {
-		if _, err := time.Parse("2006-01", e.Name()); err == nil {
-			names = append(names, e.Name())
-		}
-	}
-	return names, nil
+// Strangers are what lies in a directory of records and is not used.
+type Strangers struct {
+	N     int        `json:"n"`
+	First []Stranger `json:"first,omitempty"` // no more than that
 }
 
-// listMonth returns the records of one month in the order of their
-// identifiers, and the paths of the amendments in it.
-func listMonth(dir, month string) (records []Entry, amendments []string, err error) {
+// Stranger is one of them.
+type Stranger struct {
+	Path string `json:"path"` // in the store, with slashes
+	Why  string `json:"why"`
+}
+
+const firstStrangers = 20
+
+func (s *Strangers) add(path, why string) {
+	if s.N++; len(s.First) < firstStrangers {
+		s.First = append(s.First, Stranger{path, why})
+	}
+}
+
+func (s *Strangers) join(o Strangers) {
+	s.N += o.N
+	s.First = slices.Concat(s.First, o.First)[:min(len(s.First)+len(o.First), firstStrangers)]
+}
+
+// hidden says whether a file is none of a user's: unfinished, the index, or
+// what a file manager or a network file system leaves.
+func hidden(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, indexName)
+}
+
+// months lists the directories of records in dir, oldest first, and what is
+// none.
+func months(dir string) (names []string, others Strangers, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, others, fmt.Errorf("store: list records: %w: name their directory with --store or PERWATT_STORE", err)
+	}
+	for _, e := range entries {
+		_, err := time.Parse("2006-01", e.Name())
+		mode := modeOf(dir, e)
+		switch {
+		case err == nil && mode.IsDir():
+			names = append(names, e.Name())
+		case hidden(e.Name()):
+		case err == nil:
+			others.add(e.Name(), "a month is a directory, and this is "+cmp.Or(kindOf(mode), "a file"))
+		case mode.IsDir():
+			others.add(e.Name()+"/", "records lie in the directory of their month, such as 2026-05")
+		default:
+			others.add(e.Name(), "a record lies in the directory of its month, such as 2026-05")
+		}
+	}
+	return names, others, nil
+}
+
+// modeOf is the mode of a file, or of what a link leads to if there is such.
+func modeOf(dir string, e fs.DirEntry) fs.FileMode {
+	if e.Type()&fs.ModeSymlink != 0 {
+		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil {
+			return info.Mode()
+		}
+	}
+	return e.Type()
+}
+
+// kindOf says what is not a file; empty for one.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return ""
+	case mode&fs.ModeSymlink != 0:
+		return "a link that leads nowhere"
+	}
+	return results.FileKind(mode)
+}
+
+// found is what lies in the directory of a month.
+type found struct {
+	records    []Entry  // in the order of their identifiers
+	amendments []string // paths
+	others     Strangers
+}
+
+// listMonth lists one month. Only regular files are records and amendments:
+// what else there is may keep whoever opens it waiting.
+func listMonth(dir, month string) (in found, err error) {
 	dir = filepath.Join(dir, month)
 	files, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("store: list records: %w", err)
+		return in, fmt.Errorf("store: list records: %w", err)
 	}
 	for _, f := range files {
 		id, suffix, _ := strings.Cut(f.Name(), ".")
 		suffix = "." + suffix
 		e := Entry{ID: id, Path: filepath.Join(dir, f.Name()), Partial: suffix == partial}
-		if isID(id) && suffix == amended {
-			amendments = append(amendments, e.Path)
+		kind, why := kindOf(modeOf(dir, f)), ""
+		switch record := e.Partial || suffix == plain || suffix == packed; {
+		case hidden(f.Name()):
+			continue
+		case kind != "":
+			why = "it is " + kind
+		case !isID(id):
+			why = "a record is named by its identifier, as perwatt run and import name it"
+		case suffix == amended:
+			in.amendments = append(in.amendments, e.Path)
+			continue
+		case !record:
+			why = "a record ends in .json or .json.zst"
 		}
-		if !isID(id) || !e.Partial && suffix != plain && suffix != packed {
+		if why != "" {
+			in.others.add(month+"/"+f.Name(), why)
 			continue
 		}
-		info, err := f.Info()
+		info, err := os.Stat(e.Path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // finished meanwhile, under another name
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("store: list records: %w", err)
+			return in, fmt.Errorf("store: list records: %w", err)
 		}
 		e.Size, e.Modified = info.Size(), info.ModTime()
 		// Names are sorted: .json and .json.zst stand before .partial.json.
-		if n := len(records); n == 0 || records[n-1].ID != id {
-			records = append(records, e)
+		if n := len(in.records); n == 0 || in.records[n-1].ID != id {
+			in.records = append(in.records, e)
+		} else if !e.Partial {
+			in.others.add(month+"/"+f.Name(), "the record is here as "+filepath.Base(in.records[n-1].Path))
 		}
 	}
-	return records, amendments, nil
+	return in, nil
 }
 
 // List returns the records of the store, as the function [List] does.

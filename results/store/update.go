@@ -49,6 +49,7 @@ type scanned struct {
 	modified   int64 // of the directory, ns, before it was read; 0 if it may yet change
 	entries    []Entry
 	amendments []Amendment
+	others     Strangers
 }
 
 // scan reads the directory of a month and the amendments in it.
@@ -63,14 +64,15 @@ func (x *Index) scan(month string) (s scanned, err error) {
 	if at := info.ModTime(); time.Since(at) > settles {
 		s.modified = at.UnixNano()
 	}
-	var amendments []string
-	if s.entries, amendments, err = listMonth(x.dir, month); err != nil {
+	in, err := listMonth(x.dir, month)
+	if err != nil {
 		return s, err
 	}
+	s.entries, s.others = in.records, in.others
 	if slices.ContainsFunc(s.entries, func(e Entry) bool { return e.Partial }) {
 		s.modified = 0
 	}
-	for _, path := range amendments {
+	for _, path := range in.amendments {
 		switch a, ok, err := readAmendment(path); {
 		case err != nil:
 			if s.modified = 0; !slices.Contains(x.notes, err.Error()) {
@@ -85,11 +87,11 @@ func (x *Index) scan(month string) (s scanned, err error) {
 
 // update looks through the months that may have changed, or through all.
 func (x *Index) update(ctx context.Context, all bool) error {
-	there, err := months(x.dir)
+	there, others, err := months(x.dir)
 	if err != nil {
 		return err
 	}
-	settled, said, err := x.settled(ctx)
+	settled, err := x.settled(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,9 +103,8 @@ func (x *Index) update(ctx context.Context, all bool) error {
 		return err
 	}
 	for _, m := range there {
-		at, known := settled[m]
-		if !all && known && at != 0 {
-			if info, err := os.Stat(filepath.Join(x.dir, m)); err == nil && info.ModTime().UnixNano() == at {
+		if was, known := settled[m]; !all && known && was.modified != 0 {
+			if info, err := os.Stat(filepath.Join(x.dir, m)); err == nil && info.ModTime().UnixNano() == was.modified {
 				continue
 			}
 		}
@@ -122,7 +123,7 @@ func (x *Index) update(ctx context.Context, all bool) error {
 	x.amendments = nil
 	for m := range settled {
 		if _, again := fresh[m]; !again {
-			x.amendments = append(x.amendments, said[m]...)
+			x.amendments = append(x.amendments, settled[m].amendments...)
 		}
 	}
 	for _, s := range fresh {
@@ -146,58 +147,98 @@ func (x *Index) update(ctx context.Context, all bool) error {
 
 	var read []Entry
 	var gone []string
-	for _, m := range slices.Sorted(maps.Keys(fresh)) {
+	months := slices.Sorted(maps.Keys(fresh))
+	home := homes(months, fresh)
+	left := false // months that were not looked through
+	for m := range settled {
+		_, again := fresh[m]
+		left = left || !again
+	}
+	for _, m := range months {
 		have, err := x.month(ctx, m)
 		if err != nil {
 			return err
 		}
-		for _, e := range fresh[m].entries {
-			if have[e.ID] != x.known(e, stamp(amendments[e.ID])) {
+		s := fresh[m]
+		for _, e := range s.entries {
+			now := have[e.ID] == x.known(e, stamp(amendments[e.ID]))
+			delete(have, e.ID)
+			at := home[e.ID]
+			if at == m && !now && left { // or it is where it was
+				if of, err := x.strings(ctx, "SELECT month FROM records WHERE id = ?", e.ID); err != nil {
+					return err
+				} else if len(of) > 0 {
+					if _, again := fresh[of[0]]; !again {
+						at = of[0]
+					}
+				}
+			}
+			switch {
+			case at != m:
+				s.others.add(x.relative(e.Path), "a copy of the record in "+at)
+				s.modified = 0 // it counts when the other is gone
+			case !now:
 				read = append(read, e)
 			}
-			delete(have, e.ID)
 		}
+		fresh[m] = s
 		gone = slices.AppendSeq(gone, maps.Keys(have))
 	}
 	if err := x.write(ctx, read, gone, amendments); err != nil {
 		return err
 	}
-	return x.settle(ctx, fresh, settled, said)
+	for _, m := range there {
+		if s, again := fresh[m]; again {
+			others.join(s.others)
+		} else {
+			others.join(settled[m].others)
+		}
+	}
+	x.others = others
+	return x.settle(ctx, fresh, settled)
 }
 
-// settled returns the months that the index knows, each with the time of its
-// directory at which it had settled, 0 if it had not, and its amendments.
-func (x *Index) settled(ctx context.Context) (at map[string]int64, said map[string][]Amendment, err error) {
-	at, said = map[string]int64{}, map[string][]Amendment{}
-	rows, err := x.db.QueryContext(ctx, "SELECT month, modified, amendments FROM months")
+// homes returns the month in which each record is taken to be: of copies, the
+// one of its identifier, else the first.
+func homes(months []string, fresh map[string]scanned) map[string]string {
+	home := map[string]string{}
+	for _, m := range months {
+		for _, e := range fresh[m].entries {
+			if home[e.ID] == "" || timeOf(e.ID).Format("2006-01") == m {
+				home[e.ID] = m
+			}
+		}
+	}
+	return home
+}
+
+// settled returns the months that the index knows, as they were when they were
+// looked through, without their records.
+func (x *Index) settled(ctx context.Context) (map[string]scanned, error) {
+	rows, err := x.db.QueryContext(ctx, "SELECT month, modified, amendments, others FROM months")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer rows.Close()
+	months := map[string]scanned{}
 	for rows.Next() {
-		var m, text string
-		var modified int64
-		var as []Amendment
-		if err := rows.Scan(&m, &modified, &text); err != nil {
-			return nil, nil, damage(err)
+		var m, amendments, others string
+		var s scanned
+		if err := rows.Scan(&m, &s.modified, &amendments, &others); err != nil {
+			return nil, damage(err)
 		}
-		if err := json.Unmarshal([]byte(text), &as); err != nil {
-			return nil, nil, damage(err)
+		if err := errors.Join(json.Unmarshal([]byte(amendments), &s.amendments), json.Unmarshal([]byte(others), &s.others)); err != nil {
+			return nil, damage(err)
 		}
-		at[m], said[m] = modified, as
+		months[m] = s
 	}
-	return at, said, rows.Err()
+	return months, rows.Err()
 }
 
 // settle keeps what is to be known of the months that were looked through. It
 // writes nothing if nothing is new: others may be writing.
-func (x *Index) settle(ctx context.Context, fresh map[string]scanned, settled map[string]int64, said map[string][]Amendment) error {
-	type row struct {
-		month    string
-		modified int64
-		text     string
-	}
-	var rows []row
+func (x *Index) settle(ctx context.Context, fresh, settled map[string]scanned) error {
+	rows := map[string]scanned{}
 	for m, s := range fresh {
 		// A record that could not be opened is tried again.
 		if unread, err := x.strings(ctx, "SELECT id FROM records WHERE month = ? AND modified = ? LIMIT 1", m, time.Time{}.UnixNano()); err != nil {
@@ -205,21 +246,25 @@ func (x *Index) settle(ctx context.Context, fresh map[string]scanned, settled ma
 		} else if len(unread) > 0 {
 			s.modified = 0
 		}
-		if at, known := settled[m]; known && at == s.modified && slices.Equal(said[m], s.amendments) {
-			continue
+		was, known := settled[m]
+		if !known || was.modified != s.modified || !slices.Equal(was.amendments, s.amendments) || was.others.N != s.others.N || !slices.Equal(was.others.First, s.others.First) {
+			rows[m] = s
 		}
-		text, err := json.Marshal(slices.Concat([]Amendment{}, s.amendments))
-		if err != nil {
-			return err
-		}
-		rows = append(rows, row{m, s.modified, string(text)})
 	}
 	if len(rows) == 0 {
 		return nil
 	}
 	return x.transact(ctx, func(tx *sql.Tx) error {
-		for _, r := range rows {
-			if _, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO months (month, modified, amendments) VALUES (?, ?, ?)", r.month, r.modified, r.text); err != nil {
+		for m, s := range rows {
+			amendments, err := json.Marshal(slices.Concat([]Amendment{}, s.amendments))
+			if err != nil {
+				return err
+			}
+			others, err := json.Marshal(s.others)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO months (month, modified, amendments, others) VALUES (?, ?, ?, ?)", m, s.modified, string(amendments), string(others)); err != nil {
 				return err
 			}
 		}
