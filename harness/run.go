@@ -233,8 +233,8 @@ func (r *run) reachAndWarmUp(ctx context.Context) error {
 // joules are known. One that takes longer gives no figure over the window
 // anyway.
 func (r *run) awaitMeters(ctx context.Context) error {
-	limit := time.Now().Add(min(r.drainLimit(), seconds(r.s.Record.Plan.Window)))
-	for r.sampler.still(r.s.stands) != "" && time.Now().Before(limit) {
+	limit := time.Now().Add(min(r.patience(), seconds(r.s.Record.Plan.Window)))
+	for r.sampler.still(r.s.paces) != "" && time.Now().Before(limit) {
 		if err := r.watchFor(ctx, seconds(r.s.Record.Plan.Interval)/4); err != nil {
 			return err
 		}
@@ -242,13 +242,17 @@ func (r *run) awaitMeters(ctx context.Context) error {
 	return nil
 }
 
-// drainLimit is how long a window waits at most for what meters have to say.
-func (r *run) drainLimit() time.Duration {
-	slowest := time.Duration(0)
+// patience is how long a window waits at most for what meters have to say: as
+// slow as they state to be, or were seen to be, if that is less than a window.
+func (r *run) patience() time.Duration {
+	slowest, pace := time.Duration(0), r.sampler.pace()
 	for _, m := range r.s.Meters {
 		slowest = max(slowest, m.Info().Period)
 	}
-	return drainLimit + 2*slowest
+	for _, p := range r.s.paces {
+		pace = max(pace, p)
+	}
+	return max(drainLimit+2*slowest, min(pace*3/2, seconds(r.s.Record.Plan.Window)))
 }
 
 // steady tests the newest stretch of each use that is not in the background,
@@ -318,7 +322,7 @@ const drainLimit = 3 * time.Second
 // when it is stopped. A trace that gets none leaves its figure absent, not
 // wrong.
 func (r *run) drain(ctx context.Context, edge results.Float) error {
-	for limit := time.Now().Add(r.drainLimit()); r.sampler.behind(edge) != "" && time.Now().Before(limit); {
+	for limit := time.Now().Add(r.patience()); r.sampler.behind(edge) != "" && time.Now().Before(limit); {
 		if err := r.watchFor(ctx, seconds(r.s.Record.Plan.Interval)/4); err != nil {
 			return err
 		}

@@ -191,18 +191,34 @@ func (s *sampler) behind(t results.Float) string {
 // still names the counter of a meter that was read and did not move yet since
 // the run began, or "": those that stand between readings, which also the runs
 // before may have shown.
-func (s *sampler) still(stands map[string]bool) string {
+func (s *sampler) still(paces map[string]time.Duration) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, tr := range s.traces {
 		if tr.Kind != results.Counter || !isMeter(tr.Of) {
 			continue
 		}
-		if _, moved := lastMove(tr); !moved && (len(tr.T) > 1 || stands[tr.Of]) {
+		_, known := paces[tr.Of]
+		if _, moved := lastMove(tr); !moved && (len(tr.T) > 1 || known) {
 			return tr.Of
 		}
 	}
 	return ""
+}
+
+// pace is the longest that a counter of a meter took from a move to the next in
+// this run, of those that stand between readings.
+func (s *sampler) pace() (longest time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, tr := range s.traces {
+		if tr.Kind == results.Counter && isMeter(tr.Of) {
+			if pace, stands := paceOf(tr); stands {
+				longest = max(longest, pace)
+			}
+		}
+	}
+	return longest
 }
 
 func isMeter(of string) bool { return strings.HasPrefix(of, "meter/") }

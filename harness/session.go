@@ -36,7 +36,9 @@ type Session struct {
 	// Progress is told where the session is; it must return at once.
 	Progress func(Progress)
 
-	stands map[string]bool // traces of meters' counters that were read more often than they move
+	// Counters of meters that were read more often than they move, by trace,
+	// and the longest that one took from a move to the next; 0 if it never did.
+	paces map[string]time.Duration
 }
 
 // Progress says what a session is doing.
@@ -121,19 +123,38 @@ func (s *Session) Run(ctx context.Context) error {
 	return nil
 }
 
-// learn notes which counters stand between readings.
+// learn notes which counters stand between readings, and for how long.
 func (s *Session) learn(traces []results.Trace) {
+	if s.paces == nil {
+		s.paces = map[string]time.Duration{}
+	}
 	for i := range traces {
-		tr := &traces[i]
-		for k := 1; k < len(tr.T) && tr.Kind == results.Counter && isMeter(tr.Of); k++ {
-			if tr.V[k] == tr.V[k-1] {
-				if s.stands == nil {
-					s.stands = map[string]bool{}
-				}
-				s.stands[tr.Of] = true
+		if tr := &traces[i]; tr.Kind == results.Counter && isMeter(tr.Of) {
+			if pace, stands := paceOf(tr); stands {
+				s.paces[tr.Of] = max(s.paces[tr.Of], pace)
 			}
 		}
 	}
+}
+
+// paceOf is the longest time from a move of a counter to its next, and whether
+// it stood between readings.
+func paceOf(tr *results.Trace) (pace time.Duration, stands bool) {
+	last := results.Absent()
+	for k := 1; k < len(tr.T); k++ {
+		switch {
+		case tr.V[k] > tr.V[k-1]:
+			if wait := tr.T[k] - last; !wait.IsAbsent() {
+				pace = max(pace, seconds(wait))
+			}
+			last = tr.T[k]
+		case tr.V[k] == tr.V[k-1]:
+			stands = true
+		default:
+			last = results.Absent()
+		}
+	}
+	return pace, stands
 }
 
 // doubt adds a warning to the record, unless it is there.

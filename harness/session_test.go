@@ -428,3 +428,40 @@ func BenchmarkSampling(b *testing.B) {
 	require.NoError(b, err)
 	b.ReportMetric(100*10*(after-before).Seconds()/float64(b.N), "%core-at-10Hz")
 }
+
+// TestWaitsForMoves: around a window a counter is waited for that stands between
+// readings, by its own pace; one that never moves, a gauge and what the harness
+// itself counts are not.
+func TestWaitsForMoves(t *testing.T) {
+	trace := func(of string, kind results.Kind, v ...results.Float) *results.Trace {
+		tr := &results.Trace{Of: of, Kind: kind}
+		for i, v := range v {
+			tr.T, tr.V = append(tr.T, results.Float(i)/10), append(tr.V, v)
+		}
+		return tr
+	}
+	rapl := results.MeterOf("rapl", "package-0")
+	for _, c := range []struct {
+		name          string
+		tr            *results.Trace
+		paces         map[string]time.Duration
+		still, behind bool // at 0.35 s
+		pace          time.Duration
+	}{
+		{"fast", trace(rapl, results.Counter, 1, 2, 3, 4, 5), nil, false, false, 0},
+		{"stands", trace(rapl, results.Counter, 1, 1, 1, 1, 1), nil, true, false, 0},
+		{"moved before the edge", trace(rapl, results.Counter, 1, 1, 2, 2, 2), nil, false, true, 0},
+		{"moved after it", trace(rapl, results.Counter, 1, 2, 2, 2, 3), nil, false, false, 300 * time.Millisecond},
+		{"one reading of what is fast", trace(rapl, results.Counter, 1), nil, false, true, 0},
+		{"one reading of what stands", trace(rapl, results.Counter, 1), map[string]time.Duration{rapl: 0}, true, true, 0},
+		{"a gauge", trace(rapl, results.Gauge, 5, 5, 5, 5, 5), nil, false, false, 0},
+		{"work of a starved use", trace(results.WorkOf("mining"), results.Counter, 1, 1, 1, 1, 1), nil, false, false, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &sampler{traces: []*results.Trace{c.tr}}
+			require.Equal(t, c.still, s.still(c.paces) != "")
+			require.Equal(t, c.behind, s.behind(0.35) != "")
+			require.Equal(t, c.pace, s.pace())
+		})
+	}
+}

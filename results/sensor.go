@@ -162,7 +162,9 @@ func (s *sensor) energy(r *Run, a, b float64) (Float, string) {
 		return Absent(), fmt.Sprintf("%s has a gap in the window: %s", s.named(), tr.gap(a, b))
 	case s.blind:
 		return Absent(), s.stood()
-	case s.Kind == Counter && s.stands && (e.IsAbsent() || within == 0):
+	case s.Kind == Counter && s.stands && e.IsAbsent() && within > 0:
+		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window, and was not seen to move before it and after it%s", s.named(), moved(within), b-a, s.slow())
+	case s.Kind == Counter && s.stands && within == 0:
 		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window%s", s.named(), moved(within), b-a, s.slow())
 	case s.Kind == Counter && !(float64(e) > s.resolution()):
 		return Absent(), fmt.Sprintf("%s counted %.4g J in the %.3g s of the window, no more than its step of %.4g J%s", s.named(), e, b-a, s.resolution(), s.slow())
@@ -227,9 +229,10 @@ func (tr *Trace) gap(a, b float64) string {
 // edges returns how far the energy of a counter from second a to second b may
 // be off, in J, because the load changed between the two readings around an
 // edge. Where a straight line between them gives x of their d joules, it is off
-// by d − x or x at most; and where the power before and after shows between
-// which limits it lay, by a quarter of what lies between these, over the time
-// between the two.
+// by d − x or x at most. If the power went from that before the two to that
+// after, it is off by a quarter of what lies between these, over the time
+// between the two; if only one of them is known, by no more than what lies
+// between it and their mean.
 func (tr *Trace) edges(a, b float64) float64 {
 	return tr.edge(a) + tr.edge(b)
 }
@@ -261,8 +264,11 @@ func (tr *Trace) edge(x float64) float64 {
 			}
 		}
 	}
-	if sides < 2 {
+	switch sides {
+	case 0:
 		return most
+	case 1:
+		return min(most, h*(hi-lo))
 	}
 	return min(most, h*(hi-lo)/4)
 }

@@ -227,6 +227,27 @@ func TestFeeds(t *testing.T) {
 	require.Equal(t, 690.0, got[0].Value+got[1].Value)
 }
 
+// TestSumOfPlaces: the same place of two instruments is two places.
+func TestSumOfPlaces(t *testing.T) {
+	m, err := sum([]power.Meter{plugged{}, plugged{}})
+	require.NoError(t, err)
+	var places []string
+	for _, c := range m.Info().Channels {
+		places = append(places, c.Place)
+	}
+	require.Equal(t, []string{"1-outlet:0", "1-outlet:0", "2-outlet:0", "2-outlet:0"}, places)
+}
+
+// plugged is a plug with the energy and the power of one outlet.
+type plugged struct{ power.Meter }
+
+func (plugged) Info() power.Info {
+	c := results.Channel{Name: "energy", Kind: results.Counter, Boundary: results.Wall, Total: results.Wall, Place: "outlet:0"}
+	p := c
+	p.Name, p.Kind = "power", results.Gauge
+	return power.Info{Name: "plug", Source: "here", Channels: []results.Channel{c, p}}
+}
+
 // TestNamedIsNotThere: what was asked for by name is never passed over.
 func TestNamedIsNotThere(t *testing.T) {
 	roots := plant(t, proc, hidden)

@@ -29,6 +29,9 @@ func sum(parts []power.Meter) (power.Meter, error) {
 		s.info.Period = max(s.info.Period, info.Period)
 		for _, c := range info.Channels {
 			c.Name = fmt.Sprintf("%d-%s-%s", i+1, info.Name, c.Name)
+			if c.Place != "" { // the same outlet of another plug is another place
+				c.Place = fmt.Sprintf("%d-%s", i+1, c.Place)
+			}
 			s.info.Channels = append(s.info.Channels, c)
 			if c.Total != "" {
 				totals[c.Total] = true
