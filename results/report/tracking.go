@@ -367,7 +367,7 @@ func band95(w track.Watch) string {
 const since = track.Horizon
 
 // WriteTracking prints what changed. Old findings, of more than 40 nights ago,
-// are left to the pages and to JSON.
+// have a line each.
 func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
 	var out bytes.Buffer
 	var err error

@@ -17,7 +17,7 @@ import (
 
 // detector is the version of what finds changes: one more whenever it would
 // find others.
-const detector = 4
+const detector = 5
 
 // tail is how far back points are read where the changes before are known. It
 // holds [Memory] nights where fewer than a quarter are missing.
