@@ -298,6 +298,57 @@ func TestRemoteIsVoid(t *testing.T) {
 	require.False(t, r.Record.Summary.Validity.Valid)
 }
 
+// A window in which it is not known what the device did has no figure, and the
+// others stand; one that holds a silence and the shares of it is known.
+func TestRemoteGaps(t *testing.T) {
+	second := func(s float64) time.Duration { return time.Duration(s * 1e9) }
+	for _, c := range []struct {
+		name     string
+		from, to float64 // s of the first window's beginning
+		late     bool
+		failed   []bool
+	}{
+		{"in the second window", 0.5, 0.6, false, []bool{false, true, false}},
+		{"over an edge", 0.3, 0.5, false, []bool{true, true, false}},
+		{"over all", -1, 9, false, []bool{true, true, true}},
+		{"before", -1, -0.1, false, []bool{false, false, false}},
+		{"late, within a window", 0.5, 0.6, true, []bool{false, false, false}},
+		{"late, over an edge", 0.3, 0.5, true, []bool{true, true, false}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			e := new(elsewhere)
+			r, _ := newRemote(t, e)
+			set := false
+			r.Look = func(rec *results.Record) bool {
+				if p, ok := rec.Runs[0].Phase(results.PhaseMeasure); ok && !set {
+					begun := rec.Start.Add(second(float64(p.From)))
+					e.gaps, set = []bench.Gap{{From: begun.Add(second(c.from)), To: begun.Add(second(c.to)), Late: c.late, Why: "no share came"}}, true
+				}
+				return false
+			}
+			require.NoError(t, r.Run(t.Context()))
+			require.Len(t, r.Record.Runs, 3)
+			known := 0
+			for i, failed := range c.failed {
+				run := r.Record.Runs[i]
+				if failed {
+					require.Equal(t, results.Failed, run.Status)
+					require.Contains(t, run.Error, "no share came")
+				} else {
+					require.Equal(t, results.OK, run.Status)
+					known++
+				}
+			}
+			if known == 0 {
+				require.Empty(t, r.Record.Summary.Rows)
+			} else {
+				require.Equal(t, known, r.Record.Summary.Rows[0].Metrics[results.Throughput].N)
+			}
+		})
+	}
+}
+
 func TestRemoteMeasuredNothing(t *testing.T) {
 	for _, never := range []bool{true, false} {
 		r, saved := newRemote(t, &elsewhere{never: never})
@@ -307,7 +358,13 @@ func TestRemoteMeasuredNothing(t *testing.T) {
 		require.ErrorIs(t, r.Run(ctx), ErrNothing)
 		require.Empty(t, *saved, "who only knocked leaves no record")
 	}
-	r, _ := newRemote(t, new(elsewhere))
+	// A device that falls silent in its warm-up has no window that begins.
+	r, saved := newRemote(t, &elsewhere{silent: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, r.Run(ctx), ErrNothing)
+	require.Empty(t, *saved)
+	r, _ = newRemote(t, new(elsewhere))
 	r.Save = func(*results.Record) error { return errors.New("disk full") }
 	require.ErrorIs(t, r.Run(t.Context()), ErrSave)
 }

@@ -30,7 +30,8 @@ const ShareWork = 4295032833 * 1024.
 const swingTime = 100. // s
 
 // Record makes a session on the device, its windows one after the other, and
-// says for how long it was gone, in s.
+// says for how long it was gone, in s. To the pool it is away until it hands in
+// a share again.
 func (d Device) Record(r *rand.Rand) (rec *results.Record, away float64) {
 	start := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
 	rec = &results.Record{Schema: results.SchemaVersion, ID: "01KDYBS1CY0000000000000000", Start: start, End: start, State: results.Complete,
@@ -74,8 +75,22 @@ func (d Device) Record(r *rand.Rand) (rec *results.Record, away float64) {
 		n, _ := slices.BinarySearch(of, t)
 		return results.Float(n)
 	}
-	for _, b := range breaks {
+	var back []float64 // the first share after each break
+	for i, b := range breaks {
 		away += b.to - b.from
+		first := end
+		for _, of := range [][]float64{accepted, stale} {
+			if k, _ := slices.BinarySearch(of, b.to); k < len(of) {
+				first = min(first, of[k])
+			}
+		}
+		breaks[i].to = first
+		switch { // who goes before it has handed in a share was never back
+		case i > 0 && breaks[i-1].to >= b.from:
+			breaks[i].from = first
+		case first < end:
+			back = append(back, first)
+		}
 	}
 	for w := range d.Windows {
 		from := float64(w) * d.Window
@@ -89,6 +104,7 @@ func (d Device) Record(r *rand.Rand) (rec *results.Record, away float64) {
 			{Of: results.SharesOf("mining", "duplicate"), Unit: results.Share, Kind: results.Counter},
 			{Of: results.AwayOf("mining"), Unit: results.Second, Kind: results.Counter},
 			{Of: results.BreaksOf("mining"), Unit: results.Ratio, Kind: results.Counter},
+			{Of: results.ResumedOf("mining"), Unit: results.Share, Kind: results.Counter},
 			{Of: results.MeterOf("plug", "w"), Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Origin: results.Measured},
 		}
 		for i := range int(d.Window/d.Sample) + 1 {
@@ -101,7 +117,7 @@ func (d Device) Record(r *rand.Rand) (rec *results.Record, away float64) {
 				}
 			}
 			a := until(accepted, t)
-			for j, v := range []results.Float{a * ShareWork, a, until(stale, t), until(refused, t), results.Float(gone), results.Float(n), 3000} {
+			for j, v := range []results.Float{a * ShareWork, a, until(stale, t), until(refused, t), results.Float(gone), results.Float(n), until(back, t), 3000} {
 				traces[j].Add(results.Float(t), v, nil)
 			}
 		}
