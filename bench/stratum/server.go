@@ -2,13 +2,14 @@
 //
 // It speaks Stratum V1 to any number of devices on one port, gives them work
 // that looks like a pool's and is nobody's, at a difficulty that is found for
-// each and then kept, and hashes every share again with crypto/sha256. A
+// each connection and then kept, and hashes every share again with crypto/sha256. A
 // device, known by the name of its worker, is a [bench.Workload] whose count
 // is the hashes that its shares stand for; what it says of itself is nowhere
 // in it.
 //
 // Whether the shares are those of honest work is said by [Worker.Check]: their
-// luck, their pace and what was refused. What this package does not do: pay,
+// luck, their pace, how close they follow and what was refused; and when it is
+// not known what a device did, by [Worker.Gaps]. What this package does not do: pay,
 // look for blocks, change the difficulty of a device while it is measured, or
 // know of watts and windows.
 package stratum

@@ -59,8 +59,9 @@ the device says of itself. Point a device's pool address here; its worker's name
 is what it is called.
 
 One record a worker, as perwatt run writes it for a server: compare, report and
-track take both. Warm-up is left out, interruptions and stale shares are counted,
-and a device whose shares are not those of honest work gets no figure but the
+track take both. The clock starts with a worker's first share; warm-up is left out,
+interruptions and stale shares are counted, and a device whose shares are not those
+of honest work, or whose silence leaves open what it did, gets no figure but the
 reason. Ctrl-C ends the session with what it has.
 
 Without a host the address is this machine's own: say 0.0.0.0:3333, or the address
@@ -88,7 +89,7 @@ need no saying.`,
 	fl.StringArrayVar(&f.devices, "device", nil, "device to ask what it says of itself, KIND:HOST, may be repeated:\n"+deviceKinds())
 	fl.StringArrayVar(&f.meters, "meter", nil, "meter of a device, may be repeated: a spec (perwatt meters --help lists them)")
 	fl.StringArrayVar(&f.mappings, "map", nil, "WORKER=NAME: that worker's is the meter or device of that name, may be repeated")
-	fl.IntVar(&f.workers, "workers", 1024, "devices that are measured, at most")
+	fl.IntVar(&f.workers, "workers", 1024, "devices that hand in shares, and are measured, at most")
 	fl.IntVar(&f.extranonce, "extranonce", 4, "bytes of the extranonce2 that devices roll, 4 to 8")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
 	f.sweep.flags(cmd, ", and {worker}\nthe name of the worker that it is for")

@@ -392,6 +392,51 @@ func TestPoolIsKilled(t *testing.T) {
 	require.Equal(t, []string{path}, files)
 }
 
+// Who is turned away is told once, with address and reason; that no miner came
+// is said only where none did. A stranger that hands in nothing takes no meter
+// from a device.
+func TestPoolTurnsAway(t *testing.T) {
+	t.Parallel()
+	say := func(p *playing, lines ...string) net.Conn {
+		c, err := net.Dial("tcp", p.address)
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+		require.NoError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+		_, err = io.WriteString(c, strings.Join(lines, "\n")+"\n")
+		require.NoError(t, err)
+		return c
+	}
+	p := play(t, "--duration", "2s")
+	for range 3 {
+		c := say(p, `{"id":1,"method":"mining.authorize","params":["",""]}`)
+		_, err := bufio.NewReader(c).ReadString('\n')
+		require.NoError(t, err)
+		_, err = io.ReadAll(say(p, "\x16\x03\x01 hello"))
+		require.NoError(t, err)
+	}
+	p.stderr.until(t, `(plain Stratum)`)
+	p.stop()
+	code, records := p.wait()
+	require.Equal(t, exitInterrupted, code)
+	require.Empty(t, records)
+	said := p.stderr.String()
+	require.Equal(t, 1, strings.Count(said, "127.0.0.1: turned away: it gave its worker no name"), said)
+	require.Equal(t, 1, strings.Count(said, "127.0.0.1: turned away: it began with a TLS hello"), said)
+	require.NotContains(t, said, "no miner came")
+	require.Contains(t, said, "no worker handed in a share: 6 connections came to")
+
+	p = play(t, "--duration", "1s", "--workers", "1", "--meter", "exec:echo 1000 W,boundary=wall,name=plug")
+	for i := range 20 {
+		say(p, `{"id":1,"method":"mining.subscribe","params":["junk/1"]}`, fmt.Sprintf(`{"id":2,"method":"mining.authorize","params":["junk%d","x"]}`, i))
+	}
+	p.miner("honest", random())
+	code, records = p.wait()
+	require.Equal(t, exitOK, code, &p.stderr)
+	require.Len(t, records, 1)
+	require.Len(t, records["honest"].Meters, 1)
+	require.NotContains(t, p.stdout.String(), "junk")
+}
+
 // The only meter is the first worker's, and if there is another that is said.
 func TestPoolMetersOfNobody(t *testing.T) {
 	t.Parallel()

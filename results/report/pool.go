@@ -171,6 +171,9 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 			good.value = "NO"
 			bad.items = append(bad.items, item{clean(m.Name, nameLimit), why})
 		} else if left := m.Unknown(); left != "" {
+			if m.Invalid() != "" {
+				good.value = "not known"
+			}
 			unknown.items = append(unknown.items, item{clean(m.Name, nameLimit), left})
 		}
 		if m.claim != nil {

@@ -54,6 +54,36 @@ func TestWritePool(t *testing.T) {
 	require.Equal(t, "pool · 0 workers\n\n", out.String())
 }
 
+// A device of which some windows are not known has the figure of the others, and
+// one without any has the reason.
+func TestPoolUnknown(t *testing.T) {
+	rec := mined("rig.1", 5)
+	fail := func(n int) Miner {
+		for i := range n {
+			rec.Runs[i].Status, rec.Runs[i].Error = results.Failed, "from second 12: no share\x1b came for 60 s"
+		}
+		rec.Summary = results.Derive(rec)
+		m := Miner{Name: "rig.1", State: "complete"}
+		m.Measured(rec)
+		return m
+	}
+	some := fail(2)
+	require.Empty(t, some.Invalid())
+	require.Contains(t, some.Rate(), "TH/s")
+	require.Contains(t, some.Rate(), "; 2 of 6 windows are left out: from second 12: no share")
+	all := fail(6)
+	require.Contains(t, all.Rate(), "INVALID: no window is known: from second 12: no share")
+	require.NotContains(t, all.Rate(), "TH/s")
+	for _, m := range []Miner{some, all} {
+		require.Empty(t, m.Honest(), "it is not called a cheat")
+		var out bytes.Buffer
+		require.NoError(t, WritePool(&out, "pool", []Miner{m}, 0, Options{Width: 200}))
+		require.Contains(t, out.String(), "Not known: what these devices did at times")
+		require.Contains(t, out.String(), "no share")
+		require.NotContains(t, out.String(), "\x1b")
+	}
+}
+
 // The record of a device is printed as a server's is, with what its shares say.
 func TestRecordOfADevice(t *testing.T) {
 	rec := mined("rig.1", 5)
