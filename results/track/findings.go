@@ -165,7 +165,7 @@ func Findings(all []Judged) []Finding {
 		// Siblings move together for one reason, if they move one way: by the same
 		// figure, or by another in which the one moved too.
 		siblings := a.j.Key.Group == b.j.Key.Group && a.j.Better.worse(a.c.Size.Value) == b.j.Better.worse(b.c.Size.Value) &&
-			(sibling(a.j.Key) == sibling(b.j.Key) || slices.Contains(a.j.Beside[a.c.Night].Moved, b.j.Key.Node) && slices.Contains(b.j.Beside[b.c.Night].Moved, a.j.Key.Node))
+			(sibling(a.j.Key) == sibling(b.j.Key) || slices.Contains(a.j.Beside[a.c.Night].Moved, b.j.Key.Node) || slices.Contains(b.j.Beside[b.c.Night].Moved, a.j.Key.Node))
 		meter := a.j.Meter != "" && a.j.Meter == b.j.Meter && a.j.Key.Metric == results.Power && b.j.Key.Metric == results.Power
 		code := a.c.LastGood != a.c.FirstBad && a.c.LastGood == b.c.LastGood && a.c.FirstBad == b.c.FirstBad && !a.j.Control && !b.j.Control
 		return same || siblings || meter || code

@@ -269,3 +269,81 @@ func TestAskSiblings(t *testing.T) {
 	require.LessOrEqual(t, wrong, runs*2/100)
 	require.LessOrEqual(t, told, runs*2/100)
 }
+
+// What moves one node, or all of them, is one finding of the right nodes from
+// the night that shows it first, and fails one night's gate, though each node and
+// each figure shows it on a night of its own.
+func TestGateOfSiblings(t *testing.T) {
+	const nodes, at, last = 4, 60, 74
+	runs := 2
+	if testing.Short() {
+		runs = 1
+	}
+	for _, c := range []struct {
+		name     string
+		one, all float64
+		spread   float64
+		where    string
+	}{
+		{"nothing", 0, 0, 0.01, ""},
+		{"one", -0.05, 0, 0.01, "node n0"},
+		{"one of quiet ones", -0.02, 0, 0.002, "node n0"},
+		{"all", 0, -0.03, 0.01, "all 4 nodes"},
+		{"all of quiet ones", 0, -0.01, 0.002, "all 4 nodes"},
+	} {
+		for run := range runs {
+			rng := rand.New(rand.NewPCG(uint64(run), 77))
+			g := &Group{Group: store.Group{ID: "g"}}
+			for k := range nodes {
+				var figures []Series
+				for _, metric := range []string{results.Throughput, results.WorkPerEnergy} {
+					figures = append(figures, Series{Key: store.Key{Group: "g", Node: fmt.Sprint("n", k), Scenario: "mining", Use: "mining", Metric: metric}, Better: Higher})
+				}
+				level := 1e9 * (1 + 0.05*rng.NormFloat64())
+				for n := range last {
+					step := 0.0
+					if n >= at {
+						step = c.all
+						if k == 0 {
+							step += c.one
+						}
+					}
+					v := level * (1 + step) * math.Exp(c.spread*rng.NormFloat64())
+					for i := range figures {
+						figures[i].Points = append(figures[i].Points, Point{Night: n, Value: v * math.Exp(0.3*c.spread*rng.NormFloat64()), Control: 5e8 * math.Exp(0.3*c.spread*rng.NormFloat64()), Record: fmt.Sprint(n)})
+					}
+				}
+				g.Series = append(g.Series, figures...)
+			}
+			g.siblings()
+			var failed []int
+			var found []Finding
+			before, upto := make([]Past, len(g.Series)), Never
+			for night := at - 1; night < last; night++ {
+				var group []Judged
+				for i := range g.Series {
+					s := g.Series[i]
+					s.Points = s.Points[:night+1]
+					j := Judge(&s, before[i], upto, night)
+					group, before[i] = append(group, j), j.Before
+				}
+				upto = night - 1
+				askSiblings(group, night)
+				found = Findings(group)
+				r := Report{Night: night, Findings: found, rules: &Rules{}}
+				if r.Fails() {
+					failed = append(failed, night)
+				}
+			}
+			if c.where == "" {
+				require.Empty(t, found, run)
+				require.Empty(t, failed, run)
+				continue
+			}
+			require.Len(t, found, 1, "%s, %d", c.name, run)
+			require.Equal(t, c.where, found[0].Where(), c.name)
+			require.InDelta(t, at, found[0].Night, 2, c.name)
+			require.Len(t, failed, 1, "%s, %d", c.name, run)
+		}
+	}
+}
