@@ -324,7 +324,7 @@ func (m *meter) add(c *card) (err error) {
 	if err != nil {
 		limit, err = one(l, l.Limit, c.device)
 	}
-	if err == nil && limit > 0 {
+	if err == nil && limit > 0 && limit <= cardMost*1000 { // else it is none
 		bound.Watts = min(cardMost, 2*float64(limit)/1e3) // beyond it for moments; and it may be raised
 		m.note("%s: power limit %g W when opened", c.name, float64(limit)/1e3)
 	}

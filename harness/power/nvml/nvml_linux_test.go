@@ -224,6 +224,19 @@ func TestPreference(t *testing.T) {
 	}
 }
 
+// TestLimitOfAllBits: a limit that is none widens nothing beyond what a card
+// draws.
+func TestLimitOfAllBits(t *testing.T) {
+	f := build(t, whole("0.energy", "", "0.field83", "", "0.limit", "4294967295"))
+	m, err := f.open("")
+	require.NoError(t, err)
+	defer m.Close()
+	f.says(whole("0.energy", "", "0.field83", "", "0.limit", "4294967295", "0.field186", "3500000"))
+	got, err := m.Read(t.Context())
+	require.NoError(t, err)
+	require.ErrorContains(t, got[0].Err, "3500 W")
+}
+
 // TestNoMeter: what is absent, what is refused, and with which cure.
 func TestNoMeter(t *testing.T) {
 	dir := t.TempDir()
