@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -261,10 +262,9 @@ func (m *meter) device(class, name string) {
 		}
 		n, _ := strconv.Atoi(part[2])
 		stem := filepath.Join(dir, part[1]+part[2])
-		label, _ := m.text(stem + "_label")
+		label := m.words(stem + "_label")
 		if driver == "power_meter" {
-			label, _ = m.text(stem + "_oem_info")
-			label = strings.Join(strings.Fields(label), " ")
+			label = m.words(stem + "_oem_info")
 		}
 		s := &sensor{dir: name, driver: driver, attr: e.Name(), label: label, path: filepath.Join(dir, e.Name()), energy: part[1] == "energy"}
 		if on, err := m.text(stem + "_enable"); err == nil && on == "0" {
@@ -443,7 +443,7 @@ func (m *meter) settle() error {
 			m.note("left out %s/%s (%s): %v", s.dir, s.attr, s.driver, err)
 			continue
 		}
-		s.track.Channel.Name = s.driver + "-" + cmp.Or(strings.ReplaceAll(s.label, " ", "-"), s.attr)
+		s.track.Channel.Name = s.driver + "-" + cmp.Or(strings.ReplaceAll(s.label[:min(len(s.label), 56)], " ", "-"), s.attr)
 		if names[s.track.Channel.Name] && s.track.Channel.Place != "" && !s.energy {
 			s.track.Channel.Name += "-power"
 		}
@@ -482,6 +482,27 @@ func (m *meter) note(format string, args ...any) {
 }
 
 func (m *meter) text(path string) (string, error) { return power.ReadAttr(m.open, path) }
+
+// words is what a label says: its first 200 bytes in one line, of which what is
+// not printed is ?. There is none if it cannot be read.
+func (m *meter) words(path string) string {
+	f, err := m.open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var buf [200]byte // firmware may say more than a driver does
+	n, err := f.ReadAt(buf[:], 0)
+	if err != nil && err != io.EOF {
+		return ""
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, strings.Join(strings.Fields(string(buf[:n])), " "))
+}
 
 // refused says how to be allowed to read a sensor.
 func refused(err error) error {

@@ -149,6 +149,10 @@ var trees = map[string]string{
 		hwmon1/name             power_meter
 		hwmon1/power1_average   412000000
 		hwmon1/power1_oem_info  ACME Inc.`,
+	"ACPI meter of many words": `
+		hwmon1/name             power_meter
+		hwmon1/power1_average   41000000
+		hwmon1/power1_oem_info  ACME ` + "\x1b" + `[2J platform telemetry, revision 12 of the management engine, measured at the Memory`,
 	"APU": `
 		hwmon4/name            amdgpu
 		hwmon4/power1_label    slowPPT
@@ -253,6 +257,7 @@ func TestChannels(t *testing.T) {
 		"ACPI meters of input and output": {"power_meter-System-Input-Power W psu>psu, power_meter-Power-Supply-Output W board, power_meter-PSU-1-Input W psu, power_meter-12V-rail W board, power_meter-Total-Memory-Power W memory",
 			"output of the supplies, not what they draw: in no total"},
 		"ACPI meter of a maker":        {"power_meter-ACME-Inc. W psu>psu", `its firmware calls it "ACME Inc."`},
+		"ACPI meter of many words":     {"power_meter-ACME-?[2J-platform-telemetry,-revision-12-of-the-managem W memory", "a part: in no total"},
 		"APU":                          {"amdgpu-slowPPT W package, amdgpu-fastPPT W package", "both are of the same watts"},
 		"Intel card, a tile":           {"i915_gt0-energy1_input J card", "there is no total"},
 		"POWER9":                       {"ibmpowernv-System W node>node, ibmpowernv-Chip-0 W board, ibmpowernv-Chip-0-Vdd W board", "total of boundary node: ibmpowernv-System"},
