@@ -323,6 +323,27 @@ func TestTrackWithoutData(t *testing.T) {
 	require.Equal(t, exitData, code)
 	require.Contains(t, out, "No data: ")
 	require.NotContains(t, out, "Nothing changed.")
+	for form, want := range map[string]string{"json": `"headline": "No data: `, "markdown": "No data: ", "github": "::warning title=perwatt track::No data: "} {
+		_, out, _ = tracked(t, "--store", t.TempDir(), "--format", form)
+		require.Contains(t, out, want, form)
+	}
+	// Nodes that are silent for ten days.
+	_, out, _ = tracked(t, "--store", dir, "--night", night(21))
+	require.Contains(t, out, "No data since "+night(11)+" (")
+	require.Contains(t, out, "node north: no data since "+night(11)+", 10 nights ago")
+	for form, want := range map[string]string{"json": `"no_data_since": "` + night(11), "markdown": "No data since " + night(11), "github": "node north: no data since " + night(11), "junit": "no data since " + night(11)} {
+		_, out, _ = tracked(t, "--store", dir, "--night", night(21), "--format", form)
+		require.Contains(t, out, want, form)
+		require.NotContains(t, out, "Nothing changed", form)
+	}
+	site := t.TempDir()
+	tracked(t, "--store", dir, "--night", night(21), "-o", site)
+	pages, err := filepath.Glob(filepath.Join(site, "*.html"))
+	require.NoError(t, err)
+	require.Len(t, pages, 2)
+	for _, page := range pages {
+		require.Contains(t, read(t, page), "No data since "+night(11), page)
+	}
 	code, _, _ = tracked(t, "--store", dir)
 	require.Equal(t, exitOK, code, "without --gate nothing fails")
 }

@@ -311,8 +311,8 @@ func (t *Tracking) notes() (warnings, notices []string) {
 	}
 	for i := range t.Report.Groups {
 		for _, n := range t.Report.Groups[i].Silent(t.Night) {
-			if t.Night-n.Last <= since && n.Nights > 1 {
-				warnings = append(warnings, fmt.Sprintf("%s: no data since %s, %s ago", t.at(n.Group, n.Node), track.Date(n.Last).Format(time.DateOnly), plural(t.Night-n.Last, "night")))
+			if t.Night-n.Last <= since && (n.Nights > 1 || len(t.Report.Groups[i].Nodes) == 1) {
+				warnings = append(warnings, fmt.Sprintf("%s, node %s: no data since %s, %s ago", t.name(n.Group), cmp.Or(n.Node, "without a name"), track.Date(n.Last).Format(time.DateOnly), plural(t.Night-n.Last, "night")))
 			}
 		}
 	}
@@ -657,6 +657,9 @@ func (t *Tracking) github(out io.Writer) {
 		say(kind, fmt.Sprintf("%s: %s", f.Verdict, c.place()), fmt.Sprintf("%s of %s since %s. %s %s. %s", stepText(c), c.Figure, c.Since.Format(time.DateOnly), f.Cause, c.At, f.Do()))
 	}
 	warnings, notices := t.notes()
+	if len(t.Report.Groups) == 0 {
+		warnings = append(warnings, t.site.Silent)
+	}
 	for _, n := range warnings {
 		say("warning", "perwatt track", n)
 	}
