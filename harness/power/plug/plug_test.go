@@ -195,14 +195,15 @@ func TestSeveral(t *testing.T) {
 		require.Equal(t, want.value, got[i].Value)
 	}
 	// What is found in turn is read at once: an Open that cannot is none.
-	d.instead(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/shelly" {
-			time.Sleep(150 * time.Millisecond)
+	asked := map[string]int{}
+	d.instead(func(w http.ResponseWriter, r *http.Request) { // one after the other
+		if asked[r.URL.Path]++; asked[r.URL.Path] > 1 {
+			time.Sleep(350 * time.Millisecond)
 		}
 		fmt.Fprint(w, d.answers[r.URL.RequestURI()])
 	})
-	_, err = openAt(t, d.URL, ",id=em1:1+switch:0,timeout=250ms", nil)
-	require.ErrorContains(t, err, "a reading takes longer than 250ms: give a longer timeout=")
+	_, err = openAt(t, d.URL, ",id=em1:1+switch:0,timeout=600ms", nil)
+	require.ErrorContains(t, err, "a reading takes longer than 600ms: give a longer timeout=")
 	_, err = openAt(t, d.URL, ",id=switch:0+0", nil)
 	require.ErrorContains(t, err, "id= names switch:0 twice")
 }

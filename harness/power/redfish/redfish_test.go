@@ -235,14 +235,15 @@ func TestWhatWasFound(t *testing.T) {
 // them not is none that can be read.
 func TestOpenReads(t *testing.T) {
 	b := newBMC(t, "dmtf.json")
-	b.say(func(w http.ResponseWriter, r *http.Request) bool {
-		if strings.HasPrefix(r.URL.Path, sensor) {
-			time.Sleep(150 * time.Millisecond)
+	asked := map[string]int{}
+	b.say(func(w http.ResponseWriter, r *http.Request) bool { // one after the other
+		if asked[r.URL.Path]++; strings.HasPrefix(r.URL.Path, sensor) && asked[r.URL.Path] > 1 {
+			time.Sleep(350 * time.Millisecond)
 		}
 		return false
 	})
-	_, err := openAt(t, b.URL, ",timeout=250ms", nil)
-	require.ErrorContains(t, err, "a reading takes longer than 250ms: give a longer timeout=")
+	_, err := openAt(t, b.URL, ",timeout=600ms", nil)
+	require.ErrorContains(t, err, "a reading takes longer than 600ms: give a longer timeout=")
 }
 
 // TestAverageConsumedWattsIsNotUsed: it may cover 20 minutes, and it stands
