@@ -163,13 +163,13 @@ func (s *sensor) energy(r *Run, a, b float64) (Float, string) {
 	case s.blind:
 		return Absent(), s.stood()
 	case s.Kind == Counter && s.stands && e.IsAbsent() && within > 0:
-		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window, and was not seen to move before it and after it%s", s.named(), moved(within), b-a, s.slow())
+		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window, and was not seen to move before it and after it%s", s.named(), moved(within), b-a, s.slow(b-a))
 	case s.Kind == Counter && s.stands && within == 0:
-		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window%s", s.named(), moved(within), b-a, s.slow())
+		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window%s", s.named(), moved(within), b-a, s.slow(b-a))
 	case s.Kind == Counter && !(float64(e) > s.resolution()):
-		return Absent(), fmt.Sprintf("%s counted %.4g J in the %.3g s of the window, no more than its step of %.4g J%s", s.named(), e, b-a, s.resolution(), s.slow())
+		return Absent(), fmt.Sprintf("%s counted %.4g J in the %.3g s of the window, no more than its step of %.4g J%s", s.named(), e, b-a, s.resolution(), s.slow(b-a))
 	case s.Kind == Counter && !(float64(e) > seen.edges(a, b)):
-		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window, too seldom to tell its %.3g J from those before and after%s", s.named(), moved(within), b-a, e, s.slow())
+		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window, too seldom to tell its %.3g J from those before and after%s", s.named(), moved(within), b-a, e, s.slow(b-a))
 	}
 	if why := s.Boundary.Unbelievable(float64(e)/(b-a), s.LeastWatts(), math.Inf(1)); why != "" {
 		return Absent(), fmt.Sprintf("%s: %s", s.named(), why)
@@ -190,16 +190,17 @@ func (s *sensor) named() string {
 	return fmt.Sprintf("the %s %s of meter %s", what, s.Name, s.meter)
 }
 
-// slow says what would do for a counter that moves too seldom.
-func (s *sensor) slow() string {
+// slow says what would do for a counter that moves too seldom for a window of so
+// many seconds, or that it has stopped.
+func (s *sensor) slow(window float64) string {
 	step := s.resolution()
 	switch {
 	case s.pace > 0:
 		return fmt.Sprintf(" (it moves once in %.3g s): a window of %.3g s or more would do", s.pace, math.Ceil(2*s.pace))
-	case step > 0:
-		return fmt.Sprintf("; one step is %.4g J, and 100 W take %.3g s to count it: a window of twice as long or more would do", step, step/100)
+	case step/100 > window:
+		return fmt.Sprintf("; one step is %.4g J, and 100 W take %.3g s to count it: a window of %.3g s or more would do", step, step/100, math.Ceil(step/50))
 	}
-	return "; it may have stopped: perwatt meters SPEC --check steps the load and watches it"
+	return "; it has stopped, or says no value: perwatt meters SPEC --check steps the load and watches it"
 }
 
 func moved(n int) string {
