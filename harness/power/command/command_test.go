@@ -160,19 +160,27 @@ func TestRows(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		once + quick + ",row=3":                                       "row=3: must be sum, or a number up to 2",
-		once + quick + ",row=0":                                       "row=0: must be sum",
-		once + quick + ",row=all":                                     "row=all: must be sum",
-		"printf '5 W\n[N/A]\n'" + quick:                               "it prints 2 lines together",
-		"printf '[N/A]\n5 W\n'" + quick + ",row=sum":                  `"[N/A]" is no reading`,
-		"printf '0 W\n5 W\n'" + quick + ",row=sum":                    `"0 W" is in no sum`,
-		"printf '5 J\n5 W\n'" + quick + ",row=sum":                    "it began with J",
-		"yes 5 W | head -n 5000" + quick + ",row=sum":                 "it printed 256 lines or more together",
-		"while :; do echo 5 W; sleep 0.01; done,period=400ms" + quick: "if they are readings one after another, say how often they come with period=",
+		once + quick + ",row=3":                       "row=3: must be sum, or a number up to 2",
+		once + quick + ",row=0":                       "row=0: must be sum",
+		once + quick + ",row=all":                     "row=all: must be sum",
+		"printf '5 W\n[N/A]\n'" + quick:               "it prints 2 lines together",
+		"printf '[N/A]\n5 W\n'" + quick + ",row=sum":  `"[N/A]" is no reading`,
+		"printf '0 W\n5 W\n'" + quick + ",row=sum":    `"0 W" is in no sum`,
+		"printf '5 J\n5 W\n'" + quick + ",row=sum":    "it began with J",
+		"yes 5 W | head -n 5000" + quick + ",row=sum": "it printed 256 lines or more together",
 	} {
 		_, err := dial(t.Context(), text, nil)
 		require.ErrorContains(t, err, want, text)
 	}
+	// A stream that never pauses has no reading that is whole.
+	began := time.Now()
+	c := &command{gap: 50 * time.Millisecond, endless: 500 * time.Millisecond}
+	printed := []line{{text: "5 W", came: began}, {text: "6 W", came: began.Add(40 * time.Millisecond)}}
+	require.NoError(t, c.endlessly(printed))
+	for i := range 20 {
+		printed = append(printed, line{text: "7 W", came: began.Add(time.Duration(i+2) * 40 * time.Millisecond)})
+	}
+	require.ErrorContains(t, c.endlessly(printed), "it printed 22 lines within 500ms and never paused for 50ms: if they are readings one after another, say how often they come with period=")
 	// A card that falls silent takes its reading with it.
 	n := filepath.Join(t.TempDir(), "n")
 	m := opened(t, "echo 5 W; [ -e "+n+" ] || echo 7 W"+quick+",row=sum")
