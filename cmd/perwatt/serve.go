@@ -28,7 +28,7 @@ of several. The pages are those of perwatt report; nothing is changed and nothin
 It listens on loopback unless told otherwise, and whoever can reach it can read the
 store: to show it to others, put a proxy that knows them in front and name it with
 --host. It answers only to IP addresses, localhost and the names given with --host.
-Ctrl-C ends it after the page that is being made.`,
+Ctrl-C ends it within a second: the page that is being made has that long.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			x, err := dir.index(cmd)

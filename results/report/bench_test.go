@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,45 +138,73 @@ func FuzzBenchReturns(f *testing.F) {
 	f.Add(oddNames)
 	f.Add("goos: linux\nBenchmarkP/n-64 10 5 ns/op\nBenchmarkP/n 10 6 ns/op\nBenchmarkQ/n-64 10 5 ns/op\n")
 	f.Add("pkg: a\nBenchmarkA 1 1 ns/op\npkg: b\nBenchmarkA-2 1 1 op/s\nimpl: x\nBenchmarkA-2-2 1 1 s/op\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		records, _, err := store.ReadBench(strings.NewReader(text), "x", store.Bench{At: time.Unix(0, 0)})
-		if err != nil {
-			return
-		}
-		for _, rec := range records { // alone: sessions that differ in their time alone come out as one
-			var out bytes.Buffer
-			require.NoError(t, WriteBench(&out, []*results.Record{rec}))
-			for _, r := range out.String() {
-				if r != '\n' && unicode.Is(unicode.C, r) {
-					t.Fatalf("%U reached the output", r)
-				}
-			}
-			in := benchfmt.NewReader(strings.NewReader(out.String()), "x")
-			for in.Scan() {
-				if bad, ok := in.Result().(*benchfmt.SyntaxError); ok {
-					t.Fatal(bad)
-				}
-			}
-			again, _, err := store.ReadBench(strings.NewReader(out.String()), "x", store.Bench{At: time.Unix(0, 0)})
-			require.NoError(t, err, out.String())
-			require.Len(t, again, 1)
-			key := func(r results.Row) string {
-				return fmt.Sprint(r.Workload, "\x00", r.Scenario, "\x00", r.Use, "\x00", r.Impl, "\x00", r.Threads)
-			}
-			sorted := func(rows []results.Row) []results.Row {
-				return slices.SortedFunc(slices.Values(rows), func(a, b results.Row) int { return strings.Compare(key(a), key(b)) })
-			}
-			want, got := sorted(rec.Summary.Rows), sorted(again[0].Summary.Rows)
-			require.Len(t, got, len(want), out.String())
-			for i := range want {
-				require.Equal(t, key(want[i]), key(got[i]), out.String())
-				a, b := want[i].Metrics[results.Throughput], got[i].Metrics[results.Throughput]
-				require.Equal(t, a.N, b.N)
-				require.Equal(t, a.Unit, b.Unit)
-				if d := math.Abs(float64(a.Value/b.Value) - 1); d > 1e-9 {
-					t.Fatalf("%v came out as %v in %q", a.Value, b.Value, out.String())
-				}
+	f.Fuzz(roundTrip)
+}
+
+// roundTrip says that what text gives is read again to the same figures.
+func roundTrip(t *testing.T, text string) {
+	records, _, err := store.ReadBench(strings.NewReader(text), "x", store.Bench{At: time.Unix(0, 0)})
+	if err != nil {
+		return
+	}
+	for _, rec := range records { // alone: sessions that differ in their time alone come out as one
+		var out bytes.Buffer
+		require.NoError(t, WriteBench(&out, []*results.Record{rec}))
+		for _, r := range out.String() {
+			if r != '\n' && unicode.Is(unicode.C, r) {
+				t.Fatalf("%U reached the output", r)
 			}
 		}
-	})
+		in := benchfmt.NewReader(strings.NewReader(out.String()), "x")
+		for in.Scan() {
+			if bad, ok := in.Result().(*benchfmt.SyntaxError); ok {
+				t.Fatal(bad)
+			}
+		}
+		again, _, err := store.ReadBench(strings.NewReader(out.String()), "x", store.Bench{At: time.Unix(0, 0)})
+		require.NoError(t, err, out.String())
+		require.Len(t, again, 1)
+		key := func(r results.Row) string {
+			return fmt.Sprint(r.Workload, "\x00", r.Scenario, "\x00", r.Use, "\x00", r.Impl, "\x00", r.Threads)
+		}
+		sorted := func(rows []results.Row) []results.Row {
+			return slices.SortedFunc(slices.Values(rows), func(a, b results.Row) int { return strings.Compare(key(a), key(b)) })
+		}
+		want, got := sorted(rec.Summary.Rows), sorted(again[0].Summary.Rows)
+		require.Len(t, got, len(want), out.String())
+		for i := range want {
+			require.Equal(t, key(want[i]), key(got[i]), out.String())
+			a, b := want[i].Metrics[results.Throughput], got[i].Metrics[results.Throughput]
+			require.Equal(t, a.N, b.N)
+			require.Equal(t, a.Unit, b.Unit)
+			if d := math.Abs(float64(a.Value/b.Value) - 1); d > 1e-9 {
+				t.Fatalf("%v came out as %v in %q", a.Value, b.Value, out.String())
+			}
+		}
+	}
+}
+
+// Names, packages, machines and lines that mean little to each other, in any
+// order: what is read of them returns.
+func TestBenchReturnsWhatever(t *testing.T) {
+	lines := strings.Split("goos: linux|goarch: arm64|pkg: e/a|pkg: e/b|pkg: größe|pkg:|cpu: X  Y|cpu:|cpu: 5%|node: n1|node: n2|impl: avx2|impl:|gomaxprocs: 1|gomaxprocs: 64|gomaxprocs: 1,2|gomaxprocs:|"+
+		"date: 2026-05-01|date: 2026-05-02|date: never|time: 3 s|commit: a|variant: a|variant: b|variant:|listening: :80|||PASS|ok  \te/a\t1s|ok  \te/b\t2s|FAIL\te/b [build failed]|panic: no|--- FAIL: BenchmarkA-2|"+
+		"\ufeff|{\"Action\":\"output\",\"Package\":\"e/c\",\"Output\":\"BenchmarkA-8 \\t\"}|{\"Action\":\"output\",\"Package\":\"e/c\",\"Output\":\"10\\t5 ns/op\\n\"}|  10\t 5 ns/op|BenchmarkA-4 \thello", "|")
+	names := strings.Split("A A-2 A-4 A-64 A/n A/n-1 A/n-2 A/n-4 A/n-64 A/n-2-2 A/n-2-4 A/m-2 A/m-4 B/x B/x-64 B/x-08 Größe/µ=1,\"q\" _ Idle Mining-8 \u200b -8 9-9 a "+strings.Repeat("N", 900)+"-2", " ")
+	values := strings.Split("5 ns/op|0.3333333 ns/op|1e300 ns/op|0 ns/op|NaN ns/op|3 µs/op|5 ns/op 7 MB/s|8e6 hash/s|0.1 samples/s|640 MB/s|1e-300 FLOP/s|3 op/s|5 ns/op 6 ns/op|7 allocs/op|x", "|")
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(s []string) string { return s[random.IntN(len(s))] }
+	for range 500 {
+		var text strings.Builder
+		for range 1 + random.IntN(20) {
+			line := pick(lines)
+			if random.IntN(2) == 0 {
+				line = fmt.Sprintf("Benchmark%s %d %s", pick(names), []int{1, 7, 1000000, 0, math.MaxInt64}[random.IntN(5)], pick(values))
+			}
+			text.WriteString(line + "\n")
+		}
+		if roundTrip(t, text.String()); t.Failed() {
+			t.Fatalf("%q", text.String())
+		}
+	}
 }

@@ -13,22 +13,22 @@ import (
 // Limits on who is connected, for how long, and what that may cost.
 const (
 	mostConnections = 256
-	mostHeader      = 64 << 10         // bytes; the address of a comparison of 500 records is 15 kB
-	mostSent        = 64 << 20         // bytes of pages that are being sent, and one that is being made
-	request         = 10 * time.Second // until it is there, with what comes after its header
-	idle            = time.Minute      // between two requests
-	sending         = 2 * time.Minute  // of a page
-	stalled         = 5 * time.Second  // of a piece of it
-	piece           = 16 << 10         // bytes
-	goodbye         = 5 * time.Second
+	mostHeader      = 64 << 10               // bytes; the address of a comparison of 500 records is 15 kB
+	mostSent        = 64 << 20               // bytes of pages that are being sent, and one that is being made
+	request         = 10 * time.Second       // until it is there, with what comes after its header
+	idle            = time.Minute            // between two requests
+	sending         = 2 * time.Minute        // of a page
+	stalled         = 5 * time.Second        // of a piece of it
+	piece           = 16 << 10               // bytes
+	goodbye         = 750 * time.Millisecond // for the page that is being made
 
 	// courtesy is how long a connection may keep us waiting where others wait
 	// for its place.
 	courtesy = 250 * time.Millisecond
 )
 
-// Serve answers at l until ctx ends, and then after the page that is being
-// made. What goes wrong with one connection is a line of complaints.
+// Serve answers at l until ctx ends, and then gives the page that is being made
+// less than a second. What goes wrong with one connection is a line of complaints.
 //
 // Connections that keep us waiting, for the rest of a request, for the next one
 // or until they read, lose their place to others where all places are taken:

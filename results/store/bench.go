@@ -298,8 +298,7 @@ func (s *session) run(l benchLine, name string, threads int, unit results.Unit) 
 	if unit == results.Op && slices.Contains(ownUses, use) {
 		use = top // whatever it measures, it is not perwatt's
 	}
-	s.rounds[name]++
-	if !slices.Contains(s.rec.Plan.Scenarios, name) {
+	if s.rounds[name]++; s.rounds[name] == 1 {
 		s.rec.Plan.Scenarios = append(s.rec.Plan.Scenarios, name)
 	}
 	s.rec.Plan.Threads = max(s.rec.Plan.Threads, threads)

@@ -116,27 +116,20 @@ func settleNames(blocks []*nameBlock) {
 	for _, b := range blocks {
 		b.decide()
 	}
+	near := map[string][][]int{} // values of GOMAXPROCS that are sure of a session or a machine
 	for _, b := range blocks {
-		if b.sure {
-			continue
+		for _, key := range []string{"session " + b.session, "machine " + b.machine} {
+			if b.sure && !slices.ContainsFunc(near[key], func(procs []int) bool { return slices.Equal(procs, b.procs) }) {
+				near[key] = append(near[key], b.procs)
+			}
 		}
-		for _, near := range []func(o *nameBlock) bool{
-			func(o *nameBlock) bool { return o.session == b.session },
-			func(o *nameBlock) bool { return o.machine == b.machine },
-		} {
-			fits, one := []int(nil), false
-			for _, o := range blocks {
-				if o.sure && near(o) {
-					if one = one || slices.Contains(o.procs, 1); fits == nil && b.covers(o.procs) {
-						fits = o.procs
-					}
-				}
-			}
-			if fits != nil {
-				b.procs = fits
+	}
+	for _, b := range blocks {
+		for _, key := range []string{"session " + b.session, "machine " + b.machine} {
+			if fits := slices.IndexFunc(near[key], b.covers); !b.sure && fits >= 0 {
+				b.procs = near[key][fits]
 				break
-			}
-			if one {
+			} else if !b.sure && slices.ContainsFunc(near[key], func(procs []int) bool { return slices.Contains(procs, 1) }) {
 				b.procs = []int{1}
 				break
 			}

@@ -158,13 +158,13 @@ type benchConfig struct {
 }
 
 func newBenchConfig(values map[string]string) *benchConfig {
-	c := &benchConfig{values: values}
+	var session []string
 	for _, k := range slices.Sorted(maps.Keys(values)) {
 		if k != "pkg" && k != "impl" && k != "gomaxprocs" {
-			c.session += k + "\x00" + values[k] + "\x00"
+			session = append(session, k, values[k])
 		}
 	}
-	return c
+	return &benchConfig{values, strings.Join(session, "\x00")}
 }
 
 // get returns the first of the keys that is there.
@@ -196,12 +196,12 @@ type benchText struct {
 	passed  passed
 	lines   []benchLine
 	plain   *benchStream
-	streams []*benchStream // of the packages of go test -json
-	badDate error          // the last
+	streams map[string]*benchStream // of the packages of go test -json
+	badDate error                   // the last
 }
 
 func newBenchText(name string) *benchText {
-	t := &benchText{name: name, passed: passed{n: map[string]int{}, first: map[string]string{}}}
+	t := &benchText{name: name, passed: passed{n: map[string]int{}, first: map[string]string{}}, streams: map[string]*benchStream{}}
 	t.plain = &benchStream{text: t, gap: true, config: newBenchConfig(nil)}
 	return t
 }
@@ -237,7 +237,9 @@ func (t *benchText) read(text string) {
 		t.plain.at(at)
 		t.plain.line(line, place)
 	}
-	for _, s := range append(t.streams, t.plain) {
+	t.streams[""] = t.plain
+	for _, pkg := range slices.Sorted(maps.Keys(t.streams)) {
+		s := t.streams[pkg]
 		s.line(s.partial, fmt.Sprint(t.name, ":", n))
 		s.flush(true)
 		s.drop()
@@ -246,25 +248,22 @@ func (t *benchText) read(text string) {
 
 // stream returns that of a package.
 func (t *benchText) stream(pkg string) *benchStream {
-	for _, s := range t.streams {
-		if s.pkg == pkg {
-			return s
-		}
+	if s := t.streams[pkg]; s != nil {
+		return s
 	}
 	values := maps.Clone(t.plain.config.values)
 	if values == nil {
 		values = map[string]string{}
 	}
 	values["pkg"] = pkg
-	s := &benchStream{text: t, pkg: pkg, gap: true, config: newBenchConfig(values)}
-	t.streams = append(t.streams, s)
+	s := &benchStream{text: t, gap: true, config: newBenchConfig(values)}
+	t.streams[pkg] = s
 	return s
 }
 
 // benchStream is what one writer wrote: a file, or a package by go test -json.
 type benchStream struct {
 	text    *benchText
-	pkg     string // by go test -json
 	partial string // line that has not ended
 	config  *benchConfig
 
@@ -289,6 +288,15 @@ type running struct {
 	ended bool
 }
 
+// Limits on what is looked at.
+const (
+	maxName     = 1000     // bytes, of a benchmark, a package or a machine
+	maxLine     = 64 << 10 // bytes, of a line that may be a benchmark's
+	maxGroup    = 1000     // lines that stand together
+	maxKeys     = 100      // of configuration
+	maxPackages = 64       // that write at the same time
+)
+
 // newRun is how far apart the lines of a log are if they are of two runs.
 const newRun = 6 * time.Hour
 
@@ -303,7 +311,9 @@ func (s *benchStream) at(t time.Time) {
 }
 
 func (s *benchStream) write(text, place string) {
-	s.partial += text
+	if s.partial += text; len(s.partial) > maxLine {
+		s.partial = s.partial[:maxLine] // nobody's benchmark
+	}
 	for {
 		line, rest, ok := strings.Cut(s.partial, "\n")
 		if !ok {
@@ -327,17 +337,32 @@ func (s *benchStream) line(line, place string) {
 	line = strings.TrimRight(line, " \t")
 	failing := s.failing
 	s.failing = 0
-	failed, broken := failedLine.FindStringSubmatch(line), brokenLine.MatchString(line)
-	if m := settingLine.FindStringSubmatch(line); m != nil && !broken {
-		if len(s.group) == 0 {
-			s.bracket = s.gap
+	var failed, end []string
+	broken := false
+	first, _ := utf8.DecodeRuneInString(line)
+	switch { // most lines of a log are none of these
+	case first == '-' || first == 'B':
+		failed = failedLine.FindStringSubmatch(line)
+	case first == 'o' || first == '?' || first == 'F':
+		end = endLine.FindStringSubmatch(line)
+	}
+	if strings.ContainsRune("pfsS*F", first) {
+		broken = brokenLine.MatchString(line)
+	}
+	if unicode.IsLower(first) && !broken {
+		if m := settingLine.FindStringSubmatch(line[:min(len(line), maxLine)]); m != nil {
+			if len(s.group) == maxGroup {
+				s.flush(false)
+			}
+			if len(s.group) == 0 {
+				s.bracket = s.gap
+			}
+			s.group = append(s.group, setting{m[1], m[2], place})
+			return
 		}
-		s.group = append(s.group, setting{m[1], m[2], place})
-		return
 	}
 	s.flush(line == "")
 	s.gap = line == "" || strings.HasPrefix(line, "Unit ")
-	end := endLine.FindStringSubmatch(line)
 	if broken || end != nil || line == "PASS" || line == "FAIL" {
 		s.drop()
 		s.inGo = false
@@ -355,7 +380,7 @@ func (s *benchStream) line(line, place string) {
 	case failed != nil:
 		s.pending = ""
 		s.text.passed.add(failure, place, failed[1])
-		if strings.Contains(failed[1], ": Benchmark") {
+		if strings.Contains(failed[1], ": Benchmark") && len(failed[3]) <= maxName {
 			s.add(benchLine{place: place, name: printable(failed[3]), failed: failed[1]})
 			s.failing = len(s.text.lines)
 		}
@@ -366,13 +391,10 @@ func (s *benchStream) line(line, place string) {
 		s.benchmark(line, place)
 	case failing > 0 && strings.HasPrefix(line, "    "):
 		s.text.lines[failing-1].failed += ": " + printable(strings.TrimSpace(line[:min(len(line), 300)]))
-	case behindLine.MatchString(line):
+	case strings.Contains(line, "Benchmark") && behindLine.MatchString(line):
 		s.text.passed.add(behind, place, line)
 	}
 }
-
-// maxName bounds, in bytes, what a benchmark, a package or a machine is called.
-const maxName = 1000
 
 // benchmark reads a line that begins with Benchmark. Go writes the name, runs
 // it, and writes the rest: what it prints stands in between.
@@ -388,17 +410,18 @@ func (s *benchStream) benchmark(line, place string) {
 		return
 	}
 	_, notCount := strconv.Atoi(fields[1])
-	in := benchfmt.NewReader(strings.NewReader(line), "")
-	if in.Scan() && len(fields[0]) <= maxName && first != '-' {
-		if r, ok := in.Result().(*benchfmt.Result); ok {
-			s.add(benchLine{place: place, name: printable(fields[0]), iters: r.Iters, values: r.Values})
-			return
-		} else if notCount != nil && strings.Count(line, "Benchmark") == 1 {
-			s.pending, s.pendingAt = "Benchmark"+fields[0], place
-			return
-		}
+	var r *benchfmt.Result
+	if in := benchfmt.NewReader(strings.NewReader(line), ""); in.Scan() {
+		r, _ = in.Result().(*benchfmt.Result)
 	}
-	s.text.passed.add(oddLine, place, line)
+	switch named := len(fields[0]) <= maxName && first != '-'; {
+	case named && r != nil:
+		s.add(benchLine{place: place, name: printable(fields[0]), iters: r.Iters, values: r.Values})
+	case named && notCount != nil && strings.Count(line, "Benchmark") == 1:
+		s.pending, s.pendingAt = "Benchmark"+fields[0], place
+	default:
+		s.text.passed.add(oddLine, place, line)
+	}
 }
 
 // drop gives up the benchmark whose result has not come.
@@ -419,6 +442,7 @@ func (s *benchStream) add(l benchLine) {
 func (s *benchStream) begin(pkg string) {
 	s.packages = slices.DeleteFunc(s.packages, func(r running) bool { return r.pkg == pkg })
 	s.packages = append(s.packages, running{pkg: pkg, from: len(s.text.lines)})
+	s.packages = s.packages[max(0, len(s.packages)-maxPackages):]
 }
 
 func (s *benchStream) end(pkg string) {
@@ -516,7 +540,7 @@ func (s *benchStream) flush(empty bool) {
 		placed := free || k.of <= ofTest || last >= 0
 		switch {
 		case k.of == ofNone && known:
-		case known && valid(g) && placed, !known && free && len(g.value) <= maxName:
+		case known && valid(g) && placed, !known && free && len(g.value) <= maxName && len(values) < maxKeys:
 			values[g.key] = printable(g.value)
 			if g.value == "" {
 				delete(values, g.key)

@@ -91,6 +91,7 @@ func TestReadBenchAmongOthers(t *testing.T) {
 		"skip":                    {text: head + a + "BenchmarkC-8 \t--- SKIP: BenchmarkC-8\n" + b, said: "skipped benchmarks (1"},
 		"panic":                   {text: head + a + b + "panic: index out of range\n\ngoroutine 18 [running]:\nexit status 2\nFAIL\texample.com/kv\t4.1s\n", said: "first b.txt:9: panic: index out of range"},
 		"prints":                  {text: head + "BenchmarkA-8 \tserving on :8080\ndone\n    1000\t       100 ns/op\nBenchmarkB-8   \t\nserving\n    1000\t  200 ns/op\n"},
+		"prints long lines":       {text: head + "BenchmarkA-8 \t" + long + "    1000\t       100 ns/op\n" + b},
 		"prints and dies":         {text: head + a + b + "BenchmarkC-8 \tserving\nFAIL\n", said: "benchmarks without a result (1, first b.txt:9: BenchmarkC-8)"},
 		"verbose":                 {text: head + "=== RUN   BenchmarkA\nBenchmarkA\n" + a + "BenchmarkB\nhello\n" + b},
 		"prose":                   {text: head + "Benchmarking 100 200 ns/op\nBenchmark of 3 5 ns/op\n" + a + b},

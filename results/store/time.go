@@ -26,6 +26,7 @@ var (
 var (
 	sinceEpoch = regexp.MustCompile(`^@?(\d{9,10})(?:\.(\d{1,9})\d*)?(?: [+-]\d{4})?$`) // git's raw form names a zone, which changes nothing
 	epochUnits = map[int]time.Duration{13: time.Millisecond, 16: time.Microsecond, 19: time.Nanosecond}
+	dated      = regexp.MustCompile(`\d{4}|\d\d?[- ][A-Za-z]{3}[- ]\d\d`) // what is no time mostly is not
 	digits     = regexp.MustCompile(`^\d+$`)
 	weekday    = regexp.MustCompile(`(?i)^(mon|tue|wed|thu|fri|sat|sun)[a-z]*[, ] *`)
 	remark     = regexp.MustCompile(`([+-]\d\d:?\d\d) ?(\(.*\)|\[.*\]|[A-Z]{1,5}(?: m=\S+)?)$`) // that repeats the offset
@@ -46,7 +47,7 @@ func ParseTime(s string) (time.Time, error) {
 }
 
 func parseTime(s string) (t time.Time, ok bool) {
-	if len(s) > 80 {
+	if len(s) > 80 || !dated.MatchString(s) {
 		return t, false
 	}
 	if compact(s) {
