@@ -79,7 +79,11 @@ func OpenFile(path string) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("it is " + FileKind(info.Mode()) + ", not a file: write what it gives to one")}
+		remedy := "write what it gives to one"
+		if info.IsDir() {
+			remedy = "name what is in it"
+		}
+		err = &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("it is %s, not a file: %s", FileKind(info.Mode()), remedy)}
 	}
 	if err != nil {
 		f.Close()
