@@ -139,32 +139,37 @@ func (f *flow) unknown(now time.Time) (out []bench.Gap) {
 		s := silent{from: f.last, to: now, end: now}
 		all, whole = append(slices.Clip(all), s), whole+s.length()
 	}
-	var silences []silent
-	var lost time.Duration
-	for _, s := range all {
-		if s.to.Before(f.begun) {
-			continue
-		}
-		expected := f.expected(s.length(), whole)
-		rate := expected / s.length().Seconds()
-		chance := rate * s.close().Seconds()
-		waited := 0.0
+	// Shares that waited are of the time that they waited in, and say nothing
+	// of the rate at others.
+	waited := make([]float64, len(all))
+	others := *f
+	for i, s := range all {
+		chance := f.expected(s.length(), whole) / s.length().Seconds() * s.close().Seconds()
 		if float64(s.after) > chance && results.PoissonProbability(uint64(s.after), chance) < doubt {
-			waited = float64(s.after) - chance
-		}
-		if waited > 0 && expected >= standsOut/2 {
-			out = append(out, bench.Gap{From: s.from, To: s.end, Late: true, Why: fmt.Sprintf("about %.0f shares came at once after a silence of %.3g s: they were found before", waited, s.length().Seconds())})
-		}
-		if missing := expected - waited; missing >= standsOut {
-			silences = append(silences, s)
-			lost += time.Duration(missing / rate * 1e9)
+			waited[i] = float64(s.after) - chance
+			others.n -= waited[i]
 		}
 	}
-	if f.expected(lost, whole) < max(tooMany, math.Sqrt(f.since)/2) {
+	var silences []silent
+	var lost time.Duration
+	for i, s := range all {
+		expected := others.expected(s.length(), whole)
+		if s.to.Before(f.begun) || !(expected > 0) {
+			continue
+		}
+		if waited[i] > 0 && expected >= standsOut/2 {
+			out = append(out, bench.Gap{From: s.from, To: s.end, Late: true, Why: fmt.Sprintf("about %.0f shares came at once after a silence of %.3g s: they were found before", waited[i], s.length().Seconds())})
+		}
+		if missing := expected - waited[i]; missing >= standsOut {
+			silences = append(silences, s)
+			lost += time.Duration(missing / expected * float64(s.length()))
+		}
+	}
+	if others.expected(lost, whole) < max(tooMany, math.Sqrt(f.since)/2) {
 		return out
 	}
 	for _, s := range silences {
-		out = append(out, bench.Gap{From: s.from, To: s.to, Why: fmt.Sprintf("no share came for %.3g s, in which its rate has about %.0f: the device did not mine, or its shares were lost", s.length().Seconds(), f.expected(s.length(), whole))})
+		out = append(out, bench.Gap{From: s.from, To: s.to, Why: fmt.Sprintf("no share came for %.3g s, in which its rate has about %.0f: the device did not mine, or its shares were lost", s.length().Seconds(), others.expected(s.length(), whole))})
 	}
 	return out
 }

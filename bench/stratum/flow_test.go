@@ -347,6 +347,7 @@ func TestFlow(t *testing.T) {
 		{name: "at the end", silent: [][2]float64{{70, 100}}, gaps: []bench.Gap{{From: at(70), To: at(100)}}},
 		{name: "of all but the beginning", silent: [][2]float64{{5, 100}}, gaps: []bench.Gap{{From: at(5), To: at(100)}}},
 		{name: "shares waited", silent: [][2]float64{{20, 40}}, queued: true, gaps: []bench.Gap{{From: at(20), To: at(40), Late: true}}},
+		{name: "shares waited for most of the time", silent: [][2]float64{{20, 80}}, queued: true, gaps: []bench.Gap{{From: at(20), To: at(80), Late: true}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var f flow
