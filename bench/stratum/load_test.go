@@ -308,7 +308,8 @@ func TestManyDevices(t *testing.T) {
 		counted += total(tally)
 	}
 	require.Equal(t, uint64(h.Shares), counted)
-	require.Len(t, s.Workers(), devices)
+	// One in three thousand hands in nothing in that time, and leaves nothing.
+	require.InDelta(t, devices, len(s.Workers()), 5)
 }
 
 // BenchmarkLoad has ten thousand devices hand in two shares a second each. It
