@@ -273,7 +273,7 @@ func TestSilenceIsNoData(t *testing.T) {
 			g.set(func() { g.stuck = true })
 			g.mine(span)
 			g.set(func() { g.stuck = false })
-		}), "shares came at once"},
+		}), ""},
 		{"connects again", 0.5, until(40*time.Second, 5*time.Second, func(g *rig, span time.Duration) { g.gone(span) }), ""},
 		{"connects again and begins late", 0, until(60*time.Second, 15*time.Second, func(g *rig, span time.Duration) { g.gone(span / 2); time.Sleep(span) }), ""},
 		{"does not read at times", 0.3, until(40*time.Second, 5*time.Second, func(g *rig, span time.Duration) {
