@@ -74,17 +74,33 @@ func (b Boundary) Least() float64 {
 	return 0.01
 }
 
+// Most is the power in W above which nothing that is measured at the boundary
+// is plausible where neither the instrument nor its spec says more or less: more
+// than all sockets, cards or modules of the largest node draw, and less than a
+// small one draws in thousandths that are taken for watts.
+func (b Boundary) Most() float64 {
+	switch b {
+	case Wall, PSU, Chassis:
+		return 50_000
+	case Board, Card:
+		return 20_000
+	case Package:
+		return 10_000
+	}
+	return 5_000
+}
+
 // Unbelievable says why a power in W cannot be what is drawn at the boundary,
 // and which other scale would fit; it is empty if it can.
 func (b Boundary) Unbelievable(watts, least, most float64) string {
-	how, limit := "less", least
+	how, limit := "below the least", least
 	switch {
 	case watts > most:
-		how, limit = "more", most
+		how, limit = "above the most", most
 	case watts >= least:
 		return ""
 	}
-	why := fmt.Sprintf("%.4g W is %s than is believed of the %s (%g W)", watts, how, b, limit)
+	why := fmt.Sprintf("%.4g W is %s that is plausible at the %s boundary (%g W)", watts, how, b, limit)
 	for _, by := range []struct {
 		factor float64
 		taken  string

@@ -47,7 +47,7 @@ func TestLiving(t *testing.T) {
 	good := func(float64) (float64, error) { return 100, nil }
 	moves := func(s float64) (float64, error) { return float64(int(s / 1.03)), nil }
 	stands := func(float64) (float64, error) { return 7, nil }
-	refused := func(float64) (float64, error) { return 0, errors.New("4294967 W is more than is believed") }
+	refused := func(float64) (float64, error) { return 0, errors.New("4294967 W is above the most") }
 	silent := func(float64) (float64, error) { return 0, ErrNoNews }
 	type say = func(float64) (float64, error)
 	for _, c := range []struct {
@@ -59,11 +59,11 @@ func TestLiving(t *testing.T) {
 		{"a gauge", []results.Channel{gauge(results.PSU, "")}, []say{good}, ""},
 		{"a counter that is renewed each second", []results.Channel{counter(results.Package, "")}, []say{moves}, ""},
 		{"a counter that stands", []results.Channel{counter(results.Package, "")}, []say{stands}, "did not move in 2.5s"},
-		{"a gauge that is refused", []results.Channel{gauge(results.PSU, "")}, []say{refused}, "more than is believed"},
+		{"a gauge that is refused", []results.Channel{gauge(results.PSU, "")}, []say{refused}, "above the most"},
 		{"one of two places", []results.Channel{counter(results.Package, "a"), counter(results.Package, "b")}, []say{moves, stands}, "b-e: the counter did not move"},
 		{"a dead counter and its power", []results.Channel{counter(results.Wall, "a"), gauge(results.Wall, "a")}, []say{stands, good}, ""},
 		{"another total", []results.Channel{gauge(results.PSU, ""), counter(results.Package, "")}, []say{refused, moves}, ""},
-		{"a part lives", []results.Channel{gauge(results.PSU, ""), part}, []say{refused, good}, "more than is believed"},
+		{"a part lives", []results.Channel{gauge(results.PSU, ""), part}, []say{refused, good}, "above the most"},
 		{"nothing new", []results.Channel{gauge(results.PSU, "")}, []say{silent}, "no channel"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -31,7 +31,7 @@ func TestProve(t *testing.T) {
 		"slow":                   {time.Second, nil, []results.Channel{watt(results.Wall)}, []Quantity{{Value: 5}}, "a reading takes longer than 500ms: give a longer timeout="},
 		"lost":                   {0, lost, []results.Channel{watt(results.Wall)}, nil, "lost"},
 		"nothing":                {0, nil, []results.Channel{watt(results.Wall)}, []Quantity{{Err: lost}}, "power: lost"},
-		"beyond belief":          {0, nil, []results.Channel{watt(results.Wall)}, []Quantity{{Value: 1e9}}, "believed"},
+		"beyond belief":          {0, nil, []results.Channel{watt(results.Wall)}, []Quantity{{Value: 1e9}}, "plausible"},
 		"one of two":             {0, nil, []results.Channel{watt(results.Wall), watt(results.Wall)}, []Quantity{{Err: lost}, {Value: 5}}, ""},
 		"none in a total":        {0, nil, []results.Channel{watt(results.Wall), watt("")}, []Quantity{{Err: lost}, {Value: 5}}, "power: lost"},
 		"none is, and one reads": {0, nil, []results.Channel{watt(""), watt("")}, []Quantity{{Err: lost}, {Value: 5}}, ""},

@@ -1,6 +1,7 @@
 package power
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,10 +13,6 @@ import (
 	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/results"
 )
-
-// MostWatts is what one instrument of a node is believed to see at most where
-// nothing says more or less.
-const MostWatts = 50_000
 
 // patience is how long an instrument may stand still at least.
 const patience = time.Minute
@@ -54,7 +51,7 @@ type Ask func(ctx context.Context) ([]Quantity, error)
 // Bound is what can be true of a channel.
 type Bound struct {
 	// Watts that are not believed: of a gauge its value, of a counter its
-	// slope. 0 is [MostWatts]. What is too little to be believed the channel
+	// slope. 0 is [results.Boundary.Most]. What is too little to be believed the channel
 	// says itself: [results.Channel.LeastWatts].
 	Watts float64
 	// Range is the value in J at which a counter starts again from 0; 0 if
@@ -185,6 +182,7 @@ func (r *Remote) Close() error {
 
 // take makes a reading of what was given, or says why it is none.
 func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, period time.Duration) (float64, error) {
+	b.Watts = cmp.Or(b.Watts, c.Boundary.Most())
 	v, err := q.Value, q.Err
 	counter := c.Kind == results.Counter
 	switch {

@@ -169,8 +169,9 @@ func TestDeadCounter(t *testing.T) {
 	}
 }
 
-// TestBelievable: less than the boundary's least is no reading, and the scale
-// that would fit is named; min= says what else is believed, and what was not
+// TestBelievable: less than the boundary's least or more than its most is no
+// reading, and the scale
+// that would fit is named; min= and max= say what else is believed, and what was not
 // measured is held to nothing.
 func TestBelievable(t *testing.T) {
 	for _, c := range []struct {
@@ -181,7 +182,7 @@ func TestBelievable(t *testing.T) {
 		watts   float64
 		says    string // empty if it is believed
 	}{
-		{"a denormal", results.Wall, results.Measured, "", 2.1e-37, "less than is believed of the wall (1 W)"},
+		{"a denormal", results.Wall, results.Measured, "", 2.1e-37, "below the least that is plausible at the wall boundary (1 W)"},
 		{"milliwatts made watts twice", results.Wall, results.Measured, "", 0.412, "412 W would fit"},
 		{"kilowatts", results.Chassis, results.Measured, "", 0.62, "620 W would fit"},
 		{"microwatts", results.Board, results.Measured, "", 0.00062, "620 W would fit"},
@@ -189,12 +190,17 @@ func TestBelievable(t *testing.T) {
 		{"milliwatts of a card", results.Card, results.Measured, "", 0.001, "1 W would fit"},
 		{"milliwatts of a package", results.Package, results.Measured, "", 0.065, "65 W would fit"},
 		{"milliwatts taken for watts", results.Wall, results.Measured, "", 412_000, "412 W would fit"},
+		{"milliwatts of an idle card taken for watts", results.Card, results.Measured, "", 30_250, "30.25 W would fit"},
+		{"milliwatts of a package taken for watts", results.Package, results.Measured, "", 15_800, "15.8 W would fit"},
+		{"milliwatts of the memory taken for watts", results.Memory, results.Measured, "", 8_200, "8.2 W would fit"},
+		{"eight cards", results.Card, results.Measured, "", 9_800, ""},
+		{"more than that, as the spec says", results.Card, results.Measured, ",max=40000", 30_250, ""},
 		{"microwatts taken for watts", results.PSU, results.Measured, "", 230e6, "230 W would fit"},
-		{"0xFFFFFFFF mW", results.PSU, results.Measured, "", 4294967.295, "more than is believed of the psu"},
+		{"0xFFFFFFFF mW", results.PSU, results.Measured, "", 4294967.295, "above the most that is plausible at the psu boundary"},
 		{"a small computer", results.Wall, results.Measured, "", 2.7, ""},
 		{"a rail", results.Board, results.Measured, "", 0.35, ""},
 		{"a smaller one, as the spec says", results.Wall, results.Measured, ",min=0.3", 0.4, ""},
-		{"less than the spec says", results.Wall, results.Measured, ",min=100", 40, "less than is believed of the wall (100 W)"},
+		{"less than the spec says", results.Wall, results.Measured, ",min=100", 40, "below the least that is plausible at the wall boundary (100 W)"},
 		{"a share of a host", results.Wall, results.Modelled, "", 0.4, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -24,8 +24,8 @@ var Common = []peer.Option{
 	{Key: "part", Help: "yes: it is a part of that boundary only, recorded and added to nothing (no)"},
 	{Key: "accuracy", Help: "stated by its maker, of the reading and a fixed part: 1%, 0.5%+2W (unknown)"},
 	{Key: "resolution", Help: "smallest step of what is in the total, in W, or in J of an energy: 0.1, 3600 (as the instrument documents)"},
-	{Key: "max", Help: "watts beyond which a reading is not believed (as the instrument documents)"},
-	{Key: "min", Help: "watts below which a reading is not believed (1 of a node, 0.5 of a card, 0.1 of a package or a rail)"},
+	{Key: "max", Help: "watts above which a reading is refused (as the instrument documents, else 50,000 of a node, 20,000 of cards or rails, 10,000 of packages)"},
+	{Key: "min", Help: "watts below which a reading is refused (1 of a node, 0.5 of a card, 0.1 of a package or a rail)"},
 	{Key: "period", Help: "how often it has something new: 500ms, 30s (as the instrument documents)"},
 	{Key: "timeout", Help: "longest wait for an answer (2s)"},
 	{Key: "name", Help: "what the record calls it (the kind)"},
@@ -110,7 +110,7 @@ func (s Spec) Remote(about Info, bounds []Bound, ask Ask, shut func() error) (*R
 	}
 	bounds = slices.Clone(bounds)
 	for i := range bounds {
-		if bounds[i].Watts, err = s.Number("max", cmp.Or(bounds[i].Watts, MostWatts), 1e-3, 1e9); err != nil {
+		if bounds[i].Watts, err = s.Number("max", bounds[i].Watts, 1e-3, 1e9); err != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,6 @@
 package power
 
 import (
-	"cmp"
 	"math"
 	"time"
 
@@ -24,9 +23,7 @@ type Track struct {
 // there is none, the value is NaN and the error says why; [ErrNoNews] says
 // that nothing is wrong.
 func (t *Track) Take(q Quantity, at time.Time) (float64, error) {
-	b := t.Bound
-	b.Watts = cmp.Or(b.Watts, MostWatts)
-	v, err := t.state.take(q, at, t.Channel, b, t.Period)
+	v, err := t.state.take(q, at, t.Channel, t.Bound, t.Period)
 	if err != nil {
 		return math.NaN(), err
 	}

@@ -317,7 +317,8 @@ func (m *meter) device(class, name string) {
 
 // silent reports whether a sensor gives no power that can be true.
 func (m *meter) silent(s *sensor) bool {
-	at, most := cmp.Or(placed(s.driver, s.label).boundary, results.Board), float64(power.MostWatts)
+	at := cmp.Or(placed(s.driver, s.label).boundary, results.Board)
+	most := at.Most()
 	if at == results.Card {
 		most = cardMost
 	}
@@ -396,7 +397,7 @@ func (m *meter) settle() error {
 	m.sensors = slices.DeleteFunc(m.sensors, func(s *sensor) bool {
 		raw, _, err := s.read(m.open)
 		if c, why := s.track.Channel, ""; err == nil && !s.energy {
-			if why = c.Boundary.Unbelievable(float64(raw)/1e6, c.LeastWatts(), cmp.Or(s.track.Bound.Watts, power.MostWatts)); why != "" {
+			if why = c.Boundary.Unbelievable(float64(raw)/1e6, c.LeastWatts(), cmp.Or(s.track.Bound.Watts, c.Boundary.Most())); why != "" {
 				err = errors.New(why)
 			}
 		}
@@ -463,6 +464,8 @@ func (m *meter) settle() error {
 	switch {
 	case len(kept) == 0 && denied != nil:
 		return denied
+	case len(kept) == 0 && len(m.info.Notes) > 0:
+		return fmt.Errorf("hwmon: no sensor of use under %s (%s): %w", m.info.Source, strings.Join(m.info.Notes, "; "), power.ErrAbsent)
 	case len(kept) == 0:
 		return fmt.Errorf("hwmon: no power or energy sensor under %s: %w", m.info.Source, power.ErrAbsent)
 	case len(totals) == 0:

@@ -285,17 +285,21 @@ func TestChannels(t *testing.T) {
 	}
 }
 
-// TestAbsent: no sensor is a result, in a virtual machine above all, and not 0 W.
+// TestAbsent: no sensor is a result, in a virtual machine above all, and not
+// 0 W. What was there and is of no use is named.
 func TestAbsent(t *testing.T) {
-	for name, root := range map[string]string{
-		"a virtual machine":  t.TempDir(),
-		"temperatures only":  plant(t, "hwmon0/name coretemp\nhwmon0/temp1_input 45000"),
-		"a battery":          plant(t, trees["ACPI meter of a battery"]),
-		"everything is off":  plant(t, "hwmon0/name ina3221\nhwmon0/power1_input 1\nhwmon0/power1_enable 0"),
-		"nothing has a name": plant(t, "hwmon0/power1_input 1"),
+	for name, is := range map[string]struct{ root, said string }{
+		"a virtual machine":       {t.TempDir(), "hwmon: no "},
+		"temperatures only":       {plant(t, "hwmon0/name coretemp\nhwmon0/temp1_input 45000"), "hwmon: no "},
+		"a battery":               {plant(t, trees["ACPI meter of a battery"]), ""},
+		"everything is off":       {plant(t, "hwmon0/name ina3221\nhwmon0/power1_input 1\nhwmon0/power1_enable 0"), "left out hwmon0/power1_input (ina3221): it is disabled"},
+		"nothing that counts":     {plant(t, "hwmon0/name i915\nhwmon0/energy1_input 0"), "left out hwmon0/energy1_input (i915): it reads 0 since boot"},
+		"heat that is dissipated": {plant(t, "hwmon0/name highflownext\nhwmon0/power1_label Dissipated power\nhwmon0/power1_input 20000000"), "it is heat"},
+		"nothing has a name":      {plant(t, "hwmon0/power1_input 1"), ""},
 	} {
-		_, err := Open(root)
+		_, err := Open(is.root)
 		require.ErrorIs(t, err, power.ErrAbsent, name)
+		require.ErrorContains(t, err, is.said, name)
 	}
 }
 

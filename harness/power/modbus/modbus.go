@@ -128,11 +128,11 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	about := power.Info{Source: address, Period: time.Second, Channels: []results.Channel{channel},
 		Notes: []string{fmt.Sprintf("%s as %s, %s word first, × %g to %s, as the spec says", d.what, s.Get("type", ""), s.Get("order", "big"), d.scale, channel.Unit)}}
 	if d.format.words > 1 && !s.Has("order") {
-		most, err := s.Number("max", power.MostWatts, 1e-3, 1e9)
-		if err != nil {
+		if channel, err = s.Channel(channel); err != nil {
 			return nil, fmt.Errorf("modbus: %w", err)
 		}
-		if channel, err = s.Channel(channel); err != nil {
+		most, err := s.Number("max", channel.Boundary.Most(), 1e-3, 1e9)
+		if err != nil {
 			return nil, fmt.Errorf("modbus: %w", err)
 		}
 		d.order = &order{channel: channel, most: most}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -47,7 +46,7 @@ func TestWordOrder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, swapped := range []bool{false, true} {
-				o := &order{channel: c.c, most: power.MostWatts}
+				o := &order{channel: c.c, most: c.c.Boundary.Most()}
 				f, at := formats[c.f], time.Now()
 				var said error
 				for i, v := range c.says {

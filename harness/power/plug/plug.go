@@ -119,7 +119,7 @@ var components = []component{
 	{"switch", "Switch", "apower", true, plugMost, "power: apower, which stands in if the energy counts nothing"},
 	{"pm1", "PM1", "apower", true, plugMost, "power: apower, which stands in if the energy counts nothing"},
 	{"em1", "EM1", "act_power", false, clampMost, "power: act_power of one clamp"},
-	{"em", "EM", "total_act_power", false, power.MostWatts, "power: total_act_power of three phases"},
+	{"em", "EM", "total_act_power", false, 0, "power: total_act_power of three phases"},
 }
 
 func componentOf(kind string) (component, bool) {

@@ -266,7 +266,7 @@ func TestSteps(t *testing.T) {
 func TestNullIsNotZero(t *testing.T) {
 	for _, c := range []struct{ value, want string }{
 		{"null", `"null" is not a number`}, {`"231"`, "is not a number"}, {"[231, 1]", "is not a number"}, {`{"now": 231}`, "is not a number"},
-		{"false", "is not a number"}, {"0", "0 W is never an answer"}, {"-88.9", "below 0"}, {"1e999", "out of range"}, {"4001", "more than is believed"},
+		{"false", "is not a number"}, {"0", "0 W is never an answer"}, {"-88.9", "below 0"}, {"1e999", "out of range"}, {"4001", "above the most"},
 	} {
 		shelly, tasmota := newShelly(t), newTasmota(t)
 		for _, p := range []struct {

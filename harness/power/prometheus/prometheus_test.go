@@ -276,7 +276,7 @@ func TestTimeOfTheQueryIsNotTheSamples(t *testing.T) {
 func TestNullIsNotZero(t *testing.T) {
 	for value, want := range map[string]string{
 		"NaN": `"NaN" is not a number`, "+Inf": "is not a number", "-Inf": "is not a number", "": "no series", "0x10": "is not a number",
-		"0": "0 W is never an answer", "-1": "below 0", "1e300": "more than is believed",
+		"0": "0 W is never an answer", "-1": "below 0", "1e300": "above the most",
 		"raw null": "null is no text", "raw 231": "231 is no text", `raw ["231"]`: "is no text", `raw {"v": 1}`: "is no text",
 	} {
 		p := newServer(t)
