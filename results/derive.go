@@ -1060,10 +1060,3 @@ func MedianInterval(xs []float64) (median, low, high float64) {
 	}
 	return median, low, high
 }
-
-func sum(xs []float64) (s Float) {
-	for _, x := range xs {
-		s += Float(x)
-	}
-	return s
-}

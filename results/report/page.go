@@ -459,7 +459,10 @@ func PlusMinus(m results.Metric) string {
 
 func percent(ratio float64) string {
 	digits := 2
-	if ratio >= 0.1 {
+	switch {
+	case ratio >= 10:
+		return strconv.FormatFloat(100*ratio, 'f', 0, 64) + " %"
+	case ratio >= 0.1:
 		digits = 3
 	}
 	return strconv.FormatFloat(100*ratio, 'g', digits, 64) + " %"

@@ -490,7 +490,6 @@ var (
 
 	isTime = func(s string) bool { _, err := ParseTime(s); return err == nil }
 	isHost = func(s string) bool { return aName.MatchString(s) && !aPort.MatchString(s) }
-	isAny  = func(string) bool { return true }
 	isGo   = aGo.MatchString
 	isWhat = func(s string) bool { return !aNumber.MatchString(s) } // of a model, not of a load
 )

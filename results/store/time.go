@@ -30,7 +30,7 @@ var (
 	digits     = regexp.MustCompile(`^\d+$`)
 	weekday    = regexp.MustCompile(`(?i)^(mon|tue|wed|thu|fri|sat|sun)[a-z]*[, ] *`)
 	remark     = regexp.MustCompile(`([+-]\d\d:?\d\d) ?(\(.*\)|\[.*\]|[A-Z]{1,5}(?: m=\S+)?)$`) // that repeats the offset
-	yearLast   = regexp.MustCompile(`^([A-Za-z]{3} \d{1,2}) (\d\S+)( [AP]M)?( [A-Z]{1,4})? (\d{4})( .*)?$`)
+	yearLast   = regexp.MustCompile(`^([A-Za-z]{3} \d{1,2}|\d{1,2} [A-Za-z]{3}) (\d\S+)( [AP]M)?( [A-Z]{1,4})? (\d{4})( .*)?$`)
 	zoned      = regexp.MustCompile(`^(.*\d(?: [AP]M)?) ?([+-]\d\d:?(?:\d\d)?|[A-LN-Zz]|[A-Z]{2,4})$`)
 )
 

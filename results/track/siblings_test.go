@@ -58,8 +58,8 @@ func TestSiblingsShareAlarms(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		t.Log(fmt.Sprintf("%s: %d groups of %d nodes: %.3f false changes of a figure a group and year; −5 %% of one node found in %d within 8 nights, after %.1f on average", w.name, groups, nodes,
-			float64(raised.Load())/float64(groups), found.Load(), float64(nights.Load())/float64(groups)))
+		t.Logf("%s: %d groups of %d nodes: %.3f false changes of a figure a group and year; −5 %% of one node found in %d within 8 nights, after %.1f on average", w.name, groups, nodes,
+			float64(raised.Load())/float64(groups), found.Load(), float64(nights.Load())/float64(groups))
 		least := distuv.Gamma{Alpha: max(1, float64(raised.Load())), Beta: 1}.Quantile(0.025)
 		require.LessOrEqual(t, least, mostFalse*float64(groups))
 		require.GreaterOrEqual(t, proportion(int(found.Load()), groups).High, leastFound, w.name)
