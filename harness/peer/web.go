@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -227,8 +228,8 @@ func (w *Web) Fetch(ctx context.Context, ref string) (body []byte, header http.H
 	}
 	limited, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	var failed bool
-	traced := httptrace.WithClientTrace(limited, &httptrace.ClientTrace{TLSHandshakeDone: func(_ tls.ConnectionState, err error) { failed = err != nil }})
+	var failed atomic.Bool // the handshake may end after the request was given up
+	traced := httptrace.WithClientTrace(limited, &httptrace.ClientTrace{TLSHandshakeDone: func(_ tls.ConnectionState, err error) { failed.Store(err != nil) }})
 	req, err := http.NewRequestWithContext(traced, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, nil, err
@@ -251,7 +252,7 @@ func (w *Web) Fetch(ctx context.Context, ref string) (body []byte, header http.H
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
 		}
-		if _, ours := errors.AsType[unshaken](err); (ours || failed) && limited.Err() == nil {
+		if _, ours := errors.AsType[unshaken](err); (ours || failed.Load()) && limited.Err() == nil {
 			err = w.handshake(err)
 		}
 		return nil, nil, late(err)

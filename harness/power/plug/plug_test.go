@@ -195,9 +195,9 @@ func TestSeveral(t *testing.T) {
 		require.Equal(t, want.value, got[i].Value)
 	}
 	// What is found in turn is read at once: an Open that cannot is none.
-	asked := map[string]int{}
+	var asked sync.Map
 	d.instead(func(w http.ResponseWriter, r *http.Request) { // one after the other
-		if asked[r.URL.Path]++; asked[r.URL.Path] > 1 {
+		if _, again := asked.LoadOrStore(r.URL.Path, true); again {
 			time.Sleep(350 * time.Millisecond)
 		}
 		fmt.Fprint(w, d.answers[r.URL.RequestURI()])
