@@ -117,6 +117,8 @@ func ReadBench(in io.Reader, name string, opt Bench) (records []*results.Record,
 		err = fmt.Errorf("it does not say when it was measured: %w, or say so with --at", text.badDate)
 	case undated != "":
 		err = errors.New("it does not say when it was measured: say so with --at")
+	case text.passed.n[behind] > 0:
+		err = errors.New("before each of its benchmark lines stands something, as a log collector writes it: cut that off")
 	case strings.HasPrefix(strings.TrimSpace(raw), "{") && strings.Contains(raw, `"schema"`):
 		err = errors.New("it is a record, not benchmark text: put it into the store under its identifier, in the directory of its month")
 	case strings.IndexAny(strings.TrimSpace(raw), "{[") == 0:

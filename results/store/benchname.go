@@ -92,9 +92,36 @@ func (b *nameBlock) decide() {
 			whole = whole && len(of) == len(all)
 		}
 		if !whole || !all[1] && !b.together() {
-			b.procs, b.sure = []int{1}, all[1]
+			b.procs = b.beside(bases)
+			b.sure = all[1] || len(b.procs) > 1
 		}
 	}
+}
+
+// beside returns 1 and the values of GOMAXPROCS that each name comes with
+// beside it, among names that end in numbers of their own; 1 alone if there are
+// no such.
+func (b *nameBlock) beside(bases map[string]map[int]bool) []int {
+	with := map[int]int{} // how many names come with a value, and as they are
+	for _, name := range b.names {
+		for n := range bases[name] {
+			if n > 1 {
+				with[n]++
+			}
+		}
+	}
+	for _, most := range slices.Sorted(maps.Values(with)) {
+		procs := []int{1}
+		for n, count := range with {
+			if count == most {
+				procs = append(procs, n)
+			}
+		}
+		if slices.Sort(procs); most*len(procs) == len(b.names) {
+			return procs
+		}
+	}
+	return []int{1}
 }
 
 // together says whether the subtests of some benchmark come together for one

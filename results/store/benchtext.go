@@ -90,14 +90,16 @@ func decodeText(raw []byte) string {
 	return string(utf16.Decode(units))
 }
 
-// control are the sequences with which programs colour a terminal.
-var control = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x{9b}[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]`)
+// control are the sequences with which programs colour a terminal, and in
+// which runners hide what they say to their own viewers.
+var control = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]_P^X][^\x07\x1b]*(?:\x07|\x1b\\)|\x{9b}[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]`)
 
 // plainLine takes from a line what is not text of it: byte order marks, which
-// stand at the beginning of each file that was concatenated, and colours. A
-// line that is no UTF-8 is taken for Latin-1, in which each byte is a letter.
+// stand at the beginning of each file that was concatenated, colours, and the
+// zeros of UTF-16 that was appended to what is none. A line that is no UTF-8 is
+// taken for Latin-1, in which each byte is a letter.
 func plainLine(line string) string {
-	line = strings.TrimLeft(line, "\ufeff")
+	line = strings.TrimLeft(strings.ReplaceAll(line, "\x00", ""), "\ufeff")
 	if !utf8.ValidString(line) {
 		var b strings.Builder
 		for i := range len(line) {
@@ -198,6 +200,8 @@ type benchText struct {
 	plain   *benchStream
 	streams map[string]*benchStream // of the packages of go test -json
 	badDate error                   // the last
+
+	began, last time.Time // the run that writes, by the times in a log
 }
 
 func newBenchText(name string) *benchText {
@@ -213,7 +217,21 @@ type event struct {
 }
 
 // stamped is the time that a runner writes before each line of its log.
-var stamped = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))(?: \d\d[OE]\+?)?(?: |$)`)
+var stamped = regexp.MustCompile(`^\[?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))(?: \d\d[OE]\+?)?\]?(?: |$)`)
+
+// unstamp cuts that time from a line, with the job and the step before it that
+// gh run view --log writes.
+func unstamp(line string) (at time.Time, rest string) {
+	_, step, _ := strings.Cut(line, "\t")
+	_, after, _ := strings.Cut(step, "\t")
+	for _, l := range []string{line, strings.TrimLeft(after, "\ufeff")} {
+		if m := stamped.FindStringSubmatch(l); m != nil {
+			at, _ = ParseTime(m[1])
+			return at, l[len(m[0]):]
+		}
+	}
+	return at, line
+}
 
 func (t *benchText) read(text string) {
 	// What a progress bar writes over is a line, too.
@@ -221,20 +239,16 @@ func (t *benchText) read(text string) {
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
-		line, place := plainLine(strings.TrimSuffix(line, "\n")), fmt.Sprint(t.name, ":", n)
-		var at time.Time
-		if m := stamped.FindStringSubmatch(line); m != nil {
-			at, _ = ParseTime(m[1])
-			line = line[len(m[0]):]
-		}
+		at, line := unstamp(plainLine(strings.TrimSuffix(line, "\n")))
+		place := fmt.Sprint(t.name, ":", n)
 		var e event
 		if strings.HasPrefix(line, "{") && json.Unmarshal([]byte(line), &e) == nil && e.Action != "" && e.Package+e.ImportPath != "" {
 			s := t.stream(cmp.Or(e.Package, e.ImportPath))
-			s.at(e.Time)
+			t.at(e.Time)
 			s.write(e.Output, place)
 			continue
 		}
-		t.plain.at(at)
+		t.at(at)
 		t.plain.line(line, place)
 	}
 	t.streams[""] = t.plain
@@ -275,7 +289,6 @@ type benchStream struct {
 	pending, pendingAt string // benchmark whose result has not come
 	failing            int    // 1 + index of the failure that the next line explains
 	packages           []running
-	began, last        time.Time
 }
 
 // setting is a line that may be configuration.
@@ -300,14 +313,15 @@ const (
 // newRun is how far apart the lines of a log are if they are of two runs.
 const newRun = 6 * time.Hour
 
-func (s *benchStream) at(t time.Time) {
-	if t.IsZero() {
+// at notes when a line was written, by whichever package: they are one run.
+func (t *benchText) at(now time.Time) {
+	if now.IsZero() {
 		return
 	}
-	if t.Sub(s.last).Abs() > newRun {
-		s.began = t
+	if now.Sub(t.last).Abs() > newRun {
+		t.began = now
 	}
-	s.last = t
+	t.last = now
 }
 
 func (s *benchStream) write(text, place string) {
@@ -433,7 +447,7 @@ func (s *benchStream) drop() {
 }
 
 func (s *benchStream) add(l benchLine) {
-	l.benchConfig, l.began = s.config, s.began
+	l.benchConfig, l.began = s.config, s.text.began
 	s.text.lines = append(s.text.lines, l)
 }
 

@@ -48,6 +48,9 @@ func TestReadBenchAmongOthers(t *testing.T) {
 		}
 		return string(raw)
 	}
+	prefixed := func(prefix, text string) string {
+		return prefix + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+prefix)
+	}
 	var zipped, zst bytes.Buffer
 	z := gzip.NewWriter(&zipped)
 	z.Write([]byte(head + a + b))
@@ -84,7 +87,13 @@ func TestReadBenchAmongOthers(t *testing.T) {
 		"gzip":                     {text: zipped.String()},
 		"zstd":                     {text: zst.String()},
 		"gzip cut":                 {text: zipped.String()[:zipped.Len()-4], said: "packed files that end early (1, first b.txt: unexpected EOF)"},
-		"times of a runner":        {text: "2026-05-01T02:00:00.1234567Z " + strings.ReplaceAll(strings.TrimSuffix(head+a+b, "\n"), "\n", "\n2026-05-01T02:00:00.1234567Z ")},
+		"times of a runner":        {text: prefixed("2026-05-01T02:00:00.1234567Z ", head+a+b)},
+		"a job, a step and times":  {text: prefixed("bench\tUNKNOWN STEP\t2026-05-01T02:00:00.1234567Z ", "\ufeff"+head+a+b)},
+		"times in brackets":        {text: prefixed("[2026-05-01T02:00:00.123Z] ", head+a+b)},
+		"times for a viewer":       {text: prefixed("\x1b_bk;t=1777600800123\x07", head+a+b)},
+		"UTF-16 behind UTF-8":      {text: head + a + utf(binary.LittleEndian, "", b)},
+		"zeros of a torn write":    {text: head + a + strings.Repeat("\x00", 500) + b},
+		"UTF-32":                   {text: "\xff\xfe\x00\x00" + strings.Join(append(strings.Split(head+a+b, ""), ""), "\x00\x00\x00")},
 		"failure": {text: head + a + "--- FAIL: BenchmarkC-8\n    kv_test.go:30: disk is gone\n" + b + "FAIL\nexit status 1\nFAIL\texample.com/kv\t4.1s\n",
 			said: "failures (1, first b.txt:8: --- FAIL: BenchmarkC-8)"},
 		"failure behind the name": {text: head + a + "BenchmarkC-8 \t--- FAIL: BenchmarkC-8\n" + b, said: "failures (1"},
@@ -152,6 +161,9 @@ func TestReadBenchThreads(t *testing.T) {
 		"-cpu 1,2,4":                  {names: "S/Add S/Add-2 S/Add-4", want: "S/Add×1 S/Add×2 S/Add×4"},
 		"-cpu 1,2,4 of several":       {names: "A A-2 A-4 B/x B/y B/x-2 B/y-2 B/x-4 B/y-4", want: "A×1 A×2 A×4 B/x×1 B/y×1 B/x×2 B/y×2 B/x×4 B/y×4"},
 		"-cpu 1,2 with numbers":       {names: "A A-2 B/n-2 B/n-3 B/n-2-2 B/n-3-2", want: "A×1 A×2 B/n-2×1 B/n-3×1 B/n-2×2 B/n-3×2"},
+		"-cpu 1,2,4 with numbers":     {names: "S/n=1 S/n=1-2 S/n=1-4 M/s-64 M/s-16 M/s-64-2 M/s-16-2 M/s-64-4 M/s-16-4", want: "S/n=1×1 S/n=1×2 S/n=1×4 M/s-64×1 M/s-16×1 M/s-64×2 M/s-16×2 M/s-64×4 M/s-16×4"},
+		"-cpu 1,2, numbers alone":     {names: "M/s-64 M/s-16 M/s-64-2 M/s-16-2", want: "M/s-64×1 M/s-16×1 M/s-64×2 M/s-16×2"},
+		"numbers of some":             {names: "A/x A/y A/x-2 M/s-64", want: "A/x×1 A/y×1 A/x-2×1 M/s-64×1"},
 		"-cpu 2,4":                    {names: "A-2 A-4", want: "A×2 A×4"},
 		"-cpu 2,4, subtests alone":    {names: "B/x-2 B/y-2 B/x-4 B/y-4", want: "B/x×2 B/y×2 B/x×4 B/y×4"},
 		"numbers of several subtests": {names: "B/x/n-2 B/x/n-4 B/y/n-2 B/y/n-4", want: "B/x/n-2×1 B/x/n-4×1 B/y/n-2×1 B/y/n-4×1"},
@@ -238,7 +250,13 @@ func TestReadBenchPackages(t *testing.T) {
 	want[3] = "2026-05-02T02:00"
 	require.Equal(t, want, rows)
 
+	// Packages that begin before and after midnight are of one session.
+	rows, _, err = figuresOf(t, event("2026-05-01T23:59:59Z", "a", "BenchmarkGet-8 1000 100 ns/op\n")+event("2026-05-02T00:00:01Z", "b", "BenchmarkGet-8 1000 200 ns/op\n"), Bench{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"2026-05-01T23:59", "a Get ×8 10000000 op/s n=1", "b Get ×8 5000000 op/s n=1"}, rows)
+
 	for text, want := range map[string]string{
+		"bench-1  | BenchmarkA-8 1000 100 ns/op\n[x] BenchmarkA-8 1000 100 ns/op": "cut that off",
 		`{"schema":1,"runs":[]}`: "it is a record, not benchmark text",
 		`[{"name":"A"}]`:         "go test -json",
 		"PK\x03\x04 and so on":   "unpack it first",

@@ -30,8 +30,8 @@ var (
 	digits     = regexp.MustCompile(`^\d+$`)
 	weekday    = regexp.MustCompile(`(?i)^(mon|tue|wed|thu|fri|sat|sun)[a-z]*[, ] *`)
 	remark     = regexp.MustCompile(`([+-]\d\d:?\d\d) ?(\(.*\)|\[.*\]|[A-Z]{1,5}(?: m=\S+)?)$`) // that repeats the offset
-	yearLast   = regexp.MustCompile(`^([A-Za-z]{3} \d{1,2}|\d{1,2} [A-Za-z]{3}) (\d\S+)( [AP]M)?( [A-Z]{1,4})? (\d{4})( .*)?$`)
-	zoned      = regexp.MustCompile(`^(.*\d(?: [AP]M)?) ?([+-]\d\d:?(?:\d\d)?|[A-LN-Zz]|[A-Z]{2,4})$`)
+	yearLast   = regexp.MustCompile(`^([A-Za-z]{3} \d{1,2}|\d{1,2} [A-Za-z]{3}) (\d\S+)( [AP]M)?( [A-Z]{1,4}| [+-]\d\d(?:\d\d)?)? (\d{4})( .*)?$`)
+	zoned      = regexp.MustCompile(`^(.*\d(?: [AP]M)?) ?([+-]\d\d?|[+-]\d\d:?\d\d|[A-LN-Zz]|[A-Z]{2,4})$`)
 )
 
 // ParseTime reads a day or a time as people and tools write them: RFC 3339,
@@ -72,7 +72,10 @@ func parseTime(s string) (t time.Time, ok bool) {
 		if named, ok := zones[strings.ToUpper(zone)]; ok {
 			zone = named
 		}
-		if zone = strings.ReplaceAll(zone, ":", ""); len(zone) == 3 {
+		switch zone = strings.ReplaceAll(zone, ":", ""); len(zone) {
+		case 2: // UTC+2
+			zone = zone[:1] + "0" + zone[1:] + "00"
+		case 3:
 			zone += "00"
 		}
 		if t, ok := parseLayouts(m[1]+zone, "-0700"); ok {
