@@ -99,12 +99,12 @@ func (c *Comparison) machines(records []*results.Record) (map[*results.Record]st
 		parts, by := [][]*results.Record{named[id]}, ""
 		for _, e := range evidence { // each kind with those before it
 			parts, by = divided(parts, e.of), e.name
-			if !slices.ContainsFunc(parts, clashes) {
+			if !slices.ContainsFunc(parts, unnamed) {
 				break
 			}
 		}
 		for i, part := range parts {
-			if !clashes(part) {
+			if !unnamed(part) {
 				continue
 			}
 			if len(part) > 2 && slices.ContainsFunc(part, func(r *results.Record) bool {
@@ -119,6 +119,15 @@ func (c *Comparison) machines(records []*results.Record) (map[*results.Record]st
 		for i, part := range parts {
 			for _, r := range part {
 				of[r] = fmt.Sprintf("%s\x00%d", id, i)
+			}
+		}
+		for _, part := range divided([][]*results.Record{named[id]}, evidence[0].of) {
+			if a, b := clash(part); a != nil && !unnamed(part) {
+				c.Warnings = append(c.Warnings, results.Warning{
+					Code:   "one-candidate",
+					Text:   fmt.Sprintf("records %s and %s of %q ran at the same time, so they are of two machines, and one candidate because of the label %s=%s", a.ID, b.ID, a.Node.Name, labelled, a.Plan.Labels[labelled]),
+					Remedy: "if they are to be held against each other, measure each with a --label " + labelled + "=NAME of its own",
+				})
 			}
 		}
 		if by != evidence[0].name {
@@ -148,9 +157,11 @@ func divided(parts [][]*results.Record, key func(*results.Record) string) (out [
 	return out
 }
 
-func clashes(part []*results.Record) bool {
+// unnamed says whether sessions ran at a time that nobody labelled as one
+// candidate.
+func unnamed(part []*results.Record) bool {
 	a, _ := clash(part)
-	return a != nil
+	return a != nil && part[0].Plan.Labels[labelled] == ""
 }
 
 // labels warns where labels suggest other candidates than there are: sessions
