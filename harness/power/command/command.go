@@ -11,8 +11,9 @@
 //
 // Many rows are not many instants: a tool that prints a line a card prints
 // parts of one reading. All that a command prints in a life shorter than a
-// period is one reading, and so are the lines of a stream that come together,
-// within a twentieth of a period. If they are several, row= says which counts,
+// period is one reading, and so are the lines of a stream that come together:
+// within a twentieth of a period, or, as those of the first period show, before a
+// silence of more than twice the longest between them. If they are several, row= says which counts,
 // or that they add up; their number is that of the first reading, for good.
 //
 // The command runs under /bin/sh with the environment of perwatt, in a process
@@ -274,6 +275,7 @@ func (c *command) first(ctx context.Context, grace time.Duration) ([]line, error
 		}
 	}
 	all := r.take(func(printed []line) (from, to int) {
+		c.gap = max(c.gap, burst(printed, time.Now()))
 		to = len(printed)
 		for i := 1; i < to && !c.ends; i++ {
 			if printed[i].came.Sub(printed[i-1].came) > c.gap {
@@ -291,6 +293,23 @@ func (c *command) first(ctx context.Context, grace time.Duration) ([]line, error
 		return nil, r.death()
 	}
 	return c.next(ctx)
+}
+
+// burst returns the pause by which lines are told from the next, if they are
+// followed by a silence that none within them comes near: a tool that asks one
+// card after another takes its time for each. It is 0 of lines that come evenly.
+func burst(printed []line, now time.Time) time.Duration {
+	if len(printed) < 2 {
+		return 0
+	}
+	widest := time.Duration(0)
+	for i, l := range printed[1:] {
+		widest = max(widest, l.came.Sub(printed[i].came))
+	}
+	if now.Sub(printed[len(printed)-1].came) <= 2*widest {
+		return 0
+	}
+	return widest * 3 / 2
 }
 
 // endlessly is the error of lines that are too many for one reading.

@@ -200,6 +200,37 @@ func TestRows(t *testing.T) {
 	require.NoError(t, m.Close())
 }
 
+// TestBurst: lines that come slowly one after another, and then none for long,
+// are printed together all the same; those that come evenly are not.
+func TestBurst(t *testing.T) {
+	const text = "echo 301.25 W; sleep 0.06; echo 61.75 W; sleep 60,boundary=card,timeout=5s,period=700ms"
+	_, err := dial(t.Context(), text, nil)
+	require.ErrorContains(t, err, `it prints 2 lines together ("301.25 W", "61.75 W")`)
+	m := opened(t, text+",row=sum")
+	require.Contains(t, m.Info().Notes[0], "the sum of the 2 that it prints together")
+	for name, c := range map[string]struct {
+		now  int
+		at   []int
+		want time.Duration
+	}{
+		"none":                     {now: 1000},
+		"one":                      {at: []int{0}, now: 1000},
+		"two of a loop over cards": {at: []int{0, 100}, now: 1000, want: 150},
+		"three, and slow":          {at: []int{0, 200, 400}, now: 1000, want: 300},
+		"at once":                  {at: []int{0, 0}, now: 1000},
+		"evenly":                   {at: []int{0, 250, 500, 750}, now: 1000},
+		"evenly, less often":       {at: []int{0, 600}, now: 1000},
+		"evenly, with a stall":     {at: []int{0, 100, 200, 480, 500}, now: 1000},
+	} {
+		began := time.Now()
+		var printed []line
+		for _, ms := range c.at {
+			printed = append(printed, line{came: began.Add(time.Duration(ms) * time.Millisecond)})
+		}
+		require.Equal(t, c.want*time.Millisecond, burst(printed, began.Add(time.Duration(c.now)*time.Millisecond)), name)
+	}
+}
+
 // TestStale: a stream that falls silent is not what it said last.
 func TestStale(t *testing.T) {
 	d := time.Duration(0)
