@@ -61,8 +61,8 @@ var formats = map[string]format{
 	"float64": {4, 0, 0, math.Float64frombits},
 }
 
-// decode makes a number of registers. All ones of an unsigned, and the limit of
-// a signed, is how meters say that there is no value (SunSpec Information
+// decode makes a number of registers. All ones of an unsigned, and the limits of
+// a signed, are how meters say that there is no value (SunSpec Information
 // Models, "unimplemented").
 func (f format) decode(words []uint16, little bool) (float64, error) {
 	if len(words) != f.words {
@@ -82,8 +82,8 @@ func (f format) decode(words []uint16, little bool) (float64, error) {
 		return 0, fmt.Errorf("%v is not a number", v)
 	case f.wraps > 0 && bits == math.MaxUint64>>(64-16*f.words):
 		return 0, fmt.Errorf("all ones, %#x: this is how meters say that there is no value", bits)
-	case f.most > 0 && v == f.most:
-		return 0, fmt.Errorf("%#x, the most that it can hold: this is how meters say that there is no value", bits)
+	case f.most > 0 && (v == f.most || v == -f.most-1):
+		return 0, fmt.Errorf("%#x, the limit of what it can hold: this is how meters say that there is no value", bits)
 	}
 	return v, nil
 }
@@ -98,7 +98,7 @@ type device struct {
 	table    lib.RegType
 	unit     uint8
 	what     string // names the register in errors
-	order    *order // nil where the spec says the order
+	order    *order // nil of a number of one word
 
 	client  *lib.ModbusClient // nil without a connection
 	pending chan answer       // of a request that has not been waited for
@@ -127,7 +127,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	d.conf = lib.ClientConfiguration{URL: "tcp://" + address, Timeout: timeout, Logger: log.New(io.Discard, "", 0)}
 	about := power.Info{Source: address, Period: time.Second, Channels: []results.Channel{channel},
 		Notes: []string{fmt.Sprintf("%s as %s, %s word first, × %g to %s, as the spec says", d.what, s.Get("type", ""), s.Get("order", "big"), d.scale, channel.Unit)}}
-	if d.format.words > 1 && !s.Has("order") {
+	if d.format.words > 1 {
 		if channel, err = s.Channel(channel); err != nil {
 			return nil, fmt.Errorf("modbus: %w", err)
 		}
@@ -135,7 +135,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		if err != nil {
 			return nil, fmt.Errorf("modbus: %w", err)
 		}
-		d.order = &order{channel: channel, most: most}
+		d.order = &order{channel: channel, most: most, said: s.Has("order")}
 	}
 	m, err := s.Remote(about, []power.Bound{{Range: d.format.wraps * d.scale}}, d.ask, d.close)
 	if err != nil {
@@ -233,14 +233,12 @@ func (d *device) ask(ctx context.Context) ([]power.Quantity, error) {
 		return nil, fmt.Errorf("%s: %w%s", d.what, err, remedy(err))
 	}
 	v, err := d.format.decode(a.words, d.little)
-	if d.order != nil {
+	if d.order != nil && err == nil {
 		other, wrong := d.format.decode(a.words, !d.little)
 		if wrong != nil {
 			other = math.NaN()
 		}
-		if wrong := d.order.doubt(v*d.scale, other*d.scale, time.Now()); err == nil {
-			err = wrong
-		}
+		err = d.order.doubt(v*d.scale, other*d.scale, time.Now())
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", d.what, err)

@@ -10,12 +10,14 @@ import (
 )
 
 // order watches whether the words of a number make sense in the order in which
-// they are taken, where the spec does not say it. Once they did not, and the
-// other order would have, nothing is believed: the next number may only seem to
-// fit.
+// they are taken. Once they did not, and the other order would have, nothing is
+// believed: the next number may only seem to fit. A number that makes sense is
+// doubted only where the spec does not say its order, and one that does not, where
+// it does, is by itself.
 type order struct {
 	channel results.Channel
 	most    float64 // W
+	said    bool    // by the spec
 	wrong   error
 
 	known       bool
@@ -26,6 +28,9 @@ type order struct {
 // doubt takes a value in W or J, as it is taken and in the other order (NaN if
 // it is no number there), and says why it is not believed.
 func (o *order) doubt(v, other float64, at time.Time) error {
+	if o.said {
+		o.wrong = nil
+	}
 	if o.wrong != nil {
 		return o.wrong
 	}
@@ -34,8 +39,8 @@ func (o *order) doubt(v, other float64, at time.Time) error {
 			return watts >= o.channel.LeastWatts() && watts <= o.most
 		}
 		// A figure in decimals is a short one, but for chance, in its own order.
-		if fits(other) && (!fits(v) && v != 0 || fits(v) && digits(other) < digits(v)) {
-			o.wrong = fmt.Errorf("%.4g W, and %.6g W in the other order of its words: say which it is, order=little or order=big", v, other)
+		if fits(other) && (!fits(v) && v != 0 || fits(v) && !o.said && digits(other) < digits(v)) {
+			o.wrong = fmt.Errorf("%.4g W, and %.6g W in the other order of its words: %s", v, other, o.remedy())
 		}
 		return o.wrong
 	}
@@ -49,10 +54,17 @@ func (o *order) doubt(v, other float64, at time.Time) error {
 	may := o.most * (at.Sub(o.at).Seconds() + 1)
 	fits := func(joules float64) bool { return joules > 0 && joules <= may }
 	if !fits(v-o.last) && fits(other-o.other) {
-		o.wrong = fmt.Errorf("it went from %.6g to %.6g J, and from %.6g to %.6g J in the other order of its words: say which it is, order=little or order=big", o.last, v, o.other, other)
+		o.wrong = fmt.Errorf("it went from %.6g to %.6g J, and from %.6g to %.6g J in the other order of its words: %s", o.last, v, o.other, other, o.remedy())
 	}
 	o.last, o.other, o.at = v, other, at
 	return o.wrong
+}
+
+func (o *order) remedy() string {
+	if o.said {
+		return "is it the other order=?"
+	}
+	return "say which it is, order=little or order=big"
 }
 
 // digits is how many a number needs at single precision.

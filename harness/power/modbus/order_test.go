@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,10 +74,20 @@ func TestWordOrder(t *testing.T) {
 	}
 }
 
-// TestLimits: the most that a signed number can hold is no value either.
+// TestSaidOrder: an order that the spec says is not doubted where it makes sense,
+// and where it does not, the other is named.
+func TestSaidOrder(t *testing.T) {
+	o := &order{channel: results.Channel{Kind: results.Gauge, Boundary: results.Wall}, most: results.Wall.Most(), said: true}
+	require.NoError(t, o.doubt(230.123, 412.5, time.Now()))
+	require.ErrorContains(t, o.doubt(2.7e7, 412, time.Now()), "2.7e+07 W, and 412 W in the other order of its words: is it the other order=?")
+	require.NoError(t, o.doubt(231, 9e6, time.Now()), "one odd number costs itself")
+}
+
+// TestLimits: neither limit of a signed number is a value, in whatever order.
 func TestLimits(t *testing.T) {
-	for name, bits := range map[string]uint64{"int16": 0x7fff, "int32": 0x7fffffff, "uint16": 0xffff, "uint32": 0xffffffff, "uint64": math.MaxUint64} {
-		_, err := formats[name].decode(words(bits, formats[name].words), false)
+	for name, bits := range map[string]uint64{"int16": 0x7fff, "int32": 0x7fffffff, "int16, least": 0x8000, "int32, least": 0x80000000, "uint16": 0xffff, "uint32": 0xffffffff, "uint64": math.MaxUint64} {
+		f := formats[strings.TrimSuffix(name, ", least")]
+		_, err := f.decode(words(bits, f.words), false)
 		require.ErrorContains(t, err, "no value", name)
 	}
 }
