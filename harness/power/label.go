@@ -8,8 +8,8 @@ import "regexp"
 var (
 	LabelOutput = labelled(`output|\bp?out[0-9]*\b`)
 	LabelOneOf  = labelled(`\b(psu|ps|(power )?supply|feed|phase|inlet) ?[#-]?[0-9a-c]\b`)
-	LabelRail   = labelled(`(^|[^0-9.])1?[0-9](\.[0-9]+)? ?v(dc)?\b|\brail\b|\bvdd|\bvcore|\bvr\b`)
-	LabelPart   = labelled(`cpu|processor|socket|core|dram|dimm|ddr|memory|gpu|accelerator|\b(sys)?io\b|i/o|module|blade|sled|drive|disk|hdd|ssd|nvme|fan|pump|cool|riser|slot|pcie|nic\b`)
+	LabelRail   = labelled(`(^|[^0-9.])1?[0-9](\.[0-9]+)? ?(v(dc)?|volts?)\b|\bp[0-9]{1,2}v|\b[0-9]{1,2}v?sb\b|standby|stby|\brail\b|\bvdd|\bvcc|\bvcore|\bvrm?\b`)
+	LabelPart   = labelled(`cpu|processor|socket|package|\bpkg\b|core|fpga|\bdpu\b|dram|dimm|ddr|memory|gpu|accelerator|\b(sys)?io\b|i/o|module|blade|sled|drive|disk|hdd|ssd|nvme|fan|pump|cool|riser|backplane|midplane|\bhsc|hot.?swap|slot|pcie|nic\b`)
 )
 
 func labelled(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pattern) }

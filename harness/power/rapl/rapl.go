@@ -442,6 +442,10 @@ func load(id, dir string, open power.Opener) (*zone, error) {
 	return z, nil
 }
 
+// firmware is what that of a guest calls its maker and itself. Clouds that name
+// their machines of bare metal alike are not in it.
+var firmware = regexp.MustCompile(`^(QEMU|Red Hat KVM|Xen|KubeVirt|Nutanix AHV|oVirt|OpenStack Foundation|innotek GmbH|Parallels|BHYVE|DigitalOcean|Microsoft Corporation Virtual Machine)\b|\b(KVM|VMware|VirtualBox|OpenStack|Bochs|HVM domU)\b`)
+
 // virtual reports whether a sysfs tree is that of a guest: Xen says so, the
 // firmware that QEMU brings does, and clocks do that only a hypervisor has.
 func virtual(root string, open power.Opener) bool {
@@ -449,7 +453,7 @@ func virtual(root string, open power.Opener) bool {
 		t, _ := power.ReadAttr(open, filepath.Join(root, path))
 		return t
 	}
-	return text("hypervisor/type") != "" || text("class/dmi/id/sys_vendor") == "QEMU" ||
+	return text("hypervisor/type") != "" || firmware.MatchString(text("class/dmi/id/sys_vendor")+" "+text("class/dmi/id/product_name")) ||
 		strings.Contains(text("devices/system/clocksource/clocksource0/available_clocksource"), "kvm-clock") ||
 		strings.Contains(text("devices/system/clocksource/clocksource0/available_clocksource"), "hyperv")
 }
