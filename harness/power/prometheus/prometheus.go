@@ -355,7 +355,7 @@ func parse(raw []byte, header http.Header) ([]sample, error) {
 // Words for a part of the whole, in the names of fields and headers and in what
 // is only mentioned beside a result.
 var (
-	inPart  = regexp.MustCompile(`(?i)partial|incomplete|truncated|degraded|results.?limited|missing.?(data|store|series)`)
+	inPart  = regexp.MustCompile(`(?i)partial|incomplete|truncated|degraded|results.?limited|missing.?(data|store|series)|fail(ed|ure)|^errors?$`)
 	inWhole = regexp.MustCompile(`(?i)^(is_?)?(complete|exhaustive)$`)
 	ofPart  = regexp.MustCompile(`(?i)partial|incomplete|truncat|missing|unavailable|unreachable|exceeded|not exhaustive|timed? ?out`)
 )
@@ -366,7 +366,8 @@ var (
 //     Cortex, "may contain partial data"; M3, "results not exhaustive"; Simple
 //     Log Service, "incomplete"), but for those that only inform of the query;
 //   - isPartial (VictoriaMetrics cluster, with a vmstorage away), or any field
-//     that is named so, in the answer, its data or its statistics;
+//     that is named so, in the answer, its data or its statistics, and an error
+//     or what failed, beside a success;
 //   - infos, if they speak of it;
 //   - the header M3-Results-Limited (M3), or any that is named so, and a Warning
 //     of HTTP that the answer is stale.
