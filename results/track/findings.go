@@ -167,7 +167,8 @@ func Findings(all []Judged) []Finding {
 		siblings := a.j.Key.Group == b.j.Key.Group && a.j.Better.worse(a.c.Size.Value) == b.j.Better.worse(b.c.Size.Value) &&
 			(sibling(a.j.Key) == sibling(b.j.Key) || slices.Contains(a.j.Beside[a.c.Night].Moved, b.j.Key.Node) || slices.Contains(b.j.Beside[b.c.Night].Moved, a.j.Key.Node))
 		meter := a.j.Meter != "" && a.j.Meter == b.j.Meter && a.j.Key.Metric == results.Power && b.j.Key.Metric == results.Power
-		code := a.c.LastGood != a.c.FirstBad && a.c.LastGood == b.c.LastGood && a.c.FirstBad == b.c.FirstBad && !a.j.Control && !b.j.Control
+		code := a.c.LastGood != a.c.FirstBad && a.c.LastGood == b.c.LastGood && a.c.FirstBad == b.c.FirstBad && !a.j.Control && !b.j.Control &&
+			(same || a.j.Key.Group != b.j.Key.Group || useOf(a.j.Key) != useOf(b.j.Key)) // no commit makes one use slower on a node and faster on its sibling
 		return same || siblings || meter || code
 	}
 	for i := range nodes {
@@ -207,6 +208,12 @@ func Findings(all []Judged) []Finding {
 	}
 	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Night, a.Night) })
 	return out
+}
+
+// useOf is a key that all figures of a use have in common, on whichever node.
+func useOf(k store.Key) store.Key {
+	k.Node, k.Metric, k.Unit = "", "", ""
+	return k
 }
 
 // surroundings are what a finding is seen against.

@@ -197,6 +197,8 @@ func TestFindingsOfNodes(t *testing.T) {
 		"all, by a commit":          {slices.Concat(still("a"), still("b"), still("c"), []Judged{mining("a", 0.97, commit), mining("b", 0.97, commit), mining("c", 0.97, commit)}), []string{"code all 3 nodes"}},
 		"two":                       {append(still("c"), mining("a", 0.97), mining("b", 0.97)), []string{"cannot be told 2 of 3 nodes: a, b"}},
 		"two, against each other":   {[]Judged{mining("a", 0.97), mining("b", 1.03)}, []string{"cannot be told node a", "cannot be told node b"}},
+		"two, of one commit":        {[]Judged{mining("a", 0.97, commit), mining("b", 1.03, commit), on("b", moved("g", "mining", results.WorkPerEnergy, 1.03, commit))}, []string{"code node a", "code node b"}},
+		"two uses, of one commit":   {[]Judged{mining("a", 0.97, commit), on("b", moved("g", "compute", results.Throughput, 1.03, commit))}, []string{"code 2 of 3 nodes: a, b"}},
 		"two, a month apart":        {[]Judged{mining("a", 0.97, later), mining("b", 0.97)}, []string{"cannot be told node a", "cannot be told node b"}},
 		"one machine":               {append(still("b"), on("a", moved("g", results.Control, results.Throughput, 0.9)), mining("a", 0.9)), []string{"machine node a"}},
 		"the control of another":    {[]Judged{on("b", moved("g", results.Control, results.Throughput, 0.9)), mining("a", 0.95, commit), on("a", moved("g", results.Control, results.Throughput, 1))}, []string{"code node a", "machine node b"}},
