@@ -525,8 +525,9 @@ var timeKeys, commitKeys = []string{"date", "time", "timestamp", "commit-time", 
 // flush decides which of the lines that stand together are configuration, and
 // which a program under test printed. Between what a test says of the machine
 // and its end, configuration is what names the code or the time, what stands
-// beside that, and what stands alone between two empty lines, as benchfmt
-// writes it; empty says that an empty line follows.
+// beside that, what stands alone between two empty lines, as benchfmt writes
+// it, and what the head has said of the surroundings before; empty says that an
+// empty line follows.
 func (s *benchStream) flush(empty bool) {
 	group := s.group
 	s.group = nil
@@ -550,7 +551,8 @@ func (s *benchStream) flush(empty bool) {
 	for i, g := range group {
 		k, known := benchKeys[g.key]
 		free := !s.inGo || s.bracket && empty || i < last
-		placed := free || k.of <= ofTest || last >= 0
+		again := k.of == ofRest && g.key != "cpu" && values[g.key] != "" // go test writes that one, and logs do
+		placed := free || again || k.of <= ofTest || last >= 0
 		switch {
 		case k.of == ofNone && known:
 		case known && valid(g) && placed, !known && free && len(g.value) <= maxName && len(values) < maxKeys:

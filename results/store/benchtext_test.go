@@ -280,10 +280,11 @@ func TestReadBenchTimes(t *testing.T) {
 
 	// Sessions are told apart by configuration, wherever it is written.
 	for name, text := range map[string]string{
-		"before the run":    "variant: a\ngoos: linux\nBenchmarkA-8 1000 100 ns/op\nPASS\nvariant: b\ngoos: linux\nBenchmarkA-8 1000 200 ns/op\n",
-		"by hand":           "variant: a\nBenchmarkA-8 1000 100 ns/op\nvariant: b\nBenchmarkA-8 1000 200 ns/op\n",
-		"by benchfmt":       "goos: linux\nvariant: a\n\nBenchmarkA-8 1000 100 ns/op\n\nvariant: b\n\nBenchmarkA-8 1000 200 ns/op\n",
-		"beside the commit": "goos: linux\nvariant: a\ncommit: a\nBenchmarkA-8 1000 100 ns/op\nvariant: b\ncommit: b\nBenchmarkA-8 1000 200 ns/op\n",
+		"before the run":     "variant: a\ngoos: linux\nBenchmarkA-8 1000 100 ns/op\nPASS\nvariant: b\ngoos: linux\nBenchmarkA-8 1000 200 ns/op\n",
+		"by hand":            "variant: a\nBenchmarkA-8 1000 100 ns/op\nvariant: b\nBenchmarkA-8 1000 200 ns/op\n",
+		"by benchfmt":        "goos: linux\nvariant: a\n\nBenchmarkA-8 1000 100 ns/op\n\nvariant: b\n\nBenchmarkA-8 1000 200 ns/op\n",
+		"as the head has it": "goos: linux\nnode: a\nBenchmarkA-8 1000 100 ns/op\nnode: b\nBenchmarkA-8 1000 200 ns/op\n",
+		"beside the commit":  "goos: linux\nvariant: a\ncommit: a\nBenchmarkA-8 1000 100 ns/op\nvariant: b\ncommit: b\nBenchmarkA-8 1000 200 ns/op\n",
 	} {
 		rows, _, err := figuresOf(t, text, Bench{At: epoch})
 		require.NoError(t, err)
