@@ -54,7 +54,7 @@ func (c *conn) serve() {
 	if err := c.converse(); err != nil {
 		s.srv.count.dropped.Add(1)
 		if !errors.Is(err, errAsked) {
-			s.srv.notice(c.host, "turned away: "+err.Error())
+			s.notice("turned away: " + err.Error())
 		}
 	}
 }

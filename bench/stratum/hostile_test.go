@@ -244,6 +244,47 @@ func TestNotices(t *testing.T) {
 	require.LessOrEqual(t, len(s.noticed), maxNotices)
 }
 
+// Of whoever came and handed in no good share it is told what became of it.
+func TestNothingCame(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		live func(k *talk)
+		says []string
+	}{
+		{"a port is looked at", func(*talk) {}, []string{"its connection ended before it named a worker"}},
+		{"it asks and goes", func(k *talk) { k.ask("mining.subscribe", `[]`) }, []string{"its connection ended before it named a worker"}},
+		{"it has no name", func(k *talk) { k.ask("mining.authorize", `[""]`) }, []string{"turned away: it gave its worker no name"}},
+		{"it goes early", func(k *talk) { k.begin() }, []string{"its connection ended before it handed in a share"}},
+		{"its shares bear another name", func(k *talk) {
+			k.begin()
+			k.m.Name = "w.1"
+			for i := range uint64(2) {
+				require.Equal(t, "24", k.submit(k.mine(1, i)[0]))
+			}
+			k.due(2 * mute)
+		}, []string{"worker \"w\" hands in shares, and none is good: they are in another's name, the first in the line `{\"id\":3,"}},
+		{"its shares are no shares", func(k *talk) {
+			k.begin()
+			require.Equal(t, "20", k.ask("mining.submit", `["w","1","00000000","x","x"]`))
+		}, []string{"worker \"w\" hands in shares, and none is good: they are"}},
+		{"it mines", func(k *talk) {
+			k.begin()
+			require.Equal(t, "true", k.submit(k.mine(1, 0)[0]))
+		}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var notices []string
+			k := newTalk(t, Config{Difficulty: 0x1p-20, Notice: func(_, text string) { notices = append(notices, text) }})
+			c.live(k)
+			k.s.close(k.now)
+			require.Len(t, notices, len(c.says), "%q", notices)
+			for i, says := range c.says {
+				require.Contains(t, notices[i], says)
+			}
+		})
+	}
+}
+
 // One address cannot take all the room, and what is turned away costs nothing.
 func TestRoomForOthers(t *testing.T) {
 	s, err := New(Config{Connections: 100})

@@ -97,9 +97,12 @@ func (r *request) param(i int) []byte {
 }
 
 // value returns a parameter as it stands in the line; it is nil if there is
-// none, or what clients write for none: null, or a text of nothing.
+// none, or what clients write for none: null, or a text of nothing or spaces.
 func (r *request) value(i int) []byte {
-	if i >= r.n || string(r.params[i]) == "null" || string(r.params[i]) == `""` {
+	if i >= r.n || string(r.params[i]) == "null" {
+		return nil
+	}
+	if t := text(r.params[i]); t != nil && len(bytes.TrimSpace(t)) == 0 {
 		return nil
 	}
 	return r.params[i]
@@ -310,15 +313,16 @@ var unhex = func() (t [256]byte) {
 
 // number32 reads the 32 bits of a time, a nonce or a version as clients write
 // them: a text of hexadecimal digits in either case, with or without zeros or
-// 0x before them, or a JSON number that is whole. Each of these can mean one
-// number only; that the client hashed that one is for the digest to show.
+// 0x before them, or a JSON number that is whole, negative where its highest
+// bit is a sign. Each of these can mean one number only; that the client hashed
+// that one is for the digest to show.
 func number32(raw []byte) (n uint32, ok bool) {
 	if len(raw) == 0 {
 		return 0, false
 	}
 	if raw[0] != '"' {
 		f, err := strconv.ParseFloat(string(raw), 64)
-		return uint32(f), err == nil && f >= 0 && f <= math.MaxUint32 && f == math.Trunc(f)
+		return uint32(int64(f)), err == nil && f >= math.MinInt32 && f <= math.MaxUint32 && f == math.Trunc(f)
 	}
 	digits := bytes.TrimSpace(text(raw))
 	if len(digits) > 2 && digits[0] == '0' && digits[1]|0x20 == 'x' {

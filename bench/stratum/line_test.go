@@ -59,7 +59,7 @@ func TestText(t *testing.T) {
 func TestNumber32(t *testing.T) {
 	for raw, want := range map[string]uint32{
 		`"00fFaB12"`: 0xffab12, `"ffab12"`: 0xffab12, `"0xFFAB12"`: 0xffab12, `"0X00ffab12"`: 0xffab12, `"0"`: 0, `"1234567"`: 0x1234567, `" 7 "`: 7, `"\u0037"`: 7,
-		`"ffffffff"`: 1<<32 - 1, `"00000000ffffffff"`: 1<<32 - 1, `0`: 0, `7`: 7, `4294967295`: 1<<32 - 1, `305419896.0`: 305419896, `1.5e3`: 1500,
+		`"ffffffff"`: 1<<32 - 1, `"00000000ffffffff"`: 1<<32 - 1, `0`: 0, `7`: 7, `4294967295`: 1<<32 - 1, `-1`: 1<<32 - 1, `-2147483648`: 1 << 31, `305419896.0`: 305419896, `1.5e3`: 1500,
 	} {
 		got, ok := number32([]byte(raw))
 		require.True(t, ok, raw)
@@ -67,7 +67,7 @@ func TestNumber32(t *testing.T) {
 	}
 	for _, raw := range []string{
 		"", `""`, `"0x"`, `"x1"`, `"0x0x1"`, `"-1"`, `"+1"`, `"1g"`, `"1 2"`, `"1_0"`, `"100000000"`, `"0x1ffffffff"`, `"é"`,
-		`-1`, `0.5`, `4294967296`, `1e999`, `null`, `true`, `[1]`, `{}`,
+		`-2147483649`, `-0.5`, `0.5`, `4294967296`, `1e999`, `null`, `true`, `[1]`, `{}`,
 	} {
 		_, ok := number32([]byte(raw))
 		require.False(t, ok, raw)

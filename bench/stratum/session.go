@@ -1,6 +1,7 @@
 package stratum
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -53,6 +54,8 @@ type session struct {
 	jobs       []*job    // the newest is the last
 	order      order     // of the newest
 	bad        int       // lines that were no request
+	told       bool      // who looks on was told why nothing came of it
+	refused    string    // what is wrong with the first share that was, while none was good
 
 	wake   func() // ends a wait for the next line
 	kicked atomic.Bool
@@ -93,6 +96,12 @@ func (s *session) each(f func(w *Worker)) {
 	}
 }
 
+// notice tells who looks on why nothing came of the connection.
+func (s *session) notice(text string) {
+	s.told = true
+	s.srv.notice(s.address, text)
+}
+
 var (
 	errAsked = errors.New("the device was asked to connect again")
 	errBad   = errors.New("too many lines that are no request")
@@ -111,9 +120,9 @@ func (s *session) due(now time.Time, out []byte) ([]byte, error) {
 	}
 	if !s.named.IsZero() && now.Sub(s.named) >= mute {
 		s.named = time.Time{}
-		if !s.worker.placed.Load() {
-			s.srv.notice(s.address, fmt.Sprintf("worker %.64q handed in nothing in %v: it does not mine yet, or makes less than about %.2g hash/s, which --expect is for (its difficulty is %g)",
-				s.worker.name, mute, o.difficulty*hashesPerDifficulty/mute.Seconds(), o.difficulty))
+		if !s.worker.placed.Load() && !s.told {
+			s.notice(cmp.Or(s.refused, fmt.Sprintf("worker %.64q handed in nothing in %v: it does not mine yet, or makes less than about %.2g hash/s, which --expect is for (its difficulty is %g)",
+				s.worker.name, mute, o.difficulty*hashesPerDifficulty/mute.Seconds(), o.difficulty)))
 		}
 	}
 	fresh := len(s.jobs) == 0 || s.jobs[len(s.jobs)-1].epoch < from || now.Sub(s.block) >= s.srv.cfg.Block
@@ -274,7 +283,7 @@ func (s *session) authorise(name []byte, now time.Time) (code string) {
 			s.turned[string(name)] = struct{}{}
 		}
 		s.srv.count.refused.Add(1)
-		s.srv.notice(s.address, "turned away: "+why)
+		s.notice("turned away: " + why)
 		return code
 	}
 	switch {
@@ -378,7 +387,7 @@ func (s *session) submit(r *request, now time.Time) Class {
 		if c <= Stale {
 			if why := s.srv.place(w); why != "" {
 				s.srv.count.unauthorised.Add(1)
-				s.srv.notice(s.address, "turned away: "+why+" (--workers)")
+				s.notice("turned away: " + why + " (--workers)")
 				return Unauthorised
 			}
 		}
@@ -386,18 +395,27 @@ func (s *session) submit(r *request, now time.Time) Class {
 	w.note(c, epoch, luck, s.workers(), now)
 	if c > Stale {
 		w.quote(c, r.line)
+		if !w.placed.Load() && s.refused == "" {
+			s.refused = fmt.Sprintf("worker %.64q hands in shares, and none is good: they %s, the first in the line %s", w.name, reproach[c], quoted(r.line))
+		}
 	}
 	return c
 }
 
-// close ends the session.
+// close ends the session. Who came and handed in no share is told of.
 func (s *session) close(now time.Time) {
+	if s.worker == nil && !s.told {
+		s.notice("its connection ended before it named a worker")
+	}
 	if s.search != nil {
 		s.search.leave(s)
 	}
 	s.each(func(w *Worker) {
 		w.leave(s, now)
 		if !w.placed.Load() {
+			if !s.told {
+				s.notice(cmp.Or(s.refused, "its connection ended before it handed in a share")) // without names, of which a stranger has many
+			}
 			s.srv.left(w)
 		}
 	})

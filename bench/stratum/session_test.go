@@ -366,7 +366,7 @@ func TestNotations(t *testing.T) {
 	}
 	plain := newTalk(t, Config{Difficulty: 0x1p-20})
 	plain.begin()
-	for i, bits := range []string{"", ",null", `,""`, `,"00000000"`, `,"0x0"`, ",0"} {
+	for i, bits := range []string{"", ",null", `,""`, `," "`, `,"00000000"`, `,"0x0"`, ",0"} {
 		f := plain.mine(1, uint64(i))[0]
 		require.Equal(t, "true", plain.ask("mining.submit", strings.TrimSuffix(plain.m.Params(f), "]")+bits+"]"), bits)
 	}
