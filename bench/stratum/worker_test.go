@@ -324,6 +324,32 @@ func TestTunerFindsLoss(t *testing.T) {
 	}
 }
 
+// A device that waits for the answer to each share before it hands in the next
+// comes at its own pace where it finds more. What that says of its loss takes no
+// difficulty beyond one at which it hands in a share now and then.
+func TestTunerBearsWaiting(t *testing.T) {
+	for seed := range uint64(40) {
+		r := rand.New(rand.NewPCG(11, seed))
+		const rate, answer = 500e9, 150 * time.Millisecond
+		t0 := time.Unix(1_800_000_000, 0)
+		found, free := t0, t0
+		var tu tuner
+		tu.begin(rate/2, t0)
+		for !tu.settled && found.Sub(t0) < 20*time.Minute {
+			found = found.Add(time.Duration(r.ExpFloat64() * tu.difficulty * hashesPerDifficulty / rate * 1e9))
+			at := later(found, free)
+			free = at.Add(answer)
+			tu.share(r.ExpFloat64(), at)
+			if next, pace, change := tu.look(at, 1); change {
+				tu.try(next, pace, at)
+				found, free = at, at // what waits is of a job that is over
+			}
+		}
+		require.True(t, tu.settled)
+		require.Greater(t, rate/tu.difficulty/hashesPerDifficulty, slow/4, "%g", tu.difficulty)
+	}
+}
+
 // stubborn is a device that goes on at the difficulty it was told first,
 // until it connects again.
 func TestStubbornDevice(t *testing.T) {
