@@ -60,7 +60,7 @@ what it asks, who asks it, and what was found. Exit code 1 if one fails.`,
 			}
 			switch {
 			case bad > 0:
-				return exit{exitData, fmt.Errorf("%d of %d records do not hold what was recorded: do not use them", bad, len(files))}
+				return exit{exitData, fmt.Errorf("%d of %d records cannot be read, or do not hold what was recorded: do not use them", bad, len(files))}
 			case invalid > 0:
 				return exit{exitGate, fmt.Errorf("%d of %d records are INVALID for ranking by the %s rules", invalid, len(files), rules)}
 			}

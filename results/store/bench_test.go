@@ -96,6 +96,7 @@ func FuzzReadBench(f *testing.F) {
 	f.Add("\xff\xfeB\x00e\x00n\x00c\x00h\x00m\x00a\x00r\x00k\x00A\x00 \x001\x00 \x001\x00 \x00n\x00s\x00/\x00o\x00p\x00\n\x00")
 	f.Add(`{"Time":"2026-05-01T02:00:00Z","Action":"output","Package":"p","Output":"BenchmarkA-8 \t1\t 1 ns/op\n"}`)
 	f.Add("\x1f\x8b\x08\x00\x00")
+	f.Add("a\tb\t\ufeff2026-05-01T02:00:00.1Z goos: linux\n[2026-05-01T02:00:00Z] BenchmarkA/n-64 1 1 ns/op\n\x1b_bk;t=1\x07BenchmarkA/n-64-2 1 1 ns/op\n")
 	f.Add("date: 1 May 26\npkg: a\nBenchmarkA/x-2 1 1 ns/op\npkg: b\n--- FAIL: BenchmarkB-2\n    x: y\npanic: z\nok  \ta\t1s\nBenchmarkC \tx\n 1\t1 ns/op\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		records, _, err := ReadBench(strings.NewReader(text), "x", Bench{At: epoch})
