@@ -438,6 +438,8 @@ func value(v gosnmp.SnmpPDU) (float64, error) {
 		n = float64(x)
 	case nil:
 		return 0, fmt.Errorf("it gives nothing (%v)", v.Type)
+	case []byte:
+		return 0, fmt.Errorf("it gives no integer (%v): %.40q", v.Type, x)
 	default:
 		return 0, fmt.Errorf("it gives no integer (%v)", v.Type)
 	}

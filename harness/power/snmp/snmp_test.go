@@ -145,7 +145,7 @@ func TestValue(t *testing.T) {
 		"no such instance":          {gosnmp.NoSuchInstance, nil, 0, "gives nothing (NoSuchInstance)"},
 		"end of the view":           {gosnmp.EndOfMibView, nil, 0, "gives nothing (EndOfMibView)"},
 		"minus one":                 {gosnmp.Integer, -1, 0, "gives -1: it does not measure this"},
-		"a number in a string":      {gosnmp.OctetString, []byte("231"), 0, "no integer (OctetString)"},
+		"a number in a string":      {gosnmp.OctetString, []byte("231 W"), 0, `no integer (OctetString): "231 W"`},
 		"an OID":                    {gosnmp.ObjectIdentifier, ".1.3.6", 0, "no integer"},
 		"a time":                    {gosnmp.TimeTicks, uint32(231), 0, "no integer (TimeTicks)"},
 		"a float":                   {gosnmp.OpaqueFloat, float32(231), 0, "no integer"},
