@@ -145,7 +145,9 @@ func (t *tuner) look(now time.Time, workers int) (next, pace float64, change boo
 		return 0, 0, false
 	}
 	if lost, deviation, chance := t.spacing.lost(); chance < 1e-5 && lost > max(lostShares, deviation) {
-		t.floor = coarser(t.difficulty, lost)
+		// Of shares that wait for answers the estimate is anything: no further
+		// than where it hands in one now and then.
+		t.floor = min(coarser(t.difficulty, lost), max(2*t.difficulty, powerOfTwo(rate*t.difficulty/slow)))
 		return t.floor, rate * t.difficulty / t.floor, true
 	}
 	t.settled = true
