@@ -264,3 +264,17 @@ func TestFindingFailsOnce(t *testing.T) {
 	all[0].Alarms = []Alarm{{98, 0.5}, {100, 0.95}}
 	require.Equal(t, []int{100}, on(&Rules{Least: 0.01}, all), "a night of the new level failed by itself; one before it was another thing")
 }
+
+// A night that shows a change is not to be measured again for it.
+func TestChangeTellsTheNightThatShowsIt(t *testing.T) {
+	s := stepped{better: Higher, before: 45, spread: 0.004, step: 0.08}.series(rand.New(rand.NewPCG(1, 12)))
+	var suspicious []int
+	failed := gated(s, &Rules{}, 45, 54, func(night int, j *Judged) {
+		r := &Report{Night: night, rules: &Rules{}, Groups: []Standing{{Judged: []Judged{*j}}}}
+		if len(r.Suspicions()) > 0 {
+			suspicious = append(suspicious, night)
+		}
+	})
+	require.Equal(t, []int{47}, failed)
+	require.Equal(t, []int{45, 46}, suspicious)
+}

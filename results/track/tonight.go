@@ -202,7 +202,10 @@ func (s *Suspicion) Fails() bool { return s.Counts() && s.Watch.alarming() }
 func (r *Report) Suspicions() (out []Suspicion) {
 	for _, g := range r.Groups {
 		for _, j := range g.Judged {
-			told := slices.ContainsFunc(j.Changes, func(c Change) bool { return c.To >= r.Night })
+			told := slices.ContainsFunc(j.Changes, func(c Change) bool {
+				shown := c.Event == nil && c.Reached[0].Night == r.Night && c.Reached[0].Far >= r.rules.least(j.Key) && c.up() == (j.Watch.Size.Value > 1)
+				return c.To >= r.Night || shown && !j.Watch.alarming()
+			})
 			if j.Watch.Mood != Suspicious || told {
 				continue
 			}
