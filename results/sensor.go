@@ -163,7 +163,7 @@ func (s *sensor) energy(r *Run, a, b float64) (Float, string) {
 	case s.blind:
 		return Absent(), s.stood()
 	case s.Kind == Counter && s.stands && e.IsAbsent() && within > 0 && float64(seen.T[0]) > a && b-a >= 2*s.pace:
-		return Absent(), fmt.Sprintf("%s moves once in %.3g s and was not seen to move before the window: a longer warm-up would do (--warmup %.0fs)", s.named(), s.pace, math.Ceil(2*s.pace))
+		return Absent(), fmt.Sprintf("%s moves once in %.3g s and was not seen to move before the window: a longer start would do (--settle %.0fs --warmup %.0[3]fs)", s.named(), s.pace, math.Ceil(2*s.pace))
 	case s.Kind == Counter && s.stands && e.IsAbsent() && within > 0:
 		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window, and was not seen to move before it and after it%s", s.named(), moved(within), b-a, s.slow(b-a))
 	case s.Kind == Counter && s.stands && within == 0:

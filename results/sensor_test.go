@@ -239,7 +239,7 @@ func TestWhatDoesNotMove(t *testing.T) {
 		{"a counter of milliwatts", counter, func(_ bool, t float64) float64 { return 1 + 0.412*t + 1e-4*math.Sin(t) }, 0, "412 W would fit"},
 		{"a counter that first moves in the window", counter, func(_ bool, t float64) float64 {
 			return 400*math.Floor(t/5) + 100*math.Floor((math.Mod(t, 5)+0.11)/1.2)
-		}, 0, "moves once in 1.2 s and was not seen to move before the window: a longer warm-up would do (--warmup 3s)"},
+		}, 0, "moves once in 1.2 s and was not seen to move before the window: a longer start would do (--settle 3s --warmup 3s)"},
 		{"a meter of 1 W", stated(gauge, 1), always(139), 139, ""},
 		{"a meter of 10 W", stated(gauge, 10), always(3200), 3200, ""},
 		{"a fine gauge that moves between idle and load", stated(gauge, 0.1), func(load bool, _ float64) float64 {
