@@ -182,6 +182,26 @@ func (d *deriver) shares(m map[string]Metric, ws []Window) {
 	delete(m, CPUThroughput) // whatever it is made of, it is not our processors
 }
 
+// Counted reports whether a device was measured long enough: whether half of the
+// 95 % interval of its rate is at most so much of it. Windows without energy
+// make no figure. Where the last two are such, the meter has gone and the figure
+// may never get there: then the shares of all windows decide, so that no session
+// waits for ever for a meter that is dead.
+func Counted(rec *Record, half Float) bool {
+	if len(rec.Summary.Rows) > 0 && rec.Summary.Rows[0].Metrics[Throughput].HalfWidth() <= half {
+		return true
+	}
+	ws := Windows(rec)
+	n := len(ws)
+	if n < 2 || !ws[n-1].left || !ws[n-2].left {
+		return false
+	}
+	h := handIn(ws)
+	spread, _ := uneven(ws)
+	all := Metric{Value: Float(h.work / h.seconds), N: n}
+	return all.counted(h.accepted, spread).HalfWidth() <= half
+}
+
 // byShares reports whether all work of a record is known by its shares.
 func (d *deriver) byShares() bool {
 	for i := range d.windows {

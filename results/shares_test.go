@@ -68,6 +68,41 @@ func TestShareRateCoverage(t *testing.T) {
 	require.Less(t, of(covers), 0.985, "an interval that is much too wide is no better")
 }
 
+// TestCounted: a session with --until ends when its rate is known, and does not
+// wait for more of a meter that has died in the middle of it.
+func TestCounted(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		windows int // measured so far
+		dead    []int
+		enough  bool
+	}{
+		{"too few", 2, nil, false},
+		{"enough", 6, nil, true},
+		{"enough, with a gap early on", 6, []int{1}, true},
+		{"a gap in the last window may pass", 4, []int{3}, false},
+		{"the meter died, too few shares", 3, []int{1, 2}, false},
+		{"the meter died", 6, []int{2, 3, 4, 5}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := resultstest.Device{Rate: 1, Window: 1000, Windows: c.windows, Sample: 10}
+			rec, _ := d.Record(rand.New(rand.NewPCG(8, 7)))
+			for _, i := range c.dead {
+				for j := range rec.Runs[i].Traces {
+					if tr := &rec.Runs[i].Traces[j]; tr.Of == results.MeterOf("plug", "w") {
+						for k := range tr.V {
+							tr.V[k] = results.Absent()
+						}
+					}
+				}
+			}
+			rec.Summary = results.Derive(rec)
+			require.Len(t, results.Figures(rec)[0], c.windows-len(c.dead))
+			require.Equal(t, c.enough, results.Counted(rec, 0.03))
+		})
+	}
+}
+
 func TestSharesOfASession(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 6))
 	d := resultstest.Device{Rate: 5, Window: 600, Windows: 6, Sample: 10, Stale: 0.02, Gone: 1. / 1200, Each: 30, Refused: 0.05}

@@ -437,10 +437,7 @@ func (l *lab) measure(ctx context.Context, w *stratum.Worker, r harness.Remote, 
 		m := l.miners[w]
 		m.Measured(rec)
 		m.State = stateOf(w, rec)
-		if l.until == 0 || len(rec.Summary.Rows) == 0 {
-			return false
-		}
-		return rec.Summary.Rows[0].Metrics[results.Throughput].HalfWidth() <= l.until
+		return l.until > 0 && results.Counted(rec, l.until)
 	}
 	o.err = r.Run(ctx)
 	if !errors.Is(o.err, harness.ErrNothing) {
