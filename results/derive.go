@@ -17,7 +17,7 @@ const (
 	maxIdleDrift  = 0.03 // between the first and the last idle run (Green500, EE HPC WG methodology: idle before and after)
 	steadyRange   = 0.02 // five consecutive windows: (max − min) ÷ mean
 	steadySlope   = 0.01 // and change along the fitted line ÷ mean
-	maxClockStep  = 0.5  // s, of UTC against the monotonic clock between two runs
+	maxClockStep  = 0.5  // s, of UTC against the monotonic clock from one sample to the next, or between two runs
 	confidence    = 0.95
 	fewReadings   = 5 // in a window: fewer say little of what the load did between them
 
@@ -42,6 +42,7 @@ type Window struct {
 	Clock    Float   // Hz, mean of the probes before and after
 
 	run       *Run
+	halt      []halt // in the window
 	left      bool   // out of the figures: see [Figures]
 	why       string // why Energy is absent
 	uncertain terms  // of Energy, J
@@ -259,6 +260,9 @@ func Windows(rec *Record) []Window {
 		}
 		w.Energy, w.why = head.energy(r, from, to)
 		w.uncertain = head.within(r, from, to)
+		if w.halt = r.halts(from, to); slices.ContainsFunc(w.halt, func(h halt) bool { return h.who == SuspendedMachine }) {
+			w.Energy, w.why = Absent(), "the machine slept in the window, and what it drew meanwhile is in the joules"
+		}
 		span := cpus * Float(w.Duration)
 		w.Stolen = over(HostSteal) / span
 		ours := over(HostSelf)
@@ -298,19 +302,30 @@ func Windows(rec *Record) []Window {
 }
 
 // incomplete are the runs of which something is missing that other runs of the
-// scenario have: the energy, or the work of a use.
+// scenario have: the energy, or the work of a use; and of those that have it the
+// ones that did not run all the time.
 func incomplete(ws []Window) map[*Run]bool {
-	lacking, whole := map[*Run]bool{}, map[string]bool{}
-	for i := range ws {
-		if w := &ws[i]; w.Energy.IsAbsent() || w.Use.Use != "idle" && w.Work.IsAbsent() {
-			lacking[w.run] = true
+	out := map[*Run]bool{}
+	for _, lacks := range []func(w *Window) bool{
+		func(w *Window) bool { return w.Energy.IsAbsent() || w.Use.Use != "idle" && w.Work.IsAbsent() },
+		(*Window).stood,
+	} {
+		lacking, whole := map[*Run]bool{}, map[string]bool{}
+		for i := range ws {
+			if w := &ws[i]; !out[w.run] && lacks(w) {
+				lacking[w.run] = true
+			}
+		}
+		for i := range ws {
+			if w := &ws[i]; !out[w.run] && !lacking[w.run] {
+				whole[w.Scenario] = true
+			}
+		}
+		for r := range lacking {
+			out[r] = out[r] || whole[r.Scenario]
 		}
 	}
-	for i := range ws {
-		whole[ws[i].Scenario] = whole[ws[i].Scenario] || !lacking[ws[i].run]
-	}
-	maps.DeleteFunc(lacking, func(r *Run, _ bool) bool { return !whole[r.Scenario] })
-	return lacking
+	return out
 }
 
 // Figures groups the windows of a record by the rows of its summary, without
@@ -683,7 +698,7 @@ func (d *deriver) target(m map[string]Metric, ws []Window) {
 func (d *deriver) of(use string, role Role, model string) map[int]*Window {
 	m := map[int]*Window{}
 	for i := range d.windows {
-		if w := &d.windows[i]; w.Use.Use == use && w.Use.Role == role && w.Use.Params["model"] == model {
+		if w := &d.windows[i]; !w.left && w.Use.Use == use && w.Use.Role == role && w.Use.Params["model"] == model {
 			m[w.Round] = w
 		}
 	}
@@ -867,8 +882,8 @@ func (d *deriver) flags(s Summary) []Warning {
 	d.sessionFlags(add)
 	for i := range d.windows {
 		if w := &d.windows[i]; w.left && (i == 0 || d.windows[i-1].run != w.run) {
-			add(w, "window-left-out", "something of this window is missing that others have, its energy or the work of a use: no figure is made of it, so that rates, watts and work per joule are of the same windows",
-				"look at the meter's gaps, and measure more rounds")
+			add(w, "window-left-out", "something of this window is missing that others have, its energy, the work of a use, or time in which it ran: no figure is made of it, so that rates, watts and work per joule are of the same windows",
+				"look at the meter's gaps and at what was suspended, and measure more rounds")
 		}
 	}
 	for _, c := range s.Coverage {
@@ -919,6 +934,7 @@ func (d *deriver) flags(s Summary) []Warning {
 			add(w, "throttled", fmt.Sprintf("the CPU slowed down for heat %.0f times", tr.V[len(tr.V)-1]-tr.V[0]),
 				"improve the cooling or lower the power cap: this is not the hardware's full rate")
 		}
+		d.disturbed(w, add)
 		if d.metered && w.Energy.IsAbsent() {
 			add(w, "energy-gap", "no watts for this run: "+w.why,
 				"see the meter's trace and its errors in the record; perwatt meters SPEC --watch shows what it says")
@@ -971,12 +987,7 @@ func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
 	if trains && !d.rec.Plan.Target {
 		add(nil, "no-target", "the time-to-target phase was left out: the training rate is not known to be one that learns", "run the quick preset, or --target")
 	}
-	for i := 1; i < len(d.rec.Runs); i++ {
-		a, b := d.rec.Runs[i-1].Anchor, d.rec.Runs[i].Anchor
-		if step := b.UTC.Sub(a.UTC).Seconds() - float64(b.T-a.T); math.Abs(step) > maxClockStep {
-			add(nil, "clock-step", fmt.Sprintf("the wall clock was set by %+.1f s before run %d", step, i+1), "none needed here: intervals use the monotonic clock; correlate with other instruments by the anchors of each run")
-		}
-	}
+	d.clockSteps(add)
 }
 
 // PowerDoubts are the doubts that the meters of a session raise, also before

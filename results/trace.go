@@ -36,6 +36,34 @@ const (
 	HostSelf  = "host/self"  // counter, s: CPU time of the harness itself
 
 	HostThrottles = "host/throttles" // counter, events: slow-downs for heat, before and after the window
+
+	// HostWall is the wall clock minus the monotonic clock and the machine's own
+	// sleep (gauge, s): it changes where the wall clock is set, and is not moved
+	// by a clock that is slewed, for the kernel slews both.
+	HostWall = "host/wall"
+
+	QuotaHeld = "cgroup/held" // counter, s: CPU time for which the quota of the control group, or of one above it, held threads back
+
+	// Time in which a task waited for memory (counter, s), by the kernel's
+	// pressure stall information: any task, or all that could run; of the
+	// machine, and of the control group. Kernels without it give no trace.
+	HostMemorySome  = "host/memory-some"
+	HostMemoryFull  = "host/memory-full"
+	GroupMemorySome = "cgroup/memory-some"
+	GroupMemoryFull = "cgroup/memory-full"
+)
+
+// SuspendedOf names the trace of the time for which something that should have
+// run did not (counter, s): a use, whose worker process was stopped, traced or
+// frozen; SuspendedHarness, which did not run although neither load nor stolen
+// time kept it from it; SuspendedMachine, which slept, while the clock of the
+// record stood.
+func SuspendedOf(who string) string { return "suspended/" + who }
+
+// What beside a use may be suspended.
+const (
+	SuspendedHarness = "harness"
+	SuspendedMachine = "machine"
 )
 
 // WorkOf names the trace of the work counter of a use.

@@ -165,7 +165,8 @@ var publish = []rule{
 	}},
 	flagged("steady", "every use had reached its steady state when its window began", spec, "not-steady"),
 	flagged("plausible", "what lies inside draws no more than what is around it, and the meter sees the load", house, "meters-disagree", "meter-blind"),
-	flagged("undisturbed", "no stolen time, other load, throttling or moving clock", house, "stolen-time", "other-load", "throttled", "clock-moved"),
+	flagged("undisturbed", "no stolen time, other load, throttling, moving clock, suspension, quota or wait for memory", house,
+		"stolen-time", "other-load", "throttled", "clock-moved", "suspended", "quota-throttled", "memory-pressure"),
 }
 
 func within(ok bool) Outcome {

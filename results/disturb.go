@@ -1,0 +1,160 @@
+package results
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// What keeps work from being done without being a part of the machine's speed.
+// Shares of a window, and each as large as the stolen time that is let pass.
+const (
+	maxHalt = 0.5 // s: a scheduler may be late by less; it is nothing of a long window, but somebody did it
+	maxHeld = maxStolen
+	maxWait = maxStolen
+)
+
+// halt is a time for which something did not run.
+type halt struct {
+	who  string
+	from float64 // s on the clock of the record
+	long float64 // s, of all such times together
+}
+
+// halts lists what was suspended from second a to second b of a run.
+func (r *Run) halts(a, b float64) (out []halt) {
+	for i := range r.Traces {
+		tr := &r.Traces[i]
+		who, ok := strings.CutPrefix(tr.Of, SuspendedOf(""))
+		if !ok {
+			continue
+		}
+		h := halt{who: who}
+		for k := 1; k < len(tr.T) && k < len(tr.V); k++ {
+			rise, t0, t1 := float64(tr.V[k]-tr.V[k-1]), float64(tr.T[k-1]), float64(tr.T[k])
+			if !(rise > 0 && t1 >= a && t0 <= b) {
+				continue
+			}
+			if within := (min(t1, b) - max(t0, a)) / (t1 - t0); who != SuspendedMachine { // whose clock stood
+				rise *= within
+			}
+			if h.long == 0 {
+				h.from = max(t0, a)
+			}
+			h.long += rise
+		}
+		if h.long > 0 {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// stood reports whether a window is not of a machine that worked all the time.
+// The harness has no part in what a device elsewhere does: whether its shares are
+// known is found out by how they came.
+func (w *Window) stood() bool {
+	for _, h := range w.halt {
+		if elsewhere := w.Use.Shares != nil && h.who == SuspendedHarness; !elsewhere && h.long > maxStolen*w.Duration {
+			return true
+		}
+	}
+	return false
+}
+
+// disturbed finds what kept a run from its work, from the first work on that a
+// figure rests on.
+func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy string)) {
+	from, to := w.Span()
+	began := from
+	for _, name := range []string{PhaseWarmup, PhaseTarget} {
+		if p, ok := w.run.Phase(name); ok {
+			began = min(began, p.From)
+		}
+	}
+	for _, h := range w.run.halts(float64(began), float64(to)) {
+		if !(h.long > min(maxHalt, maxStolen*w.Duration)) {
+			continue
+		}
+		what, remedy := "the worker of "+h.who+" was stopped", "let it run: no kill -STOP, debugger or freezer while it is measured"
+		switch h.who {
+		case SuspendedHarness:
+			what, remedy = "perwatt did not run", "let it run: no Ctrl-Z, kill -STOP, debugger, freezer or pause of the guest while it measures; neither load nor stolen time explains this"
+		case SuspendedMachine:
+			what, remedy = "the machine slept", "keep it awake: systemd-inhibit --what=sleep perwatt run"
+		}
+		where := "in the window"
+		if h.from < float64(from) {
+			where = "before and in the window"
+			if len(w.run.halts(float64(from), float64(to))) == 0 {
+				where = "before the window"
+			}
+		}
+		add(w, "suspended", fmt.Sprintf("%s for %.2f s from second %.2f on, %s", what, h.long, h.from, where), remedy)
+	}
+	over := func(of string) float64 {
+		if tr := w.run.Trace(of); tr != nil {
+			return float64(tr.Over(float64(from), float64(to)))
+		}
+		return math.NaN()
+	}
+	// A quota that holds back one thread costs a use of one thread as much as
+	// one that holds back all does a larger one.
+	ours := w.Duration
+	for _, u := range w.run.Uses {
+		if cpu := over(CPUOf(u.Use)); cpu > 0 {
+			ours = max(ours, cpu)
+		}
+	}
+	if held := over(QuotaHeld); held > maxHeld*(ours+held) {
+		add(w, "quota-throttled", fmt.Sprintf("the quota of a control group held threads back for %.3g s of CPU time, beside %.3g s that they could have", held, ours),
+			"lift the limit (systemctl set-property UNIT CPUQuota= or docker run without --cpus): this is not the hardware's full rate")
+	}
+	for _, of := range []struct{ whose, some, full string }{
+		{"the control group", GroupMemorySome, GroupMemoryFull},
+		{"the machine", HostMemorySome, HostMemoryFull},
+	} {
+		if some := over(of.some); some > maxWait*w.Duration {
+			full := ""
+			if all := over(of.full); all > 0 {
+				full = fmt.Sprintf(", all of them at once for %.1f %%", 100*all/w.Duration)
+			}
+			add(w, "memory-pressure", fmt.Sprintf("tasks of %s waited for memory for %.1f %% of the window%s", of.whose, 100*some/w.Duration, full),
+				"free memory or raise the limit of the control group (memory.high, memory.max): paging was measured with the work")
+			break
+		}
+	}
+}
+
+// clockSteps finds where the wall clock was set, in or between runs. Nothing
+// here is made of it but what UTC says of the record.
+func (d *deriver) clockSteps(add func(w *Window, code, text, remedy string)) {
+	const remedy = "none needed here: intervals use the monotonic clock; correlate with other instruments by the anchors of each run"
+	last := math.NaN() // UTC minus the monotonic clock
+	for i := range d.rec.Runs {
+		r := &d.rec.Runs[i]
+		tr := r.Trace(HostWall)
+		if tr == nil || i == 0 || d.rec.Runs[i-1].Trace(HostWall) == nil {
+			last = math.NaN()
+		}
+		if tr == nil {
+			if i == 0 {
+				continue
+			}
+			a, b := d.rec.Runs[i-1].Anchor, r.Anchor
+			if step := b.UTC.Sub(a.UTC).Seconds() - float64(b.T-a.T); math.Abs(step) > maxClockStep {
+				add(nil, "clock-step", fmt.Sprintf("the wall clock was set by %+.1f s before run %d", step, i+1), remedy)
+			}
+			continue
+		}
+		for k := 0; k < len(tr.T) && k < len(tr.V); k++ {
+			v := float64(tr.V[k])
+			if step := v - last; math.Abs(step) > maxClockStep {
+				add(&Window{Scenario: r.Scenario, Round: r.Round}, "clock-step", fmt.Sprintf("the wall clock was set by %+.2f s before second %.2f", step, float64(tr.T[k])), remedy)
+			}
+			if !math.IsNaN(v) {
+				last = v
+			}
+		}
+	}
+}
