@@ -36,8 +36,9 @@ lint: ## formatting, vet here and for arm64, static analysis, a build without cg
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 
-generate: ## write the generated assembly again (its generators are modules of their own)
+generate: ## write the generated assembly again (its generators are modules of their own), and NOTICE
 	$(GO) generate ./kernels/...
+	$(GO) test . -run Notice -update
 
 generate-check: ## the generated assembly is what its generators write
 	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go

@@ -18,6 +18,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 
+	legal "github.com/perwatt/perwatt"
 	"github.com/perwatt/perwatt/bench"
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
@@ -413,12 +414,19 @@ var (
 )
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var licenses bool
+	cmd := &cobra.Command{
 		Use: "version", Short: "Print version, revision and Go release", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			t := tool()
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(strings.Fields(fmt.Sprintf("perwatt %s %s %s %s/%s", t.Version, t.Revision, t.Go, runtime.GOOS, runtime.GOARCH)), " "))
+			text := strings.Join(strings.Fields(fmt.Sprintf("perwatt %s %s %s %s/%s", t.Version, t.Revision, t.Go, runtime.GOOS, runtime.GOARCH)), " ") + "\n"
+			if licenses {
+				text = legal.Notice + "\nLICENSE\n=======\n\n" + legal.License
+			}
+			_, err := io.WriteString(cmd.OutOrStdout(), text)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licence of perwatt, and the notices and licences of all that is linked into it")
+	return cmd
 }
