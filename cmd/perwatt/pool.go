@@ -92,7 +92,7 @@ need no saying.`,
 	fl.IntVar(&f.workers, "workers", 1024, "devices that hand in shares, and are measured, at most")
 	fl.IntVar(&f.extranonce, "extranonce", 4, "bytes of the extranonce2 that devices roll, 4 to 8")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
-	f.sweep.flags(cmd, ", and {worker}\nthe name of the worker that it is for")
+	f.sweep.flags(cmd, ", and {worker}\nthe name of the worker that it is for, which the device says: of letters, digits and ._@+:,=%-")
 	f.store.flag(cmd)
 	fl.StringVar(&f.format, "format", "text", "what goes to standard output at the end: text, json, markdown, csv, bench")
 	return cmd

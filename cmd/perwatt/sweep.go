@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -91,13 +92,17 @@ func (s *sweep) sessions(n int) iter.Seq2[int, *results.Setting] {
 	}
 }
 
+// plainName is a name that is no option and no path, and that no shell obeys:
+// commands hand it to one, at the other end of ssh at the latest.
+var plainName = regexp.MustCompile(`^[\pL\pN_][\pL\pN\pM_.@+:,=%-]*$`)
+
 // set applies a setting; worker is whose it is, where there are several.
 func (s *sweep) set(ctx context.Context, to *results.Setting, worker string) error {
 	if to == nil {
 		return nil
 	}
-	if strings.HasPrefix(worker, "-") { // it comes from the device
-		return fmt.Errorf("--apply: worker %.64q cannot stand in a command: it may be taken for an option", worker)
+	if strings.Contains(s.apply, "{worker}") && !plainName.MatchString(worker) {
+		return fmt.Errorf("--apply: worker %.64q cannot stand in a command: the device names it, and an option, a path or a sign that a shell obeys does what a stranger likes; give the device a name of letters, digits and any of ._@+:,=%%- after the first", worker)
 	}
 	ctx, stop := context.WithTimeout(ctx, applyLimit)
 	defer stop()
@@ -105,7 +110,7 @@ func (s *sweep) set(ctx context.Context, to *results.Setting, worker string) err
 	for i, w := range words {
 		words[i] = strings.NewReplacer("{}", to.Value, "{worker}", worker).Replace(w)
 	}
-	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...) // #nosec G204 -- the operator's own --apply, no shell; of what a device says only a plainName gets in
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.Discard, &said
 	cmd.WaitDelay = time.Second

@@ -98,6 +98,24 @@ func TestSweepThatFails(t *testing.T) {
 	}
 }
 
+// A device names its worker: what a shell or an option parser obeys stays out of
+// the operator's command, and stops no sweep whose command has no use for it.
+func TestSweepWorker(t *testing.T) {
+	apply, _, log := limited(t)
+	to := &results.Setting{Value: "1"}
+	for _, name := range []string{"rig.1", "bc1qw508d6.rig-2", "a@b.example:c", "_1", "Gerät", "x=1,y=2%"} {
+		s := sweep{apply: apply + " {worker}"}
+		require.NoError(t, s.set(t.Context(), to, name), name)
+		require.Contains(t, read(t, log), "1 "+name+"\n")
+	}
+	for _, name := range []string{"", "-x", "--help", "a;reboot", "$(reboot)", "`reboot`", "a|b", "a&", "a b", "a\nb", "a\tb", "*", "?", "~root", "../x", "/etc/x", "a/b", `a\b`, "a'b", `a"b`, "a>b", "a<b", "#a", "!a", "{a,b}", "a(b", "[a]", "a\x1b[2J", "a\xff", "a\u202eb"} {
+		s := sweep{apply: apply + " {worker}"}
+		require.ErrorContains(t, s.set(t.Context(), to, name), "cannot stand in a command", "%q", name)
+		s.apply = apply
+		require.NoError(t, s.set(t.Context(), to, name), "%q", name)
+	}
+}
+
 // A device that mines goes through the settings while it stays connected, a
 // record for each.
 func TestPoolSweep(t *testing.T) {
