@@ -55,8 +55,8 @@ func newThread(w *workload, id uint32, chunk uint64) *thread {
 	return &thread{
 		scan: w.impl.Scan, target: w.target, chunk: chunk, nonces: w.nonces,
 		headers: headers{seed: w.info.Seed, thread: id},
-		next:    w.nonces, // which takes the first header
-		random:  rand.New(rand.NewPCG(uint64(w.info.Seed), uint64(id))),
+		next:    w.nonces,                                               // which takes the first header
+		random:  rand.New(rand.NewPCG(uint64(w.info.Seed), uint64(id))), // #nosec G404 -- where a known nonce is planted: drawn again from the same seed
 		hits:    make([]uint32, 0, 1024),
 	}
 }
@@ -81,7 +81,7 @@ func (t *thread) work() {
 			t.header, t.next = t.headers.take(), 0
 			t.job.Set(&t.header, &t.target)
 		}
-		first, n := uint32(t.next), min(left, t.nonces-t.next)
+		first, n := uint32(t.next), min(left, t.nonces-t.next) // #nosec G115 -- next < nonces, 1<<32 at most: a new header was taken if not
 		t.hits = t.scan(t.hits[:0], &t.job, first, n)
 		t.hashes += n
 		t.shares += uint64(len(t.hits))
@@ -96,7 +96,7 @@ func (t *thread) work() {
 func (t *thread) plant() {
 	header := known[t.random.IntN(len(known))]
 	nonce := header.Nonce()
-	first := nonce - uint32(t.random.Uint64N(t.chunk))
+	first := nonce - uint32(t.random.Uint64N(t.chunk)) // #nosec G115 -- a nonce wraps; the chunk is at most 1<<32
 	var job sha256d.Job
 	job.Set(&header, &t.target)
 	t.hits = t.scan(t.hits[:0], &job, first, t.chunk)

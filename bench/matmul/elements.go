@@ -20,7 +20,7 @@ func stream(seed uint32, which byte) uint64 { return bench.Noise(uint64(seed), u
 // element returns the i-th element, row by row, of the matrix that state
 // generates: uniform in [-1, 1), a multiple of 2⁻²³.
 func element(state uint64, i int) float32 {
-	return float32(int32(bench.Noise(state, uint64(i))>>40)-1<<23) * 0x1p-23
+	return float32(int32(bench.Noise(state, uint64(i))>>40)-1<<23) * 0x1p-23 // #nosec G115 -- i is an index
 }
 
 func fill(row []float32, state uint64, first int) {

@@ -244,7 +244,7 @@ func (w *workload) step(k *worker) uint64 {
 		w.busy[k.block].Store(false)
 		k.l = 0
 	}
-	return 2 * uint64(k.m) * uint64(k.n) * uint64(kk)
+	return 2 * uint64(k.m) * uint64(k.n) * uint64(kk) // #nosec G115 -- sizes of a block, positive
 }
 
 // take gives k the next block from the queue that no other worker still holds
@@ -255,12 +255,12 @@ func (w *workload) take(k *worker) {
 		ticket = w.queue.Add(1) - 1
 	}
 	pass := ticket / uint64(len(w.busy))
-	k.block = int(ticket % uint64(len(w.busy)))
+	k.block = int(ticket % uint64(len(w.busy))) // #nosec G115 -- below a length
 	k.i, k.j = k.block/w.columns()*w.block.M, k.block%w.columns()*w.block.N
 	k.m, k.n = min(w.block.M, w.n-k.i), min(w.block.N, w.n-k.j)
 	k.alpha = 1 + float32(pass%1024)/1024 // exact
 	h := bench.Noise(w.place, ticket)
-	k.row, k.col = k.i+int(h>>32%uint64(k.m)), k.j+int(h&math.MaxUint32%uint64(k.n))
+	k.row, k.col = k.i+int(h>>32%uint64(k.m)), k.j+int(h&math.MaxUint32%uint64(k.n)) // #nosec G115 -- sizes of a block, positive, and what is below them
 	w.c[k.row*w.ld+k.col] = poison
 }
 

@@ -47,7 +47,7 @@ func newConn(srv *Server, nc net.Conn, host string) *conn {
 func (c *conn) serve() {
 	s := &c.session
 	defer func() {
-		c.Close()
+		c.Close() // #nosec G104 -- the connection is over, whatever closing it says
 		s.close(time.Now())
 		s.srv.dismiss(c)
 	}()

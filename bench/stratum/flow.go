@@ -145,7 +145,7 @@ func (f *flow) unknown(now time.Time) (out []bench.Gap) {
 	others := *f
 	for i, s := range all {
 		chance := f.expected(s.length(), whole) / s.length().Seconds() * s.close().Seconds()
-		if float64(s.after) > chance && results.PoissonProbability(uint64(s.after), chance) < doubt {
+		if float64(s.after) > chance && results.PoissonProbability(uint64(s.after), chance) < doubt { // #nosec G115 -- a count of shares
 			waited[i] = float64(s.after) - chance
 			others.n -= waited[i]
 		}

@@ -48,7 +48,7 @@ type template struct {
 // an output before it, a script of height (BIP 34), name and extranonces, an
 // output of the subsidy to a key that nobody has, and a commitment (BIP 141).
 func newTemplate(now time.Time, size int) *template {
-	t := &template{made: now, branch: make([][32]byte, branches), version: version, nbits: nbits, ntime: uint32(now.Unix())}
+	t := &template{made: now, branch: make([][32]byte, branches), version: version, nbits: nbits, ntime: uint32(now.Unix())} // #nosec G115 -- a block has 32 bits for its time, until 2106
 	noise := make([]byte, 20+32+32*branches)
 	_, _ = rand.Read(noise) // never fails: see crypto/rand
 	take := func(n int) (b []byte) { b, noise = noise[:n], noise[n:]; return b }
@@ -57,11 +57,11 @@ func newTemplate(now time.Time, size int) *template {
 	const halving, height = 1_713_571_767, 840_000 // when block 840,000 was found
 	script := push(nil, number(height+max(0, now.Unix()-halving)/600))
 	script = push(script, []byte(name))
-	script = append(script, byte(own+size)) // the push of the extranonces, which follow
+	script = append(script, byte(own+size)) // #nosec G115 -- 4 and 4 to 8 bytes; the push of the extranonces, which follow
 	b := binary.LittleEndian.AppendUint32(nil, 2)
 	b = append(b, 1)
 	b = append(b, make([]byte, 32)...)
-	b = append(b, 0xff, 0xff, 0xff, 0xff, byte(len(script)+own+size))
+	b = append(b, 0xff, 0xff, 0xff, 0xff, byte(len(script)+own+size)) // #nosec G115 -- some 30 bytes
 	t.coinb1 = append(b, script...)
 
 	b = append([]byte{}, 0xff, 0xff, 0xff, 0xff, 2)
@@ -94,12 +94,12 @@ func (t *template) describe() {
 }
 
 // push appends a push of at most 75 bytes to a script.
-func push(script, data []byte) []byte { return append(append(script, byte(len(data))), data...) }
+func push(script, data []byte) []byte { return append(append(script, byte(len(data))), data...) } // #nosec G115 -- 75 at most
 
 // number is a positive number as a script holds it: little-endian, with a sign.
 func number(n int64) (b []byte) {
-	b = binary.LittleEndian.AppendUint64(nil, uint64(n))
-	return b[:bits.Len64(uint64(n))/8+1]
+	b = binary.LittleEndian.AppendUint64(nil, uint64(n)) // #nosec G115 -- positive
+	return b[:bits.Len64(uint64(n))/8+1]                 // #nosec G115 -- positive
 }
 
 // root hashes the coinbase of the extranonces and climbs the branches.

@@ -322,7 +322,7 @@ func number32(raw []byte) (n uint32, ok bool) {
 	}
 	if raw[0] != '"' {
 		f, err := strconv.ParseFloat(string(raw), 64)
-		return uint32(int64(f)), err == nil && f >= math.MinInt32 && f <= math.MaxUint32 && f == math.Trunc(f)
+		return uint32(int64(f)), err == nil && f >= math.MinInt32 && f <= math.MaxUint32 && f == math.Trunc(f) // #nosec G115 -- the bounds stand beside it; a negative number is its 32 bits
 	}
 	digits := bytes.TrimSpace(text(raw))
 	if len(digits) > 2 && digits[0] == '0' && digits[1]|0x20 == 'x' {

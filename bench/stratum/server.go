@@ -318,12 +318,12 @@ func (s *Server) target(difficulty float64) sha256d.Target {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer s.serving.Wait()
 	stop := context.AfterFunc(ctx, func() {
-		l.Close()
+		l.Close() // #nosec G104 -- ctx has ended it, whatever closing it says
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.closed = true
 		for c := range s.conns {
-			c.Close()
+			c.Close() // #nosec G104 -- ctx has ended it, whatever closing it says
 		}
 	})
 	defer stop()
@@ -331,7 +331,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		nc, err := l.Accept()
 		if ctx.Err() != nil {
 			if err == nil {
-				nc.Close()
+				nc.Close() // #nosec G104 -- it came too late, whatever closing it says
 			}
 			return nil
 		}
@@ -368,7 +368,7 @@ func (s *Server) admit(nc net.Conn) *conn {
 	if s.closed || full || many {
 		s.mu.Unlock()
 		s.count.refused.Add(1)
-		nc.Close()
+		nc.Close() // #nosec G104 -- it is turned away, whatever closing it says
 		switch {
 		case full:
 			s.notice(host, fmt.Sprintf("turned away: there are %d connections, which is all that there may be", s.cfg.Connections))

@@ -48,10 +48,10 @@ func allocate(n int) (arrays [3][]float64, release func(), err error) {
 	if err != nil {
 		return arrays, nil, err
 	}
-	_ = unix.Madvise(mem, unix.MADV_HUGEPAGE) // only a wish
-	start := int(-uintptr(unsafe.Pointer(&mem[0])) % large)
+	_ = unix.Madvise(mem, unix.MADV_HUGEPAGE)               // only a wish
+	start := int(-uintptr(unsafe.Pointer(&mem[0])) % large) // #nosec G103 -- an address taken modulo a page; nothing is made of it
 	for i := range arrays {
-		arrays[i] = unsafe.Slice((*float64)(unsafe.Pointer(&mem[start+i*size])), n)
+		arrays[i] = unsafe.Slice((*float64)(unsafe.Pointer(&mem[start+i*size])), n) // #nosec G103 -- start+3*size+8*n is within mem, and start and size are multiples of a page
 	}
 	return arrays, func() { _ = unix.Munmap(mem) }, nil // it is ours and mapped: this cannot fail
 }

@@ -88,7 +88,7 @@ func digits(ctx context.Context, n, threads int, seed uint32, which byte) (*data
 		wg.Go(func() {
 			r := vector.NewRasterizer(side, side)
 			for i := t; i < n && ctx.Err() == nil; i += threads {
-				set.labels[i] = byte(i % classes)
+				set.labels[i] = byte(i % classes) // #nosec G115 -- below classes, which is 10
 				rng := random(seed, which, i)
 				of := faces[i%classes]
 				draw(set.images[i*pixels:][:pixels], of[rng.IntN(len(of))], r, rng)
@@ -139,7 +139,7 @@ func draw(paper []byte, g glyph, r *vector.Rasterizer, rng *rand.Rand) {
 		paper[i] = byte(float64(v) * ink)
 	}
 	for range speckles {
-		paper[rng.IntN(pixels)] = byte(rng.UintN(256))
+		paper[rng.IntN(pixels)] = byte(rng.UintN(256)) // #nosec G115 -- below 256
 	}
 }
 

@@ -111,7 +111,7 @@ func (m *model) accuracy(set *dataset) (float64, error) {
 		for lo := i * r.batch; lo < set.len(); lo += len(m.replicas) * r.batch {
 			n := min(r.batch, set.len()-lo)
 			for j := range n {
-				r.indices[j] = int32(lo + j)
+				r.indices[j] = int32(lo + j) // #nosec G115 -- below the number of images, 60,000
 			}
 			r.read(set, n)
 			good, err := r.right(n)

@@ -39,7 +39,7 @@ func (o *op) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) { return o.s
 func (o *op) ReturnsPtr() bool                                      { return true }
 func (o *op) CallsExtern() bool                                     { return false }
 func (o *op) OverwritesInput() int                                  { return -1 }
-func (o *op) WriteHash(h hash.Hash)                                 { io.WriteString(h, o.name) }
+func (o *op) WriteHash(h hash.Hash)                                 { io.WriteString(h, o.name) } // #nosec G104 -- a hash takes everything
 func (o *op) String() string                                        { return o.name }
 func (o *op) DiffWRT(int) []bool                                    { return o.wrt }
 func (o *op) SymDiff(in gorgonia.Nodes, y, dy *gorgonia.Node) (gorgonia.Nodes, error) {

@@ -70,8 +70,8 @@ func (m *model) fix() {
 
 // fixed has the replica hold batch i of the reference.
 func (r *replica) fixed(i int) {
-	uniform(uint64(200+i), r.x)
-	state := uint64(300+i) * 0xd1342543de82ef95
+	uniform(uint64(200+i), r.x)                 // #nosec G115 -- the number of a batch
+	state := uint64(300+i) * 0xd1342543de82ef95 // #nosec G115 -- the number of a batch
 	for j := range r.label {
 		r.label[j] = int32(mix(&state) >> 40 % classes)
 	}

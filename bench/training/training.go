@@ -264,7 +264,7 @@ func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
 		if _, err := w.step(); err != nil {
 			return err
 		}
-		done.Add(uint64(w.info.Threads * w.batch))
+		done.Add(uint64(w.info.Threads * w.batch)) // #nosec G115 -- samples of a step, which are in memory
 	}
 	return nil
 }
@@ -288,7 +288,7 @@ func (w *workload) Reach(ctx context.Context, done *bench.Counter) (results.Targ
 		if err != nil {
 			return results.Target{}, err
 		}
-		done.Add(uint64(w.info.Threads * w.batch))
+		done.Add(uint64(w.info.Threads * w.batch)) // #nosec G115 -- samples of a step, which are in memory
 		if w.broken > 0 {
 			return results.Target{}, fmt.Errorf("training: reach accuracy %v: loss is %v at step %d: try a lower learning rate than lr=%s", w.goal, loss, w.steps, w.info.Params["lr"])
 		}

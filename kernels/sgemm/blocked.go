@@ -105,7 +105,7 @@ func (g *blocked) get() *scratch {
 // aligned returns n elements that begin with a cache line.
 func aligned(n int) []float32 {
 	x := make([]float32, n+15)
-	off := int(-uintptr(unsafe.Pointer(&x[0])) & 63 / 4)
+	off := int(-uintptr(unsafe.Pointer(&x[0])) & 63 / 4) // #nosec G103 -- an address taken modulo a line; nothing is made of it
 	return x[off:][:n:n]
 }
 
@@ -137,7 +137,7 @@ func (s side) steps() (int, int) {
 // from i on, which need not exist.
 func (s side) bring(t *tiles, i, n, l int) {
 	vector, step := s.steps()
-	t.next = uintptr(unsafe.Pointer(unsafe.SliceData(s.x))) + uintptr(i*vector+l*step)
+	t.next = uintptr(unsafe.Pointer(unsafe.SliceData(s.x))) + uintptr(i*vector+l*step) // #nosec G103 -- an address to prefetch, which may be any: it is never loaded from
 	t.stride = s.ld * size
 	each := (t.k + t.count - 1) / t.count // elements a tile
 	if s.along {
@@ -261,7 +261,7 @@ func (g *blocked) foresee(s *scratch, p *product, i, rows, j, jj, nc, l int) {
 		if next >= nc {
 			next = 0
 		}
-		t.next, t.stride = uintptr(unsafe.Pointer(&s.b[next*t.k])), 64
+		t.next, t.stride = uintptr(unsafe.Pointer(&s.b[next*t.k])), 64 // #nosec G103 -- an address to prefetch, never loaded from
 		t.lines = (t.k*g.nr*size/64 + t.count - 1) / t.count
 		t.ahead = t.lines * t.stride
 	case i+rows < p.m:

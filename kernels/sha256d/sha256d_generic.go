@@ -51,7 +51,7 @@ func rounds(s [8]uint32, k, w []uint32) [8]uint32 {
 	w = w[:len(k)]
 	for i := range k {
 		s1 := bits.RotateLeft32(e, -6) ^ bits.RotateLeft32(e, -11) ^ bits.RotateLeft32(e, -25)
-		t1 := h + s1 + (g ^ e&(f^g)) + k[i] + w[i]
+		t1 := h + s1 + (g ^ e&(f^g)) + k[i] + w[i] // #nosec G602 -- w is as long as k: see above
 		s0 := bits.RotateLeft32(a, -2) ^ bits.RotateLeft32(a, -13) ^ bits.RotateLeft32(a, -22)
 		t2 := s0 + (a&b ^ c&(a^b))
 		a, b, c, d, e, f, g, h = t1+t2, a, b, c, d+t1, e, f, g

@@ -6,7 +6,7 @@ import (
 )
 
 // of is the slice that the n elements from p on are.
-func of[T any](p *T, n int) []T { return unsafe.Slice(p, n) }
+func of[T any](p *T, n int) []T { return unsafe.Slice(p, n) } // #nosec G103 -- callers are the functions that the assembly takes the place of: n elements from p on are theirs by contract
 
 // generic is the specification of every function, of any length.
 var generic = functions{

@@ -78,7 +78,7 @@ func (s isa) tiles(rows int) {
 	element := func(i int) operand.Mem {
 		m := operand.Mem{Base: p[i/3]}
 		if i%3 > 0 {
-			m.Index, m.Scale = rs, uint8(i%3)
+			m.Index, m.Scale = rs, uint8(i%3) // #nosec G115 -- 0, 1 or 2
 		}
 		return m
 	}
@@ -259,12 +259,12 @@ func copyPanels(width int) {
 			off += 2
 		}
 	}
-	ADDQ(operand.Imm(uint64(4*width)), s)
+	ADDQ(operand.Imm(uint64(4*width)), s) // #nosec G115 -- a width is 4 to 16 elements
 	ADDQ(to, d)
 	DECQ(panels)
 	JNZ(operand.LabelRef("panel"))
 	ADDQ(stride, src)
-	ADDQ(operand.Imm(uint64(4*width)), dst)
+	ADDQ(operand.Imm(uint64(4*width)), dst) // #nosec G115 -- a width is 4 to 16 elements
 	DECQ(n)
 	JNZ(operand.LabelRef("row"))
 	VZEROUPPER()
@@ -276,7 +276,7 @@ func (s isa) copyEdge() {
 	name := "copyEdge" + s.name
 	ones := GLOBL("ones"+s.name, attr.RODATA|attr.NOPTR)
 	for i := range s.width {
-		DATA(4*i, operand.U32(uint32(i/(s.width/2)-1))) // first ones, then zeros
+		DATA(4*i, operand.U32(uint32(i/(s.width/2)-1))) // #nosec G115 -- first ones, then zeros
 	}
 	TEXT(name, 0, "func(dst, src *float32, stride, n, width, to int)")
 	Pragma("noescape")
@@ -337,7 +337,7 @@ func transpose() {
 	row := func(i int) operand.Mem {
 		m := operand.Mem{Base: base[i/3]}
 		if i%3 > 0 {
-			m.Index, m.Scale = from, uint8(i%3)
+			m.Index, m.Scale = from, uint8(i%3) // #nosec G115 -- 0, 1 or 2
 		}
 		return m
 	}

@@ -112,7 +112,7 @@ func fields() func(name string, index ...int) operand.Mem {
 // aligned, and keeps its address in BX.
 func frame(size, align int) operand.Mem {
 	LEAQ(AllocLocal(size+align-8), reg.RBX)
-	ADDQ(operand.Imm(uint64(align-1)), reg.RBX)
-	ANDQ(operand.I32(-align), reg.RBX)
+	ADDQ(operand.Imm(uint64(align-1)), reg.RBX) // #nosec G115 -- a constant, 64 at most
+	ANDQ(operand.I32(-align), reg.RBX)          // #nosec G115 -- a constant, 64 at most
 	return operand.Mem{Base: reg.RBX}
 }

@@ -35,8 +35,8 @@ func shani(name string, vex bool) {
 	var k1, k2 [64]operand.Mem // constants from round t on, words of padding added
 	for t := 4; t < 64; t += 4 {
 		w := [64]uint32{4: one, 15: length1}
-		k1[t] = consts.add(k[t]+w[t], k[t+1]+w[t+1], k[t+2]+w[t+2], k[t+3]+w[t+3])
-		k1[t+2] = k1[t].Offset(8)
+		k1[t] = consts.add(k[t]+w[t], k[t+1]+w[t+1], k[t+2]+w[t+2], k[t+3]+w[t+3]) // #nosec G602 -- t goes up to 60 in steps of 4
+		k1[t+2] = k1[t].Offset(8)                                                  // #nosec G602 -- t goes up to 60 in steps of 4
 	}
 	for t := 1; t < 61; t += 4 { // word 8 is in the vector of words 5 to 8
 		k2[t] = consts.add(k[t], k[t+1], k[t+2], k[t+3])

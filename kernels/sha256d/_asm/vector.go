@@ -186,7 +186,7 @@ func (v *vector) scan() {
 		v.round(32+i, operand.Mem{Base: at, Disp: i * v.width}, options{})
 	}
 	v.turn()
-	ADDQ(operand.I32(v.block*v.width), at)
+	ADDQ(operand.I32(v.block*v.width), at) // #nosec G115 -- a block of rows, 64 bytes at most each
 	CMPQ(at, stop)
 	JNE(operand.LabelRef("full" + v.name))
 	CMPQ(stop, end)
@@ -270,9 +270,9 @@ func (v *vector) scan() {
 		MOVB(reg.AL, operand.Mem{Base: hits})
 		v.done(y)
 	}
-	ADDQ(operand.Imm(uint64(v.lanes/8)), hits)
-	ADDL(operand.Imm(uint64(v.lanes)), nonce)
-	SUBQ(operand.Imm(uint64(v.lanes)), n)
+	ADDQ(operand.Imm(uint64(v.lanes/8)), hits) // #nosec G115 -- 8 or 16 lanes
+	ADDL(operand.Imm(uint64(v.lanes)), nonce)  // #nosec G115 -- 8 or 16 lanes
+	SUBQ(operand.Imm(uint64(v.lanes)), n)      // #nosec G115 -- 8 or 16 lanes
 	JNE(operand.LabelRef("scan" + v.name))
 	VZEROUPPER()
 	RET()
