@@ -4,9 +4,10 @@ GO ?= go
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
 LDFLAGS := -X main.revision=$(REVISION)
 FUZZTIME ?= 20s
+SOAK ?= 5m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run nightly test race lint generate generate-check emulate fuzz bench clean
+.PHONY: help build run nightly test race soak lint generate generate-check emulate fuzz bench clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ test: ## run every test, the kernels also without assembly
 
 race: ## run every test under the race detector
 	$(GO) test -race -short ./...
+
+soak: ## strangers at every door for SOAK: kills, full disks, flipped bits, floods beside honest sessions and miners
+	PERWATT_SOAK=$(SOAK) $(GO) test -run '^TestSoak$$' -count 1 -v -timeout 30m ./cmd/perwatt
 
 lint: ## formatting, vet here and for arm64, static analysis, a build without cgo
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt -w $$out"; exit 1; }
