@@ -16,9 +16,12 @@
 // silence of more than twice the longest between them. If they are several, row= says which counts,
 // or that they add up; their number is that of the first reading, for good.
 //
-// The command runs under /bin/sh with the environment of perwatt, in a process
-// group of its own that is killed when the meter is closed. On Linux its shell
-// dies with perwatt even if that is killed.
+// The command runs under /bin/sh with the environment of perwatt. All that it
+// starts ends with it: when it ends by itself, when it is too slow, when the
+// meter is closed and, on Linux, when perwatt is killed. There that holds too of
+// what left its process group and session (setsid, nohup, a daemon); not of what
+// another service does at its request (docker, systemd-run, at), nor of what
+// runs as another user (sudo), which only that user may end.
 package command
 
 import (
@@ -26,9 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,15 +111,15 @@ func rows(together []line) (out []line) {
 
 // command runs again and again.
 type command struct {
-	start   func() (*run, error)
-	run     *run // nil if there is none
-	unit    results.Unit
-	end     context.CancelFunc
-	gap     time.Duration // the silence between two readings of a stream
-	endless time.Duration // lines that go on for so long without it are no reading
-	ends    bool          // it prints one reading a life
-	rows    int           // of each reading
-	row     int           // which of them counts, from 1; 0 for their sum
+	supervisor *supervisor
+	now        func() time.Time
+	run        *run // nil if there is none
+	unit       results.Unit
+	gap        time.Duration // the silence between two readings of a stream
+	endless    time.Duration // lines that go on for so long without it are no reading
+	ends       bool          // it prints one reading a life
+	rows       int           // of each reading
+	row        int           // which of them counts, from 1; 0 for their sum
 }
 
 // choose reads row=, which what is printed together must bear out.
@@ -197,8 +198,11 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	if err != nil {
 		return nil, err
 	}
-	living, end := context.WithCancel(ctx)
-	c := &command{end: end, gap: min(period/20, timeout/4), endless: period / 2, start: func() (*run, error) { return start(living, s.Target, now) }}
+	supervisor, err := newSupervisor(ctx, s.Target)
+	if err != nil {
+		return nil, err
+	}
+	c := &command{supervisor: supervisor, now: now, gap: min(period/20, timeout/4), endless: period / 2}
 	defer func() {
 		if err != nil {
 			_ = c.close()
@@ -413,18 +417,18 @@ func (c *command) newest(r *run, over bool) (of []line, wait <-chan time.Time, e
 }
 
 func (c *command) close() error {
-	c.end()
-	if c.run != nil {
+	err := c.supervisor.close()
+	if c.run != nil && err == nil {
 		<-c.run.ended
 	}
-	return nil
+	return err
 }
 
 // run is one life of the command.
 type run struct {
 	news  chan struct{} // something was printed
 	ended chan struct{} // closed when it was waited for
-	kill  context.CancelFunc
+	kill  func()
 	spoke bool // a line was taken
 
 	mu      sync.Mutex
@@ -437,38 +441,19 @@ type run struct {
 	tail []byte // of what it complained
 }
 
-// start starts the command; the end of ctx kills it with all its group.
-func start(ctx context.Context, text string, now func() time.Time) (*run, error) {
-	ctx, kill := context.WithCancel(ctx)
-	r := &run{news: make(chan struct{}, 1), ended: make(chan struct{}), kill: kill}
-	out, complaints := &lines{now: now, tell: r.tell}, &tail{}
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", text)
-	cmd.Stdout, cmd.Stderr = out, complaints
-	cmd.WaitDelay = 100 * time.Millisecond // for what it left behind with its output open
-	sweep := group(cmd)
-	started := make(chan error)
-	go func() {
-		// The death signal is tied to the thread that forked: it has to live
-		// as long as the command.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(r.ended)
-		defer kill()
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		if r.err = cmd.Wait(); errors.Is(r.err, exec.ErrWaitDelay) {
-			r.err = nil
-		}
-		sweep()
-		r.rest, r.tail = string(out.rest), *complaints
-	}()
-	if err := <-started; err != nil {
-		<-r.ended
+// start runs the command once.
+func (c *command) start() (*run, error) {
+	r := &run{news: make(chan struct{}, 1), ended: make(chan struct{}), kill: c.supervisor.kill}
+	out, complaints := &lines{now: c.now, tell: r.tell}, &tail{}
+	wait, err := c.supervisor.start(out, complaints)
+	if err != nil {
 		return nil, err
 	}
+	go func() {
+		defer close(r.ended)
+		r.err = wait()
+		r.rest, r.tail = string(out.rest), *complaints
+	}()
 	return r, nil
 }
 
