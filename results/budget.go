@@ -59,10 +59,11 @@ func (a terms) scale(by float64) terms {
 // within returns what is uncertain of the energy between two instants of a
 // run, in J, at one meter. Gains of one instrument are correlated and add up;
 // the rest of its channels is independent.
-func (h Headline) within(r *Run, from, to float64) (sum terms) {
+func (h Headline) within(r *indexedRun, from, to float64) (sum terms) {
 	trips := r.Trace(RoundTripOf(h.Meter))
 	half := 0.0
 	if trips != nil {
+		r.spend(len(trips.T))
 		for i, t := range trips.T {
 			if float64(t) >= from-1 && float64(t) <= to+1 {
 				half = max(half, float64(trips.V[i])/2)
@@ -71,10 +72,11 @@ func (h Headline) within(r *Run, from, to float64) (sum terms) {
 	}
 	for i := range h.parts {
 		s := &h.parts[i]
-		tr := r.Trace(MeterOf(h.Meter, s.Name))
+		tr := r.Trace(s.of)
 		if tr == nil {
 			continue
 		}
+		r.spend(10 * len(tr.T)) // passes over it
 		t := s.uncertain(tr, from, to, half, h.period)
 		gain := sum.gain + t.gain
 		sum = sum.each(t, math.Hypot)

@@ -55,32 +55,36 @@ const (
 
 // claims summarises what the devices said in each good run.
 func (d *deriver) claims() (rows []ClaimRow) {
-	for i := range d.rec.Runs {
-		r := &d.rec.Runs[i]
-		p, ok := r.Phase(PhaseMeasure)
-		if r.Status != OK || !ok || !(p.To > p.From) {
-			continue
+	type use struct {
+		run  *indexedRun
+		name string
+	}
+	measured := map[use]Float{} // hash/s
+	for i := range d.windows {
+		w := &d.windows[i]
+		if _, first := measured[use{w.run, w.Use.Use}]; !first && w.Use.Unit == Hash {
+			measured[use{w.run, w.Use.Use}] = w.Throughput()
 		}
+	}
+	for _, r := range d.good {
 		for j := range r.Claims {
 			c := &r.Claims[j]
-			row := c.Over(p.From, p.To)
-			row.Run = fmt.Sprintf("%s/%d", r.Scenario, r.Round)
-			row.Ratio = row.Rate.Against(d.measured(r, c))
+			shares := 0.0
+			for k := range c.Said {
+				d.spend(8 * (1 + len(c.Said[k].Figures)))
+				shares = max(shares, float64(c.Said[k].value(SaidShares)))
+			}
+			d.counting(2 * shares)
+			row := c.Over(Float(r.from), Float(r.to))
+			row.Run = r.name
+			d.copied(r.name)
+			if rate, known := measured[use{r, c.Use}]; known {
+				row.Ratio = row.Rate.Against(rate)
+			}
 			rows = append(rows, row)
 		}
 	}
 	return rows
-}
-
-// measured returns the rate of the use that a device works at alone, absent if
-// that is not known.
-func (d *deriver) measured(r *Run, c *Claim) Float {
-	for i := range d.windows {
-		if w := &d.windows[i]; w.run == r && w.Use.Use == c.Use && w.Use.Unit == Hash {
-			return w.Throughput()
-		}
-	}
-	return Absent()
 }
 
 // Over makes a row of what the answers say of the time between two instants of
@@ -93,9 +97,10 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 	row := ClaimRow{Device: c.Device, API: c.API, Model: c.Model, Firmware: c.Firmware, Ratio: Absent(), Accepted: Absent(), Low: Absent(), High: Absent()}
 	var within []*Statement
 	var a, b *Statement // nearest to either end of those that have a count, if some do
-	near := func(s, than *Statement, t Float) bool {
-		if than == nil || s.counts() != than.counts() {
-			return than == nil || s.counts()
+	counted := false    // whether a and b have a count
+	near := func(s, than *Statement, t Float, counts bool) bool {
+		if than == nil || counts != counted {
+			return than == nil || counts
 		}
 		return math.Abs(float64(s.T-t)) < math.Abs(float64(than.T-t))
 	}
@@ -112,12 +117,15 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 			row.Answers++
 			within = append(within, s)
 		}
-		if near(s, a, from) {
+		counts := s.first(SaidWork) != nil
+		nearA, nearB := near(s, a, from, counts), near(s, b, to, counts)
+		if nearA {
 			a = s
 		}
-		if near(s, b, to) {
+		if nearB {
 			b = s
 		}
+		counted = counted || counts
 	}
 	if b == nil {
 		return row
@@ -194,9 +202,6 @@ func (s *Statement) first(of string) *Saying {
 	}
 	return nil
 }
-
-// counts reports whether an answer has a count of hashes.
-func (s *Statement) counts() bool { return s.first(SaidWork) != nil }
 
 // covers reports whether a figure of an answer is of the time since an instant.
 // One without a time of its own is of now, as is one over some seconds. An

@@ -333,7 +333,7 @@ func TestClaimsVerify(t *testing.T) {
 		f, err := Load(bytes.NewReader(raw), "x")
 		require.NoError(t, err)
 		require.Empty(t, f.Verify())
-		found := f.Check(Derive)
+		found := f.Check(Derive(f.Record))
 		require.Len(t, found, i)
 		if i > 0 {
 			require.Equal(t, "/summary/claims/0/rate", found[0].At)

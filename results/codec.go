@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -215,7 +216,8 @@ func decode(raw []byte) (*Record, error) {
 		err = rec.consistent()
 	}
 	if err == nil && version < SchemaVersion {
-		rec.Schema, rec.Summary = SchemaVersion, Derive(rec)
+		rec.Schema = SchemaVersion
+		rec.Summary, err = DeriveWithin(context.Background(), rec)
 	}
 	return rec, err
 }

@@ -2,6 +2,7 @@ package results
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -41,7 +42,7 @@ type Window struct {
 	Others   Float   // share of all CPU time that other processes used, 0 to 1
 	Clock    Float   // Hz, mean of the probes before and after
 
-	run       *Run
+	run       *indexedRun
 	halt      []halt // in the window
 	left      bool   // out of the figures: see [Figures]
 	why       string // why Energy is absent
@@ -55,8 +56,7 @@ func (w *Window) Throughput() Float { return w.Work / Float(w.Duration) }
 
 // Span is where the window lies, in seconds of the record's clock.
 func (w *Window) Span() (from, to Float) {
-	p, _ := w.run.Phase(PhaseMeasure)
-	return p.From, p.To
+	return Float(w.run.from), Float(w.run.to)
 }
 
 // Power is the mean power of the node over the window, in watts.
@@ -82,37 +82,31 @@ func (h Headline) Channels() (names []string) {
 	return names
 }
 
-// Totals lists what the meters of a session give as the power of a boundary,
+// rank lists what the meters of a session give as the power of a boundary,
 // in the order in which they are to be quoted: what gave watts in a window of
 // the runs before what gave none, measured before modelled before declared,
 // then the outermost boundary, then the first. Of channels that measure the
 // same place, each total has the one that gave them in the most windows.
-func Totals(meters []Meter, runs []Run) (out []Headline) {
-	spans := good(runs)
-	for _, m := range meters {
+func (s *indexedRecord) rank() (out []Headline) {
+	for i := range s.rec.Meters {
+		m := &s.rec.Meters[i]
 		for _, b := range Boundaries() {
-			h := Headline{Meter: m.Name, Boundary: b}
-			if m.Period > 0 {
-				h.period = float64(m.Period)
-			}
-			for _, rivals := range m.places(func(c Channel) bool { return c.Total == b }) {
-				h.add(rivals, runs, spans)
-			}
+			h := s.total(m, b, func(c Channel) bool { return c.Total == b })
 			if len(h.parts) > 0 {
 				out = append(out, h.graded())
 			}
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Headline) int { return cmp.Compare(a.place(), b.place()) })
-	if len(spans) == 0 {
+	if len(s.good) == 0 {
 		return out
 	}
 	var dead []Headline
 	var why []string
 	living := slices.DeleteFunc(slices.Clone(out), func(h Headline) bool {
 		first := ""
-		for _, s := range spans {
-			e, why := h.energy(s.run, s.from, s.to)
+		for _, r := range s.good {
+			e, why := h.energy(r, r.from, r.to)
 			if !e.IsAbsent() {
 				return false
 			}
@@ -131,28 +125,40 @@ func Totals(meters []Meter, runs []Run) (out []Headline) {
 	return append(living, dead...)
 }
 
-// add adds the first of rivals, which measure the same place, or the one that
-// gave watts in more windows.
-func (h *Headline) add(rivals []Channel, runs []Run, spans []bracket) {
-	best, most, dead := sensor{}, -1, []string(nil)
+// total is what the wanted channels of a meter add up to, at a boundary: of
+// those that measure the same place the first, or the one that gave watts in
+// more windows.
+func (s *indexedRecord) total(m *Meter, b Boundary, wanted func(Channel) bool) Headline {
+	h := Headline{Meter: m.Name, Boundary: b}
+	if m.Period > 0 {
+		h.period = float64(m.Period)
+	}
+	for _, rivals := range s.places(m, wanted) {
+		h.parts = append(h.parts, s.best(&h, rivals))
+	}
+	return h
+}
+
+func (s *indexedRecord) best(h *Headline, rivals []Channel) (best sensor) {
+	most, dead := -1, []string(nil)
 	for _, c := range rivals {
-		s, n, first := look(runs, h.Meter, c), 0, ""
-		for _, w := range spans {
+		sensor, n, first := s.look(h.Meter, c), 0, ""
+		for _, r := range s.good {
 			if len(rivals) == 1 {
 				break // it serves anyway
 			}
-			e, why := s.energy(w.run, w.from, w.to)
+			e, why := sensor.energy(r, r.from, r.to)
 			if !e.IsAbsent() {
 				n++
 			}
 			first = cmp.Or(first, why)
 		}
 		if n > most {
-			best, most, h.dead = s, n, append(h.dead, dead...)
+			best, most, h.dead = sensor, n, append(h.dead, dead...)
 		}
 		dead = append(dead, first)
 	}
-	h.parts = append(h.parts, best)
+	return best
 }
 
 // graded completes a total by what its parts have in common.
@@ -171,9 +177,10 @@ func (h Headline) graded() Headline {
 
 // places lists the channels of a meter that are wanted, those together that
 // measure the same place.
-func (m Meter) places(wanted func(Channel) bool) (out [][]Channel) {
+func (s *indexedRecord) places(m *Meter, wanted func(Channel) bool) (out [][]Channel) {
 	at := map[string]int{}
 	for _, c := range m.Channels {
+		s.named(c.Place)
 		i, known := at[c.Place]
 		switch {
 		case !wanted(c):
@@ -192,35 +199,47 @@ func (h Headline) place() int {
 	return 100*slices.Index([]Origin{Measured, Modelled, Declared}, h.Origin) + slices.Index(Boundaries(), h.Boundary)
 }
 
-// HeadlineOf picks the total to quote, the first of [Totals]; ok is false if
-// no meter of the record gives one.
+// HeadlineOf picks the total to quote: of those that gave watts the measured
+// before the modelled before the declared, then the outermost boundary; ok is
+// false if no meter of the record gives one.
 func HeadlineOf(rec *Record) (h Headline, ok bool) {
-	if all := Totals(rec.Meters, rec.Runs); len(all) > 0 {
-		return all[0], true
-	}
-	return Headline{}, false
+	s := indexed(free(rec))
+	return s.head, s.metered
 }
+
+// mostParts is how many parts of a node a reason names.
+const mostParts = 20
 
 // noTotal says why meters give no power of the node: there is none, or what
 // they see is a part of it.
 func noTotal(meters []Meter) string {
-	var seen []string
+	type part struct {
+		meter string
+		at    Boundary
+	}
+	var first []string
+	seen := map[part]bool{}
 	for _, m := range meters {
 		for _, c := range m.Channels {
-			if s := fmt.Sprintf("%s at the %s", m.Name, c.Boundary); !slices.Contains(seen, s) {
-				seen = append(seen, s)
+			p := part{m.Name, c.Boundary}
+			if !seen[p] && len(first) < mostParts {
+				first = append(first, fmt.Sprintf("%s at the %s", p.meter, p.at))
 			}
+			seen[p] = true
 		}
 	}
-	if len(seen) == 0 {
+	switch more := len(seen) - len(first); {
+	case len(first) == 0:
 		return "no meter"
+	case more > 0:
+		first = append(first, fmt.Sprintf("and %d more", more))
 	}
-	return "no meter of the node, only of parts: " + strings.Join(seen, ", ")
+	return "no meter of the node, only of parts: " + strings.Join(first, ", ")
 }
 
 // energy returns the joules of the headline meter between two instants of a
 // run; if any of its channels has none there, none, and why.
-func (h Headline) energy(r *Run, from, to float64) (Float, string) {
+func (h Headline) energy(r *indexedRun, from, to float64) (Float, string) {
 	if len(h.parts) == 0 {
 		return Absent(), "no meter"
 	}
@@ -236,45 +255,35 @@ func (h Headline) energy(r *Run, from, to float64) (Float, string) {
 }
 
 // Windows returns the measured windows of all good runs, in their order.
-func Windows(rec *Record) []Window {
-	head, _ := HeadlineOf(rec)
-	cpus := Float(max(1, rec.Node.CPU.Threads))
-	var out []Window
+func Windows(rec *Record) []Window { return indexed(free(rec)).windows() }
+
+func (s *indexedRecord) windows() (out []Window) {
+	cpus := Float(max(1, s.rec.Node.CPU.Threads))
 	idle := map[int]*Window{}
-	for i := range rec.Runs {
-		r := &rec.Runs[i]
-		p, ok := r.Phase(PhaseMeasure)
-		if r.Status != OK || !ok || !(p.To > p.From) {
-			continue
-		}
-		from, to := float64(p.From), float64(p.To)
-		over := func(of string) Float {
-			if tr := r.Trace(of); tr != nil {
-				return tr.Over(from, to)
-			}
-			return Absent()
-		}
+	for _, r := range s.good {
 		w := Window{
-			Scenario: r.Scenario, Round: r.Round, Duration: to - from, run: r,
+			Scenario: r.Scenario, Round: r.Round, Duration: r.to - r.from, run: r,
 			Work: Absent(), CPU: Absent(), Clock: Absent(),
 		}
-		w.Energy, w.why = head.energy(r, from, to)
-		w.uncertain = head.within(r, from, to)
-		if w.halt = r.halts(from, to); slices.ContainsFunc(w.halt, func(h halt) bool { return h.who == SuspendedMachine }) {
+		w.Energy, w.why = s.head.energy(r, r.from, r.to)
+		w.uncertain = s.head.within(r, r.from, r.to)
+		if w.halt = r.halts(r.from, r.to); slices.ContainsFunc(w.halt, func(h halt) bool { return h.who == SuspendedMachine }) {
 			w.Energy, w.why = Absent(), "the machine slept in the window, and what it drew meanwhile is in the joules"
 		}
+		s.spend(4 * len(w.halt) * len(r.Uses)) // each use is held against each
 		span := cpus * Float(w.Duration)
-		w.Stolen = over(HostSteal) / span
-		ours := over(HostSelf)
+		w.Stolen = r.over(HostSteal) / span
+		ours := r.over(HostSelf)
 		for _, u := range r.Uses {
-			ours += over(CPUOf(u.Use))
+			ours += r.over(CPUOf(u.Use))
 		}
 		// Ticks of the host and nanoseconds of a process do not end on the
 		// same instant, hence no fewer than none.
-		if w.Others = (over(HostBusy) - ours) / span; w.Others < 0 {
+		if w.Others = (r.over(HostBusy) - ours) / span; w.Others < 0 {
 			w.Others = 0
 		}
 		if tr := r.Trace(HostClock); tr != nil && len(tr.V) > 0 {
+			r.spend(len(tr.V))
 			w.Clock = 0
 			for _, v := range tr.V {
 				w.Clock += v / Float(len(tr.V))
@@ -286,7 +295,7 @@ func Windows(rec *Record) []Window {
 			out = append(out, w)
 		}
 		for _, u := range r.Uses {
-			w.Use, w.Work, w.CPU = u, over(WorkOf(u.Use)), over(CPUOf(u.Use))
+			w.Use, w.Work, w.CPU = u, r.over(WorkOf(u.Use)), r.over(CPUOf(u.Use))
 			out = append(out, w)
 		}
 	}
@@ -304,13 +313,13 @@ func Windows(rec *Record) []Window {
 // incomplete are the runs of which something is missing that other runs of the
 // scenario have: the energy, or the work of a use; and of those that have it the
 // ones that did not run all the time.
-func incomplete(ws []Window) map[*Run]bool {
-	out := map[*Run]bool{}
+func incomplete(ws []Window) map[*indexedRun]bool {
+	out := map[*indexedRun]bool{}
 	for _, lacks := range []func(w *Window) bool{
 		func(w *Window) bool { return w.Energy.IsAbsent() || w.Use.Use != "idle" && w.Work.IsAbsent() },
 		(*Window).stood,
 	} {
-		lacking, whole := map[*Run]bool{}, map[string]bool{}
+		lacking, whole := map[*indexedRun]bool{}, map[string]bool{}
 		for i := range ws {
 			if w := &ws[i]; !out[w.run] && lacks(w) {
 				lacking[w.run] = true
@@ -330,11 +339,15 @@ func incomplete(ws []Window) map[*Run]bool {
 
 // Figures groups the windows of a record by the rows of its summary, without
 // those that no figure is made of.
-func Figures(rec *Record) [][]Window { return rowsOf(rec, Windows(rec)) }
+func Figures(rec *Record) [][]Window {
+	s := indexed(free(rec))
+	return s.rows(s.windows())
+}
 
-func rowsOf(rec *Record, windows []Window) (rows [][]Window) {
+func (s *indexedRecord) rows(windows []Window) (rows [][]Window) {
 	at := map[rowKey]int{}
 	for _, w := range windows {
+		s.named(w.Scenario)
 		if w.left {
 			continue
 		}
@@ -345,10 +358,15 @@ func rowsOf(rec *Record, windows []Window) (rows [][]Window) {
 		}
 		rows[i] = append(rows[i], w)
 	}
-	// Rounds run in alternating order; the rows follow the plan.
-	slices.SortStableFunc(rows, func(a, b []Window) int {
-		return slices.Index(rec.Plan.Scenarios, a[0].Scenario) - slices.Index(rec.Plan.Scenarios, b[0].Scenario)
-	})
+	// Rounds run in alternating order; the rows follow the plan, and what is not
+	// in it comes first.
+	place := func(ws []Window) int {
+		if i, planned := s.place[ws[0].Scenario]; planned {
+			return i
+		}
+		return -1
+	}
+	slices.SortStableFunc(rows, func(a, b []Window) int { return place(a) - place(b) })
 	return rows
 }
 
@@ -368,15 +386,30 @@ func keyOf(w Window) rowKey {
 	return rowKey{w.Scenario, w.Use.Use, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
 }
 
-// Derive computes the summary of a record from its traces and claims alone. It is a pure
-// function: the same runs give the same summary.
-func Derive(rec *Record) Summary {
-	d := deriver{rec: rec, windows: Windows(rec)}
-	d.head, d.metered = HeadlineOf(rec)
+// Derive computes the summary of a record from its traces and claims alone. It
+// is a pure function: the same runs give the same summary. It is for a record
+// of this program's own making; for one from outside see [DeriveWithin].
+func Derive(rec *Record) Summary { return derive(free(rec)) }
+
+// DeriveWithin is Derive for a record from outside. It ends when ctx does, and
+// gives up where the record makes more work than one of its size can be worth:
+// then the error says of what it holds too much, on every machine the same.
+func DeriveWithin(ctx context.Context, rec *Record) (s Summary, err error) {
+	defer caught(&err)
+	return derive(bounded(ctx, rec)), nil
+}
+
+func derive(e *effort) Summary {
+	d := deriver{indexedRecord: indexed(e)}
+	d.windows = d.indexedRecord.windows()
+	d.control = d.of(Control, Alone, "")
+	d.kernels = kernelsOf(d.rec)
 	s := Summary{Rows: []Row{}, Yields: []Yield{}}
-	rows := rowsOf(rec, d.windows)
+	rows := d.rows(d.windows)
 	for _, ws := range rows {
 		u := ws[0].Use
+		d.copied(u.Use, u.Workload, u.Impl, u.Use, u.Workload, u.Impl, ws[0].Scenario, ws[0].Scenario)
+		d.spend(512 * len(ws)) // of all the metrics
 		s.Rows = append(s.Rows, Row{
 			Scenario: ws[0].Scenario, Use: u.Use, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
 			Metrics: d.metrics(ws),
@@ -387,7 +420,7 @@ func Derive(rec *Record) Summary {
 	}
 	s.Marginal = d.marginal(rows)
 	s.Exchange = d.exchange(rows)
-	s.Meters, s.Coverage = meterRows(rec, d.windows), coverages(rec)
+	s.Meters, s.Coverage = d.meterRows(), d.coverages()
 	s.Claims = d.claims()
 	s.Flags = append(d.flags(s), claimFlags(s.Claims)...)
 	for i, ws := range rows {
@@ -397,15 +430,15 @@ func Derive(rec *Record) Summary {
 			})
 		}
 	}
-	s.Validity = judge(rec, d.windows, s)
+	s.Validity = d.judge(s)
 	return s
 }
 
 type deriver struct {
-	rec     *Record
+	*indexedRecord
 	windows []Window
-	head    Headline
-	metered bool
+	control map[int]*Window // by round
+	kernels kernels
 }
 
 // sums is the quotient of two sums over the windows that have both.
@@ -477,30 +510,48 @@ func net(w *Window) terms {
 // powered marks a figure with the provenance of the watts in it, and with
 // what is uncertain of them: of is relative to the figure, window by window.
 func (d *deriver) powered(m Metric, ws []Window, of func(*Window) terms) Metric {
-	if !d.metered {
-		m.Why = noTotal(d.rec.Meters)
-		return m
-	}
-	shortest := math.Inf(1)
+	return d.seen(ws, of).mark(m)
+}
+
+// seen is what is uncertain of the watts of windows: for one figure, and of the
+// gross power.
+type seen struct {
+	*deriver
+	of, plain terms
+	shortest  float64 // s
+}
+
+func (d *deriver) seen(ws []Window, of func(*Window) terms) seen {
+	s := seen{deriver: d, shortest: math.Inf(1)}
 	var each, plain []terms
+	d.spend(32 * len(ws))
 	for i := range ws {
 		w := &ws[i]
-		shortest = min(shortest, w.Duration)
+		s.shortest = min(s.shortest, w.Duration)
 		if !w.Energy.IsAbsent() {
 			each, plain = append(each, of(w)), append(plain, gross(w))
 		}
 	}
-	return d.marked(m, typical(each), typical(plain), shortest)
+	s.of, s.plain = typical(each), typical(plain)
+	return s
+}
+
+func (s seen) mark(m Metric) Metric {
+	if !s.metered {
+		m.Why = s.partial
+		return m
+	}
+	return s.head.marked(m, s.of, s.plain, s.shortest)
 }
 
 // marked is powered with the terms at hand; plain are those of the gross
 // power. The figure is graded by the worse of the two.
-func (d *deriver) marked(m Metric, of, plain terms, shortest float64) Metric {
-	m.Boundary, m.Origin, m.Instrument = d.head.Boundary, d.head.Origin, Absent()
-	m.Grade = GradeOf(d.head.Boundary, d.head.Origin, plain.budget(m), shortest)
+func (h Headline) marked(m Metric, of, plain terms, shortest float64) Metric {
+	m.Boundary, m.Origin, m.Instrument = h.Boundary, h.Origin, Absent()
+	m.Grade = GradeOf(h.Boundary, h.Origin, plain.budget(m), shortest)
 	if !m.Value.IsAbsent() {
 		m.Instrument, m.Budget = Float(ppm(of.instrument())), of.budget(m)
-		m.Grade = max(m.Grade, GradeOf(d.head.Boundary, d.head.Origin, m.Budget, shortest))
+		m.Grade = max(m.Grade, GradeOf(h.Boundary, h.Origin, m.Budget, shortest))
 	}
 	return m
 }
@@ -516,23 +567,37 @@ func (d *deriver) arithmetic(m map[string]Metric, ws []Window) {
 		return per(ws, (*Window).work, (*Window).seconds, float64(u.FlopPerCount/of), unit, noWork)
 	}
 	m[FlopRate] = share(1, FLOP.Per(Second), "")
-	kernel, peak := Absent(), Absent()
-	for _, k := range d.rec.Kernels {
+	kernel, timed := d.kernels.rate[u.Impl]
+	if !timed {
+		kernel = Absent()
+	}
+	threads := Float(max(1, u.Threads))
+	m[KernelFraction] = share(threads*kernel, Ratio, "the kernel was not timed")
+	m[PeakFraction] = share(threads*d.kernels.peak, Ratio, "no implementation of this CPU has a loop for its peak")
+}
+
+// kernels are what one thread was seen to do at the start, in FLOP/s.
+type kernels struct {
+	rate map[string]Float // of an implementation
+	peak Float            // of the best
+}
+
+func kernelsOf(rec *Record) kernels {
+	seen := kernels{map[string]Float{}, Absent()}
+	for _, k := range rec.Kernels {
 		for _, im := range k.Impls {
 			if im.Unit != FLOP.Per(Second) {
 				continue
 			}
-			if im.Name == u.Impl && im.Rate > 0 {
-				kernel = im.Rate
+			if im.Rate > 0 {
+				seen.rate[im.Name] = im.Rate
 			}
-			if im.Peak > 0 && !(im.Peak <= peak) {
-				peak = im.Peak
+			if im.Peak > 0 && !(im.Peak <= seen.peak) {
+				seen.peak = im.Peak
 			}
 		}
 	}
-	threads := Float(max(1, u.Threads))
-	m[KernelFraction] = share(threads*kernel, Ratio, "the kernel was not timed")
-	m[PeakFraction] = share(threads*peak, Ratio, "no implementation of this CPU has a loop for its peak")
+	return seen
 }
 
 const (
@@ -543,24 +608,35 @@ const (
 
 // noEnergy says why windows have no joules: what is so of most of those without.
 func noEnergy(ws []Window) string {
-	var whys []string
+	var whys tally
 	for _, w := range ws {
 		if w.Energy.IsAbsent() {
-			whys = append(whys, w.why)
+			whys.add(w.why)
 		}
 	}
-	return usual(whys)
+	return whys.usual()
+}
+
+// tally counts how often each text occurs.
+type tally struct {
+	texts []string // each once
+	n     map[string]int
+}
+
+func (t *tally) add(text string) {
+	if t.n == nil {
+		t.n = map[string]int{}
+	}
+	if t.n[text]++; t.n[text] == 1 {
+		t.texts = append(t.texts, text)
+	}
 }
 
 // usual is the text that occurs most often, the first of several.
-func usual(texts []string) (most string) {
-	n := map[string]int{}
-	for _, t := range texts {
-		n[t]++
-	}
-	for _, t := range texts {
-		if n[t] > n[most] {
-			most = t
+func (t *tally) usual() (most string) {
+	for _, text := range t.texts {
+		if t.n[text] > t.n[most] {
+			most = text
 		}
 	}
 	return most
@@ -623,6 +699,7 @@ func (d *deriver) efficiency(ws []Window, idle bool) Metric {
 	case ws[0].Use.Shares != nil:
 		shares := sums(ws, func(w *Window) Float { return w.Work / w.Use.Shares.Work }, func(w *Window) Float { return 1 + 0*energy(w) })
 		spread, _ := uneven(ws)
+		d.counting(shares.value * float64(len(q.moves)))
 		m = m.counted(shares.value*float64(len(q.moves)), spread)
 	}
 	return d.powered(m, ws, of)
@@ -673,18 +750,18 @@ func (d *deriver) target(m map[string]Metric, ws []Window) {
 		from, to := phase(w)
 		return Float(to - from)
 	}, once, 1, Second, "")
-	var whys []string
+	var whys tally
 	joules := func(w *Window) Float {
 		from, to := phase(w)
 		e, why := d.head.energy(w.run, from, to)
 		if e.IsAbsent() {
-			whys = append(whys, why)
+			whys.add(why)
 		}
 		return e
 	}
 	reach := per(reached, joules, once, 1, Joule, "")
 	if reach.N == 0 {
-		reach.Why = usual(whys)
+		reach.Why = whys.usual()
 	}
 	m[EnergyToTarget] = d.powered(reach, reached, func(w *Window) terms {
 		from, to := phase(w)
@@ -697,6 +774,7 @@ func (d *deriver) target(m map[string]Metric, ws []Window) {
 // on one model.
 func (d *deriver) of(use string, role Role, model string) map[int]*Window {
 	m := map[int]*Window{}
+	d.spend(len(d.windows))
 	for i := range d.windows {
 		if w := &d.windows[i]; !w.left && w.Use.Use == use && w.Use.Role == role && w.Use.Params["model"] == model {
 			m[w.Round] = w
@@ -722,7 +800,7 @@ func paired(a, b map[int]*Window, f func(a, b *Window) Float) []float64 {
 
 // relative adds what a use did over what the control did, round by round.
 func (d *deriver) relative(m map[string]Metric, ws []Window) {
-	control, of := d.of(Control, Alone, ""), map[int]*Window{}
+	control, of := d.control, map[int]*Window{}
 	if len(control) == 0 || ws[0].Use.Use == Control {
 		return
 	}
@@ -805,14 +883,7 @@ func (d *deriver) marginal(rows [][]Window) *Marginal {
 	if !math.IsNaN(extra.value) {
 		power = extra.metric(Watt, true)
 	}
-	of := own.scale(1 / extra.value)
-	mark := func(m Metric) Metric {
-		if !d.metered {
-			m.Why = noTotal(d.rec.Meters)
-			return m
-		}
-		return d.marked(m, of, typical(plain), shortest)
-	}
+	mark := seen{d, own.scale(1 / extra.value), typical(plain), shortest}.mark
 	power = mark(power)
 	seconds := Float(0)
 	for i := range front {
@@ -852,18 +923,19 @@ func (d *deriver) marginal(rows [][]Window) *Marginal {
 func (d *deriver) exchange(rows [][]Window) (out []Exchange) {
 	efficiency := func(ws []Window) quotient { return sums(ws, (*Window).work, (*Window).energy) }
 	mining := efficiency(find(rows, "mining", Alone, ""))
+	// One meter saw both: its gain cancels in the ratio.
+	all := d.seen(d.windows, func(w *Window) terms {
+		t := gross(w)
+		t.gain = 0
+		return t.scale(math.Sqrt2)
+	})
 	for _, ws := range rows {
 		if ws[0].Use.Use != "training" || ws[0].Use.Role != Alone {
 			continue
 		}
+		d.spend(64 * (len(mining.moves) + len(ws)))
 		if q := mining.over(efficiency(ws)); q.value > 0 && !math.IsInf(q.value, 0) {
-			// One meter saw both: its gain cancels in the ratio.
-			rate := d.powered(q.metric(Hash.Per(Sample), false), d.windows, func(w *Window) terms {
-				t := gross(w)
-				t.gain = 0
-				return t.scale(math.Sqrt2)
-			})
-			out = append(out, Exchange{Scenario: ws[0].Scenario, HashesPerSample: rate})
+			out = append(out, Exchange{Scenario: ws[0].Scenario, HashesPerSample: all.mark(q.metric(Hash.Per(Sample), false))})
 		}
 	}
 	return out
@@ -875,8 +947,9 @@ func (d *deriver) flags(s Summary) []Warning {
 	add := func(w *Window, code, text, remedy string) {
 		run := ""
 		if w != nil {
-			run = fmt.Sprintf("%s/%d", w.Scenario, w.Round)
+			run = w.run.name
 		}
+		d.copied(run, text)
 		flags = append(flags, Warning{Code: code, Text: text, Remedy: remedy, Run: run})
 	}
 	d.sessionFlags(add)
@@ -906,7 +979,11 @@ func (d *deriver) flags(s Summary) []Warning {
 		w := &d.windows[i]
 		if w.Use.Role != Background && w.Use.Use != "idle" && w.Use.Shares == nil {
 			warmup, _ := w.run.Phase(PhaseWarmup)
-			ok, spread, slope := Steady(w.run.Trace(WorkOf(w.Use.Use)), float64(warmup.To), float64(d.rec.Plan.Warmup))
+			work := w.run.Trace(WorkOf(w.Use.Use))
+			if work != nil {
+				d.spend(steadyParts * len(work.T))
+			}
+			ok, spread, slope := Steady(work, float64(warmup.To), float64(d.rec.Plan.Warmup))
 			text := fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", w.Use.Use, 100*spread, 100*slope)
 			if math.IsNaN(spread) {
 				text = w.Use.Use + " finished too little during the warm-up to tell whether it had settled"
@@ -948,7 +1025,7 @@ func (d *deriver) flags(s Summary) []Warning {
 		add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
 			"warm the machine up first, or measure longer: net power is uncertain by as much")
 	}
-	for _, w := range implausible(d.rec, s.Meters, d.windows) {
+	for _, w := range d.implausible(s.Meters) {
 		add(nil, w.Code, w.Text, w.Remedy)
 	}
 	return flags
@@ -975,7 +1052,7 @@ func idleDrift(windows []Window) float64 {
 
 // sessionFlags are the doubts that concern every figure of the record.
 func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
-	for _, w := range PowerDoubts(d.rec) {
+	for _, w := range d.powerDoubts() {
 		add(nil, w.Code, w.Text, w.Remedy)
 	}
 	if n := d.rec.Plan.Rounds; n < minimumWindows && !d.byShares() {
@@ -992,17 +1069,19 @@ func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
 
 // PowerDoubts are the doubts that the meters of a session raise, also before
 // any of them was read.
-func PowerDoubts(rec *Record) (out []Warning) {
-	for _, m := range rec.Sought {
+func PowerDoubts(rec *Record) []Warning { return indexed(free(rec)).powerDoubts() }
+
+func (s *indexedRecord) powerDoubts() (out []Warning) {
+	for _, m := range s.rec.Sought {
 		if m.State == "refused" {
 			out = append(out, Warning{Code: "meter-refused", Text: fmt.Sprintf("meter %s is there but could not be read", m.Meter), Remedy: m.Detail})
 		}
 	}
 	const remedy = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
-	switch h, ok := HeadlineOf(rec); {
-	case !ok && len(rec.Meters) > 0:
-		out = append(out, Warning{Code: "no-power", Text: noTotal(rec.Meters) + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
-	case !ok:
+	switch h := s.head; {
+	case !s.metered && len(s.rec.Meters) > 0:
+		out = append(out, Warning{Code: "no-power", Text: s.partial + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
+	case !s.metered:
 		out = append(out, Warning{Code: "no-power", Text: "no meter gives the power of this node: there is throughput only", Remedy: remedy})
 	case h.Origin == Modelled:
 		within := "by how much they are off is not stated"

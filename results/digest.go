@@ -72,6 +72,30 @@ type Mismatch struct {
 
 func (m Mismatch) String() string { return printable(m.At) + ": " + printable(m.Text) }
 
+// mostMismatches is how many are named, of a record of which nothing is right.
+const mostMismatches = 1000
+
+// mismatches are the first of what differs below a place, and how much else does.
+type mismatches struct {
+	first []Mismatch
+	more  int
+}
+
+func (ms *mismatches) add(at func() string, text func() string) {
+	if len(ms.first) == mostMismatches {
+		ms.more++
+		return
+	}
+	ms.first = append(ms.first, Mismatch{at(), text()})
+}
+
+func (ms *mismatches) under(at string) []Mismatch {
+	if ms.more == 0 {
+		return ms.first
+	}
+	return append(ms.first, Mismatch{at, fmt.Sprintf("and %d more", ms.more)})
+}
+
 // Verify compares the digest that the file holds with one computed from its
 // bytes, and returns what differs: numbers first, then parts, each in the
 // order of the file.
@@ -92,16 +116,16 @@ func Verify(raw []byte) ([]Mismatch, error) {
 	}
 	ms := seen.odd
 	add := func(at, format string, args ...any) {
-		ms = append(ms, Mismatch{at, fmt.Sprintf(format, args...)})
+		ms.add(func() string { return at }, func() string { return fmt.Sprintf(format, args...) })
 	}
 	stated := seen.stated
 	if stated == nil {
 		add("/digest", "missing: nothing shows whether the record was altered")
-		return ms, nil
+		return ms.under("/"), nil
 	}
 	if stated.Form != DigestForm {
 		add("/digest/form", "%q is not known here, only %s", stated.Form, DigestForm)
-		return ms, nil
+		return ms.under("/"), nil
 	}
 	for _, part := range seen.order {
 		switch want, ok := stated.Parts[part]; {
@@ -119,14 +143,14 @@ func Verify(raw []byte) ([]Mismatch, error) {
 	if got := total(stated.Parts); stated.Record != got {
 		add("/digest/record", "altered: the digest of the stated parts is %s, the record states %s", got, stated.Record)
 	}
-	return ms, nil
+	return ms.under("/"), nil
 }
 
 // seenDigest is what the bytes of a record say about its digest.
 type seenDigest struct {
 	parts  map[string]string // computed
 	order  []string          // of the parts in the file
-	odd    []Mismatch        // numbers in another than the canonical form, strangers in the digest
+	odd    mismatches        // numbers in another than the canonical form, strangers in the digest
 	stated *Digest           // nil if there is none
 }
 
@@ -138,7 +162,7 @@ func digestOf(raw []byte) (*seenDigest, error) {
 		part := func() (err error) {
 			name := x.pointer()
 			buf, err = x.canon(buf[:0], func(lit, want string) {
-				d.odd = append(d.odd, Mismatch{x.pointer(), fmt.Sprintf("altered: the number %s should be written %s", lit, want)})
+				d.odd.add(x.pointer, func() string { return fmt.Sprintf("altered: the number %s should be written %s", lit, want) })
 			})
 			d.parts[name] = sum256(buf)
 			d.order = append(d.order, name)
@@ -170,7 +194,7 @@ func (d *seenDigest) state(x *text) error {
 		case "record":
 			return x.decode(reflect.ValueOf(&d.stated.Record).Elem())
 		}
-		d.odd = append(d.odd, Mismatch{x.pointer(), "added: it is no part of a digest"})
+		d.odd.add(x.pointer, func() string { return "added: it is no part of a digest" })
 		return x.skip()
 	})
 }
@@ -194,33 +218,49 @@ func sum256(b []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// Check compares the summary in the file with the one that derive, usually
-// [Derive], computes from the traces, and returns what differs: each mismatch
-// names the row or yield and the figure. Figures may differ by 1e-9 of their
-// size, because compilers fuse multiplications and additions on some
-// architectures; the prose of reasons and flags is not compared.
-func (f *File) Check(derive func(*Record) Summary) []Mismatch {
-	got := derive(f.Record)
-	var d differ
-	d.compare("/summary", "", reflect.ValueOf(f.Record.Summary), reflect.ValueOf(got))
-	return d.out
+// Check compares the summary in the file with the one that [DeriveWithin]
+// computes from the traces, and returns what differs: each mismatch names the
+// row or yield and the figure. Figures may differ by 1e-9 of their size, because
+// compilers fuse multiplications and additions on some architectures; the prose
+// of reasons and flags is not compared.
+func (f *File) Check(derived Summary) []Mismatch {
+	d := differ{place: place{{"summary", -1}}}
+	d.compare(reflect.ValueOf(f.Record.Summary), reflect.ValueOf(derived))
+	return d.under("/summary")
 }
 
-// differ collects where two values of one type differ. The name of a value is
-// how a reader of the report knows it.
-type differ struct{ out []Mismatch }
+// differ collects where two values of one type differ, and stands at a place of
+// both. The name of a value is how a reader of the report knows it.
+type differ struct {
+	mismatches
+	place
+	name []string
+}
 
-func (d *differ) add(at, name, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if name = strings.TrimSpace(name); name != "" {
-		text = name + ": " + text
+func (d *differ) report(format string, args ...any) {
+	d.add(d.pointer, func() string {
+		text := fmt.Sprintf(format, args...)
+		if name := strings.TrimSpace(strings.Join(d.name, " ")); name != "" {
+			text = name + ": " + text
+		}
+		return text
+	})
+}
+
+// below compares the values of a member, or what else is known by its name.
+func (d *differ) below(name string, stated, got reflect.Value) {
+	d.place, d.name = append(d.place, step{name, -1}), append(d.name, name)
+	if stated.IsValid() && got.IsValid() {
+		d.compare(stated, got)
+	} else {
+		d.report("%s", presence(stated.IsValid()))
 	}
-	d.out = append(d.out, Mismatch{at, text})
+	d.place, d.name = d.place[:len(d.place)-1], d.name[:len(d.name)-1]
 }
 
 const tolerance = 1e-9
 
-func (d *differ) compare(at, name string, stated, got reflect.Value) {
+func (d *differ) compare(stated, got reflect.Value) {
 	if stated.Type() == saidType {
 		stated, got = reflect.ValueOf(stated.Interface().(Said).float()), reflect.ValueOf(got.Interface().(Said).float())
 	}
@@ -228,20 +268,20 @@ func (d *differ) compare(at, name string, stated, got reflect.Value) {
 	case reflect.Float64:
 		a, b := stated.Float(), got.Float()
 		if same := a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= tolerance*min(math.Abs(a), math.Abs(b)); !same {
-			d.add(at, name, "the record states %v, its traces give %v", a, b)
+			d.report("the record states %v, its traces give %v", a, b)
 		}
 	case reflect.Struct:
 		for _, m := range membersOf(stated.Type()) {
 			if !slices.Contains(prose, m.name) {
-				d.compare(at+"/"+m.name, name+" "+m.name, stated.Field(m.index), got.Field(m.index))
+				d.below(m.name, stated.Field(m.index), got.Field(m.index))
 			}
 		}
 	case reflect.Pointer:
 		switch {
 		case stated.IsNil() != got.IsNil():
-			d.add(at, name, "%s", presence(!stated.IsNil()))
+			d.report("%s", presence(!stated.IsNil()))
 		case !stated.IsNil():
-			d.compare(at, name, stated.Elem(), got.Elem())
+			d.compare(stated.Elem(), got.Elem())
 		}
 	case reflect.Map:
 		keys := map[string]reflect.Value{}
@@ -249,42 +289,41 @@ func (d *differ) compare(at, name string, stated, got reflect.Value) {
 			keys[k.String()] = k
 		}
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
-			a, b := stated.MapIndex(keys[key]), got.MapIndex(keys[key])
-			at := at + place{{key, -1}}.pointer()
-			if a.IsValid() && b.IsValid() {
-				d.compare(at, name+" "+key, a, b)
-			} else {
-				d.add(at, name+" "+key, "%s", presence(a.IsValid()))
-			}
+			d.below(key, stated.MapIndex(keys[key]), got.MapIndex(keys[key]))
 		}
 	case reflect.Slice:
-		d.compareLists(at, stated, got)
+		d.compareLists(stated, got)
 	default:
 		if !stated.Equal(got) {
-			d.add(at, name, "the record states %v, its traces give %v", stated, got)
+			d.report("the record states %v, its traces give %v", stated, got)
 		}
 	}
 }
 
 // compareLists pairs the elements of two lists by what they are about.
-func (d *differ) compareLists(at string, stated, got reflect.Value) {
+func (d *differ) compareLists(stated, got reflect.Value) {
 	left := map[string][]int{}
 	for i := range got.Len() {
 		id := about(got.Index(i))
 		left[id] = append(left[id], i)
 	}
+	name, depth := d.name, len(d.place)
+	defer func() { d.place, d.name = d.place[:depth], name }()
 	for i := range stated.Len() {
-		id, at := about(stated.Index(i)), fmt.Sprintf("%s/%d", at, i)
-		if len(left[id]) == 0 {
-			d.add(at, id, "%s", presence(true))
-			continue
+		id := about(stated.Index(i))
+		d.place, d.name = append(d.place[:depth], step{index: i}), []string{id}
+		if same := left[id]; len(same) > 0 {
+			left[id] = same[1:]
+			d.compare(stated.Index(i), got.Index(same[0]))
+		} else {
+			d.report("%s", presence(true))
 		}
-		d.compare(at, id, stated.Index(i), got.Index(left[id][0]))
-		left[id] = left[id][1:]
 	}
 	for i := range got.Len() {
-		if id := about(got.Index(i)); slices.Contains(left[id], i) {
-			d.add(at, id, "%s", presence(false))
+		if id := about(got.Index(i)); len(left[id]) > 0 && left[id][0] == i {
+			left[id] = left[id][1:]
+			d.place, d.name = d.place[:depth], []string{id}
+			d.report("%s", presence(false))
 		}
 	}
 }

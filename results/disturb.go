@@ -22,20 +22,16 @@ type halt struct {
 }
 
 // halts lists what was suspended from second a to second b of a run.
-func (r *Run) halts(a, b float64) (out []halt) {
-	for i := range r.Traces {
-		tr := &r.Traces[i]
-		who, ok := strings.CutPrefix(tr.Of, SuspendedOf(""))
-		if !ok {
-			continue
-		}
-		h := halt{who: who}
+func (r *indexedRun) halts(a, b float64) (out []halt) {
+	for _, tr := range r.beginning(SuspendedOf("")) {
+		r.spend(4 * len(tr.T))
+		h := halt{who: strings.TrimPrefix(tr.Of, SuspendedOf(""))}
 		for k := 1; k < len(tr.T) && k < len(tr.V); k++ {
 			rise, t0, t1 := float64(tr.V[k]-tr.V[k-1]), float64(tr.T[k-1]), float64(tr.T[k])
 			if !(rise > 0 && t1 >= a && t0 <= b) {
 				continue
 			}
-			if within := (min(t1, b) - max(t0, a)) / (t1 - t0); who != SuspendedMachine { // whose clock stood
+			if within := (min(t1, b) - max(t0, a)) / (t1 - t0); h.who != SuspendedMachine { // whose clock stood
 				rise *= within
 			}
 			if h.long == 0 {
@@ -92,12 +88,7 @@ func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy st
 		}
 		add(w, "suspended", fmt.Sprintf("%s for %.2f s from second %.2f on, %s", what, h.long, h.from, where), remedy)
 	}
-	over := func(of string) float64 {
-		if tr := w.run.Trace(of); tr != nil {
-			return float64(tr.Over(float64(from), float64(to)))
-		}
-		return math.NaN()
-	}
+	over := func(of string) float64 { return float64(w.run.over(of)) }
 	// A quota that holds back one thread costs a use of one thread as much as
 	// one that holds back all does a larger one.
 	ours := w.Duration
@@ -131,26 +122,27 @@ func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy st
 func (d *deriver) clockSteps(add func(w *Window, code, text, remedy string)) {
 	const remedy = "none needed here: intervals use the monotonic clock; correlate with other instruments by the anchors of each run"
 	last := math.NaN() // UTC minus the monotonic clock
-	for i := range d.rec.Runs {
-		r := &d.rec.Runs[i]
+	for i := range d.runs {
+		r := &d.runs[i]
 		tr := r.Trace(HostWall)
-		if tr == nil || i == 0 || d.rec.Runs[i-1].Trace(HostWall) == nil {
+		if tr == nil || i == 0 || d.runs[i-1].Trace(HostWall) == nil {
 			last = math.NaN()
 		}
 		if tr == nil {
 			if i == 0 {
 				continue
 			}
-			a, b := d.rec.Runs[i-1].Anchor, r.Anchor
+			a, b := d.runs[i-1].Anchor, r.Anchor
 			if step := b.UTC.Sub(a.UTC).Seconds() - float64(b.T-a.T); math.Abs(step) > maxClockStep {
 				add(nil, "clock-step", fmt.Sprintf("the wall clock was set by %+.1f s before run %d", step, i+1), remedy)
 			}
 			continue
 		}
+		d.spend(len(tr.T))
 		for k := 0; k < len(tr.T) && k < len(tr.V); k++ {
 			v := float64(tr.V[k])
 			if step := v - last; math.Abs(step) > maxClockStep {
-				add(&Window{Scenario: r.Scenario, Round: r.Round}, "clock-step", fmt.Sprintf("the wall clock was set by %+.2f s before second %.2f", step, float64(tr.T[k])), remedy)
+				add(&Window{run: r}, "clock-step", fmt.Sprintf("the wall clock was set by %+.2f s before second %.2f", step, float64(tr.T[k])), remedy)
 			}
 			if !math.IsNaN(v) {
 				last = v

@@ -10,111 +10,103 @@ import (
 // the load did between them counts as unseen.
 const maxIntervals = 3
 
-// bracket is the window of a good run.
-type bracket struct {
-	run      *Run
-	from, to float64 // s
-}
-
-// good are the windows that count.
-func good(runs []Run) (out []bracket) {
-	for i := range runs {
-		r := &runs[i]
-		if p, ok := r.Phase(PhaseMeasure); ok && r.Status == OK && p.To > p.From {
-			out = append(out, bracket{r, float64(p.From), float64(p.To)})
+// meterRows is the power of each scenario at every total and card.
+func (d *deriver) meterRows() []MeterRow {
+	type source struct {
+		Headline
+		channel string
+	}
+	var sources []source
+	for _, h := range d.totals {
+		sources = append(sources, source{h, ""})
+	}
+	for i := range d.rec.Meters {
+		m := &d.rec.Meters[i]
+		for _, c := range d.total(m, Card, func(c Channel) bool { return c.Total == "" && c.Boundary == Card }).each() {
+			sources = append(sources, source{c.graded(), c.parts[0].Name})
+		}
+	}
+	left := incomplete(d.windows)
+	counted := map[string][]*indexedRun{}
+	for _, r := range d.good {
+		if d.named(r.Scenario); !left[r] {
+			counted[r.Scenario] = append(counted[r.Scenario], r)
+		}
+	}
+	out := []MeterRow{}
+	for _, scenario := range d.rec.Plan.Scenarios {
+		if len(counted[scenario]) == 0 {
+			continue
+		}
+		for _, src := range sources {
+			d.copied(scenario, src.Meter, src.channel)
+			var pairs []Pair
+			var rounds []int
+			var each []terms
+			var whys tally
+			shortest := math.Inf(1)
+			for _, r := range counted[scenario] {
+				e, why := src.energy(r, r.from, r.to)
+				if e.IsAbsent() {
+					whys.add(why)
+					continue
+				}
+				pairs, rounds = append(pairs, Pair{float64(e), r.to - r.from}), append(rounds, r.Round)
+				each = append(each, src.within(r, r.from, r.to).scale(1/float64(e)))
+				shortest = min(shortest, r.to-r.from)
+			}
+			t, power := typical(each), missing(Watt, whys.usual())
+			if len(pairs) > 0 {
+				power = quotientOf(pairs, rounds).metric(Watt, false)
+			}
+			out = append(out, MeterRow{Scenario: scenario, Meter: src.Meter, Channel: src.channel,
+				Power: src.marked(power, t, t, shortest)})
 		}
 	}
 	return out
 }
 
-// meterRows is the power of each scenario at every total and card.
-func meterRows(rec *Record, all []Window) []MeterRow {
-	left := incomplete(all)
-	out := []MeterRow{}
-	type source struct {
-		Headline
-		channel string
-	}
-	spans := good(rec.Runs)
-	var sources []source
-	for _, h := range Totals(rec.Meters, rec.Runs) {
-		sources = append(sources, source{h, ""})
-	}
-	for _, m := range rec.Meters {
-		for _, rivals := range m.places(func(c Channel) bool { return c.Total == "" && c.Boundary == Card }) {
-			h := Headline{Meter: m.Name, Boundary: Card}
-			if m.Period > 0 {
-				h.period = float64(m.Period)
-			}
-			h.add(rivals, rec.Runs, spans)
-			sources = append(sources, source{h.graded(), h.parts[0].Name})
-		}
-	}
-	for _, scenario := range rec.Plan.Scenarios {
-		for _, src := range sources {
-			var pairs []Pair
-			var rounds []int
-			var each []terms
-			var whys []string
-			shortest := math.Inf(1)
-			seen := false
-			for _, s := range spans {
-				if s.run.Scenario != scenario || left[s.run] {
-					continue
-				}
-				seen = true
-				e, why := src.energy(s.run, s.from, s.to)
-				if e.IsAbsent() {
-					whys = append(whys, why)
-					continue
-				}
-				pairs, rounds = append(pairs, Pair{float64(e), s.to - s.from}), append(rounds, s.run.Round)
-				each = append(each, src.within(s.run, s.from, s.to).scale(1/float64(e)))
-				shortest = min(shortest, s.to-s.from)
-			}
-			if !seen {
-				continue
-			}
-			d := deriver{rec: rec, head: src.Headline, metered: true}
-			t, power := typical(each), missing(Watt, usual(whys))
-			if len(pairs) > 0 {
-				power = quotientOf(pairs, rounds).metric(Watt, false)
-			}
-			out = append(out, MeterRow{Scenario: scenario, Meter: src.Meter, Channel: src.channel,
-				Power: d.marked(power, t, t, shortest)})
-		}
+// each are the parts of a total, each on its own.
+func (h Headline) each() (out []Headline) {
+	for i := range h.parts {
+		part := h
+		part.parts = h.parts[i : i+1]
+		out = append(out, part)
 	}
 	return out
 }
 
 // coverages says how each meter was read around the windows of good runs, where
 // it gives its outermost total or, without one, at all of its channels.
-func coverages(rec *Record) []Coverage {
+func (d *deriver) coverages() []Coverage {
 	out := []Coverage{}
-	spans, totals := good(rec.Runs), Totals(rec.Meters, rec.Runs)
-	for _, m := range rec.Meters {
+	totals := map[string]Headline{}
+	for _, h := range d.totals {
+		if _, better := totals[h.Meter]; !better {
+			totals[h.Meter] = h
+		}
+	}
+	for i := range d.rec.Meters {
+		m := &d.rec.Meters[i]
 		c := Coverage{Meter: m.Name, Interval: Absent(), Longest: Absent(), Share: Absent(), RoundTrip: Absent(), ClockOffset: Absent(), Readings: math.MaxInt}
 		var gaps, trips, offsets []float64
 		var stretches []stretch
 		total := 0.0
-		h := Headline{Meter: m.Name}
-		if at := slices.IndexFunc(totals, func(h Headline) bool { return h.Meter == m.Name }); at >= 0 {
-			h = totals[at]
-		} else {
-			for _, rivals := range m.places(func(Channel) bool { return true }) {
-				h.add(rivals, rec.Runs, spans)
-			}
+		h, ok := totals[m.Name]
+		if !ok {
+			h = d.total(m, "", func(Channel) bool { return true })
 		}
 		for _, s := range h.parts {
-			for _, w := range spans {
-				total += w.to - w.from
-				tr := w.run.Trace(MeterOf(m.Name, s.Name))
+			for _, r := range d.good {
+				total += r.to - r.from
+				tr := r.Trace(s.of)
 				if tr == nil {
 					c.Readings = 0
 					continue
 				}
+				r.spend(2 * len(tr.T))
 				news, _ := s.news(tr)
-				between, n := news.between(w.from, w.to)
+				between, n := news.between(r.from, r.to)
 				c.Readings = min(c.Readings, n)
 				for _, s := range between {
 					gaps = append(gaps, s.length)
@@ -122,12 +114,13 @@ func coverages(rec *Record) []Coverage {
 				stretches = append(stretches, between...)
 			}
 		}
-		for _, w := range spans {
-			r := w.run
+		for _, r := range d.good {
 			if tr := r.Trace(RoundTripOf(m.Name)); tr != nil {
+				r.spend(len(tr.V))
 				trips = append(trips, floats(tr.V)...)
 			}
 			if tr := r.Trace(ClockOf(m.Name)); tr != nil {
+				r.spend(len(tr.V))
 				offsets = append(offsets, floats(tr.V)...)
 			}
 		}
@@ -142,7 +135,7 @@ func coverages(rec *Record) []Coverage {
 			}
 			c.Share = Float(ppm(seen / total))
 		}
-		if len(spans) == 0 {
+		if len(d.good) == 0 {
 			c.Readings = 0
 		}
 		if len(trips) > 0 {
@@ -199,7 +192,7 @@ const steps = "it may be another machine's outlet, or not move at all: perwatt m
 // implausible are the doubts that meters raise about each other: what lies
 // inside cannot draw more than what is around it, and what is around must see
 // the load.
-func implausible(rec *Record, all []MeterRow, windows []Window) (out []Warning) {
+func (d *deriver) implausible(all []MeterRow) (out []Warning) {
 	byScenario := map[string][]MeterRow{}
 	for _, r := range all {
 		if r.Power.Origin == Measured && !r.Power.Value.IsAbsent() {
@@ -213,9 +206,10 @@ func implausible(rec *Record, all []MeterRow, windows []Window) (out []Warning) 
 		return float64(m.Instrument)
 	}
 	order := func(m MeterRow) int { return slices.Index(Boundaries(), m.Power.Boundary) }
-	for _, scenario := range rec.Plan.Scenarios {
+	for _, scenario := range d.rec.Plan.Scenarios {
 		rows := byScenario[scenario]
 		for i, outer := range rows {
+			d.spend(32 * len(rows[i:])) // a pair may make a warning
 			for _, inner := range rows[i+1:] {
 				ratio := float64(inner.Power.Value / outer.Power.Value)
 				most := 1 + slack(inner.Power) + slack(outer.Power)
@@ -230,8 +224,8 @@ func implausible(rec *Record, all []MeterRow, windows []Window) (out []Warning) 
 			}
 		}
 	}
-	head, ok := HeadlineOf(rec)
-	if !ok || head.Origin != Measured {
+	head := d.head
+	if !d.metered || head.Origin != Measured {
 		return out
 	}
 	for i := range head.parts {
@@ -240,7 +234,7 @@ func implausible(rec *Record, all []MeterRow, windows []Window) (out []Warning) 
 		}
 	}
 	idle, most := math.NaN(), 0.0
-	for _, w := range windows {
+	for _, w := range d.windows {
 		if p := float64(w.Power()); w.Use.Use == "idle" && !(p <= idle) {
 			idle = p
 		} else if w.Use.Use != "idle" && p > most {

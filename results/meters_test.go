@@ -150,7 +150,8 @@ func TestGradesAskMore(t *testing.T) {
 		p := &rec.Runs[i].Phases[len(rec.Runs[i].Phases)-1]
 		p.To = p.From + 79
 	}
-	j := &judgement{rec: rec, grade: "A", metered: true, head: Headline{parts: []sensor{{Channel: Channel{Kind: Gauge}}}}, coverage: Coverage{Interval: 4, Readings: 20}, windows: []Window{{}}, shortest: 79}
+	j := &judgement{deriver: &deriver{indexedRecord: indexed(free(rec)), windows: []Window{{}}}, grade: "A", coverage: Coverage{Interval: 4, Readings: 20}, shortest: 79}
+	j.head = Headline{parts: []sensor{{Channel: Channel{Kind: Gauge}}}}
 	for name, want := range map[string]Outcome{"duration": Fail, "readings": Fail, "interval": Fail} {
 		i := slices.IndexFunc(publish, func(r rule) bool { return r.name == name })
 		got, _ := publish[i].look(j)

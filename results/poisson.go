@@ -15,6 +15,9 @@ func PoissonInterval(n uint64) (low, high float64) {
 	return low, poissonBound(n, tail)
 }
 
+// mostSummed is the number up to which the terms of the distribution are summed.
+const mostSummed = 1e9
+
 // poissonBound returns the mean at which a Poisson variable is n or less with
 // probability p.
 func poissonBound(n uint64, p float64) float64 {
@@ -26,7 +29,7 @@ func poissonBound(n uint64, p float64) float64 {
 	mean := k * math.Pow(max(1e-3, 1-1/(9*k)+z/(3*math.Sqrt(k))), 3)
 	// Beyond that it is good to eight digits, and the sums would take long.
 	for range 50 {
-		if n > 1e9 {
+		if n > mostSummed {
 			break
 		}
 		below := PoissonAtMost(n, mean)

@@ -12,6 +12,7 @@ import (
 type sensor struct {
 	Channel
 	meter string
+	of    string // the trace
 	// step is the smallest amount by which the channel was seen to move, in its
 	// unit; NaN if it never moved or nothing was read.
 	step   float64
@@ -32,15 +33,17 @@ const (
 )
 
 // look finds out how a channel moves over the runs of a session.
-func look(runs []Run, meter string, c Channel) sensor {
-	s := sensor{Channel: c, meter: meter, step: math.NaN(), pace: math.NaN(), value: math.NaN()}
+func (in *indexedRecord) look(meter string, c Channel) sensor {
+	s := sensor{Channel: c, meter: meter, of: MeterOf(meter, c.Name), step: math.NaN(), pace: math.NaN(), value: math.NaN()}
 	var seen []float64
 	most, idle, loaded := 0.0, false, false
-	for i := range runs {
-		tr := runs[i].Trace(MeterOf(meter, c.Name))
+	for i := range in.runs {
+		r := &in.runs[i]
+		tr := r.Trace(s.of)
 		if tr == nil {
 			continue
 		}
+		r.spend(4 * len(tr.T)) // values are sorted, too
 		last, moved := math.NaN(), math.NaN()
 		for k, x := range tr.V {
 			v, t := float64(x), float64(tr.T[k])
@@ -51,7 +54,7 @@ func look(runs []Run, meter string, c Channel) sensor {
 				if v != last {
 					seen = append(seen, v)
 				}
-				idle, loaded = idle || len(runs[i].Uses) == 0, loaded || len(runs[i].Uses) > 0
+				idle, loaded = idle || len(r.Uses) == 0, loaded || len(r.Uses) > 0
 			case v > last:
 				seen = append(seen, v-last)
 				if wait := t - moved; !(wait <= s.pace) && !math.IsNaN(wait) {
@@ -140,8 +143,13 @@ func (s *sensor) news(tr *Trace) (out *Trace, late float64) {
 
 // energy returns the joules from second a to second b of a run, or why there
 // are none.
-func (s *sensor) energy(r *Run, a, b float64) (Float, string) {
-	tr := r.Trace(MeterOf(s.meter, s.Name))
+func (s *sensor) energy(r *indexedRun, a, b float64) (Float, string) {
+	tr := r.Trace(s.of)
+	if tr != nil {
+		r.spend(6*len(tr.T) + len(tr.Errors)) // passes over it
+	} else {
+		r.copied(s.of)
+	}
 	if tr == nil || !slices.ContainsFunc(tr.V, func(v Float) bool { return !v.IsAbsent() }) {
 		why := "it was not read"
 		if tr != nil && len(tr.Errors) > 0 {

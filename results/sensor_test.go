@@ -20,7 +20,7 @@ type instrument struct {
 
 // pace is the longest time from a move to the next.
 func pace(tr *Trace) float64 {
-	s := look([]Run{{Traces: []Trace{*tr}}}, "m", Channel{Name: "e", Kind: Counter})
+	s := indexed(free(&Record{Runs: []Run{{Traces: []Trace{*tr}}}})).look("m", Channel{Name: "e", Kind: Counter})
 	if math.IsNaN(s.pace) {
 		return 0
 	}
@@ -112,11 +112,12 @@ func TestCountersAreRightOrAbsent(t *testing.T) {
 		}
 		x.load = x.idle * (1 + 9*r.Float64())
 		runs, truth := x.session(r, 3)
-		s := look(runs, "m", Channel{Name: "e", Unit: Joule, Kind: Counter, Boundary: Wall, Origin: Measured, Accuracy: Accuracy{Gain: 0, Resolution: Absent()}})
+		in := indexed(free(&Record{Runs: runs}))
+		s := in.look("m", Channel{Name: "e", Unit: Joule, Kind: Counter, Boundary: Wall, Origin: Measured, Accuracy: Accuracy{Gain: 0, Resolution: Absent()}})
 		for i := range runs {
 			p, _ := runs[i].Phase(PhaseMeasure)
 			a, b := float64(p.From), float64(p.To)
-			e, why := s.energy(&runs[i], a, b)
+			e, why := s.energy(&in.runs[i], a, b)
 			if e.IsAbsent() {
 				require.NotEmpty(t, why)
 				absent++
@@ -155,10 +156,11 @@ func TestRenewedEachSecond(t *testing.T) {
 		for phase := range 20 {
 			x := instrument{step: 1e-6, renewed: c.renewed, poll: 0.1, idle: 20, load: 60, window: c.window, phase: float64(phase) / 20}
 			runs, truth := x.session(r, 3)
-			s := look(runs, "m", Channel{Name: "e", Unit: Joule, Kind: Counter, Boundary: Package, Origin: Measured, Accuracy: Accuracy{Resolution: 1e-6}})
+			in := indexed(free(&Record{Runs: runs}))
+			s := in.look("m", Channel{Name: "e", Unit: Joule, Kind: Counter, Boundary: Package, Origin: Measured, Accuracy: Accuracy{Resolution: 1e-6}})
 			for i := range runs {
 				p, _ := runs[i].Phase(PhaseMeasure)
-				e, why := s.energy(&runs[i], float64(p.From), float64(p.To))
+				e, why := s.energy(&in.runs[i], float64(p.From), float64(p.To))
 				if c.all {
 					require.Empty(t, why, "%+v", x)
 					require.InDelta(t, truth[i], float64(e), s.uncertain(runs[i].Trace(MeterOf("m", "e")), float64(p.From), float64(p.To), 0, 0).linear(), "%+v", x)
@@ -294,12 +296,12 @@ func TestStepsAreLearnt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rec := metered(c.c, c.says)
-			require.InDelta(t, c.step, (&[]sensor{look(rec.Runs, "m", c.c)}[0]).resolution(), 1e-9)
+			require.InDelta(t, c.step, (&[]sensor{indexed(free(rec)).look("m", c.c)}[0]).resolution(), 1e-9)
 			m := row(t, Derive(rec), "mining", "mining").Metrics[Power]
 			require.InDelta(t, c.half, half(m.Budget, Quantisation), c.half/10)
 			finer := c.c
 			finer.Accuracy.Resolution = Float(c.step / 10)
-			s := look(rec.Runs, "m", finer)
+			s := indexed(free(rec)).look("m", finer)
 			if s.values >= enough {
 				require.InDelta(t, c.step, s.resolution(), 1e-9, "it states a tenth")
 			}

@@ -70,10 +70,9 @@ func handIn(ws []Window) (h handed) {
 		}
 		h.seconds += w.Duration
 		h.work += float64(w.Work)
-		from, to := w.Span()
 		over := func(of string) float64 {
-			if tr := w.run.Trace(of); tr != nil {
-				return max(0, float64(tr.Over(float64(from), float64(to))))
+			if w.run.Trace(of) != nil {
+				return max(0, float64(w.run.over(of)))
 			}
 			return 0
 		}
@@ -82,13 +81,13 @@ func handIn(ws []Window) (h handed) {
 		h.breaks += over(BreaksOf(w.Use.Use))
 		h.resumed += over(ResumedOf(w.Use.Use))
 		prefix := SharesOf(w.Use.Use, "")
-		for j := range w.run.Traces {
-			switch class, ok := strings.CutPrefix(w.run.Traces[j].Of, prefix); {
-			case !ok || class == ShareAccepted:
-			case class == ShareStale:
-				h.stale += over(prefix + class)
+		for _, tr := range w.run.beginning(prefix) {
+			switch strings.TrimPrefix(tr.Of, prefix) {
+			case ShareAccepted:
+			case ShareStale:
+				h.stale += over(tr.Of)
 			default:
-				h.refused += over(prefix + class)
+				h.refused += over(tr.Of)
 			}
 		}
 	}
@@ -166,6 +165,7 @@ func (d *deriver) shares(m map[string]Metric, ws []Window) {
 	if rate.Why = ""; n == 0 {
 		rate.Why = m[Throughput].Why
 	}
+	d.counting(h.accepted)
 	m[Throughput] = rate.counted(h.accepted, spread)
 	if h.accepted == 0 && n > 0 { // what the interval says of none at all
 		_, high := PoissonInterval(0)
@@ -178,6 +178,7 @@ func (d *deriver) shares(m map[string]Metric, ws []Window) {
 	m[RefusedShare] = figure(h.refused/(h.accepted+h.stale+h.refused), Ratio)
 	m[Connected] = figure(1-h.away/h.seconds, Ratio)
 	good := h.accepted + h.stale - h.resumed
+	d.counting(good)
 	m[ConnectedThroughput] = figure(good*work/(h.seconds-h.away), unit).counted(good, spread)
 	delete(m, CPUThroughput) // whatever it is made of, it is not our processors
 }

@@ -43,11 +43,8 @@ type rule struct {
 
 // judgement is what rules look at.
 type judgement struct {
-	rec      *Record
-	windows  []Window
+	*deriver
 	summary  Summary
-	head     Headline
-	metered  bool
 	coverage Coverage // of the headline
 	grade    Grade    // the lowest of all powers
 	shortest float64
@@ -91,7 +88,7 @@ var publish = []rule{
 	}},
 	{"measured", "the watts were measured: rated, declared or modelled power gives no efficiency", mlperf, func(j *judgement) (Outcome, string) {
 		if !j.metered {
-			return Fail, noTotal(j.rec.Meters)
+			return Fail, j.partial
 		}
 		return within(j.head.Origin == Measured), fmt.Sprintf("%s, %s at the %s", j.head.Meter, j.head.Origin, j.head.Boundary)
 	}},
@@ -149,7 +146,7 @@ var publish = []rule{
 	}},
 	{"idle", "idle is measured before and after, 60 s or more each, and moves by at most 3 %", green, func(j *judgement) (Outcome, string) {
 		shortest := math.Inf(1)
-		if (&deriver{windows: j.windows}).byShares() {
+		if j.byShares() {
 			return NotApplicable, "a device that works elsewhere has no idle here"
 		}
 		for _, w := range j.windows {
@@ -181,7 +178,7 @@ func read(look func(j *judgement) (bool, string)) func(*judgement) (Outcome, str
 	return func(j *judgement) (Outcome, string) {
 		switch {
 		case !j.metered:
-			return Fail, noTotal(j.rec.Meters)
+			return Fail, j.partial
 		case j.head.Origin == Declared:
 			return NotApplicable, "declared"
 		case len(j.windows) == 0:
@@ -218,9 +215,8 @@ func (h Headline) energyCounter() bool {
 
 // judge holds a record to the rules by which one is published. A record that
 // breaks one is not ranked against others.
-func judge(rec *Record, windows []Window, s Summary) Validity {
-	j := &judgement{rec: rec, windows: windows, summary: s, grade: "A", shortest: math.Inf(1)}
-	j.head, j.metered = HeadlineOf(rec)
+func (d *deriver) judge(s Summary) Validity {
+	j := &judgement{deriver: d, summary: s, grade: "A", shortest: math.Inf(1)}
 	for _, c := range s.Coverage {
 		if c.Meter == j.head.Meter {
 			j.coverage = c
@@ -232,7 +228,7 @@ func judge(rec *Record, windows []Window, s Summary) Validity {
 	if !j.metered {
 		j.grade = "E"
 	}
-	for _, w := range windows {
+	for _, w := range j.windows {
 		j.shortest = min(j.shortest, w.Duration)
 	}
 	v := Validity{Rules: "publish", Valid: true, Findings: []Finding{}}

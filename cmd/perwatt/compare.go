@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -31,7 +32,7 @@ func (a *against) flags(cmd *cobra.Command) {
 
 // load reads records and compares them. Every file that cannot be used is an
 // error: a comparison without it would be another one.
-func (a *against) load(files []string) (*compare.Comparison, []*results.Record, error) {
+func (a *against) load(ctx context.Context, files []string) (*compare.Comparison, []*results.Record, error) {
 	records := make([]*results.Record, len(files))
 	errs := make([]error, len(files))
 	next := make(chan int)
@@ -39,7 +40,7 @@ func (a *against) load(files []string) (*compare.Comparison, []*results.Record, 
 	for range min(len(files), runtime.GOMAXPROCS(0)) {
 		readers.Go(func() {
 			for i := range next {
-				records[i], errs[i] = believed(files[i])
+				records[i], errs[i] = believed(ctx, files[i])
 			}
 		})
 	}
@@ -66,7 +67,7 @@ func (a *against) load(files []string) (*compare.Comparison, []*results.Record, 
 
 // believed reads a record that holds what was recorded. What it says of itself
 // is not believed: its traces are.
-func believed(name string) (*results.Record, error) {
+func believed(ctx context.Context, name string) (*results.Record, error) {
 	f, err := results.LoadFile(name)
 	if err != nil {
 		return nil, errors.New(report.Line(err.Error()))
@@ -74,7 +75,10 @@ func believed(name string) (*results.Record, error) {
 	if bad := f.Verify(); len(bad) > 0 {
 		return nil, fmt.Errorf("%s: %s: do not use it", report.Line(name), report.Line(bad[0].String()))
 	}
-	f.Record.Summary = results.Derive(f.Record)
+	f.Record.Summary, err = results.DeriveWithin(ctx, f.Record)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", report.Line(name), report.Line(err.Error()))
+	}
 	return f.Record, nil
 }
 
@@ -105,7 +109,7 @@ apart by labels, parts and meters, with a warning, or it is an error.`,
 			if err != nil {
 				return exit{exitUsage, fmt.Errorf("--format: %w", err)}
 			}
-			c, records, err := a.load(files)
+			c, records, err := a.load(cmd.Context(), files)
 			if err != nil {
 				return err
 			}
@@ -145,7 +149,7 @@ economics/TABLE/ROW/COLUMN of a page with a price sheet.`,
 			if format != "text" && format != "json" {
 				return usagef("--format %q: must be text or json", format)
 			}
-			c, records, err := a.load(argv[1:])
+			c, records, err := a.load(cmd.Context(), argv[1:])
 			if err != nil {
 				return err
 			}

@@ -46,7 +46,7 @@ or .pdf if a Chromium is installed.`,
 			default:
 				return usagef("-o %q: must end in .html, .md, .csv or .pdf", out)
 			}
-			c, records, err := a.load(files)
+			c, records, err := a.load(cmd.Context(), files)
 			if err != nil {
 				return err
 			}

@@ -55,7 +55,10 @@ printed with the rest, and said.`,
 			if err != nil {
 				return err
 			}
-			rec.Summary = results.Derive(rec) // not what the file says of itself
+			rec.Summary, err = results.DeriveWithin(cmd.Context(), rec) // not what the file says of itself
+			if err != nil {
+				return err
+			}
 			for _, a := range x.Amendments() {
 				if a.Exclude != h.ID {
 					continue

@@ -348,7 +348,7 @@ func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Recor
 	if err != nil {
 		return nil, err
 	}
-	rec, err := x.Read(h)
+	rec, err := x.Read(cmd.Context(), h)
 	if err != nil {
 		return nil, err
 	}

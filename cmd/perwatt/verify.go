@@ -37,7 +37,16 @@ what it asks, who asks it, and what was found. Exit code 1 if one fails.`,
 					fmt.Fprintln(cmd.ErrOrStderr(), "perwatt:", report.Line(err.Error()))
 					continue
 				}
-				mismatches := append(file.Verify(), file.Check(results.Derive)...)
+				derived, err := results.DeriveWithin(cmd.Context(), file.Record)
+				if err != nil {
+					if cmd.Context().Err() != nil {
+						return err
+					}
+					bad++
+					fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s: %s\n", report.Line(name), report.Line(err.Error()))
+					continue
+				}
+				mismatches := append(file.Verify(), file.Check(derived)...)
 				if len(mismatches) > 0 {
 					bad++
 				}
@@ -50,7 +59,7 @@ what it asks, who asks it, and what was found. Exit code 1 if one fails.`,
 				if rules == "" {
 					continue
 				}
-				v := results.Derive(file.Record).Validity // not what the file says of itself
+				v := derived.Validity // not what the file says of itself
 				if !v.Valid {
 					invalid++
 				}

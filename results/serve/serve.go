@@ -372,7 +372,7 @@ func (s *Server) compared(ctx context.Context, ids []string, opt compare.Options
 		} else if err != nil {
 			return faultf(http.StatusBadRequest, "%v", err)
 		}
-		rec, err := s.index.Read(h)
+		rec, err := s.index.Read(ctx, h)
 		if err != nil {
 			return faultf(http.StatusUnprocessableEntity, "%v", err)
 		}

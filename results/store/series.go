@@ -223,9 +223,9 @@ func (x *Index) Find(ctx context.Context, prefix string) (Header, error) {
 // Read reads the record of h as the index sees it: without the runs that
 // amendments exclude, and with a summary made of its traces. It is an error if
 // the file does not hold what was recorded, or if all of it is excluded.
-func (x *Index) Read(h Header) (*results.Record, error) {
+func (x *Index) Read(ctx context.Context, h Header) (*results.Record, error) {
 	as := slices.DeleteFunc(slices.Clone(x.amendments), func(a Amendment) bool { return a.Exclude != h.ID })
-	rec, excluded, err := believe(h.Path, as)
+	rec, excluded, err := believe(ctx, h.Path, as)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("store: %s: %w: do not use it", h.Path, err)

@@ -357,10 +357,10 @@ type read struct {
 }
 
 // load reads a record for the index; ok is false if it is there no longer.
-func load(e Entry, as []Amendment) (r read, ok bool) {
+func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 	r = read{entry: e, header: Header{ID: e.ID, Start: timeOf(e.ID), State: Unreadable, Amended: stamp(as)}}
-	rec, excluded, err := believe(e.Path, as)
-	if errors.Is(err, fs.ErrNotExist) {
+	rec, excluded, err := believe(ctx, e.Path, as)
+	if errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
 		return r, false
 	}
 	if err == nil && rec.ID != e.ID {
@@ -394,7 +394,7 @@ func load(e Entry, as []Amendment) (r read, ok bool) {
 
 // believe reads a record that holds what was recorded, without the runs that
 // amendments exclude. What it says of itself is not believed: its traces are.
-func believe(path string, as []Amendment) (rec *results.Record, excluded string, err error) {
+func believe(ctx context.Context, path string, as []Amendment) (rec *results.Record, excluded string, err error) {
 	f, err := results.LoadFile(path)
 	if err != nil {
 		return nil, "", err
@@ -403,8 +403,8 @@ func believe(path string, as []Amendment) (rec *results.Record, excluded string,
 		return nil, "", errors.New(bad[0].String())
 	}
 	excluded = apply(f.Record, as)
-	f.Record.Summary = results.Derive(f.Record)
-	return f.Record, excluded, nil
+	f.Record.Summary, err = results.DeriveWithin(ctx, f.Record)
+	return f.Record, excluded, err
 }
 
 // A transaction holds others up and what it writes in memory; many small ones
@@ -427,7 +427,7 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 	for range min(len(fresh), runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
 			for e := range work {
-				if r, ok := load(e, amendments[e.ID]); ok {
+				if r, ok := load(ctx, e, amendments[e.ID]); ok {
 					select {
 					case done <- r:
 					case <-ctx.Done():

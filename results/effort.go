@@ -1,0 +1,258 @@
+package results
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// What a record may cost: so many steps for each value that it holds, and some
+// for the figures of the smallest. A step is a reading that is looked at, a few
+// nanoseconds; what takes longer counts for more. The records of sessions take
+// up to 22 steps a value, those of many readings the most.
+const (
+	stepsPerValue = 48
+	leastSteps    = 4 << 20
+	mostSteps     = 1 << 30 // of one of 256 MiB, which is mostly readings
+	often         = 1 << 16 // steps between two looks at the context
+)
+
+// effort counts the steps of what is computed from a record, and gives it up
+// where they are more than the record may cost or its context has ended. It
+// bounds every product of the record's counts, whichever they are; by a count
+// of steps, not by a clock, so that every machine says the same of a record.
+type effort struct {
+	spent, next, most int
+	ended             func() error // of the context
+	rec               *Record
+}
+
+// abandoned is what effort panics with, for [effort.caught] to return.
+type abandoned struct{ err error }
+
+// free is the effort of what is computed for a record whose size is not
+// somebody else's to choose.
+func free(rec *Record) *effort { return &effort{next: math.MaxInt, most: math.MaxInt, rec: rec} }
+
+// bounded is the effort that a record from outside is worth.
+func bounded(ctx context.Context, rec *Record) *effort {
+	return &effort{most: min(leastSteps+stepsPerValue*rec.counts().values, mostSteps), ended: ctx.Err, rec: rec}
+}
+
+// spend counts n steps.
+func (e *effort) spend(n int) {
+	if e.spent += n; e.spent >= e.next {
+		e.look()
+	}
+}
+
+// named counts the steps of looking for a name.
+func (e *effort) named(name string) { e.spend(16 + len(name)/4) }
+
+// copied counts the steps of writing names into what is derived: its text is no
+// more than some times what the record holds.
+func (e *effort) copied(names ...string) {
+	for _, name := range names {
+		e.spend(128 + len(name))
+	}
+}
+
+// counting counts the steps of the interval of a number of shares.
+func (e *effort) counting(shares float64) {
+	if shares > 0 {
+		e.spend(int(160 * math.Sqrt(min(shares, mostSummed))))
+	}
+}
+
+func (e *effort) look() {
+	if err := e.ended(); err != nil {
+		panic(abandoned{fmt.Errorf("results: derive the summary of record %s: %w", printable(e.rec.ID), err)})
+	}
+	if e.spent > e.most {
+		panic(abandoned{fmt.Errorf("results: derive the summary of record %s: its %s make more than %d steps of work, and a record of its size may make no more: no session is like this, do not use it", printable(e.rec.ID), e.rec.counts(), e.most)})
+	}
+	e.next = min(e.spent+often, e.most+1)
+}
+
+// caught makes an error of what an effort was given up for. It is deferred.
+func caught(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case abandoned:
+		*err = p.err
+	default:
+		panic(p)
+	}
+}
+
+// counts says how much of each a record holds; values is all of it, each thing
+// by the numbers that the room it takes in a file has place for.
+type counts struct{ scenarios, runs, uses, channels, traces, claims, values int }
+
+func (n counts) String() string {
+	return fmt.Sprintf("%d scenarios, %d runs, %d uses, %d channels of meters, %d traces and %d claims", n.scenarios, n.runs, n.uses, n.channels, n.traces, n.claims)
+}
+
+func (r *Record) counts() (n counts) {
+	add := func(values int, texts ...string) {
+		n.values += values
+		for _, t := range texts {
+			n.values += len(t) / 2
+		}
+	}
+	for _, s := range r.Plan.Scenarios {
+		add(2, s)
+	}
+	for i := range r.Kernels {
+		add(8 + 24*len(r.Kernels[i].Impls))
+	}
+	for i := range r.Meters {
+		m := &r.Meters[i]
+		add(16, m.Name)
+		for _, c := range m.Channels {
+			add(32, c.Name, c.Place)
+		}
+		n.channels += len(m.Channels)
+	}
+	for _, s := range r.Sought {
+		add(8, s.Meter, s.Detail)
+	}
+	for i := range r.Runs {
+		run := &r.Runs[i]
+		add(64+12*len(run.Phases)+16*len(run.Checks), run.Scenario)
+		for j := range run.Uses {
+			u := &run.Uses[j]
+			add(64+4*len(u.Params), u.Use, u.Workload, u.Impl)
+		}
+		for j := range run.Traces {
+			tr := &run.Traces[j]
+			add(20+2*len(tr.T)+8*len(tr.Errors), tr.Of)
+		}
+		for j := range run.Claims {
+			c := &run.Claims[j]
+			add(16, c.Device, c.Use)
+			for k := range c.Said {
+				add(10 + 16*len(c.Said[k].Figures))
+			}
+		}
+		n.uses, n.traces, n.claims = n.uses+len(run.Uses), n.traces+len(run.Traces), n.claims+len(run.Claims)
+	}
+	n.scenarios, n.runs = len(r.Plan.Scenarios), len(r.Runs)
+	return n
+}
+
+// indexedRecord is a record with what is searched in it, found once.
+type indexedRecord struct {
+	*effort
+	runs    []indexedRun
+	good    []*indexedRun  // those with a window that counts, in their order
+	place   map[string]int // of a scenario in the plan
+	totals  []Headline     // see [indexedRecord.rank]
+	head    Headline       // the first of them
+	metered bool           // whether there is one
+	partial string         // why there is none
+}
+
+// indexedRun is a run, its window, and what is searched in it.
+type indexedRun struct {
+	*Run
+	*effort
+	name     string  // scenario/round
+	from, to float64 // s, of its window
+	phases   map[string]Phase
+	traces   map[string]*Trace
+	sums     map[string]Float // over the window
+	sorted   []int            // places of the traces, by their names; nil if nobody asked
+}
+
+func indexed(e *effort) *indexedRecord {
+	s := &indexedRecord{effort: e, runs: make([]indexedRun, len(e.rec.Runs)), place: map[string]int{}}
+	for i, scenario := range e.rec.Plan.Scenarios {
+		e.named(scenario)
+		if _, twice := s.place[scenario]; !twice {
+			s.place[scenario] = i
+		}
+	}
+	for i := range s.runs {
+		r := &s.runs[i]
+		run := &e.rec.Runs[i]
+		e.named(run.Scenario)
+		*r = indexedRun{Run: run, effort: e, name: fmt.Sprintf("%s/%d", run.Scenario, run.Round), phases: map[string]Phase{}, traces: make(map[string]*Trace, len(run.Traces)), sums: map[string]Float{}}
+		for _, p := range r.Phases {
+			e.named(p.Name)
+			if _, twice := r.phases[p.Name]; !twice {
+				r.phases[p.Name] = p
+			}
+		}
+		for j := range r.Traces {
+			tr := &r.Traces[j]
+			e.named(tr.Of)
+			if r.traces[tr.Of] == nil {
+				r.traces[tr.Of] = tr
+			}
+		}
+		if p, ok := r.Phase(PhaseMeasure); ok && r.Status == OK && p.To > p.From {
+			r.from, r.to = float64(p.From), float64(p.To)
+			s.good = append(s.good, r)
+		}
+	}
+	s.totals = s.rank()
+	if s.metered = len(s.totals) > 0; s.metered {
+		s.head = s.totals[0]
+	} else {
+		s.partial = noTotal(e.rec.Meters)
+	}
+	return s
+}
+
+// Phase is [Run.Phase].
+func (r *indexedRun) Phase(name string) (Phase, bool) {
+	p, ok := r.phases[name]
+	return p, ok
+}
+
+// Trace is [Run.Trace].
+func (r *indexedRun) Trace(of string) *Trace {
+	r.named(of)
+	return r.traces[of]
+}
+
+// over returns what a trace accumulated over the window.
+func (r *indexedRun) over(of string) Float {
+	sum, known := r.sums[of]
+	if !known {
+		sum = Absent()
+		if tr := r.Trace(of); tr != nil {
+			r.spend(len(tr.T))
+			sum = tr.Over(r.from, r.to)
+		}
+		r.sums[of] = sum
+	}
+	r.named(of)
+	return sum
+}
+
+// beginning returns the traces whose names begin with prefix, in their order.
+func (r *indexedRun) beginning(prefix string) (traces []*Trace) {
+	of := func(i int) string { return r.Traces[i].Of }
+	if r.sorted == nil {
+		r.spend(16 * len(r.Traces))
+		for i := range r.Traces {
+			r.sorted = append(r.sorted, i)
+		}
+		slices.SortStableFunc(r.sorted, func(a, b int) int { return strings.Compare(of(a), of(b)) })
+	}
+	r.named(prefix)
+	from, _ := slices.BinarySearchFunc(r.sorted, prefix, func(i int, prefix string) int { return strings.Compare(of(i), prefix) })
+	to := from
+	for to < len(r.sorted) && strings.HasPrefix(of(r.sorted[to]), prefix) {
+		to++
+	}
+	r.spend(to - from)
+	for _, i := range slices.Sorted(slices.Values(r.sorted[from:to])) {
+		traces = append(traces, &r.Traces[i])
+	}
+	return traces
+}
