@@ -72,7 +72,7 @@ func start(use string, command func() *exec.Cmd) (*process, error) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
-		w.Close()
+		w.Close() // #nosec G104 -- our copy of a pipe's end
 		started <- err
 		if err != nil {
 			return
@@ -83,12 +83,12 @@ func start(use string, command func() *exec.Cmd) (*process, error) {
 		if bad := <-read; bad != nil {
 			err = errors.Join(bad, err)
 		}
-		r.Close()
+		r.Close() // #nosec G104 -- a pipe that was read to its end, or never
 		p.err = err
 		close(p.ended)
 	}()
 	if err := <-started; err != nil {
-		r.Close()
+		r.Close() // #nosec G104 -- a pipe that was read to its end, or never
 		page.close()
 		return nil, fmt.Errorf("harness: start worker for %s: %w", use, err)
 	}
@@ -147,7 +147,7 @@ func (p *process) death() error {
 
 // close ends the worker, gently if it listens.
 func (p *process) close() {
-	p.orders.Close() // the worker's signal to leave
+	p.orders.Close() // #nosec G104 -- the worker's signal to leave
 	select {
 	case <-p.ended:
 	case <-time.After(stopLimit):

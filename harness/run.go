@@ -133,7 +133,7 @@ func (r *run) prepare(ctx context.Context) error {
 	for i, part := range r.scenario.Parts {
 		cfg := r.s.Config(part)
 		// No seed is used twice, and all follow from the plan's.
-		cfg.Seed = r.s.Record.Plan.Seed + uint32(maxParts*len(r.s.Record.Runs)+i)
+		cfg.Seed = r.s.Record.Plan.Seed + uint32(maxParts*len(r.s.Record.Runs)+i) // #nosec G115 -- it may wrap: 2^32 runs are not made
 		p, err := start(part.Use, r.s.Worker)
 		if err != nil {
 			return err

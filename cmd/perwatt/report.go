@@ -147,7 +147,7 @@ func pdf(ctx context.Context, out string, page []byte) error {
 	if os.Getuid() == 0 { // it refuses root otherwise
 		argv = append(argv, "--no-sandbox")
 	}
-	if said, err := exec.CommandContext(ctx, browser, append(argv, "file://"+html)...).CombinedOutput(); err != nil {
+	if said, err := exec.CommandContext(ctx, browser, append(argv, "file://"+html)...).CombinedOutput(); err != nil { // #nosec G204 -- the browser found on PATH, and names in a directory of our own
 		return fmt.Errorf("-o: %s: %w: %.300s", browser, err, report.Line(string(said)))
 	}
 	f, err := os.Open(filepath.Join(dir, "report.pdf"))

@@ -162,7 +162,7 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 		p.Target = f.target
 	}
 	if p.Seed = f.seed; !cmd.Flags().Changed("seed") {
-		p.Seed = uint32(time.Now().UnixNano())
+		p.Seed = uint32(time.Now().UnixNano()) // #nosec G115 -- any 32 bits do
 	}
 	p.Impls, p.Labels = f.impls, f.labels
 	for _, m := range f.meters {

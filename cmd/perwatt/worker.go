@@ -24,7 +24,7 @@ func workerCommand() *cobra.Command {
 // selfCommand returns a command that runs this very program, even if its file
 // was replaced meanwhile.
 func selfCommand(args ...string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", args...)
+	cmd := exec.Command("/proc/self/exe", args...) // #nosec G204 -- this program
 	cmd.Args[0] = "perwatt"
 	return cmd
 }

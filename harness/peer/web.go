@@ -98,7 +98,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 	switch rest {
 	case "verify":
 	case "insecure":
-		conf.InsecureSkipVerify = true
+		conf.InsecureSkipVerify = true // #nosec G402 -- tls=insecure, or tls=sha256 whose pin is checked below: asked for, and said in the notes
 		w.Notes = append(w.Notes, "its TLS certificate was not verified (tls="+how+"): whoever stands between could have answered")
 	default:
 		text, is := strings.CutPrefix(rest, "sha256:")
@@ -107,7 +107,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 			return nil, BadOption("tls", how, "insecure, legacy, or sha256: and the 64 hexadecimal digits of the certificate's fingerprint, or legacy+sha256: and these")
 		}
 		// The pin takes the place of the chain and the name.
-		conf.InsecureSkipVerify = true
+		conf.InsecureSkipVerify = true // #nosec G402 -- tls=insecure, or tls=sha256 whose pin is checked below: asked for, and said in the notes
 		conf.VerifyConnection = func(c tls.ConnectionState) error {
 			seen := sha256.Sum256(c.PeerCertificates[0].Raw)
 			if subtle.ConstantTimeCompare(seen[:], pin) != 1 {
@@ -147,7 +147,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 // old has a configuration take what Go knows of TLS and refuses by default:
 // the controllers of servers outlive several versions of it.
 func old(conf *tls.Config) {
-	conf.MinVersion, conf.Renegotiation = tls.VersionTLS10, tls.RenegotiateOnceAsClient
+	conf.MinVersion, conf.Renegotiation = tls.VersionTLS10, tls.RenegotiateOnceAsClient // #nosec G402 -- tls=legacy: asked for, and said in the notes
 	for _, c := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
 		conf.CipherSuites = append(conf.CipherSuites, c.ID)
 	}
@@ -162,7 +162,7 @@ func dialOld(ctx context.Context, network, address string, conf *tls.Config) (ne
 	if op, is := errors.AsType[*net.OpError](err); err == nil || is && op.Op == "dial" || ctx.Err() != nil {
 		return conn, err
 	}
-	conf.MaxVersion = tls.VersionTLS11
+	conf.MaxVersion = tls.VersionTLS11 // #nosec G402 -- tls=legacy: asked for, and said in the notes
 	older, again := (&tls.Dialer{Config: conf}).DialContext(ctx, network, address)
 	if again != nil {
 		return nil, unshaken{err}

@@ -391,13 +391,13 @@ func excludedPart(c *compare.Comparison) *part {
 func comparisonCSV(out io.Writer, of Page) error {
 	c := of.Comparison
 	w := csv.NewWriter(out)
-	w.Write([]string{"table", "candidate", "reference", "metric", "value", "low", "high", "unit", "instrument", "boundary", "origin", "grade", "ranked", "place", "verdict", "p", "sessions", "windows", "why"})
+	w.Write([]string{"table", "candidate", "reference", "metric", "value", "low", "high", "unit", "instrument", "boundary", "origin", "grade", "ranked", "place", "verdict", "p", "sessions", "windows", "why"}) // #nosec G104 -- the error is kept for Flush
 	put := func(i compare.Interval, p results.Float, row ...string) {
 		for j := range row {
 			row[j] = inert(clean(row[j], textLimit))
 		}
 		row[4], row[5], row[6], row[8], row[15] = exact(i.Value), exact(i.Low), exact(i.High), exact(i.Instrument), exact(p)
-		w.Write(row) // the error is kept for Flush
+		w.Write(row) // #nosec G104 -- the error is kept for Flush
 	}
 	for _, t := range c.Tables {
 		for _, g := range t.Groups {

@@ -28,9 +28,9 @@ func writeCSV(out io.Writer, rec *results.Record) error {
 		if m.Budget != nil {
 			row[18] = exact(m.Budget.Quadrature)
 		}
-		w.Write(row) // the error is kept for Flush
+		w.Write(row) // #nosec G104 -- the error is kept for Flush
 	}
-	w.Write(strings.Split("record,node,scenario,use,role,workload,impl,threads,metric,value,low,high,unit,n,boundary,origin,grade,instrument,uncertainty,why", ","))
+	w.Write(strings.Split("record,node,scenario,use,role,workload,impl,threads,metric,value,low,high,unit,n,boundary,origin,grade,instrument,uncertainty,why", ",")) // #nosec G104 -- the error is kept for Flush
 	s := rec.Summary
 	for _, r := range s.Rows {
 		var names []string

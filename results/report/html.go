@@ -63,9 +63,9 @@ type view struct {
 // write writes the page. The policy names the style and the script: nothing
 // else in the page can be either.
 func (v view) write(w io.Writer) error {
-	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS)
+	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS) // #nosec G203 -- embedded in the program
 	if v.Nights {
-		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+siteJS)+v.Script
+		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+siteJS)+v.Script // #nosec G203 -- embedded in the program
 	}
 	form := "'none'"
 	if slices.ContainsFunc(v.Sections, func(s section) bool { return s.Action != "" }) {

@@ -19,7 +19,7 @@ const (
 func init() { text.OverrideRuneWidthEastAsianWidth(false) }
 
 type printer struct {
-	*bytes.Buffer
+	out   *bytes.Buffer
 	width int
 	color bool
 }
@@ -31,13 +31,13 @@ func writeText(out *bytes.Buffer, p *page, opt Options) {
 	}
 	w.title(p)
 	for _, part := range p.parts {
-		w.WriteByte('\n')
+		w.out.WriteByte('\n')
 		if part.title != "" {
 			w.wrap("", tones[part.tone], part.title, 0)
 		}
 		for i, columns := range w.broken(part.columns) {
 			if i > 0 {
-				w.WriteByte('\n')
+				w.out.WriteByte('\n')
 			}
 			w.grid(columns)
 		}
@@ -46,9 +46,9 @@ func writeText(out *bytes.Buffer, p *page, opt Options) {
 		}
 		w.list(part)
 	}
-	w.WriteByte('\n')
+	w.out.WriteByte('\n')
 	for _, f := range p.foot {
-		w.WriteString(f + "\n") // never wrapped: it is there to be copied
+		w.out.WriteString(f + "\n") // never wrapped: it is there to be copied
 	}
 }
 
@@ -81,10 +81,10 @@ func (w printer) title(p *page) {
 		switch {
 		case i == 0:
 		case at+3+n > w.width:
-			w.WriteString("\n")
+			w.out.WriteString("\n")
 			at = 0
 		default:
-			w.WriteString(" · ")
+			w.out.WriteString(" · ")
 			at += 3
 		}
 		switch i {
@@ -93,10 +93,10 @@ func (w printer) title(p *page) {
 		case len(p.title):
 			s = w.paint(tone, s)
 		}
-		w.WriteString(s)
+		w.out.WriteString(s)
 		at += n
 	}
-	w.WriteByte('\n')
+	w.out.WriteByte('\n')
 }
 
 // list prints the items as paragraphs that hang from what they are about.
@@ -117,14 +117,14 @@ func (w printer) list(p part) {
 
 // wrap prints s after lead, later lines indented, all but lead in one colour.
 func (w printer) wrap(lead, code, s string, indent int) {
-	w.WriteString(lead)
+	w.out.WriteString(lead)
 	for i, line := range wrapped(s, w.width-text.StringWidthWithoutEscSequences(lead), w.width-indent) {
 		if i > 0 {
-			w.WriteString("\n" + strings.Repeat(" ", indent))
+			w.out.WriteString("\n" + strings.Repeat(" ", indent))
 		}
-		w.WriteString(w.paint(code, line))
+		w.out.WriteString(w.paint(code, line))
 	}
-	w.WriteByte('\n')
+	w.out.WriteByte('\n')
 }
 
 // wrapped breaks s, which has no escape sequences, into lines of at most first
@@ -261,7 +261,7 @@ func (w printer) grid(columns []column) {
 		if strings.Trim(line, "─") == "" { // the rule goes as far as the figures
 			line = strings.TrimSuffix(line, strings.Repeat("─", columnGap))
 		}
-		w.WriteString(line + "\n")
+		w.out.WriteString(line + "\n")
 	}
 }
 

@@ -88,7 +88,7 @@ func (s *Store) Amend(a Amendment) (Amendment, string, error) {
 	tmp, err := write(dir, append(raw, '\n'))
 	if err == nil {
 		err = errors.Join(publish(tmp, path), syncDir(dir))
-		os.Remove(tmp) // it has another name now, or is of no use
+		os.Remove(tmp) // #nosec G104 -- it has another name now, or is of no use
 	}
 	if err != nil {
 		return a, "", wrap("write", path, err)

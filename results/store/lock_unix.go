@@ -19,4 +19,4 @@ func lock(dir *os.File, exclusive bool) error {
 	return unix.Flock(int(dir.Fd()), how|unix.LOCK_NB)
 }
 
-func unlock(dir *os.File) { unix.Flock(int(dir.Fd()), unix.LOCK_UN) }
+func unlock(dir *os.File) { unix.Flock(int(dir.Fd()), unix.LOCK_UN) } // #nosec G104 -- of a lock that is held: it cannot fail, and closing the file ends it too

@@ -137,7 +137,7 @@ func (d *door) key(req *http.Request, another bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	knock, err := http.NewRequestWithContext(req.Context(), http.MethodPost, req.URL.ResolveReference(&url.URL{Path: login}).String(), bytes.NewReader(body))
+	knock, err := http.NewRequestWithContext(req.Context(), http.MethodPost, req.URL.ResolveReference(&url.URL{Path: login}).String(), bytes.NewReader(body)) // #nosec G704 -- the address that the user gave the device, with another path
 	if err != nil {
 		return "", err
 	}

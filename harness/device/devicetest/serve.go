@@ -158,7 +158,7 @@ func Framed(t testing.TB, answer Answer) (target string) {
 		if r.How == Endless {
 			r.Body = strings.Repeat(" ", 1<<24)
 		}
-		send(c, string(binary.LittleEndian.AppendUint32(nil, uint32(len(r.Body))))+r.Body, r.How, gone)
+		send(c, string(binary.LittleEndian.AppendUint32(nil, uint32(len(r.Body))))+r.Body, r.How, gone) // #nosec G115 -- 16 MiB at most
 	})
 }
 

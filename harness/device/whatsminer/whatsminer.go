@@ -97,7 +97,7 @@ func (m *miner) ask(ctx context.Context, command, parameter string) (device.Valu
 }
 
 func frame(text []byte) []byte {
-	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(text))), text...)
+	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(text))), text...) // #nosec G115 -- a command of ours
 }
 
 // unframe reads the length and then as much.

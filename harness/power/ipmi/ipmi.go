@@ -109,7 +109,7 @@ func prepare(s power.Spec) (*device, error) {
 		return nil, err
 	}
 	n, _ := strconv.Atoi(cipher)
-	d.who.suite = types.CipherSuiteID(n)
+	d.who.suite = types.CipherSuiteID(n) // #nosec G115 -- 3 or 17: see Choice above
 	privilege, err := s.Choice("privilege", "user", "user", "operator", "administrator")
 	d.who.privilege = map[string]types.PrivilegeLevel{"user": types.PrivilegeLevelUser, "operator": types.PrivilegeLevelOperator, "administrator": types.PrivilegeLevelAdministrator}[privilege]
 	return d, err

@@ -97,7 +97,7 @@ func login(ctx context.Context, address string, who account) (_ *session, err er
 	s.bmc = opened.ManagedSystemSessionID
 
 	rakp1 := rmcpplus.RAKPMessage1{ManagedSystemSessionID: s.bmc, RemoteConsoleRandomNumber: nonce, NameOnlyLookup: true,
-		RequestedMaximumPrivilegeLevel: who.privilege, UsernameLength: uint8(len(who.user)), Username: []byte(who.user)}
+		RequestedMaximumPrivilegeLevel: who.privilege, UsernameLength: uint8(len(who.user)), Username: []byte(who.user)} // #nosec G115 -- 16 at most: see prepare
 	role, secret := rakp1.Role(), crypto.PadPassword20([]byte(who.password))
 	rakp2 := rmcpplus.RAKPMessage2{AuthAlg: auth}
 	if err := shake(types.PayloadTypeRAKPMessage1, rakp1.Pack(), &rakp2, &rakp2.RemoteConsoleSessionID, &rakp2.RmcpStatusCode); err != nil {
@@ -240,7 +240,7 @@ func (k keys) seal(kind types.PayloadType, session, sequence uint32, payload []b
 // sign adds the session trailer to a datagram.
 func (k keys) sign(raw []byte) ([]byte, error) {
 	pad := types.IntegrityPadLen(headers-4, len(raw)-headers)
-	raw = append(append(raw, bytes.Repeat([]byte{0xff}, pad)...), byte(pad), 0x07)
+	raw = append(append(raw, bytes.Repeat([]byte{0xff}, pad)...), byte(pad), 0x07) // #nosec G115 -- 0 to 3
 	code, err := crypto.SessionIntegrityAuthCode(k.integrity, raw[4:], k.k1, "")
 	return append(raw, code...), err
 }

@@ -272,7 +272,7 @@ func (d *device) request() (a answer) {
 		}
 		d.client = c
 	}
-	if a.words, a.err = d.client.ReadRegisters(d.register, uint16(d.format.words), d.table); a.err != nil {
+	if a.words, a.err = d.client.ReadRegisters(d.register, uint16(d.format.words), d.table); a.err != nil { // #nosec G115 -- 1 to 4: see formats
 		_ = d.client.Close()
 		d.client = nil
 	}

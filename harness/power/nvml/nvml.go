@@ -105,15 +105,15 @@ func (v *fieldValue) number() (float64, error) {
 	case 0:
 		return math.Float64frombits(n), nil
 	case 1:
-		return float64(uint32(n)), nil
+		return float64(uint32(n)), nil // #nosec G115 -- the low half is the value
 	case 2, 3:
 		return float64(n), nil
 	case 4:
-		return float64(int64(n)), nil
+		return float64(int64(n)), nil // #nosec G115 -- its 64 bits are signed
 	case 5:
-		return float64(int32(n)), nil
+		return float64(int32(n)), nil // #nosec G115 -- the low half is the value
 	case 6:
-		return float64(uint16(n)), nil
+		return float64(uint16(n)), nil // #nosec G115 -- the low quarter is the value
 	}
 	return 0, fmt.Errorf("field %d is of a type that is not known: %d", v.field, v.kind)
 }

@@ -170,7 +170,7 @@ func (d *history) draw(s *sheet) {
 	s.foot(foot)
 }
 
-func letter(i int) string { return string(rune('a' + i)) }
+func letter(i int) string { return string(rune('a' + i)) } // #nosec G115 -- i < historyEvents, which is less than the alphabet
 
 // calendar is an axis of days.
 func calendar(from, to float64, want int) scale {

@@ -75,7 +75,7 @@ func (i ink) RGBA() (r, g, b, a uint32) {
 	for _, p := range palette {
 		if p.ink == i {
 			v, _ := strconv.ParseUint(p.light[1:], 16, 32)
-			return color.RGBA{uint8(v >> 16), uint8(v >> 8), uint8(v), 255}.RGBA()
+			return color.RGBA{uint8(v >> 16), uint8(v >> 8), uint8(v), 255}.RGBA() // #nosec G115 -- the bytes of 0xrrggbb
 		}
 	}
 	return color.Black.RGBA()
