@@ -345,16 +345,16 @@ func Figures(rec *Record) [][]Window {
 }
 
 func (s *indexedRecord) rows(windows []Window) (rows [][]Window) {
-	at := map[rowKey]int{}
+	at := map[RowKey]int{}
 	for _, w := range windows {
 		s.named(w.Scenario)
 		if w.left {
 			continue
 		}
-		i, ok := at[keyOf(w)]
+		i, ok := at[w.Row()]
 		if !ok {
 			i = len(rows)
-			at[keyOf(w)], rows = i, append(rows, nil)
+			at[w.Row()], rows = i, append(rows, nil)
 		}
 		rows[i] = append(rows[i], w)
 	}
@@ -370,20 +370,21 @@ func (s *indexedRecord) rows(windows []Window) (rows [][]Window) {
 	return rows
 }
 
-// Of reports whether a window is one of those that r is made of.
-func (r *Row) Of(w Window) bool {
-	return keyOf(w) == rowKey{r.Scenario, r.Use, r.Workload, r.Impl, r.Threads, r.Role}
-}
-
-// rowKey tells the rows of a summary apart.
-type rowKey struct {
+// RowKey tells the rows of a summary apart.
+type RowKey struct {
 	scenario, use, workload, impl string
 	threads                       int
 	role                          Role
 }
 
-func keyOf(w Window) rowKey {
-	return rowKey{w.Scenario, w.Use.Use, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
+// Key is what no other row of the summary has.
+func (r *Row) Key() RowKey {
+	return RowKey{r.Scenario, r.Use, r.Workload, r.Impl, r.Threads, r.Role}
+}
+
+// Row is the key of the row that a window is a part of.
+func (w *Window) Row() RowKey {
+	return RowKey{w.Scenario, w.Use.Use, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
 }
 
 // Derive computes the summary of a record from its traces and claims alone. It

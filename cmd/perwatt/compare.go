@@ -54,7 +54,7 @@ func (a *against) load(ctx context.Context, files []string) (*compare.Comparison
 			return nil, nil, exit{exitData, err}
 		}
 	}
-	c, err := compare.New(records, files, compare.Options{Reference: a.reference, Margin: a.margin, Seed: a.seed})
+	c, err := compare.New(ctx, records, files, compare.Options{Reference: a.reference, Margin: a.margin, Seed: a.seed})
 	if err != nil {
 		code := exitUsage
 		if errors.Is(err, compare.ErrNothing) || errors.Is(err, compare.ErrMachines) {

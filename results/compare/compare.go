@@ -14,6 +14,7 @@ package compare
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -65,6 +66,14 @@ type Candidate struct {
 
 	records  []*results.Record
 	machines []string // of each
+	quoted   []quoted // of each
+}
+
+// quoted is what the watts of a record are from.
+type quoted struct {
+	results.Headline
+	ok     bool
+	meters []*results.Meter // that have its name
 }
 
 // Source is one record.
@@ -207,8 +216,8 @@ type Exclusion struct {
 var ErrNothing = errors.New("nothing to compare")
 
 // New compares the records. Files of records, for messages and the page, are
-// in the same order, or nil.
-func New(records []*results.Record, files []string, opt Options) (*Comparison, error) {
+// in the same order, or nil. It ends when ctx does.
+func New(ctx context.Context, records []*results.Record, files []string, opt Options) (*Comparison, error) {
 	if opt.Margin == 0 {
 		opt.Margin = DefaultMargin
 	}
@@ -225,8 +234,12 @@ func New(records []*results.Record, files []string, opt Options) (*Comparison, e
 	if err := c.refer(opt.Reference); err != nil {
 		return nil, err
 	}
-	c.tabulate()
-	c.normalise()
+	if err := c.tabulate(ctx); err != nil {
+		return nil, fmt.Errorf("compare: %w", err)
+	}
+	if err := c.normalise(ctx); err != nil {
+		return nil, fmt.Errorf("compare: %w", err)
+	}
 	c.differ()
 	return c, nil
 }
@@ -302,14 +315,17 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 			c.Candidates = append(c.Candidates, fresh)
 		}
 		cand := &c.Candidates[j]
-		cand.Records, cand.records, cand.machines = append(cand.Records, src), append(cand.records, r), append(cand.machines, of[r])
-		cand.Claims = append(cand.Claims, r.Summary.Claims...)
-		if h, ok := results.HeadlineOf(r); ok && cand.Meter.Name == "" {
-			for _, m := range r.Meters {
-				if m.Name == h.Meter {
-					cand.Meter = m
-				}
+		q := quoted{}
+		q.Headline, q.ok = results.HeadlineOf(r)
+		for i := range r.Meters {
+			if q.ok && r.Meters[i].Name == q.Meter {
+				q.meters = append(q.meters, &r.Meters[i])
 			}
+		}
+		cand.Records, cand.records, cand.machines, cand.quoted = append(cand.Records, src), append(cand.records, r), append(cand.machines, of[r]), append(cand.quoted, q)
+		cand.Claims = append(cand.Claims, r.Summary.Claims...)
+		if n := len(q.meters); n > 0 && cand.Meter.Name == "" {
+			cand.Meter = *q.meters[n-1]
 		}
 	}
 	c.labels(of)
@@ -389,7 +405,7 @@ type provenance struct {
 }
 
 // tabulate makes the tables, in the order in which uses first appear.
-func (c *Comparison) tabulate() {
+func (c *Comparison) tabulate(ctx context.Context) error {
 	var order []key
 	units := map[key]results.Unit{}
 	rows := map[key][]Row{}
@@ -400,10 +416,14 @@ func (c *Comparison) tabulate() {
 		made := map[key]*Row{}
 		var mine []key
 		for ri, rec := range cand.records {
+			at := map[results.RowKey]int{}
+			for i := range rec.Summary.Rows {
+				at[rec.Summary.Rows[i].Key()] = i
+			}
 			for _, windows := range results.Figures(rec) {
 				u := windows[0].Use
-				i := slices.IndexFunc(rec.Summary.Rows, func(r results.Row) bool { return r.Of(windows[0]) })
-				if i < 0 || u.Use == "idle" || u.Use == results.Control { // nothing that hardware is bought for
+				i, ok := at[windows[0].Row()]
+				if !ok || u.Use == "idle" || u.Use == results.Control { // nothing that hardware is bought for
 					continue
 				}
 				m := rec.Summary.Rows[i]
@@ -440,11 +460,14 @@ func (c *Comparison) tabulate() {
 				}
 				grades[r.ID] = now
 				if b := m.Metrics[results.WorkPerEnergy].Budget; b != nil && r.budget == nil {
-					r.budget, r.meter = b, meterOf(rec, cand.machines[ri])
+					r.budget, r.meter = b, cand.quoted[ri].instrument(cand.machines[ri])
 				}
 			}
 		}
 		for _, k := range mine {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			made[k].measure(c.Seed)
 			rows[k] = append(rows[k], *made[k])
 		}
@@ -454,7 +477,7 @@ func (c *Comparison) tabulate() {
 		t.Groups = c.group(rows[k], grades)
 		c.Tables = append(c.Tables, t)
 	}
-	c.judge()
+	return c.judge(ctx)
 }
 
 // quantities are the figures of a row, each with what it is a quotient of; per
@@ -547,23 +570,16 @@ func (r *Row) together(name string) (m results.Metric) {
 	return m
 }
 
-// meterOf names the instrument behind a record's headline, so that two
-// records read by one instrument are known; an instrument inside a node is
-// that machine's own.
-func meterOf(rec *results.Record, machine string) string {
-	h, ok := results.HeadlineOf(rec)
-	if !ok {
+// instrument names what the watts are read by, so that two records read by one
+// instrument are known; an instrument inside a node is that machine's own.
+func (q quoted) instrument(machine string) string {
+	switch {
+	case len(q.meters) == 0:
 		return ""
+	case q.Boundary == results.Wall && !strings.HasPrefix(q.meters[0].Source, "/"):
+		return q.meters[0].Source
 	}
-	for _, m := range rec.Meters {
-		if m.Name == h.Meter {
-			if h.Boundary == results.Wall && !strings.HasPrefix(m.Source, "/") {
-				return m.Source
-			}
-			return machine + " " + m.Source
-		}
-	}
-	return ""
+	return machine + " " + q.meters[0].Source
 }
 
 // instrument is what the meter brings to a figure, in quadrature; NaN if a
@@ -632,7 +648,7 @@ func (c *Comparison) group(rows []Row, grades map[string]provenance) (groups []G
 
 // judge sets every row against the reference of its group: all in one family
 // of tests.
-func (c *Comparison) judge() {
+func (c *Comparison) judge(ctx context.Context) error {
 	type trial struct{ row, ref *Row }
 	var trials []trial
 	var ps []float64
@@ -646,6 +662,9 @@ func (c *Comparison) judge() {
 				}
 			}
 			for ri := range g.Rows {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
 				r := &g.Rows[ri]
 				none := Interval{results.Absent(), results.Absent(), results.Absent(), results.Ratio, results.Absent()}
 				r.Index = none
@@ -697,6 +716,7 @@ func (c *Comparison) judge() {
 			c.tie(&c.Tables[ti].Groups[gi])
 		}
 	}
+	return nil
 }
 
 // ratios are the figures of the sessions, one each.

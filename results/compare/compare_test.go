@@ -1,8 +1,10 @@
 package compare
 
 import (
+	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +42,7 @@ func compared(t *testing.T, opt Options, groups ...[]*results.Record) *Compariso
 	for _, g := range groups {
 		all = append(all, g...)
 	}
-	c, err := New(all, nil, opt)
+	c, err := New(t.Context(), all, nil, opt)
 	require.NoError(t, err)
 	return c
 }
@@ -124,7 +126,7 @@ func TestNeverMixed(t *testing.T) {
 func TestNothingIsDroppedInSilence(t *testing.T) {
 	rs := sessions(resultstest.Server("north", 1), 2, 1)
 	rs[1].Runs[1].Status, rs[1].Runs[1].Error = results.Failed, "the worker died"
-	c, err := New(append(rs, rs[0]), []string{"a.json", "b.json", "again.json"}, Options{})
+	c, err := New(t.Context(), append(rs, rs[0]), []string{"a.json", "b.json", "again.json"}, Options{})
 	require.NoError(t, err)
 	text := fmt.Sprint(c.Excluded)
 	require.Contains(t, text, "again.json")
@@ -134,7 +136,7 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 			rs[i].Runs[j].Status = results.Void
 		}
 	}
-	_, err = New(rs, nil, Options{})
+	_, err = New(t.Context(), rs, nil, Options{})
 	require.ErrorIs(t, err, ErrNothing)
 }
 
@@ -163,13 +165,13 @@ func TestUnits(t *testing.T) {
 func TestReference(t *testing.T) {
 	rs := append(sessions(resultstest.Server("north", 1), 1, 1), sessions(resultstest.Server("south", 1), 1, 2)...)
 	for _, ref := range []string{"south", rs[1].ID, "s.json"} {
-		c, err := New(rs, []string{"n.json", "s.json"}, Options{Reference: ref})
+		c, err := New(t.Context(), rs, []string{"n.json", "s.json"}, Options{Reference: ref})
 		require.NoError(t, err)
 		require.Equal(t, "south", c.Reference)
 	}
-	_, err := New(rs, nil, Options{Reference: "west"})
+	_, err := New(t.Context(), rs, nil, Options{Reference: "west"})
 	require.ErrorContains(t, err, "north, south")
-	_, err = New(rs, nil, Options{Margin: 2})
+	_, err = New(t.Context(), rs, nil, Options{Margin: 2})
 	require.ErrorContains(t, err, "margin")
 }
 
@@ -243,6 +245,64 @@ func TestWorldIsCovered(t *testing.T) {
 	require.LessOrEqual(t, float64(false2), float64(total)*(0.025+3*math.Sqrt(0.025*0.975/float64(n))))
 }
 
+// manyUses is a record of a node that mined, trained so many models, each alone
+// and beside mining.
+func manyUses(n int) *results.Record {
+	rec := resultstest.Session(resultstest.Server("wide", 1), 1, 2, 1)
+	runs := rec.Runs
+	for i := range n {
+		model := fmt.Sprint("m", i)
+		for _, r := range runs {
+			if r.Scenario != "training-mlp" && r.Scenario != "mullet" {
+				continue
+			}
+			r.Scenario = fmt.Sprint(r.Scenario, "-", i)
+			if r.Round == 1 {
+				rec.Plan.Scenarios = append(rec.Plan.Scenarios, r.Scenario)
+			}
+			r.Uses = slices.Clone(r.Uses)
+			r.Uses[0].Params = map[string]string{"model": model}
+			rec.Runs = append(rec.Runs, r)
+		}
+	}
+	rec.Summary = results.Derive(rec)
+	return rec
+}
+
+// TestManyUses: each of many models has its own exchange rate and its own
+// mullet, and a comparison ends when its context does.
+func TestManyUses(t *testing.T) {
+	const models = 60
+	rec := manyUses(models)
+	c, err := New(t.Context(), []*results.Record{rec}, nil, Options{})
+	require.NoError(t, err)
+	require.Len(t, c.Exchange, 1+models)
+	for i, x := range c.Exchange {
+		require.Equal(t, float64(rec.Summary.Exchange[i].HashesPerSample.Value), float64(x.Rate.Value))
+		require.NotNil(t, c.Mixes[i].Mullet)
+	}
+	allocated := func(rec *results.Record) float64 {
+		return testing.AllocsPerRun(1, func() { New(t.Context(), []*results.Record{rec}, nil, Options{}) })
+	}
+	require.Less(t, allocated(manyUses(2*models)), 2.1*allocated(rec), "of twice as much, twice the work")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = New(ctx, []*results.Record{rec}, nil, Options{})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func BenchmarkManyUses(b *testing.B) {
+	for _, n := range []int{100, 400} {
+		rec := manyUses(n)
+		b.Run(fmt.Sprint("models=", n), func(b *testing.B) {
+			for b.Loop() {
+				_, err := New(b.Context(), []*results.Record{rec}, nil, Options{})
+				require.NoError(b, err)
+			}
+		})
+	}
+}
+
 func BenchmarkCompare(b *testing.B) {
 	for _, n := range []int{50, 500} {
 		var all []*results.Record
@@ -251,7 +311,7 @@ func BenchmarkCompare(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := New(all, nil, Options{Seed: 1}); err != nil {
+				if _, err := New(b.Context(), all, nil, Options{Seed: 1}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -275,7 +335,7 @@ func TestRowsOfOneUseAreComparedApart(t *testing.T) {
 		r.Summary = results.Derive(r)
 		records = append(records, r)
 	}
-	c, err := New(records, nil, Options{})
+	c, err := New(t.Context(), records, nil, Options{})
 	require.NoError(t, err)
 	require.Len(t, c.Tables, 2)
 	for i, threads := range []int{64, 1} {

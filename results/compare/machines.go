@@ -170,9 +170,12 @@ func (c *Comparison) labels(machine map[*results.Record]string) {
 	under := map[string][]string{} // labelled candidates, by machine
 	for _, cand := range c.Candidates {
 		values := map[string][]string{}
+		type label struct{ key, value string }
+		seen := map[label]bool{}
 		for _, r := range cand.records {
-			for _, k := range slices.Sorted(maps.Keys(r.Plan.Labels)) {
-				if v := r.Plan.Labels[k]; !slices.Contains(values[k], v) {
+			for k, v := range r.Plan.Labels {
+				if !seen[label{k, v}] {
+					seen[label{k, v}] = true
 					values[k] = append(values[k], v)
 				}
 			}

@@ -68,7 +68,7 @@ func TestMachines(t *testing.T) {
 				records = append(records, r)
 			}
 			records = append(records, records[0]) // given twice, it clashes with nothing
-			got, err := New(records, nil, Options{})
+			got, err := New(t.Context(), records, nil, Options{})
 			if c.err != "" {
 				require.ErrorIs(t, err, ErrMachines)
 				require.ErrorContains(t, err, c.err)
@@ -111,7 +111,7 @@ func TestMetersInsideMachinesOfOneName(t *testing.T) {
 		r.End = r.Start.Add(time.Hour)
 		records = append(records, r)
 	}
-	c, err := New(records, nil, Options{})
+	c, err := New(t.Context(), records, nil, Options{})
 	require.NoError(t, err)
 	_, other := c.Tables[0].Groups[0].Rows[0], c.Tables[0].Groups[0].Rows[1]
 	require.False(t, other.Shared)

@@ -1,11 +1,12 @@
 package compare
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
@@ -49,64 +50,93 @@ func (i Interval) times(by float64, unit results.Unit) Interval {
 	return Interval{scaled(i.Value), scaled(i.Low), scaled(i.High), unit, i.Instrument}
 }
 
-// row returns the row of a candidate in a table, with its origin.
-func (t *Table) row(candidate string) (*Row, results.Origin) {
+// measured is a row that has watts, with their origin.
+type measured struct {
+	*Row
+	origin results.Origin
+}
+
+// measured returns the rows of a table that have watts, by candidate.
+func (t *Table) measured() map[string]measured {
+	out := map[string]measured{}
 	for gi := range t.Groups {
 		for ri := range t.Groups[gi].Rows {
-			if r := &t.Groups[gi].Rows[ri]; r.Candidate == candidate && len(r.sessions) > 0 {
-				return r, t.Groups[gi].Origin
+			r := &t.Groups[gi].Rows[ri]
+			if _, known := out[r.Candidate]; !known && len(r.sessions) > 0 {
+				out[r.Candidate] = measured{r, t.Groups[gi].Origin}
 			}
 		}
 	}
-	return nil, ""
+	return out
+}
+
+// row returns the row of a candidate in a table, with its origin.
+func (t *Table) row(candidate string) (*Row, results.Origin) {
+	m := t.measured()[candidate]
+	return m.Row, m.origin
 }
 
 // rate is the exchange rate between two uses of a candidate: of one session
 // that of its record, in which what a round did to both uses cancels.
-func (c *Comparison) rate(cand *Candidate, mining, training *Row, scenario string) Interval {
+func (c *Comparison) rate(mining, training *Row, stated map[string]Interval, scenario string) Interval {
 	if len(mining.of) == 1 && len(training.of) == 1 && mining.of[0].record == training.of[0].record {
-		for _, x := range cand.records[mining.of[0].record].Summary.Exchange {
-			if m := x.HashesPerSample; x.Scenario == scenario && !m.Value.IsAbsent() {
-				return stated(m)
-			}
+		if rate, ok := stated[scenario]; ok {
+			return rate
 		}
 	}
 	return of(stats.Quotient(mining.sessions, training.sessions, c.Seed), results.Hash.Per(results.Sample))
 }
 
+// exchanges are the rates that a record states, by the scenario of the training.
+func exchanges(rec *results.Record) map[string]Interval {
+	out := map[string]Interval{}
+	for _, x := range rec.Summary.Exchange {
+		if _, known := out[x.Scenario]; !known && !x.HashesPerSample.Value.IsAbsent() {
+			out[x.Scenario] = stated(x.HashesPerSample)
+		}
+	}
+	return out
+}
+
 // normalise relates the uses of each candidate to each other.
-func (c *Comparison) normalise() {
+func (c *Comparison) normalise(ctx context.Context) error {
 	i := slices.IndexFunc(c.Tables, func(t Table) bool { return t.Use == "mining" && t.Role == results.Alone })
 	if i < 0 {
-		return
+		return nil
 	}
-	mining := &c.Tables[i]
+	mining, mullets := c.Tables[i].measured(), c.mullets()
+	rates := map[string]map[string]Interval{} // that one record states, by candidate
+	for ci := range c.Candidates {
+		cand := &c.Candidates[ci]
+		if m, ok := mining[cand.ID]; ok {
+			rates[cand.ID] = exchanges(cand.records[m.of[0].record])
+		}
+	}
 	none := Interval{results.Absent(), results.Absent(), results.Absent(), results.Ratio, results.Absent()}
 	for i := range c.Tables {
 		t := &c.Tables[i]
 		if t.Use != "training" || t.Role != results.Alone {
 			continue
 		}
-		ref := none
-		rates := map[string]Interval{}
-		for ci := range c.Candidates {
-			cand := &c.Candidates[ci]
-			m, _ := mining.row(cand.ID)
-			if tr, _ := t.row(cand.ID); m != nil && tr != nil {
-				rates[cand.ID] = c.rate(cand, m, tr, t.Scenario)
-				if cand.ID == c.Reference {
-					ref = rates[cand.ID]
-				}
-			}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
+		training := t.measured()
+		rate := func(candidate string) (Interval, bool) {
+			m, tr := mining[candidate], training[candidate]
+			if m.Row == nil || tr.Row == nil {
+				return none, false
+			}
+			return c.rate(m.Row, tr.Row, rates[candidate], t.Scenario), true
+		}
+		ref, _ := rate(c.Reference)
 		for _, cand := range c.Candidates {
-			rate, ok := rates[cand.ID]
+			r, ok := rate(cand.ID)
 			if !ok {
 				continue
 			}
-			m, origin := mining.row(cand.ID)
-			tr, _ := t.row(cand.ID)
-			e := Exchange{Candidate: cand.ID, Scenario: t.Scenario, Origin: origin, Rate: rate, Advantage: divide(rate, ref)}
+			m, tr := mining[cand.ID], training[cand.ID]
+			e := Exchange{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.origin, Rate: r, Advantage: divide(r, ref)}
 			if cand.ID == c.Reference {
 				e.Advantage = none
 				e.Advantage.Value = 1
@@ -114,14 +144,15 @@ func (c *Comparison) normalise() {
 			c.Exchange = append(c.Exchange, e)
 
 			h, s := m.Figures[results.WorkPerEnergy], tr.Figures[results.WorkPerEnergy]
-			mix := Mix{Candidate: cand.ID, Scenario: t.Scenario, Origin: origin}
+			mix := Mix{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.origin}
 			for _, share := range []float64{0, 0.25, 0.5, 0.75, 1} {
 				mix.Points = append(mix.Points, Point{results.Float(share), h.times((1-share)*kWh, results.Hash), s.times(share*kWh, results.Sample)})
 			}
-			mix.Mullet = c.mullet(cand.ID, tr.model)
+			mix.Mullet = mullets[trained{cand.ID, tr.model}]
 			c.Mixes = append(c.Mixes, mix)
 		}
 	}
+	return nil
 }
 
 // divide is the quotient of two independent intervals: their relative widths
@@ -132,40 +163,55 @@ func divide(a, b Interval) Interval {
 	return of(stats.Interval{Value: v, Low: v / w, High: v * w}, results.Ratio)
 }
 
-// mullet is what both uses at once gave a kilowatt-hour, if the network in the
-// foreground was that model.
-func (c *Comparison) mullet(candidate, model string) *Point {
+// trained is a model on a candidate.
+type trained struct{ candidate, model string }
+
+// mullets are what both uses at once gave a kilowatt-hour, by the network in the
+// foreground.
+func (c *Comparison) mullets() map[trained]*Point {
+	type at struct{ scenario, candidate string }
+	back := map[at]measured{}
 	for i := range c.Tables {
-		front, _ := c.Tables[i].row(candidate)
-		if c.Tables[i].Role != results.Foreground || front == nil || front.model != model {
-			continue
-		}
-		for j := range c.Tables {
-			if t := &c.Tables[j]; t.Role == results.Background && t.Scenario == c.Tables[i].Scenario {
-				if back, _ := t.row(candidate); back != nil && t.Unit == results.Hash {
-					return &Point{results.Absent(), back.Figures[results.WorkPerEnergy].times(kWh, results.Hash), front.Figures[results.WorkPerEnergy].times(kWh, results.Sample)}
+		if t := &c.Tables[i]; t.Role == results.Background && t.Unit == results.Hash {
+			for id, r := range t.measured() {
+				if _, known := back[at{t.Scenario, id}]; !known {
+					back[at{t.Scenario, id}] = r
 				}
 			}
 		}
 	}
-	return nil
+	out := map[trained]*Point{}
+	for i := range c.Tables {
+		t := &c.Tables[i]
+		if t.Role != results.Foreground {
+			continue
+		}
+		for id, front := range t.measured() {
+			b, both := back[at{t.Scenario, id}]
+			if key := (trained{id, front.model}); both && out[key] == nil {
+				out[key] = &Point{results.Absent(), b.Figures[results.WorkPerEnergy].times(kWh, results.Hash), front.Figures[results.WorkPerEnergy].times(kWh, results.Sample)}
+			}
+		}
+	}
+	return out
 }
 
 // differ lists the facts in which the candidates differ.
 func (c *Comparison) differ() {
-	facts := map[string][][]string{} // by fact, by candidate, the distinct values
+	facts := map[string][]map[string]bool{} // by fact, by candidate, the distinct values
 	var order []string
 	set := func(ci int, fact, value string) {
 		if facts[fact] == nil {
-			facts[fact] = make([][]string, len(c.Candidates))
+			facts[fact] = make([]map[string]bool, len(c.Candidates))
 			order = append(order, fact)
 		}
-		if !slices.Contains(facts[fact][ci], value) {
-			facts[fact][ci] = append(facts[fact][ci], value)
+		if facts[fact][ci] == nil {
+			facts[fact][ci] = map[string]bool{}
 		}
+		facts[fact][ci][value] = true
 	}
 	for ci := range c.Candidates {
-		for _, rec := range c.Candidates[ci].records {
+		for ri, rec := range c.Candidates[ci].records {
 			flat(func(f, v string) { set(ci, f, v) }, "", reflect.ValueOf(rec.Node))
 			set(ci, "perwatt", strings.TrimSpace(rec.Tool.Version+" "+rec.Tool.Revision))
 			set(ci, "go", rec.Tool.Go)
@@ -175,8 +221,8 @@ func (c *Comparison) differ() {
 			for _, k := range rec.Kernels {
 				set(ci, "kernel "+k.Name, k.Chosen)
 			}
-			if h, ok := results.HeadlineOf(rec); ok {
-				set(ci, "meter", fmt.Sprintf("%s at the %s", h.Meter, h.Boundary))
+			if q := c.Candidates[ci].quoted[ri]; q.ok {
+				set(ci, "meter", fmt.Sprintf("%s at the %s", q.Meter, q.Boundary))
 			}
 			for _, w := range rec.Warnings {
 				set(ci, "warning "+w.Code, "yes")
@@ -186,8 +232,8 @@ func (c *Comparison) differ() {
 	for _, fact := range order {
 		d := Difference{Fact: fact}
 		same := true
-		for _, values := range facts[fact] {
-			sort.Strings(values)
+		for _, distinct := range facts[fact] {
+			values := slices.Sorted(maps.Keys(distinct))
 			v := strings.Join(values, " / ")
 			d.Within = d.Within || len(values) > 1
 			same = same && (len(d.Values) == 0 || d.Values[0] == v)

@@ -51,7 +51,7 @@ func market() (records []*results.Record) {
 // pageOf is the page on records, with the prices of the example sheet.
 func pageOf(t testing.TB, records []*results.Record) Page {
 	t.Helper()
-	c, err := compare.New(records, nil, compare.Options{Seed: 1})
+	c, err := compare.New(t.Context(), records, nil, compare.Options{Seed: 1})
 	require.NoError(t, err)
 	on := time.Date(2026, 9, 20, 0, 0, 0, 0, time.UTC)
 	prices, err := economics.Parse(strings.NewReader(economics.Example()), on)

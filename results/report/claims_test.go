@@ -63,9 +63,9 @@ func TestClaimsStandBeside(t *testing.T) {
 		require.Contains(t, text, want)
 	}
 	options := compare.Options{Seed: 1}
-	a, err := compare.New(plain, nil, options)
+	a, err := compare.New(t.Context(), plain, nil, options)
 	require.NoError(t, err)
-	b, err := compare.New(told, nil, options)
+	b, err := compare.New(t.Context(), told, nil, options)
 	require.NoError(t, err)
 	for _, f := range []Format{Text, Markdown} {
 		out.Reset()

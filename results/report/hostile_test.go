@@ -319,7 +319,7 @@ func TestMissingParts(t *testing.T) {
 			}
 		}
 		records := []*results.Record{north, south}
-		c, err := compare.New(records, nil, compare.Options{Seed: 1})
+		c, err := compare.New(t.Context(), records, nil, compare.Options{Seed: 1})
 		require.NoError(t, err, part)
 		var out bytes.Buffer
 		require.NoError(t, WriteHTML(&out, Page{Comparison: c, Records: records}), part)
@@ -328,7 +328,7 @@ func TestMissingParts(t *testing.T) {
 		require.NoError(t, err, part)
 	}
 	for _, state := range []results.State{results.Complete, ""} {
-		_, err := compare.New([]*results.Record{{State: state}}, nil, compare.Options{})
+		_, err := compare.New(t.Context(), []*results.Record{{State: state}}, nil, compare.Options{})
 		require.ErrorIs(t, err, compare.ErrNothing)
 	}
 }

@@ -378,7 +378,7 @@ func (s *Server) compared(ctx context.Context, ids []string, opt compare.Options
 		}
 		records, files = append(records, rec), append(files, h.Path)
 	}
-	c, err := compare.New(records, files, opt)
+	c, err := compare.New(ctx, records, files, opt)
 	if err != nil {
 		return faultf(http.StatusUnprocessableEntity, "%v", err)
 	}
