@@ -268,7 +268,7 @@ func words[S ~string](list []S) (out []string) {
 // checkEnum says whether the string v is a word that its type allows.
 func (p place) checkEnum(v reflect.Value) error {
 	if allowed, closed := enums[v.Type()]; closed && !slices.Contains(allowed, v.String()) {
-		return p.errorf("%q is none of %s", printable(v.String()), strings.Join(allowed, ", "))
+		return p.errorf("%q is none of %s", Line(v.String(), mostQuoted), strings.Join(allowed, ", "))
 	}
 	return nil
 }
@@ -324,7 +324,7 @@ func (x *text) decode(v reflect.Value) error {
 		}
 		var t time.Time
 		if err := t.UnmarshalText([]byte(s)); err != nil || !writable(t) {
-			return x.errorf("%q is no time as RFC 3339 writes it", printable(s))
+			return x.errorf("%q is no time as RFC 3339 writes it", Line(s, mostQuoted))
 		}
 		v.Set(reflect.ValueOf(t.UTC()))
 		return nil
@@ -381,7 +381,7 @@ func (x *text) decode(v reflect.Value) error {
 		}
 		n, err := strconv.ParseInt(string(lit.lit), 10, v.Type().Bits())
 		if err != nil || n < -maxWhole || n > maxWhole {
-			return x.errorf("%s is no whole number of at most 53 bits", printable(string(lit.lit)))
+			return x.errorf("%s is no whole number of at most 53 bits", Line(string(lit.lit), mostQuoted))
 		}
 		v.SetInt(n)
 		return nil
@@ -392,7 +392,7 @@ func (x *text) decode(v reflect.Value) error {
 		}
 		n, err := strconv.ParseUint(string(lit.lit), 10, 32)
 		if err != nil {
-			return x.errorf("%s is no whole number from 0 of 32 bits", printable(string(lit.lit)))
+			return x.errorf("%s is no whole number from 0 of 32 bits", Line(string(lit.lit), mostQuoted))
 		}
 		v.SetUint(n)
 		return nil

@@ -279,7 +279,7 @@ func TestReadRefuses(t *testing.T) {
 		{"twice", `"status": "ok"`, `"status": "ok", "status": "ok"`, "/runs/1/status: stands there twice"},
 		{"twice by escape", `"status": "ok"`, `"status": "ok", "stat\u0075s": "ok"`, "/runs/1/status: stands there twice"},
 		{"unknown and twice", `"status": "ok"`, `"status": "ok", "x": {"y/z": 1, "y/z": 2}`, "/runs/1/x/y~1z: stands there twice"},
-		{"a long name is cut", `"round": 2`, `"` + strings.Repeat("\u202ex", 1000) + `": [}, "round": 2`, "x\uFFFDx…: not JSON"},
+		{"a long name is cut", `"round": 2`, `"` + strings.Repeat("\u202ex", 1000) + `": [}, "round": 2`, "x\uFFFD…: not JSON"},
 		{"columns", `"t": [`, `"t": [0.0001, `, "/runs/1/traces/0: 5 times but 4 values"},
 		{"lone surrogate", `"status": "ok"`, `"x": "\ud800", "status": "ok"`, "in /runs/1/x: not JSON: no such escape in a string"},
 		{"reversed surrogates", `"status": "ok"`, `"x": "\udc00\ud800", "status": "ok"`, "no such escape"},

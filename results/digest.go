@@ -70,7 +70,7 @@ type Mismatch struct {
 	Text string // what is wrong there
 }
 
-func (m Mismatch) String() string { return printable(m.At) + ": " + printable(m.Text) }
+func (m Mismatch) String() string { return Line(m.At, mostQuoted) + ": " + Line(m.Text, mostQuoted) }
 
 // mostMismatches is how many are named, of a record of which nothing is right.
 const mostMismatches = 1000

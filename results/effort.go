@@ -68,10 +68,10 @@ func (e *effort) counting(shares float64) {
 
 func (e *effort) look() {
 	if err := e.ended(); err != nil {
-		panic(abandoned{fmt.Errorf("results: derive the summary of record %s: %w", printable(e.rec.ID), err)})
+		panic(abandoned{fmt.Errorf("results: derive the summary of record %s: %w", Line(e.rec.ID, mostQuoted), err)})
 	}
 	if e.spent > e.most {
-		panic(abandoned{fmt.Errorf("results: derive the summary of record %s: its %s make more than %d steps of work, and a record of its size may make no more: no session is like this, do not use it", printable(e.rec.ID), e.rec.counts(), e.most)})
+		panic(abandoned{fmt.Errorf("results: derive the summary of record %s: its %s make more than %d steps of work, and a record of its size may make no more: no session is like this, do not use it", Line(e.rec.ID, mostQuoted), e.rec.counts(), e.most)})
 	}
 	e.next = min(e.spent+often, e.most+1)
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -39,28 +38,16 @@ func (p place) pointer() string {
 	return b.String()
 }
 
+// mostQuoted is how much of a file, in runes, stands in an error about it.
+const mostQuoted = 200
+
 // errorf is an error about the value at p.
 func (p place) errorf(format string, args ...any) error {
 	at := "the record"
 	if len(p) > 0 {
-		at = printable(p.pointer())
+		at = Line(p.pointer(), mostQuoted)
 	}
 	return fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...))
-}
-
-// printable makes text from a file fit to stand in an error: short, and
-// without control characters.
-func printable(s string) string {
-	const most = 200
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return utf8.RuneError
-		}
-		return r
-	}, s)
 }
 
 // text walks one JSON text strictly: RFC 8259 as I-JSON (RFC 7493) narrows it,
@@ -106,7 +93,7 @@ func (x *text) syntax(what string) error {
 	line := 1 + bytes.Count(x.b[:min(x.i, len(x.b))], []byte("\n"))
 	in := ""
 	if len(x.place) > 0 {
-		in = " in " + printable(x.pointer())
+		in = " in " + Line(x.pointer(), mostQuoted)
 	}
 	return fmt.Errorf("line %d, byte %d%s: %s", line, x.i, in, what)
 }
@@ -426,7 +413,7 @@ func (x *text) float() (float64, error) {
 	}
 	f, ok := n.value()
 	if !ok {
-		return 0, x.errorf("%s is out of range", printable(string(n.lit)))
+		return 0, x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
 	}
 	return f, nil
 }
@@ -512,7 +499,7 @@ func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
 		}
 		f, ok := n.value()
 		if !ok {
-			return out, x.errorf("%s is out of range", printable(string(n.lit)))
+			return out, x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
 		}
 		start := len(out)
 		if out = appendFloat(out, f); !bytes.Equal(out[start:], n.lit) {

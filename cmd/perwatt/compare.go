@@ -70,14 +70,14 @@ func (a *against) load(ctx context.Context, files []string) (*compare.Comparison
 func believed(ctx context.Context, name string) (*results.Record, error) {
 	f, err := results.LoadFile(name)
 	if err != nil {
-		return nil, errors.New(report.Line(err.Error()))
+		return nil, err
 	}
 	if bad := f.Verify(); len(bad) > 0 {
-		return nil, fmt.Errorf("%s: %s: do not use it", report.Line(name), report.Line(bad[0].String()))
+		return nil, fmt.Errorf("%s: %s: do not use it", name, bad[0].String())
 	}
 	f.Record.Summary, err = results.DeriveWithin(ctx, f.Record)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", report.Line(name), report.Line(err.Error()))
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return f.Record, nil
 }
@@ -118,7 +118,7 @@ apart by labels, parts and meters, with a warning, or it is an error.`,
 			}
 			switch f {
 			case report.JSON:
-				return printJSON(cmd, c)
+				return report.WriteJSON(cmd.OutOrStdout(), "  ", c)
 			case report.Bench:
 				return report.WriteBench(cmd.OutOrStdout(), records)
 			}
@@ -162,14 +162,14 @@ economics/TABLE/ROW/COLUMN of a page with a price sheet.`,
 				if !ok {
 					return usagef("no figure %.120q: the page lists them under what it earns", argv[0])
 				}
-				return printJSON(cmd, f)
+				return report.WriteJSON(cmd.OutOrStdout(), "  ", f)
 			}
 			e, err := c.Explain(argv[0])
 			if err != nil {
 				return exit{exitUsage, fmt.Errorf("%w; there are %s", err, strings.Join(first(c.Figures(), 8), ", "))}
 			}
 			if format == "json" {
-				return printJSON(cmd, e)
+				return report.WriteJSON(cmd.OutOrStdout(), "  ", e)
 			}
 			return report.WriteExplanation(cmd.OutOrStdout(), e, options(cmd.OutOrStdout(), ""))
 		},
@@ -183,7 +183,7 @@ economics/TABLE/ROW/COLUMN of a page with a price sheet.`,
 // warn says on standard error what is doubtful of a comparison.
 func warn(cmd *cobra.Command, c *compare.Comparison) {
 	for _, w := range c.Warnings {
-		fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s: %s → %s\n", w.Code, report.Line(w.Text), report.Line(w.Remedy))
+		say(cmd.ErrOrStderr(), "perwatt: %s: %s → %s", w.Code, w.Text, w.Remedy)
 	}
 }
 

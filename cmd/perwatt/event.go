@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 )
 
@@ -86,7 +85,7 @@ func (s storeFlag) group(cmd *cobra.Command, prefix, node string) (string, error
 	case node != "" && len(match) > 1:
 		return "", usagef("--node %.40q: is in the groups %s: say which with --group", node, strings.Join(match, ", "))
 	case node != "" && len(names) > 0:
-		return "", usagef("--node %.40q: there is no such node; there are %s", node, report.Line(strings.Join(first(names, 8), ", ")))
+		return "", usagef("--node %.40q: there is no such node; there are %s", node, strings.Join(first(names, 8), ", "))
 	}
 	return "", usagef("--group %.40q: names %d node groups; there are %s", prefix, len(match), strings.Join(first(ids, 8), ", "))
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/perwatt/perwatt/results"
-	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 )
 
@@ -61,7 +60,7 @@ GOMAXPROCS: the other names of the package tell, and --threads where they do not
 				if err != nil && len(files) == 1 {
 					return err
 				} else if err != nil {
-					fmt.Fprintln(cmd.ErrOrStderr(), "perwatt:", report.Line(err.Error()))
+					complain(cmd.ErrOrStderr(), err)
 					continue
 				}
 				read++
@@ -73,7 +72,7 @@ GOMAXPROCS: the other names of the package tell, and --threads where they do not
 			case read == 0:
 				return exit{exitData, fmt.Errorf("none of %d files could be read", len(files))}
 			case read < len(files):
-				fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %d of %d files could not be read; the others are kept\n", len(files)-read, len(files))
+				say(cmd.ErrOrStderr(), "perwatt: %d of %d files could not be read; the others are kept", len(files)-read, len(files))
 			}
 			return nil
 		},
@@ -99,7 +98,7 @@ func readFile(cmd *cobra.Command, name string, opt store.Bench) ([]*results.Reco
 	}
 	records, said, err := store.ReadBench(in, name, opt)
 	for _, s := range said {
-		fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s: %s\n", report.Line(name), report.Line(s))
+		say(cmd.ErrOrStderr(), "perwatt: %s: %s", name, s)
 	}
 	return records, err
 }
@@ -116,8 +115,8 @@ func keep(cmd *cobra.Command, st *store.Store, name string, records []*results.R
 			return err
 		}
 		added++
-		fmt.Fprintln(cmd.OutOrStdout(), path)
+		say(cmd.OutOrStdout(), "%s", path)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s: %d records added, %d there already; %s\n", report.Line(name), added, len(records)-added, records[0].Warnings[0].Text)
+	say(cmd.ErrOrStderr(), "perwatt: %s: %d records added, %d there already; %s", name, added, len(records)-added, records[0].Warnings[0].Text)
 	return nil
 }

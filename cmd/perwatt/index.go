@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 )
 
@@ -53,8 +52,7 @@ func (s storeFlag) amend(cmd *cobra.Command, a store.Amendment) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", a.ID, path)
-	return err
+	return say(cmd.OutOrStdout(), "%s %s", a.ID, path)
 }
 
 // index opens the index, up to date, and says what is to be known of it.
@@ -73,7 +71,7 @@ func (s storeFlag) index(cmd *cobra.Command) (*store.Index, error) {
 // notes are said when the index has been used: it may heal meanwhile.
 func notes(cmd *cobra.Command, x *store.Index) {
 	for _, n := range x.Notes() {
-		fmt.Fprintln(cmd.ErrOrStderr(), "perwatt:", report.Line(n))
+		say(cmd.ErrOrStderr(), "perwatt: %s", n)
 	}
 }
 
@@ -86,17 +84,17 @@ func strangers(cmd *cobra.Command, x *store.Index) {
 	}
 	var names []string
 	for _, s := range others.First[:min(len(others.First), most)] {
-		names = append(names, fmt.Sprintf("%s (%s)", report.Line(s.Path), s.Why))
+		names = append(names, fmt.Sprintf("%s (%s)", s.Path, s.Why))
 	}
 	if others.N > most {
 		names = append(names, "…")
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: not used of what lies in the store (%d): %s\n", others.N, strings.Join(names, ", "))
+	say(cmd.ErrOrStderr(), "perwatt: not used of what lies in the store (%d): %s", others.N, strings.Join(names, ", "))
 }
 
 // unreadable says on standard error that a record cannot be read.
 func unreadable(cmd *cobra.Command, h store.Header) {
-	fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s cannot be used: %s\n", report.Line(h.Path), report.Line(h.Error))
+	say(cmd.ErrOrStderr(), "perwatt: %s cannot be used: %s", h.Path, h.Error)
 }
 
 func indexCommand() *cobra.Command {
@@ -142,7 +140,7 @@ Exit code 3 if a record cannot be read, naming it.`,
 			}
 			notes(cmd, x)
 			strangers(cmd, x)
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d records, %d node groups, %d amendments, %.1f s\n", report.Line(x.Place()), records, len(groups), len(x.Amendments()), time.Since(began).Seconds())
+			say(cmd.OutOrStdout(), "%s: %d records, %d node groups, %d amendments, %.1f s", x.Place(), records, len(groups), len(x.Amendments()), time.Since(began).Seconds())
 			if bad > 0 {
 				return exit{exitData, fmt.Errorf("%d of %d records cannot be read: fetch another copy of them; the rest is indexed", bad, records)}
 			}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,10 +63,7 @@ func list(cmd *cobra.Command, x *store.Index, f store.Filter, format string) err
 	if err != nil {
 		return err
 	}
-	tab := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	if format == "text" {
-		fmt.Fprintln(tab, "RECORD\tSTART\tNODE\tGROUP\tREVISION\tSTATE\tLABELS")
-	}
+	rows := [][]string{{"RECORD", "START", "NODE", "GROUP", "REVISION", "STATE", "LABELS"}}
 	seen := map[string]bool{}
 	for h, err := range x.Records(cmd.Context(), f) {
 		if err != nil {
@@ -77,7 +73,7 @@ func list(cmd *cobra.Command, x *store.Index, f store.Filter, format string) err
 			unreadable(cmd, h)
 		}
 		if format == "json" {
-			if err := printLine(cmd, h); err != nil {
+			if err := report.WriteJSON(cmd.OutOrStdout(), "", h); err != nil {
 				return err
 			}
 			continue
@@ -90,22 +86,18 @@ func list(cmd *cobra.Command, x *store.Index, f store.Filter, format string) err
 		for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
 			labels = append(labels, k+"="+h.Labels[k])
 		}
-		row := []string{h.ID, h.Start.Format("2006-01-02 15:04"), h.Env.Node, h.Group, short(h.Env.Revision), state, strings.Join(labels, " ")}
-		for i, s := range row {
-			row[i] = report.Line(s)
-		}
-		fmt.Fprintln(tab, strings.Join(row, "\t"))
+		rows = append(rows, []string{h.ID, h.Start.Format("2006-01-02 15:04"), h.Env.Node, h.Group, short(h.Env.Revision), state, strings.Join(labels, " ")})
 		seen[h.Group] = true
 	}
 	if format == "json" {
 		return nil
 	}
-	if err := tab.Flush(); err != nil {
+	if err := columns(cmd.OutOrStdout(), rows...); err != nil {
 		return err
 	}
 	for _, id := range slices.Sorted(maps.Keys(seen)) {
 		if g, ok := groups[id]; ok {
-			fmt.Fprintf(cmd.OutOrStdout(), "group %s: %s\n", id, report.Line(g.Name()))
+			say(cmd.OutOrStdout(), "group %s: %s", id, g.Name())
 		}
 	}
 	for _, a := range x.Amendments() {
@@ -122,7 +114,7 @@ func list(cmd *cobra.Command, x *store.Index, f store.Filter, format string) err
 		case a.Scenario == "":
 			what = "record " + a.Exclude + " is excluded"
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "amendment %s: %s: %s\n", a.ID, report.Line(what), report.Line(a.Reason))
+		say(cmd.OutOrStdout(), "amendment %s: %s: %s", a.ID, what, a.Reason)
 	}
 	return nil
 }

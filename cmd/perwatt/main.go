@@ -83,7 +83,9 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context, argv []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, argv []string, to, errs io.Writer) int {
+	stdout, stderr := newOutlet(to), newOutlet(errs)
+	defer stderr.flush()
 	root := &cobra.Command{
 		Use:   "perwatt",
 		Short: "What does this hardware deliver per watt, at each thing it could be used for?",
@@ -112,7 +114,7 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 		}
 		root.AddCommand(c)
 	}
-	err := root.ExecuteContext(ctx)
+	err := errors.Join(root.ExecuteContext(ctx), stdout.flush())
 	if err == nil {
 		return exitOK
 	}
@@ -124,6 +126,6 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 	case errors.Is(err, bench.ErrUsage), errors.Is(err, peer.ErrSpec):
 		code = exitUsage
 	}
-	fmt.Fprintln(stderr, "perwatt:", err)
+	complain(stderr, err)
 	return code
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -84,7 +83,7 @@ here: the option says where it is, env:NAME or file:PATH.
 				}
 			}
 			if format == "json" {
-				return printJSON(cmd, m)
+				return report.WriteJSON(cmd.OutOrStdout(), "  ", m)
 			}
 			return report.WriteInstruments(cmd.OutOrStdout(), m, options(cmd.OutOrStdout(), ""))
 		},
@@ -128,17 +127,6 @@ func kinds() string {
 		option(o)
 	}
 	return strings.TrimRight(b.String(), "\n")
-}
-
-func printJSON(cmd *cobra.Command, v any) error {
-	out := json.NewEncoder(cmd.OutOrStdout())
-	out.SetIndent("", "  ")
-	return out.Encode(v)
-}
-
-// printLine prints a value as one line of JSON.
-func printLine(cmd *cobra.Command, v any) error {
-	return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 }
 
 // firstReadings asks every meter once: what it says now, or why it does not.
@@ -196,7 +184,7 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 		Meters: meters, CPUs: cpus, Use: "mining", Config: f.config(harness.Part{Use: "mining"}, len(cpus), kernels),
 		Worker: func() *exec.Cmd { return selfCommand(workerName) }, Step: step, Interval: interval,
 		Progress: func(phase string, left time.Duration) {
-			fmt.Fprintf(stderr, "%s for %v, %v left\n", phase, step, left)
+			say(stderr, "%s for %v, %v left", phase, step, left)
 		},
 	}
 	seen, err := c.Run(ctx)
@@ -207,7 +195,7 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 		return err
 	}
 	if format == "json" {
-		err = printJSON(cmd, seen)
+		err = report.WriteJSON(cmd.OutOrStdout(), "  ", seen)
 	} else {
 		err = report.WriteLoadStep(cmd.OutOrStdout(), seen, options(cmd.OutOrStdout(), ""))
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -42,9 +41,7 @@ func nodeCommand() *cobra.Command {
 			n := report.Machine{Node: node, Kernels: kernels, Meters: harness.Describe(opened), Sought: sought}
 			n.Warnings = append(harness.Doubts(node, harness.ReadConditions(harness.Roots{})), results.PowerDoubts(&results.Record{Meters: n.Meters, Sought: sought})...)
 			if format == "json" {
-				out := json.NewEncoder(cmd.OutOrStdout())
-				out.SetIndent("", "  ")
-				return out.Encode(n)
+				return report.WriteJSON(cmd.OutOrStdout(), "  ", n)
 			}
 			return report.WriteMachine(cmd.OutOrStdout(), n, options(cmd.OutOrStdout(), ""))
 		},

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -242,7 +241,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer func() { f.sweep.remains(stderr) }()
-	fmt.Fprintf(stderr, "pool: stratum+tcp://%s, any password; Ctrl-C ends it\n", l.address)
+	say(stderr, "pool: stratum+tcp://%s, any password; Ctrl-C ends it", l.address)
 	return l.run(ctx, serving, stop, srv, listener)
 }
 
@@ -293,9 +292,9 @@ func (l *lab) tidy() error {
 		})
 		switch {
 		case err != nil:
-			fmt.Fprintf(l.stderr, "perwatt: a session that was killed cannot be ended: %s\n", report.Line(err.Error()))
+			say(l.stderr, "perwatt: a session that was killed cannot be ended: %v", err)
 		case ok:
-			fmt.Fprintf(l.stderr, "a session that was killed is ended with what it had measured: %s\n", path)
+			say(l.stderr, "a session that was killed is ended with what it had measured: %s", path)
 		}
 	}
 	return nil
@@ -486,13 +485,13 @@ func (l *lab) end(o outcome) {
 // say prints a line above the table.
 func (l *lab) say(format string, args ...any) {
 	l.wipe()
-	fmt.Fprintln(l.stderr, report.Line(fmt.Sprintf(format, args...)))
+	say(l.stderr, format, args...)
 }
 
 // wipe takes the table off the terminal.
 func (l *lab) wipe() {
 	if l.drawn > 0 {
-		fmt.Fprintf(l.stderr, "\x1b[%dA\x1b[J", l.drawn)
+		wipe(l.stderr, l.drawn)
 		l.drawn = 0
 	}
 }
@@ -504,7 +503,7 @@ func (l *lab) draw() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, height, err := term.GetSize(int(l.stderr.(*os.File).Fd()))
+	_, height, err := term.GetSize(int(terminal(l.stderr).Fd()))
 	if err != nil {
 		return
 	}
@@ -586,14 +585,14 @@ func (l *lab) conclude(ctx context.Context, srv *stratum.Server) error {
 			}
 		}
 		for _, o := range kept {
-			fmt.Fprintln(l.stdout, "Record", o.path)
+			say(l.stdout, "Record %s", o.path)
 		}
 	} else {
 		for _, o := range kept {
 			if err := write(l.stdout, l.format, o.rec, o.path); err != nil {
 				return fmt.Errorf("print the record (it lies in %s): %w", o.path, err)
 			}
-			fmt.Fprintln(l.stderr, "perwatt: record:", o.path)
+			say(l.stderr, "perwatt: record: %s", o.path)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -722,7 +721,7 @@ func (g *gauges) close(stderr io.Writer) {
 	closeMeters(g.meters, stderr)
 	for _, d := range g.devices {
 		if err := d.Close(); err != nil {
-			fmt.Fprintln(stderr, "perwatt: close device:", err)
+			say(stderr, "perwatt: close device: %v", err)
 		}
 	}
 }

@@ -4,15 +4,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/economics"
-	"github.com/perwatt/perwatt/results/report"
 )
 
 func pricesCommand() *cobra.Command {
@@ -97,32 +94,31 @@ func reading(stdin io.Reader, name string, parse func(io.Reader) error) error {
 		in = f
 	}
 	if err := parse(in); err != nil {
-		return fmt.Errorf("%s: %w", report.Line(name), err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
 
 func printPrices(out io.Writer, tables []economics.Table, doubts []results.Warning) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	line := func(cells []string) {
-		for i, c := range cells {
-			cells[i] = report.Line(c)
-		}
-		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t "))
-	}
 	for _, t := range tables {
-		fmt.Fprintln(w, t.Title)
-		line(t.Head)
-		for _, r := range t.Rows {
-			line(r)
+		rows := [][]string{{t.Title}}
+		for _, r := range append([][]string{t.Head}, t.Rows...) {
+			for len(r) > 0 && r[len(r)-1] == "" {
+				r = r[:len(r)-1]
+			}
+			rows = append(rows, r)
 		}
 		for _, n := range t.Notes {
-			fmt.Fprintln(w, report.Line(n))
+			rows = append(rows, []string{n})
 		}
-		fmt.Fprintln(w)
+		if err := columns(out, append(rows, nil)...); err != nil {
+			return err
+		}
 	}
 	for _, d := range doubts {
-		fmt.Fprintf(w, "%s: %s; %s\n", d.Code, report.Line(d.Text), report.Line(d.Remedy))
+		if err := say(out, "%s: %s; %s", d.Code, d.Text, d.Remedy); err != nil {
+			return err
+		}
 	}
-	return w.Flush()
+	return nil
 }

@@ -3,15 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/perwatt/perwatt/harness"
 	"github.com/perwatt/perwatt/results"
-	"github.com/perwatt/perwatt/results/report"
 )
 
 // progress shows where a session is: one line that changes on a terminal, a
@@ -53,14 +49,14 @@ func (p *progress) tick() {
 
 func (p *progress) draw() {
 	if p.line != nil {
-		fmt.Fprintf(p.w, "\r\x1b[2K%.*s", max(20, width(p.w)-1), p.line())
+		redraw(p.w, p.line())
 	}
 }
 
 // say shows what is being done.
 func (p *progress) say(text string) {
 	if !p.terminal {
-		fmt.Fprintln(p.w, text)
+		say(p.w, "%s", text)
 		return
 	}
 	p.mu.Lock()
@@ -76,9 +72,9 @@ func (p *progress) update(at harness.Progress) {
 		p.clear()
 		text := fmt.Sprintf("run %d/%d  round %d  %-8s %s", at.Run+1, at.Runs, r.Round, r.Scenario, r.Status)
 		if r.Error != "" {
-			text += ": " + report.Line(r.Error)
+			text += ": " + r.Error
 		}
-		fmt.Fprintln(p.w, text)
+		say(p.w, "%s", text)
 	}
 	if !p.terminal {
 		return
@@ -102,7 +98,7 @@ func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.line != nil {
-		fmt.Fprint(p.w, "\r\x1b[2K")
+		redraw(p.w, "")
 		p.line = nil
 	}
 }
@@ -111,21 +107,4 @@ func (p *progress) close() {
 	close(p.stop)
 	p.wait.Wait()
 	p.clear()
-}
-
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
-}
-
-// width is the number of columns of a terminal, 0 where there is none.
-func width(w any) int {
-	if !isTerminal(w) {
-		return 0
-	}
-	n, _, err := term.GetSize(int(w.(*os.File).Fd()))
-	if err != nil {
-		return 0
-	}
-	return n
 }

@@ -66,8 +66,7 @@ or .pdf if a Chromium is installed.`,
 			if err := writePage(cmd.Context(), out, kind, page); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), out)
-			return nil
+			return say(cmd.OutOrStdout(), "%s", out)
 		},
 	}
 	a.flags(cmd)
@@ -96,7 +95,7 @@ func writePage(ctx context.Context, out, kind string, page report.Page) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(out, &body)
+	return replaceFile(out, bytes.NewReader(results.PrintableText(body.Bytes())))
 }
 
 // replaceFile writes beside a file and renames, so that a reader sees the old
@@ -148,7 +147,7 @@ func pdf(ctx context.Context, out string, page []byte) error {
 		argv = append(argv, "--no-sandbox")
 	}
 	if said, err := exec.CommandContext(ctx, browser, append(argv, "file://"+html)...).CombinedOutput(); err != nil { // #nosec G204 -- the browser found on PATH, and names in a directory of our own
-		return fmt.Errorf("-o: %s: %w: %.300s", browser, err, report.Line(string(said)))
+		return fmt.Errorf("-o: %s: %w: %s", browser, err, results.Line(string(said), 300))
 	}
 	f, err := os.Open(filepath.Join(dir, "report.pdf"))
 	if err != nil {

@@ -203,7 +203,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	for _, m := range sought {
 		found = append(found, m.Meter+" "+m.State)
 	}
-	fmt.Fprintf(stderr, "meters: %s (perwatt node says where and why)\n", strings.Join(found, ", "))
+	say(stderr, "meters: %s (perwatt node says where and why)", strings.Join(found, ", "))
 	show := newProgress(stderr)
 	defer show.close()
 	show.say("checking and timing every kernel against known answers")
@@ -279,9 +279,9 @@ func (f *runFlags) writeReport(ctx context.Context, files []string, records []*r
 	case err != nil:
 		return fmt.Errorf("--report: %w", err)
 	case format == report.Text:
-		fmt.Fprintln(stdout, "Page", f.page)
+		say(stdout, "Page %s", f.page)
 	default:
-		fmt.Fprintln(stderr, "perwatt: page:", f.page)
+		say(stderr, "perwatt: page: %s", f.page)
 	}
 	return nil
 }
@@ -318,7 +318,7 @@ func measure(ctx context.Context, st *store.Store, s *harness.Session, format re
 		return path, runErr
 	}
 	if format != report.Text {
-		fmt.Fprintln(stderr, "perwatt: record:", path)
+		say(stderr, "perwatt: record: %s", path)
 	}
 	good := 0
 	for _, r := range rec.Runs {
@@ -342,7 +342,7 @@ func write(w io.Writer, format report.Format, rec *results.Record, path string) 
 	if format == report.JSON {
 		raw, err := results.Seal(rec)
 		if err == nil {
-			_, err = w.Write(raw)
+			_, err = w.Write(results.PrintableJSON(raw))
 		}
 		return err
 	}
@@ -378,7 +378,7 @@ func (f *runFlags) config(part harness.Part, threads int, kernels []results.Kern
 func closeMeters(meters []power.Meter, stderr io.Writer) {
 	for _, m := range meters {
 		if err := m.Close(); err != nil {
-			fmt.Fprintln(stderr, "perwatt: close meter:", err)
+			say(stderr, "perwatt: close meter: %v", err)
 		}
 	}
 }
@@ -419,12 +419,11 @@ func versionCommand() *cobra.Command {
 		Use: "version", Short: "Print version, revision and Go release", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			t := tool()
-			text := strings.Join(strings.Fields(fmt.Sprintf("perwatt %s %s %s %s/%s", t.Version, t.Revision, t.Go, runtime.GOOS, runtime.GOARCH)), " ") + "\n"
 			if licenses {
-				text = legal.Notice + "\nLICENSE\n=======\n\n" + legal.License
+				_, err := io.WriteString(cmd.OutOrStdout(), legal.Notice+"\nLICENSE\n=======\n\n"+legal.License)
+				return err
 			}
-			_, err := io.WriteString(cmd.OutOrStdout(), text)
-			return err
+			return say(cmd.OutOrStdout(), "%s", strings.Join(strings.Fields(fmt.Sprintf("perwatt %s %s %s %s/%s", t.Version, t.Revision, t.Go, runtime.GOOS, runtime.GOARCH)), " "))
 		},
 	}
 	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licence of perwatt, and the notices and licences of all that is linked into it")

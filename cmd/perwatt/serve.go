@@ -2,14 +2,12 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/serve"
 )
 
@@ -43,9 +41,9 @@ Ctrl-C ends it within a second: the page that is being made has that long.`,
 			t := tool()
 			s := serve.New(x)
 			s.Hosts, s.Tool = hosts, strings.TrimSpace("perwatt "+t.Version+" "+t.Revision)
-			fmt.Fprintf(cmd.OutOrStdout(), "http://%s/\n", l.Addr())
+			say(cmd.OutOrStdout(), "http://%s/", l.Addr())
 			if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-				fmt.Fprintln(cmd.ErrOrStderr(), "perwatt: whoever can reach this address can read the store")
+				say(cmd.ErrOrStderr(), "perwatt: whoever can reach this address can read the store")
 			}
 			if err := s.Serve(cmd.Context(), l, log.New(lines{cmd.ErrOrStderr()}, "perwatt: ", 0)); err != nil {
 				return fmt.Errorf("serve %s: %w", l.Addr(), err)
@@ -57,12 +55,4 @@ Ctrl-C ends it within a second: the page that is being made has that long.`,
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7771", "address and port; port 0 for a free one")
 	cmd.Flags().StringArrayVar(&hosts, "host", nil, "name by which it may be asked too, may be repeated")
 	return cmd
-}
-
-// lines makes what a stranger's bytes brought about fit for a terminal.
-type lines struct{ to io.Writer }
-
-func (l lines) Write(b []byte) (int, error) {
-	_, err := fmt.Fprintln(l.to, report.Line(strings.TrimSpace(string(b))))
-	return len(b), err
 }

@@ -20,7 +20,7 @@ func find(cmd *cobra.Command, x *store.Index, id string) (store.Header, error) {
 	case err != nil:
 		return h, exit{exitUsage, err}
 	case h.Error != "":
-		return h, exit{exitData, fmt.Errorf("%s cannot be used: %s", report.Line(h.Path), report.Line(h.Error))}
+		return h, exit{exitData, fmt.Errorf("%s cannot be used: %s", h.Path, h.Error)}
 	}
 	return h, nil
 }
@@ -67,7 +67,7 @@ printed with the rest, and said.`,
 				if a.Scenario != "" {
 					what = fmt.Sprintf("run %s/%d", a.Scenario, a.Round)
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s is excluded since %s: %s\n", report.Line(what), a.Said().Format("2006-01-02"), report.Line(a.Reason))
+				say(cmd.ErrOrStderr(), "perwatt: %s is excluded since %s: %s", what, a.Said().Format("2006-01-02"), a.Reason)
 			}
 			return write(cmd.OutOrStdout(), f, rec, h.Path)
 		},

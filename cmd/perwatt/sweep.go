@@ -20,7 +20,6 @@ import (
 
 	"github.com/perwatt/perwatt/harness/peer"
 	"github.com/perwatt/perwatt/results"
-	"github.com/perwatt/perwatt/results/report"
 )
 
 // sweep measures at one setting after the other. What a setting is, such as a
@@ -59,7 +58,7 @@ func (s *sweep) check() error {
 		return usagef("--apply %q: it has no {} where the setting goes", s.apply)
 	}
 	for i, v := range s.settings {
-		if s.settings[i] = strings.TrimSpace(v); s.settings[i] == "" || len(v) > 40 || report.Line(v) != v || slices.Contains(s.settings[:i], s.settings[i]) {
+		if s.settings[i] = strings.TrimSpace(v); s.settings[i] == "" || len(v) > 40 || results.Line(v, 40) != v || slices.Contains(s.settings[:i], s.settings[i]) {
 			return usagef("--steps: setting %d is %q: it must be up to 40 characters of text, each setting once", i+1, v)
 		}
 	}
@@ -142,7 +141,7 @@ func (s *sweep) remains(w io.Writer) {
 		if worker != "" {
 			of = fmt.Sprintf(" of worker %.64q", worker)
 		}
-		fmt.Fprintf(w, "perwatt: setting %s%s stays as --apply left it\n", s.stand[worker], of)
+		say(w, "perwatt: setting %s%s stays as --apply left it", s.stand[worker], of)
 	}
 }
 

@@ -175,7 +175,7 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 func missing(r *track.Report) string {
 	var gone []string
 	for _, n := range r.Absent() {
-		gone = append(gone, fmt.Sprintf("node %s of group %s has no data since %s", report.Line(n.Node), n.Group, track.Date(n.Last).Format(time.DateOnly)))
+		gone = append(gone, fmt.Sprintf("node %s of group %s has no data since %s", n.Node, n.Group, track.Date(n.Last).Format(time.DateOnly)))
 	}
 	if len(gone) > 0 {
 		return strings.Join(gone, "; ")
@@ -194,7 +194,7 @@ func (f *trackFlags) readRules() (*track.Rules, error) {
 	defer in.Close()
 	rules, err := track.ReadRules(in)
 	if err != nil {
-		return nil, usagef("--rules %s: %s", report.Line(f.rules), report.Line(err.Error()))
+		return nil, usagef("--rules %s: %w", f.rules, err)
 	}
 	return rules, nil
 }
@@ -221,7 +221,11 @@ func (f *trackFlags) write(cmd *cobra.Command, t *report.Tracking, rows []byte, 
 	if f.out != "" && !site {
 		return replace(f.out, body)
 	}
-	if err := body(cmd.OutOrStdout()); err != nil {
+	out := cmd.OutOrStdout()
+	if f.format == string(report.GitHub) {
+		out = annotations(out)
+	}
+	if err := body(out); err != nil {
 		return err
 	}
 	if site {
@@ -229,7 +233,7 @@ func (f *trackFlags) write(cmd *cobra.Command, t *report.Tracking, rows []byte, 
 		if err := replace(index, func(w io.Writer) error { return report.WriteOverview(w, t.Site()) }); err != nil {
 			return err
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), index)
+		say(cmd.OutOrStdout(), "%s", index)
 	}
 	if summary := os.Getenv("GITHUB_STEP_SUMMARY"); summary != "" && f.format == string(report.GitHub) {
 		return summarise(summary, t)
@@ -244,7 +248,7 @@ func summarise(name string, t *report.Tracking) error {
 	if err := report.WriteTracking(&body, report.Markdown, t, report.Options{}); err != nil {
 		return err
 	}
-	text := body.Bytes()
+	text := results.PrintableText(body.Bytes())
 	if len(text) > most-4096 { // others may write there too
 		text = append(text[:bytes.LastIndexByte(text[:most-4096], '\n')+1], "\nThe rest is left out: GitHub takes 1 MiB.\n"...)
 	}
@@ -262,7 +266,7 @@ func replace(name string, write func(io.Writer) error) error {
 	if err := write(&body); err != nil {
 		return err
 	}
-	return replaceFile(name, &body)
+	return replaceFile(name, bytes.NewReader(results.PrintableText(body.Bytes())))
 }
 
 // again measures what is suspicious tonight, and would fail the gate, a second
@@ -306,7 +310,7 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	}
 	for _, rec := range records {
 		again := append(uses[rec.ID][1:], "control")
-		fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: figures of %s are worse than usual: measuring %s again\n", rec.ID, strings.Join(again, ", "))
+		say(cmd.ErrOrStderr(), "perwatt: figures of %s are worse than usual: measuring %s again", rec.ID, strings.Join(again, ", "))
 		if err := measureAgain(cmd, f.dir, rec, again); err != nil {
 			return nil, false, err
 		}
@@ -380,14 +384,14 @@ func measureAgain(cmd *cobra.Command, dir storeFlag, like *results.Record, uses 
 		argv = append(argv, "--label", k+"="+v)
 	}
 	run := selfCommand(argv...)
-	run.Stderr = cmd.ErrOrStderr()
+	run.Stderr = behind(cmd.ErrOrStderr()) // it is perwatt, and knows a terminal
 	if err := run.Start(); err != nil {
 		return fmt.Errorf("measure again: %w", err)
 	}
 	// Ctrl-C ends the session as it ends any other: with what it has.
 	defer context.AfterFunc(cmd.Context(), func() { run.Process.Signal(os.Interrupt) })()
 	if err := run.Wait(); err != nil {
-		return interrupted(cmd.Context(), fmt.Errorf("measure again: perwatt %s: %w", report.Line(strings.Join(argv, " ")), err))
+		return interrupted(cmd.Context(), fmt.Errorf("measure again: perwatt %s: %w", strings.Join(argv, " "), err))
 	}
 	return nil
 }

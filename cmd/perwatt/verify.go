@@ -34,7 +34,7 @@ what it asks, who asks it, and what was found. Exit code 1 if one fails.`,
 				file, err := results.LoadFile(name)
 				if err != nil {
 					bad++
-					fmt.Fprintln(cmd.ErrOrStderr(), "perwatt:", report.Line(err.Error()))
+					complain(cmd.ErrOrStderr(), err)
 					continue
 				}
 				derived, err := results.DeriveWithin(cmd.Context(), file.Record)
@@ -43,7 +43,7 @@ what it asks, who asks it, and what was found. Exit code 1 if one fails.`,
 						return err
 					}
 					bad++
-					fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s: %s\n", report.Line(name), report.Line(err.Error()))
+					say(cmd.ErrOrStderr(), "perwatt: %s: %v", name, err)
 					continue
 				}
 				mismatches := append(file.Verify(), file.Check(derived)...)
@@ -51,10 +51,10 @@ what it asks, who asks it, and what was found. Exit code 1 if one fails.`,
 					bad++
 				}
 				for _, m := range mismatches {
-					fmt.Fprintf(cmd.ErrOrStderr(), "perwatt: %s: %s\n", report.Line(name), report.Line(m.String()))
+					say(cmd.ErrOrStderr(), "perwatt: %s: %s", name, m.String())
 				}
 				if len(mismatches) == 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %d runs, %s, sha256 %s\n", report.Line(name), len(file.Record.Runs), file.Record.State, file.Record.Digest.Record)
+					say(cmd.OutOrStdout(), "%s: ok: %d runs, %s, sha256 %s", name, len(file.Record.Runs), file.Record.State, file.Record.Digest.Record)
 				}
 				if rules == "" {
 					continue

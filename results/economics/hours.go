@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Limits of an hourly series: four years of quarter hours.
@@ -91,7 +93,7 @@ func ParseHours(r io.Reader) (*Hours, error) {
 		u = slices.IndexFunc(energy, func(u Unit) bool { return head[1] == "price ["+u.Name+"]" })
 	}
 	if u < 0 {
-		return nil, lineError(in, "the header is %q: %s", cut(strings.Join(head, ",")), want)
+		return nil, lineError(in, "the header is %.60q: %s", strings.Join(head, ","), want)
 	}
 	key, _ := keyOf("power_price")
 	type period struct {
@@ -117,14 +119,14 @@ func ParseHours(r io.Reader) (*Hours, error) {
 		}
 		at, err := time.Parse(time.RFC3339, rec[0])
 		if err != nil {
-			return nil, lineError(in, "time %q: write 2026-01-31T14:00:00+01:00, or Z for UTC: local times without an offset are ambiguous when clocks change", cut(rec[0]))
+			return nil, lineError(in, "time %.60q: write 2026-01-31T14:00:00+01:00, or Z for UTC: local times without an offset are ambiguous when clocks change", rec[0])
 		}
 		v, err := parseNumber(rec[1])
 		if err != nil {
-			return nil, lineError(in, "price %q: %w", cut(rec[1]), err)
+			return nil, lineError(in, "price %.60q: %w", rec[1], err)
 		}
 		if si := v * energy[u].Factor / energy[0].Factor; si < key.Min || si > key.Max*10 {
-			return nil, lineError(in, "price %s %s: must be from %g to %g %s", cut(rec[1]), h.Unit, key.Min, key.Max*10, energy[0].Name)
+			return nil, lineError(in, "price %s %s: must be from %g to %g %s", results.Line(rec[1], mostQuoted), h.Unit, key.Min, key.Max*10, energy[0].Name)
 		}
 		if len(rows) > 0 && at.Before(rows[len(rows)-1].at) {
 			h.Unordered++

@@ -33,14 +33,17 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Limits of what is read.
 const (
-	maxSheet  = 1 << 20 // bytes
-	maxRows   = 2000
-	maxField  = 500 // bytes of one field
-	maxErrors = 20  // reported at once
+	maxSheet   = 1 << 20 // bytes
+	maxRows    = 2000
+	maxField   = 500 // bytes of one field
+	mostQuoted = 60  // runes of a field in an error
+	maxErrors  = 20  // reported at once
 )
 
 // Unit is a unit that a price may be quoted in.
@@ -209,7 +212,7 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 		return nil, readError(err, "write the header "+strings.Join(header, ","))
 	}
 	if !slices.Equal(head, header) && !slices.Equal(head, ranges) {
-		return nil, lineError(in, "the header is %q: write %s, or the same and low,high (commas, not semicolons or tabs)", cut(strings.Join(head, ",")), strings.Join(header, ","))
+		return nil, lineError(in, "the header is %.60q: write %s, or the same and low,high (commas, not semicolons or tabs)", strings.Join(head, ","), strings.Join(header, ","))
 	}
 	var p Prices
 	var wrong []error
@@ -229,7 +232,7 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 			break
 		}
 		if len(rec) != len(head) {
-			wrong = append(wrong, lineError(in, "%s: %d fields, the header has %d: quote a field that holds a comma", cut(rec[0]), len(rec), len(head)))
+			wrong = append(wrong, lineError(in, "%s: %d fields, the header has %d: quote a field that holds a comma", results.Line(rec[0], mostQuoted), len(rec), len(head)))
 			continue
 		}
 		x, err := parseRow(rec, on)
@@ -238,7 +241,7 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 			err = fmt.Errorf("it is on line %d already: keep one of the two", lines[x.Key])
 		}
 		if err != nil {
-			wrong = append(wrong, lineError(in, "%s: %w", cut(rec[0]), err))
+			wrong = append(wrong, lineError(in, "%s: %w", results.Line(rec[0], mostQuoted), err))
 			continue
 		}
 		lines[x.Key] = line
@@ -349,7 +352,7 @@ func parseDate(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("as_of %q: write the day as 2006-01-02", cut(s))
+	return time.Time{}, fmt.Errorf("as_of %.60q: write the day as 2006-01-02", s)
 }
 
 // nearest names the keys that were perhaps meant.
@@ -399,21 +402,6 @@ func readError(err error, remedy string) error {
 		return fmt.Errorf("prices: line %d: %w: %s", p.Line, p.Err, remedy)
 	}
 	return fmt.Errorf("prices: %w", err)
-}
-
-// cut shortens what is quoted in an error, and takes out what does not print.
-func cut(s string) string {
-	const most = 60
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\ufffd"))
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
-	}
-	return s
 }
 
 // Example is a sheet to start from. Its values are round numbers that nobody

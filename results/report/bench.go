@@ -54,7 +54,7 @@ func (w *benchWriter) write(rec *results.Record) error {
 			line.Config = origin(rec, use)
 			names = append(names, store.BenchName{Package: line.GetConfig("pkg"), Name: name, Threads: use.Threads})
 		} else {
-			impl := cmp.Or(clean(use.Impl, nameLimit), "none")
+			impl := cmp.Or(results.Line(use.Impl, nameLimit), "none")
 			line.Config = append(config[:len(config):len(config)], benchfmt.Config{Key: "impl", Value: []byte(impl), File: true})
 		}
 		lines = append(lines, line)
@@ -109,7 +109,7 @@ func direction(unit string) *benchfmt.UnitMetadata {
 func provenance(rec *results.Record, windows []results.Window) []benchfmt.Config {
 	var config []benchfmt.Config
 	set := func(key, value string) {
-		config = append(config, benchfmt.Config{Key: key, Value: []byte(cmp.Or(clean(value, 100), "unknown")), File: true})
+		config = append(config, benchfmt.Config{Key: key, Value: []byte(cmp.Or(results.Line(value, 100), "unknown")), File: true})
 	}
 	set("goos", rec.Node.OS)
 	set("goarch", rec.Node.Arch)
@@ -144,12 +144,12 @@ func origin(rec *results.Record, use *results.Use) (config []benchfmt.Config) {
 			config = append(config, benchfmt.Config{Key: key, Value: []byte(value), File: true})
 		}
 	}
-	set("goos", clean(rec.Node.OS, textLimit))
-	set("goarch", clean(rec.Node.Arch, textLimit))
+	set("goos", results.Line(rec.Node.OS, textLimit))
+	set("goarch", results.Line(rec.Node.Arch, textLimit))
 	set("pkg", oneWord(use.Workload))
-	set("cpu", clean(rec.Node.CPU.Model, textLimit))
-	set("node", clean(rec.Node.Name, textLimit))
-	set("impl", clean(use.Impl, textLimit))
+	set("cpu", results.Line(rec.Node.CPU.Model, textLimit))
+	set("node", results.Line(rec.Node.Name, textLimit))
+	set("impl", results.Line(use.Impl, textLimit))
 	return config
 }
 
@@ -224,6 +224,6 @@ func word(s string) string {
 			return r
 		}
 		return '_'
-	}, clean(s, nameLimit))
+	}, results.Line(s, nameLimit))
 	return cmp.Or(s, "unnamed")
 }

@@ -219,7 +219,7 @@ func TestBrowser(t *testing.T) {
 	for _, all := range []bool{true, false} {
 		t.Run(fmt.Sprintf("hostile, all %v", all), func(t *testing.T) {
 			b.look(390, "dark")
-			b.show(rendered(t, pageOf(t, spoilt(t, all, hostile+strings.Repeat("W", 200)))))
+			b.show(rendered(t, pageOf(t, spoilt(t, all, resultstest.Hostile+strings.Repeat("W", 200)))))
 			require.Empty(t, asked[audited](b, audit).Faults)
 			require.Empty(t, b.taken())
 		})

@@ -37,9 +37,9 @@ func drawn(i compare.Interval, origin results.Origin, tie int) chart.Figure {
 // rankingChart is the index of every candidate that has one at a use.
 func rankingChart(p Page, t compare.Table, id string) []picture {
 	c := chart.Ranking{
-		Head: chart.Head{ID: id, Title: "Work per joule at " + clean(t.ID(), 60)},
+		Head: chart.Head{ID: id, Title: "Work per joule at " + results.Line(t.ID(), 60)},
 		Axis: chart.Axis{Title: "work per joule, reference = 1", Free: true}, Base: 1, Margin: p.Comparison.Margin,
-		BaseText: fmt.Sprintf("%s = 1, margin ± %s", clean(p.Comparison.Reference, 40), percent(p.Comparison.Margin)),
+		BaseText: fmt.Sprintf("%s = 1, margin ± %s", results.Line(p.Comparison.Reference, 40), percent(p.Comparison.Margin)),
 	}
 	for _, g := range t.Groups {
 		for _, r := range g.Rows {
@@ -64,7 +64,7 @@ func rankingChart(p Page, t compare.Table, id string) []picture {
 // they draw.
 func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 	c := chart.ThroughputPower{
-		Head:  chart.Head{ID: id, Title: "Throughput against watts at " + clean(t.ID(), 60)},
+		Head:  chart.Head{ID: id, Title: "Throughput against watts at " + results.Line(t.ID(), 60)},
 		Power: axis("power", results.Watt), Throughput: axis("throughput", t.Unit.Per(results.Second)), Efficiency: axis("work per joule", t.Unit.Per(results.Joule)),
 	}
 	for _, g := range t.Groups {
@@ -115,8 +115,8 @@ func planeCharts(p Page) (out []picture) {
 			return chart.Figure{Value: float64(i.Value) * k, Low: float64(i.Low) * k, High: float64(i.High) * k, Modelled: origin != results.Measured}
 		}
 		plane := chart.TwoUsePlane{
-			Head: chart.Head{ID: fmt.Sprintf("plane%d", n), Title: "Mining against " + clean(m.Scenario, 40) + ", both per joule"},
-			X:    chart.Axis{Title: "mining per joule, reference = 1"}, Y: chart.Axis{Title: clean(m.Scenario, 40) + " per joule, reference = 1"},
+			Head: chart.Head{ID: fmt.Sprintf("plane%d", n), Title: "Mining against " + results.Line(m.Scenario, 40) + ", both per joule"},
+			X:    chart.Axis{Title: "mining per joule, reference = 1"}, Y: chart.Axis{Title: results.Line(m.Scenario, 40) + " per joule, reference = 1"},
 			UseX: "mining", UseY: "training", Margin: c.Margin,
 		}
 		for _, cand := range c.Candidates {
@@ -136,7 +136,7 @@ func planeCharts(p Page) (out []picture) {
 // both at once gave.
 func mixChart(p Page, scenario, id string) []picture {
 	c := chart.Lines{
-		Head: chart.Head{ID: id, Title: "One kilowatt-hour, shared between mining and " + clean(scenario, 40)},
+		Head: chart.Head{ID: id, Title: "One kilowatt-hour, shared between mining and " + results.Line(scenario, 40)},
 		X:    axis("hashes", results.Hash), Y: axis("samples", results.Sample),
 	}
 	for _, m := range p.Comparison.Mixes {
@@ -221,8 +221,8 @@ func traceCharts(p Page) (out []picture) {
 			}
 			drawnOf[candidate] = true
 			c := chart.Trace{
-				Head:  chart.Head{ID: fmt.Sprintf("trace%d", n), Title: fmt.Sprintf("%s, %s, round %d", clean(candidate, 40), clean(run.Scenario, 40), run.Round), Empty: "no meter was read"},
-				Power: chart.Signal{Axis: axis("power", results.Watt)}, Rate: chart.Signal{Axis: axis(clean(run.Uses[0].Use, 30)+" rate", run.Uses[0].Unit.Per(results.Second))},
+				Head:  chart.Head{ID: fmt.Sprintf("trace%d", n), Title: fmt.Sprintf("%s, %s, round %d", results.Line(candidate, 40), results.Line(run.Scenario, 40), run.Round), Empty: "no meter was read"},
+				Power: chart.Signal{Axis: axis("power", results.Watt)}, Rate: chart.Signal{Axis: axis(results.Line(run.Uses[0].Use, 30)+" rate", run.Uses[0].Unit.Per(results.Second))},
 			}
 			t0 := float64(run.Anchor.T)
 			if metered {
@@ -285,7 +285,7 @@ func sampled(tr *results.Trace, t0 float64) (out []chart.Sample) {
 // moneyCharts draws the curves of a table: what training would have to earn,
 // the efficiency that just pays, what a margin hangs on.
 func moneyCharts(p Page, t economics.Table) (out []picture) {
-	lines := chart.Lines{Head: chart.Head{ID: "m-" + word(t.ID), Title: clean(t.Title, 120)}}
+	lines := chart.Lines{Head: chart.Head{ID: "m-" + word(t.ID), Title: results.Line(t.Title, 120)}}
 	for i, s := range p.Economics.Series {
 		if s.Table != t.ID {
 			continue
@@ -296,7 +296,7 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 			}
 			continue
 		}
-		lines.X, lines.Y = chart.Axis{Title: clean(s.X, 60), Free: true}, chart.Axis{Title: clean(s.Y, 60)}
+		lines.X, lines.Y = chart.Axis{Title: results.Line(s.X, 60), Free: true}, chart.Axis{Title: results.Line(s.Y, 60)}
 		line := chart.Series{Name: s.Name}
 		for j := range s.At {
 			line.Points = append(line.Points, chart.LinePoint{X: s.At[j], Y: s.Value[j], Low: math.NaN(), High: math.NaN()})
@@ -316,7 +316,7 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 // tornado shows a series whose values are margins at the low and the high end
 // of each input.
 func tornado(p Page, t economics.Table, s economics.Series, id string) []picture {
-	c := chart.Tornado{Head: chart.Head{ID: id, Title: clean(t.Title+": "+s.Name, 120)}, Axis: chart.Axis{Title: clean(s.Y, 60), Free: true}}
+	c := chart.Tornado{Head: chart.Head{ID: id, Title: results.Line(t.Title+": "+s.Name, 120)}, Axis: chart.Axis{Title: results.Line(s.Y, 60), Free: true}}
 	base, ok := p.Economics.Figure(strings.Replace(s.ID, "-tornado/", "/", 1) + "/margin")
 	if !ok || base.Value.IsAbsent() {
 		return nil
@@ -351,7 +351,7 @@ func breakEven(p Page, t economics.Table) []picture {
 		}
 	}
 	m := chart.Matrix{
-		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %.3g J/TH", clean(t.Title, 80), clean(who, 40), best)},
+		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %.3g J/TH", results.Line(t.Title, 80), results.Line(who, 40), best)},
 		Axis: chart.Axis{Title: "J/TH", Unit: ""}, Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: best,
 		Better: "earns its power", Worse: "does not", No: "cannot tell",
 	}

@@ -55,13 +55,13 @@ func claims(rows []claimant) *part {
 			bounds = "[" + percentOf(r.Low) + ", " + percentOf(r.High) + "]"
 		}
 		for i, c := range []cell{
-			{value: clean(r.candidate, 40)},
-			{value: clean(r.Device, nameLimit), under: clean(r.Model, nameLimit)},
-			{value: clean(r.Run, nameLimit), under: clean(r.Mode, nameLimit)},
-			{value: said(r.Rate, results.Hash.Per(results.Second)), under: clean(from, nameLimit)},
+			{value: results.Line(r.candidate, 40)},
+			{value: results.Line(r.Device, nameLimit), under: results.Line(r.Model, nameLimit)},
+			{value: results.Line(r.Run, nameLimit), under: results.Line(r.Mode, nameLimit)},
+			{value: said(r.Rate, results.Hash.Per(results.Second)), under: results.Line(from, nameLimit)},
 			{value: percentOf(r.Ratio)},
 			{value: percentOf(r.Accepted), under: bounds},
-			{value: said(r.Power, results.Watt), under: clean(what, nameLimit)},
+			{value: said(r.Power, results.Watt), under: results.Line(what, nameLimit)},
 			{value: said(r.EnergyPerWork, results.Joule.Per(results.Hash))},
 			{value: said(r.Temperature, results.Kelvin)},
 		} {

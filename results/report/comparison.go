@@ -29,7 +29,7 @@ func WriteComparison(w io.Writer, format Format, p Page, opt Options) error {
 			return err
 		}
 	default:
-		return fmt.Errorf("report: a comparison has no form %q here", clean(string(format), 40))
+		return fmt.Errorf("report: a comparison has no form %q here", results.Line(string(format), 40))
 	}
 	_, err := w.Write(out.Bytes())
 	return err
@@ -41,7 +41,7 @@ func WriteBench(w io.Writer, records []*results.Record) error {
 	bench := newBenchWriter(&out)
 	for _, rec := range records {
 		if err := bench.write(rec); err != nil {
-			return fmt.Errorf("report: write record %s as bench: %w", clean(rec.ID, 40), err)
+			return fmt.Errorf("report: write record %s as bench: %w", results.Line(rec.ID, 40), err)
 		}
 	}
 	_, err := w.Write(out.Bytes())
@@ -55,7 +55,7 @@ func metricFrom(i compare.Interval, origin results.Origin) results.Metric {
 func comparisonPage(of Page) *page {
 	c := of.Comparison
 	p := &page{
-		title: []string{fmt.Sprintf("%s compared", plural(len(c.Candidates), "candidate")), "reference " + clean(c.Reference, 40), "margin " + percent(c.Margin)},
+		title: []string{fmt.Sprintf("%s compared", plural(len(c.Candidates), "candidate")), "reference " + results.Line(c.Reference, 40), "margin " + percent(c.Margin)},
 		state: Headline(c), whole: len(c.Excluded) == 0,
 	}
 	if w := warnings(c); w != nil {
@@ -80,11 +80,11 @@ func comparisonPage(of Page) *page {
 		}
 	}
 	if of.Command != "" {
-		p.foot = append(p.foot, printable(of.Command))
+		p.foot = append(p.foot, results.Printable(of.Command))
 	}
 	for _, cand := range c.Candidates {
 		for _, r := range cand.Records {
-			p.foot = append(p.foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", clean(cand.ID, 40), cmp.Or(printable(r.File), clean(r.ID, 40)), clean(r.Start, 24), clean(r.Digest, 64)))
+			p.foot = append(p.foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", results.Line(cand.ID, 40), cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), results.Line(r.Start, 24), results.Line(r.Digest, 64)))
 		}
 	}
 	return p
@@ -97,7 +97,7 @@ func warnings(c *compare.Comparison) *part {
 	}
 	p := &part{title: "Warnings", tone: doubt}
 	for _, w := range c.Warnings {
-		p.items = append(p.items, item{clean(w.Code, nameLimit), clean(w.Text, textLimit) + " → " + clean(w.Remedy, textLimit)})
+		p.items = append(p.items, item{results.Line(w.Code, nameLimit), results.Line(w.Text, textLimit) + " → " + results.Line(w.Remedy, textLimit)})
 	}
 	p.items = limited(p.items)
 	return p
@@ -122,7 +122,7 @@ func Headline(c *compare.Comparison) string {
 	if len(said) > 4 {
 		said = append(said[:4:4], fmt.Sprintf("%d more in the tables", len(said)-4))
 	}
-	return "Work per joule against " + clean(c.Reference, 40) + ": " + strings.Join(said, "; ") + "."
+	return "Work per joule against " + results.Line(c.Reference, 40) + ": " + strings.Join(said, "; ") + "."
 }
 
 // alone is what one candidate does per joule at each use.
@@ -137,12 +137,12 @@ func alone(c *compare.Comparison) string {
 			for _, r := range g.Rows {
 				if i, ok := r.Figures[results.WorkPerEnergy]; ok {
 					value, _ := Split(metricFrom(i, g.Origin))
-					said, source = append(said, value+" at "+clean(t.ID(), 40)), provenanceOf(g)
+					said, source = append(said, value+" at "+results.Line(t.ID(), 40)), provenanceOf(g)
 				}
 			}
 		}
 	}
-	who := clean(c.Reference, 40)
+	who := results.Line(c.Reference, 40)
 	if len(said) == 0 {
 		return who + " was measured without watts: there is throughput only."
 	}
@@ -168,7 +168,7 @@ func sentence(c *compare.Comparison, candidate string) string {
 					s = [2]float64{v, v}
 				}
 				span[w] = [2]float64{min(s[0], v), max(s[1], v)}
-				uses[w] = append(uses[w], clean(t.ID(), 40))
+				uses[w] = append(uses[w], results.Line(t.ID(), 40))
 			}
 		}
 	}
@@ -195,7 +195,7 @@ func sentence(c *compare.Comparison, candidate string) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return clean(candidate, 40) + " is " + strings.ReplaceAll(strings.Join(parts, ", "), "cannot tell", "not told apart")
+	return results.Line(candidate, 40) + " is " + strings.ReplaceAll(strings.Join(parts, ", "), "cannot tell", "not told apart")
 }
 
 // provenanceOf says where the watts of a group are from.
@@ -207,9 +207,9 @@ func provenanceOf(g compare.Group) string {
 }
 
 func groupPart(t compare.Table, g compare.Group) part {
-	s := &sheet{part: part{title: fmt.Sprintf("%s, %s", clean(t.ID(), 60), provenanceOf(g))}}
+	s := &sheet{part: part{title: fmt.Sprintf("%s, %s", results.Line(t.ID(), 60), provenanceOf(g))}}
 	if !g.Ranked {
-		s.title += ": not ranked, " + clean(g.Why, textLimit)
+		s.title += ": not ranked, " + results.Line(g.Why, textLimit)
 	}
 	var places, names, counts, verdicts []cell
 	var peaks []*results.Metric
@@ -224,7 +224,7 @@ func groupPart(t compare.Table, g compare.Group) part {
 			place = strconv.Itoa(r.Tie)
 		}
 		places = append(places, cell{value: place})
-		names = append(names, cell{value: clean(r.Candidate, nameLimit), under: clean(r.Impl, nameLimit)})
+		names = append(names, cell{value: results.Line(r.Candidate, nameLimit), under: results.Line(r.Impl, nameLimit)})
 		counts = append(counts, cell{value: fmt.Sprintf("%d × %d", r.Sessions, perSession(r))})
 		for j, f := range figures {
 			var m *results.Metric
@@ -242,7 +242,7 @@ func groupPart(t compare.Table, g compare.Group) part {
 			index.Why = cmp.Or(r.Verdict.Why, "no index in this group")
 		}
 		grid[len(figures)] = append(grid[len(figures)], &index)
-		verdicts = append(verdicts, cell{value: clean(r.Verdict.Word, nameLimit)})
+		verdicts = append(verdicts, cell{value: results.Line(r.Verdict.Word, nameLimit)})
 		var peak *results.Metric
 		if i, ok := r.Figures[results.PeakFraction]; ok {
 			made := metricFrom(i, "")
@@ -250,10 +250,10 @@ func groupPart(t compare.Table, g compare.Group) part {
 		}
 		peaks = append(peaks, peak)
 		if r.Verdict.Why != "" && r.Verdict.Word != compare.NotRanked {
-			notes = append(notes, fmt.Sprintf("%s: %s: %s", clean(r.Candidate, nameLimit), r.Verdict.Word, clean(r.Verdict.Why, textLimit)))
+			notes = append(notes, fmt.Sprintf("%s: %s: %s", results.Line(r.Candidate, nameLimit), r.Verdict.Word, results.Line(r.Verdict.Why, textLimit)))
 		}
 		if r.Outliers > 0 {
-			notes = append(notes, fmt.Sprintf("%s: %d of %d windows lie beyond 1.5 interquartile ranges; none was dropped", clean(r.Candidate, nameLimit), r.Outliers, r.Windows))
+			notes = append(notes, fmt.Sprintf("%s: %d of %d windows lie beyond 1.5 interquartile ranges; none was dropped", results.Line(r.Candidate, nameLimit), r.Outliers, r.Windows))
 		}
 	}
 	if g.Ranked {
@@ -281,7 +281,7 @@ func (s *sheet) explained(rows []compare.Row, metric string, add func()) {
 	cells := s.columns[n].cells
 	for i := range cells {
 		if cells[i].sort != "" {
-			cells[i].id = clean(rows[i].ID+"/"+metric, 200)
+			cells[i].id = results.Line(rows[i].ID+"/"+metric, 200)
 		}
 	}
 }
@@ -296,8 +296,8 @@ func exchangePart(c *compare.Comparison) *part {
 	var names, scenarios []cell
 	var rates, advantages []*results.Metric
 	for _, e := range c.Exchange {
-		names = append(names, cell{value: clean(e.Candidate, nameLimit)})
-		scenarios = append(scenarios, cell{value: clean(e.Scenario, nameLimit)})
+		names = append(names, cell{value: results.Line(e.Candidate, nameLimit)})
+		scenarios = append(scenarios, cell{value: results.Line(e.Scenario, nameLimit)})
 		r, a := metricFrom(e.Rate, e.Origin), metricFrom(e.Advantage, e.Origin)
 		if a.Value.IsAbsent() {
 			a.Why = "the reference was not measured at both uses"
@@ -323,7 +323,7 @@ func mixPart(c *compare.Comparison) *part {
 	}
 	grid := make([][]cell, len(heads)+1)
 	for _, m := range c.Mixes {
-		names = append(names, cell{value: clean(m.Candidate, nameLimit), under: clean(m.Scenario, nameLimit)})
+		names = append(names, cell{value: results.Line(m.Candidate, nameLimit), under: results.Line(m.Scenario, nameLimit)})
 		both := func(p *compare.Point) cell {
 			if p == nil {
 				return cell{value: absent}
@@ -353,13 +353,13 @@ func differencePart(c *compare.Comparison) *part {
 	for _, d := range c.Differences {
 		var words []string
 		for i, v := range d.Values {
-			words = append(words, clean(c.Candidates[i].ID, nameLimit)+": "+cmp.Or(clean(v, 120), "not known"))
+			words = append(words, results.Line(c.Candidates[i].ID, nameLimit)+": "+cmp.Or(results.Line(v, 120), "not known"))
 		}
 		text := strings.Join(words, " · ")
 		if d.Within {
 			text += " (also between sessions of one candidate)"
 		}
-		p.items = append(p.items, item{clean(d.Fact, 2*nameLimit), text})
+		p.items = append(p.items, item{results.Line(d.Fact, 2*nameLimit), text})
 	}
 	p.items = limited(p.items)
 	return p
@@ -382,7 +382,7 @@ func excludedPart(c *compare.Comparison) *part {
 	}
 	p := &part{title: "Not used", tone: bad}
 	for _, e := range c.Excluded {
-		p.items = append(p.items, item{clean(e.What, 3*nameLimit), clean(e.Why, textLimit)})
+		p.items = append(p.items, item{results.Line(e.What, 3*nameLimit), results.Line(e.Why, textLimit)})
 	}
 	p.items = limited(p.items)
 	return p
@@ -394,7 +394,7 @@ func comparisonCSV(out io.Writer, of Page) error {
 	w.Write([]string{"table", "candidate", "reference", "metric", "value", "low", "high", "unit", "instrument", "boundary", "origin", "grade", "ranked", "place", "verdict", "p", "sessions", "windows", "why"}) // #nosec G104 -- the error is kept for Flush
 	put := func(i compare.Interval, p results.Float, row ...string) {
 		for j := range row {
-			row[j] = inert(clean(row[j], textLimit))
+			row[j] = inert(results.Line(row[j], textLimit))
 		}
 		row[4], row[5], row[6], row[8], row[15] = exact(i.Value), exact(i.Low), exact(i.High), exact(i.Instrument), exact(p)
 		w.Write(row) // #nosec G104 -- the error is kept for Flush
@@ -431,14 +431,14 @@ func comparisonCSV(out io.Writer, of Page) error {
 // WriteExplanation prints where a figure comes from.
 func WriteExplanation(w io.Writer, e compare.Explanation, opt Options) error {
 	value, bounds := Split(metricFrom(e.Value, e.Origin))
-	p := &page{title: []string{clean(e.Figure, 160)}, state: strings.TrimSpace(value + " " + bounds), whole: true}
-	p.parts = append(p.parts, part{title: "Formula", notes: []string{clean(e.Formula, textLimit)}})
+	p := &page{title: []string{results.Line(e.Figure, 160)}, state: strings.TrimSpace(value + " " + bounds), whole: true}
+	p.parts = append(p.parts, part{title: "Formula", notes: []string{results.Line(e.Formula, textLimit)}})
 	s := &sheet{part: part{title: "Windows"}}
 	var records, runs, spans []cell
 	var work, energy []cell
 	for _, in := range e.Inputs {
-		records = append(records, cell{value: clean(cmp.Or(in.File, in.Record), 3*nameLimit), under: clean(in.Digest, 13)})
-		runs = append(runs, cell{value: fmt.Sprintf("%s/%d", clean(in.Scenario, nameLimit), in.Round)})
+		records = append(records, cell{value: results.Line(cmp.Or(in.File, in.Record), 3*nameLimit), under: results.Line(in.Digest, 13)})
+		runs = append(runs, cell{value: fmt.Sprintf("%s/%d", results.Line(in.Scenario, nameLimit), in.Round)})
 		spans = append(spans, cell{value: fmt.Sprintf("%.6g–%.6g s", float64(in.From), float64(in.To))})
 		work = append(work, cell{value: fmt.Sprintf("%.6g", float64(in.Work))})
 		j := absent
@@ -456,7 +456,7 @@ func WriteExplanation(w io.Writer, e compare.Explanation, opt Options) error {
 	}
 	var notes []string
 	for _, n := range e.Notes {
-		notes = append(notes, clean(n, textLimit))
+		notes = append(notes, results.Line(n, textLimit))
 	}
 	p.parts = append(p.parts, *s.done(notes...))
 	return flush(w, p, opt)

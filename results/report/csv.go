@@ -21,7 +21,7 @@ func writeCSV(out io.Writer, rec *results.Record) error {
 			"", "", "", string(m.Unit), "", string(m.Boundary), string(m.Origin), string(m.Grade), "", "", m.Why,
 		}
 		for i, s := range row {
-			row[i] = inert(clean(s, textLimit))
+			row[i] = inert(results.Line(s, textLimit))
 		}
 		row[9], row[10], row[11] = exact(m.Value), exact(m.Low), exact(m.High)
 		row[13], row[17] = strconv.Itoa(m.N), exact(m.Instrument)

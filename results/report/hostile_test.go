@@ -20,44 +20,6 @@ import (
 	"github.com/perwatt/perwatt/results/resultstest"
 )
 
-// hostile is what no part of a page may let through.
-const hostile = `</style></svg></script><script>alert(1)</script>"'><img src=x onerror=alert(2)><a href="javascript:alert(3)">` +
-	"{{.}}\x00\x1b[2J\u202e\u2066\u200b\u2028\ufeff\x7f|`"
-
-// words walks a value and replaces every string in it that may be any text;
-// at says where the string stands, as Meters.Channels.Name.
-func words(v reflect.Value, at string, f func(at, s string) string) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			words(v.Elem(), at, f)
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Type() != reflect.TypeFor[time.Time]() && v.Type() != reflect.TypeFor[results.Said]() {
-				words(v.Field(i), at+"."+v.Type().Field(i).Name, f)
-			}
-		}
-	case reflect.Slice:
-		for i := range v.Len() {
-			words(v.Index(i), at, f)
-		}
-	case reflect.Map:
-		old := v.MapKeys()
-		for _, k := range old {
-			e := reflect.New(v.Type().Elem()).Elem()
-			e.Set(v.MapIndex(k))
-			words(e, at+"[]", f)
-			v.SetMapIndex(k, reflect.Value{})
-			v.SetMapIndex(reflect.ValueOf(f(at+"[key]", k.String())), e)
-		}
-	case reflect.String:
-		if t := v.Type(); t == reflect.TypeFor[string]() || t == reflect.TypeFor[results.Unit]() {
-			v.SetString(f(at, v.String()))
-		}
-	}
-}
-
 // read is what a program has of a record that came in a file, and believes
 // nothing that it says of itself; or why it has none.
 func read(rec *results.Record) (*results.Record, error) {
@@ -82,7 +44,6 @@ func twoNodes(rounds int) (out []*results.Record) {
 // is kept in some, so that every table and chart is made.
 func spoilt(t testing.TB, all bool, text string) (out []*results.Record) {
 	t.Helper()
-	kept := regexp.MustCompile(`^\.(Runs\.(Uses|Checks)\.Use|Runs\.Uses\.Params\[key\]|Runs\.Phases\.Name|Runs\.Traces\.Of)$|\.Unit$|^\.Digest|\.Metrics\[key\]$`)
 	for i, rec := range twoNodes(6) {
 		rec.Plan.Labels = map[string]string{"a": "b"}
 		rec.Warnings = []results.Warning{{Code: "a", Text: "b", Remedy: "c", Run: "d"}}
@@ -90,27 +51,22 @@ func spoilt(t testing.TB, all bool, text string) (out []*results.Record) {
 		rec.Runs[2].Status, rec.Runs[2].Error = results.Failed, "e"
 		rec.Node.Devices = []results.Device{{Kind: "gpu", Name: "x", ID: "y"}}
 		claim(rec)
-		words(reflect.ValueOf(rec), "", func(at, s string) string {
-			text := text
-			if !regexp.MustCompile(`^\.(ID|Node\.Name|Node\.CPU\.Model|Plan\.Labels|Meters\.Name)`).MatchString(at) { // of the others there are hundreds
-				text = text[:min(len(text), 1000)]
-			}
-			switch {
-			case all && !strings.HasPrefix(at, ".Digest"):
+		text := func(at string) string {
+			if regexp.MustCompile(`^\.(ID|Node\.Name|Node\.CPU\.Model|Plan\.Labels|Meters\.Name)`).MatchString(at) {
 				return text
-			case at == ".ID":
-				return fmt.Sprint(i) + s + text
-			case !kept.MatchString(at):
-				return s + text
 			}
-			return s
-		})
-		for r := range rec.Runs {
-			for j := range rec.Runs[r].Traces {
-				if tr := &rec.Runs[r].Traces[j]; !all && strings.HasPrefix(tr.Of, "meter/") {
-					tr.Of = results.MeterOf(rec.Meters[0].Name, rec.Meters[0].Channels[0].Name)
+			return text[:min(len(text), 1000)] // of the others there are hundreds
+		}
+		if all {
+			resultstest.Texts(rec, func(at, s string) string {
+				if strings.HasPrefix(at, ".Digest") {
+					return s
 				}
-			}
+				return text(at)
+			})
+		} else {
+			resultstest.Plant(rec, text)
+			rec.ID = fmt.Sprint(i) + rec.ID + text(".ID")
 		}
 		out = append(out, rec)
 	}
@@ -132,8 +88,7 @@ func written(t testing.TB, records []*results.Record) (page []byte) {
 	var bench bytes.Buffer
 	require.NoError(t, WriteBench(&bench, records))
 	requirePlain(t, "bench", bench.String())
-	_, err := json.Marshal(p.Comparison)
-	require.NoError(t, err)
+	requireJSON(t, p.Comparison)
 	for i, id := range p.Comparison.Figures() {
 		if i%7 > 0 {
 			continue
@@ -143,8 +98,7 @@ func written(t testing.TB, records []*results.Record) (page []byte) {
 		var out bytes.Buffer
 		require.NoError(t, WriteExplanation(&out, e, Options{}))
 		requirePlain(t, "explanation", out.String())
-		_, err = json.Marshal(e)
-		require.NoError(t, err)
+		requireJSON(t, e)
 	}
 	return page
 }
@@ -153,10 +107,21 @@ func written(t testing.TB, records []*results.Record) (page []byte) {
 func requirePlain(t testing.TB, what, text string) {
 	t.Helper()
 	require.Less(t, len(text), 1<<20, what)
-	i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && (unicode.Is(unicode.C, r) || r == '\u2028' || r == '\u2029') })
+	i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) })
 	if i >= 0 {
 		t.Fatalf("%s: %+q does not print", what, text[max(0, i-60):i+4])
 	}
+}
+
+// requireJSON refuses JSON with what does not print, or of another value.
+func requireJSON(t testing.TB, v any) {
+	t.Helper()
+	var out bytes.Buffer
+	require.NoError(t, WriteJSON(&out, "", v))
+	requirePlain(t, "json", out.String())
+	plain, err := json.Marshal(v)
+	require.NoError(t, err)
+	require.JSONEq(t, string(plain), out.String())
 }
 
 // requireInert holds a page to what makes it safe to open: nothing in it runs
@@ -212,7 +177,7 @@ func requireInert(t testing.TB, page []byte) {
 // TestHostileRecords: whatever text a record holds, what is made of it is safe
 // to show, bounded, and the same every time.
 func TestHostileRecords(t *testing.T) {
-	for name, text := range map[string]string{"script": hostile, "long": strings.Repeat("W", 1e6), "formula": `=HYPERLINK("x")`, "blank": " \t\n"} {
+	for name, text := range map[string]string{"script": resultstest.Hostile, "long": strings.Repeat("W", 1e6), "formula": `=HYPERLINK("x")`, "blank": " \t\n"} {
 		for _, all := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, all %v", name, all), func(t *testing.T) {
 				if testing.Short() && name == "long" {

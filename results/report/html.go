@@ -76,7 +76,7 @@ func (v view) write(w io.Writer) error {
 	if err := pageTemplate.Execute(&out, v); err != nil {
 		return fmt.Errorf("report: write the page: %w", err)
 	}
-	_, err := w.Write(out.Bytes())
+	_, err := w.Write(results.PrintableText(out.Bytes()))
 	return err
 }
 
@@ -133,7 +133,7 @@ func WriteHTML(w io.Writer, p Page) error {
 		Sections: slices.DeleteFunc([]section{
 			doubtful(p), uses(p), sweeps(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
 		}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 }),
-		Foot: []string{clean(p.Tool, 120)},
+		Foot: []string{results.Line(p.Tool, 120)},
 	}.write(w)
 }
 
@@ -167,7 +167,7 @@ func sub(p Page) string {
 		when += " to " + last
 	}
 	return fmt.Sprintf("%s in %s, %s. Reference %s, margin %s, fixed beforehand; intervals are 95 %%, seed %d.",
-		plural(len(c.Candidates), "candidate"), plural(sessions, "session"), when, clean(c.Reference, 40), percent(c.Margin), c.Seed)
+		plural(len(c.Candidates), "candidate"), plural(sessions, "session"), when, results.Line(c.Reference, 40), percent(c.Margin), c.Seed)
 }
 
 // day is the first or the last on which something was measured.
@@ -273,9 +273,9 @@ func blockOf(id string, p part) block {
 
 // gridPart is a table of economics.
 func gridPart(t economics.Table) part {
-	p := part{title: clean(t.Title, textLimit)}
+	p := part{title: results.Line(t.Title, textLimit)}
 	for j, h := range t.Head {
-		c := column{head: cell{value: clean(h, 80)}, kind: name}
+		c := column{head: cell{value: results.Line(h, 80)}, kind: name}
 		if j > 0 && slices.ContainsFunc(t.Rows, func(r []string) bool { return j < len(r) && figureLike(withInterval.ReplaceAllString(r[j], "$1")) }) {
 			c.kind = figure
 		}
@@ -284,7 +284,7 @@ func gridPart(t economics.Table) part {
 			if j < len(r) {
 				x = r[j]
 			}
-			d := cell{value: clean(x, textLimit)}
+			d := cell{value: results.Line(x, textLimit)}
 			if m := withInterval.FindStringSubmatch(d.value); m != nil {
 				d.value, d.under, x = m[1], m[2], m[1]
 			}
@@ -296,7 +296,7 @@ func gridPart(t economics.Table) part {
 		p.columns = append(p.columns, c)
 	}
 	for _, n := range t.Notes {
-		p.notes = append(p.notes, clean(n, textLimit))
+		p.notes = append(p.notes, results.Line(n, textLimit))
 	}
 	return p
 }
@@ -304,11 +304,11 @@ func gridPart(t economics.Table) part {
 // economicsParts is what the candidates earn, for a page without sections.
 func economicsParts(r *economics.Result) (parts []part) {
 	if r.Banner != "" {
-		parts = append(parts, part{notes: []string{clean(r.Banner, textLimit)}})
+		parts = append(parts, part{notes: []string{results.Line(r.Banner, textLimit)}})
 	}
 	var doubts part
 	for _, w := range r.Warnings {
-		doubts.items = append(doubts.items, item{clean(w.Code, nameLimit), clean(w.Text+" → "+w.Remedy, textLimit)})
+		doubts.items = append(doubts.items, item{results.Line(w.Code, nameLimit), results.Line(w.Text+" → "+w.Remedy, textLimit)})
 	}
 	if len(doubts.items) > 0 {
 		parts = append(parts, doubts)
@@ -400,7 +400,7 @@ func mullets(p Page) *part {
 				grid[j] = append(grid[j], row[j])
 			}
 			all = append(all, row)
-			names = append(names, cell{value: clean(c.ID, nameLimit)})
+			names = append(names, cell{value: results.Line(c.ID, nameLimit)})
 			sessions = append(sessions, cell{value: fmt.Sprint(i + 1)})
 		}
 	}
@@ -436,12 +436,12 @@ func money(p Page) section {
 		return s
 	}
 	if p.Economics.Banner != "" {
-		s.Lead = append(s.Lead, "⚠ "+clean(p.Economics.Banner, textLimit))
+		s.Lead = append(s.Lead, "⚠ "+results.Line(p.Economics.Banner, textLimit))
 	}
 	s.Lead = append(s.Lead, "Mining, colocation and owned training each stand on a boundary of their own, and not in one column. Figures marked ~ rest on watts that were not measured.")
 	var doubts block
 	for _, w := range p.Economics.Warnings {
-		doubts.Items = append(doubts.Items, item2{clean(w.Code, nameLimit), clean(w.Text+" → "+w.Remedy, textLimit)})
+		doubts.Items = append(doubts.Items, item2{results.Line(w.Code, nameLimit), results.Line(w.Text+" → "+w.Remedy, textLimit)})
 	}
 	if len(doubts.Items) > 0 {
 		s.Blocks = append(s.Blocks, doubts)
@@ -461,14 +461,14 @@ func money(p Page) section {
 	for _, f := range p.Economics.Figures[:min(len(p.Economics.Figures), figuresMost)] {
 		value := absent
 		if !f.Value.IsAbsent() {
-			value = strconv.FormatFloat(float64(f.Value), 'g', 6, 64) + " " + clean(f.Unit, 40)
+			value = strconv.FormatFloat(float64(f.Value), 'g', 6, 64) + " " + results.Line(f.Unit, 40)
 		}
 		if f.Modelled {
 			value = "~" + value
 		}
 		from.Table.Rows = append(from.Table.Rows, []td{
-			{Text: clean(f.ID, 200), Label: "figure", Figure: clean(f.ID, 200)}, {Text: value, Label: "value", Number: true, Sort: exact(f.Value)},
-			{Text: clean(f.Formula, textLimit), Label: "formula"}, {Text: clean(strings.Join(f.Inputs, ", "), textLimit), Label: "inputs"},
+			{Text: results.Line(f.ID, 200), Label: "figure", Figure: results.Line(f.ID, 200)}, {Text: value, Label: "value", Number: true, Sort: exact(f.Value)},
+			{Text: results.Line(f.Formula, textLimit), Label: "formula"}, {Text: results.Line(strings.Join(f.Inputs, ", "), textLimit), Label: "inputs"},
 		})
 	}
 	if n := len(p.Economics.Figures) - figuresMost; n > 0 {
@@ -509,12 +509,12 @@ func differences(p Page) section {
 		s.Lead = []string{"Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test."}
 		b := block{Table: &htmlTable{ID: "differences", Cols: []col{{Head: "fact"}}}}
 		for _, c := range p.Comparison.Candidates {
-			b.Table.Cols = append(b.Table.Cols, col{Head: clean(c.ID, 40)})
+			b.Table.Cols = append(b.Table.Cols, col{Head: results.Line(c.ID, 40)})
 		}
 		for _, d := range p.Comparison.Differences {
-			row := []td{{Text: clean(d.Fact, 60), Label: "fact"}}
+			row := []td{{Text: results.Line(d.Fact, 60), Label: "fact"}}
 			for i, v := range d.Values {
-				row = append(row, td{Text: cmp.Or(clean(v, 160), "not known"), Label: clean(p.Comparison.Candidates[i].ID, 40)})
+				row = append(row, td{Text: cmp.Or(results.Line(v, 160), "not known"), Label: results.Line(p.Comparison.Candidates[i].ID, 40)})
 			}
 			b.Table.Rows = append(b.Table.Rows, row)
 		}
@@ -586,7 +586,7 @@ func ruleCounts(records []*results.Record) block {
 				c.kept++
 			case results.Fail:
 				c.broken++
-				c.in = append(c.in, clean(r.ID, 40))
+				c.in = append(c.in, results.Line(r.ID, 40))
 			default:
 				c.without++
 			}
@@ -598,7 +598,7 @@ func ruleCounts(records []*results.Record) block {
 		if n := len(c.in) - named; n > 0 {
 			in += fmt.Sprintf(" and %d more", n)
 		}
-		row := []td{{Text: clean(rule, nameLimit), Label: "rule"}, {Text: clean(c.asks, textLimit), Label: "asked"}, {Text: clean(c.source, textLimit), Label: "by"}}
+		row := []td{{Text: results.Line(rule, nameLimit), Label: "rule"}, {Text: results.Line(c.asks, textLimit), Label: "asked"}, {Text: results.Line(c.source, textLimit), Label: "by"}}
 		for i, n := range []int{c.kept, c.broken, c.without} {
 			row = append(row, td{Text: strconv.Itoa(n), Label: b.Table.Cols[3+i].Head, Number: true, Sort: strconv.Itoa(n)})
 		}
@@ -610,10 +610,10 @@ func ruleCounts(records []*results.Record) block {
 // recordBlock says how one record was made, how uncertain it is, and which
 // rules it keeps.
 func recordBlock(i int, r *results.Record) block {
-	about := block{Title: fmt.Sprintf("%s, %s", clean(r.Node.Name, 40), clean(r.ID, 40)), Fold: true}
+	about := block{Title: fmt.Sprintf("%s, %s", results.Line(r.Node.Name, 40), results.Line(r.ID, 40)), Fold: true}
 	plan := r.Plan
 	about.Items = append(about.Items,
-		item2{"plan", clean(fmt.Sprintf("%s: %d rounds of %s, order %s, windows of %g s after a warm-up of %g s or more, sampled every %g s, seed %d",
+		item2{"plan", results.Line(fmt.Sprintf("%s: %d rounds of %s, order %s, windows of %g s after a warm-up of %g s or more, sampled every %g s, seed %d",
 			plan.Preset, plan.Rounds, strings.Join(plan.Scenarios, ", "), cmp.Or(plan.Order, "as planned"), float64(plan.Window), float64(plan.Warmup), float64(plan.Interval), plan.Seed), textLimit)},
 	)
 	for _, m := range r.Meters {
@@ -624,9 +624,9 @@ func recordBlock(i int, r *results.Record) block {
 		if len(channels) > 6 {
 			channels = append(channels[:6:6], fmt.Sprintf("%d more", len(m.Channels)-6))
 		}
-		about.Items = append(about.Items, item2{"meter", clean(m.Name+" at "+m.Source+": "+strings.Join(channels, "; "), textLimit)})
+		about.Items = append(about.Items, item2{"meter", results.Line(m.Name+" at "+m.Source+": "+strings.Join(channels, "; "), textLimit)})
 		for _, n := range m.Notes[:min(len(m.Notes), 12)] {
-			about.Items = append(about.Items, item2{"", clean(n, textLimit)})
+			about.Items = append(about.Items, item2{"", results.Line(n, textLimit)})
 		}
 	}
 	for _, c := range r.Summary.Coverage {
@@ -637,7 +637,7 @@ func recordBlock(i int, r *results.Record) block {
 		if !c.RoundTrip.IsAbsent() {
 			text += ", round trip up to " + Quantity(c.RoundTrip, results.Second)
 		}
-		about.Items = append(about.Items, item2{"coverage", clean(text, textLimit)})
+		about.Items = append(about.Items, item2{"coverage", results.Line(text, textLimit)})
 	}
 	if d := doubts(r); d != nil {
 		for _, it := range d.items {
@@ -664,7 +664,7 @@ func budgetBlock(i int, r *results.Record) block {
 			if !ok || m.Budget == nil {
 				continue
 			}
-			line := []td{{Text: clean(row.Scenario, nameLimit), Label: "scenario"}, {Text: uses[i].value, Under: uses[i].under, Label: "use"}, {Text: strings.ReplaceAll(name, "_", " "), Label: "figure"}}
+			line := []td{{Text: results.Line(row.Scenario, nameLimit), Label: "scenario"}, {Text: uses[i].value, Under: uses[i].under, Label: "use"}, {Text: strings.ReplaceAll(name, "_", " "), Label: "figure"}}
 			for _, n := range names {
 				x := td{Text: "unknown", Label: n, Number: true}
 				for _, t := range m.Budget.Terms {
@@ -690,13 +690,13 @@ func rulesBlock(i int, r *results.Record) block {
 	if !v.Valid {
 		verdict = "INVALID"
 	}
-	b := block{Title: fmt.Sprintf("%s for ranking by the %s rules", verdict, clean(v.Rules, nameLimit)), Table: &htmlTable{
+	b := block{Title: fmt.Sprintf("%s for ranking by the %s rules", verdict, results.Line(v.Rules, nameLimit)), Table: &htmlTable{
 		ID: fmt.Sprintf("rules-%d", i), Cols: []col{{Head: "outcome"}, {Head: "rule"}, {Head: "found"}, {Head: "asked"}, {Head: "by"}},
 	}}
 	for _, f := range v.Findings {
 		b.Table.Rows = append(b.Table.Rows, []td{
-			{Text: clean(string(f.Outcome), nameLimit), Label: "outcome"}, {Text: clean(f.Rule, nameLimit), Label: "rule"}, {Text: clean(f.Figure, textLimit), Label: "found"},
-			{Text: clean(f.Asks, textLimit), Label: "asked"}, {Text: clean(f.Source, textLimit), Label: "by"},
+			{Text: results.Line(string(f.Outcome), nameLimit), Label: "outcome"}, {Text: results.Line(f.Rule, nameLimit), Label: "rule"}, {Text: results.Line(f.Figure, textLimit), Label: "found"},
+			{Text: results.Line(f.Asks, textLimit), Label: "asked"}, {Text: results.Line(f.Source, textLimit), Label: "by"},
 		})
 	}
 	return b
@@ -704,13 +704,13 @@ func rulesBlock(i int, r *results.Record) block {
 
 func sources(p Page) section {
 	s := section{ID: "records", Title: "Records", Lead: []string{"Every figure can be made again from these: perwatt verify checks them, perwatt explain FIGURE names the windows behind a figure, and this page comes of"}}
-	s.Blocks = append(s.Blocks, block{Items: []item2{{"command", printable(p.Command)}}})
+	s.Blocks = append(s.Blocks, block{Items: []item2{{"command", results.Printable(p.Command)}}})
 	b := block{Table: &htmlTable{ID: "records-table", Cols: []col{{Head: "candidate"}, {Head: "record"}, {Head: "start"}, {Head: "state"}, {Head: "sha256"}}}}
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
 			b.Table.Rows = append(b.Table.Rows, []td{
-				{Text: clean(c.ID, 40), Label: "candidate"}, {Text: cmp.Or(printable(r.File), clean(r.ID, 40)), Label: "record"}, {Text: clean(r.Start, 30), Label: "start"},
-				{Text: clean(r.State, nameLimit), Label: "state"}, {Text: clean(r.Digest, 64), Label: "sha256"},
+				{Text: results.Line(c.ID, 40), Label: "candidate"}, {Text: cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), Label: "record"}, {Text: results.Line(r.Start, 30), Label: "start"},
+				{Text: results.Line(r.State, nameLimit), Label: "state"}, {Text: results.Line(r.Digest, 64), Label: "sha256"},
 			})
 		}
 	}

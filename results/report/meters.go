@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -26,26 +25,26 @@ func WriteInstruments(w io.Writer, m Instruments, opt Options) error {
 	p := &page{title: []string{"Meters"}, whole: true, state: plural(len(m.Meters), "meter") + " open"}
 	looked := part{title: "Looked for"}
 	for _, s := range m.Sought {
-		looked.items = append(looked.items, item{clean(s.Meter, nameLimit), clean(s.State, nameLimit) + ": " + clean(s.Detail, textLimit)})
+		looked.items = append(looked.items, item{results.Line(s.Meter, nameLimit), results.Line(s.State, nameLimit) + ": " + results.Line(s.Detail, textLimit)})
 	}
 	if len(looked.items) > 0 {
 		p.parts = append(p.parts, looked)
 	}
 	for _, meter := range m.Meters {
-		opened := part{title: clean(meter.Name, nameLimit) + ": " + clean(meter.Source, textLimit)}
+		opened := part{title: results.Line(meter.Name, nameLimit) + ": " + results.Line(meter.Source, textLimit)}
 		for _, c := range meter.Channels {
 			facts := []string{fmt.Sprintf("%s · %s", c.Boundary, c.Origin)}
 			if c.Total != "" {
 				facts = append(facts, "in the total")
 			}
-			facts = append(facts, accuracy(c.Accuracy, c.Unit), clean(m.First[results.MeterOf(meter.Name, c.Name)], textLimit))
-			opened.items = append(opened.items, item{clean(c.Name, 2*nameLimit), strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), ", ")})
+			facts = append(facts, accuracy(c.Accuracy, c.Unit), results.Line(m.First[results.MeterOf(meter.Name, c.Name)], textLimit))
+			opened.items = append(opened.items, item{results.Line(c.Name, 2*nameLimit), strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), ", ")})
 		}
 		if meter.Period > 0 {
 			opened.notes = append(opened.notes, "New every "+Quantity(meter.Period, results.Second)+".")
 		}
 		for _, n := range meter.Notes {
-			opened.items = append(opened.items, item{"", clean(n, textLimit)})
+			opened.items = append(opened.items, item{"", results.Line(n, textLimit)})
 		}
 		p.parts = append(p.parts, opened)
 	}
@@ -105,12 +104,12 @@ func WriteLoadStep(w io.Writer, step results.LoadStep, opt Options) error {
 	}
 	grid := make([][]cell, len(columns))
 	for _, r := range rs {
-		meters = append(meters, cell{value: clean(r.Meter, nameLimit), under: clean(r.Channel, nameLimit)})
+		meters = append(meters, cell{value: results.Line(r.Meter, nameLimit), under: results.Line(r.Channel, nameLimit)})
 		see := "yes"
 		if !r.Seen {
 			see = "NO"
 		}
-		seen = append(seen, cell{value: see, under: clean(string(r.Boundary)+" · "+string(r.Origin), nameLimit)})
+		seen = append(seen, cell{value: see, under: results.Line(string(r.Boundary)+" · "+string(r.Origin), nameLimit)})
 		readings = append(readings, cell{value: fmt.Sprint(r.Readings), under: fmt.Sprintf("%d failed", r.Errors)})
 		mark := ""
 		if r.Origin != results.Measured {
@@ -136,12 +135,12 @@ func WriteLoadStep(w io.Writer, step results.LoadStep, opt Options) error {
 	notes := []string{"Delays are from this machine's own start and end of the load; a counter's power is known between two of its steps."}
 	for _, r := range rs {
 		if !r.Seen {
-			notes = append(notes, fmt.Sprintf("%s %s does not see the load: check the outlet, the address and the scale, or take longer (--step).", clean(r.Meter, nameLimit), clean(r.Channel, nameLimit)))
+			notes = append(notes, fmt.Sprintf("%s %s does not see the load: check the outlet, the address and the scale, or take longer (--step).", results.Line(r.Meter, nameLimit), results.Line(r.Channel, nameLimit)))
 			continue
 		}
 		if slow := max(r.Delay, r.Fall, r.Rise, r.Interval); slow > 0 {
 			notes = append(notes, fmt.Sprintf("%s %s: give windows of %s or more, ten times its slowest response; resolution=%.3g,period=%v would say what was seen.",
-				clean(r.Meter, nameLimit), clean(r.Channel, nameLimit), Quantity(10*slow, results.Second), float64(r.Step), time.Duration(float64(r.Interval)*1e9).Round(time.Millisecond)))
+				results.Line(r.Meter, nameLimit), results.Line(r.Channel, nameLimit), Quantity(10*slow, results.Second), float64(r.Step), time.Duration(float64(r.Interval)*1e9).Round(time.Millisecond)))
 		}
 	}
 	if step.Busy > 0.05 {
@@ -199,7 +198,7 @@ func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack t
 		if err != nil {
 			v, why = results.Absent(), err.Error()
 		}
-		line, _ := json.Marshal(struct {
+		WriteJSON(w.w, "", struct {
 			Time      time.Time     `json:"time"`
 			Meter     string        `json:"meter"`
 			Channel   string        `json:"channel"`
@@ -209,7 +208,6 @@ func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack t
 			RoundTrip results.Float `json:"round_trip"`
 			Error     string        `json:"error,omitempty"`
 		}{at.UTC().Round(time.Millisecond), meter, c.Name, v, c.Unit, mean, results.Float(2 * slack.Seconds()), why})
-		fmt.Fprintf(w.w, "%s\n", line)
 		return
 	}
 	mark := ""
@@ -219,7 +217,7 @@ func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack t
 	said := ""
 	switch {
 	case err != nil:
-		said = "– " + clean(err.Error(), textLimit)
+		said = "– " + results.Line(err.Error(), textLimit)
 	case c.Kind == results.Counter && !mean.IsAbsent():
 		said = mark + Quantity(mean, results.Watt) + " mean since it last moved"
 	case stands:
@@ -232,6 +230,6 @@ func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack t
 	if slack > 0 {
 		said += fmt.Sprintf("  (round trip %v)", (2 * slack).Round(10*time.Microsecond))
 	}
-	fmt.Fprintf(w.w, "%s  %-28s %-18s %s\n", at.Format("15:04:05.000"), clean(meter, nameLimit)+" "+clean(c.Name, nameLimit),
-		clean(cmp.Or(string(c.Boundary), "?")+" · "+string(c.Origin), nameLimit), said)
+	fmt.Fprintf(w.w, "%s  %-28s %-18s %s\n", at.Format("15:04:05.000"), results.Line(meter, nameLimit)+" "+results.Line(c.Name, nameLimit),
+		results.Line(cmp.Or(string(c.Boundary), "?")+" · "+string(c.Origin), nameLimit), said)
 }

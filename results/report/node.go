@@ -24,7 +24,7 @@ type Machine struct {
 func WriteMachine(w io.Writer, m Machine, opt Options) error {
 	n := m.Node
 	p := &page{
-		title: []string{clean(n.Name, 40), clean(n.CPU.Model, 60), plural(n.CPU.Threads, "thread")},
+		title: []string{results.Line(n.Name, 40), results.Line(n.CPU.Model, 60), plural(n.CPU.Threads, "thread")},
 		state: fmt.Sprintf("%.3g GiB", float64(n.Memory)/(1<<30)), whole: true,
 	}
 	p.parts = append(p.parts, machine(n), kernels(m.Kernels), meters(m))
@@ -41,7 +41,7 @@ func machine(n results.Node) part {
 	add := func(about string, facts ...string) {
 		facts = slices.DeleteFunc(facts, func(s string) bool { return s == "" })
 		if len(facts) > 0 {
-			p.items = append(p.items, item{about, clean(strings.Join(facts, ", "), textLimit)})
+			p.items = append(p.items, item{about, results.Line(strings.Join(facts, ", "), textLimit)})
 		}
 	}
 	fact := func(name, value string) string {
@@ -99,15 +99,15 @@ func kernels(ks []results.Kernel) part {
 			case !im.Supported:
 				answers = "not on this CPU"
 			case im.Check != "ok":
-				answers = "WRONG: " + clean(im.Check, 60)
+				answers = "WRONG: " + results.Line(im.Check, 60)
 			}
 			mark := ""
 			if im.Name == k.Chosen {
 				mark = " ← chosen"
 			}
-			row(clean(k.Name, nameLimit), clean(im.Name, nameLimit)+mark, cmp.Or(clean(strings.Join(im.Needs, " "), 40), "nothing"), answers, Quantity(im.Rate, im.Unit))
+			row(results.Line(k.Name, nameLimit), results.Line(im.Name, nameLimit)+mark, cmp.Or(results.Line(strings.Join(im.Needs, " "), 40), "nothing"), answers, Quantity(im.Rate, im.Unit))
 		}
-		p.notes = append(p.notes, fmt.Sprintf("%s: %s is chosen: %s.", clean(k.Name, nameLimit), clean(k.Chosen, nameLimit), clean(k.Why, textLimit)))
+		p.notes = append(p.notes, fmt.Sprintf("%s: %s is chosen: %s.", results.Line(k.Name, nameLimit), results.Line(k.Chosen, nameLimit), results.Line(k.Why, textLimit)))
 	}
 	p.columns = cols
 	return p
@@ -116,16 +116,16 @@ func kernels(ks []results.Kernel) part {
 func meters(m Machine) part {
 	p := part{title: "Meters"}
 	for _, s := range m.Sought {
-		p.items = append(p.items, item{clean(s.Meter, nameLimit), clean(s.State, nameLimit) + ": " + clean(s.Detail, textLimit)})
+		p.items = append(p.items, item{results.Line(s.Meter, nameLimit), results.Line(s.State, nameLimit) + ": " + results.Line(s.Detail, textLimit)})
 	}
 	for _, meter := range m.Meters {
 		var channels []string
 		for _, c := range meter.Channels {
 			channels = append(channels, fmt.Sprintf("%s (%s · %s, %s)", c.Name, c.Boundary, c.Origin, c.Unit))
 		}
-		p.items = append(p.items, item{clean(meter.Name, nameLimit), clean("reads "+strings.Join(channels, ", "), textLimit)})
+		p.items = append(p.items, item{results.Line(meter.Name, nameLimit), results.Line("reads "+strings.Join(channels, ", "), textLimit)})
 		for _, n := range meter.Notes {
-			p.items = append(p.items, item{"", clean(n, textLimit)})
+			p.items = append(p.items, item{"", results.Line(n, textLimit)})
 		}
 	}
 	p.items = append(p.items, item{"", "PDUs, BMCs, plugs and others are asked by name: perwatt meters lists them"})

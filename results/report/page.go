@@ -96,7 +96,7 @@ func newPage(rec *results.Record, opt Options) *page {
 
 func title(rec *results.Record) []string {
 	n, plan := rec.Node, rec.Plan
-	t := []string{clean(n.Name, 40), clean(n.CPU.Model, 60), ""}
+	t := []string{results.Line(n.Name, 40), results.Line(n.CPU.Model, 60), ""}
 	if n.CPU.Threads > 0 { // a device of which that is not known has none
 		t[2] = plural(n.CPU.Threads, "thread")
 	}
@@ -107,9 +107,9 @@ func title(rec *results.Record) []string {
 	if rounds == 0 { // as many as it took
 		rounds = len(rec.Runs)
 	}
-	t = append(t, fmt.Sprintf("%s: %s × %s", clean(plan.Preset, nameLimit), plural(rounds, "round"), seconds(plan.Window)))
+	t = append(t, fmt.Sprintf("%s: %s × %s", results.Line(plan.Preset, nameLimit), plural(rounds, "round"), seconds(plan.Window)))
 	if s := plan.Setting; s != nil {
-		t = append(t, fmt.Sprintf("setting %s, %d of %d", clean(s.Value, 40), s.Number, s.Of))
+		t = append(t, fmt.Sprintf("setting %s, %d of %d", results.Line(s.Value, 40), s.Number, s.Of))
 	}
 	if plan.Sessions > 1 {
 		t = append(t, fmt.Sprintf("session %d of %d", plan.Session, plan.Sessions))
@@ -154,7 +154,7 @@ func state(rec *results.Record) (s string, whole bool) {
 	case results.Running:
 		s = "INCOMPLETE: still running, or killed"
 	default:
-		s = "INCOMPLETE: state " + clean(string(rec.State), nameLimit)
+		s = "INCOMPLETE: state " + results.Line(string(rec.State), nameLimit)
 	}
 	return fmt.Sprintf("%s, %d of %s good", s, good, plural(planned, "planned run")), false
 }
@@ -206,7 +206,7 @@ func (s *sheet) figure(value, under string, metrics []*results.Metric) {
 
 func (s *sheet) cell(m results.Metric) cell {
 	if m.Value.IsAbsent() {
-		why := cmp.Or(clean(m.Why, textLimit), "no reason is recorded")
+		why := cmp.Or(results.Line(m.Why, textLimit), "no reason is recorded")
 		if strings.HasPrefix(why, "not resolvable") {
 			return cell{value: "not resolvable" + s.note(why)}
 		}
@@ -214,7 +214,7 @@ func (s *sheet) cell(m results.Metric) cell {
 	}
 	value, bounds := Split(m)
 	if m.Why != "" {
-		value += s.note(clean(m.Why, textLimit))
+		value += s.note(results.Line(m.Why, textLimit))
 	}
 	s.short = s.short || bounds == ""
 	return cell{value: value, under: bounds, sort: exact(m.Value)}
@@ -233,7 +233,7 @@ func (s *sheet) sources(rows [][]*results.Metric) {
 		for _, m := range row {
 			if m != nil && m.Origin != "" && cells[i] == (cell{}) {
 				some = true
-				cells[i] = cell{value: clean(strings.TrimSpace(string(m.Boundary)+" "+PlusMinus(*m)), nameLimit), under: clean(fmt.Sprintf("%s · %s", m.Origin, m.Grade), nameLimit)}
+				cells[i] = cell{value: results.Line(strings.TrimSpace(string(m.Boundary)+" "+PlusMinus(*m)), nameLimit), under: results.Line(fmt.Sprintf("%s · %s", m.Origin, m.Grade), nameLimit)}
 			}
 		}
 	}
@@ -299,7 +299,7 @@ func figures(rec *results.Record) *part {
 			role = ""
 		}
 		shared = shared || role != ""
-		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit), under: clean(role, nameLimit)})
+		scenarios = append(scenarios, cell{value: results.Line(r.Scenario, nameLimit), under: results.Line(role, nameLimit)})
 		for j, c := range columns {
 			m := metricOf(r, c.metric)
 			grid[j] = append(grid[j], m)
@@ -332,7 +332,7 @@ func figures(rec *results.Record) *part {
 		why := "the record does not say why"
 		for _, m := range grid[1] {
 			if m != nil && m.Why != "" {
-				why = clean(m.Why, textLimit)
+				why = results.Line(m.Why, textLimit)
 				break
 			}
 		}
@@ -368,15 +368,15 @@ func madeOf(rows []results.Row, kernels bool) []cell {
 		var under []string
 		u := uses[use{r.Scenario, r.Use, r.Role}]
 		if u.workloads {
-			under = append(under, clean(r.Workload, 2*nameLimit))
+			under = append(under, results.Line(r.Workload, 2*nameLimit))
 		}
 		if (kernels || u.impls) && r.Impl != "" {
-			under = append(under, clean(r.Impl, nameLimit))
+			under = append(under, results.Line(r.Impl, nameLimit))
 		}
 		if u.threads {
 			under = append(under, plural(r.Threads, "thread"))
 		}
-		cells[i] = cell{value: clean(r.Use, nameLimit), under: strings.Join(under, ", ")}
+		cells[i] = cell{value: results.Line(r.Use, nameLimit), under: strings.Join(under, ", ")}
 	}
 	return cells
 }
@@ -393,7 +393,7 @@ func instrument(rec *results.Record, rows [][]*results.Metric) []string {
 	head, ok := results.HeadlineOf(rec)
 	meter := "of an unknown meter"
 	if ok {
-		meter = "by the " + clean(head.Meter, nameLimit) + " meter"
+		meter = "by the " + results.Line(head.Meter, nameLimit) + " meter"
 	}
 	const power = 1 // of the columns of figures
 	guessed := false
@@ -484,8 +484,8 @@ func beside(rec *results.Record) *part {
 	all := make([][]*results.Metric, len(rows))
 	for i := range rows {
 		r := &rows[i]
-		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit)})
-		meters = append(meters, cell{value: clean(r.Meter, nameLimit), under: clean(r.Channel, nameLimit)})
+		scenarios = append(scenarios, cell{value: results.Line(r.Scenario, nameLimit)})
+		meters = append(meters, cell{value: results.Line(r.Meter, nameLimit), under: results.Line(r.Channel, nameLimit)})
 		power, all[i] = append(power, &r.Power), []*results.Metric{&r.Power}
 	}
 	s.text(name, "scenario", "", scenarios)
@@ -505,10 +505,10 @@ func validity(rec *results.Record) *part {
 	p := &part{tone: doubt}
 	for _, f := range v.Findings {
 		if f.Outcome == results.Fail {
-			p.items = append(p.items, item{clean(f.Rule, nameLimit), clean(f.Figure, textLimit)})
+			p.items = append(p.items, item{results.Line(f.Rule, nameLimit), results.Line(f.Figure, textLimit)})
 		}
 	}
-	p.title = fmt.Sprintf("INVALID for ranking: fails %d of the %s of the %s set", len(p.items), plural(len(v.Findings), "rule"), clean(v.Rules, nameLimit))
+	p.title = fmt.Sprintf("INVALID for ranking: fails %d of the %s of the %s set", len(p.items), plural(len(v.Findings), "rule"), results.Line(v.Rules, nameLimit))
 	return p
 }
 
@@ -518,12 +518,12 @@ func Findings(w io.Writer, v results.Validity, opt Options) error {
 	if !v.Valid {
 		verdict = "INVALID for ranking"
 	}
-	p := &page{title: []string{clean(v.Rules, nameLimit) + " rules"}, state: verdict, whole: v.Valid}
+	p := &page{title: []string{results.Line(v.Rules, nameLimit) + " rules"}, state: verdict, whole: v.Valid}
 	part := part{}
 	for _, f := range v.Findings {
 		part.items = append(part.items, item{
-			clean(strings.Replace(string(f.Outcome), "not applicable", "n.a.", 1), nameLimit) + " " + clean(f.Rule, nameLimit),
-			clean(fmt.Sprintf("%s. Asked: %s (%s)", f.Figure, f.Asks, f.Source), textLimit),
+			results.Line(strings.Replace(string(f.Outcome), "not applicable", "n.a.", 1), nameLimit) + " " + results.Line(f.Rule, nameLimit),
+			results.Line(fmt.Sprintf("%s. Asked: %s (%s)", f.Figure, f.Asks, f.Source), textLimit),
 		})
 	}
 	p.parts = append(p.parts, part)
@@ -558,7 +558,7 @@ func yields(rec *results.Record) *part {
 	for i := range ys {
 		y := &ys[i]
 		some = some || !y.PerKWh.Value.IsAbsent()
-		scenarios = append(scenarios, cell{value: clean(y.Scenario, nameLimit)})
+		scenarios = append(scenarios, cell{value: results.Line(y.Scenario, nameLimit)})
 		rows = append(rows, results.Row{Scenario: y.Scenario, Use: y.Use, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role})
 		gross, net = append(gross, &y.PerKWh), append(net, &y.Net)
 		all[i] = []*results.Metric{&y.PerKWh, &y.Net}
@@ -580,10 +580,10 @@ func yields(rec *results.Record) *part {
 		some = true
 		from := ""
 		if m.Origin != "" {
-			from = fmt.Sprintf(" (%s)", clean(fmt.Sprintf("%s · %s · %s", m.Boundary, m.Origin, m.Grade), 3*nameLimit))
+			from = fmt.Sprintf(" (%s)", results.Line(fmt.Sprintf("%s · %s · %s", m.Boundary, m.Origin, m.Grade), 3*nameLimit))
 		}
 		notes = append(notes, fmt.Sprintf("Exchange rate: the energy of one sample of %s gives %s at mining%s, n=%d.",
-			clean(x.Scenario, nameLimit), strings.TrimSuffix(Figure(m), "/sample"), from, m.N))
+			results.Line(x.Scenario, nameLimit), strings.TrimSuffix(Figure(m), "/sample"), from, m.N))
 	}
 	if !some {
 		return nil
@@ -642,7 +642,7 @@ func (s *sheet) metrics(rec *results.Record, columns []metricColumn) (rows []res
 		if !some {
 			continue
 		}
-		scenarios = append(scenarios, cell{value: clean(r.Scenario, nameLimit)})
+		scenarios = append(scenarios, cell{value: results.Line(r.Scenario, nameLimit)})
 		rows, all = append(rows, r), append(all, row)
 		for j := range columns {
 			grid[j] = append(grid[j], row[j])
@@ -674,7 +674,7 @@ func goal(rec *results.Record, row results.Row) cell {
 	for _, r := range rec.Runs {
 		for _, u := range r.Uses {
 			if t := u.Target; t != nil && r.Scenario == row.Scenario && u.Use == row.Use {
-				return cell{value: fmt.Sprintf("%s ≥ %s", clean(t.Metric, nameLimit), strconv.FormatFloat(float64(t.Goal), 'g', 4, 64))}
+				return cell{value: fmt.Sprintf("%s ≥ %s", results.Line(t.Metric, nameLimit), strconv.FormatFloat(float64(t.Goal), 'g', 4, 64))}
 			}
 		}
 	}
@@ -690,18 +690,18 @@ func unused(rec *results.Record) *part {
 		}
 		var why []string
 		if r.Error != "" {
-			why = append(why, clean(r.Error, textLimit))
+			why = append(why, results.Line(r.Error, textLimit))
 		}
 		for _, c := range r.Checks {
 			if !c.OK {
-				why = append(why, clean(fmt.Sprintf("check %s of %s failed: %s", clean(c.Name, nameLimit), clean(c.Use, nameLimit), c.Detail), textLimit))
+				why = append(why, results.Line(fmt.Sprintf("check %s of %s failed: %s", results.Line(c.Name, nameLimit), results.Line(c.Use, nameLimit), c.Detail), textLimit))
 			}
 		}
 		if len(why) == 0 {
 			why = []string{"no reason is recorded"}
 		}
 		p.items = append(p.items, item{
-			fmt.Sprintf("%s, round %d: %s", clean(r.Scenario, nameLimit), r.Round, clean(string(r.Status), nameLimit)),
+			fmt.Sprintf("%s, round %d: %s", results.Line(r.Scenario, nameLimit), r.Round, results.Line(string(r.Status), nameLimit)),
 			strings.Join(why, "; "),
 		})
 	}
@@ -733,7 +733,7 @@ func doubts(rec *results.Record) *part {
 	seen := map[[3]string]*group{}
 	for _, w := range slices.Concat(rec.Warnings, rec.Summary.Flags) {
 		w = results.Warning{
-			Code: cmp.Or(clean(w.Code, nameLimit), "unnamed"), Text: clean(w.Text, textLimit), Remedy: clean(w.Remedy, textLimit), Run: clean(w.Run, nameLimit+8),
+			Code: cmp.Or(results.Line(w.Code, nameLimit), "unnamed"), Text: results.Line(w.Text, textLimit), Remedy: results.Line(w.Remedy, textLimit), Run: results.Line(w.Run, nameLimit+8),
 		}
 		key := [3]string{w.Code, number.ReplaceAllString(w.Text, "#"), w.Remedy}
 		g := seen[key]
@@ -779,16 +779,16 @@ func doubts(rec *results.Record) *part {
 }
 
 func foot(rec *results.Record, opt Options) []string {
-	id := clean(rec.ID, 40)
-	digest := clean(rec.Digest.Record, 13)
+	id := results.Line(rec.ID, 40)
+	digest := results.Line(rec.Digest.Record, 13)
 	if digest = strings.TrimSuffix(digest, "…"); digest != "" {
 		digest = ", sha256 " + digest
 	}
 	if opt.Path == "" {
 		return []string{"Record " + id + digest + ": not kept."}
 	}
-	path := printable(opt.Path)
-	return []string{"Record " + path + digest, "Check it: " + quoted(printable(cmp.Or(opt.Program, "perwatt"))) + " verify " + quoted(path)}
+	path := results.Printable(opt.Path)
+	return []string{"Record " + path + digest, "Check it: " + quoted(results.Printable(cmp.Or(opt.Program, "perwatt"))) + " verify " + quoted(path)}
 }
 
 var bare = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,][A-Za-z0-9_./:@%+,=-]*$`)

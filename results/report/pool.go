@@ -30,7 +30,7 @@ func shares(rec *results.Record) *part {
 			r := &rec.Runs[i]
 			for _, u := range r.Uses {
 				if u.Shares != nil && r.Scenario == row.Scenario && u.Use == row.Use {
-					x = cell{value: fmt.Sprintf("%.6g", float64(u.Shares.Difficulty)), under: clean(u.Shares.Agent, nameLimit)}
+					x = cell{value: fmt.Sprintf("%.6g", float64(u.Shares.Difficulty)), under: results.Line(u.Shares.Agent, nameLimit)}
 				}
 			}
 		}
@@ -66,7 +66,7 @@ func (m *Miner) Measured(rec *results.Record) {
 		m.checks = append(m.checks, r.Checks...)
 		if r.Status == results.Failed {
 			if m.failed++; m.why == "" {
-				m.why = clean(r.Error, textLimit)
+				m.why = results.Line(r.Error, textLimit)
 			}
 		}
 		p, _ := r.Phase(results.PhaseMeasure)
@@ -90,7 +90,7 @@ func (m *Miner) Measured(rec *results.Record) {
 func (m *Miner) Honest() (why string) {
 	for _, c := range m.checks {
 		if !c.OK {
-			return clean(c.Name+": "+c.Detail, textLimit)
+			return results.Line(c.Name+": "+c.Detail, textLimit)
 		}
 	}
 	return ""
@@ -146,8 +146,8 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 	bad, unknown := part{tone: bad}, part{tone: bad}
 	for i := range miners {
 		m := &miners[i]
-		names = append(names, cell{value: clean(m.Name, nameLimit), under: clean(m.Agent, nameLimit)})
-		states = append(states, cell{value: clean(m.State, 2*nameLimit)})
+		names = append(names, cell{value: results.Line(m.Name, nameLimit), under: results.Line(m.Agent, nameLimit)})
+		states = append(states, cell{value: results.Line(m.State, 2*nameLimit)})
 		rate, power, joules = append(rate, m.rate), append(power, m.power), append(joules, m.joules)
 		all = append(all, []*results.Metric{m.power})
 		var count, claim cell
@@ -163,18 +163,18 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 				}
 			}
 			if count.under = whole(m.counts[results.ShareStale]) + " stale"; refused > 0 {
-				count.under += fmt.Sprintf(", %s refused (%s)", whole(refused), clean(worst, nameLimit))
+				count.under += fmt.Sprintf(", %s refused (%s)", whole(refused), results.Line(worst, nameLimit))
 			}
 			good.value = "yes"
 		}
 		if why := m.Honest(); why != "" {
 			good.value = "NO"
-			bad.items = append(bad.items, item{clean(m.Name, nameLimit), why})
+			bad.items = append(bad.items, item{results.Line(m.Name, nameLimit), why})
 		} else if left := m.Unknown(); left != "" {
 			if m.Invalid() != "" {
 				good.value = "not known"
 			}
-			unknown.items = append(unknown.items, item{clean(m.Name, nameLimit), left})
+			unknown.items = append(unknown.items, item{results.Line(m.Name, nameLimit), left})
 		}
 		if m.claim != nil {
 			claim = cell{value: said(m.claim.Rate, results.Hash.Per(results.Second)), under: percentOf(m.claim.Ratio) + " of measured"}

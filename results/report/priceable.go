@@ -24,7 +24,7 @@ func Priceable(c *compare.Comparison, records []*results.Record) economics.Input
 		}
 	}
 	for _, cand := range c.Candidates {
-		e := economics.Candidate{Name: clean(cand.ID, 80)}
+		e := economics.Candidate{Name: results.Line(cand.ID, 80)}
 		rec := first[cand.ID]
 		for _, t := range c.Tables {
 			if t.Role != results.Alone {
@@ -46,21 +46,21 @@ func Priceable(c *compare.Comparison, records []*results.Record) economics.Input
 					}
 					unfit := ""
 					if !g.Ranked {
-						unfit = "it is not ranked, " + clean(g.Why, textLimit)
+						unfit = "it is not ranked, " + results.Line(g.Why, textLimit)
 					}
 					switch t.Use {
 					case "mining":
 						e.Unfit = unfit
 						e.Mining, e.MiningPower = figure(results.EnergyPerWork), figure(results.Power)
 					case "training":
-						e.Training = append(e.Training, economics.Training{Workload: clean(t.Scenario, 80), PerJoule: figure(results.WorkPerEnergy), Power: figure(results.Power), FlopRate: figure(results.FlopRate), Unfit: unfit})
+						e.Training = append(e.Training, economics.Training{Workload: results.Line(t.Scenario, 80), PerJoule: figure(results.WorkPerEnergy), Power: figure(results.Power), FlopRate: figure(results.FlopRate), Unfit: unfit})
 					}
 				}
 			}
 		}
 		if rec != nil && rec.Summary.Marginal != nil {
 			if model := mulletModel(rec); model != "" {
-				e.Mullet = &economics.Mullet{Workload: "training-" + clean(model, 80), Marginal: *rec.Summary.Marginal}
+				e.Mullet = &economics.Mullet{Workload: "training-" + results.Line(model, 80), Marginal: *rec.Summary.Marginal}
 			}
 		}
 		in.Candidates = append(in.Candidates, e)

@@ -93,7 +93,7 @@ func shapeOf(u results.Unit) shape {
 			return s
 		}
 	}
-	return shape{1, clean(string(u), 24), 0, 0} // not ours: no prefix is known to be right
+	return shape{1, results.Line(string(u), 24), 0, 0} // not ours: no prefix is known to be right
 }
 
 type scaled struct{ value, interval, unit string }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // RecordList is a page of records to choose from.
@@ -30,11 +32,11 @@ func WriteRecords(w io.Writer, l RecordList) error {
 		t.Cols = append(t.Cols, col{Head: head})
 	}
 	for _, r := range l.Rows {
-		row := []td{{Text: clean(r.ID, 40), Href: r.Href}}
+		row := []td{{Text: results.Line(r.ID, 40), Href: r.Href}}
 		if r.Href != "" {
-			row[0].Choice = clean(r.ID, 40)
+			row[0].Choice = results.Line(r.ID, 40)
 		}
-		for _, text := range []string{r.Start.UTC().Format("2006-01-02 15:04"), clean(r.Node, 60), clean(r.Group, 80), clean(r.Revision, nameLimit), clean(r.State, textLimit), clean(r.Labels, textLimit)} {
+		for _, text := range []string{r.Start.UTC().Format("2006-01-02 15:04"), results.Line(r.Node, 60), results.Line(r.Group, 80), results.Line(r.Revision, nameLimit), results.Line(r.State, textLimit), results.Line(r.Labels, textLimit)} {
 			row = append(row, td{Text: text})
 		}
 		for i := range row {
@@ -44,7 +46,7 @@ func WriteRecords(w io.Writer, l RecordList) error {
 	}
 	b := block{Table: t}
 	for _, n := range l.Notes {
-		b.Notes = append(b.Notes, clean(n, textLimit))
+		b.Notes = append(b.Notes, results.Line(n, textLimit))
 	}
 	s := section{ID: "list", Title: "Choose candidates", Blocks: []block{b}}
 	if len(l.Rows) == 0 {
@@ -56,6 +58,6 @@ func WriteRecords(w io.Writer, l RecordList) error {
 	}
 	return view{
 		Title: "Records", Headline: fmt.Sprintf("%s, the newest first.", plural(len(l.Rows), "record")), Links: l.Links, Filter: "node",
-		Sections: []section{s}, Foot: []string{clean(l.Tool, 120)},
+		Sections: []section{s}, Foot: []string{results.Line(l.Tool, 120)},
 	}.write(w)
 }

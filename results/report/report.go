@@ -9,12 +9,13 @@
 // overrides never reach the output. The same record and options give the same
 // bytes, whatever the locale.
 //
-// It does not compare records, and it does not write JSON: that is the
-// record itself, which its codec writes.
+// It does not compare records. As JSON a record is its own file, which its
+// codec writes; everything else is written by WriteJSON.
 package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -46,7 +47,7 @@ func ParseFormat(name string) (Format, error) {
 		}
 		known = append(known, string(f))
 	}
-	return "", fmt.Errorf("format %q is not known: use %s", clean(name, 40), strings.Join(known, ", "))
+	return "", fmt.Errorf("format %q is not known: use %s", results.Line(name, 40), strings.Join(known, ", "))
 }
 
 // Options say how and for where a record is printed.
@@ -81,7 +82,20 @@ func Write(w io.Writer, format Format, rec *results.Record, opt Options) error {
 		_, err = w.Write(out.Bytes())
 	}
 	if err != nil {
-		return fmt.Errorf("report: write record %s as %s: %w", clean(rec.ID, 40), clean(string(format), 40), err)
+		return fmt.Errorf("report: write record %s as %s: %w", results.Line(rec.ID, 40), results.Line(string(format), 40), err)
 	}
 	return nil
+}
+
+// WriteJSON writes a value that is no record as JSON, which a terminal may
+// show: indented, or on one line without an indent.
+func WriteJSON(w io.Writer, indent string, v any) error {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetIndent("", indent)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(results.PrintableJSON(out.Bytes()))
+	return err
 }

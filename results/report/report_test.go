@@ -278,17 +278,6 @@ func TestEmptyRecord(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain": "plain", "": "", "  a \t\r\n b  ": "a b", "\x1b[31mred\x07": "\uFFFD[31mred\uFFFD",
-		"a\u202Eb\u2066c\u200Bd": "a\uFFFDb\uFFFDc\uFFFDd", "\u2028x\u2029": "x", "\xff": "\uFFFD", "\u009b1m": "\uFFFD1m",
-		"Größe 计算": "Größe 计算", "exactly ten": "exactly t…", "ten ten te": "ten ten te", "12345678 90": "12345678…",
-	} {
-		require.Equal(t, want, clean(in, 10), "%q", in)
-	}
-	require.Equal(t, strings.Repeat("x", 9)+"…", clean(strings.Repeat("x", 1e6), 10))
-}
-
 var sgr = regexp.MustCompile(`\x1b\[(0|1|2|1;31|1;33)m`)
 
 // scramble replaces about half of the strings and numbers in v.

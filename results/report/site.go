@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
@@ -181,7 +180,7 @@ const overviewFile = "index.html"
 // WriteOverview writes the page that says what changed, and how every group
 // stands at every use.
 func WriteOverview(w io.Writer, s Site) error {
-	v := view{Title: "What changed?", Headline: s.headline(), Sub: clean(s.Sub, textLimit), Links: s.Links, Filter: "group", Foot: []string{clean(s.Tool, 120)}}
+	v := view{Title: "What changed?", Headline: results.Line(s.headline(), textLimit), Sub: results.Line(s.Sub, textLimit), Links: s.Links, Filter: "group", Foot: []string{results.Line(s.Tool, 120)}}
 	if len(s.Changes) > 0 {
 		t := changeTable("changes", s.Changes, true)
 		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: t}}})
@@ -227,11 +226,11 @@ func WriteOverview(w io.Writer, s Site) error {
 			if n := len(h.Nights); n > 0 {
 				figure.Sort = exact(h.Nights[n-1].Value)
 			}
-			add(td{Text: clean(g.Name, 80), Under: clean(strings.TrimPrefix(g.on(h), " on "), 60), Href: GroupFile(g.ID)}, td{Text: clean(useName(h), 60), Under: clean(h.Variant, 120)}, td{Text: clean(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
-				figure, td{Chart: spark}, td{Text: h.Tone.sign() + " " + clean(h.State, 120)}, td{Text: last})
+			add(td{Text: results.Line(g.Name, 80), Under: results.Line(strings.TrimPrefix(g.on(h), " on "), 60), Href: GroupFile(g.ID)}, td{Text: results.Line(useName(h), 60), Under: results.Line(h.Variant, 120)}, td{Text: results.Line(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
+				figure, td{Chart: spark}, td{Text: h.Tone.sign() + " " + results.Line(h.State, 120)}, td{Text: last})
 		}
 		if len(quiet) > 0 {
-			add(td{Text: clean(g.Name, 80), Href: GroupFile(g.ID)}, td{Text: plural(len(quiet), "use"), Under: clean(strings.Join(quiet, "; "), textLimit)}, td{},
+			add(td{Text: results.Line(g.Name, 80), Href: GroupFile(g.ID)}, td{Text: plural(len(quiet), "use"), Under: results.Line(strings.Join(quiet, "; "), textLimit)}, td{},
 				td{Number: true}, td{}, td{Text: Good.sign() + " steady"}, td{Text: "none"})
 		}
 	}
@@ -288,7 +287,7 @@ func siteHeadline(changes []SiteChange, silent string) string {
 
 func stepText(c SiteChange) string {
 	if c.Size.IsAbsent() {
-		return clean(c.What, 80)
+		return results.Line(c.What, 80)
 	}
 	return signed(float64(c.Size)-1) + " " + fmt.Sprintf("[%s, %s]", signed(float64(c.Low)-1), signed(float64(c.High)-1))
 }
@@ -338,9 +337,9 @@ func changeTable(id string, changes []SiteChange, groups bool) *htmlTable {
 			p = fmt.Sprintf("%.1g", float64(c.P))
 		}
 		row := []td{
-			{Text: c.Since.UTC().Format(time.DateOnly), Under: span}, {Text: clean(c.Group, 80), Under: clean(c.Where, textLimit), Href: GroupFile(c.GroupID)}, {Text: clean(c.Figure, 80)},
-			{Text: size, Under: low, Number: true, Sort: exact(c.Size)}, {Text: c.Tone.sign() + " " + clean(c.What, textLimit)}, {Text: clean(c.At, 160)},
-			{Text: p, Number: true, Sort: exact(c.P)}, {Text: clean(c.Do, textLimit)},
+			{Text: c.Since.UTC().Format(time.DateOnly), Under: span}, {Text: results.Line(c.Group, 80), Under: results.Line(c.Where, textLimit), Href: GroupFile(c.GroupID)}, {Text: results.Line(c.Figure, 80)},
+			{Text: size, Under: low, Number: true, Sort: exact(c.Size)}, {Text: c.Tone.sign() + " " + results.Line(c.What, textLimit)}, {Text: results.Line(c.At, 160)},
+			{Text: p, Number: true, Sort: exact(c.P)}, {Text: results.Line(c.Do, textLimit)},
 		}
 		for i := range row {
 			row[i].Label = t.Cols[i].Head
@@ -352,7 +351,7 @@ func changeTable(id string, changes []SiteChange, groups bool) *htmlTable {
 	case several: // nodes of the page's own group
 		t.Cols[1].Head = "nodes"
 		for i, c := range changes {
-			t.Rows[i][1] = td{Text: clean(c.Where, textLimit), Label: "nodes"}
+			t.Rows[i][1] = td{Text: results.Line(c.Where, textLimit), Label: "nodes"}
 		}
 	default:
 		t.Cols = slices.Delete(t.Cols, 1, 2)
@@ -410,7 +409,7 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 		of += ", of which those are drawn that changed (perwatt track --node NAME -o DIR draws one)"
 	}
 	v := view{
-		Title: clean(g.Name, 120), Headline: siteHeadline(g.Changes, g.Silent), Foot: []string{clean(s.Tool, 120)}, Nights: true,
+		Title: results.Line(g.Name, 120), Headline: results.Line(siteHeadline(g.Changes, g.Silent), textLimit), Foot: []string{results.Line(s.Tool, 120)}, Nights: true,
 		Sub: fmt.Sprintf("%s, the last on %s.", of, last.UTC().Format("2006-01-02 15:04 UTC")), Links: append([]Link{{Text: "← All groups", Href: overviewFile}}, s.Links...),
 	}
 	if len(g.Changes) > 0 {
@@ -422,14 +421,14 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 		if !ok {
 			at = len(v.Sections)
 			uses[useName(h)] = at
-			v.Sections = append(v.Sections, section{ID: "use-" + word(useName(h)), Title: clean(useName(h), 80), Blocks: []block{{}}})
+			v.Sections = append(v.Sections, section{ID: "use-" + word(useName(h)), Title: results.Line(useName(h), 80), Blocks: []block{{}}})
 		}
 		title := strings.ReplaceAll(h.Metric, "_", " ")
 		var events []chart.Moment
 		for _, e := range g.eventsOf(h) {
 			events = append(events, chart.Moment{T: seconds64(e.At), Name: e.Text})
 		}
-		c := chart.History{Head: chart.Head{ID: fmt.Sprintf("night-%d", i), Title: clean(title+" at "+useName(h)+g.on(h), 160)}, Axis: axis(title, h.Unit), Events: events}
+		c := chart.History{Head: chart.Head{ID: fmt.Sprintf("night-%d", i), Title: results.Line(title+" at "+useName(h)+g.on(h), 160)}, Axis: axis(title, h.Unit), Events: events}
 		c.Axis.Free = true
 		for _, n := range h.Nights {
 			c.Nights = append(c.Nights, chart.Night{T: seconds64(n.Start), Figure: chartFigure(nightMetric(h, n))})
@@ -442,12 +441,12 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 			v.Sections[at].Lead = []string{"Relative figures are to the control, round by round of each session: what noise the two have in common is not in them, and changes are judged by them."}
 		}
 		b := &v.Sections[at].Blocks[0]
-		b.Charts = append(b.Charts, picture{Caption: clean(title+g.on(h)+madeBy(h), 160) + ": " + h.Tone.sign() + " " + clean(h.State, 120), SVG: c.SVG(), Data: nightData(h, g.eventsOf(h))})
+		b.Charts = append(b.Charts, picture{Caption: results.Line(title+g.on(h)+madeBy(h), 160) + ": " + h.Tone.sign() + " " + results.Line(h.State, 120), SVG: c.SVG(), Data: nightData(h, g.eventsOf(h))})
 	}
 	if len(g.Events) > 0 {
 		b := block{}
 		for _, e := range slices.Backward(g.Events) {
-			b.Items = append(b.Items, item2{e.At.UTC().Format("2006-01-02 15:04"), clean(e.Text, textLimit)})
+			b.Items = append(b.Items, item2{e.At.UTC().Format("2006-01-02 15:04"), results.Line(e.Text, textLimit)})
 		}
 		v.Sections = append(v.Sections, section{ID: "events", Title: "What happened to the machines", Lead: []string{"Known from the records, or said by hand (perwatt event). A figure is not held against what came before one of these."}, Blocks: []block{b}})
 	}
@@ -466,10 +465,10 @@ func latest(g SiteGroup) section {
 			value, low := Split(nightMetric(h, n))
 			t.Rows = append(t.Rows, []td{
 				{Text: n.Start.UTC().Format("2006-01-02 15:04"), Label: "start (UTC)"}, {Text: value, Under: low, Number: true, Sort: exact(n.Value), Label: "value"},
-				{Text: clean(n.Revision, 13), Label: "revision"}, {Text: clean(n.Record, 40), Label: "record"},
+				{Text: results.Line(n.Revision, 13), Label: "revision"}, {Text: results.Line(n.Record, 40), Label: "record"},
 			})
 		}
-		s.Blocks = append(s.Blocks, block{Title: clean(strings.ReplaceAll(h.Metric, "_", " ")+" at "+useName(h)+g.on(h)+madeBy(h), 160), Fold: true, Table: t})
+		s.Blocks = append(s.Blocks, block{Title: results.Line(strings.ReplaceAll(h.Metric, "_", " ")+" at "+useName(h)+g.on(h)+madeBy(h), 160), Fold: true, Table: t})
 	}
 	return s
 }
@@ -501,7 +500,7 @@ func nightData(h History, events []SiteEvent) template.HTML {
 		i, ok := known[n.Revision]
 		if !ok {
 			i = len(d.Rev)
-			known[n.Revision], d.Rev = i, append(d.Rev, clean(n.Revision, 13))
+			known[n.Revision], d.Rev = i, append(d.Rev, results.Line(n.Revision, 13))
 		}
 		d.At = append(d.At, i)
 	}
@@ -509,11 +508,10 @@ func nightData(h History, events []SiteEvent) template.HTML {
 		d.Levels = append(d.Levels, [3]float64{math.Round(seconds64(l.From)), math.Round(seconds64(l.To)), l.Value})
 	}
 	for _, e := range events {
-		d.Events = append(d.Events, moment{math.Round(seconds64(e.At)), clean(e.Text, 80)})
+		d.Events = append(d.Events, moment{math.Round(seconds64(e.At)), results.Line(e.Text, 80)})
 	}
 	var out bytes.Buffer
-	enc := json.NewEncoder(&out) // escapes <, > and &
-	if err := enc.Encode(d); err != nil {
+	if err := WriteJSON(&out, "", d); err != nil { // it escapes <, > and &
 		return "" // a level that is no number: the picture stays
 	}
 	return template.HTML(`<script type="application/json" class="nights">` + strings.TrimSpace(out.String()) + `</script>`) // #nosec G203 -- the encoder escapes < > & in what is foreign, and JSON is not run

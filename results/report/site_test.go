@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/resultstest"
 )
 
 // years is a site of two groups: one steady, one that fell by 4 % at night
@@ -153,7 +154,7 @@ func TestSiteBrowser(t *testing.T) {
 	}
 	t.Run("hostile", func(t *testing.T) {
 		b.look(390, "dark")
-		for _, page := range sitePages(t, years(40, hostile+strings.Repeat("W", 200))) {
+		for _, page := range sitePages(t, years(40, resultstest.Hostile+strings.Repeat("W", 200))) {
 			b.show(page)
 			require.Empty(t, asked[audited](b, audit).Faults)
 			require.Empty(t, b.taken())

@@ -46,7 +46,7 @@ func sweeps(p Page) section {
 				}
 			}
 			l := chart.Lines{
-				Head: chart.Head{ID: fmt.Sprintf("sweep-%d-%d", ti, gi), Title: fmt.Sprintf("Energy per work against watts at %s, %s", clean(t.ID(), 60), provenanceOf(g))},
+				Head: chart.Head{ID: fmt.Sprintf("sweep-%d-%d", ti, gi), Title: fmt.Sprintf("Energy per work against watts at %s, %s", results.Line(t.ID(), 60), provenanceOf(g))},
 				X:    axis("power", results.Watt), Y: axis("energy per work", results.Joule.Per(t.Unit)),
 			}
 			slices.SortStableFunc(points, func(a, b swept) int {
@@ -54,11 +54,11 @@ func sweeps(p Page) section {
 			})
 			for i, x := range points {
 				if i == 0 || points[i-1].machine != x.machine {
-					l.Series = append(l.Series, chart.Series{Name: clean(x.machine, 40), Modelled: g.Origin != results.Measured, Marks: true})
+					l.Series = append(l.Series, chart.Series{Name: results.Line(x.machine, 40), Modelled: g.Origin != results.Measured, Marks: true})
 				}
 				line := &l.Series[len(l.Series)-1]
 				line.Points = append(line.Points, chart.LinePoint{X: float64(x.power.Value), Y: float64(x.energy.Value), Low: float64(x.energy.Low), High: float64(x.energy.High)})
-				l.Up = append(l.Up, chart.Level{At: float64(x.power.Value), Name: clean(x.setting, 20)})
+				l.Up = append(l.Up, chart.Level{At: float64(x.power.Value), Name: results.Line(x.setting, 20)})
 			}
 			if len(l.Series) > 1 { // whose setting it is could not be told
 				l.Up = nil

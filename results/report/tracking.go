@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/csv"
-	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -388,7 +387,7 @@ func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
 	case Prometheus:
 		t.prometheus(&out)
 	default:
-		return fmt.Errorf("report: tracking has no form %q", clean(string(format), 40))
+		return fmt.Errorf("report: tracking has no form %q", results.Line(string(format), 40))
 	}
 	if err != nil {
 		return fmt.Errorf("report: write %s: %w", format, err)
@@ -412,19 +411,19 @@ func (t *Tracking) page() *page {
 		if f.From != f.To {
 			span = fmt.Sprintf(" (between %s and %s)", c.From.Format(time.DateOnly), c.To.Format(time.DateOnly))
 		}
-		text := fmt.Sprintf("%s of %s since %s%s, p %.1g", stepText(c), clean(c.Figure, 80), c.Since.Format(time.DateOnly), span, f.P)
+		text := fmt.Sprintf("%s of %s since %s%s, p %.1g", stepText(c), results.Line(c.Figure, 80), c.Since.Format(time.DateOnly), span, f.P)
 		if c.At != "" {
-			text += ", at " + clean(c.At, 160)
+			text += ", at " + results.Line(c.At, 160)
 		}
 		p.parts = append(p.parts, part{
-			title: fmt.Sprintf("%s %s at %s", c.Tone.sign(), f.Verdict, clean(c.place(), 160)),
-			items: []item{{"what", clean(text, textLimit)}, {"cause", clean(string(f.Cause)+": "+f.What(), textLimit)}, {"to do", clean(f.Do(), textLimit)}},
+			title: fmt.Sprintf("%s %s at %s", c.Tone.sign(), f.Verdict, results.Line(c.place(), 160)),
+			items: []item{{"what", results.Line(text, textLimit)}, {"cause", results.Line(string(f.Cause)+": "+f.What(), textLimit)}, {"to do", results.Line(f.Do(), textLimit)}},
 		})
 	}
 	var notes []string
 	warnings, notices := t.notes()
 	for _, n := range append(warnings, notices...) {
-		notes = append(notes, clean(n, textLimit))
+		notes = append(notes, results.Line(n, textLimit))
 	}
 	if old > 0 {
 		notes = append(notes, t.before(old)...)
@@ -486,7 +485,7 @@ func (t *Tracking) before(n int) (lines []string) {
 	const most = 20
 	old := t.site.Changes[len(t.site.Changes)-n:]
 	for _, c := range old[:min(n, most)] {
-		lines = append(lines, clean(fmt.Sprintf("%s %s: %s of %s since %s, which is no news", c.Tone.sign(), c.place(), stepText(c), c.Figure, c.Since.Format(time.DateOnly)), textLimit))
+		lines = append(lines, results.Line(fmt.Sprintf("%s %s: %s of %s since %s, which is no news", c.Tone.sign(), c.place(), stepText(c), c.Figure, c.Since.Format(time.DateOnly)), textLimit))
 	}
 	if n > most {
 		lines = append(lines, fmt.Sprintf("%d more are older: -o and --format json have them", n-most))
@@ -556,9 +555,7 @@ func (t *Tracking) json(out io.Writer) error {
 		}
 		v.Findings = append(v.Findings, x)
 	}
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "\t")
-	return enc.Encode(v)
+	return WriteJSON(out, "\t", v)
 }
 
 // csv writes the nights of a group, a value a line.
@@ -582,7 +579,7 @@ func (t *Tracking) csv(g SiteGroup) error {
 			}
 			row := []string{g.ID, g.Name, h.Node, h.Scenario, h.Use, h.Workload, h.Impl, strconv.Itoa(h.Threads), h.Metric, string(h.Unit), n.Start.UTC().Format(time.RFC3339), "", "", "", "", n.Revision, n.Record}
 			for i := range row {
-				row[i] = inert(clean(row[i], textLimit))
+				row[i] = inert(results.Line(row[i], textLimit))
 			}
 			row[11], row[12], row[13], row[14] = exact(n.Value), exact(n.Low), exact(n.High), level
 			t.lines.Write(row) // #nosec G104 -- the error is kept for Flush
@@ -619,7 +616,7 @@ func (t *Tracking) bench(out io.Writer) error {
 		}
 		line := &benchfmt.Result{Name: benchfmt.Name(upper(word(h.Scenario)) + "/use=" + word(h.Use)), Iters: 1, Values: []benchfmt.Value{{Value: float64(n.Value) * s.factor, Unit: unit}}}
 		for _, c := range [][2]string{{"group", g.ID}, {"node", cmp.Or(h.Node, "unknown")}, {"impl", cmp.Or(h.Impl, "none")}, {"commit", cmp.Or(n.Revision, "unknown")}} {
-			line.Config = append(line.Config, benchfmt.Config{Key: c[0], Value: []byte(clean(c[1], 100)), File: true})
+			line.Config = append(line.Config, benchfmt.Config{Key: c[0], Value: []byte(results.Line(c[1], 100)), File: true})
 		}
 		if err == nil {
 			err = w.Write(line)
@@ -638,7 +635,7 @@ func (t *Tracking) github(out *bytes.Buffer) {
 	var held []string
 	say := func(kind, title, text string) {
 		if count[kind]++; count[kind] < most {
-			held = append(held, fmt.Sprintf("::%s title=%s::%s\n", kind, property(clean(title, 120)), message(clean(text, 1000))))
+			held = append(held, fmt.Sprintf("::%s title=%s::%s\n", kind, property(results.Line(title, 120)), message(results.Line(text, 1000))))
 		}
 	}
 	for i := range t.Report.Findings {
@@ -705,12 +702,12 @@ func (t *Tracking) junit(out *bytes.Buffer) error {
 	s := suite{Name: "perwatt track " + track.Date(t.Night).Format(time.DateOnly)}
 	for _, g := range t.Report.Groups {
 		for _, j := range g.Judged {
-			c := testcase{Class: clean(t.at(g.ID, j.Key.Node), 100), Name: clean(t.figureName(j.Key)+", "+cmp.Or(j.Key.Impl, j.Key.Workload, "no workload"), 160)}
+			c := testcase{Class: results.Line(t.at(g.ID, j.Key.Node), 100), Name: results.Line(t.figureName(j.Key)+", "+cmp.Or(j.Key.Impl, j.Key.Workload, "no workload"), 160)}
 			s.Tests++
 			for i := range t.Report.Findings {
 				f := &t.Report.Findings[i]
 				if t.Report.Failing(f) && slices.ContainsFunc(f.Parts, func(p track.Part) bool { return p.Key == j.Key }) {
-					c.Failure = &text{clean(f.What(), textLimit), clean(fmt.Sprintf("%s since %s. %s. %s", f.Cause, track.Date(f.Night).Format(time.DateOnly), f.At(), f.Do()), textLimit)}
+					c.Failure = &text{results.Line(f.What(), textLimit), results.Line(fmt.Sprintf("%s since %s. %s. %s", f.Cause, track.Date(f.Night).Format(time.DateOnly), f.At(), f.Do()), textLimit)}
 				}
 			}
 			switch {
@@ -740,7 +737,7 @@ func (t *Tracking) prometheus(out *bytes.Buffer) {
 	labels := func(pairs ...string) string {
 		var s []string
 		for i := 0; i < len(pairs); i += 2 {
-			s = append(s, fmt.Sprintf(`%s="%s"`, pairs[i], labelled(clean(pairs[i+1], 120))))
+			s = append(s, fmt.Sprintf(`%s="%s"`, pairs[i], labelled(results.Line(pairs[i+1], 120))))
 		}
 		return "{" + strings.Join(s, ",") + "}"
 	}
@@ -798,16 +795,14 @@ func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
 			return
 		}
 		s := shapeOf(h.Unit)
-		e := entry{Name: clean(fmt.Sprintf("%s: %s, %s", t.at(g.ID, h.Node), t.figureName(store.Key{Group: g.ID, Scenario: h.Scenario, Use: h.Use, Workload: h.Workload, Impl: h.Impl, Threads: h.Threads, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
-			Unit: s.symbol, Value: float64(n.Value) * s.factor, Extra: clean(fmt.Sprintf("record %s, revision %s", n.Record, cmp.Or(n.Revision, "unknown")), textLimit)}
+		e := entry{Name: results.Line(fmt.Sprintf("%s: %s, %s", t.at(g.ID, h.Node), t.figureName(store.Key{Group: g.ID, Scenario: h.Scenario, Use: h.Use, Workload: h.Workload, Impl: h.Impl, Threads: h.Threads, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
+			Unit: s.symbol, Value: float64(n.Value) * s.factor, Extra: results.Line(fmt.Sprintf("record %s, revision %s", n.Record, cmp.Or(n.Revision, "unknown")), textLimit)}
 		if !n.Low.IsAbsent() && !n.High.IsAbsent() {
 			e.Range = fmt.Sprintf("[%.6g, %.6g]", float64(n.Low)*s.factor, float64(n.High)*s.factor)
 		}
 		entries = append(entries, e)
 	})
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "\t")
-	return enc.Encode(entries)
+	return WriteJSON(w, "\t", entries)
 }
 
 // WriteAudit prints what a history says of the detectors.

@@ -41,6 +41,7 @@ const (
 	mostCompared = 500                 // records in a comparison
 	listed       = 90 * 24 * time.Hour // how far back a list goes that does not say
 	patience     = time.Minute         // for one page, its turn included
+	mostSaid     = 2000                // runes of an answer that is no page
 )
 
 // Server answers for one store.
@@ -157,9 +158,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	var f *fault
 	switch {
 	case errors.As(err, &f):
-		http.Error(w, report.Line(f.text), f.code)
+		http.Error(w, results.Line(f.text, mostSaid), f.code)
 	case err != nil:
-		http.Error(w, report.Line(err.Error()), http.StatusInternalServerError)
+		http.Error(w, results.Line(err.Error(), mostSaid), http.StatusInternalServerError)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Write(body) // #nosec G104 G705 -- the page is of html/template; a reader that is gone needs no answer

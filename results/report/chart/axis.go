@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // scale is an axis with a place on the sheet.
@@ -92,7 +94,7 @@ func (a Axis) scale(values []float64, want int, pad float64) scale {
 
 // title names an axis with the unit of its labels.
 func (a Axis) title(s scale) string {
-	t := clean(a.Title, 60)
+	t := results.Line(a.Title, 60)
 	switch {
 	case s.unit == "":
 		return t
@@ -105,9 +107,9 @@ func (a Axis) title(s scale) string {
 // symbol is the unit with the prefix for a power of ten.
 func (a Axis) symbol(exp int) string {
 	if exp%3 != 0 || exp < -12 || exp > 21 {
-		return "10^" + strconv.Itoa(exp) + " " + clean(a.Unit, 24)
+		return "10^" + strconv.Itoa(exp) + " " + results.Line(a.Unit, 24)
 	}
-	return [...]string{"p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z"}[exp/3+4] + clean(a.Unit, 24)
+	return [...]string{"p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z"}[exp/3+4] + results.Line(a.Unit, 24)
 }
 
 // exponent is the power of ten with which x is best printed.

@@ -30,6 +30,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Chart is what every chart of this package can do.
@@ -118,7 +120,7 @@ func (f Figure) extent() []float64 {
 
 // text prints the figure, which is in the unit of its axis.
 func (f Figure) text(a Axis) string {
-	t := clean(f.Text, 48)
+	t := results.Line(f.Text, 48)
 	if t == "" {
 		t = a.print(f.Value)
 	}
@@ -150,19 +152,19 @@ type drawing interface {
 // svg frames a drawing.
 func svg(h Head, d drawing) template.HTML {
 	id := identifier(h.ID)
-	title := cmp.Or(clean(h.Title, 120), "Chart")
+	title := cmp.Or(results.Line(h.Title, 120), "Chart")
 	var out strings.Builder
 	out.WriteString(`<div class="chart">`)
 	why := d.empty()
 	for _, narrow := range []bool{false, true} {
 		s := newSheet(narrow)
-		desc := clean(h.Desc, 600)
+		desc := results.Line(h.Desc, 600)
 		if why != "" {
-			desc = "Nothing to show: " + cmp.Or(clean(h.Empty, 300), why)
+			desc = "Nothing to show: " + cmp.Or(results.Line(h.Empty, 300), why)
 			nothing(s, desc)
 		} else {
 			d.draw(s)
-			desc = cmp.Or(desc, clean(d.describe(), 900))
+			desc = cmp.Or(desc, results.Line(d.describe(), 900))
 		}
 		s.write(&out, id, title, desc)
 	}

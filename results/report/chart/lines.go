@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"gonum.org/v1/plot/vg"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Lines is one quantity against another for a few series: an indifference
@@ -119,11 +121,11 @@ func (l *lines) describe() string {
 			}
 		}
 		a, b := in.Points[first], in.Points[last]
-		parts = append(parts, fmt.Sprintf("%s from %s at %s to %s at %s", cmp.Or(clean(in.Name, 40), "a line"),
+		parts = append(parts, fmt.Sprintf("%s from %s at %s to %s at %s", cmp.Or(results.Line(in.Name, 40), "a line"),
 			l.Y.print(a.Y), l.X.print(a.X), l.Y.print(b.Y), l.X.print(b.X)))
 	}
 	for _, v := range l.Across {
-		parts = append(parts, fmt.Sprintf("%s at %s", clean(v.Name, 40), l.Y.print(v.At)))
+		parts = append(parts, fmt.Sprintf("%s at %s", results.Line(v.Name, 40), l.Y.print(v.At)))
 	}
 	return fmt.Sprintf("%s against %s: %s.", cmp.Or(l.Y.Title, "y"), cmp.Or(l.X.Title, "x"), few(parts, 10))
 }
@@ -152,7 +154,7 @@ func (l *lines) draw(s *sheet) {
 	right := 8.0
 	room := s.w * 0.3
 	for i, in := range l.Series {
-		names[i] = clean(in.Name, 60)
+		names[i] = results.Line(in.Name, 60)
 		if in.Modelled {
 			names[i] = "~" + names[i]
 		}
@@ -205,7 +207,7 @@ func (l *lines) draw(s *sheet) {
 	for _, v := range l.Up {
 		x := p.x.at(v.At)
 		s.segment(x, p.y0-3, x, p.y1, muted, 1.2)
-		t := fit(clean(v.Name, 60), s.w*0.6, s.small, false)
+		t := fit(results.Line(v.Name, 60), s.w*0.6, s.small, false)
 		w := width(t, s.small, false)
 		b := textBox(min(max(x, w/2), s.w-w/2), p.y0-7, w, s.small, middle)
 		if t != "" && s.place.free(b) {
@@ -249,7 +251,7 @@ func (l *lines) draw(s *sheet) {
 		if in.Marks {
 			for _, q := range in.Points {
 				if drawable(q.Y) {
-					s.tip(fmt.Sprintf("%s: %s at %s", clean(in.Name, 60), l.Y.print(q.Y), l.X.print(q.X)), func() {
+					s.tip(fmt.Sprintf("%s: %s at %s", results.Line(in.Name, 60), l.Y.print(q.Y), l.X.print(q.X)), func() {
 						s.mark(p.x.at(q.X), p.y.at(q.Y), 4, shape(i%shapes), hue, in.Modelled)
 					})
 				}
@@ -259,7 +261,7 @@ func (l *lines) draw(s *sheet) {
 
 	// The levels are named where the lines leave room, below or above.
 	for _, v := range l.Across {
-		t := fit(clean(v.Name, 60), (p.x1-p.x0)*0.8, s.small, false)
+		t := fit(results.Line(v.Name, 60), (p.x1-p.x0)*0.8, s.small, false)
 		y, w := p.y.at(v.At), width(t, s.small, false)
 		try := func(strict bool) bool {
 			for _, up := range []float64{-5, s.small + 2} {
@@ -361,7 +363,7 @@ func (t Tornado) empty() string {
 func (t Tornado) describe() string {
 	var parts []string
 	for _, r := range t.Rows {
-		parts = append(parts, fmt.Sprintf("%s: %s to %s", clean(r.Name, 40), t.Axis.print(r.Low), t.Axis.print(r.High)))
+		parts = append(parts, fmt.Sprintf("%s: %s to %s", results.Line(r.Name, 40), t.Axis.print(r.Low), t.Axis.print(r.High)))
 	}
 	return fmt.Sprintf("%s, %s at base, by assumption, the widest first: %s.", cmp.Or(t.Axis.Title, "the outcome"), t.Axis.print(t.Base), few(parts, 10))
 }
@@ -372,8 +374,8 @@ func (t Tornado) draw(s *sheet) {
 	nameW, endW := 0.0, 0.0
 	for _, r := range rows {
 		values = append(values, r.Low, r.High)
-		nameW = max(nameW, width(clean(r.Name, 80), s.size, false))
-		endW = max(endW, width(clean(r.LowText, 30), s.small, false), width(clean(r.HighText, 30), s.small, false))
+		nameW = max(nameW, width(results.Line(r.Name, 80), s.size, false))
+		endW = max(endW, width(results.Line(r.LowText, 30), s.small, false), width(results.Line(r.HighText, 30), s.small, false))
 	}
 	endW = min(endW+10, s.w*0.25)
 	rowH, bar := 32.0, 16.0
@@ -397,13 +399,13 @@ func (t Tornado) draw(s *sheet) {
 	base := p.x.at(t.Base)
 	for i, r := range rows {
 		y := p.y0 + rowH*float64(i)
-		name := fit(clean(r.Name, 80), room, s.size, false)
+		name := fit(results.Line(r.Name, 80), room, s.size, false)
 		if s.narrow {
 			s.text(2, y+s.size+2, name, style{})
 		} else {
 			s.text(2, y+mid+s.size*0.34, name, style{})
 		}
-		s.tip(fmt.Sprintf("%s: %s at %s, %s at %s", clean(r.Name, 60), t.Axis.print(r.Low), clean(r.LowText, 30), t.Axis.print(r.High), clean(r.HighText, 30)), func() {
+		s.tip(fmt.Sprintf("%s: %s at %s, %s at %s", results.Line(r.Name, 60), t.Axis.print(r.Low), results.Line(r.LowText, 30), t.Axis.print(r.High), results.Line(r.HighText, 30)), func() {
 			for j, v := range []float64{r.Low, r.High} {
 				x := p.x.at(v)
 				a, b := min(x, base), max(x, base)
@@ -420,7 +422,7 @@ func (t Tornado) draw(s *sheet) {
 		same := (r.Low-t.Base)*(r.High-t.Base) > 0
 		for j, v := range []float64{r.Low, r.High} {
 			x := p.x.at(v)
-			word, left := clean([]string{r.LowText, r.HighText}[j], 30), v < t.Base
+			word, left := results.Line([]string{r.LowText, r.HighText}[j], 30), v < t.Base
 			if v == t.Base {
 				left = []float64{r.High, r.Low}[j] > t.Base
 			}
@@ -436,7 +438,7 @@ func (t Tornado) draw(s *sheet) {
 		}
 	}
 	s.segment(base, p.y0-4, base, p.y1, text, 1.4)
-	label := clean(t.BaseText, 60)
+	label := results.Line(t.BaseText, 60)
 	if label == "" {
 		label = "base " + t.Axis.print(t.Base)
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"gonum.org/v1/plot/vg"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Matrix is a table whose cells are shaded by how far they are from Base, with
@@ -63,11 +65,11 @@ func (m Matrix) cell(r, c int) (Cell, bool) {
 func (m Matrix) word(sign int) string {
 	switch {
 	case sign > 0:
-		return cmp.Or(clean(m.Better, 30), "better")
+		return cmp.Or(results.Line(m.Better, 30), "better")
 	case sign < 0:
-		return cmp.Or(clean(m.Worse, 30), "worse")
+		return cmp.Or(results.Line(m.Worse, 30), "worse")
 	}
-	return cmp.Or(clean(m.No, 30), "cannot tell")
+	return cmp.Or(results.Line(m.No, 30), "cannot tell")
 }
 
 func (m Matrix) describe() string {
@@ -93,7 +95,7 @@ func (m Matrix) draw(s *sheet) {
 		base = 0
 	}
 	for r := range rows {
-		nameW = max(nameW, width(clean(m.Rows[r], 60), s.small, false))
+		nameW = max(nameW, width(results.Line(m.Rows[r], 60), s.small, false))
 		for c := range columns {
 			if x, ok := m.cell(r, c); ok {
 				most = max(most, math.Abs(x.Value-base))
@@ -109,7 +111,7 @@ func (m Matrix) draw(s *sheet) {
 		decimals = min(max(0, 2-int(math.Floor(math.Log10(size)))), 6)
 	}
 	print := func(x Cell) string {
-		t := clean(x.Text, 24)
+		t := results.Line(x.Text, 24)
 		if t == "" {
 			t = minus(strconv.FormatFloat(x.Value/math.Pow10(scale.exp), 'f', decimals, 64))
 		}
@@ -134,13 +136,13 @@ func (m Matrix) draw(s *sheet) {
 		s.text(0, y, fit(t, s.w, s.small, false), style{ink: muted, size: s.small})
 		y += s.line + 4
 	}
-	down := fit(clean(m.Down, 40)+" ↓", s.w*0.45, s.small, false)
+	down := fit(results.Line(m.Down, 40)+" ↓", s.w*0.45, s.small, false)
 	s.text(0, y, down, style{ink: muted, size: s.small})
 	x := max(nameW+4, width(down, s.small, false)+14)
-	s.text(x, y, fit(clean(m.Across, 60)+" →", s.w-x, s.small, false), style{ink: muted, size: s.small})
+	s.text(x, y, fit(results.Line(m.Across, 60)+" →", s.w-x, s.small, false), style{ink: muted, size: s.small})
 	y += s.line
 	for c := range columns {
-		s.text(nameW+cellW*(float64(c)+0.5), y, fit(clean(m.Columns[c], 40), cellW-4, s.small, false), style{size: s.small, anchor: middle})
+		s.text(nameW+cellW*(float64(c)+0.5), y, fit(results.Line(m.Columns[c], 40), cellW-4, s.small, false), style{size: s.small, anchor: middle})
 	}
 	y += 7
 	// All cells of one shade are one path, and so are all glyphs of one sign.
@@ -149,7 +151,7 @@ func (m Matrix) draw(s *sheet) {
 	var words []func()
 	for r := range rows {
 		top := y + cellH*float64(r)
-		s.text(0, top+cellH/2+s.small*0.34, fit(clean(m.Rows[r], 60), nameW-8, s.small, false), style{size: s.small})
+		s.text(0, top+cellH/2+s.small*0.34, fit(results.Line(m.Rows[r], 60), nameW-8, s.small, false), style{size: s.small})
 		for c := range columns {
 			x, ok := m.cell(r, c)
 			left := nameW + cellW*float64(c)

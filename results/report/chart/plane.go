@@ -6,6 +6,8 @@ import (
 	"html/template"
 	"math"
 	"slices"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Point is a candidate in a plane of two figures.
@@ -56,9 +58,9 @@ func (pl *plane) empty() string {
 func (pl *plane) describe() string {
 	var parts []string
 	for _, c := range pl.points {
-		t := clean(c.Name, 40)
+		t := results.Line(c.Name, 40)
 		if c.Note != "" {
-			t += " (" + clean(c.Note, 30) + ")"
+			t += " (" + results.Line(c.Note, 30) + ")"
 		}
 		parts = append(parts, fmt.Sprintf("%s %s, %s", t, c.X.spoken(pl.x), c.Y.spoken(pl.y)))
 	}
@@ -127,7 +129,7 @@ func (pl *plane) draw(s *sheet) {
 		k := slices.Index(kinds, c.Group)
 		i, form := hues[k%len(hues)], shape(k%shapes)
 		x, y := p.x.at(c.X.Value), p.y.at(c.Y.Value)
-		s.tip(fmt.Sprintf("%s: %s, %s", clean(c.Name, 40), c.X.spoken(pl.x), c.Y.spoken(pl.y)), func() {
+		s.tip(fmt.Sprintf("%s: %s, %s", results.Line(c.Name, 40), c.X.spoken(pl.x), c.Y.spoken(pl.y)), func() {
 			if lo, hi, ok := c.X.bounds(); ok {
 				s.whisker(p.x.clamp(lo), y, p.x.clamp(hi), y, i, false)
 			}
@@ -201,12 +203,12 @@ func (s *sheet) names(points []Point, p *panel, first func(Point) bool) (unnamed
 	for _, i := range order {
 		c := points[i]
 		x, y := p.x.at(c.X.Value), p.y.at(c.Y.Value)
-		name := clean(c.Name, 60)
+		name := results.Line(c.Name, 60)
 		if (c.X.Modelled || c.Y.Modelled) && name != "" {
 			name = "~" + name
 		}
 		name = fit(name, s.w*0.34, s.small, c.Reference)
-		note := clean(c.Note, 40)
+		note := results.Line(c.Note, 40)
 		nameW, noteW := width(name, s.small, c.Reference), 0.0
 		if note != "" {
 			noteW = 5 + width(note, s.small, false)
@@ -260,7 +262,7 @@ func (s *sheet) keyRows(names []string) (rows [][]string) {
 }
 
 func (s *sheet) keyName(n string) string {
-	return fit(cmp.Or(clean(n, 40), "other"), s.w*0.45, s.small, false)
+	return fit(cmp.Or(results.Line(n, 40), "other"), s.w*0.45, s.small, false)
 }
 
 const keyLine = 20
@@ -438,7 +440,7 @@ func (t TwoUsePlane) SVG() template.HTML {
 	if !(t.Margin > 0 && t.Margin < 1) {
 		t.Margin = 0
 	}
-	ux, uy := cmp.Or(clean(t.UseX, 24), "the one"), cmp.Or(clean(t.UseY, 24), "the other")
+	ux, uy := cmp.Or(results.Line(t.UseX, 24), "the one"), cmp.Or(results.Line(t.UseY, 24), "the other")
 	pl.under = func(s *sheet, p *panel) {
 		if t.Margin > 0 {
 			a, b := p.x.clamp(kx*(1-t.Margin)), p.x.clamp(kx*(1+t.Margin))
@@ -484,7 +486,7 @@ func (t TwoUsePlane) SVG() template.HTML {
 			for i := 0; i+3 < len(line); i += 2 {
 				s.place.avoidLine(line[i], line[i+1], line[i+2], line[i+3])
 			}
-			if l := fit(clean(t.MixText, 48), s.w*0.4, s.small, false); l != "" {
+			if l := fit(results.Line(t.MixText, 48), s.w*0.4, s.small, false); l != "" {
 				n := len(line)/4*2 - 2 // the middle
 				x, y := (line[max(n, 0)]+line[n+2])/2, (line[n+1]+line[n+3])/2
 				if at, ok := s.place.beside(x, y, 4, width(l, s.small, false), s.small, box{p.x0, p.y0, s.w, p.y1}); ok {

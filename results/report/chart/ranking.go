@@ -6,6 +6,8 @@ import (
 	"html/template"
 	"math"
 	"slices"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Ranking is a dot with its interval for each candidate, the best on top.
@@ -82,7 +84,7 @@ func (r Ranking) empty() string {
 func (r Ranking) describe() string {
 	var parts []string
 	for _, row := range r.Rows {
-		parts = append(parts, clean(row.Name, 40)+" "+row.spoken(r.Axis))
+		parts = append(parts, results.Line(row.Name, 40)+" "+row.spoken(r.Axis))
 	}
 	return fmt.Sprintf("%s by %s, the best first: %s.", plural(len(r.Rows), "candidate"), cmp.Or(r.Axis.Title, "value"), few(parts, 12))
 }
@@ -99,7 +101,7 @@ func (r Ranking) draw(s *sheet) {
 		if texts[i] = row.text(r.Axis); !row.ok() {
 			texts[i] = "no figure"
 		}
-		nameW = max(nameW, width(clean(row.Name, 80), s.size, row.Reference))
+		nameW = max(nameW, width(results.Line(row.Name, 80), s.size, row.Reference))
 		textW = max(textW, width(texts[i], s.size, false))
 	}
 	if r.Base != 0 {
@@ -154,7 +156,7 @@ func (r Ranking) draw(s *sheet) {
 		at := p.x.clamp(r.Base)
 		s.segment(at, top-5, at, p.y1, muted, 1.3)
 		if r.BaseText != "" {
-			t := fit(clean(r.BaseText, 90), s.w-bracket, s.small, false)
+			t := fit(results.Line(r.BaseText, 90), s.w-bracket, s.small, false)
 			w := width(t, s.small, false)
 			x := min(max(at, w/2), s.w-bracket-w/2)
 			s.text(x, s.small, t, style{ink: muted, size: s.small, anchor: middle})
@@ -162,7 +164,7 @@ func (r Ranking) draw(s *sheet) {
 	}
 	for i, row := range rows {
 		y := top + rowH*float64(i)
-		name := fit(clean(row.Name, 80), nameRoom, s.size, row.Reference)
+		name := fit(results.Line(row.Name, 80), nameRoom, s.size, row.Reference)
 		base := y + dot + s.size*0.34
 		if s.narrow {
 			base = y + s.size + 3

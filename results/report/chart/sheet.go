@@ -8,6 +8,8 @@ import (
 
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // sheet is one drawing. Its coordinates are those of SVG: y runs down.
@@ -119,7 +121,7 @@ func polyline(xy ...float64) (p vg.Path) {
 // tip groups what draw draws under a title, which a browser shows where the
 // pointer rests.
 func (s *sheet) tip(t string, draw func()) {
-	s.buf.WriteString("<g><title>" + escape(clean(t, 110)) + "</title>")
+	s.buf.WriteString("<g><title>" + escape(results.Line(t, 110)) + "</title>")
 	draw()
 	s.buf.WriteString("</g>")
 }

@@ -5,7 +5,6 @@ import (
 	"html"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/font/liberation"
@@ -13,33 +12,6 @@ import (
 
 	stdfont "golang.org/x/image/font"
 )
-
-// clean makes text of unknown origin safe to print on one line of limit runes:
-// what does not print, bidi overrides among it, becomes U+FFFD.
-func clean(s string, limit int) string {
-	var b strings.Builder
-	n, gap := 0, false
-	for _, r := range s {
-		if unicode.IsSpace(r) {
-			gap = n > 0
-			continue
-		}
-		if n+1 >= limit {
-			b.WriteRune('…')
-			break
-		}
-		if gap {
-			b.WriteByte(' ')
-			n++
-		}
-		if !unicode.IsPrint(r) {
-			r = unicode.ReplacementChar
-		}
-		b.WriteRune(r)
-		n, gap = n+1, false
-	}
-	return b.String()
-}
 
 func escape(s string) string { return html.EscapeString(s) }
 

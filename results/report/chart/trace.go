@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot/vg"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Trace is the power and the rate of one run over time, one above the other.
@@ -203,7 +205,7 @@ func (d *trace) describe() string {
 	}
 	var spans []string
 	for _, sp := range d.Spans {
-		spans = append(spans, fmt.Sprintf("%s %.4g–%.4g s", clean(sp.Name, 30), sp.From, sp.To))
+		spans = append(spans, fmt.Sprintf("%s %.4g–%.4g s", results.Line(sp.Name, 30), sp.From, sp.To))
 	}
 	if len(spans) > 0 {
 		t += "Spans: " + few(spans, 8) + "."
@@ -380,7 +382,7 @@ func (s *sheet) spanNames(spans []Span, x scale, k float64) {
 		if sp.Window {
 			y = second
 		}
-		name := clean(sp.Name, 60)
+		name := results.Line(sp.Name, 60)
 		words := strings.Fields(name)
 		if len(words) == 0 {
 			continue
@@ -398,7 +400,7 @@ func (s *sheet) spanNames(spans []Span, x scale, k float64) {
 		}
 	}
 	for _, sp := range rest {
-		name := clean(sp.Name, 30)
+		name := results.Line(sp.Name, 30)
 		if a := x.clamp(sp.From * k); a <= x.from+1 {
 			put(0, first, name, "")
 		} else if b := x.clamp(sp.To * k); b >= x.to-1 {

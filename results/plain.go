@@ -1,0 +1,91 @@
+package results
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Whatever did not come from this program is foreign text: what a file, a
+// device, a server, the environment or the command line says. It is kept as it
+// was said, and made harmless where it leaves for people: Line in a cell or a
+// sentence, Printable where every character counts, PrintableJSON in JSON,
+// PrintableText at the end of what was made of them. All go by [unicode.IsPrint]: letters, marks, digits, punctuation and symbols
+// of every script stay; controls, escapes, bidi marks, joiners and other format
+// characters do not, nor do broken UTF-8 and characters of no meaning.
+
+// Line makes one line of at most limit runes: white space becomes single
+// spaces, what does not print U+FFFD, and … ends what is cut.
+func Line(s string, limit int) string {
+	var b strings.Builder
+	n, gap := 0, false
+	for _, r := range s {
+		if unicode.IsSpace(r) {
+			gap = n > 0
+			continue
+		}
+		width := 1
+		if gap {
+			width = 2
+		}
+		if n+width > limit {
+			short := []rune(b.String())
+			return strings.TrimRight(string(short[:min(len(short), limit-1)]), " ") + "…"
+		}
+		if gap {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(visible(r))
+		n, gap = n+width, false
+	}
+	return b.String()
+}
+
+// Printable puts U+FFFD for every character that does not print, line breaks
+// and tabs among them, and leaves the rest as it is.
+func Printable(s string) string { return strings.Map(visible, s) }
+
+// PrintableText is Printable for a whole text: line feeds and tabs stay. It is
+// the last door of files; what a cell or a sentence holds was a Line before.
+func PrintableText(text []byte) []byte {
+	return bytes.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		return visible(r)
+	}, text)
+}
+
+func visible(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return unicode.ReplacementChar
+}
+
+// PrintableJSON writes JSON without a character that does not print: in
+// strings, the only place for them, they stand as \u escapes. So does the
+// second # of ##, with which commands to a log begin. The values are the same.
+func PrintableJSON(text []byte) []byte {
+	out := make([]byte, 0, len(text)+len(text)/64)
+	for i, n := 0, 0; i < len(text); i += n {
+		r := rune(text[i])
+		if n = 1; r >= utf8.RuneSelf {
+			r, n = utf8.DecodeRune(text[i:])
+		}
+		switch {
+		case r == '#' && i > 0 && text[i-1] == '#', r == 0x7f, r > 0x7f && !unicode.IsPrint(r), r == utf8.RuneError && n == 1:
+			if a, b := utf16.EncodeRune(r); a != unicode.ReplacementChar {
+				out = fmt.Appendf(out, `\u%04x\u%04x`, a, b)
+			} else {
+				out = fmt.Appendf(out, `\u%04x`, r)
+			}
+		default:
+			out = append(out, text[i:i+n]...)
+		}
+	}
+	return out
+}
