@@ -29,11 +29,11 @@ type Check struct {
 // how each channel followed. If ctx ends there is no answer.
 func (c Check) Run(ctx context.Context) (results.LoadStep, error) {
 	none := results.LoadStep{}
-	host, err := openHostTimes(Roots{}.orHere().Proc)
+	host, err := openHost(here)
 	if err != nil {
 		return none, err
 	}
-	defer host.close()
+	defer host.times.close()
 	t0 := time.Now()
 	clock := clock{t0: t0, origin: bench.Monotonic() - int64(time.Since(t0))}
 	p, err := start(c.Use, c.Worker)
@@ -49,7 +49,7 @@ func (c Check) Run(ctx context.Context) (results.LoadStep, error) {
 	for i, m := range c.Meters {
 		eager[i] = restless{m}
 	}
-	s := startSampler(ctx, clock, c.Interval, eager, host)
+	s := startSampler(ctx, clock, c.Interval, eager, host, nil)
 	var on, off results.Float
 	err = func() error {
 		c.Progress("idle", 3*c.Step)

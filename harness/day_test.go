@@ -54,7 +54,7 @@ func TestADayOfWrapsAndGaps(t *testing.T) {
 		clock := clock{t0: t0, origin: bench.Monotonic()}
 		runtime.GC()
 		runtime.ReadMemStats(&memory[0])
-		s := startSampler(t.Context(), clock, time.Second, []power.Meter{m}, nil)
+		s := startSampler(t.Context(), clock, time.Second, []power.Meter{m}, nil, nil)
 		time.Sleep(day + 500*time.Millisecond)
 		tr = s.stop()[0]
 	})

@@ -14,6 +14,20 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
+// host is what is sampled of the machine beside its meters.
+type host struct {
+	times  *hostTimes
+	strain strain
+}
+
+func openHost(r Roots) (*host, error) {
+	times, err := openHostTimes(r.Proc)
+	if err != nil {
+		return nil, err
+	}
+	return &host{times, r.strain()}, nil
+}
+
 // userHZ is the unit of /proc/stat, ticks per second: the same on every
 // architecture that Go runs on, whatever the kernel's own HZ.
 const userHZ = 100
@@ -99,7 +113,7 @@ func processCPU(pid int) (time.Duration, error) {
 	}
 	// The clock's number holds the process; 2 is CPUCLOCK_SCHED, the
 	// scheduler's own account (kernel: include/linux/posix-timers_types.h).
-	used, err := cpuClock(int32(^pid<<3 | 2))
+	used, err := readClock(int32(^pid<<3 | 2))
 	if err != nil {
 		return 0, fmt.Errorf("harness: CPU time of process %d: %w", pid, err)
 	}
@@ -108,17 +122,11 @@ func processCPU(pid int) (time.Duration, error) {
 
 // selfCPU is processCPU of this process.
 func selfCPU() (time.Duration, error) {
-	used, err := cpuClock(unix.CLOCK_PROCESS_CPUTIME_ID)
+	used, err := readClock(unix.CLOCK_PROCESS_CPUTIME_ID)
 	if err != nil {
 		return 0, fmt.Errorf("harness: CPU time of this process: %w", err)
 	}
 	return used, nil
-}
-
-func cpuClock(id int32) (time.Duration, error) {
-	var ts unix.Timespec
-	err := unix.ClockGettime(id, &ts)
-	return time.Duration(ts.Nano()), err
 }
 
 // throttles counts how often the cores and packages have slowed down for heat

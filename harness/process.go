@@ -25,13 +25,17 @@ const (
 	stopLimit    = 20 * time.Second
 )
 
-// stallLimit is how long a foreground use may go without one count finished.
+// stallLimit is how long a foreground use may go without one count finished, in
+// so many looks.
 var stallLimit = 10 * time.Second
+
+const stallLooks = 10
 
 // process is the harness's side of one worker.
 type process struct {
 	use     string
 	pid     int
+	halted  bool         // at the last beat
 	unit    results.Unit // of its counts
 	counter *bench.Counter
 	page    *cell

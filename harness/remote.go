@@ -34,6 +34,7 @@ type Remote struct {
 	Load   bench.Remote
 	Meters []power.Meter   // of this device alone
 	Claims []device.Device // that it is, to be asked what it says of itself
+	Heart  *Heartbeat      // of this process; nil to do without
 	Every  time.Duration   // between two looks; the record is saved at each 30th
 	Save   func(*results.Record) error
 	// Look is shown the record as it stands, the open window among its runs,
@@ -98,7 +99,7 @@ func (r *Remote) Run(ctx context.Context) error {
 
 	// What closes the last window is read when ctx has ended.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
-	m.sampler = startSampler(reading, m.clock, seconds(rec.Plan.Interval), r.Meters, nil)
+	m.sampler = startSampler(reading, m.clock, seconds(rec.Plan.Interval), r.Meters, nil, r.Heart)
 	defer func() { stop(); m.sampler.stop() }()
 	for i, d := range r.Claims {
 		m.claims = append(m.claims, d.Info().Claim(info.Use))

@@ -12,7 +12,7 @@ import (
 // run takes one scenario through its phases, once.
 type run struct {
 	s        *Session
-	host     *hostTimes
+	host     *host
 	clock    clock
 	scenario Scenario
 	phase    func(name string)
@@ -25,7 +25,7 @@ type run struct {
 // do runs the scenario; what happened is in r.rec, whatever happened.
 func (r *run) do(ctx context.Context) {
 	plan := r.s.Record.Plan
-	r.sampler = startSampler(ctx, r.clock, seconds(plan.Interval), r.s.Meters, r.host)
+	r.sampler = startSampler(ctx, r.clock, seconds(plan.Interval), r.s.Meters, r.host, r.s.heart)
 	err := r.phases(ctx)
 	for i := range r.rec.Phases {
 		if ph := &r.rec.Phases[i]; ph.To < ph.From { // cut short: it ends where the run does
@@ -279,9 +279,9 @@ func (r *run) steady() bool {
 func (r *run) watchFor(ctx context.Context, d time.Duration) error {
 	end := time.NewTimer(d)
 	defer end.Stop()
-	look := time.NewTicker(stallLimit / 10)
+	look := time.NewTicker(stallLimit / stallLooks)
 	defer look.Stop()
-	began := time.Now()
+	still, last := make([]int, len(r.procs)), make([]int64, len(r.procs)) // looks without news, and its time
 	died := make(chan *process, len(r.procs))
 	quit := make(chan struct{})
 	defer close(quit)
@@ -304,10 +304,18 @@ func (r *run) watchFor(ctx context.Context, d time.Duration) error {
 			return p.death()
 		case <-look.C:
 			for i, p := range r.procs {
-				_, at, _ := p.counter.Load()
-				idle := min(time.Since(began), time.Duration(bench.Monotonic()-at))
-				if r.rec.Uses[i].Role != results.Background && idle > stallLimit {
-					return fmt.Errorf("%s: the worker hangs: no work finished for %v", p.use, idle.Round(time.Second))
+				// Looks are counted, not seconds: while this process is suspended
+				// it looks at nothing, and the worker may be too.
+				if _, at, _ := p.counter.Load(); at != last[i] {
+					still[i], last[i] = 0, at
+					continue
+				}
+				if still[i]++; r.rec.Uses[i].Role != results.Background && still[i] >= stallLooks {
+					why := "hangs"
+					if r.s.Roots.orHere().halted(p.pid) {
+						why = "is stopped, traced or frozen"
+					}
+					return fmt.Errorf("%s: the worker %s: no work finished for %v", p.use, why, stallLimit)
 				}
 			}
 		}

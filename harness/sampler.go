@@ -18,6 +18,8 @@ import (
 // and when; gaps stay gaps.
 type sampler struct {
 	clock    clock
+	began    results.Float
+	heart    *Heartbeat
 	interval time.Duration
 	cancel   context.CancelFunc
 	wait     sync.WaitGroup
@@ -28,10 +30,12 @@ type sampler struct {
 	procs  []*process
 }
 
-// startSampler samples meters and, unless it is nil, the host.
-func startSampler(ctx context.Context, c clock, interval time.Duration, meters []power.Meter, host *hostTimes) *sampler {
+// startSampler samples meters and, unless they are nil, the host and what the
+// heartbeat finds.
+func startSampler(ctx context.Context, c clock, interval time.Duration, meters []power.Meter, host *host, heart *Heartbeat) *sampler {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &sampler{clock: c, interval: interval, cancel: cancel, index: map[string]*results.Trace{}}
+	s := &sampler{clock: c, began: c.now(), heart: heart, interval: interval, cancel: cancel, index: map[string]*results.Trace{}}
+	heart.tell(s, true)
 	for _, m := range meters {
 		s.wait.Go(func() { s.sampleMeter(ctx, m) })
 	}
@@ -102,15 +106,16 @@ func (s *sampler) timing(meter string, t results.Float, r power.Reading) {
 	}
 }
 
-func (s *sampler) sampleHost(h *hostTimes) {
+func (s *sampler) sampleHost(h *host) {
 	now := time.Now()
-	busy, stolen, err := h.read()
+	busy, stolen, err := h.times.read()
 	t := s.clock.of(now)
 	self, selfErr := selfCPU()
 	s.mu.Lock()
 	s.counter(results.HostBusy, results.Second, t, busy, err)
 	s.counter(results.HostSteal, results.Second, t, stolen, err)
 	s.counter(results.HostSelf, results.Second, t, self.Seconds(), selfErr)
+	s.sampleStrain(&h.strain)
 	s.mu.Unlock()
 	s.sampleWork()
 }
@@ -242,6 +247,7 @@ func (s *sampler) note(of string, unit results.Unit, kind results.Kind, t result
 
 // stop ends all sampling and returns the traces.
 func (s *sampler) stop() []results.Trace {
+	s.heart.tell(s, false)
 	s.cancel()
 	s.wait.Wait()
 	out := make([]results.Trace, len(s.traces))

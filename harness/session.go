@@ -39,6 +39,7 @@ type Session struct {
 	// Counters of meters that were read more often than they move, by trace,
 	// and the longest that one took from a move to the next; 0 if it never did.
 	paces map[string]time.Duration
+	heart *Heartbeat
 }
 
 // Progress says what a session is doing.
@@ -65,11 +66,15 @@ func (s *Session) Run(ctx context.Context) error {
 	rec.Start, rec.State = t0.UTC().Round(time.Microsecond), results.Running
 	clock := clock{t0: t0, origin: bench.Monotonic() - int64(time.Since(t0))}
 	rec.Meters = Describe(s.Meters)
-	host, err := openHostTimes(s.Roots.orHere().Proc)
+	host, err := openHost(s.Roots.orHere())
 	if err != nil {
 		return err
 	}
-	defer host.close()
+	defer host.times.close()
+	if s.heart, err = StartHeartbeat(s.Roots); err != nil {
+		return err
+	}
+	defer s.heart.Stop()
 
 	var order []Scenario
 	for round := range rec.Plan.Rounds {

@@ -413,9 +413,9 @@ func TestMicro(t *testing.T) {
 
 // What sampling costs: 100 samples are ten seconds of a session at 10 Hz.
 func BenchmarkSampling(b *testing.B) {
-	h, err := openHostTimes("/proc")
+	h, err := openHost(here)
 	require.NoError(b, err)
-	defer h.close()
+	defer h.times.close()
 	p := &process{use: "mining", pid: os.Getpid(), counter: bench.NewCounter()}
 	s := &sampler{clock: clock{t0: time.Now(), origin: bench.Monotonic()}, index: map[string]*results.Trace{}, procs: []*process{p}}
 	before, err := selfCPU()

@@ -37,9 +37,9 @@ const (
 
 	HostThrottles = "host/throttles" // counter, events: slow-downs for heat, before and after the window
 
-	// HostWall is the wall clock minus the monotonic clock and the machine's own
-	// sleep (gauge, s): it changes where the wall clock is set, and is not moved
-	// by a clock that is slewed, for the kernel slews both.
+	// HostWall is by how much the wall clock was set since the harness began
+	// (gauge, s): how far it is ahead of the monotonic clock, the machine's own
+	// sleep counted to this. Slewing moves neither against the other.
 	HostWall = "host/wall"
 
 	QuotaHeld = "cgroup/held" // counter, s: CPU time for which the quota of the control group, or of one above it, held threads back
@@ -104,6 +104,17 @@ func (tr *Trace) Add(t, v Float, err error) {
 		}
 	}
 	tr.T, tr.V = append(tr.T, t), append(tr.V, v)
+}
+
+// AddLevel is Add of what stays level for long: where the last two samples have
+// the value, the later one moves to t instead. Nothing is lost that lies on the
+// line through the samples.
+func (tr *Trace) AddLevel(t, v Float, err error) {
+	if n := len(tr.T); n > 1 && err == nil && t > tr.T[n-1] && v == tr.V[n-1] && v == tr.V[n-2] {
+		tr.T[n-1] = t
+		return
+	}
+	tr.Add(t, v, err)
 }
 
 // At returns the value of the trace at second t, interpolated linearly

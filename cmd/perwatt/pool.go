@@ -210,8 +210,13 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 		plan.Meters = append(plan.Meters, peer.Redact(m))
 	}
 
+	heart, err := harness.StartHeartbeat(harness.Roots{})
+	if err != nil {
+		return err
+	}
+	defer heart.Stop()
 	l := &lab{
-		st: st, plan: plan, sweep: &f.sweep, until: until, gauges: g, format: format, stdout: stdout, stderr: stderr,
+		heart: heart, st: st, plan: plan, sweep: &f.sweep, until: until, gauges: g, format: format, stdout: stdout, stderr: stderr,
 		joined: make(chan *stratum.Worker, 64), miners: map[*stratum.Worker]*report.Miner{},
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -247,6 +252,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 
 // lab is a pool at work.
 type lab struct {
+	heart   *harness.Heartbeat
 	st      *store.Store
 	plan    results.Plan
 	sweep   *sweep
@@ -385,7 +391,7 @@ func (l *lab) steps(ctx context.Context, w *stratum.Worker, settled chan<- struc
 					Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: nodeOf(w, claims), Plan: plan,
 					Kernels: []results.Kernel{}, Meters: []results.Meter{}, Sought: l.gauges.sought(meters), Runs: []results.Run{}, Warnings: warnings,
 				},
-				Load: w, Meters: meters, Claims: claims,
+				Load: w, Meters: meters, Claims: claims, Heart: l.heart,
 			}, began)
 		}
 		o.more = o.err == nil && o.rec.State == results.Complete && setting != nil && setting.Number < setting.Of && ctx.Err() == nil

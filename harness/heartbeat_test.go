@@ -1,0 +1,269 @@
+package harness
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// suspended is what the flags of a record say of suspension.
+func suspended(rec *results.Record) (out []string) {
+	for _, f := range rec.Summary.Flags {
+		if f.Code == "suspended" {
+			out = append(out, f.Run+": "+f.Text)
+		}
+	}
+	return out
+}
+
+// stops is for how long processes are stopped.
+func stops() []time.Duration {
+	if testing.Short() {
+		return []time.Duration{time.Second}
+	}
+	return []time.Duration{time.Second, 3 * time.Second}
+}
+
+func halt(t *testing.T, pid int, d time.Duration) {
+	t.Helper()
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	time.Sleep(d)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
+}
+
+// A worker that is stopped while it is measured is named, also one in the
+// background alone, and the others are not.
+func TestStoppedWorkerIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, d := range stops() {
+		t.Run(d.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t, "mullet")
+			over := make(chan struct{})
+			s.Progress = func(p Progress) {
+				if p.Scenario == "mullet" && p.Phase == results.PhaseMeasure {
+					pid := workers(s.heart)["mining"]
+					go func() {
+						defer close(over)
+						halt(t, pid, d)
+					}()
+				}
+			}
+			require.NoError(t, s.Run(t.Context()))
+			<-over
+			require.Equal(t, results.OK, s.Record.Runs[1].Status, s.Record.Runs[1].Error)
+			said := suspended(s.Record)
+			require.Len(t, said, 1)
+			require.Contains(t, said[0], "mullet/1: the worker of mining was stopped for")
+			tr := s.Record.Runs[1].Trace(results.SuspendedOf("mining"))
+			require.InDelta(t, d.Seconds(), float64(tr.V[len(tr.V)-1]), 0.4)
+		})
+	}
+}
+
+// workers are the processes that are looked at now.
+func workers(h *Heartbeat) map[string]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := map[string]int{}
+	for s := range h.samplers {
+		s.mu.Lock()
+		for _, p := range s.procs {
+			out[p.use] = p.pid
+		}
+		s.mu.Unlock()
+	}
+	return out
+}
+
+const sessionEnv = "PERWATT_TEST_SESSION"
+
+// The harness itself is stopped, as Ctrl-Z does it: its workers are in groups of
+// their own and work on. The session is that of a second process, this test again.
+func TestStoppedHarnessIsNamed(t *testing.T) {
+	if file := os.Getenv(sessionEnv); file != "" {
+		s := newSession(t, "mining")
+		s.Progress = func(p Progress) {
+			if p.Scenario == "mining" && p.Phase == results.PhaseMeasure {
+				fmt.Println("measuring")
+			}
+		}
+		require.NoError(t, s.Run(t.Context()))
+		b, err := json.Marshal(s.Record)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(file, b, 0o600))
+		return
+	}
+	t.Parallel()
+	for _, d := range stops() {
+		t.Run(d.String(), func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "record.json")
+			cmd := exec.Command(os.Args[0], "-test.run=^TestStoppedHarnessIsNamed$")
+			cmd.Env = append(os.Environ(), sessionEnv+"="+file)
+			out, err := cmd.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, cmd.Start())
+			buf, said := make([]byte, 4096), ""
+			for !strings.Contains(said, "measuring") {
+				n, err := out.Read(buf)
+				require.NoError(t, err, said)
+				said += string(buf[:n])
+			}
+			halt(t, cmd.Process.Pid, d)
+			require.NoError(t, cmd.Wait())
+			b, err := os.ReadFile(file)
+			require.NoError(t, err)
+			var rec results.Record
+			require.NoError(t, json.Unmarshal(b, &rec))
+			flags := suspended(&rec)
+			require.Len(t, flags, 1)
+			require.Contains(t, flags[0], "mining/1: perwatt did not run for")
+			tr := rec.Runs[1].Trace(results.SuspendedOf(results.SuspendedHarness))
+			require.InDelta(t, d.Seconds(), float64(tr.V[len(tr.V)-1]), 0.3)
+			require.Less(t, len(tr.T), 8, "what is level takes two samples")
+			work := rec.Runs[1].Trace(results.WorkOf("mining"))
+			w, _ := rec.Runs[1].Phase(results.PhaseMeasure)
+			require.Greater(t, float64(work.Over(float64(w.From), float64(w.To))), 100*d.Seconds(), "the worker went on")
+		})
+	}
+}
+
+// A session that nobody stops says so of each of its processes.
+func TestUndisturbedSession(t *testing.T) {
+	s := newSession(t, "mining")
+	require.NoError(t, s.Run(t.Context()))
+	require.Empty(t, suspended(s.Record))
+	for _, of := range []string{results.SuspendedOf("mining"), results.SuspendedOf(results.SuspendedHarness), results.SuspendedOf(results.SuspendedMachine), results.HostWall} {
+		tr := s.Record.Runs[1].Trace(of)
+		require.NotNil(t, tr, of)
+		require.False(t, slices.ContainsFunc(tr.V, func(v results.Float) bool { return v != 0 }), of)
+	}
+}
+
+func TestBetween(t *testing.T) {
+	t0 := time.Now()
+	first := look{woke: t0, slept: t0, withheld: 7 * time.Second, asleep: time.Hour, wall: -time.Second, timed: true}
+	for _, c := range []struct {
+		name                   string
+		late, withheld, asleep time.Duration
+		stood, slept           time.Duration
+	}{
+		{"in time", 0, 0, 0, 0, 0},
+		{"late", 400 * time.Millisecond, 0, 0, 0, 0},
+		{"stopped for 1 s", time.Second, time.Millisecond, 0, 999 * time.Millisecond, 0},
+		{"stopped for 3 s", 3 * time.Second, 0, 0, 3 * time.Second, 0},
+		{"waited for a CPU", 3 * time.Second, 2990 * time.Millisecond, 0, 0, 0},
+		{"other CPUs were stolen too", time.Second, 4 * time.Second, 0, 0, 0},
+		{"stopped on a busy machine", 3 * time.Second, time.Second, 0, 2 * time.Second, 0},
+		{"asleep", 20 * time.Millisecond, 0, time.Hour, 0, time.Hour},
+		{"two clocks are not one", 0, 0, 3 * time.Microsecond, 0, 0},
+	} {
+		now := first
+		now.woke = first.slept.Add(beatEvery + c.late)
+		now.withheld += c.withheld
+		now.asleep += c.asleep
+		now.wall = 2 * time.Second
+		b := between(first, now)
+		require.Equal(t, c.stood, b.stood, c.name)
+		require.Equal(t, c.slept, b.slept, c.name)
+		require.Equal(t, 2*time.Second, b.wall, c.name)
+		now.timed = false
+		require.False(t, between(first, now).timed, c.name)
+	}
+}
+
+// The wall clock is set and the machine sleeps by a clock of the test's own.
+func TestClocks(t *testing.T) {
+	var at map[int32]time.Duration
+	took, fails := time.Duration(0), false
+	h := &Heartbeat{roots: Roots{Proc: t.TempDir()}, host: &host{times: &hostTimes{}}, clock: func(id int32) (time.Duration, error) {
+		if fails {
+			return 0, errors.New("no such clock")
+		}
+		at[unix.CLOCK_BOOTTIME] += took
+		return at[id], nil
+	}}
+	set := func(mono, boot, wall time.Duration) {
+		at = map[int32]time.Duration{unix.CLOCK_MONOTONIC: mono, unix.CLOCK_BOOTTIME: boot, unix.CLOCK_REALTIME: wall}
+	}
+	for _, c := range []struct {
+		name                 string
+		mono, boot, wall     time.Duration
+		wantAsleep, wantWall time.Duration
+	}{
+		{"the first look", 100 * time.Second, 100 * time.Second, 1000 * time.Hour, 0, 0},
+		{"a second later", 101 * time.Second, 101 * time.Second, 1000*time.Hour + time.Second, 0, 0},
+		{"set ahead", 102 * time.Second, 102 * time.Second, 1000*time.Hour + 5*time.Second, 0, 3 * time.Second},
+		{"set back", 103 * time.Second, 103 * time.Second, 999 * time.Hour, 0, -time.Hour - 3*time.Second},
+		{"slept", 103 * time.Second, 163 * time.Second, 1000*time.Hour + 63*time.Second, time.Minute, 0},
+	} {
+		set(c.mono, c.boot, c.wall)
+		l := h.look()
+		require.True(t, l.timed, c.name)
+		require.Equal(t, c.wantAsleep, l.asleep, c.name)
+		require.Equal(t, c.wantWall, l.wall, c.name)
+	}
+	took = time.Second // something came between the clocks, each time
+	require.False(t, h.look().timed)
+	took, fails = 0, true
+	require.False(t, h.look().timed)
+}
+
+func TestHalted(t *testing.T) {
+	proc := t.TempDir()
+	for i, c := range []struct {
+		stat, wchan string
+		want        bool
+	}{
+		{"7 (perwatt) R 1 7 7 0", "0", false},
+		{"7 (perwatt) S 1 7 7 0", "futex_wait_queue", false},
+		{"7 (perwatt) T 1 7 7 0", "do_signal_stop", true},
+		{"7 (perwatt) t 1 7 7 0", "ptrace_stop", true},
+		{"7 (perwatt) S 1 7 7 0", "do_freezer_trap", true},
+		{"7 (perwatt) D 1 7 7 0", "__refrigerator", true},
+		{"7 (perwatt) D 1 7 7 0", "folio_wait_bit", false},
+		{"7 (T) T (T) S 1 7 7 0", "0", false},
+		{"7 (x) ) T 1 7 7 0", "0", true},
+		{"7 (perwatt) Z 1 7 7 0", "0", false},
+		{"", "", false},
+		{"nonsense", "", false},
+	} {
+		dir := filepath.Join(proc, fmt.Sprint(i))
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "stat"), []byte(c.stat+"\n"), 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "wchan"), []byte(c.wchan), 0o644))
+		require.Equal(t, c.want, Roots{Proc: proc}.halted(i), c)
+	}
+	require.False(t, Roots{Proc: proc}.halted(99), "it has ended")
+}
+
+func TestParseDelay(t *testing.T) {
+	require.Equal(t, 36*time.Nanosecond, parseDelay("351141 36 1"))
+	for _, s := range []string{"", "5", "5 x 1", "5 -1 1", "5 99999999999999999999 1"} {
+		require.Zero(t, parseDelay(s), s)
+	}
+}
+
+func BenchmarkLook(b *testing.B) {
+	host, err := openHost(here)
+	require.NoError(b, err)
+	defer host.times.close()
+	h := &Heartbeat{roots: here, host: host, clock: readClock}
+	for b.Loop() {
+		h.look()
+	}
+}
