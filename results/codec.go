@@ -448,6 +448,9 @@ func (x *text) figure() (Float, error) {
 // consistent says what in the traces contradicts [Trace], and what in the
 // claims [Claim].
 func (r *Record) consistent() error {
+	if most := maxMembers - len(membersOf(reflect.TypeFor[Record]())); len(r.Runs) > most {
+		return fmt.Errorf("/runs: %d of them, and a record holds no more than %d: keep a longer session in several", len(r.Runs), most)
+	}
 	for i := range r.Runs {
 		for j := range r.Runs[i].Traces {
 			if err := r.Runs[i].Traces[j].consistent(); err != nil {

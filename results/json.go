@@ -14,6 +14,10 @@ import (
 // maxDepth bounds the nesting of a record. Its own types need eight levels.
 const maxDepth = 32
 
+// maxMembers bounds the members of one object of a record, and with them its
+// runs, each of which is a member of its digest.
+const maxMembers = 1 << 18
+
 // place is where in a JSON text a reader or a writer stands.
 type place []step
 
@@ -179,7 +183,11 @@ func (x *text) list(element func(i int) error) error {
 func (x *text) object(member func(key string) error) error {
 	depth := len(x.place)
 	var seen names
-	return x.items('{', '}', "an object", func(int) error {
+	return x.items('{', '}', "an object", func(i int) error {
+		if i == maxMembers {
+			x.place = x.place[:depth]
+			return x.errorf("more than %d members: no session has as many", maxMembers)
+		}
 		x.place[depth] = step{index: -1}
 		if x.peek() != '"' {
 			return x.syntax("not JSON: the name of a member belongs here")
@@ -511,17 +519,27 @@ func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
 	return append(out, w...), err
 }
 
-// compareNames orders names as RFC 8785 does, by UTF-16 code units.
+// compareNames orders names as RFC 8785 does, by UTF-16 code units. That is the
+// order of the bytes of UTF-8, but for what takes two units: it comes before the
+// last of what takes one.
 func compareNames(a, b string) int {
-	for i := range min(len(a), len(b)) {
-		if a[i] >= utf8.RuneSelf || b[i] >= utf8.RuneSelf {
-			return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
-		}
-		if a[i] != b[i] {
-			break
-		}
+	i := 0
+	for i < min(len(a), len(b)) && a[i] == b[i] {
+		i++
 	}
-	return strings.Compare(a, b)
+	for i > 0 && i < min(len(a), len(b)) && !utf8.RuneStart(a[i]) {
+		i--
+	}
+	r, _ := utf8.DecodeRuneInString(a[i:])
+	s, _ := utf8.DecodeRuneInString(b[i:])
+	const twoUnits, lastUnits = 0x10000, 0xe000
+	switch {
+	case r >= twoUnits && lastUnits <= s && s < twoUnits && i < len(b):
+		return -1
+	case s >= twoUnits && lastUnits <= r && r < twoUnits && i < len(a):
+		return +1
+	}
+	return strings.Compare(a[i:], b[i:])
 }
 
 // appendString appends s in quotes, as RFC 8785 writes it. What is not UTF-8

@@ -3,9 +3,12 @@ package results
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/stretchr/testify/require"
 )
@@ -418,6 +421,64 @@ func TestSessionsAreWorthTheirWork(t *testing.T) {
 			t.Logf("%.1f steps a value", float64(e.spent)/float64(rec.counts().values))
 		})
 	}
+}
+
+// TestNamesInOrder: names are in the order of UTF-16, whatever they are made of.
+func TestNamesInOrder(t *testing.T) {
+	letters := []rune("aé\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff")
+	rng := rand.New(rand.NewPCG(1, 2))
+	word := func() string {
+		w := make([]rune, rng.IntN(4))
+		for i := range w {
+			w[i] = letters[rng.IntN(len(letters))]
+		}
+		return string(w)
+	}
+	for range 20_000 {
+		a, b := word(), word()
+		want := slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
+		require.Equal(t, want, compareNames(a, b), "%q %q", a, b)
+	}
+	one, other := strings.Repeat("é", 1000)+"a", strings.Repeat("é", 1000)+"b"
+	require.Zero(t, testing.AllocsPerRun(10, func() { compareNames(one, other) }))
+}
+
+// TestMembersAreBounded: no object of a record has as many members, known or not,
+// and nothing is written that would not be read.
+func TestMembersAreBounded(t *testing.T) {
+	members := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `"%d":0,`, i)
+		}
+		return strings.TrimSuffix(b.String(), ",")
+	}
+	raw := strings.TrimSuffix(strings.TrimSpace(string(sealed(t, session(1, 3)))), "}")
+	_, err := Load(strings.NewReader(raw+`,"extra":{`+members(1000)+`}}`), "x")
+	require.NoError(t, err)
+	_, err = Load(strings.NewReader(raw+`,"extra":{`+members(maxMembers+1)+`}}`), "x")
+	require.EqualError(t, err, "results: read x: /extra: more than 262144 members: no session has as many")
+	_, err = Seal(&Record{Schema: SchemaVersion, State: Running, Runs: make([]Run, maxMembers)})
+	require.ErrorContains(t, err, "/runs: 262144 of them, and a record holds no more than 262129")
+}
+
+// TestMismatchesAreBounded: of a record of which nothing is right, the first
+// mismatches are named and the rest are counted.
+func TestMismatchesAreBounded(t *testing.T) {
+	raw := strings.TrimSuffix(strings.TrimSpace(string(sealed(t, session(1, 3)))), "}")
+	ms, err := Verify([]byte(raw + `,"extra":[1.0` + strings.Repeat(",1.0", 2*mostMismatches) + `]}`))
+	require.NoError(t, err)
+	require.Len(t, ms, mostMismatches+1)
+	require.Equal(t, "/extra/0: altered: the number 1.0 should be written 1", ms[0].String())
+	require.Equal(t, "/: and 1002 more", ms[mostMismatches].String())
+
+	rows := make([]Row, 2*mostMismatches)
+	f := File{Record: &Record{Summary: Summary{Rows: rows}}} // all of one name
+	ms = f.Check(Summary{})
+	require.Len(t, ms, mostMismatches+1)
+	require.Equal(t, "/summary: and 1000 more", ms[mostMismatches].String())
+	ms = (&File{Record: &Record{}}).Check(Summary{Rows: rows})
+	require.Len(t, ms, mostMismatches+1)
 }
 
 func BenchmarkDerive(b *testing.B) {
