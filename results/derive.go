@@ -270,7 +270,8 @@ func (s *indexedRecord) windows() (out []Window) {
 		if w.halt = r.halts(r.from, r.to); slices.ContainsFunc(w.halt, func(h halt) bool { return h.who == SuspendedMachine }) {
 			w.Energy, w.why = Absent(), "the machine slept in the window, and what it drew meanwhile is in the joules"
 		}
-		s.spend(4 * len(w.halt) * len(r.Uses)) // each use is held against each
+		s.spend(4 * len(w.halt) * len(r.Uses))     // each use is held against each
+		s.spend(2 * len(r.Scenario) * len(r.Uses)) // by which windows are sorted more than once
 		span := cpus * Float(w.Duration)
 		w.Stolen = r.over(HostSteal) / span
 		ours := r.over(HostSelf)
