@@ -201,6 +201,31 @@ func TestHostileRecords(t *testing.T) {
 	}
 }
 
+// TestHostileSite: so do the pages of a store, whatever stands in a name.
+func TestHostileSite(t *testing.T) {
+	for name, text := range map[string]string{"script": resultstest.Hostile, "long": strings.Repeat("W", 1e6)} {
+		t.Run(name, func(t *testing.T) {
+			s := years(3, text)
+			s.Sub, s.Silent, s.Tool, s.Changes = text, text, text, nil
+			for i := range s.Groups {
+				s.Groups[i].Silent, s.Groups[i].Changes = text, nil
+			}
+			for what, page := range sitePages(t, s) {
+				requirePlain(t, what, string(page))
+			}
+		})
+	}
+}
+
+// TestPageDoor: what was not cleaned where it stands does not leave with the
+// page.
+func TestPageDoor(t *testing.T) {
+	var out bytes.Buffer
+	text := strings.ReplaceAll(resultstest.Hostile, "\t", "") // which may stay
+	require.NoError(t, view{Title: text, Headline: text, Foot: []string{text}}.write(&out))
+	requireInert(t, out.Bytes())
+}
+
 // TestHostileNumbers: every number of a record at what breaks arithmetic.
 func TestHostileNumbers(t *testing.T) {
 	for _, x := range []float64{0, 1e308, -1e308, 5e-324, math.NaN()} {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,7 +28,7 @@ import (
 func serving(t *testing.T) (s *Server, ids []string, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	for i, node := range []string{"north", "<script>south"} {
+	for i, node := range []string{"north", "<script>south\u202e\n::error::x"} {
 		for n := range 3 {
 			rec := resultstest.Session(resultstest.Server(node, 1+float64(i)/20), n, 2, uint64(i+1))
 			raw, err := results.Seal(rec)
@@ -256,4 +257,16 @@ func TestOverviewIsTrue(t *testing.T) {
 	require.NoError(t, s.index.Rebuild(t.Context()))
 	again("another index")
 	require.Same(t, was, overview(""))
+}
+
+// TestErrorsAreText: what an error quotes of an address is text, on one line.
+func TestErrorsAreText(t *testing.T) {
+	s, ids, _ := serving(t)
+	foreign := url.QueryEscape(resultstest.Hostile)
+	for _, path := range []string{"/" + foreign, "/group-" + foreign + ".html", "/records.html?since=" + foreign, "/record.html?id=" + foreign, "/report.html?r=" + ids[3] + "&reference=" + foreign} {
+		r := get(t, s, path)
+		require.NotEqual(t, 200, r.StatusCode, path)
+		text := body(t, r)
+		require.Equal(t, len(text)-1, strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", text)
+	}
 }
