@@ -193,7 +193,7 @@ func TestPlaces(t *testing.T) {
 	require.Equal(t, "24", share(third), "all places are taken by who mines")
 	require.Contains(t, notices[len(notices)-1], "192.0.2.1: turned away: there are 2 workers")
 	// A place is given back by who is gone and is not measured.
-	second.s.worker.done = bench.NewCounter()
+	second.s.worker.done, second.s.worker.flow.begun = bench.NewCounter(), second.now
 	second.s.close(second.now)
 	require.Equal(t, "24", share(third))
 	second.s.worker.done = nil
@@ -220,6 +220,116 @@ func TestPlaces(t *testing.T) {
 	elsewhere.s.address = "192.0.2.2"
 	elsewhere.begin()
 	require.Equal(t, "true", share(elsewhere))
+}
+
+// comes is a device that has subscribed and authorised.
+func comes(t *testing.T, s *Server, name, address string, now time.Time) *talk {
+	k := talkTo(t, s)
+	k.m.Name, k.s.address, k.now = name, address, now
+	k.ask("mining.subscribe", `[]`)
+	require.Equal(t, "true", k.ask("mining.authorize", fmt.Sprintf("[%q]", name)))
+	return k
+}
+
+// A place that is needed is that of whoever has been quiet for longest, and longer
+// than its own shares explain: a share and silence keep none. Who mines again after
+// that comes as another worker.
+func TestQuietPlaces(t *testing.T) {
+	const places = 4
+	for _, c := range []struct {
+		name string
+		set  func(w *Worker) // all that have a place
+		may  time.Duration   // they be quiet
+	}{
+		{"one share", func(*Worker) {}, hush},
+		{"one share, and the warm-up runs", func(w *Worker) { w.done = bench.NewCounter() }, hush},
+		{"shares while a difficulty is looked for", func(w *Worker) { w.shares = 2 }, mute},
+		{"a share a second", func(w *Worker) { w.shares, w.flow = 61, flow{n: 60, active: time.Minute} }, mute},
+		{"a share in 20 s", func(w *Worker) { w.shares, w.flow = 61, flow{n: 60, active: 20 * time.Minute} }, 200 * time.Second},
+		{"a share in an hour", func(w *Worker) { w.shares, w.flow = 3, flow{n: 2, active: 2 * time.Hour} }, idleLimit},
+		{"a window", func(w *Worker) { w.done, w.flow = bench.NewCounter(), flow{begun: time.Now()} }, idleLimit},
+		{"it is gone", func(w *Worker) { clear(w.sessions) }, 0},
+		{"it is gone in the warm-up", func(w *Worker) { w.shares, w.done = 100, bench.NewCounter(); clear(w.sessions) }, 0},
+		{"it is gone in a window", func(w *Worker) {
+			clear(w.sessions)
+			w.done, w.flow = bench.NewCounter(), flow{begun: time.Now()}
+		}, idleLimit},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var joined []string
+			s, err := New(Config{Difficulty: 0x1p-22, Workers: places, Joined: func(w *Worker) { joined = append(joined, w.Name()) }})
+			require.NoError(t, err)
+			began := time.Now()
+			arrive := func(name string, after time.Duration) *talk { return comes(t, s, name, "192.0.2.1", began.Add(after)) }
+			share := func(k *talk) string {
+				k.due(0)
+				k.extra++
+				return k.submit(k.mine(1, k.extra)[0])
+			}
+			var all []*talk
+			for i := range places { // the second is the first to be quiet
+				k := arrive(fmt.Sprint(i), time.Duration((i+places-1)%places)*time.Millisecond)
+				require.Equal(t, "true", share(k))
+				c.set(k.s.worker)
+				all = append(all, k)
+			}
+			first, late := all[1], arrive("late", c.may-time.Millisecond)
+			if c.may > 0 {
+				require.Equal(t, "24", share(late))
+				require.Len(t, joined, places)
+			}
+			late.now = began.Add(c.may)
+			require.Equal(t, "true", share(late))
+			require.Equal(t, "late", joined[places])
+			for i, k := range all {
+				select {
+				case <-k.s.worker.Lost():
+					require.Equal(t, 1, i)
+				default:
+					require.NotEqual(t, 1, i)
+				}
+			}
+			require.Len(t, s.Workers(), places)
+			require.Len(t, s.placed, places)
+
+			// It comes again: there is no place, and then there is.
+			was := first.s.worker
+			first.now = late.now
+			if c.may > 0 {
+				require.Equal(t, "24", share(first))
+			}
+			first.now = late.now.Add(time.Second)
+			require.Equal(t, "true", share(first))
+			require.NotSame(t, was, first.s.worker)
+			require.Equal(t, "1", joined[places+1])
+			require.Equal(t, uint64(1), first.s.worker.Tally().Count[Accepted])
+			require.Zero(t, was.Tally().Count[Accepted]-1, "what it hands in is not the other's")
+		})
+	}
+}
+
+// Names with a share each from one address cost that address no newcomer, and from
+// many addresses nobody.
+func TestPlacesByAddress(t *testing.T) {
+	for _, addresses := range []int{1, 200} {
+		s, err := New(Config{Difficulty: 0x1p-22, Workers: manyPlaces})
+		require.NoError(t, err)
+		now, taken := time.Now(), 0
+		share := func(name, address string) string {
+			k := comes(t, s, name, address, now)
+			return k.submit(k.mine(1, 1)[0])
+		}
+		for i := range 500 {
+			if share(fmt.Sprint(i), fmt.Sprint("192.0.2.", i%addresses)) == "true" {
+				taken++
+			}
+		}
+		require.Equal(t, map[int]int{1: manyPlaces * 3 / 4, 200: manyPlaces}[addresses], taken)
+		now = now.Add(hush)
+		require.Equal(t, "true", share("honest", "192.0.2.0"))
+		require.Equal(t, "true", share("another", "198.51.100.1"))
+		require.LessOrEqual(t, len(s.placed), manyPlaces)
+	}
 }
 
 // Who looks on is told of each address and reason once, and of no more than can

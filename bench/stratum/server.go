@@ -63,7 +63,7 @@ type Server struct {
 	newest    *template
 	workers   map[string]*Worker
 	order     []*Worker
-	placed    int            // workers that have a place
+	placed    []*Worker      // that have a place
 	places    map[string]int // of each address
 	fixed     *search        // of all, where the difficulty is given
 	conns     map[*conn]struct{}
@@ -150,8 +150,9 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Workers are those that have a place, which they keep, and those that are
-// there and have none yet, in the order of their appearance.
+// Workers are those that have a place, which they keep while they mine or nobody
+// else needs it, and those that are there and have none yet, in the order of their
+// appearance.
 func (s *Server) Workers() []*Worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,7 +208,7 @@ func (s *Server) worker(name, address string, h *search, now time.Time) (w *Work
 		}
 		return w, ""
 	}
-	if n := s.names[address]; n >= max(1, s.cfg.Connections*3/4) || len(s.order)-s.placed >= s.cfg.Connections {
+	if n := s.names[address]; n >= max(1, s.cfg.Connections*3/4) || len(s.order)-len(s.placed) >= s.cfg.Connections {
 		return nil, fmt.Sprintf("%d names have come from there that handed in nothing", n)
 	}
 	switch {
@@ -227,9 +228,9 @@ func (s *Server) worker(name, address string, h *search, now time.Time) (w *Work
 // manyPlaces are so many that one address may not have all.
 const manyPlaces = 64
 
-// place gives a worker that has handed in a share its place, or says why there
-// is none for it.
-func (s *Server) place(w *Worker) (why string) {
+// place gives a worker that has handed in a share its place, that of one that is
+// quiet if need be, or says why there is none for it.
+func (s *Server) place(w *Worker, now time.Time) (why string) {
 	if w.placed.Load() {
 		return ""
 	}
@@ -238,28 +239,49 @@ func (s *Server) place(w *Worker) (why string) {
 		s.mu.Unlock()
 		return ""
 	}
+	home := "" // of whoever may give its place: anybody
 	switch {
 	case s.cfg.Workers >= manyPlaces && s.places[w.home] >= s.cfg.Workers*3/4:
-		why = fmt.Sprintf("three quarters of all places for workers (%d) are taken from there", s.cfg.Workers)
-	case s.placed == s.cfg.Workers:
-		// Who is gone and is not measured gives its place back.
-		if i := slices.IndexFunc(s.order, func(o *Worker) bool { return o.placed.Load() && o.idle() }); i >= 0 {
-			s.forget(s.order[i])
-		} else {
-			why = fmt.Sprintf("there are %d workers, which is all that there may be", s.cfg.Workers)
+		why, home = fmt.Sprintf("three quarters of all places for workers (%d) are taken from there", s.cfg.Workers), w.home
+	case len(s.placed) == s.cfg.Workers:
+		why = fmt.Sprintf("there are %d workers, which is all that there may be", s.cfg.Workers)
+	}
+	var quiet *Worker
+	if why != "" {
+		if quiet = s.quiet(home, now); quiet != nil {
+			why = ""
+			s.forget(quiet)
 		}
 	}
 	if why == "" {
 		w.placed.Store(true)
-		s.placed++
+		s.placed = append(s.placed, w)
 		s.places[w.home]++
 		drop(s.names, w.home)
 	}
 	s.mu.Unlock()
+	if quiet != nil {
+		s.notice(quiet.home, "a worker that handed in nothing for too long gave its place to another that did")
+	}
 	if why == "" && s.cfg.Joined != nil {
 		s.cfg.Joined(w)
 	}
 	return why
+}
+
+// quiet is the worker with a place that has been quiet for longest of those that
+// may keep it no longer, of an address or of any; nil if there is none.
+func (s *Server) quiet(home string, now time.Time) (quiet *Worker) {
+	var longest time.Duration
+	for _, o := range s.placed {
+		if home != "" && o.home != home {
+			continue
+		}
+		if since, over := o.quiet(now); over && (quiet == nil || since > longest) {
+			quiet, longest = o, since
+		}
+	}
+	return quiet
 }
 
 // forget takes a worker from the books.
@@ -267,11 +289,12 @@ func (s *Server) forget(w *Worker) {
 	delete(s.workers, w.name)
 	s.order = slices.DeleteFunc(s.order, func(o *Worker) bool { return o == w })
 	if w.placed.Load() {
-		s.placed--
+		s.placed = slices.DeleteFunc(s.placed, func(o *Worker) bool { return o == w })
 		drop(s.places, w.home)
 	} else {
 		drop(s.names, w.home)
 	}
+	close(w.lost)
 }
 
 // drop counts one less of an address.

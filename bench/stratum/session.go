@@ -314,6 +314,30 @@ func (s *session) authorise(name []byte, now time.Time) (code string) {
 	return ""
 }
 
+// returned is the worker that hands in a share: where its place went to another while
+// it was quiet, a new one of its name. It is nil, and that is told of, where there can
+// be none.
+func (s *session) returned(w *Worker, now time.Time) *Worker {
+	select {
+	case <-w.lost:
+	default:
+		return w
+	}
+	again, why := s.srv.worker(w.name, s.address, s.search, now)
+	if again == nil {
+		s.notice("turned away: " + why)
+		return nil
+	}
+	if s.worker == w {
+		s.worker = again
+	} else {
+		s.others[w.name] = again
+	}
+	w.leave(s, now)
+	again.join(s)
+	return again
+}
+
 // extension is what a name in BIP 310 looks like.
 var extension = regexp.MustCompile("^[a-z0-9.-]{1,40}$")
 
@@ -385,7 +409,11 @@ func (s *session) submit(r *request, now time.Time) Class {
 		epoch = j.epoch
 		c, luck = j.judge(s.ours[:], s.srv.cfg.Extranonce2, s.mask, sub, now)
 		if c <= Stale {
-			if why := s.srv.place(w); why != "" {
+			if w = s.returned(w, now); w == nil {
+				s.srv.count.unauthorised.Add(1)
+				return Unauthorised
+			}
+			if why := s.srv.place(w, now); why != "" {
 				s.srv.count.unauthorised.Add(1)
 				s.notice("turned away: " + why + " (--workers)")
 				return Unauthorised

@@ -32,6 +32,7 @@ type Worker struct {
 	search *search
 	placed atomic.Bool   // it has handed in a share, and has a place
 	mining chan struct{} // closed when it has handed in one of its present difficulty
+	lost   chan struct{} // closed when its place went to another
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
@@ -43,6 +44,8 @@ type Worker struct {
 	flow     flow             // of the run
 	tally    Tally
 	left     time.Time // when the last connection went; zero from the first share after that on
+	heard    time.Time // its last good share
+	shares   int       // good ones
 }
 
 // Tally is what became of a device's shares since its difficulty was settled.
@@ -63,7 +66,7 @@ type Tally struct {
 const hashesPerDifficulty = 0x1p48 / 0xffff
 
 func newWorker(srv *Server, name, home string, h *search, now time.Time) *Worker {
-	return &Worker{name: name, srv: srv, home: home, search: h, mining: make(chan struct{}), sessions: map[*session]struct{}{}, left: now}
+	return &Worker{name: name, srv: srv, home: home, search: h, mining: make(chan struct{}), lost: make(chan struct{}), sessions: map[*session]struct{}{}, left: now, heard: now}
 }
 
 // Name is what the device authorises as: anything, up to 256 bytes.
@@ -134,11 +137,35 @@ func (w *Worker) Connected() bool {
 	return len(w.sessions) > 0
 }
 
-// idle reports whether the device is gone, and nobody measures it.
-func (w *Worker) idle() bool {
+// Lost is closed when the worker has handed in nothing for too long and another
+// needed its place. If its device mines again it comes as another worker.
+func (w *Worker) Lost() <-chan struct{} { return w.lost }
+
+// hush is how long a worker may hand in nothing after its only share, before another
+// may have its place. One that mines hands in several a second, or is given a
+// difficulty at which it does.
+const hush = 5 * time.Second
+
+// quiet is how long the worker has handed in nothing, and whether that is longer than
+// it may keep a place that others need. Who is in a window has as long as a connection
+// may be silent, who is gone before that nothing; who has shown how often its shares
+// come has ten times as long.
+func (w *Worker) quiet(now time.Time) (since time.Duration, over bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.sessions) == 0 && w.done == nil
+	since = now.Sub(w.heard)
+	may := mute
+	switch {
+	case w.done != nil && !w.flow.begun.IsZero():
+		may = idleLimit
+	case len(w.sessions) == 0:
+		may = 0
+	case w.shares < 2:
+		may = hush
+	case w.flow.n > 0:
+		may = min(idleLimit, max(mute, 10*w.flow.active/time.Duration(w.flow.n)))
+	}
+	return since, since >= may
 }
 
 // join adds a connection, and returns the epoch that its jobs must be of.
@@ -194,6 +221,10 @@ func (w *Worker) note(c Class, epoch uint64, luck float64, workers int, now time
 	present, settled := w.search.note(c, epoch, luck, workers, now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if c <= Stale {
+		w.heard = now
+		w.shares++
+	}
 	if c <= Low && (!present || epoch < w.from) { // it is of work before
 		return
 	}

@@ -356,7 +356,7 @@ func TestStubbornDevice(t *testing.T) {
 	k := newTalk(t, Config{})
 	k.begin()
 	w := k.s.worker
-	require.Empty(t, k.s.srv.place(w))
+	require.Empty(t, k.s.srv.place(w, k.now))
 	stuck := k.m.Difficulty
 	require.Equal(t, float64(startDifficulty), stuck)
 	reconnected := 0

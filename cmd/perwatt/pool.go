@@ -88,7 +88,7 @@ need no saying.`,
 	fl.StringArrayVar(&f.devices, "device", nil, "device to ask what it says of itself, KIND:HOST, may be repeated:\n"+deviceKinds())
 	fl.StringArrayVar(&f.meters, "meter", nil, "meter of a device, may be repeated: a spec (perwatt meters --help lists them)")
 	fl.StringArrayVar(&f.mappings, "map", nil, "WORKER=NAME: that worker's is the meter or device of that name, may be repeated")
-	fl.IntVar(&f.workers, "workers", 1024, "devices that hand in shares, and are measured, at most")
+	fl.IntVar(&f.workers, "workers", 1024, "devices that hand in shares, and are measured, at most; one that has gone quiet gives its place to one that mines")
 	fl.IntVar(&f.extranonce, "extranonce", 4, "bytes of the extranonce2 that devices roll, 4 to 8")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
 	f.sweep.flags(cmd, ", and {worker}\nthe name of the worker that it is for, which the device says: of letters, digits and ._@+:,=%-")
@@ -217,7 +217,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 	defer heart.Stop()
 	l := &lab{
 		heart: heart, st: st, plan: plan, sweep: &f.sweep, until: until, gauges: g, format: format, stdout: stdout, stderr: stderr,
-		joined: make(chan *stratum.Worker, 64), miners: map[*stratum.Worker]*report.Miner{},
+		joined: make(chan *stratum.Worker, 64), most: f.workers, miners: map[*stratum.Worker]*report.Miner{},
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -267,6 +267,8 @@ type lab struct {
 	mu     sync.Mutex // and of what is printed
 	miners map[*stratum.Worker]*report.Miner
 	order  []*stratum.Worker
+	begun  int // workers that handed in a share
+	most   int // of them that are told of
 	drawn  int // lines of the table on the terminal
 	ended  []outcome
 }
@@ -368,11 +370,26 @@ func (l *lab) begin(w *stratum.Worker) {
 	agent, address := w.Peer()
 	l.miners[w] = &report.Miner{Name: w.Name(), Agent: agent, State: "looking for a difficulty"}
 	l.order = append(l.order, w)
-	l.say("worker %q from %s, %s", w.Name(), address, cmp.Or(agent, "which does not say what it is"))
+	switch l.begun++; {
+	case l.begun <= l.most:
+		l.say("worker %q from %s, %s", w.Name(), address, cmp.Or(agent, "which does not say what it is"))
+	case l.begun == l.most+1:
+		l.say("others take the places of workers that are gone or quiet: who comes from now on is told of when it is measured")
+	}
 }
 
-// steps takes one worker through its sessions, one at each setting.
+// steps takes one worker through its sessions, one at each setting, as long as it has
+// its place.
 func (l *lab) steps(ctx context.Context, w *stratum.Worker, settled chan<- struct{}, done chan<- outcome) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-w.Lost():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	began := sync.OnceFunc(func() { settled <- struct{}{} })
 	meters, claims, warnings := l.gauges.of(w)
 	for _, setting := range l.sweep.sessions(1) {
@@ -469,14 +486,17 @@ func (l *lab) end(o outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := l.miners[o.worker]
-	defer func() {
-		o.miner = *m
-		l.ended = append(l.ended, o)
-	}()
 	switch {
 	case errors.Is(o.err, harness.ErrNothing):
 		if m.State = "nothing measured"; !errors.Is(o.err, context.Canceled) {
 			l.say("worker %q: %s", m.Name, o.err.Error())
+		}
+		select {
+		case <-o.worker.Lost(): // there is no end of those
+			delete(l.miners, o.worker)
+			l.order = slices.DeleteFunc(l.order, func(w *stratum.Worker) bool { return w == o.worker })
+			return
+		default:
 		}
 	case o.err != nil:
 		m.State = "not kept"
@@ -486,6 +506,8 @@ func (l *lab) end(o outcome) {
 		m.State = string(o.rec.State)
 		l.say("worker %q: %s, %s", m.Name, m.State, m.Rate())
 	}
+	o.miner = *m
+	l.ended = append(l.ended, o)
 }
 
 // say prints a line above the table.
