@@ -227,6 +227,38 @@ func TestOutlet(t *testing.T) {
 	}
 }
 
+// FuzzOutlet: no bytes become anything but text and colours, and JSON that
+// prints passes as it is.
+func FuzzOutlet(f *testing.F) {
+	f.Add([]byte(resultstest.Hostile), byte(3))
+	f.Add([]byte(":::x\n\t::x\n####[x##a[##b["), byte(1))
+	f.Fuzz(func(t *testing.T, b []byte, size byte) {
+		for _, color := range []bool{false, true} {
+			var out bytes.Buffer
+			o := &outlet{to: &out, color: color}
+			for piece := range slices.Chunk(b, int(size)+1) {
+				_, err := o.Write(piece)
+				require.NoError(t, err)
+			}
+			require.NoError(t, o.flush())
+			text := out.String()
+			if color {
+				text = regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(text, "")
+			}
+			requirePrintable(t, "", text)
+			if !color { // of a terminal, which is no log
+				requireHarmless(t, "", text, false)
+			}
+		}
+		var out bytes.Buffer
+		require.NoError(t, report.WriteJSON(&out, "", string(b)))
+		var passed bytes.Buffer
+		_, err := (&outlet{to: &passed}).Write(out.Bytes())
+		require.NoError(t, err)
+		require.Equal(t, out.String(), passed.String())
+	})
+}
+
 // TestComplain: each error that was joined has its line, with what was said of
 // all; a line break in what somebody said makes none.
 func TestComplain(t *testing.T) {
