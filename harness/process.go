@@ -33,18 +33,20 @@ const stallLooks = 10
 
 // process is the harness's side of one worker.
 type process struct {
-	use     string
-	pid     int
-	halted  bool         // at the last beat
-	unit    results.Unit // of its counts
-	counter *bench.Counter
-	page    *cell
-	orders  io.WriteCloser
-	answers chan answer
-	ended   chan struct{} // closed when the process has been waited for
-	err     error         // why it ended, set before ended is closed
-	stderr  tail
-	kill    func()
+	use      string
+	pid      int
+	halted   bool         // at the last beat
+	unit     results.Unit // of its counts
+	counter  *bench.Counter
+	page     *cell
+	orders   io.WriteCloser
+	answers  chan answer
+	ended    chan struct{} // closed when the process has been waited for
+	err      error         // why it ended, set before ended is closed
+	state    *os.ProcessState
+	oomKills int64 // before it was started
+	stderr   tail
+	kill     func()
 }
 
 // start runs a worker process from command, which must end up in [Worker].
@@ -53,7 +55,7 @@ func start(use string, command func() *exec.Cmd) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("harness: worker for %s: %w", use, err)
 	}
-	p := &process{use: use, page: page, counter: page.counter(), answers: make(chan answer, 8), ended: make(chan struct{})}
+	p := &process{use: use, page: page, counter: page.counter(), answers: make(chan answer, 8), ended: make(chan struct{}), oomKills: oomKills()}
 	cmd := command()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -88,7 +90,7 @@ func start(use string, command func() *exec.Cmd) (*process, error) {
 			err = errors.Join(bad, err)
 		}
 		r.Close() // #nosec G104 -- a pipe that was read to its end, or never
-		p.err = err
+		p.err, p.state = err, cmd.ProcessState
 		close(p.ended)
 	}()
 	if err := <-started; err != nil {
@@ -139,14 +141,26 @@ func (p *process) death() error {
 		p.kill()
 		<-p.ended
 	}
-	why := "ended"
+	why, said := "ended", p.stderr.String()
 	if p.err != nil {
 		why = p.err.Error()
 	}
-	if said := p.stderr.String(); said != "" {
+	if limit := p.limit(said); limit != "" {
+		why = limit
+	} else if said != "" {
 		why += ": " + said
 	}
 	return fmt.Errorf("%s: the worker died: %s", p.use, why)
+}
+
+// limit says which limit of the system ended the worker, or "".
+func (p *process) limit(said string) string {
+	status, _ := p.state.Sys().(syscall.WaitStatus)
+	if status.Signaled() && status.Signal() == syscall.SIGKILL && oomKills() > p.oomKills {
+		n := Roots{}.orHere().cgroups("self").memory(0)
+		return fmt.Sprintf("the kernel killed it for want of memory in its control group, whose limit is %d MiB: raise it (memory.max; docker run --memory)", n>>20)
+	}
+	return LimitOf(status, p.state.UserTime()+p.state.SystemTime(), []byte(said))
 }
 
 // close ends the worker, gently if it listens.

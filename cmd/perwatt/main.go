@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/harness"
 	"github.com/perwatt/perwatt/harness/peer"
 )
 
@@ -78,6 +79,15 @@ func atOnce(cmd *cobra.Command, read func() error) error {
 }
 
 func main() {
+	// A file that may not grow is an error of the write, not the end.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
+	switch argv := os.Args[1:]; {
+	case len(argv) > 0 && argv[0] == limitedName:
+		os.Exit(underLimits(argv[1:]))
+	case len(argv) > 0 && argv[0] == workerName: // the harness says what ended it
+	case harness.Limited():
+		os.Exit(guard(argv, os.Stderr))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // the second one is not caught: it kills
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -125,6 +135,9 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 		code = e.code
 	case errors.Is(err, bench.ErrUsage), errors.Is(err, peer.ErrSpec):
 		code = exitUsage
+	}
+	if why := harness.LimitOfError(err); why != "" {
+		err = fmt.Errorf("%w: %s", err, why)
 	}
 	complain(stderr, err)
 	return code
