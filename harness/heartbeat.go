@@ -2,7 +2,9 @@ package harness
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -186,19 +188,26 @@ func parseDelay(s string) time.Duration {
 }
 
 // halted reports whether a process is stopped by a signal, traced, or frozen by
-// its control group, whose tasks sleep in one of two functions of the kernel.
+// its control group.
 func (r Roots) halted(pid int) bool {
 	s := r.text(r.proc(fmt.Sprintf("%d/stat", pid)))
 	_, rest, _ := strings.Cut(s[strings.LastIndexByte(s, ')')+1:], " ")
 	state, _, _ := strings.Cut(rest, " ")
-	switch state {
-	case "T", "t":
-		return true
-	case "S", "D":
-		where := r.text(r.proc(fmt.Sprintf("%d/wchan", pid)))
-		return where == "do_freezer_trap" || where == "__refrigerator"
+	return state == "T" || state == "t" || r.frozen(fmt.Sprint(pid))
+}
+
+// frozen reports whether a process is in a frozen group that this one is not in:
+// in that, this one would not get to ask.
+func (r Roots) frozen(pid string) bool {
+	if theirs := r.text(r.proc(pid + "/cgroup")); theirs == "" || theirs == r.text(r.proc("self/cgroup")) {
+		return false
 	}
-	return false
+	return slices.ContainsFunc(r.cgroups(pid).all, func(g cgroup) bool {
+		if g.v2 {
+			return slices.Contains(strings.Split(r.text(filepath.Join(g.dirs[0], "cgroup.events")), "\n"), "frozen 1")
+		}
+		return strings.Contains(g.has, ",freezer,") && r.text(filepath.Join(g.dirs[0], "freezer.state")) == "FROZEN"
+	})
 }
 
 // beat takes in a beat, and looks at the workers.

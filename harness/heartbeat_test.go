@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -224,31 +225,34 @@ func TestClocks(t *testing.T) {
 }
 
 func TestHalted(t *testing.T) {
-	proc := t.TempDir()
-	for i, c := range []struct {
-		stat, wchan string
-		want        bool
+	const (
+		alive   = "7 (perwatt) S 1 7 7 0"
+		freezer = "33 23 0:29 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n"
+	)
+	for _, c := range []struct {
+		name, stat, self, group string
+		file, text              string // below sys/fs/cgroup
+		want                    bool
 	}{
-		{"7 (perwatt) R 1 7 7 0", "0", false},
-		{"7 (perwatt) S 1 7 7 0", "futex_wait_queue", false},
-		{"7 (perwatt) T 1 7 7 0", "do_signal_stop", true},
-		{"7 (perwatt) t 1 7 7 0", "ptrace_stop", true},
-		{"7 (perwatt) S 1 7 7 0", "do_freezer_trap", true},
-		{"7 (perwatt) D 1 7 7 0", "__refrigerator", true},
-		{"7 (perwatt) D 1 7 7 0", "folio_wait_bit", false},
-		{"7 (T) T (T) S 1 7 7 0", "0", false},
-		{"7 (x) ) T 1 7 7 0", "0", true},
-		{"7 (perwatt) Z 1 7 7 0", "0", false},
-		{"", "", false},
-		{"nonsense", "", false},
+		{"runs", "7 (perwatt) R 1 7 7 0", "0::/a", "0::/a", "", "", false},
+		{"sleeps", alive, "0::/a", "0::/a", "", "", false},
+		{"stopped", "7 (perwatt) T 1 7 7 0", "0::/a", "0::/a", "", "", true},
+		{"traced", "7 (perwatt) t 1 7 7 0", "0::/a", "0::/a", "", "", true},
+		{"a name like a state", "7 (T) T (T) S 1 7 7 0", "0::/a", "0::/a", "", "", false},
+		{"a name with a bracket", "7 (x) ) T 1 7 7 0", "0::/a", "0::/a", "", "", true},
+		{"a zombie", "7 (perwatt) Z 1 7 7 0", "0::/a", "0::/a", "", "", false},
+		{"ended", "", "0::/a", "", "", "", false},
+		{"nonsense", "nonsense", "0::/a", "0::/a", "", "", false},
+		{"frozen by version 2", alive, "0::/a", "0::/a/b", "a/b/cgroup.events", "populated 1\nfrozen 1\n", true},
+		{"in another group, not frozen", alive, "0::/a", "0::/a/b", "a/b/cgroup.events", "populated 1\nfrozen 0\n", false},
+		{"this process's group is being thawed", alive, "0::/a", "0::/a", "a/cgroup.events", "populated 1\nfrozen 1\n", false},
+		{"frozen by version 1", "7 (perwatt) D 1 7 7 0", "5:freezer:/", "5:freezer:/x", "freezer/x/freezer.state", "FROZEN\n", true},
+		{"thawed by version 1", alive, "5:freezer:/", "5:freezer:/x", "freezer/x/freezer.state", "THAWED\n", false},
 	} {
-		dir := filepath.Join(proc, fmt.Sprint(i))
-		require.NoError(t, os.Mkdir(dir, 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "stat"), []byte(c.stat+"\n"), 0o644))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "wchan"), []byte(c.wchan), 0o644))
-		require.Equal(t, c.want, Roots{Proc: proc}.halted(i), c)
+		r := written(t, map[string]string{"proc/7/stat": c.stat + "\n", "proc/7/cgroup": c.group + "\n", "proc/self/cgroup": c.self + "\n",
+			"proc/self/mountinfo": mountV2 + freezer, "sys/fs/cgroup/" + cmp.Or(c.file, "x"): c.text})
+		require.Equal(t, c.want, r.halted(7), c.name)
 	}
-	require.False(t, Roots{Proc: proc}.halted(99), "it has ended")
 }
 
 func TestParseDelay(t *testing.T) {
