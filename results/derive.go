@@ -955,6 +955,9 @@ func (d *deriver) flags(s Summary) []Warning {
 		flags = append(flags, Warning{Code: code, Text: text, Remedy: remedy, Run: run})
 	}
 	d.sessionFlags(add)
+	for i := range d.runs {
+		d.runs[i].suspensions(add)
+	}
 	for i := range d.windows {
 		if w := &d.windows[i]; w.left && (i == 0 || d.windows[i-1].run != w.run) {
 			add(w, "window-left-out", "something of this window is missing that others have, its energy, the work of a use, or time in which it ran: no figure is made of it, so that rates, watts and work per joule are of the same windows",

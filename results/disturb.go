@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -58,18 +59,28 @@ func (w *Window) stood() bool {
 	return false
 }
 
-// disturbed finds what kept a run from its work, from the first work on that a
-// figure rests on.
-func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy string)) {
-	from, to := w.Span()
-	began := from
-	for _, name := range []string{PhaseWarmup, PhaseTarget} {
-		if p, ok := w.run.Phase(name); ok {
-			began = min(began, p.From)
+// suspensions finds what stood still in a run, from the first work on that a
+// figure rests on; also in one that failed, for it may be why.
+func (r *indexedRun) suspensions(add func(w *Window, code, text, remedy string)) {
+	from, to, first := Absent(), Absent(), Absent()
+	for _, p := range r.Phases {
+		switch p.Name {
+		case PhaseMeasure:
+			from, to = p.From, p.To
+		case PhaseWarmup, PhaseTarget:
+		default:
+			continue
+		}
+		if first.IsAbsent() {
+			first = p.From
+		}
+		if from.IsAbsent() { // it came no further
+			to = p.To
 		}
 	}
-	for _, h := range w.run.halts(float64(began), float64(to)) {
-		if !(h.long > min(maxHalt, maxStolen*w.Duration)) {
+	inside := r.halts(float64(from), float64(to))
+	for _, h := range r.halts(float64(first), float64(to)) {
+		if h.long <= min(maxHalt, maxStolen*max(0, float64(to-from))) {
 			continue
 		}
 		what, remedy := "the worker of "+h.who+" was stopped", "let it run: no kill -STOP, debugger or freezer while it is measured"
@@ -80,14 +91,18 @@ func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy st
 			what, remedy = "the machine slept", "keep it awake: systemd-inhibit --what=sleep perwatt run"
 		}
 		where := "in the window"
-		if h.from < float64(from) {
+		if !(h.from >= float64(from)) {
 			where = "before and in the window"
-			if len(w.run.halts(float64(from), float64(to))) == 0 {
+			if !slices.ContainsFunc(inside, func(in halt) bool { return in.who == h.who }) {
 				where = "before the window"
 			}
 		}
-		add(w, "suspended", fmt.Sprintf("%s for %.2f s from second %.2f on, %s", what, h.long, h.from, where), remedy)
+		add(&Window{run: r}, "suspended", fmt.Sprintf("%s for %.2f s from second %.2f on, %s", what, h.long, h.from, where), remedy)
 	}
+}
+
+// disturbed finds what kept the uses of a window from their work.
+func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy string)) {
 	over := func(of string) float64 { return float64(w.run.over(of)) }
 	// A quota that holds back one thread costs a use of one thread as much as
 	// one that holds back all does a larger one.

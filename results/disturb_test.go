@@ -119,6 +119,23 @@ func TestSuspendedWindowIsNoFigure(t *testing.T) {
 	}
 }
 
+// A run that failed says so too: it may be why.
+func TestSuspendedRunThatFailed(t *testing.T) {
+	for name, phases := range map[string]int{"in its window": 2, "before it": 1} {
+		t.Run(name, func(t *testing.T) {
+			rec := newWorld().record()
+			r := &rec.Runs[1]
+			r.Status, r.Error, r.Phases = Failed, "the worker is stopped", r.Phases[:phases]
+			r.step(SuspendedOf("mining"), Counter, 0.5, 3.5, 3)
+			s := Derive(rec)
+			i := slices.IndexFunc(s.Flags, func(f Warning) bool { return f.Code == "suspended" })
+			require.GreaterOrEqual(t, i, 0)
+			require.Equal(t, "mining/1", s.Flags[i].Run)
+			require.Contains(t, s.Flags[i].Text, "from second 4.50 on")
+		})
+	}
+}
+
 // A device elsewhere works on while its pool is stopped: what its shares say is
 // judged by how they came, and the stop is named.
 func TestSuspendedPool(t *testing.T) {

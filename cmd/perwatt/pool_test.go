@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -391,6 +392,56 @@ func TestPoolIsKilled(t *testing.T) {
 	files, err := filepath.Glob(dir + "/*/*")
 	require.NoError(t, err)
 	require.Equal(t, []string{path}, files)
+}
+
+// A pool that is stopped for a moment says so. What its miner found meanwhile
+// comes at once and counts for the window in which it was found, or that window is
+// failed: no figure is wrong by it.
+func TestPoolIsSuspended(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("measures for ten seconds")
+	}
+	for name, at := range map[string]time.Duration{"within a window": 100 * time.Millisecond, "at its end": 1500 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			exe, err := exec.LookPath("perwatt")
+			require.NoError(t, err)
+			cmd := exec.Command(exe, "pool", "--listen", "127.0.0.1:0", "--store", dir, "--difficulty", difficulty,
+				"--warmup", "100ms", "--settle", "100ms", "--duration", "7500ms", "--window", "2500ms", "--interval", "50ms")
+			var stderr said
+			cmd.Stderr = &stderr
+			require.NoError(t, cmd.Start())
+			defer func() { _ = cmd.Process.Kill() }()
+			c, err := net.Dial("tcp", stderr.until(t, `tcp://(\S+),`))
+			require.NoError(t, err)
+			defer c.Close()
+			stop := stratumtest.Connect(t, c, "w", true).Keep(random())
+			defer stop()
+			stderr.until(t, `(is measured)`)
+			time.Sleep(at)
+			require.NoError(t, cmd.Process.Signal(syscall.SIGSTOP))
+			time.Sleep(time.Second)
+			require.NoError(t, cmd.Process.Signal(syscall.SIGCONT))
+			require.NoError(t, cmd.Wait(), &stderr)
+			rec := kept(t, dir)["w"]
+			failed := 0
+			for _, r := range rec.Runs {
+				if r.Status != results.OK {
+					failed++
+				}
+			}
+			require.True(t, slices.ContainsFunc(rec.Summary.Flags, func(f results.Warning) bool {
+				return f.Code == "suspended" && strings.Contains(f.Text, "perwatt did not run")
+			}), "%v", rec.Summary.Flags)
+			require.Less(t, failed, len(rec.Runs))
+			rate := rec.Summary.Rows[0].Metrics[results.Throughput]
+			truth := 100 * rec.Runs[0].Uses[0].Shares.Work
+			t.Logf("%d of %d windows failed; %.3f of the truth, %.3f to %.3f", failed, len(rec.Runs), rate.Value/truth, rate.Low/truth, rate.High/truth)
+			require.InDelta(t, 1, float64(rate.Value/truth), 0.25, "four standard deviations of the shares of one window")
+		})
+	}
 }
 
 // Who is turned away is told once, with address and reason; that no miner came
