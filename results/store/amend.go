@@ -125,12 +125,18 @@ func readAmendment(path string) (a Amendment, ok bool, err error) {
 // apply takes from a record the runs that amendments exclude, and returns why
 // the whole of it is excluded, if it is.
 func apply(rec *results.Record, amendments []Amendment) (excluded string) {
+	type run struct {
+		scenario string
+		round    int
+	}
+	out := map[run]bool{}
 	for _, a := range amendments {
 		if a.Scenario == "" {
 			excluded = a.Reason
-			continue
+		} else {
+			out[run{a.Scenario, a.Round}] = true
 		}
-		rec.Runs = slices.DeleteFunc(rec.Runs, func(r results.Run) bool { return r.Scenario == a.Scenario && r.Round == a.Round })
 	}
+	rec.Runs = slices.DeleteFunc(rec.Runs, func(r results.Run) bool { return out[run{r.Scenario, r.Round}] })
 	return excluded
 }
