@@ -84,8 +84,9 @@ func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 	return pictured(c.Head, c)
 }
 
-// planeCharts set mining against each training, relative to the reference.
-func planeCharts(p Page) (out []picture) {
+// planeCharts set mining against each training, relative to the reference, and
+// leave out some if there are many.
+func planeCharts(p Page) (out []picture, left int) {
 	c := p.Comparison
 	efficiency := func(scenario, use, candidate string) (compare.Interval, results.Origin) {
 		for _, t := range c.Tables {
@@ -108,6 +109,10 @@ func planeCharts(p Page) (out []picture) {
 			continue
 		}
 		seen[m.Scenario] = true
+		if len(seen) > mostTrainings {
+			left++
+			continue
+		}
 		refX, _ := efficiency("mining", "mining", c.Reference)
 		refY, _ := efficiency(m.Scenario, "training", c.Reference)
 		relative := func(i, ref compare.Interval, origin results.Origin) chart.Figure {
@@ -129,7 +134,7 @@ func planeCharts(p Page) (out []picture) {
 		}
 		out = append(out, mixChart(p, m.Scenario, fmt.Sprintf("mix%d", n))...)
 	}
-	return out
+	return out, left
 }
 
 // mixChart is what a kilowatt-hour gives, shared between two uses, and what

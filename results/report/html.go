@@ -335,6 +335,12 @@ func doubtful(p Page) section {
 	return s
 }
 
+// What a page draws of one comparison: a browser shows no more than that.
+const (
+	mostUses      = 300 // a chart and a table each
+	mostTrainings = 30  // against mining
+)
+
 // uses holds a ranking and a table for each use.
 func uses(p Page) section {
 	s := section{ID: "uses", Title: "At each use", Lead: []string{"Work per joule decides; beside it stand the throughput and the watts that it is made of. An index is against the reference, and includes what the meters add."}}
@@ -347,7 +353,12 @@ func uses(p Page) section {
 		}
 		return s
 	}
-	for ti, t := range p.Comparison.Tables {
+	tables := p.Comparison.Tables
+	if n := len(tables); n > mostUses {
+		tables = tables[:mostUses]
+		s.Lead = append(s.Lead, fmt.Sprintf("The first %d of %d are shown: perwatt compare has all of them.", mostUses, n))
+	}
+	for ti, t := range tables {
 		charts := append(rankingChart(p, t, fmt.Sprintf("rank%d", ti)), throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti))...)
 		if len(charts) > 0 {
 			s.Blocks = append(s.Blocks, block{Charts: charts})
@@ -362,7 +373,8 @@ func uses(p Page) section {
 // across normalises between uses.
 func across(p Page) section {
 	s := section{ID: "across", Title: "From one use to another"}
-	if charts := planeCharts(p); len(charts) > 0 {
+	charts, left := planeCharts(p)
+	if len(charts) > 0 {
 		s.Blocks = append(s.Blocks, block{Charts: charts})
 	}
 	for i, part := range []*part{exchangePart(p.Comparison), mixPart(p.Comparison)} {
@@ -378,6 +390,9 @@ func across(p Page) section {
 	}
 	if len(s.Blocks) > 0 {
 		s.Lead = []string{"What a kilowatt-hour gives at each use, at which rate a machine turns one into the other, and what both at once gave."}
+	}
+	if left > 0 {
+		s.Lead = append(s.Lead, fmt.Sprintf("The first %d trainings are drawn, and %d are not: the table has all of them.", mostTrainings, left))
 	}
 	return s
 }

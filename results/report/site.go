@@ -119,17 +119,35 @@ func besides(a, b History) int {
 	return cmp.Or(slices.Compare(key(a), key(b)), cmp.Compare(a.Threads, b.Threads), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Unit, b.Unit))
 }
 
-// mostNodes is of how many nodes of a group every figure is drawn.
-const mostNodes = 8
+// What the page of a group draws: a browser shows no more than that.
+const (
+	mostNodes  = 8   // of a group, of which every figure is drawn
+	mostDrawn  = 500 // figures
+	mostEvents = 500
+)
 
-// drawn are the figures that a page shows: of many nodes those of which there is
-// something to tell.
-func (g *SiteGroup) drawn() []History {
+// drawn are the figures that a page shows, and how many there would be: of many
+// nodes those of which there is something to tell, and of many figures these
+// first.
+func (g *SiteGroup) drawn() (drawn []History, of int) {
 	all := g.figures()
 	if g.Nodes > mostNodes {
 		all = slices.DeleteFunc(all, func(h History) bool { return !h.Notable })
 	}
-	return all
+	if of = len(all); of > mostDrawn {
+		slices.SortStableFunc(all, func(a, b History) int {
+			switch {
+			case a.Notable == b.Notable:
+				return 0
+			case a.Notable:
+				return -1
+			}
+			return +1
+		})
+		all = all[:mostDrawn]
+		slices.SortStableFunc(all, besides)
+	}
+	return all, of
 }
 
 // SiteNight is one session's figure. An excluded one is left out before.
@@ -415,8 +433,14 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 	if len(g.Changes) > 0 {
 		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: changeTable("changes", g.Changes, false)}}})
 	}
+	drawn, all := g.drawn()
+	if len(drawn) < all {
+		v.Sub += fmt.Sprintf(" %d of its %d figures are drawn, those that changed first; perwatt track --format csv has all of them.", len(drawn), all)
+	}
+	older := max(0, len(g.Events)-mostEvents)
+	g.Events = g.Events[older:]
 	uses, explained := map[string]int{}, false // the section of a use
-	for i, h := range g.drawn() {
+	for i, h := range drawn {
 		at, ok := uses[useName(h)]
 		if !ok {
 			at = len(v.Sections)
@@ -448,17 +472,21 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 		for _, e := range slices.Backward(g.Events) {
 			b.Items = append(b.Items, item2{e.At.UTC().Format("2006-01-02 15:04"), results.Line(e.Text, textLimit)})
 		}
-		v.Sections = append(v.Sections, section{ID: "events", Title: "What happened to the machines", Lead: []string{"Known from the records, or said by hand (perwatt event). A figure is not held against what came before one of these."}, Blocks: []block{b}})
+		left := ""
+		if older > 0 {
+			left = fmt.Sprintf(" %d older ones are left out.", older)
+		}
+		v.Sections = append(v.Sections, section{ID: "events", Title: "What happened to the machines", Lead: []string{"Known from the records, or said by hand (perwatt event). A figure is not held against what came before one of these." + left}, Blocks: []block{b}})
 	}
-	v.Sections = append(v.Sections, latest(g))
+	v.Sections = append(v.Sections, latest(g, drawn))
 	return v.write(w)
 }
 
 // latest is the table behind the charts: the last nights of each figure.
-func latest(g SiteGroup) section {
+func latest(g SiteGroup, drawn []History) section {
 	const nights = 14
 	s := section{ID: "nights", Title: "The last nights, in numbers", Lead: []string{fmt.Sprintf("The last %d of each figure; perwatt track --format csv has all of them.", nights)}}
-	for i, h := range g.drawn() {
+	for i, h := range drawn {
 		t := &htmlTable{ID: fmt.Sprintf("last-%d", i), Cols: []col{{Head: "start (UTC)"}, {Head: "value", Under: interval, Number: true}, {Head: "revision"}, {Head: "record"}}}
 		for j := len(h.Nights) - 1; j >= max(0, len(h.Nights)-nights); j-- {
 			n := h.Nights[j]

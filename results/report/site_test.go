@@ -127,6 +127,35 @@ func TestSite(t *testing.T) {
 
 // TestSiteBrowser holds the pages of tracking to what a reader's browser makes
 // of them.
+// TestGroupPageIsBounded: of thousands of figures and events a page draws some,
+// what changed first, and says how many there are.
+func TestGroupPageIsBounded(t *testing.T) {
+	first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	write := func(figures, events int) string {
+		g := SiteGroup{ID: "g", Name: "a group", Nodes: 1}
+		for i := range figures {
+			g.Series = append(g.Series, History{Scenario: fmt.Sprintf("use%05d", i), Use: "mining", Metric: results.Power, Unit: results.Watt, Headline: true, Notable: i == figures-1, State: "steady",
+				Nights: []SiteNight{{Start: first, Value: 1, Low: results.Absent(), High: results.Absent()}}})
+		}
+		for i := range events {
+			g.Events = append(g.Events, SiteEvent{At: first.Add(time.Duration(i) * time.Minute), Text: fmt.Sprintf("event %d of many", i)})
+		}
+		var out strings.Builder
+		require.NoError(t, WriteGroup(&out, Site{}, g))
+		return out.String()
+	}
+	few := write(3, 3)
+	require.NotContains(t, few, "are drawn")
+	require.NotContains(t, few, "left out")
+	many := write(mostDrawn+700, mostEvents+70)
+	require.Contains(t, many, "500 of its 1200 figures are drawn")
+	require.Contains(t, many, "70 older ones are left out")
+	require.Contains(t, many, "use01199", "what changed")
+	require.NotContains(t, many, "event 69 of many")
+	require.Contains(t, many, "event 70 of many")
+	require.Equal(t, mostDrawn, strings.Count(many, `<figure`), "charts")
+}
+
 func TestSiteBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser has no races of ours: make test runs it")
