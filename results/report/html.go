@@ -63,6 +63,9 @@ type view struct {
 // write writes the page. The policy names the style and the script: nothing
 // else in the page can be either.
 func (v view) write(w io.Writer) error {
+	for i := range v.Sections {
+		shorten(v.Sections[i].Blocks)
+	}
 	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS) // #nosec G203 -- embedded in the program
 	if v.Nights {
 		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+siteJS)+v.Script // #nosec G203 -- embedded in the program
@@ -103,6 +106,26 @@ type block struct {
 }
 
 type item2 struct{ About, Text string }
+
+// mostListed is how many rows of a table, or items of a list, a page holds.
+const mostListed = 5000
+
+// shorten leaves out of tables and lists what a browser would not show in time,
+// and says so.
+func shorten(blocks []block) {
+	for i := range blocks {
+		b := &blocks[i]
+		if t := b.Table; t != nil && len(t.Rows) > mostListed {
+			b.Notes = append(b.Notes, fmt.Sprintf("The first %d of %d rows: perwatt show, compare and track with --format csv or json have all of them.", mostListed, len(t.Rows)))
+			t.Rows = t.Rows[:mostListed]
+		}
+		if n := len(b.Items); n > mostListed {
+			b.Notes = append(b.Notes, fmt.Sprintf("The first %d of %d.", mostListed, n))
+			b.Items = b.Items[:mostListed]
+		}
+		shorten(b.Blocks)
+	}
+}
 
 type htmlTable struct {
 	ID   string

@@ -35,3 +35,24 @@ func TestComparisonPageIsBounded(t *testing.T) {
 	require.Equal(t, 20, left)
 	require.LessOrEqual(t, len(charts), 2*mostTrainings)
 }
+
+// TestTablesOfPagesAreBounded: whatever a page is of, no table or list of it is
+// longer than a browser can show, and it says how long it would be.
+func TestTablesOfPagesAreBounded(t *testing.T) {
+	write := func(n int) string {
+		b := block{Table: &htmlTable{ID: "t", Cols: []col{{Head: "x"}}}}
+		for i := range n {
+			b.Table.Rows = append(b.Table.Rows, []td{{Text: fmt.Sprint("row ", i)}})
+			b.Items = append(b.Items, item2{Text: fmt.Sprint("item ", i)})
+		}
+		var out strings.Builder
+		require.NoError(t, view{Sections: []section{{ID: "s", Blocks: []block{{Blocks: []block{b}}}}}}.write(&out))
+		return out.String()
+	}
+	require.NotContains(t, write(mostListed), "The first")
+	long := write(mostListed + 5)
+	require.Equal(t, mostListed, strings.Count(long, ">row "))
+	require.Equal(t, mostListed, strings.Count(long, ">item "))
+	require.Contains(t, long, "The first 5000 of 5005 rows")
+	require.Contains(t, long, "The first 5000 of 5005.")
+}
