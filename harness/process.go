@@ -25,11 +25,12 @@ const (
 	stopLimit    = 20 * time.Second
 )
 
-// stallLimit is how long a foreground use may go without one count finished, in
-// so many looks.
+// stallLimit is how long a foreground use may go without one count finished.
 var stallLimit = 10 * time.Second
 
-const stallLooks = 10
+// looks is in how many of them patience is spent. They are counted, not seconds:
+// while this process is suspended it looks at nothing, and the worker may be too.
+const looks = 10
 
 // process is the harness's side of one worker.
 type process struct {
@@ -112,24 +113,35 @@ func (p *process) ask(ctx context.Context, o order, limit time.Duration) (answer
 	if _, err := p.orders.Write(append(line, '\n')); err != nil {
 		return answer{}, p.death()
 	}
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case a, ok := <-p.answers:
-		switch {
-		case !ok:
-			return a, p.death()
-		case a.Error != "":
-			return a, fmt.Errorf("%s: %s: %s", p.use, o.Do, a.Error)
+	look := time.NewTicker(limit / looks)
+	defer look.Stop()
+	for left := looks; ; {
+		select {
+		case a, ok := <-p.answers:
+			switch {
+			case !ok:
+				return a, p.death()
+			case a.Error != "":
+				return a, fmt.Errorf("%s: %s: %s", p.use, o.Do, a.Error)
+			}
+			return a, nil
+		case <-look.C:
+			if left--; left > 0 {
+				continue
+			}
+			why := p.standing()
+			p.kill()
+			<-p.ended
+			return answer{}, fmt.Errorf("%s: the worker did not %s within %v%s, and was killed", p.use, o.Do, limit, why)
+		case <-ctx.Done():
+			return answer{}, ctx.Err()
 		}
-		return a, nil
-	case <-timer.C:
-		p.kill()
-		<-p.ended
-		return answer{}, fmt.Errorf("%s: the worker did not %s within %v and was killed", p.use, o.Do, limit)
-	case <-ctx.Done():
-		return answer{}, ctx.Err()
 	}
+}
+
+// standing says why a worker does nothing, if that is known.
+func (p *process) standing() string {
+	return when(here.halted(p.pid), ", for it is stopped, traced or frozen")
 }
 
 // death waits for the end of a worker that no longer answers and says how it

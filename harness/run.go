@@ -279,7 +279,7 @@ func (r *run) steady() bool {
 func (r *run) watchFor(ctx context.Context, d time.Duration) error {
 	end := time.NewTimer(d)
 	defer end.Stop()
-	look := time.NewTicker(stallLimit / stallLooks)
+	look := time.NewTicker(stallLimit / looks)
 	defer look.Stop()
 	still, last := make([]int, len(r.procs)), make([]int64, len(r.procs)) // looks without news, and its time
 	died := make(chan *process, len(r.procs))
@@ -304,18 +304,12 @@ func (r *run) watchFor(ctx context.Context, d time.Duration) error {
 			return p.death()
 		case <-look.C:
 			for i, p := range r.procs {
-				// Looks are counted, not seconds: while this process is suspended
-				// it looks at nothing, and the worker may be too.
 				if _, at, _ := p.counter.Load(); at != last[i] {
 					still[i], last[i] = 0, at
 					continue
 				}
-				if still[i]++; r.rec.Uses[i].Role != results.Background && still[i] >= stallLooks {
-					why := "hangs"
-					if r.s.Roots.orHere().halted(p.pid) {
-						why = "is stopped, traced or frozen"
-					}
-					return fmt.Errorf("%s: the worker %s: no work finished for %v", p.use, why, stallLimit)
+				if still[i]++; r.rec.Uses[i].Role != results.Background && still[i] >= looks {
+					return fmt.Errorf("%s: the worker hangs%s: no work finished for %v", p.use, p.standing(), stallLimit)
 				}
 			}
 		}
