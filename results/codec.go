@@ -10,13 +10,11 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -56,58 +54,15 @@ func Read(r io.Reader, name string) (*Record, error) {
 	return f.Record, nil
 }
 
-// LoadFile loads the record in a file, as [Load] does, or in what a shell
-// opened for this: /dev/stdin, /dev/fd/63.
+// LoadFile loads the record in a file, as [Load] does, opened as [OpenFile]
+// does.
 func LoadFile(path string) (*File, error) {
-	open := OpenFile
-	if path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/") {
-		open = os.Open
-	}
-	f, err := open(path)
+	f, err := OpenFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("results: read record: %w", err)
 	}
 	defer f.Close()
 	return Load(f, path)
-}
-
-// OpenFile opens a regular file, or a link to one, to read it. It does not wait
-// where there is something else: a FIFO would hold it up until somebody writes.
-func OpenFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		remedy := "write what it gives to one"
-		if info.IsDir() {
-			remedy = "name what is in it"
-		}
-		err = &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("it is %s, not a file: %s", FileKind(info.Mode()), remedy)}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// FileKind says what is not a regular file.
-func FileKind(mode fs.FileMode) string {
-	switch {
-	case mode.IsDir():
-		return "a directory"
-	case mode&fs.ModeNamedPipe != 0:
-		return "a FIFO"
-	case mode&fs.ModeSocket != 0:
-		return "a socket"
-	case mode&fs.ModeSymlink != 0:
-		return "a link"
-	case mode&fs.ModeDevice != 0:
-		return "a device"
-	}
-	return "something else"
 }
 
 // Load reads one record, JSON or zstd-compressed JSON, whatever name (of the
@@ -137,9 +92,12 @@ var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 // numbers of bytes.
 func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
 	var size int64
-	if f, ok := r.(*os.File); ok {
+	if f, ok := r.(fs.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			size = info.Size()
+			// Some of procfs say 0, and keep whoever reads them waiting.
+			if size = info.Size(); size == 0 {
+				return nil, errEmpty
+			}
 		}
 	}
 	in := bufio.NewReader(r)
@@ -168,6 +126,8 @@ func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
 	return raw, nil
 }
 
+var errEmpty = errors.New("the file is empty")
+
 func tooLarge(most int64) error {
 	return fmt.Errorf("larger than a record may be (%d MiB)", most>>20)
 }
@@ -178,7 +138,7 @@ func readJSON(in *bufio.Reader, size, most int64) ([]byte, error) {
 	if first, err := in.Peek(1); err != nil && err != io.EOF {
 		return nil, err
 	} else if len(first) == 0 {
-		return nil, errors.New("the file is empty")
+		return nil, errEmpty
 	} else if magic, _ := in.Peek(2); string(magic) == "\x1f\x8b" {
 		return nil, errors.New("it is packed with gzip: unpack it, or pack it with zstd")
 	} else if strings.IndexByte("{ \t\r\n", first[0]) < 0 {

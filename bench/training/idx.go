@@ -10,8 +10,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // maxSamples bounds what is read from a file: 784 MB of images.
@@ -58,11 +59,11 @@ func loadSet(ctx context.Context, dir, name string) (*dataset, error) {
 // readIDX reads the file at path, or the compressed one beside it, as bytes in
 // the given number of dimensions.
 func readIDX(path string, ndims int) (dims []int, data []byte, err error) {
-	file, err := os.Open(path)
+	file, err := results.OpenFile(path)
 	packed := errors.Is(err, fs.ErrNotExist)
 	if packed {
 		path += ".gz"
-		file, err = os.Open(path)
+		file, err = results.OpenFile(path)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("training: read MNIST file, plain or compressed: %w", err)

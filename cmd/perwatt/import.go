@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -89,7 +88,7 @@ GOMAXPROCS: the other names of the package tell, and --threads where they do not
 func readFile(cmd *cobra.Command, name string, opt store.Bench) ([]*results.Record, error) {
 	in := cmd.InOrStdin()
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := results.OpenFile(name)
 		if err != nil {
 			return nil, exit{exitUsage, err}
 		}

@@ -63,7 +63,7 @@ func (s storeFlag) index(cmd *cobra.Command) (*store.Index, error) {
 	}
 	x, err := store.OpenIndex(cmd.Context(), dir)
 	if err != nil {
-		return nil, interrupted(cmd.Context(), err)
+		return nil, err
 	}
 	return x, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -53,29 +54,92 @@ func args(valid cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// patience is how long what only reads goes on once it is interrupted.
-const patience = 500 * time.Millisecond
+// Patience with a command once it is interrupted.
+const (
+	patience = 500 * time.Millisecond // of what has nothing to keep
+	saving   = time.Minute            // of what saves what it has measured
+	tells    = time.Second            // after which it says what it waits for
+)
 
-// atOnce does what a command that only reads does. Interrupted, it does not
-// wait for a file that gives nothing: a read cannot be called off, and goes
-// with the process. What such a command writes is there whole or not at all.
-func atOnce(cmd *cobra.Command, read func() error) error {
+// unsaved is what a command has to finish although it is interrupted.
+type unsaved struct {
+	mu    sync.Mutex
+	count int
+	where string // it will lie
+}
+
+// begin returns what is to be called when it is saved.
+func (u *unsaved) begin(where string) (end func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.count++
+	u.where = where
+	return sync.OnceFunc(func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.count--
+	})
+}
+
+// left returns where what is not saved will lie, if there is such.
+func (u *unsaved) left() (where string, some bool) {
+	if u == nil {
+		return "", false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.where, u.count > 0
+}
+
+// atOnce does what a command does. Interrupted, it does not wait for a file or
+// an instrument that gives nothing: a read cannot be called off, and goes with
+// the process. It waits for what is to be saved, and says so. What a command
+// writes is there whole or not at all.
+func atOnce(cmd *cobra.Command, keep *unsaved, do func() error) error {
+	ctx := cmd.Context()
 	done := make(chan error, 1)
-	go func() { done <- read() }()
+	go func() { done <- do() }()
 	var err error
 	select {
 	case err = <-done:
-	case <-cmd.Context().Done():
-		select {
-		case err = <-done:
-		case <-time.After(patience):
-			err = cmd.Context().Err()
-		}
+	case <-ctx.Done():
+		err = lastly(cmd, keep, done)
 	}
-	if err != nil && cmd.Context().Err() != nil {
+	var e exit
+	switch {
+	case err == nil || ctx.Err() == nil, errors.As(err, &e) && e.code == exitInterrupted:
+		return err
+	case keep == nil, errors.Is(err, ctx.Err()):
 		return exit{exitInterrupted, errors.New("interrupted")}
 	}
 	return err
+}
+
+// lastly waits for a command that is interrupted, as long as is worth it.
+func lastly(cmd *cobra.Command, keep *unsaved, done <-chan error) error {
+	began, said := time.Now(), false
+	look := time.NewTicker(patience / 10)
+	defer look.Stop()
+	for leave := began.Add(patience); ; {
+		select {
+		case err := <-done:
+			return err
+		case now := <-look.C:
+			where, some := keep.left()
+			switch {
+			case some && now.Sub(began) > saving:
+				return exit{exitInterrupted, fmt.Errorf("interrupted: what was measured could not be saved in %s within %v: see whether its disk answers; what was saved before is intact", where, saving)}
+			case some && !said && now.Sub(began) > tells:
+				said = true
+				say(cmd.ErrOrStderr(), "perwatt: interrupted: saving what was measured in %s; a second signal ends it unsaved", where)
+				fallthrough
+			case some:
+				leave = now.Add(patience)
+			case now.After(leave):
+				return cmd.Context().Err()
+			}
+		}
+	}
 }
 
 func main() {
@@ -95,7 +159,6 @@ func main() {
 
 func run(ctx context.Context, argv []string, to, errs io.Writer) int {
 	stdout, stderr := newOutlet(to), newOutlet(errs)
-	defer stderr.flush()
 	root := &cobra.Command{
 		Use:   "perwatt",
 		Short: "What does this hardware deliver per watt, at each thing it could be used for?",
@@ -116,15 +179,40 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(), poolCommand(), nodeCommand(), metersCommand(), trackCommand(), serveCommand(), amendCommand(), eventCommand(), schemaCommand(), versionCommand(), workerCommand())
-	for _, c := range []*cobra.Command{compareCommand(), explainCommand(), reportCommand(), pricesCommand(), verifyCommand(), importCommand(), indexCommand(), lsCommand(), showCommand()} {
-		read := c.RunE
+	root.AddCommand(runCommand(), poolCommand(), trackCommand(), serveCommand(), workerCommand()) // which say what they have to save
+	for _, c := range []*cobra.Command{
+		nodeCommand(), metersCommand(), compareCommand(), explainCommand(), reportCommand(), pricesCommand(), verifyCommand(), importCommand(),
+		indexCommand(), lsCommand(), showCommand(), amendCommand(), eventCommand(), schemaCommand(), versionCommand(),
+	} {
+		do := c.RunE
 		c.RunE = func(cmd *cobra.Command, argv []string) error {
-			return atOnce(cmd, func() error { return read(cmd, argv) })
+			return atOnce(cmd, nil, func() error { return do(cmd, argv) })
 		}
 		root.AddCommand(c)
 	}
-	err := errors.Join(root.ExecuteContext(ctx), stdout.flush())
+	err := root.ExecuteContext(ctx)
+	ended := make(chan int, 1)
+	go func() {
+		code := conclude(err, stdout, stderr)
+		_ = stderr.flush() // there is nowhere to say why not
+		ended <- code
+	}()
+	select {
+	case code := <-ended:
+		return code
+	case <-ctx.Done():
+	}
+	select {
+	case code := <-ended:
+		return code
+	case <-time.After(patience): // nobody reads
+		return exitInterrupted
+	}
+}
+
+// conclude writes the last words of a command and returns its exit code.
+func conclude(err error, stdout, stderr *outlet) int {
+	err = errors.Join(err, stdout.flush())
 	if err == nil {
 		return exitOK
 	}

@@ -176,7 +176,7 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 	}
 	kernels, err := benchall.Kernels(ctx, nil)
 	if err != nil {
-		return interrupted(ctx, err)
+		return err
 	}
 	cpus := node.Settings.CPUs
 	f := runFlags{}

@@ -36,7 +36,7 @@ func nodeCommand() *cobra.Command {
 			defer closeMeters(opened, cmd.ErrOrStderr())
 			kernels, err := benchall.Kernels(cmd.Context(), nil)
 			if err != nil {
-				return interrupted(cmd.Context(), err)
+				return err
 			}
 			n := report.Machine{Node: node, Kernels: kernels, Meters: harness.Describe(opened), Sought: sought}
 			n.Warnings = append(harness.Doubts(node, harness.ReadConditions(harness.Roots{})), results.PowerDoubts(&results.Record{Meters: n.Meters, Sought: sought})...)

@@ -59,9 +59,12 @@ func (o *outlet) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// flush writes what is left of a last line that nothing ended.
+// flush writes what is left of a last line that nothing ended, unless a command
+// that was interrupted is stuck in writing.
 func (o *outlet) flush() error {
-	o.mu.Lock()
+	if !o.mu.TryLock() {
+		return nil
+	}
 	defer o.mu.Unlock()
 	if len(o.rest) == 0 {
 		return nil

@@ -44,6 +44,7 @@ type poolFlags struct {
 	sweep                     sweep
 	store                     storeFlag
 	format                    string
+	keep                      unsaved
 }
 
 func poolCommand() *cobra.Command {
@@ -72,7 +73,9 @@ need no saying.`,
   perwatt pool --listen 10.0.0.5:3333 --until 2% --meter plug:http://plug.example --steps 2400,2800,3200 --apply './limit.sh {worker} {}'
   perwatt pool --listen 0.0.0.0:3333 --duration 2h --meter snmp:pdu,outlet=1,name=o1 --meter snmp:pdu,outlet=2,name=o2 --map s21=o1 --map m60=o2`,
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return atOnce(cmd, &f.keep, func() error { return f.run(cmd) })
+		},
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
@@ -216,7 +219,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 	}
 	defer heart.Stop()
 	l := &lab{
-		heart: heart, st: st, plan: plan, sweep: &f.sweep, until: until, gauges: g, format: format, stdout: stdout, stderr: stderr,
+		heart: heart, st: st, keep: &f.keep, plan: plan, sweep: &f.sweep, until: until, gauges: g, format: format, stdout: stdout, stderr: stderr,
 		joined: make(chan *stratum.Worker, 64), most: f.workers, miners: map[*stratum.Worker]*report.Miner{},
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -254,6 +257,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 type lab struct {
 	heart   *harness.Heartbeat
 	st      *store.Store
+	keep    *unsaved
 	plan    results.Plan
 	sweep   *sweep
 	until   results.Float
@@ -381,6 +385,7 @@ func (l *lab) begin(w *stratum.Worker) {
 // steps takes one worker through its sessions, one at each setting, as long as it has
 // its place.
 func (l *lab) steps(ctx context.Context, w *stratum.Worker, settled chan<- struct{}, done chan<- outcome) {
+	defer l.keep.begin(l.st.Place())()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {

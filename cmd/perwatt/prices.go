@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,7 +85,7 @@ func loadPrices(stdin io.Reader, sheet, hours string, on time.Time) (*economics.
 func reading(stdin io.Reader, name string, parse func(io.Reader) error) error {
 	in := stdin
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := results.OpenFile(name)
 		if err != nil {
 			return err
 		}

@@ -99,8 +99,25 @@ func writePage(ctx context.Context, out, kind string, page report.Page) error {
 }
 
 // replaceFile writes beside a file and renames, so that a reader sees the old
-// one or the new one.
+// one or the new one. To what this process has open, /dev/stdout or >(…) of a
+// shell, it writes on.
 func replaceFile(name string, body io.Reader) error {
+	open, err := results.Descriptor(name)
+	if open == nil && err == nil && filepath.Clean(name) == os.DevNull {
+		open, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	}
+	if open != nil {
+		_, err = io.Copy(open, body)
+		err = errors.Join(err, open.Close())
+	} else if err == nil {
+		err = results.Replaceable(name)
+	}
+	switch {
+	case err != nil:
+		return exit{exitUsage, fmt.Errorf("-o: %w", err)}
+	case open != nil:
+		return nil
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
 		return exit{exitUsage, fmt.Errorf("-o: %w", err)}

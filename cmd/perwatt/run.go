@@ -44,6 +44,7 @@ type runFlags struct {
 	interval                         time.Duration
 	target                           bool
 	sweep                            sweep
+	keep                             unsaved
 }
 
 func runCommand() *cobra.Command {
@@ -62,7 +63,9 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
   perwatt run --preset publish --meter declared:350 --label site=north
   perwatt run --uses training --meter nvml --steps 150,200,250 --apply 'sudo nvidia-smi -pl {}' --report caps.html`,
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return atOnce(cmd, &f.keep, func() error { return f.run(cmd) })
+		},
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
@@ -185,6 +188,11 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return exit{exitUsage, fmt.Errorf("--format: %w", err)}
 	}
 	// Everything that can be refused is refused before anything is measured.
+	if f.page != "" {
+		if err := results.Replaceable(f.page); err != nil {
+			return usagef("--report: %w", err)
+		}
+	}
 	st, err := f.store.open()
 	if err != nil {
 		return err
@@ -229,7 +237,9 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		plan.Session, plan.Setting = session, setting
 		if setting != nil {
 			show.say("applying setting " + setting.Value)
-			if err := f.sweep.set(ctx, setting, ""); err != nil {
+			applied := f.keep.begin(st.Place()) // what stays applied is said
+			err := f.sweep.set(ctx, setting, "")
+			if applied(); err != nil {
 				switch {
 				case len(files) == 0:
 					return interrupted(ctx, err)
@@ -252,7 +262,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 			Worker:   func() *exec.Cmd { return selfCommand(workerName) },
 			Progress: show.update,
 		}
-		path, err := measure(ctx, st, &s, format, stdout, stderr, show)
+		path, err := f.measure(ctx, st, &s, format, stdout, stderr, show)
 		if path != "" && len(s.Record.Runs) > 0 {
 			files, records = append(files, path), append(records, s.Record)
 		}
@@ -272,6 +282,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 
 // writeReport writes the page on the sessions so far and says where it lies.
 func (f *runFlags) writeReport(ctx context.Context, files []string, records []*results.Record, stdout, stderr io.Writer, format report.Format) error {
+	defer f.keep.begin(f.page)()
 	err := pageOf(ctx, f.page, files, records)
 	switch {
 	case errors.Is(err, compare.ErrNothing): // said already
@@ -287,7 +298,7 @@ func (f *runFlags) writeReport(ctx context.Context, files []string, records []*r
 }
 
 // measure runs one session, prints it and returns where it lies.
-func measure(ctx context.Context, st *store.Store, s *harness.Session, format report.Format, stdout, stderr io.Writer, show *progress) (path string, err error) {
+func (f *runFlags) measure(ctx context.Context, st *store.Store, s *harness.Session, format report.Format, stdout, stderr io.Writer, show *progress) (path string, err error) {
 	rec := s.Record
 	draft, err := st.Create(rec.ID, time.Now(), rec.Plan.Preset == "publish")
 	if err != nil {
@@ -304,7 +315,9 @@ func measure(ctx context.Context, st *store.Store, s *harness.Session, format re
 	// While it watches, this process wakes ten times a second for microseconds:
 	// more than one processor only adds threads that spin at each wake.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	saved := f.keep.begin(st.Place())
 	runErr := s.Run(ctx)
+	saved()
 	show.clear()
 	if len(rec.Runs) > 0 {
 		if err := write(stdout, format, rec, path); err != nil {

@@ -29,26 +29,30 @@ store: to show it to others, put a proxy that knows them in front and name it wi
 Ctrl-C ends it within a second: the page that is being made has that long.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			x, err := dir.index(cmd)
-			if err != nil {
-				return err
-			}
-			defer x.Close()
-			l, err := net.Listen("tcp", listen)
-			if err != nil {
-				return usagef("--listen %s: %w", listen, err)
-			}
-			t := tool()
-			s := serve.New(x)
-			s.Hosts, s.Tool = hosts, strings.TrimSpace("perwatt "+t.Version+" "+t.Revision)
-			say(cmd.OutOrStdout(), "http://%s/", l.Addr())
-			if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-				say(cmd.ErrOrStderr(), "perwatt: whoever can reach this address can read the store")
-			}
-			if err := s.Serve(cmd.Context(), l, log.New(lines{cmd.ErrOrStderr()}, "perwatt: ", 0)); err != nil {
-				return fmt.Errorf("serve %s: %w", l.Addr(), err)
-			}
-			return nil
+			var page unsaved
+			return atOnce(cmd, &page, func() error {
+				x, err := dir.index(cmd)
+				if err != nil {
+					return err
+				}
+				defer x.Close()
+				l, err := net.Listen("tcp", listen)
+				if err != nil {
+					return usagef("--listen %s: %w", listen, err)
+				}
+				t := tool()
+				s := serve.New(x)
+				s.Hosts, s.Tool = hosts, strings.TrimSpace("perwatt "+t.Version+" "+t.Revision)
+				say(cmd.OutOrStdout(), "http://%s/", l.Addr())
+				if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+					say(cmd.ErrOrStderr(), "perwatt: whoever can reach this address can read the store")
+				}
+				defer page.begin(l.Addr().String())() // which ends by itself
+				if err := s.Serve(cmd.Context(), l, log.New(lines{cmd.ErrOrStderr()}, "perwatt: ", 0)); err != nil {
+					return fmt.Errorf("serve %s: %w", l.Addr(), err)
+				}
+				return nil
+			})
 		},
 	}
 	dir.flag(cmd)

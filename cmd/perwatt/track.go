@@ -28,6 +28,7 @@ type trackFlags struct {
 	rules, format, out string
 	gate, confirm      bool
 	audit              bool
+	keep               unsaved
 }
 
 const trackForms = "text, markdown, json, csv, bench, github, junit, gha-benchmark, prometheus"
@@ -64,10 +65,7 @@ runs. Nights begin at noon UTC; where sessions begin about then, at midnight or 
   perwatt track --store nights --gate --format github --rules perwatt-track.toml`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.confirm { // which measures
-				return f.run(cmd)
-			}
-			return atOnce(cmd, func() error { return f.run(cmd) })
+			return atOnce(cmd, &f.keep, func() error { return f.run(cmd) })
 		},
 	}
 	f.dir.flag(cmd)
@@ -120,7 +118,7 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 		opt.Night = int(day.Unix() / 86400)
 	}
 	if err != nil {
-		return interrupted(cmd.Context(), err)
+		return err
 	}
 	opt.Whole = f.audit || f.format == string(report.CSV) || f.format == "text" && f.out != ""
 	if f.audit {
@@ -152,7 +150,7 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	}
 	r, err := track.Now(cmd.Context(), x, opt, t.Add)
 	if err != nil {
-		return interrupted(cmd.Context(), err)
+		return err
 	}
 	t.Finish(r)
 	if err := f.write(cmd, t, rows.Bytes(), site); err != nil {
@@ -187,7 +185,7 @@ func (f *trackFlags) readRules() (*track.Rules, error) {
 	if f.rules == "" {
 		return nil, nil
 	}
-	in, err := os.Open(f.rules)
+	in, err := results.OpenFile(f.rules)
 	if err != nil {
 		return nil, exit{exitUsage, fmt.Errorf("--rules: %w", err)}
 	}
@@ -252,7 +250,12 @@ func summarise(name string, t *report.Tracking) error {
 	if len(text) > most-4096 { // others may write there too
 		text = append(text[:bytes.LastIndexByte(text[:most-4096], '\n')+1], "\nThe rest is left out: GitHub takes 1 MiB.\n"...)
 	}
-	file, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	file, err := results.Descriptor(name)
+	if file == nil && err == nil {
+		if err = results.Replaceable(name); err == nil {
+			file, err = os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("GITHUB_STEP_SUMMARY: %w", err)
 	}
@@ -311,7 +314,7 @@ func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options
 	for _, rec := range records {
 		again := append(uses[rec.ID][1:], "control")
 		say(cmd.ErrOrStderr(), "perwatt: figures of %s are worse than usual: measuring %s again", rec.ID, strings.Join(again, ", "))
-		if err := measureAgain(cmd, f.dir, rec, again); err != nil {
+		if err := f.measureAgain(cmd, rec, again); err != nil {
 			return nil, false, err
 		}
 	}
@@ -367,9 +370,9 @@ func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Recor
 
 // measureAgain runs a session of this program with the plan, the kernels, the
 // meters and the labels of an earlier one.
-func measureAgain(cmd *cobra.Command, dir storeFlag, like *results.Record, uses []string) error {
+func (f *trackFlags) measureAgain(cmd *cobra.Command, like *results.Record, uses []string) error {
 	argv := append([]string{"run", "--uses", strings.Join(uses, ","), "--format", "json"}, planFlags(like.Plan)...)
-	where, err := dir.dir()
+	where, err := f.dir.dir()
 	if err != nil {
 		return err
 	}
@@ -390,8 +393,9 @@ func measureAgain(cmd *cobra.Command, dir storeFlag, like *results.Record, uses 
 	}
 	// Ctrl-C ends the session as it ends any other: with what it has.
 	defer context.AfterFunc(cmd.Context(), func() { run.Process.Signal(os.Interrupt) })()
+	defer f.keep.begin(where)()
 	if err := run.Wait(); err != nil {
-		return interrupted(cmd.Context(), fmt.Errorf("measure again: perwatt %s: %w", strings.Join(argv, " "), err))
+		return fmt.Errorf("measure again: perwatt %s: %w", strings.Join(argv, " "), err)
 	}
 	return nil
 }
@@ -406,7 +410,7 @@ func audit(cmd *cobra.Command, x *store.Index, opt track.Options) error {
 		return cmd.Context().Err()
 	})
 	if err != nil {
-		return interrupted(cmd.Context(), err)
+		return err
 	}
 	return report.WriteAudit(cmd.OutOrStdout(), a)
 }

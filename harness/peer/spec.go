@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // ErrSpec is wrapped when a spec is unknown, malformed or at odds with
@@ -198,7 +200,7 @@ func (s Spec) Secret(key string) (string, error) {
 		}
 		return v, nil
 	}
-	f, err := os.Open(where)
+	f, err := results.OpenFile(where)
 	if err != nil {
 		return "", fmt.Errorf("%w: %s: %w", ErrSpec, key, err)
 	}

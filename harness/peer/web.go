@@ -15,13 +15,14 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Unencrypted is the note of an instrument whose credentials anybody on the
@@ -30,6 +31,10 @@ const Unencrypted = "its credentials travel unencrypted (http)"
 
 // webMost is the longest answer that is taken in, in bytes.
 const webMost = 1 << 20
+
+// bundleMost is the longest file of certificates, in bytes: those that systems
+// have are of 250 kB.
+const bundleMost = 4 << 20
 
 // WebOptions are those of an instrument that is asked over HTTP.
 var WebOptions = []Option{
@@ -118,7 +123,15 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 		w.Notes = append(w.Notes, "its TLS certificate is the pinned one (tls=sha256)")
 	}
 	if file := s.Get("ca", ""); file != "" {
-		pem, err := os.ReadFile(file)
+		f, err := results.OpenFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("%w: ca: %w", ErrSpec, err)
+		}
+		defer f.Close()
+		pem, err := io.ReadAll(io.LimitReader(f, bundleMost+1))
+		if err == nil && len(pem) > bundleMost {
+			err = fmt.Errorf("%s is longer than %d MiB", file, bundleMost>>20)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: ca: %w", ErrSpec, err)
 		}

@@ -81,6 +81,9 @@ func Open(dir string) (*Store, error) {
 	return &Store{dir}, nil
 }
 
+// Place is the directory of the store.
+func (s *Store) Place() string { return s.dir }
+
 // wrap names the cure for what is wrong with a store.
 func wrap(what, path string, err error) error {
 	cure := "name another directory with --store or PERWATT_STORE"
