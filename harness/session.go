@@ -27,6 +27,8 @@ type Session struct {
 	Meters    []power.Meter
 	CPUs      []int // that workers may use
 	Roots     Roots
+	// Neighbours knows who else measures on this node; nil if nobody is asked.
+	Neighbours *Neighbours
 	// Config returns the configuration of a part; its seed is set by the session.
 	Config func(Part) bench.Config
 	// Worker returns a command that ends up in [Worker].
@@ -105,6 +107,11 @@ func (s *Session) Run(ctx context.Context) error {
 			},
 		}
 		r.do(ctx)
+		if others := s.Neighbours.Since(began); len(others) > 0 {
+			w := NeighbourWarning(others)
+			w.Run = fmt.Sprintf("%s/%d", sc.Name, at.Round)
+			s.doubt(w)
+		}
 		took[sc.Name] = time.Since(began)
 		rec.Runs = append(rec.Runs, r.rec)
 		if i == len(order)-1 {

@@ -162,8 +162,8 @@ var publish = []rule{
 	}},
 	flagged("steady", "every use had reached its steady state when its window began", spec, "not-steady"),
 	flagged("plausible", "what lies inside draws no more than what is around it, and the meter sees the load", house, "meters-disagree", "meter-blind"),
-	flagged("undisturbed", "no stolen time, other load, throttling, moving clock, suspension, quota or wait for memory", house,
-		"stolen-time", "other-load", "throttled", "clock-moved", "suspended", "quota-throttled", "memory-pressure"),
+	flagged("undisturbed", "no stolen time, other load, throttling, moving clock, suspension, quota, wait for memory or second run", house,
+		"stolen-time", "other-load", "throttled", "clock-moved", "suspended", "quota-throttled", "memory-pressure", "second-run"),
 }
 
 func within(ok bool) Outcome {
@@ -189,12 +189,12 @@ func read(look func(j *judgement) (bool, string)) func(*judgement) (Outcome, str
 	}
 }
 
-// flagged is a rule that the doubts of the traces answer.
+// flagged is a rule that the doubts of the session and of its traces answer.
 func flagged(name, asks, source string, codes ...string) rule {
 	return rule{name, asks, source, func(j *judgement) (Outcome, string) {
 		var seen []string
 		n := 0
-		for _, f := range j.summary.Flags {
+		for _, f := range slices.Concat(j.rec.Warnings, j.summary.Flags) {
 			if slices.Contains(codes, f.Code) {
 				if n++; !slices.Contains(seen, f.Code) {
 					seen = append(seen, f.Code)

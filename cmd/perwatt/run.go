@@ -41,7 +41,7 @@ type runFlags struct {
 	threads, rounds, sessions, batch int
 	seed                             uint32
 	settle, warmup, limit, window    time.Duration
-	interval                         time.Duration
+	interval, wait                   time.Duration
 	target                           bool
 	sweep                            sweep
 	keep                             unsaved
@@ -91,6 +91,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.DurationVar(&f.limit, "limit", 0, "longest wait for steady state, instead of the preset's")
 	fl.DurationVar(&f.window, "window", 0, "measured window of each run, instead of the preset's")
 	fl.DurationVar(&f.interval, "interval", 0, "time between samples, instead of the preset's")
+	fl.DurationVar(&f.wait, "wait", 0, "how long to wait for another perwatt run on this machine to end, before measuring beside it")
 	fl.BoolVar(&f.target, "target", false, "whether training first runs to its accuracy target, instead of the preset's")
 	return cmd
 }
@@ -157,6 +158,9 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 	if err := f.sweep.check(); err != nil {
 		return p, nil, err
 	}
+	if f.wait < 0 || f.wait > 7*24*time.Hour {
+		return p, nil, usagef("--wait %v: must be from 0 to 168h", f.wait)
+	}
 	p.Limit = max(p.Limit, p.Warmup)
 	if p.Interval > p.Window/5 || p.Interval > p.Warmup/5 {
 		return p, nil, usagef("--interval %vs: must be at most a fifth of the window (%vs) and of the warm-up (%vs)", p.Interval, p.Window, p.Warmup)
@@ -202,6 +206,17 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--meter: %w", err)
 	}
 	defer closeMeters(meters, stderr)
+	neighbours, err := harness.Announce(ctx, f.wait, func(n harness.Neighbour) {
+		say(stderr, "waiting up to %v for the end of another perwatt run: %s", f.wait, n)
+	})
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer neighbours.Close()
+	if others := neighbours.Since(time.Now()); len(others) > 0 {
+		w := harness.NeighbourWarning(others)
+		say(stderr, "perwatt: %s: the records of both say so; %s", w.Text, w.Remedy)
+	}
 	node, err := harness.Fingerprint(harness.Roots{})
 	if err != nil {
 		return err
@@ -257,7 +272,8 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 				Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: node, Plan: plan,
 				Kernels: kernels, Meters: []results.Meter{}, Sought: sought, Runs: []results.Run{}, Warnings: doubts,
 			},
-			Scenarios: scenarios, Meters: meters, CPUs: node.Settings.CPUs[:plan.Threads],
+			Neighbours: neighbours,
+			Scenarios:  scenarios, Meters: meters, CPUs: node.Settings.CPUs[:plan.Threads],
 			Config:   func(part harness.Part) bench.Config { return f.config(part, plan.Threads, kernels) },
 			Worker:   func() *exec.Cmd { return selfCommand(workerName) },
 			Progress: show.update,
