@@ -30,14 +30,14 @@ const DigestForm = "sha256-jcs-parts"
 // sets r.Digest. It refuses a record that [Load] would refuse, and a number
 // that JSON cannot carry; the error names the place.
 func Seal(r *Record) ([]byte, error) {
-	raw, err := seal(r)
+	raw, err := seal(r, MaxRecord)
 	if err != nil {
 		return nil, fmt.Errorf("results: write record %s: %w", r.ID, err)
 	}
 	return raw, nil
 }
 
-func seal(r *Record) ([]byte, error) {
+func seal(r *Record, most int) ([]byte, error) {
 	if r.Schema != SchemaVersion {
 		return nil, fmt.Errorf("/schema: version %d is not written, only %d", r.Schema, SchemaVersion)
 	}
@@ -61,7 +61,10 @@ func seal(r *Record) ([]byte, error) {
 	}
 	w.b = append(w.b, '}')
 	out, _ := layout(make([]byte, 0, len(w.b)+len(w.b)/8), w.b, 0)
-	return append(out, '\n'), nil
+	if out = append(out, '\n'); len(out) > most {
+		return nil, fmt.Errorf("it is %d MiB of JSON, and no more than %d MiB would be read: keep it in several records", len(out)>>20, most>>20)
+	}
+	return out, nil
 }
 
 // Mismatch is one place where a record is not what it says it is.

@@ -460,6 +460,12 @@ func TestMembersAreBounded(t *testing.T) {
 	require.EqualError(t, err, "results: read x: /extra: more than 262144 members: no session has as many")
 	_, err = Seal(&Record{Schema: SchemaVersion, State: Running, Runs: make([]Run, maxMembers)})
 	require.ErrorContains(t, err, "/runs: 262144 of them, and a record holds no more than 262129")
+	rec := session(1, 3)
+	size := len(sealed(t, rec))
+	_, err = seal(rec, size)
+	require.NoError(t, err)
+	_, err = seal(rec, size-1)
+	require.ErrorContains(t, err, "keep it in several records")
 }
 
 // TestMismatchesAreBounded: of a record of which nothing is right, the first

@@ -250,9 +250,12 @@ func traceCharts(p Page) (out []picture) {
 func slopes(run *results.Run, head results.Headline, t0 float64) (out []chart.Sample) {
 	times, sums := map[float64]int{}, []float64{}
 	var order []float64
-	parts := head.Channels()
-	for _, name := range parts {
-		tr := run.Trace(results.MeterOf(head.Meter, name))
+	traces := make(map[string]*results.Trace, len(run.Traces))
+	for i := range run.Traces {
+		traces[run.Traces[i].Of] = &run.Traces[i]
+	}
+	for _, name := range head.Channels() {
+		tr := traces[results.MeterOf(head.Meter, name)]
 		if tr == nil {
 			return nil
 		}

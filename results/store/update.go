@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -396,7 +397,7 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 // amendments exclude. What it says of itself is not believed: its traces are.
 func believe(ctx context.Context, path string, as []Amendment) (rec *results.Record, excluded string, err error) {
 	f, err := results.LoadFile(path)
-	if err != nil {
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return nil, "", err
 	}
 	if bad := f.Verify(); len(bad) > 0 {
