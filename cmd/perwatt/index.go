@@ -52,7 +52,8 @@ func (s storeFlag) amend(cmd *cobra.Command, a store.Amendment) error {
 	if err != nil {
 		return err
 	}
-	return say(cmd.OutOrStdout(), "%s %s", a.ID, path)
+	say(cmd.OutOrStdout(), "%s %s", a.ID, path)
+	return nil
 }
 
 // index opens the index, up to date, and says what is to be known of it.

@@ -212,7 +212,9 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 
 // conclude writes the last words of a command and returns its exit code.
 func conclude(err error, stdout, stderr *outlet) int {
-	err = errors.Join(err, stdout.flush())
+	if unwritten := stdout.flush(); unwritten != nil && !errors.Is(err, unwritten) {
+		err = errors.Join(err, unwritten)
+	}
 	if err == nil {
 		return exitOK
 	}

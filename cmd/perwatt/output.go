@@ -29,6 +29,7 @@ type outlet struct {
 
 	mu   sync.Mutex // a command that was interrupted may still write
 	rest []byte     // a line without its end
+	err  error      // the first of a write; nothing is written after it
 }
 
 func newOutlet(to io.Writer) *outlet {
@@ -39,6 +40,9 @@ func newOutlet(to io.Writer) *outlet {
 func (o *outlet) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.err != nil {
+		return 0, o.err
+	}
 	end := bytes.LastIndexByte(b, '\n') + 1
 	if end == 0 {
 		o.rest = append(o.rest, b...)
@@ -53,25 +57,25 @@ func (o *outlet) Write(b []byte) (int, error) {
 		out = o.clean(out, line)
 	}
 	o.rest = append([]byte(nil), b[end:]...)
-	if _, err := o.to.Write(out); err != nil {
-		return 0, err
+	if _, o.err = o.to.Write(out); o.err != nil {
+		return 0, o.err
 	}
 	return len(b), nil
 }
 
 // flush writes what is left of a last line that nothing ended, unless a command
-// that was interrupted is stuck in writing.
+// that was interrupted is stuck in writing. It returns the first error of all
+// writes: no line is lost without a word, whoever wrote it.
 func (o *outlet) flush() error {
 	if !o.mu.TryLock() {
 		return nil
 	}
 	defer o.mu.Unlock()
-	if len(o.rest) == 0 {
-		return nil
+	if len(o.rest) > 0 && o.err == nil {
+		_, o.err = o.to.Write(o.clean(nil, o.rest))
 	}
-	_, err := o.to.Write(o.clean(nil, o.rest))
 	o.rest = nil
-	return err
+	return o.err
 }
 
 var (
@@ -134,14 +138,13 @@ func annotations(w io.Writer) io.Writer { return &outlet{to: behind(w), commands
 const mostSaid = 5000
 
 // say writes one line. Whatever in it does not print, a line break too, came
-// with what others said.
-func say(w io.Writer, format string, args ...any) error {
+// with what others said. An outlet keeps the error of writing it.
+func say(w io.Writer, format string, args ...any) {
 	text := results.Printable(fmt.Sprintf(format, args...))
 	if utf8.RuneCountInString(text) > mostSaid {
 		text = string([]rune(text)[:mostSaid]) + "…"
 	}
-	_, err := fmt.Fprintln(w, text)
-	return err
+	fmt.Fprintln(w, text)
 }
 
 // complain says an error: a line for each of those that were joined, with what
@@ -196,7 +199,8 @@ func columns(w io.Writer, rows ...[]string) error {
 type lines struct{ to io.Writer }
 
 func (l lines) Write(b []byte) (int, error) {
-	return len(b), say(l.to, "%s", strings.TrimSpace(string(b)))
+	say(l.to, "%s", strings.TrimSpace(string(b)))
+	return len(b), nil
 }
 
 // redraw puts a line in place of the one on which the cursor of a terminal

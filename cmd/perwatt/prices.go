@@ -115,9 +115,7 @@ func printPrices(out io.Writer, tables []economics.Table, doubts []results.Warni
 		}
 	}
 	for _, d := range doubts {
-		if err := say(out, "%s: %s; %s", d.Code, d.Text, d.Remedy); err != nil {
-			return err
-		}
+		say(out, "%s: %s; %s", d.Code, d.Text, d.Remedy)
 	}
 	return nil
 }

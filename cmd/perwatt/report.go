@@ -66,7 +66,8 @@ or .pdf if a Chromium is installed.`,
 			if err := writePage(cmd.Context(), out, kind, page); err != nil {
 				return err
 			}
-			return say(cmd.OutOrStdout(), "%s", out)
+			say(cmd.OutOrStdout(), "%s", out)
+			return nil
 		},
 	}
 	a.flags(cmd)

@@ -452,7 +452,8 @@ func versionCommand() *cobra.Command {
 				_, err := io.WriteString(cmd.OutOrStdout(), legal.Notice+"\nLICENSE\n=======\n\n"+legal.License)
 				return err
 			}
-			return say(cmd.OutOrStdout(), "%s", strings.Join(strings.Fields(fmt.Sprintf("perwatt %s %s %s %s/%s", t.Version, t.Revision, t.Go, runtime.GOOS, runtime.GOARCH)), " "))
+			say(cmd.OutOrStdout(), "%s", strings.Join(strings.Fields(fmt.Sprintf("perwatt %s %s %s %s/%s", t.Version, t.Revision, t.Go, runtime.GOOS, runtime.GOARCH)), " "))
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licence of perwatt, and the notices and licences of all that is linked into it")
