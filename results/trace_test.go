@@ -1,6 +1,7 @@
 package results
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -58,4 +59,33 @@ func TestCounterThatFallsIsAGap(t *testing.T) {
 	g.Add(0, 5, nil)
 	g.Add(1, 2, nil)
 	require.Empty(t, g.Errors)
+}
+
+// What stays level takes two samples, and nothing that can be asked of the trace
+// is lost: also where it moves, falls or has a gap.
+func TestAddLevelLosesNothing(t *testing.T) {
+	for _, kind := range []Kind{Counter, Gauge} {
+		values := []Float{0, 0, 0, 0, 3, 3, 3, Absent(), Absent(), 3, 3, 3, 4, 4, 4, 4, 4, 5}
+		all, level := &Trace{Kind: kind}, &Trace{Kind: kind}
+		for i, v := range values {
+			var err error
+			if v.IsAbsent() {
+				err = errors.New("gone")
+			}
+			all.Add(Float(i), v, err)
+			level.AddLevel(Float(i), v, err)
+		}
+		level.AddLevel(2, 9, nil) // no later than the last
+		require.Equal(t, []Float{0, 3, 4, 6, 7, 8, 9, 11, 12, 16, 17}, level.T)
+		require.Equal(t, all.Errors, level.Errors)
+		for a := 0.0; a <= 17; a += 0.5 {
+			for b := a + 0.5; b <= 17; b += 0.5 {
+				want, got := all.Over(a, b), level.Over(a, b)
+				require.Equal(t, want.IsAbsent(), got.IsAbsent(), "%v to %v", a, b)
+				if !want.IsAbsent() {
+					require.InDelta(t, float64(want), float64(got), 1e-9, "%v to %v", a, b)
+				}
+			}
+		}
+	}
 }
