@@ -41,6 +41,7 @@ const (
 	mostCompared = 500                 // records in a comparison
 	listed       = 90 * 24 * time.Hour // how far back a list goes that does not say
 	patience     = time.Minute         // for one page, its turn included
+	mostWaiting  = 32                  // pages of records, or of comparisons, that are made or wait for that
 	mostSaid     = 2000                // runes of an answer that is no page
 )
 
@@ -51,7 +52,10 @@ type Server struct {
 	Now   func() time.Time // nil for the clock
 
 	index *store.Index
-	turn  chan struct{} // to make a page: one at a time, for the index and the memory
+	turn  chan struct{} // to ask the index
+	// A record, or a comparison of many, may take seconds of work, for which no list
+	// waits.
+	lists, singles, comparisons lane
 
 	mu      sync.Mutex
 	sending int           // bytes of pages that are being sent
@@ -68,27 +72,39 @@ type Server struct {
 // New returns a server of the records of x, which nobody else may use
 // meanwhile.
 func New(x *store.Index) *Server {
-	return &Server{index: x, turn: make(chan struct{}, 1), gone: make(chan struct{}, 1)}
+	return &Server{
+		index: x, turn: make(chan struct{}, 1), gone: make(chan struct{}, 1),
+		lists: newLane(mostConnections), singles: newLane(mostWaiting), comparisons: newLane(mostWaiting),
+	}
 }
 
-// pages are what can be asked for.
-func (s *Server) pages(name string) func(context.Context, url.Values, io.Writer) error {
+// lane is where pages of a kind are made, one at a time for the memory. Who waits has
+// a place among the connections, which may not all be of one kind.
+type lane struct{ turn, places chan struct{} }
+
+func newLane(places int) lane { return lane{make(chan struct{}, 1), make(chan struct{}, places)} }
+
+// maker makes a page.
+type maker func(context.Context, url.Values, io.Writer) error
+
+// pages are what can be asked for, and the lane in which it is made.
+func (s *Server) pages(name string) (maker, lane) {
 	switch name {
 	case "/", "/index.html":
-		return s.overview
+		return s.listed(s.overview), s.lists
 	case "/records.html":
-		return s.records
+		return s.listed(s.records), s.lists
 	case "/record.html":
-		return s.record
+		return s.record, s.singles
 	case "/report.html":
-		return s.report
+		return s.report, s.comparisons
 	}
 	if id, ok := strings.CutPrefix(name, "/group-"); ok {
 		if id, ok = strings.CutSuffix(id, ".html"); ok {
-			return func(ctx context.Context, q url.Values, out io.Writer) error { return s.group(ctx, id, out) }
+			return s.listed(func(ctx context.Context, q url.Values, out io.Writer) error { return s.group(ctx, id, out) }), s.lists
 		}
 	}
-	return nil
+	return nil, lane{}
 }
 
 // fault is an answer other than a page.
@@ -143,7 +159,7 @@ func (s *Server) own(host string) bool {
 
 // answer sends a page, whole or not at all, when its turn comes.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
-	write := s.pages(r.URL.Path)
+	write, in := s.pages(r.URL.Path)
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	switch {
 	case write == nil:
@@ -153,7 +169,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the address is malformed", http.StatusBadRequest)
 		return
 	}
-	body, err := s.make(r.Context(), query, write)
+	body, err := s.make(r.Context(), query, write, in)
 	defer s.sent(len(body))
 	var f *fault
 	switch {
@@ -167,19 +183,31 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// make makes a page when its turn comes. Sending it is nobody else's wait.
-func (s *Server) make(ctx context.Context, query url.Values, write func(context.Context, url.Values, io.Writer) error) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// take waits for a turn, and returns how to give it back.
+func take(ctx context.Context, turn chan struct{}) (give func(), err error) {
 	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
 	case <-ctx.Done():
 		return nil, faultf(http.StatusServiceUnavailable, "others were first, and it took too long: try again")
 	}
-	if err := s.index.Update(ctx); err != nil {
+}
+
+// make makes a page when its turn comes. Sending it is nobody else's wait.
+func (s *Server) make(ctx context.Context, query url.Values, write maker, in lane) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case in.places <- struct{}{}:
+		defer func() { <-in.places }()
+	default:
+		return nil, faultf(http.StatusServiceUnavailable, "%d such pages wait to be made: try again", cap(in.places))
+	}
+	give, err := take(ctx, in.turn)
+	if err != nil {
 		return nil, err
 	}
+	defer give()
 	var out bytes.Buffer
 	if err := write(ctx, query, &out); err != nil {
 		return nil, err
@@ -194,6 +222,30 @@ func (s *Server) make(ctx context.Context, query url.Values, write func(context.
 		}
 	}
 	return out.Bytes(), nil
+}
+
+// indexed waits for the index, brings it up to date, and returns how to give it back.
+func (s *Server) indexed(ctx context.Context) (give func(), err error) {
+	if give, err = take(ctx, s.turn); err != nil {
+		return nil, err
+	}
+	if err = s.index.Update(ctx); err != nil {
+		give()
+		return nil, err
+	}
+	return give, nil
+}
+
+// listed makes a page of what the index says.
+func (s *Server) listed(write maker) maker {
+	return func(ctx context.Context, q url.Values, out io.Writer) error {
+		give, err := s.indexed(ctx)
+		if err != nil {
+			return err
+		}
+		defer give()
+		return write(ctx, q, out)
+	}
 }
 
 // send begins to send a page, and reports whether it has to wait.
@@ -361,12 +413,34 @@ func (s *Server) report(ctx context.Context, q url.Values, out io.Writer) error 
 }
 
 func (s *Server) compared(ctx context.Context, ids []string, opt compare.Options, out io.Writer) error {
-	var records []*results.Record
-	var files []string
-	for _, id := range ids {
-		if err := ctx.Err(); err != nil {
+	records, files, err := s.read(ctx, ids)
+	if err != nil {
+		return err
+	}
+	c, err := compare.New(ctx, records, files, opt)
+	if err != nil {
+		return faultf(http.StatusUnprocessableEntity, "%v", err)
+	}
+	again := append([]string{"perwatt", "report"}, files...)
+	if opt.Reference != "" {
+		again = append(again, "--reference", opt.Reference)
+	}
+	return report.WriteHTML(out, report.Page{Comparison: c, Records: records, Command: report.Command(append(again, "-o", "report.html")...), Tool: s.Tool, Links: links})
+}
+
+// read reads records by identifiers. Between two of them it is another's turn.
+func (s *Server) read(ctx context.Context, ids []string) (records []*results.Record, files []string, err error) {
+	give, err := s.indexed(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	give()
+	one := func(id string) error {
+		give, err := take(ctx, s.turn)
+		if err != nil {
 			return err
 		}
+		defer give()
 		h, err := s.index.Find(ctx, id)
 		if errors.Is(err, store.ErrNoRecord) {
 			return faultf(http.StatusNotFound, "%v", err)
@@ -378,14 +452,12 @@ func (s *Server) compared(ctx context.Context, ids []string, opt compare.Options
 			return faultf(http.StatusUnprocessableEntity, "%v", err)
 		}
 		records, files = append(records, rec), append(files, h.Path)
+		return nil
 	}
-	c, err := compare.New(ctx, records, files, opt)
-	if err != nil {
-		return faultf(http.StatusUnprocessableEntity, "%v", err)
+	for _, id := range ids {
+		if err := one(id); err != nil {
+			return nil, nil, err
+		}
 	}
-	again := append([]string{"perwatt", "report"}, files...)
-	if opt.Reference != "" {
-		again = append(again, "--reference", opt.Reference)
-	}
-	return report.WriteHTML(out, report.Page{Comparison: c, Records: records, Command: report.Command(append(again, "-o", "report.html")...), Tool: s.Tool, Links: links})
+	return records, files, nil
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -73,6 +75,34 @@ func body(t *testing.T, r *http.Response) string {
 	b, err := io.ReadAll(r.Body)
 	require.NoError(t, err)
 	return string(b)
+}
+
+// TestLanes: comparisons that take their time, or the pages of records, keep neither
+// the lists waiting nor all the connections.
+func TestLanes(t *testing.T) {
+	s, ids, _ := serving(t)
+	paths := map[string]string{"comparisons": "/report.html?r=" + ids[0] + "&r=" + ids[3], "singles": "/record.html?id=" + ids[0]}
+	for name, busy := range map[string]lane{"comparisons": s.comparisons, "singles": s.singles} {
+		t.Run(name, func(t *testing.T) {
+			busy.turn <- struct{}{} // one is being made
+			var wait sync.WaitGroup
+			ctx, leave := context.WithCancel(t.Context())
+			for range mostWaiting {
+				wait.Go(func() { get(t, s, paths[name], func(r *http.Request) { *r = *r.WithContext(ctx) }) })
+			}
+			require.Eventually(t, func() bool { return len(busy.places) == mostWaiting }, time.Minute, time.Millisecond)
+			r := get(t, s, paths[name])
+			require.Equal(t, http.StatusServiceUnavailable, r.StatusCode)
+			require.Contains(t, body(t, r), "32 such pages wait to be made: try again")
+			for _, other := range []string{"/", "/records.html", paths[map[string]string{"comparisons": "singles", "singles": "comparisons"}[name]]} {
+				require.Equal(t, http.StatusOK, get(t, s, other).StatusCode, other)
+			}
+			leave() // who is gone is not waited for
+			wait.Wait()
+			<-busy.turn
+			require.Equal(t, http.StatusOK, get(t, s, paths[name]).StatusCode)
+		})
+	}
 }
 
 func TestPages(t *testing.T) {
