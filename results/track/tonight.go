@@ -151,6 +151,9 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 		}
 		s := Standing{Group: g, Nodes: g.nodes(opt.Night)}
 		for i := range g.Series {
+			if err := ctx.Err(); err != nil { // thousands of series take seconds
+				return nil, err
+			}
 			t := &g.Series[i]
 			if why, ok := opt.Rules.Ignored(t.Key); ok {
 				r.Ignored[t.Key] = why
