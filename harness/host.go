@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -33,18 +34,17 @@ func openHost(r Roots) (*host, error) {
 const userHZ = 100
 
 // hostTimes reads what all CPUs together have been doing. One read is one
-// system call and no allocation, but the kernel prepares the whole file for
-// it, which takes longer the more CPUs and interrupts there are: 10 Hz is
+// system call, but the kernel prepares the whole file for it, which takes longer the more CPUs and interrupts there are: 10 Hz is
 // well, 1 kHz is not.
 type hostTimes struct {
 	file         *os.File
-	buf          [512]byte
 	busy, stolen uint64 // ticks
 }
 
 // openHostTimes opens stat in the procfs at proc.
 func openHostTimes(proc string) (*hostTimes, error) {
-	f, err := os.Open(filepath.Join(proc, "stat"))
+	path := filepath.Join(proc, "stat")
+	f, err := power.Timely(path, func() (*os.File, error) { return os.Open(path) })
 	if err != nil {
 		return nil, fmt.Errorf("harness: read CPU times: %w: mount procfs there", err)
 	}
@@ -60,11 +60,18 @@ func openHostTimes(proc string) (*hostTimes, error) {
 // hypervisor took from them, both since boot, never decreasing, in steps of
 // 10 ms. Stolen time is not busy; time given to guests of ours is, once.
 func (h *hostTimes) read() (busy, stolen float64, err error) {
-	n, err := h.file.ReadAt(h.buf[:], 0)
-	if n == 0 && err != nil && !errors.Is(err, io.EOF) {
+	head, err := power.Timely(h.file.Name(), func() ([]byte, error) {
+		buf := make([]byte, 512)
+		n, err := h.file.ReadAt(buf, 0)
+		if n > 0 || errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return buf[:n], err
+	})
+	if err != nil {
 		return 0, 0, fmt.Errorf("harness: read CPU times: %w", err)
 	}
-	b, s, err := parseTimes(h.buf[:n])
+	b, s, err := parseTimes(head)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/klauspost/cpuid/v2"
 
+	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -555,12 +556,14 @@ func (r Roots) number(file string) float64 {
 
 // readFile returns the first limit bytes of a file, or nil.
 func readFile(name string, limit int64) []byte {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit))
+	b, err := power.Timely(name, func() ([]byte, error) {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return io.ReadAll(io.LimitReader(f, limit))
+	})
 	if err != nil {
 		return nil
 	}
@@ -569,12 +572,14 @@ func readFile(name string, limit int64) []byte {
 
 // entries lists the names in a directory that start with prefix, sorted.
 func entries(dir, prefix string) []string {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(maxDir) // what was listed before an error is there
+	names, _ := power.Timely(dir, func() ([]string, error) { // what was listed before an error is there
+		f, err := os.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return f.Readdirnames(maxDir)
+	})
 	names = slices.DeleteFunc(names, func(s string) bool { return !strings.HasPrefix(s, prefix) })
 	slices.Sort(names)
 	return names

@@ -13,8 +13,8 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// sampler collects the traces of one run: one goroutine a meter, and one for
-// work counters, worker CPU times and the host. It stores what it was given
+// sampler collects the traces of one run: one goroutine a meter, one for the
+// host, and one for work counters and worker CPU times. It stores what it was given
 // and when; gaps stay gaps.
 type sampler struct {
 	clock    clock
@@ -41,6 +41,7 @@ func startSampler(ctx context.Context, c clock, interval time.Duration, meters [
 	}
 	if host != nil {
 		s.wait.Go(func() { s.every(ctx, interval, func() { s.sampleHost(host) }) })
+		s.wait.Go(func() { s.every(ctx, interval, s.sampleWork) })
 	}
 	return s
 }
@@ -115,9 +116,8 @@ func (s *sampler) sampleHost(h *host) {
 	s.counter(results.HostBusy, results.Second, t, busy, err)
 	s.counter(results.HostSteal, results.Second, t, stolen, err)
 	s.counter(results.HostSelf, results.Second, t, self.Seconds(), selfErr)
-	s.sampleStrain(&h.strain)
 	s.mu.Unlock()
-	s.sampleWork()
+	s.sampleStrain(&h.strain)
 }
 
 // sampleWork reads the work counter and the CPU time of every worker.

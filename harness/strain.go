@@ -68,6 +68,8 @@ func (x *strain) waits(file string) (some, full float64, err error) {
 // sampleStrain reads all of it.
 func (s *sampler) sampleStrain(x *strain) {
 	level := func(of string, t results.Float, v float64, err error) {
+		s.mu.Lock() // not while a file is read
+		defer s.mu.Unlock()
 		s.trace(results.Trace{Of: of, Unit: results.Second, Kind: results.Counter}).AddLevel(t, results.Float(v), err)
 	}
 	if len(x.quotas) > 0 {

@@ -58,25 +58,58 @@ func ReadMicro(open Opener, path string) (uint64, time.Time, error) {
 }
 
 func readAttr(open Opener, path string) (string, time.Time, error) {
-	f, err := open(path)
-	if err != nil {
-		return "", time.Now(), err
-	}
-	defer f.Close()
-	var buf [attrMost + 1]byte
-	n, err := f.ReadAt(buf[:], 0)
-	at := time.Now()
+	h, err := readHead(open, path, attrMost+1)
 	switch {
-	case n > attrMost:
-		return "", at, fmt.Errorf("longer than %d bytes", attrMost)
-	case err != io.EOF: // a ReaderAt that fills no whole buffer says why
-		return "", at, err
+	case err != nil:
+		return "", h.at, err
+	case len(h.text) > attrMost:
+		return "", h.at, fmt.Errorf("longer than %d bytes", attrMost)
 	}
-	return strings.TrimRight(string(buf[:n]), "\n "), at, nil
+	return strings.TrimRight(string(h.text), "\n "), h.at, nil
+}
+
+// head is the beginning of a file and the instant right after it was read.
+type head struct {
+	text []byte
+	at   time.Time
+}
+
+// ReadHead returns the beginning of a file, at most so many bytes, as
+// [ReadAttr] does the whole of an attribute.
+func ReadHead(open Opener, path string, most int) ([]byte, error) {
+	h, err := readHead(open, path, most)
+	if err != nil {
+		return nil, unread(path, err)
+	}
+	return h.text, nil
+}
+
+func readHead(open Opener, path string, most int) (head, error) {
+	h, err := Timely(path, func() (head, error) {
+		f, err := open(path)
+		if err != nil {
+			return head{at: time.Now()}, err
+		}
+		defer f.Close()
+		buf := make([]byte, most)
+		n, err := f.ReadAt(buf, 0)
+		at := time.Now()
+		if err == io.EOF { // a ReaderAt that fills no whole buffer says why
+			err = nil
+		}
+		return head{buf[:n], at}, err
+	})
+	if h.at.IsZero() {
+		h.at = time.Now()
+	}
+	return h, err
 }
 
 // unread says which attribute was not read, once: os names it too.
 func unread(path string, err error) error {
+	if errors.Is(err, ErrLate) {
+		return err
+	}
 	if named, ok := errors.AsType[*fs.PathError](err); ok {
 		err = named.Err
 	}

@@ -22,7 +22,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -172,7 +171,7 @@ func Open(root string) (power.Meter, error) {
 
 func open(root string, opener power.Opener) (power.Meter, error) {
 	class := filepath.Join(root, "class", "hwmon")
-	entries, err := os.ReadDir(class)
+	entries, err := list(class)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("hwmon: no %s: %w", class, power.ErrAbsent)
@@ -188,10 +187,18 @@ func open(root string, opener power.Opener) (power.Meter, error) {
 			m.device(class, e.Name())
 		}
 	}
-	if err := m.settle(); err != nil {
+	err = m.settle()
+	if late := power.Late(class); late != nil { // it may have been any part of a total
+		err = fmt.Errorf("hwmon: %w", late)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+func list(dir string) ([]fs.DirEntry, error) {
+	return power.Timely(dir, func() ([]fs.DirEntry, error) { return os.ReadDir(dir) })
 }
 
 func (m *meter) Info() power.Info { return m.info }
@@ -244,7 +251,7 @@ func (m *meter) device(class, name string) {
 			return
 		}
 	}
-	entries, err := os.ReadDir(dir)
+	entries, err := list(dir)
 	if err != nil {
 		m.note("left out %s (%s): %v", name, driver, err)
 		return
@@ -380,7 +387,7 @@ func (m *meter) add(s *sensor, dir string) {
 // of the namespace, or nothing, for everything.
 func (m *meter) measured(dir string) bool {
 	for _, d := range []string{dir, filepath.Join(dir, "device")} {
-		entries, err := os.ReadDir(filepath.Join(d, "measures"))
+		entries, err := list(filepath.Join(d, "measures"))
 		if err == nil {
 			return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
 				return !strings.HasPrefix(e.Name(), "LNXSYSTM") && !strings.HasPrefix(e.Name(), "LNXSYBUS")
@@ -489,14 +496,8 @@ func (m *meter) text(path string) (string, error) { return power.ReadAttr(m.open
 // words is what a label says: its first 200 bytes in one line, of which what is
 // not printed is ?. There is none if it cannot be read.
 func (m *meter) words(path string) string {
-	f, err := m.open(path)
+	text, err := power.ReadHead(m.open, path, 200) // firmware may say more than a driver does
 	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	var buf [200]byte // firmware may say more than a driver does
-	n, err := f.ReadAt(buf[:], 0)
-	if err != nil && err != io.EOF {
 		return ""
 	}
 	return strings.Map(func(r rune) rune {
@@ -504,7 +505,7 @@ func (m *meter) words(path string) string {
 			return '?'
 		}
 		return r
-	}, strings.Join(strings.Fields(string(buf[:n])), " "))
+	}, strings.Join(strings.Fields(string(text)), " "))
 }
 
 // refused says how to be allowed to read a sensor.

@@ -64,14 +64,14 @@ type meter struct {
 // (BenchmarkStat); ten times a second that would be heat of our own.
 func Open(proc string) (power.Meter, error) {
 	path := filepath.Join(proc, "stat")
-	f, err := os.Open(path)
+	f, err := power.Timely(path, func() (*os.File, error) { return os.Open(path) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("model: no %s: %w", path, power.ErrAbsent)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, statMost))
+	text, err := power.Timely(path, func() ([]byte, error) { return io.ReadAll(io.LimitReader(f, statMost)) })
 	if err == nil {
 		_, err = parseStat(text)
 	}
@@ -80,9 +80,13 @@ func Open(proc string) (power.Meter, error) {
 		return nil, fmt.Errorf("model: read %s: %w", path, err)
 	}
 	var c cpu
-	if info, err := os.Open(filepath.Join(proc, "cpuinfo")); err == nil {
-		c = parseCPU(info)
-		info.Close()
+	info, err := power.ReadHead(power.OpenFile, filepath.Join(proc, "cpuinfo"), infoMost)
+	if errors.Is(err, power.ErrLate) {
+		f.Close()
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	if err == nil {
+		c = parseCPU(bytes.NewReader(info))
 	}
 	return newMeter(path, f, f.Close, max(1, countCPUs(text)), c), nil
 }
@@ -125,12 +129,24 @@ func (m *meter) Read(ctx context.Context) ([]power.Reading, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var buf [512]byte // the first line: ten counts of at most 20 digits
-	n, err := m.stat.ReadAt(buf[:], 0)
-	at := time.Now()
-	var busy time.Duration
-	if err == nil || err == io.EOF {
-		busy, err = parseStat(buf[:n])
+	type head struct {
+		text []byte
+		at   time.Time
+	}
+	got, err := power.Timely(m.info.Source, func() (head, error) {
+		buf := make([]byte, 512) // the first line: ten counts of at most 20 digits
+		n, err := m.stat.ReadAt(buf, 0)
+		if err == io.EOF {
+			err = nil
+		}
+		return head{buf[:n], time.Now()}, err
+	})
+	at, busy := got.at, time.Duration(0)
+	if at.IsZero() {
+		at = time.Now()
+	}
+	if err == nil {
+		busy, err = parseStat(got.text)
 	}
 	if err == nil {
 		err = m.advance(busy, at)

@@ -17,11 +17,11 @@ package rapl
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -128,8 +128,13 @@ func open(root, proc string, opener power.Opener) (power.Meter, error) {
 	}
 	const provided = "no processor counts these joules, the hypervisor provides them (QEMU shares those of the host's package out by the time of the virtual CPUs): modelled, not measured"
 	_, copied := os.Stat(filepath.Join(root, "kernel"))
-	switch here := flagged(proc); {
-	case virtual(root, opener) || here && copied == nil:
+	here := flagged(proc, opener)
+	guest := virtual(root, opener)
+	if err := power.Late(dir, filepath.Join(root, "devices"), filepath.Join(root, "hypervisor"), filepath.Join(root, "class", "dmi"), filepath.Join(proc, "cpuinfo")); err != nil {
+		return nil, fmt.Errorf("rapl: %w", err)
+	}
+	switch {
+	case guest || here && copied == nil:
 		for _, z := range zones {
 			z.track.Channel.Origin = results.Modelled
 			z.track.Channel.Accuracy.Source = "provided by the hypervisor, which states none"
@@ -212,7 +217,7 @@ var zoneID = regexp.MustCompile(`^intel-rapl(-mmio)?:([0-9]{1,6})(?::([0-9]{1,6}
 // find collects the zone directories by name. Sysfs lists each of them twice,
 // as a link in the class and nested under its parent.
 func find(dir string, depth int, found map[string]string) error {
-	entries, err := os.ReadDir(dir)
+	entries, err := power.Timely(dir, func() ([]fs.DirEntry, error) { return os.ReadDir(dir) })
 	for _, e := range entries {
 		if _, dup := found[e.Name()]; !dup && zoneID.MatchString(e.Name()) && len(found) < zonesMost {
 			found[e.Name()] = filepath.Join(dir, e.Name())
@@ -229,14 +234,8 @@ func find(dir string, depth int, found map[string]string) error {
 // vendor returns the number of the CPU's maker as the kernel's alias of it has
 // it, ven0000 for Intel and ven0002 for AMD; empty if it is not there.
 func vendor(path string, open power.Opener) string {
-	f, err := open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	var head [64]byte // the rest lists features
-	n, _ := f.ReadAt(head[:], 0)
-	if part := maker.FindSubmatch(head[:n]); part != nil {
+	head, _ := power.ReadHead(open, path, 64) // the rest lists features
+	if part := maker.FindSubmatch(head); part != nil {
 		return string(part[1])
 	}
 	return ""
@@ -460,13 +459,12 @@ func virtual(root string, open power.Opener) bool {
 
 // flagged reports whether the processor says that a hypervisor runs it. ARM has
 // no such flag, and no RAPL.
-func flagged(proc string) bool {
-	f, err := os.Open(filepath.Join(proc, "cpuinfo"))
+func flagged(proc string, open power.Opener) bool {
+	text, err := power.ReadHead(open, filepath.Join(proc, "cpuinfo"), 1<<16)
 	if err != nil {
 		return false
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(io.LimitReader(f, 1<<16)); lines.Scan(); {
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		if name, flags, _ := strings.Cut(lines.Text(), ":"); strings.TrimSpace(name) == "flags" {
 			return slices.Contains(strings.Fields(flags), "hypervisor")
 		}
