@@ -557,7 +557,7 @@ func (r Roots) number(file string) float64 {
 // readFile returns the first limit bytes of a file, or nil.
 func readFile(name string, limit int64) []byte {
 	b, err := power.Timely(name, func() ([]byte, error) {
-		f, err := os.Open(name)
+		f, err := os.Open(name) // #nosec G304 -- below the system's directory
 		if err != nil {
 			return nil, err
 		}
@@ -573,7 +573,7 @@ func readFile(name string, limit int64) []byte {
 // entries lists the names in a directory that start with prefix, sorted.
 func entries(dir, prefix string) []string {
 	names, _ := power.Timely(dir, func() ([]string, error) { // what was listed before an error is there
-		f, err := os.Open(dir)
+		f, err := os.Open(dir) // #nosec G304 -- below the system's directory
 		if err != nil {
 			return nil, err
 		}

@@ -392,7 +392,7 @@ func (f *trackFlags) measureAgain(cmd *cobra.Command, like *results.Record, uses
 		return fmt.Errorf("measure again: %w", err)
 	}
 	// Ctrl-C ends the session as it ends any other: with what it has.
-	defer context.AfterFunc(cmd.Context(), func() { run.Process.Signal(os.Interrupt) })()
+	defer context.AfterFunc(cmd.Context(), func() { run.Process.Signal(os.Interrupt) })() // #nosec G104 -- it may have ended, which Wait says
 	defer f.keep.begin(where)()
 	if err := run.Wait(); err != nil {
 		return fmt.Errorf("measure again: perwatt %s: %w", strings.Join(argv, " "), err)

@@ -95,7 +95,7 @@ func newSupervisor(ctx context.Context, text string) (*supervisor, error) {
 	// Its own group keeps the terminal's interrupt away.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := s.cmd.Start(); err != nil {
-		s.conn.Close()
+		s.conn.Close() // #nosec G104 -- its other end learns of it, or is gone
 		return nil, fmt.Errorf("start the supervisor of the command: %w", err)
 	}
 	go func() {
@@ -136,7 +136,7 @@ func (s *supervisor) start(out, complaints io.Writer) (wait func() error, err er
 	var theirs, ours []*os.File
 	closeAll := func(files []*os.File) {
 		for _, f := range files {
-			f.Close()
+			f.Close() // #nosec G104 -- our copy; the child has its own
 		}
 	}
 	defer func() { closeAll(theirs) }()
@@ -196,7 +196,7 @@ func (s *supervisor) kill() { _, _ = s.conn.Write([]byte(orderKill)) } // to one
 // close ends the supervisor, and with it the command.
 func (s *supervisor) close() error {
 	s.free()
-	s.conn.Close()
+	s.conn.Close() // #nosec G104 -- its other end learns of it, or is gone
 	select {
 	case <-s.gone:
 		return nil
@@ -270,14 +270,14 @@ func once(text string, files []int, orders <-chan []int, children chan os.Signal
 	if err != nil {
 		return report{Error: err.Error()}
 	}
-	shell, err := syscall.ForkExec("/bin/sh", []string{"/bin/sh", "-c", text}, &syscall.ProcAttr{
+	shell, err := syscall.ForkExec("/bin/sh", []string{"/bin/sh", "-c", text}, &syscall.ProcAttr{ // #nosec G204 G702 -- the user's own exec: command is there to be run
 		Env: os.Environ(), Files: []uintptr{null.Fd(), uintptr(files[0]), uintptr(files[1])},
 		// A group of its own: what it sends to all its group is not for the supervisor.
 		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
-	null.Close()
+	null.Close() // #nosec G104 -- nothing was written to it
 	for _, fd := range files {
-		unix.Close(fd)
+		unix.Close(fd) // #nosec G104 -- our copy; the child has its own
 	}
 	if err != nil {
 		return report{Error: fmt.Sprintf("start /bin/sh: %v", err)}
@@ -382,7 +382,7 @@ func descendants(of int) (out []process) {
 		if name[0] < '0' || name[0] > '9' {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		stat, err := os.ReadFile("/proc/" + name + "/stat") // #nosec G304 -- a number that /proc itself lists
 		if err != nil {
 			continue // it is gone
 		}
