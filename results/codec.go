@@ -107,7 +107,7 @@ func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
 	}
 	compressed := &io.LimitedReader{R: in, N: maxCompressed + 1}
 	z, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1),
-		zstd.WithDecoderMaxMemory(uint64(maxJSON)), zstd.WithDecoderMaxWindow(maxWindow))
+		zstd.WithDecoderMaxMemory(uint64(maxJSON)), zstd.WithDecoderMaxWindow(maxWindow)) // #nosec G115 -- a limit of ours
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}

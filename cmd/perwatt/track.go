@@ -140,7 +140,7 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	}
 	site := f.format == "text" && f.out != ""
 	if site {
-		if err := os.MkdirAll(f.out, 0o755); err != nil {
+		if err := os.MkdirAll(f.out, 0o755); err != nil { // #nosec G301 -- pages are there to be read, by whom the umask lets
 			return exit{exitUsage, fmt.Errorf("-o: %w", err)}
 		}
 		t.Page = func(s report.Site, g report.SiteGroup) error {
@@ -200,7 +200,7 @@ func (f *trackFlags) readRules() (*track.Rules, error) {
 // write prints the report in its format, and the pages.
 func (f *trackFlags) write(cmd *cobra.Command, t *report.Tracking, rows []byte, site bool) error {
 	if f.format == string(report.Action) {
-		if err := os.MkdirAll(f.out, 0o755); err != nil {
+		if err := os.MkdirAll(f.out, 0o755); err != nil { // #nosec G301 -- pages are there to be read, by whom the umask lets
 			return exit{exitUsage, fmt.Errorf("-o: %w", err)}
 		}
 		for name, better := range map[string]track.Direction{"bigger-is-better.json": track.Higher, "smaller-is-better.json": track.Lower} {
@@ -253,7 +253,7 @@ func summarise(name string, t *report.Tracking) error {
 	file, err := results.Descriptor(name)
 	if file == nil && err == nil {
 		if err = results.Replaceable(name); err == nil {
-			file, err = os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+			file, err = os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644) // #nosec G302 G304 G703 -- the summary that the runner names and reads
 		}
 	}
 	if err != nil {

@@ -37,6 +37,10 @@ func figures(b []byte) iter.Seq2[figure, error] {
 				}
 				*n, b = v, b[size:]
 			}
+			if f.windows > math.MaxInt {
+				yield(f, errDamaged)
+				return
+			}
 			for _, v := range [...]*results.Float{&f.value, &f.low, &f.high} {
 				if len(b) < 8 {
 					yield(f, errDamaged)

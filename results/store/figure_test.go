@@ -30,6 +30,12 @@ func TestFigures(t *testing.T) {
 	for n := range figures(nil) {
 		t.Fatal(n)
 	}
+	// A count that no int holds would come out negative.
+	for _, windows := range []uint64{math.MaxInt + 1, math.MaxUint64} {
+		for _, err := range figures(figure{series: 1, windows: windows}.append(nil)) {
+			require.ErrorIs(t, err, errDamaged)
+		}
+	}
 }
 
 // FuzzFigures reads what a damaged index may hold: either all of it is figures,

@@ -107,7 +107,7 @@ func (x *Index) Hours(ctx context.Context, f Filter, until time.Time) (hours [24
 	err = x.do(ctx, func() error {
 		clear(hours[:])
 		where, args := f.records()
-		rows, err := x.db.QueryContext(ctx, "SELECT (r.start / 3600000000) % 24 AS hour, count(*) FROM records AS r WHERE r.grp <> '' AND r.start >= 0 AND r.start < ? AND "+where+" GROUP BY hour",
+		rows, err := x.db.QueryContext(ctx, "SELECT (r.start / 3600000000) % 24 AS hour, count(*) FROM records AS r WHERE r.grp <> '' AND r.start >= 0 AND r.start < ? AND "+where+" GROUP BY hour", // #nosec G202 -- where is made of constants; every value is an argument
 			append([]any{until.UnixMicro()}, args...)...)
 		if err != nil {
 			return err
@@ -158,6 +158,7 @@ func (x *Index) Records(ctx context.Context, f Filter) iter.Seq2[Header, error] 
 }
 
 func (x *Index) headers(ctx context.Context, where string, args []any) (out []Header, err error) {
+	// #nosec G202 -- where is made of constants; every value is an argument
 	rows, err := x.db.QueryContext(ctx, `SELECT r.id, r.path, r.start, r.state, r.digest, r.valid, r.grp, r.labels, r.amended, r.excluded, r.error, r.env, e.json
 		FROM records AS r JOIN environments AS e ON e.n = r.env WHERE `+where+` ORDER BY r.start, r.id LIMIT ?`, append(args, page)...)
 	if err != nil {
@@ -354,7 +355,7 @@ func (h *past) series(node string, n uint64) Series {
 	s.Node = node
 	for i, f := range figures {
 		p := h.sessions[f.session]
-		p.Value, p.Low, p.High, p.N = f.value, f.low, f.high, int(f.windows)
+		p.Value, p.Low, p.High, p.N = f.value, f.low, f.high, int(f.windows) // #nosec G115 -- figures lets no more than an int holds through
 		s.Points[i] = p
 	}
 	return s
@@ -366,7 +367,7 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 	f.Group = group
 	h = past{keys: map[uint64]Key{}, figures: map[string]map[uint64][]held{}}
 	where, args := f.series()
-	keys, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, workload, impl, threads, metric, unit FROM series WHERE "+where+
+	keys, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, workload, impl, threads, metric, unit FROM series WHERE "+where+ // #nosec G202 -- where is made of constants; every value is an argument
 		" ORDER BY scenario, use, workload, impl, threads, metric, unit", args...)
 	if err != nil {
 		return h, err
@@ -385,6 +386,7 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 	}
 
 	where, args = f.records()
+	// #nosec G202 -- where is made of constants; every value is an argument
 	rows, err := x.db.QueryContext(ctx, `SELECT p.figures, r.id, r.start, r.valid, r.excluded, r.env, e.json
 		FROM points AS p CROSS JOIN records AS r ON r.n = p.record CROSS JOIN environments AS e ON e.n = r.env
 		WHERE p.grp = ? AND p.start >= ? AND `+where+` ORDER BY p.start, r.id`, append([]any{group, args[0]}, args...)...)
@@ -471,6 +473,7 @@ func (x *Index) changed(ctx context.Context, f Filter) (events []Event, err erro
 		return nil, err
 	}
 	where, args := f.records()
+	// #nosec G202 -- where is made of constants; every value is an argument
 	rows, err := x.db.QueryContext(ctx, `SELECT id, start, before, grp, env
 		FROM (SELECT r.id, r.start, r.grp, r.env, lag(r.env) OVER earlier AS was, ifnull(lag(r.start) OVER earlier, 0) AS before
 			FROM records AS r WHERE r.grp <> '' AND `+where+` WINDOW earlier AS (PARTITION BY r.grp ORDER BY r.start, r.id))

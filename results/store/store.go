@@ -63,7 +63,7 @@ type Store struct{ dir string }
 // there, so that a session finds out before it has measured for hours, and
 // removes what writers that died more than a day ago left unfinished.
 func Open(dir string) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { // #nosec G301 -- records are there to be read, by whom the umask lets
 		return nil, wrap("make", dir, err)
 	}
 	if _, err := os.ReadDir(dir); err != nil {
@@ -73,7 +73,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, wrap("write to", dir, err)
 	}
-	probe.Close()
+	probe.Close() // #nosec G104 -- nothing was written to it
 	if err := os.Remove(probe.Name()); err != nil {
 		return nil, wrap("write to", dir, err)
 	}
@@ -114,7 +114,7 @@ func sweep(dir string, before time.Time) {
 		old, _ := filepath.Glob(filepath.Join(escape(dir), pattern, tempPrefix+"*"+tempSuffix))
 		for _, path := range old {
 			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
-				os.Remove(path)
+				os.Remove(path) // #nosec G104 -- a courtesy: see above
 			}
 		}
 	}
@@ -157,7 +157,7 @@ func (s *Store) Create(id string, start time.Time, compressed bool) (*Draft, err
 // month returns the directory of a month, which it makes if need be.
 func (s *Store) month(t time.Time) (dir string, err error) {
 	dir = filepath.Join(s.dir, t.UTC().Format("2006-01"))
-	if err = os.Mkdir(dir, 0o755); err == nil {
+	if err = os.Mkdir(dir, 0o755); err == nil { // #nosec G301 -- records are there to be read, by whom the umask lets
 		err = syncDir(s.dir)
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
@@ -204,7 +204,7 @@ func (d *Draft) Save(rec *results.Record) (path string, err error) {
 	}
 	held := hold(tmp) // before it has its name: it is never seen without
 	if err = os.Rename(tmp, path); err != nil {
-		os.Remove(tmp)
+		os.Remove(tmp) // #nosec G104 -- the error that counts is returned, and sweep removes it later
 		release(held)
 		return "", d.keeps(wrap("write", path, err))
 	}
@@ -238,7 +238,7 @@ func (d *Draft) Commit(rec *results.Record) (path string, err error) {
 		return "", d.keeps(wrap("write", path, err))
 	}
 	if err := publish(tmp, path); err != nil {
-		os.Remove(tmp)
+		os.Remove(tmp) // #nosec G104 -- the error that counts is returned, and sweep removes it later
 		if errors.Is(err, fs.ErrExist) {
 			return "", taken(path)
 		}
@@ -269,7 +269,7 @@ func hold(path string) *os.File {
 		return nil
 	}
 	if lock(f, true) != nil {
-		f.Close()
+		f.Close() // #nosec G104 -- nothing was written to it
 		return nil
 	}
 	return f
@@ -277,7 +277,7 @@ func hold(path string) *os.File {
 
 func release(f *os.File) {
 	if f != nil {
-		f.Close() // and with it the lock
+		f.Close() // #nosec G104 -- and with it the lock
 	}
 }
 
@@ -344,7 +344,7 @@ func write(dir string, data []byte) (name string, err error) {
 		err = closed
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		os.Remove(f.Name()) // #nosec G104 -- the error that counts is returned, and sweep removes it later
 		return "", err
 	}
 	step("sync")
@@ -369,7 +369,7 @@ func publish(tmp, path string) error {
 // syncDir makes the names in a directory durable. Some file systems cannot
 // and say so with EINVAL; what they have, they have.
 func syncDir(dir string) error {
-	f, err := os.Open(dir)
+	f, err := os.Open(dir) // #nosec G304 -- a directory of the store that the user names
 	if err != nil {
 		return err
 	}

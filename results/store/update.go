@@ -607,7 +607,7 @@ func (w *writer) add(r *read) error {
 			}
 			w.x.ids[k] = series
 		}
-		figures = figure{series, uint64(m.N), m.Value, m.Low, m.High}.append(figures)
+		figures = figure{series, uint64(m.N), m.Value, m.Low, m.High}.append(figures) // #nosec G115 -- a count
 	}
 	_, err = w.put.ExecContext(w.ctx, h.Group, h.Start.UnixMicro(), n, figures)
 	return err
