@@ -40,6 +40,9 @@ lint: ## formatting, vet here and for arm64, static analysis, a build without cg
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 
+gosec: ## what gosec finds that is not answered where it is (fetches gosec, which is no module of ours)
+	$(GO) run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
+
 generate: ## write the generated assembly again (its generators are modules of their own), and NOTICE
 	$(GO) generate ./kernels/...
 	$(GO) test . -run Notice -update

@@ -118,7 +118,7 @@ func OpenIndex(ctx context.Context, dir string) (*Index, error) {
 			}
 			return x, nil
 		}
-		x.Close()
+		x.Close() // #nosec G104 -- the index is given up
 		if ofIndex := errors.As(err, new(*placeError)) || errors.As(err, new(*sqlite.Error)); ctx.Err() != nil || place == "" || !ofIndex {
 			return nil, fmt.Errorf("store: index: %w", err)
 		}
@@ -183,7 +183,7 @@ func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
 		unlock(x.locked) // two that wait for each other would wait for ever
 		if err = lock(x.locked, true); err == nil {
 			for _, suffix := range []string{"", "-wal", "-shm"} {
-				os.Remove(x.file + suffix)
+				os.Remove(x.file + suffix) // #nosec G104 -- what stays is found when it is made anew
 			}
 			return errors.Join(x.create(ctx), lock(x.locked, false))
 		}
@@ -210,7 +210,7 @@ func (x *Index) renew(ctx context.Context, cause error) error {
 // replace makes the file of the index anew, unless somebody else just did.
 func (x *Index) replace(ctx context.Context) error {
 	old, _ := os.Stat(x.file)
-	x.Close()
+	x.Close() // #nosec G104 -- the index is given up
 	if x.file == "" {
 		return x.create(ctx)
 	}
@@ -298,8 +298,8 @@ func (x *Index) transact(ctx context.Context, f func(*sql.Tx) error) error {
 		return err
 	}
 	if err := f(tx); err != nil {
-		tx.Rollback()
-		clear(x.ids) // what was rolled back has no number
+		tx.Rollback() // #nosec G104 -- the error that counts is returned
+		clear(x.ids)  // what was rolled back has no number
 		clear(x.groups)
 		return err
 	}
@@ -313,7 +313,7 @@ func (x *Index) Close() error {
 		err = x.db.Close()
 	}
 	if x.locked != nil {
-		x.locked.Close()
+		x.locked.Close() // #nosec G104 -- nothing was written to it, and the lock goes with it
 	}
 	x.db, x.locked = nil, nil
 	return err
