@@ -61,6 +61,7 @@ var faults = []struct {
 		return s.hold(r, s.pagesAt, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx")
 	}},
 	{"pages are not taken", true, (*soak).deafBrowsers},
+	{"comparisons are asked for", true, (*soak).comparisons},
 	{"requests stand in a queue", true, (*soak).pipelines},
 	{"connections are kept", true, (*soak).keptConnections},
 	{"requests are none", true, (*soak).noRequests},
@@ -737,6 +738,13 @@ func (s *soak) deafBrowsers(r *rand.Rand) string {
 		_ = c.(*net.TCPConn).SetReadBuffer(1)
 		_, _ = io.WriteString(c, ask.String())
 	})
+	return "the others are answered"
+}
+
+// Each is seconds of work, and all of them are more than there are connections.
+func (s *soak) comparisons(r *rand.Rand) string {
+	ask := "GET /report.html?" + strings.Repeat("r="+strings.Join(s.first, "&r=")+"&", 20)[:12_000] + " HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	s.crowd(r, s.pagesAt, s.many(400), between(r, 4*time.Second), func(_ int, c net.Conn) { _, _ = io.WriteString(c, ask) })
 	return "the others are answered"
 }
 

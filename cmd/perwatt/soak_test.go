@@ -36,7 +36,7 @@ import (
 )
 
 const (
-	soakEnv     = "PERWATT_SOAK"      // how long faults are made, such as 5m; without it ten seconds
+	soakEnv     = "PERWATT_SOAK"      // how long faults are made, such as 5m; without it eight seconds
 	soakSeedEnv = "PERWATT_SOAK_SEED" // of what is drawn; without it 1
 
 	soakWatts = 250.0 // of the honest session's instrument
@@ -75,14 +75,14 @@ func joules() {
 //
 //	PERWATT_SOAK=5m go test -run 'TestSoak$' -v -timeout 30m ./cmd/perwatt
 func TestSoak(t *testing.T) {
-	length, long := 10*time.Second, false
+	length, long := 8*time.Second, false
 	if text := os.Getenv(soakEnv); text != "" {
 		var err error
 		length, err = time.ParseDuration(text)
 		require.NoError(t, err, soakEnv)
 		long = true
 	} else if testing.Short() {
-		t.Skip("strangers are at it for ten seconds")
+		t.Skip("strangers are at it for eight seconds")
 	}
 	seed, err := strconv.ParseUint(cmp.Or(os.Getenv(soakSeedEnv), "1"), 10, 64)
 	require.NoError(t, err, soakSeedEnv)
@@ -355,13 +355,13 @@ func (s *soak) mine(ctx context.Context, address string) (accepted []time.Time) 
 // The last of them ends by itself.
 func (s *soak) measure(ctx context.Context) {
 	const rounds = 6
-	window := "500ms"
+	window := "400ms"
 	if s.long {
 		window = "1s"
 	}
 	for first := true; first || s.long && ctx.Err() == nil; first = false {
 		began := time.Now()
-		p := s.start("run", "--preset", "smoke", "--uses", "mining", "--threads", "1", "--rounds", strconv.Itoa(rounds), "--settle", "50ms", "--warmup", "250ms", "--limit", "250ms",
+		p := s.start("run", "--preset", "smoke", "--uses", "mining", "--threads", "1", "--rounds", strconv.Itoa(rounds), "--settle", "20ms", "--warmup", "250ms", "--limit", "250ms",
 			"--window", window, "--interval", "50ms", "--store", s.store, "--format", "json", "--label", "party=honest",
 			"--meter", fmt.Sprintf("exec:joules %g,boundary=wall,accuracy=0.5%%,period=50ms", soakWatts))
 		code := p.wait(3 * time.Minute)
@@ -565,7 +565,22 @@ func (s *soak) settle() {
 	code, _, stderr := s.do(soakLimit, append([]string{"verify"}, paths...)...)
 	s.expect(code == exitOK, "verify", "exit code %d: %s", code, stderr)
 	s.afresh()
-	s.expect(len(workers(s.t)) == 0, "session", "workers are left: %v", workers(s.t))
+	s.expect(len(s.left()) == 0, "session", "processes are left: %q", s.left())
+}
+
+// left are the processes of perwatt that nobody has waited for.
+func (s *soak) left() (found []string) {
+	exe, err := filepath.EvalSymlinks(s.exe)
+	require.NoError(s.t, err)
+	all, err := filepath.Glob("/proc/[0-9]*")
+	require.NoError(s.t, err)
+	for _, p := range all {
+		if runs, _ := os.Readlink(filepath.Join(p, "exe")); runs == exe && p != fmt.Sprint("/proc/", os.Getpid()) {
+			line, _ := os.ReadFile(filepath.Join(p, "cmdline"))
+			found = append(found, p+" "+strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return found
 }
 
 // afresh wants the index to say of all records what one says that is made of copies of
