@@ -43,12 +43,8 @@ func guard(argv []string, stderr *os.File) int {
 		if err != nil {
 			return 0, err
 		}
-		env := os.Environ()
-		if os.Getenv("MALLOC_ARENA_MAX") == "" {
-			env = append(env, "MALLOC_ARENA_MAX=1") // else the C library takes 64 MiB of address space a thread
-		}
 		pid, err := syscall.ForkExec("/proc/self/exe", slices.Concat([]string{os.Args[0], limitedName}, argv), &syscall.ProcAttr{ // #nosec G204 G702 -- this program, with its own arguments
-			Env: env, Files: []uintptr{0, 1, said.Fd(), stderr.Fd(), orders.Fd()}, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+			Env: os.Environ(), Files: []uintptr{0, 1, said.Fd(), stderr.Fd(), orders.Fd()}, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 		})
 		orders.Close() // #nosec G104 -- of a pipe that was not read
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/perwatt/perwatt/bench"
+	_ "github.com/perwatt/perwatt/cmd/perwatt/arenas" // before all others
 	"github.com/perwatt/perwatt/harness"
 	"github.com/perwatt/perwatt/harness/peer"
 )
