@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -131,8 +132,12 @@ func LimitOf(status syscall.WaitStatus, cpu time.Duration, said []byte) string {
 	return ""
 }
 
-// LimitOfError says which limit of the system an error comes of, or "".
+// LimitOfError says which limit of the system an error comes of, or "". What is
+// temporarily unavailable is a process if one was to be started; else it is a lock, or
+// a reading.
 func LimitOfError(err error) string {
+	var path *os.PathError
+	starting := errors.As(err, &path) && path.Op == "fork/exec"
 	switch {
 	case errors.Is(err, syscall.EMFILE):
 		return inForce(limitFiles)
@@ -140,7 +145,7 @@ func LimitOfError(err error) string {
 		return inForce(limitSize)
 	case errors.Is(err, syscall.ENOMEM):
 		return inForce(limitAS, limitData)
-	case errors.Is(err, syscall.EAGAIN):
+	case starting && errors.Is(err, syscall.EAGAIN):
 		return inForce(limitAS, limitData, limitProc)
 	}
 	return ""

@@ -48,10 +48,12 @@ func TestLimitOfError(t *testing.T) {
 	var r unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &r))
 	require.Equal(t, fmt.Sprintf("the limit is %d open files (RLIMIT_NOFILE): raise ulimit -n", r.Cur), LimitOfError(&os.PathError{Op: "open", Path: "x", Err: syscall.EMFILE}))
-	for _, err := range []error{syscall.EFBIG, syscall.ENOMEM, syscall.EAGAIN} {
+	for _, err := range []error{syscall.EFBIG, syscall.ENOMEM, &os.PathError{Op: "fork/exec", Path: "x", Err: syscall.EAGAIN}} {
 		require.NotEmpty(t, LimitOfError(fmt.Errorf("x: %w", err)), err)
 	}
 	require.Empty(t, LimitOfError(os.ErrNotExist))
+	require.Empty(t, LimitOfError(fmt.Errorf("another process has it open: %w", syscall.EAGAIN)), "a lock")
+	require.Empty(t, LimitOfError(&os.PathError{Op: "read", Path: "x", Err: syscall.EAGAIN}), "a driver")
 	require.Empty(t, LimitOfError(nil))
 }
 
