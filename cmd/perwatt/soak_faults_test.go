@@ -470,21 +470,22 @@ func (s *soak) fullOutput(r *rand.Rand) string {
 
 func (s *soak) flipIndex(r *rand.Rand) string {
 	const kind = "flipped index"
-	path := filepath.Join(s.store, "index.sqlite")
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return "there is no index"
-	}
-	info, err := f.Stat()
-	if err == nil && info.Size() > 0 {
-		for range 1 + r.IntN(64) {
+	// Where one cannot be made anew, as somebody has it open, there is another.
+	paths, _ := filepath.Glob(filepath.Join(s.dir, "cache", "perwatt", "*", "index.sqlite"))
+	for _, path := range append(paths, filepath.Join(s.store, "index.sqlite")) {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		info, err := f.Stat()
+		for n := 1 << r.IntN(7); err == nil && info.Size() > 0 && n > 0; n-- {
 			at, b := r.Int64N(info.Size()), make([]byte, 1)
 			_, _ = f.ReadAt(b, at)
 			b[0] ^= 1 << r.IntN(8)
 			_, _ = f.WriteAt(b, at)
 		}
+		f.Close()
 	}
-	f.Close()
 	s.expect(s.track() == s.tracked, kind, "the figures of the nights before have changed")
 	s.index()
 	s.expect(s.track() == s.tracked, kind, "the figures of the nights before have changed, after perwatt index")

@@ -93,6 +93,7 @@ func TestSoak(t *testing.T) {
 		whole: map[string][sha256.Size]byte{}, seen: map[string]*kindSeen{}, slowest: map[string]time.Duration{}, asked: map[string]int{},
 	}
 	s.store = filepath.Join(s.dir, "store")
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(s.dir, "cache")) // where an index may lie too
 	t.Logf("seed %d (%s), faults for %v", seed, soakSeedEnv, length)
 	s.furnish()
 
