@@ -98,14 +98,16 @@ var reviewed = map[string]struct{ digest, spdx string }{
 	"github.com/ajstarks/svgo/LICENSE":             {"ed4b89feec98", "CC-BY-4.0"},
 	"github.com/ajstarks/svgo/LICENSE-link.txt":    {"faef26bb83b7", "CC-BY-4.0"},
 	// Apache, then what C++, Python and R sources of Arrow come with, of which the Go packages hold nothing but code of Go's own.
-	"github.com/apache/arrow/go/arrow/LICENSE.txt":                  {"b9bb118a7b52", "Apache-2.0 AND BSD-3-Clause"},
-	"github.com/awalterschulze/gographviz/LICENSE":                  {"03b783ad6039", "Apache-2.0 AND BSD-3-Clause"},
-	"github.com/gogo/protobuf/LICENSE":                              {"3f571768c0ba", "BSD-3-Clause"}, // with a description of the project
-	"github.com/golang/freetype/LICENSE":                            {"d3ba056adc2b", "FTL"},          // a choice of the FreeType License or the GPL: the first is taken
-	"github.com/golang/freetype/licenses/ftl.txt":                   {"4a9a548027a2", "FTL"},          // asks for the acknowledgement in head
-	"github.com/golang/freetype/licenses/gpl.txt":                   {"c4120c6752c9", ""},             // not taken
-	"github.com/gosnmp/gosnmp/LICENSE":                              {"28b63cdfceda", "BSD-2-Clause AND BSD-3-Clause"},
-	"github.com/klauspost/compress/LICENSE":                         {"0d9e582ee4bf", "BSD-3-Clause AND Apache-2.0 AND MIT"},
+	"github.com/apache/arrow/go/arrow/LICENSE.txt": {"b9bb118a7b52", "Apache-2.0 AND BSD-3-Clause"},
+	"github.com/awalterschulze/gographviz/LICENSE": {"03b783ad6039", "Apache-2.0 AND BSD-3-Clause"},
+	"github.com/gogo/protobuf/LICENSE":             {"3f571768c0ba", "BSD-3-Clause"}, // with a description of the project
+	"github.com/golang/freetype/LICENSE":           {"d3ba056adc2b", "FTL"},          // a choice of the FreeType License or the GPL: the first is taken
+	"github.com/golang/freetype/licenses/ftl.txt":  {"4a9a548027a2", "FTL"},          // asks for the acknowledgement in head
+	"github.com/golang/freetype/licenses/gpl.txt":  {"c4120c6752c9", ""},             // not taken
+	"github.com/gosnmp/gosnmp/LICENSE":             {"28b63cdfceda", "BSD-2-Clause AND BSD-3-Clause"},
+	"github.com/klauspost/compress/LICENSE":        {"0d9e582ee4bf", "BSD-3-Clause AND Apache-2.0 AND MIT"},
+	// Of the translation; what is translated is SQLite, whose authors disclaim copyright.
+	"github.com/ncruces/go-sqlite3-wasm/v6/LICENSE":                 {"13219037ddf6", "MIT-0"},
 	"gonum.org/v1/gonum/THIRD_PARTY_LICENSES/Bogaert-LICENSE":       {"19912b29acb8", "disclaimer"}, // of integrate/quad, which is not linked
 	"gonum.org/v1/gonum/THIRD_PARTY_LICENSES/Boost-LICENSE":         {"c9bff7573892", "BSL-1.0"},
 	"gonum.org/v1/gonum/THIRD_PARTY_LICENSES/MT19937-64-LICENSE":    {"c9c37150f4da", "BSD-3-Clause"}, // with a description of the program
@@ -114,11 +116,6 @@ var reviewed = map[string]struct{ digest, spdx string }{
 	"gonum.org/v1/gonum/THIRD_PARTY_LICENSES/Sun-LICENSE":           {"1fad26590385", "SunPro"},
 	"gonum.org/v1/gonum/THIRD_PARTY_LICENSES/W3C-BSD-LICENSE":       {"5531609b9501", "BSD-3-Clause"},   // speaks of works for source code
 	"gonum.org/v1/gonum/THIRD_PARTY_LICENSES/W3C-TestSuite-LICENSE": {"aa82ad47b727", "W3C test suite"}, // of test data, which is not linked
-	"modernc.org/libc/LICENSE-3RD-PARTY.md":                         {"f597097efe3d", "BSD-3-Clause AND MIT"},
-	"modernc.org/memory/LICENSE-LOGO":                               {"5ae5bee3072a", ""},         // where a picture of its README is from
-	"modernc.org/sqlite/LICENSE-SQLITE":                             {"8438c9c89b84", "blessing"}, // public domain
-	// The MPL in it is of a module that sqlite's module graph names and nothing is built from.
-	"modernc.org/sqlite/LICENSE-3RD-PARTY.md": {"4194f8e7119b", "BSD-3-Clause AND MIT"},
 }
 
 // copyleft are the words of licences whose terms a program under the Apache

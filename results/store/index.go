@@ -11,16 +11,20 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
-	"modernc.org/sqlite"
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/driver"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 const indexName = "index.sqlite"
 
 // version of the tables and of what is put into them. An index of another
 // version is built again.
-const indexVersion = 10
+const indexVersion = 11
 
 // The figures of a session lie together, those of a group in the order of time:
 // a night writes one row for each session and not one for each series, and who
@@ -71,6 +75,10 @@ CREATE TABLE kept (
 ) WITHOUT ROWID;
 PRAGMA user_version = %d;`, indexVersion)
 
+// inMemory is how much an index that is on no disk may take, in bytes: as much as
+// SQLite can address here.
+const inMemory = 4 << 30
+
 // patience is how long to wait for another process.
 var patience = 10 * time.Second
 
@@ -83,7 +91,9 @@ type Index struct {
 	dir    string // of the records
 	file   string // empty in memory
 	db     *sql.DB
-	locked *os.File // the directory of file: shared while the index is open, exclusive while it is made
+	forget func()                // of the way to its files
+	found  atomic.Pointer[error] // in them: the first page that is not as it was written
+	locked *os.File              // the directory of file: shared while the index is open, exclusive while it is made
 	notes  []string
 
 	others     Strangers
@@ -119,7 +129,7 @@ func OpenIndex(ctx context.Context, dir string) (*Index, error) {
 			return x, nil
 		}
 		x.Close() // #nosec G104 -- the index is given up
-		if ofIndex := errors.As(err, new(*placeError)) || errors.As(err, new(*sqlite.Error)); ctx.Err() != nil || place == "" || !ofIndex {
+		if ofIndex := errors.As(err, new(*placeError)) || errors.As(err, new(sqlite3.ErrorCode)); ctx.Err() != nil || place == "" || !ofIndex {
 			return nil, fmt.Errorf("store: index: %w", err)
 		}
 		notes = append(x.notes, fmt.Sprintf("%s cannot be used: %v", place, err))
@@ -169,20 +179,25 @@ func (x *Index) open(ctx context.Context) error {
 // open holds a shared lock, so that nobody's file is taken from under them:
 // https://www.sqlite.org/howtocorrupt.html, "unlink or rename".
 func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
+	for _, suffix := range suffixes {
+		if info, err := os.Lstat(x.file + suffix); err == nil && !info.Mode().IsRegular() {
+			return &placeError{fmt.Errorf("%s is %s, and the index is a file: move it away", x.file+suffix, results.FileKind(info.Mode()))}
+		}
+	}
 	if x.locked, err = os.Open(filepath.Dir(x.file)); err != nil {
 		return &placeError{err}
 	}
 	for give := time.Now().Add(patience); ; {
 		if err = lock(x.locked, false); err == nil && usable() {
 			err = x.attach(ctx)
-			if damaged(err) {
+			if x.damaged(err) {
 				return x.renew(ctx, err)
 			}
 			return err
 		}
 		unlock(x.locked) // two that wait for each other would wait for ever
 		if err = lock(x.locked, true); err == nil {
-			for _, suffix := range []string{"", "-wal", "-shm"} {
+			for _, suffix := range suffixes {
 				os.Remove(x.file + suffix) // #nosec G104 -- what stays is found when it is made anew
 			}
 			return errors.Join(x.create(ctx), lock(x.locked, false))
@@ -203,20 +218,29 @@ func (x *Index) renew(ctx context.Context, cause error) error {
 	if x.file == "" {
 		return cause // it never was on a disk
 	}
+	if found := x.found.Load(); found != nil {
+		cause = *found
+	}
 	x.notes = append(x.notes, fmt.Sprintf("%s was damaged and is built again: %v", x.file, cause))
 	return x.replace(ctx)
 }
 
 // replace makes the file of the index anew, unless somebody else just did.
 func (x *Index) replace(ctx context.Context) error {
-	old, _ := os.Stat(x.file)
-	x.Close() // #nosec G104 -- the index is given up
 	if x.file == "" {
+		x.Close() // #nosec G104 -- the index is given up
 		return x.create(ctx)
 	}
+	var was os.FileInfo
+	if old, err := results.OpenFile(x.file); err == nil { // open, it shares its number with no other
+		defer old.Close()
+		was, _ = old.Stat()
+	}
+	x.Close() // #nosec G104 -- the index is given up
+	x.found.Store(nil)
 	return x.connect(ctx, func() bool {
 		now, err := os.Stat(x.file)
-		return err == nil && old != nil && !(os.SameFile(old, now) && now.ModTime().Equal(old.ModTime()))
+		return err == nil && was != nil && !os.SameFile(was, now)
 	})
 }
 
@@ -228,34 +252,44 @@ func (x *Index) Rebuild(ctx context.Context) error {
 	return x.Update(ctx)
 }
 
-func (x *Index) dial() error {
+// dial connects to the database.
+func (x *Index) dial(ctx context.Context) (err error) {
 	x.writes++ // data_version begins again
 	x.ids, x.groups, x.envs = map[Key]uint64{}, map[string]bool{}, map[int64]*Environment{}
-	dsn := ":memory:"
-	if x.file != "" {
-		q := url.Values{"_txlock": {"immediate"}, "_journal_mode": {"WAL"}, "_pragma": { // WAL after the rest: it settles the page size
-			fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()),
-			"page_size(16384)",    // what is longer than a quarter gets pages of its own: not the figures of a session
-			"synchronous(NORMAL)", // a power cut loses what can be built again
-			"cache_size(-65536)",  // KiB: a night of 1,000 groups touches as many pages of each table
-			"trusted_schema(0)",
-		}}
+	dsn, setting := ":memory:", ""
+	if x.file == "" {
+		ctx = sqlite3.WithMaxMemory(ctx, inMemory)
+	} else {
 		abs, err := filepath.Abs(x.file)
 		if err != nil {
 			return err
 		}
-		dsn = "file:" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath() + "?" + q.Encode()
+		var vfs string
+		vfs, x.forget = register(&x.found)
+		dsn = "file:" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath() + "?vfs=" + vfs
+		setting = fmt.Sprintf(`
+			PRAGMA busy_timeout = %d;
+			PRAGMA page_size = %d;
+			PRAGMA synchronous = NORMAL; -- a power cut loses what can be built again
+			PRAGMA cache_size = -65536;  -- KiB: a night of 1,000 groups touches as many pages of each table
+			PRAGMA journal_mode = WAL;   -- after the rest: it settles the page size`, patience.Milliseconds(), pageSize)
 	}
-	var err error
-	if x.db, err = sql.Open("sqlite", dsn); err == nil {
-		x.db.SetMaxOpenConns(1) // one in memory is one database; one on disk is enough
+	x.db, err = driver.Open(dsn, func(c *sqlite3.Conn) error { return c.Exec(setting) })
+	if err != nil {
+		return err
 	}
-	return err
+	x.db.SetMaxOpenConns(1) // one in memory is one database; one on disk is enough
+	defer func() {
+		if r := recover(); r != nil { // as the driver says that it gets no address space
+			err = fmt.Errorf("SQLite gets no memory for the index: %v: allow the process more (ulimit -v)", r)
+		}
+	}()
+	return x.db.PingContext(ctx)
 }
 
 // attach opens an index that is there.
 func (x *Index) attach(ctx context.Context) error {
-	if err := x.dial(); err != nil {
+	if err := x.dial(ctx); err != nil {
 		return err
 	}
 	version := 0
@@ -270,7 +304,7 @@ func (x *Index) attach(ctx context.Context) error {
 
 // create makes an empty index.
 func (x *Index) create(ctx context.Context) error {
-	if err := x.dial(); err != nil {
+	if err := x.dial(ctx); err != nil {
 		return err
 	}
 	return x.transact(ctx, func(tx *sql.Tx) error {
@@ -312,10 +346,13 @@ func (x *Index) Close() error {
 	if x.db != nil {
 		err = x.db.Close()
 	}
+	if x.forget != nil {
+		x.forget()
+	}
 	if x.locked != nil {
 		x.locked.Close() // #nosec G104 -- nothing was written to it, and the lock goes with it
 	}
-	x.db, x.locked = nil, nil
+	x.db, x.forget, x.locked = nil, nil, nil
 	return err
 }
 
@@ -330,21 +367,21 @@ func (x *Index) Notes() []string { return x.notes }
 func (x *Index) Strangers() Strangers { return x.others }
 
 // damaged says whether an error is one that a new index does not have.
-func damaged(err error) bool {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		switch e.Code() & 0xff {
-		case 1, 10, 11, 24, 26: // ERROR (a table is missing), IOERR, CORRUPT, FORMAT, NOTADB
+func (x *Index) damaged(err error) bool {
+	var code sqlite3.ErrorCode
+	if errors.As(err, &code) {
+		switch code {
+		case sqlite3.ERROR, sqlite3.IOERR, sqlite3.CORRUPT, sqlite3.FORMAT, sqlite3.NOTADB: // the first is of a table that is missing
 			return true
 		}
 	}
-	return errors.Is(err, errDamaged)
+	return errors.Is(err, errDamaged) || err != nil && x.found.Load() != nil
 }
 
 // do does f, if need be again on a new index.
 func (x *Index) do(ctx context.Context, f func() error) error {
 	err := f()
-	if !damaged(err) || ctx.Err() != nil {
+	if !x.damaged(err) || ctx.Err() != nil {
 		return err
 	}
 	if err := x.renew(ctx, err); err != nil {
@@ -356,8 +393,9 @@ func (x *Index) do(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// Check reads the whole index and builds it again if any of it is damaged, and
-// looks through every month for what was changed in place.
+// Check reads the whole index, each page of which is compared with what was
+// written, and builds it again if any of it is damaged, and looks through every
+// month for what was changed in place.
 func (x *Index) Check(ctx context.Context) error {
 	err := x.do(ctx, func() error {
 		said := ""

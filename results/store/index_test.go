@@ -549,7 +549,7 @@ func TestDamagedIndex(t *testing.T) {
 }
 
 func execute(file, query string) error {
-	db, err := sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(file))
+	db, err := sql.Open("sqlite3", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(file))
 	if err != nil {
 		return err
 	}

@@ -236,11 +236,11 @@ func (x *Index) Read(ctx context.Context, h Header) (*results.Record, error) {
 	return rec, nil
 }
 
-// Groups returns every node group by its identifier.
+// Groups returns every node group that has records by its identifier.
 func (x *Index) Groups(ctx context.Context) (map[string]Group, error) {
 	groups := map[string]Group{}
 	err := x.do(ctx, func() error {
-		rows, err := x.db.QueryContext(ctx, "SELECT id, json FROM groups")
+		rows, err := x.db.QueryContext(ctx, "SELECT id, json FROM groups AS g WHERE EXISTS (SELECT 1 FROM records AS r WHERE r.grp = g.id)")
 		if err != nil {
 			return err
 		}
