@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -75,9 +76,14 @@ CREATE TABLE kept (
 ) WITHOUT ROWID;
 PRAGMA user_version = %d;`, indexVersion)
 
-// inMemory is how much an index that is on no disk may take, in bytes: as much as
-// SQLite can address here.
-const inMemory = 4 << 30
+// Address space for SQLite, in bytes: all that it can use where the index is in
+// memory, four times its cache where it is in a file, and less where the process
+// gets no more.
+const (
+	inMemory    = 4 << 30
+	onDisk      = 256 << 20
+	leastMemory = 16 << 20
+)
 
 // patience is how long to wait for another process.
 var patience = 10 * time.Second
@@ -253,38 +259,56 @@ func (x *Index) Rebuild(ctx context.Context) error {
 }
 
 // dial connects to the database.
-func (x *Index) dial(ctx context.Context) (err error) {
+func (x *Index) dial(ctx context.Context) error {
 	x.writes++ // data_version begins again
 	x.ids, x.groups, x.envs = map[Key]uint64{}, map[string]bool{}, map[int64]*Environment{}
-	dsn, setting := ":memory:", ""
-	if x.file == "" {
-		ctx = sqlite3.WithMaxMemory(ctx, inMemory)
-	} else {
+	dsn, memory := ":memory:", int64(inMemory)
+	if x.file != "" {
 		abs, err := filepath.Abs(x.file)
 		if err != nil {
 			return err
 		}
 		var vfs string
 		vfs, x.forget = register(&x.found)
-		dsn = "file:" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath() + "?vfs=" + vfs
-		setting = fmt.Sprintf(`
+		dsn, memory = "file:"+(&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath()+"?vfs="+vfs, onDisk
+	}
+	for {
+		err := x.reserve(ctx, dsn, memory)
+		if memory /= 2; !errors.Is(err, syscall.ENOMEM) || memory < leastMemory {
+			return err
+		}
+	}
+}
+
+// reserve connects to the database with so much address space for SQLite, or
+// returns ENOMEM.
+func (x *Index) reserve(ctx context.Context, dsn string, memory int64) (err error) {
+	defer func() {
+		r := recover()
+		if _, ok := r.(syscall.Errno); ok { // the driver knows no other way to say so
+			err = fmt.Errorf("reserve %d MiB of address space for SQLite: %w: raise ulimit -v", memory>>20, syscall.ENOMEM)
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	x.db, err = driver.Open(dsn, func(c *sqlite3.Conn) error {
+		if x.file == "" {
+			return nil
+		}
+		// A power cut loses what can be built again. What is cached are, if there
+		// is room, as many pages as a night of 1,000 groups touches of each table.
+		return c.Exec(fmt.Sprintf(`
 			PRAGMA busy_timeout = %d;
 			PRAGMA page_size = %d;
-			PRAGMA synchronous = NORMAL; -- a power cut loses what can be built again
-			PRAGMA cache_size = -65536;  -- KiB: a night of 1,000 groups touches as many pages of each table
-			PRAGMA journal_mode = WAL;   -- after the rest: it settles the page size`, patience.Milliseconds(), pageSize)
-	}
-	x.db, err = driver.Open(dsn, func(c *sqlite3.Conn) error { return c.Exec(setting) })
+			PRAGMA synchronous = NORMAL;
+			PRAGMA cache_size = -%d;   -- KiB
+			PRAGMA journal_mode = WAL; -- after the rest: it settles the page size`, patience.Milliseconds(), pageSize, memory/4>>10))
+	})
 	if err != nil {
 		return err
 	}
 	x.db.SetMaxOpenConns(1) // one in memory is one database; one on disk is enough
-	defer func() {
-		if r := recover(); r != nil { // as the driver says that it gets no address space
-			err = fmt.Errorf("SQLite gets no memory for the index: %v: allow the process more (ulimit -v)", r)
-		}
-	}()
-	return x.db.PingContext(ctx)
+	return x.db.PingContext(sqlite3.WithMaxMemory(ctx, memory))
 }
 
 // attach opens an index that is there.
