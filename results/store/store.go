@@ -5,7 +5,7 @@
 //	DIR/2026-01/01KDYBS1CY….json[.zst]      a finished record
 //	DIR/2026-01/01KDYBS1CY….partial.json    one whose session runs, or was killed
 //	DIR/2026-01/01KF2M7Q3W….amend.json      what was said about records afterwards
-//	DIR/index.sqlite                        the index, safe to delete
+//	DIR/index.sqlite…                       the index, safe to delete
 //
 // While a session runs, its record is written after every run; at each moment
 // one whole version of it is on the disk, whatever happens to the process, the
