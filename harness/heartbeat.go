@@ -124,7 +124,8 @@ func (h *Heartbeat) look() look {
 	_, stolen, _ := h.host.times.read() // nothing known explains nothing
 	held, _ := h.host.strain.held()
 	some, _, _ := h.host.strain.waits(h.host.strain.host)
-	l.withheld = parseDelay(h.roots.text(h.roots.proc("thread-self/schedstat"))) + time.Duration((stolen+held+some)*float64(time.Second))
+	// By its number: another thread reads the file.
+	l.withheld = parseDelay(h.roots.text(h.roots.proc(fmt.Sprintf("self/task/%d/schedstat", unix.Gettid())))) + time.Duration((stolen+held+some)*float64(time.Second))
 	if l.asleep, l.wall, l.timed = h.clocks(); l.timed && h.origin == 0 {
 		h.origin = l.wall
 	}

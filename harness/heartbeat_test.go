@@ -208,7 +208,12 @@ func TestBetween(t *testing.T) {
 func TestClocks(t *testing.T) {
 	var at map[int32]time.Duration
 	took, fails := time.Duration(0), false
-	h := &Heartbeat{roots: Roots{Proc: t.TempDir()}, host: &host{times: &hostTimes{}}, clock: func(id int32) (time.Duration, error) {
+	proc := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(proc, "stat"), []byte("cpu  1 2 3 4 5 6 7 8 0 0\n"), 0o644))
+	times, err := openHostTimes(proc)
+	require.NoError(t, err)
+	defer times.close()
+	h := &Heartbeat{roots: Roots{Proc: proc}, host: &host{times: times}, clock: func(id int32) (time.Duration, error) {
 		if fails {
 			return 0, errors.New("no such clock")
 		}
