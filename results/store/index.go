@@ -193,13 +193,19 @@ func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
 	if x.locked, err = os.Open(filepath.Dir(x.file)); err != nil {
 		return &placeError{err}
 	}
-	for give := time.Now().Add(patience); ; {
-		if err = lock(x.locked, false); err == nil && usable() {
-			err = x.attach(ctx)
-			if x.damaged(err) {
-				return x.renew(ctx, err)
+	for began := time.Now(); ; {
+		// Who makes it is soon done. Who has it open may have it for days, as
+		// perwatt serve does.
+		wait, why := patience, "another process makes it"
+		if err = lock(x.locked, false); err == nil {
+			if usable() {
+				err = x.attach(ctx)
+				if x.damaged(err) {
+					return x.renew(ctx, err)
+				}
+				return err
 			}
-			return err
+			wait, why = patience/5, "another process has it open: end it, such as perwatt serve"
 		}
 		unlock(x.locked) // two that wait for each other would wait for ever
 		if err = lock(x.locked, true); err == nil {
@@ -208,8 +214,8 @@ func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
 			}
 			return errors.Join(x.create(ctx), lock(x.locked, false))
 		}
-		if time.Now().After(give) {
-			return &placeError{fmt.Errorf("it is to be made anew, and another process has it open: %w", err)}
+		if time.Since(began) > wait {
+			return &placeError{fmt.Errorf("it is to be made anew, and %s", why)}
 		}
 		select {
 		case <-ctx.Done():
@@ -227,8 +233,13 @@ func (x *Index) renew(ctx context.Context, cause error) error {
 	if found := x.found.Load(); found != nil {
 		cause = *found
 	}
-	x.notes = append(x.notes, fmt.Sprintf("%s was damaged and is built again: %v", x.file, cause))
-	return x.replace(ctx)
+	file, err := x.file, x.replace(ctx)
+	outcome := "was damaged and is built again"
+	if err != nil {
+		outcome = "is damaged"
+	}
+	x.notes = append(x.notes, fmt.Sprintf("%s %s: %v", file, outcome, cause))
+	return err
 }
 
 // replace makes the file of the index anew, unless somebody else just did.
