@@ -7,7 +7,7 @@ FUZZTIME ?= 20s
 SOAK ?= 5m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run nightly test race soak lint generate generate-check emulate fuzz bench clean
+.PHONY: help build run nightly test race soak lint gosec generate generate-check emulate fuzz bench clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
