@@ -107,18 +107,25 @@ func written(t testing.TB, records []*results.Record) (page []byte) {
 func requirePlain(t testing.TB, what, text string) {
 	t.Helper()
 	require.Less(t, len(text), 1<<20, what)
+	requirePrintable(t, what, text)
+}
+
+// requirePrintable refuses what does not print.
+func requirePrintable(t testing.TB, what, text string) {
+	t.Helper()
 	i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) })
 	if i >= 0 {
 		t.Fatalf("%s: %+q does not print", what, text[max(0, i-60):i+4])
 	}
 }
 
-// requireJSON refuses JSON with what does not print, or of another value.
+// requireJSON refuses JSON with what does not print, or of another value: of
+// that nothing is cut, however long it is.
 func requireJSON(t testing.TB, v any) {
 	t.Helper()
 	var out bytes.Buffer
 	require.NoError(t, WriteJSON(&out, "", v))
-	requirePlain(t, "json", out.String())
+	requirePrintable(t, "json", out.String())
 	plain, err := json.Marshal(v)
 	require.NoError(t, err)
 	require.JSONEq(t, string(plain), out.String())
