@@ -48,7 +48,7 @@ var faults = []struct {
 	{"the index finds no space", true, (*soak).noSpaceIndex},
 	{"a file system is full", false, (*soak).fullFileSystem},
 	{"the output is full", true, (*soak).fullOutput},
-	{"bits of the index flip", false, (*soak).flipIndex},
+	{"bits of the index flip", true, (*soak).flipIndex},
 	{"bits of a record flip", true, (*soak).flipRecord},
 	{"a record is cut short", true, (*soak).cutRecord},
 	{"a record is rubbish", true, (*soak).rubbish},
