@@ -53,6 +53,16 @@ func (r *Run) read(meter, channel string) {
 	r.Traces = append(r.Traces, Trace{Of: MeterOf(meter, channel), Unit: Watt, Kind: Gauge, Boundary: Wall, Origin: Measured, T: []Float{0, 1, 1.5, 2, 3}, V: []Float{w, w + 1, w + 2, w + 1, w}})
 }
 
+// readOften is read with n readings.
+func (r *Run) readOften(meter, channel string, n int) {
+	r.read(meter, channel)
+	tr := &r.Traces[len(r.Traces)-1]
+	tr.T, tr.V = nil, nil
+	for i := range n {
+		tr.T, tr.V = append(tr.T, Float(i)/Float(n)*3), append(tr.V, Float(i%7))
+	}
+}
+
 func wideUse(use string) Use {
 	return Use{Use: use, Workload: "hashscan", Impl: "generic", Role: Alone, Unit: Hash, FlopPerCount: Absent()}
 }
@@ -131,12 +141,7 @@ var wideRecords = []struct {
 			rec.meter("m", Wall)
 		}
 		run := rec.run("mining", 1, wideUse("mining"))
-		run.read("m", "w")
-		tr := &run.Traces[len(run.Traces)-1]
-		tr.T, tr.V = nil, nil
-		for i := range n {
-			tr.T, tr.V = append(tr.T, Float(i)/Float(n)*3), append(tr.V, Float(i%7))
-		}
+		run.readOften("m", "w", n)
 	}, true},
 	{"meters of parts, and rows", func(n int, rec *Record) {
 		for i := range n {
@@ -217,12 +222,7 @@ var wideRecords = []struct {
 			uses = append(uses, u)
 		}
 		run := rec.run("all", 1, uses...)
-		run.read("m", "w")
-		tr := &run.Traces[len(run.Traces)-1]
-		tr.T, tr.V = nil, nil
-		for i := range n {
-			tr.T, tr.V = append(tr.T, Float(i)/Float(n)*3), append(tr.V, Float(i%7))
-		}
+		run.readOften("m", "w", n)
 	}, true},
 	{"traces", func(n int, rec *Record) {
 		run := rec.run("mining", 1, wideUse("mining"))

@@ -803,15 +803,23 @@ func (s *soak) newcomer(r *rand.Rand) string {
 	}
 	defer c.Close()
 	m := stratumtest.Connect(s.t, c, "newcomer "+strange(r), true)
-	for m.Job == nil {
-		if _, err := m.Read(); err != nil {
-			s.failf("newcomer", "%v", err)
-			return "a newcomer is not"
-		}
+	if err := awaitJob(m); err != nil {
+		s.failf("newcomer", "%v", err)
+		return "a newcomer is not"
 	}
 	code := m.Submit(m.Mine(1, r.Uint64N(1<<32), m.Job.NTime, 0)[0])
 	s.expect(code == "", "newcomer", "its share is refused: %s", code)
 	return "a newcomer that mines is served"
+}
+
+// awaitJob reads what the pool says until it has given work.
+func awaitJob(m *stratumtest.Miner) error {
+	for m.Job == nil {
+		if _, err := m.Read(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Each name hands in a good share and stops; half of them stay.
@@ -822,12 +830,7 @@ func (s *soak) oneShare(r *rand.Rand) string {
 			continue
 		}
 		m := stratumtest.Connect(s.t, c, fmt.Sprintf("once %s", strange(r)), false)
-		for m.Job == nil {
-			if _, err := m.Read(); err != nil {
-				break
-			}
-		}
-		if m.Job != nil {
+		if awaitJob(m) == nil {
 			m.Submit(m.Mine(1, r.Uint64N(1<<32), m.Job.NTime, 0)[0])
 		}
 		if i%2 == 0 {
@@ -873,10 +876,8 @@ func (s *soak) wrongShares(r *rand.Rand) string {
 	}
 	defer c.Close()
 	m := stratumtest.Connect(s.t, c, "wrong "+strange(r), true)
-	for m.Job == nil {
-		if _, err := m.Read(); err != nil {
-			return "turned away"
-		}
+	if awaitJob(m) != nil {
+		return "turned away"
 	}
 	good := m.Mine(1, r.Uint64N(1<<32), m.Job.NTime, 0)[0]
 	m.Submit(good)
