@@ -43,16 +43,16 @@ type Targeter interface {
 	Reach(ctx context.Context, done *Counter) (results.Target, error)
 }
 
-// Remote is a workload that is done elsewhere, by a device that hands in shares
+// ShareWorkload is a workload that is done elsewhere, by a device that hands in shares
 // of it. Check, Tell and Gaps may be called while Run runs.
-type Remote interface {
+type ShareWorkload interface {
 	Workload
 	// Shares says what a share stands for; it is constant after Prepare.
 	Shares() results.Shares
-	// Tell returns the present values of counters that belong beside the count,
+	// Counters returns the present values of counters that belong beside the count,
 	// always the same ones in the same order; what is counted in both changes
 	// in both at once.
-	Tell() []Told
+	Counters() []CounterValue
 	// Begin waits, while Run runs, for the first share that did not wait
 	// somewhere, and says how things stood just after it. A window that begins
 	// there holds those shares that come later: their number at an even rate
@@ -66,9 +66,9 @@ type Remote interface {
 
 // Start is the state in which a window begins.
 type Start struct {
-	At    time.Time
-	Count uint64 // of Run's counter
-	Told  []Told
+	At       time.Time
+	Count    uint64 // of Run's counter
+	Counters []CounterValue
 }
 
 // Gap is a time in which no share came although the device may have worked. A
@@ -79,8 +79,8 @@ type Gap struct {
 	Why      string
 }
 
-// Told is the value of a counter.
-type Told struct {
+// CounterValue is the value of a counter.
+type CounterValue struct {
 	Of    string // name of its trace: see [results.SharesOf] and its like
 	Unit  results.Unit
 	Value float64

@@ -76,7 +76,7 @@ func benchmarkUse(b *testing.B, name string) {
 			if !im.Supported || i > 0 && im.Name != k.Chosen {
 				continue
 			}
-			head, metered := results.HeadlineOf(&results.Record{Meters: harness.Describe(meters)})
+			head, metered := results.PrimaryMeterOf(&results.Record{Meters: harness.Describe(meters)})
 			source, boundary, grade := "none", "none", "none"
 			if metered {
 				source, boundary = head.Meter, string(head.Boundary)

@@ -36,7 +36,7 @@ func TestADayOfWrapsAndGaps(t *testing.T) {
 		spec, err := power.ParseSpec("snmp:pdu,max=1000", power.Common)
 		require.NoError(t, err)
 		hour := func(s float64) (n int, into float64) { return int(s / 4320), math.Mod(s, 4320) } // a twentieth of a day
-		m, err := spec.Remote(power.Info{Source: "pdu", Channels: []results.Channel{{
+		m, err := spec.Poller(power.Info{Source: "pdu", Channels: []results.Channel{{
 			Name: "energy", Unit: results.Joule, Kind: results.Counter, Boundary: results.Wall, Total: results.Wall, Origin: results.Measured,
 			Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: results.Absent()},
 		}}}, []power.Bound{{Range: width}}, func(context.Context) ([]power.Quantity, error) {

@@ -55,7 +55,7 @@ func TestRecordedMachines(t *testing.T) {
 				OnBattery  bool
 				Throttles  results.Float
 				Doubts     []string
-			}{n, c.RatedPower, c.ClockShare, c.Hybrid, c.OnBattery, throttles(roots), codes(Doubts(n, c))}
+			}{n, c.RatedPower, c.ClockShare, c.Hybrid, c.OnBattery, throttles(roots), codes(Warnings(n, c))}
 			got, err := json.MarshalIndent(saw, "", "\t")
 			require.NoError(t, err)
 			golden := strings.TrimSuffix(file, ".txtar") + ".golden.json"
@@ -96,7 +96,7 @@ func TestThisMachine(t *testing.T) {
 	mine, err := affinity(os.Getpid())
 	require.NoError(t, err)
 	require.Equal(t, mine, n.Settings.CPUs)
-	for _, w := range Doubts(n, ReadConditions(Roots{})) {
+	for _, w := range Warnings(n, ReadConditions(Roots{})) {
 		require.NotEmpty(t, w.Remedy, w.Code)
 	}
 }

@@ -156,7 +156,7 @@ func (r *run) prepare(ctx context.Context) error {
 				return err
 			}
 			// The foreground comes first in every scenario that has a background.
-			if w, ok := schedulingDoubt(r.s.Roots, r.procs[0].pid, p.pid); ok {
+			if w, ok := schedulingWarning(r.s.Roots, r.procs[0].pid, p.pid); ok {
 				r.s.doubt(w)
 			}
 		}

@@ -129,7 +129,7 @@ func (r Roots) schedulingGroup(pid int) string {
 // schedulingDoubt says whether the idle policy of the background process does
 // what it is for: give way to the foreground. In different scheduling groups
 // the two groups share the CPUs evenly, whatever is in them.
-func schedulingDoubt(roots Roots, foreground, background int) (results.Warning, bool) {
+func schedulingWarning(roots Roots, foreground, background int) (results.Warning, bool) {
 	r := roots.orHere()
 	f, b := r.schedulingGroup(foreground), r.schedulingGroup(background)
 	if f == b {

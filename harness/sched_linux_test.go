@@ -93,7 +93,7 @@ func TestPolicyReachesEveryThread(t *testing.T) {
 
 	group := here.schedulingGroup(pid)
 	require.True(t, strings.HasPrefix(group, "/"))
-	_, doubt := schedulingDoubt(Roots{}, os.Getpid(), pid)
+	_, doubt := schedulingWarning(Roots{}, os.Getpid(), pid)
 	require.False(t, doubt, "a child inherits its parent's group")
 }
 
@@ -164,7 +164,7 @@ func TestSchedulingGroups(t *testing.T) {
 			}
 			r := Roots{Sys: filepath.Join(dir, "sys"), Proc: filepath.Join(dir, "proc"), Root: dir}
 			require.Equal(t, c.groups, [2]string{r.schedulingGroup(1), r.schedulingGroup(2)})
-			w, doubt := schedulingDoubt(r, 1, 2)
+			w, doubt := schedulingWarning(r, 1, 2)
 			require.Equal(t, c.groups[0] != c.groups[1], doubt)
 			if doubt {
 				require.Equal(t, "scheduling-groups", w.Code)

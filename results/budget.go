@@ -59,7 +59,7 @@ func (a terms) scale(by float64) terms {
 // within returns what is uncertain of the energy between two instants of a
 // run, in J, at one meter. Gains of one instrument are correlated and add up;
 // the rest of its channels is independent.
-func (h Headline) within(r *indexedRun, from, to float64) (sum terms) {
+func (h PrimaryMeter) within(r *indexedRun, from, to float64) (sum terms) {
 	trips := r.Trace(RoundTripOf(h.Meter))
 	half := 0.0
 	if trips != nil {
@@ -184,7 +184,7 @@ func (tr *Trace) sampling(a, b float64) float64 {
 }
 
 // budget makes the terms of a figure, relative to it, into its Budget.
-func (t terms) budget(m Metric) *Budget {
+func (t terms) budget(m Figure) *Budget {
 	b := &Budget{}
 	square := 0.0
 	add := func(name string, half float64, instrument, shared bool) {

@@ -17,9 +17,9 @@ type ClaimRow struct {
 	Firmware string `json:"firmware,omitempty"`
 	Mode     string `json:"mode,omitempty"`
 
-	Rate     Said   `json:"rate"`                // hash/s, over the window
-	RateFrom string `json:"rate_from,omitempty"` // the figure that it is made from, and how; or why there is none
-	Ratio    Float  `json:"ratio"`               // Rate over the measured rate of its use; null if that is not known
+	Rate     SelfReported `json:"rate"`                // hash/s, over the window
+	RateFrom string       `json:"rate_from,omitempty"` // the figure that it is made from, and how; or why there is none
+	Ratio    Float        `json:"ratio"`               // Rate over the measured rate of its use; null if that is not known
 
 	// Accepted is the rate that its accepted shares stand for, over Rate: both
 	// are its own, so it needs no pool. Low and High bound its 95 % interval,
@@ -28,12 +28,12 @@ type ClaimRow struct {
 	Low      Float `json:"accepted_low"`
 	High     Float `json:"accepted_high"`
 
-	Power         Said     `json:"power"` // W, the mean of its answers
-	PowerFrom     string   `json:"power_from,omitempty"`
-	Boundary      Boundary `json:"boundary,omitempty"` // of Power, as in [Saying]
-	Origin        Origin   `json:"origin,omitempty"`
-	EnergyPerWork Said     `json:"energy_per_work"` // J/hash: Power over Rate
-	Temperature   Said     `json:"temperature"`     // K, at the end: the first that it says
+	Power         SelfReported `json:"power"` // W, the mean of its answers
+	PowerFrom     string       `json:"power_from,omitempty"`
+	Boundary      Boundary     `json:"boundary,omitempty"` // of Power, as in [SelfReportedField]
+	Origin        Origin       `json:"origin,omitempty"`
+	EnergyPerWork SelfReported `json:"energy_per_work"` // J/hash: Power over Rate
+	Temperature   SelfReported `json:"temperature"`     // K, at the end: the first that it says
 
 	Answers int `json:"answers"` // given, of
 	Asked   int `json:"asked"`
@@ -70,9 +70,9 @@ func (d *deriver) claims() (rows []ClaimRow) {
 		for j := range r.Claims {
 			c := &r.Claims[j]
 			shares := 0.0
-			for k := range c.Said {
-				d.spend(8 * (1 + len(c.Said[k].Figures)))
-				shares = max(shares, float64(c.Said[k].value(SaidShares)))
+			for k := range c.Samples {
+				d.spend(8 * (1 + len(c.Samples[k].Figures)))
+				shares = max(shares, float64(c.Samples[k].value(ReportedShares)))
 			}
 			d.counting(2 * shares)
 			row := c.Over(Float(r.from), Float(r.to))
@@ -95,17 +95,17 @@ func (d *deriver) claims() (rows []ClaimRow) {
 // it, is the caller's to say: row.Ratio = row.Rate.Against(measured).
 func (c *Claim) Over(from, to Float) ClaimRow {
 	row := ClaimRow{Device: c.Device, API: c.API, Model: c.Model, Firmware: c.Firmware, Ratio: Absent(), Accepted: Absent(), Low: Absent(), High: Absent()}
-	var within []*Statement
-	var a, b *Statement // nearest to either end of those that have a count, if some do
-	counted := false    // whether a and b have a count
-	near := func(s, than *Statement, t Float, counts bool) bool {
+	var within []*SelfReportedSample
+	var a, b *SelfReportedSample // nearest to either end of those that have a count, if some do
+	counted := false             // whether a and b have a count
+	near := func(s, than *SelfReportedSample, t Float, counts bool) bool {
 		if than == nil || counts != counted {
 			return than == nil || counts
 		}
 		return math.Abs(float64(s.T-t)) < math.Abs(float64(than.T-t))
 	}
-	for i := range c.Said {
-		s := &c.Said[i]
+	for i := range c.Samples {
+		s := &c.Samples[i]
 		in := s.T >= from && s.T <= to
 		if in {
 			row.Asked++
@@ -117,7 +117,7 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 			row.Answers++
 			within = append(within, s)
 		}
-		counts := s.first(SaidWork) != nil
+		counts := s.first(ReportedWork) != nil
 		nearA, nearB := near(s, a, from, counts), near(s, b, to, counts)
 		if nearA {
 			a = s
@@ -132,7 +132,7 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 	}
 	if n := len(within); n > 0 {
 		row.Mode = within[n-1].Mode
-		if f := within[n-1].first(SaidTemperature); f != nil {
+		if f := within[n-1].first(ReportedTemperature); f != nil {
 			row.Temperature = f.Value
 		}
 	}
@@ -140,19 +140,19 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 	if !(b.T-a.T >= (to-from)/2) {
 		span = Absent()
 	}
-	done, shares := shared(a, b, c.Said), b.value(SaidShares)-a.value(SaidShares)
-	rate := (b.value(SaidWork) - a.value(SaidWork)) / span
-	if f := b.first(SaidWork); rate > 0 {
+	done, shares := shared(a, b, c.Samples), b.value(ReportedShares)-a.value(ReportedShares)
+	rate := (b.value(ReportedWork) - a.value(ReportedWork)) / span
+	if f := b.first(ReportedWork); rate > 0 {
 		row.RateFrom = fmt.Sprintf("%s: what it rose by in %.0f s", f.Name, float64(span))
-	} else if _, rate, row.RateFrom = mean(within, SaidRate, from); rate.IsAbsent() && done/span > 0 && exact(shares) {
+	} else if _, rate, row.RateFrom = mean(within, ReportedRate, from); rate.IsAbsent() && done/span > 0 && exact(shares) {
 		rate, row.RateFrom, done = done/span, fmt.Sprintf("its accepted shares: %.0f in %.0f s", float64(shares), float64(span)), Absent()
 	}
-	row.Rate = Say(float64(rate))
-	f, watts, how := mean(within, SaidPower, from)
-	row.Power, row.PowerFrom = Say(float64(watts)), how
+	row.Rate = SelfReport(float64(rate))
+	f, watts, how := mean(within, ReportedPower, from)
+	row.Power, row.PowerFrom = SelfReport(float64(watts)), how
 	if f != nil {
 		row.Boundary, row.Origin = f.Boundary, f.Origin
-		row.EnergyPerWork = Say(float64(watts / rate))
+		row.EnergyPerWork = SelfReport(float64(watts / rate))
 	}
 	if claimed := rate * span; claimed > 0 && done > 0 {
 		row.Accepted = finite(done / claimed)
@@ -168,9 +168,9 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 // another. By its own clock, if it has one, for some answer what they have
 // counted up to some seconds ago; absent if that is not about the time that
 // passed here, because it started anew in between or repeats an old answer.
-func elapsed(a, b *Statement) Float {
+func elapsed(a, b *SelfReportedSample) Float {
 	span := b.T - a.T
-	own := b.value(SaidElapsed) - a.value(SaidElapsed)
+	own := b.value(ReportedElapsed) - a.value(ReportedElapsed)
 	switch {
 	case own.IsAbsent():
 		return span
@@ -194,7 +194,7 @@ func exact(shares Float) bool {
 
 // first returns the first figure of a quantity, which is the one to quote; nil
 // if there is none.
-func (s *Statement) first(of string) *Saying {
+func (s *SelfReportedSample) first(of string) *SelfReportedField {
 	for i := range s.Figures {
 		if f := &s.Figures[i]; f.Of == of && !f.Value.IsAbsent() {
 			return f
@@ -207,12 +207,12 @@ func (s *Statement) first(of string) *Saying {
 // One without a time of its own is of now, as is one over some seconds. An
 // average forgets what was before the record began, where a setting may have
 // been changed, after three of its times: many decay exponentially.
-func (s *Statement) covers(f *Saying, from Float) bool {
+func (s *SelfReportedSample) covers(f *SelfReportedField, from Float) bool {
 	over := f.Over.float()
 	return !(over > now) || s.T-over >= from-agree*over && s.T >= forgets*over
 }
 
-func (s *Statement) value(of string) Float {
+func (s *SelfReportedSample) value(of string) Float {
 	if f := s.first(of); f != nil {
 		return f.Value.float()
 	}
@@ -223,7 +223,7 @@ func (s *Statement) value(of string) Float {
 // instant, by the latest answer that has one, over all answers in which it
 // does; and that figure, nil if there is none, and how it came about, or why
 // not. What was configured is no power.
-func mean(said []*Statement, of string, from Float) (quoted *Saying, value Float, how string) {
+func mean(said []*SelfReportedSample, of string, from Float) (quoted *SelfReportedField, value Float, how string) {
 	for _, s := range slices.Backward(said) {
 		for i := range s.Figures {
 			f := &s.Figures[i]
@@ -244,7 +244,7 @@ func mean(said []*Statement, of string, from Float) (quoted *Saying, value Float
 
 // mean is that of a figure of this name over the answers in which it covers the
 // time since an instant; there is one.
-func (f *Saying) mean(said []*Statement, from Float) (Float, string) {
+func (f *SelfReportedField) mean(said []*SelfReportedSample, from Float) (Float, string) {
 	sum, n := Float(0), 0
 	for _, s := range said {
 		for i := range s.Figures {
@@ -264,17 +264,17 @@ func (f *Saying) mean(said []*Statement, from Float) (Float, string) {
 // shared returns the hashes that the shares accepted between two answers stand
 // for: by the sum of difficulties, or by their number if their difficulty was
 // one and the same.
-func shared(a, b *Statement, all []Statement) Float {
-	if sum := b.value(SaidAccepted) - a.value(SaidAccepted); !sum.IsAbsent() {
+func shared(a, b *SelfReportedSample, all []SelfReportedSample) Float {
+	if sum := b.value(ReportedAccepted) - a.value(ReportedAccepted); !sum.IsAbsent() {
 		return sum
 	}
-	difficulty := b.value(SaidDifficulty)
+	difficulty := b.value(ReportedDifficulty)
 	for i := range all {
-		if s := &all[i]; s.T >= a.T && s.T <= b.T && len(s.Figures) > 0 && s.value(SaidDifficulty) != difficulty {
+		if s := &all[i]; s.T >= a.T && s.T <= b.T && len(s.Figures) > 0 && s.value(ReportedDifficulty) != difficulty {
 			return Absent()
 		}
 	}
-	return (b.value(SaidShares) - a.value(SaidShares)) * difficulty
+	return (b.value(ReportedShares) - a.value(ReportedShares)) * difficulty
 }
 
 // claimFlags are the doubts about what devices say of themselves.

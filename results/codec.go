@@ -259,7 +259,7 @@ func membersOf(t reflect.Type) []member {
 
 var (
 	floatType = reflect.TypeFor[Float]()
-	saidType  = reflect.TypeFor[Said]()
+	saidType  = reflect.TypeFor[SelfReported]()
 	timeType  = reflect.TypeFor[time.Time]()
 
 	summaryType = reflect.TypeFor[Summary]()
@@ -275,7 +275,7 @@ func (x *text) decode(v reflect.Value) error {
 		return err
 	case saidType:
 		f, err := x.figure()
-		v.Set(reflect.ValueOf(Say(float64(f))))
+		v.Set(reflect.ValueOf(SelfReport(float64(f))))
 		return err
 	case timeType:
 		s, err := x.str()
@@ -418,8 +418,8 @@ func (r *Record) consistent() error {
 			}
 		}
 		for j, c := range r.Runs[i].Claims {
-			for k, s := range c.Said {
-				if s.T.IsAbsent() || k > 0 && s.T <= c.Said[k-1].T {
+			for k, s := range c.Samples {
+				if s.T.IsAbsent() || k > 0 && s.T <= c.Samples[k-1].T {
 					return fmt.Errorf("/runs/%d/claims/%d/said/%d/t: %v s does not come after the last", i, j, k, s.T)
 				}
 			}
@@ -480,7 +480,7 @@ func (w *writer) encode(v reflect.Value) error {
 	case floatType:
 		return w.figure(v.Float())
 	case saidType:
-		return w.figure(float64(v.Interface().(Said).float()))
+		return w.figure(float64(v.Interface().(SelfReported).float()))
 	case timeType:
 		t := v.Interface().(time.Time)
 		if !writable(t) {

@@ -36,7 +36,7 @@ func session(runs, points int) *Record {
 		},
 		Plan:    Plan{Preset: "quick", Session: 1, Sessions: 1, Scenarios: []string{"mining"}, Rounds: runs, Window: Float(points) / 10, Interval: 0.1},
 		Meters:  []Meter{{Name: "rapl", Source: "/sys", Channels: []Channel{{Name: "package-0", Unit: Joule, Kind: Counter, Boundary: Package, Origin: Measured}}}},
-		Summary: Summary{Rows: []Row{{Scenario: "mining", Use: "mining", Role: Alone, Metrics: map[string]Metric{Power: {Value: 12.5, Low: Absent(), High: 1e-9, Unit: Watt, N: runs}}}}},
+		Summary: Summary{Rows: []Row{{Scenario: "mining", Use: "mining", Role: Alone, Metrics: map[string]Figure{Power: {Value: 12.5, Low: Absent(), High: 1e-9, Unit: Watt, N: runs}}}}},
 	}
 	sources := []struct {
 		tr          Trace
@@ -93,8 +93,8 @@ func filled() *Record {
 	rec := new(Record)
 	fill(reflect.ValueOf(rec).Elem(), new(int))
 	rec.Schema, rec.ID, rec.Digest = SchemaVersion, "01KDYBS1CY0000000000000000", Digest{}
-	for i := range rec.Sought {
-		rec.Sought[i].State = "used"
+	for i := range rec.MeterProbes {
+		rec.MeterProbes[i].State = "used"
 	}
 	for i := range rec.Runs {
 		for j := range rec.Runs[i].Phases {
@@ -122,8 +122,8 @@ func fill(v reflect.Value, n *int) {
 	case Unit:
 		v.SetString(string(Hash.Per(Second)))
 		return
-	case Said:
-		v.Set(reflect.ValueOf(Say(float64(*n) + 0.1)))
+	case SelfReported:
+		v.Set(reflect.ValueOf(SelfReport(float64(*n) + 0.1)))
 		return
 	}
 	switch v.Kind() {
@@ -374,7 +374,7 @@ func TestSealRefuses(t *testing.T) {
 		{"/schema: version 0 is not written, only 2", func(r *Record) { r.Schema = 0 }},
 		{"/runs/0/traces/7/v/2: +Inf cannot be recorded", func(r *Record) { r.Runs[0].Traces[7].V[2] = Float(math.Inf(1)) }},
 		{"/summary/rows/0/metrics/power/value: -Inf cannot", func(r *Record) {
-			r.Summary.Rows[0].Metrics[Power] = Metric{Value: Float(math.Inf(-1))}
+			r.Summary.Rows[0].Metrics[Power] = Figure{Value: Float(math.Inf(-1))}
 		}},
 		{"/node/memory: 9007199254740992 is no whole number", func(r *Record) { r.Node.Memory = 1 << 53 }},
 		{`/state: "" is none of running, complete, interrupted`, func(r *Record) { r.State = "" }},

@@ -44,7 +44,7 @@ type Window struct {
 
 	run       *indexedRun
 	halt      []halt // in the window
-	left      bool   // out of the figures: see [Figures]
+	left      bool   // out of the figures: see [WindowsByRow]
 	why       string // why Energy is absent
 	uncertain terms  // of Energy, J
 	idle      Float  // W, of the idle run of the same round
@@ -62,9 +62,9 @@ func (w *Window) Span() (from, to Float) {
 // Power is the mean power of the node over the window, in watts.
 func (w *Window) Power() Float { return w.Energy / Float(w.Duration) }
 
-// Headline is a total of a meter: the one that is taken as the power of the
+// PrimaryMeter is a total of a meter: the one that is taken as the power of the
 // node, or one that stands beside it.
-type Headline struct {
+type PrimaryMeter struct {
 	Meter    string
 	Boundary Boundary
 	Origin   Origin
@@ -75,7 +75,7 @@ type Headline struct {
 }
 
 // Channels names the channels that add up to the total.
-func (h Headline) Channels() (names []string) {
+func (h PrimaryMeter) Channels() (names []string) {
 	for _, c := range h.parts {
 		names = append(names, c.Name)
 	}
@@ -87,7 +87,7 @@ func (h Headline) Channels() (names []string) {
 // the runs before what gave none, measured before modelled before declared,
 // then the outermost boundary, then the first. Of channels that measure the
 // same place, each total has the one that gave them in the most windows.
-func (s *indexedRecord) rank() (out []Headline) {
+func (s *indexedRecord) rank() (out []PrimaryMeter) {
 	for i := range s.rec.Meters {
 		m := &s.rec.Meters[i]
 		for _, b := range Boundaries() {
@@ -97,13 +97,13 @@ func (s *indexedRecord) rank() (out []Headline) {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Headline) int { return cmp.Compare(a.place(), b.place()) })
+	slices.SortStableFunc(out, func(a, b PrimaryMeter) int { return cmp.Compare(a.place(), b.place()) })
 	if len(s.good) == 0 {
 		return out
 	}
-	var dead []Headline
+	var dead []PrimaryMeter
 	var why []string
-	living := slices.DeleteFunc(slices.Clone(out), func(h Headline) bool {
+	living := slices.DeleteFunc(slices.Clone(out), func(h PrimaryMeter) bool {
 		first := ""
 		for _, r := range s.good {
 			e, why := h.energy(r, r.from, r.to)
@@ -128,8 +128,8 @@ func (s *indexedRecord) rank() (out []Headline) {
 // total is what the wanted channels of a meter add up to, at a boundary: of
 // those that measure the same place the first, or the one that gave watts in
 // more windows.
-func (s *indexedRecord) total(m *Meter, b Boundary, wanted func(Channel) bool) Headline {
-	h := Headline{Meter: m.Name, Boundary: b}
+func (s *indexedRecord) total(m *Meter, b Boundary, wanted func(Channel) bool) PrimaryMeter {
+	h := PrimaryMeter{Meter: m.Name, Boundary: b}
 	if m.Period > 0 {
 		h.period = float64(m.Period)
 	}
@@ -139,7 +139,7 @@ func (s *indexedRecord) total(m *Meter, b Boundary, wanted func(Channel) bool) H
 	return h
 }
 
-func (s *indexedRecord) best(h *Headline, rivals []Channel) (best sensor) {
+func (s *indexedRecord) best(h *PrimaryMeter, rivals []Channel) (best sensor) {
 	most, dead := -1, []string(nil)
 	for _, c := range rivals {
 		sensor, n, first := s.look(h.Meter, c), 0, ""
@@ -162,7 +162,7 @@ func (s *indexedRecord) best(h *Headline, rivals []Channel) (best sensor) {
 }
 
 // graded completes a total by what its parts have in common.
-func (h Headline) graded() Headline {
+func (h PrimaryMeter) graded() PrimaryMeter {
 	h.Gain = math.NaN()
 	for _, s := range h.parts {
 		h.Origin = s.Origin
@@ -195,14 +195,14 @@ func (s *indexedRecord) places(m *Meter, wanted func(Channel) bool) (out [][]Cha
 }
 
 // place is low for what is quoted first.
-func (h Headline) place() int {
+func (h PrimaryMeter) place() int {
 	return 100*slices.Index([]Origin{Measured, Modelled, Declared}, h.Origin) + slices.Index(Boundaries(), h.Boundary)
 }
 
-// HeadlineOf picks the total to quote: of those that gave watts the measured
+// PrimaryMeterOf picks the total to quote: of those that gave watts the measured
 // before the modelled before the declared, then the outermost boundary; ok is
 // false if no meter of the record gives one.
-func HeadlineOf(rec *Record) (h Headline, ok bool) {
+func PrimaryMeterOf(rec *Record) (h PrimaryMeter, ok bool) {
 	s := indexed(free(rec))
 	return s.head, s.metered
 }
@@ -239,7 +239,7 @@ func noTotal(meters []Meter) string {
 
 // energy returns the joules of the headline meter between two instants of a
 // run; if any of its channels has none there, none, and why.
-func (h Headline) energy(r *indexedRun, from, to float64) (Float, string) {
+func (h PrimaryMeter) energy(r *indexedRun, from, to float64) (Float, string) {
 	if len(h.parts) == 0 {
 		return Absent(), "no meter"
 	}
@@ -338,9 +338,9 @@ func incomplete(ws []Window) map[*indexedRun]bool {
 	return out
 }
 
-// Figures groups the windows of a record by the rows of its summary, without
+// WindowsByRow groups the windows of a record by the rows of its summary, without
 // those that no figure is made of.
-func Figures(rec *Record) [][]Window {
+func WindowsByRow(rec *Record) [][]Window {
 	s := indexed(free(rec))
 	return s.rows(s.windows())
 }
@@ -420,7 +420,7 @@ func derive(e *effort) Summary {
 			s.Yields = append(s.Yields, d.yield(ws))
 		}
 	}
-	s.Marginal = d.marginal(rows)
+	s.CoRunCost = d.coRunCost(rows)
 	s.Exchange = d.exchange(rows)
 	s.Meters, s.Coverage = d.meterRows(), d.coverages()
 	s.Claims = d.claims()
@@ -463,7 +463,7 @@ func (w *Window) above() Float   { return w.Energy - w.idle*Float(w.Duration) } 
 func once(*Window) Float         { return 1 }
 
 // per is [sums] times a constant as a figure that cannot be negative.
-func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why string) Metric {
+func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why string) Figure {
 	q := sums(ws, num, den)
 	if len(q.moves) == 0 {
 		return missing(unit, why)
@@ -472,22 +472,22 @@ func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why s
 }
 
 // missing is a figure that is not there.
-func missing(unit Unit, why string) Metric {
-	return Metric{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, Instrument: Absent(), Why: why}
+func missing(unit Unit, why string) Figure {
+	return Figure{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, Instrument: Absent(), Why: why}
 }
 
 // median is the median of what each round gave, with its order-statistic
 // interval.
-func median(xs []float64, unit Unit, why string) Metric {
+func median(xs []float64, unit Unit, why string) Figure {
 	if len(xs) == 0 {
 		return missing(unit, why)
 	}
 	med, lo, hi := MedianInterval(xs)
-	return Metric{Value: Float(med), Low: Float(lo), High: Float(hi), Unit: unit, N: len(xs), Instrument: Absent()}
+	return Figure{Value: Float(med), Low: Float(lo), High: Float(hi), Unit: unit, N: len(xs), Instrument: Absent()}
 }
 
 // inverse turns work per energy into energy per work.
-func (m Metric) inverse(unit Unit) Metric {
+func (m Figure) inverse(unit Unit) Figure {
 	m.Unit = unit
 	if m.N > 0 && m.Value == 0 {
 		m.Value, m.Low, m.High, m.Why = Absent(), Absent(), Absent(), "no work was finished"
@@ -511,7 +511,7 @@ func net(w *Window) terms {
 
 // powered marks a figure with the provenance of the watts in it, and with
 // what is uncertain of them: of is relative to the figure, window by window.
-func (d *deriver) powered(m Metric, ws []Window, of func(*Window) terms) Metric {
+func (d *deriver) powered(m Figure, ws []Window, of func(*Window) terms) Figure {
 	return d.seen(ws, of).mark(m)
 }
 
@@ -538,7 +538,7 @@ func (d *deriver) seen(ws []Window, of func(*Window) terms) seen {
 	return s
 }
 
-func (s seen) mark(m Metric) Metric {
+func (s seen) mark(m Figure) Figure {
 	if !s.metered {
 		m.Why = s.partial
 		return m
@@ -548,7 +548,7 @@ func (s seen) mark(m Metric) Metric {
 
 // marked is powered with the terms at hand; plain are those of the gross
 // power. The figure is graded by the worse of the two.
-func (h Headline) marked(m Metric, of, plain terms, shortest float64) Metric {
+func (h PrimaryMeter) marked(m Figure, of, plain terms, shortest float64) Figure {
 	m.Boundary, m.Origin, m.Instrument = h.Boundary, h.Origin, Absent()
 	m.Grade = GradeOf(h.Boundary, h.Origin, plain.budget(m), shortest)
 	if !m.Value.IsAbsent() {
@@ -560,9 +560,9 @@ func (h Headline) marked(m Metric, of, plain terms, shortest float64) Metric {
 
 // arithmetic adds the useful operations per second, and what share they are
 // of what the kernel and the CPU were seen to do on one thread at the start.
-func (d *deriver) arithmetic(m map[string]Metric, ws []Window) {
+func (d *deriver) arithmetic(m map[string]Figure, ws []Window) {
 	u := ws[0].Use
-	share := func(of Float, unit Unit, why string) Metric {
+	share := func(of Float, unit Unit, why string) Figure {
 		if of.IsAbsent() {
 			return missing(unit, why)
 		}
@@ -644,14 +644,14 @@ func (t *tally) usual() (most string) {
 	return most
 }
 
-func (d *deriver) metrics(ws []Window) map[string]Metric {
+func (d *deriver) metrics(ws []Window) map[string]Figure {
 	u := ws[0].Use
 	unit := u.Unit
 	power := d.powered(per(ws, (*Window).energy, (*Window).seconds, 1, Watt, noEnergy(ws)), ws, gross)
 	energy := per(ws, (*Window).energy, once, float64(power.N), Joule, noEnergy(ws))
 	energy.Low, energy.High = Absent(), Absent()
 	energy = d.powered(energy, ws, gross)
-	m := map[string]Metric{Power: power, Energy: energy}
+	m := map[string]Figure{Power: power, Energy: energy}
 	d.relative(m, ws)
 	if u.Use == "idle" {
 		none := missing(Ratio, "no work in this scenario")
@@ -683,7 +683,7 @@ func (d *deriver) metrics(ws []Window) map[string]Metric {
 }
 
 // efficiency is work per energy: all of it, or that above idle.
-func (d *deriver) efficiency(ws []Window, idle bool) Metric {
+func (d *deriver) efficiency(ws []Window, idle bool) Figure {
 	energy, of, why, none := (*Window).energy, gross, "", "the meter counted no energy"
 	if idle {
 		energy, of, why, none = (*Window).above, net, unresolved(ws), notAboveIdle
@@ -738,7 +738,7 @@ func (d *deriver) yield(ws []Window) Yield {
 }
 
 // target adds the figures of the time-to-target phase.
-func (d *deriver) target(m map[string]Metric, ws []Window) {
+func (d *deriver) target(m map[string]Figure, ws []Window) {
 	reached := slices.DeleteFunc(slices.Clone(ws), func(w Window) bool { return w.Use.Target == nil })
 	if len(reached) == 0 {
 		return
@@ -801,7 +801,7 @@ func paired(a, b map[int]*Window, f func(a, b *Window) Float) []float64 {
 }
 
 // relative adds what a use did over what the control did, round by round.
-func (d *deriver) relative(m map[string]Metric, ws []Window) {
+func (d *deriver) relative(m map[string]Figure, ws []Window) {
 	control, of := d.control, map[int]*Window{}
 	if len(control) == 0 || ws[0].Use.Use == Control {
 		return
@@ -809,7 +809,7 @@ func (d *deriver) relative(m map[string]Metric, ws []Window) {
 	for i := range ws {
 		of[ws[i].Round] = &ws[i]
 	}
-	ratio := func(f func(*Window) Float, unit Unit) Metric {
+	ratio := func(f func(*Window) Float, unit Unit) Figure {
 		return median(paired(of, control, func(a, b *Window) Float { return f(a) / f(b) }), unit, "no round has both")
 	}
 	unit := Ratio
@@ -851,7 +851,7 @@ func find(rows [][]Window, use string, role Role, model string) []Window {
 
 // marginal compares the mullet with training alone: each figure is made of
 // those of the rows, and its interval of what each round did to both.
-func (d *deriver) marginal(rows [][]Window) *Marginal {
+func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
 	model := ""
 	for _, ws := range rows {
 		if u := ws[0].Use; u.Use == "training" && u.Role == Foreground {
@@ -911,7 +911,7 @@ func (d *deriver) marginal(rows [][]Window) *Marginal {
 		each.Value, each.Low, each.High, each.Instrument, each.Budget, each.Why = Absent(), Absent(), Absent(), Absent(), nil, unresolved
 		joules.Why = unresolved
 	}
-	return &Marginal{
+	return &CoRunCost{
 		TrainingKept: kept.metric(Ratio, false),
 		HashesGained: gained.metric(Hash.Per(Second), false),
 		ExtraPower:   power,
@@ -1057,7 +1057,7 @@ func idleDrift(windows []Window) float64 {
 
 // sessionFlags are the doubts that concern every figure of the record.
 func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
-	for _, w := range d.powerDoubts() {
+	for _, w := range d.powerWarnings() {
 		add(nil, w.Code, w.Text, w.Remedy)
 	}
 	if n := d.rec.Plan.Rounds; n < minimumWindows && !d.byShares() {
@@ -1072,12 +1072,12 @@ func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
 	d.clockSteps(add)
 }
 
-// PowerDoubts are the doubts that the meters of a session raise, also before
+// PowerWarnings are the doubts that the meters of a session raise, also before
 // any of them was read.
-func PowerDoubts(rec *Record) []Warning { return indexed(free(rec)).powerDoubts() }
+func PowerWarnings(rec *Record) []Warning { return indexed(free(rec)).powerWarnings() }
 
-func (s *indexedRecord) powerDoubts() (out []Warning) {
-	for _, m := range s.rec.Sought {
+func (s *indexedRecord) powerWarnings() (out []Warning) {
+	for _, m := range s.rec.MeterProbes {
 		if m.State == "refused" {
 			out = append(out, Warning{Code: "meter-refused", Text: fmt.Sprintf("meter %s is there but could not be read", m.Meter), Remedy: m.Detail})
 		}

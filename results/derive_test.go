@@ -153,7 +153,7 @@ func TestDeriveKnownWorld(t *testing.T) {
 	require.Equal(t, Unit("J/hash"), m[EnergyPerWork].Unit)
 	near(t, 2e6/1.9, m[CPUThroughput].Value)
 	// Three quarters of the watts are within 2 %, one quarter within 5 %.
-	require.Equal(t, Metric{Value: m[Power].Value, Low: m[Power].Low, High: m[Power].High, Unit: Watt, N: 6,
+	require.Equal(t, Figure{Value: m[Power].Value, Low: m[Power].Low, High: m[Power].High, Unit: Watt, N: 6,
 		Boundary: Package, Origin: Measured, Grade: "D", Instrument: 0.0275, Budget: &Budget{
 			Terms:      []Term{{Repeats, 0, false}, {Gain, 0.0275, true}, {Quantisation, 0, false}, {Timing, 0, false}, {Sampling, 0, false}},
 			Quadrature: 0.0275, Linear: 0.0275,
@@ -164,10 +164,10 @@ func TestDeriveKnownWorld(t *testing.T) {
 	require.True(t, idle[Throughput].Value.IsAbsent())
 	require.Equal(t, "no work in this scenario", idle[EnergyPerWork].Why)
 
-	near(t, 900e0/1000, s.Marginal.TrainingKept.Value)
-	near(t, 3e5, s.Marginal.HashesGained.Value)
-	near(t, 20, s.Marginal.ExtraPower.Value)
-	near(t, 20/3e5, s.Marginal.EnergyPer.Value)
+	near(t, 900e0/1000, s.CoRunCost.TrainingKept.Value)
+	near(t, 3e5, s.CoRunCost.HashesGained.Value)
+	near(t, 20, s.CoRunCost.ExtraPower.Value)
+	near(t, 20/3e5, s.CoRunCost.EnergyPer.Value)
 	near(t, 2e6/150/(1000./200), s.Exchange[0].HashesPerSample.Value)
 	require.Equal(t, "training", s.Exchange[0].Scenario)
 	require.Equal(t, "mining", s.Yields[0].Use)
@@ -282,7 +282,7 @@ func TestFlags(t *testing.T) {
 		{"declared", func(w *world) { w.origin = Declared }, nil, []string{"declared-power"}},
 		{"few rounds", func(w *world) { w.rounds = 5 }, nil, []string{"few-rounds"}},
 		{"no meter", nil, func(r *Record) { r.Meters = nil }, []string{"no-power"}},
-		{"refused", nil, func(r *Record) { r.Sought = []Sought{{Meter: "rapl", State: "refused", Detail: "chmod"}} }, []string{"meter-refused"}},
+		{"refused", nil, func(r *Record) { r.MeterProbes = []MeterProbe{{Meter: "rapl", State: "refused", Detail: "chmod"}} }, []string{"meter-refused"}},
 		{"no target", nil, func(r *Record) { r.Plan.Target = false }, []string{"no-target"}},
 		{"others", nil, func(r *Record) {
 			for i := range r.Runs {
@@ -350,14 +350,14 @@ func TestMarginalNotResolvable(t *testing.T) {
 		}
 		return 200
 	}
-	m := Derive(w.record()).Marginal
+	m := Derive(w.record()).CoRunCost
 	require.True(t, m.EnergyPer.Value.IsAbsent())
 	require.Contains(t, m.EnergyPer.Why, "not resolvable")
 	require.False(t, m.ExtraPower.Value.IsAbsent())
 
 	w = newWorld()
 	w.rounds = 2
-	require.Contains(t, Derive(w.record()).Marginal.EnergyPer.Why, "n = 2")
+	require.Contains(t, Derive(w.record()).CoRunCost.EnergyPer.Why, "n = 2")
 }
 
 func TestHeadlineOf(t *testing.T) {
@@ -371,12 +371,12 @@ func TestHeadlineOf(t *testing.T) {
 	}
 	want := []string{"bmc", "rapl", "model", "declared"}
 	for _, name := range want {
-		h, ok := HeadlineOf(&Record{Meters: meters})
+		h, ok := PrimaryMeterOf(&Record{Meters: meters})
 		require.True(t, ok)
 		require.Equal(t, name, h.Meter)
 		meters = slices.DeleteFunc(meters, func(m Meter) bool { return m.Name == name })
 	}
-	_, ok := HeadlineOf(&Record{Meters: meters})
+	_, ok := PrimaryMeterOf(&Record{Meters: meters})
 	require.False(t, ok, "a channel that overlaps others is no total")
 }
 

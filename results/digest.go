@@ -265,7 +265,7 @@ const tolerance = 1e-9
 
 func (d *differ) compare(stated, got reflect.Value) {
 	if stated.Type() == saidType {
-		stated, got = reflect.ValueOf(stated.Interface().(Said).float()), reflect.ValueOf(got.Interface().(Said).float())
+		stated, got = reflect.ValueOf(stated.Interface().(SelfReported).float()), reflect.ValueOf(got.Interface().(SelfReported).float())
 	}
 	switch stated.Kind() {
 	case reflect.Float64:

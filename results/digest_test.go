@@ -220,14 +220,14 @@ func FuzzCanonicalForm(f *testing.F) {
 
 func TestCheck(t *testing.T) {
 	row := func(scenario string, power Float) Row {
-		return Row{Scenario: scenario, Use: scenario, Impl: "generic", Role: Alone, Metrics: map[string]Metric{
+		return Row{Scenario: scenario, Use: scenario, Impl: "generic", Role: Alone, Metrics: map[string]Figure{
 			Power: {Value: power, Low: Absent(), High: Absent(), Unit: Watt, N: 3, Instrument: 0.01, Why: "prose"},
 		}}
 	}
 	summary := func() Summary {
 		return Summary{
 			Rows:   []Row{row("idle", 50), row("mining", 100), row("training", 80)},
-			Yields: []Yield{{Scenario: "mining", Use: "mining", PerKWh: Metric{Value: 3.6e6}}},
+			Yields: []Yield{{Scenario: "mining", Use: "mining", PerKWh: Figure{Value: 3.6e6}}},
 			Flags:  []Warning{{Code: "not-steady", Text: "range 2.1 %", Run: "mining/1"}, {Code: "not-steady", Text: "range 3.0 %", Run: "mining/2"}},
 		}
 	}
@@ -255,7 +255,7 @@ func TestCheck(t *testing.T) {
 			{"/summary/yields/0/per_kwh/unit", "mining mining per_kwh unit: the record states , its traces give hash"}}},
 		{"a metric too few", with(func(s *Summary) { delete(s.Rows[0].Metrics, Power) }), []Mismatch{
 			{"/summary/rows/0/metrics/power", "idle idle generic alone metrics power: the record states it, its traces do not give it"}}},
-		{"a metric too many", with(func(s *Summary) { s.Rows[0].Metrics[Energy] = Metric{} }), []Mismatch{
+		{"a metric too many", with(func(s *Summary) { s.Rows[0].Metrics[Energy] = Figure{} }), []Mismatch{
 			{"/summary/rows/0/metrics/energy", "idle idle generic alone metrics energy: its traces give it, the record does not state it"}}},
 		{"a row less", with(func(s *Summary) { s.Rows = s.Rows[1:] }), []Mismatch{
 			{"/summary/rows/0", "idle idle generic alone: the record states it, its traces do not give it"}}},
@@ -263,7 +263,7 @@ func TestCheck(t *testing.T) {
 			{"/summary/rows", "mullet mullet generic alone: its traces give it, the record does not state it"}}},
 		{"a flag less", with(func(s *Summary) { s.Flags = s.Flags[:1] }), []Mismatch{
 			{"/summary/flags/1", "not-steady mining/2: the record states it, its traces do not give it"}}},
-		{"marginal", with(func(s *Summary) { s.Marginal = &Marginal{} }), []Mismatch{
+		{"marginal", with(func(s *Summary) { s.CoRunCost = &CoRunCost{} }), []Mismatch{
 			{"/summary/marginal", "marginal: its traces give it, the record does not state it"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -116,7 +116,7 @@ func (r *Record) counts() (n counts) {
 		}
 		n.channels += len(m.Channels)
 	}
-	for _, s := range r.Sought {
+	for _, s := range r.MeterProbes {
 		add(8, s.Meter, s.Detail)
 	}
 	for i := range r.Runs {
@@ -133,8 +133,8 @@ func (r *Record) counts() (n counts) {
 		for j := range run.Claims {
 			c := &run.Claims[j]
 			add(16, c.Device, c.Use)
-			for k := range c.Said {
-				add(10 + 16*len(c.Said[k].Figures))
+			for k := range c.Samples {
+				add(10 + 16*len(c.Samples[k].Figures))
 			}
 		}
 		n.uses, n.traces, n.claims = n.uses+len(run.Uses), n.traces+len(run.Traces), n.claims+len(run.Claims)
@@ -149,8 +149,8 @@ type indexedRecord struct {
 	runs    []indexedRun
 	good    []*indexedRun  // those with a window that counts, in their order
 	place   map[string]int // of a scenario in the plan
-	totals  []Headline     // see [indexedRecord.rank]
-	head    Headline       // the first of them
+	totals  []PrimaryMeter // see [indexedRecord.rank]
+	head    PrimaryMeter   // the first of them
 	metered bool           // whether there is one
 	partial string         // why there is none
 }

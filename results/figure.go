@@ -160,8 +160,8 @@ func (q quotient) variance() (v, freedom float64) {
 }
 
 // metric makes q a metric. signed is whether its sign is not known beforehand.
-func (q quotient) metric(unit Unit, signed bool) Metric {
-	m := Metric{Value: Float(q.value), Low: Absent(), High: Absent(), Unit: unit, N: len(q.moves), Instrument: Absent()}
+func (q quotient) metric(unit Unit, signed bool) Figure {
+	m := Figure{Value: Float(q.value), Low: Absent(), High: Absent(), Unit: unit, N: len(q.moves), Instrument: Absent()}
 	v, free := q.variance()
 	switch {
 	case signed:
@@ -175,7 +175,7 @@ func (q quotient) metric(unit Unit, signed bool) Metric {
 }
 
 // times is m times a constant; what is out of reach of a number is absent.
-func (m Metric) times(by Float, unit Unit) Metric {
+func (m Figure) times(by Float, unit Unit) Figure {
 	m.Unit = unit
 	m.Value, m.Low, m.High = m.Value*by, m.Low*by, m.High*by
 	for _, f := range []*Float{&m.Value, &m.Low, &m.High} {

@@ -65,7 +65,7 @@ func TestFiguresAgree(t *testing.T) {
 			rec := w.record()
 			c.edit(rec)
 			s := Derive(rec)
-			of := map[string]map[string]Metric{}
+			of := map[string]map[string]Figure{}
 			for _, r := range s.Rows {
 				m := r.Metrics
 				of[r.Scenario+"/"+r.Use] = m
@@ -82,7 +82,7 @@ func TestFiguresAgree(t *testing.T) {
 				near(t, float64(m[WorkPerEnergy].Value*m[Power].Value), m[Throughput].Value)
 				near(t, 1/float64(m[WorkPerEnergy].Value), m[EnergyPerWork].Value)
 				near(t, float64(m[Power].Value)*2*float64(n), m[Energy].Value)
-				for _, x := range []Metric{m[Throughput], m[Power], m[WorkPerEnergy], m[EnergyPerWork], m[NetPower], m[CPUThroughput]} {
+				for _, x := range []Figure{m[Throughput], m[Power], m[WorkPerEnergy], m[EnergyPerWork], m[NetPower], m[CPUThroughput]} {
 					if n < minimumWindows || x.N < minimumWindows {
 						require.True(t, x.Low.IsAbsent() && x.High.IsAbsent())
 						continue
@@ -105,10 +105,10 @@ func TestFiguresAgree(t *testing.T) {
 				}
 			}
 			near(t, float64(of["mining/mining"][WorkPerEnergy].Value/of["training/training"][WorkPerEnergy].Value), s.Exchange[0].HashesPerSample.Value)
-			near(t, float64(of["mullet/training"][Throughput].Value/of["training/training"][Throughput].Value), s.Marginal.TrainingKept.Value)
-			require.Equal(t, shown(of["mullet/mining"][Throughput]), shown(s.Marginal.HashesGained))
-			near(t, float64(of["mullet/training"][Power].Value-of["training/training"][Power].Value), s.Marginal.ExtraPower.Value)
-			near(t, float64(s.Marginal.ExtraPower.Value)*2*float64(of["mullet/training"][Power].N), s.Marginal.ExtraEnergy.Value)
+			near(t, float64(of["mullet/training"][Throughput].Value/of["training/training"][Throughput].Value), s.CoRunCost.TrainingKept.Value)
+			require.Equal(t, shown(of["mullet/mining"][Throughput]), shown(s.CoRunCost.HashesGained))
+			near(t, float64(of["mullet/training"][Power].Value-of["training/training"][Power].Value), s.CoRunCost.ExtraPower.Value)
+			near(t, float64(s.CoRunCost.ExtraPower.Value)*2*float64(of["mullet/training"][Power].N), s.CoRunCost.ExtraEnergy.Value)
 		})
 	}
 	// By hand: two of eight windows at three quarters of the rate and nine tenths of the watts.
@@ -120,7 +120,7 @@ func TestFiguresAgree(t *testing.T) {
 }
 
 // shown is everything of a figure that is printed.
-func shown(m Metric) string {
+func shown(m Figure) string {
 	return fmt.Sprint(m.Value, m.Low, m.High, m.Unit, m.N, m.Boundary, m.Origin, m.Grade, m.Instrument, m.Why)
 }
 

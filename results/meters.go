@@ -13,7 +13,7 @@ const maxIntervals = 3
 // meterRows is the power of each scenario at every total and card.
 func (d *deriver) meterRows() []MeterRow {
 	type source struct {
-		Headline
+		PrimaryMeter
 		channel string
 	}
 	var sources []source
@@ -67,7 +67,7 @@ func (d *deriver) meterRows() []MeterRow {
 }
 
 // each are the parts of a total, each on its own.
-func (h Headline) each() (out []Headline) {
+func (h PrimaryMeter) each() (out []PrimaryMeter) {
 	for i := range h.parts {
 		part := h
 		part.parts = h.parts[i : i+1]
@@ -80,7 +80,7 @@ func (h Headline) each() (out []Headline) {
 // it gives its outermost total or, without one, at all of its channels.
 func (d *deriver) coverages() []Coverage {
 	out := []Coverage{}
-	totals := map[string]Headline{}
+	totals := map[string]PrimaryMeter{}
 	for _, h := range d.totals {
 		if _, better := totals[h.Meter]; !better {
 			totals[h.Meter] = h
@@ -199,7 +199,7 @@ func (d *deriver) implausible(all []MeterRow) (out []Warning) {
 			byScenario[r.Scenario] = append(byScenario[r.Scenario], r)
 		}
 	}
-	slack := func(m Metric) float64 {
+	slack := func(m Figure) float64 {
 		if m.Instrument.IsAbsent() {
 			return unknownAccuracy
 		}

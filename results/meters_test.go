@@ -151,7 +151,7 @@ func TestGradesAskMore(t *testing.T) {
 		p.To = p.From + 79
 	}
 	j := &judgement{deriver: &deriver{indexedRecord: indexed(free(rec)), windows: []Window{{}}}, grade: "A", coverage: Coverage{Interval: 4, Readings: 20}, shortest: 79}
-	j.head = Headline{parts: []sensor{{Channel: Channel{Kind: Gauge}}}}
+	j.head = PrimaryMeter{parts: []sensor{{Channel: Channel{Kind: Gauge}}}}
 	for name, want := range map[string]Outcome{"duration": Fail, "readings": Fail, "interval": Fail} {
 		i := slices.IndexFunc(publish, func(r rule) bool { return r.name == name })
 		got, _ := publish[i].look(j)
@@ -258,12 +258,12 @@ func TestExtraPowerBelowTheMetersSteps(t *testing.T) {
 			}
 		}
 	}
-	m := Derive(fine).Marginal
+	m := Derive(fine).CoRunCost
 	near(t, 3, m.ExtraPower.Value)
 	near(t, 3*2*6, m.ExtraEnergy.Value)
 	near(t, 3/3e5, m.EnergyPer.Value)
 	fine.Meters[0].Channels[0].Accuracy.Resolution = 10
-	m = Derive(fine).Marginal
+	m = Derive(fine).CoRunCost
 	require.True(t, m.EnergyPer.Value.IsAbsent())
 	require.Contains(t, m.EnergyPer.Why, "not resolvable")
 	require.Contains(t, m.ExtraEnergy.Why, "not resolvable")

@@ -19,21 +19,21 @@ const SchemaVersion = 2
 
 // Record is one session on one node.
 type Record struct {
-	Schema   int       `json:"schema"` // SchemaVersion of the writer
-	ID       string    `json:"id"`     // ULID
-	Start    time.Time `json:"start"`  // UTC at which the record's monotonic clock was zero
-	End      time.Time `json:"end"`    // UTC of the last write
-	State    State     `json:"state"`
-	Tool     Tool      `json:"tool"`
-	Node     Node      `json:"node"`
-	Plan     Plan      `json:"plan"`
-	Kernels  []Kernel  `json:"kernels"`
-	Meters   []Meter   `json:"meters"`
-	Sought   []Sought  `json:"sought"` // meters looked for, and what became of each
-	Runs     []Run     `json:"runs"`
-	Summary  Summary   `json:"summary"`
-	Warnings []Warning `json:"warnings"`
-	Digest   Digest    `json:"digest"`
+	Schema      int          `json:"schema"` // SchemaVersion of the writer
+	ID          string       `json:"id"`     // ULID
+	Start       time.Time    `json:"start"`  // UTC at which the record's monotonic clock was zero
+	End         time.Time    `json:"end"`    // UTC of the last write
+	State       State        `json:"state"`
+	Tool        Tool         `json:"tool"`
+	Node        Node         `json:"node"`
+	Plan        Plan         `json:"plan"`
+	Kernels     []Kernel     `json:"kernels"`
+	Meters      []Meter      `json:"meters"`
+	MeterProbes []MeterProbe `json:"sought"` // meters looked for, and what became of each
+	Runs        []Run        `json:"runs"`
+	Summary     Summary      `json:"summary"`
+	Warnings    []Warning    `json:"warnings"`
+	Digest      Digest       `json:"digest"`
 }
 
 // State says how far a session came.
@@ -215,8 +215,8 @@ type Accuracy struct {
 	Source     string `json:"source,omitempty"`
 }
 
-// Sought is one kind of meter that was looked for.
-type Sought struct {
+// MeterProbe is one kind of meter that was looked for.
+type MeterProbe struct {
 	Meter  string `json:"meter"`
 	State  string `json:"state"` // used, found, absent, refused
 	Detail string `json:"detail"`
@@ -341,15 +341,15 @@ type Warning struct {
 
 // Summary is what [Derive] computes from the runs.
 type Summary struct {
-	Rows     []Row      `json:"rows"`
-	Marginal *Marginal  `json:"marginal,omitempty"` // present when the mullet and its parts were measured
-	Yields   []Yield    `json:"yields"`
-	Exchange []Exchange `json:"exchange,omitempty"` // one a model, where mining was measured too
-	Meters   []MeterRow `json:"meters"`             // the power of each scenario at every meter
-	Coverage []Coverage `json:"coverage"`           // how each meter was read
-	Claims   []ClaimRow `json:"claims,omitempty"`   // what devices say of themselves: never ranked
-	Flags    []Warning  `json:"flags"`              // doubts found in the traces and the claims, run by run
-	Validity Validity   `json:"validity"`
+	Rows      []Row      `json:"rows"`
+	CoRunCost *CoRunCost `json:"marginal,omitempty"` // present when the mullet and its parts were measured
+	Yields    []Yield    `json:"yields"`
+	Exchange  []Exchange `json:"exchange,omitempty"` // one a model, where mining was measured too
+	Meters    []MeterRow `json:"meters"`             // the power of each scenario at every meter
+	Coverage  []Coverage `json:"coverage"`           // how each meter was read
+	Claims    []ClaimRow `json:"claims,omitempty"`   // what devices say of themselves: never ranked
+	Flags     []Warning  `json:"flags"`              // doubts found in the traces and the claims, run by run
+	Validity  Validity   `json:"validity"`
 }
 
 // MeterRow is the power of one scenario as one meter saw it: the total of a
@@ -358,7 +358,7 @@ type MeterRow struct {
 	Scenario string `json:"scenario"`
 	Meter    string `json:"meter"`
 	Channel  string `json:"channel,omitempty"` // of a card; empty for a total
-	Power    Metric `json:"power"`
+	Power    Figure `json:"power"`
 }
 
 // Coverage is how well the windows of a session were seen by one meter.
@@ -407,7 +407,7 @@ type Row struct {
 	Impl     string            `json:"impl"`
 	Threads  int               `json:"threads"`
 	Role     Role              `json:"role"`
-	Metrics  map[string]Metric `json:"metrics"`
+	Metrics  map[string]Figure `json:"metrics"`
 }
 
 // Metric names, the same in records, tables and exports.
@@ -438,10 +438,10 @@ const (
 // machine from the code.
 const Control = "control"
 
-// Metric is one figure. Low and High bound its 95 % interval from repeats
+// Figure is one figure. Low and High bound its 95 % interval from repeats
 // and are null when there are too few; Instrument is what the meter adds,
 // relative and in quadrature, not part of that interval; null if unknown.
-type Metric struct {
+type Figure struct {
 	Value      Float    `json:"value"`
 	Low        Float    `json:"low"`
 	High       Float    `json:"high"`
@@ -457,20 +457,20 @@ type Metric struct {
 
 // HalfWidth is half of the 95 % interval, relative to the value; absent
 // without an interval or a value.
-func (m Metric) HalfWidth() Float {
+func (m Figure) HalfWidth() Float {
 	if !(m.Value > 0) {
 		return Absent()
 	}
 	return (m.High - m.Low) / 2 / m.Value
 }
 
-// Marginal is what mining in the background costs and brings.
-type Marginal struct {
-	TrainingKept Metric `json:"training_kept"` // ratio to training alone
-	HashesGained Metric `json:"hashes_gained"` // hash/s
-	ExtraPower   Metric `json:"extra_power"`   // W over training alone
-	ExtraEnergy  Metric `json:"extra_energy"`  // J over training alone, all windows together
-	EnergyPer    Metric `json:"energy_per_work"`
+// CoRunCost is what mining in the background costs and brings.
+type CoRunCost struct {
+	TrainingKept Figure `json:"training_kept"` // ratio to training alone
+	HashesGained Figure `json:"hashes_gained"` // hash/s
+	ExtraPower   Figure `json:"extra_power"`   // W over training alone
+	ExtraEnergy  Figure `json:"extra_energy"`  // J over training alone, all windows together
+	EnergyPer    Figure `json:"energy_per_work"`
 }
 
 // Yield is what one kilowatt-hour (3.6 MJ) gives at the use of one [Row].
@@ -481,15 +481,15 @@ type Yield struct {
 	Impl     string `json:"impl"`
 	Threads  int    `json:"threads"`
 	Role     Role   `json:"role"`
-	PerKWh   Metric `json:"per_kwh"`     // work, all energy counted
-	Net      Metric `json:"net_per_kwh"` // work, the idle power's energy taken off
+	PerKWh   Figure `json:"per_kwh"`     // work, all energy counted
+	Net      Figure `json:"net_per_kwh"` // work, the idle power's energy taken off
 }
 
 // Exchange is the rate at which the node turns one use into another on the
 // same energy: hashes forgone per training sample.
 type Exchange struct {
 	Scenario        string `json:"scenario"` // of the training
-	HashesPerSample Metric `json:"hashes_per_sample"`
+	HashesPerSample Figure `json:"hashes_per_sample"`
 }
 
 // Digest names the canonical form and holds a hash of each part, so that a

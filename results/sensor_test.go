@@ -254,7 +254,7 @@ func TestWhatDoesNotMove(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := Derive(metered(c.c, c.says))
-			for _, m := range []Metric{row(t, s, "mining", "mining").Metrics[Power], s.Meters[1].Power} {
+			for _, m := range []Figure{row(t, s, "mining", "mining").Metrics[Power], s.Meters[1].Power} {
 				if c.want > 0 {
 					require.InDelta(t, c.want, float64(m.Value), 1e-6)
 					continue
@@ -352,7 +352,7 @@ func TestDeadSiblings(t *testing.T) {
 			rec.Meters[0].Channels = append(rec.Meters[0].Channels, c.second)
 			rec.read("m", c.second.Name, c.second.Kind, c.other)
 			s := Derive(rec)
-			h, ok := HeadlineOf(rec)
+			h, ok := PrimaryMeterOf(rec)
 			require.True(t, ok)
 			require.Equal(t, []string{c.quoted}, h.Channels())
 			m := row(t, s, "mining", "mining").Metrics[Power]

@@ -136,7 +136,7 @@ func uneven(ws []Window) (dispersion, probability float64) {
 
 // counted gives a figure made of n shares their exact interval, widened where
 // they come less evenly than chance has them.
-func (m Metric) counted(n, dispersion float64) Metric {
+func (m Figure) counted(n, dispersion float64) Figure {
 	m.Low, m.High = Absent(), Absent()
 	if n = math.Round(n); m.N == 0 || !(n >= 1 && n <= maxWhole) {
 		return m
@@ -149,13 +149,13 @@ func (m Metric) counted(n, dispersion float64) Metric {
 }
 
 // shares adds the figures of a use that is known by its shares.
-func (d *deriver) shares(m map[string]Metric, ws []Window) {
+func (d *deriver) shares(m map[string]Figure, ws []Window) {
 	h := handIn(ws)
 	unit, work := ws[0].Use.Unit.Per(Second), float64(ws[0].Use.Shares.Work)
 	n := m[Throughput].N
 	spread, _ := uneven(ws)
-	figure := func(value float64, unit Unit) Metric {
-		f := Metric{Value: Float(value), Low: Absent(), High: Absent(), Unit: unit, N: n, Instrument: Absent()}
+	figure := func(value float64, unit Unit) Figure {
+		f := Figure{Value: Float(value), Low: Absent(), High: Absent(), Unit: unit, N: n, Instrument: Absent()}
 		if math.IsNaN(value) || math.IsInf(value, 0) {
 			f.Value, f.N, f.Why = Absent(), 0, "no share was handed in"
 		}
@@ -199,7 +199,7 @@ func Counted(rec *Record, half Float) bool {
 	}
 	h := handIn(ws)
 	spread, _ := uneven(ws)
-	all := Metric{Value: Float(h.work / h.seconds), N: n}
+	all := Figure{Value: Float(h.work / h.seconds), N: n}
 	return all.counted(h.accepted, spread).HalfWidth() <= half
 }
 

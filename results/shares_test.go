@@ -28,7 +28,7 @@ func TestShareRateCoverage(t *testing.T) {
 		m := results.Derive(rec).Rows[0].Metrics
 		end := d.Window * float64(d.Windows)
 		delivered := d.Rate * resultstest.ShareWork * (1 - d.Stale) * (1 - away/end)
-		within := func(m results.Metric, truth float64) bool { return float64(m.Low) <= truth && truth <= float64(m.High) }
+		within := func(m results.Figure, truth float64) bool { return float64(m.Low) <= truth && truth <= float64(m.High) }
 		if within(m[results.Throughput], delivered) {
 			covers++
 		}
@@ -97,7 +97,7 @@ func TestCounted(t *testing.T) {
 				}
 			}
 			rec.Summary = results.Derive(rec)
-			require.Len(t, results.Figures(rec)[0], c.windows-len(c.dead))
+			require.Len(t, results.WindowsByRow(rec)[0], c.windows-len(c.dead))
 			require.Equal(t, c.enough, results.Counted(rec, 0.03))
 		})
 	}

@@ -207,9 +207,9 @@ var wideRecords = []struct {
 	{"claims of more shares than can be", func(n int, rec *Record) {
 		run := rec.run("mining", 1, wideUse("mining"))
 		for i := range n {
-			run.Claims = append(run.Claims, Claim{Device: fmt.Sprint("d", i), Said: []Statement{
-				{T: 1, Figures: []Saying{{Of: SaidShares, Name: "a", Value: Say(0), Unit: Share}, {Of: SaidRate, Name: "r", Value: Say(1), Unit: Hash.Per(Second)}, {Of: SaidDifficulty, Name: "d", Value: Say(1), Unit: Hash}}},
-				{T: 2, Figures: []Saying{{Of: SaidShares, Name: "a", Value: Say(9e8), Unit: Share}, {Of: SaidRate, Name: "r", Value: Say(1), Unit: Hash.Per(Second)}, {Of: SaidDifficulty, Name: "d", Value: Say(1), Unit: Hash}}},
+			run.Claims = append(run.Claims, Claim{Device: fmt.Sprint("d", i), Samples: []SelfReportedSample{
+				{T: 1, Figures: []SelfReportedField{{Of: ReportedShares, Name: "a", Value: SelfReport(0), Unit: Share}, {Of: ReportedRate, Name: "r", Value: SelfReport(1), Unit: Hash.Per(Second)}, {Of: ReportedDifficulty, Name: "d", Value: SelfReport(1), Unit: Hash}}},
+				{T: 2, Figures: []SelfReportedField{{Of: ReportedShares, Name: "a", Value: SelfReport(9e8), Unit: Share}, {Of: ReportedRate, Name: "r", Value: SelfReport(1), Unit: Hash.Per(Second)}, {Of: ReportedDifficulty, Name: "d", Value: SelfReport(1), Unit: Hash}}},
 			}})
 		}
 	}, true},
@@ -289,14 +289,14 @@ var wideRecords = []struct {
 		run := rec.run("mining", 1, wideUse("mining"))
 		for i := range n {
 			run.Uses = append(run.Uses, wideUse(fmt.Sprint("u", i)))
-			run.Claims = append(run.Claims, Claim{Device: fmt.Sprint("d", i), Use: fmt.Sprint("u", i), Said: []Statement{{T: 1.5, Figures: []Saying{{Of: SaidRate, Name: "ghs", Value: Say(1), Unit: Hash.Per(Second)}}}}})
+			run.Claims = append(run.Claims, Claim{Device: fmt.Sprint("d", i), Use: fmt.Sprint("u", i), Samples: []SelfReportedSample{{T: 1.5, Figures: []SelfReportedField{{Of: ReportedRate, Name: "ghs", Value: SelfReport(1), Unit: Hash.Per(Second)}}}}})
 		}
 	}, false},
 	{"answers and figures of a claim", func(n int, rec *Record) {
-		c := Claim{Device: "d", Use: "mining", Said: []Statement{{T: 1}}}
+		c := Claim{Device: "d", Use: "mining", Samples: []SelfReportedSample{{T: 1}}}
 		for i := range n {
-			c.Said[0].Figures = append(c.Said[0].Figures, Saying{Of: SaidPower, Name: "w", Value: Say(1), Unit: Watt, Over: Say(1e6)})
-			c.Said = append(c.Said, Statement{T: 1 + Float(i+1)/Float(n), Figures: []Saying{{Of: SaidPower, Name: "w", Value: Say(1), Unit: Watt, Over: Say(1e6)}}})
+			c.Samples[0].Figures = append(c.Samples[0].Figures, SelfReportedField{Of: ReportedPower, Name: "w", Value: SelfReport(1), Unit: Watt, Over: SelfReport(1e6)})
+			c.Samples = append(c.Samples, SelfReportedSample{T: 1 + Float(i+1)/Float(n), Figures: []SelfReportedField{{Of: ReportedPower, Name: "w", Value: SelfReport(1), Unit: Watt, Over: SelfReport(1e6)}}})
 		}
 		rec.run("mining", 1, wideUse("mining")).Claims = []Claim{c}
 	}, false},
@@ -306,7 +306,7 @@ var wideRecords = []struct {
 		for i := range n {
 			rec.Warnings = append(rec.Warnings, Warning{Code: "late", Text: fmt.Sprint(i)})
 			rec.Plan.Labels[fmt.Sprint("label", i)] = "x"
-			rec.Sought = append(rec.Sought, Sought{Meter: fmt.Sprint("m", i), State: "refused"})
+			rec.MeterProbes = append(rec.MeterProbes, MeterProbe{Meter: fmt.Sprint("m", i), State: "refused"})
 			run.Checks = append(run.Checks, Check{Use: "mining", Name: fmt.Sprint(i), OK: true})
 		}
 	}, false},

@@ -15,12 +15,12 @@ import (
 var poison = float32(math.NaN())
 
 // stream returns the state of one of the generators that belong to a seed.
-func stream(seed uint32, which byte) uint64 { return bench.Noise(uint64(seed), uint64(which)) }
+func stream(seed uint32, which byte) uint64 { return bench.Hash64(uint64(seed), uint64(which)) }
 
 // element returns the i-th element, row by row, of the matrix that state
 // generates: uniform in [-1, 1), a multiple of 2⁻²³.
 func element(state uint64, i int) float32 {
-	return float32(int32(bench.Noise(state, uint64(i))>>40)-1<<23) * 0x1p-23 // #nosec G115 -- i is an index
+	return float32(int32(bench.Hash64(state, uint64(i))>>40)-1<<23) * 0x1p-23 // #nosec G115 -- i is an index
 }
 
 func fill(row []float32, state uint64, first int) {

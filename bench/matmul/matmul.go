@@ -259,7 +259,7 @@ func (w *workload) take(k *worker) {
 	k.i, k.j = k.block/w.columns()*w.block.M, k.block%w.columns()*w.block.N
 	k.m, k.n = min(w.block.M, w.n-k.i), min(w.block.N, w.n-k.j)
 	k.alpha = 1 + float32(pass%1024)/1024 // exact
-	h := bench.Noise(w.place, ticket)
+	h := bench.Hash64(w.place, ticket)
 	k.row, k.col = k.i+int(h>>32%uint64(k.m)), k.j+int(h&math.MaxUint32%uint64(k.n)) // #nosec G115 -- sizes of a block, positive, and what is below them
 	w.c[k.row*w.ld+k.col] = poison
 }

@@ -167,7 +167,7 @@ func TestRealMiners(t *testing.T) {
 			select {
 			case c.worker = <-joined:
 			case <-time.After(time.Minute):
-				require.Fail(t, "it did not connect", "%s; %+v", strings.Join(c.last, "\n"), s.Noise())
+				require.Fail(t, "it did not connect", "%s; %+v", strings.Join(c.last, "\n"), s.ProtocolErrors())
 			}
 			w := c.worker
 			began := time.Now()

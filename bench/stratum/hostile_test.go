@@ -98,7 +98,7 @@ func TestHostileClients(t *testing.T) {
 				require.Contains(t, all, h.hears)
 				require.Equal(t, h.silent, all == "")
 				require.Less(t, len(all), 1<<16)
-				require.Equal(t, uint64(1), s.Noise().Dropped)
+				require.Equal(t, uint64(1), s.ProtocolErrors().Dropped)
 				require.Contains(t, told[len(told)-1], "pipe: turned away: ")
 				require.Contains(t, told[len(told)-1], h.told)
 				require.Empty(t, s.conns)
@@ -350,7 +350,7 @@ func TestNotices(t *testing.T) {
 		s.notice(fmt.Sprint(i), "a reason")
 	}
 	require.Equal(t, maxNotices, n)
-	require.Equal(t, uint64(101-maxNoticesA+10_000-(maxNotices-maxNoticesA)), s.Noise().Untold)
+	require.Equal(t, uint64(101-maxNoticesA+10_000-(maxNotices-maxNoticesA)), s.ProtocolErrors().Untold)
 	require.LessOrEqual(t, len(s.noticed), maxNotices)
 }
 
@@ -411,7 +411,7 @@ func TestRoomForOthers(t *testing.T) {
 		}
 	}
 	require.Len(t, kept, 75)
-	require.Equal(t, uint64(125), s.Noise().Refused)
+	require.Equal(t, uint64(125), s.ProtocolErrors().Refused)
 	for range 25 {
 		require.NotNil(t, s.admit(at("192.0.2.2:1")))
 	}
@@ -500,7 +500,7 @@ func TestStorm(t *testing.T) {
 	w := s.Workers()[0]
 	require.Equal(t, shares, w.Tally().Count[Accepted])
 	require.Equal(t, 0, w.Tally().Breaks)
-	t.Logf("%d shares of the miner; %+v", shares, s.Noise())
+	t.Logf("%d shares of the miner; %+v", shares, s.ProtocolErrors())
 	require.Eventually(t, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -159,15 +159,15 @@ func (s *Server) Workers() []*Worker {
 	return append([]*Worker(nil), s.order...)
 }
 
-// Noise is what came from clients that are no worker: lines that are no
+// Hash64 is what came from clients that are no worker: lines that are no
 // request, shares before a name, and connections that were turned away or
 // dropped. Of all, Came is how many connected, and Untold for how many
 // refusals there was no notice.
-type Noise struct{ Malformed, Unauthorised, Refused, Dropped, Came, Untold uint64 }
+type ProtocolErrors struct{ Malformed, Unauthorised, Refused, Dropped, Came, Untold uint64 }
 
-// Noise returns what came so far.
-func (s *Server) Noise() Noise {
-	return Noise{
+// Hash64 returns what came so far.
+func (s *Server) ProtocolErrors() ProtocolErrors {
+	return ProtocolErrors{
 		s.count.malformed.Load(), s.count.unauthorised.Load(), s.count.refused.Load(), s.count.dropped.Load(),
 		s.count.came.Load(), s.count.untold.Load(),
 	}

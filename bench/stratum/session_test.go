@@ -169,7 +169,7 @@ func TestConversation(t *testing.T) {
 	}
 	_, err := k.s.handle([]byte("{}"), k.now, nil)
 	require.ErrorIs(t, err, errBad)
-	require.Equal(t, Noise{Malformed: maxBad + 1, Unauthorised: 2, Refused: 4}, k.s.srv.Noise())
+	require.Equal(t, ProtocolErrors{Malformed: maxBad + 1, Unauthorised: 2, Refused: 4}, k.s.srv.ProtocolErrors())
 }
 
 // Several workers on a connection, as proxies have, are each counted for

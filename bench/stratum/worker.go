@@ -83,7 +83,7 @@ func (w *Worker) Peer() (agent, address string) {
 // Difficulty is that of its shares; settled says whether it will stay.
 func (w *Worker) Difficulty() (difficulty float64, settled bool) { return w.search.difficulty() }
 
-// Shares implements [bench.Remote]. A share stands for 2^256 ÷ (target + 1)
+// Shares implements [bench.ShareWorkload]. A share stands for 2^256 ÷ (target + 1)
 // hashes on average, in whole hashes.
 func (w *Worker) Shares() results.Shares {
 	d, _ := w.Difficulty()
@@ -92,22 +92,22 @@ func (w *Worker) Shares() results.Shares {
 	return results.Shares{Difficulty: results.Float(d), Work: results.Float(perShare(d)), Agent: w.agent}
 }
 
-// Tell implements [bench.Remote]: the shares by class, their luck, and the time
+// Tell implements [bench.ShareWorkload]: the shares by class, their luck, and the time
 // without a connection.
-func (w *Worker) Tell() []bench.Told {
+func (w *Worker) Counters() []bench.CounterValue {
 	t := w.Tally()
 	return t.told()
 }
 
-func (t *Tally) told() (out []bench.Told) {
+func (t *Tally) told() (out []bench.CounterValue) {
 	for c, n := range t.Count {
-		out = append(out, bench.Told{Of: results.SharesOf(use, Class(c).String()), Unit: results.Share, Value: float64(n)})
+		out = append(out, bench.CounterValue{Of: results.SharesOf(use, Class(c).String()), Unit: results.Share, Value: float64(n)})
 	}
 	return append(out,
-		bench.Told{Of: results.LuckOf(use), Unit: results.Ratio, Value: t.luck.sum},
-		bench.Told{Of: results.AwayOf(use), Unit: results.Second, Value: t.Away.Seconds()},
-		bench.Told{Of: results.BreaksOf(use), Unit: results.Ratio, Value: float64(t.Breaks)},
-		bench.Told{Of: results.ResumedOf(use), Unit: results.Share, Value: float64(t.Resumed)})
+		bench.CounterValue{Of: results.LuckOf(use), Unit: results.Ratio, Value: t.luck.sum},
+		bench.CounterValue{Of: results.AwayOf(use), Unit: results.Second, Value: t.Away.Seconds()},
+		bench.CounterValue{Of: results.BreaksOf(use), Unit: results.Ratio, Value: float64(t.Breaks)},
+		bench.CounterValue{Of: results.ResumedOf(use), Unit: results.Share, Value: float64(t.Resumed)})
 }
 
 func perShare(difficulty float64) uint64 {
@@ -260,7 +260,7 @@ func (w *Worker) note(c Class, epoch uint64, luck float64, workers int, now time
 	if w.starts != nil && w.done != nil && w.flow.fresh(now) {
 		count, _, _ := w.done.Load()
 		t := w.tallied(now)
-		w.starts <- bench.Start{At: now, Count: count, Told: t.told()}
+		w.starts <- bench.Start{At: now, Count: count, Counters: t.told()}
 		w.starts = nil
 		w.flow.start(now)
 	}
@@ -327,7 +327,7 @@ func (w *Worker) Run(ctx context.Context, done *bench.Counter) error {
 	return nil
 }
 
-// Begin implements [bench.Remote].
+// Begin implements [bench.ShareWorkload].
 func (w *Worker) Begin(ctx context.Context) (bench.Start, error) {
 	starts := make(chan bench.Start, 1)
 	w.mu.Lock()
@@ -345,7 +345,7 @@ func (w *Worker) Begin(ctx context.Context) (bench.Start, error) {
 	}
 }
 
-// Gaps implements [bench.Remote].
+// Gaps implements [bench.ShareWorkload].
 func (w *Worker) Gaps() []bench.Gap {
 	w.mu.Lock()
 	defer w.mu.Unlock()

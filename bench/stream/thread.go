@@ -46,10 +46,10 @@ func (t *tally) add(u tally) {
 }
 
 func newThread(id int, seed uint32, from int, a, b, c []float64) *thread {
-	state := func(which byte) uint64 { return bench.Noise(uint64(seed), uint64(which)) }
+	state := func(which byte) uint64 { return bench.Hash64(uint64(seed), uint64(which)) }
 	t := &thread{
 		id: id, work: make(chan func()), ended: make(chan struct{}),
-		a: a, b: b, c: c, from: from, sb: state('b'), sc: state('c'), places: bench.Noise(state('p'), uint64(id)), // #nosec G115 -- the number of a thread
+		a: a, b: b, c: c, from: from, sb: state('b'), sc: state('c'), places: bench.Hash64(state('p'), uint64(id)), // #nosec G115 -- the number of a thread
 	}
 	go func() {
 		defer close(t.ended)
@@ -65,7 +65,7 @@ func newThread(id int, seed uint32, from int, a, b, c []float64) *thread {
 // every bit of the significand in use, since what a multiplier draws depends on
 // the bits it is given.
 func value(state uint64, i int) float64 {
-	return math.Float64frombits(0x3ff<<52 | bench.Noise(state, uint64(i))>>12) // #nosec G115 -- i is an index
+	return math.Float64frombits(0x3ff<<52 | bench.Hash64(state, uint64(i))>>12) // #nosec G115 -- i is an index
 }
 
 // scalar returns s of a pass, exactly: in [1, 2) and another one for each of a
@@ -110,7 +110,7 @@ func (t *thread) try(triad func(a, b, c []float64, s float64)) error {
 // and returns how many it computed.
 func (t *thread) step(triad func(a, b, c []float64, s float64)) int {
 	from, to := t.next, min(t.next+chunk, len(t.a))
-	i := from + int(bench.Noise(t.places, t.steps)%uint64(to-from)) // #nosec G115 -- from < to, and below the difference
+	i := from + int(bench.Hash64(t.places, t.steps)%uint64(to-from)) // #nosec G115 -- from < to, and below the difference
 	t.a[i] = poison
 	triad(t.a[from:to], t.b[from:to], t.c[from:to], scalar(t.pass))
 	t.steps++

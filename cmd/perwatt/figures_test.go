@@ -155,7 +155,7 @@ func oneString(t *testing.T, rec *results.Record) {
 	var c compare.Comparison
 	require.NoError(t, json.Unmarshal([]byte(compared(report.JSON)), &c))
 	s := record(t, show(report.JSON)).Summary
-	same := func(m results.Metric, i compare.Interval, what string) {
+	same := func(m results.Figure, i compare.Interval, what string) {
 		t.Helper()
 		got, err := json.Marshal(i)
 		require.NoError(t, err)

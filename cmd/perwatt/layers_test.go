@@ -37,14 +37,14 @@ func allowed(from, to string) bool {
 		return false
 	case in(from, "bench"):
 		return to == "bench" || in(to, "kernels")
-	case from == "harness/peer", in(from, "harness/fleet"):
+	case from == "harness/endpoint", in(from, "harness/fleet"):
 		return false
 	case in(from, "harness/power"):
-		return to == "harness/peer" || to == "harness/power" && from != to
-	case in(from, "harness/device"):
-		return to == "harness/peer" || to == "harness/device" && from != to
+		return to == "harness/endpoint" || to == "harness/power" && from != to
+	case in(from, "harness/miner"):
+		return to == "harness/endpoint" || to == "harness/miner" && from != to
 	case from == "harness":
-		return to == "bench" || to == "harness/power" || to == "harness/device"
+		return to == "bench" || to == "harness/power" || to == "harness/miner"
 	}
 	return false
 }
@@ -120,14 +120,14 @@ func TestLayerRules(t *testing.T) {
 		{"harness/power/all", "harness/power/rapl", true},
 		{"harness/power/rapl", "harness/power", true},
 		{"harness/power/rapl", "bench", false},
-		{"harness/power", "harness/peer", true},
-		{"harness/peer", "harness/power", false},
-		{"harness/device/axeos", "harness/device", true},
-		{"harness/device/axeos", "harness/peer", true},
-		{"harness/device/axeos", "harness/power", false},
-		{"harness/device/all", "harness/device/axeos", true},
-		{"harness", "harness/device", true},
-		{"harness", "harness/device/axeos", false},
+		{"harness/power", "harness/endpoint", true},
+		{"harness/endpoint", "harness/power", false},
+		{"harness/miner/axeos", "harness/miner", true},
+		{"harness/miner/axeos", "harness/endpoint", true},
+		{"harness/miner/axeos", "harness/power", false},
+		{"harness/miner/all", "harness/miner/axeos", true},
+		{"harness", "harness/miner", true},
+		{"harness", "harness/miner/axeos", false},
 		{"cmd/perwatt", "bench/all", true},
 	} {
 		require.Equal(t, c.want, allowed(c.from, c.to), "%s → %s", c.from, c.to)

@@ -19,7 +19,7 @@ import (
 	"github.com/perwatt/perwatt/bench"
 	_ "github.com/perwatt/perwatt/cmd/perwatt/arenas" // before all others
 	"github.com/perwatt/perwatt/harness"
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 )
 
 // Exit codes.
@@ -224,7 +224,7 @@ func conclude(err error, stdout, stderr *outlet) int {
 	switch {
 	case errors.As(err, &e):
 		code = e.code
-	case errors.Is(err, bench.ErrUsage), errors.Is(err, peer.ErrSpec):
+	case errors.Is(err, bench.ErrUsage), errors.Is(err, endpoint.ErrSpec):
 		code = exitUsage
 	}
 	if why := harness.LimitOfError(err); why != "" {

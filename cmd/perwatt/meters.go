@@ -10,7 +10,7 @@ import (
 
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/results"
@@ -102,7 +102,7 @@ here: the option says where it is, env:NAME or file:PATH.
 // kinds is the help on every kind of meter and its options.
 func kinds() string {
 	var b strings.Builder
-	option := func(o peer.Option) { fmt.Fprintf(&b, "      %-13s %s\n", o.Key+"=", o.Help) }
+	option := func(o endpoint.Option) { fmt.Fprintf(&b, "      %-13s %s\n", o.Key+"=", o.Help) }
 	shared := map[string]bool{}
 	b.WriteString("Kinds:\n")
 	for _, o := range power.Common {

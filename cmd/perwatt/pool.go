@@ -20,9 +20,9 @@ import (
 
 	"github.com/perwatt/perwatt/bench/stratum"
 	"github.com/perwatt/perwatt/harness"
-	"github.com/perwatt/perwatt/harness/device"
-	deviceall "github.com/perwatt/perwatt/harness/device/all"
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
+	"github.com/perwatt/perwatt/harness/miner"
+	deviceall "github.com/perwatt/perwatt/harness/miner/all"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/results"
@@ -121,7 +121,7 @@ func (f *poolFlags) plan(cmd *cobra.Command) (p results.Plan, cfg stratum.Config
 	}
 	if f.until != "" {
 		percent, isPercent := strings.CutSuffix(f.until, "%")
-		x, err := peer.Decimal(strings.TrimSpace(percent))
+		x, err := endpoint.Decimal(strings.TrimSpace(percent))
 		if err != nil || !isPercent || x < 0.01 || x > 50 {
 			return bad("--until %q: must be a percentage from 0.01%% to 50%%, such as 2%%", f.until)
 		}
@@ -183,7 +183,7 @@ func hashrate(text string) (float64, error) {
 			break
 		}
 	}
-	v, err := peer.Decimal(strings.TrimSpace(s))
+	v, err := endpoint.Decimal(strings.TrimSpace(s))
 	if err != nil || !strings.Contains(text, "H") || v <= 0 {
 		return 0, errors.New(want)
 	}
@@ -204,13 +204,13 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	g := &gauges{owner: map[string]string{}}
+	g := &instruments{owner: map[string]string{}}
 	if err := g.open(ctx, f.meters, f.devices, f.mappings); err != nil {
 		return err
 	}
 	defer g.close(stderr)
 	for _, m := range f.meters {
-		plan.Meters = append(plan.Meters, peer.Redact(m))
+		plan.Meters = append(plan.Meters, endpoint.Redact(m))
 	}
 
 	heart, err := harness.StartHeartbeat(harness.Roots{})
@@ -218,7 +218,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer heart.Stop()
-	l := &lab{
+	l := &poolSession{
 		heart: heart, st: st, keep: &f.keep, plan: plan, sweep: &f.sweep, until: until, gauges: g, format: format, stdout: stdout, stderr: stderr,
 		joined: make(chan *stratum.Worker, 64), most: f.workers, miners: map[*stratum.Worker]*report.Miner{},
 	}
@@ -254,14 +254,14 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 }
 
 // lab is a pool at work.
-type lab struct {
+type poolSession struct {
 	heart   *harness.Heartbeat
 	st      *store.Store
 	keep    *unsaved
 	plan    results.Plan
 	sweep   *sweep
 	until   results.Float
-	gauges  *gauges
+	gauges  *instruments
 	format  report.Format
 	address string
 	stdout  io.Writer
@@ -288,7 +288,7 @@ type outcome struct {
 }
 
 // tidy ends the sessions of pools that were killed with what they had.
-func (l *lab) tidy() error {
+func (l *poolSession) tidy() error {
 	entries, err := l.st.List()
 	if err != nil {
 		return err
@@ -314,7 +314,7 @@ func (l *lab) tidy() error {
 
 // run serves until every worker that was measured is done, or ctx ends. The
 // devices are served until stop ends serving.
-func (l *lab) run(ctx, serving context.Context, stop func(), srv *stratum.Server, listener net.Listener) error {
+func (l *poolSession) run(ctx, serving context.Context, stop func(), srv *stratum.Server, listener net.Listener) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(serving, listener) }()
 
@@ -368,7 +368,7 @@ func (l *lab) run(ctx, serving context.Context, stop func(), srv *stratum.Server
 }
 
 // begin notes a worker that handed in its first share.
-func (l *lab) begin(w *stratum.Worker) {
+func (l *poolSession) begin(w *stratum.Worker) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	agent, address := w.Peer()
@@ -384,7 +384,7 @@ func (l *lab) begin(w *stratum.Worker) {
 
 // steps takes one worker through its sessions, one at each setting, as long as it has
 // its place.
-func (l *lab) steps(ctx context.Context, w *stratum.Worker, settled chan<- struct{}, done chan<- outcome) {
+func (l *poolSession) steps(ctx context.Context, w *stratum.Worker, settled chan<- struct{}, done chan<- outcome) {
 	defer l.keep.begin(l.st.Place())()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -408,10 +408,10 @@ func (l *lab) steps(ctx context.Context, w *stratum.Worker, settled chan<- struc
 		} else {
 			plan := l.plan
 			plan.Setting = setting
-			o = l.measure(ctx, w, harness.Remote{
+			o = l.measure(ctx, w, harness.PoolSession{
 				Record: &results.Record{
 					Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: nodeOf(w, claims), Plan: plan,
-					Kernels: []results.Kernel{}, Meters: []results.Meter{}, Sought: l.gauges.sought(meters), Runs: []results.Run{}, Warnings: warnings,
+					Kernels: []results.Kernel{}, Meters: []results.Meter{}, MeterProbes: l.gauges.sought(meters), Runs: []results.Run{}, Warnings: warnings,
 				},
 				Load: w, Meters: meters, Claims: claims, Heart: l.heart,
 			}, began)
@@ -425,7 +425,7 @@ func (l *lab) steps(ctx context.Context, w *stratum.Worker, settled chan<- struc
 
 // measure takes one worker through a session. It calls settled when it is past
 // its beginning.
-func (l *lab) measure(ctx context.Context, w *stratum.Worker, r harness.Remote, settled func()) outcome {
+func (l *poolSession) measure(ctx context.Context, w *stratum.Worker, r harness.PoolSession, settled func()) outcome {
 	rec, warnings, setting := r.Record, r.Record.Warnings, r.Record.Plan.Setting
 	o := outcome{worker: w, rec: rec}
 	draft, err := l.st.Create(rec.ID, time.Now(), false)
@@ -487,7 +487,7 @@ func stateOf(w *stratum.Worker, rec *results.Record) string {
 }
 
 // end notes what became of a worker.
-func (l *lab) end(o outcome) {
+func (l *poolSession) end(o outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := l.miners[o.worker]
@@ -516,13 +516,13 @@ func (l *lab) end(o outcome) {
 }
 
 // say prints a line above the table.
-func (l *lab) say(format string, args ...any) {
+func (l *poolSession) say(format string, args ...any) {
 	l.wipe()
 	say(l.stderr, format, args...)
 }
 
 // wipe takes the table off the terminal.
-func (l *lab) wipe() {
+func (l *poolSession) wipe() {
 	if l.drawn > 0 {
 		wipe(l.stderr, l.drawn)
 		l.drawn = 0
@@ -530,7 +530,7 @@ func (l *lab) wipe() {
 }
 
 // draw shows every worker on a terminal.
-func (l *lab) draw() {
+func (l *poolSession) draw() {
 	if !isTerminal(l.stderr) {
 		return
 	}
@@ -557,10 +557,10 @@ func (l *lab) draw() {
 	l.drawn = lines
 }
 
-func (l *lab) title() string { return "pool " + l.address }
+func (l *poolSession) title() string { return "pool " + l.address }
 
 // list is the workers as they stand, in the order in which they came.
-func (l *lab) list() []report.Miner {
+func (l *poolSession) list() []report.Miner {
 	out := make([]report.Miner, len(l.order))
 	for i, w := range l.order {
 		m := l.miners[w]
@@ -576,11 +576,11 @@ func (l *lab) list() []report.Miner {
 }
 
 // conclude prints what was measured.
-func (l *lab) conclude(ctx context.Context, srv *stratum.Server) error {
+func (l *poolSession) conclude(ctx context.Context, srv *stratum.Server) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wipe()
-	n := srv.Noise()
+	n := srv.ProtocolErrors()
 	if n.Malformed+n.Unauthorised+n.Refused+n.Dropped > 0 {
 		l.say("from clients that were no workers: %d malformed lines, %d shares without a name or a place, %d turned away, %d dropped, of which %d are not told above", n.Malformed, n.Unauthorised, n.Refused, n.Dropped, n.Untold)
 	}
@@ -660,7 +660,7 @@ func seconds(f results.Float) time.Duration { return time.Duration(float64(f) * 
 // nodeOf describes a device as a node: by the name of its worker, and by what
 // its API says it is or else by what it called itself, NAME/VERSION. What
 // changes with its firmware is no part of what it is.
-func nodeOf(w *stratum.Worker, claims []device.Device) results.Node {
+func nodeOf(w *stratum.Worker, claims []miner.Client) results.Node {
 	agent, address := w.Peer()
 	n := results.Node{
 		Name: w.Name(), CPU: results.CPU{Clock: results.Absent()}, Devices: []results.Device{{Kind: "miner", Name: agent, ID: address}},
@@ -675,10 +675,10 @@ func nodeOf(w *stratum.Worker, claims []device.Device) results.Node {
 }
 
 // gauges are the meters and devices, and whose they are.
-type gauges struct {
+type instruments struct {
 	meters  []power.Meter
-	found   []results.Sought
-	devices []device.Device
+	found   []results.MeterProbe
+	devices []miner.Client
 	at      map[string][]string // addresses of a device, by its name
 	mapped  []mapping
 
@@ -690,7 +690,7 @@ type gauges struct {
 
 type mapping struct{ worker, name string }
 
-func (g *gauges) open(ctx context.Context, meters, devices, mappings []string) (err error) {
+func (g *instruments) open(ctx context.Context, meters, devices, mappings []string) (err error) {
 	for _, m := range mappings {
 		// A worker's name may have an equals sign in it, a meter's has none.
 		at := strings.LastIndexByte(m, '=')
@@ -719,7 +719,7 @@ func (g *gauges) open(ctx context.Context, meters, devices, mappings []string) (
 	}
 	for _, m := range g.mapped {
 		known := slices.ContainsFunc(g.meters, func(x power.Meter) bool { return x.Info().Name == m.name }) ||
-			slices.ContainsFunc(g.devices, func(x device.Device) bool { return x.Info().Name == m.name })
+			slices.ContainsFunc(g.devices, func(x miner.Client) bool { return x.Info().Name == m.name })
 		if !known {
 			var names []string
 			for _, x := range g.meters {
@@ -750,7 +750,7 @@ func addresses(ctx context.Context, source string) []string {
 	return found
 }
 
-func (g *gauges) close(stderr io.Writer) {
+func (g *instruments) close(stderr io.Writer) {
 	closeMeters(g.meters, stderr)
 	for _, d := range g.devices {
 		if err := d.Close(); err != nil {
@@ -762,7 +762,7 @@ func (g *gauges) close(stderr io.Writer) {
 // of takes the meters and devices of a worker: those that --map gives it,
 // those of its own name, and a device at its address if that is the only one
 // there. The only meter goes to the first worker if none is mapped.
-func (g *gauges) of(w *stratum.Worker) (meters []power.Meter, claims []device.Device, warnings []results.Warning) {
+func (g *instruments) of(w *stratum.Worker) (meters []power.Meter, claims []miner.Client, warnings []results.Warning) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	_, address := w.Peer()
@@ -807,7 +807,7 @@ func (g *gauges) of(w *stratum.Worker) (meters []power.Meter, claims []device.De
 
 // doubts adds to a worker's warnings that nobody said that the meter is its
 // own.
-func (g *gauges) doubts(w *stratum.Worker, warnings []results.Warning) []results.Warning {
+func (g *instruments) doubts(w *stratum.Worker, warnings []results.Warning) []results.Warning {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.other && g.lone == w.Name() {
@@ -819,8 +819,8 @@ func (g *gauges) doubts(w *stratum.Worker, warnings []results.Warning) []results
 }
 
 // sought is what a record says of the meters that are its own.
-func (g *gauges) sought(meters []power.Meter) []results.Sought {
-	out := []results.Sought{}
+func (g *instruments) sought(meters []power.Meter) []results.MeterProbe {
+	out := []results.MeterProbe{}
 	for _, s := range g.found {
 		if slices.ContainsFunc(meters, func(m power.Meter) bool { return m.Info().Name == s.Meter }) {
 			out = append(out, s)

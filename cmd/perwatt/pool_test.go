@@ -133,7 +133,7 @@ func antminer(t *testing.T, rate float64) (address string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
-	const dir = "../../harness/device/cgminer/testdata/antminer/"
+	const dir = "../../harness/miner/cgminer/testdata/antminer/"
 	began := time.Now()
 	go func() {
 		for {

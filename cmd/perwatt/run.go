@@ -22,7 +22,7 @@ import (
 	"github.com/perwatt/perwatt/bench"
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/results"
@@ -173,7 +173,7 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 	}
 	p.Impls, p.Labels = f.impls, f.labels
 	for _, m := range f.meters {
-		p.Meters = append(p.Meters, peer.Redact(m))
+		p.Meters = append(p.Meters, endpoint.Redact(m))
 	}
 	return p, scenarios, nil
 }
@@ -221,7 +221,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	doubts := harness.Doubts(node, harness.ReadConditions(harness.Roots{}))
+	doubts := harness.Warnings(node, harness.ReadConditions(harness.Roots{}))
 	var found []string
 	for _, m := range sought {
 		found = append(found, m.Meter+" "+m.State)
@@ -270,7 +270,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		s := harness.Session{
 			Record: &results.Record{
 				Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: node, Plan: plan,
-				Kernels: kernels, Meters: []results.Meter{}, Sought: sought, Runs: []results.Run{}, Warnings: doubts,
+				Kernels: kernels, Meters: []results.Meter{}, MeterProbes: sought, Runs: []results.Run{}, Warnings: doubts,
 			},
 			Neighbours: neighbours,
 			Scenarios:  scenarios, Meters: meters, CPUs: node.Settings.CPUs[:plan.Threads],

@@ -67,7 +67,7 @@ printed with the rest, and said.`,
 				if a.Scenario != "" {
 					what = fmt.Sprintf("run %s/%d", a.Scenario, a.Round)
 				}
-				say(cmd.ErrOrStderr(), "perwatt: %s is excluded since %s: %s", what, a.Said().Format("2006-01-02"), a.Reason)
+				say(cmd.ErrOrStderr(), "perwatt: %s is excluded since %s: %s", what, a.Time().Format("2006-01-02"), a.Reason)
 			}
 			return write(cmd.OutOrStdout(), f, rec, h.Path)
 		},

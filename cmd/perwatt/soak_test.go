@@ -400,7 +400,7 @@ func (s *soak) measure(ctx context.Context) {
 // holds wants a figure of a single instrument to be the truth within its interval and
 // what its instrument adds to that. Where readings came too late for an interval, what
 // the instrument adds is all.
-func (s *soak) holds(who, name string, m results.Metric, truth float64) {
+func (s *soak) holds(who, name string, m results.Figure, truth float64) {
 	low, high := float64(m.Low)*(1-float64(m.Instrument)), float64(m.High)*(1+float64(m.Instrument))
 	if m.Low.IsAbsent() {
 		low, high = float64(m.Value)*(1-float64(m.Instrument)), float64(m.Value)*(1+float64(m.Instrument))

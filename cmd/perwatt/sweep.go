@@ -18,7 +18,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -78,7 +78,7 @@ func (s *sweep) sessions(n int) iter.Seq2[int, *results.Setting] {
 	return func(yield func(int, *results.Setting) bool) {
 		all := []*results.Setting{nil}
 		for i, v := range s.settings {
-			all = append(all[:i], &results.Setting{Sweep: s.id, Value: v, Number: i + 1, Of: len(s.settings), Apply: peer.Redact(s.apply)})
+			all = append(all[:i], &results.Setting{Sweep: s.id, Value: v, Number: i + 1, Of: len(s.settings), Apply: endpoint.Redact(s.apply)})
 		}
 		for session := 1; session <= n; session++ {
 			for _, setting := range all {
@@ -127,7 +127,7 @@ func (s *sweep) set(ctx context.Context, to *results.Setting, worker string) err
 		err = ctx.Err()
 	}
 	if text := strings.TrimSpace(said.String()); text != "" {
-		err = fmt.Errorf("%w: it complained %.300q", err, peer.Redact(text))
+		err = fmt.Errorf("%w: it complained %.300q", err, endpoint.Redact(text))
 	}
 	return fmt.Errorf("--apply: setting %s was not applied: %w", to.Value, err)
 }

@@ -14,7 +14,7 @@ import (
 // and forgets what it said. An Open that asked in another way, question by
 // question, proves by it that what it found can be read: one of the channels, of
 // those in a total if there are such, has to give a value that is believed.
-func (r *Remote) Prove(ctx context.Context) error {
+func (r *Poller) Prove(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	got, err := r.ask(limited)

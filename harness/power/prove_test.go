@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -39,9 +39,9 @@ func TestProve(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, err := ParseSpec("x,timeout=500ms", append([]peer.Option{}, Common...))
+				s, err := ParseSpec("x,timeout=500ms", append([]endpoint.Option{}, Common...))
 				require.NoError(t, err)
-				m, err := s.Remote(Info{Channels: c.channels}, make([]Bound, len(c.channels)), func(ctx context.Context) ([]Quantity, error) {
+				m, err := s.Poller(Info{Channels: c.channels}, make([]Bound, len(c.channels)), func(ctx context.Context) ([]Quantity, error) {
 					select {
 					case <-time.After(c.takes):
 						return c.got, c.err

@@ -7,19 +7,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Spec is what the user wrote for one meter, taken apart.
 type Spec struct {
-	peer.Spec
+	endpoint.Spec
 	Now func() time.Time // for tests; nil is time.Now
 }
 
 // Common are the options of every instrument that is asked over a wire.
 // What an instrument cannot know of itself is said here.
-var Common = []peer.Option{
+var Common = []endpoint.Option{
 	{Key: "boundary", Help: "what it feeds: wall, psu, node, board, package, card or memory"},
 	{Key: "part", Help: "yes: it is a part of that boundary only, recorded and added to nothing (no)"},
 	{Key: "accuracy", Help: "stated by its maker, of the reading and a fixed part: 1%, 0.5%+2W (unknown)"},
@@ -31,19 +31,19 @@ var Common = []peer.Option{
 	{Key: "name", Help: "what the record calls it (the kind)"},
 }
 
-// Whence is the option of an instrument that cannot know how its figures came
+// OriginOption is the option of an instrument that cannot know how its figures came
 // to be: see [Spec.Origin].
-var Whence = peer.Option{Key: "origin", Help: "whether an instrument measured it or it is modelled, as by Kepler in a VM: measured, modelled (measured)"}
+var OriginOption = endpoint.Option{Key: "origin", Help: "whether an instrument measured it or it is modelled, as by Kepler in a VM: measured, modelled (measured)"}
 
-// ParseSpec takes a spec apart, as [peer.ParseSpec] does.
-func ParseSpec(text string, known []peer.Option) (Spec, error) {
-	s, err := peer.ParseSpec(text, known)
+// ParseSpec takes a spec apart, as [endpoint.ParseSpec] does.
+func ParseSpec(text string, known []endpoint.Option) (Spec, error) {
+	s, err := endpoint.ParseSpec(text, known)
 	return Spec{Spec: s}, err
 }
 
-// Origin returns what the option [Whence] says.
+// Origin returns what the option [OriginOption] says.
 func (s Spec) Origin() (results.Origin, error) {
-	o, err := s.Choice(Whence.Key, string(results.Measured), string(results.Measured), string(results.Modelled))
+	o, err := s.Choice(OriginOption.Key, string(results.Measured), string(results.Measured), string(results.Modelled))
 	return results.Origin(o), err
 }
 
@@ -54,7 +54,7 @@ func (s Spec) Channel(c results.Channel) (results.Channel, error) {
 	if s.Has("boundary") {
 		b := s.Get("boundary", "")
 		if c.Boundary = results.Boundary(b); !slices.Contains(results.Boundaries(), c.Boundary) {
-			return c, peer.BadOption("boundary", b, fmt.Sprint("one of ", results.Boundaries()))
+			return c, endpoint.BadOption("boundary", b, fmt.Sprint("one of ", results.Boundaries()))
 		}
 		if c.Total != "" {
 			c.Total = c.Boundary
@@ -71,15 +71,15 @@ func (s Spec) Channel(c results.Channel) (results.Channel, error) {
 	if s.Has("accuracy") {
 		text := s.Get("accuracy", "")
 		gain, offset, more := strings.Cut(text, "+")
-		g, err := peer.Decimal(strings.TrimSuffix(gain, "%"))
+		g, err := endpoint.Decimal(strings.TrimSuffix(gain, "%"))
 		if err != nil || !strings.HasSuffix(gain, "%") || !(g > 0 && g <= 100) {
-			return c, peer.BadOption("accuracy", text, "a percentage of the reading, and watts if a part is fixed, such as 1% or 0.5%+2W")
+			return c, endpoint.BadOption("accuracy", text, "a percentage of the reading, and watts if a part is fixed, such as 1% or 0.5%+2W")
 		}
 		c.Accuracy.Gain, c.Accuracy.Source = results.Float(g/100), "stated in the spec"
 		if more {
-			w, err := peer.Decimal(strings.TrimSuffix(offset, "W"))
+			w, err := endpoint.Decimal(strings.TrimSuffix(offset, "W"))
 			if err != nil || !strings.HasSuffix(offset, "W") || !(w > 0 && w <= 1e6) {
-				return c, peer.BadOption("accuracy", text, "such as 0.5%+2W")
+				return c, endpoint.BadOption("accuracy", text, "such as 0.5%+2W")
 			}
 			c.Accuracy.Offset = results.Float(w)
 		}
@@ -100,7 +100,7 @@ func (s Spec) Channel(c results.Channel) (results.Channel, error) {
 
 // Remote returns a meter of this spec around what asks its instrument: the
 // timeout, the period and the limit that the options give.
-func (s Spec) Remote(about Info, bounds []Bound, ask Ask, shut func() error) (*Remote, error) {
+func (s Spec) Poller(about Info, bounds []Bound, ask Query, shut func() error) (*Poller, error) {
 	timeout, err := s.Timeout()
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (s Spec) Remote(about Info, bounds []Bound, ask Ask, shut func() error) (*R
 	if s.Has("part") && s.Get("part", "") == "yes" {
 		about.Notes = append(about.Notes, "a part of its boundary only, as the spec says: in no total")
 	}
-	return &Remote{about: about, bounds: bounds, ask: ask, shut: shut, timeout: timeout, now: s.now(), state: make([]state, len(about.Channels))}, nil
+	return &Poller{about: about, bounds: bounds, ask: ask, shut: shut, timeout: timeout, now: s.now(), state: make([]state, len(about.Channels))}, nil
 }
 
 func (s Spec) now() func() time.Time {

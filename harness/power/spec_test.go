@@ -8,11 +8,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/results"
 )
 
-func known() []peer.Option { return slices.Concat(Common, peer.Login, peer.WebOptions) }
+func known() []endpoint.Option { return slices.Concat(Common, endpoint.Login, endpoint.WebOptions) }
 
 func TestOptions(t *testing.T) {
 	wall := results.Channel{Name: "input", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Total: results.Wall,
@@ -41,8 +41,8 @@ func TestOptions(t *testing.T) {
 	} {
 		s, err := ParseSpec("snmp:x,"+options, known())
 		require.NoError(t, err)
-		_, err = s.Remote(Info{Channels: []results.Channel{wall}}, []Bound{{}}, nil, nil)
-		require.ErrorIs(t, err, peer.ErrSpec, options)
+		_, err = s.Poller(Info{Channels: []results.Channel{wall}}, []Bound{{}}, nil, nil)
+		require.ErrorIs(t, err, endpoint.ErrSpec, options)
 		key, _, _ := strings.Cut(options, "=")
 		require.ErrorContains(t, err, key)
 	}
@@ -55,13 +55,13 @@ func FuzzSpec(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := ParseSpec(text, known())
 		if err != nil {
-			require.ErrorIs(t, err, peer.ErrSpec)
+			require.ErrorIs(t, err, endpoint.ErrSpec)
 			return
 		}
 		_, _ = s.Address("1")
-		_, err = s.Remote(Info{Channels: []results.Channel{{Kind: results.Gauge}}, Period: time.Second}, []Bound{{}}, nil, nil)
+		_, err = s.Poller(Info{Channels: []results.Channel{{Kind: results.Gauge}}, Period: time.Second}, []Bound{{}}, nil, nil)
 		if err != nil {
-			require.ErrorIs(t, err, peer.ErrSpec)
+			require.ErrorIs(t, err, endpoint.ErrSpec)
 		}
 	})
 }

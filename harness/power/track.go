@@ -7,7 +7,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Track holds one channel to the rules of [Remote], for a meter that reads and
+// Track holds one channel to the rules of [Poller], for a meter that reads and
 // stamps for itself: what is no reading, what is a wrap and what a reset, what
 // is stale.
 type Track struct {

@@ -71,7 +71,7 @@ type Candidate struct {
 
 // quoted is what the watts of a record are from.
 type quoted struct {
-	results.Headline
+	results.PrimaryMeter
 	ok     bool
 	meters []*results.Meter // that have its name
 }
@@ -167,7 +167,7 @@ const (
 // source is what one record has of a row.
 type source struct {
 	record  int // of the candidate
-	metrics map[string]results.Metric
+	metrics map[string]results.Figure
 	windows []results.Window
 }
 
@@ -186,7 +186,7 @@ func of(i stats.Interval, unit results.Unit) Interval {
 }
 
 // stated is a figure as a record states it.
-func stated(m results.Metric) Interval {
+func stated(m results.Figure) Interval {
 	return Interval{finite(float64(m.Value)), finite(float64(m.Low)), finite(float64(m.High)), m.Unit, finite(float64(m.Instrument))}
 }
 
@@ -316,7 +316,7 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 		}
 		cand := &c.Candidates[j]
 		q := quoted{}
-		q.Headline, q.ok = results.HeadlineOf(r)
+		q.PrimaryMeter, q.ok = results.PrimaryMeterOf(r)
 		for i := range r.Meters {
 			if q.ok && r.Meters[i].Name == q.Meter {
 				q.meters = append(q.meters, &r.Meters[i])
@@ -420,7 +420,7 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 			for i := range rec.Summary.Rows {
 				at[rec.Summary.Rows[i].Key()] = i
 			}
-			for _, windows := range results.Figures(rec) {
+			for _, windows := range results.WindowsByRow(rec) {
 				u := windows[0].Use
 				i, ok := at[windows[0].Row()]
 				if !ok || u.Use == "idle" || u.Use == results.Control { // nothing that hardware is bought for
@@ -482,21 +482,21 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 
 // quantities are the figures of a row, each with what it is a quotient of; per
 // is of the row's metrics.
-var quantities = map[string]func(w *results.Window, per map[string]results.Metric) (num, den results.Float){
-	results.Throughput: func(w *results.Window, _ map[string]results.Metric) (num, den results.Float) {
+var quantities = map[string]func(w *results.Window, per map[string]results.Figure) (num, den results.Float){
+	results.Throughput: func(w *results.Window, _ map[string]results.Figure) (num, den results.Float) {
 		return w.Work, results.Float(w.Duration)
 	},
-	results.Power: func(w *results.Window, _ map[string]results.Metric) (num, den results.Float) {
+	results.Power: func(w *results.Window, _ map[string]results.Figure) (num, den results.Float) {
 		return w.Energy, results.Float(w.Duration)
 	},
-	results.WorkPerEnergy: func(w *results.Window, _ map[string]results.Metric) (num, den results.Float) { return w.Work, w.Energy },
-	results.FlopRate: func(w *results.Window, per map[string]results.Metric) (num, den results.Float) {
+	results.WorkPerEnergy: func(w *results.Window, _ map[string]results.Figure) (num, den results.Float) { return w.Work, w.Energy },
+	results.FlopRate: func(w *results.Window, per map[string]results.Figure) (num, den results.Float) {
 		if _, ok := per[results.FlopRate]; !ok {
 			return results.Absent(), results.Absent()
 		}
 		return w.Work * w.Use.FlopPerCount, results.Float(w.Duration)
 	},
-	results.PeakFraction: func(w *results.Window, per map[string]results.Metric) (num, den results.Float) {
+	results.PeakFraction: func(w *results.Window, per map[string]results.Figure) (num, den results.Float) {
 		peak := per[results.FlopRate].Value / per[results.PeakFraction].Value
 		return w.Work * w.Use.FlopPerCount, results.Float(w.Duration) * peak
 	},
@@ -504,7 +504,7 @@ var quantities = map[string]func(w *results.Window, per map[string]results.Metri
 
 // measure makes the figures of a row.
 func (r *Row) measure(seed uint64) {
-	pairs := func(of func(*results.Window, map[string]results.Metric) (num, den results.Float)) (s stats.Sessions) {
+	pairs := func(of func(*results.Window, map[string]results.Figure) (num, den results.Float)) (s stats.Sessions) {
 		for _, x := range r.of {
 			var windows []stats.Pair
 			for i := range x.windows {
@@ -558,7 +558,7 @@ func (r *Row) measure(seed uint64) {
 
 // together is what sessions have in common of a metric: its unit, and the most
 // that their meters add.
-func (r *Row) together(name string) (m results.Metric) {
+func (r *Row) together(name string) (m results.Figure) {
 	for i, x := range r.of {
 		of := x.metrics[name]
 		if i == 0 {

@@ -42,7 +42,7 @@ var evidence = []struct {
 		return fmt.Sprint(n.CPU.Vendor, n.CPU.Family, n.CPU.ModelID, n.CPU.Stepping, n.CPU.Sockets, n.CPU.Cores, n.Devices)
 	}},
 	{"their meters", func(r *results.Record) string {
-		h, _ := results.HeadlineOf(r)
+		h, _ := results.PrimaryMeterOf(r)
 		i := slices.IndexFunc(r.Meters, func(m results.Meter) bool { return m.Name == h.Meter })
 		if i < 0 {
 			return ""

@@ -129,11 +129,11 @@ func (p *Prices) Check(on time.Time) ([]Table, []results.Warning) {
 		}
 		needs.Rows = append(needs.Rows, row)
 	}
-	return append(tables, needs), p.Doubts(on)
+	return append(tables, needs), p.Warnings(on)
 }
 
-// Doubts says what there is to doubt in the prices.
-func (p *Prices) Doubts(on time.Time) []results.Warning {
+// Warnings says what there is to doubt in the prices.
+func (p *Prices) Warnings(on time.Time) []results.Warning {
 	var out []results.Warning
 	warn := func(code, remedy, format string, args ...any) {
 		out = append(out, results.Warning{Code: code, Text: fmt.Sprintf(format, args...), Remedy: remedy})

@@ -25,7 +25,7 @@ type Nameplate struct {
 	Model      string
 	Rate       results.Float  // hash/s
 	Power      results.Float  // W
-	Efficiency results.Metric // J/hash; its interval is the maker's tolerance
+	Efficiency results.Figure // J/hash; its interval is the maker's tolerance
 	AsOf       string         // day or month
 	Source     string
 }
@@ -68,7 +68,7 @@ var nameplates = sync.OnceValue(func() []Nameplate {
 		tolerance := number(r[5])
 		out = append(out, Nameplate{
 			Model: r[0], Rate: number(r[1]) * TH, Power: number(r[2]), AsOf: r[6], Source: r[7],
-			Efficiency: results.Metric{
+			Efficiency: results.Figure{
 				Value: j, Low: j * (1 - tolerance), High: j * (1 + tolerance), Instrument: results.Absent(), Unit: results.Joule.Per(results.Hash),
 				Boundary: results.Wall, Origin: results.Declared, Grade: "E",
 			},

@@ -59,7 +59,7 @@ func TestHoursGapsAndRepeats(t *testing.T) {
 		"1 rows were out of order, and were sorted",
 	}, h.Notes())
 	p := Prices{Hours: h}
-	require.Equal(t, "power-gaps", p.Doubts(day("2026-01-02"))[0].Code)
+	require.Equal(t, "power-gaps", p.Warnings(day("2026-01-02"))[0].Code)
 }
 
 func TestHoursErrors(t *testing.T) {

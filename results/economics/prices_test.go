@@ -54,7 +54,7 @@ func TestExample(t *testing.T) {
 		require.Less(t, k.Min, k.Max, k.Name)
 		require.NotEmpty(t, k.Help, k.Name)
 	}
-	doubts := p.Doubts(day("2026-01-01"))
+	doubts := p.Warnings(day("2026-01-01"))
 	require.Len(t, doubts, 1, "a fresh example has one doubt")
 	require.Equal(t, "example-price", doubts[0].Code)
 	old, _ := p.faults(day("2027-01-02"))

@@ -125,7 +125,7 @@ func (t *Table) doubt(o option) {
 }
 
 // plainly prints a measured figure in the unit that the tables quote.
-func plainly(m results.Metric) string {
+func plainly(m results.Figure) string {
 	switch m.Unit {
 	case results.Joule.Per(results.Hash):
 		return num(float64(m.Value)/PerTH) + " J/TH"
@@ -141,23 +141,23 @@ func inside(b results.Boundary) bool {
 }
 
 // watts says where the watts of a metric were counted, and how.
-func watts(m results.Metric) string {
+func watts(m results.Figure) string {
 	if m.Boundary == "" {
 		return absent
 	}
 	return fmt.Sprintf("%s · %s · %s", m.Boundary, m.Origin, m.Grade)
 }
 
-func modelled(ms ...results.Metric) bool {
-	return slices.ContainsFunc(ms, func(m results.Metric) bool { return m.Grade == "E" || m.Origin != results.Measured })
+func modelled(ms ...results.Figure) bool {
+	return slices.ContainsFunc(ms, func(m results.Figure) bool { return m.Grade == "E" || m.Origin != results.Measured })
 }
 
 // known reports whether there is a figure to work with.
-func known(m results.Metric) bool { return m.Unit != "" && m.Value > 0 && finite(float64(m.Value)) }
+func known(m results.Figure) bool { return m.Unit != "" && m.Value > 0 && finite(float64(m.Value)) }
 
 // span is f over the value of m and its interval: that of the repeats, widened
 // in quadrature by what the instrument adds.
-func span(m results.Metric, f func(float64) float64) (v, lo, hi float64) {
+func span(m results.Figure, f func(float64) float64) (v, lo, hi float64) {
 	x := float64(m.Value)
 	wide := func(bound results.Float) float64 {
 		d := float64(bound) - x

@@ -117,7 +117,7 @@ func provenance(rec *results.Record, windows []results.Window) []benchfmt.Config
 	set("cpu", rec.Node.CPU.Model)
 	set("node", rec.Node.Name)
 	set("firmware", rec.Node.Settings.Microcode)
-	head, ok := results.HeadlineOf(rec)
+	head, ok := results.PrimaryMeterOf(rec)
 	if !ok {
 		set("power-source", "none")
 		return config

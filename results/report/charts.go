@@ -168,7 +168,7 @@ func mulletChart(p Page) []picture {
 		Kept: axis("training kept", results.Ratio), Gained: axis("hashes gained", results.Hash.Per(results.Second)),
 	}
 	for _, r := range p.Records {
-		m := r.Summary.Marginal
+		m := r.Summary.CoRunCost
 		if m == nil {
 			continue
 		}
@@ -180,7 +180,7 @@ func mulletChart(p Page) []picture {
 				}
 			}
 		}
-		of := func(m results.Metric) chart.Figure {
+		of := func(m results.Figure) chart.Figure {
 			return chart.Figure{Value: float64(m.Value), Low: float64(m.Low), High: float64(m.High)}
 		}
 		note := "extra watts not resolvable"
@@ -218,7 +218,7 @@ func traceCharts(p Page) (out []picture) {
 		if !known || drawnOf[candidate] || len(out) >= traceCandidates {
 			continue
 		}
-		head, metered := results.HeadlineOf(r)
+		head, metered := results.PrimaryMeterOf(r)
 		for i := range r.Runs {
 			run := &r.Runs[i]
 			if run.Status != results.OK || len(run.Uses) == 0 {
@@ -247,7 +247,7 @@ func traceCharts(p Page) (out []picture) {
 }
 
 // slopes is the power of the headline's channels over a run.
-func slopes(run *results.Run, head results.Headline, t0 float64) (out []chart.Sample) {
+func slopes(run *results.Run, head results.PrimaryMeter, t0 float64) (out []chart.Sample) {
 	times, sums := map[float64]int{}, []float64{}
 	var order []float64
 	traces := make(map[string]*results.Trace, len(run.Traces))

@@ -8,7 +8,7 @@ import (
 )
 
 // said prints what a device said, in quotation marks: nobody here measured it.
-func said(s results.Said, u results.Unit) string {
+func said(s results.SelfReported, u results.Unit) string {
 	if s.IsAbsent() {
 		return absent
 	}
@@ -33,7 +33,7 @@ func claims(rows []claimant) *part {
 	if len(rows) == 0 {
 		return nil
 	}
-	s := &sheet{part: part{title: "What devices say of themselves: claims, measured by nobody here and never ranked"}}
+	s := &tableBuilder{part: part{title: "What devices say of themselves: claims, measured by nobody here and never ranked"}}
 	if more := len(rows) - listLimit; more > 0 {
 		rows = rows[:listLimit]
 		s.note(fmt.Sprintf("%d more are in the record.", more))

@@ -23,20 +23,20 @@ func claim(rec *results.Record) {
 		if r.Scenario != "mining" || r.Round != 1 || work == nil {
 			continue
 		}
-		says := func(t results.Float, share float64) results.Statement {
+		says := func(t results.Float, share float64) results.SelfReportedSample {
 			hashes := float64(work.At(float64(t))) * 1.03
-			figure := func(of, name string, v float64, u results.Unit) results.Saying {
-				return results.Saying{Of: of, Name: name, Value: results.Say(v), Unit: u}
+			figure := func(of, name string, v float64, u results.Unit) results.SelfReportedField {
+				return results.SelfReportedField{Of: of, Name: name, Value: results.SelfReport(v), Unit: u}
 			}
-			power := figure(results.SaidPower, "Power", 231, results.Watt)
+			power := figure(results.ReportedPower, "Power", 231, results.Watt)
 			power.Boundary, power.Origin = results.PSU, results.Measured
-			return results.Statement{T: t, Slack: 0.01, Mode: "eco", Figures: []results.Saying{
-				figure(results.SaidElapsed, "Elapsed", float64(t), results.Second), figure(results.SaidWork, "Total MH", hashes, results.Hash),
-				figure(results.SaidAccepted, "Difficulty Accepted", hashes/2, results.Hash), figure(results.SaidShares, "Accepted", 400*share, results.Ratio), power,
-				figure(results.SaidTemperature, "Chip Temp Max", 345.65, results.Kelvin),
+			return results.SelfReportedSample{T: t, Slack: 0.01, Mode: "eco", Figures: []results.SelfReportedField{
+				figure(results.ReportedElapsed, "Elapsed", float64(t), results.Second), figure(results.ReportedWork, "Total MH", hashes, results.Hash),
+				figure(results.ReportedAccepted, "Difficulty Accepted", hashes/2, results.Hash), figure(results.ReportedShares, "Accepted", 400*share, results.Ratio), power,
+				figure(results.ReportedTemperature, "Chip Temp Max", 345.65, results.Kelvin),
 			}, Refused: []string{"Fan: nan"}}
 		}
-		r.Claims = []results.Claim{{Device: "192.0.2.9:4028", Use: "mining", API: "cgminer", Source: "192.0.2.9:4028", Model: "Antminer S19 Pro", Firmware: "49.0.1.3", Said: []results.Statement{says(p.From, 1), says(p.To, 2)}, Notes: []string{"a note"}}}
+		r.Claims = []results.Claim{{Device: "192.0.2.9:4028", Use: "mining", API: "cgminer", Source: "192.0.2.9:4028", Model: "Antminer S19 Pro", Firmware: "49.0.1.3", Samples: []results.SelfReportedSample{says(p.From, 1), says(p.To, 2)}, Notes: []string{"a note"}}}
 	}
 	rec.Summary = results.Derive(rec)
 }

@@ -48,15 +48,15 @@ func WriteBench(w io.Writer, records []*results.Record) error {
 	return err
 }
 
-func metricFrom(i compare.Interval, origin results.Origin) results.Metric {
-	return results.Metric{Value: i.Value, Low: i.Low, High: i.High, Unit: i.Unit, Origin: origin, Instrument: i.Instrument}
+func metricFrom(i compare.Interval, origin results.Origin) results.Figure {
+	return results.Figure{Value: i.Value, Low: i.Low, High: i.High, Unit: i.Unit, Origin: origin, Instrument: i.Instrument}
 }
 
 func comparisonPage(of Page) *page {
 	c := of.Comparison
 	p := &page{
 		title: []string{fmt.Sprintf("%s compared", plural(len(c.Candidates), "candidate")), "reference " + results.Line(c.Reference, 40), "margin " + percent(c.Margin)},
-		state: Headline(c), whole: len(c.Excluded) == 0,
+		state: Conclusion(c), whole: len(c.Excluded) == 0,
 	}
 	if w := warnings(c); w != nil {
 		p.parts = append(p.parts, *w)
@@ -95,7 +95,7 @@ func warnings(c *compare.Comparison) *part {
 	if len(c.Warnings) == 0 {
 		return nil
 	}
-	p := &part{title: "Warnings", tone: doubt}
+	p := &part{title: "Warnings", tone: caution}
 	for _, w := range c.Warnings {
 		p.items = append(p.items, item{results.Line(w.Code, nameLimit), results.Line(w.Text, textLimit) + " → " + results.Line(w.Remedy, textLimit)})
 	}
@@ -103,8 +103,8 @@ func warnings(c *compare.Comparison) *part {
 	return p
 }
 
-// Headline is the comparison in one sentence.
-func Headline(c *compare.Comparison) string {
+// PrimaryMeter is the comparison in one sentence.
+func Conclusion(c *compare.Comparison) string {
 	if len(c.Candidates) == 1 {
 		return alone(c)
 	}
@@ -207,16 +207,16 @@ func provenanceOf(g compare.Group) string {
 }
 
 func groupPart(t compare.Table, g compare.Group) part {
-	s := &sheet{part: part{title: fmt.Sprintf("%s, %s", results.Line(t.ID(), 60), provenanceOf(g))}}
+	s := &tableBuilder{part: part{title: fmt.Sprintf("%s, %s", results.Line(t.ID(), 60), provenanceOf(g))}}
 	if !g.Ranked {
 		s.title += ": not ranked, " + results.Line(g.Why, textLimit)
 	}
 	var places, names, counts, verdicts []cell
-	var peaks []*results.Metric
+	var peaks []*results.Figure
 	figures := []struct{ metric, head string }{
 		{results.Throughput, "throughput"}, {results.Power, "power"}, {results.WorkPerEnergy, "per joule"}, {results.EnergyPerWork, "energy per work"},
 	}
-	grid := make([][]*results.Metric, len(figures)+1)
+	grid := make([][]*results.Figure, len(figures)+1)
 	var notes []string
 	for _, r := range g.Rows {
 		place := absent
@@ -227,7 +227,7 @@ func groupPart(t compare.Table, g compare.Group) part {
 		names = append(names, cell{value: results.Line(r.Candidate, nameLimit), under: results.Line(r.Impl, nameLimit)})
 		counts = append(counts, cell{value: fmt.Sprintf("%d × %d", r.Sessions, perSession(r))})
 		for j, f := range figures {
-			var m *results.Metric
+			var m *results.Figure
 			if i, ok := r.Figures[f.metric]; ok {
 				made := metricFrom(i, g.Origin)
 				if f.metric == results.Throughput {
@@ -243,7 +243,7 @@ func groupPart(t compare.Table, g compare.Group) part {
 		}
 		grid[len(figures)] = append(grid[len(figures)], &index)
 		verdicts = append(verdicts, cell{value: results.Line(r.Verdict.Word, nameLimit)})
-		var peak *results.Metric
+		var peak *results.Figure
 		if i, ok := r.Figures[results.PeakFraction]; ok {
 			made := metricFrom(i, "")
 			peak = &made
@@ -273,7 +273,7 @@ func groupPart(t compare.Table, g compare.Group) part {
 }
 
 // explained names the figures of the column that add adds, if it adds one.
-func (s *sheet) explained(rows []compare.Row, metric string, add func()) {
+func (s *tableBuilder) explained(rows []compare.Row, metric string, add func()) {
 	n := len(s.columns)
 	if add(); len(s.columns) == n {
 		return
@@ -292,9 +292,9 @@ func exchangePart(c *compare.Comparison) *part {
 	if len(c.Exchange) == 0 {
 		return nil
 	}
-	s := &sheet{part: part{title: "Exchange between uses: hashes given up for one sample, on the same energy"}}
+	s := &tableBuilder{part: part{title: "Exchange between uses: hashes given up for one sample, on the same energy"}}
 	var names, scenarios []cell
-	var rates, advantages []*results.Metric
+	var rates, advantages []*results.Figure
 	for _, e := range c.Exchange {
 		names = append(names, cell{value: results.Line(e.Candidate, nameLimit)})
 		scenarios = append(scenarios, cell{value: results.Line(e.Scenario, nameLimit)})
@@ -315,7 +315,7 @@ func mixPart(c *compare.Comparison) *part {
 	if len(c.Mixes) == 0 {
 		return nil
 	}
-	s := &sheet{part: part{title: "One kilowatt-hour, shared between mining and training"}}
+	s := &tableBuilder{part: part{title: "One kilowatt-hour, shared between mining and training"}}
 	var names []cell
 	heads := []string{}
 	for _, p := range c.Mixes[0].Points {
@@ -433,7 +433,7 @@ func WriteExplanation(w io.Writer, e compare.Explanation, opt Options) error {
 	value, bounds := Split(metricFrom(e.Value, e.Origin))
 	p := &page{title: []string{results.Line(e.Figure, 160)}, state: strings.TrimSpace(value + " " + bounds), whole: true}
 	p.parts = append(p.parts, part{title: "Formula", notes: []string{results.Line(e.Formula, textLimit)}})
-	s := &sheet{part: part{title: "Windows"}}
+	s := &tableBuilder{part: part{title: "Windows"}}
 	var records, runs, spans []cell
 	var work, energy []cell
 	for _, in := range e.Inputs {

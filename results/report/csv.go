@@ -15,7 +15,7 @@ import (
 // that a spreadsheet would take for a formula begins with an apostrophe.
 func writeCSV(out io.Writer, rec *results.Record) error {
 	w := csv.NewWriter(out)
-	put := func(r results.Row, metric string, m results.Metric) {
+	put := func(r results.Row, metric string, m results.Figure) {
 		row := []string{
 			rec.ID, rec.Node.Name, r.Scenario, r.Use, string(r.Role), r.Workload, r.Impl, strconv.Itoa(r.Threads), metric,
 			"", "", "", string(m.Unit), "", string(m.Boundary), string(m.Origin), string(m.Grade), "", "", m.Why,
@@ -47,7 +47,7 @@ func writeCSV(out io.Writer, rec *results.Record) error {
 		put(r, "per_kwh", y.PerKWh)
 		put(r, "net_per_kwh", y.Net)
 	}
-	if m := s.Marginal; m != nil {
+	if m := s.CoRunCost; m != nil {
 		r := results.Row{Scenario: "mullet"}
 		put(r, "marginal_training_kept", m.TrainingKept)
 		put(r, "marginal_hashes_gained", m.HashesGained)

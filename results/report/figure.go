@@ -16,7 +16,7 @@ func axis(title string, u results.Unit) chart.Axis {
 
 // chartFigure is a metric as a chart draws it: its text is that of the tables,
 // its place that of its value and interval.
-func chartFigure(m results.Metric) chart.Figure {
+func chartFigure(m results.Figure) chart.Figure {
 	value, bounds := Split(m)
 	text := value
 	if bounds != "" {

@@ -195,7 +195,7 @@ func TestFixturesAreWhatTheyClaim(t *testing.T) {
 		require.Len(t, s.record().Summary.Rows, 7, name)
 	}
 	require.Equal(t, results.Grade("C"), sessions["measured"].record().Summary.Rows[1].Metrics[results.Power].Grade)
-	require.NotNil(t, sessions["modelled"].record().Summary.Marginal)
+	require.NotNil(t, sessions["modelled"].record().Summary.CoRunCost)
 	require.Equal(t, results.Grade("E"), sessions["modelled"].record().Summary.Rows[1].Metrics[results.Power].Grade)
 	require.True(t, sessions["none"].record().Summary.Rows[1].Metrics[results.Power].Value.IsAbsent())
 	require.Equal(t, results.Interrupted, sessions["interrupted"].record().State)

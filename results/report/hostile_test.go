@@ -266,9 +266,9 @@ func numbers(v reflect.Value, at string, which func(at string) bool, x float64) 
 			numbers(v.Elem(), at, which, x)
 		}
 	case reflect.Struct:
-		if v.Type() == reflect.TypeFor[results.Said]() {
+		if v.Type() == reflect.TypeFor[results.SelfReported]() {
 			if which(at) {
-				v.Set(reflect.ValueOf(results.Say(x)))
+				v.Set(reflect.ValueOf(results.SelfReport(x)))
 			}
 			return
 		}

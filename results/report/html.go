@@ -152,7 +152,7 @@ func WriteHTML(w io.Writer, p Page) error {
 		return fmt.Errorf("report: a page needs records")
 	}
 	return view{
-		Title: "What does this hardware deliver per watt?", Headline: Headline(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
+		Title: "What does this hardware deliver per watt?", Headline: Conclusion(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
 		Sections: slices.DeleteFunc([]section{
 			doubtful(p), uses(p), sweeps(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
 		}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 }),
@@ -234,7 +234,7 @@ func badges(p Page) (out []badge) {
 		if !slices.ContainsFunc(s.Flags, func(w results.Warning) bool { return w.Code == "not-steady" }) {
 			steady++
 		}
-		head, ok := results.HeadlineOf(r)
+		head, ok := results.PrimaryMeterOf(r)
 		if ok && head.Origin == results.Measured {
 			measured++
 		}
@@ -422,18 +422,18 @@ func across(p Page) section {
 
 // mullets has a row for each session in which mining ran behind training.
 func mullets(p Page) *part {
-	s := &sheet{part: part{title: "Mining behind training, against training alone, paired by round"}}
+	s := &tableBuilder{part: part{title: "Mining behind training, against training alone, paired by round"}}
 	var names, sessions []cell
-	grid := make([][]*results.Metric, 5)
-	var all [][]*results.Metric
+	grid := make([][]*results.Figure, 5)
+	var all [][]*results.Figure
 	for _, c := range p.Comparison.Candidates {
 		for i, src := range c.Records {
 			k := slices.IndexFunc(p.Records, func(r *results.Record) bool { return r.ID == src.ID })
-			if k < 0 || p.Records[k].Summary.Marginal == nil {
+			if k < 0 || p.Records[k].Summary.CoRunCost == nil {
 				continue
 			}
-			m := p.Records[k].Summary.Marginal
-			row := []*results.Metric{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.ExtraEnergy, &m.EnergyPer}
+			m := p.Records[k].Summary.CoRunCost
+			row := []*results.Figure{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.ExtraEnergy, &m.EnergyPer}
 			for j := range grid {
 				grid[j] = append(grid[j], row[j])
 			}
@@ -677,7 +677,7 @@ func recordBlock(i int, r *results.Record) block {
 		}
 		about.Items = append(about.Items, item2{"coverage", results.Line(text, textLimit)})
 	}
-	if d := doubts(r); d != nil {
+	if d := recordWarnings(r); d != nil {
 		for _, it := range d.items {
 			about.Items = append(about.Items, item2{it.about, it.text})
 		}

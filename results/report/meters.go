@@ -14,10 +14,10 @@ import (
 
 // Instruments is what is known of meters before anything is measured.
 type Instruments struct {
-	Sought []results.Sought  `json:"sought"`
-	Meters []results.Meter   `json:"meters"`
-	First  map[string]string `json:"first"`           // what each channel said, by the name of its trace
-	Named  [][2]string       `json:"named,omitempty"` // forms of the kinds that need an address, and their help
+	Sought []results.MeterProbe `json:"sought"`
+	Meters []results.Meter      `json:"meters"`
+	First  map[string]string    `json:"first"`           // what each channel said, by the name of its trace
+	Named  [][2]string          `json:"named,omitempty"` // forms of the kinds that need an address, and their help
 }
 
 // WriteInstruments prints m.
@@ -85,7 +85,7 @@ func accuracy(a results.Accuracy, unit results.Unit) string {
 func WriteLoadStep(w io.Writer, step results.LoadStep, opt Options) error {
 	rs := step.Channels
 	p := &page{title: []string{"Load stepped: idle, full, idle"}, whole: true, state: plural(len(rs), "channel")}
-	s := &sheet{}
+	s := &tableBuilder{}
 	var meters, seen, readings []cell
 	columns := []struct {
 		head, under string

@@ -13,11 +13,11 @@ import (
 // Machine is what is known of a node before anything is measured on it: what
 // it is, what would be used, and every doubt.
 type Machine struct {
-	Node     results.Node      `json:"node"`
-	Kernels  []results.Kernel  `json:"kernels"`
-	Meters   []results.Meter   `json:"meters"`
-	Sought   []results.Sought  `json:"sought"`
-	Warnings []results.Warning `json:"warnings"`
+	Node     results.Node         `json:"node"`
+	Kernels  []results.Kernel     `json:"kernels"`
+	Meters   []results.Meter      `json:"meters"`
+	Sought   []results.MeterProbe `json:"sought"`
+	Warnings []results.Warning    `json:"warnings"`
 }
 
 // WriteMachine prints m on one screen.
@@ -28,7 +28,7 @@ func WriteMachine(w io.Writer, m Machine, opt Options) error {
 		state: fmt.Sprintf("%.3g GiB", float64(n.Memory)/(1<<30)), whole: true,
 	}
 	p.parts = append(p.parts, machine(n), kernels(m.Kernels), meters(m))
-	if d := doubts(&results.Record{Warnings: m.Warnings}); d != nil {
+	if d := recordWarnings(&results.Record{Warnings: m.Warnings}); d != nil {
 		p.parts = append(p.parts, *d)
 	} else {
 		p.parts = append(p.parts, part{title: "No doubts"})

@@ -36,7 +36,7 @@ type tone int
 
 const (
 	plain tone = iota
-	doubt
+	caution
 	bad
 )
 
@@ -79,7 +79,7 @@ func newPage(rec *results.Record, opt Options) *page {
 	p.state, p.whole = state(rec)
 	said := false
 	for _, part := range []*part{
-		figures(rec), shares(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec), claims(claimsOf(rec)), unused(rec), doubts(rec), validity(rec),
+		figures(rec), shares(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec), claims(claimsOf(rec)), unused(rec), recordWarnings(rec), validity(rec),
 	} {
 		if part == nil {
 			continue
@@ -160,10 +160,10 @@ func state(rec *results.Record) (s string, whole bool) {
 }
 
 // sheet collects the columns and the notes of one part.
-type sheet struct{ part }
+type tableBuilder struct{ part }
 
 // note returns the mark of a note, which is added once.
-func (s *sheet) note(text string) string {
+func (s *tableBuilder) note(text string) string {
 	i := slices.Index(s.notes, text)
 	if i < 0 {
 		i = len(s.notes)
@@ -180,7 +180,7 @@ const interval = "95 % interval"
 
 // figure adds a column of metrics; nil is a metric that the row does not have.
 // A column in which no row has a metric is left out.
-func (s *sheet) figure(value, under string, metrics []*results.Metric) {
+func (s *tableBuilder) figure(value, under string, metrics []*results.Figure) {
 	c := column{head: cell{value: value, under: under}, kind: figure}
 	some, bounds := false, false
 	for _, m := range metrics {
@@ -204,7 +204,7 @@ func (s *sheet) figure(value, under string, metrics []*results.Metric) {
 	}
 }
 
-func (s *sheet) cell(m results.Metric) cell {
+func (s *tableBuilder) cell(m results.Figure) cell {
 	if m.Value.IsAbsent() {
 		why := cmp.Or(results.Line(m.Why, textLimit), "no reason is recorded")
 		if strings.HasPrefix(why, "not resolvable") {
@@ -220,13 +220,13 @@ func (s *sheet) cell(m results.Metric) cell {
 	return cell{value: value, under: bounds, sort: exact(m.Value)}
 }
 
-func (s *sheet) text(k kind, value, under string, cells []cell) {
+func (s *tableBuilder) text(k kind, value, under string, cells []cell) {
 	s.columns = append(s.columns, column{head: cell{value: value, under: under}, cells: cells, kind: k})
 }
 
 // sources adds the provenance of the watts, from the first metric of each row
 // that has one; it adds nothing if none has.
-func (s *sheet) sources(rows [][]*results.Metric) {
+func (s *tableBuilder) sources(rows [][]*results.Figure) {
 	cells := make([]cell, len(rows))
 	some := false
 	for i, row := range rows {
@@ -243,7 +243,7 @@ func (s *sheet) sources(rows [][]*results.Metric) {
 }
 
 // counts adds the number of windows behind each row.
-func (s *sheet) counts(rows [][]*results.Metric) {
+func (s *tableBuilder) counts(rows [][]*results.Figure) {
 	cells := make([]cell, len(rows))
 	for i, row := range rows {
 		lo, hi := math.MaxInt, 0
@@ -261,7 +261,7 @@ func (s *sheet) counts(rows [][]*results.Metric) {
 
 const fewest = 6 // rounds from which a figure has an interval
 
-func (s *sheet) done(notes ...string) *part {
+func (s *tableBuilder) done(notes ...string) *part {
 	for i, n := range s.notes {
 		s.notes[i] = superscript(i+1) + " " + n
 	}
@@ -283,7 +283,7 @@ func figures(rec *results.Record) *part {
 	}
 	var scenarios []cell
 	uses := madeOf(rows, true)
-	all := make([][]*results.Metric, len(rows))
+	all := make([][]*results.Figure, len(rows))
 	columns := []struct{ metric, head, under string }{
 		{results.Throughput, "throughput", interval},
 		{results.Power, "power", "gross"},
@@ -291,7 +291,7 @@ func figures(rec *results.Record) *part {
 		{results.WorkPerEnergy, "per joule", interval},
 		{results.EnergyPerWork, "energy per work", interval},
 	}
-	grid := make([][]*results.Metric, len(columns))
+	grid := make([][]*results.Figure, len(columns))
 	shared := false
 	for i, r := range rows {
 		role := string(r.Role)
@@ -306,7 +306,7 @@ func figures(rec *results.Record) *part {
 			all[i] = append(all[i], m)
 		}
 	}
-	s := &sheet{}
+	s := &tableBuilder{}
 	s.text(name, "scenario", "role", scenarios)
 	s.text(name, "use", "kernel", uses)
 	s.counts(all)
@@ -381,7 +381,7 @@ func madeOf(rows []results.Row, kernels bool) []cell {
 	return cells
 }
 
-func metricOf(r results.Row, name string) *results.Metric {
+func metricOf(r results.Row, name string) *results.Figure {
 	if m, ok := r.Metrics[name]; ok {
 		return &m
 	}
@@ -389,8 +389,8 @@ func metricOf(r results.Row, name string) *results.Metric {
 }
 
 // instrument says which meter the watts are from and how far it can be off.
-func instrument(rec *results.Record, rows [][]*results.Metric) []string {
-	head, ok := results.HeadlineOf(rec)
+func instrument(rec *results.Record, rows [][]*results.Figure) []string {
+	head, ok := results.PrimaryMeterOf(rec)
 	meter := "of an unknown meter"
 	if ok {
 		meter = "by the " + results.Line(head.Meter, nameLimit) + " meter"
@@ -446,7 +446,7 @@ func instrument(rec *results.Record, rows [][]*results.Metric) []string {
 
 // PlusMinus is the relative uncertainty of a figure with watts in it, all
 // terms in quadrature; ≥ if some are unknown, empty if it has no budget.
-func PlusMinus(m results.Metric) string {
+func PlusMinus(m results.Figure) string {
 	switch b := m.Budget; {
 	case b == nil || b.Quadrature.IsAbsent():
 		return ""
@@ -478,15 +478,15 @@ func beside(rec *results.Record) *part {
 	if !many {
 		return nil
 	}
-	s := &sheet{part: part{title: "Meters beside each other"}}
+	s := &tableBuilder{part: part{title: "Meters beside each other"}}
 	var scenarios, meters []cell
-	var power []*results.Metric
-	all := make([][]*results.Metric, len(rows))
+	var power []*results.Figure
+	all := make([][]*results.Figure, len(rows))
 	for i := range rows {
 		r := &rows[i]
 		scenarios = append(scenarios, cell{value: results.Line(r.Scenario, nameLimit)})
 		meters = append(meters, cell{value: results.Line(r.Meter, nameLimit), under: results.Line(r.Channel, nameLimit)})
-		power, all[i] = append(power, &r.Power), []*results.Metric{&r.Power}
+		power, all[i] = append(power, &r.Power), []*results.Figure{&r.Power}
 	}
 	s.text(name, "scenario", "", scenarios)
 	s.text(name, "meter", "", meters)
@@ -502,7 +502,7 @@ func validity(rec *results.Record) *part {
 	if v.Valid || len(v.Findings) == 0 {
 		return nil
 	}
-	p := &part{tone: doubt}
+	p := &part{tone: caution}
 	for _, f := range v.Findings {
 		if f.Outcome == results.Fail {
 			p.items = append(p.items, item{results.Line(f.Rule, nameLimit), results.Line(f.Figure, textLimit)})
@@ -531,12 +531,12 @@ func Findings(w io.Writer, v results.Validity, opt Options) error {
 }
 
 func marginal(rec *results.Record) *part {
-	m := rec.Summary.Marginal
+	m := rec.Summary.CoRunCost
 	if m == nil {
 		return nil
 	}
-	s := &sheet{part: part{title: "Mullet: mining in the background of training, against training alone"}}
-	all := [][]*results.Metric{{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.ExtraEnergy, &m.EnergyPer}}
+	s := &tableBuilder{part: part{title: "Mullet: mining in the background of training, against training alone"}}
+	all := [][]*results.Figure{{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.ExtraEnergy, &m.EnergyPer}}
 	s.counts(all)
 	s.figure("training kept", interval, all[0][:1])
 	s.figure("hashes gained", interval, all[0][1:2])
@@ -549,11 +549,11 @@ func marginal(rec *results.Record) *part {
 
 func yields(rec *results.Record) *part {
 	ys := rec.Summary.Yields
-	s := &sheet{part: part{title: "One kilowatt-hour gives"}}
+	s := &tableBuilder{part: part{title: "One kilowatt-hour gives"}}
 	var scenarios []cell
 	var rows []results.Row
-	var gross, net []*results.Metric
-	all := make([][]*results.Metric, len(ys))
+	var gross, net []*results.Figure
+	all := make([][]*results.Figure, len(ys))
 	some := false
 	for i := range ys {
 		y := &ys[i]
@@ -561,7 +561,7 @@ func yields(rec *results.Record) *part {
 		scenarios = append(scenarios, cell{value: results.Line(y.Scenario, nameLimit)})
 		rows = append(rows, results.Row{Scenario: y.Scenario, Use: y.Use, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role})
 		gross, net = append(gross, &y.PerKWh), append(net, &y.Net)
-		all[i] = []*results.Metric{&y.PerKWh, &y.Net}
+		all[i] = []*results.Figure{&y.PerKWh, &y.Net}
 	}
 	if some {
 		s.text(name, "scenario", "", scenarios)
@@ -593,7 +593,7 @@ func yields(rec *results.Record) *part {
 
 // arithmetic says how well the floating-point units were used.
 func arithmetic(rec *results.Record) *part {
-	s := &sheet{part: part{title: "Useful fp32 arithmetic"}}
+	s := &tableBuilder{part: part{title: "Useful fp32 arithmetic"}}
 	s.metrics(rec, []metricColumn{
 		{results.FlopRate, "rate", interval},
 		{results.KernelFraction, "of the kernel", "alone, at start"},
@@ -604,7 +604,7 @@ func arithmetic(rec *results.Record) *part {
 
 // targets says what it took to train to a quality.
 func targets(rec *results.Record) *part {
-	s := &sheet{part: part{title: "Training to target"}}
+	s := &tableBuilder{part: part{title: "Training to target"}}
 	rows := s.metrics(rec, []metricColumn{
 		{results.StepsToTarget, "steps", interval},
 		{results.TimeToTarget, "time", interval},
@@ -625,12 +625,12 @@ type metricColumn struct{ metric, head, under string }
 
 // metrics adds a row for each of the summary that has any of these metrics,
 // and returns those rows.
-func (s *sheet) metrics(rec *results.Record, columns []metricColumn) (rows []results.Row) {
+func (s *tableBuilder) metrics(rec *results.Record, columns []metricColumn) (rows []results.Row) {
 	var scenarios []cell
-	var all [][]*results.Metric
-	grid := make([][]*results.Metric, len(columns))
+	var all [][]*results.Figure
+	grid := make([][]*results.Figure, len(columns))
 	for _, r := range rec.Summary.Rows {
-		row := make([]*results.Metric, len(columns))
+		row := make([]*results.Figure, len(columns))
 		some := false
 		for j, c := range columns {
 			row[j] = metricOf(r, c.metric)
@@ -662,7 +662,7 @@ func (s *sheet) metrics(rec *results.Record, columns []metricColumn) (rows []res
 }
 
 // ifAny returns the part, or nil if it has no columns.
-func (s *sheet) ifAny() *part {
+func (s *tableBuilder) ifAny() *part {
 	if len(s.columns) == 0 {
 		return nil
 	}
@@ -723,7 +723,7 @@ func limited(items []item) []item {
 var number = regexp.MustCompile(`[-+]?[0-9][0-9.]*`)
 
 // doubts groups warnings that differ in nothing but their numbers and runs.
-func doubts(rec *results.Record) *part {
+func recordWarnings(rec *results.Record) *part {
 	type group struct {
 		results.Warning
 		runs []string
@@ -756,7 +756,7 @@ func doubts(rec *results.Record) *part {
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b *group) int { return first[a.Code] - first[b.Code] })
-	p := &part{title: "Warnings", tone: doubt}
+	p := &part{title: "Warnings", tone: caution}
 	for _, g := range groups {
 		it := item{about: g.Code, text: g.Text}
 		if g.n > 1 {

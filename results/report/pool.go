@@ -11,7 +11,7 @@ import (
 
 // shares says what became of the shares behind a record's rates.
 func shares(rec *results.Record) *part {
-	s := &sheet{part: part{title: "Shares: proofs of work, each hashed again, that the rate is counted in"}}
+	s := &tableBuilder{part: part{title: "Shares: proofs of work, each hashed again, that the rate is counted in"}}
 	rows := s.metrics(rec, []metricColumn{
 		{results.ShareCount, "accepted", ""},
 		{results.StaleShare, "stale", "of the good"},
@@ -46,7 +46,7 @@ type Miner struct {
 	Agent string // what it calls itself
 	State string // what it is at
 
-	rate, power, joules *results.Metric
+	rate, power, joules *results.Figure
 	counts              map[string]results.Float // shares of the windows, by class
 	checks              []results.Check
 	claim               *results.ClaimRow
@@ -139,17 +139,17 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 	if rows > 0 && len(miners) > rows {
 		more, miners = len(miners)-rows, miners[:rows]
 	}
-	s := &sheet{}
+	s := &tableBuilder{}
 	var names, states, shares, honest, says []cell
-	var rate, power, joules []*results.Metric
-	var all [][]*results.Metric
+	var rate, power, joules []*results.Figure
+	var all [][]*results.Figure
 	bad, unknown := part{tone: bad}, part{tone: bad}
 	for i := range miners {
 		m := &miners[i]
 		names = append(names, cell{value: results.Line(m.Name, nameLimit), under: results.Line(m.Agent, nameLimit)})
 		states = append(states, cell{value: results.Line(m.State, 2*nameLimit)})
 		rate, power, joules = append(rate, m.rate), append(power, m.power), append(joules, m.joules)
-		all = append(all, []*results.Metric{m.power})
+		all = append(all, []*results.Figure{m.power})
 		var count, claim cell
 		good := cell{}
 		if len(m.counts) > 0 {
@@ -195,7 +195,7 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 		}
 	}
 	s.figure("power", "gross", power)
-	if slices.ContainsFunc(power, func(m *results.Metric) bool { return m != nil }) {
+	if slices.ContainsFunc(power, func(m *results.Figure) bool { return m != nil }) {
 		s.sources(all)
 	}
 	s.figure("energy per work", interval, joules)

@@ -13,9 +13,9 @@ import (
 
 func mined(name string, rate float64) *results.Record {
 	rec, _ := resultstest.Device{Name: name, Rate: rate, Window: 600, Windows: 6, Sample: 10, Stale: 0.02, Gone: 1. / 1200, Each: 30, Refused: 0.05}.Record(rand.New(rand.NewPCG(8, 1)))
-	rec.Runs[5].Claims = []results.Claim{{Device: "bench", Use: "mining", API: "cgminer", Said: []results.Statement{
-		{T: 3000, Figures: []results.Saying{{Of: results.SaidRate, Name: "GHS av", Value: results.Say(2 * rate * resultstest.ShareWork), Unit: "hash/s"}}},
-		{T: 3590, Figures: []results.Saying{{Of: results.SaidRate, Name: "GHS av", Value: results.Say(2 * rate * resultstest.ShareWork), Unit: "hash/s"}}},
+	rec.Runs[5].Claims = []results.Claim{{Device: "bench", Use: "mining", API: "cgminer", Samples: []results.SelfReportedSample{
+		{T: 3000, Figures: []results.SelfReportedField{{Of: results.ReportedRate, Name: "GHS av", Value: results.SelfReport(2 * rate * resultstest.ShareWork), Unit: "hash/s"}}},
+		{T: 3590, Figures: []results.SelfReportedField{{Of: results.ReportedRate, Name: "GHS av", Value: results.SelfReport(2 * rate * resultstest.ShareWork), Unit: "hash/s"}}},
 	}}}
 	rec.Runs[5].Checks = []results.Check{{Use: "mining", Name: "luck-mean", OK: true}}
 	rec.Summary = results.Derive(rec)

@@ -11,7 +11,7 @@ import (
 // only a single record has (the mullet's margins) is that of a candidate's
 // first.
 func Priceable(c *compare.Comparison, records []*results.Record) economics.Input {
-	in := economics.Input{Print: func(m results.Metric) string {
+	in := economics.Input{Print: func(m results.Figure) string {
 		value, _ := Split(m)
 		return value
 	}}
@@ -35,10 +35,10 @@ func Priceable(c *compare.Comparison, records []*results.Record) economics.Input
 					if r.Candidate != cand.ID {
 						continue
 					}
-					figure := func(name string) results.Metric {
+					figure := func(name string) results.Figure {
 						i, ok := r.Figures[name]
 						if !ok {
-							return results.Metric{}
+							return results.Figure{}
 						}
 						m := metricFrom(i, g.Origin)
 						m.Boundary, m.Grade, m.N = g.Boundary, g.Grade, r.Windows
@@ -58,9 +58,9 @@ func Priceable(c *compare.Comparison, records []*results.Record) economics.Input
 				}
 			}
 		}
-		if rec != nil && rec.Summary.Marginal != nil {
+		if rec != nil && rec.Summary.CoRunCost != nil {
 			if model := mulletModel(rec); model != "" {
-				e.Mullet = &economics.Mullet{Workload: "training-" + results.Line(model, 80), Marginal: *rec.Summary.Marginal}
+				e.Mullet = &economics.Mullet{Workload: "training-" + results.Line(model, 80), CoRunCost: *rec.Summary.CoRunCost}
 			}
 		}
 		in.Candidates = append(in.Candidates, e)

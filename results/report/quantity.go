@@ -19,7 +19,7 @@ func Quantity(v results.Float, u results.Unit) string {
 // Figure prints a metric on one line: ~12.3 [12.1, 12.5] MH/s. The tilde
 // stands before whatever was not measured; the interval is left out where
 // there is none. The digits are those that the interval supports.
-func Figure(m results.Metric) string {
+func Figure(m results.Figure) string {
 	f := scale(m.Value, m.Low, m.High, m.Unit)
 	if f.interval != "" {
 		f.interval = " " + f.interval
@@ -29,12 +29,12 @@ func Figure(m results.Metric) string {
 
 // Split prints a metric for two places: ~12.3 MH/s and [12.1, 12.5], the
 // interval in the unit of the value and empty where there is none.
-func Split(m results.Metric) (value, interval string) {
+func Split(m results.Figure) (value, interval string) {
 	f := scale(m.Value, m.Low, m.High, m.Unit)
 	return tilde(m) + f.value + f.unit, f.interval
 }
 
-func tilde(m results.Metric) string {
+func tilde(m results.Figure) string {
 	if m.Value.IsAbsent() || m.Origin == "" || m.Origin == results.Measured {
 		return ""
 	}

@@ -97,7 +97,7 @@ func TestFigure(t *testing.T) {
 		{2, nan, 2.5, "W", results.Measured, "2.000 W"},
 		{1e-30, 0.9e-30, 1.1e-30, "W", results.Measured, "1.000e-30 [9.000e-31, 1.100e-30] W"},
 	} {
-		m := results.Metric{Value: c.value, Low: c.low, High: c.high, Unit: c.unit, Origin: c.origin}
+		m := results.Figure{Value: c.value, Low: c.low, High: c.high, Unit: c.unit, Origin: c.origin}
 		require.Equal(t, c.want, Figure(m), "%+v", c)
 		value, interval := Split(m)
 		require.Equal(t, strings.Fields(c.want)[0], strings.Fields(value)[0])
@@ -114,7 +114,7 @@ func FuzzFigure(f *testing.F) {
 	f.Add(math.MaxFloat64, -math.MaxFloat64, math.Inf(1), "1")
 	factors := map[byte]float64{'p': 1e-12, 'n': 1e-9, 'm': 1e-3, 'k': 1e3, 'M': 1e6, 'G': 1e9, 'T': 1e12, 'P': 1e15, 'E': 1e18, 'Z': 1e21}
 	f.Fuzz(func(t *testing.T, v, lo, hi float64, unit string) {
-		m := results.Metric{Value: results.Float(v), Low: results.Float(lo), High: results.Float(hi), Unit: results.Unit(unit)}
+		m := results.Figure{Value: results.Float(v), Low: results.Float(lo), High: results.Float(hi), Unit: results.Unit(unit)}
 		out := Figure(m)
 		require.LessOrEqual(t, len(out), 4*24+100)
 		if unit != "W" || math.IsNaN(v) || math.IsInf(v, 0) {

@@ -117,7 +117,7 @@ func TestAbsentFiguresSayWhy(t *testing.T) {
 		x.Value, x.Why = nan, why
 		m[name] = x
 	}
-	rec.Summary.Marginal.EnergyPer = results.Metric{Value: nan, Unit: "J/hash", Why: "not resolvable: the interval reaches zero"}
+	rec.Summary.CoRunCost.EnergyPer = results.Figure{Value: nan, Unit: "J/hash", Why: "not resolvable: the interval reaches zero"}
 	out := printed(t, rec, Text, Options{})
 	for _, want := range []string{
 		"–²", "² idle was not measured", "–³", "³ no reason is recorded", "not resolvable¹", "¹ not resolvable: the interval reaches zero",

@@ -380,8 +380,8 @@ func changeTable(id string, changes []SiteChange, groups bool) *htmlTable {
 	return t
 }
 
-func nightMetric(h History, n SiteNight) results.Metric {
-	m := results.Metric{Value: n.Value, Low: n.Low, High: n.High, Unit: h.Unit}
+func nightMetric(h History, n SiteNight) results.Figure {
+	m := results.Figure{Value: n.Value, Low: n.Low, High: n.High, Unit: h.Unit}
 	if n.Modelled {
 		m.Origin = results.Modelled
 	}

@@ -60,7 +60,7 @@ const (
 	yellow = "1;33"
 )
 
-var tones = map[tone]string{plain: bold, doubt: yellow, bad: red}
+var tones = map[tone]string{plain: bold, caution: yellow, bad: red}
 
 func (w printer) paint(code, s string) string {
 	if !w.color || s == "" || code == "" {

@@ -189,7 +189,7 @@ func (t *Tracking) Site() Site {
 }
 
 func (t *Tracking) change(f *track.Finding) SiteChange {
-	h := f.Headline()
+	h := f.Primary()
 	c := h.Change
 	name := t.name(h.Key.Group)
 	if n := len(f.Groups) - 1; n > 0 {

@@ -80,7 +80,7 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 		Meters: []results.Meter{{Name: "snmp", Source: n.Meter, Period: 1, Channels: []results.Channel{{
 			Name: "outlet3-power", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Origin: results.Measured, Total: results.Wall,
 			Accuracy: results.Accuracy{Gain: gain, Resolution: 0.1, Source: "stated in the spec"}}}}},
-		Sought: []results.Sought{}, Warnings: []results.Warning{},
+		MeterProbes: []results.MeterProbe{}, Warnings: []results.Warning{},
 	}
 	session := 1 + n.Between*rng.NormFloat64()
 	t, last := 0.0, float64(rounds*len(order))*125

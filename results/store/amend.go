@@ -39,8 +39,8 @@ type Amendment struct {
 	Reason string `json:"reason"` // or what happened
 }
 
-// Said is when the amendment was made (UTC).
-func (a Amendment) Said() time.Time { return timeOf(a.ID) }
+// SelfReported is when the amendment was made (UTC).
+func (a Amendment) Time() time.Time { return timeOf(a.ID) }
 
 func timeOf(id string) time.Time {
 	u, _ := ulid.ParseStrict(id)
@@ -80,7 +80,7 @@ func (s *Store) Amend(a Amendment) (Amendment, string, error) {
 	if err != nil {
 		return a, "", fmt.Errorf("store: write amendment: %w", err)
 	}
-	dir, err := s.month(a.Said())
+	dir, err := s.month(a.Time())
 	if err != nil {
 		return a, "", err
 	}

@@ -32,7 +32,7 @@ type Bench struct {
 // its iterations are the work. The text may be a log with whatever else in it,
 // what go test -json writes, UTF-8 or UTF-16, packed with gzip, zstd or bzip2.
 //
-// Said is what to tell a user, in one line each: what was passed over, by kind
+// SelfReported is what to tell a user, in one line each: what was passed over, by kind
 // and with the first of each, and what a record cannot hold (allocations, and
 // metrics that are neither time nor work). It is an error only if nothing can
 // be read.

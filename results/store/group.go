@@ -37,7 +37,7 @@ func GroupOf(rec *results.Record) Group {
 		Arch: rec.Node.Arch, CPU: strings.Join(strings.Fields(c.Model), " "),
 		Sockets: c.Sockets, Cores: c.Cores, Threads: c.Threads, Memory: installed(rec.Node.Memory),
 	}
-	if h, ok := results.HeadlineOf(rec); ok {
+	if h, ok := results.PrimaryMeterOf(rec); ok {
 		g.Meter, g.Boundary = h.Meter, h.Boundary
 	}
 	raw, err := json.Marshal(g)
@@ -137,7 +137,7 @@ func environmentOf(rec *results.Record) Environment {
 		Microcode: s.Microcode, Governor: s.Governor, Turbo: s.Turbo, SMT: s.SMT, Hypervisor: s.Hypervisor, Container: s.Container,
 		ClockSource: s.ClockSource, CPUQuota: number(s.CPUQuota), PowerCap: number(s.PowerCap), Setting: settingOf(rec.Plan.Labels),
 	}
-	h, _ := results.HeadlineOf(rec)
+	h, _ := results.PrimaryMeterOf(rec)
 	e.Origin = string(h.Origin)
 	for _, m := range rec.Meters {
 		if m.Name != h.Meter {

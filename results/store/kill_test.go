@@ -267,12 +267,12 @@ func (x *Index) Fill(groups, series, nights int) (points int, err error) {
 					at := epoch.AddDate(0, 0, n)
 					id := ulid.MustNew(uint64(at.UnixMilli())+uint64(g), ulid.DefaultEntropy()).String()
 					group := Group{ID: fmt.Sprintf("g%04d", g), CPU: fmt.Sprint("CPU ", g), Meter: "snmp", Boundary: results.Wall}
-					r := read{entry: Entry{Path: x.dir + "/2026-01/" + id + plain}, group: group, header: Header{ID: id, Start: at, State: results.Complete, Group: group.ID, Env: Environment{Revision: fmt.Sprint(n / 7)}}, points: map[Key]results.Metric{}}
+					r := read{entry: Entry{Path: x.dir + "/2026-01/" + id + plain}, group: group, header: Header{ID: id, Start: at, State: results.Complete, Group: group.ID, Env: Environment{Revision: fmt.Sprint(n / 7)}}, points: map[Key]results.Figure{}}
 					for s := range series {
 						v := results.Float(1e9 * math.Exp(0.01*rng.NormFloat64()))
-						r.points[Key{Group: group.ID, Scenario: scenarios[s/3], Metric: metrics[s%3]}] = results.Metric{Value: v, Low: 0.99 * v, High: 1.01 * v, N: 6}
+						r.points[Key{Group: group.ID, Scenario: scenarios[s/3], Metric: metrics[s%3]}] = results.Figure{Value: v, Low: 0.99 * v, High: 1.01 * v, N: 6}
 						if v /= 1e9; s >= len(metrics) {
-							r.points[Key{Group: group.ID, Scenario: scenarios[s/3], Metric: relative[s%3]}] = results.Metric{Value: v, Low: 0.99 * v, High: 1.01 * v, N: 6}
+							r.points[Key{Group: group.ID, Scenario: scenarios[s/3], Metric: relative[s%3]}] = results.Figure{Value: v, Low: 0.99 * v, High: 1.01 * v, N: 6}
 						}
 					}
 					if err := w.add(&r); err != nil {

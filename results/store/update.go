@@ -354,7 +354,7 @@ type read struct {
 	entry  Entry
 	header Header
 	group  Group
-	points map[Key]results.Metric // without the node, which the header has
+	points map[Key]results.Figure // without the node, which the header has
 }
 
 // load reads a record for the index; ok is false if it is there no longer.
@@ -382,7 +382,7 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 	if rec.Plan.Setting != nil || h.State == results.Running { // an experiment is no night, nor is half of one
 		return r, true
 	}
-	r.points = map[Key]results.Metric{}
+	r.points = map[Key]results.Figure{}
 	for _, row := range sum.Rows {
 		for name, m := range row.Metrics {
 			if !m.Value.IsAbsent() {

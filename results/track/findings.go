@@ -125,8 +125,8 @@ func (f *Finding) Shown() int {
 	return first
 }
 
-// Headline is the part that the finding is told by.
-func (f *Finding) Headline() *Part { return &f.Parts[0] }
+// PrimaryMeter is the part that the finding is told by.
+func (f *Finding) Primary() *Part { return &f.Parts[0] }
 
 // Findings puts the changes of many series together: those of one date that
 // can have one cause are one finding. The latest come first.
@@ -389,7 +389,7 @@ func (f *Finding) Where() string {
 
 // What says in a sentence what happened.
 func (f *Finding) What() string {
-	h := f.Headline()
+	h := f.Primary()
 	said := fmt.Sprintf("%s %s", strings.ReplaceAll(h.Key.Metric, "_", " "), Relative(h.Change.Size))
 	if h.Change.Gradual {
 		said += ", by and by"

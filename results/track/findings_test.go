@@ -104,7 +104,7 @@ func TestOneFindingForOneCause(t *testing.T) {
 	require.Empty(t, Findings([]Judged{moved("g", "mining", results.Throughput, 1)}))
 	f = Findings([]Judged{moved("g", "mining", results.Throughput, 0.95, commit), moved("g", "mining", results.WorkPerEnergy, 0.94, commit), moved("g", "compute", results.Throughput, 0.8, commit)})
 	require.Len(t, f, 1)
-	require.Equal(t, results.WorkPerEnergy, f[0].Headline().Key.Metric, "work per joule is what it is told by")
+	require.Equal(t, results.WorkPerEnergy, f[0].Primary().Key.Metric, "work per joule is what it is told by")
 }
 
 // steady is n nights about a level, with a control that does what the machine does.
@@ -127,23 +127,23 @@ func TestGuard(t *testing.T) {
 	false1, caught, machine, noisy, despite := 0, 0, 0, 0, 0
 	for range runs {
 		s := steady(rng, 30, none)
-		if Tonight(s, nil, 29).Mood == Suspicious {
+		if JudgeNight(s, nil, 29).Mood == Suspicious {
 			false1++
 		}
 		s.Points[29].Value *= 0.92
-		if w := Tonight(s, nil, 29); w.Mood == Suspicious {
+		if w := JudgeNight(s, nil, 29); w.Mood == Suspicious {
 			caught++
 			require.Less(t, w.Size.Value, w.Size.Low)
 		}
 		s = steady(rng, 30, func(i int) float64 { return 1 - 0.08*float64(i/29) })
-		if Tonight(s, nil, 29).Mood == Suspicious {
+		if JudgeNight(s, nil, 29).Mood == Suspicious {
 			machine++
 		}
 		s = steady(rng, 30, func(int) float64 { return math.Exp(0.05 * rng.NormFloat64()) })
-		if Tonight(s, nil, 29).Mood == Suspicious {
+		if JudgeNight(s, nil, 29).Mood == Suspicious {
 			noisy++
 		}
-		if s.Points[29].Value *= 0.92; Tonight(s, nil, 29).Mood == Suspicious {
+		if s.Points[29].Value *= 0.92; JudgeNight(s, nil, 29).Mood == Suspicious {
 			despite++
 		}
 	}
@@ -160,27 +160,27 @@ func TestGuardOfFewNights(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for n := 1; n < young; n++ {
 		s := steady(rng, n+1, none)
-		w := Tonight(s, nil, n)
+		w := JudgeNight(s, nil, n)
 		require.True(t, w.Young)
 		require.Equal(t, Quiet, w.Mood)
 		s.Points[n].Value *= 0.85
-		require.Equal(t, Suspicious, Tonight(s, nil, n).Mood, "more than 10 %% needs no statistics")
+		require.Equal(t, Suspicious, JudgeNight(s, nil, n).Mood, "more than 10 %% needs no statistics")
 		s.Points[n].Value *= 0.93 / 0.85
-		require.Equal(t, Quiet, Tonight(s, nil, n).Mood)
+		require.Equal(t, Quiet, JudgeNight(s, nil, n).Mood)
 	}
 	s := steady(rng, 1, none)
-	require.Equal(t, Quiet, Tonight(s, nil, 0).Mood)
-	require.Equal(t, Missing, Tonight(s, nil, 1).Mood)
-	require.Equal(t, Missing, Tonight(&Series{}, nil, 1).Mood)
+	require.Equal(t, Quiet, JudgeNight(s, nil, 0).Mood)
+	require.Equal(t, Missing, JudgeNight(s, nil, 1).Mood)
+	require.Equal(t, Missing, JudgeNight(&Series{}, nil, 1).Mood)
 	s = steady(rng, 30, none)
 	s.Events = []Event{{Night: 25, Kind: Kernel}}
-	require.True(t, Tonight(s, nil, 29).Young, "nothing is learned across an event")
+	require.True(t, JudgeNight(s, nil, 29).Young, "nothing is learned across an event")
 	// Of two records of a night the newer is judged: the older was measured again.
 	s = steady(rng, 30, none)
 	s.Points[29].Value *= 0.9
-	require.Equal(t, Suspicious, Tonight(s, nil, 29).Mood)
+	require.Equal(t, Suspicious, JudgeNight(s, nil, 29).Mood)
 	s.Points = append(s.Points, Point{Night: 29, Value: 1e9, Control: 5e8, Record: "9999"})
-	require.Equal(t, Quiet, Tonight(s, nil, 29).Mood)
+	require.Equal(t, Quiet, JudgeNight(s, nil, 29).Mood)
 }
 
 // Of several sessions of a night each is held against its own control.

@@ -67,12 +67,12 @@ func (w Watch) alarming() bool {
 // nothing is what there is of a night without a figure.
 var nothing = Watch{Mood: Missing, Size: stats.Interval{Value: nan, Low: nan, High: nan}, P: nan}
 
-// Tonight holds the newest record of a night against a t prediction interval
+// JudgeNight holds the newest record of a night against a t prediction interval
 // of the last 20 nights before it in its epoch, each taken to the level after
 // the changes that were known before the night, and after division by the
 // control where there is one. It is suspicious if it is out of bounds so, and
 // unusual (outside 95 %) by itself as well, or too noisy by itself to be.
-func Tonight(s *Series, known []Change, night int) Watch {
+func JudgeNight(s *Series, known []Change, night int) Watch {
 	w := s.walk(Past{Changes: known})
 	at := w.from(night)
 	if at == len(w.nights) || w.nights[at].n != night {

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/command"
 	"github.com/perwatt/perwatt/harness/power/declared"
@@ -50,7 +50,7 @@ const (
 type kind struct {
 	name    string
 	target  string // form of what follows the colon; empty if nothing may
-	options []peer.Option
+	options []endpoint.Option
 	auto    bool // whether auto looks for it, in the order of the list
 	beside  bool // whether auto uses it beside the first that has a total
 	help    string
@@ -100,7 +100,7 @@ type Kind struct {
 	Name    string
 	Form    string // KIND or KIND:TARGET
 	Help    string
-	Options []peer.Option
+	Options []endpoint.Option
 }
 
 // Kinds lists what can be asked for by name.
@@ -123,7 +123,7 @@ func Kinds() []Kind {
 //
 // A spec of several joined by " + " is one meter: the feeds of a node with two
 // supplies, whose watts add up.
-func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Meter, sought []results.Sought, err error) {
+func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Meter, sought []results.MeterProbe, err error) {
 	roots.Sys, roots.Proc = cmp.Or(roots.Sys, "/sys"), cmp.Or(roots.Proc, "/proc")
 	if len(specs) == 0 {
 		specs = []string{auto}
@@ -160,12 +160,12 @@ func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Mete
 			if errors.Is(err, power.ErrAbsent) {
 				state, cure = Absent, "; use --meter auto for what this machine has, or declared:WATTS"
 			}
-			sought = append(sought, results.Sought{Meter: c.parts[0].kind.name, State: state, Detail: err.Error()})
+			sought = append(sought, results.MeterProbe{Meter: c.parts[0].kind.name, State: state, Detail: err.Error()})
 			return meters, sought, fmt.Errorf("meter %q: %w%s", c.spec, err, cure)
 		}
 		m = unique(m, names)
 		meters = append(meters, m)
-		sought = append(sought, results.Sought{Meter: m.Info().Name, State: Used, Detail: describe(m.Info())})
+		sought = append(sought, results.MeterProbe{Meter: m.Info().Name, State: Used, Detail: describe(m.Info())})
 	}
 	return meters, sought, nil
 }
@@ -198,9 +198,9 @@ func parse(specs []string) (out []choice, err error) {
 			for _, k := range Kinds() {
 				forms = append(forms, k.Form)
 			}
-			return fmt.Errorf("meter %.120q: %w: %s; known are %s (perwatt meters --help has their options)", peer.Redact(spec), peer.ErrSpec, why, strings.Join(forms, ", "))
+			return fmt.Errorf("meter %.120q: %w: %s; known are %s (perwatt meters --help has their options)", endpoint.Redact(spec), endpoint.ErrSpec, why, strings.Join(forms, ", "))
 		}
-		c := choice{spec: peer.Redact(spec)}
+		c := choice{spec: endpoint.Redact(spec)}
 		switch spec {
 		case none:
 			if len(specs) > 1 {
@@ -220,7 +220,7 @@ func parse(specs []string) (out []choice, err error) {
 				s, err := power.ParseSpec(text, k.options)
 				switch {
 				case err != nil:
-					return nil, fmt.Errorf("meter %.120q: %w", peer.Redact(spec), err)
+					return nil, fmt.Errorf("meter %.120q: %w", endpoint.Redact(spec), err)
 				case k.target == "" && strings.Contains(text, ":"):
 					return nil, bad(name + " takes nothing after its name")
 				case k.target != "" && s.Target == "":
@@ -304,14 +304,14 @@ func (r renamed) Info() power.Info {
 
 // search looks for every kind that auto may use and keeps the first that has
 // a total, and those that stand beside it.
-func search(ctx context.Context, roots Roots) (used []power.Meter, sought []results.Sought) {
+func search(ctx context.Context, roots Roots) (used []power.Meter, sought []results.MeterProbe) {
 	var head power.Meter
 	for _, k := range kinds {
 		if !k.auto {
 			continue
 		}
-		m, err := k.open(ctx, power.Spec{Spec: peer.Spec{Kind: k.name}}, roots)
-		s := results.Sought{Meter: k.name, State: Found}
+		m, err := k.open(ctx, power.Spec{Spec: endpoint.Spec{Kind: k.name}}, roots)
+		s := results.MeterProbe{Meter: k.name, State: Found}
 		if err == nil {
 			s.Detail = describe(m.Info())
 		}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -79,7 +79,7 @@ func run(t *testing.T, roots Roots, every time.Duration) {
 }
 
 // states writes what was sought as name=state.
-func states(sought []results.Sought) string {
+func states(sought []results.MeterProbe) string {
 	var out []string
 	for _, s := range sought {
 		out = append(out, s.Meter+"="+s.State)
@@ -219,7 +219,7 @@ func TestFeeds(t *testing.T) {
 	powertest.TestMeter(t, open)
 	m, err := open()
 	require.NoError(t, err)
-	h, ok := results.HeadlineOf(&results.Record{Meters: []results.Meter{{Name: m.Info().Name, Channels: m.Info().Channels}}})
+	h, ok := results.PrimaryMeterOf(&results.Record{Meters: []results.Meter{{Name: m.Info().Name, Channels: m.Info().Channels}}})
 	require.True(t, ok)
 	require.Equal(t, "declared+declared", h.Meter)
 	got, err := m.Read(t.Context())
@@ -253,7 +253,7 @@ func TestNamedIsNotThere(t *testing.T) {
 	roots := plant(t, proc, hidden)
 	meters, sought, err := Open(t.Context(), []string{"model", "hwmon"}, roots)
 	require.ErrorIs(t, err, power.ErrAbsent)
-	require.NotErrorIs(t, err, peer.ErrSpec)
+	require.NotErrorIs(t, err, endpoint.ErrSpec)
 	require.ErrorContains(t, err, `meter "hwmon"`)
 	require.ErrorContains(t, err, "--meter auto")
 	require.Equal(t, "model=used hwmon=absent", states(sought))
@@ -275,7 +275,7 @@ func TestBadSpecs(t *testing.T) {
 		{"declared:350 + rapl"}, {"declared:350 + declared:400,boundary=psu"},
 	} {
 		meters, _, err := Open(t.Context(), specs, roots)
-		require.ErrorIs(t, err, peer.ErrSpec, "%q", specs)
+		require.ErrorIs(t, err, endpoint.ErrSpec, "%q", specs)
 		require.Empty(t, meters)
 		require.ErrorContains(t, err, "meter ", "%q", specs)
 	}
@@ -318,7 +318,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, spec string) {
 		out, err := parse([]string{spec})
 		if err != nil {
-			require.ErrorIs(t, err, peer.ErrSpec)
+			require.ErrorIs(t, err, endpoint.ErrSpec)
 			return
 		}
 		require.LessOrEqual(t, len(out), 1)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
@@ -46,7 +46,7 @@ func sum(parts []power.Meter) (power.Meter, error) {
 		for _, m := range parts {
 			_ = m.Close()
 		}
-		return nil, fmt.Errorf("%w: %s do not all see the same boundary, so they do not add up: give each a --meter of its own, or say boundary=", peer.ErrSpec, s.info.Name)
+		return nil, fmt.Errorf("%w: %s do not all see the same boundary, so they do not add up: give each a --meter of its own, or say boundary=", endpoint.ErrSpec, s.info.Name)
 	}
 	s.info.Notes = append(s.info.Notes, "the sum of separate feeds, as the spec says: "+s.info.Source)
 	return s, nil

@@ -36,13 +36,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = func() []peer.Option {
+var Options = func() []endpoint.Option {
 	out := slices.Clone(power.Common)
 	for i := range out {
 		switch out[i].Key {
@@ -52,7 +52,7 @@ var Options = func() []peer.Option {
 			out[i].Help = "how often it is asked, or prints: 500ms, 30s (1s)"
 		}
 	}
-	return append(out, peer.Option{Key: "row", Help: "which of several lines printed together counts, from 1, or sum, as of a tool with a line a card (it must print one)"}, power.Whence)
+	return append(out, endpoint.Option{Key: "row", Help: "which of several lines printed together counts, from 1, or sum, as of a tool with a line a card (it must print one)"}, power.OriginOption)
 }()
 
 const (
@@ -86,12 +86,12 @@ var units = map[string]reading{
 func parse(l line) (reading, error) {
 	f := strings.Fields(l.text)
 	if !l.long && len(f) == 2 {
-		v, err := peer.Decimal(f[0])
+		v, err := endpoint.Decimal(f[0])
 		if u, known := units[f[1]]; err == nil && known {
 			return reading{v * u.value, u.unit}, nil
 		}
 	}
-	return reading{}, fmt.Errorf("%q is no reading: it is to print a number and W, kW, J, kJ, Wh or kWh, such as 412.3 W, and at most %d bytes a line", peer.Redact(fmt.Sprintf("%.80s", l.text)), longest)
+	return reading{}, fmt.Errorf("%q is no reading: it is to print a number and W, kW, J, kJ, Wh or kWh, such as 412.3 W, and at most %d bytes a line", endpoint.Redact(fmt.Sprintf("%.80s", l.text)), longest)
 }
 
 // heading is the line above a column, such as "power.draw [W]".
@@ -132,13 +132,13 @@ func (c *command) choose(s power.Spec, first []line) error {
 	case text == "":
 		var shown []string
 		for _, l := range first[:min(4, c.rows)] {
-			shown = append(shown, fmt.Sprintf("%.40q", peer.Redact(l.text)))
+			shown = append(shown, fmt.Sprintf("%.40q", endpoint.Redact(l.text)))
 		}
-		return fmt.Errorf("%w: it prints %d lines together (%s), which are one instant of several things: row= says which counts, from 1 to %[2]d, or row=sum adds them up; if they are readings one after another, say how often they come with period=", peer.ErrSpec, c.rows, strings.Join(shown, ", "))
+		return fmt.Errorf("%w: it prints %d lines together (%s), which are one instant of several things: row= says which counts, from 1 to %[2]d, or row=sum adds them up; if they are readings one after another, say how often they come with period=", endpoint.ErrSpec, c.rows, strings.Join(shown, ", "))
 	case text == "sum":
 		c.row = 0
 	case err != nil || n < 1 || n > c.rows:
-		return peer.BadOption("row", text, fmt.Sprintf("sum, or a number up to %d: so many lines are printed together", c.rows))
+		return endpoint.BadOption("row", text, fmt.Sprintf("sum, or a number up to %d: so many lines are printed together", c.rows))
 	default:
 		c.row = n
 	}
@@ -182,9 +182,9 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	switch {
 	case strings.TrimSpace(s.Target) == "":
-		return nil, fmt.Errorf("%w: there is no command, such as exec:./watts.sh,boundary=wall", peer.ErrSpec)
+		return nil, fmt.Errorf("%w: there is no command, such as exec:./watts.sh,boundary=wall", endpoint.ErrSpec)
 	case !s.Has("boundary"):
-		return nil, fmt.Errorf("%w: boundary= is required, for only you know what the command measures: one of %v, such as exec:./watts.sh,boundary=wall", peer.ErrSpec, results.Boundaries())
+		return nil, fmt.Errorf("%w: boundary= is required, for only you know what the command measures: one of %v, such as exec:./watts.sh,boundary=wall", endpoint.ErrSpec, results.Boundaries())
 	}
 	timeout, err := s.Timeout()
 	if err != nil {
@@ -210,7 +210,7 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	}()
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	source := peer.Redact(s.Target)
+	source := endpoint.Redact(s.Target)
 	first, err := c.first(limited, min(period, timeout))
 	if err == nil {
 		err = c.choose(s, first)
@@ -238,7 +238,7 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 		note += fmt.Sprintf(": line %d of the %d that it prints together", c.row, c.rows)
 	}
 	about := power.Info{Source: source, Period: time.Second, Channels: []results.Channel{channel}, Notes: []string{note}}
-	return s.Remote(about, []power.Bound{{}}, c.ask, c.close)
+	return s.Poller(about, []power.Bound{{}}, c.ask, c.close)
 }
 
 // ask takes the newest reading.
@@ -321,7 +321,7 @@ func (c *command) endlessly(together []line) error {
 	switch last := len(together) - 1; {
 	case last < 0:
 	case !c.ends && together[last].came.Sub(together[0].came) > c.endless:
-		return fmt.Errorf("%w: it printed %d lines within %v and never paused for %v: if they are readings one after another, say how often they come with period=", peer.ErrSpec, last+1, c.endless, c.gap)
+		return fmt.Errorf("%w: it printed %d lines within %v and never paused for %v: if they are readings one after another, say how often they come with period=", endpoint.ErrSpec, last+1, c.endless, c.gap)
 	case last+1 == kept:
 		return fmt.Errorf("it printed %d lines or more together", kept)
 	}
@@ -492,7 +492,7 @@ func (r *run) death() error {
 		said = "; its last line lacks a newline and may not be whole"
 	}
 	if t := bytes.TrimSpace(r.tail); len(t) > 0 {
-		said += fmt.Sprintf("; it complained %q", peer.Redact(string(t)))
+		said += fmt.Sprintf("; it complained %q", endpoint.Redact(string(t)))
 	}
 	return fmt.Errorf("it ended: %w%s", how, said)
 }

@@ -18,7 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -142,7 +142,7 @@ func TestRows(t *testing.T) {
 			options = ",boundary=card,timeout=5s,period=200ms"
 		}
 		_, err := dial(t.Context(), text+options, nil)
-		require.ErrorIs(t, err, peer.ErrSpec, text)
+		require.ErrorIs(t, err, endpoint.ErrSpec, text)
 		require.ErrorContains(t, err, `it prints 2 lines together ("301.25 W", "61.75 W")`, text)
 		require.ErrorContains(t, err, "from 1 to 2, or row=sum")
 		for row, want := range map[string]float64{"sum": 363, "1": 301.25, "2": 61.75} {

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
@@ -25,7 +25,7 @@ type meter struct {
 }
 
 // Options are those of its spec.
-var Options = []peer.Option{
+var Options = []endpoint.Option{
 	{Key: "boundary", Help: "what draws the watts: wall, psu, node, board or package (wall)"},
 	{Key: "name", Help: "what the record calls it (declared)"},
 }
@@ -37,11 +37,11 @@ func Open(s power.Spec) (power.Meter, error) {
 	boundary := results.Boundary(s.Get("boundary", string(results.Wall)))
 	whole := slices.DeleteFunc(results.Boundaries(), func(b results.Boundary) bool { return b == results.Card || b == results.Memory })
 	if !slices.Contains(whole, boundary) {
-		return nil, fmt.Errorf("declared: %w: boundary %.40q is not one that covers the CPU packages; those are %v", peer.ErrSpec, string(boundary), whole)
+		return nil, fmt.Errorf("declared: %w: boundary %.40q is not one that covers the CPU packages; those are %v", endpoint.ErrSpec, string(boundary), whole)
 	}
-	watts, err := peer.Decimal(s.Target)
+	watts, err := endpoint.Decimal(s.Target)
 	if err != nil || !(watts > 0 && watts <= Most) {
-		return nil, fmt.Errorf("declared: %w: %.40q is not a figure in watts above 0 and up to %.0f, such as 350 or 412.5", peer.ErrSpec, s.Target, float64(Most))
+		return nil, fmt.Errorf("declared: %w: %.40q is not a figure in watts above 0 and up to %.0f, such as 350 or 412.5", endpoint.ErrSpec, s.Target, float64(Most))
 	}
 	return &meter{watts: watts, info: power.Info{
 		Name: "declared", Source: s.Target,

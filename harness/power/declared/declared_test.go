@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -48,7 +48,7 @@ func TestSpec(t *testing.T) {
 		"350,", "350,boundary", "350,boundary=", "350,boundary=card", "350,boundary=memory", "350,boundary=rack", "350,boundary=wall,boundary=psu", "350,volts=230",
 	} {
 		_, err := open(text)
-		require.ErrorIs(t, err, peer.ErrSpec, "%q", text)
+		require.ErrorIs(t, err, endpoint.ErrSpec, "%q", text)
 	}
 }
 

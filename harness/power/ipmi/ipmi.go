@@ -24,16 +24,16 @@ import (
 	"github.com/bougou/go-ipmi/pkg/command/dcmi"
 	"github.com/bougou/go-ipmi/pkg/types"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = append(append([]peer.Option{
+var Options = append(append([]endpoint.Option{
 	{Key: "cipher", Help: "cipher suite of the session: 17 (SHA-256) or 3 (SHA-1, all that older BMCs have) (17)"},
 	{Key: "privilege", Help: "level to log in at: user, operator or administrator (user)"},
-}, power.Common...), peer.Login...)
+}, power.Common...), endpoint.Login...)
 
 // idle is for how long a session is trusted to be there without a word: a BMC
 // ends it after 60 s ± 3 s (IPMI 2.0 §6.12.15).
@@ -68,7 +68,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		}},
 	}
 	bounds := []power.Bound{{}}
-	probe, err := s.Remote(about, bounds, d.ask, nil)
+	probe, err := s.Poller(about, bounds, d.ask, nil)
 	if err != nil {
 		return nil, fmt.Errorf("ipmi: %w", err)
 	}
@@ -81,7 +81,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		return nil, err
 	}
 	about.Notes = notes(d.who.suite, d.last)
-	return s.Remote(about, bounds, d.ask, d.close)
+	return s.Poller(about, bounds, d.ask, d.close)
 }
 
 // prepare reads what is the spec's own.
@@ -96,13 +96,13 @@ func prepare(s power.Spec) (*device, error) {
 	}
 	// IPMI 2.0 §22.28, §22.30: 16 and 20 bytes; what is longer would be cut.
 	if d.who.user = s.Get("user", ""); len(d.who.user) > 16 {
-		return nil, fmt.Errorf("%w: user: a BMC takes no name longer than 16 bytes", peer.ErrSpec)
+		return nil, fmt.Errorf("%w: user: a BMC takes no name longer than 16 bytes", endpoint.ErrSpec)
 	}
 	if d.who.password, err = s.Secret("password"); err != nil {
 		return nil, err
 	}
 	if len(d.who.password) > 20 {
-		return nil, fmt.Errorf("%w: password: a BMC takes none longer than 20 bytes", peer.ErrSpec)
+		return nil, fmt.Errorf("%w: password: a BMC takes none longer than 20 bytes", endpoint.ErrSpec)
 	}
 	cipher, err := s.Choice("cipher", "17", "3", "17")
 	if err != nil {
@@ -127,7 +127,7 @@ func notes(suite types.CipherSuiteID, r *dcmi.GetDCMIPowerReadingResponse) []str
 	return out
 }
 
-// ask implements [power.Ask]. Without a session that can be trusted to be
+// ask implements [power.Query]. Without a session that can be trusted to be
 // there it logs in first, which the slack of that reading then holds.
 func (d *device) ask(ctx context.Context) ([]power.Quantity, error) {
 	if d.now().Sub(d.used) > idle {

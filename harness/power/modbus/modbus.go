@@ -23,13 +23,13 @@ import (
 
 	lib "github.com/simonvetter/modbus"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = append([]peer.Option{
+var Options = append([]endpoint.Option{
 	{Key: "register", Help: "address of the first one as it goes over the wire, 52 or 0x34 (required)"},
 	{Key: "type", Help: "of the number: uint16, int16, uint32, int32, uint64, float32 or float64 (required)"},
 	{Key: "kind", Help: "power or energy (power)"},
@@ -137,7 +137,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		}
 		d.order = &order{channel: channel, most: most, said: s.Has("order")}
 	}
-	m, err := s.Remote(about, []power.Bound{{Range: d.format.wraps * d.scale}}, d.ask, d.close)
+	m, err := s.Poller(about, []power.Bound{{Range: d.format.wraps * d.scale}}, d.ask, d.close)
 	if err != nil {
 		return nil, fmt.Errorf("modbus: %w", err)
 	}
@@ -155,7 +155,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 // parse takes what the spec says of the register.
 func parse(s power.Spec) (*device, results.Channel, error) {
 	bad := func(format string, args ...any) (*device, results.Channel, error) {
-		return nil, results.Channel{}, fmt.Errorf("%w: %s", peer.ErrSpec, fmt.Sprintf(format, args...))
+		return nil, results.Channel{}, fmt.Errorf("%w: %s", endpoint.ErrSpec, fmt.Sprintf(format, args...))
 	}
 	fail := func(err error) (*device, results.Channel, error) { return nil, results.Channel{}, err }
 	if !s.Has("register") || !s.Has("type") {

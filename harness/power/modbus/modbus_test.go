@@ -16,7 +16,7 @@ import (
 	lib "github.com/simonvetter/modbus"
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -265,7 +265,7 @@ func TestSpec(t *testing.T) {
 		",register=1,type=uint16,kind=energy,scale=no": "scale=no",
 	} {
 		_, err := open(t, 1, options, nil)
-		require.ErrorIs(t, err, peer.ErrSpec, options)
+		require.ErrorIs(t, err, endpoint.ErrSpec, options)
 		require.ErrorContains(t, err, want)
 	}
 	s, err := power.ParseSpec("modbus:x,register=0052,type=uint16", Options)

@@ -24,13 +24,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = []peer.Option{
+var Options = []endpoint.Option{
 	{Key: "device", Help: "one card only, by its UUID or its index as nvidia-smi -L lists them (all cards)"},
 	{Key: "name", Help: "what the record calls it (nvml)"},
 }
@@ -150,7 +150,7 @@ func Open(ctx context.Context, s power.Spec, lib string) (power.Meter, error) {
 		}
 		return nil, fmt.Errorf("nvml: %w", err)
 	}
-	r, err := s.Remote(m.about, m.bounds, m.ask, m.shut)
+	r, err := s.Poller(m.about, m.bounds, m.ask, m.shut)
 	if err != nil {
 		return nil, errors.Join(err, m.shut())
 	}
@@ -286,7 +286,7 @@ func open(s power.Spec, path string) (m *meter, err error) {
 	case out != nil:
 		return nil, fmt.Errorf("%w: neither energy nor power can be read, as in a MIG instance or a virtual machine's share of a card: %w", out, power.ErrAbsent)
 	}
-	return nil, fmt.Errorf("%w: device=%.60s is none of the cards here: %s", peer.ErrSpec, want, strings.Join(there, ", "))
+	return nil, fmt.Errorf("%w: device=%.60s is none of the cards here: %s", endpoint.ErrSpec, want, strings.Join(there, ", "))
 }
 
 // add adds a card by the first source that it has.

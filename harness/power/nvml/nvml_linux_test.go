@@ -19,7 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -104,7 +104,7 @@ func (f fake) open(options string) (power.Meter, error) {
 // clocked opens a meter whose clock is turned by hand.
 func (f fake) clocked() (power.Meter, *time.Time) {
 	now := time.Now()
-	m, err := Open(f.t.Context(), power.Spec{Spec: peer.Spec{Kind: "nvml"}, Now: func() time.Time { return now }}, f.path)
+	m, err := Open(f.t.Context(), power.Spec{Spec: endpoint.Spec{Kind: "nvml"}, Now: func() time.Time { return now }}, f.path)
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() { m.Close() })
 	return m, &now
@@ -177,7 +177,7 @@ func TestDevice(t *testing.T) {
 	}
 	for _, option := range []string{",device=2", ",device=-1", ",device=GPU-2", ",device=MIG-1", ",device=00"} {
 		_, err := f.open(option)
-		require.ErrorIs(t, err, peer.ErrSpec, option)
+		require.ErrorIs(t, err, endpoint.ErrSpec, option)
 		require.ErrorContains(t, err, "0 GPU-11111111-0000-0000-0000-000000000000, 1 GPU-2222")
 	}
 	require.Equal(t, 3+5, f.closed())
@@ -291,7 +291,7 @@ func TestOneCardOut(t *testing.T) {
 	require.Contains(t, notes(m), "gpu0: MIG is on: the watts are those of the whole card")
 	_, err = f.open(",device=1")
 	require.ErrorContains(t, err, "gpu1: GPU is lost")
-	require.NotErrorIs(t, err, peer.ErrSpec)
+	require.NotErrorIs(t, err, endpoint.ErrSpec)
 }
 
 // TestOneCardFails: nor in mid-run.
@@ -413,7 +413,7 @@ func TestHangInOpen(t *testing.T) {
 	f := build(t, whole("init.hang", "1"))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := Open(ctx, power.Spec{Spec: peer.Spec{Kind: "nvml"}}, f.path)
+	_, err := Open(ctx, power.Spec{Spec: endpoint.Spec{Kind: "nvml"}}, f.path)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	f.says(whole())
 	require.Eventually(t, func() bool { return f.closed() == 1 }, 5*time.Second, 10*time.Millisecond)

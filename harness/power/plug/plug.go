@@ -30,15 +30,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = slices.Concat([]peer.Option{
+var Options = slices.Concat([]endpoint.Option{
 	{Key: "id", Help: "which outlet, clamp or phase of several, from 0: 1, or 0+1+2, whose watts add up, or of a Shelly em1:1 (the only one that meters)"},
-}, power.Common, peer.Login, peer.WebOptions)
+}, power.Common, endpoint.Login, endpoint.WebOptions)
 
 // Watts that are not believed: 16 A at 250 V, the most that a plug carries, and
 // what the largest clamps of one phase (120 A) carry. Of three phases nothing is
@@ -94,12 +94,12 @@ func wanted(s power.Spec) (out []place, err error) {
 	for text := range strings.SplitSeq(s.Get("id", ""), "+") {
 		part := placeText.FindStringSubmatch(text)
 		if part == nil {
-			return nil, peer.BadOption("id", s.Get("id", ""), "numbers from 0 to 99 such as 1 or 0+1+2, or of a Shelly its component, em1:1")
+			return nil, endpoint.BadOption("id", s.Get("id", ""), "numbers from 0 to 99 such as 1 or 0+1+2, or of a Shelly its component, em1:1")
 		}
 		n, _ := strconv.Atoi(part[2])
 		p := place{part[1], n}
 		if slices.Contains(out, p) {
-			return nil, peer.BadOption("id", s.Get("id", ""), "different ones")
+			return nil, endpoint.BadOption("id", s.Get("id", ""), "different ones")
 		}
 		out = append(out, p)
 	}
@@ -134,7 +134,7 @@ func (c component) ref(n int) string { return fmt.Sprintf("/rpc/%s.GetStatus?id=
 
 // meters reports whether what a component says of itself holds its power.
 func (c component) meters(status json.RawMessage) bool {
-	_, err := peer.Pick(status, c.power)
+	_, err := endpoint.Pick(status, c.power)
 	return err == nil
 }
 
@@ -161,7 +161,7 @@ func shelly(c component, n int) protocol {
 // (EM and EM1, errors and a_errors to c_errors).
 func clamps(status json.RawMessage) error {
 	for _, of := range []string{"errors", "a_errors", "b_errors", "c_errors"} {
-		raw, _ := peer.Pick(status, of)
+		raw, _ := endpoint.Pick(status, of)
 		var list []string
 		_ = json.Unmarshal(raw, &list)
 		for _, e := range list {
@@ -177,10 +177,10 @@ func clamps(status json.RawMessage) error {
 func first(status json.RawMessage, want []place) (protocol, error) {
 	p := protocol{}
 	of := "emeters" // of clamps, beside which meters are of a relay that measures nothing
-	raw, err := peer.Pick(status, of)
+	raw, err := endpoint.Pick(status, of)
 	if err != nil || length(raw) == 0 {
 		of = "meters"
-		raw, _ = peer.Pick(status, of)
+		raw, _ = endpoint.Pick(status, of)
 	}
 	n := length(raw)
 	if n == 0 {
@@ -193,7 +193,7 @@ func first(status json.RawMessage, want []place) (protocol, error) {
 	for _, i := range numbers {
 		c := gauge(0.01, results.Wall, statusRef, of, i, "power")
 		c.well = func(status json.RawMessage) error {
-			raw, err := peer.Pick(status, of, i, "is_valid")
+			raw, err := endpoint.Pick(status, of, i, "is_valid")
 			if err == nil && string(raw) != "true" {
 				err = fmt.Errorf("%s.%d.is_valid is %.20s", of, i, raw)
 			}
@@ -220,7 +220,7 @@ func (p *protocol) add(c channel, several bool, n int) {
 // chosen are the numbers of what is wanted of n places.
 func chosen(want []place, n int, what string) (out []int, err error) {
 	if len(want) == 0 && n > 1 {
-		return nil, fmt.Errorf("%w: it has %d %s: say which with id=, from 0, or add them up, if they are phases of one feed, with id=0+1", peer.ErrSpec, n, what)
+		return nil, fmt.Errorf("%w: it has %d %s: say which with id=, from 0, or add them up, if they are phases of one feed, with id=0+1", endpoint.ErrSpec, n, what)
 	}
 	if len(want) == 0 {
 		want = []place{{}}
@@ -228,11 +228,11 @@ func chosen(want []place, n int, what string) (out []int, err error) {
 	for _, w := range want {
 		switch {
 		case w.kind != "":
-			return nil, fmt.Errorf("%w: id=%v: it has no components: give its number alone", peer.ErrSpec, w)
+			return nil, fmt.Errorf("%w: id=%v: it has no components: give its number alone", endpoint.ErrSpec, w)
 		case w.number >= n && n == 1:
-			return nil, fmt.Errorf("%w: id=%d: it has one of %s: leave id out", peer.ErrSpec, w.number, what)
+			return nil, fmt.Errorf("%w: id=%d: it has one of %s: leave id out", endpoint.ErrSpec, w.number, what)
 		case w.number >= n:
-			return nil, fmt.Errorf("%w: id=%d: it has %d %s, from 0", peer.ErrSpec, w.number, n, what)
+			return nil, fmt.Errorf("%w: id=%d: it has %d %s, from 0", endpoint.ErrSpec, w.number, n, what)
 		}
 		out = append(out, w.number)
 	}
@@ -244,7 +244,7 @@ func chosen(want []place, n int, what string) (out []int, err error) {
 func tasmota(answer json.RawMessage, want []place) (protocol, error) {
 	p := protocol{notes: []string{"power: ENERGY.Power, in steps of 1 W unless resolution= says otherwise (WattRes)"}}
 	at := func(name string) []any { return []any{"StatusSNS", "ENERGY", name} }
-	raw, err := peer.Pick(answer, at("Power")...)
+	raw, err := endpoint.Pick(answer, at("Power")...)
 	if err != nil {
 		return p, fmt.Errorf("%w: this Tasmota measures no power; its StatusSNS has %s", err, keys(answer, "StatusSNS"))
 	}
@@ -253,7 +253,7 @@ func tasmota(answer json.RawMessage, want []place) (protocol, error) {
 	if err != nil {
 		return p, err
 	}
-	total, err := peer.Pick(answer, at("Total")...)
+	total, err := endpoint.Pick(answer, at("Total")...)
 	counts := err == nil && length(total) == outlets
 	for _, i := range numbers {
 		one := func(name string) []any {
@@ -276,7 +276,7 @@ func tasmota(answer json.RawMessage, want []place) (protocol, error) {
 // keys lists the names in an object, for an error.
 func keys(raw json.RawMessage, path ...any) string {
 	var object map[string]json.RawMessage
-	raw, _ = peer.Pick(raw, path...)
+	raw, _ = endpoint.Pick(raw, path...)
 	_ = json.Unmarshal(raw, &object)
 	if len(object) == 0 {
 		return "nothing"
@@ -338,22 +338,22 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		return nil, fmt.Errorf("plug: %w", err)
 	}
 	if b := web.Base; b.RawQuery != "" || strings.Trim(b.Path, "/") != "" {
-		return nil, fmt.Errorf("plug: %w: %.80q has more than http://HOST: what to ask is found there", peer.ErrSpec, peer.Redact(s.Target))
+		return nil, fmt.Errorf("plug: %w: %.80q has more than http://HOST: what to ask is found there", endpoint.ErrSpec, endpoint.Redact(s.Target))
 	}
 	m, err := open(ctx, s, web, door)
 	if err != nil {
 		_ = web.Close()
-		return nil, fmt.Errorf("plug: open %s: %w", peer.Redact(s.Target), err)
+		return nil, fmt.Errorf("plug: open %s: %w", endpoint.Redact(s.Target), err)
 	}
 	return m, nil
 }
 
-func open(ctx context.Context, s power.Spec, web *peer.Web, door *login) (power.Meter, error) {
+func open(ctx context.Context, s power.Spec, web *endpoint.Web, door *login) (power.Meter, error) {
 	p, who, err := probe(ctx, s, web, door)
 	if err != nil {
 		return nil, err
 	}
-	about := power.Info{Source: peer.Redact(s.Target), Period: time.Second,
+	about := power.Info{Source: endpoint.Redact(s.Target), Period: time.Second,
 		Notes: slices.Concat(web.Notes, []string{who + ": everything that is plugged in there, be it the node or not"}, p.notes)}
 	var bounds []power.Bound
 	for _, c := range p.channels {
@@ -361,7 +361,7 @@ func open(ctx context.Context, s power.Spec, web *peer.Web, door *login) (power.
 		bounds = append(bounds, power.Bound{Watts: c.most, Stale: c.stale})
 	}
 	refs := p.refs()
-	m, err := s.Remote(about, bounds, func(ctx context.Context) ([]power.Quantity, error) {
+	m, err := s.Poller(about, bounds, func(ctx context.Context) ([]power.Quantity, error) {
 		answers := map[string]json.RawMessage{}
 		for _, ref := range refs {
 			var raw json.RawMessage
@@ -383,7 +383,7 @@ func open(ctx context.Context, s power.Spec, web *peer.Web, door *login) (power.
 
 // probe tells a Shelly by what it says of itself to everybody, without a
 // login; only then is a Tasmota asked, which wants the password as it is.
-func probe(ctx context.Context, s power.Spec, web *peer.Web, door *login) (p protocol, who string, err error) {
+func probe(ctx context.Context, s power.Spec, web *endpoint.Web, door *login) (p protocol, who string, err error) {
 	want, err := wanted(s)
 	if err != nil {
 		return p, "", err
@@ -396,7 +396,7 @@ func probe(ctx context.Context, s power.Spec, web *peer.Web, door *login) (p pro
 	}
 	var raw json.RawMessage
 	err = web.Get(ctx, "/shelly", &self)
-	refused, is := errors.AsType[*peer.Refused](err)
+	refused, is := errors.AsType[*endpoint.Refused](err)
 	switch {
 	case err == nil && self.Gen != nil && *self.Gen >= 2:
 		p, err = later(func(ref string) (raw json.RawMessage, err error) { return raw, web.Get(ctx, ref, &raw) }, want)
@@ -429,10 +429,10 @@ func probe(ctx context.Context, s power.Spec, web *peer.Web, door *login) (p pro
 }
 
 // inClear lets the password travel as it is, for a plug that knows Basic alone.
-func inClear(web *peer.Web, door *login) {
+func inClear(web *endpoint.Web, door *login) {
 	door.basic = true
 	if door.password != "" && web.Base.Scheme == "http" {
-		web.Notes = append(web.Notes, peer.Unencrypted)
+		web.Notes = append(web.Notes, endpoint.Unencrypted)
 	}
 }
 
@@ -450,7 +450,7 @@ func later(get func(ref string) (json.RawMessage, error), want []place) (p proto
 			return p, err
 		}
 		if slices.Contains(found, w) {
-			return p, fmt.Errorf("%w: id= names %v twice", peer.ErrSpec, w)
+			return p, fmt.Errorf("%w: id= names %v twice", endpoint.ErrSpec, w)
 		}
 		found = append(found, w)
 	}
@@ -474,7 +474,7 @@ func later(get func(ref string) (json.RawMessage, error), want []place) (p proto
 func settle(get func(ref string) (json.RawMessage, error), w place, named bool) (place, error) {
 	kind, _ := componentOf(cmp.Or(w.kind, "switch"))
 	if kind.kind == "" {
-		return w, fmt.Errorf("%w: id=%v: component %.20s is not read; those that are read: switch, pm1, em1, em", peer.ErrSpec, w, w.kind)
+		return w, fmt.Errorf("%w: id=%v: component %.20s is not read; those that are read: switch, pm1, em1, em", endpoint.ErrSpec, w, w.kind)
 	}
 	raw, err := get(kind.ref(w.number))
 	if err == nil && kind.meters(raw) {
@@ -504,14 +504,14 @@ func settle(get func(ref string) (json.RawMessage, error), w place, named bool) 
 	case len(have) == 0:
 		return w, fmt.Errorf("no component of this Shelly meters that is read (switch, pm1, em1, em); it has %s", cmp.Or(strings.Join(others, ", "), "none that it tells of"))
 	case len(fit) == 0:
-		return w, fmt.Errorf("%w: id=%d: no component of that number meters; those that do: %s", peer.ErrSpec, w.number, strings.Join(have, ", "))
+		return w, fmt.Errorf("%w: id=%d: no component of that number meters; those that do: %s", endpoint.ErrSpec, w.number, strings.Join(have, ", "))
 	}
-	return w, fmt.Errorf("%w: several components meter: say which with id=, of %s, or add them up, if they are feeds of the node, with a + between them", peer.ErrSpec, strings.Join(have, ", "))
+	return w, fmt.Errorf("%w: several components meter: say which with id=, of %s, or add them up, if they are feeds of the node, with a + between them", endpoint.ErrSpec, strings.Join(have, ", "))
 }
 
 // denied reports whether an error is none of a component that is not there.
 func denied(err error) bool {
-	refused, is := errors.AsType[*peer.Refused](err)
+	refused, is := errors.AsType[*endpoint.Refused](err)
 	return err != nil && (!is || refused.Code == http.StatusUnauthorized || refused.Code == http.StatusForbidden)
 }
 

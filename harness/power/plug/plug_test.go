@@ -18,7 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -171,7 +171,7 @@ func TestKinds(t *testing.T) {
 	}
 	for _, target := range []string{"plug", "http://plug/cm", "http://plug?x=1"} {
 		_, err := openAt(t, target, "", nil)
-		require.ErrorIs(t, err, peer.ErrSpec, target)
+		require.ErrorIs(t, err, endpoint.ErrSpec, target)
 	}
 }
 
@@ -406,7 +406,7 @@ func TestPasswordIsNotSent(t *testing.T) {
 				require.NotContains(t, err.Error(), "hunter")
 			} else {
 				require.NoError(t, err)
-				require.NotContains(t, m.Info().Notes, peer.Unencrypted)
+				require.NotContains(t, m.Info().Notes, endpoint.Unencrypted)
 				for range 5 {
 					_, err := m.Read(t.Context())
 					require.NoError(t, err)
@@ -448,7 +448,7 @@ func TestTasmotaLogin(t *testing.T) {
 	})
 	m, err := openAt(t, d.URL, ",password=env:PERWATT_TEST_SECRET", nil)
 	require.NoError(t, err)
-	require.Contains(t, m.Info().Notes, peer.Unencrypted)
+	require.Contains(t, m.Info().Notes, endpoint.Unencrypted)
 	require.NotContains(t, fmt.Sprint(m.Info()), secret)
 	_, err = m.Read(t.Context())
 	require.NoError(t, err)
@@ -589,7 +589,7 @@ func FuzzParse(f *testing.F) {
 				answers[ref] = raw
 			}
 			for i, q := range p.parse(answers) {
-				n, err := peer.Pick(raw, p.channels[i].path...)
+				n, err := endpoint.Pick(raw, p.channels[i].path...)
 				if q.Err == nil && (err != nil || !json.Valid(n)) {
 					t.Errorf("%s is %v of %q", p.channels[i].Name, q.Value, raw)
 				}

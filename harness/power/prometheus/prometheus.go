@@ -30,7 +30,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
@@ -38,11 +38,11 @@ import (
 // Options are those of its spec. The target is BASE?query=PROMQL: the query is
 // taken as it stands, commas, braces and plus signs too; if all of its percent
 // signs begin valid escapes, they are resolved.
-var Options = slices.Concat([]peer.Option{
+var Options = slices.Concat([]endpoint.Option{
 	{Key: "kind", Help: "what the query gives: power, or energy that is counted (power)"},
 	{Key: "scale", Help: "what one of it is in W or J: 0.001 of mW, 3.6e6 of kWh (1)"},
-	power.Whence,
-}, power.Common, peer.Login, peer.WebOptions)
+	power.OriginOption,
+}, power.Common, endpoint.Login, endpoint.WebOptions)
 
 const (
 	scrape  = 15 * time.Second // the interval of Prometheus's own example
@@ -55,14 +55,14 @@ const (
 func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	m, err := open(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("prometheus: open %s: %w", peer.Redact(s.Target), err)
+		return nil, fmt.Errorf("prometheus: open %s: %w", endpoint.Redact(s.Target), err)
 	}
 	return m, nil
 }
 
 // meter is what is asked, and how.
 type meter struct {
-	web     *peer.Web
+	web     *endpoint.Web
 	query   string
 	full    string        // the query with what is asked besides
 	stamped bool          // whether the time of the sample can be had
@@ -77,10 +77,10 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 		query = plain
 	}
 	if !ok || strings.TrimSpace(query) == "" {
-		return nil, fmt.Errorf("%w: it has no query: give http://HOST:9090?query=PROMQL", peer.ErrSpec)
+		return nil, fmt.Errorf("%w: it has no query: give http://HOST:9090?query=PROMQL", endpoint.ErrSpec)
 	}
 	if !s.Has("boundary") {
-		return nil, fmt.Errorf("%w: a query cannot know what it measures: give boundary=, one of %v", peer.ErrSpec, results.Boundaries())
+		return nil, fmt.Errorf("%w: a query cannot know what it measures: give boundary=, one of %v", endpoint.ErrSpec, results.Boundaries())
 	}
 	kind, err := s.Choice("kind", "power", "power", "energy")
 	if err != nil {
@@ -110,7 +110,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 		}
 	}()
 	if m.web.Base.RawQuery != "" {
-		return nil, fmt.Errorf("%w: query= must come first after the address", peer.ErrSpec)
+		return nil, fmt.Errorf("%w: query= must come first after the address", endpoint.ErrSpec)
 	}
 	if err := m.try(ctx); err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 	if kind == "energy" {
 		c.Unit, c.Kind = results.Joule, results.Counter
 	}
-	notes := append(m.web.Notes, fmt.Sprintf("the query %.400q, times %g, is %s in %s at that boundary, and %s, as the spec says", peer.Redact(query), m.scale, kind, c.Unit, origin),
+	notes := append(m.web.Notes, fmt.Sprintf("the query %.400q, times %g, is %s in %s at that boundary, and %s, as the spec says", endpoint.Redact(query), m.scale, kind, c.Unit, origin),
 		"a sample is up to one scrape older than its reading")
 	if m.stamped {
 		notes = append(notes, fmt.Sprintf("each sample's own time is asked for; one older than %v is not used", m.oldest))
@@ -130,8 +130,8 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 	if m.series > 0 {
 		notes = append(notes, fmt.Sprintf("a sum of %d series: one of more or fewer is not used", m.series))
 	}
-	about := power.Info{Source: peer.Redact(base + "?query=" + query), Period: period, Channels: []results.Channel{c}, Notes: notes}
-	r, err := s.Remote(about, []power.Bound{{Stale: m.oldest}}, m.ask, m.web.Close)
+	about := power.Info{Source: endpoint.Redact(base + "?query=" + query), Period: period, Channels: []results.Channel{c}, Notes: notes}
+	r, err := s.Poller(about, []power.Bound{{Stale: m.oldest}}, m.ask, m.web.Close)
 	if err == nil {
 		err = r.Prove(ctx)
 	}
@@ -155,7 +155,7 @@ func (m *meter) try(ctx context.Context) error {
 	}
 	full := besides(m.query)
 	both, err := m.get(ctx, full)
-	if _, is := errors.AsType[*peer.Refused](err); is {
+	if _, is := errors.AsType[*endpoint.Refused](err); is {
 		return nil // of a scalar there is none
 	}
 	if err != nil {
@@ -239,7 +239,7 @@ func (m *meter) old(v value) error {
 	return nil
 }
 
-// ask implements [power.Ask].
+// ask implements [power.Query].
 func (m *meter) ask(ctx context.Context) ([]power.Quantity, error) {
 	got, err := m.get(ctx, m.full)
 	if err != nil {
@@ -253,7 +253,7 @@ func (m *meter) ask(ctx context.Context) ([]power.Quantity, error) {
 	if m.stamped {
 		q.Taken = v.taken
 	}
-	if q.Value, err = peer.Decimal(v.text); err != nil {
+	if q.Value, err = endpoint.Decimal(v.text); err != nil {
 		q.Err = err
 	} else {
 		q.Err = m.check(v)
@@ -267,7 +267,7 @@ func (m *meter) get(ctx context.Context, query string) ([]sample, error) {
 	u := m.web.Base.JoinPath("api/v1/query")
 	u.RawQuery = url.Values{"query": {query}}.Encode()
 	raw, header, err := m.web.Fetch(ctx, u.String())
-	if refused, is := errors.AsType[*peer.Refused](err); is {
+	if refused, is := errors.AsType[*endpoint.Refused](err); is {
 		if _, why := parse(refused.Body, nil); errors.As(why, new(said)) {
 			return nil, fmt.Errorf("%w: %w", err, why)
 		}
@@ -312,7 +312,7 @@ func parse(raw []byte, header http.Header) ([]sample, error) {
 	}
 	switch {
 	case a.Status == "error":
-		return nil, said(peer.Redact(fmt.Sprintf("it says %.40q: %.300s", a.ErrorType, a.Error)))
+		return nil, said(endpoint.Redact(fmt.Sprintf("it says %.40q: %.300s", a.ErrorType, a.Error)))
 	case a.Status != "success":
 		return nil, errors.New("not an answer of Prometheus: it has no status")
 	}
@@ -340,7 +340,7 @@ func parse(raw []byte, header http.Header) ([]sample, error) {
 		if len(s.Value) != 2 {
 			return nil, errors.New("a sample is no pair of a time and a value (a histogram is none)")
 		}
-		at, err := peer.Decimal(string(s.Value[0]))
+		at, err := endpoint.Decimal(string(s.Value[0]))
 		if err != nil {
 			return nil, fmt.Errorf("time of a sample: %w", err)
 		}
@@ -373,7 +373,7 @@ var (
 //     of HTTP that the answer is stale.
 func partial(raw []byte, header http.Header) error {
 	tell := func(what string) error {
-		return said(peer.Redact(fmt.Sprintf("it warns that a part may be missing: %.300s", what)))
+		return said(endpoint.Redact(fmt.Sprintf("it warns that a part may be missing: %.300s", what)))
 	}
 	for name, values := range header {
 		text := strings.Join(values, ", ")
@@ -443,7 +443,7 @@ func one(samples []sample) (v value, err error) {
 		if _, twice := found[label]; twice {
 			return v, fmt.Errorf("two of %s for one sample", label)
 		}
-		if found[label], err = peer.Decimal(s.text); err != nil {
+		if found[label], err = endpoint.Decimal(s.text); err != nil {
 			return v, fmt.Errorf("%s of the sample: %w", label, err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -170,7 +170,7 @@ func TestSpec(t *testing.T) {
 		wall + ",period=-1s":     "period",
 	} {
 		_, err := openAt(t, p.URL+"?query="+selector, options, nil)
-		require.ErrorIs(t, err, peer.ErrSpec, options)
+		require.ErrorIs(t, err, endpoint.ErrSpec, options)
 		require.ErrorContains(t, err, want)
 	}
 	for target, want := range map[string]string{
@@ -178,7 +178,7 @@ func TestSpec(t *testing.T) {
 		p.URL + "?token=hunter2&query=w": "no query", p.URL + "?x=1?query=w": "must come first", "localhost:9090?query=w": "no http://",
 	} {
 		_, err := openAt(t, target, wall, nil)
-		require.ErrorIs(t, err, peer.ErrSpec, target)
+		require.ErrorIs(t, err, endpoint.ErrSpec, target)
 		require.ErrorContains(t, err, want)
 		require.NotContains(t, err.Error(), "hunter2")
 	}
@@ -490,7 +490,7 @@ func TestStrangers(t *testing.T) {
 	m, err := openAt(t, p.URL+"?query="+selector, token, nil)
 	require.NoError(t, err)
 	require.Equal(t, "Bearer hunter2", p.headers[0].Get("Authorization"))
-	require.Contains(t, m.Info().Notes, peer.Unencrypted)
+	require.Contains(t, m.Info().Notes, endpoint.Unencrypted)
 	require.NotContains(t, fmt.Sprint(m.Info()), "hunter2")
 }
 

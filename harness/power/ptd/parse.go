@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -74,7 +74,7 @@ func parseRanges(line string) (ranges, error) {
 	}
 	out := ranges{}
 	for i, unit := range []string{"A", "V"} {
-		v, err := peer.Decimal(f[2+2*i])
+		v, err := endpoint.Decimal(f[2+2*i])
 		switch by := f[1+2*i]; {
 		case err != nil || by != "0" && by != "1" && by != "-1":
 			return nil, fmt.Errorf("%.200q is no answer to RR", line)
@@ -119,7 +119,7 @@ func parseSample(line string) (s sample, err error) {
 			}
 			continue
 		}
-		v, err := peer.Decimal(f[2*i+1])
+		v, err := endpoint.Decimal(f[2*i+1])
 		if err != nil {
 			return s, fmt.Errorf("%s: %w", name, err)
 		}
@@ -159,7 +159,7 @@ func parseUncertainty(line string) (results.Float, error) {
 	var v [7]float64
 	for i := range v {
 		var err error
-		if v[i], err = peer.Decimal(f[i+1]); err != nil {
+		if v[i], err = endpoint.Decimal(f[i+1]); err != nil {
 			return results.Absent(), fmt.Errorf("uncertainty: %w", err)
 		}
 	}

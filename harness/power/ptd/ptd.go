@@ -32,13 +32,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = append([]peer.Option{
+var Options = append([]endpoint.Option{
 	{Key: "amps", Help: "range to set while it is open, in A, or Auto (left as it is)"},
 	{Key: "volts", Help: "range to set while it is open, in V, or Auto (left as it is)"},
 }, power.Common...)
@@ -107,7 +107,7 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 		return nil, fmt.Errorf("%s: %w", d.address, err)
 	}
 	if d.timeout <= d.period {
-		return nil, fmt.Errorf("%w: timeout=%v: must be longer than the %v between samples, for which it may wait", peer.ErrSpec, d.timeout, d.period)
+		return nil, fmt.Errorf("%w: timeout=%v: must be longer than the %v between samples, for which it may wait", endpoint.ErrSpec, d.timeout, d.period)
 	}
 	// The first sample takes the daemon a few intervals.
 	limited, cancel = context.WithTimeout(ctx, d.timeout+3*d.period)
@@ -122,7 +122,7 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 		c.Accuracy.Source = "estimated by the PTDaemon of the first sample, for the ranges that were set then"
 	}
 	about := power.Info{Source: d.address, Period: d.period, Channels: []results.Channel{c}, Notes: d.notes()}
-	return s.Remote(about, []power.Bound{{}}, d.ask, d.close)
+	return s.Poller(about, []power.Bound{{}}, d.ask, d.close)
 }
 
 // long is the wait for answers to what may set ranges.
@@ -172,7 +172,7 @@ func (d *daemon) connect(ctx context.Context) error {
 	case d.id.analyser != "" && d.id.analyser != id.analyser:
 		return fmt.Errorf("another analyser answers now: %.80q, not %.80q", id.analyser, d.id.analyser)
 	case id.channels > 1 && len(d.want) > 0:
-		return fmt.Errorf("%w: amps= and volts= are for an analyser of one channel: set those of %.80q at the analyser", peer.ErrSpec, id.analyser)
+		return fmt.Errorf("%w: amps= and volts= are for an analyser of one channel: set those of %.80q at the analyser", endpoint.ErrSpec, id.analyser)
 	}
 	d.id = id
 	if d.period == 0 {

@@ -27,16 +27,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = slices.Concat([]peer.Option{
+var Options = slices.Concat([]endpoint.Option{
 	{Key: "chassis", Help: "id of the chassis that is the server (the one that has a power reading)"},
 	{Key: "control", Help: "MemberId of the entry of PowerControl that is the total (the one that is named or placed as such)"},
-}, power.Common, peer.Login, peer.WebOptions)
+}, power.Common, endpoint.Login, endpoint.WebOptions)
 
 const (
 	root    = "/redfish/v1/"
@@ -70,7 +70,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		return nil, fmt.Errorf("redfish: %w", err)
 	}
 	if b := web.Base; b.RawQuery != "" || !slices.Contains([]string{"", "/redfish/v1"}, strings.TrimSuffix(b.Path, "/")) {
-		return nil, fmt.Errorf("redfish: %w: %.80q has more than https://HOST: what to read is found there", peer.ErrSpec, peer.Redact(s.Target))
+		return nil, fmt.Errorf("redfish: %w: %.80q has more than https://HOST: what to read is found there", endpoint.ErrSpec, endpoint.Redact(s.Target))
 	}
 	m, err := open(ctx, s, web)
 	if err != nil {
@@ -80,9 +80,9 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	return m, nil
 }
 
-func source(s power.Spec) string { return peer.Redact(s.Target) }
+func source(s power.Spec) string { return endpoint.Redact(s.Target) }
 
-func open(ctx context.Context, s power.Spec, web *peer.Web) (power.Meter, error) {
+func open(ctx context.Context, s power.Spec, web *endpoint.Web) (power.Meter, error) {
 	get := func(ref string) (raw json.RawMessage, err error) {
 		return raw, web.Get(ctx, ref, &raw)
 	}
@@ -119,7 +119,7 @@ func open(ctx context.Context, s power.Spec, web *peer.Web) (power.Meter, error)
 			refs = append(refs, f.ref)
 		}
 	}
-	m, err := s.Remote(about, make([]power.Bound, len(found)), func(ctx context.Context) ([]power.Quantity, error) {
+	m, err := s.Poller(about, make([]power.Bound, len(found)), func(ctx context.Context) ([]power.Quantity, error) {
 		docs := map[string]json.RawMessage{}
 		for _, ref := range refs {
 			var raw json.RawMessage
@@ -173,12 +173,12 @@ var valued = regexp.MustCompile(`^\s*([0-9.eE+-]+)\s*([A-Za-z][A-Za-z.]{0,7})?\s
 // text of a number with or without its unit, or an object that holds one of
 // these as its Reading.
 func amount(raw json.RawMessage, unit float64, path ...any) (float64, error) {
-	raw, err := peer.Pick(raw, path...)
+	raw, err := endpoint.Pick(raw, path...)
 	if err != nil {
 		return 0, err
 	}
 	of := ""
-	if inner, err := peer.Pick(raw, "Reading"); err == nil {
+	if inner, err := endpoint.Pick(raw, "Reading"); err == nil {
 		of, _ = text(raw, "ReadingUnits")
 		raw = inner
 	}
@@ -191,7 +191,7 @@ func amount(raw json.RawMessage, unit float64, path ...any) (float64, error) {
 	if part == nil || !plain && part[2] != "" {
 		return 0, fmt.Errorf("%s: %.40q is not a number", dotted(path), said)
 	}
-	v, err := peer.Decimal(part[1])
+	v, err := endpoint.Decimal(part[1])
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", dotted(path), err)
 	}
@@ -209,7 +209,7 @@ func dotted(path []any) string {
 // list are the paths of the members of a list, or of what stands for one: an
 // object of members, or the only member.
 func list(raw json.RawMessage, name, member string) (paths [][]any) {
-	raw, err := peer.Pick(raw, name)
+	raw, err := endpoint.Pick(raw, name)
 	if err != nil {
 		return nil
 	}
@@ -226,7 +226,7 @@ func list(raw json.RawMessage, name, member string) (paths [][]any) {
 		return [][]any{{name}}
 	}
 	for _, key := range slices.Sorted(maps.Keys(object)) {
-		if _, err := peer.Pick(object[key], member); err == nil {
+		if _, err := endpoint.Pick(object[key], member); err == nil {
 			paths = append(paths, []any{name, key})
 		}
 	}
@@ -235,7 +235,7 @@ func list(raw json.RawMessage, name, member string) (paths [][]any) {
 
 // text is the string at a path.
 func text(raw json.RawMessage, path ...any) (s string, err error) {
-	if raw, err = peer.Pick(raw, path...); err == nil {
+	if raw, err = endpoint.Pick(raw, path...); err == nil {
 		err = json.Unmarshal(raw, &s)
 	}
 	return s, err
@@ -254,7 +254,7 @@ func (get getter) optional(raw json.RawMessage, link ...any) (json.RawMessage, s
 		return nil, "", nil
 	}
 	raw, err = get(ref)
-	if refused, is := errors.AsType[*peer.Refused](err); is && refused.Code != http.StatusUnauthorized && refused.Code != http.StatusForbidden {
+	if refused, is := errors.AsType[*endpoint.Refused](err); is && refused.Code != http.StatusUnauthorized && refused.Code != http.StatusForbidden {
 		return nil, "", nil
 	}
 	return raw, ref, err
@@ -270,7 +270,7 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 	if want != "" {
 		at := slices.Index(ids, want)
 		if at < 0 {
-			return "", nil, fmt.Errorf("%w: chassis=%.60s: there is no such one, there is %s", peer.ErrSpec, want, strings.Join(ids, ", "))
+			return "", nil, fmt.Errorf("%w: chassis=%.60s: there is no such one, there is %s", endpoint.ErrSpec, want, strings.Join(ids, ", "))
 		}
 		ids, refs = ids[at:at+1], refs[at:at+1]
 	}
@@ -297,10 +297,10 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 	case len(have) == 0:
 		return "", nil, fmt.Errorf("no power reading above 0; found in %s: is the server on, and has the controller the licence for it?", strings.Join(saw, "; "))
 	case len(have) > 1:
-		return "", nil, fmt.Errorf("%w: several chassis have a power reading, and may be parts of one another: say which is the server with chassis=, of %s", peer.ErrSpec, strings.Join(have, ", "))
+		return "", nil, fmt.Errorf("%w: several chassis have a power reading, and may be parts of one another: say which is the server with chassis=, of %s", endpoint.ErrSpec, strings.Join(have, ", "))
 	}
 	if want == "" && slices.Contains(partTypes, kind) {
-		return "", nil, fmt.Errorf("%w: only chassis %s has a power reading, and is a %s: a part of the server; if that is what you want, say chassis=%s, and what it is with boundary=, or part=yes", peer.ErrSpec, have[0], kind, id)
+		return "", nil, fmt.Errorf("%w: only chassis %s has a power reading, and is a %s: a part of the server; if that is what you want, say chassis=%s, and what it is with boundary=, or part=yes", endpoint.ErrSpec, have[0], kind, id)
 	}
 	return id, channels, nil
 }
@@ -349,7 +349,7 @@ type sight struct {
 
 // at adds what stands at a path of a resource.
 func (s *sight) at(of string, raw json.RawMessage, q power.Quantity, path ...any) {
-	here, err := peer.Pick(raw, path...)
+	here, err := endpoint.Pick(raw, path...)
 	switch {
 	case len(s.what) == 8:
 	case raw == nil:
@@ -428,13 +428,13 @@ func controls(raw json.RawMessage, ref, want string, seen *sight) (found []chann
 	var ids, placed, named, open []string
 	const watts = "PowerConsumedWatts"
 	paths := list(raw, "PowerControl", watts)
-	if here, _ := peer.Pick(raw, "PowerControl"); len(paths) == 0 && len(here) > len("{}") {
+	if here, _ := endpoint.Pick(raw, "PowerControl"); len(paths) == 0 && len(here) > len("{}") {
 		seen.at("Power", raw, power.Quantity{Err: fmt.Errorf("PowerControl holds no entry with %s: %.60q", watts, here)}, "PowerControl")
 	} else if len(paths) == 0 {
 		seen.at("Power", raw, power.Quantity{}, "PowerControl", 0)
 	}
 	for i, path := range paths {
-		entry, _ := peer.Pick(raw, path...)
+		entry, _ := endpoint.Pick(raw, path...)
 		c := channel{point: point{ref: ref, path: append(path, watts)}, unit: 1}
 		q := c.parse(raw)
 		if q.Err != nil || !(q.Value > 0) {
@@ -477,7 +477,7 @@ func controls(raw json.RawMessage, ref, want string, seen *sight) (found []chann
 		for i, f := range found {
 			have = append(have, fmt.Sprintf("%s (%.60s, %g W)", ids[i], f.about, f.watts))
 		}
-		return nil, fmt.Errorf("%w: which entry of PowerControl is the total does not show: say it with control=, of %s; or another chassis=", peer.ErrSpec, strings.Join(have, ", "))
+		return nil, fmt.Errorf("%w: which entry of PowerControl is the total does not show: say it with control=, of %s; or another chassis=", endpoint.ErrSpec, strings.Join(have, ", "))
 	}
 	found[0], found[at] = found[at], found[0]
 	found[0].name, found[0].total = "power", true

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -268,17 +268,17 @@ func TestAverageConsumedWattsIsNotUsed(t *testing.T) {
 func TestPartsAreNotAdded(t *testing.T) {
 	b := newBMC(t, "several.json")
 	_, err := openAt(t, b.URL, "", nil)
-	require.ErrorIs(t, err, peer.ErrSpec)
+	require.ErrorIs(t, err, endpoint.ErrSpec)
 	require.ErrorContains(t, err, "chassis=, of Chassis_0 (1349.263802 W), HGX_GPU_0 (231.958 W)")
 	_, err = openAt(t, b.URL, ",chassis=1", nil)
-	require.ErrorIs(t, err, peer.ErrSpec)
+	require.ErrorIs(t, err, endpoint.ErrSpec)
 	require.ErrorContains(t, err, "there is Chassis_0, HGX_GPU_0")
 
 	// Nor is a module the server because it alone has a reading.
 	b.set(nil, "/redfish/v1/Chassis/Chassis_0/EnvironmentMetrics", "PowerWatts")
 	b.set("Module", "/redfish/v1/Chassis/HGX_GPU_0", "ChassisType")
 	_, err = openAt(t, b.URL, "", nil)
-	require.ErrorIs(t, err, peer.ErrSpec)
+	require.ErrorIs(t, err, endpoint.ErrSpec)
 	require.ErrorContains(t, err, "only chassis HGX_GPU_0 (231.958 W) has a power reading, and is a Module: a part of the server")
 	_, err = openAt(t, b.URL, ",chassis=HGX_GPU_0,boundary=card", nil)
 	require.NoError(t, err)
@@ -290,7 +290,7 @@ func TestPartsAreNotAdded(t *testing.T) {
 		b.set(nil, lenovo, "PowerControl", i, "PhysicalContext")
 	}
 	_, err = openAt(t, b.URL, "", nil)
-	require.ErrorIs(t, err, peer.ErrSpec)
+	require.ErrorIs(t, err, endpoint.ErrSpec)
 	require.ErrorContains(t, err, "control=, of 0 (System Power Control, 245 W), 1 (System Power Control, 104 W)")
 	m, err := openAt(t, b.URL, ",control=1", nil)
 	require.NoError(t, err)
@@ -301,12 +301,12 @@ func TestPartsAreNotAdded(t *testing.T) {
 		require.Equal(t, i == 0, c.Total == results.Chassis, c.Name)
 	}
 	_, err = openAt(t, b.URL, ",control=7", nil)
-	require.ErrorIs(t, err, peer.ErrSpec)
+	require.ErrorIs(t, err, endpoint.ErrSpec)
 
 	// One that is a part is not the whole because it is alone.
 	b.set([]any{map[string]any{"MemberId": "0", "Name": "CPU Sub-system Power", "PhysicalContext": "CPU", "PowerConsumedWatts": 104}}, lenovo, "PowerControl")
 	_, err = openAt(t, b.URL, "", nil)
-	require.ErrorIs(t, err, peer.ErrSpec)
+	require.ErrorIs(t, err, endpoint.ErrSpec)
 	for _, name := range []string{"CPU Power", "PSU 1 Input", "12V rail", "Total Output Power"} { // nor if only its name says so
 		b.set([]any{map[string]any{"MemberId": "0", "Name": name, "PowerConsumedWatts": 104}}, lenovo, "PowerControl")
 		_, err = openAt(t, b.URL, "", nil)
@@ -421,13 +421,13 @@ func TestStrangers(t *testing.T) {
 	})
 	m, err := openAt(t, b.URL, login, nil)
 	require.NoError(t, err)
-	require.Contains(t, m.Info().Notes, peer.Unencrypted)
+	require.Contains(t, m.Info().Notes, endpoint.Unencrypted)
 	require.NotContains(t, fmt.Sprint(m.Info()), "hunter2")
 	for _, target := range []string{"bmc", b.URL + "/redfish/v1/Chassis/1", b.URL + "?x=1"} {
 		s, err := power.ParseSpec("redfish:"+target, Options)
 		require.NoError(t, err)
 		_, err = Open(t.Context(), s)
-		require.ErrorIs(t, err, peer.ErrSpec, target)
+		require.ErrorIs(t, err, endpoint.ErrSpec, target)
 	}
 	_, err = openAt(t, b.URL+"/redfish/v1/", login, nil)
 	require.NoError(t, err)

@@ -26,13 +26,13 @@ import (
 
 	"github.com/gosnmp/gosnmp"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Options are those of its spec.
-var Options = slices.Concat([]peer.Option{
+var Options = slices.Concat([]endpoint.Option{
 	{Key: "outlet", Help: "outlets that feed this node, whose watts add up: 3, or 3+7 (none: an inlet is read)"},
 	{Key: "inlet", Help: "inlet of the PDU (1)"},
 	{Key: "unit", Help: "number of the PDU in a chain (1)"},
@@ -44,7 +44,7 @@ var Options = slices.Concat([]peer.Option{
 	{Key: "community", Help: "where the community is: env:NAME or file:PATH (public)"},
 	{Key: "auth", Help: "how a user's password is proven: " + strings.Join(authNames, ", ") + " (SHA)"},
 	{Key: "privacy", Help: "where the passphrase is that encrypts what a user sees, with AES: env:NAME or file:PATH (not encrypted)"},
-}, peer.Login, power.Common)
+}, endpoint.Login, power.Common)
 
 // authNames are those of gosnmp's protocols from SHA on, in its order. MD5 is
 // not for what is new.
@@ -172,7 +172,7 @@ type offer struct {
 // offered is what the spec leaves open, in the order in which it is tried.
 func offered(s power.Spec) (out []offer, notes []string, err error) {
 	bad := func(format string, args ...any) ([]offer, []string, error) {
-		return nil, nil, fmt.Errorf("%w: %s", peer.ErrSpec, fmt.Sprintf(format, args...))
+		return nil, nil, fmt.Errorf("%w: %s", endpoint.ErrSpec, fmt.Sprintf(format, args...))
 	}
 	if s.Has("oid") {
 		for _, key := range []string{"outlet", "inlet", "unit", "profile"} {
@@ -253,7 +253,7 @@ type client struct {
 
 // login is a client with the credentials that the spec names.
 func login(s power.Spec, address string) (client, error) {
-	bad := func(why string) (client, error) { return client{}, fmt.Errorf("%w: %s", peer.ErrSpec, why) }
+	bad := func(why string) (client, error) { return client{}, fmt.Errorf("%w: %s", endpoint.ErrSpec, why) }
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return client{}, err
@@ -602,7 +602,7 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 		one.Total, one.Place = one.Boundary, ch.place
 		about.Channels = append(about.Channels, one)
 	}
-	m, err := s.Remote(about, bounds, func(ctx context.Context) ([]power.Quantity, error) {
+	m, err := s.Poller(about, bounds, func(ctx context.Context) ([]power.Quantity, error) {
 		got, err := c.getAll(ctx, oids)
 		if err != nil {
 			return nil, err

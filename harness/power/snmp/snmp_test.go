@@ -13,7 +13,7 @@ import (
 	"github.com/gosnmp/gosnmp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/harness/peer"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
@@ -485,7 +485,7 @@ func TestUnknownPDU(t *testing.T) {
 	a.set("1.3.6.1.2.1.1.2.0", gosnmp.ObjectIdentifier, ".1.3.6.1.4.1.8072.3.2.10")
 	_, err := try(t, a.address, "")
 	require.NotErrorIs(t, err, power.ErrAbsent, "it was asked for by name")
-	require.NotErrorIs(t, err, peer.ErrSpec)
+	require.NotErrorIs(t, err, endpoint.ErrSpec)
 	for _, want := range append(profileNames(), a.address, "oid=", "scale=", "kind=", "NoSuchInstance") {
 		require.ErrorContains(t, err, want)
 	}
@@ -590,15 +590,15 @@ func TestBadSpecs(t *testing.T) {
 		",oid=1.3.6.1" + strings.Repeat(".1", 130),
 	} {
 		_, err := Open(t.Context(), parse(t, "127.0.0.1:9"+options))
-		require.ErrorIs(t, err, peer.ErrSpec, options)
+		require.ErrorIs(t, err, endpoint.ErrSpec, options)
 	}
 	for _, target := range []string{"", "a/b", "pdu:0"} {
 		_, err := Open(t.Context(), parse(t, target))
-		require.ErrorIs(t, err, peer.ErrSpec, target)
+		require.ErrorIs(t, err, endpoint.ErrSpec, target)
 	}
 	a := newAgent(t).apc2()
 	_, err := try(t, a.address, ",boundary=rack")
-	require.ErrorIs(t, err, peer.ErrSpec)
+	require.ErrorIs(t, err, endpoint.ErrSpec)
 	require.Equal(t, results.Wall, must(t, a.address, "").Info().Channels[0].Boundary)
 }
 

@@ -267,10 +267,10 @@ type panel struct {
 
 // yAxis draws the labels left of a panel and faint lines across it, and the
 // title above.
-func (s *sheet) yAxis(p *panel, a Axis) { s.yAxisAt(p, a, p.y0-8) }
+func (s *surface) yAxis(p *panel, a Axis) { s.yAxisAt(p, a, p.y0-8) }
 
 // yAxisAt is yAxis with the title at a height of its own.
-func (s *sheet) yAxisAt(p *panel, a Axis, title float64) {
+func (s *surface) yAxisAt(p *panel, a Axis, title float64) {
 	s.text(0, title, fit(a.title(p.y), s.w*0.8, s.small, false), style{ink: muted, size: s.small})
 	for _, t := range p.y.ticks() {
 		at := p.y.at(t.Value)
@@ -280,7 +280,7 @@ func (s *sheet) yAxisAt(p *panel, a Axis, title float64) {
 }
 
 // xAxis draws the axis below a panel and leaves out labels that would meet.
-func (s *sheet) xAxis(p *panel, a Axis) {
+func (s *surface) xAxis(p *panel, a Axis) {
 	s.segment(p.x0, p.y1, p.x1, p.y1, rule, 1)
 	last := math.Inf(-1)
 	for _, t := range p.x.ticks() {
@@ -297,10 +297,10 @@ func (s *sheet) xAxis(p *panel, a Axis) {
 }
 
 // below is the height that xAxis needs.
-func (s *sheet) below() float64 { return 10 + s.small + s.line + 5 }
+func (s *surface) below() float64 { return 10 + s.small + s.line + 5 }
 
 // gutter is the width that yAxis needs for its labels.
-func (s *sheet) gutter(y scale) float64 {
+func (s *surface) gutter(y scale) float64 {
 	w := 0.0
 	for _, t := range y.ticks() {
 		w = max(w, width(t.Label, s.small, false))
@@ -309,7 +309,7 @@ func (s *sheet) gutter(y scale) float64 {
 }
 
 // whisker draws an interval with caps, at the given place on the other axis.
-func (s *sheet) whisker(x0, y0, x1, y1 float64, i ink, caps bool) {
+func (s *surface) whisker(x0, y0, x1, y1 float64, i ink, caps bool) {
 	p := polyline(x0, y0, x1, y1)
 	if caps {
 		const c = 3.5

@@ -146,7 +146,7 @@ type drawing interface {
 	// describe says in words what the drawing shows.
 	describe() string
 	// draw draws onto s and sets its height.
-	draw(s *sheet)
+	draw(s *surface)
 }
 
 // svg frames a drawing.
@@ -157,7 +157,7 @@ func svg(h Head, d drawing) template.HTML {
 	out.WriteString(`<div class="chart">`)
 	why := d.empty()
 	for _, narrow := range []bool{false, true} {
-		s := newSheet(narrow)
+		s := newSurface(narrow)
 		desc := results.Line(h.Desc, 600)
 		if why != "" {
 			desc = "Nothing to show: " + cmp.Or(results.Line(h.Empty, 300), why)
@@ -172,7 +172,7 @@ func svg(h Head, d drawing) template.HTML {
 	return template.HTML(out.String()) // #nosec G203 -- of our own markup and numbers; sheet.write and sheet.text escape what is foreign
 }
 
-func nothing(s *sheet, why string) {
+func nothing(s *surface, why string) {
 	x, y := 12.0, 0.0
 	lines := wrap(why, s.w-2*x, s.small, false)
 	s.h = float64(len(lines))*s.line + 28

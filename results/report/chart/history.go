@@ -104,7 +104,7 @@ func (d *history) describe() string {
 	return t
 }
 
-func (d *history) draw(s *sheet) {
+func (d *history) draw(s *surface) {
 	var values []float64
 	for _, n := range d.Nights {
 		values = append(values, n.Value)

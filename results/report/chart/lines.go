@@ -132,7 +132,7 @@ func (l *lines) describe() string {
 
 var dashes = [][]vg.Length{nil, {8, 3}, {2, 3}, {10, 3, 2, 3}, {5, 3}, {1.5, 4}}
 
-func (l *lines) draw(s *sheet) {
+func (l *lines) draw(s *surface) {
 	var xs, ys []float64
 	for _, in := range l.Series {
 		for _, p := range in.Points {
@@ -368,7 +368,7 @@ func (t Tornado) describe() string {
 	return fmt.Sprintf("%s, %s at base, by assumption, the widest first: %s.", cmp.Or(t.Axis.Title, "the outcome"), t.Axis.print(t.Base), few(parts, 10))
 }
 
-func (t Tornado) draw(s *sheet) {
+func (t Tornado) draw(s *surface) {
 	rows := t.Rows[:min(len(t.Rows), tornadoRows)]
 	values := []float64{t.Base}
 	nameW, endW := 0.0, 0.0

@@ -86,7 +86,7 @@ func (m Matrix) describe() string {
 		n[1], m.word(1), n[-1], m.word(-1), n[0], m.word(0))
 }
 
-func (m Matrix) draw(s *sheet) {
+func (m Matrix) draw(s *surface) {
 	rows := min(len(m.Rows), matrixRows)
 	columns := min(len(m.Columns), matrixColumns)
 	nameW := 24.0
@@ -233,7 +233,7 @@ func glyph(x, y float64, sign int) (p vg.Path) {
 }
 
 // signs draws glyphs of one sign.
-func (s *sheet) signs(p vg.Path, sign int) {
+func (s *surface) signs(p vg.Path, sign int) {
 	switch {
 	case len(p) == 0:
 	case sign > 0:

@@ -27,8 +27,8 @@ type plane struct {
 	pull   [2][]float64 // values that the axes must hold besides those of the points
 	top    float64      // room above the panel, right of it
 	right  float64
-	under  func(s *sheet, p *panel) // drawn below the marks
-	first  func(Point) bool         // named before the others; may be nil
+	under  func(s *surface, p *panel) // drawn below the marks
+	first  func(Point) bool           // named before the others; may be nil
 }
 
 // The most marks of a plane: the first ones.
@@ -77,7 +77,7 @@ func groups(points []Point) (names []string) {
 	return names
 }
 
-func (pl *plane) draw(s *sheet) {
+func (pl *plane) draw(s *surface) {
 	points := pl.points[:min(len(pl.points), planePoints)]
 	kinds := groups(points)
 	xs, ys := slices.Clone(pl.pull[0]), slices.Clone(pl.pull[1])
@@ -155,7 +155,7 @@ func (pl *plane) draw(s *sheet) {
 }
 
 // joinTies draws a dotted line through the points that cannot be told apart.
-func (s *sheet) joinTies(points []Point, p *panel) {
+func (s *surface) joinTies(points []Point, p *panel) {
 	seen := map[int]bool{}
 	for _, c := range points {
 		tie := cmp.Or(c.Y.Tie, c.X.Tie)
@@ -182,7 +182,7 @@ func (s *sheet) joinTies(points []Point, p *panel) {
 
 // names labels the points where there is room, the first and the reference
 // before the others, and returns how many have none.
-func (s *sheet) names(points []Point, p *panel, first func(Point) bool) (unnamed int) {
+func (s *surface) names(points []Point, p *panel, first func(Point) bool) (unnamed int) {
 	rank := func(c Point) int {
 		switch {
 		case first != nil && first(c):
@@ -246,7 +246,7 @@ func (s *sheet) names(points []Point, p *panel, first func(Point) bool) (unnamed
 }
 
 // keyRows breaks the names of groups into rows.
-func (s *sheet) keyRows(names []string) (rows [][]string) {
+func (s *surface) keyRows(names []string) (rows [][]string) {
 	x := math.Inf(1)
 	for _, n := range names {
 		n = s.keyName(n)
@@ -261,18 +261,18 @@ func (s *sheet) keyRows(names []string) (rows [][]string) {
 	return rows
 }
 
-func (s *sheet) keyName(n string) string {
+func (s *surface) keyName(n string) string {
 	return fit(cmp.Or(results.Line(n, 40), "other"), s.w*0.45, s.small, false)
 }
 
 const keyLine = 20
 
-func (s *sheet) keyHeight(names []string) float64 {
+func (s *surface) keyHeight(names []string) float64 {
 	return keyLine * float64(len(s.keyRows(names)))
 }
 
 // key says which shape and hue is which group.
-func (s *sheet) key(names []string) {
+func (s *surface) key(names []string) {
 	k := 0
 	for r, row := range s.keyRows(names) {
 		x, y := 6.0, keyLine*float64(r)+s.small
@@ -346,13 +346,13 @@ func (t ThroughputPower) SVG() template.HTML {
 			pl.right = max(pl.right, width(l, 12.5, false)+8)
 		}
 		pl.right = min(pl.right, 120)
-		pl.under = func(s *sheet, p *panel) { s.isolines(p, levels, labels) }
+		pl.under = func(s *surface, p *panel) { s.isolines(p, levels, labels) }
 	}
 	return svg(t.Head, pl)
 }
 
 // isolines draws y = level·x and names each line where it leaves the panel.
-func (s *sheet) isolines(p *panel, levels []float64, labels []string) {
+func (s *surface) isolines(p *panel, levels []float64, labels []string) {
 	line := func(level float64) (x0, y0, x1, y1 float64, ok bool) {
 		a, b := max(p.x.Min, p.y.Min/level), min(p.x.Max, p.y.Max/level)
 		return p.x.at(a), p.y.at(a * level), p.x.at(b), p.y.at(b * level), a < b
@@ -441,7 +441,7 @@ func (t TwoUsePlane) SVG() template.HTML {
 		t.Margin = 0
 	}
 	ux, uy := cmp.Or(results.Line(t.UseX, 24), "the one"), cmp.Or(results.Line(t.UseY, 24), "the other")
-	pl.under = func(s *sheet, p *panel) {
+	pl.under = func(s *surface, p *panel) {
 		if t.Margin > 0 {
 			a, b := p.x.clamp(kx*(1-t.Margin)), p.x.clamp(kx*(1+t.Margin))
 			s.rect(a, p.y0, b-a, p.y1-p.y0, band)
@@ -514,7 +514,7 @@ func (m Mullet) SVG() template.HTML {
 	pl.points, _ = inUnits(m.Points, x, m.Gained)
 	whole := x.factor()
 	pl.pull[0] = []float64{whole}
-	pl.under = func(s *sheet, p *panel) {
+	pl.under = func(s *surface, p *panel) {
 		at := p.x.at(whole)
 		s.segment(at, p.y0, at, p.y1, muted, 1.3)
 		t := "all of the training kept"

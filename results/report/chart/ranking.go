@@ -89,7 +89,7 @@ func (r Ranking) describe() string {
 	return fmt.Sprintf("%s by %s, the best first: %s.", plural(len(r.Rows), "candidate"), cmp.Or(r.Axis.Title, "value"), few(parts, 12))
 }
 
-func (r Ranking) draw(s *sheet) {
+func (r Ranking) draw(s *surface) {
 	rows := r.Rows[:min(len(r.Rows), rankingRows)]
 	var values []float64
 	texts := make([]string, len(rows))
@@ -223,7 +223,7 @@ func (r Ranking) draw(s *sheet) {
 }
 
 // foot prints notes below everything else.
-func (s *sheet) foot(notes []string) {
+func (s *surface) foot(notes []string) {
 	t := ""
 	for _, n := range notes {
 		if t != "" {

@@ -19,7 +19,7 @@ func Spark(points []Sample, steps []float64) template.HTML {
 	x := Axis{Free: true}.scale([]float64{from, to}, 2, 0)
 	y := p.axis.scale(p.values(), 2, 0)
 	x.from, x.to, y.from, y.to = 2, w-3, h-3, 3
-	s := &sheet{canvas: newCanvas(), w: w, h: h}
+	s := &surface{canvas: newCanvas(), w: w, h: h}
 	for _, t := range steps[max(0, len(steps)-20):] {
 		if t >= from && t <= to {
 			s.segment(x.at(t), 0, x.at(t), h, hueB, 1, 2, 2)

@@ -226,7 +226,7 @@ func clock(seconds float64) Axis {
 	return Axis{Title: "time", Unit: "s", Free: true}
 }
 
-func (d *trace) draw(s *sheet) {
+func (d *trace) draw(s *surface) {
 	time := clock(d.to - d.from)
 	k := time.factor()
 	heights := []float64{150, 120}
@@ -356,7 +356,7 @@ func hatching(x0, x1, y0, y1 float64) (p vg.Path) {
 // in the second. A name that does not fit is cut to its last word, which
 // counts, or within it; those of the first and the last phase may reach beyond
 // their phase instead.
-func (s *sheet) spanNames(spans []Span, x scale, k float64) {
+func (s *surface) spanNames(spans []Span, x scale, k float64) {
 	var taken []box
 	put := func(at, y float64, t, anchor string) bool {
 		b := textBox(at, y, width(t, s.small, false), s.small, anchor)

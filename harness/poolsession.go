@@ -1,0 +1,428 @@
+package harness
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/harness/miner"
+	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/results"
+)
+
+// PoolSession is one measuring session on a device that works elsewhere: an ASIC
+// that mines against our pool. Nothing runs in a process of its own, and the
+// machine that watches is not measured. The device does not stop between
+// windows: they follow one another without a pause.
+//
+// The plan's Warmup passes from the device's first share on, then Settle on work
+// that was handed out after it, so that nothing counts that was done before; the
+// first window begins with a share of that work. A window in which it is not
+// known what the device did is failed, and the others stand. With Rounds of 0
+// there are windows until Look has seen enough or the context ends.
+type PoolSession struct {
+	// Record is what is known before: tool, node, plan, what meters were
+	// sought. Run adds the rest.
+	Record *results.Record
+	Load   bench.ShareWorkload
+	Meters []power.Meter  // of this device alone
+	Claims []miner.Client // that it is, to be asked what it says of itself
+	Heart  *Heartbeat     // of this process; nil to do without
+	Every  time.Duration  // between two looks; the record is saved at each 30th
+	Save   func(*results.Record) error
+	// Look is shown the record as it stands, the open window among its runs,
+	// and says whether that is enough. The record is Look's for the call.
+	Look func(*results.Record) (enough bool)
+}
+
+const (
+	savesAfter  = 30               // looks
+	touchEvery  = 10 * time.Second // between samples of counters where no window ends; sooner in short windows
+	claimsEvery = time.Minute      // between questions to a device; sooner in short windows
+)
+
+// ErrNothing is wrapped by the error of a session on a device that ended
+// before there was anything to record.
+var ErrNothing = errors.New("nothing was measured")
+
+// window is a stretch that is measured; it is open while to is 0.
+type window struct {
+	from, to results.Float
+	anchor   results.Anchor
+	patience time.Time // for the samples that close it
+}
+
+// remote is a session while it goes on.
+type poolSession struct {
+	*PoolSession
+	clock   clock
+	use     results.Use
+	before  []results.Phase // the first window
+	sampler *sampler
+	done    *bench.Counter
+	last    uint64  // count of done that is in total
+	total   float64 // counts
+	touched time.Time
+
+	final   []results.Run
+	windows []window // those after final: one or two that are closed, and the open one
+
+	mu     sync.Mutex
+	claims []results.Claim
+}
+
+// Run measures until the plan is carried out, Look has seen enough, or ctx
+// ends, and leaves everything in r.Record. It returns nil if that could be
+// saved; a session that has no end of its own is complete when ctx ends it, one
+// that had one is interrupted.
+func (r *PoolSession) Run(ctx context.Context) error {
+	rec := r.Record
+	t0 := time.Now()
+	rec.Start, rec.State = t0.UTC().Round(time.Microsecond), results.Running
+	rec.Meters = Describe(r.Meters)
+	m := &poolSession{PoolSession: r, done: bench.NewCounter(), clock: clock{t0: t0, origin: bench.Monotonic() - int64(time.Since(t0))}}
+	prepare := results.Phase{Name: results.PhasePrepare, From: m.clock.now()}
+	if err := r.Load.Prepare(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrNothing, err)
+	}
+	prepare.To = m.clock.now()
+	info, shares := r.Load.Info(), r.Load.Shares()
+	m.use = useOf(info, Part{Use: info.Use, Role: results.Alone})
+	m.use.Shares = &shares
+
+	// What closes the last window is read when ctx has ended.
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	m.sampler = startSampler(reading, m.clock, seconds(rec.Plan.Interval), r.Meters, nil, r.Heart)
+	defer func() { stop(); m.sampler.stop() }()
+	for i, d := range r.Claims {
+		m.claims = append(m.claims, d.Info().Claim(info.Use))
+		often := max(time.Second, min(claimsEvery, seconds(rec.Plan.Window/3)))
+		m.sampler.wait.Go(func() { m.sampler.every(reading, often, func() { m.listen(reading, d, i) }) })
+	}
+
+	warmup := results.Phase{Name: results.PhaseWarmup, From: m.clock.now()}
+	wait := func(s results.Float) func(context.Context) error {
+		return func(ctx context.Context) error {
+			if err := sleep(ctx, seconds(s)); err != nil {
+				return fmt.Errorf("%w: the warm-up: %w", ErrNothing, err)
+			}
+			return nil
+		}
+	}
+	if err := m.while(ctx, wait(rec.Plan.Warmup)); err != nil {
+		return err
+	}
+	return m.while(ctx, func(ctx context.Context) error {
+		if err := wait(rec.Plan.Settle)(ctx); err != nil {
+			return err
+		}
+		m.before = []results.Phase{prepare, warmup}
+		return m.measure(ctx)
+	})
+}
+
+// while has the load run as long as f does.
+func (m *poolSession) while(ctx context.Context, f func(ctx context.Context) error) error {
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- m.Load.Run(run, m.done) }()
+	err := f(ctx)
+	stop()
+	return errors.Join(err, <-ended)
+}
+
+// listen asks a device what it says of itself.
+func (m *poolSession) listen(ctx context.Context, d miner.Client, i int) {
+	said, err := d.Read(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	s := said.Sample(m.clock.t0, err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.claims[i].Samples = append(m.claims[i].Samples, s)
+}
+
+// measure takes one window after the other.
+func (m *poolSession) measure(ctx context.Context) error {
+	plan := m.Record.Plan
+	start, err := m.Load.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNothing, err)
+	}
+	m.begin(m.start(start))
+	look := time.NewTicker(m.Every)
+	defer look.Stop()
+	length := time.NewTicker(seconds(plan.Window))
+	defer length.Stop()
+	for looks, rounds := 1, 0; ; {
+		select {
+		case <-ctx.Done():
+			if plan.Rounds > 0 || plan.Until != "" {
+				return m.finish(results.Interrupted)
+			}
+			return m.finish(results.Complete)
+		case <-length.C:
+			if rounds++; rounds == plan.Rounds {
+				return m.finish(results.Complete)
+			}
+			m.begin(m.end())
+		case <-look.C:
+			if time.Since(m.touched) >= min(touchEvery, seconds(plan.Window/20)) {
+				m.touch()
+			}
+			m.settle()
+			m.stand(results.Running)
+			if m.Look(m.Record) {
+				return m.finish(results.Complete)
+			}
+			if looks++; looks%savesAfter == 0 {
+				if err := m.Save(m.Record); err != nil {
+					return fmt.Errorf("%w: %w", ErrSave, err)
+				}
+			}
+		}
+	}
+}
+
+// start takes in the state in which the first window begins, and returns the
+// instant. The total is of what counts.
+func (m *poolSession) start(start bench.Start) results.Float {
+	s := m.sampler
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := m.clock.of(start.At)
+	m.last, m.before[1].To = start.Count, t
+	s.counter(results.WorkOf(m.use.Use), m.use.Unit, t, 0, nil)
+	for _, told := range start.Counters {
+		s.counter(told.Of, told.Unit, t, told.Value, nil)
+	}
+	return t
+}
+
+// touch reads the counters and returns the instant.
+func (m *poolSession) touch() results.Float {
+	s := m.sampler
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var (
+		count uint64
+		at    int64
+		told  []bench.CounterValue
+	)
+	for again := true; again; {
+		m.done.Add(0)
+		count, at, _ = m.done.Load()
+		told = m.Load.Counters()
+		now, _, _ := m.done.Load()
+		again = now != count // a share came between: its class is told and its work is not
+	}
+	m.total += float64(count - m.last) // modulo 2^64
+	m.last, m.touched = count, time.Now()
+	t := m.clock.ofMonotonic(at)
+	s.counter(results.WorkOf(m.use.Use), m.use.Unit, t, m.total, nil)
+	for _, told := range told {
+		s.counter(told.Of, told.Unit, t, told.Value, nil)
+	}
+	return t
+}
+
+func (m *poolSession) begin(t results.Float) {
+	m.windows = append(m.windows, window{from: t, anchor: results.Anchor{T: m.clock.now(), UTC: time.Now().UTC().Round(time.Microsecond)}})
+}
+
+// end closes the open window and returns when. The count is read at that very
+// instant, so that no share is cut in two.
+func (m *poolSession) end() results.Float {
+	slowest := time.Duration(0)
+	for _, meter := range m.Meters {
+		slowest = max(slowest, meter.Info().Period)
+	}
+	w := &m.windows[len(m.windows)-1]
+	w.to, w.patience = m.touch(), time.Now().Add(drainLimit+2*slowest)
+	return w.to
+}
+
+// settle makes a run of a closed window once everything is sampled that
+// belongs to it, and the window after it is long enough to stand alone.
+func (m *poolSession) settle() {
+	for len(m.windows) > 1 {
+		w, open := m.windows[0], m.windows[len(m.windows)-1]
+		waits := m.sampler.behind(w.to) != "" && time.Now().Before(w.patience)
+		if waits || len(m.windows) == 2 && m.clock.now()-open.from < m.Record.Plan.Window/2 {
+			return
+		}
+		m.final = append(m.final, m.run(w.from, w.to, w.anchor, len(m.final)))
+		m.windows = m.windows[1:]
+		m.sampler.forget(w.to)
+		m.mu.Lock()
+		for i := range m.claims {
+			m.claims[i].Samples = slices.Clone(around(m.claims[i].Samples, w.to, results.Float(math.Inf(1))))
+		}
+		m.mu.Unlock()
+	}
+}
+
+// run is the record of one window, the i-th.
+func (m *poolSession) run(from, to results.Float, anchor results.Anchor, i int) results.Run {
+	r := results.Run{
+		Scenario: m.Record.Plan.Scenarios[0], Round: i + 1, Anchor: anchor, Uses: []results.Use{m.use}, Status: results.OK,
+		Phases: []results.Phase{{Name: results.PhaseMeasure, From: from, To: to}}, Traces: m.sampler.between(from, to), Checks: []results.Check{},
+	}
+	if i == 0 {
+		r.Phases = append(slices.Clone(m.before), r.Phases...)
+	}
+	// A class of shares that never came needs no trace.
+	r.Traces = slices.DeleteFunc(r.Traces, func(tr results.Trace) bool {
+		return strings.HasPrefix(tr.Of, results.SharesOf(m.use.Use, "")) && !slices.ContainsFunc(tr.V, func(v results.Float) bool { return v != 0 })
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.claims {
+		if c.Samples = slices.Clone(around(c.Samples, from, to)); len(c.Samples) > 0 {
+			r.Claims = append(r.Claims, c)
+		}
+	}
+	return r
+}
+
+// around are the answers of a window, with the last one up to its beginning and the
+// first one from its end on: what a device counted in it is known by those nearest to its
+// ends.
+func around(said []results.SelfReportedSample, from, to results.Float) []results.SelfReportedSample {
+	at := func(s results.SelfReportedSample, t results.Float) int { return cmp.Compare(s.T, t) }
+	a, found := slices.BinarySearchFunc(said, from, at)
+	if !found {
+		a = max(0, a-1)
+	}
+	b, _ := slices.BinarySearchFunc(said, to, at)
+	return said[a:min(len(said), b+1)]
+}
+
+// stand brings the record up to date. Answers are judged over the whole
+// session: if they were wrong, no window of it counts.
+func (m *poolSession) stand(state results.State) {
+	rec := m.Record
+	rec.State, rec.End = state, time.Now().UTC().Round(time.Microsecond)
+	rec.Runs = slices.Clone(m.final)
+	for _, w := range m.windows {
+		if w.to == 0 { // as far as everything is known of it
+			w.to = m.sampler.latest()
+		}
+		if w.to > w.from {
+			rec.Runs = append(rec.Runs, m.run(w.from, w.to, w.anchor, len(rec.Runs)))
+		}
+	}
+	if len(rec.Runs) > 0 {
+		checks := m.Load.Check()
+		rec.Runs[len(rec.Runs)-1].Checks = checks
+		if bad := slices.IndexFunc(checks, func(c results.Check) bool { return !c.OK }); bad >= 0 {
+			for i := range rec.Runs {
+				rec.Runs[i].Status, rec.Runs[i].Error = results.Void, fmt.Sprintf("%s: %s", checks[bad].Name, checks[bad].Detail)
+			}
+		}
+		for _, g := range m.Load.Gaps() {
+			m.gap(g)
+		}
+	}
+	rec.Summary = results.Derive(rec)
+}
+
+// gap fails the windows that it makes unknown.
+func (m *poolSession) gap(g bench.Gap) {
+	from, to := m.clock.of(g.From), m.clock.of(g.To)
+	for i := range m.Record.Runs {
+		r := &m.Record.Runs[i]
+		w, _ := r.Phase(results.PhaseMeasure)
+		apart := to <= w.From || from >= w.To
+		whole := w.From <= from && to <= w.To
+		if r.Status == results.OK && !apart && !(g.Late && whole) {
+			r.Status, r.Error = results.Failed, fmt.Sprintf("from second %.6g: %s", float64(from), g.Why)
+		}
+	}
+}
+
+// finish closes the last window, waits for what is sampled around its end, and
+// saves the record. A last window that is too short to stand alone is a part
+// of the one before it.
+func (m *poolSession) finish(state results.State) error {
+	m.end()
+	if n := len(m.windows); n > 1 && m.windows[n-1].to-m.windows[n-1].from < m.Record.Plan.Window/2 {
+		m.windows[n-2].to, m.windows[n-2].patience = m.windows[n-1].to, m.windows[n-1].patience
+		m.windows = m.windows[:n-1]
+	}
+	last := m.windows[len(m.windows)-1]
+	for m.sampler.behind(last.to) != "" && time.Now().Before(last.patience) {
+		time.Sleep(min(seconds(m.Record.Plan.Interval)/4, 50*time.Millisecond))
+	}
+	m.stand(state)
+	if len(m.Record.Runs) == 0 {
+		return fmt.Errorf("%w: the window was over as soon as it began", ErrNothing)
+	}
+	if err := m.Save(m.Record); err != nil {
+		return fmt.Errorf("%w: %w", ErrSave, err)
+	}
+	return nil
+}
+
+// between returns the traces from the last sample at or before one instant to
+// the first at or after another.
+func (s *sampler) between(from, to results.Float) []results.Trace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []results.Trace
+	for _, tr := range s.traces {
+		a, found := slices.BinarySearch(tr.T, from)
+		if !found && a > 0 {
+			a--
+		}
+		b, _ := slices.BinarySearch(tr.T, to)
+		b = min(b+1, len(tr.T))
+		if a >= b {
+			continue
+		}
+		cut := *tr
+		cut.T, cut.V, cut.Errors = slices.Clone(tr.T[a:b]), slices.Clone(tr.V[a:b]), nil
+		for _, gap := range tr.Errors {
+			if gap.At >= cut.T[0] && gap.At <= cut.T[len(cut.T)-1] {
+				cut.Errors = append(cut.Errors, gap)
+			}
+		}
+		out = append(out, cut)
+	}
+	return out
+}
+
+// forget drops what no window from an instant on needs.
+func (s *sampler) forget(before results.Float) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, tr := range s.traces {
+		a, found := slices.BinarySearch(tr.T, before)
+		if !found && a > 0 {
+			a--
+		}
+		tr.T, tr.V = slices.Clone(tr.T[a:]), slices.Clone(tr.V[a:])
+		tr.Errors = slices.DeleteFunc(tr.Errors, func(g results.Gap) bool { return len(tr.T) > 0 && cmp.Less(g.At, tr.T[0]) })
+	}
+}
+
+// latest is the last instant at which all traces have a sample.
+func (s *sampler) latest() results.Float {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := results.Absent()
+	for _, tr := range s.traces {
+		if n := len(tr.T); n > 0 && !aside(tr.Of) && !(tr.T[n-1] >= t) {
+			t = tr.T[n-1]
+		}
+	}
+	return t
+}

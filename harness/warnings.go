@@ -1,0 +1,200 @@
+package harness
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// Conditions are what bears on the figures of a machine beside what its
+// [results.Node] holds.
+type Conditions struct {
+	RatedPower results.Float // W, thermal design power over all packages; absent if unknown
+	ClockShare results.Float // highest clock allowed ÷ highest possible, of the most limited CPU; absent if unknown
+	Hybrid     bool          // cores of different designs or speeds
+	OnBattery  bool
+}
+
+// ReadConditions reads them from the trees at roots; see [Fingerprint].
+func ReadConditions(roots Roots) Conditions {
+	r := roots.orHere()
+	_, rated := r.powerCap()
+	return Conditions{RatedPower: rated, ClockShare: r.clockShare(), Hybrid: r.hybrid(), OnBattery: r.onBattery()}
+}
+
+func (r Roots) clockShare() results.Float {
+	least := results.Absent()
+	note := func(part, whole float64) {
+		if part > 0 && whole > 0 && !(part/whole > float64(least)) {
+			least = results.Float(part / whole)
+		}
+	}
+	dir := r.cpuDir("cpufreq")
+	for _, name := range entries(dir, "policy") {
+		policy := filepath.Join(dir, name)
+		note(r.number(policy+"/scaling_max_freq"), r.number(policy+"/cpuinfo_max_freq"))
+	}
+	note(r.number(r.cpuDir("intel_pstate/max_perf_pct")), 100)
+	return least
+}
+
+func (r Roots) hybrid() bool {
+	if r.text(r.sys("devices/cpu_core/cpus")) != "" && r.text(r.sys("devices/cpu_atom/cpus")) != "" {
+		return true
+	}
+	online, _ := parseList(r.text(r.cpuDir("online")))
+	seen := map[float64]bool{}
+	for _, i := range online {
+		if capacity := r.number(r.cpuDir(fmt.Sprintf("cpu%d/cpu_capacity", i))); capacity > 0 {
+			seen[capacity] = true
+		}
+	}
+	return len(seen) > 1
+}
+
+func (r Roots) onBattery() bool {
+	dir := r.sys("class/power_supply")
+	for _, name := range entries(dir, "") {
+		if r.text(filepath.Join(dir, name, "type")) == "Battery" &&
+			r.text(filepath.Join(dir, name, "scope")) != "Device" && // a mouse, not the machine
+			r.text(filepath.Join(dir, name, "status")) == "Discharging" {
+			return true
+		}
+	}
+	return false
+}
+
+// Warnings says what about a machine changes its figures or their meaning, in a
+// fixed order and each with a stable code and its remedy. A bare-metal machine
+// that is idle, unlimited and at a fixed clock raises none.
+func Warnings(n results.Node, c Conditions) []results.Warning {
+	var out []results.Warning
+	for _, d := range doubts {
+		if text := d.text(&n, &c); text != "" {
+			out = append(out, results.Warning{Code: d.code, Text: text, Remedy: d.remedy})
+		}
+	}
+	return out
+}
+
+// Thresholds of the doubts.
+const (
+	busyShare  = 0.10    // load average per CPU
+	tolerance  = 0.01    // of limits read from different registers
+	leastBytes = 1 << 30 // fits every workload at its default size
+)
+
+// steadyClocks are read without a system call and disciplined to real time.
+var steadyClocks = map[string]bool{
+	"tsc": true, "kvm-clock": true, "hyperv_clocksource_tsc_page": true,
+	"arch_sys_counter": true, "riscv_clocksource": true,
+}
+
+var doubts = []struct {
+	code   string
+	text   func(n *results.Node, c *Conditions) string // "" raises no doubt
+	remedy string
+}{
+	{"emulated", func(n *results.Node, _ *Conditions) string {
+		return when(n.Settings.Hypervisor == emulator, "the processor is emulated: the figures are those of the emulator")
+	}, "use them to check that things run, for nothing else"},
+
+	{"virtual-machine", func(n *results.Node, _ *Conditions) string {
+		h := n.Settings.Hypervisor
+		return when(h != "" && h != emulator,
+			"guest of a hypervisor (%s): the host's energy counters are hidden, and neighbours take CPU time, cache and clock unseen", h)
+	}, "measure on bare metal; a guest's figures hold for this guest, and host/steal in its traces shows part of what was taken"},
+
+	{"container", func(n *results.Node, _ *Conditions) string {
+		return when(n.Settings.Container != "",
+			"inside a container (%s): energy counters are usually masked, and other containers share the machine", n.Settings.Container)
+	}, "run on the host, or show the counters with: docker run --security-opt systempaths=unconfined"},
+
+	{"cpu-quota", func(n *results.Node, _ *Conditions) string {
+		q := n.Settings.CPUQuota
+		return when(q > 0 && float64(q) < float64(usable(n)),
+			"the control group grants %.3g CPUs of %d: the kernel stops all threads for part of every period, which looks like slow hardware",
+			float64(q), usable(n))
+	}, "lift the limit (systemctl set-property UNIT CPUQuota= or docker run without --cpus), or pass --threads no larger than it"},
+
+	{"affinity", func(n *results.Node, _ *Conditions) string {
+		return when(len(n.Settings.CPUs) > 0 && len(n.Settings.CPUs) < n.CPU.Threads,
+			"only %d of the %d online CPUs may be used, while a meter sees the power of all", len(n.Settings.CPUs), n.CPU.Threads)
+	}, "start without taskset, numactl or a cpuset, or leave the rest of the machine idle and say so with --label"},
+
+	{"governor", func(n *results.Node, _ *Conditions) string {
+		g := n.Settings.Governor
+		return when(g != "" && g != "performance", "frequency governor %s: the clock follows the load, so short and light work runs slower than long and heavy work", g)
+	}, "echo performance | sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor"},
+
+	{"turbo-on", func(n *results.Node, _ *Conditions) string {
+		return when(strings.Contains(n.Settings.Turbo, "on"),
+			"turbo is %s: the clock depends on temperature and on how many cores are busy, so figures drift with the room", n.Settings.Turbo)
+	}, "compare only with the same setting; for a fixed clock: echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo (Intel) " +
+		"or echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost"},
+
+	{"turbo-unknown", func(n *results.Node, _ *Conditions) string {
+		return when(n.Settings.Turbo == "" && n.Arch == "amd64" && n.Settings.Hypervisor == "",
+			"the kernel does not say whether turbo is on")
+	}, "note the setting of the firmware with --label turbo=on or off; host/clock in the traces shows the clock that was reached"},
+
+	{"clock-limit", func(_ *results.Node, c *Conditions) string {
+		return when(c.ClockShare < 1-tolerance, "the clock is limited to %.0f %% of what the processor can do", 100*float64(c.ClockShare))
+	}, "sudo cpupower frequency-set --max 100GHz; if it does not last, the firmware sets the limit: see its power profile"},
+
+	{"power-cap", func(n *results.Node, c *Conditions) string {
+		limit := n.Settings.PowerCap
+		return when(limit < c.RatedPower*(1-tolerance),
+			"CPU packages are capped at %.0f W, rated %.0f W: figures hold for this cap", float64(limit), float64(c.RatedPower))
+	}, "keep it if it is how the node will run; otherwise raise the power limit in the firmware or with: powercap-set -p intel-rapl -z 0 -c 0 -l MICROWATTS"},
+
+	{"on-battery", func(_ *results.Node, c *Conditions) string {
+		return when(c.OnBattery, "runs on battery: firmware saves power, and the battery's state becomes part of the figures")
+	}, "connect the mains adapter"},
+
+	{"smt-on", func(n *results.Node, _ *Conditions) string {
+		return when(n.Settings.SMT == "on",
+			"hardware threads share cores: a CPU-second beside a busy sibling is worth much less than one alone, and background work slows its sibling even at idle priority; "+
+				"figures of the whole node are not affected")
+	}, "read per-thread and per-CPU-second figures as those of a shared core, or: echo off | sudo tee /sys/devices/system/cpu/smt/control"},
+
+	{"hybrid-cores", func(_ *results.Node, c *Conditions) string {
+		return when(c.Hybrid, "cores of different speed: where work is split evenly the slowest core sets the pace, and per-thread figures are averages over unlike cores")
+	}, "choose one kind with taskset -c LIST, or compare whole nodes only"},
+
+	{"clock-source", func(n *results.Node, _ *Conditions) string {
+		s := n.Settings.ClockSource
+		return when(s != "" && !steadyClocks[s], "the kernel keeps time with %s: reading it is slow, and it was chosen because the processor's own counter was found unstable", s)
+	}, "find the reason with: dmesg | grep -i clocksource"},
+
+	{"busy-machine", func(n *results.Node, _ *Conditions) string {
+		load := float64(n.Settings.Load)
+		return when(n.CPU.Threads > 0 && load > busyShare*float64(n.CPU.Threads),
+			"load average %.2f on %d CPUs before anything was started: other work takes CPU time and power", load, n.CPU.Threads)
+	}, "stop it (top shows it), or wait a minute if it was the run before this one"},
+
+	{"low-memory", func(n *results.Node, _ *Conditions) string {
+		have := n.Memory
+		if l := n.Settings.MemoryLimit; l > 0 {
+			have = l
+		}
+		return when(have > 0 && have < leastBytes, "%d MiB of memory: paging would be measured instead of computing", have>>20)
+	}, "raise the memory limit of the guest or the control group to 1 GiB or more"},
+}
+
+func when(holds bool, format string, args ...any) string {
+	if !holds {
+		return ""
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+// usable is how many CPUs the session may run on, quota aside.
+func usable(n *results.Node) int {
+	if len(n.Settings.CPUs) > 0 {
+		return len(n.Settings.CPUs)
+	}
+	return n.CPU.Threads
+}

@@ -1,0 +1,81 @@
+package harness
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// wellSet is a machine that raises no doubt.
+func wellSet() (results.Node, Conditions) {
+	n := results.Node{
+		Arch: "amd64", Memory: 64 << 30,
+		CPU: results.CPU{Threads: 8, Cores: 8, Sockets: 1},
+		Settings: results.Settings{
+			Governor: "performance", Turbo: "off", SMT: "off", ClockSource: "tsc",
+			CPUQuota: results.Absent(), CPUs: []int{0, 1, 2, 3, 4, 5, 6, 7}, PowerCap: 350, Load: 0.1,
+		},
+	}
+	return n, Conditions{RatedPower: 350, ClockShare: 1}
+}
+
+func TestDoubtsOneByOne(t *testing.T) {
+	n, c := wellSet()
+	require.Empty(t, Warnings(n, c))
+	tested := map[string]bool{}
+	for _, tc := range []struct {
+		code string // "" for none
+		set  func(n *results.Node, s *results.Settings, c *Conditions)
+	}{
+		{"emulated", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Hypervisor = emulator }},
+		{"virtual-machine", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Hypervisor, s.Turbo = "kvm", "" }},
+		{"container", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Container = "podman" }},
+		{"cpu-quota", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.CPUQuota = 7.5 }},
+		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.CPUQuota = 8 }},
+		{"affinity", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.CPUs = s.CPUs[:7] }},
+		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.CPUs = nil }},
+		{"governor", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Governor = "powersave" }},
+		{"governor", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Governor = "mixed: performance,powersave" }},
+		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Governor = "" }},
+		{"turbo-on", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Turbo = "on" }},
+		{"turbo-on", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Turbo = "mixed: off,on" }},
+		{"turbo-unknown", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Turbo = "" }},
+		{"", func(n *results.Node, s *results.Settings, _ *Conditions) { s.Turbo, n.Arch = "", "arm64" }},
+		{"clock-limit", func(_ *results.Node, _ *results.Settings, c *Conditions) { c.ClockShare = 0.5 }},
+		{"", func(_ *results.Node, _ *results.Settings, c *Conditions) { c.ClockShare = results.Absent() }},
+		{"power-cap", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.PowerCap = 300 }},
+		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.PowerCap = 400 }},
+		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.PowerCap = results.Absent() }},
+		{"", func(_ *results.Node, _ *results.Settings, c *Conditions) { c.RatedPower = results.Absent() }},
+		{"on-battery", func(_ *results.Node, _ *results.Settings, c *Conditions) { c.OnBattery = true }},
+		{"smt-on", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.SMT = "on" }},
+		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.SMT = "notsupported" }},
+		{"hybrid-cores", func(_ *results.Node, _ *results.Settings, c *Conditions) { c.Hybrid = true }},
+		{"clock-source", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.ClockSource = "acpi_pm" }},
+		{"busy-machine", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Load = 0.81 }},
+		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Load = 0.8 }},
+		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Load = results.Absent() }},
+		{"low-memory", func(n *results.Node, _ *results.Settings, _ *Conditions) { n.Memory = leastBytes - 1 }},
+		{"low-memory", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.MemoryLimit = leastBytes - 1 }},
+		{"", func(n *results.Node, _ *results.Settings, _ *Conditions) { n.Memory = 0 }},
+	} {
+		n, c := wellSet()
+		tc.set(&n, &n.Settings, &c)
+		want := []string{}
+		if tc.code != "" {
+			want = append(want, tc.code)
+		}
+		got := Warnings(n, c)
+		require.Equal(t, want, codes(got))
+		for _, w := range got {
+			require.NotContains(t, w.Text, "%!", "a verb without its value")
+			require.NotEmpty(t, w.Remedy)
+			tested[w.Code] = true
+		}
+	}
+	for _, d := range doubts {
+		require.True(t, tested[d.code], "%s is never raised here", d.code)
+	}
+}

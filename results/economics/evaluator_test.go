@@ -1,0 +1,381 @@
+package economics
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/stats"
+)
+
+// measured is a metric with an interval of ±part.
+func measured(v, part float64, unit results.Unit, at results.Boundary, origin results.Origin) results.Figure {
+	return results.Figure{
+		Value: results.Float(v), Low: results.Float(v * (1 - part)), High: results.Float(v * (1 + part)), Unit: unit, N: 10,
+		Boundary: at, Origin: origin, Grade: results.GradeOf(at, origin, &results.Budget{Linear: 0.01}, 600), Instrument: results.Absent(),
+	}
+}
+
+const (
+	perHash   = results.Unit("J/hash")
+	perJoule  = results.Unit("sample/J")
+	perSecond = results.Unit("FLOP/s")
+)
+
+func candidates() Input {
+	gpu := func(origin results.Origin) []Training {
+		return []Training{{
+			Workload: "mlp",
+			PerJoule: measured(20, 0.02, perJoule, results.Wall, origin),
+			Power:    measured(10200, 0.01, results.Watt, results.Wall, origin),
+			FlopRate: measured(2e15, 0.01, perSecond, "", results.Measured),
+		}}
+	}
+	return Input{Candidates: []Candidate{
+		{Name: "ASIC", Mining: measured(17.5e-12, 0.02, perHash, results.Wall, results.Measured)},
+		{
+			Name: "GPU node", Mining: measured(80e-9, 0.02, perHash, results.Package, results.Measured), MiningPower: measured(5000, 0.01, results.Watt, results.Package, results.Measured), Training: gpu(results.Measured),
+			Mullet: &Mullet{"mlp", results.CoRunCost{
+				TrainingKept: measured(0.99, 0, results.Ratio, "", results.Measured), HashesGained: measured(1e9, 0, "hash/s", "", results.Measured),
+				ExtraPower: measured(100, 0, results.Watt, results.Wall, results.Measured),
+			}},
+		},
+		{Name: "VM", Mining: measured(83e-9, 0.2, perHash, results.Wall, results.Modelled), Training: gpu(results.Modelled)},
+	}}
+}
+
+const asOf = "2026-01-13"
+
+func sheet(t testing.TB, more ...string) Prices {
+	t.Helper()
+	text := strings.NewReplacer("2026-01-01,example,", "2026-01-12,test,", "power_price,50", "power_price,40").Replace(Example()) + "training_price.mlp,0.03,$/million samples,2026-01-12,test,\n" + strings.Join(more, "\n")
+	p, err := Parse(strings.NewReader(text), day(asOf))
+	require.NoError(t, err)
+	return *p
+}
+
+func without(p Prices, keys ...string) Prices {
+	p.Sheet = slices.DeleteFunc(slices.Clone(p.Sheet), func(x Price) bool { return slices.Contains(keys, x.Key) })
+	return p
+}
+
+func hours(t testing.TB) *Hours {
+	var b strings.Builder
+	b.WriteString(hoursHead)
+	for i := range 48 {
+		fmt.Fprintf(&b, "%s,%d\n", day("2026-01-01").Add(time.Duration(i)*time.Hour).Format(time.RFC3339), 20+i*3)
+	}
+	h, err := ParseHours(strings.NewReader(b.String()))
+	require.NoError(t, err)
+	return h
+}
+
+func text(r Result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "as of %s %s\n", r.AsOf.Format(time.DateOnly), r.Banner)
+	for _, w := range r.Warnings {
+		fmt.Fprintf(&b, "%s: %s: %s\n", w.Code, w.Text, w.Remedy)
+	}
+	for _, t := range r.Tables {
+		fmt.Fprintf(&b, "\n[%s] %s\n%s\n", t.ID, t.Title, strings.Join(t.Head, " | "))
+		for _, row := range t.Rows {
+			b.WriteString(strings.Join(row, " | ") + "\n")
+		}
+		for _, n := range t.Notes {
+			b.WriteString("  " + n + "\n")
+		}
+	}
+	return b.String()
+}
+
+func whole(t testing.TB) Result {
+	p := sheet(t)
+	p.Hours = hours(t)
+	return Evaluate(candidates(), p, day(asOf))
+}
+
+// evaluates holds a result to what must be true of every one.
+func evaluates(t testing.TB, p Prices, on time.Time) Result {
+	r := Evaluate(candidates(), p, on)
+	_, err := json.Marshal(r)
+	require.NoError(t, err, "no infinite number gets out")
+	ids := map[string]bool{}
+	for _, f := range r.Figures {
+		require.False(t, ids[f.ID], "%s is there twice", f.ID)
+		ids[f.ID] = true
+		require.NotEmpty(t, f.Formula, f.ID)
+		require.False(t, strings.ContainsAny(f.ID, " \t\n"), f.ID)
+		_, ok := r.Table(f.Table)
+		require.True(t, ok, "%s names a table that is not there", f.ID)
+		if !f.Value.IsAbsent() {
+			require.NotEmpty(t, f.Inputs, f.ID)
+		}
+		for _, in := range f.Inputs {
+			_, known := p.Find(in)
+			require.True(t, known || in == hourly || strings.HasPrefix(in, "measured "), "%s names %s", f.ID, in)
+		}
+		require.False(t, f.Low > f.High, f.ID)
+	}
+	for _, table := range r.Tables {
+		for _, row := range table.Rows {
+			require.Len(t, row, len(table.Head), table.ID)
+		}
+		if i := slices.Index(table.Head, "verdict"); i >= 0 {
+			for _, row := range table.Rows {
+				if strings.Contains(strings.Join(row, " "), "~") {
+					require.Equal(t, absent, row[i], "%s: no verdict on what was not measured", table.ID)
+				}
+			}
+		}
+	}
+	for _, s := range r.Series {
+		require.Len(t, s.Value, len(s.At), s.ID)
+	}
+	return r
+}
+
+func TestEvaluate(t *testing.T) {
+	golden(t, "evaluate.txt", text(whole(t)))
+	p := sheet(t)
+	p.Hours = hours(t)
+	r := evaluates(t, p, day(asOf))
+	require.Empty(t, r.Banner)
+	require.Empty(t, r.Warnings)
+	require.Equal(t, text(r), text(whole(t)), "the same in, the same out")
+	for _, part := range Parts() {
+		_, ok := r.Table(part.ID)
+		require.True(t, ok, "nothing is missing for %s", part.ID)
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	r := whole(t)
+	verdicts := func(table string) (out []string) {
+		x, _ := r.Table(table)
+		i := slices.Index(x.Head, "verdict")
+		for _, row := range x.Rows {
+			out = append(out, row[0]+": "+row[i])
+		}
+		return out
+	}
+	require.Equal(t, []string{"ASIC: earns", "GPU node: loses", "VM: –"}, verdicts("mining"))
+	for _, v := range verdicts("mining-published") {
+		require.Contains(t, v, ": –", "nameplates are never judged")
+	}
+	wide := candidates()
+	wide.Candidates[0].Mining = measured(17.5e-12, 0.5, perHash, results.Wall, results.Measured)
+	r = Evaluate(wide, sheet(t), day(asOf))
+	require.Equal(t, "ASIC: cannot tell", verdicts("mining")[0])
+	wide.Candidates[0].Mining.Low, wide.Candidates[0].Mining.High = results.Absent(), results.Absent()
+	r = Evaluate(wide, sheet(t), day(asOf))
+	require.Equal(t, "ASIC: cannot tell", verdicts("mining")[0], "without an interval")
+	wide.Candidates[0].Mining = measured(17.5e-12, 0.02, perHash, results.Package, results.Measured)
+	r = Evaluate(wide, sheet(t), day(asOf))
+	require.Equal(t, "ASIC: cannot tell", verdicts("mining")[0], "watts inside the node show no gain")
+}
+
+// Colocation excludes power and machines, mining and training pay both: they
+// never stand in one column.
+func TestBoundariesOfAccount(t *testing.T) {
+	r := whole(t)
+	for _, table := range r.Tables {
+		uses := map[string]bool{}
+		for _, f := range r.Figures {
+			if f.Table == table.ID && f.Unit == "$/MWh" {
+				for use, key := range map[string]string{"mining": "pue_mining", "colocation": "pue_colocation", "training": "pue_training"} {
+					if strings.HasSuffix(f.ID, "/margin") && slices.Contains(f.Inputs, key) {
+						uses[use] = true
+					}
+				}
+			}
+		}
+		require.LessOrEqual(t, len(uses), 1, table.ID)
+	}
+	x, _ := r.Table("mining")
+	require.Contains(t, strings.Join(x.Notes, " "), "different boundaries", "wall and package stand in one table, and it says so")
+}
+
+func TestMissingPrices(t *testing.T) {
+	r := evaluates(t, Prices{}, day(asOf))
+	var left []string
+	for _, w := range r.Warnings {
+		require.Equal(t, "missing-price", w.Code)
+		left = append(left, w.Text)
+	}
+	require.Len(t, left, len(Parts()), "every part says what it lacks")
+	require.Contains(t, left[0], `"Mining" is left out: there is no hashprice, or bitcoin_price and network_difficulty and block_subsidy and block_fees; no pool_fee; no mining_uptime; no pue_mining`)
+	_, ok := r.Table("thresholds")
+	require.True(t, ok, "the physics stays")
+
+	p := without(sheet(t), "asic_price", "mining_operations")
+	r = evaluates(t, p, day(asOf))
+	x, _ := r.Table("mining")
+	require.Equal(t, absent, x.Rows[0][slices.Index(x.Head, "margin")])
+	require.NotEqual(t, absent, x.Rows[0][slices.Index(x.Head, "after power")])
+	require.Contains(t, strings.Join(x.Notes, " "), "No margin, for there is no mining_operations; no asic_price.")
+	_, ok = r.Table("mining-tornado")
+	require.False(t, ok)
+
+	for _, k := range Keys() { // any price may be the one that is not there
+		evaluates(t, without(sheet(t), k.Name), day(asOf))
+	}
+}
+
+func TestDoubts(t *testing.T) {
+	codes := func(p Prices, on string) (out []string) {
+		for _, w := range p.Warnings(day(on)) {
+			out = append(out, w.Code)
+		}
+		return out
+	}
+	require.Empty(t, codes(sheet(t), asOf))
+	c := calc{p: new(Prices)}
+	*c.p = sheet(t)
+	published := c.hashprice() * PHDay
+	row := func(v float64) string { return fmt.Sprintf("hashprice,%f,$/PH/day,2026-01-12,test,", v) }
+	require.Empty(t, codes(sheet(t, row(published*1.0049)), asOf))
+	require.Equal(t, []string{"hashprice-mismatch"}, codes(sheet(t, row(published*1.0122)), asOf))
+	require.Equal(t, []string{"hashprice-mismatch"}, codes(sheet(t, row(published*0.99)), asOf))
+	require.Empty(t, codes(without(sheet(t, row(published*2)), "bitcoin_price"), asOf), "nothing to hold it against")
+	require.Equal(t, "OLD PRICES: one price is older than such prices stay fresh", Evaluate(Input{}, sheet(t), day("2026-01-15")).Banner)
+	require.Contains(t, Evaluate(Input{}, sheet(t), day("2026-06-01")).Banner, "OLD PRICES: 15")
+	require.Contains(t, codes(sheet(t), "2026-01-11"), "future-price")
+	p, err := Parse(strings.NewReader(Example()), day("2026-01-01"))
+	require.NoError(t, err)
+	require.Contains(t, Evaluate(Input{}, *p, day("2026-01-01")).Banner, "EXAMPLE PRICES")
+}
+
+func value(t testing.TB, r Result, id string) float64 {
+	t.Helper()
+	f, ok := r.Figure(id)
+	require.True(t, ok, id)
+	return float64(f.Value)
+}
+
+// Prices that the tables call break-even do break even when they are put in.
+func TestFiguresClose(t *testing.T) {
+	r := whole(t)
+	put := func(key string, v float64) Result {
+		p := sheet(t)
+		i := slices.IndexFunc(p.Sheet, func(x Price) bool { return x.Key == key })
+		p.Sheet[i].Value, p.Sheet[i].SI = v, v*p.Sheet[i].factor
+		return Evaluate(candidates(), p, day(asOf))
+	}
+	v := put("power_price", value(t, r, "economics/mining/asic/break-even"))
+	require.InDelta(t, 0, value(t, v, "economics/mining/asic/after-power"), 1e-9)
+
+	v = put("training_price.mlp", value(t, r, "economics/training/gpu-node-samples-mlp/break-even"))
+	require.InDelta(t, 0, value(t, v, "economics/training/gpu-node-samples-mlp/margin"), 1e-9)
+
+	v = put("gpu_hour_price", value(t, r, "economics/training/gpu-node-gpu-hours-mlp/break-even"))
+	require.InDelta(t, 0, value(t, v, "economics/training/gpu-node-gpu-hours-mlp/margin"), 1e-9)
+
+	v = put("training_price.mlp", value(t, r, "economics/indifference/gpu-node-samples-mlp-against-asic/1"))
+	require.InDelta(t, value(t, v, "economics/mining/asic/margin"), value(t, v, "economics/training/gpu-node-samples-mlp/margin"), 1e-9)
+
+	v = put("colocation_price", value(t, r, "economics/retrofit/asic/rent"))
+	require.InDelta(t, value(t, v, "economics/retrofit/asic/cash"), value(t, v, "economics/colocation/site/margin"), 1e-9)
+
+	v = put("bitcoin_price", value(t, r, "economics/bitcoin/asic/cost"))
+	require.InDelta(t, value(t, v, "economics/mining/asic/operations"), value(t, v, "economics/mining/asic/after-power"), 1e-9)
+}
+
+// The tornado's base is the margin, and its bars are what Evaluate says with
+// that price.
+func TestTornadoIsTheMargin(t *testing.T) {
+	r := whole(t)
+	p := sheet(t)
+	i := slices.IndexFunc(p.Sheet, func(x Price) bool { return x.Key == "power_price" })
+	p.Sheet[i].SI *= 1.1
+	v := Evaluate(candidates(), p, day(asOf))
+	require.InDelta(t, value(t, v, "economics/mining/asic/margin"), value(t, r, "economics/mining-tornado/asic-power_price/high"), 1e-9)
+	f, _ := r.Figure("economics/mining/asic/margin")
+	require.InDelta(t, float64(f.Low), value(t, r, "economics/mining-tornado/asic-measured-j-hash/high"), 1e-9, "more joules a hash, the lower bound")
+	require.Contains(t, f.Inputs, "bitcoin_price")
+	require.Contains(t, f.Inputs, "measured J/hash")
+}
+
+func TestInstrumentWidensTheInterval(t *testing.T) {
+	m := measured(10, 0.03, perHash, results.Wall, results.Measured)
+	m.Instrument = 0.04
+	v, lo, hi := span(m, func(x float64) float64 { return x })
+	require.Equal(t, 10.0, v)
+	wide := math.Hypot(0.3, 0.4*stats.Rectangular) // bounds of the instrument, as half of a 95 % interval
+	require.InDelta(t, 10-wide, lo, 1e-12)
+	require.InDelta(t, 10+wide, hi, 1e-12)
+	m.Low = results.Absent()
+	_, lo, _ = span(m, func(x float64) float64 { return x })
+	require.True(t, math.IsNaN(lo))
+}
+
+// Figures that no machine has do not break anything.
+func TestAbsurdMeasurements(t *testing.T) {
+	for _, v := range []float64{5e-324, 1e-300, 1e300, math.MaxFloat64, -1, 0, math.NaN()} {
+		in := candidates()
+		for i := range in.Candidates {
+			c := &in.Candidates[i]
+			c.Name = "same"
+			c.Mining.Value = results.Float(v)
+			for j := range c.Training {
+				c.Training[j].PerJoule.Value, c.Training[j].Power.Value, c.Training[j].FlopRate.Value = results.Float(v), results.Float(v), results.Float(v)
+			}
+		}
+		p := sheet(t)
+		p.Hours = hours(t)
+		_, err := json.Marshal(Evaluate(in, p, day(asOf)))
+		require.NoError(t, err, "%v", v)
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 96.887: "96.89", 1255.4: "1255", 12345.6: "12346", 0.0581: "0.05810", -3.14159: "-3.142", 1e9: "1.000e+09", 5e-5: "5.000e-05", math.Inf(1): "∞"} {
+		require.Equal(t, want, num(v))
+	}
+	require.Equal(t, absent, num(math.NaN()))
+	require.Equal(t, "~96.89 [95.01, 98.80]", Figure{Value: 96.887, Low: 95.01, High: 98.8, Modelled: true}.cell())
+}
+
+// What may not be ranked neither earns nor loses.
+func TestUnfitHasNoVerdict(t *testing.T) {
+	const why = "it is not ranked, breaks the publish rules: steady"
+	in := candidates()
+	for i := range in.Candidates {
+		c := &in.Candidates[i]
+		c.Unfit = why
+		for j := range c.Training {
+			c.Training[j].Unfit = why
+		}
+	}
+	verdicts := func(r Result) (words []string) {
+		for _, tb := range r.Tables {
+			at := slices.Index(tb.Head, "verdict")
+			for _, row := range tb.Rows {
+				if at >= 0 && !strings.HasPrefix(row[0], "A") { // not as published
+					words = append(words, row[at])
+				}
+			}
+		}
+		return words
+	}
+	require.Subset(t, verdicts(whole(t)), []string{"earns", "loses", "above the price"})
+	r := Evaluate(in, sheet(t), day(asOf))
+	for _, w := range verdicts(r) {
+		require.Equal(t, absent, w)
+	}
+	for _, id := range []string{"mining", "bitcoin", "training"} {
+		tb, ok := r.Table(id)
+		require.True(t, ok)
+		require.Contains(t, tb.Notes, "No verdict rests on GPU node: "+why+".", id)
+	}
+	f, ok := r.Figure("economics/mining/gpu-node/margin")
+	require.True(t, ok)
+	require.Equal(t, why, f.Unfit)
+	require.False(t, f.Value.IsAbsent(), "the figure stays")
+}
