@@ -34,7 +34,7 @@ func TestNothingRanksAClaim(t *testing.T) {
 	conf := types.Config{IgnoreFuncBodies: true, Error: func(error) {}, Importer: none}
 	self, _ := conf.Check("results", set, files, nil)
 	compile := func(code string) error {
-		f, err := parser.ParseFile(set, "", `package x; import "results"; func x(a, b results.Said, f results.Float, m results.Metric, r results.ClaimRow) { `+code+` }`, 0)
+		f, err := parser.ParseFile(set, "", `package x; import "results"; func x(a, b results.SelfReported, f results.Float, m results.Metric, r results.ClaimRow) { `+code+` }`, 0)
 		require.NoError(t, err)
 		conf := types.Config{Importer: importing(func(string) (*types.Package, error) { return self, nil })}
 		_, err = conf.Check("x", set, []*ast.File{f}, nil)
