@@ -34,7 +34,7 @@ func TestNothingRanksAClaim(t *testing.T) {
 	conf := types.Config{IgnoreFuncBodies: true, Error: func(error) {}, Importer: none}
 	self, _ := conf.Check("results", set, files, nil)
 	compile := func(code string) error {
-		f, err := parser.ParseFile(set, "", `package x; import "results"; func x(a, b results.SelfReported, f results.Float, m results.Metric, r results.ClaimRow) { `+code+` }`, 0)
+		f, err := parser.ParseFile(set, "", `package x; import "results"; func x(a, b results.SelfReported, f results.Float, m results.Figure, r results.ClaimRow) { `+code+` }`, 0)
 		require.NoError(t, err)
 		conf := types.Config{Importer: importing(func(string) (*types.Package, error) { return self, nil })}
 		_, err = conf.Check("x", set, []*ast.File{f}, nil)
@@ -45,7 +45,7 @@ func TestNothingRanksAClaim(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"_ = a < b", "_ = a >= b", "_ = a + b", "_ = a - b", "_ = a / b", "_ = -a", "a++", "_ = max(a, b)", "_ = min(a, b)", "_ = float64(a)", "_ = results.Float(a)", "f = a", "m.Value = a",
-		"_ = results.Metric{Value: a}", "_ = a < f", "_ = r.Rate < r.Rate", "_ = m.Value < r.Power", "_ = a.number", "_ = a.float()", "_ = a == f",
+		"_ = results.Figure{Value: a}", "_ = a < f", "_ = r.Rate < r.Rate", "_ = m.Value < r.Power", "_ = a.number", "_ = a.float()", "_ = a == f",
 	} {
 		require.Error(t, compile(bad), bad)
 	}
