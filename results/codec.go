@@ -236,8 +236,8 @@ func (p place) checkEnum(v reflect.Value) error {
 // member is a field of a struct as a member of a JSON object.
 type member struct {
 	name     string
-	index    int
-	optional bool // left out when empty
+	index    []int // of reflect.Value.FieldByIndex
+	optional bool  // left out when empty
 }
 
 var memberCache sync.Map // reflect.Type → []member
@@ -250,8 +250,15 @@ func membersOf(t reflect.Type) []member {
 	}
 	var ms []member
 	for i := range t.NumField() {
-		name, option, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		ms = append(ms, member{name, i, option == "omitempty"})
+		f := t.Field(i)
+		if f.Anonymous { // its members are those of the struct that embeds it
+			for _, m := range membersOf(f.Type) {
+				ms = append(ms, member{m.name, append([]int{i}, m.index...), m.optional})
+			}
+			continue
+		}
+		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
+		ms = append(ms, member{name, []int{i}, option == "omitempty"})
 	}
 	memberCache.Store(t, ms)
 	return ms
@@ -367,10 +374,10 @@ func (x *text) decodeStruct(v reflect.Value) error {
 		for i, m := range ms {
 			if m.name == key {
 				seen |= 1 << i
-				if x.traces && v.Field(m.index).Type() == summaryType {
+				if x.traces && v.FieldByIndex(m.index).Type() == summaryType {
 					return x.skip()
 				}
-				return x.decode(v.Field(m.index))
+				return x.decode(v.FieldByIndex(m.index))
 			}
 		}
 		return x.skip()
@@ -494,10 +501,10 @@ func (w *writer) encode(v reflect.Value) error {
 		return w.encode(v.Elem())
 	case reflect.Struct:
 		ms := slices.DeleteFunc(slices.Clone(membersOf(v.Type())), func(m member) bool {
-			f := v.Field(m.index)
+			f := v.FieldByIndex(m.index)
 			return m.optional && (f.IsZero() || f.Kind() == reflect.Map && f.Len() == 0 || f.Kind() == reflect.Slice && f.Len() == 0)
 		})
-		return w.object(len(ms), func(i int) (string, reflect.Value) { return ms[i].name, v.Field(ms[i].index) })
+		return w.object(len(ms), func(i int) (string, reflect.Value) { return ms[i].name, v.FieldByIndex(ms[i].index) })
 	case reflect.Map:
 		keys := v.MapKeys()
 		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })

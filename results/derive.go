@@ -473,7 +473,7 @@ func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why s
 
 // missing is a figure that is not there.
 func missing(unit Unit, why string) Figure {
-	return Figure{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, Instrument: Absent(), Why: why}
+	return Figure{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, Why: why, Provenance: Provenance{Instrument: Absent()}}
 }
 
 // median is the median of what each round gave, with its order-statistic
@@ -483,7 +483,7 @@ func median(xs []float64, unit Unit, why string) Figure {
 		return missing(unit, why)
 	}
 	med, lo, hi := MedianInterval(xs)
-	return Figure{Value: Float(med), Low: Float(lo), High: Float(hi), Unit: unit, N: len(xs), Instrument: Absent()}
+	return Figure{Value: Float(med), Low: Float(lo), High: Float(hi), Unit: unit, N: len(xs), Provenance: Provenance{Instrument: Absent()}}
 }
 
 // inverse turns work per energy into energy per work.

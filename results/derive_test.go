@@ -153,11 +153,10 @@ func TestDeriveKnownWorld(t *testing.T) {
 	require.Equal(t, Unit("J/hash"), m[EnergyPerWork].Unit)
 	near(t, 2e6/1.9, m[CPUThroughput].Value)
 	// Three quarters of the watts are within 2 %, one quarter within 5 %.
-	require.Equal(t, Figure{Value: m[Power].Value, Low: m[Power].Low, High: m[Power].High, Unit: Watt, N: 6,
-		Boundary: Package, Origin: Measured, Grade: "D", Instrument: 0.0275, Budget: &Budget{
-			Terms:      []Term{{Repeats, 0, false}, {Gain, 0.0275, true}, {Quantisation, 0, false}, {Timing, 0, false}, {Sampling, 0, false}},
-			Quadrature: 0.0275, Linear: 0.0275,
-		}}, m[Power])
+	require.Equal(t, Figure{Value: m[Power].Value, Low: m[Power].Low, High: m[Power].High, Unit: Watt, N: 6, Budget: &Budget{
+		Terms:      []Term{{Repeats, 0, false}, {Gain, 0.0275, true}, {Quantisation, 0, false}, {Timing, 0, false}, {Sampling, 0, false}},
+		Quadrature: 0.0275, Linear: 0.0275,
+	}, Provenance: Provenance{Boundary: Package, Origin: Measured, Grade: "D", Instrument: 0.0275}}, m[Power])
 
 	idle := row(t, s, "idle", "idle").Metrics
 	near(t, 50, idle[Power].Value)

@@ -276,7 +276,7 @@ func (d *differ) compare(stated, got reflect.Value) {
 	case reflect.Struct:
 		for _, m := range membersOf(stated.Type()) {
 			if !slices.Contains(prose, m.name) {
-				d.below(m.name, stated.Field(m.index), got.Field(m.index))
+				d.below(m.name, stated.FieldByIndex(m.index), got.FieldByIndex(m.index))
 			}
 		}
 	case reflect.Pointer:
@@ -341,7 +341,7 @@ func about(v reflect.Value) string {
 	}
 	var words []string
 	for _, m := range membersOf(v.Type()) {
-		if f := v.Field(m.index); f.Kind() == reflect.String && f.Len() > 0 && !slices.Contains(prose, m.name) && m.name != "outcome" {
+		if f := v.FieldByIndex(m.index); f.Kind() == reflect.String && f.Len() > 0 && !slices.Contains(prose, m.name) && m.name != "outcome" {
 			words = append(words, f.String())
 		}
 	}

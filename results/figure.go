@@ -161,7 +161,7 @@ func (q quotient) variance() (v, freedom float64) {
 
 // metric makes q a metric. signed is whether its sign is not known beforehand.
 func (q quotient) metric(unit Unit, signed bool) Figure {
-	m := Figure{Value: Float(q.value), Low: Absent(), High: Absent(), Unit: unit, N: len(q.moves), Instrument: Absent()}
+	m := Figure{Value: Float(q.value), Low: Absent(), High: Absent(), Unit: unit, N: len(q.moves), Provenance: Provenance{Instrument: Absent()}}
 	v, free := q.variance()
 	switch {
 	case signed:

@@ -438,21 +438,28 @@ const (
 // machine from the code.
 const Control = "control"
 
-// Figure is one figure. Low and High bound its 95 % interval from repeats
-// and are null when there are too few; Instrument is what the meter adds,
-// relative and in quadrature, not part of that interval; null if unknown.
+// Figure is one derived quantity, typed until it is printed. Low and High bound
+// its 95 % interval from repeats and are null when there are too few.
 type Figure struct {
-	Value      Float    `json:"value"`
-	Low        Float    `json:"low"`
-	High       Float    `json:"high"`
-	Unit       Unit     `json:"unit"`
-	N          int      `json:"n"` // windows
+	Value Float `json:"value"`
+	Low   Float `json:"low"`
+	High  Float `json:"high"`
+	Unit  Unit  `json:"unit"`
+	N     int   `json:"n"` // windows
+	Provenance
+	Why    string  `json:"why,omitempty"`    // why the value is absent, or cannot be told from zero
+	Budget *Budget `json:"budget,omitempty"` // of a figure with watts in it
+}
+
+// Provenance is where the watts of a figure were measured, how and how well.
+// It is empty for a figure without watts. Instrument is the relative half-width
+// that the meter adds, in quadrature and not part of the interval from repeats;
+// null if unknown.
+type Provenance struct {
 	Boundary   Boundary `json:"boundary,omitempty"`
 	Origin     Origin   `json:"origin,omitempty"`
 	Grade      Grade    `json:"grade,omitempty"`
 	Instrument Float    `json:"instrument"`
-	Why        string   `json:"why,omitempty"`    // why the value is absent, or cannot be told from zero
-	Budget     *Budget  `json:"budget,omitempty"` // of a figure with watts in it
 }
 
 // HalfWidth is half of the 95 % interval, relative to the value; absent

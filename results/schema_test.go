@@ -65,7 +65,7 @@ func TestSchemaMatchesTypes(t *testing.T) {
 			require.Equal(t, "object", s.Type, at)
 			var names, required []string
 			for _, m := range membersOf(typ) {
-				field := typ.Field(m.index)
+				field := typ.FieldByIndex(m.index)
 				names = append(names, m.name)
 				if !m.optional {
 					required = append(required, m.name)
@@ -188,7 +188,7 @@ func TestSchemaRefusesMutations(t *testing.T) {
 					refused(at+"/"+m.name, "left out")
 				}
 				v[m.name] = e
-				mutate(at+"/"+m.name, typ.Field(m.index).Type, e, func(e any) { v[m.name] = e })
+				mutate(at+"/"+m.name, typ.FieldByIndex(m.index).Type, e, func(e any) { v[m.name] = e })
 			}
 		case []any:
 			require.NotEmpty(t, v, at)

@@ -155,7 +155,7 @@ func (d *deriver) shares(m map[string]Figure, ws []Window) {
 	n := m[Throughput].N
 	spread, _ := uneven(ws)
 	figure := func(value float64, unit Unit) Figure {
-		f := Figure{Value: Float(value), Low: Absent(), High: Absent(), Unit: unit, N: n, Instrument: Absent()}
+		f := Figure{Value: Float(value), Low: Absent(), High: Absent(), Unit: unit, N: n, Provenance: Provenance{Instrument: Absent()}}
 		if math.IsNaN(value) || math.IsInf(value, 0) {
 			f.Value, f.N, f.Why = Absent(), 0, "no share was handed in"
 		}

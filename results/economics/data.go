@@ -69,8 +69,7 @@ var nameplates = sync.OnceValue(func() []Nameplate {
 		out = append(out, Nameplate{
 			Model: r[0], Rate: number(r[1]) * TH, Power: number(r[2]), AsOf: r[6], Source: r[7],
 			Efficiency: results.Figure{
-				Value: j, Low: j * (1 - tolerance), High: j * (1 + tolerance), Instrument: results.Absent(), Unit: results.Joule.Per(results.Hash),
-				Boundary: results.Wall, Origin: results.Declared, Grade: "E",
+				Value: j, Low: j * (1 - tolerance), High: j * (1 + tolerance), Unit: results.Joule.Per(results.Hash), Provenance: results.Provenance{Instrument: results.Absent(), Boundary: results.Wall, Origin: results.Declared, Grade: "E"},
 			},
 		})
 	}

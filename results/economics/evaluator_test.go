@@ -18,8 +18,7 @@ import (
 // measured is a metric with an interval of ±part.
 func measured(v, part float64, unit results.Unit, at results.Boundary, origin results.Origin) results.Figure {
 	return results.Figure{
-		Value: results.Float(v), Low: results.Float(v * (1 - part)), High: results.Float(v * (1 + part)), Unit: unit, N: 10,
-		Boundary: at, Origin: origin, Grade: results.GradeOf(at, origin, &results.Budget{Linear: 0.01}, 600), Instrument: results.Absent(),
+		Value: results.Float(v), Low: results.Float(v * (1 - part)), High: results.Float(v * (1 + part)), Unit: unit, N: 10, Provenance: results.Provenance{Boundary: at, Origin: origin, Grade: results.GradeOf(at, origin, &results.Budget{Linear: 0.01}, 600), Instrument: results.Absent()},
 	}
 }
 

@@ -49,7 +49,7 @@ func WriteBench(w io.Writer, records []*results.Record) error {
 }
 
 func metricFrom(i compare.Interval, origin results.Origin) results.Figure {
-	return results.Figure{Value: i.Value, Low: i.Low, High: i.High, Unit: i.Unit, Origin: origin, Instrument: i.Instrument}
+	return results.Figure{Value: i.Value, Low: i.Low, High: i.High, Unit: i.Unit, Provenance: results.Provenance{Origin: origin, Instrument: i.Instrument}}
 }
 
 func comparisonPage(of Page) *page {

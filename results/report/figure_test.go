@@ -11,11 +11,11 @@ import (
 )
 
 func TestChartFigure(t *testing.T) {
-	m := results.Figure{Value: 0.0000173, Low: 0.0000171, High: 0.0000175, Unit: results.Joule.Per(results.Hash), Origin: results.Modelled}
+	m := results.Figure{Value: 0.0000173, Low: 0.0000171, High: 0.0000175, Unit: results.Joule.Per(results.Hash), Provenance: results.Provenance{Origin: results.Modelled}}
 	got := chartFigure(m)
 	require.Equal(t, chart.Figure{Value: 0.0000173, Low: 0.0000171, High: 0.0000175, Modelled: true, Text: "~17.3 MJ/TH [17.1, 17.5]"}, got)
 
-	m = results.Figure{Value: 12, Low: results.Absent(), High: results.Absent(), Unit: results.Watt, Origin: results.Measured}
+	m = results.Figure{Value: 12, Low: results.Absent(), High: results.Absent(), Unit: results.Watt, Provenance: results.Provenance{Origin: results.Measured}}
 	got = chartFigure(m)
 	require.Equal(t, "12.00 W", got.Text)
 	require.False(t, got.Modelled)

@@ -97,7 +97,7 @@ func TestFigure(t *testing.T) {
 		{2, nan, 2.5, "W", results.Measured, "2.000 W"},
 		{1e-30, 0.9e-30, 1.1e-30, "W", results.Measured, "1.000e-30 [9.000e-31, 1.100e-30] W"},
 	} {
-		m := results.Figure{Value: c.value, Low: c.low, High: c.high, Unit: c.unit, Origin: c.origin}
+		m := results.Figure{Value: c.value, Low: c.low, High: c.high, Unit: c.unit, Provenance: results.Provenance{Origin: c.origin}}
 		require.Equal(t, c.want, Figure(m), "%+v", c)
 		value, interval := Split(m)
 		require.Equal(t, strings.Fields(c.want)[0], strings.Fields(value)[0])
