@@ -1,7 +1,7 @@
-// Package endpoint is how somebody else's instrument or device is named and asked:
-// the spec that a user writes, where credentials are, and JSON over HTTP from a
-// server that may say anything. What its answers mean is for the rooms that
-// import it.
+// Package endpoint holds how an instrument or a miner on a network is named and
+// queried: the specification that a user writes, where its credentials are, and
+// JSON over HTTP from a server that may return anything. The packages that import
+// it interpret the answers.
 package endpoint
 
 import (
@@ -22,23 +22,23 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// ErrSpec is wrapped when a spec is unknown, malformed or at odds with
-// another: the user's mistake and not the instrument's.
+// ErrSpec is wrapped if a specification is unknown, malformed or contradicts
+// another: a mistake of the user, not of the instrument.
 var ErrSpec = errors.New("bad spec")
 
-// Option is one KEY=VALUE that a spec may end in.
+// Option is one KEY=VALUE at the end of a specification.
 type Option struct {
 	Key  string
-	Help string // what it says, in a line; the default in parentheses
+	Help string // one line, with the default in parentheses
 }
 
-// Spec is what the user wrote for one instrument, taken apart:
+// Spec is the parsed specification of one instrument:
 //
 //	KIND[:TARGET][,KEY=VALUE]...
 //
 // A comma that is not followed by a known key and = belongs to the target, so
-// that a query or a command needs no quoting of its own. In those, neither does
-// one whose value begins with a quote, as that of a label does.
+// that a query or a command needs no quoting. In those, neither does a value that
+// begins with a quote, as that of a label does.
 type Spec struct {
 	Kind   string
 	Target string
@@ -46,15 +46,15 @@ type Spec struct {
 	values map[string]string
 }
 
-// Login are the options of an instrument that asks who is there.
+// Login are the options of an instrument with credentials.
 var Login = []Option{
 	{"user", "name to log in with"},
 	{"password", "where the password is: env:NAME or file:PATH, never the password itself"},
 }
 
-// ParseSpec takes a spec apart. The options that its kind knows are given.
-// Neither the spec nor an error of this package ever holds a secret: they are
-// refused unless they name a place, and then read by [Spec.Secret].
+// ParseSpec parses a specification. known lists the options of its kind. Neither
+// a Spec nor an error of this package ever holds a secret: an option for a secret
+// must name a location, which [Spec.Secret] reads.
 func ParseSpec(text string, known []Option) (Spec, error) {
 	s := Spec{values: map[string]string{}}
 	bad := func(format string, args ...any) (Spec, error) {
@@ -84,8 +84,7 @@ func ParseSpec(text string, known []Option) (Spec, error) {
 		s.values[key], rest = value, rest[:at]
 	}
 	s.Target = rest
-	// Where not anything may stand, such a tail is an option that is not known,
-	// a misspelt one above all.
+	// Elsewhere such a tail is an unknown option, most likely a misspelled one.
 	if at := strings.LastIndexByte(rest, ','); at >= 0 && !free {
 		var keys []string
 		for _, o := range known {
@@ -103,7 +102,7 @@ func ParseSpec(text string, known []Option) (Spec, error) {
 	return s, nil
 }
 
-// secret reports whether an option holds one.
+// secret reports whether an option holds a secret.
 func secret(key string) bool {
 	return key == "password" || key == "community" || key == "token" || key == "privacy"
 }
@@ -115,8 +114,8 @@ var (
 	inURL    = regexp.MustCompile(`://[^/@\s]*@`)
 )
 
-// Redact returns a spec as it may be shown and recorded, whatever somebody
-// typed into it.
+// Redact returns a specification that can be shown and recorded, whatever the
+// user typed.
 func Redact(text string) string {
 	text = inOption.ReplaceAllStringFunc(text, func(m string) string {
 		part := inOption.FindStringSubmatch(m)
@@ -139,7 +138,7 @@ func (s Spec) Get(key, otherwise string) string {
 	return otherwise
 }
 
-// BadOption is the error of an option's value.
+// BadOption is the error for the value of an option.
 func BadOption(key, value, want string) error {
 	return fmt.Errorf("%w: %s=%.40s: must be %s", ErrSpec, key, value, want)
 }
@@ -184,9 +183,9 @@ func (s Spec) Choice(key, otherwise string, words ...string) (string, error) {
 	return v, nil
 }
 
-// Secret reads what an option names the place of: the environment variable
-// of env:NAME, or the file of file:PATH without its last newline. It is empty
-// if the option was not given. The error names the place.
+// Secret reads the secret that an option locates: the environment variable of
+// env:NAME, or the file of file:PATH without its last newline. It is empty if the
+// option was not given. The error names the location.
 func (s Spec) Secret(key string) (string, error) {
 	at, given := s.values[key]
 	if !given {
@@ -215,10 +214,10 @@ func (s Spec) Secret(key string) (string, error) {
 	return string(raw), nil
 }
 
-// hostName is a name of DNS, or of a network that is less strict.
+// hostName is a name of DNS, or of a less strict network.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?$`)
 
-// Address returns the target as host:port, with a port if it names none.
+// Address returns the target as host:port, with the default port if it has none.
 func (s Spec) Address(port string) (string, error) {
 	host, p, err := net.SplitHostPort(s.Target)
 	if err != nil {
@@ -227,7 +226,7 @@ func (s Spec) Address(port string) (string, error) {
 			host = host[1 : len(host)-1]
 		}
 	}
-	_, notIP := netip.ParseAddr(host) // which a zone may follow
+	_, notIP := netip.ParseAddr(host) // a zone may follow
 	if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 || notIP != nil && !hostName.MatchString(host) {
 		return "", fmt.Errorf("%w: %.80q is no HOST or HOST:PORT", ErrSpec, s.Target)
 	}
@@ -236,9 +235,8 @@ func (s Spec) Address(port string) (string, error) {
 
 var decimal = regexp.MustCompile(`^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$`)
 
-// Decimal reads a number as instruments write them. Unlike
-// [strconv.ParseFloat] it takes no hexadecimal, no infinity, no NaN and no
-// underscores.
+// Decimal reads a number as instruments write it. Unlike [strconv.ParseFloat] it
+// accepts no hexadecimal, infinity, NaN or underscores.
 func Decimal(text string) (float64, error) {
 	if len(text) > 64 || !decimal.MatchString(text) {
 		return 0, fmt.Errorf("%.32q is not a number", text)

@@ -25,30 +25,29 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Unencrypted is the note of an instrument whose credentials anybody on the
-// way can read.
+// Unencrypted is the note of an instrument whose credentials can be read in
+// transit.
 const Unencrypted = "its credentials travel unencrypted (http)"
 
-// webMost is the longest answer that is taken in, in bytes.
+// webMost is the maximum length of an answer in bytes.
 const webMost = 1 << 20
 
-// bundleMost is the longest file of certificates, in bytes: those that systems
-// have are of 250 kB.
+// bundleMost is the maximum size of a certificate file in bytes; those of
+// operating systems have 250 kB.
 const bundleMost = 4 << 20
 
-// WebOptions are those of an instrument that is asked over HTTP.
+// WebOptions are the options of an instrument behind HTTP.
 var WebOptions = []Option{
 	{"tls", "insecure: take any certificate; sha256:HEX: take this one only; legacy: take old TLS besides (1.0, 1.1, RSA key exchange, 3DES) and any certificate but what ca= or legacy+sha256:HEX vouches for; the record says so (verified)"},
 	{"ca", "file of PEM certificates to verify against (the system's)"},
 	{"token", "where a bearer token is: env:NAME or file:PATH"},
 }
 
-// Web asks one HTTP server for JSON. It verifies certificates, follows no
-// redirect, takes in 1 MiB at most, and shows its credentials to that server
-// alone.
+// Web queries one HTTP server for JSON. It verifies certificates, follows no
+// redirect, reads 1 MiB at most, and shows its credentials to that server only.
 type Web struct {
 	Base  *url.URL
-	Notes []string // what a record must say of it
+	Notes []string // for the record
 
 	client                *http.Client
 	timeout               time.Duration
@@ -59,15 +58,14 @@ type Web struct {
 // Refused is the error of an answer that is not 200 OK.
 type Refused struct {
 	Code int    // HTTP status
-	Body []byte // as it came: it may hold anything, a secret too
+	Body []byte // as received: it may hold anything, including a secret
 	text string
 }
 
 func (r *Refused) Error() string { return r.text }
 
-// Web prepares to ask the server that the spec's target names. Wrap, if not
-// nil, adds to how requests travel, and logs in: user and password are its own
-// to send or not.
+// Web prepares a client for the server that the target names. wrap, if not nil,
+// wraps the transport and logs in: sending user and password is its task.
 func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) {
 	u, err := url.Parse(s.Target)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Fragment != "" {
@@ -111,7 +109,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 		if err != nil || !is || len(pin) != sha256.Size {
 			return nil, BadOption("tls", how, "insecure, legacy, or sha256: and the 64 hexadecimal digits of the certificate's fingerprint, or legacy+sha256: and these")
 		}
-		// The pin takes the place of the chain and the name.
+		// The pin replaces the chain and the name.
 		conf.InsecureSkipVerify = true // #nosec G402 -- tls=insecure, or tls=sha256 whose pin is checked below: asked for, and said in the notes
 		conf.VerifyConnection = func(c tls.ConnectionState) error {
 			seen := sha256.Sum256(c.PeerCertificates[0].Raw)
@@ -140,7 +138,7 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 		}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig, transport.Proxy = conf, nil // an instrument is asked itself
+	transport.TLSClientConfig, transport.Proxy = conf, nil // instruments are never behind a proxy
 	if legacy {
 		transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			return dialOld(ctx, network, address, conf)
@@ -157,8 +155,8 @@ func (s Spec) Web(wrap func(http.RoundTripper) http.RoundTripper) (*Web, error) 
 	return w, nil
 }
 
-// old has a configuration take what Go knows of TLS and refuses by default:
-// the controllers of servers outlive several versions of it.
+// old accepts what Go implements of TLS but refuses by default: server controllers
+// outlive several versions of it.
 func old(conf *tls.Config) {
 	conf.MinVersion, conf.Renegotiation = tls.VersionTLS10, tls.RenegotiateOnceAsClient // #nosec G402 -- tls=legacy: asked for, and said in the notes
 	for _, c := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
@@ -166,9 +164,9 @@ func old(conf *tls.Config) {
 	}
 }
 
-// dialOld shakes hands as a client of today, and then as one of 2006: some
-// servers break off at what they do not know, and some sign by SHA-1, which is
-// left to TLS 1.1.
+// dialOld shakes hands as a current client and then as one of 2006: some servers
+// abort at what they do not know, and some sign with SHA-1, which is left to
+// TLS 1.1.
 func dialOld(ctx context.Context, network, address string, conf *tls.Config) (net.Conn, error) {
 	conf = conf.Clone()
 	conn, err := (&tls.Dialer{Config: conf}).DialContext(ctx, network, address)
@@ -188,7 +186,7 @@ type unshaken struct{ error }
 
 func (u unshaken) Unwrap() error { return u.error }
 
-// handshake adds the cure to the error of a TLS handshake.
+// handshake adds the remedy to the error of a TLS handshake.
 func (w *Web) handshake(err error) error {
 	if ce, is := errors.AsType[*tls.CertificateVerificationError](err); is {
 		return fmt.Errorf("%w: give its certificate with ca=FILE, or pin it with tls=%ssha256:%x", ce, map[bool]string{true: "legacy+"}[w.legacy], sha256.Sum256(ce.UnverifiedCertificates[0].Raw))
@@ -209,7 +207,7 @@ func (w *Web) handshake(err error) error {
 	return fmt.Errorf("%w: if its TLS is older than what is taken (1.2 or later, elliptic curves, no 3DES), as that of old controllers is, update its firmware, or take it with tls=legacy, which the record then says", err)
 }
 
-// Get is [Web.Fetch] of which the JSON, as [JSON] takes it, is decoded into v.
+// Get fetches a path and decodes the JSON, as accepted by [JSON], into v.
 func (w *Web) Get(ctx context.Context, ref string, v any) error {
 	raw, _, err := w.Fetch(ctx, ref)
 	if err != nil {
@@ -219,21 +217,21 @@ func (w *Web) Get(ctx context.Context, ref string, v any) error {
 		err = json.Unmarshal(raw, v)
 	}
 	if err != nil {
-		path, _, _ := strings.Cut(ref, "?") // a query may say more than an error should
+		path, _, _ := strings.Cut(ref, "?") // a query may contain more than an error should show
 		return fmt.Errorf("get %s: not the JSON that is expected: %w", path, err)
 	}
 	return nil
 }
 
-// Bytes is the body of [Web.Fetch].
+// Bytes returns the body of [Web.Fetch].
 func (w *Web) Bytes(ctx context.Context, ref string) ([]byte, error) {
 	raw, _, err := w.Fetch(ctx, ref)
 	return raw, err
 }
 
-// Fetch asks for a path, relative to the address, and returns what comes,
-// within the timeout. The error says what was asked and what to do; it is a
-// [*Refused] if there was an answer, and none to be used.
+// Fetch requests a path, relative to the address, and returns the answer, within
+// the timeout. The error names the request and the remedy; it is a [*Refused] if
+// there was an answer that cannot be used.
 func (w *Web) Fetch(ctx context.Context, ref string) (body []byte, header http.Header, err error) {
 	u, err := w.Base.Parse(ref)
 	if err != nil || u.Host != w.Base.Host || u.Scheme != w.Base.Scheme {
@@ -241,7 +239,7 @@ func (w *Web) Fetch(ctx context.Context, ref string) (body []byte, header http.H
 	}
 	limited, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	var failed atomic.Bool // the handshake may end after the request was given up
+	var failed atomic.Bool // the handshake may end after the request was abandoned
 	traced := httptrace.WithClientTrace(limited, &httptrace.ClientTrace{TLSHandshakeDone: func(_ tls.ConnectionState, err error) { failed.Store(err != nil) }})
 	req, err := http.NewRequestWithContext(traced, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -283,7 +281,7 @@ func (w *Web) Fetch(ctx context.Context, ref string) (body []byte, header http.H
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		to := "nowhere"
 		if l, err := resp.Location(); err == nil {
-			to = fmt.Sprintf("%.120q", l.Scheme+"://"+l.Host+l.Path) // whatever else it holds may be a secret
+			to = fmt.Sprintf("%.120q", l.Scheme+"://"+l.Host+l.Path) // the rest may be a secret
 		}
 		return nil, nil, refuse("it redirects to %s, which is not followed: give that address if you trust it", to)
 	case resp.StatusCode != http.StatusOK:
@@ -294,18 +292,18 @@ func (w *Web) Fetch(ctx context.Context, ref string) (body []byte, header http.H
 	return raw, resp.Header, nil
 }
 
-// Close gives the connections back.
+// Close closes the connections.
 func (w *Web) Close() error {
 	w.client.CloseIdleConnections()
 	return nil
 }
 
-// notNumbers are how programs in C write what is no number, which JSON has not.
+// notNumbers is how C programs write values that are no numbers, which JSON lacks.
 var notNumbers = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|[+-]?(?i:nan(?:\([a-z0-9_]*\))?|inf(?:inity)?)`)
 
-// JSON returns an answer that is JSON but for values of nan and inf, as those
-// of a sensor that is broken or not there: they become texts, which are no
-// numbers either, and spoil nothing but themselves.
+// JSON returns an answer that is JSON except for values of nan and inf, as a broken or
+// missing sensor produces them. They become strings, so that they are not numbers
+// and affect only themselves.
 func JSON(raw []byte) (json.RawMessage, error) {
 	if json.Valid(raw) {
 		return raw, nil
@@ -324,7 +322,7 @@ func JSON(raw []byte) (json.RawMessage, error) {
 }
 
 // Pick follows names and indices into a JSON value: "PowerControl", 0, "Name".
-// It is an error if that leads nowhere.
+// It returns an error if the path does not exist.
 func Pick(raw json.RawMessage, path ...any) (json.RawMessage, error) {
 	for i, step := range path {
 		there := false
@@ -347,8 +345,8 @@ func Pick(raw json.RawMessage, path ...any) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// Number returns the number at a path of a JSON value: see [Pick]. Null,
-// nothing, text and a list are errors, each by its name.
+// Number returns the number at a path of a JSON value: see [Pick]. Null, a missing
+// value, a string and a list are errors, each with its own text.
 func Number(raw json.RawMessage, path ...any) (float64, error) {
 	raw, err := Pick(raw, path...)
 	if err != nil {

@@ -16,12 +16,12 @@ const (
 	maxRefused = 32
 )
 
-// share is how many hashes a share of difficulty 1 stands for.
+// share is the number of hashes that a share of difficulty 1 represents.
 const share = 1 << 32
 
-// quantity is what a figure can be of, in which unit, and within what it is
-// believed to be one: a bound that is passed is that of a broken field, not of
-// a good device. Where blank is set, 0 is what an empty place says.
+// quantity is the unit of a field and its plausible range: a value outside the range comes from a
+// broken field, not from a good miner. If blank is set, 0 means "no
+// value".
 type quantity struct {
 	unit        results.Unit
 	least, most float64
@@ -46,36 +46,36 @@ var quantities = map[string]quantity{
 	results.ReportedFrequency:   {results.Hertz, 0, 1e11, true},
 }
 
-// Form is how a device writes a quantity.
+// Form is how a miner writes a field.
 type Form struct {
-	Of   string               // see [results.ReportedRate] and its like
-	Unit string               // that its texts may end in
-	Per  float64              // SI units, or shares of difficulty 1, in one of its own; 0 is 1
-	Over results.SelfReported // s, of a rate or a power
-	// Since is set of an average since the miner started, Over, without which
-	// it means nothing.
+	Of   string               // one of [results.ReportedRate] and its siblings
+	Unit string               // suffix of its texts
+	Per  float64              // SI units, or shares of difficulty 1, per unit of the field; 0 means 1
+	Over results.SelfReported // averaging time in s of a rate or a power
+	// Since is set for an average since the start of the miner; it needs Over
+	// to mean anything.
 	Since bool
-	// Of a power.
+	// For a power.
 	Boundary results.Boundary
 	Origin   results.Origin
 }
 
-// Celsius, RPM, MHz and Difficulty are forms that most devices share.
+// Celsius, RPM, MHz and Difficulty are forms that most miners share.
 var (
 	Celsius = Form{Of: results.ReportedTemperature, Unit: "C"}
 	RPM     = Form{Of: results.ReportedFan, Unit: "RPM", Per: 1. / 60}
 	MHz     = Form{Of: results.ReportedFrequency, Unit: "MHz", Per: 1e6}
 )
 
-// Difficulty is the form of what is a sum of difficulties.
+// Difficulty is the form of a sum of difficulties.
 func Difficulty(of string) Form { return Form{Of: of, Per: share} }
 
-// Rate is the form of a rate in prefixes of H/s (1e9 for GH/s) over some seconds.
+// Rate is the form of a rate in multiples of H/s (1e9 for GH/s), averaged over so many seconds.
 func Rate(per float64, over results.SelfReported) Form {
 	return Form{Of: results.ReportedRate, Per: per, Over: over}
 }
 
-// Average is the form of a rate since the start, which was elapsed s ago.
+// Average is the form of a rate since the start, elapsed seconds ago.
 func Average(per, elapsed float64) Form {
 	return Form{Of: results.ReportedRate, Per: per, Over: results.SelfReport(elapsed), Since: true}
 }
@@ -85,14 +85,14 @@ func Watts(b results.Boundary, o results.Origin) Form {
 	return Form{Of: results.ReportedPower, Unit: "W", Boundary: b, Origin: o}
 }
 
-// Collector collects what one answer says, in SI units, and what means nothing.
+// Collector collects the fields of one answer, in SI units, and the invalid ones by name.
 type Collector struct {
 	Figures []results.SelfReportedField
 	Refused []string
 }
 
-// Take takes the value that a device has under a name. It returns what that is
-// in SI units, NaN if nothing was said or if it was refused.
+// Take takes the value of a field. It returns the value in SI units, or NaN if
+// there is none or it was refused.
 func (s *Collector) Take(name string, v Value, f Form) float64 {
 	n, said, err := v.Number(f.Unit)
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *Collector) Take(name string, v Value, f Form) float64 {
 	return s.Report(name, n, f)
 }
 
-// Say is [Collector.Take] of a number.
+// Report is [Collector.Take] for a number.
 func (s *Collector) Report(name string, n float64, f Form) float64 {
 	q := quantities[f.Of]
 	if n == 0 && q.blank {
@@ -133,8 +133,8 @@ func (s *Collector) Report(name string, n float64, f Form) float64 {
 	return si
 }
 
-// Highest takes the highest of several values, none of which need be there. 0
-// is what an empty place says.
+// Highest takes the highest of several values, none of which need exist. 0 means
+// "no value".
 func (s *Collector) Highest(name string, vs []Value, f Form) {
 	highest, any := math.Inf(-1), false
 	for _, v := range vs {
@@ -151,9 +151,8 @@ func (s *Collector) Highest(name string, vs []Value, f Form) {
 	}
 }
 
-// Elapsed is how long the miner runs, in s, by the clock that was started
-// first: a controller and its modules start some seconds apart. It is NaN if
-// none is known.
+// Elapsed is how long the miner has been running, in s, by the clock that started
+// first: a controller and its modules start some seconds apart. NaN if unknown.
 func (s *Collector) Elapsed() float64 {
 	longest := math.NaN()
 	for _, f := range s.Figures {
@@ -164,8 +163,8 @@ func (s *Collector) Elapsed() float64 {
 	return longest
 }
 
-// settle takes out the averages over a longer time than the miner runs: some
-// divide by all of that time, others begin at 0 and rise for as long.
+// settle removes averages over a longer time than the miner has been running:
+// some miners divide by all of that time, others start at 0 and rise.
 func (s *Collector) settle() {
 	elapsed := s.Elapsed()
 	s.Figures = slices.DeleteFunc(s.Figures, func(f results.SelfReportedField) bool {
@@ -178,8 +177,8 @@ func (s *Collector) settle() {
 	})
 }
 
-// PowerNote says what the power is that was taken of some answers, or what
-// they hold in its place.
+// PowerNote describes the power that was taken from some answers, or what they
+// contain instead.
 func (s *Collector) PowerNote(what string, answers ...Value) string {
 	for _, f := range s.Figures {
 		if f.Of == results.ReportedPower && f.Origin != results.Declared {
@@ -201,10 +200,10 @@ func (s *Collector) PowerNote(what string, answers ...Value) string {
 	return line("no figure of the power that it draws: its answers hold "+strings.Join(held, ", ")+", and nothing says that this is it: watts need a meter", 512)
 }
 
-// powerName is that of a number, in a text or not, which may be a power.
+// powerName matches the name of a field that may be a power.
 var powerName = regexp.MustCompile(`(?i)power|watt|pwr|consumption`)
 
-// powers adds what a value holds as a power, and under which names.
+// powers appends the fields of a value that may be a power, with their names.
 func powers(v Value, held []string) []string {
 	for _, item := range v.Items() {
 		held = powers(item, held)
@@ -219,13 +218,13 @@ func powers(v Value, held []string) []string {
 	return held
 }
 
-// float is what was said, NaN if nothing was.
+// float is the value; NaN if there is none.
 func float(s results.SelfReported) (n float64) {
 	s.Print(func(f results.Float) string { n = float64(f); return "" })
 	return n
 }
 
-// Refuse notes what means nothing, once, up to a limit.
+// Refuse notes an invalid field, once, up to a limit.
 func (s *Collector) Refuse(format string, args ...any) {
 	r := line(fmt.Sprintf(format, args...), 256)
 	if len(s.Refused) < maxRefused && !slices.Contains(s.Refused, r) {

@@ -1,12 +1,11 @@
-// Package miner defines what a miner can be asked about itself. The APIs are
-// its children, one folder each; miner/all is the explicit list of them.
+// Package miner defines what a miner can report about itself. The APIs are its
+// children, one package each; miner/all is the explicit list of them.
 //
-// A device makes claims, never measurements: a [results.SelfReported] has no order and
-// fits nowhere a figure belongs. It is only read: each API sends the requests
-// of a fixed list, none of which changes anything, and logs in no further than
-// reading needs. Whatever it answers is believed to be what it said, and
-// nothing more: what is malformed is read where it can mean one thing only,
-// and refused by name where it cannot.
+// A miner makes claims, not measurements: a [results.SelfReported] has no order and
+// is accepted nowhere a figure belongs. Miners are only read: each API sends the
+// requests of a fixed list, none of which changes anything, and logs in only as
+// far as reading requires. Malformed answers are read where only one meaning is
+// possible, and refused by name otherwise.
 package miner
 
 import (
@@ -17,49 +16,49 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Common are the options of every device.
+// Common are the options of every miner.
 var Common = []endpoint.Option{
 	{Key: "timeout", Help: "longest wait for an answer (2s)"},
-	{Key: "name", Help: "what the record calls it (its address)"},
+	{Key: "name", Help: "its name in the record (its address)"},
 }
 
 // Client is one miner. Its methods are called by one goroutine.
 type Client interface {
 	// Info is constant.
 	Info() Info
-	// Read asks for everything once. The error is for a device that cannot be
-	// asked at all; one value that means nothing is among the Refused.
+	// Read queries everything once. It returns an error if the miner cannot be
+	// queried at all; a single invalid field is listed in Refused.
 	Read(ctx context.Context) (Answer, error)
 	Close() error
 }
 
-// Info describes a device, as it described itself when it was opened.
+// Info describes a miner, as it described itself when it was opened.
 type Info struct {
-	Name     string // what the record calls it
+	Name     string // its name in the record
 	API      string // cgminer, whatsminer, braiins, axeos
-	Source   string // where it is: an address
+	Source   string // its address
 	Model    string
 	Firmware string
-	Notes    []string // what its figures are, and of which documents that is known
+	Notes    []string // what its fields are, and which documents say so
 }
 
-// Claim begins the claim of a device at the use of a run, which is empty if
-// others work at it too.
+// Claim starts the claim of a miner for a use of a run; use is empty if others
+// work on it too.
 func (i Info) Claim(use string) results.Claim {
 	return results.Claim{Device: i.Name, Use: use, API: i.API, Source: i.Source, Model: i.Model, Firmware: i.Firmware, Samples: []results.SelfReportedSample{}, Notes: i.Notes}
 }
 
-// Answer is what a device said at one instant.
+// Answer is what a miner reported at one instant.
 type Answer struct {
 	At      time.Time                   // the middle of the request, with a monotonic part
 	Slack   time.Duration               // half the round trip
-	Mode    string                      // of work, as it calls it; empty if it does not say
-	Figures []results.SelfReportedField // of each quantity, the one to quote comes first
-	Refused []string                    // what it said and what means nothing, each by name
+	Mode    string                      // mode of work, in its own words; empty if unknown
+	Figures []results.SelfReportedField // for each quantity the preferred one first
+	Refused []string                    // invalid fields, by name
 }
 
-// SelfReportedSample is an answer, or the error in its place, as a record that began at
-// start holds it.
+// Sample is the answer, or the error in its place, in a record that began at
+// start.
 func (a Answer) Sample(start time.Time, err error) results.SelfReportedSample {
 	if err != nil {
 		return results.SelfReportedSample{T: results.Float(time.Since(start).Seconds()), Slack: results.Absent(), Figures: []results.SelfReportedField{}, Refused: []string{err.Error()}}

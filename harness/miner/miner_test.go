@@ -46,7 +46,7 @@ func TestStamp(t *testing.T) {
 func TestNothingIsNoAnswer(t *testing.T) {
 	d := New(endpoint.Spec{Kind: "x"}, Info{Source: "here"}, func(context.Context, *Collector) (string, error) { return "", nil }, nil)
 	_, err := d.Read(t.Context())
-	require.EqualError(t, err, "x: read here: it says nothing of itself that is known here")
+	require.EqualError(t, err, "x: read here: it reports nothing that is known here")
 }
 
 func TestBounds(t *testing.T) {
@@ -187,7 +187,7 @@ func TestWire(t *testing.T) {
 	}
 	w := Wire{Address: l.Addr().String(), Timeout: 50 * time.Millisecond}
 	_, err = w.Query(t.Context(), nil, all)
-	require.ErrorContains(t, err, "half an answer, 3 bytes")
+	require.ErrorContains(t, err, "an incomplete answer, 3 bytes")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = w.Query(t.Context(), nil, none)
 	require.ErrorContains(t, err, "no answer within 50ms")

@@ -17,11 +17,11 @@ import (
 	"github.com/perwatt/perwatt/harness/endpoint"
 )
 
-// Query asks a device for all it says, and returns its mode of work.
+// Query queries a miner for all it reports, and returns its mode of work.
 type Query func(ctx context.Context, s *Collector) (mode string, err error)
 
-// Poller is a [Device] around what asks it. It stamps an answer with the middle
-// of the time that the asking took, and half of that is its slack.
+// Poller is a [Client] around a [Query]. It dates an answer at the middle of the
+// query, and half of its duration is the slack.
 type Poller struct {
 	info Info
 	ask  Query
@@ -29,17 +29,17 @@ type Poller struct {
 	done bool
 }
 
-// New returns a device of a spec, whose name it has, or that of its source.
+// New returns a client of a specification, named as it says, or after its source.
 func New(s endpoint.Spec, about Info, ask Query, shut func() error) *Poller {
 	about.Name = s.Get("name", about.Source)
 	about.API = cmp.Or(about.API, s.Kind)
 	return &Poller{info: about, ask: ask, shut: shut}
 }
 
-// Info implements [Device].
+// Info implements [Client].
 func (r *Poller) Info() Info { return r.info }
 
-// Read implements [Device].
+// Read implements [Client].
 func (r *Poller) Read(ctx context.Context) (Answer, error) {
 	fail := func(err error) (Answer, error) {
 		return Answer{}, fmt.Errorf("%s: read %s: %w", r.info.API, r.info.Source, err)
@@ -58,13 +58,13 @@ func (r *Poller) Read(ctx context.Context) (Answer, error) {
 	case err != nil:
 		return fail(err)
 	case len(s.Figures) == 0 && len(s.Refused) == 0:
-		return fail(errors.New("it says nothing of itself that is known here"))
+		return fail(errors.New("it reports nothing that is known here"))
 	}
 	s.settle()
 	return Answer{At: before.Add(trip / 2), Slack: trip / 2, Mode: Word(mode), Figures: s.Figures, Refused: s.Refused}, nil
 }
 
-// Close implements [Device].
+// Close implements [Client].
 func (r *Poller) Close() error {
 	if r.done {
 		return nil
@@ -76,24 +76,24 @@ func (r *Poller) Close() error {
 	return r.shut()
 }
 
-// Verbs are all requests that an API may ever send: none that changes anything.
+// Verbs lists all requests that an API may ever send; none changes anything.
 type Verbs []string
 
-// Allow is an error if a request is none of the verbs.
+// Allow returns an error if a request is not one of the verbs.
 func (v Verbs) Allow(request string) error {
 	if !slices.Contains(v, request) {
-		return fmt.Errorf("%q is not sent: it is none of %q", request, []string(v))
+		return fmt.Errorf("%q is not sent: it is not one of %q", request, []string(v))
 	}
 	return nil
 }
 
-// Wire asks over TCP, with a connection for each request.
+// Wire queries over TCP, with one connection per request.
 type Wire struct {
 	Address string        // host:port
-	Timeout time.Duration // of connection, request and answer together
+	Timeout time.Duration // for connection, request and answer together
 }
 
-// NewWire returns the wire to the spec's target, on a port if it names none.
+// NewWire returns the wire to the target, with a default port.
 func NewWire(s endpoint.Spec, port string) (w Wire, err error) {
 	if w.Address, err = s.Address(port); err != nil {
 		return w, err
@@ -102,7 +102,7 @@ func NewWire(s endpoint.Spec, port string) (w Wire, err error) {
 	return w, err
 }
 
-// Ask sends one request and returns what read takes of the answer.
+// Query sends one request and returns the bytes that read accepts.
 func (w Wire) Query(ctx context.Context, request []byte, read func(io.Reader) ([]byte, error)) (answer []byte, err error) {
 	limited, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
@@ -118,27 +118,27 @@ func (w Wire) Query(ctx context.Context, request []byte, read func(io.Reader) ([
 	case err != nil && ctx.Err() != nil:
 		err = ctx.Err()
 	case err != nil && limited.Err() != nil && len(answer) > 0:
-		err = fmt.Errorf("half an answer, %d bytes, and no more within %v: %w", len(answer), w.Timeout, context.DeadlineExceeded)
+		err = fmt.Errorf("an incomplete answer, %d bytes, and no more within %v: %w", len(answer), w.Timeout, context.DeadlineExceeded)
 	case err != nil && limited.Err() != nil:
 		err = fmt.Errorf("no answer within %v: %w", w.Timeout, context.DeadlineExceeded)
 	}
 	return answer, err
 }
 
-// Web prepares to ask a device over HTTP. Its target is HOST, HOST:PORT or the
-// beginning of an address, http:// or https://.
+// Web prepares a client over HTTP. The target is HOST, HOST:PORT or the beginning
+// of an http:// or https:// address.
 func Web(s endpoint.Spec, wrap func(http.RoundTripper) http.RoundTripper) (*endpoint.Web, error) {
 	if !strings.Contains(s.Target, "://") {
 		address, err := s.Address("80")
 		if err != nil {
 			return nil, err
 		}
-		s.Target = (&url.URL{Scheme: "http", Host: address}).String() // which writes a zone as it must be
+		s.Target = (&url.URL{Scheme: "http", Host: address}).String() // writes an IPv6 zone as it must be
 	}
 	return s.Web(wrap)
 }
 
-// Get asks a web for what a path has, if that is among its verbs.
+// Get fetches a path, if it is one of the verbs.
 func (v Verbs) Get(ctx context.Context, w *endpoint.Web, path string) (Value, error) {
 	if err := v.Allow("GET " + path); err != nil {
 		return Value{}, err

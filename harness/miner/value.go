@@ -13,14 +13,14 @@ import (
 	"github.com/perwatt/perwatt/harness/endpoint"
 )
 
-// Limits on what one answer may be.
+// Limits on one answer.
 const (
 	MaxAnswer = 1 << 20 // bytes
 	maxDepth  = 32
 	maxValues = 50_000
 )
 
-// Value is a value of an answer in JSON. Its zero value is what is not there.
+// Value is a JSON value of an answer. Its zero value means "missing".
 type Value struct {
 	kind  kind
 	text  string         // of a text, a number, a word
@@ -29,7 +29,7 @@ type Value struct {
 	index map[string]int // of the names of an object that has many
 }
 
-// many is how many names are looked for one by one.
+// many is the number of names up to which they are searched one by one.
 const many = 8
 
 type kind int
@@ -39,19 +39,19 @@ const (
 	null
 	text
 	number
-	word // true and false, and what is none of JSON's: nan, -inf
+	word // true and false, and words that JSON lacks: nan, -inf
 	list
 	object
-	twice // a name that stands there more than once, and not for the same
+	twice // a name that occurs more than once with different values
 )
 
-// Parse reads one answer. What miners get wrong is read where it can mean one
-// thing only: control bytes (NUL above all, at the end and inside of a text),
-// commas too many, and commas too few before a name or between two objects or
-// lists; text that is no UTF-8; a backslash that escapes nothing; a list whose
-// elements have names. A word such as nan, and a name that is there twice, are
-// refused when they are asked for, and not before. All else is an error, an
-// answer that was cut short above all: what is missing could have been anything.
+// Parse reads one answer. It accepts the mistakes of miners that have one meaning
+// only: control bytes (mostly NUL, at the end or inside a text), extra commas,
+// missing commas before a name or between two objects or lists, invalid UTF-8, a
+// backslash that escapes nothing, a list whose elements have names. Words such as
+// nan and duplicate names are refused only when they are asked for. Everything else
+// is an error, above all a truncated answer: what is missing could have been
+// anything.
 func Parse(raw []byte) (Value, error) {
 	p := parser{b: raw}
 	if len(raw) > MaxAnswer {
@@ -73,10 +73,10 @@ func Parse(raw []byte) (Value, error) {
 	return v, nil
 }
 
-// Text is a text, of a dialect that packs several things into one.
+// Text is a text, for a dialect that packs several values into one.
 func Text(s string) Value { return Value{kind: text, text: s} }
 
-// Texts is an object of texts, of a dialect that is no JSON.
+// Texts is an object of texts, for a dialect that is not JSON.
 func Texts(names, texts []string) Value {
 	v := Value{kind: object}
 	for i, name := range names {
@@ -85,7 +85,7 @@ func Texts(names, texts []string) Value {
 	return v
 }
 
-// find returns the place of a name, -1 if it has none.
+// find returns the index of a name, or -1.
 func (v *Value) find(name string) int {
 	if v.index == nil {
 		return slices.Index(v.names, name)
@@ -124,7 +124,7 @@ type parser struct {
 
 var errCut = errors.New("the answer was cut short")
 
-// bad says what is wrong at the next byte.
+// bad describes what is wrong at the next byte.
 func (p *parser) bad(what string) error {
 	if p.i >= len(p.b) {
 		return fmt.Errorf("%w after %d bytes", errCut, len(p.b))
@@ -132,15 +132,14 @@ func (p *parser) bad(what string) error {
 	return fmt.Errorf("the answer is malformed in a way that could mean more than one thing: byte %d: %s: %.40q", p.i, what, p.b[p.i:])
 }
 
-// space passes over what stands for nothing between values.
+// space skips what means nothing between values.
 func (p *parser) space() {
 	for p.i < len(p.b) && p.b[p.i] <= ' ' {
 		p.i++
 	}
 }
 
-// next passes over space and any commas, and returns the byte after them; 0 at
-// the end.
+// next skips space and commas, and returns the byte after them; 0 at the end.
 func (p *parser) next(commas bool) byte {
 	for p.space(); p.i < len(p.b); p.space() {
 		if c := p.b[p.i]; c != ',' || !commas {
@@ -258,7 +257,7 @@ func (p *parser) str() (string, error) {
 	return "", p.bad("")
 }
 
-// escape reads what a backslash begins, to its last byte.
+// escape reads an escape sequence to its last byte.
 func (p *parser) escape(out []byte) []byte {
 	p.i++
 	switch c := p.b[p.i]; c {
@@ -289,8 +288,8 @@ func (p *parser) escape(out []byte) []byte {
 	return append(out, '\\', p.b[p.i])
 }
 
-// At follows names and indices. What is not there is a Value that is absent;
-// so is null.
+// At follows names and indices. A missing element, or null, is a Value that is
+// absent.
 func (v Value) At(path ...any) Value {
 	for _, step := range path {
 		var next Value
@@ -321,14 +320,14 @@ func (v Value) same(w Value) bool {
 	return true
 }
 
-// Absent reports whether there is nothing, or a null, or what miners write for
-// it: an empty text, N/A or dashes.
+// Absent reports whether the value is missing, null, or what miners write for
+// that: an empty text, N/A or dashes.
 func (v Value) Absent() bool {
 	s := strings.Trim(v.text, " -")
 	return v.kind == absent || v.kind == null || v.kind == text && (s == "" || strings.EqualFold(s, "n/a"))
 }
 
-// Items are the elements of a list; none of anything else.
+// Items are the elements of a list; none for anything else.
 func (v Value) Items() []Value {
 	if v.kind != list {
 		return nil
@@ -336,8 +335,8 @@ func (v Value) Items() []Value {
 	return v.items
 }
 
-// First is the first element of a list, and what is no list itself: some put
-// what is one thing into a list, and some do not.
+// First is the first element of a list, or the value itself if it is not a list:
+// some miners wrap single objects in a list.
 func (v Value) First() Value {
 	if v.kind == list {
 		return v.At(0)
@@ -345,12 +344,11 @@ func (v Value) First() Value {
 	return v
 }
 
-// Names are those of an object, each once, in order.
+// Names are the names of an object, each once, in order.
 func (v Value) Names() []string { return v.names }
 
-// Text is a text, a number or a word in one line of at most 128 bytes without
-// control characters and the quotes that some put around it; empty if it is
-// anything else.
+// Text is a text, a number or a word on one line of at most 128 bytes without
+// control characters and enclosing quotes; empty for anything else.
 func (v Value) Text() string {
 	if v.Absent() || v.kind > word {
 		return ""
@@ -358,7 +356,7 @@ func (v Value) Text() string {
 	return Word(strings.Trim(v.text, "' "))
 }
 
-// Whole is a text as it stands there; empty if it is anything else.
+// Whole is the unchanged text; empty for anything else.
 func (v Value) Whole() string {
 	if v.kind != text {
 		return ""
@@ -366,10 +364,10 @@ func (v Value) Whole() string {
 	return v.text
 }
 
-// Word makes one line of at most 128 bytes of what a device said.
+// Word turns a text of a miner into one line of at most 128 bytes.
 func Word(s string) string { return line(s, 128) }
 
-// line makes one line without control characters of at most limit bytes.
+// line turns a text into one line of at most limit bytes without control characters.
 func line(s string, limit int) string {
 	s = strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -387,9 +385,9 @@ func line(s string, limit int) string {
 	return s[:end] + "…"
 }
 
-// Number is a number, or a text that is one and may end in the unit: 58.94W.
-// It is NaN-free; said is false if there is none, and the error says what
-// stands there instead.
+// Number is a number, or a text that is a number and may end in the unit: 58.94W.
+// It is never NaN; said is false if there is none, and the error describes what is
+// there instead.
 func (v Value) Number(unit string) (n float64, said bool, err error) {
 	switch {
 	case v.Absent():

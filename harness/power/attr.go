@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// attrMost is the length in bytes of the longest attribute that is believed:
-// a name, or a 64-bit decimal.
+// attrMost is the maximum length of an attribute in bytes: a name, or a 64-bit
+// decimal number.
 const attrMost = 63
 
-// File is an open attribute. ReadAt, unlike Read, never parks in the poller:
-// some drivers answer EAGAIN for ever.
+// File is an open attribute. ReadAt, unlike Read, never waits in the runtime's
+// poller: some drivers return EAGAIN forever.
 type File interface {
 	io.ReaderAt
 	io.Closer
@@ -25,14 +25,14 @@ type File interface {
 // Opener opens the attribute at path.
 type Opener func(path string) (File, error)
 
-// OpenFile is the Opener of the file system.
+// OpenFile opens a file of the file system.
 func OpenFile(path string) (File, error) { return os.Open(path) } // #nosec G304 -- attributes that meters found below the system's directory
 
 // ReadAttr returns the text of a sysfs attribute, at most 63 bytes, without
-// trailing newlines and spaces. The file is opened for this one read: a file
-// kept open outlives its removal and its replacement, and would go on giving
-// numbers that nobody updates. Every error names path and wraps its cause, a
-// missing file [fs.ErrNotExist] and a refused one [fs.ErrPermission].
+// trailing newlines and spaces. It opens the file for this one read: a file that
+// stays open survives its removal or replacement, and would return values that
+// nobody updates. Every error names the path and wraps its cause:
+// [fs.ErrNotExist] for a missing file, [fs.ErrPermission] for a refused one.
 func ReadAttr(open Opener, path string) (string, error) {
 	text, _, err := readAttr(open, path)
 	if err != nil {
@@ -41,10 +41,10 @@ func ReadAttr(open Opener, path string) (string, error) {
 	return text, nil
 }
 
-// ReadMicro returns the count in an attribute, in its own unit: µJ and µW,
-// as sysfs has them. The count is a decimal of at most 64 bits with no sign;
-// anything else is an error. The time is the instant right after the read or
-// its failure, with a monotonic part. Otherwise it is as [ReadAttr].
+// ReadMicro returns the count in an attribute, in µJ or µW as sysfs has it. The
+// count is an unsigned decimal of at most 64 bits; anything else is an error. The
+// time is the instant just after the read or its failure, with a monotonic part.
+// Otherwise it is like [ReadAttr].
 func ReadMicro(open Opener, path string) (uint64, time.Time, error) {
 	text, at, err := readAttr(open, path)
 	if err != nil {
@@ -74,8 +74,8 @@ type head struct {
 	at   time.Time
 }
 
-// ReadHead returns the beginning of a file, at most so many bytes, as
-// [ReadAttr] does the whole of an attribute.
+// ReadHead returns at most the given number of bytes from the start of a file.
+// Otherwise it is like [ReadAttr].
 func ReadHead(open Opener, path string, most int) ([]byte, error) {
 	h, err := readHead(open, path, most)
 	if err != nil {
@@ -94,7 +94,7 @@ func readHead(open Opener, path string, most int) (head, error) {
 		buf := make([]byte, most)
 		n, err := f.ReadAt(buf, 0)
 		at := time.Now()
-		if err == io.EOF { // a ReaderAt that fills no whole buffer says why
+		if err == io.EOF { // ReaderAt reports why it did not fill the buffer
 			err = nil
 		}
 		return head{buf[:n], at}, err
@@ -105,7 +105,7 @@ func readHead(open Opener, path string, most int) (head, error) {
 	return h, err
 }
 
-// unread says which attribute was not read, once: os names it too.
+// unread names the attribute that could not be read, once: os names it too.
 func unread(path string, err error) error {
 	if errors.Is(err, ErrLate) {
 		return err

@@ -2,9 +2,9 @@ package power
 
 import "regexp"
 
-// What firmware and drivers call a quantity that is not all that a node draws:
-// what its supplies give, one of several that feed it, a rail with its low
-// voltage or by its name, and some other part.
+// Words by which firmware and drivers label a part of a node's power: the output
+// of its supplies, one of several supplies, a rail by its voltage or name, or
+// another part.
 var (
 	LabelOutput = labelled(`output|\bp?out[0-9]*\b`)
 	LabelOneOf  = labelled(`\b(psu|ps|(power )?supply|feed|phase|inlet) ?[#-]?[0-9a-c]\b`)
@@ -14,8 +14,8 @@ var (
 
 func labelled(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pattern) }
 
-// Whole reports whether a label names no part: what it says may be of the whole
-// node.
+// Whole reports whether a label names no part, so that its value may be of the
+// whole node.
 func Whole(label string) bool {
 	for _, part := range []*regexp.Regexp{LabelOutput, LabelOneOf, LabelRail, LabelPart} {
 		if part.MatchString(label) {

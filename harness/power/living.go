@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// wait is how long a source may take to show that it lives: two turns of
-	// the slowest counters that count packages, which are renewed each second.
+	// wait is how long a source may take to show that it works: two updates of
+	// the slowest package counters, which are updated once a second.
 	wait = 2500 * time.Millisecond
-	// between two looks at it.
+	// pause is the time between two reads.
 	pause = 10 * time.Millisecond
 )
 
-// Living reads a meter until some boundary's total is alive: of each place in
-// it a gauge has given one good reading, or a counter has moved. Otherwise it
-// says what was found instead. What is dead is no reason to pass over what
-// lives, and is not found out by opening it.
+// Living reads a meter until the total of some boundary works: at each place of
+// that total a gauge has returned one good reading, or a counter has moved. If
+// none does, the error says what was found instead. A dead channel does not rule
+// out a working one, and opening the meter cannot tell them apart.
 func Living(ctx context.Context, m Meter) error {
 	info := m.Info()
 	first, alive := make([]float64, len(info.Channels)), make([]bool, len(info.Channels))
@@ -69,8 +69,7 @@ func Living(ctx context.Context, m Meter) error {
 	return errors.New("no channel of it gives the power of a node")
 }
 
-// whole reports whether all places of a boundary's total have a channel that
-// is alive.
+// whole reports whether every place of a boundary's total has a working channel.
 func whole(channels []results.Channel, alive []bool, b results.Boundary) bool {
 	places := map[string]bool{}
 	for i, c := range channels {

@@ -14,27 +14,26 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// patience is how long an instrument may stand still at least.
+// patience is the minimum time for which a value may stay the same.
 const patience = time.Minute
 
-// Quantity is one value as an instrument gave it, in the channel's unit. An
-// instrument that gave none, or one of another type, or the value by which it
-// says that it knows nothing, sets Err: there is no number that means "none".
-// Err is [ErrNoNews] of one that only speaks when it has something new, and
-// has not.
+// Quantity is one value from an instrument, in the channel's unit. If the
+// instrument returned none, a value of another type, or its code for "unknown",
+// Err is set: no number stands for "none". Err is [ErrNoNews] if the instrument
+// sends only new values and has sent none.
 type Quantity struct {
 	Value float64
-	// At is when the value came in, by our clock, of an instrument that speaks
-	// unasked; zero is the middle of the request.
+	// At is the arrival time, by our clock, of a value that was sent without a
+	// request; zero means the middle of the request.
 	At time.Time
-	// Taken is when the instrument says that it took the value, by its own
-	// clock; zero if it does not say.
+	// Taken is when the instrument took the value, by its own clock; zero if
+	// unknown.
 	Taken time.Time
 	Err   error
 }
 
-// Number makes the number at a path of a JSON value a quantity: times unit is
-// W or J. What [endpoint.Number] refuses is its error.
+// Number returns the number at a path of a JSON value as a quantity, times unit
+// (W or J). Its error is that of [endpoint.Number].
 func Number(raw json.RawMessage, unit float64, path ...any) Quantity {
 	v, err := endpoint.Number(raw, path...)
 	if err != nil {
@@ -43,53 +42,51 @@ func Number(raw json.RawMessage, unit float64, path ...any) Quantity {
 	return Quantity{Value: v * unit}
 }
 
-// Query asks an instrument once for all its channels. The time at which its
-// answer holds is taken to be the middle of the call, so it does nothing but
-// ask: no login, no lookup that can be done before.
+// Query reads all channels of an instrument once. The reading is dated at the
+// middle of the call, so a query does nothing else: no login and no lookup that
+// can be done beforehand.
 type Query func(ctx context.Context) ([]Quantity, error)
 
-// Bound is what can be true of a channel.
+// Bound limits the plausible values of a channel.
 type Bound struct {
-	// Watts that are not believed: of a gauge its value, of a counter its
-	// slope. 0 is [results.Boundary.Most]. What is too little to be believed the channel
-	// says itself: [results.Channel.LeastWatts].
+	// Watts is the largest plausible power: of a gauge its value, of a counter its
+	// slope. 0 means [results.Boundary.Most]. The smallest is
+	// [results.Channel.LeastWatts].
 	Watts float64
-	// Range is the value in J at which a counter starts again from 0; 0 if
-	// that is not known, and then each fall is a gap.
+	// Range is the value in J at which a counter wraps to 0; 0 if unknown, and
+	// then every fall is a gap.
 	Range float64
-	// Stale is how long a value may stay exactly the same: beyond that, the
-	// instrument or who reads it for us has stopped. 0 is learnt from what it
-	// does: see [Poller].
+	// Stale is how long a value may stay exactly the same before the instrument,
+	// or what reads it for us, is taken to have stopped. 0 means that the time is
+	// learned from its updates: see [Poller].
 	Stale time.Duration
-	// Moves is set for a counter that keeps its pace whatever the load: once
-	// that is known, it has stopped if it stands for ten times as long.
+	// Moves is set for a counter that advances at a constant pace whatever the
+	// load: it has stopped if it does not change for ten times that pace.
 	Moves bool
 }
 
-// Poller is a [Meter] around an instrument that is asked over a wire, by an
-// [Query]. It is the one place where answers of strangers become readings:
+// Poller is a [Meter] for an instrument that is read over a network by a [Query].
+// It is the only place where outside answers become readings:
 //
-//   - a reading is stamped with the middle of the request, and half the round
-//     trip is its Slack; the instrument's own clock stands beside it;
-//   - a gauge is above 0 and believable at its boundary; zero, a negative value,
-//     too small or too large a one is an error, never a reading;
-//   - a counter starts from 0, never falls and rises no faster than is
-//     believable. A fall is a wrap if the range is known and the watts are
-//     believable, else a reset: a gap. After any error the next good value is
-//     a new base, for what was counted in between is not known; 0 is none for
-//     a counter that has counted before, nor for one that stays there;
-//   - a value that repeats with the time of the last one is no news
-//     ([ErrNoNews]); a counter that repeats is a reading, which by itself says
-//     nothing of the power. One that has not changed for longer than is
-//     credible is stale, an error, and so is an instrument that has nothing new
-//     for as long. That is 10 periods and at least a minute, for a counter at
-//     least the time in which 10 W count one step and ten times the longest
-//     that it was seen to stand; a gauge without a time of its own is judged
-//     only if its steps are finer than a thousandth, for a coarse one may stand
-//     still in truth.
+//   - A reading is dated at the middle of the request, and half of the round
+//     trip is its Slack. The instrument's own clock is recorded too.
+//   - A gauge must be above 0 and plausible at its boundary. Zero, a negative
+//     value and an implausible one are errors, never readings.
+//   - A counter starts from 0, never falls, and rises no faster than is
+//     plausible. A fall is a wrap if the range is known and the resulting power is
+//     plausible; otherwise it is a reset, and a gap. After an error the next good
+//     value is the new base, because the energy in between is unknown. 0 is not
+//     accepted after a counter has counted, nor from one that stays there.
+//   - A value with the same timestamp as the last one is a duplicate
+//     ([ErrNoNews]). A counter that repeats its value is a reading. A value that
+//     does not change for too long is stale, which is an error, and so is an
+//     instrument that sends nothing new for as long. The limit is 10 periods and
+//     at least a minute; for a counter also the time in which 10 W make one step,
+//     and ten times the longest time it was seen to stand still. A gauge without
+//     timestamps is judged only if its resolution is finer than 0.1 %, because a
+//     coarse one may stand still for good reason.
 //
-// The wall clock of either side may be set at any time: only the monotonic
-// one is used.
+// Both wall clocks may be set at any time, so only the monotonic clock is used.
 type Poller struct {
 	about   Info
 	bounds  []Bound
@@ -101,10 +98,10 @@ type Poller struct {
 	done    bool
 }
 
-// state is what a channel said last.
+// state is the last reading of a channel.
 type state struct {
 	based   bool      // whether the counter's base holds
-	base    float64   // last value of the counter as given
+	base    float64   // last raw value of the counter
 	sum     float64   // J since the first good reading
 	rose    time.Time // when the base last changed
 	seen    bool      // whether value, taken and moved hold
@@ -115,8 +112,8 @@ type state struct {
 	changes int           // of value
 	pace    time.Duration // the longest time between two changes
 	doubted bool          // whether doubt holds
-	doubt   float64       // the counter's value that was not believed
-	heard   time.Time     // when there was a value last, changed or not
+	doubt   float64       // the counter's last rejected value
+	heard   time.Time     // when a value last arrived, changed or not
 }
 
 // Info implements [Meter].
@@ -142,7 +139,7 @@ func (r *Poller) Read(ctx context.Context) ([]Reading, error) {
 	case err != nil && (limited.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)): // a socket may tire first
 		err = fmt.Errorf("no answer within %v: %w", r.timeout, err)
 	case err == nil && len(got) != len(r.state):
-		err = fmt.Errorf("it gave %d values, not %d", len(got), len(r.state))
+		err = fmt.Errorf("it returned %d values, not %d", len(got), len(r.state))
 	}
 	if err != nil {
 		for i := range r.state {
@@ -180,7 +177,7 @@ func (r *Poller) Close() error {
 	return r.shut()
 }
 
-// take makes a reading of what was given, or says why it is none.
+// take returns a reading, or why the value is not one.
 func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, period time.Duration) (float64, error) {
 	b.Watts = cmp.Or(b.Watts, c.Boundary.Most())
 	v, err := q.Value, q.Err
@@ -192,11 +189,11 @@ func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, perio
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		err = errors.New("not a number")
 	case v < 0:
-		err = fmt.Errorf("%g %s is below 0: this is how some instruments say that they know nothing", v, c.Unit)
+		err = fmt.Errorf("%g %s is below 0: some instruments report a negative value when they have none", v, c.Unit)
 	case !counter && v == 0:
 		err = errors.New("0 W is never an answer")
 	case counter && v == 0 && !s.based && s.base > 0:
-		err = errors.New("it says 0 after it had counted, which is a reset or no value: a gap")
+		err = errors.New("it fell to 0 after it had counted, which is a reset or a missing value: a gap")
 	case counter && v == 0 && s.seen && s.value == 0 && at.Sub(s.moved) >= max(time.Second, period):
 		err = errors.New("it has counted nothing: 0 J is no energy")
 	case !counter && c.Boundary.Unbelievable(v, c.LeastWatts(), b.Watts) != "":
@@ -216,19 +213,19 @@ func (s *state) take(q Quantity, at time.Time, c results.Channel, b Bound, perio
 	return v, err
 }
 
-// silent tells an instrument that has nothing new from one that has stopped.
+// silent distinguishes an instrument without new data from one that has stopped.
 func (s *state) silent(at time.Time, period time.Duration) error {
 	quiet := at.Sub(s.heard)
 	switch {
 	case !s.seen:
-		return errors.New("it has said nothing yet")
+		return errors.New("it has sent nothing yet")
 	case quiet > max(patience, 10*period):
-		return fmt.Errorf("stale: it has said nothing for %v", quiet.Round(time.Second))
+		return fmt.Errorf("stale: it has sent nothing new for %v", quiet.Round(time.Second))
 	}
 	return ErrNoNews
 }
 
-// fresh tells a reading from a repeat of the last one.
+// fresh distinguishes a new reading from a repetition of the last one.
 func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, period time.Duration) error {
 	stamped := !q.Taken.IsZero()
 	same := s.seen && q.Value == s.value && (!stamped || q.Taken.Equal(s.taken))
@@ -243,15 +240,15 @@ func (s *state) fresh(q Quantity, at time.Time, c results.Channel, b Bound, peri
 	s.seen, s.value, s.taken, s.heard = true, q.Value, q.Taken, at
 	switch stood := at.Sub(s.moved); {
 	case same && stood > s.limit(c, b, period, stamped):
-		return fmt.Errorf("stale: it has said %g %s for %v", q.Value, c.Unit, stood.Round(time.Second))
+		return fmt.Errorf("stale: it has reported %g %s for %v", q.Value, c.Unit, stood.Round(time.Second))
 	case same && stamped:
 		return ErrNoNews
 	}
 	return nil
 }
 
-// limit is how long the last value may stand. An instrument without a stated
-// step is taken to be as fine as its value shows.
+// limit is how long the last value may stay the same. Without a stated resolution
+// an instrument is assumed to be as fine as its value shows.
 func (s *state) limit(c results.Channel, b Bound, period time.Duration, stamped bool) time.Duration {
 	step := float64(c.Accuracy.Resolution)
 	switch {
@@ -268,7 +265,7 @@ func (s *state) limit(c results.Channel, b Bound, period time.Duration, stamped 
 		return max(patience, 10*period)
 	}
 	if !(step > 0) {
-		step = results.Grain(1e-6, s.value, 1) // those of binary and decimal registers divide a watt, or it them
+		step = results.Grain(1e-6, s.value, 1) // steps of binary and decimal registers divide a watt, or a watt divides them
 	}
 	if step > s.value/1000 {
 		return math.MaxInt64
@@ -276,18 +273,18 @@ func (s *state) limit(c results.Channel, b Bound, period time.Duration, stamped 
 	return max(patience, 10*period)
 }
 
-// count adds what a counter counted since its last good value.
+// count adds what the counter counted since its last good value.
 func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (float64, error) {
 	if !s.based {
 		if s.doubted && v == s.doubt {
-			return 0, fmt.Errorf("it still says %g J, which cannot be true", v)
+			return 0, fmt.Errorf("it still reports %g J, which cannot be true", v)
 		}
 		s.doubted = false
 		s.based, s.base, s.rose = true, v, at
 		return s.sum, nil
 	}
 	d := v - s.base
-	s.doubted, s.doubt = true, v // until it is believed, or moves on
+	s.doubted, s.doubt = true, v // until it is accepted or changes
 	if d < 0 {
 		if d += b.Range; b.Range == 0 || s.base > b.Range {
 			return 0, fmt.Errorf("it fell from %g to %g J: a reset, a gap", s.base, v)
@@ -297,9 +294,9 @@ func (s *state) count(v float64, at time.Time, c results.Channel, b Bound) (floa
 	if !(step > 0) {
 		step = 0
 	}
-	// Some bring their counter up to date by the minute: what it rises by is
-	// of the time since it last rose. A second's grace: neither side stamps
-	// better than its own scheduler.
+	// Some counters are updated once a minute, so the increase belongs to the time
+	// since the last increase. One second of tolerance: both timestamps are only as
+	// good as their schedulers.
 	most := b.Watts*(at.Sub(s.rose).Seconds()+1) + 2*step
 	switch {
 	case d > most:

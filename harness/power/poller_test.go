@@ -80,7 +80,7 @@ func TestErrorAsZeroInACounter(t *testing.T) {
 		err       string
 	}{
 		{5000, 0, ""}, {5500, 500, ""},
-		{0, 0, "reset"}, {0, 0, "says 0"}, {0, 0, "says 0"}, {161993, 500, ""}, // a new base: nothing of the jump is added
+		{0, 0, "reset"}, {0, 0, "fell to 0"}, {0, 0, "says 0"}, {161993, 500, ""}, // a new base: nothing of the jump is added
 		{162443, 950, ""}, {-1, 0, "below 0"}, {162943, 950, ""},
 	} {
 		got, err := s.say(t, time.Second, c.say)
@@ -286,7 +286,7 @@ func TestFrozenGauge(t *testing.T) {
 		require.NoError(t, err)
 	}
 	_, err := s.say(t, 2*time.Second, 512.3)
-	require.ErrorContains(t, err, "stale: it has said 512.3 W for")
+	require.ErrorContains(t, err, "stale: it has reported 512.3 W for")
 
 	s = script(t, watts, Bound{}, ",resolution=10")
 	for range 60 {
@@ -390,7 +390,7 @@ func TestUnasked(t *testing.T) {
 	}
 	for range 2 {
 		_, err = s.say(t, time.Minute, 0)
-		require.ErrorContains(t, err, "stale: it has said nothing for")
+		require.ErrorContains(t, err, "stale: it has sent nothing new for")
 	}
 }
 

@@ -10,10 +10,10 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Prove asks the instrument once, in the way and within the time of a reading,
-// and forgets what it said. An Open that asked in another way, question by
-// question, proves by it that what it found can be read: one of the channels, of
-// those in a total if there are such, has to give a value that is believed.
+// Prove reads the instrument once, in the way and within the time of a reading,
+// and discards the values. An Open that used other requests, one at a time,
+// proves with it that its channels can be read: at least one channel, of
+// those in a total if there are any, must return a plausible value.
 func (r *Poller) Prove(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -26,7 +26,7 @@ func (r *Poller) Prove(ctx context.Context) error {
 	case err != nil:
 		return err
 	case len(got) != len(r.state):
-		return fmt.Errorf("it gave %d values, not %d", len(got), len(r.state))
+		return fmt.Errorf("it returned %d values, not %d", len(got), len(r.state))
 	}
 	inTotal := func(c results.Channel) bool { return c.Total != "" }
 	some := slices.ContainsFunc(r.about.Channels, inTotal)

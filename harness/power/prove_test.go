@@ -35,7 +35,7 @@ func TestProve(t *testing.T) {
 		"one of two":             {0, nil, []results.Channel{watt(results.Wall), watt(results.Wall)}, []Quantity{{Err: lost}, {Value: 5}}, ""},
 		"none in a total":        {0, nil, []results.Channel{watt(results.Wall), watt("")}, []Quantity{{Err: lost}, {Value: 5}}, "power: lost"},
 		"none is, and one reads": {0, nil, []results.Channel{watt(""), watt("")}, []Quantity{{Err: lost}, {Value: 5}}, ""},
-		"fewer":                  {0, nil, []results.Channel{watt(results.Wall), watt("")}, []Quantity{{Value: 5}}, "it gave 1 values, not 2"},
+		"fewer":                  {0, nil, []results.Channel{watt(results.Wall), watt("")}, []Quantity{{Value: 5}}, "it returned 1 values, not 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

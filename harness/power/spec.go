@@ -11,44 +11,44 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Spec is what the user wrote for one meter, taken apart.
+// Spec is the parsed specification of one meter.
 type Spec struct {
 	endpoint.Spec
 	Now func() time.Time // for tests; nil is time.Now
 }
 
-// Common are the options of every instrument that is asked over a wire.
-// What an instrument cannot know of itself is said here.
+// Common are the options of every instrument on a network. They state what the
+// instrument cannot know about itself.
 var Common = []endpoint.Option{
 	{Key: "boundary", Help: "what it feeds: wall, psu, node, board, package, card or memory"},
-	{Key: "part", Help: "yes: it is a part of that boundary only, recorded and added to nothing (no)"},
-	{Key: "accuracy", Help: "stated by its maker, of the reading and a fixed part: 1%, 0.5%+2W (unknown)"},
-	{Key: "resolution", Help: "smallest step of what is in the total, in W, or in J of an energy: 0.1, 3600 (as the instrument documents)"},
-	{Key: "max", Help: "watts above which a reading is refused (as the instrument documents, else 50,000 of a node, 20,000 of cards or rails, 10,000 of packages)"},
-	{Key: "min", Help: "watts below which a reading is refused (1 of a node, 0.5 of a card, 0.1 of a package or a rail)"},
-	{Key: "period", Help: "how often it has something new: 500ms, 30s (as the instrument documents)"},
+	{Key: "part", Help: "yes: it measures only a part of that boundary; it is recorded and not added to a total (no)"},
+	{Key: "accuracy", Help: "as its maker specifies, relative and fixed: 1%, 0.5%+2W (unknown)"},
+	{Key: "resolution", Help: "smallest step, in W, or in J for an energy: 0.1, 3600 (as the instrument documents)"},
+	{Key: "max", Help: "readings above this many watts are rejected (as the instrument documents, else 50,000 for a node, 20,000 for cards or rails, 10,000 for packages)"},
+	{Key: "min", Help: "readings below this many watts are rejected (1 for a node, 0.5 for a card, 0.1 for a package or a rail)"},
+	{Key: "period", Help: "interval between its updates: 500ms, 30s (as the instrument documents)"},
 	{Key: "timeout", Help: "longest wait for an answer (2s)"},
-	{Key: "name", Help: "what the record calls it (the kind)"},
+	{Key: "name", Help: "its name in the record (the kind)"},
 }
 
-// OriginOption is the option of an instrument that cannot know how its figures came
-// to be: see [Spec.Origin].
-var OriginOption = endpoint.Option{Key: "origin", Help: "whether an instrument measured it or it is modelled, as by Kepler in a VM: measured, modelled (measured)"}
+// OriginOption is for an instrument that cannot know whether its values are
+// measured: see [Spec.Origin].
+var OriginOption = endpoint.Option{Key: "origin", Help: "measured by an instrument, or modelled, as by Kepler in a VM: measured, modelled (measured)"}
 
-// ParseSpec takes a spec apart, as [endpoint.ParseSpec] does.
+// ParseSpec parses a specification: see [endpoint.ParseSpec].
 func ParseSpec(text string, known []endpoint.Option) (Spec, error) {
 	s, err := endpoint.ParseSpec(text, known)
 	return Spec{Spec: s}, err
 }
 
-// Origin returns what the option [OriginOption] says.
+// Origin returns the value of [OriginOption].
 func (s Spec) Origin() (results.Origin, error) {
 	o, err := s.Choice(OriginOption.Key, string(results.Measured), string(results.Measured), string(results.Modelled))
 	return results.Origin(o), err
 }
 
-// Channel completes a channel that an instrument offers by what the spec says
-// of it: boundary, part, accuracy and resolution.
+// Channel applies the options to a channel of an instrument: boundary, part,
+// accuracy and resolution.
 func (s Spec) Channel(c results.Channel) (results.Channel, error) {
 	carries := c.Total != ""
 	if s.Has("boundary") {
@@ -98,8 +98,8 @@ func (s Spec) Channel(c results.Channel) (results.Channel, error) {
 	return c, err
 }
 
-// Remote returns a meter of this spec around what asks its instrument: the
-// timeout, the period and the limit that the options give.
+// Poller returns a meter that reads the instrument with a query, using the
+// timeout, period and limits of the options.
 func (s Spec) Poller(about Info, bounds []Bound, ask Query, shut func() error) (*Poller, error) {
 	timeout, err := s.Timeout()
 	if err != nil {
@@ -119,7 +119,7 @@ func (s Spec) Poller(about Info, bounds []Bound, ask Query, shut func() error) (
 		if about.Channels[i], err = s.Channel(c); err != nil {
 			return nil, err
 		}
-		// One number cannot be the step of W and of J: it is that of the first.
+		// One number cannot be the step of both W and J: it is that of the first.
 		if c.Place != "" && slices.ContainsFunc(about.Channels[:i], func(b results.Channel) bool { return b.Place == c.Place }) {
 			about.Channels[i].Accuracy.Resolution = c.Accuracy.Resolution
 		}

@@ -10,24 +10,24 @@ import (
 )
 
 // answerLimit is how long a file of sysfs or procfs may take. A chip on a slow
-// bus takes a third of a second, and firmware that is asked through ACPI one.
+// bus takes a third of a second, and firmware behind ACPI one second.
 const answerLimit = 2 * time.Second
 
-// ErrLate is wrapped by the error of a file that gave no answer in time.
+// ErrLate is wrapped by the error of a file that did not respond in time.
 var ErrLate = errors.New("its driver hangs (see dmesg): unload it, or leave out what reads it (--meter names the others)")
 
-// late holds the files that were late when they were read last, and whether
-// that reading is still under way: a read cannot be called off, and one that
-// hangs is enough.
+// late holds the files whose last read was late, and whether that read is still
+// in progress. A read cannot be cancelled, and one hanging read per file is
+// enough.
 var late = struct {
 	sync.Mutex
 	files map[string]bool
 }{files: map[string]bool{}}
 
-// Timely returns what read makes of the file at path, and does not wait for a
-// driver that hangs: after two seconds it is late, which is an error that wraps
-// [ErrLate] and names the file. Its reading is left behind, and until it comes
-// back the file is not read again. What read gives after that is lost.
+// Timely returns the result of read for the file at path, but does not wait for a
+// driver that hangs: after two seconds it returns an error that wraps [ErrLate]
+// and names the file. The read continues in the background, and the file is not
+// read again until it returns. Its result is discarded.
 func Timely[T any](path string, read func() (T, error)) (T, error) {
 	type answer struct {
 		v   T
@@ -71,9 +71,9 @@ func Timely[T any](path string, read func() (T, error)) (T, error) {
 	}
 }
 
-// Late is an error if a file under one of the roots was late when it was read
-// last. What a tree is taken for without it may be wrong: an Open ends with
-// this question.
+// Late returns an error if the last read of a file under one of the roots was
+// late. An Open ends with this call, because a tree without that file may be
+// misjudged.
 func Late(roots ...string) error {
 	late.Lock()
 	defer late.Unlock()

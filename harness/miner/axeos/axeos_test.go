@@ -118,7 +118,7 @@ func TestNoRateYet(t *testing.T) {
 	}
 }
 
-func TestDevice(t *testing.T) { minertest.TestDevice(t, rig(t)) }
+func TestDevice(t *testing.T) { minertest.TestClient(t, rig(t)) }
 func TestFaults(t *testing.T) { minertest.TestFaults(t, rig(t)) }
 
 // TestVerbs: what can be sent is this.

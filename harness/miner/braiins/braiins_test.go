@@ -169,7 +169,7 @@ func TestStart(t *testing.T) {
 	}
 }
 
-func TestDevice(t *testing.T) { minertest.TestDevice(t, rig(t)) }
+func TestDevice(t *testing.T) { minertest.TestClient(t, rig(t)) }
 func TestFaults(t *testing.T) { minertest.TestFaults(t, rig(t)) }
 
 // TestVerbs: what can be sent is this; the one that is no GET logs in.

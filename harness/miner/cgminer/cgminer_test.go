@@ -122,7 +122,7 @@ func rig(t *testing.T, dialect string) minertest.Rig {
 
 func TestDevice(t *testing.T) {
 	for _, dialect := range []string{"antminer", "luxos", "avalon", "avalon-q", "whatsminer", "auradine"} {
-		t.Run(dialect, func(t *testing.T) { minertest.TestDevice(t, rig(t, dialect)) })
+		t.Run(dialect, func(t *testing.T) { minertest.TestClient(t, rig(t, dialect)) })
 	}
 }
 

@@ -80,9 +80,9 @@ func (r Rig) good(request string) Reply {
 	return Reply{Body: text}
 }
 
-// TestDevice holds a device to the contract: its answers are well formed, it
+// TestClient holds a device to the contract: its answers are well formed, it
 // sends nothing but its verbs, it obeys its context and may be closed twice.
-func TestDevice(t *testing.T, r Rig) {
+func TestClient(t *testing.T, r Rig) {
 	t.Helper()
 	var heard log
 	d, err := r.open(t, func(request string) Reply {

@@ -241,7 +241,7 @@ func TestStale(t *testing.T) {
 	require.Equal(t, 2.0, read(t, m).Value)
 	require.ErrorIs(t, read(t, m).Err, power.ErrNoNews)
 	d = 2 * time.Minute
-	require.ErrorContains(t, read(t, m).Err, "stale: it has said nothing for 2m0s")
+	require.ErrorContains(t, read(t, m).Err, "stale: it has sent nothing new for 2m0s")
 }
 
 // TestErrorAsZero: a line that is no reading is none, and the next is.

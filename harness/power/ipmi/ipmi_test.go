@@ -232,7 +232,7 @@ func TestRepeatedTimestamp(t *testing.T) {
 	}
 	c.t = c.t.Add(time.Second)
 	_, err = read(t, m)
-	require.ErrorContains(t, err, "stale: it has said 412 W for 1m1s")
+	require.ErrorContains(t, err, "stale: it has reported 412 W for 1m1s")
 	b.say(says{watts: 412, stamp: noon + 61})
 	w, err := read(t, m)
 	require.NoError(t, err, "the same watts at another time are a reading")
