@@ -80,7 +80,7 @@ func TestErrorAsZeroInACounter(t *testing.T) {
 		err       string
 	}{
 		{5000, 0, ""}, {5500, 500, ""},
-		{0, 0, "reset"}, {0, 0, "fell to 0"}, {0, 0, "says 0"}, {161993, 500, ""}, // a new base: nothing of the jump is added
+		{0, 0, "reset"}, {0, 0, "fell to 0"}, {0, 0, "fell to 0"}, {161993, 500, ""}, // a new base: nothing of the jump is added
 		{162443, 950, ""}, {-1, 0, "below 0"}, {162943, 950, ""},
 	} {
 		got, err := s.say(t, time.Second, c.say)
