@@ -26,6 +26,7 @@ import (
 	"github.com/perwatt/perwatt/harness"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -60,11 +61,11 @@ func benchmarkUse(b *testing.B, name string) {
 			require.NoError(b, m.Close())
 		}
 	})
-	kernels, err := all.Kernels(b.Context(), nil)
+	kernels, err := all.Kernels(b.Context(), cpu.Info(), nil)
 	require.NoError(b, err)
 	host, err := os.Hostname()
 	require.NoError(b, err)
-	k := kernels[slices.IndexFunc(kernels, func(k results.Kernel) bool { return k.Name == use.Kernel })]
+	k := kernels[slices.IndexFunc(kernels, func(k results.Kernel) bool { return k.Name == use.Kernels[0] })]
 	models := []string{""}
 	if name == "training" {
 		models = all.Models()
@@ -86,9 +87,10 @@ func benchmarkUse(b *testing.B, name string) {
 			// benchmarks is the place for what they do not share.
 			fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
 			directions()
-			cfg, label := bench.Config{Impl: im.Name, Threads: runtime.GOMAXPROCS(0), Seed: 1}, "impl="+im.Name
+			cfg, label := all.Config(name, kernels), "impl="+im.Name
+			cfg.Impl, cfg.Threads, cfg.Seed = im.Name, runtime.GOMAXPROCS(0), 1
 			if model != "" {
-				cfg.Params, label = map[string]string{"model": model}, "model="+model+"/"+label
+				cfg.Params["model"], label = model, "model="+model+"/"+label
 			}
 			b.Run(label, func(b *testing.B) {
 				w, err := use.New(cfg)

@@ -4,6 +4,7 @@ package all
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/bench"
@@ -11,25 +12,46 @@ import (
 	"github.com/perwatt/perwatt/bench/matmul"
 	"github.com/perwatt/perwatt/bench/stream"
 	"github.com/perwatt/perwatt/bench/training"
+	"github.com/perwatt/perwatt/results"
 )
 
 // Use is something the hardware can be used for, the workload that measures it
-// and the kernel that the workload spends its time in, empty if none can be
-// chosen for it.
+// and the kernels that can be chosen for it, first the one that it spends most
+// of its time in.
 type Use struct {
-	Name, Kernel string
-	New          func(bench.Config) (bench.Workload, error)
+	Name    string
+	Kernels []string
+	New     func(bench.Config) (bench.Workload, error)
 }
 
 // Uses lists every use.
 func Uses() []Use {
 	return []Use{
-		{"control", "", hashscan.Control},
-		{"mining", "sha256d", hashscan.New},
-		{"training", "sgemm", training.New},
-		{"compute", "sgemm", matmul.New},
-		{"memory", "stream", stream.New},
+		{"control", nil, hashscan.Control},
+		{"mining", []string{"sha256d"}, hashscan.New},
+		{"training", []string{"sgemm", "vector"}, training.New},
+		{"compute", []string{"sgemm"}, matmul.New},
+		{"memory", []string{"stream"}, stream.New},
 	}
+}
+
+// Config configures a use with the implementations that were chosen: that of the
+// use's first kernel is the workload's, the others are parameters with the
+// kernel's name.
+func Config(use string, chosen []results.Kernel) bench.Config {
+	cfg := bench.Config{Params: map[string]string{}}
+	for _, u := range Uses() {
+		for _, k := range chosen {
+			switch i := slices.Index(u.Kernels, k.Name); {
+			case u.Name != use || i < 0:
+			case i == 0:
+				cfg.Impl = k.Chosen
+			default:
+				cfg.Params[k.Name] = k.Chosen
+			}
+		}
+	}
+	return cfg
 }
 
 // Models lists the networks that training can train, the default first.

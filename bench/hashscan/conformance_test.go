@@ -7,6 +7,7 @@ import (
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/bench/benchtest"
 	"github.com/perwatt/perwatt/bench/hashscan"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
@@ -16,10 +17,8 @@ func TestWorkload(t *testing.T) {
 		{Threads: 2, Seed: 7, Params: map[string]string{"nonces": "1"}},
 		{Threads: 3, Seed: math.MaxUint32, Params: map[string]string{"nonces": "4294967296"}},
 	}
-	for _, row := range sha256d.Implementations() {
-		if row.Supported() {
-			configs = append(configs, bench.Config{Impl: row.Name})
-		}
+	for _, row := range sha256d.Table.Supported(cpu.Info()) {
+		configs = append(configs, bench.Config{Impl: row.Name})
 	}
 	benchtest.TestWorkload(t, hashscan.New, configs...)
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/results"
 )
@@ -48,27 +49,21 @@ var share = sha256d.Target{
 // workload implements bench.Workload.
 type workload struct {
 	info    bench.Info
-	impl    sha256d.Implementation
+	scan    sha256d.Scan
 	target  sha256d.Target
 	nonces  uint64    // per header
 	threads []*thread // from Prepare to Close
 }
 
 // New returns the workload. Its implementations are the rows of
-// [sha256d.Implementations]; its option is nonces, how many nonces of a header
+// [sha256d.Table]; its option is nonces, how many nonces of a header
 // are scanned before the next header is taken, 1 to 2^32.
 func New(cfg bench.Config) (bench.Workload, error) {
-	impl := sha256d.Best()
-	if cfg.Impl != "" {
-		var err error
-		if impl, err = sha256d.Lookup(cfg.Impl); err != nil {
-			return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
-		}
+	row, err := sha256d.Table.Pick(cpu.Info(), cfg.Impl)
+	if err != nil {
+		return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
 	}
-	if !impl.Supported() {
-		return nil, fmt.Errorf("hashscan: %w: implementation %s needs the CPU features %v, some of which are not here", bench.ErrUsage, impl.Name, impl.Needs)
-	}
-	return open(cfg, tampered(impl))
+	return open(cfg, row.Name, tampered(row.Impl))
 }
 
 // Control returns the workload whose rate stands for the machine when figures
@@ -76,11 +71,11 @@ func New(cfg bench.Config) (bench.Workload, error) {
 // asked for, on code that this project does not change. What moves in it moved
 // with the machine, or with the Go release, which a record names.
 func Control(cfg bench.Config) (bench.Workload, error) {
-	impl, err := sha256d.Lookup("stdlib")
+	row, err := sha256d.Table.Pick(cpu.Info(), "stdlib")
 	if err != nil {
-		return nil, fmt.Errorf("hashscan: %w", err)
+		return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
 	}
-	w, err := open(cfg, impl)
+	w, err := open(cfg, row.Name, row.Impl)
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +83,8 @@ func Control(cfg bench.Config) (bench.Workload, error) {
 	return w, nil
 }
 
-func open(cfg bench.Config, impl sha256d.Implementation) (*workload, error) {
-	w := &workload{impl: impl, target: share, nonces: defaultNonces}
+func open(cfg bench.Config, impl string, scan sha256d.Scan) (*workload, error) {
+	w := &workload{scan: scan, target: share, nonces: defaultNonces}
 	if cfg.Threads < 0 || cfg.Threads > maxThreads {
 		return nil, fmt.Errorf("hashscan: %w: %d threads: use 1 to %d, or 0 for one", bench.ErrUsage, cfg.Threads, maxThreads)
 	}
@@ -106,7 +101,7 @@ func open(cfg bench.Config, impl sha256d.Implementation) (*workload, error) {
 	w.info = bench.Info{
 		Name:    "hashscan",
 		Use:     use,
-		Impl:    impl.Name,
+		Impl:    impl,
 		Unit:    results.Hash,
 		Threads: max(cfg.Threads, 1),
 		Params:  map[string]string{"nonces": strconv.FormatUint(w.nonces, 10)},
@@ -122,15 +117,15 @@ func (w *workload) Info() bench.Info {
 	return info
 }
 
-// Prepare holds the kernel against known answers and finds how many hashes it
+// Prepare checks the kernel against known answers and finds how many hashes it
 // makes in about a millisecond.
 func (w *workload) Prepare(ctx context.Context) error {
-	if err := verify(w.impl); err != nil {
-		return fmt.Errorf("hashscan: %w", err)
+	if err := sha256d.Table.Check(w.scan); err != nil {
+		return fmt.Errorf("hashscan: %s is wrong on this CPU: %w: use another implementation", w.info.Impl, err)
 	}
-	chunk, err := calibrate(ctx, w.impl)
+	chunk, err := calibrate(ctx, w.scan)
 	if err != nil {
-		return fmt.Errorf("hashscan: time %s: %w", w.impl.Name, err)
+		return fmt.Errorf("hashscan: time %s: %w", w.info.Impl, err)
 	}
 	w.threads = make([]*thread, w.info.Threads)
 	for i := range w.threads {
@@ -139,47 +134,14 @@ func (w *workload) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// verify has impl scan around the nonces of the known headers, and compares it
-// with crypto/sha256 on a stretch where every sixteenth digest is a hit.
-func verify(impl sha256d.Implementation) error {
-	const around = 500
-	var job sha256d.Job
-	for _, h := range known {
-		target, err := sha256d.TargetFromCompact(h.Bits())
-		if err != nil {
-			return err
-		}
-		job.Set(&h, &target)
-		nonce := h.Nonce()
-		if got := impl.Scan(nil, &job, nonce-around, 2*around); !slices.Equal(got, []uint32{nonce}) {
-			return fmt.Errorf("%s is wrong on this CPU: it finds nonces %d in a header whose nonce is %d", impl.Name, got, nonce)
-		}
-	}
-	h, target := known[0], share
-	target[29], target[30], target[31] = 0xff, 0xff, 0x0f
-	job.Set(&h, &target)
-	const first, n = 1<<32 - 1000, 2001 // across the end of the range
-	var want []uint32
-	for i := range uint32(n) {
-		h.SetNonce(first + i)
-		if target.Met(sha256d.Sum(&h)) {
-			want = append(want, first+i)
-		}
-	}
-	if got := impl.Scan(nil, &job, first, n); !slices.Equal(got, want) {
-		return fmt.Errorf("%s is wrong on this CPU: it finds %d nonces, crypto/sha256 %d, or others", impl.Name, len(got), len(want))
-	}
-	return nil
-}
-
-// calibrate returns how many hashes impl makes in the time of one call.
-func calibrate(ctx context.Context, impl sha256d.Implementation) (uint64, error) {
+// calibrate returns how many hashes scan makes in the time of one call.
+func calibrate(ctx context.Context, scan sha256d.Scan) (uint64, error) {
 	var job sha256d.Job
 	job.Set(&known[0], &share)
 	var hits []uint32
 	timed := func(n uint64) time.Duration {
 		start := time.Now()
-		hits = impl.Scan(hits[:0], &job, 0, n)
+		hits = scan(hits[:0], &job, 0, n)
 		return max(time.Since(start), 1)
 	}
 	n := uint64(1 << 10)

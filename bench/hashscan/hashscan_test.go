@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
@@ -38,38 +39,35 @@ func TestPrepareIsInterrupted(t *testing.T) {
 	require.ErrorIs(t, w.Prepare(ctx), context.Canceled)
 }
 
-// scan is the work of an implementation.
-type scan = func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32
-
 // fault is a way to be wrong.
 type fault struct {
 	name    string
 	voids   string // the check that must fail
-	corrupt func(scan) scan
+	corrupt func(sha256d.Scan) sha256d.Scan
 }
 
 var broken = []fault{
-	{"scans a part of each range", "hit-count", func(s scan) scan {
+	{"scans a part of each range", "hit-count", func(s sha256d.Scan) sha256d.Scan {
 		return func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32 {
 			return s(dst, job, first, n-n/8)
 		}
 	}},
-	{"skips one lane of four", "hit-count", func(s scan) scan {
+	{"skips one lane of four", "hit-count", func(s sha256d.Scan) sha256d.Scan {
 		return func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32 {
 			return slices.DeleteFunc(s(dst, job, first, n), func(nonce uint32) bool { return (nonce-first)%4 == 3 })
 		}
 	}},
-	{"finds nothing", "planted", func(scan) scan {
+	{"finds nothing", "planted", func(sha256d.Scan) sha256d.Scan {
 		return func(dst []uint32, _ *sha256d.Job, _ uint32, _ uint64) []uint32 { return dst }
 	}},
-	{"misses the known nonces alone", "planted", func(s scan) scan {
+	{"misses the known nonces alone", "planted", func(s sha256d.Scan) sha256d.Scan {
 		return func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32 {
 			return slices.DeleteFunc(s(dst, job, first, n), func(nonce uint32) bool {
 				return slices.ContainsFunc(known, func(h sha256d.Header) bool { return h.Nonce() == nonce })
 			})
 		}
 	}},
-	{"reports a nonce that is none", "rehash", func(s scan) scan {
+	{"reports a nonce that is none", "rehash", func(s sha256d.Scan) sha256d.Scan {
 		return func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32 {
 			for i, hits := 0, s(nil, job, first, n); ; i++ { // the first that is not a hit
 				if nonce := first + uint32(i); i == len(hits) || hits[i] != nonce {
@@ -78,7 +76,7 @@ var broken = []fault{
 			}
 		}
 	}},
-	{"reports hits twice", "rehash", func(s scan) scan {
+	{"reports hits twice", "rehash", func(s sha256d.Scan) sha256d.Scan {
 		return func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32 {
 			for _, nonce := range s(nil, job, first, n) {
 				dst = append(dst, nonce, nonce)
@@ -86,14 +84,14 @@ var broken = []fault{
 			return dst
 		}
 	}},
-	{"reports hits out of order", "rehash", func(s scan) scan {
+	{"reports hits out of order", "rehash", func(s sha256d.Scan) sha256d.Scan {
 		return func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32 {
 			dst = s(dst, job, first, n)
 			slices.Reverse(dst)
 			return dst
 		}
 	}},
-	{"goes past the end of the range", "rehash", func(s scan) scan {
+	{"goes past the end of the range", "rehash", func(s sha256d.Scan) sha256d.Scan {
 		return func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32 {
 			return s(dst, job, first, n+n/8)
 		}
@@ -102,8 +100,10 @@ var broken = []fault{
 
 // prepared returns a workload whose shares are so frequent that little work
 // tells. It was right when it was prepared; corrupt, if not nil, changes that.
-func prepared(t *testing.T, cfg bench.Config, corrupt func(scan) scan) *workload {
-	w, err := open(cfg, sha256d.Best())
+func prepared(t *testing.T, cfg bench.Config, corrupt func(sha256d.Scan) sha256d.Scan) *workload {
+	right, err := sha256d.Table.Pick(cpu.Info(), "")
+	require.NoError(t, err)
+	w, err := open(cfg, right.Name, right.Impl)
 	require.NoError(t, err)
 	w.target[29], w.target[30], w.target[31] = 0xff, 0xff, 0x1f // one in 8
 	require.NoError(t, w.Prepare(context.Background()))
@@ -158,9 +158,10 @@ func TestChecks(t *testing.T) {
 }
 
 func TestPrepareRefusesTheWrong(t *testing.T) {
+	right, err := sha256d.Table.Pick(cpu.Info(), "")
+	require.NoError(t, err)
 	for _, c := range broken {
-		right := sha256d.Best()
-		w, err := open(bench.Config{}, sha256d.Implementation{Name: "wrong", Scan: c.corrupt(right.Scan)})
+		w, err := open(bench.Config{}, "wrong", c.corrupt(right.Impl))
 		require.NoError(t, err)
 		require.ErrorContains(t, w.Prepare(context.Background()), "wrong is wrong on this CPU", c.name)
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
@@ -20,12 +21,9 @@ import (
 // the clock. The two are alternated; the median of their ratios is what the
 // workload delivers of its kernel.
 func BenchmarkOverhead(b *testing.B) {
-	for _, impl := range sha256d.Implementations() {
-		b.Run("impl="+impl.Name, func(b *testing.B) {
-			if !impl.Supported() {
-				b.Skipf("this CPU lacks some of %v", impl.Needs)
-			}
-			w, err := open(bench.Config{}, impl)
+	for _, row := range sha256d.Table.Supported(cpu.Info()) {
+		b.Run("impl="+row.Name, func(b *testing.B) {
+			w, err := open(bench.Config{}, row.Name, row.Impl)
 			require.NoError(b, err)
 			defer w.Close()
 			require.NoError(b, w.Prepare(context.Background()))
@@ -37,9 +35,9 @@ func BenchmarkOverhead(b *testing.B) {
 				done := bench.NewCounter()
 				ctx, cancel := context.WithTimeout(context.Background(), stretch)
 				defer cancel()
-				start := cpu(b)
+				start := cpuTime(b)
 				require.NoError(b, w.Run(ctx, done))
-				spent := cpu(b) - start
+				spent := cpuTime(b) - start
 				count, _, ok := done.Load()
 				require.True(b, ok)
 				return float64(count) / spent.Seconds()
@@ -47,12 +45,12 @@ func BenchmarkOverhead(b *testing.B) {
 			next := uint32(0)
 			bare := func() float64 {
 				var count uint64
-				start := cpu(b)
+				start := cpuTime(b)
 				for began := time.Now(); time.Since(began) < stretch; count += chunk {
-					impl.Scan(nil, &job, next, chunk)
+					row.Impl(nil, &job, next, chunk)
 					next += uint32(chunk)
 				}
-				return float64(count) / (cpu(b) - start).Seconds()
+				return float64(count) / (cpuTime(b) - start).Seconds()
 			}
 			var whole, alone, ratio []float64
 			for b.Loop() {
@@ -75,8 +73,8 @@ func BenchmarkOverhead(b *testing.B) {
 // costs to start a goroutine.
 const stretch = 200 * time.Millisecond
 
-// cpu returns the CPU time that this process has used, user and system.
-func cpu(b *testing.B) time.Duration {
+// cpuTime returns the CPU time that this process has used, user and system.
+func cpuTime(b *testing.B) time.Duration {
 	var u unix.Rusage
 	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())

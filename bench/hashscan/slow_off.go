@@ -5,4 +5,4 @@ package hashscan
 import "github.com/perwatt/perwatt/kernels/sha256d"
 
 // tampered leaves the kernel as it is: see slow.go.
-func tampered(impl sha256d.Implementation) sha256d.Implementation { return impl }
+func tampered(scan sha256d.Scan) sha256d.Scan { return scan }

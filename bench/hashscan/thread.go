@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"math/rand/v2"
 	"slices"
 
@@ -16,26 +15,12 @@ import (
 // their range: about a second.
 const plantEvery = 1024
 
-// known are headers of the Bitcoin main chain whose nonce is known to be good:
-// blocks 0, 100000 and 125552.
-var known = []sha256d.Header{
-	decode("0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c"),
-	decode("0100000050120119172a610421a6c3011dd330d9df07b63616c2cc1f1cd00200000000006657a9252aacd5c0b2940996ecff952228c3067cc38d4885efb5a4ac4247e9f337221b4d4c86041b0f2b5710"),
-	decode("0100000081cd02ab7e569e8bcd9317e2fe99f2de44d49ab2b8851ba4a308000000000000e320b6c2fffc8d750423db8b1eb942ae710e951ed797f7affc8892b0f1fc122bc7f5d74df2b9441a42a14695"),
-}
-
-func decode(digits string) sha256d.Header {
-	b, err := hex.DecodeString(digits)
-	if err != nil {
-		panic("hashscan: a known header: " + err.Error())
-	}
-	return sha256d.Header(b)
-}
+var known = sha256d.Known()
 
 // thread is what one goroutine scans with, and what it saw. Threads share
 // nothing.
 type thread struct {
-	scan   func(dst []uint32, job *sha256d.Job, first uint32, n uint64) []uint32
+	scan   sha256d.Scan
 	target sha256d.Target
 	chunk  uint64 // hashes per call
 	nonces uint64 // per header
@@ -53,7 +38,7 @@ type thread struct {
 
 func newThread(w *workload, id uint32, chunk uint64) *thread {
 	return &thread{
-		scan: w.impl.Scan, target: w.target, chunk: chunk, nonces: w.nonces,
+		scan: w.scan, target: w.target, chunk: chunk, nonces: w.nonces,
 		headers: headers{seed: w.info.Seed, thread: id},
 		next:    w.nonces,                                               // which takes the first header
 		random:  rand.New(rand.NewPCG(uint64(w.info.Seed), uint64(id))), // #nosec G404 -- where a known nonce is planted: drawn again from the same seed

@@ -29,6 +29,7 @@ import (
 	"sync/atomic"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/results"
 )
@@ -65,7 +66,7 @@ func New(cfg bench.Config) (bench.Workload, error) {
 }
 
 func configure(cfg bench.Config) (*workload, error) {
-	im, err := sgemm.Pick(cfg.Impl)
+	row, err := sgemm.Table.Pick(cpu.Info(), cfg.Impl)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +83,8 @@ func configure(cfg bench.Config) (*workload, error) {
 	w := &workload{
 		n:     n,
 		ld:    stride(n),
-		block: sgemm.Block{M: min(im.Block.M, n), N: min(im.Block.N, n), K: im.Block.K},
-		gemm:  im.Gemm,
+		block: sgemm.Block{M: min(row.Impl.Block.M, n), N: min(row.Impl.Block.N, n), K: row.Impl.Block.K},
+		gemm:  row.Impl.Gemm,
 	}
 	need := 3 * int64(n) * int64(w.ld) * 4
 	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
@@ -104,7 +105,7 @@ func configure(cfg bench.Config) (*workload, error) {
 		return nil, fmt.Errorf("n=%d gives work to %d threads, not %d: use a larger n or fewer threads", n, most, threads)
 	}
 	w.info = bench.Info{
-		Name: "matmul", Use: "compute", Impl: im.Name,
+		Name: "matmul", Use: "compute", Impl: row.Name,
 		Unit: results.FLOP, FlopPerCount: 1, Formula: "2·m·n·k",
 		Threads: threads, Seed: cfg.Seed,
 		Params: map[string]string{"n": strconv.Itoa(n)},

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/results"
 )
@@ -45,10 +46,12 @@ func verdicts(checks []results.Check) map[string]bool {
 }
 
 func TestInfo(t *testing.T) {
+	best, err := sgemm.Table.Pick(cpu.Info(), "")
+	require.NoError(t, err)
 	w, err := New(bench.Config{})
 	require.NoError(t, err)
 	require.Equal(t, bench.Info{
-		Name: "matmul", Use: "compute", Impl: sgemm.Best().Name, Unit: results.FLOP, Threads: 1,
+		Name: "matmul", Use: "compute", Impl: best.Name, Unit: results.FLOP, Threads: 1,
 		FlopPerCount: 1, Formula: "2·m·n·k", Params: map[string]string{"n": "4096"},
 	}, w.Info())
 }
@@ -119,7 +122,7 @@ func TestSteps(t *testing.T) {
 // TestBroken has kernels that are wrong in every way that might look like
 // speed, each of which must be found out within a few passes.
 func TestBroken(t *testing.T) {
-	right, err := sgemm.Lookup("generic")
+	right, err := sgemm.Table.ByName("generic")
 	require.NoError(t, err)
 	type call struct {
 		m, n, k, lda, ldb, ldc int
@@ -127,7 +130,7 @@ func TestBroken(t *testing.T) {
 		a, b, c                []float32
 	}
 	multiply := func(x call) {
-		right.Gemm(false, false, x.m, x.n, x.k, x.alpha, x.a, x.lda, x.b, x.ldb, x.beta, x.c, x.ldc)
+		right.Impl.Gemm(false, false, x.m, x.n, x.k, x.alpha, x.a, x.lda, x.b, x.ldb, x.beta, x.c, x.ldc)
 	}
 	window := func(x call, f func(v *float32)) {
 		for i := range x.m {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 )
 
@@ -17,12 +18,9 @@ import (
 // machine disturbs less than wall time: the median of alternated pairs. A
 // ratio of 1 means that queue, counter and checks cost nothing.
 func BenchmarkOverhead(b *testing.B) {
-	for _, im := range sgemm.Implementations() {
-		if !im.Supported() {
-			continue
-		}
-		b.Run(im.Name, func(b *testing.B) {
-			opened, err := New(bench.Config{Impl: im.Name})
+	for _, row := range sgemm.Table.Supported(cpu.Info()) {
+		b.Run(row.Name, func(b *testing.B) {
+			opened, err := New(bench.Config{Impl: row.Name})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -29,6 +29,7 @@ import (
 	"sync"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/stream"
 	"github.com/perwatt/perwatt/results"
 )
@@ -65,11 +66,11 @@ func New(cfg bench.Config) (bench.Workload, error) {
 }
 
 func configure(cfg bench.Config) (*workload, error) {
-	im, err := stream.Pick(cfg.Impl)
+	row, err := stream.Table.Pick(cpu.Info(), cfg.Impl)
 	if err != nil {
 		return nil, err
 	}
-	llc := lastLevelCaches("/sys", allowedCPUs())
+	llc := LastLevelCaches()
 	n := elements(llc)
 	for key, value := range cfg.Params {
 		if key != "n" {
@@ -92,9 +93,9 @@ func configure(cfg bench.Config) (*workload, error) {
 			n, llc, need, have, use)
 	}
 	return &workload{
-		n: n, triad: im.Triad,
+		n: n, triad: row.Impl.Triad,
 		info: bench.Info{
-			Name: "stream", Use: use, Impl: im.Name, Unit: results.Byte, Threads: threads, Seed: cfg.Seed,
+			Name: "stream", Use: use, Impl: row.Name, Unit: results.Byte, Threads: threads, Seed: cfg.Seed,
 			Params: map[string]string{"n": strconv.Itoa(n), "llc": strconv.FormatInt(llc, 10)},
 		},
 	}, nil
@@ -103,8 +104,9 @@ func configure(cfg bench.Config) (*workload, error) {
 // elements returns the length of an array for llc bytes of last-level cache.
 func elements(llc int64) int { return int(max(4*llc/8, 1_000_000)) }
 
-// Elements returns the length that each array has by default.
-func Elements() int { return elements(lastLevelCaches("/sys", allowedCPUs())) }
+// LastLevelCaches returns the size in bytes of the last-level caches of the CPUs
+// that this process may use.
+func LastLevelCaches() int64 { return lastLevelCaches("/sys", allowedCPUs()) }
 
 // Info implements bench.Workload.
 func (w *workload) Info() bench.Info {

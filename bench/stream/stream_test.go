@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/stream"
 	"github.com/perwatt/perwatt/results"
 )
@@ -54,7 +55,7 @@ var (
 )
 
 func TestInfo(t *testing.T) {
-	best, err := stream.Pick("")
+	best, err := stream.Table.Pick(cpu.Info(), "")
 	require.NoError(t, err)
 	w, err := New(bench.Config{Threads: 2, Seed: 7})
 	require.NoError(t, err)
@@ -63,10 +64,12 @@ func TestInfo(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, bench.Info{
 		Name: "stream", Use: "memory", Impl: best.Name, Unit: results.Byte, Threads: 2, Seed: 7,
-		Params: map[string]string{"n": strconv.Itoa(Elements()), "llc": got.Params["llc"]},
+		Params: map[string]string{"n": strconv.Itoa(elements(LastLevelCaches())), "llc": got.Params["llc"]},
 	}, got)
-	require.GreaterOrEqual(t, 8*Elements(), 4*llc, "run rule of STREAM")
-	require.GreaterOrEqual(t, Elements(), 1_000_000)
+	n, err := strconv.Atoi(got.Params["n"])
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, 8*n, 4*llc, "run rule of STREAM")
+	require.GreaterOrEqual(t, n, 1_000_000)
 	require.Equal(t, 1_000_000, elements(1<<20), "however small the caches")
 }
 
@@ -163,9 +166,9 @@ func TestRunCounts(t *testing.T) {
 // TestBroken has kernels that are wrong in every way that might look like
 // speed, each of which must be found out within a few passes.
 func TestBroken(t *testing.T) {
-	generic, err := stream.Pick("generic")
+	generic, err := stream.Table.ByName("generic")
 	require.NoError(t, err)
-	right := generic.Triad
+	right := generic.Impl.Triad
 	calls, memo := 0, map[*float64][]float64{}
 	for _, c := range []struct {
 		name   string

@@ -15,7 +15,7 @@ import (
 func TestStepsAllocateLittle(t *testing.T) {
 	for _, net := range suite {
 		t.Run(net.name, func(t *testing.T) {
-			m, err := newModel(net, 8, 1, bestRow(t))
+			m, err := newModel(net, 8, 1, bestRow(t), bestVector(t))
 			require.NoError(t, err)
 			require.NoError(t, m.bind())
 			m.fix()

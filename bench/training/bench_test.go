@@ -11,11 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 )
 
-// cpu is the CPU time of this process so far.
-func cpu(b *testing.B) time.Duration {
+// cpuTime is the CPU time of this process so far.
+func cpuTime(b *testing.B) time.Duration {
 	var u unix.Rusage
 	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
@@ -24,24 +25,21 @@ func cpu(b *testing.B) time.Duration {
 // BenchmarkStep is one step, by network and implementation, of a replica for each of -cpu.
 func BenchmarkStep(b *testing.B) {
 	for _, model := range Models() {
-		for _, im := range sgemm.Implementations() {
-			if !im.Supported() {
-				continue
-			}
-			b.Run("model="+model+"/impl="+im.Name, func(b *testing.B) {
-				opened, err := New(bench.Config{Impl: im.Name, Threads: runtime.GOMAXPROCS(0), Params: map[string]string{"model": model}})
+		for _, row := range sgemm.Table.Supported(cpu.Info()) {
+			b.Run("model="+model+"/impl="+row.Name, func(b *testing.B) {
+				opened, err := New(bench.Config{Impl: row.Name, Threads: runtime.GOMAXPROCS(0), Params: map[string]string{"model": model}})
 				require.NoError(b, err)
 				w := opened.(*workload)
 				defer w.Close()
 				require.NoError(b, w.Prepare(b.Context()))
 				b.ReportAllocs()
-				began := cpu(b)
+				began := cpuTime(b)
 				for b.Loop() {
 					_, err := w.step()
 					require.NoError(b, err)
 				}
 				samples := float64(b.N * w.info.Threads * w.batch)
-				b.ReportMetric(samples/(cpu(b)-began).Seconds(), "samples/cpu-s")
+				b.ReportMetric(samples/(cpuTime(b)-began).Seconds(), "samples/cpu-s")
 				b.ReportMetric(samples/b.Elapsed().Seconds(), "samples/s")
 			})
 		}

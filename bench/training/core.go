@@ -12,7 +12,7 @@ type gemmFunc func(transA, transB bool, m, n, k int, alpha float32, a []float32,
 // did nothing would otherwise look like a very fast one.
 type core struct {
 	gemm gemmFunc
-	vec  vector.Implementation
+	vec  *vector.Implementation
 	products
 }
 

@@ -13,15 +13,15 @@ type model struct {
 	net      network
 	weights  [][]float32
 	replicas []*replica
-	vec      vector.Implementation
+	vec      *vector.Implementation
 	losses   []float32 // of each replica in the step
 }
 
 // newModel builds the graphs of all replicas; bytes says what bind will take.
-func newModel(net network, batch, threads int, gemm gemmFunc) (*model, error) {
-	m := &model{net: net, vec: vector.Best(), losses: make([]float32, threads)}
+func newModel(net network, batch, threads int, gemm gemmFunc, vec *vector.Implementation) (*model, error) {
+	m := &model{net: net, vec: vec, losses: make([]float32, threads)}
 	for range threads {
-		r, err := newReplica(net, batch, &core{gemm: gemm, vec: m.vec})
+		r, err := newReplica(net, batch, &core{gemm: gemm, vec: vec})
 		if err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ import (
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/vector"
 )
 
@@ -200,14 +201,11 @@ func distance(got []float32, want []float64) float64 {
 // Each op computes what its definition in fp64 does, and its gradients are the
 // central differences of that.
 func TestOps(t *testing.T) {
-	for _, im := range vector.Implementations() {
-		if !im.Supported() {
-			continue
-		}
+	for _, row := range vector.Table.Supported(cpu.Info()) {
 		for _, d := range definitions {
-			t.Run(im.Name+"/"+d.name, func(t *testing.T) {
+			t.Run(row.Name+"/"+d.name, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(1, 7))
-				b := &builder{core: &core{gemm: bestRow(t), vec: im}, g: gorgonia.NewGraph()}
+				b := &builder{core: &core{gemm: bestRow(t), vec: row.Impl}, g: gorgonia.NewGraph()}
 				var nodes gorgonia.Nodes
 				var in []table
 				for i, s := range d.shapes {
@@ -315,7 +313,7 @@ func TestReadWindows(t *testing.T) {
 	for i := range image {
 		image[i] = byte(i*7 + i/side)
 	}
-	readWindows(vector.Best(), image, x)
+	readWindows(bestVector(t), image, x)
 	for token := range tokens {
 		for y := range window {
 			for c := range window {
@@ -360,7 +358,7 @@ func TestGradientsOfPyTorch(t *testing.T) {
 				}
 				return x
 			}
-			m, err := newModel(net, net.batch, 1, bestRow(t))
+			m, err := newModel(net, net.batch, 1, bestRow(t), bestVector(t))
 			require.NoError(t, err)
 			require.NoError(t, m.bind())
 			m.fix()

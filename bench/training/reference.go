@@ -88,7 +88,7 @@ func (w *workload) compare(ctx context.Context) (results.Check, error) {
 	want, m := ref.Networks[w.net.name], w.model
 	if want.Batch != w.batch {
 		var err error
-		if m, err = newModel(w.net, want.Batch, 1, w.gemm); err == nil {
+		if m, err = newModel(w.net, want.Batch, 1, w.gemm, w.vec); err == nil {
 			err = m.bind()
 		}
 		if err != nil {

@@ -20,7 +20,7 @@ type network struct {
 	name    string
 	rows    int // of a sample
 	cols    int
-	read    func(vec vector.Implementation, image []byte, x []float32) // makes a sample of an image
+	read    func(vec *vector.Implementation, image []byte, x []float32) // makes a sample of an image
 	layers  []layer
 	batch   int     // samples a replica and step
 	lr      float64 // learning rate
@@ -97,7 +97,7 @@ func (n network) products(batch int) (all products) {
 func (n network) flop() float64 { return float64(n.products(1).flop) }
 
 // readPixels makes 0 of paper and 1 of full ink.
-func readPixels(vec vector.Implementation, image []byte, x []float32) {
+func readPixels(vec *vector.Implementation, image []byte, x []float32) {
 	vec.Bytes(x[:pixels], image, 1.0/255)
 }
 
@@ -112,7 +112,7 @@ const (
 
 // readWindows makes a row of each window: its pixels from -1/2 to 1/2, plus the
 // waves by which a transformer tells places apart (Vaswani et al. 2017).
-func readWindows(vec vector.Implementation, image []byte, x []float32) {
+func readWindows(vec *vector.Implementation, image []byte, x []float32) {
 	copy(x, places[:])
 	var ink [pixels]float32
 	readPixels(vec, image, ink[:])

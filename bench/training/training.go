@@ -1,7 +1,8 @@
 // Package training is the workload of machine learning: a small suite of
 // networks (perceptrons, a convolutional network, a transformer's encoder) that
 // learn to read digits by plain SGD in fp32, each a Gorgonia graph whose
-// products are computed by a row of kernels/sgemm.
+// products are computed by a row of kernels/sgemm and whose other passes over
+// values by a row of kernels/vector.
 //
 // It is data-parallel. Each thread has a graph and a virtual machine of its
 // own, a replica, over weights that all share. In a step every replica takes a
@@ -40,7 +41,9 @@ import (
 	"strings"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
+	"github.com/perwatt/perwatt/kernels/vector"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -69,6 +72,14 @@ func always(value string) func(network) string { return func(network) string { r
 var options = []option{
 	{"model", always("mlp"), func(w *workload, value string) (err error) {
 		w.net, err = lookup(value)
+		return err
+	}},
+	{vector.Table.Name, func(network) string {
+		row, _ := vector.Table.Pick(cpu.Info(), "") // generic runs on every CPU
+		return row.Name
+	}, func(w *workload, value string) error {
+		row, err := vector.Table.Pick(cpu.Info(), value)
+		w.vec = row.Impl
 		return err
 	}},
 	{"batch", func(n network) string { return strconv.Itoa(n.batch) }, func(w *workload, value string) (err error) {
@@ -108,6 +119,7 @@ type workload struct {
 	net   network
 	batch int // samples a replica and step
 	gemm  gemmFunc
+	vec   *vector.Implementation
 	dir   string // of the files of MNIST; "" for rendered digits
 	goal  float64
 	lr    float64 // until the goal is reached
@@ -130,7 +142,7 @@ type workload struct {
 }
 
 // New returns the workload for cfg. Its options are model (one of [Models]),
-// batch (samples a thread and step), dataset ("digits", or a directory with the
+// vector (a row of kernels/vector, by default the first by rank), batch (samples a thread and step), dataset ("digits", or a directory with the
 // files of MNIST), goal (the held-out accuracy to reach) and lr (the learning
 // rate); the values by default are the model's. What would not fit the memory
 // that is available is refused. Errors wrap [bench.ErrUsage].
@@ -143,7 +155,7 @@ func New(cfg bench.Config) (bench.Workload, error) {
 }
 
 func configure(cfg bench.Config) (*workload, error) {
-	im, err := sgemm.Pick(cfg.Impl)
+	row, err := sgemm.Table.Pick(cpu.Info(), cfg.Impl)
 	if err != nil {
 		return nil, err
 	}
@@ -151,8 +163,8 @@ func configure(cfg bench.Config) (*workload, error) {
 		return nil, fmt.Errorf("%d threads: want 1 to %d, or 0 for one", cfg.Threads, maxThreads)
 	}
 	threads := max(cfg.Threads, 1)
-	w := &workload{gemm: im.GemmEpilogue, limit: maxSteps, info: bench.Info{
-		Name: "training", Use: "training", Impl: im.Name, Unit: results.Sample,
+	w := &workload{gemm: row.Impl.GemmEpilogue, limit: maxSteps, info: bench.Info{
+		Name: "training", Use: "training", Impl: row.Name, Unit: results.Sample,
 		Threads: threads, Seed: cfg.Seed, Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
 	}}
 	given := maps.Clone(cfg.Params)
@@ -211,7 +223,7 @@ func (w *workload) Prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if w.model, err = newModel(w.net, w.batch, w.info.Threads, w.gemm); err != nil {
+	if w.model, err = newModel(w.net, w.batch, w.info.Threads, w.gemm, w.vec); err != nil {
 		return err
 	}
 	if err := w.model.bind(); err != nil {

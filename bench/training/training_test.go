@@ -13,7 +13,9 @@ import (
 	"gorgonia.org/gorgonia"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
+	"github.com/perwatt/perwatt/kernels/vector"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -38,9 +40,17 @@ func prepared(t *testing.T, cfg bench.Config, edit func(*workload)) *workload {
 // bestRow multiplies as this CPU does best.
 func bestRow(t *testing.T) gemmFunc {
 	t.Helper()
-	row, err := sgemm.Pick("")
+	row, err := sgemm.Table.Pick(cpu.Info(), "")
 	require.NoError(t, err)
-	return row.GemmEpilogue
+	return row.Impl.GemmEpilogue
+}
+
+// bestVector is the row of kernels/vector that is chosen by rank.
+func bestVector(t *testing.T) *vector.Implementation {
+	t.Helper()
+	row, err := vector.Table.Pick(cpu.Info(), "")
+	require.NoError(t, err)
+	return row.Impl
 }
 
 // testBatch is small: gonum multiplies in these tests.
@@ -49,9 +59,9 @@ const testBatch = 64
 // newTestModel returns a fresh perceptron that multiplies with gonum's row.
 func newTestModel(t *testing.T, threads int, seed uint32) *model {
 	t.Helper()
-	row, err := sgemm.Lookup("gonum")
+	row, err := sgemm.Table.ByName("gonum")
 	require.NoError(t, err)
-	m, err := newModel(suite[0], testBatch, threads, row.GemmEpilogue)
+	m, err := newModel(suite[0], testBatch, threads, row.Impl.GemmEpilogue, bestVector(t))
 	require.NoError(t, err)
 	require.NoError(t, m.bind())
 	m.reset(random(seed, weightStream, 0))
@@ -69,8 +79,9 @@ func TestConfiguration(t *testing.T) {
 		{"implementation", bench.Config{Impl: "abacus"}, "gonum"},
 		{"threads", bench.Config{Threads: -1}, "-1 threads"},
 		{"many threads", bench.Config{Threads: maxThreads + 1}, "want 1 to"},
-		{"option", bench.Config{Params: map[string]string{"epochs": "3"}}, "no option epochs: known are model, batch, dataset, goal, lr"},
+		{"option", bench.Config{Params: map[string]string{"epochs": "3"}}, "no option epochs: known are model, vector, batch, dataset, goal, lr"},
 		{"batch", bench.Config{Params: map[string]string{"batch": "0"}}, "batch=0: it is a number of samples"},
+		{"vector", bench.Config{Params: map[string]string{"vector": "abacus"}}, `vector=abacus: vector: no implementation "abacus": use one of `},
 		{"model", bench.Config{Params: map[string]string{"model": "gpt"}}, "model=gpt: it is one of mlp, mlp-big, cnn, transformer"},
 		{"goal 0", bench.Config{Params: map[string]string{"goal": "0"}}, "goal=0"},
 		{"goal above 1", bench.Config{Params: map[string]string{"goal": "97"}}, "goal=97"},
@@ -89,14 +100,14 @@ func TestConfiguration(t *testing.T) {
 }
 
 func TestInfo(t *testing.T) {
-	w, err := New(bench.Config{Impl: "gonum", Threads: 3, Seed: 5, Params: map[string]string{"lr": "0.5"}})
+	w, err := New(bench.Config{Impl: "gonum", Threads: 3, Seed: 5, Params: map[string]string{"lr": "0.5", "vector": "generic"}})
 	require.NoError(t, err)
 	require.Equal(t, bench.Info{
 		Name: "training", Use: "training", Impl: "gonum", Unit: results.Sample, Threads: 3,
 		FlopPerCount: 1636352, Formula: "2·(2·784·512) + 3·(2·512·10)", Seed: 5,
 		Params: map[string]string{
 			"model": "mlp", "optimiser": "sgd, lr × 0.1 from the goal on", "batch": "256", "global_batch": "768",
-			"dataset": "digits", "goal": "0.97", "lr": "0.5",
+			"dataset": "digits", "goal": "0.97", "lr": "0.5", "vector": "generic",
 		},
 	}, w.Info())
 }
@@ -334,7 +345,7 @@ func TestTooLarge(t *testing.T) {
 func TestBytes(t *testing.T) {
 	for _, net := range suite {
 		t.Run(net.name, func(t *testing.T) {
-			m, err := newModel(net, net.batch, 1, bestRow(t))
+			m, err := newModel(net, net.batch, 1, bestRow(t), bestVector(t))
 			require.NoError(t, err)
 			r := m.replicas[0]
 			// Twice, since what sgemm keeps in a pool outlives the first.

@@ -23,8 +23,12 @@ func allowed(from, to string) bool {
 	switch {
 	case in(from, "cmd"), path.Base(from) == "all" && in(to, path.Dir(from)), to == "results":
 		return !in(from, "kernels") && from != "results"
-	case in(from, "kernels"), from == "results":
+	case from == "kernels/device", from == "results":
 		return false
+	case in(from, "kernels/device"):
+		return to == "kernels/device"
+	case in(from, "kernels"):
+		return in(to, "kernels/device") || to == "kernels" && from != to
 	case in(from, "results/report/chart"):
 		return false
 	case from == "results/report" && in(to, from):
@@ -101,6 +105,13 @@ func TestLayerRules(t *testing.T) {
 		want     bool
 	}{
 		{"kernels/sha256d", "results", false},
+		{"kernels/sha256d", "kernels", true},
+		{"kernels/sha256d", "kernels/device", true},
+		{"kernels/sha256d", "kernels/sgemm", false},
+		{"kernels", "kernels/sha256d", false},
+		{"kernels/device", "kernels", false},
+		{"kernels/device/cpu", "kernels/device", true},
+		{"kernels/device/cpu", "kernels", false},
 		{"results", "results/stats", false},
 		{"results/report", "results/compare", true},
 		{"results/compare", "results/report", false},

@@ -13,6 +13,7 @@ import (
 	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 )
@@ -174,7 +175,7 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 	if err != nil {
 		return err
 	}
-	kernels, err := benchall.Kernels(ctx, nil)
+	kernels, err := benchall.Kernels(ctx, cpu.Info(), nil)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 )
@@ -34,7 +35,7 @@ func nodeCommand() *cobra.Command {
 				return fmt.Errorf("--meter: %w", err)
 			}
 			defer closeMeters(opened, cmd.ErrOrStderr())
-			kernels, err := benchall.Kernels(cmd.Context(), nil)
+			kernels, err := benchall.Kernels(cmd.Context(), cpu.Info(), nil)
 			if err != nil {
 				return err
 			}

@@ -75,7 +75,7 @@ type bareSample struct {
 // startBare scans on one thread of the given CPU until the returned function
 // is called.
 func startBare(b *testing.B, cpu int) (stop func() []bareSample) {
-	im, err := sha256d.Lookup("stdlib")
+	im, err := sha256d.Table.ByName("stdlib")
 	require.NoError(b, err)
 	quit, out := make(chan struct{}), make(chan []bareSample)
 	go func() {
@@ -100,7 +100,7 @@ func startBare(b *testing.B, cpu int) (stop func() []bareSample) {
 				return
 			default:
 			}
-			im.Scan(nil, &job, 0, 4096)
+			im.Impl(nil, &job, 0, 4096)
 			hashes += 4096
 		}
 	}()

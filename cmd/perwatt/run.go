@@ -25,6 +25,7 @@ import (
 	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/report"
@@ -230,7 +231,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	show := newProgress(stderr)
 	defer show.close()
 	show.say("checking and timing every kernel against known answers")
-	kernels, err := benchall.Kernels(ctx, f.impls)
+	kernels, err := benchall.Kernels(ctx, cpu.Info(), f.impls)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
@@ -384,14 +385,8 @@ func options(w io.Writer, path string) report.Options {
 
 // config is what a part of a scenario is opened with.
 func (f *runFlags) config(part harness.Part, threads int, kernels []results.Kernel) bench.Config {
-	cfg := bench.Config{Threads: threads, Params: map[string]string{}}
-	for _, u := range benchall.Uses() {
-		for _, k := range kernels {
-			if u.Name == part.Use && u.Kernel == k.Name {
-				cfg.Impl = k.Chosen
-			}
-		}
-	}
+	cfg := benchall.Config(part.Use, kernels)
+	cfg.Threads = threads
 	if part.Model != "" {
 		cfg.Params["model"] = part.Model
 		if f.dataset != "" {

@@ -1,98 +1,102 @@
 // Package sgemm multiplies single-precision matrices: C = α·op(A)·op(B) + β·C.
 //
-// It is a table of implementations of that one function. Each row names the
-// CPU features it needs, and a caller can ask for any row by name, so that a
-// benchmark measures what it says it measures. The row generic is plain Go
-// and the specification of the others. gonum is the library that Gorgonia
-// uses unless told otherwise, as the baseline to beat.
+// The rows of [Table] all compute the same function, [Implementation.Gemm]. The
+// row generic is plain Go and the specification. The row gonum is the library
+// that Gorgonia uses by default, as a baseline.
 //
 // The package holds instructions only: it starts no goroutine, reads no clock
-// and keeps no state, so that threads, time and counting stay with the caller.
-// A product is spread over threads by calling [Implementation.Gemm]
-// concurrently on disjoint parts of C.
+// and keeps no state; threads, timing and counting are the caller's. To compute
+// a product on several threads, call [Implementation.Gemm] concurrently on
+// disjoint parts of C.
 //
-// The build tag purego leaves out assembly of this package. (That of gonum has
-// a tag of its own, noasm.)
+// The build tag purego leaves out the assembly of this package. (The tag of
+// gonum is noasm.)
 package sgemm
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
-	"strings"
 
-	"github.com/klauspost/cpuid/v2"
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
 )
 
-// Implementation is one row of the table.
+// Implementation is one way to compute products. It is constant.
 type Implementation struct {
-	Name  string
-	Needs []cpuid.FeatureID // all of them; none for portable rows
 	Block Block
 
 	// gemm is called with valid arguments, m, n and k positive and alpha not 0.
 	gemm gemmFunc
-	// peak makes some fused multiply-adds on registers and returns their number
-	// of operations; nil if the row has no instructions of its own.
-	peak func() float64
 }
 
-// Block is the size of a call, on a part of a far larger product, at which a
-// row comes close to its full rate in a few milliseconds: the grain in which
-// to share a product among threads. M and N are rows and columns of C.
+// Block is the size of a call, on a part of a far larger product, at which an
+// implementation comes close to its full rate in a few milliseconds: the grain
+// in which to share a product among threads. M and N are rows and columns of C.
 type Block struct{ M, N, K int }
 
 type gemmFunc func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e Epilogue)
 
-// table is in order of rank: the first supported row is the one to take.
-var table = func() []Implementation {
-	rows := []Implementation{
-		{Name: "gonum", Block: Block{128, 128, 256}, gemm: gonumGemm},
-		{Name: "generic", Block: Block{64, 64, 512}, gemm: genericGemm},
+// Table has the implementations.
+var Table = kernels.Table[Implementation]{
+	Name:  "sgemm",
+	Unit:  "FLOP",
+	Rows:  slices.Concat(native, portable()),
+	Check: check,
+	Work: func(int64) func(Implementation) float64 {
+		const n = 192
+		a, b, c := make([]float32, n*n), make([]float32, n*n), make([]float32, n*n)
+		for i := range a {
+			a[i], b[i] = float32(i%7)-3, float32(i%5)-2
+		}
+		return func(im Implementation) float64 {
+			im.Gemm(false, false, n, n, n, 1, a, n, b, n, 0, c, n)
+			return 2 * n * n * n
+		}
+	},
+}
+
+func portable() []kernels.Row[Implementation] {
+	rows := []kernels.Row[Implementation]{
+		{Name: "gonum", Kind: device.CPU, Impl: Implementation{Block{128, 128, 256}, gonumGemm}},
+		{Name: "generic", Kind: device.CPU, Impl: Implementation{Block{64, 64, 512}, genericGemm}},
 	}
 	if runtime.GOARCH != "amd64" { // where gonum is plain Go too, and the slower of the two
 		slices.Reverse(rows)
 	}
-	return append(slices.Clone(native), rows...)
-}()
-
-// Implementations returns every row of this build in order of rank, supported
-// or not.
-func Implementations() []Implementation { return slices.Clone(table) }
-
-// Best returns the first row that this CPU supports.
-func Best() Implementation {
-	return table[slices.IndexFunc(table, Implementation.Supported)] // generic is supported everywhere
+	return rows
 }
 
-// Lookup returns the row of that name, supported or not. The error lists the
-// names there are.
-func Lookup(name string) (Implementation, error) {
-	var names []string
-	for _, im := range table {
-		if im.Name == name {
-			return im, nil
+// check multiplies small integers, whose products are exact in any order of
+// summation, with sizes that are no multiple of a tile and several blocks along
+// k.
+func check(im Implementation) error {
+	const m, n, k = 131, 149, 403
+	a, b, c := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
+	for i := range a {
+		a[i] = float32(i%7) - 3
+	}
+	for i := range b {
+		b[i] = float32(i%5) - 2
+	}
+	for i := range c {
+		c[i] = float32(math.NaN())
+	}
+	im.Gemm(false, true, m, n, k, 1, a, k, b, k, 0, c, n)
+	for i := range m {
+		for j := range n {
+			want := float32(0)
+			for l := range k {
+				want += a[i*k+l] * b[j*k+l]
+			}
+			if got := c[i*n+j]; got != want {
+				return fmt.Errorf("element %d,%d of a product of small integers is %v, want %v", i, j, got, want)
+			}
 		}
-		names = append(names, im.Name)
 	}
-	return Implementation{}, fmt.Errorf("sgemm: no implementation %q: use one of %s", name, strings.Join(names, ", "))
+	return nil
 }
-
-// Pick returns the named row, or [Best] for no name. One that this CPU cannot
-// run is an error, as is a name that is not known.
-func Pick(name string) (Implementation, error) {
-	if name == "" {
-		return Best(), nil
-	}
-	im, err := Lookup(name)
-	if err == nil && !im.Supported() {
-		err = fmt.Errorf("implementation %s needs %v, which this CPU lacks", im.Name, im.Needs)
-	}
-	return im, err
-}
-
-// Supported reports whether this CPU has what the row needs.
-func (im Implementation) Supported() bool { return cpuid.CPU.Supports(im.Needs...) }
 
 // Gemm computes C = alpha·op(A)·op(B) + beta·C, where op(X) is X, or its
 // transpose if its flag is set. op(A) is m×k, op(B) k×n and C m×n:
@@ -147,17 +151,6 @@ func (im Implementation) GemmEpilogue(transA, transB bool, m, n, k int, alpha fl
 		return
 	}
 	im.gemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, e)
-}
-
-// Peak makes some microseconds of the row's fused multiply-adds, as many at a
-// time as the CPU can have under way, on registers alone, and returns how many
-// operations they were: what no product can surpass. It returns 0 for a row
-// without instructions of its own.
-func (im Implementation) Peak() float64 {
-	if im.peak == nil {
-		return 0
-	}
-	return im.peak()
 }
 
 func checkStride(name string, cols, ld int) {

@@ -5,7 +5,8 @@ package sgemm
 import (
 	"unsafe"
 
-	"github.com/klauspost/cpuid/v2"
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // neon packs both factors always: its micro-kernel takes elements of A by
@@ -21,9 +22,9 @@ var neon = &blocked{
 }
 
 // native are the rows in assembly.
-var native = []Implementation{{
-	Name: "neon", Needs: []cpuid.FeatureID{cpuid.ASIMD},
-	Block: Block{1008, 1024, 384}, gemm: neon.gemm, peak: peak(peakNEON, 24*4),
+var native = []kernels.Row[Implementation]{{
+	Name: "neon", Kind: device.CPU, Needs: []string{"ASIMD"},
+	Impl: Implementation{Block{1008, 1024, 384}, neon.gemm}, Peak: peak(peakNEON, 24*4),
 }}
 
 // tilesNEON1 to tilesNEON12 compute t.count tiles of so many rows of 8 elements of

@@ -4,24 +4,25 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/gonum"
 
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/kerneltest"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/sgemm/shapes"
 )
 
 // product is one call of Gemm.
 type product struct {
+	impl                   string // named where no subtest does
 	transA, transB         bool
 	m, n, k                int
 	padA, padB, padC, tail int // of the strides, and of C behind its last row
@@ -94,7 +95,7 @@ func check(t *testing.T, im sgemm.Implementation, p product) {
 		row, col := i/ldc, i%ldc
 		if row >= p.m || col >= p.n {
 			if math.Float32bits(got) != math.Float32bits(before[i]) {
-				t.Fatalf("%s %+v: element %d outside of C was %v, became %v", im.Name, p, i, before[i], got)
+				t.Fatalf("%+v: element %d outside of C was %v, became %v", p, i, before[i], got)
 			}
 			continue
 		}
@@ -119,35 +120,20 @@ func check(t *testing.T, im sgemm.Implementation, p product) {
 			want = max(want, 0)
 		}
 		if bound := float64(p.k+3) * 0x1p-23 * size; !(math.Abs(float64(got)-want) <= bound) {
-			t.Fatalf("%s %+v: C[%d,%d] is %v, want %v ± %v", im.Name, p, row, col, got, want, bound)
+			t.Fatalf("%+v: C[%d,%d] is %v, want %v ± %v", p, row, col, got, want, bound)
 		}
 	}
 }
 
-// required returns the rows of which PERWATT_REQUIRE says that this CPU has
-// them. It is asked for while tests run: go test must see it read, or an earlier
-// result without it would do.
-func required() []string {
-	if names, ok := os.LookupEnv("PERWATT_REQUIRE"); ok {
-		return strings.Split(names, ",")
-	}
-	return nil
-}
-
-// each runs a test for every row of the table. If some are required, those are
-// what there is to learn, and an emulator is slow.
+// each runs a test for every row of the table. If some are required, the others
+// are skipped: an emulator is slow.
 func each(t *testing.T, f func(t *testing.T, im sgemm.Implementation)) {
-	for _, im := range sgemm.Implementations() {
-		t.Run(im.Name, func(t *testing.T) {
-			if names := required(); names != nil && !slices.Contains(names, im.Name) {
-				t.Skip("others are required")
-			}
-			if !im.Supported() {
-				t.Skipf("this CPU lacks some of %v", im.Needs)
-			}
-			f(t, im)
-		})
-	}
+	kerneltest.Each(t, &sgemm.Table, func(t *testing.T, row kernels.Row[sgemm.Implementation]) {
+		if names := kerneltest.Required(); names != nil && !slices.Contains(names, row.Name) {
+			t.Skip("others are required")
+		}
+		f(t, row.Impl)
+	})
 }
 
 func TestKnown(t *testing.T) {
@@ -229,25 +215,6 @@ func TestNaNStays(t *testing.T) {
 	})
 }
 
-func TestPeak(t *testing.T) {
-	each(t, func(t *testing.T, im sgemm.Implementation) {
-		require.Equal(t, im.Name != "generic" && im.Name != "gonum", im.Peak() > 0)
-	})
-}
-
-// TestRequired makes a row that is skipped a failure where it must not be.
-func TestRequired(t *testing.T) {
-	names := required()
-	if names == nil {
-		t.Skip("PERWATT_REQUIRE names no rows")
-	}
-	for _, name := range names {
-		im, err := sgemm.Lookup(name)
-		require.NoError(t, err)
-		require.True(t, im.Supported(), "row %s is required, and this CPU lacks some of %v", name, im.Needs)
-	}
-}
-
 func TestSmallestShapes(t *testing.T) {
 	each(t, func(t *testing.T, im sgemm.Implementation) {
 		for i := range 4 * 4 * 4 * 16 {
@@ -278,10 +245,9 @@ func FuzzGemm(f *testing.F) {
 			padA: int(pads & 3), padB: int(pads >> 2 & 3), padC: int(pads >> 4 & 3), tail: int(pads >> 6),
 			alpha: tame(alpha), beta: tame(beta), bias: trans&4 != 0, relu: trans&8 != 0, seed: seed,
 		}
-		for _, im := range sgemm.Implementations() {
-			if im.Supported() {
-				check(t, im, p)
-			}
+		for _, row := range sgemm.Table.Supported(kerneltest.CPU) {
+			p.impl = row.Name
+			check(t, row.Impl, p)
 		}
 	})
 }
@@ -362,40 +328,14 @@ func TestBadArguments(t *testing.T) {
 	})
 }
 
-func TestTable(t *testing.T) {
-	seen := map[string]bool{}
-	for _, im := range sgemm.Implementations() {
-		require.False(t, seen[im.Name], im.Name)
-		seen[im.Name] = true
-		require.True(t, min(im.Block.M, im.Block.N, im.Block.K) > 0, im.Name)
-		found, err := sgemm.Lookup(im.Name)
-		require.NoError(t, err)
-		require.Equal(t, im.Name, found.Name)
-	}
-	require.Contains(t, seen, sgemm.Best().Name)
-	require.True(t, sgemm.Best().Supported())
-	generic, err := sgemm.Lookup("generic")
-	require.NoError(t, err)
-	require.True(t, generic.Supported(), "everywhere")
-
-	_, err = sgemm.Lookup("avx1024")
-	require.ErrorContains(t, err, `sgemm: no implementation "avx1024": use one of `)
-	for name := range seen {
-		require.ErrorContains(t, err, name)
-	}
-}
-
 // BenchmarkGemm has squares and the products of training.
 func BenchmarkGemm(b *testing.B) {
-	for _, im := range sgemm.Implementations() {
-		if !im.Supported() {
-			continue
-		}
+	for _, row := range sgemm.Table.Supported(kerneltest.CPU) {
 		for _, s := range slices.Concat(shapes.Peers, shapes.Training) {
-			b.Run(fmt.Sprintf("impl=%s/%s", im.Name, s), func(b *testing.B) {
+			b.Run(fmt.Sprintf("impl=%s/%s", row.Name, s), func(b *testing.B) {
 				x, lda, y, ldb, c, ldc := s.Operands(rand.New(rand.NewPCG(1, 1)).Float32)
 				for b.Loop() {
-					im.Gemm(s.TransA, s.TransB, s.M, s.N, s.K, 1, x, lda, y, ldb, s.Beta, c, ldc)
+					row.Impl.Gemm(s.TransA, s.TransB, s.M, s.N, s.K, 1, x, lda, y, ldb, s.Beta, c, ldc)
 				}
 				b.ReportMetric(s.FLOP()*float64(b.N)/b.Elapsed().Seconds(), "FLOP/s")
 			})
@@ -405,27 +345,16 @@ func BenchmarkGemm(b *testing.B) {
 
 // BenchmarkPeak is what no product can surpass.
 func BenchmarkPeak(b *testing.B) {
-	for _, im := range sgemm.Implementations() {
-		if !im.Supported() || im.Peak() == 0 {
+	for _, row := range sgemm.Table.Supported(kerneltest.CPU) {
+		if row.Peak == nil {
 			continue
 		}
-		b.Run("impl="+im.Name, func(b *testing.B) {
+		b.Run("impl="+row.Name, func(b *testing.B) {
 			flop := 0.0
 			for b.Loop() {
-				flop += im.Peak()
+				flop += row.Peak()
 			}
 			b.ReportMetric(flop/b.Elapsed().Seconds(), "FLOP/s")
 		})
 	}
-}
-
-func TestPick(t *testing.T) {
-	im, err := sgemm.Pick("")
-	require.NoError(t, err)
-	require.Equal(t, sgemm.Best().Name, im.Name)
-	im, err = sgemm.Pick("generic")
-	require.NoError(t, err)
-	require.Equal(t, "generic", im.Name)
-	_, err = sgemm.Pick("abacus")
-	require.ErrorContains(t, err, `"abacus"`)
 }

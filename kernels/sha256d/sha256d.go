@@ -2,25 +2,22 @@
 // double SHA-256 of an 80-byte header, read as a little-endian integer, does
 // not exceed a target.
 //
-// The work is done by the rows of a table, [Implementations], each of which
-// computes the same thing. The row generic is plain Go and the specification;
-// the others are judged against it and against crypto/sha256. A caller asks
-// for a row by name or takes the best that the CPU supports; nothing here is a
-// global switch.
+// The rows of [Table] all compute the same function, [Scan]. The row generic is
+// plain Go and the specification; the others are compared with it and with
+// crypto/sha256. The rows stdlib and minio are libraries, as a baseline.
 //
-// It holds instructions only: it reads no clock and no files, starts no
-// goroutine and logs nothing. It knows neither pools nor shares, and it does
-// not choose headers.
+// The package holds instructions only: it reads no clock and no files, starts
+// no goroutine and logs nothing. It has no pools and no shares and does not
+// choose headers.
 package sha256d
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
-	"strings"
 
-	"github.com/klauspost/cpuid/v2"
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // Header is a serialised block header: version, digest of the previous block,
@@ -117,54 +114,38 @@ func (j *Job) Set(h *Header, t *Target) {
 	j.w[4] = w[31]
 }
 
-// Implementation is one way to scan. Fields are constant.
-type Implementation struct {
-	Name  string
-	Needs []cpuid.FeatureID // CPU features, all of them
+// Scan appends to dst, in scan order, every nonce of first, first+1, …
+// first+n-1 (modulo 2^32) whose digest meets the job's target, and returns the
+// extended slice. n is at most 2^32; beyond it nonces repeat. It does not
+// allocate while dst has the capacity. It takes no context, so a caller chooses
+// n for as long as it can wait; assembly, which cannot be preempted, is called
+// for less than a millisecond at a time.
+//
+//	for ; n > 0; first, n = first+1, n-1 {
+//		header.SetNonce(first)
+//		if target.Met(Sum(&header)) {
+//			dst = append(dst, first)
+//		}
+//	}
+type Scan func(dst []uint32, job *Job, first uint32, n uint64) []uint32
 
-	// Scan appends to dst, in scan order, every nonce of first, first+1, …
-	// first+n-1 (modulo 2^32) whose digest meets the job's target, and returns
-	// the extended slice. n is at most 2^32; beyond it nonces repeat. It does
-	// not allocate while dst has the capacity. It heeds no context, so a
-	// caller chooses n for as long as it can wait; assembly, which cannot be
-	// preempted, is called for less than a millisecond at a time.
-	//
-	//	for ; n > 0; first, n = first+1, n-1 {
-	//		header.SetNonce(first)
-	//		if target.Met(Sum(&header)) {
-	//			dst = append(dst, first)
-	//		}
-	//	}
-	Scan func(dst []uint32, job *Job, first uint32, n uint64) []uint32
-}
-
-// Supported reports whether this CPU has what the row needs.
-func (i Implementation) Supported() bool { return cpuid.CPU.Supports(i.Needs...) }
-
-// table is in order of rank: the first supported row is the one to take.
-var table = slices.Concat(native, []Implementation{
-	{Name: "stdlib", Scan: scanStdlib},
-	{Name: "minio", Scan: scanMinio},
-	{Name: "generic", Scan: scanGeneric},
-})
-
-// Implementations returns every row in order of rank, supported or not.
-func Implementations() []Implementation { return slices.Clone(table) }
-
-// Best returns the first row that this CPU supports.
-func Best() Implementation {
-	return table[slices.IndexFunc(table, Implementation.Supported)] // generic is supported everywhere
-}
-
-// Lookup returns the row of that name, supported or not. The error lists the
-// names there are.
-func Lookup(name string) (Implementation, error) {
-	var known []string
-	for _, row := range table {
-		if row.Name == name {
-			return row, nil
+// Table has the implementations of [Scan].
+var Table = kernels.Table[Scan]{
+	Name: "sha256d",
+	Unit: "hash",
+	Rows: slices.Concat(native, []kernels.Row[Scan]{
+		{Name: "stdlib", Kind: device.CPU, Impl: scanStdlib},
+		{Name: "minio", Kind: device.CPU, Impl: scanMinio},
+		{Name: "generic", Kind: device.CPU, Impl: scanGeneric},
+	}),
+	Check: check,
+	Work: func(int64) func(Scan) float64 {
+		var job Job
+		job.Set(new(Header), new(Target)) // no digest meets target zero
+		return func(scan Scan) float64 {
+			const n = 4096
+			scan(nil, &job, 0, n)
+			return n
 		}
-		known = append(known, row.Name)
-	}
-	return Implementation{}, fmt.Errorf("sha256d: no implementation %q: use one of %s", name, strings.Join(known, ", "))
+	},
 }

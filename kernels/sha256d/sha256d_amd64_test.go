@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels/kerneltest"
 )
 
 //go:embed sha256d_amd64.s
@@ -74,7 +76,7 @@ func TestCandidates(t *testing.T) {
 	h := randomHeader(source(t))
 	for _, row := range native {
 		t.Run(row.Name, func(t *testing.T) {
-			if !row.Supported() {
+			if !row.Supported(kerneltest.CPU) {
 				t.Skipf("this CPU lacks some of %v", row.Needs)
 			}
 			for _, top := range []uint32{0, 1 << 24, 1 << 31, 1<<32 - 1} {

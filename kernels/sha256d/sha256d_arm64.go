@@ -2,11 +2,14 @@
 
 package sha256d
 
-import "github.com/klauspost/cpuid/v2"
+import (
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
+)
 
 // native are the rows in assembly. A CPU with SHA2 has ASIMD.
-var native = []Implementation{
-	{Name: "armv8", Needs: []cpuid.FeatureID{cpuid.SHA2}, Scan: scanARMv8},
+var native = []kernels.Row[Scan]{
+	{Name: "armv8", Kind: device.CPU, Needs: []string{"SHA2"}, Impl: scanARMv8},
 }
 
 const (

@@ -7,12 +7,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels/kerneltest"
 )
 
 func needARMv8(t *testing.T) {
-	row, err := Lookup("armv8")
+	row, err := Table.ByName("armv8")
 	require.NoError(t, err)
-	if !row.Supported() {
+	if !row.Supported(kerneltest.CPU) {
 		t.Skipf("this CPU lacks some of %v", row.Needs)
 	}
 }

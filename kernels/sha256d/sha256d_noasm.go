@@ -2,5 +2,7 @@
 
 package sha256d
 
+import "github.com/perwatt/perwatt/kernels"
+
 // native are the rows in assembly: none.
-var native []Implementation
+var native []kernels.Row[Scan]

@@ -6,14 +6,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/cpuid/v2"
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/kerneltest"
 )
 
 //go:embed testdata/headers.txt
@@ -57,7 +57,7 @@ func printed(digest [32]byte) string {
 	return hex.EncodeToString(digest[:])
 }
 
-// reference is the loop in the documentation of Implementation.Scan.
+// reference is the loop in the documentation of Scan.
 func reference(h Header, target Target, first uint32, n uint64) []uint32 {
 	hits := []uint32{}
 	for ; n > 0; first, n = first+1, n-1 {
@@ -82,80 +82,32 @@ func randomHeader(r *rand.ChaCha8) (h Header) {
 	return h
 }
 
-// eachRow runs body on every row that the CPU supports. TestDetection holds
-// what counts as supported against the operating system, so that no row is
-// skipped on a machine that could run it.
+// eachRow runs body on every row that the CPU supports.
 func eachRow(t *testing.T, body func(t *testing.T, scan func(h Header, target Target, first uint32, n uint64) []uint32)) {
-	for _, row := range Implementations() {
-		t.Run(row.Name, func(t *testing.T) {
-			if !row.Supported() {
-				t.Skipf("this CPU lacks some of %v", row.Needs)
-			}
-			body(t, func(h Header, target Target, first uint32, n uint64) []uint32 {
-				var job Job
-				job.Set(&h, &target)
-				return row.Scan([]uint32{}, &job, first, n)
-			})
+	kerneltest.Each(t, &Table, func(t *testing.T, row kernels.Row[Scan]) {
+		body(t, func(h Header, target Target, first uint32, n uint64) []uint32 {
+			var job Job
+			job.Set(&h, &target)
+			return row.Impl([]uint32{}, &job, first, n)
 		})
-	}
-}
-
-func TestDetection(t *testing.T) {
-	features := map[string]map[cpuid.FeatureID]string{
-		"amd64": {cpuid.SHA: "sha_ni", cpuid.AVX: "avx", cpuid.SSSE3: "ssse3", cpuid.SSE4: "sse4_1", cpuid.AVX2: "avx2", cpuid.BMI2: "bmi2", cpuid.AVX512F: "avx512f", cpuid.AVX512BW: "avx512bw", cpuid.AVX512VL: "avx512vl"},
-		"arm64": {cpuid.SHA2: "sha2"},
-	}[runtime.GOARCH]
-	for _, row := range table {
-		for _, need := range row.Needs {
-			require.Contains(t, features, need, "row %s needs a feature that is not held against the operating system", row.Name)
-		}
-	}
-	require.False(t, Implementation{Needs: []cpuid.FeatureID{cpuid.SSE2, cpuid.ASIMD}}.Supported(), "no CPU is both x86 and ARM")
-
-	text, err := os.ReadFile("/proc/cpuinfo")
-	_, rest, found := strings.Cut(string(text), map[string]string{"amd64": "\nflags", "arm64": "\nFeatures"}[runtime.GOARCH])
-	if err != nil || !found {
-		t.Skip("there is no /proc/cpuinfo that lists this CPU's features; in an emulator it is that of the host")
-	}
-	line, _, _ := strings.Cut(rest, "\n")
-	for id, flag := range features {
-		require.Equal(t, slices.Contains(strings.Fields(line), flag), Implementation{Needs: []cpuid.FeatureID{id}}.Supported(), flag)
-	}
-}
-
-// A run made for a certain CPU, real or emulated, names in PERWATT_REQUIRE the
-// rows that it is there to test, separated by commas: none may be skipped.
-func TestRequired(t *testing.T) {
-	names, ok := os.LookupEnv("PERWATT_REQUIRE")
-	if !ok {
-		t.Skip("PERWATT_REQUIRE names no rows")
-	}
-	for name := range strings.SplitSeq(names, ",") {
-		row, err := Lookup(name)
-		require.NoError(t, err)
-		require.True(t, row.Supported(), "row %s is required, and this CPU lacks some of %v", name, row.Needs)
-	}
+	})
 }
 
 func TestTable(t *testing.T) {
-	rows := Implementations()
-	require.True(t, Best().Supported())
-	for _, row := range rows {
-		found, err := Lookup(row.Name)
-		require.NoError(t, err)
-		require.Equal(t, row.Name, found.Name)
-	}
-	generic, err := Lookup("generic")
-	require.NoError(t, err)
-	require.Empty(t, generic.Needs, "Best relies on generic being supported everywhere")
-
-	_, err = Lookup("abacus")
-	require.ErrorContains(t, err, `"abacus"`)
-	for _, row := range rows {
-		require.ErrorContains(t, err, row.Name)
-	}
-	rows[0].Name = "overwritten"
-	require.NotEqual(t, "overwritten", Implementations()[0].Name, "callers must not reach the table")
+	kerneltest.TestTable(t, &Table,
+		func(dst []uint32, _ *Job, _ uint32, _ uint64) []uint32 { return dst }, // finds nothing
+		func(dst []uint32, job *Job, first uint32, n uint64) []uint32 { // misses one in 64
+			return slices.DeleteFunc(scanGeneric(dst, job, first, n), func(nonce uint32) bool { return nonce%64 == 5 })
+		},
+		func(dst []uint32, job *Job, first uint32, n uint64) []uint32 { // goes past the end
+			return scanGeneric(dst, job, first, n+20)
+		},
+		func(dst []uint32, job *Job, first uint32, n uint64) []uint32 { // looks at the top word alone
+			easy := *job
+			easy.target = allOnes
+			return scanGeneric(dst, &easy, first, n)
+		},
+	)
 }
 
 // A real header proves itself: its digest meets the target that it states.
@@ -307,15 +259,12 @@ func TestBoundary(t *testing.T) {
 }
 
 func TestScanAppends(t *testing.T) {
-	for _, row := range Implementations() {
-		if !row.Supported() {
-			continue
-		}
+	for _, row := range Table.Supported(kerneltest.CPU) {
 		var job Job
 		h := randomHeader(source(t))
 		job.Set(&h, &allOnes)
-		require.Equal(t, []uint32{9, 5, 6}, row.Scan([]uint32{9}, &job, 5, 2), row.Name)
-		require.Nil(t, row.Scan(nil, &job, 5, 0), row.Name)
+		require.Equal(t, []uint32{9, 5, 6}, row.Impl([]uint32{9}, &job, 5, 2), row.Name)
+		require.Nil(t, row.Impl(nil, &job, 5, 0), row.Name)
 	}
 }
 
@@ -360,10 +309,8 @@ func FuzzScan(f *testing.F) {
 		var job Job
 		job.Set(&h, &target)
 		want := reference(h, target, first, uint64(n))
-		for _, row := range Implementations() {
-			if row.Supported() {
-				require.Equal(t, want, row.Scan([]uint32{}, &job, first, uint64(n)), row.Name)
-			}
+		for _, row := range Table.Supported(kerneltest.CPU) {
+			require.Equal(t, want, row.Impl([]uint32{}, &job, first, uint64(n)), row.Name)
 		}
 	})
 }
@@ -378,14 +325,14 @@ func BenchmarkScan(b *testing.B) {
 	h := realHeaders(b)["125552"]
 	var job Job
 	job.Set(&h, &target)
-	for _, row := range Implementations() {
+	for _, row := range Table.Rows {
 		b.Run(fmt.Sprintf("impl=%s", row.Name), func(b *testing.B) {
-			if !row.Supported() {
+			if !row.Supported(kerneltest.CPU) {
 				b.Skipf("this CPU lacks some of %v", row.Needs)
 			}
 			cycles, hashes := newCycles(b), uint64(0)
 			for b.Loop() {
-				cycles.of(n, func() { sink = row.Scan(sink[:0], &job, uint32(hashes), n) })
+				cycles.of(n, func() { sink = row.Impl(sink[:0], &job, uint32(hashes), n) })
 				hashes += n
 			}
 			cycles.report(hashes)

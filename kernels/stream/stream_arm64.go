@@ -2,11 +2,14 @@
 
 package stream
 
-import "github.com/klauspost/cpuid/v2"
+import (
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
+)
 
 // native are the rows in assembly.
-var native = []Implementation{
-	{Name: "neon", Needs: []cpuid.FeatureID{cpuid.ASIMD}, triad: byLines(linesNEON)},
+var native = []kernels.Row[Implementation]{
+	{Name: "neon", Kind: device.CPU, Needs: []string{"ASIMD"}, Impl: Implementation{byLines(linesNEON)}},
 }
 
 // linesNEON computes n lines of eight elements, n not 0:

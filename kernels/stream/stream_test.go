@@ -5,82 +5,33 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"testing"
 
-	"github.com/klauspost/cpuid/v2"
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/kerneltest"
 )
 
-// eachRow runs body on every row that the CPU supports. TestDetection holds
-// what counts as supported against the operating system, so that no row is
-// skipped on a machine that could run it.
+// eachRow runs body on every row that the CPU supports.
 func eachRow(t *testing.T, body func(t *testing.T, im Implementation)) {
-	for _, im := range Implementations() {
-		t.Run(im.Name, func(t *testing.T) {
-			if !im.Supported() {
-				t.Skipf("this CPU lacks some of %v", im.Needs)
+	kerneltest.Each(t, &Table, func(t *testing.T, row kernels.Row[Implementation]) { body(t, row.Impl) })
+}
+
+func TestTable(t *testing.T) {
+	kerneltest.TestTable(t, &Table,
+		Implementation{func(a, b, c []float64, s float64) {}},
+		Implementation{func(a, b, c []float64, s float64) { // leaves out what does not fill a line
+			n := len(a) / 8 * 8
+			triadGeneric(a[:n], b[:n], c[:n], s)
+		}},
+		Implementation{func(a, b, c []float64, s float64) { // rounds once
+			for i := range a {
+				a[i] = math.FMA(s, c[i], b[i])
 			}
-			body(t, im)
-		})
-	}
-}
-
-func TestDetection(t *testing.T) {
-	features := map[string]map[cpuid.FeatureID]string{
-		"amd64": {cpuid.AVX2: "avx2", cpuid.AVX512F: "avx512f"},
-		"arm64": {cpuid.ASIMD: "asimd"},
-	}[runtime.GOARCH]
-	for _, im := range table {
-		for _, need := range im.Needs {
-			require.Contains(t, features, need, "row %s needs a feature that is not held against the operating system", im.Name)
-		}
-	}
-	require.False(t, Implementation{Needs: []cpuid.FeatureID{cpuid.SSE2, cpuid.ASIMD}}.Supported(), "no CPU is both x86 and ARM")
-
-	text, err := os.ReadFile("/proc/cpuinfo")
-	_, rest, found := strings.Cut(string(text), map[string]string{"amd64": "\nflags", "arm64": "\nFeatures"}[runtime.GOARCH])
-	if err != nil || !found {
-		t.Skip("there is no /proc/cpuinfo that lists this CPU's features; in an emulator it is that of the host")
-	}
-	line, _, _ := strings.Cut(rest, "\n")
-	for id, flag := range features {
-		require.Equal(t, slices.Contains(strings.Fields(line), flag), Implementation{Needs: []cpuid.FeatureID{id}}.Supported(), flag)
-	}
-}
-
-// A run made for a certain CPU, real or emulated, names in PERWATT_REQUIRE the
-// rows that it is there to test, separated by commas: none may be skipped.
-func TestRequired(t *testing.T) {
-	names, ok := os.LookupEnv("PERWATT_REQUIRE")
-	if !ok {
-		t.Skip("PERWATT_REQUIRE names no rows")
-	}
-	for name := range strings.SplitSeq(names, ",") {
-		_, err := Pick(name)
-		require.NoError(t, err)
-	}
-}
-
-func TestPick(t *testing.T) {
-	best, err := Pick("")
-	require.NoError(t, err)
-	require.True(t, best.Supported())
-	for _, im := range Implementations() {
-		found, err := Pick(im.Name)
-		require.Equal(t, im.Name, found.Name)
-		if im.Supported() {
-			require.NoError(t, err)
-			continue
-		}
-		require.ErrorContains(t, err, "implementation "+im.Name+" needs ")
-	}
-	_, err = Pick("abacus")
-	require.ErrorContains(t, err, `no implementation "abacus": use one of `)
-	require.ErrorContains(t, err, "generic")
+		}},
+	)
 }
 
 // extremes are values whose sums and products round, overflow, vanish or are
@@ -213,12 +164,10 @@ func FuzzTriad(f *testing.F) {
 			b[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[16*i:]))
 			c[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[16*i+8:]))
 		}
-		for _, im := range Implementations() {
-			if im.Supported() {
-				a := make([]float64, n+8)[at%8:][:n]
-				im.Triad(a, b, c, s)
-				check(t, a, b, c, s, im.Name)
-			}
+		for _, row := range Table.Supported(kerneltest.CPU) {
+			a := make([]float64, n+8)[at%8:][:n]
+			row.Impl.Triad(a, b, c, s)
+			check(t, a, b, c, s, row.Name)
 		}
 	})
 }
@@ -232,15 +181,12 @@ func BenchmarkTriad(b *testing.B) {
 	for i := range n {
 		x[i], y[i], z[i] = 1, 2, float64(i)
 	}
-	for _, im := range Implementations() {
-		b.Run(im.Name, func(b *testing.B) {
-			if !im.Supported() {
-				b.Skipf("this CPU lacks some of %v", im.Needs)
-			}
+	for _, row := range Table.Supported(kerneltest.CPU) {
+		b.Run(row.Name, func(b *testing.B) {
 			b.SetBytes(chunk * Bytes)
 			at := 0
 			for b.Loop() {
-				im.Triad(x[at:at+chunk], y[at:at+chunk], z[at:at+chunk], 3)
+				row.Impl.Triad(x[at:at+chunk], y[at:at+chunk], z[at:at+chunk], 3)
 				at = (at + chunk) % n
 			}
 		})

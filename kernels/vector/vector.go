@@ -1,32 +1,28 @@
-// Package vector is what a network in training does to its values besides
-// products: fp32 passes over contiguous elements, each of which reads every
-// operand once.
+// Package vector is the arithmetic of training other than matrix products: fp32
+// passes over contiguous elements, each of which reads every operand once.
 //
-// It is a table of implementations; generic is the specification. A row of
-// assembly computes the same, except that sums may be taken in another order
-// and that exp is a polynomial. Nothing here allocates, and a pass over what
-// fits a cache returns within a millisecond; longer operands are cut by the
-// caller.
+// The rows of [Table] compute the same functions; the row generic is plain Go
+// and the specification. Assembly may differ from it in the order of summation,
+// and by the polynomial that it uses for exp. Nothing here allocates. A pass over
+// operands that fit a cache returns within a millisecond; callers divide longer
+// ones.
 package vector
 
 import (
 	"fmt"
+	"slices"
 
-	"github.com/klauspost/cpuid/v2"
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
 )
 
-// Implementation is one row of the table. Its methods panic if an operand is
-// shorter than the first one; the operands of a call must not overlap unless
-// they are the same slice.
+// Implementation is one set of passes. It is constant. The methods panic if an
+// operand is shorter than the first one; the operands of a call must not overlap
+// unless they are the same slice.
+//
+// The functions are called with a number of elements that is a multiple of
+// block and not 0.
 type Implementation struct {
-	Name  string
-	Needs []cpuid.FeatureID
-	functions
-}
-
-// functions take what is a multiple of block elements long, and are not called
-// with nothing.
-type functions struct {
 	axpy        func(y, x *float32, n int, a float32)
 	bytes       func(dst *float32, src *byte, n int, a float32)
 	mask        func(dst, dy, y *float32, n int)
@@ -47,24 +43,13 @@ type functions struct {
 
 const block = 8
 
-// table is in order of rank: the first supported row is the one to take.
-var table = append(native[:len(native):len(native)], Implementation{Name: "generic", functions: generic})
-
-// Implementations returns every row of this build in order of rank, supported
-// by this CPU or not; the last runs everywhere.
-func Implementations() []Implementation { return append([]Implementation(nil), table...) }
-
-// Supported reports whether this CPU has what the row needs.
-func (im Implementation) Supported() bool { return cpuid.CPU.Supports(im.Needs...) }
-
-// Best returns the first supported row.
-func Best() Implementation {
-	for _, im := range table {
-		if im.Supported() {
-			return im
-		}
-	}
-	panic("vector: no row is supported, not even generic")
+// Table has the implementations.
+var Table = kernels.Table[*Implementation]{
+	Name:  "vector",
+	Unit:  "B",
+	Rows:  slices.Concat(native, []kernels.Row[*Implementation]{{Name: "generic", Kind: device.CPU, Impl: &generic}}),
+	Check: check,
+	Work:  work,
 }
 
 // need panics if an operand is too short.
@@ -77,7 +62,7 @@ func need(n int, operands ...int) {
 }
 
 // Axpy is y += a·x.
-func (im Implementation) Axpy(y, x []float32, a float32) {
+func (im *Implementation) Axpy(y, x []float32, a float32) {
 	need(len(y), len(x))
 	n := len(y) &^ (block - 1)
 	if n > 0 {
@@ -89,7 +74,7 @@ func (im Implementation) Axpy(y, x []float32, a float32) {
 }
 
 // Bytes is dst = a·src.
-func (im Implementation) Bytes(dst []float32, src []byte, a float32) {
+func (im *Implementation) Bytes(dst []float32, src []byte, a float32) {
 	need(len(dst), len(src))
 	n := len(dst) &^ (block - 1)
 	if n > 0 {
@@ -102,7 +87,7 @@ func (im Implementation) Bytes(dst []float32, src []byte, a float32) {
 
 // Mask is the gradient of max(x, 0), whose result is y: dst = dy where y > 0,
 // and 0 elsewhere.
-func (im Implementation) Mask(dst, dy, y []float32) {
+func (im *Implementation) Mask(dst, dy, y []float32) {
 	need(len(dst), len(dy), len(y))
 	n := len(dst) &^ (block - 1)
 	if n > 0 {
@@ -115,7 +100,7 @@ func (im Implementation) Mask(dst, dy, y []float32) {
 
 // Pool is dst = max(a, b, c, d, 0), and at says where it came from: 0 to 3, the
 // first of equals, or -1 if none is above 0. NaN counts as the largest.
-func (im Implementation) Pool(dst []float32, at []int32, a, b, c, d []float32) {
+func (im *Implementation) Pool(dst []float32, at []int32, a, b, c, d []float32) {
 	need(len(dst), len(at), len(a), len(b), len(c), len(d))
 	n := len(dst) &^ (block - 1)
 	if n > 0 {
@@ -127,7 +112,7 @@ func (im Implementation) Pool(dst []float32, at []int32, a, b, c, d []float32) {
 }
 
 // Unpool is the gradient of Pool: dy goes to where at says, 0 to the others.
-func (im Implementation) Unpool(a, b, c, d, dy []float32, at []int32) {
+func (im *Implementation) Unpool(a, b, c, d, dy []float32, at []int32) {
 	need(len(a), len(b), len(c), len(d), len(dy), len(at))
 	n := len(a) &^ (block - 1)
 	if n > 0 {
@@ -140,7 +125,7 @@ func (im Implementation) Unpool(a, b, c, d, dy []float32, at []int32) {
 
 // Softmax is dst = exp(scale·x) ÷ its sum over the elements, which are at least
 // one. scale is not negative.
-func (im Implementation) Softmax(dst, x []float32, scale float32) {
+func (im *Implementation) Softmax(dst, x []float32, scale float32) {
 	need(len(dst), len(x))
 	x = x[:len(dst)]
 	n := len(dst) &^ (block - 1)
@@ -163,7 +148,7 @@ func (im Implementation) Softmax(dst, x []float32, scale float32) {
 
 // SoftmaxGrad is the gradient of [Implementation.Softmax] over the same
 // elements, whose result is p: dst = scale·p·(dp - Σ p·dp).
-func (im Implementation) SoftmaxGrad(dst, p, dp []float32, scale float32) {
+func (im *Implementation) SoftmaxGrad(dst, p, dp []float32, scale float32) {
 	need(len(dst), len(p), len(dp))
 	d := im.Dot(p[:len(dst)], dp)
 	n := len(dst) &^ (block - 1)
@@ -176,7 +161,7 @@ func (im Implementation) SoftmaxGrad(dst, p, dp []float32, scale float32) {
 }
 
 // Sum is Σ x.
-func (im Implementation) Sum(x []float32) float32 {
+func (im *Implementation) Sum(x []float32) float32 {
 	n, sum := len(x)&^(block-1), float32(0)
 	if n > 0 {
 		sum = im.sum(&x[0], n)
@@ -188,7 +173,7 @@ func (im Implementation) Sum(x []float32) float32 {
 }
 
 // Square is Σ (x - mean)².
-func (im Implementation) Square(x []float32, mean float32) float32 {
+func (im *Implementation) Square(x []float32, mean float32) float32 {
 	n, sum := len(x)&^(block-1), float32(0)
 	if n > 0 {
 		sum = im.square(&x[0], n, mean)
@@ -200,7 +185,7 @@ func (im Implementation) Square(x []float32, mean float32) float32 {
 }
 
 // Dot is Σ x·y.
-func (im Implementation) Dot(x, y []float32) float32 {
+func (im *Implementation) Dot(x, y []float32) float32 {
 	need(len(x), len(y))
 	n, sum := len(x)&^(block-1), float32(0)
 	if n > 0 {
@@ -213,7 +198,7 @@ func (im Implementation) Dot(x, y []float32) float32 {
 }
 
 // Affine is dst = a·x + b.
-func (im Implementation) Affine(dst, x []float32, a, b float32) {
+func (im *Implementation) Affine(dst, x []float32, a, b float32) {
 	need(len(dst), len(x))
 	n := len(dst) &^ (block - 1)
 	if n > 0 {
@@ -225,7 +210,7 @@ func (im Implementation) Affine(dst, x []float32, a, b float32) {
 }
 
 // Mul is dst = x·y, element by element.
-func (im Implementation) Mul(dst, x, y []float32) {
+func (im *Implementation) Mul(dst, x, y []float32) {
 	need(len(dst), len(x), len(y))
 	n := len(dst) &^ (block - 1)
 	if n > 0 {
@@ -237,7 +222,7 @@ func (im Implementation) Mul(dst, x, y []float32) {
 }
 
 // MulAdd is dst += x·y, element by element.
-func (im Implementation) MulAdd(dst, x, y []float32) {
+func (im *Implementation) MulAdd(dst, x, y []float32) {
 	need(len(dst), len(x), len(y))
 	n := len(dst) &^ (block - 1)
 	if n > 0 {
@@ -249,7 +234,7 @@ func (im Implementation) MulAdd(dst, x, y []float32) {
 }
 
 // ScaleShift is dst = gain·x + bias, element by element.
-func (im Implementation) ScaleShift(dst, x, gain, bias []float32) {
+func (im *Implementation) ScaleShift(dst, x, gain, bias []float32) {
 	need(len(dst), len(x), len(gain), len(bias))
 	n := len(dst) &^ (block - 1)
 	if n > 0 {
@@ -261,7 +246,7 @@ func (im Implementation) ScaleShift(dst, x, gain, bias []float32) {
 }
 
 // Combine is dst = a·x + b·y + c.
-func (im Implementation) Combine(dst, x, y []float32, a, b, c float32) {
+func (im *Implementation) Combine(dst, x, y []float32, a, b, c float32) {
 	need(len(dst), len(x), len(y))
 	n := len(dst) &^ (block - 1)
 	if n > 0 {

@@ -2,15 +2,18 @@
 
 package vector
 
-import "github.com/klauspost/cpuid/v2"
+import (
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
+)
 
 //go:generate sh -c "cd _asm && go run . -out ../vector_amd64.s -stubs ../stubs_amd64.go -pkg vector"
 
 // native are the rows in assembly. Most passes are bound by loads and stores,
 // which wider vectors would not hasten, so there is no row for AVX-512.
-var native = []Implementation{{
-	Name: "avx2", Needs: []cpuid.FeatureID{cpuid.AVX2, cpuid.FMA3},
-	functions: functions{
+var native = []kernels.Row[*Implementation]{{
+	Name: "avx2", Kind: device.CPU, Needs: []string{"AVX2", "FMA3"},
+	Impl: &Implementation{
 		axpy: axpyAVX2, bytes: bytesAVX2, mask: maskAVX2, pool: poolAVX2, unpool: unpoolAVX2,
 		max: maxAVX2, exp: expAVX2, sum: sumAVX2, square: squareAVX2, dot: dotAVX2,
 		affine: affineAVX2, mul: mulAVX2, fma: fmaAVX2, scaleShift: scaleShiftAVX2,

@@ -9,7 +9,7 @@ import (
 func of[T any](p *T, n int) []T { return unsafe.Slice(p, n) } // #nosec G103 -- callers are the functions that the assembly takes the place of: n elements from p on are theirs by contract
 
 // generic is the specification of every function, of any length.
-var generic = functions{
+var generic = Implementation{
 	axpy: func(y, x *float32, n int, a float32) {
 		ys, xs := of(y, n), of(x, n)
 		for i, v := range xs {

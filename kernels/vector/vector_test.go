@@ -4,25 +4,66 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"strings"
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/kerneltest"
 )
 
 var inf, nan = float32(math.Inf(1)), float32(math.NaN())
 
 // each runs the test body for every row that this CPU supports.
-func each(t *testing.T, body func(t *testing.T, im Implementation)) {
-	for _, im := range Implementations() {
-		t.Run(im.Name, func(t *testing.T) {
-			if !im.Supported() {
-				t.Skipf("this CPU lacks some of %v", im.Needs)
-			}
-			body(t, im)
-		})
+func each(t *testing.T, body func(t *testing.T, im *Implementation)) {
+	kerneltest.Each(t, &Table, func(t *testing.T, row kernels.Row[*Implementation]) { body(t, row.Impl) })
+}
+
+// The check finds every pass that is wrong.
+func TestTable(t *testing.T) {
+	var wrong []*Implementation
+	add := func(change func(im *Implementation)) {
+		im := generic
+		change(&im)
+		wrong = append(wrong, &im)
 	}
+	add(func(im *Implementation) { im.axpy = func(y, x *float32, n int, a float32) {} })
+	add(func(im *Implementation) { im.bytes = func(dst *float32, src *byte, n int, a float32) {} })
+	add(func(im *Implementation) { im.mask = func(dst, dy, y *float32, n int) { copy(of(dst, n), of(dy, n)) } })
+	add(func(im *Implementation) {
+		im.pool = func(dst *float32, at *int32, a, b, c, d *float32, n int) { generic.pool(dst, at, b, a, c, d, n) }
+	})
+	add(func(im *Implementation) {
+		im.unpool = func(a, b, c, d, dy *float32, at *int32, n int) { generic.unpool(a, b, d, c, dy, at, n) }
+	})
+	add(func(im *Implementation) { im.max = func(x *float32, n int) float32 { return float32(math.NaN()) } })
+	add(func(im *Implementation) {
+		im.exp = func(dst, x *float32, n int, scale, shift float32) float32 {
+			return 1.001 * generic.exp(dst, x, n, scale, shift)
+		}
+	})
+	add(func(im *Implementation) { im.sum = func(x *float32, n int) float32 { return generic.sum(x, n-1) } })
+	add(func(im *Implementation) {
+		im.square = func(x *float32, n int, mean float32) float32 { return generic.dot(x, x, n) }
+	})
+	add(func(im *Implementation) { im.dot = func(x, y *float32, n int) float32 { return generic.dot(x, x, n) } })
+	add(func(im *Implementation) {
+		im.affine = func(dst, x *float32, n int, a, b float32) { generic.affine(dst, x, n, b, a) }
+	})
+	add(func(im *Implementation) { im.mul = func(dst, x, y *float32, n int) { generic.fma(dst, x, y, n) } })
+	add(func(im *Implementation) { im.fma = func(dst, x, y *float32, n int) { generic.mul(dst, x, y, n) } })
+	add(func(im *Implementation) {
+		im.scaleShift = func(dst, x, gain, bias *float32, n int) { generic.scaleShift(dst, x, bias, gain, n) }
+	})
+	add(func(im *Implementation) {
+		im.combine = func(dst, x, y *float32, n int, a, b, c float32) { generic.combine(dst, x, y, n, b, a, c) }
+	})
+	add(func(im *Implementation) {
+		im.softmaxGrad = func(dst, p, dp *float32, n int, d, scale float32) { generic.softmaxGrad(dst, p, dp, n, 0, scale) }
+	})
+	require.Len(t, wrong, reflect.TypeFor[Implementation]().NumField(), "one for each function")
+	kerneltest.TestTable(t, &Table, wrong...)
 }
 
 // operands are slices of n elements, each at another alignment and followed by
@@ -44,7 +85,7 @@ func clone(x []float32) []float32 { return append([]float32(nil), x...) }
 // Every function against its definition in fp64, over all lengths of tails and
 // over long operands.
 func TestDefinitions(t *testing.T) {
-	each(t, func(t *testing.T, im Implementation) {
+	each(t, func(t *testing.T, im *Implementation) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		for _, n := range append(seq(1, 70), 255, 256, 1000, 4096) {
 			o := operands(rng, n, 8)
@@ -140,7 +181,7 @@ func TestExact(t *testing.T) {
 		all[i] = byte(255 - i)
 	}
 	special := []float32{0, float32(math.Copysign(0, -1)), 1, -1, 2, -2, inf, -inf, nan, 1e-45, -1e-45, math.MaxFloat32}
-	each(t, func(t *testing.T, im Implementation) {
+	each(t, func(t *testing.T, im *Implementation) {
 		rng := rand.New(rand.NewPCG(3, 4))
 		for n := range 100 {
 			o := operands(rng, n, 5)
@@ -157,7 +198,7 @@ func TestExact(t *testing.T) {
 				}
 				return
 			}
-			run := func(im Implementation) (out []any) {
+			run := func(im *Implementation) (out []any) {
 				dst, at := make([]float32, n), make([]int32, n)
 				im.Mask(dst, o[0], o[1])
 				out = append(out, bits(dst))
@@ -171,13 +212,13 @@ func TestExact(t *testing.T) {
 				im.Unpool(to[0], to[1], to[2], to[3], o[4], at)
 				return append(out, bits(dst), at, bits(to[0]), bits(to[1]), bits(to[2]), bits(to[3]))
 			}
-			require.Equal(t, run(Implementation{functions: generic}), run(im), n)
+			require.Equal(t, run(&generic), run(im), n)
 		}
 	})
 }
 
 func TestPool(t *testing.T) {
-	each(t, func(t *testing.T, im Implementation) {
+	each(t, func(t *testing.T, im *Implementation) {
 		dst, at := make([]float32, 9), make([]int32, 9)
 		im.Pool(dst, at,
 			[]float32{1, 1, -1, 0, 5, 5, nan, 1, 1},
@@ -191,7 +232,7 @@ func TestPool(t *testing.T) {
 }
 
 func TestSoftmaxEdges(t *testing.T) {
-	each(t, func(t *testing.T, im Implementation) {
+	each(t, func(t *testing.T, im *Implementation) {
 		for _, n := range []int{1, 3, 8, 11, 64} {
 			x, p := make([]float32, n), make([]float32, n)
 			for i := range x {
@@ -210,7 +251,7 @@ func TestSoftmaxEdges(t *testing.T) {
 }
 
 func TestShortOperands(t *testing.T) {
-	each(t, func(t *testing.T, im Implementation) {
+	each(t, func(t *testing.T, im *Implementation) {
 		require.PanicsWithValue(t, "vector: an operand has 2 elements, the first 3", func() { im.Axpy(make([]float32, 3), make([]float32, 2), 1) })
 		require.PanicsWithValue(t, "vector: an operand has 8 elements, the first 9", func() { im.Mask(make([]float32, 9), make([]float32, 9), make([]float32, 8)) })
 	})
@@ -223,42 +264,27 @@ func FuzzVector(f *testing.F) {
 		for i := range x {
 			x[i] = math.Float32frombits(uint32(data[4*i]) | uint32(data[4*i+1])<<8 | uint32(data[4*i+2])<<16 | uint32(data[4*i+3])<<24)
 		}
-		for _, im := range Implementations() {
-			if !im.Supported() || len(x) == 0 {
-				continue
-			}
+		if len(x) == 0 {
+			return
+		}
+		for _, row := range Table.Supported(kerneltest.CPU) {
 			want, got := make([]float32, len(x)), make([]float32, len(x))
-			Implementation{functions: generic}.Affine(want, x, a, a)
-			im.Affine(got, x, a, a)
+			generic.Affine(want, x, a, a)
+			row.Impl.Affine(got, x, a, a)
 			for i := range got {
 				same := got[i] == want[i] || got[i] != got[i] && want[i] != want[i]
 				off := math.Abs(float64(got[i]) - float64(want[i]))
 				if !same && !(off <= 0x1p-22*(math.Abs(float64(a)*float64(x[i]))+math.Abs(float64(a)))) && !math.IsInf(float64(a*x[i]), 0) {
-					t.Fatalf("%s: %v·%v + %v is %v, want %v", im.Name, a, x[i], a, got[i], want[i])
+					t.Fatalf("%s: %v·%v + %v is %v, want %v", row.Name, a, x[i], a, got[i], want[i])
 				}
 			}
 		}
 	})
 }
 
-// TestRequired makes a row that is skipped a failure where it must not be.
-func TestRequired(t *testing.T) {
-	names, ok := os.LookupEnv("PERWATT_REQUIRE")
-	if !ok {
-		t.Skip("PERWATT_REQUIRE names no rows")
-	}
-	for _, im := range Implementations() {
-		for name := range strings.SplitSeq(names, ",") {
-			require.True(t, im.Name != name || im.Supported(), "row %s is required, and this CPU lacks some of %v", name, im.Needs)
-		}
-	}
-}
-
 func BenchmarkVector(b *testing.B) {
-	for _, im := range Implementations() {
-		if !im.Supported() {
-			continue
-		}
+	for _, row := range Table.Supported(kerneltest.CPU) {
+		im := row.Impl
 		o := operands(rand.New(rand.NewPCG(1, 2)), 4096, 7)
 		at := make([]int32, 4096)
 		for name, f := range map[string]func(){
@@ -268,7 +294,7 @@ func BenchmarkVector(b *testing.B) {
 			"mask":    func() { im.Mask(o[2], o[0], o[1]) },
 			"pool":    func() { im.Pool(o[0], at, o[1], o[2], o[3], o[4]) },
 		} {
-			b.Run(fmt.Sprintf("%s/impl=%s", name, im.Name), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/impl=%s", name, row.Name), func(b *testing.B) {
 				b.SetBytes(4 * 4096)
 				for b.Loop() {
 					f()

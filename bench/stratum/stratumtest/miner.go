@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
@@ -220,7 +221,8 @@ func (m *Miner) header(w *Work, theirs []byte, ntime, bits uint32) sha256d.Heade
 func (m *Miner) Mine(n int, extranonce uint64, ntime, bits uint32) (out []Share) {
 	target, err := sha256d.TargetFromDifficulty(m.Difficulty)
 	require.NoError(m.T, err)
-	impl := sha256d.Best()
+	row, err := sha256d.Table.Pick(cpu.Info(), "")
+	require.NoError(m.T, err)
 	for ; len(out) < n; extranonce++ {
 		var b [8]byte
 		binary.LittleEndian.PutUint64(b[:], extranonce)
@@ -230,7 +232,7 @@ func (m *Miner) Mine(n int, extranonce uint64, ntime, bits uint32) (out []Share)
 		job.Set(&h, &target)
 		// No further than it takes: the rest of the range is not needed.
 		for first, chunk := uint64(0), uint64(1<<12); first < 1<<32 && len(out) < n; first += chunk {
-			for _, nonce := range impl.Scan(nil, &job, uint32(first), chunk) {
+			for _, nonce := range row.Impl(nil, &job, uint32(first), chunk) {
 				if len(out) < n {
 					h.SetNonce(nonce)
 					out = append(out, Share{Job: m.Job.ID, Theirs: append([]byte{}, theirs...), NTime: ntime, Nonce: nonce, Bits: bits, Rolled: m.Roll, Header: h})

@@ -1,0 +1,139 @@
+// Package kernels is the registry: every kernel is a table of implementations
+// in order of rank, with what each row needs of a device, how its answers are
+// checked, and what a trial times.
+//
+// A kernel is a child of this package that exports its Table; bench/all lists
+// the tables. The implementations for a CPU are plain functions. A caller picks a
+// row once and then calls it directly, so the registry is not in any inner loop.
+//
+// Like its children, this package holds instructions only: it reads no clock and
+// no files, starts no goroutine and logs nothing. It does not time rows or
+// choose the fastest one; bench/all does.
+package kernels
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/perwatt/perwatt/kernels/device"
+)
+
+// Row is one implementation of a kernel. F is what callers call: a function, or
+// a value with methods.
+type Row[F any] struct {
+	Name  string
+	Kind  device.Kind // of the devices that it runs on
+	Needs []string    // features of the device, all of them; none for portable code
+	Impl  F
+
+	// Peak executes the row's instructions on registers alone, for some
+	// microseconds, and returns how much work that was: an upper bound of the
+	// rate. It is nil for a row without such a loop.
+	Peak func() float64
+}
+
+// Supported reports whether the row runs on a device.
+func (r Row[F]) Supported(on device.Info) bool { return r.Kind == on.Kind && len(r.lacking(on)) == 0 }
+
+// lacking returns the features that the row needs and the device does not have.
+func (r Row[F]) lacking(on device.Info) []string {
+	return slices.DeleteFunc(slices.Clone(r.Needs), func(need string) bool { return slices.Contains(on.Features, need) })
+}
+
+// Table is a kernel.
+type Table[F any] struct {
+	Name string
+	Unit string   // of its work, as in records: hash, FLOP, B
+	Rows []Row[F] // in order of rank
+
+	// Check compares the answers of an implementation with known ones.
+	Check func(F) error
+
+	// Work allocates operands and returns a function that does a short stretch
+	// of work on one thread with an implementation and returns how much it was.
+	// caches is the size in bytes of the last-level caches, which the operands
+	// of a kernel that is bound by memory must exceed.
+	Work func(caches int64) func(F) float64
+
+	// ByRank says why the first row with right answers is chosen rather than
+	// the one that is fastest in a trial; empty if the trial decides.
+	ByRank string
+}
+
+// ByName returns the row of that name, supported or not. The error lists the
+// names that exist.
+func (t *Table[F]) ByName(name string) (Row[F], error) {
+	names := make([]string, len(t.Rows))
+	for i, row := range t.Rows {
+		if row.Name == name {
+			return row, nil
+		}
+		names[i] = row.Name
+	}
+	return Row[F]{}, fmt.Errorf("%s: no implementation %q: use one of %s", t.Name, name, strings.Join(names, ", "))
+}
+
+// Supported returns the rows that run on a device, in order of rank.
+func (t *Table[F]) Supported(on device.Info) []Row[F] {
+	return slices.DeleteFunc(slices.Clone(t.Rows), func(row Row[F]) bool { return !row.Supported(on) })
+}
+
+// Pick returns the named row, or for an empty name the first that the device
+// supports. Naming a row that does not run on the device is an error.
+func (t *Table[F]) Pick(on device.Info, name string) (Row[F], error) {
+	if name == "" {
+		if rows := t.Supported(on); len(rows) > 0 {
+			return rows[0], nil
+		}
+		return Row[F]{}, fmt.Errorf("%s: no implementation runs on device %s", t.Name, on.ID)
+	}
+	row, err := t.ByName(name)
+	switch {
+	case err != nil:
+	case row.Kind != on.Kind:
+		err = fmt.Errorf("%s: implementation %s runs on devices of kind %s, not on %s", t.Name, name, row.Kind, on.ID)
+	case !row.Supported(on):
+		err = fmt.Errorf("%s: implementation %s needs %s, but device %s lacks %s",
+			t.Name, name, strings.Join(row.Needs, " "), on.ID, strings.Join(row.lacking(on), " "))
+	}
+	return row, err
+}
+
+// Trial is a table on a device without the type of its implementations: what a
+// choice between rows has to know.
+type Trial struct {
+	Kernel, Unit, ByRank string
+	Rows                 []Candidate
+	Find                 func(name string) error // the error of [Table.Pick] for that name
+}
+
+// Candidate is a row in a trial. Check, Work and Peak are those of [Table] and
+// [Row] and must not be called unless the row is supported.
+type Candidate struct {
+	Name      string
+	Needs     []string
+	Supported bool
+	Check     func() error
+	Work      func() float64
+	Peak      func() float64 // nil if the row has none
+}
+
+// Trial returns what is needed to check and time every row on a device. The
+// rows share the operands of their work, which are allocated by the first call.
+func (t *Table[F]) Trial(on device.Info, caches int64) Trial {
+	work := sync.OnceValue(func() func(F) float64 { return t.Work(caches) })
+	trial := Trial{Kernel: t.Name, Unit: t.Unit, ByRank: t.ByRank, Find: func(name string) error {
+		_, err := t.Pick(on, name)
+		return err
+	}}
+	for _, row := range t.Rows {
+		trial.Rows = append(trial.Rows, Candidate{
+			Name: row.Name, Needs: row.Needs, Supported: row.Supported(on), Peak: row.Peak,
+			Check: func() error { return t.Check(row.Impl) },
+			Work:  func() float64 { return work()(row.Impl) },
+		})
+	}
+	return trial
+}

@@ -1,0 +1,122 @@
+package vector
+
+import (
+	"fmt"
+	"math"
+)
+
+// check runs every pass over small integers, with which all but softmax are
+// exact, and compares them with their definitions. The operands have whole
+// blocks and a rest.
+func check(im *Implementation) error {
+	const n = 83
+	integers := func(count, lowest int) []float32 {
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(i%count + lowest)
+		}
+		return x
+	}
+	x, y, z, w := integers(7, -3), integers(5, -2), integers(11, -5), integers(3, -1)
+	bytes, at := make([]byte, n), make([]int32, n)
+	for i := range bytes {
+		bytes[i] = byte(3 * i)
+	}
+	var err error
+	near := func(pass string, i int, got float32, want, tolerance float64) {
+		if err == nil && !(math.Abs(float64(got)-want) <= tolerance) {
+			err = fmt.Errorf("element %d of %s is %v, want %v", i, pass, got, want)
+		}
+	}
+	each := func(pass string, run func(dst []float32), want func(i int) float32) {
+		dst := integers(13, -6)
+		run(dst)
+		for i, got := range dst {
+			near(pass, i, got, float64(want(i)), 0)
+		}
+	}
+	before := integers(13, -6)
+	each("axpy", func(dst []float32) { im.Axpy(dst, x, 3) }, func(i int) float32 { return before[i] + 3*x[i] })
+	each("bytes", func(dst []float32) { im.Bytes(dst, bytes, 2) }, func(i int) float32 { return 2 * float32(bytes[i]) })
+	each("mask", func(dst []float32) { im.Mask(dst, x, y) }, func(i int) float32 {
+		if y[i] > 0 {
+			return x[i]
+		}
+		return 0
+	})
+	each("affine", func(dst []float32) { im.Affine(dst, x, 3, 5) }, func(i int) float32 { return 3*x[i] + 5 })
+	each("mul", func(dst []float32) { im.Mul(dst, x, y) }, func(i int) float32 { return x[i] * y[i] })
+	each("muladd", func(dst []float32) { im.MulAdd(dst, x, y) }, func(i int) float32 { return before[i] + x[i]*y[i] })
+	each("scaleshift", func(dst []float32) { im.ScaleShift(dst, x, y, z) }, func(i int) float32 { return x[i]*y[i] + z[i] })
+	each("combine", func(dst []float32) { im.Combine(dst, x, y, 3, 5, 7) }, func(i int) float32 { return 3*x[i] + 5*y[i] + 7 })
+
+	from := [4][]float32{x, y, z, w}
+	each("pool", func(dst []float32) { im.Pool(dst, at, x, y, z, w) }, func(i int) float32 { return max(x[i], y[i], z[i], w[i], 0) })
+	for i := range at {
+		place := -1
+		for j := range from {
+			if top := max(x[i], y[i], z[i], w[i]); place < 0 && top > 0 && from[j][i] == top {
+				place = j
+			}
+		}
+		near("pool's places", i, float32(at[i]), float64(place), 0)
+	}
+	for j := range from {
+		each("unpool", func(dst []float32) {
+			to := [4][]float32{make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)}
+			to[j] = dst
+			im.Unpool(to[0], to[1], to[2], to[3], z, at)
+		}, func(i int) float32 {
+			if at[i] == int32(j) { // #nosec G115 -- 0 to 3
+				return z[i]
+			}
+			return 0
+		})
+	}
+
+	const mean, scale = 2, 0.5
+	sum, square, dot, exps := 0.0, 0.0, 0.0, 0.0
+	for i := range x {
+		a, b := float64(x[i]), float64(y[i])
+		sum, square, dot, exps = sum+a, square+(a-mean)*(a-mean), dot+a*b, exps+math.Exp(scale*a)
+	}
+	near("sum", 0, im.Sum(x), sum, 0)
+	near("square", 0, im.Square(x, mean), square, 0)
+	near("dot", 0, im.Dot(x, y), dot, 0)
+	p, dp := make([]float32, n), make([]float32, n)
+	im.Softmax(p, x, scale)
+	along := 0.0
+	for i, got := range p {
+		want := math.Exp(scale*float64(x[i])) / exps
+		near("softmax", i, got, want, 1e-5*want)
+		along += want * float64(y[i])
+	}
+	im.SoftmaxGrad(dp, p, y, scale)
+	for i, got := range dp {
+		near("softmaxgrad", i, got, scale*math.Exp(scale*float64(x[i]))/exps*(float64(y[i])-along), 1e-6)
+	}
+	return err
+}
+
+// work is a mix of passes over operands of 16 KiB, as training has them, in
+// bytes that the passes read and write.
+func work(int64) func(*Implementation) float64 {
+	const n = 4096
+	var o [6][]float32
+	for j := range o {
+		o[j] = make([]float32, n)
+		for i := range o[j] {
+			o[j][i] = float32((i*(j+3))%17)/8 - 1
+		}
+	}
+	dst, at := make([]float32, n), make([]int32, n)
+	return func(im *Implementation) float64 {
+		im.ScaleShift(dst, o[0], o[1], o[2])
+		im.Axpy(dst, o[3], 0.5)
+		im.Dot(dst, o[4])
+		im.Mask(dst, o[0], o[5])
+		im.Softmax(dst, o[1], 0.5)
+		im.Pool(dst, at, o[0], o[1], o[2], o[3])
+		return 4 * n * float64(4+3+2+3+2+6)
+	}
+}
