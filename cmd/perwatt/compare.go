@@ -149,20 +149,20 @@ economics/TABLE/ROW/COLUMN of a page with a price sheet.`,
 			if format != "text" && format != "json" {
 				return usagef("--format %q: must be text or json", format)
 			}
-			c, records, err := a.load(cmd.Context(), argv[1:])
+			c, _, err := a.load(cmd.Context(), argv[1:])
 			if err != nil {
 				return err
 			}
-			earned, _, err := m.evaluate(cmd.InOrStdin(), c, records)
+			earned, _, err := m.evaluate(cmd.InOrStdin(), c)
 			if err != nil {
 				return err
 			}
 			if earned != nil && strings.HasPrefix(argv[0], "economics/") {
-				f, ok := earned.Figure(argv[0])
-				if !ok {
+				ok, err := report.ExplainEconomics(cmd.OutOrStdout(), earned, argv[0])
+				if err == nil && !ok {
 					return usagef("no figure %.120q: the page lists them under what it earns", argv[0])
 				}
-				return report.WriteJSON(cmd.OutOrStdout(), "  ", f)
+				return err
 			}
 			e, err := c.Explain(argv[0])
 			if err != nil {

@@ -34,8 +34,11 @@ func allowed(from, to string) bool {
 	case from == "results/report" && in(to, from):
 		return true // the rooms inside report are its own
 	case in(from, "results"):
-		// Siblings only downstream: stats ← compare, economics, track ← report ← serve.
-		order := map[string]int{"results/stats": 1, "results/store": 1, "results/compare": 2, "results/economics": 2, "results/track": 2, "results/report": 3, "results/serve": 4}
+		// Siblings only downstream: stats ← compare ← economics, and track, ← report ← serve.
+		order := map[string]int{"results/stats": 1, "results/store": 1, "results/compare": 2, "results/track": 2, "results/economics": 3, "results/report": 4, "results/serve": 5}
+		if from == "results/economics" && to == "results/track" {
+			return false
+		}
 		return order[to] != 0 && order[to] < order[from]
 	case from == "bench":
 		return false
@@ -114,6 +117,9 @@ func TestLayerRules(t *testing.T) {
 		{"kernels/device/cpu", "kernels", false},
 		{"results", "results/stats", false},
 		{"results/report", "results/compare", true},
+		{"results/economics", "results/compare", true},
+		{"results/compare", "results/economics", false},
+		{"results/economics", "results/track", false},
 		{"results/compare", "results/report", false},
 		{"results/report", "harness", false},
 		{"results/report", "results/report/chart", true},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/economics"
+	"github.com/perwatt/perwatt/results/report"
 )
 
 func pricesCommand() *cobra.Command {
@@ -53,8 +54,7 @@ code 2 if a file is wrong, naming line, key and remedy.`,
 			if err != nil {
 				return exit{exitUsage, err}
 			}
-			tables, doubts := prices.Check(on)
-			return printPrices(cmd.OutOrStdout(), tables, doubts)
+			return report.WritePrices(cmd.OutOrStdout(), prices.Check(on), prices.Warnings(on), options(cmd.OutOrStdout(), ""))
 		},
 	}
 	fl := cmd.Flags()
@@ -94,28 +94,6 @@ func reading(stdin io.Reader, name string, parse func(io.Reader) error) error {
 	}
 	if err := parse(in); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
-}
-
-func printPrices(out io.Writer, tables []economics.Table, doubts []results.Warning) error {
-	for _, t := range tables {
-		rows := [][]string{{t.Title}}
-		for _, r := range append([][]string{t.Head}, t.Rows...) {
-			for len(r) > 0 && r[len(r)-1] == "" {
-				r = r[:len(r)-1]
-			}
-			rows = append(rows, r)
-		}
-		for _, n := range t.Notes {
-			rows = append(rows, []string{n})
-		}
-		if err := columns(out, append(rows, nil)...); err != nil {
-			return err
-		}
-	}
-	for _, d := range doubts {
-		say(out, "%s: %s; %s", d.Code, d.Text, d.Remedy)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ or .pdf if a Chromium is installed.`,
 			}
 			again = append(again, "--margin", fmt.Sprint(a.margin), "--seed", fmt.Sprint(a.seed))
 			page := report.Page{Comparison: c, Records: records}
-			earned, how, err := m.evaluate(cmd.InOrStdin(), c, records)
+			earned, how, err := m.evaluate(cmd.InOrStdin(), c)
 			if err != nil {
 				return err
 			}
@@ -195,9 +195,9 @@ func (m *money) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&m.asOf, "as-of", "", "day on which the ages of prices are counted (default today)")
 }
 
-// evaluate works out what the candidates earn, and returns the flags that do
-// so again; nil without a price sheet.
-func (m *money) evaluate(stdin io.Reader, c *compare.Comparison, records []*results.Record) (*economics.Result, []string, error) {
+// evaluate computes what the candidates earn, and returns the flags that
+// reproduce it; nil without a price sheet.
+func (m *money) evaluate(stdin io.Reader, c *compare.Comparison) (*economics.Result, []string, error) {
 	if m.sheet == "" {
 		if m.hours != "" || m.asOf != "" {
 			return nil, nil, usagef("--hours and --as-of go with --prices")
@@ -218,6 +218,6 @@ func (m *money) evaluate(stdin io.Reader, c *compare.Comparison, records []*resu
 	if m.hours != "" {
 		again = append(again, "--hours", m.hours)
 	}
-	r := economics.Evaluate(report.Priceable(c, records), *p, on)
+	r := economics.Evaluate(economics.Candidates(c), *p, on)
 	return &r, again, nil
 }

@@ -272,3 +272,17 @@ func flat(set func(fact, value string), at string, v reflect.Value) {
 		}
 	}
 }
+
+// CoRun returns what mining behind training cost in the candidate's first
+// session, and the network that was trained; nil if there was no co-run.
+func (c *Candidate) CoRun() (model string, cost *results.CoRunCost) {
+	rec := c.records[0]
+	for _, r := range rec.Runs {
+		for _, u := range r.Uses {
+			if u.Role == results.Foreground {
+				return u.Params["model"], rec.Summary.CoRunCost
+			}
+		}
+	}
+	return "", nil
+}

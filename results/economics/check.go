@@ -53,7 +53,7 @@ var parts = []Part{
 	{"mining", "Mining", needMining, marginMining},
 	{"bitcoin", "Cost of one bitcoin", slices.Concat([]anyOf{needPower}, all(networkKeys...), all("bitcoin_price", "pool_fee", "mining_uptime", "pue_mining", "mining_operations")), nil},
 	{"share", "Share of the network", all("own_hashrate", "network_difficulty"), all("own_hashrate_earlier", "network_difficulty_earlier")},
-	{"switching", "Mining that is switched off when power is dear", append([]anyOf{{{hourly}}}, needMining...), nil},
+	{"switching", "Mining that is switched off when power is expensive", append([]anyOf{{{hourly}}}, needMining...), nil},
 	{"break-even", "The least efficient machine that earns its power", append([]anyOf{needHashprice}, all("pool_fee", "pue_mining")...), nil},
 	{"colocation", "Colocation", all("colocation_price", "colocation_occupancy", "pue_colocation"), all("colocation_operations", "retrofit_capex", "retrofit_life", "discount_rate")},
 	{"training", "Owned training", needTraining, marginTraining},
@@ -97,42 +97,60 @@ func (p *Prices) has(key string) bool {
 	})
 }
 
-// Check says what is known, how old it is, and which part lacks what.
-func (p *Prices) Check(on time.Time) ([]Table, []results.Warning) {
-	sheet := Table{ID: "prices", Title: "Prices", Head: []string{"key", "value", "unit", "as of", "days", "source", "note"}}
+// State is how much of a part the prices suffice for.
+type State string
+
+// The states of a part.
+const (
+	Whole   State = "whole"
+	InPart  State = "in part" // all but the margin
+	LeftOut State = "left out"
+)
+
+// State returns how much of the part can be computed, and which prices the rest
+// lacks.
+func (t Part) State(p *Prices) (State, []string) {
+	part, margin := t.Lacks(p)
+	switch {
+	case len(part) > 0:
+		return LeftOut, part
+	case len(margin) > 0:
+		return InPart, margin
+	}
+	return Whole, nil
+}
+
+// Check tabulates the prices with their ages, and the parts that can be
+// computed from them.
+func (p *Prices) Check(on time.Time) []Table {
+	parts := Table{ID: "parts", Title: "What can be computed", Columns: heads("part", "state", "lacks")}
+	for _, t := range Parts() {
+		state, missing := t.State(p)
+		parts.Rows = append(parts.Rows, []Cell{label(t.Title), label(string(state)), label(strings.Join(missing, "; "))})
+	}
+	return []Table{p.sheet(on), parts}
+}
+
+// sheet tabulates the prices as they were quoted.
+func (p *Prices) sheet(on time.Time) Table {
+	t := Table{ID: "prices", Title: "Prices", Columns: heads("key", "value", "unit", "as of", "days", "source", "note")}
 	for _, x := range p.Sheet {
 		age := strconv.Itoa(x.Age(on))
 		if x.Old(on) {
 			age += fmt.Sprintf(" (old: > %d)", x.key().Fresh)
 		}
-		v := plain(x.Value)
-		if !math.IsNaN(x.Low) {
-			v += fmt.Sprintf(" [%s, %s]", plain(x.Low), plain(x.High))
-		}
-		sheet.Rows = append(sheet.Rows, []string{x.Key, v, x.Unit, x.AsOf.Format(time.DateOnly), age, x.Source, x.Note})
+		t.Rows = append(t.Rows, []Cell{label(x.Key), label(x.Text), label(x.Unit), label(x.AsOf.Format(time.DateOnly)), label(age), label(x.Source), label(x.Note)})
 	}
-	sheet.Notes = []string{"Days are counted on " + on.Format(time.DateOnly) + "."}
-	tables := []Table{sheet}
+	t.note("Days are counted on %s.", on.Format(time.DateOnly))
 	if h := p.Hours; h != nil {
-		tables[0].Rows = append(tables[0].Rows, []string{hourly, num(h.Mean() / h.factor()), h.Unit, h.End().Format(time.DateOnly), strconv.Itoa(h.age(on)), "series", "mean"})
-		tables[0].Notes = append(tables[0].Notes, h.Notes()...)
+		mean := number(h.Mean(), Unit{"", h.unit().Factor})
+		t.Rows = append(t.Rows, []Cell{label(hourly), shown(Figure{Figure: mean}), label(h.Unit), label(h.End().Format(time.DateOnly)), label(strconv.Itoa(h.age(on))), label("series"), label("mean")})
+		t.Notes = append(t.Notes, h.Notes()...)
 	}
-	needs := Table{ID: "parts", Title: "What can be worked out", Head: []string{"part", "state", "lacks"}}
-	for _, t := range parts {
-		part, margin := t.Lacks(p)
-		row := []string{t.Title, "whole", ""}
-		switch {
-		case len(part) > 0:
-			row = []string{t.Title, "left out", strings.Join(part, "; ")}
-		case len(margin) > 0:
-			row = []string{t.Title, "in part", strings.Join(margin, "; ")}
-		}
-		needs.Rows = append(needs.Rows, row)
-	}
-	return append(tables, needs), p.Warnings(on)
+	return t
 }
 
-// Warnings says what there is to doubt in the prices.
+// Warnings returns what is doubtful about the prices.
 func (p *Prices) Warnings(on time.Time) []results.Warning {
 	var out []results.Warning
 	warn := func(code, remedy, format string, args ...any) {
@@ -150,17 +168,17 @@ func (p *Prices) Warnings(on time.Time) []results.Warning {
 	if len(examples) > 0 {
 		warn("example-price", "put in what was quoted, by whom and when", "nobody quoted %d of the prices, they are examples: %s", len(examples), few(examples, 8))
 	}
-	c := calc{p: p}
-	if said := c.get("hashprice"); !math.IsNaN(said) {
-		reward, price, difficulty := c.get("block_subsidy")+c.get("block_fees"), c.get("bitcoin_price"), c.get("network_difficulty")
-		if off := said/Hashprice(difficulty, reward, price) - 1; math.Abs(off) > hashpriceOff {
-			warn("hashprice-mismatch", "take hashprice, difficulty, fees and price of the same hour", "the hashprice lies %+.1f %% from what difficulty, fees and price give: it belongs to a difficulty of %s T, the sheet says %s T",
-				100*off, num(ImpliedDifficulty(said, reward, price)/1e12), num(difficulty/1e12))
+	l := lookup{p: p}
+	if published := l.get("hashprice"); !math.IsNaN(published) {
+		reward, price, difficulty := l.get("block_subsidy")+l.get("block_fees"), l.get("bitcoin_price"), l.get("network_difficulty")
+		if off := published/Hashprice(difficulty, reward, price) - 1; math.Abs(off) > hashpriceOff {
+			warn("hashprice-mismatch", "use hashprice, difficulty, fees and price of the same hour", "the hashprice differs by %+.1f %% from the one computed from difficulty, fees and price: it implies a difficulty of %.4g T, the sheet has %.4g T",
+				100*off, ImpliedDifficulty(published, reward, price)/1e12, difficulty/1e12)
 		}
 	}
 	if h := p.Hours; h != nil {
 		if n := len(h.Prices) + h.Missing; h.Missing*100 > n {
-			warn("power-gaps", "fill the series from its source", "%d of %d periods of the hourly prices are not there", h.Missing, n)
+			warn("power-gaps", "complete the series from its source", "%d of %d periods of the hourly prices are missing", h.Missing, n)
 		}
 	}
 	return out
@@ -205,6 +223,7 @@ func (p *Prices) banner(on time.Time) string {
 	return ""
 }
 
-func (h *Hours) factor() float64 {
-	return energy[slices.IndexFunc(energy, func(u Unit) bool { return u.Name == h.Unit })].Factor
+// unit is the unit in which the series is quoted.
+func (h *Hours) unit() Unit {
+	return energy[slices.IndexFunc(energy, func(u Unit) bool { return u.Name == h.Unit })]
 }

@@ -19,14 +19,14 @@ var nameplatesCSV string
 //go:embed thresholds.csv
 var thresholdsCSV string
 
-// Nameplate is what the maker of a mining machine publishes of it: declared,
+// Nameplate is what the maker of a mining machine publishes about it: declared,
 // grade E, never ranked. What is not published is absent.
 type Nameplate struct {
 	Model      string
-	Rate       results.Float  // hash/s
-	Power      results.Float  // W
-	Efficiency results.Figure // J/hash; its interval is the maker's tolerance
-	AsOf       string         // day or month
+	Rate       results.Float // hash/s
+	Power      results.Float // W
+	Efficiency Figure        // J/hash; its interval is the maker's tolerance
+	AsOf       string        // day or month
 	Source     string
 }
 
@@ -34,6 +34,7 @@ type Nameplate struct {
 type Threshold struct {
 	Name                    string
 	FLOP                    float64
+	Text                    string    // FLOP as it is written in the table
 	Signed, InForce, Vetoed time.Time // days; zero where there is none
 	Source                  string    // with article or section
 	Note                    string
@@ -64,13 +65,14 @@ func Thresholds() []Threshold { return slices.Clone(thresholds()) }
 var nameplates = sync.OnceValue(func() []Nameplate {
 	var out []Nameplate
 	for _, r := range embedded(nameplatesCSV) {
-		j := number(r[3]) * PerTH
-		tolerance := number(r[5])
+		j := parsed(r[3]) * PerTH
+		tolerance := parsed(r[5])
 		out = append(out, Nameplate{
-			Model: r[0], Rate: number(r[1]) * TH, Power: number(r[2]), AsOf: r[6], Source: r[7],
-			Efficiency: results.Figure{
-				Value: j, Low: j * (1 - tolerance), High: j * (1 + tolerance), Unit: results.Joule.Per(results.Hash), Provenance: results.Provenance{Instrument: results.Absent(), Boundary: results.Wall, Origin: results.Declared, Grade: "E"},
-			},
+			Model: r[0], Rate: parsed(r[1]) * TH, Power: parsed(r[2]), AsOf: r[6], Source: r[7],
+			Efficiency: Figure{ID: r[0] + "/" + results.EnergyPerWork, Figure: results.Figure{
+				Value: j, Low: j * (1 - tolerance), High: j * (1 + tolerance), Unit: results.Joule.Per(results.Hash),
+				Provenance: results.Provenance{Boundary: results.Wall, Origin: results.Declared, Grade: "E", Instrument: results.Absent()},
+			}},
 		})
 	}
 	return out
@@ -79,7 +81,7 @@ var nameplates = sync.OnceValue(func() []Nameplate {
 var thresholds = sync.OnceValue(func() []Threshold {
 	var out []Threshold
 	for _, r := range embedded(thresholdsCSV) {
-		out = append(out, Threshold{r[0], float64(number(r[1])), onDay(r[2]), onDay(r[3]), onDay(r[4]), r[5], r[6]})
+		out = append(out, Threshold{r[0], float64(parsed(r[1])), r[1], onDay(r[2]), onDay(r[3]), onDay(r[4]), r[5], r[6]})
 	}
 	return out
 })
@@ -107,7 +109,7 @@ func onDay(s string) time.Time {
 	return t
 }
 
-func number(s string) results.Float {
+func parsed(s string) results.Float {
 	if s == "" {
 		return results.Absent()
 	}

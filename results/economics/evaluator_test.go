@@ -1,6 +1,7 @@
 package economics
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -15,11 +16,11 @@ import (
 	"github.com/perwatt/perwatt/results/stats"
 )
 
-// measured is a metric with an interval of ±part.
-func measured(v, part float64, unit results.Unit, at results.Boundary, origin results.Origin) results.Figure {
-	return results.Figure{
+// measured is a figure with an interval of ±part.
+func measured(v, part float64, unit results.Unit, at results.Boundary, origin results.Origin) Figure {
+	return Figure{ID: "measured " + string(unit), Figure: results.Figure{
 		Value: results.Float(v), Low: results.Float(v * (1 - part)), High: results.Float(v * (1 + part)), Unit: unit, N: 10, Provenance: results.Provenance{Boundary: at, Origin: origin, Grade: results.GradeOf(at, origin, &results.Budget{Linear: 0.01}, 600), Instrument: results.Absent()},
-	}
+	}}
 }
 
 const (
@@ -28,7 +29,7 @@ const (
 	perSecond = results.Unit("FLOP/s")
 )
 
-func candidates() Input {
+func candidates() []Candidate {
 	gpu := func(origin results.Origin) []Training {
 		return []Training{{
 			Workload: "mlp",
@@ -37,17 +38,17 @@ func candidates() Input {
 			FlopRate: measured(2e15, 0.01, perSecond, "", results.Measured),
 		}}
 	}
-	return Input{Candidates: []Candidate{
+	return []Candidate{
 		{Name: "ASIC", Mining: measured(17.5e-12, 0.02, perHash, results.Wall, results.Measured)},
 		{
 			Name: "GPU node", Mining: measured(80e-9, 0.02, perHash, results.Package, results.Measured), MiningPower: measured(5000, 0.01, results.Watt, results.Package, results.Measured), Training: gpu(results.Measured),
 			Mullet: &Mullet{"mlp", results.CoRunCost{
-				TrainingKept: measured(0.99, 0, results.Ratio, "", results.Measured), HashesGained: measured(1e9, 0, "hash/s", "", results.Measured),
-				ExtraPower: measured(100, 0, results.Watt, results.Wall, results.Measured),
+				TrainingKept: measured(0.99, 0, results.Ratio, "", results.Measured).Figure, HashesGained: measured(1e9, 0, "hash/s", "", results.Measured).Figure,
+				ExtraPower: measured(100, 0, results.Watt, results.Wall, results.Measured).Figure,
 			}},
 		},
 		{Name: "VM", Mining: measured(83e-9, 0.2, perHash, results.Wall, results.Modelled), Training: gpu(results.Modelled)},
-	}}
+	}
 }
 
 const asOf = "2026-01-13"
@@ -76,6 +77,42 @@ func hours(t testing.TB) *Hours {
 	return h
 }
 
+// headsOf and cellText write a table with four digits a figure, to hold it
+// against a golden file.
+func headsOf(t Table) (heads []string) {
+	for _, c := range t.Columns {
+		if c.At != nil {
+			c.Head = figureText(*c.At)
+		}
+		heads = append(heads, c.Head)
+	}
+	return heads
+}
+
+func cellText(c Cell) string {
+	switch {
+	case c.Figure != nil:
+		return figureText(c.Figure.Figure)
+	case c.Watts != nil:
+		return fmt.Sprintf("%s · %s · %s", c.Watts.Boundary, c.Watts.Origin, c.Watts.Grade)
+	}
+	return cmp.Or(c.Text, string(c.Verdict))
+}
+
+func figureText(f results.Figure) string {
+	s := ""
+	if f.Origin != "" && f.Origin != results.Measured {
+		s = "~"
+	}
+	if s += fmt.Sprintf("%.6g", float64(f.Value)); !f.Low.IsAbsent() {
+		s += fmt.Sprintf(" [%.6g, %.6g]", float64(f.Low), float64(f.High))
+	}
+	if f.Value.IsAbsent() {
+		s = "absent: " + f.Why
+	}
+	return strings.TrimSpace(s + " " + string(f.Unit))
+}
+
 func text(r Result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "as of %s %s\n", r.AsOf.Format(time.DateOnly), r.Banner)
@@ -83,9 +120,13 @@ func text(r Result) string {
 		fmt.Fprintf(&b, "%s: %s: %s\n", w.Code, w.Text, w.Remedy)
 	}
 	for _, t := range r.Tables {
-		fmt.Fprintf(&b, "\n[%s] %s\n%s\n", t.ID, t.Title, strings.Join(t.Head, " | "))
+		fmt.Fprintf(&b, "\n[%s] %s\n%s\n", t.ID, t.Title, strings.Join(headsOf(t), " | "))
 		for _, row := range t.Rows {
-			b.WriteString(strings.Join(row, " | ") + "\n")
+			var cells []string
+			for _, c := range row {
+				cells = append(cells, cellText(c))
+			}
+			b.WriteString(strings.Join(cells, " | ") + "\n")
 		}
 		for _, n := range t.Notes {
 			b.WriteString("  " + n + "\n")
@@ -106,30 +147,40 @@ func evaluates(t testing.TB, p Prices, on time.Time) Result {
 	_, err := json.Marshal(r)
 	require.NoError(t, err, "no infinite number gets out")
 	ids := map[string]bool{}
-	for _, f := range r.Figures {
+	for f := range r.Figures() {
 		require.False(t, ids[f.ID], "%s is there twice", f.ID)
 		ids[f.ID] = true
 		require.NotEmpty(t, f.Formula, f.ID)
 		require.False(t, strings.ContainsAny(f.ID, " \t\n"), f.ID)
 		_, ok := r.Table(f.Table)
 		require.True(t, ok, "%s names a table that is not there", f.ID)
-		if !f.Value.IsAbsent() {
+		if f.Value.IsAbsent() {
+			require.NotEmpty(t, f.Why, "%s is absent without a reason", f.ID)
+		} else {
 			require.NotEmpty(t, f.Inputs, f.ID)
 		}
-		for _, in := range f.Inputs {
+		x, ok := r.Explain(f.ID)
+		require.True(t, ok, f.ID)
+		require.Len(t, x.Inputs, len(f.Inputs), f.ID)
+		for i, in := range f.Inputs {
+			require.Equal(t, in, x.Inputs[i].Name, f.ID)
+			require.False(t, x.Inputs[i].Value.IsAbsent(), "%s: input %s has no value", f.ID, in)
 			_, known := p.Find(in)
-			require.True(t, known || in == hourly || strings.HasPrefix(in, "measured "), "%s names %s", f.ID, in)
+			require.True(t, known || in == hourly || x.Inputs[i].Source == "", "%s names %s", f.ID, in)
 		}
 		require.False(t, f.Low > f.High, f.ID)
 	}
 	for _, table := range r.Tables {
 		for _, row := range table.Rows {
-			require.Len(t, row, len(table.Head), table.ID)
-		}
-		if i := slices.Index(table.Head, "verdict"); i >= 0 {
-			for _, row := range table.Rows {
-				if strings.Contains(strings.Join(row, " "), "~") {
-					require.Equal(t, absent, row[i], "%s: no verdict on what was not measured", table.ID)
+			require.Len(t, row, len(table.Columns), table.ID)
+			for _, c := range row {
+				if c.Verdict == "" || c.Verdict == NoVerdict {
+					continue
+				}
+				for _, c := range row {
+					if c.Figure != nil && c.Figure.Origin != "" {
+						require.Equal(t, results.Measured, c.Figure.Origin, "%s: no verdict on what was not measured", table.ID)
+					}
 				}
 			}
 		}
@@ -158,24 +209,23 @@ func TestVerdicts(t *testing.T) {
 	r := whole(t)
 	verdicts := func(table string) (out []string) {
 		x, _ := r.Table(table)
-		i := slices.Index(x.Head, "verdict")
 		for _, row := range x.Rows {
-			out = append(out, row[0]+": "+row[i])
+			out = append(out, row[0].Text+": "+string(row[column(x, "verdict")].Verdict))
 		}
 		return out
 	}
-	require.Equal(t, []string{"ASIC: earns", "GPU node: loses", "VM: –"}, verdicts("mining"))
+	require.Equal(t, []string{"ASIC: earns", "GPU node: loses", "VM: none"}, verdicts("mining"))
 	for _, v := range verdicts("mining-published") {
-		require.Contains(t, v, ": –", "nameplates are never judged")
+		require.Contains(t, v, ": none", "nameplates are never judged")
 	}
 	wide := candidates()
-	wide.Candidates[0].Mining = measured(17.5e-12, 0.5, perHash, results.Wall, results.Measured)
+	wide[0].Mining = measured(17.5e-12, 0.5, perHash, results.Wall, results.Measured)
 	r = Evaluate(wide, sheet(t), day(asOf))
 	require.Equal(t, "ASIC: cannot tell", verdicts("mining")[0])
-	wide.Candidates[0].Mining.Low, wide.Candidates[0].Mining.High = results.Absent(), results.Absent()
+	wide[0].Mining.Low, wide[0].Mining.High = results.Absent(), results.Absent()
 	r = Evaluate(wide, sheet(t), day(asOf))
 	require.Equal(t, "ASIC: cannot tell", verdicts("mining")[0], "without an interval")
-	wide.Candidates[0].Mining = measured(17.5e-12, 0.02, perHash, results.Package, results.Measured)
+	wide[0].Mining = measured(17.5e-12, 0.02, perHash, results.Package, results.Measured)
 	r = Evaluate(wide, sheet(t), day(asOf))
 	require.Equal(t, "ASIC: cannot tell", verdicts("mining")[0], "watts inside the node show no gain")
 }
@@ -186,7 +236,7 @@ func TestBoundariesOfAccount(t *testing.T) {
 	r := whole(t)
 	for _, table := range r.Tables {
 		uses := map[string]bool{}
-		for _, f := range r.Figures {
+		for f := range r.Figures() {
 			if f.Table == table.ID && f.Unit == "$/MWh" {
 				for use, key := range map[string]string{"mining": "pue_mining", "colocation": "pue_colocation", "training": "pue_training"} {
 					if strings.HasSuffix(f.ID, "/margin") && slices.Contains(f.Inputs, key) {
@@ -216,9 +266,11 @@ func TestMissingPrices(t *testing.T) {
 	p := without(sheet(t), "asic_price", "mining_operations")
 	r = evaluates(t, p, day(asOf))
 	x, _ := r.Table("mining")
-	require.Equal(t, absent, x.Rows[0][slices.Index(x.Head, "margin")])
-	require.NotEqual(t, absent, x.Rows[0][slices.Index(x.Head, "after power")])
-	require.Contains(t, strings.Join(x.Notes, " "), "No margin, for there is no mining_operations; no asic_price.")
+	margin := x.Rows[0][column(x, "margin")].Figure
+	require.True(t, margin.Value.IsAbsent())
+	require.Equal(t, "the price sheet has no asic_price, mining_operations", margin.Why)
+	require.False(t, x.Rows[0][column(x, "after power")].Figure.Value.IsAbsent())
+	require.Contains(t, strings.Join(x.Notes, " "), "No margin: the price sheet has no mining_operations; no asic_price.")
 	_, ok = r.Table("mining-tornado")
 	require.False(t, ok)
 
@@ -227,7 +279,7 @@ func TestMissingPrices(t *testing.T) {
 	}
 }
 
-func TestDoubts(t *testing.T) {
+func TestWarnings(t *testing.T) {
 	codes := func(p Prices, on string) (out []string) {
 		for _, w := range p.Warnings(day(on)) {
 			out = append(out, w.Code)
@@ -235,20 +287,23 @@ func TestDoubts(t *testing.T) {
 		return out
 	}
 	require.Empty(t, codes(sheet(t), asOf))
-	c := calc{p: new(Prices)}
-	*c.p = sheet(t)
-	published := c.hashprice() * PHDay
+	p := sheet(t)
+	published := (&lookup{p: &p}).hashprice() * PHDay
 	row := func(v float64) string { return fmt.Sprintf("hashprice,%f,$/PH/day,2026-01-12,test,", v) }
 	require.Empty(t, codes(sheet(t, row(published*1.0049)), asOf))
 	require.Equal(t, []string{"hashprice-mismatch"}, codes(sheet(t, row(published*1.0122)), asOf))
 	require.Equal(t, []string{"hashprice-mismatch"}, codes(sheet(t, row(published*0.99)), asOf))
 	require.Empty(t, codes(without(sheet(t, row(published*2)), "bitcoin_price"), asOf), "nothing to hold it against")
-	require.Equal(t, "OLD PRICES: one price is older than such prices stay fresh", Evaluate(Input{}, sheet(t), day("2026-01-15")).Banner)
-	require.Contains(t, Evaluate(Input{}, sheet(t), day("2026-06-01")).Banner, "OLD PRICES: 15")
+	require.Equal(t, "OLD PRICES: one price is older than such prices stay fresh", Evaluate(nil, sheet(t), day("2026-01-15")).Banner)
+	require.Contains(t, Evaluate(nil, sheet(t), day("2026-06-01")).Banner, "OLD PRICES: 15")
 	require.Contains(t, codes(sheet(t), "2026-01-11"), "future-price")
-	p, err := Parse(strings.NewReader(Example()), day("2026-01-01"))
+	example, err := Parse(strings.NewReader(Example()), day("2026-01-01"))
 	require.NoError(t, err)
-	require.Contains(t, Evaluate(Input{}, *p, day("2026-01-01")).Banner, "EXAMPLE PRICES")
+	require.Contains(t, Evaluate(nil, *example, day("2026-01-01")).Banner, "EXAMPLE PRICES")
+}
+
+func column(t Table, head string) int {
+	return slices.IndexFunc(t.Columns, func(c Column) bool { return c.Head == head })
 }
 
 func value(t testing.TB, r Result, id string) float64 {
@@ -304,13 +359,13 @@ func TestTornadoIsTheMargin(t *testing.T) {
 func TestInstrumentWidensTheInterval(t *testing.T) {
 	m := measured(10, 0.03, perHash, results.Wall, results.Measured)
 	m.Instrument = 0.04
-	v, lo, hi := span(m, func(x float64) float64 { return x })
+	v, lo, hi := span(m.Figure, func(x float64) float64 { return x })
 	require.Equal(t, 10.0, v)
 	wide := math.Hypot(0.3, 0.4*stats.Rectangular) // bounds of the instrument, as half of a 95 % interval
 	require.InDelta(t, 10-wide, lo, 1e-12)
 	require.InDelta(t, 10+wide, hi, 1e-12)
 	m.Low = results.Absent()
-	_, lo, _ = span(m, func(x float64) float64 { return x })
+	_, lo, _ = span(m.Figure, func(x float64) float64 { return x })
 	require.True(t, math.IsNaN(lo))
 }
 
@@ -318,8 +373,8 @@ func TestInstrumentWidensTheInterval(t *testing.T) {
 func TestAbsurdMeasurements(t *testing.T) {
 	for _, v := range []float64{5e-324, 1e-300, 1e300, math.MaxFloat64, -1, 0, math.NaN()} {
 		in := candidates()
-		for i := range in.Candidates {
-			c := &in.Candidates[i]
+		for i := range in {
+			c := &in[i]
 			c.Name = "same"
 			c.Mining.Value = results.Float(v)
 			for j := range c.Training {
@@ -333,31 +388,23 @@ func TestAbsurdMeasurements(t *testing.T) {
 	}
 }
 
-func TestNumbers(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 96.887: "96.89", 1255.4: "1255", 12345.6: "12346", 0.0581: "0.05810", -3.14159: "-3.142", 1e9: "1.000e+09", 5e-5: "5.000e-05", math.Inf(1): "∞"} {
-		require.Equal(t, want, num(v))
-	}
-	require.Equal(t, absent, num(math.NaN()))
-	require.Equal(t, "~96.89 [95.01, 98.80]", Figure{Value: 96.887, Low: 95.01, High: 98.8, Modelled: true}.cell())
-}
-
 // What may not be ranked neither earns nor loses.
 func TestUnfitHasNoVerdict(t *testing.T) {
 	const why = "it is not ranked, breaks the publish rules: steady"
 	in := candidates()
-	for i := range in.Candidates {
-		c := &in.Candidates[i]
-		c.Unfit = why
+	for i := range in {
+		c := &in[i]
+		c.Mining.Unfit = why
 		for j := range c.Training {
-			c.Training[j].Unfit = why
+			c.Training[j].PerJoule.Unfit, c.Training[j].Power.Unfit = why, why
 		}
 	}
 	verdicts := func(r Result) (words []string) {
 		for _, tb := range r.Tables {
-			at := slices.Index(tb.Head, "verdict")
+			at := column(tb, "verdict")
 			for _, row := range tb.Rows {
-				if at >= 0 && !strings.HasPrefix(row[0], "A") { // not as published
-					words = append(words, row[at])
+				if at >= 0 && !strings.HasPrefix(row[0].Text, "A") { // not as published
+					words = append(words, string(row[at].Verdict))
 				}
 			}
 		}
@@ -366,7 +413,7 @@ func TestUnfitHasNoVerdict(t *testing.T) {
 	require.Subset(t, verdicts(whole(t)), []string{"earns", "loses", "above the price"})
 	r := Evaluate(in, sheet(t), day(asOf))
 	for _, w := range verdicts(r) {
-		require.Equal(t, absent, w)
+		require.Equal(t, string(NoVerdict), w)
 	}
 	for _, id := range []string{"mining", "bitcoin", "training"} {
 		tb, ok := r.Table(id)

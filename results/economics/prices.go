@@ -115,6 +115,12 @@ var keys = []Key{
 	{"discount_rate", yearly, 0, 100, 365, "", "what capital costs", "10"},
 }
 
+// quoted is the first unit of a key.
+func quoted(key string) Unit {
+	k, _ := keyOf(key)
+	return k.Units[0]
+}
+
 func keyOf(name string) (Key, bool) {
 	i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name })
 	if i < 0 {
@@ -126,8 +132,9 @@ func keyOf(name string) (Key, bool) {
 // Price is one row of a sheet.
 type Price struct {
 	Key    string // with the name that it is for, if any: training_price.mlp
+	Text   string // value and range as the sheet has them
 	Value  float64
-	Low    float64 // how far it may lie off; NaN if the sheet does not say
+	Low    float64 // of the range; NaN without one
 	High   float64
 	Unit   string // as quoted
 	AsOf   time.Time
@@ -265,7 +272,7 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 			return Price{}, fmt.Errorf("%s holds what does not print: write plain UTF-8 text on one line", ranges[i])
 		}
 	}
-	x := Price{Key: rec[0], Unit: rec[2], Source: strings.TrimSpace(rec[4]), Note: rec[5], Low: math.NaN(), High: math.NaN()}
+	x := Price{Key: rec[0], Text: rec[1], Unit: rec[2], Source: strings.TrimSpace(rec[4]), Note: rec[5], Low: math.NaN(), High: math.NaN()}
 	name, of, dotted := strings.Cut(x.Key, ".")
 	k, ok := keyOf(name)
 	switch {
@@ -296,6 +303,7 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 	x.SI = x.Value * x.factor
 	if len(rec) > len(header) && rec[6]+rec[7] != "" {
 		x.Low, x.High = number("low", rec[6]), number("high", rec[7])
+		x.Text += " [" + rec[6] + ", " + rec[7] + "]"
 		if err == nil && !(x.Low <= x.Value && x.Value <= x.High) {
 			err = fmt.Errorf("low %s and high %s must stand on either side of the value %s", rec[6], rec[7], rec[1])
 		}
@@ -386,6 +394,14 @@ func open(r io.Reader, limit int64) (*csv.Reader, error) {
 	in.FieldsPerRecord = -1
 	in.TrimLeadingSpace = true
 	return in, nil
+}
+
+// plain prints a number as one would type it.
+func plain(v float64) string {
+	if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= 1e15) {
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
 }
 
 func lineError(in *csv.Reader, format string, args ...any) error {

@@ -54,9 +54,9 @@ func TestExample(t *testing.T) {
 		require.Less(t, k.Min, k.Max, k.Name)
 		require.NotEmpty(t, k.Help, k.Name)
 	}
-	doubts := p.Warnings(day("2026-01-01"))
-	require.Len(t, doubts, 1, "a fresh example has one doubt")
-	require.Equal(t, "example-price", doubts[0].Code)
+	warnings := p.Warnings(day("2026-01-01"))
+	require.Len(t, warnings, 1, "a fresh example has one warning")
+	require.Equal(t, "example-price", warnings[0].Code)
 	old, _ := p.faults(day("2027-01-02"))
 	require.Len(t, old, len(p.Sheet)-2, "after a year all but the subsidy and the GPUs of a node are old")
 }

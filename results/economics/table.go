@@ -1,177 +1,168 @@
 package economics
 
 import (
-	"fmt"
-	"math"
+	"iter"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/perwatt/perwatt/results"
-	"github.com/perwatt/perwatt/results/stats"
 )
 
-// Table is ready to be shown.
-type Table struct {
-	ID    string     `json:"id"`
-	Title string     `json:"title"`
-	Head  []string   `json:"head"`
-	Rows  [][]string `json:"rows"`
-	Notes []string   `json:"notes,omitempty"`
+// Result is what the candidates earn at the prices of a sheet. It is typed to
+// the last cell: whoever prints it chooses digits, signs and marks.
+type Result struct {
+	AsOf     time.Time         `json:"as_of"`
+	Banner   string            `json:"banner,omitempty"` // to be printed above everything else
+	Warnings []results.Warning `json:"warnings"`
+	Tables   []Table           `json:"tables"`
+	Series   []Series          `json:"series"`
+
+	inputs map[string]Input // by name
+	best   Figure           // of the most efficient miner, as BestMiner returns it
+	miner  string
 }
 
-// Figure is one number of a table, and what it was made of.
+// Table is one table of a result.
+type Table struct {
+	ID      string   `json:"id"`
+	Title   string   `json:"title"`
+	Columns []Column `json:"columns"`
+	Rows    [][]Cell `json:"rows"` // one cell per column
+	Notes   []string `json:"notes,omitempty"`
+}
+
+// Column is the head of a column.
+type Column struct {
+	Head string          `json:"head,omitempty"`
+	At   *results.Figure `json:"at,omitempty"` // the column holds for this value of Head
+}
+
+// Cell holds one of its fields, or nothing.
+type Cell struct {
+	Text    string              `json:"text,omitempty"`
+	Figure  *Figure             `json:"figure,omitempty"`
+	Watts   *results.Provenance `json:"watts,omitempty"` // where the watts of the row were measured
+	Verdict Verdict             `json:"verdict,omitempty"`
+}
+
+// Verdict is a conclusion about one row.
+type Verdict string
+
+// The verdicts.
+const (
+	Earns      Verdict = "earns"
+	Loses      Verdict = "loses"
+	BelowPrice Verdict = "below the price"
+	AbovePrice Verdict = "above the price"
+	CannotTell Verdict = "cannot tell"
+	NoVerdict  Verdict = "none" // the figure is unknown, or no verdict may rest on it
+)
+
+// Figure is one number and what it was made of. Its unit is the one in which
+// the trade quotes it, such as $/MWh, unless it is measured.
 type Figure struct {
-	ID       string        `json:"id"`    // economics/TABLE/ROW/COLUMN: the same for the same input
-	Table    string        `json:"table"` // its ID
-	Value    results.Float `json:"value"`
-	Low      results.Float `json:"low"` // of the measurement alone; null if there is no interval
-	High     results.Float `json:"high"`
-	Unit     string        `json:"unit"`
-	Modelled bool          `json:"modelled"`        // not measured: marked ~, no verdict
-	Unfit    string        `json:"unfit,omitempty"` // why no verdict may rest on it; empty if one may
-	Formula  string        `json:"formula"`
-	Inputs   []string      `json:"inputs"` // price keys and measured figures
+	ID    string `json:"id,omitempty"`    // economics/TABLE/ROW/COLUMN, or that of a measured figure; empty for a price
+	Table string `json:"table,omitempty"` // ID of the table
+	// The interval is that of the measurement alone, instrument included. The
+	// provenance is that of the watts on which the figure rests.
+	results.Figure
+	Unfit   string   `json:"unfit,omitempty"`   // why no verdict may rest on it
+	Formula string   `json:"formula,omitempty"` // empty for what is measured or a price
+	Inputs  []string `json:"inputs,omitempty"`  // names of the prices and measured figures in it
+}
+
+// Input is a price or a measured figure.
+type Input struct {
+	Name string `json:"name"`
+	results.Figure
+	AsOf   string `json:"as_of,omitempty"` // day of a price
+	Source string `json:"source,omitempty"`
+}
+
+// Explanation is a figure with its inputs.
+type Explanation struct {
+	Figure
+	Inputs []Input `json:"inputs"`
 }
 
 // Series is a curve to be drawn.
 type Series struct {
-	ID    string    `json:"id"`
-	Table string    `json:"table"` // where its numbers stand
-	Name  string    `json:"name"`
-	X     string    `json:"x"` // what the axes are, with units
-	Y     string    `json:"y"`
-	At    []float64 `json:"at"`
-	Value []float64 `json:"value"`
-	// Of a tornado: the inputs, and the margins at their low ends; Value is at
-	// the high ones.
+	ID    string          `json:"id"`
+	Table string          `json:"table"` // ID of the table with its numbers
+	Name  string          `json:"name,omitempty"`
+	Of    *results.Figure `json:"of,omitempty"` // instead of a name, the value for which it holds
+	X     string          `json:"x"`            // axis titles, with units
+	Y     string          `json:"y"`
+	At    []float64       `json:"at"`
+	Value []float64       `json:"value"`
+	// For a tornado: the inputs, and the margins at their low ends. Value holds
+	// the margins at the high ends.
 	Names []string  `json:"names,omitempty"`
 	Low   []float64 `json:"low,omitempty"`
 }
 
-const absent = "–"
-
-// num prints four significant digits.
-func num(v float64) string { return fixed(v, decimals(v)) }
-
-func decimals(v float64) int {
-	if v = math.Abs(v); v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
-		return 0
+// Table returns a table by its ID.
+func (r *Result) Table(id string) (Table, bool) {
+	i := slices.IndexFunc(r.Tables, func(t Table) bool { return t.ID == id })
+	if i < 0 {
+		return Table{}, false
 	}
-	return max(0, 3-int(math.Floor(math.Log10(v))))
+	return r.Tables[i], true
 }
 
-func fixed(v float64, decimals int) string {
-	switch a := math.Abs(v); {
-	case math.IsNaN(v):
-		return absent
-	case math.IsInf(v, 1):
-		return "∞"
-	case math.IsInf(v, -1):
-		return "−∞"
-	case a != 0 && (a < 1e-4 || a >= 1e9):
-		return strconv.FormatFloat(v, 'e', 3, 64)
-	}
-	return strconv.FormatFloat(v, 'f', decimals, 64)
-}
-
-// plain prints a value as somebody would type it.
-func plain(v float64) string {
-	if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= 1e15) {
-		return strconv.FormatFloat(v, 'g', -1, 64)
-	}
-	return strconv.FormatFloat(v, 'f', -1, 64)
-}
-
-// cell prints a figure: ~96.89 [95.01, 98.80].
-func (f Figure) cell() string {
-	v, lo, hi := float64(f.Value), float64(f.Low), float64(f.High)
-	if math.IsNaN(v) {
-		return absent
-	}
-	d := decimals(v)
-	s := fixed(v, d)
-	if f.Modelled {
-		s = "~" + s
-	}
-	if !math.IsNaN(lo) && !math.IsNaN(hi) && lo != hi {
-		s += fmt.Sprintf(" [%s, %s]", fixed(lo, d), fixed(hi, d))
-	}
-	return s
-}
-
-// verdict says on which side of 0 an interval lies: nothing of what was not
-// measured or is not known, and no gain from watts that are not the node's.
-func (f Figure) verdict(above, below string, at results.Boundary) string {
-	switch {
-	case f.Modelled || f.Unfit != "" || f.Value.IsAbsent():
-		return absent
-	case f.Low > 0 && !inside(at):
-		return above
-	case f.High < 0:
-		return below
-	}
-	return "cannot tell"
-}
-
-// doubt notes why no verdict rests on an option, if none does.
-func (t *Table) doubt(o option) {
-	if o.unfit == "" {
-		return
-	}
-	if n := fmt.Sprintf("No verdict rests on %s: %s.", o.name, o.unfit); !slices.Contains(t.Notes, n) {
-		t.Notes = append(t.Notes, n)
-	}
-}
-
-// plainly prints a measured figure in the unit that the tables quote.
-func plainly(m results.Figure) string {
-	switch m.Unit {
-	case results.Joule.Per(results.Hash):
-		return num(float64(m.Value)/PerTH) + " J/TH"
-	case results.Sample.Per(results.Joule):
-		return num(float64(m.Value)) + " samples/J"
-	}
-	return num(float64(m.Value)) + " " + string(m.Unit)
-}
-
-// inside reports whether watts at a boundary leave out a part of the node.
-func inside(b results.Boundary) bool {
-	return slices.Contains([]results.Boundary{results.Board, results.Package, results.Card, results.Memory}, b)
-}
-
-// watts says where the watts of a metric were counted, and how.
-func watts(m results.Figure) string {
-	if m.Boundary == "" {
-		return absent
-	}
-	return fmt.Sprintf("%s · %s · %s", m.Boundary, m.Origin, m.Grade)
-}
-
-func modelled(ms ...results.Figure) bool {
-	return slices.ContainsFunc(ms, func(m results.Figure) bool { return m.Grade == "E" || m.Origin != results.Measured })
-}
-
-// known reports whether there is a figure to work with.
-func known(m results.Figure) bool { return m.Unit != "" && m.Value > 0 && finite(float64(m.Value)) }
-
-// span is f over the value of m and its interval: that of the repeats, widened
-// in quadrature by what the instrument adds.
-func span(m results.Figure, f func(float64) float64) (v, lo, hi float64) {
-	x := float64(m.Value)
-	wide := func(bound results.Float) float64 {
-		d := float64(bound) - x
-		if !m.Instrument.IsAbsent() {
-			d = math.Copysign(math.Hypot(d, x*float64(m.Instrument)*stats.Rectangular), d)
+// Figures yields the figures that were computed, table by table.
+func (r *Result) Figures() iter.Seq[Figure] {
+	return func(yield func(Figure) bool) {
+		for _, t := range r.Tables {
+			for _, row := range t.Rows {
+				for _, c := range row {
+					if c.Figure != nil && c.Figure.Formula != "" && !yield(*c.Figure) {
+						return
+					}
+				}
+			}
 		}
-		return math.Max(x+d, x*1e-9)
 	}
-	a, b := f(wide(m.Low)), f(wide(m.High))
-	return f(x), min(a, b), max(a, b)
 }
 
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+// Figure returns a computed figure by its ID.
+func (r *Result) Figure(id string) (Figure, bool) {
+	for f := range r.Figures() {
+		if f.ID == id {
+			return f, true
+		}
+	}
+	return Figure{}, false
+}
 
+// Explain returns a computed figure with its inputs.
+func (r *Result) Explain(id string) (Explanation, bool) {
+	f, ok := r.Figure(id)
+	x := Explanation{Figure: f, Inputs: []Input{}}
+	for _, name := range f.Inputs {
+		x.Inputs = append(x.Inputs, r.inputs[name])
+	}
+	return x, ok
+}
+
+// BestMiner returns the least J/hash of all that may be ranked or that a maker
+// publishes, and the machine's name.
+func (r *Result) BestMiner() (name string, efficiency Figure) { return r.miner, r.best }
+
+func label(s string) Cell   { return Cell{Text: s} }
+func watts(f Figure) Cell   { return Cell{Watts: &f.Provenance} }
+func shown(f Figure) Cell   { return Cell{Figure: &f} }
+func judged(v Verdict) Cell { return Cell{Verdict: v} }
+func heads(h ...string) []Column {
+	var out []Column
+	for _, s := range h {
+		out = append(out, Column{Head: s})
+	}
+	return out
+}
+
+// id joins parts to the ID of a figure or series.
 func id(parts ...string) string {
 	slugs := []string{"economics"}
 	for _, p := range parts {

@@ -56,7 +56,7 @@ func pageOf(t testing.TB, records []*results.Record) Page {
 	on := time.Date(2026, 9, 20, 0, 0, 0, 0, time.UTC)
 	prices, err := economics.Parse(strings.NewReader(economics.Example()), on)
 	require.NoError(t, err)
-	earned := economics.Evaluate(Priceable(c, records), *prices, on)
+	earned := economics.Evaluate(economics.Candidates(c), *prices, on)
 	return Page{Comparison: c, Records: records, Command: "perwatt report *.json -o report.html", Tool: "perwatt test", Economics: &earned}
 }
 

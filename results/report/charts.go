@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
-	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report/chart"
 )
 
@@ -288,100 +286,4 @@ func sampled(tr *results.Trace, t0 float64) (out []chart.Sample) {
 		out = append(out, chart.Sample{T: t - t0, V: v})
 	}
 	return out
-}
-
-// moneyCharts draws the curves of a table: what training would have to earn,
-// the efficiency that just pays, what a margin hangs on.
-func moneyCharts(p Page, t economics.Table) (out []picture) {
-	lines := chart.Lines{Head: chart.Head{ID: "m-" + word(t.ID), Title: results.Line(t.Title, 120)}}
-	for i, s := range p.Economics.Series {
-		if s.Table != t.ID {
-			continue
-		}
-		if len(s.Low) > 0 {
-			if strings.HasPrefix(s.Name, p.Comparison.Reference) { // the others are in the table
-				out = append(out, tornado(p, t, s, fmt.Sprintf("m-%s-%d", word(t.ID), i))...)
-			}
-			continue
-		}
-		lines.X, lines.Y = chart.Axis{Title: results.Line(s.X, 60), Free: true}, chart.Axis{Title: results.Line(s.Y, 60)}
-		line := chart.Series{Name: s.Name}
-		for j := range s.At {
-			line.Points = append(line.Points, chart.LinePoint{X: s.At[j], Y: s.Value[j], Low: math.NaN(), High: math.NaN()})
-		}
-		lines.Series = append(lines.Series, line)
-	}
-	switch {
-	case len(lines.Series) == 0:
-	case t.ID == "break-even":
-		return append(out, breakEven(p, t)...)
-	default:
-		out = append(out, pictured(lines.Head, lines)...)
-	}
-	return out
-}
-
-// tornado shows a series whose values are margins at the low and the high end
-// of each input.
-func tornado(p Page, t economics.Table, s economics.Series, id string) []picture {
-	c := chart.Tornado{Head: chart.Head{ID: id, Title: results.Line(t.Title+": "+s.Name, 120)}, Axis: chart.Axis{Title: results.Line(s.Y, 60), Free: true}}
-	base, ok := p.Economics.Figure(strings.Replace(s.ID, "-tornado/", "/", 1) + "/margin")
-	if !ok || base.Value.IsAbsent() {
-		return nil
-	}
-	c.Base, c.BaseText = float64(base.Value), fmt.Sprintf("as priced: %.4g", float64(base.Value))
-	for i := range s.Names {
-		if i < len(s.Low) && i < len(s.Value) && i < tornadoMost {
-			c.Rows = append(c.Rows, chart.Swing{Name: s.Names[i], Low: s.Low[i], High: s.Value[i]})
-		}
-	}
-	if len(c.Rows) == 0 {
-		return nil
-	}
-	return pictured(c.Head, c)
-}
-
-const tornadoMost = 8 // inputs that are drawn; the table has them all
-
-// breakEven shades the efficiency that just earns its power by whether the
-// best candidate of the page that may be ranked, or the best machine as
-// published, is under it.
-func breakEven(p Page, t economics.Table) []picture {
-	best, who := math.Inf(1), ""
-	for _, n := range economics.Nameplates() {
-		if x := float64(n.Efficiency.Value) * 1e12; x < best {
-			best, who = x, n.Model+" as published"
-		}
-	}
-	for _, c := range Priceable(p.Comparison, p.Records).Candidates {
-		if x := float64(c.Mining.Value) * 1e12; x > 0 && x < best && c.Mining.Unit != "" && c.Unfit == "" {
-			best, who = x, c.Name
-		}
-	}
-	m := chart.Matrix{
-		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %.3g J/TH", results.Line(t.Title, 80), results.Line(who, 40), best)},
-		Axis: chart.Axis{Title: "J/TH", Unit: ""}, Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: best,
-		Better: "earns its power", Worse: "does not", No: "cannot tell",
-	}
-	for _, s := range p.Economics.Series {
-		if s.Table != t.ID {
-			continue
-		}
-		if len(m.Columns) == 0 {
-			for _, x := range s.At {
-				m.Columns = append(m.Columns, fmt.Sprintf("%g", x))
-			}
-		}
-		m.Rows = append(m.Rows, strings.TrimSuffix(s.Name, " $/PH/day"))
-		var row []chart.Cell
-		for _, v := range s.Value {
-			sign := -1
-			if v >= best {
-				sign = 1
-			}
-			row = append(row, chart.Cell{Figure: chart.Figure{Value: v, Low: math.NaN(), High: math.NaN()}, Sign: sign})
-		}
-		m.Cells = append(m.Cells, row)
-	}
-	return pictured(m.Head, m)
 }

@@ -72,7 +72,7 @@ func comparisonPage(of Page) *page {
 		}
 	}
 	if of.Economics != nil {
-		p.parts = append(p.parts, economicsParts(of.Economics)...)
+		p.parts = append(p.parts, moneyParts(of.Economics)...)
 	}
 	for _, part := range []*part{differencePart(c), excludedPart(c)} {
 		if part != nil {
@@ -416,12 +416,8 @@ func comparisonCSV(out io.Writer, of Page) error {
 		}
 	}
 	if of.Economics != nil {
-		for _, f := range of.Economics.Figures {
-			origin := ""
-			if f.Modelled {
-				origin = string(results.Modelled)
-			}
-			put(compare.Interval{Value: f.Value, Low: f.Low, High: f.High, Instrument: results.Absent()}, results.Absent(), "economics/"+f.Table, "", "", f.ID, "", "", "", f.Unit, "", "", origin, "", "", "", "", "", "", "", f.Formula)
+		for f := range of.Economics.Figures() {
+			put(compare.Interval{Value: f.Value, Low: f.Low, High: f.High, Instrument: results.Absent()}, results.Absent(), "economics/"+f.Table, "", "", f.ID, "", "", "", string(f.Unit), "", string(f.Boundary), string(f.Origin), string(f.Grade), "", "", "", "", "", "", f.Formula)
 		}
 	}
 	w.Flush()

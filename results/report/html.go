@@ -294,60 +294,6 @@ func blockOf(id string, p part) block {
 	return b
 }
 
-// gridPart is a table of economics.
-func gridPart(t economics.Table) part {
-	p := part{title: results.Line(t.Title, textLimit)}
-	for j, h := range t.Head {
-		c := column{head: cell{value: results.Line(h, 80)}, kind: name}
-		if j > 0 && slices.ContainsFunc(t.Rows, func(r []string) bool { return j < len(r) && figureLike(withInterval.ReplaceAllString(r[j], "$1")) }) {
-			c.kind = figure
-		}
-		for _, r := range t.Rows {
-			x := ""
-			if j < len(r) {
-				x = r[j]
-			}
-			d := cell{value: results.Line(x, textLimit)}
-			if m := withInterval.FindStringSubmatch(d.value); m != nil {
-				d.value, d.under, x = m[1], m[2], m[1]
-			}
-			if figureLike(x) {
-				d.sort = strings.TrimLeft(strings.ReplaceAll(x, ",", ""), "~+")
-			}
-			c.cells = append(c.cells, d)
-		}
-		p.columns = append(p.columns, c)
-	}
-	for _, n := range t.Notes {
-		p.notes = append(p.notes, results.Line(n, textLimit))
-	}
-	return p
-}
-
-// economicsParts is what the candidates earn, for a page without sections.
-func economicsParts(r *economics.Result) (parts []part) {
-	if r.Banner != "" {
-		parts = append(parts, part{notes: []string{results.Line(r.Banner, textLimit)}})
-	}
-	var doubts part
-	for _, w := range r.Warnings {
-		doubts.items = append(doubts.items, item{results.Line(w.Code, nameLimit), results.Line(w.Text+" → "+w.Remedy, textLimit)})
-	}
-	if len(doubts.items) > 0 {
-		parts = append(parts, doubts)
-	}
-	for _, t := range r.Tables {
-		parts = append(parts, gridPart(t))
-	}
-	return parts
-}
-
-var withInterval = regexp.MustCompile(`^(.+?) (\[[^\[\]]+\])$`)
-
-var bareNumber = regexp.MustCompile(`^~?[-+−]?[0-9][0-9,]*(\.[0-9]+)?$`)
-
-func figureLike(s string) bool { return bareNumber.MatchString(s) }
-
 // doubtful holds the doubts about what is compared.
 func doubtful(p Page) section {
 	s := section{ID: "warnings", Title: "Warnings"}
@@ -463,71 +409,6 @@ func traces(p Page) section {
 	}
 	if len(s.Blocks) > 0 {
 		s.Lead = []string{"Power and rate of one run of each candidate; the measured window is shaded."}
-	}
-	return s
-}
-
-func money(p Page) section {
-	s := section{ID: "economics", Title: "What it earns"}
-	if p.Economics == nil {
-		s.Lead = []string{"No price sheet was given: hashes and samples per joule are what was measured, and what they are worth is left out. perwatt prices --example writes a sheet to fill in."}
-		return s
-	}
-	if p.Economics.Banner != "" {
-		s.Lead = append(s.Lead, "⚠ "+results.Line(p.Economics.Banner, textLimit))
-	}
-	s.Lead = append(s.Lead, "Mining, colocation and owned training each stand on a boundary of their own, and not in one column. Figures marked ~ rest on watts that were not measured.")
-	var doubts block
-	for _, w := range p.Economics.Warnings {
-		doubts.Items = append(doubts.Items, item2{results.Line(w.Code, nameLimit), results.Line(w.Text+" → "+w.Remedy, textLimit)})
-	}
-	if len(doubts.Items) > 0 {
-		s.Blocks = append(s.Blocks, doubts)
-	}
-	for _, t := range p.Economics.Tables {
-		if t.ID == sheetID {
-			continue
-		}
-		if charts := moneyCharts(p, t); len(charts) > 0 {
-			s.Blocks = append(s.Blocks, block{Charts: charts})
-		}
-		b := blockOf(word(t.ID), gridPart(t))
-		b.Fold = len(t.Rows) > foldedRows
-		s.Blocks = append(s.Blocks, b)
-	}
-	from := block{Title: "Where these figures come from", Fold: true, Table: &htmlTable{ID: "economics-figures", Cols: []col{{Head: "figure"}, {Head: "value", Number: true}, {Head: "formula"}, {Head: "inputs"}}}}
-	for _, f := range p.Economics.Figures[:min(len(p.Economics.Figures), figuresMost)] {
-		value := absent
-		if !f.Value.IsAbsent() {
-			value = strconv.FormatFloat(float64(f.Value), 'g', 6, 64) + " " + results.Line(f.Unit, 40)
-		}
-		if f.Modelled {
-			value = "~" + value
-		}
-		from.Table.Rows = append(from.Table.Rows, []td{
-			{Text: results.Line(f.ID, 200), Label: "figure", Figure: results.Line(f.ID, 200)}, {Text: value, Label: "value", Number: true, Sort: exact(f.Value)},
-			{Text: results.Line(f.Formula, textLimit), Label: "formula"}, {Text: results.Line(strings.Join(f.Inputs, ", "), textLimit), Label: "inputs"},
-		})
-	}
-	if n := len(p.Economics.Figures) - figuresMost; n > 0 {
-		from.Notes = append(from.Notes, fmt.Sprintf("%d more: perwatt explain economics/… names any of them.", n))
-	}
-	s.Blocks = append(s.Blocks, from)
-	return s
-}
-
-const foldedRows = 16 // beyond which a table of economics is folded
-
-const figuresMost = 400 // of economics that a page lists
-
-const sheetID = "prices" // of the table that is the price sheet
-
-func prices(p Page) section {
-	s := section{ID: "price-sheet", Title: "Price sheet"}
-	if p.Economics != nil {
-		if t, ok := p.Economics.Table(sheetID); ok {
-			s.Blocks = append(s.Blocks, blockOf(word(t.ID), gridPart(t)))
-		}
 	}
 	return s
 }

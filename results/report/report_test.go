@@ -480,10 +480,12 @@ func TestEconomicsInEveryForm(t *testing.T) {
 	for _, r := range rows {
 		values[r[3]] = r[4]
 	}
-	require.NotEmpty(t, p.Economics.Figures)
-	for _, f := range p.Economics.Figures {
+	figures := 0
+	for f := range p.Economics.Figures() {
+		figures++
 		require.Equal(t, exact(f.Value), values[f.ID], f.ID)
 	}
+	require.Greater(t, figures, 100)
 	page := string(rendered(t, p))
 	for _, g := range p.Economics.Tables {
 		require.Contains(t, md.String(), "\n**"+escaped(g.Title)+"**\n")

@@ -215,7 +215,7 @@ func (w printer) broken(columns []column) [][]column {
 			sourced = true
 		}
 	}
-	if len(now) > len(names) {
+	if len(now) > len(names) || len(tables) == 0 && len(now) > 0 {
 		tables = append(tables, now)
 	}
 	return tables

@@ -1,0 +1,471 @@
+package economics
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+const (
+	noteConnected = "A connected MWh is 1 MW of site power for 1 h, drawn or not."
+	noteInterval  = "Intervals cover the measurement alone; the tornado shows what prices do to a margin."
+	noteModelled  = "~ was not measured: grade E, no verdict."
+)
+
+// append adds a table with the notes that its cells call for.
+func (e *evaluator) append(t Table, notes ...string) {
+	t.Notes = append(notes, t.Notes...)
+	modelled, verdicts := false, false
+	var boundaries []results.Boundary
+	for _, row := range t.Rows {
+		for _, c := range row {
+			switch {
+			case c.Figure != nil:
+				modelled = modelled || c.Figure.Origin != "" && !isMeasured(c.Figure.Provenance) && !c.Figure.Value.IsAbsent()
+			case c.Watts != nil:
+				boundaries = append(boundaries, c.Watts.Boundary)
+			case c.Verdict != "":
+				verdicts = true
+			}
+		}
+	}
+	if modelled {
+		t.Notes = append(t.Notes, noteModelled)
+	}
+	if slices.Sort(boundaries); len(slices.Compact(boundaries)) > 1 {
+		t.Notes = append(t.Notes, "The watts were counted at different boundaries: do not rank the rows.")
+	}
+	if verdicts && slices.ContainsFunc(boundaries, partial) {
+		t.Notes = append(t.Notes, "Watts counted inside the node leave out the rest of it: they can show a loss, but no gain.")
+	}
+	e.Tables = append(e.Tables, t)
+}
+
+// note adds a note once.
+func (t *Table) note(format string, args ...any) {
+	if n := fmt.Sprintf(format, args...); !slices.Contains(t.Notes, n) {
+		t.Notes = append(t.Notes, n)
+	}
+}
+
+// unfit notes why no verdict rests on a use.
+func (t *Table) unfit(u use) {
+	if u.metric.Unfit != "" {
+		t.note("No verdict rests on %s: %s.", u.candidate, u.metric.Unfit)
+	}
+}
+
+// ledger prints revenue, costs and margin of uses with the same cost boundary:
+// all mining, or all training.
+func (e *evaluator) ledger(table, title string, uses []use) {
+	if len(uses) == 0 {
+		return
+	}
+	training := table == "training"
+	t := Table{ID: table, Title: title, Columns: heads("candidate", "measured", "watts at", "revenue", "power", "after power", "operations", "capital", "margin", "verdict")}
+	if training {
+		t.Columns = append(slices.Insert(t.Columns, 1, Column{Head: "sold as"}), Column{Head: "price at which it breaks even"})
+	} else {
+		t.Columns = append(t.Columns, Column{Head: "power at which it breaks even"})
+	}
+	part, formula := table, "hashprice ÷ (J/hash × PUE) × (1 − pool fee) × uptime"
+	switch {
+	case training:
+		formula = "price × samples/J × utilisation × (1 − fee) ÷ PUE, or rent × GPUs × utilisation × (1 − fee) ÷ (W × PUE)"
+		t.note("The node is assumed to draw its power all the time, sold or not.")
+	case table == "mining-published":
+		part = "mining"
+		t.note("Declared by the makers, in the order of publication; the interval is the maker's tolerance.")
+		for _, n := range nameplates() {
+			t.note("%s: %s, %s.", n.Model, n.Source, n.AsOf)
+		}
+	}
+	for _, u := range uses {
+		figure := func(column, formula string, pick func(Ledger) float64, keys ...string) *Figure {
+			return e.of(u, table, column, perMWh, formula, func(x float64) float64 { return pick(u.ledger(x)) }, keys...)
+		}
+		t.unfit(u)
+		margin := figure("margin", "revenue − power − operations − capital", Ledger.Margin, u.keys()...)
+		row := []Cell{
+			label(u.candidate), shown(u.metric), watts(u.metric),
+			{Figure: figure("revenue", formula, func(l Ledger) float64 { return l.Revenue }, u.revenueKeys...)},
+			{Figure: figure("power", "power price × uptime", func(l Ledger) float64 { return l.Power }, u.powerKeys...)},
+			{Figure: figure("after-power", "revenue − power", Ledger.AfterPower, slices.Concat(u.revenueKeys, u.powerKeys)...)},
+			{Figure: figure("operations", "as given", func(l Ledger) float64 { return l.Operations }, u.operationsKeys...)},
+			{Figure: figure("capital", "capex × r/(1−(1+r)^−n) ÷ 8760 h", func(l Ledger) float64 { return l.Capital }, u.capitalKeys...)},
+			{Figure: margin}, judged(judge(margin.Figure, margin.Unfit, Earns, Loses)),
+		}
+		if training {
+			l := u.ledger(u.value())
+			row = append(slices.Insert(row, 1, label(u.product)), e.number(table, u.row(), "break-even", u.sale, "(power + operations + capital) ÷ revenue for a price of 1",
+				Indifference(0, l.Power+l.Operations+l.Capital, u.perPrice), u.watts, unknown, append(u.keys(), u.metric.ID)...))
+		} else {
+			row = append(row, Cell{Figure: e.of(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.running, u.revenueKeys...)})
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	if slices.ContainsFunc(uses, func(u use) bool { return u.node }) {
+		t.note("A machine that also trains mines as a control, not as an option; its capital is node_price over the watts of its mining, where these are known.")
+	}
+	t.margin(part, e.p)
+	e.append(t, noteConnected, noteInterval)
+}
+
+// margin notes which prices a margin lacks.
+func (t *Table) margin(part string, p *Prices) {
+	if _, missing := partOf(part).Lacks(p); len(missing) > 0 {
+		t.note("No margin: the price sheet has no %s.", strings.Join(missing, "; no "))
+	}
+}
+
+func (e *evaluator) investment(table, title, growthKey string, uses []use) {
+	t := Table{ID: table, Title: title, Columns: heads("candidate", "sold as", "capex", "cash in the first year", "payback", "NPV", "IRR")}
+	growth, ok := e.p.Find(growthKey)
+	for _, u := range uses {
+		l, capex := u.ledger(u.value()), u.capex(u.value())
+		if !finite(l.Margin()) {
+			continue
+		}
+		flows := Flows(capex, l.Revenue*Year, (l.Power+l.Operations)*Year, growth.SI, u.life)
+		inputs := append(u.keys(), u.metric.ID)
+		if ok {
+			inputs = append(inputs, growthKey)
+		}
+		figure := func(column string, unit Unit, formula string, v float64, why string) Cell {
+			return e.number(table, u.row(), column, unit, formula, v, u.watts, why, inputs...)
+		}
+		t.Rows = append(t.Rows, []Cell{
+			label(u.candidate), label(u.product),
+			figure("capex", perMW, "(machines + infrastructure) ÷ PUE", capex, unknown),
+			figure("cash", yearlyMW, "(revenue − power − operations) × 8760 h", l.Cash(), unknown),
+			figure("payback", years[0], "capex ÷ cash of the first year", Payback(capex, l.Cash()*Year), never),
+			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", NPV(u.rate, flows), unknown),
+			figure("irr", yearly[0], "the rate at which NPV is 0", IRR(flows), "no rate brings NPV to 0"),
+		})
+	}
+	if len(t.Rows) == 0 {
+		return
+	}
+	t.note("Payback uses the first year's cash. Machines run to the end of their life, even at a loss, and are worth nothing then.")
+	if ok {
+		t.note("Revenue changes by %s %s; costs stay constant.", growth.Text, growth.Unit)
+	} else {
+		t.note("Revenue is assumed constant, which it never was: %s in the price sheet sets its change.", growthKey)
+	}
+	e.append(t)
+}
+
+const never = "it never pays back"
+
+// swing is how far an input moves where the sheet gives no range.
+const (
+	swing = 0.1
+	firm  = 1460 // days of freshness of a rule or count, which does not move by itself
+)
+
+func (e *evaluator) tornado(table, title string, uses []use) {
+	t := Table{ID: table, Title: title, Columns: heads("candidate", "sold as", "input", "low", "high", "margin at low", "margin at high")}
+	for _, u := range uses {
+		x := u.value()
+		if !finite(u.ledger(x).Margin()) {
+			continue
+		}
+		var swings []Swing
+		var at []int // in the sheet; −1 for the measurement
+		for i, p := range e.p.Sheet {
+			if !slices.Contains(u.keys(), p.Key) {
+				continue
+			}
+			k := p.key()
+			if math.IsNaN(p.Low) && k.Fresh >= firm {
+				continue
+			}
+			least, most := k.Min*k.Units[0].Factor, k.Max*k.Units[0].Factor
+			s := Swing{p.Key, p.SI, p.Low * p.factor, p.High * p.factor}
+			if math.IsNaN(p.Low) {
+				d := math.Abs(p.SI) * swing
+				s.Low, s.High = max(least, p.SI-d), min(most, p.SI+d)
+			}
+			if s.Low == s.High {
+				continue
+			}
+			swings, at = append(swings, s), append(at, i)
+		}
+		if _, lo, hi := span(u.metric.Figure, func(x float64) float64 { return x }); !math.IsNaN(lo + hi) {
+			swings, at = append(swings, Swing{"measured " + string(u.metric.Unit), x, lo, hi}), append(at, -1)
+		}
+		bars := Tornado(swings, func(v []float64) float64 {
+			p := Prices{slices.Clone(e.p.Sheet), e.p.Hours}
+			x := x
+			for j, i := range at {
+				if i < 0 {
+					x = v[j]
+				} else {
+					p.Sheet[i].SI = v[j]
+				}
+			}
+			return u.under(&p).ledger(x).Margin()
+		})
+		s := Series{ID: id(table, u.row()), Table: table, Name: u.row(), X: "input", Y: "margin, $/MWh"}
+		for i, b := range bars {
+			unit := Unit{string(u.metric.Unit), 1}
+			if p, ok := e.p.Find(b.Name); ok {
+				unit = Unit{p.Unit, p.factor}
+			}
+			figure := func(column, formula string, v float64) Cell {
+				return e.number(table, u.row()+" "+b.Name, column, perMWh, formula, v, u.watts, unknown, append(u.keys(), u.metric.ID)...)
+			}
+			t.Rows = append(t.Rows, []Cell{
+				label(u.candidate), label(u.product), label(b.Name), quote(b.Low, unit), quote(b.High, unit),
+				figure("low", "margin with the input at its low end", b.AtLow), figure("high", "margin with the input at its high end", b.AtHigh),
+			})
+			s.At, s.Names, s.Low, s.Value = append(s.At, float64(i)), append(s.Names, b.Name), append(s.Low, b.AtLow*MWh), append(s.Value, b.AtHigh*MWh)
+		}
+		e.Series = append(e.Series, s)
+	}
+	if len(t.Rows) > 0 {
+		e.append(t, "Each input moves alone, the widest bar first: over low and high of the sheet, or by ±10 % where it gives no range.")
+	}
+}
+
+func (e *evaluator) bitcoin(uses []use) {
+	t := Table{ID: "bitcoin", Title: "Cost of one bitcoin: power and operations, $", Columns: heads("candidate", "measured", "watts at", "cost", "price", "verdict")}
+	l := lookup{p: e.p}
+	perHash := BitcoinPerHash(l.get("network_difficulty"), l.get("block_subsidy")+l.get("block_fees"))
+	fee, uptime, pue, operations, power, price := l.get("pool_fee"), l.get("mining_uptime"), l.get("pue_mining"), l.get("mining_operations"), l.power(), l.get("bitcoin_price")
+	for _, u := range uses {
+		f := func(x float64) float64 { return CostPerBitcoin(x, pue, power, operations, uptime, perHash, fee) }
+		cost := e.of(u, t.ID, "cost", perBTC, "J/hash × PUE × (power + operations ÷ uptime) ÷ (BTC/hash × (1 − fee))", f, l.keys...)
+		gain := results.Figure{Value: results.Float(price) - cost.Value, Low: results.Float(price) - cost.High, High: results.Float(price) - cost.Low, Provenance: cost.Provenance}
+		t.unfit(u)
+		t.Rows = append(t.Rows, []Cell{label(u.candidate), shown(u.metric), watts(u.metric), {Figure: cost}, quote(price, perBTC), judged(judge(gain, cost.Unfit, BelowPrice, AbovePrice))})
+	}
+	if len(uses) > 0 {
+		e.append(t, "Capital is not included: a machine that is paid for keeps running while it earns this.")
+	}
+}
+
+func (e *evaluator) share() {
+	l := lookup{p: e.p}
+	share := func(rate, difficulty string) float64 { return NetworkShare(l.get(rate), l.get(difficulty)) }
+	now, before := share("own_hashrate", "network_difficulty"), share("own_hashrate_earlier", "network_difficulty_earlier")
+	figure := func(column, formula string, v float64) Cell {
+		return e.number("share", "site", column, percent, formula, v, noWatts, unknown, l.keys...)
+	}
+	t := Table{ID: "share", Title: "Share of the network", Columns: heads("now", "earlier", "change"), Rows: [][]Cell{{
+		figure("now", "own rate ÷ (difficulty × 2^32 ÷ 600 s)", now), figure("earlier", "the same at the earlier date", before), figure("change", "now ÷ earlier − 1", now/before-1),
+	}}}
+	if !math.IsNaN(before) {
+		t.note("Above 0 the company grew faster than the network, below 0 slower.")
+	}
+	e.append(t)
+}
+
+// noWatts is the provenance of a figure that rests on prices alone.
+var noWatts = results.Provenance{Instrument: results.Absent()}
+
+func (e *evaluator) switching(uses []use) {
+	t := Table{ID: "switching", Title: "Mining that is switched off when power is expensive, $/MWh connected, before operations and capital", Columns: heads("candidate", "watts at", "always on", "switched", "gain", "on")}
+	uptime := (&lookup{p: e.p}).get("mining_uptime")
+	for _, u := range uses {
+		figure := func(column string, unit Unit, formula string, pick func(Switching) float64) Cell {
+			return Cell{Figure: e.of(u, t.ID, column, unit, formula, func(x float64) float64 {
+				return pick(Curtailment(u.running(x), e.p.Hours.Prices))
+			}, append(slices.Clone(u.revenueKeys), hourly)...)}
+		}
+		t.Rows = append(t.Rows, []Cell{
+			label(u.candidate), watts(u.metric),
+			figure("always", perMWh, "uptime × mean of (revenue − power price)", func(s Switching) float64 { return s.Always * uptime }),
+			figure("switched", perMWh, "uptime × mean of max(0, revenue − power price)", func(s Switching) float64 { return s.Curtail * uptime }),
+			figure("worth", perMWh, "switched − always on", func(s Switching) float64 { return s.Worth() * uptime }),
+			figure("on", percent, "share of periods in which revenue > power price", func(s Switching) float64 { return s.On }),
+		})
+	}
+	if len(uses) > 0 {
+		e.append(t, append(e.p.Hours.Notes(), "Prices are used as they turned out; who must decide before they are known earns less. Training contracts usually cannot be switched off.")...)
+	}
+}
+
+// The grid of the break-even table.
+var (
+	powerGrid     = []float64{20, 30, 40, 50, 60, 70, 80, 90, 100} // $/MWh
+	hashpriceGrid = []float64{0.5, 0.75, 1, 1.25, 1.5, 2}          // times the present one
+)
+
+func (e *evaluator) breakEven() {
+	l := lookup{p: e.p}
+	price, fee, pue := l.hashprice(), l.get("pool_fee"), l.get("pue_mining")
+	t := Table{ID: "break-even", Title: "J/TH that just earns its power", Columns: heads("hashprice"), Notes: []string{
+		"A machine below the figure earns its power at that price, one above it does not; operations and capital are not included.",
+	}}
+	for _, p := range powerGrid {
+		t.Columns = append(t.Columns, Column{Head: plain(p) + " $/MWh"})
+	}
+	for _, g := range hashpriceGrid {
+		at := number(price*g, quoted("hashprice"))
+		row := []Cell{shown(Figure{Figure: at})}
+		s := Series{ID: id(t.ID, plain(g)), Table: t.ID, Of: &at, X: "power price, $/MWh", Y: "J/TH"}
+		for _, p := range powerGrid {
+			v := BreakEvenEfficiency(price*g, p/MWh, pue, fee)
+			row = append(row, e.number(t.ID, plain(g), plain(p), perTH, "hashprice × (1 − pool fee) ÷ (power price × PUE)", v, noWatts, unknown, l.keys...))
+			s.At, s.Value = append(s.At, p), append(s.Value, v/PerTH)
+		}
+		t.Rows, e.Series = append(t.Rows, row), append(e.Series, s)
+	}
+	e.append(t)
+}
+
+func (e *evaluator) colocation() {
+	l := &lookup{p: e.p}
+	ledger, _, _ := let(l)
+	c := ledger(l.get("colocation_price"))
+	figure := func(column, formula string, v float64) Cell {
+		return e.number("colocation", "site", column, perMWh, formula, v, noWatts, unknown, l.keys...)
+	}
+	t := Table{ID: "colocation", Title: "Colocation, $/MWh connected", Columns: heads("revenue", "operations", "capital of the retrofit", "margin"), Rows: [][]Cell{{
+		figure("revenue", "rent × occupancy ÷ PUE", c.Revenue), figure("operations", "as given", c.Operations),
+		figure("capital", "capex × r/(1−(1+r)^−n) ÷ 8760 h ÷ PUE", c.Capital), figure("margin", "revenue − operations − capital", c.Margin()),
+	}}}
+	t.margin("colocation", e.p)
+	e.append(t, noteConnected, "The tenant pays for power and brings the machines: neither is included, unlike in mining and training.")
+}
+
+func (e *evaluator) retrofit(uses []use) {
+	l := &lookup{p: e.p}
+	ledger, capex, perRent := let(l)
+	rent, unit := l.get("colocation_price"), quoted("colocation_price")
+	t := Table{ID: "retrofit", Title: "From mining to colocation, for each MW connected", Columns: heads("candidate", "watts at", "cash of mining", "rent that equals it", "rent of the sheet", "payback"), Notes: []string{
+		"The miners are taken as paid for. Where they do not earn power and operations they are off, and their cash is 0.",
+	}}
+	for _, u := range uses {
+		keys := slices.Concat(u.revenueKeys, u.powerKeys, u.operationsKeys, l.keys)
+		kept := func(x float64) float64 { return max(0, u.ledger(x).Cash()) }
+		costs := ledger(0)
+		t.Rows = append(t.Rows, []Cell{
+			label(u.candidate), watts(u.metric),
+			{Figure: e.of(u, t.ID, "cash", perMWh, "max(0, revenue − power − operations)", kept, keys...)},
+			{Figure: e.of(u, t.ID, "rent", unit, "(cash of mining + operations + capital of the retrofit) × PUE ÷ occupancy",
+				func(x float64) float64 { return Indifference(kept(x), costs.Operations+costs.Capital, perRent) }, keys...)},
+			quote(rent, unit),
+			e.number(t.ID, u.row(), "payback", years[0], "retrofit ÷ (cash of colocation − cash of mining)", Payback(capex, (ledger(rent).Cash()-kept(u.value()))*Year), u.watts, never, append(keys, u.metric.ID)...),
+		})
+	}
+	e.append(t)
+}
+
+// maxPairs bounds the table of indifference.
+const maxPairs = 64
+
+func (e *evaluator) indifference(mining, training []use) {
+	t := Table{ID: "indifference", Title: "Training price at which training has the margin of mining", Columns: heads("training", "sold as", "mining")}
+	price := (&lookup{p: e.p}).hashprice()
+	for _, g := range hashpriceGrid {
+		at := number(price*g, quoted("hashprice"))
+		t.Columns = append(t.Columns, Column{At: &at})
+	}
+	for _, u := range training {
+		costs := u.ledger(u.value())
+		for _, m := range mining {
+			margin := m.ledger(m.value())
+			if len(t.Rows) == maxPairs || !finite(costs.Margin()+margin.Margin()) {
+				continue
+			}
+			pair := u.row() + " against " + m.row()
+			row := []Cell{label(u.candidate), label(u.product), label(m.candidate)}
+			s := Series{ID: id(t.ID, pair), Table: t.ID, Name: pair, X: "hashprice, $/PH/day", Y: u.sale.Name}
+			watts := u.watts
+			if isMeasured(watts) {
+				watts = m.watts
+			}
+			for _, g := range hashpriceGrid {
+				at := margin
+				at.Revenue *= g
+				v := Indifference(at.Margin(), costs.Power+costs.Operations+costs.Capital, u.perPrice)
+				row = append(row, e.number(t.ID, pair, plain(g), u.sale, "(margin of mining + costs of training) ÷ revenue of training for a price of 1", v, watts, unknown, slices.Concat(u.keys(), m.keys(), []string{u.metric.ID, m.metric.ID})...))
+				s.At, s.Value = append(s.At, price*g*PHDay), append(s.Value, v/u.sale.Factor)
+			}
+			t.Rows, e.Series = append(t.Rows, row), append(e.Series, s)
+		}
+	}
+	if len(t.Rows) > 0 {
+		e.append(t, "Above the figure a connected MWh leaves more at training, below it at mining; each pays its own power, machines and operations.")
+	}
+}
+
+func (e *evaluator) mullet(candidates []Candidate) {
+	t := Table{ID: "mullet", Title: "Mining in the background of training, $ per node and 1000 hours", Columns: heads("candidate", "workload", "watts at", "hashes earn", "extra power costs", "training forgone", "left"), Notes: []string{
+		"From the cost of the co-run, without an interval: no verdict rests on it.",
+	}}
+	for _, d := range candidates {
+		if d.Mullet == nil {
+			continue
+		}
+		m := d.Mullet.CoRunCost
+		i := slices.IndexFunc(d.Training, func(t Training) bool { return t.Workload == d.Mullet.Workload })
+		if i < 0 || !known(d.Training[i].PerJoule) || !known(d.Training[i].Power) {
+			continue
+		}
+		w := d.Training[i]
+		u := train(e.p, d.Name, w, false)
+		l := lookup{p: e.p, names: []string{d.Name}}
+		earn := float64(m.HashesGained.Value) * l.hashprice() * (1 - l.get("pool_fee"))
+		pue := l.get("pue_training")
+		cost := float64(m.ExtraPower.Value) * pue * l.power()
+		forgone := (1 - float64(m.TrainingKept.Value)) * u.ledger(u.value()).Revenue * float64(w.Power.Value) * pue
+		extra := Figure{Figure: m.ExtraPower}
+		inputs := slices.Concat(l.keys, u.revenueKeys, []string{w.PerJoule.ID, w.Power.ID})
+		figure := func(column, formula string, v float64) Cell {
+			return e.number(t.ID, d.Name, column, running, formula, v, weakest(extra, w.Power), unknown, inputs...)
+		}
+		t.Rows = append(t.Rows, []Cell{
+			label(d.Name), label(w.Workload), watts(extra), figure("earn", "hash/s × hashprice × (1 − pool fee)", earn), figure("power", "extra W × PUE × power price", cost),
+			figure("forgone", "(1 − training kept) × revenue of training", forgone), figure("left", "earn − power − forgone", earn-cost-forgone),
+		})
+	}
+	if len(t.Rows) > 0 {
+		e.append(t)
+	}
+}
+
+// thresholds computes what the training compute that laws name would take. It
+// is physics: only its cost needs prices.
+func (e *evaluator) thresholds(candidates []Candidate) {
+	t := Table{ID: "thresholds", Title: "What it takes to reach the training compute that laws name", Columns: heads("threshold", "FLOP", "candidate", "workload", "watts at", "time of one node", "energy", "cost of power", "or rent")}
+	l := lookup{p: e.p}
+	pue := l.get("pue_training")
+	energyKeys := l.take()
+	if math.IsNaN(pue) {
+		pue, energyKeys = 1, nil
+		t.note("Energy is that of the nodes: the sheet has no pue_training.")
+	}
+	power := l.power()
+	for _, law := range thresholds() {
+		for _, d := range candidates {
+			for _, w := range d.Training {
+				if !known(w.FlopRate) || !known(w.Power) {
+					continue
+				}
+				r := ToReach(law.FLOP, float64(w.FlopRate.Value), float64(w.Power.Value), pue, power)
+				own := lookup{p: e.p, names: []string{w.Workload, d.Name}}
+				rent := own.get("gpu_hour_price") * own.get("gpus_per_node") * r.Time
+				figure := func(column string, unit Unit, formula string, v float64, watts results.Provenance, inputs ...string) Cell {
+					return e.number(t.ID, law.Name+" "+d.Name+" "+w.Workload, column, unit, formula, v, watts, unknown, append(slices.Clone(inputs), w.FlopRate.ID)...)
+				}
+				t.Rows = append(t.Rows, []Cell{
+					label(law.Name + " (" + law.Status(e.AsOf) + ")"), label(law.Text), label(d.Name), label(w.Workload), watts(w.Power),
+					figure("time", Unit{"node-hour", Hour}, "FLOP ÷ FLOP/s", r.Time, noWatts),
+					figure("energy", Unit{"MWh", MWh}, "time × W × PUE", r.Energy, w.Power.Provenance, slices.Concat(energyKeys, []string{w.Power.ID})...),
+					figure("cost", Unit{"$", 1}, "energy × power price", r.Cost, w.Power.Provenance, slices.Concat(energyKeys, l.keys, []string{w.Power.ID})...),
+					figure("rent", Unit{"$", 1}, "time × GPUs × rent", rent, noWatts, own.keys...),
+				})
+			}
+		}
+		t.note("%s: more than %s FLOP; %s; %s. %s.", law.Name, law.Text, law.Source, law.Status(e.AsOf), law.Note)
+	}
+	if len(t.Rows) > 0 {
+		e.append(t)
+	}
+}
