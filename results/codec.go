@@ -225,10 +225,10 @@ func words[S ~string](list []S) (out []string) {
 	return out
 }
 
-// checkEnum says whether the string v is a word that its type allows.
-func (p place) checkEnum(v reflect.Value) error {
+// checkEnum refuses, through errorf, a string v that its type does not allow.
+func checkEnum(v reflect.Value, errorf func(string, ...any) error) error {
 	if allowed, closed := enums[v.Type()]; closed && !slices.Contains(allowed, v.String()) {
-		return p.errorf("%q is none of %s", Line(v.String(), mostQuoted), strings.Join(allowed, ", "))
+		return errorf("%q is none of %s", Line(v.String(), mostQuoted), strings.Join(allowed, ", "))
 	}
 	return nil
 }
@@ -305,14 +305,9 @@ func (x *text) decode(v reflect.Value) error {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
 		if column, ok := v.Addr().Interface().(*[]Float); ok {
-			if n := bytes.IndexByte(x.b[x.i:], ']'); n > 0 { // a column holds no list
-				*column = make([]Float, 0, min(n/2, bytes.Count(x.b[x.i:x.i+n], []byte{','})+1))
-			}
-			return x.list(func(int) error {
-				f, err := x.figure()
-				*column = append(*column, f)
-				return err
-			})
+			floats, err := x.floats()
+			*column = floats
+			return err
 		}
 		return x.list(func(i int) error {
 			v.Grow(1)
@@ -333,33 +328,36 @@ func (x *text) decode(v reflect.Value) error {
 			return err
 		}
 		v.SetString(s)
-		return x.checkEnum(v)
+		return checkEnum(v, x.errorf)
 	case reflect.Bool:
-		w, err := x.word("a boolean")
-		if err == nil && w == "null" {
-			err = x.errorf("null stands where a boolean belongs")
+		if k := x.PeekKind(); k != 't' && k != 'f' {
+			return x.wrong("a boolean")
 		}
-		v.SetBool(w == "true")
-		return err
+		b, err := x.ReadToken()
+		if err != nil {
+			return x.syntax(err)
+		}
+		v.SetBool(b.Bool())
+		return nil
 	case reflect.Int, reflect.Int64:
-		lit, err := x.number()
+		lit, err := x.scalar('0', "a number")
 		if err != nil {
 			return err
 		}
-		n, err := strconv.ParseInt(string(lit.lit), 10, v.Type().Bits())
+		n, err := strconv.ParseInt(string(lit), 10, v.Type().Bits())
 		if err != nil || n < -maxWhole || n > maxWhole {
-			return x.errorf("%s is no whole number of at most 53 bits", Line(string(lit.lit), mostQuoted))
+			return x.errorf("%s is no whole number of at most 53 bits", Line(string(lit), mostQuoted))
 		}
 		v.SetInt(n)
 		return nil
 	case reflect.Uint32:
-		lit, err := x.number()
+		lit, err := x.scalar('0', "a number")
 		if err != nil {
 			return err
 		}
-		n, err := strconv.ParseUint(string(lit.lit), 10, 32)
+		n, err := strconv.ParseUint(string(lit), 10, 32)
 		if err != nil {
-			return x.errorf("%s is no whole number from 0 of 32 bits", Line(string(lit.lit), mostQuoted))
+			return x.errorf("%s is no whole number from 0 of 32 bits", Line(string(lit), mostQuoted))
 		}
 		v.SetUint(n)
 		return nil
@@ -387,7 +385,7 @@ func (x *text) decodeStruct(v reflect.Value) error {
 	}
 	for i, m := range ms {
 		if seen&(1<<i) == 0 && !m.optional {
-			return append(x.place, step{m.name, -1}).errorf("missing")
+			return errorAt(x.StackPointer().AppendToken(m.name), "missing")
 		}
 	}
 	return nil
@@ -404,12 +402,37 @@ const maxWhole = 1<<53 - 1
 
 // figure consumes a number, or null as absent.
 func (x *text) figure() (Float, error) {
-	if x.peek() == 'n' {
-		_, err := x.word("a number or null")
-		return Absent(), err
+	if x.PeekKind() == 'n' {
+		_, err := x.ReadToken()
+		return Absent(), x.syntax(err)
 	}
 	f, err := x.float()
 	return Float(f), err
+}
+
+// floats consumes a list of numbers and nulls.
+func (x *text) floats() (out []Float, err error) {
+	if err := x.begin('[', "a list"); err != nil {
+		return nil, err
+	}
+	out = []Float{}
+	if rest := x.raw[x.given:]; len(x.UnreadBuffer()) == 0 { // rest begins inside the list
+		n := max(0, bytes.IndexByte(rest, ']'))
+		out = make([]Float, 0, min(n/2, bytes.Count(rest[:n], []byte{','}))+1)
+	}
+	if x.column(func(n *number) bool {
+		f, ok := n.value()
+		out = append(out, Float(f))
+		return ok
+	}) == nil {
+		out = out[:0]
+	}
+	err = x.items(']', func(int) error {
+		f, err := x.figure()
+		out = append(out, f)
+		return err
+	})
+	return out, err
 }
 
 // consistent says what in the traces contradicts [Trace], and what in the
@@ -513,7 +536,7 @@ func (w *writer) encode(v reflect.Value) error {
 		return w.list(v)
 	case reflect.String:
 		w.b = appendString(w.b, v.String())
-		return w.checkEnum(v)
+		return checkEnum(v, w.errorf)
 	case reflect.Bool:
 		w.b = strconv.AppendBool(w.b, v.Bool())
 		return nil
@@ -539,7 +562,7 @@ func (w *writer) object(n int, member func(i int) (string, reflect.Value)) error
 		}
 		name, v := member(i)
 		w.b = append(appendString(w.b, name), ':')
-		w.place = append(w.place[:depth], step{name, -1})
+		w.place = append(w.place[:depth], name)
 		if err := w.encode(v); err != nil {
 			return err
 		}
@@ -556,14 +579,12 @@ func (w *writer) list(v reflect.Value) error {
 		if i > 0 {
 			w.b = append(w.b, ',')
 		}
-		w.place = append(w.place[:depth], step{index: i})
-		var err error
-		if isColumn {
-			err = w.figure(float64(column[i]))
-		} else {
-			err = w.encode(v.Index(i))
+		if isColumn && !math.IsInf(float64(column[i]), 0) {
+			w.b = appendFigure(w.b, float64(column[i]))
+			continue
 		}
-		if err != nil {
+		w.place = append(w.place[:depth], strconv.Itoa(i))
+		if err := w.encode(v.Index(i)); err != nil {
 			return err
 		}
 	}
@@ -572,13 +593,17 @@ func (w *writer) list(v reflect.Value) error {
 }
 
 func (w *writer) figure(f float64) error {
-	switch {
-	case math.IsNaN(f):
-		w.b = append(w.b, "null"...)
-	case math.IsInf(f, 0):
+	if math.IsInf(f, 0) {
 		return w.errorf("%v cannot be recorded", f)
-	default:
-		w.b = appendFloat(w.b, f)
 	}
+	w.b = appendFigure(w.b, f)
 	return nil
+}
+
+// appendFigure appends a finite number, or null for NaN.
+func appendFigure(b []byte, f float64) []byte {
+	if math.IsNaN(f) {
+		return append(b, "null"...)
+	}
+	return appendFloat(b, f)
 }

@@ -241,14 +241,14 @@ func TestReadVersions(t *testing.T) {
 		`{"id":7,"schema":99}`:  "schema version 99 is newer",
 		`{"schema":0}`:          "/schema: there is no schema version 0",
 		`{"schema":-1}`:         "/schema: there is no schema version -1",
-		`{"schema":"1"}`:        "/schema: a string stands where a number belongs",
+		`{"schema":"1"}`:        "/schema: expected a number, found a string",
 		`{"schema":1.0}`:        "/schema: 1.0 is no whole number",
 		`{"id":"x"}`:            "/schema: missing: this is no record of perwatt",
 		`{"schema":1,"id":"x"}`: "/start: missing",
 		`{"schema":2,"id":"x"}`: "/start: missing",
 		``:                      "the file is empty",
 		`null`:                  "neither JSON nor zstd: it begins with byte 0x6e",
-		"  [1]":                 "the record: a list stands where an object belongs",
+		"  [1]":                 "the record: expected an object, found a list",
 	} {
 		_, err := Read(strings.NewReader(text), "some.json")
 		require.ErrorContains(t, err, "results: read some.json: ", text)
@@ -261,13 +261,13 @@ func TestReadRefuses(t *testing.T) {
 	good := string(sealed(t, session(2, 4)))
 	second := strings.LastIndex(good[:strings.Index(good, `"round": 2`)], `"scenario"`) // run
 	for _, c := range []struct{ name, old, new, want string }{
-		{"string for a number", `"round": 2`, `"round": "2"`, "/runs/1/round: a string stands where a number belongs"},
-		{"number for a string", `"scenario": "mining"`, `"scenario": 1`, "/runs/1/scenario: a number stands where a string belongs"},
-		{"null for a string", `"scenario": "mining"`, `"scenario": null`, "/runs/1/scenario: null stands where a string belongs"},
-		{"null for a list", `"phases": [`, `"phases": null, "x": [`, "/runs/1/phases: null stands where a list belongs"},
-		{"boolean for an object", `"anchor": {`, `"anchor": true, "x": {`, "/runs/1/anchor: a boolean stands where an object belongs"},
-		{"null for a boolean", `"ok":true`, `"ok":null`, "/runs/1/checks/0/ok: null stands where a boolean belongs"},
-		{"string for a boolean", `"ok":true`, `"ok":"yes"`, "/runs/1/checks/0/ok: a string stands where a boolean belongs"},
+		{"string for a number", `"round": 2`, `"round": "2"`, "/runs/1/round: expected a number, found a string"},
+		{"number for a string", `"scenario": "mining"`, `"scenario": 1`, "/runs/1/scenario: expected a string, found a number"},
+		{"null for a string", `"scenario": "mining"`, `"scenario": null`, "/runs/1/scenario: expected a string, found null"},
+		{"null for a list", `"phases": [`, `"phases": null, "x": [`, "/runs/1/phases: expected a list, found null"},
+		{"boolean for an object", `"anchor": {`, `"anchor": true, "x": {`, "/runs/1/anchor: expected an object, found a boolean"},
+		{"null for a boolean", `"ok":true`, `"ok":null`, "/runs/1/checks/0/ok: expected a boolean, found null"},
+		{"string for a boolean", `"ok":true`, `"ok":"yes"`, "/runs/1/checks/0/ok: expected a boolean, found a string"},
 		{"fraction for a whole number", `"round": 2`, `"round": 2.5`, "/runs/1/round: 2.5 is no whole number"},
 		{"too large", `"round": 2`, `"round": 9007199254740993`, "/runs/1/round: 9007199254740993 is no whole number of at most 53 bits"},
 		{"negative seed", `"seed": 4294967295`, `"seed": -1`, "/runs/1/uses/0/seed: -1 is no whole number from 0"},
@@ -276,26 +276,26 @@ func TestReadRefuses(t *testing.T) {
 		{"unknown word", `"status": "ok"`, `"status": "fine"`, `/runs/1/status: "fine" is none of ok, void, failed, interrupted`},
 		{"missing", `"status": "ok"`, `"sttus": "ok"`, "/runs/1/status: missing"},
 		{"other case is another name", `"status": "ok"`, `"Status": "ok"`, "/runs/1/status: missing"},
-		{"twice", `"status": "ok"`, `"status": "ok", "status": "ok"`, "/runs/1/status: stands there twice"},
-		{"twice by escape", `"status": "ok"`, `"status": "ok", "stat\u0075s": "ok"`, "/runs/1/status: stands there twice"},
-		{"unknown and twice", `"status": "ok"`, `"status": "ok", "x": {"y/z": 1, "y/z": 2}`, "/runs/1/x/y~1z: stands there twice"},
+		{"twice", `"status": "ok"`, `"status": "ok", "status": "ok"`, "/runs/1/status: this member appears twice"},
+		{"twice by escape", `"status": "ok"`, `"status": "ok", "stat\u0075s": "ok"`, "/runs/1/status: this member appears twice"},
+		{"unknown and twice", `"status": "ok"`, `"status": "ok", "x": {"y/z": 1, "y/z": 2}`, "/runs/1/x/y~1z: this member appears twice"},
 		{"a long name is cut", `"round": 2`, `"` + strings.Repeat("\u202ex", 1000) + `": [}, "round": 2`, "x\uFFFD…: not JSON"},
 		{"columns", `"t": [`, `"t": [0.0001, `, "/runs/1/traces/0: 5 times but 4 values"},
-		{"lone surrogate", `"status": "ok"`, `"x": "\ud800", "status": "ok"`, "in /runs/1/x: not JSON: no such escape in a string"},
-		{"reversed surrogates", `"status": "ok"`, `"x": "\udc00\ud800", "status": "ok"`, "no such escape"},
-		{"bad escape", `"status": "ok"`, `"x": "\q", "status": "ok"`, "no such escape"},
-		{"bad hex", `"status": "ok"`, `"x": "\u00g0", "status": "ok"`, "no such escape"},
-		{"control", `"status": "ok"`, "\"x\": \"\x01\", \"status\": \"ok\"", "control character"},
+		{"lone surrogate", `"status": "ok"`, `"x": "\ud800", "status": "ok"`, "in /runs/1/x: not JSON: invalid surrogate pair"},
+		{"reversed surrogates", `"status": "ok"`, `"x": "\udc00\ud800", "status": "ok"`, "invalid surrogate pair"},
+		{"bad escape", `"status": "ok"`, `"x": "\q", "status": "ok"`, "invalid escape sequence"},
+		{"bad hex", `"status": "ok"`, `"x": "\u00g0", "status": "ok"`, "invalid escape sequence"},
+		{"control", `"status": "ok"`, "\"x\": \"\x01\", \"status\": \"ok\"", "invalid character '\\x01' in string"},
 		{"UTF-8", `"status": "ok"`, "\"x\": \"\xff\", \"status\": \"ok\"", "invalid UTF-8"},
-		{"leading zero", `"round": 2`, `"round": 02`, "not JSON: ',' or '}' belongs here"},
-		{"no digits", `"round": 2`, `"round": -`, "a number without digits"},
-		{"no fraction", `"round": 2`, `"round": 2.`, "a number without digits"},
-		{"plus", `"round": 2`, `"round": +2`, "not JSON: a number belongs here"},
-		{"NaN", `"round": 2`, `"round": NaN`, "not JSON: a number belongs here"},
-		{"word", `"ok":true`, `"ok":tru`, "there is no such word"},
-		{"comma", `"round": 2,`, `"round": 2,,`, "the name of a member belongs here"},
-		{"colon", `"round": 2`, `"round" 2`, "':' belongs here"},
-		{"comment", `"round": 2`, `"round": 2 // two`, "',' or '}' belongs here"},
+		{"leading zero", `"round": 2`, `"round": 02`, "not JSON: invalid character '2' after object value (expecting ',' or '}')"},
+		{"no digits", `"round": 2`, `"round": -`, "in /runs/1/round: not JSON: invalid character ',' in number (expecting digit)"},
+		{"no fraction", `"round": 2`, `"round": 2.`, "in /runs/1/round: not JSON: invalid character ',' in number (expecting digit)"},
+		{"plus", `"round": 2`, `"round": +2`, "not JSON: invalid character '+' at start of value"},
+		{"NaN", `"round": 2`, `"round": NaN`, "not JSON: invalid character 'N' at start of value"},
+		{"word", `"ok":true`, `"ok":tru`, "in /runs/1/checks/0/ok: not JSON: invalid character '}' in literal true"},
+		{"comma", `"round": 2,`, `"round": 2,,`, "not JSON: invalid character ',' at start of value"},
+		{"colon", `"round": 2`, `"round" 2`, "not JSON: invalid character '2' after object name (expecting ':')"},
+		{"comment", `"round": 2`, `"round": 2 // two`, "not JSON: invalid character '/' after object value (expecting ',' or '}')"},
 		{"deep", `"round": 2`, `"x": ` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `, "round": 2`, "nested deeper than 32 levels"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -309,11 +309,17 @@ func TestReadRefuses(t *testing.T) {
 	}
 	t.Run("line", func(t *testing.T) {
 		_, err := Read(strings.NewReader("{\"schema\": 1,\n\"id\": \"a\",\n\"start\" 7}"), "some.json")
-		require.EqualError(t, err, "results: read some.json: line 3, byte 33 in /start: not JSON: ':' belongs here")
+		require.EqualError(t, err, "results: read some.json: line 3, byte 33 in /start: not JSON: invalid character '7' after object name (expecting ':')")
 	})
 	t.Run("trailing", func(t *testing.T) {
 		_, err := Read(strings.NewReader(good+"{}"), "some.json")
-		require.ErrorContains(t, err, "something follows the end of the record")
+		require.ErrorContains(t, err, "more data after the end of the record")
+	})
+	t.Run("a long string", func(t *testing.T) {
+		_, err := Read(strings.NewReader(`{"schema":2,"id":"`+strings.Repeat("x", 9*maxString)+`"}`), "some.json")
+		require.ErrorContains(t, err, "a string is longer than 8 MiB")
+		_, err = Read(strings.NewReader(`{"schema":2,"id":"`+strings.Repeat("x", maxString)+`"}`), "some.json")
+		require.ErrorContains(t, err, "/start: missing")
 	})
 	t.Run("unknown members are passed over", func(t *testing.T) {
 		more := strings.Replace(good, `"round": 2`, `"future": [{"a": [true, false, null, -1.5e3, "\u20ac\\"]}], "round": 2`, 1)
@@ -327,8 +333,78 @@ func TestReadRefuses(t *testing.T) {
 			require.Error(t, err, "after %d bytes", n)
 		}
 		_, err := Read(strings.NewReader(good[:len(good)/2]), "some.json")
-		require.ErrorContains(t, err, "the file ends in mid-record")
+		require.ErrorContains(t, err, "the file ends inside the record")
 	})
+}
+
+// TestColumns: a column without white space, which is read past the decoder,
+// gives the numbers and the errors that the decoder gives.
+func TestColumns(t *testing.T) {
+	const lead = "0,-1.5,null,"
+	for _, c := range []struct {
+		literal string
+		value   Float
+		err     string // "" if it is a number or null
+	}{
+		{"null", Absent(), ""},
+		{"0", 0, ""},
+		{"-0", Float(math.Copysign(0, -1)), ""},
+		{"123456789012345", 123456789012345, ""},
+		{"1234567890123456", 1234567890123456, ""},
+		{"9007199254740993", 9007199254740992, ""},
+		{"0.1234567890123456789", 0.1234567890123456789, ""},
+		{"100.000000000000001", 100, ""},
+		{"1e-7", 1e-7, ""},
+		{"1E+21", 1e21, ""},
+		{"5e-324", 5e-324, ""},
+		{"1e999", 0, "/v/3: 1e999 is out of range"},
+		{"true", 0, "/v/3: expected a number, found a boolean"},
+		{`"1"`, 0, "/v/3: expected a number, found a string"},
+		{"[1]", 0, "/v/3: expected a number, found a list"},
+		{"{}", 0, "/v/3: expected a number, found an object"},
+		{"01", 0, "invalid character '1'"},
+		{"1.", 0, "in /v/3: not JSON: invalid character"},
+		{".5", 0, "in /v/3: not JSON: invalid character '.'"},
+		{"-", 0, "in /v/3: not JSON: invalid character"},
+		{"1e", 0, "in /v/3: not JSON: invalid character"},
+		{"1_0", 0, "invalid character '_'"},
+		{"0x1", 0, "invalid character 'x'"},
+		{"nul", 0, "in /v/3: not JSON: invalid character"},
+		{"nullx", 0, "invalid character 'x'"},
+		{"NaN", 0, "in /v/3: not JSON: invalid character 'N'"},
+		{"", 0, "invalid character"},
+	} {
+		for _, in := range []string{`{"v":[` + lead + c.literal + `,2]}`, `{"v": [` + lead + c.literal + `]}`, `{"v":[` + lead + c.literal + ` ]}`} {
+			t.Run(in, func(t *testing.T) {
+				var got struct {
+					V []Float `json:"v"`
+				}
+				err := walk([]byte(in), func(x *text) error { return x.decode(reflect.ValueOf(&got).Elem()) })
+				if c.err != "" {
+					require.ErrorContains(t, err, c.err)
+					return
+				}
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint([]Float{0, -1.5, Absent(), c.value}), fmt.Sprint(got.V[:4]))
+				require.True(t, json.Valid([]byte(in)))
+			})
+		}
+	}
+}
+
+// TestReadPastStrings: the decoder is given a text up to the next column, and
+// strings in one piece, whatever is in them.
+func TestReadPastStrings(t *testing.T) {
+	for _, piece := range []string{`{"a":[`, `1,2],"b": [`, `3],"c":[`} {
+		x := &text{raw: []byte(piece + `4]}`)}
+		n, err := x.Read(make([]byte, 4096))
+		require.NoError(t, err)
+		require.Equal(t, piece, string(x.raw[:n]))
+	}
+	x := &text{raw: []byte(`"` + strings.Repeat(`[ : [ :[\":[ \": [`, 100) + `"`)}
+	n, err := x.Read(make([]byte, 4096))
+	require.NoError(t, err)
+	require.Equal(t, len(x.raw), n)
 }
 
 func TestInconsistentTraces(t *testing.T) {

@@ -9,7 +9,10 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // DigestForm names how the digest of a record is made.
@@ -84,12 +87,12 @@ type mismatches struct {
 	more  int
 }
 
-func (ms *mismatches) add(at func() string, text func() string) {
+func (ms *mismatches) add(at func() jsontext.Pointer, text func() string) {
 	if len(ms.first) == mostMismatches {
 		ms.more++
 		return
 	}
-	ms.first = append(ms.first, Mismatch{at(), text()})
+	ms.first = append(ms.first, Mismatch{string(at()), text()})
 }
 
 func (ms *mismatches) under(at string) []Mismatch {
@@ -119,7 +122,7 @@ func Verify(raw []byte) ([]Mismatch, error) {
 	}
 	ms := seen.odd
 	add := func(at, format string, args ...any) {
-		ms.add(func() string { return at }, func() string { return fmt.Sprintf(format, args...) })
+		ms.add(func() jsontext.Pointer { return jsontext.Pointer(at) }, func() string { return fmt.Sprintf(format, args...) })
 	}
 	stated := seen.stated
 	if stated == nil {
@@ -162,10 +165,9 @@ func digestOf(raw []byte) (*seenDigest, error) {
 	d := &seenDigest{parts: map[string]string{}}
 	var buf []byte // one part at a time
 	err := walk(raw, func(x *text) error {
-		part := func() (err error) {
-			name := x.pointer()
+		part := func(name string) (err error) {
 			buf, err = x.canon(buf[:0], func(lit, want string) {
-				d.odd.add(x.pointer, func() string { return fmt.Sprintf("altered: the number %s should be written %s", lit, want) })
+				d.odd.add(x.StackPointer, func() string { return fmt.Sprintf("altered: the number %s should be written %s", lit, want) })
 			})
 			d.parts[name] = sum256(buf)
 			d.order = append(d.order, name)
@@ -175,10 +177,10 @@ func digestOf(raw []byte) (*seenDigest, error) {
 			switch {
 			case key == "digest":
 				return d.state(x)
-			case key == "runs" && x.peek() == '[':
-				return x.list(func(int) error { return part() })
+			case key == "runs" && x.PeekKind() == '[':
+				return x.list(func(i int) error { return part("/runs/" + strconv.Itoa(i)) })
 			}
-			return part()
+			return part(string(x.StackPointer()))
 		})
 	})
 	return d, err
@@ -197,7 +199,7 @@ func (d *seenDigest) state(x *text) error {
 		case "record":
 			return x.decode(reflect.ValueOf(&d.stated.Record).Elem())
 		}
-		d.odd.add(x.pointer, func() string { return "added: it is no part of a digest" })
+		d.odd.add(x.StackPointer, func() string { return "added: it is no part of a digest" })
 		return x.skip()
 	})
 }
@@ -208,9 +210,8 @@ func total(parts map[string]string) string {
 	if err := w.encode(reflect.ValueOf(parts)); err != nil {
 		panic(err) // strings can always be written
 	}
-	x := &text{b: w.b}
-	canonical, err := x.canon(nil, nil)
-	if err != nil {
+	canonical := jsontext.Value(w.b)
+	if err := canonical.Canonicalize(); err != nil {
 		panic(err) // it has just been written
 	}
 	return sum256(canonical)
@@ -227,7 +228,7 @@ func sum256(b []byte) string {
 // compilers fuse multiplications and additions on some architectures; the prose
 // of reasons and flags is not compared.
 func (f *File) Check(derived Summary) []Mismatch {
-	d := differ{place: place{{"summary", -1}}}
+	d := differ{place: place{"summary"}}
 	d.compare(reflect.ValueOf(f.Record.Summary), reflect.ValueOf(derived))
 	return d.under("/summary")
 }
@@ -252,7 +253,7 @@ func (d *differ) report(format string, args ...any) {
 
 // below compares the values of a member, or what else is known by its name.
 func (d *differ) below(name string, stated, got reflect.Value) {
-	d.place, d.name = append(d.place, step{name, -1}), append(d.name, name)
+	d.place, d.name = append(d.place, name), append(d.name, name)
 	if stated.IsValid() && got.IsValid() {
 		d.compare(stated, got)
 	} else {
@@ -314,7 +315,7 @@ func (d *differ) compareLists(stated, got reflect.Value) {
 	defer func() { d.place, d.name = d.place[:depth], name }()
 	for i := range stated.Len() {
 		id := about(stated.Index(i))
-		d.place, d.name = append(d.place[:depth], step{index: i}), []string{id}
+		d.place, d.name = append(d.place[:depth], strconv.Itoa(i)), []string{id}
 		if same := left[id]; len(same) > 0 {
 			left[id] = same[1:]
 			d.compare(stated.Index(i), got.Index(same[0]))

@@ -2,13 +2,15 @@ package results
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // maxDepth bounds the nesting of a record. Its own types need eight levels.
@@ -18,320 +20,305 @@ const maxDepth = 32
 // runs, each of which is a member of its digest.
 const maxMembers = 1 << 18
 
-// place is where in a JSON text a reader or a writer stands.
-type place []step
-
-type step struct {
-	key   string // of a member; for an element of a list see index
-	index int    // ≥ 0 for an element of a list, else -1
-}
-
-var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
-
-// pointer is the place as a JSON pointer (RFC 6901).
-func (p place) pointer() string {
-	var b strings.Builder
-	for _, s := range p {
-		b.WriteByte('/')
-		if s.index >= 0 {
-			b.WriteString(strconv.Itoa(s.index))
-			continue
-		}
-		b.WriteString(pointerEscapes.Replace(s.key))
-	}
-	return b.String()
-}
-
 // mostQuoted is how much of a file, in runes, stands in an error about it.
 const mostQuoted = 200
 
-// errorf is an error about the value at p.
-func (p place) errorf(format string, args ...any) error {
+// errorAt is an error about the value at a JSON pointer.
+func errorAt(pointer jsontext.Pointer, format string, args ...any) error {
 	at := "the record"
-	if len(p) > 0 {
-		at = Line(p.pointer(), mostQuoted)
+	if pointer != "" {
+		at = Line(string(pointer), mostQuoted)
 	}
 	return fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...))
 }
 
-// text walks one JSON text strictly: RFC 8259 as I-JSON (RFC 7493) narrows it,
-// hence no invalid UTF-8, no lone surrogate, no member twice and nothing after
-// the value. It always knows its place. (encoding/json forgives the first
-// three, matches names whatever their case, and cannot say in which element
-// of which list a value was wrong.)
-type text struct {
-	place
-	b    []byte
-	i    int
-	keys map[string]string // names that were met: a record has few, many times
+// place is where in a JSON text a writer stands: names of members and indices
+// of elements, from the root.
+type place []string
 
-	traces bool // all but the summary is to be read
+func (p place) pointer() (at jsontext.Pointer) {
+	for _, token := range p {
+		at = at.AppendToken(token)
+	}
+	return at
 }
 
-// walk applies value to the one value of b, which value must consume.
-func walk(b []byte, value func(*text) error) error {
-	x := &text{b: b}
-	if !utf8.Valid(b) {
-		for {
-			r, n := utf8.DecodeRune(b[x.i:])
-			if r == utf8.RuneError && n == 1 {
-				return x.syntax("invalid UTF-8")
-			}
-			x.i += n
+func (p place) errorf(format string, args ...any) error {
+	return errorAt(p.pointer(), format, args...)
+}
+
+// text reads one JSON text with jsontext, which holds it to RFC 7493: valid
+// UTF-8, no lone surrogate, no member twice. text adds the limits of a record
+// and names the place and the line of what it refuses.
+//
+// Most of a record is the columns of its traces. [text.column] reads those
+// from raw itself. It can, because [text.Read] gives the decoder no more than
+// the opening of the next column: the decoder sees an empty list in its place.
+type text struct {
+	*jsontext.Decoder
+	raw     []byte
+	given   int               // bytes of raw that the decoder was given or column has read
+	skipped int               // those of them that column has read
+	keys    map[string]string // names of members by their quoted form: a record repeats a few of them many times
+	last    number            // the number that column has scanned
+
+	traces bool // read everything but the summary
+}
+
+// maxString is the length in bytes up to which any string of a record is read.
+// Of what is longer, the decoder would hold two copies.
+const maxString = 8 << 20
+
+var errLongString = fmt.Errorf("a string is longer than %d MiB: no session has one", maxString>>20)
+
+// Read implements [io.Reader] for the decoder.
+func (x *text) Read(b []byte) (int, error) {
+	next := x.raw[x.given:]
+	switch {
+	case len(next) == 0:
+		return 0, io.EOF
+	case len(b) > 2*maxString: // the decoder doubles its buffer until a token fits
+		return 0, errLongString
+	}
+	next = next[:min(len(b), len(next))]
+	for i := 0; i < len(next); i++ {
+		list := bytes.IndexByte(next[i:], '[')
+		if list < 0 {
+			break
+		}
+		if i += list; followsName(x.raw[:x.given+i]) {
+			next = next[:i+1]
 		}
 	}
+	x.given += len(next)
+	return copy(b, next), nil
+}
+
+// followsName reports whether b ends in the closing quote of a name and a colon.
+// A string can look like that only right after its opening quote, so that no
+// string is given in many small pieces.
+func followsName(b []byte) bool {
+	b, found := bytes.CutSuffix(bytes.TrimSuffix(b, []byte(" ")), []byte(`":`))
+	return found && !bytes.HasSuffix(b, []byte(`\`))
+}
+
+// walk applies value to the one value of raw, which value must consume.
+func walk(raw []byte, value func(*text) error) error {
+	x := &text{raw: raw, keys: map[string]string{}}
+	x.Decoder = jsontext.NewDecoder(x)
 	if err := value(x); err != nil {
 		return err
 	}
-	if x.peek(); x.i < len(b) {
-		return x.syntax("something follows the end of the record")
+	end := x.InputOffset()
+	if _, err := x.ReadToken(); err != io.EOF {
+		return x.syntaxAt(end, "", "more data after the end of the record")
 	}
 	return nil
 }
 
-// syntax is an error about the bytes at x rather than about a value.
-func (x *text) syntax(what string) error {
-	if x.i >= len(x.b) {
-		what = "the file ends in mid-record: it was cut off, take another copy of it"
-	}
-	line := 1 + bytes.Count(x.b[:min(x.i, len(x.b))], []byte("\n"))
-	in := ""
-	if len(x.place) > 0 {
-		in = " in " + Line(x.pointer(), mostQuoted)
-	}
-	return fmt.Errorf("line %d, byte %d%s: %s", line, x.i, in, what)
+// errorf is an error about the value read last.
+func (x *text) errorf(format string, args ...any) error {
+	return errorAt(x.StackPointer(), format, args...)
 }
 
-// wrong is the error for a value of another type than want.
-func (x *text) wrong(want string) error {
-	var found string
-	switch c := x.peek(); {
-	case c == '{':
-		found = "an object"
-	case c == '[':
-		found = "a list"
-	case c == '"':
-		found = "a string"
-	case c == 't' || c == 'f':
-		found = "a boolean"
-	case c == 'n':
-		found = "null"
-	case c == '-' || isDigit(c):
-		found = "a number"
-	default:
-		return x.syntax("not JSON: " + want + " belongs here")
-	}
-	return x.errorf("%s stands where %s belongs", found, want)
-}
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-// peek skips white space and returns the next byte, 0 at the end.
-func (x *text) peek() byte {
-	for ; x.i < len(x.b); x.i++ {
-		switch c := x.b[x.i]; c {
-		case ' ', '\t', '\n', '\r':
-		default:
-			return c
-		}
-	}
-	return 0
-}
-
-// items walks a list of items between open and end.
-func (x *text) items(open, end byte, want string, item func(i int) error) error {
-	if x.peek() != open {
-		return x.wrong(want)
-	}
-	if len(x.place) == maxDepth {
-		return x.errorf("nested deeper than %d levels", maxDepth)
-	}
-	x.i++
-	if x.peek() == end {
-		x.i++
+// syntax returns err, which the decoder returned, with the line and the place.
+func (x *text) syntax(err error) error {
+	if err == nil {
 		return nil
 	}
-	depth := len(x.place)
-	x.place = append(x.place, step{})
-	for i := 0; ; i++ {
+	if errors.Is(err, errLongString) {
+		return x.errorf("%v", errLongString)
+	}
+	s := &jsontext.SyntacticError{ByteOffset: x.InputOffset(), Err: io.ErrUnexpectedEOF} // where nothing but white space is left
+	errors.As(err, &s)
+	switch s.Err {
+	case io.ErrUnexpectedEOF:
+		return x.syntaxAt(s.ByteOffset, s.JSONPointer, "the file ends inside the record: it was cut off, take another copy of it")
+	case jsontext.ErrDuplicateName:
+		return errorAt(s.JSONPointer, "this member appears twice")
+	}
+	return x.syntaxAt(s.ByteOffset, s.JSONPointer, "not JSON: "+s.Err.Error())
+}
+
+// syntaxAt is an error about the byte that the decoder met at an offset.
+func (x *text) syntaxAt(offset int64, at jsontext.Pointer, what string) error {
+	offset += int64(x.skipped)
+	line := 1 + bytes.Count(x.raw[:offset], []byte("\n"))
+	in := ""
+	if at != "" {
+		in = " in " + Line(string(at), mostQuoted)
+	}
+	return fmt.Errorf("line %d, byte %d%s: %s", line, offset, in, what)
+}
+
+var kindNames = map[jsontext.Kind]string{
+	'{': "an object", '[': "a list", '"': "a string", 't': "a boolean", 'f': "a boolean", 'n': "null", '0': "a number",
+}
+
+// wrong consumes the start of a value and returns the error that it is not
+// what is wanted.
+func (x *text) wrong(want string) error {
+	found, err := x.ReadToken()
+	if err != nil {
+		return x.syntax(err)
+	}
+	return x.errorf("expected %s, found %s", want, kindNames[found.Kind()])
+}
+
+// scalar consumes a value of one kind other than an object or a list.
+func (x *text) scalar(kind jsontext.Kind, want string) ([]byte, error) {
+	if x.PeekKind() != kind {
+		return nil, x.wrong(want)
+	}
+	v, err := x.ReadValue()
+	return v, x.syntax(err)
+}
+
+// begin consumes the opening of an object or a list.
+func (x *text) begin(opening jsontext.Kind, want string) error {
+	if x.PeekKind() != opening {
+		return x.wrong(want)
+	}
+	_, err := x.ReadToken()
+	if err == nil && x.StackDepth() > maxDepth {
+		return x.errorf("nested deeper than %d levels", maxDepth)
+	}
+	return x.syntax(err)
+}
+
+// items calls item at each item of an object or a list that has begun, and
+// consumes its end.
+func (x *text) items(end jsontext.Kind, item func(i int) error) error {
+	for i := 0; x.PeekKind() != end; i++ {
 		if err := item(i); err != nil {
 			return err
 		}
-		switch x.peek() {
-		case ',':
-			x.i++
-		case end:
-			x.i++
-			x.place = x.place[:depth]
-			return nil
-		default:
-			return x.syntax(fmt.Sprintf("not JSON: ',' or '%c' belongs here", end))
-		}
 	}
+	_, err := x.ReadToken()
+	return x.syntax(err)
 }
 
 // list calls element at each element of a list; element consumes it.
 func (x *text) list(element func(i int) error) error {
-	depth := len(x.place)
-	return x.items('[', ']', "a list", func(i int) error {
-		x.place[depth].index = i
-		return element(i)
-	})
+	if err := x.begin('[', "a list"); err != nil {
+		return err
+	}
+	return x.items(']', element)
 }
 
 // object calls member at the value of each member; member consumes it.
 func (x *text) object(member func(key string) error) error {
-	depth := len(x.place)
-	var seen names
-	return x.items('{', '}', "an object", func(i int) error {
+	if err := x.begin('{', "an object"); err != nil {
+		return err
+	}
+	return x.items('}', func(i int) error {
 		if i == maxMembers {
-			x.place = x.place[:depth]
-			return x.errorf("more than %d members: no session has as many", maxMembers)
+			return errorAt(x.StackPointer().Parent(), "more than %d members: no session has as many", maxMembers)
 		}
-		x.place[depth] = step{index: -1}
-		if x.peek() != '"' {
-			return x.syntax("not JSON: the name of a member belongs here")
+		if x.PeekKind() != '"' {
+			_, err := x.ReadToken()
+			return x.syntax(err)
 		}
-		key, err := x.key()
+		name, err := x.ReadValue()
 		if err != nil {
-			return err
+			return x.syntax(err)
 		}
-		x.place[depth].key = key
-		if !seen.add(key) {
-			return x.errorf("stands there twice")
-		}
-		if x.peek() != ':' {
-			return x.syntax("not JSON: ':' belongs here")
-		}
-		x.i++
-		return member(key)
+		return member(x.key(name))
 	})
 }
 
-// names is a set of names, small ones without a map.
-type names struct {
-	few  [16]string
-	n    int
-	many map[string]struct{}
+// key returns the name of a member from its quoted form.
+func (x *text) key(quoted []byte) string {
+	key, known := x.keys[string(quoted)]
+	if !known {
+		key = unquote(quoted)
+		if len(quoted) < 64 && len(x.keys) < 1000 {
+			x.keys[string(quoted)] = key
+		}
+	}
+	return key
 }
 
-// add says whether name is new.
-func (n *names) add(name string) bool {
-	if n.n < len(n.few) {
-		if slices.Contains(n.few[:n.n], name) {
-			return false
-		}
-		n.few[n.n], n.n = name, n.n+1
-		return true
+// unquote returns the text of a valid JSON string.
+func unquote(quoted []byte) string {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
 	}
-	if n.many == nil {
-		n.many = map[string]struct{}{}
-		for _, f := range n.few {
-			n.many[f] = struct{}{}
-		}
-	}
-	_, again := n.many[name]
-	n.many[name] = struct{}{}
-	return !again
-}
-
-// key is str for the name of a member.
-func (x *text) key() (string, error) {
-	if n := bytes.IndexByte(x.b[x.i+1:], '"'); n >= 0 {
-		if key, ok := x.keys[string(x.b[x.i+1:x.i+1+n])]; ok {
-			x.i += n + 2
-			return key, nil
-		}
-	}
-	from := x.i + 1
-	key, err := x.str()
-	if err == nil && x.i-1-from == len(key) && len(key) < 64 && len(x.keys) < 1000 { // without escapes
-		if x.keys == nil {
-			x.keys = map[string]string{}
-		}
-		x.keys[key] = key
-	}
-	return key, err
+	s, _ := jsontext.AppendUnquote(nil, quoted)
+	return string(s)
 }
 
 // str consumes a string.
 func (x *text) str() (string, error) {
-	if x.peek() != '"' {
-		return "", x.wrong("a string")
-	}
-	x.i++
-	from := x.i
-	for ; x.i < len(x.b) && x.b[x.i] >= ' ' && x.b[x.i] != '\\'; x.i++ {
-		if x.b[x.i] == '"' {
-			x.i++
-			return string(x.b[from : x.i-1]), nil
-		}
-	}
-	s := slices.Clone(x.b[from:x.i])
-	for x.i < len(x.b) {
-		switch c := x.b[x.i]; {
-		case c == '"':
-			x.i++
-			return string(s), nil
-		case c < ' ':
-			return "", x.syntax("not JSON: a control character in a string")
-		case c == '\\':
-			r, ok := x.escape()
-			if !ok {
-				return "", x.syntax("not JSON: no such escape in a string")
-			}
-			s = utf8.AppendRune(s, r)
-		default:
-			s = append(s, c)
-			x.i++
-		}
-	}
-	return "", x.syntax("")
-}
-
-const escapes, escaped = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
-
-// escape consumes one escape sequence, or stays before it if there is none.
-func (x *text) escape() (rune, bool) {
-	if r := x.hex(); r >= 0 {
-		x.i += 6
-		if !utf16.IsSurrogate(r) {
-			return r, true
-		}
-		if r = utf16.DecodeRune(r, x.hex()); r != utf8.RuneError {
-			x.i += 6
-			return r, true
-		}
-		x.i -= 6
-		return 0, false
-	}
-	if x.i+1 >= len(x.b) {
-		x.i = len(x.b)
-		return 0, false
-	}
-	k := strings.IndexByte(escapes, x.b[x.i+1])
-	if k < 0 {
-		return 0, false
-	}
-	x.i += 2
-	return rune(escaped[k]), true
-}
-
-// hex returns the code unit of the \uXXXX at x, or -1.
-func (x *text) hex() rune {
-	if x.i+6 > len(x.b) || x.b[x.i] != '\\' || x.b[x.i+1] != 'u' {
-		return -1
-	}
-	v, err := strconv.ParseUint(string(x.b[x.i+2:x.i+6]), 16, 16)
+	v, err := x.scalar('"', "a string")
 	if err != nil {
-		return -1
+		return "", err
 	}
-	return rune(v)
+	return unquote(v), nil
 }
 
-// number is a number as it is written.
+// float consumes a number, which a float64 must be able to hold.
+func (x *text) float() (float64, error) {
+	v, err := x.scalar('0', "a number")
+	if err != nil {
+		return 0, err
+	}
+	var n number
+	n.scan(v)
+	f, ok := n.value()
+	if !ok {
+		return 0, x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
+	}
+	return f, nil
+}
+
+// skip consumes any value.
+func (x *text) skip() error {
+	switch x.PeekKind() {
+	case '{':
+		return x.object(func(string) error { return x.skip() })
+	case '[':
+		if err := x.begin('[', "a list"); err != nil {
+			return err
+		}
+		x.column(func(*number) bool { return true })
+		return x.items(']', func(int) error { return x.skip() })
+	}
+	_, err := x.ReadValue()
+	return x.syntax(err)
+}
+
+// column consumes the rest of a list that has begun, up to its end, if the list
+// holds numbers and nulls only, without white space, and each accepts all of
+// them. It returns the bytes of the list. Otherwise it returns nil and has
+// consumed nothing: the decoder reads what is unusual and finds what is wrong.
+func (x *text) column(each func(*number) bool) []byte {
+	if len(x.UnreadBuffer()) > 0 {
+		return nil
+	}
+	n := &x.last
+	for b, i := x.raw[x.given:], 0; n.scan(b[i:]) && each(n); i++ {
+		if i += len(n.lit); i == len(b) {
+			break
+		}
+		if b[i] == ']' {
+			x.given += i
+			x.skipped += i
+			return b[:i]
+		}
+		if b[i] != ',' {
+			break
+		}
+	}
+	return nil
+}
+
+func isDigit(c byte) bool { return c-'0' <= 9 }
+
+// number is a number as it is written, or null.
 type number struct {
-	lit []byte
+	lit  []byte
+	null bool
 	// Most numbers of a record are plain: a decimal of at most 15 digits. Then
 	// digits holds all of them, and scale says how many follow the point.
 	plain  bool
@@ -341,54 +328,57 @@ type number struct {
 
 var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
-// number consumes a number.
-func (x *text) number() (n number, err error) {
-	if c := x.peek(); c != '-' && !isDigit(c) {
-		return n, x.wrong("a number")
-	}
-	b, from := x.b, x.i
-	i, digits := from, 0
-	if b[i] == '-' {
-		i++
-	}
+// scan reads the number or null that b begins with, and says whether there is
+// one. What follows it is not looked at.
+func (n *number) scan(b []byte) bool {
+	*n = number{}
+	i, count := 0, 0
 	run := func() bool {
 		first := i
 		for ; i < len(b) && isDigit(b[i]); i++ {
 			n.digits = 10*n.digits + uint64(b[i]-'0')
 		}
-		digits += i - first
+		count += i - first
 		return i > first
 	}
-	ok := true
-	if i < len(b) && b[i] == '0' {
-		i, digits = i+1, 1
-	} else {
-		ok = run()
+	if len(b) > 0 && b[0] == '-' {
+		i++
 	}
-	if ok && i < len(b) && b[i] == '.' {
+	if i < len(b) && b[i] == '0' {
+		i, count = i+1, 1
+	} else if !run() {
+		n.null = bytes.HasPrefix(b, []byte("null"))
+		n.lit = b[:min(len(b), len("null"))]
+		return n.null
+	}
+	if i < len(b) && b[i] == '.' {
 		i++
 		point := i
-		ok = run()
+		if !run() {
+			return false
+		}
 		n.scale = i - point
 	}
-	n.plain = digits <= 15
-	if ok && i < len(b) && (b[i] == 'e' || b[i] == 'E') {
+	n.plain = count <= 15
+	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
 		n.plain = false
 		if i++; i < len(b) && (b[i] == '+' || b[i] == '-') {
 			i++
 		}
-		ok = run()
+		if !run() {
+			return false
+		}
 	}
-	x.i = i
-	if !ok {
-		return n, x.syntax("not JSON: a number without digits")
-	}
-	n.lit = b[from:i]
-	return n, nil
+	n.lit = b[:i]
+	return true
 }
 
-// value returns the float64 nearest to n; ok is false beyond all of them.
+// value returns the float64 nearest to n, NaN for null; ok is false if n is
+// beyond the range of all of them.
 func (n *number) value() (f float64, ok bool) {
+	if n.null {
+		return math.NaN(), true
+	}
 	if !n.plain {
 		f, err := strconv.ParseFloat(string(n.lit), 64)
 		return f, err == nil
@@ -405,6 +395,8 @@ func (n *number) value() (f float64, ok bool) {
 // the same float64.
 func (n *number) canonical() bool {
 	switch {
+	case n.null:
+		return true
 	case !n.plain:
 		return false
 	case n.scale == 0:
@@ -413,156 +405,98 @@ func (n *number) canonical() bool {
 	return n.digits%10 != 0 && float64(n.digits)*1e6 >= tens[n.scale]
 }
 
-// float consumes a number, which a float64 must be able to hold.
-func (x *text) float() (float64, error) {
-	n, err := x.number()
-	if err != nil {
-		return 0, err
-	}
-	f, ok := n.value()
-	if !ok {
-		return 0, x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
-	}
-	return f, nil
-}
-
-// word consumes true, false or null.
-func (x *text) word(want string) (string, error) {
-	c := x.peek()
-	for _, w := range []string{"true", "false", "null"} {
-		if bytes.HasPrefix(x.b[x.i:], []byte(w)) {
-			x.i += len(w)
-			return w, nil
-		}
-	}
-	if c == 't' || c == 'f' || c == 'n' {
-		return "", x.syntax("not JSON: there is no such word")
-	}
-	return "", x.wrong(want)
-}
-
-// skip consumes any value.
-func (x *text) skip() (err error) {
-	switch c := x.peek(); {
-	case c == '{':
-		return x.object(func(string) error { return x.skip() })
-	case c == '[':
-		return x.list(func(int) error { return x.skip() })
-	case c == '"':
-		_, err = x.str()
-	case c == '-' || isDigit(c):
-		_, err = x.number()
-	default:
-		_, err = x.word("a value")
-	}
-	return err
-}
-
 // canon consumes any value and appends its canonical form (RFC 8785). It
 // calls odd at each number that is not written in that form.
 func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
-	switch c := x.peek(); {
-	case c == '{':
-		type member struct {
-			name     string
-			from, to int
-		}
-		members := make([]member, 0, 12)
-		start := len(out)
-		err := x.object(func(key string) (err error) {
-			from := len(out)
-			out = append(appendString(out, key), ':')
-			out, err = x.canon(out, odd)
-			members = append(members, member{key, from, len(out)})
-			return err
-		})
-		slices.SortFunc(members, func(a, b member) int { return compareNames(a.name, b.name) })
-		end := len(out)
-		out = append(out, '{')
-		for i, m := range members {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			out = append(out, out[m.from:m.to]...)
-		}
-		out = append(out, '}')
-		return out[:start+copy(out[start:], out[end:])], err
-	case c == '[':
-		out = append(out, '[')
-		err := x.list(func(i int) (err error) {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			out, err = x.canon(out, odd)
-			return err
-		})
-		return append(out, ']'), err
-	case c == '"':
+	switch x.PeekKind() {
+	case '{':
+		return x.canonObject(out, odd)
+	case '[':
+		return x.canonList(out, odd)
+	case '"':
 		s, err := x.str()
 		return appendString(out, s), err
-	case c == '-' || isDigit(c):
-		n, err := x.number()
-		if err != nil || n.canonical() {
-			return append(out, n.lit...), err
-		}
-		f, ok := n.value()
-		if !ok {
-			return out, x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
-		}
-		start := len(out)
-		if out = appendFloat(out, f); !bytes.Equal(out[start:], n.lit) {
-			odd(string(n.lit), string(out[start:]))
-		}
-		return out, nil
 	}
-	w, err := x.word("a value")
-	return append(out, w...), err
+	v, err := x.ReadValue()
+	var n number
+	if err != nil || !n.scan(v) || n.canonical() {
+		return append(out, v...), x.syntax(err)
+	}
+	f, ok := n.value()
+	if !ok {
+		return out, x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
+	}
+	start := len(out)
+	if out = appendFloat(out, f); !bytes.Equal(out[start:], n.lit) {
+		odd(string(n.lit), string(out[start:]))
+	}
+	return out, nil
+}
+
+func (x *text) canonObject(out []byte, odd func(lit, want string)) ([]byte, error) {
+	type member struct {
+		name     string
+		from, to int
+	}
+	members := make([]member, 0, 12)
+	start := len(out)
+	err := x.object(func(key string) (err error) {
+		from := len(out)
+		out = append(appendString(out, key), ':')
+		out, err = x.canon(out, odd)
+		members = append(members, member{key, from, len(out)})
+		return err
+	})
+	slices.SortFunc(members, func(a, b member) int { return compareNames(a.name, b.name) })
+	end := len(out)
+	out = append(out, '{')
+	for i, m := range members {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, out[m.from:m.to]...)
+	}
+	out = append(out, '}')
+	return out[:start+copy(out[start:], out[end:])], err
+}
+
+func (x *text) canonList(out []byte, odd func(lit, want string)) ([]byte, error) {
+	if err := x.begin('[', "a list"); err != nil {
+		return out, err
+	}
+	out = append(out, '[')
+	out = append(out, x.column((*number).canonical)...)
+	err := x.items(']', func(i int) (err error) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out, err = x.canon(out, odd)
+		return err
+	})
+	return append(out, ']'), err
 }
 
 // compareNames orders names as RFC 8785 does, by UTF-16 code units. That is the
-// order of the bytes of UTF-8, but for what takes two units: it comes before the
-// last of what takes one.
+// order of the bytes of UTF-8, except that what takes two units (and begins
+// with 0xf0 or more in UTF-8) comes before U+E000 to U+FFFF (0xee, 0xef).
 func compareNames(a, b string) int {
-	i := 0
-	for i < min(len(a), len(b)) && a[i] == b[i] {
-		i++
+	for i := range min(len(a), len(b)) {
+		x, y := a[i], b[i]
+		if x != y && min(x, y) >= 0xee && (x >= 0xf0) != (y >= 0xf0) {
+			return cmp.Compare(y, x)
+		}
+		if x != y {
+			return cmp.Compare(x, y)
+		}
 	}
-	for i > 0 && i < min(len(a), len(b)) && !utf8.RuneStart(a[i]) {
-		i--
-	}
-	r, _ := utf8.DecodeRuneInString(a[i:])
-	s, _ := utf8.DecodeRuneInString(b[i:])
-	const twoUnits, lastUnits = 0x10000, 0xe000
-	switch {
-	case r >= twoUnits && lastUnits <= s && s < twoUnits && i < len(b):
-		return -1
-	case s >= twoUnits && lastUnits <= r && r < twoUnits && i < len(a):
-		return +1
-	}
-	return strings.Compare(a[i:], b[i:])
+	return cmp.Compare(len(a), len(b))
 }
 
 // appendString appends s in quotes, as RFC 8785 writes it. What is not UTF-8
 // in s becomes U+FFFD.
 func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	plain := 0
-	for plain < len(s) && ' ' <= s[plain] && s[plain] < utf8.RuneSelf && s[plain] != '"' && s[plain] != '\\' {
-		plain++
-	}
-	b, s = append(b, s[:plain]...), s[plain:]
-	for _, c := range []byte(strings.ToValidUTF8(s, "\uFFFD")) {
-		k := strings.IndexByte(escaped, c)
-		switch {
-		case k >= 0 && c != '/':
-			b = append(b, '\\', escapes[k])
-		case c < ' ':
-			b = fmt.Appendf(b, `\u%04x`, c)
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
+	b, _ = jsontext.AppendQuote(b, s)
+	return b
 }
 
 // appendFloat appends the shortest decimal that reads back as f, as RFC 8785
