@@ -1,0 +1,179 @@
+package results
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+)
+
+// of returns the windows of one use in one role, by round; of training, those
+// on one model.
+func (d *deriver) of(use string, role Role, model string) map[int]*Window {
+	m := map[int]*Window{}
+	d.spend(len(d.windows))
+	for i := range d.windows {
+		if w := &d.windows[i]; !w.left && w.Use.Use == use && w.Use.Role == role && w.Use.Params["model"] == model {
+			m[w.Round] = w
+		}
+	}
+	return m
+}
+
+// paired applies f to the windows of the same round: drift over the session
+// cancels in their ratio or difference.
+func paired(a, b map[int]*Window, f func(a, b *Window) Float) []float64 {
+	var xs []float64
+	for _, r := range slices.Sorted(maps.Keys(a)) {
+		if b[r] == nil {
+			continue
+		}
+		if x := float64(f(a[r], b[r])); !math.IsNaN(x) && !math.IsInf(x, 0) {
+			xs = append(xs, x)
+		}
+	}
+	return xs
+}
+
+// relative adds what a use did over what the control did, round by round.
+func (d *deriver) relative(m map[string]Figure, ws []Window) {
+	control, of := d.control, map[int]*Window{}
+	if len(control) == 0 || ws[0].Use.Use == Control {
+		return
+	}
+	for i := range ws {
+		of[ws[i].Round] = &ws[i]
+	}
+	ratio := func(f func(*Window) Float, unit Unit) Figure {
+		return median(paired(of, control, func(a, b *Window) Float { return f(a) / f(b) }), unit, "no round has both")
+	}
+	unit := Ratio
+	if u := ws[0].Use.Unit; u != Hash {
+		unit = u.Per(Hash)
+	}
+	if ws[0].Use.Use != "idle" {
+		m[RelativeThroughput] = ratio((*Window).Throughput, unit)
+	}
+	if !d.metered {
+		return
+	}
+	// One meter saw both: its gain cancels in the ratio.
+	both := func(w *Window) terms {
+		t := gross(w).each(gross(control[w.Round]), math.Hypot)
+		t.gain = 0
+		return t
+	}
+	pairs := slices.DeleteFunc(slices.Clone(ws), func(w Window) bool {
+		c := control[w.Round]
+		return c == nil || c.Energy.IsAbsent()
+	})
+	m[RelativePower] = d.powered(ratio((*Window).Power, Ratio), pairs, both)
+	if ws[0].Use.Use != "idle" {
+		m[RelativeWorkPerEnergy] = d.powered(ratio(func(w *Window) Float { return w.Work / w.Energy }, unit), pairs, both)
+	}
+}
+
+// find returns the windows of a use in a role, in the row of the plan that
+// has it first; of training, on one model.
+func find(rows [][]Window, use string, role Role, model string) []Window {
+	for _, ws := range rows {
+		if u := ws[0].Use; u.Use == use && u.Role == role && u.Params["model"] == model {
+			return ws
+		}
+	}
+	return nil
+}
+
+// marginal compares the mullet with training alone: each figure is made of
+// those of the rows, and its interval of what each round did to both.
+func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
+	model := ""
+	for _, ws := range rows {
+		if u := ws[0].Use; u.Use == "training" && u.Role == Foreground {
+			model = u.Params["model"]
+		}
+	}
+	alone, front, back := find(rows, "training", Alone, model), find(rows, "training", Foreground, model), find(rows, "mining", Background, "")
+	rate := func(ws []Window) quotient { return sums(ws, (*Window).work, (*Window).seconds) }
+	kept, gained := rate(front).over(rate(alone)), rate(back)
+	if !(kept.value > 0) || math.IsInf(kept.value, 0) || math.IsNaN(gained.value) {
+		return nil
+	}
+	// The same meter saw both, and at nearly the same reading: its gain is that
+	// of the difference, and nothing else of it cancels.
+	shortest := math.Inf(1)
+	watts := func(ws []Window) (q quotient, each, plain []terms) {
+		for i := range ws {
+			if w := &ws[i]; !w.Energy.IsAbsent() {
+				each, plain = append(each, w.uncertain.scale(1/w.Duration)), append(plain, gross(w))
+				shortest = min(shortest, w.Duration)
+			}
+		}
+		return sums(ws, (*Window).energy, (*Window).seconds), each, plain
+	}
+	before, ofAlone, _ := watts(alone)
+	with, ofFront, plain := watts(front)
+	own := typical(ofAlone).each(typical(ofFront), math.Hypot)
+	extra := with.less(before)
+	own.gain = d.head.Gain * math.Abs(extra.value)
+	power := missing(Watt, noEnergy(slices.Concat(alone, front)))
+	if !math.IsNaN(extra.value) {
+		power = extra.metric(Watt, true)
+	}
+	mark := seen{d, own.scale(1 / extra.value), typical(plain), shortest}.mark
+	power = mark(power)
+	seconds := Float(0)
+	for i := range front {
+		seconds += Float(front[i].Duration)
+	}
+	joules := power.times(seconds, Joule)
+	each := missing(Joule.Per(Hash), power.Why)
+	if power.N > 0 {
+		each = mark(extra.over(gained).metric(Joule.Per(Hash), false))
+	}
+	unresolved := ""
+	resolution := own.apart()
+	switch {
+	case power.N == 0:
+	case power.Low.IsAbsent():
+		unresolved = fmt.Sprintf("not resolvable: no interval from n = %d", power.N)
+	case power.Low <= 0:
+		unresolved = "not resolvable: the interval of the extra power reaches zero"
+	case float64(power.Value) <= resolution:
+		unresolved = fmt.Sprintf("not resolvable: the meter tells no less than %.3g W apart here", resolution)
+	}
+	if unresolved != "" {
+		each.Value, each.Low, each.High, each.Instrument, each.Budget, each.Why = Absent(), Absent(), Absent(), Absent(), nil, unresolved
+		joules.Why = unresolved
+	}
+	return &CoRunCost{
+		TrainingKept: kept.metric(Ratio, false),
+		HashesGained: gained.metric(Hash.Per(Second), false),
+		ExtraPower:   power,
+		ExtraEnergy:  joules,
+		EnergyPer:    each,
+	}
+}
+
+// exchange is how many hashes the energy of one training sample would give, on
+// every model in the order of the plan.
+func (d *deriver) exchange(rows [][]Window) (out []Exchange) {
+	efficiency := func(ws []Window) quotient { return sums(ws, (*Window).work, (*Window).energy) }
+	mining := efficiency(find(rows, "mining", Alone, ""))
+	// One meter saw both: its gain cancels in the ratio.
+	all := d.seen(d.windows, func(w *Window) terms {
+		t := gross(w)
+		t.gain = 0
+		return t.scale(math.Sqrt2)
+	})
+	for _, ws := range rows {
+		if ws[0].Use.Use != "training" || ws[0].Use.Role != Alone {
+			continue
+		}
+		d.spend(64 * (len(mining.moves) + len(ws)))
+		if q := mining.over(efficiency(ws)); q.value > 0 && !math.IsInf(q.value, 0) {
+			out = append(out, Exchange{Scenario: ws[0].Scenario, HashesPerSample: all.mark(q.metric(Hash.Per(Sample), false))})
+		}
+	}
+	return out
+}

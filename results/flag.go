@@ -1,0 +1,195 @@
+package results
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// flags finds the doubts that the traces themselves raise.
+func (d *deriver) flags(s Summary) []Warning {
+	flags := []Warning{}
+	add := func(w *Window, code, text, remedy string) {
+		run := ""
+		if w != nil {
+			run = w.run.name
+		}
+		d.copied(run, text)
+		flags = append(flags, Warning{Code: code, Text: text, Remedy: remedy, Run: run})
+	}
+	d.sessionFlags(add)
+	for i := range d.runs {
+		d.runs[i].suspensions(add)
+	}
+	for i := range d.windows {
+		if w := &d.windows[i]; w.left && (i == 0 || d.windows[i-1].run != w.run) {
+			add(w, "window-left-out", "something of this window is missing that others have, its energy, the work of a use, or time in which it ran: no figure is made of it, so that rates, watts and work per joule are of the same windows",
+				"look at the meter's gaps and at what was suspended, and measure more rounds")
+		}
+	}
+	for _, c := range s.Coverage {
+		if c.Meter == d.head.Meter && d.head.Origin == Measured && len(d.windows) > 0 && c.Readings < fewReadings {
+			add(nil, "few-readings", fmt.Sprintf("meter %s was read %d times in the shortest window: what the load did in between is hardly known", c.Meter, c.Readings),
+				"lengthen --window to ten times the meter's period or more (perwatt meters SPEC shows it)")
+		}
+	}
+	var clocks []float64
+	for i, w := range d.windows {
+		if (i == 0 || d.windows[i-1].run != w.run) && !w.Clock.IsAbsent() {
+			clocks = append(clocks, float64(w.Clock))
+		}
+	}
+	clock := math.NaN()
+	if len(clocks) > 0 {
+		clock, _, _ = MedianInterval(clocks)
+	}
+	for i := range d.windows {
+		w := &d.windows[i]
+		if w.Use.Role != Background && w.Use.Use != "idle" && w.Use.Shares == nil {
+			warmup, _ := w.run.Phase(PhaseWarmup)
+			work := w.run.Trace(WorkOf(w.Use.Use))
+			if work != nil {
+				d.spend(steadyParts * len(work.T))
+			}
+			ok, spread, slope := Steady(work, float64(warmup.To), float64(d.rec.Plan.Warmup))
+			text := fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", w.Use.Use, 100*spread, 100*slope)
+			if math.IsNaN(spread) {
+				text = w.Use.Use + " finished too little during the warm-up to tell whether it had settled"
+			}
+			if !ok {
+				add(w, "not-steady", text, "lengthen --warmup, or quieten the machine")
+			}
+		}
+		if i > 0 && d.windows[i-1].run == w.run {
+			continue // the rest concerns the run, not the use
+		}
+		if w.Stolen > maxStolen {
+			add(w, "stolen-time", fmt.Sprintf("the hypervisor took %.1f %% of the CPU time", 100*float64(w.Stolen)),
+				"measure on a dedicated host, or read cpu_throughput beside throughput")
+		}
+		if w.Others > maxOtherLoad {
+			add(w, "other-load", fmt.Sprintf("other processes used %.1f %% of the CPU time", 100*float64(w.Others)),
+				"stop what else runs on this machine")
+		}
+		if off := float64(w.Clock)/clock - 1; math.Abs(off) > maxClockShift {
+			add(w, "clock-moved", fmt.Sprintf("the CPU clock was %+.1f %% off the session's median of %.2f GHz", 100*off, clock/1e9),
+				"fix the frequency (cpupower frequency-set) or measure longer windows")
+		}
+		if tr := w.run.Trace(HostThrottles); tr != nil && len(tr.V) > 1 && tr.V[len(tr.V)-1] > tr.V[0] {
+			add(w, "throttled", fmt.Sprintf("the CPU slowed down for heat %.0f times", tr.V[len(tr.V)-1]-tr.V[0]),
+				"improve the cooling or lower the power cap: this is not the hardware's full rate")
+		}
+		d.disturbed(w, add)
+		if d.metered && w.Energy.IsAbsent() {
+			add(w, "energy-gap", "no watts for this run: "+w.why,
+				"see the meter's trace and its errors in the record; perwatt meters SPEC --watch shows what it says")
+		}
+	}
+	for _, why := range d.head.dead {
+		add(nil, "dead-source", fmt.Sprintf("%s of meter %s is quoted, and not what would come first: %s", strings.Join(d.head.Channels(), " + "), d.head.Meter, why),
+			"see what the first source says (perwatt meters SPEC --watch), or leave it out")
+	}
+	if off := idleDrift(d.windows); math.Abs(off) > maxIdleDrift && d.head.Origin == Measured {
+		add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
+			"warm the machine up first, or measure longer: net power is uncertain by as much")
+	}
+	for _, w := range d.implausible(s.Meters) {
+		add(nil, w.Code, w.Text, w.Remedy)
+	}
+	return flags
+}
+
+// idleDrift is by how much the power of the last idle run differs from that of
+// the first, relative; NaN without two.
+func idleDrift(windows []Window) float64 {
+	first, last := math.NaN(), math.NaN()
+	n := 0
+	for _, w := range windows {
+		if w.Use.Use == "idle" && !w.Energy.IsAbsent() {
+			if last = float64(w.Power()); n == 0 {
+				first = last
+			}
+			n++
+		}
+	}
+	if n < 2 {
+		return math.NaN()
+	}
+	return last/first - 1
+}
+
+// sessionFlags are the doubts that concern every figure of the record.
+func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
+	for _, w := range d.powerWarnings() {
+		add(nil, w.Code, w.Text, w.Remedy)
+	}
+	if n := d.rec.Plan.Rounds; n < minimumWindows && !d.byShares() {
+		add(nil, "few-rounds", fmt.Sprintf("%d of the %d rounds that a 95 %% interval needs: figures have none", n, minimumWindows), "run the quick preset, or --rounds 6")
+	}
+	trains := slices.ContainsFunc(d.rec.Runs, func(r Run) bool {
+		return slices.ContainsFunc(r.Uses, func(u Use) bool { return u.Use == "training" })
+	})
+	if trains && !d.rec.Plan.Target {
+		add(nil, "no-target", "the time-to-target phase was left out: the training rate is not known to be one that learns", "run the quick preset, or --target")
+	}
+	d.clockSteps(add)
+}
+
+// PowerWarnings are the doubts that the meters of a session raise, also before
+// any of them was read.
+func PowerWarnings(rec *Record) []Warning { return indexed(free(rec)).powerWarnings() }
+
+func (s *indexedRecord) powerWarnings() (out []Warning) {
+	for _, m := range s.rec.MeterProbes {
+		if m.State == "refused" {
+			out = append(out, Warning{Code: "meter-refused", Text: fmt.Sprintf("meter %s is there but could not be read", m.Meter), Remedy: m.Detail})
+		}
+	}
+	const remedy = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
+	switch h := s.head; {
+	case !s.metered && len(s.rec.Meters) > 0:
+		out = append(out, Warning{Code: "no-power", Text: s.partial + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
+	case !s.metered:
+		out = append(out, Warning{Code: "no-power", Text: "no meter gives the power of this node: there is throughput only", Remedy: remedy})
+	case h.Origin == Modelled:
+		within := "by how much they are off is not stated"
+		if !math.IsNaN(h.Gain) {
+			within = fmt.Sprintf("±%.0f %%", 100*h.Gain)
+		}
+		out = append(out, Warning{Code: "modelled-power", Text: fmt.Sprintf("every watt marked ~ is modelled (%s), not measured: no verdict can rest on it", within), Remedy: remedy})
+	case h.Origin == Declared:
+		out = append(out, Warning{Code: "declared-power", Text: "the watts are what somebody declared, not measured: no verdict can rest on them", Remedy: remedy})
+	}
+	return out
+}
+
+const steadyParts = 5
+
+// Steady tests the last span seconds of a trace before second to, cut into
+// five parts: it is steady if their rates (of a counter) or means (of a gauge)
+// lie within 2 % of each other and the line fitted through them changes by no
+// more than 1 %. A trace that began later is tested from its first sample; one
+// that covers less than half of the span is not steady, and spread and slope
+// are NaN.
+func Steady(tr *Trace, to, span float64) (ok bool, spread, slope float64) {
+	if tr == nil || len(tr.T) == 0 {
+		return false, math.NaN(), math.NaN()
+	}
+	a, b := max(to-span, float64(tr.T[0])), to
+	if b-a < span/2 {
+		return false, math.NaN(), math.NaN()
+	}
+	var r [steadyParts]float64
+	step := (b - a) / steadyParts
+	lo, hi, mean, lever := math.Inf(1), math.Inf(-1), 0.0, 0.0
+	for i := range r {
+		r[i] = float64(tr.Over(a+float64(i)*step, a+float64(i+1)*step)) / step
+		lo, hi = min(lo, r[i]), max(hi, r[i])
+		mean += r[i] / steadyParts
+		lever += (float64(i) - (steadyParts-1)/2.) * r[i]
+	}
+	// Σ(i−2)² = 10 for five parts; the line spans four steps between their middles.
+	spread, slope = (hi-lo)/mean, lever/10*(steadyParts-1)/mean
+	return spread <= steadyRange && math.Abs(slope) <= steadySlope, spread, slope
+}

@@ -1,0 +1,305 @@
+package results
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// sums is the quotient of two sums over the windows that have both.
+func sums(ws []Window, num, den func(*Window) Float) quotient {
+	var pairs []Pair
+	var rounds []int
+	for i := range ws {
+		if n, d := num(&ws[i]), den(&ws[i]); !n.IsAbsent() && !d.IsAbsent() {
+			pairs, rounds = append(pairs, Pair{float64(n), float64(d)}), append(rounds, ws[i].Round)
+		}
+	}
+	return quotientOf(pairs, rounds)
+}
+
+// What figures are sums of.
+func (w *Window) work() Float    { return w.Work }
+func (w *Window) energy() Float  { return w.Energy }
+func (w *Window) seconds() Float { return Float(w.Duration) }
+func (w *Window) above() Float   { return w.Energy - w.idle*Float(w.Duration) } // J above idle
+func once(*Window) Float         { return 1 }
+
+// per is [sums] times a constant as a figure that cannot be negative.
+func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why string) Figure {
+	q := sums(ws, num, den)
+	if len(q.moves) == 0 {
+		return missing(unit, why)
+	}
+	return q.scaled(by).metric(unit, false)
+}
+
+// missing is a figure that is not there.
+func missing(unit Unit, why string) Figure {
+	return Figure{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, Why: why, Provenance: Provenance{Instrument: Absent()}}
+}
+
+// median is the median of what each round gave, with its order-statistic
+// interval.
+func median(xs []float64, unit Unit, why string) Figure {
+	if len(xs) == 0 {
+		return missing(unit, why)
+	}
+	med, lo, hi := MedianInterval(xs)
+	return Figure{Value: Float(med), Low: Float(lo), High: Float(hi), Unit: unit, N: len(xs), Provenance: Provenance{Instrument: Absent()}}
+}
+
+// inverse turns work per energy into energy per work.
+func (m Figure) inverse(unit Unit) Figure {
+	m.Unit = unit
+	if m.N > 0 && m.Value == 0 {
+		m.Value, m.Low, m.High, m.Why = Absent(), Absent(), Absent(), "no work was finished"
+		return m
+	}
+	m.Value, m.Low, m.High = 1/m.Value, 1/m.High, 1/m.Low
+	if math.IsInf(float64(m.High), 0) {
+		m.High = Absent()
+	}
+	return m
+}
+
+// arithmetic adds the useful operations per second, and what share they are
+// of what the kernel and the CPU were seen to do on one thread at the start.
+func (d *deriver) arithmetic(m map[string]Figure, ws []Window) {
+	u := ws[0].Use
+	share := func(of Float, unit Unit, why string) Figure {
+		if of.IsAbsent() {
+			return missing(unit, why)
+		}
+		return per(ws, (*Window).work, (*Window).seconds, float64(u.FlopPerCount/of), unit, noWork)
+	}
+	m[FlopRate] = share(1, FLOP.Per(Second), "")
+	kernel, timed := d.kernels.rate[u.Impl]
+	if !timed {
+		kernel = Absent()
+	}
+	threads := Float(max(1, u.Threads))
+	m[KernelFraction] = share(threads*kernel, Ratio, "the kernel was not timed")
+	m[PeakFraction] = share(threads*d.kernels.peak, Ratio, "no implementation of this CPU has a loop for its peak")
+}
+
+// kernels are what one thread was seen to do at the start, in FLOP/s.
+type kernels struct {
+	rate map[string]Float // of an implementation
+	peak Float            // of the best
+}
+
+func kernelsOf(rec *Record) kernels {
+	seen := kernels{map[string]Float{}, Absent()}
+	for _, k := range rec.Kernels {
+		for _, im := range k.Impls {
+			if im.Unit != FLOP.Per(Second) {
+				continue
+			}
+			if im.Rate > 0 {
+				seen.rate[im.Name] = im.Rate
+			}
+			if im.Peak > 0 && !(im.Peak <= seen.peak) {
+				seen.peak = im.Peak
+			}
+		}
+	}
+	return seen
+}
+
+const (
+	notAboveIdle = "not resolvable: no power above idle"
+	noIdle       = "idle was not measured"
+	noWork       = "the work counter was not read around the window"
+)
+
+// noEnergy says why windows have no joules: what is so of most of those without.
+func noEnergy(ws []Window) string {
+	var whys tally
+	for _, w := range ws {
+		if w.Energy.IsAbsent() {
+			whys.add(w.why)
+		}
+	}
+	return whys.usual()
+}
+
+// tally counts how often each text occurs.
+type tally struct {
+	texts []string // each once
+	n     map[string]int
+}
+
+func (t *tally) add(text string) {
+	if t.n == nil {
+		t.n = map[string]int{}
+	}
+	if t.n[text]++; t.n[text] == 1 {
+		t.texts = append(t.texts, text)
+	}
+}
+
+// usual is the text that occurs most often, the first of several.
+func (t *tally) usual() (most string) {
+	for _, text := range t.texts {
+		if t.n[text] > t.n[most] {
+			most = text
+		}
+	}
+	return most
+}
+
+func (d *deriver) metrics(ws []Window) map[string]Figure {
+	u := ws[0].Use
+	unit := u.Unit
+	power := d.powered(per(ws, (*Window).energy, (*Window).seconds, 1, Watt, noEnergy(ws)), ws, gross)
+	energy := per(ws, (*Window).energy, once, float64(power.N), Joule, noEnergy(ws))
+	energy.Low, energy.High = Absent(), Absent()
+	energy = d.powered(energy, ws, gross)
+	m := map[string]Figure{Power: power, Energy: energy}
+	d.relative(m, ws)
+	if u.Use == "idle" {
+		none := missing(Ratio, "no work in this scenario")
+		m[Throughput], m[WorkPerEnergy], m[EnergyPerWork] = none, none, none
+		return m
+	}
+	m[Throughput] = per(ws, (*Window).work, (*Window).seconds, 1, unit.Per(Second), noWork)
+	m[CPUThroughput] = per(ws, (*Window).work, func(w *Window) Float {
+		if w.CPU > 0 {
+			return w.CPU
+		}
+		return Absent()
+	}, 1, unit.Per(Second), "the CPU time was not read around the window")
+	if u.FlopPerCount > 0 {
+		d.arithmetic(m, ws)
+	}
+	if u.Shares != nil {
+		d.shares(m, ws)
+	}
+	above := missing(Watt, unresolved(ws))
+	if above.Why == "" {
+		above = sums(ws, (*Window).above, (*Window).seconds).metric(Watt, true)
+	}
+	m[NetPower] = d.powered(above, ws, net)
+	m[WorkPerEnergy] = d.efficiency(ws, false)
+	m[EnergyPerWork] = m[WorkPerEnergy].inverse(Joule.Per(unit))
+	d.target(m, ws)
+	return m
+}
+
+// efficiency is work per energy: all of it, or that above idle.
+func (d *deriver) efficiency(ws []Window, idle bool) Figure {
+	energy, of, why, none := (*Window).energy, gross, "", "the meter counted no energy"
+	if idle {
+		energy, of, why, none = (*Window).above, net, unresolved(ws), notAboveIdle
+	}
+	unit := ws[0].Use.Unit.Per(Joule)
+	q := sums(ws, (*Window).work, energy)
+	m := q.metric(unit, false)
+	switch {
+	case why != "":
+		m = missing(unit, why)
+	case len(q.moves) == 0:
+		m = missing(unit, cmp.Or(noEnergy(ws), noWork))
+	case !(q.value >= 0) || math.IsInf(q.value, 0):
+		m = missing(unit, none)
+	case ws[0].Use.Shares != nil:
+		shares := sums(ws, func(w *Window) Float { return w.Work / w.Use.Shares.Work }, func(w *Window) Float { return 1 + 0*energy(w) })
+		spread, _ := uneven(ws)
+		d.counting(shares.value * float64(len(q.moves)))
+		m = m.counted(shares.value*float64(len(q.moves)), spread)
+	}
+	return d.powered(m, ws, of)
+}
+
+// unresolved says why the power of windows cannot be told from that of their
+// idle runs, or is empty.
+func unresolved(ws []Window) string {
+	above := sums(ws, (*Window).above, (*Window).seconds)
+	if len(above.moves) == 0 {
+		return cmp.Or(noEnergy(ws), noIdle)
+	}
+	var each []terms
+	for i := range ws {
+		if w := &ws[i]; !(w.Power() - w.idle).IsAbsent() {
+			each = append(each, w.uncertain.scale(1/w.Duration).each(w.idleTerms, math.Hypot))
+		}
+	}
+	switch step := math.Sqrt2 * typical(each).quantisation; {
+	case above.value <= 0:
+		return notAboveIdle
+	case above.value <= step:
+		return fmt.Sprintf("not resolvable: %.3g W above idle, and the steps of the meter tell no less than %.3g W apart", above.value, step)
+	}
+	return ""
+}
+
+func (d *deriver) yield(ws []Window) Yield {
+	u := ws[0].Use
+	return Yield{
+		Scenario: ws[0].Scenario, Use: u.Use, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
+		PerKWh: d.efficiency(ws, false).times(kWh, u.Unit), Net: d.efficiency(ws, true).times(kWh, u.Unit),
+	}
+}
+
+// target adds the figures of the time-to-target phase.
+func (d *deriver) target(m map[string]Figure, ws []Window) {
+	reached := slices.DeleteFunc(slices.Clone(ws), func(w Window) bool { return w.Use.Target == nil })
+	if len(reached) == 0 {
+		return
+	}
+	phase := func(w *Window) (from, to float64) {
+		p, _ := w.run.Phase(PhaseTarget)
+		return float64(p.From), float64(p.To)
+	}
+	m[StepsToTarget] = per(reached, func(w *Window) Float { return Float(w.Use.Target.Steps) }, once, 1, Step, "")
+	m[TimeToTarget] = per(reached, func(w *Window) Float {
+		from, to := phase(w)
+		return Float(to - from)
+	}, once, 1, Second, "")
+	var whys tally
+	joules := func(w *Window) Float {
+		from, to := phase(w)
+		e, why := d.head.energy(w.run, from, to)
+		if e.IsAbsent() {
+			whys.add(why)
+		}
+		return e
+	}
+	reach := per(reached, joules, once, 1, Joule, "")
+	if reach.N == 0 {
+		reach.Why = whys.usual()
+	}
+	m[EnergyToTarget] = d.powered(reach, reached, func(w *Window) terms {
+		from, to := phase(w)
+		e, _ := d.head.energy(w.run, from, to)
+		return d.head.within(w.run, from, to).scale(1 / float64(e))
+	})
+}
+
+// MedianInterval returns the median of xs and the bounds of its 95 %
+// order-statistic interval, which assumes nothing of the distribution: the
+// k-th smallest and the k-th largest value, k the largest for which the
+// binomial probability of missing the median stays within 5 %. Fewer than six
+// values have none: the bounds are NaN. xs is not changed.
+func MedianInterval(xs []float64) (median, low, high float64) {
+	s := slices.Sorted(slices.Values(xs))
+	n := len(s)
+	if n == 0 {
+		return math.NaN(), math.NaN(), math.NaN()
+	}
+	median = (s[(n-1)/2] + s[n/2]) / 2
+	low, high = math.NaN(), math.NaN()
+	// Terms of the binomial distribution for p = ½, by logarithm: 2^−n
+	// underflows beyond a thousand values.
+	term, miss := -float64(n)*math.Ln2, 0.0
+	for k := 1; k <= n/2; k++ {
+		if miss += 2 * math.Exp(term); miss > 1-confidence {
+			break
+		}
+		low, high = s[k-1], s[n-k]
+		term += math.Log(float64(n-k+1)) - math.Log(float64(k))
+	}
+	return median, low, high
+}

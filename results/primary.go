@@ -1,0 +1,259 @@
+package results
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// PrimaryMeter is a total of a meter: the one that is taken as the power of the
+// node, or one that stands beside it.
+type PrimaryMeter struct {
+	Meter    string
+	Boundary Boundary
+	Origin   Origin
+	Gain     float64 // relative, of the instrument; NaN if unknown
+	parts    []sensor
+	period   float64  // s; 0 if any
+	dead     []string // why what comes first by the order of preference gave no watts
+}
+
+// Channels names the channels that add up to the total.
+func (h PrimaryMeter) Channels() (names []string) {
+	for _, c := range h.parts {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// rank lists what the meters of a session give as the power of a boundary,
+// in the order in which they are to be quoted: what gave watts in a window of
+// the runs before what gave none, measured before modelled before declared,
+// then the outermost boundary, then the first. Of channels that measure the
+// same place, each total has the one that gave them in the most windows.
+func (s *indexedRecord) rank() (out []PrimaryMeter) {
+	for i := range s.rec.Meters {
+		m := &s.rec.Meters[i]
+		for _, b := range Boundaries() {
+			h := s.total(m, b, func(c Channel) bool { return c.Total == b })
+			if len(h.parts) > 0 {
+				out = append(out, h.graded())
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b PrimaryMeter) int { return cmp.Compare(a.place(), b.place()) })
+	if len(s.good) == 0 {
+		return out
+	}
+	var dead []PrimaryMeter
+	var why []string
+	living := slices.DeleteFunc(slices.Clone(out), func(h PrimaryMeter) bool {
+		first := ""
+		for _, r := range s.good {
+			e, why := h.energy(r, r.from, r.to)
+			if !e.IsAbsent() {
+				return false
+			}
+			first = cmp.Or(first, why)
+		}
+		dead, why = append(dead, h), append(why, first)
+		return true
+	})
+	if len(living) > 0 {
+		for i, h := range dead {
+			if h.place() < living[0].place() {
+				living[0].dead = append(living[0].dead, why[i])
+			}
+		}
+	}
+	return append(living, dead...)
+}
+
+// total is what the wanted channels of a meter add up to, at a boundary: of
+// those that measure the same place the first, or the one that gave watts in
+// more windows.
+func (s *indexedRecord) total(m *Meter, b Boundary, wanted func(Channel) bool) PrimaryMeter {
+	h := PrimaryMeter{Meter: m.Name, Boundary: b}
+	if m.Period > 0 {
+		h.period = float64(m.Period)
+	}
+	for _, rivals := range s.places(m, wanted) {
+		h.parts = append(h.parts, s.best(&h, rivals))
+	}
+	return h
+}
+
+func (s *indexedRecord) best(h *PrimaryMeter, rivals []Channel) (best sensor) {
+	most, dead := -1, []string(nil)
+	for _, c := range rivals {
+		sensor, n, first := s.look(h.Meter, c), 0, ""
+		for _, r := range s.good {
+			if len(rivals) == 1 {
+				break // it serves anyway
+			}
+			e, why := sensor.energy(r, r.from, r.to)
+			if !e.IsAbsent() {
+				n++
+			}
+			first = cmp.Or(first, why)
+		}
+		if n > most {
+			best, most, h.dead = sensor, n, append(h.dead, dead...)
+		}
+		dead = append(dead, first)
+	}
+	return best
+}
+
+// graded completes a total by what its parts have in common.
+func (h PrimaryMeter) graded() PrimaryMeter {
+	h.Gain = math.NaN()
+	for _, s := range h.parts {
+		h.Origin = s.Origin
+		// Gains of one instrument are correlated: the total is as
+		// uncertain as its worst part.
+		if g := float64(s.Accuracy.Gain); !(g <= h.Gain) {
+			h.Gain = g
+		}
+	}
+	return h
+}
+
+// places lists the channels of a meter that are wanted, those together that
+// measure the same place.
+func (s *indexedRecord) places(m *Meter, wanted func(Channel) bool) (out [][]Channel) {
+	at := map[string]int{}
+	for _, c := range m.Channels {
+		s.named(c.Place)
+		i, known := at[c.Place]
+		switch {
+		case !wanted(c):
+		case known && c.Place != "":
+			out[i] = append(out[i], c)
+		default:
+			at[c.Place] = len(out)
+			out = append(out, []Channel{c})
+		}
+	}
+	return out
+}
+
+// place is low for what is quoted first.
+func (h PrimaryMeter) place() int {
+	return 100*slices.Index([]Origin{Measured, Modelled, Declared}, h.Origin) + slices.Index(Boundaries(), h.Boundary)
+}
+
+// PrimaryMeterOf picks the total to quote: of those that gave watts the measured
+// before the modelled before the declared, then the outermost boundary; ok is
+// false if no meter of the record gives one.
+func PrimaryMeterOf(rec *Record) (h PrimaryMeter, ok bool) {
+	s := indexed(free(rec))
+	return s.head, s.metered
+}
+
+// mostParts is how many parts of a node a reason names.
+const mostParts = 20
+
+// noTotal says why meters give no power of the node: there is none, or what
+// they see is a part of it.
+func noTotal(meters []Meter) string {
+	type part struct {
+		meter string
+		at    Boundary
+	}
+	var first []string
+	seen := map[part]bool{}
+	for _, m := range meters {
+		for _, c := range m.Channels {
+			p := part{m.Name, c.Boundary}
+			if !seen[p] && len(first) < mostParts {
+				first = append(first, fmt.Sprintf("%s at the %s", p.meter, p.at))
+			}
+			seen[p] = true
+		}
+	}
+	switch more := len(seen) - len(first); {
+	case len(first) == 0:
+		return "no meter"
+	case more > 0:
+		first = append(first, fmt.Sprintf("and %d more", more))
+	}
+	return "no meter of the node, only of parts: " + strings.Join(first, ", ")
+}
+
+// energy returns the joules of the headline meter between two instants of a
+// run; if any of its channels has none there, none, and why.
+func (h PrimaryMeter) energy(r *indexedRun, from, to float64) (Float, string) {
+	if len(h.parts) == 0 {
+		return Absent(), "no meter"
+	}
+	sum := Float(0)
+	for i := range h.parts {
+		e, why := h.parts[i].energy(r, from, to)
+		if e.IsAbsent() {
+			return e, why
+		}
+		sum += e
+	}
+	return sum, ""
+}
+
+// gross is what is uncertain of a window's energy, relative to it.
+func gross(w *Window) terms { return w.uncertain.scale(1 / float64(w.Energy)) }
+
+// net is what is uncertain of the power above idle, relative to it. The same
+// meter saw both, but its error need not be the same at both ends of its range.
+func net(w *Window) terms {
+	return w.uncertain.scale(1/w.Duration).each(w.idleTerms, math.Hypot).scale(1 / float64(w.Power()-w.idle))
+}
+
+// powered marks a figure with the provenance of the watts in it, and with
+// what is uncertain of them: of is relative to the figure, window by window.
+func (d *deriver) powered(m Figure, ws []Window, of func(*Window) terms) Figure {
+	return d.seen(ws, of).mark(m)
+}
+
+// seen is what is uncertain of the watts of windows: for one figure, and of the
+// gross power.
+type seen struct {
+	*deriver
+	of, plain terms
+	shortest  float64 // s
+}
+
+func (d *deriver) seen(ws []Window, of func(*Window) terms) seen {
+	s := seen{deriver: d, shortest: math.Inf(1)}
+	var each, plain []terms
+	d.spend(32 * len(ws))
+	for i := range ws {
+		w := &ws[i]
+		s.shortest = min(s.shortest, w.Duration)
+		if !w.Energy.IsAbsent() {
+			each, plain = append(each, of(w)), append(plain, gross(w))
+		}
+	}
+	s.of, s.plain = typical(each), typical(plain)
+	return s
+}
+
+func (s seen) mark(m Figure) Figure {
+	if !s.metered {
+		m.Why = s.partial
+		return m
+	}
+	return s.head.marked(m, s.of, s.plain, s.shortest)
+}
+
+// marked is powered with the terms at hand; plain are those of the gross
+// power. The figure is graded by the worse of the two.
+func (h PrimaryMeter) marked(m Figure, of, plain terms, shortest float64) Figure {
+	m.Boundary, m.Origin, m.Instrument = h.Boundary, h.Origin, Absent()
+	m.Grade = GradeOf(h.Boundary, h.Origin, plain.budget(m), shortest)
+	if !m.Value.IsAbsent() {
+		m.Instrument, m.Budget = Float(ppm(of.instrument())), of.budget(m)
+		m.Grade = max(m.Grade, GradeOf(h.Boundary, h.Origin, m.Budget, shortest))
+	}
+	return m
+}
