@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report"
 )
 
@@ -85,6 +85,7 @@ func believed(ctx context.Context, name string) (*results.Record, error) {
 func compareCommand() *cobra.Command {
 	var (
 		a      against
+		m      money
 		format string
 	)
 	cmd := &cobra.Command{
@@ -94,7 +95,8 @@ func compareCommand() *cobra.Command {
 throughput, watts, work per joule, an index against the reference with its
 interval, and a verdict: better, no worse, worse, or cannot tell and what would
 settle it. Figures of different boundaries or grades, modelled watts and records
-that break the publish rules are listed apart and not ranked.
+that break the publish rules are listed apart and not ranked. With a price sheet it
+adds what each candidate earns, unless the format is bench.
 
 A candidate is one machine: its name, CPU and memory. The label candidate=NAME
 (perwatt run --label) names candidates where these do not, and no other label does.
@@ -113,84 +115,34 @@ apart by labels, parts and meters, with a warning, or it is an error.`,
 			if err != nil {
 				return err
 			}
+			earned, _, err := m.evaluate(cmd.InOrStdin(), c)
+			if err != nil {
+				return err
+			}
 			if f == report.CSV || f == report.Bench { // which have no place for them
 				warn(cmd, c)
 			}
 			switch f {
 			case report.JSON:
-				return report.WriteJSON(cmd.OutOrStdout(), "  ", c)
+				return report.WriteJSON(cmd.OutOrStdout(), "  ", struct {
+					*compare.Comparison
+					Economics *economics.Result `json:"economics,omitempty"`
+				}{c, earned})
 			case report.Bench:
 				return report.WriteBench(cmd.OutOrStdout(), records)
 			}
-			return report.WriteComparison(cmd.OutOrStdout(), f, report.Page{Comparison: c}, options(cmd.OutOrStdout(), ""))
-		},
-	}
-	a.flags(cmd)
-	cmd.Flags().StringVar(&format, "format", "text", "text, markdown, csv, json or bench")
-	return cmd
-}
-
-func explainCommand() *cobra.Command {
-	var (
-		a      against
-		m      money
-		format string
-	)
-	cmd := &cobra.Command{
-		Use:   "explain FIGURE RECORD...",
-		Short: "Name the records, windows and formula behind a figure",
-		Long: `Say where a figure of a comparison or of a report comes from. A figure is named as
-the page and perwatt compare --format json name it: CANDIDATE/SCENARIO/USE/METRIC, or
-economics/TABLE/ROW/COLUMN of a page with a price sheet.`,
-		Example: `  perwatt explain node7/mining/mining/work_per_energy *.json
-  perwatt explain economics/mining/node7/revenue *.json --prices prices.csv`,
-		Args: args(cobra.MinimumNArgs(2)),
-		RunE: func(cmd *cobra.Command, argv []string) error {
-			if format != "text" && format != "json" {
-				return usagef("--format %q: must be text or json", format)
-			}
-			c, _, err := a.load(cmd.Context(), argv[1:])
-			if err != nil {
-				return err
-			}
-			earned, _, err := m.evaluate(cmd.InOrStdin(), c)
-			if err != nil {
-				return err
-			}
-			if earned != nil && strings.HasPrefix(argv[0], "economics/") {
-				ok, err := report.ExplainEconomics(cmd.OutOrStdout(), earned, argv[0])
-				if err == nil && !ok {
-					return usagef("no figure %.120q: the page lists them under what it earns", argv[0])
-				}
-				return err
-			}
-			e, err := c.Explain(argv[0])
-			if err != nil {
-				return exit{exitUsage, fmt.Errorf("%w; there are %s", err, strings.Join(first(c.Figures(), 8), ", "))}
-			}
-			if format == "json" {
-				return report.WriteJSON(cmd.OutOrStdout(), "  ", e)
-			}
-			return report.WriteExplanation(cmd.OutOrStdout(), e, options(cmd.OutOrStdout(), ""))
+			return report.WriteComparison(cmd.OutOrStdout(), f, report.Page{Comparison: c, Economics: earned}, options(cmd.OutOrStdout(), ""))
 		},
 	}
 	a.flags(cmd)
 	m.flags(cmd)
-	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	cmd.Flags().StringVar(&format, "format", "text", "text, markdown, csv, json or bench")
 	return cmd
 }
 
-// warn says on standard error what is doubtful of a comparison.
+// warn prints what is doubtful about a comparison to standard error.
 func warn(cmd *cobra.Command, c *compare.Comparison) {
 	for _, w := range c.Warnings {
 		say(cmd.ErrOrStderr(), "perwatt: %s: %s → %s", w.Code, w.Text, w.Remedy)
 	}
-}
-
-// first shortens a list for a message.
-func first(list []string, n int) []string {
-	if len(list) > n {
-		return append(list[:n:n], fmt.Sprintf("and %d more", len(list)-n))
-	}
-	return list
 }

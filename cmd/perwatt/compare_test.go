@@ -82,6 +82,36 @@ func TestBuyer(t *testing.T) {
 	out, _ = run(exitOK, append([]string{"explain", "economics/mining/south/margin", "--prices", sheet, "--as-of", "2026-02-01"}, files...)...)
 	require.Contains(t, out, "pool_fee")
 
+	// The figures of a comparison with prices are those of the page and of
+	// explain: to the last digit in JSON, to the character where printed.
+	priced := append([]string{"--prices", sheet, "--as-of", "2026-02-01"}, files...)
+	out, _ = run(exitOK, append([]string{"compare", "--format", "json"}, priced...)...)
+	var both struct {
+		compare.Comparison
+		Economics economics.Result
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &both))
+	require.Equal(t, "north", both.Reference)
+	markdown, _ := run(exitOK, append([]string{"compare", "--format", "markdown"}, priced...)...)
+	for _, id := range []string{"economics/mining/south/margin", "economics/bitcoin/south/cost", "economics/retrofit/antminer-s21/rent"} {
+		want, ok := both.Economics.Figure(id)
+		require.True(t, ok, id)
+		out, _ = run(exitOK, append([]string{"explain", id}, priced...)...)
+		var got struct {
+			results.Figure
+			Printed, Formula string
+			Inputs           []struct {
+				Name, Printed string
+				results.Figure
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(out), &got))
+		require.Equal(t, fmt.Sprint(want.Figure), fmt.Sprint(got.Figure), id)
+		require.Equal(t, want.Formula, got.Formula)
+		require.Len(t, got.Inputs, len(want.Inputs))
+		require.Contains(t, strings.ReplaceAll(markdown, `\~`, "~"), "| "+strings.TrimSuffix(got.Printed, " "+string(got.Unit))+" |", id) // the table has the unit in its head
+	}
+
 	_, stderr = run(exitUsage, append([]string{"report", "-o", "page.doc"}, files...)...)
 	require.Contains(t, stderr, "must end in .html, .md, .csv or .pdf")
 	_, stderr = run(exitUsage, append([]string{"report"}, files...)...)

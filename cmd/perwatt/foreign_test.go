@@ -134,7 +134,7 @@ func TestForeignText(t *testing.T) {
 		{[]string{"track", "--store", store, "-o", filepath.Join(dir, "site")}, exitOK}, {[]string{"track", "--store", store, "-o", filepath.Join(dir, "actions"), "--format", "gha-benchmark"}, exitOK},
 	}
 	for _, f := range report.Formats() {
-		calls = append(calls, call{[]string{"show", first.ID, "--store", store, "--format", string(f)}, exitOK}, call{append([]string{"compare", "--format", string(f)}, files...), exitOK})
+		calls = append(calls, call{[]string{"show", first.ID, "--store", store, "--format", string(f)}, exitOK}, call{append([]string{"compare", "--format", string(f), "--prices", sheet, "--as-of", "2026-02-01"}, files...), exitOK})
 	}
 	for f := range strings.SplitSeq(trackForms, ", ") {
 		if f != string(report.Action) {

@@ -8,51 +8,46 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report"
 )
 
 func pricesCommand() *cobra.Command {
 	var (
-		example            bool
-		sheet, hours, asOf string
+		example bool
+		m       money
 	)
 	cmd := &cobra.Command{
 		Use:   "prices (--example | --check FILE)",
-		Short: "Write an example price sheet, or check one and say what can be worked out from it",
-		Long: `Money comes from a price sheet: CSV with one price a row, each with its unit, its
-day and its source. Nothing is looked up and nothing is assumed: a price that is
-not there leaves out the part that needs it.
+		Short: "Write an example price sheet, or check one and list what can be computed from it",
+		Long: `A price sheet is CSV with one price a row, each with its unit, its day and its
+source. Nothing is looked up and nothing is assumed: a missing price leaves out the
+part that needs it.
 
---check prints what a sheet holds, how old it is, what is doubtful, and which part
-lacks which price. --hours adds power prices by the hour (or 30, 15 or 5 minutes),
-CSV with the header time,price [$/MWh]. A file may be - for standard input. Exit
-code 2 if a file is wrong, naming line, key and remedy.`,
+--check prints the prices with their ages, warnings, and the prices that each part
+lacks. --hours adds power prices by the hour (or 30, 15 or 5 minutes), CSV with the
+header time,price [$/MWh]. A file may be - for standard input. The exit code is 2 if
+a file is wrong; the message names line, key and remedy.`,
 		Example: `  perwatt prices --example > prices.csv
   perwatt prices --check prices.csv
   perwatt prices --check prices.csv --hours day-ahead.csv --as-of 2026-01-31`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			on, err := time.Now(), error(nil)
-			if asOf != "" {
-				if on, err = time.Parse(time.DateOnly, asOf); err != nil {
-					return usagef("--as-of %q: write the day as 2006-01-02", asOf)
-				}
-			}
 			switch {
-			case example == (sheet != ""):
+			case example == (m.sheet != ""):
 				return usagef("give --example or --check FILE, one of them (see perwatt prices --help)")
-			case example && hours != "":
+			case example && m.hours != "":
 				return usagef("--hours goes with --check")
-			case sheet == "-" && hours == "-":
+			case m.sheet == "-" && m.hours == "-":
 				return usagef("--check - and --hours -: standard input is one file")
 			case example:
 				_, err := io.WriteString(cmd.OutOrStdout(), economics.Example())
 				return err
 			}
-			prices, err := loadPrices(cmd.InOrStdin(), sheet, hours, on)
+			prices, on, err := m.load(cmd.InOrStdin())
 			if err != nil {
-				return exit{exitUsage, err}
+				return err
 			}
 			return report.WritePrices(cmd.OutOrStdout(), prices.Check(on), prices.Warnings(on), options(cmd.OutOrStdout(), ""))
 		},
@@ -60,26 +55,10 @@ code 2 if a file is wrong, naming line, key and remedy.`,
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.BoolVar(&example, "example", false, "write a commented sheet to start from")
-	fl.StringVar(&sheet, "check", "", "price sheet to check")
-	fl.StringVar(&hours, "hours", "", "power prices by the hour to check with it")
-	fl.StringVar(&asOf, "as-of", "", "day on which ages are counted (default today)")
+	fl.StringVar(&m.sheet, "check", "", "price sheet to check")
+	fl.StringVar(&m.hours, "hours", "", "power prices by the hour to check with it")
+	fl.StringVar(&m.asOf, "as-of", "", "day on which ages are counted (default today)")
 	return cmd
-}
-
-// loadPrices reads a price sheet and, if named, an hourly series.
-func loadPrices(stdin io.Reader, sheet, hours string, on time.Time) (*economics.Prices, error) {
-	var p *economics.Prices
-	err := reading(stdin, sheet, func(r io.Reader) (err error) {
-		p, err = economics.Parse(r, on)
-		return err
-	})
-	if err == nil && hours != "" {
-		err = reading(stdin, hours, func(r io.Reader) (err error) {
-			p.Hours, err = economics.ParseHours(r)
-			return err
-		})
-	}
-	return p, err
 }
 
 func reading(stdin io.Reader, name string, parse func(io.Reader) error) error {
@@ -96,4 +75,59 @@ func reading(stdin io.Reader, name string, parse func(io.Reader) error) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// money are the flags of a price sheet.
+type money struct{ sheet, hours, asOf string }
+
+func (m *money) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&m.sheet, "prices", "", "price sheet, CSV (perwatt prices --example writes one)")
+	cmd.Flags().StringVar(&m.hours, "hours", "", "power prices by the hour, CSV, with --prices")
+	cmd.Flags().StringVar(&m.asOf, "as-of", "", "day on which the ages of prices are counted (default today)")
+}
+
+// evaluate computes what the candidates earn, and returns the flags that
+// reproduce it; nil without a price sheet.
+func (m *money) evaluate(stdin io.Reader, c *compare.Comparison) (*economics.Result, []string, error) {
+	if m.sheet == "" {
+		if m.hours != "" || m.asOf != "" {
+			return nil, nil, usagef("--hours and --as-of go with --prices")
+		}
+		return nil, nil, nil
+	}
+	p, on, err := m.load(stdin)
+	if err != nil {
+		return nil, nil, err
+	}
+	again := []string{"--prices", m.sheet, "--as-of", on.Format(time.DateOnly)}
+	if m.hours != "" {
+		again = append(again, "--hours", m.hours)
+	}
+	r := economics.Evaluate(economics.Candidates(c), *p, on)
+	return &r, again, nil
+}
+
+// load reads the price sheet and, if named, the hourly series, and returns the
+// day on which the prices are judged.
+func (m *money) load(stdin io.Reader) (p *economics.Prices, on time.Time, err error) {
+	on = time.Now().UTC().Truncate(24 * time.Hour)
+	if m.asOf != "" {
+		if on, err = time.Parse(time.DateOnly, m.asOf); err != nil {
+			return nil, on, usagef("--as-of %q: write the day as 2006-01-02", m.asOf)
+		}
+	}
+	err = reading(stdin, m.sheet, func(r io.Reader) (err error) {
+		p, err = economics.Parse(r, on)
+		return err
+	})
+	if err == nil && m.hours != "" {
+		err = reading(stdin, m.hours, func(r io.Reader) (err error) {
+			p.Hours, err = economics.ParseHours(r)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, on, exit{exitUsage, err}
+	}
+	return p, on, nil
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
-	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report"
 )
 
@@ -184,40 +183,4 @@ func pageOf(ctx context.Context, out string, files []string, records []*results.
 	}
 	again := append(append([]string{"perwatt", "report"}, files...), "-o", out)
 	return writePage(ctx, out, strings.ToLower(filepath.Ext(out)), report.Page{Comparison: c, Records: records, Command: report.Command(again...)})
-}
-
-// money are the flags of a price sheet.
-type money struct{ sheet, hours, asOf string }
-
-func (m *money) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&m.sheet, "prices", "", "price sheet, CSV (perwatt prices --example writes one)")
-	cmd.Flags().StringVar(&m.hours, "hours", "", "power prices by the hour, CSV, with --prices")
-	cmd.Flags().StringVar(&m.asOf, "as-of", "", "day on which the ages of prices are counted (default today)")
-}
-
-// evaluate computes what the candidates earn, and returns the flags that
-// reproduce it; nil without a price sheet.
-func (m *money) evaluate(stdin io.Reader, c *compare.Comparison) (*economics.Result, []string, error) {
-	if m.sheet == "" {
-		if m.hours != "" || m.asOf != "" {
-			return nil, nil, usagef("--hours and --as-of go with --prices")
-		}
-		return nil, nil, nil
-	}
-	on, err := time.Now().UTC().Truncate(24*time.Hour), error(nil)
-	if m.asOf != "" {
-		if on, err = time.Parse(time.DateOnly, m.asOf); err != nil {
-			return nil, nil, usagef("--as-of %q: write the day as 2006-01-02", m.asOf)
-		}
-	}
-	p, err := loadPrices(stdin, m.sheet, m.hours, on)
-	if err != nil {
-		return nil, nil, exit{exitUsage, err}
-	}
-	again := []string{"--prices", m.sheet, "--as-of", on.Format(time.DateOnly)}
-	if m.hours != "" {
-		again = append(again, "--hours", m.hours)
-	}
-	r := economics.Evaluate(economics.Candidates(c), *p, on)
-	return &r, again, nil
 }

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perwatt/perwatt/results/report"
+)
+
+func explainCommand() *cobra.Command {
+	var (
+		a      against
+		m      money
+		format string
+	)
+	cmd := &cobra.Command{
+		Use:   "explain FIGURE RECORD...",
+		Short: "Print the formula and the inputs of a figure",
+		Long: `Print where a figure of a comparison or a report comes from: its formula and the
+records and windows, or the prices, in it. Its name is the one in the page and in
+perwatt compare --format json: CANDIDATE/SCENARIO/USE/METRIC, or, with a price sheet,
+economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
+		Example: `  perwatt explain node7/mining/mining/work_per_energy *.json
+  perwatt explain economics/mining/node7/revenue *.json --prices prices.csv`,
+		Args: args(cobra.MinimumNArgs(2)),
+		RunE: func(cmd *cobra.Command, argv []string) error {
+			if format != "text" && format != "json" {
+				return usagef("--format %q: must be text or json", format)
+			}
+			c, _, err := a.load(cmd.Context(), argv[1:])
+			if err != nil {
+				return err
+			}
+			earned, _, err := m.evaluate(cmd.InOrStdin(), c)
+			if err != nil {
+				return err
+			}
+			if earned != nil && strings.HasPrefix(argv[0], "economics/") {
+				ok, err := report.ExplainEconomics(cmd.OutOrStdout(), earned, argv[0])
+				if err == nil && !ok {
+					return usagef("no figure %.120q: the page lists them under what it earns", argv[0])
+				}
+				return err
+			}
+			e, err := c.Explain(argv[0])
+			if err != nil {
+				return exit{exitUsage, fmt.Errorf("%w; there are %s", err, strings.Join(first(c.Figures(), 8), ", "))}
+			}
+			if format == "json" {
+				return report.WriteJSON(cmd.OutOrStdout(), "  ", e)
+			}
+			return report.WriteExplanation(cmd.OutOrStdout(), e, options(cmd.OutOrStdout(), ""))
+		},
+	}
+	a.flags(cmd)
+	m.flags(cmd)
+	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	return cmd
+}
+
+// first shortens a list for a message.
+func first(list []string, n int) []string {
+	if len(list) > n {
+		return append(list[:n:n], fmt.Sprintf("and %d more", len(list)-n))
+	}
+	return list
+}
