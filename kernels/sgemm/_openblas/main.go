@@ -29,6 +29,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/sgemm/shapes"
 	"golang.org/x/sys/unix"
@@ -40,7 +42,7 @@ func main() {
 	each := flag.Duration("each", 100*time.Millisecond, "length of a measurement")
 	only := flag.String("shapes", "", "`pattern` of the shapes to measure")
 	flag.Parse()
-	im, err := sgemm.Pick(*impl)
+	row, err := sgemm.Table.Pick(cpu.Info(), *impl)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -50,15 +52,15 @@ func main() {
 	}
 	runtime.LockOSThread()
 	C.openblas_set_num_threads(1)
-	fmt.Printf("%s beside OpenBLAS for %s, GFLOP per second of CPU time, medians of %d\n", im.Name, C.GoString(C.openblas_get_corename()), *pairs)
+	fmt.Printf("%s beside OpenBLAS for %s, GFLOP per second of CPU time, medians of %d\n", row.Name, C.GoString(C.openblas_get_corename()), *pairs)
 	fmt.Printf("%-32s %8s %8s %8s %8s\n", "shape", "ours", "OpenBLAS", "ratio", "of FMA")
 	for _, list := range [][]shapes.Shape{shapes.Peers, shapes.Training} {
-		compare(im, list, pattern, *pairs, *each)
+		compare(row, list, pattern, *pairs, *each)
 	}
 }
 
 // compare prints a line for each shape that matches, and the mean of its ratios.
-func compare(im sgemm.Implementation, list []shapes.Shape, pattern *regexp.Regexp, pairs int, length time.Duration) {
+func compare(row kernels.Row[sgemm.Implementation], list []shapes.Shape, pattern *regexp.Regexp, pairs int, length time.Duration) {
 	sum, least, n := 0.0, math.Inf(1), 0
 	for _, s := range list {
 		if !pattern.MatchString(s.String()) {
@@ -68,15 +70,18 @@ func compare(im sgemm.Implementation, list []shapes.Shape, pattern *regexp.Regex
 		a, lda, b, ldb, c, ldc := s.Operands(rng.Float32)
 		var ours, theirs, ratios, shares []float64
 		for range pairs {
-			peak := rate(length/10, func(n int) (flop float64) {
-				for range n {
-					flop += im.Peak()
-				}
-				return flop
-			})
+			peak := math.NaN()
+			if row.Peak != nil {
+				peak = rate(length/10, func(n int) (flop float64) {
+					for range n {
+						flop += row.Peak()
+					}
+					return flop
+				})
+			}
 			x := rate(length, func(n int) float64 {
 				for range n {
-					im.Gemm(s.TransA, s.TransB, s.M, s.N, s.K, 1, a, lda, b, ldb, s.Beta, c, ldc)
+					row.Impl.Gemm(s.TransA, s.TransB, s.M, s.N, s.K, 1, a, lda, b, ldb, s.Beta, c, ldc)
 				}
 				return float64(n) * s.FLOP()
 			})
