@@ -17,49 +17,49 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// PoolSession is one measuring session on a device that works elsewhere: an ASIC
-// that mines against our pool. Nothing runs in a process of its own, and the
-// machine that watches is not measured. The device does not stop between
-// windows: they follow one another without a pause.
+// PoolSession is one measuring session on a miner: an ASIC that mines against our
+// pool. There is no worker process, and the machine that runs the pool is not
+// measured. The miner does not stop between windows, which follow one another
+// without a pause.
 //
-// The plan's Warmup passes from the device's first share on, then Settle on work
-// that was handed out after it, so that nothing counts that was done before; the
-// first window begins with a share of that work. A window in which it is not
-// known what the device did is failed, and the others stand. With Rounds of 0
-// there are windows until Look has seen enough or the context ends.
+// The plan's Warmup begins with the miner's first share. Settle follows, on jobs
+// issued after the warm-up, so that earlier work does not count; the first window
+// begins with a share of such a job. A window in which the miner's work is unknown
+// fails, and the others stand. With Rounds of 0 windows follow one another until
+// Look returns true or the context ends.
 type PoolSession struct {
-	// Record is what is known before: tool, node, plan, what meters were
-	// sought. Run adds the rest.
+	// Record holds what is known before the session: tool, node, plan, how
+	// the meters were found. Run adds the rest.
 	Record *results.Record
 	Load   bench.ShareWorkload
-	Meters []power.Meter  // of this device alone
-	Claims []miner.Client // that it is, to be asked what it says of itself
-	Heart  *Heartbeat     // of this process; nil to do without
-	Every  time.Duration  // between two looks; the record is saved at each 30th
+	Meters []power.Meter  // of this miner alone
+	Claims []miner.Client // its own APIs
+	Heart  *Heartbeat     // of this process; nil for none
+	Every  time.Duration  // between two looks; the record is saved at every 30th
 	Save   func(*results.Record) error
-	// Look is shown the record as it stands, the open window among its runs,
-	// and says whether that is enough. The record is Look's for the call.
+	// Look gets the record as it stands, with the open window among its runs,
+	// and returns whether that is enough. It must not keep the record.
 	Look func(*results.Record) (enough bool)
 }
 
 const (
 	savesAfter  = 30               // looks
 	touchEvery  = 10 * time.Second // between samples of counters where no window ends; sooner in short windows
-	claimsEvery = time.Minute      // between questions to a device; sooner in short windows
+	claimsEvery = time.Minute      // between queries of a miner; sooner in short windows
 )
 
-// ErrNothing is wrapped by the error of a session on a device that ended
-// before there was anything to record.
+// ErrNothing is wrapped by the error of a session on a miner that ended before
+// there was anything to record.
 var ErrNothing = errors.New("nothing was measured")
 
-// window is a stretch that is measured; it is open while to is 0.
+// window is an interval that is measured; it is open while to is 0.
 type window struct {
 	from, to results.Float
 	anchor   results.Anchor
 	patience time.Time // for the samples that close it
 }
 
-// remote is a session while it goes on.
+// poolSession is a session while it goes on.
 type poolSession struct {
 	*PoolSession
 	clock   clock
@@ -78,10 +78,9 @@ type poolSession struct {
 	claims []results.Claim
 }
 
-// Run measures until the plan is carried out, Look has seen enough, or ctx
-// ends, and leaves everything in r.Record. It returns nil if that could be
-// saved; a session that has no end of its own is complete when ctx ends it, one
-// that had one is interrupted.
+// Run measures until the plan is carried out, Look returns true, or ctx ends, and
+// leaves everything in r.Record. It returns nil if that could be saved. When ctx
+// ends it, a session of open length is complete, and any other is interrupted.
 func (r *PoolSession) Run(ctx context.Context) error {
 	rec := r.Record
 	t0 := time.Now()
@@ -97,7 +96,7 @@ func (r *PoolSession) Run(ctx context.Context) error {
 	m.use = useOf(info, Part{Use: info.Use, Role: results.Alone})
 	m.use.Shares = &shares
 
-	// What closes the last window is read when ctx has ended.
+	// The samples that close the last window are read after ctx has ended.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m.sampler = startSampler(reading, m.clock, seconds(rec.Plan.Interval), r.Meters, nil, r.Heart)
 	defer func() { stop(); m.sampler.stop() }()
@@ -128,7 +127,7 @@ func (r *PoolSession) Run(ctx context.Context) error {
 	})
 }
 
-// while has the load run as long as f does.
+// while runs the load as long as f runs.
 func (m *poolSession) while(ctx context.Context, f func(ctx context.Context) error) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
@@ -138,7 +137,7 @@ func (m *poolSession) while(ctx context.Context, f func(ctx context.Context) err
 	return errors.Join(err, <-ended)
 }
 
-// listen asks a device what it says of itself.
+// listen queries the API of a miner.
 func (m *poolSession) listen(ctx context.Context, d miner.Client, i int) {
 	said, err := d.Read(ctx)
 	if ctx.Err() != nil {
@@ -150,7 +149,7 @@ func (m *poolSession) listen(ctx context.Context, d miner.Client, i int) {
 	m.claims[i].Samples = append(m.claims[i].Samples, s)
 }
 
-// measure takes one window after the other.
+// measure takes windows one after another.
 func (m *poolSession) measure(ctx context.Context) error {
 	plan := m.Record.Plan
 	start, err := m.Load.Begin(ctx)
@@ -192,8 +191,8 @@ func (m *poolSession) measure(ctx context.Context) error {
 	}
 }
 
-// start takes in the state in which the first window begins, and returns the
-// instant. The total is of what counts.
+// start records the state in which the first window begins, and returns its time.
+// The total counts from there.
 func (m *poolSession) start(start bench.Start) results.Float {
 	s := m.sampler
 	s.mu.Lock()
@@ -207,7 +206,7 @@ func (m *poolSession) start(start bench.Start) results.Float {
 	return t
 }
 
-// touch reads the counters and returns the instant.
+// touch reads the counters and returns the time at which it did.
 func (m *poolSession) touch() results.Float {
 	s := m.sampler
 	s.mu.Lock()
@@ -222,7 +221,7 @@ func (m *poolSession) touch() results.Float {
 		count, at, _ = m.done.Load()
 		told = m.Load.Counters()
 		now, _, _ := m.done.Load()
-		again = now != count // a share came between: its class is told and its work is not
+		again = now != count // a share came in between: it is in its class and not in the work
 	}
 	m.total += float64(count - m.last) // modulo 2^64
 	m.last, m.touched = count, time.Now()
@@ -238,7 +237,7 @@ func (m *poolSession) begin(t results.Float) {
 	m.windows = append(m.windows, window{from: t, anchor: results.Anchor{T: m.clock.now(), UTC: time.Now().UTC().Round(time.Microsecond)}})
 }
 
-// end closes the open window and returns when. The count is read at that very
+// end closes the open window and returns its end. The count is read at that very
 // instant, so that no share is cut in two.
 func (m *poolSession) end() results.Float {
 	slowest := time.Duration(0)
@@ -250,8 +249,8 @@ func (m *poolSession) end() results.Float {
 	return w.to
 }
 
-// settle makes a run of a closed window once everything is sampled that
-// belongs to it, and the window after it is long enough to stand alone.
+// settle turns a closed window into a run once all its samples are in, and the
+// window after it is long enough to stand alone.
 func (m *poolSession) settle() {
 	for len(m.windows) > 1 {
 		w, open := m.windows[0], m.windows[len(m.windows)-1]
@@ -270,7 +269,7 @@ func (m *poolSession) settle() {
 	}
 }
 
-// run is the record of one window, the i-th.
+// run returns the run of the i-th window.
 func (m *poolSession) run(from, to results.Float, anchor results.Anchor, i int) results.Run {
 	r := results.Run{
 		Scenario: m.Record.Plan.Scenarios[0], Round: i + 1, Anchor: anchor, Uses: []results.Use{m.use}, Status: results.OK,
@@ -279,7 +278,7 @@ func (m *poolSession) run(from, to results.Float, anchor results.Anchor, i int) 
 	if i == 0 {
 		r.Phases = append(slices.Clone(m.before), r.Phases...)
 	}
-	// A class of shares that never came needs no trace.
+	// A class without shares needs no trace.
 	r.Traces = slices.DeleteFunc(r.Traces, func(tr results.Trace) bool {
 		return strings.HasPrefix(tr.Of, results.SharesOf(m.use.Use, "")) && !slices.ContainsFunc(tr.V, func(v results.Float) bool { return v != 0 })
 	})
@@ -293,9 +292,9 @@ func (m *poolSession) run(from, to results.Float, anchor results.Anchor, i int) 
 	return r
 }
 
-// around are the answers of a window, with the last one up to its beginning and the
-// first one from its end on: what a device counted in it is known by those nearest to its
-// ends.
+// around returns the samples of a window, the last one up to its beginning and the
+// first one from its end on: the samples nearest to its ends show what the miner
+// counted in it.
 func around(said []results.SelfReportedSample, from, to results.Float) []results.SelfReportedSample {
 	at := func(s results.SelfReportedSample, t results.Float) int { return cmp.Compare(s.T, t) }
 	a, found := slices.BinarySearchFunc(said, from, at)
@@ -306,14 +305,14 @@ func around(said []results.SelfReportedSample, from, to results.Float) []results
 	return said[a:min(len(said), b+1)]
 }
 
-// stand brings the record up to date. Answers are judged over the whole
-// session: if they were wrong, no window of it counts.
+// stand brings the record up to date. Shares are checked over the whole session: if
+// a check fails, no window counts.
 func (m *poolSession) stand(state results.State) {
 	rec := m.Record
 	rec.State, rec.End = state, time.Now().UTC().Round(time.Microsecond)
 	rec.Runs = slices.Clone(m.final)
 	for _, w := range m.windows {
-		if w.to == 0 { // as far as everything is known of it
+		if w.to == 0 { // up to the last instant at which everything was sampled
 			w.to = m.sampler.latest()
 		}
 		if w.to > w.from {
@@ -335,7 +334,7 @@ func (m *poolSession) stand(state results.State) {
 	rec.Summary = results.Derive(rec)
 }
 
-// gap fails the windows that it makes unknown.
+// gap fails the windows in which it leaves the work unknown.
 func (m *poolSession) gap(g bench.Gap) {
 	from, to := m.clock.of(g.From), m.clock.of(g.To)
 	for i := range m.Record.Runs {
@@ -349,9 +348,9 @@ func (m *poolSession) gap(g bench.Gap) {
 	}
 }
 
-// finish closes the last window, waits for what is sampled around its end, and
-// saves the record. A last window that is too short to stand alone is a part
-// of the one before it.
+// finish closes the last window, waits for the samples around its end, and saves the
+// record. A last window that is too short to stand alone becomes part of the one
+// before it.
 func (m *poolSession) finish(state results.State) error {
 	m.end()
 	if n := len(m.windows); n > 1 && m.windows[n-1].to-m.windows[n-1].from < m.Record.Plan.Window/2 {
@@ -400,7 +399,7 @@ func (s *sampler) between(from, to results.Float) []results.Trace {
 	return out
 }
 
-// forget drops what no window from an instant on needs.
+// forget drops the samples that no window from an instant on needs.
 func (s *sampler) forget(before results.Float) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -303,6 +303,16 @@ const (
 	PhaseCool    = "cool"
 )
 
+// Count is the number of runs of a status.
+func (r *Record) Count(s Status) (n int) {
+	for i := range r.Runs {
+		if r.Runs[i].Status == s {
+			n++
+		}
+	}
+	return n
+}
+
 // Phase returns the named phase of the run.
 func (r *Run) Phase(name string) (Phase, bool) {
 	for _, p := range r.Phases {

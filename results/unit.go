@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 )
 
 // Unit names the unit of a quantity. Records hold SI base units only; scaling
@@ -192,6 +193,9 @@ func Absent() Float { return Float(math.NaN()) }
 
 // IsAbsent reports whether f stands for no figure.
 func (f Float) IsAbsent() bool { return f != f }
+
+// Duration is that of f seconds.
+func (f Float) Duration() time.Duration { return time.Duration(float64(f) * float64(time.Second)) }
 
 // MarshalJSON writes the shortest decimal that reads back as f, as RFC 8785
 // (JSON Canonicalization Scheme) asks.

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/results"
@@ -37,7 +36,7 @@ func preset(name string) (results.Plan, error) {
 func planFlags(p results.Plan) []string {
 	argv := []string{"--preset", p.Preset, "--sessions", "1", "--threads", fmt.Sprint(p.Threads), "--rounds", fmt.Sprint(p.Rounds), fmt.Sprint("--target=", p.Target)}
 	for flag, seconds := range map[string]results.Float{"settle": p.Settle, "warmup": p.Warmup, "limit": p.Limit, "window": p.Window, "interval": p.Interval} {
-		argv = append(argv, "--"+flag, time.Duration(float64(seconds)*1e9).String())
+		argv = append(argv, "--"+flag, seconds.Duration().String())
 	}
 	if len(p.Models) > 0 {
 		argv = append(argv, "--model", strings.Join(p.Models, ","))

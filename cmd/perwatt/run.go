@@ -44,7 +44,7 @@ type runFlags struct {
 	settle, warmup, limit, window    time.Duration
 	interval, wait                   time.Duration
 	target                           bool
-	sweep                            sweep
+	sweep                            sweepFlags
 	keep                             unsaved
 }
 
@@ -249,12 +249,12 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	defer func() { f.sweep.remains(stderr) }()
 	var files []string
 	var records []*results.Record
-	for session, setting := range f.sweep.sessions(plan.Sessions) {
+	for session, setting := range f.sweep.Sessions(plan.Sessions) {
 		plan.Session, plan.Setting = session, setting
 		if setting != nil {
 			show.say("applying setting " + setting.Value)
 			applied := f.keep.begin(st.Place()) // what stays applied is said
-			err := f.sweep.set(ctx, setting, "")
+			err := f.sweep.Apply(ctx, setting, "")
 			if applied(); err != nil {
 				switch {
 				case len(files) == 0:
@@ -322,11 +322,7 @@ func (f *runFlags) measure(ctx context.Context, st *store.Store, s *harness.Sess
 		return "", fmt.Errorf("--store: %w", err)
 	}
 	s.Save = func(rec *results.Record) (err error) {
-		if rec.State == results.Running {
-			path, err = draft.Save(rec)
-		} else {
-			path, err = draft.Commit(rec)
-		}
+		path, err = draft.Keep(rec)
 		return err
 	}
 	// While it watches, this process wakes ten times a second for microseconds:
@@ -350,13 +346,7 @@ func (f *runFlags) measure(ctx context.Context, st *store.Store, s *harness.Sess
 	if format != report.Text {
 		say(stderr, "perwatt: record: %s", path)
 	}
-	good := 0
-	for _, r := range rec.Runs {
-		if r.Status == results.OK {
-			good++
-		}
-	}
-	switch {
+	switch good := rec.Count(results.OK); {
 	case rec.State == results.Interrupted:
 		return path, exit{exitInterrupted, fmt.Errorf("interrupted: %d finished runs are kept in %s; perwatt verify reads it, a new perwatt run starts afresh", good, path)}
 	case good == 0:

@@ -275,7 +275,7 @@ func (s *soak) suspended(kind string, p *program, when time.Time, long time.Dura
 	hit := false
 	for _, run := range rec.Runs {
 		w, ok := run.Phase(results.PhaseMeasure)
-		from, to := rec.Start.Add(seconds(w.From)), rec.Start.Add(seconds(w.To))
+		from, to := rec.Start.Add(w.From.Duration()), rec.Start.Add(w.To.Duration())
 		hit = hit || ok && run.Scenario == "mining" && from.Before(when.Add(long-200*time.Millisecond)) && to.After(when.Add(200*time.Millisecond))
 	}
 	if !hit {
@@ -363,7 +363,7 @@ func (s *soak) stopPool(r *rand.Rand) string {
 	}
 	for _, run := range rec.Runs {
 		w, _ := run.Phase(results.PhaseMeasure)
-		from, to := rec.Start.Add(seconds(w.From)), rec.Start.Add(seconds(w.To))
+		from, to := rec.Start.Add(w.From.Duration()), rec.Start.Add(w.To.Duration())
 		if run.Status != results.OK {
 			return "a window has failed with the reason"
 		}

@@ -1,50 +1,36 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"maps"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/perwatt/perwatt/harness"
 	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/results"
 )
 
-// sweep measures at one setting after the other. What a setting is, such as a
-// power limit, only the user's own command knows, which applies it.
-type sweep struct {
-	settings []string
-	apply    string
-	id       string
-
-	mu    sync.Mutex
-	stand map[string]string // the setting last applied, by worker
+// sweepFlags are --steps and --apply, and the sweep that they ask for.
+type sweepFlags struct {
+	settings       []string
+	apply          string
+	*harness.Sweep // nil without --steps
 }
 
-const (
-	mostSettings = 100
-	applyLimit   = 10 * time.Minute // a miner that restarts takes some
-)
+const mostSettings = 100
 
-func (s *sweep) flags(cmd *cobra.Command, also string) {
+func (s *sweepFlags) flags(cmd *cobra.Command, also string) {
 	cmd.Flags().StringSliceVar(&s.settings, "steps", nil, "settings to measure at, one after the other, such as 150,200,250: --apply sets them")
 	cmd.Flags().StringVar(&s.apply, "apply", "", "command that applies a setting, {} in its words: 'nvidia-smi -pl {}'"+also+".\nNo shell runs it: what needs one goes into a script. The last setting stays")
 }
 
-// check says what is wrong with the flags.
-func (s *sweep) check() error {
+// check makes the sweep, or returns what is wrong with the flags.
+func (s *sweepFlags) check() error {
 	switch {
 	case len(s.settings) == 0 && s.apply == "":
 		return nil
@@ -67,88 +53,21 @@ func (s *sweep) check() error {
 			return usagef("--apply: %w", err)
 		}
 	}
-	s.id = ulid.Make().String()
+	s.Sweep = &harness.Sweep{Command: s.apply, Redact: endpoint.Redact}
+	id := ulid.Make().String()
+	for i, v := range s.settings {
+		s.Settings = append(s.Settings, results.Setting{Sweep: id, Value: v, Number: i + 1, Of: len(s.settings), Apply: endpoint.Redact(s.apply)})
+	}
 	return nil
 }
 
-// sessions are those of a number at each setting, every other time through them
-// backwards, so that what drifts harms none more than another. The setting is
-// nil where there is nothing to set.
-func (s *sweep) sessions(n int) iter.Seq2[int, *results.Setting] {
-	return func(yield func(int, *results.Setting) bool) {
-		all := []*results.Setting{nil}
-		for i, v := range s.settings {
-			all = append(all[:i], &results.Setting{Sweep: s.id, Value: v, Number: i + 1, Of: len(s.settings), Apply: endpoint.Redact(s.apply)})
-		}
-		for session := 1; session <= n; session++ {
-			for _, setting := range all {
-				if !yield(session, setting) {
-					return
-				}
-			}
-			slices.Reverse(all)
-		}
-	}
-}
-
-// plainName is a name that is no option and no path, and that no shell obeys:
-// commands hand it to one, at the other end of ssh at the latest.
-var plainName = regexp.MustCompile(`^[\pL\pN_][\pL\pN\pM_.@+:,=%-]*$`)
-
-// set applies a setting; worker is whose it is, where there are several.
-func (s *sweep) set(ctx context.Context, to *results.Setting, worker string) error {
-	if to == nil {
-		return nil
-	}
-	if strings.Contains(s.apply, "{worker}") && !plainName.MatchString(worker) {
-		return fmt.Errorf("--apply: worker %.64q cannot stand in a command: the device names it, and an option, a path or a sign that a shell obeys does what a stranger likes; give the device a name of letters, digits and any of ._@+:,=%%- after the first", worker)
-	}
-	ctx, stop := context.WithTimeout(ctx, applyLimit)
-	defer stop()
-	words := strings.Fields(s.apply)
-	for i, w := range words {
-		words[i] = strings.NewReplacer("{}", to.Value, "{worker}", worker).Replace(w)
-	}
-	cmd := exec.CommandContext(ctx, words[0], words[1:]...) // #nosec G204 -- the operator's own --apply, no shell; of what a device says only a plainName gets in
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.Discard, &said
-	cmd.WaitDelay = time.Second
-	s.mu.Lock()
-	if s.stand == nil {
-		s.stand = map[string]string{}
-	}
-	s.stand[worker] = to.Value
-	s.mu.Unlock()
-	err := cmd.Run()
-	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
-		return nil
-	}
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	if text := strings.TrimSpace(said.String()); text != "" {
-		err = fmt.Errorf("%w: it complained %.300q", err, endpoint.Redact(text))
-	}
-	return fmt.Errorf("--apply: setting %s was not applied: %w", to.Value, err)
-}
-
-// remains says what stays applied.
-func (s *sweep) remains(w io.Writer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, worker := range slices.Sorted(maps.Keys(s.stand)) {
+// remains prints which settings stay applied.
+func (s *sweepFlags) remains(w io.Writer) {
+	for worker, value := range s.Applied() {
 		of := ""
 		if worker != "" {
 			of = fmt.Sprintf(" of worker %.64q", worker)
 		}
-		say(w, "perwatt: setting %s%s stays as --apply left it", s.stand[worker], of)
+		say(w, "perwatt: setting %s%s stays as --apply left it", value, of)
 	}
-}
-
-// at says at which setting.
-func at(s *results.Setting) string {
-	if s == nil {
-		return ""
-	}
-	return " at " + s.Value
 }

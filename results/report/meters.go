@@ -140,7 +140,7 @@ func WriteLoadStep(w io.Writer, step results.LoadStep, opt Options) error {
 		}
 		if slow := max(r.Delay, r.Fall, r.Rise, r.Interval); slow > 0 {
 			notes = append(notes, fmt.Sprintf("%s %s: give windows of %s or more, ten times its slowest response; resolution=%.3g,period=%v would say what was seen.",
-				results.Line(r.Meter, nameLimit), results.Line(r.Channel, nameLimit), Quantity(10*slow, results.Second), float64(r.Step), time.Duration(float64(r.Interval)*1e9).Round(time.Millisecond)))
+				results.Line(r.Meter, nameLimit), results.Line(r.Channel, nameLimit), Quantity(10*slow, results.Second), float64(r.Step), r.Interval.Duration().Round(time.Millisecond)))
 		}
 	}
 	if step.Busy > 0.05 {

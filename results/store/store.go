@@ -190,6 +190,15 @@ func taken(path string) error {
 	return fmt.Errorf("store: write %s: %w: a finished record is never overwritten", path, fs.ErrExist)
 }
 
+// Keep saves the record of a session that goes on, and commits that of one that is
+// over. It returns where the record lies.
+func (d *Draft) Keep(rec *results.Record) (path string, err error) {
+	if rec.State == results.Running {
+		return d.Save(rec)
+	}
+	return d.Commit(rec)
+}
+
 // Save writes the record as it stands and returns its path. If that fails, the
 // version saved before is still there, as the error says.
 func (d *Draft) Save(rec *results.Record) (path string, err error) {
@@ -281,11 +290,11 @@ func release(f *os.File) {
 	}
 }
 
-// Finish commits the record of a session whose process is gone, after change
-// has said so in it, and returns where it lies. ok is false, and nothing is
+// finish commits the record of a session whose process is gone, after change
+// has noted that in it, and returns its path. ok is false, and nothing is
 // changed, if the session goes on, is finished, or where that cannot be told
 // because files cannot be locked, and if change refuses.
-func (s *Store) Finish(e Entry, change func(*results.Record) (ok bool)) (path string, ok bool, err error) {
+func (s *Store) finish(e Entry, change func(*results.Record) (ok bool)) (path string, ok bool, err error) {
 	base, partly := strings.CutSuffix(e.Path, partial)
 	if !partly {
 		return "", false, nil
@@ -316,6 +325,22 @@ func (s *Store) Finish(e Entry, change func(*results.Record) (ok bool)) (path st
 	}
 	path, err = d.Commit(rec)
 	return path, path != "", err
+}
+
+// FinishAll commits the records of all sessions whose processes are gone and that
+// change accepts, after it has changed them. each is called with the path of every
+// one, or with the error of one that cannot be committed.
+func (s *Store) FinishAll(change func(*results.Record) (ok bool), each func(path string, err error)) error {
+	entries, err := s.List()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if path, ok, err := s.finish(e, change); ok || err != nil {
+			each(path, err)
+		}
+	}
+	return nil
 }
 
 // keeps adds to err where the last version that was saved is.

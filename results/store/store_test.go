@@ -440,17 +440,17 @@ func TestFinish(t *testing.T) {
 		entries, err := List(dir)
 		require.NoError(t, err)
 		require.Len(t, entries, 1)
-		_, ok, err := s.Finish(entries[0], end)
+		_, ok, err := s.finish(entries[0], end)
 		require.NoError(t, err)
 		require.False(t, ok, "its writer lives")
 	}
 	entries, err := List(dir)
 	require.NoError(t, err)
 	release(d.held) // as the end of the process would
-	_, ok, err := s.Finish(entries[0], func(*results.Record) bool { return false })
+	_, ok, err := s.finish(entries[0], func(*results.Record) bool { return false })
 	require.NoError(t, err)
 	require.False(t, ok, "it is none of ours")
-	path, ok, err := s.Finish(entries[0], end)
+	path, ok, err := s.finish(entries[0], end)
 	require.NoError(t, err)
 	require.True(t, ok)
 	got, err := results.ReadFile(path)
@@ -461,7 +461,7 @@ func TestFinish(t *testing.T) {
 	require.Len(t, after, 1)
 	require.False(t, after[0].Partial)
 	for _, e := range []Entry{entries[0], after[0]} { // once more
-		_, ok, err = s.Finish(e, end)
+		_, ok, err = s.finish(e, end)
 		require.NoError(t, err)
 		require.False(t, ok)
 	}
