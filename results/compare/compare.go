@@ -117,29 +117,39 @@ type Group struct {
 	Origin   results.Origin   `json:"origin"`
 	Grade    results.Grade    `json:"grade"`
 	Ranked   bool             `json:"ranked"`
-	Why      string           `json:"why,omitempty"` // it is not
-	Rows     []Row            `json:"rows"`          // best first
+	Reason   Reason           `json:"reason,omitempty"` // why it is not
+	Why      string           `json:"why,omitempty"`    // the same as a text
+	Rows     []Row            `json:"rows"`             // best first
 }
+
+// Reason is why a group is not ranked; empty if it is.
+type Reason string
+
+const (
+	NoPower     Reason = "no-power"     // no session has watts
+	NotMeasured Reason = "not-measured" // the watts are modelled or declared
+	BreaksRules Reason = "breaks-rules" // of its set, or sessions of different meters
+)
 
 // Row is one candidate at one use. Figures are by the name of their metric, and
 // as [results.Quotient] defines them: of one session they are those of its
 // record, of several the sums go over all.
 type Row struct {
-	ID        string              `json:"id"`
-	Candidate string              `json:"candidate"`
-	Impl      string              `json:"impl"`
-	Figures   map[string]Interval `json:"figures"`
+	ID        string                    `json:"id"`
+	Candidate string                    `json:"candidate"`
+	Impl      string                    `json:"impl"`
+	Figures   map[string]results.Figure `json:"figures"`
 	// Index of the work per energy against the reference, in which the terms
 	// that cancel on a shared meter are left out; absent in another group.
-	Index    Interval      `json:"index"`
-	Shared   bool          `json:"shared"` // whether both were read by one meter
-	P        results.Float `json:"p"`      // of no difference (Welch, over sessions), adjusted over the comparison (Benjamini and Hochberg)
-	RankP    results.Float `json:"rank_p"` // of the same by ranks alone (Mann and Whitney, over sessions); null under 4 a side
-	Verdict  Verdict       `json:"verdict"`
-	Sessions int           `json:"sessions"`
-	Windows  int           `json:"windows"`
-	Outliers int           `json:"outliers"` // windows beyond 1.5 IQR: counted, never dropped
-	Tie      int           `json:"tie"`      // rows of one number cannot be told apart; 1-based; 0 outside a ranking
+	Index    results.Figure `json:"index"`
+	Shared   bool           `json:"shared"` // whether both were read by one meter
+	P        results.Float  `json:"p"`      // of no difference (Welch, over sessions), adjusted over the comparison (Benjamini and Hochberg)
+	RankP    results.Float  `json:"rank_p"` // of the same by ranks alone (Mann and Whitney, over sessions); null under 4 a side
+	Verdict  Verdict        `json:"verdict"`
+	Sessions int            `json:"sessions"`
+	Windows  int            `json:"windows"`
+	Outliers int            `json:"outliers"` // windows beyond 1.5 IQR: counted, never dropped
+	Tie      int            `json:"tie"`      // rows of one number cannot be told apart; 1-based; 0 outside a ranking
 
 	sessions stats.Sessions // work over energy
 	plain    []float64
@@ -150,19 +160,13 @@ type Row struct {
 	of       []source
 }
 
-// Verdict is what may be concluded of a row against the reference.
+// Verdict is the conclusion about a row, compared with the reference.
 type Verdict struct {
-	Word     string `json:"word"`               // better, no worse, worse, cannot tell, reference, not ranked
-	Why      string `json:"why,omitempty"`      // it is what it is, or what would settle it
-	Sessions int    `json:"sessions,omitempty"` // more a side that would settle it
-	Meter    bool   `json:"meter,omitempty"`    // a better or a shared meter would
+	Word     stats.Verdict `json:"word"`
+	Why      string        `json:"why,omitempty"`      // the reason, or what would settle it
+	Sessions int           `json:"sessions,omitempty"` // additional sessions per side that would settle it
+	Meter    bool          `json:"meter,omitempty"`    // a better or a shared meter would settle it
 }
-
-// Words of a [Verdict] besides those of package stats.
-const (
-	Reference = "reference"
-	NotRanked = "not ranked"
-)
 
 // source is what one record has of a row.
 type source struct {
@@ -171,23 +175,22 @@ type source struct {
 	windows []results.Window
 }
 
-// Interval is a figure with its 95 % bounds, null where there are none.
-type Interval struct {
-	Value results.Float `json:"value"`
-	Low   results.Float `json:"low"`
-	High  results.Float `json:"high"`
-	Unit  results.Unit  `json:"unit"`
-	// Instrument is what the meter adds, relative; null if unknown or no watts.
-	Instrument results.Float `json:"instrument"`
+// of returns an estimate as a figure without watts.
+func of(i stats.Interval, unit results.Unit) results.Figure {
+	return results.Figure{Value: finite(i.Value), Low: finite(i.Low), High: finite(i.High), Unit: unit, Provenance: results.Provenance{Instrument: results.Absent()}}
 }
 
-func of(i stats.Interval, unit results.Unit) Interval {
-	return Interval{finite(i.Value), finite(i.Low), finite(i.High), unit, results.Absent()}
+// none is a figure that does not exist.
+func none() results.Figure {
+	return of(stats.Interval{Value: math.NaN(), Low: math.NaN(), High: math.NaN()}, results.Ratio)
 }
 
-// stated is a figure as a record states it.
-func stated(m results.Figure) Interval {
-	return Interval{finite(float64(m.Value)), finite(float64(m.Low)), finite(float64(m.High)), m.Unit, finite(float64(m.Instrument))}
+// stated returns a figure of a record without its budget, which is that of one
+// session.
+func stated(m results.Figure) results.Figure {
+	m.Value, m.Low, m.High, m.Instrument = finite(float64(m.Value)), finite(float64(m.Low)), finite(float64(m.High)), finite(float64(m.Instrument))
+	m.Budget = nil
+	return m
 }
 
 // finite leaves out what no file can hold, such as work over no energy.
@@ -435,7 +438,7 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 				}
 				r := made[k]
 				if r == nil {
-					r = &Row{ID: strings.TrimSuffix(strings.Join([]string{cand.ID, k.scenario, k.use, k.variant}, "/"), "/"), Candidate: cand.ID, Impl: u.Impl, Figures: map[string]Interval{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
+					r = &Row{ID: strings.TrimSuffix(strings.Join([]string{cand.ID, k.scenario, k.use, k.variant}, "/"), "/"), Candidate: cand.ID, Impl: u.Impl, Figures: map[string]results.Figure{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
 					made[k] = r
 					mine = append(mine, k)
 					if _, known := units[k]; !known {
@@ -614,14 +617,20 @@ func (c *Comparison) group(rows []Row, grades map[string]provenance) (groups []G
 		g := Group{Boundary: p.boundary, Origin: p.origin, Grade: p.grade, Ranked: true}
 		switch {
 		case len(r.sessions) == 0:
-			g.Ranked, g.Why = false, "no watts"
+			g.Ranked, g.Reason, g.Why = false, NoPower, "no watts"
 		case p.origin != results.Measured:
-			g.Ranked, g.Why = false, "the watts were not measured"
+			g.Ranked, g.Reason, g.Why = false, NotMeasured, "the watts were not measured"
 		case p.broken != "":
-			g.Ranked, g.Why = false, "breaks the publish rules: "+p.broken
+			g.Ranked, g.Reason, g.Why = false, BreaksRules, "breaks the publish rules: "+p.broken
+		}
+		for name, f := range r.Figures {
+			if f.Origin != "" { // one provenance for all sessions
+				f.Boundary, f.Origin, f.Grade = p.boundary, p.origin, p.grade
+				r.Figures[name] = f
+			}
 		}
 		i := slices.IndexFunc(groups, func(o Group) bool {
-			return o.Boundary == g.Boundary && o.Origin == g.Origin && o.Grade == g.Grade && o.Ranked == g.Ranked && o.Why == g.Why
+			return o.Boundary == g.Boundary && o.Origin == g.Origin && o.Grade == g.Grade && o.Reason == g.Reason && o.Why == g.Why
 		})
 		if i < 0 {
 			i = len(groups)
@@ -666,15 +675,15 @@ func (c *Comparison) judge(ctx context.Context) error {
 					return err
 				}
 				r := &g.Rows[ri]
-				none := Interval{results.Absent(), results.Absent(), results.Absent(), results.Ratio, results.Absent()}
-				r.Index = none
+				r.Index = none()
+				r.Index.Boundary, r.Index.Origin, r.Index.Grade = g.Boundary, g.Origin, g.Grade
 				switch {
 				case !g.Ranked:
-					r.Verdict = Verdict{Word: NotRanked, Why: g.Why}
+					r.Verdict = Verdict{Word: stats.NotRanked, Why: g.Why}
 				case ref == nil:
-					r.Verdict = Verdict{Word: NotRanked, Why: "the reference has no figure of this boundary and grade"}
+					r.Verdict = Verdict{Word: stats.NotRanked, Why: "the reference has no figure of this boundary and grade"}
 				case ref == r:
-					r.Verdict = Verdict{Word: Reference}
+					r.Verdict = Verdict{Word: stats.Reference}
 				}
 				if ref == nil || len(ref.sessions) == 0 || len(r.sessions) == 0 {
 					continue
@@ -686,11 +695,12 @@ func (c *Comparison) judge(ctx context.Context) error {
 				r.Shared = r.meter != "" && r.meter == ref.meter
 				r.stat = stats.Quotient(r.sessions, ref.sessions, c.Seed)
 				own := math.Hypot(instrument(r.budget, r.Shared), instrument(ref.budget, r.Shared))
-				r.Index = of(r.stat, results.Ratio)
+				whole := r.stat
 				if !math.IsNaN(own) {
-					r.Index = of(r.stat.Widen(own), results.Ratio)
-					r.Index.Instrument = finite(own)
+					whole = r.stat.Widen(own)
 				}
+				r.Index = of(whole, results.Ratio)
+				r.Index.Provenance = results.Provenance{Boundary: g.Boundary, Origin: g.Origin, Grade: g.Grade, Instrument: finite(own)}
 				if g.Ranked {
 					trials = append(trials, trial{r, ref})
 					ps = append(ps, stats.PValue(r.sessions, ref.sessions, c.Seed))
@@ -704,11 +714,11 @@ func (c *Comparison) judge(ctx context.Context) error {
 		r.P = results.Float(p)
 		switch {
 		case r.Index.Instrument.IsAbsent():
-			r.Verdict = Verdict{Word: string(stats.CannotTell), Meter: true, Why: "the accuracy of the meters is not stated: say it with accuracy=, or measure both with one meter"}
+			r.Verdict = Verdict{Word: stats.CannotTell, Meter: true, Why: "the accuracy of the meters is not stated: say it with accuracy=, or measure both with one meter"}
 		default:
 			full := stats.Interval{Value: float64(r.Index.Value), Low: float64(r.Index.Low), High: float64(r.Index.High)}
 			d := stats.Decide(full, r.stat, true, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
-			r.Verdict = Verdict{Word: string(d.Verdict), Why: d.Why, Sessions: d.Sessions, Meter: d.Meter}
+			r.Verdict = Verdict{Word: d.Verdict, Why: d.Why, Sessions: d.Sessions, Meter: d.Meter}
 		}
 	}
 	for ti := range c.Tables {

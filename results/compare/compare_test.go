@@ -12,6 +12,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/resultstest"
+	"github.com/perwatt/perwatt/results/stats"
 )
 
 func sessions(n resultstest.Node, k int, seed uint64) (out []*results.Record) {
@@ -56,10 +57,10 @@ func TestKnownWorld(t *testing.T) {
 	require.Equal(t, results.Wall, g.Boundary)
 	require.InDelta(t, 1.05, float64(south.Index.Value), 0.01)
 	require.True(t, south.Shared, "one PDU read both")
-	require.Equal(t, "better", south.Verdict.Word)
+	require.Equal(t, stats.Better, south.Verdict.Word)
 	require.Equal(t, 1, south.Tie)
 	east, _ := row(t, c, "mining", "east")
-	require.Equal(t, "worse", east.Verdict.Word)
+	require.Equal(t, stats.Worse, east.Verdict.Word)
 	require.Equal(t, 5, east.Sessions)
 	require.Equal(t, 30, east.Windows)
 	require.InDelta(t, 1.235e9*0.95/241, float64(east.Figures[results.WorkPerEnergy].Value), 5e4)
@@ -82,14 +83,14 @@ func TestSeparateMeters(t *testing.T) {
 	two := compared(t, Options{Seed: 1}, sessions(north, 5, 1), sessions(south, 5, 2))
 	a, _ := row(t, one, "mining", "south")
 	b, _ := row(t, two, "mining", "south")
-	require.Equal(t, "better", a.Verdict.Word, a.Verdict.Why)
+	require.Equal(t, stats.Better, a.Verdict.Word, a.Verdict.Why)
 	require.False(t, b.Shared)
 	require.Greater(t, float64(b.Index.High-b.Index.Low), 3*float64(a.Index.High-a.Index.Low))
-	require.NotEqual(t, "better", b.Verdict.Word)
+	require.NotEqual(t, stats.Better, b.Verdict.Word)
 	south.Gain = 0
 	unstated := compared(t, Options{Seed: 1}, sessions(north, 5, 1), sessions(south, 5, 2))
 	d, _ := row(t, unstated, "mining", "south")
-	require.Equal(t, "cannot tell", d.Verdict.Word)
+	require.Equal(t, stats.CannotTell, d.Verdict.Word)
 	require.True(t, d.Verdict.Meter)
 }
 
@@ -114,12 +115,12 @@ func TestNeverMixed(t *testing.T) {
 		r, g := row(t, c, "mining", name)
 		require.False(t, g.Ranked, name)
 		require.Contains(t, g.Why, why)
-		require.Equal(t, NotRanked, r.Verdict.Word)
+		require.Equal(t, stats.NotRanked, r.Verdict.Word)
 		require.Zero(t, r.Tie)
 	}
 	r, g := row(t, c, "mining", "node")
 	require.True(t, g.Ranked)
-	require.Equal(t, NotRanked, r.Verdict.Word, "no reference of that boundary")
+	require.Equal(t, stats.NotRanked, r.Verdict.Word, "no reference of that boundary")
 	require.True(t, r.Index.Value.IsAbsent())
 }
 
@@ -234,7 +235,7 @@ func TestWorldIsCovered(t *testing.T) {
 			if float64(r.Index.Low) <= 1 && 1 <= float64(r.Index.High) {
 				covered++
 			}
-			if r.Verdict.Word == "better" {
+			if r.Verdict.Word == stats.Better {
 				false2++
 			}
 		}

@@ -12,7 +12,7 @@ import (
 // Explanation says where a figure of a comparison comes from.
 type Explanation struct {
 	Figure  string         `json:"figure"`
-	Value   Interval       `json:"value"`
+	Value   results.Figure `json:"value"`
 	Origin  results.Origin `json:"origin,omitempty"` // of the watts in it
 	Formula string         `json:"formula"`
 	Inputs  []Input        `json:"inputs"`

@@ -18,13 +18,13 @@ const kWh = 3.6e6 // J
 // Exchange is the rate at which a candidate turns mining into training on the
 // same energy: hashes given up for a sample.
 type Exchange struct {
-	Candidate string   `json:"candidate"`
-	Scenario  string   `json:"scenario"` // of the training
-	Rate      Interval `json:"rate"`     // hash/sample
+	Candidate string         `json:"candidate"`
+	Scenario  string         `json:"scenario"` // of the training
+	Rate      results.Figure `json:"rate"`     // hash/sample
 	// Advantage is the rate against the reference's: below 1 the candidate
 	// gives up less mining for a unit of training, and so has the comparative
 	// advantage in training (Ricardo, 1817), whatever it does better outright.
-	Advantage Interval       `json:"advantage"`
+	Advantage results.Figure `json:"advantage"`
 	Origin    results.Origin `json:"origin"`
 }
 
@@ -39,15 +39,22 @@ type Mix struct {
 
 // Point is one sharing of a kilowatt-hour.
 type Point struct {
-	Training results.Float `json:"training"` // share of the energy, 0 to 1; null of the mullet, which does not split it
-	Hashes   Interval      `json:"hashes"`   // per kWh
-	Samples  Interval      `json:"samples"`  // per kWh
+	Training results.Float  `json:"training"` // share of the energy, 0 to 1; null of the mullet, which does not split it
+	Hashes   results.Figure `json:"hashes"`   // per kWh
+	Samples  results.Figure `json:"samples"`  // per kWh
 }
 
-// times is a figure times a constant.
-func (i Interval) times(by float64, unit results.Unit) Interval {
-	scaled := func(f results.Float) results.Float { return finite(float64(f) * by) }
-	return Interval{scaled(i.Value), scaled(i.Low), scaled(i.High), unit, i.Instrument}
+// times returns a figure times a constant.
+func times(f results.Figure, by float64, unit results.Unit) results.Figure {
+	scaled := func(v results.Float) results.Float { return finite(float64(v) * by) }
+	f.Value, f.Low, f.High, f.Unit = scaled(f.Value), scaled(f.Low), scaled(f.High), unit
+	return f
+}
+
+// attribute gives a figure the boundary, origin and grade of the watts in another.
+func attribute(f, from results.Figure) results.Figure {
+	f.Boundary, f.Origin, f.Grade = from.Boundary, from.Origin, from.Grade
+	return f
 }
 
 // measured is a row that has watts, with their origin.
@@ -78,18 +85,19 @@ func (t *Table) row(candidate string) (*Row, results.Origin) {
 
 // rate is the exchange rate between two uses of a candidate: of one session
 // that of its record, in which what a round did to both uses cancels.
-func (c *Comparison) rate(mining, training *Row, stated map[string]Interval, scenario string) Interval {
+func (c *Comparison) rate(mining, training *Row, stated map[string]results.Figure, scenario string) results.Figure {
 	if len(mining.of) == 1 && len(training.of) == 1 && mining.of[0].record == training.of[0].record {
 		if rate, ok := stated[scenario]; ok {
 			return rate
 		}
 	}
-	return of(stats.Quotient(mining.sessions, training.sessions, c.Seed), results.Hash.Per(results.Sample))
+	rate := of(stats.Quotient(mining.sessions, training.sessions, c.Seed), results.Hash.Per(results.Sample))
+	return attribute(rate, mining.Figures[results.WorkPerEnergy])
 }
 
 // exchanges are the rates that a record states, by the scenario of the training.
-func exchanges(rec *results.Record) map[string]Interval {
-	out := map[string]Interval{}
+func exchanges(rec *results.Record) map[string]results.Figure {
+	out := map[string]results.Figure{}
 	for _, x := range rec.Summary.Exchange {
 		if _, known := out[x.Scenario]; !known && !x.HashesPerSample.Value.IsAbsent() {
 			out[x.Scenario] = stated(x.HashesPerSample)
@@ -105,14 +113,13 @@ func (c *Comparison) normalise(ctx context.Context) error {
 		return nil
 	}
 	mining, mullets := c.Tables[i].measured(), c.mullets()
-	rates := map[string]map[string]Interval{} // that one record states, by candidate
+	rates := map[string]map[string]results.Figure{} // that one record states, by candidate
 	for ci := range c.Candidates {
 		cand := &c.Candidates[ci]
 		if m, ok := mining[cand.ID]; ok {
 			rates[cand.ID] = exchanges(cand.records[m.of[0].record])
 		}
 	}
-	none := Interval{results.Absent(), results.Absent(), results.Absent(), results.Ratio, results.Absent()}
 	for i := range c.Tables {
 		t := &c.Tables[i]
 		if t.Use != "training" || t.Role != results.Alone {
@@ -122,10 +129,10 @@ func (c *Comparison) normalise(ctx context.Context) error {
 			return err
 		}
 		training := t.measured()
-		rate := func(candidate string) (Interval, bool) {
+		rate := func(candidate string) (results.Figure, bool) {
 			m, tr := mining[candidate], training[candidate]
 			if m.Row == nil || tr.Row == nil {
-				return none, false
+				return none(), false
 			}
 			return c.rate(m.Row, tr.Row, rates[candidate], t.Scenario), true
 		}
@@ -138,7 +145,7 @@ func (c *Comparison) normalise(ctx context.Context) error {
 			m, tr := mining[cand.ID], training[cand.ID]
 			e := Exchange{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.origin, Rate: r, Advantage: divide(r, ref)}
 			if cand.ID == c.Reference {
-				e.Advantage = none
+				e.Advantage = attribute(none(), r)
 				e.Advantage.Value = 1
 			}
 			c.Exchange = append(c.Exchange, e)
@@ -146,7 +153,7 @@ func (c *Comparison) normalise(ctx context.Context) error {
 			h, s := m.Figures[results.WorkPerEnergy], tr.Figures[results.WorkPerEnergy]
 			mix := Mix{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.origin}
 			for _, share := range []float64{0, 0.25, 0.5, 0.75, 1} {
-				mix.Points = append(mix.Points, Point{results.Float(share), h.times((1-share)*kWh, results.Hash), s.times(share*kWh, results.Sample)})
+				mix.Points = append(mix.Points, Point{results.Float(share), times(h, (1-share)*kWh, results.Hash), times(s, share*kWh, results.Sample)})
 			}
 			mix.Mullet = mullets[trained{cand.ID, tr.model}]
 			c.Mixes = append(c.Mixes, mix)
@@ -157,10 +164,10 @@ func (c *Comparison) normalise(ctx context.Context) error {
 
 // divide is the quotient of two independent intervals: their relative widths
 // add in quadrature, on the log scale.
-func divide(a, b Interval) Interval {
-	half := func(i Interval) float64 { return math.Log(float64(i.High/i.Low)) / 2 }
+func divide(a, b results.Figure) results.Figure {
+	half := func(i results.Figure) float64 { return math.Log(float64(i.High/i.Low)) / 2 }
 	v, w := float64(a.Value/b.Value), math.Exp(math.Hypot(half(a), half(b)))
-	return of(stats.Interval{Value: v, Low: v / w, High: v * w}, results.Ratio)
+	return attribute(of(stats.Interval{Value: v, Low: v / w, High: v * w}, results.Ratio), a)
 }
 
 // trained is a model on a candidate.
@@ -189,7 +196,7 @@ func (c *Comparison) mullets() map[trained]*Point {
 		for id, front := range t.measured() {
 			b, both := back[at{t.Scenario, id}]
 			if key := (trained{id, front.model}); both && out[key] == nil {
-				out[key] = &Point{results.Absent(), b.Figures[results.WorkPerEnergy].times(kWh, results.Hash), front.Figures[results.WorkPerEnergy].times(kWh, results.Sample)}
+				out[key] = &Point{results.Absent(), times(b.Figures[results.WorkPerEnergy], kWh, results.Hash), times(front.Figures[results.WorkPerEnergy], kWh, results.Sample)}
 			}
 		}
 	}

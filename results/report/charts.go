@@ -24,11 +24,10 @@ func pictured(h chart.Head, c chart.Chart) []picture {
 func chartCSS() string { return chart.CSS() }
 
 // drawn is a figure of a comparison as a chart draws it.
-func drawn(i compare.Interval, origin results.Origin, tie int) chart.Figure {
-	m := metricFrom(i, origin)
-	f := chartFigure(m)
+func drawn(i results.Figure, tie int) chart.Figure {
+	f := chartFigure(i)
 	f.Tie = tie
-	f.Text, _ = Split(m) // the chart says the interval itself
+	f.Text, _ = Split(i) // the chart says the interval itself
 	return f
 }
 
@@ -44,7 +43,7 @@ func rankingChart(p Page, t compare.Table, id string) []picture {
 			if r.Index.Value.IsAbsent() {
 				continue
 			}
-			f := drawn(r.Index, g.Origin, r.Tie)
+			f := drawn(r.Index, r.Tie)
 			f.Text = fmt.Sprintf("%.3f", float64(r.Index.Value))
 			if r.Candidate == p.Comparison.Reference {
 				f.Text = "1"
@@ -72,8 +71,8 @@ func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 			if !ok1 || !ok2 {
 				continue
 			}
-			y := drawn(thr, results.Measured, 0)
-			c.Points = append(c.Points, chart.Point{Name: r.Candidate, X: drawn(pow, g.Origin, 0), Y: y, Group: provenanceOf(g), Reference: r.Candidate == p.Comparison.Reference})
+			y := drawn(thr, 0)
+			c.Points = append(c.Points, chart.Point{Name: r.Candidate, X: drawn(pow, 0), Y: y, Group: provenanceOf(g), Reference: r.Candidate == p.Comparison.Reference})
 		}
 	}
 	if len(c.Points) < 2 {
@@ -86,7 +85,7 @@ func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 // leave out some if there are many.
 func planeCharts(p Page) (out []picture, left int) {
 	c := p.Comparison
-	efficiency := func(scenario, use, candidate string) (compare.Interval, results.Origin) {
+	efficiency := func(scenario, use, candidate string) (results.Figure, results.Origin) {
 		for _, t := range c.Tables {
 			if t.Scenario != scenario || t.Use != use || t.Role != results.Alone {
 				continue
@@ -99,7 +98,7 @@ func planeCharts(p Page) (out []picture, left int) {
 				}
 			}
 		}
-		return compare.Interval{Value: results.Absent(), Low: results.Absent(), High: results.Absent()}, ""
+		return results.Figure{Value: results.Absent(), Low: results.Absent(), High: results.Absent()}, ""
 	}
 	seen := map[string]bool{}
 	for n, m := range c.Mixes {
@@ -113,7 +112,7 @@ func planeCharts(p Page) (out []picture, left int) {
 		}
 		refX, _ := efficiency("mining", "mining", c.Reference)
 		refY, _ := efficiency(m.Scenario, "training", c.Reference)
-		relative := func(i, ref compare.Interval, origin results.Origin) chart.Figure {
+		relative := func(i, ref results.Figure, origin results.Origin) chart.Figure {
 			k := 1 / float64(ref.Value)
 			return chart.Figure{Value: float64(i.Value) * k, Low: float64(i.Low) * k, High: float64(i.High) * k, Modelled: origin != results.Measured}
 		}

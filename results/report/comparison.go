@@ -12,6 +12,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/stats"
 )
 
 // WriteComparison prints a comparison, and what the candidates earn if that is
@@ -46,10 +47,6 @@ func WriteBench(w io.Writer, records []*results.Record) error {
 	}
 	_, err := w.Write(out.Bytes())
 	return err
-}
-
-func metricFrom(i compare.Interval, origin results.Origin) results.Figure {
-	return results.Figure{Value: i.Value, Low: i.Low, High: i.High, Unit: i.Unit, Provenance: results.Provenance{Origin: origin, Instrument: i.Instrument}}
 }
 
 func comparisonPage(of Page) *page {
@@ -136,7 +133,7 @@ func alone(c *compare.Comparison) string {
 		for _, g := range t.Groups {
 			for _, r := range g.Rows {
 				if i, ok := r.Figures[results.WorkPerEnergy]; ok {
-					value, _ := Split(metricFrom(i, g.Origin))
+					value, _ := Split(i)
 					said, source = append(said, value+" at "+results.Line(t.ID(), 40)), provenanceOf(g)
 				}
 			}
@@ -151,14 +148,14 @@ func alone(c *compare.Comparison) string {
 
 // sentence is what can be said of a candidate over all its uses.
 func sentence(c *compare.Comparison, candidate string) string {
-	uses := map[string][]string{}
-	span := map[string][2]float64{}
+	uses := map[stats.Verdict][]string{}
+	span := map[stats.Verdict][2]float64{}
 	total := 0
 	for _, t := range c.Tables {
 		for _, g := range t.Groups {
 			for _, r := range g.Rows {
 				w := r.Verdict.Word
-				if r.Candidate != candidate || w == compare.NotRanked || w == compare.Reference {
+				if r.Candidate != candidate || w == stats.NotRanked || w == stats.Reference {
 					continue
 				}
 				total++
@@ -173,7 +170,7 @@ func sentence(c *compare.Comparison, candidate string) string {
 		}
 	}
 	var parts []string
-	for _, w := range []string{"better", "no worse", "worse", "cannot tell"} {
+	for _, w := range []stats.Verdict{stats.Better, stats.NoWorse, stats.Worse, stats.CannotTell} {
 		if len(uses[w]) == 0 {
 			continue
 		}
@@ -183,7 +180,7 @@ func sentence(c *compare.Comparison, candidate string) string {
 		} else if n > 3 {
 			at = fmt.Sprintf("at %d of %d uses", n, total)
 		}
-		part := w + " " + at
+		part := string(w) + " " + at
 		if w == "better" || w == "worse" {
 			part += fmt.Sprintf(" (%+.1f to %+.1f %%)", span[w][0], span[w][1])
 			if len(uses[w]) == 1 {
@@ -229,27 +226,24 @@ func groupPart(t compare.Table, g compare.Group) part {
 		for j, f := range figures {
 			var m *results.Figure
 			if i, ok := r.Figures[f.metric]; ok {
-				made := metricFrom(i, g.Origin)
-				if f.metric == results.Throughput {
-					made.Origin = ""
-				}
+				made := i
 				m = &made
 			}
 			grid[j] = append(grid[j], m)
 		}
-		index := metricFrom(r.Index, g.Origin)
+		index := r.Index
 		if index.Value.IsAbsent() {
 			index.Why = cmp.Or(r.Verdict.Why, "no index in this group")
 		}
 		grid[len(figures)] = append(grid[len(figures)], &index)
-		verdicts = append(verdicts, cell{value: results.Line(r.Verdict.Word, nameLimit)})
+		verdicts = append(verdicts, cell{value: string(r.Verdict.Word)})
 		var peak *results.Figure
 		if i, ok := r.Figures[results.PeakFraction]; ok {
-			made := metricFrom(i, "")
+			made := i
 			peak = &made
 		}
 		peaks = append(peaks, peak)
-		if r.Verdict.Why != "" && r.Verdict.Word != compare.NotRanked {
+		if r.Verdict.Why != "" && r.Verdict.Word != stats.NotRanked {
 			notes = append(notes, fmt.Sprintf("%s: %s: %s", results.Line(r.Candidate, nameLimit), r.Verdict.Word, results.Line(r.Verdict.Why, textLimit)))
 		}
 		if r.Outliers > 0 {
@@ -298,7 +292,7 @@ func exchangePart(c *compare.Comparison) *part {
 	for _, e := range c.Exchange {
 		names = append(names, cell{value: results.Line(e.Candidate, nameLimit)})
 		scenarios = append(scenarios, cell{value: results.Line(e.Scenario, nameLimit)})
-		r, a := metricFrom(e.Rate, e.Origin), metricFrom(e.Advantage, e.Origin)
+		r, a := e.Rate, e.Advantage
 		if a.Value.IsAbsent() {
 			a.Why = "the reference was not measured at both uses"
 		}
@@ -328,8 +322,8 @@ func mixPart(c *compare.Comparison) *part {
 			if p == nil {
 				return cell{value: absent}
 			}
-			hashes, _ := Split(metricFrom(p.Hashes, m.Origin))
-			samples, _ := Split(metricFrom(p.Samples, m.Origin))
+			hashes, _ := Split(p.Hashes)
+			samples, _ := Split(p.Samples)
 			return cell{value: hashes, under: samples, sort: exact(p.Hashes.Value)}
 		}
 		for j := range heads {
@@ -392,7 +386,7 @@ func comparisonCSV(out io.Writer, of Page) error {
 	c := of.Comparison
 	w := csv.NewWriter(out)
 	w.Write([]string{"table", "candidate", "reference", "metric", "value", "low", "high", "unit", "instrument", "boundary", "origin", "grade", "ranked", "place", "verdict", "p", "sessions", "windows", "why"}) // #nosec G104 -- the error is kept for Flush
-	put := func(i compare.Interval, p results.Float, row ...string) {
+	put := func(i results.Figure, p results.Float, row ...string) {
 		for j := range row {
 			row[j] = inert(results.Line(row[j], textLimit))
 		}
@@ -402,9 +396,9 @@ func comparisonCSV(out io.Writer, of Page) error {
 	for _, t := range c.Tables {
 		for _, g := range t.Groups {
 			for _, r := range g.Rows {
-				line := func(metric string, i compare.Interval) {
+				line := func(metric string, i results.Figure) {
 					put(i, r.P, t.ID(), r.Candidate, c.Reference, metric, "", "", "", string(i.Unit), "", string(g.Boundary), string(g.Origin), string(g.Grade),
-						strconv.FormatBool(g.Ranked), strconv.Itoa(r.Tie), r.Verdict.Word, "", strconv.Itoa(r.Sessions), strconv.Itoa(r.Windows), cmp.Or(r.Verdict.Why, g.Why))
+						strconv.FormatBool(g.Ranked), strconv.Itoa(r.Tie), string(r.Verdict.Word), "", strconv.Itoa(r.Sessions), strconv.Itoa(r.Windows), cmp.Or(r.Verdict.Why, g.Why))
 				}
 				for _, m := range []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork} {
 					if i, ok := r.Figures[m]; ok {
@@ -417,7 +411,7 @@ func comparisonCSV(out io.Writer, of Page) error {
 	}
 	if of.Economics != nil {
 		for f := range of.Economics.Figures() {
-			put(compare.Interval{Value: f.Value, Low: f.Low, High: f.High, Instrument: results.Absent()}, results.Absent(), "economics/"+f.Table, "", "", f.ID, "", "", "", string(f.Unit), "", string(f.Boundary), string(f.Origin), string(f.Grade), "", "", "", "", "", "", f.Formula)
+			put(results.Figure{Value: f.Value, Low: f.Low, High: f.High, Provenance: results.Provenance{Instrument: results.Absent()}}, results.Absent(), "economics/"+f.Table, "", "", f.ID, "", "", "", string(f.Unit), "", string(f.Boundary), string(f.Origin), string(f.Grade), "", "", "", "", "", "", f.Formula)
 		}
 	}
 	w.Flush()
@@ -426,7 +420,7 @@ func comparisonCSV(out io.Writer, of Page) error {
 
 // WriteExplanation prints where a figure comes from.
 func WriteExplanation(w io.Writer, e compare.Explanation, opt Options) error {
-	value, bounds := Split(metricFrom(e.Value, e.Origin))
+	value, bounds := Split(e.Value)
 	p := &page{title: []string{results.Line(e.Figure, 160)}, state: strings.TrimSpace(value + " " + bounds), whole: true}
 	p.parts = append(p.parts, part{title: "Formula", notes: []string{results.Line(e.Formula, textLimit)}})
 	s := &tableBuilder{part: part{title: "Windows"}}

@@ -13,7 +13,7 @@ import (
 // swept is a candidate at a setting of a sweep, at one use and boundary.
 type swept struct {
 	machine, setting string
-	power, energy    compare.Interval
+	power, energy    results.Figure
 }
 
 // sweeps draws the energy that work takes against the watts, over the settings

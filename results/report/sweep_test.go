@@ -18,7 +18,7 @@ func TestSweepAcrossGroups(t *testing.T) {
 		id := string(rune('a' + i))
 		c.Candidates = append(c.Candidates, compare.Candidate{ID: id, Machine: "rig", Setting: id})
 		g.Boundary, g.Origin = results.Wall, results.Measured
-		g.Rows = []compare.Row{{Candidate: id, Figures: map[string]compare.Interval{results.Power: {Value: 150}, results.EnergyPerWork: {Value: 2e-8}}}}
+		g.Rows = []compare.Row{{Candidate: id, Figures: map[string]results.Figure{results.Power: {Value: 150}, results.EnergyPerWork: {Value: 2e-8}}}}
 		table.Groups = append(table.Groups, g)
 	}
 	c.Tables = []compare.Table{table}

@@ -18,6 +18,10 @@ const (
 	NoWorse    Verdict = "no worse"    // it does not, but what it reaches on the bad side is within the margin
 	Worse      Verdict = "worse"       // it lies on the bad side of 1, and not within the margin
 	CannotTell Verdict = "cannot tell" // none of these
+
+	// Rows that are not judged.
+	Reference Verdict = "reference"  // what the others are compared with
+	NotRanked Verdict = "not ranked" // boundary, origin, grade or rules forbid it
 )
 
 const (
