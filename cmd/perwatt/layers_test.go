@@ -21,7 +21,9 @@ const module = "github.com/perwatt/perwatt/"
 func allowed(from, to string) bool {
 	in := func(p, room string) bool { return p == room || strings.HasPrefix(p, room+"/") }
 	switch {
-	case in(from, "cmd"), path.Base(from) == "all" && in(to, path.Dir(from)), to == "results":
+	case in(from, "cmd"), path.Base(from) == "all" && in(to, path.Dir(from)):
+		return true
+	case to == "results":
 		return !in(from, "kernels") && from != "results"
 	case from == "kernels/device", from == "results":
 		return false
@@ -41,7 +43,7 @@ func allowed(from, to string) bool {
 		}
 		return order[to] != 0 && order[to] < order[from]
 	case from == "bench":
-		return false
+		return to == "kernels/device"
 	case in(from, "bench"):
 		return to == "bench" || in(to, "kernels")
 	case from == "harness/endpoint", in(from, "harness/fleet"):
@@ -51,7 +53,7 @@ func allowed(from, to string) bool {
 	case in(from, "harness/miner"):
 		return to == "harness/endpoint" || to == "harness/miner" && from != to
 	case from == "harness":
-		return to == "bench" || to == "harness/power" || to == "harness/miner"
+		return to == "bench" || to == "kernels/device" || to == "harness/power" || to == "harness/miner"
 	}
 	return false
 }
@@ -115,6 +117,9 @@ func TestLayerRules(t *testing.T) {
 		{"kernels/device", "kernels", false},
 		{"kernels/device/cpu", "kernels/device", true},
 		{"kernels/device/cpu", "kernels", false},
+		{"kernels/device/cpu", "kernels/device/all", false},
+		{"kernels/device/all", "kernels/device/cpu", true},
+		{"kernels/device/all", "kernels", false},
 		{"results", "results/stats", false},
 		{"results/report", "results/compare", true},
 		{"results/economics", "results/compare", true},
@@ -128,11 +133,17 @@ func TestLayerRules(t *testing.T) {
 		{"results/compare", "results/report/chart", false},
 		{"bench", "kernels/sha256d", false},
 		{"bench", "results", true},
+		{"bench", "kernels/device", true},
+		{"bench", "kernels/device/cpu", false},
+		{"bench/hashscan", "kernels/device/cpu", true},
 		{"bench/hashscan", "kernels/sha256d", true},
 		{"bench/hashscan", "bench/matmul", false},
 		{"bench/all", "bench/hashscan", true},
 		{"harness", "harness/power", true},
 		{"harness", "harness/power/rapl", false},
+		{"harness", "kernels/device", true},
+		{"harness", "kernels/device/cpu", false},
+		{"harness", "kernels/sgemm", false},
 		{"harness", "bench/hashscan", false},
 		{"harness/power/all", "harness/power/rapl", true},
 		{"harness/power/rapl", "harness/power", true},

@@ -1,5 +1,11 @@
 // Package device describes where work runs: a CPU, a GPU or a miner. Each kind
-// of device that this program can compute on is a child of this package.
+// of device that this program can compute on is a child of this package; all
+// lists them.
+//
+// Code for a CPU is called directly, so a [Device] has to say only what it is.
+// Memory, modules and launches of a GPU will be an interface here that embeds
+// [Device]; a kernel's row of kind [GPU] takes that interface, and no row for a
+// CPU changes.
 package device
 
 // Kind is a kind of device.
@@ -11,6 +17,11 @@ const (
 	GPU   Kind = "gpu"
 	Miner Kind = "miner" // mines by itself and runs no code of ours
 )
+
+// Scheduled reports whether the operating system schedules the work of such a
+// device. If so, the work has an affinity, a priority and CPU time, and threads
+// of this machine run at the clock of the device.
+func (k Kind) Scheduled() bool { return k == CPU }
 
 // Info identifies a device. What is unknown or does not apply is zero.
 type Info struct {
@@ -24,4 +35,17 @@ type Info struct {
 	Memory   int64    // bytes of its own
 	Lanes    int      // how many threads can compute at a time
 	Features []string // instruction sets, by the names that rows of kernels use
+}
+
+// Device is a device that this process has opened to compute on.
+type Device interface {
+	Info() Info // constant
+}
+
+// Config is a device and how much of it a workload gets. One process makes it,
+// another opens the device with it.
+type Config struct {
+	Info
+	Threads int   // that compute, of a CPU; 0 means one
+	CPUs    []int // logical CPUs that the threads may use; none: those of the process
 }
