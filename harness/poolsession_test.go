@@ -229,40 +229,57 @@ func TestAround(t *testing.T) {
 	require.Empty(t, around(nil, 1, 2))
 }
 
+// TestRemoteIsInterrupted: a last window of less than half the planned length
+// is a part of the one before it. Each session is cancelled in a certain part of
+// a window; one whose end came late, on a busy machine, is run again.
 func TestRemoteIsInterrupted(t *testing.T) {
 	for _, c := range []struct {
+		name   string
 		rounds int
 		until  string
-		after  time.Duration
+		in     int           // the window in which it is cancelled
+		from   results.Float // the part of the planned length that has passed by then
+		to     results.Float // the part within which it must have ended
 		state  results.State
 		runs   int
 	}{
-		{10, "", 500 * time.Millisecond, results.Interrupted, 1}, // the second is too short to stand alone
-		{10, "", 750 * time.Millisecond, results.Interrupted, 2},
-		{10, "", 150 * time.Millisecond, results.Interrupted, 1},
-		{0, "2%", 500 * time.Millisecond, results.Interrupted, 1},
-		{0, "", 500 * time.Millisecond, results.Complete, 1},
+		{"early in the first", 10, "", 1, 0.2, 0.9, results.Interrupted, 1},
+		{"early in the second", 10, "", 2, 0, 0.45, results.Interrupted, 1},
+		{"late in the second", 10, "", 2, 0.55, 0.9, results.Interrupted, 2},
+		{"early in the second, until a width", 0, "2%", 2, 0, 0.45, results.Interrupted, 1},
+		{"early in the second, with no end of its own", 0, "", 2, 0, 0.45, results.Complete, 1},
 	} {
-		e := new(elsewhere)
-		r, _ := newRemote(t, e)
-		r.Record.Plan.Rounds, r.Record.Plan.Until = c.rounds, c.until
-		began := time.Time{}
-		ctx, cancel := context.WithCancel(t.Context())
-		r.Look = func(rec *results.Record) bool {
-			if began.IsZero() {
-				began = time.Now()
+		t.Run(c.name, func(t *testing.T) {
+			for range 20 {
+				e := new(elsewhere)
+				r, _ := newRemote(t, e)
+				r.Record.Plan.Rounds, r.Record.Plan.Until = c.rounds, c.until
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				opened := results.Absent()
+				r.Look = func(rec *results.Record) bool {
+					if n := len(rec.Runs); n > c.in {
+						cancel()
+					} else if n == c.in {
+						if p, _ := rec.Runs[n-1].Phase(results.PhaseMeasure); p.To-p.From >= c.from*rec.Plan.Window {
+							opened = p.From
+							cancel()
+						}
+					}
+					return false
+				}
+				require.NoError(t, r.Run(ctx))
+				require.Equal(t, c.state, r.Record.State)
+				whole(t, e, r.Record)
+				end, ok := r.Record.Runs[len(r.Record.Runs)-1].Phase(results.PhaseMeasure)
+				require.True(t, ok)
+				if end.To-opened < c.to*r.Record.Plan.Window {
+					require.Len(t, r.Record.Runs, c.runs)
+					return
+				}
 			}
-			if time.Since(began) > c.after {
-				cancel()
-			}
-			return false
-		}
-		require.NoError(t, r.Run(ctx))
-		require.Equal(t, c.state, r.Record.State)
-		whole(t, e, r.Record)
-		if d := time.Since(began); d < c.after+100*time.Millisecond { // unless the machine was too busy
-			require.Len(t, r.Record.Runs, c.runs, "%+v", c)
-		}
+			t.Fatal("the machine was too busy to end a session in time, 20 times over")
+		})
 	}
 }
 
