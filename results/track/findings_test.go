@@ -207,6 +207,27 @@ func TestAudit(t *testing.T) {
 	require.Less(t, a.Rate.Low, 0.006)
 	require.Less(t, a.PerYear.Low, 0.05)
 	require.Greater(t, a.Symmetry, 0.001)
+
+	// What nothing explains is counted: a night that fell by 15 %, and figures
+	// that moved by 10 % for good, up as often as down.
+	var dips, moves Audit
+	for i := range 20 {
+		dip, move := steady(rng, 120, none), steady(rng, 120, none)
+		dip.Points[80].Value *= 0.85
+		for j := 60; j < len(move.Points); j++ {
+			move.Points[j].Value *= 1 + 0.1*float64(i%2*2-1)
+		}
+		dips.Add(dip, nil)
+		moves.Add(move, Changes(move))
+	}
+	require.InDelta(t, 20+8, dips.Guard, 8, "each of the dips, and some false ones")
+	require.InEpsilon(t, float64(dips.Guard)/float64(dips.Pairs), dips.Rate.Value, 1e-12)
+	require.Greater(t, dips.Rate.Low, 0.006)
+	require.Equal(t, 20, moves.Raised)
+	require.InEpsilon(t, 20/(20*120/365.0), moves.PerYear.Value, 1e-12)
+	require.Greater(t, moves.PerYear.Low, 1.5)
+	require.Equal(t, []int{10, 10}, []int{moves.Worse, moves.Better})
+
 	var uneven Audit
 	s := steady(rng, 10, none)
 	for range 12 {
