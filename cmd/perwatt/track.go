@@ -122,14 +122,22 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	}
 	opt.Whole = f.audit || f.format == string(report.CSV) || f.format == "text" && f.out != ""
 	if f.audit {
-		return audit(cmd, x, opt)
+		a, err := track.NewAudit(cmd.Context(), x, opt)
+		if err != nil {
+			return err
+		}
+		return report.WriteAudit(cmd.OutOrStdout(), a)
 	}
 
 	var said []string
-	silent := false // what was suspicious gave no figure a second time
+	silent := false // a second session gave no figure
 	if f.confirm {
-		if said, silent, err = f.again(cmd, x, opt); err != nil {
+		again, err := track.Confirm(cmd.Context(), x, opt, remeasurer{f, cmd, x})
+		if err != nil {
 			return err
+		}
+		for _, c := range again {
+			said, silent = append(said, c.String()), silent || c.Outcome == track.NoFigure
 		}
 	}
 	v := tool()
@@ -272,90 +280,20 @@ func replace(name string, write func(io.Writer) error) error {
 	return replaceFile(name, bytes.NewReader(results.PrintableText(body.Bytes())))
 }
 
-// again measures what is suspicious tonight, and would fail the gate, a second
-// time, and says what came of it; silent is whether some of it gave no figure.
-// Only what this machine measured can be. A second session that says the same
-// fails the gate as any two do.
-func (f *trackFlags) again(cmd *cobra.Command, x *store.Index, opt track.Options) (said []string, silent bool, err error) {
-	first, err := track.Now(cmd.Context(), x, opt, nil)
-	if err != nil {
-		return nil, false, err
-	}
-	name := func(k store.Key) string { return strings.ReplaceAll(k.Metric, "_", " ") + " at " + k.Scenario }
-	var records []*results.Record
-	uses := map[string][]string{}     // by record
-	doubted := map[store.Key]string{} // by record
-	for _, s := range first.Suspicions() {
-		if !s.Counts() || s.Watch.Twice {
-			continue
-		}
-		id := s.Watch.Record
-		if uses[id] == nil {
-			rec, err := measuredHere(cmd, x, id)
-			if err != nil {
-				then := "one session fails nothing"
-				if s.Fails() {
-					then = "it fails as it is"
-				}
-				said = append(said, fmt.Sprintf("%s cannot be measured again, and %s: %v", name(s.Key), then, err))
-				continue
-			}
-			records, uses[id] = append(records, rec), []string{"control"}
-		}
-		doubted[s.Key] = id
-		use, _, _ := strings.Cut(s.Key.Scenario, "-")
-		if use != "idle" && !slices.Contains(uses[id], use) {
-			uses[id] = append(uses[id], use)
-		}
-	}
-	if len(doubted) == 0 {
-		return said, false, nil
-	}
-	for _, rec := range records {
-		again := append(uses[rec.ID][1:], "control")
-		say(cmd.ErrOrStderr(), "perwatt: figures of %s are worse than usual: measuring %s again", rec.ID, strings.Join(again, ", "))
-		if err := f.measureAgain(cmd, rec, again); err != nil {
-			return nil, false, err
-		}
-	}
-	if err := x.Update(cmd.Context()); err != nil {
-		return nil, false, err
-	}
-	second, err := track.Now(cmd.Context(), x, opt, nil)
-	if err != nil {
-		return nil, false, err
-	}
-	left := map[store.Key]track.Suspicion{}
-	for _, s := range second.Suspicions() {
-		left[s.Key] = s
-	}
-	for _, g := range second.Groups {
-		for _, j := range g.Judged {
-			s, suspicious := left[j.Key]
-			switch first, ok := doubted[j.Key]; {
-			case !ok:
-			case j.Watch.Record == first:
-				silent = true
-				said = append(said, fmt.Sprintf("the second session gave no %s", name(j.Key)))
-			case suspicious && s.Fails():
-				said = append(said, fmt.Sprintf("measured again: %s is still %s", name(j.Key), track.Relative(j.Watch.Size)))
-			case suspicious && s.Worse:
-				said = append(said, fmt.Sprintf("measured again: %s is still %s, which is too little or of too few nights to fail", name(j.Key), track.Relative(j.Watch.Size)))
-			default:
-				said = append(said, fmt.Sprintf("measured again: %s is no worse than usual, the first time was", name(j.Key)))
-			}
-		}
-	}
-	return said, silent, nil
+// remeasurer measures again with this program what this machine measured.
+type remeasurer struct {
+	*trackFlags
+	cmd *cobra.Command
+	x   *store.Index
 }
 
-// measuredHere returns a record that this machine made.
-func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Record, error) {
-	h, err := x.Find(cmd.Context(), id)
+// Find implements [track.Remeasurer].
+func (m remeasurer) Find(ctx context.Context, id string) (*results.Record, error) {
+	h, err := m.x.Find(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	rec, err := x.Read(cmd.Context(), h)
+	rec, err := m.x.Read(ctx, h)
 	if err != nil {
 		return nil, err
 	}
@@ -368,17 +306,18 @@ func measuredHere(cmd *cobra.Command, x *store.Index, id string) (*results.Recor
 	return rec, nil
 }
 
-// measureAgain runs a session of this program with the plan, the kernels, the
-// meters and the labels of an earlier one.
-func (f *trackFlags) measureAgain(cmd *cobra.Command, like *results.Record, uses []string) error {
+// Measure implements [track.Remeasurer] with the plan, the kernels, the meters and
+// the labels of the record.
+func (m remeasurer) Measure(ctx context.Context, like *results.Record, uses []string) error {
+	say(m.cmd.ErrOrStderr(), "perwatt: figures of %s are worse than usual: measuring %s again", like.ID, strings.Join(uses, ", "))
 	argv := append([]string{"run", "--uses", strings.Join(uses, ","), "--format", "json"}, planFlags(like.Plan)...)
-	where, err := f.dir.dir()
+	where, err := m.dir.dir()
 	if err != nil {
 		return err
 	}
 	argv = append(argv, "--store", where)
-	for _, m := range like.Plan.Meters {
-		argv = append(argv, "--meter", m)
+	for _, spec := range like.Plan.Meters {
+		argv = append(argv, "--meter", spec)
 	}
 	for _, k := range like.Kernels {
 		argv = append(argv, "--impl", k.Name+"="+k.Chosen)
@@ -387,30 +326,15 @@ func (f *trackFlags) measureAgain(cmd *cobra.Command, like *results.Record, uses
 		argv = append(argv, "--label", k+"="+v)
 	}
 	run := selfCommand(argv...)
-	run.Stderr = behind(cmd.ErrOrStderr()) // it is perwatt, and knows a terminal
+	run.Stderr = behind(m.cmd.ErrOrStderr()) // it is perwatt, and knows a terminal
 	if err := run.Start(); err != nil {
 		return fmt.Errorf("measure again: %w", err)
 	}
 	// Ctrl-C ends the session as it ends any other: with what it has.
-	defer context.AfterFunc(cmd.Context(), func() { run.Process.Signal(os.Interrupt) })() // #nosec G104 -- it may have ended, which Wait says
-	defer f.keep.begin(where)()
+	defer context.AfterFunc(ctx, func() { run.Process.Signal(os.Interrupt) })() // #nosec G104 -- it may have ended, which Wait says
+	defer m.keep.begin(where)()
 	if err := run.Wait(); err != nil {
 		return fmt.Errorf("measure again: perwatt %s: %w", strings.Join(argv, " "), err)
 	}
 	return nil
-}
-
-// audit says how often the detectors are wrong on this store.
-func audit(cmd *cobra.Command, x *store.Index, opt track.Options) error {
-	var a track.Audit
-	_, err := track.Now(cmd.Context(), x, opt, func(s *track.Standing) error {
-		for i := range s.Judged {
-			a.Add(s.Judged[i].Series, s.Judged[i].Changes)
-		}
-		return cmd.Context().Err()
-	})
-	if err != nil {
-		return err
-	}
-	return report.WriteAudit(cmd.OutOrStdout(), a)
 }

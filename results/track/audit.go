@@ -1,9 +1,11 @@
 package track
 
 import (
+	"context"
 	"math"
 
 	"github.com/perwatt/perwatt/results/stats"
+	"github.com/perwatt/perwatt/results/store"
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
@@ -20,6 +22,18 @@ type Audit struct {
 	Worse    int            // of the changes of figures that have a direction
 	Better   int
 	Symmetry float64 // p-value, two-sided, of so uneven a split
+}
+
+// NewAudit counts over every series of a store.
+func NewAudit(ctx context.Context, x *store.Index, opt Options) (Audit, error) {
+	var a Audit
+	_, err := Now(ctx, x, opt, func(s *Standing) error {
+		for i := range s.Judged {
+			a.Add(s.Judged[i].Series, s.Judged[i].Changes)
+		}
+		return ctx.Err()
+	})
+	return a, err
 }
 
 // Add takes in a series, all of whose changes are given.
