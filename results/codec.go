@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -208,14 +209,15 @@ func versionOf(raw []byte) (version int, err error) {
 // enums holds the closed lists of words. They change with the schema version
 // only, because arithmetic and ranking depend on them.
 var enums = map[reflect.Type][]string{
-	reflect.TypeFor[State]():    {string(Running), string(Complete), string(Interrupted)},
-	reflect.TypeFor[Status]():   {string(OK), string(Void), string(Failed), string(Stopped)},
-	reflect.TypeFor[Role]():     {"", string(Alone), string(Foreground), string(Background)}, // "" for an idle row
-	reflect.TypeFor[Kind]():     {string(Counter), string(Gauge)},
-	reflect.TypeFor[Boundary](): words(Boundaries()),
-	reflect.TypeFor[Origin]():   {string(Measured), string(Modelled), string(Declared)},
-	reflect.TypeFor[Grade]():    {"A", "B", "C", "D", "E"},
-	reflect.TypeFor[Outcome]():  {string(Pass), string(Fail), string(NotApplicable)},
+	reflect.TypeFor[State]():        {string(Running), string(Complete), string(Interrupted)},
+	reflect.TypeFor[Status]():       {string(OK), string(Void), string(Failed), string(Stopped)},
+	reflect.TypeFor[Role]():         {"", string(Alone), string(Foreground), string(Background)}, // "" for an idle row
+	reflect.TypeFor[Kind]():         {string(Counter), string(Gauge)},
+	reflect.TypeFor[Boundary]():     words(Boundaries()),
+	reflect.TypeFor[Origin]():       {string(Measured), string(Modelled), string(Declared)},
+	reflect.TypeFor[Grade]():        {"A", "B", "C", "D", "E"},
+	reflect.TypeFor[FigureStatus](): words(slices.Sorted(maps.Keys(statusTexts)))[1:], // Known is left out
+	reflect.TypeFor[Outcome]():      {string(Pass), string(Fail), string(NotApplicable)},
 }
 
 func words[S ~string](list []S) (out []string) {

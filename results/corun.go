@@ -45,7 +45,7 @@ func (d *deriver) relative(m map[string]Figure, ws []Window) {
 		of[ws[i].Round] = &ws[i]
 	}
 	ratio := func(f func(*Window) Float, unit Unit) Figure {
-		return median(paired(of, control, func(a, b *Window) Float { return f(a) / f(b) }), unit, "no round has both")
+		return median(paired(of, control, func(a, b *Window) Float { return f(a) / f(b) }), unit, Because(NoPair))
 	}
 	unit := Ratio
 	if u := ws[0].Use.Unit; u != Hash {
@@ -127,24 +127,24 @@ func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
 		seconds += Float(front[i].Duration)
 	}
 	joules := power.times(seconds, Joule)
-	each := missing(Joule.Per(Hash), power.Why)
+	each := missing(Joule.Per(Hash), power.Reason)
 	if power.N > 0 {
 		each = mark(extra.over(gained).metric(Joule.Per(Hash), false))
 	}
-	unresolved := ""
+	unresolved := Reason{}
 	resolution := own.apart()
 	switch {
 	case power.N == 0:
 	case power.Low.IsAbsent():
-		unresolved = fmt.Sprintf("not resolvable: no interval from n = %d", power.N)
+		unresolved = Reason{NoInterval, fmt.Sprintf("no interval of the extra power from n = %d", power.N)}
 	case power.Low <= 0:
-		unresolved = "not resolvable: the interval of the extra power reaches zero"
+		unresolved = Because(ReachesZero)
 	case float64(power.Value) <= resolution:
-		unresolved = fmt.Sprintf("not resolvable: the meter tells no less than %.3g W apart here", resolution)
+		unresolved = Reason{BelowResolution, fmt.Sprintf("the extra power is below the meter's resolution (%.3g W)", resolution)}
 	}
-	if unresolved != "" {
-		each.Value, each.Low, each.High, each.Instrument, each.Budget, each.Why = Absent(), Absent(), Absent(), Absent(), nil, unresolved
-		joules.Why = unresolved
+	if unresolved != (Reason{}) {
+		each.Value, each.Low, each.High, each.Instrument, each.Budget, each.Reason = Absent(), Absent(), Absent(), Absent(), nil, unresolved
+		joules.Reason = unresolved
 	}
 	return &CoRunCost{
 		TrainingKept: kept.metric(Ratio, false),

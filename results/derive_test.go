@@ -161,7 +161,7 @@ func TestDeriveKnownWorld(t *testing.T) {
 	idle := row(t, s, "idle", "idle").Metrics
 	near(t, 50, idle[Power].Value)
 	require.True(t, idle[Throughput].Value.IsAbsent())
-	require.Equal(t, "no work in this scenario", idle[EnergyPerWork].Why)
+	require.Equal(t, Because(IdleScenario), idle[EnergyPerWork].Reason)
 
 	near(t, 900e0/1000, s.CoRunCost.TrainingKept.Value)
 	near(t, 3e5, s.CoRunCost.HashesGained.Value)
@@ -332,13 +332,13 @@ func TestPartsAreNoNode(t *testing.T) {
 		rec.Meters[0].Channels[i].Boundary, rec.Meters[0].Channels[i].Total = Card, ""
 	}
 	s := Derive(rec)
-	require.Equal(t, "no meter of the node, only of parts: cards at the card", s.Rows[0].Metrics[Power].Why)
+	require.Equal(t, Reason{PartialMeter, "no meter of the node, only of parts: cards at the card"}, s.Rows[0].Metrics[Power].Reason)
 	at := slices.IndexFunc(s.Flags, func(f Warning) bool { return f.Code == "no-power" })
 	require.GreaterOrEqual(t, at, 0)
 	require.Contains(t, s.Flags[at].Text, "cards at the card: its traces are in the record")
 	require.Contains(t, s.Flags[at].Remedy, "boundary=")
 	rec.Meters = nil
-	require.Equal(t, "no meter", Derive(rec).Rows[0].Metrics[Power].Why)
+	require.Equal(t, Because(NoMeter), Derive(rec).Rows[0].Metrics[Power].Reason)
 }
 
 func TestMarginalNotResolvable(t *testing.T) {
@@ -351,12 +351,15 @@ func TestMarginalNotResolvable(t *testing.T) {
 	}
 	m := Derive(w.record()).CoRunCost
 	require.True(t, m.EnergyPer.Value.IsAbsent())
-	require.Contains(t, m.EnergyPer.Why, "not resolvable")
+	require.Equal(t, Because(ReachesZero), m.EnergyPer.Reason)
+	require.Equal(t, ReachesZero, m.ExtraEnergy.Status)
 	require.False(t, m.ExtraPower.Value.IsAbsent())
 
 	w = newWorld()
 	w.rounds = 2
-	require.Contains(t, Derive(w.record()).CoRunCost.EnergyPer.Why, "n = 2")
+	m = Derive(w.record()).CoRunCost
+	require.Equal(t, NoInterval, m.EnergyPer.Status)
+	require.Contains(t, m.EnergyPer.Why, "n = 2")
 }
 
 func TestHeadlineOf(t *testing.T) {

@@ -225,7 +225,7 @@ func FuzzCanonicalForm(f *testing.F) {
 func TestCheck(t *testing.T) {
 	row := func(scenario string, power Float) Row {
 		return Row{Scenario: scenario, Use: scenario, Impl: "generic", Role: Alone, Metrics: map[string]Figure{
-			Power: {Value: power, Low: Absent(), High: Absent(), Unit: Watt, N: 3, Why: "prose", Provenance: Provenance{Instrument: 0.01}},
+			Power: {Value: power, Low: Absent(), High: Absent(), Unit: Watt, N: 3, Reason: Reason{Why: "prose"}, Provenance: Provenance{Instrument: 0.01}},
 		}}
 	}
 	summary := func() Summary {

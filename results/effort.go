@@ -146,13 +146,13 @@ func (r *Record) counts() (n counts) {
 // indexedRecord is a record with what is searched in it, found once.
 type indexedRecord struct {
 	*effort
-	runs    []indexedRun
-	good    []*indexedRun  // those with a window that counts, in their order
-	place   map[string]int // of a scenario in the plan
-	totals  []PrimaryMeter // see [indexedRecord.rank]
-	head    PrimaryMeter   // the first of them
-	metered bool           // whether there is one
-	partial string         // why there is none
+	runs      []indexedRun
+	good      []*indexedRun  // those with a window that counts, in their order
+	place     map[string]int // of a scenario in the plan
+	totals    []PrimaryMeter // see [indexedRecord.rank]
+	head      PrimaryMeter   // the first of them
+	metered   bool           // whether there is one
+	unmetered Reason         // why there is none
 }
 
 // indexedRun is a run, its window, and what is searched in it.
@@ -202,7 +202,7 @@ func indexed(e *effort) *indexedRecord {
 	if s.metered = len(s.totals) > 0; s.metered {
 		s.head = s.totals[0]
 	} else {
-		s.partial = noTotal(e.rec.Meters)
+		s.unmetered = noTotal(e.rec.Meters)
 	}
 	return s
 }

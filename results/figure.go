@@ -183,8 +183,8 @@ func (m Figure) times(by Float, unit Unit) Figure {
 			*f = Absent()
 		}
 	}
-	if m.Value.IsAbsent() && m.Why == "" {
-		m.Why, m.Low, m.High = "no finite number", Absent(), Absent()
+	if m.Value.IsAbsent() && m.Status == Known {
+		m.Reason, m.Low, m.High = Because(NotFinite), Absent(), Absent()
 	}
 	return m
 }

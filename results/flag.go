@@ -82,12 +82,12 @@ func (d *deriver) flags(s Summary) []Warning {
 		}
 		d.disturbed(w, add)
 		if d.metered && w.Energy.IsAbsent() {
-			add(w, "energy-gap", "no watts for this run: "+w.why,
+			add(w, "energy-gap", "no watts for this run: "+w.why.Why,
 				"see the meter's trace and its errors in the record; perwatt meters SPEC --watch shows what it says")
 		}
 	}
 	for _, why := range d.head.dead {
-		add(nil, "dead-source", fmt.Sprintf("%s of meter %s is quoted, and not what would come first: %s", strings.Join(d.head.Channels(), " + "), d.head.Meter, why),
+		add(nil, "dead-source", fmt.Sprintf("%s of meter %s is quoted, and not what would come first: %s", strings.Join(d.head.Channels(), " + "), d.head.Meter, why.Why),
 			"see what the first source says (perwatt meters SPEC --watch), or leave it out")
 	}
 	if off := idleDrift(d.windows); math.Abs(off) > maxIdleDrift && d.head.Origin == Measured {
@@ -149,7 +149,7 @@ func (s *indexedRecord) powerWarnings() (out []Warning) {
 	const remedy = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
 	switch h := s.head; {
 	case !s.metered && len(s.rec.Meters) > 0:
-		out = append(out, Warning{Code: "no-power", Text: s.partial + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
+		out = append(out, Warning{Code: "no-power", Text: s.unmetered.Why + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
 	case !s.metered:
 		out = append(out, Warning{Code: "no-power", Text: "no meter gives the power of this node: there is throughput only", Remedy: remedy})
 	case h.Origin == Modelled:

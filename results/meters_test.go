@@ -265,13 +265,13 @@ func TestExtraPowerBelowTheMetersSteps(t *testing.T) {
 	fine.Meters[0].Channels[0].Accuracy.Resolution = 10
 	m = Derive(fine).CoRunCost
 	require.True(t, m.EnergyPer.Value.IsAbsent())
-	require.Contains(t, m.EnergyPer.Why, "not resolvable")
-	require.Contains(t, m.ExtraEnergy.Why, "not resolvable")
+	require.Equal(t, Reason{BelowResolution, "the extra power is below the meter's resolution (10 W)"}, m.EnergyPer.Reason)
+	require.Equal(t, m.EnergyPer.Reason, m.ExtraEnergy.Reason)
 }
 
 // TestNetBelowIdle: what does not rise above idle has no net power.
 func TestNetBelowIdle(t *testing.T) {
 	m := row(t, Derive(single(230, 229, Accuracy{Gain: 0.01, Resolution: Absent()})), "mining", "mining").Metrics[NetPower]
 	require.True(t, m.Value.IsAbsent())
-	require.Contains(t, m.Why, "not resolvable")
+	require.Equal(t, Because(NotAboveIdle), m.Reason)
 }

@@ -27,7 +27,7 @@ func (w *Window) above() Float   { return w.Energy - w.idle*Float(w.Duration) } 
 func once(*Window) Float         { return 1 }
 
 // per is [sums] times a constant as a figure that cannot be negative.
-func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why string) Figure {
+func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why Reason) Figure {
 	q := sums(ws, num, den)
 	if len(q.moves) == 0 {
 		return missing(unit, why)
@@ -36,13 +36,13 @@ func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why s
 }
 
 // missing is a figure that is not there.
-func missing(unit Unit, why string) Figure {
-	return Figure{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, Why: why, Provenance: Provenance{Instrument: Absent()}}
+func missing(unit Unit, why Reason) Figure {
+	return Figure{Value: Absent(), Low: Absent(), High: Absent(), Unit: unit, Reason: why, Provenance: Provenance{Instrument: Absent()}}
 }
 
 // median is the median of what each round gave, with its order-statistic
 // interval.
-func median(xs []float64, unit Unit, why string) Figure {
+func median(xs []float64, unit Unit, why Reason) Figure {
 	if len(xs) == 0 {
 		return missing(unit, why)
 	}
@@ -54,7 +54,7 @@ func median(xs []float64, unit Unit, why string) Figure {
 func (m Figure) inverse(unit Unit) Figure {
 	m.Unit = unit
 	if m.N > 0 && m.Value == 0 {
-		m.Value, m.Low, m.High, m.Why = Absent(), Absent(), Absent(), "no work was finished"
+		m.Value, m.Low, m.High, m.Reason = Absent(), Absent(), Absent(), Because(NoWork)
 		return m
 	}
 	m.Value, m.Low, m.High = 1/m.Value, 1/m.High, 1/m.Low
@@ -68,20 +68,20 @@ func (m Figure) inverse(unit Unit) Figure {
 // of what the kernel and the CPU were seen to do on one thread at the start.
 func (d *deriver) arithmetic(m map[string]Figure, ws []Window) {
 	u := ws[0].Use
-	share := func(of Float, unit Unit, why string) Figure {
+	share := func(of Float, unit Unit, why FigureStatus) Figure {
 		if of.IsAbsent() {
-			return missing(unit, why)
+			return missing(unit, Because(why))
 		}
 		return per(ws, (*Window).work, (*Window).seconds, float64(u.FlopPerCount/of), unit, noWork)
 	}
-	m[FlopRate] = share(1, FLOP.Per(Second), "")
+	m[FlopRate] = share(1, FLOP.Per(Second), Known)
 	kernel, timed := d.kernels.rate[u.Impl]
 	if !timed {
 		kernel = Absent()
 	}
 	threads := Float(max(1, u.Threads))
-	m[KernelFraction] = share(threads*kernel, Ratio, "the kernel was not timed")
-	m[PeakFraction] = share(threads*d.kernels.peak, Ratio, "no implementation of this CPU has a loop for its peak")
+	m[KernelFraction] = share(threads*kernel, Ratio, KernelUntimed)
+	m[PeakFraction] = share(threads*d.kernels.peak, Ratio, NoPeak)
 }
 
 // kernels are what one thread was seen to do at the start, in FLOP/s.
@@ -108,14 +108,10 @@ func kernelsOf(rec *Record) kernels {
 	return seen
 }
 
-const (
-	notAboveIdle = "not resolvable: no power above idle"
-	noIdle       = "idle was not measured"
-	noWork       = "the work counter was not read around the window"
-)
+var noWork = Reason{CounterGap, "the work counter was not read around the window"}
 
 // noEnergy says why windows have no joules: what is so of most of those without.
-func noEnergy(ws []Window) string {
+func noEnergy(ws []Window) Reason {
 	var whys tally
 	for _, w := range ws {
 		if w.Energy.IsAbsent() {
@@ -125,26 +121,26 @@ func noEnergy(ws []Window) string {
 	return whys.usual()
 }
 
-// tally counts how often each text occurs.
+// tally counts how often each reason occurs.
 type tally struct {
-	texts []string // each once
-	n     map[string]int
+	reasons []Reason // each once
+	n       map[Reason]int
 }
 
-func (t *tally) add(text string) {
+func (t *tally) add(r Reason) {
 	if t.n == nil {
-		t.n = map[string]int{}
+		t.n = map[Reason]int{}
 	}
-	if t.n[text]++; t.n[text] == 1 {
-		t.texts = append(t.texts, text)
+	if t.n[r]++; t.n[r] == 1 {
+		t.reasons = append(t.reasons, r)
 	}
 }
 
-// usual is the text that occurs most often, the first of several.
-func (t *tally) usual() (most string) {
-	for _, text := range t.texts {
-		if t.n[text] > t.n[most] {
-			most = text
+// usual is the reason that occurs most often, the first of several.
+func (t *tally) usual() (most Reason) {
+	for _, r := range t.reasons {
+		if t.n[r] > t.n[most] {
+			most = r
 		}
 	}
 	return most
@@ -160,7 +156,7 @@ func (d *deriver) metrics(ws []Window) map[string]Figure {
 	m := map[string]Figure{Power: power, Energy: energy}
 	d.relative(m, ws)
 	if u.Use == "idle" {
-		none := missing(Ratio, "no work in this scenario")
+		none := missing(Ratio, Because(IdleScenario))
 		m[Throughput], m[WorkPerEnergy], m[EnergyPerWork] = none, none, none
 		return m
 	}
@@ -170,7 +166,7 @@ func (d *deriver) metrics(ws []Window) map[string]Figure {
 			return w.CPU
 		}
 		return Absent()
-	}, 1, unit.Per(Second), "the CPU time was not read around the window")
+	}, 1, unit.Per(Second), Reason{CounterGap, "the CPU time was not read around the window"})
 	if u.FlopPerCount > 0 {
 		d.arithmetic(m, ws)
 	}
@@ -178,7 +174,7 @@ func (d *deriver) metrics(ws []Window) map[string]Figure {
 		d.shares(m, ws)
 	}
 	above := missing(Watt, unresolved(ws))
-	if above.Why == "" {
+	if above.Status == Known {
 		above = sums(ws, (*Window).above, (*Window).seconds).metric(Watt, true)
 	}
 	m[NetPower] = d.powered(above, ws, net)
@@ -190,20 +186,20 @@ func (d *deriver) metrics(ws []Window) map[string]Figure {
 
 // efficiency is work per energy: all of it, or that above idle.
 func (d *deriver) efficiency(ws []Window, idle bool) Figure {
-	energy, of, why, none := (*Window).energy, gross, "", "the meter counted no energy"
+	energy, of, why, none := (*Window).energy, gross, Reason{}, NoEnergy
 	if idle {
-		energy, of, why, none = (*Window).above, net, unresolved(ws), notAboveIdle
+		energy, of, why, none = (*Window).above, net, unresolved(ws), NotAboveIdle
 	}
 	unit := ws[0].Use.Unit.Per(Joule)
 	q := sums(ws, (*Window).work, energy)
 	m := q.metric(unit, false)
 	switch {
-	case why != "":
+	case why.Status != Known:
 		m = missing(unit, why)
 	case len(q.moves) == 0:
 		m = missing(unit, cmp.Or(noEnergy(ws), noWork))
 	case !(q.value >= 0) || math.IsInf(q.value, 0):
-		m = missing(unit, none)
+		m = missing(unit, Because(none))
 	case ws[0].Use.Shares != nil:
 		shares := sums(ws, func(w *Window) Float { return w.Work / w.Use.Shares.Work }, func(w *Window) Float { return 1 + 0*energy(w) })
 		spread, _ := uneven(ws)
@@ -215,10 +211,10 @@ func (d *deriver) efficiency(ws []Window, idle bool) Figure {
 
 // unresolved says why the power of windows cannot be told from that of their
 // idle runs, or is empty.
-func unresolved(ws []Window) string {
+func unresolved(ws []Window) Reason {
 	above := sums(ws, (*Window).above, (*Window).seconds)
 	if len(above.moves) == 0 {
-		return cmp.Or(noEnergy(ws), noIdle)
+		return cmp.Or(noEnergy(ws), Because(NoIdle))
 	}
 	var each []terms
 	for i := range ws {
@@ -228,11 +224,11 @@ func unresolved(ws []Window) string {
 	}
 	switch step := math.Sqrt2 * typical(each).quantisation; {
 	case above.value <= 0:
-		return notAboveIdle
+		return Because(NotAboveIdle)
 	case above.value <= step:
-		return fmt.Sprintf("not resolvable: %.3g W above idle, and the steps of the meter tell no less than %.3g W apart", above.value, step)
+		return Reason{BelowResolution, fmt.Sprintf("%.3g W above idle is below the meter's resolution (%.3g W)", above.value, step)}
 	}
-	return ""
+	return Reason{}
 }
 
 func (d *deriver) yield(ws []Window) Yield {
@@ -253,11 +249,11 @@ func (d *deriver) target(m map[string]Figure, ws []Window) {
 		p, _ := w.run.Phase(PhaseTarget)
 		return float64(p.From), float64(p.To)
 	}
-	m[StepsToTarget] = per(reached, func(w *Window) Float { return Float(w.Use.Target.Steps) }, once, 1, Step, "")
+	m[StepsToTarget] = per(reached, func(w *Window) Float { return Float(w.Use.Target.Steps) }, once, 1, Step, Reason{})
 	m[TimeToTarget] = per(reached, func(w *Window) Float {
 		from, to := phase(w)
 		return Float(to - from)
-	}, once, 1, Second, "")
+	}, once, 1, Second, Reason{})
 	var whys tally
 	joules := func(w *Window) Float {
 		from, to := phase(w)
@@ -267,9 +263,9 @@ func (d *deriver) target(m map[string]Figure, ws []Window) {
 		}
 		return e
 	}
-	reach := per(reached, joules, once, 1, Joule, "")
+	reach := per(reached, joules, once, 1, Joule, Reason{})
 	if reach.N == 0 {
-		reach.Why = whys.usual()
+		reach.Reason = whys.usual()
 	}
 	m[EnergyToTarget] = d.powered(reach, reached, func(w *Window) terms {
 		from, to := phase(w)

@@ -17,7 +17,7 @@ type PrimaryMeter struct {
 	Gain     float64 // relative, of the instrument; NaN if unknown
 	parts    []sensor
 	period   float64  // s; 0 if any
-	dead     []string // why what comes first by the order of preference gave no watts
+	dead     []Reason // why what comes first by the order of preference gave no watts
 }
 
 // Channels names the channels that add up to the total.
@@ -48,9 +48,9 @@ func (s *indexedRecord) rank() (out []PrimaryMeter) {
 		return out
 	}
 	var dead []PrimaryMeter
-	var why []string
+	var why []Reason
 	living := slices.DeleteFunc(slices.Clone(out), func(h PrimaryMeter) bool {
-		first := ""
+		first := Reason{}
 		for _, r := range s.good {
 			e, why := h.energy(r, r.from, r.to)
 			if !e.IsAbsent() {
@@ -86,9 +86,9 @@ func (s *indexedRecord) total(m *Meter, b Boundary, wanted func(Channel) bool) P
 }
 
 func (s *indexedRecord) best(h *PrimaryMeter, rivals []Channel) (best sensor) {
-	most, dead := -1, []string(nil)
+	most, dead := -1, []Reason(nil)
 	for _, c := range rivals {
-		sensor, n, first := s.look(h.Meter, c), 0, ""
+		sensor, n, first := s.look(h.Meter, c), 0, Reason{}
 		for _, r := range s.good {
 			if len(rivals) == 1 {
 				break // it serves anyway
@@ -158,7 +158,7 @@ const mostParts = 20
 
 // noTotal says why meters give no power of the node: there is none, or what
 // they see is a part of it.
-func noTotal(meters []Meter) string {
+func noTotal(meters []Meter) Reason {
 	type part struct {
 		meter string
 		at    Boundary
@@ -176,18 +176,18 @@ func noTotal(meters []Meter) string {
 	}
 	switch more := len(seen) - len(first); {
 	case len(first) == 0:
-		return "no meter"
+		return Because(NoMeter)
 	case more > 0:
 		first = append(first, fmt.Sprintf("and %d more", more))
 	}
-	return "no meter of the node, only of parts: " + strings.Join(first, ", ")
+	return Reason{PartialMeter, "no meter of the node, only of parts: " + strings.Join(first, ", ")}
 }
 
 // energy returns the joules of the headline meter between two instants of a
 // run; if any of its channels has none there, none, and why.
-func (h PrimaryMeter) energy(r *indexedRun, from, to float64) (Float, string) {
+func (h PrimaryMeter) energy(r *indexedRun, from, to float64) (Float, Reason) {
 	if len(h.parts) == 0 {
-		return Absent(), "no meter"
+		return Absent(), Because(NoMeter)
 	}
 	sum := Float(0)
 	for i := range h.parts {
@@ -197,7 +197,7 @@ func (h PrimaryMeter) energy(r *indexedRun, from, to float64) (Float, string) {
 		}
 		sum += e
 	}
-	return sum, ""
+	return sum, Reason{}
 }
 
 // gross is what is uncertain of a window's energy, relative to it.
@@ -240,7 +240,7 @@ func (d *deriver) seen(ws []Window, of func(*Window) terms) seen {
 
 func (s seen) mark(m Figure) Figure {
 	if !s.metered {
-		m.Why = s.partial
+		m.Reason = s.unmetered
 		return m
 	}
 	return s.head.marked(m, s.of, s.plain, s.shortest)

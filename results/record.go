@@ -457,7 +457,7 @@ type Figure struct {
 	Unit  Unit  `json:"unit"`
 	N     int   `json:"n"` // windows
 	Provenance
-	Why    string  `json:"why,omitempty"`    // why the value is absent, or cannot be told from zero
+	Reason         // why the value is absent, or cannot be told from zero
 	Budget *Budget `json:"budget,omitempty"` // of a figure with watts in it
 }
 

@@ -143,7 +143,7 @@ func (s *sensor) news(tr *Trace) (out *Trace, late float64) {
 
 // energy returns the joules from second a to second b of a run, or why there
 // are none.
-func (s *sensor) energy(r *indexedRun, a, b float64) (Float, string) {
+func (s *sensor) energy(r *indexedRun, a, b float64) (Float, Reason) {
 	tr := r.Trace(s.of)
 	if tr != nil {
 		r.spend(6*len(tr.T) + len(tr.Errors)) // passes over it
@@ -155,7 +155,7 @@ func (s *sensor) energy(r *indexedRun, a, b float64) (Float, string) {
 		if tr != nil && len(tr.Errors) > 0 {
 			why = tr.Errors[0].Error
 		}
-		return Absent(), fmt.Sprintf("%s gave no reading: %s", s.named(), why)
+		return Absent(), Reason{NoReading, fmt.Sprintf("%s gave no reading: %s", s.named(), why)}
 	}
 	seen, _ := s.news(tr)
 	e := seen.Over(a, b)
@@ -167,24 +167,24 @@ func (s *sensor) energy(r *indexedRun, a, b float64) (Float, string) {
 	}
 	switch {
 	case tr.Over(a, b).IsAbsent():
-		return Absent(), fmt.Sprintf("%s has a gap in the window: %s", s.named(), tr.gap(a, b))
+		return Absent(), Reason{EnergyGap, fmt.Sprintf("%s has a gap in the window: %s", s.named(), tr.gap(a, b))}
 	case s.blind:
-		return Absent(), s.stood()
+		return Absent(), Reason{MeterBlind, s.stood()}
 	case s.Kind == Counter && s.stands && e.IsAbsent() && within > 0 && float64(seen.T[0]) > a && b-a >= 2*s.pace:
-		return Absent(), fmt.Sprintf("%s moves once in %.3g s and was not seen to move before the window: a longer start would do (--settle %.0fs --warmup %.0[3]fs)", s.named(), s.pace, math.Ceil(2*s.pace))
+		return Absent(), Reason{MeterStill, fmt.Sprintf("%s moves once in %.3g s and was not seen to move before the window: a longer start would do (--settle %.0fs --warmup %.0[3]fs)", s.named(), s.pace, math.Ceil(2*s.pace))}
 	case s.Kind == Counter && s.stands && e.IsAbsent() && within > 0:
-		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window, and was not seen to move before it and after it%s", s.named(), moved(within), b-a, s.slow(b-a))
+		return Absent(), Reason{MeterStill, fmt.Sprintf("%s %s in the %.3g s of the window, and was not seen to move before it and after it%s", s.named(), moved(within), b-a, s.slow(b-a))}
 	case s.Kind == Counter && s.stands && within == 0:
-		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window%s", s.named(), moved(within), b-a, s.slow(b-a))
+		return Absent(), Reason{MeterStill, fmt.Sprintf("%s %s in the %.3g s of the window%s", s.named(), moved(within), b-a, s.slow(b-a))}
 	case s.Kind == Counter && !(float64(e) > s.resolution()):
-		return Absent(), fmt.Sprintf("%s counted %.4g J in the %.3g s of the window, no more than its step of %.4g J%s", s.named(), e, b-a, s.resolution(), s.slow(b-a))
+		return Absent(), Reason{MeterStill, fmt.Sprintf("%s counted %.4g J in the %.3g s of the window, no more than its step of %.4g J%s", s.named(), e, b-a, s.resolution(), s.slow(b-a))}
 	case s.Kind == Counter && !(float64(e) > seen.edges(a, b)):
-		return Absent(), fmt.Sprintf("%s %s in the %.3g s of the window, too seldom to tell its %.3g J from those before and after%s", s.named(), moved(within), b-a, e, s.slow(b-a))
+		return Absent(), Reason{MeterStill, fmt.Sprintf("%s %s in the %.3g s of the window, too seldom to tell its %.3g J from those before and after%s", s.named(), moved(within), b-a, e, s.slow(b-a))}
 	}
 	if why := s.Boundary.Unbelievable(float64(e)/(b-a), s.LeastWatts(), math.Inf(1)); why != "" {
-		return Absent(), fmt.Sprintf("%s: %s", s.named(), why)
+		return Absent(), Reason{Implausible, fmt.Sprintf("%s: %s", s.named(), why)}
 	}
-	return e, ""
+	return e, Reason{}
 }
 
 // stood is said of a gauge that is blind.

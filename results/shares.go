@@ -157,13 +157,13 @@ func (d *deriver) shares(m map[string]Figure, ws []Window) {
 	figure := func(value float64, unit Unit) Figure {
 		f := Figure{Value: Float(value), Low: Absent(), High: Absent(), Unit: unit, N: n, Provenance: Provenance{Instrument: Absent()}}
 		if math.IsNaN(value) || math.IsInf(value, 0) {
-			f.Value, f.N, f.Why = Absent(), 0, "no share was handed in"
+			f.Value, f.N, f.Reason = Absent(), 0, Because(NoShare)
 		}
 		return f
 	}
 	rate := figure(h.work/h.seconds, unit)
-	if rate.Why = ""; n == 0 {
-		rate.Why = m[Throughput].Why
+	if rate.Reason = (Reason{}); n == 0 {
+		rate.Reason = m[Throughput].Reason
 	}
 	d.counting(h.accepted)
 	m[Throughput] = rate.counted(h.accepted, spread)

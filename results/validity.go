@@ -88,7 +88,7 @@ var publish = []rule{
 	}},
 	{"measured", "the watts were measured: rated, declared or modelled power gives no efficiency", mlperf, func(j *judgement) (Outcome, string) {
 		if !j.metered {
-			return Fail, j.partial
+			return Fail, j.unmetered.Why
 		}
 		return within(j.head.Origin == Measured), fmt.Sprintf("%s, %s at the %s", j.head.Meter, j.head.Origin, j.head.Boundary)
 	}},
@@ -178,7 +178,7 @@ func read(look func(j *judgement) (bool, string)) func(*judgement) (Outcome, str
 	return func(j *judgement) (Outcome, string) {
 		switch {
 		case !j.metered:
-			return Fail, j.partial
+			return Fail, j.unmetered.Why
 		case j.head.Origin == Declared:
 			return NotApplicable, "declared"
 		case len(j.windows) == 0:

@@ -21,7 +21,7 @@ type Window struct {
 	run       *indexedRun
 	halt      []halt // in the window
 	left      bool   // out of the figures: see [WindowsByRow]
-	why       string // why Energy is absent
+	why       Reason // why Energy is absent
 	uncertain terms  // of Energy, J
 	idle      Float  // W, of the idle run of the same round
 	idleTerms terms  // of idle, W
@@ -52,7 +52,7 @@ func (s *indexedRecord) windows() (out []Window) {
 		w.Energy, w.why = s.head.energy(r, r.from, r.to)
 		w.uncertain = s.head.within(r, r.from, r.to)
 		if w.halt = r.halts(r.from, r.to); slices.ContainsFunc(w.halt, func(h halt) bool { return h.who == SuspendedMachine }) {
-			w.Energy, w.why = Absent(), "the machine slept in the window, and what it drew meanwhile is in the joules"
+			w.Energy, w.why = Absent(), Because(Slept)
 		}
 		s.spend(4 * len(w.halt) * len(r.Uses))     // each use is held against each
 		s.spend(2 * len(r.Scenario) * len(r.Uses)) // by which windows are sorted more than once

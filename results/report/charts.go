@@ -181,7 +181,7 @@ func mulletChart(p Page) []picture {
 			return chart.Figure{Value: float64(m.Value), Low: float64(m.Low), High: float64(m.High)}
 		}
 		note := "extra watts not resolvable"
-		if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Why == "" {
+		if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Status == results.Known {
 			value, _ := Split(m.ExtraPower)
 			note = "extra " + value
 		}

@@ -207,7 +207,7 @@ func (s *tableBuilder) figure(value, under string, metrics []*results.Figure) {
 func (s *tableBuilder) cell(m results.Figure) cell {
 	if m.Value.IsAbsent() {
 		why := cmp.Or(results.Line(m.Why, textLimit), "no reason is recorded")
-		if strings.HasPrefix(why, "not resolvable") {
+		if m.Status.Unresolved() {
 			return cell{value: "not resolvable" + s.note(why)}
 		}
 		return cell{value: absent + s.note(why)}

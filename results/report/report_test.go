@@ -117,10 +117,10 @@ func TestAbsentFiguresSayWhy(t *testing.T) {
 		x.Value, x.Why = nan, why
 		m[name] = x
 	}
-	rec.Summary.CoRunCost.EnergyPer = results.Figure{Value: nan, Unit: "J/hash", Why: "not resolvable: the interval reaches zero"}
+	rec.Summary.CoRunCost.EnergyPer = results.Figure{Value: nan, Unit: "J/hash", Reason: results.Because(results.ReachesZero)}
 	out := printed(t, rec, Text, Options{})
 	for _, want := range []string{
-		"–²", "² idle was not measured", "–³", "³ no reason is recorded", "not resolvable¹", "¹ not resolvable: the interval reaches zero",
+		"–²", "² idle was not measured", "–³", "³ no reason is recorded", "not resolvable¹", "¹ the interval of the extra power reaches zero",
 	} {
 		require.Contains(t, out, want)
 	}
