@@ -509,7 +509,7 @@ func TestTrackConfirms(t *testing.T) {
 		code         int
 		want         string
 	}{
-		{"slow by accident", 0.3, 0.02, "", exitOK, "is no worse than usual, the first time was"},
+		{"slow by accident", 0.3, 0.02, "", exitOK, "is no worse than usual, unlike the first time"},
 		{"slow each time", 4, 1, "", exitGate, "is still"},
 		{"another machine", 4, 1, "elsewhere", exitGate, "cannot be measured again"},
 	} {
