@@ -3,6 +3,7 @@ package results
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -13,17 +14,27 @@ import (
 // device, a server, the environment or the command line says. It is kept as it
 // was said, and made harmless where it leaves for people: Line in a cell or a
 // sentence, Printable where every character counts, PrintableJSON in JSON,
-// PrintableText at the end of what was made of them. All go by [unicode.IsPrint]: letters, marks, digits, punctuation and symbols
-// of every script stay; controls, escapes, bidi marks, joiners and other format
-// characters do not, nor do broken UTF-8 and characters of no meaning.
+// PrintableText at the end of what was made of them. All go by [Prints]:
+// letters, marks, digits, punctuation and symbols of every script stay;
+// controls, escapes, bidi marks, joiners and other format characters do not,
+// nor do broken UTF-8 and characters of no meaning.
+
+// ThinSpace groups the thousands of a printed number. It does not break.
+const ThinSpace = '\u202f'
+
+// Prints reports whether r may reach a reader, besides line breaks and tabs.
+func Prints(r rune) bool { return unicode.IsPrint(r) || r == ThinSpace }
 
 // Line makes one line of at most limit runes: white space becomes single
-// spaces, what does not print U+FFFD, and … ends what is cut.
+// spaces, what does not print U+FFFD, and … ends what is cut. The thin space
+// within a number stays.
 func Line(s string, limit int) string {
 	var b strings.Builder
 	n, gap := 0, false
+	var last rune
 	for _, r := range s {
-		if unicode.IsSpace(r) {
+		within := r == ThinSpace && '0' <= last && last <= '9'
+		if last = r; unicode.IsSpace(r) && !within {
 			gap = n > 0
 			continue
 		}
@@ -60,10 +71,31 @@ func PrintableText(text []byte) []byte {
 }
 
 func visible(r rune) rune {
-	if unicode.IsPrint(r) {
+	if Prints(r) {
 		return r
 	}
 	return unicode.ReplacementChar
+}
+
+// Plural counts things in words: 1 round, 12 rounds.
+func Plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`)
+
+// Command writes the words of a command for a POSIX shell.
+func Command(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		if quoted[i] = w; !plainWord.MatchString(w) {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }
 
 // PrintableJSON writes JSON without a character that does not print: in

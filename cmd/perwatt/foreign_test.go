@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -31,7 +30,7 @@ import (
 func requirePrintable(t testing.TB, what, text string) {
 	t.Helper()
 	require.True(t, utf8.ValidString(text), what)
-	if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) }); i >= 0 {
+	if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && !results.Prints(r) }); i >= 0 {
 		t.Fatalf("%s: %+q does not print", what, text[max(0, i-400):min(len(text), i+10)])
 	}
 }

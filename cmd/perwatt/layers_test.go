@@ -31,8 +31,8 @@ func allowed(from, to string) bool {
 		return to == "kernels/device"
 	case in(from, "kernels"):
 		return in(to, "kernels/device") || to == "kernels" && from != to
-	case in(from, "results/report/chart"):
-		return false
+	case in(from, "results/report/chart"), in(from, "results/report/table"):
+		return from == "results/report/chart" && to == "results/report/table"
 	case from == "results/report" && in(to, from):
 		return true // the rooms inside report are its own
 	case in(from, "results"):
@@ -130,6 +130,8 @@ func TestLayerRules(t *testing.T) {
 		{"results/report", "results/report/chart", true},
 		{"results/report/chart", "results", true},
 		{"results/report/chart", "results/report", false},
+		{"results/report/chart", "results/report/table", true},
+		{"results/report/table", "results/report/chart", false},
 		{"results/compare", "results/report/chart", false},
 		{"bench", "kernels/sha256d", false},
 		{"bench", "results", true},

@@ -16,6 +16,7 @@ import (
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 func metersCommand() *cobra.Command {
@@ -148,7 +149,7 @@ func firstReadings(cmd *cobra.Command, meters []power.Meter) map[string]string {
 			case c.Kind == results.Counter:
 				said[of] = "it counts"
 			default:
-				said[of] = report.Quantity(results.Float(r.Value), c.Unit)
+				said[of] = table.Quantity(results.Float(r.Value), c.Unit)
 			}
 		}
 	}

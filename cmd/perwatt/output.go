@@ -114,7 +114,7 @@ func (o *outlet) clean(out, line []byte) []byte {
 		case r == '\x1b' && o.color && sgr.Match(line[i:]):
 			n = len(sgr.Find(line[i:]))
 			out = append(out, line[i:i+n]...)
-		case begins || r == utf8.RuneError || r != '\n' && r != '\t' && !unicode.IsPrint(r):
+		case begins || r == utf8.RuneError || r != '\n' && r != '\t' && !results.Prints(r):
 			out = utf8.AppendRune(out, unicode.ReplacementChar)
 		default:
 			out = append(out, line[i:i+n]...)

@@ -61,7 +61,7 @@ or .pdf if a Chromium is installed.`,
 				return err
 			}
 			page.Economics, again = earned, append(again, how...)
-			page.Command = report.Command(append(again, "-o", out)...)
+			page.Command = results.Command(append(again, "-o", out)...)
 			if err := writePage(cmd.Context(), out, kind, page); err != nil {
 				return err
 			}
@@ -182,5 +182,5 @@ func pageOf(ctx context.Context, out string, files []string, records []*results.
 		return err
 	}
 	again := append(append([]string{"perwatt", "report"}, files...), "-o", out)
-	return writePage(ctx, out, strings.ToLower(filepath.Ext(out)), report.Page{Comparison: c, Records: records, Command: report.Command(again...)})
+	return writePage(ctx, out, strings.ToLower(filepath.Ext(out)), report.Page{Comparison: c, Records: records, Command: results.Command(again...)})
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 	"github.com/perwatt/perwatt/results/store"
 )
 
@@ -54,7 +55,7 @@ func (w *benchWriter) write(rec *results.Record) error {
 			line.Config = origin(rec, use)
 			names = append(names, store.BenchName{Package: line.GetConfig("pkg"), Name: name, Threads: use.Threads})
 		} else {
-			impl := cmp.Or(results.Line(use.Impl, nameLimit), "none")
+			impl := cmp.Or(results.Line(use.Impl, table.NameLimit), "none")
 			line.Config = append(config[:len(config):len(config)], benchfmt.Config{Key: "impl", Value: []byte(impl), File: true})
 		}
 		lines = append(lines, line)
@@ -144,12 +145,12 @@ func origin(rec *results.Record, use *results.Use) (config []benchfmt.Config) {
 			config = append(config, benchfmt.Config{Key: key, Value: []byte(value), File: true})
 		}
 	}
-	set("goos", results.Line(rec.Node.OS, textLimit))
-	set("goarch", results.Line(rec.Node.Arch, textLimit))
+	set("goos", results.Line(rec.Node.OS, table.TextLimit))
+	set("goarch", results.Line(rec.Node.Arch, table.TextLimit))
 	set("pkg", oneWord(use.Workload))
-	set("cpu", results.Line(rec.Node.CPU.Model, textLimit))
-	set("node", results.Line(rec.Node.Name, textLimit))
-	set("impl", results.Line(use.Impl, textLimit))
+	set("cpu", results.Line(rec.Node.CPU.Model, table.TextLimit))
+	set("node", results.Line(rec.Node.Name, table.TextLimit))
+	set("impl", results.Line(use.Impl, table.TextLimit))
 	return config
 }
 
@@ -211,8 +212,8 @@ func benchLine(w *results.Window, name string) *benchfmt.Result {
 	add(w.Power(), "W")
 	if !w.Work.IsAbsent() {
 		add(w.Work/w.Energy, many+"/J")
-		s := shapeOf(results.Joule.Per(w.Use.Unit))
-		add(w.Energy/w.Work*results.Float(s.factor), word(s.symbol))
+		s := table.ShapeOf(results.Joule.Per(w.Use.Unit))
+		add(w.Energy/w.Work*results.Float(s.Factor), word(s.Symbol))
 	}
 	return line
 }
@@ -224,6 +225,6 @@ func word(s string) string {
 			return r
 		}
 		return '_'
-	}, results.Line(s, nameLimit))
+	}, results.Line(s, table.NameLimit))
 	return cmp.Or(s, "unnamed")
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/report/chart"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // picture is a chart with the caption that the page prints over it.
@@ -27,7 +28,7 @@ func chartCSS() string { return chart.CSS() }
 func drawn(i results.Figure, tie int) chart.Figure {
 	f := chartFigure(i)
 	f.Tie = tie
-	f.Text, _ = Split(i) // the chart says the interval itself
+	f.Text, _ = table.Split(i) // the chart says the interval itself
 	return f
 }
 
@@ -36,7 +37,7 @@ func rankingChart(p Page, t compare.Table, id string) []picture {
 	c := chart.Ranking{
 		Head: chart.Head{ID: id, Title: "Work per joule at " + results.Line(t.ID(), 60)},
 		Axis: chart.Axis{Title: "work per joule, reference = 1", Free: true}, Base: 1, Margin: p.Comparison.Margin,
-		BaseText: fmt.Sprintf("%s = 1, margin ± %s", results.Line(p.Comparison.Reference, 40), percent(p.Comparison.Margin)),
+		BaseText: fmt.Sprintf("%s = 1, margin ± %s", results.Line(p.Comparison.Reference, 40), table.Percent(p.Comparison.Margin)),
 	}
 	for _, g := range t.Groups {
 		for _, r := range g.Rows {
@@ -182,7 +183,7 @@ func mulletChart(p Page) []picture {
 		}
 		note := "extra watts not resolvable"
 		if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Status == results.Known {
-			value, _ := Split(m.ExtraPower)
+			value, _ := table.Split(m.ExtraPower)
 			note = "extra " + value
 		}
 		known := false

@@ -5,42 +5,48 @@ import (
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // said prints what a device said, in quotation marks: nobody here measured it.
 func said(s results.SelfReported, u results.Unit) string {
 	if s.IsAbsent() {
-		return absent
+		return table.Absent
 	}
 	return s.Print(func(f results.Float) string {
 		if u == results.Kelvin {
 			return fmt.Sprintf("“%.1f °C”", float64(f)-273.15)
 		}
-		return "“" + Quantity(f, u) + "”"
+		return "“" + table.Quantity(f, u) + "”"
 	})
 }
 
-// claimant is what one device said in one run, and whose record that is in.
+// claimant is what one miner reported in one run, and whose record that is in.
 type claimant struct {
 	candidate string // empty in a report of one record
 	results.ClaimRow
 }
 
-// claims lists what devices said of themselves beside what was measured, in
+// claims lists what miners report of themselves beside what was measured, in
 // the order of the records: there is no other for a claim. Its cells have no
 // number that a page could sort by.
-func claims(rows []claimant) *part {
+func claims(rows []claimant) table.Table {
 	if len(rows) == 0 {
-		return nil
+		return table.Table{}
 	}
-	s := &tableBuilder{part: part{title: "What devices say of themselves: claims, measured by nobody here and never ranked"}}
-	if more := len(rows) - listLimit; more > 0 {
-		rows = rows[:listLimit]
-		s.note(fmt.Sprintf("%d more are in the record.", more))
+	t := table.Table{
+		Title: "What devices say of themselves: claims, measured by nobody here and never ranked",
+		Columns: []table.Column{
+			{Head: "candidate", Kind: table.Name, Limit: 40}, {Head: "device", Under: "model", Kind: table.Name}, {Head: "run", Under: "mode", Kind: table.Name},
+			{Head: "claimed rate", Under: "by its"}, {Head: "÷ measured"}, {Head: "its shares", Under: "÷ its claim"}, {Head: "claimed power", Under: "what it is"},
+			{Head: "which makes"}, {Head: "temperature", Under: "claimed"},
+		},
+		Notes: []string{"Where a claim and a measurement differ, the measurement counts. A device whose own shares do not bear out its claim contradicts itself."},
 	}
-	heads := []cell{{value: "candidate"}, {value: "device", under: "model"}, {value: "run", under: "mode"}, {value: "claimed rate", under: "by its"}, {value: "÷ measured"},
-		{value: "its shares", under: "÷ its claim"}, {value: "claimed power", under: "what it is"}, {value: "which makes"}, {value: "temperature", under: "claimed"}}
-	columns := make([][]cell, len(heads))
+	if more := len(rows) - table.ListLimit; more > 0 {
+		rows = rows[:table.ListLimit]
+		t.Notes = append(t.Notes, fmt.Sprintf("%d more are in the record.", more))
+	}
 	for _, r := range rows {
 		what := "not said what"
 		if r.Origin != "" {
@@ -54,38 +60,18 @@ func claims(rows []claimant) *part {
 		if !r.Low.IsAbsent() && !r.High.IsAbsent() {
 			bounds = "[" + percentOf(r.Low) + ", " + percentOf(r.High) + "]"
 		}
-		for i, c := range []cell{
-			{value: results.Line(r.candidate, 40)},
-			{value: results.Line(r.Device, nameLimit), under: results.Line(r.Model, nameLimit)},
-			{value: results.Line(r.Run, nameLimit), under: results.Line(r.Mode, nameLimit)},
-			{value: said(r.Rate, results.Hash.Per(results.Second)), under: results.Line(from, nameLimit)},
-			{value: percentOf(r.Ratio)},
-			{value: percentOf(r.Accepted), under: bounds},
-			{value: said(r.Power, results.Watt), under: results.Line(what, nameLimit)},
-			{value: said(r.EnergyPerWork, results.Joule.Per(results.Hash))},
-			{value: said(r.Temperature, results.Kelvin)},
-		} {
-			columns[i] = append(columns[i], c)
+		var candidate table.Cell
+		if r.candidate != "" {
+			candidate = text(r.candidate)
 		}
+		t.Row(candidate, table.Text{Text: r.Device, Under: r.Model}, table.Text{Text: r.Run, Under: r.Mode},
+			table.Text{Text: said(r.Rate, results.Hash.Per(results.Second)), Under: results.Line(from, table.NameLimit)}, text(percentOf(r.Ratio)), table.Text{Text: percentOf(r.Accepted), Under: bounds},
+			table.Text{Text: said(r.Power, results.Watt), Under: results.Line(what, table.NameLimit)}, text(said(r.EnergyPerWork, results.Joule.Per(results.Hash))), text(said(r.Temperature, results.Kelvin)))
 	}
-	for i, cells := range columns {
-		k := figure
-		if i < 3 {
-			k = name
-		}
-		if i > 0 || rows[0].candidate != "" {
-			s.text(k, heads[i].value, heads[i].under, cells)
-		}
-	}
-	return s.done("Where a claim and a measurement differ, the measurement counts. A device whose own shares do not bear out its claim contradicts itself.")
+	return t
 }
 
-func percentOf(f results.Float) string {
-	if f.IsAbsent() {
-		return absent
-	}
-	return Quantity(f, results.Ratio)
-}
+func percentOf(f results.Float) string { return table.Quantity(f, results.Ratio) }
 
 // claimsOf are the claims of one record.
 func claimsOf(rec *results.Record) (out []claimant) {

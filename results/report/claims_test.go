@@ -9,6 +9,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/report/table"
 	"github.com/perwatt/perwatt/results/resultstest"
 )
 
@@ -59,7 +60,7 @@ func TestClaimsStandBeside(t *testing.T) {
 	text := out.String()
 	require.Contains(t, text, "claims, measured by nobody here and never ranked")
 	rate := told[0].Summary.Claims[0].Rate
-	for _, want := range []string{"192.0.2.9:4028", "Antminer S19 Pro", "mining/1", "eco", "“" + rate.Print(func(f results.Float) string { return Quantity(f, "hash/s") }) + "”", "103.0 %", "50.00 %", "“231.0 W”", "psu · measured", "J/TH”", "“72.5 °C”", "contradicts itself"} {
+	for _, want := range []string{"192.0.2.9:4028", "Antminer S19 Pro", "mining/1", "eco", "“" + rate.Print(func(f results.Float) string { return table.Quantity(f, "hash/s") }) + "”", "103.0 %", "50.00 %", "“231.0 W”", "psu · measured", "J/TH”", "“72.5 °C”", "contradicts itself"} {
 		require.Contains(t, text, want)
 	}
 	options := compare.Options{Seed: 1}
@@ -92,7 +93,7 @@ func TestClaimsStandBeside(t *testing.T) {
 // TestManyClaims: the list ends, and says so.
 func TestManyClaims(t *testing.T) {
 	p := claims(make([]claimant, 1000))
-	require.Len(t, p.columns[0].cells, listLimit)
-	require.Contains(t, strings.Join(p.notes, " "), "960 more are in the record")
-	require.Nil(t, claims(nil))
+	require.Len(t, p.Rows, table.ListLimit)
+	require.Contains(t, strings.Join(p.Notes, " "), "960 more are in the record")
+	require.Zero(t, claims(nil))
 }

@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"cmp"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/report/table"
 	"github.com/perwatt/perwatt/results/stats"
 )
 
@@ -19,20 +19,18 @@ import (
 // known, to w as text, Markdown or CSV. The bench form of a comparison is that
 // of its records, [WriteBench]; its JSON form is itself.
 func WriteComparison(w io.Writer, format Format, p Page, opt Options) error {
-	var out bytes.Buffer
-	switch format {
+	var err error
+	switch page := comparisonPage(p); format {
 	case Text:
-		writeText(&out, comparisonPage(p), opt)
+		err = page.WriteText(w, opt.Width, opt.Color)
 	case Markdown:
-		writeMarkdown(&out, comparisonPage(p))
+		err = page.WriteMarkdown(w)
 	case CSV:
-		if err := comparisonCSV(&out, p); err != nil {
-			return err
-		}
+		t := comparedValues(p)
+		err = t.WriteCSV(w)
 	default:
-		return fmt.Errorf("report: a comparison has no form %q here", results.Line(string(format), 40))
+		err = fmt.Errorf("report: a comparison has no form %q here", results.Line(string(format), 40))
 	}
-	_, err := w.Write(out.Bytes())
 	return err
 }
 
@@ -49,58 +47,53 @@ func WriteBench(w io.Writer, records []*results.Record) error {
 	return err
 }
 
-func comparisonPage(of Page) *page {
+func comparisonPage(of Page) *table.Page {
 	c := of.Comparison
-	p := &page{
-		title: []string{fmt.Sprintf("%s compared", plural(len(c.Candidates), "candidate")), "reference " + results.Line(c.Reference, 40), "margin " + percent(c.Margin)},
-		state: Conclusion(c), whole: len(c.Excluded) == 0,
+	p := &table.Page{
+		Title: []string{results.Plural(len(c.Candidates), "candidate") + " compared", "reference " + results.Line(c.Reference, 40), "margin " + table.Percent(c.Margin)},
+		State: Conclusion(c), Whole: len(c.Excluded) == 0,
 	}
-	if w := warnings(c); w != nil {
-		p.parts = append(p.parts, *w)
-	}
+	p.Add(warnings(c))
 	for _, t := range c.Tables {
 		for _, g := range t.Groups {
-			p.parts = append(p.parts, groupPart(t, g))
+			p.Add(groupTable(t, g))
 		}
 	}
-	for _, part := range []*part{exchangePart(c), mixPart(c), claimsPart(c)} {
-		if part != nil {
-			p.parts = append(p.parts, *part)
+	for i := range p.Tables {
+		if some, _ := p.Tables[i].Intervals(); some {
+			p.Tables[i].Notes = append(p.Tables[i].Notes, "Brackets hold 95 % intervals.")
+			break
 		}
 	}
+	p.Add(exchange(c), mixes(c), comparedClaims(c))
 	if of.Economics != nil {
-		p.parts = append(p.parts, moneyParts(of.Economics)...)
+		p.Add(earnings(of.Economics)...)
 	}
-	for _, part := range []*part{differencePart(c), excludedPart(c)} {
-		if part != nil {
-			p.parts = append(p.parts, *part)
-		}
-	}
+	p.Add(differences(c), excluded(c))
 	if of.Command != "" {
-		p.foot = append(p.foot, results.Printable(of.Command))
+		p.Foot = append(p.Foot, of.Command)
 	}
 	for _, cand := range c.Candidates {
 		for _, r := range cand.Records {
-			p.foot = append(p.foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", results.Line(cand.ID, 40), cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), results.Line(r.Start, 24), results.Line(r.Digest, 64)))
+			p.Foot = append(p.Foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", results.Line(cand.ID, 40), cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), results.Line(r.Start, 24), results.Line(r.Digest, 64)))
 		}
 	}
 	return p
 }
 
-// warnings are the doubts about what is compared.
-func warnings(c *compare.Comparison) *part {
-	if len(c.Warnings) == 0 {
-		return nil
-	}
-	p := &part{title: "Warnings", tone: caution}
+// warnings are those about what is compared.
+func warnings(c *compare.Comparison) table.Table {
+	t := table.Table{Tone: table.Caution}
 	for _, w := range c.Warnings {
-		p.items = append(p.items, item{results.Line(w.Code, nameLimit), results.Line(w.Text, textLimit) + " → " + results.Line(w.Remedy, textLimit)})
+		t.Add(results.Line(w.Code, table.NameLimit), results.Line(w.Text, table.TextLimit)+" → "+results.Line(w.Remedy, table.TextLimit))
 	}
-	p.items = limited(p.items)
-	return p
+	if t.Items = table.Limited(t.Items); len(t.Items) > 0 {
+		t.Title = "Warnings"
+	}
+	return t
 }
 
-// PrimaryMeter is the comparison in one sentence.
+// Conclusion is the comparison in one sentence.
 func Conclusion(c *compare.Comparison) string {
 	if len(c.Candidates) == 1 {
 		return alone(c)
@@ -133,7 +126,7 @@ func alone(c *compare.Comparison) string {
 		for _, g := range t.Groups {
 			for _, r := range g.Rows {
 				if i, ok := r.Figures[results.WorkPerEnergy]; ok {
-					value, _ := Split(i)
+					value, _ := table.Split(i)
 					said, source = append(said, value+" at "+results.Line(t.ID(), 40)), provenanceOf(g)
 				}
 			}
@@ -159,7 +152,7 @@ func sentence(c *compare.Comparison, candidate string) string {
 					continue
 				}
 				total++
-				v := 100 * (float64(r.Index.Value) - 1)
+				v := float64(r.Index.Value) - 1
 				s, ok := span[w]
 				if !ok {
 					s = [2]float64{v, v}
@@ -181,11 +174,12 @@ func sentence(c *compare.Comparison, candidate string) string {
 			at = fmt.Sprintf("at %d of %d uses", n, total)
 		}
 		part := string(w) + " " + at
-		if w == "better" || w == "worse" {
-			part += fmt.Sprintf(" (%+.1f to %+.1f %%)", span[w][0], span[w][1])
-			if len(uses[w]) == 1 {
-				part = fmt.Sprintf("%s %s (%+.1f %%)", w, at, span[w][0])
+		if w == stats.Better || w == stats.Worse {
+			least, most := table.Signed(span[w][0]), table.Signed(span[w][1])
+			if part += " (" + least; least != most {
+				part += " to " + most
 			}
+			part += ")"
 		}
 		parts = append(parts, part)
 	}
@@ -203,164 +197,128 @@ func provenanceOf(g compare.Group) string {
 	return fmt.Sprintf("%s · %s · %s", g.Boundary, g.Origin, g.Grade)
 }
 
-func groupPart(t compare.Table, g compare.Group) part {
-	s := &tableBuilder{part: part{title: fmt.Sprintf("%s, %s", results.Line(t.ID(), 60), provenanceOf(g))}}
+func groupTable(t compare.Table, g compare.Group) table.Table {
+	out := table.Table{Title: fmt.Sprintf("%s, %s", results.Line(t.ID(), 60), provenanceOf(g))}
 	if !g.Ranked {
-		s.title += ": not ranked, " + results.Line(g.Why, textLimit)
+		out.Title += ": not ranked, " + results.Line(g.Why, table.TextLimit)
 	}
-	var places, names, counts, verdicts []cell
-	var peaks []*results.Figure
-	figures := []struct{ metric, head string }{
-		{results.Throughput, "throughput"}, {results.Power, "power"}, {results.WorkPerEnergy, "per joule"}, {results.EnergyPerWork, "energy per work"},
+	indexed := len(g.Rows) > 1 && slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return !r.Index.Value.IsAbsent() })
+	out.Columns = []table.Column{
+		{Head: "place", Kind: table.Name}, {Head: "candidate", Under: "kernel", Kind: table.Name}, {Head: "sessions", Under: "× windows", Kind: table.Name},
+		{Head: "throughput"}, {Head: "power"}, {Head: "per joule"}, {Head: "energy per work"}, {Head: "of the FMA peak", Under: "its own"},
+		{Head: "index", Under: "of work per joule"}, {Head: "verdict", Kind: table.Words},
 	}
-	grid := make([][]*results.Figure, len(figures)+1)
-	var notes []string
 	for _, r := range g.Rows {
-		place := absent
-		if r.Tie > 0 {
-			place = strconv.Itoa(r.Tie)
-		}
-		places = append(places, cell{value: place})
-		names = append(names, cell{value: results.Line(r.Candidate, nameLimit), under: results.Line(r.Impl, nameLimit)})
-		counts = append(counts, cell{value: fmt.Sprintf("%d × %d", r.Sessions, perSession(r))})
-		for j, f := range figures {
-			var m *results.Figure
-			if i, ok := r.Figures[f.metric]; ok {
-				made := i
-				m = &made
+		figure := func(metric string) table.Cell {
+			m, ok := r.Figures[metric]
+			if !ok {
+				return nil
 			}
-			grid[j] = append(grid[j], m)
+			return table.Figure{Figure: m, ID: r.ID + "/" + metric}
 		}
-		index := r.Index
-		if index.Value.IsAbsent() {
-			index.Why = cmp.Or(r.Verdict.Why, "no index in this group")
+		place := table.Number{Value: results.Float(r.Tie), Print: table.Absent}
+		if r.Tie > 0 {
+			place.Print = table.Count(r.Tie)
 		}
-		grid[len(figures)] = append(grid[len(figures)], &index)
-		verdicts = append(verdicts, cell{value: string(r.Verdict.Word)})
-		var peak *results.Figure
-		if i, ok := r.Figures[results.PeakFraction]; ok {
-			made := i
-			peak = &made
+		line := []table.Cell{
+			place, table.Text{Text: r.Candidate, Under: r.Impl}, table.Number{Value: results.Float(r.Sessions), Print: fmt.Sprintf("%d × %d", r.Sessions, perSession(r))},
+			figure(results.Throughput), figure(results.Power), figure(results.WorkPerEnergy), figure(results.EnergyPerWork), figure(results.PeakFraction),
+			nil, nil,
 		}
-		peaks = append(peaks, peak)
+		if !g.Ranked {
+			line[0] = nil
+		}
+		if indexed {
+			index := table.Figure{Figure: r.Index, ID: r.ID + "/index"}
+			if index.Value.IsAbsent() {
+				index.Why = cmp.Or(r.Verdict.Why, "no index in this group")
+			}
+			line[8], line[9] = index, text(r.Verdict.Word)
+		}
+		out.Row(line...)
 		if r.Verdict.Why != "" && r.Verdict.Word != stats.NotRanked {
-			notes = append(notes, fmt.Sprintf("%s: %s: %s", results.Line(r.Candidate, nameLimit), r.Verdict.Word, results.Line(r.Verdict.Why, textLimit)))
+			out.Notes = append(out.Notes, fmt.Sprintf("%s: %s: %s", results.Line(r.Candidate, table.NameLimit), r.Verdict.Word, results.Line(r.Verdict.Why, table.TextLimit)))
 		}
 		if r.Outliers > 0 {
-			notes = append(notes, fmt.Sprintf("%s: %d of %d windows lie beyond 1.5 interquartile ranges; none was dropped", results.Line(r.Candidate, nameLimit), r.Outliers, r.Windows))
+			out.Notes = append(out.Notes, fmt.Sprintf("%s: %d of %d windows lie beyond 1.5 interquartile ranges; none was dropped", results.Line(r.Candidate, table.NameLimit), r.Outliers, r.Windows))
 		}
 	}
-	if g.Ranked {
-		s.text(name, "place", "", places)
-	}
-	s.text(name, "candidate", "kernel", names)
-	s.text(name, "sessions", "× windows", counts)
-	for j, f := range figures {
-		s.explained(g.Rows, f.metric, func() { s.figure(f.head, interval, grid[j]) })
-	}
-	s.figure("of the FMA peak", "its own", peaks)
-	if len(g.Rows) > 1 && slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return !r.Index.Value.IsAbsent() }) {
-		s.explained(g.Rows, "index", func() { s.figure("index", "of work per joule", grid[len(figures)]) })
-		s.text(name, "verdict", "", verdicts)
-	}
-	return *s.done(notes...)
-}
-
-// explained names the figures of the column that add adds, if it adds one.
-func (s *tableBuilder) explained(rows []compare.Row, metric string, add func()) {
-	n := len(s.columns)
-	if add(); len(s.columns) == n {
-		return
-	}
-	cells := s.columns[n].cells
-	for i := range cells {
-		if cells[i].sort != "" {
-			cells[i].id = results.Line(rows[i].ID+"/"+metric, 200)
-		}
-	}
+	return out
 }
 
 func perSession(r compare.Row) int { return r.Windows / max(1, r.Sessions) }
 
-func exchangePart(c *compare.Comparison) *part {
+func exchange(c *compare.Comparison) table.Table {
 	if len(c.Exchange) == 0 {
-		return nil
+		return table.Table{}
 	}
-	s := &tableBuilder{part: part{title: "Exchange between uses: hashes given up for one sample, on the same energy"}}
-	var names, scenarios []cell
-	var rates, advantages []*results.Figure
+	t := table.Table{
+		Title:   "Exchange between uses: hashes given up for one sample, on the same energy",
+		Columns: []table.Column{{Head: "candidate", Kind: table.Name}, {Head: "training", Kind: table.Name}, {Head: "hashes a sample"}, {Head: "against the reference"}},
+		Notes:   []string{"Below 100 % a candidate gives up less mining for a unit of training than the reference does: its comparative advantage is in training."},
+	}
 	for _, e := range c.Exchange {
-		names = append(names, cell{value: results.Line(e.Candidate, nameLimit)})
-		scenarios = append(scenarios, cell{value: results.Line(e.Scenario, nameLimit)})
-		r, a := e.Rate, e.Advantage
-		if a.Value.IsAbsent() {
-			a.Why = "the reference was not measured at both uses"
+		advantage := e.Advantage
+		if advantage.Value.IsAbsent() {
+			advantage.Why = "the reference was not measured at both uses"
 		}
-		rates, advantages = append(rates, &r), append(advantages, &a)
+		t.Row(table.Text{Text: e.Candidate}, table.Text{Text: e.Scenario}, table.Figure{Figure: e.Rate}, table.Figure{Figure: advantage})
 	}
-	s.text(name, "candidate", "", names)
-	s.text(name, "training", "", scenarios)
-	s.figure("hashes a sample", interval, rates)
-	s.figure("against the reference", interval, advantages)
-	return s.done("Below 100 % a candidate gives up less mining for a unit of training than the reference does: its comparative advantage is in training.")
+	return t
 }
 
-func mixPart(c *compare.Comparison) *part {
+func mixes(c *compare.Comparison) table.Table {
 	if len(c.Mixes) == 0 {
-		return nil
+		return table.Table{}
 	}
-	s := &tableBuilder{part: part{title: "One kilowatt-hour, shared between mining and training"}}
-	var names []cell
-	heads := []string{}
+	t := table.Table{
+		Title:   "One kilowatt-hour, shared between mining and training",
+		Columns: []table.Column{{Head: "candidate", Under: "training", Kind: table.Name}, {Head: "gives", Kind: table.Name}},
+		Notes:   []string{"Both at once is the mullet as it was measured; the others are shares of the energy of each use alone."},
+	}
 	for _, p := range c.Mixes[0].Points {
-		heads = append(heads, percent(float64(p.Training)))
+		t.Columns = append(t.Columns, table.Column{Head: table.Percent(float64(p.Training)), Under: "to training"})
 	}
-	grid := make([][]cell, len(heads)+1)
+	t.Columns = append(t.Columns, table.Column{Head: "both at once", Under: "measured"})
 	for _, m := range c.Mixes {
-		names = append(names, cell{value: results.Line(m.Candidate, nameLimit), under: results.Line(m.Scenario, nameLimit)})
-		both := func(p *compare.Point) cell {
-			if p == nil {
-				return cell{value: absent}
-			}
-			hashes, _ := Split(p.Hashes)
-			samples, _ := Split(p.Samples)
-			return cell{value: hashes, under: samples, sort: exact(p.Hashes.Value)}
+		hashes := []table.Cell{table.Text{Text: m.Candidate, Under: m.Scenario}, text("hashes")}
+		samples := []table.Cell{hashes[0], text("samples")}
+		for _, p := range m.Points {
+			hashes = append(hashes, table.Figure{Figure: p.Hashes})
+			samples = append(samples, table.Figure{Figure: p.Samples})
 		}
-		for j := range heads {
-			grid[j] = append(grid[j], both(&m.Points[j]))
+		if p := m.Mullet; p != nil {
+			hashes, samples = append(hashes, table.Figure{Figure: p.Hashes}), append(samples, table.Figure{Figure: p.Samples})
+		} else {
+			hashes, samples = append(hashes, text(table.Absent)), append(samples, text(table.Absent))
 		}
-		grid[len(heads)] = append(grid[len(heads)], both(m.Mullet))
+		t.Row(hashes...)
+		t.Row(samples...)
 	}
-	s.text(name, "candidate", "training", names)
-	for j, h := range heads {
-		s.columns = append(s.columns, column{head: cell{value: h, under: "to training"}, cells: grid[j], kind: figure})
-	}
-	s.columns = append(s.columns, column{head: cell{value: "both at once", under: "measured"}, cells: grid[len(heads)], kind: figure})
-	return s.done("Hashes, and under them samples, of one kilowatt-hour. Both at once is the mullet as it was measured; the others are shares of the energy of each use alone.")
+	return t
 }
 
-func differencePart(c *compare.Comparison) *part {
-	if len(c.Differences) == 0 {
-		return nil
-	}
-	p := &part{title: "What differs besides the hardware under test"}
+func differences(c *compare.Comparison) table.Table {
+	t := table.Table{}
 	for _, d := range c.Differences {
 		var words []string
 		for i, v := range d.Values {
-			words = append(words, results.Line(c.Candidates[i].ID, nameLimit)+": "+cmp.Or(results.Line(v, 120), "not known"))
+			words = append(words, results.Line(c.Candidates[i].ID, table.NameLimit)+": "+cmp.Or(results.Line(v, 120), "not known"))
 		}
 		text := strings.Join(words, " · ")
 		if d.Within {
 			text += " (also between sessions of one candidate)"
 		}
-		p.items = append(p.items, item{results.Line(d.Fact, 2*nameLimit), text})
+		t.Add(results.Line(d.Fact, 2*table.NameLimit), text)
 	}
-	p.items = limited(p.items)
-	return p
+	if t.Items = table.Limited(t.Items); len(t.Items) > 0 {
+		t.Title = "What differs besides the hardware under test"
+	}
+	return t
 }
 
-// claimsPart lists what the devices of each candidate say of themselves.
-func claimsPart(c *compare.Comparison) *part {
+// comparedClaims lists what the miners of each candidate report of themselves.
+func comparedClaims(c *compare.Comparison) table.Table {
 	var rows []claimant
 	for _, cand := range c.Candidates {
 		for _, r := range cand.Claims {
@@ -370,84 +328,62 @@ func claimsPart(c *compare.Comparison) *part {
 	return claims(rows)
 }
 
-func excludedPart(c *compare.Comparison) *part {
-	if len(c.Excluded) == 0 {
-		return nil
-	}
-	p := &part{title: "Not used", tone: bad}
+func excluded(c *compare.Comparison) table.Table {
+	t := table.Table{Tone: table.Bad}
 	for _, e := range c.Excluded {
-		p.items = append(p.items, item{results.Line(e.What, 3*nameLimit), results.Line(e.Why, textLimit)})
+		t.Add(results.Line(e.What, 3*table.NameLimit), e.Why)
 	}
-	p.items = limited(p.items)
-	return p
+	if t.Items = table.Limited(t.Items); len(t.Items) > 0 {
+		t.Title = "Not used"
+	}
+	return t
 }
 
-func comparisonCSV(out io.Writer, of Page) error {
+// comparedValues is every figure of a comparison, one a row.
+func comparedValues(of Page) table.Table {
 	c := of.Comparison
-	w := csv.NewWriter(out)
-	w.Write([]string{"table", "candidate", "reference", "metric", "value", "low", "high", "unit", "instrument", "boundary", "origin", "grade", "ranked", "place", "verdict", "p", "sessions", "windows", "why"}) // #nosec G104 -- the error is kept for Flush
-	put := func(i results.Figure, p results.Float, row ...string) {
-		for j := range row {
-			row[j] = inert(results.Line(row[j], textLimit))
-		}
-		row[4], row[5], row[6], row[8], row[15] = exact(i.Value), exact(i.Low), exact(i.High), exact(i.Instrument), exact(p)
-		w.Write(row) // #nosec G104 -- the error is kept for Flush
-	}
-	for _, t := range c.Tables {
-		for _, g := range t.Groups {
+	t := table.Table{Columns: table.Named(
+		"table", "candidate", "reference", "metric", "value", "low", "high", "unit", "instrument", "boundary", "origin", "grade", "ranked", "place", "verdict", "p", "sessions", "windows", "why",
+	)}
+	for _, tb := range c.Tables {
+		for _, g := range tb.Groups {
 			for _, r := range g.Rows {
-				line := func(metric string, i results.Figure) {
-					put(i, r.P, t.ID(), r.Candidate, c.Reference, metric, "", "", "", string(i.Unit), "", string(g.Boundary), string(g.Origin), string(g.Grade),
-						strconv.FormatBool(g.Ranked), strconv.Itoa(r.Tie), string(r.Verdict.Word), "", strconv.Itoa(r.Sessions), strconv.Itoa(r.Windows), cmp.Or(r.Verdict.Why, g.Why))
+				put := func(metric string, i results.Figure) {
+					t.Row(text(tb.ID()), text(r.Candidate), text(c.Reference), text(metric), number(i.Value), number(i.Low), number(i.High), text(i.Unit), number(i.Instrument),
+						text(g.Boundary), text(g.Origin), text(g.Grade), text(strconv.FormatBool(g.Ranked)), table.Whole(r.Tie), text(r.Verdict.Word), number(r.P),
+						table.Whole(r.Sessions), table.Whole(r.Windows), text(cmp.Or(r.Verdict.Why, g.Why)))
 				}
 				for _, m := range []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork} {
 					if i, ok := r.Figures[m]; ok {
-						line(m, i)
+						put(m, i)
 					}
 				}
-				line("index", r.Index)
+				put("index", r.Index)
 			}
 		}
 	}
 	if of.Economics != nil {
 		for f := range of.Economics.Figures() {
-			put(results.Figure{Value: f.Value, Low: f.Low, High: f.High, Provenance: results.Provenance{Instrument: results.Absent()}}, results.Absent(), "economics/"+f.Table, "", "", f.ID, "", "", "", string(f.Unit), "", string(f.Boundary), string(f.Origin), string(f.Grade), "", "", "", "", "", "", f.Formula)
+			t.Row(text("economics/"+f.Table), nil, nil, text(f.ID), number(f.Value), number(f.Low), number(f.High), text(f.Unit), nil, text(f.Boundary), text(f.Origin), text(f.Grade), nil, nil, nil, nil, nil, nil, text(f.Formula))
 		}
 	}
-	w.Flush()
-	return w.Error()
+	return t
 }
 
 // WriteExplanation prints where a figure comes from.
 func WriteExplanation(w io.Writer, e compare.Explanation, opt Options) error {
-	value, bounds := Split(e.Value)
-	p := &page{title: []string{results.Line(e.Figure, 160)}, state: strings.TrimSpace(value + " " + bounds), whole: true}
-	p.parts = append(p.parts, part{title: "Formula", notes: []string{results.Line(e.Formula, textLimit)}})
-	s := &tableBuilder{part: part{title: "Windows"}}
-	var records, runs, spans []cell
-	var work, energy []cell
+	p := &table.Page{Title: []string{e.Figure}, State: table.One(e.Value), Whole: true}
+	t := table.Table{Title: "Windows", Notes: e.Notes, Columns: []table.Column{
+		{Head: "record", Under: "sha256", Kind: table.Name, Limit: 3 * table.NameLimit}, {Head: "run", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "window", Kind: table.Name}, {Head: "work", Under: "counts"}, {Head: "energy", Under: "J"},
+	}}
 	for _, in := range e.Inputs {
-		records = append(records, cell{value: results.Line(cmp.Or(in.File, in.Record), 3*nameLimit), under: results.Line(in.Digest, 13)})
-		runs = append(runs, cell{value: fmt.Sprintf("%s/%d", results.Line(in.Scenario, nameLimit), in.Round)})
-		spans = append(spans, cell{value: fmt.Sprintf("%.6g–%.6g s", float64(in.From), float64(in.To))})
-		work = append(work, cell{value: fmt.Sprintf("%.6g", float64(in.Work))})
-		j := absent
+		var energy table.Cell = text(table.Absent)
 		if !in.Energy.IsAbsent() {
-			j = fmt.Sprintf("%.6g J", float64(in.Energy))
+			energy = table.Number{Value: in.Energy, Print: table.Round(float64(in.Energy), 6)}
 		}
-		energy = append(energy, cell{value: j})
+		t.Row(table.Text{Text: cmp.Or(in.File, in.Record), Under: results.Line(in.Digest, 13)}, table.Text{Text: fmt.Sprintf("%s/%d", results.Line(in.Scenario, table.NameLimit), in.Round)},
+			table.Text{Text: table.Round(float64(in.From), 6) + "–" + table.Round(float64(in.To), 6) + " s"}, table.Number{Value: in.Work, Print: table.Round(float64(in.Work), 6)}, energy)
 	}
-	if len(e.Inputs) > 0 {
-		s.text(name, "record", "sha256", records)
-		s.text(name, "run", "", runs)
-		s.text(name, "window", "", spans)
-		s.text(figure, "work", "counts", work)
-		s.text(figure, "energy", "", energy)
-	}
-	var notes []string
-	for _, n := range e.Notes {
-		notes = append(notes, results.Line(n, textLimit))
-	}
-	p.parts = append(p.parts, *s.done(notes...))
-	return flush(w, p, opt)
+	p.Add(table.Table{Title: "Formula", Notes: []string{e.Formula}}, t)
+	return p.WriteText(w, opt.Width, opt.Color)
 }

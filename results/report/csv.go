@@ -1,44 +1,29 @@
 package report
 
 import (
-	"encoding/csv"
-	"io"
+	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// writeCSV writes one value a row: quoting as in RFC 4180, lines end in LF.
-// Values are in SI base units with full precision, absent ones empty. Text
-// that a spreadsheet would take for a formula begins with an apostrophe.
-func writeCSV(out io.Writer, rec *results.Record) error {
-	w := csv.NewWriter(out)
+// values is every figure of a record, one a row.
+func values(rec *results.Record) table.Table {
+	t := table.Table{Columns: table.Named(
+		"record", "node", "scenario", "use", "role", "workload", "impl", "threads", "metric", "value", "low", "high", "unit", "n", "boundary", "origin", "grade", "instrument", "uncertainty", "why",
+	)}
 	put := func(r results.Row, metric string, m results.Figure) {
-		row := []string{
-			rec.ID, rec.Node.Name, r.Scenario, r.Use, string(r.Role), r.Workload, r.Impl, strconv.Itoa(r.Threads), metric,
-			"", "", "", string(m.Unit), "", string(m.Boundary), string(m.Origin), string(m.Grade), "", "", m.Why,
-		}
-		for i, s := range row {
-			row[i] = inert(results.Line(s, textLimit))
-		}
-		row[9], row[10], row[11] = exact(m.Value), exact(m.Low), exact(m.High)
-		row[13], row[17] = strconv.Itoa(m.N), exact(m.Instrument)
+		quadrature := results.Absent()
 		if m.Budget != nil {
-			row[18] = exact(m.Budget.Quadrature)
+			quadrature = m.Budget.Quadrature
 		}
-		w.Write(row) // #nosec G104 -- the error is kept for Flush
+		t.Row(text(rec.ID), text(rec.Node.Name), text(r.Scenario), text(r.Use), text(r.Role), text(r.Workload), text(r.Impl), table.Whole(r.Threads), text(metric),
+			number(m.Value), number(m.Low), number(m.High), text(m.Unit), table.Whole(m.N), text(m.Boundary), text(m.Origin), text(m.Grade), number(m.Instrument), number(quadrature), text(m.Why))
 	}
-	w.Write(strings.Split("record,node,scenario,use,role,workload,impl,threads,metric,value,low,high,unit,n,boundary,origin,grade,instrument,uncertainty,why", ",")) // #nosec G104 -- the error is kept for Flush
 	s := rec.Summary
 	for _, r := range s.Rows {
-		var names []string
-		for name := range r.Metrics {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
+		for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {
 			put(r, name, r.Metrics[name])
 		}
 	}
@@ -58,21 +43,9 @@ func writeCSV(out io.Writer, rec *results.Record) error {
 	for _, x := range s.Exchange {
 		put(results.Row{Scenario: x.Scenario, Use: "training"}, "hashes_per_sample", x.HashesPerSample)
 	}
-	w.Flush()
-	return w.Error()
+	return t
 }
 
-func exact(f results.Float) string {
-	if f.IsAbsent() {
-		return ""
-	}
-	return strings.TrimPrefix(strconv.FormatFloat(float64(f), 'g', -1, 64), "+")
-}
+func text[S ~string](s S) table.Cell { return table.Text{Text: string(s)} }
 
-// inert keeps a spreadsheet from evaluating text (OWASP, "CSV Injection").
-func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@＝＋－＠", []rune(s)[0]) {
-		return "'" + s
-	}
-	return s
-}
+func number(v results.Float) table.Cell { return table.Number{Value: v} }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report/chart"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 func TestChartFigure(t *testing.T) {
@@ -27,16 +28,16 @@ func TestChartFigure(t *testing.T) {
 func TestAxis(t *testing.T) {
 	for _, u := range []results.Unit{results.Watt, results.Hash.Per(results.Second), results.Joule.Per(results.Hash), results.Ratio, results.Sample.Per(results.Joule)} {
 		a := axis("x", u)
-		s := shapeOf(u)
-		require.Equal(t, chart.Axis{Title: "x", Unit: s.symbol, Factor: s.factor, MinExp: s.min, MaxExp: s.max}, a)
-		v := 1234.5 / s.factor
+		s := table.ShapeOf(u)
+		require.Equal(t, chart.Axis{Title: "x", Unit: s.Symbol, Factor: s.Factor, MinExp: s.Min, MaxExp: s.Max}, a)
+		v := 1234.5 / s.Factor
 		r := chart.Ranking{Axis: a, Rows: []chart.Ranked{{Name: "a", Figure: chart.Figure{Value: v}}}}
 		want := ""
 		switch u {
 		case results.Ratio:
 			want = ">1234 %<"
 		default:
-			want = ">1.23 k" + s.symbol + "<"
+			want = ">1.23 k" + s.Symbol + "<"
 		}
 		require.Contains(t, string(r.SVG()), want)
 	}

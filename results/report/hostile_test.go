@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
@@ -113,7 +112,7 @@ func requirePlain(t testing.TB, what, text string) {
 // requirePrintable refuses what does not print.
 func requirePrintable(t testing.TB, what, text string) {
 	t.Helper()
-	i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) })
+	i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !results.Prints(r) })
 	if i >= 0 {
 		t.Fatalf("%s: %+q does not print", what, text[max(0, i-60):i+4])
 	}

@@ -9,14 +9,13 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/economics"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // A page is one file: no request leaves it, nothing in it needs its script,
@@ -63,9 +62,6 @@ type view struct {
 // write writes the page. The policy names the style and the script: nothing
 // else in the page can be either.
 func (v view) write(w io.Writer) error {
-	for i := range v.Sections {
-		shorten(v.Sections[i].Blocks)
-	}
 	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS) // #nosec G203 -- embedded in the program
 	if v.Nights {
 		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+siteJS)+v.Script // #nosec G203 -- embedded in the program
@@ -87,6 +83,7 @@ func (v view) write(w io.Writer) error {
 // its sign says too.
 type badge struct{ Tone, Sign, Text, About string }
 
+// section is a title and blocks below it.
 type section struct {
 	ID, Title      string
 	Lead           []string
@@ -94,56 +91,27 @@ type section struct {
 	Action, Button string // of a form around the blocks, if there is one
 }
 
-// block is a chart, or a table, or a list.
+// add adds blocks that have something to show.
+func (s *section) add(blocks ...block) {
+	for _, b := range blocks {
+		if b.Title != "" || len(b.Charts)+len(b.Rows)+len(b.Items)+len(b.Notes)+len(b.Blocks) > 0 {
+			s.Blocks = append(s.Blocks, b)
+		}
+	}
+}
+
+// block is charts and a table, with the table's title.
 type block struct {
-	Title  string
 	Charts []picture
-	Table  *htmlTable
-	Items  []item2
-	Notes  []string
+	table.Table
 	Blocks []block
 	Fold   bool // closed until it is opened; printed open
 }
 
-type item2 struct{ About, Text string }
-
-// mostListed is how many rows of a table, or items of a list, a page holds.
-const mostListed = 5000
-
-// shorten leaves out of tables and lists what a browser would not show in time,
-// and says so.
-func shorten(blocks []block) {
-	for i := range blocks {
-		b := &blocks[i]
-		if t := b.Table; t != nil && len(t.Rows) > mostListed {
-			b.Notes = append(b.Notes, fmt.Sprintf("The first %d of %d rows: perwatt show, compare and track with --format csv or json have all of them.", mostListed, len(t.Rows)))
-			t.Rows = t.Rows[:mostListed]
-		}
-		if n := len(b.Items); n > mostListed {
-			b.Notes = append(b.Notes, fmt.Sprintf("The first %d of %d.", mostListed, n))
-			b.Items = b.Items[:mostListed]
-		}
-		shorten(b.Blocks)
-	}
-}
-
-type htmlTable struct {
-	ID   string
-	Cols []col
-	Rows [][]td
-}
-
-type col struct {
-	Head, Under string
-	Number      bool
-}
-
-type td struct {
-	Text, Under, Sort, Figure, Label string
-	Number                           bool
-	Href                             string // that the text leads to
-	Choice                           string // value of a box to tick before the text
-	Chart                            template.HTML
+// blockOf is the block of a table with an element of that id.
+func blockOf(id string, t table.Table) block {
+	t.ID = id
+	return block{Table: t}
 }
 
 // WriteHTML writes the page.
@@ -154,23 +122,10 @@ func WriteHTML(w io.Writer, p Page) error {
 	return view{
 		Title: "What does this hardware deliver per watt?", Headline: Conclusion(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
 		Sections: slices.DeleteFunc([]section{
-			doubtful(p), uses(p), sweeps(p), across(p), traces(p), money(p), claimed(p), differences(p), disclosure(p), prices(p), sources(p), glossary(),
+			doubtful(p), uses(p), sweeps(p), across(p), traces(p), money(p), claimed(p), differing(p), disclosure(p), prices(p), sources(p), glossary(),
 		}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 }),
 		Foot: []string{results.Line(p.Tool, 120)},
 	}.write(w)
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`)
-
-// Command writes the words of a command for a POSIX shell.
-func Command(words ...string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		if quoted[i] = w; !plainWord.MatchString(w) {
-			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
 }
 
 // digest names a style or script in a Content-Security-Policy.
@@ -190,7 +145,7 @@ func sub(p Page) string {
 		when += " to " + last
 	}
 	return fmt.Sprintf("%s in %s, %s. Reference %s, margin %s, fixed beforehand; intervals are 95 %%, seed %d.",
-		plural(len(c.Candidates), "candidate"), plural(sessions, "session"), when, results.Line(c.Reference, 40), percent(c.Margin), c.Seed)
+		results.Plural(len(c.Candidates), "candidate"), results.Plural(sessions, "session"), when, results.Line(c.Reference, 40), table.Percent(c.Margin), c.Seed)
 }
 
 // day is the first or the last on which something was measured.
@@ -259,47 +214,19 @@ func badges(p Page) (out []badge) {
 	add(measured == n, measured > 0, "watts measured in "+of(measured), "the others are modelled, declared or absent, and are not ranked")
 	add(len(named) == 1 && named[0] < "D", len(named) > 0 && named[len(named)-1] < "E", "power grade "+cmp.Or(strings.Join(named, ", "), "none"), "A wall ≤ 1 % over 600 s … E modelled or declared")
 	add(valid == n, valid > 0, "valid "+of(valid), "by the publish rules, listed under method")
-	add(least >= 5, least >= 3, plural(least, "session")+" or more each", "5 show how much sessions differ; 3 is the least for a verdict")
+	add(least >= 5, least >= 3, results.Plural(least, "session")+" or more each", "5 show how much sessions differ; 3 is the least for a verdict")
 	add(interleaved == n, interleaved > 0, "interleaved "+of(interleaved), "rounds in alternating order, so that drift does not look like a difference")
 	add(steady == n, steady > n/2, "steady "+of(steady), "every use had settled before its window")
 	add(covered == n, covered > 0, "metered throughout "+of(covered), "99 % of the windows' time lies between readings")
 	return out
 }
 
-// tableOf lays columns out for the page.
-func tableOf(id string, columns []column) *htmlTable {
-	if len(columns) == 0 {
-		return nil
-	}
-	t := &htmlTable{ID: id}
-	for _, c := range columns {
-		t.Cols = append(t.Cols, col{c.head.value, c.head.under, c.kind == figure || c.kind == powered})
-	}
-	for i := range columns[0].cells {
-		var row []td
-		for j, c := range columns {
-			x := c.cells[i]
-			row = append(row, td{Text: x.value, Under: x.under, Sort: x.sort, Figure: x.id, Label: c.head.value, Number: t.Cols[j].Number})
-		}
-		t.Rows = append(t.Rows, row)
-	}
-	return t
-}
-
-func blockOf(id string, p part) block {
-	b := block{Title: p.title, Table: tableOf(id, p.columns), Notes: p.notes}
-	for _, it := range p.items {
-		b.Items = append(b.Items, item2{it.about, it.text})
-	}
-	return b
-}
-
-// doubtful holds the doubts about what is compared.
+// doubtful holds the warnings about what is compared.
 func doubtful(p Page) section {
 	s := section{ID: "warnings", Title: "Warnings"}
-	if w := warnings(p.Comparison); w != nil {
-		w.title = ""
-		s.Blocks = append(s.Blocks, blockOf("warnings", *w))
+	if w := warnings(p.Comparison); len(w.Items) > 0 {
+		w.Title = ""
+		s.add(blockOf("", w))
 	}
 	return s
 }
@@ -315,10 +242,8 @@ func uses(p Page) section {
 	s := section{ID: "uses", Title: "At each use", Lead: []string{"Work per joule decides; beside it stand the throughput and the watts that it is made of. An index is against the reference, and includes what the meters add."}}
 	if len(p.Records) == 1 { // nothing to rank: one table says it all
 		s.Lead = []string{"Work per joule decides; beside it stand the throughput and the watts that it is made of."}
-		for i, part := range []*part{figures(p.Records[0]), yields(p.Records[0]), arithmetic(p.Records[0]), targets(p.Records[0]), beside(p.Records[0])} {
-			if part != nil {
-				s.Blocks = append(s.Blocks, blockOf(fmt.Sprintf("one-%d", i), *part))
-			}
+		for i, t := range []table.Table{figures(p.Records[0]), yields(p.Records[0]), arithmetic(p.Records[0]), targets(p.Records[0]), beside(p.Records[0])} {
+			s.add(blockOf(fmt.Sprintf("one-%d", i), t))
 		}
 		return s
 	}
@@ -329,11 +254,9 @@ func uses(p Page) section {
 	}
 	for ti, t := range tables {
 		charts := append(rankingChart(p, t, fmt.Sprintf("rank%d", ti)), throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti))...)
-		if len(charts) > 0 {
-			s.Blocks = append(s.Blocks, block{Charts: charts})
-		}
+		s.add(block{Charts: charts})
 		for gi, g := range t.Groups {
-			s.Blocks = append(s.Blocks, blockOf(fmt.Sprintf("use-%d-%d", ti, gi), groupPart(t, g)))
+			s.add(blockOf(fmt.Sprintf("use-%d-%d", ti, gi), groupTable(t, g)))
 		}
 	}
 	return s
@@ -343,20 +266,7 @@ func uses(p Page) section {
 func across(p Page) section {
 	s := section{ID: "across", Title: "From one use to another"}
 	charts, left := planeCharts(p)
-	if len(charts) > 0 {
-		s.Blocks = append(s.Blocks, block{Charts: charts})
-	}
-	for i, part := range []*part{exchangePart(p.Comparison), mixPart(p.Comparison)} {
-		if part != nil {
-			s.Blocks = append(s.Blocks, blockOf(fmt.Sprintf("across-%d", i), *part))
-		}
-	}
-	if charts := mulletChart(p); len(charts) > 0 {
-		s.Blocks = append(s.Blocks, block{Charts: charts})
-	}
-	if m := mullets(p); m != nil {
-		s.Blocks = append(s.Blocks, blockOf("mullets", *m))
-	}
+	s.add(block{Charts: charts}, blockOf("exchange", exchange(p.Comparison)), blockOf("mixes", mixes(p.Comparison)), block{Charts: mulletChart(p)}, blockOf("mullets", mullets(p)))
 	if len(s.Blocks) > 0 {
 		s.Lead = []string{"What a kilowatt-hour gives at each use, at which rate a machine turns one into the other, and what both at once gave."}
 	}
@@ -367,78 +277,59 @@ func across(p Page) section {
 }
 
 // mullets has a row for each session in which mining ran behind training.
-func mullets(p Page) *part {
-	s := &tableBuilder{part: part{title: "Mining behind training, against training alone, paired by round"}}
-	var names, sessions []cell
-	grid := make([][]*results.Figure, 5)
-	var all [][]*results.Figure
+func mullets(p Page) table.Table {
+	t := table.Table{
+		Title: "Mining behind training, against training alone, paired by round", Counts: true, WattsAt: true,
+		Columns: append([]table.Column{{Head: "candidate", Kind: table.Name}, {Head: "session", Kind: table.Name}}, coRun...),
+	}
 	for _, c := range p.Comparison.Candidates {
 		for i, src := range c.Records {
 			k := slices.IndexFunc(p.Records, func(r *results.Record) bool { return r.ID == src.ID })
-			if k < 0 || p.Records[k].Summary.CoRunCost == nil {
-				continue
+			if k >= 0 && p.Records[k].Summary.CoRunCost != nil {
+				t.Row(append([]table.Cell{text(c.ID), table.Whole(i + 1)}, coRunCells(p.Records[k].Summary.CoRunCost)...)...)
 			}
-			m := p.Records[k].Summary.CoRunCost
-			row := []*results.Figure{&m.TrainingKept, &m.HashesGained, &m.ExtraPower, &m.ExtraEnergy, &m.EnergyPer}
-			for j := range grid {
-				grid[j] = append(grid[j], row[j])
-			}
-			all = append(all, row)
-			names = append(names, cell{value: results.Line(c.ID, nameLimit)})
-			sessions = append(sessions, cell{value: fmt.Sprint(i + 1)})
 		}
 	}
-	if len(names) == 0 {
-		return nil
+	if len(t.Rows) == 0 {
+		return table.Table{}
 	}
-	s.text(name, "candidate", "", names)
-	s.text(name, "session", "", sessions)
-	s.counts(all)
-	for j, head := range []string{"training kept", "hashes gained", "extra power", "extra energy", "energy per hash gained"} {
-		if s.figure(head, interval, grid[j]); j == 2 {
-			s.sources(all)
-		}
-	}
-	return s.done()
+	return t
 }
 
 func traces(p Page) section {
 	s := section{ID: "traces", Title: "What the instruments saw"}
-	if charts := traceCharts(p); len(charts) > 0 {
-		s.Blocks = append(s.Blocks, block{Charts: charts})
-	}
+	s.add(block{Charts: traceCharts(p)})
 	if len(s.Blocks) > 0 {
 		s.Lead = []string{"Power and rate of one run of each candidate; the measured window is shaded."}
 	}
 	return s
 }
 
-// claimed is what devices say of themselves.
+// claimed is what miners report of themselves.
 func claimed(p Page) section {
 	s := section{ID: "claims", Title: "What devices say of themselves"}
-	if part := claimsPart(p.Comparison); part != nil {
-		s.Blocks = append(s.Blocks, blockOf("claimed", *part))
-	}
+	s.add(blockOf("claimed", comparedClaims(p.Comparison)))
 	return s
 }
 
-func differences(p Page) section {
+func differing(p Page) section {
 	s := section{ID: "environment", Title: "What else differs"}
-	if d := differencePart(p.Comparison); d != nil {
-		s.Lead = []string{"Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test."}
-		b := block{Table: &htmlTable{ID: "differences", Cols: []col{{Head: "fact"}}}}
-		for _, c := range p.Comparison.Candidates {
-			b.Table.Cols = append(b.Table.Cols, col{Head: results.Line(c.ID, 40)})
-		}
-		for _, d := range p.Comparison.Differences {
-			row := []td{{Text: results.Line(d.Fact, 60), Label: "fact"}}
-			for i, v := range d.Values {
-				row = append(row, td{Text: cmp.Or(results.Line(v, 160), "not known"), Label: results.Line(p.Comparison.Candidates[i].ID, 40)})
-			}
-			b.Table.Rows = append(b.Table.Rows, row)
-		}
-		s.Blocks = append(s.Blocks, b)
+	if len(p.Comparison.Differences) == 0 {
+		return s
 	}
+	s.Lead = []string{"Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test."}
+	t := table.Table{ID: "differences", Columns: table.Named("fact")}
+	for _, c := range p.Comparison.Candidates {
+		t.Columns = append(t.Columns, table.Column{Head: results.Line(c.ID, 40), Kind: table.Words})
+	}
+	for _, d := range p.Comparison.Differences {
+		row := []table.Cell{text(results.Line(d.Fact, 60))}
+		for _, v := range d.Values {
+			row = append(row, text(cmp.Or(results.Line(v, 160), "not known")))
+		}
+		t.Row(row...)
+	}
+	s.add(block{Table: t})
 	return s
 }
 
@@ -448,18 +339,16 @@ func disclosure(p Page) section {
 		"Each use runs in a process of its own; its work is counted beside the meter on one clock, and rate and energy come from the same window of the same run. Rounds alternate in order. An efficiency is a sum of work over a sum of energy, its interval a cluster bootstrap over sessions, or that of a ratio estimator over the windows where there is one session.",
 		"Verdicts: better if the interval of the index, meters included, lies above 1; no worse if above 1 less the margin; worse if below 1; else it cannot be told, with what would settle it. P-values are Welch's over sessions, adjusted over the whole comparison (Benjamini and Hochberg). Outliers are counted, never dropped.",
 	}}
-	if x := excludedPart(p.Comparison); x != nil {
-		s.Blocks = append(s.Blocks, blockOf("excluded", *x))
-	}
+	s.add(blockOf("", excluded(p.Comparison)))
 	shown := disclosed(p)
 	if len(shown) < len(p.Records) {
-		s.Blocks = append(s.Blocks, ruleCounts(p.Records))
+		s.add(block{Table: ruleCounts(p.Records)})
 	}
 	for i, r := range shown {
-		s.Blocks = append(s.Blocks, recordBlock(i, r))
+		s.add(recordBlock(i, r))
 	}
 	if n := len(p.Records) - len(shown); n > 0 {
-		s.Blocks = append(s.Blocks, block{Notes: []string{fmt.Sprintf("%d records are counted above and not shown one by one: perwatt report FILE shows any of them alone, and perwatt verify --rules publish FILE its rules.", n)}})
+		s.add(block{Table: table.Table{Notes: []string{fmt.Sprintf("%d records are counted above and not shown one by one: perwatt report FILE shows any of them alone, and perwatt verify --rules publish FILE its rules.", n)}}})
 	}
 	return s
 }
@@ -481,11 +370,11 @@ func disclosed(p Page) []*results.Record {
 }
 
 // ruleCounts says of each rule how many records keep it, and which do not.
-func ruleCounts(records []*results.Record) block {
+func ruleCounts(records []*results.Record) table.Table {
 	const named = 6
-	b := block{Title: "The rules over all records", Table: &htmlTable{ID: "rules-all", Cols: []col{
-		{Head: "rule"}, {Head: "asked"}, {Head: "by"}, {Head: "kept", Number: true}, {Head: "broken", Number: true}, {Head: "not applicable", Number: true}, {Head: "broken in"},
-	}}}
+	t := table.Table{ID: "rules-all", Title: "The rules over all records", Columns: []table.Column{
+		{Head: "rule", Kind: table.Name}, {Head: "asked", Kind: table.Words}, {Head: "by", Kind: table.Words}, {Head: "kept"}, {Head: "broken"}, {Head: "not applicable"}, {Head: "broken in", Kind: table.Words},
+	}}
 	type count struct {
 		asks, source          string
 		kept, broken, without int
@@ -517,24 +406,19 @@ func ruleCounts(records []*results.Record) block {
 		if n := len(c.in) - named; n > 0 {
 			in += fmt.Sprintf(" and %d more", n)
 		}
-		row := []td{{Text: results.Line(rule, nameLimit), Label: "rule"}, {Text: results.Line(c.asks, textLimit), Label: "asked"}, {Text: results.Line(c.source, textLimit), Label: "by"}}
-		for i, n := range []int{c.kept, c.broken, c.without} {
-			row = append(row, td{Text: strconv.Itoa(n), Label: b.Table.Cols[3+i].Head, Number: true, Sort: strconv.Itoa(n)})
-		}
-		b.Table.Rows = append(b.Table.Rows, append(row, td{Text: cmp.Or(in, "none"), Label: "broken in"}))
+		t.Row(text(rule), text(c.asks), text(c.source), table.Whole(c.kept), table.Whole(c.broken), table.Whole(c.without), text(cmp.Or(in, "none")))
 	}
-	return b
+	return t
 }
 
 // recordBlock says how one record was made, how uncertain it is, and which
 // rules it keeps.
 func recordBlock(i int, r *results.Record) block {
-	about := block{Title: fmt.Sprintf("%s, %s", results.Line(r.Node.Name, 40), results.Line(r.ID, 40)), Fold: true}
+	t := table.Table{Title: fmt.Sprintf("%s, %s", results.Line(r.Node.Name, 40), results.Line(r.ID, 40))}
 	plan := r.Plan
-	about.Items = append(about.Items,
-		item2{"plan", results.Line(fmt.Sprintf("%s: %d rounds of %s, order %s, windows of %g s after a warm-up of %g s or more, sampled every %g s, seed %d",
-			plan.Preset, plan.Rounds, strings.Join(plan.Scenarios, ", "), cmp.Or(plan.Order, "as planned"), float64(plan.Window), float64(plan.Warmup), float64(plan.Interval), plan.Seed), textLimit)},
-	)
+	t.Add("plan", fmt.Sprintf("%s: %s of %s, order %s, windows of %s s after a warm-up of %s s or more, sampled every %s s, seed %d",
+		plan.Preset, results.Plural(plan.Rounds, "round"), strings.Join(plan.Scenarios, ", "), cmp.Or(plan.Order, "as planned"),
+		table.Round(float64(plan.Window), 4), table.Round(float64(plan.Warmup), 4), table.Round(float64(plan.Interval), 4), plan.Seed))
 	for _, m := range r.Meters {
 		var channels []string
 		for _, c := range m.Channels {
@@ -543,39 +427,34 @@ func recordBlock(i int, r *results.Record) block {
 		if len(channels) > 6 {
 			channels = append(channels[:6:6], fmt.Sprintf("%d more", len(m.Channels)-6))
 		}
-		about.Items = append(about.Items, item2{"meter", results.Line(m.Name+" at "+m.Source+": "+strings.Join(channels, "; "), textLimit)})
+		t.Add("meter", results.Line(m.Name+" at "+m.Source+": "+strings.Join(channels, "; "), table.TextLimit))
 		for _, n := range m.Notes[:min(len(m.Notes), 12)] {
-			about.Items = append(about.Items, item2{"", results.Line(n, textLimit)})
+			t.Add("", results.Line(n, table.TextLimit))
 		}
 	}
 	for _, c := range r.Summary.Coverage {
 		if c.Interval.IsAbsent() {
 			continue
 		}
-		text := fmt.Sprintf("%s: a reading every %s, longest %s, %s of the time, at least %d a window", c.Meter, Quantity(c.Interval, results.Second), Quantity(c.Longest, results.Second), percent(float64(c.Share)), c.Readings)
+		text := fmt.Sprintf("%s: a reading every %s, longest %s, %s of the time, at least %d a window",
+			c.Meter, table.Quantity(c.Interval, results.Second), table.Quantity(c.Longest, results.Second), table.Percent(float64(c.Share)), c.Readings)
 		if !c.RoundTrip.IsAbsent() {
-			text += ", round trip up to " + Quantity(c.RoundTrip, results.Second)
+			text += ", round trip up to " + table.Quantity(c.RoundTrip, results.Second)
 		}
-		about.Items = append(about.Items, item2{"coverage", results.Line(text, textLimit)})
+		t.Add("coverage", results.Line(text, table.TextLimit))
 	}
-	if d := recordWarnings(r); d != nil {
-		for _, it := range d.items {
-			about.Items = append(about.Items, item2{it.about, it.text})
-		}
-	}
-	about.Blocks = []block{budgetBlock(i, r), rulesBlock(i, r)}
-	return about
+	t.Items = append(t.Items, recordWarnings(r).Items...)
+	return block{Table: t, Fold: true, Blocks: []block{{Table: budget(i, r)}, {Table: rules(i, r)}}}
 }
 
-// budgetBlock lists what is uncertain of each power and efficiency.
-func budgetBlock(i int, r *results.Record) block {
-	b := block{Title: "Uncertainty", Table: &htmlTable{ID: fmt.Sprintf("budget-%d", i)}}
+// budget lists what is uncertain of each power and efficiency.
+func budget(i int, r *results.Record) table.Table {
 	names := []string{results.Repeats, results.Gain, results.Quantisation, results.Timing, results.Sampling}
-	b.Table.Cols = []col{{Head: "scenario"}, {Head: "use"}, {Head: "figure"}}
+	t := table.Table{ID: fmt.Sprintf("budget-%d", i), Title: "Uncertainty", Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "figure", Kind: table.Name}}}
 	for _, n := range names {
-		b.Table.Cols = append(b.Table.Cols, col{Head: n, Number: true})
+		t.Columns = append(t.Columns, table.Column{Head: n})
 	}
-	b.Table.Cols = append(b.Table.Cols, col{Head: "in quadrature", Number: true}, col{Head: "linear", Under: "meter alone", Number: true})
+	t.Columns = append(t.Columns, table.Column{Head: "in quadrature"}, table.Column{Head: "linear", Under: "meter alone"})
 	uses := madeOf(r.Summary.Rows, false)
 	for i, row := range r.Summary.Rows {
 		for _, name := range []string{results.Power, results.NetPower, results.WorkPerEnergy} {
@@ -583,69 +462,60 @@ func budgetBlock(i int, r *results.Record) block {
 			if !ok || m.Budget == nil {
 				continue
 			}
-			line := []td{{Text: results.Line(row.Scenario, nameLimit), Label: "scenario"}, {Text: uses[i].value, Under: uses[i].under, Label: "use"}, {Text: strings.ReplaceAll(name, "_", " "), Label: "figure"}}
+			line := []table.Cell{text(row.Scenario), uses[i], text(strings.ReplaceAll(name, "_", " "))}
 			for _, n := range names {
-				x := td{Text: "unknown", Label: n, Number: true}
-				for _, t := range m.Budget.Terms {
-					if t.Name == n {
-						x.Text, x.Sort = percent(float64(t.HalfWidth)), exact(t.HalfWidth)
-						if t.Shared {
-							x.Under = "cancels on one meter"
+				var x table.Cell = text("unknown")
+				for _, term := range m.Budget.Terms {
+					if term.Name == n {
+						share := table.Number{Value: term.HalfWidth, Print: table.Percent(float64(term.HalfWidth))}
+						if term.Shared {
+							share.Under = "cancels on one meter"
 						}
+						x = share
 					}
 				}
 				line = append(line, x)
 			}
-			line = append(line, td{Text: PlusMinus(m), Sort: exact(m.Budget.Quadrature), Label: "in quadrature", Number: true}, td{Text: percent(float64(m.Budget.Linear)), Sort: exact(m.Budget.Linear), Label: "linear", Number: true})
-			b.Table.Rows = append(b.Table.Rows, line)
+			t.Row(append(line, table.Number{Value: m.Budget.Quadrature, Print: table.PlusMinus(m)}, table.Number{Value: m.Budget.Linear, Print: table.Percent(float64(m.Budget.Linear))})...)
 		}
 	}
-	return b
+	return t
 }
 
-func rulesBlock(i int, r *results.Record) block {
+func rules(i int, r *results.Record) table.Table {
 	v := r.Summary.Validity
 	verdict := "Valid"
 	if !v.Valid {
 		verdict = "INVALID"
 	}
-	b := block{Title: fmt.Sprintf("%s for ranking by the %s rules", verdict, results.Line(v.Rules, nameLimit)), Table: &htmlTable{
-		ID: fmt.Sprintf("rules-%d", i), Cols: []col{{Head: "outcome"}, {Head: "rule"}, {Head: "found"}, {Head: "asked"}, {Head: "by"}},
-	}}
+	t := table.Table{ID: fmt.Sprintf("rules-%d", i), Title: fmt.Sprintf("%s for ranking by the %s rules", verdict, results.Line(v.Rules, table.NameLimit)), Columns: table.Named("outcome", "rule", "found", "asked", "by")}
 	for _, f := range v.Findings {
-		b.Table.Rows = append(b.Table.Rows, []td{
-			{Text: results.Line(string(f.Outcome), nameLimit), Label: "outcome"}, {Text: results.Line(f.Rule, nameLimit), Label: "rule"}, {Text: results.Line(f.Figure, textLimit), Label: "found"},
-			{Text: results.Line(f.Asks, textLimit), Label: "asked"}, {Text: results.Line(f.Source, textLimit), Label: "by"},
-		})
+		t.Row(text(f.Outcome), text(f.Rule), text(f.Figure), text(f.Asks), text(f.Source))
 	}
-	return b
+	return t
 }
 
 func sources(p Page) section {
-	s := section{ID: "records", Title: "Records", Lead: []string{"Every figure can be made again from these: perwatt verify checks them, perwatt explain FIGURE names the windows behind a figure, and this page comes of"}}
-	s.Blocks = append(s.Blocks, block{Items: []item2{{"command", results.Printable(p.Command)}}})
-	b := block{Table: &htmlTable{ID: "records-table", Cols: []col{{Head: "candidate"}, {Head: "record"}, {Head: "start"}, {Head: "state"}, {Head: "sha256"}}}}
+	s := section{ID: "records", Title: "Records", Lead: []string{"Every figure can be made again from these: perwatt verify checks them, perwatt explain FIGURE names the windows behind a figure, and this command makes this page:", results.Printable(p.Command)}}
+	t := table.Table{ID: "records-table", Columns: []table.Column{{Head: "candidate", Kind: table.Words, Limit: 40}, {Head: "record", Kind: table.Words}, {Head: "start", Kind: table.Words}, {Head: "state", Kind: table.Name}, {Head: "sha256", Kind: table.Words}}}
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
-			b.Table.Rows = append(b.Table.Rows, []td{
-				{Text: results.Line(c.ID, 40), Label: "candidate"}, {Text: cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), Label: "record"}, {Text: results.Line(r.Start, 30), Label: "start"},
-				{Text: results.Line(r.State, nameLimit), Label: "state"}, {Text: results.Line(r.Digest, 64), Label: "sha256"},
-			})
+			t.Row(text(c.ID), text(cmp.Or(results.Printable(r.File), results.Line(r.ID, 40))), text(results.Line(r.Start, 30)), text(r.State), text(results.Line(r.Digest, 64)))
 		}
 	}
-	s.Blocks = append(s.Blocks, b)
+	s.add(block{Table: t})
 	return s
 }
 
 func glossary() section {
-	return section{ID: "glossary", Title: "Words", Blocks: []block{{Items: []item2{
-		{"boundary", "where the watts were counted: the wall, the supplies, the node as its controller reports it, the board, the CPU packages, a card. Two boundaries are never ranked against each other."},
-		{"grade", "A: at the wall within 1 %, over 600 s. B: at the wall within 2 %, over 300 s. C: telemetry of a controller or supply, or a shorter window. D: counters of components. E: modelled or declared, never ranked."},
-		{"~", "before a figure that no instrument measured."},
-		{"index", "work per joule against the reference, which is 1."},
-		{"mullet", "training in front, mining in the back: both at once on one node, mining where training leaves time."},
-		{"J/TH", "joules for 10¹² hashes: the same number as watts per TH/s, and what makers of miners quote."},
-		{"session", "one start of perwatt run on one node; it holds rounds of windows. Sessions are the replicates."},
-		{"window", "the measured part of a run, after it has settled."},
-	}}}}
+	return section{ID: "glossary", Title: "Words", Blocks: []block{{Table: table.Table{Items: []table.Item{
+		{About: "boundary", Text: "where the watts were counted: the wall, the supplies, the node as its controller reports it, the board, the CPU packages, a card. Two boundaries are never ranked against each other."},
+		{About: "grade", Text: "A: at the wall within 1 %, over 600 s. B: at the wall within 2 %, over 300 s. C: telemetry of a controller or supply, or a shorter window. D: counters of components. E: modelled or declared, never ranked."},
+		{About: "~", Text: "before a figure that no instrument measured."},
+		{About: "index", Text: "work per joule against the reference, which is 1."},
+		{About: "mullet", Text: "training in front, mining in the back: both at once on one node, mining where training leaves time."},
+		{About: "J/TH", Text: "joules for 10¹² hashes: the same number as watts per TH/s, and what makers of miners quote."},
+		{About: "session", Text: "one start of perwatt run on one node; it holds rounds of windows. Sessions are the replicates."},
+		{About: "window", Text: "the measured part of a run, after it has settled."},
+	}}}}}
 }

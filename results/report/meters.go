@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // Instruments is what is known of meters before anything is measured.
@@ -22,47 +22,44 @@ type Instruments struct {
 
 // WriteInstruments prints m.
 func WriteInstruments(w io.Writer, m Instruments, opt Options) error {
-	p := &page{title: []string{"Meters"}, whole: true, state: plural(len(m.Meters), "meter") + " open"}
-	looked := part{title: "Looked for"}
-	for _, s := range m.Sought {
-		looked.items = append(looked.items, item{results.Line(s.Meter, nameLimit), results.Line(s.State, nameLimit) + ": " + results.Line(s.Detail, textLimit)})
-	}
-	if len(looked.items) > 0 {
-		p.parts = append(p.parts, looked)
+	p := &table.Page{Title: []string{"Meters"}, Whole: true, State: results.Plural(len(m.Meters), "meter") + " open"}
+	if looked := (table.Table{Title: "Looked for", Items: probed(m.Sought)}); len(looked.Items) > 0 {
+		p.Add(looked)
 	}
 	for _, meter := range m.Meters {
-		opened := part{title: results.Line(meter.Name, nameLimit) + ": " + results.Line(meter.Source, textLimit)}
+		opened := table.Table{Title: results.Line(meter.Name, table.NameLimit) + ": " + results.Line(meter.Source, table.TextLimit)}
 		for _, c := range meter.Channels {
 			facts := []string{fmt.Sprintf("%s · %s", c.Boundary, c.Origin)}
 			if c.Total != "" {
 				facts = append(facts, "in the total")
 			}
-			facts = append(facts, accuracy(c.Accuracy, c.Unit), results.Line(m.First[results.MeterOf(meter.Name, c.Name)], textLimit))
-			opened.items = append(opened.items, item{results.Line(c.Name, 2*nameLimit), strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), ", ")})
+			facts = append(facts, accuracy(c.Accuracy, c.Unit), results.Line(m.First[results.MeterOf(meter.Name, c.Name)], table.TextLimit))
+			opened.Add(results.Line(c.Name, 2*table.NameLimit), strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), ", "))
 		}
 		if meter.Period > 0 {
-			opened.notes = append(opened.notes, "New every "+Quantity(meter.Period, results.Second)+".")
+			opened.Notes = append(opened.Notes, "New every "+table.Quantity(meter.Period, results.Second)+".")
 		}
 		for _, n := range meter.Notes {
-			opened.items = append(opened.items, item{"", results.Line(n, textLimit)})
+			opened.Add("", results.Line(n, table.TextLimit))
 		}
-		p.parts = append(p.parts, opened)
+		p.Add(opened)
 	}
 	if len(m.Named) > 0 {
-		named := part{title: "Asked for by name, with --meter (perwatt meters --help has their options)"}
+		named := table.Table{Title: "Asked for by name, with --meter (perwatt meters --help has their options)"}
 		for _, n := range m.Named {
-			named.items = append(named.items, item{n[0], n[1]})
+			named.Add(n[0], n[1])
 		}
-		p.parts = append(p.parts, named)
+		p.Add(named)
 	}
-	return flush(w, p, opt)
+	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-func flush(w io.Writer, p *page, opt Options) error {
-	var out bytes.Buffer
-	writeText(&out, p, opt)
-	_, err := w.Write(out.Bytes())
-	return err
+// probed lists the meters that were looked for.
+func probed(all []results.MeterProbe) (items []table.Item) {
+	for _, s := range all {
+		items = append(items, table.Item{About: results.Line(s.Meter, table.NameLimit), Text: results.Line(s.State, table.NameLimit) + ": " + results.Line(s.Detail, table.TextLimit)})
+	}
+	return items
 }
 
 func accuracy(a results.Accuracy, unit results.Unit) string {
@@ -71,12 +68,12 @@ func accuracy(a results.Accuracy, unit results.Unit) string {
 	case a.Gain.IsAbsent():
 		facts = append(facts, "accuracy not stated")
 	case a.Offset > 0:
-		facts = append(facts, "±"+percent(float64(a.Gain))+" ± "+Quantity(a.Offset, results.Watt))
+		facts = append(facts, "±"+table.Percent(float64(a.Gain))+" ± "+table.Quantity(a.Offset, results.Watt))
 	default:
-		facts = append(facts, "±"+percent(float64(a.Gain)))
+		facts = append(facts, "±"+table.Percent(float64(a.Gain)))
 	}
 	if !a.Resolution.IsAbsent() {
-		facts = append(facts, "steps of "+Quantity(a.Resolution, unit))
+		facts = append(facts, "steps of "+table.Quantity(a.Resolution, unit))
 	}
 	return strings.Join(facts, ", ")
 }
@@ -84,74 +81,54 @@ func accuracy(a results.Accuracy, unit results.Unit) string {
 // WriteLoadStep prints how meters followed a step of the load.
 func WriteLoadStep(w io.Writer, step results.LoadStep, opt Options) error {
 	rs := step.Channels
-	p := &page{title: []string{"Load stepped: idle, full, idle"}, whole: true, state: plural(len(rs), "channel")}
-	s := &tableBuilder{}
-	var meters, seen, readings []cell
-	columns := []struct {
-		head, under string
-		unit        func(r results.Response) results.Unit
-		get         func(r results.Response) results.Float
-	}{
-		{"idle", "median", inWatts, func(r results.Response) results.Float { return r.Idle }},
-		{"full", "median", inWatts, func(r results.Response) results.Float { return r.Full }},
-		{"delay", "to half", inSeconds, func(r results.Response) results.Float { return r.Delay }},
-		{"fall", "to half", inSeconds, func(r results.Response) results.Float { return r.Fall }},
-		{"rise", "10–90 %", inSeconds, func(r results.Response) results.Float { return r.Rise }},
-		{"noise", "at idle", inWatts, func(r results.Response) results.Float { return r.Noise }},
-		{"step", "smallest", func(r results.Response) results.Unit { return r.Unit }, func(r results.Response) results.Float { return r.Step }},
-		{"new every", "median", inSeconds, func(r results.Response) results.Float { return r.Interval }},
-		{"same for", "at most", inSeconds, func(r results.Response) results.Float { return r.Stale }},
-	}
-	grid := make([][]cell, len(columns))
+	p := &table.Page{Title: []string{"Load stepped: idle, full, idle"}, Whole: true, State: results.Plural(len(rs), "channel")}
+	t := table.Table{Columns: []table.Column{
+		{Head: "meter", Under: "channel", Kind: table.Name}, {Head: "sees the load", Kind: table.Name}, {Head: "readings", Kind: table.Name},
+		{Head: "idle", Under: "median"}, {Head: "full", Under: "median"}, {Head: "delay", Under: "to half"}, {Head: "fall", Under: "to half"}, {Head: "rise", Under: "10–90 %"},
+		{Head: "noise", Under: "at idle"}, {Head: "step", Under: "smallest"}, {Head: "new every", Under: "median"}, {Head: "same for", Under: "at most"},
+	}}
 	for _, r := range rs {
-		meters = append(meters, cell{value: results.Line(r.Meter, nameLimit), under: results.Line(r.Channel, nameLimit)})
-		see := "yes"
+		seen := "yes"
 		if !r.Seen {
-			see = "NO"
+			seen = "NO"
 		}
-		seen = append(seen, cell{value: see, under: results.Line(string(r.Boundary)+" · "+string(r.Origin), nameLimit)})
-		readings = append(readings, cell{value: fmt.Sprint(r.Readings), under: fmt.Sprintf("%d failed", r.Errors)})
-		mark := ""
-		if r.Origin != results.Measured {
-			mark = "~"
-		}
-		for j, c := range columns {
-			text := absent
-			if v := c.get(r); !v.IsAbsent() {
-				text = Quantity(v, c.unit(r))
-				if c.unit(r) == results.Watt {
-					text = mark + text
-				}
-			}
-			grid[j] = append(grid[j], cell{value: text})
-		}
-	}
-	s.text(name, "meter", "channel", meters)
-	s.text(name, "sees the load", "", seen)
-	s.text(name, "readings", "", readings)
-	for j, c := range columns {
-		s.text(figure, c.head, c.under, grid[j])
+		watts := func(v results.Float) table.Cell { return quantity(v, results.Watt, r.Origin != results.Measured) }
+		seconds := func(v results.Float) table.Cell { return quantity(v, results.Second, false) }
+		t.Row(table.Text{Text: r.Meter, Under: r.Channel}, table.Text{Text: seen, Under: string(r.Boundary) + " · " + string(r.Origin)},
+			table.Number{Value: results.Float(r.Readings), Print: table.Count(r.Readings), Under: table.Count(r.Errors) + " failed"},
+			watts(r.Idle), watts(r.Full), seconds(r.Delay), seconds(r.Fall), seconds(r.Rise), watts(r.Noise),
+			quantity(r.Step, r.Unit, r.Unit == results.Watt && r.Origin != results.Measured), seconds(r.Interval), seconds(r.Stale))
 	}
 	notes := []string{"Delays are from this machine's own start and end of the load; a counter's power is known between two of its steps."}
 	for _, r := range rs {
 		if !r.Seen {
-			notes = append(notes, fmt.Sprintf("%s %s does not see the load: check the outlet, the address and the scale, or take longer (--step).", results.Line(r.Meter, nameLimit), results.Line(r.Channel, nameLimit)))
+			notes = append(notes, fmt.Sprintf("%s %s does not see the load: check the outlet, the address and the scale, or take longer (--step).", results.Line(r.Meter, table.NameLimit), results.Line(r.Channel, table.NameLimit)))
 			continue
 		}
 		if slow := max(r.Delay, r.Fall, r.Rise, r.Interval); slow > 0 {
 			notes = append(notes, fmt.Sprintf("%s %s: give windows of %s or more, ten times its slowest response; resolution=%.3g,period=%v would say what was seen.",
-				results.Line(r.Meter, nameLimit), results.Line(r.Channel, nameLimit), Quantity(10*slow, results.Second), float64(r.Step), r.Interval.Duration().Round(time.Millisecond)))
+				results.Line(r.Meter, table.NameLimit), results.Line(r.Channel, table.NameLimit), table.Quantity(10*slow, results.Second), float64(r.Step), r.Interval.Duration().Round(time.Millisecond)))
 		}
 	}
 	if step.Busy > 0.05 {
-		notes = append(notes, fmt.Sprintf("This machine was not idle: %s of its CPU time was used before the load began. Stop what else runs and check again.", percent(float64(step.Busy))))
+		notes = append(notes, fmt.Sprintf("This machine was not idle: %s of its CPU time was used before the load began. Stop what else runs and check again.", table.Percent(float64(step.Busy))))
 	}
-	p.parts = append(p.parts, *s.done(notes...))
-	return flush(w, p, opt)
+	t.Notes = notes
+	p.Add(t)
+	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-func inWatts(results.Response) results.Unit   { return results.Watt }
-func inSeconds(results.Response) results.Unit { return results.Second }
+// quantity is a figure without an interval, or – where there is none.
+func quantity(v results.Float, u results.Unit, modelled bool) table.Cell {
+	if v.IsAbsent() {
+		return text(table.Absent)
+	}
+	m := results.Figure{Value: v, Low: results.Absent(), High: results.Absent(), Unit: u}
+	if modelled {
+		m.Origin = results.Modelled
+	}
+	return table.Figure{Figure: m}
+}
 
 // Watcher prints readings as they come, one a line.
 type Watcher struct {
@@ -217,19 +194,19 @@ func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack t
 	said := ""
 	switch {
 	case err != nil:
-		said = "– " + results.Line(err.Error(), textLimit)
+		said = "– " + results.Line(err.Error(), table.TextLimit)
 	case c.Kind == results.Counter && !mean.IsAbsent():
-		said = mark + Quantity(mean, results.Watt) + " mean since it last moved"
+		said = mark + table.Quantity(mean, results.Watt) + " mean since it last moved"
 	case stands:
 		said = fmt.Sprintf("has not moved for %.3g s", at.Sub(last.at).Seconds())
 	case c.Kind == results.Counter:
 		said = "counting from here"
 	default:
-		said = mark + Quantity(results.Float(value), c.Unit)
+		said = mark + table.Quantity(results.Float(value), c.Unit)
 	}
 	if slack > 0 {
 		said += fmt.Sprintf("  (round trip %v)", (2 * slack).Round(10*time.Microsecond))
 	}
-	fmt.Fprintf(w.w, "%s  %-28s %-18s %s\n", at.Format("15:04:05.000"), results.Line(meter, nameLimit)+" "+results.Line(c.Name, nameLimit),
-		results.Line(cmp.Or(string(c.Boundary), "?")+" · "+string(c.Origin), nameLimit), said)
+	fmt.Fprintf(w.w, "%s  %-28s %-18s %s\n", at.Format("15:04:05.000"), results.Line(meter, table.NameLimit)+" "+results.Line(c.Name, table.NameLimit),
+		results.Line(cmp.Or(string(c.Boundary), "?")+" · "+string(c.Origin), table.NameLimit), said)
 }

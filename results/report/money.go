@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report/chart"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // What candidates earn, in every form of a report: package economics computes
@@ -16,12 +18,12 @@ import (
 
 // WritePrices prints a checked price sheet as text.
 func WritePrices(w io.Writer, tables []economics.Table, warnings []results.Warning, opt Options) error {
-	p := &page{title: []string{"Price sheet"}, state: plural(len(warnings), "warning"), whole: len(warnings) == 0}
+	p := &table.Page{Title: []string{"Price sheet"}, State: results.Plural(len(warnings), "warning"), Whole: len(warnings) == 0}
 	for _, t := range tables {
-		p.parts = append(p.parts, moneyPart(t))
+		p.Add(moneyTable(t))
 	}
-	p.parts = append(p.parts, warningsParts(warnings)...)
-	return flush(w, p, opt)
+	p.Add(listed(warnings))
+	return p.WriteText(w, opt.Width, opt.Color)
 }
 
 // ExplainEconomics writes a figure of economics as JSON: as it is printed in
@@ -40,94 +42,77 @@ func ExplainEconomics(w io.Writer, r *economics.Result, id string) (bool, error)
 		economics.Figure
 		Printed string    `json:"printed"`
 		Inputs  []printed `json:"inputs"`
-	}{Figure: x.Figure, Printed: Figure(x.Figure.Figure), Inputs: []printed{}}
+	}{Figure: x.Figure, Printed: table.One(x.Figure.Figure), Inputs: []printed{}}
 	for _, in := range x.Inputs {
-		out.Inputs = append(out.Inputs, printed{in, Figure(in.Figure)})
+		out.Inputs = append(out.Inputs, printed{in, table.One(in.Figure)})
 	}
 	return true, WriteJSON(w, "  ", out)
 }
 
-// moneyParts is what the candidates earn, for a page without sections.
-func moneyParts(r *economics.Result) (parts []part) {
+// earnings is what the candidates earn, for a page without sections.
+func earnings(r *economics.Result) (tables []table.Table) {
 	if r.Banner != "" {
-		parts = append(parts, part{notes: []string{results.Line(r.Banner, textLimit)}})
+		tables = append(tables, table.Table{Notes: []string{r.Banner}})
 	}
-	parts = append(parts, warningsParts(r.Warnings)...)
+	tables = append(tables, listed(r.Warnings))
 	for _, t := range r.Tables {
-		parts = append(parts, moneyPart(t))
+		tables = append(tables, moneyTable(t))
 	}
-	return parts
+	return tables
 }
 
-func warningsParts(warnings []results.Warning) []part {
-	var p part
+// listed is a list of warnings.
+func listed(warnings []results.Warning) table.Table {
+	t := table.Table{Tone: table.Caution}
 	for _, w := range warnings {
-		p.items = append(p.items, item{results.Line(w.Code, nameLimit), results.Line(w.Text+" → "+w.Remedy, textLimit)})
+		t.Add(results.Line(w.Code, table.NameLimit), results.Line(w.Text, table.TextLimit)+" → "+results.Line(w.Remedy, table.TextLimit))
 	}
-	if len(p.items) == 0 {
-		return nil
-	}
-	return []part{p}
+	return t
 }
 
-// moneyPart lays out a table of economics.
-func moneyPart(t economics.Table) part {
-	s := &tableBuilder{part: part{title: results.Line(t.Title, textLimit)}}
+// moneyTable puts a table of economics on the model of all tables.
+func moneyTable(t economics.Table) table.Table {
+	out := table.Table{Title: results.Line(t.Title, table.TextLimit), Notes: t.Notes}
 	for j, of := range t.Columns {
-		c := column{head: cell{value: results.Line(of.Head, 80)}, kind: name}
+		c := table.Column{Head: results.Line(of.Head, 80), Kind: table.Name, Limit: table.TextLimit}
 		if of.At != nil {
-			c.head.value, _ = Split(*of.At)
+			c.Head, _ = table.Split(*of.At)
 		}
-		units := map[results.Unit]bool{} // of the trade, which take no prefix
-		for _, row := range t.Rows {
-			if f := row[j].Figure; f != nil {
-				c.kind = figure
-				if shapeOf(f.Unit).max > 0 {
-					units[""] = true
-				}
-				units[f.Unit] = true
-			}
+		if slices.ContainsFunc(t.Rows, func(row []economics.Cell) bool { return row[j].Figure != nil }) {
+			c.Kind = table.Value
 		}
-		one := len(units) == 1 // it stands in the head
-		for _, row := range t.Rows {
-			x := s.moneyCell(row[j])
-			if f := row[j].Figure; one && f != nil {
-				unit := results.Line(string(f.Unit), 24)
-				c.head.under, x.value = unit, strings.TrimSuffix(x.value, " "+unit)
-			}
-			c.cells = append(c.cells, x)
-		}
-		s.columns = append(s.columns, c)
+		out.Columns = append(out.Columns, c)
 	}
-	var notes []string
-	for _, n := range t.Notes {
-		notes = append(notes, results.Line(n, textLimit))
+	for _, row := range t.Rows {
+		var line []table.Cell
+		for _, c := range row {
+			line = append(line, moneyCell(c))
+		}
+		out.Row(line...)
 	}
-	return *s.done(notes...)
+	return out
 }
 
-func (s *tableBuilder) moneyCell(c economics.Cell) cell {
+func moneyCell(c economics.Cell) table.Cell {
 	switch {
 	case c.Figure != nil:
-		x := s.cell(c.Figure.Figure)
-		x.id = results.Line(c.Figure.ID, 200)
-		return x
+		return table.Figure{Figure: c.Figure.Figure, ID: c.Figure.ID}
 	case c.Watts != nil:
-		return cell{value: wattsAt(*c.Watts)}
+		return text(wattsAt(*c.Watts))
 	case c.Verdict == economics.NoVerdict:
-		return cell{value: absent}
+		return text(table.Absent)
 	case c.Verdict != "":
-		return cell{value: string(c.Verdict)}
+		return text(c.Verdict)
 	}
-	return cell{value: results.Line(c.Text, textLimit)}
+	return text(c.Text)
 }
 
 // wattsAt is where the watts of a row were measured, how, and how well.
 func wattsAt(p results.Provenance) string {
 	if p.Boundary == "" {
-		return absent
+		return table.Absent
 	}
-	return results.Line(fmt.Sprintf("%s · %s · %s", p.Boundary, p.Origin, p.Grade), 3*nameLimit)
+	return results.Line(fmt.Sprintf("%s · %s · %s", p.Boundary, p.Origin, p.Grade), 3*table.NameLimit)
 }
 
 func money(p Page) section {
@@ -137,39 +122,30 @@ func money(p Page) section {
 		return s
 	}
 	if p.Economics.Banner != "" {
-		s.Lead = append(s.Lead, "⚠ "+results.Line(p.Economics.Banner, textLimit))
+		s.Lead = append(s.Lead, "⚠ "+results.Line(p.Economics.Banner, table.TextLimit))
 	}
 	s.Lead = append(s.Lead, "Mining, colocation and owned training each have a cost boundary of their own and never share a column. Figures marked ~ rest on watts that were not measured.")
-	for _, w := range warningsParts(p.Economics.Warnings) {
-		s.Blocks = append(s.Blocks, blockOf("", w))
-	}
+	s.add(blockOf("", listed(p.Economics.Warnings)))
 	for _, t := range p.Economics.Tables {
 		if t.ID == sheetID {
 			continue
 		}
-		if charts := moneyCharts(p, t); len(charts) > 0 {
-			s.Blocks = append(s.Blocks, block{Charts: charts})
-		}
-		b := blockOf(word(t.ID), moneyPart(t))
+		s.add(block{Charts: moneyCharts(p, t)})
+		b := blockOf(word(t.ID), moneyTable(t))
 		b.Fold = len(t.Rows) > foldedRows
-		s.Blocks = append(s.Blocks, b)
+		s.add(b)
 	}
-	from := block{Title: "Where these figures come from", Fold: true, Table: &htmlTable{ID: "economics-figures", Cols: []col{{Head: "figure"}, {Head: "value", Number: true}, {Head: "formula"}, {Head: "inputs"}}}}
+	from := table.Table{ID: "economics-figures", Title: "Where these figures come from", Columns: []table.Column{{Head: "figure", Kind: table.Words}, {Head: "value"}, {Head: "formula", Kind: table.Words}, {Head: "inputs", Kind: table.Words}}}
 	n := 0
 	for f := range p.Economics.Figures() {
-		if n++; n > figuresMost {
-			continue
+		if n++; n <= figuresMost {
+			from.Row(text(f.ID), table.Figure{Figure: f.Figure, ID: f.ID}, text(f.Formula), text(strings.Join(f.Inputs, ", ")))
 		}
-		value, bounds := Split(f.Figure)
-		from.Table.Rows = append(from.Table.Rows, []td{
-			{Text: results.Line(f.ID, 200), Label: "figure", Figure: results.Line(f.ID, 200)}, {Text: value, Under: bounds, Label: "value", Number: true, Sort: exact(f.Value)},
-			{Text: results.Line(f.Formula, textLimit), Label: "formula"}, {Text: results.Line(strings.Join(f.Inputs, ", "), textLimit), Label: "inputs"},
-		})
 	}
 	if n > figuresMost {
 		from.Notes = append(from.Notes, fmt.Sprintf("%d more: perwatt explain economics/… prints any of them.", n-figuresMost))
 	}
-	s.Blocks = append(s.Blocks, from)
+	s.add(block{Table: from, Fold: true})
 	return s
 }
 
@@ -183,7 +159,7 @@ func prices(p Page) section {
 	s := section{ID: "price-sheet", Title: "Price sheet"}
 	if p.Economics != nil {
 		if t, ok := p.Economics.Table(sheetID); ok {
-			s.Blocks = append(s.Blocks, blockOf(word(t.ID), moneyPart(t)))
+			s.add(blockOf(word(t.ID), moneyTable(t)))
 		}
 	}
 	return s
@@ -223,7 +199,7 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 // seriesName is the name of a curve, or the value for which it holds.
 func seriesName(s economics.Series) string {
 	if s.Of != nil {
-		return Figure(*s.Of)
+		return table.One(*s.Of)
 	}
 	return s.Name
 }
@@ -236,7 +212,7 @@ func tornado(p Page, t economics.Table, s economics.Series, id string) []picture
 	if !ok || base.Value.IsAbsent() {
 		return nil
 	}
-	value, _ := Split(base.Figure)
+	value, _ := table.Split(base.Figure)
 	c.Base, c.BaseText = float64(base.Value), "as priced: "+value
 	for i := range s.Names {
 		if i < len(s.Low) && i < len(s.Value) && i < tornadoMost {
@@ -258,7 +234,7 @@ func breakEven(p Page, t economics.Table) []picture {
 	who, best := p.Economics.BestMiner()
 	limit := float64(best.Value) / economics.PerTH
 	m := chart.Matrix{
-		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %s", results.Line(t.Title, 80), results.Line(who, 40), Quantity(best.Value, best.Unit))},
+		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %s", results.Line(t.Title, 80), results.Line(who, 40), table.Quantity(best.Value, best.Unit))},
 		Axis: chart.Axis{Title: "J/TH", Unit: ""}, Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: limit,
 		Better: "earns its power", Worse: "does not", No: "cannot tell",
 	}
@@ -271,7 +247,7 @@ func breakEven(p Page, t economics.Table) []picture {
 				m.Columns = append(m.Columns, fmt.Sprintf("%g", x))
 			}
 		}
-		m.Rows = append(m.Rows, Quantity(s.Of.Value, ""))
+		m.Rows = append(m.Rows, table.Quantity(s.Of.Value, ""))
 		var row []chart.Cell
 		for _, v := range s.Value {
 			sign := -1

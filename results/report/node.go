@@ -8,10 +8,11 @@ import (
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // Machine is what is known of a node before anything is measured on it: what
-// it is, what would be used, and every doubt.
+// it is, what would be used, and every warning.
 type Machine struct {
 	Node     results.Node         `json:"node"`
 	Kernels  []results.Kernel     `json:"kernels"`
@@ -23,25 +24,25 @@ type Machine struct {
 // WriteMachine prints m on one screen.
 func WriteMachine(w io.Writer, m Machine, opt Options) error {
 	n := m.Node
-	p := &page{
-		title: []string{results.Line(n.Name, 40), results.Line(n.CPU.Model, 60), plural(n.CPU.Threads, "thread")},
-		state: fmt.Sprintf("%.3g GiB", float64(n.Memory)/(1<<30)), whole: true,
+	p := &table.Page{
+		Title: []string{results.Line(n.Name, 40), results.Line(n.CPU.Model, 60), results.Plural(n.CPU.Threads, "thread")},
+		State: gib(n.Memory), Whole: true,
 	}
-	p.parts = append(p.parts, machine(n), kernels(m.Kernels), meters(m))
-	if d := recordWarnings(&results.Record{Warnings: m.Warnings}); d != nil {
-		p.parts = append(p.parts, *d)
+	p.Add(machine(n), kernels(m.Kernels), meters(m))
+	if t := recordWarnings(&results.Record{Warnings: m.Warnings}); len(t.Items) > 0 {
+		p.Add(t)
 	} else {
-		p.parts = append(p.parts, part{title: "No doubts"})
+		p.Add(table.Table{Title: "No warnings"})
 	}
-	return flush(w, p, opt)
+	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-func machine(n results.Node) part {
-	p := part{title: "Machine"}
+func machine(n results.Node) table.Table {
+	t := table.Table{Title: "Machine"}
 	add := func(about string, facts ...string) {
 		facts = slices.DeleteFunc(facts, func(s string) bool { return s == "" })
 		if len(facts) > 0 {
-			p.items = append(p.items, item{about, results.Line(strings.Join(facts, ", "), textLimit)})
+			t.Add(about, strings.Join(facts, ", "))
 		}
 	}
 	fact := func(name, value string) string {
@@ -53,9 +54,9 @@ func machine(n results.Node) part {
 	c, s := n.CPU, n.Settings
 	clock := ""
 	if !c.Clock.IsAbsent() {
-		clock = Quantity(c.Clock, results.Hertz) + " nominal"
+		clock = table.Quantity(c.Clock, results.Hertz) + " nominal"
 	}
-	add("cpu", c.Arch, plural(c.Sockets, "socket"), plural(c.Cores, "core"), plural(c.Threads, "thread"), clock)
+	add("cpu", c.Arch, results.Plural(c.Sockets, "socket"), results.Plural(c.Cores, "core"), results.Plural(c.Threads, "thread"), clock)
 	var caches []string
 	for i, bytes := range c.Cache {
 		if bytes > 0 {
@@ -66,32 +67,25 @@ func machine(n results.Node) part {
 	add("system", n.OS, n.Kernel, n.Arch, s.Hypervisor, fact("container", s.Container))
 	quota := ""
 	if !s.CPUQuota.IsAbsent() {
-		quota = fmt.Sprintf("quota %.4g CPUs", float64(s.CPUQuota))
+		quota = "quota " + table.Round(float64(s.CPUQuota), 4) + " CPUs"
 	}
 	limit := ""
 	if !s.PowerCap.IsAbsent() {
-		limit = "power cap " + Quantity(s.PowerCap, results.Watt)
+		limit = "power cap " + table.Quantity(s.PowerCap, results.Watt)
 	}
 	add("settings", fact("governor", s.Governor), fact("turbo", s.Turbo), fact("SMT", s.SMT), fact("microcode", s.Microcode),
 		fact("clock source", s.ClockSource), quota, limit)
 	for _, d := range n.Devices {
 		add(d.Kind, d.Name, d.ID)
 	}
-	return p
+	return t
 }
 
 // kernels lists every implementation, what it needs, and which one would run.
-func kernels(ks []results.Kernel) part {
-	p := part{title: "Kernels, one thread"}
-	cols := []column{
-		{head: cell{value: "kernel"}, kind: name}, {head: cell{value: "implementation"}, kind: name},
-		{head: cell{value: "needs"}, kind: name}, {head: cell{value: "answers"}, kind: name}, {head: cell{value: "trial"}},
-	}
-	row := func(values ...string) {
-		for i, v := range values {
-			cols[i].cells = append(cols[i].cells, cell{value: v})
-		}
-	}
+func kernels(ks []results.Kernel) table.Table {
+	t := table.Table{Title: "Kernels, one thread", Columns: []table.Column{
+		{Head: "kernel", Kind: table.Name}, {Head: "implementation", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "needs", Kind: table.Name, Limit: 40}, {Head: "answers", Kind: table.Name, Limit: 80}, {Head: "trial"},
+	}}
 	for _, k := range ks {
 		for _, im := range k.Impls {
 			answers := "right"
@@ -101,33 +95,29 @@ func kernels(ks []results.Kernel) part {
 			case im.Check != "ok":
 				answers = "WRONG: " + results.Line(im.Check, 60)
 			}
-			mark := ""
+			name := results.Line(im.Name, table.NameLimit)
 			if im.Name == k.Chosen {
-				mark = " ← chosen"
+				name += " ← chosen"
 			}
-			row(results.Line(k.Name, nameLimit), results.Line(im.Name, nameLimit)+mark, cmp.Or(results.Line(strings.Join(im.Needs, " "), 40), "nothing"), answers, Quantity(im.Rate, im.Unit))
+			t.Row(text(k.Name), text(name), text(cmp.Or(results.Line(strings.Join(im.Needs, " "), 40), "nothing")), text(answers), quantity(im.Rate, im.Unit, false))
 		}
-		p.notes = append(p.notes, fmt.Sprintf("%s: %s is chosen: %s.", results.Line(k.Name, nameLimit), results.Line(k.Chosen, nameLimit), results.Line(k.Why, textLimit)))
+		t.Notes = append(t.Notes, fmt.Sprintf("%s: %s is chosen: %s.", results.Line(k.Name, table.NameLimit), results.Line(k.Chosen, table.NameLimit), results.Line(k.Why, table.TextLimit)))
 	}
-	p.columns = cols
-	return p
+	return t
 }
 
-func meters(m Machine) part {
-	p := part{title: "Meters"}
-	for _, s := range m.Sought {
-		p.items = append(p.items, item{results.Line(s.Meter, nameLimit), results.Line(s.State, nameLimit) + ": " + results.Line(s.Detail, textLimit)})
-	}
+func meters(m Machine) table.Table {
+	t := table.Table{Title: "Meters", Items: probed(m.Sought)}
 	for _, meter := range m.Meters {
 		var channels []string
 		for _, c := range meter.Channels {
 			channels = append(channels, fmt.Sprintf("%s (%s · %s, %s)", c.Name, c.Boundary, c.Origin, c.Unit))
 		}
-		p.items = append(p.items, item{results.Line(meter.Name, nameLimit), results.Line("reads "+strings.Join(channels, ", "), textLimit)})
+		t.Add(results.Line(meter.Name, table.NameLimit), results.Line("reads "+strings.Join(channels, ", "), table.TextLimit))
 		for _, n := range meter.Notes {
-			p.items = append(p.items, item{"", results.Line(n, textLimit)})
+			t.Add("", results.Line(n, table.TextLimit))
 		}
 	}
-	p.items = append(p.items, item{"", "PDUs, BMCs, plugs and others are asked by name: perwatt meters lists them"})
-	return p
+	t.Add("", "PDUs, BMCs, plugs and others are asked by name: perwatt meters lists them")
+	return t
 }

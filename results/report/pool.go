@@ -3,42 +3,11 @@ package report
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
-
-// shares says what became of the shares behind a record's rates.
-func shares(rec *results.Record) *part {
-	s := &tableBuilder{part: part{title: "Shares: proofs of work, each hashed again, that the rate is counted in"}}
-	rows := s.metrics(rec, []metricColumn{
-		{results.ShareCount, "accepted", ""},
-		{results.StaleShare, "stale", "of the good"},
-		{results.RefusedShare, "refused", "of all"},
-		{results.Connected, "connected", "of the time"},
-		{results.ConnectedThroughput, "while connected", interval},
-	})
-	s.short = false // a count needs none
-	if rows == nil {
-		return nil
-	}
-	var each []cell
-	for _, row := range rows {
-		var x cell
-		for i := range rec.Runs {
-			r := &rec.Runs[i]
-			for _, u := range r.Uses {
-				if u.Shares != nil && r.Scenario == row.Scenario && u.Use == row.Use {
-					x = cell{value: fmt.Sprintf("%.6g", float64(u.Shares.Difficulty)), under: results.Line(u.Shares.Agent, nameLimit)}
-				}
-			}
-		}
-		each = append(each, x)
-	}
-	s.text(figure, "difficulty", "agent", each)
-	return s.done("The interval of a rate is the exact one of a Poisson count (Garwood) over all windows; stale and refused shares count for nothing.")
-}
 
 // Miner is a device that mines against the pool, as it stands.
 type Miner struct {
@@ -66,7 +35,7 @@ func (m *Miner) Measured(rec *results.Record) {
 		m.checks = append(m.checks, r.Checks...)
 		if r.Status == results.Failed {
 			if m.failed++; m.why == "" {
-				m.why = results.Line(r.Error, textLimit)
+				m.why = results.Line(r.Error, table.TextLimit)
 			}
 		}
 		p, _ := r.Phase(results.PhaseMeasure)
@@ -90,7 +59,7 @@ func (m *Miner) Measured(rec *results.Record) {
 func (m *Miner) Honest() (why string) {
 	for _, c := range m.checks {
 		if !c.OK {
-			return results.Line(c.Name+": "+c.Detail, textLimit)
+			return results.Line(c.Name+": "+c.Detail, table.TextLimit)
 		}
 	}
 	return ""
@@ -123,7 +92,7 @@ func (m *Miner) Rate() string {
 	case why != "":
 		return "INVALID: " + why
 	case m.rate != nil:
-		out = Figure(*m.rate)
+		out = table.One(*m.rate)
 	}
 	if left := m.Unknown(); left != "" {
 		out += "; " + left
@@ -134,95 +103,73 @@ func (m *Miner) Rate() string {
 // WritePool prints the devices that mine against a pool, at most rows of them
 // if that is above 0.
 func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options) error {
-	p := &page{title: []string{title}, whole: true, state: plural(len(miners), "worker")}
+	p := &table.Page{Title: []string{title}, Whole: true, State: results.Plural(len(miners), "worker")}
 	more := 0
 	if rows > 0 && len(miners) > rows {
 		more, miners = len(miners)-rows, miners[:rows]
 	}
-	s := &tableBuilder{}
-	var names, states, shares, honest, says []cell
-	var rate, power, joules []*results.Figure
-	var all [][]*results.Figure
-	bad, unknown := part{tone: bad}, part{tone: bad}
+	t := table.Table{WattsAt: true, Columns: []table.Column{
+		{Head: "worker", Under: "agent", Kind: table.Name}, {Head: "is at", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "rate"}, {Head: "shares"}, {Head: "honest"}, {Head: "it claims"},
+		{Head: "power", Under: "gross"}, {Head: "energy per work"},
+	}}
+	bad, unknown := table.Table{Tone: table.Bad}, table.Table{Tone: table.Bad}
 	for i := range miners {
 		m := &miners[i]
-		names = append(names, cell{value: results.Line(m.Name, nameLimit), under: results.Line(m.Agent, nameLimit)})
-		states = append(states, cell{value: results.Line(m.State, 2*nameLimit)})
-		rate, power, joules = append(rate, m.rate), append(power, m.power), append(joules, m.joules)
-		all = append(all, []*results.Figure{m.power})
-		var count, claim cell
-		good := cell{}
+		honest := ""
 		if len(m.counts) > 0 {
-			count.value = whole(m.counts[results.ShareAccepted])
-			refused, worst := results.Float(0), ""
-			for class, n := range m.counts {
-				if class != results.ShareAccepted && class != results.ShareStale && n > 0 {
-					if refused += n; worst == "" || n > m.counts[worst] || n == m.counts[worst] && class < worst {
-						worst = class
-					}
-				}
-			}
-			if count.under = whole(m.counts[results.ShareStale]) + " stale"; refused > 0 {
-				count.under += fmt.Sprintf(", %s refused (%s)", whole(refused), results.Line(worst, nameLimit))
-			}
-			good.value = "yes"
+			honest = "yes"
 		}
 		if why := m.Honest(); why != "" {
-			good.value = "NO"
-			bad.items = append(bad.items, item{results.Line(m.Name, nameLimit), why})
+			honest = "NO"
+			bad.Add(results.Line(m.Name, table.NameLimit), why)
 		} else if left := m.Unknown(); left != "" {
 			if m.Invalid() != "" {
-				good.value = "not known"
+				honest = "not known"
 			}
-			unknown.items = append(unknown.items, item{results.Line(m.Name, nameLimit), left})
+			unknown.Add(results.Line(m.Name, table.NameLimit), left)
 		}
+		var claim table.Cell
 		if m.claim != nil {
-			claim = cell{value: said(m.claim.Rate, results.Hash.Per(results.Second)), under: percentOf(m.claim.Ratio) + " of measured"}
+			claim = table.Text{Text: said(m.claim.Rate, results.Hash.Per(results.Second)), Under: percentOf(m.claim.Ratio) + " of measured"}
 		}
-		shares, honest, says = append(shares, count), append(honest, good), append(says, claim)
-	}
-	s.text(name, "worker", "agent", names)
-	s.text(name, "is at", "", states)
-	s.figure("rate", interval, rate)
-	s.text(figure, "shares", "", shares)
-	s.text(figure, "honest", "", honest)
-	if slices.ContainsFunc(says, func(c cell) bool { return c.value != "" }) {
-		s.text(figure, "it claims", "", says)
-	}
-	for i := range power { // no meter is normal, and the same for all
-		if power[i] != nil && power[i].Value.IsAbsent() && power[i].Origin == "" {
-			power[i], joules[i] = nil, nil
+		power, joules := m.power, m.joules
+		if power != nil && power.Value.IsAbsent() && power.Origin == "" { // no meter is normal, and the same for all
+			power, joules = nil, nil
 		}
+		t.Row(table.Text{Text: m.Name, Under: m.Agent}, text(m.State), table.Of(m.rate), m.shares(), text(honest), claim, table.Of(power), table.Of(joules))
 	}
-	s.figure("power", "gross", power)
-	if slices.ContainsFunc(power, func(m *results.Figure) bool { return m != nil }) {
-		s.sources(all)
-	}
-	s.figure("energy per work", interval, joules)
-	var notes []string
 	if more > 0 {
-		notes = append(notes, fmt.Sprintf("%d more are not shown.", more))
+		t.Notes = append(t.Notes, fmt.Sprintf("%d more are not shown.", more))
 	}
-	if len(miners) > 0 {
-		table := s.done(notes...)
-		table.short = false
-		p.parts = append(p.parts, *table)
+	if len(bad.Items) > 0 {
+		bad.Title = "Invalid: these shares are not those of honest work, or not all of it, and no figure is made of them"
 	}
-	if len(bad.items) > 0 {
-		bad.title = "Invalid: these shares are not those of honest work, or not all of it, and no figure is made of them"
-		p.parts = append(p.parts, bad)
+	if len(unknown.Items) > 0 {
+		unknown.Title = "Not known: what these devices did at times, and no figure is made of that"
 	}
-	if len(unknown.items) > 0 {
-		unknown.title = "Not known: what these devices did at times, and no figure is made of that"
-		p.parts = append(p.parts, unknown)
-	}
-	return flush(w, p, opt)
+	p.Add(t, bad, unknown)
+	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-// whole prints a count.
-func whole(f results.Float) string {
-	if f.IsAbsent() {
-		return absent
+// shares is the number of shares of the windows, and of those that count for
+// nothing.
+func (m *Miner) shares() table.Cell {
+	if len(m.counts) == 0 {
+		return text("")
 	}
-	return fmt.Sprintf("%.0f", float64(f))
+	refused, worst := results.Float(0), ""
+	for class, n := range m.counts {
+		if class != results.ShareAccepted && class != results.ShareStale && n > 0 {
+			if refused += n; worst == "" || n > m.counts[worst] || n == m.counts[worst] && class < worst {
+				worst = class
+			}
+		}
+	}
+	accepted := m.counts[results.ShareAccepted]
+	whole := func(n results.Float) string { return table.Round(float64(n), 15) }
+	c := table.Number{Value: accepted, Print: whole(accepted)}
+	if c.Under = whole(m.counts[results.ShareStale]) + " stale"; refused > 0 {
+		c.Under += fmt.Sprintf(", %s refused (%s)", whole(refused), results.Line(worst, table.NameLimit))
+	}
+	return c
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // RecordList is a page of records to choose from.
@@ -27,37 +28,23 @@ type RecordRow struct {
 
 // WriteRecords writes a page on which records are listed and chosen.
 func WriteRecords(w io.Writer, l RecordList) error {
-	t := &htmlTable{ID: "records"}
-	for _, head := range []string{"record", "start (UTC)", "node", "group", "revision", "state", "labels"} {
-		t.Cols = append(t.Cols, col{Head: head})
-	}
+	t := table.Table{ID: "records", Columns: table.Named("record", "start (UTC)", "node", "group", "revision", "state", "labels"), Notes: l.Notes}
 	for _, r := range l.Rows {
-		row := []td{{Text: results.Line(r.ID, 40), Href: r.Href}}
+		id := table.Text{Text: results.Line(r.ID, 40), Href: r.Href}
 		if r.Href != "" {
-			row[0].Choice = results.Line(r.ID, 40)
+			id.Choice = id.Text
 		}
-		for _, text := range []string{r.Start.UTC().Format("2006-01-02 15:04"), results.Line(r.Node, 60), results.Line(r.Group, 80), results.Line(r.Revision, nameLimit), results.Line(r.State, textLimit), results.Line(r.Labels, textLimit)} {
-			row = append(row, td{Text: text})
-		}
-		for i := range row {
-			row[i].Label = t.Cols[i].Head
-		}
-		t.Rows = append(t.Rows, row)
+		t.Row(id, table.Time(r.Start), text(results.Line(r.Node, 60)), text(results.Line(r.Group, 80)), text(results.Line(r.Revision, table.NameLimit)), text(r.State), text(r.Labels))
 	}
-	b := block{Table: t}
-	for _, n := range l.Notes {
-		b.Notes = append(b.Notes, results.Line(n, textLimit))
-	}
-	s := section{ID: "list", Title: "Choose candidates", Blocks: []block{b}}
+	s := section{ID: "list", Title: "Choose candidates", Blocks: []block{{Table: t}}}
 	if len(l.Rows) == 0 {
-		b.Table = nil
-		s.Blocks = []block{b}
+		s.Blocks = []block{{Table: table.Table{Notes: l.Notes}}}
 	} else {
 		s.Lead = []string{"Tick the sessions of the candidates to compare, or follow one to its page."}
 		s.Action, s.Button = l.Action, "Compare what is ticked"
 	}
 	return view{
-		Title: "Records", Headline: fmt.Sprintf("%s, the newest first.", plural(len(l.Rows), "record")), Links: l.Links, Filter: "node",
+		Title: "Records", Headline: fmt.Sprintf("%s, the newest first.", results.Plural(len(l.Rows), "record")), Links: l.Links, Filter: "node",
 		Sections: []section{s}, Foot: []string{results.Line(l.Tool, 120)},
 	}.write(w)
 }

@@ -66,11 +66,12 @@ func Write(w io.Writer, format Format, rec *results.Record, opt Options) error {
 	var err error
 	switch format {
 	case Text:
-		writeText(&out, newPage(rec, opt), opt)
+		err = recordPage(rec, opt).WriteText(&out, opt.Width, opt.Color)
 	case Markdown:
-		writeMarkdown(&out, newPage(rec, opt))
+		err = recordPage(rec, opt).WriteMarkdown(&out)
 	case CSV:
-		err = writeCSV(&out, rec)
+		t := values(rec)
+		err = t.WriteCSV(&out)
 	case Bench:
 		err = newBenchWriter(&out).write(rec)
 	case JSON:

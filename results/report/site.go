@@ -14,6 +14,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report/chart"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // The library that zooms (MIT licence, beside it), and what hands it the nights.
@@ -198,18 +199,11 @@ const overviewFile = "index.html"
 // WriteOverview writes the page that says what changed, and how every group
 // stands at every use.
 func WriteOverview(w io.Writer, s Site) error {
-	v := view{Title: "What changed?", Headline: results.Line(s.headline(), textLimit), Sub: results.Line(s.Sub, textLimit), Links: s.Links, Filter: "group", Foot: []string{results.Line(s.Tool, 120)}}
+	v := view{Title: "What changed?", Headline: results.Line(s.headline(), table.TextLimit), Sub: results.Line(s.Sub, table.TextLimit), Links: s.Links, Filter: "group", Foot: []string{results.Line(s.Tool, 120)}}
 	if len(s.Changes) > 0 {
-		t := changeTable("changes", s.Changes, true)
-		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: t}}})
+		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: changeTable("changes", s.Changes, true)}}})
 	}
-	t := &htmlTable{ID: "groups", Cols: []col{{Head: "group"}, {Head: "use"}, {Head: "figure"}, {Head: "now", Number: true}, {Head: "the last nights"}, {Head: "state"}, {Head: "last change"}}}
-	add := func(row ...td) {
-		for i := range row {
-			row[i].Label = t.Cols[i].Head
-		}
-		t.Rows = append(t.Rows, row)
-	}
+	t := table.Table{ID: "groups", Columns: []table.Column{{Head: "group", Kind: table.Words}, {Head: "use", Kind: table.Words}, {Head: "figure", Kind: table.Name}, {Head: "now"}, {Head: "the last nights", Kind: table.Words}, {Head: "state", Kind: table.Words}, {Head: "last change", Kind: table.Words}}}
 	rows := 0
 	for _, g := range s.Groups {
 		for _, h := range g.Series {
@@ -229,27 +223,22 @@ func WriteOverview(w io.Writer, s Site) error {
 				quiet = append(quiet, useName(h)+g.on(h))
 				continue
 			}
-			now, low := "", ""
-			var spark template.HTML
+			var now table.Cell = text("")
+			var spark table.Text
 			if n := len(h.Nights); n > 0 {
-				now, low = Split(nightMetric(h, h.Nights[n-1]))
-				spark = chart.Spark(samples(h.Nights[max(0, n-sparkNights):]), steps(h.Changes))
+				now = table.Figure{Figure: nightMetric(h, h.Nights[n-1])}
+				spark.Chart = chart.Spark(samples(h.Nights[max(0, n-sparkNights):]), steps(h.Changes))
 			}
 			last := "none"
 			if n := len(h.Changes); n > 0 {
 				c := h.Changes[n-1]
 				last = c.Since.UTC().Format(time.DateOnly) + ", " + stepText(c)
 			}
-			figure := td{Text: now, Under: low, Number: true}
-			if n := len(h.Nights); n > 0 {
-				figure.Sort = exact(h.Nights[n-1].Value)
-			}
-			add(td{Text: results.Line(g.Name, 80), Under: results.Line(strings.TrimPrefix(g.on(h), " on "), 60), Href: GroupFile(g.ID)}, td{Text: results.Line(useName(h), 60), Under: results.Line(h.Variant, 120)}, td{Text: results.Line(strings.ReplaceAll(h.Metric, "_", " "), nameLimit)},
-				figure, td{Chart: spark}, td{Text: h.Tone.sign() + " " + results.Line(h.State, 120)}, td{Text: last})
+			t.Row(table.Text{Text: results.Line(g.Name, 80), Under: results.Line(strings.TrimPrefix(g.on(h), " on "), 60), Href: GroupFile(g.ID)}, table.Text{Text: results.Line(useName(h), 60), Under: results.Line(h.Variant, 120)},
+				text(strings.ReplaceAll(h.Metric, "_", " ")), now, spark, text(h.Tone.sign()+" "+results.Line(h.State, 120)), text(last))
 		}
 		if len(quiet) > 0 {
-			add(td{Text: results.Line(g.Name, 80), Href: GroupFile(g.ID)}, td{Text: plural(len(quiet), "use"), Under: results.Line(strings.Join(quiet, "; "), textLimit)}, td{},
-				td{Number: true}, td{}, td{Text: Good.sign() + " steady"}, td{Text: "none"})
+			t.Row(table.Text{Text: results.Line(g.Name, 80), Href: GroupFile(g.ID)}, table.Text{Text: results.Plural(len(quiet), "use"), Under: results.Line(strings.Join(quiet, "; "), table.TextLimit)}, nil, nil, nil, text(Good.sign()+" steady"), text("none"))
 		}
 	}
 	all := section{ID: "all", Title: "All groups", Blocks: []block{{Table: t}}}
@@ -291,7 +280,7 @@ func siteHeadline(changes []SiteChange, silent string) string {
 		noun string
 	}{{Poor, "regression"}, {Good, "improvement"}, {Fair, "other change"}} {
 		if n := count[x.tone]; n > 0 {
-			said = append(said, plural(n, x.noun))
+			said = append(said, results.Plural(n, x.noun))
 		}
 	}
 	switch {
@@ -307,16 +296,12 @@ func stepText(c SiteChange) string {
 	if c.Size.IsAbsent() {
 		return results.Line(c.What, 80)
 	}
-	return signed(float64(c.Size)-1) + " " + fmt.Sprintf("[%s, %s]", signed(float64(c.Low)-1), signed(float64(c.High)-1))
+	return table.Signed(float64(c.Size)-1) + " " + bounds(c)
 }
 
-// signed is a relative difference as a reader expects it: −3.1 %.
-func signed(x float64) string {
-	if math.IsNaN(x) {
-		return absent
-	}
-	t := fmt.Sprintf("%+.1f %%", 100*x)
-	return strings.Replace(t, "-", "−", 1)
+// bounds is the interval of a step.
+func bounds(c SiteChange) string {
+	return fmt.Sprintf("[%s, %s]", table.Signed(float64(c.Low)-1), table.Signed(float64(c.High)-1))
 }
 
 func useName(h History) string {
@@ -331,7 +316,7 @@ func useName(h History) string {
 func madeBy(h History) string {
 	by := cmp.Or(h.Impl, h.Workload)
 	if h.Threads > 0 {
-		by = strings.TrimPrefix(by+", "+plural(h.Threads, "thread"), ", ")
+		by = strings.TrimPrefix(by+", "+results.Plural(h.Threads, "thread"), ", ")
 	}
 	if by != "" {
 		by = ", " + by
@@ -339,43 +324,34 @@ func madeBy(h History) string {
 	return by
 }
 
-func changeTable(id string, changes []SiteChange, groups bool) *htmlTable {
-	t := &htmlTable{ID: id, Cols: []col{{Head: "since", Under: "between"}, {Head: "group"}, {Head: "figure"}, {Head: "change", Under: interval, Number: true}, {Head: "what"}, {Head: "at"}, {Head: "p", Number: true}, {Head: "to do"}}}
+func changeTable(id string, changes []SiteChange, groups bool) table.Table {
+	t := table.Table{ID: id, Columns: []table.Column{
+		{Head: "since", Under: "between", Kind: table.Words}, {Head: "group", Kind: table.Words}, {Head: "figure", Kind: table.Words}, {Head: "change", Under: "95 % interval"}, {Head: "what", Kind: table.Words}, {Head: "at", Kind: table.Words}, {Head: "p"}, {Head: "to do", Kind: table.Words},
+	}}
+	several := slices.ContainsFunc(changes, func(c SiteChange) bool { return c.Where != "" })
+	if !groups {
+		t.Columns[1].Head = "nodes"
+	}
 	for _, c := range changes {
 		span := strings.ReplaceAll(c.From.UTC().Format(time.DateOnly)+" – "+c.To.UTC().Format(time.DateOnly), "-", "\u2011") // dates stay whole
 		if c.From.Equal(c.To) {
 			span = ""
 		}
-		size, low := stepText(c), ""
-		if a, b, ok := strings.Cut(size, " ["); ok {
-			size, low = a, "["+b
+		var change, p table.Cell = text(c.What), text(table.Absent)
+		if !c.Size.IsAbsent() {
+			change = table.Number{Value: c.Size, Print: table.Signed(float64(c.Size) - 1), Under: bounds(c)}
 		}
-		p := absent
 		if !c.P.IsAbsent() {
-			p = fmt.Sprintf("%.1g", float64(c.P))
+			p = table.Number{Value: c.P, Print: table.Round(float64(c.P), 1)}
 		}
-		row := []td{
-			{Text: c.Since.UTC().Format(time.DateOnly), Under: span}, {Text: results.Line(c.Group, 80), Under: results.Line(c.Where, textLimit), Href: GroupFile(c.GroupID)}, {Text: results.Line(c.Figure, 80)},
-			{Text: size, Under: low, Number: true, Sort: exact(c.Size)}, {Text: c.Tone.sign() + " " + results.Line(c.What, textLimit)}, {Text: results.Line(c.At, 160)},
-			{Text: p, Number: true, Sort: exact(c.P)}, {Text: results.Line(c.Do, textLimit)},
+		var group table.Cell
+		switch {
+		case groups:
+			group = table.Text{Text: results.Line(c.Group, 80), Under: c.Where, Href: GroupFile(c.GroupID)}
+		case several:
+			group = text(c.Where)
 		}
-		for i := range row {
-			row[i].Label = t.Cols[i].Head
-		}
-		t.Rows = append(t.Rows, row)
-	}
-	switch several := slices.ContainsFunc(changes, func(c SiteChange) bool { return c.Where != "" }); {
-	case groups:
-	case several: // nodes of the page's own group
-		t.Cols[1].Head = "nodes"
-		for i, c := range changes {
-			t.Rows[i][1] = td{Text: results.Line(c.Where, textLimit), Label: "nodes"}
-		}
-	default:
-		t.Cols = slices.Delete(t.Cols, 1, 2)
-		for i := range t.Rows {
-			t.Rows[i] = slices.Delete(t.Rows[i], 1, 2)
-		}
+		t.Row(table.Text{Text: c.Since.UTC().Format(time.DateOnly), Under: span}, group, text(results.Line(c.Figure, 80)), change, text(c.Tone.sign()+" "+results.Line(c.What, table.TextLimit)), text(results.Line(c.At, 160)), p, text(c.Do))
 	}
 	return t
 }
@@ -419,15 +395,15 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 	for _, n := range sessions {
 		total += n
 	}
-	of := plural(total, "session")
+	of := results.Plural(total, "session")
 	if g.Nodes > 1 {
-		of += " of " + plural(g.Nodes, "node")
+		of += " of " + results.Plural(g.Nodes, "node")
 	}
 	if g.Nodes > mostNodes {
 		of += ", of which those are drawn that changed (perwatt track --node NAME -o DIR draws one)"
 	}
 	v := view{
-		Title: results.Line(g.Name, 120), Headline: results.Line(siteHeadline(g.Changes, g.Silent), textLimit), Foot: []string{results.Line(s.Tool, 120)}, Nights: true,
+		Title: results.Line(g.Name, 120), Headline: results.Line(siteHeadline(g.Changes, g.Silent), table.TextLimit), Foot: []string{results.Line(s.Tool, 120)}, Nights: true,
 		Sub: fmt.Sprintf("%s, the last on %s.", of, last.UTC().Format("2006-01-02 15:04 UTC")), Links: append([]Link{{Text: "← All groups", Href: overviewFile}}, s.Links...),
 	}
 	if len(g.Changes) > 0 {
@@ -470,7 +446,7 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 	if len(g.Events) > 0 {
 		b := block{}
 		for _, e := range slices.Backward(g.Events) {
-			b.Items = append(b.Items, item2{e.At.UTC().Format("2006-01-02 15:04"), results.Line(e.Text, textLimit)})
+			b.Add(e.At.UTC().Format("2006-01-02 15:04"), e.Text)
 		}
 		left := ""
 		if older > 0 {
@@ -487,16 +463,13 @@ func latest(g SiteGroup, drawn []History) section {
 	const nights = 14
 	s := section{ID: "nights", Title: "The last nights, in numbers", Lead: []string{fmt.Sprintf("The last %d of each figure; perwatt track --format csv has all of them.", nights)}}
 	for i, h := range drawn {
-		t := &htmlTable{ID: fmt.Sprintf("last-%d", i), Cols: []col{{Head: "start (UTC)"}, {Head: "value", Under: interval, Number: true}, {Head: "revision"}, {Head: "record"}}}
+		t := table.Table{ID: fmt.Sprintf("last-%d", i), Title: results.Line(strings.ReplaceAll(h.Metric, "_", " ")+" at "+useName(h)+g.on(h)+madeBy(h), 160),
+			Columns: []table.Column{{Head: "start (UTC)", Kind: table.Words}, {Head: "value"}, {Head: "revision", Kind: table.Words}, {Head: "record", Kind: table.Words}}}
 		for j := len(h.Nights) - 1; j >= max(0, len(h.Nights)-nights); j-- {
 			n := h.Nights[j]
-			value, low := Split(nightMetric(h, n))
-			t.Rows = append(t.Rows, []td{
-				{Text: n.Start.UTC().Format("2006-01-02 15:04"), Label: "start (UTC)"}, {Text: value, Under: low, Number: true, Sort: exact(n.Value), Label: "value"},
-				{Text: results.Line(n.Revision, 13), Label: "revision"}, {Text: results.Line(n.Record, 40), Label: "record"},
-			})
+			t.Row(table.Time(n.Start), table.Figure{Figure: nightMetric(h, n)}, text(results.Line(n.Revision, 13)), text(results.Line(n.Record, 40)))
 		}
-		s.Blocks = append(s.Blocks, block{Title: results.Line(strings.ReplaceAll(h.Metric, "_", " ")+" at "+useName(h)+g.on(h)+madeBy(h), 160), Fold: true, Table: t})
+		s.Blocks = append(s.Blocks, block{Fold: true, Table: t})
 	}
 	return s
 }
@@ -508,7 +481,7 @@ func nightData(h History, events []SiteEvent) template.HTML {
 		T float64 `json:"t"`
 		N string  `json:"n"`
 	}
-	shape := shapeOf(h.Unit)
+	shape := table.ShapeOf(h.Unit)
 	d := struct {
 		Unit   string          `json:"unit"`
 		Factor float64         `json:"factor"` // from v to the unit
@@ -520,7 +493,7 @@ func nightData(h History, events []SiteEvent) template.HTML {
 		At     []int           `json:"at"`  // of a night in rev
 		Levels [][3]float64    `json:"levels"`
 		Events []moment        `json:"events"`
-	}{Unit: shape.symbol, Factor: shape.factor, T: []float64{}, V: []results.Float{}, Levels: [][3]float64{}, Events: []moment{}}
+	}{Unit: shape.Symbol, Factor: shape.Factor, T: []float64{}, V: []results.Float{}, Levels: [][3]float64{}, Events: []moment{}}
 	known := map[string]int{}
 	for _, n := range h.Nights {
 		d.T = append(d.T, math.Round(seconds64(n.Start)))

@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"cmp"
-	"encoding/csv"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 	"github.com/perwatt/perwatt/results/store"
 	"github.com/perwatt/perwatt/results/track"
 )
@@ -42,7 +42,7 @@ type Tracking struct {
 	names map[string]string     // of groups
 	nodes map[string]int        // of groups
 	vary  map[store.Key]variety // of uses: keys without node, metric and what varies
-	lines *csv.Writer
+	begun bool                  // the nights have a head
 }
 
 // Add takes in a group while its points are there.
@@ -184,7 +184,7 @@ func (t *Tracking) Finish(r *track.Report) {
 func (t *Tracking) Site() Site {
 	s := t.site
 	s.Tool = t.Tool
-	s.Sub = fmt.Sprintf("%s, up to the night of %s.", plural(len(s.Groups), "group"), t.Begins(t.Night).Format("2006-01-02, which began at 15:04 UTC"))
+	s.Sub = fmt.Sprintf("%s, up to the night of %s.", results.Plural(len(s.Groups), "group"), t.Begins(t.Night).Format("2006-01-02, which began at 15:04 UTC"))
 	return s
 }
 
@@ -193,7 +193,7 @@ func (t *Tracking) change(f *track.Finding) SiteChange {
 	c := h.Change
 	name := t.name(h.Key.Group)
 	if n := len(f.Groups) - 1; n > 0 {
-		name += fmt.Sprintf(" and %s more", plural(n, "group"))
+		name += fmt.Sprintf(" and %s more", results.Plural(n, "group"))
 	}
 	where := ""
 	if len(f.Groups) > 1 || t.nodes[h.Key.Group] > 1 {
@@ -270,7 +270,7 @@ func (t *Tracking) variant(k store.Key) string {
 		parts = append(parts, k.Impl)
 	}
 	if v.threads {
-		parts = append(parts, plural(k.Threads, "thread"))
+		parts = append(parts, results.Plural(k.Threads, "thread"))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -306,12 +306,12 @@ func (t *Tracking) notes() (warnings, notices []string) {
 			then = "as on the nights before, which failed the gate"
 		}
 		warnings = append(warnings, fmt.Sprintf("%s: %s is %s, %s than expected %s (%s): %s",
-			t.at(s.Key.Group, s.Key.Node), t.figureName(s.Key), signed(s.Watch.Size.Value-1), word, against, band95(s.Watch), then))
+			t.at(s.Key.Group, s.Key.Node), t.figureName(s.Key), table.Signed(s.Watch.Size.Value-1), word, against, band95(s.Watch), then))
 	}
 	for i := range t.Report.Groups {
 		for _, n := range t.Report.Groups[i].Silent(t.Night) {
 			if t.Night-n.Last <= since && (n.Nights > 1 || len(t.Report.Groups[i].Nodes) == 1) {
-				warnings = append(warnings, fmt.Sprintf("%s, node %s: no data since %s, %s ago", t.name(n.Group), cmp.Or(n.Node, "without a name"), track.Date(n.Last).Format(time.DateOnly), plural(t.Night-n.Last, "night")))
+				warnings = append(warnings, fmt.Sprintf("%s, node %s: no data since %s, %s ago", t.name(n.Group), cmp.Or(n.Node, "without a name"), track.Date(n.Last).Format(time.DateOnly), results.Plural(t.Night-n.Last, "night")))
 			}
 		}
 	}
@@ -319,7 +319,7 @@ func (t *Tracking) notes() (warnings, notices []string) {
 		g := &t.Report.Groups[i]
 		if n := g.Fleeting(); n > 0 {
 			warnings = append(warnings, fmt.Sprintf("%s: %d of its %s have figures of one night each, and a history of none can be told: where the name of a machine does not last, name it (perwatt run --label %s=NAME)",
-				t.name(g.ID), n, plural(len(g.Nodes), "node"), store.NodeLabel))
+				t.name(g.ID), n, results.Plural(len(g.Nodes), "node"), store.NodeLabel))
 		}
 	}
 	warnings = append(warnings, t.Said...)
@@ -349,7 +349,7 @@ func (t *Tracking) learning() (out []string) {
 			}
 		}
 		for _, s := range stages {
-			out = append(out, fmt.Sprintf("%s: %s (%s): only what is more than 10 %% off is told", t.at(g.ID, s.node), s.words, plural(count[s], "figure")))
+			out = append(out, fmt.Sprintf("%s: %s (%s): only what is more than 10 %% off is told", t.at(g.ID, s.node), s.words, results.Plural(count[s], "figure")))
 		}
 	}
 	return out
@@ -359,7 +359,7 @@ func band95(w track.Watch) string {
 	if w.Young {
 		return "no interval yet"
 	}
-	return fmt.Sprintf("%s to %s would be usual", signed(w.Size.Low-1), signed(w.Size.High-1))
+	return fmt.Sprintf("%s to %s would be usual", table.Signed(w.Size.Low-1), table.Signed(w.Size.High-1))
 }
 
 // since is how far back a finding is news for those who read text.
@@ -372,9 +372,9 @@ func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
 	var err error
 	switch format {
 	case Text:
-		writeText(&out, t.page(), opt)
+		err = t.page().WriteText(&out, opt.Width, opt.Color)
 	case Markdown:
-		writeMarkdown(&out, t.page())
+		err = t.page().WriteMarkdown(&out)
 	case JSON:
 		err = t.json(&out)
 	case CSV: // its lines were written as the groups came
@@ -396,9 +396,9 @@ func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
 	return err
 }
 
-func (t *Tracking) page() *page {
+func (t *Tracking) page() *table.Page {
 	s := t.Site()
-	p := &page{title: []string{"tracking", strings.TrimSuffix(s.Sub, ".")}, state: s.headline(), whole: !t.Report.Fails()}
+	p := &table.Page{Title: []string{"tracking", strings.TrimSuffix(s.Sub, ".")}, State: s.headline(), Whole: !t.Report.Fails()}
 	old := 0
 	for i := range t.Report.Findings {
 		f := &t.Report.Findings[i]
@@ -415,22 +415,17 @@ func (t *Tracking) page() *page {
 		if c.At != "" {
 			text += ", at " + results.Line(c.At, 160)
 		}
-		p.parts = append(p.parts, part{
-			title: fmt.Sprintf("%s %s at %s", c.Tone.sign(), f.Verdict, results.Line(c.place(), 160)),
-			items: []item{{"what", results.Line(text, textLimit)}, {"cause", results.Line(string(f.Cause)+": "+f.What(), textLimit)}, {"to do", results.Line(f.Do(), textLimit)}},
+		p.Add(table.Table{
+			Title: fmt.Sprintf("%s %s at %s", c.Tone.sign(), f.Verdict, results.Line(c.place(), 160)),
+			Items: []table.Item{{About: "what", Text: text}, {About: "cause", Text: string(f.Cause) + ": " + f.What()}, {About: "to do", Text: f.Do()}},
 		})
 	}
-	var notes []string
 	warnings, notices := t.notes()
-	for _, n := range append(warnings, notices...) {
-		notes = append(notes, results.Line(n, textLimit))
-	}
+	notes := append(warnings, notices...)
 	if old > 0 {
 		notes = append(notes, t.before(old)...)
 	}
-	if len(notes) > 0 {
-		p.parts = append(p.parts, part{notes: notes})
-	}
+	p.Add(table.Table{Notes: notes})
 	return p
 }
 
@@ -474,7 +469,7 @@ func (t *Tracking) silent(groups ...track.Standing) string {
 	case !judged && words != "":
 		return upper(words) + "."
 	case absent > 0:
-		return fmt.Sprintf("No data tonight of %d of %s.", absent, plural(nodes, "node"))
+		return fmt.Sprintf("No data tonight of %d of %s.", absent, results.Plural(nodes, "node"))
 	}
 	return ""
 }
@@ -485,7 +480,7 @@ func (t *Tracking) before(n int) (lines []string) {
 	const most = 20
 	old := t.site.Changes[len(t.site.Changes)-n:]
 	for _, c := range old[:min(n, most)] {
-		lines = append(lines, results.Line(fmt.Sprintf("%s %s: %s of %s since %s, which is no news", c.Tone.sign(), c.place(), stepText(c), c.Figure, c.Since.Format(time.DateOnly)), textLimit))
+		lines = append(lines, results.Line(fmt.Sprintf("%s %s: %s of %s since %s, which is no news", c.Tone.sign(), c.place(), stepText(c), c.Figure, c.Since.Format(time.DateOnly)), table.TextLimit))
 	}
 	if n > most {
 		lines = append(lines, fmt.Sprintf("%d more are older: -o and --format json have them", n-most))
@@ -563,30 +558,23 @@ func (t *Tracking) csv(g SiteGroup) error {
 	if t.Nights == nil {
 		return nil
 	}
-	if t.lines == nil {
-		t.lines = csv.NewWriter(t.Nights)
-		t.lines.Write(strings.Split("group,name,node,scenario,use,workload,impl,threads,metric,unit,start,value,low,high,level,revision,record", ",")) // #nosec G104 -- the error is kept for Flush
-	}
+	lines := table.Table{Bare: t.begun, Columns: table.Named("group", "name", "node", "scenario", "use", "workload", "impl", "threads", "metric", "unit", "start", "value", "low", "high", "level", "revision", "record")}
+	t.begun = true
 	for _, h := range g.figures() {
 		at := 0
 		for _, n := range h.Nights {
 			for at < len(h.Levels)-1 && n.Start.After(h.Levels[at].To) {
 				at++
 			}
-			level := ""
+			level := results.Absent()
 			if at < len(h.Levels) {
-				level = exact(results.Float(h.Levels[at].Value))
+				level = results.Float(h.Levels[at].Value)
 			}
-			row := []string{g.ID, g.Name, h.Node, h.Scenario, h.Use, h.Workload, h.Impl, strconv.Itoa(h.Threads), h.Metric, string(h.Unit), n.Start.UTC().Format(time.RFC3339), "", "", "", "", n.Revision, n.Record}
-			for i := range row {
-				row[i] = inert(results.Line(row[i], textLimit))
-			}
-			row[11], row[12], row[13], row[14] = exact(n.Value), exact(n.Low), exact(n.High), level
-			t.lines.Write(row) // #nosec G104 -- the error is kept for Flush
+			lines.Row(text(g.ID), text(g.Name), text(h.Node), text(h.Scenario), text(h.Use), text(h.Workload), text(h.Impl), table.Whole(h.Threads), text(h.Metric), text(h.Unit),
+				table.Time(n.Start), number(n.Value), number(n.Low), number(n.High), number(level), text(n.Revision), text(n.Record))
 		}
 	}
-	t.lines.Flush()
-	return t.lines.Error()
+	return lines.WriteCSV(t.Nights)
 }
 
 // latestOf calls f with each series that has a figure of this night.
@@ -608,13 +596,13 @@ func (t *Tracking) bench(out io.Writer) error {
 	said := map[string]bool{}
 	var err error
 	t.latestOf(func(g *SiteGroup, h *History, n SiteNight) {
-		s := shapeOf(h.Unit)
-		unit := word(s.symbol)
+		s := table.ShapeOf(h.Unit)
+		unit := word(s.Symbol)
 		if better := map[string]string{results.Power: "lower"}[h.Metric]; !said[unit] && err == nil {
 			said[unit] = true
 			err = w.Write(&benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: unit, Key: "better"}, OrigUnit: unit, Value: cmp.Or(better, "higher")})
 		}
-		line := &benchfmt.Result{Name: benchfmt.Name(upper(word(h.Scenario)) + "/use=" + word(h.Use)), Iters: 1, Values: []benchfmt.Value{{Value: float64(n.Value) * s.factor, Unit: unit}}}
+		line := &benchfmt.Result{Name: benchfmt.Name(upper(word(h.Scenario)) + "/use=" + word(h.Use)), Iters: 1, Values: []benchfmt.Value{{Value: float64(n.Value) * s.Factor, Unit: unit}}}
 		for _, c := range [][2]string{{"group", g.ID}, {"node", cmp.Or(h.Node, "unknown")}, {"impl", cmp.Or(h.Impl, "none")}, {"commit", cmp.Or(n.Revision, "unknown")}} {
 			line.Config = append(line.Config, benchfmt.Config{Key: c[0], Value: []byte(results.Line(c[1], 100)), File: true})
 		}
@@ -707,7 +695,7 @@ func (t *Tracking) junit(out *bytes.Buffer) error {
 			for i := range t.Report.Findings {
 				f := &t.Report.Findings[i]
 				if t.Report.Failing(f) && slices.ContainsFunc(f.Parts, func(p track.Part) bool { return p.Key == j.Key }) {
-					c.Failure = &text{results.Line(f.What(), textLimit), results.Line(fmt.Sprintf("%s since %s. %s. %s", f.Cause, track.Date(f.Night).Format(time.DateOnly), f.At(), f.Do()), textLimit)}
+					c.Failure = &text{results.Line(f.What(), table.TextLimit), results.Line(fmt.Sprintf("%s since %s. %s. %s", f.Cause, track.Date(f.Night).Format(time.DateOnly), f.At(), f.Do()), table.TextLimit)}
 				}
 			}
 			switch {
@@ -794,11 +782,11 @@ func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
 		if (h.Metric == results.Power) != (better == track.Lower) {
 			return
 		}
-		s := shapeOf(h.Unit)
+		s := table.ShapeOf(h.Unit)
 		e := entry{Name: results.Line(fmt.Sprintf("%s: %s, %s", t.at(g.ID, h.Node), t.figureName(store.Key{Group: g.ID, Scenario: h.Scenario, Use: h.Use, Workload: h.Workload, Impl: h.Impl, Threads: h.Threads, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
-			Unit: s.symbol, Value: float64(n.Value) * s.factor, Extra: results.Line(fmt.Sprintf("record %s, revision %s", n.Record, cmp.Or(n.Revision, "unknown")), textLimit)}
+			Unit: s.Symbol, Value: float64(n.Value) * s.Factor, Extra: results.Line(fmt.Sprintf("record %s, revision %s", n.Record, cmp.Or(n.Revision, "unknown")), table.TextLimit)}
 		if !n.Low.IsAbsent() && !n.High.IsAbsent() {
-			e.Range = fmt.Sprintf("[%.6g, %.6g]", float64(n.Low)*s.factor, float64(n.High)*s.factor)
+			e.Range = fmt.Sprintf("[%.6g, %.6g]", float64(n.Low)*s.Factor, float64(n.High)*s.Factor)
 		}
 		entries = append(entries, e)
 	})
@@ -807,7 +795,7 @@ func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
 
 // WriteAudit prints what a history says of the detectors.
 func WriteAudit(w io.Writer, a track.Audit) error {
-	share := func(v float64) string { return percent(v) }
+	share := func(v float64) string { return table.Percent(v) }
 	_, err := fmt.Fprintf(w, `%d nights of all series; %d pairs of neighbouring nights of one revision and epoch
 guard: suspicious in %d of the pairs, %s [%s, %s] (0.2 %% by design)
 changes with no commit and no event: %d, %.3f [%.3f, %.3f] for each series and year (0.05 at most by design)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // TestComparisonPageIsBounded: of hundreds of uses and trainings a page shows
@@ -40,19 +41,19 @@ func TestComparisonPageIsBounded(t *testing.T) {
 // longer than a browser can show, and it says how long it would be.
 func TestTablesOfPagesAreBounded(t *testing.T) {
 	write := func(n int) string {
-		b := block{Table: &htmlTable{ID: "t", Cols: []col{{Head: "x"}}}}
+		b := block{Table: table.Table{Columns: table.Named("x")}}
 		for i := range n {
-			b.Table.Rows = append(b.Table.Rows, []td{{Text: fmt.Sprint("row ", i)}})
-			b.Items = append(b.Items, item2{Text: fmt.Sprint("item ", i)})
+			b.Row(text(fmt.Sprint("row ", i)))
+			b.Add("", fmt.Sprint("item ", i))
 		}
 		var out strings.Builder
 		require.NoError(t, view{Sections: []section{{ID: "s", Blocks: []block{{Blocks: []block{b}}}}}}.write(&out))
 		return out.String()
 	}
-	require.NotContains(t, write(mostListed), "The first")
-	long := write(mostListed + 5)
-	require.Equal(t, mostListed, strings.Count(long, ">row "))
-	require.Equal(t, mostListed, strings.Count(long, ">item "))
+	require.NotContains(t, write(table.MostListed), "The first")
+	long := write(table.MostListed + 5)
+	require.Equal(t, table.MostListed, strings.Count(long, ">row "))
+	require.Equal(t, table.MostListed, strings.Count(long, ">item "))
 	require.Contains(t, long, "The first 5000 of 5005 rows")
 	require.Contains(t, long, "The first 5000 of 5005.")
 }

@@ -425,7 +425,7 @@ func (s *Server) compared(ctx context.Context, ids []string, opt compare.Options
 	if opt.Reference != "" {
 		again = append(again, "--reference", opt.Reference)
 	}
-	return report.WriteHTML(out, report.Page{Comparison: c, Records: records, Command: report.Command(append(again, "-o", "report.html")...), Tool: s.Tool, Links: links})
+	return report.WriteHTML(out, report.Page{Comparison: c, Records: records, Command: results.Command(append(again, "-o", "report.html")...), Tool: s.Tool, Links: links})
 }
 
 // read reads records by identifiers. Between two of them it is another's turn.

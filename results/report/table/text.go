@@ -1,11 +1,14 @@
-package report
+package table
 
 import (
 	"bytes"
+	"io"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
+	pretty "github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 const (
@@ -24,32 +27,41 @@ type printer struct {
 	color bool
 }
 
-func writeText(out *bytes.Buffer, p *page, opt Options) {
-	w := printer{out, max(leastWidth, opt.Width), opt.Color}
-	if opt.Width <= 0 {
-		w.width = defaultWidth
+// WriteText writes a page for a terminal of so many columns, 0 for 120, with
+// or without colours.
+func (p *Page) WriteText(out io.Writer, width int, color bool) error {
+	if width <= 0 {
+		width = defaultWidth
 	}
+	w := printer{&bytes.Buffer{}, max(leastWidth, width), color}
 	w.title(p)
-	for _, part := range p.parts {
-		w.out.WriteByte('\n')
-		if part.title != "" {
-			w.wrap("", tones[part.tone], part.title, 0)
-		}
-		for i, columns := range w.broken(part.columns) {
-			if i > 0 {
-				w.out.WriteByte('\n')
-			}
-			w.grid(columns)
-		}
-		for _, n := range part.notes {
-			w.wrap("", dim, n, 2)
-		}
-		w.list(part)
+	for i := range p.Tables {
+		w.table(&p.Tables[i])
 	}
 	w.out.WriteByte('\n')
-	for _, f := range p.foot {
-		w.out.WriteString(f + "\n") // never wrapped: it is there to be copied
+	for _, f := range p.Foot {
+		w.out.WriteString(results.Printable(f) + "\n") // never wrapped: it is there to be copied
 	}
+	_, err := out.Write(w.out.Bytes())
+	return err
+}
+
+func (w printer) table(t *Table) {
+	w.out.WriteByte('\n')
+	if t.Title != "" {
+		w.wrap("", tones[t.Tone], results.Line(t.Title, TextLimit), 0)
+	}
+	columns, notes := t.layout()
+	for i, columns := range w.broken(columns) {
+		if i > 0 {
+			w.out.WriteByte('\n')
+		}
+		w.grid(columns)
+	}
+	for _, n := range notes {
+		w.wrap("", dim, n, 2)
+	}
+	w.list(t)
 }
 
 // SGR codes.
@@ -60,7 +72,7 @@ const (
 	yellow = "1;33"
 )
 
-var tones = map[tone]string{plain: bold, caution: yellow, bad: red}
+var tones = map[Tone]string{Plain: bold, Caution: yellow, Bad: red}
 
 func (w printer) paint(code, s string) string {
 	if !w.color || s == "" || code == "" {
@@ -70,13 +82,14 @@ func (w printer) paint(code, s string) string {
 }
 
 // title joins the segments, breaking between them.
-func (w printer) title(p *page) {
+func (w printer) title(p *Page) {
 	tone := bold
-	if !p.whole {
+	if !p.Whole {
 		tone = red
 	}
 	at := 0
-	for i, s := range append(p.title[:len(p.title):len(p.title)], p.state) {
+	segments := p.segments()
+	for i, s := range segments {
 		n := text.StringWidth(s)
 		switch {
 		case i == 0:
@@ -90,7 +103,7 @@ func (w printer) title(p *page) {
 		switch i {
 		case 0:
 			s = w.paint(bold, s)
-		case len(p.title):
+		case len(segments) - 1:
 			s = w.paint(tone, s)
 		}
 		w.out.WriteString(s)
@@ -100,18 +113,19 @@ func (w printer) title(p *page) {
 }
 
 // list prints the items as paragraphs that hang from what they are about.
-func (w printer) list(p part) {
+func (w printer) list(t *Table) {
+	items := t.items()
 	indent := 0
-	for _, it := range p.items {
-		indent = max(indent, text.StringWidth(it.about))
+	for _, it := range items {
+		indent = max(indent, text.StringWidth(it.About))
 	}
 	indent = min(indent, w.width/3)
-	for _, it := range p.items {
-		gap := strings.Repeat(" ", max(0, indent-text.StringWidth(it.about))+2)
-		if it.text == "" {
+	for _, it := range items {
+		gap := strings.Repeat(" ", max(0, indent-text.StringWidth(it.About))+2)
+		if it.Text == "" {
 			gap = ""
 		}
-		w.wrap("  "+w.paint(tones[p.tone], it.about)+gap, "", it.text, indent+4)
+		w.wrap("  "+w.paint(tones[t.Tone], it.About)+gap, "", it.Text, indent+4)
 	}
 }
 
@@ -167,22 +181,22 @@ func wrapped(s string, first, rest int) []string {
 
 // broken divides columns over as many tables as the width asks for. The names
 // are in each, and the source of the watts in each that rests on them.
-func (w printer) broken(columns []column) [][]column {
-	var names []column
-	var src *column
+func (w printer) broken(columns []laid) [][]laid {
+	var names []laid
+	var src *laid
 	for i, c := range columns {
-		switch c.kind {
-		case name:
+		switch c.Kind {
+		case Name:
 			names = append(names, c)
 		case source:
 			src = &columns[i]
 		}
 	}
-	var tables [][]column
-	var now []column
+	var tables [][]laid
+	var now []laid
 	used := 0
 	sourced := false
-	put := func(c column) {
+	put := func(c laid) {
 		now = append(now, c)
 		used += c.width() + columnGap
 	}
@@ -194,14 +208,14 @@ func (w printer) broken(columns []column) [][]column {
 	}
 	start()
 	for i, c := range columns {
-		if c.kind == name || c.kind == source {
+		if c.Kind == Name || c.Kind == source {
 			continue
 		}
 		need := c.width()
-		if c.with && i+1 < len(columns) {
+		if c.With && i+1 < len(columns) {
 			need += columnGap + columns[i+1].width()
 		}
-		asks := c.kind == powered && src != nil
+		asks := c.powered && src != nil
 		if asks && !sourced {
 			need += columnGap + src.width()
 		}
@@ -215,13 +229,13 @@ func (w printer) broken(columns []column) [][]column {
 			sourced = true
 		}
 	}
-	if len(now) > len(names) || len(tables) == 0 && len(now) > 0 {
+	if len(now) > len(names) || len(columns) == len(names) && len(names) > 0 {
 		tables = append(tables, now)
 	}
 	return tables
 }
 
-func (c column) width() int {
+func (c laid) width() int {
 	n := max(text.StringWidth(c.head.value), text.StringWidth(c.head.under))
 	for _, x := range c.cells {
 		n = max(n, text.StringWidth(x.value), text.StringWidth(x.under))
@@ -229,28 +243,28 @@ func (c column) width() int {
 	return n
 }
 
-func (w printer) grid(columns []column) {
-	t := table.NewWriter()
-	style := table.StyleLight
-	style.Options = table.Options{SeparateHeader: true}
+func (w printer) grid(columns []laid) {
+	t := pretty.NewWriter()
+	style := pretty.StyleLight
+	style.Options = pretty.Options{SeparateHeader: true}
 	style.Format.Header = text.FormatDefault
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", strings.Repeat(" ", columnGap)
 	t.SetStyle(style)
 
-	var head table.Row
-	var configs []table.ColumnConfig
+	var head pretty.Row
+	var configs []pretty.ColumnConfig
 	for i, c := range columns {
 		align := text.AlignRight
-		if c.kind == name || c.kind == source {
+		if c.Kind.left() {
 			align = text.AlignLeft
 		}
-		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align, VAlign: text.VAlignTop})
+		configs = append(configs, pretty.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align, VAlign: text.VAlignTop})
 		head = append(head, w.cell(c.head, bold))
 	}
 	t.SetColumnConfigs(configs)
 	t.AppendHeader(head)
 	for i := range columns[0].cells {
-		var row table.Row
+		var row pretty.Row
 		for _, c := range columns {
 			row = append(row, w.cell(c.cells[i], ""))
 		}
@@ -265,7 +279,7 @@ func (w printer) grid(columns []column) {
 	}
 }
 
-func (w printer) cell(c cell, code string) string {
+func (w printer) cell(c printed, code string) string {
 	s := w.paint(code, c.value)
 	if c.under != "" {
 		s += "\n" + w.paint(dim, c.under)

@@ -1,0 +1,531 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
+)
+
+// The view of one record.
+
+const fewest = 6 // rounds from which a figure has an interval
+
+func recordPage(rec *results.Record, opt Options) *table.Page {
+	p := &table.Page{Title: title(rec), Foot: foot(rec, opt)}
+	p.State, p.Whole = state(rec)
+	p.Add(
+		figures(rec), shares(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec),
+		claims(claimsOf(rec)), unused(rec), recordWarnings(rec), validity(rec),
+	)
+	return p
+}
+
+func title(rec *results.Record) []string {
+	n, plan := rec.Node, rec.Plan
+	t := []string{results.Line(n.Name, 40), results.Line(n.CPU.Model, 60), ""}
+	if n.CPU.Threads > 0 { // a device of which that is not known has none
+		t[2] = results.Plural(n.CPU.Threads, "thread")
+	}
+	if n.Memory > 0 {
+		t = append(t, gib(n.Memory))
+	}
+	rounds := plan.Rounds
+	if rounds == 0 { // as many as it took
+		rounds = len(rec.Runs)
+	}
+	t = append(t, fmt.Sprintf("%s: %s × %s s", results.Line(plan.Preset, table.NameLimit), results.Plural(rounds, "round"), table.Round(float64(plan.Window), 4)))
+	if s := plan.Setting; s != nil {
+		t = append(t, fmt.Sprintf("setting %s, %d of %d", results.Line(s.Value, 40), s.Number, s.Of))
+	}
+	if plan.Sessions > 1 {
+		t = append(t, fmt.Sprintf("session %d of %d", plan.Session, plan.Sessions))
+	}
+	t = append(t, rec.Start.UTC().Format("2006-01-02 15:04 UTC"))
+	return slices.DeleteFunc(t, func(s string) bool { return s == "" })
+}
+
+func gib(bytes int64) string { return table.Round(float64(bytes)/(1<<30), 3) + " GiB" }
+
+// state says how far the session came; whole is false if anything is missing.
+func state(rec *results.Record) (s string, whole bool) {
+	planned, good := len(rec.Plan.Scenarios)*rec.Plan.Rounds, 0
+	if planned == 0 {
+		planned = len(rec.Runs)
+	}
+	for _, r := range rec.Runs {
+		if r.Status == results.OK {
+			good++
+		}
+	}
+	switch rec.State {
+	case results.Complete:
+		if good == len(rec.Runs) && good == planned {
+			return "complete", true
+		}
+		s = "complete"
+	case results.Interrupted:
+		s = "INTERRUPTED"
+	case results.Running:
+		s = "INCOMPLETE: still running, or killed"
+	default:
+		s = "INCOMPLETE: state " + results.Line(string(rec.State), table.NameLimit)
+	}
+	return fmt.Sprintf("%s, %d of %s good", s, good, results.Plural(planned, "planned run")), false
+}
+
+// metric is a column of a summary's metric.
+type metric struct{ name, head, under string }
+
+// metrics is a table with a row for each of rows that has one of the metrics,
+// and these rows. Their uses have their kernels below them if asked.
+func metrics(title string, rows []results.Row, kernels bool, columns ...metric) (t table.Table, kept []results.Row) {
+	t = table.Table{Title: title, Counts: true, WattsAt: true, Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}}}
+	if kernels {
+		t.Columns[0].Under, t.Columns[1].Under = "role", "kernel"
+	}
+	for _, c := range columns {
+		t.Columns = append(t.Columns, table.Column{Head: c.head, Under: c.under, With: c.name == results.WorkPerEnergy})
+	}
+	for _, r := range rows {
+		line, some := []table.Cell{scenario(r, kernels), nil}, false
+		for _, c := range columns {
+			m := metricOf(r, c.name)
+			if m != nil && m.Origin == "" && m.Unit == results.Joule && m.Value.IsAbsent() {
+				m = nil // the first table has said that there are no watts
+			}
+			some = some || m != nil
+			line = append(line, table.Of(m))
+		}
+		if some {
+			t.Row(line...)
+			kept = append(kept, r)
+		}
+	}
+	for i, use := range madeOf(kept, kernels) {
+		t.Rows[i][1] = use
+	}
+	return t, kept
+}
+
+func scenario(r results.Row, role bool) table.Text {
+	x := table.Text{Text: r.Scenario}
+	if role && r.Role != results.Alone {
+		x.Under = string(r.Role)
+	}
+	return x
+}
+
+func metricOf(r results.Row, name string) *results.Figure {
+	if m, ok := r.Metrics[name]; ok {
+		return &m
+	}
+	return nil
+}
+
+func figures(rec *results.Record) table.Table {
+	rows := rec.Summary.Rows
+	if len(rows) == 0 {
+		return table.Table{Notes: []string{"No figures: no run of this session was good."}}
+	}
+	columns := []metric{
+		{results.Throughput, "throughput", ""}, {results.Power, "power", "gross"}, {results.NetPower, "net power", "above idle"},
+		{results.WorkPerEnergy, "per joule", ""}, {results.EnergyPerWork, "energy per work", ""},
+	}
+	if slices.ContainsFunc(rows, func(r results.Row) bool {
+		m := metricOf(r, results.Power)
+		return m != nil && m.Origin != ""
+	}) {
+		t, _ := metrics("", rows, true, columns...)
+		t.Notes = append(intervals(&t), instrument(rec)...)
+		if slices.ContainsFunc(rows, func(r results.Row) bool { return r.Role != results.Alone }) {
+			t.Notes = append(t.Notes, "Uses that share a scenario are each charged the energy of the whole node.")
+		}
+		return t
+	}
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r results.Row) bool { return r.Use == "idle" }) // it has nothing to show
+	t, _ := metrics("", rows, true, columns[0])
+	why := "the record does not say why"
+	for _, r := range rows {
+		if m := metricOf(r, results.Power); m != nil && m.Why != "" {
+			why = results.Line(m.Why, table.TextLimit)
+			break
+		}
+	}
+	t.Notes = append(intervals(&t), "No watts, and nothing per watt: "+why+".")
+	return t
+}
+
+// intervals says what the brackets of a table are, and why some are missing.
+func intervals(t *table.Table) (notes []string) {
+	some, all := t.Intervals()
+	if some {
+		notes = append(notes, "Brackets hold 95 % intervals, from repeats alone.")
+	}
+	if !all {
+		notes = append(notes, fmt.Sprintf("No interval: needs ≥ %d rounds.", fewest))
+	}
+	return notes
+}
+
+// madeOf names the uses of rows, with their kernels below if asked; what tells
+// two rows of one use apart (package, kernel, threads) stands below too.
+func madeOf(rows []results.Row, kernels bool) []table.Text {
+	type use struct {
+		scenario, use string
+		role          results.Role
+	}
+	type several struct {
+		first                     results.Row
+		workloads, impls, threads bool
+	}
+	uses := map[use]*several{}
+	for _, r := range rows {
+		k := use{r.Scenario, r.Use, r.Role}
+		if uses[k] == nil {
+			uses[k] = &several{first: r}
+		}
+		u := uses[k]
+		u.workloads = u.workloads || r.Workload != u.first.Workload
+		u.impls = u.impls || r.Impl != u.first.Impl
+		u.threads = u.threads || r.Threads != u.first.Threads
+	}
+	cells := make([]table.Text, len(rows))
+	for i, r := range rows {
+		var under []string
+		u := uses[use{r.Scenario, r.Use, r.Role}]
+		if u.workloads {
+			under = append(under, results.Line(r.Workload, 2*table.NameLimit))
+		}
+		if (kernels || u.impls) && r.Impl != "" {
+			under = append(under, results.Line(r.Impl, table.NameLimit))
+		}
+		if u.threads {
+			under = append(under, results.Plural(r.Threads, "thread"))
+		}
+		cells[i] = table.Text{Text: results.Line(r.Use, table.NameLimit), Under: strings.Join(under, ", ")}
+	}
+	return cells
+}
+
+// instrument says which meter the watts are from and how far it can be off.
+func instrument(rec *results.Record) []string {
+	head, ok := results.PrimaryMeterOf(rec)
+	meter := "of an unknown meter"
+	if ok {
+		meter = "by the " + results.Line(head.Meter, table.NameLimit) + " meter"
+	}
+	guessed := false
+	parts := map[string]float64{} // the largest of each term
+	unstated := map[string]bool{}
+	for _, row := range rec.Summary.Rows {
+		for _, m := range row.Metrics {
+			guessed = guessed || m.Origin != "" && m.Origin != results.Measured
+		}
+		m := row.Metrics[results.Power]
+		if m.Budget == nil || m.Origin == "" {
+			continue
+		}
+		for _, t := range m.Budget.Terms {
+			parts[t.Name] = max(parts[t.Name], float64(t.HalfWidth))
+		}
+		for _, u := range m.Budget.Unstated {
+			unstated[u] = true
+		}
+	}
+	var terms []string
+	for _, name := range []string{results.Gain, results.Quantisation, results.Timing, results.Sampling} {
+		switch h := parts[name]; {
+		case unstated[name]:
+			terms = append(terms, name+" unknown")
+		case h > 0:
+			terms = append(terms, name+" "+table.Percent(h))
+		}
+	}
+	read := ""
+	for _, c := range rec.Summary.Coverage {
+		if ok && c.Meter == head.Meter && !c.Interval.IsAbsent() {
+			read = fmt.Sprintf(", read every %s, %s of the time", table.Quantity(c.Interval, results.Second), table.Percent(float64(c.Share)))
+			if !c.RoundTrip.IsAbsent() {
+				read += ", round trip up to " + table.Quantity(c.RoundTrip, results.Second)
+			}
+		}
+	}
+	notes := []string{fmt.Sprintf("Watts %s%s.", meter, read)}
+	if len(terms) > 0 {
+		notes = append(notes, "± is the uncertainty of the power, with the meter's terms in quadrature: "+strings.Join(terms, ", ")+" at most; ≥ where a part is unknown.")
+	}
+	if guessed {
+		notes = append(notes, "~ was not measured: grade E, never ranked, no verdict rests on it.")
+	}
+	return notes
+}
+
+// beside lists what every meter read, if there is more than the primary one.
+func beside(rec *results.Record) table.Table {
+	rows := rec.Summary.Meters
+	t := table.Table{
+		Title: "Meters beside each other", Counts: true, WattsAt: true,
+		Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "meter", Kind: table.Name}, {Head: "power"}},
+		Notes:   []string{"The first of a scenario is quoted above: measured before modelled, then the outermost boundary."},
+	}
+	many := false
+	for _, r := range rows {
+		many = many || r.Meter != rows[0].Meter || r.Channel != rows[0].Channel || r.Power.Boundary != rows[0].Power.Boundary
+		t.Row(table.Text{Text: r.Scenario}, table.Text{Text: r.Meter, Under: r.Channel}, table.Figure{Figure: r.Power})
+	}
+	if !many {
+		return table.Table{}
+	}
+	return t
+}
+
+// validity says why a record may not be ranked.
+func validity(rec *results.Record) table.Table {
+	v := rec.Summary.Validity
+	if v.Valid || len(v.Findings) == 0 {
+		return table.Table{}
+	}
+	t := table.Table{Tone: table.Caution}
+	for _, f := range v.Findings {
+		if f.Outcome == results.Fail {
+			t.Add(results.Line(f.Rule, table.NameLimit), f.Figure)
+		}
+	}
+	t.Title = fmt.Sprintf("INVALID for ranking: fails %d of the %s of the %s set", len(t.Items), results.Plural(len(v.Findings), "rule"), results.Line(v.Rules, table.NameLimit))
+	return t
+}
+
+// Findings prints every rule and its outcome.
+func Findings(w io.Writer, v results.Validity, opt Options) error {
+	p := &table.Page{Title: []string{results.Line(v.Rules, table.NameLimit) + " rules"}, State: "VALID for ranking", Whole: v.Valid}
+	if !v.Valid {
+		p.State = "INVALID for ranking"
+	}
+	var t table.Table
+	for _, f := range v.Findings {
+		outcome := string(f.Outcome)
+		if f.Outcome == results.NotApplicable {
+			outcome = "n.a."
+		}
+		t.Add(results.Line(outcome, table.NameLimit)+" "+results.Line(f.Rule, table.NameLimit), fmt.Sprintf("%s. Asked: %s (%s)", f.Figure, f.Asks, f.Source))
+	}
+	p.Add(t)
+	return p.WriteText(w, opt.Width, opt.Color)
+}
+
+// coRun has the figures of mining behind training in one row.
+var coRun = []table.Column{{Head: "training kept"}, {Head: "hashes gained"}, {Head: "extra power"}, {Head: "extra energy"}, {Head: "marginal energy"}}
+
+func coRunCells(m *results.CoRunCost) []table.Cell {
+	return []table.Cell{table.Of(&m.TrainingKept), table.Of(&m.HashesGained), table.Of(&m.ExtraPower), table.Of(&m.ExtraEnergy), table.Of(&m.EnergyPer)}
+}
+
+func marginal(rec *results.Record) table.Table {
+	if rec.Summary.CoRunCost == nil {
+		return table.Table{}
+	}
+	return table.Table{Title: "Mullet: mining in the background of training, against training alone", Counts: true, WattsAt: true, Columns: coRun, Rows: [][]table.Cell{coRunCells(rec.Summary.CoRunCost)}}
+}
+
+func yields(rec *results.Record) table.Table {
+	t := table.Table{
+		Title: "One kilowatt-hour gives", Counts: true, WattsAt: true,
+		Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "work", Under: "all energy counted"}, {Head: "net work", Under: "idle taken off"}},
+	}
+	var rows []results.Row
+	some := false
+	for i := range rec.Summary.Yields {
+		y := &rec.Summary.Yields[i]
+		some = some || !y.PerKWh.Value.IsAbsent()
+		rows = append(rows, results.Row{Scenario: y.Scenario, Use: y.Use, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role})
+		t.Row(table.Text{Text: y.Scenario}, nil, table.Of(&y.PerKWh), table.Of(&y.Net))
+	}
+	for i, use := range madeOf(rows, false) {
+		t.Rows[i][1] = use
+	}
+	if !some {
+		t.Columns, t.Rows = nil, nil
+	}
+	for _, x := range rec.Summary.Exchange {
+		m := x.HashesPerSample
+		if m.Value.IsAbsent() {
+			continue
+		}
+		from := ""
+		if m.Origin != "" {
+			from = fmt.Sprintf(" (%s)", results.Line(fmt.Sprintf("%s · %s · %s", m.Boundary, m.Origin, m.Grade), 3*table.NameLimit))
+		}
+		t.Notes = append(t.Notes, fmt.Sprintf("Exchange rate: the energy of one sample of %s gives %s at mining%s, n=%d.",
+			results.Line(x.Scenario, table.NameLimit), strings.TrimSuffix(table.One(m), "/sample"), from, m.N))
+	}
+	if len(t.Rows)+len(t.Notes) == 0 {
+		return table.Table{}
+	}
+	return t
+}
+
+// arithmetic says how well the floating-point units were used.
+func arithmetic(rec *results.Record) table.Table {
+	t, rows := metrics("Useful fp32 arithmetic", rec.Summary.Rows, false,
+		metric{results.FlopRate, "rate", ""}, metric{results.KernelFraction, "of the kernel", "alone, at start"}, metric{results.PeakFraction, "of the FMA peak", "measured at start"})
+	return ifAny(t, rows)
+}
+
+// targets says what it took to train to a quality.
+func targets(rec *results.Record) table.Table {
+	t, rows := metrics("Training to target", rec.Summary.Rows, false,
+		metric{results.StepsToTarget, "steps", ""}, metric{results.TimeToTarget, "time", ""}, metric{results.EnergyToTarget, "energy", ""})
+	t.Columns = slices.Insert(t.Columns, 2, table.Column{Head: "goal", Under: "held out", Kind: table.Name, Limit: 2 * table.NameLimit})
+	for i, r := range rows {
+		t.Rows[i] = slices.Insert(t.Rows[i], 2, goal(rec, r))
+	}
+	return ifAny(t, rows)
+}
+
+// ifAny is the table, or an empty one if it has no rows.
+func ifAny(t table.Table, rows []results.Row) table.Table {
+	if len(rows) == 0 {
+		return table.Table{}
+	}
+	return t
+}
+
+// goal says to what quality the runs behind a row were trained.
+func goal(rec *results.Record, row results.Row) table.Cell {
+	for _, r := range rec.Runs {
+		for _, u := range r.Uses {
+			if t := u.Target; t != nil && r.Scenario == row.Scenario && u.Use == row.Use {
+				return table.Text{Text: fmt.Sprintf("%s ≥ %s", results.Line(t.Metric, table.NameLimit), table.Round(float64(t.Goal), 4))}
+			}
+		}
+	}
+	return nil
+}
+
+// shares says what became of the shares behind a record's rates.
+func shares(rec *results.Record) table.Table {
+	t, rows := metrics("Shares: proofs of work, each hashed again, that the rate is counted in", rec.Summary.Rows, false,
+		metric{results.ShareCount, "accepted", ""}, metric{results.StaleShare, "stale", "of the good"}, metric{results.RefusedShare, "refused", "of all"},
+		metric{results.Connected, "connected", "of the time"}, metric{results.ConnectedThroughput, "while connected", ""})
+	t.Columns = append(t.Columns, table.Column{Head: "difficulty", Under: "agent", Limit: table.NameLimit})
+	for i, row := range rows {
+		var x table.Cell
+		for _, r := range rec.Runs {
+			for _, u := range r.Uses {
+				if u.Shares != nil && r.Scenario == row.Scenario && u.Use == row.Use {
+					x = table.Number{Value: u.Shares.Difficulty, Print: table.Round(float64(u.Shares.Difficulty), 6), Under: u.Shares.Agent}
+				}
+			}
+		}
+		t.Rows[i] = append(t.Rows[i], x)
+	}
+	t.Notes = []string{"The interval of a rate is the exact one of a Poisson count (Garwood) over all windows; stale and refused shares count for nothing."}
+	return ifAny(t, rows)
+}
+
+func unused(rec *results.Record) table.Table {
+	t := table.Table{Tone: table.Bad}
+	for i := range rec.Runs {
+		r := &rec.Runs[i]
+		if r.Status == results.OK {
+			continue
+		}
+		var why []string
+		if r.Error != "" {
+			why = append(why, results.Line(r.Error, table.TextLimit))
+		}
+		for _, c := range r.Checks {
+			if !c.OK {
+				why = append(why, results.Line(fmt.Sprintf("check %s of %s failed: %s", results.Line(c.Name, table.NameLimit), results.Line(c.Use, table.NameLimit), c.Detail), table.TextLimit))
+			}
+		}
+		if len(why) == 0 {
+			why = []string{"no reason is recorded"}
+		}
+		t.Add(fmt.Sprintf("%s, round %d: %s", results.Line(r.Scenario, table.NameLimit), r.Round, results.Line(string(r.Status), table.NameLimit)), strings.Join(why, "; "))
+	}
+	if len(t.Items) == 0 {
+		return table.Table{}
+	}
+	t.Title = fmt.Sprintf("Runs not used: %d of %d", len(t.Items), len(rec.Runs))
+	t.Items = table.Limited(t.Items)
+	return t
+}
+
+// recordWarnings groups the warnings of one code and remedy: the first stands
+// for them.
+func recordWarnings(rec *results.Record) table.Table {
+	type group struct {
+		results.Warning
+		runs []string
+		n    int
+	}
+	var groups []*group
+	seen := map[[2]string]*group{}
+	for _, w := range slices.Concat(rec.Warnings, rec.Summary.Flags) {
+		w = results.Warning{
+			Code: cmp.Or(results.Line(w.Code, table.NameLimit), "unnamed"), Text: results.Line(w.Text, table.TextLimit), Remedy: results.Line(w.Remedy, table.TextLimit), Run: results.Line(w.Run, table.NameLimit+8),
+		}
+		key := [2]string{w.Code, w.Remedy}
+		g := seen[key]
+		if g == nil {
+			g = &group{Warning: w}
+			seen[key] = g
+			groups = append(groups, g)
+		}
+		if g.n++; w.Run != "" {
+			g.runs = append(g.runs, w.Run)
+		}
+	}
+	if len(groups) == 0 {
+		return table.Table{}
+	}
+	first := map[string]int{}
+	for i, g := range groups {
+		if _, ok := first[g.Code]; !ok {
+			first[g.Code] = i
+		}
+	}
+	slices.SortStableFunc(groups, func(a, b *group) int { return first[a.Code] - first[b.Code] })
+	t := table.Table{Title: "Warnings", Tone: table.Caution}
+	for _, g := range groups {
+		about, text := g.Code, g.Text
+		if g.n > 1 {
+			about = fmt.Sprintf("%s ×%d", g.Code, g.n)
+		}
+		if len(g.runs) > 0 {
+			text += " (" + g.runs[0]
+			if n := len(g.runs) - 1; n > 0 {
+				text += fmt.Sprintf(" and %d more like it", n)
+			}
+			text += ")"
+		}
+		if g.Remedy != "" {
+			text += " → " + g.Remedy
+		}
+		t.Add(about, text)
+	}
+	t.Items = table.Limited(t.Items)
+	return t
+}
+
+func foot(rec *results.Record, opt Options) []string {
+	id := results.Line(rec.ID, 40)
+	digest := results.Line(rec.Digest.Record, 13)
+	if digest = strings.TrimSuffix(digest, "…"); digest != "" {
+		digest = ", sha256 " + digest
+	}
+	if opt.Path == "" {
+		return []string{"Record " + id + digest + ": not kept."}
+	}
+	file := results.Printable(opt.Path)
+	if strings.HasPrefix(file, "-") { // no option
+		file = "./" + file
+	}
+	return []string{"Record " + results.Printable(opt.Path) + digest, "Check it: " + results.Command(results.Printable(cmp.Or(opt.Program, "perwatt")), "verify", file)}
+}

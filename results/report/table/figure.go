@@ -1,0 +1,388 @@
+package table
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// The formatter. Every number that a reader sees is written here.
+//
+//   - A figure has the digits that its interval carries: they end at the leading
+//     digit of the interval's half-width, with two significant digits at least
+//     and six at most. Without an interval there are four.
+//   - Figures of a column share a prefix, see [scaleOf]. The digits are the same
+//     with every prefix: 41.00 MH/s, 0.04100 GH/s.
+//   - Thousands are parted by a thin space that does not break, and a minus is
+//     U+2212. [Exact] has neither: it is for programs.
+//   - ~ stands before what no instrument measured.
+
+// Absent stands for a figure that is not there.
+const Absent = "–"
+
+// Quantity prints a value in the unit that the field quotes, with an SI prefix
+// and four significant digits: 12.34 MH/s, 17.30 J/TH, 99.10 %.
+func Quantity(v results.Float, u results.Unit) string {
+	value, _ := Split(results.Figure{Value: v, Low: results.Absent(), High: results.Absent(), Unit: u})
+	return value
+}
+
+// One prints a figure on one line: ~12.3 [12.1, 12.5] MH/s.
+func One(m results.Figure) string {
+	s := scaleOf(m)
+	value, interval := s.print(m)
+	return joined(" ", value, interval, s.symbolOf(m))
+}
+
+// Split prints a figure for two places: ~12.3 MH/s and [12.1, 12.5], the
+// interval in the unit of the value and empty where there is none.
+func Split(m results.Figure) (value, interval string) {
+	s := scaleOf(m)
+	value, interval = s.print(m)
+	return joined(" ", value, s.symbolOf(m)), interval
+}
+
+// Exact prints a value for programs: SI base units, every digit, nothing for a
+// value that is absent.
+func Exact(f results.Float) string {
+	if f.IsAbsent() {
+		return ""
+	}
+	return strings.TrimPrefix(strconv.FormatFloat(float64(f), 'g', -1, 64), "+")
+}
+
+// Count prints a whole number.
+func Count(n int) string { return typeset(strconv.Itoa(n)) }
+
+// Percent prints a ratio with two or three significant digits.
+func Percent(ratio float64) string {
+	digits := 2
+	if ratio >= 0.1 {
+		digits = 3
+	}
+	return Round(100*ratio, digits) + " %"
+}
+
+// Signed prints a relative difference as a reader expects it: −3.1 %.
+func Signed(x float64) string {
+	if math.IsNaN(x) {
+		return Absent
+	}
+	return typeset(strconv.FormatFloat(100*x, 'f', 1, 64), plus) + " %"
+}
+
+// Round prints v with so many significant digits at most, and no zeros at the
+// end of its decimals.
+func Round(v float64, digits int) string {
+	a := math.Abs(v)
+	switch {
+	case math.IsNaN(v):
+		return Absent
+	case a == 0:
+		return "0"
+	case a < 1e-4 || a >= 1e9:
+		return typeset(strconv.FormatFloat(v, 'g', digits, 64))
+	}
+	decimals := digits - 1 - magnitude(a)
+	t := fixed(v, decimals)
+	if decimals > 0 {
+		t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
+	}
+	return t
+}
+
+// PlusMinus is the relative uncertainty of a figure with watts in it, all
+// terms in quadrature; ≥ if some are unknown, empty if it has no budget.
+func PlusMinus(m results.Figure) string {
+	switch b := m.Budget; {
+	case b == nil || b.Quadrature.IsAbsent():
+		return ""
+	case len(b.Unstated) > 0:
+		return "≥" + Percent(float64(b.Quadrature))
+	default:
+		return "±" + Percent(float64(b.Quadrature))
+	}
+}
+
+// Shape is how a unit is written: after Factor is applied, with prefixes for
+// the powers of ten from Min to Max. Values from Least to Most take none.
+type Shape struct {
+	Factor      float64
+	Symbol      string
+	Min, Max    int
+	Least, Most float64
+}
+
+var shapes = map[results.Unit]Shape{
+	results.Hash:   {Factor: 1, Symbol: "H", Max: 21},
+	results.Share:  {Factor: 1, Symbol: "shares"},
+	results.Sample: {Factor: 1, Symbol: "samples", Max: 21},
+	results.FLOP:   {Factor: 1, Symbol: "FLOP", Max: 21},
+	results.Byte:   {Factor: 1, Symbol: "B", Max: 21},
+	results.Step:   {Factor: 1, Symbol: "steps"},
+	results.Op:     {Factor: 1, Symbol: "ops", Max: 21},
+	results.Joule:  {Factor: 1, Symbol: "J", Min: -12, Max: 18},
+	results.Watt:   {Factor: 1, Symbol: "W", Min: -12, Max: 18, Least: 0.1, Most: 99_999}, // nodes and chips are compared in watts
+	results.Second: {Factor: 1, Symbol: "s", Min: -12},
+	results.Hertz:  {Factor: 1, Symbol: "Hz", Max: 18},
+	results.Kelvin: {Factor: 1, Symbol: "K"},
+	results.Ratio:  {Factor: 100, Symbol: "%"},
+
+	// What the field quotes: watts per terahash per second, and its like.
+	results.Joule.Per(results.Hash): {Factor: 1e12, Symbol: "J/TH", Min: -12, Max: 18},
+	results.Joule.Per(results.FLOP): {Factor: 1e9, Symbol: "J/GFLOP", Min: -12, Max: 18},
+	results.Joule.Per(results.Byte): {Factor: 1e9, Symbol: "J/GB", Min: -12, Max: 18},
+}
+
+// A unit below the line is singular: samples/s, but J/sample.
+var below = map[results.Unit]string{
+	results.Hash: "H", results.Sample: "sample", results.FLOP: "FLOP", results.Byte: "B", results.Step: "step", results.Op: "op",
+	results.Joule: "J", results.Watt: "W", results.Second: "s",
+}
+
+// ShapeOf is how u is written. A unit that is not ours has no prefixes.
+func ShapeOf(u results.Unit) Shape {
+	if s, ok := shapes[u]; ok {
+		return s
+	}
+	if num, den, ok := strings.Cut(string(u), "/"); ok {
+		s, ok := shapes[results.Unit(num)]
+		if d := below[results.Unit(den)]; ok && d != "" && s.Symbol != "%" {
+			s.Symbol += "/" + d
+			s.Least, s.Most = 0, 0
+			return s
+		}
+	}
+	return Shape{Factor: 1, Symbol: results.Line(string(u), 24)}
+}
+
+var prefixes = map[int]string{
+	-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E", 21: "Z",
+}
+
+// scale is a unit with a prefix; or none that fits, then numbers are written
+// with powers of ten.
+type scale struct {
+	Shape
+	unit   results.Unit
+	exp    int
+	powers bool
+}
+
+// scaleOf is the scale that figures of one unit share: the largest of their own
+// with which the most of them lie between 0.1 and 10 000. Figures that it cannot
+// show (see fits) keep a scale of their own.
+func scaleOf(figures ...results.Figure) (best scale) {
+	most, tried := -1, map[int]bool{}
+	for _, m := range figures {
+		own := ownScale(m)
+		if most < 0 {
+			best = own
+		}
+		if m.Value.IsAbsent() || tried[own.exp] && !own.powers {
+			continue
+		}
+		n := 0
+		for _, other := range figures {
+			if x := own.size(other); !own.powers && (x == 0 || x >= 0.1 && x < 1e4) {
+				n++
+			}
+		}
+		if tried[own.exp] = true; n > most || n == most && own.exp > best.exp {
+			best, most = own, n
+		}
+	}
+	return best
+}
+
+// fits reports whether a figure is legible with the scale: in a column of
+// megahashes neither a terahash nor a hash is.
+func (s scale) fits(m results.Figure) bool {
+	x := s.size(m)
+	return !s.powers && !ownScale(m).powers && (x == 0 || x >= 1e-3 && x < 1e6)
+}
+
+// size is what decides on the prefix of a figure.
+func (s scale) size(m results.Figure) float64 { return s.read(m).size / math.Pow10(s.exp) }
+
+// symbolOf is the unit that follows the number of m.
+func (s scale) symbolOf(m results.Figure) string {
+	if m.Value.IsAbsent() {
+		return ""
+	}
+	return s.symbol()
+}
+
+func (s scale) symbol() string { return prefixes[s.exp] + s.Symbol }
+
+// reading is a figure in the unit of its shape. Bounds are NaN where there are
+// none, or none that can be printed.
+type reading struct {
+	v, lo, hi   float64
+	size        float64 // what the prefix is for
+	half        float64 // of the interval
+	wide        bool    // the interval is wider than the value and does not reach zero
+	least, most float64 // of the bounds' magnitudes
+}
+
+// read takes the size of the value; or, where the interval is wider than that
+// and reaches zero, of the larger bound.
+func (s Shape) read(m results.Figure) (r reading) {
+	r.v, r.lo, r.hi = float64(m.Value)*s.Factor, float64(m.Low)*s.Factor, float64(m.High)*s.Factor
+	for _, bound := range []*float64{&r.lo, &r.hi} {
+		if math.IsInf(*bound, 0) {
+			*bound = math.NaN()
+		}
+	}
+	r.size, r.half = math.Abs(r.v), (r.hi-r.lo)/2
+	r.least, r.most = math.Min(math.Abs(r.lo), math.Abs(r.hi)), math.Max(math.Abs(r.lo), math.Abs(r.hi))
+	if r.wide = 2*r.half > r.size && r.lo*r.hi > 0; 2*r.half > r.size && !r.wide {
+		r.size = max(r.size, r.most)
+	}
+	return r
+}
+
+// reach is the larger bound of a wide interval.
+func (r reading) reach() float64 {
+	if r.wide {
+		return r.most
+	}
+	return 0
+}
+
+// decimals of a figure that is printed with a power of ten, at which it is x:
+// less than none where the tens are not known. What the interval tells from
+// zero is never printed as zero.
+func (r reading) decimals(exp int) int {
+	by := math.Pow10(exp)
+	x, half := r.size/by, r.half/by
+	if r.wide { // two digits of the value, and one of the lesser bound
+		half = min(x, r.least/by)
+	}
+	if x == 0 {
+		return 0
+	}
+	m := magnitude(x * 1.00005) // as rounded to four digits
+	d := 3 - m
+	if half > 0 {
+		d = min(max(-magnitude(half), 1-m), 5-m)
+	}
+	return d
+}
+
+func magnitude(x float64) int { return int(math.Floor(math.Log10(x))) }
+
+// ownScale is the scale of a figure that stands alone.
+func ownScale(m results.Figure) scale {
+	s := scale{Shape: ShapeOf(m.Unit), unit: m.Unit}
+	r := s.read(m)
+	switch {
+	case math.IsNaN(r.v) || r.size == 0 || r.size >= s.Least && max(r.size, r.reach()) <= s.Most:
+		return s
+	case math.IsInf(r.v, 0):
+		s.powers = true
+		return s
+	}
+	for s.exp = s.Min; s.exp+3 <= s.Max; s.exp += 3 {
+		if by := math.Pow10(s.exp); rounded(r.size/by, r.decimals(s.exp)) < 1000 { // 999.96 k is 1.000 M
+			break
+		}
+	}
+	x := r.size / math.Pow10(s.exp)
+	if x < 1e-3 || x >= 1e9 || r.reach()/math.Pow10(s.exp) >= 1e9 {
+		s.exp, s.powers = 0, true
+	}
+	return s
+}
+
+// print writes a figure without its unit.
+func (s scale) print(m results.Figure) (value, interval string) {
+	r := s.read(m)
+	if math.IsNaN(r.v) {
+		return Absent, ""
+	}
+	decimals := r.decimals(s.exp)
+	whole := m.Unit == results.Step || m.Unit == results.Share
+	if whole && !(r.half > 0) {
+		decimals = max(0, decimals) // a count is exact
+	}
+	print := func(v float64) string {
+		if s.powers {
+			return typeset(strconv.FormatFloat(v, 'e', 3, 64))
+		}
+		t := fixed(v/math.Pow10(s.exp), decimals)
+		if whole && decimals > 0 {
+			t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
+		}
+		return t
+	}
+	if value = print(r.v); m.Origin != "" && m.Origin != results.Measured {
+		value = "~" + value
+	}
+	switch {
+	case math.IsNaN(r.lo):
+	case math.IsNaN(r.hi):
+		interval = "[" + print(r.lo) + ", ∞)"
+	default:
+		interval = "[" + print(r.lo) + ", " + print(r.hi) + "]"
+	}
+	return value, interval
+}
+
+// rounded is v to so many decimals, which may be less than none.
+func rounded(v float64, decimals int) float64 {
+	if decimals < 0 {
+		by := math.Pow10(-decimals)
+		return math.Round(v/by) * by
+	}
+	r, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'f', decimals, 64), 64)
+	return r
+}
+
+func fixed(v float64, decimals int) string {
+	if decimals < 0 {
+		v = rounded(v, decimals)
+	}
+	return typeset(strconv.FormatFloat(v, 'f', max(0, decimals), 64))
+}
+
+const plus = '+'
+
+// typeset sets a number as a reader expects it: thousands apart, a true minus,
+// no minus before zero, and a plus if that is asked for.
+func typeset(number string, sign ...rune) string {
+	t, negative := strings.CutPrefix(strings.TrimPrefix(number, "+"), "-")
+	if t == "Inf" {
+		t = "∞"
+	}
+	whole, rest := t, ""
+	if i := strings.IndexAny(t, ".e"); i >= 0 {
+		whole, rest = t[:i], t[i:]
+	}
+	for i := len(whole) - 3; i > 0 && t != "∞"; i -= 3 {
+		whole = whole[:i] + string(results.ThinSpace) + whole[i:]
+	}
+	t = whole + rest
+	switch {
+	case strings.Trim(t, "0.") == "":
+	case negative:
+		t = "−" + t
+	case len(sign) > 0:
+		t = string(sign[0]) + t
+	}
+	return t
+}
+
+// joined joins what is not empty.
+func joined(by string, words ...string) string {
+	out := ""
+	for _, w := range words {
+		if w != "" && out != "" {
+			out += by
+		}
+		out += w
+	}
+	return out
+}

@@ -1,0 +1,350 @@
+// Package table is what every view of perwatt is made of: tables whose cells
+// are figures, texts, numbers and times until a writer prints them.
+//
+// A view fills in a [Table], or a [Page] of them. The package chooses scales
+// and digits, makes foreign text harmless, lays out, and writes text,
+// Markdown, HTML and CSV. It computes nothing, and it reads nothing back: what
+// it prints is final. The same table gives the same bytes, whatever the locale.
+package table
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/perwatt/perwatt/results"
+)
+
+// Page is a title and the tables below it.
+type Page struct {
+	Title  []string // segments, of which the first is the name
+	State  string   // the last segment
+	Whole  bool     // nothing is missing: the state is good news
+	Tables []Table
+	Foot   []string // lines to copy
+}
+
+// Add adds tables that have something to show.
+func (p *Page) Add(tables ...Table) {
+	for _, t := range tables {
+		if t.Title != "" || len(t.Rows)+len(t.Items)+len(t.Notes) > 0 {
+			p.Tables = append(p.Tables, t)
+		}
+	}
+}
+
+// Table has a row for each thing and a column for each quantity; or only a
+// list or notes. A column that has nothing in any row is left out.
+type Table struct {
+	ID      string // of the element in HTML, trusted
+	Title   string
+	Tone    Tone
+	Columns []Column
+	Rows    [][]Cell
+	Counts  bool // a column n has the number of windows behind the figures of each row
+	Bare    bool // CSV has no heads: these rows follow others
+	WattsAt bool // a column says where the watts of each row were counted, and how
+	Items   []Item
+	Notes   []string // the reasons of figures follow them
+}
+
+// Row adds a row: a cell for each column.
+func (t *Table) Row(cells ...Cell) { t.Rows = append(t.Rows, cells) }
+
+// Intervals reports whether some and whether all of the figures that are known
+// have an interval.
+func (t *Table) Intervals() (some, all bool) {
+	all = true
+	for _, row := range t.Rows {
+		for _, c := range row {
+			if f, ok := c.(Figure); ok && !f.Value.IsAbsent() {
+				some, all = some || !f.Low.IsAbsent(), all && !f.Low.IsAbsent()
+			}
+		}
+	}
+	return some, all
+}
+
+// Item is a line of a list: what it is about, and the rest.
+type Item struct{ About, Text string }
+
+// Add adds an item.
+func (t *Table) Add(about, text string) { t.Items = append(t.Items, Item{about, text}) }
+
+// Tone is how a table is to be taken.
+type Tone int
+
+// The tones.
+const (
+	Plain Tone = iota
+	Caution
+	Bad
+)
+
+// Column is one quantity over all rows.
+type Column struct {
+	Head, Under string // the unit follows what stands under the head
+	Kind        Kind
+	Limit       int  // runes of a text; 0 means 24 of a name and 400 of others
+	With        bool // the next column belongs beside it
+}
+
+// Kind says how a column is laid out.
+type Kind int
+
+// The kinds of columns.
+const (
+	Value  Kind = iota // flush right
+	Words              // flush left
+	Name               // tells the rows apart: repeated where a table is broken
+	source             // of the watts: repeated beside figures that rest on them
+)
+
+func (k Kind) left() bool { return k != Value }
+
+// The most of a name, of a sentence and of a list that is printed.
+const (
+	NameLimit = 24
+	TextLimit = 400
+	ListLimit = 40
+)
+
+// Cell is one place of a table: nil where there is nothing, or one of the types
+// of this package.
+type Cell interface{ cell() }
+
+// Figure is a measured or derived figure. Its interval stands under it, and
+// the reason of one that is absent in a note.
+type Figure struct {
+	results.Figure
+	ID string // by which it can be explained
+}
+
+// Text is a name, a verdict or a sentence.
+type Text struct {
+	Text, Under string
+	Href        string        // that the text leads to, trusted; HTML only
+	Choice      string        // value of a box to tick; HTML only
+	Chart       template.HTML // HTML only
+}
+
+// Number is what is no figure but can be sorted. Print writes it.
+type Number struct {
+	Value results.Float
+	Print string // "" means four significant digits
+	Under string
+}
+
+// Time is an instant, in UTC.
+type Time time.Time
+
+func (Figure) cell() {}
+func (Text) cell()   {}
+func (Number) cell() {}
+func (Time) cell()   {}
+
+// Whole is a number of things.
+func Whole(n int) Number { return Number{Value: results.Float(n), Print: Count(n)} }
+
+// Of is the cell of a figure that may be missing.
+func Of(m *results.Figure) Cell {
+	if m == nil {
+		return nil
+	}
+	return Figure{Figure: *m}
+}
+
+// Limited is a list of at most ListLimit items.
+func Limited(items []Item) []Item {
+	if more := len(items) - ListLimit; more > 0 {
+		return append(items[:ListLimit:ListLimit], Item{"…", fmt.Sprintf("%d more in the record", more)})
+	}
+	return items
+}
+
+// items are those of the list, cleaned.
+func (t *Table) items() []Item {
+	out := make([]Item, len(t.Items))
+	for i, it := range t.Items {
+		out[i] = Item{results.Line(it.About, 4*NameLimit), results.Line(it.Text, 3*TextLimit)}
+	}
+	return out
+}
+
+// segments are those of the title and the state, cleaned.
+func (p *Page) segments() (out []string) {
+	for _, s := range p.Title {
+		out = append(out, results.Line(s, 160))
+	}
+	if s := results.Line(p.State, 2*TextLimit); s != "" {
+		out = append(out, s)
+	}
+	return out
+}
+
+// laid is a column whose cells are printed.
+type laid struct {
+	Column
+	unit    string // of all figures in it
+	powered bool   // a figure of it rests on watts
+	head    printed
+	cells   []printed
+}
+
+// printed is a cell as its reader sees it.
+type printed struct {
+	value, under string
+	sort         string // exact, for a page that can be sorted
+	id           string
+	text         Text // what of it is for HTML alone
+}
+
+// layout prints the cells of a table, and the notes that they ask for.
+func (t *Table) layout() (columns []laid, notes []string) {
+	var marks []string
+	note := func(why string) string {
+		why = results.Line(cmp.Or(why, "no reason is recorded"), TextLimit)
+		i := slices.Index(marks, why)
+		if i < 0 {
+			i, marks = len(marks), append(marks, why)
+		}
+		return superscript(i + 1)
+	}
+	counted, sourced := !t.Counts, !t.WattsAt
+	for j, c := range t.Columns {
+		l := laid{Column: c, cells: make([]printed, len(t.Rows))}
+		if l.Limit == 0 {
+			if l.Limit = TextLimit; c.Kind == Name {
+				l.Limit = NameLimit
+			}
+		}
+		some := len(t.Rows) == 0
+		var figures []results.Figure
+		for _, row := range t.Rows {
+			f, ok := row[j].(Figure)
+			if some = some || row[j] != nil; !ok {
+				continue
+			}
+			l.powered = l.powered || f.Boundary != "" || f.Origin != ""
+			if !f.Value.IsAbsent() {
+				figures = append(figures, f.Figure)
+			}
+		}
+		if !some {
+			continue
+		}
+		shared := len(figures) > 0 && !slices.ContainsFunc(figures, func(m results.Figure) bool { return m.Unit != figures[0].Unit })
+		var s scale
+		if shared {
+			s = scaleOf(figures...)
+			l.unit = s.symbol()
+		}
+		l.head = printed{value: c.Head, under: c.Under}
+		switch { // the unit widens neither line if that can be
+		case l.unit == c.Head:
+		case c.Under == "" || len(c.Under) < len(c.Head):
+			l.head.under = joined(", ", c.Under, l.unit)
+		default:
+			l.head.value = joined(", ", c.Head, l.unit)
+		}
+		for i, row := range t.Rows {
+			l.cells[i] = l.print(row[j], s, note)
+		}
+		if !counted && c.Kind == Value {
+			columns, counted = append(columns, t.counts()), true
+		}
+		if columns = append(columns, l); !sourced && l.powered {
+			columns, sourced = append(columns, t.sources()), true
+		}
+	}
+	for _, n := range t.Notes {
+		notes = append(notes, results.Line(n, TextLimit))
+	}
+	for i, why := range marks {
+		notes = append(notes, superscript(i+1)+" "+why)
+	}
+	return columns, notes
+}
+
+// print prints a cell of a column whose figures share a scale if they have a
+// unit in common.
+func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
+	switch x := c.(type) {
+	case Figure:
+		if x.Value.IsAbsent() {
+			value := Absent
+			if x.Status.Unresolved() {
+				value = "not resolvable"
+			}
+			return printed{value: value + note(x.Why)}
+		}
+		p := printed{sort: Exact(x.Value), id: results.Line(x.ID, 200)}
+		if l.unit != "" && s.fits(x.Figure) {
+			p.value, p.under = s.print(x.Figure)
+		} else {
+			p.value, p.under = Split(x.Figure)
+		}
+		if x.Why != "" {
+			p.value += note(x.Why)
+		}
+		return p
+	case Text:
+		x.Text, x.Under, x.Choice = results.Line(x.Text, l.Limit), results.Line(x.Under, l.Limit), results.Line(x.Choice, l.Limit)
+		return printed{value: x.Text, under: x.Under, text: x}
+	case Number:
+		return printed{value: cmp.Or(results.Line(x.Print, l.Limit), Round(float64(x.Value), 4)), under: results.Line(x.Under, l.Limit), sort: Exact(x.Value)}
+	case Time:
+		at := time.Time(x).UTC()
+		return printed{value: at.Format("2006-01-02 15:04"), sort: strconv.FormatInt(at.Unix(), 10)}
+	}
+	return printed{}
+}
+
+// counts is the number of windows behind each row.
+func (t *Table) counts() laid {
+	l := laid{Column: Column{Kind: Name}, head: printed{value: "n"}}
+	for _, row := range t.Rows {
+		lo, hi := 0, 0
+		for _, c := range row {
+			if f, ok := c.(Figure); ok && f.N > 0 {
+				if hi = max(hi, f.N); lo == 0 || f.N < lo {
+					lo = f.N
+				}
+			}
+		}
+		p := printed{value: Count(hi)}
+		if lo < hi {
+			p.value = Count(lo) + "–" + p.value
+		}
+		l.cells = append(l.cells, p)
+	}
+	return l
+}
+
+// sources is the provenance of the watts of each row: that of its first figure
+// that has one.
+func (t *Table) sources() laid {
+	l := laid{Column: Column{Kind: source}, head: printed{value: "watts at", under: "origin/grade"}}
+	for _, row := range t.Rows {
+		var p printed
+		for _, c := range row {
+			if f, ok := c.(Figure); ok && f.Origin != "" && p.value == "" {
+				p.value = results.Line(joined(" ", string(f.Boundary), PlusMinus(f.Figure)), NameLimit)
+				p.under = results.Line(fmt.Sprintf("%s · %s", f.Origin, f.Grade), NameLimit)
+			}
+		}
+		l.cells = append(l.cells, p)
+	}
+	return l
+}
+
+func superscript(n int) string {
+	out := ""
+	for _, d := range strconv.Itoa(n) {
+		out += string([]rune("⁰¹²³⁴⁵⁶⁷⁸⁹")[d-'0'])
+	}
+	return out
+}
