@@ -9,19 +9,19 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Audit is what the history itself says of the detectors: how often they see a
+// Audit tests the detectors on the history itself: how often they report a
 // change where neither the code nor a known part of the machine changed, and
-// whether they see as many improvements as regressions, as they should of noise.
+// whether they report as many improvements as regressions, as noise would give.
 type Audit struct {
 	Pairs    int            // neighbouring nights of one revision and epoch (A/A)
-	Guard    int            // of which the guard was suspicious
+	Guard    int            // of these, the ones with Mood [Suspicious]
 	Nights   int            // in all
-	Raised   int            // changes with no change of revision and no event
-	PerYear  stats.Interval // Raised for each series and year, 95 % (Garwood)
+	Raised   int            // changes without a change of revision and without an event
+	PerYear  stats.Interval // Raised per series and year, 95 % (Garwood)
 	Rate     stats.Interval // Guard over Pairs, 95 % (Clopper and Pearson)
-	Worse    int            // of the changes of figures that have a direction
+	Worse    int            // changes for the worse, in figures with a direction
 	Better   int
-	Symmetry float64 // p-value, two-sided, of so uneven a split
+	Symmetry float64 // two-sided p-value of so uneven a split
 }
 
 // NewAudit counts over every series of a store.
@@ -36,7 +36,7 @@ func NewAudit(ctx context.Context, x *store.Index, opt Options) (Audit, error) {
 	return a, err
 }
 
-// Add takes in a series, all of whose changes are given.
+// Add adds a series with all its changes.
 func (a *Audit) Add(s *Series, changes []Change) {
 	w := s.walk(Past{})
 	for i := range w.nights {
@@ -71,7 +71,7 @@ func (a *Audit) Add(s *Series, changes []Change) {
 	a.Symmetry = sign(a.Worse, a.Better)
 }
 
-// garwood is the upper end of the exact interval of a Poisson count.
+// garwood returns the upper end of the exact interval of a Poisson count.
 func garwood(n int) float64 { return distuv.Gamma{Alpha: float64(n) + 1, Beta: 1}.Quantile(0.975) }
 
 func proportion(k, n int) stats.Interval {
@@ -88,7 +88,7 @@ func proportion(k, n int) stats.Interval {
 	return i
 }
 
-// sign is the two-sided p-value of the sign test.
+// sign returns the two-sided p-value of the sign test.
 func sign(a, b int) float64 {
 	n := a + b
 	if n == 0 {

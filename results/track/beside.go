@@ -7,20 +7,20 @@ import (
 	"github.com/perwatt/perwatt/results/store"
 )
 
-// A change of one node is told the sooner whose it is the more its siblings say
-// of it: most need no alarm of their own to show that they moved too, or did not.
+// Siblings help to attribute a change to a node or to its group: most show that
+// they moved too, or did not, without an alarm of their own.
 
-// Beside is what the siblings of a node did at a change of its figure.
+// Beside tells which siblings of a node moved with it at a change.
 type Beside struct {
-	Moved []string // names of those that moved as it did, whether that was found in them or not
-	Still int      // how many did not
+	Moved []string // names of those that moved likewise, detected there or not
+	Still int      // number of those that did not move
 }
 
-// plainly is by how much the squares of two deviations must differ for one to be
-// 20 times as likely as the other.
+// plainly is the difference of two squared deviations at which one is 20 times
+// as likely as the other.
 var plainly = 2 * math.Log(20)
 
-// askSiblings looks at the siblings of every change of a group that may still move.
+// askSiblings fills in Beside for every change of a group that may still move.
 func askSiblings(group []Judged, night int) {
 	of := map[store.Key][]*Judged{}
 	for i := range group {
@@ -55,8 +55,8 @@ func askSiblings(group []Judged, night int) {
 	}
 }
 
-// went reports whether a series made the step of a sibling's change, or stayed
-// where it was. Its nights may be too few, or too uneven, for either.
+// went reports whether a series made the step of a sibling's change, or did not
+// move. With few or noisy nights it reports neither.
 func (j *Judged) went(c *Change) (moved, still bool) {
 	if slices.ContainsFunc(j.Changes, func(o Change) bool { return o.near(c) }) {
 		return true, false

@@ -10,117 +10,115 @@ import (
 )
 
 const (
-	// Horizon is how many measured nights back a change is looked for, and
-	// how long its date may still move or it be withdrawn: a night that is
-	// added never touches a change dated before the last Horizon nights.
+	// Horizon is the number of measured nights in which a change is searched,
+	// redated or withdrawn: a new night never affects a change dated before the
+	// last Horizon nights.
 	Horizon = 40
 
-	// Memory is how many measured nights tell what is normal. [Resume] needs
-	// so many before the first new one.
+	// Memory is the number of measured nights that define what is normal. [Resume]
+	// needs that many before the first new one.
 	Memory = 365
 
-	// shortest is the least number of nights of a segment: one or two are a
-	// spike.
+	// shortest is the least length of a segment in nights: one or two are a spike.
 	shortest = 3
 
-	// young is how many nights an epoch must have before it is judged.
+	// young is the number of nights that an epoch needs before it is judged.
 	young = 8
 
-	// alarm is the p-value that a new change of one of the nodes of a group needs
-	// whose new level has lasted
-	// from soon to late nights: that is where steps of two or three spreads
-	// show. A tenth of it is left to shorter and to longer ones, and to a
-	// series that is younger than Memory the share of Memory it has, a third at
-	// the least.
+	// alarm is the p-value required of a new change, shared by the nodes of a
+	// group, whose new level has lasted from soon to late nights: that is where
+	// steps of two or three standard deviations show. Shorter and longer levels
+	// need a tenth of it. A series shorter than Memory needs it in proportion to
+	// its length, but at least a third.
 	alarm      = 6.5e-5
 	soon, late = 6, 10
 
-	// apiece is the p-value that a new change needs whichever night of the new
-	// level is left out, so that no single one carries it; a quarter of it
-	// before soon.
+	// apiece is the p-value required with any one night of the new level left
+	// out, so that no single night carries the change; a quarter of it before
+	// soon.
 	apiece = 1e-3
 
-	// alone is the p-value that a change needs in the figure by itself where
-	// it is judged after division by the control. A figure in which the step is
-	// less than blind standard errors has too much noise in common with the
-	// control to show it: it must only not be contrary, by so many of them, and no
-	// more is asked of a change that is to be kept. (The control is pinned. Were
-	// it as likely to move as what is measured, nothing could be said.)
+	// alone is the p-value required in the figure itself where it is judged after
+	// division by the control. If the step is less than blind standard errors, the
+	// figure shares too much noise with the control to show it; then it only must
+	// not contradict the step by contrary standard errors. The same suffices to
+	// keep a change. (This assumes that the pinned control moves less often than
+	// what is measured.)
 	alone, blind, contrary = 3e-4, 3, 2.6
 
-	// lasting is the p-value that a change needs to be kept at first. It falls
-	// to firm by the end of the Horizon: what is true has only become surer.
+	// lasting is the p-value required to keep a change at first. It falls to firm
+	// by the end of the Horizon, because a true change only becomes more certain.
 	lasting, firm = 3e-3, 3e-5
 
-	// floor is the least relative spread of a night: no clock and no meter is
-	// better, and a constant series has one.
+	// floor is the least relative standard deviation of a night: no clock or meter
+	// is better, and a constant series needs one.
 	floor = 1e-4
 
-	// fence is how many spreads from the median of its neighbours a night
-	// counts.
+	// fence is the number of standard deviations from the median of its neighbours
+	// at which a night is winsorised.
 	fence = 3
 )
 
 // Change is a step of the level.
 type Change struct {
 	Night    int // the first of the new level
-	From, To int // nights among which Night is with 95 %
-	// Size is the new level over the old, normalised by the control where
-	// there is one, with its 95 % interval.
+	From, To int // 95 % interval of Night
+	// Size is the ratio of the new level to the old, normalised by the control
+	// where there is one, with its 95 % interval.
 	Size stats.Interval
-	P    float64 // of a step as large at this night, had there been none
-	// Event is the known event at which it happened, if any.
+	P    float64 // probability of a step as large at this night by chance
+	// Event is the known event at the change, if any.
 	Event *Event
-	// LastGood and FirstBad are the revisions before From and at To: the
-	// change is of a commit after the first, up to the second. Equal, no
-	// commit did it.
+	// LastGood and FirstBad are the revisions before From and at To: a commit
+	// after the first, up to the second, made the change. If they are equal, no
+	// commit did.
 	LastGood, FirstBad string
 	Record             string // of Night
-	// Gradual is whether a slide fits better than a step.
+	// Gradual is set if a line fits better than a step.
 	Gradual bool
-	// Controlled is whether it is told of the ratio to the control, which most
-	// nights on either side of it had.
+	// Controlled is set if the change is in the ratio to the control, which most
+	// nights on either side had.
 	Controlled bool
-	// Reached are the nights on which Size reached farther than on any before,
-	// oldest first: the first of them is the one that showed the change.
+	// Reached lists the nights on which the interval of Size extended farther than
+	// before, oldest first: the change was detected on the first of them.
 	Reached []Reach
 }
 
-// Reach is how far from 1 the interval of a change went on a night.
+// Reach is how far from 1 the interval of a change extended on a night.
 type Reach struct {
 	Night int
-	Far   float64 // relative, such as 0.08 of −8 % at the most
+	Far   float64 // relative: 0.08 for an interval down to −8 %
 }
 
-// up reports whether a change is to a higher level.
+// up reports whether the new level is higher.
 func (c *Change) up() bool { return c.Size.Value > 1 }
 
-// succeeds makes c, as seen on a night, the same change as old, which was seen
-// before; nil if it is new.
+// succeeds makes c, as seen on a night, the continuation of old, which was seen
+// before; old is nil for a new change.
 func (c *Change) succeeds(old *Change, night int) {
 	far := 1 - c.Size.Low
 	if c.up() {
 		far = c.Size.High - 1
 	}
 	if old != nil && old.up() == c.up() {
-		c.Reached = slices.DeleteFunc(slices.Clone(old.Reached), func(r Reach) bool { return r.Night < c.From }) // which showed another
+		c.Reached = slices.DeleteFunc(slices.Clone(old.Reached), func(r Reach) bool { return r.Night < c.From }) // of another change
 	}
 	if n := len(c.Reached); n == 0 || far > c.Reached[n-1].Far {
 		c.Reached = append(c.Reached, Reach{night, far})
 	}
 }
 
-// near reports whether two changes can be one, of which the nights showed now
-// this date and now that.
+// near reports whether two changes can be one change that was dated differently
+// on different nights.
 func (c *Change) near(o *Change) bool {
 	return c.up() == o.up() && c.From <= o.To+2 && o.From <= c.To+2
 }
 
-// Past is what a pass over the nights of a series has found so far.
+// Past is the state of a pass over the nights of a series.
 type Past struct {
 	Changes []Change // oldest first
-	// Withdrawn are changes within the Horizon that later nights did not bear
-	// out; should they come back, they are not new.
+	// Withdrawn are changes within the Horizon that later nights did not confirm;
+	// if they reappear, they are not new.
 	Withdrawn []Change `json:",omitempty"`
 	// Alarms are of the last nights, oldest first.
 	Alarms []Alarm `json:",omitempty"`
@@ -129,10 +127,10 @@ type Past struct {
 // Changes walks the whole history and returns its changes, oldest first.
 func Changes(s *Series) []Change { return Resume(s, Past{}, Never).Changes }
 
-// Resume goes on from what was found in a series when night was its last: only
-// later nights are walked, at a cost of one window each. The points may begin
-// [Memory] measured nights before the first later one, or at the start of an
-// epoch; the result is then the same as that of a full pass.
+// Resume continues from the state after a night: only later nights are walked,
+// at a cost of one window each. The points may begin [Memory] measured nights
+// before the first later one, or at the start of an epoch; the result is then
+// that of a full pass.
 func Resume(s *Series, past Past, night int) Past {
 	w := s.walk(past)
 	for i := w.from(night + 1); i < len(w.nights); i++ {
@@ -141,15 +139,15 @@ func Resume(s *Series, past Past, night int) Past {
 	return w.Past
 }
 
-// walk is a pass over a history, a night at a time. What it knows of the past
-// is in Past alone, and what it sees of it is one window.
+// walk is a pass over a history, one night at a time. All its state is in Past,
+// and it sees one window of nights.
 type walk struct {
 	history
 	Past
-	watch    Watch  // of the night taken in last
+	watch    Watch  // of the last night
 	siblings []Span // that share an alarm
 
-	own, relative, less window // room for one night's work
+	own, relative, less window // buffers for the work of one night
 	nearby              []night
 }
 
@@ -157,7 +155,7 @@ func (s *Series) walk(past Past) *walk {
 	return &walk{history: s.history(), siblings: s.Siblings, Past: Past{slices.Clone(past.Changes), slices.Clone(past.Withdrawn), slices.Clone(past.Alarms)}}
 }
 
-// step takes in night i.
+// step advances the pass to night i.
 func (w *walk) step(i int) {
 	w.alarmed(i)
 	w.Withdrawn = slices.DeleteFunc(w.Withdrawn, func(c Change) bool { return i-w.from(c.Night) >= Horizon })
@@ -171,8 +169,8 @@ func (w *walk) step(i int) {
 	last := len(levels) - 1
 	open := last > 0 && i-levels[last] < Horizon // the last may still move
 	c, fresh := w.look(levels, eldest, i-shortest+1, i, alarm)
-	// The first nights of a new level can be taken for an earlier, smaller step.
-	// What was shown only by nights since c is c.
+	// The first nights of a new level can be mistaken for an earlier, smaller
+	// step. A change detected only on nights since c is c.
 	same := open && (!fresh || w.Changes[len(w.Changes)-1].Reached[0].Night >= c.From)
 	switch {
 	case same:
@@ -190,7 +188,7 @@ func (w *walk) step(i int) {
 	}
 }
 
-// withdraw takes back the change of that index.
+// withdraw removes the change of that index.
 func (w *walk) withdraw(at int) Change {
 	c := w.Changes[at]
 	w.Changes = slices.Delete(w.Changes, at, at+1)
@@ -198,7 +196,7 @@ func (w *walk) withdraw(at int) Change {
 	return c
 }
 
-// add takes in a change that night i shows, and that may have been withdrawn.
+// add adds a change seen on night i, which may have been withdrawn before.
 func (w *walk) add(c Change, i int) {
 	var old *Change
 	if at := slices.IndexFunc(w.Withdrawn, func(o Change) bool { return c.near(&o) }); at >= 0 {
@@ -210,8 +208,8 @@ func (w *walk) add(c Change, i int) {
 	w.Changes = append(w.Changes, c)
 }
 
-// atEvent judges the step at the start of epoch e, as long as it is within the
-// Horizon and nothing else has happened since.
+// atEvent judges the step at the start of epoch e while it is within the Horizon
+// and nothing has changed since.
 func (w *walk) atEvent(e, i int) {
 	at := w.epochs[e]
 	if i-at >= Horizon || i-at+1 < shortest || at-w.epochs[e-1] < young {
@@ -238,8 +236,8 @@ func (w *walk) levels(start, i int) []int {
 }
 
 // look tries a step at every night from eldest to latest, within the last of
-// the levels, as seen from night i: a new one if level is alarm, which has to
-// stand on more than one night besides, or one that is to be kept if lasting.
+// the levels, as seen from night i. With level alarm it looks for a new change,
+// which must not rest on one night; with lasting, for one to be kept.
 func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change, bool) {
 	base := max(levels[0], i-Memory+1)
 	own, judged := &w.own, &w.own
@@ -288,15 +286,15 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 	}
 }
 
-// bears reports whether what a figure does by itself at night k goes with a
-// step in its ratio to the control, one that is new or is to be kept.
+// bears reports whether the figure itself at night k is consistent with a step
+// in its ratio to the control, which is new or to be kept.
 func (w *window) bears(k int, step float64, fresh bool) bool {
 	f := w.fit(k)
 	return f.size*step > 0 && w.p(k) <= alone || (!fresh || math.Abs(step) < blind*f.error) && math.Abs(f.size-step) < contrary*f.error
 }
 
-// byOne reports whether a step at night base+k, as seen from night i, is above
-// the level without one of the nights since.
+// byOne reports whether a step at night base+k, as seen from night i, rests on
+// one night: without it the p-value is above the level.
 func (w *walk) byOne(levels []int, base, k, i int, normalise bool, level float64) bool {
 	for out := base + k; out <= i; out++ {
 		w.nearby = append(append(w.nearby[:0], w.nights[base:out]...), w.nights[out+1:i+1]...)
@@ -308,8 +306,8 @@ func (w *walk) byOne(levels []int, base, k, i int, normalise bool, level float64
 	return false
 }
 
-// dates returns the first and the last of the likeliest nights that have 95 %
-// of the likelihood.
+// dates returns the first and the last of the likeliest nights that hold 95 % of
+// the likelihood.
 func dates(fits []fit, best int) (from, to int) {
 	order := make([]int, len(fits))
 	weight := make([]float64, len(fits))
@@ -331,23 +329,22 @@ func dates(fits []fit, best int) (from, to int) {
 	return from, to
 }
 
-// window is a stretch of an epoch, winsorised, with sums from its start so
-// that each step in it is tried at the same cost.
+// window is a stretch of an epoch, winsorised, with cumulative sums so that
+// every step in it is tried at the same cost.
 //
-// Its nights are taken for a level, one for each segment, and normal noise in
-// which a night takes a share of what the night before was off its level:
-// AR(1). What that share is, is not known; every one of [rhos] is weighed by
-// the likelihood that it has when the levels and the spread are integrated out
-// (REML: Harville, Biometrika 61, 1974), so that what is said of a step holds
-// however poorly the noise is known.
+// The model is one level for each segment and normal AR(1) noise: a night
+// inherits a share of the previous night's deviation. The share is unknown; each
+// of [rhos] is weighted by its likelihood with the levels and the standard
+// deviation integrated out (REML: Harville, Biometrika 61, 1974), so that the
+// inference holds however poorly the noise is known.
 type window struct {
-	y          []float64 // about that of one night, for the sums
+	y          []float64 // relative to one night, for the precision of the sums
 	level      int       // where the last level begins
-	sum        []float64 // of y, of its squares, and of products of neighbours,
-	square     []float64 // each before the index
+	sum        []float64 // cumulative sums before the index: of y, of its squares,
+	square     []float64 // and of products of neighbours
 	product    []float64
-	step       int            // where the next is, if one is known
-	controlled bool           // by a control on most nights
+	step       int            // index of the next step, if one is known
+	controlled bool           // most nights have a control
 	before     [nodes]stretch // the levels before the last
 	segments   int            // their number
 	space      []float64      // of winsorise
@@ -355,8 +352,8 @@ type window struct {
 
 const nodes = 17
 
-// rhos are the shares that are weighed. A large one is believed less
-// beforehand, in proportion to what is left of 1.
+// rhos are the AR(1) coefficients that are weighted. The prior of a coefficient
+// is proportional to 1 minus it.
 var rhos = func() (r [nodes]float64) {
 	for i := range r {
 		r[i] = 0.96 * float64(i) / (nodes - 1)
@@ -364,12 +361,12 @@ var rhos = func() (r [nodes]float64) {
 	return r
 }()
 
-// nowhere is no step.
+// nowhere stands for no step.
 const nowhere = -1
 
-// see makes the window one of nights, the first of which has the index base.
-// What is winsorised has no step that is not yet among the levels, unless one
-// is known: few nights of a new level are spikes to those who do not know it.
+// see fills the window with nights, the first of which has the index base.
+// Winsorising assumes no step beyond the levels, unless one is given: without it
+// a few nights of a new level are cut like spikes.
 func (w *window) see(nights []night, base int, levels []int, normalise bool, step int) {
 	n := len(nights)
 	*w = window{y: room(w.y, n), sum: room(w.sum, n+1), square: room(w.square, n+1), product: room(w.product, n), space: room(w.space, 2*n)}
@@ -418,9 +415,9 @@ func (w *window) see(nights []night, base int, levels []int, normalise bool, ste
 	}
 }
 
-// parted winsorises nights of which those from a step on are of a new level.
-// Where it is, the figures say as they are: a night that is cut seems to lie on
-// either.
+// parted winsorises nights with a new level from about a step on. The exact step
+// is located in the figures before winsorising, because a cut night seems to
+// lie on either level.
 func (w *window) parted(level, step int) {
 	size, least := 0.0, math.Inf(1)
 	for k := max(level+1, step-shortest); k < len(w.y) && k <= step+shortest; k++ {
@@ -446,20 +443,20 @@ func (w *window) parted(level, step int) {
 	}
 }
 
-// room is a slice of length n, in the room of xs if that has enough.
+// room returns a slice of length n that reuses xs if its capacity suffices.
 func room(xs []float64, n int) []float64 { return slices.Grow(xs[:0], n)[:n] }
 
-// neighbours is the span within which a night's median is taken: of a new
-// level three nights are cut like spikes, the fourth is not.
+// neighbours is the number of nights in a local median: three nights of a new
+// level are cut like spikes, a fourth is not.
 const neighbours = 7
 
-// apart is how many nights lie between two that tell the spread: fewer, and
-// nights that resemble their neighbours seem to have less of it.
+// apart is the lag of the differences from which the standard deviation is
+// estimated: a shorter lag underestimates it where nights are correlated.
 const apart = 5
 
-// winsorise brings each night to within fence spreads of the median of its
-// neighbours: a few spikes are cut, a step is not. The room is for two slices
-// of as many; it may be nil.
+// winsorise limits each night to fence standard deviations from the median of its
+// neighbours: a few spikes are cut, a step is not. Space is a buffer of twice
+// the length of y; it may be nil.
 func winsorise(y []float64, space []float64) {
 	n, sum := len(y), 0.0
 	if n < 2*apart {
@@ -471,9 +468,9 @@ func winsorise(y []float64, space []float64) {
 		far[i] = math.Abs(y[i+apart] - y[i])
 		sum += far[i]
 	}
-	spread := median(far) / 0.954 // which it is of normal nights that owe each other nothing
+	spread := median(far) / 0.954 // for independent normal nights
 	if spread <= floor {
-		spread = max(floor, sum/float64(n-apart)) // more than half do not move at all
+		spread = max(floor, sum/float64(n-apart)) // more than half of the differences are 0
 	}
 	sorted := [neighbours]float64(y)
 	slices.Sort(sorted[:])
@@ -488,7 +485,7 @@ func winsorise(y []float64, space []float64) {
 	}
 }
 
-// slide puts in into what is sorted in the place of out.
+// slide replaces out by in, keeping the order.
 func slide(sorted *[neighbours]float64, out, in float64) {
 	i := 0
 	for sorted[i] != out {
@@ -503,8 +500,8 @@ func slide(sorted *[neighbours]float64, out, in float64) {
 	sorted[i] = in
 }
 
-// stretch sums nights of which each is freed from its share of the night
-// before: of y squared, of y times a level of 1, and of that level squared.
+// stretch holds sums over whitened nights: of y squared, of y times a level of 1,
+// and of that level squared.
 type stretch struct{ square, product, ones float64 }
 
 func (w *window) whiten(i, j int, rho float64) stretch {
@@ -517,27 +514,26 @@ func (w *window) whiten(i, j int, rho float64) stretch {
 	}
 }
 
-// shift is y times a step of 1 at night k, and that step times the level and
-// itself: the first night of a new level says most, as it owes nothing to the
-// night before.
+// shift returns whitened products of a step of 1 at night k: with y, with the
+// level, and with itself. The first night of a new level weighs most, as it
+// does not depend on the night before.
 func (w *window) shift(k int, rho float64) (product, cross, ones float64) {
 	end := len(w.y)
 	rest, n, sum := 1-rho, float64(end-k-1), w.sum[end]-w.sum[k]
 	return w.y[k] - rho*w.y[k-1] + rest*(sum-w.y[k]-rho*(sum-w.y[end-1])), rest * (1 + n*rest), 1 + n*rest*rest
 }
 
-// freedom is what the levels and a step leave.
+// freedom is the number of degrees of freedom left by the levels and a step.
 func (w *window) freedom() float64 { return float64(len(w.y) - w.segments - 2) }
 
-// residual adds what the last level leaves to what those before it left, and
-// the least there can be.
+// residual is the residual sum of squares of all levels, with the floor added.
 func (w *window) residual(j int, s stretch) float64 {
 	rho := rhos[j]
 	return w.before[j].square + s.square - s.product*s.product/s.ones + floor*floor*w.freedom()*(1-rho*rho)
 }
 
-// steps calls f with a step at night k as each of [rhos] has it: its size, the
-// variance of that, and the logarithm of its likelihood.
+// steps calls f with the step at night k under each of [rhos]: its size, its
+// variance and the logarithm of its likelihood.
 func (w *window) steps(k int, f func(j int, size, variance, likelihood float64)) {
 	freedom := w.freedom()
 	for j, rho := range rhos {
@@ -552,14 +548,14 @@ func (w *window) steps(k int, f func(j int, size, variance, likelihood float64))
 	}
 }
 
-// hint reports whether any step at nights from to to has, for any share, a t
-// that may be below the level: most nights end here.
+// hint is a quick test whether a step at any night from from to to can have a
+// p-value below the level under any of [rhos]. Most nights fail it.
 func (w *window) hint(from, to int, level float64) bool {
 	freedom := w.freedom()
 	if freedom < 1 {
 		return false
 	}
-	t := distuv.UnitNormal.Quantile(level / 2) // which has the thinner tails
+	t := distuv.UnitNormal.Quantile(level / 2) // the normal has thinner tails than t
 	for j, rho := range rhos {
 		s := w.whiten(w.level, len(w.y), rho)
 		left := w.residual(j, s)
@@ -574,8 +570,8 @@ func (w *window) hint(from, to int, level float64) bool {
 	return false
 }
 
-// fit is a step: its size and standard error, and the logarithm of the
-// likelihood that there is one at this night.
+// fit is a fitted step: its size, its standard error, and the log likelihood of a
+// step at this night.
 type fit struct{ size, error, freedom, evidence float64 }
 
 func (w *window) fit(k int) fit {
@@ -593,11 +589,11 @@ func (w *window) fit(k int) fit {
 	return f
 }
 
-// size returns the new level over the old, with the interval that has it in 95 %
-// of what is told: the step may lie at any night from to to, each weighed by its
-// likelihood, and is told because it was large. So its near end is that of a
-// step that had to be as large as the p-value asks of a new one (Weinstein,
-// Fithian and Benjamini, JASA 108, 2013), and no nearer than no step at all.
+// size returns the ratio of the new level to the old, with an interval that
+// covers it in 95 % of the changes that are reported. The step may lie at any
+// night from from to to, weighted by likelihood. A change is reported because it
+// was large, so the near end is corrected for that selection (Weinstein, Fithian
+// and Benjamini, JASA 108, 2013) and does not cross 1.
 func (w *window) size(from, to int, asked float64) stats.Interval {
 	fits := make([]fit, 0, to-from+1)
 	top := math.Inf(-1)
@@ -620,18 +616,18 @@ func (w *window) size(from, to int, asked float64) stats.Interval {
 	spread := math.Sqrt(square)
 	student := distuv.StudentsT{Sigma: 1, Nu: fits[0].freedom}
 	far := math.Abs(size) + spread*student.Quantile(0.975)
-	near := spread * max(0, told(student, math.Abs(size)/spread, -student.Quantile(asked/2)))
+	near := spread * max(0, selected(student, math.Abs(size)/spread, -student.Quantile(asked/2)))
 	if size < 0 {
 		return stats.Interval{Value: math.Exp(size), Low: math.Exp(-far), High: math.Exp(-near)}
 	}
 	return stats.Interval{Value: math.Exp(size), Low: math.Exp(near), High: math.Exp(far)}
 }
 
-// told returns the lower end of the interval of what was t, in standard errors,
-// and would not be known were it less than the least.
-func told(student distuv.StudentsT, t, least float64) float64 {
+// selected returns the lower end, in standard errors, of the interval of a step
+// whose statistic is t and would not be reported below least.
+func selected(student distuv.StudentsT, t, least float64) float64 {
 	low, high := 0., t
-	more := func(truth float64) bool { // that t than 2.5 % of those that are known
+	more := func(truth float64) bool { // t exceeded by more than 2.5 % of the reported statistics
 		return student.CDF(truth-t) > 0.025*student.CDF(truth-least)
 	}
 	if t <= least || more(0) {
@@ -647,7 +643,7 @@ func told(student distuv.StudentsT, t, least float64) float64 {
 	return low
 }
 
-// p is two-sided: of a step as large at night k, if there were none.
+// p is the two-sided p-value of a step at night k.
 func (w *window) p(k int) (p float64) {
 	var t, weight [nodes]float64
 	w.steps(k, func(j int, s, v, l float64) { t[j], weight[j] = math.Abs(s)/math.Sqrt(v), l })
@@ -661,7 +657,7 @@ func (w *window) p(k int) (p float64) {
 	return p
 }
 
-// normalise makes weights of logarithms and returns that of their sum.
+// normalise turns log weights into weights and returns the log of their sum.
 func normalise(weight *[nodes]float64) float64 {
 	top, sum := slices.Max(weight[:]), 0.0
 	for j, l := range weight {
@@ -674,8 +670,8 @@ func normalise(weight *[nodes]float64) float64 {
 	return top + math.Log(sum)
 }
 
-// asks are the p-values that a new step at night k needs, of all nights and
-// without one of them.
+// asks returns the p-values required of a new step at night k: with all nights,
+// and with any one left out.
 func (w *window) asks(k int) (all, less float64) {
 	all, less = alarm*min(1, max(1./3, float64(len(w.y))/Memory)), apiece
 	m := len(w.y) - k

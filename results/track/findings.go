@@ -12,7 +12,7 @@ import (
 	"github.com/perwatt/perwatt/results/store"
 )
 
-// Judged is a series with what was found in it.
+// Judged is a series with its changes.
 type Judged struct {
 	*Series
 	Past                   // as of the night
@@ -20,11 +20,11 @@ type Judged struct {
 	Watch   Watch          // of the night
 	recent  []int          // the last nights before it, oldest first
 	Last    int            // the newest night with a figure
-	Instead string         // of a young series: which one it took the place of
-	Beside  map[int]Beside // what its siblings did, by the night of a change
+	Instead string         // for a young series, how it differs from the one that it replaced
+	Beside  map[int]Beside // its siblings at a change, by the night of the change
 }
 
-// back is the night so many measured nights before.
+// back returns the night n measured nights before.
 func (j *Judged) back(n int) int {
 	if len(j.recent) == 0 {
 		return Never
@@ -32,9 +32,9 @@ func (j *Judged) back(n int) int {
 	return j.recent[max(0, len(j.recent)-n)]
 }
 
-// Judge finds the changes of a series, of which past was found when night upto
-// was its last (nothing and [Never] for none), up to the given night, which is
-// later, and looks at that.
+// Judge finds the changes of a series up to a night and judges that night. Past
+// is the state after an earlier night upto; without one, pass the zero value and
+// [Never].
 func Judge(s *Series, past Past, upto, night int) Judged {
 	w := s.walk(past)
 	j := Judged{Series: s, Watch: nothing, Last: s.last()}
@@ -59,33 +59,33 @@ const Never = math.MinInt
 
 var nan = math.NaN()
 
-// Cause says on whose account a change goes.
+// Cause is the likely cause of a change.
 type Cause string
 
 const (
-	Code     Cause = "code"           // it moved against the control, and the code changed
-	Machine  Cause = "machine"        // the control moved too
-	Capped   Cause = "capped"         // slower at fewer watts, the control too
+	Code     Cause = "code"           // it moved relative to the control, and the code changed
+	Machine  Cause = "machine"        // the control moved, too
+	Capped   Cause = "capped"         // slower at fewer watts, also the control
 	Ageing   Cause = "ageing"         // as fast at more watts: fans, dust, a supply
-	Hungrier Cause = "hungrier"       // faster, but at more watts than that
-	Gauge    Cause = "meter"          // all the watts of one meter, and no rate
-	Known    Cause = "known event"    // at an event that is on record
+	Hungrier Cause = "hungrier"       // faster, but less work per joule
+	Gauge    Cause = "meter"          // all watts of one meter moved, and no rate
+	Known    Cause = "known event"    // at a recorded event
 	Unknown  Cause = "cannot be told" // nothing is known to have changed
-	// Alone is of what no control stood beside: whatever else changed that
-	// night, nothing shows that it was that.
+	// Alone is a change without a control in the session: nothing shows which of
+	// that night's changes caused it.
 	Alone Cause = "unknown, the session had no control"
 )
 
-// Verdict says whether a finding is bad.
+// Verdict tells whether a finding is good or bad.
 type Verdict string
 
 const (
 	Regression  Verdict = "regression"
 	Improvement Verdict = "improvement"
-	Neutral     Verdict = "change" // of what is known, or of what is neither
+	Neutral     Verdict = "change" // at a known event, or neither good nor bad
 )
 
-// Part is one series' share in a finding.
+// Part is one series of a finding.
 type Part struct {
 	Key    store.Key
 	Better Direction
@@ -98,25 +98,25 @@ type NodeID struct{ Group, Node string }
 
 func nodeOf(k store.Key) NodeID { return NodeID{k.Group, k.Node} }
 
-// Finding is what happened at one time on one account.
+// Finding is a set of changes at one time with one cause.
 type Finding struct {
 	Verdict  Verdict
 	Cause    Cause
-	Night    int // the first of the new level, of the part that is surest
+	Night    int // the first of the new level, from the most certain part
 	From, To int
 	Parts    []Part // the headline first
 	Groups   []string
 	Nodes    []NodeID // that moved
-	Of       int      // nodes of those groups whose figures could have shown it, these among them
-	// LastGood and FirstBad bound the commits that can have done it; equal or
-	// empty if none can.
+	Of       int      // number of nodes of those groups whose figures could have shown it
+	// LastGood and FirstBad bound the commits that can be the cause; equal or empty
+	// if none can.
 	LastGood, FirstBad string
 	Event              *Event
 	P                  float64
 	still              int // siblings that did not move
 }
 
-// Shown is the night that showed it first.
+// Shown returns the night on which it was first detected.
 func (f *Finding) Shown() int {
 	first := f.Parts[0].Change.Reached[0].Night
 	for _, p := range f.Parts {
@@ -125,11 +125,11 @@ func (f *Finding) Shown() int {
 	return first
 }
 
-// PrimaryMeter is the part that the finding is told by.
+// Primary returns the part that describes the finding.
 func (f *Finding) Primary() *Part { return &f.Parts[0] }
 
-// Findings puts the changes of many series together: those of one date that
-// can have one cause are one finding. The latest come first.
+// Findings merges the changes of many series: those of one date that can have
+// one cause are one finding. The latest come first.
 func Findings(all []Judged) []Finding {
 	type node struct {
 		j    *Judged
@@ -162,13 +162,13 @@ func Findings(all []Judged) []Finding {
 			return false
 		}
 		same := nodeOf(a.j.Key) == nodeOf(b.j.Key)
-		// Siblings move together for one reason, if they move one way: by the same
-		// figure, or by another in which the one moved too.
+		// Siblings that move in one direction share a cause: in the same figure, or
+		// in another in which both moved.
 		siblings := a.j.Key.Group == b.j.Key.Group && a.j.Better.worse(a.c.Size.Value) == b.j.Better.worse(b.c.Size.Value) &&
 			(sibling(a.j.Key) == sibling(b.j.Key) || slices.Contains(a.j.Beside[a.c.Night].Moved, b.j.Key.Node) || slices.Contains(b.j.Beside[b.c.Night].Moved, a.j.Key.Node))
 		meter := a.j.Meter != "" && a.j.Meter == b.j.Meter && a.j.Key.Metric == results.Power && b.j.Key.Metric == results.Power
 		code := a.c.LastGood != a.c.FirstBad && a.c.LastGood == b.c.LastGood && a.c.FirstBad == b.c.FirstBad && !a.j.Control && !b.j.Control &&
-			(same || a.j.Key.Group != b.j.Key.Group || useOf(a.j.Key) != useOf(b.j.Key)) // no commit makes one use slower on a node and faster on its sibling
+			(same || a.j.Key.Group != b.j.Key.Group || useOf(a.j.Key) != useOf(b.j.Key)) // no commit slows one use on a node and speeds it up on its sibling
 		return same || siblings || meter || code
 	}
 	for i := range nodes {
@@ -210,19 +210,19 @@ func Findings(all []Judged) []Finding {
 	return out
 }
 
-// useOf is a key that all figures of a use have in common, on whichever node.
+// useOf returns a key that all figures of a use share, on any node.
 func useOf(k store.Key) store.Key {
 	k.Node, k.Metric, k.Unit = "", "", ""
 	return k
 }
 
-// surroundings are what a finding is seen against.
+// surroundings are the facts about all series that a finding is judged with.
 type surroundings struct {
 	control map[NodeID]bool            // nodes with a control
 	meters  map[string]map[NodeID]bool // nodes of a meter
 	meter   map[store.Key]string
-	isOwn   map[store.Key]bool   // of the control itself
-	spans   map[store.Key][]Span // of what siblings have in common
+	isOwn   map[store.Key]bool   // series of the control itself
+	spans   map[store.Key][]Span // by the key that siblings share
 }
 
 func worldOf(all []Judged) surroundings {
@@ -242,21 +242,20 @@ func worldOf(all []Judged) surroundings {
 	return w
 }
 
-// idle is the scenario of no use.
+// idle is the scenario without a use.
 const idle = "idle"
 
-// rank orders the metrics by what a reader wants to hear first.
+// rank orders the metrics by their interest to a reader.
 var rank = map[string]int{results.WorkPerEnergy: 1, results.Throughput: 2, results.Power: 3}
 
-// moved reports whether a rate is among what changed.
+// moved reports whether a rate changed.
 func (f *Finding) moved() bool {
 	return slices.ContainsFunc(f.Parts, func(p Part) bool { return p.Key.Metric == results.Throughput })
 }
 
-// settle finds the headline, the dates, the cause and the verdict.
+// settle determines the primary part, the dates, the cause and the verdict.
 func (f *Finding) settle(w surroundings) {
-	// A change that only the control shows is told by the control; else it is
-	// told by a use.
+	// The primary part is that of a use, unless only the control changed.
 	slices.SortStableFunc(f.Parts, func(a, b Part) int {
 		own := func(p Part) int {
 			if w.isOwn[p.Key] {
@@ -327,8 +326,8 @@ func (f *Finding) settle(w surroundings) {
 	default:
 		f.Cause = Unknown
 	}
-	// Whatever became worse is told as that; more watts are worse where they
-	// bring nothing.
+	// Anything that became worse makes a regression; more watts are worse if no
+	// rate moved.
 	switch {
 	case f.Cause == Known || f.Cause == Gauge:
 		f.Verdict = Neutral
@@ -339,17 +338,17 @@ func (f *Finding) settle(w surroundings) {
 	}
 }
 
-// controlled reports whether a control stood beside what changed: a figure was
-// told of its ratio to one, or is a control's own. Idle watts have no such
-// ratio: of them it is enough that their node has a control.
+// controlled reports whether the change was judged with a control: a figure by its
+// ratio to one, or the control itself. Idle watts have no such ratio; for them it
+// suffices that their node has a control.
 func (f *Finding) controlled(w surroundings) bool {
 	return slices.ContainsFunc(f.Parts, func(p Part) bool {
 		return p.Change.Controlled || w.isOwn[p.Key] || p.Key.Scenario == idle && w.control[nodeOf(p.Key)]
 	})
 }
 
-// isMeter reports whether the watts of every node of a meter moved one way, of
-// more than one node, and no rate did.
+// isMeter reports whether the watts of all nodes of a meter, at least two, moved
+// in one direction, and no rate moved.
 func (f *Finding) isMeter(w surroundings, moved bool) bool {
 	meter, nodes, up, down := "", map[NodeID]bool{}, false, false
 	for _, p := range f.Parts {
@@ -387,23 +386,23 @@ func (f *Finding) Where() string {
 	}
 }
 
-// What says in a sentence what happened.
+// What returns the change as a phrase.
 func (f *Finding) What() string {
 	h := f.Primary()
 	said := fmt.Sprintf("%s %s", strings.ReplaceAll(h.Key.Metric, "_", " "), Relative(h.Change.Size))
 	if h.Change.Gradual {
-		said += ", by and by"
+		said += ", gradually"
 	}
 	switch n := len(f.Parts) - 1; {
 	case n == 1:
-		said += ", and one figure more"
+		said += ", and 1 other figure"
 	case n > 1:
-		said += fmt.Sprintf(", and %d figures more", n)
+		said += fmt.Sprintf(", and %d other figures", n)
 	}
 	return said
 }
 
-// At says where it is bounded: by commits, or by an event.
+// At returns what bounds the change: commits, or an event.
 func (f *Finding) At() string {
 	switch {
 	case f.Event != nil:
@@ -426,34 +425,34 @@ func short(revision string) string {
 	return cmp.Or(revision, "?")
 }
 
-// Do says what to do about it.
+// Do returns the remedy.
 func (f *Finding) Do() string {
 	switch f.Cause {
 	case Code:
 		return fmt.Sprintf("git log %s: it moved against the control", f.At())
 	case Machine:
-		return "look at the machine, not at the code: the control moved too. Other load, cooling, clock, a CPU quota: perwatt node"
+		return "check the machine, not the code: the control moved, too. Check other load, cooling, clock and CPU quota: perwatt node"
 	case Capped:
-		return "look for a power cap, throttling or a CPU quota: perwatt node"
+		return "check for a power cap, throttling or a CPU quota: perwatt node"
 	case Ageing:
-		return "look at fans, dust and the power supply: the work is the same, the watts are not"
+		return "check fans, dust and the power supply: the same work takes other watts"
 	case Hungrier:
-		return "decide whether the speed is worth the joules" + commits(f)
+		return "decide whether the speed is worth the energy" + commits(f)
 	case Gauge:
-		return "check the meter: all that it reads moved together, and no rate did (perwatt meters SPEC --check), then perwatt event"
+		return "check the meter: all its readings moved together, and no rate did (perwatt meters SPEC --check), then perwatt event"
 	case Alone:
-		said := "cause unknown, the session had no control: perwatt run measures one beside the uses, which tells the machine from the code"
+		said := "cause unknown, the session had no control: perwatt run measures one beside the uses, to distinguish the machine from the code"
 		if at := f.At(); at != "" {
-			said += "; git log " + at + " has the commits of those nights"
+			said += "; git log " + at + " lists the commits of those nights"
 		}
 		return said
 	case Known:
-		return "nothing if it was meant; else undo it and measure again"
+		return "nothing if it was intended; otherwise undo it and measure again"
 	}
 	if len(f.Nodes) == 1 && f.still > 0 && f.still == f.Of-1 {
-		return fmt.Sprintf("look at node %s: its siblings did not move. If something was done to it, say so: perwatt event --node %[1]s --at DATE TEXT", f.Nodes[0].Node)
+		return fmt.Sprintf("check node %s: its siblings did not move. If it was changed, record that: perwatt event --node %[1]s --at DATE TEXT", f.Nodes[0].Node)
 	}
-	return "measure again; if something was done to the machine, say so: perwatt event --at DATE TEXT"
+	return "measure again; if the machine was changed, record that: perwatt event --at DATE TEXT"
 }
 
 func commits(f *Finding) string {

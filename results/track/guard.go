@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// recent is how many nights the guard holds the newest one against; it
-	// needs young of them.
+	// recent is the number of nights that the newest is compared with; at least
+	// young are needed.
 	recent = 20
 
-	// suspicion is the p-value below which a night of one of the nodes of a
-	// group asks for a second look.
+	// suspicion is the p-value, shared by the nodes of a group, below which a
+	// night needs a second measurement.
 	suspicion = 0.002
 
-	// blatant is the relative difference that needs no second look, if it is
-	// not by chance either, at the p-value plain.
+	// blatant is the relative difference that needs no second measurement if its
+	// p-value is at most plain.
 	blatant, plain = 0.10, 2e-5
 )
 
-// Mood is what the guard makes of the newest night.
+// Mood is the guard's judgement of the newest night.
 type Mood string
 
 const (
@@ -31,47 +31,47 @@ const (
 	Missing    Mood = "no data"
 )
 
-// Watch is the newest night held against those before it.
+// Watch is the newest night compared with those before it.
 type Watch struct {
 	Mood Mood
-	// Before is how many nights there are to hold it against. Of fewer than
-	// eight, when the series is young, only a difference beyond 10 % is suspicious.
+	// Before is the number of nights it is compared with. With fewer than eight the
+	// series is Young, and only a difference beyond 10 % is suspicious.
 	Before int
 	Young  bool
-	// Size is the newest night over what was expected, with the interval in
-	// which it was expected to lie as its bounds: nothing is unusual as long as
-	// Low ≤ Value ≤ High, relative to 1. NaN where nothing was expected.
+	// Size is the ratio of the newest night to the expected value; its bounds are
+	// those of the prediction interval, relative to 1: Low ≤ Value ≤ High is
+	// normal. NaN where nothing was expected.
 	Size   stats.Interval
-	P      float64 // two-sided, of a night so far out; NaN of fewer than three before
+	P      float64 // two-sided p-value; NaN with fewer than three nights before
 	Record string  // the newest of the night
-	Alone  bool    // it is the only session of the night
-	// Twice is whether the session before it, of the same night, was as
-	// suspicious.
+	Alone  bool    // the night has one session
+	// Twice is set if the session before it, of the same night, was suspicious
+	// too.
 	Twice bool
-	share float64 // of siblings
+	share float64 // number of siblings that share alarms
 }
 
-// Alarm is a night that was so far off that this alone fails the gate: beyond
-// chance and 10 %, or suspicious in two sessions on end.
+// Alarm is a night that fails the gate by itself: off by more than 10 % and
+// beyond chance, or suspicious in two successive sessions.
 type Alarm struct {
 	Night int
-	Size  float64 // the night over what was expected
+	Size  float64 // ratio to the expected value
 }
 
 // alarming reports whether a night fails the gate by itself. One session does not
-// if another of the night says otherwise.
+// if another of the same night contradicts it.
 func (w Watch) alarming() bool {
 	return w.Mood == Suspicious && (w.Twice || w.Alone && w.P <= plain/w.share && math.Abs(w.Size.Value-1) > blatant)
 }
 
-// nothing is what there is of a night without a figure.
+// nothing is the Watch of a night without a figure.
 var nothing = Watch{Mood: Missing, Size: stats.Interval{Value: nan, Low: nan, High: nan}, P: nan}
 
-// JudgeNight holds the newest record of a night against a t prediction interval
-// of the last 20 nights before it in its epoch, each taken to the level after
-// the changes that were known before the night, and after division by the
-// control where there is one. It is suspicious if it is out of bounds so, and
-// unusual (outside 95 %) by itself as well, or too noisy by itself to be.
+// JudgeNight compares the newest record of a night with a t prediction interval
+// of the last 20 nights before it in its epoch, each adjusted to the present
+// level by the known changes and divided by the control where there is one. The
+// night is suspicious if it lies outside the interval and is also unusual
+// (outside 95 %) without the division, or too noisy without it to be so.
 func JudgeNight(s *Series, known []Change, night int) Watch {
 	w := s.walk(Past{Changes: known})
 	at := w.from(night)
@@ -81,7 +81,7 @@ func JudgeNight(s *Series, known []Change, night int) Watch {
 	return w.guard(at)
 }
 
-// alarmed looks at night i, and notes it if it fails the gate by itself.
+// alarmed judges night i and records it if it fails the gate by itself.
 func (w *walk) alarmed(i int) {
 	w.watch = w.guard(i)
 	w.Alarms = slices.DeleteFunc(w.Alarms, func(a Alarm) bool { return i-w.from(a.Night) >= Horizon })
@@ -90,10 +90,10 @@ func (w *walk) alarmed(i int) {
 	}
 }
 
-// guard looks at night i.
+// guard judges night i.
 func (w *walk) guard(i int) Watch {
 	start := max(w.epochs[w.epoch(i)], i-recent)
-	// One session is held against one of each night: several have less spread.
+	// Compare one session with one of each night: a median of several varies less.
 	before := slices.Clone(w.nights[start:i])
 	for i, n := range before {
 		if newest, rest := lastSession(n.points); len(rest) > 0 {
@@ -116,8 +116,8 @@ func (w *walk) guard(i int) Watch {
 	return watch
 }
 
-// lastSession splits the points of a night, in the order of their records,
-// before those of the last record.
+// lastSession splits off the points of the last record of a night; the points
+// are in the order of their records.
 func lastSession(points []Point) (last, rest []Point) {
 	at := len(points) - 1
 	for at > 0 && points[at-1].Record == points[at].Record {
@@ -126,8 +126,8 @@ func lastSession(points []Point) (last, rest []Point) {
 	return points[at:], points[:at]
 }
 
-// watched holds a session against the nights before it, of which each of levels
-// begins one.
+// watched compares a session with the nights before it; levels are the indices at
+// which levels begin.
 func watched(before []night, levels []int, now night, limit float64) Watch {
 	w := nothing
 	w.Mood, w.Record, w.Before, w.Young = Quiet, now.record, len(before), len(before) < young
@@ -163,7 +163,7 @@ func hasControl(nights []night) bool {
 	return 2*known > len(nights)
 }
 
-// expected is how far a night is off, on the log scale.
+// expected is the deviation of a night from the expected value, on the log scale.
 type expected struct{ off, reach, p float64 }
 
 func expect(before []night, levels []int, now night, normalise bool, limit float64) expected {
@@ -184,10 +184,10 @@ func expect(before []night, levels []int, now night, normalise bool, limit float
 			y = append(y, n.value-n.control)
 		}
 	}
-	for len(starts) > 0 && starts[len(starts)-1] == len(y) { // of which no night has a control
+	for len(starts) > 0 && starts[len(starts)-1] == len(y) { // no night of it has a control
 		starts = starts[:len(starts)-1]
 	}
-	level := make([]float64, len(starts)) // about which each is taken
+	level := make([]float64, len(starts)) // median of each
 	last := len(starts) - 1
 	each := func(f func(level int, y []float64)) {
 		for i, from := range starts {
@@ -207,7 +207,7 @@ func expect(before []night, levels []int, now night, normalise bool, limit float
 			y[k] -= level[i]
 		}
 	})
-	// The nights before may hold a spike; it must not hide the next.
+	// A spike among the nights before must not hide the next.
 	winsorise(y, nil)
 	square, nights := 0.0, 0.0
 	each(func(i int, y []float64) {
@@ -232,8 +232,8 @@ func expect(before []night, levels []int, now night, normalise bool, limit float
 	return expected{off, spread * t.Quantile(1-limit/2), 2 * t.CDF(-math.Abs(off/spread))}
 }
 
-// bears reports whether a night by itself goes with how far its ratio to the
-// control is off: see [window.bears].
+// bears reports whether the night itself is consistent with the deviation of its
+// ratio to the control: see [window.bears].
 func (e expected) bears(off float64) bool {
 	return e.p <= 0.05 && e.off*off > 0 || math.Abs(off) < e.reach && math.Abs(e.off-off) < e.reach
 }

@@ -16,23 +16,23 @@ import (
 	"github.com/perwatt/perwatt/results/store"
 )
 
-// absence is after how many nights a node that measures no more is not waited
-// for any longer.
+// absence is the number of nights after which a node without measurements is no
+// longer expected.
 const absence = 14
 
-// Options say what is looked at.
+// Options select what is judged.
 type Options struct {
 	Filter   store.Filter
-	Node     string // empty for all: its siblings share its alarms, and are not told of
+	Node     string // empty for all; its siblings still share its alarms
 	Calendar Calendar
 	Night    int
 	Rules    *Rules // nil for none
-	// Whole is whether every night is wanted with the groups, and not only as
-	// many as tonight's judgement needs.
+	// Whole loads every night of the groups, not only those needed to judge the
+	// night.
 	Whole bool
 }
 
-// Report is how a store stands on one night.
+// Report is the state of a store on one night.
 type Report struct {
 	Calendar
 	Night    int
@@ -42,22 +42,22 @@ type Report struct {
 	rules    *Rules
 }
 
-// Standing is a group and what was made of its series.
+// Standing is a group with its judged series.
 type Standing struct {
 	Group
 	Judged []Judged
 	Nodes  []Node // by name
 }
 
-// Node is how a node of a group stands.
+// Node is the state of a node of a group.
 type Node struct {
 	NodeID
 	Last   int // its newest night
-	Nights int // that have figures, as far as they were read
-	// Measured is whether it has figures of this night, Expected whether it had
-	// some in the two weeks before. One of several that was seen once is not
-	// expected, nor is one of which somebody said since what became of it
-	// (perwatt event --node), or that has another name now.
+	Nights int // number of nights with figures, among those read
+	// Measured is set if it has figures of this night, Expected if it had some in
+	// the two weeks before. Not expected are one of several nodes that was seen
+	// once, a node with an event by hand since (perwatt event --node), and a node
+	// that was renamed.
 	Measured, Expected bool
 }
 
@@ -66,8 +66,8 @@ func (s *Standing) Measured() bool {
 	return slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Measured })
 }
 
-// instead finds the series that took the place of others of the same use, and
-// says what they differ in.
+// instead finds the series that replaced others of the same use, and notes the
+// differences.
 func instead(judged []Judged) {
 	type figure struct{ node, scenario, use, metric string }
 	of := func(k store.Key) figure { return figure{k.Node, k.Scenario, k.Use, k.Metric} }
@@ -105,7 +105,7 @@ func instead(judged []Judged) {
 	}
 }
 
-// nodes says how the nodes of a group stand.
+// nodes returns the state of the nodes of a group.
 func (g *Group) nodes(night int) (nodes []Node) {
 	all := map[string]map[int]bool{}
 	for i := range g.Series {
@@ -128,8 +128,8 @@ func (g *Group) nodes(night int) (nodes []Node) {
 	return nodes
 }
 
-// Now judges every series of a store. Each is handed over with its points
-// before the next is read: they are not kept.
+// Now judges every series of a store. Each group is passed to each with its
+// points before the next is read; the points are not kept.
 func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) error) (*Report, error) {
 	if opt.Rules == nil {
 		opt.Rules = &Rules{}
@@ -183,25 +183,24 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 	return r, nil
 }
 
-// Suspicion is a night that wants to be measured again.
+// Suspicion is a night that should be measured again.
 type Suspicion struct {
 	Key   store.Key
 	Watch Watch
-	Worse bool // it is a regression, if it is anything
-	Small bool // by less than the rules ask
-	Old   bool // the nights before showed it already, and failed the gate
+	Worse bool // it would be a regression
+	Small bool // smaller than the rules require
+	Old   bool // the nights before showed it and failed the gate
 }
 
-// Counts reports whether it fails the gate if it is measured again.
+// Counts reports whether it fails the gate if a second measurement confirms it.
 func (s *Suspicion) Counts() bool { return s.Worse && !s.Small && !s.Old }
 
-// Fails reports whether it fails the gate as it is: the night was far beyond
-// chance, or its last two sessions say the same.
+// Fails reports whether it fails the gate without another measurement: the night
+// was far beyond chance, or its last two sessions agree.
 func (s *Suspicion) Fails() bool { return s.Counts() && s.Watch.alarming() }
 
-// Suspicions lists what the guard found, the farthest out first. What a change
-// that was found tells already is not told again; where the control is
-// suspicious itself, what was measured beside it is not.
+// Suspicions lists the suspicious nights, the largest deviation first. Those that
+// a reported change explains are left out.
 func (r *Report) Suspicions() (out []Suspicion) {
 	for _, g := range r.Groups {
 		for _, j := range g.Judged {
@@ -224,9 +223,9 @@ func (r *Report) Suspicions() (out []Suspicion) {
 	return out
 }
 
-// running reports whether a figure of the use of j failed the gate by itself on
-// one of the last two nights, or shows a regression as new as that: what else
-// its next nights show is the same.
+// running reports whether a figure of the same use as j failed the gate by itself
+// on one of the last two nights, or another figure shows a recent regression:
+// then this night shows the same thing again.
 func (r *Report) running(group []Judged, j *Judged) bool {
 	use := func(k store.Key) store.Key { k.Metric, k.Unit = "", ""; return k }
 	for i := range group {
@@ -248,8 +247,8 @@ func (r *Report) running(group []Judged, j *Judged) bool {
 	return false
 }
 
-// Fleeting is how many names of nodes were seen on one night and never again, if
-// that is how the group goes on: they are less of machines than of their names.
+// Fleeting returns the number of node names that were seen on one night only, if
+// that is the pattern of the group: names are then not those of machines.
 func (s *Standing) Fleeting() (names int) {
 	nights := map[int]bool{}
 	for _, n := range s.Nodes {
@@ -264,8 +263,8 @@ func (s *Standing) Fleeting() (names int) {
 	return names
 }
 
-// Silent lists the nodes of a group that have no figures of a night. One whose
-// siblings have some may yet come: it is silent from the night after.
+// Silent lists the nodes of a group without figures of a night. While siblings
+// have some, a node may still report; it is silent from the next night on.
 func (s *Standing) Silent(night int) (nodes []Node) {
 	some := s.Measured()
 	for _, n := range s.Nodes {
@@ -276,7 +275,7 @@ func (s *Standing) Silent(night int) (nodes []Node) {
 	return nodes
 }
 
-// Absent lists the nodes that were to have figures of this night and have none.
+// Absent lists the nodes that were expected to have figures of this night.
 func (r *Report) Absent() (nodes []Node) {
 	for i := range r.Groups {
 		for _, n := range r.Groups[i].Silent(r.Night) {
@@ -288,17 +287,15 @@ func (r *Report) Absent() (nodes []Node) {
 	return nodes
 }
 
-// Valid reports whether this night measured anything, and everything that was
-// to be measured.
+// Valid reports whether this night has measurements, and all that were expected.
 func (r *Report) Valid() bool {
 	return len(r.Absent()) == 0 && slices.ContainsFunc(r.Groups, func(g Standing) bool { return g.Measured() })
 }
 
-// Failed returns the night whose gate a finding failed, if any. It does so once,
-// on the first night on which the interval of a figure that became worse
-// reaches what the rules ask, unless its nights failed the gate by themselves
-// before anything was found. All of that is in the history: a night that is
-// judged again fails again, whatever was judged since.
+// Failed returns the night whose gate a finding failed, if any. That is the first
+// night on which the interval of a figure that became worse reaches what the
+// rules require, or an earlier night that failed the gate by itself. It depends
+// on the history alone: a night that is judged again fails again.
 func (r *Report) Failed(f *Finding) (night int, ok bool) { return f.fails(r.rules) }
 
 // Failing reports whether a finding fails the gate of this night.
@@ -307,8 +304,8 @@ func (r *Report) Failing(f *Finding) bool {
 	return ok && night == r.Night
 }
 
-// Regressions counts what fails the gate of this night: findings, and figures
-// that are too far off to wait for one.
+// Regressions counts what fails the gate of this night: findings, and
+// suspicions that fail by themselves.
 func (r *Report) Regressions() (n int) {
 	for i := range r.Findings {
 		if r.Failing(&r.Findings[i]) {
@@ -352,8 +349,7 @@ func (f *Finding) fails(rules *Rules) (night int, ok bool) {
 	return night, ok
 }
 
-// Learning says which of the nights it is that a series needs before it is
-// judged.
+// Learning returns the progress of a series that is too young to be judged.
 func (j *Judged) Learning() string {
 	words := fmt.Sprintf("learning: night %d of %d", j.Watch.Before+1, young)
 	if j.Instead != "" {
@@ -362,7 +358,7 @@ func (j *Judged) Learning() string {
 	return words
 }
 
-// State says in words how a series stands.
+// State describes the state of a series.
 func (j *Judged) State(night int) (words string, verdict Verdict) {
 	last := func(n int) *Change {
 		if len(j.Changes) == 0 || night-j.Changes[len(j.Changes)-1].Night > n {

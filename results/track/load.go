@@ -11,17 +11,17 @@ import (
 	"github.com/perwatt/perwatt/results/store"
 )
 
-// directions are the metrics that are followed, and which way each is better.
-// The rest of a row says the same again (energy per work), or is not what
-// hardware is bought for.
+// directions are the metrics that are tracked, with the direction in which each
+// improves. Others of a row are redundant (energy per work) or not what hardware
+// is bought for.
 var directions = map[string]Direction{results.Throughput: Higher, results.WorkPerEnergy: Higher, results.Power: Lower}
 
-// relative are those that hold one over the control's, round by round.
+// relative maps each ratio to the control, taken round by round, to its metric.
 var relative = map[string]string{
 	results.RelativeThroughput: results.Throughput, results.RelativeWorkPerEnergy: results.WorkPerEnergy, results.RelativePower: results.Power,
 }
 
-// Group is a group of nodes and its series, the control's among them.
+// Group is a group of nodes with its series, those of the control included.
 type Group struct {
 	store.Group
 	Calendar Calendar
@@ -32,24 +32,23 @@ type Group struct {
 }
 
 const (
-	// habit is how long the hours of the sessions are remembered by which
-	// nights are told apart.
+	// habit is the period whose session hours determine when nights begin.
 	habit = 60 * 24 * time.Hour
 
-	// awake is how many hours from the beginning of a night no session is to be.
+	// awake is the distance in hours that sessions keep from the start of a night.
 	awake = 3
 
-	// lately is how old a session may be for its night to be the one that is
-	// judged: half of what lies between two.
+	// lately is the age up to which the last session determines the night that is
+	// judged: half a day.
 	lately = 12 * time.Hour
 )
 
-// CalendarAt returns the calendar of the sessions that are asked for, as they
-// were until a day after t. Nights begin at noon UTC, unless more than one
-// session in ten is within three hours of that: then at midnight or at 18:00 or
-// 6:00, whichever has the fewest within three hours. So a session and what is
-// done with it half an hour later, and sessions that are early on one day and
-// late on the next, are not of two nights.
+// CalendarAt returns the calendar of the selected sessions up to a day after t.
+// Nights begin at noon UTC, unless more than one session in ten is within three
+// hours of noon: then at midnight, 18:00 or 6:00, whichever has the fewest
+// sessions within three hours. So a session and its judgement half an hour later
+// are of one night, and so are sessions that start early on one day and late on
+// the next.
 func CalendarAt(ctx context.Context, x *store.Index, f store.Filter, t time.Time) (Calendar, error) {
 	f.Since = t.Add(-habit)
 	hours, err := x.Hours(ctx, f, t.Add(24*time.Hour))
@@ -77,9 +76,9 @@ func CalendarAt(ctx context.Context, x *store.Index, f store.Filter, t time.Time
 	return c, nil
 }
 
-// LatestNight returns the night that is to be judged now: that of the last
-// session that is asked for, unless it began more than twelve hours ago; else
-// the one that runs, which measured nothing yet.
+// LatestNight returns the night to judge now: that of the last selected session if
+// it began within twelve hours, otherwise the current one, which has no
+// measurements yet.
 func LatestNight(ctx context.Context, x *store.Index, f store.Filter, now time.Time) (Calendar, int, error) {
 	c, err := CalendarAt(ctx, x, f, now)
 	if err != nil {
@@ -98,8 +97,8 @@ func LatestNight(ctx context.Context, x *store.Index, f store.Filter, now time.T
 	return c, night, nil
 }
 
-// Load reads the groups of a store, one at a time, in the order of their
-// identifiers, as they were on a night.
+// Load returns the groups of a store in the order of their identifiers, and a
+// function that reads one of them as it was on a night.
 func Load(ctx context.Context, x *store.Index, opt Options) (groups []string, load func(group string, since time.Time) (Group, error), err error) {
 	f, night := opt.Filter, opt.Night
 	all, err := x.Groups(ctx)
@@ -128,7 +127,7 @@ func Load(ctx context.Context, x *store.Index, opt Options) (groups []string, lo
 			of.Since = since
 		}
 		var found []store.Series
-		ratios := map[store.Key]store.Series{} // to the control, by what they are of
+		ratios := map[store.Key]store.Series{} // to the control, by the key of the metric
 		for s, err := range x.Series(ctx, of) {
 			if err != nil {
 				return g, err
@@ -148,7 +147,7 @@ func Load(ctx context.Context, x *store.Index, opt Options) (groups []string, lo
 	}, nil
 }
 
-// unitless is the key of a metric, whatever its unit.
+// unitless is the key of a metric without its unit.
 func unitless(k store.Key, metric string) store.Key {
 	k.Metric, k.Unit = metric, ""
 	return k
@@ -179,8 +178,8 @@ func (g *Group) add(s, ratio store.Series) {
 	g.Series, g.Points[s.Key] = append(g.Series, t), s.Points
 }
 
-// siblings says of each series when the nodes that have the same figure can be
-// judged by it: once their history is long enough, and while it goes on.
+// siblings sets the nights on which each node with the same figure can be judged:
+// once its history is long enough, and while it continues.
 func (g *Group) siblings() {
 	spans := map[store.Key][]Span{}
 	for i := range g.Series {
@@ -200,7 +199,7 @@ func (g *Group) siblings() {
 	}
 }
 
-// only leaves the series of one node, or of all.
+// only keeps the series of one node, or of all if node is empty.
 func (g *Group) only(node string) {
 	if node == "" {
 		return
@@ -209,28 +208,27 @@ func (g *Group) only(node string) {
 	g.Events = slices.DeleteFunc(g.Events, func(e store.Event) bool { return e.Node != "" && e.Node != node })
 }
 
-// sibling is a key that a figure has in common with the same of other nodes of
-// its group.
+// sibling returns a key that the same figures of all nodes of a group share.
 func sibling(k store.Key) store.Key {
 	k.Node = ""
 	return k
 }
 
-// meter names the instrument behind the watts of a series: its kind and
-// source, which several groups may share.
+// meter returns the instrument behind the watts of a series: its kind and source,
+// which several groups may share.
 func (g *Group) meter(s store.Series) string {
 	if s.Metric == results.Throughput || g.Meter == "" || len(s.Points) == 0 {
 		return ""
 	}
 	source := s.Points[len(s.Points)-1].Env.Meter
-	source, _, _ = strings.Cut(source, " ") // the channels after it are each node's own
+	source, _, _ = strings.Cut(source, " ") // the channels after it differ by node
 	if source == "" {
 		return ""
 	}
 	return g.Meter + " " + source
 }
 
-// What tells an event in words.
+// What describes an event.
 func What(e store.Event) string {
 	if e.Text != "" {
 		return e.Text

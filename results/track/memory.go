@@ -10,30 +10,30 @@ import (
 	"github.com/perwatt/perwatt/results/store"
 )
 
-// A night costs the tail only: what was found when the night before was the
-// last lies in the index, and is forgotten there when a point before it comes
-// or goes. It is also of no use when the detector or the known events are not
-// those it was found with.
+// The index keeps the changes found up to the night before, so that judging a
+// night reads only the tail of a series. An entry is dropped when an earlier
+// point is added or removed, and ignored when the detector or the known events
+// have changed.
 
-// detector is the version of what finds changes: one more whenever it would
-// find others.
+// detector is the version of the change detector, incremented whenever it would
+// find other changes.
 const detector = 5
 
-// tail is how far back points are read where the changes before are known. It
-// holds [Memory] nights where fewer than a quarter are missing.
+// tail is how far back points are read where earlier changes are kept. It holds
+// [Memory] nights if fewer than a quarter are missing.
 const tail = 500 * 24 * time.Hour
 
-// memory is what was found in a series when night upto was its last.
+// memory is the state of the detector on a series after night upto.
 type memory struct {
 	Detector int    `json:"detector"`
-	Begin    int    `json:"begin"`  // of its calendar
-	Events   uint64 `json:"events"` // that it was found with
+	Begin    int    `json:"begin"`  // of the calendar
+	Events   uint64 `json:"events"` // hash of the known events
 	First    int    `json:"first"`  // night of the series
 	Past
 	upto int
 }
 
-// known names the events of a series up to a night.
+// known hashes the events of a series up to a night.
 func known(s *Series, upto int) uint64 {
 	h := fnv.New64a()
 	for _, e := range s.Events {
@@ -44,8 +44,8 @@ func known(s *Series, upto int) uint64 {
 	return h.Sum64()
 }
 
-// remembered loads a group, as much of it as is needed, and what was found in
-// its series before.
+// remembered loads as much of a group as is needed, and the kept state of its
+// series.
 func remembered(ctx context.Context, x *store.Index, id string, opt Options, load func(string, time.Time) (Group, error)) (Group, map[store.Key]memory, error) {
 	kept, err := x.Kept(ctx, id, opt.Filter)
 	if err != nil {
@@ -57,7 +57,7 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 			latest = k.Before
 		}
 	}
-	for _, k := range kept { // but of what has gone on
+	for _, k := range kept { // of series that still continue
 		if from := k.Before.Add(-tail); !opt.Whole && k.Before.After(latest.Add(-tail)) && (since.IsZero() || from.Before(since)) {
 			since = from
 		}
@@ -91,12 +91,12 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 		if since.IsZero() || enough {
 			return g, was, nil
 		}
-		since = time.Time{} // short of what it needs: all of it
+		since = time.Time{} // too few nights: load all
 	}
 }
 
-// remember keeps what was found when the night before was the last: tonight
-// may yet be measured again.
+// remember keeps the state as of the night before: tonight may be measured
+// again.
 func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was map[store.Key]memory) error {
 	keep := map[store.Key]store.Kept{}
 	for _, j := range s.Judged {
@@ -109,7 +109,7 @@ func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was
 		}
 		text, err := json.Marshal(memory{Detector: detector, Begin: opt.Calendar.Begin, Events: known(j.Series, opt.Night-1), First: first, Past: j.Before})
 		if err != nil {
-			continue // a figure that JSON cannot carry: it is found again
+			continue // JSON cannot hold a figure of it: it will be computed again
 		}
 		keep[j.Key] = store.Kept{Before: opt.Calendar.Begins(opt.Night), Text: string(text)}
 	}

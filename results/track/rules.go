@@ -12,12 +12,12 @@ import (
 	"github.com/perwatt/perwatt/results/store"
 )
 
-// Rules say what fails the gate and what is not followed. They live in a file
-// of the user's own repository, where they are reviewed like code:
+// Rules set what fails the gate and which series are ignored. They are a file in
+// the user's repository, reviewed like code:
 //
-//	least = 0.01               # a smaller regression is told and fails nothing
+//	least = 0.01               # a smaller regression is reported but does not fail
 //
-//	[[limit]]                  # the first that matches counts
+//	[[limit]]                  # the first match applies
 //	use = "mining"
 //	metric = "throughput"
 //	least = 0.005
@@ -32,7 +32,7 @@ type Rules struct {
 	Ignore []Rule  `toml:"ignore"`
 }
 
-// Rule matches series by patterns of [path.Match]; an empty one matches any.
+// Rule matches series by patterns of [path.Match]; an empty pattern matches all.
 type Rule struct {
 	Group    string  `toml:"group"`
 	Node     string  `toml:"node"`
@@ -43,20 +43,19 @@ type Rule struct {
 	Threads  int     `toml:"threads"` // 0 for any
 	Metric   string  `toml:"metric"`
 	Least    float64 `toml:"least"`
-	Reason   string  `toml:"reason"` // of an ignored one
+	Reason   string  `toml:"reason"` // required in [[ignore]]
 }
 
 const maxRules = 1 << 20 // bytes of a file
 
-// ReadRules reads a file of rules. What it does not know is an error that
-// names the place.
+// ReadRules reads a rules file. An unknown key is an error that names it.
 func ReadRules(r io.Reader) (*Rules, error) {
 	raw, err := io.ReadAll(io.LimitReader(r, maxRules+1))
 	if err != nil {
 		return nil, err
 	}
 	if len(raw) > maxRules {
-		return nil, fmt.Errorf("larger than %d kB: this is no file of rules", maxRules>>10)
+		return nil, fmt.Errorf("larger than %d kB: not a rules file", maxRules>>10)
 	}
 	var rules Rules
 	meta, err := toml.Decode(string(raw), &rules)
@@ -68,10 +67,10 @@ func ReadRules(r io.Reader) (*Rules, error) {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return nil, fmt.Errorf("%.80q is not known: a file of rules has least, [[limit]] and [[ignore]]", unknown[0].String())
+		return nil, fmt.Errorf("unknown key %.80q: a rules file has least, [[limit]] and [[ignore]]", unknown[0].String())
 	}
 	if !(rules.Least >= 0 && rules.Least < 1) {
-		return nil, fmt.Errorf("least = %v: a relative difference from 0 to 1, such as 0.01", rules.Least)
+		return nil, fmt.Errorf("least = %v: must be a relative difference from 0 to 1, such as 0.01", rules.Least)
 	}
 	for kind, list := range map[string][]Rule{"limit": rules.Limit, "ignore": rules.Ignore} {
 		for i, rule := range list {
@@ -91,19 +90,19 @@ func (r *Rule) check(kind string) error {
 	some := r.Threads > 0
 	for _, p := range r.patterns() {
 		if _, err := path.Match(p, ""); err != nil {
-			return fmt.Errorf("%.80q is no pattern: %w", p, err)
+			return fmt.Errorf("%.80q is not a pattern: %w", p, err)
 		}
 		some = some || p != ""
 	}
 	switch {
 	case r.Threads < 0:
-		return fmt.Errorf("threads = %d: a number of threads, such as 4", r.Threads)
+		return fmt.Errorf("threads = %d: must be a number of threads, such as 4", r.Threads)
 	case !some:
-		return errors.New("it names nothing: say which group, node, scenario, use, workload, impl, threads or metric")
+		return errors.New("it matches nothing: set group, node, scenario, use, workload, impl, threads or metric")
 	case kind == "ignore" && strings.TrimSpace(r.Reason) == "":
-		return errors.New("say why, as reason = \"…\"")
+		return errors.New("give a reason = \"…\"")
 	case kind == "limit" && !(r.Least >= 0 && r.Least < 1):
-		return fmt.Errorf("least = %v: a relative difference from 0 to 1, such as 0.01", r.Least)
+		return fmt.Errorf("least = %v: must be a relative difference from 0 to 1, such as 0.01", r.Least)
 	}
 	return nil
 }
@@ -120,7 +119,7 @@ func (r *Rule) matches(k store.Key) bool {
 	return true
 }
 
-// Ignored says why a series is not followed; ok is false if it is.
+// Ignored returns the reason why a series is ignored; ok is false if it is not.
 func (r *Rules) Ignored(k store.Key) (reason string, ok bool) {
 	for i := range r.Ignore {
 		if r.Ignore[i].matches(k) {
@@ -130,7 +129,7 @@ func (r *Rules) Ignored(k store.Key) (reason string, ok bool) {
 	return "", false
 }
 
-// least is the relative change that fails the gate for a series.
+// least returns the relative change that fails the gate for a series.
 func (r *Rules) least(k store.Key) float64 {
 	for i := range r.Limit {
 		if r.Limit[i].matches(k) {
@@ -140,8 +139,8 @@ func (r *Rules) least(k store.Key) float64 {
 	return r.Least
 }
 
-// counts reports whether a level that became so many times as high is worse by
-// as much as fails the gate.
+// counts reports whether a level that changed by the factor size is worse by
+// enough to fail the gate.
 func (r *Rules) counts(k store.Key, better Direction, size float64) bool {
 	return better.worse(size) && math.Abs(size-1) >= r.least(k)
 }

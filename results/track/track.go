@@ -1,48 +1,47 @@
-// Package track says what changed in a history of nights, since when, by how
-// much, how surely and on whose account, and is silent when nothing did.
+// Package track detects changes in a history of nightly measurements: when,
+// by how much, how certain and with which cause. It reports nothing when nothing
+// changed.
 //
-// A series is one figure of one node of a group, night by night: siblings of one
-// model differ by more than a night's noise. Events that are known (a kernel, a
-// meter, a firmware) split it into epochs, and nothing is learned across them. Within an epoch two detectors look at every new night:
+// A series is one figure of one node of a group, night by night; nodes of one
+// model (siblings) differ by more than a night's noise. Known events (a new
+// kernel, meter or firmware) split it into epochs that share no statistics.
+// Within an epoch two detectors examine every new night:
 //
-//   - [Tonight] holds the newest night against a t prediction interval of the
-//     last 20. It is quick, looks at one night, and asks for a second
-//     measurement rather than for a verdict.
-//   - [Changes] looks for the night at which the level stepped. It gives the
+//   - [JudgeNight] compares the newest night with a t prediction interval of the
+//     last 20. It is quick, uses one night, and asks for a second measurement
+//     rather than giving a verdict.
+//   - [Changes] locates the night at which the level stepped. It gives the
 //     verdict, the date and the size.
 //
-// All is done on logarithms: a series times a constant has the same changes,
-// and one over a series has them with the sign turned. A [Point] carries what
-// a pinned control workload did in the same session. A figure is judged after
-// division by it, so that a slower machine is found once, in the series of the
-// control, and not in every workload that ran there; and it must have moved by
-// itself as well, so that a step of the control alone is no one else's fault,
-// unless it has so much noise in common with the control that it cannot tell.
+// All statistics are on logarithms: a series times a constant has the same
+// changes, and its reciprocal has them with the sign reversed. A [Point] carries
+// the result of a pinned control workload in the same session. A figure is judged
+// after division by it, so that a slower machine is found once, in the series of
+// the control, and not in every workload on it. The figure must also have moved
+// by itself, so that a step of the control alone is not blamed on others, unless
+// it shares so much noise with the control that it cannot show the step.
 //
-// A change carries what its interval reached night by night, so that the gate
-// of a night is a function of the history ([Report.Failed]). Its interval is of
-// figures that know of the step: the winsorised ones, of which it was found,
-// take three nights of a new level for spikes.
+// A change records how far its interval reached each night, so that the gate of
+// a night is a function of the history ([Report.Failed]). Its interval is
+// computed from figures winsorised with the step known: those it was found in
+// treat three nights of a new level as spikes.
 //
-// [Findings] puts changes of one date together, one finding for one cause, and
-// says what to do. [Audited] asks whether the history itself believes the
-// detector.
+// [Findings] merges changes of one date into one finding per cause, with the
+// remedy. [Audit] tests the detector on the history itself.
 //
-// The change point detector has the parts that make E-divisive bearable on
-// nightly figures (a t-test that knows of autocorrelation, local winsorising,
-// segments of three nights or more). In the place of the energy distance is a
-// generalised least-squares step under AR(1) noise, tried at every night of
-// the last [Horizon] (the likelihood ratio of Siegmund and Venkatraman, Annals
-// of Statistics 23, 1995, windowed as by Lai, 1995): on winsorised figures the
-// two find the same steps, and this one does so two nights sooner and dates
-// them better where nights resemble their neighbours. How much they do is not
-// estimated and then believed, but weighed over all it may be. What that is
-// worth, go test -run Table -v prints.
+// The change point detector has the parts that make E-divisive usable on
+// nightly figures: a t-test that accounts for autocorrelation, local
+// winsorising, segments of three nights or more. Instead of the energy distance
+// it uses a generalised least-squares step under AR(1) noise, tried at every
+// night of the last [Horizon] (the likelihood ratio of Siegmund and Venkatraman,
+// Annals of Statistics 23, 1995, windowed as by Lai, 1995). On winsorised figures
+// the two find the same steps; this one does so two nights sooner and dates them
+// better where nights are correlated. The correlation is integrated out instead
+// of estimated. go test -run Table -v prints the detection rates.
 //
-// The package reads no file and no clock, prints nothing and guesses nothing
-// from a name. It cannot see a change slower than its memory of [Memory]
-// nights, and calls a slide by its name ([Change.Gradual]) only where a line
-// fits better than a step.
+// The package reads no file and no clock, prints nothing and infers nothing
+// from names. It cannot see a change slower than its memory of [Memory] nights,
+// and marks a drift ([Change.Gradual]) only where a line fits better than a step.
 package track
 
 import (
@@ -54,7 +53,7 @@ import (
 	"github.com/perwatt/perwatt/results/store"
 )
 
-// names of a key are what rules may ask for.
+// names are the fields of a key that rules can match.
 func names(k store.Key) []string {
 	return []string{k.Group, k.Node, k.Scenario, k.Use, k.Workload, k.Impl, k.Metric}
 }
@@ -64,7 +63,7 @@ func compare(a, b store.Key) int {
 	return cmp.Or(slices.Compare(names(a), names(b)), cmp.Compare(a.Threads, b.Threads), cmp.Compare(a.Unit, b.Unit))
 }
 
-// Direction says which way a figure is better.
+// Direction is the direction in which a figure improves.
 type Direction string
 
 const (
@@ -77,35 +76,35 @@ func (d Direction) worse(size float64) bool {
 	return d == Higher && size < 1 || d == Lower && size > 1
 }
 
-// Point is what one session of a night gave.
+// Point is the result of one session of a night.
 type Point struct {
 	Night   int     // see [Calendar]
-	Value   float64 // positive, in the unit of the series; anything else is no figure
-	Control float64 // what the control would give at this Value, by the ratio of the two in the same rounds; NaN if none
+	Value   float64 // positive, in the unit of the series; other values are ignored
+	Control float64 // Value divided by its ratio to the control in the same rounds; NaN without one
 	Record  string
-	// Revision is of the code that was measured.
+	// Revision of the code that was measured.
 	Revision string
 }
 
-// Calendar says when nights begin, so that each has one number and one date
-// for the job that measures and for whoever judges it. Night n begins at the
-// hour Begin, UTC, of day n of the Unix epoch.
+// Calendar defines when nights begin, so that a night has the same number and
+// date when it is measured and when it is judged. Night n begins at the hour
+// Begin, UTC, of day n of the Unix epoch.
 type Calendar struct{ Begin int }
 
-// Night is the number of the night in which t lies.
+// Night returns the number of the night that contains t.
 func (c Calendar) Night(t time.Time) int {
 	return int(math.Floor(float64(t.Unix()-int64(c.Begin)*3600) / 86400))
 }
 
-// Begins is when a night begins.
+// Begins returns the start of a night.
 func (c Calendar) Begins(night int) time.Time {
 	return time.Unix(int64(night)*86400+int64(c.Begin)*3600, 0).UTC()
 }
 
-// Date is the day on which a night began, as people name it.
+// Date returns the day on which a night began.
 func Date(night int) time.Time { return time.Unix(int64(night)*86400, 0).UTC() }
 
-// Kind says what an event was.
+// Kind is the kind of an event.
 type Kind string
 
 const (
@@ -118,35 +117,35 @@ const (
 	ByHand      Kind = "by hand"
 )
 
-// Event is a known change of the machine. The night of that number is the
-// first of the new epoch.
+// Event is a known change of the machine. Night is the first of the new epoch.
 type Event struct {
 	Night int
 	Kind  Kind
 	What  string // such as "6.8.0 → 6.12.3"
 }
 
-// Series is one figure, night by night. Order does not matter, and of one
-// night with several points the median counts.
+// Series is one figure, night by night, in any order. A night with several
+// points counts with their median.
 type Series struct {
 	Key    store.Key
 	Better Direction
-	// Meter is the instrument, and empty where none was read. Series of
-	// several nodes may share one.
+	// Meter is the instrument, empty if none was read. Series of several nodes may
+	// share one.
 	Meter string
-	// Control is whether this is a series of the control workload itself.
+	// Control marks a series of the control workload itself.
 	Control bool
-	// Siblings are the nights on which a node of the group can raise an alarm of
-	// this figure, of each node, this one's too: they share what is allowed to one.
+	// Siblings are the nights on which each node of the group, this one included,
+	// can raise an alarm on this figure: together they share the false-alarm rate
+	// of one.
 	Siblings []Span
 	Points   []Point
 	Events   []Event
 }
 
-// Span is from one night to another, both included.
+// Span is a range of nights, both ends included.
 type Span struct{ From, To int }
 
-// share is among how many siblings an alarm of a night is shared.
+// share returns the number of siblings that share the alarms of a night.
 func share(siblings []Span, night int) (n float64) {
 	for _, s := range siblings {
 		if s.From <= night && night <= s.To {
@@ -156,10 +155,10 @@ func share(siblings []Span, night int) (n float64) {
 	return max(1, n)
 }
 
-// night is what is left of a series: one figure a night, as a logarithm.
+// night is one night of a series, as a logarithm.
 type night struct {
 	n                int
-	value, control   float64 // the difference is the median of the sessions'; control NaN if none
+	value, control   float64 // their difference is the median of the sessions; control is NaN without one
 	record, revision string
 	points           []Point // of its sessions, in the order of their records
 }
@@ -168,7 +167,7 @@ type night struct {
 type history struct {
 	nights []night
 	epochs []int
-	events []Event // that began epochs[i+1]: one, if several fell together
+	events []Event // events[i] began epochs[i+1]; coinciding events are merged
 }
 
 func (s *Series) history() history {
@@ -202,13 +201,13 @@ func (s *Series) history() history {
 	return h
 }
 
-// merge makes one night of its points, which are in the order of their records.
+// merge combines the points of one night, given in the order of their records.
 func merge(points []Point) night {
 	last := points[len(points)-1]
 	var values, ratios []float64
 	for i, p := range points {
 		if p.Record != "" && i > 0 && points[i-1].Record == p.Record {
-			continue // one record, listed twice
+			continue // the same record listed twice
 		}
 		values = append(values, math.Log(p.Value))
 		if p.Control > 0 && !math.IsInf(p.Control, 0) {
@@ -219,7 +218,7 @@ func merge(points []Point) night {
 	return night{last.Night, value, value - median(ratios), last.Record, last.Revision, points}
 }
 
-// last is the newest night of a series, [Never] if it has none.
+// last returns the newest night of a series, [Never] if it has none.
 func (s *Series) last() int {
 	last := Never
 	for _, p := range s.Points {
@@ -228,13 +227,13 @@ func (s *Series) last() int {
 	return last
 }
 
-// from is the index of the first night numbered n or later.
+// from returns the index of the first night numbered n or later.
 func (h *history) from(n int) int {
 	at, _ := slices.BinarySearchFunc(h.nights, n, func(x night, n int) int { return cmp.Compare(x.n, n) })
 	return at
 }
 
-// epoch returns the number of the epoch that night i lies in.
+// epoch returns the index of the epoch that contains night i.
 func (h *history) epoch(i int) int {
 	e, found := slices.BinarySearch(h.epochs, i)
 	if !found {
@@ -243,7 +242,7 @@ func (h *history) epoch(i int) int {
 	return e
 }
 
-// median sorts what it is given; NaN of nothing.
+// median sorts xs in place; the median of nothing is NaN.
 func median(xs []float64) float64 {
 	if len(xs) == 0 {
 		return math.NaN()
