@@ -51,10 +51,7 @@ func Candidates(c *compare.Comparison) []Candidate {
 						if !ok {
 							return Figure{}
 						}
-						f := Figure{ID: r.ID + "/" + name, Figure: results.Figure{
-							Value: m.Value, Low: m.Low, High: m.High, Unit: m.Unit, N: r.Windows,
-							Provenance: results.Provenance{Boundary: g.Boundary, Origin: g.Origin, Grade: g.Grade, Instrument: m.Instrument},
-						}}
+						f := Figure{ID: r.ID + "/" + name, Figure: m}
 						if !g.Ranked {
 							f.Unfit = "it is not ranked, " + g.Why
 						}
