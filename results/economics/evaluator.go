@@ -173,14 +173,14 @@ func bare(f results.Figure) results.Figure {
 func quote(v float64, unit Unit) Cell {
 	f := number(v, unit)
 	if f.Value.IsAbsent() {
-		f.Why = "it is not in the price sheet"
+		f.Reason = results.Reason{Status: NoPrice, Why: "it is not in the price sheet"}
 	}
 	return shown(Figure{Figure: f})
 }
 
-// add completes a computed figure: its ID is made unique, and if it is absent
-// it gets a reason.
-func (e *evaluator) add(f Figure, why string) *Figure {
+// add completes a computed figure: its ID is made unique, and if it is absent it
+// gets a reason: the prices it lacks, or otherwise.
+func (e *evaluator) add(f Figure, otherwise results.Reason) *Figure {
 	if e.ids[f.ID]++; e.ids[f.ID] > 1 { // two candidates of one name
 		f.ID = fmt.Sprintf("%s/%d", f.ID, e.ids[f.ID])
 	}
@@ -197,25 +197,34 @@ func (e *evaluator) add(f Figure, why string) *Figure {
 	f.Inputs = inputs
 	if f.Value.IsAbsent() {
 		f.Low, f.High = results.Absent(), results.Absent()
-		switch {
-		case len(missing) > 0:
-			f.Why = "the price sheet has no " + strings.Join(missing, ", ")
-		default:
-			f.Why = why
+		if f.Reason = otherwise; len(missing) > 0 {
+			f.Reason = results.Reason{Status: NoPrice, Why: "the price sheet has no " + strings.Join(missing, ", ")}
 		}
 	}
 	return &f
 }
 
-// unknown is why a figure is absent although there are all prices for it.
-const unknown = "it does not follow from what was measured"
+// Why a figure of economics is absent.
+const (
+	NoPrice    results.FigureStatus = "no-price"     // a price is missing
+	NoBasis    results.FigureStatus = "no-basis"     // it does not follow from what was measured
+	NoPayback  results.FigureStatus = "no-payback"   // the cash never returns the capital
+	NoZeroRate results.FigureStatus = "no-zero-rate" // no rate brings the NPV to 0
+)
 
-// number adds a figure without an interval; why is the reason if v is not finite.
-func (e *evaluator) number(table, row, column string, unit Unit, formula string, v float64, watts results.Provenance, why string, inputs ...string) Cell {
+var (
+	unknown    = results.Reason{Status: NoBasis, Why: "it does not follow from what was measured"}
+	never      = results.Reason{Status: NoPayback, Why: "it never pays back"}
+	noZeroRate = results.Reason{Status: NoZeroRate, Why: "no rate brings the NPV to 0"}
+)
+
+// number adds a figure without an interval; otherwise is the reason if v is not
+// finite though no price is missing.
+func (e *evaluator) number(table, row, column string, unit Unit, formula string, v float64, watts results.Provenance, otherwise results.Reason, inputs ...string) Cell {
 	f := number(v, unit)
 	f.Provenance = watts
 	f.Instrument = results.Absent()
-	return Cell{Figure: e.add(Figure{ID: id(table, row, column), Table: table, Figure: f, Formula: formula, Inputs: inputs}, why)}
+	return Cell{Figure: e.add(Figure{ID: id(table, row, column), Table: table, Figure: f, Formula: formula, Inputs: inputs}, otherwise)}
 }
 
 // of adds a figure that follows from the metric of a use by f, which is in SI

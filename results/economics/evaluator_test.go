@@ -155,6 +155,7 @@ func evaluates(t testing.TB, p Prices, on time.Time) Result {
 		_, ok := r.Table(f.Table)
 		require.True(t, ok, "%s names a table that is not there", f.ID)
 		if f.Value.IsAbsent() {
+			require.NotEmpty(t, f.Status, "%s is absent without a status", f.ID)
 			require.NotEmpty(t, f.Why, "%s is absent without a reason", f.ID)
 		} else {
 			require.NotEmpty(t, f.Inputs, f.ID)
@@ -268,7 +269,7 @@ func TestMissingPrices(t *testing.T) {
 	x, _ := r.Table("mining")
 	margin := x.Rows[0][column(x, "margin")].Figure
 	require.True(t, margin.Value.IsAbsent())
-	require.Equal(t, "the price sheet has no asic_price, mining_operations", margin.Why)
+	require.Equal(t, results.Reason{Status: NoPrice, Why: "the price sheet has no asic_price, mining_operations"}, margin.Reason)
 	require.False(t, x.Rows[0][column(x, "after power")].Figure.Value.IsAbsent())
 	require.Contains(t, strings.Join(x.Notes, " "), "No margin: the price sheet has no mining_operations; no asic_price.")
 	_, ok = r.Table("mining-tornado")

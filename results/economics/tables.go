@@ -134,8 +134,8 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 		if ok {
 			inputs = append(inputs, growthKey)
 		}
-		figure := func(column string, unit Unit, formula string, v float64, why string) Cell {
-			return e.number(table, u.row(), column, unit, formula, v, u.watts, why, inputs...)
+		figure := func(column string, unit Unit, formula string, v float64, otherwise results.Reason) Cell {
+			return e.number(table, u.row(), column, unit, formula, v, u.watts, otherwise, inputs...)
 		}
 		t.Rows = append(t.Rows, []Cell{
 			label(u.candidate), label(u.product),
@@ -143,7 +143,7 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 			figure("cash", yearlyMW, "(revenue − power − operations) × 8760 h", l.Cash(), unknown),
 			figure("payback", years[0], "capex ÷ cash of the first year", Payback(capex, l.Cash()*Year), never),
 			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", NPV(u.rate, flows), unknown),
-			figure("irr", yearly[0], "the rate at which NPV is 0", IRR(flows), "no rate brings NPV to 0"),
+			figure("irr", yearly[0], "the rate at which NPV is 0", IRR(flows), noZeroRate),
 		})
 	}
 	if len(t.Rows) == 0 {
@@ -157,8 +157,6 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 	}
 	e.append(t)
 }
-
-const never = "it never pays back"
 
 // swing is how far an input moves where the sheet gives no range.
 const (
