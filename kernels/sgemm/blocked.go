@@ -15,8 +15,8 @@ type blocked struct {
 	// Blocks: mc × kc elements of A take half of a second-level cache, kc × nr
 	// of B the better part of a first-level one. nc columns of B fit the third.
 	mc, nc, kc int
-	// It does not pay to pack A for fewer columns of C than narrow, if it is
-	// stored transposed, or wide, if it is not.
+	// Packing A does not pay for fewer columns of C than narrow, if A is stored
+	// transposed, or than wide, if it is not.
 	narrow, wide int
 	tiles        []func(t *tiles) // by rows, from 1 to mr
 	// panelsA and panelsB copy n rows to panels of mr and of nr columns, and
@@ -32,11 +32,11 @@ type blocked struct {
 const (
 	size = 4 // bytes of an element
 
-	short = 72 // rows of C for which it does not pay to pack B
+	short = 72 // rows of C up to which packing B does not pay
 
-	// together is the number of panels to which rows are spread at a time: so
-	// few that a first-level cache holds a line of each, and so many that what
-	// is read of a row is worth the visit to its page.
+	// together is the number of panels that are packed at a time: few enough for
+	// a first-level cache to hold a line of each, and enough for each access to
+	// a page to read a long part of a row.
 	together = 8
 )
 
@@ -44,9 +44,9 @@ const (
 func (g *blocked) tall() int { return max(g.mc, g.mc*g.kc/256) }
 
 // blocks returns the rows of a block of A and its length along k. A product of
-// few rows is one block high, so that each panel of B is needed once and the
-// next can take its place in the cache. One that is a little longer than a block
-// is not cut.
+// few rows is one block high: each panel of B is then used once and the next one
+// takes its place in the cache. A product that is slightly longer than a block is
+// not cut.
 func (g *blocked) blocks(m, k int) (rows, length int) {
 	rows, length = g.mc, g.kc
 	if m > g.mc && m <= g.tall() {
@@ -81,9 +81,8 @@ type tiles struct {
 	relu   int      // 1: negative elements become 0
 	alpha  float32
 	beta   float32 // 0: C is not read
-	// What comes next is brought near: with each tile so many lines, one each
-	// four steps along k, stride bytes apart, from next on, which moves ahead by
-	// that many bytes a tile.
+	// Prefetch: each tile prefetches lines cache lines, stride bytes apart, from
+	// next on, one every four steps along k; next advances by ahead bytes a tile.
 	next                 uintptr
 	lines, stride, ahead int
 }
@@ -102,15 +101,15 @@ func (g *blocked) get() *scratch {
 	return &scratch{a: aligned((g.mc+g.mr)*k + 2*g.nr), b: aligned(k * g.nc), c: aligned(g.tall() * g.nr)}
 }
 
-// aligned returns n elements that begin with a cache line.
+// aligned returns n elements, the first of which begins a cache line.
 func aligned(n int) []float32 {
 	x := make([]float32, n+15)
 	off := int(-uintptr(unsafe.Pointer(&x[0])) & 63 / 4) // #nosec G103 -- an address taken modulo a line; nothing is made of it
 	return x[off:][:n:n]
 }
 
-// side is a factor, seen as vectors along k: the rows of op(A), the columns of
-// op(B). If along is set they lie in memory element by element.
+// side is a factor as vectors along k: the rows of op(A) or the columns of op(B).
+// If along is set, the elements of a vector are contiguous.
 type side struct {
 	x     []float32
 	ld    int
@@ -133,7 +132,7 @@ func (s side) steps() (int, int) {
 	return size, s.ld * size
 }
 
-// bring has the next call with t bring near the elements l to l+t.k of n vectors
+// bring makes the next call with t prefetch the elements l to l+t.k of n vectors
 // from i on, which need not exist.
 func (s side) bring(t *tiles, i, n, l int) {
 	vector, step := s.steps()
@@ -145,10 +144,10 @@ func (s side) bring(t *tiles, i, n, l int) {
 		return
 	}
 	t.lines, t.ahead = each, each*t.stride
-	t.next += 60 // where a panel begins within a line, the one before has brought it
+	t.next += 60 // if a panel begins within a line, the panel before it has fetched that line
 }
 
-// product is what Gemm was called for.
+// product holds the arguments of Gemm.
 type product struct {
 	a, b side
 	m, n int
@@ -163,7 +162,7 @@ func (g *blocked) gemm(transA, transB bool, m, n, k int, alpha float32, a []floa
 	t := &s.t
 	t.alpha = alpha
 	if beta == 0 {
-		beta = 0 // minus zero, of which the micro-kernel sees the bits
+		beta = 0 // replaces minus zero: the micro-kernel compares the bits
 	}
 	high, length := g.blocks(m, k)
 	for j := 0; j < n; {
@@ -200,7 +199,7 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 		g.packA(s.a, p.a, i, rows, l, kc)
 		top, t.rs, t.cs, t.as = s.a, size, g.mr*size, g.mr*kc*size
 	}
-	// Rows of whole KiB would share too few sets of a first-level cache.
+	// Rows that are multiples of 1 KiB apart share too few sets of a first-level cache.
 	direct := p.m <= short && !p.b.along && p.b.ld*size%1024 != 0
 	for jj := 0; jj < nc; jj += g.nr {
 		width := min(g.nr, nc-jj)
@@ -219,7 +218,7 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 		}
 		to, stride := p.c[i*p.ldc+j+jj:], p.ldc
 		last := e.from(jj)
-		if width < g.nr { // a tile beside C, of which what belongs there is copied
+		if width < g.nr { // compute a whole tile beside C and copy the part that belongs to C
 			to, stride, t.beta = s.c, g.nr, 0
 		} else {
 			last.set(t)
@@ -245,10 +244,9 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 	}
 }
 
-// foresee has the tiles of a panel bring near what comes next: during the first
-// block of A the panel of B that will be packed, then the next packed one or, if
-// these are so few that they stay in the second-level cache, part of the next
-// block of A.
+// foresee makes the tiles of a panel prefetch what is used next: during the first
+// block of A, the panel of B that will be packed; later, the next packed panel or,
+// if all panels fit the second-level cache, part of the next block of A.
 func (g *blocked) foresee(s *scratch, p *product, i, rows, j, jj, nc, l int) {
 	t, next := &s.t, jj+g.nr
 	share := (rows*g.nr + nc - 1) / nc
@@ -311,9 +309,8 @@ func (g *blocked) packA(dst []float32, a side, i, rows, l, kc int) {
 	for ; rows > 0; rows -= g.mr {
 		panel := dst[:kc*g.mr+8]
 		dst = dst[kc*g.mr:]
-		// Eight rows at a time, and so some too many: what they leave behind is
-		// overwritten by the rows before them, by the next columns and by the
-		// next panel.
+		// Eight rows at a time, so some too many. What they write is overwritten
+		// by the rows before them, by the next columns and by the next panel.
 		x, whole := a.from(i, l), 0
 		if len(x) >= ((g.mr+7)&^7-1)*a.ld+kc {
 			whole = kc &^ 7
@@ -331,7 +328,7 @@ func (g *blocked) packA(dst []float32, a side, i, rows, l, kc int) {
 }
 
 // packB copies kc × count elements of op(B), from row l and column j on, to
-// panels of nr columns, the last filled up with zeros.
+// panels of nr columns; the last is padded with zeros.
 func (g *blocked) packB(dst []float32, b side, j, count, l, kc int) {
 	if !b.along {
 		g.spread(g.panelsB, g.nr, dst, b.from(j, l), b.ld, count, kc)
@@ -359,7 +356,7 @@ func (g *blocked) packB(dst []float32, b side, j, count, l, kc int) {
 	}
 }
 
-// peak makes a row's measure of a loop of lanes fused multiply-adds.
+// peak returns a row's Peak: loop(n) executes n times lanes fused multiply-adds.
 func peak(loop func(n int), lanes int) func() float64 {
 	return func() float64 {
 		const n = 10_000 // some 20 µs

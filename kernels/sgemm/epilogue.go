@@ -2,12 +2,12 @@ package sgemm
 
 import "fmt"
 
-// Epilogue is what is done to each element of a product when it is complete,
-// while it is in a register: what a layer of a neural network does next. The
-// zero value does nothing.
+// Epilogue is applied to each element of a finished product while it is still in
+// a register: the bias and activation of a neural network's layer. The zero value
+// does nothing.
 type Epilogue struct {
 	Bias []float32 // added to each row of C, so n elements; nil for none
-	ReLU bool      // what is negative becomes 0; NaN stays
+	ReLU bool      // negative elements become 0; NaN stays NaN
 }
 
 func (e Epilogue) check(n int) {
@@ -24,7 +24,7 @@ func (e Epilogue) from(j int) Epilogue {
 	return e
 }
 
-// set has a micro-kernel do it.
+// set makes a micro-kernel apply the epilogue.
 func (e Epilogue) set(t *tiles) {
 	if e.Bias != nil {
 		t.bias = &e.Bias[0]
@@ -34,7 +34,7 @@ func (e Epilogue) set(t *tiles) {
 	}
 }
 
-// apply does it to a finished window of C.
+// apply applies the epilogue to a finished window of C.
 func (e Epilogue) apply(m, n int, c []float32, ldc int) {
 	if e.Bias == nil && !e.ReLU {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/perwatt/perwatt/kernels/sgemm"
 )
 
-// fenced returns n elements that end where memory that cannot be read begins.
+// fenced returns n elements followed by a page that cannot be read.
 func fenced(t *testing.T, n int) []float32 {
 	t.Helper()
 	page := unix.Getpagesize()
@@ -24,8 +24,8 @@ func fenced(t *testing.T, n int) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(m[length-4*n:length]))), n)
 }
 
-// Slices end where a page does, and the next one is not there: what reads or
-// writes past the end of an operand faults.
+// Slices end at the end of a page, and the next page is not accessible: reading or
+// writing past the end of an operand faults.
 func TestNothingBeyond(t *testing.T) {
 	each(t, func(t *testing.T, im sgemm.Implementation) {
 		rng := rand.New(rand.NewPCG(3, 3))

@@ -62,7 +62,7 @@ func portable() []kernels.Row[Implementation] {
 		{Name: "gonum", Kind: device.CPU, Impl: Implementation{Block{128, 128, 256}, gonumGemm}},
 		{Name: "generic", Kind: device.CPU, Impl: Implementation{Block{64, 64, 512}, genericGemm}},
 	}
-	if runtime.GOARCH != "amd64" { // where gonum is plain Go too, and the slower of the two
+	if runtime.GOARCH != "amd64" { // elsewhere gonum is plain Go too, and slower than generic
 		slices.Reverse(rows)
 	}
 	return rows
@@ -108,22 +108,22 @@ func check(im Implementation) error {
 // if transA is set. Elements of C's slice between its rows are left alone.
 //
 // As in BLAS, beta = 0 overwrites C, NaN included, and alpha = 0 leaves A and
-// B unread; k = 0 does both to the product. The order of summation is the
-// row's own: each element is within (k+2)·2⁻²³·(|alpha|·Σ|a||b| + |beta·c|) of
+// B unread; k = 0 does both to the product. Implementations differ
+// in the order of summation: each element is within (k+2)·2⁻²³·(|alpha|·Σ|a||b| + |beta·c|) of
 // the exact value while nothing overflows or becomes subnormal. Where A has a
-// zero, it is up to the row whether NaN or Inf at its counterpart in B shows.
+// zero and B a NaN or Inf, the result depends on the implementation.
 //
 // Gemm panics if a dimension is negative, a stride below the length of a row
-// as stored, or a slice shorter than its matrix; with m or n zero there is
-// nothing to do and slices are not looked at. C must not overlap A or B. Calls
-// may be concurrent if what one writes no other touches. A call takes as long
-// as its 2·m·n·k operations do, but can be preempted within about a millisecond.
+// as stored, or a slice shorter than its matrix; with m or n zero it
+// returns without looking at the slices. C must not overlap A or B. Concurrent
+// calls are safe if no call touches what another writes. A call runs until its
+// 2·m·n·k operations are done, but can be preempted within about a millisecond.
 func (im Implementation) Gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
 	im.GemmEpilogue(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, Epilogue{})
 }
 
-// GemmEpilogue is [Implementation.Gemm] with something done to each element of
-// C when it is complete. It also panics if the bias does not have n elements.
+// GemmEpilogue is [Implementation.Gemm] followed by an epilogue on each element
+// of C. It also panics if the bias does not have n elements.
 func (im Implementation) GemmEpilogue(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e Epilogue) {
 	if m < 0 || n < 0 || k < 0 {
 		panic(fmt.Sprintf("sgemm: negative dimension: m %d, n %d, k %d", m, n, k))
@@ -159,8 +159,8 @@ func checkStride(name string, cols, ld int) {
 	}
 }
 
-// checkLength divides where one would multiply: a product of absurd sizes
-// must not wrap around into one that fits.
+// checkLength divides instead of multiplying, so that the product of absurd sizes
+// cannot overflow into one that fits.
 func checkLength(name string, rows, cols, length, ld int) {
 	if rows == 0 || cols == 0 {
 		return

@@ -22,7 +22,7 @@ func genericGemm(transA, transB bool, m, n, k int, alpha float32, a []float32, l
 				mm := min(4, m-i)
 				pack(pa[:], transA, a, lda, i, mm, l, kk)
 				for jj := 0; jj < nn; jj += 2 {
-					// At an edge this includes rows left from before; they are not stored.
+					// At an edge, pa and pb still hold rows of an earlier block; their sums are not stored.
 					sums := dot4x2(&pa, (*[2 * genericK]float32)(pb[jj*genericK:]), kk)
 					for ii := range mm {
 						row := c[(i+ii)*ldc+j:][:nn]

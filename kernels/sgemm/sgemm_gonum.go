@@ -5,15 +5,14 @@ import (
 	"gonum.org/v1/gonum/blas/gonum"
 )
 
-// gonumBlock is the block by which gonum's Sgemm splits a large product, and
-// four blocks of C are what it takes for large (blas/gonum/gonum.go, blockSize
-// and minParBlock).
+// gonumBlock is the size of the blocks into which gonum's Sgemm splits a product
+// of at least four blocks of C (blas/gonum/gonum.go, blockSize and minParBlock).
 const gonumBlock = 64
 
-// gonumGemm makes gonum's own sequence of block products in one goroutine.
-// Sgemm starts goroutines for the blocks of C from four blocks on; called for
-// one block at a time it starts none. Smaller products it computes in one
-// piece, and so does this.
+// gonumGemm computes the block products that gonum's Sgemm computes, in the same
+// order, but in one goroutine. From four blocks of C on, Sgemm starts goroutines;
+// called for one block at a time, it starts none. Smaller products are one call,
+// as in Sgemm.
 func gonumGemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e Epilogue) {
 	defer e.apply(m, n, c, ldc)
 	tA, tB := blas.NoTrans, blas.NoTrans

@@ -203,7 +203,7 @@ func TestEdges(t *testing.T) {
 	})
 }
 
-// What is not a number stays so, with every epilogue.
+// NaN stays NaN, with every epilogue.
 func TestNaNStays(t *testing.T) {
 	each(t, func(t *testing.T, im sgemm.Implementation) {
 		a, b, c := make([]float32, 20*4), make([]float32, 4*40), make([]float32, 20*40)
@@ -252,8 +252,8 @@ func FuzzGemm(f *testing.F) {
 	})
 }
 
-// created counts the goroutines that f starts, with the collector, which has
-// workers of its own, turned off meanwhile.
+// created counts the goroutines that f starts. The garbage collector, which has
+// workers of its own, is off meanwhile.
 func created(f func()) uint64 {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	runtime.GC()
@@ -328,7 +328,7 @@ func TestBadArguments(t *testing.T) {
 	})
 }
 
-// BenchmarkGemm has squares and the products of training.
+// BenchmarkGemm multiplies squares and the products of training.
 func BenchmarkGemm(b *testing.B) {
 	for _, row := range sgemm.Table.Supported(kerneltest.CPU) {
 		for _, s := range slices.Concat(shapes.Peers, shapes.Training) {
@@ -343,7 +343,7 @@ func BenchmarkGemm(b *testing.B) {
 	}
 }
 
-// BenchmarkPeak is what no product can surpass.
+// BenchmarkPeak measures the upper bound of every product.
 func BenchmarkPeak(b *testing.B) {
 	for _, row := range sgemm.Table.Supported(kerneltest.CPU) {
 		if row.Peak == nil {

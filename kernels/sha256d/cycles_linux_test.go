@@ -12,10 +12,9 @@ import (
 )
 
 // cycles counts the cycles of work on this thread, which neighbours disturb far
-// less than the clock. Where the system does not let user cycles be counted, as
-// in many guests, it estimates them: the CPU time of a piece of work, times the
-// clock that a chain of dependent operations shows on the same thread before
-// and after it.
+// less than wall time. Where user cycles cannot be counted, as in many guests, it
+// estimates them as the CPU time of the work times the clock rate, measured by a
+// chain of dependent operations on the same thread before and after it.
 type cycles struct {
 	b        *testing.B
 	fd       int // of the counter, negative if there is none
@@ -41,8 +40,8 @@ func newCycles(b *testing.B) *cycles {
 	return &cycles{b: b, fd: fd}
 }
 
-// of runs work, which makes the given number of hashes. Only work counts as
-// time of the benchmark.
+// of runs work, which computes the given number of hashes. Only work counts
+// towards the time of the benchmark.
 func (c *cycles) of(hashes uint64, work func()) {
 	if c.fd >= 0 {
 		before := c.read()
@@ -60,8 +59,8 @@ func (c *cycles) of(hashes uint64, work func()) {
 	c.b.StartTimer()
 }
 
-// report reports what all the work took. The estimate, a median, has a name of
-// its own.
+// report reports the cycles per hash of all the work. The estimate, a median, has
+// a unit name of its own.
 func (c *cycles) report(hashes uint64) {
 	if c.fd >= 0 {
 		c.b.ReportMetric(float64(c.count)/float64(hashes), "cycles/hash")
@@ -86,8 +85,8 @@ func threadTime(b *testing.B) float64 {
 	return float64(ts.Sec) + 1e-9*float64(ts.Nsec)
 }
 
-// chainRate returns how many operations a second this thread makes if each
-// waits for the one before and takes a cycle: the clock of its CPU, in Hz.
+// chainRate returns the clock of this thread's CPU in Hz: the rate of operations
+// that take one cycle and each wait for the one before.
 func chainRate(b *testing.B) float64 {
 	const n = 1 << 19              // some 0.2 ms: long beside the reading of the time
 	x, y := uint64(3), uint64(b.N) // not a constant: some CPUs add those for nothing

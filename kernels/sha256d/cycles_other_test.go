@@ -4,8 +4,7 @@ package sha256d
 
 import "testing"
 
-// cycles counts nothing: only Linux lets a thread count its own cycles, or tell
-// its own CPU time.
+// cycles counts nothing: only Linux lets a thread read its own cycles or CPU time.
 type cycles struct{}
 
 func newCycles(*testing.B) *cycles { return &cycles{} }

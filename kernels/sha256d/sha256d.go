@@ -77,8 +77,8 @@ type Job struct {
 // fixed is what assembly reads of a Job.
 type fixed struct {
 	mid   [8]uint32 // state after the header's first 64 bytes
-	start [8]uint32 // state after rounds 0 to 3 of the second block; the nonce's word is to be added to words 0 and 4
-	w     [5]uint32 // schedule words 16 to 19 and 31, less what comes from the nonce and from words 18 to 30
+	start [8]uint32 // state after rounds 0 to 3 of the second block, before the nonce's word is added to words 0 and 4
+	w     [5]uint32 // schedule words 16 to 19 and 31, without the terms of the nonce and of words 18 to 30
 	top   uint32    // most significant word of the target
 }
 
@@ -101,12 +101,12 @@ func (j *Job) Set(h *Header, t *Target) {
 	}
 	clear(w[4:16])
 	w[4], w[15] = 1<<31, 8*80 // padding: a one bit, and the length in bits
-	expand(&w, 16, 18)        // these two do not look at word 3, the nonce
+	expand(&w, 16, 18)        // these two do not depend on word 3, the nonce
 	copy(j.block[:], w[:])
 	j.state = rounds(j.mid, k[:3], w[:3])
 
 	j.start = rounds(j.state, k[3:4], w[3:4])
-	clear(w[18:]) // what is left out of the sums that follow is zero
+	clear(w[18:]) // terms that are left out of the sums below are zero
 	expand(&w, 18, 20)
 	copy(j.w[:4], w[16:20])
 	clear(w[18:20])

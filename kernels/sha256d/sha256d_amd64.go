@@ -73,9 +73,9 @@ const maxStep = 64 * uint64(len(candidates{}))
 // less than n.
 func roundUp(n, lanes uint64) int { return int((n + lanes - 1) &^ (lanes - 1)) }
 
-// verify appends to dst those of n candidates from first on that meet the
-// target. It leaves out bits beyond n and digests that agree with the target
-// in the top word and exceed it below.
+// verify appends to dst those of n candidates from first on that meet the target.
+// It drops bits beyond n, and digests that equal the target in the top word and
+// exceed it in a lower one.
 func (c *candidates) verify(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
 	for i := uint64(0); i < n; i += 64 {
 		word := c[i/64]

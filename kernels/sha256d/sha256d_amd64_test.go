@@ -17,9 +17,9 @@ import (
 //go:embed sha256d_amd64.s
 var assembly string
 
-// Code after a row may be of the legacy encoding, which is slow, by hundreds of
-// cycles on some CPUs, while upper halves of registers are in use. And a row
-// must get by with what it says it needs.
+// A row that uses upper halves of vector registers must clear them before it
+// returns: legacy-encoded code that follows would be slow, by hundreds of cycles
+// on some CPUs. And a row must use no instructions beyond its needs.
 func TestInstructions(t *testing.T) {
 	upper := regexp.MustCompile(`\b[YZ][0-9]+\b`)
 	vex := regexp.MustCompile(`^\tV[A-Z]`)
@@ -66,8 +66,8 @@ func TestInstructions(t *testing.T) {
 	}
 }
 
-// Assembly reports what it says it reports: a nonce too many would be found out
-// by the row, at the cost of hashing it again.
+// The assembly reports exactly the candidates. The row would drop one too many, at
+// the cost of hashing it again, so Scan does not show it.
 func TestCandidates(t *testing.T) {
 	functions := map[string]func(hits *[32]uint64, f *fixed, first uint32, n int){
 		"avx512": candidatesAVX512, "avx2": candidatesAVX2, "shani": candidatesSHANI, "shani-sse": candidatesSHANISSE,

@@ -13,7 +13,7 @@ var native = []kernels.Row[Scan]{
 }
 
 const (
-	// lanes is the number of nonces that dismiss looks at together.
+	// lanes is the number of nonces that dismiss tests together.
 	lanes = 4
 
 	// maxSteps bounds a call of dismiss to 8192 nonces: 0.3 ms at 100 cycles
@@ -21,8 +21,8 @@ const (
 	maxSteps = 2048
 )
 
-// scanARMv8 leaves to the specification the nonces that dismiss stops at and
-// those at the end that do not fill its lanes.
+// scanARMv8 passes the nonces at which dismiss stops, and those at the end that
+// do not fill its lanes, to scanGeneric.
 func scanARMv8(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
 	for n >= lanes {
 		steps := min(n/lanes, maxSteps)
@@ -37,10 +37,10 @@ func scanARMv8(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
 	return scanGeneric(dst, j, first, n)
 }
 
-// dismiss looks at nonces by fours, steps times, and stops at the first four
-// of which one has a digest whose most significant word does not exceed f.top.
-// It returns how many steps are left, that one included; 0 means that there is
-// none. steps is not 0.
+// dismiss tests four nonces in each of steps steps and stops at the first four
+// with a digest whose most significant word does not exceed f.top. It returns the
+// number of steps left, that one included, or 0 if there is no such digest. steps
+// is not 0.
 //
 //	for ; steps > 0; first, steps = first+lanes, steps-1 {
 //		for nonce := first; nonce != first+lanes; nonce++ {

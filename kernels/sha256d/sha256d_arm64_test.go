@@ -19,7 +19,7 @@ func needARMv8(t *testing.T) {
 	}
 }
 
-// That dismiss dismisses all it can does not show in what Scan returns.
+// dismiss stops only where it must, which the results of Scan do not show.
 func TestDismiss(t *testing.T) {
 	needARMv8(t)
 	var job Job

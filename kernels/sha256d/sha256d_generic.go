@@ -5,10 +5,9 @@ import (
 	"math/bits"
 )
 
-// scanGeneric is the specification. Of each header only the second block is
-// hashed, from round 3 on; then the digest of that as far as its last word,
-// the most significant one, which dismisses all but the nonces that may meet
-// the target.
+// scanGeneric is the specification. It hashes only the second block of each
+// header, from round 3 on, and of the second hash first the last word, the most
+// significant one. That rules out all nonces but those that may meet the target.
 func scanGeneric(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
 	var w, v [64]uint32 // schedules of the header's second block and of its digest
 	copy(w[:], j.block[:])

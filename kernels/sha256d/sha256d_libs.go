@@ -8,8 +8,8 @@ import (
 	simd "github.com/minio/sha256-simd"
 )
 
-// scanStdlib takes the header's first 64 bytes once and returns to that state
-// for every nonce; the second hash is a sum of its own.
+// scanStdlib hashes the header's first 64 bytes once and restores that state for
+// every nonce; the second hash is a call of its own.
 func scanStdlib(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
 	h := sha256.New()
 	h.Write(j.header[:64])
@@ -35,7 +35,7 @@ func scanStdlib(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
 	return dst
 }
 
-// scanMinio makes two full sums: the library has no way back to a midstate.
+// scanMinio computes two full sums: the library cannot restore a midstate.
 func scanMinio(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
 	h := j.header
 	for ; n > 0; first, n = first+1, n-1 {

@@ -110,7 +110,7 @@ func TestTable(t *testing.T) {
 	)
 }
 
-// A real header proves itself: its digest meets the target that it states.
+// The digest of a real header meets the target in the header.
 func TestRealHeaders(t *testing.T) {
 	headers := realHeaders(t)
 	require.GreaterOrEqual(t, len(headers), 23)
@@ -203,8 +203,8 @@ func TestRanges(t *testing.T) {
 	})
 }
 
-// Ranges of several calls of assembly: what one leaves behind must not show in
-// the next, which may be shorter.
+// Ranges of several calls of assembly: one call must not affect the next, which
+// may be shorter.
 func TestLongRanges(t *testing.T) {
 	lengths, places := []uint64{2049, 2047, 2048, 4101}, []uint32{2046, 0, 1}
 	if testing.Short() {
@@ -268,7 +268,7 @@ func TestScanAppends(t *testing.T) {
 	}
 }
 
-// A Job may be set again, and takes no notice of the nonce in the header.
+// A Job can be set again and ignores the nonce in the header.
 func TestJobSetAgain(t *testing.T) {
 	r := source(t)
 	a, b := randomHeader(r), randomHeader(r)

@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fenced returns a page of elements with a page before and one after that
-// cannot be touched.
+// fenced returns a page of elements between two pages that cannot be accessed.
 func fenced(t *testing.T) []float64 {
 	page := os.Getpagesize()
 	mem, err := unix.Mmap(-1, 0, 3*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
@@ -23,7 +22,7 @@ func fenced(t *testing.T) []float64 {
 	return unsafe.Slice((*float64)(unsafe.Pointer(&mem[page])), page/8)
 }
 
-// TestGuardPages has a row read or write beyond its slices at once be a crash.
+// TestGuardPages makes a row that reads or writes beyond its slices crash.
 func TestGuardPages(t *testing.T) {
 	a, b, c := fenced(t), fenced(t), fenced(t)
 	for i := range a {

@@ -24,9 +24,9 @@ import (
 	"github.com/perwatt/perwatt/kernels/device"
 )
 
-// Bytes is what one element counts for by the rule of STREAM: two loads and a
-// store of 8 bytes. That a cache may fetch a line before it is written to does
-// not count ("Memory Bandwidth and Machine Balance in Current High Performance
+// Bytes is the number of bytes counted for one element by the rule of STREAM: two
+// loads and a store of 8 bytes. Lines that a cache fetches before writing to them
+// do not count ("Memory Bandwidth and Machine Balance in Current High Performance
 // Computers", IEEE TCCA Newsletter, 1995).
 const Bytes = 24
 
@@ -45,7 +45,7 @@ var Table = kernels.Table[Implementation]{
 	}),
 	Check:  verify,
 	Work:   work,
-	ByRank: "the first that is right: what stores past the caches spare memory shows only with all threads at work",
+	ByRank: "first in rank: the gain of stores past the caches shows only with all threads at work",
 }
 
 // verify computes a few lines and what is left over, not aligned, with products
@@ -87,12 +87,12 @@ func work(caches int64) func(Implementation) float64 {
 //
 //	a[i] = b[i] + float64(s*c[i])
 //
-// with two roundings to nearest. Slices may lie anywhere and have any length,
-// but all the same, or Triad panics. a may be b or c, from the first element
-// on; if it overlaps either otherwise, what is in it afterwards is not defined.
-// When Triad returns, its stores are in order with those that follow, whether
-// or not they went past the caches. A call takes as long as memory does, but can
-// be preempted within about a millisecond.
+// with two roundings to nearest. The slices may have any alignment and any
+// length; Triad panics if their lengths differ. a may be b or c, from the first
+// element on; if it overlaps either otherwise, its contents afterwards are undefined.
+// When Triad returns, its stores are ordered before those that follow, whether or
+// not they bypassed the caches. A call can be preempted within about a
+// millisecond.
 func (im Implementation) Triad(a, b, c []float64, s float64) {
 	if len(b) != len(a) || len(c) != len(a) {
 		panic(fmt.Sprintf("stream: slices of %d, %d and %d elements: their lengths must be the same", len(a), len(b), len(c)))

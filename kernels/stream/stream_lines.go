@@ -13,8 +13,8 @@ const (
 	maxLines = 8192
 )
 
-// byLines makes a row of lines, which computes n whole lines, n not 0, with
-// those of a aligned.
+// byLines returns a triad that uses lines, which computes n > 0 whole lines of
+// which those of a are aligned, and plain Go for the elements at either end.
 func byLines(lines func(a, b, c *float64, n int, s float64)) func(a, b, c []float64, s float64) {
 	return func(a, b, c []float64, s float64) {
 		if head := min(untilLine(a), len(a)); head > 0 {

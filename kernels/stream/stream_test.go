@@ -41,7 +41,7 @@ var extremes = []float64{
 	math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64, 0x1p-1022, math.Inf(1), math.Inf(-1), math.NaN(),
 }
 
-// values returns n of them, extreme or random, the same for one source.
+// values returns n values, extreme or random, the same for the same source.
 func values(r *rand.Rand, n int) []float64 {
 	v := make([]float64, n)
 	for i := range v {
@@ -52,8 +52,8 @@ func values(r *rand.Rand, n int) []float64 {
 	return v
 }
 
-// same is equality of bits; a NaN is a NaN, since which one it is depends on
-// the order of operands, which the compiler chooses.
+// same compares bits. All NaNs are the same: which one results depends on the
+// order of operands, which the compiler chooses.
 func same(x, y float64) bool {
 	return math.Float64bits(x) == math.Float64bits(y) || x != x && y != y
 }
@@ -70,8 +70,8 @@ func check(t *testing.T, a, b, c []float64, s float64, about string) {
 	}
 }
 
-// TestTriad goes through every alignment of the three slices to each other and
-// to a line with every length of a few lines, and looks at what lies around a.
+// TestTriad tests every alignment of the three slices to each other and to a
+// line, with every length of a few lines, and that nothing around a changes.
 func TestTriad(t *testing.T) {
 	longest := 5 * 8
 	if testing.Short() {
@@ -103,7 +103,7 @@ func TestTriad(t *testing.T) {
 	})
 }
 
-// TestKnownAnswers would show a fused row, which gives other bits.
+// TestKnownAnswers has answers that a fused multiply-add would not give.
 func TestKnownAnswers(t *testing.T) {
 	eachRow(t, func(t *testing.T, im Implementation) {
 		const n = 50
@@ -172,9 +172,9 @@ func FuzzTriad(f *testing.F) {
 	})
 }
 
-// BenchmarkTriad shows each row over arrays of 128 MiB, in bytes by the rule of
-// STREAM. They lie in small pages unless the system gives large ones by itself;
-// bench/stream asks for large ones.
+// BenchmarkTriad runs each row over arrays of 128 MiB and counts bytes by the rule
+// of STREAM. The arrays are in small pages unless the system uses large ones by
+// itself; bench/stream requests large ones.
 func BenchmarkTriad(b *testing.B) {
 	const n, chunk = 1<<24 + 3<<17, 1 << 17 // not a power of two apart
 	x, y, z := make([]float64, n), make([]float64, n), make([]float64, n)

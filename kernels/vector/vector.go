@@ -61,7 +61,7 @@ func need(n int, operands ...int) {
 	}
 }
 
-// Axpy is y += a·x.
+// Axpy adds: y += a·x.
 func (im *Implementation) Axpy(y, x []float32, a float32) {
 	need(len(y), len(x))
 	n := len(y) &^ (block - 1)
@@ -73,7 +73,7 @@ func (im *Implementation) Axpy(y, x []float32, a float32) {
 	}
 }
 
-// Bytes is dst = a·src.
+// Bytes sets dst = a·src.
 func (im *Implementation) Bytes(dst []float32, src []byte, a float32) {
 	need(len(dst), len(src))
 	n := len(dst) &^ (block - 1)
@@ -85,8 +85,8 @@ func (im *Implementation) Bytes(dst []float32, src []byte, a float32) {
 	}
 }
 
-// Mask is the gradient of max(x, 0), whose result is y: dst = dy where y > 0,
-// and 0 elsewhere.
+// Mask is the gradient of y = max(x, 0): it sets dst = dy where y > 0, and 0
+// elsewhere.
 func (im *Implementation) Mask(dst, dy, y []float32) {
 	need(len(dst), len(dy), len(y))
 	n := len(dst) &^ (block - 1)
@@ -98,8 +98,9 @@ func (im *Implementation) Mask(dst, dy, y []float32) {
 	}
 }
 
-// Pool is dst = max(a, b, c, d, 0), and at says where it came from: 0 to 3, the
-// first of equals, or -1 if none is above 0. NaN counts as the largest.
+// Pool sets dst = max(a, b, c, d, 0) and at to the index of the operand that was
+// the largest: 0 to 3, the first of equals, or -1 if none is above 0. NaN counts
+// as the largest.
 func (im *Implementation) Pool(dst []float32, at []int32, a, b, c, d []float32) {
 	need(len(dst), len(at), len(a), len(b), len(c), len(d))
 	n := len(dst) &^ (block - 1)
@@ -111,7 +112,8 @@ func (im *Implementation) Pool(dst []float32, at []int32, a, b, c, d []float32) 
 	}
 }
 
-// Unpool is the gradient of Pool: dy goes to where at says, 0 to the others.
+// Unpool is the gradient of Pool: it sets the operand with index at to dy and the
+// others to 0.
 func (im *Implementation) Unpool(a, b, c, d, dy []float32, at []int32) {
 	need(len(a), len(b), len(c), len(d), len(dy), len(at))
 	n := len(a) &^ (block - 1)
@@ -123,8 +125,8 @@ func (im *Implementation) Unpool(a, b, c, d, dy []float32, at []int32) {
 	}
 }
 
-// Softmax is dst = exp(scale·x) ÷ its sum over the elements, which are at least
-// one. scale is not negative.
+// Softmax sets dst = exp(scale·x) ÷ Σ exp(scale·x), over at least one element.
+// scale is not negative.
 func (im *Implementation) Softmax(dst, x []float32, scale float32) {
 	need(len(dst), len(x))
 	x = x[:len(dst)]
@@ -146,8 +148,8 @@ func (im *Implementation) Softmax(dst, x []float32, scale float32) {
 	im.Affine(dst, dst, 1/sum, 0)
 }
 
-// SoftmaxGrad is the gradient of [Implementation.Softmax] over the same
-// elements, whose result is p: dst = scale·p·(dp - Σ p·dp).
+// SoftmaxGrad is the gradient of p, a result of [Implementation.Softmax]: it sets
+// dst = scale·p·(dp - Σ p·dp).
 func (im *Implementation) SoftmaxGrad(dst, p, dp []float32, scale float32) {
 	need(len(dst), len(p), len(dp))
 	d := im.Dot(p[:len(dst)], dp)
@@ -160,7 +162,7 @@ func (im *Implementation) SoftmaxGrad(dst, p, dp []float32, scale float32) {
 	}
 }
 
-// Sum is Σ x.
+// Sum returns Σ x.
 func (im *Implementation) Sum(x []float32) float32 {
 	n, sum := len(x)&^(block-1), float32(0)
 	if n > 0 {
@@ -172,7 +174,7 @@ func (im *Implementation) Sum(x []float32) float32 {
 	return sum
 }
 
-// Square is Σ (x - mean)².
+// Square returns Σ (x - mean)².
 func (im *Implementation) Square(x []float32, mean float32) float32 {
 	n, sum := len(x)&^(block-1), float32(0)
 	if n > 0 {
@@ -184,7 +186,7 @@ func (im *Implementation) Square(x []float32, mean float32) float32 {
 	return sum
 }
 
-// Dot is Σ x·y.
+// Dot returns Σ x·y.
 func (im *Implementation) Dot(x, y []float32) float32 {
 	need(len(x), len(y))
 	n, sum := len(x)&^(block-1), float32(0)
@@ -197,7 +199,7 @@ func (im *Implementation) Dot(x, y []float32) float32 {
 	return sum
 }
 
-// Affine is dst = a·x + b.
+// Affine sets dst = a·x + b.
 func (im *Implementation) Affine(dst, x []float32, a, b float32) {
 	need(len(dst), len(x))
 	n := len(dst) &^ (block - 1)
@@ -209,7 +211,7 @@ func (im *Implementation) Affine(dst, x []float32, a, b float32) {
 	}
 }
 
-// Mul is dst = x·y, element by element.
+// Mul sets dst = x·y, element by element.
 func (im *Implementation) Mul(dst, x, y []float32) {
 	need(len(dst), len(x), len(y))
 	n := len(dst) &^ (block - 1)
@@ -221,7 +223,7 @@ func (im *Implementation) Mul(dst, x, y []float32) {
 	}
 }
 
-// MulAdd is dst += x·y, element by element.
+// MulAdd adds: dst += x·y, element by element.
 func (im *Implementation) MulAdd(dst, x, y []float32) {
 	need(len(dst), len(x), len(y))
 	n := len(dst) &^ (block - 1)
@@ -233,7 +235,7 @@ func (im *Implementation) MulAdd(dst, x, y []float32) {
 	}
 }
 
-// ScaleShift is dst = gain·x + bias, element by element.
+// ScaleShift sets dst = gain·x + bias, element by element.
 func (im *Implementation) ScaleShift(dst, x, gain, bias []float32) {
 	need(len(dst), len(x), len(gain), len(bias))
 	n := len(dst) &^ (block - 1)
@@ -245,7 +247,7 @@ func (im *Implementation) ScaleShift(dst, x, gain, bias []float32) {
 	}
 }
 
-// Combine is dst = a·x + b·y + c.
+// Combine sets dst = a·x + b·y + c.
 func (im *Implementation) Combine(dst, x, y []float32, a, b, c float32) {
 	need(len(dst), len(x), len(y))
 	n := len(dst) &^ (block - 1)

@@ -10,7 +10,7 @@ import (
 //go:generate sh -c "cd _asm && go run . -out ../vector_amd64.s -stubs ../stubs_amd64.go -pkg vector"
 
 // native are the rows in assembly. Most passes are bound by loads and stores,
-// which wider vectors would not hasten, so there is no row for AVX-512.
+// which wider vectors do not speed up, so there is no row for AVX-512.
 var native = []kernels.Row[*Implementation]{{
 	Name: "avx2", Kind: device.CPU, Needs: []string{"AVX2", "FMA3"},
 	Impl: &Implementation{

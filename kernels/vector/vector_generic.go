@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// of is the slice that the n elements from p on are.
-func of[T any](p *T, n int) []T { return unsafe.Slice(p, n) } // #nosec G103 -- callers are the functions that the assembly takes the place of: n elements from p on are theirs by contract
+// of returns the n elements from p on as a slice.
+func of[T any](p *T, n int) []T { return unsafe.Slice(p, n) } // #nosec G103 -- callers are the plain Go counterparts of assembly, whose operands have n elements from p on by contract
 
 // generic is the specification of every function, of any length.
 var generic = Implementation{
@@ -25,9 +25,9 @@ var generic = Implementation{
 	mask: func(dst, dy, y *float32, n int) {
 		out, d := of(dst, n), of(dy, n)
 		for i, v := range of(y, n) {
-			// Half of all units are off at random: a branch would be
-			// mispredicted. Bits compare as the numbers do, and minus what is
-			// positive has a sign.
+			// About half of all units are off, at random, so a branch would be
+			// mispredicted. The bits of a positive number are a positive
+			// integer: the sign of its negative, spread, is the mask.
 			on := uint32(-int64(int32(math.Float32bits(v))) >> 63)
 			out[i] = math.Float32frombits(math.Float32bits(d[i]) & on)
 		}

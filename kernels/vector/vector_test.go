@@ -91,8 +91,8 @@ func TestDefinitions(t *testing.T) {
 			o := operands(rng, n, 8)
 			x, y, g, b := o[0], o[1], o[2], o[3]
 			a, c := float32(rng.NormFloat64()), float32(rng.NormFloat64())
-			// want holds elementwise results to an error of a few roundings of
-			// their terms.
+			// want compares elementwise results, within a few roundings of their
+			// terms.
 			want := func(name string, got []float32, f func(i int) (value, size float64)) {
 				t.Helper()
 				require.Len(t, got, n)
@@ -173,8 +173,8 @@ func seq(from, to int) (s []int) {
 	return
 }
 
-// What is at the edges of the numbers is the same, to the bit, in every row,
-// and so is what only chooses.
+// Passes that only select, and results for extreme operands, are the same in every
+// row to the bit.
 func TestExact(t *testing.T) {
 	all := make([]byte, 256)
 	for i := range all {

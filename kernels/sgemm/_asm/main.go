@@ -16,9 +16,9 @@ import (
 	_ "github.com/perwatt/perwatt/kernels/sgemm" // loaded below
 )
 
-// isa is an instruction set: its vectors, and the rows of a full tile, which
-// with two vectors a row leave registers for two vectors of B and one or two
-// elements of A.
+// isa is an instruction set: its vectors, and the number of rows of a full tile.
+// With two vectors a row, that leaves registers for two vectors of B and one or
+// two elements of A.
 type isa struct {
 	name   string
 	width  int // bytes of a vector
@@ -64,8 +64,8 @@ func (s isa) tiles(rows int) {
 		return c.Addr
 	}
 	rs, cs, bs, stride := load("rs"), load("cs"), load("bs"), load("stride")
-	// What moves on from tile to tile is kept on the stack: in t a pointer
-	// behind the last tile would be the collector's business.
+	// Pointers that advance from tile to tile are kept on the stack: in t, the
+	// garbage collector would see one that points behind the last tile.
 	frame := AllocLocal(32)
 	moving := map[string]operand.Mem{}
 	for i, name := range []string{"a", "c", "next", "count"} {
@@ -73,7 +73,7 @@ func (s isa) tiles(rows int) {
 		MOVQ(load(name), moving[name])
 	}
 
-	// Three rows of A share a pointer: its own, and those one and two strides on.
+	// Three rows of A share a pointer: the row at it, and those one and two strides on.
 	p := make([]reg.GPVirtual, (rows+2)/3)
 	element := func(i int) operand.Mem {
 		m := operand.Mem{Base: p[i/3]}
@@ -107,7 +107,7 @@ func (s isa) tiles(rows int) {
 		LEAQ(operand.Mem{Base: p[j-1], Index: rs, Scale: 2}, p[j])
 		ADDQ(rs, p[j])
 	}
-	// C is needed when the sums are complete; by then it has come.
+	// C is needed when the sums are complete; prefetch it now.
 	pc, ldc := GP64(), load("ldc")
 	MOVQ(moving["c"], pc)
 	for i := range rows {
@@ -144,7 +144,7 @@ func (s isa) tiles(rows int) {
 	PREFETCHT1(operand.Mem{Base: next})
 	ADDQ(stride, next)
 	DECQ(lines)
-	CMOVQLE(b, next) // which is near
+	CMOVQLE(b, next) // already in the cache
 	for range unroll {
 		step()
 	}
@@ -201,7 +201,7 @@ func (s isa) tiles(rows int) {
 	} else {
 		VXORPS(zero, zero, zero)
 	}
-	each(func(_, _ int, v reg.VecVirtual) { VMAXPS(v, zero, v) }) // of zero and NaN the last is taken: NaN stays
+	each(func(_, _ int, v reg.VecVirtual) { VMAXPS(v, zero, v) }) // MAX returns its last operand if either is NaN: NaN stays
 
 	Label("store")
 	MOVQ(moving["c"], pc)

@@ -1,5 +1,5 @@
-// Package shapes lists the products by which package sgemm is measured: squares
-// and what training makes of matrices. It holds dimensions only.
+// Package shapes lists the products with which package sgemm is benchmarked:
+// squares and the products of training. It holds dimensions only.
 package shapes
 
 import "fmt"
@@ -36,7 +36,7 @@ var Peers = []Shape{
 	nt("conv1_forward", 78400, 32, 9),
 }
 
-// Training are the products of the other ways to train: a transformer's layers
+// Training are the products of the other networks: a transformer's layers
 // of width 256 over 1024 tokens, its attention over 64, where heads lie beside
 // each other in rows of 768, convolutions image by image, and small layers.
 var Training = []Shape{

@@ -1,8 +1,8 @@
 // Command asm writes the amd64 rows of package sha256d: sha256d_amd64.s and
 // stubs_amd64.go. Run it by go generate in that package.
 //
-// Each row is one function. It computes the double SHA-256 of a header with
-// many nonces as far as the most significant word, and leaves one bit a nonce.
+// Each row is one function. It computes the most significant word of the double
+// SHA-256 of a header with many nonces and writes one bit for each nonce.
 // Registers are allocated by hand; avo places and checks the rest.
 package main
 

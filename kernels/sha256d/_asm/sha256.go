@@ -78,7 +78,7 @@ func (t *table) add(words ...uint32) operand.Mem {
 	return at
 }
 
-// document says what a function computes.
+// document writes the doc comment of a function.
 func document(name string, lanes int) {
 	Doc(name+" writes one bit of hits for each of n nonces from first on: may its",
 		"digest meet the target?",
@@ -92,7 +92,7 @@ func document(name string, lanes int) {
 		fmt.Sprintf("n is a positive multiple of %d and at most 2048.", lanes))
 }
 
-// fields returns a function that says where a word of the parameter f is.
+// fields returns a function that returns the address of a word of the parameter f.
 func fields() func(name string, index ...int) operand.Mem {
 	f := Dereference(Param("f"))
 	return func(name string, index ...int) operand.Mem {

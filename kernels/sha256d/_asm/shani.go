@@ -10,7 +10,7 @@ import (
 // of four cycles: with two streams a CPU that can start one every cycle waits.
 const streams = 4
 
-// stream is one nonce on its way. The instructions want the state as two
+// stream is one nonce in progress. The instructions take the state as two
 // vectors, {f e b a} and {h g d c} from the lowest lane up.
 type stream struct {
 	abef, cdgh reg.VecPhysical
@@ -19,17 +19,17 @@ type stream struct {
 	ring       [4]operand.Mem  // older words, four by four
 }
 
-// shani scans with the SHA extensions. They have the legacy encoding only. All
-// else has it too unless vex is set, because a CPU can have SHA and no AVX;
-// memory operands must then be aligned. With three operands a tenth fewer
-// instructions are decoded.
+// shani scans with the SHA extensions, which have the legacy encoding only. Unless
+// vex is set, all other instructions have it too, because a CPU can have SHA and
+// no AVX; memory operands must then be aligned. The three operands of VEX save a
+// tenth of the instructions.
 //
 // Two rounds are one instruction that takes its two words, constants added, in
 // the low half of X0. The state before round 4 needs the nonce only in a and e,
 // so the first hash has 30 of them. The second hash is the same one round out
 // of step: the digest's first word goes into a and e, the schedule is cut at
-// words 1, 5, 9, …, and 30 instructions end exactly after round 60, which is
-// the first to know the last word of the digest.
+// words 1, 5, 9, …, and 30 instructions end exactly after round 60, the
+// first that yields the last word of the digest.
 func shani(name string, vex bool) {
 	consts := newTable(name + "constants")
 	var k1, k2 [64]operand.Mem // constants from round t on, words of padding added
@@ -62,7 +62,7 @@ func shani(name string, vex bool) {
 
 	const vector = 16
 	if vex {
-		VZEROUPPER() // else every SHA instruction after another's YMM code would wait
+		VZEROUPPER() // otherwise SHA instructions after YMM code of others would stall
 	}
 	local, used := frame((2*streams+4*streams+6)*vector, vector), 0
 	slot := func() operand.Mem {
@@ -107,7 +107,7 @@ func shani(name string, vex bool) {
 		all[i] = s
 	}
 
-	// The nonce's own share is left to the scalar units, an iteration ahead.
+	// The scalar units compute the nonce's terms, an iteration ahead.
 	a, e, w18, w19 := reg.R8L, reg.R9L, reg.R10L, reg.R11L
 	MOVL(field("start", 0), a)
 	MOVL(field("start", 4), e)
@@ -200,9 +200,9 @@ func shani(name string, vex bool) {
 		next(s, sum)
 	}
 
-	// groups emits the schedule and the rounds of groups of four words, each
-	// for one stream after the other. A CPU that is short of nothing else
-	// gains from rounds that come late: their words are then ready.
+	// groups emits the schedule and the rounds of groups of four words, for one
+	// stream after the other. Rounds that come late help CPUs that wait for
+	// nothing else, because their words are then ready.
 	groups := func(from, to int, words, rounds func(s *stream, g int)) {
 		late := 0
 		if vex {

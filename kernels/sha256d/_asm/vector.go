@@ -12,16 +12,16 @@ import (
 // vector writes the rows that compute one nonce a lane. Rounds and words are
 // numbered as in FIPS 180-4.
 //
-// Of the first hash rounds 4 to 63 are left, of the second rounds 1 to 60: the
-// word that is added in round 3 and in round 0 goes into a and e of a state
-// that is known, and round 60 yields the last word of the digest. Constants
-// are of the file, or of the header and written to the frame first.
+// The first hash needs rounds 4 to 63 and the second rounds 1 to 60: the word
+// that is added in round 3 or in round 0 only changes a and e of a known state,
+// and round 60 yields the last word of the digest. Constants are in the file or,
+// if they depend on the header, written to the frame first.
 //
 // The rounds from 32 on are a loop of 8 or 16, which the first hash runs to its
-// end and the second as often as it fits. It keeps the code short: AVX2 takes so
-// many instructions that a CPU which cannot hold them decoded waits for them. For
-// the same reason, what can be an operand in memory is not loaded, and the two
-// newest words of the schedule stay in registers.
+// end and the second as often as it fits. The loop keeps the code short: with
+// AVX2 it would otherwise exceed the cache for decoded instructions. For the same
+// reason, values are operands in memory rather than loaded where possible, and
+// the two newest words of the schedule stay in registers.
 type vector struct {
 	name    string
 	lanes   int
@@ -330,14 +330,14 @@ func (v *vector) plus(at operand.Mem, x, dst reg.VecPhysical) {
 	}
 }
 
-// temp takes a temporary register. Whoever takes one gives it back by done.
+// temp takes a temporary register, which the caller returns with done.
 func (v *vector) temp() reg.VecPhysical {
 	r := v.free[0]
 	v.free = v.free[1:]
 	return r
 }
 
-// done gives r back if it is a temporary register.
+// done returns r if it is a temporary register.
 func (v *vector) done(r reg.VecPhysical) {
 	if slices.Index(v.reg, r) >= v.lasting {
 		v.free = append(v.free, r)
@@ -361,7 +361,7 @@ func (v *vector) set(t int, compute func(dst reg.VecPhysical)) {
 	}
 }
 
-// get returns a register with word t, to be given back by done.
+// get returns a register with word t, to be returned with done.
 func (v *vector) get(t int) reg.VecPhysical {
 	if v.wide() {
 		return v.home(t)
@@ -389,7 +389,7 @@ func (v *vector) place(t int) operand.Mem {
 	return operand.Mem{Base: v.half[t>>3&1], Disp: t&7*v.width - middle}
 }
 
-// turn has the code of a word find the word 8 after it.
+// turn makes the code of a word refer to the word 8 after it.
 func (v *vector) turn() {
 	if !v.wide() {
 		XCHGQ(v.half[0], v.half[1])
@@ -404,7 +404,7 @@ func (v *vector) operand(t int) operand.Op {
 	return v.place(t)
 }
 
-// shift tells sigma that the last of its rotations is a shift.
+// shift marks the last rotation of sigma as a shift.
 const shift = true
 
 // sigma sets dst to the exclusive or of x rotated right by p, q and r.
@@ -445,8 +445,8 @@ func (v *vector) sigma(dst, x reg.VecPhysical, shift bool, p, q, r uint64) {
 	VPXOR(a, b, dst)
 }
 
-// sum says which terms a word of the schedule has; the others are zero or in
-// the constant plus.
+// sum is the set of terms of a word of the schedule; the others are zero or part
+// of the constant plus.
 type sum struct {
 	back2, back7, back15, back16 bool
 	plus                         operand.Mem
@@ -507,14 +507,14 @@ func (v *vector) word(t int, s sum) {
 	})
 }
 
-// options say what is special about a round.
+// options are special cases of a round.
 type options struct {
 	known bool // the word is part of the constant
 	h     bool // so is h
 	half  bool // a is not needed any more
 }
 
-// begin prepares what round t takes over from the round before.
+// begin prepares what round t takes from the round before.
 func (v *vector) begin(t int) {
 	s := v.state(t)
 	if !v.wide() {

@@ -33,8 +33,8 @@ func main() {
 // lines writes a row whose vectors are width bytes. The stores go past the
 // caches, so that no line of a is fetched only to be overwritten, and fill one
 // line after the other, as the buffers that combine them need. Both sources are
-// walked forward, which the hardware's prefetchers see by themselves: on Zen 3
-// instructions that prefetch, 512 to 2048 bytes ahead, made it 8 to 25 % slower.
+// read forward, which hardware prefetchers detect: on Zen 3, prefetch instructions
+// 512 to 2048 bytes ahead made it 8 to 25 % slower.
 func lines(name string, vector func() reg.VecVirtual, width int) {
 	TEXT(name, NOSPLIT, "func(a, b, c *float64, n int, s float64)")
 	Pragma("noescape")
@@ -65,7 +65,7 @@ func lines(name string, vector func() reg.VecVirtual, width int) {
 	}
 	DECQ(n)
 	JNE(operand.LabelRef("next"))
-	// What is stored past the caches is not ordered by itself.
+	// Non-temporal stores are not ordered.
 	SFENCE()
 	VZEROUPPER()
 	RET()

@@ -49,7 +49,7 @@ func main() {
 			VXORPS(top, top, top)
 			VPCMPEQD(at, at, at)
 			for j, from := range []string{"a", "b", "c", "d"} {
-				// Not less or equal, so that NaN is taken; and it stays.
+				// "Not less or equal", so that NaN is taken, and stays.
 				v, more := p.load(from), YMM()
 				VCMPPS(operand.Imm(22), top, v, more)
 				if j > 0 {
@@ -147,12 +147,12 @@ func main() {
 			constant(1.9875691500e-4), constant(1.3981999507e-3), constant(8.3334519073e-3),
 			constant(4.1665795894e-2), constant(1.6666665459e-1), constant(0.5),
 		}
-		// The sum is the least of it, and more chains would take registers.
+		// The sum is a small part of the work, and more chains would take registers.
 		p.reduce(1, 0, VADDPS, func(sum reg.VecVirtual) {
 			x, n, t, y := p.load("x"), YMM(), YMM(), YMM()
 			VFMSUB213PS(p.number("shift"), p.number("scale"), x)
 			VMOVUPS(low, t)
-			VMAXPS(x, t, x) // of two of which one is NaN the last is taken: NaN stays
+			VMAXPS(x, t, x) // MAX returns its last operand if either is NaN: NaN stays
 			VMULPS(log2e, x, n)
 			VCVTPS2DQ(n, n)
 			VCVTDQ2PS(n, t)
@@ -175,8 +175,8 @@ func main() {
 	Generate()
 }
 
-// loop is a function in the making: over n elements of its operands, eight at a
-// time.
+// loop is a function under construction: over n elements of its operands, eight
+// at a time.
 type loop struct {
 	from    map[string]reg.GPVirtual // the end of an operand
 	bytes   map[string]bool          // and whether it consists of bytes
@@ -185,8 +185,8 @@ type loop struct {
 	disp    int           // bytes beyond
 }
 
-// pass writes a function: elements and numbers are the declarations of what it
-// takes before and after n.
+// pass writes a function: elements and numbers declare its parameters before and
+// after n.
 func pass(name, doc, elements, numbers string, body func(p *loop)) {
 	signature := "func(" + elements + ", n int"
 	if numbers != "" {
@@ -241,7 +241,7 @@ func (p *loop) load(name string) reg.VecVirtual {
 func (p *loop) store(name string, v reg.VecVirtual) { VMOVUPS(v, p.at(name)) }
 func (p *loop) number(name string) reg.VecVirtual   { return p.numbers[name] }
 
-// each has body for every eight elements.
+// each emits body for every eight elements.
 func (p *loop) each(body func()) {
 	Label("eight")
 	body()
@@ -251,8 +251,8 @@ func (p *loop) each(body func()) {
 	RET()
 }
 
-// reduce adds up in chains, since one would wait for itself, and returns what
-// join makes of them.
+// reduce accumulates in several chains, since additions of one wait for each
+// other, and returns their combination by join.
 func (p *loop) reduce(chains int, start float32, join func(...operand.Op), body func(sum reg.VecVirtual)) {
 	sums := make([]reg.VecVirtual, chains)
 	for i := range sums {
@@ -311,7 +311,7 @@ func integer(v uint32) operand.Mem {
 	return m
 }
 
-// indices are the numbers of what Pool chooses from.
+// indices returns vectors of the indices of Pool's operands.
 func indices() (v [4]reg.VecVirtual) {
 	for i := range v {
 		v[i] = YMM()
