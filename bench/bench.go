@@ -81,7 +81,8 @@ type Gap struct {
 
 // CounterValue is the value of a counter.
 type CounterValue struct {
-	Of    string // name of its trace: see [results.SharesOf] and its like
+	Kind  results.TraceKind // of its trace
+	Class string            // of shares: see [results.TraceShares]
 	Unit  results.Unit
 	Value float64
 }

@@ -115,19 +115,19 @@ func measure(b *testing.B, w bench.Workload, meters []power.Meter) {
 	defer cancel()
 	counter, ended := bench.NewCounter(), make(chan error, 1)
 	t0, origin := time.Now(), bench.Monotonic()
-	run := results.Run{Status: results.OK, Uses: []results.Use{{Use: info.Use, Unit: info.Unit}}}
-	work := &results.Trace{Of: results.WorkOf(info.Use), Unit: info.Unit, Kind: results.Counter}
-	traces := map[string]*results.Trace{}
+	run := results.Run{Status: results.OK, Uses: []results.Use{{Use: info.Use, Device: results.CPUDevice, Unit: info.Unit}}}
+	work := &results.Trace{Key: run.Uses[0].Key(results.TraceWork), Unit: info.Unit, Kind: results.Counter}
+	traces := map[results.TraceKey]*results.Trace{}
 	readMeters := func() {
 		for _, m := range meters {
 			readings, err := m.Read(ctx)
 			require.NoError(b, err)
 			for i, c := range m.Info().Channels {
-				of := results.MeterOf(m.Info().Name, c.Name)
-				if traces[of] == nil {
-					traces[of] = &results.Trace{Of: of, Unit: c.Unit, Kind: c.Kind}
+				key := results.MeterKey(m.Info().Name, c.Name)
+				if traces[key] == nil {
+					traces[key] = &results.Trace{Key: key, Unit: c.Unit, Kind: c.Kind}
 				}
-				r, tr := readings[i], traces[of]
+				r, tr := readings[i], traces[key]
 				v := results.Float(r.Value)
 				if r.Err != nil {
 					v = results.Absent()

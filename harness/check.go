@@ -78,7 +78,7 @@ func (c Check) Run(ctx context.Context) (results.LoadStep, error) {
 	}
 	out := results.LoadStep{Busy: results.Absent()}
 	for i := range traces {
-		if tr := &traces[i]; tr.Of == results.HostBusy && len(tr.T) > 0 {
+		if tr := &traces[i]; tr.Key == results.HostBusy && len(tr.T) > 0 {
 			from := float64(tr.T[0])
 			out.Busy = tr.Over(from, float64(on)-0.1) / results.Float((float64(on)-0.1-from)*float64(runtime.NumCPU()))
 		}
@@ -86,10 +86,10 @@ func (c Check) Run(ctx context.Context) (results.LoadStep, error) {
 	for _, m := range c.Meters {
 		info := m.Info()
 		for _, ch := range info.Channels {
-			of := results.MeterOf(info.Name, ch.Name)
-			tr := results.Trace{Of: of, Unit: ch.Unit, Kind: ch.Kind, Boundary: ch.Boundary, Origin: ch.Origin}
+			key := results.MeterKey(info.Name, ch.Name)
+			tr := results.Trace{Key: key, Unit: ch.Unit, Kind: ch.Kind, Boundary: ch.Boundary, Origin: ch.Origin}
 			for _, seen := range traces {
-				if seen.Of == of {
+				if seen.Key == key {
 					tr = seen
 				}
 			}

@@ -216,10 +216,10 @@ func (s *sampler) beat(b beat, roots Roots) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	from, to := max(s.clock.of(b.from), s.began), s.clock.of(b.to)
-	s.rise(results.SuspendedOf(results.SuspendedHarness), from, to, b.stood)
+	s.rise(results.HarnessSuspended, from, to, b.stood)
 	if b.timed {
-		s.rise(results.SuspendedOf(results.SuspendedMachine), from, to, b.slept)
-		s.trace(results.Trace{Of: results.HostWall, Unit: results.Second, Kind: results.Gauge}).AddLevel(to, results.Float(b.wall.Seconds()), nil)
+		s.rise(results.MachineSuspended, from, to, b.slept)
+		s.trace(results.Trace{Key: results.HostWall, Unit: results.Second, Kind: results.Gauge}).AddLevel(to, results.Float(b.wall.Seconds()), nil)
 	}
 	for _, p := range s.procs {
 		halted := roots.halted(p.pid)
@@ -227,14 +227,14 @@ func (s *sampler) beat(b beat, roots Roots) {
 		if halted && p.halted { // and so in between
 			stood = seconds(to - from)
 		}
-		s.rise(results.SuspendedOf(p.use), from, to, stood)
+		s.rise(p.key(results.TraceSuspended), from, to, stood)
 		p.halted = halted
 	}
 }
 
 // rise has a counter go up between two instants.
-func (s *sampler) rise(of string, from, to results.Float, by time.Duration) {
-	tr := s.trace(results.Trace{Of: of, Unit: results.Second, Kind: results.Counter})
+func (s *sampler) rise(key results.TraceKey, from, to results.Float, by time.Duration) {
+	tr := s.trace(results.Trace{Key: key, Unit: results.Second, Kind: results.Counter})
 	if len(tr.T) == 0 {
 		tr.AddLevel(from, 0, nil)
 	}

@@ -69,7 +69,7 @@ func TestStoppedWorkerIsNamed(t *testing.T) {
 			said := suspended(s.Record)
 			require.Len(t, said, 1)
 			require.Contains(t, said[0], "mullet/1: the worker of mining was stopped for")
-			tr := s.Record.Runs[1].Trace(results.SuspendedOf("mining"))
+			tr := s.Record.Runs[1].Trace(results.UseKey(results.TraceSuspended, "mining", results.CPUDevice))
 			require.InDelta(t, d.Seconds(), float64(tr.V[len(tr.V)-1]), 0.4)
 		})
 	}
@@ -146,14 +146,14 @@ func TestStoppedHarnessIsNamed(t *testing.T) {
 			flags := suspended(&rec)
 			require.NotEmpty(t, flags)
 			require.Contains(t, flags[0], "mining/1: perwatt did not run for")
-			tr := rec.Runs[1].Trace(results.SuspendedOf(results.SuspendedHarness))
+			tr := rec.Runs[1].Trace(results.HarnessSuspended)
 			require.InDelta(t, d.Seconds(), float64(tr.V[len(tr.V)-1]), 0.3)
 			require.Less(t, len(tr.T), 8, "what is level takes two samples")
 			if withWorker {
 				return
 			}
 			require.Len(t, flags, 1)
-			work := rec.Runs[1].Trace(results.WorkOf("mining"))
+			work := rec.Runs[1].Trace(results.UseKey(results.TraceWork, "mining", results.CPUDevice))
 			w, _ := rec.Runs[1].Phase(results.PhaseMeasure)
 			require.Greater(t, float64(work.Over(float64(w.From), float64(w.To))), 100*d.Seconds(), "the worker went on")
 		})
@@ -165,10 +165,10 @@ func TestUndisturbedSession(t *testing.T) {
 	s := newSession(t, "mining")
 	require.NoError(t, s.Run(t.Context()))
 	require.Empty(t, suspended(s.Record))
-	for _, of := range []string{results.SuspendedOf("mining"), results.SuspendedOf(results.SuspendedHarness), results.SuspendedOf(results.SuspendedMachine), results.HostWall} {
-		tr := s.Record.Runs[1].Trace(of)
-		require.NotNil(t, tr, of)
-		require.False(t, slices.ContainsFunc(tr.V, func(v results.Float) bool { return v != 0 }), of)
+	for _, key := range []results.TraceKey{results.UseKey(results.TraceSuspended, "mining", results.CPUDevice), results.HarnessSuspended, results.MachineSuspended, results.HostWall} {
+		tr := s.Record.Runs[1].Trace(key)
+		require.NotNil(t, tr, key)
+		require.False(t, slices.ContainsFunc(tr.V, func(v results.Float) bool { return v != 0 }), key)
 	}
 }
 

@@ -64,14 +64,14 @@ func readNode(r Roots) results.Node {
 	info := parseCPUInfo(readFile(r.proc("cpuinfo"), maxTable))
 	groups := r.cgroups("self")
 	n := results.Node{
-		Name:    r.word(r.proc("sys/kernel/hostname")),
-		OS:      parseOSRelease(readFile(filepath.Join(r.Root, "etc/os-release"), maxText)),
-		Kernel:  r.word(r.proc("sys/kernel/osrelease")),
-		Arch:    goArch(r.word(r.proc("sys/kernel/arch"))),
-		Memory:  parseMemTotal(readFile(r.proc("meminfo"), maxText)),
-		Devices: r.devices(),
+		Name:   r.word(r.proc("sys/kernel/hostname")),
+		OS:     parseOSRelease(readFile(filepath.Join(r.Root, "etc/os-release"), maxText)),
+		Kernel: r.word(r.proc("sys/kernel/osrelease")),
+		Arch:   goArch(r.word(r.proc("sys/kernel/arch"))),
+		Memory: parseMemTotal(readFile(r.proc("meminfo"), maxText)),
 	}
-	n.CPU = r.cpu(info, n.Arch)
+	cpu, device := r.cpu(info, n.Arch)
+	n.CPU, n.Devices = cpu, append([]results.Device{device}, r.devices()...)
 	limit, _ := r.powerCap()
 	n.Settings = results.Settings{
 		Governor:    mixed(r.perPolicy("scaling_governor")),
@@ -94,10 +94,11 @@ func readNode(r Roots) results.Node {
 func askProcessor(n *results.Node) {
 	c := &cpuid.CPU
 	n.Arch = cmp.Or(n.Arch, runtime.GOARCH)
-	n.CPU.Features = c.FeatureSet()
-	slices.Sort(n.CPU.Features)
-	n.CPU.Vendor = cmp.Or(n.CPU.Vendor, clean(c.VendorString))
-	n.CPU.Model = cmp.Or(n.CPU.Model, clean(c.BrandName))
+	d := &n.Devices[0]
+	d.Features = c.FeatureSet()
+	slices.Sort(d.Features)
+	d.Vendor = cmp.Or(d.Vendor, clean(c.VendorString))
+	d.Model = cmp.Or(d.Model, clean(c.BrandName))
 	if n.CPU.Clock.IsAbsent() && c.Hz > 0 {
 		n.CPU.Clock = results.Float(c.Hz)
 	}
@@ -131,32 +132,32 @@ const (
 
 // cpu describes the processors. On arm64 Family is the architecture version,
 // ModelID the part number and Stepping variant·16 + revision, all of MIDR_EL1.
-func (r Roots) cpu(info cpuInfo, arch string) results.CPU {
+func (r Roots) cpu(info cpuInfo, arch string) (c results.CPU, d results.Device) {
 	online, _ := parseList(r.text(r.cpuDir("online")))
-	c := results.CPU{
-		Vendor:   info.first["vendor_id"],
-		Model:    info.first["model name"],
+	d = results.Device{
+		ID: results.CPUDevice, Kind: results.KindCPU, Vendor: info.first["vendor_id"], Model: info.first["model name"],
+		Lanes: cmp.Or(len(online), info.count),
+	}
+	c = results.CPU{
 		Family:   number(info.first["cpu family"]),
 		ModelID:  number(info.first["model"]),
 		Stepping: number(info.first["stepping"]),
-		Threads:  cmp.Or(len(online), info.count),
 		Clock:    r.clock(info, arch),
 		Cache:    r.caches(),
-		Features: []string{},
 	}
 	if part, ok := info.first["CPU part"]; ok {
 		names := make([]string, len(info.kinds))
 		for i, k := range info.kinds {
 			names[i] = cmp.Or(armCores[k], fmt.Sprintf("part %#x", k.part))
 		}
-		c.Vendor = cmp.Or(armMakers[number(info.first["CPU implementer"])], info.first["CPU implementer"])
+		d.Vendor = cmp.Or(armMakers[number(info.first["CPU implementer"])], info.first["CPU implementer"])
 		c.Arch = strings.Join(names, " + ")
-		c.Model = cmp.Or(c.Model, c.Vendor+" "+c.Arch)
+		d.Model = cmp.Or(d.Model, d.Vendor+" "+c.Arch)
 		c.Family = number(info.first["CPU architecture"])
 		c.ModelID = number(part)
 		c.Stepping = number(info.first["CPU variant"])<<4 | number(info.first["CPU revision"])
 	} else {
-		c.Arch = microarchitecture(c.Vendor, c.Family, c.ModelID, c.Stepping)
+		c.Arch = microarchitecture(d.Vendor, c.Family, c.ModelID, c.Stepping)
 	}
 	// CPUs of one core, and cores of one package, show the same list.
 	cores, packages := map[string]bool{}, map[string]bool{}
@@ -170,7 +171,7 @@ func (r Roots) cpu(info cpuInfo, arch string) results.CPU {
 		}
 	}
 	c.Cores, c.Sockets = len(cores), len(packages)
-	return c
+	return c, d
 }
 
 // clock is the nominal clock in Hz: what the processor is sold as, neither its
@@ -402,17 +403,18 @@ func (r Roots) container() string {
 // devices lists display and 3D controllers (PCI base class 03) and processing
 // accelerators (12), without the adapters that only paint a console.
 func (r Roots) devices() []results.Device {
-	out := []results.Device{}
+	var out []results.Device
+	count := map[results.DeviceKind]int{}
 	dir := r.sys("bus/pci/devices")
 	for _, address := range entries(dir, "") {
 		at := filepath.Join(dir, address)
 		class, vendor, device := r.text(at+"/class"), r.text(at+"/vendor"), r.text(at+"/device")
-		kind := ""
+		var kind results.DeviceKind
 		switch {
 		case strings.HasPrefix(class, "0x03") && !slices.Contains(consoles, vendor):
-			kind = "gpu"
+			kind = results.KindGPU
 		case strings.HasPrefix(class, "0x12"):
-			kind = "accelerator"
+			kind = results.KindAccelerator
 		default:
 			continue
 		}
@@ -424,7 +426,11 @@ func (r Roots) devices() []results.Device {
 			parseField(readFile(r.proc("driver/nvidia/gpus/"+address+"/information"), maxText), "Model"),
 			r.word(at+"/product_name"),
 			deviceMakers[vendor]))
-		out = append(out, results.Device{Kind: kind, Name: clean(strings.TrimSpace(name + " [" + id + "]")), ID: clean(address)})
+		out = append(out, results.Device{
+			ID: fmt.Sprintf("%s:%d", kind, count[kind]), Kind: kind, Vendor: deviceMakers[vendor],
+			Model: clean(strings.TrimSpace(name + " [" + id + "]")), PCI: clean(address),
+		})
+		count[kind]++
 	}
 	return out
 }

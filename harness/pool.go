@@ -380,18 +380,17 @@ func (p *Pool) end(o PoolOutcome) {
 }
 
 // minerNode describes a miner as a node: by the name of its worker, and by what its
-// API reports or else by its agent, NAME/VERSION. The firmware is a setting: it may
-// change and the miner is still the same.
+// API reports or else by its agent, NAME/VERSION.
 func minerNode(w PoolWorker, miners []miner.Client) results.Node {
-	agent, address := w.Peer()
-	n := results.Node{
-		Name: w.Name(), CPU: results.CPU{Clock: results.Absent()}, Devices: []results.Device{{Kind: "miner", Name: agent, ID: address}},
+	agent, _ := w.Peer()
+	device := results.Device{ID: results.MinerDevice, Kind: results.KindMiner}
+	device.Model, device.Firmware, _ = strings.Cut(agent, "/")
+	for _, m := range miners {
+		info := m.Info()
+		device.Model, device.Firmware = cmp.Or(info.Model, device.Model), cmp.Or(info.Firmware, device.Firmware)
+	}
+	return results.Node{
+		Name: w.Name(), CPU: results.CPU{Clock: results.Absent()}, Devices: []results.Device{device},
 		Settings: results.Settings{CPUQuota: results.Absent(), PowerCap: results.Absent(), Load: results.Absent()},
 	}
-	n.CPU.Model, n.Settings.Microcode, _ = strings.Cut(agent, "/")
-	for _, d := range miners {
-		info := d.Info()
-		n.CPU.Model, n.Settings.Microcode = cmp.Or(info.Model, n.CPU.Model), cmp.Or(info.Firmware, n.Settings.Microcode)
-	}
-	return n
 }

@@ -100,8 +100,8 @@ func TestPool(t *testing.T) {
 		rec := outcomes[i].Record
 		require.NoError(t, outcomes[i].Err)
 		require.Equal(t, name, rec.Node.Name)
-		require.Equal(t, "testminer", rec.Node.CPU.Model)
-		require.Equal(t, "1.2", rec.Node.Settings.Microcode, "the firmware is not part of the model")
+		require.Equal(t, "testminer", rec.Node.Device(results.MinerDevice).Model)
+		require.Equal(t, "1.2", rec.Node.Device(results.MinerDevice).Firmware, "the firmware is not part of the model")
 		require.Equal(t, "perwatt", rec.Tool.Name)
 		require.Equal(t, results.Complete, rec.State)
 		require.Equal(t, 2, rec.Count(results.OK))

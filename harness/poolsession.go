@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -93,7 +92,7 @@ func (r *PoolSession) Run(ctx context.Context) error {
 	}
 	prepare.To = m.clock.now()
 	info, shares := r.Load.Info(), r.Load.Shares()
-	m.use = useOf(info, Part{Use: info.Use, Role: results.Alone})
+	m.use = useOf(info, Part{Use: info.Use, Role: results.Alone}, results.MinerDevice)
 	m.use.Shares = &shares
 
 	// The samples that close the last window are read after ctx has ended.
@@ -199,11 +198,18 @@ func (m *poolSession) start(start bench.Start) results.Float {
 	defer s.mu.Unlock()
 	t := m.clock.of(start.At)
 	m.last, m.before[1].To = start.Count, t
-	s.counter(results.WorkOf(m.use.Use), m.use.Unit, t, 0, nil)
-	for _, told := range start.Counters {
-		s.counter(told.Of, told.Unit, t, told.Value, nil)
-	}
+	s.counter(m.use.Key(results.TraceWork), m.use.Unit, t, 0, nil)
+	m.counters(t, start.Counters)
 	return t
+}
+
+// counters takes in the load's counters; the sampler is locked.
+func (m *poolSession) counters(t results.Float, values []bench.CounterValue) {
+	for _, v := range values {
+		key := m.use.Key(v.Kind)
+		key.Channel = v.Class
+		m.sampler.counter(key, v.Unit, t, v.Value, nil)
+	}
 }
 
 // touch reads the counters and returns the time at which it did.
@@ -226,10 +232,8 @@ func (m *poolSession) touch() results.Float {
 	m.total += float64(count - m.last) // modulo 2^64
 	m.last, m.touched = count, time.Now()
 	t := m.clock.ofMonotonic(at)
-	s.counter(results.WorkOf(m.use.Use), m.use.Unit, t, m.total, nil)
-	for _, told := range told {
-		s.counter(told.Of, told.Unit, t, told.Value, nil)
-	}
+	s.counter(m.use.Key(results.TraceWork), m.use.Unit, t, m.total, nil)
+	m.counters(t, told)
 	return t
 }
 
@@ -254,7 +258,7 @@ func (m *poolSession) end() results.Float {
 func (m *poolSession) settle() {
 	for len(m.windows) > 1 {
 		w, open := m.windows[0], m.windows[len(m.windows)-1]
-		waits := m.sampler.behind(w.to) != "" && time.Now().Before(w.patience)
+		waits := m.sampler.behind(w.to) && time.Now().Before(w.patience)
 		if waits || len(m.windows) == 2 && m.clock.now()-open.from < m.Record.Plan.Window/2 {
 			return
 		}
@@ -280,7 +284,7 @@ func (m *poolSession) run(from, to results.Float, anchor results.Anchor, i int) 
 	}
 	// A class without shares needs no trace.
 	r.Traces = slices.DeleteFunc(r.Traces, func(tr results.Trace) bool {
-		return strings.HasPrefix(tr.Of, results.SharesOf(m.use.Use, "")) && !slices.ContainsFunc(tr.V, func(v results.Float) bool { return v != 0 })
+		return tr.Key.Kind == results.TraceShares && !slices.ContainsFunc(tr.V, func(v results.Float) bool { return v != 0 })
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -321,6 +325,9 @@ func (m *poolSession) stand(state results.State) {
 	}
 	if len(rec.Runs) > 0 {
 		checks := m.Load.Check()
+		for i := range checks {
+			checks[i].Device = m.use.Device
+		}
 		rec.Runs[len(rec.Runs)-1].Checks = checks
 		if bad := slices.IndexFunc(checks, func(c results.Check) bool { return !c.OK }); bad >= 0 {
 			for i := range rec.Runs {
@@ -358,7 +365,7 @@ func (m *poolSession) finish(state results.State) error {
 		m.windows = m.windows[:n-1]
 	}
 	last := m.windows[len(m.windows)-1]
-	for m.sampler.behind(last.to) != "" && time.Now().Before(last.patience) {
+	for m.sampler.behind(last.to) && time.Now().Before(last.patience) {
 		time.Sleep(min(seconds(m.Record.Plan.Interval)/4, 50*time.Millisecond))
 	}
 	m.stand(state)
@@ -419,7 +426,7 @@ func (s *sampler) latest() results.Float {
 	defer s.mu.Unlock()
 	t := results.Absent()
 	for _, tr := range s.traces {
-		if n := len(tr.T); n > 0 && !aside(tr.Of) && !(tr.T[n-1] >= t) {
+		if n := len(tr.T); n > 0 && !aside(tr.Key) && !(tr.T[n-1] >= t) {
 			t = tr.T[n-1]
 		}
 	}

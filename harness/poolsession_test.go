@@ -95,12 +95,17 @@ func (e *elsewhere) Counters() []bench.CounterValue {
 	return e.told()
 }
 
+// shares is the key of a class of shares.
+func shares(class string) results.TraceKey {
+	return results.TraceKey{Kind: results.TraceShares, Use: "mining", Device: results.MinerDevice, Channel: class}
+}
+
 func (e *elsewhere) told() []bench.CounterValue {
 	return []bench.CounterValue{
-		{Of: results.SharesOf("mining", "accepted"), Unit: results.Share, Value: float64(e.shares.Load())},
-		{Of: results.SharesOf("mining", "duplicate"), Unit: results.Share, Value: float64(e.refused)},
-		{Of: results.SharesOf("mining", "low"), Unit: results.Share},
-		{Of: results.AwayOf("mining"), Unit: results.Second},
+		{Kind: results.TraceShares, Class: "accepted", Unit: results.Share, Value: float64(e.shares.Load())},
+		{Kind: results.TraceShares, Class: "duplicate", Unit: results.Share, Value: float64(e.refused)},
+		{Kind: results.TraceShares, Class: "low", Unit: results.Share},
+		{Kind: results.TraceAway, Unit: results.Second},
 	}
 }
 
@@ -155,11 +160,11 @@ func whole(t *testing.T, e *elsewhere, rec *results.Record) {
 			require.Equal(t, last.To, p.From, "no time between windows")
 		}
 		last = p
-		n := r.Trace(results.WorkOf("mining")).Over(float64(p.From), float64(p.To))
-		require.Equal(t, n, 100*r.Trace(results.SharesOf("mining", "accepted")).Over(float64(p.From), float64(p.To)), "both counters at one instant")
+		n := r.Trace(results.UseKey(results.TraceWork, "mining", results.MinerDevice)).Over(float64(p.From), float64(p.To))
+		require.Equal(t, n, 100*r.Trace(shares("accepted")).Over(float64(p.From), float64(p.To)), "both counters at one instant")
 		require.Equal(t, math.Round(float64(n)), float64(n), "no share is cut in two")
 		sum += n
-		require.Nil(t, r.Trace(results.SharesOf("mining", "low")), "of what never came")
+		require.Nil(t, r.Trace(shares("low")), "of what never came")
 		require.Equal(t, &results.Shares{Difficulty: 1, Work: 100, Agent: "test/1"}, r.Uses[0].Shares)
 	}
 	require.InDelta(t, 100*float64(e.shares.Load()), float64(sum), 100*300, "all but the warm-up")
@@ -196,7 +201,7 @@ func TestRemote(t *testing.T) {
 	require.Equal(t, int64(2), e.runs.Load(), "what counts is handed out after the warm-up")
 	require.Equal(t, results.Complete, (*saved)[len(*saved)-1])
 	require.Equal(t, results.Running, (*saved)[0], "kept while it goes on")
-	require.NotNil(t, rec.Runs[0].Trace(results.SharesOf("mining", "duplicate")))
+	require.NotNil(t, rec.Runs[0].Trace(shares("duplicate")))
 	require.GreaterOrEqual(t, b.n, 2, "asked at the beginning and again")
 	var said []results.SelfReportedSample
 	for _, run := range rec.Runs {

@@ -35,6 +35,7 @@ const looks = 10
 // process is the harness's side of one worker.
 type process struct {
 	use      string
+	device   string // that it runs on
 	pid      int
 	halted   bool         // at the last beat
 	unit     results.Unit // of its counts
@@ -48,6 +49,11 @@ type process struct {
 	oomKills int64 // before it was started
 	stderr   tail
 	kill     func()
+}
+
+// key is the key of a trace of the worker's use.
+func (p *process) key(kind results.TraceKind) results.TraceKey {
+	return results.UseKey(kind, p.use, p.device)
 }
 
 // start runs a worker process from command, which must end up in [Worker].

@@ -107,7 +107,7 @@ func (r *run) phases(ctx context.Context) error {
 			return err
 		}
 		for _, c := range a.Checks {
-			c.Use = r.rec.Uses[i].Use
+			c.Use, c.Device = r.rec.Uses[i].Use, r.rec.Uses[i].Device
 			r.rec.Checks = append(r.rec.Checks, c)
 		}
 	}
@@ -120,10 +120,10 @@ func (r *run) phases(ctx context.Context) error {
 // probe records what is known between windows only.
 func (r *run) probe() {
 	if hz, err := ProbeClock(r.s.CPUs); err == nil {
-		r.sampler.note(results.HostClock, results.Hertz, results.Gauge, r.clock.now(), hz)
+		r.sampler.note(results.TraceKey{Kind: results.TraceClock, Device: results.CPUDevice}, results.Hertz, results.Gauge, r.clock.now(), hz)
 	}
 	if n := throttles(r.s.Roots); !n.IsAbsent() {
-		r.sampler.note(results.HostThrottles, results.Ratio, results.Counter, r.clock.now(), float64(n))
+		r.sampler.note(results.TraceKey{Kind: results.TraceThrottles, Device: results.CPUDevice}, results.Ratio, results.Counter, r.clock.now(), float64(n))
 	}
 }
 
@@ -141,7 +141,7 @@ func (r *run) prepare(ctx context.Context) error {
 		r.procs = append(r.procs, p)
 		a, err := p.ask(ctx, order{Do: "open", Use: part.Use, Config: &cfg, CPUs: r.s.CPUs}, prepareLimit)
 		if a.Info != nil {
-			r.rec.Uses = append(r.rec.Uses, useOf(*a.Info, part))
+			r.rec.Uses = append(r.rec.Uses, useOf(*a.Info, part, results.CPUDevice))
 		}
 		if err != nil {
 			return err
@@ -149,7 +149,7 @@ func (r *run) prepare(ctx context.Context) error {
 		if a.Info == nil {
 			return fmt.Errorf("%s: the worker did not say what it is", part.Use)
 		}
-		p.unit = a.Info.Unit
+		p.unit, p.device = a.Info.Unit, r.rec.Uses[i].Device
 		r.sampler.watch(p)
 		if part.Role == results.Background {
 			if _, err := p.ask(ctx, order{Do: "demote"}, stopLimit); err != nil {
@@ -164,9 +164,9 @@ func (r *run) prepare(ctx context.Context) error {
 	return nil
 }
 
-func useOf(info bench.Info, part Part) results.Use {
+func useOf(info bench.Info, part Part, device string) results.Use {
 	u := results.Use{
-		Use: part.Use, Workload: info.Name, Impl: info.Impl, Role: part.Role, Threads: info.Threads, Unit: info.Unit,
+		Use: part.Use, Device: device, Workload: info.Name, Impl: info.Impl, Role: part.Role, Threads: info.Threads, Unit: info.Unit,
 		FlopPerCount: results.Absent(), Formula: info.Formula, Params: info.Params, Seed: info.Seed,
 	}
 	if info.FlopPerCount > 0 {
@@ -234,7 +234,7 @@ func (r *run) reachAndWarmUp(ctx context.Context) error {
 // anyway.
 func (r *run) awaitMeters(ctx context.Context) error {
 	limit := time.Now().Add(min(r.patience(), seconds(r.s.Record.Plan.Window)))
-	for r.sampler.still(r.s.paces) != "" && time.Now().Before(limit) {
+	for r.sampler.still(r.s.paces) && time.Now().Before(limit) {
 		if err := r.watchFor(ctx, seconds(r.s.Record.Plan.Interval)/4); err != nil {
 			return err
 		}
@@ -262,7 +262,7 @@ func (r *run) steady() bool {
 		if u.Role == results.Background {
 			continue
 		}
-		tr := r.sampler.snapshot(results.WorkOf(u.Use))
+		tr := r.sampler.snapshot(u.Key(results.TraceWork))
 		if tr == nil {
 			return false
 		}
@@ -324,7 +324,7 @@ const drainLimit = 3 * time.Second
 // when it is stopped. A trace that gets none leaves its figure absent, not
 // wrong.
 func (r *run) drain(ctx context.Context, edge results.Float) error {
-	for limit := time.Now().Add(r.patience()); r.sampler.behind(edge) != "" && time.Now().Before(limit); {
+	for limit := time.Now().Add(r.patience()); r.sampler.behind(edge) && time.Now().Before(limit); {
 		if err := r.watchFor(ctx, seconds(r.s.Record.Plan.Interval)/4); err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +25,7 @@ type sampler struct {
 
 	mu     sync.Mutex
 	traces []*results.Trace
-	index  map[string]*results.Trace
+	index  map[results.TraceKey]*results.Trace
 	procs  []*process
 }
 
@@ -34,7 +33,7 @@ type sampler struct {
 // heartbeat finds.
 func startSampler(ctx context.Context, c clock, interval time.Duration, meters []power.Meter, host *host, heart *Heartbeat) *sampler {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &sampler{clock: c, began: c.now(), heart: heart, interval: interval, cancel: cancel, index: map[string]*results.Trace{}}
+	s := &sampler{clock: c, began: c.now(), heart: heart, interval: interval, cancel: cancel, index: map[results.TraceKey]*results.Trace{}}
 	heart.tell(s, true)
 	for _, m := range meters {
 		s.wait.Go(func() { s.sampleMeter(ctx, m) })
@@ -63,16 +62,12 @@ func (s *sampler) every(ctx context.Context, interval time.Duration, f func()) {
 
 func (s *sampler) sampleMeter(ctx context.Context, m power.Meter) {
 	info := m.Info()
-	names := make([]string, len(info.Channels))
-	for i, c := range info.Channels {
-		names[i] = results.MeterOf(info.Name, c.Name)
-	}
 	s.every(ctx, max(s.interval, info.Period), func() {
 		readings, err := m.Read(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if err == nil && len(readings) != len(names) {
+		if err == nil && len(readings) != len(info.Channels) {
 			err = errors.New("the meter returned another number of channels than it has")
 		}
 		s.mu.Lock()
@@ -89,7 +84,7 @@ func (s *sampler) sampleMeter(ctx context.Context, m power.Meter) {
 				r.Err = errors.New("the meter returned a value that is not a number")
 			}
 			t := s.clock.of(r.At)
-			s.trace(results.Trace{Of: names[i], Unit: c.Unit, Kind: c.Kind, Boundary: c.Boundary, Origin: c.Origin}).Add(t, results.Float(r.Value), r.Err)
+			s.trace(results.Trace{Key: results.MeterKey(info.Name, c.Name), Unit: c.Unit, Kind: c.Kind, Boundary: c.Boundary, Origin: c.Origin}).Add(t, results.Float(r.Value), r.Err)
 			s.timing(info.Name, t, r)
 		}
 	})
@@ -99,11 +94,11 @@ func (s *sampler) sampleMeter(ctx context.Context, m power.Meter) {
 // instrument's own clock said. All channels of one request share it.
 func (s *sampler) timing(meter string, t results.Float, r power.Reading) {
 	if r.Slack > 0 {
-		s.trace(results.Trace{Of: results.RoundTripOf(meter), Unit: results.Second, Kind: results.Gauge}).Add(t, micro(2*r.Slack.Seconds()), nil)
+		s.trace(results.Trace{Key: results.TraceKey{Kind: results.TraceRoundTrip, Meter: meter}, Unit: results.Second, Kind: results.Gauge}).Add(t, micro(2*r.Slack.Seconds()), nil)
 	}
 	if !r.Clock.IsZero() {
 		off := r.Clock.Sub(r.At.Round(0)).Seconds() // wall clock against wall clock
-		s.trace(results.Trace{Of: results.ClockOf(meter), Unit: results.Second, Kind: results.Gauge}).Add(t, results.Float(math.Round(off*1e6)/1e6), nil)
+		s.trace(results.Trace{Key: results.TraceKey{Kind: results.TraceClockOffset, Meter: meter}, Unit: results.Second, Kind: results.Gauge}).Add(t, results.Float(math.Round(off*1e6)/1e6), nil)
 	}
 }
 
@@ -115,7 +110,7 @@ func (s *sampler) sampleHost(h *host) {
 	s.mu.Lock()
 	s.counter(results.HostBusy, results.Second, t, busy, err)
 	s.counter(results.HostSteal, results.Second, t, stolen, err)
-	s.counter(results.HostSelf, results.Second, t, self.Seconds(), selfErr)
+	s.counter(results.HarnessCPU, results.Second, t, self.Seconds(), selfErr)
 	s.mu.Unlock()
 	s.sampleStrain(&h.strain)
 }
@@ -126,24 +121,24 @@ func (s *sampler) sampleWork() {
 	defer s.mu.Unlock()
 	for _, p := range s.procs {
 		cpu, err := processCPU(p.pid)
-		s.counter(results.CPUOf(p.use), results.Second, s.clock.now(), cpu.Seconds(), err)
+		s.counter(p.key(results.TraceCPUTime), results.Second, s.clock.now(), cpu.Seconds(), err)
 		if count, at, ok := p.counter.Load(); ok && at != 0 {
-			s.counter(results.WorkOf(p.use), p.unit, s.clock.ofMonotonic(at), float64(count), nil)
+			s.counter(p.key(results.TraceWork), p.unit, s.clock.ofMonotonic(at), float64(count), nil)
 		}
 	}
 }
 
-func (s *sampler) counter(of string, unit results.Unit, t results.Float, v float64, err error) {
-	s.trace(results.Trace{Of: of, Unit: unit, Kind: results.Counter}).Add(t, results.Float(v), err)
+func (s *sampler) counter(key results.TraceKey, unit results.Unit, t results.Float, v float64, err error) {
+	s.trace(results.Trace{Key: key, Unit: unit, Kind: results.Counter}).Add(t, results.Float(v), err)
 }
 
-// trace returns the trace named tr.Of, made like tr if it is new.
+// trace returns the trace with the key of tr, a new one like tr if there is none.
 func (s *sampler) trace(tr results.Trace) *results.Trace {
-	if s.index[tr.Of] == nil {
+	if s.index[tr.Key] == nil {
 		s.traces = append(s.traces, &tr)
-		s.index[tr.Of] = &tr
+		s.index[tr.Key] = &tr
 	}
-	return s.index[tr.Of]
+	return s.index[tr.Key]
 }
 
 // watch adds a worker to what is sampled.
@@ -154,10 +149,10 @@ func (s *sampler) watch(p *process) {
 }
 
 // snapshot returns a copy of a trace so far, or nil.
-func (s *sampler) snapshot(of string) *results.Trace {
+func (s *sampler) snapshot(key results.TraceKey) *results.Trace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tr := s.index[of]
+	tr := s.index[key]
 	if tr == nil {
 		return nil
 	}
@@ -167,48 +162,52 @@ func (s *sampler) snapshot(of string) *results.Trace {
 }
 
 // aside reports whether a trace is not sampled to bracket windows.
-func aside(of string) bool {
-	return of == results.HostClock || of == results.HostThrottles || strings.HasPrefix(of, results.RoundTripOf("")) || strings.HasPrefix(of, results.ClockOf(""))
+func aside(k results.TraceKey) bool {
+	switch k.Kind {
+	case results.TraceClock, results.TraceThrottles, results.TraceRoundTrip, results.TraceClockOffset:
+		return true
+	}
+	return false
 }
 
-// behind names a trace that has no sample at or after t yet, or "". Of the
-// counter of a meter only a sample counts at which it had moved: it says nothing
-// of the joules in between. One that moved at no other time is not waited for.
-func (s *sampler) behind(t results.Float) string {
+// behind reports whether a trace has no sample at or after t yet. For the counter
+// of a meter only a sample at which it had moved counts, because between moves its
+// energy is unknown; a counter that never moved is not waited for.
+func (s *sampler) behind(t results.Float) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, tr := range s.traces {
 		n := len(tr.T)
-		if aside(tr.Of) || n == 0 {
+		if aside(tr.Key) || n == 0 {
 			continue
 		}
 		last := tr.T[n-1]
-		if at, moved := lastMove(tr); moved && isMeter(tr.Of) {
+		if at, moved := lastMove(tr); moved && tr.Key.Kind == results.TraceMeter {
 			last = at
 		}
 		if last < t {
-			return tr.Of
+			return true
 		}
 	}
-	return ""
+	return false
 }
 
-// still names the counter of a meter that was read and did not move yet since
-// the run began, or "": those that stand between readings, which also the runs
-// before may have shown.
-func (s *sampler) still(paces map[string]time.Duration) string {
+// still reports whether the counter of a meter was read and has not moved since
+// the run began, of the counters that stand between readings in this run or stood
+// in an earlier one.
+func (s *sampler) still(paces map[results.TraceKey]time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, tr := range s.traces {
-		if tr.Kind != results.Counter || !isMeter(tr.Of) {
+		if tr.Kind != results.Counter || tr.Key.Kind != results.TraceMeter {
 			continue
 		}
-		_, known := paces[tr.Of]
+		_, known := paces[tr.Key]
 		if _, moved := lastMove(tr); !moved && (len(tr.T) > 1 || known) {
-			return tr.Of
+			return true
 		}
 	}
-	return ""
+	return false
 }
 
 // pace is the longest that a counter of a meter took from a move to the next in
@@ -217,7 +216,7 @@ func (s *sampler) pace() (longest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, tr := range s.traces {
-		if tr.Kind == results.Counter && isMeter(tr.Of) {
+		if tr.Kind == results.Counter && tr.Key.Kind == results.TraceMeter {
 			if pace, stands := paceOf(tr); stands {
 				longest = max(longest, pace)
 			}
@@ -225,8 +224,6 @@ func (s *sampler) pace() (longest time.Duration) {
 	}
 	return longest
 }
-
-func isMeter(of string) bool { return strings.HasPrefix(of, "meter/") }
 
 // lastMove is when a counter had last moved, and whether it did at all.
 func lastMove(tr *results.Trace) (at results.Float, moved bool) {
@@ -239,10 +236,10 @@ func lastMove(tr *results.Trace) (at results.Float, moved bool) {
 }
 
 // note records a value that was taken between windows rather than sampled.
-func (s *sampler) note(of string, unit results.Unit, kind results.Kind, t results.Float, v float64) {
+func (s *sampler) note(key results.TraceKey, unit results.Unit, kind results.Kind, t results.Float, v float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trace(results.Trace{Of: of, Unit: unit, Kind: kind}).Add(t, results.Float(v), nil)
+	s.trace(results.Trace{Key: key, Unit: unit, Kind: kind}).Add(t, results.Float(v), nil)
 }
 
 // stop ends all sampling and returns the traces.

@@ -40,7 +40,7 @@ type Session struct {
 
 	// Counters of meters that were read more often than they move, by trace,
 	// and the longest that one took from a move to the next; 0 if it never did.
-	paces map[string]time.Duration
+	paces map[results.TraceKey]time.Duration
 	heart *Heartbeat
 }
 
@@ -138,12 +138,12 @@ func (s *Session) Run(ctx context.Context) error {
 // learn notes which counters stand between readings, and for how long.
 func (s *Session) learn(traces []results.Trace) {
 	if s.paces == nil {
-		s.paces = map[string]time.Duration{}
+		s.paces = map[results.TraceKey]time.Duration{}
 	}
 	for i := range traces {
-		if tr := &traces[i]; tr.Kind == results.Counter && isMeter(tr.Of) {
+		if tr := &traces[i]; tr.Kind == results.Counter && tr.Key.Kind == results.TraceMeter {
 			if pace, stands := paceOf(tr); stands {
-				s.paces[tr.Of] = max(s.paces[tr.Of], pace)
+				s.paces[tr.Key] = max(s.paces[tr.Key], pace)
 			}
 		}
 	}

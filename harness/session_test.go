@@ -123,7 +123,7 @@ func newSession(t *testing.T, names ...string) *Session {
 	rec := &results.Record{Plan: results.Plan{
 		Rounds: 1, Settle: 0.01, Warmup: 0.1, Limit: 0.1, Window: 0.3, Interval: 0.02, Seed: 7,
 	}}
-	rec.Node.CPU.Threads = 2
+	rec.Node.Devices = []results.Device{{ID: results.CPUDevice, Kind: results.KindCPU, Lanes: 2}}
 	for _, s := range sc {
 		rec.Plan.Scenarios = append(rec.Plan.Scenarios, s.Name)
 	}
@@ -194,10 +194,10 @@ func TestSessionMeasures(t *testing.T) {
 			require.False(t, seeds[u.Seed], "a seed is used once")
 			seeds[u.Seed] = true
 			require.Equal(t, u.Use == "training", u.Target != nil)
-			rate := r.Trace(results.WorkOf(u.Use)).Over(float64(measured(t, r).From), float64(measured(t, r).To))
+			rate := r.Trace(u.Key(results.TraceWork)).Over(float64(measured(t, r).From), float64(measured(t, r).To))
 			require.Greater(t, rate, results.Float(10))
 		}
-		joules := r.Trace("meter/ramp/total").Over(float64(measured(t, r).From), float64(measured(t, r).To))
+		joules := r.Trace(results.MeterKey("ramp", "total")).Over(float64(measured(t, r).From), float64(measured(t, r).To))
 		require.InEpsilon(t, 100*float64(measured(t, r).To-measured(t, r).From), float64(joules), 1e-4, "one clock for work, watts and phases")
 		for i := 1; i < len(r.Phases); i++ {
 			require.GreaterOrEqual(t, r.Phases[i].From, r.Phases[i-1].To)
@@ -359,7 +359,7 @@ func TestMeterThatVanishesCostsItsWattsOnly(t *testing.T) {
 	require.False(t, m[results.Throughput].Value.IsAbsent())
 	require.True(t, m[results.Power].Value.IsAbsent())
 	require.True(t, slices.ContainsFunc(s.Record.Summary.Flags, func(w results.Warning) bool { return w.Code == "energy-gap" }))
-	require.Contains(t, s.Record.Runs[1].Trace("meter/ramp/total").Errors[0].Error, "unplugged")
+	require.Contains(t, s.Record.Runs[1].Trace(results.MeterKey("ramp", "total")).Errors[0].Error, "unplugged")
 }
 
 // Without a window's far edge there is no figure: a meter that blocks is
@@ -417,7 +417,7 @@ func BenchmarkSampling(b *testing.B) {
 	require.NoError(b, err)
 	defer h.times.close()
 	p := &process{use: "mining", pid: os.Getpid(), counter: bench.NewCounter()}
-	s := &sampler{clock: clock{t0: time.Now(), origin: bench.Monotonic()}, index: map[string]*results.Trace{}, procs: []*process{p}}
+	s := &sampler{clock: clock{t0: time.Now(), origin: bench.Monotonic()}, index: map[results.TraceKey]*results.Trace{}, procs: []*process{p}}
 	before, err := selfCPU()
 	require.NoError(b, err)
 	for b.Loop() {
@@ -433,18 +433,18 @@ func BenchmarkSampling(b *testing.B) {
 // readings, by its own pace; one that never moves, a gauge and what the harness
 // itself counts are not.
 func TestWaitsForMoves(t *testing.T) {
-	trace := func(of string, kind results.Kind, v ...results.Float) *results.Trace {
-		tr := &results.Trace{Of: of, Kind: kind}
+	trace := func(key results.TraceKey, kind results.Kind, v ...results.Float) *results.Trace {
+		tr := &results.Trace{Key: key, Kind: kind}
 		for i, v := range v {
 			tr.T, tr.V = append(tr.T, results.Float(i)/10), append(tr.V, v)
 		}
 		return tr
 	}
-	rapl := results.MeterOf("rapl", "package-0")
+	rapl := results.MeterKey("rapl", "package-0")
 	for _, c := range []struct {
 		name          string
 		tr            *results.Trace
-		paces         map[string]time.Duration
+		paces         map[results.TraceKey]time.Duration
 		still, behind bool // at 0.35 s
 		pace          time.Duration
 	}{
@@ -453,14 +453,14 @@ func TestWaitsForMoves(t *testing.T) {
 		{"moved before the edge", trace(rapl, results.Counter, 1, 1, 2, 2, 2), nil, false, true, 0},
 		{"moved after it", trace(rapl, results.Counter, 1, 2, 2, 2, 3), nil, false, false, 300 * time.Millisecond},
 		{"one reading of what is fast", trace(rapl, results.Counter, 1), nil, false, true, 0},
-		{"one reading of what stands", trace(rapl, results.Counter, 1), map[string]time.Duration{rapl: 0}, true, true, 0},
+		{"one reading of what stands", trace(rapl, results.Counter, 1), map[results.TraceKey]time.Duration{rapl: 0}, true, true, 0},
 		{"a gauge", trace(rapl, results.Gauge, 5, 5, 5, 5, 5), nil, false, false, 0},
-		{"work of a starved use", trace(results.WorkOf("mining"), results.Counter, 1, 1, 1, 1, 1), nil, false, false, 0},
+		{"work of a starved use", trace(results.UseKey(results.TraceWork, "mining", results.CPUDevice), results.Counter, 1, 1, 1, 1, 1), nil, false, false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &sampler{traces: []*results.Trace{c.tr}}
-			require.Equal(t, c.still, s.still(c.paces) != "")
-			require.Equal(t, c.behind, s.behind(0.35) != "")
+			require.Equal(t, c.still, s.still(c.paces))
+			require.Equal(t, c.behind, s.behind(0.35))
 			require.Equal(t, c.pace, s.pace())
 		})
 	}

@@ -67,16 +67,19 @@ func (x *strain) waits(file string) (some, full float64, err error) {
 
 // sampleStrain reads all of it.
 func (s *sampler) sampleStrain(x *strain) {
-	level := func(of string, t results.Float, v float64, err error) {
+	level := func(key results.TraceKey, t results.Float, v float64, err error) {
 		s.mu.Lock() // not while a file is read
 		defer s.mu.Unlock()
-		s.trace(results.Trace{Of: of, Unit: results.Second, Kind: results.Counter}).AddLevel(t, results.Float(v), err)
+		s.trace(results.Trace{Key: key, Unit: results.Second, Kind: results.Counter}).AddLevel(t, results.Float(v), err)
 	}
 	if len(x.quotas) > 0 {
 		v, err := x.held()
 		level(results.QuotaHeld, s.clock.now(), v, err)
 	}
-	for _, p := range []struct{ file, some, full string }{
+	for _, p := range []struct {
+		file       string
+		some, full results.TraceKey
+	}{
 		{x.host, results.HostMemorySome, results.HostMemoryFull},
 		{x.group, results.GroupMemorySome, results.GroupMemoryFull},
 	} {

@@ -34,7 +34,7 @@ func TestStrain(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		files map[string]string
-		want  map[string]float64 // last value of each trace
+		want  map[results.TraceKey]float64 // last value of each trace
 	}{
 		{"nothing of it", map[string]string{"proc/self/mountinfo": mountV2, "proc/self/cgroup": "0::/\n"}, nil},
 		{"version 2, nested: that above holds back", map[string]string{
@@ -45,26 +45,26 @@ func TestStrain(t *testing.T) {
 			"sys/fs/cgroup/a/b/c/cpu.stat":        "usage_usec 7\nnr_throttled 1\nthrottled_usec 250000\n",
 			"sys/fs/cgroup/a/b/c/memory.pressure": strings.ReplaceAll(pressure, "2500000", "1000000"),
 			"sys/fs/cgroup/a/other/cpu.stat":      "throttled_usec 99000000\n",
-		}, map[string]float64{results.QuotaHeld: 3.25, results.HostMemorySome: 2.5, results.HostMemoryFull: 0.5, results.GroupMemorySome: 1, results.GroupMemoryFull: 0.5}},
+		}, map[results.TraceKey]float64{results.QuotaHeld: 3.25, results.HostMemorySome: 2.5, results.HostMemoryFull: 0.5, results.GroupMemorySome: 1, results.GroupMemoryFull: 0.5}},
 		{"version 1", map[string]string{
 			"proc/self/mountinfo": mountV1, "proc/self/cgroup": "4:memory:/a\n3:cpu,cpuacct:/a/b\n",
 			"sys/fs/cgroup/cpu,cpuacct/a/b/cpu.stat": "nr_periods 9\nnr_throttled 4\nthrottled_time 1500000000\n",
 			"sys/fs/cgroup/cpu,cpuacct/a/cpu.stat":   "nr_periods 9\nnr_throttled 4\nthrottled_time 500000000\n",
-		}, map[string]float64{results.QuotaHeld: 2}},
+		}, map[results.TraceKey]float64{results.QuotaHeld: 2}},
 		{"pressure of a kernel that was told to keep none", map[string]string{"proc/self/mountinfo": "", "proc/self/cgroup": "", "proc/pressure/memory": ""}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := written(t, c.files).strain()
-			s := &sampler{clock: clock{t0: time.Now()}, index: map[string]*results.Trace{}}
+			s := &sampler{clock: clock{t0: time.Now()}, index: map[results.TraceKey]*results.Trace{}}
 			s.sampleStrain(&x)
-			got := map[string]float64{}
+			got := map[results.TraceKey]float64{}
 			for _, tr := range s.traces {
 				require.Equal(t, results.Second, tr.Unit)
 				require.Equal(t, results.Counter, tr.Kind)
-				got[tr.Of] = float64(tr.V[len(tr.V)-1])
+				got[tr.Key] = float64(tr.V[len(tr.V)-1])
 			}
 			if c.want == nil {
-				c.want = map[string]float64{}
+				c.want = map[results.TraceKey]float64{}
 			}
 			require.Equal(t, c.want, got)
 		})
@@ -75,7 +75,7 @@ func TestStrain(t *testing.T) {
 func TestStrainOfAGroupThatIsRemoved(t *testing.T) {
 	r := written(t, map[string]string{"proc/self/mountinfo": mountV2, "proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.stat": "throttled_usec 5\n"})
 	x := r.strain()
-	s := &sampler{clock: clock{t0: time.Now()}, index: map[string]*results.Trace{}}
+	s := &sampler{clock: clock{t0: time.Now()}, index: map[results.TraceKey]*results.Trace{}}
 	s.sampleStrain(&x)
 	require.NoError(t, os.RemoveAll(filepath.Join(r.Sys, "fs/cgroup/a")))
 	time.Sleep(time.Millisecond)

@@ -120,8 +120,8 @@ var doubts = []struct {
 	}, "lift the limit (systemctl set-property UNIT CPUQuota= or docker run without --cpus), or pass --threads no larger than it"},
 
 	{"affinity", func(n *results.Node, _ *Conditions) string {
-		return when(len(n.Settings.CPUs) > 0 && len(n.Settings.CPUs) < n.CPU.Threads,
-			"only %d of the %d online CPUs may be used, while a meter sees the power of all", len(n.Settings.CPUs), n.CPU.Threads)
+		return when(len(n.Settings.CPUs) > 0 && len(n.Settings.CPUs) < n.Threads(),
+			"only %d of the %d online CPUs may be used, while a meter sees the power of all", len(n.Settings.CPUs), n.Threads())
 	}, "start without taskset, numactl or a cpuset, or leave the rest of the machine idle and say so with --label"},
 
 	{"governor", func(n *results.Node, _ *Conditions) string {
@@ -171,8 +171,8 @@ var doubts = []struct {
 
 	{"busy-machine", func(n *results.Node, _ *Conditions) string {
 		load := float64(n.Settings.Load)
-		return when(n.CPU.Threads > 0 && load > busyShare*float64(n.CPU.Threads),
-			"load average %.2f on %d CPUs before anything was started: other work takes CPU time and power", load, n.CPU.Threads)
+		return when(n.Threads() > 0 && load > busyShare*float64(n.Threads()),
+			"load average %.2f on %d CPUs before anything was started: other work takes CPU time and power", load, n.Threads())
 	}, "stop it (top shows it), or wait a minute if it was the run before this one"},
 
 	{"low-memory", func(n *results.Node, _ *Conditions) string {
@@ -196,5 +196,5 @@ func usable(n *results.Node) int {
 	if len(n.Settings.CPUs) > 0 {
 		return len(n.Settings.CPUs)
 	}
-	return n.CPU.Threads
+	return n.Threads()
 }

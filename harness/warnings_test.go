@@ -12,7 +12,8 @@ import (
 func wellSet() (results.Node, Conditions) {
 	n := results.Node{
 		Arch: "amd64", Memory: 64 << 30,
-		CPU: results.CPU{Threads: 8, Cores: 8, Sockets: 1},
+		Devices: []results.Device{{ID: results.CPUDevice, Kind: results.KindCPU, Lanes: 8}},
+		CPU:     results.CPU{Cores: 8, Sockets: 1},
 		Settings: results.Settings{
 			Governor: "performance", Turbo: "off", SMT: "off", ClockSource: "tsc",
 			CPUQuota: results.Absent(), CPUs: []int{0, 1, 2, 3, 4, 5, 6, 7}, PowerCap: 350, Load: 0.1,

@@ -60,7 +60,7 @@ func (a terms) scale(by float64) terms {
 // run, in J, at one meter. Gains of one instrument are correlated and add up;
 // the rest of its channels is independent.
 func (h PrimaryMeter) within(r *indexedRun, from, to float64) (sum terms) {
-	trips := r.Trace(RoundTripOf(h.Meter))
+	trips := r.Trace(TraceKey{Kind: TraceRoundTrip, Meter: h.Meter})
 	half := 0.0
 	if trips != nil {
 		r.spend(len(trips.T))
@@ -72,7 +72,7 @@ func (h PrimaryMeter) within(r *indexedRun, from, to float64) (sum terms) {
 	}
 	for i := range h.parts {
 		s := &h.parts[i]
-		tr := r.Trace(s.of)
+		tr := r.Trace(s.key)
 		if tr == nil {
 			continue
 		}

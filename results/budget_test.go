@@ -31,7 +31,7 @@ func single(idle, load float64, a Accuracy) *Record {
 		{Name: "b", Unit: Watt, Kind: Gauge, Boundary: Wall, Origin: Measured, Total: Wall, Accuracy: a},
 	}}}
 	for i := range rec.Runs {
-		tr := rec.Runs[i].Trace(MeterOf("m", "b"))
+		tr := rec.Runs[i].Trace(MeterKey("m", "b"))
 		for j := range tr.V {
 			tr.V[j] *= 4 // the world gives it a quarter of the power
 		}
@@ -82,8 +82,8 @@ func TestUnstatedAccuracy(t *testing.T) {
 func TestRoundTripsAreTimeUncertainty(t *testing.T) {
 	rec := newWorld().record()
 	for i := range rec.Runs {
-		m := rec.Runs[i].Trace(MeterOf("m", "a"))
-		trips := Trace{Of: RoundTripOf("m"), Unit: Second, Kind: Gauge, T: m.T}
+		m := rec.Runs[i].Trace(MeterKey("m", "a"))
+		trips := Trace{Key: TraceKey{Kind: TraceRoundTrip, Meter: "m"}, Unit: Second, Kind: Gauge, T: m.T}
 		for range m.T {
 			trips.V = append(trips.V, 0.1)
 		}

@@ -97,12 +97,12 @@ func draws(name string, v float64, o Origin) SelfReportedField {
 // mined is a record of one run, 100 s from 50 to 150, in which rate hashes a
 // second were measured.
 func mined(rate float64, claims ...Claim) *Record {
-	tr := Trace{Of: WorkOf("mining"), Unit: Hash, Kind: Counter}
+	tr := Trace{Key: UseKey(TraceWork, "mining", CPUDevice), Unit: Hash, Kind: Counter}
 	for s := 0.0; s <= 200; s += 10 {
 		tr.T, tr.V = append(tr.T, Float(s)), append(tr.V, Float(rate*s))
 	}
 	return &Record{Plan: Plan{Scenarios: []string{"mining"}, Warmup: 40}, Runs: []Run{{
-		Scenario: "mining", Round: 1, Status: OK, Uses: []Use{{Use: "mining", Unit: Hash, FlopPerCount: Absent()}},
+		Scenario: "mining", Round: 1, Status: OK, Uses: []Use{{Use: "mining", Device: CPUDevice, Unit: Hash, FlopPerCount: Absent()}},
 		Phases: []Phase{{Name: PhaseWarmup, From: 0, To: 50}, {Name: PhaseMeasure, From: 50, To: 150}}, Traces: []Trace{tr}, Claims: claims,
 	}}}
 }

@@ -162,12 +162,10 @@ func decode(raw []byte) (*Record, error) {
 	}
 	rec := new(Record)
 	switch {
-	case version == SchemaVersion, version == 1:
-		// Version 1 differs in its summary alone.
-		err = walk(raw, func(x *text) error {
-			x.traces = version < SchemaVersion
-			return x.decode(reflect.ValueOf(rec).Elem())
-		})
+	case version == SchemaVersion:
+		err = walk(raw, func(x *text) error { return x.decode(reflect.ValueOf(rec).Elem()) })
+	case version == 1:
+		rec, err = decodeVersion1(raw)
 	case version > SchemaVersion:
 		err = fmt.Errorf("schema version %d is newer than this program reads (%d): upgrade perwatt", version, SchemaVersion)
 	default:
@@ -212,6 +210,8 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[State]():        {string(Running), string(Complete), string(Interrupted)},
 	reflect.TypeFor[Status]():       {string(OK), string(Void), string(Failed), string(Stopped)},
 	reflect.TypeFor[Role]():         {"", string(Alone), string(Foreground), string(Background)}, // "" for an idle row
+	reflect.TypeFor[DeviceKind]():   {string(KindCPU), string(KindGPU), string(KindAccelerator), string(KindMiner)},
+	reflect.TypeFor[TraceKind]():    words(traceKinds),
 	reflect.TypeFor[Kind]():         {string(Counter), string(Gauge)},
 	reflect.TypeFor[Boundary]():     words(Boundaries()),
 	reflect.TypeFor[Origin]():       {string(Measured), string(Modelled), string(Declared)},
@@ -240,6 +240,9 @@ type member struct {
 	name     string
 	index    []int // of reflect.Value.FieldByIndex
 	optional bool  // left out when empty
+	// read decodes the member where the version of the record holds something
+	// else than the field does; nil to decode into the field.
+	read func(x *text, field reflect.Value) error
 }
 
 var memberCache sync.Map // reflect.Type → []member
@@ -255,12 +258,12 @@ func membersOf(t reflect.Type) []member {
 		f := t.Field(i)
 		if f.Anonymous { // its members are those of the struct that embeds it
 			for _, m := range membersOf(f.Type) {
-				ms = append(ms, member{m.name, append([]int{i}, m.index...), m.optional})
+				ms = append(ms, member{name: m.name, index: append([]int{i}, m.index...), optional: m.optional})
 			}
 			continue
 		}
 		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
-		ms = append(ms, member{name, []int{i}, option == "omitempty"})
+		ms = append(ms, member{name: name, index: []int{i}, optional: option == "omitempty"})
 	}
 	memberCache.Store(t, ms)
 	return ms
@@ -270,8 +273,6 @@ var (
 	floatType = reflect.TypeFor[Float]()
 	saidType  = reflect.TypeFor[SelfReported]()
 	timeType  = reflect.TypeFor[time.Time]()
-
-	summaryType = reflect.TypeFor[Summary]()
 )
 
 // decode consumes a value of the type of v and stores it there. null is an
@@ -368,16 +369,21 @@ func (x *text) decode(v reflect.Value) error {
 }
 
 func (x *text) decodeStruct(v reflect.Value) error {
-	ms := membersOf(v.Type())
+	members := membersOf
+	if x.members != nil {
+		members = x.members
+	}
+	ms := members(v.Type())
 	var seen uint64
 	err := x.object(func(key string) error {
 		for i, m := range ms {
 			if m.name == key {
 				seen |= 1 << i
-				if x.traces && v.FieldByIndex(m.index).Type() == summaryType {
-					return x.skip()
+				field := v.FieldByIndex(m.index)
+				if m.read != nil {
+					return m.read(x, field)
 				}
-				return x.decode(v.FieldByIndex(m.index))
+				return x.decode(field)
 			}
 		}
 		return x.skip()
@@ -437,11 +443,18 @@ func (x *text) floats() (out []Float, err error) {
 	return out, err
 }
 
-// consistent says what in the traces contradicts [Trace], and what in the
-// claims [Claim].
+// consistent returns an error for devices that share an id, for traces that
+// contradict [Trace] and for claims that contradict [Claim].
 func (r *Record) consistent() error {
 	if most := maxMembers - len(membersOf(reflect.TypeFor[Record]())); len(r.Runs) > most {
 		return fmt.Errorf("/runs: %d of them, and a record holds no more than %d: keep a longer session in several", len(r.Runs), most)
+	}
+	ids := map[string]bool{}
+	for i, d := range r.Node.Devices {
+		if ids[d.ID] {
+			return fmt.Errorf("/node/devices/%d/id: %q is the id of another device, too", i, Line(d.ID, mostQuoted))
+		}
+		ids[d.ID] = true
 	}
 	for i := range r.Runs {
 		for j := range r.Runs[i].Traces {

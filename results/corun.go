@@ -1,21 +1,26 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 )
 
-// of returns the windows of one use in one role, by round; of training, those
-// on one model.
-func (d *deriver) of(use string, role Role, model string) map[int]*Window {
-	m := map[int]*Window{}
+// controls returns the windows of the control, by device and round.
+func (d *deriver) controls() map[string]map[int]*Window {
+	m := map[string]map[int]*Window{}
 	d.spend(len(d.windows))
 	for i := range d.windows {
-		if w := &d.windows[i]; !w.left && w.Use.Use == use && w.Use.Role == role && w.Use.Params["model"] == model {
-			m[w.Round] = w
+		w := &d.windows[i]
+		if u := w.Use; w.left || u.Use != Control || u.Role != Alone || u.Params["model"] != "" {
+			continue
 		}
+		if m[w.Use.Device] == nil {
+			m[w.Use.Device] = map[int]*Window{}
+		}
+		m[w.Use.Device][w.Round] = w
 	}
 	return m
 }
@@ -35,9 +40,10 @@ func paired(a, b map[int]*Window, f func(a, b *Window) Float) []float64 {
 	return xs
 }
 
-// relative adds what a use did over what the control did, round by round.
+// relative adds the ratios to the control on the same device, round by round; for
+// idle power to the control on the CPU.
 func (d *deriver) relative(m map[string]Figure, ws []Window) {
-	control, of := d.control, map[int]*Window{}
+	control, of := d.control[cmp.Or(ws[0].Use.Device, CPUDevice)], map[int]*Window{}
 	if len(control) == 0 || ws[0].Use.Use == Control {
 		return
 	}
@@ -73,11 +79,11 @@ func (d *deriver) relative(m map[string]Figure, ws []Window) {
 	}
 }
 
-// find returns the windows of a use in a role, in the row of the plan that
-// has it first; of training, on one model.
-func find(rows [][]Window, use string, role Role, model string) []Window {
+// find returns the windows of a use in a role on a device, in the row of the
+// plan that has it first; of training, on one model.
+func find(rows [][]Window, use string, role Role, device, model string) []Window {
 	for _, ws := range rows {
-		if u := ws[0].Use; u.Use == use && u.Role == role && u.Params["model"] == model {
+		if u := ws[0].Use; u.Use == use && u.Role == role && u.Device == device && u.Params["model"] == model {
 			return ws
 		}
 	}
@@ -87,13 +93,16 @@ func find(rows [][]Window, use string, role Role, model string) []Window {
 // marginal compares the mullet with training alone: each figure is made of
 // those of the rows, and its interval of what each round did to both.
 func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
-	model := ""
+	model, device, miner := "", "", ""
 	for _, ws := range rows {
-		if u := ws[0].Use; u.Use == "training" && u.Role == Foreground {
-			model = u.Params["model"]
+		switch u := ws[0].Use; {
+		case u.Use == "training" && u.Role == Foreground:
+			model, device = u.Params["model"], u.Device
+		case u.Use == "mining" && u.Role == Background && miner == "":
+			miner = u.Device
 		}
 	}
-	alone, front, back := find(rows, "training", Alone, model), find(rows, "training", Foreground, model), find(rows, "mining", Background, "")
+	alone, front, back := find(rows, "training", Alone, device, model), find(rows, "training", Foreground, device, model), find(rows, "mining", Background, miner, "")
 	rate := func(ws []Window) quotient { return sums(ws, (*Window).work, (*Window).seconds) }
 	kept, gained := rate(front).over(rate(alone)), rate(back)
 	if !(kept.value > 0) || math.IsInf(kept.value, 0) || math.IsNaN(gained.value) {
@@ -155,11 +164,10 @@ func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
 	}
 }
 
-// exchange is how many hashes the energy of one training sample would give, on
-// every model in the order of the plan.
+// exchange is how many hashes the energy of one training sample would give on the
+// same device, for every model in the order of the plan.
 func (d *deriver) exchange(rows [][]Window) (out []Exchange) {
 	efficiency := func(ws []Window) quotient { return sums(ws, (*Window).work, (*Window).energy) }
-	mining := efficiency(find(rows, "mining", Alone, ""))
 	// One meter saw both: its gain cancels in the ratio.
 	all := d.seen(d.windows, func(w *Window) terms {
 		t := gross(w)
@@ -170,9 +178,11 @@ func (d *deriver) exchange(rows [][]Window) (out []Exchange) {
 		if ws[0].Use.Use != "training" || ws[0].Use.Role != Alone {
 			continue
 		}
+		device := ws[0].Use.Device
+		mining := efficiency(find(rows, "mining", Alone, device, ""))
 		d.spend(64 * (len(mining.moves) + len(ws)))
 		if q := mining.over(efficiency(ws)); q.value > 0 && !math.IsInf(q.value, 0) {
-			out = append(out, Exchange{Scenario: ws[0].Scenario, HashesPerSample: all.mark(q.metric(Hash.Per(Sample), false))})
+			out = append(out, Exchange{Scenario: ws[0].Scenario, Device: device, HashesPerSample: all.mark(q.metric(Hash.Per(Sample), false))})
 		}
 	}
 	return out

@@ -38,16 +38,16 @@ func DeriveWithin(ctx context.Context, rec *Record) (s Summary, err error) {
 func derive(e *effort) Summary {
 	d := deriver{indexedRecord: indexed(e)}
 	d.windows = d.indexedRecord.windows()
-	d.control = d.of(Control, Alone, "")
-	d.kernels = kernelsOf(d.rec)
+	d.control = d.controls()
+	d.speeds = speedsOf(d.rec)
 	s := Summary{Rows: []Row{}, Yields: []Yield{}}
 	rows := d.rows(d.windows)
 	for _, ws := range rows {
 		u := ws[0].Use
-		d.copied(u.Use, u.Workload, u.Impl, u.Use, u.Workload, u.Impl, ws[0].Scenario, ws[0].Scenario)
+		d.copied(u.Use, u.Device, u.Workload, u.Impl, u.Use, u.Device, u.Workload, u.Impl, ws[0].Scenario, ws[0].Scenario)
 		d.spend(512 * len(ws)) // of all the metrics
 		s.Rows = append(s.Rows, Row{
-			Scenario: ws[0].Scenario, Use: u.Use, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
+			Scenario: ws[0].Scenario, Use: u.Use, Device: u.Device, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
 			Metrics: d.metrics(ws),
 		})
 		if u.Use != "idle" {
@@ -73,6 +73,6 @@ func derive(e *effort) Summary {
 type deriver struct {
 	*indexedRecord
 	windows []Window
-	control map[int]*Window // by round
-	kernels kernels
+	control map[string]map[int]*Window // by device and round
+	speeds  map[string]speed           // by device
 }

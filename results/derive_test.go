@@ -39,22 +39,22 @@ func newWorld() world {
 
 var worldUses = map[string][]Use{
 	"idle":     {},
-	"mining":   {{Use: "mining", Workload: "hashscan", Impl: "generic", Role: Alone, Unit: Hash}},
-	"training": {{Use: "training", Workload: "training", Impl: "gonum", Role: Alone, Threads: 2, Unit: Sample, FlopPerCount: 1.636e6}},
-	"compute":  {{Use: "compute", Workload: "matmul", Impl: "gonum", Role: Alone, Threads: 2, Unit: FLOP, FlopPerCount: 1}},
-	"control":  {{Use: "control", Workload: "hashscan", Impl: "stdlib", Role: Alone, Unit: Hash}},
-	"mullet": {{Use: "training", Workload: "training", Impl: "gonum", Role: Foreground, Unit: Sample, FlopPerCount: 1.636e6},
-		{Use: "mining", Workload: "hashscan", Impl: "generic", Role: Background, Unit: Hash}},
+	"mining":   {{Use: "mining", Device: CPUDevice, Workload: "hashscan", Impl: "generic", Role: Alone, Unit: Hash}},
+	"training": {{Use: "training", Device: CPUDevice, Workload: "training", Impl: "gonum", Role: Alone, Threads: 2, Unit: Sample, FlopPerCount: 1.636e6}},
+	"compute":  {{Use: "compute", Device: CPUDevice, Workload: "matmul", Impl: "gonum", Role: Alone, Threads: 2, Unit: FLOP, FlopPerCount: 1}},
+	"control":  {{Use: "control", Device: CPUDevice, Workload: "hashscan", Impl: "stdlib", Role: Alone, Unit: Hash}},
+	"mullet": {{Use: "training", Device: CPUDevice, Workload: "training", Impl: "gonum", Role: Foreground, Unit: Sample, FlopPerCount: 1.636e6},
+		{Use: "mining", Device: CPUDevice, Workload: "hashscan", Impl: "generic", Role: Background, Unit: Hash}},
 }
 
 func (w world) record() *Record {
 	rec := &Record{
 		Start: time.Unix(1.7e9, 0).UTC(),
-		Node:  Node{CPU: CPU{Threads: 2}},
+		Node:  Node{Devices: []Device{{ID: CPUDevice, Kind: KindCPU, Lanes: 2}}},
 		Plan:  Plan{Scenarios: w.scenarios, Rounds: w.rounds, Warmup: 1, Window: 2, Target: true},
 		Kernels: []Kernel{
-			{Name: "sha256d", Impls: []Impl{{Name: "gonum", Rate: 9e9, Peak: 9e9, Unit: "hash/s"}}},
-			{Name: "sgemm", Impls: []Impl{
+			{Name: "sha256d", Device: CPUDevice, Impls: []Impl{{Name: "gonum", Rate: 9e9, Peak: 9e9, Unit: "hash/s"}}},
+			{Name: "sgemm", Device: CPUDevice, Impls: []Impl{
 				{Name: "gonum", Rate: 4e9, Peak: Absent(), Unit: "FLOP/s"}, {Name: "avx2", Rate: 4.5e9, Peak: 5e9, Unit: "FLOP/s"},
 			}},
 		},
@@ -75,8 +75,8 @@ func (w world) record() *Record {
 			from, to := t+1.25, t+3.25
 			r.Phases = []Phase{{PhaseWarmup, Float(t + 0.25), Float(from)}, {PhaseMeasure, Float(from), Float(to)}}
 			// Off the grid of the window's edges, so that they are interpolated.
-			sample := func(of string, kind Kind, step float64, f func(t float64) float64) {
-				tr := Trace{Of: of, Kind: kind}
+			sample := func(key TraceKey, kind Kind, step float64, f func(t float64) float64) {
+				tr := Trace{Key: key, Kind: kind}
 				for x := t + 0.013; x < t+4; x += step {
 					at := x + 1e-3*math.Sin(x*x) // a sampler is late
 					tr.T, tr.V = append(tr.T, Float(at)), append(tr.V, Float(f(at)))
@@ -84,23 +84,23 @@ func (w world) record() *Record {
 				r.Traces = append(r.Traces, tr)
 			}
 			p := w.watts(sc, round)
-			sample(MeterOf("m", "a"), Counter, 0.1, func(x float64) float64 { return 0.75 * p * x })
-			sample(MeterOf("m", "b"), Gauge, 0.1, func(float64) float64 { return 0.25 * p })
-			sample(MeterOf("m", "core"), Counter, 0.1, func(x float64) float64 { return 0.5 * p * x })
+			sample(MeterKey("m", "a"), Counter, 0.1, func(x float64) float64 { return 0.75 * p * x })
+			sample(MeterKey("m", "b"), Gauge, 0.1, func(float64) float64 { return 0.25 * p })
+			sample(MeterKey("m", "core"), Counter, 0.1, func(x float64) float64 { return 0.5 * p * x })
 			if sc == w.breakRead {
 				r.Traces[0].V[20] = Absent()
 			}
 			for _, u := range r.Uses {
 				rate := w.rate(sc, u.Use, round)
-				sample(WorkOf(u.Use), Counter, 0.07, func(x float64) float64 { return rate * (x - t) })
-				sample(CPUOf(u.Use), Counter, 0.1, func(x float64) float64 { return 1.9 / float64(len(r.Uses)) * (x - t) })
+				sample(u.Key(TraceWork), Counter, 0.07, func(x float64) float64 { return rate * (x - t) })
+				sample(u.Key(TraceCPUTime), Counter, 0.1, func(x float64) float64 { return 1.9 / float64(len(r.Uses)) * (x - t) })
 			}
 			sample(HostBusy, Counter, 0.1, func(x float64) float64 { return 1.95 * x })
-			sample(HostSelf, Counter, 0.1, func(x float64) float64 { return 0.01 * x })
+			sample(HarnessCPU, Counter, 0.1, func(x float64) float64 { return 0.01 * x })
 			sample(HostSteal, Counter, 0.1, func(x float64) float64 { return 2 * w.stolen * x })
-			sample(HostClock, Gauge, 3.9, func(float64) float64 { return w.clock(sc, round) })
+			sample(TraceKey{Kind: TraceClock, Device: CPUDevice}, Gauge, 3.9, func(float64) float64 { return w.clock(sc, round) })
 			if sc == "idle" {
-				r.Traces = slices.DeleteFunc(r.Traces, func(tr Trace) bool { return tr.Of == HostBusy })
+				r.Traces = slices.DeleteFunc(r.Traces, func(tr Trace) bool { return tr.Key == HostBusy })
 			}
 			rec.Runs = append(rec.Runs, r)
 			t += 4
@@ -285,7 +285,7 @@ func TestFlags(t *testing.T) {
 		{"no target", nil, func(r *Record) { r.Plan.Target = false }, []string{"no-target"}},
 		{"others", nil, func(r *Record) {
 			for i := range r.Runs {
-				if tr := r.Runs[i].Trace(HostSelf); tr != nil && r.Runs[i].Scenario == "compute" {
+				if tr := r.Runs[i].Trace(HarnessCPU); tr != nil && r.Runs[i].Scenario == "compute" {
 					tr.V = make([]Float, len(tr.V))
 					tr = r.Runs[i].Trace(HostBusy)
 					for j := range tr.V {
@@ -296,7 +296,7 @@ func TestFlags(t *testing.T) {
 		}, []string{"other-load"}},
 		{"clock step", nil, func(r *Record) { r.Runs[3].Anchor.UTC = r.Runs[3].Anchor.UTC.Add(time.Hour) }, []string{"clock-step"}},
 		{"unsteady", nil, func(r *Record) {
-			tr := r.Runs[1].Trace(WorkOf("mining"))
+			tr := r.Runs[1].Trace(UseKey(TraceWork, "mining", CPUDevice))
 			for j := range tr.V {
 				if float64(tr.T[j]) < float64(r.Runs[1].Phases[0].From)+0.5 {
 					tr.V[j] *= 0.9

@@ -50,7 +50,7 @@ func spans(t *testing.T, raw []byte) (out []span) {
 			value("")
 			digest := out[len(out)-1]
 			out = out[:len(out)-1]
-			named := regexp.MustCompile(`"(form|record|/[a-z0-9/]+)":`)
+			named := regexp.MustCompile(`"(form|record|/[a-z0-9_/]+)":`)
 			for at := digest.from; at < digest.to; {
 				n := bytes.IndexByte(raw[at:], '\n') + 1
 				if m := named.FindSubmatch(raw[at : at+n]); m != nil {
@@ -267,8 +267,8 @@ func TestCheck(t *testing.T) {
 			{"/summary/rows", "mullet mullet generic alone: its traces give it, the record does not state it"}}},
 		{"a flag less", with(func(s *Summary) { s.Flags = s.Flags[:1] }), []Mismatch{
 			{"/summary/flags/1", "not-steady mining/2: the record states it, its traces do not give it"}}},
-		{"marginal", with(func(s *Summary) { s.CoRunCost = &CoRunCost{} }), []Mismatch{
-			{"/summary/marginal", "marginal: its traces give it, the record does not state it"}}},
+		{"cost of a co-run", with(func(s *Summary) { s.CoRunCost = &CoRunCost{} }), []Mismatch{
+			{"/summary/co_run_cost", "co_run_cost: its traces give it, the record does not state it"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := File{Record: &Record{Summary: summary()}}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 )
 
 // What keeps work from being done without being a part of the machine's speed.
@@ -17,22 +16,22 @@ const (
 
 // halt is a time for which something did not run.
 type halt struct {
-	who  string
+	who  TraceKey
 	from float64 // s on the clock of the record
 	long float64 // s, of all such times together
 }
 
 // halts lists what was suspended from second a to second b of a run.
 func (r *indexedRun) halts(a, b float64) (out []halt) {
-	for _, tr := range r.beginning(SuspendedOf("")) {
+	for _, tr := range slices.Concat(r.group(HarnessSuspended), r.group(MachineSuspended), r.group(TraceKey{Kind: TraceSuspended})) {
 		r.spend(4 * len(tr.T))
-		h := halt{who: strings.TrimPrefix(tr.Of, SuspendedOf(""))}
+		h := halt{who: tr.Key}
 		for k := 1; k < len(tr.T) && k < len(tr.V); k++ {
 			rise, t0, t1 := float64(tr.V[k]-tr.V[k-1]), float64(tr.T[k-1]), float64(tr.T[k])
 			if !(rise > 0 && t1 >= a && t0 <= b) {
 				continue
 			}
-			if within := (min(t1, b) - max(t0, a)) / (t1 - t0); h.who != SuspendedMachine { // whose clock stood
+			if within := (min(t1, b) - max(t0, a)) / (t1 - t0); h.who != MachineSuspended { // whose clock stood
 				rise *= within
 			}
 			if h.long == 0 {
@@ -52,7 +51,7 @@ func (r *indexedRun) halts(a, b float64) (out []halt) {
 // known is found out by how they came.
 func (w *Window) stood() bool {
 	for _, h := range w.halt {
-		if elsewhere := w.Use.Shares != nil && h.who == SuspendedHarness; !elsewhere && h.long > maxStolen*w.Duration {
+		if elsewhere := w.Use.Shares != nil && h.who == HarnessSuspended; !elsewhere && h.long > maxStolen*w.Duration {
 			return true
 		}
 	}
@@ -83,11 +82,11 @@ func (r *indexedRun) suspensions(add func(w *Window, code, text, remedy string))
 		if h.long <= min(maxHalt, maxStolen*max(0, float64(to-from))) {
 			continue
 		}
-		what, remedy := "the worker of "+h.who+" was stopped", "let it run: no kill -STOP, debugger or freezer while it is measured"
+		what, remedy := "the worker of "+useName(h.who.Use, h.who.Device)+" was stopped", "let it run: no kill -STOP, debugger or freezer while it is measured"
 		switch h.who {
-		case SuspendedHarness:
+		case HarnessSuspended:
 			what, remedy = "perwatt did not run", "let it run: no Ctrl-Z, kill -STOP, debugger, freezer or pause of the guest while it measures; neither load nor stolen time explains this"
-		case SuspendedMachine:
+		case MachineSuspended:
 			what, remedy = "the machine slept", "keep it awake: systemd-inhibit --what=sleep perwatt run"
 		}
 		where := "in the window"
@@ -103,12 +102,12 @@ func (r *indexedRun) suspensions(add func(w *Window, code, text, remedy string))
 
 // disturbed finds what kept the uses of a window from their work.
 func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy string)) {
-	over := func(of string) float64 { return float64(w.run.over(of)) }
+	over := func(key TraceKey) float64 { return float64(w.run.over(key)) }
 	// A quota that holds back one thread costs a use of one thread as much as
 	// one that holds back all does a larger one.
 	ours := w.Duration
 	for _, u := range w.run.Uses {
-		if cpu := over(CPUOf(u.Use)); cpu > 0 {
+		if cpu := over(u.Key(TraceCPUTime)); cpu > 0 {
 			ours = max(ours, cpu)
 		}
 	}
@@ -116,7 +115,10 @@ func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy st
 		add(w, "quota-throttled", fmt.Sprintf("the quota of a control group held threads back for %.3g s of CPU time, beside %.3g s that they could have", held, ours),
 			"lift the limit (systemctl set-property UNIT CPUQuota= or docker run without --cpus): this is not the hardware's full rate")
 	}
-	for _, of := range []struct{ whose, some, full string }{
+	for _, of := range []struct {
+		whose      string
+		some, full TraceKey
+	}{
 		{"the control group", GroupMemorySome, GroupMemoryFull},
 		{"the machine", HostMemorySome, HostMemoryFull},
 	} {

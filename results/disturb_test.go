@@ -10,9 +10,9 @@ import (
 
 // step adds a trace to a run that goes from 0 to by between two seconds after
 // the run's beginning, and is level before and after.
-func (r *Run) step(of string, kind Kind, from, to, by float64) {
+func (r *Run) step(key TraceKey, kind Kind, from, to, by float64) {
 	t := float64(r.Anchor.T)
-	r.Traces = append(r.Traces, Trace{Of: of, Unit: Second, Kind: kind,
+	r.Traces = append(r.Traces, Trace{Key: key, Unit: Second, Kind: kind,
 		T: []Float{Float(t), Float(t + from), Float(t + to), Float(t + 4)}, V: []Float{0, 0, Float(by), Float(by)}})
 }
 
@@ -27,15 +27,15 @@ func TestDisturbances(t *testing.T) {
 		says string   // the first of them
 		left bool     // out of the figures
 	}{
-		{"worker stopped for 1 s", func(r *Run) { r.step(SuspendedOf("mining"), Counter, 1.5, 2.5, 1) }, []string{"suspended"}, "the worker of mining was stopped for 1.00 s from second 5.50 on, in the window", true},
-		{"worker stopped for 3 s", func(r *Run) { r.step(SuspendedOf("mining"), Counter, 0.5, 3.5, 3) }, []string{"suspended"}, "the worker of mining was stopped for 2.75 s from second 4.50 on, before and in the window", true},
-		{"worker stopped in the warm-up", func(r *Run) { r.step(SuspendedOf("mining"), Counter, 0.3, 1.2, 0.9) }, []string{"suspended"}, "0.90 s from second 4.30 on, before the window", false},
-		{"harness stopped for 1 s", func(r *Run) { r.step(SuspendedOf(SuspendedHarness), Counter, 1.5, 2.5, 1) }, []string{"suspended"}, "perwatt did not run for 1.00 s", true},
-		{"harness stopped for 3 s", func(r *Run) { r.step(SuspendedOf(SuspendedHarness), Counter, 0.4, 3.4, 3) }, []string{"suspended"}, "perwatt did not run for 2.85 s", true},
-		{"machine asleep", func(r *Run) { r.step(SuspendedOf(SuspendedMachine), Counter, 2, 2.1, 3600) }, []string{"suspended", "energy-gap"}, "the machine slept for 3600.00 s", true},
-		{"stopped before there was work", func(r *Run) { r.step(SuspendedOf(SuspendedHarness), Counter, 0.01, 0.2, 3) }, nil, "", false},
-		{"stopped after the window", func(r *Run) { r.step(SuspendedOf("mining"), Counter, 3.3, 3.9, 0.6) }, nil, "", false},
-		{"nothing stopped", func(r *Run) { r.step(SuspendedOf("mining"), Counter, 1.5, 2.5, 0) }, nil, "", false},
+		{"worker stopped for 1 s", func(r *Run) { r.step(UseKey(TraceSuspended, "mining", CPUDevice), Counter, 1.5, 2.5, 1) }, []string{"suspended"}, "the worker of mining was stopped for 1.00 s from second 5.50 on, in the window", true},
+		{"worker stopped for 3 s", func(r *Run) { r.step(UseKey(TraceSuspended, "mining", CPUDevice), Counter, 0.5, 3.5, 3) }, []string{"suspended"}, "the worker of mining was stopped for 2.75 s from second 4.50 on, before and in the window", true},
+		{"worker stopped in the warm-up", func(r *Run) { r.step(UseKey(TraceSuspended, "mining", CPUDevice), Counter, 0.3, 1.2, 0.9) }, []string{"suspended"}, "0.90 s from second 4.30 on, before the window", false},
+		{"harness stopped for 1 s", func(r *Run) { r.step(HarnessSuspended, Counter, 1.5, 2.5, 1) }, []string{"suspended"}, "perwatt did not run for 1.00 s", true},
+		{"harness stopped for 3 s", func(r *Run) { r.step(HarnessSuspended, Counter, 0.4, 3.4, 3) }, []string{"suspended"}, "perwatt did not run for 2.85 s", true},
+		{"machine asleep", func(r *Run) { r.step(MachineSuspended, Counter, 2, 2.1, 3600) }, []string{"suspended", "energy-gap"}, "the machine slept for 3600.00 s", true},
+		{"stopped before there was work", func(r *Run) { r.step(HarnessSuspended, Counter, 0.01, 0.2, 3) }, nil, "", false},
+		{"stopped after the window", func(r *Run) { r.step(UseKey(TraceSuspended, "mining", CPUDevice), Counter, 3.3, 3.9, 0.6) }, nil, "", false},
+		{"nothing stopped", func(r *Run) { r.step(UseKey(TraceSuspended, "mining", CPUDevice), Counter, 1.5, 2.5, 0) }, nil, "", false},
 
 		{"clock set ahead", func(r *Run) { r.step(HostWall, wall, 1.5, 1.6, 1) }, []string{"clock-step"}, "set by +1.00 s before second 5.60", false},
 		{"clock set back", func(r *Run) { r.step(HostWall, wall, 1.5, 1.6, -3) }, []string{"clock-step"}, "set by -3.00 s", false},
@@ -104,7 +104,7 @@ func TestSuspendedWindowIsNoFigure(t *testing.T) {
 			}
 			for i := range rec.Runs {
 				if r := &rec.Runs[i]; c.stopped(r) {
-					r.step(SuspendedOf("mining"), Counter, 1.5, 2.5, 1)
+					r.step(UseKey(TraceSuspended, "mining", CPUDevice), Counter, 1.5, 2.5, 1)
 				}
 			}
 			s := Derive(rec)
@@ -126,7 +126,7 @@ func TestSuspendedRunThatFailed(t *testing.T) {
 			rec := newWorld().record()
 			r := &rec.Runs[1]
 			r.Status, r.Error, r.Phases = Failed, "the worker is stopped", r.Phases[:phases]
-			r.step(SuspendedOf("mining"), Counter, 0.5, 3.5, 3)
+			r.step(UseKey(TraceSuspended, "mining", CPUDevice), Counter, 0.5, 3.5, 3)
 			s := Derive(rec)
 			i := slices.IndexFunc(s.Flags, func(f Warning) bool { return f.Code == "suspended" })
 			require.GreaterOrEqual(t, i, 0)
@@ -139,7 +139,7 @@ func TestSuspendedRunThatFailed(t *testing.T) {
 // A device elsewhere works on while its pool is stopped: what its shares say is
 // judged by how they came, and the stop is named.
 func TestSuspendedPool(t *testing.T) {
-	for who, left := range map[string]bool{SuspendedHarness: false, SuspendedMachine: true} {
+	for who, left := range map[TraceKey]bool{HarnessSuspended: false, MachineSuspended: true} {
 		rec := newWorld().record()
 		for i := range rec.Runs {
 			if r := &rec.Runs[i]; r.Scenario == "mining" {
@@ -147,7 +147,7 @@ func TestSuspendedPool(t *testing.T) {
 				r.Uses[0].Shares = &Shares{Difficulty: 1, Work: 1}
 			}
 		}
-		rec.Runs[1].step(SuspendedOf(who), Counter, 1.5, 2.5, 1)
+		rec.Runs[1].step(who, Counter, 1.5, 2.5, 1)
 		s := Derive(rec)
 		require.Contains(t, codes(s.Flags), "suspended", who)
 		require.Equal(t, left, slices.Contains(codes(s.Flags), "window-left-out"), who)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 )
 
 // What a record may cost: so many steps for each value that it holds, and some
@@ -50,6 +48,11 @@ func (e *effort) spend(n int) {
 
 // named counts the steps of looking for a name.
 func (e *effort) named(name string) { e.spend(16 + len(name)/4) }
+
+// keyed counts the steps of looking for a trace.
+func (e *effort) keyed(key TraceKey) {
+	e.spend(16 + (len(key.Use)+len(key.Device)+len(key.Meter)+len(key.Channel))/4)
+}
 
 // copied counts the steps of writing names into what is derived: its text is no
 // more than some times what the record holds.
@@ -124,11 +127,11 @@ func (r *Record) counts() (n counts) {
 		add(64+12*len(run.Phases)+16*len(run.Checks), run.Scenario)
 		for j := range run.Uses {
 			u := &run.Uses[j]
-			add(64+4*len(u.Params), u.Use, u.Workload, u.Impl)
+			add(64+4*len(u.Params), u.Use, u.Device, u.Workload, u.Impl)
 		}
 		for j := range run.Traces {
 			tr := &run.Traces[j]
-			add(20+2*len(tr.T)+8*len(tr.Errors), tr.Of)
+			add(20+2*len(tr.T)+8*len(tr.Errors), tr.Key.Use, tr.Key.Device, tr.Key.Meter, tr.Key.Channel)
 		}
 		for j := range run.Claims {
 			c := &run.Claims[j]
@@ -162,9 +165,9 @@ type indexedRun struct {
 	name     string  // scenario/round
 	from, to float64 // s, of its window
 	phases   map[string]Phase
-	traces   map[string]*Trace
-	sums     map[string]Float // over the window
-	sorted   []int            // places of the traces, by their names; nil if nobody asked
+	traces   map[TraceKey]*Trace
+	groups   map[TraceKey][]*Trace // by kind, and by kind, use and device, in their order
+	sums     map[TraceKey]Float    // over the window
 }
 
 func indexed(e *effort) *indexedRecord {
@@ -179,7 +182,8 @@ func indexed(e *effort) *indexedRecord {
 		r := &s.runs[i]
 		run := &e.rec.Runs[i]
 		e.named(run.Scenario)
-		*r = indexedRun{Run: run, effort: e, name: fmt.Sprintf("%s/%d", run.Scenario, run.Round), phases: map[string]Phase{}, traces: make(map[string]*Trace, len(run.Traces)), sums: map[string]Float{}}
+		*r = indexedRun{Run: run, effort: e, name: fmt.Sprintf("%s/%d", run.Scenario, run.Round), phases: map[string]Phase{},
+			traces: make(map[TraceKey]*Trace, len(run.Traces)), groups: map[TraceKey][]*Trace{}, sums: map[TraceKey]Float{}}
 		for _, p := range r.Phases {
 			e.named(p.Name)
 			if _, twice := r.phases[p.Name]; !twice {
@@ -188,9 +192,15 @@ func indexed(e *effort) *indexedRecord {
 		}
 		for j := range r.Traces {
 			tr := &r.Traces[j]
-			e.named(tr.Of)
-			if r.traces[tr.Of] == nil {
-				r.traces[tr.Of] = tr
+			e.keyed(tr.Key)
+			if r.traces[tr.Key] == nil {
+				r.traces[tr.Key] = tr
+			}
+			group := TraceKey{Kind: tr.Key.Kind}
+			r.groups[group] = append(r.groups[group], tr)
+			if tr.Key.Use != "" {
+				group = UseKey(tr.Key.Kind, tr.Key.Use, tr.Key.Device)
+				r.groups[group] = append(r.groups[group], tr)
 			}
 		}
 		if p, ok := r.Phase(PhaseMeasure); ok && r.Status == OK && p.To > p.From {
@@ -214,45 +224,29 @@ func (r *indexedRun) Phase(name string) (Phase, bool) {
 }
 
 // Trace is [Run.Trace].
-func (r *indexedRun) Trace(of string) *Trace {
-	r.named(of)
-	return r.traces[of]
+func (r *indexedRun) Trace(key TraceKey) *Trace {
+	r.keyed(key)
+	return r.traces[key]
 }
 
 // over returns what a trace accumulated over the window.
-func (r *indexedRun) over(of string) Float {
-	sum, known := r.sums[of]
+func (r *indexedRun) over(key TraceKey) Float {
+	sum, known := r.sums[key]
 	if !known {
 		sum = Absent()
-		if tr := r.Trace(of); tr != nil {
+		if tr := r.Trace(key); tr != nil {
 			r.spend(len(tr.T))
 			sum = tr.Over(r.from, r.to)
 		}
-		r.sums[of] = sum
+		r.sums[key] = sum
 	}
-	r.named(of)
+	r.keyed(key)
 	return sum
 }
 
-// beginning returns the traces whose names begin with prefix, in their order.
-func (r *indexedRun) beginning(prefix string) (traces []*Trace) {
-	of := func(i int) string { return r.Traces[i].Of }
-	if r.sorted == nil {
-		r.spend(16 * len(r.Traces))
-		for i := range r.Traces {
-			r.sorted = append(r.sorted, i)
-		}
-		slices.SortStableFunc(r.sorted, func(a, b int) int { return strings.Compare(of(a), of(b)) })
-	}
-	r.named(prefix)
-	from, _ := slices.BinarySearchFunc(r.sorted, prefix, func(i int, prefix string) int { return strings.Compare(of(i), prefix) })
-	to := from
-	for to < len(r.sorted) && strings.HasPrefix(of(r.sorted[to]), prefix) {
-		to++
-	}
-	r.spend(to - from)
-	for _, i := range slices.Sorted(slices.Values(r.sorted[from:to])) {
-		traces = append(traces, &r.Traces[i])
-	}
-	return traces
+// group returns the traces of one kind, or of one kind and use, in their order.
+func (r *indexedRun) group(key TraceKey) []*Trace {
+	r.keyed(key)
+	r.spend(len(r.groups[key]))
+	return r.groups[key]
 }

@@ -47,9 +47,9 @@ func TestFiguresAgree(t *testing.T) {
 		n    map[string]int // windows, of a scenario
 	}{
 		"slow windows":    {func(*Record) {}, nil},
-		"a gap in a slow": {func(r *Record) { lose(r, "mining", 2, MeterOf("m", "a")) }, map[string]int{"mining": 7}},
-		"a gap elsewhere": {func(r *Record) { lose(r, "mullet", 1, MeterOf("m", "b")) }, map[string]int{"mullet": 7}},
-		"no work counted": {func(r *Record) { lose(r, "mullet", 1, WorkOf("mining")) }, map[string]int{"mullet": 7}},
+		"a gap in a slow": {func(r *Record) { lose(r, "mining", 2, MeterKey("m", "a")) }, map[string]int{"mining": 7}},
+		"a gap elsewhere": {func(r *Record) { lose(r, "mullet", 1, MeterKey("m", "b")) }, map[string]int{"mullet": 7}},
+		"no work counted": {func(r *Record) { lose(r, "mullet", 1, UseKey(TraceWork, "mining", CPUDevice)) }, map[string]int{"mullet": 7}},
 		"a void run": {func(r *Record) {
 			for i := range r.Runs {
 				if x := &r.Runs[i]; x.Scenario == "training" && x.Round == 3 {
@@ -125,10 +125,10 @@ func shown(m Figure) string {
 }
 
 // lose makes a gap of a trace of a run.
-func lose(rec *Record, scenario string, round int, of string) {
+func lose(rec *Record, scenario string, round int, key TraceKey) {
 	for i := range rec.Runs {
 		if r := &rec.Runs[i]; r.Scenario == scenario && r.Round == round {
-			tr := r.Trace(of)
+			tr := r.Trace(key)
 			for j := range tr.V {
 				tr.V[j] = Absent()
 			}
@@ -140,7 +140,7 @@ func lose(rec *Record, scenario string, round int, of string) {
 // none has energy, the rates stay.
 func TestWindowsLeftOut(t *testing.T) {
 	rec := slow().record()
-	lose(rec, "mining", 2, MeterOf("m", "a")) // a slow one
+	lose(rec, "mining", 2, MeterKey("m", "a")) // a slow one
 	s := Derive(rec)
 	m := row(t, s, "mining", "mining").Metrics
 	near(t, 2e6*(6+0.75)/7, m[Throughput].Value)
@@ -148,7 +148,7 @@ func TestWindowsLeftOut(t *testing.T) {
 	require.Contains(t, codes(s.Flags), "window-left-out")
 
 	for round := 1; round <= 8; round++ {
-		lose(rec, "mining", round, MeterOf("m", "a"))
+		lose(rec, "mining", round, MeterKey("m", "a"))
 	}
 	s = Derive(rec)
 	m = row(t, s, "mining", "mining").Metrics

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -34,28 +35,20 @@ func (d *deriver) flags(s Summary) []Warning {
 				"lengthen --window to ten times the meter's period or more (perwatt meters SPEC shows it)")
 		}
 	}
-	var clocks []float64
-	for i, w := range d.windows {
-		if (i == 0 || d.windows[i-1].run != w.run) && !w.Clock.IsAbsent() {
-			clocks = append(clocks, float64(w.Clock))
-		}
-	}
-	clock := math.NaN()
-	if len(clocks) > 0 {
-		clock, _, _ = MedianInterval(clocks)
-	}
+	d.clockMoves(add)
 	for i := range d.windows {
 		w := &d.windows[i]
 		if w.Use.Role != Background && w.Use.Use != "idle" && w.Use.Shares == nil {
 			warmup, _ := w.run.Phase(PhaseWarmup)
-			work := w.run.Trace(WorkOf(w.Use.Use))
+			work := w.run.Trace(w.Use.Key(TraceWork))
 			if work != nil {
 				d.spend(steadyParts * len(work.T))
 			}
 			ok, spread, slope := Steady(work, float64(warmup.To), float64(d.rec.Plan.Warmup))
-			text := fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", w.Use.Use, 100*spread, 100*slope)
+			name := useName(w.Use.Use, w.Use.Device)
+			text := fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", name, 100*spread, 100*slope)
 			if math.IsNaN(spread) {
-				text = w.Use.Use + " finished too little during the warm-up to tell whether it had settled"
+				text = name + " finished too little during the warm-up to tell whether it had settled"
 			}
 			if !ok {
 				add(w, "not-steady", text, "lengthen --warmup, or quieten the machine")
@@ -72,13 +65,11 @@ func (d *deriver) flags(s Summary) []Warning {
 			add(w, "other-load", fmt.Sprintf("other processes used %.1f %% of the CPU time", 100*float64(w.Others)),
 				"stop what else runs on this machine")
 		}
-		if off := float64(w.Clock)/clock - 1; math.Abs(off) > maxClockShift {
-			add(w, "clock-moved", fmt.Sprintf("the CPU clock was %+.1f %% off the session's median of %.2f GHz", 100*off, clock/1e9),
-				"fix the frequency (cpupower frequency-set) or measure longer windows")
-		}
-		if tr := w.run.Trace(HostThrottles); tr != nil && len(tr.V) > 1 && tr.V[len(tr.V)-1] > tr.V[0] {
-			add(w, "throttled", fmt.Sprintf("the CPU slowed down for heat %.0f times", tr.V[len(tr.V)-1]-tr.V[0]),
-				"improve the cooling or lower the power cap: this is not the hardware's full rate")
+		for _, tr := range w.run.group(TraceKey{Kind: TraceThrottles}) {
+			if n := len(tr.V); n > 1 && tr.V[n-1] > tr.V[0] {
+				add(w, "throttled", fmt.Sprintf("%s slowed down for heat %.0f times", deviceName(tr.Key.Device), tr.V[n-1]-tr.V[0]),
+					"improve the cooling or lower the power cap: this is not the hardware's full rate")
+			}
 		}
 		d.disturbed(w, add)
 		if d.metered && w.Energy.IsAbsent() {
@@ -98,6 +89,59 @@ func (d *deriver) flags(s Summary) []Warning {
 		add(nil, w.Code, w.Text, w.Remedy)
 	}
 	return flags
+}
+
+// clockMoves finds the runs in which the clock of a device was off its median
+// over the session.
+func (d *deriver) clockMoves(add func(w *Window, code, text, remedy string)) {
+	clocks := map[string][]*Window{} // by device, one a run
+	last := map[string]*indexedRun{}
+	var devices []string
+	for i := range d.windows {
+		w := &d.windows[i]
+		device := cmp.Or(w.Use.Device, CPUDevice)
+		if d.named(device); w.Clock.IsAbsent() || last[device] == w.run {
+			continue
+		}
+		if last[device] == nil {
+			devices = append(devices, device)
+		}
+		last[device], clocks[device] = w.run, append(clocks[device], w)
+	}
+	for _, device := range devices {
+		var hz []float64
+		for _, w := range clocks[device] {
+			hz = append(hz, float64(w.Clock))
+		}
+		median, _, _ := MedianInterval(hz)
+		for _, w := range clocks[device] {
+			if off := float64(w.Clock)/median - 1; math.Abs(off) > maxClockShift {
+				what := "the CPU clock"
+				if device != CPUDevice {
+					what = "the clock of " + device
+				}
+				add(w, "clock-moved", fmt.Sprintf("%s was %+.1f %% off the session's median of %.2f GHz", what, 100*off, median/1e9),
+					"fix the frequency (cpupower frequency-set) or measure longer windows")
+			}
+		}
+	}
+}
+
+// deviceName is a device in a sentence.
+func deviceName(id string) string {
+	if id == CPUDevice {
+		return "the CPU"
+	}
+	return id
+}
+
+// useName is a use in a sentence; the device is named unless it is the only one
+// of a usual node.
+func useName(use, device string) string {
+	if device == CPUDevice || device == MinerDevice {
+		return use
+	}
+	return use + " on " + device
 }
 
 // idleDrift is by how much the power of the last idle run differs from that of

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -62,7 +63,7 @@ type text struct {
 	keys    map[string]string // names of members by their quoted form: a record repeats a few of them many times
 	last    number            // the number that column has scanned
 
-	traces bool // read everything but the summary
+	members func(reflect.Type) []member // of a struct in this version of the record; nil for [membersOf]
 }
 
 // maxString is the length in bytes up to which any string of a record is read.

@@ -99,7 +99,7 @@ func (d *deriver) coverages() []Coverage {
 		for _, s := range h.parts {
 			for _, r := range d.good {
 				total += r.to - r.from
-				tr := r.Trace(s.of)
+				tr := r.Trace(s.key)
 				if tr == nil {
 					c.Readings = 0
 					continue
@@ -115,11 +115,11 @@ func (d *deriver) coverages() []Coverage {
 			}
 		}
 		for _, r := range d.good {
-			if tr := r.Trace(RoundTripOf(m.Name)); tr != nil {
+			if tr := r.Trace(TraceKey{Kind: TraceRoundTrip, Meter: m.Name}); tr != nil {
 				r.spend(len(tr.V))
 				trips = append(trips, floats(tr.V)...)
 			}
-			if tr := r.Trace(ClockOf(m.Name)); tr != nil {
+			if tr := r.Trace(TraceKey{Kind: TraceClockOffset, Meter: m.Name}); tr != nil {
 				r.spend(len(tr.V))
 				offsets = append(offsets, floats(tr.V)...)
 			}

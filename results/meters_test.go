@@ -57,7 +57,7 @@ func TestRules(t *testing.T) {
 	meter := func(rec *Record) *Channel { return &rec.Meters[0].Channels[0] }
 	each := func(rec *Record, f func(r *Run, tr *Trace)) {
 		for i := range rec.Runs {
-			f(&rec.Runs[i], rec.Runs[i].Trace(MeterOf("m", "b")))
+			f(&rec.Runs[i], rec.Runs[i].Trace(MeterKey("m", "b")))
 		}
 	}
 	for rule, spoil := range map[string]func(rec *Record){
@@ -85,7 +85,7 @@ func TestRules(t *testing.T) {
 		"interval":    nil,
 		"clock": func(rec *Record) {
 			each(rec, func(r *Run, tr *Trace) {
-				trips := Trace{Of: RoundTripOf("m"), T: tr.T, V: make([]Float, len(tr.T))}
+				trips := Trace{Key: TraceKey{Kind: TraceRoundTrip, Meter: "m"}, T: tr.T, V: make([]Float, len(tr.T))}
 				for i := range trips.V {
 					trips.V[i] = 0.9
 				}
@@ -99,7 +99,7 @@ func TestRules(t *testing.T) {
 					last = rec.Runs[i]
 				}
 			}
-			tr := last.Trace(MeterOf("m", "b"))
+			tr := last.Trace(MeterKey("m", "b"))
 			for i := range tr.V {
 				tr.V[i] *= 1.04
 			}
@@ -107,7 +107,7 @@ func TestRules(t *testing.T) {
 		"steady": func(rec *Record) {
 			for i := range rec.Runs {
 				if rec.Runs[i].Scenario == "mining" {
-					tr := rec.Runs[i].Trace(WorkOf("mining"))
+					tr := rec.Runs[i].Trace(UseKey(TraceWork, "mining", CPUDevice))
 					for j := range tr.V {
 						tr.V[j] *= 1 + Float(j)/100
 					}
@@ -191,7 +191,7 @@ func TestCoverage(t *testing.T) {
 	require.True(t, c.RoundTrip.IsAbsent())
 	require.True(t, c.ClockOffset.IsAbsent())
 	for i := range rec.Runs {
-		tr := rec.Runs[i].Trace(MeterOf("m", "b"))
+		tr := rec.Runs[i].Trace(MeterKey("m", "b"))
 		tr.V[15] = Absent() // a gap takes the spans on both its sides
 	}
 	c = Derive(rec).Coverage[0]
@@ -209,9 +209,9 @@ func TestPackageWithinNodeWithinWall(t *testing.T) {
 		rec.Meters = append(rec.Meters, Meter{Name: "bmc", Channels: []Channel{channel("x", Chassis)}}, Meter{Name: "plug", Channels: []Channel{channel("x", Wall)}})
 		for i := range rec.Runs {
 			r := &rec.Runs[i]
-			b := r.Trace(MeterOf("m", "b")) // a quarter of the package
+			b := r.Trace(MeterKey("m", "b")) // a quarter of the package
 			for name, k := range map[string]Float{"bmc": node, "plug": wall} {
-				tr := Trace{Of: MeterOf(name, "x"), Kind: Gauge, T: b.T}
+				tr := Trace{Key: MeterKey(name, "x"), Kind: Gauge, T: b.T}
 				for _, v := range b.V {
 					tr.V = append(tr.V, 4*k*v)
 				}
@@ -252,7 +252,7 @@ func TestExtraPowerBelowTheMetersSteps(t *testing.T) {
 	fine := single(200, 230, Accuracy{Gain: 0.01, Resolution: 0.1})
 	for i := range fine.Runs {
 		if fine.Runs[i].Scenario == "mullet" {
-			tr := fine.Runs[i].Trace(MeterOf("m", "b"))
+			tr := fine.Runs[i].Trace(MeterKey("m", "b"))
 			for j := range tr.V {
 				tr.V[j] += 3
 			}

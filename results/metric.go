@@ -64,8 +64,8 @@ func (m Figure) inverse(unit Unit) Figure {
 	return m
 }
 
-// arithmetic adds the useful operations per second, and what share they are
-// of what the kernel and the CPU were seen to do on one thread at the start.
+// arithmetic adds the useful operations per second, and what share they are of
+// what the kernel and the device reached on one thread at the start.
 func (d *deriver) arithmetic(m map[string]Figure, ws []Window) {
 	u := ws[0].Use
 	share := func(of Float, unit Unit, why FigureStatus) Figure {
@@ -75,37 +75,48 @@ func (d *deriver) arithmetic(m map[string]Figure, ws []Window) {
 		return per(ws, (*Window).work, (*Window).seconds, float64(u.FlopPerCount/of), unit, noWork)
 	}
 	m[FlopRate] = share(1, FLOP.Per(Second), Known)
-	kernel, timed := d.kernels.rate[u.Impl]
+	speed := d.speeds[u.Device]
+	kernel, timed := speed.rates[u.Impl]
 	if !timed {
 		kernel = Absent()
 	}
+	peak := speed.peak
+	if !(peak > 0) {
+		peak = Absent()
+	}
 	threads := Float(max(1, u.Threads))
 	m[KernelFraction] = share(threads*kernel, Ratio, KernelUntimed)
-	m[PeakFraction] = share(threads*d.kernels.peak, Ratio, NoPeak)
+	m[PeakFraction] = share(threads*peak, Ratio, NoPeak)
 }
 
-// kernels are what one thread was seen to do at the start, in FLOP/s.
-type kernels struct {
-	rate map[string]Float // of an implementation
-	peak Float            // of the best
+// speed is what one thread of a device reached at the start, in FLOP/s.
+type speed struct {
+	rates map[string]Float // by implementation
+	peak  Float            // of the best; 0 if none has one
 }
 
-func kernelsOf(rec *Record) kernels {
-	seen := kernels{map[string]Float{}, Absent()}
+// speedsOf returns the speed of each device that has kernels.
+func speedsOf(rec *Record) map[string]speed {
+	out := map[string]speed{}
 	for _, k := range rec.Kernels {
+		of, seen := out[k.Device]
+		if !seen {
+			of.rates = map[string]Float{}
+		}
 		for _, im := range k.Impls {
 			if im.Unit != FLOP.Per(Second) {
 				continue
 			}
 			if im.Rate > 0 {
-				seen.rate[im.Name] = im.Rate
+				of.rates[im.Name] = im.Rate
 			}
-			if im.Peak > 0 && !(im.Peak <= seen.peak) {
-				seen.peak = im.Peak
+			if im.Peak > of.peak {
+				of.peak = im.Peak
 			}
 		}
+		out[k.Device] = of
 	}
-	return seen
+	return out
 }
 
 var noWork = Reason{CounterGap, "the work counter was not read around the window"}
@@ -234,7 +245,7 @@ func unresolved(ws []Window) Reason {
 func (d *deriver) yield(ws []Window) Yield {
 	u := ws[0].Use
 	return Yield{
-		Scenario: ws[0].Scenario, Use: u.Use, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
+		Scenario: ws[0].Scenario, Use: u.Use, Device: u.Device, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
 		PerKWh: d.efficiency(ws, false).times(kWh, u.Unit), Net: d.efficiency(ws, true).times(kWh, u.Unit),
 	}
 }

@@ -10,7 +10,11 @@
 // may import it; it imports nothing of the project.
 package results
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // SchemaVersion is the version of the record format written here. Readers
 // accept every version up to it and tolerate unknown fields. The summary of an
@@ -29,7 +33,7 @@ type Record struct {
 	Plan        Plan         `json:"plan"`
 	Kernels     []Kernel     `json:"kernels"`
 	Meters      []Meter      `json:"meters"`
-	MeterProbes []MeterProbe `json:"sought"` // meters looked for, and what became of each
+	MeterProbes []MeterProbe `json:"meter_probes"` // every kind of meter that was looked for, and the outcome
 	Runs        []Run        `json:"runs"`
 	Summary     Summary      `json:"summary"`
 	Warnings    []Warning    `json:"warnings"`
@@ -53,40 +57,115 @@ type Tool struct {
 	Go       string `json:"go"`
 }
 
-// Node is the machine. Stable identity (CPU, memory) and what can change
-// between sessions (settings, limits) stand apart.
+// Node is the machine. What it consists of (devices, CPU, memory) and what can
+// change between sessions (settings, limits) stand apart.
 type Node struct {
 	Name     string   `json:"name"`
 	OS       string   `json:"os"`
 	Kernel   string   `json:"kernel"`
 	Arch     string   `json:"arch"`
+	Devices  []Device `json:"devices"` // the CPU first
 	CPU      CPU      `json:"cpu"`
 	Memory   int64    `json:"memory"` // bytes
-	Devices  []Device `json:"devices"`
 	Settings Settings `json:"settings"`
 }
 
-// CPU describes the processors as the operating system sees them.
-type CPU struct {
-	Vendor   string   `json:"vendor"`
-	Model    string   `json:"model"`
-	Family   int      `json:"family"`
-	ModelID  int      `json:"model_id"`
-	Stepping int      `json:"stepping"`
-	Arch     string   `json:"microarchitecture,omitempty"`
-	Sockets  int      `json:"sockets"`
-	Cores    int      `json:"cores"`
-	Threads  int      `json:"threads"` // logical CPUs online
-	Clock    Float    `json:"clock"`   // Hz, nominal; null if unknown
-	Cache    []int64  `json:"cache"`   // bytes per level: L1d, L2, L3
-	Features []string `json:"features"`
+// Device is what work runs on or what draws power of its own: the processors of
+// a host (all of them are one device), an accelerator, or mining hardware that
+// works elsewhere. What the machine does not say is empty.
+type Device struct {
+	ID       string     `json:"id"` // unique within the node: [CPUDevice], [MinerDevice], gpu:0
+	Kind     DeviceKind `json:"kind"`
+	Vendor   string     `json:"vendor,omitempty"`
+	Model    string     `json:"model,omitempty"`
+	Firmware string     `json:"firmware,omitempty"` // its version; the microcode of a CPU is in [Settings]
+	Driver   string     `json:"driver,omitempty"`
+	PCI      string     `json:"pci,omitempty"` // address
+	UUID     string     `json:"uuid,omitempty"`
+	Memory   int64      `json:"memory,omitempty"` // bytes, of its own
+	Lanes    int        `json:"lanes,omitempty"`  // that compute: logical CPUs online
+	Features []string   `json:"features,omitempty"`
 }
 
-// Device is an accelerator or another part with work or power of its own.
-type Device struct {
-	Kind string `json:"kind"`
-	Name string `json:"name"`
-	ID   string `json:"id"`
+// DeviceKind is the class of a device.
+type DeviceKind string
+
+// Classes of devices.
+const (
+	KindCPU         DeviceKind = "cpu"
+	KindGPU         DeviceKind = "gpu"
+	KindAccelerator DeviceKind = "accelerator" // PCI base class 12, no GPU
+	KindMiner       DeviceKind = "miner"       // hashes elsewhere and submits shares
+)
+
+// IDs of devices of which a node has one.
+const (
+	CPUDevice   = "cpu"
+	MinerDevice = "miner"
+)
+
+// Device returns the device with the given id; the zero Device if there is none.
+func (n *Node) Device(id string) Device {
+	for _, d := range n.Devices {
+		if d.ID == id {
+			return d
+		}
+	}
+	return Device{}
+}
+
+// Threads is the number of logical CPUs online; 0 if that is not known.
+func (n *Node) Threads() int { return n.Device(CPUDevice).Lanes }
+
+// DeviceCount is how many devices of one kind and model a node has.
+type DeviceCount struct {
+	Kind  DeviceKind `json:"kind"`
+	Model string     `json:"model"`
+	Count int        `json:"count"`
+}
+
+// Hardware counts the devices of a node, in their order. It is what identifies the
+// machine; ids, addresses, firmware and drivers are no part of it.
+func (n *Node) Hardware() (out []DeviceCount) {
+	at := map[DeviceCount]int{}
+	for _, d := range n.Devices {
+		c := DeviceCount{Kind: d.Kind, Model: strings.Join(strings.Fields(d.Model), " ")}
+		i, known := at[c]
+		if !known {
+			i = len(out)
+			at[c], out = i, append(out, c)
+		}
+		out[i].Count++
+	}
+	return out
+}
+
+// Models names the devices of a node: "AMD EPYC 7543 + 2 × NVIDIA H200".
+func (n *Node) Models() string {
+	var names []string
+	for _, c := range n.Hardware() {
+		switch {
+		case c.Model == "":
+		case c.Count > 1:
+			names = append(names, fmt.Sprintf("%d × %s", c.Count, c.Model))
+		default:
+			names = append(names, c.Model)
+		}
+	}
+	return strings.Join(names, " + ")
+}
+
+// CPU is what only the processors of a host have. Their vendor, model, features
+// and number of threads are those of the device [CPUDevice].
+type CPU struct {
+	Family   int     `json:"family"`
+	ModelID  int     `json:"model_id"`
+	Stepping int     `json:"stepping"`
+	Arch     string  `json:"microarchitecture,omitempty"`
+	Sockets  int     `json:"sockets"`
+	Cores    int     `json:"cores"`
+	Clock    Float   `json:"clock"` // Hz, nominal; null if unknown
+	Cache    []int64 `json:"cache"` // bytes per level: L1d, L2, L3
 }
 
 // Settings are what changes between sessions on the same machine. An empty
@@ -144,9 +223,11 @@ type Setting struct {
 	Apply  string `json:"apply"` // the command, without what it keeps secret
 }
 
-// Kernel is one kernel, its implementations and which of them was used.
+// Kernel is one kernel on one device, its implementations and which of them was
+// used.
 type Kernel struct {
 	Name   string `json:"name"`
+	Device string `json:"device"`
 	Chosen string `json:"chosen"`
 	Why    string `json:"why"`
 	Impls  []Impl `json:"impls"`
@@ -254,7 +335,8 @@ type Anchor struct {
 
 // Use is one workload in a run, with the role it had there.
 type Use struct {
-	Use          string            `json:"use"` // mining, training, compute, memory
+	Use          string            `json:"use"`    // mining, training, compute, memory
+	Device       string            `json:"device"` // id of the device that it ran on
 	Workload     string            `json:"workload"`
 	Impl         string            `json:"impl"`
 	Role         Role              `json:"role"`
@@ -323,10 +405,10 @@ func (r *Run) Phase(name string) (Phase, bool) {
 	return Phase{}, false
 }
 
-// Trace returns the named trace of the run, or nil.
-func (r *Run) Trace(of string) *Trace {
+// Trace returns the trace with the given key, or nil.
+func (r *Run) Trace(key TraceKey) *Trace {
 	for i := range r.Traces {
-		if r.Traces[i].Of == of {
+		if r.Traces[i].Key == key {
 			return &r.Traces[i]
 		}
 	}
@@ -336,6 +418,7 @@ func (r *Run) Trace(of string) *Trace {
 // Check is one answer that was verified.
 type Check struct {
 	Use    string `json:"use"`
+	Device string `json:"device"`
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail,omitempty"`
@@ -352,7 +435,7 @@ type Warning struct {
 // Summary is what [Derive] computes from the runs.
 type Summary struct {
 	Rows      []Row      `json:"rows"`
-	CoRunCost *CoRunCost `json:"marginal,omitempty"` // present when the mullet and its parts were measured
+	CoRunCost *CoRunCost `json:"co_run_cost,omitempty"` // present when the mullet and its parts were measured
 	Yields    []Yield    `json:"yields"`
 	Exchange  []Exchange `json:"exchange,omitempty"` // one a model, where mining was measured too
 	Meters    []MeterRow `json:"meters"`             // the power of each scenario at every meter
@@ -407,12 +490,13 @@ const (
 	NotApplicable Outcome = "not applicable"
 )
 
-// Row is one use in one scenario over all good runs, of one workload, one
-// implementation and one number of threads. The idle scenario has one
-// row, whose use is "idle" and whose work metrics are absent.
+// Row is one use in one scenario over all good runs, on one device, of one
+// workload, one implementation and one number of threads. The idle scenario has
+// one row, whose use is "idle", which has no device and no work metrics.
 type Row struct {
 	Scenario string            `json:"scenario"`
 	Use      string            `json:"use"`
+	Device   string            `json:"device,omitempty"`
 	Workload string            `json:"workload"`
 	Impl     string            `json:"impl"`
 	Threads  int               `json:"threads"`
@@ -433,8 +517,8 @@ const (
 	TimeToTarget   = "time_to_target"   // s
 	EnergyToTarget = "energy_to_target" // J
 	FlopRate       = "flop_rate"        // useful FLOP per second
-	KernelFraction = "kernel_fraction"  // of the kernel's own rate: flop_rate ÷ (threads × Impl.Rate)
-	PeakFraction   = "peak_fraction"    // of what the CPU's fp32 units can do: flop_rate ÷ (threads × best Impl.Peak)
+	KernelFraction = "kernel_fraction"  // of the kernel's own rate on the device: flop_rate ÷ (threads × Impl.Rate)
+	PeakFraction   = "peak_fraction"    // of what the device's fp32 units can do: flop_rate ÷ (threads × best Impl.Peak)
 
 	// Ratios to the control of the same session, present where it was
 	// measured: medians of what each round gave, so that what is slow in the
@@ -494,6 +578,7 @@ type CoRunCost struct {
 type Yield struct {
 	Scenario string `json:"scenario"`
 	Use      string `json:"use"`
+	Device   string `json:"device"`
 	Workload string `json:"workload"`
 	Impl     string `json:"impl"`
 	Threads  int    `json:"threads"`
@@ -503,9 +588,10 @@ type Yield struct {
 }
 
 // Exchange is the rate at which the node turns one use into another on the
-// same energy: hashes forgone per training sample.
+// same energy and the same device: hashes forgone per training sample.
 type Exchange struct {
 	Scenario        string `json:"scenario"` // of the training
+	Device          string `json:"device"`
 	HashesPerSample Figure `json:"hashes_per_sample"`
 }
 

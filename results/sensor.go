@@ -12,7 +12,7 @@ import (
 type sensor struct {
 	Channel
 	meter string
-	of    string // the trace
+	key   TraceKey
 	// step is the smallest amount by which the channel was seen to move, in its
 	// unit; NaN if it never moved or nothing was read.
 	step   float64
@@ -34,12 +34,12 @@ const (
 
 // look finds out how a channel moves over the runs of a session.
 func (in *indexedRecord) look(meter string, c Channel) sensor {
-	s := sensor{Channel: c, meter: meter, of: MeterOf(meter, c.Name), step: math.NaN(), pace: math.NaN(), value: math.NaN()}
+	s := sensor{Channel: c, meter: meter, key: MeterKey(meter, c.Name), step: math.NaN(), pace: math.NaN(), value: math.NaN()}
 	var seen []float64
 	most, idle, loaded := 0.0, false, false
 	for i := range in.runs {
 		r := &in.runs[i]
-		tr := r.Trace(s.of)
+		tr := r.Trace(s.key)
 		if tr == nil {
 			continue
 		}
@@ -125,7 +125,7 @@ func (s *sensor) news(tr *Trace) (out *Trace, late float64) {
 	if s.Kind != Counter || !s.stands {
 		return tr, 0
 	}
-	out = &Trace{Of: tr.Of, Unit: tr.Unit, Kind: tr.Kind}
+	out = &Trace{Key: tr.Key, Unit: tr.Unit, Kind: tr.Kind}
 	last := math.NaN()
 	for i, x := range tr.V {
 		v := float64(x)
@@ -144,11 +144,11 @@ func (s *sensor) news(tr *Trace) (out *Trace, late float64) {
 // energy returns the joules from second a to second b of a run, or why there
 // are none.
 func (s *sensor) energy(r *indexedRun, a, b float64) (Float, Reason) {
-	tr := r.Trace(s.of)
+	tr := r.Trace(s.key)
 	if tr != nil {
 		r.spend(6*len(tr.T) + len(tr.Errors)) // passes over it
 	} else {
-		r.copied(s.of)
+		r.copied(s.key.Meter, s.key.Channel)
 	}
 	if tr == nil || !slices.ContainsFunc(tr.V, func(v Float) bool { return !v.IsAbsent() }) {
 		why := "it was not read"

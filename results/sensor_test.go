@@ -54,7 +54,7 @@ func (x instrument) session(r *rand.Rand, rounds int) (runs []Run, truth []float
 		return Float(1e6 + math.Floor(v/x.step)*x.step)
 	}
 	for i := range 2 * rounds {
-		tr := Trace{Of: MeterOf("m", "e"), Unit: Joule, Kind: Counter}
+		tr := Trace{Key: MeterKey("m", "e"), Unit: Joule, Kind: Counter}
 		poll := t
 		until := func(end float64, done func() bool) {
 			for t < end && (done == nil || !done()) {
@@ -128,7 +128,7 @@ func TestCountersAreRightOrAbsent(t *testing.T) {
 			if x.poll == 1 {
 				period = 1 // what is asked over a wire states how often it is worth asking
 			}
-			u := s.uncertain(runs[i].Trace(MeterOf("m", "e")), a, b, 0, period)
+			u := s.uncertain(runs[i].Trace(MeterKey("m", "e")), a, b, 0, period)
 			off := math.Abs(float64(e) - truth[i])
 			require.GreaterOrEqual(t, u.quantisation, x.step*(1-1e-6), "%+v", x)
 			require.Less(t, u.quantisation, float64(e), "a step that reaches the difference: %+v", x)
@@ -163,7 +163,7 @@ func TestRenewedEachSecond(t *testing.T) {
 				e, why := s.energy(&in.runs[i], float64(p.From), float64(p.To))
 				if c.all {
 					require.Empty(t, why, "%+v", x)
-					require.InDelta(t, truth[i], float64(e), s.uncertain(runs[i].Trace(MeterOf("m", "e")), float64(p.From), float64(p.To), 0, 0).linear(), "%+v", x)
+					require.InDelta(t, truth[i], float64(e), s.uncertain(runs[i].Trace(MeterKey("m", "e")), float64(p.From), float64(p.To), 0, 0).linear(), "%+v", x)
 				} else if e.IsAbsent() {
 					require.Regexp(t, `^the counter e of meter m (did not move|moved once) in the 1.3 s of the window`, why.Why)
 					require.Equal(t, MeterStill, why.Status)
@@ -190,13 +190,13 @@ func (rec *Record) read(meter, channel string, kind Kind, value func(load bool, 
 			run := Run{Scenario: "idle", Round: i/2 + 1, Status: OK, Uses: []Use{}, Phases: []Phase{{PhaseMeasure, at + 1, at + 4}}}
 			if i%2 == 1 {
 				run.Scenario, run.Uses = "mining", worldUses["mining"]
-				run.Traces = []Trace{{Of: WorkOf("mining"), Kind: Counter, T: []Float{at, at + 5}, V: []Float{0, 5e6}}}
+				run.Traces = []Trace{{Key: UseKey(TraceWork, "mining", CPUDevice), Kind: Counter, T: []Float{at, at + 5}, V: []Float{0, 5e6}}}
 			}
 			rec.Runs = append(rec.Runs, run)
 		}
 	}
 	for i := range rec.Runs {
-		tr := Trace{Of: MeterOf(meter, channel), Kind: kind}
+		tr := Trace{Key: MeterKey(meter, channel), Kind: kind}
 		for k := range 51 {
 			at := float64(5*i) + float64(k)/10
 			v, err := Float(value(i%2 == 1, at)), error(nil)

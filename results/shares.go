@@ -3,41 +3,24 @@ package results
 import (
 	"fmt"
 	"math"
-	"strings"
 )
 
 // Shares says what the count of a use is made of where a device works
 // elsewhere and hands in proofs of work: its count goes up by Work with each of
 // them, at random instants.
 type Shares struct {
-	Difficulty Float  `json:"difficulty"`      // of each
-	Work       Float  `json:"work"`            // counts that one stands for, on average
-	Agent      string `json:"agent,omitempty"` // what the device calls itself
+	Difficulty Float  `json:"difficulty"`        // of each
+	Work       Float  `json:"work"`              // counts that one stands for, on average
+	Agent      string `json:"agent,omitempty"`   // what the device calls itself
+	Address    string `json:"address,omitempty"` // that it connects from
 }
 
-// SharesOf names the trace that counts the shares of a use by what became of
-// them (counter, share): ShareAccepted, ShareStale, or a class of those refused.
-func SharesOf(use, class string) string { return "shares/" + use + "/" + class }
-
-// Classes of shares that are good.
+// Classes of accepted shares, which are the channels of [TraceShares]; any other is
+// a reason for which shares were rejected.
 const (
 	ShareAccepted = "accepted"
 	ShareStale    = "stale" // handed in after its job was replaced: work that was done, and for which a pool does not pay
 )
-
-// LuckOf names the trace of the logarithms of difficulty achieved ÷ asked,
-// summed over the accepted and stale shares of a use (counter, 1): 1 a share on
-// average.
-func LuckOf(use string) string { return "luck/" + use }
-
-// AwayOf names the trace of the time that the device of a use was without a
-// connection, or had not handed in a share on the next one yet (counter, s).
-// BreaksOf is that of how often it lost it (counter, 1), and ResumedOf that of
-// the shares that ended such a time (counter, share): they are work that was
-// done, and no part of the count of the time between.
-func AwayOf(use string) string    { return "away/" + use }
-func BreaksOf(use string) string  { return "breaks/" + use }
-func ResumedOf(use string) string { return "resumed/" + use }
 
 // Metrics of uses that are known by their shares.
 const (
@@ -70,24 +53,23 @@ func handIn(ws []Window) (h handed) {
 		}
 		h.seconds += w.Duration
 		h.work += float64(w.Work)
-		over := func(of string) float64 {
-			if w.run.Trace(of) != nil {
-				return max(0, float64(w.run.over(of)))
+		over := func(key TraceKey) float64 {
+			if w.run.Trace(key) != nil {
+				return max(0, float64(w.run.over(key)))
 			}
 			return 0
 		}
 		h.accepted += math.Round(float64(w.Work / w.Use.Shares.Work))
-		h.away += over(AwayOf(w.Use.Use))
-		h.breaks += over(BreaksOf(w.Use.Use))
-		h.resumed += over(ResumedOf(w.Use.Use))
-		prefix := SharesOf(w.Use.Use, "")
-		for _, tr := range w.run.beginning(prefix) {
-			switch strings.TrimPrefix(tr.Of, prefix) {
+		h.away += over(w.Use.Key(TraceAway))
+		h.breaks += over(w.Use.Key(TraceBreaks))
+		h.resumed += over(w.Use.Key(TraceResumed))
+		for _, tr := range w.run.group(w.Use.Key(TraceShares)) {
+			switch tr.Key.Channel {
 			case ShareAccepted:
 			case ShareStale:
-				h.stale += over(tr.Of)
+				h.stale += over(tr.Key)
 			default:
-				h.refused += over(tr.Of)
+				h.refused += over(tr.Key)
 			}
 		}
 	}
@@ -106,7 +88,7 @@ func uneven(ws []Window) (dispersion, probability float64) {
 	square, bins := 0.0, 0
 	for i := range ws {
 		w := &ws[i]
-		tr := w.run.Trace(WorkOf(w.Use.Use))
+		tr := w.run.Trace(w.Use.Key(TraceWork))
 		if w.Use.Shares == nil || w.Work.IsAbsent() || tr == nil {
 			continue
 		}

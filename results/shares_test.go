@@ -89,7 +89,7 @@ func TestCounted(t *testing.T) {
 			rec, _ := d.Record(rand.New(rand.NewPCG(8, 7)))
 			for _, i := range c.dead {
 				for j := range rec.Runs[i].Traces {
-					if tr := &rec.Runs[i].Traces[j]; tr.Of == results.MeterOf("plug", "w") {
+					if tr := &rec.Runs[i].Traces[j]; tr.Key == results.MeterKey("plug", "w") {
 						for k := range tr.V {
 							tr.V[k] = results.Absent()
 						}

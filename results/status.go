@@ -58,7 +58,7 @@ var statusTexts = map[FigureStatus]string{
 	NoIdle:          "idle was not measured",
 	NoPair:          "no round has both",
 	KernelUntimed:   "the kernel was not timed",
-	NoPeak:          "no implementation on this CPU measures its peak",
+	NoPeak:          "no implementation on this device measures its peak",
 	NotComparable:   "the reference has no figure to compare with",
 	NotFinite:       "not a finite number",
 	NotAboveIdle:    "no power above idle",

@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
 // Trace is one quantity sampled over one run, as its source gave it.
@@ -12,7 +13,7 @@ import (
 // reading failed: a gap stays a gap. Counters never decrease between two
 // gaps; what a counter did across a gap is unknown.
 type Trace struct {
-	Of       string   `json:"of"` // see WorkOf, CPUOf, MeterOf and the Host names
+	Key      TraceKey `json:"key"`
 	Unit     Unit     `json:"unit"`
 	Kind     Kind     `json:"kind"`
 	Boundary Boundary `json:"boundary,omitempty"`
@@ -28,59 +29,134 @@ type Gap struct {
 	Error string `json:"error"`
 }
 
-// Names of the traces that describe the host during a run.
+// TraceKey identifies a trace within its run: the quantity, and what it belongs
+// to. Members that do not apply are empty.
+type TraceKey struct {
+	Kind    TraceKind `json:"kind"`
+	Use     string    `json:"use,omitempty"`     // of the work, with Device
+	Device  string    `json:"device,omitempty"`  // id, as in [Device]
+	Meter   string    `json:"meter,omitempty"`   // name, as in [Meter]
+	Channel string    `json:"channel,omitempty"` // of the meter; for TraceShares the class of the shares
+}
+
+// String is the key for messages.
+func (k TraceKey) String() string {
+	words := []string{string(k.Kind)}
+	for _, w := range []string{k.Use, k.Device, k.Meter, k.Channel} {
+		if w != "" {
+			words = append(words, w)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// UseKey is the key of a trace of the given kind that belongs to one use on one
+// device.
+func UseKey(kind TraceKind, use, device string) TraceKey {
+	return TraceKey{Kind: kind, Use: use, Device: device}
+}
+
+// Key is the key of the trace of the given kind of this use.
+func (u *Use) Key(kind TraceKind) TraceKey { return UseKey(kind, u.Use, u.Device) }
+
+// MeterKey is the key of the trace of one channel of a meter.
+func MeterKey(meter, channel string) TraceKey {
+	return TraceKey{Kind: TraceMeter, Meter: meter, Channel: channel}
+}
+
+// TraceKind is the quantity that a trace holds.
+type TraceKind string
+
+// Quantities of a use.
 const (
-	HostSteal = "host/steal" // counter, s: CPU time taken by the hypervisor, all CPUs
-	HostBusy  = "host/busy"  // counter, s: CPU time spent not idle, all CPUs, stolen time excluded
-	HostClock = "host/clock" // gauge, Hz: rate of the calibrated dependency chain, before and after the window
-	HostSelf  = "host/self"  // counter, s: CPU time of the harness itself
+	TraceWork    TraceKind = "work"     // counter, in the unit of the use: finished work
+	TraceCPUTime TraceKind = "cpu-time" // counter, s: CPU time of the worker process
 
-	HostThrottles = "host/throttles" // counter, events: slow-downs for heat, before and after the window
+	// TraceSuspended is the time for which the worker process was stopped, traced
+	// or frozen (counter, s).
+	TraceSuspended TraceKind = "suspended"
 
-	// HostWall is by how much the wall clock was set since the harness began
-	// (gauge, s): how far it is ahead of the monotonic clock, the machine's own
-	// sleep counted to this. Slewing moves neither against the other.
-	HostWall = "host/wall"
+	// Of uses whose work is known by shares only. TraceShares counts them by
+	// class (counter, share; see [ShareAccepted]). TraceLuck sums the logarithms
+	// of difficulty achieved ÷ asked over the accepted and stale shares (counter,
+	// 1): 1 a share on average. TraceAway is the time in which the device had no
+	// connection, or had not submitted a share on its new one yet (counter, s);
+	// TraceBreaks counts the lost connections (counter, 1), TraceResumed the
+	// shares that ended such a time (counter, share): they are work that was done,
+	// and no part of the count of the time between.
+	TraceShares  TraceKind = "shares"
+	TraceLuck    TraceKind = "luck"
+	TraceAway    TraceKind = "away"
+	TraceBreaks  TraceKind = "breaks"
+	TraceResumed TraceKind = "resumed"
+)
 
-	QuotaHeld = "cgroup/held" // counter, s: CPU time for which the quota of the control group, or of one above it, held threads back
+// Quantities of a device.
+const (
+	TraceClock     TraceKind = "clock"     // gauge, Hz: rate of the calibrated dependency chain, before and after the window
+	TraceThrottles TraceKind = "throttles" // counter, events: slow-downs for heat, before and after the window
+)
+
+// Quantities of a meter.
+const (
+	TraceMeter       TraceKind = "meter"        // one channel, as it is read
+	TraceRoundTrip   TraceKind = "round-trip"   // gauge, s: of requests over a wire; the instant of a reading is known to half of it
+	TraceClockOffset TraceKind = "clock-offset" // gauge, s: the instrument's own clock minus ours
+)
+
+// Quantities of the host.
+const (
+	TraceSteal      TraceKind = "steal"       // counter, s: CPU time taken by the hypervisor, all CPUs
+	TraceBusy       TraceKind = "busy"        // counter, s: CPU time spent not idle, all CPUs, stolen time excluded
+	TraceHarnessCPU TraceKind = "harness-cpu" // counter, s: CPU time of the harness itself
+
+	// TraceWall is the offset of the wall clock from the monotonic clock since the
+	// harness began, the time in which the machine slept included (gauge, s).
+	// Slewing moves neither against the other.
+	TraceWall TraceKind = "wall"
+
+	// TraceQuota is the CPU time for which the quota of the control group, or of
+	// one above it, held threads back (counter, s).
+	TraceQuota TraceKind = "quota"
 
 	// Time in which a task waited for memory (counter, s), by the kernel's
 	// pressure stall information: any task, or all that could run; of the
 	// machine, and of the control group. Kernels without it give no trace.
-	HostMemorySome  = "host/memory-some"
-	HostMemoryFull  = "host/memory-full"
-	GroupMemorySome = "cgroup/memory-some"
-	GroupMemoryFull = "cgroup/memory-full"
+	TraceMemorySome      TraceKind = "memory-some"
+	TraceMemoryFull      TraceKind = "memory-full"
+	TraceGroupMemorySome TraceKind = "group-memory-some"
+	TraceGroupMemoryFull TraceKind = "group-memory-full"
+
+	// Time in which the harness did not run although neither load nor stolen time
+	// kept it from running, and time in which the machine slept while the clock
+	// of the record stood (counters, s).
+	TraceHarnessSuspended TraceKind = "harness-suspended"
+	TraceMachineSuspended TraceKind = "machine-suspended"
 )
 
-// SuspendedOf names the trace of the time for which something that should have
-// run did not (counter, s): a use, whose worker process was stopped, traced or
-// frozen; SuspendedHarness, which did not run although neither load nor stolen
-// time kept it from it; SuspendedMachine, which slept, while the clock of the
-// record stood.
-func SuspendedOf(who string) string { return "suspended/" + who }
-
-// What beside a use may be suspended.
-const (
-	SuspendedHarness = "harness"
-	SuspendedMachine = "machine"
+// Keys of the traces of the host.
+var (
+	HostSteal        = TraceKey{Kind: TraceSteal}
+	HostBusy         = TraceKey{Kind: TraceBusy}
+	HarnessCPU       = TraceKey{Kind: TraceHarnessCPU}
+	HostWall         = TraceKey{Kind: TraceWall}
+	QuotaHeld        = TraceKey{Kind: TraceQuota}
+	HostMemorySome   = TraceKey{Kind: TraceMemorySome}
+	HostMemoryFull   = TraceKey{Kind: TraceMemoryFull}
+	GroupMemorySome  = TraceKey{Kind: TraceGroupMemorySome}
+	GroupMemoryFull  = TraceKey{Kind: TraceGroupMemoryFull}
+	HarnessSuspended = TraceKey{Kind: TraceHarnessSuspended}
+	MachineSuspended = TraceKey{Kind: TraceMachineSuspended}
 )
 
-// WorkOf names the trace of the work counter of a use.
-func WorkOf(use string) string { return "work/" + use }
-
-// CPUOf names the trace of the CPU-seconds that the worker of a use has used.
-func CPUOf(use string) string { return "cpu/" + use }
-
-// MeterOf names the trace of one channel of a meter.
-func MeterOf(meter, channel string) string { return "meter/" + meter + "/" + channel }
-
-// RoundTripOf names the trace of the round trips to an instrument that is
-// asked over a wire (gauge, s): the instant of a reading is known to half of it.
-func RoundTripOf(meter string) string { return "round-trip/" + meter }
-
-// ClockOf names the trace of an instrument's own clock minus ours (gauge, s).
-func ClockOf(meter string) string { return "clock/" + meter }
+// traceKinds lists every kind.
+var traceKinds = []TraceKind{
+	TraceWork, TraceCPUTime, TraceSuspended, TraceShares, TraceLuck, TraceAway, TraceBreaks, TraceResumed,
+	TraceClock, TraceThrottles,
+	TraceMeter, TraceRoundTrip, TraceClockOffset,
+	TraceSteal, TraceBusy, TraceHarnessCPU, TraceWall, TraceQuota, TraceMemorySome, TraceMemoryFull, TraceGroupMemorySome, TraceGroupMemoryFull,
+	TraceHarnessSuspended, TraceMachineSuspended,
+}
 
 // maxErrors bounds what one trace says about its gaps; the nulls say the rest.
 const maxErrors = 20

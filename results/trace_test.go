@@ -27,17 +27,15 @@ func TestTraceAt(t *testing.T) {
 	require.True(t, single.At(3.5).IsAbsent())
 }
 
-func TestTraceNames(t *testing.T) {
-	require.Equal(t, "work/mining", WorkOf("mining"))
-	require.Equal(t, "cpu/mining", CPUOf("mining"))
-	require.Equal(t, "meter/rapl/package-0", MeterOf("rapl", "package-0"))
-
+func TestPartsOfARun(t *testing.T) {
 	run := Run{
 		Phases: []Phase{{Name: PhaseWarmup, To: 1}, {Name: PhaseMeasure, From: 1, To: 2}},
-		Traces: []Trace{{Of: "work/a"}, {Of: "work/b"}},
+		Traces: []Trace{{Key: UseKey(TraceWork, "a", "x")}, {Key: UseKey(TraceWork, "b", "x")}, {Key: UseKey(TraceWork, "b", "y")}},
 	}
-	require.Same(t, &run.Traces[1], run.Trace("work/b"))
-	require.Nil(t, run.Trace("work/c"))
+	require.Same(t, &run.Traces[1], run.Trace(UseKey(TraceWork, "b", "x")))
+	require.Same(t, &run.Traces[2], run.Trace(UseKey(TraceWork, "b", "y")))
+	require.Nil(t, run.Trace(UseKey(TraceWork, "c", "x")))
+	require.Nil(t, run.Trace(UseKey(TraceCPUTime, "b", "x")))
 	p, ok := run.Phase(PhaseMeasure)
 	require.True(t, ok)
 	require.Equal(t, run.Phases[1], p)

@@ -18,7 +18,7 @@ import (
 func wide() *Record {
 	return &Record{
 		Schema: SchemaVersion, ID: "01KDYBS1CY0000000000000000", Start: time.Unix(1.7e9, 0).UTC(), End: time.Unix(1.7e9, 0).UTC(), State: Complete,
-		Node: Node{CPU: CPU{Threads: 2, Clock: Absent()}, Settings: Settings{CPUQuota: Absent(), PowerCap: Absent(), Load: Absent()}},
+		Node: Node{Devices: []Device{{ID: CPUDevice, Kind: KindCPU, Lanes: 2}}, CPU: CPU{Clock: Absent()}, Settings: Settings{CPUQuota: Absent(), PowerCap: Absent(), Load: Absent()}},
 		Plan: Plan{Rounds: 1, Warmup: 1, Window: 1, Interval: 1},
 	}
 }
@@ -32,7 +32,7 @@ func (r *Record) run(scenario string, round int, uses ...Use) *Run {
 	run := Run{Scenario: scenario, Round: round, Anchor: Anchor{T: Float(3 * len(r.Runs)), UTC: r.Start.Add(time.Duration(3*len(r.Runs)) * time.Second)}, Uses: uses, Status: OK,
 		Phases: []Phase{{PhaseWarmup, 0, 1}, {PhaseMeasure, 1, 2}}}
 	for _, u := range uses {
-		run.Traces = append(run.Traces, Trace{Of: WorkOf(u.Use), Unit: u.Unit, Kind: Counter, T: []Float{0, 1, 2, 3}, V: []Float{0, 100, 200, 300}})
+		run.Traces = append(run.Traces, Trace{Key: u.Key(TraceWork), Unit: u.Unit, Kind: Counter, T: []Float{0, 1, 2, 3}, V: []Float{0, 100, 200, 300}})
 	}
 	r.Runs = append(r.Runs, run)
 	return &r.Runs[len(r.Runs)-1]
@@ -50,7 +50,7 @@ func wideChannel(name string, total Boundary) Channel {
 // read adds what a channel of watts said.
 func (r *Run) read(meter, channel string) {
 	w := Float(50 + 50*len(r.Uses))
-	r.Traces = append(r.Traces, Trace{Of: MeterOf(meter, channel), Unit: Watt, Kind: Gauge, Boundary: Wall, Origin: Measured, T: []Float{0, 1, 1.5, 2, 3}, V: []Float{w, w + 1, w + 2, w + 1, w}})
+	r.Traces = append(r.Traces, Trace{Key: MeterKey(meter, channel), Unit: Watt, Kind: Gauge, Boundary: Wall, Origin: Measured, T: []Float{0, 1, 1.5, 2, 3}, V: []Float{w, w + 1, w + 2, w + 1, w}})
 }
 
 // readOften is read with n readings.
@@ -64,7 +64,7 @@ func (r *Run) readOften(meter, channel string, n int) {
 }
 
 func wideUse(use string) Use {
-	return Use{Use: use, Workload: "hashscan", Impl: "generic", Role: Alone, Unit: Hash, FlopPerCount: Absent()}
+	return Use{Use: use, Device: CPUDevice, Workload: "hashscan", Impl: "generic", Role: Alone, Unit: Hash, FlopPerCount: Absent()}
 }
 
 // wideRecords are records that hold n of something. Those of which n times n
@@ -193,7 +193,7 @@ var wideRecords = []struct {
 		run := rec.run("all", 1, uses...)
 		for _, u := range uses {
 			for _, class := range []string{ShareAccepted, ShareStale} {
-				run.Traces = append(run.Traces, Trace{Of: SharesOf(u.Use, class), Unit: Share, Kind: Counter, T: []Float{0, 1, 2, 3}, V: []Float{0, 1, 2, 3}})
+				run.Traces = append(run.Traces, Trace{Key: TraceKey{Kind: TraceShares, Use: u.Use, Device: u.Device, Channel: class}, Unit: Share, Kind: Counter, T: []Float{0, 1, 2, 3}, V: []Float{0, 1, 2, 3}})
 			}
 		}
 	}, false},
@@ -261,7 +261,7 @@ var wideRecords = []struct {
 		run.Phases = append(run.Phases, Phase{PhaseMeasure, 1, 2})
 	}, false},
 	{"implementations, and rows", func(n int, rec *Record) {
-		rec.Kernels = []Kernel{{Name: "sgemm"}}
+		rec.Kernels = []Kernel{{Name: "sgemm", Device: CPUDevice}}
 		for i := range n {
 			rec.Kernels[0].Impls = append(rec.Kernels[0].Impls, Impl{Name: fmt.Sprint("i", i), Rate: 1, Peak: 1, Unit: FLOP.Per(Second)})
 			u := wideUse("compute")
@@ -282,7 +282,7 @@ var wideRecords = []struct {
 		run := rec.run("all", 1)
 		for i := range n {
 			run.Uses = append(run.Uses, wideUse(fmt.Sprint("u", i)))
-			run.Traces = append(run.Traces, Trace{Of: SuspendedOf(fmt.Sprint("u", i)), Unit: Second, Kind: Counter, T: []Float{0, 1, 2}, V: []Float{0, 0, 1}})
+			run.Traces = append(run.Traces, Trace{Key: UseKey(TraceSuspended, fmt.Sprint("u", i), CPUDevice), Unit: Second, Kind: Counter, T: []Float{0, 1, 2}, V: []Float{0, 0, 1}})
 		}
 	}, true},
 	{"claims", func(n int, rec *Record) {
@@ -307,7 +307,7 @@ var wideRecords = []struct {
 			rec.Warnings = append(rec.Warnings, Warning{Code: "late", Text: fmt.Sprint(i)})
 			rec.Plan.Labels[fmt.Sprint("label", i)] = "x"
 			rec.MeterProbes = append(rec.MeterProbes, MeterProbe{Meter: fmt.Sprint("m", i), State: "refused"})
-			run.Checks = append(run.Checks, Check{Use: "mining", Name: fmt.Sprint(i), OK: true})
+			run.Checks = append(run.Checks, Check{Use: "mining", Device: CPUDevice, Name: fmt.Sprint(i), OK: true})
 		}
 	}, false},
 	{"flags of one kind", func(n int, rec *Record) {
@@ -404,10 +404,10 @@ func TestSessionsAreWorthTheirWork(t *testing.T) {
 			ch.Place = "outlet"
 			m.Channels = append(m.Channels, ch)
 			for j := range rivals.Runs {
-				tr := *rivals.Runs[j].Trace(MeterOf("m", "b"))
-				tr.Of = MeterOf(m.Name, c)
+				tr := *rivals.Runs[j].Trace(MeterKey("m", "b"))
+				tr.Key = MeterKey(m.Name, c)
 				trips := tr
-				trips.Of = RoundTripOf(m.Name)
+				trips.Key = TraceKey{Kind: TraceRoundTrip, Meter: m.Name}
 				rivals.Runs[j].Traces = append(rivals.Runs[j].Traces, tr, trips)
 			}
 		}

@@ -16,7 +16,7 @@ type Window struct {
 	Energy   Float   // J, the whole node at the headline boundary, whoever used it
 	Stolen   Float   // share of all CPU time that the hypervisor took, 0 to 1
 	Others   Float   // share of all CPU time that other processes used, 0 to 1
-	Clock    Float   // Hz, mean of the probes before and after
+	Clock    Float   // Hz, of the use's device, or of the CPU in an idle run: mean of the probes before and after
 
 	run       *indexedRun
 	halt      []halt // in the window
@@ -42,7 +42,7 @@ func (w *Window) Power() Float { return w.Energy / Float(w.Duration) }
 func Windows(rec *Record) []Window { return indexed(free(rec)).windows() }
 
 func (s *indexedRecord) windows() (out []Window) {
-	cpus := Float(max(1, s.rec.Node.CPU.Threads))
+	cpus := Float(max(1, s.rec.Node.Threads()))
 	idle := map[int]*Window{}
 	for _, r := range s.good {
 		w := Window{
@@ -51,36 +51,30 @@ func (s *indexedRecord) windows() (out []Window) {
 		}
 		w.Energy, w.why = s.head.energy(r, r.from, r.to)
 		w.uncertain = s.head.within(r, r.from, r.to)
-		if w.halt = r.halts(r.from, r.to); slices.ContainsFunc(w.halt, func(h halt) bool { return h.who == SuspendedMachine }) {
+		if w.halt = r.halts(r.from, r.to); slices.ContainsFunc(w.halt, func(h halt) bool { return h.who == MachineSuspended }) {
 			w.Energy, w.why = Absent(), Because(Slept)
 		}
 		s.spend(4 * len(w.halt) * len(r.Uses))     // each use is held against each
 		s.spend(2 * len(r.Scenario) * len(r.Uses)) // by which windows are sorted more than once
 		span := cpus * Float(w.Duration)
 		w.Stolen = r.over(HostSteal) / span
-		ours := r.over(HostSelf)
+		ours := r.over(HarnessCPU)
 		for _, u := range r.Uses {
-			ours += r.over(CPUOf(u.Use))
+			ours += r.over(u.Key(TraceCPUTime))
 		}
 		// Ticks of the host and nanoseconds of a process do not end on the
 		// same instant, hence no fewer than none.
 		if w.Others = (r.over(HostBusy) - ours) / span; w.Others < 0 {
 			w.Others = 0
 		}
-		if tr := r.Trace(HostClock); tr != nil && len(tr.V) > 0 {
-			r.spend(len(tr.V))
-			w.Clock = 0
-			for _, v := range tr.V {
-				w.Clock += v / Float(len(tr.V))
-			}
-		}
 		if len(r.Uses) == 0 {
 			w.Use = Use{Use: "idle"}
+			w.Clock = r.clock(CPUDevice)
 			idle[r.Round] = &w
 			out = append(out, w)
 		}
 		for _, u := range r.Uses {
-			w.Use, w.Work, w.CPU = u, r.over(WorkOf(u.Use)), r.over(CPUOf(u.Use))
+			w.Use, w.Work, w.CPU, w.Clock = u, r.over(u.Key(TraceWork)), r.over(u.Key(TraceCPUTime)), r.clock(u.Device)
 			out = append(out, w)
 		}
 	}
@@ -93,6 +87,20 @@ func (s *indexedRecord) windows() (out []Window) {
 		}
 	}
 	return out
+}
+
+// clock is the mean of the probes of a device's clock in a run, in Hz.
+func (r *indexedRun) clock(device string) Float {
+	tr := r.Trace(TraceKey{Kind: TraceClock, Device: device})
+	if tr == nil || len(tr.V) == 0 {
+		return Absent()
+	}
+	r.spend(len(tr.V))
+	mean := Float(0)
+	for _, v := range tr.V {
+		mean += v / Float(len(tr.V))
+	}
+	return mean
 }
 
 // incomplete are the runs of which something is missing that other runs of the
@@ -157,17 +165,17 @@ func (s *indexedRecord) rows(windows []Window) (rows [][]Window) {
 
 // RowKey tells the rows of a summary apart.
 type RowKey struct {
-	scenario, use, workload, impl string
-	threads                       int
-	role                          Role
+	scenario, use, device, workload, impl string
+	threads                               int
+	role                                  Role
 }
 
 // Key is what no other row of the summary has.
 func (r *Row) Key() RowKey {
-	return RowKey{r.Scenario, r.Use, r.Workload, r.Impl, r.Threads, r.Role}
+	return RowKey{r.Scenario, r.Use, r.Device, r.Workload, r.Impl, r.Threads, r.Role}
 }
 
 // Row is the key of the row that a window is a part of.
 func (w *Window) Row() RowKey {
-	return RowKey{w.Scenario, w.Use.Use, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
+	return RowKey{w.Scenario, w.Use.Use, w.Use.Device, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
 }

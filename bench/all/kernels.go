@@ -66,7 +66,7 @@ const (
 // [bench.ErrUsage] if force is unknown or not supported by the device, and if no
 // row gives right answers.
 func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel, error) {
-	k := results.Kernel{Name: t.Kernel}
+	k := results.Kernel{Name: t.Kernel, Device: results.CPUDevice}
 	if force != "" {
 		if err := t.Find(force); err != nil {
 			return k, fmt.Errorf("%w: %w", bench.ErrUsage, err)

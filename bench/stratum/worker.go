@@ -89,7 +89,7 @@ func (w *Worker) Shares() results.Shares {
 	d, _ := w.Difficulty()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return results.Shares{Difficulty: results.Float(d), Work: results.Float(perShare(d)), Agent: w.agent}
+	return results.Shares{Difficulty: results.Float(d), Work: results.Float(perShare(d)), Agent: w.agent, Address: w.address}
 }
 
 // Tell implements [bench.ShareWorkload]: the shares by class, their luck, and the time
@@ -101,13 +101,13 @@ func (w *Worker) Counters() []bench.CounterValue {
 
 func (t *Tally) told() (out []bench.CounterValue) {
 	for c, n := range t.Count {
-		out = append(out, bench.CounterValue{Of: results.SharesOf(use, Class(c).String()), Unit: results.Share, Value: float64(n)})
+		out = append(out, bench.CounterValue{Kind: results.TraceShares, Class: Class(c).String(), Unit: results.Share, Value: float64(n)})
 	}
 	return append(out,
-		bench.CounterValue{Of: results.LuckOf(use), Unit: results.Ratio, Value: t.luck.sum},
-		bench.CounterValue{Of: results.AwayOf(use), Unit: results.Second, Value: t.Away.Seconds()},
-		bench.CounterValue{Of: results.BreaksOf(use), Unit: results.Ratio, Value: float64(t.Breaks)},
-		bench.CounterValue{Of: results.ResumedOf(use), Unit: results.Share, Value: float64(t.Resumed)})
+		bench.CounterValue{Kind: results.TraceLuck, Unit: results.Ratio, Value: t.luck.sum},
+		bench.CounterValue{Kind: results.TraceAway, Unit: results.Second, Value: t.Away.Seconds()},
+		bench.CounterValue{Kind: results.TraceBreaks, Unit: results.Ratio, Value: float64(t.Breaks)},
+		bench.CounterValue{Kind: results.TraceResumed, Unit: results.Share, Value: float64(t.Resumed)})
 }
 
 func perShare(difficulty float64) uint64 {

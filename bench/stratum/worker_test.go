@@ -31,7 +31,7 @@ func TestWorkload(t *testing.T) {
 	idle, err := New(Config{})
 	require.NoError(t, err)
 	require.ErrorContains(t, newWorker(idle, "v", "", newSearch(idle, time.Now()), time.Now()).Prepare(ended()), context.Canceled.Error(), "no wait for what is not there")
-	require.Equal(t, results.Shares{Difficulty: 0x1p-18, Work: 1 << 14, Agent: "testminer/1"}, w.Shares())
+	require.Equal(t, results.Shares{Difficulty: 0x1p-18, Work: 1 << 14, Agent: "testminer/1", Address: "127.0.0.1"}, w.Shares())
 	require.Equal(t, results.Hash, w.Info().Unit)
 }
 

@@ -108,7 +108,7 @@ func TestOneFigureIsOneString(t *testing.T) {
 		"a gap in a slow window": server(8, 4, 0.002, func(r *results.Record) {
 			for i := range r.Runs {
 				if x := &r.Runs[i]; x.Scenario == "mining" && x.Round == 3 {
-					tr := x.Trace(results.MeterOf("snmp", "outlet3-power"))
+					tr := x.Trace(results.MeterKey("snmp", "outlet3-power"))
 					for j := range tr.V {
 						tr.V[j] = results.Absent()
 					}

@@ -76,7 +76,7 @@ here: the option says where it is, env:NAME or file:PATH.
 				}
 				return checkMeters(cmd, meters, interval, step, format)
 			}
-			m := report.Instruments{Meters: harness.Describe(meters), Sought: sought, First: firstReadings(cmd, meters)}
+			m := report.Instruments{Meters: harness.Describe(meters), MeterProbes: sought, First: firstReadings(cmd, meters)}
 			if len(specs) == 0 {
 				for _, k := range powerall.Kinds() {
 					if k.Name != k.Form {
@@ -131,29 +131,31 @@ func kinds() string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// firstReadings asks every meter once: what it says now, or why it does not.
-func firstReadings(cmd *cobra.Command, meters []power.Meter) map[string]string {
-	said := map[string]string{}
+// firstReadings reads every meter once and returns the text of each reading, or
+// why there is none, by meter and channel.
+func firstReadings(cmd *cobra.Command, meters []power.Meter) map[string]map[string]string {
+	first := map[string]map[string]string{}
 	for _, m := range meters {
 		info := m.Info()
+		of := map[string]string{}
+		first[info.Name] = of
 		got, err := m.Read(cmd.Context())
 		for i, c := range info.Channels {
 			r := power.Reading{Err: err}
 			if err == nil {
 				r = got[i]
 			}
-			of := results.MeterOf(info.Name, c.Name)
 			switch {
 			case r.Err != nil:
-				said[of] = r.Err.Error()
+				of[c.Name] = r.Err.Error()
 			case c.Kind == results.Counter:
-				said[of] = "it counts"
+				of[c.Name] = "it counts"
 			default:
-				said[of] = table.Quantity(results.Float(r.Value), c.Unit)
+				of[c.Name] = table.Quantity(results.Float(r.Value), c.Unit)
 			}
 		}
 	}
-	return said
+	return first
 }
 
 func watchMeters(cmd *cobra.Command, meters []power.Meter, interval time.Duration, format string) error {

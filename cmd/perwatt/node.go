@@ -39,7 +39,7 @@ func nodeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n := report.Machine{Node: node, Kernels: kernels, Meters: harness.Describe(opened), Sought: sought}
+			n := report.Machine{Node: node, Kernels: kernels, Meters: harness.Describe(opened), MeterProbes: sought}
 			n.Warnings = append(harness.Warnings(node, harness.ReadConditions(harness.Roots{})), results.PowerWarnings(&results.Record{Meters: n.Meters, MeterProbes: sought})...)
 			if format == "json" {
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", n)

@@ -56,7 +56,7 @@ func BenchmarkHarness(b *testing.B) {
 		require.Equal(b, exitOK, code, stderr)
 		for _, r := range record(b, stdout).Runs {
 			p, _ := r.Phase(results.PhaseMeasure)
-			used := r.Trace(results.HostSelf).Over(float64(p.From), float64(p.To))
+			used := r.Trace(results.HarnessCPU).Over(float64(p.From), float64(p.To))
 			cost = append(cost, 100*float64(used/(p.To-p.From)))
 		}
 	}

@@ -195,7 +195,7 @@ func TestPool(t *testing.T) {
 		}
 		require.Contains(t, p.stdout.String(), name)
 	}
-	require.Equal(t, "Antminer S19 Pro", records["rig=1"].Node.CPU.Model)
+	require.Equal(t, "Antminer S19 Pro", records["rig=1"].Node.Device(results.MinerDevice).Model)
 	require.NotEmpty(t, records["rig=1"].Summary.Claims)
 	claim := records["rig=1"].Summary.Claims[0]
 	require.Equal(t, "s21", claim.Device)
@@ -230,7 +230,7 @@ func TestPool(t *testing.T) {
 	require.Equal(t, exitOK, run(t.Context(), []string{"ls", "--store", p.dir}, &out, &errs), &errs)
 	require.Contains(t, out.String(), "Antminer S19 Pro right/wall")
 	require.Contains(t, out.String(), "testminer left/wall")
-	require.Equal(t, "1", records["rig 2"].Node.Settings.Microcode, "its firmware is not what it is")
+	require.Equal(t, "1", records["rig 2"].Node.Device(results.MinerDevice).Firmware, "its firmware is not what it is")
 	out.Reset()
 	require.Equal(t, exitOK, run(t.Context(), []string{"track", "--store", p.dir}, &out, &errs), &errs)
 	require.Contains(t, out.String(), "3 groups")

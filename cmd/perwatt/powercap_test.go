@@ -142,7 +142,7 @@ func TestPowercapTreeIsMeasured(t *testing.T) {
 	for _, r := range rec.Runs {
 		var got, want float64
 		for name, zone := range parts {
-			tr := r.Trace(results.MeterOf("rapl", name))
+			tr := r.Trace(results.MeterKey("rapl", name))
 			require.NotNil(t, tr, name)
 			n := len(tr.T) - 1
 			at := func(i int) time.Time { return rec.Start.Add(time.Duration(tr.T[i] * 1e9)) }

@@ -422,7 +422,7 @@ func (s *soak) miner(accepted []time.Time) {
 		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		if r, err := results.ReadFile(path); err == nil && r.Node.Name == "honest" && r.Plan.Preset == harness.PoolPreset && r.Node.CPU.Model == "testminer" {
+		if r, err := results.ReadFile(path); err == nil && r.Node.Name == "honest" && r.Plan.Preset == harness.PoolPreset && r.Node.Device(results.MinerDevice).Model == "testminer" {
 			rec = r
 			s.keep(path)
 		}
@@ -435,7 +435,7 @@ func (s *soak) miner(accepted []time.Time) {
 	for _, r := range rec.Runs {
 		s.expect(r.Status == results.OK, "miner", "window %d is %s: %s", r.Round, r.Status, r.Error)
 		w, _ := r.Phase(results.PhaseMeasure)
-		counted += float64(r.Trace(results.WorkOf("mining")).Over(float64(w.From), float64(w.To))) / perShare
+		counted += float64(r.Trace(r.Uses[0].Key(results.TraceWork)).Over(float64(w.From), float64(w.To))) / perShare
 		from, to := rec.Start.Add(w.From.Duration()), rec.Start.Add(w.To.Duration())
 		for _, at := range accepted {
 			if at.After(from) && !at.After(to) {

@@ -492,7 +492,7 @@ func TestTrackConfirms(t *testing.T) {
 		}
 		for r := range rec.Runs {
 			for k := range rec.Runs[r].Traces {
-				if tr := &rec.Runs[r].Traces[k]; strings.HasPrefix(tr.Of, "work/") && rec.Runs[r].Scenario == "mining" {
+				if tr := &rec.Runs[r].Traces[k]; tr.Key.Kind == results.TraceWork && rec.Runs[r].Scenario == "mining" {
 					for i := range tr.V {
 						tr.V[i] = results.Float(math.Floor(float64(tr.V[i]) * factor))
 					}

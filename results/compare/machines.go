@@ -25,8 +25,8 @@ var ErrMachines = errors.New("several machines of one name")
 
 // identity is what sessions of one machine have in common.
 func identity(r *results.Record) string {
-	n := r.Node
-	return fmt.Sprintf("%s\x00%s\x00%d\x00%d", n.Name, n.CPU.Model, n.CPU.Threads, n.Memory>>30)
+	n := &r.Node
+	return fmt.Sprintf("%q %#v %d %d", n.Name, n.Hardware(), n.Threads(), n.Memory>>30)
 }
 
 // evidence is by what sessions of one name are told apart, the surest first:
@@ -38,8 +38,19 @@ var evidence = []struct {
 }{
 	{"their labels", func(r *results.Record) string { return r.Plan.Labels[labelled] }},
 	{"their parts", func(r *results.Record) string {
-		n := r.Node
-		return fmt.Sprint(n.CPU.Vendor, n.CPU.Family, n.CPU.ModelID, n.CPU.Stepping, n.CPU.Sockets, n.CPU.Cores, n.Devices)
+		n := &r.Node
+		parts := []any{n.CPU.Family, n.CPU.ModelID, n.CPU.Stepping, n.CPU.Sockets, n.CPU.Cores}
+		for _, d := range n.Devices {
+			parts = append(parts, d.Vendor, d.PCI, d.UUID)
+		}
+		for _, run := range r.Runs[:min(1, len(r.Runs))] {
+			for _, u := range run.Uses {
+				if u.Shares != nil {
+					parts = append(parts, u.Shares.Address)
+				}
+			}
+		}
+		return fmt.Sprintf("%#v", parts)
 	}},
 	{"their meters", func(r *results.Record) string {
 		h, _ := results.PrimaryMeterOf(r)
@@ -200,7 +211,7 @@ func (c *Comparison) labels(machine map[*results.Record]string) {
 		if names := under[at]; len(names) > 1 {
 			c.Warnings = append(c.Warnings, results.Warning{
 				Code:   "one-machine",
-				Text:   fmt.Sprintf("%s are one machine by all that their records say (%q, %s): they are candidates because of the label %s", strings.Join(names, ", "), cand.Node.Name, cand.Node.CPU.Model, labelled),
+				Text:   fmt.Sprintf("%s are one machine by all that their records say (%q, %s): they are candidates because of the label %s", strings.Join(names, ", "), cand.Node.Name, cand.Node.Models(), labelled),
 				Remedy: "that is right for settings of one machine; machines of one name need names of their own, or sessions at the same time, to be known as several",
 			})
 			delete(under, at)

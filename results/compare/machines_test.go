@@ -24,7 +24,9 @@ func TestMachines(t *testing.T) {
 		return func(r *results.Record) { r.Meters[0].Source = source }
 	}
 	card := func(id string) func(*results.Record) {
-		return func(r *results.Record) { r.Node.Devices = []results.Device{{Kind: "gpu", Name: "H200", ID: id}} }
+		return func(r *results.Record) {
+			r.Node.Devices = []results.Device{r.Node.Devices[0], {ID: "gpu:0", Kind: results.KindGPU, Model: "H200", UUID: id}}
+		}
 	}
 	for name, c := range map[string]struct {
 		sessions []session
@@ -49,7 +51,7 @@ func TestMachines(t *testing.T) {
 		"sites are no candidates":   {[]session{{label: "site=a"}, {hour: 1, label: "site=b"}}, []string{"0 1"}, []string{"one-candidate: site=a, b are one candidate: only the label candidate"}, ""},
 		"one machine, three names":  {[]session{{label: "candidate=x"}, {hour: 1, label: "candidate=y"}, {hour: 2, label: "candidate=z"}}, []string{"0", "1", "2"}, []string{"one-machine: x, y, z are one machine"}, ""},
 		"one machine, half a name":  {[]session{{}, {hour: 1, label: "candidate=tuned"}}, []string{"0", "1"}, []string{"one-machine: node, tuned are one machine"}, ""},
-		"another machine, that way": {[]session{{label: "candidate=x"}, {hour: 1, label: "candidate=y", edit: func(r *results.Record) { r.Node.CPU.Model = "other" }}}, []string{"0", "1"}, nil, ""},
+		"another machine, that way": {[]session{{label: "candidate=x"}, {hour: 1, label: "candidate=y", edit: func(r *results.Record) { r.Node.Devices[0].Model = "other" }}}, []string{"0", "1"}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var records []*results.Record

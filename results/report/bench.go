@@ -115,9 +115,9 @@ func provenance(rec *results.Record, windows []results.Window) []benchfmt.Config
 	set("goos", rec.Node.OS)
 	set("goarch", rec.Node.Arch)
 	set("pkg", "github.com/perwatt/perwatt")
-	set("cpu", rec.Node.CPU.Model)
+	set("cpu", rec.Node.Models())
 	set("node", rec.Node.Name)
-	set("firmware", rec.Node.Settings.Microcode)
+	set("firmware", cmp.Or(rec.Node.Device(results.MinerDevice).Firmware, rec.Node.Settings.Microcode))
 	head, ok := results.PrimaryMeterOf(rec)
 	if !ok {
 		set("power-source", "none")
@@ -148,7 +148,7 @@ func origin(rec *results.Record, use *results.Use) (config []benchfmt.Config) {
 	set("goos", results.Line(rec.Node.OS, table.TextLimit))
 	set("goarch", results.Line(rec.Node.Arch, table.TextLimit))
 	set("pkg", oneWord(use.Workload))
-	set("cpu", results.Line(rec.Node.CPU.Model, table.TextLimit))
+	set("cpu", results.Line(rec.Node.Models(), table.TextLimit))
 	set("node", results.Line(rec.Node.Name, table.TextLimit))
 	set("impl", results.Line(use.Impl, table.TextLimit))
 	return config

@@ -31,7 +31,7 @@ func imported(t *testing.T, text string) (records []*results.Record, figures map
 		n := rec.Node
 		for _, r := range rec.Summary.Rows {
 			m := r.Metrics[results.Throughput]
-			key := fmt.Sprintf("%q", []any{n.Name, n.OS, n.Arch, strings.Join(strings.Fields(n.CPU.Model), " "), r.Workload, r.Scenario, r.Use, r.Impl, r.Threads, m.Unit, m.N})
+			key := fmt.Sprintf("%q", []any{n.Name, n.OS, n.Arch, strings.Join(strings.Fields(n.Models()), " "), r.Workload, r.Scenario, r.Use, r.Impl, r.Threads, m.Unit, m.N})
 			for figures[key] != 0 { // of another session
 				key += "+"
 			}

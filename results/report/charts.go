@@ -231,7 +231,7 @@ func traceCharts(p Page) (out []picture) {
 			if metered {
 				c.Power.Points = slopes(run, head, t0)
 			}
-			if tr := run.Trace(results.WorkOf(run.Uses[0].Use)); tr != nil {
+			if tr := run.Trace(run.Uses[0].Key(results.TraceWork)); tr != nil {
 				c.Rate.Points = sampled(tr, t0)
 			}
 			for _, ph := range run.Phases {
@@ -248,12 +248,12 @@ func traceCharts(p Page) (out []picture) {
 func slopes(run *results.Run, head results.PrimaryMeter, t0 float64) (out []chart.Sample) {
 	times, sums := map[float64]int{}, []float64{}
 	var order []float64
-	traces := make(map[string]*results.Trace, len(run.Traces))
+	traces := make(map[results.TraceKey]*results.Trace, len(run.Traces))
 	for i := range run.Traces {
-		traces[run.Traces[i].Of] = &run.Traces[i]
+		traces[run.Traces[i].Key] = &run.Traces[i]
 	}
 	for _, name := range head.Channels() {
-		tr := traces[results.MeterOf(head.Meter, name)]
+		tr := traces[results.MeterKey(head.Meter, name)]
 		if tr == nil {
 			return nil
 		}

@@ -20,7 +20,7 @@ func claim(rec *results.Record) {
 	for i := range rec.Runs {
 		r := &rec.Runs[i]
 		p, _ := r.Phase(results.PhaseMeasure)
-		work := r.Trace(results.WorkOf("mining"))
+		work := r.Trace(results.UseKey(results.TraceWork, "mining", results.CPUDevice))
 		if r.Scenario != "mining" || r.Round != 1 || work == nil {
 			continue
 		}

@@ -28,7 +28,7 @@ func values(rec *results.Record) table.Table {
 		}
 	}
 	for _, y := range s.Yields {
-		r := results.Row{Scenario: y.Scenario, Use: y.Use, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role}
+		r := results.Row{Scenario: y.Scenario, Use: y.Use, Device: y.Device, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role}
 		put(r, "per_kwh", y.PerKWh)
 		put(r, "net_per_kwh", y.Net)
 	}
@@ -41,7 +41,7 @@ func values(rec *results.Record) table.Table {
 		put(r, "marginal_energy_per_work", m.EnergyPer)
 	}
 	for _, x := range s.Exchange {
-		put(results.Row{Scenario: x.Scenario, Use: "training"}, "hashes_per_sample", x.HashesPerSample)
+		put(results.Row{Scenario: x.Scenario, Use: "training", Device: x.Device}, "hashes_per_sample", x.HashesPerSample)
 	}
 	return t
 }

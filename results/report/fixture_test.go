@@ -27,10 +27,10 @@ var (
 	scenarios = []string{"idle", "mining", "training-mlp", "training-cnn", "compute", "mullet"}
 	watts     = map[string]float64{"idle": 92, "mining": 241, "training-mlp": 263, "training-cnn": 259, "compute": 278, "mullet": 271}
 
-	mining   = results.Use{Use: "mining", Workload: "hashscan", Impl: "shani", Role: results.Alone, Threads: 64, Unit: results.Hash, FlopPerCount: results.Absent()}
-	training = results.Use{Use: "training", Workload: "training", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.Sample, FlopPerCount: 1_636_000, Params: map[string]string{"model": "mlp"}}
-	convolve = results.Use{Use: "training", Workload: "training", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.Sample, FlopPerCount: 24_995_328, Params: map[string]string{"model": "cnn"}}
-	compute  = results.Use{Use: "compute", Workload: "matmul", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.FLOP, FlopPerCount: 1}
+	mining   = results.Use{Use: "mining", Device: results.CPUDevice, Workload: "hashscan", Impl: "shani", Role: results.Alone, Threads: 64, Unit: results.Hash, FlopPerCount: results.Absent()}
+	training = results.Use{Use: "training", Device: results.CPUDevice, Workload: "training", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.Sample, FlopPerCount: 1_636_000, Params: map[string]string{"model": "mlp"}}
+	convolve = results.Use{Use: "training", Device: results.CPUDevice, Workload: "training", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.Sample, FlopPerCount: 24_995_328, Params: map[string]string{"model": "cnn"}}
+	compute  = results.Use{Use: "compute", Device: results.CPUDevice, Workload: "matmul", Impl: "avx2", Role: results.Alone, Threads: 64, Unit: results.FLOP, FlopPerCount: 1}
 	rates    = map[string]float64{
 		"mining/mining": 1.2345e9, "training-mlp/training": 48_210, "training-cnn/training": 9_120, "compute/compute": 2.345e12,
 		"mullet/training": 46_980, "mullet/mining": 4.1e7,
@@ -71,14 +71,15 @@ func (s session) record() *results.Record {
 		State: results.Complete, Tool: results.Tool{Name: "perwatt", Version: "v0.1.0", Go: "go1.26.0"},
 		Node: results.Node{
 			Name: "node7", OS: "linux", Kernel: "6.12.43", Arch: "amd64", Memory: 256 << 30,
-			CPU:      results.CPU{Model: "AMD EPYC 7543 32-Core Processor", Sockets: 1, Cores: 32, Threads: 64, Clock: 2.8e9},
+			Devices:  []results.Device{{ID: results.CPUDevice, Kind: results.KindCPU, Model: "AMD EPYC 7543 32-Core Processor", Lanes: 64}},
+			CPU:      results.CPU{Sockets: 1, Cores: 32, Clock: 2.8e9},
 			Settings: results.Settings{Governor: "performance", Microcode: "0xa0011d5", CPUQuota: results.Absent(), PowerCap: results.Absent(), Load: 0.1},
 		},
 		Plan: results.Plan{
 			Preset: "quick", Scenarios: scenarios, Rounds: s.rounds, Session: 1, Sessions: 1, Order: "ABBA", Threads: 64,
 			Warmup: 2, Window: results.Float(s.window), Interval: 1, Target: s.target,
 		},
-		Kernels: []results.Kernel{{Name: "sgemm", Chosen: "avx2", Impls: []results.Impl{
+		Kernels: []results.Kernel{{Name: "sgemm", Device: results.CPUDevice, Chosen: "avx2", Impls: []results.Impl{
 			{Name: "avx2", Supported: true, Rate: 80.4e9, Peak: 87.9e9, Unit: "FLOP/s"},
 			{Name: "gonum", Supported: true, Rate: 9.7e9, Peak: results.Absent(), Unit: "FLOP/s"},
 		}}},
@@ -123,8 +124,8 @@ func (s session) run(scenario string, round int, at float64) results.Run {
 	phase := func(name string, from, to float64) {
 		r.Phases = append(r.Phases, results.Phase{Name: name, From: results.Float(from), To: results.Float(to)})
 	}
-	trace := func(of string, unit results.Unit, kind results.Kind, rate float64) {
-		tr := results.Trace{Of: of, Unit: unit, Kind: kind}
+	trace := func(key results.TraceKey, unit results.Unit, kind results.Kind, rate float64) {
+		tr := results.Trace{Key: key, Unit: unit, Kind: kind}
 		for x := at; x <= end; x++ {
 			tr.T = append(tr.T, results.Float(x))
 			if kind == results.Counter {
@@ -147,8 +148,8 @@ func (s session) run(scenario string, round int, at float64) results.Run {
 	phase(results.PhaseMeasure, at+3, at+3+s.window)
 	busy := 0.0
 	for _, u := range r.Uses {
-		trace(results.WorkOf(u.Use), u.Unit, results.Counter, rates[scenario+"/"+u.Use]*wobble(scenario+u.Use, round))
-		trace(results.CPUOf(u.Use), results.Second, results.Counter, float64(u.Threads)/float64(len(r.Uses)))
+		trace(u.Key(results.TraceWork), u.Unit, results.Counter, rates[scenario+"/"+u.Use]*wobble(scenario+u.Use, round))
+		trace(u.Key(results.TraceCPUTime), results.Second, results.Counter, float64(u.Threads)/float64(len(r.Uses)))
 		busy = float64(u.Threads)
 	}
 	stolen := 0.0
@@ -157,11 +158,11 @@ func (s session) run(scenario string, round int, at float64) results.Run {
 	}
 	trace(results.HostSteal, results.Second, results.Counter, stolen)
 	trace(results.HostBusy, results.Second, results.Counter, busy+0.1)
-	trace(results.HostSelf, results.Second, results.Counter, 0.02)
-	trace(results.HostClock, results.Hertz, results.Gauge, 3.1e9)
+	trace(results.HarnessCPU, results.Second, results.Counter, 0.02)
+	trace(results.TraceKey{Kind: results.TraceClock, Device: results.CPUDevice}, results.Hertz, results.Gauge, 3.1e9)
 	if s.meter != nil {
 		c := s.meter.Channels[0]
-		trace(results.MeterOf(s.meter.Name, c.Name), c.Unit, c.Kind, watts[scenario]*wobble("watts"+scenario, round))
+		trace(results.MeterKey(s.meter.Name, c.Name), c.Unit, c.Kind, watts[scenario]*wobble("watts"+scenario, round))
 	}
 	return r
 }
@@ -171,8 +172,8 @@ func broken(scenario string, round int) (results.Status, string, []results.Check
 	switch fmt.Sprint(scenario, round) {
 	case "mining2":
 		return results.Void, "", []results.Check{
-			{Use: "mining", Name: "known-header", OK: true},
-			{Use: "mining", Name: "nonces", Detail: "nonce 0x9962e301 does not solve the genesis header"},
+			{Use: "mining", Device: results.CPUDevice, Name: "known-header", OK: true},
+			{Use: "mining", Device: results.CPUDevice, Name: "nonces", Detail: "nonce 0x9962e301 does not solve the genesis header"},
 		}
 	case "training3":
 		return results.Failed, "worker training: killed (signal 9) after 2.1 s: the kernel's log may name the OOM killer", nil

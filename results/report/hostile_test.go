@@ -48,10 +48,10 @@ func spoilt(t testing.TB, all bool, text string) (out []*results.Record) {
 		rec.Warnings = []results.Warning{{Code: "a", Text: "b", Remedy: "c", Run: "d"}}
 		rec.Meters[0].Notes = []string{"n"}
 		rec.Runs[2].Status, rec.Runs[2].Error = results.Failed, "e"
-		rec.Node.Devices = []results.Device{{Kind: "gpu", Name: "x", ID: "y"}}
+		rec.Node.Devices = append(rec.Node.Devices, results.Device{ID: "gpu:0", Kind: results.KindGPU, Vendor: "v", Model: "x", Firmware: "f", Driver: "d", PCI: "y", UUID: "u"})
 		claim(rec)
 		text := func(at string) string {
-			if regexp.MustCompile(`^\.(ID|Node\.Name|Node\.CPU\.Model|Plan\.Labels|Meters\.Name)`).MatchString(at) {
+			if regexp.MustCompile(`^\.(ID|Node\.Name|Node\.Devices\.Model|Plan\.Labels|Meters\.Name)`).MatchString(at) {
 				return text
 			}
 			return text[:min(len(text), 1000)] // of the others there are hundreds
@@ -63,6 +63,9 @@ func spoilt(t testing.TB, all bool, text string) (out []*results.Record) {
 				}
 				return text(at)
 			})
+			for i := range rec.Node.Devices {
+				rec.Node.Devices[i].ID += fmt.Sprint(i) // no two are the same
+			}
 		} else {
 			resultstest.Plant(rec, text)
 			rec.ID = fmt.Sprint(i) + rec.ID + text(".ID")

@@ -14,16 +14,16 @@ import (
 
 // Instruments is what is known of meters before anything is measured.
 type Instruments struct {
-	Sought []results.MeterProbe `json:"sought"`
-	Meters []results.Meter      `json:"meters"`
-	First  map[string]string    `json:"first"`           // what each channel said, by the name of its trace
-	Named  [][2]string          `json:"named,omitempty"` // forms of the kinds that need an address, and their help
+	MeterProbes []results.MeterProbe         `json:"meter_probes"`
+	Meters      []results.Meter              `json:"meters"`
+	First       map[string]map[string]string `json:"first"`           // reading of each channel, or why there is none, by meter and channel
+	Named       [][2]string                  `json:"named,omitempty"` // forms of the kinds that need an address, and their help
 }
 
 // WriteInstruments prints m.
 func WriteInstruments(w io.Writer, m Instruments, opt Options) error {
 	p := &table.Page{Title: []string{"Meters"}, Whole: true, State: results.Plural(len(m.Meters), "meter") + " open"}
-	if looked := (table.Table{Title: "Looked for", Items: probed(m.Sought)}); len(looked.Items) > 0 {
+	if looked := (table.Table{Title: "Looked for", Items: probed(m.MeterProbes)}); len(looked.Items) > 0 {
 		p.Add(looked)
 	}
 	for _, meter := range m.Meters {
@@ -33,7 +33,7 @@ func WriteInstruments(w io.Writer, m Instruments, opt Options) error {
 			if c.Total != "" {
 				facts = append(facts, "in the total")
 			}
-			facts = append(facts, accuracy(c.Accuracy, c.Unit), results.Line(m.First[results.MeterOf(meter.Name, c.Name)], table.TextLimit))
+			facts = append(facts, accuracy(c.Accuracy, c.Unit), results.Line(m.First[meter.Name][c.Name], table.TextLimit))
 			opened.Add(results.Line(c.Name, 2*table.NameLimit), strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), ", "))
 		}
 		if meter.Period > 0 {
@@ -134,8 +134,8 @@ func quantity(v results.Float, u results.Unit, modelled bool) table.Cell {
 type Watcher struct {
 	w     io.Writer
 	json  bool
-	last  map[string]reading
-	moved map[string]bool // since it was first read
+	last  map[results.TraceKey]reading
+	moved map[results.TraceKey]bool // since it was first read
 }
 
 // reading is the first of a counter, or the last at which it had moved.
@@ -147,27 +147,27 @@ type reading struct {
 
 // NewWatcher prints to w, as text or as one JSON object a line.
 func NewWatcher(w io.Writer, json bool) *Watcher {
-	return &Watcher{w: w, json: json, last: map[string]reading{}, moved: map[string]bool{}}
+	return &Watcher{w: w, json: json, last: map[results.TraceKey]reading{}, moved: map[results.TraceKey]bool{}}
 }
 
 // Reading prints one reading, or why there is none. Of a counter it prints
 // the mean power since it last moved, and none where it has not.
 func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack time.Duration, value float64, err error) {
-	of := results.MeterOf(meter, c.Name)
+	key := results.MeterKey(meter, c.Name)
 	mean := results.Absent()
-	last, known := w.last[of]
+	last, known := w.last[key]
 	stands := known && err == nil && c.Kind == results.Counter && value == last.value
 	switch {
 	case err != nil:
-		delete(w.last, of)
-		delete(w.moved, of)
+		delete(w.last, key)
+		delete(w.moved, key)
 	case stands:
-		w.last[of] = reading{last.at, value, last.stood || !w.moved[of]}
+		w.last[key] = reading{last.at, value, last.stood || !w.moved[key]}
 	default:
 		if known && c.Kind == results.Counter && !last.stood && at.After(last.at) {
 			mean = results.Float((value - last.value) / at.Sub(last.at).Seconds())
 		}
-		w.last[of], w.moved[of] = reading{at, value, false}, known
+		w.last[key], w.moved[key] = reading{at, value, false}, known
 	}
 	if w.json {
 		v := results.Float(value)

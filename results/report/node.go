@@ -14,18 +14,18 @@ import (
 // Machine is what is known of a node before anything is measured on it: what
 // it is, what would be used, and every warning.
 type Machine struct {
-	Node     results.Node         `json:"node"`
-	Kernels  []results.Kernel     `json:"kernels"`
-	Meters   []results.Meter      `json:"meters"`
-	Sought   []results.MeterProbe `json:"sought"`
-	Warnings []results.Warning    `json:"warnings"`
+	Node        results.Node         `json:"node"`
+	Kernels     []results.Kernel     `json:"kernels"`
+	Meters      []results.Meter      `json:"meters"`
+	MeterProbes []results.MeterProbe `json:"meter_probes"`
+	Warnings    []results.Warning    `json:"warnings"`
 }
 
 // WriteMachine prints m on one screen.
 func WriteMachine(w io.Writer, m Machine, opt Options) error {
 	n := m.Node
 	p := &table.Page{
-		Title: []string{results.Line(n.Name, 40), results.Line(n.CPU.Model, 60), results.Plural(n.CPU.Threads, "thread")},
+		Title: []string{results.Line(n.Name, 40), results.Line(n.Models(), 60), results.Plural(n.Threads(), "thread")},
 		State: gib(n.Memory), Whole: true,
 	}
 	p.Add(machine(n), kernels(m.Kernels), meters(m))
@@ -56,7 +56,7 @@ func machine(n results.Node) table.Table {
 	if !c.Clock.IsAbsent() {
 		clock = table.Quantity(c.Clock, results.Hertz) + " nominal"
 	}
-	add("cpu", c.Arch, results.Plural(c.Sockets, "socket"), results.Plural(c.Cores, "core"), results.Plural(c.Threads, "thread"), clock)
+	add("cpu", c.Arch, results.Plural(c.Sockets, "socket"), results.Plural(c.Cores, "core"), results.Plural(n.Threads(), "thread"), clock)
 	var caches []string
 	for i, bytes := range c.Cache {
 		if bytes > 0 {
@@ -76,7 +76,9 @@ func machine(n results.Node) table.Table {
 	add("settings", fact("governor", s.Governor), fact("turbo", s.Turbo), fact("SMT", s.SMT), fact("microcode", s.Microcode),
 		fact("clock source", s.ClockSource), quota, limit)
 	for _, d := range n.Devices {
-		add(d.Kind, d.Name, d.ID)
+		if d.Kind != results.KindCPU { // its facts come first
+			add(string(d.Kind), d.ID, d.Model, d.PCI, fact("driver", d.Driver))
+		}
 	}
 	return t
 }
@@ -107,7 +109,7 @@ func kernels(ks []results.Kernel) table.Table {
 }
 
 func meters(m Machine) table.Table {
-	t := table.Table{Title: "Meters", Items: probed(m.Sought)}
+	t := table.Table{Title: "Meters", Items: probed(m.MeterProbes)}
 	for _, meter := range m.Meters {
 		var channels []string
 		for _, c := range meter.Channels {

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report/table"
@@ -39,12 +38,9 @@ func (m *Miner) Measured(rec *results.Record) {
 			}
 		}
 		p, _ := r.Phase(results.PhaseMeasure)
-		for _, u := range r.Uses {
-			for j := range r.Traces {
-				tr := &r.Traces[j]
-				if class, ok := strings.CutPrefix(tr.Of, results.SharesOf(u.Use, "")); ok {
-					m.counts[class] += tr.Over(float64(p.From), float64(p.To))
-				}
+		for j := range r.Traces {
+			if tr := &r.Traces[j]; tr.Key.Kind == results.TraceShares {
+				m.counts[tr.Key.Channel] += tr.Over(float64(p.From), float64(p.To))
 			}
 		}
 	}

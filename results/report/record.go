@@ -27,9 +27,9 @@ func recordPage(rec *results.Record, opt Options) *table.Page {
 
 func title(rec *results.Record) []string {
 	n, plan := rec.Node, rec.Plan
-	t := []string{results.Line(n.Name, 40), results.Line(n.CPU.Model, 60), ""}
-	if n.CPU.Threads > 0 { // a device of which that is not known has none
-		t[2] = results.Plural(n.CPU.Threads, "thread")
+	t := []string{results.Line(n.Name, 40), results.Line(n.Models(), 60), ""}
+	if threads := n.Threads(); threads > 0 { // a miner has none
+		t[2] = results.Plural(threads, "thread")
 	}
 	if n.Memory > 0 {
 		t = append(t, gib(n.Memory))
@@ -342,7 +342,7 @@ func yields(rec *results.Record) table.Table {
 	for i := range rec.Summary.Yields {
 		y := &rec.Summary.Yields[i]
 		some = some || !y.PerKWh.Value.IsAbsent()
-		rows = append(rows, results.Row{Scenario: y.Scenario, Use: y.Use, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role})
+		rows = append(rows, results.Row{Scenario: y.Scenario, Use: y.Use, Device: y.Device, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role})
 		t.Row(table.Text{Text: y.Scenario}, nil, table.Of(&y.PerKWh), table.Of(&y.Net))
 	}
 	for i, use := range madeOf(rows, false) {
@@ -399,7 +399,7 @@ func ifAny(t table.Table, rows []results.Row) table.Table {
 func goal(rec *results.Record, row results.Row) table.Cell {
 	for _, r := range rec.Runs {
 		for _, u := range r.Uses {
-			if t := u.Target; t != nil && r.Scenario == row.Scenario && u.Use == row.Use {
+			if t := u.Target; t != nil && r.Scenario == row.Scenario && u.Use == row.Use && u.Device == row.Device {
 				return table.Text{Text: fmt.Sprintf("%s ≥ %s", results.Line(t.Metric, table.NameLimit), table.Round(float64(t.Goal), 4))}
 			}
 		}
@@ -417,7 +417,7 @@ func shares(rec *results.Record) table.Table {
 		var x table.Cell
 		for _, r := range rec.Runs {
 			for _, u := range r.Uses {
-				if u.Shares != nil && r.Scenario == row.Scenario && u.Use == row.Use {
+				if u.Shares != nil && r.Scenario == row.Scenario && u.Use == row.Use && u.Device == row.Device {
 					x = table.Number{Value: u.Shares.Difficulty, Print: table.Round(float64(u.Shares.Difficulty), 6), Under: u.Shares.Agent}
 				}
 			}

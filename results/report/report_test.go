@@ -239,7 +239,7 @@ func TestCSVIsTidy(t *testing.T) {
 func TestMarkdownIsEscaped(t *testing.T) {
 	rec := sessions["smoke"].record()
 	rec.Node.Name = "1. <img src=x> |a|`b`**c** $x$ @d #1 ~e~\n# f \\"
-	rec.Node.CPU.Model = "[x](https://x.example/)"
+	rec.Node.Devices[0].Model = "[x](https://x.example/)"
 	rec.Summary.Rows[1].Impl = "|<b>|\n| x"
 	out := printed(t, rec, Markdown, Options{})
 	require.True(t, strings.HasPrefix(out, "**1. &lt;img src=x&gt; \\|a\\|\\`b\\`\\*\\*c\\*\\* \\$x\\$ &#64;d \\#1 \\~e…** · "), out)

@@ -37,7 +37,8 @@ func (d Device) Record(r *rand.Rand) (rec *results.Record, away float64) {
 	rec = &results.Record{Schema: results.SchemaVersion, ID: "01KDYBS1CY0000000000000000", Start: start, End: start, State: results.Complete,
 		Tool: results.Tool{Name: "perwatt", Version: "test", Go: "go1.26"},
 		Node: results.Node{
-			Name: d.Name, CPU: results.CPU{Model: "Simulated ASIC", Clock: results.Absent()},
+			Name: d.Name, CPU: results.CPU{Clock: results.Absent()},
+			Devices:  []results.Device{{ID: results.MinerDevice, Kind: results.KindMiner, Model: "Simulated ASIC"}},
 			Settings: results.Settings{CPUQuota: results.Absent(), PowerCap: results.Absent(), Load: results.Absent()},
 		},
 		Plan:   results.Plan{Preset: "pool", Scenarios: []string{"mining"}, Rounds: d.Windows, Window: results.Float(d.Window)},
@@ -96,16 +97,22 @@ func (d Device) Record(r *rand.Rand) (rec *results.Record, away float64) {
 		from := float64(w) * d.Window
 		run := results.Run{Scenario: "mining", Round: w + 1, Status: results.OK, Phases: []results.Phase{{Name: results.PhaseMeasure, From: results.Float(from), To: results.Float(from + d.Window)}},
 			Anchor: results.Anchor{T: results.Float(from), UTC: start.Add(time.Duration(from * 1e9))},
-			Uses:   []results.Use{{Use: "mining", Workload: "stratum", Impl: "device", Role: results.Alone, Threads: 1, Unit: results.Hash, FlopPerCount: results.Absent(), Shares: &results.Shares{Difficulty: 1024, Work: ShareWork, Agent: "sim/1"}}}}
+			Uses:   []results.Use{{Use: "mining", Device: results.MinerDevice, Workload: "stratum", Impl: "device", Role: results.Alone, Threads: 1, Unit: results.Hash, FlopPerCount: results.Absent(), Shares: &results.Shares{Difficulty: 1024, Work: ShareWork, Agent: "sim/1"}}}}
+		use := &run.Uses[0]
+		shares := func(class string) results.TraceKey {
+			key := use.Key(results.TraceShares)
+			key.Channel = class
+			return key
+		}
 		traces := []results.Trace{
-			{Of: results.WorkOf("mining"), Unit: results.Hash, Kind: results.Counter},
-			{Of: results.SharesOf("mining", results.ShareAccepted), Unit: results.Share, Kind: results.Counter},
-			{Of: results.SharesOf("mining", results.ShareStale), Unit: results.Share, Kind: results.Counter},
-			{Of: results.SharesOf("mining", "duplicate"), Unit: results.Share, Kind: results.Counter},
-			{Of: results.AwayOf("mining"), Unit: results.Second, Kind: results.Counter},
-			{Of: results.BreaksOf("mining"), Unit: results.Ratio, Kind: results.Counter},
-			{Of: results.ResumedOf("mining"), Unit: results.Share, Kind: results.Counter},
-			{Of: results.MeterOf("plug", "w"), Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Origin: results.Measured},
+			{Key: use.Key(results.TraceWork), Unit: results.Hash, Kind: results.Counter},
+			{Key: shares(results.ShareAccepted), Unit: results.Share, Kind: results.Counter},
+			{Key: shares(results.ShareStale), Unit: results.Share, Kind: results.Counter},
+			{Key: shares("duplicate"), Unit: results.Share, Kind: results.Counter},
+			{Key: use.Key(results.TraceAway), Unit: results.Second, Kind: results.Counter},
+			{Key: use.Key(results.TraceBreaks), Unit: results.Ratio, Kind: results.Counter},
+			{Key: use.Key(results.TraceResumed), Unit: results.Share, Kind: results.Counter},
+			{Key: results.MeterKey("plug", "w"), Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Origin: results.Measured},
 		}
 		for i := range int(d.Window/d.Sample) + 1 {
 			t := from + float64(i)*d.Sample

@@ -3,7 +3,6 @@ package resultstest
 import (
 	"reflect"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/perwatt/perwatt/results"
@@ -56,7 +55,7 @@ func texts(v reflect.Value, at string, f func(at, s string) string) {
 }
 
 // arithmetic are the texts of a record by which it is reckoned with.
-var arithmetic = regexp.MustCompile(`^\.(ID|Runs\.(Uses|Checks)\.Use|Runs\.Uses\.Params\[key\]|Runs\.Phases\.Name|Runs\.Traces\.Of)$|\.Unit$|^\.Digest|\.Metrics\[key\]$`)
+var arithmetic = regexp.MustCompile(`^\.(ID|Node\.Devices\.ID|Kernels\.Device|Runs\.(Uses|Checks)\.(Use|Device)|Runs\.Uses\.Params\[key\]|Runs\.Phases\.Name|Runs\.Traces\.Key\.\w+)$|\.Unit$|^\.Digest|\.Metrics\[key\]$`)
 
 // Plant puts foreign text, by where it stands, behind every text of a record
 // but those by which it is reckoned with.
@@ -69,8 +68,8 @@ func Plant(rec *results.Record, text func(at string) string) {
 	})
 	for r := range rec.Runs {
 		for t := range rec.Runs[r].Traces {
-			if of := &rec.Runs[r].Traces[t].Of; strings.HasPrefix(*of, "meter/") {
-				*of = results.MeterOf(rec.Meters[0].Name, rec.Meters[0].Channels[0].Name)
+			if key := &rec.Runs[r].Traces[t].Key; key.Kind == results.TraceMeter {
+				*key = results.MeterKey(rec.Meters[0].Name, rec.Meters[0].Channels[0].Name)
 			}
 		}
 	}

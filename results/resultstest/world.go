@@ -70,12 +70,13 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 	rec := &results.Record{
 		Schema: results.SchemaVersion, ID: fmt.Sprintf("01J8ZQ%08d%08d%04d", seed%1e8, crc(n.Name), number), Start: start, State: results.Complete,
 		Tool: results.Tool{Name: "perwatt", Version: "test", Go: "go1.26"},
-		Node: results.Node{Name: n.Name, OS: "linux", Kernel: "6.12.0", Arch: "amd64", Memory: 256 << 30, Devices: []results.Device{},
-			CPU:      results.CPU{Vendor: "AuthenticAMD", Model: n.CPU, Sockets: 1, Cores: 32, Threads: 64, Clock: 2.8e9, Cache: []int64{32 << 10, 512 << 10, 256 << 20}, Features: []string{"avx2", "sha_ni"}},
+		Node: results.Node{Name: n.Name, OS: "linux", Kernel: "6.12.0", Arch: "amd64", Memory: 256 << 30,
+			Devices:  []results.Device{{ID: results.CPUDevice, Kind: results.KindCPU, Vendor: "AuthenticAMD", Model: n.CPU, Lanes: 64, Features: []string{"avx2", "sha_ni"}}},
+			CPU:      results.CPU{Sockets: 1, Cores: 32, Clock: 2.8e9, Cache: []int64{32 << 10, 512 << 10, 256 << 20}},
 			Settings: results.Settings{Governor: "performance", Turbo: "on", SMT: "on", CPUQuota: results.Absent(), CPUs: []int{}, PowerCap: results.Absent(), Load: 0.1}},
 		Plan: results.Plan{Preset: "publish", Scenarios: slices.Clone(order), Rounds: rounds, Session: 1, Sessions: 1, Order: "ABBA", Threads: 64, Warmup: 30, Limit: 60, Window: 60, Interval: 1, Target: true,
 			Meters: []string{"snmp:" + n.Meter}},
-		Kernels: []results.Kernel{{Name: "sgemm", Chosen: "avx2", Why: "the fastest", Impls: []results.Impl{
+		Kernels: []results.Kernel{{Name: "sgemm", Device: results.CPUDevice, Chosen: "avx2", Why: "the fastest", Impls: []results.Impl{
 			{Name: "avx2", Needs: []string{"avx2"}, Supported: true, Check: "ok", Rate: 8e10, Peak: 9e10, Unit: results.FLOP.Per(results.Second)}}}},
 		Meters: []results.Meter{{Name: "snmp", Source: n.Meter, Period: 1, Channels: []results.Channel{{
 			Name: "outlet3-power", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Wall, Origin: results.Measured, Total: results.Wall,
@@ -94,8 +95,8 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 				Anchor: results.Anchor{T: results.Float(t), UTC: start.Add(time.Duration(t * 1e9))}}
 			from, to := t+40, t+100
 			r.Phases = []results.Phase{{Name: results.PhaseWarmup, From: results.Float(t + 8), To: results.Float(from)}, {Name: results.PhaseMeasure, From: results.Float(from), To: results.Float(to)}}
-			trace := func(of string, unit results.Unit, kind results.Kind, f func(s float64) float64) {
-				tr := results.Trace{Of: of, Unit: unit, Kind: kind}
+			trace := func(key results.TraceKey, unit results.Unit, kind results.Kind, f func(s float64) float64) {
+				tr := results.Trace{Key: key, Unit: unit, Kind: kind}
 				for s := 0.25; s < 110; s++ {
 					tr.T, tr.V = append(tr.T, results.Float(t+s)), append(tr.V, results.Float(f(s)))
 				}
@@ -110,7 +111,7 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 			if slow {
 				watts *= 0.9
 			}
-			trace(results.MeterOf("snmp", "outlet3-power"), results.Watt, results.Gauge, func(s float64) float64 {
+			trace(results.MeterKey("snmp", "outlet3-power"), results.Watt, results.Gauge, func(s float64) float64 {
 				if s < 8 && scenario != "idle" {
 					return n.Idle
 				}
@@ -118,15 +119,15 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 			})
 			r.Traces[0].Boundary, r.Traces[0].Origin = results.Wall, results.Measured
 			for _, u := range uses[scenario] {
-				u.Threads, u.Seed, u.Params = 64, uint32(round), maps.Clone(u.Params)
+				u.Device, u.Threads, u.Seed, u.Params = results.CPUDevice, 64, uint32(round), maps.Clone(u.Params)
 				rate := n.Rates[scenario+"/"+u.Use] * session * (1 + n.Within*rng.NormFloat64()) * (1 + n.Drift*t/last)
 				if slow {
 					rate *= 0.75
 				}
 				r.Uses = append(r.Uses, u)
-				trace(results.WorkOf(u.Use), u.Unit, results.Counter, func(s float64) float64 { return float64(int64(rate * s)) })
-				trace(results.CPUOf(u.Use), results.Second, results.Counter, func(s float64) float64 { return 64 / float64(len(uses[scenario])) * s })
-				r.Checks = append(r.Checks, results.Check{Use: u.Use, Name: "answers", OK: true})
+				trace(u.Key(results.TraceWork), u.Unit, results.Counter, func(s float64) float64 { return float64(int64(rate * s)) })
+				trace(u.Key(results.TraceCPUTime), results.Second, results.Counter, func(s float64) float64 { return 64 / float64(len(uses[scenario])) * s })
+				r.Checks = append(r.Checks, results.Check{Use: u.Use, Device: u.Device, Name: "answers", OK: true})
 			}
 			busy := 0.2
 			if len(r.Uses) > 0 {
@@ -134,7 +135,7 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 			}
 			trace(results.HostBusy, results.Second, results.Counter, func(s float64) float64 { return busy * s })
 			trace(results.HostSteal, results.Second, results.Counter, func(float64) float64 { return 0 })
-			trace(results.HostSelf, results.Second, results.Counter, func(s float64) float64 { return 0.1 * s })
+			trace(results.HarnessCPU, results.Second, results.Counter, func(s float64) float64 { return 0.1 * s })
 			rec.Runs = append(rec.Runs, r)
 			t += 125
 		}

@@ -199,7 +199,8 @@ func newSession(l benchLine, start time.Time, opt Bench) *session {
 		Schema: results.SchemaVersion, Start: start.UTC(), State: results.Complete,
 		Tool: results.Tool{Name: "go test", Version: "unknown", Revision: l.get(commitKeys...), Go: l.goVersion()},
 		Node: results.Node{Name: cmp.Or(opt.Node, l.get("node", "host", "hostname"), "unknown"), OS: l.get("goos"), Arch: l.get("goarch"),
-			CPU:      results.CPU{Model: l.get("cpu"), Clock: absent},
+			CPU:      results.CPU{Clock: absent},
+			Devices:  []results.Device{{ID: results.CPUDevice, Kind: results.KindCPU, Model: l.get("cpu")}},
 			Settings: results.Settings{CPUQuota: absent, PowerCap: absent, Load: absent}},
 		Plan: results.Plan{Preset: results.Imported, Session: 1, Sessions: 1, Order: "as imported", Threads: 1, Settle: absent, Warmup: absent, Limit: absent, Window: absent, Interval: absent,
 			Labels: l.labels(opt.Labels)},
@@ -272,7 +273,7 @@ func (s *session) add(l benchLine, name string, threads int) (used int, ok bool)
 	r := s.run(l, name, threads, unit)
 	r.Status = results.OK
 	r.Phases = []results.Phase{{Name: results.PhaseMeasure, From: 0, To: results.Float(seconds)}}
-	r.Traces = []results.Trace{{Of: results.WorkOf(r.Uses[0].Use), Unit: unit, Kind: results.Counter, T: []results.Float{0, results.Float(seconds)}, V: []results.Float{0, results.Float(l.iters)}}}
+	r.Traces = []results.Trace{{Key: r.Uses[0].Key(results.TraceWork), Unit: unit, Kind: results.Counter, T: []results.Float{0, results.Float(seconds)}, V: []results.Float{0, results.Float(l.iters)}}}
 	s.length += seconds
 	s.timed++
 	return used, true
@@ -306,7 +307,7 @@ func (s *session) run(l benchLine, name string, threads int, unit results.Unit) 
 	s.rec.Plan.Threads = max(s.rec.Plan.Threads, threads)
 	s.rec.Runs = append(s.rec.Runs, results.Run{
 		Scenario: name, Round: s.rounds[name], Anchor: results.Anchor{T: 0, UTC: s.rec.Start},
-		Uses: []results.Use{{Use: use, Workload: cmp.Or(l.get("pkg"), "unknown"), Impl: l.get("impl"), Role: results.Alone,
+		Uses: []results.Use{{Use: use, Device: results.CPUDevice, Workload: cmp.Or(l.get("pkg"), "unknown"), Impl: l.get("impl"), Role: results.Alone,
 			Threads: threads, Unit: unit, FlopPerCount: results.Absent()}},
 	})
 	return &s.rec.Runs[len(s.rec.Runs)-1]

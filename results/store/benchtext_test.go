@@ -26,7 +26,7 @@ func figuresOf(t *testing.T, text string, opt Bench) (rows []string, said string
 	t.Helper()
 	records, lines, err := ReadBench(strings.NewReader(text), "b.txt", opt)
 	for _, rec := range records {
-		require.Zero(t, rec.Node.CPU.Threads, "a name makes no machine")
+		require.Zero(t, rec.Node.Threads(), "a name makes no machine")
 		rows = append(rows, rec.Start.Format("2006-01-02T15:04"))
 		for _, r := range rec.Summary.Rows {
 			m := r.Metrics[results.Throughput]

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/bits"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,23 +20,29 @@ import (
 // watts are counted. The name of the node, its kernel, its settings and the
 // code are no part of it: they are [Environment].
 type Group struct {
-	ID       string           `json:"-"`    // hash of the rest
-	Arch     string           `json:"arch"` // as Go calls it
-	CPU      string           `json:"cpu"`  // model
-	Sockets  int              `json:"sockets"`
-	Cores    int              `json:"cores"`
-	Threads  int              `json:"threads"` // 0 if it is not said, as of what was imported: no name of a benchmark tells
-	Memory   int64            `json:"memory"`  // bytes, as bought: see installed
-	Meter    string           `json:"meter"`   // its kind, such as rapl; empty without one
-	Boundary results.Boundary `json:"boundary"`
+	ID      string `json:"-"`    // hash of the rest
+	Arch    string `json:"arch"` // as Go calls it
+	CPU     string `json:"cpu"`  // model; empty for a miner
+	Sockets int    `json:"sockets"`
+	Cores   int    `json:"cores"`
+	Threads int    `json:"threads"` // 0 if it is not said, as of what was imported: no name of a benchmark tells
+	Memory  int64  `json:"memory"`  // bytes, as bought: see installed
+	// Devices are the accelerators, or the miner.
+	Devices  []results.DeviceCount `json:"devices,omitempty"`
+	Meter    string                `json:"meter"` // its kind, such as rapl; empty without one
+	Boundary results.Boundary      `json:"boundary"`
 }
 
 // GroupOf returns the node group of a record.
 func GroupOf(rec *results.Record) Group {
-	c := rec.Node.CPU
-	g := Group{
-		Arch: rec.Node.Arch, CPU: strings.Join(strings.Fields(c.Model), " "),
-		Sockets: c.Sockets, Cores: c.Cores, Threads: c.Threads, Memory: installed(rec.Node.Memory),
+	n := &rec.Node
+	g := Group{Arch: n.Arch, Sockets: n.CPU.Sockets, Cores: n.CPU.Cores, Threads: n.Threads(), Memory: installed(n.Memory)}
+	for _, c := range n.Hardware() {
+		if c.Kind == results.KindCPU {
+			g.CPU = c.Model
+		} else {
+			g.Devices = append(g.Devices, c)
+		}
 	}
 	if h, ok := results.PrimaryMeterOf(rec); ok {
 		g.Meter, g.Boundary = h.Meter, h.Boundary
@@ -63,19 +70,30 @@ func installed(memory int64) int64 {
 // vendors are words of a CPU's model name that tell no two of them apart.
 var vendors = regexp.MustCompile(`\((R|TM|r|tm)\)|\b(Processor|CPU|[0-9]+-Core)\b|@.*`)
 
-// Name is how a person knows the group: AMD EPYC 7543 1×32c/64t 256 GiB snmp/wall.
+// Name is the group in reports: AMD EPYC 7543 1×32c/64t + 2 × NVIDIA H200 256 GiB snmp/wall.
 func (g Group) Name() string {
+	var parts []string
 	cpu := strings.Join(strings.Fields(vendors.ReplaceAllString(g.CPU, "")), " ")
-	if cpu == "" {
-		cpu = strings.TrimSpace("unknown CPU " + g.Arch)
-	}
-	name := fmt.Sprintf("%s %d×%dc/%dt", cpu, g.Sockets, g.Cores/max(1, g.Sockets), g.Threads)
 	switch {
+	case cpu == "" && len(g.Devices) > 0 && g.Devices[0].Kind == results.KindMiner:
+	case cpu == "":
+		cpu = strings.TrimSpace("unknown CPU " + g.Arch)
+		fallthrough
 	case g.Threads == 0:
-		name = cpu
+		parts = append(parts, cpu)
 	case g.Sockets == 0 || g.Cores == 0:
-		name = fmt.Sprintf("%s %dt", cpu, g.Threads)
+		parts = append(parts, fmt.Sprintf("%s %dt", cpu, g.Threads))
+	default:
+		parts = append(parts, fmt.Sprintf("%s %d×%dc/%dt", cpu, g.Sockets, g.Cores/max(1, g.Sockets), g.Threads))
 	}
+	for _, d := range g.Devices {
+		model := cmp.Or(d.Model, "unknown "+string(d.Kind))
+		if d.Count > 1 {
+			model = fmt.Sprintf("%d × %s", d.Count, model)
+		}
+		parts = append(parts, model)
+	}
+	name := strings.Join(parts, " + ")
 	if g.Memory > 0 {
 		name += fmt.Sprintf(" %.3g GiB", float64(g.Memory)/(1<<30))
 	}
@@ -100,6 +118,8 @@ type Environment struct {
 	OS          string `json:"os,omitempty"`
 	Kernel      string `json:"kernel,omitempty"`
 	Microcode   string `json:"microcode,omitempty"`
+	Firmware    string `json:"firmware,omitempty"` // of the devices
+	Driver      string `json:"driver,omitempty"`   // of the devices
 	Governor    string `json:"governor,omitempty"`
 	Turbo       string `json:"turbo,omitempty"`
 	SMT         string `json:"smt,omitempty"`
@@ -137,6 +157,11 @@ func environmentOf(rec *results.Record) Environment {
 		Microcode: s.Microcode, Governor: s.Governor, Turbo: s.Turbo, SMT: s.SMT, Hypervisor: s.Hypervisor, Container: s.Container,
 		ClockSource: s.ClockSource, CPUQuota: number(s.CPUQuota), PowerCap: number(s.PowerCap), Setting: settingOf(rec.Plan.Labels),
 	}
+	var firmware, drivers []string
+	for _, d := range n.Devices {
+		firmware, drivers = append(firmware, d.Firmware), append(drivers, d.Driver)
+	}
+	e.Firmware, e.Driver = distinct(firmware), distinct(drivers)
 	h, _ := results.PrimaryMeterOf(rec)
 	e.Origin = string(h.Origin)
 	for _, m := range rec.Meters {
@@ -160,6 +185,13 @@ func environmentOf(rec *results.Record) Environment {
 	return e
 }
 
+// distinct lists the texts that are not empty, each once.
+func distinct(texts []string) string {
+	slices.Sort(texts)
+	texts = slices.DeleteFunc(slices.Compact(texts), func(s string) bool { return s == "" })
+	return strings.Join(texts, ", ")
+}
+
 // number writes a figure, and nothing for an absent one.
 func number(f results.Float) string {
 	if f.IsAbsent() {
@@ -176,6 +208,8 @@ var watched = []struct {
 }{
 	{"kernel", func(e *Environment) string { return strings.TrimSpace(e.OS + " " + e.Kernel) }},
 	{"microcode", func(e *Environment) string { return e.Microcode }},
+	{"firmware", func(e *Environment) string { return e.Firmware }},
+	{"driver", func(e *Environment) string { return e.Driver }},
 	{"governor", func(e *Environment) string { return e.Governor }},
 	{"turbo", func(e *Environment) string { return e.Turbo }},
 	{"smt", func(e *Environment) string { return e.SMT }},

@@ -25,7 +25,7 @@ const indexName = "index.sqlite"
 
 // version of the tables and of what is put into them. An index of another
 // version is built again.
-const indexVersion = 11
+const indexVersion = 12
 
 // The figures of a session lie together, those of a group in the order of time:
 // a night writes one row for each session and not one for each series, and who

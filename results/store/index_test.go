@@ -32,7 +32,8 @@ func night(node int, at time.Time, rounds int, rate float64) *results.Record {
 		Schema: results.SchemaVersion, ID: u.String(), Start: at, End: at, State: results.Complete,
 		Tool: results.Tool{Name: "perwatt", Version: "test", Revision: "abc", Go: "go1.26"},
 		Node: results.Node{Name: fmt.Sprint("node", node), OS: "linux", Kernel: "6.12.0", Memory: 251 << 30,
-			CPU:      results.CPU{Model: fmt.Sprintf("AMD EPYC %d 32-Core Processor", 7000+node), Sockets: 1, Cores: 32, Threads: 64},
+			Devices:  []results.Device{{ID: results.CPUDevice, Kind: results.KindCPU, Model: fmt.Sprintf("AMD EPYC %d 32-Core Processor", 7000+node), Lanes: 64}},
+			CPU:      results.CPU{Sockets: 1, Cores: 32},
 			Settings: results.Settings{Governor: "performance", CPUQuota: results.Absent(), PowerCap: results.Absent()}},
 		Plan: results.Plan{Scenarios: []string{"idle", "mining"}, Rounds: rounds},
 		Meters: []results.Meter{{Name: "snmp", Source: "pdu.example", Channels: []results.Channel{{
@@ -43,18 +44,18 @@ func night(node int, at time.Time, rounds int, rate float64) *results.Record {
 	for round := 1; round <= rounds; round++ {
 		for _, scenario := range rec.Plan.Scenarios {
 			watts, uses := results.Float(90), []results.Use(nil)
-			trace := func(of string, unit results.Unit, perSecond results.Float) results.Trace {
-				return results.Trace{Of: of, Unit: unit, Kind: results.Counter, T: []results.Float{t, t + 60}, V: []results.Float{0, 60 * perSecond}}
+			trace := func(key results.TraceKey, unit results.Unit, perSecond results.Float) results.Trace {
+				return results.Trace{Key: key, Unit: unit, Kind: results.Counter, T: []results.Float{t, t + 60}, V: []results.Float{0, 60 * perSecond}}
 			}
 			var traces []results.Trace
 			if scenario == "mining" {
 				watts = 200
-				uses = []results.Use{{Use: "mining", Workload: "hashscan", Impl: "shani", Role: results.Alone, Threads: 64, Unit: results.Hash, FlopPerCount: results.Absent()}}
-				traces = append(traces, trace(results.WorkOf("mining"), results.Hash, results.Float(rate)), trace(results.CPUOf("mining"), results.Second, 64))
+				uses = []results.Use{{Use: "mining", Device: results.CPUDevice, Workload: "hashscan", Impl: "shani", Role: results.Alone, Threads: 64, Unit: results.Hash, FlopPerCount: results.Absent()}}
+				traces = append(traces, trace(results.UseKey(results.TraceWork, "mining", results.CPUDevice), results.Hash, results.Float(rate)), trace(results.UseKey(results.TraceCPUTime, "mining", results.CPUDevice), results.Second, 64))
 			}
 			rec.Runs = append(rec.Runs, results.Run{Scenario: scenario, Round: round, Uses: uses, Status: results.OK,
 				Phases: []results.Phase{{Name: results.PhaseMeasure, From: t, To: t + 60}},
-				Traces: append(traces, trace(results.MeterOf("snmp", "outlet3"), results.Joule, watts))})
+				Traces: append(traces, trace(results.MeterKey("snmp", "outlet3"), results.Joule, watts))})
 			t += 60
 		}
 	}
@@ -412,7 +413,7 @@ func TestGroupIsStable(t *testing.T) {
 	rec := night(1, epoch, 1, 1)
 	want := GroupOf(rec)
 	rec.Node.Name, rec.Node.Kernel, rec.Node.Memory = "other", "7.0", 250<<30
-	rec.Node.CPU.Model = " AMD  EPYC 7001 32-Core Processor "
+	rec.Node.Devices[0].Model = " AMD  EPYC 7001 32-Core Processor "
 	rec.Meters[0].Source, rec.Node.Settings.Governor = "10.0.0.9", "powersave"
 	require.Equal(t, want, GroupOf(rec))
 	rec.Meters = nil
@@ -448,7 +449,7 @@ func TestHostileText(t *testing.T) {
 	s, _, _ := history(t, 0)
 	for i, evil := range []string{`'; DROP TABLE records; --`, `"`, "\x00", `$."a'`, "\u202e", `%_*`, strings.Repeat("x", 1<<16)} {
 		rec := night(1, epoch.AddDate(0, 0, i), 6, 1e9)
-		rec.Node.Name, rec.Node.CPU.Model, rec.Node.Kernel, rec.Meters[0].Source = evil, evil, evil, evil
+		rec.Node.Name, rec.Node.Devices[0].Model, rec.Node.Kernel, rec.Meters[0].Source = evil, evil, evil, evil
 		rec.Plan.Labels = map[string]string{evil: evil, "a": "b"}
 		for j := range rec.Runs {
 			for k := range rec.Runs[j].Uses {

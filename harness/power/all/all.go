@@ -38,7 +38,7 @@ type Roots struct {
 	NVML string // library of NVIDIA's driver; libnvidia-ml.so.1, where the linker finds it, if empty
 }
 
-// States of a [results.Sought].
+// States of a [results.MeterProbe].
 const (
 	Used    = "used"
 	Found   = "found"   // there, and not used

@@ -83,7 +83,7 @@ func suffer(ctx context.Context, rig Rig, breaks func(time.Duration)) (wrong []e
 	channels := m.Info().Channels
 	traces := make([]results.Trace, len(channels))
 	for i, c := range channels {
-		traces[i] = results.Trace{Of: c.Name, Unit: c.Unit, Kind: c.Kind}
+		traces[i] = results.Trace{Key: results.MeterKey("", c.Name), Unit: c.Unit, Kind: c.Kind}
 	}
 	for i := range steps {
 		t = time.Duration(i) * time.Second
