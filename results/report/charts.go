@@ -26,9 +26,8 @@ func chartCSS() string { return chart.CSS() }
 
 // drawn is a figure of a comparison as a chart draws it.
 func drawn(i results.Figure, tie int) chart.Figure {
-	f := chartFigure(i)
+	f := chart.Of(i)
 	f.Tie = tie
-	f.Text, _ = table.Split(i) // the chart says the interval itself
 	return f
 }
 
@@ -36,20 +35,16 @@ func drawn(i results.Figure, tie int) chart.Figure {
 func rankingChart(p Page, t compare.Table, id string) []picture {
 	c := chart.Ranking{
 		Head: chart.Head{ID: id, Title: "Work per joule at " + results.Line(t.ID(), 60)},
-		Axis: chart.Axis{Title: "work per joule, reference = 1", Free: true}, Base: 1, Margin: p.Comparison.Margin,
-		BaseText: fmt.Sprintf("%s = 1, margin ± %s", results.Line(p.Comparison.Reference, 40), table.Percent(p.Comparison.Margin)),
+		Axis: chart.AxisOf("work per joule, reference = 100 %", results.Ratio), Base: 1, Margin: p.Comparison.Margin,
+		BaseText: fmt.Sprintf("%s = 100 %%, margin ± %s", results.Line(p.Comparison.Reference, 40), table.Percent(p.Comparison.Margin)),
 	}
+	c.Axis.Free = true
 	for _, g := range t.Groups {
 		for _, r := range g.Rows {
 			if r.Index.Value.IsAbsent() {
 				continue
 			}
-			f := drawn(r.Index, r.Tie)
-			f.Text = fmt.Sprintf("%.3f", float64(r.Index.Value))
-			if r.Candidate == p.Comparison.Reference {
-				f.Text = "1"
-			}
-			c.Rows = append(c.Rows, chart.Ranked{Name: r.Candidate, Figure: f, Reference: r.Candidate == p.Comparison.Reference})
+			c.Rows = append(c.Rows, chart.Ranked{Name: r.Candidate, Figure: drawn(r.Index, r.Tie), Reference: r.Candidate == p.Comparison.Reference})
 		}
 	}
 	if len(c.Rows) < 2 {
@@ -63,7 +58,7 @@ func rankingChart(p Page, t compare.Table, id string) []picture {
 func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 	c := chart.ThroughputPower{
 		Head:  chart.Head{ID: id, Title: "Throughput against watts at " + results.Line(t.ID(), 60)},
-		Power: axis("power", results.Watt), Throughput: axis("throughput", t.Unit.Per(results.Second)), Efficiency: axis("work per joule", t.Unit.Per(results.Joule)),
+		Power: chart.AxisOf("power", results.Watt), Throughput: chart.AxisOf("throughput", t.Unit.Per(results.Second)), Efficiency: chart.AxisOf("work per joule", t.Unit.Per(results.Joule)),
 	}
 	for _, g := range t.Groups {
 		for _, r := range g.Rows {
@@ -114,12 +109,11 @@ func planeCharts(p Page) (out []picture, left int) {
 		refX, _ := efficiency("mining", "mining", c.Reference)
 		refY, _ := efficiency(m.Scenario, "training", c.Reference)
 		relative := func(i, ref results.Figure, origin results.Origin) chart.Figure {
-			k := 1 / float64(ref.Value)
-			return chart.Figure{Value: float64(i.Value) * k, Low: float64(i.Low) * k, High: float64(i.High) * k, Modelled: origin != results.Measured}
+			return chart.Of(results.Figure{Value: i.Value / ref.Value, Low: i.Low / ref.Value, High: i.High / ref.Value, Unit: results.Ratio, Provenance: results.Provenance{Origin: origin}})
 		}
 		plane := chart.TwoUsePlane{
 			Head: chart.Head{ID: fmt.Sprintf("plane%d", n), Title: "Mining against " + results.Line(m.Scenario, 40) + ", both per joule"},
-			X:    chart.Axis{Title: "mining per joule, reference = 1"}, Y: chart.Axis{Title: results.Line(m.Scenario, 40) + " per joule, reference = 1"},
+			X:    chart.AxisOf("mining per joule, reference = 100 %", results.Ratio), Y: chart.AxisOf(results.Line(m.Scenario, 40)+" per joule, reference = 100 %", results.Ratio),
 			UseX: "mining", UseY: "training", Margin: c.Margin,
 		}
 		for _, cand := range c.Candidates {
@@ -140,7 +134,7 @@ func planeCharts(p Page) (out []picture, left int) {
 func mixChart(p Page, scenario, id string) []picture {
 	c := chart.Lines{
 		Head: chart.Head{ID: id, Title: "One kilowatt-hour, shared between mining and " + results.Line(scenario, 40)},
-		X:    axis("hashes", results.Hash), Y: axis("samples", results.Sample),
+		X:    chart.AxisOf("hashes", results.Hash), Y: chart.AxisOf("samples", results.Sample),
 	}
 	for _, m := range p.Comparison.Mixes {
 		if m.Scenario != scenario {
@@ -163,7 +157,7 @@ func mixChart(p Page, scenario, id string) []picture {
 func mulletChart(p Page) []picture {
 	c := chart.Mullet{
 		Head: chart.Head{ID: "mullet", Title: "Mining behind training: hashes gained against training kept"},
-		Kept: axis("training kept", results.Ratio), Gained: axis("hashes gained", results.Hash.Per(results.Second)),
+		Kept: chart.AxisOf("training kept", results.Ratio), Gained: chart.AxisOf("hashes gained", results.Hash.Per(results.Second)),
 	}
 	for _, r := range p.Records {
 		m := r.Summary.CoRunCost
@@ -178,9 +172,6 @@ func mulletChart(p Page) []picture {
 				}
 			}
 		}
-		of := func(m results.Figure) chart.Figure {
-			return chart.Figure{Value: float64(m.Value), Low: float64(m.Low), High: float64(m.High)}
-		}
 		note := "extra watts not resolvable"
 		if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Status == results.Known {
 			value, _ := table.Split(m.ExtraPower)
@@ -191,7 +182,7 @@ func mulletChart(p Page) []picture {
 			known = known || c.Points[i].Name == name
 		}
 		if !known { // its first session; the table beside has them all
-			c.Points = append(c.Points, chart.Point{Name: name, X: of(m.TrainingKept), Y: of(m.HashesGained), Note: note, Reference: name == p.Comparison.Reference})
+			c.Points = append(c.Points, chart.Point{Name: name, X: chart.Of(m.TrainingKept), Y: chart.Of(m.HashesGained), Note: note, Reference: name == p.Comparison.Reference})
 		}
 	}
 	if len(c.Points) == 0 {
@@ -225,7 +216,7 @@ func traceCharts(p Page) (out []picture) {
 			drawnOf[candidate] = true
 			c := chart.Trace{
 				Head:  chart.Head{ID: fmt.Sprintf("trace%d", n), Title: fmt.Sprintf("%s, %s, round %d", results.Line(candidate, 40), results.Line(run.Scenario, 40), run.Round), Empty: "no meter was read"},
-				Power: chart.Signal{Axis: axis("power", results.Watt)}, Rate: chart.Signal{Axis: axis(results.Line(run.Uses[0].Use, 30)+" rate", run.Uses[0].Unit.Per(results.Second))},
+				Power: chart.Signal{Axis: chart.AxisOf("power", results.Watt)}, Rate: chart.Signal{Axis: chart.AxisOf(results.Line(run.Uses[0].Use, 30)+" rate", run.Uses[0].Unit.Per(results.Second))},
 			}
 			t0 := float64(run.Anchor.T)
 			if metered {

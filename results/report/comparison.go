@@ -206,7 +206,7 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 	out.Columns = []table.Column{
 		{Head: "place", Kind: table.Name}, {Head: "candidate", Under: "kernel", Kind: table.Name}, {Head: "sessions", Under: "× windows", Kind: table.Name},
 		{Head: "throughput"}, {Head: "power"}, {Head: "per joule"}, {Head: "energy per work"}, {Head: "of the FMA peak", Under: "its own"},
-		{Head: "index", Under: "of work per joule"}, {Head: "verdict", Kind: table.Words},
+		{Head: "index", Under: "of work per joule", With: true}, {Head: "verdict", Kind: table.Words},
 	}
 	for _, r := range g.Rows {
 		figure := func(metric string) table.Cell {

@@ -337,7 +337,7 @@ func differing(p Page) section {
 func disclosure(p Page) section {
 	s := section{ID: "method", Title: "Method and disclosure", Lead: []string{
 		"Each use runs in a process of its own; its work is counted beside the meter on one clock, and rate and energy come from the same window of the same run. Rounds alternate in order. An efficiency is a sum of work over a sum of energy, its interval a cluster bootstrap over sessions, or that of a ratio estimator over the windows where there is one session.",
-		"Verdicts: better if the interval of the index, meters included, lies above 1; no worse if above 1 less the margin; worse if below 1; else it cannot be told, with what would settle it. P-values are Welch's over sessions, adjusted over the whole comparison (Benjamini and Hochberg). Outliers are counted, never dropped.",
+		"Verdicts: better if the interval of the index, meters included, lies above 100 %; no worse if above 100 % less the margin; worse if below 100 %; else it cannot be told, with what would settle it. P-values are Welch's over sessions, adjusted over the whole comparison (Benjamini and Hochberg). Outliers are counted, never dropped.",
 	}}
 	s.add(blockOf("", excluded(p.Comparison)))
 	shown := disclosed(p)
@@ -512,7 +512,7 @@ func glossary() section {
 		{About: "boundary", Text: "where the watts were counted: the wall, the supplies, the node as its controller reports it, the board, the CPU packages, a card. Two boundaries are never ranked against each other."},
 		{About: "grade", Text: "A: at the wall within 1 %, over 600 s. B: at the wall within 2 %, over 300 s. C: telemetry of a controller or supply, or a shorter window. D: counters of components. E: modelled or declared, never ranked."},
 		{About: "~", Text: "before a figure that no instrument measured."},
-		{About: "index", Text: "work per joule against the reference, which is 1."},
+		{About: "index", Text: "work per joule against the reference, which is 100 %."},
 		{About: "mullet", Text: "training in front, mining in the back: both at once on one node, mining where training leaves time."},
 		{About: "J/TH", Text: "joules for 10¹² hashes: the same number as watts per TH/s, and what makers of miners quote."},
 		{About: "session", Text: "one start of perwatt run on one node; it holds rounds of windows. Sessions are the replicates."},

@@ -428,10 +428,10 @@ func WriteGroup(w io.Writer, s Site, g SiteGroup) error {
 		for _, e := range g.eventsOf(h) {
 			events = append(events, chart.Moment{T: seconds64(e.At), Name: e.Text})
 		}
-		c := chart.History{Head: chart.Head{ID: fmt.Sprintf("night-%d", i), Title: results.Line(title+" at "+useName(h)+g.on(h), 160)}, Axis: axis(title, h.Unit), Events: events}
+		c := chart.History{Head: chart.Head{ID: fmt.Sprintf("night-%d", i), Title: results.Line(title+" at "+useName(h)+g.on(h), 160)}, Axis: chart.AxisOf(title, h.Unit), Events: events}
 		c.Axis.Free = true
 		for _, n := range h.Nights {
-			c.Nights = append(c.Nights, chart.Night{T: seconds64(n.Start), Figure: chartFigure(nightMetric(h, n))})
+			c.Nights = append(c.Nights, chart.Night{T: seconds64(n.Start), Figure: chart.Of(nightMetric(h, n))})
 		}
 		for _, l := range h.Levels {
 			c.Levels = append(c.Levels, chart.Stage{From: seconds64(l.From), To: seconds64(l.To), Value: l.Value})

@@ -47,7 +47,7 @@ func sweeps(p Page) section {
 			}
 			l := chart.Lines{
 				Head: chart.Head{ID: fmt.Sprintf("sweep-%d-%d", ti, gi), Title: fmt.Sprintf("Energy per work against watts at %s, %s", results.Line(t.ID(), 60), provenanceOf(g))},
-				X:    axis("power", results.Watt), Y: axis("energy per work", results.Joule.Per(t.Unit)),
+				X:    chart.AxisOf("power", results.Watt), Y: chart.AxisOf("energy per work", results.Joule.Per(t.Unit)),
 			}
 			slices.SortStableFunc(points, func(a, b swept) int {
 				return cmp.Or(cmp.Compare(a.machine, b.machine), cmp.Compare(a.power.Value, b.power.Value))

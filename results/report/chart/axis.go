@@ -8,6 +8,7 @@ import (
 	"gonum.org/v1/plot"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // scale is an axis with a place on the sheet.
@@ -154,25 +155,14 @@ func digits(x float64) string {
 	if x != 0 {
 		decimals = min(max(0, 2-int(math.Floor(math.Log10(math.Abs(x)*1.0005)))), 9)
 	}
-	return minus(strconv.FormatFloat(x, 'f', decimals, 64))
+	return table.Typeset(strconv.FormatFloat(x, 'f', decimals, 64))
 }
 
 // round prints a value whose digits end by themselves.
 func (a Axis) round(v float64) string {
 	e := a.exponent(v)
-	t := minus(strconv.FormatFloat(v/math.Pow10(e), 'g', 6, 64))
+	t := table.Typeset(strconv.FormatFloat(v/math.Pow10(e), 'g', 6, 64))
 	return strings.TrimSpace(t + " " + a.symbol(e))
-}
-
-// minus writes a number as it is set: with a true minus, and no negative zero.
-func minus(t string) string {
-	if n, ok := strings.CutPrefix(t, "-"); ok {
-		if strings.Trim(n, "0.") == "" {
-			return n
-		}
-		return "−" + n
-	}
-	return t
 }
 
 // linearTicks are 1, 2 or 5 times a power of ten apart.
@@ -200,7 +190,7 @@ func (t linearTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 		if v > hi+step*1e-9 {
 			break
 		}
-		ticks = append(ticks, plot.Tick{Value: v, Label: minus(strconv.FormatFloat(v/math.Pow10(t.exp), 'f', decimals, 64))})
+		ticks = append(ticks, plot.Tick{Value: v, Label: table.Typeset(strconv.FormatFloat(v/math.Pow10(t.exp), 'f', decimals, 64))})
 	}
 	return ticks
 }
@@ -251,7 +241,7 @@ func (t logTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 			}
 			label := t.axis.round(v)
 			if one {
-				label = minus(strconv.FormatFloat(v/math.Pow10(exp), 'g', 6, 64))
+				label = table.Typeset(strconv.FormatFloat(v/math.Pow10(exp), 'g', 6, 64))
 			}
 			ticks = append(ticks, plot.Tick{Value: v, Label: label})
 		}

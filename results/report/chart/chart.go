@@ -32,6 +32,7 @@ import (
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // Chart is what every chart of this package can do.
@@ -58,7 +59,16 @@ type Figure struct {
 
 	Modelled bool   // not measured: drawn hollow, ~ before its text
 	Tie      int    // figures with the same tie, not 0, cannot be told apart
-	Text     string // as the tables print it; "" lets the axis print it
+	Text     string // as the tables print it, ~ included; "" lets the axis print it
+}
+
+// Of is a figure as the tables print it.
+func Of(m results.Figure) Figure {
+	text, _ := table.Split(m)
+	return Figure{
+		Value: float64(m.Value), Low: float64(m.Low), High: float64(m.High), Text: text,
+		Modelled: m.Origin != "" && m.Origin != results.Measured,
+	}
 }
 
 // Axis says how the numbers along one direction are printed. The zero value is
@@ -74,6 +84,16 @@ type Axis struct {
 
 	Free bool // the axis need not start at zero
 	Log  bool // logarithmic, where all values are above zero
+}
+
+// AxisOf is the axis of quantities in u, with the unit and the prefixes of the
+// tables.
+func AxisOf(title string, u results.Unit) Axis {
+	s := table.ShapeOf(u)
+	if s.Most > 0 { // which it reaches without a prefix
+		s.Max = 0
+	}
+	return Axis{Title: title, Unit: s.Symbol, Factor: s.Factor, MinExp: s.Min, MaxExp: s.Max}
 }
 
 const absurd = 1e100
@@ -120,14 +140,13 @@ func (f Figure) extent() []float64 {
 
 // text prints the figure, which is in the unit of its axis.
 func (f Figure) text(a Axis) string {
-	t := results.Line(f.Text, 48)
-	if t == "" {
-		t = a.print(f.Value)
+	switch t := results.Line(f.Text, 48); {
+	case t != "":
+		return t
+	case f.Modelled:
+		return "~" + a.print(f.Value)
 	}
-	if f.Modelled && !strings.HasPrefix(t, "~") {
-		t = "~" + t
-	}
-	return t
+	return a.print(f.Value)
 }
 
 // spoken prints the figure with its interval.
@@ -189,13 +208,6 @@ func few(parts []string, n int) string {
 		parts = append(slices.Clone(parts[:n]), fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, "; ")
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // ties returns, for figures in the order in which they are drawn, the runs of

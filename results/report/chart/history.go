@@ -93,7 +93,7 @@ func day(t float64) string { return time.Unix(int64(t), 0).UTC().Format("2006-01
 
 func (d *history) describe() string {
 	last := d.Nights[len(d.Nights)-1]
-	t := fmt.Sprintf("%s on %s from %s to %s, at last %s.", cmp.Or(results.Line(d.Axis.Title, 60), "A figure"), plural(len(d.Nights), "night"), day(d.from), day(d.to), last.spoken(d.Axis))
+	t := fmt.Sprintf("%s on %s from %s to %s, at last %s.", cmp.Or(results.Line(d.Axis.Title, 60), "A figure"), results.Plural(len(d.Nights), "night"), day(d.from), day(d.to), last.spoken(d.Axis))
 	var steps []string
 	for i := 1; i < len(d.Levels); i++ {
 		steps = append(steps, fmt.Sprintf("from %s to %s on %s", d.Axis.print(d.Levels[i-1].Value), d.Axis.print(d.Levels[i].Value), day(d.Levels[i].From)))
@@ -167,7 +167,7 @@ func (d *history) draw(s *surface) {
 		foot = append(foot, fmt.Sprintf("%s %s: %s.", letter(i), day(e.T), results.Line(e.Name, 60)))
 	}
 	if d.left > 0 {
-		foot = append(foot, plural(d.left, "earlier event")+" not drawn.")
+		foot = append(foot, results.Plural(d.left, "earlier event")+" not drawn.")
 	}
 	s.foot(foot)
 }

@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/plot/vg"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // Matrix is a table whose cells are shaded by how far they are from Base, with
@@ -113,10 +114,10 @@ func (m Matrix) draw(s *surface) {
 	print := func(x Cell) string {
 		t := results.Line(x.Text, 24)
 		if t == "" {
-			t = minus(strconv.FormatFloat(x.Value/math.Pow10(scale.exp), 'f', decimals, 64))
-		}
-		if x.Modelled && t[0] != '~' {
-			t = "~" + t
+			t = table.Typeset(strconv.FormatFloat(x.Value/math.Pow10(scale.exp), 'f', decimals, 64))
+			if x.Modelled {
+				t = "~" + t
+			}
 		}
 		return t
 	}
@@ -197,10 +198,10 @@ func (m Matrix) draw(s *surface) {
 	s.h = y + 6
 	var foot []string
 	if more := len(m.Rows) - rows; more > 0 {
-		foot = append(foot, plural(more, "more row")+" in the table.")
+		foot = append(foot, results.Plural(more, "more row")+" in the table.")
 	}
 	if more := len(m.Columns) - columns; more > 0 {
-		foot = append(foot, plural(more, "more column")+" in the table.")
+		foot = append(foot, results.Plural(more, "more column")+" in the table.")
 	}
 	s.foot(foot)
 }

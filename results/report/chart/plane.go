@@ -64,7 +64,7 @@ func (pl *plane) describe() string {
 		}
 		parts = append(parts, fmt.Sprintf("%s %s, %s", t, c.X.spoken(pl.x), c.Y.spoken(pl.y)))
 	}
-	return fmt.Sprintf("%s across, %s up, of %s: %s.", cmp.Or(pl.x.Title, "x"), cmp.Or(pl.y.Title, "y"), plural(len(pl.points), "candidate"), few(parts, 10))
+	return fmt.Sprintf("%s across, %s up, of %s: %s.", cmp.Or(pl.x.Title, "x"), cmp.Or(pl.y.Title, "y"), results.Plural(len(pl.points), "candidate"), few(parts, 10))
 }
 
 // groups lists the groups in the order in which they come.
@@ -146,7 +146,7 @@ func (pl *plane) draw(s *surface) {
 		foot = append(foot, "Hollow, ~: not measured.")
 	}
 	if unnamed > 0 {
-		foot = append(foot, plural(unnamed, "mark")+" without room for a name.")
+		foot = append(foot, results.Plural(unnamed, "mark")+" without room for a name.")
 	}
 	if more := len(pl.points) - len(points); more > 0 {
 		foot = append(foot, fmt.Sprintf("%d more are not drawn: the table has them all.", more))

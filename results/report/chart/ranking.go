@@ -86,7 +86,7 @@ func (r Ranking) describe() string {
 	for _, row := range r.Rows {
 		parts = append(parts, results.Line(row.Name, 40)+" "+row.spoken(r.Axis))
 	}
-	return fmt.Sprintf("%s by %s, the best first: %s.", plural(len(r.Rows), "candidate"), cmp.Or(r.Axis.Title, "value"), few(parts, 12))
+	return fmt.Sprintf("%s by %s, the best first: %s.", results.Plural(len(r.Rows), "candidate"), cmp.Or(r.Axis.Title, "value"), few(parts, 12))
 }
 
 func (r Ranking) draw(s *surface) {

@@ -199,7 +199,7 @@ func (d *trace) describe() string {
 		}
 		t += fmt.Sprintf("%s from %s to %s over %s", name, p.axis.print(slices.Min(v)), p.axis.print(slices.Max(v)), Axis{Unit: "s"}.print(d.to-d.from))
 		if n := len(p.stretches) - 1; n > 0 {
-			t += ", with " + plural(n, "gap")
+			t += ", with " + results.Plural(n, "gap")
 		}
 		t += ". "
 	}
@@ -336,7 +336,7 @@ func (d *trace) draw(s *surface) {
 		foot = append(foot, "Hatched: no samples.")
 	}
 	if d.left > 0 {
-		foot = append(foot, plural(d.left, "span")+" not drawn.")
+		foot = append(foot, results.Plural(d.left, "span")+" not drawn.")
 	}
 	s.foot(foot)
 }

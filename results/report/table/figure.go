@@ -54,7 +54,7 @@ func Exact(f results.Float) string {
 }
 
 // Count prints a whole number.
-func Count(n int) string { return typeset(strconv.Itoa(n)) }
+func Count(n int) string { return Typeset(strconv.Itoa(n)) }
 
 // Percent prints a ratio with two or three significant digits.
 func Percent(ratio float64) string {
@@ -70,7 +70,7 @@ func Signed(x float64) string {
 	if math.IsNaN(x) {
 		return Absent
 	}
-	return typeset(strconv.FormatFloat(100*x, 'f', 1, 64), plus) + " %"
+	return Typeset(strconv.FormatFloat(100*x, 'f', 1, 64), plus) + " %"
 }
 
 // Round prints v with so many significant digits at most, and no zeros at the
@@ -83,10 +83,10 @@ func Round(v float64, digits int) string {
 	case a == 0:
 		return "0"
 	case a < 1e-4 || a >= 1e9:
-		return typeset(strconv.FormatFloat(v, 'g', digits, 64))
+		return Typeset(strconv.FormatFloat(v, 'g', digits, 64))
 	}
 	decimals := digits - 1 - magnitude(a)
-	t := fixed(v, decimals)
+	t := fixed(v, decimals, 0)
 	if decimals > 0 {
 		t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
 	}
@@ -200,8 +200,8 @@ func scaleOf(figures ...results.Figure) (best scale) {
 // fits reports whether a figure is legible with the scale: in a column of
 // megahashes neither a terahash nor a hash is.
 func (s scale) fits(m results.Figure) bool {
-	x := s.size(m)
-	return !s.powers && !ownScale(m).powers && (x == 0 || x >= 1e-3 && x < 1e6)
+	x, own := s.size(m), ownScale(m)
+	return own == s || !s.powers && !own.powers && (x == 0 || x >= 1e-3 && x < 1e6)
 }
 
 // size is what decides on the prefix of a figure.
@@ -252,19 +252,17 @@ func (r reading) reach() float64 {
 	return 0
 }
 
-// decimals of a figure that is printed with a power of ten, at which it is x:
-// less than none where the tens are not known. What the interval tells from
-// zero is never printed as zero.
-func (r reading) decimals(exp int) int {
-	by := math.Pow10(exp)
-	x, half := r.size/by, r.half/by
+// decimals of a figure in the unit of its shape: less than none where the tens
+// are not known. What the interval tells from zero is never printed as zero.
+func (r reading) decimals() int {
+	half := r.half
 	if r.wide { // two digits of the value, and one of the lesser bound
-		half = min(x, r.least/by)
+		half = min(r.size, r.least)
 	}
-	if x == 0 {
+	if r.size == 0 {
 		return 0
 	}
-	m := magnitude(x * 1.00005) // as rounded to four digits
+	m := magnitude(r.size * 1.00005) // as rounded to four digits
 	d := 3 - m
 	if half > 0 {
 		d = min(max(-magnitude(half), 1-m), 5-m)
@@ -286,12 +284,16 @@ func ownScale(m results.Figure) scale {
 		return s
 	}
 	for s.exp = s.Min; s.exp+3 <= s.Max; s.exp += 3 {
-		if by := math.Pow10(s.exp); rounded(r.size/by, r.decimals(s.exp)) < 1000 { // 999.96 k is 1.000 M
+		if rounded(r.size, r.decimals())/math.Pow10(s.exp) < 1000 { // 999.96 k is 1.000 M
 			break
 		}
 	}
 	x := r.size / math.Pow10(s.exp)
-	if x < 1e-3 || x >= 1e9 || r.reach()/math.Pow10(s.exp) >= 1e9 {
+	most := 1e9
+	if s.Max == s.Min { // no prefix shortens it
+		most = 1e12
+	}
+	if x < 1e-3 || x >= most || r.reach()/math.Pow10(s.exp) >= most {
 		s.exp, s.powers = 0, true
 	}
 	return s
@@ -303,16 +305,19 @@ func (s scale) print(m results.Figure) (value, interval string) {
 	if math.IsNaN(r.v) {
 		return Absent, ""
 	}
-	decimals := r.decimals(s.exp)
+	decimals := r.decimals()
+	if r.size == 0 {
+		decimals = -s.exp
+	}
 	whole := m.Unit == results.Step || m.Unit == results.Share
 	if whole && !(r.half > 0) {
 		decimals = max(0, decimals) // a count is exact
 	}
 	print := func(v float64) string {
 		if s.powers {
-			return typeset(strconv.FormatFloat(v, 'e', 3, 64))
+			return Typeset(strconv.FormatFloat(v, 'e', 3, 64))
 		}
-		t := fixed(v/math.Pow10(s.exp), decimals)
+		t := fixed(v, decimals, s.exp)
 		if whole && decimals > 0 {
 			t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
 		}
@@ -333,26 +338,42 @@ func (s scale) print(m results.Figure) (value, interval string) {
 
 // rounded is v to so many decimals, which may be less than none.
 func rounded(v float64, decimals int) float64 {
-	if decimals < 0 {
-		by := math.Pow10(-decimals)
-		return math.Round(v/by) * by
-	}
-	r, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'f', decimals, 64), 64)
-	return r
+	r, _ := strconv.ParseFloat(digits(v, decimals), 64)
+	return r * math.Pow10(max(0, -decimals))
 }
 
-func fixed(v float64, decimals int) string {
-	if decimals < 0 {
-		v = rounded(v, decimals)
+// digits writes v to so many decimals, in units of the last of them where that
+// is before the point.
+func digits(v float64, decimals int) string {
+	return strconv.FormatFloat(v/math.Pow10(max(0, -decimals)), 'f', max(0, decimals), 64)
+}
+
+// fixed writes v to so many decimals, which may be less than none, with the
+// point moved by exp places: the digits are the same wherever it stands.
+func fixed(v float64, decimals, exp int) string {
+	t, negative := strings.CutPrefix(strings.Replace(digits(v, decimals), ".", "", 1), "-")
+	behind := decimals + exp
+	if t += strings.Repeat("0", max(0, -behind)); behind > 0 {
+		t = strings.Repeat("0", max(0, behind+1-len(t))) + t
+		t = t[:len(t)-behind] + "." + t[len(t)-behind:]
 	}
-	return typeset(strconv.FormatFloat(v, 'f', max(0, decimals), 64))
+	if whole := strings.TrimLeft(t, "0"); whole == "" || whole[0] == '.' {
+		t = "0" + whole
+	} else {
+		t = whole
+	}
+	if negative {
+		t = "-" + t
+	}
+	return Typeset(t)
 }
 
 const plus = '+'
 
-// typeset sets a number as a reader expects it: thousands apart, a true minus,
-// no minus before zero, and a plus if that is asked for.
-func typeset(number string, sign ...rune) string {
+// Typeset sets a number, as strconv writes it, as a reader expects it:
+// thousands apart, a true minus, no minus before zero, and a plus if that is
+// asked for.
+func Typeset(number string, sign ...rune) string {
 	t, negative := strings.CutPrefix(strings.TrimPrefix(number, "+"), "-")
 	if t == "Inf" {
 		t = "∞"

@@ -100,13 +100,19 @@ func (w printer) title(p *Page) {
 			w.out.WriteString(" · ")
 			at += 3
 		}
+		code := ""
 		switch i {
 		case 0:
-			s = w.paint(bold, s)
+			code = bold
 		case len(segments) - 1:
-			s = w.paint(tone, s)
+			code = tone
 		}
-		w.out.WriteString(s)
+		for j, line := range wrapped(s, w.width, w.width) {
+			if j > 0 {
+				w.out.WriteByte('\n')
+			}
+			w.out.WriteString(w.paint(code, line))
+		}
 		at += n
 	}
 	w.out.WriteByte('\n')
