@@ -11,18 +11,18 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// hashpriceOff is how far a published hashprice may lie from the one that
-// follows from difficulty, fees and price, relative.
+// hashpriceOff is the largest relative difference between a published hashprice
+// and the one computed from difficulty, fees and price.
 const hashpriceOff = 0.005
 
-// anyOf is a need that one of several sets of keys meets.
+// anyOf is a requirement that one of several sets of keys meets.
 type anyOf [][]string
 
-// Part is a part of an evaluation and the prices that it needs.
+// Part is a part of an evaluation with the prices that it needs.
 type Part struct {
 	ID, Title string
-	needs     []anyOf // without which it is left out
-	margin    []anyOf // without which it stops before the margin
+	needs     []anyOf // of the part
+	margin    []anyOf // of its margin
 }
 
 func all(keys ...string) []anyOf {
@@ -66,8 +66,8 @@ func partOf(id string) Part {
 	return parts[slices.IndexFunc(parts, func(p Part) bool { return p.ID == id })]
 }
 
-// Lacks names what the part is left out for, and what its margin is. A key is
-// there if any candidate or workload has it.
+// Lacks names the missing prices of the part and of its margin. A key counts as
+// present if any candidate or workload has it.
 func (t Part) Lacks(p *Prices) (part, margin []string) { return lacks(p, t.needs), lacks(p, t.margin) }
 
 func lacks(p *Prices, needs []anyOf) []string {
@@ -159,14 +159,14 @@ func (p *Prices) Warnings(on time.Time) []results.Warning {
 	old, examples := p.faults(on)
 	for _, x := range p.Sheet {
 		if x.Age(on) < 0 {
-			warn("future-price", "evaluate at a later date, or correct as_of", "%s is of %s, after %s", x.Key, x.AsOf.Format(time.DateOnly), on.Format(time.DateOnly))
+			warn("future-price", "evaluate at a later date, or correct as_of", "%s has as_of %s, after %s", x.Key, x.AsOf.Format(time.DateOnly), on.Format(time.DateOnly))
 		}
 	}
 	if len(old) > 0 {
-		warn("old-price", "quote them again, with their day", "older than such prices stay fresh: %s", few(old, 8))
+		warn("old-price", "update them, with their day", "out of date: %s", few(old, 8))
 	}
 	if len(examples) > 0 {
-		warn("example-price", "put in what was quoted, by whom and when", "nobody quoted %d of the prices, they are examples: %s", len(examples), few(examples, 8))
+		warn("example-price", "replace them by quotations, with source and day", "%d of the prices are examples that nobody quoted: %s", len(examples), few(examples, 8))
 	}
 	l := lookup{p: p}
 	if published := l.get("hashprice"); !math.IsNaN(published) {
@@ -184,18 +184,18 @@ func (p *Prices) Warnings(on time.Time) []results.Warning {
 	return out
 }
 
-// faults names the prices that are old, and those that nobody quoted.
+// faults names the prices that are out of date, and those that are examples.
 func (p *Prices) faults(on time.Time) (old, examples []string) {
 	for _, x := range p.Sheet {
 		if x.Old(on) {
-			old = append(old, fmt.Sprintf("%s (%d days, not %d)", x.Key, x.Age(on), x.key().Fresh))
+			old = append(old, fmt.Sprintf("%s (%d days, limit %d)", x.Key, x.Age(on), x.key().Fresh))
 		}
 		if strings.EqualFold(x.Source, "example") {
 			examples = append(examples, x.Key)
 		}
 	}
 	if p.Hours != nil && p.Hours.age(on) > 365 {
-		old = append(old, fmt.Sprintf("%s (end %d days ago, not 365)", hourly, p.Hours.age(on)))
+		old = append(old, fmt.Sprintf("%s (ended %d days ago, limit 365)", hourly, p.Hours.age(on)))
 	}
 	return old, examples
 }
@@ -210,15 +210,15 @@ func few(names []string, most int) string {
 	return strings.Join(names, ", ")
 }
 
-// banner is one line on old and invented prices, empty if there are none.
+// banner is one line on example or out-of-date prices, empty if there are none.
 func (p *Prices) banner(on time.Time) string {
 	switch old, examples := p.faults(on); {
 	case len(examples) > 0:
-		return "EXAMPLE PRICES: nobody quoted them, decide nothing by them"
+		return "EXAMPLE PRICES: nobody quoted them, base no decision on them"
 	case len(old) == 1:
-		return "OLD PRICES: one price is older than such prices stay fresh"
+		return "OLD PRICES: 1 price is out of date"
 	case len(old) > 1:
-		return fmt.Sprintf("OLD PRICES: %d prices are older than such prices stay fresh", len(old))
+		return fmt.Sprintf("OLD PRICES: %d prices are out of date", len(old))
 	}
 	return ""
 }

@@ -30,7 +30,7 @@ type Nameplate struct {
 	Source     string
 }
 
-// Threshold is an amount of training compute that a law names.
+// Threshold is an amount of training compute named by a law.
 type Threshold struct {
 	Name                    string
 	FLOP                    float64
@@ -40,7 +40,7 @@ type Threshold struct {
 	Note                    string
 }
 
-// Status says how the law stands on a day.
+// Status returns the state of the law on a day.
 func (t Threshold) Status(on time.Time) string {
 	day := func(t time.Time) string { return t.Format(time.DateOnly) }
 	switch {
@@ -59,7 +59,7 @@ func (t Threshold) Status(on time.Time) string {
 // Nameplates lists published machines in the order of their publication.
 func Nameplates() []Nameplate { return slices.Clone(nameplates()) }
 
-// Thresholds lists the amounts of compute that laws name.
+// Thresholds lists the amounts of compute named by laws.
 func Thresholds() []Threshold { return slices.Clone(thresholds()) }
 
 var nameplates = sync.OnceValue(func() []Nameplate {
@@ -86,8 +86,8 @@ var thresholds = sync.OnceValue(func() []Threshold {
 	return out
 })
 
-// embedded returns the rows of a file that is part of the program, less its
-// header: a mistake in it is one of the program.
+// embedded returns the rows of an embedded file without its header. A mistake in
+// it is a bug.
 func embedded(s string) [][]string {
 	in := csv.NewReader(strings.NewReader(s))
 	in.Comment = '#'

@@ -22,7 +22,7 @@ const (
 	block = 600.0   // s, for which the protocol aims
 )
 
-// BitcoinPerHash is what a hash earns before the pool's fee, in BTC/hash.
+// BitcoinPerHash is the revenue of a hash before the pool's fee, in BTC/hash.
 //
 //	[BTC/block] / ([1]·[hash]) per block = [BTC/hash]
 //
@@ -30,7 +30,7 @@ const (
 // and the difficulty-1 target 0xffff·2^208); reward is subsidy and fees.
 func BitcoinPerHash(difficulty, reward float64) float64 { return reward / (difficulty * work) }
 
-// Hashprice is what a hash earns in $/hash; × [PHDay] gives $/PH/day.
+// Hashprice is the revenue of a hash in $/hash; × [PHDay] gives $/PH/day.
 //
 //	[BTC/hash]·[$/BTC] = [$/hash]
 //
@@ -39,7 +39,7 @@ func Hashprice(difficulty, reward, price float64) float64 {
 	return BitcoinPerHash(difficulty, reward) * price
 }
 
-// ImpliedDifficulty is the difficulty that a hashprice in $/hash belongs to.
+// ImpliedDifficulty is the difficulty at which a hash earns hashprice in $/hash.
 func ImpliedDifficulty(hashprice, reward, price float64) float64 {
 	return reward * price / (hashprice * work)
 }
@@ -47,10 +47,10 @@ func ImpliedDifficulty(hashprice, reward, price float64) float64 {
 // NetworkRate is the hashrate in hash/s that finds a block in ten minutes.
 func NetworkRate(difficulty float64) float64 { return difficulty * work / block }
 
-// NetworkShare is the part of the network that a hashrate in hash/s is.
+// NetworkShare is the share of the network of a hashrate in hash/s.
 func NetworkShare(rate, difficulty float64) float64 { return rate / NetworkRate(difficulty) }
 
-// MiningRevenue is what mining earns in $/J of connected site power.
+// MiningRevenue is the revenue of mining in $/J of connected site power.
 //
 //	[$/hash] / ([J/hash]·[1]) · [1]·[1] = [$/J]
 //
@@ -59,44 +59,46 @@ func MiningRevenue(hashprice, joulePerHash, pue, fee, uptime float64) float64 {
 	return BreakEvenPower(hashprice, joulePerHash, pue, fee) * uptime
 }
 
-// BreakEvenPower is the power price in $/J that mining just earns. It has no
-// uptime in it: a machine that is off neither earns nor draws.
+// BreakEvenPower is the power price in $/J at which mining just pays for its
+// power. It is independent of uptime: a machine that is off neither earns nor
+// draws.
 //
 //	[$/hash] / ([J/hash]·[1]) · [1] = [$/J]
 func BreakEvenPower(hashprice, joulePerHash, pue, fee float64) float64 {
 	return hashprice / (joulePerHash * pue) * (1 - fee)
 }
 
-// BreakEvenEfficiency is the J/hash of the machine that just earns its power.
+// BreakEvenEfficiency is the J/hash at which a machine just pays for its power.
 func BreakEvenEfficiency(hashprice, power, pue, fee float64) float64 {
 	if power <= 0 {
-		return math.Inf(1) // power that costs nothing is earned by any machine
+		return math.Inf(1) // any machine pays for free power
 	}
 	return hashprice / (power * pue) * (1 - fee)
 }
 
-// RentRevenue is what a node rented by the GPU earns in $/J of site power.
+// RentRevenue is the revenue of a node rented by the GPU, in $/J of site power.
 //
 //	[$/(GPU·s)]·[GPU]·[1]·[1] / ([W]·[1]) = [$/J]
 func RentRevenue(rent, gpus, utilisation, fee, watts, pue float64) float64 {
 	return rent * gpus * utilisation * (1 - fee) / (watts * pue)
 }
 
-// SampleRevenue is what training sold by the sample earns in $/J of site power.
+// SampleRevenue is the revenue of training sold by the sample, in $/J of site
+// power.
 //
 //	[$/sample]·[sample/J]·[1]·[1] / [1] = [$/J]
 func SampleRevenue(price, samplesPerJoule, utilisation, fee, pue float64) float64 {
 	return price * samplesPerJoule * utilisation * (1 - fee) / pue
 }
 
-// ColocationRevenue is what renting out the place earns in $/J of site power.
-// The tenant pays power and brings the machines, so neither is in it.
+// ColocationRevenue is the revenue of letting the site, in $/J of site power. The
+// tenant pays for power and brings the machines, so neither is included.
 //
 //	[$/(W·s)]·[1] / [1] = [$/J]
 func ColocationRevenue(rent, occupancy, pue float64) float64 { return rent * occupancy / pue }
 
-// CapitalRecovery is the yearly payment that a loan of 1 over so many years
-// takes, in 1/year: r/(1−(1+r)^−n), and 1/n for r = 0.
+// CapitalRecovery is the yearly payment on a loan of 1 over a number of years, in
+// 1/year: r/(1−(1+r)^−n), and 1/n for r = 0.
 func CapitalRecovery(rate, years float64) float64 {
 	if rate == 0 {
 		return 1 / years
@@ -104,48 +106,50 @@ func CapitalRecovery(rate, years float64) float64 {
 	return rate / -math.Expm1(-years*math.Log1p(rate))
 }
 
-// CapitalPerEnergy spreads capex in $/W over the energy of the years in which
-// it is written off, in $/J. With an uptime of 1 the energy is that of the
-// connected power, with less it is what is drawn.
+// CapitalPerEnergy spreads capex in $/W over the energy of the depreciation
+// period, in $/J: the connected energy for an uptime of 1, the energy drawn for
+// less.
 //
 //	[$/W]·[1/year] / ([s/year]·[1]) = [$/J]
 func CapitalPerEnergy(capex, rate, years, uptime float64) float64 {
 	return capex * CapitalRecovery(rate, years) / (Year * uptime)
 }
 
-// Ledger is what one connected joule brings and costs, in $/J. A part that is
-// not known is NaN, and so is what follows from it.
+// Ledger is the revenue and the costs of one connected joule, in $/J. An unknown
+// part is NaN, and so is everything computed from it.
 type Ledger struct{ Revenue, Power, Operations, Capital float64 }
 
 // AfterPower is revenue − power.
 func (l Ledger) AfterPower() float64 { return l.Revenue - l.Power }
 
-// Cash is revenue − power − operations: what is left once capital is sunk.
+// Cash is revenue − power − operations, with capital sunk.
 func (l Ledger) Cash() float64 { return l.AfterPower() - l.Operations }
 
 // Margin is revenue − power − operations − capital.
 func (l Ledger) Margin() float64 { return l.Cash() - l.Capital }
 
-// CostPerBitcoin is power and operations for one bitcoin, in $/BTC, to be held
-// against its price. Power is in $/J drawn, operations in $/J connected.
+// CostPerBitcoin is the cost of power and operations for one bitcoin, in $/BTC,
+// to be compared with its price. Power is in $/J drawn, operations in $/J
+// connected.
 //
 //	[J/hash]·[1]·([$/J] + [$/J]/[1]) / ([BTC/hash]·[1]) = [$/BTC]
 func CostPerBitcoin(joulePerHash, pue, power, operations, uptime, bitcoinPerHash, fee float64) float64 {
 	return joulePerHash * pue * (power + operations/uptime) / (bitcoinPerHash * (1 - fee))
 }
 
-// Switching is what the freedom to switch off is worth.
+// Switching is the value of being able to switch off.
 type Switching struct {
 	Always  float64 // $/J, running through every period
 	Curtail float64 // $/J connected, off whenever power costs more than is earned
 	On      float64 // part of the time, 0 to 1
 }
 
-// Worth is what curtailment adds, in $/J.
+// Worth is the gain by curtailment, in $/J.
 func (s Switching) Worth() float64 { return s.Curtail - s.Always }
 
 // Curtailment compares running always with max(0, revenue − power price) period
-// by period; revenue is that of a running machine. All in $/J; NaN of nothing.
+// by period; revenue is that of a running machine. All in $/J; NaN without
+// prices.
 func Curtailment(revenue float64, prices []float64) Switching {
 	var s Switching
 	for _, p := range prices {
@@ -159,8 +163,8 @@ func Curtailment(revenue float64, prices []float64) Switching {
 	return Switching{s.Always / n, s.Curtail / n, s.On / n}
 }
 
-// Payback is the time in years after which yearly cash in $/W has returned
-// capex in $/W: +Inf if it never does.
+// Payback is the time in years in which yearly cash in $/W returns capex in $/W;
+// +Inf if it never does.
 func Payback(capex, cash float64) float64 {
 	if cash <= 0 && capex > 0 {
 		return math.Inf(1)
@@ -169,8 +173,8 @@ func Payback(capex, cash float64) float64 {
 }
 
 // Flows is the cash of an investment at the ends of years 0, 1, 2 …: capex is
-// paid first, revenue changes by growth a year, costs stay. A last part of a
-// year counts in part. All in $/W.
+// paid first, revenue changes by growth per year, costs are constant. A partial
+// last year counts partially. All in $/W.
 func Flows(capex, revenue, costs, growth, years float64) []float64 {
 	flows := []float64{-capex}
 	for y := 0.0; y < years; y++ {
@@ -179,7 +183,7 @@ func Flows(capex, revenue, costs, growth, years float64) []float64 {
 	return flows
 }
 
-// NPV is the worth today of yearly flows, the first of them now.
+// NPV is the present value of yearly flows, the first of them now.
 func NPV(rate float64, flows []float64) float64 {
 	sum := 0.0
 	for i := len(flows) - 1; i >= 0; i-- {
@@ -188,8 +192,8 @@ func NPV(rate float64, flows []float64) float64 {
 	return sum
 }
 
-// IRR is the rate, from −99 % to 1,000,000 %, at which flows are worth nothing
-// today, for flows that change their sign once; NaN if there is none.
+// IRR is the rate, from −99 % to 1,000,000 %, at which the NPV of the flows is 0,
+// for flows that change sign once; NaN if there is none.
 func IRR(flows []float64) float64 {
 	low, high := -0.99, 1e4
 	at := NPV(low, flows)
@@ -209,20 +213,20 @@ func IRR(flows []float64) float64 {
 	return (low + high) / 2
 }
 
-// Swing is an input and how far it may lie off.
+// Swing is an input with its range.
 type Swing struct {
 	Name             string
 	Value, Low, High float64
 }
 
-// Bar is what becomes of a margin when one input swings and the others stay.
+// Bar is the margin at both ends of one input, the others fixed.
 type Bar struct {
 	Swing
 	AtLow, AtHigh float64
 }
 
-// Tornado moves each input to its low and its high, and returns the margins,
-// the widest first.
+// Tornado moves each input to its low and its high end and returns the margins,
+// the widest bar first.
 func Tornado(swings []Swing, margin func([]float64) float64) []Bar {
 	values := make([]float64, len(swings))
 	for i, s := range swings {
@@ -243,22 +247,21 @@ func Tornado(swings []Swing, margin func([]float64) float64) []Bar {
 	return bars
 }
 
-// Indifference is the price at which training has the margin of mining, which
-// it must have beside its own costs; perPrice is training revenue for a price
-// of 1. Margin and costs in $/J.
+// Indifference is the price at which training, after its own costs, has a given
+// margin; perPrice is its revenue at a price of 1. Margin and costs in $/J.
 //
 //	[$/J] / ([$/J]/[$/unit]) = [$/unit]
 func Indifference(margin, costs, perPrice float64) float64 { return (margin + costs) / perPrice }
 
-// Reach is what it takes to do so many FLOP.
+// Reach is the time, energy and cost of an amount of computation.
 type Reach struct {
 	Time   float64 // s, of one node
 	Energy float64 // J, at the site
 	Cost   float64 // $, for power alone
 }
 
-// ToReach says how long one node of rate FLOP/s and so many watts computes for
-// a number of FLOP. Many nodes share the time, and need the same energy.
+// ToReach computes what one node of rate FLOP/s and a power in W needs for a
+// number of FLOP. Several nodes divide the time and need the same energy.
 func ToReach(flop, rate, watts, pue, power float64) Reach {
 	t := flop / rate
 	e := t * watts * pue

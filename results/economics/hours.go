@@ -17,31 +17,31 @@ const (
 	maxHours     = 4 * 366 * 24 * 4
 )
 
-// Hours is the power price, period by period.
+// Hours is a series of power prices.
 type Hours struct {
 	Start  time.Time
 	Step   time.Duration // of a period: an hour, or 30, 15 or 5 minutes
-	Prices []float64     // $/J of the periods there are, in their order
+	Prices []float64     // $/J, of the periods present, in order
 	Unit   string        // as quoted
-	// What was found amiss.
-	Missing   int // periods that are not there, between the first and the last
+	// Faults of the series.
+	Missing   int // periods missing between the first and the last
 	Gaps      []Gap
-	Repeated  int // rows that said again what another did
-	Unordered int // rows that came before an earlier one
+	Repeated  int // rows that repeat another
+	Unordered int // rows out of order
 }
 
 // Gap is a stretch without prices.
 type Gap struct {
-	From    time.Time // start of the first period that is not there
+	From    time.Time // start of the first missing period
 	Periods int
 }
 
-// End is the end of the last period.
+// End returns the end of the last period.
 func (h *Hours) End() time.Time {
 	return h.Start.Add(time.Duration(len(h.Prices)+h.Missing) * h.Step)
 }
 
-// Mean is the plain mean of the periods there are, in $/J.
+// Mean returns the unweighted mean of the periods present, in $/J.
 func (h *Hours) Mean() float64 {
 	sum := 0.0
 	for _, p := range h.Prices {
@@ -50,7 +50,7 @@ func (h *Hours) Mean() float64 {
 	return sum / float64(len(h.Prices))
 }
 
-// Notes says what the series is, and what was found amiss.
+// Notes describes the series and its faults.
 func (h *Hours) Notes() []string {
 	notes := []string{fmt.Sprintf("%d periods of %v from %s to %s", len(h.Prices), h.Step, h.Start.Format(time.RFC3339), h.End().Format(time.RFC3339))}
 	if h.Missing > 0 {
@@ -62,22 +62,21 @@ func (h *Hours) Notes() []string {
 		if len(h.Gaps) > 3 {
 			more = " …"
 		}
-		notes = append(notes, fmt.Sprintf("%d periods are not there and not made up, in %d gaps: %s%s", h.Missing, len(h.Gaps), strings.Join(at, ", "), more))
+		notes = append(notes, fmt.Sprintf("%s missing and not filled, in %s: %s%s", results.Plural(h.Missing, "period"), results.Plural(len(h.Gaps), "gap"), strings.Join(at, ", "), more))
 	}
 	if h.Repeated > 0 {
-		notes = append(notes, fmt.Sprintf("%d rows say again what another did, and are counted once", h.Repeated))
+		notes = append(notes, fmt.Sprintf("%s repeated, counted once", results.Plural(h.Repeated, "row")))
 	}
 	if h.Unordered > 0 {
-		notes = append(notes, fmt.Sprintf("%d rows were out of order, and were sorted", h.Unordered))
+		notes = append(notes, fmt.Sprintf("%s out of order, sorted", results.Plural(h.Unordered, "row")))
 	}
 	return notes
 }
 
-// ParseHours reads power prices by the period: CSV whose header is
-// time,price [$/MWh] or time,price [$/kWh], and whose times are the starts of
-// the periods in RFC 3339 with their offset. Without one, an hour would be
-// there twice in the night in which the clocks go back. Periods that are not
-// there stay gaps.
+// ParseHours reads a series of power prices: CSV with the header
+// time,price [$/MWh] or time,price [$/kWh]; times are the starts of the periods
+// in RFC 3339 with their offset. Without the offset an hour would be ambiguous
+// when the clocks go back. Missing periods stay gaps.
 func ParseHours(r io.Reader) (*Hours, error) {
 	in, err := open(r, maxHoursFile)
 	if err != nil {
@@ -115,7 +114,7 @@ func ParseHours(r io.Reader) (*Hours, error) {
 			return nil, lineError(in, "%d fields: a row is a time and a price, with a point for the fraction", len(rec))
 		}
 		if len(rows) == maxHours {
-			return nil, lineError(in, "there are more than %d periods: give four years at most", maxHours)
+			return nil, lineError(in, "more than %d periods: give at most four years", maxHours)
 		}
 		at, err := time.Parse(time.RFC3339, rec[0])
 		if err != nil {
@@ -171,7 +170,7 @@ func ParseHours(r io.Reader) (*Hours, error) {
 		h.Prices = append(h.Prices, p.price)
 	}
 	if len(h.Prices)+h.Missing > maxHours {
-		return nil, fmt.Errorf("prices: from %s to %s are more than %d periods: give four years at most", h.Start.Format(time.DateOnly), h.End().Format(time.DateOnly), maxHours)
+		return nil, fmt.Errorf("prices: %s to %s is more than %d periods: give at most four years", h.Start.Format(time.DateOnly), h.End().Format(time.DateOnly), maxHours)
 	}
 	return h, nil
 }

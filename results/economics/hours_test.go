@@ -54,9 +54,9 @@ func TestHoursGapsAndRepeats(t *testing.T) {
 	require.Equal(t, "2026-01-01T06:15:00Z", h.End().Format(time.RFC3339))
 	require.Equal(t, []string{
 		"4 periods of 15m0s from 2026-01-01T00:00:00Z to 2026-01-01T06:15:00Z",
-		"21 periods are not there and not made up, in 2 gaps: 2026-01-01T00:30:00Z (2), 2026-01-01T01:15:00Z (19)",
-		"1 rows say again what another did, and are counted once",
-		"1 rows were out of order, and were sorted",
+		"21 periods missing and not filled, in 2 gaps: 2026-01-01T00:30:00Z (2), 2026-01-01T01:15:00Z (19)",
+		"1 row repeated, counted once",
+		"1 row out of order, sorted",
 	}, h.Notes())
 	p := Prices{Hours: h}
 	require.Equal(t, "power-gaps", p.Warnings(day("2026-01-02"))[0].Code)
@@ -76,7 +76,7 @@ func TestHoursErrors(t *testing.T) {
 		{"two prices", hoursHead + "2026-10-25T02:00:00Z,1\n2026-10-25T02:00:00Z,2\n", "lines 2 and 3: two prices for 2026-10-25T02:00:00Z: if the clocks went back"},
 		{"days", hoursHead + "2026-10-25T00:00:00Z,1\n2026-10-26T00:00:00Z,2\n", "24h0m0s apart"},
 		{"off the step", hoursHead + "2026-10-25T00:00:00Z,1\n2026-10-25T01:00:00Z,2\n2026-10-25T02:30:00Z,2\n", "line 4: 2026-10-25T02:30:00Z is not on the step of 1h0m0s"},
-		{"centuries", hoursHead + "1026-10-25T00:00:00Z,1\n1026-10-25T01:00:00Z,2\n1126-10-25T01:00:00Z,2\n", "give four years at most"},
+		{"centuries", hoursHead + "1026-10-25T00:00:00Z,1\n1026-10-25T01:00:00Z,2\n1126-10-25T01:00:00Z,2\n", "give at most four years"},
 		{"bad quotes", hoursHead + "2026-10-25T00:00:00Z,\"1\n", "line"},
 	} {
 		_, err := ParseHours(strings.NewReader(c.in))

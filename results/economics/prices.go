@@ -1,21 +1,21 @@
-// Package economics turns work per joule into money: what a joule earns at
-// mining, at colocation and at training, what it costs, and at which prices
-// one use overtakes another.
+// Package economics turns work per joule into money: what a joule earns and
+// costs at mining, colocation and training, and at which prices one use becomes
+// better than another.
 //
 // Prices are inputs, never constants: each has a value, a unit, a date and a
-// source, and comes from a sheet ([Parse]) or an hourly series ([ParseHours]).
-// What a sheet lacks leaves out the part that needs it and says so; the physics
-// stays. Everything inside is in SI units and US dollars; [Evaluate] scales
-// what it prints.
+// source, and comes from a sheet ([Parse]) or an hourly series ([ParseHours]). A
+// missing price leaves out the part that needs it, with a warning or a reason;
+// the physics stays. Formulas are in SI units and US dollars. [Evaluate] returns
+// typed tables whose figures are in the units that the trade quotes, and prints
+// nothing.
 //
-// Mining pays for its power and its machines, colocation for neither: the uses
-// stand in tables of their own, each on its own boundary, and are never summed
-// up in one column. All money per energy is per joule of *connected* site
-// power, 1 W for 1 s whether it was drawn or not, because that is what a site
-// has a fixed amount of.
+// Mining pays for its power and machines, colocation for neither: each use has
+// tables of its own with its own cost boundary, and they never share a column.
+// Money per energy is per joule of *connected* site power, 1 W for 1 s whether
+// drawn or not, because a site has a fixed amount of it.
 //
-// This package reads no clock and no network: the date of an evaluation is an
-// argument, and there is no price in it that a reader could take for today's.
+// The package reads no clock and no network: the date of an evaluation is an
+// argument, and it contains no price that could be mistaken for a current one.
 package economics
 
 import (
@@ -37,12 +37,12 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Limits of what is read.
+// Limits of input.
 const (
 	maxSheet   = 1 << 20 // bytes
 	maxRows    = 2000
 	maxField   = 500 // bytes of one field
-	mostQuoted = 60  // runes of a field in an error
+	mostQuoted = 60  // runes of a field quoted in an error
 	maxErrors  = 20  // reported at once
 )
 
@@ -52,13 +52,13 @@ type Unit struct {
 	Factor float64 // to SI
 }
 
-// Key is a price that is known, or a condition that counts like one.
+// Key is a price that a sheet may hold, or a condition such as an uptime.
 type Key struct {
 	Name     string
-	Units    []Unit  // accepted; the first is the one that is printed
+	Units    []Unit  // accepted; results use the first
 	Min, Max float64 // in the first unit
 	Fresh    int     // days after which it is old
-	Each     string  // what "key.name" stands for one of; empty if the key has no such form
+	Each     string  // what the name in "key.name" is, such as candidate; empty if the key has no such form
 	Help     string
 	example  string
 }
@@ -74,7 +74,7 @@ var (
 	bitcoin = []Unit{{"BTC/block", 1}}
 )
 
-// Keys lists every price that a sheet may hold, in the order of a sheet.
+// Keys lists all keys in the order of a sheet.
 func Keys() []Key { return slices.Clone(keys) }
 
 var keys = []Key{
@@ -82,37 +82,37 @@ var keys = []Key{
 	{"network_difficulty", []Unit{{"T", 1e12}, {"1", 1}}, 1e-12, 1e9, 14, "", "of the current period of 2016 blocks", "150"},
 	{"block_subsidy", bitcoin, 0, 50, 1460, "", "new bitcoin in a block", "3.125"},
 	{"block_fees", bitcoin, 0, 1000, 7, "", "mean fees of a block, over a week or so", "0.02"},
-	{"hashprice", []Unit{{"$/PH/day", 1 / PHDay}, {"$/TH/day", 1e3 / PHDay}}, 1e-3, 1e6, 2, "", "as published; without it, computed from the four above, with it, held against them", ""},
+	{"hashprice", []Unit{{"$/PH/day", 1 / PHDay}, {"$/TH/day", 1e3 / PHDay}}, 1e-3, 1e6, 2, "", "as published; if missing, computed from the four above; if given, compared with them", ""},
 	{"pool_fee", share, 0, 50, 365, "", "of mining revenue", "2"},
 	{"power_price", energy, -1e3, 1e4, 30, "", "all in: energy, grid, taxes", "50"},
 	{"pue_mining", ratio, 1, 3, 365, "", "site power ÷ power of the miners", "1.05"},
-	{"mining_uptime", share, 1, 100, 90, "", "part of the time in which miners run and are paid", "95"},
+	{"mining_uptime", share, 1, 100, 90, "", "share of the time in which miners run and are paid", "95"},
 	{"mining_operations", energy, 0, 1e4, 365, "", "staff, repairs, rent, per MWh connected", "5"},
-	{"asic_price", []Unit{{"$/TH", 1 / TH}}, 0, 1e4, 30, "candidate", "machines, for each TH/s", "15"},
-	{"mining_capex", perWatt, 0, 1e8, 365, "", "infrastructure, for each MW of miners", "350000"},
-	{"mining_life", years, 0.25, 30, 365, "", "over which machines are written off", "4"},
-	{"mining_growth", yearly, -99, 1000, 90, "", "of revenue a joule, for NPV and IRR: falls as the network grows", "-20"},
+	{"asic_price", []Unit{{"$/TH", 1 / TH}}, 0, 1e4, 30, "candidate", "machines, per TH/s", "15"},
+	{"mining_capex", perWatt, 0, 1e8, 365, "", "infrastructure per MW of miners", "350000"},
+	{"mining_life", years, 0.25, 30, 365, "", "depreciation period of the machines", "4"},
+	{"mining_growth", yearly, -99, 1000, 90, "", "change of revenue per joule, for NPV and IRR: falls as the network grows", "-20"},
 	{"own_hashrate", rate, 1e-9, 1e6, 30, "", "of the company", "10"},
-	{"own_hashrate_earlier", rate, 1e-9, 1e6, 730, "", "the same, some time before", ""},
-	{"network_difficulty_earlier", []Unit{{"T", 1e12}, {"1", 1}}, 1e-12, 1e9, 730, "", "of that time", ""},
-	{"colocation_price", []Unit{{"$/kW/month", 1e-3 / Month}, {"$/MW/month", 1e-6 / Month}, {"$/kW/year", 1e-3 / Year}}, 0.01, 1e5, 90, "", "rent for each kW of tenant load, power not included", "130"},
-	{"colocation_occupancy", share, 0, 100, 90, "", "part of the place that is let", "95"},
+	{"own_hashrate_earlier", rate, 1e-9, 1e6, 730, "", "the same at an earlier date", ""},
+	{"network_difficulty_earlier", []Unit{{"T", 1e12}, {"1", 1}}, 1e-12, 1e9, 730, "", "at that date", ""},
+	{"colocation_price", []Unit{{"$/kW/month", 1e-3 / Month}, {"$/MW/month", 1e-6 / Month}, {"$/kW/year", 1e-3 / Year}}, 0.01, 1e5, 90, "", "rent per kW of tenant load, excluding power", "130"},
+	{"colocation_occupancy", share, 0, 100, 90, "", "share of the site that is let", "95"},
 	{"colocation_operations", energy, 0, 1e4, 365, "", "staff, repairs, per MWh connected", "20"},
 	{"pue_colocation", ratio, 1, 3, 365, "", "site power ÷ power of the tenants", "1.3"},
-	{"retrofit_capex", perWatt, 0, 1e9, 365, "", "to turn a mining site into one for servers, for each MW of servers", "8000000"},
-	{"retrofit_life", years, 0.25, 50, 365, "", "over which that is written off", "15"},
+	{"retrofit_capex", perWatt, 0, 1e9, 365, "", "to convert a mining site for servers, per MW of servers", "8000000"},
+	{"retrofit_life", years, 0.25, 50, 365, "", "depreciation period of the retrofit", "15"},
 	{"gpu_hour_price", []Unit{{"$/GPU-hour", 1 / Hour}}, 0.001, 1e4, 14, "candidate", "rent of one GPU, by model, tier and term", "2.60"},
 	{"training_price", []Unit{{"$/million samples", 1e-6}, {"$/sample", 1}}, 1e-9, 1e12, 90, "workload", "training sold by the sample", ""},
-	{"gpus_per_node", ratio, 1, 1024, 1460, "candidate", "GPUs that are let", "8"},
-	{"training_utilisation", share, 0, 100, 90, "", "part of the time that is sold; the node is taken to draw its power all the time", "80"},
+	{"gpus_per_node", ratio, 1, 1024, 1460, "candidate", "GPUs that are rented out", "8"},
+	{"training_utilisation", share, 0, 100, 90, "", "share of the time that is sold; the node is assumed to draw its power all the time", "80"},
 	{"marketplace_fee", share, 0, 90, 365, "", "of training revenue", "0"},
 	{"training_operations", energy, 0, 1e5, 365, "", "staff, network, support, per MWh connected", "60"},
 	{"pue_training", ratio, 1, 3, 365, "", "site power ÷ power of the nodes", "1.3"},
-	{"node_price", []Unit{{"$/node", 1}}, 0, 1e8, 30, "candidate", "a node with its part of the network", "300000"},
-	{"training_capex", perWatt, 0, 1e9, 365, "", "infrastructure, for each MW of nodes", "8000000"},
-	{"training_life", years, 0.25, 30, 365, "", "over which nodes are written off", "4"},
-	{"training_growth", yearly, -99, 1000, 90, "", "of revenue a joule, for NPV and IRR: falls as newer GPUs come", "-25"},
-	{"discount_rate", yearly, 0, 100, 365, "", "what capital costs", "10"},
+	{"node_price", []Unit{{"$/node", 1}}, 0, 1e8, 30, "candidate", "a node with its share of the network equipment", "300000"},
+	{"training_capex", perWatt, 0, 1e9, 365, "", "infrastructure per MW of nodes", "8000000"},
+	{"training_life", years, 0.25, 30, 365, "", "depreciation period of the nodes", "4"},
+	{"training_growth", yearly, -99, 1000, 90, "", "change of revenue per joule, for NPV and IRR: falls as newer GPUs appear", "-25"},
+	{"discount_rate", yearly, 0, 100, 365, "", "cost of capital", "10"},
 }
 
 // quoted is the first unit of a key.
@@ -131,7 +131,7 @@ func keyOf(name string) (Key, bool) {
 
 // Price is one row of a sheet.
 type Price struct {
-	Key    string // with the name that it is for, if any: training_price.mlp
+	Key    string // with its name, if any: training_price.mlp
 	Text   string // value and range as the sheet has them
 	Value  float64
 	Low    float64 // of the range; NaN without one
@@ -145,10 +145,10 @@ type Price struct {
 	factor float64
 }
 
-// Age is how many days old the price is on a date; below 0 if it lies ahead.
+// Age returns the age of the price in days on a date; negative before its day.
 func (p Price) Age(on time.Time) int { return int(math.Floor(date(on).Sub(date(p.AsOf)).Hours() / 24)) }
 
-// Old reports whether the price is older than its kind stays fresh.
+// Old reports whether the price is older than the limit of its key.
 func (p Price) Old(on time.Time) bool { return p.Age(on) > p.key().Fresh }
 
 func (p Price) key() Key {
@@ -157,21 +157,21 @@ func (p Price) key() Key {
 	return k
 }
 
-// date is the calendar day of an instant where it was taken.
+// date is the calendar day of an instant in its own time zone.
 func date(t time.Time) time.Time {
 	y, m, d := t.Date()
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 }
 
-// Prices is what is known: a sheet, and the power price by the hour if there
-// is such a series. The zero value knows nothing.
+// Prices is a price sheet and, if there is one, an hourly series of power
+// prices. The zero value holds no price.
 type Prices struct {
 	Sheet []Price // no key twice
 	Hours *Hours
 }
 
-// Find returns the price of key for the first of names that has one of its
-// own, or the one for all.
+// Find returns the price of key for the first of names that has one, or the
+// general one.
 func (p *Prices) Find(key string, names ...string) (Price, bool) {
 	for _, n := range append(slices.Clone(names), "") {
 		want := key
@@ -185,8 +185,8 @@ func (p *Prices) Find(key string, names ...string) (Price, bool) {
 	return Price{}, false
 }
 
-// Slug is a name as it stands in keys and figure ids: small letters, digits
-// and single hyphens.
+// Slug returns a name as it appears in keys and figure IDs: lower-case letters,
+// digits, underscores and single hyphens.
 func Slug(name string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(name) {
@@ -206,9 +206,9 @@ var (
 )
 
 // Parse reads a price sheet: CSV with the header key,value,unit,as_of,source,note
-// and, where a price is a range, low,high; lines that begin with # are
-// comments. On is the date against which as_of may not lie ahead. The error
-// joins all that is wrong, each with its line, its key and the remedy.
+// and, for ranges, low,high; lines that begin with # are comments. No as_of may
+// be after the date on. The error joins all mistakes, each with its line, its key
+// and the remedy.
 func Parse(r io.Reader, on time.Time) (*Prices, error) {
 	in, err := open(r, maxSheet)
 	if err != nil {
@@ -235,7 +235,7 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 		}
 		line, _ := in.FieldPos(0)
 		if rows == maxRows {
-			wrong = append(wrong, lineError(in, "there are more than %d rows: a price sheet holds one for each key", maxRows))
+			wrong = append(wrong, lineError(in, "more than %d rows: a price sheet has one per key", maxRows))
 			break
 		}
 		if len(rec) != len(head) {
@@ -245,7 +245,7 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 		x, err := parseRow(rec, on)
 		x.Line = line
 		if err == nil && lines[x.Key] != 0 {
-			err = fmt.Errorf("it is on line %d already: keep one of the two", lines[x.Key])
+			err = fmt.Errorf("duplicate of line %d: keep one of the two", lines[x.Key])
 		}
 		if err != nil {
 			wrong = append(wrong, lineError(in, "%s: %w", results.Line(rec[0], mostQuoted), err))
@@ -269,7 +269,7 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 			return Price{}, fmt.Errorf("%s has %d bytes: at most %d", ranges[i], len(f), maxField)
 		}
 		if !utf8.ValidString(f) || strings.ContainsFunc(f, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			return Price{}, fmt.Errorf("%s holds what does not print: write plain UTF-8 text on one line", ranges[i])
+			return Price{}, fmt.Errorf("%s has unprintable characters: write plain UTF-8 text on one line", ranges[i])
 		}
 	}
 	x := Price{Key: rec[0], Text: rec[1], Unit: rec[2], Source: strings.TrimSpace(rec[4]), Note: rec[5], Low: math.NaN(), High: math.NaN()}
@@ -277,11 +277,11 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 	k, ok := keyOf(name)
 	switch {
 	case !ok:
-		return x, fmt.Errorf("there is no such key: %s", nearest(name))
+		return x, fmt.Errorf("unknown key: %s", nearest(name))
 	case dotted && k.Each == "":
-		return x, fmt.Errorf("%s is one for all: leave out .%s", name, of)
+		return x, fmt.Errorf("%s takes no name: remove .%s", name, of)
 	case dotted && (of == "" || of != Slug(of)):
-		return x, fmt.Errorf("the %s after the dot must be in small letters, digits and hyphens, such as %s", k.Each, cmp.Or(Slug(of), "mlp"))
+		return x, fmt.Errorf("the %s after the dot must be in lower-case letters, digits and hyphens, such as %s", k.Each, cmp.Or(Slug(of), "mlp"))
 	}
 	u := slices.IndexFunc(k.Units, func(u Unit) bool { return u.Name == x.Unit })
 	if u < 0 {
@@ -305,7 +305,7 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 		x.Low, x.High = number("low", rec[6]), number("high", rec[7])
 		x.Text += " [" + rec[6] + ", " + rec[7] + "]"
 		if err == nil && !(x.Low <= x.Value && x.Value <= x.High) {
-			err = fmt.Errorf("low %s and high %s must stand on either side of the value %s", rec[6], rec[7], rec[1])
+			err = fmt.Errorf("low %s and high %s must enclose the value %s", rec[6], rec[7], rec[1])
 		}
 	}
 	if err != nil {
@@ -315,10 +315,10 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 		return x, err
 	}
 	if date(x.AsOf).After(date(on)) {
-		return x, fmt.Errorf("as_of %s lies ahead of %s: write the day of the quotation", rec[3], on.Format(time.DateOnly))
+		return x, fmt.Errorf("as_of %s is after %s: write the day of the quotation", rec[3], on.Format(time.DateOnly))
 	}
 	if x.Source == "" {
-		return x, errors.New("it has no source: say who quotes it, or by which contract or estimate it is known")
+		return x, errors.New("it has no source: name the quotation, contract or estimate")
 	}
 	return x, nil
 }
@@ -339,7 +339,7 @@ func (k Key) units() string {
 	return strings.Join(names, ", ")
 }
 
-// parseNumber reads a plain decimal number: none of hex, inf or 1,000.
+// parseNumber reads a plain decimal number, not hex, inf or 1,000.
 func parseNumber(s string) (float64, error) {
 	if !decimal.MatchString(s) {
 		return 0, errors.New("write a plain decimal number: a point for the fraction, no thousands separators, currency signs or units")
@@ -363,7 +363,7 @@ func parseDate(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("as_of %.60q: write the day as 2006-01-02", s)
 }
 
-// nearest names the keys that were perhaps meant.
+// nearest names the keys that resemble name.
 func nearest(name string) string {
 	var near []string
 	for _, k := range keys {
@@ -377,10 +377,10 @@ func nearest(name string) string {
 	if len(near) == 0 || len(near) > 8 {
 		return "perwatt prices --example lists them"
 	}
-	return "perhaps " + strings.Join(near, ", ")
+	return "did you mean " + strings.Join(near, ", ")
 }
 
-// open reads all of r, which may hold limit bytes, as CSV.
+// open reads r, at most limit bytes, as CSV.
 func open(r io.Reader, limit int64) (*csv.Reader, error) {
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
@@ -420,18 +420,18 @@ func readError(err error, remedy string) error {
 	return fmt.Errorf("prices: %w", err)
 }
 
-// Example is a sheet to start from. Its values are round numbers that nobody
-// quoted, and say so.
+// Example returns a sheet to start from. Its values are round numbers, marked as
+// examples.
 func Example() string {
 	const day = "2026-01-01"
 	var b strings.Builder
-	b.WriteString(`# A price sheet for perwatt. Every figure here is an EXAMPLE that nobody quoted:
-# put your own in, with the day and the source of each, and leave out the lines
-# that you have none for. What they would have been needed for is left out too.
+	b.WriteString(`# A price sheet for perwatt. Every price here is an EXAMPLE that nobody quoted:
+# replace it by your own, with its day and source, or delete the line. A missing
+# price leaves out the results that need it.
 #
-# as_of is the day of the quotation; a price that is older than is said beside it
+# as_of is the day of the quotation; a price older than the limit in its comment
 # raises a warning. "key.name" is the price for one candidate or workload.
-# Two more columns, low and high, say how far a price may lie off.
+# Two optional columns, low and high, give the range of a price.
 `)
 	b.WriteString(strings.Join(header, ",") + "\n")
 	for _, k := range keys {
