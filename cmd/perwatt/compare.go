@@ -25,13 +25,13 @@ type against struct {
 func (a *against) flags(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&a.reference, "reference", "", "candidate that is 1: its name, or a record or file of it (default the first)")
-	fl.Float64Var(&a.margin, "margin", compare.DefaultMargin, "how much less than the reference is still no worse, fixed before looking")
+	fl.StringVar(&a.reference, "reference", "", "reference candidate (index = 1): its name, or a record or file of it (default the first)")
+	fl.Float64Var(&a.margin, "margin", compare.DefaultMargin, "largest relative loss that still counts as no worse, fixed beforehand")
 	fl.Uint64Var(&a.seed, "seed", 1, "seed of the bootstrap")
 }
 
-// load reads records and compares them. Every file that cannot be used is an
-// error: a comparison without it would be another one.
+// load reads records and compares them. A file that cannot be used is an error,
+// because it would change the comparison.
 func (a *against) load(ctx context.Context, files []string) (*compare.Comparison, []*results.Record, error) {
 	records := make([]*results.Record, len(files))
 	errs := make([]error, len(files))
@@ -49,7 +49,7 @@ func (a *against) load(ctx context.Context, files []string) (*compare.Comparison
 	}
 	close(next)
 	readers.Wait()
-	for _, err := range errs { // the first of the command line, whichever was read first
+	for _, err := range errs { // the first by the command line
 		if err != nil {
 			return nil, nil, exit{exitData, err}
 		}
@@ -65,8 +65,8 @@ func (a *against) load(ctx context.Context, files []string) (*compare.Comparison
 	return c, records, nil
 }
 
-// believed reads a record that holds what was recorded. What it says of itself
-// is not believed: its traces are.
+// believed reads and verifies a record, and derives its summary again from its
+// traces.
 func believed(ctx context.Context, name string) (*results.Record, error) {
 	f, err := results.LoadFile(name)
 	if err != nil {
@@ -95,13 +95,13 @@ func compareCommand() *cobra.Command {
 throughput, watts, work per joule, an index against the reference with its
 interval, and a verdict: better, no worse, worse, or cannot tell and what would
 settle it. Figures of different boundaries or grades, modelled watts and records
-that break the publish rules are listed apart and not ranked. With a price sheet it
-adds what each candidate earns, unless the format is bench.
+that break the publish rules are listed separately and not ranked. With a price sheet
+it adds what each candidate earns, unless the format is bench.
 
 A candidate is one machine: its name, CPU and memory. The label candidate=NAME
-(perwatt run --label) names candidates where these do not, and no other label does.
-Sessions of one name that ran at the same time are of two machines: they are told
-apart by labels, parts and meters, with a warning, or it is an error.`,
+(perwatt run --label) names candidates where these do not; no other label does.
+Overlapping sessions under one name come from two machines: labels, parts and meters
+distinguish them, with a warning; if nothing does, it is an error.`,
 		Example: `  perwatt compare a1.json a2.json a3.json b1.json b2.json b3.json
   perwatt compare *.json --reference node7 --format markdown
   perwatt compare *.json --format bench | benchstat -row .name -col node /dev/stdin`,
@@ -119,7 +119,7 @@ apart by labels, parts and meters, with a warning, or it is an error.`,
 			if err != nil {
 				return err
 			}
-			if f == report.CSV || f == report.Bench { // which have no place for them
+			if f == report.CSV || f == report.Bench { // they have no place for warnings
 				warn(cmd, c)
 			}
 			switch f {

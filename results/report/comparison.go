@@ -189,12 +189,12 @@ func sentence(c *compare.Comparison, candidate string) string {
 	return results.Line(candidate, 40) + " is " + strings.ReplaceAll(strings.Join(parts, ", "), "cannot tell", "not told apart")
 }
 
-// provenanceOf says where the watts of a group are from.
+// provenanceOf returns where the watts of a group were measured.
 func provenanceOf(g compare.Group) string {
 	if g.Boundary == "" {
 		return "no watts"
 	}
-	return fmt.Sprintf("%s · %s · %s", g.Boundary, g.Origin, g.Grade)
+	return wattsAt(results.Provenance{Boundary: g.Boundary, Origin: g.Origin, Grade: g.Grade})
 }
 
 func groupTable(t compare.Table, g compare.Group) table.Table {

@@ -14,7 +14,7 @@ import (
 )
 
 // What candidates earn, in every form of a report: package economics computes
-// it, and its typed tables are printed here like all others.
+// it as typed tables, which are put on the model of all tables here.
 
 // WritePrices prints a checked price sheet as text.
 func WritePrices(w io.Writer, tables []economics.Table, warnings []results.Warning, opt Options) error {
@@ -26,9 +26,9 @@ func WritePrices(w io.Writer, tables []economics.Table, warnings []results.Warni
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-// ExplainEconomics writes a figure of economics as JSON: as it is printed in
-// the tables, its value, its formula, and its inputs likewise. It reports
-// whether there is such a figure.
+// ExplainEconomics writes a figure of economics and its inputs as JSON, each
+// with its value and as the tables print it, and the formula. It reports whether
+// there is such a figure.
 func ExplainEconomics(w io.Writer, r *economics.Result, id string) (bool, error) {
 	type printed struct {
 		economics.Input
@@ -49,7 +49,7 @@ func ExplainEconomics(w io.Writer, r *economics.Result, id string) (bool, error)
 	return true, WriteJSON(w, "  ", out)
 }
 
-// earnings is what the candidates earn, for a page without sections.
+// earnings returns what the candidates earn, for a page without sections.
 func earnings(r *economics.Result) (tables []table.Table) {
 	if r.Banner != "" {
 		tables = append(tables, table.Table{Notes: []string{r.Banner}})
@@ -61,7 +61,7 @@ func earnings(r *economics.Result) (tables []table.Table) {
 	return tables
 }
 
-// listed is a list of warnings.
+// listed lists warnings.
 func listed(warnings []results.Warning) table.Table {
 	t := table.Table{Tone: table.Caution}
 	for _, w := range warnings {
@@ -72,9 +72,9 @@ func listed(warnings []results.Warning) table.Table {
 
 // moneyTable puts a table of economics on the model of all tables.
 func moneyTable(t economics.Table) table.Table {
-	out := table.Table{Title: results.Line(t.Title, table.TextLimit), Notes: t.Notes}
+	out := table.Table{Title: t.Title, Notes: t.Notes}
 	for j, of := range t.Columns {
-		c := table.Column{Head: results.Line(of.Head, 80), Kind: table.Name, Limit: table.TextLimit}
+		c := table.Column{Head: of.Head, Kind: table.Name, Limit: table.TextLimit}
 		if of.At != nil {
 			c.Head, _ = table.Split(*of.At)
 		}
@@ -107,7 +107,7 @@ func moneyCell(c economics.Cell) table.Cell {
 	return text(c.Text)
 }
 
-// wattsAt is where the watts of a row were measured, how, and how well.
+// wattsAt returns where watts were measured, how, and how well.
 func wattsAt(p results.Provenance) string {
 	if p.Boundary == "" {
 		return table.Absent
@@ -118,11 +118,11 @@ func wattsAt(p results.Provenance) string {
 func money(p Page) section {
 	s := section{ID: "economics", Title: "What it earns"}
 	if p.Economics == nil {
-		s.Lead = []string{"No price sheet was given: hashes and samples per joule are what was measured, and what they are worth is left out. perwatt prices --example writes a sheet to fill in."}
+		s.Lead = []string{"No price sheet was given: the page has hashes and samples per joule, but not what they are worth. perwatt prices --example writes a sheet to fill in."}
 		return s
 	}
 	if p.Economics.Banner != "" {
-		s.Lead = append(s.Lead, "⚠ "+results.Line(p.Economics.Banner, table.TextLimit))
+		s.Lead = append(s.Lead, "⚠ "+p.Economics.Banner)
 	}
 	s.Lead = append(s.Lead, "Mining, colocation and owned training each have a cost boundary of their own and never share a column. Figures marked ~ rest on watts that were not measured.")
 	s.add(blockOf("", listed(p.Economics.Warnings)))
@@ -165,8 +165,8 @@ func prices(p Page) section {
 	return s
 }
 
-// moneyCharts draws the curves of a table: what training would have to earn,
-// the efficiency that just pays, what a margin hangs on.
+// moneyCharts draws the curves of a table: the price that training needs, the
+// efficiency that just pays, and what a margin depends on.
 func moneyCharts(p Page, t economics.Table) (out []picture) {
 	lines := chart.Lines{Head: chart.Head{ID: "m-" + word(t.ID), Title: results.Line(t.Title, 120)}}
 	for i, s := range p.Economics.Series {
@@ -204,8 +204,7 @@ func seriesName(s economics.Series) string {
 	return s.Name
 }
 
-// tornado shows a series whose values are margins at the low and the high end
-// of each input.
+// tornado draws the margins at the low and the high end of each input.
 func tornado(p Page, t economics.Table, s economics.Series, id string) []picture {
 	c := chart.Tornado{Head: chart.Head{ID: id, Title: results.Line(t.Title+": "+s.Name, 120)}, Axis: chart.Axis{Title: results.Line(s.Y, 60), Free: true}}
 	base, ok := p.Economics.Figure(strings.Replace(s.ID, "-tornado/", "/", 1) + "/margin")
@@ -227,9 +226,8 @@ func tornado(p Page, t economics.Table, s economics.Series, id string) []picture
 
 const tornadoMost = 8 // inputs that are drawn; the table has them all
 
-// breakEven shades the efficiency that just earns its power by whether the
-// best candidate of the page that may be ranked, or the best machine as
-// published, is under it.
+// breakEven shades the efficiency that just earns its power by whether the best
+// machine, ranked on the page or as published, is below it.
 func breakEven(p Page, t economics.Table) []picture {
 	who, best := p.Economics.BestMiner()
 	limit := float64(best.Value) / economics.PerTH
