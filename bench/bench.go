@@ -12,6 +12,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -91,6 +92,7 @@ type CounterValue struct {
 type Info struct {
 	Name         string            // of the workload: hashscan, matmul, stream, training
 	Use          string            // what it stands for: mining, compute, memory, training
+	Device       string            // ID of the device that it runs on
 	Impl         string            // the kernel's implementation
 	Unit         results.Unit      // of one count
 	Threads      int               // goroutines that compute
@@ -103,10 +105,10 @@ type Info struct {
 // Config is what a workload is opened with. The zero value of each field
 // means the workload's default.
 type Config struct {
-	Impl    string            // implementation row; "" takes the table's first supported row by rank
-	Threads int               // computing goroutines; 0 means one
-	Seed    uint32            // of everything random
-	Params  map[string]string // the workload's own options; an unknown key is an error
+	Device device.Device     `json:"-"` // where the work runs, and on how many threads; nil is one thread of the CPU
+	Impl   string            // implementation row; "" takes the table's first supported row by rank
+	Seed   uint32            // of everything random
+	Params map[string]string // the workload's own options; an unknown key is an error
 }
 
 // ErrUsage is wrapped by errors about a configuration that cannot be: unknown

@@ -87,8 +87,8 @@ func benchmarkUse(b *testing.B, name string) {
 			// benchmarks is the place for what they do not share.
 			fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
 			directions()
-			cfg, label := all.Config(name, kernels), "impl="+im.Name
-			cfg.Impl, cfg.Threads, cfg.Seed = im.Name, runtime.GOMAXPROCS(0), 1
+			cfg, label := all.Config(name, cpu.ID, kernels), "impl="+im.Name
+			cfg.Impl, cfg.Device, cfg.Seed = im.Name, cpu.Device{Threads: runtime.GOMAXPROCS(0)}, 1
 			if model != "" {
 				cfg.Params["model"], label = model, "model="+model+"/"+label
 			}
@@ -115,7 +115,7 @@ func measure(b *testing.B, w bench.Workload, meters []power.Meter) {
 	defer cancel()
 	counter, ended := bench.NewCounter(), make(chan error, 1)
 	t0, origin := time.Now(), bench.Monotonic()
-	run := results.Run{Status: results.OK, Uses: []results.Use{{Use: info.Use, Device: results.CPUDevice, Unit: info.Unit}}}
+	run := results.Run{Status: results.OK, Uses: []results.Use{{Use: info.Use, Device: info.Device, Unit: info.Unit}}}
 	work := &results.Trace{Key: run.Uses[0].Key(results.TraceWork), Unit: info.Unit, Kind: results.Counter}
 	traces := map[results.TraceKey]*results.Trace{}
 	readMeters := func() {

@@ -10,13 +10,14 @@ import (
 
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
 // Check steps the load on this machine and watches meters follow.
 type Check struct {
 	Meters   []power.Meter
-	CPUs     []int // that the load may use
+	Device   device.Config // that the load runs on
 	Use      string
 	Config   bench.Config // of the load
 	Worker   func() *exec.Cmd
@@ -36,12 +37,12 @@ func (c Check) Run(ctx context.Context) (results.LoadStep, error) {
 	defer host.times.close()
 	t0 := time.Now()
 	clock := clock{t0: t0, origin: bench.Monotonic() - int64(time.Since(t0))}
-	p, err := start(c.Use, c.Worker)
+	p, err := start(c.Use, c.Device.Info, c.Worker)
 	if err != nil {
 		return none, err
 	}
 	defer p.close()
-	if _, err := p.ask(ctx, order{Do: "open", Use: c.Use, Config: &c.Config, CPUs: c.CPUs}, prepareLimit); err != nil {
+	if _, err := p.ask(ctx, order{Do: "open", Use: c.Use, Device: &c.Device, Config: &c.Config}, prepareLimit); err != nil {
 		p.kill()
 		return none, err
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/harness/power"
 	"github.com/perwatt/perwatt/harness/power/fake"
 	"github.com/perwatt/perwatt/results"
@@ -25,7 +24,7 @@ func TestCheck(t *testing.T) {
 	}, fake.Watts("input", results.Wall))
 	s := newSession(t)
 	c := Check{
-		Meters: []power.Meter{m}, CPUs: s.CPUs, Use: "mining", Config: bench.Config{Threads: 1}, Worker: s.Worker,
+		Meters: []power.Meter{m}, Device: testCPU, Use: "mining", Worker: s.Worker,
 		Step: time.Second, Interval: 20 * time.Millisecond,
 		Progress: func(phase string, _ time.Duration) { load.Store(phase == "full load") },
 	}

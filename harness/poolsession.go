@@ -92,7 +92,7 @@ func (r *PoolSession) Run(ctx context.Context) error {
 	}
 	prepare.To = m.clock.now()
 	info, shares := r.Load.Info(), r.Load.Shares()
-	m.use = useOf(info, Part{Use: info.Use, Role: results.Alone}, results.MinerDevice)
+	m.use = useOf(info, Part{Use: info.Use, Role: results.Alone})
 	m.use.Shares = &shares
 
 	// The samples that close the last window are read after ctx has ended.

@@ -33,7 +33,7 @@ type elsewhere struct {
 }
 
 func (e *elsewhere) Info() bench.Info {
-	return bench.Info{Name: "stratum", Use: "mining", Impl: "device", Unit: results.Hash, Threads: 1}
+	return bench.Info{Name: "stratum", Use: "mining", Device: results.MinerDevice, Impl: "device", Unit: results.Hash, Threads: 1}
 }
 
 func (e *elsewhere) Shares() results.Shares {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -35,7 +36,7 @@ const looks = 10
 // process is the harness's side of one worker.
 type process struct {
 	use      string
-	device   string // that it runs on
+	on       device.Info // the device that it works on
 	pid      int
 	halted   bool         // at the last beat
 	unit     results.Unit // of its counts
@@ -53,16 +54,16 @@ type process struct {
 
 // key is the key of a trace of the worker's use.
 func (p *process) key(kind results.TraceKind) results.TraceKey {
-	return results.UseKey(kind, p.use, p.device)
+	return results.UseKey(kind, p.use, p.on.ID)
 }
 
 // start runs a worker process from command, which must end up in [Worker].
-func start(use string, command func() *exec.Cmd) (*process, error) {
+func start(use string, on device.Info, command func() *exec.Cmd) (*process, error) {
 	page, err := newCell()
 	if err != nil {
 		return nil, fmt.Errorf("harness: worker for %s: %w", use, err)
 	}
-	p := &process{use: use, page: page, counter: page.counter(), answers: make(chan answer, 8), ended: make(chan struct{}), oomKills: oomKills()}
+	p := &process{use: use, on: on, page: page, counter: page.counter(), answers: make(chan answer, 8), ended: make(chan struct{}), oomKills: oomKills()}
 	cmd := command()
 	r, w, err := os.Pipe()
 	if err != nil {

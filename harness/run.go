@@ -119,11 +119,16 @@ func (r *run) phases(ctx context.Context) error {
 
 // probe records what is known between windows only.
 func (r *run) probe() {
-	if hz, err := ProbeClock(r.s.CPUs); err == nil {
-		r.sampler.note(results.TraceKey{Kind: results.TraceClock, Device: results.CPUDevice}, results.Hertz, results.Gauge, r.clock.now(), hz)
-	}
-	if n := throttles(r.s.Roots); !n.IsAbsent() {
-		r.sampler.note(results.TraceKey{Kind: results.TraceThrottles, Device: results.CPUDevice}, results.Ratio, results.Counter, r.clock.now(), float64(n))
+	for _, d := range r.s.Devices {
+		if !d.Kind.Scheduled() {
+			continue
+		}
+		if hz, err := ProbeClock(d.CPUs); err == nil {
+			r.sampler.note(results.TraceKey{Kind: results.TraceClock, Device: d.ID}, results.Hertz, results.Gauge, r.clock.now(), hz)
+		}
+		if n := throttles(r.s.Roots); !n.IsAbsent() {
+			r.sampler.note(results.TraceKey{Kind: results.TraceThrottles, Device: d.ID}, results.Ratio, results.Counter, r.clock.now(), float64(n))
+		}
 	}
 }
 
@@ -131,17 +136,17 @@ func (r *run) probe() {
 // themselves.
 func (r *run) prepare(ctx context.Context) error {
 	for i, part := range r.scenario.Parts {
-		cfg := r.s.Config(part)
+		cfg, on := r.s.Config(part), r.s.on(part)
 		// No seed is used twice, and all follow from the plan's.
 		cfg.Seed = r.s.Record.Plan.Seed + uint32(maxParts*len(r.s.Record.Runs)+i) // #nosec G115 -- it may wrap: 2^32 runs are not made
-		p, err := start(part.Use, r.s.Worker)
+		p, err := start(part.Use, on.Info, r.s.Worker)
 		if err != nil {
 			return err
 		}
 		r.procs = append(r.procs, p)
-		a, err := p.ask(ctx, order{Do: "open", Use: part.Use, Config: &cfg, CPUs: r.s.CPUs}, prepareLimit)
+		a, err := p.ask(ctx, order{Do: "open", Use: part.Use, Device: &on, Config: &cfg}, prepareLimit)
 		if a.Info != nil {
-			r.rec.Uses = append(r.rec.Uses, useOf(*a.Info, part, results.CPUDevice))
+			r.rec.Uses = append(r.rec.Uses, useOf(*a.Info, part))
 		}
 		if err != nil {
 			return err
@@ -149,24 +154,26 @@ func (r *run) prepare(ctx context.Context) error {
 		if a.Info == nil {
 			return fmt.Errorf("%s: the worker did not say what it is", part.Use)
 		}
-		p.unit, p.device = a.Info.Unit, r.rec.Uses[i].Device
+		p.unit = a.Info.Unit
 		r.sampler.watch(p)
-		if part.Role == results.Background {
+		if part.Role == results.Background && p.on.Kind.Scheduled() {
 			if _, err := p.ask(ctx, order{Do: "demote"}, stopLimit); err != nil {
 				return err
 			}
 			// The foreground comes first in every scenario that has a background.
-			if w, ok := schedulingWarning(r.s.Roots, r.procs[0].pid, p.pid); ok {
-				r.s.doubt(w)
+			if front := r.procs[0]; front.on.Kind.Scheduled() {
+				if w, ok := schedulingWarning(r.s.Roots, front.pid, p.pid); ok {
+					r.s.doubt(w)
+				}
 			}
 		}
 	}
 	return nil
 }
 
-func useOf(info bench.Info, part Part, device string) results.Use {
+func useOf(info bench.Info, part Part) results.Use {
 	u := results.Use{
-		Use: part.Use, Device: device, Workload: info.Name, Impl: info.Impl, Role: part.Role, Threads: info.Threads, Unit: info.Unit,
+		Use: part.Use, Device: info.Device, Workload: info.Name, Impl: info.Impl, Role: part.Role, Threads: info.Threads, Unit: info.Unit,
 		FlopPerCount: results.Absent(), Formula: info.Formula, Params: info.Params, Seed: info.Seed,
 	}
 	if info.FlopPerCount > 0 {

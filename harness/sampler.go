@@ -120,8 +120,10 @@ func (s *sampler) sampleWork() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.procs {
-		cpu, err := processCPU(p.pid)
-		s.counter(p.key(results.TraceCPUTime), results.Second, s.clock.now(), cpu.Seconds(), err)
+		if p.on.Kind.Scheduled() {
+			cpu, err := processCPU(p.pid)
+			s.counter(p.key(results.TraceCPUTime), results.Second, s.clock.now(), cpu.Seconds(), err)
+		}
 		if count, at, ok := p.counter.Load(); ok && at != 0 {
 			s.counter(p.key(results.TraceWork), p.unit, s.clock.ofMonotonic(at), float64(count), nil)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -17,9 +18,10 @@ type Scenario struct {
 
 // Part is one use in a scenario.
 type Part struct {
-	Use   string
-	Role  results.Role
-	Model string // to train; "" for uses without models
+	Use    string
+	Role   results.Role
+	Model  string      // to train; "" for uses without models
+	Device device.Info // that it runs on
 }
 
 // maxParts is the most parts of a scenario.
@@ -37,45 +39,68 @@ var definitions = []Scenario{
 	{Name: "mullet", Parts: []Part{{Use: "training", Role: results.Foreground}, {Use: "mining", Role: results.Background}}},
 }
 
-// Scenarios returns the scenarios of that names, in the order of the
-// definitions; "idle" is always among them, since every net figure needs it.
-// No names means all. Training is one scenario a model, such as training-mlp;
+// Scenarios returns the scenarios of the given names in the order of the
+// definitions, or all if there are no names. A name is a use, which runs on the
+// first of the devices, of which there must be one, or USE@DEVICE. Idle is always included, since every net
+// figure needs it. Training is one scenario for each model, such as training-mlp;
 // the mullet trains the first model.
-func Scenarios(names, models []string) ([]Scenario, error) {
+func Scenarios(names, models []string, devices []device.Info) ([]Scenario, error) {
 	if len(models) == 0 {
 		return nil, errors.New("no model to train")
 	}
-	var known []string
+	var known, ids []string
 	for _, s := range definitions {
 		known = append(known, s.Name)
 	}
+	for _, d := range devices {
+		ids = append(ids, d.ID)
+	}
+	if len(names) == 0 {
+		names = known
+	}
+	where := map[string][]device.Info{"idle": devices[:1]}
 	for _, n := range names {
-		if !slices.Contains(known, n) {
-			return nil, fmt.Errorf("unknown use %q: known are %s", n, strings.Join(known, ", "))
+		use, id, placed := strings.Cut(n, "@")
+		at := 0
+		if placed {
+			at = slices.Index(ids, id)
+		}
+		switch {
+		case !slices.Contains(known, use):
+			return nil, fmt.Errorf("unknown use %q: known are %s", use, strings.Join(known, ", "))
+		case placed && use == "idle":
+			return nil, fmt.Errorf("%q: idle is a state of the whole machine, not of one device", n)
+		case at < 0:
+			return nil, fmt.Errorf("%q: the session has no device %q: it has %s", n, id, strings.Join(ids, ", "))
+		case !slices.ContainsFunc(where[use], func(d device.Info) bool { return d.ID == ids[at] }):
+			where[use] = append(where[use], devices[at])
 		}
 	}
 	var out []Scenario
 	for _, s := range definitions {
-		if len(names) > 0 && s.Name != "idle" && !slices.Contains(names, s.Name) {
-			continue
-		}
-		if s.Name != "training" {
-			out = append(out, s.training(models[0]))
-			continue
-		}
-		for _, m := range models {
-			one := s.training(m)
-			one.Name += "-" + m
-			out = append(out, one)
+		for _, d := range where[s.Name] {
+			suffix := ""
+			if d.ID != ids[0] {
+				suffix = "@" + d.ID
+			}
+			if s.Name != "training" {
+				out = append(out, s.on(d, models[0], suffix))
+				continue
+			}
+			for _, m := range models {
+				out = append(out, s.on(d, m, "-"+m+suffix))
+			}
 		}
 	}
 	return out, nil
 }
 
-// training returns s with its training on model.
-func (s Scenario) training(model string) Scenario {
+// on returns s on a device, with its training on model.
+func (s Scenario) on(d device.Info, model, suffix string) Scenario {
+	s.Name += suffix
 	s.Parts = slices.Clone(s.Parts)
 	for i := range s.Parts {
+		s.Parts[i].Device = d
 		if s.Parts[i].Use == "training" {
 			s.Parts[i].Model = model
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -25,11 +26,12 @@ type Session struct {
 	Record    *results.Record
 	Scenarios []Scenario
 	Meters    []power.Meter
-	CPUs      []int // that workers may use
+	Devices   []device.Config // that are measured; every part's is among them
 	Roots     Roots
 	// Neighbours knows who else measures on this node; nil if nobody is asked.
 	Neighbours *Neighbours
-	// Config returns the configuration of a part; its seed is set by the session.
+	// Config returns the configuration of a part; its device is the part's and
+	// its seed is set by the session.
 	Config func(Part) bench.Config
 	// Worker returns a command that ends up in [Worker].
 	Worker func() *exec.Cmd
@@ -167,6 +169,11 @@ func paceOf(tr *results.Trace) (pace time.Duration, stands bool) {
 		}
 	}
 	return pace, stands
+}
+
+// on returns what a part gets of its device.
+func (s *Session) on(p Part) device.Config {
+	return s.Devices[slices.IndexFunc(s.Devices, func(d device.Config) bool { return d.ID == p.Device.ID })]
 }
 
 // doubt adds a warning to the record, unless it is there.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -26,7 +27,7 @@ const workerEnv = "PERWATT_TEST_WORKER"
 // TestMain lets the test binary be its own worker.
 func TestMain(m *testing.M) {
 	if os.Getenv(workerEnv) != "" {
-		if err := Worker(context.Background(), openScripted); err != nil {
+		if err := Worker(context.Background(), openFixed, openScripted); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -34,6 +35,19 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+// testCPU and testGPU are devices that scripted workloads run on.
+var (
+	testCPU = device.Config{Info: device.Info{ID: "cpu", Kind: device.CPU}, Threads: 1, CPUs: []int{0}}
+	testGPU = device.Config{Info: device.Info{ID: "cuda:0", Kind: device.GPU}}
+)
+
+// fixed is the device that it was configured as.
+type fixed struct{ device.Config }
+
+func (f fixed) Info() device.Info { return f.Config.Info }
+
+func openFixed(c device.Config) (device.Device, error) { return fixed{c}, nil }
 
 // scripted is a workload that finishes one unit a millisecond, or misbehaves
 // as its parameters say.
@@ -50,7 +64,7 @@ func openScripted(use string, cfg bench.Config) (bench.Workload, error) {
 }
 
 func (s *scripted) Info() bench.Info {
-	return bench.Info{Name: "scripted", Use: s.use, Impl: "test", Unit: results.Hash, Threads: 1, Seed: s.cfg.Seed, Params: s.cfg.Params}
+	return bench.Info{Name: "scripted", Use: s.use, Device: s.cfg.Device.Info().ID, Impl: "test", Unit: results.Hash, Threads: 1, Seed: s.cfg.Seed, Params: s.cfg.Params}
 }
 
 func (s *scripted) Prepare(context.Context) error {
@@ -118,7 +132,16 @@ func (r *ramp) Close() error { return nil }
 
 func newSession(t *testing.T, names ...string) *Session {
 	t.Helper()
-	sc, err := Scenarios(names, []string{"mlp"})
+	return newSessionOn(t, []device.Config{testCPU}, names...)
+}
+
+func newSessionOn(t *testing.T, devices []device.Config, names ...string) *Session {
+	t.Helper()
+	var infos []device.Info
+	for _, d := range devices {
+		infos = append(infos, d.Info)
+	}
+	sc, err := Scenarios(names, []string{"mlp"}, infos)
 	require.NoError(t, err)
 	rec := &results.Record{Plan: results.Plan{
 		Rounds: 1, Settle: 0.01, Warmup: 0.1, Limit: 0.1, Window: 0.3, Interval: 0.02, Seed: 7,
@@ -129,8 +152,8 @@ func newSession(t *testing.T, names ...string) *Session {
 	}
 	return &Session{
 		Record: rec, Scenarios: sc, Meters: []power.Meter{&ramp{t0: time.Now()}},
-		CPUs:   []int{0},
-		Config: func(Part) bench.Config { return bench.Config{} },
+		Devices: devices,
+		Config:  func(Part) bench.Config { return bench.Config{} },
 		Worker: func() *exec.Cmd {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), workerEnv+"=1")
@@ -385,10 +408,11 @@ func (s *stuck) Read(ctx context.Context) ([]power.Reading, error) {
 }
 
 func TestScenarios(t *testing.T) {
-	all, err := Scenarios(nil, []string{"mlp"})
+	devices := []device.Info{testCPU.Info, testGPU.Info}
+	all, err := Scenarios(nil, []string{"mlp"}, devices)
 	require.NoError(t, err)
 	require.Len(t, all, 7)
-	some, err := Scenarios([]string{"mullet", "training", "mining"}, []string{"cnn", "mlp"})
+	some, err := Scenarios([]string{"mullet", "training", "mining"}, []string{"cnn", "mlp"}, devices)
 	require.NoError(t, err)
 	var names []string
 	for _, s := range some {
@@ -399,11 +423,48 @@ func TestScenarios(t *testing.T) {
 	require.Equal(t, "mlp", some[3].Parts[0].Model)
 	require.Equal(t, "cnn", some[4].Parts[0].Model, "the mullet trains the first")
 	require.Empty(t, definitions[len(definitions)-1].Parts[0].Model, "the definitions are as they were")
-	_, err = Scenarios(nil, nil)
+	_, err = Scenarios(nil, nil, devices)
 	require.ErrorContains(t, err, "no model")
-	_, err = Scenarios([]string{"gaming"}, []string{"mlp"})
+	_, err = Scenarios([]string{"gaming"}, []string{"mlp"}, devices)
 	require.ErrorContains(t, err, `"gaming"`)
 	require.ErrorContains(t, err, "mullet")
+}
+
+func TestScenariosOnDevices(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		names []string
+		want  map[string]string // device by scenario
+		err   string
+	}{
+		{"the first", []string{"mining"}, map[string]string{"idle": "", "mining": "cpu"}, ""},
+		{"by its name", []string{"mining@cpu"}, map[string]string{"idle": "", "mining": "cpu"}, ""},
+		{"twice", []string{"mining", "mining@cpu"}, map[string]string{"idle": "", "mining": "cpu"}, ""},
+		{"both", []string{"mining@cuda:0", "mining"}, map[string]string{"idle": "", "mining": "cpu", "mining@cuda:0": "cuda:0"}, ""},
+		{"a model", []string{"training@cuda:0"}, map[string]string{"idle": "", "training-mlp@cuda:0": "cuda:0"}, ""},
+		{"two parts", []string{"mullet@cuda:0"}, map[string]string{"idle": "", "mullet@cuda:0": "cuda:0"}, ""},
+		{"not there", []string{"mining@hip:0"}, nil, `the session has no device "hip:0": it has cpu, cuda:0`},
+		{"no name", []string{"mining@"}, nil, `the session has no device ""`},
+		{"another use", []string{"gaming@cpu"}, nil, `unknown use "gaming"`},
+		{"idle", []string{"idle@cpu"}, nil, "idle is a state of the whole machine"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Scenarios(c.names, []string{"mlp"}, []device.Info{testCPU.Info, testGPU.Info})
+			if c.err != "" {
+				require.ErrorContains(t, err, c.err)
+				return
+			}
+			require.NoError(t, err)
+			on := map[string]string{}
+			for _, s := range got {
+				on[s.Name] = ""
+				for _, p := range s.Parts {
+					on[s.Name] = p.Device.ID
+				}
+			}
+			require.Equal(t, c.want, on)
+		})
+	}
 }
 
 func TestMicro(t *testing.T) {
@@ -416,7 +477,7 @@ func BenchmarkSampling(b *testing.B) {
 	h, err := openHost(here)
 	require.NoError(b, err)
 	defer h.times.close()
-	p := &process{use: "mining", pid: os.Getpid(), counter: bench.NewCounter()}
+	p := &process{use: "mining", on: testCPU.Info, pid: os.Getpid(), counter: bench.NewCounter()}
 	s := &sampler{clock: clock{t0: time.Now(), origin: bench.Monotonic()}, index: map[results.TraceKey]*results.Trace{}, procs: []*process{p}}
 	before, err := selfCPU()
 	require.NoError(b, err)
@@ -462,6 +523,25 @@ func TestWaitsForMoves(t *testing.T) {
 			require.Equal(t, c.still, s.still(c.paces))
 			require.Equal(t, c.behind, s.behind(0.35))
 			require.Equal(t, c.pace, s.pace())
+		})
+	}
+}
+
+// What the operating system schedules has CPU time and the clock of its cores;
+// what a device works through by itself has neither.
+func TestOnlyScheduledDevicesHaveClockAndCPUTime(t *testing.T) {
+	for _, c := range []struct {
+		on        device.Config
+		scheduled bool
+	}{{testCPU, true}, {testGPU, false}} {
+		t.Run(c.on.ID, func(t *testing.T) {
+			s := newSessionOn(t, []device.Config{c.on}, "mining")
+			require.NoError(t, s.Run(t.Context()))
+			r := s.Record.Runs[1]
+			require.Equal(t, results.OK, r.Status, r.Error)
+			require.NotNil(t, r.Trace(results.UseKey(results.TraceWork, "mining", c.on.ID)))
+			require.Equal(t, c.scheduled, r.Trace(results.UseKey(results.TraceCPUTime, "mining", c.on.ID)) != nil)
+			require.Equal(t, c.scheduled, r.Trace(results.TraceKey{Kind: results.TraceClock, Device: c.on.ID}) != nil)
 		})
 	}
 }

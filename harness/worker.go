@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -25,10 +26,10 @@ const (
 // standard input. The first is an open; the end of the input is the end of
 // the worker, whatever it is doing.
 type order struct {
-	Do     string        `json:"do"` // open, demote, reach, run, stop
-	Use    string        `json:"use,omitempty"`
-	Config *bench.Config `json:"config,omitempty"`
-	CPUs   []int         `json:"cpus,omitempty"`
+	Do     string         `json:"do"` // open, demote, reach, run, stop
+	Use    string         `json:"use,omitempty"`
+	Device *device.Config `json:"device,omitempty"`
+	Config *bench.Config  `json:"config,omitempty"` // but for the device, which the worker opens
 }
 
 // answer is what a worker says when an order was carried out.
@@ -42,7 +43,7 @@ type answer struct {
 
 // Worker is the main function of a worker process: it carries out orders from
 // standard input on one workload, until the input ends.
-func Worker(ctx context.Context, open func(use string, cfg bench.Config) (bench.Workload, error)) error {
+func Worker(ctx context.Context, openDevice func(device.Config) (device.Device, error), open func(use string, cfg bench.Config) (bench.Workload, error)) error {
 	// The terminal sends its interrupt to the whole group; only the harness
 	// decides when a worker ends.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -53,7 +54,7 @@ func Worker(ctx context.Context, open func(use string, cfg bench.Config) (bench.
 	defer page.close()
 	answers := os.NewFile(answersFD, "answers")
 	defer answers.Close()
-	w := worker{open: open, done: page.counter()}
+	w := worker{openDevice: openDevice, open: open, done: page.counter()}
 	defer w.close()
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -99,11 +100,12 @@ func Worker(ctx context.Context, open func(use string, cfg bench.Config) (bench.
 }
 
 type worker struct {
-	open    func(string, bench.Config) (bench.Workload, error)
-	done    *bench.Counter
-	load    bench.Workload
-	stop    context.CancelFunc
-	running chan error // the end of Run; nil while it does not run
+	openDevice func(device.Config) (device.Device, error)
+	open       func(string, bench.Config) (bench.Workload, error)
+	done       *bench.Counter
+	load       bench.Workload
+	stop       context.CancelFunc
+	running    chan error // the end of Run; nil while it does not run
 }
 
 func (w *worker) carryOut(ctx context.Context, o order, a *answer) (err error) {
@@ -112,7 +114,10 @@ func (w *worker) carryOut(ctx context.Context, o order, a *answer) (err error) {
 	}
 	switch o.Do {
 	case "open":
-		if err := setAffinity(0, o.CPUs); err != nil {
+		if err := setAffinity(0, o.Device.CPUs); err != nil {
+			return err
+		}
+		if o.Config.Device, err = w.openDevice(*o.Device); err != nil {
 			return err
 		}
 		if w.load, err = w.open(o.Use, *o.Config); err != nil {

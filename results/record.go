@@ -188,6 +188,7 @@ type Settings struct {
 // Plan is what the session set out to do.
 type Plan struct {
 	Preset    string            `json:"preset"`
+	Device    string            `json:"device,omitempty"` // to measure, as given: auto, all or an ID; empty where a pool measures miners
 	Scenarios []string          `json:"scenarios"`
 	Rounds    int               `json:"rounds"`   // 0: as many as it takes
 	Session   int               `json:"session"`  // 1-based, of Sessions

@@ -35,15 +35,15 @@ func Uses() []Use {
 	}
 }
 
-// Config configures a use with the implementations that were chosen: that of the
-// use's first kernel is the workload's, the others are parameters with the
-// kernel's name.
-func Config(use string, chosen []results.Kernel) bench.Config {
+// Config configures a use with the implementations that were chosen for a device:
+// that of the use's first kernel is the workload's, the others are parameters
+// with the kernel's name.
+func Config(use, device string, chosen []results.Kernel) bench.Config {
 	cfg := bench.Config{Params: map[string]string{}}
 	for _, u := range Uses() {
 		for _, k := range chosen {
 			switch i := slices.Index(u.Kernels, k.Name); {
-			case u.Name != use || i < 0:
+			case u.Name != use || k.Device != device || i < 0:
 			case i == 0:
 				cfg.Impl = k.Chosen
 			default:

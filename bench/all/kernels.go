@@ -48,6 +48,7 @@ func Kernels(ctx context.Context, on device.Info, force map[string]string) ([]re
 		if err != nil {
 			return nil, err
 		}
+		k.Device = on.ID
 		out = append(out, k)
 	}
 	return out, nil
@@ -66,7 +67,7 @@ const (
 // [bench.ErrUsage] if force is unknown or not supported by the device, and if no
 // row gives right answers.
 func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel, error) {
-	k := results.Kernel{Name: t.Kernel, Device: results.CPUDevice}
+	k := results.Kernel{Name: t.Kernel}
 	if force != "" {
 		if err := t.Find(force); err != nil {
 			return k, fmt.Errorf("%w: %w", bench.ErrUsage, err)

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 )
 
 const (
@@ -56,7 +58,7 @@ func TestWorkload(t *testing.T, open func(bench.Config) (bench.Workload, error),
 	}
 	for _, cfg := range configs {
 		for _, clause := range suite {
-			t.Run(fmt.Sprintf("%s/impl=%s,threads=%d", clause.name, cfg.Impl, cfg.Threads), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/impl=%s,threads=%d", clause.name, cfg.Impl, threads(cfg)), func(t *testing.T) {
 				if err := clause.check(open, cfg); err != nil {
 					t.Errorf("with %+v: %v", cfg, err)
 				}
@@ -64,6 +66,17 @@ func TestWorkload(t *testing.T, open func(bench.Config) (bench.Workload, error),
 		}
 	}
 }
+
+// threads is how many threads a configuration asks for; 0 for the default.
+func threads(cfg bench.Config) int {
+	on, _ := cfg.Device.(cpu.Device)
+	return on.Threads
+}
+
+// elsewhere is a device that no workload has an implementation for.
+type elsewhere struct{}
+
+func (elsewhere) Info() device.Info { return device.Info{ID: "abacus:0", Kind: "abacus"} }
 
 // info holds the description to be complete, constant, and a function of the
 // configuration.
@@ -75,12 +88,14 @@ func info(open opener, cfg bench.Config) error {
 	defer w.Close()
 	first := w.Info()
 	switch {
-	case first.Name == "" || first.Use == "" || first.Impl == "" || first.Unit == "":
-		return fmt.Errorf("info leaves out name, use, implementation or unit: %+v", first)
+	case first.Name == "" || first.Use == "" || first.Device == "" || first.Impl == "" || first.Unit == "":
+		return fmt.Errorf("info leaves out name, use, device, implementation or unit: %+v", first)
+	case cfg.Device != nil && first.Device != cfg.Device.Info().ID:
+		return fmt.Errorf("info.Device is %q, want %q as configured", first.Device, cfg.Device.Info().ID)
 	case cfg.Impl != "" && first.Impl != cfg.Impl:
 		return fmt.Errorf("info.Impl is %q, want %q as configured", first.Impl, cfg.Impl)
-	case first.Threads != max(cfg.Threads, 1):
-		return fmt.Errorf("info.Threads is %d, want %d", first.Threads, max(cfg.Threads, 1))
+	case first.Threads != max(threads(cfg), 1):
+		return fmt.Errorf("info.Threads is %d, want %d", first.Threads, max(threads(cfg), 1))
 	case first.Seed != cfg.Seed:
 		return fmt.Errorf("info.Seed is %d, want %d as configured", first.Seed, cfg.Seed)
 	case !(first.FlopPerCount >= 0) || math.IsInf(first.FlopPerCount, 0):
@@ -161,8 +176,8 @@ func refusals(open opener, cfg bench.Config) error {
 		return c
 	}
 
-	impl, threads := cfg, cfg
-	impl.Impl, threads.Threads = "no-such-implementation", -1
+	impl, threads, on := cfg, cfg, cfg
+	impl.Impl, threads.Device, on.Device = "no-such-implementation", cpu.Device{Threads: -1}, elsewhere{}
 	var keys []string
 	for key := range known.Params {
 		keys = append(keys, key)
@@ -170,6 +185,7 @@ func refusals(open opener, cfg bench.Config) error {
 	errs := []error{
 		refused("an unknown implementation", impl, known.Impl),
 		refused("a negative number of threads", threads),
+		refused("a device of another kind", on, "abacus:0"),
 		refused("an unknown option", with("no-such-option", "1"), keys...),
 	}
 	for _, key := range keys {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -51,16 +52,21 @@ func opens(fault string, after chan struct{}) opener {
 		if cfg.Impl != "only" && fault != "accepts any implementation" {
 			return nil, fmt.Errorf("%w: no implementation %q: known is only", usage, cfg.Impl)
 		}
-		if cfg.Threads < 0 && fault != "accepts any number of threads" {
-			return nil, fmt.Errorf("%w: %d threads", usage, cfg.Threads)
+		on, err := cpu.Of(cfg.Device)
+		switch {
+		case threads(cfg) < 0 && fault == "accepts any number of threads", cfg.Device == elsewhere{} && fault == "accepts any device":
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", usage, err)
 		}
 		f := &fake{cfg: cfg, fault: fault, after: after, info: bench.Info{
-			Name: "fake", Use: "testing", Impl: "only", Unit: results.Step, Threads: max(cfg.Threads, 1), Seed: cfg.Seed,
+			Name: "fake", Use: "testing", Device: cpu.ID, Impl: "only", Unit: results.Step, Threads: on.Threads, Seed: cfg.Seed,
 			FlopPerCount: 64, Formula: "size²", Params: map[string]string{"size": size},
 		}}
 		switch fault {
 		case "no unit":
 			f.info.Unit = ""
+		case "another device":
+			f.info.Device = "cuda:0"
 		case "ignores threads":
 			f.info.Threads = 1
 		case "ignores the seed":
@@ -161,6 +167,7 @@ func (f *fake) Close() error {
 var faults = map[string]map[string]string{
 	"info": {
 		"no unit":                "leaves out",
+		"another device":         `info.Device is "cuda:0", want "cpu"`,
 		"ignores threads":        "info.Threads is 1, want 2",
 		"ignores the seed":       "info.Seed is 0, want 5",
 		"ignores options":        `"8", want "9"`,
@@ -177,6 +184,7 @@ var faults = map[string]map[string]string{
 		"accepts any option":            "an unknown option was accepted",
 		"accepts any value":             "a nonsensical value of size was accepted",
 		"accepts any implementation":    "an unknown implementation was accepted",
+		"accepts any device":            "a device of another kind was accepted",
 		"accepts any number of threads": "a negative number of threads was accepted",
 	},
 	"runs": {
@@ -205,7 +213,7 @@ var faults = map[string]map[string]string{
 // The suite must pass what keeps the contract and say how anything else breaks
 // it. Time is the test's own, so that a hang is found at once.
 func TestSuite(t *testing.T) {
-	cfg := bench.Config{Threads: 2, Seed: 5, Params: map[string]string{"size": "9"}}
+	cfg := bench.Config{Device: cpu.Device{Threads: 2}, Seed: 5, Params: map[string]string{"size": "9"}}
 	check := func(t *testing.T, clause func(opener, bench.Config) error, fault string) (err error) {
 		synctest.Test(t, func(*testing.T) {
 			after := make(chan struct{})
@@ -227,5 +235,5 @@ func TestSuite(t *testing.T) {
 
 func TestTestWorkload(t *testing.T) {
 	TestWorkload(t, opens("", nil))
-	TestWorkload(t, opens("", nil), bench.Config{Impl: "only"}, bench.Config{Threads: 3})
+	TestWorkload(t, opens("", nil), bench.Config{Impl: "only"}, bench.Config{Device: cpu.Device{Threads: 3}})
 }

@@ -14,8 +14,8 @@ import (
 func TestWorkload(t *testing.T) {
 	configs := []bench.Config{
 		{},
-		{Threads: 2, Seed: 7, Params: map[string]string{"nonces": "1"}},
-		{Threads: 3, Seed: math.MaxUint32, Params: map[string]string{"nonces": "4294967296"}},
+		{Device: cpu.Device{Threads: 2}, Seed: 7, Params: map[string]string{"nonces": "1"}},
+		{Device: cpu.Device{Threads: 3}, Seed: math.MaxUint32, Params: map[string]string{"nonces": "4294967296"}},
 	}
 	for _, row := range sha256d.Table.Supported(cpu.Info()) {
 		configs = append(configs, bench.Config{Impl: row.Name})

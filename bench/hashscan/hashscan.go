@@ -59,11 +59,12 @@ type workload struct {
 // [sha256d.Table]; its option is nonces, how many nonces of a header
 // are scanned before the next header is taken, 1 to 2^32.
 func New(cfg bench.Config) (bench.Workload, error) {
-	row, err := sha256d.Table.Pick(cpu.Info(), cfg.Impl)
+	w, err := open(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
+		return nil, err
 	}
-	return open(cfg, row.Name, tampered(row.Impl))
+	w.scan = tampered(w.scan)
+	return w, nil
 }
 
 // Control returns the workload whose rate stands for the machine when figures
@@ -71,11 +72,8 @@ func New(cfg bench.Config) (bench.Workload, error) {
 // asked for, on code that this project does not change. What moves in it moved
 // with the machine, or with the Go release, which a record names.
 func Control(cfg bench.Config) (bench.Workload, error) {
-	row, err := sha256d.Table.Pick(cpu.Info(), "stdlib")
-	if err != nil {
-		return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
-	}
-	w, err := open(cfg, row.Name, row.Impl)
+	cfg.Impl = "stdlib"
+	w, err := open(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -83,11 +81,19 @@ func Control(cfg bench.Config) (bench.Workload, error) {
 	return w, nil
 }
 
-func open(cfg bench.Config, impl string, scan sha256d.Scan) (*workload, error) {
-	w := &workload{scan: scan, target: share, nonces: defaultNonces}
-	if cfg.Threads < 0 || cfg.Threads > maxThreads {
-		return nil, fmt.Errorf("hashscan: %w: %d threads: use 1 to %d, or 0 for one", bench.ErrUsage, cfg.Threads, maxThreads)
+func open(cfg bench.Config) (*workload, error) {
+	on, err := cpu.Of(cfg.Device)
+	if err == nil && on.Threads > maxThreads {
+		err = fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
+	}
+	row, err := sha256d.Table.Pick(on.Info(), cfg.Impl)
+	if err != nil {
+		return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
+	}
+	w := &workload{scan: row.Impl, target: share, nonces: defaultNonces}
 	for _, key := range slices.Sorted(maps.Keys(cfg.Params)) {
 		if key != "nonces" {
 			return nil, fmt.Errorf("hashscan: %w: unknown option %q: known is nonces", bench.ErrUsage, key)
@@ -101,9 +107,10 @@ func open(cfg bench.Config, impl string, scan sha256d.Scan) (*workload, error) {
 	w.info = bench.Info{
 		Name:    "hashscan",
 		Use:     use,
-		Impl:    impl,
+		Device:  cpu.ID,
+		Impl:    row.Name,
 		Unit:    results.Hash,
-		Threads: max(cfg.Threads, 1),
+		Threads: on.Threads,
 		Params:  map[string]string{"nonces": strconv.FormatUint(w.nonces, 10)},
 		Seed:    cfg.Seed,
 	}

@@ -23,7 +23,7 @@ import (
 func BenchmarkOverhead(b *testing.B) {
 	for _, row := range sha256d.Table.Supported(cpu.Info()) {
 		b.Run("impl="+row.Name, func(b *testing.B) {
-			w, err := open(bench.Config{}, row.Name, row.Impl)
+			w, err := open(bench.Config{Impl: row.Name})
 			require.NoError(b, err)
 			defer w.Close()
 			require.NoError(b, w.Prepare(context.Background()))

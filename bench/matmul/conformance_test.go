@@ -14,7 +14,7 @@ func TestConformance(t *testing.T) {
 	for _, row := range sgemm.Table.Supported(cpu.Info()) {
 		for _, threads := range []int{0, 3} {
 			benchtest.TestWorkload(t, matmul.New, bench.Config{
-				Impl: row.Name, Threads: threads, Seed: 9, Params: map[string]string{"n": "96"},
+				Impl: row.Name, Device: cpu.Device{Threads: threads}, Seed: 9, Params: map[string]string{"n": "96"},
 			})
 		}
 	}

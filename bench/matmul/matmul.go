@@ -66,7 +66,11 @@ func New(cfg bench.Config) (bench.Workload, error) {
 }
 
 func configure(cfg bench.Config) (*workload, error) {
-	row, err := sgemm.Table.Pick(cpu.Info(), cfg.Impl)
+	on, err := cpu.Of(cfg.Device)
+	if err != nil {
+		return nil, err
+	}
+	row, err := sgemm.Table.Pick(on.Info(), cfg.Impl)
 	if err != nil {
 		return nil, err
 	}
@@ -90,24 +94,20 @@ func configure(cfg bench.Config) (*workload, error) {
 	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
 		return nil, fmt.Errorf("three matrices of n=%d take %d bytes and %d are available: use a smaller n", n, need, have)
 	}
-	if cfg.Threads < 0 {
-		return nil, fmt.Errorf("%d threads: use 1 or more, or 0 for one", cfg.Threads)
-	}
-	threads := max(1, cfg.Threads)
-	for w.blocks() < threads && max(w.block.M, w.block.N) > 16 {
+	for w.blocks() < on.Threads && max(w.block.M, w.block.N) > 16 {
 		if w.block.M >= w.block.N {
 			w.block.M = (w.block.M + 1) / 2
 		} else {
 			w.block.N = (w.block.N + 1) / 2
 		}
 	}
-	if most := w.blocks(); most < threads {
-		return nil, fmt.Errorf("n=%d gives work to %d threads, not %d: use a larger n or fewer threads", n, most, threads)
+	if most := w.blocks(); most < on.Threads {
+		return nil, fmt.Errorf("n=%d gives work to %d threads, not %d: use a larger n or fewer threads", n, most, on.Threads)
 	}
 	w.info = bench.Info{
-		Name: "matmul", Use: "compute", Impl: row.Name,
+		Name: "matmul", Use: "compute", Device: cpu.ID, Impl: row.Name,
 		Unit: results.FLOP, FlopPerCount: 1, Formula: "2·m·n·k",
-		Threads: threads, Seed: cfg.Seed,
+		Threads: on.Threads, Seed: cfg.Seed,
 		Params: map[string]string{"n": strconv.Itoa(n)},
 	}
 	return w, nil

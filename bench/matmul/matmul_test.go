@@ -24,7 +24,7 @@ func open(t *testing.T, cfg bench.Config) *workload {
 }
 
 func config(n, threads int) bench.Config {
-	return bench.Config{Impl: "generic", Threads: threads, Seed: 5, Params: map[string]string{"n": strconv.Itoa(n)}}
+	return bench.Config{Impl: "generic", Device: cpu.Device{Threads: threads}, Seed: 5, Params: map[string]string{"n": strconv.Itoa(n)}}
 }
 
 // passes makes n passes over C in turn with every worker.
@@ -51,7 +51,7 @@ func TestInfo(t *testing.T) {
 	w, err := New(bench.Config{})
 	require.NoError(t, err)
 	require.Equal(t, bench.Info{
-		Name: "matmul", Use: "compute", Impl: best.Name, Unit: results.FLOP, Threads: 1,
+		Name: "matmul", Use: "compute", Device: "cpu", Impl: best.Name, Unit: results.FLOP, Threads: 1,
 		FlopPerCount: 1, Formula: "2·m·n·k", Params: map[string]string{"n": "4096"},
 	}, w.Info())
 }
@@ -63,7 +63,7 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		{bench.Config{Impl: "fpga"}, `no implementation "fpga": use one of `},
-		{bench.Config{Threads: -1}, "-1 threads: use 1 or more"},
+		{bench.Config{Device: cpu.Device{Threads: -1}}, "-1 threads: use 1 or more"},
 		{bench.Config{Params: map[string]string{"m": "1"}}, `unknown option "m": the only one is n`},
 		{n("0"), `n is "0": use a whole number from 1 to 65536`},
 		{n("65537"), `n is "65537"`},

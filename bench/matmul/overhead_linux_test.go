@@ -84,7 +84,7 @@ func median(v []float64) float64 {
 
 // BenchmarkPrepare shows what stands before the first answer.
 func BenchmarkPrepare(b *testing.B) {
-	w, err := New(bench.Config{Threads: 2})
+	w, err := New(bench.Config{Device: cpu.Device{Threads: 2}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -278,7 +278,7 @@ func (w *Worker) quote(c Class, line []byte) {
 // Info implements [bench.Workload]. The implementation is the device's own
 // name for its firmware.
 func (w *Worker) Info() bench.Info {
-	return bench.Info{Name: "stratum", Use: use, Impl: impl, Unit: results.Hash, Threads: 1}
+	return bench.Info{Name: "stratum", Use: use, Device: results.MinerDevice, Impl: impl, Unit: results.Hash, Threads: 1}
 }
 
 const (

@@ -22,7 +22,10 @@ func TestWorkload(t *testing.T) {
 	defer stop()
 	benchtest.TestWorkload(t, func(cfg bench.Config) (bench.Workload, error) {
 		// A device is what it is: it is not opened by a configuration.
-		if cfg.Impl != "" && cfg.Impl != impl || cfg.Threads < 0 || len(cfg.Params) > 0 {
+		if cfg.Device != nil {
+			return nil, fmt.Errorf("%w: device %s: a miner works on its own", bench.ErrUsage, cfg.Device.Info().ID)
+		}
+		if cfg.Impl != "" && cfg.Impl != impl || len(cfg.Params) > 0 {
 			return nil, fmt.Errorf("%w: the implementation is %s", bench.ErrUsage, impl)
 		}
 		return s.Workers()[0], nil

@@ -66,7 +66,11 @@ func New(cfg bench.Config) (bench.Workload, error) {
 }
 
 func configure(cfg bench.Config) (*workload, error) {
-	row, err := stream.Table.Pick(cpu.Info(), cfg.Impl)
+	on, err := cpu.Of(cfg.Device)
+	if err != nil {
+		return nil, err
+	}
+	row, err := stream.Table.Pick(on.Info(), cfg.Impl)
 	if err != nil {
 		return nil, err
 	}
@@ -80,12 +84,8 @@ func configure(cfg bench.Config) (*workload, error) {
 			return nil, fmt.Errorf("n is %q: use a whole number from %d to %d", value, line, maxN)
 		}
 	}
-	if cfg.Threads < 0 {
-		return nil, fmt.Errorf("%d threads: use 1 or more, or 0 for one", cfg.Threads)
-	}
-	threads := max(1, cfg.Threads)
-	if n/line < threads {
-		return nil, fmt.Errorf("n=%d gives work to %d threads, not %d: use a larger n or fewer threads", n, n/line, threads)
+	if n/line < on.Threads {
+		return nil, fmt.Errorf("n=%d gives work to %d threads, not %d: use a larger n or fewer threads", n, n/line, on.Threads)
 	}
 	need := 3 * 8 * int64(n)
 	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
@@ -95,7 +95,7 @@ func configure(cfg bench.Config) (*workload, error) {
 	return &workload{
 		n: n, triad: row.Impl.Triad,
 		info: bench.Info{
-			Name: "stream", Use: use, Impl: row.Name, Unit: results.Byte, Threads: threads, Seed: cfg.Seed,
+			Name: "stream", Use: use, Device: cpu.ID, Impl: row.Name, Unit: results.Byte, Threads: on.Threads, Seed: cfg.Seed,
 			Params: map[string]string{"n": strconv.Itoa(n), "llc": strconv.FormatInt(llc, 10)},
 		},
 	}, nil

@@ -21,7 +21,7 @@ import (
 type kernel = func(a, b, c []float64, s float64)
 
 func config(n, threads int) bench.Config {
-	return bench.Config{Impl: "generic", Threads: threads, Seed: 5, Params: map[string]string{"n": strconv.Itoa(n)}}
+	return bench.Config{Impl: "generic", Device: cpu.Device{Threads: threads}, Seed: 5, Params: map[string]string{"n": strconv.Itoa(n)}}
 }
 
 func open(t *testing.T, cfg bench.Config) *workload {
@@ -57,13 +57,13 @@ var (
 func TestInfo(t *testing.T) {
 	best, err := stream.Table.Pick(cpu.Info(), "")
 	require.NoError(t, err)
-	w, err := New(bench.Config{Threads: 2, Seed: 7})
+	w, err := New(bench.Config{Device: cpu.Device{Threads: 2}, Seed: 7})
 	require.NoError(t, err)
 	got := w.Info()
 	llc, err := strconv.Atoi(got.Params["llc"])
 	require.NoError(t, err)
 	require.Equal(t, bench.Info{
-		Name: "stream", Use: "memory", Impl: best.Name, Unit: results.Byte, Threads: 2, Seed: 7,
+		Name: "stream", Use: "memory", Device: "cpu", Impl: best.Name, Unit: results.Byte, Threads: 2, Seed: 7,
 		Params: map[string]string{"n": strconv.Itoa(elements(LastLevelCaches())), "llc": got.Params["llc"]},
 	}, got)
 	n, err := strconv.Atoi(got.Params["n"])
@@ -80,7 +80,7 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		{bench.Config{Impl: "fpga"}, `no implementation "fpga": use one of `},
-		{bench.Config{Threads: -1}, "-1 threads: use 1 or more"},
+		{bench.Config{Device: cpu.Device{Threads: -1}}, "-1 threads: use 1 or more"},
 		{bench.Config{Params: map[string]string{"m": "1"}}, `unknown option "m": the only one is n`},
 		{n("7"), `n is "7": use a whole number from 8 to 1099511627776`},
 		{n("1e6"), `n is "1e6"`},

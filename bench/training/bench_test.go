@@ -27,7 +27,7 @@ func BenchmarkStep(b *testing.B) {
 	for _, model := range Models() {
 		for _, row := range sgemm.Table.Supported(cpu.Info()) {
 			b.Run("model="+model+"/impl="+row.Name, func(b *testing.B) {
-				opened, err := New(bench.Config{Impl: row.Name, Threads: runtime.GOMAXPROCS(0), Params: map[string]string{"model": model}})
+				opened, err := New(bench.Config{Impl: row.Name, Device: cpu.Device{Threads: runtime.GOMAXPROCS(0)}, Params: map[string]string{"model": model}})
 				require.NoError(b, err)
 				w := opened.(*workload)
 				defer w.Close()
@@ -48,7 +48,7 @@ func BenchmarkStep(b *testing.B) {
 
 // BenchmarkReach is the way to the target.
 func BenchmarkReach(b *testing.B) {
-	w, err := New(bench.Config{Threads: runtime.GOMAXPROCS(0)})
+	w, err := New(bench.Config{Device: cpu.Device{Threads: runtime.GOMAXPROCS(0)}})
 	require.NoError(b, err)
 	defer w.Close()
 	require.NoError(b, w.Prepare(b.Context()))
@@ -64,7 +64,7 @@ func BenchmarkReach(b *testing.B) {
 // BenchmarkPrepare is what comes before the first sample.
 func BenchmarkPrepare(b *testing.B) {
 	for b.Loop() {
-		w, err := New(bench.Config{Threads: runtime.GOMAXPROCS(0)})
+		w, err := New(bench.Config{Device: cpu.Device{Threads: runtime.GOMAXPROCS(0)}})
 		require.NoError(b, err)
 		require.NoError(b, w.Prepare(b.Context()))
 		require.NoError(b, w.Close())

@@ -155,17 +155,20 @@ func New(cfg bench.Config) (bench.Workload, error) {
 }
 
 func configure(cfg bench.Config) (*workload, error) {
-	row, err := sgemm.Table.Pick(cpu.Info(), cfg.Impl)
+	on, err := cpu.Of(cfg.Device)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Threads < 0 || cfg.Threads > maxThreads {
-		return nil, fmt.Errorf("%d threads: want 1 to %d, or 0 for one", cfg.Threads, maxThreads)
+	if on.Threads > maxThreads {
+		return nil, fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
 	}
-	threads := max(cfg.Threads, 1)
+	row, err := sgemm.Table.Pick(on.Info(), cfg.Impl)
+	if err != nil {
+		return nil, err
+	}
 	w := &workload{gemm: row.Impl.GemmEpilogue, limit: maxSteps, info: bench.Info{
-		Name: "training", Use: "training", Impl: row.Name, Unit: results.Sample,
-		Threads: threads, Seed: cfg.Seed, Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
+		Name: "training", Use: "training", Device: cpu.ID, Impl: row.Name, Unit: results.Sample,
+		Threads: on.Threads, Seed: cfg.Seed, Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
 	}}
 	given := maps.Clone(cfg.Params)
 	var names []string
@@ -185,7 +188,7 @@ func configure(cfg bench.Config) (*workload, error) {
 		return nil, fmt.Errorf("there is no option %s: known are %s", name, strings.Join(names, ", "))
 	}
 	w.info.FlopPerCount, w.info.Formula = w.net.flop(), w.net.formula
-	w.info.Params["global_batch"] = strconv.Itoa(threads * w.batch)
+	w.info.Params["global_batch"] = strconv.Itoa(on.Threads * w.batch)
 	return w, w.fits()
 }
 

@@ -77,8 +77,8 @@ func TestConfiguration(t *testing.T) {
 		want string
 	}{
 		{"implementation", bench.Config{Impl: "abacus"}, "gonum"},
-		{"threads", bench.Config{Threads: -1}, "-1 threads"},
-		{"many threads", bench.Config{Threads: maxThreads + 1}, "want 1 to"},
+		{"threads", bench.Config{Device: cpu.Device{Threads: -1}}, "-1 threads"},
+		{"many threads", bench.Config{Device: cpu.Device{Threads: maxThreads + 1}}, "use 1 to"},
 		{"option", bench.Config{Params: map[string]string{"epochs": "3"}}, "no option epochs: known are model, vector, batch, dataset, goal, lr"},
 		{"batch", bench.Config{Params: map[string]string{"batch": "0"}}, "batch=0: it is a number of samples"},
 		{"vector", bench.Config{Params: map[string]string{"vector": "abacus"}}, `vector=abacus: vector: no implementation "abacus": use one of `},
@@ -100,10 +100,10 @@ func TestConfiguration(t *testing.T) {
 }
 
 func TestInfo(t *testing.T) {
-	w, err := New(bench.Config{Impl: "gonum", Threads: 3, Seed: 5, Params: map[string]string{"lr": "0.5", "vector": "generic"}})
+	w, err := New(bench.Config{Impl: "gonum", Device: cpu.Device{Threads: 3}, Seed: 5, Params: map[string]string{"lr": "0.5", "vector": "generic"}})
 	require.NoError(t, err)
 	require.Equal(t, bench.Info{
-		Name: "training", Use: "training", Impl: "gonum", Unit: results.Sample, Threads: 3,
+		Name: "training", Use: "training", Device: "cpu", Impl: "gonum", Unit: results.Sample, Threads: 3,
 		FlopPerCount: 1636352, Formula: "2·(2·784·512) + 3·(2·512·10)", Seed: 5,
 		Params: map[string]string{
 			"model": "mlp", "optimiser": "sgd, lr × 0.1 from the goal on", "batch": "256", "global_batch": "768",
@@ -138,7 +138,7 @@ func verdict(t *testing.T, w *workload, name string) results.Check {
 // The whole course: the digits are learned, everything is counted, and the
 // checks are content.
 func TestReachesTarget(t *testing.T) {
-	w := prepared(t, bench.Config{Impl: "gonum", Threads: 2, Seed: 3}, func(w *workload) { w.goal = 0.85 })
+	w := prepared(t, bench.Config{Impl: "gonum", Device: cpu.Device{Threads: 2}, Seed: 3}, func(w *workload) { w.goal = 0.85 })
 	require.Equal(t, "target phase left out", verdict(t, w, "target").Detail)
 	done := bench.NewCounter()
 	target, err := w.Reach(t.Context(), done)
@@ -239,7 +239,7 @@ func TestBrokenKernel(t *testing.T) {
 			}
 			t.Run(model+"/"+name, func(t *testing.T) {
 				good := bestRow(t)
-				w := prepared(t, bench.Config{Threads: 2, Params: map[string]string{"dataset": smallSet(t), "model": model}}, func(w *workload) {
+				w := prepared(t, bench.Config{Device: cpu.Device{Threads: 2}, Params: map[string]string{"dataset": smallSet(t), "model": model}}, func(w *workload) {
 					w.gemm = func(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e sgemm.Epilogue) {
 						before := slices.Clone(c[:(m-1)*ldc+n])
 						good(tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, e)
@@ -318,7 +318,7 @@ func TestReference(t *testing.T) {
 	}
 	for _, model := range models {
 		for _, threads := range []int{1, 2} {
-			w := prepared(t, bench.Config{Threads: threads, Params: map[string]string{"dataset": smallSet(t), "model": model}}, nil)
+			w := prepared(t, bench.Config{Device: cpu.Device{Threads: threads}, Params: map[string]string{"dataset": smallSet(t), "model": model}}, nil)
 			c := verdict(t, w, "reference")
 			t.Log(model, threads, c.Detail)
 			require.True(t, c.OK, c.Detail)
@@ -334,7 +334,7 @@ func TestReference(t *testing.T) {
 // What would not fit is refused before any of it is taken.
 func TestTooLarge(t *testing.T) {
 	for _, model := range Models() {
-		_, err := New(bench.Config{Threads: maxThreads, Params: map[string]string{"model": model, "batch": "1000000"}})
+		_, err := New(bench.Config{Device: cpu.Device{Threads: maxThreads}, Params: map[string]string{"model": model, "batch": "1000000"}})
 		require.ErrorIs(t, err, bench.ErrUsage)
 		require.ErrorContains(t, err, model+" with 1024 threads and batch=1000000 takes ")
 		require.ErrorContains(t, err, " bytes and ")

@@ -13,6 +13,7 @@ import (
 	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
@@ -182,10 +183,10 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 	if err != nil {
 		return err
 	}
-	cpus := node.Settings.CPUs
 	f := runFlags{}
 	c := harness.Check{
-		Meters: meters, CPUs: cpus, Use: "mining", Config: f.config(harness.Part{Use: "mining"}, len(cpus), kernels),
+		Meters: meters, Device: configure([]device.Info{cpu.Info()}, node.Settings.CPUs)[0],
+		Use: "mining", Config: f.config(harness.Part{Use: "mining", Device: cpu.Info()}, kernels),
 		Worker: func() *exec.Cmd { return selfCommand(workerName) }, Step: step, Interval: interval,
 		Progress: func(phase string, left time.Duration) {
 			say(stderr, "%s for %v, %v left", phase, step, left)

@@ -38,6 +38,9 @@ func planFlags(p results.Plan) []string {
 	for flag, seconds := range map[string]results.Float{"settle": p.Settle, "warmup": p.Warmup, "limit": p.Limit, "window": p.Window, "interval": p.Interval} {
 		argv = append(argv, "--"+flag, seconds.Duration().String())
 	}
+	if p.Device != "" {
+		argv = append(argv, "--device", p.Device)
+	}
 	if len(p.Models) > 0 {
 		argv = append(argv, "--model", strings.Join(p.Models, ","))
 	}

@@ -25,7 +25,8 @@ import (
 	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
-	"github.com/perwatt/perwatt/kernels/device/cpu"
+	"github.com/perwatt/perwatt/kernels/device"
+	devices "github.com/perwatt/perwatt/kernels/device/all"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/report"
@@ -36,6 +37,7 @@ import (
 type runFlags struct {
 	store                            storeFlag
 	preset, format, sysfs, dataset   string
+	device                           string
 	page                             string
 	uses, models, meters             []string
 	impls, labels                    map[string]string
@@ -74,7 +76,8 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: control,mining,training,compute,memory,mullet (default all)")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train, the first also in the mullet: "+strings.Join(benchall.Models(), ",")+" (default the preset's)")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, none, or a spec (perwatt meters --help lists them)")
-	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use")
+	fl.StringVar(&f.device, "device", devices.Auto, "device to measure: auto, all, or one that perwatt node lists; USE@DEVICE in --uses places a use on one of several")
+	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use on the CPU")
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
 	f.store.flag(cmd)
 	fl.StringVar(&f.format, "format", "text", "what goes to standard output: text, json, markdown, csv, bench")
@@ -97,23 +100,27 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	return cmd
 }
 
-// plan turns flags into a plan, or says what is wrong with them.
-func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, error) {
-	p, err := preset(f.preset)
-	if err != nil {
-		return p, nil, err
+// plan turns flags into a plan, its scenarios and the devices that they may run
+// on.
+func (f *runFlags) plan(cmd *cobra.Command) (p results.Plan, scenarios []harness.Scenario, on []device.Info, err error) {
+	if p, err = preset(f.preset); err != nil {
+		return p, nil, nil, err
 	}
+	if on, err = devices.Select(f.device); err != nil {
+		return p, nil, nil, exit{exitUsage, fmt.Errorf("--device: %w", err)}
+	}
+	p.Device = f.device
 	if cmd.Flags().Changed("model") {
 		p.Models = f.models
 	}
 	for i, m := range p.Models {
 		if !slices.Contains(benchall.Models(), m) || slices.Contains(p.Models[:i], m) {
-			return p, nil, usagef("--model %s: must be among %s, each once", m, strings.Join(benchall.Models(), ", "))
+			return p, nil, nil, usagef("--model %s: must be among %s, each once", m, strings.Join(benchall.Models(), ", "))
 		}
 	}
-	scenarios, err := harness.Scenarios(f.uses, p.Models)
+	scenarios, err = harness.Scenarios(f.uses, p.Models, on)
 	if err != nil {
-		return p, nil, exit{exitUsage, fmt.Errorf("--uses: %w", err)}
+		return p, nil, nil, exit{exitUsage, fmt.Errorf("--uses: %w", err)}
 	}
 	for _, s := range scenarios {
 		p.Scenarios = append(p.Scenarios, s.Name)
@@ -132,7 +139,7 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 			continue
 		}
 		if n.from < 1 || n.from > n.most {
-			return p, nil, usagef("--%s %d: must be from 1 to %d on this machine", n.flag, n.from, n.most)
+			return p, nil, nil, usagef("--%s %d: must be from 1 to %d on this machine", n.flag, n.from, n.most)
 		}
 		*n.to = n.from
 	}
@@ -152,19 +159,19 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 			continue
 		}
 		if d.from < d.least || d.from > 24*time.Hour {
-			return p, nil, usagef("--%s %v: must be from %v to 24h", d.flag, d.from, d.least)
+			return p, nil, nil, usagef("--%s %v: must be from %v to 24h", d.flag, d.from, d.least)
 		}
 		*d.to = results.Float(d.from.Seconds())
 	}
 	if err := f.sweep.check(); err != nil {
-		return p, nil, err
+		return p, nil, nil, err
 	}
 	if f.wait < 0 || f.wait > 7*24*time.Hour {
-		return p, nil, usagef("--wait %v: must be from 0 to 168h", f.wait)
+		return p, nil, nil, usagef("--wait %v: must be from 0 to 168h", f.wait)
 	}
 	p.Limit = max(p.Limit, p.Warmup)
 	if p.Interval > p.Window/5 || p.Interval > p.Warmup/5 {
-		return p, nil, usagef("--interval %vs: must be at most a fifth of the window (%vs) and of the warm-up (%vs)", p.Interval, p.Window, p.Warmup)
+		return p, nil, nil, usagef("--interval %vs: must be at most a fifth of the window (%vs) and of the warm-up (%vs)", p.Interval, p.Window, p.Warmup)
 	}
 	if cmd.Flags().Changed("target") {
 		p.Target = f.target
@@ -176,12 +183,12 @@ func (f *runFlags) plan(cmd *cobra.Command) (results.Plan, []harness.Scenario, e
 	for _, m := range f.meters {
 		p.Meters = append(p.Meters, endpoint.Redact(m))
 	}
-	return p, scenarios, nil
+	return p, scenarios, on, nil
 }
 
 func (f *runFlags) run(cmd *cobra.Command) error {
 	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	plan, scenarios, err := f.plan(cmd)
+	plan, scenarios, on, err := f.plan(cmd)
 	if err != nil {
 		return err
 	}
@@ -231,13 +238,21 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	show := newProgress(stderr)
 	defer show.close()
 	show.say("checking and timing every kernel against known answers")
-	kernels, err := benchall.Kernels(ctx, cpu.Info(), f.impls)
-	if err != nil {
-		return interrupted(ctx, err)
+	var kernels []results.Kernel
+	for _, d := range on {
+		chosen, err := benchall.Kernels(ctx, d, f.impls)
+		if err != nil {
+			return interrupted(ctx, err)
+		}
+		kernels = append(kernels, chosen...)
 	}
 	for _, sc := range scenarios {
 		for _, part := range sc.Parts { // what a worker would refuse is refused here
-			w, err := benchall.Open(part.Use, f.config(part, plan.Threads, kernels))
+			cfg := f.config(part, kernels)
+			if cfg.Device, err = devices.Open(device.Config{Info: part.Device, Threads: plan.Threads}); err != nil {
+				return err
+			}
+			w, err := benchall.Open(part.Use, cfg)
 			if err != nil {
 				return err
 			}
@@ -274,8 +289,8 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 				Kernels: kernels, Meters: []results.Meter{}, MeterProbes: sought, Runs: []results.Run{}, Warnings: doubts,
 			},
 			Neighbours: neighbours,
-			Scenarios:  scenarios, Meters: meters, CPUs: node.Settings.CPUs[:plan.Threads],
-			Config:   func(part harness.Part) bench.Config { return f.config(part, plan.Threads, kernels) },
+			Scenarios:  scenarios, Meters: meters, Devices: configure(on, node.Settings.CPUs[:plan.Threads]),
+			Config:   func(part harness.Part) bench.Config { return f.config(part, kernels) },
 			Worker:   func() *exec.Cmd { return selfCommand(workerName) },
 			Progress: show.update,
 		}
@@ -373,10 +388,21 @@ func options(w io.Writer, path string) report.Options {
 	return report.Options{Path: path, Program: os.Args[0], Width: width(w), Color: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
 }
 
-// config is what a part of a scenario is opened with.
-func (f *runFlags) config(part harness.Part, threads int, kernels []results.Kernel) bench.Config {
-	cfg := benchall.Config(part.Use, kernels)
-	cfg.Threads = threads
+// configure gives the uses of a CPU one thread on each of the logical CPUs.
+func configure(on []device.Info, cpus []int) []device.Config {
+	out := make([]device.Config, len(on))
+	for i, d := range on {
+		out[i].Info = d
+		if d.Kind == device.CPU {
+			out[i].Threads, out[i].CPUs = len(cpus), cpus
+		}
+	}
+	return out
+}
+
+// config is what a part of a scenario is opened with, but for its device.
+func (f *runFlags) config(part harness.Part, kernels []results.Kernel) bench.Config {
+	cfg := benchall.Config(part.Use, part.Device.ID, kernels)
 	if part.Model != "" {
 		cfg.Params["model"] = part.Model
 		if f.dataset != "" {

@@ -28,6 +28,7 @@ func TestSmokeRecord(t *testing.T) {
 	rec := record(t, stdout)
 	require.Equal(t, results.Complete, rec.State)
 	require.Equal(t, map[string]string{"site": "north"}, rec.Plan.Labels)
+	require.Equal(t, "auto", rec.Plan.Device)
 
 	compiler := jsonschema.NewCompiler()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.Record()))

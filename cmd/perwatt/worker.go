@@ -7,6 +7,7 @@ import (
 
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
+	devices "github.com/perwatt/perwatt/kernels/device/all"
 )
 
 // workerName is hidden: the harness starts itself under it, once for each use.
@@ -16,7 +17,7 @@ func workerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: workerName, Hidden: true, Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return harness.Worker(cmd.Context(), benchall.Open)
+			return harness.Worker(cmd.Context(), devices.Open, benchall.Open)
 		},
 	}
 }
