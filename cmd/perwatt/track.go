@@ -151,16 +151,13 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 		if err := os.MkdirAll(f.out, 0o755); err != nil { // #nosec G301 -- pages are there to be read, by whom the umask lets
 			return exit{exitUsage, fmt.Errorf("-o: %w", err)}
 		}
-		t.Page = func(s report.Site, g report.SiteGroup) error {
-			s.Tool = t.Tool
-			return replace(filepath.Join(f.out, report.GroupFile(g.ID)), func(w io.Writer) error { return report.WriteGroup(w, s, g) })
-		}
+		t.Page = func(p *report.GroupPage) error { return replace(filepath.Join(f.out, p.File()), p.Write) }
 	}
 	r, err := track.Now(cmd.Context(), x, opt, t.Add)
 	if err != nil {
 		return err
 	}
-	t.Finish(r)
+	t.Report = r
 	if err := f.write(cmd, t, rows.Bytes(), site); err != nil {
 		return err
 	}
@@ -236,7 +233,7 @@ func (f *trackFlags) write(cmd *cobra.Command, t *report.Tracking, rows []byte, 
 	}
 	if site {
 		index := filepath.Join(f.out, "index.html")
-		if err := replace(index, func(w io.Writer) error { return report.WriteOverview(w, t.Site()) }); err != nil {
+		if err := replace(index, t.WriteOverview); err != nil {
 			return err
 		}
 		say(cmd.OutOrStdout(), "%s", index)

@@ -210,16 +210,11 @@ func TestHostileRecords(t *testing.T) {
 	}
 }
 
-// TestHostileSite: so do the pages of a store, whatever stands in a name.
-func TestHostileSite(t *testing.T) {
+// TestHostileTracking: so do the pages of a store, whatever stands in a name.
+func TestHostileTracking(t *testing.T) {
 	for name, text := range map[string]string{"script": resultstest.Hostile, "long": strings.Repeat("W", 1e6)} {
 		t.Run(name, func(t *testing.T) {
-			s := years(3, text)
-			s.Sub, s.Silent, s.Tool, s.Changes = text, text, text, nil
-			for i := range s.Groups {
-				s.Groups[i].Silent, s.Groups[i].Changes = text, nil
-			}
-			for what, page := range sitePages(t, s) {
+			for what, page := range years(9, text).pages(t) {
 				requirePlain(t, what, string(page))
 			}
 		})

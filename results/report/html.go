@@ -64,7 +64,7 @@ type view struct {
 func (v view) write(w io.Writer) error {
 	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS) // #nosec G203 -- embedded in the program
 	if v.Nights {
-		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+siteJS)+v.Script // #nosec G203 -- embedded in the program
+		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+nightsJS)+v.Script // #nosec G203 -- embedded in the program
 	}
 	form := "'none'"
 	if slices.ContainsFunc(v.Sections, func(s section) bool { return s.Action != "" }) {

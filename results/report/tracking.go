@@ -15,7 +15,9 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/chart"
 	"github.com/perwatt/perwatt/results/report/table"
+	"github.com/perwatt/perwatt/results/stats"
 	"github.com/perwatt/perwatt/results/store"
 	"github.com/perwatt/perwatt/results/track"
 )
@@ -28,38 +30,88 @@ const (
 	Prometheus Format = "prometheus"    // text for the textfile collector
 )
 
-// Tracking is how a store stands on one night, for readers and programs.
+// Tracking is how a store stands on one night, for readers and programs. It takes
+// in one group after another, whose nights it does not keep, and then the report.
 type Tracking struct {
 	track.Calendar
 	Night  int
 	Tool   string
-	Page   func(Site, SiteGroup) error // called with each group while its nights are there; may be nil
-	Nights io.Writer                   // gets a line of CSV for every night; may be nil
-	Report *track.Report
-	Said   []string // what else became of the night: measured again, missing
+	Links  []Link                 // of every page, besides those from one to another
+	Page   func(*GroupPage) error // called with each group while its nights are there; may be nil
+	Nights io.Writer              // gets a line of CSV for every night; may be nil
+	Report *track.Report          // set after the last group was added
+	Said   []string               // what else became of the night: measured again, missing
 
-	site  Site
-	names map[string]string     // of groups
-	nodes map[string]int        // of groups
-	vary  map[store.Key]variety // of uses: keys without node, metric and what varies
-	begun bool                  // the nights have a head
+	groups []*group
+	byID   map[string]*group
+	vary   map[store.Key]variety // of uses: keys without node, metric and what varies
+	begun  bool                  // the nights have a head
+}
+
+// group is a node group as it stands.
+type group struct {
+	id, name string
+	nodes    int // their number
+	series   []history
+	found    []track.Finding // of this group alone, the latest first
+	silent   string          // why there may be none
+	events   []store.Event   // oldest first
+}
+
+// history is one figure of a node: a series, or its ratio to the control.
+type history struct {
+	store.Key                // of the series, with the figure's metric and unit
+	points    []store.Point  // oldest first
+	watts     bool           // the figure has watts in it
+	changes   []track.Change // oldest first
+	state     string
+	tone      tone
+	headline  bool     // it stands for its use in the overview
+	quiet     bool     // there is nothing to tell of it
+	notable   bool     // it changed, or may have
+	ratio     *history // by it a change is judged; nil if none
+}
+
+// figure is that of one night.
+func (h *history) figure(p store.Point) results.Figure {
+	m := results.Figure{Value: p.Value, Low: p.Low, High: p.High, Unit: h.Unit}
+	if h.watts && p.Env.Origin != string(results.Measured) {
+		m.Origin = results.Modelled
+	}
+	return m
+}
+
+// metric is the name of the figure as a reader writes it.
+func (h *history) metric() string { return strings.ReplaceAll(h.Metric, "_", " ") }
+
+// tone says how a state or a finding is to be taken. Its text is its sign.
+type tone string
+
+const (
+	good tone = "✓"
+	fair tone = "!"
+	poor tone = "✕"
+)
+
+func toneOf(v track.Verdict) tone {
+	switch v {
+	case track.Regression:
+		return poor
+	case track.Improvement:
+		return good
+	}
+	return fair
 }
 
 // Add takes in a group while its points are there.
 func (t *Tracking) Add(s *track.Standing) error {
-	if t.names == nil {
-		t.names, t.nodes = map[string]string{}, map[string]int{}
+	if t.byID == nil {
+		t.byID = map[string]*group{}
 	}
-	t.names[s.ID], t.nodes[s.ID] = s.Name(), len(s.Nodes)
-	g := SiteGroup{ID: s.ID, Name: s.Name(), Nodes: len(s.Nodes)}
-	for _, e := range s.Events {
-		text := e.Kind + ": " + track.What(e)
-		if e.Node != "" && g.Nodes > 1 {
-			text = e.Node + ": " + text
-		}
-		g.Events = append(g.Events, SiteEvent{At: e.At, Node: e.Node, Text: text})
-	}
+	g := &group{id: s.ID, name: s.Name(), nodes: len(s.Nodes), events: s.Events, found: track.Findings(s.Judged)}
+	t.groups, t.byID[g.id] = append(t.groups, g), g
 	t.varieties(s.Judged)
+	g.silent = t.silent(*s)
 	newest := map[store.Key]int{} // night of a use on a node
 	for i := range s.Judged {
 		j := &s.Judged[i]
@@ -72,153 +124,171 @@ func (t *Tracking) Add(s *track.Standing) error {
 		j := &s.Judged[i]
 		words, verdict := j.State(t.Night)
 		k := j.Key
-		h := History{Node: k.Node, Variant: t.variant(k), Scenario: k.Scenario, Use: k.Use, Workload: k.Workload, Impl: k.Impl, Threads: k.Threads, Metric: k.Metric, Unit: k.Unit, State: words, Tone: toneOf(verdict, j.Watch.Mood == track.Quiet)}
-		h.Quiet = h.Tone == Good && verdict == "" && !j.Watch.Young
-		h.Nights = nightsOf(s.Points[k], k.Metric != results.Throughput)
-		for n := range j.Changes {
-			f := track.Findings([]track.Judged{{Series: j.Series, Past: track.Past{Changes: j.Changes[n : n+1]}}})
-			h.Changes = append(h.Changes, t.change(&f[0]))
+		h := history{Key: k, points: s.Points[k], watts: k.Metric != results.Throughput, changes: j.Changes, state: words, tone: toneOf(verdict)}
+		if verdict == "" && j.Watch.Mood == track.Quiet {
+			h.tone, h.quiet = good, !j.Watch.Young
 		}
-		h.Levels = t.levels(h.Nights, j.Changes)
-		h.Notable = len(h.Changes) > 0 || j.Watch.Mood == track.Suspicious
+		h.notable = len(h.changes) > 0 || j.Watch.Mood == track.Suspicious
 		use := k
 		use.Metric, use.Unit = "", ""
 		of := useKey(k)
 		of.Node = k.Node
 		if t.Night-j.Last > since && j.Last < newest[of] {
 			// Another took its place long ago.
-		} else if at, ok := headline[use]; !ok || telling[h.Metric] < telling[g.Series[at].Metric] {
+		} else if at, ok := headline[use]; !ok || telling[h.Metric] < telling[g.series[at].Metric] {
 			if ok {
-				g.Series[at].Headline = false
+				g.series[at].headline = false
 			}
-			headline[use], h.Headline = len(g.Series), true
+			headline[use], h.headline = len(g.series), true
 		}
 		if r, ok := s.Ratios[k]; ok {
 			ratio := h
-			ratio.Metric, ratio.Unit, ratio.Nights = r.Metric, r.Unit, nightsOf(r.Points, k.Metric != results.Throughput)
-			ratio.Levels = t.levels(ratio.Nights, j.Changes)
-			h.Ratio = &ratio
+			ratio.Metric, ratio.Unit, ratio.points = r.Metric, r.Unit, r.Points
+			h.ratio = &ratio
 		}
-		g.Series = append(g.Series, h)
+		g.series = append(g.series, h)
 	}
-	slices.SortStableFunc(g.Series, besides)
-	found := track.Findings(s.Judged)
-	for i := range found {
-		g.Changes = append(g.Changes, t.change(&found[i]))
-	}
-	g.Silent = t.silent(*s)
+	slices.SortStableFunc(g.series, besides)
 	if err := t.csv(g); err != nil {
 		return err
 	}
 	if t.Page != nil {
-		if err := t.Page(t.site, g); err != nil {
+		if err := t.Page(&GroupPage{t, g}); err != nil {
 			return err
 		}
 	}
 	// The overview shows the last nights of the headlines: the rest may go.
-	for i := range g.Series {
-		h := &g.Series[i]
+	for i := range g.series {
+		h := &g.series[i]
 		keep := 1
-		if h.Headline {
+		if h.headline {
 			keep = sparkNights
 		}
-		h.Nights, h.Levels, h.Ratio = slices.Clone(h.Nights[max(0, len(h.Nights)-keep):]), nil, nil
+		h.points, h.ratio = slices.Clone(h.points[max(0, len(h.points)-keep):]), nil
 	}
-	t.site.Groups = append(t.site.Groups, g)
 	return nil
-}
-
-// nightsOf are the nights of a figure, with watts in it or without.
-func nightsOf(points []store.Point, watts bool) (out []SiteNight) {
-	for _, p := range points {
-		modelled := watts && p.Env.Origin != string(results.Measured)
-		out = append(out, SiteNight{Start: p.Start, Value: p.Value, Low: p.Low, High: p.High, Modelled: modelled, Record: p.Record, Revision: p.Env.Revision})
-	}
-	return out
 }
 
 // telling orders the metrics by what stands for a use.
 var telling = map[string]int{results.WorkPerEnergy: 1, results.Throughput: 2, results.Power: 3}
 
-func toneOf(v track.Verdict, quiet bool) Tone {
-	switch {
-	case v == track.Regression:
-		return Poor
-	case v == track.Improvement, v == "" && quiet:
-		return Good
-	}
-	return Fair
-}
-
 // levels are the stretches between changes, each at the median of its nights.
-func (t *Tracking) levels(nights []SiteNight, changes []track.Change) (out []SiteLevel) {
+func (t *Tracking) levels(h *history) (out []chart.Stage) {
 	from := 0
-	for i := 0; i <= len(changes); i++ {
-		to := len(nights)
-		if i < len(changes) {
-			to, _ = slices.BinarySearchFunc(nights, changes[i].Night, func(n SiteNight, at int) int { return cmp.Compare(t.Calendar.Night(n.Start), at) })
+	for i := 0; i <= len(h.changes); i++ {
+		to := len(h.points)
+		if i < len(h.changes) {
+			to, _ = slices.BinarySearchFunc(h.points, h.changes[i].Night, func(p store.Point, at int) int { return cmp.Compare(t.Calendar.Night(p.Start), at) })
 		}
 		if to > from {
 			var values []float64
-			for _, n := range nights[from:to] {
-				values = append(values, float64(n.Value))
+			for _, p := range h.points[from:to] {
+				values = append(values, float64(p.Value))
 			}
 			median, _, _ := results.MedianInterval(values)
-			out = append(out, SiteLevel{nights[from].Start, nights[to-1].Start, median})
+			out = append(out, chart.Stage{From: seconds64(h.points[from].Start), To: seconds64(h.points[to-1].Start), Value: median})
 		}
 		from = max(from, to)
 	}
 	return out
 }
 
-// Finish takes in what all groups together show.
-func (t *Tracking) Finish(r *track.Report) {
-	t.Report, t.site.Failing = r, r.Fails()
-	t.site.Silent = t.silent(r.Groups...)
-	for i := range r.Findings {
-		t.site.Changes = append(t.site.Changes, t.change(&r.Findings[i]))
+// sub says what was looked at.
+func (t *Tracking) sub() string {
+	return fmt.Sprintf("%s, up to the night of %s", results.Plural(len(t.groups), "group"), t.Begins(t.Night).Format("2006-01-02, which began at 15:04 UTC"))
+}
+
+// headline says in a sentence or two how the store stands.
+func (t *Tracking) headline() string {
+	silent := t.silent(t.Report.Groups...)
+	said := summary(t.Report.Findings, silent)
+	switch {
+	case !t.Report.Fails():
+		return said
+	case len(t.Report.Findings) == 0:
+		return strings.TrimSpace("REGRESSION tonight, of one night so far. " + silent)
 	}
+	return "REGRESSION tonight. " + said
 }
 
-// Site is the same for a browser.
-func (t *Tracking) Site() Site {
-	s := t.site
-	s.Tool = t.Tool
-	s.Sub = fmt.Sprintf("%s, up to the night of %s.", results.Plural(len(s.Groups), "group"), t.Begins(t.Night).Format("2006-01-02, which began at 15:04 UTC"))
-	return s
+// summary counts findings; where there are none it says why that may be.
+func summary(found []track.Finding, silent string) string {
+	count := map[tone]int{}
+	for _, f := range found {
+		count[toneOf(f.Verdict)]++
+	}
+	var said []string
+	for _, x := range []struct {
+		tone tone
+		noun string
+	}{{poor, "regression"}, {good, "improvement"}, {fair, "other change"}} {
+		if n := count[x.tone]; n > 0 {
+			said = append(said, results.Plural(n, x.noun))
+		}
+	}
+	switch {
+	case len(said) > 0:
+		return strings.TrimSpace(strings.Join(said, ", ") + ". " + silent)
+	case silent != "":
+		return silent
+	}
+	return "Nothing changed."
 }
 
-func (t *Tracking) change(f *track.Finding) SiteChange {
-	h := f.Primary()
-	c := h.Change
-	name := t.name(h.Key.Group)
+// groupOf names the groups of a finding.
+func (t *Tracking) groupOf(f *track.Finding) string {
+	name := t.name(f.Primary().Key.Group)
 	if n := len(f.Groups) - 1; n > 0 {
 		name += fmt.Sprintf(" and %s more", results.Plural(n, "group"))
 	}
-	where := ""
-	if len(f.Groups) > 1 || t.nodes[h.Key.Group] > 1 {
-		where = f.Where()
-	}
-	tone := Fair
-	switch f.Verdict {
-	case track.Regression:
-		tone = Poor
-	case track.Improvement:
-		tone = Good
-	}
-	return SiteChange{
-		Group: name, GroupID: h.Key.Group, Where: where, Figure: t.figureName(h.Key), Since: track.Date(f.Night), From: track.Date(f.From), To: track.Date(f.To),
-		Size: results.Float(c.Size.Value), Low: results.Float(c.Size.Low), High: results.Float(c.Size.High), P: results.Float(f.P),
-		Tone: tone, What: fmt.Sprintf("%s: %s", f.Cause, f.What()), At: f.At(), Do: f.Do(),
-	}
+	return name
 }
 
+// nodesOf names the nodes of a finding, unless there is only one that it can be of.
+func (t *Tracking) nodesOf(f *track.Finding) string {
+	if len(f.Groups) > 1 || t.several(f.Primary().Key.Group) {
+		return f.Where()
+	}
+	return ""
+}
+
+// place names the groups and the nodes of a finding.
+func (t *Tracking) place(f *track.Finding) string {
+	if nodes := t.nodesOf(f); nodes != "" {
+		return t.groupOf(f) + ", " + nodes
+	}
+	return t.groupOf(f)
+}
+
+// step is the size of a change with its interval.
+func step(size stats.Interval) string { return table.Signed(size.Value-1) + " " + bounds(size) }
+
+func bounds(size stats.Interval) string {
+	return fmt.Sprintf("[%s, %s]", table.Signed(size.Low-1), table.Signed(size.High-1))
+}
+
+// what is the cause of a finding and what it shows.
+func what(f *track.Finding) string { return string(f.Cause) + ": " + f.What() }
+
+func date(night int) string { return track.Date(night).Format(time.DateOnly) }
+
 // name is that of a group.
-func (t *Tracking) name(group string) string { return cmp.Or(t.names[group], group) }
+func (t *Tracking) name(group string) string {
+	if g := t.byID[group]; g != nil {
+		return g.name
+	}
+	return group
+}
+
+// several reports whether a group has several nodes.
+func (t *Tracking) several(group string) bool {
+	g := t.byID[group]
+	return g != nil && g.nodes > 1
+}
 
 // at names a group, and one of its nodes if it has several.
 func (t *Tracking) at(group, node string) string {
-	if t.nodes[group] > 1 {
+	if t.several(group) {
 		return t.name(group) + ", node " + node
 	}
 	return t.name(group)
@@ -311,7 +381,7 @@ func (t *Tracking) notes() (warnings, notices []string) {
 	for i := range t.Report.Groups {
 		for _, n := range t.Report.Groups[i].Silent(t.Night) {
 			if t.Night-n.Last <= since && (n.Nights > 1 || len(t.Report.Groups[i].Nodes) == 1) {
-				warnings = append(warnings, fmt.Sprintf("%s, node %s: no data since %s, %s ago", t.name(n.Group), cmp.Or(n.Node, "without a name"), track.Date(n.Last).Format(time.DateOnly), results.Plural(t.Night-n.Last, "night")))
+				warnings = append(warnings, fmt.Sprintf("%s, node %s: no data since %s, %s ago", t.name(n.Group), cmp.Or(n.Node, "without a name"), date(n.Last), results.Plural(t.Night-n.Last, "night")))
 			}
 		}
 	}
@@ -397,8 +467,7 @@ func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
 }
 
 func (t *Tracking) page() *table.Page {
-	s := t.Site()
-	p := &table.Page{Title: []string{"tracking", strings.TrimSuffix(s.Sub, ".")}, State: s.headline(), Whole: !t.Report.Fails()}
+	p := &table.Page{Title: []string{"tracking", t.sub()}, State: t.headline(), Whole: !t.Report.Fails()}
 	old := 0
 	for i := range t.Report.Findings {
 		f := &t.Report.Findings[i]
@@ -406,18 +475,17 @@ func (t *Tracking) page() *table.Page {
 			old++
 			continue
 		}
-		c := t.change(f)
 		span := ""
 		if f.From != f.To {
-			span = fmt.Sprintf(" (between %s and %s)", c.From.Format(time.DateOnly), c.To.Format(time.DateOnly))
+			span = fmt.Sprintf(" (between %s and %s)", date(f.From), date(f.To))
 		}
-		text := fmt.Sprintf("%s of %s since %s%s, p %.1g", stepText(c), results.Line(c.Figure, 80), c.Since.Format(time.DateOnly), span, f.P)
-		if c.At != "" {
-			text += ", at " + results.Line(c.At, 160)
+		text := fmt.Sprintf("%s of %s since %s%s, p %.1g", step(f.Primary().Change.Size), results.Line(t.figureName(f.Primary().Key), 80), date(f.Night), span, f.P)
+		if at := f.At(); at != "" {
+			text += ", at " + results.Line(at, 160)
 		}
 		p.Add(table.Table{
-			Title: fmt.Sprintf("%s %s at %s", c.Tone.sign(), f.Verdict, results.Line(c.place(), 160)),
-			Items: []table.Item{{About: "what", Text: text}, {About: "cause", Text: string(f.Cause) + ": " + f.What()}, {About: "to do", Text: f.Do()}},
+			Title: fmt.Sprintf("%s %s at %s", toneOf(f.Verdict), f.Verdict, results.Line(t.place(f), 160)),
+			Items: []table.Item{{About: "what", Text: text}, {About: "cause", Text: what(f)}, {About: "to do", Text: f.Do()}},
 		})
 	}
 	warnings, notices := t.notes()
@@ -465,7 +533,7 @@ func (t *Tracking) silent(groups ...track.Standing) string {
 	case last == nil:
 		return "No data: no session that was asked for has ended (perwatt run --store adds one)."
 	case last.Last < t.Night:
-		return fmt.Sprintf("No data since %s (%s, node %s).", track.Date(last.Last).Format(time.DateOnly), t.name(last.Group), cmp.Or(last.Node, "without a name"))
+		return fmt.Sprintf("No data since %s (%s, node %s).", date(last.Last), t.name(last.Group), cmp.Or(last.Node, "without a name"))
 	case !judged && words != "":
 		return upper(words) + "."
 	case absent > 0:
@@ -478,9 +546,10 @@ func (t *Tracking) silent(groups ...track.Standing) string {
 // latest first; of many, the latest.
 func (t *Tracking) before(n int) (lines []string) {
 	const most = 20
-	old := t.site.Changes[len(t.site.Changes)-n:]
-	for _, c := range old[:min(n, most)] {
-		lines = append(lines, results.Line(fmt.Sprintf("%s %s: %s of %s since %s, which is no news", c.Tone.sign(), c.place(), stepText(c), c.Figure, c.Since.Format(time.DateOnly)), table.TextLimit))
+	old := t.Report.Findings[len(t.Report.Findings)-n:]
+	for i := range old[:min(n, most)] {
+		f := &old[i]
+		lines = append(lines, results.Line(fmt.Sprintf("%s %s: %s of %s since %s, which is no news", toneOf(f.Verdict), t.place(f), step(f.Primary().Change.Size), t.figureName(f.Primary().Key), date(f.Night)), table.TextLimit))
 	}
 	if n > most {
 		lines = append(lines, fmt.Sprintf("%d more are older: -o and --format json have them", n-most))
@@ -517,9 +586,11 @@ func (t *Tracking) json(out io.Writer) error {
 		Where   string        `json:"where"`
 		Figures []figure      `json:"figures"`
 	}
-	day := func(n int) string { return track.Date(n).Format(time.DateOnly) }
+	names := make(map[string]string, len(t.groups))
+	for _, g := range t.groups {
+		names[g.id] = g.name
+	}
 	warnings, notices := t.notes()
-	s := t.Site()
 	v := struct {
 		Night    string            `json:"night"`
 		Began    time.Time         `json:"began"`
@@ -530,15 +601,15 @@ func (t *Tracking) json(out io.Writer) error {
 		Absent   []node            `json:"absent"`
 		Findings []finding         `json:"findings"`
 		Notes    []string          `json:"notes"`
-	}{day(t.Night), t.Begins(t.Night), s.headline(), t.Report.Valid(), t.Report.Fails(), t.names, []node{}, []finding{}, append(append([]string{}, warnings...), notices...)}
+	}{date(t.Night), t.Begins(t.Night), t.headline(), t.Report.Valid(), t.Report.Fails(), names, []node{}, []finding{}, append(append([]string{}, warnings...), notices...)}
 	for _, n := range t.Report.Absent() {
-		v.Absent = append(v.Absent, node{n.Group, n.Node, day(n.Last)})
+		v.Absent = append(v.Absent, node{n.Group, n.Node, date(n.Last)})
 	}
 	for i := range t.Report.Findings {
 		f := &t.Report.Findings[i]
-		x := finding{f.Verdict, f.Cause, day(f.Night), day(f.From), day(f.To), results.Float(f.P), f.At(), f.Do(), f.Shown() == t.Night, false, "", f.Groups, nil, f.Where(), nil}
+		x := finding{f.Verdict, f.Cause, date(f.Night), date(f.From), date(f.To), results.Float(f.P), f.At(), f.Do(), f.Shown() == t.Night, false, "", f.Groups, nil, f.Where(), nil}
 		if night, ok := t.Report.Failed(f); ok {
-			x.Failed, x.Failing = day(night), night == t.Night
+			x.Failed, x.Failing = date(night), night == t.Night
 		}
 		for _, n := range f.Nodes {
 			x.Nodes = append(x.Nodes, node{Group: n.Group, Node: n.Node})
@@ -546,7 +617,7 @@ func (t *Tracking) json(out io.Writer) error {
 		for _, p := range f.Parts {
 			c := p.Change
 			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Node, p.Key.Scenario, p.Key.Use, p.Key.Workload, p.Key.Impl, p.Key.Metric, p.Key.Threads,
-				results.Float(c.Size.Value), results.Float(c.Size.Low), results.Float(c.Size.High), results.Float(c.P), day(c.Night), day(c.From), day(c.To)})
+				results.Float(c.Size.Value), results.Float(c.Size.Low), results.Float(c.Size.High), results.Float(c.P), date(c.Night), date(c.From), date(c.To)})
 		}
 		v.Findings = append(v.Findings, x)
 	}
@@ -554,37 +625,36 @@ func (t *Tracking) json(out io.Writer) error {
 }
 
 // csv writes the nights of a group, a value a line.
-func (t *Tracking) csv(g SiteGroup) error {
+func (t *Tracking) csv(g *group) error {
 	if t.Nights == nil {
 		return nil
 	}
 	lines := table.Table{Bare: t.begun, Columns: table.Named("group", "name", "node", "scenario", "use", "workload", "impl", "threads", "metric", "unit", "start", "value", "low", "high", "level", "revision", "record")}
 	t.begun = true
 	for _, h := range g.figures() {
-		at := 0
-		for _, n := range h.Nights {
-			for at < len(h.Levels)-1 && n.Start.After(h.Levels[at].To) {
+		levels, at := t.levels(&h), 0
+		for _, p := range h.points {
+			for at < len(levels)-1 && seconds64(p.Start) > levels[at].To {
 				at++
 			}
 			level := results.Absent()
-			if at < len(h.Levels) {
-				level = results.Float(h.Levels[at].Value)
+			if at < len(levels) {
+				level = results.Float(levels[at].Value)
 			}
-			lines.Row(text(g.ID), text(g.Name), text(h.Node), text(h.Scenario), text(h.Use), text(h.Workload), text(h.Impl), table.Whole(h.Threads), text(h.Metric), text(h.Unit),
-				table.Time(n.Start), number(n.Value), number(n.Low), number(n.High), number(level), text(n.Revision), text(n.Record))
+			lines.Row(text(g.id), text(g.name), text(h.Node), text(h.Scenario), text(h.Use), text(h.Workload), text(h.Impl), table.Whole(h.Threads), text(h.Metric), text(h.Unit),
+				table.Time(p.Start), number(p.Value), number(p.Low), number(p.High), number(level), text(p.Env.Revision), text(p.Record))
 		}
 	}
 	return lines.WriteCSV(t.Nights)
 }
 
 // latestOf calls f with each series that has a figure of this night.
-func (t *Tracking) latestOf(f func(g *SiteGroup, h *History, n SiteNight)) {
-	for i := range t.site.Groups {
-		g := &t.site.Groups[i]
-		for k := range g.Series {
-			h := &g.Series[k]
-			if n := len(h.Nights); n > 0 && t.Calendar.Night(h.Nights[n-1].Start) == t.Night {
-				f(g, h, h.Nights[n-1])
+func (t *Tracking) latestOf(f func(g *group, h *history, p store.Point)) {
+	for _, g := range t.groups {
+		for k := range g.series {
+			h := &g.series[k]
+			if n := len(h.points); n > 0 && t.Calendar.Night(h.points[n-1].Start) == t.Night {
+				f(g, h, h.points[n-1])
 			}
 		}
 	}
@@ -595,15 +665,15 @@ func (t *Tracking) bench(out io.Writer) error {
 	w := benchfmt.NewWriter(out)
 	said := map[string]bool{}
 	var err error
-	t.latestOf(func(g *SiteGroup, h *History, n SiteNight) {
+	t.latestOf(func(g *group, h *history, p store.Point) {
 		s := table.ShapeOf(h.Unit)
 		unit := word(s.Symbol)
 		if better := map[string]string{results.Power: "lower"}[h.Metric]; !said[unit] && err == nil {
 			said[unit] = true
 			err = w.Write(&benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: unit, Key: "better"}, OrigUnit: unit, Value: cmp.Or(better, "higher")})
 		}
-		line := &benchfmt.Result{Name: benchfmt.Name(upper(word(h.Scenario)) + "/use=" + word(h.Use)), Iters: 1, Values: []benchfmt.Value{{Value: float64(n.Value) * s.Factor, Unit: unit}}}
-		for _, c := range [][2]string{{"group", g.ID}, {"node", cmp.Or(h.Node, "unknown")}, {"impl", cmp.Or(h.Impl, "none")}, {"commit", cmp.Or(n.Revision, "unknown")}} {
+		line := &benchfmt.Result{Name: benchfmt.Name(upper(word(h.Scenario)) + "/use=" + word(h.Use)), Iters: 1, Values: []benchfmt.Value{{Value: float64(p.Value) * s.Factor, Unit: unit}}}
+		for _, c := range [][2]string{{"group", g.id}, {"node", cmp.Or(h.Node, "unknown")}, {"impl", cmp.Or(h.Impl, "none")}, {"commit", cmp.Or(p.Env.Revision, "unknown")}} {
 			line.Config = append(line.Config, benchfmt.Config{Key: c[0], Value: []byte(results.Line(c[1], 100)), File: true})
 		}
 		if err == nil {
@@ -631,7 +701,6 @@ func (t *Tracking) github(out *bytes.Buffer) {
 		if t.Night-f.Night > since {
 			continue
 		}
-		c := t.change(f)
 		kind := "notice"
 		switch {
 		case t.Report.Failing(f):
@@ -639,11 +708,11 @@ func (t *Tracking) github(out *bytes.Buffer) {
 		case f.Verdict == track.Regression:
 			kind = "warning"
 		}
-		say(kind, fmt.Sprintf("%s: %s", f.Verdict, c.place()), fmt.Sprintf("%s of %s since %s. %s %s. %s", stepText(c), c.Figure, c.Since.Format(time.DateOnly), f.Cause, c.At, f.Do()))
+		say(kind, fmt.Sprintf("%s: %s", f.Verdict, t.place(f)), fmt.Sprintf("%s of %s since %s. %s %s. %s", step(f.Primary().Change.Size), t.figureName(f.Primary().Key), date(f.Night), f.Cause, f.At(), f.Do()))
 	}
 	warnings, notices := t.notes()
 	if len(t.Report.Groups) == 0 {
-		warnings = append(warnings, t.site.Silent)
+		warnings = append(warnings, t.silent())
 	}
 	for _, n := range warnings {
 		say("warning", "perwatt track", n)
@@ -687,7 +756,7 @@ func (t *Tracking) junit(out *bytes.Buffer) error {
 		Skipped  int        `xml:"skipped,attr"`
 		Cases    []testcase `xml:"testcase"`
 	}
-	s := suite{Name: "perwatt track " + track.Date(t.Night).Format(time.DateOnly)}
+	s := suite{Name: "perwatt track " + date(t.Night)}
 	for _, g := range t.Report.Groups {
 		for _, j := range g.Judged {
 			c := testcase{Class: results.Line(t.at(g.ID, j.Key.Node), 100), Name: results.Line(t.figureName(j.Key)+", "+cmp.Or(j.Key.Impl, j.Key.Workload, "no workload"), 160)}
@@ -695,7 +764,7 @@ func (t *Tracking) junit(out *bytes.Buffer) error {
 			for i := range t.Report.Findings {
 				f := &t.Report.Findings[i]
 				if t.Report.Failing(f) && slices.ContainsFunc(f.Parts, func(p track.Part) bool { return p.Key == j.Key }) {
-					c.Failure = &text{results.Line(f.What(), table.TextLimit), results.Line(fmt.Sprintf("%s since %s. %s. %s", f.Cause, track.Date(f.Night).Format(time.DateOnly), f.At(), f.Do()), table.TextLimit)}
+					c.Failure = &text{results.Line(f.What(), table.TextLimit), results.Line(fmt.Sprintf("%s since %s. %s. %s", f.Cause, date(f.Night), f.At(), f.Do()), table.TextLimit)}
 				}
 			}
 			switch {
@@ -729,35 +798,33 @@ func (t *Tracking) prometheus(out *bytes.Buffer) {
 		}
 		return "{" + strings.Join(s, ",") + "}"
 	}
-	of := func(g *SiteGroup, h *History) string {
-		return labels("group", g.ID, "node", h.Node, "scenario", h.Scenario, "use", h.Use, "workload", h.Workload, "impl", h.Impl, "threads", strconv.Itoa(h.Threads), "metric", h.Metric, "unit", string(h.Unit))
+	of := func(g *group, h *history) string {
+		return labels("group", g.id, "node", h.Node, "scenario", h.Scenario, "use", h.Use, "workload", h.Workload, "impl", h.Impl, "threads", strconv.Itoa(h.Threads), "metric", h.Metric, "unit", string(h.Unit))
 	}
 	head := func(name, help string) { fmt.Fprintf(out, "# HELP %s %s\n# TYPE %[1]s gauge\n", name, help) }
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	head("perwatt_track_value", "The newest figure, in SI base units.")
-	t.latestOf(func(g *SiteGroup, h *History, n SiteNight) {
-		fmt.Fprintf(out, "perwatt_track_value%s %s\n", of(g, h), number(float64(n.Value)))
+	t.latestOf(func(g *group, h *history, p store.Point) {
+		fmt.Fprintf(out, "perwatt_track_value%s %s\n", of(g, h), number(float64(p.Value)))
 	})
 	head("perwatt_track_change", "The last change of a series: the new level over the old.")
-	for i := range t.site.Groups {
-		g := &t.site.Groups[i]
-		for k := range g.Series {
-			if n := len(g.Series[k].Changes); n > 0 {
-				fmt.Fprintf(out, "perwatt_track_change%s %s\n", of(g, &g.Series[k]), number(float64(g.Series[k].Changes[n-1].Size)))
+	for _, g := range t.groups {
+		for k := range g.series {
+			if n := len(g.series[k].changes); n > 0 {
+				fmt.Fprintf(out, "perwatt_track_change%s %s\n", of(g, &g.series[k]), number(g.series[k].changes[n-1].Size.Value))
 			}
 		}
 	}
 	head("perwatt_track_last_start_seconds", "Start of the newest session of a node, Unix time.")
-	for i := range t.site.Groups {
-		g := &t.site.Groups[i]
+	for _, g := range t.groups {
 		last := map[string]time.Time{}
-		for _, h := range g.Series {
-			if n := len(h.Nights); n > 0 && h.Nights[n-1].Start.After(last[h.Node]) {
-				last[h.Node] = h.Nights[n-1].Start
+		for _, h := range g.series {
+			if n := len(h.points); n > 0 && h.points[n-1].Start.After(last[h.Node]) {
+				last[h.Node] = h.points[n-1].Start
 			}
 		}
 		for _, node := range slices.Sorted(maps.Keys(last)) {
-			fmt.Fprintf(out, "perwatt_track_last_start_seconds%s %d\n", labels("group", g.ID, "node", node, "name", g.Name), last[node].Unix())
+			fmt.Fprintf(out, "perwatt_track_last_start_seconds%s %d\n", labels("group", g.id, "node", node, "name", g.name), last[node].Unix())
 		}
 	}
 	head("perwatt_track_regressions", "Regressions that fail the gate tonight.")
@@ -778,15 +845,15 @@ func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
 		Extra string  `json:"extra"`
 	}
 	entries := []entry{}
-	t.latestOf(func(g *SiteGroup, h *History, n SiteNight) {
+	t.latestOf(func(g *group, h *history, p store.Point) {
 		if (h.Metric == results.Power) != (better == track.Lower) {
 			return
 		}
 		s := table.ShapeOf(h.Unit)
-		e := entry{Name: results.Line(fmt.Sprintf("%s: %s, %s", t.at(g.ID, h.Node), t.figureName(store.Key{Group: g.ID, Scenario: h.Scenario, Use: h.Use, Workload: h.Workload, Impl: h.Impl, Threads: h.Threads, Metric: h.Metric}), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
-			Unit: s.Symbol, Value: float64(n.Value) * s.Factor, Extra: results.Line(fmt.Sprintf("record %s, revision %s", n.Record, cmp.Or(n.Revision, "unknown")), table.TextLimit)}
-		if !n.Low.IsAbsent() && !n.High.IsAbsent() {
-			e.Range = fmt.Sprintf("[%.6g, %.6g]", float64(n.Low)*s.Factor, float64(n.High)*s.Factor)
+		e := entry{Name: results.Line(fmt.Sprintf("%s: %s, %s", t.at(g.id, h.Node), t.figureName(h.Key), cmp.Or(h.Impl, h.Workload, "no workload")), 200),
+			Unit: s.Symbol, Value: float64(p.Value) * s.Factor, Extra: results.Line(fmt.Sprintf("record %s, revision %s", p.Record, cmp.Or(p.Env.Revision, "unknown")), table.TextLimit)}
+		if !p.Low.IsAbsent() && !p.High.IsAbsent() {
+			e.Range = fmt.Sprintf("[%.6g, %.6g]", float64(p.Low)*s.Factor, float64(p.High)*s.Factor)
 		}
 		entries = append(entries, e)
 	})

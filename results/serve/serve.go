@@ -288,11 +288,9 @@ func (s *Server) overview(ctx context.Context, _ url.Values, out io.Writer) erro
 		if err != nil {
 			return err
 		}
-		t.Finish(r)
-		site := t.Site()
-		site.Links = links[1:]
+		t.Report = r
 		var page bytes.Buffer
-		if err := report.WriteOverview(&page, site); err != nil {
+		if err := t.WriteOverview(&page); err != nil {
 			return err
 		}
 		m.version, m.night, m.page = version, t.Night, page.Bytes()
@@ -310,10 +308,7 @@ func (s *Server) group(ctx context.Context, id string, out io.Writer) error {
 	if _, ok := groups[id]; !ok {
 		return faultf(http.StatusNotFound, "there is no node group %.40q: / has the list", id)
 	}
-	t, opt, err := s.tracking(ctx, func(site report.Site, g report.SiteGroup) error {
-		site.Tool, site.Links = s.Tool, links[1:]
-		return report.WriteGroup(out, site, g)
-	})
+	t, opt, err := s.tracking(ctx, func(p *report.GroupPage) error { return p.Write(out) })
 	if err != nil {
 		return err
 	}
@@ -323,9 +318,9 @@ func (s *Server) group(ctx context.Context, id string, out io.Writer) error {
 }
 
 // tracking is how the store stands on its last night.
-func (s *Server) tracking(ctx context.Context, page func(report.Site, report.SiteGroup) error) (*report.Tracking, track.Options, error) {
+func (s *Server) tracking(ctx context.Context, page func(*report.GroupPage) error) (*report.Tracking, track.Options, error) {
 	c, night, err := track.LatestNight(ctx, s.index, store.Filter{}, s.now())
-	return &report.Tracking{Calendar: c, Night: night, Tool: s.Tool, Page: page}, track.Options{Calendar: c, Night: night}, err
+	return &report.Tracking{Calendar: c, Night: night, Tool: s.Tool, Links: links[1:], Page: page}, track.Options{Calendar: c, Night: night}, err
 }
 
 func (s *Server) now() time.Time {

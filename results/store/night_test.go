@@ -90,11 +90,11 @@ func BenchmarkNight(b *testing.B) {
 				t := report.Tracking{Calendar: noon, Night: night}
 				r, err := track.Now(b.Context(), x, track.Options{Calendar: noon, Night: night}, t.Add)
 				require.NoError(b, err)
-				t.Finish(r)
+				t.Report = r
 				var page bytes.Buffer
 				for b.Loop() {
 					page.Reset()
-					require.NoError(b, report.WriteOverview(&page, t.Site()))
+					require.NoError(b, t.WriteOverview(&page))
 				}
 				b.ReportMetric(float64(page.Len())/1e6, "MB")
 				if file := os.Getenv("PERWATT_WRITE_OVERVIEW"); file != "" {

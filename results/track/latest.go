@@ -131,9 +131,6 @@ func (g *Group) nodes(night int) (nodes []Node) {
 // Now judges every series of a store. Each group is passed to each with its
 // points before the next is read; the points are not kept.
 func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) error) (*Report, error) {
-	if opt.Rules == nil {
-		opt.Rules = &Rules{}
-	}
 	r := &Report{Calendar: opt.Calendar, Night: opt.Night, Ignored: map[store.Key]string{}, rules: opt.Rules}
 	ids, load, err := Load(ctx, x, opt)
 	if err != nil {

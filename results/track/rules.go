@@ -121,6 +121,9 @@ func (r *Rule) matches(k store.Key) bool {
 
 // Ignored returns the reason why a series is ignored; ok is false if it is not.
 func (r *Rules) Ignored(k store.Key) (reason string, ok bool) {
+	if r == nil {
+		return "", false
+	}
 	for i := range r.Ignore {
 		if r.Ignore[i].matches(k) {
 			return r.Ignore[i].Reason, true
@@ -131,6 +134,9 @@ func (r *Rules) Ignored(k store.Key) (reason string, ok bool) {
 
 // least returns the relative change that fails the gate for a series.
 func (r *Rules) least(k store.Key) float64 {
+	if r == nil {
+		return 0
+	}
 	for i := range r.Limit {
 		if r.Limit[i].matches(k) {
 			return r.Limit[i].Least

@@ -17,69 +17,109 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/resultstest"
+	"github.com/perwatt/perwatt/results/stats"
+	"github.com/perwatt/perwatt/results/store"
+	"github.com/perwatt/perwatt/results/track"
 )
 
-// years is a site of two groups: one steady, one that fell by 4 % at night
-// 200; name stands wherever a name does.
-func years(nights int, name string) Site {
+// nightly is a store, judged on its last night.
+type nightly struct {
+	groups []track.Standing
+	tool   string
+	night  int
+}
+
+// years is a store of two groups: one is steady; the rates of the other fell by 4 %,
+// one after another from two thirds of the nights on. name stands wherever a name
+// does.
+func years(nights int, name string) nightly {
 	rng := rand.New(rand.NewPCG(1, 2))
 	first := time.Date(2025, 3, 1, 23, 30, 0, 0, time.UTC)
-	s := Site{Sub: "2 groups", Tool: "perwatt test"}
-	for g, group := range []string{"AMD EPYC 7543 1×32c/64t 256 GiB snmp/wall", "Intel Xeon Platinum 8380 no meter" + name} {
-		sg := SiteGroup{ID: fmt.Sprintf("g%d", g), Name: group, Events: []SiteEvent{{At: first.AddDate(0, 0, nights/3), Text: "kernel 6.8.0 → 6.12.3" + name}}}
+	night := func(n int) int { return track.Calendar{}.Night(first.AddDate(0, 0, n)) }
+	out := nightly{tool: "perwatt test" + name, night: night(nights - 1)}
+	for g, of := range []store.Group{
+		{ID: "g0", CPU: "AMD EPYC 7543", Sockets: 1, Cores: 32, Threads: 64, Memory: 256 << 30, Meter: "snmp", Boundary: results.Wall},
+		{ID: "g1", CPU: "Intel Xeon Platinum 8380" + name},
+	} {
+		env := &store.Environment{Node: "n" + name, Revision: "3f2a91c07b1e" + name, Origin: string(results.Measured)}
+		if g == 1 {
+			env.Origin = string(results.Modelled)
+		}
+		s := track.Standing{
+			Group: track.Group{
+				Group: of, Points: map[store.Key][]store.Point{},
+				Events: []store.Event{{At: first.AddDate(0, 0, nights/3), Kind: "kernel", From: "6.8.0", To: "6.12.3" + name}},
+			},
+			Nodes: []track.Node{{NodeID: track.NodeID{Group: of.ID, Node: env.Node}, Last: out.night, Nights: nights, Measured: true, Expected: true}},
+		}
+		falls := nights * 2 / 3
 		for _, use := range []string{"mining", "training"} {
 			for _, metric := range []struct {
 				name  string
 				unit  results.Unit
 				value float64
 			}{{results.WorkPerEnergy, results.Hash.Per(results.Joule), 5.1e6}, {results.Throughput, results.Hash.Per(results.Second), 1.23e9}, {results.Power, results.Watt, 241}} {
-				h := History{Scenario: use, Use: use, Workload: "hashscan", Impl: "shani" + name, Metric: metric.name, Unit: metric.unit, Headline: metric.name == results.WorkPerEnergy, State: "steady", Tone: Good}
+				k := store.Key{Group: of.ID, Node: env.Node, Scenario: use, Use: use, Workload: "hashscan", Impl: "shani" + name, Metric: metric.name, Unit: metric.unit}
+				j := track.Judged{Series: &track.Series{Key: k}, Watch: track.Watch{Mood: track.Quiet, Before: nights - 1}, Last: out.night}
 				level := 1.0
 				for n := range nights {
-					if g == 1 && n == nights*2/3 && metric.name != results.Power {
+					if g == 1 && metric.name != results.Power && n == falls {
 						level = 0.96
-						c := SiteChange{Group: group, GroupID: sg.ID, Figure: metric.name + " of " + use, Since: first.AddDate(0, 0, n), From: first.AddDate(0, 0, n-1), To: first.AddDate(0, 0, n+1), Size: 0.96, Low: 0.955, High: 0.965, P: 3e-9, Tone: Poor, What: "slower at the same watts" + name, At: "3f2a91c…9b01d44" + name, Do: "look at the commits between" + name}
-						h.Changes, h.State, h.Tone = append(h.Changes, c), "regression"+name, Poor
-						s.Changes, sg.Changes = append(s.Changes, c), append(sg.Changes, c)
-						h.Levels = append(h.Levels, SiteLevel{first, first.AddDate(0, 0, n-1), metric.value})
+						j.Better = track.Higher
+						j.Changes = []track.Change{{Night: night(n), From: night(n - 1), To: night(n + 1), Size: stats.Interval{Value: 0.96, Low: 0.955, High: 0.965}, P: 3e-9,
+							LastGood: "3f2a91c" + name, FirstBad: "9b01d44" + name, Reached: []track.Reach{{Night: night(n), Far: 0.045}}}}
 					}
 					v := metric.value * level * (1 + 0.004*rng.NormFloat64())
-					h.Nights = append(h.Nights, SiteNight{Start: first.AddDate(0, 0, n), Value: results.Float(v), Low: results.Float(v * 0.997), High: results.Float(v * 1.003), Modelled: g == 1, Record: fmt.Sprintf("01J8ZQ%020d", n), Revision: "3f2a91c07b1e" + name})
+					s.Points[k] = append(s.Points[k], store.Point{Start: first.AddDate(0, 0, n), Value: results.Float(v), Low: results.Float(v * 0.997), High: results.Float(v * 1.003), Record: fmt.Sprintf("01J8ZQ%020d", n), Env: env})
 				}
-				from := first
-				if len(h.Levels) > 0 {
-					from = first.AddDate(0, 0, nights*2/3)
+				if metric.name != results.Power {
+					falls += nights / 20
 				}
-				h.Levels = append(h.Levels, SiteLevel{from, first.AddDate(0, 0, nights-1), metric.value * level})
-				sg.Series = append(sg.Series, h)
+				s.Judged = append(s.Judged, j)
 			}
 		}
-		s.Groups = append(s.Groups, sg)
+		out.groups = append(out.groups, s)
 	}
-	return s
+	return out
 }
 
-func overview(t testing.TB, s Site) string {
+// tracking is the view of the store; page is called with each group.
+func (n nightly) tracking(t testing.TB, page func(*GroupPage) error) *Tracking {
 	t.Helper()
-	var out strings.Builder
-	require.NoError(t, WriteOverview(&out, s))
-	return out.String()
+	v := &Tracking{Night: n.night, Tool: n.tool, Page: page}
+	var all []track.Judged
+	for i := range n.groups {
+		require.NoError(t, v.Add(&n.groups[i]))
+		all = append(all, n.groups[i].Judged...)
+	}
+	v.Report = &track.Report{Night: n.night, Groups: n.groups, Findings: track.Findings(all)}
+	return v
 }
 
-func sitePages(t testing.TB, s Site) map[string][]byte {
+// pages are those that perwatt track writes.
+func (n nightly) pages(t testing.TB) map[string][]byte {
 	t.Helper()
-	pages := map[string][]byte{"index.html": []byte(overview(t, s))}
+	pages := map[string][]byte{}
+	v := n.tracking(t, func(p *GroupPage) error {
+		var out bytes.Buffer
+		defer func() { pages[p.File()] = out.Bytes() }()
+		return p.Write(&out)
+	})
 	var out bytes.Buffer
-	for _, g := range s.Groups {
-		out.Reset()
-		require.NoError(t, WriteGroup(&out, s, g))
-		pages[GroupFile(g.ID)] = bytes.Clone(out.Bytes())
-	}
+	require.NoError(t, v.WriteOverview(&out))
+	pages["index.html"] = out.Bytes()
 	return pages
 }
 
-func TestSite(t *testing.T) {
-	pages := sitePages(t, years(300, ""))
+func (n nightly) overview(t testing.TB) string {
+	t.Helper()
+	var out strings.Builder
+	require.NoError(t, n.tracking(t, nil).WriteOverview(&out))
+	return out.String()
+}
+
+func TestTrackingPages(t *testing.T) {
+	pages := years(300, "").pages(t)
 	index := string(pages["index.html"])
 	require.Contains(t, index, "4 regressions.")
 	require.Contains(t, index, `href="group-g1.html"`)
@@ -89,60 +129,57 @@ func TestSite(t *testing.T) {
 	group := string(pages["group-g1.html"])
 	require.Equal(t, 6, strings.Count(group, `class="nights"`))
 	require.Contains(t, group, "~4.9", "modelled figures are marked")
-	require.Contains(t, group, "kernel 6.8.0 → 6.12.3")
+	require.Contains(t, group, "kernel: 6.8.0 → 6.12.3")
 	require.NotContains(t, index, "uPlot", "the overview zooms nothing")
 
 	quiet := years(300, "")
-	quiet.Changes, quiet.Groups = nil, quiet.Groups[:1]
-	require.Contains(t, string(sitePages(t, quiet)["index.html"]), "Nothing changed.")
-	none := string(sitePages(t, Site{})["index.html"])
-	require.Contains(t, none, "perwatt run --store")
+	quiet.groups = quiet.groups[:1]
+	require.Contains(t, quiet.overview(t), "Nothing changed.")
+	require.Contains(t, nightly{}.overview(t), "perwatt run --store")
 
 	// Of very many groups, what there is nothing to tell of shares a row.
 	many := years(20, "")
-	for i := range many.Groups[0].Series {
-		many.Groups[0].Series[i].Quiet = true
-	}
-	changed := many.Groups[1]
-	changed.Series = slices.Clone(changed.Series)
-	changed.Series[3].Quiet, changed.Series[3].Changes = true, nil // of training
-	many.Groups = append(slices.Repeat(many.Groups[:1], 499), changed)
-	require.Equal(t, 1000, strings.Count(overview(t, many), `class="spark"`))
-	many.Groups = append(many.Groups, many.Groups[0])
-	folded := overview(t, many)
+	changed := many.groups[1]
+	changed.Judged[3].Changes = nil // of training
+	many.groups = append(slices.Repeat(many.groups[:1], 499), changed)
+	require.Equal(t, 1000, strings.Count(many.overview(t), `class="spark"`))
+	many.groups = append(many.groups, many.groups[0])
+	folded := many.overview(t)
 	require.Equal(t, 1, strings.Count(folded, `class="spark"`))
 	require.Equal(t, 500, strings.Count(folded, "2 uses<small>mining; training</small>"))
 	require.Equal(t, 1, strings.Count(folded, "1 use<small>training</small>"))
 	require.Contains(t, folded, "share a row")
 
 	// Figures that are no numbers are gaps, and no reason to fail.
-	odd := years(30, "")
-	for i, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, -1, 1e308} {
-		odd.Groups[0].Series[0].Nights[i].Value = results.Float(v)
-		odd.Groups[0].Series[0].Nights[i+7].Low = results.Float(v)
-		odd.Groups[0].Series[1].Levels[0].Value = v
+	for _, v := range []results.Float{results.Absent(), results.Float(math.Inf(1)), results.Float(math.Inf(-1)), 0, -1, 1e308} {
+		odd := years(30, "")
+		g := &odd.groups[0]
+		g.Points[g.Judged[0].Key][3].Value, g.Points[g.Judged[0].Key][7].Low = v, v
+		for i := range 16 { // more than half of them: its level too
+			g.Points[g.Judged[1].Key][i].Value = v
+		}
+		require.NotContains(t, string(odd.pages(t)["group-g0.html"]), "Inf", v)
 	}
-	require.NotContains(t, string(sitePages(t, odd)["group-g0.html"]), "Inf")
 }
 
-// TestSiteBrowser holds the pages of tracking to what a reader's browser makes
-// of them.
 // TestGroupPageIsBounded: of thousands of figures and events a page draws some,
 // what changed first, and says how many there are.
 func TestGroupPageIsBounded(t *testing.T) {
 	first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	write := func(figures, events int) string {
-		g := SiteGroup{ID: "g", Name: "a group", Nodes: 1}
+		s := track.Standing{Group: track.Group{Group: store.Group{ID: "g"}, Points: map[store.Key][]store.Point{}}}
 		for i := range figures {
-			g.Series = append(g.Series, History{Scenario: fmt.Sprintf("use%05d", i), Use: "mining", Metric: results.Power, Unit: results.Watt, Headline: true, Notable: i == figures-1, State: "steady",
-				Nights: []SiteNight{{Start: first, Value: 1, Low: results.Absent(), High: results.Absent()}}})
+			j := track.Judged{Series: &track.Series{Key: store.Key{Group: "g", Scenario: fmt.Sprintf("use%05d", i), Use: "mining", Metric: results.Power, Unit: results.Watt}}, Watch: track.Watch{Mood: track.Quiet}}
+			if i == figures-1 {
+				j.Watch.Mood = track.Suspicious
+			}
+			s.Points[j.Key] = []store.Point{{Start: first, Value: 1, Low: results.Absent(), High: results.Absent(), Env: &store.Environment{}}}
+			s.Judged = append(s.Judged, j)
 		}
 		for i := range events {
-			g.Events = append(g.Events, SiteEvent{At: first.Add(time.Duration(i) * time.Minute), Text: fmt.Sprintf("event %d of many", i)})
+			s.Events = append(s.Events, store.Event{At: first.Add(time.Duration(i) * time.Minute), Kind: "by hand", Text: fmt.Sprintf("event %d of many", i)})
 		}
-		var out strings.Builder
-		require.NoError(t, WriteGroup(&out, Site{}, g))
-		return out.String()
+		return string(nightly{groups: []track.Standing{s}}.pages(t)["group-g.html"])
 	}
 	few := write(3, 3)
 	require.NotContains(t, few, "are drawn")
@@ -156,12 +193,14 @@ func TestGroupPageIsBounded(t *testing.T) {
 	require.Equal(t, mostDrawn, strings.Count(many, `<figure`), "charts")
 }
 
-func TestSiteBrowser(t *testing.T) {
+// TestTrackingBrowser holds the pages of tracking to what a reader's browser makes
+// of them.
+func TestTrackingBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser has no races of ours: make test runs it")
 	}
 	b := newTab(t)
-	pages := sitePages(t, years(900, ""))
+	pages := years(900, "").pages(t)
 	if dir := os.Getenv("PERWATT_WRITE_PAGES"); dir != "" {
 		for name, page := range pages {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), page, 0o644))
@@ -183,7 +222,7 @@ func TestSiteBrowser(t *testing.T) {
 	}
 	t.Run("hostile", func(t *testing.T) {
 		b.look(390, "dark")
-		for _, page := range sitePages(t, years(40, resultstest.Hostile+strings.Repeat("W", 200))) {
+		for _, page := range years(40, resultstest.Hostile+strings.Repeat("W", 200)).pages(t) {
 			b.show(page)
 			require.Empty(t, asked[audited](b, audit).Faults)
 			require.Empty(t, b.taken())
@@ -208,7 +247,7 @@ func TestSiteBrowser(t *testing.T) {
 			})()`, figure, at))
 		}
 		before := hover(0, 0.25)
-		require.Regexp(t, `^2025-10-\d\d 23:30: 5\.\d+ MH/J \[5\.\d+, 5\.\d+\], revision 3f2a91c07b1e`, before)
+		require.Regexp(t, `^2025-10-\d\d 23:30: 2\d\d\.\d+ W \[2\d\d\.\d+, 2\d\d\.\d+\], revision 3f2a91c07b1e`, before)
 		far := hover(5, 0.25)
 		require.Equal(t, before[:16], far[:16], "all show the same nights")
 		drag := `(() => {
