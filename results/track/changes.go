@@ -15,7 +15,7 @@ const (
 	// last Horizon nights.
 	Horizon = 40
 
-	// Memory is the number of measured nights that define what is normal. [Resume]
+	// Memory is the number of measured nights that define what is normal. [Judge]
 	// needs that many before the first new one.
 	Memory = 365
 
@@ -122,21 +122,6 @@ type Past struct {
 	Withdrawn []Change `json:",omitempty"`
 	// Alarms are of the last nights, oldest first.
 	Alarms []Alarm `json:",omitempty"`
-}
-
-// Changes walks the whole history and returns its changes, oldest first.
-func Changes(s *Series) []Change { return Resume(s, Past{}, Never).Changes }
-
-// Resume continues from the state after a night: only later nights are walked,
-// at a cost of one window each. The points may begin [Memory] measured nights
-// before the first later one, or at the start of an epoch; the result is then
-// that of a full pass.
-func Resume(s *Series, past Past, night int) Past {
-	w := s.walk(past)
-	for i := w.from(night + 1); i < len(w.nights); i++ {
-		w.step(i)
-	}
-	return w.Past
 }
 
 // walk is a pass over a history, one night at a time. All its state is in Past,

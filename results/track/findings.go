@@ -34,7 +34,9 @@ func (j *Judged) back(n int) int {
 
 // Judge finds the changes of a series up to a night and judges that night. Past
 // is the state after an earlier night upto; without one, pass the zero value and
-// [Never].
+// [Never]. Only later nights are walked, at a cost of one window each: the points
+// may begin [Memory] measured nights before the first of them, or at the start
+// of an epoch, and the result is that of a full pass.
 func Judge(s *Series, past Past, upto, night int) Judged {
 	w := s.walk(past)
 	j := Judged{Series: s, Watch: nothing, Last: s.last()}

@@ -119,6 +119,12 @@ func steady(rng *rand.Rand, n int, machine func(int) float64) *Series {
 
 func none(int) float64 { return 1 }
 
+// judgeNight judges one night of a series in which nothing was found before.
+func judgeNight(s *Series, night int) Watch { return Judge(s, Past{}, night-1, night).Watch }
+
+// changesOf returns the changes in the whole history of a series.
+func changesOf(s *Series) []Change { return Judge(s, Past{}, Never, s.last()).Changes }
+
 // The guard cries seldom where nothing is, always where there is much, and not
 // for what the machine did.
 func TestGuard(t *testing.T) {
@@ -127,23 +133,23 @@ func TestGuard(t *testing.T) {
 	false1, caught, machine, noisy, despite := 0, 0, 0, 0, 0
 	for range runs {
 		s := steady(rng, 30, none)
-		if JudgeNight(s, nil, 29).Mood == Suspicious {
+		if judgeNight(s, 29).Mood == Suspicious {
 			false1++
 		}
 		s.Points[29].Value *= 0.92
-		if w := JudgeNight(s, nil, 29); w.Mood == Suspicious {
+		if w := judgeNight(s, 29); w.Mood == Suspicious {
 			caught++
 			require.Less(t, w.Size.Value, w.Size.Low)
 		}
 		s = steady(rng, 30, func(i int) float64 { return 1 - 0.08*float64(i/29) })
-		if JudgeNight(s, nil, 29).Mood == Suspicious {
+		if judgeNight(s, 29).Mood == Suspicious {
 			machine++
 		}
 		s = steady(rng, 30, func(int) float64 { return math.Exp(0.05 * rng.NormFloat64()) })
-		if JudgeNight(s, nil, 29).Mood == Suspicious {
+		if judgeNight(s, 29).Mood == Suspicious {
 			noisy++
 		}
-		if s.Points[29].Value *= 0.92; JudgeNight(s, nil, 29).Mood == Suspicious {
+		if s.Points[29].Value *= 0.92; judgeNight(s, 29).Mood == Suspicious {
 			despite++
 		}
 	}
@@ -160,27 +166,27 @@ func TestGuardOfFewNights(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for n := 1; n < young; n++ {
 		s := steady(rng, n+1, none)
-		w := JudgeNight(s, nil, n)
+		w := judgeNight(s, n)
 		require.True(t, w.Young)
 		require.Equal(t, Quiet, w.Mood)
 		s.Points[n].Value *= 0.85
-		require.Equal(t, Suspicious, JudgeNight(s, nil, n).Mood, "more than 10 %% needs no statistics")
+		require.Equal(t, Suspicious, judgeNight(s, n).Mood, "more than 10 %% needs no statistics")
 		s.Points[n].Value *= 0.93 / 0.85
-		require.Equal(t, Quiet, JudgeNight(s, nil, n).Mood)
+		require.Equal(t, Quiet, judgeNight(s, n).Mood)
 	}
 	s := steady(rng, 1, none)
-	require.Equal(t, Quiet, JudgeNight(s, nil, 0).Mood)
-	require.Equal(t, Missing, JudgeNight(s, nil, 1).Mood)
-	require.Equal(t, Missing, JudgeNight(&Series{}, nil, 1).Mood)
+	require.Equal(t, Quiet, judgeNight(s, 0).Mood)
+	require.Equal(t, Missing, judgeNight(s, 1).Mood)
+	require.Equal(t, Missing, judgeNight(&Series{}, 1).Mood)
 	s = steady(rng, 30, none)
 	s.Events = []Event{{Night: 25, Kind: Kernel}}
-	require.True(t, JudgeNight(s, nil, 29).Young, "nothing is learned across an event")
+	require.True(t, judgeNight(s, 29).Young, "nothing is learned across an event")
 	// Of two records of a night the newer is judged: the older was measured again.
 	s = steady(rng, 30, none)
 	s.Points[29].Value *= 0.9
-	require.Equal(t, Suspicious, JudgeNight(s, nil, 29).Mood)
+	require.Equal(t, Suspicious, judgeNight(s, 29).Mood)
 	s.Points = append(s.Points, Point{Night: 29, Value: 1e9, Control: 5e8, Record: "9999"})
-	require.Equal(t, Quiet, JudgeNight(s, nil, 29).Mood)
+	require.Equal(t, Quiet, judgeNight(s, 29).Mood)
 }
 
 // Of several sessions of a night each is held against its own control.
@@ -200,7 +206,7 @@ func TestAudit(t *testing.T) {
 	var a Audit
 	for range 40 {
 		s := steady(rng, 120, none)
-		a.Add(s, Changes(s))
+		a.Add(s, changesOf(s))
 	}
 	require.Equal(t, 40*120, a.Nights)
 	require.Greater(t, a.Pairs, 4000)
@@ -218,7 +224,7 @@ func TestAudit(t *testing.T) {
 			move.Points[j].Value *= 1 + 0.1*float64(i%2*2-1)
 		}
 		dips.Add(dip, nil)
-		moves.Add(move, Changes(move))
+		moves.Add(move, changesOf(move))
 	}
 	require.InDelta(t, 20+8, dips.Guard, 8, "each of the dips, and some false ones")
 	require.InEpsilon(t, float64(dips.Guard)/float64(dips.Pairs), dips.Rate.Value, 1e-12)

@@ -67,20 +67,6 @@ func (w Watch) alarming() bool {
 // nothing is the Watch of a night without a figure.
 var nothing = Watch{Mood: Missing, Size: stats.Interval{Value: nan, Low: nan, High: nan}, P: nan}
 
-// JudgeNight compares the newest record of a night with a t prediction interval
-// of the last 20 nights before it in its epoch, each adjusted to the present
-// level by the known changes and divided by the control where there is one. The
-// night is suspicious if it lies outside the interval and is also unusual
-// (outside 95 %) without the division, or too noisy without it to be so.
-func JudgeNight(s *Series, known []Change, night int) Watch {
-	w := s.walk(Past{Changes: known})
-	at := w.from(night)
-	if at == len(w.nights) || w.nights[at].n != night {
-		return nothing
-	}
-	return w.guard(at)
-}
-
 // alarmed judges night i and records it if it fails the gate by itself.
 func (w *walk) alarmed(i int) {
 	w.watch = w.guard(i)
@@ -90,7 +76,11 @@ func (w *walk) alarmed(i int) {
 	}
 }
 
-// guard judges night i.
+// guard compares the newest record of night i with a t prediction interval of
+// the last 20 nights before it in its epoch, each adjusted to the present level
+// by the known changes and divided by the control where there is one. The night
+// is suspicious if it lies outside the interval and is also unusual (outside
+// 95 %) without the division, or too noisy without it to be so.
 func (w *walk) guard(i int) Watch {
 	start := max(w.epochs[w.epoch(i)], i-recent)
 	// Compare one session with one of each night: a median of several varies less.

@@ -243,7 +243,7 @@ func TestShortHistory(t *testing.T) {
 				}
 				s.Points = append(s.Points, Point{Night: n, Value: level * machine * math.Exp(c.spread*rng.NormFloat64()), Control: control})
 			}
-			if f := Changes(s); len(f) == 1 && f[0].Night >= 11 && f[0].Night <= 13 {
+			if f := changesOf(s); len(f) == 1 && f[0].Night >= 11 && f[0].Night <= 13 {
 				found++
 			}
 		}

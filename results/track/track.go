@@ -5,12 +5,12 @@
 // A series is one figure of one node of a group, night by night; nodes of one
 // model (siblings) differ by more than a night's noise. Known events (a new
 // kernel, meter or firmware) split it into epochs that share no statistics.
-// Within an epoch two detectors examine every new night:
+// Within an epoch [Judge] applies two detectors to every new night:
 //
-//   - [JudgeNight] compares the newest night with a t prediction interval of the
+//   - The guard ([Watch]) compares the newest night with a t prediction interval of the
 //     last 20. It is quick, uses one night, and asks for a second measurement
 //     rather than giving a verdict.
-//   - [Changes] locates the night at which the level stepped. It gives the
+//   - The change point detector ([Change]) locates the night at which the level stepped. It gives the
 //     verdict, the date and the size.
 //
 // All statistics are on logarithms: a series times a constant has the same
