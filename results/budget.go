@@ -247,15 +247,3 @@ func typical(of []terms) terms {
 		middle(func(t terms) float64 { return t.timing }), middle(func(t terms) float64 { return t.sampling }),
 	}
 }
-
-// CancelShared returns the half-width of b in quadrature without the terms
-// that cancel in the ratio of two figures read from the same meter.
-func (b *Budget) CancelShared() Float {
-	sum := Float(0)
-	for _, t := range b.Terms {
-		if !t.Shared {
-			sum += t.HalfWidth * t.HalfWidth
-		}
-	}
-	return Float(math.Sqrt(float64(sum)))
-}

@@ -65,7 +65,12 @@ func TestQuantisation(t *testing.T) {
 func TestSharedTermsCancel(t *testing.T) {
 	s := Derive(single(200, 230, Accuracy{Gain: 0.05, Resolution: 10}))
 	b := row(t, s, "mining", "mining").Metrics[WorkPerEnergy].Budget
-	require.InDelta(t, 5./230, float64(b.CancelShared()), 1e-5)
+	shared := map[string]bool{}
+	for _, term := range b.Terms {
+		shared[term.Name] = term.Shared
+	}
+	require.Equal(t, map[string]bool{Gain: true, Quantisation: false, "repeats": false, "sampling": false, "timing": false}, shared)
+	require.InDelta(t, 5./230, half(b, Quantisation), 1e-5)
 	require.Greater(t, float64(b.Quadrature), 0.05)
 	require.Zero(t, half(s.Exchange[0].HashesPerSample.Budget, Gain), "one meter saw both uses")
 }

@@ -490,18 +490,6 @@ func (tr *Trace) consistent() error {
 	return nil
 }
 
-// Encode seals r and writes it as JSON: see [Seal].
-func Encode(w io.Writer, r *Record) error {
-	raw, err := Seal(r)
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(raw); err != nil {
-		return fmt.Errorf("results: write record %s: %w", r.ID, err)
-	}
-	return nil
-}
-
 // Compress returns raw as one zstd frame, which [Load] reads as it reads raw.
 // It takes its time (half a second a megabyte) to make a file that is kept for
 // years a quarter smaller.

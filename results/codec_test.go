@@ -168,9 +168,7 @@ func sealed(t testing.TB, rec *Record) []byte {
 func TestRoundTrip(t *testing.T) {
 	for name, rec := range map[string]*Record{"filled": filled(), "session": session(3, 5), "empty": {Schema: SchemaVersion, State: Running}} {
 		t.Run(name, func(t *testing.T) {
-			var out bytes.Buffer
-			require.NoError(t, Encode(&out, rec))
-			raw := out.Bytes()
+			raw := sealed(t, rec)
 			require.True(t, json.Valid(raw))
 
 			plain, err := Read(bytes.NewReader(raw), "plain.json.zst") // the name says nothing
@@ -448,7 +446,6 @@ func TestSealRefuses(t *testing.T) {
 		c.change(rec)
 		_, err := Seal(rec)
 		require.ErrorContains(t, err, c.want)
-		require.ErrorContains(t, Encode(io.Discard, rec), c.want)
 	}
 }
 

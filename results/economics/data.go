@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"encoding/csv"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,12 +55,7 @@ func (t Threshold) Status(on time.Time) string {
 	return "signed " + day(t.Signed) + ", in force since " + day(t.InForce)
 }
 
-// Nameplates lists published machines in the order of their publication.
-func Nameplates() []Nameplate { return slices.Clone(nameplates()) }
-
-// Thresholds lists the amounts of compute named by laws.
-func Thresholds() []Threshold { return slices.Clone(thresholds()) }
-
+// nameplates lists published machines in the order of their publication.
 var nameplates = sync.OnceValue(func() []Nameplate {
 	var out []Nameplate
 	for _, r := range embedded(nameplatesCSV) {
@@ -78,6 +72,7 @@ var nameplates = sync.OnceValue(func() []Nameplate {
 	return out
 })
 
+// thresholds lists the amounts of compute that laws name.
 var thresholds = sync.OnceValue(func() []Threshold {
 	var out []Threshold
 	for _, r := range embedded(thresholdsCSV) {

@@ -13,8 +13,8 @@ var dated = regexp.MustCompile(`^20[0-9]{2}-[01][0-9](-[0-3][0-9])?$`)
 
 func TestNameplates(t *testing.T) {
 	want := map[string]float64{"Antminer S19 XP": 21.5, "Antminer S21": 17.5, "Antminer S21 XP": 13.5, "Avalon A16": 13.8}
-	require.Len(t, Nameplates(), len(want))
-	for _, n := range Nameplates() {
+	require.Len(t, nameplates(), len(want))
+	for _, n := range nameplates() {
 		require.InDelta(t, want[n.Model], float64(n.Efficiency.Value)/PerTH, 1e-9, n.Model)
 		require.Equal(t, results.Declared, n.Efficiency.Origin, n.Model)
 		require.Equal(t, results.Grade("E"), n.Efficiency.Grade, "a nameplate is never ranked")
@@ -41,8 +41,8 @@ func TestThresholds(t *testing.T) {
 		"California SB 1047": {1e26, `§ 22602`, map[string]string{
 			"2024-09-03": "not signed", "2024-09-29": "vetoed 2024-09-29", "2030-01-01": "vetoed 2024-09-29"}},
 	}
-	require.Len(t, Thresholds(), len(want))
-	for _, l := range Thresholds() {
+	require.Len(t, thresholds(), len(want))
+	for _, l := range thresholds() {
 		require.Equal(t, want[l.Name].flop, l.FLOP, l.Name)
 		require.Regexp(t, want[l.Name].section, l.Source, l.Name)
 		for on, status := range want[l.Name].status {

@@ -275,7 +275,7 @@ func TestMissingPrices(t *testing.T) {
 	_, ok = r.Table("mining-tornado")
 	require.False(t, ok)
 
-	for _, k := range Keys() { // any price may be the one that is not there
+	for _, k := range keys { // any price may be the one that is not there
 		evaluates(t, without(sheet(t), k.Name), day(asOf))
 	}
 }

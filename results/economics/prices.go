@@ -74,9 +74,7 @@ var (
 	bitcoin = []Unit{{"BTC/block", 1}}
 )
 
-// Keys lists all keys in the order of a sheet.
-func Keys() []Key { return slices.Clone(keys) }
-
+// keys lists all keys in the order of a sheet.
 var keys = []Key{
 	{"bitcoin_price", []Unit{{"$/BTC", 1}}, 1, 1e8, 2, "", "price of one bitcoin", "100000"},
 	{"network_difficulty", []Unit{{"T", 1e12}, {"1", 1}}, 1e-12, 1e9, 14, "", "of the current period of 2016 blocks", "150"},

@@ -48,7 +48,7 @@ func TestExample(t *testing.T) {
 	for _, x := range p.Sheet {
 		require.True(t, x.Source == "example" || strings.HasPrefix(x.Source, "Bitcoin consensus"), "%s: no source is invented", x.Key)
 	}
-	for _, k := range Keys() {
+	for _, k := range keys {
 		require.Contains(t, Example(), k.Name)
 		require.Positive(t, k.Fresh, k.Name)
 		require.Less(t, k.Min, k.Max, k.Name)

@@ -215,25 +215,3 @@ func (e estimate) interval() Interval {
 	low, high := results.Estimate(e).Interval()
 	return Interval{e.Value, low, high}
 }
-
-// MinimumEffect is the smallest relative difference of two candidates that is
-// found with the given power (0.8, say), two-sided at 5 %, from so many
-// sessions a side. cv is the coefficient of variation of a session's figure:
-// the windows are in it already and cannot stand in for sessions. Of one
-// session a side it is that of a window, and the effect one between those two
-// sessions. NaN if there is only one of each.
-//
-// It is (t(0.975) + t(power)) · cv · √(2/n). The degrees of freedom are those
-// that [Quotient] can count on, the harmonic mean 2n(n−1) ÷ (n+1) of Welch's
-// for equal spreads. Mann–Whitney asks for 2 to 6 % more.
-func MinimumEffect(cv float64, sessions, windows int, power float64) float64 {
-	n := float64(sessions)
-	if sessions == 1 {
-		n = float64(windows)
-	}
-	if n < 2 || !(power > 0 && power < 1) {
-		return math.NaN()
-	}
-	t := distuv.StudentsT{Sigma: 1, Nu: 2 * n * (n - 1) / (n + 1)}
-	return (t.Quantile(1-significance/2) + t.Quantile(power)) * cv * math.Sqrt(2/n)
-}

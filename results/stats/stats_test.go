@@ -184,22 +184,6 @@ func TestWiden(t *testing.T) {
 	}
 }
 
-func TestMinimumEffect(t *testing.T) {
-	// Of Mann–Whitney, simulated; ours is the t-test's, which needs 2 to 6 % less.
-	for n, want := range map[int]float64{6: 1.93, 10: 1.40, 20: 0.93, 30: 0.77} {
-		got := MinimumEffect(1, 1, n, 0.8)
-		t.Logf("n = %d: %.3f, Mann–Whitney %.2f", n, got, want)
-		require.InDelta(t, 0.96*want, got, 0.02*want, "n = %d", n)
-	}
-	// R: power.t.test(n = 20, power = 0.9).
-	require.InEpsilon(t, 1.0521, MinimumEffect(1, 20, 3, 0.9), 0.01)
-	require.Equal(t, MinimumEffect(1, 5, 5, 0.8), MinimumEffect(1, 5, 50, 0.8), "windows cannot stand in for sessions")
-	require.InEpsilon(t, 0.01*MinimumEffect(1, 5, 5, 0.8), MinimumEffect(0.01, 5, 5, 0.8), 1e-12)
-	for _, bad := range []float64{MinimumEffect(1, 1, 1, 0.8), MinimumEffect(1, 0, 9, 0.8), MinimumEffect(1, 5, 5, 1)} {
-		require.True(t, math.IsNaN(bad))
-	}
-}
-
 func TestMannWhitney(t *testing.T) {
 	nan := math.NaN()
 	for _, c := range []struct {

@@ -573,15 +573,3 @@ func listMonth(dir, month string) (in found, err error) {
 
 // List returns the records of the store, as the function [List] does.
 func (s *Store) List() ([]Entry, error) { return List(s.dir) }
-
-// Paths returns the paths of the finished records, oldest first.
-func (s *Store) Paths() ([]string, error) {
-	entries, err := s.List()
-	var paths []string
-	for _, e := range entries {
-		if !e.Partial {
-			paths = append(paths, e.Path)
-		}
-	}
-	return paths, err
-}
