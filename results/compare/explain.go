@@ -9,7 +9,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Explanation says where a figure of a comparison comes from.
+// Explanation is the formula and the inputs of a figure.
 type Explanation struct {
 	Figure  string         `json:"figure"`
 	Value   results.Figure `json:"value"`
@@ -35,12 +35,14 @@ type Input struct {
 // ErrFigure is wrapped when there is no figure of that name.
 var ErrFigure = errors.New("no such figure")
 
-// formulas say how figures are made.
+// formulas are the definitions of figures.
 var formulas = map[string]string{
 	results.Throughput:    "sum of work ÷ sum of seconds, over all windows; interval: of one session a ratio estimator's, of several a cluster bootstrap's",
 	results.Power:         "sum of energy ÷ sum of seconds, over all windows",
 	results.WorkPerEnergy: "sum of work ÷ sum of energy, over all windows",
 	results.EnergyPerWork: "sum of energy ÷ sum of work, over all windows",
+	results.FlopRate:      "sum of work × useful FLOP per count ÷ sum of seconds, over all windows",
+	results.PeakFraction:  "FLOP rate ÷ peak FLOP rate of the device",
 	"index":               "work per energy of the candidate ÷ that of the reference; the instruments' uncertainty is added in quadrature, without what cancels on a shared meter",
 	"exchange":            "work per energy of mining ÷ work per energy of training, of one candidate",
 	"advantage":           "exchange rate of the candidate ÷ that of the reference",
@@ -51,7 +53,7 @@ func (c *Comparison) Figures() (ids []string) {
 	for ti := range c.Tables {
 		for _, g := range c.Tables[ti].Groups {
 			for _, r := range g.Rows {
-				for _, m := range []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork} {
+				for _, m := range []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork, results.FlopRate, results.PeakFraction} {
 					if _, ok := r.Figures[m]; ok {
 						ids = append(ids, r.ID+"/"+m)
 					}
@@ -98,12 +100,9 @@ func (c *Comparison) Explain(id string) (Explanation, error) {
 				if r.ID != row {
 					continue
 				}
-				e.Value = r.Figures[metric]
-				if metric != results.Throughput {
-					e.Origin = g.Origin
-				}
+				e.Value, e.Origin = r.Figures[metric], r.Figures[metric].Origin
 				if metric == "index" {
-					e.Value = r.Index
+					e.Value, e.Origin = r.Index, r.Index.Origin
 					if ref, _ := t.row(c.Reference); ref != nil && ref != r {
 						e.inputs(c, ref)
 					}
