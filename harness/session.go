@@ -22,7 +22,7 @@ import (
 // Session is one measuring session on this node.
 type Session struct {
 	// Record is what is known before the first run: tool, node, plan,
-	// kernels, what meters were sought. Run adds the rest.
+	// kernels, which meters were probed. Run adds the rest.
 	Record    *results.Record
 	Scenarios []Scenario
 	Meters    []power.Meter

@@ -60,7 +60,7 @@ here: the option says where it is, env:NAME or file:PATH.
 			case step < time.Second || step > time.Hour:
 				return usagef("--step %v: must be from 1s to 1h", step)
 			}
-			meters, sought, err := powerall.Open(cmd.Context(), specs, powerall.Roots{Sys: sysfs, Proc: "/proc"})
+			meters, probes, err := powerall.Open(cmd.Context(), specs, powerall.Roots{Sys: sysfs, Proc: "/proc"})
 			if err != nil {
 				return err
 			}
@@ -77,7 +77,7 @@ here: the option says where it is, env:NAME or file:PATH.
 				}
 				return checkMeters(cmd, meters, interval, step, format)
 			}
-			m := report.Instruments{Meters: harness.Describe(meters), MeterProbes: sought, First: firstReadings(cmd, meters)}
+			m := report.Instruments{Meters: harness.Describe(meters), MeterProbes: probes, First: firstReadings(cmd, meters)}
 			if len(specs) == 0 {
 				for _, k := range powerall.Kinds() {
 					if k.Name != k.Form {

@@ -30,7 +30,7 @@ func nodeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			opened, sought, err := powerall.Open(cmd.Context(), meters, powerall.Roots{Sys: sysfs, Proc: "/proc"})
+			opened, probes, err := powerall.Open(cmd.Context(), meters, powerall.Roots{Sys: sysfs, Proc: "/proc"})
 			if err != nil {
 				return fmt.Errorf("--meter: %w", err)
 			}
@@ -39,8 +39,8 @@ func nodeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n := report.Machine{Node: node, Kernels: kernels, Meters: harness.Describe(opened), MeterProbes: sought}
-			n.Warnings = append(harness.Warnings(node, harness.ReadConditions(harness.Roots{})), results.PowerWarnings(&results.Record{Meters: n.Meters, MeterProbes: sought})...)
+			n := report.Machine{Node: node, Kernels: kernels, Meters: harness.Describe(opened), MeterProbes: probes}
+			n.Warnings = append(harness.Warnings(node, harness.ReadConditions(harness.Roots{})), results.PowerWarnings(&results.Record{Meters: n.Meters, MeterProbes: probes})...)
 			if format == "json" {
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", n)
 			}

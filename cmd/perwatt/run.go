@@ -209,7 +209,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	meters, sought, err := powerall.Open(ctx, f.meters, powerall.Roots{Sys: f.sysfs, Proc: "/proc"})
+	meters, probes, err := powerall.Open(ctx, f.meters, powerall.Roots{Sys: f.sysfs, Proc: "/proc"})
 	if err != nil {
 		return fmt.Errorf("--meter: %w", err)
 	}
@@ -231,7 +231,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	}
 	doubts := harness.Warnings(node, harness.ReadConditions(harness.Roots{}))
 	var found []string
-	for _, m := range sought {
+	for _, m := range probes {
 		found = append(found, m.Meter+" "+m.State)
 	}
 	say(stderr, "meters: %s (perwatt node says where and why)", strings.Join(found, ", "))
@@ -286,7 +286,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		s := harness.Session{
 			Record: &results.Record{
 				Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: node, Plan: plan,
-				Kernels: kernels, Meters: []results.Meter{}, MeterProbes: sought, Runs: []results.Run{}, Warnings: doubts,
+				Kernels: kernels, Meters: []results.Meter{}, MeterProbes: probes, Runs: []results.Run{}, Warnings: doubts,
 			},
 			Neighbours: neighbours,
 			Scenarios:  scenarios, Meters: meters, Devices: configure(on, node.Settings.CPUs[:plan.Threads]),

@@ -361,7 +361,7 @@ type key struct {
 func keyOf(r results.Row) key { return key{r.Scenario, r.Use, r.Role, ""} }
 
 // apart says in what rows of one use differ within a record.
-type apart struct{ workload, impl, threads bool }
+type apart struct{ device, workload, impl, threads bool }
 
 // variants finds what tells rows of a use apart, in any record.
 func (c *Comparison) variants() map[key]apart {
@@ -377,7 +377,7 @@ func (c *Comparison) variants() map[key]apart {
 					continue
 				}
 				v := out[k]
-				out[k] = apart{v.workload || r.Workload != f.Workload, v.impl || r.Impl != f.Impl, v.threads || r.Threads != f.Threads}
+				out[k] = apart{v.device || r.Device != f.Device, v.workload || r.Workload != f.Workload, v.impl || r.Impl != f.Impl, v.threads || r.Threads != f.Threads}
 			}
 		}
 	}
@@ -387,6 +387,9 @@ func (c *Comparison) variants() map[key]apart {
 // of names the variant that a row is.
 func (a apart) of(r results.Row) string {
 	var words []string
+	if a.device {
+		words = append(words, r.Device)
+	}
 	if a.workload {
 		words = append(words, r.Workload)
 	}

@@ -28,12 +28,23 @@ func TestMachines(t *testing.T) {
 			r.Node.Devices = []results.Device{r.Node.Devices[0], {ID: "gpu:0", Kind: results.KindGPU, Model: "H200", UUID: id}}
 		}
 	}
+	model := func(name string) func(*results.Record) {
+		return func(r *results.Record) { card("GPU-1")(r); r.Node.Devices[1].Model = name }
+	}
+	flashed := func(version string) func(*results.Record) {
+		return func(r *results.Record) {
+			card("GPU-1")(r)
+			r.Node.Devices[1].Firmware, r.Node.Devices[1].Driver = version, version
+		}
+	}
 	for name, c := range map[string]struct {
 		sessions []session
 		want     []string // sessions of each candidate, by number
 		warnings []string // code: a part of the text
 		err      string
 	}{
+		"another card":              {[]session{{edit: model("H200")}, {hour: 1, edit: model("H100")}, {hour: 2, edit: model("H200")}}, []string{"0 2", "1"}, nil, ""},
+		"other firmware and driver": {[]session{{edit: flashed("1")}, {hour: 1, edit: flashed("2")}}, []string{"0 1"}, nil, ""},
 		"one after the other":       {[]session{{}, {hour: 1}, {hour: 2}}, []string{"0 1 2"}, nil, ""},
 		"end and begin at once":     {[]session{{hour: 1}, {}}, []string{"0 1"}, nil, ""},
 		"a clock set back":          {[]session{{}, {hour: 1 - 1.0/3600}}, []string{"0 1"}, nil, ""},

@@ -11,14 +11,14 @@ import (
 // values is every figure of a record, one a row.
 func values(rec *results.Record) table.Table {
 	t := table.Table{Columns: table.Named(
-		"record", "node", "scenario", "use", "role", "workload", "impl", "threads", "metric", "value", "low", "high", "unit", "n", "boundary", "origin", "grade", "instrument", "uncertainty", "why",
+		"record", "node", "scenario", "use", "device", "role", "workload", "impl", "threads", "metric", "value", "low", "high", "unit", "n", "boundary", "origin", "grade", "instrument", "uncertainty", "why",
 	)}
 	put := func(r results.Row, metric string, m results.Figure) {
 		quadrature := results.Absent()
 		if m.Budget != nil {
 			quadrature = m.Budget.Quadrature
 		}
-		t.Row(text(rec.ID), text(rec.Node.Name), text(r.Scenario), text(r.Use), text(r.Role), text(r.Workload), text(r.Impl), table.Whole(r.Threads), text(metric),
+		t.Row(text(rec.ID), text(rec.Node.Name), text(r.Scenario), text(r.Use), text(r.Device), text(r.Role), text(r.Workload), text(r.Impl), table.Whole(r.Threads), text(metric),
 			number(m.Value), number(m.Low), number(m.High), text(m.Unit), table.Whole(m.N), text(m.Boundary), text(m.Origin), text(m.Grade), number(m.Instrument), number(quadrature), text(m.Why))
 	}
 	s := rec.Summary
@@ -34,11 +34,11 @@ func values(rec *results.Record) table.Table {
 	}
 	if m := s.CoRunCost; m != nil {
 		r := results.Row{Scenario: "mullet"}
-		put(r, "marginal_training_kept", m.TrainingKept)
-		put(r, "marginal_hashes_gained", m.HashesGained)
-		put(r, "marginal_extra_power", m.ExtraPower)
-		put(r, "marginal_extra_energy", m.ExtraEnergy)
-		put(r, "marginal_energy_per_work", m.EnergyPer)
+		put(r, "co_run_training_kept", m.TrainingKept)
+		put(r, "co_run_hashes_gained", m.HashesGained)
+		put(r, "co_run_extra_power", m.ExtraPower)
+		put(r, "co_run_extra_energy", m.ExtraEnergy)
+		put(r, "co_run_energy_per_work", m.EnergyPer)
 	}
 	for _, x := range s.Exchange {
 		put(results.Row{Scenario: x.Scenario, Use: "training", Device: x.Device}, "hashes_per_sample", x.HashesPerSample)

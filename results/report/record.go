@@ -173,15 +173,15 @@ func intervals(t *table.Table) (notes []string) {
 }
 
 // madeOf names the uses of rows, with their kernels below if asked; what tells
-// two rows of one use apart (package, kernel, threads) stands below too.
+// two rows of one use apart (device, package, kernel, threads) stands below too.
 func madeOf(rows []results.Row, kernels bool) []table.Text {
 	type use struct {
 		scenario, use string
 		role          results.Role
 	}
 	type several struct {
-		first                     results.Row
-		workloads, impls, threads bool
+		first                              results.Row
+		devices, workloads, impls, threads bool
 	}
 	uses := map[use]*several{}
 	for _, r := range rows {
@@ -190,6 +190,7 @@ func madeOf(rows []results.Row, kernels bool) []table.Text {
 			uses[k] = &several{first: r}
 		}
 		u := uses[k]
+		u.devices = u.devices || r.Device != u.first.Device
 		u.workloads = u.workloads || r.Workload != u.first.Workload
 		u.impls = u.impls || r.Impl != u.first.Impl
 		u.threads = u.threads || r.Threads != u.first.Threads
@@ -198,6 +199,9 @@ func madeOf(rows []results.Row, kernels bool) []table.Text {
 	for i, r := range rows {
 		var under []string
 		u := uses[use{r.Scenario, r.Use, r.Role}]
+		if u.devices {
+			under = append(under, results.Line(r.Device, table.NameLimit))
+		}
 		if u.workloads {
 			under = append(under, results.Line(r.Workload, 2*table.NameLimit))
 		}

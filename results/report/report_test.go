@@ -224,7 +224,7 @@ func TestCSVIsTidy(t *testing.T) {
 	impls := map[string]bool{}
 	for _, row := range rows[1:] {
 		require.Equal(t, `'=HYPERLINK("http://x","y")`, row[1])
-		impls[row[6]] = true
+		impls[row[7]] = true
 	}
 	require.Subset(t, slices.Collect(maps.Keys(impls)), []string{"'+1", "'-1", `'@a,"b"`})
 	metrics := 0

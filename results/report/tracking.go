@@ -304,7 +304,7 @@ func (t *Tracking) figureName(k store.Key) string {
 }
 
 // variety is what the series of one use differ in.
-type variety struct{ workload, impl, threads bool }
+type variety struct{ device, workload, impl, threads bool }
 
 // useKey is what the series of one use have in common.
 func useKey(k store.Key) store.Key {
@@ -325,14 +325,17 @@ func (t *Tracking) varieties(all []track.Judged) {
 			continue
 		}
 		v := t.vary[k]
-		t.vary[k] = variety{v.workload || f.Workload != j.Key.Workload, v.impl || f.Impl != j.Key.Impl, v.threads || f.Threads != j.Key.Threads}
+		t.vary[k] = variety{v.device || f.Device != j.Key.Device, v.workload || f.Workload != j.Key.Workload, v.impl || f.Impl != j.Key.Impl, v.threads || f.Threads != j.Key.Threads}
 	}
 }
 
-// variant tells a series from others of its use: by package, implementation and
-// threads, as far as they differ.
+// variant tells a series from others of its use: by device, package,
+// implementation and threads, as far as they differ.
 func (t *Tracking) variant(k store.Key) string {
 	v, parts := t.vary[useKey(k)], []string(nil)
+	if v.device && k.Device != "" {
+		parts = append(parts, k.Device)
+	}
 	if v.workload && k.Workload != "" {
 		parts = append(parts, k.Workload)
 	}
@@ -559,10 +562,10 @@ func (t *Tracking) before(n int) (lines []string) {
 
 func (t *Tracking) json(out io.Writer) error {
 	type figure struct {
-		Group, Node, Scenario, Use, Workload, Impl, Metric string
-		Threads                                            int
-		Size, Low, High, P                                 results.Float
-		Since, From, To                                    string
+		Group, Node, Scenario, Use, Device, Workload, Impl, Metric string
+		Threads                                                    int
+		Size, Low, High, P                                         results.Float
+		Since, From, To                                            string
 	}
 	type node struct {
 		Group string `json:"group"`
@@ -616,7 +619,7 @@ func (t *Tracking) json(out io.Writer) error {
 		}
 		for _, p := range f.Parts {
 			c := p.Change
-			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Node, p.Key.Scenario, p.Key.Use, p.Key.Workload, p.Key.Impl, p.Key.Metric, p.Key.Threads,
+			x.Figures = append(x.Figures, figure{p.Key.Group, p.Key.Node, p.Key.Scenario, p.Key.Use, p.Key.Device, p.Key.Workload, p.Key.Impl, p.Key.Metric, p.Key.Threads,
 				results.Float(c.Size.Value), results.Float(c.Size.Low), results.Float(c.Size.High), results.Float(c.P), date(c.Night), date(c.From), date(c.To)})
 		}
 		v.Findings = append(v.Findings, x)
@@ -629,7 +632,7 @@ func (t *Tracking) csv(g *group) error {
 	if t.Nights == nil {
 		return nil
 	}
-	lines := table.Table{Bare: t.begun, Columns: table.Named("group", "name", "node", "scenario", "use", "workload", "impl", "threads", "metric", "unit", "start", "value", "low", "high", "level", "revision", "record")}
+	lines := table.Table{Bare: t.begun, Columns: table.Named("group", "name", "node", "scenario", "use", "device", "workload", "impl", "threads", "metric", "unit", "start", "value", "low", "high", "level", "revision", "record")}
 	t.begun = true
 	for _, h := range g.figures() {
 		levels, at := t.levels(&h), 0
@@ -641,7 +644,7 @@ func (t *Tracking) csv(g *group) error {
 			if at < len(levels) {
 				level = results.Float(levels[at].Value)
 			}
-			lines.Row(text(g.id), text(g.name), text(h.Node), text(h.Scenario), text(h.Use), text(h.Workload), text(h.Impl), table.Whole(h.Threads), text(h.Metric), text(h.Unit),
+			lines.Row(text(g.id), text(g.name), text(h.Node), text(h.Scenario), text(h.Use), text(h.Device), text(h.Workload), text(h.Impl), table.Whole(h.Threads), text(h.Metric), text(h.Unit),
 				table.Time(p.Start), number(p.Value), number(p.Low), number(p.High), number(level), text(p.Env.Revision), text(p.Record))
 		}
 	}
@@ -799,7 +802,7 @@ func (t *Tracking) prometheus(out *bytes.Buffer) {
 		return "{" + strings.Join(s, ",") + "}"
 	}
 	of := func(g *group, h *history) string {
-		return labels("group", g.id, "node", h.Node, "scenario", h.Scenario, "use", h.Use, "workload", h.Workload, "impl", h.Impl, "threads", strconv.Itoa(h.Threads), "metric", h.Metric, "unit", string(h.Unit))
+		return labels("group", g.id, "node", h.Node, "scenario", h.Scenario, "use", h.Use, "device", h.Device, "workload", h.Workload, "impl", h.Impl, "threads", strconv.Itoa(h.Threads), "metric", h.Metric, "unit", string(h.Unit))
 	}
 	head := func(name, help string) { fmt.Fprintf(out, "# HELP %s %s\n# TYPE %[1]s gauge\n", name, help) }
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }

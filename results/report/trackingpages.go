@@ -68,7 +68,7 @@ func (g *group) event(e store.Event) string {
 
 // besides puts the same figure of two nodes side by side.
 func besides(a, b history) int {
-	key := func(h history) []string { return []string{h.Scenario, h.Use, h.Workload, h.Impl} }
+	key := func(h history) []string { return []string{h.Scenario, h.Use, h.Device, h.Workload, h.Impl} }
 	return cmp.Or(slices.Compare(key(a), key(b)), cmp.Compare(a.Threads, b.Threads), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Unit, b.Unit))
 }
 

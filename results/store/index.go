@@ -25,7 +25,7 @@ const indexName = "index.sqlite"
 
 // version of the tables and of what is put into them. An index of another
 // version is built again.
-const indexVersion = 12
+const indexVersion = 13
 
 // The figures of a session lie together, those of a group in the order of time:
 // a night writes one row for each session and not one for each series, and who
@@ -59,9 +59,9 @@ CREATE TABLE months (
 CREATE INDEX records_start ON records (start, id);
 CREATE INDEX records_group ON records (grp, start, id, env, excluded, state);
 CREATE TABLE series (
-	n INTEGER PRIMARY KEY, grp TEXT NOT NULL, scenario TEXT NOT NULL, use TEXT NOT NULL, workload TEXT NOT NULL,
+	n INTEGER PRIMARY KEY, grp TEXT NOT NULL, scenario TEXT NOT NULL, use TEXT NOT NULL, device TEXT NOT NULL, workload TEXT NOT NULL,
 	impl TEXT NOT NULL, threads INTEGER NOT NULL, metric TEXT NOT NULL, unit TEXT NOT NULL,
-	UNIQUE (grp, scenario, use, workload, impl, threads, metric, unit)
+	UNIQUE (grp, scenario, use, device, workload, impl, threads, metric, unit)
 );
 CREATE TABLE points (
 	grp TEXT NOT NULL, start INTEGER NOT NULL, record INTEGER NOT NULL,

@@ -183,8 +183,8 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// A series is of one package and one number of threads: figures of others are
-// none of its nights.
+// A series is of one device, one package and one number of threads: figures of
+// others are none of its nights.
 func TestSeriesOfOneWorkload(t *testing.T) {
 	s, err := Open(t.TempDir())
 	require.NoError(t, err)
@@ -192,11 +192,18 @@ func TestSeriesOfOneWorkload(t *testing.T) {
 		func(*results.Use) {},
 		func(u *results.Use) { u.Threads = 32 },
 		func(u *results.Use) { u.Workload = "example.com/other" },
+		func(u *results.Use) { u.Device = "gpu:0" },
 	} {
 		rec := night(1, epoch.AddDate(0, 0, i), 6, 1e9+float64(i))
 		for j := range rec.Runs {
 			for k := range rec.Runs[j].Uses {
+				before := rec.Runs[j].Uses[k].Device
 				change(&rec.Runs[j].Uses[k])
+				for l := range rec.Runs[j].Traces {
+					if key := &rec.Runs[j].Traces[l].Key; key.Device == before {
+						key.Device = rec.Runs[j].Uses[k].Device
+					}
+				}
 			}
 		}
 		keep(t, s, rec)
@@ -205,15 +212,15 @@ func TestSeriesOfOneWorkload(t *testing.T) {
 	var got []string
 	for _, s := range all(t, x.Series(t.Context(), Filter{Scenario: "mining", Metric: results.Throughput})) {
 		require.Len(t, s.Points, 1)
-		got = append(got, fmt.Sprint(s.Workload, " ", s.Threads, " ", s.Points[0].Value))
-		require.NoError(t, x.Keep(t.Context(), Filter{}, map[Key]Kept{s.Key: {epoch.AddDate(0, 0, 9), fmt.Sprint(s.Threads)}}))
+		got = append(got, fmt.Sprint(s.Device, " ", s.Workload, " ", s.Threads, " ", s.Points[0].Value))
+		require.NoError(t, x.Keep(t.Context(), Filter{}, map[Key]Kept{s.Key: {epoch.AddDate(0, 0, 9), fmt.Sprint(s.Device, s.Threads)}}))
 	}
-	require.Equal(t, []string{"example.com/other 64 1.000000002e+09", "hashscan 32 1.000000001e+09", "hashscan 64 1e+09"}, got)
+	require.Equal(t, []string{"cpu example.com/other 64 1.000000002e+09", "cpu hashscan 32 1.000000001e+09", "cpu hashscan 64 1e+09", "gpu:0 hashscan 64 1.000000003e+09"}, got)
 	kept, err := x.Kept(t.Context(), GroupOf(night(1, epoch, 1, 1)).ID, Filter{})
 	require.NoError(t, err)
-	require.Len(t, kept, 3)
+	require.Len(t, kept, 4)
 	for k, v := range kept {
-		require.Equal(t, fmt.Sprint(k.Threads), v.Text)
+		require.Equal(t, fmt.Sprint(k.Device, k.Threads), v.Text)
 	}
 }
 
@@ -407,6 +414,44 @@ func TestEventsOfNodes(t *testing.T) {
 			require.Equal(t, c.want, got)
 		})
 	}
+}
+
+// Another card is another machine; its firmware, its driver and where it is plugged
+// in are not.
+func TestGroupHasDevices(t *testing.T) {
+	with := func(devices ...results.Device) Group {
+		rec := night(1, epoch, 1, 1)
+		rec.Node.Devices = append(rec.Node.Devices, devices...)
+		return GroupOf(rec)
+	}
+	h200 := results.Device{ID: "gpu:0", Kind: results.KindGPU, Model: "NVIDIA H200", PCI: "0000:17:00.0", UUID: "a", Driver: "570", Firmware: "96.00"}
+	moved, second, other := h200, h200, h200
+	moved.ID, moved.PCI, moved.UUID, moved.Driver, moved.Firmware = "gpu:3", "0000:65:00.0", "b", "580", "97.00"
+	second.ID = "gpu:1"
+	other.Model = "NVIDIA H100"
+	ids := map[string]string{}
+	for name, g := range map[string]Group{"no card": with(), "one card": with(h200), "two cards": with(h200, second), "another card": with(other), "card and other": with(h200, other)} {
+		require.Empty(t, ids[g.ID], "%s is not %s", name, ids[g.ID])
+		ids[g.ID] = name
+	}
+	require.Equal(t, with(h200), with(moved))
+	require.Contains(t, with(h200, second).Name(), "32c/64t + 2 × NVIDIA H200 256 GiB snmp/wall")
+
+	miner := func(model, firmware string) *results.Record {
+		rec := night(1, epoch, 1, 1)
+		rec.Node.CPU, rec.Node.Memory = results.CPU{}, 0
+		rec.Node.Devices = []results.Device{{ID: results.MinerDevice, Kind: results.KindMiner, Model: model, Firmware: firmware}}
+		return rec
+	}
+	s19 := miner("Antminer S19", "1.0")
+	require.Equal(t, "Antminer S19 snmp/wall", GroupOf(s19).Name())
+	require.NotEqual(t, GroupOf(s19).ID, GroupOf(miner("Antminer S21", "1.0")).ID)
+	updated := miner("Antminer S19", "1.1")
+	require.Equal(t, GroupOf(s19), GroupOf(updated))
+	before, after := environmentOf(s19), environmentOf(updated)
+	events := changes(&before, &after)
+	require.Len(t, events, 1)
+	require.Equal(t, "firmware 1.0 1.1", strings.Join([]string{events[0].Kind, events[0].From, events[0].To}, " "))
 }
 
 func TestGroupIsStable(t *testing.T) {

@@ -35,7 +35,7 @@ func (x *Index) Kept(ctx context.Context, group string, f Filter) (map[Key]Kept,
 	out := map[Key]Kept{}
 	err := x.do(ctx, func() error {
 		clear(out)
-		rows, err := x.db.QueryContext(ctx, `SELECT s.grp, k.node, s.scenario, s.use, s.workload, s.impl, s.threads, s.metric, s.unit, k.before, k.text
+		rows, err := x.db.QueryContext(ctx, `SELECT s.grp, k.node, s.scenario, s.use, s.device, s.workload, s.impl, s.threads, s.metric, s.unit, k.before, k.text
 			FROM series AS s JOIN kept AS k ON k.series = s.n WHERE s.grp = ? AND k.filter = ?`, group, f.of())
 		if err != nil {
 			return err
@@ -45,7 +45,7 @@ func (x *Index) Kept(ctx context.Context, group string, f Filter) (map[Key]Kept,
 			var k Key
 			var at int64
 			var v Kept
-			if err := rows.Scan(&k.Group, &k.Node, &k.Scenario, &k.Use, &k.Workload, &k.Impl, &k.Threads, &k.Metric, &k.Unit, &at, &v.Text); err != nil {
+			if err := rows.Scan(&k.Group, &k.Node, &k.Scenario, &k.Use, &k.Device, &k.Workload, &k.Impl, &k.Threads, &k.Metric, &k.Unit, &at, &v.Text); err != nil {
 				return damage(err)
 			}
 			v.Before = time.UnixMicro(at).UTC()
@@ -68,12 +68,12 @@ func (x *Index) Keep(ctx context.Context, f Filter, all map[Key]Kept) error {
 	err := x.do(ctx, func() error {
 		return x.transact(ctx, func(tx *sql.Tx) error {
 			put, err := tx.PrepareContext(ctx, `INSERT OR REPLACE INTO kept (series, node, filter, before, text)
-				SELECT n, ?, ?, ?, ? FROM series WHERE (grp, scenario, use, workload, impl, threads, metric, unit) = (?, ?, ?, ?, ?, ?, ?, ?)`)
+				SELECT n, ?, ?, ?, ? FROM series WHERE (grp, scenario, use, device, workload, impl, threads, metric, unit) = (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 			if err != nil {
 				return err
 			}
 			for k, v := range all {
-				if _, err := put.ExecContext(ctx, k.Node, f.of(), v.Before.UnixMicro(), v.Text, k.Group, k.Scenario, k.Use, k.Workload, k.Impl, k.Threads, k.Metric, string(k.Unit)); err != nil {
+				if _, err := put.ExecContext(ctx, k.Node, f.of(), v.Before.UnixMicro(), v.Text, k.Group, k.Scenario, k.Use, k.Device, k.Workload, k.Impl, k.Threads, k.Metric, string(k.Unit)); err != nil {
 					return err
 				}
 			}

@@ -43,6 +43,7 @@ type Key struct {
 	Node     string       `json:"node"` // see [Environment]
 	Scenario string       `json:"scenario"`
 	Use      string       `json:"use"`
+	Device   string       `json:"device,omitempty"` // id; empty for idle
 	Workload string       `json:"workload"`
 	Impl     string       `json:"impl"`
 	Threads  int          `json:"threads"`
@@ -367,8 +368,8 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 	f.Group = group
 	h = past{keys: map[uint64]Key{}, figures: map[string]map[uint64][]held{}}
 	where, args := f.series()
-	keys, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, workload, impl, threads, metric, unit FROM series WHERE "+where+ // #nosec G202 -- where is made of constants; every value is an argument
-		" ORDER BY scenario, use, workload, impl, threads, metric, unit", args...)
+	keys, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, device, workload, impl, threads, metric, unit FROM series WHERE "+where+ // #nosec G202 -- where is made of constants; every value is an argument
+		" ORDER BY scenario, use, device, workload, impl, threads, metric, unit", args...)
 	if err != nil {
 		return h, err
 	}
@@ -376,7 +377,7 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 	for keys.Next() {
 		var k Key
 		var n uint64
-		if err := keys.Scan(&n, &k.Group, &k.Scenario, &k.Use, &k.Workload, &k.Impl, &k.Threads, &k.Metric, &k.Unit); err != nil {
+		if err := keys.Scan(&n, &k.Group, &k.Scenario, &k.Use, &k.Device, &k.Workload, &k.Impl, &k.Threads, &k.Metric, &k.Unit); err != nil {
 			return h, damage(err)
 		}
 		h.order, h.keys[n] = append(h.order, n), k

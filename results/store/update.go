@@ -386,7 +386,7 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 	for _, row := range sum.Rows {
 		for name, m := range row.Metrics {
 			if !m.Value.IsAbsent() {
-				r.points[Key{h.Group, "", row.Scenario, row.Use, row.Workload, row.Impl, row.Threads, name, m.Unit}] = m
+				r.points[Key{h.Group, "", row.Scenario, row.Use, row.Device, row.Workload, row.Impl, row.Threads, name, m.Unit}] = m
 			}
 		}
 	}
@@ -521,7 +521,7 @@ func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 		&w.find: "SELECT r.n, r.grp, e.node, r.start, r.path, r.size, r.modified, r.amended FROM records AS r JOIN environments AS e ON e.n = r.env WHERE r.id = ?",
 		&w.record: `INSERT INTO records (id, month, path, size, modified, amended, start, state, digest, valid, grp, env, labels, excluded, error)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
-		&w.series: `INSERT INTO series (grp, scenario, use, workload, impl, threads, metric, unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		&w.series: `INSERT INTO series (grp, scenario, use, device, workload, impl, threads, metric, unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET grp = grp RETURNING n`,
 		&w.forget:   "DELETE FROM kept WHERE before > ? AND node = ? AND series IN (SELECT n FROM series WHERE grp = ?)",
 		&w.newGroup: "INSERT OR IGNORE INTO groups (id, json) VALUES (?, ?)",
@@ -602,7 +602,7 @@ func (w *writer) add(r *read) error {
 	for k, m := range r.points {
 		series, ok := w.x.ids[k]
 		if !ok {
-			if err := w.series.QueryRowContext(w.ctx, k.Group, k.Scenario, k.Use, k.Workload, k.Impl, k.Threads, k.Metric, string(k.Unit)).Scan(&series); err != nil {
+			if err := w.series.QueryRowContext(w.ctx, k.Group, k.Scenario, k.Use, k.Device, k.Workload, k.Impl, k.Threads, k.Metric, string(k.Unit)).Scan(&series); err != nil {
 				return err
 			}
 			w.x.ids[k] = series

@@ -97,6 +97,7 @@ func instead(judged []Judged) {
 				what = append(what, fmt.Sprintf("%s %s instead of %s", noun, cmp.Or(now, "none"), cmp.Or(was, "none")))
 			}
 		}
+		differ(j.Key.Device, old.Key.Device, "device")
 		differ(j.Key.Workload, old.Key.Workload, "workload")
 		differ(j.Key.Impl, old.Key.Impl, "implementation")
 		differ(strconv.Itoa(j.Key.Threads), strconv.Itoa(old.Key.Threads), "threads")

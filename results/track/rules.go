@@ -38,6 +38,7 @@ type Rule struct {
 	Node     string  `toml:"node"`
 	Scenario string  `toml:"scenario"`
 	Use      string  `toml:"use"`
+	Device   string  `toml:"device"` // id
 	Workload string  `toml:"workload"`
 	Impl     string  `toml:"impl"`
 	Threads  int     `toml:"threads"` // 0 for any
@@ -82,8 +83,8 @@ func ReadRules(r io.Reader) (*Rules, error) {
 	return &rules, nil
 }
 
-func (r *Rule) patterns() [7]string {
-	return [7]string{r.Group, r.Node, r.Scenario, r.Use, r.Workload, r.Impl, r.Metric}
+func (r *Rule) patterns() [8]string {
+	return [8]string{r.Group, r.Node, r.Scenario, r.Use, r.Device, r.Workload, r.Impl, r.Metric}
 }
 
 func (r *Rule) check(kind string) error {
@@ -98,7 +99,7 @@ func (r *Rule) check(kind string) error {
 	case r.Threads < 0:
 		return fmt.Errorf("threads = %d: must be a number of threads, such as 4", r.Threads)
 	case !some:
-		return errors.New("it matches nothing: set group, node, scenario, use, workload, impl, threads or metric")
+		return errors.New("it matches nothing: set group, node, scenario, use, device, workload, impl, threads or metric")
 	case kind == "ignore" && strings.TrimSpace(r.Reason) == "":
 		return errors.New("give a reason = \"…\"")
 	case kind == "limit" && !(r.Least >= 0 && r.Least < 1):

@@ -55,7 +55,7 @@ import (
 
 // names are the fields of a key that rules can match.
 func names(k store.Key) []string {
-	return []string{k.Group, k.Node, k.Scenario, k.Use, k.Workload, k.Impl, k.Metric}
+	return []string{k.Group, k.Node, k.Scenario, k.Use, k.Device, k.Workload, k.Impl, k.Metric}
 }
 
 // compare orders keys by their names.

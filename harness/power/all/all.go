@@ -118,12 +118,12 @@ func Kinds() []Kind {
 // Open opens the meters that the specs name; no spec at all is auto. A meter
 // asked for by name that is not there is an error. auto never is: it takes the
 // first meter with a total that is alive, in the order rapl, hwmon, model, and
-// nvml beside it, which is in no total. sought says of every kind where it was looked for
-// and what was found, or refused and with which cure.
+// nvml beside it, which is in no total. probes lists every kind with where it was
+// looked for and what was found, or why it was refused and the remedy.
 //
 // A spec of several joined by " + " is one meter: the feeds of a node with two
 // supplies, whose watts add up.
-func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Meter, sought []results.MeterProbe, err error) {
+func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Meter, probes []results.MeterProbe, err error) {
 	roots.Sys, roots.Proc = cmp.Or(roots.Sys, "/sys"), cmp.Or(roots.Proc, "/proc")
 	if len(specs) == 0 {
 		specs = []string{auto}
@@ -143,11 +143,11 @@ func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Mete
 	names := map[string]bool{}
 	for _, c := range chosen {
 		if err := ctx.Err(); err != nil {
-			return meters, sought, err
+			return meters, probes, err
 		}
 		if len(c.parts) == 0 {
 			m, s := search(ctx, roots)
-			sought = append(sought, s...)
+			probes = append(probes, s...)
 			for _, m := range m {
 				names[m.Info().Name] = true
 				meters = append(meters, m)
@@ -160,14 +160,14 @@ func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Mete
 			if errors.Is(err, power.ErrAbsent) {
 				state, cure = Absent, "; use --meter auto for what this machine has, or declared:WATTS"
 			}
-			sought = append(sought, results.MeterProbe{Meter: c.parts[0].kind.name, State: state, Detail: err.Error()})
-			return meters, sought, fmt.Errorf("meter %q: %w%s", c.spec, err, cure)
+			probes = append(probes, results.MeterProbe{Meter: c.parts[0].kind.name, State: state, Detail: err.Error()})
+			return meters, probes, fmt.Errorf("meter %q: %w%s", c.spec, err, cure)
 		}
 		m = unique(m, names)
 		meters = append(meters, m)
-		sought = append(sought, results.MeterProbe{Meter: m.Info().Name, State: Used, Detail: describe(m.Info())})
+		probes = append(probes, results.MeterProbe{Meter: m.Info().Name, State: Used, Detail: describe(m.Info())})
 	}
-	return meters, sought, nil
+	return meters, probes, nil
 }
 
 // choice is one parsed spec; it has no parts if it is auto.
@@ -304,7 +304,7 @@ func (r renamed) Info() power.Info {
 
 // search looks for every kind that auto may use and keeps the first that has
 // a total, and those that stand beside it.
-func search(ctx context.Context, roots Roots) (used []power.Meter, sought []results.MeterProbe) {
+func search(ctx context.Context, roots Roots) (used []power.Meter, probes []results.MeterProbe) {
 	var head power.Meter
 	for _, k := range kinds {
 		if !k.auto {
@@ -337,12 +337,12 @@ func search(ctx context.Context, roots Roots) (used []power.Meter, sought []resu
 			s.Detail += ": no channel covers the CPU packages" + name
 			_ = m.Close()
 		}
-		sought = append(sought, s)
+		probes = append(probes, s)
 	}
 	if head != nil {
 		used = slices.Insert(used, 0, head)
 	}
-	return used, sought
+	return used, probes
 }
 
 func describe(info power.Info) string {
