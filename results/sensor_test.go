@@ -153,6 +153,7 @@ func TestRenewedEachSecond(t *testing.T) {
 		renewed, window float64
 		all             bool
 	}{{1.03, 1.3, true}, {1.03, 6, true}, {2, 6, true}, {5, 20, true}, {5, 1.3, false}} {
+		absent := 0
 		for phase := range 20 {
 			x := instrument{step: 1e-6, renewed: c.renewed, poll: 0.1, idle: 20, load: 60, window: c.window, phase: float64(phase) / 20}
 			runs, truth := x.session(r, 3)
@@ -165,11 +166,13 @@ func TestRenewedEachSecond(t *testing.T) {
 					require.Empty(t, why, "%+v", x)
 					require.InDelta(t, truth[i], float64(e), s.uncertain(runs[i].Trace(MeterKey("m", "e")), float64(p.From), float64(p.To), 0, 0).linear(), "%+v", x)
 				} else if e.IsAbsent() {
+					absent++
 					require.Regexp(t, `^the counter e of meter m (did not move|moved once) in the 1.3 s of the window`, why.Why)
 					require.Equal(t, MeterStill, why.Status)
 				}
 			}
 		}
+		require.Equal(t, !c.all, absent > 0, "%+v", c)
 	}
 }
 

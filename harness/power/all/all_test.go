@@ -309,6 +309,9 @@ func TestConformance(t *testing.T) {
 	for _, s := range sought {
 		t.Logf("%s: %s: %s", s.Meter, s.State, s.Detail)
 	}
+	if len(meters) == 0 {
+		t.Skip("this machine has no meter")
+	}
 }
 
 func FuzzParse(f *testing.F) {

@@ -136,7 +136,9 @@ func TestCharts(t *testing.T) {
 	for name, c := range charts() {
 		got := check(t, c)
 		require.Contains(t, got, "<text")
-		for _, m := range ids.FindAllStringSubmatch(got, -1) {
+		found := ids.FindAllStringSubmatch(got, -1)
+		require.NotEmpty(t, found, name)
+		for _, m := range found {
 			require.False(t, all[m[1]], "%s: id %s is that of another chart", name, m[1])
 			all[m[1]] = true
 		}
@@ -154,7 +156,9 @@ func TestTextsApart(t *testing.T) {
 				text           string
 			}
 			var seen []placed
-			for _, m := range texts.FindAllStringSubmatch(drawing, -1) {
+			found := texts.FindAllStringSubmatch(drawing, -1)
+			require.NotEmpty(t, found, name)
+			for _, m := range found {
 				x, _ := strconv.ParseFloat(m[2], 64)
 				y, _ := strconv.ParseFloat(m[3], 64)
 				size := 12.5
@@ -260,7 +264,9 @@ func TestClasses(t *testing.T) {
 	require.NotContains(t, css, "url(")
 	require.NotContains(t, css, "@import")
 	for name, c := range charts() {
-		for _, m := range regexp.MustCompile(`class="([^"]*)"`).FindAllStringSubmatch(string(c.SVG()), -1) {
+		found := regexp.MustCompile(`class="([^"]*)"`).FindAllStringSubmatch(string(c.SVG()), -1)
+		require.NotEmpty(t, found, name)
+		for _, m := range found {
 			for class := range strings.FieldsSeq(m[1]) {
 				require.Regexp(t, `\.`+regexp.QuoteMeta(class)+`[{ ]`, css, name)
 			}
