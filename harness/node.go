@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -44,11 +45,12 @@ const (
 	maxDir   = 16384   // entries of a directory
 )
 
-// Fingerprint describes the machine that the trees at roots belong to. What
-// they do not tell is left absent. Only if they are this machine's own are its
-// processors asked as well (CPUID, HWCAP), which is where the features and the
-// name of the hypervisor come from. It fails if there is no procfs at all.
-func Fingerprint(roots Roots) (results.Node, error) {
+// Fingerprint describes the machine that the trees at roots belong to, with the
+// devices that were found on it by other means. What is not known is absent. The
+// processor that executes this is asked (CPUID) for the hypervisor and what else
+// the trees lack only if they are this machine's own. It fails if there is no
+// procfs at all.
+func Fingerprint(roots Roots, found []device.Info) (results.Node, error) {
 	r := roots.orHere()
 	if _, err := os.Stat(r.Proc); err != nil {
 		return results.Node{}, fmt.Errorf("harness: describe the machine: %w: mount procfs there", err)
@@ -57,7 +59,30 @@ func Fingerprint(roots Roots) (results.Node, error) {
 	if r == here {
 		askProcessor(&n)
 	}
+	for _, d := range found {
+		n.Devices = withDevice(n.Devices, d)
+	}
 	return n, nil
+}
+
+// withDevice adds what is known of a device to what the trees say of it, which
+// goes first, or adds the device. The ID is the one it is opened by.
+func withDevice(all []results.Device, info device.Info) []results.Device {
+	d := results.Device{
+		ID: info.ID, Kind: results.DeviceKind(info.Kind), Vendor: clean(info.Vendor), Model: clean(info.Name), Driver: clean(info.Driver),
+		PCI: info.PCI, UUID: info.UUID, Memory: info.Memory, Lanes: info.Lanes, Features: slices.Sorted(slices.Values(info.Features)),
+	}
+	i := slices.IndexFunc(all, func(seen results.Device) bool {
+		return seen.ID == d.ID || d.PCI != "" && seen.PCI == d.PCI
+	})
+	if i < 0 {
+		return append(all, d)
+	}
+	seen := all[i]
+	d.Vendor, d.Model, d.PCI = cmp.Or(seen.Vendor, d.Vendor), cmp.Or(seen.Model, d.Model), cmp.Or(seen.PCI, d.PCI)
+	d.Lanes = cmp.Or(seen.Lanes, d.Lanes) // online, of which this process may use fewer
+	all[i] = d
+	return all
 }
 
 func readNode(r Roots) results.Node {
@@ -94,11 +119,6 @@ func readNode(r Roots) results.Node {
 func askProcessor(n *results.Node) {
 	c := &cpuid.CPU
 	n.Arch = cmp.Or(n.Arch, runtime.GOARCH)
-	d := &n.Devices[0]
-	d.Features = c.FeatureSet()
-	slices.Sort(d.Features)
-	d.Vendor = cmp.Or(d.Vendor, clean(c.VendorString))
-	d.Model = cmp.Or(d.Model, clean(c.BrandName))
 	if n.CPU.Clock.IsAbsent() && c.Hz > 0 {
 		n.CPU.Clock = results.Float(c.Hz)
 	}

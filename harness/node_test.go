@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -44,7 +45,7 @@ func TestRecordedMachines(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
 		t.Run(name, func(t *testing.T) {
 			roots := tree(t, name)
-			n, err := Fingerprint(roots)
+			n, err := Fingerprint(roots, nil)
 			require.NoError(t, err)
 			c := ReadConditions(roots)
 			saw := struct {
@@ -80,7 +81,7 @@ func codes(ws []results.Warning) []string {
 // This machine, whatever it is, agrees with what the kernel tells the process
 // directly.
 func TestThisMachine(t *testing.T) {
-	n, err := Fingerprint(Roots{})
+	n, err := Fingerprint(Roots{}, []device.Info{{ID: "cpu", Kind: device.CPU, Name: "a CPU", Lanes: 1 << 20, Features: []string{"TAIL", "LEGS"}}})
 	require.NoError(t, err)
 	host, err := os.Hostname()
 	require.NoError(t, err)
@@ -91,8 +92,8 @@ func TestThisMachine(t *testing.T) {
 	require.Equal(t, cpu, n.Devices[0])
 	require.Equal(t, results.KindCPU, cpu.Kind)
 	require.NotEmpty(t, cpu.Model)
-	require.NotEmpty(t, cpu.Features)
-	require.True(t, slices.IsSorted(cpu.Features))
+	require.Equal(t, []string{"LEGS", "TAIL"}, cpu.Features)
+	require.Less(t, cpu.Lanes, 1<<20, "the number of CPUs online goes first")
 	require.Positive(t, n.Threads())
 	require.LessOrEqual(t, n.CPU.Sockets, n.CPU.Cores)
 	require.LessOrEqual(t, n.CPU.Cores, n.Threads())
@@ -105,7 +106,7 @@ func TestThisMachine(t *testing.T) {
 }
 
 func TestFingerprintWithoutProc(t *testing.T) {
-	_, err := Fingerprint(Roots{Proc: filepath.Join(t.TempDir(), "proc")})
+	_, err := Fingerprint(Roots{Proc: filepath.Join(t.TempDir(), "proc")}, nil)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -264,4 +265,32 @@ func FuzzNodeParsers(f *testing.F) {
 		}
 		parseMembership(b)
 	})
+}
+
+func TestWithDevice(t *testing.T) {
+	seen := func() []results.Device {
+		return []results.Device{
+			{ID: "cpu", Kind: results.KindCPU, Lanes: 8},
+			{ID: "gpu:0", Kind: results.KindGPU, Vendor: "NVIDIA", Model: "NVIDIA [10de:2335]", PCI: "0000:01:00.0"},
+		}
+	}
+	for _, c := range []struct {
+		name string
+		info device.Info
+		at   int
+		want results.Device
+	}{
+		{"by its ID", device.Info{ID: "cpu", Kind: device.CPU, Vendor: "V", Name: " A  CPU ", Lanes: 4}, 0,
+			results.Device{ID: "cpu", Kind: results.KindCPU, Vendor: "V", Model: "A CPU", Lanes: 8}},
+		{"by its address", device.Info{ID: "cuda:0", Kind: device.GPU, Name: "H200", PCI: "0000:01:00.0", UUID: "GPU-1", Memory: 1 << 37, Driver: "nvidia 570"}, 1,
+			results.Device{ID: "cuda:0", Kind: results.KindGPU, Vendor: "NVIDIA", Model: "NVIDIA [10de:2335]", PCI: "0000:01:00.0", UUID: "GPU-1", Memory: 1 << 37, Driver: "nvidia 570"}},
+		{"another", device.Info{ID: "cuda:1", Kind: device.GPU, Name: "H200", PCI: "0000:02:00.0", Features: []string{"sm_90"}}, 2,
+			results.Device{ID: "cuda:1", Kind: results.KindGPU, Model: "H200", PCI: "0000:02:00.0", Features: []string{"sm_90"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := append(seen(), results.Device{})[:max(2, c.at+1)]
+			want[c.at] = c.want
+			require.Equal(t, want, withDevice(seen(), c.info))
+		})
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/kernels/device"
+	devices "github.com/perwatt/perwatt/kernels/device/all"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
@@ -175,7 +176,7 @@ func watchMeters(cmd *cobra.Command, meters []power.Meter, interval time.Duratio
 
 func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.Duration, format string) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	node, err := harness.Fingerprint(harness.Roots{})
+	node, err := harness.Fingerprint(harness.Roots{}, devices.List())
 	if err != nil {
 		return err
 	}

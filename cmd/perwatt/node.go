@@ -8,6 +8,7 @@ import (
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
+	devices "github.com/perwatt/perwatt/kernels/device/all"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
@@ -26,7 +27,7 @@ func nodeCommand() *cobra.Command {
 			if format != "text" && format != "json" {
 				return usagef("--format %q: must be text or json", format)
 			}
-			node, err := harness.Fingerprint(harness.Roots{})
+			node, err := harness.Fingerprint(harness.Roots{}, devices.List())
 			if err != nil {
 				return err
 			}
@@ -39,7 +40,7 @@ func nodeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n := report.Machine{Node: node, Kernels: kernels, Meters: harness.Describe(opened), MeterProbes: probes}
+			n := report.Machine{Node: node, Usable: devices.IDs(), Kernels: kernels, Meters: harness.Describe(opened), MeterProbes: probes}
 			n.Warnings = append(harness.Warnings(node, harness.ReadConditions(harness.Roots{})), results.PowerWarnings(&results.Record{Meters: n.Meters, MeterProbes: probes})...)
 			if format == "json" {
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", n)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/perwatt/perwatt/harness"
+	devices "github.com/perwatt/perwatt/kernels/device/all"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/results"
 )
@@ -21,7 +22,7 @@ import (
 //
 //	go test -run '^$' -bench ThroughHarness -benchtime 9x ./cmd/perwatt
 func BenchmarkThroughHarness(b *testing.B) {
-	node, err := harness.Fingerprint(harness.Roots{})
+	node, err := harness.Fingerprint(harness.Roots{}, devices.List())
 	require.NoError(b, err)
 	var ratios []float64
 	for b.Loop() {

@@ -76,7 +76,8 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: control,mining,training,compute,memory,mullet (default all)")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train, the first also in the mullet: "+strings.Join(benchall.Models(), ",")+" (default the preset's)")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, none, or a spec (perwatt meters --help lists them)")
-	fl.StringVar(&f.device, "device", devices.Auto, "device to measure: auto, all, or one that perwatt node lists; USE@DEVICE in --uses places a use on one of several")
+	fl.StringVar(&f.device, "device", devices.Auto, "device to measure: auto, all, or one that perwatt node marks as usable; USE@DEVICE in --uses places a use on one of several")
+	_ = cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions(devices.Names(), cobra.ShellCompDirectiveNoFileComp)) // it fails only for a flag that is not defined
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use on the CPU")
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
 	f.store.flag(cmd)
@@ -225,7 +226,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		w := harness.NeighbourWarning(others)
 		say(stderr, "perwatt: %s: the records of both say so; %s", w.Text, w.Remedy)
 	}
-	node, err := harness.Fingerprint(harness.Roots{})
+	node, err := harness.Fingerprint(harness.Roots{}, devices.List())
 	if err != nil {
 		return err
 	}
@@ -279,7 +280,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 				}
 				return fmt.Errorf("%w; what was measured before is kept: %s", err, strings.Join(files, ", "))
 			}
-			if node, err = harness.Fingerprint(harness.Roots{}); err != nil { // a setting may show in it
+			if node, err = harness.Fingerprint(harness.Roots{}, devices.List()); err != nil { // a setting may show in it
 				return err
 			}
 		}

@@ -15,6 +15,7 @@ import (
 // it is, what would be used, and every warning.
 type Machine struct {
 	Node        results.Node         `json:"node"`
+	Usable      []string             `json:"usable"` // IDs of the devices that can be measured
 	Kernels     []results.Kernel     `json:"kernels"`
 	Meters      []results.Meter      `json:"meters"`
 	MeterProbes []results.MeterProbe `json:"meter_probes"`
@@ -28,7 +29,7 @@ func WriteMachine(w io.Writer, m Machine, opt Options) error {
 		Title: []string{results.Line(n.Name, 40), results.Line(n.Models(), 60), results.Plural(n.Threads(), "thread")},
 		State: gib(n.Memory), Whole: true,
 	}
-	p.Add(machine(n), kernels(m.Kernels), meters(m))
+	p.Add(machine(n), devices(m), kernels(m.Kernels), meters(m))
 	if t := recordWarnings(&results.Record{Warnings: m.Warnings}); len(t.Items) > 0 {
 		p.Add(t)
 	} else {
@@ -75,10 +76,22 @@ func machine(n results.Node) table.Table {
 	}
 	add("settings", fact("governor", s.Governor), fact("turbo", s.Turbo), fact("SMT", s.SMT), fact("microcode", s.Microcode),
 		fact("clock source", s.ClockSource), quota, limit)
-	for _, d := range n.Devices {
-		if d.Kind != results.KindCPU { // its facts come first
-			add(string(d.Kind), d.ID, d.Model, d.PCI, fact("driver", d.Driver))
+	return t
+}
+
+// devices lists what the node has, and what of it perwatt run can measure.
+func devices(m Machine) table.Table {
+	t := table.Table{Title: "Devices", Columns: []table.Column{
+		{Head: "device", Kind: table.Name}, {Head: "kind", Kind: table.Name}, {Head: "model", Kind: table.Name, Limit: 60},
+		{Head: "address", Kind: table.Name}, {Head: "driver", Kind: table.Name}, {Head: "usable", Kind: table.Name},
+	}}
+	for _, d := range m.Node.Devices {
+		usable := "no: perwatt has no code for it"
+		if slices.Contains(m.Usable, d.ID) {
+			usable = "yes"
 		}
+		t.Row(text(results.Line(d.ID, table.NameLimit)), text(string(d.Kind)), text(results.Line(d.Model, 60)),
+			text(cmp.Or(results.Line(d.PCI, table.NameLimit), "-")), text(cmp.Or(results.Line(d.Driver, table.NameLimit), "-")), text(usable))
 	}
 	return t
 }

@@ -20,23 +20,29 @@ const (
 // List returns the devices of this machine, the CPU first.
 func List() []device.Info { return []device.Info{cpu.Info()} }
 
-// Select returns the devices of a name: [Auto], [All] or the ID of one. Auto is
-// the CPU.
+// IDs lists the devices of this machine by their IDs.
+func IDs() (ids []string) {
+	for _, d := range List() {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+// Names lists what [Select] takes: [Auto], [All] and the ID of each device.
+func Names() []string { return append([]string{Auto, All}, IDs()...) }
+
+// Select returns the devices of a name. Auto is the CPU.
 func Select(name string) ([]device.Info, error) {
 	there := List()
-	switch name {
-	case All:
+	switch i := slices.IndexFunc(there, func(d device.Info) bool { return d.ID == name }); {
+	case name == All:
 		return there, nil
-	case Auto:
+	case name == Auto:
 		return there[:1], nil
+	case i >= 0:
+		return there[i : i+1], nil
 	}
-	ids := make([]string, len(there))
-	for i, d := range there {
-		if ids[i] = d.ID; d.ID == name {
-			return there[i : i+1], nil
-		}
-	}
-	return nil, fmt.Errorf("no device %q on this machine: use %s", name, strings.Join(slices.Concat([]string{Auto, All}, ids), ", "))
+	return nil, fmt.Errorf("no device %q that perwatt can compute on: use %s", name, strings.Join(Names(), ", "))
 }
 
 // Open opens a device of this machine.

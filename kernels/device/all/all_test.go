@@ -18,7 +18,7 @@ func TestSelect(t *testing.T) {
 	}
 	for _, name := range []string{"", "cuda:0", "CPU"} {
 		_, err := all.Select(name)
-		require.ErrorContains(t, err, `on this machine: use auto, all, cpu`, name)
+		require.ErrorContains(t, err, `that perwatt can compute on: use auto, all, cpu`, name)
 	}
 }
 
