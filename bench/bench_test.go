@@ -77,9 +77,9 @@ func benchmarkUse(b *testing.B, name string) {
 			if !im.Supported || i > 0 && im.Name != k.Chosen {
 				continue
 			}
-			head, metered := results.PrimaryMeterOf(&results.Record{Meters: harness.Describe(meters)})
+			head := results.Derive(&results.Record{Meters: harness.Describe(meters)}).PrimaryMeter
 			source, boundary, grade := "none", "none", "none"
-			if metered {
+			if head != nil {
 				source, boundary = head.Meter, string(head.Boundary)
 				grade = string(results.GradeOf(head.Boundary, head.Origin, nil, 1))
 			}

@@ -59,7 +59,7 @@ func (a terms) scale(by float64) terms {
 // within returns what is uncertain of the energy between two instants of a
 // run, in J, at one meter. Gains of one instrument are correlated and add up;
 // the rest of its channels is independent.
-func (h PrimaryMeter) within(r *indexedRun, from, to float64) (sum terms) {
+func (h meterTotal) within(r *indexedRun, from, to float64) (sum terms) {
 	trips := r.Trace(TraceKey{Kind: TraceRoundTrip, Meter: h.Meter})
 	half := 0.0
 	if trips != nil {

@@ -56,6 +56,9 @@ func derive(e *effort) Summary {
 	}
 	s.CoRunCost = d.coRunCost(rows)
 	s.Exchange = d.exchange(rows)
+	if d.metered {
+		s.PrimaryMeter = &d.head.PrimaryMeter
+	}
 	s.Meters, s.Coverage = d.meterRows(), d.coverages()
 	s.Claims = d.claims()
 	s.Flags = append(d.flags(s), claimFlags(s.Claims)...)

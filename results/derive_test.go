@@ -373,13 +373,12 @@ func TestHeadlineOf(t *testing.T) {
 	}
 	want := []string{"bmc", "rapl", "model", "declared"}
 	for _, name := range want {
-		h, ok := PrimaryMeterOf(&Record{Meters: meters})
-		require.True(t, ok)
+		h := Derive(&Record{Meters: meters}).PrimaryMeter
+		require.NotNil(t, h)
 		require.Equal(t, name, h.Meter)
 		meters = slices.DeleteFunc(meters, func(m Meter) bool { return m.Name == name })
 	}
-	_, ok := PrimaryMeterOf(&Record{Meters: meters})
-	require.False(t, ok, "a channel that overlaps others is no total")
+	require.Nil(t, Derive(&Record{Meters: meters}).PrimaryMeter, "a channel that overlaps others is no total")
 }
 
 func TestTraceOver(t *testing.T) {

@@ -78,7 +78,7 @@ func (d *deriver) flags(s Summary) []Warning {
 		}
 	}
 	for _, why := range d.head.dead {
-		add(nil, "dead-source", fmt.Sprintf("%s of meter %s is quoted, and not what would come first: %s", strings.Join(d.head.Channels(), " + "), d.head.Meter, why.Why),
+		add(nil, "dead-source", fmt.Sprintf("%s of meter %s is quoted, and not what would come first: %s", strings.Join(d.head.Channels, " + "), d.head.Meter, why.Why),
 			"see what the first source says (perwatt meters SPEC --watch), or leave it out")
 	}
 	if off := idleDrift(d.windows); math.Abs(off) > maxIdleDrift && d.head.Origin == Measured {

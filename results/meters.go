@@ -13,7 +13,7 @@ const maxIntervals = 3
 // meterRows is the power of each scenario at every total and card.
 func (d *deriver) meterRows() []MeterRow {
 	type source struct {
-		PrimaryMeter
+		meterTotal
 		channel string
 	}
 	var sources []source
@@ -67,7 +67,7 @@ func (d *deriver) meterRows() []MeterRow {
 }
 
 // each are the parts of a total, each on its own.
-func (h PrimaryMeter) each() (out []PrimaryMeter) {
+func (h meterTotal) each() (out []meterTotal) {
 	for i := range h.parts {
 		part := h
 		part.parts = h.parts[i : i+1]
@@ -80,7 +80,7 @@ func (h PrimaryMeter) each() (out []PrimaryMeter) {
 // it gives its outermost total or, without one, at all of its channels.
 func (d *deriver) coverages() []Coverage {
 	out := []Coverage{}
-	totals := map[string]PrimaryMeter{}
+	totals := map[string]meterTotal{}
 	for _, h := range d.totals {
 		if _, better := totals[h.Meter]; !better {
 			totals[h.Meter] = h

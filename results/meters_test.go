@@ -151,7 +151,7 @@ func TestGradesAskMore(t *testing.T) {
 		p.To = p.From + 79
 	}
 	j := &judgement{deriver: &deriver{indexedRecord: indexed(free(rec)), windows: []Window{{}}}, grade: "A", coverage: Coverage{Interval: 4, Readings: 20}, shortest: 79}
-	j.head = PrimaryMeter{parts: []sensor{{Channel: Channel{Kind: Gauge}}}}
+	j.head = meterTotal{parts: []sensor{{Channel: Channel{Kind: Gauge}}}}
 	for name, want := range map[string]Outcome{"duration": Fail, "readings": Fail, "interval": Fail} {
 		i := slices.IndexFunc(publish, func(r rule) bool { return r.name == name })
 		got, _ := publish[i].look(j)

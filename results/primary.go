@@ -8,24 +8,14 @@ import (
 	"strings"
 )
 
-// PrimaryMeter is a total of a meter: the one that is taken as the power of the
+// meterTotal is a total of a meter: the one that is taken as the power of the
 // node, or one that stands beside it.
-type PrimaryMeter struct {
-	Meter    string
-	Boundary Boundary
-	Origin   Origin
-	Gain     float64 // relative, of the instrument; NaN if unknown
-	parts    []sensor
-	period   float64  // s; 0 if any
-	dead     []Reason // why what comes first by the order of preference gave no watts
-}
-
-// Channels names the channels that add up to the total.
-func (h PrimaryMeter) Channels() (names []string) {
-	for _, c := range h.parts {
-		names = append(names, c.Name)
-	}
-	return names
+type meterTotal struct {
+	PrimaryMeter
+	Gain   float64 // relative, of the instrument; NaN if unknown
+	parts  []sensor
+	period float64  // s; 0 if any
+	dead   []Reason // why what comes first by the order of preference gave no watts
 }
 
 // rank lists what the meters of a session give as the power of a boundary,
@@ -33,7 +23,7 @@ func (h PrimaryMeter) Channels() (names []string) {
 // the runs before what gave none, measured before modelled before declared,
 // then the outermost boundary, then the first. Of channels that measure the
 // same place, each total has the one that gave them in the most windows.
-func (s *indexedRecord) rank() (out []PrimaryMeter) {
+func (s *indexedRecord) rank() (out []meterTotal) {
 	for i := range s.rec.Meters {
 		m := &s.rec.Meters[i]
 		for _, b := range Boundaries() {
@@ -43,13 +33,13 @@ func (s *indexedRecord) rank() (out []PrimaryMeter) {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b PrimaryMeter) int { return cmp.Compare(a.place(), b.place()) })
+	slices.SortStableFunc(out, func(a, b meterTotal) int { return cmp.Compare(a.place(), b.place()) })
 	if len(s.good) == 0 {
 		return out
 	}
-	var dead []PrimaryMeter
+	var dead []meterTotal
 	var why []Reason
-	living := slices.DeleteFunc(slices.Clone(out), func(h PrimaryMeter) bool {
+	living := slices.DeleteFunc(slices.Clone(out), func(h meterTotal) bool {
 		first := Reason{}
 		for _, r := range s.good {
 			e, why := h.energy(r, r.from, r.to)
@@ -74,18 +64,20 @@ func (s *indexedRecord) rank() (out []PrimaryMeter) {
 // total is what the wanted channels of a meter add up to, at a boundary: of
 // those that measure the same place the first, or the one that gave watts in
 // more windows.
-func (s *indexedRecord) total(m *Meter, b Boundary, wanted func(Channel) bool) PrimaryMeter {
-	h := PrimaryMeter{Meter: m.Name, Boundary: b}
+func (s *indexedRecord) total(m *Meter, b Boundary, wanted func(Channel) bool) meterTotal {
+	h := meterTotal{PrimaryMeter: PrimaryMeter{Meter: m.Name, Boundary: b}}
 	if m.Period > 0 {
 		h.period = float64(m.Period)
 	}
 	for _, rivals := range s.places(m, wanted) {
-		h.parts = append(h.parts, s.best(&h, rivals))
+		part := s.best(&h, rivals)
+		s.copied(part.Name)
+		h.parts, h.Channels = append(h.parts, part), append(h.Channels, part.Name)
 	}
 	return h
 }
 
-func (s *indexedRecord) best(h *PrimaryMeter, rivals []Channel) (best sensor) {
+func (s *indexedRecord) best(h *meterTotal, rivals []Channel) (best sensor) {
 	most, dead := -1, []Reason(nil)
 	for _, c := range rivals {
 		sensor, n, first := s.look(h.Meter, c), 0, Reason{}
@@ -108,7 +100,7 @@ func (s *indexedRecord) best(h *PrimaryMeter, rivals []Channel) (best sensor) {
 }
 
 // graded completes a total by what its parts have in common.
-func (h PrimaryMeter) graded() PrimaryMeter {
+func (h meterTotal) graded() meterTotal {
 	h.Gain = math.NaN()
 	for _, s := range h.parts {
 		h.Origin = s.Origin
@@ -141,16 +133,8 @@ func (s *indexedRecord) places(m *Meter, wanted func(Channel) bool) (out [][]Cha
 }
 
 // place is low for what is quoted first.
-func (h PrimaryMeter) place() int {
+func (h meterTotal) place() int {
 	return 100*slices.Index([]Origin{Measured, Modelled, Declared}, h.Origin) + slices.Index(Boundaries(), h.Boundary)
-}
-
-// PrimaryMeterOf picks the total to quote: of those that gave watts the measured
-// before the modelled before the declared, then the outermost boundary; ok is
-// false if no meter of the record gives one.
-func PrimaryMeterOf(rec *Record) (h PrimaryMeter, ok bool) {
-	s := indexed(free(rec))
-	return s.head, s.metered
 }
 
 // mostParts is how many parts of a node a reason names.
@@ -185,7 +169,7 @@ func noTotal(meters []Meter) Reason {
 
 // energy returns the joules of the headline meter between two instants of a
 // run; if any of its channels has none there, none, and why.
-func (h PrimaryMeter) energy(r *indexedRun, from, to float64) (Float, Reason) {
+func (h meterTotal) energy(r *indexedRun, from, to float64) (Float, Reason) {
 	if len(h.parts) == 0 {
 		return Absent(), Because(NoMeter)
 	}
@@ -248,7 +232,7 @@ func (s seen) mark(m Figure) Figure {
 
 // marked is powered with the terms at hand; plain are those of the gross
 // power. The figure is graded by the worse of the two.
-func (h PrimaryMeter) marked(m Figure, of, plain terms, shortest float64) Figure {
+func (h meterTotal) marked(m Figure, of, plain terms, shortest float64) Figure {
 	m.Boundary, m.Origin, m.Instrument = h.Boundary, h.Origin, Absent()
 	m.Grade = GradeOf(h.Boundary, h.Origin, plain.budget(m), shortest)
 	if !m.Value.IsAbsent() {

@@ -439,11 +439,24 @@ type Summary struct {
 	CoRunCost *CoRunCost `json:"co_run_cost,omitempty"` // present when the mullet and its parts were measured
 	Yields    []Yield    `json:"yields"`
 	Exchange  []Exchange `json:"exchange,omitempty"` // one a model, where mining was measured too
-	Meters    []MeterRow `json:"meters"`             // the power of each scenario at every meter
-	Coverage  []Coverage `json:"coverage"`           // how each meter was read
-	Claims    []ClaimRow `json:"claims,omitempty"`   // what devices say of themselves: never ranked
-	Flags     []Warning  `json:"flags"`              // doubts found in the traces and the claims, run by run
-	Validity  Validity   `json:"validity"`
+	// PrimaryMeter is the total that is quoted as the power of the node; nil
+	// without one.
+	PrimaryMeter *PrimaryMeter `json:"primary_meter,omitempty"`
+	Meters       []MeterRow    `json:"meters"`           // the power of each scenario at every meter
+	Coverage     []Coverage    `json:"coverage"`         // how each meter was read
+	Claims       []ClaimRow    `json:"claims,omitempty"` // what devices say of themselves: never ranked
+	Flags        []Warning     `json:"flags"`            // doubts found in the traces and the claims, run by run
+	Validity     Validity      `json:"validity"`
+}
+
+// PrimaryMeter is the total of a meter that is quoted as the power of the node:
+// of those that gave watts the measured before the modelled before the declared,
+// then the outermost boundary, then the first.
+type PrimaryMeter struct {
+	Meter    string   `json:"meter"`
+	Boundary Boundary `json:"boundary"`
+	Origin   Origin   `json:"origin"`
+	Channels []string `json:"channels"` // they add up to the total
 }
 
 // MeterRow is the power of one scenario as one meter saw it: the total of a

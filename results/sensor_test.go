@@ -356,9 +356,7 @@ func TestDeadSiblings(t *testing.T) {
 			rec.Meters[0].Channels = append(rec.Meters[0].Channels, c.second)
 			rec.read("m", c.second.Name, c.second.Kind, c.other)
 			s := Derive(rec)
-			h, ok := PrimaryMeterOf(rec)
-			require.True(t, ok)
-			require.Equal(t, []string{c.quoted}, h.Channels())
+			require.Equal(t, []string{c.quoted}, s.PrimaryMeter.Channels)
 			m := row(t, s, "mining", "mining").Metrics[Power]
 			require.InDelta(t, 139, float64(m.Value), 2, m.Why)
 			var said []string

@@ -209,7 +209,7 @@ func flagged(name, asks, source string, codes ...string) rule {
 }
 
 // energyCounter reports whether every part of a total counts energy.
-func (h PrimaryMeter) energyCounter() bool {
+func (h meterTotal) energyCounter() bool {
 	return !slices.ContainsFunc(h.parts, func(c sensor) bool { return c.Kind != Counter })
 }
 

@@ -71,8 +71,7 @@ type Candidate struct {
 
 // quoted is what the watts of a record are from.
 type quoted struct {
-	results.PrimaryMeter
-	ok     bool
+	*results.PrimaryMeter // nil without one
 	meters []*results.Meter // that have its name
 }
 
@@ -318,10 +317,9 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 			c.Candidates = append(c.Candidates, fresh)
 		}
 		cand := &c.Candidates[j]
-		q := quoted{}
-		q.PrimaryMeter, q.ok = results.PrimaryMeterOf(r)
+		q := quoted{PrimaryMeter: r.Summary.PrimaryMeter}
 		for i := range r.Meters {
-			if q.ok && r.Meters[i].Name == q.Meter {
+			if q.PrimaryMeter != nil && r.Meters[i].Name == q.Meter {
 				q.meters = append(q.meters, &r.Meters[i])
 			}
 		}

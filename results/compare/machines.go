@@ -53,12 +53,12 @@ var evidence = []struct {
 		return fmt.Sprintf("%#v", parts)
 	}},
 	{"their meters", func(r *results.Record) string {
-		h, _ := results.PrimaryMeterOf(r)
-		i := slices.IndexFunc(r.Meters, func(m results.Meter) bool { return m.Name == h.Meter })
+		h := r.Summary.PrimaryMeter
+		i := slices.IndexFunc(r.Meters, func(m results.Meter) bool { return h != nil && m.Name == h.Meter })
 		if i < 0 {
 			return ""
 		}
-		return fmt.Sprint(r.Meters[i].Source, h.Channels())
+		return fmt.Sprint(r.Meters[i].Source, h.Channels)
 	}},
 }
 

@@ -228,7 +228,7 @@ func (c *Comparison) differ() {
 			for _, k := range rec.Kernels {
 				set(ci, "kernel "+k.Name, k.Chosen)
 			}
-			if q := c.Candidates[ci].quoted[ri]; q.ok {
+			if q := c.Candidates[ci].quoted[ri].PrimaryMeter; q != nil {
 				set(ci, "meter", fmt.Sprintf("%s at the %s", q.Meter, q.Boundary))
 			}
 			for _, w := range rec.Warnings {

@@ -118,8 +118,8 @@ func provenance(rec *results.Record, windows []results.Window) []benchfmt.Config
 	set("cpu", rec.Node.Models())
 	set("node", rec.Node.Name)
 	set("firmware", cmp.Or(rec.Node.Device(results.MinerDevice).Firmware, rec.Node.Settings.Microcode))
-	head, ok := results.PrimaryMeterOf(rec)
-	if !ok {
+	head := rec.Summary.PrimaryMeter
+	if head == nil {
 		set("power-source", "none")
 		return config
 	}

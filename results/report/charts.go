@@ -207,7 +207,6 @@ func traceCharts(p Page) (out []picture) {
 		if !known || drawnOf[candidate] || len(out) >= traceCandidates {
 			continue
 		}
-		head, metered := results.PrimaryMeterOf(r)
 		for i := range r.Runs {
 			run := &r.Runs[i]
 			if run.Status != results.OK || len(run.Uses) == 0 {
@@ -219,7 +218,7 @@ func traceCharts(p Page) (out []picture) {
 				Power: chart.Signal{Axis: chart.AxisOf("power", results.Watt)}, Rate: chart.Signal{Axis: chart.AxisOf(results.Line(run.Uses[0].Use, 30)+" rate", run.Uses[0].Unit.Per(results.Second))},
 			}
 			t0 := float64(run.Anchor.T)
-			if metered {
+			if head := r.Summary.PrimaryMeter; head != nil {
 				c.Power.Points = slopes(run, head, t0)
 			}
 			if tr := run.Trace(run.Uses[0].Key(results.TraceWork)); tr != nil {
@@ -236,14 +235,14 @@ func traceCharts(p Page) (out []picture) {
 }
 
 // slopes is the power of the headline's channels over a run.
-func slopes(run *results.Run, head results.PrimaryMeter, t0 float64) (out []chart.Sample) {
+func slopes(run *results.Run, head *results.PrimaryMeter, t0 float64) (out []chart.Sample) {
 	times, sums := map[float64]int{}, []float64{}
 	var order []float64
 	traces := make(map[results.TraceKey]*results.Trace, len(run.Traces))
 	for i := range run.Traces {
 		traces[run.Traces[i].Key] = &run.Traces[i]
 	}
-	for _, name := range head.Channels() {
+	for _, name := range head.Channels {
 		tr := traces[results.MeterKey(head.Meter, name)]
 		if tr == nil {
 			return nil

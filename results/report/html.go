@@ -189,12 +189,12 @@ func badges(p Page) (out []badge) {
 		if !slices.ContainsFunc(s.Flags, func(w results.Warning) bool { return w.Code == "not-steady" }) {
 			steady++
 		}
-		head, ok := results.PrimaryMeterOf(r)
-		if ok && head.Origin == results.Measured {
+		head := s.PrimaryMeter
+		if head != nil && head.Origin == results.Measured {
 			measured++
 		}
 		for _, c := range s.Coverage {
-			if ok && c.Meter == head.Meter && c.Share >= 0.99 {
+			if head != nil && c.Meter == head.Meter && c.Share >= 0.99 {
 				covered++
 			}
 		}

@@ -218,9 +218,9 @@ func madeOf(rows []results.Row, kernels bool) []table.Text {
 
 // instrument says which meter the watts are from and how far it can be off.
 func instrument(rec *results.Record) []string {
-	head, ok := results.PrimaryMeterOf(rec)
+	head := rec.Summary.PrimaryMeter
 	meter := "of an unknown meter"
-	if ok {
+	if head != nil {
 		meter = "by the " + results.Line(head.Meter, table.NameLimit) + " meter"
 	}
 	guessed := false
@@ -252,7 +252,7 @@ func instrument(rec *results.Record) []string {
 	}
 	read := ""
 	for _, c := range rec.Summary.Coverage {
-		if ok && c.Meter == head.Meter && !c.Interval.IsAbsent() {
+		if head != nil && c.Meter == head.Meter && !c.Interval.IsAbsent() {
 			read = fmt.Sprintf(", read every %s, %s of the time", table.Quantity(c.Interval, results.Second), table.Percent(float64(c.Share)))
 			if !c.RoundTrip.IsAbsent() {
 				read += ", round trip up to " + table.Quantity(c.RoundTrip, results.Second)

@@ -44,7 +44,7 @@ func GroupOf(rec *results.Record) Group {
 			g.Devices = append(g.Devices, c)
 		}
 	}
-	if h, ok := results.PrimaryMeterOf(rec); ok {
+	if h := rec.Summary.PrimaryMeter; h != nil {
 		g.Meter, g.Boundary = h.Meter, h.Boundary
 	}
 	raw, err := json.Marshal(g)
@@ -162,7 +162,10 @@ func environmentOf(rec *results.Record) Environment {
 		firmware, drivers = append(firmware, d.Firmware), append(drivers, d.Driver)
 	}
 	e.Firmware, e.Driver = distinct(firmware), distinct(drivers)
-	h, _ := results.PrimaryMeterOf(rec)
+	h := rec.Summary.PrimaryMeter
+	if h == nil {
+		return e
+	}
 	e.Origin = string(h.Origin)
 	for _, m := range rec.Meters {
 		if m.Name != h.Meter {

@@ -462,6 +462,7 @@ func TestGroupIsStable(t *testing.T) {
 	rec.Meters[0].Source, rec.Node.Settings.Governor = "10.0.0.9", "powersave"
 	require.Equal(t, want, GroupOf(rec))
 	rec.Meters = nil
+	rec.Summary = results.Derive(rec)
 	require.NotEqual(t, want.ID, GroupOf(rec).ID)
 	for have, want := range map[int64]int64{0: 0, 1: 1, 15: 15, 251: 256, 256: 256, 94: 96, 376: 384, 503: 512, 755: 768, 31: 32} {
 		require.Equal(t, want<<30, installed(have<<30), have)

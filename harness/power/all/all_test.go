@@ -219,8 +219,8 @@ func TestFeeds(t *testing.T) {
 	powertest.TestMeter(t, open)
 	m, err := open()
 	require.NoError(t, err)
-	h, ok := results.PrimaryMeterOf(&results.Record{Meters: []results.Meter{{Name: m.Info().Name, Channels: m.Info().Channels}}})
-	require.True(t, ok)
+	h := results.Derive(&results.Record{Meters: []results.Meter{{Name: m.Info().Name, Channels: m.Info().Channels}}}).PrimaryMeter
+	require.NotNil(t, h)
 	require.Equal(t, "declared+declared", h.Meter)
 	got, err := m.Read(t.Context())
 	require.NoError(t, err)
