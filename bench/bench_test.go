@@ -175,7 +175,8 @@ func measure(b *testing.B, w bench.Workload, meters []power.Meter) {
 		run.Traces = append(run.Traces, *tr)
 	}
 	rec := &results.Record{Meters: harness.Describe(meters), Runs: []results.Run{run}}
-	win := results.Windows(rec)[0]
+	rec.Summary = results.Derive(rec)
+	win := rec.Summary.Windows()[0]
 	many, per, scale := string(info.Unit), "J/sample", 1.0
 	switch info.Unit {
 	case results.Sample:

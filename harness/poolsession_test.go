@@ -170,7 +170,7 @@ func whole(t *testing.T, e *elsewhere, rec *results.Record) {
 	require.InDelta(t, 100*float64(e.shares.Load()), float64(sum), 100*300, "all but the warm-up")
 	span := float64(last.To - first.From)
 	require.InEpsilon(t, float64(sum)/span, float64(rec.Summary.Rows[0].Metrics[results.Throughput].Value), 1e-6)
-	for _, w := range results.Windows(rec) {
+	for _, w := range rec.Summary.Windows() {
 		require.InEpsilon(t, 100*w.Duration, float64(w.Energy), 0.02, "the meter was read on both sides of every window")
 	}
 }

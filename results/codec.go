@@ -262,6 +262,9 @@ func membersOf(t reflect.Type) []member {
 			}
 			continue
 		}
+		if !f.IsExported() {
+			continue
+		}
 		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
 		ms = append(ms, member{name: name, index: []int{i}, optional: option == "omitempty"})
 	}

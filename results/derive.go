@@ -40,7 +40,7 @@ func derive(e *effort) Summary {
 	d.windows = d.indexedRecord.windows()
 	d.control = d.controls()
 	d.speeds = speedsOf(d.rec)
-	s := Summary{Rows: []Row{}, Yields: []Yield{}}
+	s := Summary{Rows: []Row{}, Yields: []Yield{}, windows: d.windows}
 	rows := d.rows(d.windows)
 	for _, ws := range rows {
 		u := ws[0].Use
@@ -48,7 +48,7 @@ func derive(e *effort) Summary {
 		d.spend(512 * len(ws)) // of all the metrics
 		s.Rows = append(s.Rows, Row{
 			Scenario: ws[0].Scenario, Use: u.Use, Device: u.Device, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
-			Metrics: d.metrics(ws),
+			Metrics: d.metrics(ws), windows: ws,
 		})
 		if u.Use != "idle" {
 			s.Yields = append(s.Yields, d.yield(ws))

@@ -60,7 +60,7 @@ func TestTwoDevicesOfOneUse(t *testing.T) {
 			rows[r.Device] = r
 		}
 		require.Equal(t, r.Device == "", r.Use == "idle")
-		require.Equal(t, i, slices.IndexFunc(s.Rows, func(o Row) bool { return o.Key() == r.Key() }), "no other row has its key")
+		require.Equal(t, i, slices.IndexFunc(s.Rows, func(o Row) bool { return o.windows[0].row() == r.windows[0].row() }), "no other row has its key")
 	}
 	require.Len(t, rows, 2)
 	cpu, gpu := rows[CPUDevice].Metrics, rows["gpu:0"].Metrics

@@ -152,8 +152,8 @@ type indexedRecord struct {
 	runs      []indexedRun
 	good      []*indexedRun  // those with a window that counts, in their order
 	place     map[string]int // of a scenario in the plan
-	totals    []meterTotal // see [indexedRecord.rank]
-	head      meterTotal   // the first of them
+	totals    []meterTotal   // see [indexedRecord.rank]
+	head      meterTotal     // the first of them
 	metered   bool           // whether there is one
 	unmetered Reason         // why there is none
 }

@@ -447,6 +447,8 @@ type Summary struct {
 	Claims       []ClaimRow    `json:"claims,omitempty"` // what devices say of themselves: never ranked
 	Flags        []Warning     `json:"flags"`            // doubts found in the traces and the claims, run by run
 	Validity     Validity      `json:"validity"`
+
+	windows []Window // see [Summary.Windows]
 }
 
 // PrimaryMeter is the total of a meter that is quoted as the power of the node:
@@ -504,6 +506,10 @@ const (
 	NotApplicable Outcome = "not applicable"
 )
 
+// Windows returns the measured windows of all good runs, in their order. A
+// summary that was read from a file and not derived has none.
+func (s *Summary) Windows() []Window { return s.windows }
+
 // Row is one use in one scenario over all good runs, on one device, of one
 // workload, one implementation and one number of threads. The idle scenario has
 // one row, whose use is "idle", which has no device and no work metrics.
@@ -516,7 +522,13 @@ type Row struct {
 	Threads  int               `json:"threads"`
 	Role     Role              `json:"role"`
 	Metrics  map[string]Figure `json:"metrics"`
+
+	windows []Window // see [Row.Windows]
 }
+
+// Windows returns the windows that the figures of a row are made of. A row that
+// was read from a file and not derived has none.
+func (r *Row) Windows() []Window { return r.windows }
 
 // Metric names, the same in records, tables and exports.
 const (

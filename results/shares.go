@@ -165,7 +165,7 @@ func (d *deriver) shares(m map[string]Figure, ws []Window) {
 	delete(m, CPUThroughput) // whatever it is made of, it is not our processors
 }
 
-// Counted reports whether a device was measured long enough: whether half of the
+// Counted reports, of a record whose summary was derived, whether a device was measured long enough: whether half of the
 // 95 % interval of its rate is at most so much of it. Windows without energy
 // make no figure. Where the last two are such, the meter has gone and the figure
 // may never get there: then the shares of all windows decide, so that no session
@@ -174,7 +174,7 @@ func Counted(rec *Record, half Float) bool {
 	if len(rec.Summary.Rows) > 0 && rec.Summary.Rows[0].Metrics[Throughput].HalfWidth() <= half {
 		return true
 	}
-	ws := Windows(rec)
+	ws := rec.Summary.windows
 	n := len(ws)
 	if n < 2 || !ws[n-1].left || !ws[n-2].left {
 		return false

@@ -97,7 +97,7 @@ func TestCounted(t *testing.T) {
 				}
 			}
 			rec.Summary = results.Derive(rec)
-			require.Len(t, results.WindowsByRow(rec)[0], c.windows-len(c.dead))
+			require.Len(t, rec.Summary.Rows[0].Windows(), c.windows-len(c.dead))
 			require.Equal(t, c.enough, results.Counted(rec, 0.03))
 		})
 	}

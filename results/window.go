@@ -20,7 +20,7 @@ type Window struct {
 
 	run       *indexedRun
 	halt      []halt // in the window
-	left      bool   // out of the figures: see [WindowsByRow]
+	left      bool   // out of the figures: see [Row.Windows]
 	why       Reason // why Energy is absent
 	uncertain terms  // of Energy, J
 	idle      Float  // W, of the idle run of the same round
@@ -38,9 +38,7 @@ func (w *Window) Span() (from, to Float) {
 // Power is the mean power of the node over the window, in watts.
 func (w *Window) Power() Float { return w.Energy / Float(w.Duration) }
 
-// Windows returns the measured windows of all good runs, in their order.
-func Windows(rec *Record) []Window { return indexed(free(rec)).windows() }
-
+// windows returns the measured windows of all good runs, in their order.
 func (s *indexedRecord) windows() (out []Window) {
 	cpus := Float(max(1, s.rec.Node.Threads()))
 	idle := map[int]*Window{}
@@ -130,24 +128,19 @@ func incomplete(ws []Window) map[*indexedRun]bool {
 	return out
 }
 
-// WindowsByRow groups the windows of a record by the rows of its summary, without
-// those that no figure is made of.
-func WindowsByRow(rec *Record) [][]Window {
-	s := indexed(free(rec))
-	return s.rows(s.windows())
-}
-
+// rows groups the windows of a record by the rows of its summary, without those
+// that no figure is made of.
 func (s *indexedRecord) rows(windows []Window) (rows [][]Window) {
-	at := map[RowKey]int{}
+	at := map[rowKey]int{}
 	for _, w := range windows {
 		s.named(w.Scenario)
 		if w.left {
 			continue
 		}
-		i, ok := at[w.Row()]
+		i, ok := at[w.row()]
 		if !ok {
 			i = len(rows)
-			at[w.Row()], rows = i, append(rows, nil)
+			at[w.row()], rows = i, append(rows, nil)
 		}
 		rows[i] = append(rows[i], w)
 	}
@@ -163,19 +156,14 @@ func (s *indexedRecord) rows(windows []Window) (rows [][]Window) {
 	return rows
 }
 
-// RowKey tells the rows of a summary apart.
-type RowKey struct {
+// rowKey identifies a row of a summary.
+type rowKey struct {
 	scenario, use, device, workload, impl string
 	threads                               int
 	role                                  Role
 }
 
-// Key is what no other row of the summary has.
-func (r *Row) Key() RowKey {
-	return RowKey{r.Scenario, r.Use, r.Device, r.Workload, r.Impl, r.Threads, r.Role}
-}
-
-// Row is the key of the row that a window is a part of.
-func (w *Window) Row() RowKey {
-	return RowKey{w.Scenario, w.Use.Use, w.Use.Device, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
+// row is the key of the row that a window belongs to.
+func (w *Window) row() rowKey {
+	return rowKey{w.Scenario, w.Use.Use, w.Use.Device, w.Use.Workload, w.Use.Impl, w.Use.Threads, w.Use.Role}
 }

@@ -71,8 +71,8 @@ type Candidate struct {
 
 // quoted is what the watts of a record are from.
 type quoted struct {
-	*results.PrimaryMeter // nil without one
-	meters []*results.Meter // that have its name
+	*results.PrimaryMeter                  // nil without one
+	meters                []*results.Meter // that have its name
 }
 
 // Source is one record.
@@ -420,17 +420,15 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 		made := map[key]*Row{}
 		var mine []key
 		for ri, rec := range cand.records {
-			at := map[results.RowKey]int{}
-			for i := range rec.Summary.Rows {
-				at[rec.Summary.Rows[i].Key()] = i
+			if len(rec.Summary.Rows) > 0 && len(rec.Summary.Windows()) == 0 {
+				return fmt.Errorf("record %s: its summary was read and not derived: derive it first", rec.ID)
 			}
-			for _, windows := range results.WindowsByRow(rec) {
-				u := windows[0].Use
-				i, ok := at[windows[0].Row()]
-				if !ok || u.Use == "idle" || u.Use == results.Control { // nothing that hardware is bought for
+			for _, m := range rec.Summary.Rows {
+				windows := m.Windows()
+				if len(windows) == 0 || m.Use == "idle" || m.Use == results.Control { // nothing that hardware is bought for
 					continue
 				}
-				m := rec.Summary.Rows[i]
+				u := windows[0].Use
 				k := keyOf(m)
 				k.variant = variants[k].of(m)
 				if unit, known := units[k]; known && unit != u.Unit {

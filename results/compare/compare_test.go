@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -151,6 +152,7 @@ func TestUnits(t *testing.T) {
 			}
 		}
 	}
+	rs[1].Summary = results.Derive(rs[1])
 	c := compared(t, Options{}, rs)
 	for _, tb := range c.Tables {
 		for _, g := range tb.Groups {
@@ -355,4 +357,15 @@ func TestRowsOfOneUseAreComparedApart(t *testing.T) {
 			require.Len(t, e.Inputs, 6)
 		}
 	}
+}
+
+// TestNotDerived: figures that were read from a file have no windows to compare.
+func TestNotDerived(t *testing.T) {
+	rec := sessions(resultstest.Server("north", 1), 1, 1)[0]
+	raw, err := results.Seal(rec)
+	require.NoError(t, err)
+	read, err := results.Read(bytes.NewReader(raw), "north.json")
+	require.NoError(t, err)
+	_, err = New(t.Context(), []*results.Record{read}, nil, Options{})
+	require.ErrorContains(t, err, "was read and not derived")
 }

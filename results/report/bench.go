@@ -36,7 +36,7 @@ func newBenchWriter(out io.Writer) *benchWriter {
 // What was imported comes out as it came: under its own package and name, as
 // the time of an iteration, with no configuration that it did not have.
 func (w *benchWriter) write(rec *results.Record) error {
-	windows := results.Windows(rec)
+	windows := rec.Summary.Windows()
 	config := provenance(rec, windows)
 	imported := rec.Plan.Preset == results.Imported
 	var lines []*benchfmt.Result

@@ -273,7 +273,7 @@ func numbers(v reflect.Value, at string, which func(at string) bool, x float64) 
 			return
 		}
 		for i := range v.NumField() {
-			if v.Type() != reflect.TypeFor[time.Time]() {
+			if v.Type() != reflect.TypeFor[time.Time]() && v.Type().Field(i).IsExported() {
 				numbers(v.Field(i), strings.TrimPrefix(at+"."+v.Type().Field(i).Name, "."), which, x)
 			}
 		}
@@ -342,7 +342,7 @@ func visit(v reflect.Value, at string, f func(at string, v reflect.Value)) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type() != reflect.TypeFor[time.Time]() {
+			if v.Type() != reflect.TypeFor[time.Time]() && v.Type().Field(i).IsExported() {
 				visit(v.Field(i), at+"."+v.Type().Field(i).Name, f)
 			}
 		}

@@ -196,7 +196,7 @@ func TestBenchIsRead(t *testing.T) {
 			}
 		}
 		require.NoError(t, r.Err())
-		windows := results.Windows(rec)
+		windows := rec.Summary.Windows()
 		if len(rec.Meters) == 0 { // idle has nothing to say then
 			windows = slices.DeleteFunc(windows, func(w results.Window) bool { return w.Use.Use == "idle" })
 		}

@@ -30,7 +30,7 @@ func texts(v reflect.Value, at string, f func(at, s string) string) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type() != reflect.TypeFor[time.Time]() && v.Type() != reflect.TypeFor[results.SelfReported]() {
+			if v.Type() != reflect.TypeFor[time.Time]() && v.Type() != reflect.TypeFor[results.SelfReported]() && v.Type().Field(i).IsExported() {
 				texts(v.Field(i), at+"."+v.Type().Field(i).Name, f)
 			}
 		}
