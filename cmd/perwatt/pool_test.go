@@ -200,7 +200,7 @@ func TestPool(t *testing.T) {
 	claim := records["rig=1"].Summary.Claims[0]
 	require.Equal(t, "s21", claim.Device)
 	require.Greater(t, float64(claim.Ratio), 1000.0)
-	require.Contains(t, p.stdout.String(), "it claims")
+	require.Contains(t, p.stdout.String(), "self-reported")
 	require.Contains(t, p.stdout.String(), "J/TH")
 	require.Empty(t, records["rig 2"].Summary.Claims)
 

@@ -8,34 +8,35 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// Miner is a device that mines against the pool, as it stands.
+// Miner is a miner of the pool as it stands.
 type Miner struct {
 	Name  string // of its worker
 	Agent string // what it calls itself
-	State string // what it is at
+	State string // the stage of its measurement
 
 	rate, power, joules *results.Figure
-	counts              map[string]results.Float // shares of the windows, by class
-	checks              []results.Check
 	claim               *results.ClaimRow
-	windows, failed     int
-	why                 string // the first that failed did
+	counts              map[string]results.Float // shares of the windows, by class
+	dishonest           string                   // the check that voids every window; empty if none does
+	unknown             string                   // why windows were left out; empty if none were
+	lost                bool                     // all of them were
 }
 
-// Measured takes in the record of the device as it stands, of which nothing is
-// kept.
+// Measured takes the figures of a record, of which it keeps nothing else.
 func (m *Miner) Measured(rec *results.Record) {
-	*m = Miner{Name: m.Name, Agent: m.Agent, State: m.State, counts: map[string]results.Float{}, windows: len(rec.Runs)}
+	*m = Miner{Name: m.Name, Agent: m.Agent, State: m.State, counts: map[string]results.Float{}}
 	for _, row := range rec.Summary.Rows {
 		m.rate, m.power, m.joules = metricOf(row, results.Throughput), metricOf(row, results.Power), metricOf(row, results.EnergyPerWork)
 	}
 	for i := range rec.Runs {
 		r := &rec.Runs[i]
-		m.checks = append(m.checks, r.Checks...)
-		if r.Status == results.Failed {
-			if m.failed++; m.why == "" {
-				m.why = results.Line(r.Error, table.TextLimit)
+		for _, c := range r.Checks {
+			if !c.OK && m.dishonest == "" {
+				m.dishonest = results.Line(c.Name+": "+c.Detail, table.TextLimit)
 			}
+		}
+		if r.Status == results.Failed && m.unknown == "" {
+			m.unknown = results.Line(r.Error, table.TextLimit)
 		}
 		p, _ := r.Phase(results.PhaseMeasure)
 		for j := range r.Traces {
@@ -44,60 +45,38 @@ func (m *Miner) Measured(rec *results.Record) {
 			}
 		}
 	}
+	switch n, failed := len(rec.Runs), rec.Count(results.Failed); {
+	case failed == 0:
+	case failed == n:
+		m.lost, m.unknown = true, "no window is known: "+m.unknown
+	default:
+		m.unknown = fmt.Sprintf("%d of %d windows are left out: %s", failed, n, m.unknown)
+	}
 	if n := len(rec.Summary.Claims); n > 0 {
 		c := rec.Summary.Claims[n-1]
 		m.claim = &c
 	}
 }
 
-// Honest says why a device's shares are not those of honest work, or nothing
-// if they are.
-func (m *Miner) Honest() (why string) {
-	for _, c := range m.checks {
-		if !c.OK {
-			return results.Line(c.Name+": "+c.Detail, table.TextLimit)
-		}
-	}
-	return ""
-}
-
-// Unknown says which windows are left out since it is not known what the device
-// did in them, and why; nothing if there are none.
-func (m *Miner) Unknown() string {
-	switch {
-	case m.failed == 0:
-		return ""
-	case m.failed == m.windows:
-		return "no window is known: " + m.why
-	}
-	return fmt.Sprintf("%d of %d windows are left out: %s", m.failed, m.windows, m.why)
-}
-
-// Invalid says why the device has no figure, or nothing if it may have one.
-func (m *Miner) Invalid() string {
-	if why := m.Honest(); why != "" || m.failed == 0 || m.failed < m.windows {
-		return why
-	}
-	return m.Unknown()
-}
-
-// Rate prints the rate of the device with its interval, or why it has none.
+// Rate prints the rate of the miner with its interval, or why it has none.
 func (m *Miner) Rate() string {
+	switch {
+	case m.dishonest != "":
+		return "INVALID: " + m.dishonest
+	case m.lost:
+		return "INVALID: " + m.unknown
+	}
 	out := "no rate"
-	switch why := m.Invalid(); {
-	case why != "":
-		return "INVALID: " + why
-	case m.rate != nil:
+	if m.rate != nil {
 		out = table.One(*m.rate)
 	}
-	if left := m.Unknown(); left != "" {
-		out += "; " + left
+	if m.unknown != "" {
+		out += "; " + m.unknown
 	}
 	return out
 }
 
-// WritePool prints the devices that mine against a pool, at most rows of them
-// if that is above 0.
+// WritePool prints the miners of a pool, at most rows of them if that is above 0.
 func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options) error {
 	p := &table.Page{Title: []string{title}, Whole: true, State: results.Plural(len(miners), "worker")}
 	more := 0
@@ -105,31 +84,31 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 		more, miners = len(miners)-rows, miners[:rows]
 	}
 	t := table.Table{WattsAt: true, Columns: []table.Column{
-		{Head: "worker", Under: "agent", Kind: table.Name}, {Head: "is at", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "rate"}, {Head: "shares"}, {Head: "honest"}, {Head: "it claims"},
+		{Head: "worker", Under: "agent", Kind: table.Name}, {Head: "state", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "rate"}, {Head: "shares"}, {Head: "honest"}, {Head: "self-reported"},
 		{Head: "power", Under: "gross"}, {Head: "energy per work"},
 	}}
 	bad, unknown := table.Table{Tone: table.Bad}, table.Table{Tone: table.Bad}
 	for i := range miners {
 		m := &miners[i]
 		honest := ""
-		if len(m.counts) > 0 {
+		switch {
+		case m.dishonest != "":
+			honest = "NO"
+			bad.Add(results.Line(m.Name, table.NameLimit), m.dishonest)
+		case m.lost:
+			honest = "not known"
+		case len(m.counts) > 0:
 			honest = "yes"
 		}
-		if why := m.Honest(); why != "" {
-			honest = "NO"
-			bad.Add(results.Line(m.Name, table.NameLimit), why)
-		} else if left := m.Unknown(); left != "" {
-			if m.Invalid() != "" {
-				honest = "not known"
-			}
-			unknown.Add(results.Line(m.Name, table.NameLimit), left)
+		if m.dishonest == "" && m.unknown != "" {
+			unknown.Add(results.Line(m.Name, table.NameLimit), m.unknown)
 		}
 		var claim table.Cell
 		if m.claim != nil {
 			claim = table.Text{Text: said(m.claim.Rate, results.Hash.Per(results.Second)), Under: percentOf(m.claim.Ratio) + " of measured"}
 		}
 		power, joules := m.power, m.joules
-		if power != nil && power.Value.IsAbsent() && power.Origin == "" { // no meter is normal, and the same for all
+		if power != nil && power.Value.IsAbsent() && power.Origin == "" { // a miner without a meter needs no reason
 			power, joules = nil, nil
 		}
 		t.Row(table.Text{Text: m.Name, Under: m.Agent}, text(m.State), table.Of(m.rate), m.shares(), text(honest), claim, table.Of(power), table.Of(joules))
@@ -138,17 +117,17 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 		t.Notes = append(t.Notes, fmt.Sprintf("%d more are not shown.", more))
 	}
 	if len(bad.Items) > 0 {
-		bad.Title = "Invalid: these shares are not those of honest work, or not all of it, and no figure is made of them"
+		bad.Title = "Invalid: these shares are not those of honest work, or not all of it, and give no figure"
 	}
 	if len(unknown.Items) > 0 {
-		unknown.Title = "Not known: what these devices did at times, and no figure is made of that"
+		unknown.Title = "Unknown: what these miners did in the windows that are left out"
 	}
 	p.Add(t, bad, unknown)
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-// shares is the number of shares of the windows, and of those that count for
-// nothing.
+// shares is the number of accepted shares, and of stale and refused ones, which do
+// not count.
 func (m *Miner) shares() table.Cell {
 	if len(m.counts) == 0 {
 		return text("")

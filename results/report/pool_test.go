@@ -68,17 +68,17 @@ func TestPoolUnknown(t *testing.T) {
 		return m
 	}
 	some := fail(2)
-	require.Empty(t, some.Invalid())
+	require.False(t, some.lost)
 	require.Contains(t, some.Rate(), "TH/s")
 	require.Contains(t, some.Rate(), "; 2 of 6 windows are left out: from second 12: no share")
 	all := fail(6)
 	require.Contains(t, all.Rate(), "INVALID: no window is known: from second 12: no share")
 	require.NotContains(t, all.Rate(), "TH/s")
 	for _, m := range []Miner{some, all} {
-		require.Empty(t, m.Honest(), "it is not called a cheat")
+		require.Empty(t, m.dishonest, "it is not called a cheat")
 		var out bytes.Buffer
 		require.NoError(t, WritePool(&out, "pool", []Miner{m}, 0, Options{Width: 200}))
-		require.Contains(t, out.String(), "Not known: what these devices did at times")
+		require.Contains(t, out.String(), "Unknown: what these miners did in the windows that are left out")
 		require.Contains(t, out.String(), "no share")
 		require.NotContains(t, out.String(), "\x1b")
 	}
