@@ -225,7 +225,7 @@ func (s *sampler) beat(b beat, roots Roots) {
 		halted := roots.halted(p.pid)
 		stood := time.Duration(0)
 		if halted && p.halted { // and so in between
-			stood = seconds(to - from)
+			stood = (to - from).Duration()
 		}
 		s.rise(p.key(results.TraceSuspended), from, to, stood)
 		p.halted = halted

@@ -337,7 +337,7 @@ func (p *Pool) measure(ctx context.Context, m *PoolMember, s *PoolSession, start
 		m.reach(stageMeasuring)
 		p.Progress(PoolProgress{PoolEvent: PoolStarted, Member: m})
 	})
-	s.Every = min(every, seconds(plan.Window)/4)
+	s.Every = min(every, plan.Window.Duration()/4)
 	s.Save = save
 	s.Look = func(rec *results.Record) (enough bool) {
 		began()

@@ -97,18 +97,18 @@ func (r *PoolSession) Run(ctx context.Context) error {
 
 	// The samples that close the last window are read after ctx has ended.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
-	m.sampler = startSampler(reading, m.clock, seconds(rec.Plan.Interval), r.Meters, nil, r.Heart)
+	m.sampler = startSampler(reading, m.clock, rec.Plan.Interval.Duration(), r.Meters, nil, r.Heart)
 	defer func() { stop(); m.sampler.stop() }()
 	for i, d := range r.Claims {
 		m.claims = append(m.claims, d.Info().Claim(info.Use))
-		often := max(time.Second, min(claimsEvery, seconds(rec.Plan.Window/3)))
+		often := max(time.Second, min(claimsEvery, (rec.Plan.Window/3).Duration()))
 		m.sampler.wait.Go(func() { m.sampler.every(reading, often, func() { m.listen(reading, d, i) }) })
 	}
 
 	warmup := results.Phase{Name: results.PhaseWarmup, From: m.clock.now()}
 	wait := func(s results.Float) func(context.Context) error {
 		return func(ctx context.Context) error {
-			if err := sleep(ctx, seconds(s)); err != nil {
+			if err := sleep(ctx, s.Duration()); err != nil {
 				return fmt.Errorf("%w: the warm-up: %w", ErrNothing, err)
 			}
 			return nil
@@ -158,7 +158,7 @@ func (m *poolSession) measure(ctx context.Context) error {
 	m.begin(m.start(start))
 	look := time.NewTicker(m.Every)
 	defer look.Stop()
-	length := time.NewTicker(seconds(plan.Window))
+	length := time.NewTicker(plan.Window.Duration())
 	defer length.Stop()
 	for looks, rounds := 1, 0; ; {
 		select {
@@ -173,7 +173,7 @@ func (m *poolSession) measure(ctx context.Context) error {
 			}
 			m.begin(m.end())
 		case <-look.C:
-			if time.Since(m.touched) >= min(touchEvery, seconds(plan.Window/20)) {
+			if time.Since(m.touched) >= min(touchEvery, (plan.Window/20).Duration()) {
 				m.touch()
 			}
 			m.settle()
@@ -366,7 +366,7 @@ func (m *poolSession) finish(state results.State) error {
 	}
 	last := m.windows[len(m.windows)-1]
 	for m.sampler.behind(last.to) && time.Now().Before(last.patience) {
-		time.Sleep(min(seconds(m.Record.Plan.Interval)/4, 50*time.Millisecond))
+		time.Sleep(min(m.Record.Plan.Interval.Duration()/4, 50*time.Millisecond))
 	}
 	m.stand(state)
 	if len(m.Record.Runs) == 0 {

@@ -25,7 +25,7 @@ type run struct {
 // do runs the scenario; what happened is in r.rec, whatever happened.
 func (r *run) do(ctx context.Context) {
 	plan := r.s.Record.Plan
-	r.sampler = startSampler(ctx, r.clock, seconds(plan.Interval), r.s.Meters, r.host, r.s.heart)
+	r.sampler = startSampler(ctx, r.clock, plan.Interval.Duration(), r.s.Meters, r.host, r.s.heart)
 	err := r.phases(ctx)
 	for i := range r.rec.Phases {
 		if ph := &r.rec.Phases[i]; ph.To < ph.From { // cut short: it ends where the run does
@@ -68,7 +68,7 @@ func (r *run) begin(name string) func() {
 func (r *run) phases(ctx context.Context) error {
 	plan := r.s.Record.Plan
 	end := r.begin(results.PhaseSettle)
-	if err := sleep(ctx, seconds(plan.Settle)); err != nil {
+	if err := sleep(ctx, plan.Settle.Duration()); err != nil {
 		return err
 	}
 	r.probe()
@@ -91,7 +91,7 @@ func (r *run) phases(ctx context.Context) error {
 	}
 
 	end = r.begin(results.PhaseMeasure)
-	if err := r.watchFor(ctx, seconds(plan.Window)); err != nil {
+	if err := r.watchFor(ctx, plan.Window.Duration()); err != nil {
 		return err
 	}
 	end()
@@ -220,11 +220,11 @@ func (r *run) reachAndWarmUp(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	for wait := seconds(plan.Warmup); ; wait = seconds(plan.Warmup / 5) {
+	for wait := plan.Warmup.Duration(); ; wait = (plan.Warmup / 5).Duration() {
 		if err := r.watchFor(ctx, wait); err != nil {
 			return err
 		}
-		if r.steady() || time.Since(began) >= seconds(plan.Limit) {
+		if r.steady() || time.Since(began) >= plan.Limit.Duration() {
 			break // not steady in time is kept: the summary flags it
 		}
 	}
@@ -240,9 +240,9 @@ func (r *run) reachAndWarmUp(ctx context.Context) error {
 // joules are known. One that takes longer gives no figure over the window
 // anyway.
 func (r *run) awaitMeters(ctx context.Context) error {
-	limit := time.Now().Add(min(r.patience(), seconds(r.s.Record.Plan.Window)))
+	limit := time.Now().Add(min(r.patience(), r.s.Record.Plan.Window.Duration()))
 	for r.sampler.still(r.s.paces) && time.Now().Before(limit) {
-		if err := r.watchFor(ctx, seconds(r.s.Record.Plan.Interval)/4); err != nil {
+		if err := r.watchFor(ctx, r.s.Record.Plan.Interval.Duration()/4); err != nil {
 			return err
 		}
 	}
@@ -259,7 +259,7 @@ func (r *run) patience() time.Duration {
 	for _, p := range r.s.paces {
 		pace = max(pace, p)
 	}
-	return max(drainLimit+2*slowest, min(pace*3/2, seconds(r.s.Record.Plan.Window)))
+	return max(drainLimit+2*slowest, min(pace*3/2, r.s.Record.Plan.Window.Duration()))
 }
 
 // steady tests the newest stretch of each use that is not in the background,
@@ -332,7 +332,7 @@ const drainLimit = 3 * time.Second
 // wrong.
 func (r *run) drain(ctx context.Context, edge results.Float) error {
 	for limit := time.Now().Add(r.patience()); r.sampler.behind(edge) && time.Now().Before(limit); {
-		if err := r.watchFor(ctx, seconds(r.s.Record.Plan.Interval)/4); err != nil {
+		if err := r.watchFor(ctx, r.s.Record.Plan.Interval.Duration()/4); err != nil {
 			return err
 		}
 	}

@@ -159,7 +159,7 @@ func paceOf(tr *results.Trace) (pace time.Duration, stands bool) {
 		switch {
 		case tr.V[k] > tr.V[k-1]:
 			if wait := tr.T[k] - last; !wait.IsAbsent() {
-				pace = max(pace, seconds(wait))
+				pace = max(pace, wait.Duration())
 			}
 			last = tr.T[k]
 		case tr.V[k] == tr.V[k-1]:
@@ -207,7 +207,7 @@ func (s *Session) estimate(sc Scenario, took map[string]time.Duration) time.Dura
 	if len(sc.Parts) > 0 {
 		d += p.Warmup + 0.5
 	}
-	return seconds(d)
+	return d.Duration()
 }
 
 // clock is the monotonic clock of a record: seconds since its start.
@@ -224,5 +224,3 @@ func (c clock) ofMonotonic(ns int64) results.Float { return micro(float64(ns-c.o
 func micro(s float64) results.Float {
 	return results.Float(float64(int64(s*1e6+0.5)) / 1e6)
 }
-
-func seconds(f results.Float) time.Duration { return time.Duration(float64(f) * float64(time.Second)) }
