@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// MemoryAvailable returns the bytes that this process can take without making
-// the system swap or being killed for it: what the system can give, or what is
-// left below the limit of a control group that it is in, at whatever level.
-// root is where /proc and /sys are found, "/" here. It returns false where the
-// system does not say.
+// MemoryAvailable returns the number of bytes that this process can allocate
+// without making the system swap or being killed: the least of what the system
+// has available and of what is left below the limit of each control group around
+// the process. root is the directory that holds proc and sys, "/" on this machine.
+// It returns false where the system does not provide these values.
 func MemoryAvailable(root string) (int64, bool) {
 	read := func(name ...string) []byte {
-		b, _ := os.ReadFile(filepath.Join(root, filepath.Join(name...))) // #nosec G304 -- what is not there says nothing
+		b, _ := os.ReadFile(filepath.Join(root, filepath.Join(name...))) // #nosec G304 -- our own names; a file that is absent is empty
 		return b
 	}
 	have, ok := parseField(read("proc/meminfo"), "MemAvailable:")
@@ -29,18 +29,18 @@ func MemoryAvailable(root string) (int64, bool) {
 		_, rest, _ := strings.Cut(line, ":")
 		controllers, group, _ := strings.Cut(strings.TrimSpace(rest), ":")
 		dir, limit, usage, idle := "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
-		if controllers != "" { // version 1: a hierarchy a controller
+		if controllers != "" { // version 1: one hierarchy for each controller
 			if !strings.Contains(","+controllers+",", ",memory,") {
 				continue
 			}
 			dir, limit, usage, idle = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
 		}
-		// In a container the group's path is that of the host, and its own
-		// group is the root of what is mounted.
+		// In a container the group's path is that of the host, and the group
+		// itself is the root of the mounted hierarchy.
 		for group = path.Clean("/" + group); ; group = path.Dir(group) {
 			most, limited := parseBytes(read(dir, group, limit))
 			used, _ := parseBytes(read(dir, group, usage))
-			cached, _ := parseField(read(dir, group, "memory.stat"), idle) // given back when asked for
+			cached, _ := parseField(read(dir, group, "memory.stat"), idle) // reclaimed when needed
 			if limited {
 				have, ok = min(have, max(0, most-max(0, used-cached))), true
 			}

@@ -7,26 +7,26 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// doubt is the probability below which a number of hits is not chance. A
-// laboratory that makes a million runs a year errs once in a thousand years.
+// doubt is the probability below which a number of hits is not put down to chance.
+// A laboratory with a million runs a year has one false alarm in a thousand years.
 const doubt = 1e-9
 
-// tally is what was scanned and what came of it.
+// tally counts what was scanned and the results.
 type tally struct {
 	hashes, shares uint64 // in the headers of the thread: scanned, and reported as hits
 	planted, found uint64 // known nonces
 	rehashed       uint64 // hits that were verified, of either kind
-	wrong          uint64 // hits that are not, or not in their place
+	wrong          uint64 // hits that do not meet the target, or are out of range or order
 	example        string // of a wrong hit
 }
 
-// verify holds each hit of a scan to be in the range, in order, not twice, and
-// a hit by crypto/sha256.
+// verify checks that each hit of a scan is in the range, in order, reported once,
+// and a hit by crypto/sha256.
 func (t *tally) verify(h sha256d.Header, target sha256d.Target, first uint32, n uint64, hits []uint32) {
 	next := uint64(0)
 	for _, nonce := range hits {
 		t.rehashed++
-		at := uint64(nonce - first) // modulo 2^32, as the range goes
+		at := uint64(nonce - first) // modulo 2^32, as the range is
 		h.SetNonce(nonce)
 		if sum := sha256d.Sum(&h); at < next || at >= n || !target.Met(sum) {
 			t.wrong++
@@ -59,7 +59,7 @@ func (w *workload) Check() []results.Check {
 	return sum.checks(w.target.Hashes())
 }
 
-// checks judges t, where it takes perShare hashes on average to make a share.
+// checks judges t; a share takes perShare hashes on average.
 func (t *tally) checks(perShare float64) []results.Check {
 	expected := float64(t.hashes) / perShare
 	p := results.PoissonProbability(t.shares, expected)

@@ -2,11 +2,11 @@
 // its own for shares, without a pause and without a pool. One count is one
 // double SHA-256 of a header.
 //
-// It shows that the hashes were really made. Each hit is hashed again by
-// crypto/sha256; a nonce that is known to be there must be found in every run;
-// and the number of hits must be what chance gives for the hashes that were
-// counted, so that a kernel that skips nonces is found out. What it does not
-// do: talk to a pool, or look for blocks.
+// It verifies that the hashes were computed. crypto/sha256 hashes each hit again;
+// every run must find nonces that are known to be hits; and the number of hits
+// must be plausible, by Poisson statistics, for the hashes that were counted, which
+// detects a kernel that skips nonces. The workload does not talk to a pool or look
+// for blocks.
 package hashscan
 
 import (
@@ -29,18 +29,18 @@ const (
 	use        = "mining"
 	maxThreads = 4096
 
-	// A header is left after this many nonces, so that the figures, the power
-	// above all, are those of many headers and not of the bits of one.
+	// Nonces scanned of each header. With many headers the figures, power above
+	// all, do not depend on the bits of one.
 	defaultNonces = 1 << 24
 	maxNonces     = 1 << 32
 
-	// call is how long one call of the kernel takes: it cannot be preempted,
-	// and the counter is behind by as much.
+	// call is the duration of one call of the kernel. It cannot be preempted, and
+	// the counter lags by as much.
 	call = time.Millisecond
 )
 
-// share is the target of the shares, one in 2^17 hashes: often enough to judge
-// the kernel within seconds, too seldom to cost anything.
+// share is the target of the shares, one in 2^17 hashes: frequent enough to judge
+// the kernel within seconds, and too rare to cost time.
 var share = sha256d.Target{
 	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x00, 0x00,
@@ -67,10 +67,10 @@ func New(cfg bench.Config) (bench.Workload, error) {
 	return w, nil
 }
 
-// Control returns the workload whose rate stands for the machine when figures
-// are followed over time: the scan by crypto/sha256, whatever implementation is
-// asked for, on code that this project does not change. What moves in it moved
-// with the machine, or with the Go release, which a record names.
+// Control returns the workload whose rate stands for the machine when figures are
+// tracked over time: the scan by crypto/sha256, whichever implementation is
+// configured. This project does not change that code, so a change of the rate
+// comes from the machine or from the Go release, which the record names.
 func Control(cfg bench.Config) (bench.Workload, error) {
 	cfg.Impl = "stdlib"
 	w, err := open(cfg)
@@ -158,7 +158,7 @@ func calibrate(ctx context.Context, scan sha256d.Scan) (uint64, error) {
 		}
 	}
 	best := timed(n)
-	for range 4 { // whatever interrupts only makes it slower
+	for range 4 { // interruptions only make it slower
 		best = min(best, timed(n))
 	}
 	return max(min(uint64(float64(n)*float64(call)/float64(best)), maxNonces), 1), ctx.Err()

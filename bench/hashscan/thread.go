@@ -11,14 +11,13 @@ import (
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
-// plantEvery is how many calls lie between two that have a known nonce in
-// their range: about a second.
+// plantEvery is the number of calls, about a second, from one with a known nonce
+// in its range to the next.
 const plantEvery = 1024
 
 var known = sha256d.Known()
 
-// thread is what one goroutine scans with, and what it saw. Threads share
-// nothing.
+// thread is the state of one goroutine and its results. Threads share nothing.
 type thread struct {
 	scan   sha256d.Scan
 	target sha256d.Target
@@ -40,13 +39,13 @@ func newThread(w *workload, id uint32, chunk uint64) *thread {
 	return &thread{
 		scan: w.scan, target: w.target, chunk: chunk, nonces: w.nonces,
 		headers: headers{seed: w.info.Seed, thread: id},
-		next:    w.nonces,                                               // which takes the first header
+		next:    w.nonces,                                               // so that work takes the first header
 		random:  rand.New(rand.NewPCG(uint64(w.info.Seed), uint64(id))), // #nosec G404 -- where a known nonce is planted: drawn again from the same seed
 		hits:    make([]uint32, 0, 1024),
 	}
 }
 
-// run scans until ctx ends, and counts what it has scanned once a call.
+// run scans until ctx ends and counts after each call.
 func (t *thread) run(ctx context.Context, done *bench.Counter) {
 	for first := true; ctx.Err() == nil; first = false {
 		if first || t.calls%plantEvery == 0 {
@@ -76,8 +75,8 @@ func (t *thread) work() {
 	}
 }
 
-// plant scans a chunk that has a known nonce somewhere in it. It stays out of
-// the statistics of the hits, since it is no matter of chance.
+// plant scans a chunk with a known nonce at a random place. It is not part of the
+// statistics of the hits, since that hit is not due to chance.
 func (t *thread) plant() {
 	header := known[t.random.IntN(len(known))]
 	nonce := header.Nonce()
@@ -92,8 +91,8 @@ func (t *thread) plant() {
 	t.verify(header, t.target, first, t.chunk, t.hits)
 }
 
-// headers is an endless sequence of distinct headers. No two of different
-// seeds or threads are alike.
+// headers is an endless sequence of distinct headers, which differ between seeds
+// and between threads.
 type headers struct {
 	seed, thread uint32
 	extranonce   uint32 // of the coming header
@@ -113,8 +112,8 @@ const (
 // take returns the next header.
 func (h *headers) take() sha256d.Header {
 	if h.rolled == 0 {
-		// In place of the root over a coinbase transaction that holds the
-		// extranonce: as random, and as distinct.
+		// Stands for the root over a coinbase transaction with the extranonce: as
+		// random and as distinct.
 		h.root = digest(h.seed, h.thread, h.extranonce)
 	}
 	header := sha256d.NewHeader(version, digest(h.seed), h.root, ntime+h.rolled, nbits)

@@ -6,15 +6,15 @@ import (
 	"github.com/perwatt/perwatt/bench"
 )
 
-// Elements of A and B are a function of the seed and of their place, so that a
-// check needs neither a second copy nor the matrices themselves: it also shows
-// when those were overwritten. They use the whole significand, since what a
-// multiplier draws depends on the bits it is given.
+// Elements of A and B are a function of the seed and of their index, so a check
+// needs no second copy and does not read the matrices: it also detects when they
+// were overwritten. They use the whole significand, since the power of a
+// multiplier depends on its operands' bits.
 
-// poison is what an element holds until it is computed.
+// poison is the value of an element until it is computed.
 var poison = float32(math.NaN())
 
-// stream returns the state of one of the generators that belong to a seed.
+// stream returns the state of one of the generators of a seed.
 func stream(seed uint32, which byte) uint64 { return bench.Hash64(uint64(seed), uint64(which)) }
 
 // element returns the i-th element, row by row, of the matrix that state
@@ -30,8 +30,8 @@ func fill(row []float32, state uint64, first int) {
 }
 
 // reference returns the sum over l from l0 to l1 of alpha·A[row,l]·B[l,col] in
-// float64, and how far from it a sum in fp32 can end, in whatever order it is
-// added up: γ·Σ|alpha·a·b| with γ = x/(1-x), x = (terms + 2)·2⁻²⁴ (Higham,
+// float64, and a bound on the error of a sum in fp32 in any order of
+// summation: γ·Σ|alpha·a·b| with γ = x/(1-x), x = (terms + 2)·2⁻²⁴ (Higham,
 // "Accuracy and Stability of Numerical Algorithms", §3.1; the two are for
 // alpha).
 func (w *workload) reference(row, col, l0, l1 int, alpha float32) (want, bound float64) {

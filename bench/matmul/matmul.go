@@ -1,21 +1,20 @@
 // Package matmul is the workload of dense arithmetic: the fp32 product of two
-// n×n matrices that do not fit the caches, again and again. It is the yardstick
-// for what a machine computes per joule when nothing but the kernel is in the
-// way: operations per second and per joule of the same window, as the Green500
-// has them of HPL, which is the same product in fp64.
+// n×n matrices that do not fit the caches, repeated. It is the yardstick for what
+// a machine computes per joule if only the kernel limits it: operations per second
+// and per joule of the same window, as in the Green500, whose HPL is dominated by
+// the same product in fp64.
 //
-// C is cut into blocks that threads take from a queue. A block goes through k
-// in several calls of the kernel, each of which is counted when it is done: a
-// few milliseconds of work, so that the counter is fine-grained and Run ends
-// soon after it is told to, even where plain Go computes.
+// C is cut into blocks that threads take from a queue. A block takes several calls
+// of the kernel along k, each counted when it is done: a few milliseconds of work,
+// so that the counter is fine-grained and Run ends soon after its context, even in
+// plain Go.
 //
-// No block is believed. One element of each, at a place that the kernel cannot
-// know, is poisoned with NaN before and recomputed in float64 after, and each
-// pass over C scales the product by another factor, so that neither skipped
-// work nor an answer from an earlier pass will do.
+// Every block is checked. One element of it, which the kernel cannot know, is
+// poisoned with NaN before and recomputed in float64 after. Each pass over C scales
+// the product by another factor. So skipped work and answers from an earlier pass
+// are both detected.
 //
-// This package neither times nor multiplies: that is for the harness and for
-// kernels/sgemm.
+// This package neither times nor multiplies: the harness and kernels/sgemm do.
 package matmul
 
 import (
@@ -48,7 +47,7 @@ type workload struct {
 	gemm  gemmFunc
 
 	a, b, c []float32
-	place   uint64        // stream that says which element of a block is checked
+	place   uint64        // state that chooses the element of a block to check
 	queue   atomic.Uint64 // blocks handed out, over all passes
 	busy    []atomic.Bool // blocks of C that a worker holds
 	workers []*worker     // nil unless prepared
@@ -113,9 +112,9 @@ func configure(cfg bench.Config) (*workload, error) {
 	return w, nil
 }
 
-// stride returns the distance between rows, in elements: whole cache lines of
-// 64 bytes, and one more, since rows a power of two apart would share a few
-// sets of every cache.
+// stride returns the distance between rows, in elements: whole cache lines of 64
+// bytes and one more, since rows a power of two apart share few sets of every
+// cache.
 func stride(n int) int { return (n+15)/16*16 + 16 }
 
 func (w *workload) rows() int    { return (w.n + w.block.M - 1) / w.block.M }
@@ -128,8 +127,8 @@ func (w *workload) Info() bench.Info {
 	return info
 }
 
-// Prepare fills the matrices and has the kernel compute the last corner of C,
-// over a k so short that reduced precision would show.
+// Prepare fills the matrices and checks the kernel on the last corner of C, with a
+// k so short that reduced precision is detected.
 func (w *workload) Prepare(ctx context.Context) error {
 	size := w.n * w.ld
 	w.a, w.b, w.c = make([]float32, size), make([]float32, size), make([]float32, size)
@@ -166,8 +165,8 @@ func (w *workload) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Run computes until ctx ends. Blocks that are then unfinished are taken up by
-// the next Run, or by Check.
+// Run computes until ctx ends. The next Run, or Check, finishes the blocks in
+// progress.
 func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
 	if w.workers == nil {
 		return errors.New("matmul: run: nothing is prepared: call Prepare first")
@@ -180,8 +179,8 @@ func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
 	return nil
 }
 
-// Check finishes the blocks that Run left, so that everything that was counted
-// is subject to it, and reports on all blocks so far. With none it is not OK.
+// Check finishes the blocks that Run left, so that all counted work is checked,
+// and reports on all blocks so far. Without any block it is not OK.
 func (w *workload) Check() []results.Check {
 	each(w.workers, func(id int) {
 		for w.workers[id].l > 0 {
@@ -217,12 +216,12 @@ func (w *workload) Close() error {
 	return nil
 }
 
-// worker is what one computing goroutine has in hand and has seen. It outlives
-// a Run, as the block in hand does.
+// worker is the state of one computing goroutine and its results. It outlives a
+// Run, as its unfinished block does.
 type worker struct {
 	block      int // of C, row by row
 	i, j, m, n int // its window
-	l          int // how far through k it is; 0 between blocks
+	l          int // progress along k; 0 between blocks
 	alpha      float32
 	row, col   int // the element that is poisoned and checked
 
@@ -248,8 +247,9 @@ func (w *workload) step(k *worker) uint64 {
 	return 2 * uint64(k.m) * uint64(k.n) * uint64(kk) // #nosec G115 -- sizes of a block, positive
 }
 
-// take gives k the next block from the queue that no other worker still holds
-// from the pass before. There are no fewer blocks than workers, so one is free.
+// take assigns to k the next block from the queue that no other worker still holds
+// from the pass before. There are at least as many blocks as workers, so one is
+// free.
 func (w *workload) take(k *worker) {
 	ticket := w.queue.Add(1) - 1
 	for !w.busy[ticket%uint64(len(w.busy))].CompareAndSwap(false, true) {
@@ -283,7 +283,7 @@ func (w *workload) verify(k *worker) {
 	}
 }
 
-// each calls f at once for every worker's index, and returns when all did.
+// each calls f concurrently for every worker's index and waits for all calls.
 func each(workers []*worker, f func(id int)) {
 	var wg sync.WaitGroup
 	for id := range workers {

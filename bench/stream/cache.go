@@ -10,14 +10,14 @@ import (
 	"github.com/klauspost/cpuid/v2"
 )
 
-// unknownCache is the last-level cache of a CPU that does not tell: more than
-// most have.
+// unknownCache is assumed for a CPU that does not report its last-level cache:
+// more than most have.
 const unknownCache = 64 << 20
 
-// lastLevelCaches returns how many bytes the last-level caches of cpus have
-// together, each counted once (kernel: Documentation/ABI/testing/
-// sysfs-devices-system-cpu, cache/index). sys is where sysfs lies. Where it does
-// not say, it is what the processor says of itself, as if there were one.
+// lastLevelCaches returns the total size in bytes of the last-level caches of
+// cpus, each counted once (kernel: Documentation/ABI/testing/
+// sysfs-devices-system-cpu, cache/index). sys is the root of sysfs. Without
+// entries there it is the size that CPUID reports, for one cache.
 func lastLevelCaches(sys string, cpus []int) int64 {
 	total, seen := int64(0), map[string]bool{}
 	for _, cpu := range cpus {
@@ -45,7 +45,7 @@ func lastLevelCaches(sys string, cpus []int) int64 {
 	return unknownCache
 }
 
-// parseSize reads a size such as 32768K in bytes, or gives 0.
+// parseSize returns a size such as 32768K in bytes, 0 if it is malformed.
 func parseSize(text string) int64 {
 	digits, kib := strings.CutSuffix(text, "K")
 	n, err := strconv.ParseUint(digits, 10, 40)

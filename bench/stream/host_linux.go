@@ -23,9 +23,8 @@ func allowedCPUs() (cpus []int) {
 	return cpus
 }
 
-// bind confines the goroutine to a thread of the system and that to one of the
-// CPUs it may run on, the id-th. Where that is not allowed the scheduler's
-// choice has to do.
+// bind locks the goroutine to its thread and the thread to one of the CPUs that it
+// may run on, the id-th. If the system refuses, the scheduler chooses.
 func bind(id int) {
 	runtime.LockOSThread()
 	if cpus := allowedCPUs(); len(cpus) > 0 {
@@ -35,20 +34,20 @@ func bind(id int) {
 	}
 }
 
-// allocate returns three arrays of n elements, in large pages if the system
-// has them to give: with small ones the prefetchers stop every 4 KiB, and the
-// translations alone take a tenth of the time and more. Release unmaps them.
+// allocate returns three arrays of n elements, in large pages if the system has
+// any: with small pages the prefetchers stop every 4 KiB, and address translation
+// takes a tenth of the time or more. Release unmaps them.
 func allocate(n int) (arrays [3][]float64, release func(), err error) {
 	const large = 2 << 20
-	// Each begins where a large page may, and not a power of two after the one
-	// before: Zen 3 then takes an eighth longer, since addresses that differ in
-	// one bit get in each other's way in its caches.
+	// Each array begins at a large page, but not a power of two after the one
+	// before: on Zen 3 that takes an eighth longer, since addresses that differ in
+	// one bit conflict in its caches.
 	size := (8*n+large-1)&^(large-1) + 3*large
 	mem, err := unix.Mmap(-1, 0, 3*size+large, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return arrays, nil, err
 	}
-	_ = unix.Madvise(mem, unix.MADV_HUGEPAGE)               // only a wish
+	_ = unix.Madvise(mem, unix.MADV_HUGEPAGE)               // advice only
 	start := int(-uintptr(unsafe.Pointer(&mem[0])) % large) // #nosec G103 -- an address taken modulo a page; nothing is made of it
 	for i := range arrays {
 		arrays[i] = unsafe.Slice((*float64)(unsafe.Pointer(&mem[start+i*size])), n) // #nosec G103 -- start+3*size+8*n is within mem, and start and size are multiples of a page

@@ -1,23 +1,22 @@
 // Package stream is memory bandwidth as a workload: the triad a = b + s·c of
-// McCalpin's STREAM, again and again over three arrays that no cache holds,
-// since most programs wait for memory and not for arithmetic.
+// McCalpin's STREAM, repeated over three arrays that no cache holds, since most
+// programs are bound by memory and not by arithmetic.
 //
-// It keeps STREAM's run rules: 8-byte elements; 24 bytes counted for each, what
-// the loop reads and writes and not what caches add to it; and arrays of at
-// least four times the last-level caches of the CPUs that it may use, and of a
-// million elements. Each thread is bound to a CPU and has a stretch of its own
-// of every array, whose pages it was the first to touch, so that they lie near
-// it. Unlike in STREAM, no thread waits for the others between passes: the
-// figure is what all of them get, not what the slowest leaves.
+// It keeps STREAM's run rules: 8-byte elements; 24 bytes counted for each, which
+// the loop reads and writes, without the traffic that caches add; and arrays of at
+// least four times the last-level caches of the CPUs that it may use, and of at
+// least a million elements. Each thread is bound to a CPU and has its own part of
+// every array. It touches the pages of that part first, so that they are in memory
+// near it. Unlike in STREAM, threads do not wait for each other between passes: the
+// figure is the throughput of all threads, not of the slowest.
 //
-// Nothing is believed. In each stretch of about a millisecond one element, at a
-// place that the kernel cannot know, is poisoned with NaN before and compared,
-// bit for bit, after; each pass has another s, so that an answer from an
-// earlier one will not do; and at the end every element of all three arrays is
-// held to what it must be.
+// All work is checked. In each stretch of about a millisecond one element, which
+// the kernel cannot know, is poisoned with NaN before and compared, bit for bit,
+// after. Each pass has another s, so that answers from an earlier pass are detected.
+// At the end every element of all three arrays is compared with its expected
+// value.
 //
-// This package neither times nor adds: that is for the harness and for
-// kernels/stream.
+// This package neither times nor adds: the harness and kernels/stream do.
 package stream
 
 import (
@@ -39,8 +38,8 @@ const (
 	maxN = 1 << 40
 	line = 8 // elements of a cache line
 
-	// chunk is how many elements are counted at once: 3 MiB, 0.15 ms at the
-	// 20 GB/s of one fast core, 1.5 ms where a thread's share of memory is 2.
+	// chunk is the number of elements that are counted at a time: 3 MiB, which take
+	// 0.15 ms at the 20 GB/s of one fast core, and 1.5 ms at 2 GB/s a thread.
 	chunk = 1 << 17
 )
 
@@ -49,14 +48,14 @@ type workload struct {
 	info    bench.Info
 	n       int // elements of each array
 	triad   func(a, b, c []float64, s float64)
-	release func()    // gives the arrays back; nil unless prepared
+	release func()    // frees the arrays; nil unless prepared
 	threads []*thread // nil unless prepared
 }
 
 // New returns the workload for cfg. Its one parameter is n, the elements of
-// each array, by default what STREAM's rules ask of this machine; Info also
-// says how many bytes of last-level cache that was made for. Arrays that the
-// memory available cannot hold are refused. Errors wrap [bench.ErrUsage].
+// each array, by default the least that STREAM's rules require on this machine;
+// Info also has the size of the last-level caches, as llc. Arrays that the
+// available memory cannot hold are refused. Errors wrap [bench.ErrUsage].
 func New(cfg bench.Config) (bench.Workload, error) {
 	w, err := configure(cfg)
 	if err != nil {
@@ -115,8 +114,8 @@ func (w *workload) Info() bench.Info {
 	return info
 }
 
-// Prepare has each thread fill its part of the arrays, and the kernel compute
-// the first elements of it, at places that are not aligned.
+// Prepare fills the arrays, each thread its own part, and checks the kernel on the
+// first elements of it, which are not aligned.
 func (w *workload) Prepare(ctx context.Context) error {
 	if err := w.Close(); err != nil {
 		return err
@@ -142,7 +141,7 @@ func (w *workload) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// bound returns where the part of a thread begins: with a line.
+// bound returns the first element of a thread's part, which begins a cache line.
 func (w *workload) bound(id int) int {
 	if id == w.info.Threads {
 		return w.n
@@ -163,8 +162,8 @@ func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
 	return nil
 }
 
-// Check implements bench.Workload: sampled, of every stretch that was counted,
-// and arrays, of all that is in memory now.
+// Check implements bench.Workload: the check sampled covers every counted stretch,
+// and arrays all elements now in memory.
 func (w *workload) Check() []results.Check {
 	w.each((*thread).survey)
 	var all tally
@@ -196,7 +195,7 @@ func (w *workload) Close() error {
 	return nil
 }
 
-// each has every thread call f, and returns when all did.
+// each calls f on every thread and waits for all calls.
 func (w *workload) each(f func(*thread)) {
 	var wg sync.WaitGroup
 	for _, t := range w.threads {

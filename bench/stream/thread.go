@@ -16,19 +16,19 @@ type thread struct {
 	ended chan struct{}
 
 	a, b, c []float64
-	from    int    // place of a[0] in the whole
-	sb, sc  uint64 // states of the noise in b and c
-	places  uint64 // state of the noise that chooses what is poisoned
-	next    int    // element with which the coming stretch begins
+	from    int    // index of a[0] in the whole array
+	sb, sc  uint64 // generators of b and c
+	places  uint64 // generator that chooses the poisoned element
+	next    int    // first element of the next stretch
 	pass    uint64
 	tally
 }
 
-// tally is what was seen of the answers.
+// tally counts the answers and the wrong ones.
 type tally struct {
 	steps, wrong  uint64 // stretches, and those whose sample was wrong
 	example       string // of a wrong one
-	computed, bad uint64 // answers that lie in memory, and what does in any array and should not
+	computed, bad uint64 // answers in memory, and wrong elements of any array
 	badExample    string
 }
 
@@ -61,15 +61,15 @@ func newThread(id int, seed uint32, from int, a, b, c []float64) *thread {
 	return t
 }
 
-// value returns the i-th element of what a state generates: in [1, 2), with
-// every bit of the significand in use, since what a multiplier draws depends on
-// the bits it is given.
+// value returns the i-th element of a generator: in [1, 2), with random bits in the
+// whole significand, since the power of a multiplier depends on its operands'
+// bits.
 func value(state uint64, i int) float64 {
 	return math.Float64frombits(0x3ff<<52 | bench.Hash64(state, uint64(i))>>12) // #nosec G115 -- i is an index
 }
 
-// scalar returns s of a pass, exactly: in [1, 2) and another one for each of a
-// million passes. With c of at least 1 no answer of one is that of another.
+// scalar returns s of a pass, exactly: in [1, 2) and different for each of a
+// million passes. Since c is at least 1, their answers differ too.
 func scalar(pass uint64) float64 {
 	const passes = 1 << 20
 	return 1 + float64(pass%passes)/passes
@@ -80,10 +80,10 @@ func (t *thread) want(i int, pass uint64) float64 {
 	return value(t.sb, t.from+i) + float64(scalar(pass)*value(t.sc, t.from+i))
 }
 
-// poison is what an element of a holds until it is computed.
+// poison is the value of an element of a until it is computed.
 var poison = math.NaN()
 
-// fill gives b and c their values and poisons a; which touches every page.
+// fill sets b and c and poisons a, and so touches every page.
 func (t *thread) fill(ctx context.Context) {
 	for at := 0; at < len(t.a) && ctx.Err() == nil; at += chunk {
 		for i := at; i < min(at+chunk, len(t.a)); i++ {
@@ -92,8 +92,8 @@ func (t *thread) fill(ctx context.Context) {
 	}
 }
 
-// try has the kernel compute a few elements, the first of them not aligned,
-// and poisons them again.
+// try checks the kernel on a few elements, the first of them not aligned, and
+// poisons them again.
 func (t *thread) try(triad func(a, b, c []float64, s float64)) error {
 	n := min(len(t.a), 1003)
 	triad(t.a[1:n], t.b[1:n], t.c[1:n], scalar(0))
@@ -126,8 +126,8 @@ func (t *thread) step(triad func(a, b, c []float64, s float64)) int {
 	return to - from
 }
 
-// survey holds every element to what it must be: an answer of this pass or of
-// the one before, or still poison where there was none.
+// survey compares every element with its expected value: the answer of this pass
+// or of the one before, or poison if there was none.
 func (t *thread) survey() {
 	t.computed, t.bad, t.badExample = 0, 0, ""
 	differs := func(array byte, i int, got, want float64) {
