@@ -29,6 +29,9 @@ func Prints(r rune) bool { return unicode.IsPrint(r) || r == ThinSpace }
 // spaces, what does not print U+FFFD, and … ends what is cut. The thin space
 // within a number stays.
 func Line(s string, limit int) string {
+	if plainLine(s, limit) {
+		return s
+	}
 	var b strings.Builder
 	n, gap := 0, false
 	var last rune
@@ -53,6 +56,19 @@ func Line(s string, limit int) string {
 		n, gap = n+width, false
 	}
 	return b.String()
+}
+
+// plainLine reports whether s is a line as it should be, in ASCII.
+func plainLine(s string, limit int) bool {
+	last := byte(' ')
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c > '~' || c == ' ' && last == ' ' {
+			return false
+		}
+		last = c
+	}
+	return len(s) <= limit && (s == "" || last != ' ')
 }
 
 // Printable puts U+FFFD for every character that does not print, line breaks

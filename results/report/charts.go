@@ -35,7 +35,7 @@ func drawn(i results.Figure, tie int) chart.Figure {
 func rankingChart(p Page, t compare.Table, id string) []picture {
 	c := chart.Ranking{
 		Head: chart.Head{ID: id, Title: "Work per joule at " + results.Line(t.ID(), 60)},
-		Axis: chart.AxisOf("work per joule, reference = 100 %", results.Ratio), Base: 1, Margin: p.Comparison.Margin,
+		Axis: chart.AxisOf("work per joule against the reference", results.Ratio), Base: 1, Margin: p.Comparison.Margin,
 		BaseText: fmt.Sprintf("%s = 100 %%, margin ± %s", results.Line(p.Comparison.Reference, 40), table.Percent(p.Comparison.Margin)),
 	}
 	c.Axis.Free = true
@@ -113,7 +113,7 @@ func planeCharts(p Page) (out []picture, left int) {
 		}
 		plane := chart.TwoUsePlane{
 			Head: chart.Head{ID: fmt.Sprintf("plane%d", n), Title: "Mining against " + results.Line(m.Scenario, 40) + ", both per joule"},
-			X:    chart.AxisOf("mining per joule, reference = 100 %", results.Ratio), Y: chart.AxisOf(results.Line(m.Scenario, 40)+" per joule, reference = 100 %", results.Ratio),
+			X:    chart.AxisOf("mining per joule against the reference", results.Ratio), Y: chart.AxisOf(results.Line(m.Scenario, 40)+" per joule against the reference", results.Ratio),
 			UseX: "mining", UseY: "training", Margin: c.Margin,
 		}
 		for _, cand := range c.Candidates {

@@ -20,11 +20,11 @@ import (
 // of its records, [WriteBench]; its JSON form is itself.
 func WriteComparison(w io.Writer, format Format, p Page, opt Options) error {
 	var err error
-	switch page := comparisonPage(p); format {
+	switch format {
 	case Text:
-		err = page.WriteText(w, opt.Width, opt.Color)
+		err = comparisonPage(p).WriteText(w, opt.Width, opt.Color)
 	case Markdown:
-		err = page.WriteMarkdown(w)
+		err = comparisonPage(p).WriteMarkdown(w)
 	case CSV:
 		t := comparedValues(p)
 		err = t.WriteCSV(w)
@@ -350,8 +350,8 @@ func comparedValues(of Page) table.Table {
 			for _, r := range g.Rows {
 				put := func(metric string, i results.Figure) {
 					t.Row(text(tb.ID()), text(r.Candidate), text(c.Reference), text(metric), number(i.Value), number(i.Low), number(i.High), text(i.Unit), number(i.Instrument),
-						text(g.Boundary), text(g.Origin), text(g.Grade), text(strconv.FormatBool(g.Ranked)), table.Whole(r.Tie), text(r.Verdict.Word), number(r.P),
-						table.Whole(r.Sessions), table.Whole(r.Windows), text(cmp.Or(r.Verdict.Why, g.Why)))
+						text(g.Boundary), text(g.Origin), text(g.Grade), text(strconv.FormatBool(g.Ranked)), number(r.Tie), text(r.Verdict.Word), number(r.P),
+						number(r.Sessions), number(r.Windows), text(cmp.Or(r.Verdict.Why, g.Why)))
 				}
 				for _, m := range []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork} {
 					if i, ok := r.Figures[m]; ok {

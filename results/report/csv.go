@@ -18,8 +18,8 @@ func values(rec *results.Record) table.Table {
 		if m.Budget != nil {
 			quadrature = m.Budget.Quadrature
 		}
-		t.Row(text(rec.ID), text(rec.Node.Name), text(r.Scenario), text(r.Use), text(r.Device), text(r.Role), text(r.Workload), text(r.Impl), table.Whole(r.Threads), text(metric),
-			number(m.Value), number(m.Low), number(m.High), text(m.Unit), table.Whole(m.N), text(m.Boundary), text(m.Origin), text(m.Grade), number(m.Instrument), number(quadrature), text(m.Why))
+		t.Row(text(rec.ID), text(rec.Node.Name), text(r.Scenario), text(r.Use), text(r.Device), text(r.Role), text(r.Workload), text(r.Impl), number(r.Threads), text(metric),
+			number(m.Value), number(m.Low), number(m.High), text(m.Unit), number(m.N), text(m.Boundary), text(m.Origin), text(m.Grade), number(m.Instrument), number(quadrature), text(m.Why))
 	}
 	s := rec.Summary
 	for _, r := range s.Rows {
@@ -46,6 +46,6 @@ func values(rec *results.Record) table.Table {
 	return t
 }
 
-func text[S ~string](s S) table.Cell { return table.Text{Text: string(s)} }
+func text[S ~string](s S) table.Cell { return table.Word(s) }
 
-func number(v results.Float) table.Cell { return table.Number{Value: v} }
+func number[N ~float64 | ~int](v N) table.Cell { return table.Base(v) }

@@ -644,7 +644,7 @@ func (t *Tracking) csv(g *group) error {
 			if at < len(levels) {
 				level = results.Float(levels[at].Value)
 			}
-			lines.Row(text(g.id), text(g.name), text(h.Node), text(h.Scenario), text(h.Use), text(h.Device), text(h.Workload), text(h.Impl), table.Whole(h.Threads), text(h.Metric), text(h.Unit),
+			lines.Row(text(g.id), text(g.name), text(h.Node), text(h.Scenario), text(h.Use), text(h.Device), text(h.Workload), text(h.Impl), number(h.Threads), text(h.Metric), text(h.Unit),
 				table.Time(p.Start), number(p.Value), number(p.Low), number(p.High), number(level), text(p.Env.Revision), text(p.Record))
 		}
 	}

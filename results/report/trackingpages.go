@@ -136,21 +136,20 @@ func (t *Tracking) WriteOverview(w io.Writer) error {
 				quiet = append(quiet, useOf(h.Key)+g.on(h))
 				continue
 			}
-			var now table.Cell
-			var spark table.Text
+			var now, spark table.Cell
 			if n := len(h.points); n > 0 {
 				now = table.Figure{Figure: h.figure(h.points[n-1])}
-				spark.Chart = chart.Spark(samples(h.points[max(0, n-sparkNights):]), steps(h.changes))
+				spark = table.Chart(chart.Spark(samples(h.points[max(0, n-sparkNights):]), steps(h.changes)))
 			}
 			last := "none"
 			if n := len(h.changes); n > 0 {
 				last = date(h.changes[n-1].Night) + ", " + step(h.changes[n-1].Size)
 			}
-			all.Row(table.Text{Text: g.name, Under: strings.TrimPrefix(g.on(h), " on "), Href: groupFile(g.id)}, table.Text{Text: results.Line(useOf(h.Key), 60), Under: results.Line(t.variant(h.Key), 120)},
+			all.Row(table.Link{Text: g.name, Under: strings.TrimPrefix(g.on(h), " on "), Href: groupFile(g.id)}, table.Text{Text: results.Line(useOf(h.Key), 60), Under: results.Line(t.variant(h.Key), 120)},
 				text(h.metric()), now, spark, text(string(h.tone)+" "+h.state), text(last))
 		}
 		if len(quiet) > 0 {
-			all.Row(table.Text{Text: g.name, Href: groupFile(g.id)}, table.Text{Text: results.Plural(len(quiet), "use"), Under: strings.Join(quiet, "; ")}, nil, nil, nil, text(good+" steady"), text("none"))
+			all.Row(table.Link{Text: g.name, Href: groupFile(g.id)}, table.Text{Text: results.Plural(len(quiet), "use"), Under: strings.Join(quiet, "; ")}, nil, nil, nil, text(good+" steady"), text("none"))
 		}
 	}
 	s := section{ID: "all", Title: "All groups", Blocks: []block{{Table: all}}}
@@ -199,7 +198,7 @@ func (t *Tracking) changes(found []track.Finding, groups bool) table.Table {
 		}
 		var place table.Cell
 		if nodes := t.nodesOf(f); groups {
-			place = table.Text{Text: t.groupOf(f), Under: nodes, Href: groupFile(f.Primary().Key.Group)}
+			place = table.Link{Text: t.groupOf(f), Under: nodes, Href: groupFile(f.Primary().Key.Group)}
 		} else if nodes != "" {
 			place = text(nodes)
 		}

@@ -25,7 +25,13 @@ func (t *Table) WriteCSV(w io.Writer) error {
 	for _, row := range t.Rows {
 		for j, c := range row {
 			switch x := c.(type) {
+			case Word:
+				line[j] = inert(results.Line(string(x), TextLimit))
+			case Base:
+				line[j] = Exact(results.Float(x))
 			case Text:
+				line[j] = inert(results.Line(x.Text, TextLimit))
+			case Link:
 				line[j] = inert(results.Line(x.Text, TextLimit))
 			case Number:
 				line[j] = Exact(x.Value)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -31,7 +32,7 @@ func Quantity(v results.Float, u results.Unit) string {
 
 // One prints a figure on one line: ~12.3 [12.1, 12.5] MH/s.
 func One(m results.Figure) string {
-	s := scaleOf(m)
+	s := ownScale(m)
 	value, interval := s.print(m)
 	return joined(" ", value, interval, s.symbolOf(m))
 }
@@ -39,7 +40,7 @@ func One(m results.Figure) string {
 // Split prints a figure for two places: ~12.3 MH/s and [12.1, 12.5], the
 // interval in the unit of the value and empty where there is none.
 func Split(m results.Figure) (value, interval string) {
-	s := scaleOf(m)
+	s := ownScale(m)
 	value, interval = s.print(m)
 	return joined(" ", value, s.symbolOf(m)), interval
 }
@@ -175,13 +176,14 @@ type scale struct {
 // with which the most of them lie between 0.1 and 10 000. Figures that it cannot
 // show (see fits) keep a scale of their own.
 func scaleOf(figures ...results.Figure) (best scale) {
-	most, tried := -1, map[int]bool{}
+	most, tried := -1, uint64(0) // powers of ten, from 10⁻³²
 	for _, m := range figures {
 		own := ownScale(m)
 		if most < 0 {
 			best = own
 		}
-		if m.Value.IsAbsent() || tried[own.exp] && !own.powers {
+		bit := uint64(1) << (own.exp + 32)
+		if m.Value.IsAbsent() || tried&bit != 0 && !own.powers {
 			continue
 		}
 		n := 0
@@ -190,7 +192,7 @@ func scaleOf(figures ...results.Figure) (best scale) {
 				n++
 			}
 		}
-		if tried[own.exp] = true; n > most || n == most && own.exp > best.exp {
+		if tried |= bit; n > most || n == most && own.exp > best.exp {
 			best, most = own, n
 		}
 	}
@@ -283,10 +285,8 @@ func ownScale(m results.Figure) scale {
 		s.powers = true
 		return s
 	}
-	for s.exp = s.Min; s.exp+3 <= s.Max; s.exp += 3 {
-		if rounded(r.size, r.decimals())/math.Pow10(s.exp) < 1000 { // 999.96 k is 1.000 M
-			break
-		}
+	size := rounded(r.size, r.decimals()) // 999.96 k is 1.000 M
+	for s.exp = s.Min; s.exp+3 <= s.Max && size/math.Pow10(s.exp) >= 1000; s.exp += 3 {
 	}
 	x := r.size / math.Pow10(s.exp)
 	most := 1e9
@@ -338,34 +338,60 @@ func (s scale) print(m results.Figure) (value, interval string) {
 
 // rounded is v to so many decimals, which may be less than none.
 func rounded(v float64, decimals int) float64 {
-	r, _ := strconv.ParseFloat(digits(v, decimals), 64)
+	var buffer [400]byte
+	r, _ := strconv.ParseFloat(string(digits(buffer[:0], v, decimals)), 64)
 	return r * math.Pow10(max(0, -decimals))
 }
 
-// digits writes v to so many decimals, in units of the last of them where that
+// digits appends v to so many decimals, in units of the last of them where that
 // is before the point.
-func digits(v float64, decimals int) string {
-	return strconv.FormatFloat(v/math.Pow10(max(0, -decimals)), 'f', max(0, decimals), 64)
+func digits(to []byte, v float64, decimals int) []byte {
+	return strconv.AppendFloat(to, v/math.Pow10(max(0, -decimals)), 'f', max(0, decimals), 64)
 }
 
 // fixed writes v to so many decimals, which may be less than none, with the
 // point moved by exp places: the digits are the same wherever it stands.
 func fixed(v float64, decimals, exp int) string {
-	t, negative := strings.CutPrefix(strings.Replace(digits(v, decimals), ".", "", 1), "-")
-	behind := decimals + exp
-	if t += strings.Repeat("0", max(0, -behind)); behind > 0 {
-		t = strings.Repeat("0", max(0, behind+1-len(t))) + t
-		t = t[:len(t)-behind] + "." + t[len(t)-behind:]
+	var raw, out [400]byte
+	t, n := out[:0], 0
+	for _, c := range digits(raw[:0], v, decimals) { // without sign, point and zeros in front
+		if c != '-' && c != '.' && (c != '0' || n > 0) {
+			raw[n] = c
+			n++
+		}
 	}
-	if whole := strings.TrimLeft(t, "0"); whole == "" || whole[0] == '.' {
-		t = "0" + whole
-	} else {
-		t = whole
+	behind := decimals + exp // the point
+	whole := n - max(0, behind)
+	if v < 0 && n > 0 {
+		t = append(t, "−"...)
 	}
-	if negative {
-		t = "-" + t
+	if n > 0 && behind < 0 {
+		whole -= behind
 	}
-	return Typeset(t)
+	for i := range whole {
+		if i > 0 && (whole-i)%3 == 0 {
+			t = utf8.AppendRune(t, results.ThinSpace)
+		}
+		if i < n {
+			t = append(t, raw[i])
+		} else {
+			t = append(t, '0')
+		}
+	}
+	if whole <= 0 {
+		t = append(t, '0')
+	}
+	if behind > 0 {
+		t = append(t, '.')
+		for i := whole; i < n; i++ {
+			if i < 0 {
+				t = append(t, '0')
+			} else {
+				t = append(t, raw[i])
+			}
+		}
+	}
+	return string(t)
 }
 
 const plus = '+'

@@ -77,20 +77,20 @@ func (t Table) grid(out *strings.Builder, columns []laid) {
 				attribute("title", "perwatt explain "+x.id)
 			}
 			out.WriteString(">")
-			if x.text.Choice != "" {
+			if x.choice != "" {
 				out.WriteString(`<input type="checkbox" name="r"`)
-				attribute("value", x.text.Choice)
-				attribute("aria-label", "choose "+x.text.Choice)
+				attribute("value", x.choice)
+				attribute("aria-label", "choose "+x.choice)
 				out.WriteString("> ")
 			}
-			if x.text.Href != "" {
+			if x.href != "" {
 				out.WriteString("<a")
-				attribute("href", x.text.Href)
+				attribute("href", x.href)
 				out.WriteString(">" + template.HTMLEscapeString(x.value) + "</a>")
 			} else {
 				out.WriteString(template.HTMLEscapeString(x.value))
 			}
-			out.WriteString(string(x.text.Chart))
+			out.WriteString(string(x.chart))
 			element(out, "small", x.under)
 			out.WriteString("</td>")
 		}

@@ -123,13 +123,21 @@ type Figure struct {
 	ID string // by which it can be explained
 }
 
-// Text is a name, a verdict or a sentence.
-type Text struct {
+// Word is a name, a verdict or a sentence.
+type Word string
+
+// Text is a word with another under it.
+type Text struct{ Text, Under string }
+
+// Link is a text that leads to another page in HTML, and is a text elsewhere.
+type Link struct {
 	Text, Under string
-	Href        string        // that the text leads to, trusted; HTML only
-	Choice      string        // value of a box to tick; HTML only
-	Chart       template.HTML // HTML only
+	Href        string // trusted; "" leads nowhere
+	Choice      string // value of a box to tick before the text
 }
+
+// Chart is a small drawing; in HTML only.
+type Chart template.HTML
 
 // Number is what is no figure but can be sorted. Print writes it.
 type Number struct {
@@ -138,11 +146,18 @@ type Number struct {
 	Under string
 }
 
+// Base is a value in SI base units with every digit: for programs.
+type Base results.Float
+
 // Time is an instant, in UTC.
 type Time time.Time
 
 func (Figure) cell() {}
+func (Word) cell()   {}
 func (Text) cell()   {}
+func (Base) cell()   {}
+func (Link) cell()   {}
+func (Chart) cell()  {}
 func (Number) cell() {}
 func (Time) cell()   {}
 
@@ -199,7 +214,8 @@ type printed struct {
 	value, under string
 	sort         string // exact, for a page that can be sorted
 	id           string
-	text         Text // what of it is for HTML alone
+	href, choice string // of a link
+	chart        Chart
 }
 
 // layout prints the cells of a table, and the notes that they ask for.
@@ -291,9 +307,16 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 			p.value += note(x.Why)
 		}
 		return p
+	case Word:
+		return printed{value: results.Line(string(x), l.Limit)}
+	case Base:
+		return printed{value: Exact(results.Float(x)), sort: Exact(results.Float(x))}
 	case Text:
-		x.Text, x.Under, x.Choice = results.Line(x.Text, l.Limit), results.Line(x.Under, l.Limit), results.Line(x.Choice, l.Limit)
-		return printed{value: x.Text, under: x.Under, text: x}
+		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit)}
+	case Link:
+		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit), href: x.Href, choice: results.Line(x.Choice, l.Limit)}
+	case Chart:
+		return printed{chart: x}
 	case Number:
 		return printed{value: cmp.Or(results.Line(x.Print, l.Limit), Round(float64(x.Value), 4)), under: results.Line(x.Under, l.Limit), sort: Exact(x.Value)}
 	case Time:
