@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// flags finds the doubts that the traces themselves raise.
+// flags returns the warnings that follow from the traces.
 func (d *deriver) flags(s Summary) []Warning {
 	flags := []Warning{}
 	add := func(w *Window, code, text, remedy string) {
@@ -25,13 +25,13 @@ func (d *deriver) flags(s Summary) []Warning {
 	}
 	for i := range d.windows {
 		if w := &d.windows[i]; w.left && (i == 0 || d.windows[i-1].run != w.run) {
-			add(w, "window-left-out", "something of this window is missing that others have, its energy, the work of a use, or time in which it ran: no figure is made of it, so that rates, watts and work per joule are of the same windows",
+			add(w, "window-left-out", "this window lacks energy, work or running time that other windows have: it is left out of all figures, so that rates, watts and work per joule cover the same windows",
 				"look at the meter's gaps and at what was suspended, and measure more rounds")
 		}
 	}
 	for _, c := range s.Coverage {
 		if c.Meter == d.head.Meter && d.head.Origin == Measured && len(d.windows) > 0 && c.Readings < fewReadings {
-			add(nil, "few-readings", fmt.Sprintf("meter %s was read %d times in the shortest window: what the load did in between is hardly known", c.Meter, c.Readings),
+			add(nil, "few-readings", fmt.Sprintf("meter %s was read %d times in the shortest window: changes of the load between readings are missed", c.Meter, c.Readings),
 				"lengthen --window to ten times the meter's period or more (perwatt meters SPEC shows it)")
 		}
 	}
@@ -48,7 +48,7 @@ func (d *deriver) flags(s Summary) []Warning {
 			name := useName(w.Use.Use, w.Use.Device)
 			text := fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", name, 100*spread, 100*slope)
 			if math.IsNaN(spread) {
-				text = name + " finished too little during the warm-up to tell whether it had settled"
+				text = name + " finished too little work during the warm-up to test whether it had settled"
 			}
 			if !ok {
 				add(w, "not-steady", text, "lengthen --warmup, or quieten the machine")
@@ -74,12 +74,12 @@ func (d *deriver) flags(s Summary) []Warning {
 		d.disturbed(w, add)
 		if d.metered && w.Energy.IsAbsent() {
 			add(w, "energy-gap", "no watts for this run: "+w.why.Why,
-				"see the meter's trace and its errors in the record; perwatt meters SPEC --watch shows what it says")
+				"see the meter's trace and its errors in the record; perwatt meters SPEC --watch shows its readings")
 		}
 	}
 	for _, why := range d.head.dead {
-		add(nil, "dead-source", fmt.Sprintf("%s of meter %s is quoted, and not what would come first: %s", strings.Join(d.head.Channels, " + "), d.head.Meter, why.Why),
-			"see what the first source says (perwatt meters SPEC --watch), or leave it out")
+		add(nil, "dead-source", fmt.Sprintf("%s of meter %s is used, because a preferred source gave no energy: %s", strings.Join(d.head.Channels, " + "), d.head.Meter, why.Why),
+			"watch the preferred source (perwatt meters SPEC --watch), or leave it out")
 	}
 	if off := idleDrift(d.windows); math.Abs(off) > maxIdleDrift && d.head.Origin == Measured {
 		add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
@@ -144,8 +144,8 @@ func useName(use, device string) string {
 	return use + " on " + device
 }
 
-// idleDrift is by how much the power of the last idle run differs from that of
-// the first, relative; NaN without two.
+// idleDrift is the relative difference between the power of the last idle run and
+// that of the first; NaN with fewer than two.
 func idleDrift(windows []Window) float64 {
 	first, last := math.NaN(), math.NaN()
 	n := 0
@@ -163,7 +163,7 @@ func idleDrift(windows []Window) float64 {
 	return last/first - 1
 }
 
-// sessionFlags are the doubts that concern every figure of the record.
+// sessionFlags adds the warnings that concern every figure of the record.
 func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
 	for _, w := range d.powerWarnings() {
 		add(nil, w.Code, w.Text, w.Remedy)
@@ -180,7 +180,7 @@ func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
 	d.clockSteps(add)
 }
 
-// PowerWarnings are the doubts that the meters of a session raise, also before
+// PowerWarnings returns the warnings about the meters of a session, also before
 // any of them was read.
 func PowerWarnings(rec *Record) []Warning { return indexed(free(rec)).powerWarnings() }
 
@@ -203,7 +203,7 @@ func (s *indexedRecord) powerWarnings() (out []Warning) {
 		}
 		out = append(out, Warning{Code: "modelled-power", Text: fmt.Sprintf("every watt marked ~ is modelled (%s), not measured: no verdict can rest on it", within), Remedy: remedy})
 	case h.Origin == Declared:
-		out = append(out, Warning{Code: "declared-power", Text: "the watts are what somebody declared, not measured: no verdict can rest on them", Remedy: remedy})
+		out = append(out, Warning{Code: "declared-power", Text: "the watts are declared, not measured: no verdict can rest on them", Remedy: remedy})
 	}
 	return out
 }
