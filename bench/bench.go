@@ -45,7 +45,7 @@ type Targeter interface {
 }
 
 // ShareWorkload is a workload that is done elsewhere, by a device that hands in shares
-// of it. Check, Tell and Gaps may be called while Run runs.
+// of it. Check, Counters and Gaps may be called while Run runs.
 type ShareWorkload interface {
 	Workload
 	// Shares says what a share stands for; it is constant after Prepare.

@@ -92,7 +92,7 @@ func (w *Worker) Shares() results.Shares {
 	return results.Shares{Difficulty: results.Float(d), Work: results.Float(perShare(d)), Agent: w.agent, Address: w.address}
 }
 
-// Tell implements [bench.ShareWorkload]: the shares by class, their luck, and the time
+// Counters implements [bench.ShareWorkload]: the shares by class, their luck, and the time
 // without a connection.
 func (w *Worker) Counters() []bench.CounterValue {
 	t := w.Tally()
