@@ -36,7 +36,7 @@ func tree(t testing.TB, name string) Roots {
 }
 
 // Every recorded machine comes out as its golden file says: the node, the
-// conditions and the codes of its doubts.
+// conditions and the codes of its warnings.
 func TestRecordedMachines(t *testing.T) {
 	archives, err := filepath.Glob("testdata/node/*.txtar")
 	require.NoError(t, err)

@@ -111,7 +111,7 @@ func start(use string, on device.Info, command func() *exec.Cmd) (*process, erro
 	return p, nil
 }
 
-// ask gives an order and waits for its answer.
+// ask sends an order and waits for its answer.
 func (p *process) ask(ctx context.Context, o order, limit time.Duration) (answer, error) {
 	line, err := json.Marshal(o)
 	if err != nil {

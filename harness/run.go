@@ -163,7 +163,7 @@ func (r *run) prepare(ctx context.Context) error {
 			// The foreground comes first in every scenario that has a background.
 			if front := r.procs[0]; front.on.Kind.Scheduled() {
 				if w, ok := schedulingWarning(r.s.Roots, front.pid, p.pid); ok {
-					r.s.doubt(w)
+					r.s.warn(w)
 				}
 			}
 		}

@@ -28,7 +28,7 @@ func setAffinity(pid int, cpus []int) error {
 // start, run only where others leave time: SCHED_IDLE, a weight of 3 against
 // the 1024 of nice 0. pid 0 is this process. Going there takes no privilege.
 //
-// The weights hold within one scheduling group, see [schedulingDoubt], and not
+// The weights hold within one scheduling group, see [schedulingWarning], and not
 // against a hardware sibling of the same core.
 func setIdlePolicy(pid int) error {
 	return eachThread(pid, func(tid int) error {
@@ -126,9 +126,9 @@ func (r Roots) schedulingGroup(pid int) string {
 	return "/"
 }
 
-// schedulingDoubt says whether the idle policy of the background process does
-// what it is for: give way to the foreground. In different scheduling groups
-// the two groups share the CPUs evenly, whatever is in them.
+// schedulingWarning returns a warning if the background process does not give way
+// to the foreground in spite of its idle policy: two scheduling groups share the
+// CPUs evenly, whatever the policies of their processes.
 func schedulingWarning(roots Roots, foreground, background int) (results.Warning, bool) {
 	r := roots.orHere()
 	f, b := r.schedulingGroup(foreground), r.schedulingGroup(background)

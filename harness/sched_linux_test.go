@@ -93,8 +93,8 @@ func TestPolicyReachesEveryThread(t *testing.T) {
 
 	group := here.schedulingGroup(pid)
 	require.True(t, strings.HasPrefix(group, "/"))
-	_, doubt := schedulingWarning(Roots{}, os.Getpid(), pid)
-	require.False(t, doubt, "a child inherits its parent's group")
+	_, warned := schedulingWarning(Roots{}, os.Getpid(), pid)
+	require.False(t, warned, "a child inherits its parent's group")
 }
 
 func TestAffinityErrors(t *testing.T) {
@@ -164,9 +164,9 @@ func TestSchedulingGroups(t *testing.T) {
 			}
 			r := Roots{Sys: filepath.Join(dir, "sys"), Proc: filepath.Join(dir, "proc"), Root: dir}
 			require.Equal(t, c.groups, [2]string{r.schedulingGroup(1), r.schedulingGroup(2)})
-			w, doubt := schedulingWarning(r, 1, 2)
-			require.Equal(t, c.groups[0] != c.groups[1], doubt)
-			if doubt {
+			w, warned := schedulingWarning(r, 1, 2)
+			require.Equal(t, c.groups[0] != c.groups[1], warned)
+			if warned {
 				require.Equal(t, "scheduling-groups", w.Code)
 				require.Contains(t, w.Text, c.groups[0])
 			}

@@ -112,7 +112,7 @@ func (s *Session) Run(ctx context.Context) error {
 		if others := s.Neighbours.Since(began); len(others) > 0 {
 			w := NeighbourWarning(others)
 			w.Run = fmt.Sprintf("%s/%d", sc.Name, at.Round)
-			s.doubt(w)
+			s.warn(w)
 		}
 		took[sc.Name] = time.Since(began)
 		rec.Runs = append(rec.Runs, r.rec)
@@ -176,8 +176,8 @@ func (s *Session) on(p Part) device.Config {
 	return s.Devices[slices.IndexFunc(s.Devices, func(d device.Config) bool { return d.ID == p.Device.ID })]
 }
 
-// doubt adds a warning to the record, unless it is there.
-func (s *Session) doubt(w results.Warning) {
+// warn adds a warning to the record, unless it is there.
+func (s *Session) warn(w results.Warning) {
 	if !slices.Contains(s.Record.Warnings, w) {
 		s.Record.Warnings = append(s.Record.Warnings, w)
 	}

@@ -71,7 +71,7 @@ func (r Roots) onBattery() bool {
 // that is idle, unlimited and at a fixed clock raises none.
 func Warnings(n results.Node, c Conditions) []results.Warning {
 	var out []results.Warning
-	for _, d := range doubts {
+	for _, d := range warnings {
 		if text := d.text(&n, &c); text != "" {
 			out = append(out, results.Warning{Code: d.code, Text: text, Remedy: d.remedy})
 		}
@@ -79,7 +79,7 @@ func Warnings(n results.Node, c Conditions) []results.Warning {
 	return out
 }
 
-// Thresholds of the doubts.
+// Thresholds of the warnings.
 const (
 	busyShare  = 0.10    // load average per CPU
 	tolerance  = 0.01    // of limits read from different registers
@@ -92,9 +92,9 @@ var steadyClocks = map[string]bool{
 	"arch_sys_counter": true, "riscv_clocksource": true,
 }
 
-var doubts = []struct {
+var warnings = []struct {
 	code   string
-	text   func(n *results.Node, c *Conditions) string // "" raises no doubt
+	text   func(n *results.Node, c *Conditions) string // "" raises no warning
 	remedy string
 }{
 	{"emulated", func(n *results.Node, _ *Conditions) string {

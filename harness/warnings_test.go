@@ -8,7 +8,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// wellSet is a machine that raises no doubt.
+// wellSet is a machine that raises no warning.
 func wellSet() (results.Node, Conditions) {
 	n := results.Node{
 		Arch: "amd64", Memory: 64 << 30,
@@ -76,7 +76,7 @@ func TestDoubtsOneByOne(t *testing.T) {
 			tested[w.Code] = true
 		}
 	}
-	for _, d := range doubts {
+	for _, d := range warnings {
 		require.True(t, tested[d.code], "%s is never raised here", d.code)
 	}
 }

@@ -22,9 +22,8 @@ const (
 	answersFD = 4 // its messages, a JSON object a line: standard output stays free for stray prints
 )
 
-// order is what the harness tells a worker, a JSON object a line on its
-// standard input. The first is an open; the end of the input is the end of
-// the worker, whatever it is doing.
+// order is a command to a worker, one JSON object a line on its standard input.
+// The first is an open. The worker exits when the input ends.
 type order struct {
 	Do     string         `json:"do"` // open, demote, reach, run, stop
 	Use    string         `json:"use,omitempty"`
@@ -32,7 +31,7 @@ type order struct {
 	Config *bench.Config  `json:"config,omitempty"` // but for the device, which the worker opens
 }
 
-// answer is what a worker says when an order was carried out.
+// answer is a worker's reply once an order is carried out.
 type answer struct {
 	Did    string          `json:"did"`
 	Info   *bench.Info     `json:"info,omitempty"`
@@ -172,7 +171,7 @@ func (w *worker) close() {
 	}
 }
 
-// readAnswers passes on what a worker says until it ends.
+// readAnswers passes on the answers of a worker until it exits.
 func readAnswers(r io.Reader, to chan<- answer) error {
 	defer close(to)
 	in := bufio.NewScanner(r)
