@@ -53,8 +53,7 @@ func rankingChart(p Page, t compare.Table, id string) []picture {
 	return pictured(c.Head, c)
 }
 
-// throughputPowerChart places the candidates of a use by what they do and what
-// they draw.
+// throughputPowerChart plots the candidates of a use by throughput and power.
 func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 	c := chart.ThroughputPower{
 		Head:  chart.Head{ID: id, Title: "Throughput against watts at " + results.Line(t.ID(), 60)},
@@ -153,7 +152,7 @@ func mixChart(p Page, scenario, id string) []picture {
 	return pictured(c.Head, c)
 }
 
-// mulletChart places what mining behind training brought against what it took.
+// mulletChart plots the hashes gained against the training kept in co-runs.
 func mulletChart(p Page) []picture {
 	c := chart.Mullet{
 		Head: chart.Head{ID: "mullet", Title: "Mining behind training: hashes gained against training kept"},

@@ -8,7 +8,7 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// said prints what a device said, in quotation marks: nobody here measured it.
+// said prints a self-reported value in quotation marks: it was not measured here.
 func said(s results.SelfReported, u results.Unit) string {
 	if s.IsAbsent() {
 		return table.Absent

@@ -2,12 +2,12 @@
 // Markdown for an issue or a step summary, as tidy CSV for a spreadsheet, and
 // as Go benchmark lines for benchstat.
 //
-// It scales and lays out what the record's summary says and computes nothing
-// of its own. Boundary, origin and grade stand beside every watt, ~ before
-// every figure that was not measured, a reason beside every figure that is
-// absent. Text in a record is hostile: control characters, escapes and bidi
-// overrides never reach the output. The same record and options give the same
-// bytes, whatever the locale.
+// Its views fill the tables of package table from a summary or a comparison and
+// compute nothing of their own. Boundary, origin and grade stand beside every
+// watt, ~ before every figure that was not measured, a reason beside every
+// figure that is absent. Text in a record is hostile: control characters,
+// escapes and bidi overrides never reach the output. The same record and options
+// give the same bytes, whatever the locale.
 //
 // It does not compare records. As JSON a record is its own file, which its
 // codec writes; everything else is written by WriteJSON.
