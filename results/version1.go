@@ -22,7 +22,6 @@ import (
 type version1 struct {
 	cpu     cpu1
 	devices []device1
-	names   map[*Trace]string
 }
 
 type cpu1 struct {
