@@ -1,20 +1,20 @@
 // Package hwmon reads the power and energy sensors that Linux drivers expose
 // under /sys/class/hwmon (Documentation/hwmon/sysfs-interface).
 //
-// Anything can sit there: a whole server's input, a socket, a graphics card,
-// one rail of a regulator. A channel is given a Total only where the driver's
-// documentation says that it covers the CPU packages or more, and only one
-// source for each boundary; everything else is read and added to nothing. An
-// energy counter comes before a power reading of the same place, and both are
-// read: a counter that does not count is no reason to lose the power.
+// A hwmon device can be anything: the input of a server, a socket, a graphics
+// card, one rail of a regulator. A channel has a Total only if the documentation
+// of its driver states that it covers the CPU packages or more, and only one
+// source per boundary has it; everything else is read but not added. An energy
+// counter is preferred to a power reading of the same place, and both are read:
+// a counter that does not count must not cost the power reading.
 //
-// What a driver is called tells little: its label, or the firmware's text of an
-// ACPI meter, says what the quantity is. What a supply gives (output) is not
-// what it draws (input), and a rail, a module or one supply is never a total.
+// The name of a driver says little. Its label, or the firmware's text of an ACPI
+// meter, describes the quantity. The output of a supply is not its input, and a
+// rail, a module or one of several supplies is never a total.
 //
-// Drivers cache. The ACPI meter goes on showing its last value when the
-// firmware no longer answers (drivers/hwmon/acpi_power_meter.c, show_power), so
-// a value that stands still is an error by the rules of [power.Track].
+// Drivers cache. The ACPI meter keeps showing its last value when the firmware
+// stops answering (drivers/hwmon/acpi_power_meter.c, show_power), so a value that
+// stands still is an error by the rules of [power.Track].
 package hwmon
 
 import (
@@ -35,16 +35,16 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// sensorsMost bounds what is listed from one tree. A socket has up to hundreds
-// of per-core counters.
+// sensorsMost bounds the number of sensors of one tree. A socket has up to
+// hundreds of per-core counters.
 const sensorsMost = 4096
 
-// place is what is known of a driver's sensors with some labels.
+// place describes the sensors of a driver that match a label.
 type place struct {
 	label    *regexp.Regexp   // nil for any, and for none
-	boundary results.Boundary // that of parts if it is empty
+	boundary results.Boundary // empty: that of parts
 	total    results.Boundary
-	note     string // what a record must say of them
+	note     string // for the record
 	out      string // why they are left out
 }
 
@@ -52,12 +52,12 @@ func labelled(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` 
 
 const apu = "on an APU this includes the CPU"
 
-// places is by the name that the driver gives: the first whose label fits
-// holds, and then those of [parts].
+// places is by driver name: the first entry whose label matches applies, and
+// then those of [parts].
 var places = map[string][]place{
-	// ACPI 4.0 §10.4: the platform's own meter, behind the supplies' telemetry
-	// more often than a meter on the cord, so psu and not wall. A platform may
-	// have several of parts: the firmware's text tells them (NVIDIA Grace:
+	// ACPI 4.0 §10.4: the platform's own meter, more often the telemetry of the
+	// supplies than a meter at the cord, so psu and not wall. A platform may have
+	// several for its parts, which the firmware's text tells apart (NVIDIA Grace:
 	// "Module Power Socket 0", which on a GH200 includes the GPU, "Grace Power
 	// Socket 0", "CPU Power Socket 0", "SysIO Power Socket 0").
 	"power_meter": {
@@ -68,8 +68,8 @@ var places = map[string][]place{
 		{label: power.LabelPart, note: "a part: in no total"},
 		{boundary: results.PSU, total: results.PSU},
 	},
-	// Corsair HXi and RMi supplies: "power total" contains the rails, and is
-	// what the supply gives. What it draws it does not say.
+	// Corsair HXi and RMi supplies: "power total" includes the rails and is the
+	// output of the supply. Its input is not available.
 	"corsairpsu": {
 		{label: labelled(`^power total$`), boundary: results.Board, total: results.Board, note: "output of the supply, which draws more than it gives"},
 	},
@@ -79,14 +79,14 @@ var places = map[string][]place{
 		{out: "it lies inside another"},
 	},
 	"amd_hsmp_hwmon": {{boundary: results.Package, total: results.Package}},
-	// The platform's own sensors, in the words of its device tree: System
-	// contains Chip and its rails.
+	// The platform's own sensors, named as in its device tree: System includes
+	// Chip and its rails.
 	"ibmpowernv": {{label: labelled(`^system$`), boundary: results.Chassis, total: results.Chassis}},
-	// Apple's controller: Total System Power contains the rails. AC Input Power
-	// charges the battery too, where there is one.
+	// Apple's controller: Total System Power includes the rails. AC Input Power
+	// also charges the battery, if there is one.
 	"macsmc_hwmon": {{label: labelled(`^total system power$`), boundary: results.Board, total: results.Board}},
-	// Documentation/gpu/amdgpu/thermal.rst. An APU says its own power twice,
-	// averaged over a longer and a shorter time.
+	// Documentation/gpu/amdgpu/thermal.rst. An APU has two readings of its own
+	// power, averaged over a longer and a shorter time.
 	"amdgpu": {
 		{label: labelled(`^(slow|fast)PPT$`), boundary: results.Package, note: "the whole APU, by its limit for longer or shorter loads: both are of the same watts"},
 		{boundary: results.Card, note: apu},
@@ -97,14 +97,14 @@ var places = map[string][]place{
 }
 
 // supplies are the PMBus drivers of power supplies, by the names of their i2c
-// devices (drivers/hwmon/pmbus). What such a supply draws is labelled pin, and
-// is at the boundary of the supplies; what it gives is pout and on the board.
-// How many supplies feed the node no driver says, so there is no total.
+// devices (drivers/hwmon/pmbus). The input of such a supply is labelled pin and is
+// at the boundary of the supplies; its output is pout and feeds the board. No
+// driver says how many supplies feed the node, so there is no total.
 var supplies = regexp.MustCompile(`^(acbel_fsg032|bp[ad]-rs600|dps920ab|ibm_cffps[12]?|intel_crps185|ipsps1|pfe1100|pfe3000|ym2151e)$`)
 
 var supply = []place{{label: labelled(`^pin1?$`), boundary: results.PSU, note: "one supply: in no total, for no driver knows how many feed the node"}}
 
-// parts are by label, of whatever driver. None is a total.
+// parts is by label, for any driver. None is a total.
 var parts = []place{
 	{label: labelled(`dissipated`), out: "it is heat, worked out of a flow and two temperatures"},
 	{label: power.LabelOutput, boundary: results.Board},
@@ -115,7 +115,7 @@ var parts = []place{
 	{boundary: results.Board},
 }
 
-// placed is what a driver's sensor with some label is.
+// placed returns the place of a driver's sensor with a label.
 func placed(driver, label string) place {
 	known := places[driver]
 	switch {
@@ -131,17 +131,17 @@ func placed(driver, label string) place {
 	}
 	if i := slices.IndexFunc(parts, fits); as.boundary == "" && as.out == "" {
 		note := as.note
-		as = parts[i] // the last fits any
+		as = parts[i] // the last entry matches any label
 		as.note = cmp.Or(as.note, note)
 	}
 	return as
 }
 
 // cardMost is more than any card draws, in W. Some versions of amdgpu print a
-// negative error code as an unsigned count of µW: 4294.97 W.
+// negative error code as an unsigned number of µW: 4294.97 W.
 const cardMost = 3000
 
-// prefer is the order of preference where two drivers claim one total.
+// prefer is the order of preference if two drivers claim one total.
 var prefer = []string{"power_meter", "ibmpowernv", "corsairpsu", "macsmc_hwmon", "amd_energy", "amd_hsmp_hwmon"}
 
 // sensor is one attribute.
@@ -163,8 +163,8 @@ type meter struct {
 }
 
 // Open finds the sensors under the sysfs root, usually /sys. It wraps
-// [power.ErrAbsent] if there are none; sensors that may not be read are
-// another error, which names the file and the cure.
+// [power.ErrAbsent] if there are none. Sensors that may not be read are a
+// different error, which names the file and the remedy.
 func Open(root string) (power.Meter, error) {
 	return open(root, power.OpenFile)
 }
@@ -188,7 +188,7 @@ func open(root string, opener power.Opener) (power.Meter, error) {
 		}
 	}
 	err = m.settle()
-	if late := power.Late(class); late != nil { // it may have been any part of a total
+	if late := power.Late(class); late != nil { // it may have been part of a total
 		err = fmt.Errorf("hwmon: %w", late)
 	}
 	if err != nil {
@@ -209,7 +209,7 @@ func (m *meter) Read(ctx context.Context) ([]power.Reading, error) {
 	}
 	out := make([]power.Reading, len(m.sensors))
 	for i, s := range m.sensors {
-		if err := ctx.Err(); err != nil { // a driver may take its time
+		if err := ctx.Err(); err != nil { // a driver may be slow
 			return nil, err
 		}
 		out[i] = s.reading(m.open)
@@ -232,16 +232,15 @@ func (s *sensor) reading(open power.Opener) power.Reading {
 	return power.Reading{At: at, Value: v, Err: err}
 }
 
-// read returns the raw value in µJ or µW and the instant right after it was
-// read.
+// read returns the raw value in µJ or µW and the instant just after it was read.
 func (s *sensor) read(open power.Opener) (uint64, time.Time, error) {
 	return power.ReadMicro(open, s.path)
 }
 
 var attribute = regexp.MustCompile(`^(power|energy)([0-9]{1,6})_(input|average)$`)
 
-// device adds the sensors of one hwmon directory. Drivers of the old style,
-// the ACPI meter among them, keep their files one level down, in device.
+// device adds the sensors of one hwmon directory. Drivers of the old style, such
+// as the ACPI meter, keep their files one level down, in device.
 func (m *meter) device(class, name string) {
 	dir := filepath.Join(class, name)
 	driver, err := m.text(filepath.Join(dir, "name"))
@@ -298,8 +297,8 @@ func (m *meter) device(class, name string) {
 	for _, n := range numbers {
 		s := slots[n]
 		watts := s.input
-		// The average stands in where there is no instantaneous value, or
-		// where the driver lists one that the hardware does not have.
+		// The average replaces a missing instantaneous value, or one that the driver
+		// lists but the hardware lacks.
 		if s.average != nil && (watts == nil || m.silent(watts)) {
 			watts = s.average
 			over := "an interval that the driver does not state"
@@ -322,7 +321,7 @@ func (m *meter) device(class, name string) {
 	}
 }
 
-// silent reports whether a sensor gives no power that can be true.
+// silent reports whether a sensor returns no plausible power.
 func (m *meter) silent(s *sensor) bool {
 	at := cmp.Or(placed(s.driver, s.label).boundary, results.Board)
 	most := at.Most()
@@ -333,10 +332,9 @@ func (m *meter) silent(s *sensor) bool {
 	return err != nil || at.Unbelievable(float64(uw)/1e6, at.Least(), most) != ""
 }
 
-// accuracy reads what ACPI 4.0 §10.4.1 calls the accuracy: percent of being
-// right. The kernel prints the thousandths of a percent behind the point
-// without leading zeros (drivers/hwmon/acpi_power_meter.c, show_accuracy), so
-// 95.50% is 95.050 %.
+// accuracy reads the accuracy of ACPI 4.0 §10.4.1: percent of being right. The
+// kernel prints the thousandths of a percent after the point without leading
+// zeros (drivers/hwmon/acpi_power_meter.c, show_accuracy), so 95.50% is 95.050 %.
 func accuracy(text string) (gain float64, ok bool) {
 	whole, milli, _ := strings.Cut(strings.TrimSuffix(text, "%"), ".")
 	n, err := strconv.ParseUint(whole, 10, 32)
@@ -345,7 +343,7 @@ func accuracy(text string) (gain float64, ok bool) {
 	return gain, err == nil && err2 == nil && f < 1000 && gain > 0 && gain < 1
 }
 
-// add gives a sensor its boundary.
+// add assigns a sensor its boundary.
 func (m *meter) add(s *sensor, dir string) {
 	p := placed(s.driver, s.label)
 	if p.out != "" {
@@ -382,9 +380,9 @@ func (m *meter) add(s *sensor, dir string) {
 	m.sensors = append(m.sensors, s)
 }
 
-// measured reports whether an ACPI meter names no part of the system as what
-// it measures. ACPI 4.0 §10.4.7, _PMD: the devices measured; the root
-// of the namespace, or nothing, for everything.
+// measured reports whether an ACPI meter measures the whole system rather than a
+// part. ACPI 4.0 §10.4.7, _PMD: the devices measured; the root of the namespace,
+// or nothing, for everything.
 func (m *meter) measured(dir string) bool {
 	for _, d := range []string{dir, filepath.Join(dir, "device")} {
 		entries, err := list(filepath.Join(d, "measures"))
@@ -397,10 +395,10 @@ func (m *meter) measured(dir string) bool {
 	return true
 }
 
-// settle leaves one source to each total, names the channels, and finds out
-// which may be read.
+// settle leaves one source for each total, names the channels, and finds out which
+// can be read.
 func (m *meter) settle() error {
-	refuses := map[*sensor]error{} // why a sensor says nothing that can be true
+	refuses := map[*sensor]error{} // why a sensor returns no plausible value
 	m.sensors = slices.DeleteFunc(m.sensors, func(s *sensor) bool {
 		raw, _, err := s.read(m.open)
 		if c, why := s.track.Channel, ""; err == nil && !s.energy {
@@ -425,7 +423,7 @@ func (m *meter) settle() error {
 			}
 		}
 	}
-	whole := map[results.Boundary]int{} // places that each claim to be all of it
+	whole := map[results.Boundary]int{} // places that each claim to be the whole
 	for i, s := range m.sensors {
 		same := func(o *sensor) bool {
 			return s.track.Channel.Place != "" && o.track.Channel.Place == s.track.Channel.Place
@@ -493,10 +491,10 @@ func (m *meter) note(format string, args ...any) {
 
 func (m *meter) text(path string) (string, error) { return power.ReadAttr(m.open, path) }
 
-// words is what a label says: its first 200 bytes in one line, of which what is
-// not printed is ?. There is none if it cannot be read.
+// words returns the first 200 bytes of a label in one line, with ? for what is not
+// printable; empty if it cannot be read.
 func (m *meter) words(path string) string {
-	text, err := power.ReadHead(m.open, path, 200) // firmware may say more than a driver does
+	text, err := power.ReadHead(m.open, path, 200) // firmware may write more than a driver does
 	if err != nil {
 		return ""
 	}
@@ -508,7 +506,7 @@ func (m *meter) words(path string) string {
 	}, strings.Join(strings.Fields(string(text)), " "))
 }
 
-// refused says how to be allowed to read a sensor.
+// refused adds the remedy for a sensor that may not be read.
 func refused(err error) error {
 	return fmt.Errorf("hwmon: %w: run as root, or give the file to a trusted group (chgrp and chmod g+r, at every boot by a udev rule on SUBSYSTEM==\"hwmon\")", err)
 }

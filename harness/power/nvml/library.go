@@ -25,18 +25,18 @@ const (
 	noGPU           code = 28
 )
 
-// device is an nvmlDevice_t: a pointer that only the library looks through.
+// device is an nvmlDevice_t: an opaque pointer of the library.
 type device uintptr
 
-// fieldValue is nvmlFieldValue_t. Its timestamp is the CPU's at the call and
-// not the sensor's: it tells nothing of how old the value is.
+// fieldValue is nvmlFieldValue_t. Its timestamp is that of the CPU at the call,
+// not that of the sensor, and says nothing about the age of the value.
 type fieldValue struct {
 	field  uint32
 	_      uint32   // scope: 0 is the card
 	_      [2]int64 // timestamp and latency, µs
 	kind   uint32
 	result code
-	value  [8]byte // a union, of the type that kind says
+	value  [8]byte // a union, of the type in kind
 }
 
 // Fields of nvml.h, NVML_FI_DEV_….
@@ -46,10 +46,10 @@ const (
 	fieldInstant = 186 // mW
 )
 
-// library is what is called of libnvidia-ml, by the names and prototypes of
-// nvml.h 13.4.92 (the versioned ones are what the library exports; the header
-// renames). An older library lacks some: those are nil. Only the first four
-// are needed in any case.
+// library holds the functions of libnvidia-ml, by the names and prototypes of
+// nvml.h 13.4.92 (the library exports the versioned names; the header renames
+// them). An older library lacks some, which are then nil. Only the first four are
+// always needed.
 type library struct {
 	Init     func() code                    `nvml:"nvmlInit_v2"`
 	Shutdown func() code                    `nvml:"nvmlShutdown"`
@@ -73,7 +73,7 @@ type library struct {
 
 const needed = 4
 
-// nvmlError is a code with the library's own words for it.
+// nvmlError is a code with the library's own text.
 type nvmlError struct {
 	code  code
 	words string
@@ -81,13 +81,13 @@ type nvmlError struct {
 
 func (e *nvmlError) Error() string { return fmt.Sprintf("%s (NVML error %d)", e.words, e.code) }
 
-// is reports whether err is one of some codes of the library.
+// is reports whether err is one of the given codes of the library.
 func is(err error, codes ...code) bool {
 	e, ok := errors.AsType[*nvmlError](err)
 	return ok && slices.Contains(codes, e.code)
 }
 
-// err is a call's result as an error.
+// err returns the result of a call as an error.
 func (l *library) err(c code) error {
 	switch {
 	case c == success:
@@ -98,8 +98,8 @@ func (l *library) err(c code) error {
 	return &nvmlError{c, l.ErrorString(c)}
 }
 
-// refusal is the error of a library or a card that was found and does not
-// serve: absent, or refused with the cure.
+// refusal is the error for a library or a card that was found but does not work:
+// absent, or refused with the remedy.
 func refusal(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
 	switch {

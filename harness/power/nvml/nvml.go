@@ -2,15 +2,15 @@
 // libnvidia-ml.so.1, which is looked for when a meter is opened: a build needs
 // neither cgo nor the library. Linux on amd64 and arm64 only.
 //
-// Of each card one quantity is read, the best that it has: its energy counter;
-// else its power at the moment, else averaged over a second, else whatever
-// nvmlDeviceGetPowerUsage means on that card. The channel's name and the notes
-// say which. A sampled power is not the energy of what lies between: sensors
-// of A100 and H100 look at a quarter of the time (arXiv 2312.02741).
+// It reads one quantity per card, the best available: the energy counter;
+// otherwise the instantaneous power, otherwise the power averaged over a second,
+// otherwise what nvmlDeviceGetPowerUsage returns on that card. The channel's name
+// and the notes say which. Sampled power misses what happens between samples: the
+// sensors of A100 and H100 observe a quarter of the time (arXiv 2312.02741).
 //
-// A card is never the node, so no channel is in a total. What holds its clocks
-// back changes all the time and is neither W nor J: the notes have what was so
-// when the meter was opened, idle more often than not, and no more.
+// A card is never the node, so no channel is part of a total. The reasons for
+// reduced clocks change all the time and are neither W nor J: the notes have
+// those at the time of opening, usually when idle, and no more.
 package nvml
 
 import (
@@ -35,29 +35,28 @@ var Options = []endpoint.Option{
 	{Key: "name", Help: "what the record calls it (nvml)"},
 }
 
-// soname is the library by the name under which every driver installs it.
+// soname is the name under which every driver installs the library.
 const soname = "libnvidia-ml.so.1"
 
 const (
-	// How often the cards' sensors have something new is not documented; most
-	// of 70 models do so every 20 to 100 ms (arXiv 2312.02741).
+	// The update interval of the sensors is not documented; most of 70 models
+	// update every 20 to 100 ms (arXiv 2312.02741).
 	period = 100 * time.Millisecond
-	// A window shorter than this says little, and over one of this length no
-	// counter stands still: at idle a card draws more than 5 W, which is 25 000
-	// of its steps.
+	// A shorter window says little, and no counter stands still over this time: an
+	// idle card draws more than 5 W, which is 25 000 of its steps.
 	window = 50 * period
-	// A counter that does not move this soon after it was opened counts nothing.
+	// A counter that has not moved this long after opening does not count.
 	alive = 500 * time.Millisecond
-	// Cards that no one keeps awake take seconds each to be initialised.
+	// Cards without persistence mode take seconds each to initialise.
 	openMost = time.Minute
-	// A driver that hangs keeps Close for this long at most.
+	// The longest time for which a hanging driver delays Close.
 	closeMost = time.Second
-	// Watts beyond which a card is not believed, whatever limit it states.
+	// Power in W that is implausible for a card, whatever limit it reports.
 	cardMost  = 3000
 	cardsMost = 256
 )
 
-// source is one way to ask a card.
+// source is one way to read a card.
 type source struct {
 	name  string // in the channel's: gpu0-energy
 	about string
@@ -118,7 +117,7 @@ func (v *fieldValue) number() (float64, error) {
 	return 0, fmt.Errorf("field %d is of a type that is not known: %d", v.field, v.kind)
 }
 
-// card is one card and how it is asked.
+// card is one card and how it is read.
 type card struct {
 	name   string // gpu0, by its index
 	device device
@@ -127,19 +126,20 @@ type card struct {
 	failed bool // the last reading
 }
 
-// meter is what its Remote asks.
+// meter is what its Poller queries.
 type meter struct {
 	lib    *library
 	cards  []*card
 	about  power.Info
 	bounds []power.Bound
-	busy   chan struct{} // full while a call is under way
+	busy   chan struct{} // full while a call is in progress
 }
 
 // Open finds the library, "" for libnvidia-ml.so.1, and the cards that the
-// spec names. It wraps [power.ErrAbsent] if there is no library, no driver or
-// no card with a sensor. Cards that cannot be read are an error only if none
-// can, or if the spec asks for that one; the notes say which were left out.
+// specification names. It wraps [power.ErrAbsent] if there is no library, no
+// driver or no card with a sensor. A card that cannot be read is an error only if
+// no other can be read either, or if the specification names it; the notes list
+// those left out.
 func Open(ctx context.Context, s power.Spec, lib string) (power.Meter, error) {
 	limited, cancel := context.WithTimeout(ctx, openMost)
 	defer cancel()
@@ -157,8 +157,8 @@ func Open(ctx context.Context, s power.Spec, lib string) (power.Meter, error) {
 	return r, nil
 }
 
-// hand has f done by a goroutine, for a driver that hangs is deaf to ctx. It
-// is waited for until ctx ends; what f returns after that goes to late.
+// hand runs f in a goroutine, because a driver that hangs ignores ctx. It waits
+// until ctx ends; what f returns after that goes to late.
 func hand[T any](ctx context.Context, f func() (T, error), late func(T)) (T, error) {
 	type answer struct {
 		v   T
@@ -184,8 +184,8 @@ func hand[T any](ctx context.Context, f func() (T, error), late func(T)) (T, err
 	}
 }
 
-// ask asks all cards. One call at a time: one that was left behind in a driver
-// that hangs is waited for by the next.
+// ask queries all cards, one call at a time: a call that still hangs in a driver
+// is waited for by the next.
 func (m *meter) ask(ctx context.Context) ([]power.Quantity, error) {
 	select {
 	case m.busy <- struct{}{}:
@@ -202,8 +202,8 @@ func (m *meter) ask(ctx context.Context) ([]power.Quantity, error) {
 	}, func([]power.Quantity) {})
 }
 
-// read asks one card. One that fell off the bus and came back has another
-// handle; by its UUID it is the same card and not its neighbour.
+// read queries one card. A card that fell off the bus and came back has another
+// handle; the UUID shows that it is the same card.
 func (c *card) read(l *library) (float64, error) {
 	if c.failed && l.ByUUID != nil && c.uuid != "" {
 		if err := l.err(l.ByUUID(c.uuid, &c.device)); err != nil {
@@ -215,8 +215,8 @@ func (c *card) read(l *library) (float64, error) {
 	return v, err
 }
 
-// shut ends the use of the library, which stays loaded: its threads may not
-// have ended.
+// shut stops using the library, which stays loaded: its threads may not have
+// ended.
 func (m *meter) shut() error {
 	select {
 	case m.busy <- struct{}{}:
@@ -255,7 +255,7 @@ func open(s power.Spec, path string) (m *meter, err error) {
 	m.note("a card is never the node: in no total")
 	m.note("windows of %v or more: 50 times the %v in which a sensor has something new", window, period)
 	want := s.Get("device", "")
-	var there []string // for who asks for another
+	var there []string // the alternatives, for the error
 	var out, worst error
 	for i := range min(n, cardsMost) {
 		c := &card{name: fmt.Sprintf("gpu%d", i)}
@@ -289,7 +289,7 @@ func open(s power.Spec, path string) (m *meter, err error) {
 	return nil, fmt.Errorf("%w: device=%.60s is none of the cards here: %s", endpoint.ErrSpec, want, strings.Join(there, ", "))
 }
 
-// add adds a card by the first source that it has.
+// add adds a card with the first source that works.
 func (m *meter) add(c *card) (err error) {
 	l := m.lib
 	var without []string
@@ -324,8 +324,8 @@ func (m *meter) add(c *card) (err error) {
 	if err != nil {
 		limit, err = one(l, l.Limit, c.device)
 	}
-	if err == nil && limit > 0 && limit <= cardMost*1000 { // else it is none
-		bound.Watts = min(cardMost, 2*float64(limit)/1e3) // beyond it for moments; and it may be raised
+	if err == nil && limit > 0 && limit <= cardMost*1000 { // otherwise it is no limit
+		bound.Watts = min(cardMost, 2*float64(limit)/1e3) // exceeded for moments, and it may be raised
 		m.note("%s: power limit %g W when opened", c.name, float64(limit)/1e3)
 	}
 	mask, err := one(l, l.Reasons, c.device)
@@ -343,7 +343,7 @@ func (m *meter) add(c *card) (err error) {
 	return nil
 }
 
-// serves says why a card cannot be asked this way, or nil.
+// serves returns why a card cannot be read this way, or nil.
 func (s *source) serves(l *library, d device) error {
 	first, err := s.read(l, d)
 	switch {
@@ -362,8 +362,8 @@ func (s *source) serves(l *library, d device) error {
 	return fmt.Errorf("it stood at %g J for %v", first, alive)
 }
 
-// reasons are the bits of nvmlClocksEventReasons (nvml.h), without the idle
-// card that runs slowly for want of work.
+// reasons are the bits of nvmlClocksEventReasons (nvml.h), without the one for an
+// idle card.
 var reasons = []string{
 	1: "clocks of applications", 2: "software power cap", 3: "hardware slowdown", 4: "sync boost", 5: "software thermal slowdown",
 	6: "hardware thermal slowdown", 7: "hardware power brake", 8: "display clocks", 9: "board limit", 10: "reliability",

@@ -2,17 +2,16 @@
 // through Linux powercap (Documentation/power/powercap): Intel RAPL, and AMD
 // behind the same interface.
 //
-// A zone lies inside another or shows the same counter twice more often than
-// not, so the channels that carry a Total are a disjoint cover: packages (or
-// dies) and the DRAM beside them. Core and uncore lie inside a package and
-// psys around all of them: they are read, and added to nothing. On AMD the core
-// zone is of one core alone, the first of its package. What was left out, and
-// why, stands in the notes.
+// Zones often contain each other or show the same counter twice, so the channels
+// with a Total are a disjoint cover: packages (or dies) and their DRAM. Core and
+// uncore zones lie inside a package, and psys contains all of them: they are read
+// but not added. On AMD the core zone is that of one core only, the first of its
+// package. The notes list what was left out, and why.
 //
-// Each channel accumulates from zero, by the rules of [power.Track]: a counter
-// that falls has wrapped only if its range is known and the watts that this
-// implies are plausible; anything else is a gap. This package sets no limit,
-// and never takes a power limit or a rated power for a reading.
+// Each channel accumulates from zero by the rules of [power.Track]: a counter
+// that falls has wrapped only if its range is known and the implied power is
+// plausible; anything else is a gap. This package sets no limit, and never takes
+// a power limit or a rated power for a reading.
 package rapl
 
 import (
@@ -39,20 +38,19 @@ import (
 const (
 	// The hardware updates its counters about this often, with jitter.
 	period = time.Millisecond
-	// A counter of what can be switched off may stand for ever.
+	// A counter of something that can be switched off may stand still forever.
 	never = time.Duration(math.MaxInt64)
-	// Two packages that count the same to the microjoule in this many readings
-	// running are one: of the 10 J that one counts in 100 ms there are more than
-	// 10⁵ units, and no two sockets draw the same to better than 10³ of them.
+	// Two packages that count the same to the microjoule in this many consecutive
+	// readings are one: the 10 J that a package counts in 100 ms are more than
+	// 10⁵ units, and no two sockets draw the same to better than one in 10³.
 	inStepAfter = 10
 	zonesMost   = 1024
 )
 
-// domain is a kind of zone: what its joules are, the watts beyond which a
-// difference is not believed, those that a power limit may widen them to, which
-// no part of this kind draws, and how long it may stand still (as of
-// [power.Bound]). What is in a total never does: a processor leaks and memory
-// refreshes.
+// domain is a kind of zone: the meaning of its energy, the power above which a
+// difference is implausible, the maximum to which a power limit may raise that,
+// and how long it may stand still (as in [power.Bound]). A zone in a total never
+// stands still: a processor leaks and memory refreshes.
 type domain struct {
 	boundary results.Boundary
 	total    results.Boundary
@@ -69,9 +67,9 @@ var domains = map[string]domain{
 	"psys":    {results.Board, "", 5000, 5000, 0},
 }
 
-// limit returns a power limit in W that is one. "No limit" is a field of which
-// all bits are set (Intel SDM vol. 4, MSR_PKG_POWER_LIMIT: 15 bits in units of a
-// power of two, 4095.875 W of 1/8 W; more bits in newer interfaces), or 0.
+// limit returns a valid power limit in W. "No limit" is a field with all bits
+// set (Intel SDM vol. 4, MSR_PKG_POWER_LIMIT: 15 bits in units of a power of two,
+// 4095.875 W in 1/8 W; more bits in newer interfaces), or 0.
 func limit(microwatts uint64) (watts float64, ok bool) {
 	watts = float64(microwatts) / 1e6
 	for unit := range 15 { // 1/2^unit W
@@ -95,9 +93,9 @@ type zone struct {
 	track  power.Track
 
 	last   uint64        // µJ of the last reading; 0 if it failed
-	step   uint64        // µJ since the one before; 0 if that is not known
-	inStep map[*zone]int // readings running in which a package before it counted the same
-	mirror *zone         // the one that it turned out to show
+	step   uint64        // µJ since the reading before; 0 if unknown
+	inStep map[*zone]int // consecutive readings in which an earlier package counted the same
+	mirror *zone         // the zone that it was found to duplicate
 }
 
 type meter struct {
@@ -107,15 +105,15 @@ type meter struct {
 	done  bool
 }
 
-// Open finds the zones under the sysfs root, usually /sys, and reads each
-// once. It wraps [power.ErrAbsent] if there are none; a counter that may
-// not be read, or that a container hides, is another error and names its cure.
+// Open finds the zones under the sysfs root, usually /sys, and reads each once.
+// It wraps [power.ErrAbsent] if there are none. A counter that may not be read, or
+// that a container hides, is a different error that names its remedy.
 //
-// In a guest no processor counts: what the zones show the hypervisor makes up,
-// QEMU by sharing the host's joules out by the time of the virtual CPUs
-// (QEMU, docs/specs/rapl-msr.rst). Such a zone is modelled, whatever it is
-// called; the tree itself tells a guest, or procfs, usually /proc, where the
-// tree is a whole sysfs and not a copy from elsewhere.
+// In a guest no processor counts: the hypervisor computes the zones, QEMU by
+// distributing the energy of the host by the time of the virtual CPUs (QEMU,
+// docs/specs/rapl-msr.rst). Such a zone is modelled, whatever its name. The tree
+// itself identifies a guest, or procfs, usually /proc, if the tree is a complete
+// sysfs and not a copy.
 func Open(root, proc string) (power.Meter, error) {
 	return open(root, proc, power.OpenFile)
 }
@@ -179,9 +177,9 @@ func (m *meter) Read(ctx context.Context) ([]power.Reading, error) {
 	return out, nil
 }
 
-// mirrors reports whether a package has been found to show the counter of one
-// before it: two views that do not begin at the same value, so that [mirrored]
-// could not tell when they were opened.
+// mirrors reports whether a package was found to show the counter of an earlier
+// one: two views with different start values, which [mirrored] cannot detect
+// when they are opened.
 func (z *zone) mirrors(before []*zone) bool {
 	for _, b := range before {
 		switch {
@@ -207,15 +205,15 @@ func (z *zone) read(open power.Opener) (uint64, time.Time, error) {
 	return power.ReadMicro(open, z.path)
 }
 
-// atLeast is the longest interval at which every wrap is surely seen.
+// atLeast is the longest interval at which no wrap is missed.
 func (z *zone) atLeast() time.Duration {
 	return time.Duration(z.track.Bound.Range / z.track.Bound.Watts / 4 * float64(time.Second)).Round(time.Second)
 }
 
 var zoneID = regexp.MustCompile(`^intel-rapl(-mmio)?:([0-9]{1,6})(?::([0-9]{1,6}))?$`)
 
-// find collects the zone directories by name. Sysfs lists each of them twice,
-// as a link in the class and nested under its parent.
+// find collects the zone directories by name. Sysfs lists each of them twice, as
+// a link in the class and nested under its parent.
 func find(dir string, depth int, found map[string]string) error {
 	entries, err := power.Timely(dir, func() ([]fs.DirEntry, error) { return os.ReadDir(dir) })
 	for _, e := range entries {
@@ -231,8 +229,8 @@ func find(dir string, depth int, found map[string]string) error {
 	return err
 }
 
-// vendor returns the number of the CPU's maker as the kernel's alias of it has
-// it, ven0000 for Intel and ven0002 for AMD; empty if it is not there.
+// vendor returns the number of the CPU's maker from the kernel's module alias:
+// ven0000 for Intel, ven0002 for AMD; empty if unknown.
 func vendor(path string, open power.Opener) string {
 	head, _ := power.ReadHead(open, path, 64) // the rest lists features
 	if part := maker.FindSubmatch(head); part != nil {
@@ -243,8 +241,8 @@ func vendor(path string, open power.Opener) string {
 
 var maker = regexp.MustCompile(`^cpu:type:x86,(ven[0-9A-F]{4})fam`)
 
-// cover lists the zones under dir as channels, those of the total disjoint,
-// and says in notes what is in and what is out.
+// cover lists the zones under dir as channels, those of the total disjoint, and
+// describes in notes what is included and what is not.
 func cover(dir, vendor string, open power.Opener) (kept []*zone, notes []string, err error) {
 	found := map[string]string{}
 	switch err := find(dir, 3, found); {
@@ -336,16 +334,16 @@ func cover(dir, vendor string, open power.Opener) (kept []*zone, notes []string,
 	return kept, append(describe(kept, vendor), notes...), nil
 }
 
-// mirrored returns the package among kept whose counter z shows too: AMD
-// multi-die parts can give every die the counter of the whole. Two readings of
-// the one bracket a reading of the other only if both are the same register:
-// independent 32-bit counters do not meet to the millisecond.
+// mirrored returns the kept package whose counter z duplicates: AMD multi-die
+// parts can show the counter of the whole processor for every die. Two readings
+// of one counter bracket a reading of the other only if both are the same
+// register: independent 32-bit counters do not agree to the millisecond.
 func mirrored(z *zone, kept []*zone, open power.Opener) *zone {
 	for _, k := range kept {
 		if k.domain != "package" || k.mmio != z.mmio {
 			continue
 		}
-		for range 2 { // once more, in case the counter wrapped in between
+		for range 2 { // again, in case the counter wrapped in between
 			before, _, err1 := k.read(open)
 			raw, _, err2 := z.read(open)
 			after, _, err3 := k.read(open)
@@ -357,7 +355,7 @@ func mirrored(z *zone, kept []*zone, open power.Opener) *zone {
 	return nil
 }
 
-// describe says what the total is made of and how wraps are judged.
+// describe says what the total consists of and how wraps are judged.
 func describe(zones []*zone, vendor string) []string {
 	var in, beside []string
 	memory, every := false, time.Duration(0)
@@ -400,7 +398,7 @@ func describe(zones []*zone, vendor string) []string {
 	return append(head, notes...)
 }
 
-// load reads what is constant about a zone.
+// load reads the constants of a zone.
 func load(id, dir string, open power.Opener) (*zone, error) {
 	part := zoneID.FindStringSubmatch(id)
 	z := &zone{id: id, path: filepath.Join(dir, "energy_uj"), mmio: part[1] != "", inStep: map[*zone]int{}}
@@ -441,12 +439,12 @@ func load(id, dir string, open power.Opener) (*zone, error) {
 	return z, nil
 }
 
-// firmware is what that of a guest calls its maker and itself. Clouds that name
-// their machines of bare metal alike are not in it.
+// firmware lists what the firmware of a guest calls its maker and itself. Clouds
+// that use the same names for bare metal are not listed.
 var firmware = regexp.MustCompile(`^(QEMU|Red Hat KVM|Xen|KubeVirt|Nutanix AHV|oVirt|OpenStack Foundation|innotek GmbH|Parallels|BHYVE|DigitalOcean|Microsoft Corporation Virtual Machine)\b|\b(KVM|VMware|VirtualBox|OpenStack|Bochs|HVM domU)\b`)
 
-// virtual reports whether a sysfs tree is that of a guest: Xen says so, the
-// firmware that QEMU brings does, and clocks do that only a hypervisor has.
+// virtual reports whether a sysfs tree is that of a guest: Xen states it, and so do the
+// firmware of QEMU and clock sources that exist under a hypervisor only.
 func virtual(root string, open power.Opener) bool {
 	text := func(path string) string {
 		t, _ := power.ReadAttr(open, filepath.Join(root, path))
@@ -457,8 +455,8 @@ func virtual(root string, open power.Opener) bool {
 		strings.Contains(text("devices/system/clocksource/clocksource0/available_clocksource"), "hyperv")
 }
 
-// flagged reports whether the processor says that a hypervisor runs it. ARM has
-// no such flag, and no RAPL.
+// flagged reports whether the processor states that it runs under a hypervisor.
+// ARM has no such flag, and no RAPL.
 func flagged(proc string, open power.Opener) bool {
 	text, err := power.ReadHead(open, filepath.Join(proc, "cpuinfo"), 1<<16)
 	if err != nil {
@@ -472,7 +470,7 @@ func flagged(proc string, open power.Opener) bool {
 	return false
 }
 
-// refused says how to be allowed to read what Linux 5.10 and later keep for root.
+// refused adds the remedy for files that Linux 5.10 and later keep for root.
 func refused(err error) error {
 	return fmt.Errorf("rapl: %w: Linux 5.10 and later keep energy_uj for root (CVE-2020-8694); run as root, or give it to a trusted group (chgrp and chmod g+r, at every boot by a udev rule on SUBSYSTEM==\"powercap\"), or setcap cap_dac_read_search+ep on the binary", err)
 }
