@@ -1,6 +1,6 @@
-// Package declared is the meter for a figure that somebody states: a plug
-// with a display, a data sheet of a supply, a hosting contract. It reads
-// nothing, so what it gives is graded E and never ranked.
+// Package declared is the meter for a stated power: from a plug with a display,
+// the data sheet of a supply, or a hosting contract. It measures nothing, so its
+// grade is E and it is never ranked.
 package declared
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Most is the largest figure taken for a node, in W.
+// Most is the largest accepted power of a node, in W.
 const Most = 1e7
 
 type meter struct {
@@ -24,15 +24,15 @@ type meter struct {
 	done  bool
 }
 
-// Options are those of its spec.
+// Options are the options of its specification.
 var Options = []endpoint.Option{
 	{Key: "boundary", Help: "what draws the watts: wall, psu, node, board or package (wall)"},
 	{Key: "name", Help: "what the record calls it (declared)"},
 }
 
-// Open returns a meter that always gives the figure that is the spec's
-// target: watts above 0 and up to [Most], in decimal. The boundary is the wall
-// unless given, and one that covers the CPU packages at least.
+// Open returns a meter that always returns the target of the specification: a
+// decimal number of watts above 0 and up to [Most]. The boundary is the wall
+// unless given, and must include at least the CPU packages.
 func Open(s power.Spec) (power.Meter, error) {
 	boundary := results.Boundary(s.Get("boundary", string(results.Wall)))
 	whole := slices.DeleteFunc(results.Boundaries(), func(b results.Boundary) bool { return b == results.Card || b == results.Memory })

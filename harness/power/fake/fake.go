@@ -1,6 +1,6 @@
-// Package fake is a meter that follows a script, for tests of what reads
-// meters: values over time, errors, a meter that vanishes, blocks, or breaks
-// the contract. No command can open it.
+// Package fake is a scripted meter for tests of code that reads meters: values
+// over time, errors, a meter that vanishes, blocks, or violates the contract. No
+// command can open it.
 package fake
 
 import (
@@ -15,12 +15,12 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Script says what a meter reads t after it was opened. Readings without a
-// time are stamped when the script returns.
+// Script returns the readings at time t after opening. Readings without a time
+// get the time at which the script returns.
 type Script func(ctx context.Context, t time.Duration) ([]power.Reading, error)
 
-// Meter is a [power.Meter] that follows a script. Reads and Closed may be
-// asked from any goroutine.
+// Meter is a [power.Meter] that follows a script. Reads and Closed may be called
+// from any goroutine.
 type Meter struct {
 	info   power.Info
 	script Script
@@ -74,7 +74,7 @@ func (m *Meter) Close() error {
 	return nil
 }
 
-// Reads is how often the script was asked.
+// Reads returns how often the script was called.
 func (m *Meter) Reads() int64 { return m.reads.Load() }
 
 // Closed reports whether the meter was closed.
@@ -90,7 +90,7 @@ func Ramp(watts float64) func(t float64) float64 {
 	return func(t float64) float64 { return watts * t }
 }
 
-// Follow gives each channel a function of time in seconds.
+// Follow returns for each channel a function of the time in seconds.
 func Follow(values ...func(t float64) float64) Script {
 	return func(_ context.Context, t time.Duration) ([]power.Reading, error) {
 		out := make([]power.Reading, len(values))
@@ -101,7 +101,7 @@ func Follow(values ...func(t float64) float64) Script {
 	}
 }
 
-// List gives one row for each read, one value for each channel, then io.EOF.
+// List returns one row per read, with one value per channel, and then io.EOF.
 func List(rows ...[]float64) Script {
 	return func(context.Context, time.Duration) ([]power.Reading, error) {
 		if len(rows) == 0 {
@@ -155,8 +155,8 @@ func (s Script) Block(from, to time.Duration) Script {
 	}
 }
 
-// Wrap takes one channel modulo a range: a meter that breaks its promise not
-// to decrease.
+// Wrap takes one channel modulo a range: a meter that violates the rule that
+// counters never decrease.
 func (s Script) Wrap(channel int, modulus float64) Script {
 	return func(ctx context.Context, t time.Duration) ([]power.Reading, error) {
 		out, err := s(ctx, t)

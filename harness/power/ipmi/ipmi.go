@@ -2,16 +2,16 @@
 // over IPMI 2.0 (LAN+), as ipmitool does with "dcmi power reading".
 //
 // Sources: IPMI 2.0 revision 1.1 (§13 sessions, §37 time stamps) and DCMI 1.5
-// §6.6.1. What a BMC calls the current power is all that is used, never its
-// average; it is in whole watts and says what the supplies draw, so its
-// boundary is the node.
+// §6.6.1. Only the current power of the BMC is used, never its average. It is in
+// whole watts and is the input of the supplies, so its boundary is the node.
 //
-// The BMC's clock tells a new reading from a repeated one: the same watts with
-// the same stamp are no news, and stale after a minute. A BMC whose clock was
-// never set gives no stamp. Then a repeat cannot be told from a load that
-// stands still, each answer counts as a reading, and only power of 1 kW and
-// more, of which a watt is a thousandth, is stale when it never moves. Some
-// BMCs stamp the answer instead of the measurement: what they repeat looks new.
+// The BMC's timestamp distinguishes a new reading from a repeated one: the same
+// power with the same timestamp is not new, and is stale after a minute. A BMC
+// whose clock was never set has no timestamp. Then a repetition cannot be
+// distinguished from a constant load, every answer counts as a reading, and only
+// power of 1 kW or more, of which a watt is a thousandth, is stale if it never
+// changes. Some BMCs stamp the answer instead of the measurement, so that
+// repeated values look new.
 package ipmi
 
 import (
@@ -29,29 +29,29 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Options are those of its spec.
+// Options are the options of its specification.
 var Options = append(append([]endpoint.Option{
 	{Key: "cipher", Help: "cipher suite of the session: 17 (SHA-256) or 3 (SHA-1, all that older BMCs have) (17)"},
 	{Key: "privilege", Help: "level to log in at: user, operator or administrator (user)"},
 }, power.Common...), endpoint.Login...)
 
-// idle is for how long a session is trusted to be there without a word: a BMC
-// ends it after 60 s ± 3 s (IPMI 2.0 §6.12.15).
+// idle is how long a session is assumed to exist without traffic: a BMC ends it
+// after 60 s ± 3 s (IPMI 2.0 §6.12.15).
 const idle = 45 * time.Second
 
-// device is a BMC and the session with it, if there is one.
+// device is a BMC and the session with it, if any.
 type device struct {
 	address string
 	who     account
 	now     func() time.Time
 	session *session
-	used    time.Time                         // when the session was last heard of
-	last    *dcmi.GetDCMIPowerReadingResponse // what it said last
+	used    time.Time                         // when the session was last used
+	last    *dcmi.GetDCMIPowerReadingResponse // the last answer
 }
 
-// Open logs in to the BMC at the spec's target, HOST or HOST:PORT (UDP, 623),
-// and reads it once. A BMC that cannot be reached, lets nobody in or has no
-// power to tell is an error that names the cure.
+// Open logs in to the BMC at the target, HOST or HOST:PORT (UDP, 623), and reads it
+// once. A BMC that cannot be reached, refuses the login or has no power reading is
+// an error that names the remedy.
 func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	d, err := prepare(s)
 	if err != nil {
@@ -59,8 +59,8 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	}
 	about := power.Info{
 		Source: d.address,
-		// DCMI does not say how often it measures. Its reporting period is the
-		// span of its statistics, on some BMCs all the time since power-on.
+		// DCMI does not state how often it measures. Its reporting period is the span of
+		// its statistics, on some BMCs all the time since power-on.
 		Period: time.Second,
 		Channels: []results.Channel{{
 			Name: "node", Unit: results.Watt, Kind: results.Gauge, Boundary: results.Chassis, Total: results.Chassis, Origin: results.Measured,
@@ -84,7 +84,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	return s.Poller(about, bounds, d.ask, d.close)
 }
 
-// prepare reads what is the spec's own.
+// prepare reads the options of this kind.
 func prepare(s power.Spec) (*device, error) {
 	d := &device{now: s.Now}
 	if d.now == nil {
@@ -94,7 +94,7 @@ func prepare(s power.Spec) (*device, error) {
 	if d.address, err = s.Address("623"); err != nil {
 		return nil, err
 	}
-	// IPMI 2.0 §22.28, §22.30: 16 and 20 bytes; what is longer would be cut.
+	// IPMI 2.0 §22.28, §22.30: 16 and 20 bytes; longer ones would be truncated.
 	if d.who.user = s.Get("user", ""); len(d.who.user) > 16 {
 		return nil, fmt.Errorf("%w: user: a BMC takes no name longer than 16 bytes", endpoint.ErrSpec)
 	}
@@ -115,7 +115,7 @@ func prepare(s power.Spec) (*device, error) {
 	return d, err
 }
 
-// notes are what a record must say of a BMC.
+// notes are those of a BMC for the record.
 func notes(suite types.CipherSuiteID, r *dcmi.GetDCMIPowerReadingResponse) []string {
 	out := []string{fmt.Sprintf("DCMI Get Power Reading over IPMI 2.0, cipher suite %d: its current power, over a time that DCMI does not say", suite)}
 	if window := time.Duration(r.ReportingPeriod) * time.Millisecond; window > 0 {
@@ -127,8 +127,8 @@ func notes(suite types.CipherSuiteID, r *dcmi.GetDCMIPowerReadingResponse) []str
 	return out
 }
 
-// ask implements [power.Query]. Without a session that can be trusted to be
-// there it logs in first, which the slack of that reading then holds.
+// ask implements [power.Query]. Without a live session it logs in first, which
+// the slack of that reading then includes.
 func (d *device) ask(ctx context.Context) ([]power.Quantity, error) {
 	if d.now().Sub(d.used) > idle {
 		d.drop()
@@ -149,7 +149,7 @@ func (d *device) ask(ctx context.Context) ([]power.Quantity, error) {
 	case errors.Is(err, types.ErrUnpackedDataTooShort) || errors.Is(err, types.ErrDCMIGroupExtensionIDMismatch):
 		err = fmt.Errorf("not the answer that DCMI defines: %w", err)
 	default:
-		// Silence is all that a BMC has for a session that it has dropped.
+		// A BMC does not answer for a session that it has dropped.
 		d.drop()
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (d *device) ask(ctx context.Context) ([]power.Quantity, error) {
 	return []power.Quantity{quantity(r)}, nil
 }
 
-// drop forgets the session, and tells the BMC once without waiting.
+// drop discards the session, and tells the BMC once without waiting.
 func (d *device) drop() {
 	if d.session != nil {
 		over, cancel := context.WithCancel(context.Background())
@@ -182,7 +182,7 @@ func (d *device) close() error {
 	return nil
 }
 
-// quantity is what an answer says of the power now, in W.
+// quantity returns the current power of an answer, in W.
 func quantity(r *dcmi.GetDCMIPowerReadingResponse) power.Quantity {
 	q := power.Quantity{Value: float64(r.CurrentPower), Taken: stamp(r.Timestamp)}
 	switch {
@@ -194,8 +194,8 @@ func quantity(r *dcmi.GetDCMIPowerReadingResponse) power.Quantity {
 	return q
 }
 
-// stamp is a time by the BMC's clock, or zero if that was never set: the
-// unspecified time, and seconds since the BMC started (IPMI 2.0 §37).
+// stamp is a time on the BMC's clock, or zero if the clock was never set: the
+// unspecified time, or seconds since the BMC started (IPMI 2.0 §37).
 func stamp(seconds uint32) time.Time {
 	if seconds == 0xffffffff || seconds <= 0x20000000 {
 		return time.Time{}
@@ -203,7 +203,7 @@ func stamp(seconds uint32) time.Time {
 	return time.Unix(int64(seconds), 0)
 }
 
-// unavailable is the error of a BMC that has no reading to give, with the cure.
+// unavailable is the error of a BMC without a reading, with the remedy.
 func unavailable(code types.CompletionCode) error {
 	cure := "ask again"
 	switch code {

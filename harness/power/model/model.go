@@ -1,12 +1,12 @@
-// Package model is the meter for machines that have none: virtual machines,
-// continuous integration. It computes watts from CPU time and published
-// coefficients, and says so in every note: its origin is modelled, its grade
-// E, and nothing is ranked by it.
+// Package model is the meter for machines without one: virtual machines,
+// continuous integration. It computes power from CPU time and published
+// coefficients, and every note says so: its origin is modelled, its grade is E,
+// and nothing is ranked by it.
 //
-//	energy += dt · CPUs · min + busy seconds · (max − min)
+// 	energy += dt · CPUs · min + busy seconds · (max − min)
 //
-// It knows nothing of clocks, of memory, of accelerators, or of what kind of
-// work keeps a CPU busy, so it cannot tell an efficient kernel from a hot one.
+// It does not know clocks, memory, accelerators or the kind of work that keeps a
+// CPU busy, so it cannot distinguish an efficient kernel from a hot one.
 package model
 
 import (
@@ -29,16 +29,16 @@ import (
 )
 
 const (
-	// The kernel gives CPU time in USER_HZ ticks, 100 a second in the ABI of
-	// every architecture Go runs on (proc(5), /proc/stat).
+	// The kernel reports CPU time in ticks of USER_HZ, 100 a second in the ABI of
+	// every architecture that Go supports (proc(5), /proc/stat).
 	tick = 10 * time.Millisecond
-	// Busy time may step back by rounding; by more than this the counters
-	// were reset (a restored or migrated container).
+	// Busy time may decrease by rounding; a larger decrease is a reset of the
+	// counters (a restored or migrated container).
 	jitter = time.Second
-	// Every CPU may be ahead of the clock by this much of accounting.
+	// The accounting of each CPU may be ahead of the clock by this much.
 	slack = time.Second
 
-	statMost = 4 << 20 // bytes of /proc/stat that are looked at when it is opened
+	statMost = 4 << 20 // bytes of /proc/stat that are read on opening
 	infoMost = 64 << 10
 )
 
@@ -49,19 +49,19 @@ type meter struct {
 	cpus     int
 	min, max float64 // W per CPU
 	at       time.Time
-	busy     time.Duration // the most seen
+	busy     time.Duration // the maximum so far
 	based    bool          // whether at and busy hold
 	joules   float64
 	done     bool
 }
 
 // Open models the CPUs that the procfs root, usually /proc, lists. It wraps
-// [power.ErrAbsent] where there is no such file system.
+// [power.ErrAbsent] if there is no such file system.
 //
-// It reads the first line of /proc/stat by itself. Parsing all of it, as
-// github.com/prometheus/procfs does, takes milliseconds on 128 CPUs where this
-// takes microseconds beside what the kernel needs to write the file
-// (BenchmarkStat); ten times a second that would be heat of our own.
+// It reads the first line of /proc/stat itself. Parsing all of it, as
+// github.com/prometheus/procfs does, takes milliseconds on 128 CPUs, while this
+// takes microseconds more than the kernel needs to write the file
+// (BenchmarkStat). Ten times a second, that would be a load of its own.
 func Open(proc string) (power.Meter, error) {
 	path := filepath.Join(proc, "stat")
 	f, err := power.Timely(path, func() (*os.File, error) { return os.Open(path) }) // #nosec G304 -- below the system's directory
@@ -152,15 +152,15 @@ func (m *meter) Read(ctx context.Context) ([]power.Reading, error) {
 		err = m.advance(busy, at)
 	}
 	if err != nil {
-		m.based = false // what happened since is unknown: the next good reading is a new base
+		m.based = false // the interval since is unknown: the next good reading is a new base
 		return []power.Reading{{At: at, Value: math.NaN(), Err: fmt.Errorf("model: read %s: %w", m.info.Source, err)}}, nil
 	}
 	return []power.Reading{{At: at, Value: m.joules}}, nil
 }
 
-// advance adds the energy since the last good reading. Fields of /proc/stat
-// may step back by a tick: busy time is held at its high water, so that the
-// step is not counted twice.
+// advance adds the energy since the last good reading. Fields of /proc/stat may
+// decrease by a tick: busy time is held at its maximum, so that no step is counted
+// twice.
 func (m *meter) advance(busy time.Duration, at time.Time) error {
 	if !m.based {
 		m.based, m.busy, m.at = true, busy, at
@@ -191,8 +191,8 @@ func (m *meter) Close() error {
 }
 
 // parseStat returns the busy time of all CPUs together from the first line of
-// /proc/stat: user, nice, system, irq and softirq. Guest time is in user and
-// nice already; stolen time was somebody else's.
+// /proc/stat: user, nice, system, irq and softirq. Guest time is included in user
+// and nice; stolen time was used by others.
 func parseStat(text []byte) (time.Duration, error) {
 	line, _, whole := bytes.Cut(text, []byte("\n"))
 	rest, ok := bytes.CutPrefix(line, []byte("cpu "))
@@ -215,7 +215,7 @@ func parseStat(text []byte) (time.Duration, error) {
 	return time.Duration(ticks) * tick, nil
 }
 
-// countCPUs counts the lines of single CPUs, those online.
+// countCPUs counts the lines of single CPUs, which are those online.
 func countCPUs(text []byte) (n int) {
 	for line := range bytes.Lines(text) {
 		if len(line) > 3 && bytes.HasPrefix(line, []byte("cpu")) && line[3] >= '0' && line[3] <= '9' {
@@ -225,8 +225,8 @@ func countCPUs(text []byte) (n int) {
 	return n
 }
 
-// parseCPU reads the first processor of /proc/cpuinfo, of x86 or arm64; what
-// is missing or malformed stays zero.
+// parseCPU reads the first processor of /proc/cpuinfo on x86 or arm64; what is
+// missing or malformed stays zero.
 func parseCPU(r io.Reader) (c cpu) {
 	text, _ := io.ReadAll(io.LimitReader(r, infoMost))
 	for line := range strings.Lines(string(text)) {

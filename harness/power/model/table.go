@@ -5,10 +5,10 @@ import "cmp"
 // Source of the coefficients.
 const Source = "Cloud Carbon Footprint, ccf-coefficients, output/coefficients-aws-use.csv at b0032d928c78 (2026), from SPECpower_ssj2008 submissions"
 
-// row is one microarchitecture: watts per hardware thread of a whole server,
-// at active idle and at full load. The source takes, for every SPECpower
-// submission with such a CPU, the AC watts of the server divided by its
-// threads, and averages the submissions.
+// row is one microarchitecture: watts per hardware thread of a whole server, at
+// active idle and at full load. For every SPECpower submission with such a CPU,
+// the source divides the AC power of the server by its threads, and averages the
+// submissions.
 type row struct {
 	arch     string
 	min, max float64 // W per thread
@@ -21,9 +21,9 @@ const (
 	gainUnknown = 1.0
 )
 
-// rows are the published figures to four digits. What the source lists but
-// cannot know is not used as it stands: its Graviton rows repeat EPYC 2nd Gen,
-// and its EPYC 5th Gen is four to five times its neighbours.
+// rows are the published values to four digits. Values that the source cannot
+// know are not used as they are: its Graviton rows repeat EPYC 2nd Gen, and its
+// EPYC 5th Gen is four to five times its neighbours.
 var rows = []row{
 	{arch: "Sandy Bridge", min: 2.212, max: 8.631},
 	{arch: "Ivy Bridge", min: 1.707, max: 5.557},
@@ -42,15 +42,15 @@ var rows = []row{
 	{arch: "EPYC 4th Gen", min: 0.7391, max: 2.282},
 }
 
-// cpu is what /proc/cpuinfo says of the first processor.
+// cpu is the first processor in /proc/cpuinfo.
 type cpu struct {
 	vendor, name            string
 	family, model, stepping int
 	implementer             int // arm64: 0x41 is Arm
 }
 
-// lookup returns the coefficients for a CPU and never fails: one that is not
-// in the table gets the mean of the table, and says so.
+// lookup returns the coefficients for a CPU and never fails: a CPU that is not in
+// the table gets the mean of the table, with a note.
 func lookup(c cpu) row {
 	switch arch := c.arch(); arch {
 	case "EPYC 5th Gen":
@@ -86,8 +86,8 @@ func find(arch string) row {
 	panic("model: no row for " + arch)
 }
 
-// arch names the microarchitecture as the table does, or "" (Intel SDM vol. 4
-// table 2-1; Linux arch/x86/include/asm/intel-family.h and amd.c).
+// arch returns the name of the microarchitecture in the table, or "" (Intel SDM
+// vol. 4 table 2-1; Linux arch/x86/include/asm/intel-family.h and amd.c).
 func (c cpu) arch() string {
 	switch {
 	case c.vendor == "GenuineIntel" && c.family == 6:

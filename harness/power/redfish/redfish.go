@@ -1,16 +1,16 @@
-// Package redfish reads what a server's management controller (BMC) says of
-// the whole server, over DMTF Redfish (DSP0266, DSP0268).
+// Package redfish reads the power of a whole server from its management
+// controller (BMC) over DMTF Redfish (DSP0266, DSP0268).
 //
-// A chassis tells its power in EnvironmentMetrics, or in the older Power that
-// it deprecates; the newer PowerSubsystem has none, only its supplies do.
-// Chassis may be parts of one another, and so may the entries of
-// Power.PowerControl: one of them is the total, and where it does not show
-// which, the user is asked. What is an average (PowerMetrics) is never read: it
-// may cover 20 minutes and a run does not.
+// A chassis reports its power in EnvironmentMetrics, or in the older Power
+// resource that it deprecates; the newer PowerSubsystem has only that of the
+// supplies. Chassis may be parts of one another, and so may the entries of
+// Power.PowerControl: one of them is the total, and if it is not apparent which,
+// the user must say. Averages (PowerMetrics) are never read: they may cover 20
+// minutes.
 //
-// Controllers stray from the schema. What is plain is read: one entry where a
-// list is due, a number that is a text, with its unit or without ("231 W"), or an
-// object around its Reading. What is not is said as it was found.
+// Controllers deviate from the schema. Unambiguous deviations are read: one entry
+// instead of a list, a number as a string, with or without its unit ("231 W"), or
+// an object around its Reading. Errors show other values as found.
 package redfish
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Options are those of its spec.
+// Options are the options of its specification.
 var Options = slices.Concat([]endpoint.Option{
 	{Key: "chassis", Help: "id of the chassis that is the server (the one that has a power reading)"},
 	{Key: "control", Help: "MemberId of the entry of PowerControl that is the total (the one that is named or placed as such)"},
@@ -40,16 +40,16 @@ var Options = slices.Concat([]endpoint.Option{
 
 const (
 	root    = "/redfish/v1/"
-	most    = 256   // chassis that are looked at
+	most    = 256   // chassis that are examined
 	kWh     = 3.6e6 // J
 	refresh = time.Second
 )
 
-// point is where a number stands: a resource and a path into it.
+// point is the location of a number: a resource and a path in it.
 type point struct {
 	ref   string
 	path  []any
-	times []any // path of the instant at which it was read; nil if it does not say
+	times []any // path of the time of the reading; nil if there is none
 }
 
 // channel is one number of a chassis.
@@ -57,8 +57,8 @@ type channel struct {
 	point
 	name  string
 	unit  float64 // W or J
-	watts float64 // what it said when it was found
-	about string  // of a control: how it calls itself
+	watts float64 // its value when it was found
+	about string  // of a control: its own name
 	total bool
 }
 
@@ -99,8 +99,8 @@ func open(ctx context.Context, s power.Spec, web *endpoint.Web) (power.Meter, er
 			c.Total = c.Boundary
 		}
 		if f.unit == kWh {
-			// No schema says how fine it is, and some count whole kWh: that
-			// an hour's run does not turn it must not make it stale.
+			// No schema states its resolution, and some count whole kWh: that an hour's run
+			// does not change it must not make it stale.
 			c.Unit, c.Kind, c.Accuracy.Resolution = results.Joule, results.Counter, kWh
 			about.Notes = append(about.Notes, f.name+": beside the total and not in it, for its step is not documented: taken to be 1 kWh")
 		}
@@ -143,7 +143,7 @@ func open(ctx context.Context, s power.Spec, web *endpoint.Web) (power.Meter, er
 	return m, nil
 }
 
-// parse takes the number, and its time, out of the resource.
+// parse takes the number and its time out of the resource.
 func (c channel) parse(raw json.RawMessage) power.Quantity {
 	v, err := amount(raw, c.unit, c.path...)
 	q := power.Quantity{Value: v, Err: err}
@@ -159,9 +159,9 @@ func (c channel) parse(raw json.RawMessage) power.Quantity {
 	return q
 }
 
-// units are those that a text or an object may be in, by lower-case name and by
-// what the schema has a number in: W or kWh, and how many W or J one is. A
-// milliwatt and a megawatt are told apart by case alone, which is too little.
+// units are those of strings and objects, by lower-case name and by the unit of
+// the number in the schema (W or kWh), and the W or J in one of them. Milliwatt
+// and megawatt differ by case alone, which is not enough.
 var units = map[float64]map[string]float64{
 	1:   {"": 1, "w": 1, "watt": 1, "watts": 1, "kw": 1e3},
 	kWh: {"": kWh, "kwh": kWh, "kw.h": kWh, "wh": kWh / 1e3, "w.h": kWh / 1e3, "j": 1},
@@ -169,8 +169,8 @@ var units = map[float64]map[string]float64{
 
 var valued = regexp.MustCompile(`^\s*([0-9.eE+-]+)\s*([A-Za-z][A-Za-z.]{0,7})?\s*$`)
 
-// amount is what stands at a path, in W or J: a number in the schema's unit, a
-// text of a number with or without its unit, or an object that holds one of
+// amount returns the value at a path, in W or J: a number in the unit of the
+// schema, a string of a number with or without a unit, or an object with one of
 // these as its Reading.
 func amount(raw json.RawMessage, unit float64, path ...any) (float64, error) {
 	raw, err := endpoint.Pick(raw, path...)
@@ -206,8 +206,8 @@ func dotted(path []any) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(path), "[]"), " ", ".")
 }
 
-// list are the paths of the members of a list, or of what stands for one: an
-// object of members, or the only member.
+// list returns the paths of the members of a list, or of what replaces one: an
+// object of members, or a single member.
 func list(raw json.RawMessage, name, member string) (paths [][]any) {
 	raw, err := endpoint.Pick(raw, name)
 	if err != nil {
@@ -241,10 +241,10 @@ func text(raw json.RawMessage, path ...any) (s string, err error) {
 	return s, err
 }
 
-// getter asks for a resource.
+// getter requests a resource.
 type getter func(ref string) (json.RawMessage, error)
 
-// optional asks for a resource that is linked, and may yet not be there.
+// optional requests a resource that is linked but may not exist.
 func (get getter) optional(raw json.RawMessage, link ...any) (json.RawMessage, string, error) {
 	ref, err := text(raw, link...)
 	if err != nil {
@@ -260,8 +260,8 @@ func (get getter) optional(raw json.RawMessage, link ...any) (json.RawMessage, s
 	return raw, ref, err
 }
 
-// find returns the chassis of that id, or the only one that has a power
-// reading, and its channels.
+// find returns the chassis with that id, or the only one that has a power reading,
+// and its channels.
 func find(get getter, want, control string) (id string, channels []channel, err error) {
 	ids, refs, err := chassis(get)
 	if err != nil {
@@ -276,7 +276,7 @@ func find(get getter, want, control string) (id string, channels []channel, err 
 	}
 	var have, saw []string
 	kind := ""
-	odd := false // something else than nothing was seen
+	odd := false // something other than nothing was seen
 	for i, ref := range refs {
 		found, seen, err := look(get, ref, control)
 		if err != nil {
@@ -340,14 +340,14 @@ func chassis(get getter) (ids, refs []string, err error) {
 	return ids, refs, nil
 }
 
-// sight is what was seen where watts may stand, for an error.
+// sight describes what was found at a place of a power reading, for an error.
 type sight struct {
 	kind string // of the chassis
 	what []string
-	odd  bool // there is a value that is neither null nor 0, and is not understood
+	odd  bool // there is a value that is neither null nor 0 and is not understood
 }
 
-// at adds what stands at a path of a resource.
+// at adds the value at a path of a resource.
 func (s *sight) at(of string, raw json.RawMessage, q power.Quantity, path ...any) {
 	here, err := endpoint.Pick(raw, path...)
 	switch {
@@ -363,8 +363,8 @@ func (s *sight) at(of string, raw json.RawMessage, q power.Quantity, path ...any
 	}
 }
 
-// look returns what a chassis tells, the power first; nothing but what was seen
-// if it tells no power.
+// look returns the channels of a chassis, the power first; without a power
+// reading, only what was seen.
 func look(get getter, ref, control string) (found []channel, seen sight, err error) {
 	raw, err := get(ref)
 	if err != nil {
@@ -398,8 +398,8 @@ func look(get getter, ref, control string) (found []channel, seen sight, err err
 	return found, seen, nil
 }
 
-// reading is an excerpt of EnvironmentMetrics, or the sensor that it is an
-// excerpt of if that says when it was read, which an excerpt does not.
+// reading is an excerpt in EnvironmentMetrics, or the sensor that it is an excerpt
+// of if the sensor has the time of the reading, which an excerpt lacks.
 func reading(get getter, metrics json.RawMessage, ref, name, units string, unit float64) (channel, bool) {
 	c := channel{point: point{ref: ref, path: []any{name}}, unit: unit}
 	q := c.parse(metrics)
@@ -421,9 +421,9 @@ func reading(get getter, metrics json.RawMessage, ref, name, units string, unit 
 
 var whole = regexp.MustCompile(`(?i)^(system|server|chassis|node|total)\b`)
 
-// controls are the entries of Power.PowerControl that tell watts, the total
-// first: the only one that is placed at the chassis, or the only one that is
-// called after the whole, or the only one.
+// controls are the entries of Power.PowerControl with a power reading, the total
+// first: the only one that is placed at the chassis, or the only one named after
+// the whole, or the only one.
 func controls(raw json.RawMessage, ref, want string, seen *sight) (found []channel, err error) {
 	var ids, placed, named, open []string
 	const watts = "PowerConsumedWatts"
@@ -443,7 +443,7 @@ func controls(raw json.RawMessage, ref, want string, seen *sight) (found []chann
 		}
 		id, _ := text(entry, "MemberId")
 		if id == "" || slices.Contains(ids, id) {
-			id = fmt.Sprint("#", i) // some give all the same
+			id = fmt.Sprint("#", i) // some give all entries the same
 		}
 		name, _ := text(entry, "Name")
 		place, _ := text(entry, "PhysicalContext")
