@@ -1,26 +1,27 @@
-// Package command is the door for every instrument that has no meter here: a
-// command whose lines are readings, each a number and a unit.
+// Package command is for every instrument that has no meter here: a command whose
+// output lines are readings, each a number and a unit.
 //
-//	412.3 W   0.41 kW   1204.5 J   1.3 kJ   12.1 Wh   0.3 kWh
+// 	412.3 W   0.41 kW   1204.5 J   1.3 kJ   12.1 Wh   0.3 kWh
 //
-// It may go on printing, or print a line and end, to be run again for the next
-// reading. W and kW are power, the others an energy that counts up from
-// wherever it stands; the first line says which, for good. A line is worth the
-// instant at which it comes in. How coarse an energy counts is not known of a
-// text: resolution= says it, as it says the J between two lines of 0.1 kWh.
+// The command may keep printing, or print a line and exit, and is then run again
+// for the next reading. W and kW are power; the others are an energy counter with
+// any start value. The first line decides, for good. A reading is dated at the
+// arrival of its line. The resolution of an energy is not known from its text:
+// resolution= states it, for example the J between two lines of 0.1 kWh.
 //
-// Many rows are not many instants: a tool that prints a line a card prints
-// parts of one reading. All that a command prints in a life shorter than a
-// period is one reading, and so are the lines of a stream that come together:
-// within a twentieth of a period, or, as those of the first period show, before a
-// silence of more than twice the longest between them. If they are several, row= says which counts,
-// or that they add up; their number is that of the first reading, for good.
+// Several lines are not several instants: a tool that prints one line per card
+// prints parts of one reading. Everything that a command prints in a run shorter
+// than a period is one reading, and so are the lines of a stream that arrive
+// together: within a twentieth of a period, or, as the first period shows, before
+// a silence of more than twice the longest gap between them. If there are several,
+// row= selects one, or their sum; their number is fixed by the first reading.
 //
-// The command runs under /bin/sh with the environment of perwatt. All that it
-// starts ends with it: when it ends by itself, when it is too slow, when the
-// meter is closed and, on Linux, when perwatt is killed. There that holds too of
-// what left its process group and session (setsid, nohup, a daemon); not of what
-// another service does at its request (docker, systemd-run, at), nor of what
+// The command runs under /bin/sh with the environment of perwatt. Everything that
+// it starts ends with it: when it exits, when it is too slow, when the meter is
+// closed and, on Linux, when perwatt is killed. On Linux this includes processes
+// that left its process group and session (setsid, nohup, daemons). It excludes
+// what another service starts at its request (docker, systemd-run, at) and
+// processes of another user (sudo), which only that user may end.
 // runs as another user (sudo), which only that user may end.
 package command
 
@@ -41,7 +42,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Options are those of its spec.
+// Options are the options of its specification.
 var Options = func() []endpoint.Option {
 	out := slices.Clone(power.Common)
 	for i := range out {
@@ -57,26 +58,26 @@ var Options = func() []endpoint.Option {
 
 const (
 	longest = 256 // bytes of a line
-	stderrs = 200 // bytes of its complaints that an error shows
-	kept    = 256 // lines that wait to be read; of one reading no more
+	stderrs = 200 // bytes of its standard error that an error shows
+	kept    = 256 // unread lines that are kept; also the maximum for one reading
 )
 
-// line is one line as it came in.
+// line is one line as received.
 type line struct {
 	text  string
 	at    time.Time
-	came  time.Time // by this machine's clock, to tell what came together
+	came  time.Time // by this machine's clock, to tell which lines belong together
 	long  bool
-	first bool // of what the command printed in this life
+	first bool // first line of this run
 }
 
-// reading is what a line says.
+// reading is the value of a line.
 type reading struct {
 	value float64 // in unit
 	unit  results.Unit
 }
 
-// units are what a reading may be in, and how many W or J one is.
+// units are the units of a reading, and the W or J in one of them.
 var units = map[string]reading{
 	"W": {1, results.Watt}, "kW": {1e3, results.Watt},
 	"J": {1, results.Joule}, "kJ": {1e3, results.Joule}, "Wh": {3600, results.Joule}, "kWh": {3.6e6, results.Joule},
@@ -94,7 +95,7 @@ func parse(l line) (reading, error) {
 	return reading{}, fmt.Errorf("%q is no reading: it is to print a number and W, kW, J, kJ, Wh or kWh, such as 412.3 W, and at most %d bytes a line", endpoint.Redact(fmt.Sprintf("%.80s", l.text)), longest)
 }
 
-// heading is the line above a column, such as "power.draw [W]".
+// heading matches the line above a column, such as "power.draw [W]".
 var heading = regexp.MustCompile(`[\[(](W|kW|J|kJ|Wh|kWh)[\])]\s*$`)
 
 // rows are the lines of one reading: those printed together that are neither
@@ -109,20 +110,20 @@ func rows(together []line) (out []line) {
 	return out
 }
 
-// command runs again and again.
+// command runs a program repeatedly.
 type command struct {
 	supervisor *supervisor
 	now        func() time.Time
 	run        *run // nil if there is none
 	unit       results.Unit
 	gap        time.Duration // the silence between two readings of a stream
-	endless    time.Duration // lines that go on for so long without it are no reading
-	ends       bool          // it prints one reading a life
+	endless    time.Duration // lines that continue for this long without a gap are not a reading
+	ends       bool          // it prints one reading per run
 	rows       int           // of each reading
-	row        int           // which of them counts, from 1; 0 for their sum
+	row        int           // the selected one, from 1; 0 for their sum
 }
 
-// choose reads row=, which what is printed together must bear out.
+// choose reads row=, which must match what is printed together.
 func (c *command) choose(s power.Spec, first []line) error {
 	c.rows, c.row = len(first), 1
 	text := s.Get("row", "")
@@ -145,7 +146,7 @@ func (c *command) choose(s power.Spec, first []line) error {
 	return nil
 }
 
-// value is the reading that rows hold.
+// value is the reading of the rows.
 func (c *command) value(of []line) (out reading, err error) {
 	if len(of) != c.rows {
 		return out, fmt.Errorf("it printed %d lines together, and %d at first: what they are of is not known (row= and period= say it)", len(of), c.rows)
@@ -169,8 +170,8 @@ func (c *command) value(of []line) (out reading, err error) {
 	return out, nil
 }
 
-// Open starts the command and waits for its first line. It is killed when ctx
-// ends, or by Close. The spec has to say the boundary.
+// Open starts the command and waits for its first line. The command is killed when
+// ctx ends, or by Close. The specification must state the boundary.
 func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	m, err := open(ctx, s)
 	if err != nil {
@@ -241,7 +242,7 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	return s.Poller(about, []power.Bound{{}}, c.ask, c.close)
 }
 
-// ask takes the newest reading.
+// ask returns the newest reading.
 func (c *command) ask(ctx context.Context) ([]power.Quantity, error) {
 	of, err := c.next(ctx)
 	if errors.Is(err, power.ErrNoNews) {
@@ -254,9 +255,9 @@ func (c *command) ask(ctx context.Context) ([]power.Quantity, error) {
 	return []power.Quantity{{Value: r.value, At: of[len(of)-1].at, Err: err}}, nil
 }
 
-// first returns the first reading, and finds out whether the command ends with
-// it, for which it has grace from its first line: then whatever it printed is
-// that reading.
+// first returns the first reading, and finds out whether the command ends with it,
+// for which it has some time from its first line on: then everything it printed
+// is that reading.
 func (c *command) first(ctx context.Context, grace time.Duration) ([]line, error) {
 	r, err := c.start()
 	if err != nil {
@@ -299,9 +300,9 @@ func (c *command) first(ctx context.Context, grace time.Duration) ([]line, error
 	return c.next(ctx)
 }
 
-// burst returns the pause by which lines are told from the next, if they are
-// followed by a silence that none within them comes near: a tool that asks one
-// card after another takes its time for each. It is 0 of lines that come evenly.
+// burst returns the pause that separates readings, if the lines are followed by a
+// silence much longer than any between them: a tool that queries one card after
+// another takes time for each. It is 0 for lines at regular intervals.
 func burst(printed []line, now time.Time) time.Duration {
 	if len(printed) < 2 {
 		return 0
@@ -316,7 +317,7 @@ func burst(printed []line, now time.Time) time.Duration {
 	return widest * 3 / 2
 }
 
-// endlessly is the error of lines that are too many for one reading.
+// endlessly is the error for too many lines in one reading.
 func (c *command) endlessly(together []line) error {
 	switch last := len(together) - 1; {
 	case last < 0:
@@ -328,8 +329,8 @@ func (c *command) endlessly(together []line) error {
 	return nil
 }
 
-// hangs is the error of a command that has printed nothing, or has not ended,
-// when ctx ends. It is killed if that was its time.
+// hangs is the error for a command that has printed nothing, or has not ended,
+// when ctx ends. It is killed if that was its time limit.
 func (c *command) hangs(ctx context.Context) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return ctx.Err()
@@ -344,9 +345,9 @@ func (c *command) hangs(ctx context.Context) error {
 	return fmt.Errorf("%s and was killed; one that is slower needs a longer timeout= (%w)", what, ctx.Err())
 }
 
-// next returns the newest reading that was not taken, or waits for the next; a
-// command that ended well is run again. One that is silent after its first
-// line has no news; one that prints none in time hangs, and is killed.
+// next returns the newest unread reading, or waits for the next; a command that
+// exited normally is run again. Silence after the first line means no news; a
+// command that prints none in time hangs, and is killed.
 func (c *command) next(ctx context.Context) ([]line, error) {
 	for {
 		if c.run == nil {
@@ -388,8 +389,8 @@ func (c *command) next(ctx context.Context) ([]line, error) {
 	}
 }
 
-// newest takes the newest whole reading of a run, which is whole once the run
-// is over or a stream has paused; wait ends when it may have.
+// newest takes the newest complete reading of a run, which is complete once the
+// run is over or a stream has paused; wait ends when it may be.
 func (c *command) newest(r *run, over bool) (of []line, wait <-chan time.Time, err error) {
 	if c.ends && !over {
 		return nil, nil, nil
@@ -424,21 +425,21 @@ func (c *command) close() error {
 	return err
 }
 
-// run is one life of the command.
+// run is one run of the command.
 type run struct {
 	news  chan struct{} // something was printed
 	ended chan struct{} // closed when it was waited for
 	kill  func()
-	spoke bool // a line was taken
+	spoke bool // a line was read
 
 	mu      sync.Mutex
-	printed []line // the last that were not taken
+	printed []line // the last unread ones
 	begun   bool   // something was printed
 
 	// Set before ended is closed.
 	err  error
 	rest string // an unfinished line
-	tail []byte // of what it complained
+	tail []byte // the end of its standard error
 }
 
 // start runs the command once.
@@ -469,8 +470,8 @@ func (r *run) tell(l line) {
 	}
 }
 
-// take takes the lines that choose chooses. Those before them are gone, those
-// after them stay.
+// take takes the lines that choose selects. Earlier ones are dropped, later ones
+// stay.
 func (r *run) take(choose func(printed []line) (from, to int)) []line {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -497,7 +498,7 @@ func (r *run) death() error {
 	return fmt.Errorf("it ended: %w%s", how, said)
 }
 
-// lines cuts what is written to it into lines, each stamped when its end came.
+// lines splits what is written to it into lines, each dated at its end.
 type lines struct {
 	now  func() time.Time
 	tell func(line)

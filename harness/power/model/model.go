@@ -3,7 +3,7 @@
 // coefficients, and every note says so: its origin is modelled, its grade is E,
 // and nothing is ranked by it.
 //
-// 	energy += dt · CPUs · min + busy seconds · (max − min)
+//	energy += dt · CPUs · min + busy seconds · (max − min)
 //
 // It does not know clocks, memory, accelerators or the kind of work that keeps a
 // CPU busy, so it cannot distinguish an efficient kernel from a hot one.

@@ -1,19 +1,19 @@
-// Package prometheus reads one series of a Prometheus server, or of one that
-// speaks its HTTP API (prometheus.io/docs/prometheus/latest/querying/api,
-// instant queries), as power or energy.
+// Package prometheus reads one series of a Prometheus server, or of a server with
+// the same HTTP API (prometheus.io/docs/prometheus/latest/querying/api, instant
+// queries), as power or energy.
 //
-// An instant query serves the last sample of a source for five minutes after it
-// died (the lookback), with the time of the query and not of the sample. So the
-// time of the sample is asked for besides, by timestamp(); it is known for a
-// plain selector only, such as node_power_watts{host="a"}. Of anything that is
-// computed it is not, and only a value that stands exactly still shows that its
-// source stopped. What is served by somebody who was fresh when scraped (a
-// Pushgateway, a recording rule) shows nothing: ask for the source itself.
+// After a source has died, an instant query returns its last sample for five
+// minutes (the lookback), with the time of the query instead of that of the
+// sample. So the time of the sample is queried too, by timestamp(). It is known
+// for a plain selector only, such as node_power_watts{host="a"}. For a computed
+// value it is unknown, and only a value that is exactly constant shows that its
+// source has stopped. A Pushgateway or a recording rule, which is fresh whenever
+// it is scraped, shows nothing: query the source itself.
 //
-// An answer may be of a part only, with a store or an exporter away, and its sum
-// the watts of what is left. Each dialect says so in its own way (see partial),
-// and is refused; of a sum the number of its series is asked for besides, and
-// one of fewer or more than at first is refused too.
+// An answer may be partial if a store or an exporter is missing, and its sum is
+// then too low. Each dialect reports this in its own way (see partial), and the
+// answer is refused. For a sum the number of its series is queried too, and a sum
+// of fewer or more series than at first is refused.
 package prometheus
 
 import (
@@ -35,9 +35,9 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Options are those of its spec. The target is BASE?query=PROMQL: the query is
-// taken as it stands, commas, braces and plus signs too; if all of its percent
-// signs begin valid escapes, they are resolved.
+// Options are the options of its specification. The target is BASE?query=PROMQL.
+// The query is used as it is, including commas, braces and plus signs; if all of
+// its percent signs start valid escapes, they are decoded.
 var Options = slices.Concat([]endpoint.Option{
 	{Key: "kind", Help: "what the query gives: power, or energy that is counted (power)"},
 	{Key: "scale", Help: "what one of it is in W or J: 0.001 of mW, 3.6e6 of kWh (1)"},
@@ -45,13 +45,13 @@ var Options = slices.Concat([]endpoint.Option{
 }, power.Common, endpoint.Login, endpoint.WebOptions)
 
 const (
-	scrape  = 15 * time.Second // the interval of Prometheus's own example
+	scrape  = 15 * time.Second // the interval in Prometheus's own example
 	periods = 4                // that a sample may be old
 	taken   = "perwatt_taken"  // label of the time in the answer
 	series  = "perwatt_series" // label of the number of series in a sum
 )
 
-// Open asks the server that the spec's target names once.
+// Open queries the server of the target once.
 func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	m, err := open(ctx, s)
 	if err != nil {
@@ -60,14 +60,14 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	return m, nil
 }
 
-// meter is what is asked, and how.
+// meter is a query and its server.
 type meter struct {
 	web     *endpoint.Web
 	query   string
-	full    string        // the query with what is asked besides
-	stamped bool          // whether the time of the sample can be had
-	series  int           // in the sum; 0 if it is none, or they cannot be counted
-	oldest  time.Duration // that a sample may be
+	full    string        // the query, extended by what else is queried
+	stamped bool          // whether the time of the sample is available
+	series  int           // in the sum; 0 if it is no sum, or they cannot be counted
+	oldest  time.Duration // maximum age of a sample
 	scale   float64       // W or J
 }
 
@@ -141,9 +141,9 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 	return r, nil
 }
 
-// try asks for the value alone, and finds out what can be had besides: its
-// time, and of a sum the number of its series. What is computed has the time of
-// the query, if any.
+// try queries the value alone, and finds out what else is available: its time,
+// and for a sum the number of its series. A computed value has the time of the
+// query, if any.
 func (m *meter) try(ctx context.Context) error {
 	m.full = m.query
 	got, err := m.get(ctx, m.query)
@@ -156,7 +156,7 @@ func (m *meter) try(ctx context.Context) error {
 	full := besides(m.query)
 	both, err := m.get(ctx, full)
 	if _, is := errors.AsType[*endpoint.Refused](err); is {
-		return nil // of a scalar there is none
+		return nil // a scalar has none
 	}
 	if err != nil {
 		return err
@@ -173,9 +173,8 @@ func (m *meter) try(ctx context.Context) error {
 	return m.check(v)
 }
 
-// besides is a query for a value and, each under a label of its own, for its
-// time and for the number of series of which it is the sum; a comment may end
-// the query.
+// besides returns a query for a value and, each under a label of its own, for its
+// time and for the number of series that it sums; a comment may end the query.
 func besides(query string) string {
 	marked := func(what, label string) string {
 		return fmt.Sprintf(`label_replace(%s, "%s", "1", "", "")`, what, label)
@@ -192,7 +191,7 @@ var (
 	sumEnd = regexp.MustCompile(`^\)(?i:\s*(?:(?:by|without)\s*\([^()]*\)\s*)?)$`)
 )
 
-// summed returns what a query is the sum of, if it is one.
+// summed returns the argument of a query that is a sum.
 func summed(query string) (of string, is bool) {
 	head := sumOf.FindString(query)
 	if head == "" {
@@ -202,7 +201,7 @@ func summed(query string) (of string, is bool) {
 	for i := len(head); i < len(query); i++ {
 		switch c := query[i]; c {
 		case '#':
-			return "", false // rare, and what follows is not of the query
+			return "", false // rare, and the rest is not part of the query
 		case '(':
 			depth++
 		case ')':
@@ -231,7 +230,7 @@ func (m *meter) check(v value) error {
 	return nil
 }
 
-// old says that a sample is too old.
+// old is the error for a sample that is too old.
 func (m *meter) old(v value) error {
 	if age := v.at.Sub(v.taken); age > m.oldest {
 		return fmt.Errorf("stale: the last sample is %v old, and %v are believed: its source has stopped, or give period= if it is scraped more rarely than that", age.Round(time.Second), m.oldest)
@@ -285,19 +284,19 @@ type sample struct {
 	text   string
 }
 
-// value is what one query gave.
+// value is the result of one query.
 type value struct {
 	sample
-	taken  time.Time // zero if it was not said
-	series int       // of which it is the sum; 0 if it was not said
+	taken  time.Time // zero if unknown
+	series int       // number of series in the sum; 0 if unknown
 }
 
-// said is the error that the server itself tells.
+// said is the error that the server reports.
 type said string
 
 func (s said) Error() string { return string(s) }
 
-// parse takes the samples out of an answer that is of the whole.
+// parse reads the samples of a complete answer.
 func parse(raw []byte, header http.Header) ([]sample, error) {
 	var a struct {
 		Status, Error string
@@ -352,25 +351,26 @@ func parse(raw []byte, header http.Header) ([]sample, error) {
 	return out, nil
 }
 
-// Words for a part of the whole, in the names of fields and headers and in what
-// is only mentioned beside a result.
+// Words for a partial result, in the names of fields and headers and in messages
+// next to a result.
 var (
 	inPart  = regexp.MustCompile(`(?i)partial|incomplete|truncated|degraded|results.?limited|missing.?(data|store|series)|fail(ed|ure)|^errors?$`)
 	inWhole = regexp.MustCompile(`(?i)^(is_?)?(complete|exhaustive)$`)
 	ofPart  = regexp.MustCompile(`(?i)partial|incomplete|truncat|missing|unavailable|unreachable|exceeded|not exhaustive|timed? ?out`)
 )
 
-// partial is the error of an answer that says that it is of a part only:
+// partial returns an error for an answer that declares itself partial:
 //
-//   - warnings (Prometheus, with a remote store away; Thanos, with a store away;
-//     Cortex, "may contain partial data"; M3, "results not exhaustive"; Simple
-//     Log Service, "incomplete"), but for those that only inform of the query;
-//   - isPartial (VictoriaMetrics cluster, with a vmstorage away), or any field
-//     that is named so, in the answer, its data or its statistics, and an error
-//     or what failed, beside a success;
-//   - infos, if they speak of it;
-//   - the header M3-Results-Limited (M3), or any that is named so, and a Warning
-//     of HTTP that the answer is stale.
+//   - warnings (Prometheus, with a remote store missing; Thanos, with a store
+//     missing; Cortex, "may contain partial data"; M3, "results not exhaustive";
+//     Simple Log Service, "incomplete"), except those that only inform about the
+//     query;
+//   - isPartial (VictoriaMetrics cluster, with a vmstorage missing), or any field
+//     of a similar name, in the answer, its data or its statistics, and an error
+//     or a failure next to a success;
+//   - infos that mention it;
+//   - the header M3-Results-Limited (M3), or any of a similar name, and an HTTP
+//     Warning that the answer is stale.
 func partial(raw []byte, header http.Header) error {
 	tell := func(what string) error {
 		return said(endpoint.Redact(fmt.Sprintf("it warns that a part may be missing: %.300s", what)))
@@ -393,10 +393,10 @@ func partial(raw []byte, header http.Header) error {
 			case inPart.MatchString(name), name == "errorcode":
 				return tell(name + " is " + text)
 			case name == "warnings", name == "infos":
-				list := []string{text} // of what is no list
+				list := []string{text} // not a list
 				_ = json.Unmarshal(v, &list)
 				for _, w := range list {
-					// Some versions list what only informs among the warnings.
+					// Some versions list mere information among the warnings.
 					if !strings.HasPrefix(w, "PromQL info: ") && (name == "warnings" || ofPart.MatchString(w)) {
 						return tell(w)
 					}
@@ -409,12 +409,12 @@ func partial(raw []byte, header http.Header) error {
 
 var staleness = regexp.MustCompile(`(^|,\s*)11[0-3] `)
 
-// no reports whether a value of JSON, or of a header, denies.
+// no reports whether a value of JSON, or of a header, is negative.
 func no(text string) bool {
 	return slices.Contains([]string{"", "false", "null", "0", `""`, `"false"`, "[]", "{}"}, strings.ToLower(strings.TrimSpace(text)))
 }
 
-// fields are those of a JSON object, by lower-case name.
+// fields are the members of a JSON object, by lower-case name.
 func fields(raw json.RawMessage) map[string]json.RawMessage {
 	var object map[string]json.RawMessage
 	_ = json.Unmarshal(raw, &object)
@@ -425,7 +425,7 @@ func fields(raw json.RawMessage) map[string]json.RawMessage {
 	return out
 }
 
-// one returns the only value, and what was asked besides.
+// one returns the only value, and what else was queried.
 func one(samples []sample) (v value, err error) {
 	var values []sample
 	found := map[string]float64{}
