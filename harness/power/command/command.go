@@ -1,7 +1,7 @@
 // Package command is for every instrument that has no meter here: a command whose
 // output lines are readings, each a number and a unit.
 //
-// 	412.3 W   0.41 kW   1204.5 J   1.3 kJ   12.1 Wh   0.3 kWh
+//	412.3 W   0.41 kW   1204.5 J   1.3 kJ   12.1 Wh   0.3 kWh
 //
 // The command may keep printing, or print a line and exit, and is then run again
 // for the next reading. W and kW are power; the others are an energy counter with
