@@ -29,6 +29,10 @@ type Mullet struct {
 	CoRunCost results.CoRunCost
 }
 
+// nameLimit is the most of a name from a record, in runes: every lookup of a
+// price makes a key of it.
+const nameLimit = 80
+
 // Candidates takes from a comparison the figures that prices apply to: those of
 // each use alone, over all sessions. The cost of a co-run is that of a
 // candidate's first session.
@@ -36,7 +40,7 @@ func Candidates(c *compare.Comparison) []Candidate {
 	var out []Candidate
 	for i := range c.Candidates {
 		cand := &c.Candidates[i]
-		e := Candidate{Name: cand.ID}
+		e := Candidate{Name: results.Line(cand.ID, nameLimit)}
 		for _, t := range c.Tables {
 			if t.Role != results.Alone {
 				continue
@@ -53,7 +57,7 @@ func Candidates(c *compare.Comparison) []Candidate {
 						}
 						f := Figure{ID: r.ID + "/" + name, Figure: m}
 						if !g.Ranked {
-							f.Unfit = "it is not ranked, " + g.Why
+							f.Unfit = results.Line("it is not ranked, "+g.Why, 400)
 						}
 						return f
 					}
@@ -61,13 +65,13 @@ func Candidates(c *compare.Comparison) []Candidate {
 					case "mining":
 						e.Mining, e.MiningPower = measured(results.EnergyPerWork), measured(results.Power)
 					case "training":
-						e.Training = append(e.Training, Training{t.Scenario, measured(results.WorkPerEnergy), measured(results.Power), measured(results.FlopRate)})
+						e.Training = append(e.Training, Training{results.Line(t.Scenario, nameLimit), measured(results.WorkPerEnergy), measured(results.Power), measured(results.FlopRate)})
 					}
 				}
 			}
 		}
 		if model, cost := cand.CoRun(); model != "" && cost != nil {
-			e.Mullet = &Mullet{"training-" + model, *cost}
+			e.Mullet = &Mullet{results.Line("training-"+model, nameLimit), *cost}
 		}
 		out = append(out, e)
 	}
