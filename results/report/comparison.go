@@ -174,6 +174,9 @@ func sentence(c *compare.Comparison, candidate string) string {
 			at = fmt.Sprintf("at %d of %d uses", n, total)
 		}
 		part := string(w) + " " + at
+		if w == stats.CannotTell {
+			part = "not told apart " + at
+		}
 		if w == stats.Better || w == stats.Worse {
 			least, most := table.Signed(span[w][0]), table.Signed(span[w][1])
 			if part += " (" + least; least != most {
@@ -186,7 +189,7 @@ func sentence(c *compare.Comparison, candidate string) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return results.Line(candidate, 40) + " is " + strings.ReplaceAll(strings.Join(parts, ", "), "cannot tell", "not told apart")
+	return results.Line(candidate, 40) + " is " + strings.Join(parts, ", ")
 }
 
 // provenanceOf returns where the watts of a group were measured.

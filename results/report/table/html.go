@@ -44,7 +44,10 @@ func (t Table) HTML() template.HTML {
 
 func (t Table) grid(out *strings.Builder, columns []laid) {
 	class := func(c laid) string {
-		if c.Kind.left() {
+		switch {
+		case c.Kind == source:
+			return ` class="source"`
+		case c.Kind.left():
 			return ""
 		}
 		return ` class="num"`

@@ -68,7 +68,7 @@ func FuzzScaleKeepsDigits(f *testing.F) {
 		m, other := of(v, half, "J", ""), of(beside, 0, "J", "")
 		s := scaleOf(m.Figure, other.Figure, other.Figure)
 		if !(half > 0) || s.powers || !s.fits(m.Figure) || s.fits(m.Figure) && ownScale(m.Figure).powers {
-			t.Skip()
+			return // no interval, or the column's scale does not fit the figure
 		}
 		digits := func(s scale) string {
 			value, _ := s.print(m.Figure)
