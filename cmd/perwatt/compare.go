@@ -136,7 +136,7 @@ distinguish them, with a warning; if nothing does, it is an error.`,
 	}
 	a.flags(cmd)
 	m.flags(cmd)
-	cmd.Flags().StringVar(&format, "format", "text", "text, markdown, csv, json or bench")
+	cmd.Flags().StringVar(&format, "format", "text", report.FormatNames())
 	return cmd
 }
 

@@ -88,7 +88,7 @@ the worker's address, need no mapping.`,
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
 	f.sweep.flags(cmd, ", and {worker}\nthe name of the worker, which the miner chooses: of letters, digits and ._@+:,=%-")
 	f.store.flag(cmd)
-	fl.StringVar(&f.format, "format", "text", "what goes to standard output at the end: text, json, markdown, csv, bench")
+	fl.StringVar(&f.format, "format", "text", "what goes to standard output at the end: "+report.FormatNames())
 	return cmd
 }
 

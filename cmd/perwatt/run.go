@@ -81,7 +81,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use on the CPU")
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
 	f.store.flag(cmd)
-	fl.StringVar(&f.format, "format", "text", "what goes to standard output: text, json, markdown, csv, bench")
+	fl.StringVar(&f.format, "format", "text", "what goes to standard output: "+report.FormatNames())
 	fl.StringVar(&f.page, "report", "", "file to write the page on this run's records to, .html or .pdf (perwatt report compares more)")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
 	f.sweep.flags(cmd, "")

@@ -73,6 +73,6 @@ printed with the rest, and said.`,
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringVar(&format, "format", "text", "text, json, markdown, csv, bench")
+	cmd.Flags().StringVar(&format, "format", "text", report.FormatNames())
 	return cmd
 }

@@ -31,7 +31,7 @@ type trackFlags struct {
 	keep               unsaved
 }
 
-const trackForms = "text, markdown, json, csv, bench, github, junit, gha-benchmark, prometheus"
+var trackForms = report.FormatNames() + ", github, junit, gha-benchmark, prometheus"
 
 func trackCommand() *cobra.Command {
 	var f trackFlags

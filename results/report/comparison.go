@@ -16,19 +16,15 @@ import (
 )
 
 // WriteComparison prints a comparison, and what the candidates earn if that is
-// known, to w as text, Markdown or CSV. The bench form of a comparison is that
+// known, to w in a format of every page or as CSV. The bench form of a comparison is that
 // of its records, [WriteBench]; its JSON form is itself.
 func WriteComparison(w io.Writer, format Format, p Page, opt Options) error {
-	var err error
-	switch format {
-	case Text:
-		err = comparisonPage(p).WriteText(w, opt.Width, opt.Color)
-	case Markdown:
-		err = comparisonPage(p).WriteMarkdown(w)
-	case CSV:
+	if format == CSV {
 		t := comparedValues(p)
-		err = t.WriteCSV(w)
-	default:
+		return t.WriteCSV(w)
+	}
+	known, err := comparisonPage(p).Write(w, format, opt.terminal())
+	if !known {
 		err = fmt.Errorf("report: a comparison has no form %q here", results.Line(string(format), 40))
 	}
 	return err

@@ -18,36 +18,43 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // Format names a printed form of a record.
-type Format string
+type Format = table.Format
 
-// The formats.
+// Formats besides those of every page, [table.Formats].
 const (
-	Text     Format = "text"
-	Markdown Format = "markdown" // GitHub's
-	CSV      Format = "csv"      // one value a row, SI base units, full precision
-	JSON     Format = "json"     // the record itself: written by its codec, not by Write
-	Bench    Format = "bench"    // Go benchmark lines, one a window
+	Text            = table.TextFormat
+	Markdown        = table.MarkdownFormat
+	CSV      Format = "csv"   // one value a row, SI base units, full precision
+	JSON     Format = "json"  // the record itself: written by its codec, not by Write
+	Bench    Format = "bench" // Go benchmark lines, one a window
 )
 
-// Formats lists every format.
-func Formats() []Format { return []Format{Text, Markdown, CSV, JSON, Bench} }
+// Formats lists every format of a record.
+func Formats() []Format { return append(table.Formats(), CSV, JSON, Bench) }
+
+// FormatNames lists the formats of a record, for messages and help.
+func FormatNames() string {
+	var names []string
+	for _, f := range Formats() {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
 
 // ParseFormat returns the format of that name.
 func ParseFormat(name string) (Format, error) {
-	var known []string
-	for _, f := range Formats() {
-		if name == string(f) {
-			return f, nil
-		}
-		known = append(known, string(f))
+	if slices.Contains(Formats(), Format(name)) {
+		return Format(name), nil
 	}
-	return "", fmt.Errorf("format %q is not known: use %s", results.Line(name, 40), strings.Join(known, ", "))
+	return "", fmt.Errorf("format %q is not known: use %s", results.Line(name, 40), FormatNames())
 }
 
 // Options say how and for where a record is printed.
@@ -59,16 +66,14 @@ type Options struct {
 	Program string // how perwatt was called, for commands to copy; "" means perwatt
 }
 
+func (o Options) terminal() table.Terminal { return table.Terminal{Width: o.Width, Color: o.Color} }
+
 // Write prints rec to w in the given format. Nothing is written if the format
 // has no printer here.
 func Write(w io.Writer, format Format, rec *results.Record, opt Options) error {
 	var out bytes.Buffer
 	var err error
 	switch format {
-	case Text:
-		err = recordPage(rec, opt).WriteText(&out, opt.Width, opt.Color)
-	case Markdown:
-		err = recordPage(rec, opt).WriteMarkdown(&out)
 	case CSV:
 		t := values(rec)
 		err = t.WriteCSV(&out)
@@ -77,7 +82,10 @@ func Write(w io.Writer, format Format, rec *results.Record, opt Options) error {
 	case JSON:
 		err = fmt.Errorf("json is the record itself: write it with the codec of package results")
 	default:
-		_, err = ParseFormat(string(format))
+		var known bool
+		if known, err = recordPage(rec, opt).Write(&out, format, opt.terminal()); !known {
+			_, err = ParseFormat(string(format))
+		}
 	}
 	if err == nil {
 		_, err = w.Write(out.Bytes())

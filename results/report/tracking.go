@@ -444,10 +444,6 @@ func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
 	var out bytes.Buffer
 	var err error
 	switch format {
-	case Text:
-		err = t.page().WriteText(&out, opt.Width, opt.Color)
-	case Markdown:
-		err = t.page().WriteMarkdown(&out)
 	case JSON:
 		err = t.json(&out)
 	case CSV: // its lines were written as the groups came
@@ -460,7 +456,10 @@ func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
 	case Prometheus:
 		t.prometheus(&out)
 	default:
-		return fmt.Errorf("report: tracking has no form %q", results.Line(string(format), 40))
+		var known bool
+		if known, err = t.page().Write(&out, format, opt.terminal()); !known {
+			return fmt.Errorf("report: tracking has no form %q", results.Line(string(format), 40))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("report: write %s: %w", format, err)

@@ -8,8 +8,8 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// WriteMarkdown writes a page in GitHub's Markdown.
-func (p *Page) WriteMarkdown(w io.Writer) error {
+// writeMarkdown writes a page in GitHub's Markdown.
+func (p *Page) writeMarkdown(w io.Writer) error {
 	var out bytes.Buffer
 	segments := p.segments()
 	for i, s := range segments {

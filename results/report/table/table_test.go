@@ -120,7 +120,7 @@ A note.
 
 perwatt verify 'a  b'
 `, text.String())
-	require.NoError(t, example().WriteMarkdown(&markdown))
+	require.NoError(t, example().writeMarkdown(&markdown))
 	require.Equal(t, `**title** · complete
 
 **Figures \| of�[31m**
