@@ -13,9 +13,10 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"runtime"
 	"runtime/pprof"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,8 +50,6 @@ var suite = []struct {
 // each of configs; with none, for the zero Config. Configurations should make
 // a count small and Prepare quick: a run is watched for 100 ms or until the
 // first count, whichever is later.
-//
-// It counts goroutines, so it must not run beside parallel tests.
 func TestWorkload(t *testing.T, open func(bench.Config) (bench.Workload, error), configs ...bench.Config) {
 	t.Helper()
 	if len(configs) == 0 {
@@ -298,14 +297,36 @@ func watched(w bench.Workload, done *bench.Counter) error {
 	return broken
 }
 
+// closings numbers the calls of closing.
+var closings atomic.Uint64
+
 // closing holds Close to end everything and to be harmless when repeated.
-func closing(open opener, cfg bench.Config) error {
-	before := runtime.NumGoroutine()
+func closing(open opener, cfg bench.Config) (err error) {
+	// Whatever the workload starts inherits the label, and nothing else has it.
+	call := strconv.FormatUint(closings.Add(1), 10)
+	pprof.Do(context.Background(), pprof.Labels("benchtest", call), func(ctx context.Context) {
+		err = closed(ctx, open, cfg)
+	})
+	for limit := time.Now().Add(settle); err == nil; time.Sleep(time.Millisecond) {
+		left, stacks := labelled(fmt.Sprintf(`"benchtest":%q`, call))
+		switch {
+		case left == 0:
+			return nil
+		case time.Now().After(limit):
+			return fmt.Errorf("%d goroutines were left running:\n%s", left, stacks)
+		}
+	}
+	return err
+}
+
+// closed opens, prepares, runs and closes a workload, which is then free to
+// have nothing left.
+func closed(ctx context.Context, open opener, cfg bench.Config) error {
 	w, err := open(cfg)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	if err := w.Prepare(context.Background()); err != nil {
+	if err := w.Prepare(ctx); err != nil {
 		return errors.Join(fmt.Errorf("prepare: %w", err), w.Close())
 	}
 	if err := watched(w, bench.NewCounter()); err != nil {
@@ -316,12 +337,26 @@ func closing(open opener, cfg bench.Config) error {
 			return fmt.Errorf("close: %w", err)
 		}
 	}
-	for limit := time.Now().Add(settle); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
-		if time.Now().After(limit) {
-			var stacks strings.Builder
-			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1) // a Builder takes everything
-			return fmt.Errorf("%d goroutines were left running:\n%s", runtime.NumGoroutine()-before, &stacks)
-		}
-	}
 	return nil
+}
+
+// labelled counts the goroutines that carry a label of pprof and returns their
+// stacks. The profile is a paragraph for each stack: "N @ addresses", the
+// labels, the functions.
+func labelled(label string) (n int, stacks string) {
+	var profile strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&profile, 1) // a Builder takes everything
+	_, paragraphs, _ := strings.Cut(profile.String(), "\n")
+	for paragraph := range strings.SplitSeq(paragraphs, "\n\n") {
+		if !strings.Contains(paragraph, label) {
+			continue
+		}
+		count, _, _ := strings.Cut(paragraph, " @ ")
+		alike, err := strconv.Atoi(count)
+		if err != nil {
+			alike = 1 // the form has changed; it is still one at least
+		}
+		n, stacks = n+alike, stacks+paragraph+"\n\n"
+	}
+	return n, stacks
 }
