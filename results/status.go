@@ -29,7 +29,6 @@ const (
 	NoPair        FigureStatus = "no-pair"        // no round has both windows
 	KernelUntimed FigureStatus = "kernel-untimed" // the kernel has no rate of its own
 	NoPeak        FigureStatus = "no-peak"        // no implementation measures the peak
-	NotComparable FigureStatus = "not-comparable" // the reference has no such figure
 	NotFinite     FigureStatus = "not-finite"     // the quotient is no finite number
 
 	// The figure cannot be told from zero: see [FigureStatus.Unresolved].
@@ -59,7 +58,6 @@ var statusTexts = map[FigureStatus]string{
 	NoPair:          "no round has both",
 	KernelUntimed:   "the kernel was not timed",
 	NoPeak:          "no implementation on this device measures its peak",
-	NotComparable:   "the reference has no figure to compare with",
 	NotFinite:       "not a finite number",
 	NotAboveIdle:    "no power above idle",
 	BelowResolution: "",

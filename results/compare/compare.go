@@ -116,19 +116,10 @@ type Group struct {
 	Origin   results.Origin   `json:"origin"`
 	Grade    results.Grade    `json:"grade"`
 	Ranked   bool             `json:"ranked"`
-	Reason   Reason           `json:"reason,omitempty"` // why it is not
+	Reason   stats.Reason     `json:"reason,omitempty"` // why it is not
 	Why      string           `json:"why,omitempty"`    // the same as a text
 	Rows     []Row            `json:"rows"`             // best first
 }
-
-// Reason is why a group is not ranked; empty if it is.
-type Reason string
-
-const (
-	NoPower     Reason = "no-power"     // no session has watts
-	NotMeasured Reason = "not-measured" // the watts are modelled or declared
-	BreaksRules Reason = "breaks-rules" // of its set, or sessions of different meters
-)
 
 // Row is one candidate at one use. Figures are by the name of their metric, and
 // as [results.Quotient] defines them: of one session they are those of its
@@ -144,7 +135,7 @@ type Row struct {
 	Shared   bool           `json:"shared"` // whether both were read by one meter
 	P        results.Float  `json:"p"`      // of no difference (Welch, over sessions), adjusted over the comparison (Benjamini and Hochberg)
 	RankP    results.Float  `json:"rank_p"` // of the same by ranks alone (Mann and Whitney, over sessions); null under 4 a side
-	Verdict  Verdict        `json:"verdict"`
+	Verdict  stats.Decision `json:"verdict"`
 	Sessions int            `json:"sessions"`
 	Windows  int            `json:"windows"`
 	Outliers int            `json:"outliers"` // windows beyond 1.5 IQR: counted, never dropped
@@ -157,14 +148,6 @@ type Row struct {
 	meter    string
 	model    string // that was trained
 	of       []source
-}
-
-// Verdict is the conclusion about a row, compared with the reference.
-type Verdict struct {
-	Word     stats.Verdict `json:"word"`
-	Why      string        `json:"why,omitempty"`      // the reason, or what would settle it
-	Sessions int           `json:"sessions,omitempty"` // additional sessions per side that would settle it
-	Meter    bool          `json:"meter,omitempty"`    // a better or a shared meter would settle it
 }
 
 // source is what one record has of a row.
@@ -405,7 +388,8 @@ type provenance struct {
 	boundary results.Boundary
 	origin   results.Origin
 	grade    results.Grade
-	broken   string
+	broken   string // names of the rules that a session breaks
+	mixed    bool   // whether its sessions differ in boundary or origin
 }
 
 // tabulate makes the tables, in the order in which uses first appear.
@@ -449,16 +433,14 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 				}
 				r.of = append(r.of, source{ri, m.Metrics, windows})
 				p := m.Metrics[results.Power]
-				now := provenance{p.Boundary, p.Origin, p.Grade, ""}
+				now := provenance{boundary: p.Boundary, origin: p.Origin, grade: p.Grade}
 				if !rec.Summary.Validity.Valid {
 					now.broken = cand.Records[ri].Broken
 				}
 				if old, ok := grades[r.ID]; ok {
 					now.grade = max(now.grade, old.grade)
 					now.broken = cmp.Or(now.broken, old.broken)
-					if old.boundary != now.boundary || old.origin != now.origin {
-						now.broken = "sessions of different meters"
-					}
+					now.mixed = old.mixed || old.boundary != now.boundary || old.origin != now.origin
 				}
 				grades[r.ID] = now
 				if b := m.Metrics[results.WorkPerEnergy].Budget; b != nil && r.budget == nil {
@@ -616,11 +598,13 @@ func (c *Comparison) group(rows []Row, grades map[string]provenance) (groups []G
 		g := Group{Boundary: p.boundary, Origin: p.origin, Grade: p.grade, Ranked: true}
 		switch {
 		case len(r.sessions) == 0:
-			g.Ranked, g.Reason, g.Why = false, NoPower, "no watts"
+			g.Ranked, g.Reason, g.Why = false, stats.NoPower, "no watts"
 		case p.origin != results.Measured:
-			g.Ranked, g.Reason, g.Why = false, NotMeasured, "the watts were not measured"
+			g.Ranked, g.Reason, g.Why = false, stats.NotMeasured, "the watts were not measured"
+		case p.mixed:
+			g.Ranked, g.Reason, g.Why = false, stats.MixedMeters, "sessions of different meters"
 		case p.broken != "":
-			g.Ranked, g.Reason, g.Why = false, BreaksRules, "breaks the publish rules: "+p.broken
+			g.Ranked, g.Reason, g.Why = false, stats.BreaksRules, "breaks the publish rules: "+p.broken
 		}
 		for name, f := range r.Figures {
 			if f.Origin != "" { // one provenance for all sessions
@@ -678,11 +662,11 @@ func (c *Comparison) judge(ctx context.Context) error {
 				r.Index.Boundary, r.Index.Origin, r.Index.Grade = g.Boundary, g.Origin, g.Grade
 				switch {
 				case !g.Ranked:
-					r.Verdict = Verdict{Word: stats.NotRanked, Why: g.Why}
+					r.Verdict = stats.Decision{Word: stats.NotRanked, Reason: g.Reason, Why: g.Why}
 				case ref == nil:
-					r.Verdict = Verdict{Word: stats.NotRanked, Why: "the reference has no figure of this boundary and grade"}
+					r.Verdict = stats.Decision{Word: stats.NotRanked, Reason: stats.NoReference, Why: "the reference has no figure of this boundary and grade"}
 				case ref == r:
-					r.Verdict = Verdict{Word: stats.Reference}
+					r.Verdict = stats.Decision{Word: stats.Reference}
 				}
 				if ref == nil || len(ref.sessions) == 0 || len(r.sessions) == 0 {
 					continue
@@ -713,11 +697,10 @@ func (c *Comparison) judge(ctx context.Context) error {
 		r.P = results.Float(p)
 		switch {
 		case r.Index.Instrument.IsAbsent():
-			r.Verdict = Verdict{Word: stats.CannotTell, Meter: true, Why: "the accuracy of the meters is not stated: say it with accuracy=, or measure both with one meter"}
+			r.Verdict = stats.Decision{Word: stats.CannotTell, Reason: stats.AccuracyUnknown, Meter: true, Why: "the accuracy of the meters is not stated: say it with accuracy=, or measure both with one meter"}
 		default:
 			full := stats.Interval{Value: float64(r.Index.Value), Low: float64(r.Index.Low), High: float64(r.Index.High)}
-			d := stats.Decide(full, r.stat, true, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
-			r.Verdict = Verdict{Word: d.Verdict, Why: d.Why, Sessions: d.Sessions, Meter: d.Meter}
+			r.Verdict = stats.Decide(full, r.stat, true, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
 		}
 	}
 	for ti := range c.Tables {

@@ -107,21 +107,34 @@ func TestNeverMixed(t *testing.T) {
 		return out
 	}
 	channel := func(r *results.Record) *results.Channel { return &r.Meters[0].Channels[0] }
-	c := compared(t, Options{Seed: 1}, sessions(resultstest.Server("north", 1), 3, 1),
+	moved := sessions(resultstest.Server("moved", 2), 3, 7) // its first session at another boundary
+	channel(moved[0]).Boundary, channel(moved[0]).Total = results.Chassis, results.Chassis
+	moved[0].Summary = results.Derive(moved[0])
+	c := compared(t, Options{Seed: 1}, sessions(resultstest.Server("north", 1), 3, 1), moved,
 		spoil("node", func(r *results.Record) { channel(r).Boundary, channel(r).Total = results.Chassis, results.Chassis }),
 		spoil("guessed", func(r *results.Record) { channel(r).Origin = results.Modelled }),
 		spoil("short", func(r *results.Record) { r.State = results.Interrupted }),
 	)
-	for name, why := range map[string]string{"guessed": "were not measured", "short": "breaks the publish rules: complete"} {
-		r, g := row(t, c, "mining", name)
-		require.False(t, g.Ranked, name)
-		require.Contains(t, g.Why, why)
-		require.Equal(t, stats.NotRanked, r.Verdict.Word)
+	for _, x := range []struct {
+		name   string
+		reason stats.Reason
+		why    string
+	}{
+		{"guessed", stats.NotMeasured, "were not measured"},
+		{"short", stats.BreaksRules, "breaks the publish rules: complete"},
+		{"moved", stats.MixedMeters, "sessions of different meters"},
+	} {
+		r, g := row(t, c, "mining", x.name)
+		require.False(t, g.Ranked, x.name)
+		require.Contains(t, g.Why, x.why)
+		require.Equal(t, x.reason, g.Reason)
+		require.Equal(t, stats.Decision{Word: stats.NotRanked, Reason: g.Reason, Why: g.Why}, r.Verdict)
 		require.Zero(t, r.Tie)
 	}
 	r, g := row(t, c, "mining", "node")
 	require.True(t, g.Ranked)
 	require.Equal(t, stats.NotRanked, r.Verdict.Word, "no reference of that boundary")
+	require.Equal(t, stats.NoReference, r.Verdict.Reason)
 	require.True(t, r.Index.Value.IsAbsent())
 }
 

@@ -57,7 +57,7 @@ func Candidates(c *compare.Comparison) []Candidate {
 						}
 						f := Figure{ID: r.ID + "/" + name, Figure: m}
 						if !g.Ranked {
-							f.Unfit = results.Line("it is not ranked, "+g.Why, 400)
+							f.Unfit, f.UnfitWhy = g.Reason, results.Line("it is not ranked, "+g.Why, 400)
 						}
 						return f
 					}

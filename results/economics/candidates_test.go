@@ -39,7 +39,8 @@ func TestCandidates(t *testing.T) {
 					e, err := held.Explain(f.ID)
 					require.NoError(t, err)
 					require.Equal(t, fmt.Sprintf("%+v", e.Value), fmt.Sprintf("%+v", f.Figure), f.ID) // NaN is not equal to itself
-					require.Equal(t, c.unfit, f.Unfit, f.ID)
+					require.Equal(t, c.unfit, f.UnfitWhy, f.ID)
+					require.Equal(t, c.unfit == "", f.Unfit == "", f.ID)
 					require.Empty(t, f.Formula, "a measured figure is an input")
 				}
 				require.NotNil(t, got.Mullet, "the sessions have a co-run")

@@ -238,6 +238,6 @@ func (e *evaluator) of(u use, table, column string, unit Unit, formula string, f
 	x.Provenance = u.watts
 	x.Instrument = results.Absent()
 	return e.add(Figure{
-		ID: id(table, u.row(), column), Table: table, Figure: x, Unfit: u.metric.Unfit, Formula: formula, Inputs: append(slices.Clone(keys), u.metric.ID),
+		ID: id(table, u.row(), column), Table: table, Figure: x, Unfit: u.metric.Unfit, UnfitWhy: u.metric.UnfitWhy, Formula: formula, Inputs: append(slices.Clone(keys), u.metric.ID),
 	}, unknown)
 }

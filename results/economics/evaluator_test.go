@@ -395,9 +395,11 @@ func TestUnfitHasNoVerdict(t *testing.T) {
 	in := candidates()
 	for i := range in {
 		c := &in[i]
-		c.Mining.Unfit = why
+		c.Mining.Unfit, c.Mining.UnfitWhy = stats.BreaksRules, why
 		for j := range c.Training {
-			c.Training[j].PerJoule.Unfit, c.Training[j].Power.Unfit = why, why
+			for _, f := range []*Figure{&c.Training[j].PerJoule, &c.Training[j].Power} {
+				f.Unfit, f.UnfitWhy = stats.BreaksRules, why
+			}
 		}
 	}
 	verdicts := func(r Result) (words []string) {
@@ -423,6 +425,7 @@ func TestUnfitHasNoVerdict(t *testing.T) {
 	}
 	f, ok := r.Figure("economics/mining/gpu-node/margin")
 	require.True(t, ok)
-	require.Equal(t, why, f.Unfit)
+	require.Equal(t, why, f.UnfitWhy)
+	require.Equal(t, stats.BreaksRules, f.Unfit)
 	require.False(t, f.Value.IsAbsent(), "the figure stays")
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/stats"
 )
 
 // Result is what the candidates earn at the prices of a sheet. It is typed to
@@ -67,9 +68,10 @@ type Figure struct {
 	// The interval is that of the measurement alone, instrument included. The
 	// provenance is that of the watts on which the figure rests.
 	results.Figure
-	Unfit   string   `json:"unfit,omitempty"`   // why no verdict may rest on it
-	Formula string   `json:"formula,omitempty"` // empty for what is measured or a price
-	Inputs  []string `json:"inputs,omitempty"`  // names of the prices and measured figures in it
+	Unfit    stats.Reason `json:"unfit_reason,omitempty"` // why no verdict may rest on it
+	UnfitWhy string       `json:"unfit,omitempty"`        // the same as a text
+	Formula  string       `json:"formula,omitempty"`      // empty for what is measured or a price
+	Inputs   []string     `json:"inputs,omitempty"`       // names of the prices and measured figures in it
 }
 
 // Input is a price or a measured figure.

@@ -54,7 +54,7 @@ func (t *Table) note(format string, args ...any) {
 // unfit notes why no verdict rests on a use.
 func (t *Table) unfit(u use) {
 	if u.metric.Unfit != "" {
-		t.note("No verdict rests on %s: %s.", u.candidate, u.metric.Unfit)
+		t.note("No verdict rests on %s: %s.", u.candidate, u.metric.UnfitWhy)
 	}
 }
 

@@ -210,7 +210,7 @@ func span(m results.Figure, f func(float64) float64) (v, lo, hi float64) {
 // judge concludes from the side of 0 on which an interval lies. Nothing follows
 // from watts that were not measured, and no gain from watts that leave out a
 // part of the node.
-func judge(f results.Figure, unfit string, gain, loss Verdict) Verdict {
+func judge(f results.Figure, unfit stats.Reason, gain, loss Verdict) Verdict {
 	switch {
 	case !isMeasured(f.Provenance) || unfit != "" || f.Value.IsAbsent():
 		return NoVerdict

@@ -24,39 +24,43 @@ func TestDecide(t *testing.T) {
 		margin      float64
 		a, b        int
 		p           float64
-		verdict     Verdict
+		want        Reason
 		sessions    int
 		meter       bool
 	}{
-		{"clear", 1.03, 0.01, 0, false, 0.02, 5, 5, nan, Better, 0, false},
-		{"clear and tested", 1.03, 0.01, 0, false, 0.02, 5, 5, 0.01, Better, 0, false},
-		{"one of many rows", 1.03, 0.01, 0, false, 0.02, 5, 5, 0.06, NoWorse, 0, false},
-		{"worse", 0.96, 0.01, 0, false, 0.02, 5, 5, 0.01, Worse, 0, false},
-		{"worse, one of many rows", 0.97, 0.01, 0, false, 0.02, 5, 5, 0.06, CannotTell, 1, false},
-		{"joules per hash, less", 0.97, 0.01, 0, true, 0.02, 5, 5, nan, Better, 0, false},
-		{"joules per hash, more", 1.03, 0.01, 0, true, 0.02, 5, 5, nan, Worse, 0, false},
-		{"equal", 1, 0.015, 0, false, 0.02, 5, 5, nan, NoWorse, 0, false},
-		{"a little worse, within the margin", 0.99, 0.005, 0, false, 0.02, 5, 5, nan, NoWorse, 0, false},
-		{"equal, wide", 1, 0.04, 0, false, 0.02, 5, 5, nan, CannotTell, 11, false},
-		{"better, wide", 1.03, 0.06, 0, false, 0, 5, 5, nan, CannotTell, 12, false},
-		{"almost", 1.03, 0.0301, 0, false, 0, 5, 5, nan, CannotTell, 1, false},
-		{"hopeless", 1.001, 0.05, 0, false, 0, 5, 5, nan, CannotTell, 1000, false},
-		{"meters", 1.015, 0.01, 0.02, false, 0, 5, 5, nan, CannotTell, 0, true},
-		{"meters, more sessions still help", 1.025, 0.02, 0.02, false, 0, 5, 5, nan, CannotTell, 3, false},
-		{"meters unknown", 1.03, 0.01, nan, false, 0.02, 5, 5, nan, CannotTell, 0, true},
-		{"too few", 1.03, nan, 0, false, 0.02, 2, 1, nan, CannotTell, 4, false},
-		{"no figure", nan, nan, 0, false, 0.02, 5, 5, nan, CannotTell, 0, false},
-		{"zero", 0, 0.01, 0, false, 0.02, 5, 5, nan, CannotTell, 0, false},
-		{"the same number", 1, 0.01, 0, false, 0, 5, 5, nan, CannotTell, 0, false},
-		{"one session, 1 %", 1.01, 0.001, 0, false, 0.01, 1, 1, nan, CannotTell, 4, false},
-		{"one session, 40 %", 1.4, 0.01, 0, false, 0.01, 1, 5, nan, Better, 0, false},
-		{"one session, equal", 1, 0.001, 0, false, 0.05, 1, 1, nan, CannotTell, 4, false},
+		{"clear", 1.03, 0.01, 0, false, 0.02, 5, 5, nan, BetterSide, 0, false},
+		{"clear and tested", 1.03, 0.01, 0, false, 0.02, 5, 5, 0.01, BetterSide, 0, false},
+		{"one of many rows", 1.03, 0.01, 0, false, 0.02, 5, 5, 0.06, WithinMargin, 0, false},
+		{"worse", 0.96, 0.01, 0, false, 0.02, 5, 5, 0.01, WorseSide, 0, false},
+		{"worse, one of many rows", 0.97, 0.01, 0, false, 0.02, 5, 5, 0.06, WideInterval, 1, false},
+		{"joules per hash, less", 0.97, 0.01, 0, true, 0.02, 5, 5, nan, BetterSide, 0, false},
+		{"joules per hash, more", 1.03, 0.01, 0, true, 0.02, 5, 5, nan, WorseSide, 0, false},
+		{"equal", 1, 0.015, 0, false, 0.02, 5, 5, nan, WithinMargin, 0, false},
+		{"a little worse, within the margin", 0.99, 0.005, 0, false, 0.02, 5, 5, nan, WithinMargin, 0, false},
+		{"equal, wide", 1, 0.04, 0, false, 0.02, 5, 5, nan, WideInterval, 11, false},
+		{"better, wide", 1.03, 0.06, 0, false, 0, 5, 5, nan, WideInterval, 12, false},
+		{"almost", 1.03, 0.0301, 0, false, 0, 5, 5, nan, WideInterval, 1, false},
+		{"hopeless", 1.001, 0.05, 0, false, 0, 5, 5, nan, WideInterval, 1000, false},
+		{"meters", 1.015, 0.01, 0.02, false, 0, 5, 5, nan, MeterLimited, 0, true},
+		{"meters, more sessions still help", 1.025, 0.02, 0.02, false, 0, 5, 5, nan, WideInterval, 3, false},
+		{"meters unknown", 1.03, 0.01, nan, false, 0.02, 5, 5, nan, AccuracyUnknown, 0, true},
+		{"too few", 1.03, nan, 0, false, 0.02, 2, 1, nan, FewWindows, 4, false},
+		{"no figure", nan, nan, 0, false, 0.02, 5, 5, nan, NoFigure, 0, false},
+		{"zero", 0, 0.01, 0, false, 0.02, 5, 5, nan, NoFigure, 0, false},
+		{"the same number", 1, 0.01, 0, false, 0, 5, 5, nan, NoDifference, 0, false},
+		{"one session, 1 %", 1.01, 0.001, 0, false, 0.01, 1, 1, nan, WideInterval, 4, false},
+		{"one session, 40 %", 1.4, 0.01, 0, false, 0.01, 1, 5, nan, BetterSide, 0, false},
+		{"one session, equal", 1, 0.001, 0, false, 0.05, 1, 1, nan, WideInterval, 4, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			statistical := around(c.value, c.half)
+			word, ok := map[Reason]Verdict{BetterSide: Better, WithinMargin: NoWorse, WorseSide: Worse}[c.want]
+			if !ok {
+				word = CannotTell
+			}
 			d := Decide(statistical.Widen(c.meters), statistical, !c.lower, c.margin, c.a, c.b, c.p)
-			t.Log(d.Verdict, d.Sessions, d.Why)
-			require.Equal(t, Decision{c.verdict, c.margin, c.sessions, c.meter, d.Why}, d)
+			t.Log(d.Word, d.Reason, d.Sessions, d.Why)
+			require.Equal(t, Decision{word, c.want, d.Why, c.sessions, c.meter}, d)
 			require.NotEmpty(t, d.Why)
 		})
 	}
@@ -78,7 +82,7 @@ func TestSessionsSettle(t *testing.T) {
 		after := func(k int) Verdict {
 			m := float64(n + k)
 			s := around(value, half*math.Sqrt(float64(n)/m)*results.Student(2*m-2)/results.Student(float64(2*n-2)))
-			return Decide(s.Widen(meters), s, true, 0.02, n+k, n+k, math.NaN()).Verdict
+			return Decide(s.Widen(meters), s, true, 0.02, n+k, n+k, math.NaN()).Word
 		}
 		require.NotEqual(t, CannotTell, after(d.Sessions))
 		require.Equal(t, CannotTell, after(d.Sessions-1))
@@ -94,8 +98,8 @@ func TestDecideIsEvenHanded(t *testing.T) {
 		s := around(0.95+0.1*rng.Float64(), 0.04*rng.Float64())
 		p := rng.Float64() / 10
 		d := Decide(s, s, true, 0, 5, 5, p)
-		if swapped := Decide(s.Inverse(), s.Inverse(), true, 0, 5, 5, p).Verdict; swapped != NoWorse {
-			require.Equal(t, swap[d.Verdict], swapped)
+		if swapped := Decide(s.Inverse(), s.Inverse(), true, 0, 5, 5, p).Word; swapped != NoWorse {
+			require.Equal(t, swap[d.Word], swapped)
 		}
 		require.Equal(t, d, Decide(s.Inverse(), s.Inverse(), false, 0, 5, 5, p), "lower is better of the inverse")
 	}

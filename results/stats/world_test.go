@@ -217,7 +217,7 @@ func TestOneSessionIsNotBelievedTooFar(t *testing.T) {
 		if q.Low > 1 || q.High < 1 {
 			naive += 1. / times
 		}
-		count[Decide(q, q, true, 0.02, a.Count(), b.Count(), math.NaN()).Verdict] += 1. / times
+		count[Decide(q, q, true, 0.02, a.Count(), b.Count(), math.NaN()).Word] += 1. / times
 	}
 	t.Logf("one session a side, no difference: %v; the windows alone would find one in %.0f %%", count, 100*naive)
 	mayBe(t, 0.025, count[Better], times, "better")
