@@ -180,13 +180,17 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 	if err != nil {
 		return err
 	}
+	on, err := harness.Place([]device.Info{cpu.Info()}, node, max(1, len(node.Settings.CPUs)))
+	if err != nil {
+		return err
+	}
 	kernels, err := benchall.Kernels(ctx, cpu.Info(), nil)
 	if err != nil {
 		return err
 	}
 	f := runFlags{}
 	c := harness.Check{
-		Meters: meters, Device: configure([]device.Info{cpu.Info()}, node.Settings.CPUs)[0],
+		Meters: meters, Device: on[0],
 		Use: "mining", Config: f.config(harness.Part{Use: "mining", Device: cpu.Info()}, kernels),
 		Worker: func() *exec.Cmd { return selfCommand(workerName) }, Step: step, Interval: interval,
 		Progress: func(phase string, left time.Duration) {

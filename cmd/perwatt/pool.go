@@ -340,8 +340,8 @@ func (d *poolDisplay) conclude(cmd *cobra.Command, format report.Format, n strat
 			say(stdout, "Record %s", path)
 			continue
 		}
-		if err := write(stdout, format, rec, path); err != nil {
-			return fmt.Errorf("print the record (it lies in %s): %w", path, err)
+		if err := printRecord(cmd, format, rec, path); err != nil {
+			return err
 		}
 		say(stderr, "perwatt: record: %s", path)
 	}

@@ -176,8 +176,7 @@ func pdf(ctx context.Context, out string, page []byte) error {
 
 // pageOf writes the page on the records of one run of this program.
 func pageOf(ctx context.Context, out string, files []string, records []*results.Record) error {
-	// A session that was interrupted has its page, too.
-	c, err := compare.New(context.WithoutCancel(ctx), records, files, compare.Options{Seed: 1})
+	c, err := compare.New(ctx, records, files, compare.Options{Seed: 1})
 	if err != nil {
 		return err
 	}

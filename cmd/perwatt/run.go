@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 
 	legal "github.com/perwatt/perwatt"
@@ -30,7 +29,6 @@ import (
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/report"
-	"github.com/perwatt/perwatt/results/store"
 )
 
 // runFlags are what can be typed after perwatt run.
@@ -188,7 +186,7 @@ func (f *runFlags) plan(cmd *cobra.Command) (p results.Plan, scenarios []harness
 }
 
 func (f *runFlags) run(cmd *cobra.Command) error {
-	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	plan, scenarios, on, err := f.plan(cmd)
 	if err != nil {
 		return err
@@ -226,7 +224,8 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		w := harness.NeighbourWarning(others)
 		say(stderr, "perwatt: %s: the records of both say so; %s", w.Text, w.Remedy)
 	}
-	node, err := harness.Fingerprint(harness.Roots{}, devices.List())
+	describe := func() (results.Node, error) { return harness.Fingerprint(harness.Roots{}, devices.List()) }
+	node, err := describe()
 	if err != nil {
 		return err
 	}
@@ -247,158 +246,131 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		}
 		kernels = append(kernels, chosen...)
 	}
-	for _, sc := range scenarios {
-		for _, part := range sc.Parts { // what a worker would refuse is refused here
-			cfg := f.config(part, kernels)
-			if cfg.Device, err = devices.Open(device.Config{Info: part.Device, Threads: plan.Threads}); err != nil {
-				return err
-			}
-			w, err := benchall.Open(part.Use, cfg)
-			if err != nil {
-				return err
-			}
-			if err := w.Close(); err != nil {
-				return err
-			}
-		}
-	}
-	defer func() { f.sweep.remains(stderr) }()
-	var files []string
-	var records []*results.Record
-	for session, setting := range f.sweep.Sessions(plan.Sessions) {
-		plan.Session, plan.Setting = session, setting
-		if setting != nil {
-			show.say("applying setting " + setting.Value)
-			applied := f.keep.begin(st.Place()) // what stays applied is said
-			err := f.sweep.Apply(ctx, setting, "")
-			if applied(); err != nil {
-				switch {
-				case len(files) == 0:
-					return interrupted(ctx, err)
-				case ctx.Err() != nil:
-					return exit{exitInterrupted, fmt.Errorf("interrupted: what was measured before is kept: %s", strings.Join(files, ", "))}
-				}
-				return fmt.Errorf("%w; what was measured before is kept: %s", err, strings.Join(files, ", "))
-			}
-			if node, err = harness.Fingerprint(harness.Roots{}, devices.List()); err != nil { // a setting may show in it
-				return err
-			}
-		}
-		s := harness.Session{
-			Record: &results.Record{
-				Schema: results.SchemaVersion, ID: ulid.Make().String(), Tool: tool(), Node: node, Plan: plan,
-				Kernels: kernels, Meters: []results.Meter{}, MeterProbes: probes, Runs: []results.Run{}, Warnings: doubts,
-			},
+	var path string // of the record of the session that goes on
+	var saved func()
+	sessions := harness.Sessions{
+		Session: harness.Session{
+			Record:     &results.Record{Schema: results.SchemaVersion, Tool: tool(), Node: node, Plan: plan, Kernels: kernels, MeterProbes: probes, Warnings: doubts},
 			Neighbours: neighbours,
-			Scenarios:  scenarios, Meters: meters, Devices: configure(on, node.Settings.CPUs[:plan.Threads]),
+			Scenarios:  scenarios, Meters: meters,
 			Config:   func(part harness.Part) bench.Config { return f.config(part, kernels) },
 			Worker:   func() *exec.Cmd { return selfCommand(workerName) },
 			Progress: show.update,
+		},
+		On:       on,
+		Sweep:    f.sweep.Sweep,
+		Describe: describe,
+		Applying: func(to results.Setting) func() {
+			show.say("applying setting " + to.Value)
+			return f.keep.begin(st.Place()) // what stays applied is said
+		},
+		Create: func(rec *results.Record) (func(*results.Record) error, error) {
+			draft, err := st.Create(rec.ID, time.Now(), rec.Plan.Preset == "publish")
+			if err != nil {
+				return nil, fmt.Errorf("--store: %w", err)
+			}
+			path, saved = "", f.keep.begin(st.Place())
+			return func(rec *results.Record) (err error) {
+				path, err = draft.Keep(rec)
+				return err
+			}, nil
+		},
+	}
+	if err := sessions.Refused(devices.Open, benchall.Open); err != nil {
+		return err
+	}
+	defer f.sweep.remains(stderr)
+	var files []string
+	var records []*results.Record
+	for rec, err := range sessions.All(ctx) {
+		switch {
+		case rec == nil && len(files) == 0:
+			return interrupted(ctx, err)
+		case rec == nil && ctx.Err() != nil:
+			return exit{exitInterrupted, fmt.Errorf("interrupted: what was measured before is kept: %s", strings.Join(files, ", "))}
+		case rec == nil:
+			return fmt.Errorf("%w; what was measured before is kept: %s", err, strings.Join(files, ", "))
 		}
-		path, err := f.measure(ctx, st, &s, format, stdout, stderr, show)
-		if path != "" && len(s.Record.Runs) > 0 {
-			files, records = append(files, path), append(records, s.Record)
+		saved()
+		show.clear()
+		err = ended(cmd, format, rec, path, err)
+		if path != "" && len(rec.Runs) > 0 {
+			files, records = append(files, path), append(records, rec)
 		}
 		if f.page != "" && len(records) > 0 {
 			// A page of what there is also where a run failed or Ctrl-C ended it.
-			if made := f.writeReport(context.WithoutCancel(ctx), files, records, stdout, stderr, format); made != nil {
-				err = errors.Join(err, made)
-			}
+			err = errors.Join(err, f.writeReport(cmd, files, records, format))
 		}
 		if err != nil {
 			return err
 		}
-		plan.Seed += 1_000_000 // no seed of one session is used by another
 	}
 	return nil
 }
 
-// writeReport writes the page on the sessions so far and says where it lies.
-func (f *runFlags) writeReport(ctx context.Context, files []string, records []*results.Record, stdout, stderr io.Writer, format report.Format) error {
+// writeReport writes the page on the sessions so far, one that was interrupted
+// too, and prints where it lies.
+func (f *runFlags) writeReport(cmd *cobra.Command, files []string, records []*results.Record, format report.Format) error {
 	defer f.keep.begin(f.page)()
-	err := pageOf(ctx, f.page, files, records)
+	err := pageOf(context.WithoutCancel(cmd.Context()), f.page, files, records)
 	switch {
 	case errors.Is(err, compare.ErrNothing): // said already
 		return nil
 	case err != nil:
 		return fmt.Errorf("--report: %w", err)
 	case format == report.Text:
-		say(stdout, "Page %s", f.page)
+		say(cmd.OutOrStdout(), "Page %s", f.page)
 	default:
-		say(stderr, "perwatt: page: %s", f.page)
+		say(cmd.ErrOrStderr(), "perwatt: page: %s", f.page)
 	}
 	return nil
 }
 
-// measure runs one session, prints it and returns where it lies.
-func (f *runFlags) measure(ctx context.Context, st *store.Store, s *harness.Session, format report.Format, stdout, stderr io.Writer, show *progress) (path string, err error) {
-	rec := s.Record
-	draft, err := st.Create(rec.ID, time.Now(), rec.Plan.Preset == "publish")
-	if err != nil {
-		return "", fmt.Errorf("--store: %w", err)
-	}
-	s.Save = func(rec *results.Record) (err error) {
-		path, err = draft.Keep(rec)
-		return err
-	}
-	// While it watches, this process wakes ten times a second for microseconds:
-	// more than one processor only adds threads that spin at each wake.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	saved := f.keep.begin(st.Place())
-	runErr := s.Run(ctx)
-	saved()
-	show.clear()
+// ended prints the record of a session that ended with err, and returns the error
+// with the exit code of the session.
+func ended(cmd *cobra.Command, format report.Format, rec *results.Record, path string, err error) error {
 	if len(rec.Runs) > 0 {
-		if err := write(stdout, format, rec, path); err != nil {
-			return path, fmt.Errorf("print the record (it lies in %s): %w", path, err)
+		if err := printRecord(cmd, format, rec, path); err != nil {
+			return err
 		}
 	}
-	if runErr != nil {
-		if path != "" {
-			runErr = fmt.Errorf("%w: the runs before it are in %s", runErr, path)
-		}
-		return path, runErr
-	}
-	if format != report.Text {
-		say(stderr, "perwatt: record: %s", path)
+	if err == nil && format != report.Text { // which has it
+		say(cmd.ErrOrStderr(), "perwatt: record: %s", path)
 	}
 	switch good := rec.Count(results.OK); {
+	case err != nil && path != "":
+		return fmt.Errorf("%w: the runs before it are in %s", err, path)
+	case err != nil:
+		return err
 	case rec.State == results.Interrupted:
-		return path, exit{exitInterrupted, fmt.Errorf("interrupted: %d finished runs are kept in %s; perwatt verify reads it, a new perwatt run starts afresh", good, path)}
+		return exit{exitInterrupted, fmt.Errorf("interrupted: %d finished runs are kept in %s; perwatt verify reads it, a new perwatt run starts afresh", good, path)}
 	case good == 0:
-		return path, exit{exitData, fmt.Errorf("no run gave a result: the reasons are in %s", path)}
+		return exit{exitData, fmt.Errorf("no run gave a result: the reasons are in %s", path)}
 	case good < len(rec.Runs):
-		return path, exit{exitGate, fmt.Errorf("%d of %d runs gave no result: the reasons are above and in %s", len(rec.Runs)-good, len(rec.Runs), path)}
+		return exit{exitGate, fmt.Errorf("%d of %d runs gave no result: the reasons are above and in %s", len(rec.Runs)-good, len(rec.Runs), path)}
 	}
-	return path, nil
+	return nil
 }
 
-// write prints a record in the format that was asked for.
-func write(w io.Writer, format report.Format, rec *results.Record, path string) error {
+// printRecord prints a record in the format that was asked for.
+func printRecord(cmd *cobra.Command, format report.Format, rec *results.Record, path string) (err error) {
+	w := cmd.OutOrStdout()
 	if format == report.JSON {
-		raw, err := results.Seal(rec)
-		if err == nil {
+		var raw []byte
+		if raw, err = results.Seal(rec); err == nil {
 			_, err = w.Write(results.PrintableJSON(raw))
 		}
-		return err
+	} else {
+		err = report.Write(w, format, rec, options(w, path))
 	}
-	return report.Write(w, format, rec, options(w, path))
+	if err != nil {
+		return fmt.Errorf("print the record (it lies in %s): %w", path, err)
+	}
+	return nil
 }
 
 func options(w io.Writer, path string) report.Options {
 	return report.Options{Path: path, Program: os.Args[0], Width: width(w), Color: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
-}
-
-// configure gives the uses of a CPU one thread on each of the logical CPUs.
-func configure(on []device.Info, cpus []int) []device.Config {
-	out := make([]device.Config, len(on))
-	for i, d := range on {
-		out[i].Info = d
-		if d.Kind == device.CPU {
-			out[i].Threads, out[i].CPUs = len(cpus), cpus
-		}
-	}
-	return out
 }
 
 // config is what a part of a scenario is opened with, but for its device.

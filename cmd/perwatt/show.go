@@ -69,7 +69,7 @@ printed with the rest, and said.`,
 				}
 				say(cmd.ErrOrStderr(), "perwatt: %s is excluded since %s: %s", what, a.Time().Format("2006-01-02"), a.Reason)
 			}
-			return write(cmd.OutOrStdout(), f, rec, h.Path)
+			return printRecord(cmd, f, rec, h.Path)
 		},
 	}
 	dir.flag(cmd)

@@ -1,0 +1,118 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/results"
+)
+
+// Sessions measures this node in one session after another: as many as the plan
+// asks for at each setting of the sweep, one record a session.
+type Sessions struct {
+	// Session is what all sessions have in common. The record of each is a copy
+	// of its record, with an identifier, a number, a seed and a setting.
+	Session Session
+	On      []device.Info // the devices that are measured
+	Sweep   *Sweep
+	// Describe describes the node anew: a setting may show in it.
+	Describe func() (results.Node, error)
+	// Applying is called before a setting is applied, and applied after it was.
+	Applying func(results.Setting) (applied func())
+	// Create opens the file of a record and returns what saves the record there.
+	Create func(*results.Record) (save func(*results.Record) error, err error)
+}
+
+// seedsPerSession keeps the seeds of sessions apart.
+const seedsPerSession = 1_000_000
+
+// Refused returns the error with which a worker would refuse one of the parts.
+func (s *Sessions) Refused(openDevice func(device.Config) (device.Device, error), open func(use string, cfg bench.Config) (bench.Workload, error)) error {
+	for _, sc := range s.Session.Scenarios {
+		for _, part := range sc.Parts {
+			cfg := s.Session.Config(part)
+			var err error
+			if cfg.Device, err = openDevice(device.Config{Info: part.Device, Threads: s.Session.Record.Plan.Threads}); err != nil {
+				return err
+			}
+			load, err := open(part.Use, cfg)
+			if err != nil {
+				return err
+			}
+			if err := load.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// All measures and yields each session's record, with the error that ended the
+// session, if any. The record is nil if the session did not begin. Whoever ranges
+// over it decides whether another session follows.
+func (s *Sessions) All(ctx context.Context) iter.Seq2[*results.Record, error] {
+	return func(yield func(*results.Record, error) bool) {
+		plan, node := s.Session.Record.Plan, s.Session.Record.Node
+		for plan.Session, plan.Setting = range s.Sweep.Sessions(plan.Sessions) {
+			rec, err := s.measure(ctx, plan, &node)
+			if !yield(rec, err) {
+				return
+			}
+			plan.Seed += seedsPerSession
+		}
+	}
+}
+
+// measure applies the setting of a plan, which may change node, and takes one
+// session through the plan.
+func (s *Sessions) measure(ctx context.Context, plan results.Plan, node *results.Node) (rec *results.Record, err error) {
+	if plan.Setting != nil {
+		applied := s.Applying(*plan.Setting)
+		err := s.Sweep.Apply(ctx, plan.Setting, "")
+		if applied(); err != nil {
+			return nil, err
+		}
+		if *node, err = s.Describe(); err != nil {
+			return nil, err
+		}
+	}
+	one, record := s.Session, *s.Session.Record
+	one.Record = &record
+	record.ID, record.Node, record.Plan = ulid.Make().String(), *node, plan
+	record.Meters, record.Runs = []results.Meter{}, []results.Run{}
+	record.Warnings = slices.Clip(record.Warnings) // a session adds its own
+	if one.Devices, err = Place(s.On, *node, plan.Threads); err != nil {
+		return nil, err
+	}
+	if one.Save, err = s.Create(&record); err != nil {
+		return nil, err
+	}
+	// While it watches, this process wakes ten times a second for microseconds:
+	// more than one processor only adds threads that spin at each wake.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	return &record, one.Run(ctx)
+}
+
+// Place gives the uses of a CPU one thread on each of the first logical CPUs that
+// this process may use, where the node knows them.
+func Place(on []device.Info, node results.Node, threads int) ([]device.Config, error) {
+	cpus := node.Settings.CPUs
+	if len(cpus) > 0 && len(cpus) < threads {
+		return nil, fmt.Errorf("harness: %d threads need as many logical CPUs, and only %d may be used now (%v): ask for fewer with --threads", threads, len(cpus), cpus)
+	}
+	out := make([]device.Config, len(on))
+	for i, d := range on {
+		out[i].Info = d
+		if d.Kind == device.CPU {
+			out[i].Threads, out[i].CPUs = threads, cpus[:min(threads, len(cpus))]
+		}
+	}
+	return out, nil
+}
