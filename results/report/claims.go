@@ -31,11 +31,11 @@ type claimant struct {
 // the order of the records: there is no other for a claim. Its cells have no
 // number that a page could sort by.
 func claims(rows []claimant) table.Table {
-	if len(rows) == 0 {
+	if len(rows) == 0 { // no note without a row
 		return table.Table{}
 	}
 	t := table.Table{
-		Title: "What devices say of themselves: claims, measured by nobody here and never ranked",
+		ID: "claimed", Title: "What devices say of themselves: claims, measured by nobody here and never ranked",
 		Columns: []table.Column{
 			{Head: "candidate", Kind: table.Name, Limit: 40}, {Head: "device", Under: "model", Kind: table.Name}, {Head: "run", Under: "mode", Kind: table.Name},
 			{Head: "claimed rate", Under: "by its"}, {Head: "÷ measured"}, {Head: "its shares", Under: "÷ its claim"}, {Head: "claimed power", Under: "what it is"},

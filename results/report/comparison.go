@@ -49,7 +49,7 @@ func comparisonPage(of Page) *table.Page {
 		Title: []string{results.Plural(len(c.Candidates), "candidate") + " compared", "reference " + results.Line(c.Reference, 40), "margin " + table.Percent(c.Margin)},
 		State: Conclusion(c), Whole: len(c.Excluded) == 0,
 	}
-	p.Add(warnings(c))
+	p.Add(warned("Warnings", c.Warnings))
 	for _, t := range c.Tables {
 		for _, g := range t.Groups {
 			p.Add(groupTable(t, g))
@@ -77,14 +77,11 @@ func comparisonPage(of Page) *table.Page {
 	return p
 }
 
-// warnings are those about what is compared.
-func warnings(c *compare.Comparison) table.Table {
-	t := table.Table{Tone: table.Caution}
-	for _, w := range c.Warnings {
+// warned lists warnings, each with its remedy.
+func warned(title string, all []results.Warning) table.Table {
+	t := table.Table{Title: title, Tone: table.Caution}
+	for _, w := range all {
 		t.Add(results.Line(w.Code, table.NameLimit), results.Line(w.Text, table.TextLimit)+" → "+results.Line(w.Remedy, table.TextLimit))
-	}
-	if t.Items = table.Limited(t.Items); len(t.Items) > 0 {
-		t.Title = "Warnings"
 	}
 	return t
 }
@@ -252,7 +249,7 @@ func exchange(c *compare.Comparison) table.Table {
 		return table.Table{}
 	}
 	t := table.Table{
-		Title:   "Exchange between uses: hashes given up for one sample, on the same energy",
+		ID: "exchange", Title: "Exchange between uses: hashes given up for one sample, on the same energy",
 		Columns: []table.Column{{Head: "candidate", Kind: table.Name}, {Head: "training", Kind: table.Name}, {Head: "hashes a sample"}, {Head: "against the reference"}},
 		Notes:   []string{"Below 100 % a candidate gives up less mining for a unit of training than the reference does: its comparative advantage is in training."},
 	}
@@ -271,7 +268,7 @@ func mixes(c *compare.Comparison) table.Table {
 		return table.Table{}
 	}
 	t := table.Table{
-		Title:   "One kilowatt-hour, shared between mining and training",
+		ID: "mixes", Title: "One kilowatt-hour, shared between mining and training",
 		Columns: []table.Column{{Head: "candidate", Under: "training", Kind: table.Name}, {Head: "gives", Kind: table.Name}},
 		Notes:   []string{"Both at once is the mullet as it was measured; the others are shares of the energy of each use alone."},
 	}
@@ -298,7 +295,7 @@ func mixes(c *compare.Comparison) table.Table {
 }
 
 func differences(c *compare.Comparison) table.Table {
-	t := table.Table{}
+	t := table.Table{Title: "What differs besides the hardware under test"}
 	for _, d := range c.Differences {
 		var words []string
 		for i, v := range d.Values {
@@ -310,9 +307,7 @@ func differences(c *compare.Comparison) table.Table {
 		}
 		t.Add(results.Line(d.Fact, 2*table.NameLimit), text)
 	}
-	if t.Items = table.Limited(t.Items); len(t.Items) > 0 {
-		t.Title = "What differs besides the hardware under test"
-	}
+	t.Items = table.Limited(t.Items)
 	return t
 }
 
@@ -328,13 +323,11 @@ func comparedClaims(c *compare.Comparison) table.Table {
 }
 
 func excluded(c *compare.Comparison) table.Table {
-	t := table.Table{Tone: table.Bad}
+	t := table.Table{Title: "Not used", Tone: table.Bad}
 	for _, e := range c.Excluded {
 		t.Add(results.Line(e.What, 3*table.NameLimit), e.Why)
 	}
-	if t.Items = table.Limited(t.Items); len(t.Items) > 0 {
-		t.Title = "Not used"
-	}
+	t.Items = table.Limited(t.Items)
 	return t
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
@@ -62,6 +63,7 @@ type view struct {
 // write writes the page. The policy names the style and the script: nothing
 // else in the page can be either.
 func (v view) write(w io.Writer) error {
+	v.Sections = slices.DeleteFunc(v.Sections, func(s section) bool { return len(s.Blocks) == 0 })
 	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS) // #nosec G203 -- embedded in the program
 	if v.Nights {
 		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+nightsJS)+v.Script // #nosec G203 -- embedded in the program
@@ -83,7 +85,7 @@ func (v view) write(w io.Writer) error {
 // its sign says too.
 type badge struct{ Tone, Sign, Text, About string }
 
-// section is a title and blocks below it.
+// section is a title and blocks below it. A page leaves out one without blocks.
 type section struct {
 	ID, Title      string
 	Lead           []string
@@ -91,14 +93,17 @@ type section struct {
 	Action, Button string // of a form around the blocks, if there is one
 }
 
-// add adds blocks that have something to show.
-func (s *section) add(blocks ...block) {
-	for _, b := range blocks {
-		if b.Title != "" || len(b.Charts)+len(b.Rows)+len(b.Items)+len(b.Notes)+len(b.Blocks) > 0 {
-			s.Blocks = append(s.Blocks, b)
-		}
+// sectionOf is a section with a sentence, if there is one, and the blocks that
+// have something to show.
+func sectionOf(id, title, lead string, blocks ...block) section {
+	s := section{ID: id, Title: title, Blocks: full(blocks...)}
+	if lead != "" {
+		s.Lead = []string{lead}
 	}
+	return s
 }
+
+func (s *section) add(blocks ...block) { s.Blocks = append(s.Blocks, full(blocks...)...) }
 
 // block is charts and a table, with the table's title.
 type block struct {
@@ -108,10 +113,9 @@ type block struct {
 	Fold   bool // closed until it is opened; printed open
 }
 
-// blockOf is the block of a table with an element of that id.
-func blockOf(id string, t table.Table) block {
-	t.ID = id
-	return block{Table: t}
+// full are the blocks that have something to show.
+func full(blocks ...block) []block {
+	return slices.DeleteFunc(blocks, func(b block) bool { return len(b.Charts)+len(b.Blocks) == 0 && b.Empty() })
 }
 
 // WriteHTML writes the page.
@@ -121,9 +125,15 @@ func WriteHTML(w io.Writer, p Page) error {
 	}
 	return view{
 		Title: "What does this hardware deliver per watt?", Headline: Conclusion(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
-		Sections: slices.DeleteFunc([]section{
-			doubtful(p), uses(p), sweeps(p), across(p), traces(p), money(p), claimed(p), differing(p), disclosure(p), prices(p), sources(p), glossary(),
-		}, func(s section) bool { return len(s.Blocks) == 0 && len(s.Lead) == 0 }),
+		Sections: []section{
+			sectionOf("warnings", "Warnings", "", block{Table: warned("", p.Comparison.Warnings)}),
+			uses(p), sweeps(p), across(p),
+			sectionOf("traces", "What the instruments saw", "Power and rate of one run of each candidate; the measured window is shaded.", block{Charts: traceCharts(p)}),
+			money(p),
+			sectionOf("claims", "What devices say of themselves", "", block{Table: comparedClaims(p.Comparison)}),
+			sectionOf("environment", "What else differs", "Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test.", block{Table: differing(p.Comparison)}),
+			disclosure(p), prices(p), sources(p), glossary(),
+		},
 		Foot: []string{results.Line(p.Tool, 120)},
 	}.write(w)
 }
@@ -140,24 +150,16 @@ func sub(p Page) string {
 	for _, cand := range c.Candidates {
 		sessions += len(cand.Records)
 	}
-	when := day(p, false)
-	if last := day(p, true); last != when {
+	var days []string
+	for _, r := range p.Records {
+		days = append(days, r.Start.UTC().Format(time.DateOnly))
+	}
+	when, last := slices.Min(days), slices.Max(days)
+	if last != when {
 		when += " to " + last
 	}
 	return fmt.Sprintf("%s in %s, %s. Reference %s, margin %s, fixed beforehand; intervals are 95 %%, seed %d.",
 		results.Plural(len(c.Candidates), "candidate"), results.Plural(sessions, "session"), when, results.Line(c.Reference, 40), table.Percent(c.Margin), c.Seed)
-}
-
-// day is the first or the last on which something was measured.
-func day(p Page, last bool) string {
-	out := ""
-	for _, r := range p.Records {
-		d := r.Start.UTC().Format("2006-01-02")
-		if out == "" || (d < out) != last && d != out {
-			out = d
-		}
-	}
-	return out
 }
 
 func badges(p Page) (out []badge) {
@@ -174,9 +176,16 @@ func badges(p Page) (out []badge) {
 	}
 	valid, interleaved, steady, covered, measured := 0, 0, 0, 0, 0
 	grades := map[results.Grade]bool{}
-	least := 1 << 30
-	for _, cand := range p.Comparison.Candidates {
-		least = min(least, len(cand.Records))
+	least, most := 0, 0
+	for i, cand := range p.Comparison.Candidates {
+		n := len(cand.Records)
+		if most = max(most, n); i == 0 || n < least {
+			least = n
+		}
+	}
+	each := results.Plural(least, "session") + " each"
+	if most > least {
+		each = fmt.Sprintf("%d or more sessions each", least)
 	}
 	for _, r := range p.Records {
 		s := r.Summary
@@ -214,21 +223,11 @@ func badges(p Page) (out []badge) {
 	add(measured == n, measured > 0, "watts measured in "+of(measured), "the others are modelled, declared or absent, and are not ranked")
 	add(len(named) == 1 && named[0] < "D", len(named) > 0 && named[len(named)-1] < "E", "power grade "+cmp.Or(strings.Join(named, ", "), "none"), "A wall ≤ 1 % over 600 s … E modelled or declared")
 	add(valid == n, valid > 0, "valid "+of(valid), "by the publish rules, listed under method")
-	add(least >= 5, least >= 3, results.Plural(least, "session")+" or more each", "5 show how much sessions differ; 3 is the least for a verdict")
+	add(least >= 5, least >= 3, each, "5 show how much sessions differ; 3 is the least for a verdict")
 	add(interleaved == n, interleaved > 0, "interleaved "+of(interleaved), "rounds in alternating order, so that drift does not look like a difference")
 	add(steady == n, steady > n/2, "steady "+of(steady), "every use had settled before its window")
 	add(covered == n, covered > 0, "metered throughout "+of(covered), "99 % of the windows' time lies between readings")
 	return out
-}
-
-// doubtful holds the warnings about what is compared.
-func doubtful(p Page) section {
-	s := section{ID: "warnings", Title: "Warnings"}
-	if w := warnings(p.Comparison); len(w.Items) > 0 {
-		w.Title = ""
-		s.add(blockOf("", w))
-	}
-	return s
 }
 
 // What a page draws of one comparison: a browser shows no more than that.
@@ -239,14 +238,16 @@ const (
 
 // uses holds a ranking and a table for each use.
 func uses(p Page) section {
-	s := section{ID: "uses", Title: "At each use", Lead: []string{"Work per joule decides; beside it stand the throughput and the watts that it is made of. An index is against the reference, and includes what the meters add."}}
+	s := sectionOf("uses", "At each use", "Work per joule decides; beside it stand the throughput and the watts that it is made of.")
 	if len(p.Records) == 1 { // nothing to rank: one table says it all
-		s.Lead = []string{"Work per joule decides; beside it stand the throughput and the watts that it is made of."}
-		for i, t := range []table.Table{figures(p.Records[0]), yields(p.Records[0]), arithmetic(p.Records[0]), targets(p.Records[0]), beside(p.Records[0])} {
-			s.add(blockOf(fmt.Sprintf("one-%d", i), t))
+		for i, of := range []func(*results.Record) table.Table{figures, yields, arithmetic, targets, beside} {
+			t := of(p.Records[0])
+			t.ID = fmt.Sprintf("one-%d", i)
+			s.add(block{Table: t})
 		}
 		return s
 	}
+	s.Lead[0] += " An index is against the reference, and includes what the meters add."
 	tables := p.Comparison.Tables
 	if n := len(tables); n > mostUses {
 		tables = tables[:mostUses]
@@ -256,7 +257,9 @@ func uses(p Page) section {
 		charts := append(rankingChart(p, t, fmt.Sprintf("rank%d", ti)), throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti))...)
 		s.add(block{Charts: charts})
 		for gi, g := range t.Groups {
-			s.add(blockOf(fmt.Sprintf("use-%d-%d", ti, gi), groupTable(t, g)))
+			grouped := groupTable(t, g)
+			grouped.ID = fmt.Sprintf("use-%d-%d", ti, gi)
+			s.add(block{Table: grouped})
 		}
 	}
 	return s
@@ -264,12 +267,9 @@ func uses(p Page) section {
 
 // across normalises between uses.
 func across(p Page) section {
-	s := section{ID: "across", Title: "From one use to another"}
 	charts, left := planeCharts(p)
-	s.add(block{Charts: charts}, blockOf("exchange", exchange(p.Comparison)), blockOf("mixes", mixes(p.Comparison)), block{Charts: mulletChart(p)}, blockOf("mullets", mullets(p)))
-	if len(s.Blocks) > 0 {
-		s.Lead = []string{"What a kilowatt-hour gives at each use, at which rate a machine turns one into the other, and what both at once gave."}
-	}
+	s := sectionOf("across", "From one use to another", "What a kilowatt-hour gives at each use, at which rate a machine turns one into the other, and what both at once gave.",
+		block{Charts: charts}, block{Table: exchange(p.Comparison)}, block{Table: mixes(p.Comparison)}, block{Charts: mulletChart(p)}, block{Table: mullets(p)})
 	if left > 0 {
 		s.Lead = append(s.Lead, fmt.Sprintf("The first %d trainings are drawn, and %d are not: the table has all of them.", mostTrainings, left))
 	}
@@ -279,7 +279,7 @@ func across(p Page) section {
 // mullets has a row for each session in which mining ran behind training.
 func mullets(p Page) table.Table {
 	t := table.Table{
-		Title: "Mining behind training, against training alone, paired by round", Counts: true, WattsAt: true,
+		ID: "mullets", Title: "Mining behind training, against training alone, paired by round", Counts: true, WattsAt: true,
 		Columns: append([]table.Column{{Head: "candidate", Kind: table.Name}, {Head: "session", Kind: table.Name}}, coRun...),
 	}
 	for _, c := range p.Comparison.Candidates {
@@ -290,47 +290,23 @@ func mullets(p Page) table.Table {
 			}
 		}
 	}
-	if len(t.Rows) == 0 {
-		return table.Table{}
-	}
 	return t
 }
 
-func traces(p Page) section {
-	s := section{ID: "traces", Title: "What the instruments saw"}
-	s.add(block{Charts: traceCharts(p)})
-	if len(s.Blocks) > 0 {
-		s.Lead = []string{"Power and rate of one run of each candidate; the measured window is shaded."}
-	}
-	return s
-}
-
-// claimed is what miners report of themselves.
-func claimed(p Page) section {
-	s := section{ID: "claims", Title: "What devices say of themselves"}
-	s.add(blockOf("claimed", comparedClaims(p.Comparison)))
-	return s
-}
-
-func differing(p Page) section {
-	s := section{ID: "environment", Title: "What else differs"}
-	if len(p.Comparison.Differences) == 0 {
-		return s
-	}
-	s.Lead = []string{"Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test."}
+// differing has a row for each fact in which the candidates differ.
+func differing(c *compare.Comparison) table.Table {
 	t := table.Table{ID: "differences", Columns: table.Named("fact")}
-	for _, c := range p.Comparison.Candidates {
-		t.Columns = append(t.Columns, table.Column{Head: results.Line(c.ID, 40), Kind: table.Words})
+	for _, cand := range c.Candidates {
+		t.Columns = append(t.Columns, table.Column{Head: results.Line(cand.ID, 40), Kind: table.Words})
 	}
-	for _, d := range p.Comparison.Differences {
+	for _, d := range c.Differences {
 		row := []table.Cell{text(results.Line(d.Fact, 60))}
 		for _, v := range d.Values {
 			row = append(row, text(cmp.Or(results.Line(v, 160), "not known")))
 		}
 		t.Row(row...)
 	}
-	s.add(block{Table: t})
-	return s
+	return t
 }
 
 // disclosure says how it was measured, and holds every record to the rules.
@@ -339,16 +315,17 @@ func disclosure(p Page) section {
 		"Each use runs in a process of its own; its work is counted beside the meter on one clock, and rate and energy come from the same window of the same run. Rounds alternate in order. An efficiency is a sum of work over a sum of energy, its interval a cluster bootstrap over sessions, or that of a ratio estimator over the windows where there is one session.",
 		"Verdicts: better if the interval of the index, meters included, lies above 100 %; no worse if above 100 % less the margin; worse if below 100 %; else it cannot be told, with what would settle it. P-values are Welch's over sessions, adjusted over the whole comparison (Benjamini and Hochberg). Outliers are counted, never dropped.",
 	}}
-	s.add(blockOf("", excluded(p.Comparison)))
+	s.add(block{Table: excluded(p.Comparison)})
 	shown := disclosed(p)
-	if len(shown) < len(p.Records) {
+	left := len(p.Records) - len(shown)
+	if left > 0 {
 		s.add(block{Table: ruleCounts(p.Records)})
 	}
 	for i, r := range shown {
 		s.add(recordBlock(i, r))
 	}
-	if n := len(p.Records) - len(shown); n > 0 {
-		s.add(block{Table: table.Table{Notes: []string{fmt.Sprintf("%d records are counted above and not shown one by one: perwatt report FILE shows any of them alone, and perwatt verify --rules publish FILE its rules.", n)}}})
+	if left > 0 {
+		s.add(block{Table: table.Table{Notes: []string{fmt.Sprintf("%d records are counted above and not shown one by one: perwatt report FILE shows any of them alone, and perwatt verify --rules publish FILE its rules.", left)}}})
 	}
 	return s
 }
@@ -444,7 +421,7 @@ func recordBlock(i int, r *results.Record) block {
 		t.Add("coverage", results.Line(text, table.TextLimit))
 	}
 	t.Items = append(t.Items, recordWarnings(r).Items...)
-	return block{Table: t, Fold: true, Blocks: []block{{Table: budget(i, r)}, {Table: rules(i, r)}}}
+	return block{Table: t, Fold: true, Blocks: full(block{Table: budget(i, r)}, block{Table: rules(i, r)})}
 }
 
 // budget lists what is uncertain of each power and efficiency.
@@ -496,19 +473,19 @@ func rules(i int, r *results.Record) table.Table {
 }
 
 func sources(p Page) section {
-	s := section{ID: "records", Title: "Records", Lead: []string{"Every figure can be made again from these: perwatt verify checks them, perwatt explain FIGURE names the windows behind a figure, and this command makes this page:", results.Printable(p.Command)}}
 	t := table.Table{ID: "records-table", Columns: []table.Column{{Head: "candidate", Kind: table.Words, Limit: 40}, {Head: "record", Kind: table.Words}, {Head: "start", Kind: table.Words}, {Head: "state", Kind: table.Name}, {Head: "sha256", Kind: table.Words}}}
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
 			t.Row(text(c.ID), text(cmp.Or(results.Printable(r.File), results.Line(r.ID, 40))), text(results.Line(r.Start, 30)), text(r.State), text(results.Line(r.Digest, 64)))
 		}
 	}
-	s.add(block{Table: t})
+	s := sectionOf("records", "Records", "Every figure can be made again from these: perwatt verify checks them, perwatt explain FIGURE names the windows behind a figure, and this command makes this page:", block{Table: t})
+	s.Lead = append(s.Lead, results.Printable(p.Command))
 	return s
 }
 
 func glossary() section {
-	return section{ID: "glossary", Title: "Words", Blocks: []block{{Table: table.Table{Items: []table.Item{
+	return sectionOf("glossary", "Words", "", block{Table: table.Table{Items: []table.Item{
 		{About: "boundary", Text: "where the watts were counted: the wall, the supplies, the node as its controller reports it, the board, the CPU packages, a card. Two boundaries are never ranked against each other."},
 		{About: "grade", Text: "A: at the wall within 1 %, over 600 s. B: at the wall within 2 %, over 300 s. C: telemetry of a controller or supply, or a shorter window. D: counters of components. E: modelled or declared, never ranked."},
 		{About: "~", Text: "before a figure that no instrument measured."},
@@ -517,5 +494,5 @@ func glossary() section {
 		{About: "J/TH", Text: "joules for 10¹² hashes: the same number as watts per TH/s, and what makers of miners quote."},
 		{About: "session", Text: "one start of perwatt run on one node; it holds rounds of windows. Sessions are the replicates."},
 		{About: "window", Text: "the measured part of a run, after it has settled."},
-	}}}}}
+	}}})
 }

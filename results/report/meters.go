@@ -23,9 +23,7 @@ type Instruments struct {
 // WriteInstruments prints m.
 func WriteInstruments(w io.Writer, m Instruments, opt Options) error {
 	p := &table.Page{Title: []string{"Meters"}, Whole: true, State: results.Plural(len(m.Meters), "meter") + " open"}
-	if looked := (table.Table{Title: "Looked for", Items: probed(m.MeterProbes)}); len(looked.Items) > 0 {
-		p.Add(looked)
-	}
+	p.Add(table.Table{Title: "Looked for", Items: probed(m.MeterProbes)})
 	for _, meter := range m.Meters {
 		opened := table.Table{Title: results.Line(meter.Name, table.NameLimit) + ": " + results.Line(meter.Source, table.TextLimit)}
 		for _, c := range meter.Channels {
@@ -44,13 +42,11 @@ func WriteInstruments(w io.Writer, m Instruments, opt Options) error {
 		}
 		p.Add(opened)
 	}
-	if len(m.Named) > 0 {
-		named := table.Table{Title: "Asked for by name, with --meter (perwatt meters --help has their options)"}
-		for _, n := range m.Named {
-			named.Add(n[0], n[1])
-		}
-		p.Add(named)
+	named := table.Table{Title: "Asked for by name, with --meter (perwatt meters --help has their options)"}
+	for _, n := range m.Named {
+		named.Add(n[0], n[1])
 	}
+	p.Add(named)
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 

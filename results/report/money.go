@@ -22,7 +22,7 @@ func WritePrices(w io.Writer, tables []economics.Table, warnings []results.Warni
 	for _, t := range tables {
 		p.Add(moneyTable(t))
 	}
-	p.Add(listed(warnings))
+	p.Add(warned("", warnings))
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 
@@ -50,29 +50,20 @@ func ExplainEconomics(w io.Writer, r *economics.Result, id string) (bool, error)
 }
 
 // earnings returns what the candidates earn, for a page without sections.
-func earnings(r *economics.Result) (tables []table.Table) {
+func earnings(r *economics.Result) []table.Table {
+	tables := []table.Table{{}, warned("", r.Warnings)}
 	if r.Banner != "" {
-		tables = append(tables, table.Table{Notes: []string{r.Banner}})
+		tables[0].Notes = []string{r.Banner}
 	}
-	tables = append(tables, listed(r.Warnings))
 	for _, t := range r.Tables {
 		tables = append(tables, moneyTable(t))
 	}
 	return tables
 }
 
-// listed lists warnings.
-func listed(warnings []results.Warning) table.Table {
-	t := table.Table{Tone: table.Caution}
-	for _, w := range warnings {
-		t.Add(results.Line(w.Code, table.NameLimit), results.Line(w.Text, table.TextLimit)+" → "+results.Line(w.Remedy, table.TextLimit))
-	}
-	return t
-}
-
 // moneyTable puts a table of economics on the model of all tables.
 func moneyTable(t economics.Table) table.Table {
-	out := table.Table{Title: t.Title, Notes: t.Notes}
+	out := table.Table{ID: word(t.ID), Title: t.Title, Notes: t.Notes}
 	for j, of := range t.Columns {
 		c := table.Column{Head: of.Head, Kind: table.Name, Limit: table.TextLimit}
 		if of.At != nil {
@@ -118,22 +109,20 @@ func wattsAt(p results.Provenance) string {
 func money(p Page) section {
 	s := section{ID: "economics", Title: "What it earns"}
 	if p.Economics == nil {
-		s.Lead = []string{"No price sheet was given: the page has hashes and samples per joule, but not what they are worth. perwatt prices --example writes a sheet to fill in."}
+		s.add(block{Table: table.Table{Notes: []string{"No price sheet was given: the page has hashes and samples per joule, but not what they are worth. perwatt prices --example writes a sheet to fill in."}}})
 		return s
 	}
 	if p.Economics.Banner != "" {
 		s.Lead = append(s.Lead, "⚠ "+p.Economics.Banner)
 	}
 	s.Lead = append(s.Lead, "Mining, colocation and owned training each have a cost boundary of their own and never share a column. Figures marked ~ rest on watts that were not measured.")
-	s.add(blockOf("", listed(p.Economics.Warnings)))
+	s.add(block{Table: warned("", p.Economics.Warnings)})
 	for _, t := range p.Economics.Tables {
 		if t.ID == sheetID {
 			continue
 		}
 		s.add(block{Charts: moneyCharts(p, t)})
-		b := blockOf(word(t.ID), moneyTable(t))
-		b.Fold = len(t.Rows) > foldedRows
-		s.add(b)
+		s.add(block{Table: moneyTable(t), Fold: len(t.Rows) > foldedRows})
 	}
 	from := table.Table{ID: "economics-figures", Title: "Where these figures come from", Columns: []table.Column{{Head: "figure", Kind: table.Words}, {Head: "value"}, {Head: "formula", Kind: table.Words}, {Head: "inputs", Kind: table.Words}}}
 	n := 0
@@ -159,7 +148,7 @@ func prices(p Page) section {
 	s := section{ID: "price-sheet", Title: "Price sheet"}
 	if p.Economics != nil {
 		if t, ok := p.Economics.Table(sheetID); ok {
-			s.add(blockOf(word(t.ID), moneyTable(t)))
+			s.add(block{Table: moneyTable(t)})
 		}
 	}
 	return s

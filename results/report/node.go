@@ -30,10 +30,8 @@ func WriteMachine(w io.Writer, m Machine, opt Options) error {
 		State: gib(n.Memory), Whole: true,
 	}
 	p.Add(machine(n), devices(m), kernels(m.Kernels), meters(m))
-	if t := recordWarnings(&results.Record{Warnings: m.Warnings}); len(t.Items) > 0 {
-		p.Add(t)
-	} else {
-		p.Add(table.Table{Title: "No warnings"})
+	if p.Add(recordWarnings(&results.Record{Warnings: m.Warnings})); len(m.Warnings) == 0 {
+		p.Add(table.Table{Notes: []string{"No warnings"}})
 	}
 	return p.WriteText(w, opt.Width, opt.Color)
 }

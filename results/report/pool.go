@@ -87,7 +87,8 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 		{Head: "worker", Under: "agent", Kind: table.Name}, {Head: "state", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "rate"}, {Head: "shares"}, {Head: "honest"}, {Head: "self-reported"},
 		{Head: "power", Under: "gross"}, {Head: "energy per work"},
 	}}
-	bad, unknown := table.Table{Tone: table.Bad}, table.Table{Tone: table.Bad}
+	bad := table.Table{Title: "Invalid: these shares are not those of honest work, or not all of it, and give no figure", Tone: table.Bad}
+	unknown := table.Table{Title: "Unknown: what these miners did in the windows that are left out", Tone: table.Bad}
 	for i := range miners {
 		m := &miners[i]
 		honest := ""
@@ -115,12 +116,6 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 	}
 	if more > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("%d more are not shown.", more))
-	}
-	if len(bad.Items) > 0 {
-		bad.Title = "Invalid: these shares are not those of honest work, or not all of it, and give no figure"
-	}
-	if len(unknown.Items) > 0 {
-		unknown.Title = "Unknown: what these miners did in the windows that are left out"
 	}
 	p.Add(t, bad, unknown)
 	return p.WriteText(w, opt.Width, opt.Color)

@@ -173,47 +173,68 @@ func intervals(t *table.Table) (notes []string) {
 }
 
 // madeOf names the uses of rows, with their kernels below if asked; what tells
-// two rows of one use apart (device, package, kernel, threads) stands below too.
+// two rows of one use apart stands below too.
 func madeOf(rows []results.Row, kernels bool) []table.Text {
 	type use struct {
 		scenario, use string
 		role          results.Role
 	}
-	type several struct {
-		first                              results.Row
-		devices, workloads, impls, threads bool
+	of := func(r results.Row) (use, variant) {
+		return use{r.Scenario, r.Use, r.Role}, variant{results.Line(r.Device, table.NameLimit), results.Line(r.Workload, 2*table.NameLimit), results.Line(r.Impl, table.NameLimit), r.Threads}
 	}
-	uses := map[use]*several{}
+	vary := varieties[use]{}
 	for _, r := range rows {
-		k := use{r.Scenario, r.Use, r.Role}
-		if uses[k] == nil {
-			uses[k] = &several{first: r}
-		}
-		u := uses[k]
-		u.devices = u.devices || r.Device != u.first.Device
-		u.workloads = u.workloads || r.Workload != u.first.Workload
-		u.impls = u.impls || r.Impl != u.first.Impl
-		u.threads = u.threads || r.Threads != u.first.Threads
+		vary.add(of(r))
 	}
 	cells := make([]table.Text, len(rows))
 	for i, r := range rows {
-		var under []string
-		u := uses[use{r.Scenario, r.Use, r.Role}]
-		if u.devices {
-			under = append(under, results.Line(r.Device, table.NameLimit))
-		}
-		if u.workloads {
-			under = append(under, results.Line(r.Workload, 2*table.NameLimit))
-		}
-		if (kernels || u.impls) && r.Impl != "" {
-			under = append(under, results.Line(r.Impl, table.NameLimit))
-		}
-		if u.threads {
-			under = append(under, results.Plural(r.Threads, "thread"))
-		}
-		cells[i] = table.Text{Text: results.Line(r.Use, table.NameLimit), Under: strings.Join(under, ", ")}
+		u, v := of(r)
+		vary := *vary[u]
+		vary.impl = vary.impl || kernels
+		cells[i] = table.Text{Text: results.Line(r.Use, table.NameLimit), Under: vary.words(v)}
 	}
 	return cells
+}
+
+// variant is what can tell two rows or two series of one use apart.
+type variant struct {
+	device, workload, impl string
+	threads                int
+}
+
+// variety says in which of these the variants of a use differ.
+type variety struct {
+	first                           variant
+	device, workload, impl, threads bool
+}
+
+// varieties are those of uses.
+type varieties[Use comparable] map[Use]*variety
+
+func (all varieties[Use]) add(u Use, v variant) {
+	y := all[u]
+	if y == nil {
+		y = &variety{first: v}
+		all[u] = y
+	}
+	y.device = y.device || v.device != y.first.device
+	y.workload = y.workload || v.workload != y.first.workload
+	y.impl = y.impl || v.impl != y.first.impl
+	y.threads = y.threads || v.threads != y.first.threads
+}
+
+// words tells v from the other variants of its use.
+func (y variety) words(v variant) string {
+	var words []string
+	for _, x := range []struct {
+		differs bool
+		word    string
+	}{{y.device, v.device}, {y.workload, v.workload}, {y.impl, v.impl}, {y.threads, results.Plural(v.threads, "thread")}} {
+		if x.differs && x.word != "" {
+			words = append(words, x.word)
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // instrument says which meter the watts are from and how far it can be off.
@@ -367,17 +388,14 @@ func yields(rec *results.Record) table.Table {
 		t.Notes = append(t.Notes, fmt.Sprintf("Exchange rate: the energy of one sample of %s gives %s at mining%s, n=%d.",
 			results.Line(x.Scenario, table.NameLimit), strings.TrimSuffix(table.One(m), "/sample"), from, m.N))
 	}
-	if len(t.Rows)+len(t.Notes) == 0 {
-		return table.Table{}
-	}
 	return t
 }
 
 // arithmetic says how well the floating-point units were used.
 func arithmetic(rec *results.Record) table.Table {
-	t, rows := metrics("Useful fp32 arithmetic", rec.Summary.Rows, false,
+	t, _ := metrics("Useful fp32 arithmetic", rec.Summary.Rows, false,
 		metric{results.FlopRate, "rate", ""}, metric{results.KernelFraction, "of the kernel", "alone, at start"}, metric{results.PeakFraction, "of the FMA peak", "measured at start"})
-	return ifAny(t, rows)
+	return t
 }
 
 // targets says what it took to train to a quality.
@@ -387,14 +405,6 @@ func targets(rec *results.Record) table.Table {
 	t.Columns = slices.Insert(t.Columns, 2, table.Column{Head: "goal", Under: "held out", Kind: table.Name, Limit: 2 * table.NameLimit})
 	for i, r := range rows {
 		t.Rows[i] = slices.Insert(t.Rows[i], 2, goal(rec, r))
-	}
-	return ifAny(t, rows)
-}
-
-// ifAny is the table, or an empty one if it has no rows.
-func ifAny(t table.Table, rows []results.Row) table.Table {
-	if len(rows) == 0 {
-		return table.Table{}
 	}
 	return t
 }
@@ -428,8 +438,10 @@ func shares(rec *results.Record) table.Table {
 		}
 		t.Rows[i] = append(t.Rows[i], x)
 	}
-	t.Notes = []string{"The interval of a rate is the exact one of a Poisson count (Garwood) over all windows; stale and refused shares count for nothing."}
-	return ifAny(t, rows)
+	if len(rows) > 0 {
+		t.Notes = []string{"The interval of a rate is the exact one of a Poisson count (Garwood) over all windows; stale and refused shares count for nothing."}
+	}
+	return t
 }
 
 func unused(rec *results.Record) table.Table {
@@ -452,9 +464,6 @@ func unused(rec *results.Record) table.Table {
 			why = []string{"no reason is recorded"}
 		}
 		t.Add(fmt.Sprintf("%s, round %d: %s", results.Line(r.Scenario, table.NameLimit), r.Round, results.Line(string(r.Status), table.NameLimit)), strings.Join(why, "; "))
-	}
-	if len(t.Items) == 0 {
-		return table.Table{}
 	}
 	t.Title = fmt.Sprintf("Runs not used: %d of %d", len(t.Items), len(rec.Runs))
 	t.Items = table.Limited(t.Items)
@@ -485,9 +494,6 @@ func recordWarnings(rec *results.Record) table.Table {
 		if g.n++; w.Run != "" {
 			g.runs = append(g.runs, w.Run)
 		}
-	}
-	if len(groups) == 0 {
-		return table.Table{}
 	}
 	first := map[string]int{}
 	for i, g := range groups {

@@ -36,10 +36,8 @@ func WriteRecords(w io.Writer, l RecordList) error {
 		}
 		t.Row(id, table.Time(r.Start), text(results.Line(r.Node, 60)), text(results.Line(r.Group, 80)), text(results.Line(r.Revision, table.NameLimit)), text(r.State), text(r.Labels))
 	}
-	s := section{ID: "list", Title: "Choose candidates", Blocks: []block{{Table: t}}}
-	if len(l.Rows) == 0 {
-		s.Blocks = []block{{Table: table.Table{Notes: l.Notes}}}
-	} else {
+	s := sectionOf("list", "Choose candidates", "", block{Table: t})
+	if len(l.Rows) > 0 {
 		s.Lead = []string{"Tick the sessions of the candidates to compare, or follow one to its page."}
 		s.Action, s.Button = l.Action, "Compare what is ticked"
 	}

@@ -19,7 +19,7 @@ type swept struct {
 // sweeps draws the energy that work takes against the watts, over the settings
 // that a machine was measured at.
 func sweeps(p Page) section {
-	s := section{ID: "sweep", Title: "At each setting"}
+	s := sectionOf("sweep", "At each setting", "One command measured a machine at several settings, one after the other. The figures of each are among those of its use, as a candidate of their own.")
 	candidates := map[string]*compare.Candidate{}
 	for i := range p.Comparison.Candidates {
 		candidates[p.Comparison.Candidates[i].ID] = &p.Comparison.Candidates[i]
@@ -67,9 +67,6 @@ func sweeps(p Page) section {
 				s.Blocks = append(s.Blocks, block{Charts: pictured(l.Head, l)})
 			}
 		}
-	}
-	if len(s.Blocks) > 0 {
-		s.Lead = []string{"One command measured a machine at several settings, one after the other. The figures of each are among those of its use, as a candidate of their own."}
 	}
 	return s
 }

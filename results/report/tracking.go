@@ -44,8 +44,8 @@ type Tracking struct {
 
 	groups []*group
 	byID   map[string]*group
-	vary   map[store.Key]variety // of uses: keys without node, metric and what varies
-	begun  bool                  // the nights have a head
+	vary   varieties[store.Key] // of uses, by useKey
+	begun  bool                 // the nights have a head
 }
 
 // group is a node group as it stands.
@@ -106,16 +106,16 @@ func toneOf(v track.Verdict) tone {
 // Add takes in a group while its points are there.
 func (t *Tracking) Add(s *track.Standing) error {
 	if t.byID == nil {
-		t.byID = map[string]*group{}
+		t.byID, t.vary = map[string]*group{}, varieties[store.Key]{}
 	}
 	g := &group{id: s.ID, name: s.Name(), nodes: len(s.Nodes), events: s.Events, found: track.Findings(s.Judged)}
 	t.groups, t.byID[g.id] = append(t.groups, g), g
-	t.varieties(s.Judged)
 	g.silent = t.silent(*s)
 	newest := map[store.Key]int{} // night of a use on a node
 	for i := range s.Judged {
 		j := &s.Judged[i]
 		k := useKey(j.Key)
+		t.vary.add(k, variantOf(j.Key))
 		k.Node = j.Key.Node
 		newest[k] = max(newest[k], j.Last)
 	}
@@ -267,6 +267,12 @@ func bounds(size stats.Interval) string {
 	return fmt.Sprintf("[%s, %s]", table.Signed(size.Low-1), table.Signed(size.High-1))
 }
 
+// told says what changed by how much, and since when.
+func (t *Tracking) told(f *track.Finding) string {
+	p := f.Primary()
+	return fmt.Sprintf("%s of %s since %s", step(p.Change.Size), results.Line(t.figureName(p.Key), 160), date(f.Night))
+}
+
 // what is the cause of a finding and what it shows.
 func what(f *track.Finding) string { return string(f.Cause) + ": " + f.What() }
 
@@ -303,49 +309,19 @@ func (t *Tracking) figureName(k store.Key) string {
 	return name
 }
 
-// variety is what the series of one use differ in.
-type variety struct{ device, workload, impl, threads bool }
-
 // useKey is what the series of one use have in common.
 func useKey(k store.Key) store.Key {
 	return store.Key{Group: k.Group, Scenario: k.Scenario, Use: k.Use}
 }
 
-// varieties notes what the series of each use of a group differ in.
-func (t *Tracking) varieties(all []track.Judged) {
-	if t.vary == nil {
-		t.vary = map[store.Key]variety{}
-	}
-	first := map[store.Key]store.Key{}
-	for _, j := range all {
-		k := useKey(j.Key)
-		f, ok := first[k]
-		if !ok {
-			first[k] = j.Key
-			continue
-		}
-		v := t.vary[k]
-		t.vary[k] = variety{v.device || f.Device != j.Key.Device, v.workload || f.Workload != j.Key.Workload, v.impl || f.Impl != j.Key.Impl, v.threads || f.Threads != j.Key.Threads}
-	}
-}
+func variantOf(k store.Key) variant { return variant{k.Device, k.Workload, k.Impl, k.Threads} }
 
-// variant tells a series from others of its use: by device, package,
-// implementation and threads, as far as they differ.
+// variant tells a series from others of its use.
 func (t *Tracking) variant(k store.Key) string {
-	v, parts := t.vary[useKey(k)], []string(nil)
-	if v.device && k.Device != "" {
-		parts = append(parts, k.Device)
+	if y := t.vary[useKey(k)]; y != nil {
+		return y.words(variantOf(k))
 	}
-	if v.workload && k.Workload != "" {
-		parts = append(parts, k.Workload)
-	}
-	if v.impl && k.Impl != "" {
-		parts = append(parts, k.Impl)
-	}
-	if v.threads {
-		parts = append(parts, results.Plural(k.Threads, "thread"))
-	}
-	return strings.Join(parts, ", ")
+	return ""
 }
 
 func useOf(k store.Key) string {
@@ -481,7 +457,7 @@ func (t *Tracking) page() *table.Page {
 		if f.From != f.To {
 			span = fmt.Sprintf(" (between %s and %s)", date(f.From), date(f.To))
 		}
-		text := fmt.Sprintf("%s of %s since %s%s, p %.1g", step(f.Primary().Change.Size), results.Line(t.figureName(f.Primary().Key), 80), date(f.Night), span, f.P)
+		text := fmt.Sprintf("%s%s, p %s", t.told(f), span, table.Round(f.P, 1))
 		if at := f.At(); at != "" {
 			text += ", at " + results.Line(at, 160)
 		}
@@ -551,7 +527,7 @@ func (t *Tracking) before(n int) (lines []string) {
 	old := t.Report.Findings[len(t.Report.Findings)-n:]
 	for i := range old[:min(n, most)] {
 		f := &old[i]
-		lines = append(lines, results.Line(fmt.Sprintf("%s %s: %s of %s since %s, which is no news", toneOf(f.Verdict), t.place(f), step(f.Primary().Change.Size), t.figureName(f.Primary().Key), date(f.Night)), table.TextLimit))
+		lines = append(lines, fmt.Sprintf("%s %s: %s, which is no news", toneOf(f.Verdict), t.place(f), t.told(f)))
 	}
 	if n > most {
 		lines = append(lines, fmt.Sprintf("%d more are older: -o and --format json have them", n-most))
@@ -710,7 +686,7 @@ func (t *Tracking) github(out *bytes.Buffer) {
 		case f.Verdict == track.Regression:
 			kind = "warning"
 		}
-		say(kind, fmt.Sprintf("%s: %s", f.Verdict, t.place(f)), fmt.Sprintf("%s of %s since %s. %s %s. %s", step(f.Primary().Change.Size), t.figureName(f.Primary().Key), date(f.Night), f.Cause, f.At(), f.Do()))
+		say(kind, fmt.Sprintf("%s: %s", f.Verdict, t.place(f)), fmt.Sprintf("%s. %s %s. %s", t.told(f), f.Cause, f.At(), f.Do()))
 	}
 	warnings, notices := t.notes()
 	if len(t.Report.Groups) == 0 {

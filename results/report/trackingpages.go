@@ -112,9 +112,7 @@ const overviewFile = "index.html"
 // stands at every use.
 func (t *Tracking) WriteOverview(w io.Writer) error {
 	v := view{Title: "What changed?", Headline: results.Line(t.headline(), table.TextLimit), Sub: results.Line(t.sub()+".", table.TextLimit), Links: t.Links, Filter: "group", Foot: []string{results.Line(t.Tool, 120)}}
-	if len(t.Report.Findings) > 0 {
-		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: t.changes(t.Report.Findings, true)}}})
-	}
+	v.Sections = append(v.Sections, sectionOf("changed", "Changes", "", block{Table: t.changes(t.Report.Findings, true)}))
 	all := table.Table{ID: "groups", Columns: []table.Column{{Head: "group", Kind: table.Words, Limit: 80}, {Head: "use", Kind: table.Words}, {Head: "figure", Kind: table.Name}, {Head: "now"}, {Head: "the last nights", Kind: table.Words}, {Head: "state", Kind: table.Words, Limit: 120}, {Head: "last change", Kind: table.Words}}}
 	rows := 0
 	for _, g := range t.groups {
@@ -152,14 +150,14 @@ func (t *Tracking) WriteOverview(w io.Writer) error {
 			all.Row(table.Link{Text: g.name, Href: groupFile(g.id)}, table.Text{Text: results.Plural(len(quiet), "use"), Under: strings.Join(quiet, "; ")}, nil, nil, nil, text(good+" steady"), text("none"))
 		}
 	}
-	s := section{ID: "all", Title: "All groups", Blocks: []block{{Table: all}}}
-	switch {
-	case len(all.Rows) == 0:
-		s.Blocks, s.Lead = nil, []string{"There is nothing to show yet: perwatt run --store adds a session, and a few nights of them make a history."}
-	case fold:
-		s.Lead = []string{"The uses of a group of which there is nothing to tell share a row; the page of the group shows each."}
+	lead := ""
+	if fold {
+		lead = "The uses of a group of which there is nothing to tell share a row; the page of the group shows each."
 	}
-	v.Sections = append(v.Sections, s)
+	if len(all.Rows) == 0 {
+		all.Notes = []string{"There is nothing to show yet: perwatt run --store adds a session, and a few nights of them make a history."}
+	}
+	v.Sections = append(v.Sections, sectionOf("all", "All groups", lead, block{Table: all}))
 	return v.write(w)
 }
 
@@ -260,9 +258,7 @@ func (p *GroupPage) Write(w io.Writer) error {
 		Title: results.Line(g.name, 120), Headline: results.Line(summary(g.found, g.silent), table.TextLimit), Foot: []string{results.Line(t.Tool, 120)}, Nights: true,
 		Sub: fmt.Sprintf("%s, the last on %s.", of, last.UTC().Format("2006-01-02 15:04 UTC")), Links: append([]Link{{Text: "← All groups", Href: overviewFile}}, t.Links...),
 	}
-	if len(g.found) > 0 {
-		v.Sections = append(v.Sections, section{ID: "changed", Title: "Changes", Blocks: []block{{Table: t.changes(g.found, false)}}})
-	}
+	v.Sections = append(v.Sections, sectionOf("changed", "Changes", "", block{Table: t.changes(g.found, false)}))
 	drawn, all := g.drawn()
 	if len(drawn) < all {
 		v.Sub += fmt.Sprintf(" %d of its %d figures are drawn, those that changed first; perwatt track --format csv has all of them.", len(drawn), all)

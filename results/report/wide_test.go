@@ -18,7 +18,7 @@ func TestComparisonPageIsBounded(t *testing.T) {
 	page := func(n int) Page {
 		c := &compare.Comparison{Reference: "a", Candidates: []compare.Candidate{{ID: "a"}, {ID: "b"}}}
 		for i := range n {
-			c.Tables = append(c.Tables, compare.Table{Scenario: fmt.Sprint("s", i), Use: "training", Groups: []compare.Group{{}}})
+			c.Tables = append(c.Tables, compare.Table{Scenario: fmt.Sprint("s", i), Use: "training", Groups: []compare.Group{{Rows: []compare.Row{{Candidate: "a"}}}}})
 			c.Mixes = append(c.Mixes, compare.Mix{Candidate: "a", Scenario: fmt.Sprint("s", i)})
 		}
 		return Page{Comparison: c, Records: []*results.Record{{}, {}}}

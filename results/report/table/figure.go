@@ -4,7 +4,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -338,60 +337,33 @@ func (s scale) print(m results.Figure) (value, interval string) {
 
 // rounded is v to so many decimals, which may be less than none.
 func rounded(v float64, decimals int) float64 {
-	var buffer [400]byte
-	r, _ := strconv.ParseFloat(string(digits(buffer[:0], v, decimals)), 64)
+	r, _ := strconv.ParseFloat(digits(v, decimals), 64)
 	return r * math.Pow10(max(0, -decimals))
 }
 
-// digits appends v to so many decimals, in units of the last of them where that
+// digits writes v to so many decimals, in units of the last of them where that
 // is before the point.
-func digits(to []byte, v float64, decimals int) []byte {
-	return strconv.AppendFloat(to, v/math.Pow10(max(0, -decimals)), 'f', max(0, decimals), 64)
+func digits(v float64, decimals int) string {
+	return strconv.FormatFloat(v/math.Pow10(max(0, -decimals)), 'f', max(0, decimals), 64)
 }
 
 // fixed writes v to so many decimals, which may be less than none, with the
 // point moved by exp places: the digits are the same wherever it stands.
 func fixed(v float64, decimals, exp int) string {
-	var raw, out [400]byte
-	t, n := out[:0], 0
-	for _, c := range digits(raw[:0], v, decimals) { // without sign, point and zeros in front
-		if c != '-' && c != '.' && (c != '0' || n > 0) {
-			raw[n] = c
-			n++
-		}
+	n := strings.TrimLeft(strings.Replace(digits(v, decimals), ".", "", 1), "-0")
+	switch behind := decimals + exp; {
+	case behind > 0:
+		n = strings.Repeat("0", max(0, behind+1-len(n))) + n
+		n = n[:len(n)-behind] + "." + n[len(n)-behind:]
+	case n == "":
+		n = "0"
+	default:
+		n += strings.Repeat("0", -behind)
 	}
-	behind := decimals + exp // the point
-	whole := n - max(0, behind)
-	if v < 0 && n > 0 {
-		t = append(t, "−"...)
+	if v < 0 {
+		n = "-" + n
 	}
-	if n > 0 && behind < 0 {
-		whole -= behind
-	}
-	for i := range whole {
-		if i > 0 && (whole-i)%3 == 0 {
-			t = utf8.AppendRune(t, results.ThinSpace)
-		}
-		if i < n {
-			t = append(t, raw[i])
-		} else {
-			t = append(t, '0')
-		}
-	}
-	if whole <= 0 {
-		t = append(t, '0')
-	}
-	if behind > 0 {
-		t = append(t, '.')
-		for i := whole; i < n; i++ {
-			if i < 0 {
-				t = append(t, '0')
-			} else {
-				t = append(t, raw[i])
-			}
-		}
-	}
-	return string(t)
+	return Typeset(n)
 }
 
 const plus = '+'

@@ -27,13 +27,9 @@ type Page struct {
 	Foot   []string // lines to copy
 }
 
-// Add adds tables that have something to show.
+// Add adds the tables that are not empty.
 func (p *Page) Add(tables ...Table) {
-	for _, t := range tables {
-		if t.Title != "" || len(t.Rows)+len(t.Items)+len(t.Notes) > 0 {
-			p.Tables = append(p.Tables, t)
-		}
-	}
+	p.Tables = append(p.Tables, slices.DeleteFunc(tables, Table.Empty)...)
 }
 
 // Table has a row for each thing and a column for each quantity; or only a
@@ -50,6 +46,9 @@ type Table struct {
 	Items   []Item
 	Notes   []string // the reasons of figures follow them
 }
+
+// Empty reports whether a table has nothing to show: neither row, item nor note.
+func (t Table) Empty() bool { return len(t.Rows)+len(t.Items)+len(t.Notes) == 0 }
 
 // Row adds a row: a cell for each column.
 func (t *Table) Row(cells ...Cell) { t.Rows = append(t.Rows, cells) }
@@ -237,7 +236,7 @@ func (t *Table) layout() (columns []laid, notes []string) {
 				l.Limit = NameLimit
 			}
 		}
-		some := len(t.Rows) == 0
+		some := false
 		var figures []results.Figure
 		for _, row := range t.Rows {
 			f, ok := row[j].(Figure)
