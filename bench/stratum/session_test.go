@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
 // talk is a session without a network, at a time that the test sets.
@@ -286,6 +288,16 @@ func TestClasses(t *testing.T) {
 		change(p)
 		return k.ask("mining.submit", "["+strings.Join(p, ",")+"]")
 	}
+	// Of other work, one digest in a thousand meets noise by chance: a nonce is
+	// looked for whose digest does not, or does.
+	between := func(least, below float64, change func(s *found)) string {
+		s := f[1]
+		change(&s)
+		for d := -1.0; d < least || d >= below; d = sha256d.Difficulty(k.m.Digest(s)) {
+			s.Nonce++
+		}
+		return k.submit(s)
+	}
 	for _, c := range []struct {
 		class  Class
 		code   string
@@ -296,9 +308,10 @@ func TestClasses(t *testing.T) {
 		{Duplicate, "22", func() string { // the same in capitals
 			return k.ask("mining.submit", strings.NewReplacer("a", "A", "b", "B", "c", "C", "d", "D", "e", "E", "f", "F").Replace(k.m.Params(f[0])))
 		}},
-		{Wrong, "23", func() string { return with(func(p []string) { p[2] = `"ffffffff"` }) }},
-		{Wrong, "23", func() string { return with(func(p []string) { p[5] = `"00002000"` }) }},
-		{Wrong, "23", func() string { return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.Job.NTime+ntimeSpan) }) }},
+		{Wrong, "23", func() string { return between(0, noise, func(s *found) { s.Theirs = bytes.Repeat([]byte{0xff}, 4) }) }},
+		{Wrong, "23", func() string { return between(0, noise, func(s *found) { s.Bits = 0x2000 }) }},
+		{Wrong, "23", func() string { return between(0, noise, func(s *found) { s.NTime += ntimeSpan }) }},
+		{Low, "23", func() string { return between(noise, 0x1p-16, func(*found) {}) }},
 		{Mask, "20", func() string { return with(func(p []string) { p[5] = `"00010000"` }) }},
 		{Mask, "20", func() string { return with(func(p []string) { p[5] = `"20000000"` }) }},
 		{Time, "20", func() string { return with(func(p []string) { p[3] = fmt.Sprintf(`"%08x"`, k.m.Job.NTime-1) }) }},

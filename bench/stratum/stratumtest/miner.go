@@ -243,6 +243,13 @@ func (m *Miner) Mine(n int, extranonce uint64, ntime, bits uint32) (out []Share)
 	return out
 }
 
+// Digest is the double SHA-256 of the header that s claims, of the newest job.
+func (m *Miner) Digest(s Share) [32]byte {
+	h := m.header(m.Job, s.Theirs, s.NTime, s.Bits)
+	h.SetNonce(s.Nonce)
+	return sha256d.Sum(&h)
+}
+
 // Params are those of mining.submit.
 func (m *Miner) Params(s Share) string {
 	bits := ""
