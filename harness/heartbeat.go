@@ -30,8 +30,7 @@ const (
 // stopped, traced or frozen, or the guest that it runs in was paused. Workers are
 // looked at from here: the kernel tells their state.
 //
-// It does not see a stop of less than half a second of this process, nor what
-// happens while a look is taken, a thousandth of the time.
+// It does not see a stop of less than half a second of this process.
 type Heartbeat struct {
 	roots  Roots
 	host   *host
@@ -97,7 +96,8 @@ func (h *Heartbeat) run() {
 	// Its own thread: the kernel's account of its wait is of no other.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for last := h.look(); ; {
+	last := h.look()
+	for before := last; ; {
 		select {
 		case <-h.quit:
 			return
@@ -106,13 +106,16 @@ func (h *Heartbeat) run() {
 		pause := unix.NsecToTimespec(int64(beatEvery))
 		_ = unix.Nanosleep(&pause, nil) // if a signal wakes it early, it is early
 		now := h.look()
-		b := between(last, now)
+		b := between(before, last, now)
 		h.mu.Lock()
 		for s := range h.samplers {
 			s.beat(b, h.roots)
 		}
 		h.mu.Unlock()
-		last = now
+		before, last = last, now
+		if b.stood > 0 {
+			before = now // it is counted once
+		}
 	}
 }
 
@@ -134,16 +137,21 @@ func (h *Heartbeat) look() look {
 	return l
 }
 
-// between is what happened from one look to the next.
-func between(a, b look) beat {
-	out := beat{from: a.woke, to: b.woke}
-	if late := b.woke.Sub(a.slept) - beatEvery - (b.withheld - a.withheld); late >= haltLeast {
-		out.stood = late
+// between is what happened from the look last to now. A stop may also come while
+// a look is taken, which on a busy machine lasts as long as the sleep: one in the
+// look last shows in the time from the look before it.
+func between(before, last, now look) beat {
+	out := beat{from: last.woke, to: now.woke}
+	late := func(since look, sleeps time.Duration) time.Duration {
+		return now.woke.Sub(since.slept) - sleeps*beatEvery - (now.withheld - since.withheld)
 	}
-	if out.timed = a.timed && b.timed; out.timed {
+	if stood := max(late(last, 1), late(before, 2)); stood >= haltLeast {
+		out.stood = stood
+	}
+	if out.timed = last.timed && now.timed; out.timed {
 		// Two clocks are not read at once, and a machine does not sleep for less.
-		out.slept = (b.asleep - a.asleep).Round(10 * time.Millisecond)
-		out.wall = b.wall
+		out.slept = (now.asleep - last.asleep).Round(10 * time.Millisecond)
+		out.wall = now.wall
 	}
 	return out
 }
