@@ -1,13 +1,16 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -23,16 +26,16 @@ import (
 
 const indexName = "index.sqlite"
 
-// version of the tables and of what is put into them. An index of another
-// version is built again.
-const indexVersion = 13
+// indexVersion is that of the tables and of what is put into them. An index of
+// another version is built again. It is a variable for tests.
+var indexVersion = 13
 
 // The figures of a session lie together, those of a group in the order of time:
 // a night writes one row for each session and not one for each series, and who
 // asks for one series of a group mostly asks for all. The nodes of a group share
 // the rows of series: which node a figure is of, the environment of its session
 // says. Nothing here is known only here.
-var tables = fmt.Sprintf(`
+const tables = `
 CREATE TABLE groups (
 	id TEXT PRIMARY KEY, json TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -74,7 +77,7 @@ CREATE TABLE kept (
 	text TEXT NOT NULL,
 	PRIMARY KEY (series, node, filter)
 ) WITHOUT ROWID;
-PRAGMA user_version = %d;`, indexVersion)
+`
 
 // Address space for SQLite, in bytes: all that it can use where the index is in
 // memory, four times its cache where it is in a file, and less where the process
@@ -99,6 +102,7 @@ type Index struct {
 	db     *sql.DB
 	forget func()                // of the way to its files
 	found  atomic.Pointer[error] // in them: the first page that is not as it was written
+	opened os.FileInfo           // file, as it was when it was opened
 	locked *os.File              // the directory of file: shared while the index is open, exclusive while it is made
 	notes  []string
 
@@ -175,16 +179,14 @@ func (x *Index) open(ctx context.Context) error {
 	if fs := network(place); fs != "" {
 		return &placeError{fmt.Errorf("it is on %s, which no database of several machines survives", fs)}
 	}
-	return x.connect(ctx, func() bool {
-		info, err := os.Stat(x.file)
-		return err == nil && info.Size() > 0
-	})
+	return x.connect(ctx, nil)
 }
 
-// connect opens the file if it is usable, else makes it anew. Whoever has it
-// open holds a shared lock, so that nobody's file is taken from under them:
+// connect opens the index, or makes it anew where it is missing, empty or the
+// file bad. Whoever has it open holds a shared lock, and whoever makes it an
+// exclusive one, so that nobody's file is taken from under them:
 // https://www.sqlite.org/howtocorrupt.html, "unlink or rename".
-func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
+func (x *Index) connect(ctx context.Context, bad os.FileInfo) (err error) {
 	for _, suffix := range suffixes {
 		if info, err := os.Lstat(x.file + suffix); err == nil && !info.Mode().IsRegular() {
 			return &placeError{fmt.Errorf("%s is %s, and the index is a file: move it away", x.file+suffix, results.FileKind(info.Mode()))}
@@ -193,14 +195,17 @@ func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
 	if x.locked, err = os.Open(filepath.Dir(x.file)); err != nil {
 		return &placeError{err}
 	}
+	usable := func() bool {
+		now, err := os.Stat(x.file)
+		return err == nil && now.Size() > 0 && (bad == nil || !os.SameFile(bad, now))
+	}
 	for began := time.Now(); ; {
 		// Who makes it is soon done. Who has it open may have it for days, as
 		// perwatt serve does.
 		wait, why := patience, "another process makes it"
-		if err = lock(x.locked, false); err == nil {
+		if lock(x.locked, false) == nil {
 			if usable() {
-				err = x.attach(ctx)
-				if x.damaged(err) {
+				if err = x.attach(ctx); x.damaged(err) {
 					return x.renew(ctx, err)
 				}
 				return err
@@ -208,11 +213,20 @@ func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
 			wait, why = patience/5, "another process has it open: end it, such as perwatt serve"
 		}
 		unlock(x.locked) // two that wait for each other would wait for ever
-		if err = lock(x.locked, true); err == nil {
-			for _, suffix := range suffixes {
-				os.Remove(x.file + suffix) // #nosec G104 -- what stays is found when it is made anew
+		if lock(x.locked, true) == nil {
+			if !usable() { // nobody else was faster
+				for _, suffix := range suffixes {
+					os.Remove(x.file + suffix) // #nosec G104 -- what stays is found when it is made anew
+				}
+				err = x.create(ctx)
 			}
-			return errors.Join(x.create(ctx), lock(x.locked, false))
+			// No file is open when the lock is changed: between an exclusive and a
+			// shared one there is a moment without, in which another process may
+			// make the index anew.
+			if err = errors.Join(err, x.disconnect()); err != nil {
+				return err
+			}
+			continue
 		}
 		if time.Since(began) > wait {
 			return &placeError{fmt.Errorf("it is to be made anew, and %s", why)}
@@ -225,7 +239,8 @@ func (x *Index) connect(ctx context.Context, usable func() bool) (err error) {
 	}
 }
 
-// renew makes an index anew that is damaged, unless somebody else just did.
+// renew makes an index anew that is damaged or of another version, unless
+// somebody else just did. [Index.Notes] says why.
 func (x *Index) renew(ctx context.Context, cause error) error {
 	if x.file == "" {
 		return cause // it never was on a disk
@@ -233,13 +248,33 @@ func (x *Index) renew(ctx context.Context, cause error) error {
 	if found := x.found.Load(); found != nil {
 		cause = *found
 	}
-	file, err := x.file, x.replace(ctx)
-	outcome := "was damaged and is built again"
-	if err != nil {
-		outcome = "is damaged"
+	version, ofVersion := errors.AsType[versionError](cause)
+	file, replaced := x.file, x.replaced()
+	err := x.replace(ctx)
+	note := ""
+	switch {
+	case replaced:
+		note = "was removed or replaced while it was open: it is opened again"
+	case ofVersion && err == nil && version == 0: // whoever began to make it was killed
+		return nil
+	case ofVersion && err == nil:
+		note = fmt.Sprintf("%v: it is built again", version)
+	case ofVersion:
+		note = fmt.Sprintf("%v: perwatt index builds it again when nobody has it open", version)
+	case err == nil:
+		note = fmt.Sprintf("was damaged and is built again: %v", cause)
+	default:
+		note = fmt.Sprintf("is damaged: %v", cause)
 	}
-	x.notes = append(x.notes, fmt.Sprintf("%s %s: %v", file, outcome, cause))
+	x.notes = append(x.notes, file+" "+note)
 	return err
+}
+
+// replaced says whether the file of the index is another than the one that is
+// open: programs that know of no lock, and people, remove and replace it.
+func (x *Index) replaced() bool {
+	now, err := os.Stat(x.file)
+	return x.opened != nil && (err != nil || !os.SameFile(x.opened, now))
 }
 
 // replace makes the file of the index anew, unless somebody else just did.
@@ -248,17 +283,16 @@ func (x *Index) replace(ctx context.Context) error {
 		x.Close() // #nosec G104 -- the index is given up
 		return x.create(ctx)
 	}
-	var was os.FileInfo
-	if old, err := results.OpenFile(x.file); err == nil { // open, it shares its number with no other
-		defer old.Close()
-		was, _ = old.Stat()
+	var bad os.FileInfo
+	if !x.replaced() {
+		if old, err := results.OpenFile(x.file); err == nil { // open, it shares its number with no other
+			defer old.Close()
+			bad, _ = old.Stat()
+		}
 	}
 	x.Close() // #nosec G104 -- the index is given up
 	x.found.Store(nil)
-	return x.connect(ctx, func() bool {
-		now, err := os.Stat(x.file)
-		return err == nil && was != nil && !os.SameFile(was, now)
-	})
+	return x.connect(ctx, bad)
 }
 
 // Rebuild builds the index anew.
@@ -322,19 +356,67 @@ func (x *Index) reserve(ctx context.Context, dsn string, memory int64) (err erro
 	return x.db.PingContext(sqlite3.WithMaxMemory(ctx, memory))
 }
 
-// attach opens an index that is there.
-func (x *Index) attach(ctx context.Context) error {
-	if err := x.dial(ctx); err != nil {
-		return err
+// attach opens an index that is there. One of another version is not opened: how
+// that checks its pages is not known, and others may have it open.
+func (x *Index) attach(ctx context.Context) (err error) {
+	version, err := x.headerVersion()
+	if err != nil {
+		return &placeError{err}
 	}
-	version := 0
-	if err := x.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return err
+	if version == 0 || version == indexVersion {
+		if err := x.dial(ctx); err != nil {
+			return err
+		}
+		if x.opened, err = os.Stat(x.file); err != nil {
+			return err
+		}
+		if err := x.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+			return err
+		}
 	}
 	if version != indexVersion {
-		return fmt.Errorf("%w: it is of version %d, this program's are of %d", errDamaged, version, indexVersion)
+		return versionError(version)
 	}
 	return nil
+}
+
+// versionError is the version of an index that is of another; 0 if its making
+// was not finished.
+type versionError int
+
+func (v versionError) Error() string {
+	return fmt.Sprintf("is of index version %d, this program reads version %d", int(v), indexVersion)
+}
+
+// mostVersion is more than an index will have: a larger number is damage.
+const mostVersion = 1000
+
+// headerVersion returns the version that the header of the file names; 0 if it
+// is in the log still, or if the file is no database.
+func (x *Index) headerVersion() (int, error) {
+	f, err := results.OpenFile(x.file)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var page [pageSize]byte
+	if _, err := io.ReadFull(f, page[:]); err != nil && err != io.ErrUnexpectedEOF {
+		return 0, err
+	}
+	field := page[60:64] // https://www.sqlite.org/fileformat2.html#user_version_number
+	version := binary.BigEndian.Uint32(field)
+	if !bytes.HasPrefix(page[:], []byte("SQLite format 3\x00")) || version > mostVersion {
+		return 0, nil
+	}
+	// A page that is as it was written but for this number is one of ours.
+	binary.BigEndian.PutUint32(field, uint32(indexVersion)) // #nosec G115 -- a small number
+	if f, err := os.Open(x.file + sumsSuffix); err == nil { // #nosec G304 -- beside the index
+		defer f.Close()
+		if (sums{f, new(atomic.Pointer[error])}).check(0, page0, page[:], "") == nil {
+			return indexVersion, nil
+		}
+	}
+	return int(version), nil
 }
 
 // create makes an empty index.
@@ -343,7 +425,7 @@ func (x *Index) create(ctx context.Context) error {
 		return err
 	}
 	return x.transact(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, tables)
+		_, err := tx.ExecContext(ctx, tables+fmt.Sprint("PRAGMA user_version = ", indexVersion))
 		return err
 	})
 }
@@ -377,17 +459,23 @@ func (x *Index) transact(ctx context.Context, f func(*sql.Tx) error) error {
 
 // Close closes the index. The files stay.
 func (x *Index) Close() error {
-	var err error
+	err := x.disconnect()
+	if x.locked != nil {
+		x.locked.Close() // #nosec G104 -- nothing was written to it, and the lock goes with it
+	}
+	x.locked = nil
+	return err
+}
+
+// disconnect closes the files of the index, and keeps the lock.
+func (x *Index) disconnect() (err error) {
 	if x.db != nil {
 		err = x.db.Close()
 	}
 	if x.forget != nil {
 		x.forget()
 	}
-	if x.locked != nil {
-		x.locked.Close() // #nosec G104 -- nothing was written to it, and the lock goes with it
-	}
-	x.db, x.forget, x.locked = nil, nil, nil
+	x.db, x.forget, x.opened = nil, nil, nil
 	return err
 }
 
@@ -401,7 +489,7 @@ func (x *Index) Notes() []string { return x.notes }
 // Strangers returns what lies among the records and is not used.
 func (x *Index) Strangers() Strangers { return x.others }
 
-// damaged says whether an error is one that a new index does not have.
+// damaged says whether an error is one that an index made anew does not have.
 func (x *Index) damaged(err error) bool {
 	var code sqlite3.ErrorCode
 	if errors.As(err, &code) {
@@ -410,7 +498,8 @@ func (x *Index) damaged(err error) bool {
 			return true
 		}
 	}
-	return errors.Is(err, errDamaged) || err != nil && x.found.Load() != nil
+	_, ofVersion := errors.AsType[versionError](err)
+	return ofVersion || errors.Is(err, errDamaged) || err != nil && x.found.Load() != nil
 }
 
 // do does f, if need be again on a new index.

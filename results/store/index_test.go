@@ -562,7 +562,6 @@ func TestDamagedIndex(t *testing.T) {
 		"leftovers": func() error {
 			return errors.Join(os.Remove(file), os.WriteFile(file+"-wal", good, 0o644), os.WriteFile(file+"-shm", good, 0o644))
 		},
-		"another version": func() error { return execute(file, "PRAGMA user_version = 99") },
 		"a table missing": func() error { return execute(file, "DROP TABLE points") },
 		"a wrong type":    func() error { return execute(file, "UPDATE records SET start = 'x'; UPDATE points SET figures = 'x'") },
 	} {

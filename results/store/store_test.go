@@ -280,11 +280,13 @@ const childEnv, childDir = "STORE_TEST_CHILD", "STORE_TEST_DIR"
 func TestMain(m *testing.M) {
 	if grief := os.Getenv(childEnv); grief != "" {
 		play := child
-		switch grief {
-		case "write for ever":
+		switch {
+		case grief == "write for ever":
 			play = writeForEver
-		case "read for ever":
+		case grief == "read for ever":
 			play = readForEver
+		case strings.HasPrefix(grief, "version "):
+			play = rebuildInTurn
 		}
 		if err := play(grief, os.Getenv(childDir)); err != nil {
 			fmt.Println("error:", err)
