@@ -1,15 +1,15 @@
-// Package compare holds records of several candidates against each other: per
-// use a table of candidates, an index against a reference with its interval,
-// a verdict, and what the environments differ in. Then it normalises across
-// uses: what a kilowatt-hour gives at each, at what rate a candidate turns one
-// use into another, and what a mix of two gives.
+// Package compare compares records of several candidates. For each use it makes
+// a table of candidates, with an index against a reference, its interval and a
+// verdict; it also lists the facts in which their environments differ. Then it
+// normalises across uses: what a kilowatt-hour yields at each, the rate at which
+// a candidate exchanges one use for another, and what a mix of two yields.
 //
-// The session is the replicate: windows of one session share whatever is wrong
-// with it. Figures of different boundaries, origins or grades are never ranked
-// against each other, nor is a record that breaks the rules by which one may
-// be. Nothing is dropped in silence: see [Comparison.Excluded].
+// The session is the replicate: windows of one session share its errors. Figures
+// of different boundaries, origins or grades are never ranked against each
+// other, and a record that breaks the publish rules is not ranked. Everything
+// left out is listed in [Comparison.Excluded].
 //
-// It reads records and knows neither prices nor pages.
+// The package reads records. It knows no prices and prints nothing.
 package compare
 
 import (
@@ -17,25 +17,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/stats"
 )
 
-// DefaultMargin is how much less than the reference still counts as no worse.
+// DefaultMargin is the relative shortfall against the reference that still counts
+// as no worse.
 const DefaultMargin = 0.02
 
-// Options of a comparison, all fixed before it is looked at.
+// Options of a comparison. Fix them before you see its figures.
 type Options struct {
-	Reference string  // id or name of the candidate that is 1; the first if empty
+	Reference string  // reference candidate (index = 1): its id, or the id or file of a record; the first if empty
 	Margin    float64 // relative; DefaultMargin if 0
 	Seed      uint64  // of the bootstrap
 }
 
-// Comparison is everything that can be said of candidates against each other.
+// Comparison is the result for all candidates at all uses.
 type Comparison struct {
 	Reference   string       `json:"reference"` // id of a candidate
 	Margin      float64      `json:"margin"`
@@ -46,33 +49,26 @@ type Comparison struct {
 	Mixes       []Mix        `json:"mixes"`
 	Differences []Difference `json:"differences"`
 	Excluded    []Exclusion  `json:"excluded"`
-	// Warnings are the doubts about what was compared; those about a session are
-	// in its record.
+	// Warnings concern the comparison; those about a session are in its record.
 	Warnings []results.Warning `json:"warnings"`
+
+	machine map[*results.Record]string // see [Comparison.machines]
 }
 
-// Candidate is one machine in all its sessions, or those that carry one label
-// candidate=NAME, or of either those at one setting of a sweep.
+// Candidate is one machine in all its sessions, or all sessions with one label
+// candidate=NAME; at each setting of a sweep it is a candidate of its own.
 type Candidate struct {
 	ID      string        `json:"id"`                // short, unique in the comparison
-	Machine string        `json:"machine,omitempty"` // what candidates at several settings share
+	Machine string        `json:"machine,omitempty"` // shared by the candidates of one machine at several settings
 	Setting string        `json:"setting,omitempty"`
 	Node    results.Node  `json:"node"`
 	Records []Source      `json:"records"`
-	Meter   results.Meter `json:"meter"` // the one quoted; empty without one
-	// Claims are what its devices say of themselves, in the order of the
-	// records. Nothing here looks into them.
+	Meter   results.Meter `json:"meter"` // the primary one; empty without one
+	// Claims are the figures that its devices report of themselves, in the order
+	// of the records. They are passed on unread.
 	Claims []results.ClaimRow `json:"claims,omitempty"`
 
-	records  []*results.Record
-	machines []string // of each
-	quoted   []quoted // of each
-}
-
-// quoted is what the watts of a record are from.
-type quoted struct {
-	*results.PrimaryMeter                  // nil without one
-	meters                []*results.Meter // that have its name
+	records []*results.Record
 }
 
 // Source is one record.
@@ -83,7 +79,7 @@ type Source struct {
 	Digest string `json:"digest"`
 	State  string `json:"state"`
 	Valid  bool   `json:"valid"`            // by the rules of the record's own summary
-	Broken string `json:"broken,omitempty"` // names of the rules that it breaks
+	Broken string `json:"broken,omitempty"` // names of the publish rules that it breaks
 }
 
 // Table compares candidates at one use.
@@ -91,8 +87,8 @@ type Table struct {
 	Scenario string       `json:"scenario"`
 	Use      string       `json:"use"`
 	Role     results.Role `json:"role"`
-	// Variant tells tables of one use apart where a record has several rows of
-	// it: by package, implementation or threads.
+	// Variant distinguishes tables of one use where a record has several rows of
+	// it: by device, package, implementation or threads.
 	Variant string       `json:"variant,omitempty"`
 	Unit    results.Unit `json:"unit"`
 	Groups  []Group      `json:"groups"`
@@ -110,7 +106,8 @@ func (t *Table) ID() string {
 	return id
 }
 
-// Group is what may be ranked together, or a reason why it may not.
+// Group holds the rows of a table with one boundary, origin and grade: they are
+// ranked together, or not at all for one reason.
 type Group struct {
 	Boundary results.Boundary `json:"boundary"`
 	Origin   results.Origin   `json:"origin"`
@@ -121,61 +118,65 @@ type Group struct {
 	Rows     []Row            `json:"rows"`             // best first
 }
 
-// Row is one candidate at one use. Figures are by the name of their metric, and
-// as [results.Quotient] defines them: of one session they are those of its
-// record, of several the sums go over all.
+// Row is one candidate at one use. Figures have the names of their metrics and the
+// definition of [results.Quotient]: with one session they are those of its
+// record, with several the sums go over all of them.
 type Row struct {
 	ID        string                    `json:"id"`
 	Candidate string                    `json:"candidate"`
 	Impl      string                    `json:"impl"`
 	Figures   map[string]results.Figure `json:"figures"`
-	// Index of the work per energy against the reference, in which the terms
-	// that cancel on a shared meter are left out; absent in another group.
+	// Index is the ratio of the work per energy to the reference's. Terms that
+	// cancel on a shared meter are left out. It is absent if the reference is in
+	// another group.
 	Index    results.Figure `json:"index"`
-	Shared   bool           `json:"shared"` // whether both were read by one meter
+	Shared   bool           `json:"shared"` // both were read by one meter
 	P        results.Float  `json:"p"`      // of no difference (Welch, over sessions), adjusted over the comparison (Benjamini and Hochberg)
-	RankP    results.Float  `json:"rank_p"` // of the same by ranks alone (Mann and Whitney, over sessions); null under 4 a side
+	RankP    results.Float  `json:"rank_p"` // the same by ranks alone (Mann and Whitney, over sessions); null with fewer than 4 a side
 	Verdict  stats.Decision `json:"verdict"`
 	Sessions int            `json:"sessions"`
 	Windows  int            `json:"windows"`
 	Outliers int            `json:"outliers"` // windows beyond 1.5 IQR: counted, never dropped
-	Tie      int            `json:"tie"`      // rows of one number cannot be told apart; 1-based; 0 outside a ranking
+	Tie      int            `json:"tie"`      // place, from 1; rows that cannot be distinguished share it; 0 outside a ranking
 
-	sessions stats.Sessions // work over energy
-	plain    []float64
-	stat     stats.Interval
+	sessions stats.Sessions     // work over energy
+	stat     stats.Interval     // of the index, from the repeats alone
+	watts    results.Provenance // of all sessions: the worst grade
+	broken   string             // names of the publish rules that a session breaks
+	mixed    bool               // its sessions differ in boundary or origin
 	budget   *results.Budget
-	meter    string
-	model    string // that was trained
+	meter    string // the instrument, see [instrument]
+	model    string // the network that was trained
 	of       []source
 }
 
-// source is what one record has of a row.
+// source is the part of a row that one record contributes.
 type source struct {
-	record  int // of the candidate
+	record  int // index into the candidate's records
 	metrics map[string]results.Figure
 	windows []results.Window
 }
 
 // of returns an estimate as a figure without watts.
 func of(i stats.Interval, unit results.Unit) results.Figure {
-	return results.Figure{Value: finite(i.Value), Low: finite(i.Low), High: finite(i.High), Unit: unit, Provenance: results.Provenance{Instrument: results.Absent()}}
+	return stated(results.Figure{Value: results.Float(i.Value), Low: results.Float(i.Low), High: results.Float(i.High), Unit: unit, Provenance: results.Provenance{Instrument: results.Absent()}})
 }
 
-// none is a figure that does not exist.
+// none is an absent figure.
 func none() results.Figure {
 	return of(stats.Interval{Value: math.NaN(), Low: math.NaN(), High: math.NaN()}, results.Ratio)
 }
 
-// stated returns a figure of a record without its budget, which is that of one
-// session.
+// stated returns a figure without what no JSON file can hold, such as work over
+// no energy, and without its budget, which holds for one session only.
 func stated(m results.Figure) results.Figure {
-	m.Value, m.Low, m.High, m.Instrument = finite(float64(m.Value)), finite(float64(m.Low)), finite(float64(m.High)), finite(float64(m.Instrument))
+	for _, f := range []*results.Float{&m.Value, &m.Low, &m.High, &m.Instrument} {
+		*f = finite(float64(*f))
+	}
 	m.Budget = nil
 	return m
 }
 
-// finite leaves out what no file can hold, such as work over no energy.
 func finite(x float64) results.Float {
 	if math.IsInf(x, 0) {
 		return results.Absent()
@@ -183,15 +184,15 @@ func finite(x float64) results.Float {
 	return results.Float(x)
 }
 
-// Difference is a fact in which candidates differ, and which may explain more
-// than the hardware does.
+// Difference is a fact in which candidates differ. It may explain more of a
+// result than the hardware does.
 type Difference struct {
 	Fact   string   `json:"fact"`
 	Values []string `json:"values"` // by candidate, in their order
 	Within bool     `json:"within"` // it also differs between sessions of one candidate
 }
 
-// Exclusion is what was not used, and why.
+// Exclusion is an input that was not used, with the reason.
 type Exclusion struct {
 	What string `json:"what"`
 	Why  string `json:"why"`
@@ -200,8 +201,8 @@ type Exclusion struct {
 // ErrNothing is wrapped when there is nothing to compare.
 var ErrNothing = errors.New("nothing to compare")
 
-// New compares the records. Files of records, for messages and the page, are
-// in the same order, or nil. It ends when ctx does.
+// New compares the records. Files holds their file names in the same order, for
+// messages and the page; it may be nil.
 func New(ctx context.Context, records []*results.Record, files []string, opt Options) (*Comparison, error) {
 	if opt.Margin == 0 {
 		opt.Margin = DefaultMargin
@@ -229,20 +230,48 @@ func New(ctx context.Context, records []*results.Record, files []string, opt Opt
 	return c, nil
 }
 
-// gather groups the sessions of each candidate.
+// gather groups the sessions by candidate.
 func (c *Comparison) gather(records []*results.Record, files []string) error {
-	given := map[string]bool{}
-	of, err := c.machines(slices.DeleteFunc(slices.Clone(records), func(r *results.Record) bool {
-		twice := given[r.ID]
-		given[r.ID] = true
-		return twice || !slices.ContainsFunc(r.Runs, func(run results.Run) bool { return run.Status == results.OK })
-	}))
-	if err != nil {
+	type session struct {
+		*results.Record
+		file string
+	}
+	var sessions []session
+	seen := map[string]bool{}
+	for i, r := range records {
+		s := session{Record: r}
+		if i < len(files) {
+			s.file = files[i]
+		}
+		what := cmp.Or(s.file, r.ID)
+		if seen[r.ID] {
+			c.Excluded = append(c.Excluded, Exclusion{what, "record " + r.ID + " was given before"})
+			continue
+		}
+		seen[r.ID] = true
+		good := false
+		for _, run := range r.Runs {
+			if run.Status == results.OK {
+				good = true
+				continue
+			}
+			c.Excluded = append(c.Excluded, Exclusion{fmt.Sprintf("%s: %s, round %d", what, run.Scenario, run.Round), fmt.Sprintf("%s: %s", run.Status, run.Error)})
+		}
+		if !good {
+			c.Excluded = append(c.Excluded, Exclusion{what, "no run of it is good"})
+			continue
+		}
+		sessions = append(sessions, s)
+	}
+	good := make([]*results.Record, len(sessions))
+	for i, s := range sessions {
+		good[i] = s.Record
+	}
+	if err := c.machines(good); err != nil {
 		return err
 	}
-	at := map[string]int{}
-	seen := map[string]bool{}
-	machine := map[string]string{} // what it is called
+	at := map[string]int{}         // candidates, by key
+	machine := map[string]string{} // the name of each
 	names := map[string]int{}
 	unique := func(name string) string {
 		if names[name]++; names[name] > 1 {
@@ -250,38 +279,14 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 		}
 		return name
 	}
-	for i, r := range records {
-		file := ""
-		if i < len(files) {
-			file = files[i]
-		}
-		what := cmp.Or(file, r.ID)
-		if seen[r.ID] {
-			c.Excluded = append(c.Excluded, Exclusion{what, "record " + r.ID + " was given before"})
-			continue
-		}
-		seen[r.ID] = true
-		good := 0
-		for _, run := range r.Runs {
-			if run.Status == results.OK {
-				good++
-				continue
-			}
-			c.Excluded = append(c.Excluded, Exclusion{fmt.Sprintf("%s: %s, round %d", what, run.Scenario, run.Round), fmt.Sprintf("%s: %s", run.Status, run.Error)})
-		}
-		if good == 0 {
-			c.Excluded = append(c.Excluded, Exclusion{what, "no run of it is good"})
-			continue
-		}
-		src := Source{File: file, ID: r.ID, Start: r.Start.UTC().Format("2006-01-02T15:04:05Z"), Digest: r.Digest.Record, State: string(r.State), Valid: r.Summary.Validity.Valid}
+	for _, r := range sessions {
 		var broken []string
 		for _, f := range r.Summary.Validity.Findings {
 			if f.Outcome == results.Fail {
 				broken = append(broken, f.Rule)
 			}
 		}
-		src.Broken = strings.Join(broken, ", ")
-		key := cmp.Or(r.Plan.Labels[labelled], of[r])
+		key := cmp.Or(r.Plan.Labels[labelled], c.machine[r.Record])
 		if machine[key] == "" {
 			machine[key] = unique(cmp.Or(r.Plan.Labels[labelled], r.Node.Name, "node"))
 		}
@@ -296,24 +301,31 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 				fresh.ID = unique(fresh.Machine + " at " + fresh.Setting)
 			}
 			j = len(c.Candidates)
-			at[key] = j
-			c.Candidates = append(c.Candidates, fresh)
+			at[key], c.Candidates = j, append(c.Candidates, fresh)
 		}
 		cand := &c.Candidates[j]
-		q := quoted{PrimaryMeter: r.Summary.PrimaryMeter}
-		for i := range r.Meters {
-			if q.PrimaryMeter != nil && r.Meters[i].Name == q.Meter {
-				q.meters = append(q.meters, &r.Meters[i])
-			}
-		}
-		cand.Records, cand.records, cand.machines, cand.quoted = append(cand.Records, src), append(cand.records, r), append(cand.machines, of[r]), append(cand.quoted, q)
+		cand.Records = append(cand.Records, Source{
+			File: r.file, ID: r.ID, Start: r.Start.UTC().Format("2006-01-02T15:04:05Z"), Digest: r.Digest.Record, State: string(r.State),
+			Valid: r.Summary.Validity.Valid, Broken: strings.Join(broken, ", "),
+		})
+		cand.records = append(cand.records, r.Record)
 		cand.Claims = append(cand.Claims, r.Summary.Claims...)
-		if n := len(q.meters); n > 0 && cand.Meter.Name == "" {
-			cand.Meter = *q.meters[n-1]
+		if of := meters(r.Record); len(of) > 0 && cand.Meter.Name == "" {
+			cand.Meter = of[len(of)-1]
 		}
 	}
-	c.labels(of)
+	c.labels()
 	return nil
+}
+
+// meters returns the meters with the name of the primary one.
+func meters(r *results.Record) (of []results.Meter) {
+	for _, m := range r.Meters {
+		if p := r.Summary.PrimaryMeter; p != nil && m.Name == p.Meter {
+			of = append(of, m)
+		}
+	}
+	return of
 }
 
 func (c *Comparison) refer(want string) error {
@@ -332,7 +344,7 @@ func (c *Comparison) refer(want string) error {
 	return fmt.Errorf("compare: no candidate %.80q to refer to; there are %s", want, strings.Join(ids, ", "))
 }
 
-// key is a use as it is compared.
+// key identifies a table.
 type key struct {
 	scenario, use string
 	role          results.Role
@@ -341,68 +353,54 @@ type key struct {
 
 func keyOf(r results.Row) key { return key{r.Scenario, r.Use, r.Role, ""} }
 
-// apart says in what rows of one use differ within a record.
-type apart struct{ device, workload, impl, threads bool }
+// properties are what can distinguish rows of one use within a record.
+func properties(r results.Row) [4]string {
+	return [4]string{r.Device, r.Workload, r.Impl, "threads=" + strconv.Itoa(r.Threads)}
+}
 
-// variants finds what tells rows of a use apart, in any record.
-func (c *Comparison) variants() map[key]apart {
-	out := map[key]apart{}
+// variants marks the properties in which rows of a use differ, in any record.
+func (c *Comparison) variants() map[key][4]bool {
+	out := map[key][4]bool{}
 	for _, cand := range c.Candidates {
 		for _, rec := range cand.records {
-			first := map[key]results.Row{}
+			first := map[key][4]string{}
 			for _, r := range rec.Summary.Rows {
-				k := keyOf(r)
-				f, ok := first[k]
+				k, now := keyOf(r), properties(r)
+				was, ok := first[k]
 				if !ok {
-					first[k] = r
+					first[k] = now
 					continue
 				}
-				v := out[k]
-				out[k] = apart{v.device || r.Device != f.Device, v.workload || r.Workload != f.Workload, v.impl || r.Impl != f.Impl, v.threads || r.Threads != f.Threads}
+				differ := out[k]
+				for i := range now {
+					differ[i] = differ[i] || now[i] != was[i]
+				}
+				out[k] = differ
 			}
 		}
 	}
 	return out
 }
 
-// of names the variant that a row is.
-func (a apart) of(r results.Row) string {
+// variant names a row by the properties in which rows of its use differ.
+func variant(r results.Row, differ [4]bool) string {
 	var words []string
-	if a.device {
-		words = append(words, r.Device)
-	}
-	if a.workload {
-		words = append(words, r.Workload)
-	}
-	if a.impl {
-		words = append(words, r.Impl)
-	}
-	if a.threads {
-		words = append(words, fmt.Sprintf("threads=%d", r.Threads))
+	for i, p := range properties(r) {
+		if differ[i] {
+			words = append(words, p)
+		}
 	}
 	return strings.Join(words, ", ")
 }
 
-// provenance is what must agree between figures that are ranked.
-type provenance struct {
-	boundary results.Boundary
-	origin   results.Origin
-	grade    results.Grade
-	broken   string // names of the rules that a session breaks
-	mixed    bool   // whether its sessions differ in boundary or origin
-}
-
 // tabulate makes the tables, in the order in which uses first appear.
 func (c *Comparison) tabulate(ctx context.Context) error {
-	var order []key
-	units := map[key]results.Unit{}
-	rows := map[key][]Row{}
-	grades := map[string]provenance{} // by row
+	at := map[key]int{}
+	var rows [][]*Row // of each table
 	variants := c.variants()
 	for ci := range c.Candidates {
 		cand := &c.Candidates[ci]
 		made := map[key]*Row{}
-		var mine []key
 		for ri, rec := range cand.records {
 			if len(rec.Summary.Rows) > 0 && len(rec.Summary.Windows()) == 0 {
 				return fmt.Errorf("record %s: its summary was read and not derived: derive it first", rec.ID)
@@ -414,59 +412,63 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 				}
 				u := windows[0].Use
 				k := keyOf(m)
-				k.variant = variants[k].of(m)
-				if unit, known := units[k]; known && unit != u.Unit {
+				k.variant = variant(m, variants[k])
+				i, known := at[k]
+				if !known {
+					i = len(c.Tables)
+					c.Tables = append(c.Tables, Table{Scenario: k.scenario, Use: k.use, Role: k.role, Variant: k.variant, Unit: u.Unit})
+					at[k], rows = i, append(rows, nil)
+				}
+				if unit := c.Tables[i].Unit; unit != u.Unit {
 					c.Excluded = append(c.Excluded, Exclusion{fmt.Sprintf("%s: %s", cmp.Or(cand.Records[ri].File, rec.ID), m.Scenario), fmt.Sprintf("%s is counted in %s, not in %s as before", u.Use, u.Unit, unit)})
 					continue
 				}
 				r := made[k]
 				if r == nil {
 					r = &Row{ID: strings.TrimSuffix(strings.Join([]string{cand.ID, k.scenario, k.use, k.variant}, "/"), "/"), Candidate: cand.ID, Impl: u.Impl, Figures: map[string]results.Figure{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
-					made[k] = r
-					mine = append(mine, k)
-					if _, known := units[k]; !known {
-						units[k] = u.Unit
-						order = append(order, k)
-					}
+					made[k], rows[i] = r, append(rows[i], r)
 				} else if !strings.Contains(r.Impl, u.Impl) {
 					r.Impl += ", " + u.Impl
 				}
-				r.of = append(r.of, source{ri, m.Metrics, windows})
-				p := m.Metrics[results.Power]
-				now := provenance{boundary: p.Boundary, origin: p.Origin, grade: p.Grade}
-				if !rec.Summary.Validity.Valid {
-					now.broken = cand.Records[ri].Broken
-				}
-				if old, ok := grades[r.ID]; ok {
-					now.grade = max(now.grade, old.grade)
-					now.broken = cmp.Or(now.broken, old.broken)
-					now.mixed = old.mixed || old.boundary != now.boundary || old.origin != now.origin
-				}
-				grades[r.ID] = now
+				r.add(source{ri, m.Metrics, windows}, &rec.Summary, cand.Records[ri].Broken)
 				if b := m.Metrics[results.WorkPerEnergy].Budget; b != nil && r.budget == nil {
-					r.budget, r.meter = b, cand.quoted[ri].instrument(cand.machines[ri])
+					r.budget, r.meter = b, instrument(rec, c.machine[rec])
 				}
 			}
 		}
-		for _, k := range mine {
+	}
+	for i, of := range rows {
+		for _, r := range of {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			made[k].measure(c.Seed)
-			rows[k] = append(rows[k], *made[k])
+			r.measure(c.Seed)
 		}
-	}
-	for _, k := range order {
-		t := Table{Scenario: k.scenario, Use: k.use, Role: k.role, Variant: k.variant, Unit: units[k]}
-		t.Groups = c.group(rows[k], grades)
-		c.Tables = append(c.Tables, t)
+		c.Tables[i].Groups = group(of)
 	}
 	return c.judge(ctx)
 }
 
-// quantities are the figures of a row, each with what it is a quotient of; per
-// is of the row's metrics.
-var quantities = map[string]func(w *results.Window, per map[string]results.Figure) (num, den results.Float){
+// add adds a session to a row. The row has the worst grade of its sessions, and the
+// broken rules of the latest that breaks any.
+func (r *Row) add(x source, summary *results.Summary, broken string) {
+	watts := x.metrics[results.Power].Provenance
+	if len(r.of) > 0 {
+		watts.Grade = max(watts.Grade, r.watts.Grade)
+		r.mixed = r.mixed || r.watts.Boundary != watts.Boundary || r.watts.Origin != watts.Origin
+	}
+	if summary.Validity.Valid {
+		broken = ""
+	}
+	r.of, r.watts, r.broken = append(r.of, x), watts, cmp.Or(broken, r.broken)
+}
+
+// quantity returns the terms of a quotient in a window; either is absent if it
+// has none. Per holds the metrics of the row in its record.
+type quantity func(w *results.Window, per map[string]results.Figure) (num, den results.Float)
+
+// quantities are the figures of a row that are quotients.
+var quantities = map[string]quantity{
 	results.Throughput: func(w *results.Window, _ map[string]results.Figure) (num, den results.Float) {
 		return w.Work, results.Float(w.Duration)
 	},
@@ -488,7 +490,7 @@ var quantities = map[string]func(w *results.Window, per map[string]results.Figur
 
 // measure makes the figures of a row.
 func (r *Row) measure(seed uint64) {
-	pairs := func(of func(*results.Window, map[string]results.Figure) (num, den results.Float)) (s stats.Sessions) {
+	pairs := func(of quantity) (s stats.Sessions) {
 		for _, x := range r.of {
 			var windows []stats.Pair
 			for i := range x.windows {
@@ -528,47 +530,47 @@ func (r *Row) measure(seed uint64) {
 	for _, windows := range work {
 		r.Windows += len(windows)
 	}
-	for _, windows := range r.sessions {
-		for _, w := range windows {
-			r.plain = append(r.plain, w.Num/w.Den)
-		}
+	var efficiencies []float64
+	for _, w := range slices.Concat(r.sessions...) {
+		efficiencies = append(efficiencies, w.Num/w.Den)
 	}
-	for _, class := range stats.Outliers(r.plain) {
+	for _, class := range stats.Outliers(efficiencies) {
 		if class != stats.None {
 			r.Outliers++
 		}
 	}
 }
 
-// together is what sessions have in common of a metric: its unit, and the most
-// that their meters add.
-func (r *Row) together(name string) (m results.Figure) {
-	for i, x := range r.of {
-		of := x.metrics[name]
-		if i == 0 {
-			m = of
-		} else if of.Instrument.IsAbsent() || of.Instrument > m.Instrument {
-			m.Instrument = of.Instrument
+// together returns the properties that sessions share of a metric: its unit, and
+// the largest error of their meters.
+func (r *Row) together(name string) results.Figure {
+	m := r.of[0].metrics[name]
+	for _, x := range r.of[1:] {
+		if of := x.metrics[name].Instrument; of.IsAbsent() || of > m.Instrument {
+			m.Instrument = of
 		}
 	}
 	return m
 }
 
-// instrument names what the watts are read by, so that two records read by one
-// instrument are known; an instrument inside a node is that machine's own.
-func (q quoted) instrument(machine string) string {
+// instrument names what the watts of a record were read by, so that two records
+// of one instrument are recognised. An instrument inside a node belongs to that
+// machine.
+func instrument(r *results.Record, machine string) string {
+	of := meters(r)
 	switch {
-	case len(q.meters) == 0:
+	case len(of) == 0:
 		return ""
-	case q.Boundary == results.Wall && !strings.HasPrefix(q.meters[0].Source, "/"):
-		return q.meters[0].Source
+	case r.Summary.PrimaryMeter.Boundary == results.Wall && !strings.HasPrefix(of[0].Source, "/"):
+		return of[0].Source
 	}
-	return machine + " " + q.meters[0].Source
+	return machine + " " + of[0].Source
 }
 
-// instrument is what the meter brings to a figure, in quadrature; NaN if a
-// part is unknown. On a shared meter what cancels is left out.
-func instrument(b *results.Budget, shared bool) float64 {
+// meterError returns the relative uncertainty that the meter adds to a figure, in
+// quadrature; NaN if a part is unknown. Terms that cancel on a shared meter are
+// left out.
+func meterError(b *results.Budget, shared bool) float64 {
 	if b == nil {
 		return math.NaN()
 	}
@@ -591,25 +593,25 @@ func instrument(b *results.Budget, shared bool) float64 {
 	return math.Sqrt(sum)
 }
 
-// group puts rows apart that must not be ranked together, best group first.
-func (c *Comparison) group(rows []Row, grades map[string]provenance) (groups []Group) {
+// group separates rows that must not be ranked together, best group first.
+func group(rows []*Row) (groups []Group) {
 	for _, r := range rows {
-		p := grades[r.ID]
-		g := Group{Boundary: p.boundary, Origin: p.origin, Grade: p.grade, Ranked: true}
+		g := Group{Boundary: r.watts.Boundary, Origin: r.watts.Origin, Grade: r.watts.Grade}
 		switch {
 		case len(r.sessions) == 0:
-			g.Ranked, g.Reason, g.Why = false, stats.NoPower, "no watts"
-		case p.origin != results.Measured:
-			g.Ranked, g.Reason, g.Why = false, stats.NotMeasured, "the watts were not measured"
-		case p.mixed:
-			g.Ranked, g.Reason, g.Why = false, stats.MixedMeters, "sessions of different meters"
-		case p.broken != "":
-			g.Ranked, g.Reason, g.Why = false, stats.BreaksRules, "breaks the publish rules: "+p.broken
+			g.Reason, g.Why = stats.NoPower, "no watts"
+		case g.Origin != results.Measured:
+			g.Reason, g.Why = stats.NotMeasured, "the watts were not measured"
+		case r.mixed:
+			g.Reason, g.Why = stats.MixedMeters, "sessions of different meters"
+		case r.broken != "":
+			g.Reason, g.Why = stats.BreaksRules, "breaks the publish rules: "+r.broken
+		default:
+			g.Ranked = true
 		}
 		for name, f := range r.Figures {
 			if f.Origin != "" { // one provenance for all sessions
-				f.Boundary, f.Origin, f.Grade = p.boundary, p.origin, p.grade
-				r.Figures[name] = f
+				r.Figures[name] = attribute(f, r.watts)
 			}
 		}
 		i := slices.IndexFunc(groups, func(o Group) bool {
@@ -619,27 +621,41 @@ func (c *Comparison) group(rows []Row, grades map[string]provenance) (groups []G
 			i = len(groups)
 			groups = append(groups, g)
 		}
-		groups[i].Rows = append(groups[i].Rows, r)
+		groups[i].Rows = append(groups[i].Rows, *r)
 	}
 	for i := range groups {
 		slices.SortStableFunc(groups[i].Rows, func(a, b Row) int {
 			return -cmp.Compare(a.Figures[results.WorkPerEnergy].Value, b.Figures[results.WorkPerEnergy].Value)
 		})
 	}
-	slices.SortStableFunc(groups, func(a, b Group) int {
-		if a.Ranked != b.Ranked {
-			if a.Ranked {
-				return -1
-			}
-			return 1
+	place := func(g Group) int {
+		if g.Ranked {
+			return 0
 		}
-		return cmp.Or(cmp.Compare(a.Grade, b.Grade), cmp.Compare(a.Boundary, b.Boundary))
+		return 1
+	}
+	slices.SortStableFunc(groups, func(a, b Group) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a.Grade, b.Grade), cmp.Compare(a.Boundary, b.Boundary))
 	})
 	return groups
 }
 
-// judge sets every row against the reference of its group: all in one family
-// of tests.
+// rows yields the rows of a table with their groups.
+func (t *Table) rows() iter.Seq2[*Group, *Row] {
+	return func(yield func(*Group, *Row) bool) {
+		for gi := range t.Groups {
+			g := &t.Groups[gi]
+			for ri := range g.Rows {
+				if !yield(g, &g.Rows[ri]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// judge compares every row with the reference of its group, all in one family of
+// tests.
 func (c *Comparison) judge(ctx context.Context) error {
 	type trial struct{ row, ref *Row }
 	var trials []trial
@@ -647,19 +663,17 @@ func (c *Comparison) judge(ctx context.Context) error {
 	for ti := range c.Tables {
 		for gi := range c.Tables[ti].Groups {
 			g := &c.Tables[ti].Groups[gi]
+			g.tie()
 			var ref *Row
-			for ri := range g.Rows {
-				if g.Rows[ri].Candidate == c.Reference {
-					ref = &g.Rows[ri]
-				}
+			if i := slices.IndexFunc(g.Rows, func(r Row) bool { return r.Candidate == c.Reference }); i >= 0 {
+				ref = &g.Rows[i]
 			}
 			for ri := range g.Rows {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
 				r := &g.Rows[ri]
-				r.Index = none()
-				r.Index.Boundary, r.Index.Origin, r.Index.Grade = g.Boundary, g.Origin, g.Grade
+				r.Index = attribute(none(), r.watts)
 				switch {
 				case !g.Ranked:
 					r.Verdict = stats.Decision{Word: stats.NotRanked, Reason: g.Reason, Why: g.Why}
@@ -677,13 +691,12 @@ func (c *Comparison) judge(ctx context.Context) error {
 				}
 				r.Shared = r.meter != "" && r.meter == ref.meter
 				r.stat = stats.Quotient(r.sessions, ref.sessions, c.Seed)
-				own := math.Hypot(instrument(r.budget, r.Shared), instrument(ref.budget, r.Shared))
-				whole := r.stat
+				own, whole := math.Hypot(meterError(r.budget, r.Shared), meterError(ref.budget, r.Shared)), r.stat
 				if !math.IsNaN(own) {
-					whole = r.stat.Widen(own)
+					whole = whole.Widen(own)
 				}
-				r.Index = of(whole, results.Ratio)
-				r.Index.Provenance = results.Provenance{Boundary: g.Boundary, Origin: g.Origin, Grade: g.Grade, Instrument: finite(own)}
+				r.Index = attribute(of(whole, results.Ratio), r.watts)
+				r.Index.Instrument = finite(own)
 				if g.Ranked {
 					trials = append(trials, trial{r, ref})
 					ps = append(ps, stats.PValue(r.sessions, ref.sessions, c.Seed))
@@ -695,23 +708,17 @@ func (c *Comparison) judge(ctx context.Context) error {
 	for i, p := range stats.BenjaminiHochberg(ps) {
 		r, ref := trials[i].row, trials[i].ref
 		r.P = results.Float(p)
-		switch {
-		case r.Index.Instrument.IsAbsent():
+		if r.Index.Instrument.IsAbsent() {
 			r.Verdict = stats.Decision{Word: stats.CannotTell, Reason: stats.AccuracyUnknown, Meter: true, Why: "the accuracy of the meters is not stated: say it with accuracy=, or measure both with one meter"}
-		default:
-			full := stats.Interval{Value: float64(r.Index.Value), Low: float64(r.Index.Low), High: float64(r.Index.High)}
-			r.Verdict = stats.Decide(full, r.stat, true, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
+			continue
 		}
-	}
-	for ti := range c.Tables {
-		for gi := range c.Tables[ti].Groups {
-			c.tie(&c.Tables[ti].Groups[gi])
-		}
+		full := stats.Interval{Value: float64(r.Index.Value), Low: float64(r.Index.Low), High: float64(r.Index.High)}
+		r.Verdict = stats.Decide(full, r.stat, true, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
 	}
 	return nil
 }
 
-// ratios are the figures of the sessions, one each.
+// ratios returns the work per energy of each session.
 func ratios(s stats.Sessions) (out []float64) {
 	for _, windows := range s {
 		out = append(out, stats.Sessions{windows}.Ratio())
@@ -719,9 +726,9 @@ func ratios(s stats.Sessions) (out []float64) {
 	return out
 }
 
-// tie numbers the rows of a ranking so that those whose intervals overlap the
-// best of their tie share its place.
-func (c *Comparison) tie(g *Group) {
+// tie numbers the rows of a ranking. Rows whose intervals overlap that of the best
+// in their tie share its place.
+func (g *Group) tie() {
 	if !g.Ranked {
 		return
 	}
@@ -729,24 +736,23 @@ func (c *Comparison) tie(g *Group) {
 	shared := !slices.ContainsFunc(g.Rows, func(r Row) bool { return r.meter == "" || r.meter != g.Rows[0].meter })
 	for i := range g.Rows {
 		r := &g.Rows[i]
-		if i == 0 || g.Rows[i].reach(+1, shared) < g.Rows[first].reach(-1, shared) {
+		if i == 0 || r.reach(+1, shared) < g.Rows[first].reach(-1, shared) {
 			place, first = i+1, i
 		}
 		r.Tie = place
 	}
 }
 
-// reach is the end of the efficiency's interval with the meter's part, upwards
-// or downwards; without an interval it reaches everywhere. What cancels among
-// rows of one meter is left out.
+// reach returns the upper or the lower end of the interval of the work per
+// energy, meter included; infinite without an interval. Terms that cancel among
+// rows of one meter are left out.
 func (r *Row) reach(side float64, shared bool) float64 {
-	i, own := r.Figures[results.WorkPerEnergy], instrument(r.budget, shared)
-	lo, hi := float64(i.Low), float64(i.High)
-	if math.IsNaN(lo) || math.IsNaN(hi) || math.IsNaN(own) {
+	f, own := r.Figures[results.WorkPerEnergy], meterError(r.budget, shared)
+	w := stats.Interval{Value: float64(f.Value), Low: float64(f.Low), High: float64(f.High)}.Widen(own)
+	switch {
+	case math.IsNaN(w.Low + w.High + own):
 		return math.Inf(int(side))
-	}
-	w := stats.Interval{Value: float64(i.Value), Low: lo, High: hi}.Widen(own)
-	if side > 0 {
+	case side > 0:
 		return w.High
 	}
 	return w.Low

@@ -358,7 +358,7 @@ func TestRowsOfOneUseAreComparedApart(t *testing.T) {
 		tb := &c.Tables[i]
 		require.Equal(t, fmt.Sprintf("mining (threads=%d)", threads), tb.ID())
 		for _, cand := range c.Candidates {
-			r, _ := tb.row(cand.ID)
+			r := tb.measured()[cand.ID]
 			require.NotNil(t, r)
 			for _, row := range cand.records[0].Summary.Rows {
 				if row.Use == "mining" && row.Threads == threads {

@@ -3,6 +3,7 @@ package compare
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -19,7 +20,7 @@ type Explanation struct {
 	Notes   []string       `json:"notes"`
 }
 
-// Input is one window that went into a figure.
+// Input is one window of a figure.
 type Input struct {
 	Record   string        `json:"record"`
 	File     string        `json:"file,omitempty"`
@@ -48,81 +49,84 @@ var formulas = map[string]string{
 	"advantage":           "exchange rate of the candidate ÷ that of the reference",
 }
 
-// Figures lists the names of all figures, in the order of the comparison.
-func (c *Comparison) Figures() (ids []string) {
-	for ti := range c.Tables {
-		for _, g := range c.Tables[ti].Groups {
-			for _, r := range g.Rows {
-				for _, m := range []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork, results.FlopRate, results.PeakFraction} {
-					if _, ok := r.Figures[m]; ok {
-						ids = append(ids, r.ID+"/"+m)
+// named are the metrics of a row that have names, in their order.
+var named = []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork, results.FlopRate, results.PeakFraction}
+
+// figures yields the name of every figure, in the order of the comparison, with a
+// function that explains it.
+func (c *Comparison) figures() iter.Seq2[string, func(*Explanation)] {
+	return func(yield func(string, func(*Explanation)) bool) {
+		for i := range c.Tables {
+			t := &c.Tables[i]
+			for g, r := range t.rows() {
+				explain := func(e *Explanation, f results.Figure) {
+					e.Value, e.Origin = f, f.Origin
+					e.inputs(c, r)
+					if !g.Ranked {
+						e.Notes = append(e.Notes, "not ranked: "+g.Why)
 					}
 				}
-				if !r.Index.Value.IsAbsent() {
-					ids = append(ids, r.ID+"/index")
+				for _, m := range named {
+					if f, ok := r.Figures[m]; ok && !yield(r.ID+"/"+m, func(e *Explanation) { explain(e, f) }) {
+						return
+					}
+				}
+				if !r.Index.Value.IsAbsent() && !yield(r.ID+"/index", func(e *Explanation) {
+					if ref := t.measured()[c.Reference]; ref != nil && ref != r {
+						e.inputs(c, ref)
+					}
+					e.Notes = append(e.Notes, fmt.Sprintf("verdict: %s: %s", r.Verdict.Word, r.Verdict.Why))
+					explain(e, r.Index)
+				}) {
+					return
 				}
 			}
 		}
+		for _, x := range c.Exchange {
+			name := x.Candidate + "/" + x.Scenario
+			if !yield(name+"/exchange", func(e *Explanation) {
+				e.Value, e.Origin = x.Rate, x.Origin
+				e.uses(c, x.Candidate, x.Scenario)
+			}) || !yield(name+"/advantage", func(e *Explanation) {
+				e.Value, e.Origin = x.Advantage, x.Origin
+				e.uses(c, c.Reference, x.Scenario)
+				e.uses(c, x.Candidate, x.Scenario)
+			}) {
+				return
+			}
+		}
 	}
-	for _, e := range c.Exchange {
-		ids = append(ids, e.Candidate+"/"+e.Scenario+"/exchange", e.Candidate+"/"+e.Scenario+"/advantage")
+}
+
+// Figures lists the names of all figures, in the order of the comparison.
+func (c *Comparison) Figures() (ids []string) {
+	for id := range c.figures() {
+		ids = append(ids, id)
 	}
 	return ids
 }
 
-// Explain names the records, windows and formula behind a figure.
+// Explain returns the records, windows and formula behind a figure.
 func (c *Comparison) Explain(id string) (Explanation, error) {
 	e := Explanation{Figure: id, Inputs: []Input{}, Notes: []string{}}
-	last := strings.LastIndexByte(id, '/')
-	if last < 0 || !slices.Contains(c.Figures(), id) {
-		return e, fmt.Errorf("compare: %w as %.120q: perwatt compare --format json and the page name them", ErrFigure, id)
-	}
-	row, metric := id[:last], id[last+1:]
-	e.Formula = formulas[metric]
-	if metric == "exchange" || metric == "advantage" {
-		for _, x := range c.Exchange {
-			if x.Candidate+"/"+x.Scenario != row {
-				continue
-			}
-			e.Value, e.Origin = x.Rate, x.Origin
-			if metric == "advantage" {
-				e.Value = x.Advantage
-				e.uses(c, c.Reference, x.Scenario)
-			}
-			e.uses(c, x.Candidate, x.Scenario)
-		}
-		return e, nil
-	}
-	for _, t := range c.Tables {
-		for _, g := range t.Groups {
-			for i := range g.Rows {
-				r := &g.Rows[i]
-				if r.ID != row {
-					continue
-				}
-				e.Value, e.Origin = r.Figures[metric], r.Figures[metric].Origin
-				if metric == "index" {
-					e.Value, e.Origin = r.Index, r.Index.Origin
-					if ref, _ := t.row(c.Reference); ref != nil && ref != r {
-						e.inputs(c, ref)
-					}
-					e.Notes = append(e.Notes, fmt.Sprintf("verdict: %s: %s", r.Verdict.Word, r.Verdict.Why))
-				}
-				e.inputs(c, r)
-				if !g.Ranked {
-					e.Notes = append(e.Notes, "not ranked: "+g.Why)
-				}
-			}
+	for name, explain := range c.figures() {
+		if name == id {
+			e.Formula = formulas[id[strings.LastIndexByte(id, '/')+1:]]
+			explain(&e)
+			return e, nil
 		}
 	}
-	return e, nil
+	return e, fmt.Errorf("compare: %w as %.120q: perwatt compare --format json and the page name them", ErrFigure, id)
 }
 
 // uses adds the windows of a candidate's training and of its mining.
 func (e *Explanation) uses(c *Comparison, candidate, scenario string) {
 	for i := range c.Tables {
 		t := &c.Tables[i]
-		if r, _ := t.row(candidate); r != nil && t.Role == results.Alone && (t.Scenario == scenario || t.Use == "mining") {
+		if t.Role != results.Alone || t.Scenario != scenario && t.Use != "mining" {
+			continue
+		}
+		if r := t.measured()[candidate]; r != nil {
 			e.inputs(c, r)
 		}
 	}
@@ -130,19 +134,15 @@ func (e *Explanation) uses(c *Comparison, candidate, scenario string) {
 
 // inputs adds the windows of a row.
 func (e *Explanation) inputs(c *Comparison, r *Row) {
-	for _, cand := range c.Candidates {
-		if cand.ID != r.Candidate {
-			continue
-		}
-		for _, x := range r.of {
-			rec := cand.records[x.record]
-			for _, w := range x.windows {
-				from, to := w.Span()
-				e.Inputs = append(e.Inputs, Input{
-					Record: rec.ID, File: cand.Records[x.record].File, Digest: rec.Digest.Record, Scenario: w.Scenario, Round: w.Round,
-					From: from, To: to, Work: finite(float64(w.Work)), Energy: finite(float64(w.Energy)),
-				})
-			}
+	cand := &c.Candidates[slices.IndexFunc(c.Candidates, func(cand Candidate) bool { return cand.ID == r.Candidate })]
+	for _, x := range r.of {
+		rec := cand.records[x.record]
+		for _, w := range x.windows {
+			from, to := w.Span()
+			e.Inputs = append(e.Inputs, Input{
+				Record: rec.ID, File: cand.Records[x.record].File, Digest: rec.Digest.Record, Scenario: w.Scenario, Round: w.Round,
+				From: from, To: to, Work: finite(float64(w.Work)), Energy: finite(float64(w.Energy)),
+			})
 		}
 	}
 }

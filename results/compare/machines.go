@@ -12,26 +12,26 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// What a candidate is: the sessions that carry one label candidate=NAME, or
-// those of one machine. Two machines may have one name; what tells them apart
-// is that no machine is in two sessions at a time.
+// A candidate is the sessions with one label candidate=NAME, or those of one
+// machine. Two machines may have one name: they are recognised because no
+// machine runs two sessions at a time.
 
 // labelled is the label that names candidates.
 const labelled = "candidate"
 
-// ErrMachines is wrapped when sessions are of several machines and it cannot
-// be told which is of which.
+// ErrMachines is wrapped if sessions are of several machines of one name and
+// nothing assigns them.
 var ErrMachines = errors.New("several machines of one name")
 
-// identity is what sessions of one machine have in common.
+// identity returns the same text for all sessions of one machine.
 func identity(r *results.Record) string {
 	n := &r.Node
 	return fmt.Sprintf("%q %#v %d %d", n.Name, n.Hardware(), n.Threads(), n.Memory>>30)
 }
 
-// evidence is by what sessions of one name are told apart, the surest first:
-// what somebody said of them, what does not change in a machine, and the
-// instrument that it is plugged into.
+// evidence assigns sessions of one name to machines, the surest kind first: the
+// labels that somebody gave them, the parts of a machine that do not change, and
+// the instrument that it is plugged into.
 var evidence = []struct {
 	name string
 	of   func(*results.Record) string
@@ -53,26 +53,23 @@ var evidence = []struct {
 		return fmt.Sprintf("%#v", parts)
 	}},
 	{"their meters", func(r *results.Record) string {
-		h := r.Summary.PrimaryMeter
-		i := slices.IndexFunc(r.Meters, func(m results.Meter) bool { return h != nil && m.Name == h.Meter })
-		if i < 0 {
-			return ""
+		if of := meters(r); len(of) > 0 {
+			return fmt.Sprint(of[0].Source, r.Summary.PrimaryMeter.Channels)
 		}
-		return fmt.Sprint(r.Meters[i].Source, h.Channels)
+		return ""
 	}},
 }
 
-// slack is by how much the clock of one machine may have been set back between
-// two of its sessions.
+// slack is the largest step back of a machine's clock between two of its sessions.
 const slack = 2 * time.Second
 
-// overlap reports whether two sessions ran at a time. An imported one has no
-// clock of its own.
+// overlap reports whether two sessions ran at the same time. An imported one has
+// no clock of its own.
 func overlap(a, b *results.Record) bool {
 	return a.Plan.Preset != "import" && b.Plan.Preset != "import" && a.Start.Add(slack).Before(b.End) && b.Start.Add(slack).Before(a.End)
 }
 
-// clash returns two of the sessions that ran at a time.
+// clash returns two sessions that ran at the same time, if any did.
 func clash(of []*results.Record) (a, b *results.Record) {
 	of = slices.Clone(of)
 	slices.SortStableFunc(of, func(a, b *results.Record) int { return a.Start.Compare(b.Start) })
@@ -89,25 +86,24 @@ func clash(of []*results.Record) (a, b *results.Record) {
 	return nil, nil
 }
 
-// machines says which machine each record is of. It warns where labels did not
-// tell apart what the clock says are two, and refuses to guess.
-func (c *Comparison) machines(records []*results.Record) (map[*results.Record]string, error) {
-	of := map[*results.Record]string{}
-	named := map[string][]*results.Record{}
-	var order []string
-	for _, r := range records {
-		id := identity(r)
-		if named[id] == nil {
-			order = append(order, id)
-		}
-		of[r], named[id] = id, append(named[id], r)
+// machines assigns each record to a machine. It warns where sessions ran at the
+// same time without labels that distinguish their machines. It never guesses: if
+// nothing assigns the sessions, it returns an error.
+func (c *Comparison) machines(records []*results.Record) error {
+	c.machine = map[*results.Record]string{}
+	warn := func(code, text, remedy string) {
+		c.Warnings = append(c.Warnings, results.Warning{Code: code, Text: text, Remedy: remedy})
 	}
-	for _, id := range order {
-		a, b := clash(named[id])
+	for _, alike := range divided([][]*results.Record{records}, identity) {
+		id := identity(alike[0])
+		for _, r := range alike {
+			c.machine[r] = id
+		}
+		a, b := clash(alike)
 		if a == nil {
 			continue
 		}
-		parts, by := [][]*results.Record{named[id]}, ""
+		parts, by := [][]*results.Record{alike}, ""
 		for _, e := range evidence { // each kind with those before it
 			parts, by = divided(parts, e.of), e.name
 			if !slices.ContainsFunc(parts, unnamed) {
@@ -122,37 +118,33 @@ func (c *Comparison) machines(records []*results.Record) (map[*results.Record]st
 				return slices.ContainsFunc(part, func(o *results.Record) bool { return o != r && !overlap(r, o) })
 			}) {
 				a, b := clash(part)
-				return nil, fmt.Errorf("compare: %w: records %s and %s of %q ran at the same time, so they are of two machines, and nothing says which of %d sessions is of which: compare one session of each, or measure again with --label %s=NAME", ErrMachines, a.ID, b.ID, a.Node.Name, len(part), labelled)
+				return fmt.Errorf("compare: %w: records %s and %s of %q ran at the same time, so they are of two machines, and nothing says which of %d sessions is of which: compare one session of each, or measure again with --label %s=NAME", ErrMachines, a.ID, b.ID, a.Node.Name, len(part), labelled)
 			}
 			parts[i], by = nil, "the time alone"
 			parts = append(parts, divided([][]*results.Record{part}, func(r *results.Record) string { return r.ID })...)
 		}
 		for i, part := range parts {
 			for _, r := range part {
-				of[r] = fmt.Sprintf("%s\x00%d", id, i)
+				c.machine[r] = fmt.Sprintf("%s\x00%d", id, i)
 			}
 		}
-		for _, part := range divided([][]*results.Record{named[id]}, evidence[0].of) {
+		for _, part := range divided([][]*results.Record{alike}, evidence[0].of) {
 			if a, b := clash(part); a != nil && !unnamed(part) {
-				c.Warnings = append(c.Warnings, results.Warning{
-					Code:   "one-candidate",
-					Text:   fmt.Sprintf("records %s and %s of %q ran at the same time, so they are of two machines, and one candidate because of the label %s=%s", a.ID, b.ID, a.Node.Name, labelled, a.Plan.Labels[labelled]),
-					Remedy: "if they are to be held against each other, measure each with a --label " + labelled + "=NAME of its own",
-				})
+				warn("one-candidate",
+					fmt.Sprintf("records %s and %s of %q ran at the same time, so they are of two machines, and one candidate because of the label %s=%s", a.ID, b.ID, a.Node.Name, labelled, a.Plan.Labels[labelled]),
+					"if they are to be held against each other, measure each with a --label "+labelled+"=NAME of its own")
 			}
 		}
 		if by != evidence[0].name {
-			c.Warnings = append(c.Warnings, results.Warning{
-				Code:   "two-machines",
-				Text:   fmt.Sprintf("records %s and %s of %q ran at the same time, so they are of two machines: told apart by %s", a.ID, b.ID, a.Node.Name, by),
-				Remedy: "name each: perwatt run --label " + labelled + "=NAME, or give the machines names of their own",
-			})
+			warn("two-machines",
+				fmt.Sprintf("records %s and %s of %q ran at the same time, so they are of two machines: told apart by %s", a.ID, b.ID, a.Node.Name, by),
+				"name each: perwatt run --label "+labelled+"=NAME, or give the machines names of their own")
 		}
 	}
-	return of, nil
+	return nil
 }
 
-// divided divides each part by what key says of its records.
+// divided divides each part by the keys of its records, in their order.
 func divided(parts [][]*results.Record, key func(*results.Record) string) (out [][]*results.Record) {
 	for _, part := range parts {
 		at := map[string]int{}
@@ -168,26 +160,24 @@ func divided(parts [][]*results.Record, key func(*results.Record) string) (out [
 	return out
 }
 
-// unnamed says whether sessions ran at a time that nobody labelled as one
-// candidate.
+// unnamed reports whether sessions ran at the same time without a label that makes
+// them one candidate.
 func unnamed(part []*results.Record) bool {
 	a, _ := clash(part)
 	return a != nil && part[0].Plan.Labels[labelled] == ""
 }
 
-// labels warns where labels suggest other candidates than there are: sessions
-// that differ in a label and are one, and one machine under several names.
-func (c *Comparison) labels(machine map[*results.Record]string) {
+// labels warns where labels suggest other candidates than there are: one candidate
+// whose sessions differ in a label, and one machine under several names.
+func (c *Comparison) labels() {
 	under := map[string][]string{} // labelled candidates, by machine
 	for _, cand := range c.Candidates {
 		values := map[string][]string{}
-		type label struct{ key, value string }
-		seen := map[label]bool{}
+		seen := map[[2]string]bool{}
 		for _, r := range cand.records {
 			for k, v := range r.Plan.Labels {
-				if !seen[label{k, v}] {
-					seen[label{k, v}] = true
-					values[k] = append(values[k], v)
+				if l := [2]string{k, v}; !seen[l] {
+					seen[l], values[k] = true, append(values[k], v)
 				}
 			}
 		}
@@ -202,12 +192,12 @@ func (c *Comparison) labels(machine map[*results.Record]string) {
 		}
 		first := cand.records[0]
 		name := cmp.Or(first.Plan.Labels[labelled], cand.Machine, cand.ID)
-		if at := machine[first]; !slices.Contains(under[at], name) {
+		if at := c.machine[first]; !slices.Contains(under[at], name) {
 			under[at] = append(under[at], name)
 		}
 	}
 	for _, cand := range c.Candidates {
-		at := machine[cand.records[0]]
+		at := c.machine[cand.records[0]]
 		if names := under[at]; len(names) > 1 {
 			c.Warnings = append(c.Warnings, results.Warning{
 				Code:   "one-machine",

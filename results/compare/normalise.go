@@ -15,20 +15,20 @@ import (
 
 const kWh = 3.6e6 // J
 
-// Exchange is the rate at which a candidate turns mining into training on the
-// same energy: hashes given up for a sample.
+// Exchange is the number of hashes that a candidate forgoes for a training sample
+// on the same energy.
 type Exchange struct {
 	Candidate string         `json:"candidate"`
 	Scenario  string         `json:"scenario"` // of the training
 	Rate      results.Figure `json:"rate"`     // hash/sample
-	// Advantage is the rate against the reference's: below 1 the candidate
-	// gives up less mining for a unit of training, and so has the comparative
-	// advantage in training (Ricardo, 1817), whatever it does better outright.
+	// Advantage is the ratio of the rate to the reference's. Below 1 the candidate
+	// forgoes less mining for a unit of training: it has the comparative advantage
+	// in training (Ricardo, 1817), even if it is slower at both.
 	Advantage results.Figure `json:"advantage"`
 	Origin    results.Origin `json:"origin"`
 }
 
-// Mix is what one kilowatt-hour gives where it is shared between two uses.
+// Mix is the yield of one kilowatt-hour that is split between two uses.
 type Mix struct {
 	Candidate string         `json:"candidate"`
 	Scenario  string         `json:"scenario"` // of the training
@@ -37,9 +37,9 @@ type Mix struct {
 	Mullet    *Point         `json:"mullet,omitempty"` // both at once, as measured
 }
 
-// Point is one sharing of a kilowatt-hour.
+// Point is one split of a kilowatt-hour.
 type Point struct {
-	Training results.Float  `json:"training"` // share of the energy, 0 to 1; null of the mullet, which does not split it
+	Training results.Float  `json:"training"` // share of the energy, 0 to 1; null for a mullet, which does not split it
 	Hashes   results.Figure `json:"hashes"`   // per kWh
 	Samples  results.Figure `json:"samples"`  // per kWh
 }
@@ -51,40 +51,26 @@ func times(f results.Figure, by float64, unit results.Unit) results.Figure {
 	return f
 }
 
-// attribute gives a figure the boundary, origin and grade of the watts in another.
-func attribute(f, from results.Figure) results.Figure {
-	f.Boundary, f.Origin, f.Grade = from.Boundary, from.Origin, from.Grade
+// attribute sets the boundary, origin and grade of a figure.
+func attribute(f results.Figure, watts results.Provenance) results.Figure {
+	f.Boundary, f.Origin, f.Grade = watts.Boundary, watts.Origin, watts.Grade
 	return f
 }
 
-// measured is a row that has watts, with their origin.
-type measured struct {
-	*Row
-	origin results.Origin
-}
-
 // measured returns the rows of a table that have watts, by candidate.
-func (t *Table) measured() map[string]measured {
-	out := map[string]measured{}
-	for gi := range t.Groups {
-		for ri := range t.Groups[gi].Rows {
-			r := &t.Groups[gi].Rows[ri]
-			if _, known := out[r.Candidate]; !known && len(r.sessions) > 0 {
-				out[r.Candidate] = measured{r, t.Groups[gi].Origin}
-			}
+func (t *Table) measured() map[string]*Row {
+	out := map[string]*Row{}
+	for _, r := range t.rows() {
+		if out[r.Candidate] == nil && len(r.sessions) > 0 {
+			out[r.Candidate] = r
 		}
 	}
 	return out
 }
 
-// row returns the row of a candidate in a table, with its origin.
-func (t *Table) row(candidate string) (*Row, results.Origin) {
-	m := t.measured()[candidate]
-	return m.Row, m.origin
-}
-
-// rate is the exchange rate between two uses of a candidate: of one session
-// that of its record, in which what a round did to both uses cancels.
+// rate returns the exchange rate between two uses of a candidate. With one
+// session it is that of the record, in which noise that a round adds to both
+// uses cancels.
 func (c *Comparison) rate(mining, training *Row, stated map[string]results.Figure, scenario string) results.Figure {
 	if len(mining.of) == 1 && len(training.of) == 1 && mining.of[0].record == training.of[0].record {
 		if rate, ok := stated[scenario]; ok {
@@ -92,10 +78,10 @@ func (c *Comparison) rate(mining, training *Row, stated map[string]results.Figur
 		}
 	}
 	rate := of(stats.Quotient(mining.sessions, training.sessions, c.Seed), results.Hash.Per(results.Sample))
-	return attribute(rate, mining.Figures[results.WorkPerEnergy])
+	return attribute(rate, mining.Figures[results.WorkPerEnergy].Provenance)
 }
 
-// exchanges are the rates that a record states, by the scenario of the training.
+// exchanges returns the rates in a record, by the scenario of the training.
 func exchanges(rec *results.Record) map[string]results.Figure {
 	out := map[string]results.Figure{}
 	for _, x := range rec.Summary.Exchange {
@@ -113,10 +99,9 @@ func (c *Comparison) normalise(ctx context.Context) error {
 		return nil
 	}
 	mining, mullets := c.Tables[i].measured(), c.mullets()
-	rates := map[string]map[string]results.Figure{} // that one record states, by candidate
-	for ci := range c.Candidates {
-		cand := &c.Candidates[ci]
-		if m, ok := mining[cand.ID]; ok {
+	rates := map[string]map[string]results.Figure{} // of one record, by candidate
+	for _, cand := range c.Candidates {
+		if m := mining[cand.ID]; m != nil {
 			rates[cand.ID] = exchanges(cand.records[m.of[0].record])
 		}
 	}
@@ -129,29 +114,30 @@ func (c *Comparison) normalise(ctx context.Context) error {
 			return err
 		}
 		training := t.measured()
-		rate := func(candidate string) (results.Figure, bool) {
-			m, tr := mining[candidate], training[candidate]
-			if m.Row == nil || tr.Row == nil {
-				return none(), false
+		both := func(candidate string) (m, tr *Row) {
+			if m, tr = mining[candidate], training[candidate]; m == nil || tr == nil {
+				return nil, nil
 			}
-			return c.rate(m.Row, tr.Row, rates[candidate], t.Scenario), true
+			return m, tr
 		}
-		ref, _ := rate(c.Reference)
+		reference := none()
+		if m, tr := both(c.Reference); m != nil {
+			reference = c.rate(m, tr, rates[c.Reference], t.Scenario)
+		}
 		for _, cand := range c.Candidates {
-			r, ok := rate(cand.ID)
-			if !ok {
+			m, tr := both(cand.ID)
+			if m == nil {
 				continue
 			}
-			m, tr := mining[cand.ID], training[cand.ID]
-			e := Exchange{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.origin, Rate: r, Advantage: divide(r, ref)}
-			if cand.ID == c.Reference {
-				e.Advantage = attribute(none(), r)
+			e := Exchange{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.watts.Origin, Rate: c.rate(m, tr, rates[cand.ID], t.Scenario)}
+			if e.Advantage = divide(e.Rate, reference); cand.ID == c.Reference {
+				e.Advantage = attribute(none(), e.Rate.Provenance)
 				e.Advantage.Value = 1
 			}
 			c.Exchange = append(c.Exchange, e)
 
 			h, s := m.Figures[results.WorkPerEnergy], tr.Figures[results.WorkPerEnergy]
-			mix := Mix{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.origin}
+			mix := Mix{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.watts.Origin}
 			for _, share := range []float64{0, 0.25, 0.5, 0.75, 1} {
 				mix.Points = append(mix.Points, Point{results.Float(share), times(h, (1-share)*kWh, results.Hash), times(s, share*kWh, results.Sample)})
 			}
@@ -162,26 +148,26 @@ func (c *Comparison) normalise(ctx context.Context) error {
 	return nil
 }
 
-// divide is the quotient of two independent intervals: their relative widths
-// add in quadrature, on the log scale.
+// divide returns the quotient of two independent figures: their relative widths
+// add in quadrature on the log scale.
 func divide(a, b results.Figure) results.Figure {
 	half := func(i results.Figure) float64 { return math.Log(float64(i.High/i.Low)) / 2 }
 	v, w := float64(a.Value/b.Value), math.Exp(math.Hypot(half(a), half(b)))
-	return attribute(of(stats.Interval{Value: v, Low: v / w, High: v * w}, results.Ratio), a)
+	return attribute(of(stats.Interval{Value: v, Low: v / w, High: v * w}, results.Ratio), a.Provenance)
 }
 
 // trained is a model on a candidate.
 type trained struct{ candidate, model string }
 
-// mullets are what both uses at once gave a kilowatt-hour, by the network in the
-// foreground.
+// mullets returns the yield of a kilowatt-hour with both uses at once, by the
+// network in the foreground.
 func (c *Comparison) mullets() map[trained]*Point {
 	type at struct{ scenario, candidate string }
-	back := map[at]measured{}
+	back := map[at]*Row{}
 	for i := range c.Tables {
 		if t := &c.Tables[i]; t.Role == results.Background && t.Unit == results.Hash {
 			for id, r := range t.measured() {
-				if _, known := back[at{t.Scenario, id}]; !known {
+				if back[at{t.Scenario, id}] == nil {
 					back[at{t.Scenario, id}] = r
 				}
 			}
@@ -194,8 +180,8 @@ func (c *Comparison) mullets() map[trained]*Point {
 			continue
 		}
 		for id, front := range t.measured() {
-			b, both := back[at{t.Scenario, id}]
-			if key := (trained{id, front.model}); both && out[key] == nil {
+			b := back[at{t.Scenario, id}]
+			if key := (trained{id, front.model}); b != nil && out[key] == nil {
 				out[key] = &Point{results.Absent(), times(b.Figures[results.WorkPerEnergy], kWh, results.Hash), times(front.Figures[results.WorkPerEnergy], kWh, results.Sample)}
 			}
 		}
@@ -218,7 +204,7 @@ func (c *Comparison) differ() {
 		facts[fact][ci][value] = true
 	}
 	for ci := range c.Candidates {
-		for ri, rec := range c.Candidates[ci].records {
+		for _, rec := range c.Candidates[ci].records {
 			flat(func(f, v string) { set(ci, f, v) }, "", reflect.ValueOf(rec.Node))
 			set(ci, "perwatt", strings.TrimSpace(rec.Tool.Version+" "+rec.Tool.Revision))
 			set(ci, "go", rec.Tool.Go)
@@ -228,8 +214,8 @@ func (c *Comparison) differ() {
 			for _, k := range rec.Kernels {
 				set(ci, "kernel "+k.Name, k.Chosen)
 			}
-			if q := c.Candidates[ci].quoted[ri].PrimaryMeter; q != nil {
-				set(ci, "meter", fmt.Sprintf("%s at the %s", q.Meter, q.Boundary))
+			if p := rec.Summary.PrimaryMeter; p != nil {
+				set(ci, "meter", fmt.Sprintf("%s at the %s", p.Meter, p.Boundary))
 			}
 			for _, w := range rec.Warnings {
 				set(ci, "warning "+w.Code, "yes")
@@ -252,7 +238,7 @@ func (c *Comparison) differ() {
 	}
 }
 
-// flat walks a struct and gives every fact its path of JSON names.
+// flat calls set for every field of a struct, named by its path of JSON names.
 func flat(set func(fact, value string), at string, v reflect.Value) {
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
@@ -280,8 +266,9 @@ func flat(set func(fact, value string), at string, v reflect.Value) {
 	}
 }
 
-// CoRun returns what mining behind training cost in the candidate's first
-// session, and the network that was trained; nil if there was no co-run.
+// CoRun returns the cost of mining in the background of training in the
+// candidate's first session, and the network that was trained; nil without a
+// co-run.
 func (c *Candidate) CoRun() (model string, cost *results.CoRunCost) {
 	rec := c.records[0]
 	for _, r := range rec.Runs {
