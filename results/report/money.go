@@ -223,7 +223,7 @@ func breakEven(p Page, t economics.Table) []picture {
 	m := chart.Matrix{
 		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %s", results.Line(t.Title, 80), results.Line(who, 40), table.Quantity(best.Value, best.Unit))},
 		Axis: chart.Axis{Title: "J/TH", Unit: ""}, Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: limit,
-		Better: "earns its power", Worse: "does not", No: "cannot tell",
+		Better: "earns its power", Worse: "does not",
 	}
 	for _, s := range p.Economics.Series {
 		if s.Table != t.ID {
@@ -237,11 +237,7 @@ func breakEven(p Page, t economics.Table) []picture {
 		m.Rows = append(m.Rows, table.Quantity(s.Of.Value, ""))
 		var row []chart.Cell
 		for _, v := range s.Value {
-			sign := -1
-			if v >= limit {
-				sign = 1
-			}
-			row = append(row, chart.Cell{Figure: chart.Figure{Value: v, Low: math.NaN(), High: math.NaN()}, Sign: sign})
+			row = append(row, chart.Cell{Value: v, Better: v >= limit})
 		}
 		m.Cells = append(m.Cells, row)
 	}

@@ -6,38 +6,29 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// scale is an axis with a place on the sheet.
+// scale is an axis with its limits. Its ticks carry the units of the tables
+// and thin spaces, which gonum's tickers do not.
 type scale struct {
 	plot.Axis
-	from, to float64 // where Min and Max are
-	exp      int     // the power of ten of the ticks' labels
-	unit     string  // what the labels count, "" if each says it itself
+	exp  int    // the power of ten of the ticks' labels
+	unit string // what the labels count, "" if each says it itself
 }
-
-// at is the place of v.
-func (s scale) at(v float64) float64 {
-	if s.log() && v <= 0 {
-		return s.from
-	}
-	return s.from + s.Norm(v)*(s.to-s.from)
-}
-
-// clamp is the place of v, at most at the ends of the scale.
-func (s scale) clamp(v float64) float64 {
-	return s.at(min(max(v, s.Min), s.Max))
-}
-
-func (s scale) log() bool { _, ok := s.Scale.(plot.LogScale); return ok }
 
 func (s scale) ticks() []plot.Tick { return s.Tick.Marker.Ticks(s.Min, s.Max) }
 
+// clamp is v, or the end of the scale beyond which it lies.
+func (s scale) clamp(v float64) float64 { return min(max(v, s.Min), s.Max) }
+
 // scale lays the axis out for values, which are in its unit, with about want
-// ticks. The ends leave pad of the range free beyond the values.
+// ticks. A share pad of the range stays free at each end, but not below a zero.
 func (a Axis) scale(values []float64, want int, pad float64) scale {
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for _, v := range values {
@@ -49,7 +40,7 @@ func (a Axis) scale(values []float64, want int, pad float64) scale {
 		lo, hi = 0, 1
 	}
 	var s scale
-	if a.Log && lo > 1/absurd {
+	if a.log && lo > 1/absurd {
 		s.Scale = plot.LogScale{}
 		if hi/lo < 2 {
 			m := math.Sqrt(2 / (hi / lo))
@@ -59,7 +50,9 @@ func (a Axis) scale(values []float64, want int, pad float64) scale {
 		s.Min, s.Max = lo/k, hi*k
 		t := logTicks{a, want}
 		s.Tick.Marker = t
-		s.unit = t.unit(s.Min, s.Max)
+		if exp, one := t.exponent(s.Min, s.Max); one {
+			s.unit = a.symbol(exp)
+		}
 		return s
 	}
 	s.Scale = plot.LinearScale{}
@@ -201,20 +194,10 @@ type logTicks struct {
 	want int
 }
 
+// exponent is the power of ten of all labels, if they have one in common.
 func (t logTicks) exponent(lo, hi float64) (exp int, one bool) {
-	a, b := t.axis.exponent(lo), t.axis.exponent(hi)
-	if a == b {
-		return b, true
-	}
-	return 0, false
-}
-
-// unit is what all labels count, "" if they span several prefixes.
-func (t logTicks) unit(lo, hi float64) string {
-	if exp, one := t.exponent(lo, hi); one {
-		return t.axis.symbol(exp)
-	}
-	return ""
+	exp = t.axis.exponent(hi)
+	return exp, exp == t.axis.exponent(lo)
 }
 
 // Ticks implements plot.Ticker.
@@ -255,61 +238,80 @@ type panel struct {
 	x, y scale
 }
 
-// yAxis draws the labels left of a panel and faint lines across it, and the
-// title above.
-func (s *surface) yAxis(p *panel, a Axis) { s.yAxisAt(p, a, p.y0-8) }
+// panel has room on its left for the labels of y.
+func (s *surface) panel(top, height, right float64, y scale) *panel {
+	return &panel{box: box{s.gutter(y), top, s.w - right, top + height}, y: y}
+}
 
-// yAxisAt is yAxis with the title at a height of its own.
-func (s *surface) yAxisAt(p *panel, a Axis, title float64) {
-	s.text(0, title, fit(a.title(p.y), s.w*0.8, s.small, false), style{ink: muted, size: s.small})
-	for _, t := range p.y.ticks() {
-		at := p.y.at(t.Value)
-		s.segment(p.x0, at, p.x1, at, grid, 1)
-		s.text(p.x0-6, at+s.small*0.34, t.Label, style{ink: muted, size: s.small, anchor: end})
+// columns is how many ticks, so far apart, fit below the panel.
+func (p *panel) columns(apart float64) int { return int((p.x1 - p.x0) / apart) }
+
+// atX and atY are the place of v, at most at the edge of the panel.
+func (p *panel) atX(v float64) float64 { return p.x0 + p.x.Norm(p.x.clamp(v))*(p.x1-p.x0) }
+func (p *panel) atY(v float64) float64 { return p.y1 - p.y.Norm(p.y.clamp(v))*(p.y1-p.y0) }
+
+// plot draws what gonum's plotters draw, within the panel.
+func (s *surface) plot(p *panel, items ...plot.Plotter) {
+	c := draw.Canvas{Canvas: s, Rectangle: vg.Rectangle{Min: pt(p.x0, p.y1), Max: pt(p.x1, p.y0)}}
+	for _, i := range items {
+		i.Plot(c, &plot.Plot{X: p.x.Axis, Y: p.y.Axis})
 	}
 }
 
-// xAxis draws the axis below a panel and leaves out labels that would meet.
+// bars draws the intervals of two figures about the point where they stand.
+func (s *surface) bars(p *panel, x, y Figure, style draw.LineStyle, cap vg.Length) {
+	if lo, hi, ok := x.bounds(); ok {
+		lo, hi = p.x.clamp(lo), p.x.clamp(hi)
+		s.plot(p, &plotter.XErrorBars{XYs: plotter.XYs{{X: lo, Y: y.Value}}, XErrors: plotter.XErrors{{High: hi - lo}}, LineStyle: style, CapWidth: cap})
+	}
+	if lo, hi, ok := y.bounds(); ok {
+		lo, hi = p.y.clamp(lo), p.y.clamp(hi)
+		s.plot(p, &plotter.YErrorBars{XYs: plotter.XYs{{X: x.Value, Y: lo}}, YErrors: plotter.YErrors{{High: hi - lo}}, LineStyle: style, CapWidth: cap})
+	}
+}
+
+// yAxis draws the labels left of a panel, faint lines across it, and the
+// title above at the given height. It and xAxis do what gonum's axes do not:
+// they keep labels apart and within the sheet.
+func (s *surface) yAxis(p *panel, a Axis, title float64) {
+	s.note(0, title, s.fit(a.title(p.y), s.w*0.8), "")
+	s.plot(p, &plotter.Grid{Horizontal: pen(grid, 1)})
+	for _, t := range p.y.ticks() {
+		s.note(p.x0-6, p.atY(t.Value)+s.small*0.34, t.Label, end)
+	}
+}
+
+// upright draws faint lines at the ticks of x.
+func (s *surface) upright(p *panel) { s.plot(p, &plotter.Grid{Vertical: pen(grid, 1)}) }
+
+// xAxis draws the axis below a panel, without labels that would meet, and
+// ends the sheet there.
 func (s *surface) xAxis(p *panel, a Axis) {
-	s.segment(p.x0, p.y1, p.x1, p.y1, rule, 1)
+	s.stroke(pen(rule, 1), p.x0, p.y1, p.x1, p.y1)
+	for _, t := range p.x.ticks() {
+		s.stroke(pen(rule, 1), p.atX(t.Value), p.y1, p.atX(t.Value), p.y1+4)
+	}
 	last := math.Inf(-1)
 	for _, t := range p.x.ticks() {
-		at := p.x.at(t.Value)
-		s.segment(at, p.y1, at, p.y1+4, rule, 1)
-		w := width(t.Label, s.small, false)
-		if at-w/2 < last || at+w/2 > s.w {
-			continue
+		at, half := p.atX(t.Value), s.width(t.Label)/2
+		if at-half >= last && at+half <= s.w {
+			last = at + half + 6
+			s.note(max(at, half), p.y1+6+s.small, t.Label, middle)
 		}
-		last = at + w/2 + 6
-		s.text(max(at, w/2), p.y1+6+s.small, t.Label, style{ink: muted, size: s.small, anchor: middle})
 	}
-	s.text(p.x0, p.y1+10+s.small+s.line, fit(a.title(p.x), s.w-p.x0, s.small, false), style{ink: muted, size: s.small})
+	s.h = p.y1 + 10 + s.small
+	if t := a.title(p.x); t != "" {
+		s.h += s.line
+		s.note(p.x0, s.h, s.fit(t, s.w-p.x0), "")
+	}
+	s.h += 5
 }
-
-// below is the height that xAxis needs.
-func (s *surface) below() float64 { return 10 + s.small + s.line + 5 }
 
 // gutter is the width that yAxis needs for its labels.
 func (s *surface) gutter(y scale) float64 {
 	w := 0.0
 	for _, t := range y.ticks() {
-		w = max(w, width(t.Label, s.small, false))
+		w = max(w, s.width(t.Label))
 	}
 	return math.Ceil(w) + 8
-}
-
-// whisker draws an interval with caps, at the given place on the other axis.
-func (s *surface) whisker(x0, y0, x1, y1 float64, i ink, caps bool) {
-	p := polyline(x0, y0, x1, y1)
-	if caps {
-		const c = 3.5
-		if y0 == y1 {
-			p = append(p, polyline(x0, y0-c, x0, y0+c)...)
-			p = append(p, polyline(x1, y1-c, x1, y1+c)...)
-		} else {
-			p = append(p, polyline(x0-c, y0, x0+c, y0)...)
-			p = append(p, polyline(x1-c, y1, x1+c, y1)...)
-		}
-	}
-	s.stroke(p, i, 1.6)
 }

@@ -2,215 +2,103 @@ package chart
 
 import (
 	"bytes"
-	"image"
 	"image/color"
 	"math"
 	"strconv"
 
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 )
 
-// canvas is a vg.Canvas that writes SVG elements. Colours are classes, so
-// that only inks have one; every other colour is the ink of text. Images are
-// not drawn.
+// canvas writes polylines and whole circles, stroked or filled, as SVG
+// elements. It implements those methods of vg.Canvas that gonum's plotters
+// call for them; the others are nil. Colours are classes, so it takes inks
+// only.
 type canvas struct {
-	buf    bytes.Buffer
-	base   float64 // the size of type that needs no attribute
-	height float64 // where the origin of vg lies, down from that of SVG
-	state
-	stack []state
+	vg.Canvas
+	buf   bytes.Buffer
+	look  string // attributes of the path element that is still open, "" if none is
+	ink   ink
+	width vg.Length
+	dash  []vg.Length
 }
 
-type state struct {
-	ink    ink
-	width  vg.Length
-	dash   []vg.Length
-	a      [6]float64 // x' = a0·x + a2·y + a4, y' = a1·x + a3·y + a5
-	anchor string
-	size   float64
-	bold   bool
-	halo   bool
-}
-
-var _ vg.Canvas = (*canvas)(nil)
-
-func newCanvas() *canvas {
-	c := &canvas{state: state{a: [6]float64{1, 0, 0, 1, 0, 0}}}
-	vg.Initialize(c)
-	return c
-}
-
+func (c *canvas) SetColor(i color.Color)                 { c.ink, _ = i.(ink) }
 func (c *canvas) SetLineWidth(w vg.Length)               { c.width = w }
 func (c *canvas) SetLineDash(d []vg.Length, _ vg.Length) { c.dash = d }
 
-func (c *canvas) SetColor(col color.Color) {
-	if i, ok := col.(ink); ok {
-		c.ink = i
-	} else {
-		c.ink = text
-	}
-}
-
-func (c *canvas) concat(b [6]float64) {
-	a := c.a
-	c.a = [6]float64{
-		a[0]*b[0] + a[2]*b[1], a[1]*b[0] + a[3]*b[1],
-		a[0]*b[2] + a[2]*b[3], a[1]*b[2] + a[3]*b[3],
-		a[0]*b[4] + a[2]*b[5] + a[4], a[1]*b[4] + a[3]*b[5] + a[5],
-	}
-}
-
-func (c *canvas) Rotate(rad float64) {
-	s, k := math.Sincos(rad)
-	c.concat([6]float64{k, s, -s, k, 0, 0})
-}
-func (c *canvas) Translate(p vg.Point) { c.concat([6]float64{1, 0, 0, 1, float64(p.X), float64(p.Y)}) }
-func (c *canvas) Scale(x, y float64)   { c.concat([6]float64{x, 0, 0, y, 0, 0}) }
-func (c *canvas) Push()                { c.stack = append(c.stack, c.state) }
-func (c *canvas) Pop() {
-	c.state = c.stack[len(c.stack)-1]
-	c.stack = c.stack[:len(c.stack)-1]
-}
-
-// at is where p lies in SVG's coordinates.
-func (c *canvas) at(p vg.Point) (x, y float64) {
-	px, py := float64(p.X), float64(p.Y)
-	return c.a[0]*px + c.a[2]*py + c.a[4], c.height - (c.a[1]*px + c.a[3]*py + c.a[5])
-}
-
-// Stroke draws a line along the path.
+// Stroke draws a line along p, if lines have a width.
 func (c *canvas) Stroke(p vg.Path) {
 	if c.width <= 0 {
 		return
 	}
-	c.path(p, "s-")
+	look := ` class="s-` + string(c.ink) + `"`
 	if c.width != 1 {
-		c.attr("stroke-width", float64(c.width))
+		look += attr("stroke-width", float64(c.width))
+	}
+	for i, d := range c.dash {
+		if i == 0 {
+			look += ` stroke-dasharray="` + number(float64(d))
+		} else {
+			look += " " + number(float64(d))
+		}
 	}
 	if len(c.dash) > 0 {
-		c.buf.WriteString(` stroke-dasharray="`)
-		for i, d := range c.dash {
-			if i > 0 {
-				c.buf.WriteByte(' ')
-			}
-			c.number(float64(d))
-		}
-		c.buf.WriteByte('"')
+		look += `"`
 	}
-	c.buf.WriteString("/>")
+	c.draw(p, look)
 }
 
-// Fill fills the path.
-func (c *canvas) Fill(p vg.Path) {
-	c.path(p, "f-")
-	c.buf.WriteString("/>")
-}
+// Fill fills p.
+func (c *canvas) Fill(p vg.Path) { c.draw(p, ` class="f-`+string(c.ink)+`"`) }
 
-func (c *canvas) path(p vg.Path, role string) {
-	class := role + string(c.ink)
-	if len(p) == 1 && p[0].Type == vg.ArcComp {
-		x, y := c.at(p[0].Pos)
-		c.buf.WriteString(`<circle class="` + class + `"`)
-		c.attr("cx", x)
-		c.attr("cy", y)
-		c.attr("r", float64(p[0].Radius))
+// draw adds p to the last element if that looks the same, so that a grid or
+// the error bars of a series take one element.
+func (c *canvas) draw(p vg.Path, look string) {
+	if len(p) == 0 { // clipped away
 		return
 	}
-	c.buf.WriteString(`<path class="` + class + `" d="`)
-	last := byte(0)
-	put := func(cmd byte, pts ...vg.Point) {
-		if cmd != last || cmd == 'M' {
-			c.buf.WriteByte(cmd)
-		} else {
-			c.buf.WriteByte(' ')
-		}
-		last = cmd
-		for i, q := range pts {
-			if i > 0 {
-				c.buf.WriteByte(' ')
-			}
-			x, y := c.at(q)
-			c.number(x)
-			c.buf.WriteByte(' ')
-			c.number(y)
-		}
+	if p[0].Type == vg.ArcComp {
+		c.markup("<circle" + look + attr("cx", float64(p[0].Pos.X)) + attr("cy", -float64(p[0].Pos.Y)) + attr("r", float64(p[0].Radius)) + "/>")
+		return
 	}
+	if look != c.look {
+		c.markup("<path" + look + ` d="`)
+		c.look = look
+	}
+	last := vg.CloseComp
 	for _, k := range p {
-		switch k.Type {
-		case vg.MoveComp:
-			put('M', k.Pos)
-		case vg.LineComp:
-			put('L', k.Pos)
-		case vg.CurveComp:
-			if len(k.Control) == 1 {
-				put('Q', k.Control[0], k.Pos)
-			} else {
-				put('C', k.Control[0], k.Control[1], k.Pos)
-			}
-		case vg.ArcComp: // as chords of an eighth of a turn or less: only whole circles are drawn here
-			n := int(math.Ceil(math.Abs(k.Angle)/(math.Pi/4))) + 1
-			for i := 0; i <= n; i++ {
-				s, o := math.Sincos(k.Start + k.Angle*float64(i)/float64(n))
-				q := vg.Point{X: k.Pos.X + k.Radius*vg.Length(o), Y: k.Pos.Y + k.Radius*vg.Length(s)}
-				if i == 0 && last == 0 {
-					put('M', q)
-				} else {
-					put('L', q)
-				}
-			}
-		case vg.CloseComp:
+		switch {
+		case k.Type == vg.CloseComp:
 			c.buf.WriteByte('Z')
-			last = 'Z'
+			continue
+		case k.Type == vg.MoveComp:
+			c.buf.WriteByte('M')
+		case k.Type != last:
+			c.buf.WriteByte('L')
+		default:
+			c.buf.WriteByte(' ')
 		}
+		last = k.Type
+		c.buf.WriteString(number(float64(k.Pos.X)) + " " + number(-float64(k.Pos.Y)))
 	}
-	c.buf.WriteByte('"')
 }
 
-// FillString writes text; its place along the line is that of its anchor, so
-// that it stands right in whatever font the reader has.
-func (c *canvas) FillString(f font.Face, p vg.Point, s string) {
-	size := c.size
-	if size == 0 {
-		size = float64(f.Font.Size)
+// markup ends the path element, if one is open, and writes s.
+func (c *canvas) markup(s string) {
+	if c.look != "" {
+		c.buf.WriteString(`"/>`)
+		c.look = ""
 	}
-	if size == 0 || s == "" {
-		return
-	}
-	x, y := c.at(p)
-	class := "f-" + string(c.ink)
-	if c.bold {
-		class = "b " + class
-	}
-	if c.halo {
-		class = "h " + class
-	}
-	c.buf.WriteString(`<text class="` + class + `"`)
-	c.attr("x", x)
-	c.attr("y", y)
-	if size != c.base {
-		c.attr("font-size", size)
-	}
-	if c.anchor != "" {
-		c.buf.WriteString(` text-anchor="` + c.anchor + `"`)
-	}
-	c.buf.WriteString(">" + escape(s) + "</text>")
+	c.buf.WriteString(s)
 }
 
-// DrawImage draws nothing.
-func (c *canvas) DrawImage(vg.Rectangle, image.Image) {}
+func attr(name string, v float64) string { return " " + name + `="` + number(v) + `"` }
 
-func (c *canvas) attr(name string, v float64) {
-	c.buf.WriteString(" " + name + `="`)
-	c.number(v)
-	c.buf.WriteByte('"')
-}
-
-// number writes v to a tenth of a unit.
-func (c *canvas) number(v float64) {
+// number prints v to a tenth of a user unit.
+func number(v float64) string {
 	t := math.Round(v*10) / 10
 	if t == 0 || !drawable(t) {
 		t = 0 // -0 as well
 	}
-	c.buf.Write(strconv.AppendFloat(c.buf.AvailableBuffer(), t, 'f', -1, 64))
+	return strconv.FormatFloat(t, 'f', -1, 64)
 }

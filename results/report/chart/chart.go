@@ -45,7 +45,6 @@ type Chart interface {
 type Head struct {
 	ID    string // prefix of the ids within the page: letters, digits, - and _
 	Title string // for those who cannot see the chart; the page prints a heading of its own
-	Desc  string // the same, at more length; "" lets the chart describe itself
 	Empty string // why there is nothing to show, if there is nothing
 }
 
@@ -83,7 +82,7 @@ type Axis struct {
 	MinExp, MaxExp int
 
 	Free bool // the axis need not start at zero
-	Log  bool // logarithmic, where all values are above zero
+	log  bool // logarithmic, where all values are above zero
 }
 
 // AxisOf is the axis of quantities in u, with the unit and the prefixes of the
@@ -122,20 +121,13 @@ func (f Figure) bounds() (low, high float64, ok bool) {
 	return f.Low, f.High, f.Low < f.High && (drawable(f.Low) || drawable(f.High))
 }
 
-// extent lists what the figure needs of an axis.
+// extent lists what the figure needs of an axis, which leaves out what is not
+// drawable.
 func (f Figure) extent() []float64 {
-	if !f.ok() {
-		return nil
-	}
-	e := []float64{f.Value}
 	if lo, hi, ok := f.bounds(); ok {
-		for _, v := range []float64{lo, hi} {
-			if drawable(v) {
-				e = append(e, v)
-			}
-		}
+		return []float64{f.Value, lo, hi}
 	}
-	return e
+	return []float64{f.Value}
 }
 
 // text prints the figure, which is in the unit of its axis.
@@ -177,28 +169,26 @@ func svg(h Head, d drawing) template.HTML {
 	why := d.empty()
 	for _, narrow := range []bool{false, true} {
 		s := newSurface(narrow)
-		desc := results.Line(h.Desc, 600)
+		desc := ""
 		if why != "" {
 			desc = "Nothing to show: " + cmp.Or(results.Line(h.Empty, 300), why)
 			nothing(s, desc)
 		} else {
+			desc = results.Line(d.describe(), 900)
 			d.draw(s)
-			desc = cmp.Or(desc, results.Line(d.describe(), 900))
 		}
 		s.write(&out, id, title, desc)
 	}
 	out.WriteString("</div>\n")
-	return template.HTML(out.String()) // #nosec G203 -- of our own markup and numbers; sheet.write and sheet.text escape what is foreign
+	return template.HTML(out.String()) // #nosec G203 -- of our own markup and numbers; surface.write, text and tip escape what is foreign
 }
 
 func nothing(s *surface, why string) {
-	x, y := 12.0, 0.0
-	lines := wrap(why, s.w-2*x, s.small, false)
+	lines := wrap(why, s.w-24, s.small)
 	s.h = float64(len(lines))*s.line + 28
 	s.rect(0.5, 0.5, s.w-1, s.h-1, band)
-	for _, l := range lines {
-		y += s.line
-		s.text(x, y+10, l, style{ink: muted, size: s.small})
+	for i, l := range lines {
+		s.note(12, s.line*float64(i+1)+10, l, "")
 	}
 }
 
@@ -208,20 +198,4 @@ func few(parts []string, n int) string {
 		parts = append(slices.Clone(parts[:n]), fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, "; ")
-}
-
-// ties returns, for figures in the order in which they are drawn, the runs of
-// neighbours that share a tie.
-func ties(figures []Figure) (runs [][2]int) {
-	for i := 0; i < len(figures); {
-		j := i + 1
-		for j < len(figures) && figures[i].Tie != 0 && figures[j].Tie == figures[i].Tie {
-			j++
-		}
-		if j-i > 1 {
-			runs = append(runs, [2]int{i, j})
-		}
-		i = j
-	}
-	return runs
 }

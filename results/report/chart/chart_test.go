@@ -287,17 +287,17 @@ func every(name string, a, b, c float64, n int) []chart.Chart {
 	ax := chart.Axis{Title: name, Unit: name, Factor: c, MinExp: -12, MaxExp: 21}
 	free := ax
 	free.Free = true
-	logs := chart.Axis{Title: name, Unit: "H/s", MaxExp: 21, Log: true}
+	hs := chart.Axis{Title: name, Unit: "H/s", MaxExp: 21}
 	f := func(i int) chart.Figure {
 		k := float64(i%7) + 1
 		return chart.Figure{Value: a * k, Low: b * k, High: c * k, Modelled: i%2 == 0, Tie: i % 3}
 	}
-	rk := chart.Ranking{Head: h, Axis: ax, Base: a, Margin: b, BaseText: name, Lower: n%2 == 0}
+	rk := chart.Ranking{Head: h, Axis: ax, Base: a, Margin: b, BaseText: name}
 	var points []chart.Point
-	tr := chart.Trace{Head: h, Power: chart.Signal{Axis: ax}, Rate: chart.Signal{Axis: free, MaxGap: b}}
-	mx := chart.Matrix{Head: h, Axis: ax, Across: name, Down: name, Better: name, Worse: name, No: name, Base: b}
-	ln := chart.Lines{Head: h, X: free, Y: ax, Across: []chart.Level{{At: a, Name: name}, {At: b, Name: name}}, Up: []chart.Level{{At: c, Name: name}}}
-	ll := chart.Lines{Head: h, X: logs, Y: logs}
+	tr := chart.Trace{Head: h, Power: chart.Signal{Axis: ax}, Rate: chart.Signal{Axis: free}}
+	mx := chart.Matrix{Head: h, Axis: ax, Across: name, Down: name, Better: name, Worse: name, Base: b}
+	ln := chart.Lines{Head: h, X: free, Y: ax, Up: []chart.Level{{At: c, Name: name}, {At: a, Name: name}}}
+	ll := chart.Lines{Head: h, X: hs, Y: hs}
 	to := chart.Tornado{Head: h, Axis: free, Base: a, BaseText: name}
 	hi := chart.History{Head: h, Axis: free}
 	for i := range n {
@@ -307,22 +307,18 @@ func every(name string, a, b, c float64, n int) []chart.Chart {
 		tr.Rate.Points = append(tr.Rate.Points, chart.Sample{T: b, V: a * float64(i)})
 		tr.Spans = append(tr.Spans, chart.Span{From: a * float64(i), To: b * float64(i), Name: name, Window: i%2 == 0}, chart.Span{From: float64(i), To: float64(i + 2), Name: name})
 		mx.Columns, mx.Rows = append(mx.Columns, name), append(mx.Rows, name)
-		mx.Cells = append(mx.Cells, []chart.Cell{{Figure: f(i), Sign: i - 1}, {Figure: f(i + 1)}})
+		mx.Cells = append(mx.Cells, []chart.Cell{{Value: f(i).Value, Better: true}, {Value: b}})
 		s := chart.Series{Name: name, Modelled: i%2 == 0, Marks: i == 0, Points: []chart.LinePoint{{X: a, Y: b, Low: a, High: c}, {X: b, Y: c, Low: a, High: b}, {X: c, Y: a}, {X: 1, Y: 1}}}
 		ln.Series, ll.Series = append(ln.Series, s), append(ll.Series, s)
-		to.Rows = append(to.Rows, chart.Swing{Name: name, Low: b * float64(i), High: c, LowText: name, HighText: name})
+		to.Rows = append(to.Rows, chart.Swing{Name: name, Low: b * float64(i), High: c})
 		hi.Nights = append(hi.Nights, chart.Night{T: a * float64(i), Figure: f(i)}, chart.Night{T: b, Figure: f(i)}, chart.Night{T: 1e9 * float64(i), Figure: f(i)})
 		hi.Levels = append(hi.Levels, chart.Stage{From: a, To: b, Value: c}, chart.Stage{From: b, To: c, Value: a})
 		hi.Events = append(hi.Events, chart.Moment{T: a, Name: name}, chart.Moment{T: 1e9, Name: name})
 	}
-	var mullet *chart.Point
-	if n > 0 {
-		mullet = &points[0]
-	}
 	return []chart.Chart{
 		rk, tr, mx, ln, ll, to, hi,
 		chart.ThroughputPower{Head: h, Power: ax, Throughput: ax, Efficiency: ax, Points: points},
-		chart.TwoUsePlane{Head: h, X: ax, Y: ax, UseX: name, UseY: name, Margin: b, Points: points, Mix: []chart.XY{{a, b}, {b, c}, {1, 1}}, MixText: name, Mullet: mullet},
+		chart.TwoUsePlane{Head: h, X: ax, Y: ax, UseX: name, UseY: name, Margin: b, Points: points},
 		chart.Mullet{Head: h, Kept: ax, Gained: ax, Points: points},
 	}
 }
@@ -440,10 +436,6 @@ func TestMarks(t *testing.T) {
 	require.Contains(t, got, ">1.4000 kW<")
 	require.Contains(t, got, "~1.50 kW (1.48 kW to 1.52 kW)", "the description has the interval")
 	require.Less(t, strings.Index(got, ">a<"), strings.Index(got, ">b<"), "more is better")
-	r.Lower = true
-	got = check(t, r)
-	require.Greater(t, strings.Index(got, ">a<"), strings.Index(got, ">b<"), "less is better")
-	require.Contains(t, got, "← better")
 }
 
 func FuzzCharts(f *testing.F) {

@@ -125,8 +125,8 @@ func charts() map[string]chart.Chart {
 			Head:  chart.Head{ID: "throughput", Title: "Hashrate against watts"},
 			Power: watts, Throughput: hashrate, Efficiency: hashJoule,
 			Points: []chart.Point{
-				{Name: "EPYC 9654", X: pm(612, 12), Y: tie(pm(31.2e6, 0.4e6), 1), Note: "51.0 kH/J"},
-				{Name: "EPYC 9754", X: pm(571, 10), Y: tie(pm(28.8e6, 0.5e6), 1), Note: "50.4 kH/J"},
+				{Name: "EPYC 9654", X: pm(612, 12), Y: pm(31.2e6, 0.4e6), Note: "51.0 kH/J"},
+				{Name: "EPYC 9754", X: pm(571, 10), Y: pm(28.8e6, 0.5e6), Note: "50.4 kH/J"},
 				{Name: "Xeon 8480", X: pm(748, 11), Y: pm(27.1e6, 0.3e6), Reference: true, Note: "36.2 kH/J"},
 				{Name: "Graviton 4", X: modelled(pm(310, 60)), Y: pm(13.8e6, 0.1e6), Note: "44.5 kH/J"},
 				{Name: "Ampere One", X: pm(402, 9), Y: pm(17.8e6, 0.3e6), Note: "44.3 kH/J"},
@@ -156,8 +156,6 @@ func charts() map[string]chart.Chart {
 				{Name: "Xeon 6980P", X: pm(0.93, 0.01), Y: pm(1.55, 0.03)},
 				{Name: "Core i9", X: pm(0.64, 0.01), Y: modelled(pm(0.58, 0.05))},
 			},
-			Mix: []chart.XY{{X: 1.41, Y: 0.55}, {X: 1.15, Y: 0.86}, {X: 0.82, Y: 1.12}, {X: 0.55, Y: 1.25}}, MixText: "mixes of EPYC 9654",
-			Mullet: &chart.Point{Name: "EPYC 9654, both at once", X: pm(1.18, 0.02), Y: pm(1.02, 0.02)},
 		},
 		"trace": trace(),
 		"mullet": chart.Mullet{
@@ -166,8 +164,8 @@ func charts() map[string]chart.Chart {
 			Points: []chart.Point{
 				{Name: "EPYC 9654", X: pm(0.982, 0.006), Y: pm(6.2e6, 0.2e6), Note: "+41 W"},
 				{Name: "Xeon 8480", X: pm(0.951, 0.008), Y: pm(7.9e6, 0.3e6), Note: "+77 W"},
-				{Name: "Graviton 4", X: tie(pm(0.997, 0.004), 1), Y: pm(1.1e6, 0.1e6), Note: "+9 W"},
-				{Name: "Ampere One", X: tie(pm(0.993, 0.004), 1), Y: pm(2.4e6, 0.1e6), Note: "+18 W"},
+				{Name: "Graviton 4", X: pm(0.997, 0.004), Y: pm(1.1e6, 0.1e6), Note: "+9 W"},
+				{Name: "Ampere One", X: pm(0.993, 0.004), Y: pm(2.4e6, 0.1e6), Note: "+18 W"},
 				{Name: "Core i9-14900K", X: pm(0.884, 0.011), Y: modelled(pm(3.0e6, 0.4e6)), Note: "+12 W"},
 			},
 		},
@@ -175,17 +173,17 @@ func charts() map[string]chart.Chart {
 			Head: chart.Head{ID: "tornado", Title: "What the margin rests on"},
 			Axis: outcome, Base: 412, BaseText: "412 € a year at base",
 			Rows: []chart.Swing{
-				{Name: "Price of power", Low: 980, High: -210, LowText: "0.08 €/kWh", HighText: "0.30 €/kWh"},
-				{Name: "Hash price", Low: 120, High: 790, LowText: "40 €/PH/d", HighText: "70 €/PH/d"},
-				{Name: "Training kept", Low: 255, High: 430, LowText: "93 %", HighText: "99 %"},
-				{Name: "Hours a year", Low: 330, High: 498, LowText: "6,000", HighText: "8,700"},
+				{Name: "Price of power", Low: 980, High: -210},
+				{Name: "Hash price", Low: 120, High: 790},
+				{Name: "Training kept", Low: 255, High: 430},
+				{Name: "Hours a year", Low: 330, High: 498},
 			},
 		},
 		"matrix": chart.Matrix{
 			Head: chart.Head{ID: "matrix", Title: "Break-even by price of power and hash price"},
 			Axis: outcome, Across: "hash price, €/PH/d", Down: "power, €/kWh",
 			Columns: []string{"30", "40", "50", "60", "70", "80", "90"}, Rows: []string{"0.08", "0.12", "0.16", "0.20", "0.24", "0.30"},
-			Better: "pays", Worse: "costs", No: "cannot tell",
+			Better: "pays", Worse: "costs",
 		},
 	}
 	mx := m["matrix"].(chart.Matrix)
@@ -193,13 +191,7 @@ func charts() map[string]chart.Chart {
 		var row []chart.Cell
 		for c := range 7 {
 			v := 700 - 260*float64(r) + 150*float64(c) - 150
-			sign := 0
-			if v > 60 {
-				sign = 1
-			} else if v < -60 {
-				sign = -1
-			}
-			row = append(row, chart.Cell{Figure: pm(v, 60), Sign: sign})
+			row = append(row, chart.Cell{Value: v, Better: v > 60})
 		}
 		mx.Cells = append(mx.Cells, row)
 	}
@@ -208,7 +200,7 @@ func charts() map[string]chart.Chart {
 	l := chart.Lines{
 		Head: chart.Head{ID: "lines", Title: "Break-even hash price against the price of power"},
 		X:    price, Y: chart.Axis{Title: "hash price to break even", Unit: "€/PH/d"},
-		Across: []chart.Level{{At: 46, Name: "hash price today, 46 €"}}, Up: []chart.Level{{At: 0.17, Name: "our contract, 0.17 €/kWh"}},
+		Up: []chart.Level{{At: 0.17, Name: "our contract, 0.17 €/kWh"}},
 	}
 	for i, k := range []float64{190, 265, 272, 410} {
 		s := chart.Series{Name: []string{"EPYC 9654", "Xeon 8480", "Graviton 4", "Core i9-14900K"}[i], Modelled: i == 2}
@@ -223,6 +215,16 @@ func charts() map[string]chart.Chart {
 		l.Series = append(l.Series, s)
 	}
 	m["lines"] = l
+
+	m["lines-mix"] = chart.Lines{
+		Head: chart.Head{ID: "lines-mix", Title: "One kilowatt-hour, shared between mining and training"},
+		X:    chart.Axis{Title: "hashes", Unit: "H", MaxExp: 21}, Y: chart.Axis{Title: "samples", MaxExp: 21},
+		Series: []chart.Series{
+			{Name: "rack 12, north", Points: []chart.LinePoint{{X: 0, Y: 44e9}, {X: 22e12, Y: 0}}},
+			{Name: "rack 12, north, both at once", Modelled: true, Marks: true, Points: []chart.LinePoint{{X: 12e12, Y: 31e9}}},
+			{Name: "rack 12, south", Points: []chart.LinePoint{{X: 0, Y: 38e9}, {X: 25e12, Y: 0}}},
+		},
+	}
 
 	m["empty"] = chart.Ranking{Head: chart.Head{ID: "empty", Title: "Work per joule", Empty: "no run of this session had a meter, so there are no watts to rank by."}}
 	return m

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/vg"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -83,10 +82,7 @@ type history struct {
 }
 
 func (d *history) empty() string {
-	if len(d.Nights) == 0 {
-		return "no night has a figure."
-	}
-	return ""
+	return noteIf(len(d.Nights) == 0, "no night has a figure.")
 }
 
 func day(t float64) string { return time.Unix(int64(t), 0).UTC().Format("2006-01-02") }
@@ -115,112 +111,82 @@ func (d *history) draw(s *surface) {
 	for _, l := range d.Levels {
 		values = append(values, l.Value)
 	}
-	p := panel{y: d.Axis.scale(values, 4, 0.08)}
-	p.box = box{s.gutter(p.y), s.line + 6, s.w - 6, s.line + 186}
-	p.x = calendar(d.from, d.to, int((p.x1-p.x0)/90))
-	p.x.from, p.x.to, p.y.from, p.y.to = p.x0, p.x1, p.y1, p.y0
-	s.yAxis(&p, d.Axis)
-
-	var marks vg.Path
+	p := s.panel(s.line+6, 180, 6, d.Axis.scale(values, 4, 0.08))
+	p.x = calendar(d.from, d.to, p.columns(90))
+	s.yAxis(p, d.Axis, s.small)
 	for _, e := range d.Events {
-		marks = append(marks, polyline(p.x.at(e.T), p.y0, p.x.at(e.T), p.y1)...)
+		s.stroke(pen(rule, 1, 2, 3), p.atX(e.T), p.y0, p.atX(e.T), p.y1)
 	}
-	s.stroke(marks, rule, 1, 2, 3)
+	notes := []string{noteIf(len(d.Levels) > 0, "Thick: the level.")}
 	for i, e := range d.Events {
-		s.text(p.x.at(e.T), p.y0+s.small, letter(i), style{ink: muted, size: s.small, anchor: middle, halo: true})
+		s.text(p.atX(e.T), p.y0+s.small, letter(i), style{ink: muted, size: s.small, anchor: middle, halo: true})
+		notes = append(notes, fmt.Sprintf("%s %s: %s.", letter(i), day(e.T), results.Line(e.Name, 60)))
 	}
-	var levels vg.Path
 	for _, l := range d.Levels {
-		levels = append(levels, polyline(p.x.clamp(l.From), p.y.at(l.Value), p.x.clamp(l.To), p.y.at(l.Value))...)
+		s.stroke(pen(hueB, 3), p.atX(l.From), p.atY(l.Value), p.atX(l.To), p.atY(l.Value))
 	}
-	s.stroke(levels, hueB, 3)
 	if len(d.Nights) <= historyMarks {
-		var whiskers vg.Path
 		for _, n := range d.Nights {
-			if lo, hi, ok := n.bounds(); ok {
-				x := p.x.at(n.T)
-				whiskers = append(whiskers, polyline(x, p.y.clamp(lo), x, p.y.clamp(hi))...)
-			}
+			s.bars(p, Figure{Value: n.T}, n.Figure, pen(rule, 1), 0)
 		}
-		s.stroke(whiskers, rule, 1)
 		for _, n := range d.Nights {
-			s.tip(day(n.T)+": "+n.spoken(d.Axis), func() { s.mark(p.x.at(n.T), p.y.at(n.Value), 2.2, disc, hueA, n.Modelled) })
+			s.tip(day(n.T)+": "+n.spoken(d.Axis), func() { s.mark(p.atX(n.T), p.atY(n.Value), 2.2, disc, hueA, n.Modelled) })
 		}
 	} else {
-		st := make(stretch, 0, len(d.Nights))
+		var st stretch
 		for _, n := range d.Nights {
 			st = append(st, Sample{n.T, n.Value})
 		}
-		var xy []float64
-		for _, q := range st.decimate(d.from, d.to, int(p.x1-p.x0)) {
-			xy = append(xy, p.x.at(q.T), p.y.at(q.V))
-		}
-		s.stroke(polyline(xy...), hueA, 1)
+		s.samples(p, []stretch{st}, p.columns(1), pen(hueA, 1))
 	}
-	s.xAxis(&p, Axis{})
-	s.h = p.y1 + s.below() - s.line
-	var foot []string
-	if len(d.Levels) > 0 {
-		foot = append(foot, "Thick: the level.")
-	}
-	for i, e := range d.Events {
-		foot = append(foot, fmt.Sprintf("%s %s: %s.", letter(i), day(e.T), results.Line(e.Name, 60)))
-	}
-	if d.left > 0 {
-		foot = append(foot, results.Plural(d.left, "earlier event")+" not drawn.")
-	}
-	s.foot(foot)
+	s.xAxis(p, Axis{})
+	s.foot(append(notes, counted(d.left, "earlier event", "not drawn"))...)
 }
 
 func letter(i int) string { return string(rune('a' + i)) } // #nosec G115 -- i < historyEvents, which is less than the alphabet
 
 // calendar is an axis of days.
-func calendar(from, to float64, want int) scale {
-	var s scale
+func calendar(from, to float64, want int) (s scale) {
 	if to-from < 86400 { // one night has room to its sides
 		from, to = from-43200, to+43200
 	}
-	s.Scale = plot.LinearScale{}
-	s.Min, s.Max = from, to
+	s.Scale, s.Min, s.Max = plot.LinearScale{}, from, to
 	s.Tick.Marker = dateTicks{max(want, 2)}
 	return s
 }
 
-// dateTicks are days, or firsts of months, at distances that people count in.
+// dateTicks are days, or firsts of months, at distances that people count in;
+// those of plot.TimeTicks are round numbers of seconds.
 type dateTicks struct{ want int }
 
 // Ticks implements plot.Ticker.
 func (t dateTicks) Ticks(from, to float64) (ticks []plot.Tick) {
 	days := (to - from) / 86400
-	for _, step := range []int{1, 2, 7, 14} {
-		if days/float64(step) > float64(t.want) {
-			continue
-		}
-		at := time.Unix(int64(from), 0).UTC().Truncate(24 * time.Hour)
-		for ; float64(at.Unix()) <= to; at = at.AddDate(0, 0, step) {
+	first := time.Unix(int64(from), 0).UTC()
+	year := time.Date(first.Year(), 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(start time.Time, step, months int, layout string) []plot.Tick {
+		for at := start; float64(at.Unix()) <= to; at = at.AddDate(0, months, step) {
 			if float64(at.Unix()) >= from {
-				ticks = append(ticks, plot.Tick{Value: float64(at.Unix()), Label: at.Format("2 Jan")})
+				ticks = append(ticks, plot.Tick{Value: float64(at.Unix()), Label: at.Format(layout)})
 			}
 		}
 		return ticks
 	}
-	for _, step := range []int{1, 2, 3, 6, 12, 24, 60, 120, 600, 6000, 60_000} {
-		if days/30.4/float64(step) > float64(t.want) && step < 60_000 {
-			continue
+	for _, step := range []int{1, 2, 7, 14} {
+		if days/float64(step) <= float64(t.want) {
+			return at(first.Truncate(24*time.Hour), step, 0, "2 Jan")
 		}
-		first := time.Unix(int64(from), 0).UTC()
-		at := time.Date(first.Year(), 1, 1, 0, 0, 0, 0, time.UTC)
-		for ; float64(at.Unix()) <= to; at = at.AddDate(0, step, 0) {
-			if float64(at.Unix()) < from {
-				continue
-			}
-			label := at.Format("Jan 2006")
-			if step%12 == 0 {
-				label = at.Format("2006")
-			}
-			ticks = append(ticks, plot.Tick{Value: float64(at.Unix()), Label: label})
-		}
-		return ticks
 	}
-	return nil
+	for _, months := range []int{1, 2, 3, 6} {
+		if days/30.4/float64(months) <= float64(t.want) {
+			return at(year, 0, months, "Jan 2006")
+		}
+	}
+	years := 1
+	for _, next := range []int{2, 5, 10, 50, 500, 5000} {
+		if days/365/float64(years) > float64(t.want) {
+			years = next
+		}
+	}
+	return at(year, 0, 12*years, "2006")
 }

@@ -7,7 +7,9 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -18,11 +20,10 @@ type Lines struct {
 	Head
 	X, Y   Axis
 	Series []Series
-	Across []Level // levels of Y, drawn across
 	Up     []Level // places of X, drawn upright
 }
 
-// Series is a line, named at its end.
+// Series is a line with a name.
 type Series struct {
 	Name     string
 	Points   []LinePoint // in order; a point that is not drawable is a gap
@@ -33,6 +34,9 @@ type Series struct {
 // LinePoint is a point of a line; Low and High bound Y as in a Figure.
 type LinePoint struct{ X, Y, Low, High float64 }
 
+func (p LinePoint) ok() bool      { return drawable(p.Y) }
+func (p LinePoint) bounded() bool { return drawable(p.Y) && drawable(p.Low) }
+
 // Level is a line of reference.
 type Level struct {
 	At   float64
@@ -40,277 +44,199 @@ type Level struct {
 }
 
 // The most series of Lines, points of one (every so-many-th is drawn of more),
-// and points with marks.
+// points with marks, and levels.
 const (
 	lineSeries = 6
 	linePoints = 120
 	lineMarks  = 16
+	lineLevels = 6
 )
 
 // SVG implements Chart.
 func (l Lines) SVG() template.HTML {
 	kx, ky := l.X.factor(), l.Y.factor()
-	series := make([]Series, 0, lineSeries)
 	d := &lines{Lines: l}
+	d.Series, d.Up = nil, nil
 	for _, in := range l.Series {
-		n := 0
-		points := make([]LinePoint, 0, len(in.Points))
-		for _, p := range in.Points {
-			p = LinePoint{p.X * kx, p.Y * ky, p.Low * ky, p.High * ky}
-			if !drawable(p.X) || !drawable(p.Y) || l.X.Log && p.X <= 0 || l.Y.Log && p.Y <= 0 {
-				p.Y = math.NaN()
-			} else {
-				n++
+		every := max(1, (len(in.Points)+linePoints-1)/linePoints)
+		var points []LinePoint
+		for i, p := range in.Points {
+			if i%every != 0 && i != len(in.Points)-1 {
+				continue
 			}
-			if !(p.Low < p.High) || !drawable(p.Low) || !drawable(p.High) || l.Y.Log && p.Low <= 0 {
-				p.Low, p.High = math.NaN(), math.NaN()
+			p = LinePoint{p.X * kx, p.Y * ky, p.Low * ky, p.High * ky}
+			if !drawable(p.X) {
+				p.Y = math.NaN()
+			}
+			if !(p.Low < p.High) || !drawable(p.High) {
+				p.Low = math.NaN()
 			}
 			points = append(points, p)
 		}
-		if n == 0 {
-			continue
-		}
-		if len(series) == lineSeries {
-			d.left++
-			continue
-		}
-		if every := (len(points) + linePoints - 1) / linePoints; every > 1 {
-			thin := points[:0:0]
-			for i := 0; i < len(points); i += every {
-				thin = append(thin, points[i])
-			}
-			points = append(thin, points[len(points)-1])
-		}
 		in.Points, in.Marks = points, in.Marks && len(points) <= lineMarks
-		series = append(series, in)
-	}
-	d.Series = series
-	level := func(in []Level, k float64, log bool) (out []Level) {
-		for _, v := range in {
-			if v.At *= k; drawable(v.At) && (!log || v.At > 0) && len(out) < 6 {
-				out = append(out, v)
-			}
+		if slices.ContainsFunc(points, LinePoint.ok) {
+			d.Series = append(d.Series, in)
 		}
-		return out
 	}
-	d.Across, d.Up = level(l.Across, ky, l.Y.Log), level(l.Up, kx, l.X.Log)
+	d.left = len(d.Series) - lineSeries
+	d.Series = d.Series[:min(len(d.Series), lineSeries)]
+	for _, v := range l.Up {
+		if v.At *= kx; drawable(v.At) && len(d.Up) < lineLevels {
+			d.Up = append(d.Up, v)
+		}
+	}
 	return svg(l.Head, d)
 }
 
 type lines struct {
 	Lines
-	left int
+	left int // series not drawn, if more than 0
 }
 
 func (l *lines) empty() string {
-	if len(l.Series) == 0 {
-		return "no series has a point."
-	}
-	return ""
+	return noteIf(len(l.Series) == 0, "no series has a point.")
 }
 
 func (l *lines) describe() string {
 	var parts []string
 	for _, in := range l.Series {
-		first, last := -1, 0
-		for i, p := range in.Points {
-			if drawable(p.Y) {
-				if last = i; first < 0 {
-					first = i
-				}
-			}
-		}
-		a, b := in.Points[first], in.Points[last]
+		known := runs(in.Points, LinePoint.ok)
+		last := known[len(known)-1]
+		a, b := known[0][0], last[len(last)-1]
 		parts = append(parts, fmt.Sprintf("%s from %s at %s to %s at %s", cmp.Or(results.Line(in.Name, 40), "a line"),
 			l.Y.print(a.Y), l.X.print(a.X), l.Y.print(b.Y), l.X.print(b.X)))
-	}
-	for _, v := range l.Across {
-		parts = append(parts, fmt.Sprintf("%s at %s", results.Line(v.Name, 40), l.Y.print(v.At)))
 	}
 	return fmt.Sprintf("%s against %s: %s.", cmp.Or(l.Y.Title, "y"), cmp.Or(l.X.Title, "x"), few(parts, 10))
 }
 
+// runs are the longest runs of points that are all ok.
+func runs(points []LinePoint, ok func(LinePoint) bool) (out [][]LinePoint) {
+	from := 0
+	for i := range len(points) + 1 {
+		if i < len(points) && ok(points[i]) {
+			continue
+		}
+		if i > from {
+			out = append(out, points[from:i])
+		}
+		from = i + 1
+	}
+	return out
+}
+
 var dashes = [][]vg.Length{nil, {8, 3}, {2, 3}, {10, 3, 2, 3}, {5, 3}, {1.5, 4}}
+
+func (l *lines) pen(i int) draw.LineStyle {
+	dash := dashes[i%len(dashes)]
+	if dash == nil && l.Series[i].Modelled {
+		dash = []vg.Length{4, 3}
+	}
+	return pen(hues[i%len(hues)], 2.1, dash...)
+}
 
 func (l *lines) draw(s *surface) {
 	var xs, ys []float64
-	for _, in := range l.Series {
-		for _, p := range in.Points {
-			if drawable(p.Y) {
-				xs, ys = append(xs, p.X), append(ys, p.Y)
-				if drawable(p.Low) {
-					ys = append(ys, p.Low, p.High)
-				}
+	names, longest := make([]string, len(l.Series)), 0.0
+	for i, in := range l.Series {
+		names[i] = noteIf(in.Modelled, "~") + results.Line(in.Name, 60)
+		longest = max(longest, s.width(names[i]))
+		for _, q := range in.Points {
+			if q.ok() {
+				xs, ys = append(xs, q.X), append(ys, q.Y)
+			}
+			if q.bounded() {
+				ys = append(ys, q.Low, q.High)
 			}
 		}
-	}
-	for _, v := range l.Across {
-		ys = append(ys, v.At)
 	}
 	for _, v := range l.Up {
 		xs = append(xs, v.At)
 	}
-	names := make([]string, len(l.Series))
-	right := 8.0
-	room := s.w * 0.3
-	for i, in := range l.Series {
-		names[i] = results.Line(in.Name, 60)
-		if in.Modelled {
-			names[i] = "~" + names[i]
-		}
-		names[i] = fit(names[i], room, s.small, false)
-		right = max(right, width(names[i], s.small, false)+12)
-	}
-	if len(l.Series) == 1 && l.Series[0].Name == "" {
+	// The names stand at the ends of the lines, or above all if one is too long
+	// for that.
+	top, right := 0.0, longest+12
+	keyed := longest > s.w*0.3
+	if keyed {
 		right = 8
+		top = s.key(0, names, 24, func(i int, x, y float64) {
+			if in := l.Series[i]; in.Marks || len(in.Points) == 1 {
+				s.mark(x+12, y, 4, i, hues[i%len(hues)], in.Modelled)
+			} else {
+				s.stroke(l.pen(i), x, y, x+24, y)
+			}
+		})
 	}
-	p := panel{box: box{y0: s.line + 8, x1: s.w - right}}
+	title := top + s.small
+	top += s.line + 8
 	if len(l.Up) > 0 {
-		p.y0 += s.line
+		top += s.line
 	}
-	p.y1 = p.y0 + 270
-	p.y = l.Y.scale(ys, 5, 0.06)
-	p.x0 = s.gutter(p.y)
-	p.x = l.X.scale(xs, int((p.x1-p.x0)/80), 0)
-	p.x.from, p.x.to, p.y.from, p.y.to = p.x0, p.x1, p.y1, p.y0
-	s.yAxisAt(&p, l.Y, s.small)
-	s.xAxis(&p, l.X)
+	p := s.panel(top, 270, right, l.Y.scale(ys, 5, 0.06))
+	p.x = l.X.scale(xs, p.columns(80), 0)
+	s.yAxis(p, l.Y, title)
+	s.xAxis(p, l.X)
 
 	for _, in := range l.Series {
-		var upper, lower []float64
-		shade := func() {
-			if len(upper) > 2 {
-				xy := slices.Clone(upper)
-				for j := len(lower) - 2; j >= 0; j -= 2 {
-					xy = append(xy, lower[j], lower[j+1])
-				}
-				b := polyline(xy...)
-				b.Close()
-				s.fill(b, deep)
+		for _, run := range runs(in.Points, LinePoint.bounded) {
+			var ring plotter.XYs
+			for _, q := range run {
+				ring = append(ring, plotter.XY{X: q.X, Y: q.High})
 			}
-			upper, lower = nil, nil
-		}
-		for _, q := range in.Points {
-			if !drawable(q.Y) || !drawable(q.Low) {
-				shade()
-				continue
+			for _, q := range slices.Backward(run) {
+				ring = append(ring, plotter.XY{X: q.X, Y: q.Low})
 			}
-			upper = append(upper, p.x.at(q.X), p.y.clamp(q.High))
-			lower = append(lower, p.x.at(q.X), p.y.clamp(q.Low))
+			s.plot(p, &plotter.Polygon{XYs: []plotter.XYs{ring}, Color: deep})
 		}
-		shade()
-	}
-	for _, v := range l.Across {
-		y := p.y.at(v.At)
-		s.segment(p.x0, y, p.x1, y, muted, 1.2)
 	}
 	for _, v := range l.Up {
-		x := p.x.at(v.At)
-		s.segment(x, p.y0-3, x, p.y1, muted, 1.2)
-		t := fit(results.Line(v.Name, 60), s.w*0.6, s.small, false)
-		w := width(t, s.small, false)
-		b := textBox(min(max(x, w/2), s.w-w/2), p.y0-7, w, s.small, middle)
-		if t != "" && s.place.free(b) {
-			s.place.take(b)
-			s.text((b.x0+b.x1)/2, p.y0-7, t, style{ink: muted, size: s.small, anchor: middle})
+		x := p.atX(v.At)
+		s.stroke(pen(muted, 1.2), x, p.y0-3, x, p.y1)
+		t := s.fit(results.Line(v.Name, 60), s.w*0.6)
+		half := s.width(t) / 2
+		x = min(max(x, half), s.w-half)
+		if s.place.takeFree(box{x - half, p.y0 - s.line, x + half, p.y0}) {
+			s.note(x, p.y0-7, t, middle)
 		}
 	}
-
-	var ends []float64 // of the lines
+	ends := make([]float64, len(l.Series)) // of the lines
 	for i, in := range l.Series {
 		hue := hues[i%len(hues)]
-		var line vg.Path
-		var xy []float64
-		flush := func() {
-			line = append(line, polyline(xy...)...)
-			if len(xy) == 2 && !in.Marks {
-				s.mark(xy[0], xy[1], 3, shape(i%shapes), hue, in.Modelled)
+		for _, run := range runs(in.Points, LinePoint.ok) {
+			var line plotter.XYs
+			for _, q := range run {
+				line = append(line, plotter.XY{X: q.X, Y: q.Y})
+				ends[i] = p.atY(q.Y)
 			}
-			xy = nil
-		}
-		y := 0.0
-		for _, q := range in.Points {
-			if !drawable(q.Y) {
-				flush()
-				continue
-			}
-			x := p.x.at(q.X)
-			y = p.y.at(q.Y)
-			xy = append(xy, x, y)
-			if n := len(xy); n > 2 {
-				s.place.avoidLine(xy[n-4], xy[n-3], x, y)
-			}
-		}
-		flush()
-		ends = append(ends, y)
-		dash := dashes[i%len(dashes)]
-		if in.Modelled && dash == nil {
-			dash = []vg.Length{4, 3}
-		}
-		s.stroke(line, hue, 2.1, dash...)
-		if in.Marks {
-			for _, q := range in.Points {
-				if drawable(q.Y) {
+			s.plot(p, &plotter.Line{XYs: line, LineStyle: l.pen(i)})
+			for _, q := range run {
+				if in.Marks || len(run) == 1 {
 					s.tip(fmt.Sprintf("%s: %s at %s", results.Line(in.Name, 60), l.Y.print(q.Y), l.X.print(q.X)), func() {
-						s.mark(p.x.at(q.X), p.y.at(q.Y), 4, shape(i%shapes), hue, in.Modelled)
+						s.mark(p.atX(q.X), p.atY(q.Y), 4, i, hue, in.Modelled)
 					})
 				}
 			}
 		}
 	}
-
-	// The levels are named where the lines leave room, below or above.
-	for _, v := range l.Across {
-		t := fit(results.Line(v.Name, 60), (p.x1-p.x0)*0.8, s.small, false)
-		y, w := p.y.at(v.At), width(t, s.small, false)
-		try := func(strict bool) bool {
-			for _, up := range []float64{-5, s.small + 2} {
-				for _, c := range []struct {
-					x      float64
-					anchor string
-				}{{p.x0 + 6, ""}, {p.x1 - 4, end}, {(p.x0 + p.x1) / 2, middle}} {
-					b := textBox(c.x, y+up, w, s.small, c.anchor)
-					if b.y0 < p.y0-4 || b.y1 > p.y1+2 || slices.ContainsFunc(s.place.marks, b.meets) || strict && slices.ContainsFunc(s.place.lines, b.meets) {
-						continue
-					}
-					s.place.take(b)
-					s.text(c.x, y+up, t, style{ink: muted, size: s.small, anchor: c.anchor, halo: true})
-					return true
-				}
-			}
-			return false
-		}
-		if t != "" && !try(true) {
-			try(false)
-		}
+	if !keyed {
+		s.endNames(p, names, ends)
 	}
+	s.foot(noteIf(slices.ContainsFunc(l.Series, func(in Series) bool { return in.Modelled }), "~: not measured."), undrawn(l.left, "series are not drawn"))
+}
 
-	// The names stand at the ends, moved apart.
+// endNames writes the names of lines right of their ends, moved apart.
+func (s *surface) endNames(p *panel, names []string, ends []float64) {
 	order := make([]int, len(ends))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(ends[a], ends[b]) })
-	want := make([]float64, len(ends))
+	at := spread(slices.Sorted(slices.Values(ends)), s.line, p.y0, p.y1)
 	for i, n := range order {
-		want[i] = ends[n]
-	}
-	at, _ := spread(want, s.line, p.y0, p.y1)
-	for i, n := range order {
-		if math.Abs(at[i]-want[i]) > 3 {
-			s.segment(p.x1+1, want[i], p.x1+7, at[i], rule, 0.8)
+		if math.Abs(at[i]-ends[n]) > 3 {
+			s.stroke(pen(rule, 0.8), p.x1+1, ends[n], p.x1+7, at[i])
 		}
 		s.text(p.x1+9, at[i]+s.small*0.34, names[n], style{ink: hues[n%len(hues)], size: s.small})
 	}
-	s.h = p.y1 + s.below()
-	var foot []string
-	if slices.ContainsFunc(l.Series, func(in Series) bool { return in.Modelled }) {
-		foot = append(foot, "~: not measured.")
-	}
-	if l.left > 0 {
-		foot = append(foot, fmt.Sprintf("%d more series are not drawn.", l.left))
-	}
-	s.foot(foot)
 }
 
 // Tornado shows how far an outcome moves with each of the things it rests on.
@@ -322,12 +248,10 @@ type Tornado struct {
 	Rows     []Swing
 }
 
-// Swing is one assumption: the outcome at its low and at its high end, and
-// what those ends are.
+// Swing is one assumption: the outcome at its low and at its high end.
 type Swing struct {
-	Name              string
-	Low, High         float64
-	LowText, HighText string // "0.08 €/kWh"
+	Name      string
+	Low, High float64
 }
 
 // The most rows of a Tornado.
@@ -368,88 +292,31 @@ func (t Tornado) describe() string {
 	return fmt.Sprintf("%s, %s at base, by assumption, the widest first: %s.", cmp.Or(t.Axis.Title, "the outcome"), t.Axis.print(t.Base), few(parts, 10))
 }
 
+// draw draws bars from the base; those of gonum's BarChart start at zero.
 func (t Tornado) draw(s *surface) {
-	rows := t.Rows[:min(len(t.Rows), tornadoRows)]
-	values := []float64{t.Base}
-	nameW, endW := 0.0, 0.0
-	for _, r := range rows {
-		values = append(values, r.Low, r.High)
-		nameW = max(nameW, width(results.Line(r.Name, 80), s.size, false))
-		endW = max(endW, width(results.Line(r.LowText, 30), s.small, false), width(results.Line(r.HighText, 30), s.small, false))
+	const half = 8 // of the height of a bar
+	drawn := t.Rows[:min(len(t.Rows), tornadoRows)]
+	values, names := []float64{t.Base}, []string{}
+	for _, r := range drawn {
+		values, names = append(values, r.Low, r.High), append(names, r.Name)
 	}
-	endW = min(endW+10, s.w*0.25)
-	rowH, bar := 32.0, 16.0
-	p := panel{box: box{y0: s.small + 14}}
-	room := min(nameW, 220)
-	p.x0, p.x1 = room+18, s.w-6
-	mid := rowH / 2
-	if s.narrow {
-		rowH, room = 46, s.w-4
-		mid = 31
-		p.x0, p.x1 = 2, s.w-2
-	}
-	p.y1 = p.y0 + rowH*float64(len(rows)) + 4
-	p.x = t.Axis.scale(values, int((p.x1-p.x0)/70), 0)
-	// The ends of the bars need room for their words.
-	p.x.from, p.x.to = p.x0+endW, p.x1-endW
-	for _, tick := range p.x.ticks() {
-		at := p.x.at(tick.Value)
-		s.segment(at, p.y0, at, p.y1, grid, 1)
-	}
-	base := p.x.at(t.Base)
-	for i, r := range rows {
-		y := p.y0 + rowH*float64(i)
-		name := fit(results.Line(r.Name, 80), room, s.size, false)
-		if s.narrow {
-			s.text(2, y+s.size+2, name, style{})
-		} else {
-			s.text(2, y+mid+s.size*0.34, name, style{})
-		}
-		s.tip(fmt.Sprintf("%s: %s at %s, %s at %s", results.Line(r.Name, 60), t.Axis.print(r.Low), results.Line(r.LowText, 30), t.Axis.print(r.High), results.Line(r.HighText, 30)), func() {
-			for j, v := range []float64{r.Low, r.High} {
-				x := p.x.at(v)
-				a, b := min(x, base), max(x, base)
-				q := polyline(a, y+mid-bar/2, b, y+mid-bar/2, b, y+mid+bar/2, a, y+mid+bar/2)
-				q.Close()
-				if j == 0 { // the low end of the assumption is hollow
-					s.fill(q, paper)
-					s.stroke(q, hueA, 1.6)
-				} else {
-					s.fill(q, hueA)
-				}
-			}
+	p := s.rows(s.small+14, 6, names)
+	p.x = t.Axis.scale(values, p.columns(70), 0.04)
+	s.upright(p.panel)
+	base := p.atX(t.Base)
+	for i, r := range drawn {
+		y := p.atY(p.row(i))
+		s.rowName(p, i, r.Name, false)
+		s.tip(fmt.Sprintf("%s: %s to %s", results.Line(r.Name, 60), t.Axis.print(r.Low), t.Axis.print(r.High)), func() {
+			low, high := p.atX(r.Low), p.atX(r.High)
+			bar := rectangle(min(low, base), y-half, math.Abs(low-base), 2*half)
+			s.fill(paper, bar...)
+			s.strokePath(closed(bar...), pen(hueA, 1.6))
+			s.rect(min(high, base), y-half, math.Abs(high-base), 2*half, hueA)
 		})
-		same := (r.Low-t.Base)*(r.High-t.Base) > 0
-		for j, v := range []float64{r.Low, r.High} {
-			x := p.x.at(v)
-			word, left := results.Line([]string{r.LowText, r.HighText}[j], 30), v < t.Base
-			if v == t.Base {
-				left = []float64{r.High, r.Low}[j] > t.Base
-			}
-			word = fit(word, endW-8, s.small, false)
-			if same && math.Abs(v-t.Base) < math.Abs([]float64{r.High, r.Low}[j]-t.Base) {
-				continue // inside the other bar
-			}
-			if left {
-				s.text(x-5, y+mid+s.small*0.34, word, style{ink: muted, size: s.small, anchor: end, halo: true})
-			} else {
-				s.text(x+5, y+mid+s.small*0.34, word, style{ink: muted, size: s.small, halo: true})
-			}
-		}
 	}
-	s.segment(base, p.y0-4, base, p.y1, text, 1.4)
-	label := results.Line(t.BaseText, 60)
-	if label == "" {
-		label = "base " + t.Axis.print(t.Base)
-	}
-	label = fit(label, s.w, s.small, false)
-	w := width(label, s.small, false)
-	s.text(min(max(base, w/2), s.w-w/2), s.small, label, style{ink: muted, size: s.small, anchor: middle})
-	s.xAxis(&p, t.Axis)
-	s.h = p.y1 + s.below()
-	foot := []string{"Hollow: at the low end of the assumption, filled: at the high end."}
-	if more := len(t.Rows) - len(rows); more > 0 {
-		foot = append(foot, fmt.Sprintf("%d more are not drawn.", more))
-	}
-	s.foot(foot)
+	s.stroke(pen(text, 1.4), base, p.y0-4, base, p.y1)
+	s.centred(base, s.small, s.w, cmp.Or(results.Line(t.BaseText, 60), "base "+t.Axis.print(t.Base)))
+	s.xAxis(p.panel, t.Axis)
+	s.foot("Hollow: at the low end of the assumption, filled: at the high end.", undrawn(len(t.Rows)-len(drawn), "are not drawn"))
 }

@@ -7,15 +7,16 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/plot"
+
 	"github.com/perwatt/perwatt/results"
 )
 
-// Ranking is a dot with its interval for each candidate, the best on top.
+// Ranking is a dot with its interval for each candidate, the most on top.
 type Ranking struct {
 	Head
-	Axis  Axis     // of all figures; it need not start at zero, as dots have no length
-	Lower bool     // less is better
-	Rows  []Ranked // in any order; a tie is bracketed where its rows are neighbours
+	Axis Axis     // of all figures; it need not start at zero, as dots have no length
+	Rows []Ranked // in any order; a tie is bracketed where its rows are neighbours
 
 	// Base is drawn as a line with a band of the relative Margin to each side:
 	// 1 and 0.02 for an index and a margin of 2 %. 0 is none.
@@ -37,37 +38,26 @@ const rankingRows = 40
 func (r Ranking) SVG() template.HTML {
 	rows := make([]Ranked, len(r.Rows))
 	for i, row := range r.Rows {
-		row.Figure = row.in(r.Axis)
+		if row.Figure = row.in(r.Axis); !row.ok() {
+			row.Value = math.NaN() // which is less than every number
+		}
 		rows[i] = row
 	}
 	slices.SortStableFunc(rows, func(a, b Ranked) int {
-		if a.ok() != b.ok() {
-			if a.ok() {
-				return -1
-			}
-			return 1
-		}
-		c := 0
-		if a.ok() {
-			c = cmp.Compare(b.Value, a.Value)
-		}
-		if r.Lower {
-			c = -c
-		}
-		return cmp.Or(c, cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(b.Value, a.Value), cmp.Compare(a.Name, b.Name))
 	})
 	if i := slices.IndexFunc(rows, func(r Ranked) bool { return r.Reference && r.ok() }); i >= rankingRows {
 		rows = slices.Insert(rows, rankingRows-1, rows[i]) // below the best, so that it is among what is drawn
 		rows = slices.Delete(rows, i+1, i+2)
 	}
 	r.Rows = rows
-	k := r.Axis.factor()
-	if r.Base *= k; !drawable(r.Base) {
+	if r.Base *= r.Axis.factor(); !drawable(r.Base) {
 		r.Base = 0
 	}
 	if !(r.Margin > 0 && r.Margin < 10) {
 		r.Margin = 0
 	}
+	r.Axis.Free = true
 	return svg(r.Head, r)
 }
 
@@ -90,154 +80,127 @@ func (r Ranking) describe() string {
 }
 
 func (r Ranking) draw(s *surface) {
-	rows := r.Rows[:min(len(r.Rows), rankingRows)]
+	drawn := r.Rows[:min(len(r.Rows), rankingRows)]
 	var values []float64
-	texts := make([]string, len(rows))
-	nameW, textW := 0.0, 0.0
-	figures := make([]Figure, len(rows))
-	for i, row := range rows {
-		figures[i] = row.Figure
-		values = append(values, row.extent()...)
-		if texts[i] = row.text(r.Axis); !row.ok() {
-			texts[i] = "no figure"
+	var names, texts []string
+	textW := 0.0
+	for _, row := range drawn {
+		values, names = append(values, row.extent()...), append(names, row.Name)
+		t := "no figure"
+		if row.ok() {
+			t = row.text(r.Axis)
 		}
-		nameW = max(nameW, width(results.Line(row.Name, 80), s.size, row.Reference))
-		textW = max(textW, width(texts[i], s.size, false))
+		texts = append(texts, t)
+		textW = max(textW, width(t, s.size, false))
 	}
+	textW = min(textW, s.w*0.35)
 	if r.Base != 0 {
 		values = append(values, r.Base, r.Base*(1-r.Margin), r.Base*(1+r.Margin))
 	}
-	ax := r.Axis
-	ax.Free = true
-	runs := ties(figures)
-	bracket := 0.0
-	if len(runs) > 0 {
-		bracket = 16
-	}
-	textW = min(textW, s.w*0.35)
-	rowH, dot := 27.0, 13.5
-	p := panel{box: box{y0: 30}}
-	nameRoom := 0.0
-	if s.narrow {
-		// The name stands above its dot, so that both have the width.
-		rowH, dot = 40, 28
-		nameRoom = s.w - bracket - textW - 12
-		p.x0, p.x1 = 8, s.w-bracket-10
-	} else {
-		nameRoom = min(nameW, 230)
-		p.x0 = nameRoom + 20
-		p.x1 = s.w - bracket - textW - 18
+	brackets := ties(drawn)
+	right := s.w // of all but the brackets
+	if len(brackets) > 0 {
+		right -= 16
 	}
 	top := 6.0
 	if r.Base != 0 && r.BaseText != "" {
 		top = s.small + 14
 	}
-	p.y0 = top
-	p.y1 = top + rowH*float64(len(rows)) + 4
-	p.x = ax.scale(values, int((p.x1-p.x0)/75), 0.05)
-	p.x.from, p.x.to = p.x0, p.x1
-
-	for _, run := range runs {
-		y0, y1 := top+rowH*float64(run[0])+2, top+rowH*float64(run[1])-2
-		s.rect(0, y0, s.w-bracket-2, y1-y0, tied)
+	p := s.rows(top, s.w-right+textW+18, names)
+	if s.narrow { // the texts stand above the dots, as the names do
+		p.x1 = right - 10
 	}
-	if r.Base != 0 && r.Margin > 0 {
-		lo, hi := p.x.clamp(r.Base*(1-r.Margin)), p.x.clamp(r.Base*(1+r.Margin))
-		if lo > hi {
-			lo, hi = hi, lo
-		}
-		s.rect(lo, top, hi-lo, p.y1-top, deep)
-	}
-	for _, t := range p.x.ticks() {
-		at := p.x.at(t.Value)
-		s.segment(at, top, at, p.y1, grid, 1)
+	p.x = r.Axis.scale(values, p.columns(75), 0.05)
+	for _, t := range brackets {
+		s.rect(0, p.top(t[0])+2, right-2, p.top(t[1])-p.top(t[0])-4, tied)
 	}
 	if r.Base != 0 {
-		at := p.x.clamp(r.Base)
-		s.segment(at, top-5, at, p.y1, muted, 1.3)
-		if r.BaseText != "" {
-			t := fit(results.Line(r.BaseText, 90), s.w-bracket, s.small, false)
-			w := width(t, s.small, false)
-			x := min(max(at, w/2), s.w-bracket-w/2)
-			s.text(x, s.small, t, style{ink: muted, size: s.small, anchor: middle})
-		}
+		lo, hi := p.atX(r.Base-math.Abs(r.Base*r.Margin)), p.atX(r.Base+math.Abs(r.Base*r.Margin))
+		s.rect(lo, top, hi-lo, p.y1-top, deep)
 	}
-	for i, row := range rows {
-		y := top + rowH*float64(i)
-		name := fit(results.Line(row.Name, 80), nameRoom, s.size, row.Reference)
-		base := y + dot + s.size*0.34
-		if s.narrow {
-			base = y + s.size + 3
-		}
-		s.text(2, base, name, style{bold: row.Reference})
-		left := s.w - bracket - 6
-		tone := style{anchor: end}
+	s.upright(p.panel)
+	if r.Base != 0 {
+		at := p.atX(r.Base)
+		s.stroke(pen(muted, 1.3), at, top-5, at, p.y1)
+		s.centred(at, s.small, right, results.Line(r.BaseText, 90))
+	}
+	for i, row := range drawn {
+		s.rowName(p, i, row.Name, row.Reference)
+		tone, hue, form := style{anchor: end}, hueA, disc
 		if !row.ok() {
 			tone.ink = muted
 		}
-		s.text(left, base, fit(texts[i], textW+1, s.size, false), tone)
+		s.text(right-6, p.top(i)+p.base, fit(texts[i], textW+1, s.size, false), tone)
 		if !row.ok() {
 			continue
 		}
-		i := hueA
 		if row.Reference {
-			i = hueF
+			hue, form = hueF, square
 		}
 		s.tip(row.Name+": "+row.spoken(r.Axis), func() {
-			if lo, hi, ok := row.bounds(); ok {
-				s.whisker(p.x.clamp(lo), y+dot, p.x.clamp(hi), y+dot, i, true)
-			}
-			form := disc
-			if row.Reference {
-				form = square
-			}
-			s.mark(p.x.at(row.Value), y+dot, 5, form, i, row.Modelled)
+			s.bars(p.panel, row.Figure, Figure{Value: p.row(i)}, pen(hue, 1.6), 7)
+			s.mark(p.atX(row.Value), p.atY(p.row(i)), 5, form, hue, row.Modelled)
 		})
 	}
-	for _, run := range runs {
-		y0, y1 := top+rowH*float64(run[0])+4, top+rowH*float64(run[1])-4
-		x := s.w - bracket + 6
-		s.stroke(polyline(x-4, y0, x, y0, x, y1, x-4, y1), rule, 1.3)
+	for _, t := range brackets {
+		y0, y1, x := p.top(t[0])+4, p.top(t[1])-4, right+6
+		s.stroke(pen(rule, 1.3), x-4, y0, x, y0, x, y1, x-4, y1)
 	}
-	s.xAxis(&p, ax)
-	better := "better →"
-	if r.Lower {
-		better = "← better"
+	s.xAxis(p.panel, r.Axis)
+	if better := "better →"; p.x0+s.width(r.Axis.title(p.x))+s.width(better)+14 < p.x1 {
+		s.note(p.x1, s.h-5, better, end)
 	}
-	used := p.x0 + width(fit(ax.title(p.x), s.w-p.x0, s.small, false), s.small, false)
-	if w := width(better, s.small, false); used+w+14 < p.x1 {
-		s.text(p.x1, p.y1+10+s.small+s.line, better, style{ink: muted, size: s.small, anchor: end})
-	}
-	s.h = p.y1 + s.below()
-	var foot []string
-	if len(runs) > 0 {
-		foot = append(foot, "Bracketed: cannot be told apart.")
-	}
-	if slices.ContainsFunc(rows, func(r Ranked) bool { return r.Modelled && r.ok() }) {
-		foot = append(foot, "Hollow, ~: not measured.")
-	}
-	if more := len(r.Rows) - len(rows); more > 0 {
-		foot = append(foot, fmt.Sprintf("%d more are not drawn: the table has them all.", more))
-	}
-	s.foot(foot)
+	s.foot(noteIf(len(brackets) > 0, "Bracketed: cannot be told apart."),
+		unmeasured(slices.ContainsFunc(drawn, func(r Ranked) bool { return r.Modelled && r.ok() })),
+		undrawn(len(r.Rows)-len(drawn), "are not drawn: the table has them all"))
 }
 
-// foot prints notes below everything else.
-func (s *surface) foot(notes []string) {
-	t := ""
-	for _, n := range notes {
-		if t != "" {
-			t += "  "
+// ties are the runs of neighbours that share a tie: from, and to without it.
+func ties(rows []Ranked) (out [][2]int) {
+	from := 0
+	for i := range len(rows) + 1 {
+		if i < len(rows) && rows[i].Tie != 0 && rows[i].Tie == rows[from].Tie {
+			continue
 		}
-		t += n
+		if i-from > 1 {
+			out = append(out, [2]int{from, i})
+		}
+		from = i
 	}
-	if t == "" {
-		return
+	return out
+}
+
+// rows is a panel with a row for each of some names, which stand left of it,
+// or in narrow drawings above their rows, so that both have the width.
+type rows struct {
+	*panel
+	height, mid, base float64 // of a row; from its top, the middle of its mark and the base line of its name
+	room              float64 // for a name
+}
+
+// rows makes room for names. right is that for what stands beside the rows.
+func (s *surface) rows(top, right float64, names []string) rows {
+	r := rows{height: 28, mid: 14, base: 14 + s.size*0.34}
+	for _, n := range names {
+		r.room = max(r.room, width(results.Line(n, 80), s.size, true))
 	}
-	s.h += 4
-	for _, l := range wrap(t, s.w-4, s.small, false) {
-		s.h += s.line
-		s.text(0, s.h-4, l, style{ink: muted, size: s.small})
+	r.room = min(r.room, 230)
+	left := r.room + 20
+	if s.narrow {
+		r = rows{height: 42, mid: 29, base: s.size + 3, room: s.w - right - 2}
+		left = 8
 	}
-	s.h = math.Ceil(s.h + 3)
+	n := float64(len(names))
+	r.panel = &panel{box: box{left, top, s.w - right, top + r.height*n}}
+	r.y.Axis = plot.Axis{Scale: plot.LinearScale{}, Min: -n}
+	return r
+}
+
+func (r rows) top(i int) float64 { return r.y0 + r.height*float64(i) }
+
+// row is the place of the marks of row i on the scale.
+func (r rows) row(i int) float64 { return -float64(i) - r.mid/r.height }
+
+func (s *surface) rowName(r rows, i int, name string, bold bool) {
+	s.text(2, r.top(i)+r.base, fit(results.Line(name, 80), r.room, s.size, bold), style{bold: bold})
 }

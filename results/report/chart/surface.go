@@ -2,19 +2,20 @@ package chart
 
 import (
 	"fmt"
+	"html"
 	"math"
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/perwatt/perwatt/results"
 )
 
-// sheet is one drawing. Its coordinates are those of SVG: y runs down.
+// surface is one drawing. Its coordinates are those of SVG: y runs down.
 type surface struct {
-	*canvas
+	canvas
 	narrow      bool
 	w, h        float64
 	size, small float64 // of type
@@ -25,12 +26,10 @@ type surface struct {
 // A wide drawing is shown from 640 px, where its small type is 11 px high; a
 // narrow one below, where on a phone its small type is that high too.
 func newSurface(narrow bool) *surface {
-	s := &surface{canvas: newCanvas(), narrow: narrow, w: 720, size: 13.5, small: 12.5, line: 17}
 	if narrow {
-		s.w, s.size, s.small, s.line = 380, 12.5, 11.8, 15.5
+		return &surface{narrow: true, w: 380, size: 12.5, small: 11.8, line: 15.5}
 	}
-	s.base = s.size
-	return s
+	return &surface{w: 720, size: 13.5, small: 12.5, line: 17}
 }
 
 func (s *surface) write(out *strings.Builder, id, title, desc string) {
@@ -38,20 +37,18 @@ func (s *surface) write(out *strings.Builder, id, title, desc string) {
 	if s.narrow {
 		class = "narrow"
 	}
-	id += "-" + class
-	s.h = math.Ceil(s.h)
-	fmt.Fprintf(out, `<svg class="%s" viewBox="0 0 %g %g" font-size="%g" role="img" aria-labelledby="%s-title %[5]s-desc" xmlns="http://www.w3.org/2000/svg">`,
-		class, s.w, s.h, s.size, id)
-	fmt.Fprintf(out, `<title id="%s-title">%s</title><desc id="%[1]s-desc">%[3]s</desc>`, id, escape(title), escape(desc))
-	out.Write(s.buf.Bytes())
-	out.WriteString("</svg>")
+	s.markup("</svg>")
+	fmt.Fprintf(out, `<svg class="%s" viewBox="0 0 %g %g" font-size="%g" role="img" aria-labelledby="%[5]s-%[1]s-title %[5]s-%[1]s-desc" xmlns="http://www.w3.org/2000/svg">`+
+		`<title id="%[5]s-%[1]s-title">%[6]s</title><desc id="%[5]s-%[1]s-desc">%[7]s</desc>%[8]s`,
+		class, s.w, math.Ceil(s.h), s.size, id, html.EscapeString(title), html.EscapeString(desc), s.buf.Bytes())
 }
 
-// pt is a point of the sheet on the canvas, whose y runs up.
+// pt is a point of the surface on a vg.Canvas, whose y runs up.
 func pt(x, y float64) vg.Point { return vg.Point{X: vg.Length(x), Y: vg.Length(-y)} }
 
+// style is the look of a text; the zero value is that of a name.
 type style struct {
-	ink    ink
+	ink    ink     // "" is the ink of text
 	size   float64 // 0 is the size of names
 	bold   bool
 	halo   bool // keeps clear of what lies below
@@ -63,50 +60,101 @@ const (
 	end    = "end"
 )
 
+// text writes t at the place of its anchor, so that it stands right in
+// whatever font the reader has.
 func (s *surface) text(x, y float64, t string, st style) {
-	c := s.canvas
-	c.Push()
-	c.SetColor(st.ink)
-	if st.ink == "" {
-		c.SetColor(text)
-	}
-	c.size, c.bold, c.halo, c.anchor = st.size, st.bold, st.halo, st.anchor
-	if c.size == 0 {
-		c.size = s.size
-	}
-	c.FillString(font.Face{}, pt(x, y), t)
-	c.Pop()
-}
-
-// stroke draws a line along p.
-func (s *surface) stroke(p vg.Path, i ink, w float64, dash ...vg.Length) {
-	if len(p) == 0 {
+	if t == "" {
 		return
 	}
-	s.SetColor(i)
-	s.SetLineWidth(vg.Length(w))
-	s.SetLineDash(dash, 0)
+	class := "f-" + string(text)
+	if st.ink != "" {
+		class = "f-" + string(st.ink)
+	}
+	if st.bold {
+		class = "b " + class
+	}
+	if st.halo {
+		class = "h " + class
+	}
+	out := `<text class="` + class + `"` + attr("x", x) + attr("y", y)
+	if st.size != 0 && st.size != s.size {
+		out += attr("font-size", st.size)
+	}
+	if st.anchor != "" {
+		out += ` text-anchor="` + st.anchor + `"`
+	}
+	s.markup(out + ">" + html.EscapeString(t) + "</text>")
+}
+
+// note writes small, faint text.
+func (s *surface) note(x, y float64, t, anchor string) {
+	s.text(x, y, t, style{ink: muted, size: s.small, anchor: anchor})
+}
+
+// centred writes a note at x, or as near as the width of the sheet allows.
+func (s *surface) centred(x, y, right float64, t string) {
+	t = s.fit(t, right)
+	half := s.width(t) / 2
+	s.note(min(max(x, half), right-half), y, t, middle)
+}
+
+// foot writes notes below everything else.
+func (s *surface) foot(notes ...string) {
+	notes = slices.DeleteFunc(notes, func(n string) bool { return n == "" })
+	if len(notes) == 0 {
+		return
+	}
+	s.h += 4
+	for _, l := range wrap(strings.Join(notes, "  "), s.w-4, s.small) {
+		s.h += s.line
+		s.note(0, s.h-4, l, "")
+	}
+	s.h += 3
+}
+
+// noteIf is a note that stands only under a condition.
+func noteIf(is bool, note string) string {
+	if is {
+		return note
+	}
+	return ""
+}
+
+// unmeasured is the note on marks that are hollow.
+func unmeasured(is bool) string { return noteIf(is, "Hollow, ~: not measured.") }
+
+// undrawn and counted are notes on what is left out for want of room.
+func undrawn(n int, what string) string { return noteIf(n > 0, fmt.Sprintf("%d more %s.", n, what)) }
+
+func counted(n int, noun, rest string) string {
+	return noteIf(n > 0, results.Plural(n, noun)+" "+rest+".")
+}
+
+// pen is the style of a line of width w.
+func pen(i ink, w float64, dash ...vg.Length) draw.LineStyle {
+	return draw.LineStyle{Color: i, Width: vg.Length(w), Dashes: dash}
+}
+
+// stroke draws a line through x0, y0, x1, y1 …
+func (s *surface) stroke(l draw.LineStyle, xy ...float64) { s.strokePath(polyline(xy...), l) }
+
+func (s *surface) strokePath(p vg.Path, l draw.LineStyle) {
+	(&draw.Canvas{Canvas: s}).SetLineStyle(l)
 	s.Stroke(p)
 }
 
-func (s *surface) fill(p vg.Path, i ink) {
+// fill fills the area within x0, y0, x1, y1 …
+func (s *surface) fill(i ink, xy ...float64) {
 	s.SetColor(i)
-	s.Fill(p)
+	s.Fill(closed(xy...))
 }
 
-func (s *surface) segment(x0, y0, x1, y1 float64, i ink, w float64, dash ...vg.Length) {
-	s.stroke(polyline(x0, y0, x1, y1), i, w, dash...)
+func (s *surface) rect(x, y, w, h float64, i ink) { s.fill(i, rectangle(x, y, w, h)...) }
+
+func rectangle(x, y, w, h float64) []float64 {
+	return []float64{x, y, x + w, y, x + w, y + h, x, y + h}
 }
 
-func (s *surface) rect(x, y, w, h float64, i ink) { s.fill(rectangle(x, y, w, h), i) }
-
-func rectangle(x, y, w, h float64) vg.Path {
-	p := polyline(x, y, x+w, y, x+w, y+h, x, y+h)
-	p.Close()
-	return p
-}
-
-// polyline is the path through x0, y0, x1, y1 …
 func polyline(xy ...float64) (p vg.Path) {
 	for i := 0; i+1 < len(xy); i += 2 {
 		if i == 0 {
@@ -118,60 +166,57 @@ func polyline(xy ...float64) (p vg.Path) {
 	return p
 }
 
+func closed(xy ...float64) vg.Path {
+	p := polyline(xy...)
+	p.Close()
+	return p
+}
+
 // tip groups what draw draws under a title, which a browser shows where the
 // pointer rests.
 func (s *surface) tip(t string, draw func()) {
-	s.buf.WriteString("<g><title>" + escape(results.Line(t, 110)) + "</title>")
+	s.markup("<g><title>" + html.EscapeString(results.Line(t, 110)) + "</title>")
 	draw()
-	s.buf.WriteString("</g>")
+	s.markup("</g>")
 }
 
-// shape is the form of a mark.
-type shape int
+// outlines are the forms of marks of radius 1, as x, y …; the first is a disc.
+// gonum/plot has filled glyphs of three forms only, and its hollow ones let
+// the error bar through.
+var outlines = [][]float64{
+	nil,
+	{-0.9, -0.9, 0.9, -0.9, 0.9, 0.9, -0.9, 0.9}, // square
+	{0, -1.2, 1.1, 0.8, -1.1, 0.8},               // triangle
+	{0, -1.25, 1.25, 0, 0, 1.25, -1.25, 0},       // diamond
+	{0, 1.2, 1.1, -0.8, -1.1, -0.8},              // triangle on its tip
+	{-.38, -1.1, .38, -1.1, .38, -.38, 1.1, -.38, 1.1, .38, .38, .38, .38, 1.1, -.38, 1.1, -.38, .38, -1.1, .38, -1.1, -.38, -.38, -.38}, // cross
+}
 
+// The forms that have a meaning of their own.
 const (
-	disc shape = iota
-	square
-	triangle
-	diamond
-	wedge // a triangle on its tip
-	cross
+	disc   = 0
+	square = 1
 )
 
-const shapes = 6
-
 // mark draws a mark of radius r; a hollow one is filled with paper.
-func (s *surface) mark(x, y, r float64, form shape, i ink, hollow bool) {
+func (s *surface) mark(x, y, r float64, form int, i ink, hollow bool) {
 	var p vg.Path
-	switch form % shapes {
-	case disc:
+	if o := outlines[form%len(outlines)]; o == nil {
 		p.Arc(pt(x, y), vg.Length(r), 0, 2*math.Pi)
-	case square:
-		a := r * 0.9
-		p = polyline(x-a, y-a, x+a, y-a, x+a, y+a, x-a, y+a)
-		p.Close()
-	case triangle:
-		p = polyline(x, y-r*1.2, x+r*1.1, y+r*0.8, x-r*1.1, y+r*0.8)
-		p.Close()
-	case diamond:
-		a := r * 1.25
-		p = polyline(x, y-a, x+a, y, x, y+a, x-a, y)
-		p.Close()
-	case wedge:
-		p = polyline(x, y+r*1.2, x+r*1.1, y-r*0.8, x-r*1.1, y-r*0.8)
-		p.Close()
-	case cross:
-		a, b := r*1.1, r*0.38
-		p = polyline(x-b, y-a, x+b, y-a, x+b, y-b, x+a, y-b, x+a, y+b, x+b, y+b, x+b, y+a, x-b, y+a, x-b, y+b, x-a, y+b, x-a, y-b, x-b, y-b)
-		p.Close()
+	} else {
+		xy := slices.Clone(o)
+		for j := 0; j < len(xy); j += 2 {
+			xy[j], xy[j+1] = x+r*xy[j], y+r*xy[j+1]
+		}
+		p = closed(xy...)
 	}
+	fill, line := i, pen(paper, 1)
 	if hollow {
-		s.fill(p, paper)
-		s.stroke(p, i, 1.8)
-		return
+		fill, line = paper, pen(i, 1.8)
 	}
-	s.fill(p, i)
-	s.stroke(p, paper, 1)
+	s.SetColor(fill)
+	s.Fill(p)
+	s.strokePath(p, line)
 }
 
 // box is where something is.
@@ -198,8 +243,13 @@ type placer struct{ marks, lines []box }
 func (p *placer) take(b ...box)  { p.marks = append(p.marks, b...) }
 func (p *placer) avoid(b ...box) { p.lines = append(p.lines, b...) }
 
-func (p *placer) free(b box) bool {
-	return !slices.ContainsFunc(p.marks, b.meets) && !slices.ContainsFunc(p.lines, b.meets)
+// takeFree takes b, if nothing is there.
+func (p *placer) takeFree(b box) bool {
+	if slices.ContainsFunc(p.marks, b.meets) || slices.ContainsFunc(p.lines, b.meets) {
+		return false
+	}
+	p.take(b)
+	return true
 }
 
 // avoidLine keeps labels off the line between two points.
@@ -220,13 +270,14 @@ type spot struct {
 	box    box
 }
 
-// beside finds a place within bounds for a label of the given width beside
-// the mark of radius r at x, y.
+// beside finds a place within bounds for a label of width w beside the mark
+// of radius r at x, y. gonum's plotter.Labels puts a label where it is told,
+// on whatever is there.
 func (p *placer) beside(x, y, r, w, size float64, bounds box) (spot, bool) {
 	mid := size * 0.27
 	for _, d := range []float64{r + 4, r + 16, r + 30} {
+		k := d * 0.75
 		for _, strict := range []bool{true, false} {
-			k := d * 0.75
 			for _, c := range []spot{
 				{x: x + d, y: y + mid}, {x: x - d, y: y + mid, anchor: end},
 				{x: x + k, y: y - k}, {x: x + k, y: y + k + 2*mid},
@@ -235,33 +286,29 @@ func (p *placer) beside(x, y, r, w, size float64, bounds box) (spot, bool) {
 			} {
 				c.far = d > r+10
 				c.box = textBox(c.x, c.y, w, size, c.anchor)
-				if !c.box.within(bounds) || slices.ContainsFunc(p.marks, c.box.meets) || strict && slices.ContainsFunc(p.lines, c.box.meets) {
-					continue
+				if c.box.within(bounds) && !slices.ContainsFunc(p.marks, c.box.meets) && !(strict && slices.ContainsFunc(p.lines, c.box.meets)) {
+					p.take(c.box)
+					return c, true
 				}
-				p.take(c.box)
-				return c, true
 			}
 		}
 	}
 	return spot{}, false
 }
 
-// spread moves the wanted places so that they are at least gap apart within
-// lo and hi, in their order; ok is false if there is no room for all.
-func spread(want []float64, gap, lo, hi float64) (at []float64, ok bool) {
-	at = append(at, want...)
+// spread moves the wanted places, which ascend, at least gap apart within lo
+// and hi.
+func spread(want []float64, gap, lo, hi float64) []float64 {
+	at := slices.Clone(want)
 	for i := range at {
 		at[i] = max(at[i], lo)
 		if i > 0 {
 			at[i] = max(at[i], at[i-1]+gap)
 		}
 	}
-	for i := len(at) - 1; i >= 0; i-- {
-		top := hi
-		if i < len(at)-1 {
-			top = at[i+1] - gap
-		}
+	for i, top := len(at)-1, hi; i >= 0; i-- {
 		at[i] = min(at[i], top)
+		top = at[i] - gap
 	}
-	return at, len(at) == 0 || at[0] >= lo-1e-9
+	return at
 }

@@ -2,7 +2,8 @@ package chart
 
 import (
 	"hash/fnv"
-	"html"
+	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -13,15 +14,11 @@ import (
 	stdfont "golang.org/x/image/font"
 )
 
-func escape(s string) string { return html.EscapeString(s) }
+var plainID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // identifier makes s fit for an id. Distinct strings stay distinct.
 func identifier(s string) string {
-	ok := s != "" && len(s) <= 64
-	for _, r := range s {
-		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	}
-	if ok {
+	if plainID.MatchString(s) {
 		return s
 	}
 	h := fnv.New64a()
@@ -33,8 +30,9 @@ func identifier(s string) string {
 // stylesheet asks for.
 var fonts = font.NewCache(liberation.Collection())
 
-// allowance is for readers whose sans serif runs wider than Helvetica.
-const allowance = 1.06
+// allowance is for readers whose sans serif runs wider than Helvetica, as
+// DejaVu Sans does.
+const allowance = 1.15
 
 // width is how much room s takes, in user units.
 func width(s string, size float64, bold bool) float64 {
@@ -42,13 +40,13 @@ func width(s string, size float64, bold bool) float64 {
 	if bold {
 		f.Weight = stdfont.WeightBold
 	}
-	face := fonts.Lookup(f, vg.Length(size))
 	known := strings.Map(func(r rune) rune {
 		if r >= 0x2e80 { // scripts in which a letter is about as wide as it is high
 			return '—'
 		}
 		return r
 	}, s)
+	face := fonts.Lookup(f, vg.Length(size))
 	return float64(face.Width(known)) * allowance
 }
 
@@ -58,31 +56,28 @@ func fit(s string, room, size float64, bold bool) string {
 		return s
 	}
 	r := []rune(s)
-	lo, hi := 0, len(r)
-	for lo < hi { // the longest prefix that fits
-		mid := (lo + hi + 1) / 2
-		if width(strings.TrimRight(string(r[:mid]), " ")+"…", size, bold) <= room {
-			lo = mid
-		} else {
-			hi = mid - 1
-		}
-	}
-	if lo == 0 {
+	cut := func(n int) string { return strings.TrimRight(string(r[:n]), " ") + "…" }
+	n := sort.Search(len(r), func(n int) bool { return width(cut(n+1), size, bold) > room })
+	if n == 0 {
 		return ""
 	}
-	return strings.TrimRight(string(r[:lo]), " ") + "…"
+	return cut(n)
 }
 
+// width and fit are for small type.
+func (s *surface) width(t string) float64            { return width(t, s.small, false) }
+func (s *surface) fit(t string, room float64) string { return fit(t, room, s.small, false) }
+
 // wrap breaks s into lines.
-func wrap(s string, room, size float64, bold bool) (lines []string) {
+func wrap(s string, room, size float64) (lines []string) {
 	line := ""
 	for word := range strings.FieldsSeq(s) {
-		if next := strings.TrimSpace(line + " " + word); line == "" || width(next, size, bold) <= room {
+		if next := strings.TrimSpace(line + " " + word); line == "" || width(next, size, false) <= room {
 			line = next
 			continue
 		}
-		lines = append(lines, fit(line, room, size, bold))
+		lines = append(lines, fit(line, room, size, false))
 		line = word
 	}
-	return append(lines, fit(line, room, size, bold))
+	return append(lines, fit(line, room, size, false))
 }

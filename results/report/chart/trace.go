@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -23,10 +24,7 @@ type Trace struct {
 // Signal is a quantity over time.
 type Signal struct {
 	Axis   Axis
-	Points []Sample // in any order
-	// MaxGap is the time in seconds after which two points are no longer
-	// joined; 0 means five times the usual distance. NaN values are gaps.
-	MaxGap float64
+	Points []Sample // in any order; NaN values are gaps
 }
 
 // Sample is a value at a time in seconds.
@@ -43,61 +41,52 @@ type Span struct {
 type stretch []Sample
 
 // stretches orders the samples, in the unit of the axis, and breaks them at
-// the gaps.
+// values that are none and after five times the usual distance.
 func (g Signal) stretches() (out []stretch) {
 	k := g.Axis.factor()
-	all := make([]Sample, 0, len(g.Points))
+	all := make(stretch, 0, len(g.Points))
 	for _, p := range g.Points {
 		if drawable(p.T) {
 			all = append(all, Sample{p.T, p.V * k})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Sample) int { return cmp.Compare(a.T, b.T) })
-	limit := g.MaxGap
-	if !(limit > 0) {
-		var steps []float64
-		for i := 1; i < len(all); i++ {
-			if d := all[i].T - all[i-1].T; d > 0 {
-				steps = append(steps, d)
-			}
-		}
-		slices.Sort(steps)
-		limit = math.Inf(1)
-		if len(steps) > 2 {
-			limit = 5 * steps[len(steps)/2]
+	var steps []float64
+	for i := 1; i < len(all); i++ {
+		if d := all[i].T - all[i-1].T; d > 0 {
+			steps = append(steps, d)
 		}
 	}
-	var now stretch
-	flush := func() {
-		if len(now) > 0 {
-			out = append(out, now)
-		}
-		now = nil
+	slices.Sort(steps)
+	limit := math.Inf(1)
+	if len(steps) > 2 {
+		limit = 5 * steps[len(steps)/2]
 	}
-	for _, p := range all {
-		if !drawable(p.V) {
-			flush()
+	from := 0
+	for i := range len(all) + 1 {
+		known := i < len(all) && drawable(all[i].V)
+		if known && (i == from || all[i].T-all[i-1].T <= limit) {
 			continue
 		}
-		if n := len(now); n > 0 && p.T-now[n-1].T > limit {
-			flush()
+		if i > from {
+			out = append(out, slices.Clip(all[from:i]))
 		}
-		now = append(now, p)
+		if from = i; !known {
+			from++
+		}
 	}
-	flush()
 	return out
 }
 
 // decimate keeps of each of n buckets of time the least and the greatest
 // value, so that no spike is lost.
-func (st stretch) decimate(from, to float64, n int) stretch {
+func (st stretch) decimate(from, to float64, n int) (out stretch) {
 	if len(st) <= 2 || !(to > from) {
 		return st
 	}
 	bucket := func(p Sample) int { return int((p.T - from) / (to - from) * float64(n)) }
-	var out stretch
 	for i := 0; i < len(st); {
-		j, lo, hi := i, i, i
+		lo, hi, j := i, i, i
 		for ; j < len(st) && bucket(st[j]) == bucket(st[i]); j++ {
 			if st[j].V < st[lo].V {
 				lo = j
@@ -106,13 +95,29 @@ func (st stretch) decimate(from, to float64, n int) stretch {
 				hi = j
 			}
 		}
-		out = append(out, st[min(lo, hi)])
-		if lo != hi {
+		if out = append(out, st[min(lo, hi)]); lo != hi {
 			out = append(out, st[max(lo, hi)])
 		}
 		i = j
 	}
 	return out
+}
+
+// samples draws a line through each stretch, decimated to n buckets; one
+// sample is a dash.
+func (s *surface) samples(p *panel, of []stretch, n int, style draw.LineStyle) {
+	for _, st := range of {
+		var line plotter.XYs
+		for _, q := range st.decimate(p.x.Min, p.x.Max, n) {
+			line = append(line, plotter.XY{X: q.T, Y: q.V})
+		}
+		if len(line) == 1 {
+			x, y := p.atX(line[0].X), p.atY(line[0].Y)
+			s.stroke(style, x, y, x+1.5, y)
+			continue
+		}
+		s.plot(p, &plotter.Line{XYs: line, LineStyle: style})
+	}
 }
 
 // joined closes the gaps that are too short to be seen.
@@ -127,58 +132,68 @@ func joined(in []stretch, least float64) (out []stretch) {
 	return out
 }
 
-// The most spans of a Trace.
-const traceSpans = 40
+// The most spans of a Trace, and the most gaps that are hatched; the others
+// are blank.
+const (
+	traceSpans   = 40
+	traceHatched = 10
+)
 
 // SVG implements Chart.
 func (t Trace) SVG() template.HTML {
-	d := &trace{Trace: t}
-	var spans []Span
-	for _, sp := range t.Spans {
-		if drawable(sp.From) && drawable(sp.To) && sp.From < sp.To {
-			spans = append(spans, sp)
-		}
-	}
-	slices.SortStableFunc(spans, func(a, b Span) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(b.To, a.To)) })
-	d.Spans = spans[:min(len(spans), traceSpans)]
-	d.left = len(spans) - len(d.Spans)
-	d.from, d.to = math.Inf(1), math.Inf(-1)
+	d := &trace{Trace: t, from: math.Inf(1), to: math.Inf(-1)}
 	for _, g := range []Signal{t.Power, t.Rate} {
-		st := g.stretches()
-		d.parts = append(d.parts, part{g.Axis, st})
-		for _, s := range st {
-			d.from, d.to = min(d.from, s[0].T), max(d.to, s[len(s)-1].T)
+		p := part{g.Axis, g.stretches()}
+		if from, to, ok := p.span(); ok {
+			d.from, d.to = min(d.from, from), max(d.to, to)
 		}
+		d.parts = append(d.parts, p)
 	}
 	if d.from > d.to {
 		return svg(t.Head, d)
 	}
+	spans := slices.DeleteFunc(slices.Clone(t.Spans), func(sp Span) bool { return !drawable(sp.From) || !drawable(sp.To) || sp.From >= sp.To })
+	slices.SortStableFunc(spans, func(a, b Span) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(b.To, a.To)) })
+	d.Spans = spans[:min(len(spans), traceSpans)]
+	d.left = len(spans) - len(d.Spans)
 	for _, sp := range d.Spans {
 		d.from, d.to = min(d.from, sp.From), max(d.to, sp.To)
+	}
+	// From here on every time is in the unit of the clock.
+	d.time = clock(d.to - d.from)
+	k := d.time.factor()
+	d.from, d.to = d.from*k, d.to*k
+	for i := range d.Spans {
+		d.Spans[i].From *= k
+		d.Spans[i].To *= k
+	}
+	for _, p := range d.parts {
+		for _, st := range p.stretches {
+			for i := range st {
+				st[i].T *= k
+			}
+		}
 	}
 	return svg(t.Head, d)
 }
 
+// part is a signal as it is drawn.
 type part struct {
 	axis      Axis
 	stretches []stretch
 }
 
-type trace struct {
-	Trace
-	from, to float64
-	parts    []part
-	left     int // spans not drawn
-}
-
-func (d *trace) empty() string {
-	if d.from > d.to {
-		return "the run has no samples."
+// span is the time from the first sample to the last.
+func (p part) span() (from, to float64, ok bool) {
+	n := len(p.stretches)
+	if n == 0 {
+		return 0, 0, false
 	}
-	return ""
+	last := p.stretches[n-1]
+	return p.stretches[0][0].T, last[len(last)-1].T, true
 }
 
-// values lists what an axis must hold.
+// values are what the axis must hold.
 func (p part) values() (v []float64) {
 	for _, st := range p.stretches {
 		for _, s := range st {
@@ -187,6 +202,16 @@ func (p part) values() (v []float64) {
 	}
 	return v
 }
+
+type trace struct {
+	Trace
+	time     Axis
+	from, to float64
+	parts    []part
+	left     int // spans not drawn
+}
+
+func (d *trace) empty() string { return noteIf(d.from > d.to, "the run has no samples.") }
 
 func (d *trace) describe() string {
 	t := ""
@@ -197,7 +222,7 @@ func (d *trace) describe() string {
 			t += name + ": no samples. "
 			continue
 		}
-		t += fmt.Sprintf("%s from %s to %s over %s", name, p.axis.print(slices.Min(v)), p.axis.print(slices.Max(v)), Axis{Unit: "s"}.print(d.to-d.from))
+		t += fmt.Sprintf("%s from %s to %s over %s", name, p.axis.print(slices.Min(v)), p.axis.print(slices.Max(v)), d.time.print(d.to-d.from))
 		if n := len(p.stretches) - 1; n > 0 {
 			t += ", with " + results.Plural(n, "gap")
 		}
@@ -205,7 +230,7 @@ func (d *trace) describe() string {
 	}
 	var spans []string
 	for _, sp := range d.Spans {
-		spans = append(spans, fmt.Sprintf("%s %.4g–%.4g s", results.Line(sp.Name, 30), sp.From, sp.To))
+		spans = append(spans, fmt.Sprintf("%s %.4g–%.4g %s", results.Line(sp.Name, 30), sp.From, sp.To, d.time.Unit))
 	}
 	if len(spans) > 0 {
 		t += "Spans: " + few(spans, 8) + "."
@@ -215,196 +240,147 @@ func (d *trace) describe() string {
 
 // clock is the axis of time for a run of that many seconds.
 func clock(seconds float64) Axis {
+	a := Axis{Title: "time", Unit: "s", Free: true}
 	switch {
 	case seconds > 5*3600:
-		return Axis{Title: "time", Unit: "h", Factor: 1. / 3600, Free: true}
+		a.Unit, a.Factor = "h", 1./3600
 	case seconds > 600:
-		return Axis{Title: "time", Unit: "min", Factor: 1. / 60, Free: true}
+		a.Unit, a.Factor = "min", 1./60
 	case seconds < 2:
-		return Axis{Title: "time", Unit: "s", MinExp: -12, Free: true}
+		a.MinExp = -12
 	}
-	return Axis{Title: "time", Unit: "s", Free: true}
+	return a
 }
 
 func (d *trace) draw(s *surface) {
-	time := clock(d.to - d.from)
-	k := time.factor()
-	heights := []float64{150, 120}
-	var panels []panel
-	gutter := 0.0
-	for i := range d.parts {
-		var p panel
-		p.y = d.parts[i].axis.scale(d.parts[i].values(), 4, 0.06)
-		gutter = max(gutter, s.gutter(p.y))
-		panels = append(panels, p)
+	named := map[bool]bool{} // whether windows, and phases, have names
+	for _, sp := range d.Spans {
+		named[sp.Window] = named[sp.Window] || sp.Name != ""
 	}
-	named := slices.ContainsFunc(d.Spans, func(sp Span) bool { return sp.Name != "" })
 	y := 0.0
-	if named {
-		y = s.line + 2
-		isNamed := func(window bool) bool {
-			return slices.ContainsFunc(d.Spans, func(sp Span) bool { return sp.Window == window && sp.Name != "" })
-		}
-		if isNamed(true) && isNamed(false) {
+	for _, is := range named {
+		if is {
 			y += s.line
 		}
 	}
-	for i := range panels {
-		p := &panels[i]
-		p.box = box{gutter, y + s.line + 6, s.w - 6, y + s.line + 6 + heights[i]}
-		p.x = time.scale([]float64{d.from * k, d.to * k}, int((p.x1-p.x0)/80), 0)
-		p.x.from, p.x.to, p.y.from, p.y.to = p.x0, p.x1, p.y1, p.y0
-		y = p.y1 + 8
+	var panels []*panel
+	gutter := 0.0
+	for i, part := range d.parts {
+		p := s.panel(y+s.line+8, []float64{150, 120}[i], 6, part.axis.scale(part.values(), 4, 0.06))
+		gutter = max(gutter, p.x0)
+		panels = append(panels, p)
+		y = p.y1 + 6
 	}
-	last := panels[len(panels)-1]
-
-	// Phases are shaded by turns, windows more strongly, through both panels.
-	var light, dark, edges vg.Path
-	turn := 0
-	for _, sp := range d.Spans {
-		a, b := last.x.clamp(sp.From*k), last.x.clamp(sp.To*k)
-		if !sp.Window {
-			turn++
-		}
-		for _, p := range panels {
-			r := rectangle(a, p.y0, max(b-a, 0.7), p.y1-p.y0)
-			switch {
-			case sp.Window:
-				dark = append(dark, r...)
-				continue
-			case turn%2 == 1:
-				light = append(light, r...)
-			}
-			if a > p.x0+1 {
-				edges = append(edges, polyline(a, p.y0, a, p.y1)...)
-			}
-		}
+	for _, p := range panels {
+		p.x0 = gutter
+		p.x = d.time.scale([]float64{d.from, d.to}, p.columns(80), 0)
 	}
-	if len(light) > 0 {
-		s.fill(light, band)
-	}
-	if len(dark) > 0 {
-		s.fill(dark, deep)
-	}
-	s.stroke(edges, rule, 0.8, 2, 2)
-	s.spanNames(d.Spans, last.x, k)
-	gaps := false
+	s.shade(panels, d.Spans)
+	s.spanNames(d.Spans, panels[0], named[false])
+	hatched := false
 	for i, p := range panels {
-		s.yAxis(&p, d.parts[i].axis)
-		hue := hues[i]
-		at := func(q Sample) (x, y float64) { return p.x.at(q.T * k), p.y.at(q.V) }
-		var line, away, hatch vg.Path
-		end := math.Inf(-1)
-		for n, st := range joined(d.parts[i].stretches, (d.to-d.from)*2/(p.x1-p.x0)) {
-			if x0, x1 := p.x.at(end*k), p.x.at(st[0].T*k); n > 0 && x1 > x0 {
-				away = append(away, rectangle(x0, p.y0, x1-x0, p.y1-p.y0)...)
-				if len(hatch) < 400 {
-					hatch = append(hatch, hatching(x0, x1, p.y0, p.y1)...)
-				}
-			}
-			end = st[len(st)-1].T
-			var xy []float64
-			for _, q := range st.decimate(d.from, d.to, int((p.x1-p.x0)/2)) {
-				x, y := at(q)
-				xy = append(xy, x, y)
-			}
-			if len(xy) == 2 { // one sample is a dash
-				xy = append(xy, xy[0]+1.5, xy[1])
-			}
-			line = append(line, polyline(xy...)...)
+		s.yAxis(p, d.parts[i].axis, p.y0-8)
+		drawn := joined(d.parts[i].stretches, (d.to-d.from)*2/(p.x1-p.x0))
+		var gaps []box
+		for n := 1; n < len(drawn); n++ {
+			before := drawn[n-1]
+			gaps = append(gaps, box{p.atX(before[len(before)-1].T), p.y0, p.atX(drawn[n][0].T), p.y1})
 		}
-		if len(away) > 0 {
-			s.fill(away, paper)
-			s.stroke(hatch, rule, 0.7)
-			gaps = true
+		for _, g := range gaps {
+			s.rect(g.x0, g.y0, g.x1-g.x0, g.y1-g.y0, paper)
 		}
-		s.stroke(line, hue, 1.5)
-		if len(d.parts[i].stretches) == 0 {
-			s.text((p.x0+p.x1)/2, (p.y0+p.y1)/2, "no samples", style{ink: muted, size: s.small, anchor: middle})
+		for _, g := range gaps[:min(len(gaps), traceHatched)] {
+			s.hatch(g)
 		}
-		if i < len(panels)-1 {
-			s.segment(p.x0, p.y1, p.x1, p.y1, rule, 1)
+		hatched = hatched || len(gaps) > 0
+		s.samples(p, drawn, p.columns(2), pen(hues[i], 1.5))
+		if len(drawn) == 0 {
+			s.note((p.x0+p.x1)/2, (p.y0+p.y1)/2, "no samples", middle)
 		}
+		s.stroke(pen(rule, 1), p.x0, p.y1, p.x1, p.y1)
 	}
-	s.xAxis(&last, time)
-	s.h = last.y1 + s.below()
-	var foot []string
-	if slices.ContainsFunc(d.Spans, func(sp Span) bool { return sp.Window }) {
-		foot = append(foot, "Strong shade: the windows that count.")
-	}
-	if gaps {
-		foot = append(foot, "Hatched: no samples.")
-	}
-	if d.left > 0 {
-		foot = append(foot, results.Plural(d.left, "span")+" not drawn.")
-	}
-	s.foot(foot)
+	s.xAxis(panels[1], d.time)
+	s.foot(noteIf(slices.ContainsFunc(d.Spans, func(sp Span) bool { return sp.Window }), "Strong shade: the windows that count."),
+		noteIf(hatched, "Hatched: no samples."), counted(d.left, "span", "not drawn"))
 }
 
-// hatching fills a rectangle with oblique lines.
-func hatching(x0, x1, y0, y1 float64) (p vg.Path) {
-	w := x1 - x0
-	for c := -w; c < y1-y0; c += 7 { // the line y = y0 + c + (x − x0), clipped
-		if a, b := max(0, -c), min(w, y1-y0-c); a < b {
-			p = append(p, polyline(x0+a, y0+c+a, x0+b, y0+c+b)...)
+// shade shades phases by turns, and windows more strongly, through all panels.
+func (s *surface) shade(panels []*panel, spans []Span) {
+	phases := slices.DeleteFunc(slices.Clone(spans), func(sp Span) bool { return sp.Window })
+	windows := slices.DeleteFunc(slices.Clone(spans), func(sp Span) bool { return !sp.Window })
+	area := func(sp Span, i ink) {
+		for _, p := range panels {
+			a, b := p.atX(sp.From), p.atX(sp.To)
+			s.rect(a, p.y0, max(b-a, 0.7), p.y1-p.y0, i)
 		}
 	}
-	return p
+	for i := 0; i < len(phases); i += 2 {
+		area(phases[i], band)
+	}
+	for _, sp := range windows {
+		area(sp, deep)
+	}
+	for _, sp := range phases {
+		for _, p := range panels {
+			if a := p.atX(sp.From); a > p.x0+1 {
+				s.stroke(pen(rule, 0.8, 2, 2), a, p.y0, a, p.y1)
+			}
+		}
+	}
+}
+
+// hatch fills b with oblique lines.
+func (s *surface) hatch(b box) {
+	w, h := b.x1-b.x0, b.y1-b.y0
+	for c := -w; c < h; c += 7 { // the line y = c + x from the corner, clipped
+		if from, to := max(0, -c), min(w, h-c); from < to {
+			s.stroke(pen(rule, 0.7), b.x0+from, b.y0+c+from, b.x0+to, b.y0+c+to)
+		}
+	}
 }
 
 // spanNames names the spans above the panels: phases in the first row, windows
-// in the second. A name that does not fit is cut to its last word, which
-// counts, or within it; those of the first and the last phase may reach beyond
-// their phase instead.
-func (s *surface) spanNames(spans []Span, x scale, k float64) {
-	var taken []box
-	put := func(at, y float64, t, anchor string) bool {
-		b := textBox(at, y, width(t, s.small, false), s.small, anchor)
+// in the second if phases have names. A name that does not fit is cut to its
+// last word, which counts, or within it; that of the first or the last phase
+// may reach beyond its phase instead, after the others have found their place.
+func (s *surface) spanNames(spans []Span, p *panel, phases bool) {
+	put := func(x, y float64, t, anchor string) {
+		b := textBox(x, y, s.width(t), s.small, anchor)
 		b.x0, b.x1 = b.x0-2, b.x1+2
-		if b.x0 < -4 || b.x1 > s.w+4 || slices.ContainsFunc(taken, b.meets) {
-			return false
-		}
-		taken = append(taken, b)
-		s.text(at, y, t, style{ink: muted, size: s.small, anchor: anchor})
-		return true
-	}
-	first := s.small
-	second := s.small
-	for _, sp := range spans {
-		if !sp.Window && sp.Name != "" {
-			second = s.small + s.line
+		if b.x0 >= -4 && b.x1 <= s.w+4 && s.place.takeFree(b) {
+			s.note(x, y, t, anchor)
 		}
 	}
-	var rest []Span
-	for _, sp := range spans {
-		a, b := x.clamp(sp.From*k), x.clamp(sp.To*k)
-		y, room := first, b-a
-		if sp.Window {
-			y = second
-		}
-		name := results.Line(sp.Name, 60)
-		words := strings.Fields(name)
-		if len(words) == 0 {
-			continue
-		}
-		edge := !sp.Window && (a <= x.from+1 || b >= x.to-1)
-		for i, t := range []string{name, words[len(words)-1], fit(name, room, s.small, false)} {
-			if (i == 0 || !edge) && width(t, s.small, false) <= room && len([]rune(t)) >= min(6, len([]rune(words[len(words)-1]))) {
-				put((a+b)/2, y, t, middle)
-				name = ""
-				break
+	for _, edges := range []bool{false, true} {
+		for _, sp := range spans {
+			words := strings.Fields(results.Line(sp.Name, 60))
+			if len(words) == 0 {
+				continue
 			}
-		}
-		if name != "" && edge {
-			rest = append(rest, sp)
-		}
-	}
-	for _, sp := range rest {
-		name := results.Line(sp.Name, 30)
-		if a := x.clamp(sp.From * k); a <= x.from+1 {
-			put(0, first, name, "")
-		} else if b := x.clamp(sp.To * k); b >= x.to-1 {
-			put(s.w, first, name, end)
+			name, last := strings.Join(words, " "), words[len(words)-1]
+			a, b, y := p.atX(sp.From), p.atX(sp.To), s.small
+			if sp.Window && phases {
+				y += s.line
+			}
+			first, final := a <= p.x0+1, b >= p.x1-1
+			fits := s.width(name) <= b-a
+			switch edge := !fits && !sp.Window && (first || final); {
+			case edge != edges:
+			case edge && first:
+				put(0, y, results.Line(name, 30), "")
+			case edge:
+				put(s.w, y, results.Line(name, 30), end)
+			case fits:
+				put((a+b)/2, y, name, middle)
+			default:
+				t := last
+				if s.width(t) > b-a {
+					t = s.fit(name, b-a)
+				}
+				if len([]rune(t)) >= min(6, len([]rune(last))) {
+					put((a+b)/2, y, t, middle)
+				}
+			}
 		}
 	}
 }
