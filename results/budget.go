@@ -185,7 +185,7 @@ func (tr *Trace) sampling(a, b float64) float64 {
 
 // budget makes the terms of a figure, relative to it, into its Budget.
 func (t terms) budget(m Figure) *Budget {
-	b := &Budget{}
+	b := &Budget{Terms: make([]Term, 0, 5)}
 	square := 0.0
 	add := func(name string, half float64, instrument, shared bool) {
 		if math.IsNaN(half) || math.IsInf(half, 0) {

@@ -60,8 +60,7 @@ func (d *deriver) claims() (rows []ClaimRow) {
 		name string
 	}
 	measured := map[use]Float{} // hash/s
-	for i := range d.windows {
-		w := &d.windows[i]
+	for _, w := range d.windows {
 		if _, first := measured[use{w.run, w.Use.Use}]; !first && w.Use.Unit == Hash {
 			measured[use{w.run, w.Use.Use}] = w.Throughput()
 		}

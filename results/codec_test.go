@@ -38,7 +38,7 @@ func session(runs, points int) *Record {
 		},
 		Plan:    Plan{Preset: "quick", Session: 1, Sessions: 1, Scenarios: []string{"mining"}, Rounds: runs, Window: Float(points) / 10, Interval: 0.1},
 		Meters:  []Meter{{Name: "rapl", Source: "/sys", Channels: []Channel{{Name: "package-0", Unit: Joule, Kind: Counter, Boundary: Package, Origin: Measured}}}},
-		Summary: Summary{Rows: []Row{{Scenario: "mining", Use: "mining", Role: Alone, Metrics: map[string]Figure{Power: {Value: 12.5, Low: Absent(), High: 1e-9, Unit: Watt, N: runs}}}}},
+		Summary: Summary{Rows: []Row{{RowKey: RowKey{Scenario: "mining", Use: "mining", Role: Alone}, Metrics: map[string]Figure{Power: {Value: 12.5, Low: Absent(), High: 1e-9, Unit: Watt, N: runs}}}}},
 	}
 	sources := []struct {
 		tr          Trace

@@ -12,9 +12,8 @@ import (
 func (d *deriver) controls() map[string]map[int]*Window {
 	m := map[string]map[int]*Window{}
 	d.spend(len(d.windows))
-	for i := range d.windows {
-		w := &d.windows[i]
-		if u := w.Use; w.left || u.Use != Control || u.Role != Alone || u.Params["model"] != "" {
+	for _, w := range d.windows {
+		if u := w.Use; w.run.left || u.Use != Control || u.Role != Alone || u.Params["model"] != "" {
 			continue
 		}
 		if m[w.Use.Device] == nil {
@@ -42,13 +41,13 @@ func paired(a, b map[int]*Window, f func(a, b *Window) Float) []float64 {
 
 // relative adds the ratios to the control on the same device, round by round; for
 // idle power to the control on the CPU.
-func (d *deriver) relative(m map[string]Figure, ws []Window) {
+func (d *deriver) relative(m map[string]Figure, ws []*Window) {
 	control, of := d.control[cmp.Or(ws[0].Use.Device, CPUDevice)], map[int]*Window{}
 	if len(control) == 0 || ws[0].Use.Use == Control {
 		return
 	}
-	for i := range ws {
-		of[ws[i].Round] = &ws[i]
+	for _, w := range ws {
+		of[w.Round] = w
 	}
 	ratio := func(f func(*Window) Float, unit Unit) Figure {
 		return median(paired(of, control, func(a, b *Window) Float { return f(a) / f(b) }), unit, Because(NoPair))
@@ -69,19 +68,20 @@ func (d *deriver) relative(m map[string]Figure, ws []Window) {
 		t.gain = 0
 		return t
 	}
-	pairs := slices.DeleteFunc(slices.Clone(ws), func(w Window) bool {
+	pairs := slices.DeleteFunc(slices.Clone(ws), func(w *Window) bool {
 		c := control[w.Round]
 		return c == nil || c.Energy.IsAbsent()
 	})
-	m[RelativePower] = d.powered(ratio((*Window).Power, Ratio), pairs, both)
+	watts := d.seen(pairs, both)
+	m[RelativePower] = watts.mark(ratio((*Window).Power, Ratio))
 	if ws[0].Use.Use != "idle" {
-		m[RelativeWorkPerEnergy] = d.powered(ratio(func(w *Window) Float { return w.Work / w.Energy }, unit), pairs, both)
+		m[RelativeWorkPerEnergy] = watts.mark(ratio(func(w *Window) Float { return w.Work / w.Energy }, unit))
 	}
 }
 
 // find returns the windows of a use in a role on a device, in the row of the
 // plan that has it first; of training, on one model.
-func find(rows [][]Window, use string, role Role, device, model string) []Window {
+func find(rows [][]*Window, use string, role Role, device, model string) []*Window {
 	for _, ws := range rows {
 		if u := ws[0].Use; u.Use == use && u.Role == role && u.Device == device && u.Params["model"] == model {
 			return ws
@@ -92,7 +92,7 @@ func find(rows [][]Window, use string, role Role, device, model string) []Window
 
 // marginal compares the mullet with training alone: each figure is made of
 // those of the rows, and its interval of what each round did to both.
-func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
+func (d *deriver) coRunCost(rows [][]*Window) *CoRunCost {
 	model, device, miner := "", "", ""
 	for _, ws := range rows {
 		switch u := ws[0].Use; {
@@ -103,7 +103,7 @@ func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
 		}
 	}
 	alone, front, back := find(rows, "training", Alone, device, model), find(rows, "training", Foreground, device, model), find(rows, "mining", Background, miner, "")
-	rate := func(ws []Window) quotient { return sums(ws, (*Window).work, (*Window).seconds) }
+	rate := func(ws []*Window) quotient { return sums(ws, (*Window).work, (*Window).seconds) }
 	kept, gained := rate(front).over(rate(alone)), rate(back)
 	if !(kept.value > 0) || math.IsInf(kept.value, 0) || math.IsNaN(gained.value) {
 		return nil
@@ -111,9 +111,9 @@ func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
 	// The same meter saw both, and at nearly the same reading: its gain is that
 	// of the difference, and nothing else of it cancels.
 	shortest := math.Inf(1)
-	watts := func(ws []Window) (q quotient, each, plain []terms) {
-		for i := range ws {
-			if w := &ws[i]; !w.Energy.IsAbsent() {
+	watts := func(ws []*Window) (q quotient, each, plain []terms) {
+		for _, w := range ws {
+			if !w.Energy.IsAbsent() {
 				each, plain = append(each, w.uncertain.scale(1/w.Duration)), append(plain, gross(w))
 				shortest = min(shortest, w.Duration)
 			}
@@ -132,8 +132,8 @@ func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
 	mark := seen{d, own.scale(1 / extra.value), typical(plain), shortest}.mark
 	power = mark(power)
 	seconds := Float(0)
-	for i := range front {
-		seconds += Float(front[i].Duration)
+	for _, w := range front {
+		seconds += w.seconds()
 	}
 	joules := power.times(seconds, Joule)
 	each := missing(Joule.Per(Hash), power.Reason)
@@ -166,8 +166,8 @@ func (d *deriver) coRunCost(rows [][]Window) *CoRunCost {
 
 // exchange is how many hashes the energy of one training sample would give on the
 // same device, for every model in the order of the plan.
-func (d *deriver) exchange(rows [][]Window) (out []Exchange) {
-	efficiency := func(ws []Window) quotient { return sums(ws, (*Window).work, (*Window).energy) }
+func (d *deriver) exchange(rows [][]*Window) (out []Exchange) {
+	efficiency := func(ws []*Window) quotient { return sums(ws, (*Window).work, (*Window).energy) }
 	// One meter saw both: its gain cancels in the ratio.
 	all := d.seen(d.windows, func(w *Window) terms {
 		t := gross(w)

@@ -1,8 +1,6 @@
 package results
 
-import (
-	"context"
-)
+import "context"
 
 // The rules that Derive applies, each with its source.
 const (
@@ -36,22 +34,20 @@ func DeriveWithin(ctx context.Context, rec *Record) (s Summary, err error) {
 }
 
 func derive(e *effort) Summary {
-	d := deriver{indexedRecord: indexed(e)}
-	d.windows = d.indexedRecord.windows()
-	d.control = d.controls()
-	d.speeds = speedsOf(d.rec)
-	s := Summary{Rows: []Row{}, Yields: []Yield{}, windows: d.windows}
-	rows := d.rows(d.windows)
+	d := indexed(e)
+	d.measure()
+	d.control, d.speeds = d.controls(), speedsOf(d.rec)
+	rows := d.rows()
+	s := Summary{Rows: make([]Row, 0, len(rows)), Yields: make([]Yield, 0, len(rows)), windows: d.windows}
 	for _, ws := range rows {
-		u := ws[0].Use
-		d.copied(u.Use, u.Device, u.Workload, u.Impl, u.Use, u.Device, u.Workload, u.Impl, ws[0].Scenario, ws[0].Scenario)
+		key := ws[0].row()
+		d.copied(key.Use, key.Device, key.Workload, key.Impl, key.Use, key.Device, key.Workload, key.Impl, key.Scenario, key.Scenario)
 		d.spend(512 * len(ws)) // of all the metrics
-		s.Rows = append(s.Rows, Row{
-			Scenario: ws[0].Scenario, Use: u.Use, Device: u.Device, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
-			Metrics: d.metrics(ws), windows: ws,
-		})
-		if u.Use != "idle" {
-			s.Yields = append(s.Yields, d.yield(ws))
+		metrics, net := d.metrics(ws)
+		s.Rows = append(s.Rows, Row{RowKey: key, Metrics: metrics, windows: ws})
+		if key.Use != "idle" {
+			unit := ws[0].Use.Unit
+			s.Yields = append(s.Yields, Yield{RowKey: key, PerKWh: metrics[WorkPerEnergy].times(kWh, unit), Net: net.times(kWh, unit)})
 		}
 	}
 	s.CoRunCost = d.coRunCost(rows)
@@ -64,18 +60,9 @@ func derive(e *effort) Summary {
 	s.Flags = append(d.flags(s), claimFlags(s.Claims)...)
 	for i, ws := range rows {
 		if ws[0].Use.Shares != nil {
-			shareFlags(s.Rows[i], ws, func(code, text, remedy string) {
-				s.Flags = append(s.Flags, Warning{Code: code, Text: text, Remedy: remedy})
-			})
+			s.Flags = append(s.Flags, shareFlags(s.Rows[i], ws)...)
 		}
 	}
 	s.Validity = d.judge(s)
 	return s
-}
-
-type deriver struct {
-	*indexedRecord
-	windows []Window
-	control map[string]map[int]*Window // by device and round
-	speeds  map[string]speed           // by device
 }

@@ -225,14 +225,14 @@ func FuzzCanonicalForm(f *testing.F) {
 
 func TestCheck(t *testing.T) {
 	row := func(scenario string, power Float) Row {
-		return Row{Scenario: scenario, Use: scenario, Impl: "generic", Role: Alone, Metrics: map[string]Figure{
+		return Row{RowKey: RowKey{Scenario: scenario, Use: scenario, Impl: "generic", Role: Alone}, Metrics: map[string]Figure{
 			Power: {Value: power, Low: Absent(), High: Absent(), Unit: Watt, N: 3, Reason: Reason{Why: "prose"}, Provenance: Provenance{Instrument: 0.01}},
 		}}
 	}
 	summary := func() Summary {
 		return Summary{
 			Rows:   []Row{row("idle", 50), row("mining", 100), row("training", 80)},
-			Yields: []Yield{{Scenario: "mining", Use: "mining", PerKWh: Figure{Value: 3.6e6}}},
+			Yields: []Yield{{RowKey: RowKey{Scenario: "mining", Use: "mining"}, PerKWh: Figure{Value: 3.6e6}}},
 			Flags:  []Warning{{Code: "not-steady", Text: "range 2.1 %", Run: "mining/1"}, {Code: "not-steady", Text: "range 3.0 %", Run: "mining/2"}},
 		}
 	}

@@ -46,11 +46,11 @@ func (r *indexedRun) halts(a, b float64) (out []halt) {
 	return out
 }
 
-// stood reports whether a window is not of a machine that worked all the time.
-// The harness has no part in what a device elsewhere does: whether its shares are
-// known is found out by how they came.
-func (w *Window) stood() bool {
-	for _, h := range w.halt {
+// halted reports whether something stood still for more than 1 % of a window. A
+// halt of the harness alone does not count where a device works elsewhere: the
+// device goes on, and its shares show whether they were received evenly.
+func (w *Window) halted() bool {
+	for _, h := range w.halts {
 		if elsewhere := w.Use.Shares != nil && h.who == HarnessSuspended; !elsewhere && h.long > maxStolen*w.Duration {
 			return true
 		}
@@ -77,7 +77,6 @@ func (r *indexedRun) suspensions(add func(w *Window, code, text, remedy string))
 			to = p.To
 		}
 	}
-	inside := r.halts(float64(from), float64(to))
 	for _, h := range r.halts(float64(first), float64(to)) {
 		if h.long <= min(maxHalt, maxStolen*max(0, float64(to-from))) {
 			continue
@@ -92,7 +91,7 @@ func (r *indexedRun) suspensions(add func(w *Window, code, text, remedy string))
 		where := "in the window"
 		if !(h.from >= float64(from)) {
 			where = "before and in the window"
-			if !slices.ContainsFunc(inside, func(in halt) bool { return in.who == h.who }) {
+			if !slices.ContainsFunc(r.halts(float64(from), float64(to)), func(in halt) bool { return in.who == h.who }) {
 				where = "before the window"
 			}
 		}

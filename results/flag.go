@@ -23,8 +23,8 @@ func (d *deriver) flags(s Summary) []Warning {
 	for i := range d.runs {
 		d.runs[i].suspensions(add)
 	}
-	for i := range d.windows {
-		if w := &d.windows[i]; w.left && (i == 0 || d.windows[i-1].run != w.run) {
+	for i, w := range d.windows {
+		if w.run.left && (i == 0 || d.windows[i-1].run != w.run) {
 			add(w, "window-left-out", "this window lacks energy, work or running time that other windows have: it is left out of all figures, so that rates, watts and work per joule cover the same windows",
 				"look at the meter's gaps and at what was suspended, and measure more rounds")
 		}
@@ -36,21 +36,19 @@ func (d *deriver) flags(s Summary) []Warning {
 		}
 	}
 	d.clockMoves(add)
-	for i := range d.windows {
-		w := &d.windows[i]
+	for i, w := range d.windows {
 		if w.Use.Role != Background && w.Use.Use != "idle" && w.Use.Shares == nil {
-			warmup, _ := w.run.Phase(PhaseWarmup)
 			work := w.run.Trace(w.Use.Key(TraceWork))
 			if work != nil {
 				d.spend(steadyParts * len(work.T))
 			}
-			ok, spread, slope := Steady(work, float64(warmup.To), float64(d.rec.Plan.Warmup))
-			name := useName(w.Use.Use, w.Use.Device)
-			text := fmt.Sprintf("%s had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", name, 100*spread, 100*slope)
-			if math.IsNaN(spread) {
-				text = name + " finished too little work during the warm-up to test whether it had settled"
-			}
-			if !ok {
+			if ok, spread, slope := Steady(work, float64(w.run.warmup.To), float64(d.rec.Plan.Warmup)); !ok {
+				text := useName(w.Use.Use, w.Use.Device)
+				if math.IsNaN(spread) {
+					text += " finished too little work during the warm-up to test whether it had settled"
+				} else {
+					text += fmt.Sprintf(" had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", 100*spread, 100*slope)
+				}
 				add(w, "not-steady", text, "lengthen --warmup, or quieten the machine")
 			}
 		}
@@ -97,8 +95,7 @@ func (d *deriver) clockMoves(add func(w *Window, code, text, remedy string)) {
 	clocks := map[string][]*Window{} // by device, one a run
 	last := map[string]*indexedRun{}
 	var devices []string
-	for i := range d.windows {
-		w := &d.windows[i]
+	for _, w := range d.windows {
 		device := cmp.Or(w.Use.Device, CPUDevice)
 		if d.named(device); w.Clock.IsAbsent() || last[device] == w.run {
 			continue
@@ -146,7 +143,7 @@ func useName(use, device string) string {
 
 // idleDrift is the relative difference between the power of the last idle run and
 // that of the first; NaN with fewer than two.
-func idleDrift(windows []Window) float64 {
+func idleDrift(windows []*Window) float64 {
 	first, last := math.NaN(), math.NaN()
 	n := 0
 	for _, w := range windows {
@@ -184,17 +181,17 @@ func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
 // any of them was read.
 func PowerWarnings(rec *Record) []Warning { return indexed(free(rec)).powerWarnings() }
 
-func (s *indexedRecord) powerWarnings() (out []Warning) {
-	for _, m := range s.rec.MeterProbes {
+func (d *deriver) powerWarnings() (out []Warning) {
+	for _, m := range d.rec.MeterProbes {
 		if m.State == "refused" {
 			out = append(out, Warning{Code: "meter-refused", Text: fmt.Sprintf("meter %s is there but could not be read", m.Meter), Remedy: m.Detail})
 		}
 	}
 	const remedy = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
-	switch h := s.head; {
-	case !s.metered && len(s.rec.Meters) > 0:
-		out = append(out, Warning{Code: "no-power", Text: s.unmetered.Why + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
-	case !s.metered:
+	switch h := d.head; {
+	case !d.metered && len(d.rec.Meters) > 0:
+		out = append(out, Warning{Code: "no-power", Text: d.unmetered.Why + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
+	case !d.metered:
 		out = append(out, Warning{Code: "no-power", Text: "no meter gives the power of this node: there is throughput only", Remedy: remedy})
 	case h.Origin == Modelled:
 		within := "by how much they are off is not stated"

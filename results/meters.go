@@ -26,10 +26,9 @@ func (d *deriver) meterRows() []MeterRow {
 			sources = append(sources, source{c.graded(), c.parts[0].Name})
 		}
 	}
-	left := incomplete(d.windows)
 	counted := map[string][]*indexedRun{}
 	for _, r := range d.good {
-		if d.named(r.Scenario); !left[r] {
+		if d.named(r.Scenario); !r.left {
 			counted[r.Scenario] = append(counted[r.Scenario], r)
 		}
 	}

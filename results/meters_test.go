@@ -150,7 +150,9 @@ func TestGradesAskMore(t *testing.T) {
 		p := &rec.Runs[i].Phases[len(rec.Runs[i].Phases)-1]
 		p.To = p.From + 79
 	}
-	j := &judgement{deriver: &deriver{indexedRecord: indexed(free(rec)), windows: []Window{{}}}, grade: "A", coverage: Coverage{Interval: 4, Readings: 20}, shortest: 79}
+	d := indexed(free(rec))
+	d.windows = []*Window{{}}
+	j := &judgement{deriver: d, grade: "A", coverage: Coverage{Interval: 4, Readings: 20}, shortest: 79}
 	j.head = meterTotal{parts: []sensor{{Channel: Channel{Kind: Gauge}}}}
 	for name, want := range map[string]Outcome{"duration": Fail, "readings": Fail, "interval": Fail} {
 		i := slices.IndexFunc(publish, func(r rule) bool { return r.name == name })

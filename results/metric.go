@@ -8,12 +8,12 @@ import (
 )
 
 // sums is the quotient of two sums over the windows that have both.
-func sums(ws []Window, num, den func(*Window) Float) quotient {
+func sums(ws []*Window, num, den func(*Window) Float) quotient {
 	var pairs []Pair
 	var rounds []int
-	for i := range ws {
-		if n, d := num(&ws[i]), den(&ws[i]); !n.IsAbsent() && !d.IsAbsent() {
-			pairs, rounds = append(pairs, Pair{float64(n), float64(d)}), append(rounds, ws[i].Round)
+	for _, w := range ws {
+		if n, d := num(w), den(w); !n.IsAbsent() && !d.IsAbsent() {
+			pairs, rounds = append(pairs, Pair{float64(n), float64(d)}), append(rounds, w.Round)
 		}
 	}
 	return quotientOf(pairs, rounds)
@@ -27,7 +27,7 @@ func (w *Window) above() Float   { return w.Energy - w.idle*Float(w.Duration) } 
 func once(*Window) Float         { return 1 }
 
 // per is [sums] times a constant as a figure that cannot be negative.
-func per(ws []Window, num, den func(*Window) Float, by float64, unit Unit, why Reason) Figure {
+func per(ws []*Window, num, den func(*Window) Float, by float64, unit Unit, why Reason) Figure {
 	q := sums(ws, num, den)
 	if len(q.moves) == 0 {
 		return missing(unit, why)
@@ -66,7 +66,7 @@ func (m Figure) inverse(unit Unit) Figure {
 
 // arithmetic adds the useful operations per second, and what share they are of
 // what the kernel and the device reached on one thread at the start.
-func (d *deriver) arithmetic(m map[string]Figure, ws []Window) {
+func (d *deriver) arithmetic(m map[string]Figure, ws []*Window) {
 	u := ws[0].Use
 	share := func(of Float, unit Unit, why FigureStatus) Figure {
 		if of.IsAbsent() {
@@ -122,7 +122,7 @@ func speedsOf(rec *Record) map[string]speed {
 var noWork = Reason{CounterGap, "the work counter was not read around the window"}
 
 // noEnergy says why windows have no joules: what is so of most of those without.
-func noEnergy(ws []Window) Reason {
+func noEnergy(ws []*Window) Reason {
 	var whys tally
 	for _, w := range ws {
 		if w.Energy.IsAbsent() {
@@ -157,19 +157,20 @@ func (t *tally) usual() (most Reason) {
 	return most
 }
 
-func (d *deriver) metrics(ws []Window) map[string]Figure {
+// metrics returns the figures of a row, and its work per energy above idle.
+func (d *deriver) metrics(ws []*Window) (m map[string]Figure, netEfficiency Figure) {
 	u := ws[0].Use
 	unit := u.Unit
-	power := d.powered(per(ws, (*Window).energy, (*Window).seconds, 1, Watt, noEnergy(ws)), ws, gross)
+	watts := d.seen(ws, gross)
+	power := watts.mark(per(ws, (*Window).energy, (*Window).seconds, 1, Watt, noEnergy(ws)))
 	energy := per(ws, (*Window).energy, once, float64(power.N), Joule, noEnergy(ws))
 	energy.Low, energy.High = Absent(), Absent()
-	energy = d.powered(energy, ws, gross)
-	m := map[string]Figure{Power: power, Energy: energy}
+	m = map[string]Figure{Power: power, Energy: watts.mark(energy)}
 	d.relative(m, ws)
 	if u.Use == "idle" {
 		none := missing(Ratio, Because(IdleScenario))
 		m[Throughput], m[WorkPerEnergy], m[EnergyPerWork] = none, none, none
-		return m
+		return m, none
 	}
 	m[Throughput] = per(ws, (*Window).work, (*Window).seconds, 1, unit.Per(Second), noWork)
 	m[CPUThroughput] = per(ws, (*Window).work, func(w *Window) Float {
@@ -184,52 +185,51 @@ func (d *deriver) metrics(ws []Window) map[string]Figure {
 	if u.Shares != nil {
 		d.shares(m, ws)
 	}
-	above := missing(Watt, unresolved(ws))
-	if above.Status == Known {
-		above = sums(ws, (*Window).above, (*Window).seconds).metric(Watt, true)
+	why := unresolved(ws)
+	extra, wattsAbove := missing(Watt, why), d.seen(ws, net)
+	if why.Status == Known {
+		extra = sums(ws, (*Window).above, (*Window).seconds).metric(Watt, true)
 	}
-	m[NetPower] = d.powered(above, ws, net)
-	m[WorkPerEnergy] = d.efficiency(ws, false)
+	m[NetPower] = wattsAbove.mark(extra)
+	m[WorkPerEnergy] = watts.mark(d.efficiency(ws, (*Window).energy, Reason{}, NoEnergy))
 	m[EnergyPerWork] = m[WorkPerEnergy].inverse(Joule.Per(unit))
 	d.target(m, ws)
-	return m
+	return m, wattsAbove.mark(d.efficiency(ws, (*Window).above, why, NotAboveIdle))
 }
 
-// efficiency is work per energy: all of it, or that above idle.
-func (d *deriver) efficiency(ws []Window, idle bool) Figure {
-	energy, of, why, none := (*Window).energy, gross, Reason{}, NoEnergy
-	if idle {
-		energy, of, why, none = (*Window).above, net, unresolved(ws), NotAboveIdle
-	}
+// efficiency is work per energy, which is all of it or that above idle. It is
+// missing for the reason why, if there is one, and for none if the energy of all
+// windows is not positive.
+func (d *deriver) efficiency(ws []*Window, energy func(*Window) Float, why Reason, none FigureStatus) Figure {
 	unit := ws[0].Use.Unit.Per(Joule)
 	q := sums(ws, (*Window).work, energy)
-	m := q.metric(unit, false)
 	switch {
 	case why.Status != Known:
-		m = missing(unit, why)
+		return missing(unit, why)
 	case len(q.moves) == 0:
-		m = missing(unit, cmp.Or(noEnergy(ws), noWork))
+		return missing(unit, cmp.Or(noEnergy(ws), noWork))
 	case !(q.value >= 0) || math.IsInf(q.value, 0):
-		m = missing(unit, Because(none))
-	case ws[0].Use.Shares != nil:
-		shares := sums(ws, func(w *Window) Float { return w.Work / w.Use.Shares.Work }, func(w *Window) Float { return 1 + 0*energy(w) })
-		spread, _ := uneven(ws)
-		d.counting(shares.value * float64(len(q.moves)))
-		m = m.counted(shares.value*float64(len(q.moves)), spread)
+		return missing(unit, Because(none))
+	case ws[0].Use.Shares == nil:
+		return q.metric(unit, false)
 	}
-	return d.powered(m, ws, of)
+	shares := sums(ws, func(w *Window) Float { return w.Work / w.Use.Shares.Work }, func(w *Window) Float { return 1 + 0*energy(w) })
+	spread, _ := uneven(ws)
+	n := shares.value * float64(len(q.moves))
+	d.counting(n)
+	return q.metric(unit, false).counted(n, spread)
 }
 
 // unresolved says why the power of windows cannot be told from that of their
 // idle runs, or is empty.
-func unresolved(ws []Window) Reason {
+func unresolved(ws []*Window) Reason {
 	above := sums(ws, (*Window).above, (*Window).seconds)
 	if len(above.moves) == 0 {
 		return cmp.Or(noEnergy(ws), Because(NoIdle))
 	}
 	var each []terms
-	for i := range ws {
-		if w := &ws[i]; !(w.Power() - w.idle).IsAbsent() {
+	for _, w := range ws {
+		if !(w.Power() - w.idle).IsAbsent() {
 			each = append(each, w.uncertain.scale(1/w.Duration).each(w.idleTerms, math.Hypot))
 		}
 	}
@@ -242,47 +242,37 @@ func unresolved(ws []Window) Reason {
 	return Reason{}
 }
 
-func (d *deriver) yield(ws []Window) Yield {
-	u := ws[0].Use
-	return Yield{
-		Scenario: ws[0].Scenario, Use: u.Use, Device: u.Device, Workload: u.Workload, Impl: u.Impl, Threads: u.Threads, Role: u.Role,
-		PerKWh: d.efficiency(ws, false).times(kWh, u.Unit), Net: d.efficiency(ws, true).times(kWh, u.Unit),
-	}
-}
-
 // target adds the figures of the time-to-target phase.
-func (d *deriver) target(m map[string]Figure, ws []Window) {
-	reached := slices.DeleteFunc(slices.Clone(ws), func(w Window) bool { return w.Use.Target == nil })
+func (d *deriver) target(m map[string]Figure, ws []*Window) {
+	var reached []*Window
+	for _, w := range ws {
+		if w.Use.Target != nil {
+			reached = append(reached, w)
+		}
+	}
 	if len(reached) == 0 {
 		return
 	}
-	phase := func(w *Window) (from, to float64) {
-		p, _ := w.run.Phase(PhaseTarget)
-		return float64(p.From), float64(p.To)
+	phase := func(w *Window) (r *indexedRun, from, to float64) {
+		return w.run, float64(w.run.target.From), float64(w.run.target.To)
 	}
 	m[StepsToTarget] = per(reached, func(w *Window) Float { return Float(w.Use.Target.Steps) }, once, 1, Step, Reason{})
-	m[TimeToTarget] = per(reached, func(w *Window) Float {
-		from, to := phase(w)
-		return Float(to - from)
-	}, once, 1, Second, Reason{})
+	m[TimeToTarget] = per(reached, func(w *Window) Float { return w.run.target.To - w.run.target.From }, once, 1, Second, Reason{})
 	var whys tally
-	joules := func(w *Window) Float {
-		from, to := phase(w)
-		e, why := d.head.energy(w.run, from, to)
+	joules := per(reached, func(w *Window) Float {
+		e, why := d.head.energy(phase(w))
 		if e.IsAbsent() {
 			whys.add(why)
 		}
 		return e
+	}, once, 1, Joule, Reason{})
+	if joules.N == 0 {
+		joules.Reason = whys.usual()
 	}
-	reach := per(reached, joules, once, 1, Joule, Reason{})
-	if reach.N == 0 {
-		reach.Reason = whys.usual()
-	}
-	m[EnergyToTarget] = d.powered(reach, reached, func(w *Window) terms {
-		from, to := phase(w)
-		e, _ := d.head.energy(w.run, from, to)
-		return d.head.within(w.run, from, to).scale(1 / float64(e))
-	})
+	m[EnergyToTarget] = d.seen(reached, func(w *Window) terms {
+		e, _ := d.head.energy(phase(w))
+		return d.head.within(phase(w)).scale(1 / float64(e))
+	}).mark(joules)
 }
 
 // MedianInterval returns the median of xs and the bounds of its 95 %

@@ -23,25 +23,25 @@ type meterTotal struct {
 // the runs before what gave none, measured before modelled before declared,
 // then the outermost boundary, then the first. Of channels that measure the
 // same place, each total has the one that gave them in the most windows.
-func (s *indexedRecord) rank() (out []meterTotal) {
-	for i := range s.rec.Meters {
-		m := &s.rec.Meters[i]
+func (d *deriver) rank() (out []meterTotal) {
+	for i := range d.rec.Meters {
+		m := &d.rec.Meters[i]
 		for _, b := range Boundaries() {
-			h := s.total(m, b, func(c Channel) bool { return c.Total == b })
+			h := d.total(m, b, func(c Channel) bool { return c.Total == b })
 			if len(h.parts) > 0 {
 				out = append(out, h.graded())
 			}
 		}
 	}
 	slices.SortStableFunc(out, func(a, b meterTotal) int { return cmp.Compare(a.place(), b.place()) })
-	if len(s.good) == 0 {
+	if len(d.good) == 0 {
 		return out
 	}
 	var dead []meterTotal
 	var why []Reason
 	living := slices.DeleteFunc(slices.Clone(out), func(h meterTotal) bool {
 		first := Reason{}
-		for _, r := range s.good {
+		for _, r := range d.good {
 			e, why := h.energy(r, r.from, r.to)
 			if !e.IsAbsent() {
 				return false
@@ -64,24 +64,24 @@ func (s *indexedRecord) rank() (out []meterTotal) {
 // total is what the wanted channels of a meter add up to, at a boundary: of
 // those that measure the same place the first, or the one that gave watts in
 // more windows.
-func (s *indexedRecord) total(m *Meter, b Boundary, wanted func(Channel) bool) meterTotal {
+func (d *deriver) total(m *Meter, b Boundary, wanted func(Channel) bool) meterTotal {
 	h := meterTotal{PrimaryMeter: PrimaryMeter{Meter: m.Name, Boundary: b}}
 	if m.Period > 0 {
 		h.period = float64(m.Period)
 	}
-	for _, rivals := range s.places(m, wanted) {
-		part := s.best(&h, rivals)
-		s.copied(part.Name)
+	for _, rivals := range d.places(m, wanted) {
+		part := d.best(&h, rivals)
+		d.copied(part.Name)
 		h.parts, h.Channels = append(h.parts, part), append(h.Channels, part.Name)
 	}
 	return h
 }
 
-func (s *indexedRecord) best(h *meterTotal, rivals []Channel) (best sensor) {
+func (d *deriver) best(h *meterTotal, rivals []Channel) (best sensor) {
 	most, dead := -1, []Reason(nil)
 	for _, c := range rivals {
-		sensor, n, first := s.look(h.Meter, c), 0, Reason{}
-		for _, r := range s.good {
+		sensor, n, first := d.look(h.Meter, c), 0, Reason{}
+		for _, r := range d.good {
 			if len(rivals) == 1 {
 				break // it serves anyway
 			}
@@ -115,10 +115,10 @@ func (h meterTotal) graded() meterTotal {
 
 // places lists the channels of a meter that are wanted, those together that
 // measure the same place.
-func (s *indexedRecord) places(m *Meter, wanted func(Channel) bool) (out [][]Channel) {
+func (d *deriver) places(m *Meter, wanted func(Channel) bool) (out [][]Channel) {
 	at := map[string]int{}
 	for _, c := range m.Channels {
-		s.named(c.Place)
+		d.named(c.Place)
 		i, known := at[c.Place]
 		switch {
 		case !wanted(c):
@@ -193,26 +193,21 @@ func net(w *Window) terms {
 	return w.uncertain.scale(1/w.Duration).each(w.idleTerms, math.Hypot).scale(1 / float64(w.Power()-w.idle))
 }
 
-// powered marks a figure with the provenance of the watts in it, and with
-// what is uncertain of them: of is relative to the figure, window by window.
-func (d *deriver) powered(m Figure, ws []Window, of func(*Window) terms) Figure {
-	return d.seen(ws, of).mark(m)
-}
-
-// seen is what is uncertain of the watts of windows: for one figure, and of the
-// gross power.
+// seen is what is uncertain of the watts of windows: relative to one figure, and
+// relative to the gross power.
 type seen struct {
 	*deriver
 	of, plain terms
-	shortest  float64 // s
+	shortest  float64 // s, of the windows
 }
 
-func (d *deriver) seen(ws []Window, of func(*Window) terms) seen {
+// seen returns it; of is what is uncertain of a figure of one window, relative
+// to it.
+func (d *deriver) seen(ws []*Window, of func(*Window) terms) seen {
 	s := seen{deriver: d, shortest: math.Inf(1)}
 	var each, plain []terms
 	d.spend(32 * len(ws))
-	for i := range ws {
-		w := &ws[i]
+	for _, w := range ws {
 		s.shortest = min(s.shortest, w.Duration)
 		if !w.Energy.IsAbsent() {
 			each, plain = append(each, of(w)), append(plain, gross(w))
@@ -222,6 +217,7 @@ func (d *deriver) seen(ws []Window, of func(*Window) terms) seen {
 	return s
 }
 
+// mark gives a figure the provenance and the budget of the watts in it.
 func (s seen) mark(m Figure) Figure {
 	if !s.metered {
 		m.Reason = s.unmetered
@@ -230,14 +226,19 @@ func (s seen) mark(m Figure) Figure {
 	return s.head.marked(m, s.of, s.plain, s.shortest)
 }
 
-// marked is powered with the terms at hand; plain are those of the gross
-// power. The figure is graded by the worse of the two.
+// marked is [seen.mark] at one meter. The figure is graded by the worse of its
+// own budget and that of the gross power.
 func (h meterTotal) marked(m Figure, of, plain terms, shortest float64) Figure {
 	m.Boundary, m.Origin, m.Instrument = h.Boundary, h.Origin, Absent()
-	m.Grade = GradeOf(h.Boundary, h.Origin, plain.budget(m), shortest)
-	if !m.Value.IsAbsent() {
-		m.Instrument, m.Budget = Float(ppm(of.instrument())), of.budget(m)
-		m.Grade = max(m.Grade, GradeOf(h.Boundary, h.Origin, m.Budget, shortest))
+	budget := plain.budget(m)
+	m.Grade = GradeOf(h.Boundary, h.Origin, budget, shortest)
+	if m.Value.IsAbsent() {
+		return m
 	}
+	if of != plain {
+		budget = of.budget(m)
+		m.Grade = max(m.Grade, GradeOf(h.Boundary, h.Origin, budget, shortest))
+	}
+	m.Instrument, m.Budget = Float(ppm(of.instrument())), budget
 	return m
 }

@@ -448,7 +448,7 @@ type Summary struct {
 	Flags        []Warning     `json:"flags"`            // doubts found in the traces and the claims, run by run
 	Validity     Validity      `json:"validity"`
 
-	windows []Window // see [Summary.Windows]
+	windows []*Window // see [Summary.Windows]
 }
 
 // PrimaryMeter is the total of a meter that is quoted as the power of the node:
@@ -508,27 +508,32 @@ const (
 
 // Windows returns the measured windows of all good runs, in their order. A
 // summary that was read from a file and not derived has none.
-func (s *Summary) Windows() []Window { return s.windows }
+func (s *Summary) Windows() []*Window { return s.windows }
 
 // Row is one use in one scenario over all good runs, on one device, of one
 // workload, one implementation and one number of threads. The idle scenario has
 // one row, whose use is "idle", which has no device and no work metrics.
 type Row struct {
-	Scenario string            `json:"scenario"`
-	Use      string            `json:"use"`
-	Device   string            `json:"device,omitempty"`
-	Workload string            `json:"workload"`
-	Impl     string            `json:"impl"`
-	Threads  int               `json:"threads"`
-	Role     Role              `json:"role"`
-	Metrics  map[string]Figure `json:"metrics"`
+	RowKey
+	Metrics map[string]Figure `json:"metrics"`
 
-	windows []Window // see [Row.Windows]
+	windows []*Window // see [Row.Windows]
+}
+
+// RowKey identifies a row of a summary.
+type RowKey struct {
+	Scenario string `json:"scenario"`
+	Use      string `json:"use"`
+	Device   string `json:"device,omitempty"`
+	Workload string `json:"workload"`
+	Impl     string `json:"impl"`
+	Threads  int    `json:"threads"`
+	Role     Role   `json:"role"`
 }
 
 // Windows returns the windows that the figures of a row are made of. A row that
 // was read from a file and not derived has none.
-func (r *Row) Windows() []Window { return r.windows }
+func (r *Row) Windows() []*Window { return r.windows }
 
 // Metric names, the same in records, tables and exports.
 const (
@@ -602,15 +607,9 @@ type CoRunCost struct {
 
 // Yield is what one kilowatt-hour (3.6 MJ) gives at the use of one [Row].
 type Yield struct {
-	Scenario string `json:"scenario"`
-	Use      string `json:"use"`
-	Device   string `json:"device"`
-	Workload string `json:"workload"`
-	Impl     string `json:"impl"`
-	Threads  int    `json:"threads"`
-	Role     Role   `json:"role"`
-	PerKWh   Figure `json:"per_kwh"`     // work, all energy counted
-	Net      Figure `json:"net_per_kwh"` // work, the idle power's energy taken off
+	RowKey
+	PerKWh Figure `json:"per_kwh"`     // work, all energy counted
+	Net    Figure `json:"net_per_kwh"` // work, the idle power's energy taken off
 }
 
 // Exchange is the rate at which the node turns one use into another on the

@@ -33,12 +33,12 @@ const (
 )
 
 // look finds out how a channel moves over the runs of a session.
-func (in *indexedRecord) look(meter string, c Channel) sensor {
+func (d *deriver) look(meter string, c Channel) sensor {
 	s := sensor{Channel: c, meter: meter, key: MeterKey(meter, c.Name), step: math.NaN(), pace: math.NaN(), value: math.NaN()}
 	var seen []float64
 	most, idle, loaded := 0.0, false, false
-	for i := range in.runs {
-		r := &in.runs[i]
+	for i := range d.runs {
+		r := &d.runs[i]
 		tr := r.Trace(s.key)
 		if tr == nil {
 			continue

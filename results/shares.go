@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Shares says what the count of a use is made of where a device works
@@ -45,9 +46,8 @@ type handed struct {
 }
 
 // handIn sums the windows whose work is known.
-func handIn(ws []Window) (h handed) {
-	for i := range ws {
-		w := &ws[i]
+func handIn(ws []*Window) (h handed) {
+	for _, w := range ws {
 		if w.Use.Shares == nil || w.Work.IsAbsent() {
 			continue
 		}
@@ -79,15 +79,14 @@ func handIn(ws []Window) (h handed) {
 // uneven is by how much the shares of windows spread more than chance has
 // them: the mean square of bins in units of what a constant rate gives, 1 if
 // that is no more than chance. Bins end where the counter was read.
-func uneven(ws []Window) (dispersion, probability float64) {
+func uneven(ws []*Window) (dispersion, probability float64) {
 	h := handIn(ws)
 	if h.accepted < perBin*fewestBins {
 		return 1, 1
 	}
 	rate := h.accepted / h.seconds
 	square, bins := 0.0, 0
-	for i := range ws {
-		w := &ws[i]
+	for _, w := range ws {
 		tr := w.run.Trace(w.Use.Key(TraceWork))
 		if w.Use.Shares == nil || w.Work.IsAbsent() || tr == nil {
 			continue
@@ -131,7 +130,7 @@ func (m Figure) counted(n, dispersion float64) Figure {
 }
 
 // shares adds the figures of a use that is known by its shares.
-func (d *deriver) shares(m map[string]Figure, ws []Window) {
+func (d *deriver) shares(m map[string]Figure, ws []*Window) {
 	h := handIn(ws)
 	unit, work := ws[0].Use.Unit.Per(Second), float64(ws[0].Use.Shares.Work)
 	n := m[Throughput].N
@@ -176,7 +175,7 @@ func Counted(rec *Record, half Float) bool {
 	}
 	ws := rec.Summary.windows
 	n := len(ws)
-	if n < 2 || !ws[n-1].left || !ws[n-2].left {
+	if n < 2 || !ws[n-1].run.left || !ws[n-2].run.left {
 		return false
 	}
 	h := handIn(ws)
@@ -187,23 +186,20 @@ func Counted(rec *Record, half Float) bool {
 
 // byShares reports whether all work of a record is known by its shares.
 func (d *deriver) byShares() bool {
-	for i := range d.windows {
-		if d.windows[i].Use.Shares == nil {
-			return false
-		}
-	}
-	return len(d.windows) > 0
+	return len(d.windows) > 0 && !slices.ContainsFunc(d.windows, func(w *Window) bool { return w.Use.Shares == nil })
 }
 
-// shareFlags are the doubts that the shares of one row raise.
-func shareFlags(row Row, ws []Window, add func(code, text, remedy string)) {
+// shareFlags are the warnings that the shares of one row raise.
+func shareFlags(row Row, ws []*Window) (flags []Warning) {
 	if spread, p := uneven(ws); spread > 1 {
-		add("not-steady", fmt.Sprintf("%s: shares spread %.2f times as far as an even rate gives (probability %.1g): intervals are widened by the root of that", row.Scenario, spread, p),
-			"lengthen --warmup, cool the device, or lower its clock: its rate changes while it is measured")
+		flags = append(flags, Warning{Code: "not-steady",
+			Text:   fmt.Sprintf("%s: shares spread %.2f times as far as an even rate gives (probability %.1g): intervals are widened by the root of that", row.Scenario, spread, p),
+			Remedy: "lengthen --warmup, cool the device, or lower its clock: its rate changes while it is measured"})
 	}
-	h := handIn(ws)
-	if h.breaks > 0 || h.away > 0 {
-		add("interrupted", fmt.Sprintf("%s: the device lost its connection %.0f times and was without one for %.4g s of %.6g s: connected_throughput leaves that time out", row.Scenario, h.breaks, h.away, h.seconds),
-			"look at the device's log and its network")
+	if h := handIn(ws); h.breaks > 0 || h.away > 0 {
+		flags = append(flags, Warning{Code: "interrupted",
+			Text:   fmt.Sprintf("%s: the device lost its connection %.0f times and was without one for %.4g s of %.6g s: connected_throughput leaves that time out", row.Scenario, h.breaks, h.away, h.seconds),
+			Remedy: "look at the device's log and its network"})
 	}
+	return flags
 }

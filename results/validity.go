@@ -59,21 +59,11 @@ var publish = []rule{
 		if planned == 0 {
 			planned = len(j.rec.Runs)
 		}
-		ok := 0
-		for _, r := range j.rec.Runs {
-			if r.Status == OK {
-				ok++
-			}
-		}
+		ok := j.rec.Count(OK)
 		return within(ok == planned && j.rec.State == Complete), fmt.Sprintf("%d of %d runs, %s", ok, planned, j.rec.State)
 	}},
 	{"answers", "no run gave a wrong answer", house, func(j *judgement) (Outcome, string) {
-		void := 0
-		for _, r := range j.rec.Runs {
-			if r.Status == Void {
-				void++
-			}
-		}
+		void := j.rec.Count(Void)
 		return within(void == 0), fmt.Sprintf("%d void", void)
 	}},
 	{"repeats", "at least 6 windows a figure, so that it has a 95 % interval", house, func(j *judgement) (Outcome, string) {
@@ -118,7 +108,7 @@ var publish = []rule{
 	{"resolution", "a step of the meter is at most 1 % of the reading, or of the window's energy", mlperf, read(func(j *judgement) (bool, string) {
 		worst := 0.0
 		for _, w := range j.windows {
-			if q := gross(&w).quantisation; !math.IsNaN(q) {
+			if q := gross(w).quantisation; !math.IsNaN(q) {
 				worst = max(worst, q)
 			}
 		}
@@ -126,8 +116,8 @@ var publish = []rule{
 	})},
 	{"uncertainty", "the instrument's terms add up to at most 1 % for grade A, 2 % for B", spec, func(j *judgement) (Outcome, string) {
 		worst := 0.0
-		for i := range j.windows {
-			worst = max(worst, ppm(gross(&j.windows[i]).linear())) // NaN stays
+		for _, w := range j.windows {
+			worst = max(worst, ppm(gross(w).linear())) // NaN stays
 		}
 		figure := fmt.Sprintf("%.2g %%", 100*worst)
 		if math.IsNaN(worst) {

@@ -154,7 +154,7 @@ type Row struct {
 type source struct {
 	record  int // index into the candidate's records
 	metrics map[string]results.Figure
-	windows []results.Window
+	windows []*results.Window
 }
 
 // of returns an estimate as a figure without watts.
@@ -493,8 +493,8 @@ func (r *Row) measure(seed uint64) {
 	pairs := func(of quantity) (s stats.Sessions) {
 		for _, x := range r.of {
 			var windows []stats.Pair
-			for i := range x.windows {
-				if num, den := of(&x.windows[i], x.metrics); !num.IsAbsent() && !den.IsAbsent() {
+			for _, w := range x.windows {
+				if num, den := of(w, x.metrics); !num.IsAbsent() && !den.IsAbsent() {
 					windows = append(windows, stats.Pair{Num: float64(num), Den: float64(den)})
 				}
 			}

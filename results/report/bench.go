@@ -41,13 +41,13 @@ func (w *benchWriter) write(rec *results.Record) error {
 	imported := rec.Plan.Preset == results.Imported
 	var lines []*benchfmt.Result
 	var names []store.BenchName
-	for i := range windows {
-		use := &windows[i].Use
-		name := benchName(&windows[i])
+	for _, w := range windows {
+		use := &w.Use
+		name := benchName(w)
 		if imported {
-			name = importedName(&windows[i])
+			name = importedName(w)
 		}
-		line := benchLine(&windows[i], name)
+		line := benchLine(w, name)
 		if len(line.Values) == 0 {
 			continue
 		}
@@ -107,7 +107,7 @@ func direction(unit string) *benchfmt.UnitMetadata {
 	}
 }
 
-func provenance(rec *results.Record, windows []results.Window) []benchfmt.Config {
+func provenance(rec *results.Record, windows []*results.Window) []benchfmt.Config {
 	var config []benchfmt.Config
 	set := func(key, value string) {
 		config = append(config, benchfmt.Config{Key: key, Value: []byte(cmp.Or(results.Line(value, 100), "unknown")), File: true})

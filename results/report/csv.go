@@ -28,12 +28,12 @@ func values(rec *results.Record) table.Table {
 		}
 	}
 	for _, y := range s.Yields {
-		r := results.Row{Scenario: y.Scenario, Use: y.Use, Device: y.Device, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role}
+		r := results.Row{RowKey: y.RowKey}
 		put(r, "per_kwh", y.PerKWh)
 		put(r, "net_per_kwh", y.Net)
 	}
 	if m := s.CoRunCost; m != nil {
-		r := results.Row{Scenario: "mullet"}
+		r := results.Row{RowKey: results.RowKey{Scenario: "mullet"}}
 		put(r, "co_run_training_kept", m.TrainingKept)
 		put(r, "co_run_hashes_gained", m.HashesGained)
 		put(r, "co_run_extra_power", m.ExtraPower)
@@ -41,7 +41,7 @@ func values(rec *results.Record) table.Table {
 		put(r, "co_run_energy_per_work", m.EnergyPer)
 	}
 	for _, x := range s.Exchange {
-		put(results.Row{Scenario: x.Scenario, Use: "training", Device: x.Device}, "hashes_per_sample", x.HashesPerSample)
+		put(results.Row{RowKey: results.RowKey{Scenario: x.Scenario, Use: "training", Device: x.Device}}, "hashes_per_sample", x.HashesPerSample)
 	}
 	return t
 }

@@ -367,7 +367,7 @@ func yields(rec *results.Record) table.Table {
 	for i := range rec.Summary.Yields {
 		y := &rec.Summary.Yields[i]
 		some = some || !y.PerKWh.Value.IsAbsent()
-		rows = append(rows, results.Row{Scenario: y.Scenario, Use: y.Use, Device: y.Device, Workload: y.Workload, Impl: y.Impl, Threads: y.Threads, Role: y.Role})
+		rows = append(rows, results.Row{RowKey: y.RowKey})
 		t.Row(table.Text{Text: y.Scenario}, nil, table.Of(&y.PerKWh), table.Of(&y.Net))
 	}
 	for i, use := range madeOf(rows, false) {
