@@ -18,11 +18,11 @@ const hashpriceOff = 0.005
 // anyOf is a requirement that one of several sets of keys meets.
 type anyOf [][]string
 
-// Part is a part of an evaluation with the prices that it needs.
-type Part struct {
-	ID, Title string
-	needs     []anyOf // of the part
-	margin    []anyOf // of its margin
+// part is a part of an evaluation with the prices that it needs.
+type part struct {
+	id, title string
+	needs     []anyOf
+	margin    []anyOf // needed in addition for its margin
 }
 
 func all(keys ...string) []anyOf {
@@ -46,10 +46,8 @@ var (
 	marginTraining = append([]anyOf{needPower}, all("training_operations", "node_price", "training_capex", "training_life", "discount_rate")...)
 )
 
-// Parts lists the parts of an evaluation, in its order.
-func Parts() []Part { return slices.Clone(parts) }
-
-var parts = []Part{
+// parts lists the parts of an evaluation, in its order.
+var parts = []part{
 	{"mining", "Mining", needMining, marginMining},
 	{"bitcoin", "Cost of one bitcoin", slices.Concat([]anyOf{needPower}, all(networkKeys...), all("bitcoin_price", "pool_fee", "mining_uptime", "pue_mining", "mining_operations")), nil},
 	{"share", "Share of the network", all("own_hashrate", "network_difficulty"), all("own_hashrate_earlier", "network_difficulty_earlier")},
@@ -62,15 +60,13 @@ var parts = []Part{
 	{"mullet", "Mining in the background of training", slices.Concat([]anyOf{needHashprice, needPower}, all("pool_fee", "pue_training", "training_price", "training_utilisation", "marketplace_fee")), nil},
 }
 
-func partOf(id string) Part {
-	return parts[slices.IndexFunc(parts, func(p Part) bool { return p.ID == id })]
+func partOf(id string) part {
+	return parts[slices.IndexFunc(parts, func(p part) bool { return p.id == id })]
 }
 
-// Lacks names the missing prices of the part and of its margin. A key counts as
-// present if any candidate or workload has it.
-func (t Part) Lacks(p *Prices) (part, margin []string) { return lacks(p, t.needs), lacks(p, t.margin) }
-
-func lacks(p *Prices, needs []anyOf) []string {
+// lacks names the prices that are missing. A key counts as present if any
+// candidate or workload has it.
+func (p *Prices) lacks(needs []anyOf) []string {
 	var out []string
 	for _, need := range needs {
 		var ways []string
@@ -97,38 +93,21 @@ func (p *Prices) has(key string) bool {
 	})
 }
 
-// State is how much of a part the prices suffice for.
-type State string
-
-// The states of a part.
-const (
-	Whole   State = "whole"
-	InPart  State = "in part" // all but the margin
-	LeftOut State = "left out"
-)
-
-// State returns how much of the part can be computed, and which prices the rest
-// lacks.
-func (t Part) State(p *Prices) (State, []string) {
-	part, margin := t.Lacks(p)
-	switch {
-	case len(part) > 0:
-		return LeftOut, part
-	case len(margin) > 0:
-		return InPart, margin
-	}
-	return Whole, nil
-}
-
 // Check tabulates the prices with their ages, and the parts that can be
 // computed from them.
 func (p *Prices) Check(on time.Time) []Table {
-	parts := Table{ID: "parts", Title: "What can be computed", Columns: heads("part", "state", "lacks")}
-	for _, t := range Parts() {
-		state, missing := t.State(p)
-		parts.Rows = append(parts.Rows, []Cell{label(t.Title), label(string(state)), label(strings.Join(missing, "; "))})
+	t := Table{ID: "parts", Title: "What can be computed", Columns: heads("part", "state", "lacks")}
+	for _, x := range parts {
+		state, missing := "left out", p.lacks(x.needs)
+		if len(missing) == 0 {
+			state, missing = "in part", p.lacks(x.margin) // all but the margin
+		}
+		if len(missing) == 0 {
+			state = "whole"
+		}
+		t.Rows = append(t.Rows, []Cell{label(x.title), label(state), label(strings.Join(missing, "; "))})
 	}
-	return []Table{p.sheet(on), parts}
+	return []Table{p.sheet(on), t}
 }
 
 // sheet tabulates the prices as they were quoted.
@@ -150,7 +129,7 @@ func (p *Prices) sheet(on time.Time) Table {
 	return t
 }
 
-// Warnings returns what is doubtful about the prices.
+// Warnings lists the faults of the prices.
 func (p *Prices) Warnings(on time.Time) []results.Warning {
 	var out []results.Warning
 	warn := func(code, remedy, format string, args ...any) {
@@ -171,9 +150,9 @@ func (p *Prices) Warnings(on time.Time) []results.Warning {
 	l := lookup{p: p}
 	if published := l.get("hashprice"); !math.IsNaN(published) {
 		reward, price, difficulty := l.get("block_subsidy")+l.get("block_fees"), l.get("bitcoin_price"), l.get("network_difficulty")
-		if off := published/Hashprice(difficulty, reward, price) - 1; math.Abs(off) > hashpriceOff {
-			warn("hashprice-mismatch", "use hashprice, difficulty, fees and price of the same hour", "the hashprice differs by %+.1f %% from the one computed from difficulty, fees and price: it implies a difficulty of %.4g T, the sheet has %.4g T",
-				100*off, ImpliedDifficulty(published, reward, price)/1e12, difficulty/1e12)
+		if off := published/hashprice(difficulty, reward, price) - 1; math.Abs(off) > hashpriceOff {
+			warn("hashprice-mismatch", "use hashprice, difficulty, fees and price of the same hour", "the hashprice differs by %s %% from the one computed from difficulty, fees and price: it implies a difficulty of %.4g T, the sheet has %.4g T",
+				minus(fmt.Sprintf("%+.1f", 100*off)), impliedDifficulty(published, reward, price)/1e12, difficulty/1e12)
 		}
 	}
 	if h := p.Hours; h != nil {
@@ -201,6 +180,10 @@ func (p *Prices) faults(on time.Time) (old, examples []string) {
 }
 
 func (h *Hours) age(on time.Time) int { return Price{AsOf: h.End()}.Age(on) }
+
+// minus writes numbers in a sentence with the sign for people; CSV and JSON keep
+// the ASCII hyphen.
+func minus(s string) string { return strings.ReplaceAll(s, "-", "−") }
 
 // few joins the first of names.
 func few(names []string, most int) string {

@@ -18,9 +18,9 @@ var nameplatesCSV string
 //go:embed thresholds.csv
 var thresholdsCSV string
 
-// Nameplate is what the maker of a mining machine publishes about it: declared,
+// nameplate is what the maker of a mining machine publishes about it: declared,
 // grade E, never ranked. What is not published is absent.
-type Nameplate struct {
+type nameplate struct {
 	Model      string
 	Rate       results.Float // hash/s
 	Power      results.Float // W
@@ -29,8 +29,8 @@ type Nameplate struct {
 	Source     string
 }
 
-// Threshold is an amount of training compute named by a law.
-type Threshold struct {
+// threshold is an amount of training compute named by a law.
+type threshold struct {
 	Name                    string
 	FLOP                    float64
 	Text                    string    // FLOP as it is written in the table
@@ -40,7 +40,7 @@ type Threshold struct {
 }
 
 // Status returns the state of the law on a day.
-func (t Threshold) Status(on time.Time) string {
+func (t threshold) Status(on time.Time) string {
 	day := func(t time.Time) string { return t.Format(time.DateOnly) }
 	switch {
 	case !t.Vetoed.IsZero() && !on.Before(t.Vetoed):
@@ -56,12 +56,12 @@ func (t Threshold) Status(on time.Time) string {
 }
 
 // nameplates lists published machines in the order of their publication.
-var nameplates = sync.OnceValue(func() []Nameplate {
-	var out []Nameplate
+var nameplates = sync.OnceValue(func() []nameplate {
+	var out []nameplate
 	for _, r := range embedded(nameplatesCSV) {
 		j := parsed(r[3]) * PerTH
 		tolerance := parsed(r[5])
-		out = append(out, Nameplate{
+		out = append(out, nameplate{
 			Model: r[0], Rate: parsed(r[1]) * TH, Power: parsed(r[2]), AsOf: r[6], Source: r[7],
 			Efficiency: Figure{ID: r[0] + "/" + results.EnergyPerWork, Figure: results.Figure{
 				Value: j, Low: j * (1 - tolerance), High: j * (1 + tolerance), Unit: results.Joule.Per(results.Hash),
@@ -73,10 +73,10 @@ var nameplates = sync.OnceValue(func() []Nameplate {
 })
 
 // thresholds lists the amounts of compute that laws name.
-var thresholds = sync.OnceValue(func() []Threshold {
-	var out []Threshold
+var thresholds = sync.OnceValue(func() []threshold {
+	var out []threshold
 	for _, r := range embedded(thresholdsCSV) {
-		out = append(out, Threshold{r[0], float64(parsed(r[1])), r[1], onDay(r[2]), onDay(r[3]), onDay(r[4]), r[5], r[6]})
+		out = append(out, threshold{r[0], float64(parsed(r[1])), r[1], onDay(r[2]), onDay(r[3]), onDay(r[4]), r[5], r[6]})
 	}
 	return out
 })

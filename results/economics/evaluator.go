@@ -105,12 +105,12 @@ type evaluator struct {
 // has reports whether a part can be computed, and warns if it cannot.
 func (e *evaluator) has(part string) bool {
 	t := partOf(part)
-	missing, _ := t.Lacks(e.p)
+	missing := e.p.lacks(t.needs)
 	if len(missing) == 0 {
 		return true
 	}
 	e.Warnings = append(e.Warnings, results.Warning{
-		Code: "missing-price", Text: fmt.Sprintf("%q is left out: there is no %s", t.Title, strings.Join(missing, "; no ")),
+		Code: "missing-price", Text: fmt.Sprintf("%q is left out: there is no %s", t.title, strings.Join(missing, "; no ")),
 		Remedy: "add it to the price sheet: perwatt prices --example shows the line",
 	})
 	return false
@@ -178,9 +178,11 @@ func quote(v float64, unit Unit) Cell {
 	return shown(Figure{Figure: f})
 }
 
-// add completes a computed figure: its ID is made unique, and if it is absent it
-// gets a reason: the prices it lacks, or otherwise.
-func (e *evaluator) add(f Figure, otherwise results.Reason) *Figure {
+// add completes a computed figure: its ID is made unique, and it takes the
+// provenance of the watts on which it rests. If it is absent it gets a reason:
+// the prices it lacks, or otherwise.
+func (e *evaluator) add(f Figure, watts results.Provenance, otherwise results.Reason) *Figure {
+	f.Provenance, f.Instrument = watts, results.Absent()
 	if e.ids[f.ID]++; e.ids[f.ID] > 1 { // two candidates of one name
 		f.ID = fmt.Sprintf("%s/%d", f.ID, e.ids[f.ID])
 	}
@@ -221,10 +223,7 @@ var (
 // number adds a figure without an interval; otherwise is the reason if v is not
 // finite though no price is missing.
 func (e *evaluator) number(table, row, column string, unit Unit, formula string, v float64, watts results.Provenance, otherwise results.Reason, inputs ...string) Cell {
-	f := number(v, unit)
-	f.Provenance = watts
-	f.Instrument = results.Absent()
-	return Cell{Figure: e.add(Figure{ID: id(table, row, column), Table: table, Figure: f, Formula: formula, Inputs: inputs}, otherwise)}
+	return Cell{Figure: e.add(Figure{ID: id(table, row, column), Table: table, Figure: number(v, unit), Formula: formula, Inputs: inputs}, watts, otherwise)}
 }
 
 // of adds a figure that follows from the metric of a use by f, which is in SI
@@ -234,10 +233,7 @@ func (e *evaluator) of(u use, table, column string, unit Unit, formula string, f
 	if lo == hi && f(2*u.value()) == v { // it does not depend on the metric
 		lo, hi = math.NaN(), math.NaN()
 	}
-	x := interval(v, lo, hi, unit)
-	x.Provenance = u.watts
-	x.Instrument = results.Absent()
 	return e.add(Figure{
-		ID: id(table, u.row(), column), Table: table, Figure: x, Unfit: u.metric.Unfit, UnfitWhy: u.metric.UnfitWhy, Formula: formula, Inputs: append(slices.Clone(keys), u.metric.ID),
-	}, unknown)
+		ID: id(table, u.row(), column), Table: table, Figure: interval(v, lo, hi, unit), Unfit: u.metric.Unfit, UnfitWhy: u.metric.UnfitWhy, Formula: formula, Inputs: append(slices.Clone(keys), u.metric.ID),
+	}, u.watts, unknown)
 }

@@ -200,9 +200,9 @@ func TestEvaluate(t *testing.T) {
 	require.Empty(t, r.Banner)
 	require.Empty(t, r.Warnings)
 	require.Equal(t, text(r), text(whole(t)), "the same in, the same out")
-	for _, part := range Parts() {
-		_, ok := r.Table(part.ID)
-		require.True(t, ok, "nothing is missing for %s", part.ID)
+	for _, part := range parts {
+		_, ok := r.Table(part.id)
+		require.True(t, ok, "nothing is missing for %s", part.id)
 	}
 }
 
@@ -259,7 +259,7 @@ func TestMissingPrices(t *testing.T) {
 		require.Equal(t, "missing-price", w.Code)
 		left = append(left, w.Text)
 	}
-	require.Len(t, left, len(Parts()), "every part says what it lacks")
+	require.Len(t, left, len(parts), "every part says what it lacks")
 	require.Contains(t, left[0], `"Mining" is left out: there is no hashprice, or bitcoin_price and network_difficulty and block_subsidy and block_fees; no pool_fee; no mining_uptime; no pue_mining`)
 	_, ok := r.Table("thresholds")
 	require.True(t, ok, "the physics stays")

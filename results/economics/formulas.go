@@ -22,97 +22,97 @@ const (
 	block = 600.0   // s, for which the protocol aims
 )
 
-// BitcoinPerHash is the revenue of a hash before the pool's fee, in BTC/hash.
+// bitcoinPerHash is the revenue of a hash before the pool's fee, in BTC/hash.
 //
 //	[BTC/block] / ([1]·[hash]) per block = [BTC/hash]
 //
 // Difficulty·2^32 hashes find one block on average (Bitcoin Core, GetBlockProof
 // and the difficulty-1 target 0xffff·2^208); reward is subsidy and fees.
-func BitcoinPerHash(difficulty, reward float64) float64 { return reward / (difficulty * work) }
+func bitcoinPerHash(difficulty, reward float64) float64 { return reward / (difficulty * work) }
 
-// Hashprice is the revenue of a hash in $/hash; × [PHDay] gives $/PH/day.
+// hashprice is the revenue of a hash in $/hash; × [PHDay] gives $/PH/day.
 //
 //	[BTC/hash]·[$/BTC] = [$/hash]
 //
 // Luxor's definition: the expected value of a unit of hashrate for a day.
-func Hashprice(difficulty, reward, price float64) float64 {
-	return BitcoinPerHash(difficulty, reward) * price
+func hashprice(difficulty, reward, price float64) float64 {
+	return bitcoinPerHash(difficulty, reward) * price
 }
 
-// ImpliedDifficulty is the difficulty at which a hash earns hashprice in $/hash.
-func ImpliedDifficulty(hashprice, reward, price float64) float64 {
+// impliedDifficulty is the difficulty at which a hash earns hashprice in $/hash.
+func impliedDifficulty(hashprice, reward, price float64) float64 {
 	return reward * price / (hashprice * work)
 }
 
-// NetworkRate is the hashrate in hash/s that finds a block in ten minutes.
-func NetworkRate(difficulty float64) float64 { return difficulty * work / block }
+// networkRate is the hashrate in hash/s that finds a block in ten minutes.
+func networkRate(difficulty float64) float64 { return difficulty * work / block }
 
-// NetworkShare is the share of the network of a hashrate in hash/s.
-func NetworkShare(rate, difficulty float64) float64 { return rate / NetworkRate(difficulty) }
+// networkShare is the share of the network of a hashrate in hash/s.
+func networkShare(rate, difficulty float64) float64 { return rate / networkRate(difficulty) }
 
-// MiningRevenue is the revenue of mining in $/J of connected site power.
+// miningRevenue is the revenue of mining in $/J of connected site power.
 //
 //	[$/hash] / ([J/hash]·[1]) · [1]·[1] = [$/J]
 //
 // hashprice·1000/(24·J/TH·PUE)·(1−fee)·uptime in $/MWh, as Luxor tabulates it.
-func MiningRevenue(hashprice, joulePerHash, pue, fee, uptime float64) float64 {
-	return BreakEvenPower(hashprice, joulePerHash, pue, fee) * uptime
+func miningRevenue(hashprice, joulePerHash, pue, fee, uptime float64) float64 {
+	return breakEvenPower(hashprice, joulePerHash, pue, fee) * uptime
 }
 
-// BreakEvenPower is the power price in $/J at which mining just pays for its
+// breakEvenPower is the power price in $/J at which mining just pays for its
 // power. It is independent of uptime: a machine that is off neither earns nor
 // draws.
 //
 //	[$/hash] / ([J/hash]·[1]) · [1] = [$/J]
-func BreakEvenPower(hashprice, joulePerHash, pue, fee float64) float64 {
+func breakEvenPower(hashprice, joulePerHash, pue, fee float64) float64 {
 	return hashprice / (joulePerHash * pue) * (1 - fee)
 }
 
-// BreakEvenEfficiency is the J/hash at which a machine just pays for its power.
-func BreakEvenEfficiency(hashprice, power, pue, fee float64) float64 {
+// breakEvenEfficiency is the J/hash at which a machine just pays for its power.
+func breakEvenEfficiency(hashprice, power, pue, fee float64) float64 {
 	if power <= 0 {
 		return math.Inf(1) // any machine pays for free power
 	}
 	return hashprice / (power * pue) * (1 - fee)
 }
 
-// RentRevenue is the revenue of a node rented by the GPU, in $/J of site power.
+// rentRevenue is the revenue of a node rented by the GPU, in $/J of site power.
 //
 //	[$/(GPU·s)]·[GPU]·[1]·[1] / ([W]·[1]) = [$/J]
-func RentRevenue(rent, gpus, utilisation, fee, watts, pue float64) float64 {
+func rentRevenue(rent, gpus, utilisation, fee, watts, pue float64) float64 {
 	return rent * gpus * utilisation * (1 - fee) / (watts * pue)
 }
 
-// SampleRevenue is the revenue of training sold by the sample, in $/J of site
+// sampleRevenue is the revenue of training sold by the sample, in $/J of site
 // power.
 //
 //	[$/sample]·[sample/J]·[1]·[1] / [1] = [$/J]
-func SampleRevenue(price, samplesPerJoule, utilisation, fee, pue float64) float64 {
+func sampleRevenue(price, samplesPerJoule, utilisation, fee, pue float64) float64 {
 	return price * samplesPerJoule * utilisation * (1 - fee) / pue
 }
 
-// ColocationRevenue is the revenue of letting the site, in $/J of site power. The
+// colocationRevenue is the revenue of letting the site, in $/J of site power. The
 // tenant pays for power and brings the machines, so neither is included.
 //
 //	[$/(W·s)]·[1] / [1] = [$/J]
-func ColocationRevenue(rent, occupancy, pue float64) float64 { return rent * occupancy / pue }
+func colocationRevenue(rent, occupancy, pue float64) float64 { return rent * occupancy / pue }
 
-// CapitalRecovery is the yearly payment on a loan of 1 over a number of years, in
+// capitalRecovery is the yearly payment on a loan of 1 over a number of years, in
 // 1/year: r/(1−(1+r)^−n), and 1/n for r = 0.
-func CapitalRecovery(rate, years float64) float64 {
+func capitalRecovery(rate, years float64) float64 {
 	if rate == 0 {
 		return 1 / years
 	}
 	return rate / -math.Expm1(-years*math.Log1p(rate))
 }
 
-// CapitalPerEnergy spreads capex in $/W over the energy of the depreciation
+// capitalPerEnergy spreads capex in $/W over the energy of the depreciation
 // period, in $/J: the connected energy for an uptime of 1, the energy drawn for
 // less.
 //
 //	[$/W]·[1/year] / ([s/year]·[1]) = [$/J]
-func CapitalPerEnergy(capex, rate, years, uptime float64) float64 {
-	return capex * CapitalRecovery(rate, years) / (Year * uptime)
+func capitalPerEnergy(capex, rate, years, uptime float64) float64 {
+	return capex * capitalRecovery(rate, years) / (Year * uptime)
 }
 
 // Ledger is the revenue and the costs of one connected joule, in $/J. An unknown
@@ -128,30 +128,30 @@ func (l Ledger) Cash() float64 { return l.AfterPower() - l.Operations }
 // Margin is revenue − power − operations − capital.
 func (l Ledger) Margin() float64 { return l.Cash() - l.Capital }
 
-// CostPerBitcoin is the cost of power and operations for one bitcoin, in $/BTC,
+// costPerBitcoin is the cost of power and operations for one bitcoin, in $/BTC,
 // to be compared with its price. Power is in $/J drawn, operations in $/J
 // connected.
 //
 //	[J/hash]·[1]·([$/J] + [$/J]/[1]) / ([BTC/hash]·[1]) = [$/BTC]
-func CostPerBitcoin(joulePerHash, pue, power, operations, uptime, bitcoinPerHash, fee float64) float64 {
+func costPerBitcoin(joulePerHash, pue, power, operations, uptime, bitcoinPerHash, fee float64) float64 {
 	return joulePerHash * pue * (power + operations/uptime) / (bitcoinPerHash * (1 - fee))
 }
 
-// Switching is the value of being able to switch off.
-type Switching struct {
+// switching is the value of being able to switch off.
+type switching struct {
 	Always  float64 // $/J, running through every period
 	Curtail float64 // $/J connected, off whenever power costs more than is earned
 	On      float64 // part of the time, 0 to 1
 }
 
 // Worth is the gain by curtailment, in $/J.
-func (s Switching) Worth() float64 { return s.Curtail - s.Always }
+func (s switching) Worth() float64 { return s.Curtail - s.Always }
 
-// Curtailment compares running always with max(0, revenue − power price) period
+// curtailment compares running always with max(0, revenue − power price) period
 // by period; revenue is that of a running machine. All in $/J; NaN without
 // prices.
-func Curtailment(revenue float64, prices []float64) Switching {
-	var s Switching
+func curtailment(revenue float64, prices []float64) switching {
+	var s switching
 	for _, p := range prices {
 		s.Always += revenue - p
 		if revenue > p {
@@ -160,22 +160,22 @@ func Curtailment(revenue float64, prices []float64) Switching {
 		}
 	}
 	n := float64(len(prices))
-	return Switching{s.Always / n, s.Curtail / n, s.On / n}
+	return switching{s.Always / n, s.Curtail / n, s.On / n}
 }
 
-// Payback is the time in years in which yearly cash in $/W returns capex in $/W;
+// payback is the time in years in which yearly cash in $/W returns capex in $/W;
 // +Inf if it never does.
-func Payback(capex, cash float64) float64 {
+func payback(capex, cash float64) float64 {
 	if cash <= 0 && capex > 0 {
 		return math.Inf(1)
 	}
 	return capex / cash
 }
 
-// Flows is the cash of an investment at the ends of years 0, 1, 2 …: capex is
+// flows is the cash of an investment at the ends of years 0, 1, 2 …: capex is
 // paid first, revenue changes by growth per year, costs are constant. A partial
 // last year counts partially. All in $/W.
-func Flows(capex, revenue, costs, growth, years float64) []float64 {
+func flows(capex, revenue, costs, growth, years float64) []float64 {
 	flows := []float64{-capex}
 	for y := 0.0; y < years; y++ {
 		flows = append(flows, (revenue*math.Pow(1+growth, y)-costs)*min(1, years-y))
@@ -183,8 +183,8 @@ func Flows(capex, revenue, costs, growth, years float64) []float64 {
 	return flows
 }
 
-// NPV is the present value of yearly flows, the first of them now.
-func NPV(rate float64, flows []float64) float64 {
+// npv is the present value of yearly flows, the first of them now.
+func npv(rate float64, flows []float64) float64 {
 	sum := 0.0
 	for i := len(flows) - 1; i >= 0; i-- {
 		sum = sum/(1+rate) + flows[i]
@@ -192,17 +192,17 @@ func NPV(rate float64, flows []float64) float64 {
 	return sum
 }
 
-// IRR is the rate, from −99 % to 1,000,000 %, at which the NPV of the flows is 0,
+// irr is the rate, from −99 % to 1,000,000 %, at which the NPV of the flows is 0,
 // for flows that change sign once; NaN if there is none.
-func IRR(flows []float64) float64 {
+func irr(flows []float64) float64 {
 	low, high := -0.99, 1e4
-	at := NPV(low, flows)
-	if !(at*NPV(high, flows) <= 0) || at == 0 {
+	at := npv(low, flows)
+	if !(at*npv(high, flows) <= 0) || at == 0 {
 		return math.NaN()
 	}
 	for range 200 {
 		mid := (low + high) / 2
-		if v := NPV(mid, flows); v == 0 {
+		if v := npv(mid, flows); v == 0 {
 			return mid
 		} else if (v > 0) == (at > 0) {
 			low = mid
@@ -213,57 +213,51 @@ func IRR(flows []float64) float64 {
 	return (low + high) / 2
 }
 
-// Swing is an input with its range.
-type Swing struct {
+// swing is an input with its range.
+type swing struct {
 	Name             string
 	Value, Low, High float64
 }
 
-// Bar is the margin at both ends of one input, the others fixed.
-type Bar struct {
-	Swing
+// bar is the margin at both ends of one input, the others fixed.
+type bar struct {
+	swing
 	AtLow, AtHigh float64
 }
 
-// Tornado moves each input to its low and its high end and returns the margins,
+// tornado moves each input to its low and its high end and returns the margins,
 // the widest bar first.
-func Tornado(swings []Swing, margin func([]float64) float64) []Bar {
+func tornado(swings []swing, margin func([]float64) float64) []bar {
 	values := make([]float64, len(swings))
 	for i, s := range swings {
 		values[i] = s.Value
 	}
-	bars := make([]Bar, len(swings))
+	bars := make([]bar, len(swings))
 	for i, s := range swings {
 		at := func(v float64) float64 {
 			moved := slices.Clone(values)
 			moved[i] = v
 			return margin(moved)
 		}
-		bars[i] = Bar{s, at(s.Low), at(s.High)}
+		bars[i] = bar{s, at(s.Low), at(s.High)}
 	}
-	slices.SortStableFunc(bars, func(a, b Bar) int {
+	slices.SortStableFunc(bars, func(a, b bar) int {
 		return cmp.Compare(math.Abs(b.AtHigh-b.AtLow), math.Abs(a.AtHigh-a.AtLow))
 	})
 	return bars
 }
 
-// Indifference is the price at which training, after its own costs, has a given
+// indifference is the price at which training, after its own costs, has a given
 // margin; perPrice is its revenue at a price of 1. Margin and costs in $/J.
 //
 //	[$/J] / ([$/J]/[$/unit]) = [$/unit]
-func Indifference(margin, costs, perPrice float64) float64 { return (margin + costs) / perPrice }
+func indifference(margin, costs, perPrice float64) float64 { return (margin + costs) / perPrice }
 
-// Reach is the time, energy and cost of an amount of computation.
-type Reach struct {
-	Time   float64 // s, of one node
-	Energy float64 // J, at the site
-	Cost   float64 // $, for power alone
-}
-
-// ToReach computes what one node of rate FLOP/s and a power in W needs for a
-// number of FLOP. Several nodes divide the time and need the same energy.
-func ToReach(flop, rate, watts, pue, power float64) Reach {
-	t := flop / rate
-	e := t * watts * pue
-	return Reach{t, e, e * power}
+// reach returns what one node of rate FLOP/s and a power in W needs for a number
+// of FLOP: the time in s, the energy in J at the site, and the cost of that
+// energy in $. Several nodes divide the time and need the same energy.
+func reach(flop, rate, watts, pue, power float64) (time, energy, cost float64) {
+	time = flop / rate
+	energy = time * watts * pue
+	return time, energy, energy * power
 }

@@ -174,7 +174,7 @@ func (p *Prices) Find(key string, names ...string) (Price, bool) {
 	for _, n := range append(slices.Clone(names), "") {
 		want := key
 		if n != "" {
-			want += "." + Slug(n)
+			want += "." + slug(n)
 		}
 		if i := slices.IndexFunc(p.Sheet, func(x Price) bool { return x.Key == want }); i >= 0 {
 			return p.Sheet[i], true
@@ -183,9 +183,9 @@ func (p *Prices) Find(key string, names ...string) (Price, bool) {
 	return Price{}, false
 }
 
-// Slug returns a name as it appears in keys and figure IDs: lower-case letters,
+// slug returns a name as it appears in keys and figure IDs: lower-case letters,
 // digits, underscores and single hyphens.
-func Slug(name string) string {
+func slug(name string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(name) {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' {
@@ -278,8 +278,8 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 		return x, fmt.Errorf("unknown key: %s", nearest(name))
 	case dotted && k.Each == "":
 		return x, fmt.Errorf("%s takes no name: remove .%s", name, of)
-	case dotted && (of == "" || of != Slug(of)):
-		return x, fmt.Errorf("the %s after the dot must be in lower-case letters, digits and hyphens, such as %s", k.Each, cmp.Or(Slug(of), "mlp"))
+	case dotted && (of == "" || of != slug(of)):
+		return x, fmt.Errorf("the %s after the dot must be in lower-case letters, digits and hyphens, such as %s", k.Each, cmp.Or(slug(of), "mlp"))
 	}
 	u := slices.IndexFunc(k.Units, func(u Unit) bool { return u.Name == x.Unit })
 	if u < 0 {

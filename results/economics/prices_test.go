@@ -167,8 +167,8 @@ func TestSpreadsheetsCSV(t *testing.T) {
 
 func TestSlug(t *testing.T) {
 	for in, want := range map[string]string{"Antminer S21 XP": "antminer-s21-xp", "  a/../b ": "a-b", "": "", "***": "", "mlp_2": "mlp_2", "ÄÖ 7": "äö-7"} {
-		require.Equal(t, want, Slug(in))
-		require.Equal(t, want, Slug(want), "a slug is its own")
+		require.Equal(t, want, slug(in))
+		require.Equal(t, want, slug(want), "a slug is its own")
 	}
 }
 

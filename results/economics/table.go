@@ -44,20 +44,20 @@ type Cell struct {
 	Text    string              `json:"text,omitempty"`
 	Figure  *Figure             `json:"figure,omitempty"`
 	Watts   *results.Provenance `json:"watts,omitempty"` // where the watts of the row were measured
-	Verdict Verdict             `json:"verdict,omitempty"`
+	Verdict Profitability       `json:"verdict,omitempty"`
 }
 
-// Verdict is a conclusion about one row.
-type Verdict string
+// Profitability is the side of 0 on which a gain lies. A [stats.Verdict] compares
+// a candidate with a reference; this compares one machine with its costs.
+type Profitability string
 
-// The verdicts.
 const (
-	Earns      Verdict = "earns"
-	Loses      Verdict = "loses"
-	BelowPrice Verdict = "below the price"
-	AbovePrice Verdict = "above the price"
-	CannotTell Verdict = "cannot tell"
-	NoVerdict  Verdict = "none" // the figure is unknown, or no verdict may rest on it
+	Earns      Profitability = "earns" // a margin above 0
+	Loses      Profitability = "loses"
+	BelowPrice Profitability = "below the price" // a cost that the price covers
+	AbovePrice Profitability = "above the price"
+	CannotTell Profitability = "cannot tell" // the interval holds 0
+	NoVerdict  Profitability = "none"        // the figure is unknown, or no verdict may rest on it
 )
 
 // Figure is one number and what it was made of. Its unit is the one in which
@@ -152,10 +152,10 @@ func (r *Result) Explain(id string) (Explanation, bool) {
 // publishes, and the machine's name.
 func (r *Result) BestMiner() (name string, efficiency Figure) { return r.miner, r.best }
 
-func label(s string) Cell   { return Cell{Text: s} }
-func watts(f Figure) Cell   { return Cell{Watts: &f.Provenance} }
-func shown(f Figure) Cell   { return Cell{Figure: &f} }
-func judged(v Verdict) Cell { return Cell{Verdict: v} }
+func label(s string) Cell         { return Cell{Text: s} }
+func watts(f Figure) Cell         { return Cell{Watts: &f.Provenance} }
+func shown(f Figure) Cell         { return Cell{Figure: &f} }
+func judged(v Profitability) Cell { return Cell{Verdict: v} }
 func heads(h ...string) []Column {
 	var out []Column
 	for _, s := range h {
@@ -168,7 +168,7 @@ func heads(h ...string) []Column {
 func id(parts ...string) string {
 	slugs := []string{"economics"}
 	for _, p := range parts {
-		slugs = append(slugs, Slug(p))
+		slugs = append(slugs, slug(p))
 	}
 	return strings.Join(slugs, "/")
 }

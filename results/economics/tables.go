@@ -101,7 +101,7 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 		if training {
 			l := u.ledger(u.value())
 			row = append(slices.Insert(row, 1, label(u.product)), e.number(table, u.row(), "break-even", u.sale, "(power + operations + capital) ÷ revenue for a price of 1",
-				Indifference(0, l.Power+l.Operations+l.Capital, u.perPrice), u.watts, unknown, append(u.keys(), u.metric.ID)...))
+				indifference(0, l.Power+l.Operations+l.Capital, u.perPrice), u.watts, unknown, append(u.keys(), u.metric.ID)...))
 		} else {
 			row = append(row, Cell{Figure: e.of(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.running, u.revenueKeys...)})
 		}
@@ -116,7 +116,7 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 
 // margin notes which prices a margin lacks.
 func (t *Table) margin(part string, p *Prices) {
-	if _, missing := partOf(part).Lacks(p); len(missing) > 0 {
+	if missing := p.lacks(partOf(part).margin); len(missing) > 0 {
 		t.note("No margin: the price sheet has no %s.", strings.Join(missing, "; no "))
 	}
 }
@@ -129,7 +129,7 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 		if !finite(l.Margin()) {
 			continue
 		}
-		flows := Flows(capex, l.Revenue*Year, (l.Power+l.Operations)*Year, growth.SI, u.life)
+		flows := flows(capex, l.Revenue*Year, (l.Power+l.Operations)*Year, growth.SI, u.life)
 		inputs := append(u.keys(), u.metric.ID)
 		if ok {
 			inputs = append(inputs, growthKey)
@@ -141,9 +141,9 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 			label(u.candidate), label(u.product),
 			figure("capex", perMW, "(machines + infrastructure) ÷ PUE", capex, unknown),
 			figure("cash", yearlyMW, "(revenue − power − operations) × 8760 h", l.Cash(), unknown),
-			figure("payback", years[0], "capex ÷ cash of the first year", Payback(capex, l.Cash()*Year), never),
-			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", NPV(u.rate, flows), unknown),
-			figure("irr", yearly[0], "the rate at which NPV is 0", IRR(flows), noZeroRate),
+			figure("payback", years[0], "capex ÷ cash of the first year", payback(capex, l.Cash()*Year), never),
+			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", npv(u.rate, flows), unknown),
+			figure("irr", yearly[0], "the rate at which NPV is 0", irr(flows), noZeroRate),
 		})
 	}
 	if len(t.Rows) == 0 {
@@ -151,16 +151,16 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 	}
 	t.note("Payback uses the first year's cash. Machines run to the end of their life, even at a loss, and are worth nothing then.")
 	if ok {
-		t.note("Revenue changes by %s %s; costs stay constant.", growth.Text, growth.Unit)
+		t.note("Revenue changes by %s %s; costs stay constant.", minus(growth.Text), growth.Unit)
 	} else {
 		t.note("Revenue is assumed constant, which it never was: %s in the price sheet sets its change.", growthKey)
 	}
 	e.append(t)
 }
 
-// swing is how far an input moves where the sheet gives no range.
+// guess is the relative range of an input for which the sheet gives none.
 const (
-	swing = 0.1
+	guess = 0.1
 	firm  = 1460 // days of freshness of a rule or count, which does not move by itself
 )
 
@@ -171,7 +171,7 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 		if !finite(u.ledger(x).Margin()) {
 			continue
 		}
-		var swings []Swing
+		var swings []swing
 		var at []int // in the sheet; −1 for the measurement
 		for i, p := range e.p.Sheet {
 			if !slices.Contains(u.keys(), p.Key) {
@@ -182,9 +182,9 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 				continue
 			}
 			least, most := k.Min*k.Units[0].Factor, k.Max*k.Units[0].Factor
-			s := Swing{p.Key, p.SI, p.Low * p.factor, p.High * p.factor}
+			s := swing{p.Key, p.SI, p.Low * p.factor, p.High * p.factor}
 			if math.IsNaN(p.Low) {
-				d := math.Abs(p.SI) * swing
+				d := math.Abs(p.SI) * guess
 				s.Low, s.High = max(least, p.SI-d), min(most, p.SI+d)
 			}
 			if s.Low == s.High {
@@ -193,9 +193,9 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 			swings, at = append(swings, s), append(at, i)
 		}
 		if _, lo, hi := span(u.metric.Figure, func(x float64) float64 { return x }); !math.IsNaN(lo + hi) {
-			swings, at = append(swings, Swing{"measured " + string(u.metric.Unit), x, lo, hi}), append(at, -1)
+			swings, at = append(swings, swing{"measured " + string(u.metric.Unit), x, lo, hi}), append(at, -1)
 		}
-		bars := Tornado(swings, func(v []float64) float64 {
+		bars := tornado(swings, func(v []float64) float64 {
 			p := Prices{slices.Clone(e.p.Sheet), e.p.Hours}
 			x := x
 			for j, i := range at {
@@ -232,10 +232,10 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 func (e *evaluator) bitcoin(uses []use) {
 	t := Table{ID: "bitcoin", Title: "Cost of one bitcoin: power and operations, $", Columns: heads("candidate", "measured", "watts at", "cost", "price", "verdict")}
 	l := lookup{p: e.p}
-	perHash := BitcoinPerHash(l.get("network_difficulty"), l.get("block_subsidy")+l.get("block_fees"))
+	perHash := bitcoinPerHash(l.get("network_difficulty"), l.get("block_subsidy")+l.get("block_fees"))
 	fee, uptime, pue, operations, power, price := l.get("pool_fee"), l.get("mining_uptime"), l.get("pue_mining"), l.get("mining_operations"), l.power(), l.get("bitcoin_price")
 	for _, u := range uses {
-		f := func(x float64) float64 { return CostPerBitcoin(x, pue, power, operations, uptime, perHash, fee) }
+		f := func(x float64) float64 { return costPerBitcoin(x, pue, power, operations, uptime, perHash, fee) }
 		cost := e.of(u, t.ID, "cost", perBTC, "J/hash × PUE × (power + operations ÷ uptime) ÷ (BTC/hash × (1 − fee))", f, l.keys...)
 		gain := results.Figure{Value: results.Float(price) - cost.Value, Low: results.Float(price) - cost.High, High: results.Float(price) - cost.Low, Provenance: cost.Provenance}
 		t.unfit(u)
@@ -248,7 +248,7 @@ func (e *evaluator) bitcoin(uses []use) {
 
 func (e *evaluator) share() {
 	l := lookup{p: e.p}
-	share := func(rate, difficulty string) float64 { return NetworkShare(l.get(rate), l.get(difficulty)) }
+	share := func(rate, difficulty string) float64 { return networkShare(l.get(rate), l.get(difficulty)) }
 	now, before := share("own_hashrate", "network_difficulty"), share("own_hashrate_earlier", "network_difficulty_earlier")
 	figure := func(column, formula string, v float64) Cell {
 		return e.number("share", "site", column, percent, formula, v, noWatts, unknown, l.keys...)
@@ -269,17 +269,17 @@ func (e *evaluator) switching(uses []use) {
 	t := Table{ID: "switching", Title: "Mining that is switched off when power is expensive, $/MWh connected, before operations and capital", Columns: heads("candidate", "watts at", "always on", "switched", "gain", "on")}
 	uptime := (&lookup{p: e.p}).get("mining_uptime")
 	for _, u := range uses {
-		figure := func(column string, unit Unit, formula string, pick func(Switching) float64) Cell {
+		figure := func(column string, unit Unit, formula string, pick func(switching) float64) Cell {
 			return Cell{Figure: e.of(u, t.ID, column, unit, formula, func(x float64) float64 {
-				return pick(Curtailment(u.running(x), e.p.Hours.Prices))
+				return pick(curtailment(u.running(x), e.p.Hours.Prices))
 			}, append(slices.Clone(u.revenueKeys), hourly)...)}
 		}
 		t.Rows = append(t.Rows, []Cell{
 			label(u.candidate), watts(u.metric),
-			figure("always", perMWh, "uptime × mean of (revenue − power price)", func(s Switching) float64 { return s.Always * uptime }),
-			figure("switched", perMWh, "uptime × mean of max(0, revenue − power price)", func(s Switching) float64 { return s.Curtail * uptime }),
-			figure("worth", perMWh, "switched − always on", func(s Switching) float64 { return s.Worth() * uptime }),
-			figure("on", percent, "share of periods in which revenue > power price", func(s Switching) float64 { return s.On }),
+			figure("always", perMWh, "uptime × mean of (revenue − power price)", func(s switching) float64 { return s.Always * uptime }),
+			figure("switched", perMWh, "uptime × mean of max(0, revenue − power price)", func(s switching) float64 { return s.Curtail * uptime }),
+			figure("worth", perMWh, "switched − always on", func(s switching) float64 { return s.Worth() * uptime }),
+			figure("on", percent, "share of periods in which revenue > power price", func(s switching) float64 { return s.On }),
 		})
 	}
 	if len(uses) > 0 {
@@ -307,7 +307,7 @@ func (e *evaluator) breakEven() {
 		row := []Cell{shown(Figure{Figure: at})}
 		s := Series{ID: id(t.ID, plain(g)), Table: t.ID, Of: &at, X: "power price, $/MWh", Y: "J/TH"}
 		for _, p := range powerGrid {
-			v := BreakEvenEfficiency(price*g, p/MWh, pue, fee)
+			v := breakEvenEfficiency(price*g, p/MWh, pue, fee)
 			row = append(row, e.number(t.ID, plain(g), plain(p), perTH, "hashprice × (1 − pool fee) ÷ (power price × PUE)", v, noWatts, unknown, l.keys...))
 			s.At, s.Value = append(s.At, p), append(s.Value, v/PerTH)
 		}
@@ -346,9 +346,9 @@ func (e *evaluator) retrofit(uses []use) {
 			label(u.candidate), watts(u.metric),
 			{Figure: e.of(u, t.ID, "cash", perMWh, "max(0, revenue − power − operations)", kept, keys...)},
 			{Figure: e.of(u, t.ID, "rent", unit, "(cash of mining + operations + capital of the retrofit) × PUE ÷ occupancy",
-				func(x float64) float64 { return Indifference(kept(x), costs.Operations+costs.Capital, perRent) }, keys...)},
+				func(x float64) float64 { return indifference(kept(x), costs.Operations+costs.Capital, perRent) }, keys...)},
 			quote(rent, unit),
-			e.number(t.ID, u.row(), "payback", years[0], "retrofit ÷ (cash of colocation − cash of mining)", Payback(capex, (ledger(rent).Cash()-kept(u.value()))*Year), u.watts, never, append(keys, u.metric.ID)...),
+			e.number(t.ID, u.row(), "payback", years[0], "retrofit ÷ (cash of colocation − cash of mining)", payback(capex, (ledger(rent).Cash()-kept(u.value()))*Year), u.watts, never, append(keys, u.metric.ID)...),
 		})
 	}
 	e.append(t)
@@ -381,7 +381,7 @@ func (e *evaluator) indifference(mining, training []use) {
 			for _, g := range hashpriceGrid {
 				at := margin
 				at.Revenue *= g
-				v := Indifference(at.Margin(), costs.Power+costs.Operations+costs.Capital, u.perPrice)
+				v := indifference(at.Margin(), costs.Power+costs.Operations+costs.Capital, u.perPrice)
 				row = append(row, e.number(t.ID, pair, plain(g), u.sale, "(margin of mining + costs of training) ÷ revenue of training for a price of 1", v, watts, unknown, slices.Concat(u.keys(), m.keys(), []string{u.metric.ID, m.metric.ID})...))
 				s.At, s.Value = append(s.At, price*g*PHDay), append(s.Value, v/u.sale.Factor)
 			}
@@ -446,17 +446,17 @@ func (e *evaluator) thresholds(candidates []Candidate) {
 				if !known(w.FlopRate) || !known(w.Power) {
 					continue
 				}
-				r := ToReach(law.FLOP, float64(w.FlopRate.Value), float64(w.Power.Value), pue, power)
+				time, energy, cost := reach(law.FLOP, float64(w.FlopRate.Value), float64(w.Power.Value), pue, power)
 				own := lookup{p: e.p, names: []string{w.Workload, d.Name}}
-				rent := own.get("gpu_hour_price") * own.get("gpus_per_node") * r.Time
+				rent := own.get("gpu_hour_price") * own.get("gpus_per_node") * time
 				figure := func(column string, unit Unit, formula string, v float64, watts results.Provenance, inputs ...string) Cell {
 					return e.number(t.ID, law.Name+" "+d.Name+" "+w.Workload, column, unit, formula, v, watts, unknown, append(slices.Clone(inputs), w.FlopRate.ID)...)
 				}
 				t.Rows = append(t.Rows, []Cell{
 					label(law.Name + " (" + law.Status(e.AsOf) + ")"), label(law.Text), label(d.Name), label(w.Workload), watts(w.Power),
-					figure("time", Unit{"node-hour", Hour}, "FLOP ÷ FLOP/s", r.Time, noWatts),
-					figure("energy", Unit{"MWh", MWh}, "time × W × PUE", r.Energy, w.Power.Provenance, slices.Concat(energyKeys, []string{w.Power.ID})...),
-					figure("cost", Unit{"$", 1}, "energy × power price", r.Cost, w.Power.Provenance, slices.Concat(energyKeys, l.keys, []string{w.Power.ID})...),
+					figure("time", Unit{"node-hour", Hour}, "FLOP ÷ FLOP/s", time, noWatts),
+					figure("energy", Unit{"MWh", MWh}, "time × W × PUE", energy, w.Power.Provenance, slices.Concat(energyKeys, []string{w.Power.ID})...),
+					figure("cost", Unit{"$", 1}, "energy × power price", cost, w.Power.Provenance, slices.Concat(energyKeys, l.keys, []string{w.Power.ID})...),
 					figure("rent", Unit{"$", 1}, "time × GPUs × rent", rent, noWatts, own.keys...),
 				})
 			}

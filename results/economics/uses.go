@@ -40,7 +40,7 @@ func (l *lookup) hashprice() float64 {
 	if l.p.has("hashprice") {
 		return l.get("hashprice")
 	}
-	return Hashprice(l.get("network_difficulty"), l.get("block_subsidy")+l.get("block_fees"), l.get("bitcoin_price"))
+	return hashprice(l.get("network_difficulty"), l.get("block_subsidy")+l.get("block_fees"), l.get("bitcoin_price"))
 }
 
 // power is the price of power in $/J: that of the sheet, or the mean of the
@@ -104,10 +104,10 @@ func mine(p *Prices, d Candidate) use {
 	infrastructure := l.get("mining_capex")
 	u.life, u.rate = l.get("mining_life"), l.get("discount_rate")
 	u.capitalKeys = append(l.take(), "pue_mining")
-	u.running = func(x float64) float64 { return BreakEvenPower(price, x, pue, fee) }
+	u.running = func(x float64) float64 { return breakEvenPower(price, x, pue, fee) }
 	u.capex = func(x float64) float64 { return (machine(x) + infrastructure) / pue }
 	u.ledger = func(x float64) Ledger {
-		return Ledger{MiningRevenue(price, x, pue, fee, uptime), power * uptime, operations, CapitalPerEnergy(u.capex(x), u.rate, u.life, 1)}
+		return Ledger{miningRevenue(price, x, pue, fee, uptime), power * uptime, operations, capitalPerEnergy(u.capex(x), u.rate, u.life, 1)}
 	}
 	return u
 }
@@ -123,11 +123,11 @@ func train(p *Prices, name string, t Training, rent bool) use {
 		var gpus float64
 		sale, gpus = l.get("gpu_hour_price"), l.get("gpus_per_node")
 		u.product, u.metric, u.sale, u.watts = "GPU-hours, "+t.Workload, t.Power, quoted("gpu_hour_price"), t.Power.Provenance
-		revenue = func(x float64) float64 { return RentRevenue(sale, gpus, sold, fee, x, pue) }
+		revenue = func(x float64) float64 { return rentRevenue(sale, gpus, sold, fee, x, pue) }
 	} else {
 		sale = l.get("training_price")
 		u.product, u.metric, u.sale, u.watts = "samples, "+t.Workload, t.PerJoule, quoted("training_price"), weakest(t.PerJoule, t.Power)
-		revenue = func(x float64) float64 { return SampleRevenue(sale, x, sold, fee, pue) }
+		revenue = func(x float64) float64 { return sampleRevenue(sale, x, sold, fee, pue) }
 	}
 	u.perPrice = revenue(u.value()) / sale
 	u.revenueKeys = l.take()
@@ -149,7 +149,7 @@ func train(p *Prices, name string, t Training, rent bool) use {
 		return (node/w + infrastructure) / pue
 	}
 	u.ledger = func(x float64) Ledger {
-		return Ledger{revenue(x), power, operations, CapitalPerEnergy(u.capex(x), u.rate, u.life, 1)}
+		return Ledger{revenue(x), power, operations, capitalPerEnergy(u.capex(x), u.rate, u.life, 1)}
 	}
 	return u
 }
@@ -158,9 +158,9 @@ func train(p *Prices, name string, t Training, rent bool) use {
 func let(l *lookup) (ledger func(rent float64) Ledger, capex, perRent float64) {
 	occupancy, pue, operations := l.get("colocation_occupancy"), l.get("pue_colocation"), l.get("colocation_operations")
 	capex = l.get("retrofit_capex") / pue
-	capital := CapitalPerEnergy(capex, l.get("discount_rate"), l.get("retrofit_life"), 1)
+	capital := capitalPerEnergy(capex, l.get("discount_rate"), l.get("retrofit_life"), 1)
 	return func(rent float64) Ledger {
-		return Ledger{ColocationRevenue(rent, occupancy, pue), 0, operations, capital}
+		return Ledger{colocationRevenue(rent, occupancy, pue), 0, operations, capital}
 	}, capex, occupancy / pue
 }
 
@@ -210,7 +210,7 @@ func span(m results.Figure, f func(float64) float64) (v, lo, hi float64) {
 // judge concludes from the side of 0 on which an interval lies. Nothing follows
 // from watts that were not measured, and no gain from watts that leave out a
 // part of the node.
-func judge(f results.Figure, unfit stats.Reason, gain, loss Verdict) Verdict {
+func judge(f results.Figure, unfit stats.Reason, gain, loss Profitability) Profitability {
 	switch {
 	case !isMeasured(f.Provenance) || unfit != "" || f.Value.IsAbsent():
 		return NoVerdict
