@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -434,13 +435,10 @@ func (x *Index) create(ctx context.Context) error {
 // it is another if any of that is.
 func (x *Index) Version(ctx context.Context) (string, error) {
 	others := 0
-	err := x.do(ctx, func() error { // https://www.sqlite.org/pragma.html#pragma_data_version
+	err := x.ask(ctx, "index", func() error { // https://www.sqlite.org/pragma.html#pragma_data_version
 		return x.db.QueryRowContext(ctx, "PRAGMA data_version").Scan(&others)
 	})
-	if err != nil {
-		return "", fmt.Errorf("store: index: %w", err)
-	}
-	return fmt.Sprint(x.writes, " ", others, " ", stamp(x.amendments)), nil
+	return fmt.Sprint(x.writes, " ", others, " ", stamp(x.amendments)), err
 }
 
 func (x *Index) transact(ctx context.Context, f func(*sql.Tx) error) error {
@@ -517,22 +515,55 @@ func (x *Index) do(ctx context.Context, f func() error) error {
 	return f()
 }
 
+// ask does f as do does; what names it in an error.
+func (x *Index) ask(ctx context.Context, what string, f func() error) error {
+	if err := x.do(ctx, f); err != nil {
+		return fmt.Errorf("store: %s: %w", what, err)
+	}
+	return nil
+}
+
+// query calls each for every row that a query returns. The query is made of
+// constants: every value is one of args. What each cannot read is damage.
+func (x *Index) query(ctx context.Context, each func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := x.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows); errors.Is(err, errDamaged) {
+			return err
+		} else if err != nil {
+			return fmt.Errorf("%w: %w", errDamaged, err)
+		}
+	}
+	return rows.Err()
+}
+
+// strings returns the rows of a query of one text.
+func (x *Index) strings(ctx context.Context, query string, args ...any) (out []string, err error) {
+	err = x.query(ctx, func(row *sql.Rows) error {
+		var s string
+		err := row.Scan(&s)
+		out = append(out, s)
+		return err
+	}, query, args...)
+	return out, err
+}
+
 // Check reads the whole index, each page of which is compared with what was
 // written, and builds it again if any of it is damaged, and looks through every
 // month for what was changed in place.
 func (x *Index) Check(ctx context.Context) error {
-	err := x.do(ctx, func() error {
-		said := ""
-		if err := x.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&said); err != nil {
+	return x.ask(ctx, "index", func() error {
+		found, err := x.strings(ctx, "PRAGMA quick_check(1)")
+		if err != nil {
 			return err
 		}
-		if said != "ok" {
-			return fmt.Errorf("%w: %s", errDamaged, said)
+		if text := strings.Join(found, "; "); text != "ok" {
+			return fmt.Errorf("%w: %s", errDamaged, text)
 		}
 		return x.update(ctx, true)
 	})
-	if err != nil {
-		return fmt.Errorf("store: index: %w", err)
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -31,32 +30,20 @@ func (f Filter) of() string {
 }
 
 // Kept returns what was kept of the series of a group under the labels of f.
-func (x *Index) Kept(ctx context.Context, group string, f Filter) (map[Key]Kept, error) {
-	out := map[Key]Kept{}
-	err := x.do(ctx, func() error {
-		clear(out)
-		rows, err := x.db.QueryContext(ctx, `SELECT s.grp, k.node, s.scenario, s.use, s.device, s.workload, s.impl, s.threads, s.metric, s.unit, k.before, k.text
-			FROM series AS s JOIN kept AS k ON k.series = s.n WHERE s.grp = ? AND k.filter = ?`, group, f.of())
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+func (x *Index) Kept(ctx context.Context, group string, f Filter) (kept map[Key]Kept, err error) {
+	err = x.ask(ctx, "kept", func() error {
+		kept = map[Key]Kept{}
+		return x.query(ctx, func(row *sql.Rows) error {
 			var k Key
-			var at int64
+			var before int64
 			var v Kept
-			if err := rows.Scan(&k.Group, &k.Node, &k.Scenario, &k.Use, &k.Device, &k.Workload, &k.Impl, &k.Threads, &k.Metric, &k.Unit, &at, &v.Text); err != nil {
-				return damage(err)
-			}
-			v.Before = time.UnixMicro(at).UTC()
-			out[k] = v
-		}
-		return rows.Err()
+			err := row.Scan(append([]any{&k.Node, &before, &v.Text}, k.columns()...)...)
+			v.Before = time.UnixMicro(before).UTC()
+			kept[k] = v
+			return err
+		}, "SELECT node, before, text, "+keyColumns+" FROM series JOIN kept ON series = n WHERE grp = ? AND filter = ?", group, f.of())
 	})
-	if err != nil {
-		return nil, fmt.Errorf("store: kept: %w", err)
-	}
-	return out, nil
+	return kept, err
 }
 
 // Keep keeps something of series, under the labels of f. It is forgotten when
@@ -65,23 +52,18 @@ func (x *Index) Keep(ctx context.Context, f Filter, all map[Key]Kept) error {
 	if len(all) == 0 {
 		return nil
 	}
-	err := x.do(ctx, func() error {
+	return x.ask(ctx, "keep", func() error {
 		return x.transact(ctx, func(tx *sql.Tx) error {
-			put, err := tx.PrepareContext(ctx, `INSERT OR REPLACE INTO kept (series, node, filter, before, text)
-				SELECT n, ?, ?, ?, ? FROM series WHERE (grp, scenario, use, device, workload, impl, threads, metric, unit) = (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+			put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO kept (series, node, filter, before, text) SELECT n, ?, ?, ?, ? FROM series WHERE ("+keyColumns+") = (?, ?, ?, ?, ?, ?, ?, ?, ?)")
 			if err != nil {
 				return err
 			}
 			for k, v := range all {
-				if _, err := put.ExecContext(ctx, k.Node, f.of(), v.Before.UnixMicro(), v.Text, k.Group, k.Scenario, k.Use, k.Device, k.Workload, k.Impl, k.Threads, k.Metric, string(k.Unit)); err != nil {
+				if _, err := put.ExecContext(ctx, append([]any{k.Node, f.of(), v.Before.UnixMicro(), v.Text}, k.columns()...)...); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	})
-	if err != nil {
-		return fmt.Errorf("store: keep: %w", err)
-	}
-	return nil
 }

@@ -258,10 +258,7 @@ func (x *Index) Fill(groups, series, nights int) (points int, err error) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for n := 0; n < nights; {
 		err := x.transact(context.Background(), func(tx *sql.Tx) error {
-			w, err := x.newWriter(context.Background(), tx)
-			if err != nil {
-				return err
-			}
+			w := x.newWriter(context.Background(), tx)
 			for wrote := 0; n < nights && wrote < most; n++ {
 				for g := range groups {
 					at := epoch.AddDate(0, 0, n)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -51,6 +52,15 @@ type Key struct {
 	Unit     results.Unit `json:"unit"`
 }
 
+// keyColumns are those of a key in the table of series, which knows no nodes; in
+// this order series are listed.
+const keyColumns = "grp, scenario, use, device, workload, impl, threads, metric, unit"
+
+// columns are the fields of a key in the order of keyColumns.
+func (k *Key) columns() []any {
+	return []any{&k.Group, &k.Scenario, &k.Use, &k.Device, &k.Workload, &k.Impl, &k.Threads, &k.Metric, &k.Unit}
+}
+
 // Point is one session's figure in a series.
 type Point struct {
 	Record   string        `json:"record"`
@@ -79,7 +89,7 @@ type Filter struct {
 	Excluded                     bool              // also what an amendment excludes
 }
 
-// of returns the condition on records, named r, and its arguments.
+// records returns the condition on records, named r, and its arguments.
 func (f *Filter) records() (where string, args []any) {
 	where = "r.start >= ?"
 	since := int64(-1 << 62)
@@ -105,28 +115,18 @@ const page = 1000 // records a query
 // Hours counts the sessions with figures that began before a time, by the hour
 // of the day, UTC, in which they began.
 func (x *Index) Hours(ctx context.Context, f Filter, until time.Time) (hours [24]int, err error) {
-	err = x.do(ctx, func() error {
+	where, args := f.records()
+	err = x.ask(ctx, "hours", func() error {
 		clear(hours[:])
-		where, args := f.records()
-		rows, err := x.db.QueryContext(ctx, "SELECT (r.start / 3600000000) % 24 AS hour, count(*) FROM records AS r WHERE r.grp <> '' AND r.start >= 0 AND r.start < ? AND "+where+" GROUP BY hour", // #nosec G202 -- where is made of constants; every value is an argument
-			append([]any{until.UnixMicro()}, args...)...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+		return x.query(ctx, func(row *sql.Rows) error {
 			var hour, n int
-			if err := rows.Scan(&hour, &n); err != nil {
-				return damage(err)
-			}
+			err := row.Scan(&hour, &n)
 			hours[hour] = n
-		}
-		return rows.Err()
+			return err
+		}, "SELECT (r.start / 3600000000) % 24 AS hour, count(*) FROM records AS r WHERE r.grp <> '' AND r.start >= 0 AND r.start < ? AND "+where+" GROUP BY hour",
+			append([]any{until.UnixMicro()}, args...)...)
 	})
-	if err != nil {
-		return hours, fmt.Errorf("store: hours: %w", err)
-	}
-	return hours, nil
+	return hours, err
 }
 
 // Records returns what is known of the records, oldest first, those of
@@ -137,12 +137,12 @@ func (x *Index) Records(ctx context.Context, f Filter) iter.Seq2[Header, error] 
 		last, id := int64(-1<<62), ""
 		for {
 			var hs []Header
-			err := x.do(ctx, func() (err error) {
+			err := x.ask(ctx, "records", func() (err error) {
 				hs, err = x.headers(ctx, where+" AND (r.start, r.id) > (?, ?)", append(args[:len(args):len(args)], last, id))
 				return err
 			})
 			if err != nil {
-				yield(Header{}, fmt.Errorf("store: records: %w", err))
+				yield(Header{}, err)
 				return
 			}
 			for _, h := range hs {
@@ -159,31 +159,26 @@ func (x *Index) Records(ctx context.Context, f Filter) iter.Seq2[Header, error] 
 }
 
 func (x *Index) headers(ctx context.Context, where string, args []any) (out []Header, err error) {
-	// #nosec G202 -- where is made of constants; every value is an argument
-	rows, err := x.db.QueryContext(ctx, `SELECT r.id, r.path, r.start, r.state, r.digest, r.valid, r.grp, r.labels, r.amended, r.excluded, r.error, r.env, e.json
-		FROM records AS r JOIN environments AS e ON e.n = r.env WHERE `+where+` ORDER BY r.start, r.id LIMIT ?`, append(args, page)...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err = x.query(ctx, func(row *sql.Rows) error {
 		var h Header
 		var start, env int64
 		var labels, text string
-		if err := rows.Scan(&h.ID, &h.Path, &start, &h.State, &h.Digest, &h.Valid, &h.Group, &labels, &h.Amended, &h.Excluded, &h.Error, &env, &text); err != nil {
-			return nil, damage(err)
+		if err := row.Scan(&h.ID, &h.Path, &start, &h.State, &h.Digest, &h.Valid, &h.Group, &labels, &h.Amended, &h.Excluded, &h.Error, &env, &text); err != nil {
+			return err
 		}
 		e, err := x.environment(env, text)
 		if err == nil && labels != "{}" {
 			err = json.Unmarshal([]byte(labels), &h.Labels)
 		}
 		if err != nil {
-			return nil, damage(err)
+			return err
 		}
 		h.Path, h.Start, h.Env = filepath.Join(x.dir, filepath.FromSlash(h.Path)), time.UnixMicro(start).UTC(), *e
 		out = append(out, h)
-	}
-	return out, rows.Err()
+		return nil
+	}, `SELECT r.id, r.path, r.start, r.state, r.digest, r.valid, r.grp, r.labels, r.amended, r.excluded, r.error, r.env, e.json
+		FROM records AS r JOIN environments AS e ON e.n = r.env WHERE `+where+` ORDER BY r.start, r.id LIMIT ?`, append(args, page)...)
+	return out, err
 }
 
 // environment returns an environment, the same for the same number.
@@ -238,56 +233,36 @@ func (x *Index) Read(ctx context.Context, h Header) (*results.Record, error) {
 }
 
 // Groups returns every node group that has records by its identifier.
-func (x *Index) Groups(ctx context.Context) (map[string]Group, error) {
-	groups := map[string]Group{}
-	err := x.do(ctx, func() error {
-		rows, err := x.db.QueryContext(ctx, "SELECT id, json FROM groups AS g WHERE EXISTS (SELECT 1 FROM records AS r WHERE r.grp = g.id)")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+func (x *Index) Groups(ctx context.Context) (groups map[string]Group, err error) {
+	err = x.ask(ctx, "groups", func() error {
+		groups = map[string]Group{}
+		return x.query(ctx, func(row *sql.Rows) error {
 			var g Group
 			var id, text string
-			if err := rows.Scan(&id, &text); err != nil {
-				return damage(err)
+			if err := row.Scan(&id, &text); err != nil {
+				return err
 			}
-			if err := json.Unmarshal([]byte(text), &g); err != nil {
-				return damage(err)
-			}
+			err := json.Unmarshal([]byte(text), &g)
 			g.ID = id
 			groups[id] = g
-		}
-		return rows.Err()
+			return err
+		}, "SELECT id, json FROM groups AS g WHERE EXISTS (SELECT 1 FROM records AS r WHERE r.grp = g.id)")
 	})
-	if err != nil {
-		return nil, fmt.Errorf("store: groups: %w", err)
-	}
-	return groups, nil
+	return groups, err
 }
 
 // Nodes returns the names of the nodes of every group, in their order.
 func (x *Index) Nodes(ctx context.Context) (nodes map[string][]string, err error) {
-	err = x.do(ctx, func() error {
+	err = x.ask(ctx, "nodes", func() error {
 		nodes = map[string][]string{}
-		rows, err := x.db.QueryContext(ctx, "SELECT DISTINCT r.grp, e.node FROM records AS r JOIN environments AS e ON e.n = r.env WHERE r.grp <> '' ORDER BY r.grp, e.node")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+		return x.query(ctx, func(row *sql.Rows) error {
 			var group, node string
-			if err := rows.Scan(&group, &node); err != nil {
-				return damage(err)
-			}
+			err := row.Scan(&group, &node)
 			nodes[group] = append(nodes[group], node)
-		}
-		return rows.Err()
+			return err
+		}, "SELECT DISTINCT r.grp, e.node FROM records AS r JOIN environments AS e ON e.n = r.env WHERE r.grp <> '' ORDER BY r.grp, e.node")
 	})
-	if err != nil {
-		return nil, fmt.Errorf("store: nodes: %w", err)
-	}
-	return nodes, nil
+	return nodes, err
 }
 
 // Series returns the series that have points, in the order of their keys, one
@@ -296,19 +271,17 @@ func (x *Index) Series(ctx context.Context, f Filter) iter.Seq2[Series, error] {
 	return func(yield func(Series, error) bool) {
 		where, args := f.series()
 		var groups []string
-		err := x.do(ctx, func() (err error) {
+		err := x.ask(ctx, "series", func() (err error) {
 			groups, err = x.strings(ctx, "SELECT DISTINCT grp FROM series WHERE "+where+" ORDER BY grp", args...)
 			return err
 		})
 		for _, g := range groups {
-			if err != nil {
-				break
-			}
 			var h past
-			if err = x.do(ctx, func() (err error) {
+			err = x.ask(ctx, "series", func() (err error) {
 				h, err = x.past(ctx, g, f)
 				return err
-			}); err != nil {
+			})
+			if err != nil {
 				break
 			}
 			for _, node := range slices.Sorted(maps.Keys(h.figures)) {
@@ -320,7 +293,7 @@ func (x *Index) Series(ctx context.Context, f Filter) iter.Seq2[Series, error] {
 			}
 		}
 		if err != nil {
-			yield(Series{}, fmt.Errorf("store: series: %w", err))
+			yield(Series{}, err)
 		}
 	}
 }
@@ -368,42 +341,27 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 	f.Group = group
 	h = past{keys: map[uint64]Key{}, figures: map[string]map[uint64][]held{}}
 	where, args := f.series()
-	keys, err := x.db.QueryContext(ctx, "SELECT n, grp, scenario, use, device, workload, impl, threads, metric, unit FROM series WHERE "+where+ // #nosec G202 -- where is made of constants; every value is an argument
-		" ORDER BY scenario, use, device, workload, impl, threads, metric, unit", args...)
-	if err != nil {
-		return h, err
-	}
-	defer keys.Close()
-	for keys.Next() {
+	err = x.query(ctx, func(row *sql.Rows) error {
 		var k Key
 		var n uint64
-		if err := keys.Scan(&n, &k.Group, &k.Scenario, &k.Use, &k.Device, &k.Workload, &k.Impl, &k.Threads, &k.Metric, &k.Unit); err != nil {
-			return h, damage(err)
-		}
+		err := row.Scan(append([]any{&n}, k.columns()...)...)
 		h.order, h.keys[n] = append(h.order, n), k
-	}
-	if err := keys.Err(); err != nil {
+		return err
+	}, "SELECT n, "+keyColumns+" FROM series WHERE "+where+" ORDER BY "+keyColumns, args...)
+	if err != nil {
 		return h, err
 	}
 
 	where, args = f.records()
-	// #nosec G202 -- where is made of constants; every value is an argument
-	rows, err := x.db.QueryContext(ctx, `SELECT p.figures, r.id, r.start, r.valid, r.excluded, r.env, e.json
-		FROM points AS p CROSS JOIN records AS r ON r.n = p.record CROSS JOIN environments AS e ON e.n = r.env
-		WHERE p.grp = ? AND p.start >= ? AND `+where+` ORDER BY p.start, r.id`, append([]any{group, args[0]}, args...)...)
-	if err != nil {
-		return h, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err = x.query(ctx, func(row *sql.Rows) (err error) {
 		var p Point
 		var start, env int64
 		var raw, text sql.RawBytes
-		if err := rows.Scan(&raw, &p.Record, &start, &p.Valid, &p.Excluded, &env, &text); err != nil {
-			return h, damage(err)
+		if err := row.Scan(&raw, &p.Record, &start, &p.Valid, &p.Excluded, &env, &text); err != nil {
+			return err
 		}
 		if p.Env, err = x.environment(env, string(text)); err != nil {
-			return h, damage(err)
+			return err
 		}
 		p.Start = time.UnixMicro(start).UTC()
 		of := h.figures[p.Env.Node]
@@ -413,15 +371,18 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 		}
 		for f, err := range figures(raw) {
 			if err != nil {
-				return h, err
+				return err
 			}
 			if _, ok := h.keys[f.series]; ok {
 				of[f.series] = append(of[f.series], held{f, len(h.sessions)})
 			}
 		}
 		h.sessions = append(h.sessions, p)
-	}
-	return h, rows.Err()
+		return nil
+	}, `SELECT p.figures, r.id, r.start, r.valid, r.excluded, r.env, e.json
+		FROM points AS p CROSS JOIN records AS r ON r.n = p.record CROSS JOIN environments AS e ON e.n = r.env
+		WHERE p.grp = ? AND p.start >= ? AND `+where+` ORDER BY p.start, r.id`, append([]any{group, args[0]}, args...)...)
+	return h, err
 }
 
 // Amendments returns every amendment that can be applied, oldest first.
@@ -433,12 +394,12 @@ func (x *Index) Amendments() []Amendment { return slices.Clone(x.amendments) }
 // unless it takes the place of the only one there was: then its name is another.
 func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 	var events []Event
-	err := x.do(ctx, func() (err error) {
+	err := x.ask(ctx, "events", func() (err error) {
 		events, err = x.changed(ctx, f)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store: events: %w", err)
+		return nil, err
 	}
 	for _, a := range x.amendments {
 		if !a.At.IsZero() && !a.At.Before(f.Since) && (f.Group == "" || a.Group == "" || a.Group == f.Group) {
@@ -446,10 +407,7 @@ func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 		}
 	}
 	slices.SortStableFunc(events, func(a, b Event) int {
-		if c := strings.Compare(a.Group, b.Group); c != 0 {
-			return c
-		}
-		return a.At.Compare(b.At)
+		return cmp.Or(strings.Compare(a.Group, b.Group), a.At.Compare(b.At))
 	})
 	return events, nil
 }
@@ -470,59 +428,41 @@ type seen struct {
 // common with the one before it in its group, its node included, is passed over
 // in the tables: of a million sessions of single nodes few differ.
 func (x *Index) changed(ctx context.Context, f Filter) (events []Event, err error) {
-	if err := x.environments(ctx); err != nil {
-		return nil, err
-	}
-	where, args := f.records()
-	// #nosec G202 -- where is made of constants; every value is an argument
-	rows, err := x.db.QueryContext(ctx, `SELECT id, start, before, grp, env
-		FROM (SELECT r.id, r.start, r.grp, r.env, lag(r.env) OVER earlier AS was, ifnull(lag(r.start) OVER earlier, 0) AS before
-			FROM records AS r WHERE r.grp <> '' AND `+where+` WINDOW earlier AS (PARTITION BY r.grp ORDER BY r.start, r.id))
-		WHERE was IS NOT env ORDER BY grp, start, id`, args...)
+	err = x.query(ctx, func(row *sql.Rows) error {
+		var n int64
+		var text sql.RawBytes
+		if err := row.Scan(&n, &text); err != nil || x.envs[n] != nil {
+			return err
+		}
+		_, err := x.environment(n, string(text))
+		return err
+	}, "SELECT n, json FROM environments")
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	where, args := f.records()
 	group, sessions := "", []seen(nil)
-	for rows.Next() {
+	err = x.query(ctx, func(row *sql.Rows) error {
 		var s seen
 		var env int64
 		var of string
-		if err := rows.Scan(&s.id, &s.start, &s.before, &of, &env); err != nil {
-			return nil, damage(err)
+		if err := row.Scan(&s.id, &s.start, &s.before, &of, &env); err != nil {
+			return err
 		}
 		if s.env = x.envs[env]; s.env == nil {
-			return nil, fmt.Errorf("%w: no environment %d", errDamaged, env)
+			return fmt.Errorf("no environment %d", env)
 		}
 		if of != group {
 			events = append(events, eventsOf(group, sessions)...)
 			group, sessions = of, sessions[:0]
 		}
 		sessions = append(sessions, s)
-	}
-	return append(events, eventsOf(group, sessions)...), rows.Err()
-}
-
-// environments reads those that are not known yet.
-func (x *Index) environments(ctx context.Context) error {
-	rows, err := x.db.QueryContext(ctx, "SELECT n, json FROM environments")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var n int64
-		var text sql.RawBytes
-		if err := rows.Scan(&n, &text); err != nil {
-			return damage(err)
-		}
-		if x.envs[n] == nil {
-			if _, err := x.environment(n, string(text)); err != nil {
-				return damage(err)
-			}
-		}
-	}
-	return rows.Err()
+		return nil
+	}, `SELECT id, start, before, grp, env
+		FROM (SELECT r.id, r.start, r.grp, r.env, lag(r.env) OVER earlier AS was, ifnull(lag(r.start) OVER earlier, 0) AS before
+			FROM records AS r WHERE r.grp <> '' AND `+where+` WINDOW earlier AS (PARTITION BY r.grp ORDER BY r.start, r.id))
+		WHERE was IS NOT env ORDER BY grp, start, id`, args...)
+	return append(events, eventsOf(group, sessions)...), err
 }
 
 // eventsOf returns what changed in the nodes of a group.

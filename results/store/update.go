@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perwatt/perwatt/results"
@@ -28,10 +29,7 @@ import (
 // hour before it was last looked through, is not looked through again: what
 // is changed in place there, as nobody should, only [Index.Check] sees.
 func (x *Index) Update(ctx context.Context) error {
-	if err := x.do(ctx, func() error { return x.update(ctx, false) }); err != nil {
-		return fmt.Errorf("store: index: %w", err)
-	}
-	return nil
+	return x.ask(ctx, "index", func() error { return x.update(ctx, false) })
 }
 
 // known is what the index holds of a file.
@@ -216,24 +214,17 @@ func homes(months []string, fresh map[string]scanned) map[string]string {
 // settled returns the months that the index knows, as they were when they were
 // looked through, without their records.
 func (x *Index) settled(ctx context.Context) (map[string]scanned, error) {
-	rows, err := x.db.QueryContext(ctx, "SELECT month, modified, amendments, others FROM months")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	months := map[string]scanned{}
-	for rows.Next() {
+	return months, x.query(ctx, func(row *sql.Rows) error {
 		var m, amendments, others string
 		var s scanned
-		if err := rows.Scan(&m, &s.modified, &amendments, &others); err != nil {
-			return nil, damage(err)
+		if err := row.Scan(&m, &s.modified, &amendments, &others); err != nil {
+			return err
 		}
-		if err := errors.Join(json.Unmarshal([]byte(amendments), &s.amendments), json.Unmarshal([]byte(others), &s.others)); err != nil {
-			return nil, damage(err)
-		}
+		err := errors.Join(json.Unmarshal([]byte(amendments), &s.amendments), json.Unmarshal([]byte(others), &s.others))
 		months[m] = s
-	}
-	return months, rows.Err()
+		return err
+	}, "SELECT month, modified, amendments, others FROM months")
 }
 
 // settle keeps what is to be known of the months that were looked through. It
@@ -313,40 +304,14 @@ func stamp(as []Amendment) string {
 
 // month returns what the index holds of the files of one month.
 func (x *Index) month(ctx context.Context, month string) (map[string]known, error) {
-	rows, err := x.db.QueryContext(ctx, "SELECT id, path, size, modified, amended FROM records WHERE month = ?", month)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	have := map[string]known{}
-	for rows.Next() {
+	return have, x.query(ctx, func(row *sql.Rows) error {
 		var id string
 		var k known
-		if err := rows.Scan(&id, &k.path, &k.size, &k.modified, &k.amended); err != nil {
-			return nil, damage(err)
-		}
+		err := row.Scan(&id, &k.path, &k.size, &k.modified, &k.amended)
 		have[id] = k
-	}
-	return have, rows.Err()
-}
-
-// damage marks the error of a value that is not of its column's type.
-func damage(err error) error { return fmt.Errorf("%w: %w", errDamaged, err) }
-
-func (x *Index) strings(ctx context.Context, query string, args ...any) (out []string, err error) {
-	rows, err := x.db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, damage(err)
-		}
-		out = append(out, s)
-	}
-	return out, rows.Err()
+		return err
+	}, "SELECT id, path, size, modified, amended FROM records WHERE month = ?", month)
 }
 
 // read is one record as it goes into the tables.
@@ -423,12 +388,13 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	work, done := make(chan Entry), make(chan read, 64)
+	done := make(chan read, 64)
+	var next atomic.Int64 // of fresh
 	var wg sync.WaitGroup
 	for range min(len(fresh), runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
-			for e := range work {
-				if r, ok := load(ctx, e, amendments[e.ID]); ok {
+			for i := next.Add(1) - 1; i < int64(len(fresh)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				if r, ok := load(ctx, fresh[i], amendments[fresh[i].ID]); ok {
 					select {
 					case done <- r:
 					case <-ctx.Done():
@@ -437,16 +403,6 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 			}
 		})
 	}
-	wg.Go(func() {
-		defer close(work)
-		for _, e := range fresh {
-			select {
-			case work <- e:
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
 	go func() {
 		wg.Wait()
 		close(done)
@@ -473,10 +429,7 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 		}
 		x.writes++
 		err := x.transact(ctx, func(tx *sql.Tx) error {
-			w, err := x.newWriter(ctx, tx)
-			if err != nil {
-				return err
-			}
+			w := x.newWriter(ctx, tx)
 			for _, id := range gone {
 				if _, err := w.remove(id, known{}); err != nil {
 					return err
@@ -502,36 +455,37 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 
 // writer puts records into the tables of one transaction.
 type writer struct {
-	ctx      context.Context // of the transaction
-	x        *Index
-	record   *sql.Stmt
-	put      *sql.Stmt
-	series   *sql.Stmt
-	envs     map[string]int64
-	find     *sql.Stmt
-	forget   *sql.Stmt
-	tx       *sql.Tx
-	newGroup *sql.Stmt
+	ctx   context.Context // of the transaction
+	x     *Index
+	tx    *sql.Tx
+	stmts map[string]*sql.Stmt // by their text
+	envs  map[string]int64     // numbers of environments by their JSON
 }
 
-func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
-	w := &writer{ctx: ctx, x: x, tx: tx, envs: map[string]int64{}}
-	for stmt, query := range map[**sql.Stmt]string{
-		&w.put:  "INSERT INTO points (grp, start, record, figures) VALUES (?, ?, ?, ?)",
-		&w.find: "SELECT r.n, r.grp, e.node, r.start, r.path, r.size, r.modified, r.amended FROM records AS r JOIN environments AS e ON e.n = r.env WHERE r.id = ?",
-		&w.record: `INSERT INTO records (id, month, path, size, modified, amended, start, state, digest, valid, grp, env, labels, excluded, error)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
-		&w.series: `INSERT INTO series (grp, scenario, use, device, workload, impl, threads, metric, unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET grp = grp RETURNING n`,
-		&w.forget:   "DELETE FROM kept WHERE before > ? AND node = ? AND series IN (SELECT n FROM series WHERE grp = ?)",
-		&w.newGroup: "INSERT OR IGNORE INTO groups (id, json) VALUES (?, ?)",
-	} {
-		var err error
-		if *stmt, err = tx.PrepareContext(ctx, query); err != nil {
-			return nil, err
+func (x *Index) newWriter(ctx context.Context, tx *sql.Tx) *writer {
+	return &writer{ctx: ctx, x: x, tx: tx, stmts: map[string]*sql.Stmt{}, envs: map[string]int64{}}
+}
+
+// exec runs a statement, which is prepared once, and scans the row it returns, if
+// into is given.
+func (w *writer) exec(query string, args []any, into ...any) (err error) {
+	stmt := w.stmts[query]
+	if stmt == nil {
+		if stmt, err = w.tx.PrepareContext(w.ctx, query); err != nil {
+			return err
 		}
+		w.stmts[query] = stmt
 	}
-	return w, nil
+	if len(into) > 0 {
+		return stmt.QueryRowContext(w.ctx, args...).Scan(into...)
+	}
+	_, err = stmt.ExecContext(w.ctx, args...)
+	return err
+}
+
+// forget drops what was kept of the series of a node from after a record's start.
+func (w *writer) forget(start int64, node, group string) error {
+	return w.exec("DELETE FROM kept WHERE before > ? AND node = ? AND series IN (SELECT n FROM series WHERE grp = ?)", []any{start, node, group})
 }
 
 // remove takes a record out of the tables, unless it is there as now.
@@ -539,7 +493,9 @@ func (w *writer) remove(id string, now known) (removed bool, err error) {
 	var n, start int64
 	var group, node string
 	var k known
-	switch err := w.find.QueryRowContext(w.ctx, id).Scan(&n, &group, &node, &start, &k.path, &k.size, &k.modified, &k.amended); {
+	err = w.exec("SELECT r.n, r.grp, e.node, r.start, r.path, r.size, r.modified, r.amended FROM records AS r JOIN environments AS e ON e.n = r.env WHERE r.id = ?",
+		[]any{id}, &n, &group, &node, &start, &k.path, &k.size, &k.modified, &k.amended)
+	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return true, nil
 	case err != nil:
@@ -547,72 +503,63 @@ func (w *writer) remove(id string, now known) (removed bool, err error) {
 	case k == now:
 		return false, nil
 	}
-	if _, err := w.forget.ExecContext(w.ctx, start, node, group); err != nil {
-		return false, err
-	}
-	if _, err := w.tx.ExecContext(w.ctx, "DELETE FROM points WHERE (grp, start, record) = (?, ?, ?)", group, start, n); err != nil {
-		return false, err
-	}
-	_, err = w.tx.ExecContext(w.ctx, "DELETE FROM records WHERE n = ?", n)
-	return true, err
+	err = cmp.Or(w.forget(start, node, group),
+		w.exec("DELETE FROM points WHERE (grp, start, record) = (?, ?, ?)", []any{group, start, n}),
+		w.exec("DELETE FROM records WHERE n = ?", []any{n}))
+	return err == nil, err
 }
 
 func (w *writer) add(r *read) error {
 	// Another process may have put it there since.
-	if absent, err := w.remove(r.header.ID, w.x.known(r.entry, r.header.Amended)); err != nil || !absent {
+	h, entry := &r.header, w.x.known(r.entry, r.header.Amended)
+	if absent, err := w.remove(h.ID, entry); err != nil || !absent {
 		return err
 	}
-	h := &r.header
 	env, err := w.environment(h.Env)
 	if err != nil {
 		return err
 	}
-	if _, err := w.forget.ExecContext(w.ctx, h.Start.UnixMicro(), h.Env.Node, h.Group); err != nil {
+	start := h.Start.UnixMicro()
+	if err := w.forget(start, h.Env.Node, h.Group); err != nil {
 		return err
 	}
 	if h.Group != "" && !w.x.groups[h.Group] {
 		raw, err := json.Marshal(r.group)
-		if err != nil {
-			return err
-		}
-		if _, err := w.newGroup.ExecContext(w.ctx, h.Group, string(raw)); err != nil {
+		if err = cmp.Or(err, w.exec("INSERT OR IGNORE INTO groups (id, json) VALUES (?, ?)", []any{h.Group, string(raw)})); err != nil {
 			return err
 		}
 		w.x.groups[h.Group] = true
 	}
-	labels := "{}"
+	labels := []byte("{}")
 	if len(h.Labels) > 0 {
-		raw, err := json.Marshal(h.Labels)
-		if err != nil {
+		if labels, err = json.Marshal(h.Labels); err != nil {
 			return err
 		}
-		labels = string(raw)
 	}
-	path := w.x.relative(r.entry.Path)
-	month, _, _ := strings.Cut(path, "/")
+	month, _, _ := strings.Cut(entry.path, "/")
 	var n int64
-	if err := w.record.QueryRowContext(w.ctx, h.ID, month, path, r.entry.Size, r.entry.Modified.UnixNano(), h.Amended,
-		h.Start.UnixMicro(), string(h.State), h.Digest, h.Valid, h.Group, env, labels, h.Excluded, h.Error).Scan(&n); err != nil {
+	err = w.exec(`INSERT INTO records (id, month, path, size, modified, amended, start, state, digest, valid, grp, env, labels, excluded, error)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
+		[]any{h.ID, month, entry.path, entry.size, entry.modified, entry.amended, start, string(h.State), h.Digest, h.Valid, h.Group, env, string(labels), h.Excluded, h.Error}, &n)
+	if err != nil || len(r.points) == 0 {
 		return err
-	}
-	if len(r.points) == 0 {
-		return nil
 	}
 	var figures []byte
 	for k, m := range r.points {
 		series, ok := w.x.ids[k]
 		if !ok {
-			if err := w.series.QueryRowContext(w.ctx, k.Group, k.Scenario, k.Use, k.Device, k.Workload, k.Impl, k.Threads, k.Metric, string(k.Unit)).Scan(&series); err != nil {
+			if err := w.exec("INSERT INTO series ("+keyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET grp = grp RETURNING n", k.columns(), &series); err != nil {
 				return err
 			}
 			w.x.ids[k] = series
 		}
 		figures = figure{series, uint64(m.N), m.Value, m.Low, m.High}.append(figures) // #nosec G115 -- a count
 	}
-	_, err = w.put.ExecContext(w.ctx, h.Group, h.Start.UnixMicro(), n, figures)
-	return err
+	return w.exec("INSERT INTO points (grp, start, record, figures) VALUES (?, ?, ?, ?)", []any{h.Group, start, n, figures})
 }
 
+// environment returns the number of an environment, which it puts into the tables
+// if need be.
 func (w *writer) environment(e Environment) (n int64, err error) {
 	raw, err := json.Marshal(e)
 	if err != nil {
@@ -620,7 +567,7 @@ func (w *writer) environment(e Environment) (n int64, err error) {
 	}
 	n, ok := w.envs[string(raw)]
 	if !ok {
-		err = w.tx.QueryRowContext(w.ctx, "INSERT INTO environments (node, json) VALUES (?, ?) ON CONFLICT DO UPDATE SET json = json RETURNING n", e.Node, string(raw)).Scan(&n)
+		err = w.exec("INSERT INTO environments (node, json) VALUES (?, ?) ON CONFLICT DO UPDATE SET json = json RETURNING n", []any{e.Node, string(raw)}, &n)
 		w.envs[string(raw)] = n
 	}
 	return n, err
