@@ -344,7 +344,7 @@ var ErrKept = errors.New("it is in the store already")
 func (s *Store) Keep(rec *results.Record) (path string, err error) {
 	d, err := s.Create(rec.ID, rec.Start, false)
 	if err == nil {
-		path, err = d.Commit(rec)
+		path, err = d.commit(rec)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		err = fmt.Errorf("store: %s: %w", rec.ID, ErrKept)

@@ -40,7 +40,7 @@ func TestReadBench(t *testing.T) {
 		"Copy copy example.com/fib 10000 op/s n=1 power NaN",
 	}, got)
 	require.Contains(t, a.Warnings[0].Text, "not known are watts")
-	require.Equal(t, GroupOf(a), GroupOf(records[1]), "one machine")
+	require.Equal(t, groupOf(a), groupOf(records[1]), "one machine")
 
 	// Again, it is the same: no copy is kept.
 	s, err := Open(t.TempDir())
@@ -55,7 +55,7 @@ func TestReadBench(t *testing.T) {
 			}
 		}
 	}
-	entries, err := s.List()
+	entries, err := List(s.dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
 	x := index(t, s)

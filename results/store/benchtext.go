@@ -206,7 +206,7 @@ type benchText struct {
 
 func newBenchText(name string) *benchText {
 	t := &benchText{name: name, passed: passed{n: map[string]int{}, first: map[string]string{}}, streams: map[string]*benchStream{}}
-	t.plain = &benchStream{text: t, gap: true, config: newBenchConfig(nil)}
+	t.plain = &benchStream{text: t, gap: true, config: newBenchConfig(map[string]string{})}
 	return t
 }
 
@@ -266,9 +266,6 @@ func (t *benchText) stream(pkg string) *benchStream {
 		return s
 	}
 	values := maps.Clone(t.plain.config.values)
-	if values == nil {
-		values = map[string]string{}
-	}
 	values["pkg"] = pkg
 	s := &benchStream{text: t, gap: true, config: newBenchConfig(values)}
 	t.streams[pkg] = s
@@ -545,9 +542,6 @@ func (s *benchStream) flush(empty bool) {
 		}
 	}
 	values := maps.Clone(s.config.values)
-	if values == nil {
-		values = map[string]string{}
-	}
 	for i, g := range group {
 		k, known := benchKeys[g.key]
 		free := !s.inGo || s.bracket && empty || i < last

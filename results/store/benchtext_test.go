@@ -191,7 +191,7 @@ func TestReadBenchThreads(t *testing.T) {
 				got = append(got, fmt.Sprintf("%s×%d", r.Scenario, r.Uses[0].Threads))
 			}
 			require.Equal(t, c.want, strings.Join(got, " "))
-			require.Equal(t, "Sample no meter", GroupOf(records[0]).Name())
+			require.Equal(t, "Sample no meter", groupOf(records[0]).Name())
 		})
 	}
 

@@ -71,7 +71,7 @@ func variety(t testing.TB) (s *Store, file string, said, kept string) {
 		c.Node.Settings.Governor = strings.Repeat("x", 20_000) // of more than a page
 		keep(t, s, a, b, c)
 	}
-	entries, err := s.List()
+	entries, err := List(s.dir)
 	require.NoError(t, err)
 	_, _, err = s.Amend(Amendment{Exclude: entries[1].ID, Reason: "the door was open"})
 	require.NoError(t, err)

@@ -33,8 +33,8 @@ type Group struct {
 	Boundary results.Boundary      `json:"boundary"`
 }
 
-// GroupOf returns the node group of a record.
-func GroupOf(rec *results.Record) Group {
+// groupOf returns the node group of a record.
+func groupOf(rec *results.Record) Group {
 	n := &rec.Node
 	g := Group{Arch: n.Arch, Sockets: n.CPU.Sockets, Cores: n.CPU.Cores, Threads: n.Threads(), Memory: installed(n.Memory)}
 	for _, c := range n.Hardware() {

@@ -71,7 +71,7 @@ func keep(t testing.TB, s *Store, records ...*results.Record) (paths []string) {
 	for _, rec := range records {
 		d, err := s.Create(rec.ID, rec.Start, false)
 		require.NoError(t, err)
-		path, err := d.Commit(rec)
+		path, err := d.commit(rec)
 		require.NoError(t, err)
 		paths = append(paths, path)
 	}
@@ -129,12 +129,12 @@ func TestIndex(t *testing.T) {
 		rec := records[i]
 		require.Equal(t, Header{
 			ID: rec.ID, Path: paths[i], Start: rec.Start, State: results.Complete, Digest: rec.Digest.Record, Valid: rec.Summary.Validity.Valid,
-			Group: GroupOf(rec).ID, Env: environmentOf(rec),
+			Group: groupOf(rec).ID, Env: environmentOf(rec),
 		}, h)
 	}
 	groups, err := x.Groups(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, map[string]Group{headers[0].Group: GroupOf(records[0])}, groups)
+	require.Equal(t, map[string]Group{headers[0].Group: groupOf(records[0])}, groups)
 	require.Equal(t, "AMD EPYC 7001 1×32c/64t 256 GiB snmp/wall", groups[headers[0].Group].Name())
 
 	// Every figure of the summary is a point, with its interval.
@@ -216,7 +216,7 @@ func TestSeriesOfOneWorkload(t *testing.T) {
 		require.NoError(t, x.Keep(t.Context(), Filter{}, map[Key]Kept{s.Key: {epoch.AddDate(0, 0, 9), fmt.Sprint(s.Device, s.Threads)}}))
 	}
 	require.Equal(t, []string{"cpu example.com/other 64 1.000000002e+09", "cpu hashscan 32 1.000000001e+09", "cpu hashscan 64 1e+09", "gpu:0 hashscan 64 1.000000003e+09"}, got)
-	kept, err := x.Kept(t.Context(), GroupOf(night(1, epoch, 1, 1)).ID, Filter{})
+	kept, err := x.Kept(t.Context(), groupOf(night(1, epoch, 1, 1)).ID, Filter{})
 	require.NoError(t, err)
 	require.Len(t, kept, 4)
 	for k, v := range kept {
@@ -230,13 +230,13 @@ func TestSessionsThatRun(t *testing.T) {
 	rec.State = results.Running
 	d, err := s.Create(rec.ID, rec.Start, true)
 	require.NoError(t, err)
-	_, err = d.Save(rec)
+	_, err = d.save(rec)
 	require.NoError(t, err)
 	x := index(t, s)
 	require.Equal(t, results.Running, all(t, x.Records(t.Context(), Filter{}))[1].State)
 	require.Equal(t, []float64{1e9}, rates(t, x, Filter{}))
 	rec.State = results.Complete
-	_, err = d.Commit(rec)
+	_, err = d.commit(rec)
 	require.NoError(t, err)
 	require.NoError(t, x.Update(t.Context()))
 	require.Equal(t, []float64{1e9, 2e9}, rates(t, x, Filter{}))
@@ -355,7 +355,7 @@ func TestSiblings(t *testing.T) {
 
 	kept := func() map[string]Kept {
 		of := map[string]Kept{}
-		all, err := x.Kept(t.Context(), GroupOf(sibling("a", 0)).ID, Filter{})
+		all, err := x.Kept(t.Context(), groupOf(sibling("a", 0)).ID, Filter{})
 		require.NoError(t, err)
 		for k, v := range all {
 			of[k.Node] = v
@@ -422,7 +422,7 @@ func TestGroupHasDevices(t *testing.T) {
 	with := func(devices ...results.Device) Group {
 		rec := night(1, epoch, 1, 1)
 		rec.Node.Devices = append(rec.Node.Devices, devices...)
-		return GroupOf(rec)
+		return groupOf(rec)
 	}
 	h200 := results.Device{ID: "gpu:0", Kind: results.KindGPU, Model: "NVIDIA H200", PCI: "0000:17:00.0", UUID: "a", Driver: "570", Firmware: "96.00"}
 	moved, second, other := h200, h200, h200
@@ -444,10 +444,10 @@ func TestGroupHasDevices(t *testing.T) {
 		return rec
 	}
 	s19 := miner("Antminer S19", "1.0")
-	require.Equal(t, "Antminer S19 snmp/wall", GroupOf(s19).Name())
-	require.NotEqual(t, GroupOf(s19).ID, GroupOf(miner("Antminer S21", "1.0")).ID)
+	require.Equal(t, "Antminer S19 snmp/wall", groupOf(s19).Name())
+	require.NotEqual(t, groupOf(s19).ID, groupOf(miner("Antminer S21", "1.0")).ID)
 	updated := miner("Antminer S19", "1.1")
-	require.Equal(t, GroupOf(s19), GroupOf(updated))
+	require.Equal(t, groupOf(s19), groupOf(updated))
 	before, after := environmentOf(s19), environmentOf(updated)
 	events := changes(&before, &after)
 	require.Len(t, events, 1)
@@ -456,14 +456,14 @@ func TestGroupHasDevices(t *testing.T) {
 
 func TestGroupIsStable(t *testing.T) {
 	rec := night(1, epoch, 1, 1)
-	want := GroupOf(rec)
+	want := groupOf(rec)
 	rec.Node.Name, rec.Node.Kernel, rec.Node.Memory = "other", "7.0", 250<<30
 	rec.Node.Devices[0].Model = " AMD  EPYC 7001 32-Core Processor "
 	rec.Meters[0].Source, rec.Node.Settings.Governor = "10.0.0.9", "powersave"
-	require.Equal(t, want, GroupOf(rec))
+	require.Equal(t, want, groupOf(rec))
 	rec.Meters = nil
 	rec.Summary = results.Derive(rec)
-	require.NotEqual(t, want.ID, GroupOf(rec).ID)
+	require.NotEqual(t, want.ID, groupOf(rec).ID)
 	for have, want := range map[int64]int64{0: 0, 1: 1, 15: 15, 251: 256, 256: 256, 94: 96, 376: 384, 503: 512, 755: 768, 31: 32} {
 		require.Equal(t, want<<30, installed(have<<30), have)
 	}
@@ -475,7 +475,7 @@ func TestGroupOfImports(t *testing.T) {
 	group := func(text string) Group {
 		records, _, err := ReadBench(strings.NewReader(text), "b.txt", Bench{At: epoch})
 		require.NoError(t, err)
-		return GroupOf(records[0])
+		return groupOf(records[0])
 	}
 	const head = "goos: linux\ngoarch: amd64\ncpu: Sample CPU\n"
 	want := group(head + "BenchmarkA 10 100 ns/op\n")
@@ -526,7 +526,7 @@ func TestUnreadableRecords(t *testing.T) {
 	for i, want := range []string{"neither JSON nor zstd", "cut off", "/tool", ""} {
 		require.Equal(t, records[i].ID, hs[i].ID)
 		require.Contains(t, hs[i].Error, want)
-		require.Equal(t, want != "", hs[i].State == Unreadable)
+		require.Equal(t, want != "", hs[i].State == unreadable)
 	}
 	require.Equal(t, []float64{1e9 + 3}, rates(t, x, Filter{}))
 	require.NoError(t, os.WriteFile(paths[1], raw, 0o644))

@@ -37,11 +37,11 @@ func writeForEver(_, dir string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := d.Save(rec); err != nil {
+		if _, err := d.save(rec); err != nil {
 			return err
 		}
 		rec.State = results.Complete
-		if _, err := d.Commit(rec); err != nil {
+		if _, err := d.commit(rec); err != nil {
 			return err
 		}
 		fmt.Println("done", rec.ID)

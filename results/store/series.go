@@ -17,9 +17,9 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Unreadable is the state of a record whose file does not hold what was
+// unreadable is the state of a record whose file does not hold what was
 // recorded.
-const Unreadable results.State = "unreadable"
+const unreadable results.State = "unreadable"
 
 // Header is what the index knows of a record.
 type Header struct {

@@ -141,7 +141,8 @@ type Draft struct {
 }
 
 // Create begins a record with the given ULID in the month of start (UTC).
-// Commit will compress it if compressed is true. Nothing is written yet.
+// It is compressed when it is finished if compressed is true. Nothing is written
+// yet.
 func (s *Store) Create(id string, start time.Time, compressed bool) (*Draft, error) {
 	if !isID(id) {
 		return nil, fmt.Errorf("store: %q is no name for a record: a ULID is", id)
@@ -194,14 +195,14 @@ func taken(path string) error {
 // over. It returns where the record lies.
 func (d *Draft) Keep(rec *results.Record) (path string, err error) {
 	if rec.State == results.Running {
-		return d.Save(rec)
+		return d.save(rec)
 	}
-	return d.Commit(rec)
+	return d.commit(rec)
 }
 
-// Save writes the record as it stands and returns its path. If that fails, the
+// save writes the record as it stands and returns its path. If that fails, the
 // version saved before is still there, as the error says.
-func (d *Draft) Save(rec *results.Record) (path string, err error) {
+func (d *Draft) save(rec *results.Record) (path string, err error) {
 	path = d.base + partial
 	raw, err := results.Seal(rec)
 	if err != nil {
@@ -227,10 +228,10 @@ func (d *Draft) Save(rec *results.Record) (path string, err error) {
 	return path, nil
 }
 
-// Commit writes the finished record under its final name, which must be free,
+// commit writes the finished record under its final name, which must be free,
 // removes the partial one and returns the path. If it returns a path and an
 // error, the record is safe and only the tidying up failed.
-func (d *Draft) Commit(rec *results.Record) (path string, err error) {
+func (d *Draft) commit(rec *results.Record) (path string, err error) {
 	raw, err := results.Seal(rec)
 	if err != nil {
 		return "", err
@@ -323,7 +324,7 @@ func (s *Store) finish(e Entry, change func(*results.Record) (ok bool)) (path st
 	if err := d.unfinished(); err != nil {
 		return "", false, nil
 	}
-	path, err = d.Commit(rec)
+	path, err = d.commit(rec)
 	return path, path != "", err
 }
 
@@ -331,7 +332,7 @@ func (s *Store) finish(e Entry, change func(*results.Record) (ok bool)) (path st
 // change accepts, after it has changed them. each is called with the path of every
 // one, or with the error of one that cannot be committed.
 func (s *Store) FinishAll(change func(*results.Record) (ok bool), each func(path string, err error)) error {
-	entries, err := s.List()
+	entries, err := List(s.dir)
 	if err != nil {
 		return err
 	}
@@ -570,6 +571,3 @@ func listMonth(dir, month string) (in found, err error) {
 	}
 	return in, nil
 }
-
-// List returns the records of the store, as the function [List] does.
-func (s *Store) List() ([]Entry, error) { return List(s.dir) }

@@ -36,13 +36,13 @@ func TestFullDisk(t *testing.T) {
 	require.NoError(t, err)
 	d, err := s.Create(id, start, true)
 	require.NoError(t, err)
-	path, err := d.Save(version(1))
+	path, err := d.save(version(1))
 	require.NoError(t, err)
 	require.NoError(t, fill(filepath.Join(dir, "filler")))
 
 	for _, write := range []func() (string, error){
-		func() (string, error) { return d.Save(version(2)) },
-		func() (string, error) { return d.Commit(version(3)) },
+		func() (string, error) { return d.save(version(2)) },
+		func() (string, error) { return d.commit(version(3)) },
 	} {
 		_, err = write()
 		require.ErrorIs(t, err, unix.ENOSPC)
@@ -52,7 +52,7 @@ func TestFullDisk(t *testing.T) {
 		require.Len(t, files(t, dir), 2, "nothing half-written stays")
 	}
 	require.NoError(t, os.Remove(filepath.Join(dir, "filler")))
-	_, err = d.Commit(version(3))
+	_, err = d.commit(version(3))
 	require.NoError(t, err)
 }
 

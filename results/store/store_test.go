@@ -68,17 +68,17 @@ func TestSession(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, files(t, dir))
 			for n := 1; n <= 3; n++ {
-				path, err := d.Save(version(n))
+				path, err := d.save(version(n))
 				require.NoError(t, err)
 				require.Equal(t, n, rounds(t, path))
 				require.Equal(t, []string{"2026-02/" + id + ".partial.json"}, files(t, dir))
 			}
-			entries, err := s.List()
+			entries, err := List(s.dir)
 			require.NoError(t, err)
 			require.Len(t, entries, 1)
 			require.True(t, entries[0].Partial)
 
-			path, err := d.Commit(version(4))
+			path, err := d.commit(version(4))
 			require.NoError(t, err)
 			require.Equal(t, 4, rounds(t, path))
 			want := "2026-02/" + id + map[bool]string{false: ".json", true: ".json.zst"}[compressed]
@@ -99,10 +99,10 @@ func TestFinishedRecordsAreNeverOverwritten(t *testing.T) {
 		require.NoError(t, err)
 		d, err := s.Create(id, start, compressed)
 		require.NoError(t, err)
-		path, err := d.Commit(version(1))
+		path, err := d.commit(version(1))
 		require.NoError(t, err)
 		for _, again := range []*Draft{d, other} {
-			_, err = again.Commit(version(2))
+			_, err = again.commit(version(2))
 			require.ErrorIs(t, err, fs.ErrExist)
 			require.ErrorContains(t, err, path+": file already exists: a finished record is never overwritten")
 		}
@@ -125,14 +125,14 @@ func TestOneOfManyCommits(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for i, d := range drafts {
-		wg.Go(func() { _, errs[i] = d.Commit(version(i)) })
+		wg.Go(func() { _, errs[i] = d.commit(version(i)) })
 	}
 	wg.Wait()
 	won := 0
 	for i, err := range errs {
 		if err == nil {
 			won++
-			entries, err := s.List()
+			entries, err := List(s.dir)
 			require.NoError(t, err)
 			require.Equal(t, i, rounds(t, entries[0].Path))
 		} else {
@@ -177,9 +177,9 @@ func TestWhatCannotBeSealedIsNotSaved(t *testing.T) {
 	require.NoError(t, err)
 	bad := version(1)
 	bad.State = "bad"
-	_, err = d.Save(bad)
+	_, err = d.save(bad)
 	require.ErrorContains(t, err, "/state")
-	_, err = d.Commit(bad)
+	_, err = d.commit(bad)
 	require.ErrorContains(t, err, "/state")
 	require.Empty(t, files(t, dir))
 }
@@ -201,7 +201,7 @@ func TestOpenSweeps(t *testing.T) {
 	s, dir := open(t)
 	d, err := s.Create(id, start, false)
 	require.NoError(t, err)
-	saved, err := d.Save(version(1))
+	saved, err := d.save(version(1))
 	require.NoError(t, err)
 	month := filepath.Dir(saved)
 	old := time.Now().Add(-25 * time.Hour)
@@ -233,7 +233,7 @@ func TestListPassesOverStrangers(t *testing.T) {
 	for i, id := range ids {
 		d, err := s.Create(id, start.AddDate(0, -i, 0), i == 0)
 		require.NoError(t, err)
-		_, err = d.Commit(version(i))
+		_, err = d.commit(version(i))
 		require.NoError(t, err)
 	}
 	month := filepath.Join(dir, "2026-02")
@@ -244,7 +244,7 @@ func TestListPassesOverStrangers(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "other", ids[0]+".json"), nil, 0o644))
 	// A session that was killed after it had finished its record.
 	require.NoError(t, os.WriteFile(filepath.Join(month, ids[0]+".partial.json"), nil, 0o644))
-	entries, err := s.List()
+	entries, err := List(s.dir)
 	require.NoError(t, err)
 	var got []string
 	for _, e := range entries {
@@ -322,9 +322,9 @@ func child(grief, dir string) error {
 			limitFileSize(8 << 10)
 			rec.Plan.Labels = map[string]string{"note": strings.Repeat("x", 64<<10)}
 		}
-		write := d.Save
+		write := d.save
 		if n == 3 {
-			write = d.Commit
+			write = d.commit
 		}
 		if _, err := write(rec); err != nil {
 			return err
@@ -431,7 +431,7 @@ func TestFinish(t *testing.T) {
 		return true
 	}
 	for range 3 {
-		_, err = d.Save(rec)
+		_, err = d.save(rec)
 		require.NoError(t, err)
 		entries, err := List(dir)
 		require.NoError(t, err)

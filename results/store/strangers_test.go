@@ -64,7 +64,7 @@ func TestStrangers(t *testing.T) {
 	for _, hidden := range []string{".DS_Store", month + "/.nfs00000001", month + "/.perwatt-1-2.tmp"} {
 		require.NoError(t, os.WriteFile(at(hidden), nil, 0o600))
 	}
-	entries, err := s.List()
+	entries, err := List(s.dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
 

@@ -118,17 +118,14 @@ func (x *Index) update(ctx context.Context, all bool) error {
 	}
 
 	// Amendments are few and may lie in any month after their record's.
-	amendments := map[string][]Amendment{}
+	now := maps.Clone(settled)
+	maps.Copy(now, fresh)
 	x.amendments = nil
-	for m := range settled {
-		if _, again := fresh[m]; !again {
-			x.amendments = append(x.amendments, settled[m].amendments...)
-		}
-	}
-	for _, s := range fresh {
+	for _, s := range now {
 		x.amendments = append(x.amendments, s.amendments...)
 	}
 	slices.SortFunc(x.amendments, func(a, b Amendment) int { return strings.Compare(a.ID, b.ID) })
+	amendments := map[string][]Amendment{}
 	for _, a := range x.amendments {
 		if a.Exclude != "" {
 			amendments[a.Exclude] = append(amendments[a.Exclude], a)
@@ -143,16 +140,12 @@ func (x *Index) update(ctx context.Context, all bool) error {
 			return err
 		}
 	}
+	maps.Copy(now, fresh)
 
 	var read []Entry
 	var gone []string
 	months := slices.Sorted(maps.Keys(fresh))
 	home := homes(months, fresh)
-	left := false // months that were not looked through
-	for m := range settled {
-		_, again := fresh[m]
-		left = left || !again
-	}
 	for _, m := range months {
 		have, err := x.month(ctx, m)
 		if err != nil {
@@ -160,13 +153,15 @@ func (x *Index) update(ctx context.Context, all bool) error {
 		}
 		s := fresh[m]
 		for _, e := range s.entries {
-			now := have[e.ID] == x.known(e, stamp(amendments[e.ID]))
+			current := have[e.ID] == x.known(e, stamp(amendments[e.ID]))
 			delete(have, e.ID)
 			at := home[e.ID]
-			if at == m && !now && left { // or it is where it was
-				if of, err := x.strings(ctx, "SELECT month FROM records WHERE id = ?", e.ID); err != nil {
+			if at == m && !current && len(fresh) < len(now) { // it may be in a month that was not looked through, and stay there
+				of, err := x.strings(ctx, "SELECT month FROM records WHERE id = ?", e.ID)
+				if err != nil {
 					return err
-				} else if len(of) > 0 {
+				}
+				if len(of) > 0 {
 					if _, again := fresh[of[0]]; !again {
 						at = of[0]
 					}
@@ -176,22 +171,18 @@ func (x *Index) update(ctx context.Context, all bool) error {
 			case at != m:
 				s.others.add(x.relative(e.Path), "a copy of the record in "+at)
 				s.modified = 0 // it counts when the other is gone
-			case !now:
+			case !current:
 				read = append(read, e)
 			}
 		}
-		fresh[m] = s
+		fresh[m], now[m] = s, s
 		gone = slices.AppendSeq(gone, maps.Keys(have))
 	}
 	if err := x.write(ctx, read, gone, amendments); err != nil {
 		return err
 	}
 	for _, m := range there {
-		if s, again := fresh[m]; again {
-			others.join(s.others)
-		} else {
-			others.join(settled[m].others)
-		}
+		others.join(now[m].others)
 	}
 	x.others = others
 	return x.settle(ctx, fresh, settled)
@@ -324,7 +315,7 @@ type read struct {
 
 // load reads a record for the index; ok is false if it is there no longer.
 func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
-	r = read{entry: e, header: Header{ID: e.ID, Start: timeOf(e.ID), State: Unreadable, Amended: stamp(as)}}
+	r = read{entry: e, header: Header{ID: e.ID, Start: timeOf(e.ID), State: unreadable, Amended: stamp(as)}}
 	rec, excluded, err := believe(ctx, e.Path, as)
 	if errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
 		return r, false
@@ -340,7 +331,7 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 		return r, true
 	}
 	h, sum := &r.header, &rec.Summary
-	r.group = GroupOf(rec)
+	r.group = groupOf(rec)
 	h.Excluded = excluded
 	h.Start, h.State, h.Digest, h.Valid = rec.Start, rec.State, rec.Digest.Record, sum.Validity.Valid
 	h.Group, h.Labels, h.Env = r.group.ID, rec.Plan.Labels, environmentOf(rec)

@@ -37,7 +37,7 @@ func TestExcessiveRecord(t *testing.T) {
 	hs := all(t, x.Records(t.Context(), Filter{}))
 	require.Len(t, hs, 4)
 	bad := hs[3]
-	require.Equal(t, Unreadable, bad.State)
+	require.Equal(t, unreadable, bad.State)
 	require.Contains(t, bad.Error, "6001 channels of meters")
 	require.Contains(t, bad.Error, "a record of its size may make no more")
 	require.Len(t, rates(t, x, Filter{}), 3)
