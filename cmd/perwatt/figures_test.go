@@ -1,16 +1,23 @@
 package main
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
+	"encoding/xml"
 	"html"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,55 +27,234 @@ import (
 	"github.com/perwatt/perwatt/results/resultstest"
 )
 
-// grids reads the tables of a page in Markdown: by title, the rows, by the
-// first line of their heads. A unit that stands in a head is put after the
-// numbers of its column.
-func grids(page string) map[string][]map[string]string {
-	out := map[string][]map[string]string{}
-	title := ""
-	var head, units []string
-	for line := range strings.Lines(page) {
-		line = strings.ReplaceAll(strings.TrimSpace(line), `\~`, "~")
-		row, ok := strings.CutPrefix(line, "| ")
-		if !ok {
-			head, units = nil, nil
-			if t, ok := strings.CutPrefix(line, "**"); ok {
-				title, _, _ = strings.Cut(t, "**")
+// figureHeads are the columns whose figures every command prints, by the name
+// of the metric.
+var figureHeads = map[string]string{
+	results.Throughput: "throughput", results.Power: "power", results.WorkPerEnergy: "per joule", results.EnergyPerWork: "energy per work", results.PeakFraction: "of the FMA peak",
+}
+
+// grid is a table as it is read from a page, whatever its form: two lines of
+// each head and of each cell.
+type grid struct {
+	title string
+	heads [][2]string
+	rows  [][][2]string
+}
+
+var (
+	unitPattern = `(?:[pnµmkMGTPEZ]?(?:H|samples|FLOP|B|J|W|s|steps|shares)(?:/[A-Za-z]+)?|%)`
+	unitOfHead  = regexp.MustCompile(`(?:^|, )(` + unitPattern + `)$`)
+	withUnit    = regexp.MustCompile(` ` + unitPattern + `\*?$`)
+	reasons     = regexp.MustCompile(`[⁰¹²³⁴⁵⁶⁷⁸⁹]+`)
+)
+
+// seen is a figure as a reader sees it: ~, number, unit, the mark of a reason
+// and the interval, whether the unit stands beside the number or in the head of
+// the column.
+func seen(head, cell [2]string) string {
+	value := reasons.ReplaceAllString(cell[0], "*") // which numbers its note has is up to the table
+	for _, h := range head {
+		if m := unitOfHead.FindStringSubmatch(h); m != nil && value != "" && !strings.HasPrefix(value, "–") && !withUnit.MatchString(value) {
+			number, mark := strings.CutSuffix(value, "*")
+			value = number + " " + m[1]
+			if mark {
+				value += "*"
 			}
-			continue
 		}
-		cells := strings.Split(strings.TrimSuffix(row, " |"), " | ")
-		switch {
-		case head == nil:
-			for _, c := range cells {
-				c, under, _ := strings.Cut(c, " · ")
-				head = append(head, strings.TrimSpace(c))
-				units = append(units, unitOfHead.FindString(under))
-			}
-		case !strings.HasPrefix(cells[0], ":-"):
-			r := map[string]string{}
-			for i, c := range cells {
-				r[head[i]] = strings.TrimSpace(c)
-				if m := printedInterval.FindStringSubmatch(r[head[i]]); m != nil && units[i] != "" && m[2] == "" && m[1] != "–" && m[1] != "" {
-					r[head[i]] = strings.TrimSpace(m[1] + " " + units[i] + " " + m[3])
+	}
+	return strings.TrimSpace(value + " " + cell[1])
+}
+
+// column is the place of the column of that name, or -1.
+func (g grid) column(name string) int {
+	return slices.IndexFunc(g.heads, func(h [2]string) bool { return h[0] == name || unitOfHead.ReplaceAllString(h[0], "") == name })
+}
+
+// figuresOf are the figures of the tables of a record or of a comparison with one
+// candidate, by use and head.
+func figuresOf(t *testing.T, grids []grid) map[[2]string]string {
+	t.Helper()
+	out, shared := map[[2]string]string{}, map[string]bool{} // scenarios, by several uses
+	for _, g := range grids {
+		for _, row := range g.rows {
+			id, _, _ := strings.Cut(g.title, ", ")
+			if at := g.column("scenario"); at >= 0 {
+				id = row[at][0]
+				if shared[id] = shared[id] || row[at][1] != ""; shared[id] { // below it stands the role
+					id += "/" + row[g.column("use")][0]
 				}
 			}
-			out[title] = append(out[title], r)
+			for _, head := range figureHeads {
+				at := g.column(head)
+				if at < 0 || row[at][0] == "" {
+					continue
+				}
+				figure := seen(g.heads[at], row[at])
+				if known, ok := out[[2]string{id, head}]; ok {
+					require.Equal(t, known, figure, "%s, %s", id, head)
+				}
+				out[[2]string{id, head}] = figure
+			}
 		}
 	}
 	return out
 }
 
-var unitOfHead = regexp.MustCompile(`([pnµmkMGTPEZ]?(H|samples|FLOP|B|J|W|s|steps|shares)(/[A-Za-z]+)?|%)$`)
+// markdownGrids reads a page in Markdown.
+func markdownGrids(page string) (grids []grid) {
+	title, within := "", false
+	for line := range strings.Lines(page) {
+		line = strings.NewReplacer(`\~`, "~", `\_`, "_").Replace(strings.TrimSpace(line))
+		row, ok := strings.CutPrefix(line, "| ")
+		if !ok {
+			within = false
+			if t, ok := strings.CutPrefix(line, "**"); ok {
+				title, _, _ = strings.Cut(t, "**")
+			}
+			continue
+		}
+		var cells [][2]string
+		for c := range strings.SplitSeq(strings.TrimSuffix(row, " |"), " | ") {
+			if at := strings.Index(c, " ["); within && at >= 0 { // the interval follows the number
+				cells = append(cells, [2]string{c[:at], c[at+1:]})
+				continue
+			}
+			value, under, _ := strings.Cut(strings.TrimSpace(c), " · ")
+			cells = append(cells, [2]string{value, under})
+		}
+		switch {
+		case !within:
+			grids, within = append(grids, grid{title: title, heads: cells}), true
+		case !strings.HasPrefix(cells[0][0], ":-"):
+			grids[len(grids)-1].rows = append(grids[len(grids)-1].rows, cells)
+		}
+	}
+	return grids
+}
 
-var printedInterval = regexp.MustCompile(`^(\S+) ?(.*?) ?(\[[^]]*[])])?$`)
-
-// printed parts a figure: its number, its unit and its interval.
-func printed(t *testing.T, figure string) (number, unit, bounds string) {
+// htmlGrids reads a page.
+func htmlGrids(t *testing.T, page string) (grids []grid) {
 	t.Helper()
-	m := printedInterval.FindStringSubmatch(figure)
-	require.NotNil(t, m, figure)
-	return m[1], m[2], m[3]
+	type cell struct {
+		Text  string `xml:",chardata"`
+		Link  string `xml:"a"`
+		Small string `xml:"small"`
+	}
+	lines := func(cells []cell) (out [][2]string) {
+		for _, c := range cells {
+			out = append(out, [2]string{strings.TrimSpace(c.Link + c.Text), c.Small})
+		}
+		return out
+	}
+	title := ""
+	for _, part := range regexp.MustCompile(`(?s)<h3>.*?</h3>|<summary>.*?</summary>|<table.*?</table>`).FindAllString(page, -1) {
+		if !strings.HasPrefix(part, "<table") {
+			title = html.UnescapeString(strings.TrimSuffix(strings.TrimSuffix(part[strings.Index(part, ">")+1:], "</h3>"), "</summary>"))
+			continue
+		}
+		var parsed struct {
+			Heads []cell `xml:"thead>tr>th"`
+			Rows  []struct {
+				Cells []cell `xml:"td"`
+			} `xml:"tbody>tr"`
+		}
+		require.NoError(t, xml.Unmarshal([]byte(part), &parsed), part)
+		g := grid{title: title, heads: lines(parsed.Heads)}
+		for _, r := range parsed.Rows {
+			g.rows = append(g.rows, lines(r.Cells))
+		}
+		grids = append(grids, g)
+	}
+	return grids
+}
+
+// textGrids reads a page for a terminal. Columns are found by their heads: those of
+// figures are flush right, the first two flush left.
+func textGrids(page string) (grids []grid) {
+	lines := strings.Split(page, "\n")
+	title := ""
+	left := func(line string, at int) string { // what begins there
+		r := []rune(line)
+		if at >= len(r) || at > 0 && r[at-1] != ' ' {
+			return ""
+		}
+		text, _, _ := strings.Cut(string(r[at:]), "  ")
+		return strings.TrimSpace(text)
+	}
+	right := func(line string, end int) string { // what ends there
+		r := []rune(line)
+		if end > len(r) || end < len(r) && r[end] != ' ' {
+			return ""
+		}
+		text := string(r[:end])
+		return strings.TrimSpace(text[strings.LastIndex("  "+text, "  "):])
+	}
+	for i, rule := range lines {
+		if rule == "" || strings.Trim(rule, "─") != "" {
+			continue
+		}
+		top := i - 1
+		for top > 0 && lines[top-1] != "" && !strings.HasPrefix(lines[top], "scenario") && !strings.HasPrefix(lines[top], "candidate") && !strings.HasPrefix(lines[top], "place") {
+			top--
+		}
+		first := top
+		for first > 0 && lines[first-1] != "" {
+			first--
+		}
+		if first < top { // a title may take several lines
+			title = lines[first]
+		}
+		under := ""
+		if top+1 < i {
+			under = lines[top+1]
+		}
+		g := grid{title: title}
+		var ends []int // of the columns that are flush right; the others begin at -n-1
+		for _, at := range regexp.MustCompile(`\S+(?: \S+)*`).FindAllStringIndex(lines[top], -1) {
+			head := lines[top][at[0]:at[1]]
+			begin, end := utf8.RuneCountInString(lines[top][:at[0]]), utf8.RuneCountInString(lines[top][:at[1]])
+			switch head {
+			case "scenario", "use", "candidate":
+				g.heads, ends = append(g.heads, [2]string{head, left(under, begin)}), append(ends, -begin-1)
+			default:
+				g.heads, ends = append(g.heads, [2]string{head, right(under, end)}), append(ends, end)
+			}
+		}
+		figure := regexp.MustCompile(`^(~?−?[0-9]|–$|–[⁰¹²³⁴⁵⁶⁷⁸⁹]|not resolvable)`)
+		parse := func(line string) (cells []string, begins bool) {
+			for h, end := range ends {
+				if end < 0 {
+					cells = append(cells, left(line, -end-1))
+					continue
+				}
+				c := right(line, end)
+				begins = begins || figure.MatchString(c) && slices.Contains(slices.Collect(maps.Values(figureHeads)), unitOfHead.ReplaceAllString(g.heads[h][0], ""))
+				if !figure.MatchString(c) && !strings.HasPrefix(c, "[") {
+					c = ""
+				}
+				cells = append(cells, c)
+			}
+			return cells, begins
+		}
+		for k := i + 1; k < len(lines) && lines[k] != ""; k++ {
+			cells, begins := parse(lines[k])
+			if !begins {
+				continue
+			}
+			row := make([][2]string, len(cells))
+			for h, c := range cells {
+				row[h][0] = c
+			}
+			if under, another := parse(lines[k+1]); !another {
+				for h, c := range under {
+					row[h][1] = c
+				}
+			}
+			g.rows = append(g.rows, row)
+		}
+		grids = append(grids, g)
+	}
+	return grids
 }
 
 func csvRows(t *testing.T, text string) (rows []map[string]string) {
@@ -87,7 +273,26 @@ func csvRows(t *testing.T, text string) (rows []map[string]string) {
 
 // Whatever figure two commands print of one record, they print the same
 // characters, in every form.
+//
+// It begins with a session of this machine, with a counter of 1234.5 W; made-up
+// records have what such a session has not.
 func TestOneFigureIsOneString(t *testing.T) {
+	t.Run("a session of this machine", func(t *testing.T) {
+		dir := t.TempDir()
+		page := filepath.Join(dir, "run.html")
+		code, stdout, stderr := perwatt(t, t.Context(), "run", "--preset", "smoke", "--uses", "mining,training", "--rounds", "6", "--threads", "1", "--window", "300ms", "--warmup", "100ms", "--limit", "100ms",
+			"--settle", "20ms", "--interval", "20ms", "--meter", "exec:joules 1234.5,boundary=wall,accuracy=1%,period=20ms,name=plug", "--store", filepath.Join(dir, "store"), "--format", "markdown", "--report", page)
+		require.Equal(t, exitOK, code, stderr)
+		files, err := filepath.Glob(filepath.Join(dir, "store", "*", "*.json"))
+		require.NoError(t, err)
+		require.Len(t, files, 1)
+		rec, err := results.ReadFile(files[0])
+		require.NoError(t, err)
+		ran := figuresOf(t, markdownGrids(stdout))
+		require.Equal(t, ran, oneString(t, rec, filepath.Join(dir, "store"), files[0]))
+		require.Equal(t, ran, figuresOf(t, htmlGrids(t, read(t, page))))
+		require.Regexp(t, `^[0-9]`, ran[[2]string{"mining", "throughput"}])
+	})
 	server := func(rounds, slow int, within float64, edit func(*results.Record)) func() *results.Record {
 		return func() *results.Record {
 			n := resultstest.Server("north", 1)
@@ -125,18 +330,21 @@ func TestOneFigureIsOneString(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			oneString(t, make())
+			rec := make()
+			raw, err := results.Seal(rec)
+			require.NoError(t, err)
+			dir := t.TempDir()
+			file := filepath.Join(dir, rec.Start.Format("2006-01"), rec.ID+".json")
+			require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+			require.NoError(t, os.WriteFile(file, raw, 0o644))
+			require.NotEmpty(t, oneString(t, rec, dir, file))
 		})
 	}
 }
 
-func oneString(t *testing.T, rec *results.Record) {
-	dir := t.TempDir()
-	raw, err := results.Seal(rec)
-	require.NoError(t, err)
-	file := filepath.Join(dir, "store", rec.Start.Format("2006-01"), rec.ID+".json")
-	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
-	require.NoError(t, os.WriteFile(file, raw, 0o644))
+// oneString compares what every command prints of the one record of a store, and
+// returns the figures as a reader sees them.
+func oneString(t *testing.T, rec *results.Record, dir, file string) map[[2]string]string {
 	out := func(argv ...string) string {
 		t.Helper()
 		code, stdout, stderr := perwatt(t, t.Context(), argv...)
@@ -144,15 +352,13 @@ func oneString(t *testing.T, rec *results.Record) {
 		return stdout
 	}
 	show := func(format report.Format) string {
-		return out("show", rec.ID, "--store", filepath.Join(dir, "store"), "--format", string(format))
+		return out("show", rec.ID, "--store", dir, "--format", string(format))
 	}
 	compared := func(format report.Format) string { return out("compare", file, "--format", string(format)) }
 	page := func(kind string) string {
-		name := filepath.Join(dir, "page."+kind)
+		name := filepath.Join(t.TempDir(), "page."+kind)
 		out("report", file, "-o", name)
-		raw, err := os.ReadFile(name)
-		require.NoError(t, err)
-		return string(raw)
+		return read(t, name)
 	}
 
 	require.Equal(t, show(report.Bench), compared(report.Bench))
@@ -189,60 +395,47 @@ func oneString(t *testing.T, rec *results.Record) {
 		same(x.HashesPerSample, c.Exchange[i].Rate, "exchange")
 	}
 
-	// Tables: to the character.
+	// Pages: to the character, in every form.
 	shown, held := show(report.Markdown), compared(report.Markdown)
-	mine, theirs := grids(shown), grids(held)
-	require.Equal(t, theirs, grids(page("md")))
-	text, other, web := show(report.Text), compared(report.Text), html.UnescapeString(page("html"))
-	seen := 0
-	for title, rows := range theirs {
-		id, _, _ := strings.Cut(title, ", ")
-		for _, r := range mine[firstTitle(mine)] {
-			scenario, role, _ := strings.Cut(r["scenario"], " · ")
-			use, _, _ := strings.Cut(r["use"], " · ")
-			if role != "" {
-				scenario += "/" + use
+	mine, theirs := figuresOf(t, markdownGrids(shown)), figuresOf(t, markdownGrids(held))
+	require.Equal(t, mine, figuresOf(t, textGrids(show(report.Text))))
+	require.Equal(t, mine, figuresOf(t, htmlGrids(t, page("html"))))
+	require.Equal(t, theirs, figuresOf(t, textGrids(compared(report.Text))))
+	require.Equal(t, theirs, figuresOf(t, markdownGrids(page("md"))))
+	for of, got := range theirs {
+		require.Equal(t, mine[of], got, of)
+	}
+	require.NotEmpty(t, theirs)
+	for _, g := range markdownGrids(held) {
+		for _, row := range g.rows {
+			at := g.column("hashes a sample")
+			if strings.HasPrefix(g.title, "Exchange between uses") {
+				number, unit, _ := strings.Cut(row[at][0], " ")
+				require.Contains(t, strings.ReplaceAll(shown, `\~`, "~"), "gives "+joinedBySpace(number, row[at][1], strings.TrimSuffix(cmp.Or(unit, unitOfHead.FindString(g.heads[at][1])), "/sample"))+" at mining")
 			}
-			if scenario != id {
-				continue
-			}
-			for _, head := range []string{"throughput", "power", "per joule", "energy per work"} {
-				want, ok := r[head]
-				if got, there := rows[0][head]; there && ok && got != "–" && !strings.HasPrefix(want, "–") {
-					require.Equal(t, want, got, "%s, %s", id, head)
-					number, unit, bounds := printed(t, got)
-					for _, form := range []string{text, other, web} {
-						require.Contains(t, form, number)
-						require.Contains(t, form, unit)
-						require.Contains(t, form, bounds)
+			if strings.HasPrefix(g.title, "One kilowatt-hour, shared") {
+				for _, y := range markdownGrids(shown) {
+					for _, given := range y.rows {
+						if !strings.HasPrefix(y.title, "One kilowatt-hour gives") {
+							continue
+						}
+						whole, share := seen(y.heads[y.column("work")], given[y.column("work")]), ""
+						switch gives := row[g.column("gives")][0]; {
+						case given[0][0] == "mining" && gives == "hashes":
+							share = "0 %"
+						case given[0][0] == "training-mlp" && gives == "samples":
+							share = "100 %"
+						default:
+							continue
+						}
+						require.Equal(t, whole, seen(g.heads[g.column(share)], row[g.column(share)]))
 					}
-					seen++
 				}
-			}
-		}
-		for _, r := range mine["Useful fp32 arithmetic"] {
-			if want := r["of the FMA peak"]; r["scenario"] == id && want != "" {
-				require.Equal(t, want, rows[0]["of the FMA peak"], id)
-			}
-		}
-	}
-	require.NotZero(t, seen)
-	for _, r := range theirs["Exchange between uses: hashes given up for one sample, on the same energy"] {
-		number, _, bounds := printed(t, r["hashes a sample"])
-		require.Contains(t, strings.ReplaceAll(shown, `\~`, "~"), "gives "+strings.TrimSpace(number+" "+bounds)+" ")
-	}
-	for _, r := range theirs["One kilowatt-hour, shared between mining and training"] {
-		for _, y := range mine["One kilowatt-hour gives"] {
-			switch {
-			case y["scenario"] == "mining" && r["gives"] == "hashes":
-				require.Equal(t, y["work"], r["0 %"])
-			case y["scenario"] == "training-mlp" && r["gives"] == "samples":
-				require.Equal(t, y["work"], r["100 %"])
 			}
 		}
 	}
 
-	// CSV, and the history.
+	// CSV: to the last digit, and what is printed is that, rounded.
 	metrics := map[string]map[string]string{}
 	for _, r := range csvRows(t, show(report.CSV)) {
 		id := r["scenario"]
@@ -250,63 +443,129 @@ func oneString(t *testing.T, rec *results.Record) {
 			id += "/" + r["use"]
 		}
 		metrics[id+" "+r["metric"]] = r
-	}
-	for _, r := range csvRows(t, compared(report.CSV)) {
-		want, ok := metrics[r["table"]+" "+r["metric"]]
-		for _, column := range []string{"value", "low", "high", "unit", "instrument"} {
-			if ok {
-				require.Equal(t, want[column], r[column], "%s %s %s", r["table"], r["metric"], column)
-			}
+		if figure, ok := mine[[2]string{id, figureHeads[r["metric"]]}]; ok {
+			requireRounded(t, r, figure)
 		}
 	}
-	night := rec.Start.Add(-12 * time.Hour).Format(time.DateOnly)
-	for _, r := range csvRows(t, out("track", "--store", filepath.Join(dir, "store"), "--night", night, "--format", "csv")) {
-		id := r["scenario"]
+	agrees := func(id string, r map[string]string, columns ...string) {
 		if want, ok := metrics[id+" "+r["metric"]]; ok {
-			for _, column := range []string{"value", "low", "high", "unit"} {
+			for _, column := range columns {
 				require.Equal(t, want[column], r[column], "%s %s %s", id, r["metric"], column)
 			}
 		}
 	}
-	site := filepath.Join(dir, "site")
-	out("track", "--store", filepath.Join(dir, "store"), "--night", night, "-o", site)
-	pages, err := filepath.Glob(filepath.Join(site, "group*.html"))
+	for _, r := range csvRows(t, compared(report.CSV)) {
+		agrees(r["table"], r, "value", "low", "high", "unit", "instrument")
+	}
+
+	// The history.
+	night := rec.Start.Add(-12 * time.Hour).Format(time.DateOnly)
+	tracked := func(argv ...string) string {
+		return out(append([]string{"track", "--store", dir, "--night", night}, argv...)...)
+	}
+	for _, r := range csvRows(t, tracked("--format", "csv")) {
+		agrees(r["scenario"], r, "value", "low", "high", "unit")
+	}
+	site := t.TempDir()
+	tracked("-o", site)
+	pages, err := filepath.Glob(filepath.Join(site, "*.html"))
 	require.NoError(t, err)
-	require.Len(t, pages, 1)
-	history, err := os.ReadFile(pages[0])
-	require.NoError(t, err)
-	for _, r := range mine[firstTitle(mine)] {
-		for _, head := range []string{"throughput", "power", "per joule"} {
-			if strings.HasPrefix(r[head], "–") || r[head] == "" || strings.HasPrefix(r["scenario"], "idle") {
-				continue
+	require.Len(t, pages, 2)
+	history := map[[2]string]string{}
+	for _, name := range pages {
+		for _, g := range htmlGrids(t, read(t, name)) {
+			for _, row := range g.rows {
+				metric, use, ok := strings.Cut(g.title, " at ")
+				at := g.column("value")
+				if filepath.Base(name) == "index.html" {
+					at, ok = g.column("now"), true
+					metric, use = row[g.column("figure")][0], row[g.column("use")][0]
+				}
+				if scenario, _, _ := strings.Cut(use, ", "); ok && at >= 0 {
+					head := figureHeads[strings.ReplaceAll(metric, " ", "_")]
+					of := [2]string{scenario, head}
+					if want, ok := mine[of]; ok {
+						history[of] = want
+						require.Equal(t, want, seen(g.heads[at], row[at]), "%s: %s", name, g.title)
+					}
+				}
 			}
-			number, unit, bounds := printed(t, r[head])
-			require.Contains(t, html.UnescapeString(string(history)), number, head)
-			require.Contains(t, html.UnescapeString(string(history)), unit, head)
-			require.Contains(t, string(history), bounds)
 		}
 	}
+	require.NotEmpty(t, history)
+
+	// Where each comes from.
 	for _, tb := range c.Tables {
-		for _, r := range mine[firstTitle(mine)] {
-			if want := r["per joule"]; r["scenario"] == tb.ID() && want != "" && !strings.HasPrefix(want, "–") {
-				number, unit, bounds := printed(t, want)
-				require.Contains(t, out("explain", tb.Groups[0].Rows[0].ID+"/"+results.WorkPerEnergy, file), strings.TrimSpace(number+" "+strings.TrimSpace(bounds+" "+unit)))
+		r := tb.Groups[0].Rows[0]
+		for metric := range r.Figures {
+			figure := theirs[[2]string{tb.ID(), figureHeads[metric]}]
+			if figure == "" || strings.HasPrefix(figure, "–") {
+				continue
 			}
+			m := readFigure.FindStringSubmatch(figure)
+			require.NotNil(t, m, figure)
+			title, _, _ := strings.Cut(out("explain", r.ID+"/"+metric, file), "\n\n")
+			require.Contains(t, strings.ReplaceAll(title, "\n", " · "), " · "+joinedBySpace(m[1]+m[2], m[5], m[3]))
 		}
+	}
+	return mine
+}
+
+// readFigure parts a figure: ~, number, unit, the mark of a reason and interval.
+var readFigure = regexp.MustCompile(`^(~?)(\S+)(?: ([^\[*]*?[^ \[*]))?(\*)?(?: (\[.*))?$`)
+
+func joinedBySpace(words ...string) string {
+	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
+}
+
+// requireRounded wants a printed figure to be that of a row of CSV, to half of its
+// last digit, with ~ if and only if it was not measured.
+func requireRounded(t *testing.T, row map[string]string, figure string) {
+	t.Helper()
+	if strings.HasPrefix(figure, "–") {
+		require.Empty(t, row["value"], figure)
+		return
+	}
+	m := readFigure.FindStringSubmatch(figure)
+	require.NotNil(t, m, figure)
+	require.Equal(t, row["origin"] != "" && row["origin"] != string(results.Measured), m[1] == "~", figure)
+	near := func(exact, printed string) {
+		t.Helper()
+		want, err := strconv.ParseFloat(exact, 64)
+		require.NoError(t, err, figure)
+		scale, ok := scales[strings.TrimSuffix(m[3], "/s")]
+		require.True(t, ok, "%q of %s", m[3], figure)
+		digits := strings.NewReplacer("\u202f", "", "−", "-").Replace(printed)
+		got, err := strconv.ParseFloat(digits, 64)
+		require.NoError(t, err, figure)
+		half := 0.5 // of the last digit
+		if _, decimals, ok := strings.Cut(digits, "."); ok {
+			half *= math.Pow10(-len(decimals))
+		} else {
+			half *= math.Pow10(len(digits) - len(strings.TrimRight(digits, "0")))
+		}
+		require.InDelta(t, want/scale, got, half*1.0001, "%s for %s", figure, exact)
+	}
+	near(row["value"], m[2])
+	if m[5] == "" {
+		require.Empty(t, row["low"], figure)
+		return
+	}
+	low, high, _ := strings.Cut(strings.Trim(m[5], "[])"), ", ")
+	near(row["low"], low)
+	if high != "∞" {
+		near(row["high"], high)
 	}
 }
 
-// firstTitle is that of the table with the figures of a record.
-func firstTitle(of map[string][]map[string]string) string {
-	for title, rows := range of {
-		if _, ok := rows[0]["net power"]; ok {
-			return title
+// scales are the SI values of printed units, less "/s".
+var scales = func() map[string]float64 {
+	out := map[string]float64{"%": 0.01, "W": 1, "shares": 1, "steps": 1}
+	for prefix, factor := range map[string]float64{"p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21} {
+		for _, unit := range []string{"H", "samples", "FLOP", "B"} {
+			out[prefix+unit], out[prefix+unit+"/J"] = factor, factor
 		}
+		out[prefix+"J/TH"], out[prefix+"J/GFLOP"], out[prefix+"J/GB"], out[prefix+"J/sample"], out[prefix+"W"] = factor/1e12, factor/1e9, factor/1e9, factor, factor
 	}
-	for title, rows := range of {
-		if _, ok := rows[0]["throughput"]; ok {
-			return title
-		}
-	}
-	return ""
-}
+	return out
+}()
