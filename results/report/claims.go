@@ -15,7 +15,7 @@ func said(s results.SelfReported, u results.Unit) string {
 	}
 	return s.Print(func(f results.Float) string {
 		if u == results.Kelvin {
-			return fmt.Sprintf("“%.1f °C”", float64(f)-273.15)
+			return "“" + table.Celsius(f) + "”"
 		}
 		return "“" + table.Quantity(f, u) + "”"
 	})

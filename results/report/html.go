@@ -467,7 +467,7 @@ func rules(i int, r *results.Record) table.Table {
 	}
 	t := table.Table{ID: fmt.Sprintf("rules-%d", i), Title: fmt.Sprintf("%s for ranking by the %s rules", verdict, results.Line(v.Rules, table.NameLimit)), Columns: table.Named("outcome", "rule", "found", "asked", "by")}
 	for _, f := range v.Findings {
-		t.Row(text(f.Outcome), text(f.Rule), text(f.Figure), text(f.Asks), text(f.Source))
+		t.Row(text(f.Outcome), text(f.Rule), text(table.Sentence(f.Figure, table.TextLimit)), text(f.Asks), text(f.Source))
 	}
 	return t
 }

@@ -194,7 +194,7 @@ func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack t
 	case c.Kind == results.Counter && !mean.IsAbsent():
 		said = mark + table.Quantity(mean, results.Watt) + " mean since it last moved"
 	case stands:
-		said = fmt.Sprintf("has not moved for %.3g s", at.Sub(last.at).Seconds())
+		said = "has not moved for " + table.Round(at.Sub(last.at).Seconds(), 3) + " s"
 	case c.Kind == results.Counter:
 		said = "counting from here"
 	default:

@@ -231,7 +231,7 @@ func breakEven(p Page, t economics.Table) []picture {
 		}
 		if len(m.Columns) == 0 {
 			for _, x := range s.At {
-				m.Columns = append(m.Columns, fmt.Sprintf("%g", x))
+				m.Columns = append(m.Columns, table.Round(x, 6))
 			}
 		}
 		m.Rows = append(m.Rows, table.Quantity(s.Of.Value, ""))

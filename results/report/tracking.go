@@ -840,11 +840,12 @@ func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
 
 // WriteAudit prints what a history says of the detectors.
 func WriteAudit(w io.Writer, a track.Audit) error {
-	share := func(v float64) string { return table.Percent(v) }
+	round := table.Round
 	_, err := fmt.Fprintf(w, `%d nights of all series; %d pairs of neighbouring nights of one revision and epoch
 guard: suspicious in %d of the pairs, %s [%s, %s] (0.2 %% by design)
-changes with no commit and no event: %d, %.3f [%.3f, %.3f] for each series and year (0.05 at most by design)
-changes for the worse %d, for the better %d: so uneven by chance with p = %.2g
-`, a.Nights, a.Pairs, a.Guard, share(a.Rate.Value), share(a.Rate.Low), share(a.Rate.High), a.Raised, a.PerYear.Value, a.PerYear.Low, a.PerYear.High, a.Worse, a.Better, a.Symmetry)
+changes with no commit and no event: %d, %s [%s, %s] for each series and year (0.05 at most by design)
+changes for the worse %d, for the better %d: so uneven by chance with p = %s
+`, a.Nights, a.Pairs, a.Guard, table.Percent(a.Rate.Value), table.Percent(a.Rate.Low), table.Percent(a.Rate.High),
+		a.Raised, round(a.PerYear.Value, 3), round(a.PerYear.Low, 3), round(a.PerYear.High, 3), a.Worse, a.Better, round(a.Symmetry, 2))
 	return err
 }

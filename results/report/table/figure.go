@@ -70,7 +70,16 @@ func Signed(x float64) string {
 	if math.IsNaN(x) {
 		return Absent
 	}
-	return Typeset(strconv.FormatFloat(100*x, 'f', 1, 64), plus) + " %"
+	t := Typeset(strconv.FormatFloat(100*x, 'f', 1, 64))
+	if x > 0 && strings.Trim(t, "0.") != "" {
+		t = "+" + t
+	}
+	return t + " %"
+}
+
+// Celsius prints a temperature in kelvins as a reader expects it: 72.5 °C.
+func Celsius(kelvin results.Float) string {
+	return Typeset(strconv.FormatFloat(float64(kelvin)-273.15, 'f', 1, 64)) + " °C"
 }
 
 // Round prints v with so many significant digits at most, and no zeros at the
@@ -366,32 +375,25 @@ func fixed(v float64, decimals, exp int) string {
 	return Typeset(n)
 }
 
-const plus = '+'
-
 // Typeset sets a number, as strconv writes it, as a reader expects it:
-// thousands apart, a true minus, no minus before zero, and a plus if that is
-// asked for.
-func Typeset(number string, sign ...rune) string {
+// thousands apart, a true minus also in the exponent, and none before zero.
+func Typeset(number string) string {
 	t, negative := strings.CutPrefix(strings.TrimPrefix(number, "+"), "-")
 	if t == "Inf" {
 		t = "∞"
+	} else {
+		whole := len(t)
+		if i := strings.IndexAny(t, ".e"); i >= 0 {
+			whole = i
+		}
+		for i := whole - 3; i > 0; i -= 3 {
+			t = t[:i] + string(results.ThinSpace) + t[i:]
+		}
 	}
-	whole, rest := t, ""
-	if i := strings.IndexAny(t, ".e"); i >= 0 {
-		whole, rest = t[:i], t[i:]
-	}
-	for i := len(whole) - 3; i > 0 && t != "∞"; i -= 3 {
-		whole = whole[:i] + string(results.ThinSpace) + whole[i:]
-	}
-	t = whole + rest
-	switch {
-	case strings.Trim(t, "0.") == "":
-	case negative:
+	if negative && strings.Trim(t, "0.") != "" {
 		t = "−" + t
-	case len(sign) > 0:
-		t = string(sign[0]) + t
 	}
-	return t
+	return strings.Replace(t, "e-", "e−", 1)
 }
 
 // joined joins what is not empty.

@@ -29,7 +29,7 @@ func TestQuantity(t *testing.T) {
 		{999.96, results.Watt, "1\u202f000 W"},
 		{999.96e3, per(results.Hash, results.Second), "1.000 MH/s"},
 		{-999.96e3, results.Joule, "−1.000 MJ"},
-		{1e-30, results.Watt, "1.000e-30 W"},
+		{1e-30, results.Watt, "1.000e−30 W"},
 		{1e30, results.Watt, "1.000e+30 W"},
 		{9.9999e-13, results.Joule, "1.000 pJ"},
 		{9.9996, results.Watt, "10.00 W"},
@@ -95,7 +95,7 @@ func TestFigure(t *testing.T) {
 		{999.96, 999.4, 1000.6, "W", results.Measured, "1\u202f000.0 [999.4, 1\u202f000.6] W"},
 		{2, 1.5, nan, "J/sample", results.Measured, "2.000 [1.500, ∞) J/sample"},
 		{2, nan, 2.5, "W", results.Measured, "2.000 W"},
-		{1e-30, 0.9e-30, 1.1e-30, "W", results.Measured, "1.000e-30 [9.000e-31, 1.100e-30] W"},
+		{1e-30, 0.9e-30, 1.1e-30, "W", results.Measured, "1.000e−30 [9.000e−31, 1.100e−30] W"},
 	} {
 		m := results.Figure{Value: c.value, Low: c.low, High: c.high, Unit: c.unit, Provenance: results.Provenance{Origin: c.origin}}
 		require.Equal(t, c.want, One(m), "%+v", c)

@@ -11,8 +11,10 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/perwatt/perwatt/results"
@@ -183,7 +185,7 @@ func Limited(items []Item) []Item {
 func (t *Table) items() []Item {
 	out := make([]Item, len(t.Items))
 	for i, it := range t.Items {
-		out[i] = Item{results.Line(it.About, 4*NameLimit), results.Line(it.Text, 3*TextLimit)}
+		out[i] = Item{results.Line(it.About, 4*NameLimit), Sentence(it.Text, 3*TextLimit)}
 	}
 	return out
 }
@@ -211,7 +213,7 @@ type laid struct {
 // printed is a cell as its reader sees it.
 type printed struct {
 	value, under string
-	sort         string // exact, for a page that can be sorted
+	sort         string // exact, as a script reads it
 	id           string
 	href, choice string // of a link
 	chart        Chart
@@ -221,7 +223,7 @@ type printed struct {
 func (t *Table) layout() (columns []laid, notes []string) {
 	var marks []string
 	note := func(why string) string {
-		why = results.Line(cmp.Or(why, "no reason is recorded"), TextLimit)
+		why = Sentence(cmp.Or(why, "no reason is recorded"), TextLimit)
 		i := slices.Index(marks, why)
 		if i < 0 {
 			i, marks = len(marks), append(marks, why)
@@ -276,7 +278,7 @@ func (t *Table) layout() (columns []laid, notes []string) {
 		}
 	}
 	for _, n := range t.Notes {
-		notes = append(notes, results.Line(n, TextLimit))
+		notes = append(notes, Sentence(n, TextLimit))
 	}
 	for i, why := range marks {
 		notes = append(notes, superscript(i+1)+" "+why)
@@ -296,7 +298,7 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 			}
 			return printed{value: value + note(x.Why)}
 		}
-		p := printed{sort: Exact(x.Value), id: results.Line(x.ID, 200)}
+		p := printed{sort: sortable(x.Value), id: results.Line(x.ID, 200)}
 		if l.unit != "" && s.fits(x.Figure) {
 			p.value, p.under = s.print(x.Figure)
 		} else {
@@ -309,7 +311,7 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 	case Word:
 		return printed{value: results.Line(string(x), l.Limit)}
 	case Base:
-		return printed{value: Exact(results.Float(x)), sort: Exact(results.Float(x))}
+		return printed{value: Exact(results.Float(x)), sort: sortable(results.Float(x))}
 	case Text:
 		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit)}
 	case Link:
@@ -317,13 +319,24 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 	case Chart:
 		return printed{chart: x}
 	case Number:
-		return printed{value: cmp.Or(results.Line(x.Print, l.Limit), Round(float64(x.Value), 4)), under: results.Line(x.Under, l.Limit), sort: Exact(x.Value)}
+		return printed{value: cmp.Or(results.Line(x.Print, l.Limit), Round(float64(x.Value), 4)), under: results.Line(x.Under, l.Limit), sort: sortable(x.Value)}
 	case Time:
 		at := time.Time(x).UTC()
 		return printed{value: at.Format("2006-01-02 15:04"), sort: strconv.FormatInt(at.Unix(), 10)}
 	}
 	return printed{}
 }
+
+// sortable is a number as JavaScript reads it.
+func sortable(v results.Float) string { return strings.Replace(Exact(v), "Inf", "Infinity", 1) }
+
+// Sentence is one line of a text that was written for a record, of at most limit
+// runes, with a true minus before its numbers.
+func Sentence(s string, limit int) string {
+	return asciiMinus.ReplaceAllString(results.Line(s, limit), "${1}−$2")
+}
+
+var asciiMinus = regexp.MustCompile(`(^|[ (\[“])-([0-9])`)
 
 // counts is the number of windows behind each row.
 func (t *Table) counts() laid {

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -150,4 +151,31 @@ perwatt verify 'a  b'
 		require.Contains(t, html, want)
 	}
 	require.NotContains(t, html, "left out")
+}
+
+// Whoever reads a page sees a true minus; whoever copies a command or a date, or
+// reads CSV, gets what was there.
+func TestMinus(t *testing.T) {
+	for text, want := range map[string]string{
+		"idle power moved by -3.0 % [-4, -2]": "idle power moved by −3.0 % [−4, −2]",
+		"-0.04 %":                             "−0.04 %",
+		"since 2026-09-14, record a-1.json":   "since 2026-09-14, record a-1.json",
+		"run --settle 5s -o x":                "run --settle 5s -o x",
+	} {
+		require.Equal(t, want, Sentence(text, TextLimit))
+		table := Table{Items: []Item{{"about", text}}, Notes: []string{text}}
+		require.Equal(t, 2, strings.Count(string(table.HTML()), ">"+want+"<"))
+	}
+	require.Equal(t, "−4.0 °C", Celsius(269.15))
+	require.Equal(t, "−3e−05", Round(-3e-5, 2))
+	require.Equal(t, "-3e-05", Exact(-3e-5))
+}
+
+// A script can sort by every number of a page.
+func TestSortable(t *testing.T) {
+	for value, want := range map[results.Float]string{1.5: "1.5", -2e9: "-2e+09", results.Float(math.Inf(1)): "Infinity", results.Float(math.Inf(-1)): "-Infinity"} {
+		table := Table{Columns: []Column{{Head: "x"}}}
+		table.Row(Number{Value: value})
+		require.Contains(t, string(table.HTML()), `data-sort="`+want+`"`)
+	}
 }
