@@ -26,6 +26,7 @@ import (
 	"github.com/perwatt/perwatt/harness"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 )
@@ -61,7 +62,7 @@ func benchmarkUse(b *testing.B, name string) {
 			require.NoError(b, m.Close())
 		}
 	})
-	kernels, err := all.Kernels(b.Context(), cpu.Info(), nil)
+	kernels, err := all.Kernels(b.Context(), []device.Info{cpu.Info()}, nil)
 	require.NoError(b, err)
 	host, err := os.Hostname()
 	require.NoError(b, err)

@@ -26,15 +26,13 @@ var tables = []interface {
 	Trial(on device.Info, caches int64) kernels.Trial
 }{&sha256d.Table, &sgemm.Table, &stream.Table, &vector.Table}
 
-// Kernels checks every row of every kernel on a device against known answers,
-// times it briefly and chooses one; force maps a kernel to the row that was
-// asked for.
-func Kernels(ctx context.Context, on device.Info, force map[string]string) ([]results.Kernel, error) {
+// Kernels checks every row of every kernel on each device against known answers,
+// times it briefly and chooses one a device; force maps a kernel to the row that
+// was asked for.
+func Kernels(ctx context.Context, on []device.Info, force map[string]string) ([]results.Kernel, error) {
 	var names []string
-	var trials []kernels.Trial
 	for _, t := range tables {
-		trials = append(trials, t.Trial(on, memory.LastLevelCaches()))
-		names = append(names, trials[len(trials)-1].Kernel)
+		names = append(names, t.Trial(device.Info{}, 0).Kernel)
 	}
 	for _, name := range slices.Sorted(maps.Keys(force)) {
 		if !slices.Contains(names, name) {
@@ -43,13 +41,16 @@ func Kernels(ctx context.Context, on device.Info, force map[string]string) ([]re
 	}
 	defer debug.FreeOSMemory() // before anything is measured
 	var out []results.Kernel
-	for _, t := range trials {
-		k, err := choose(ctx, t, force[t.Kernel])
-		if err != nil {
-			return nil, err
+	for _, d := range on {
+		for _, t := range tables {
+			trial := t.Trial(d, memory.LastLevelCaches())
+			k, err := choose(ctx, trial, force[trial.Kernel])
+			if err != nil {
+				return nil, err
+			}
+			k.Device = d.ID
+			out = append(out, k)
 		}
-		k.Device = on.ID
-		out = append(out, k)
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 )
 
@@ -56,10 +57,10 @@ func TestChoose(t *testing.T) {
 }
 
 func TestKernels(t *testing.T) {
-	_, err := Kernels(t.Context(), cpu.Info(), map[string]string{"abacus": "beads"})
+	_, err := Kernels(t.Context(), []device.Info{cpu.Info()}, map[string]string{"abacus": "beads"})
 	require.ErrorIs(t, err, bench.ErrUsage)
 	require.ErrorContains(t, err, `unknown kernel "abacus": known are sha256d, sgemm, stream, vector`)
-	_, err = Kernels(t.Context(), cpu.Info(), map[string]string{"vector": "beads"})
+	_, err = Kernels(t.Context(), []device.Info{cpu.Info()}, map[string]string{"vector": "beads"})
 	require.ErrorIs(t, err, bench.ErrUsage)
 	require.ErrorContains(t, err, `vector: no implementation "beads": use one of `)
 }

@@ -41,6 +41,7 @@ import (
 	"strings"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/vector"
@@ -63,26 +64,26 @@ const (
 // values by default are the network's.
 type option struct {
 	name string
-	auto func(n network) string // value by default
+	auto func(w *workload) string // value by default
 	set  func(w *workload, value string) error
 }
 
-func always(value string) func(network) string { return func(network) string { return value } }
+func always(value string) func(*workload) string { return func(*workload) string { return value } }
 
 var options = []option{
 	{"model", always("mlp"), func(w *workload, value string) (err error) {
 		w.net, err = lookup(value)
 		return err
 	}},
-	{vector.Table.Name, func(network) string {
-		row, _ := vector.Table.Pick(cpu.Info(), "") // generic runs on every CPU
+	{vector.Table.Name, func(w *workload) string {
+		row, _ := vector.Table.Pick(w.on, "") // without any, set says so
 		return row.Name
 	}, func(w *workload, value string) error {
-		row, err := vector.Table.Pick(cpu.Info(), value)
+		row, err := vector.Table.Pick(w.on, value)
 		w.vec = row.Impl
 		return err
 	}},
-	{"batch", func(n network) string { return strconv.Itoa(n.batch) }, func(w *workload, value string) (err error) {
+	{"batch", func(w *workload) string { return strconv.Itoa(w.net.batch) }, func(w *workload, value string) (err error) {
 		if w.batch, err = strconv.Atoi(value); err != nil || w.batch < 1 || w.batch > maxBatch {
 			return fmt.Errorf("it is a number of samples a thread and step from 1 to %d", maxBatch)
 		}
@@ -100,13 +101,13 @@ var options = []option{
 		w.dir = value
 		return nil
 	}},
-	{"goal", func(n network) string { return fmt.Sprint(n.goal) }, func(w *workload, value string) (err error) {
+	{"goal", func(w *workload) string { return fmt.Sprint(w.net.goal) }, func(w *workload, value string) (err error) {
 		if w.goal, err = strconv.ParseFloat(value, 64); err != nil || !(w.goal > 0 && w.goal <= 1) {
 			return errors.New("it is a held-out accuracy above 0, at most 1")
 		}
 		return nil
 	}},
-	{"lr", func(n network) string { return fmt.Sprint(n.lr) }, func(w *workload, value string) (err error) {
+	{"lr", func(w *workload) string { return fmt.Sprint(w.net.lr) }, func(w *workload, value string) (err error) {
 		if w.lr, err = strconv.ParseFloat(value, 32); err != nil || !(w.lr > 0 && w.lr <= 1) {
 			return errors.New("it is a learning rate above 0, at most 1")
 		}
@@ -116,6 +117,7 @@ var options = []option{
 
 type workload struct {
 	info  bench.Info
+	on    device.Info
 	net   network
 	batch int // samples a replica and step
 	gemm  gemmFunc
@@ -166,8 +168,8 @@ func configure(cfg bench.Config) (*workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &workload{gemm: row.Impl.GemmEpilogue, limit: maxSteps, info: bench.Info{
-		Name: "training", Use: "training", Device: cpu.ID, Impl: row.Name, Unit: results.Sample,
+	w := &workload{on: on.Info(), gemm: row.Impl.GemmEpilogue, limit: maxSteps, info: bench.Info{
+		Name: "training", Use: "training", Device: on.Info().ID, Impl: row.Name, Unit: results.Sample,
 		Threads: on.Threads, Seed: cfg.Seed, Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
 	}}
 	given := maps.Clone(cfg.Params)
@@ -175,7 +177,7 @@ func configure(cfg bench.Config) (*workload, error) {
 	for _, o := range options {
 		value, ok := given[o.name]
 		if !ok {
-			value = o.auto(w.net)
+			value = o.auto(w)
 		}
 		if err := o.set(w, value); err != nil {
 			return nil, fmt.Errorf("%s=%s: %w", o.name, value, err)

@@ -13,9 +13,7 @@ import (
 	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
-	"github.com/perwatt/perwatt/kernels/device"
 	devices "github.com/perwatt/perwatt/kernels/device/all"
-	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/report/table"
@@ -176,22 +174,24 @@ func watchMeters(cmd *cobra.Command, meters []power.Meter, interval time.Duratio
 
 func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.Duration, format string) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	node, err := harness.Fingerprint(harness.Roots{}, devices.List())
+	found := devices.List()
+	use := found[:1] // the load runs on the CPU
+	node, err := harness.Fingerprint(harness.Roots{}, found)
 	if err != nil {
 		return err
 	}
-	on, err := harness.Place([]device.Info{cpu.Info()}, node, max(1, len(node.Settings.CPUs)))
+	on, err := harness.Place(use, node, max(1, len(node.Settings.CPUs)))
 	if err != nil {
 		return err
 	}
-	kernels, err := benchall.Kernels(ctx, cpu.Info(), nil)
+	kernels, err := benchall.Kernels(ctx, use, nil)
 	if err != nil {
 		return err
 	}
 	f := runFlags{}
 	c := harness.Check{
 		Meters: meters, Device: on[0],
-		Use: "mining", Config: f.config(harness.Part{Use: "mining", Device: cpu.Info()}, kernels),
+		Use: "mining", Config: f.config(harness.Part{Use: "mining", Device: on[0].Info}, kernels),
 		Worker: func() *exec.Cmd { return selfCommand(workerName) }, Step: step, Interval: interval,
 		Progress: func(phase string, left time.Duration) {
 			say(stderr, "%s for %v, %v left", phase, step, left)

@@ -9,7 +9,6 @@ import (
 	"github.com/perwatt/perwatt/harness"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	devices "github.com/perwatt/perwatt/kernels/device/all"
-	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 )
@@ -36,7 +35,7 @@ func nodeCommand() *cobra.Command {
 				return fmt.Errorf("--meter: %w", err)
 			}
 			defer closeMeters(opened, cmd.ErrOrStderr())
-			kernels, err := benchall.Kernels(cmd.Context(), cpu.Info(), nil)
+			kernels, err := benchall.Kernels(cmd.Context(), devices.List(), nil)
 			if err != nil {
 				return err
 			}

@@ -238,13 +238,9 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	show := newProgress(stderr)
 	defer show.close()
 	show.say("checking and timing every kernel against known answers")
-	var kernels []results.Kernel
-	for _, d := range on {
-		chosen, err := benchall.Kernels(ctx, d, f.impls)
-		if err != nil {
-			return interrupted(ctx, err)
-		}
-		kernels = append(kernels, chosen...)
+	kernels, err := benchall.Kernels(ctx, on, f.impls)
+	if err != nil {
+		return interrupted(ctx, err)
 	}
 	var path string // of the record of the session that goes on
 	var saved func()
