@@ -1,4 +1,5 @@
-// Benchmarks of every use with every implementation that this CPU supports:
+// Benchmarks of every use with every implementation that a device of this machine
+// supports; the CPU, unlike others, is not named:
 //
 //	go test -run '^$' -bench . ./bench
 //	PERWATT_METER=rapl go test -run '^$' -bench Mining -count 10 ./bench | benchstat -
@@ -15,6 +16,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,7 +29,7 @@ import (
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/kernels/device"
-	"github.com/perwatt/perwatt/kernels/device/cpu"
+	devices "github.com/perwatt/perwatt/kernels/device/all"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -62,47 +64,56 @@ func benchmarkUse(b *testing.B, name string) {
 			require.NoError(b, m.Close())
 		}
 	})
-	kernels, err := all.Kernels(b.Context(), []device.Info{cpu.Info()}, nil)
+	kernels, err := all.Kernels(b.Context(), devices.List(), nil)
 	require.NoError(b, err)
 	host, err := os.Hostname()
 	require.NoError(b, err)
-	k := kernels[slices.IndexFunc(kernels, func(k results.Kernel) bool { return k.Name == use.Kernels[0] })]
+	head := results.Derive(&results.Record{Meters: harness.Describe(meters)}).PrimaryMeter
+	source, boundary, grade := "none", "none", "none"
+	if head != nil {
+		source, boundary = head.Meter, string(head.Boundary)
+		grade = string(results.GradeOf(head.Boundary, head.Origin, nil, 1))
+	}
 	models := []string{""}
 	if name == "training" {
 		models = all.Models()
 	}
-	for i, model := range models {
-		for _, im := range k.Impls {
-			// Networks beyond the first only by the row that would be chosen: the
-			// slow ones take minutes to show that they multiply rightly.
-			if !im.Supported || i > 0 && im.Name != k.Chosen {
-				continue
-			}
-			head := results.Derive(&results.Record{Meters: harness.Describe(meters)}).PrimaryMeter
-			source, boundary, grade := "none", "none", "none"
-			if head != nil {
-				source, boundary = head.Meter, string(head.Boundary)
-				grade = string(results.GradeOf(head.Boundary, head.Origin, nil, 1))
-			}
-			// testing prints a benchmark's name before it runs; between two
-			// benchmarks is the place for what they do not share.
-			fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
-			directions()
-			cfg, label := all.Config(name, cpu.ID, kernels), "impl="+im.Name
-			cfg.Impl, cfg.Device, cfg.Seed = im.Name, cpu.Device{Threads: runtime.GOMAXPROCS(0)}, 1
-			if model != "" {
-				cfg.Params["model"], label = model, "model="+model+"/"+label
-			}
-			b.Run(label, func(b *testing.B) {
-				w, err := use.New(cfg)
-				require.NoError(b, err)
-				defer w.Close()
-				require.NoError(b, w.Prepare(b.Context()))
-				measure(b, w, meters)
-				for _, c := range w.Check() {
-					require.True(b, c.OK, "%s: %s", c.Name, c.Detail)
+	for _, info := range devices.List() {
+		on, err := devices.Open(device.Config{Info: info, Threads: runtime.GOMAXPROCS(0)})
+		require.NoError(b, err)
+		k := kernels[slices.IndexFunc(kernels, func(k results.Kernel) bool { return k.Name == use.Kernels[0] && k.Device == info.ID })]
+		for i, model := range models {
+			for _, im := range k.Impls {
+				// Networks beyond the first only by the row that would be chosen: the
+				// slow ones take minutes to show that they multiply rightly.
+				if !im.Supported || i > 0 && im.Name != k.Chosen {
+					continue
 				}
-			})
+				// testing prints a benchmark's name before it runs; between two
+				// benchmarks is the place for what they do not share.
+				fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
+				directions()
+				cfg := all.Config(name, info.ID, kernels)
+				cfg.Impl, cfg.Device, cfg.Seed = im.Name, on, 1
+				var labels []string
+				if model != "" {
+					cfg.Params["model"] = model
+					labels = append(labels, "model="+model)
+				}
+				if info.ID != results.CPUDevice {
+					labels = append(labels, "device="+info.ID)
+				}
+				b.Run(strings.Join(append(labels, "impl="+im.Name), "/"), func(b *testing.B) {
+					w, err := use.New(cfg)
+					require.NoError(b, err)
+					defer w.Close()
+					require.NoError(b, w.Prepare(b.Context()))
+					measure(b, w, meters)
+					for _, c := range w.Check() {
+						require.True(b, c.OK, "%s: %s", c.Name, c.Detail)
+					}
+				})
+			}
 		}
 	}
 }

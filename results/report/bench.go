@@ -40,6 +40,7 @@ func (w *benchWriter) write(rec *results.Record) error {
 	config := provenance(rec, windows)
 	imported := rec.Plan.Preset == results.Imported
 	var lines []*benchfmt.Result
+	var threads []int // of each line
 	var names []store.BenchName
 	for _, w := range windows {
 		use := &w.Use
@@ -53,17 +54,19 @@ func (w *benchWriter) write(rec *results.Record) error {
 		}
 		if imported {
 			line.Config = origin(rec, use)
-			names = append(names, store.BenchName{Package: line.GetConfig("pkg"), Name: name, Threads: use.Threads})
 		} else {
 			impl := cmp.Or(results.Line(use.Impl, table.NameLimit), "none")
 			line.Config = append(config[:len(config):len(config)], benchfmt.Config{Key: "impl", Value: []byte(impl), File: true})
 		}
 		lines = append(lines, line)
+		threads = append(threads, max(1, use.Threads))
+		if !windows[i].Work.IsAbsent() { // what idles is not read back
+			names = append(names, store.BenchName{Package: line.GetConfig("pkg"), Name: name, Threads: use.Threads})
+		}
 	}
 	if !store.NamesTell(names) {
 		for i, line := range lines {
-			threads := strconv.Itoa(max(1, names[i].Threads))
-			line.Config = append(line.Config, benchfmt.Config{Key: "gomaxprocs", Value: []byte(threads), File: true})
+			line.Config = append(line.Config, benchfmt.Config{Key: "gomaxprocs", Value: []byte(strconv.Itoa(threads[i])), File: true})
 		}
 	}
 	// Rounds alternate; the repeats of a benchmark are printed together.
@@ -155,14 +158,22 @@ func origin(rec *results.Record, use *results.Use) (config []benchfmt.Config) {
 }
 
 // benchName names a window as perwatt's own benchmarks are: Mining,
-// Training/model=cnn, or Mullet/use=mining where uses share the scenario.
+// Training/model=cnn, Mullet/use=mining where uses share the scenario, and
+// Mining/device=cuda:0 on a device beside the CPU. The CPU is not named, nor is a
+// miner, which is alone in its record.
 func benchName(w *results.Window) string {
 	name := word(w.Use.Use)
 	if w.Use.Role == results.Foreground || w.Use.Role == results.Background {
-		name = word(w.Scenario) + "/use=" + name
+		scenario, _, _ := strings.Cut(w.Scenario, "@")
+		name = word(scenario) + "/use=" + name
 	}
 	if model := w.Use.Params["model"]; model != "" {
 		name += "/model=" + word(model)
+	}
+	switch on := w.Use.Device; on {
+	case "", results.CPUDevice, results.MinerDevice:
+	default:
+		name += "/device=" + word(on)
 	}
 	return strings.ToUpper(name[:1]) + name[1:]
 }
@@ -221,7 +232,7 @@ func benchLine(w *results.Window, name string) *benchfmt.Result {
 // word makes one field of a benchmark line.
 func word(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_./", r)) {
+		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_./:", r)) {
 			return r
 		}
 		return '_'

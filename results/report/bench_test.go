@@ -106,6 +106,38 @@ func TestBenchReturns(t *testing.T) {
 	}
 }
 
+// A use of the CPU and of a GPU are two benchmarks, also once they were imported.
+func TestBenchNamesTheDevice(t *testing.T) {
+	rec := sessions["measured"].record()
+	rec.Node.Devices = append(rec.Node.Devices, results.Device{ID: "cuda:0", Kind: results.KindGPU, Model: "H200"})
+	for _, run := range rec.Runs {
+		if run.Scenario != "mining" && run.Scenario != "mullet" {
+			continue
+		}
+		run.Scenario += "@cuda:0"
+		run.Uses, run.Traces = slices.Clone(run.Uses), slices.Clone(run.Traces)
+		for i := range run.Uses {
+			run.Uses[i].Device, run.Uses[i].Threads = "cuda:0", 0
+		}
+		for i := range run.Traces {
+			if run.Traces[i].Key.Use != "" {
+				run.Traces[i].Key.Device = "cuda:0"
+			}
+		}
+		rec.Runs = append(rec.Runs, run)
+	}
+	rec.Summary = results.Derive(rec)
+	var out bytes.Buffer
+	require.NoError(t, WriteBench(&out, []*results.Record{rec}))
+	records, _ := imported(t, out.String())
+	scenarios := records[0].Plan.Scenarios
+	require.Len(t, records, 1)
+	for _, name := range []string{"Mining", "Mining/device=cuda:0", "Mullet/use=mining", "Mullet/use=mining/device=cuda:0", "Mullet/use=training/model=mlp/device=cuda:0"} {
+		require.Contains(t, scenarios, name)
+		require.Equal(t, 10, strings.Count(out.String(), "\nBenchmark"+name+" ")+strings.Count(out.String(), "\nBenchmark"+name+"-64 "), name)
+	}
+}
+
 // benchstat sees what came out as what went in.
 func TestBenchstatReturns(t *testing.T) {
 	dir := t.TempDir()

@@ -151,7 +151,10 @@ func blocksOf(lines []benchLine, opt Bench) []*nameBlock {
 			byKey[key] = b
 			all = append(all, b)
 		}
-		if of[i] = b; l.failed == "" {
+		// A line that gives no figure may be of perwatt's idle machine, which has no
+		// threads.
+		of[i] = b
+		if _, _, _, ok := l.window(1); ok && l.failed == "" {
 			b.add(l.name)
 		}
 	}
