@@ -60,7 +60,7 @@ func (w *benchWriter) write(rec *results.Record) error {
 		}
 		lines = append(lines, line)
 		threads = append(threads, max(1, use.Threads))
-		if !windows[i].Work.IsAbsent() { // what idles is not read back
+		if !w.Work.IsAbsent() { // what idles is not read back
 			names = append(names, store.BenchName{Package: line.GetConfig("pkg"), Name: name, Threads: use.Threads})
 		}
 	}
