@@ -104,7 +104,7 @@ func toneOf(v track.Verdict) tone {
 }
 
 // Add takes in a group while its points are there.
-func (t *Tracking) Add(s *track.Standing) error {
+func (t *Tracking) Add(s *track.Group) error {
 	if t.byID == nil {
 		t.byID, t.vary = map[string]*group{}, varieties[store.Key]{}
 	}
@@ -477,7 +477,7 @@ func (t *Tracking) page() *table.Page {
 
 // silent says why it may be that there is no news of groups: nobody measured
 // tonight, or everybody learns. It is empty where something could have been told.
-func (t *Tracking) silent(groups ...track.Standing) string {
+func (t *Tracking) silent(groups ...track.Group) string {
 	var last *track.Node
 	judged, learns, words := false, 0, ""
 	nodes, absent := 0, 0

@@ -24,7 +24,7 @@ import (
 
 // nightly is a store, judged on its last night.
 type nightly struct {
-	groups []track.Standing
+	groups []track.Group
 	tool   string
 	night  int
 }
@@ -45,12 +45,10 @@ func years(nights int, name string) nightly {
 		if g == 1 {
 			env.Origin = string(results.Modelled)
 		}
-		s := track.Standing{
-			Group: track.Group{
-				Group: of, Points: map[store.Key][]store.Point{},
-				Events: []store.Event{{At: first.AddDate(0, 0, nights/3), Kind: "kernel", From: "6.8.0", To: "6.12.3" + name}},
-			},
-			Nodes: []track.Node{{NodeID: track.NodeID{Group: of.ID, Node: env.Node}, Last: out.night, Nights: nights, Measured: true, Expected: true}},
+		s := track.Group{
+			Group: of, Points: map[store.Key][]store.Point{},
+			Events: []store.Event{{At: first.AddDate(0, 0, nights/3), Kind: "kernel", From: "6.8.0", To: "6.12.3" + name}},
+			Nodes:  []track.Node{{NodeID: track.NodeID{Group: of.ID, Node: env.Node}, Last: out.night, Nights: nights, Measured: true, Expected: true}},
 		}
 		falls := nights * 2 / 3
 		for _, use := range []string{"mining", "training"} {
@@ -167,7 +165,7 @@ func TestTrackingPages(t *testing.T) {
 func TestGroupPageIsBounded(t *testing.T) {
 	first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	write := func(figures, events int) string {
-		s := track.Standing{Group: track.Group{Group: store.Group{ID: "g"}, Points: map[store.Key][]store.Point{}}}
+		s := track.Group{Group: store.Group{ID: "g"}, Points: map[store.Key][]store.Point{}}
 		for i := range figures {
 			j := track.Judged{Series: &track.Series{Key: store.Key{Group: "g", Scenario: fmt.Sprintf("use%05d", i), Use: "mining", Metric: results.Power, Unit: results.Watt}}, Watch: track.Watch{Mood: track.Quiet}}
 			if i == figures-1 {
@@ -179,7 +177,7 @@ func TestGroupPageIsBounded(t *testing.T) {
 		for i := range events {
 			s.Events = append(s.Events, store.Event{At: first.Add(time.Duration(i) * time.Minute), Kind: "by hand", Text: fmt.Sprintf("event %d of many", i)})
 		}
-		return string(nightly{groups: []track.Standing{s}}.pages(t)["group-g.html"])
+		return string(nightly{groups: []track.Group{s}}.pages(t)["group-g.html"])
 	}
 	few := write(3, 3)
 	require.NotContains(t, few, "are drawn")

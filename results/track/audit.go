@@ -27,9 +27,9 @@ type Audit struct {
 // NewAudit counts over every series of a store.
 func NewAudit(ctx context.Context, x *store.Index, opt Options) (Audit, error) {
 	var a Audit
-	_, err := Now(ctx, x, opt, func(s *Standing) error {
-		for i := range s.Judged {
-			a.Add(s.Judged[i].Series, s.Judged[i].Changes)
+	_, err := Now(ctx, x, opt, func(g *Group) error {
+		for _, j := range g.Judged {
+			a.Add(j.Series, j.Changes)
 		}
 		return ctx.Err()
 	})

@@ -136,8 +136,12 @@ type walk struct {
 	nearby              []night
 }
 
+func (p Past) clone() Past {
+	return Past{slices.Clone(p.Changes), slices.Clone(p.Withdrawn), slices.Clone(p.Alarms)}
+}
+
 func (s *Series) walk(past Past) *walk {
-	return &walk{history: s.history(), siblings: s.Siblings, Past: Past{slices.Clone(past.Changes), slices.Clone(past.Withdrawn), slices.Clone(past.Alarms)}}
+	return &walk{history: s.history(), siblings: s.Siblings, Past: past.clone()}
 }
 
 // step advances the pass to night i.
@@ -153,14 +157,14 @@ func (w *walk) step(i int) {
 	eldest := max(i-Horizon+1, start+young)
 	last := len(levels) - 1
 	open := last > 0 && i-levels[last] < Horizon // the last may still move
-	c, fresh := w.look(levels, eldest, i-shortest+1, i, alarm)
+	c, fresh := w.look(levels, eldest, i-shortest+1, i, true)
 	// The first nights of a new level can be mistaken for an earlier, smaller
 	// step. A change detected only on nights since c is c.
 	same := open && (!fresh || w.Changes[len(w.Changes)-1].Reached[0].Night >= c.From)
 	switch {
 	case same:
 		old := w.withdraw(len(w.Changes) - 1)
-		if of, ok := w.look(levels[:last], eldest, i-shortest+1, i, lasting); ok {
+		if of, ok := w.look(levels[:last], eldest, i-shortest+1, i, false); ok {
 			c = of
 		} else if !fresh {
 			return
@@ -203,7 +207,7 @@ func (w *walk) atEvent(e, i int) {
 	if was := slices.IndexFunc(w.Changes, func(c Change) bool { return c.Event != nil && c.Night == w.nights[at].n }); was >= 0 {
 		w.withdraw(was)
 	}
-	if c, ok := w.look(w.levels(w.epochs[e-1], at-1), at, at, i, lasting); ok {
+	if c, ok := w.look(w.levels(w.epochs[e-1], at-1), at, at, i, false); ok {
 		c.Event, c.From, c.To = &w.events[e-1], c.Night, c.Night
 		w.add(c, i)
 	}
@@ -221,14 +225,19 @@ func (w *walk) levels(start, i int) []int {
 }
 
 // look tries a step at every night from eldest to latest, within the last of
-// the levels, as seen from night i. With level alarm it looks for a new change,
-// which must not rest on one night; with lasting, for one to be kept.
-func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change, bool) {
+// the levels, as seen from night i. A fresh change needs the p-value alarm and
+// must not rest on one night; to keep a change, lasting suffices at first.
+func (w *walk) look(levels []int, eldest, latest, i int, fresh bool) (Change, bool) {
 	base := max(levels[0], i-Memory+1)
+	nights := w.nights[base : i+1]
 	own, judged := &w.own, &w.own
-	if own.see(w.nights[base:i+1], base, levels, false, nowhere); own.controlled {
+	if own.see(nights, base, levels, false, nowhere); own.controlled {
 		judged = &w.relative
-		judged.see(w.nights[base:i+1], base, levels, true, nowhere)
+		judged.see(nights, base, levels, true, nowhere)
+	}
+	level := lasting
+	if fresh {
+		level = alarm
 	}
 	eldest = max(eldest, base+judged.level+shortest)
 	if eldest > latest || !judged.hint(eldest-base, latest-base, level) {
@@ -241,7 +250,6 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 		}
 	}
 	f, k := fits[best], eldest+best-base
-	fresh := level == alarm
 	asked, less := judged.asks(k)
 	asked /= share(w.siblings, w.nights[i].n)
 	if fresh {
@@ -249,26 +257,23 @@ func (w *walk) look(levels []int, eldest, latest, i int, level float64) (Change,
 	} else {
 		level *= math.Pow(firm/lasting, max(0, float64(i-base-k-late))/(Horizon-late))
 	}
-	switch p := judged.p(k); {
-	case p > level,
-		judged != own && !own.bears(k, f.size, fresh),
-		fresh && w.byOne(levels, base, k, i, judged != own, less):
+	controlled, p := judged != own, judged.p(k)
+	if p > level || controlled && !own.bears(k, f.size, fresh) || fresh && w.byOne(levels, base, k, i, controlled, less) {
 		return Change{}, false
-	default:
-		from, to := dates(fits, best)
-		from, to, at := eldest+from, eldest+to, base+k
-		controlled, gradual := judged != own, judged.gradual(k)
-		judged.see(w.nights[base:i+1], base, levels, controlled, k)
-		latest = max(latest, base+judged.step)
-		return Change{
-			Night: w.nights[at].n, From: w.nights[from].n, To: w.nights[to].n,
-			Size: judged.size(eldest-base, latest-base, asked), P: p,
-			Controlled: controlled && hasControl(w.nights[max(levels[len(levels)-1], at-recent):at]) && hasControl(w.nights[at:i+1]),
-			LastGood:   w.nights[from-1].revision, FirstBad: w.nights[to].revision,
-			Record:  w.nights[at].record,
-			Gradual: gradual,
-		}, true
 	}
+	from, to := dates(fits, best)
+	from, to, at := eldest+from, eldest+to, base+k
+	gradual := judged.gradual(k)
+	judged.see(nights, base, levels, controlled, k)
+	latest = max(latest, base+judged.step)
+	return Change{
+		Night: w.nights[at].n, From: w.nights[from].n, To: w.nights[to].n,
+		Size: judged.size(eldest-base, latest-base, asked), P: p,
+		Controlled: controlled && hasControl(w.nights[max(levels[len(levels)-1], at-recent):at]) && hasControl(w.nights[at:i+1]),
+		LastGood:   w.nights[from-1].revision, FirstBad: w.nights[to].revision,
+		Record:  w.nights[at].record,
+		Gradual: gradual,
+	}, true
 }
 
 // bears reports whether the figure itself at night k is consistent with a step

@@ -47,7 +47,7 @@ func Judge(s *Series, past Past, upto, night int) Judged {
 	for _, n := range w.nights[max(0, at-late):at] {
 		j.recent = append(j.recent, n.n)
 	}
-	j.Before = Past{slices.Clone(w.Changes), slices.Clone(w.Withdrawn), slices.Clone(w.Alarms)}
+	j.Before = w.Past.clone()
 	if at < len(w.nights) && w.nights[at].n == night {
 		w.step(at)
 		j.Watch = w.watch
@@ -87,12 +87,10 @@ const (
 	Neutral     Verdict = "change" // at a known event, or neither good nor bad
 )
 
-// Part is one series of a finding.
+// Part is one change of a finding, with its series.
 type Part struct {
-	Key    store.Key
-	Better Direction
+	*Judged
 	Change Change
-	Alarms []Alarm // of the series
 }
 
 // NodeID names a node.
@@ -133,83 +131,78 @@ func (f *Finding) Primary() *Part { return &f.Parts[0] }
 // Findings merges the changes of many series: those of one date that can have
 // one cause are one finding. The latest come first.
 func Findings(all []Judged) []Finding {
-	type node struct {
-		j    *Judged
-		c    *Change
-		root int
-	}
-	var nodes []node
+	var parts []Part
 	for i := range all {
-		j := &all[i]
-		for k := range j.Changes {
-			c := &j.Changes[k]
-			nodes = append(nodes, node{j, c, len(nodes)})
+		for _, c := range all[i].Changes {
+			parts = append(parts, Part{&all[i], c})
 		}
 	}
-	slices.SortStableFunc(nodes, func(a, b node) int {
-		return cmp.Or(cmp.Compare(a.c.Night, b.c.Night), compare(a.j.Key, b.j.Key))
+	slices.SortStableFunc(parts, func(a, b Part) int {
+		return cmp.Or(cmp.Compare(a.Change.Night, b.Change.Night), compare(a.Key, b.Key))
 	})
-	for i := range nodes {
-		nodes[i].root = i
+	// Parts of one finding have one root.
+	parent := make([]int, len(parts))
+	for i := range parent {
+		parent[i] = i
 	}
-	var find func(i int) int
-	find = func(i int) int {
-		if nodes[i].root != i {
-			nodes[i].root = find(nodes[i].root)
+	root := func(i int) int {
+		for parent[i] != i {
+			parent[i] = parent[parent[i]]
+			i = parent[i]
 		}
-		return nodes[i].root
+		return i
 	}
-	together := func(a, b *node) bool {
-		if a.c.To < b.c.From-1 || b.c.To < a.c.From-1 {
-			return false
-		}
-		same := nodeOf(a.j.Key) == nodeOf(b.j.Key)
-		// Siblings that move in one direction share a cause: in the same figure, or
-		// in another in which both moved.
-		siblings := a.j.Key.Group == b.j.Key.Group && a.j.Better.worse(a.c.Size.Value) == b.j.Better.worse(b.c.Size.Value) &&
-			(sibling(a.j.Key) == sibling(b.j.Key) || slices.Contains(a.j.Beside[a.c.Night].Moved, b.j.Key.Node) || slices.Contains(b.j.Beside[b.c.Night].Moved, a.j.Key.Node))
-		meter := a.j.Meter != "" && a.j.Meter == b.j.Meter && a.j.Key.Metric == results.Power && b.j.Key.Metric == results.Power
-		code := a.c.LastGood != a.c.FirstBad && a.c.LastGood == b.c.LastGood && a.c.FirstBad == b.c.FirstBad && !a.j.Control && !b.j.Control &&
-			(same || a.j.Key.Group != b.j.Key.Group || useOf(a.j.Key) != useOf(b.j.Key)) // no commit slows one use on a node and speeds it up on its sibling
-		return same || siblings || meter || code
-	}
-	for i := range nodes {
-		for k := i + 1; k < len(nodes) && nodes[k].c.From <= nodes[i].c.To+1+Horizon; k++ {
-			if find(i) != find(k) && together(&nodes[i], &nodes[k]) {
-				nodes[find(k)].root = find(i)
+	for i := range parts {
+		for k := i + 1; k < len(parts) && parts[k].Change.From <= parts[i].Change.To+1+Horizon; k++ {
+			if root(i) != root(k) && parts[i].belongs(&parts[k]) {
+				parent[root(k)] = root(i)
 			}
 		}
 	}
-	clusters := map[int]*Finding{}
-	var order []int
-	for i := range nodes {
-		n := &nodes[i]
-		f := clusters[find(i)]
-		if f == nil {
-			f = &Finding{}
-			clusters[find(i)], order = f, append(order, find(i))
+	at := map[int]int{} // findings, by root
+	var out []Finding
+	for i, p := range parts {
+		n, known := at[root(i)]
+		if !known {
+			n = len(out)
+			at[root(i)], out = n, append(out, Finding{})
 		}
-		f.Parts = append(f.Parts, Part{n.j.Key, n.j.Better, *n.c, n.j.Alarms})
-		if !slices.Contains(f.Groups, n.j.Key.Group) {
-			f.Groups = append(f.Groups, n.j.Key.Group)
+		f := &out[n]
+		f.Parts = append(f.Parts, p)
+		if !slices.Contains(f.Groups, p.Key.Group) {
+			f.Groups = append(f.Groups, p.Key.Group)
 		}
-		b := n.j.Beside[n.c.Night]
+		b := p.Beside[p.Change.Night]
 		f.still = max(f.still, b.Still)
-		for _, name := range append([]string{n.j.Key.Node}, b.Moved...) {
-			if id := (NodeID{n.j.Key.Group, name}); !slices.Contains(f.Nodes, id) {
+		for _, name := range append([]string{p.Key.Node}, b.Moved...) {
+			if id := (NodeID{p.Key.Group, name}); !slices.Contains(f.Nodes, id) {
 				f.Nodes = append(f.Nodes, id)
 			}
 		}
 	}
-	world := worldOf(all)
-	var out []Finding
-	for _, r := range order {
-		f := clusters[r]
-		f.settle(world)
-		out = append(out, *f)
+	w := surroundingsOf(all)
+	for i := range out {
+		out[i].settle(w)
 	}
 	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Night, a.Night) })
 	return out
+}
+
+// belongs reports whether two changes can have one cause.
+func (p *Part) belongs(o *Part) bool {
+	a, b := &p.Change, &o.Change
+	if a.To < b.From-1 || b.To < a.From-1 {
+		return false
+	}
+	node := nodeOf(p.Key) == nodeOf(o.Key)
+	// Siblings that move in one direction share a cause: in the same figure, or
+	// in another in which both moved.
+	siblings := p.Key.Group == o.Key.Group && p.Better.worse(a.Size.Value) == o.Better.worse(b.Size.Value) &&
+		(sibling(p.Key) == sibling(o.Key) || slices.Contains(p.Beside[a.Night].Moved, o.Key.Node) || slices.Contains(o.Beside[b.Night].Moved, p.Key.Node))
+	meter := p.Meter != "" && p.Meter == o.Meter && p.Key.Metric == results.Power && o.Key.Metric == results.Power
+	code := a.LastGood != a.FirstBad && a.LastGood == b.LastGood && a.FirstBad == b.FirstBad && !p.Control && !o.Control &&
+		(node || p.Key.Group != o.Key.Group || useOf(p.Key) != useOf(o.Key)) // no commit slows one use on a node and speeds it up on its sibling
+	return node || siblings || meter || code
 }
 
 // useOf returns a key that all figures of a use share, on any node.
@@ -222,23 +215,21 @@ func useOf(k store.Key) store.Key {
 type surroundings struct {
 	control map[NodeID]bool            // nodes with a control
 	meters  map[string]map[NodeID]bool // nodes of a meter
-	meter   map[store.Key]string
-	isOwn   map[store.Key]bool   // series of the control itself
-	spans   map[store.Key][]Span // by the key that siblings share
+	spans   map[store.Key][]Span       // by the key that siblings share
 }
 
-func worldOf(all []Judged) surroundings {
-	w := surroundings{map[NodeID]bool{}, map[string]map[NodeID]bool{}, map[store.Key]string{}, map[store.Key]bool{}, map[store.Key][]Span{}}
+func surroundingsOf(all []Judged) surroundings {
+	w := surroundings{map[NodeID]bool{}, map[string]map[NodeID]bool{}, map[store.Key][]Span{}}
 	for _, j := range all {
 		w.spans[sibling(j.Key)] = j.Siblings
 		if j.Control {
-			w.control[nodeOf(j.Key)], w.isOwn[j.Key] = true, true
+			w.control[nodeOf(j.Key)] = true
 		}
 		if j.Meter != "" {
 			if w.meters[j.Meter] == nil {
 				w.meters[j.Meter] = map[NodeID]bool{}
 			}
-			w.meters[j.Meter][nodeOf(j.Key)], w.meter[j.Key] = true, j.Meter
+			w.meters[j.Meter][nodeOf(j.Key)] = true
 		}
 	}
 	return w
@@ -260,7 +251,7 @@ func (f *Finding) settle(w surroundings) {
 	// The primary part is that of a use, unless only the control changed.
 	slices.SortStableFunc(f.Parts, func(a, b Part) int {
 		own := func(p Part) int {
-			if w.isOwn[p.Key] {
+			if p.Control {
 				return 1
 			}
 			return 0
@@ -286,8 +277,7 @@ func (f *Finding) settle(w surroundings) {
 	var slower, faster, more, less, ownSlower, ownFaster, ownMore bool
 	var costlier bool // less work per joule
 	for _, p := range f.Parts {
-		up := p.Change.Size.Value > 1
-		own := w.isOwn[p.Key]
+		up, own := p.Change.up(), p.Control
 		switch p.Key.Metric {
 		case results.Throughput:
 			slower, faster = slower || !up, faster || up
@@ -345,7 +335,7 @@ func (f *Finding) settle(w surroundings) {
 // suffices that their node has a control.
 func (f *Finding) controlled(w surroundings) bool {
 	return slices.ContainsFunc(f.Parts, func(p Part) bool {
-		return p.Change.Controlled || w.isOwn[p.Key] || p.Key.Scenario == idle && w.control[nodeOf(p.Key)]
+		return p.Change.Controlled || p.Control || p.Key.Scenario == idle && w.control[nodeOf(p.Key)]
 	})
 }
 
@@ -357,13 +347,13 @@ func (f *Finding) isMeter(w surroundings, moved bool) bool {
 		if p.Key.Metric != results.Power {
 			continue
 		}
-		if m := w.meter[p.Key]; meter == "" {
-			meter = m
-		} else if m != meter {
+		if meter == "" {
+			meter = p.Meter
+		} else if p.Meter != meter {
 			return false
 		}
 		nodes[nodeOf(p.Key)] = true
-		up, down = up || p.Change.Size.Value > 1, down || p.Change.Size.Value < 1
+		up, down = up || p.Change.up(), down || p.Change.Size.Value < 1
 	}
 	return !moved && meter != "" && len(nodes) > 1 && len(nodes) == len(w.meters[meter]) && up != down
 }
@@ -408,7 +398,7 @@ func (f *Finding) What() string {
 func (f *Finding) At() string {
 	switch {
 	case f.Event != nil:
-		return string(f.Event.Kind) + " " + f.Event.What
+		return f.Event.Kind + " " + f.Event.What
 	case f.LastGood != f.FirstBad && f.FirstBad != "" && f.Cause != Gauge && f.Cause != Ageing:
 		return short(f.LastGood) + ".." + short(f.FirstBad)
 	}

@@ -76,7 +76,7 @@ func TestCauses(t *testing.T) {
 		"not the meter: another group on it is still": {all(use("g", "mining", 1, 1.04, beside), use("h", "mining", 1, 1.04, beside), use("i", "mining", 1, 1)), Ageing, Regression},
 		"not the meter: a rate moved too":             {all(use("g", "mining", 0.9, 1.04, beside), use("h", "mining", 1, 1.04)), Unknown, Regression},
 		"nobody did anything":                         {all(still, use("g", "mining", 0.95, 1, beside)), Unknown, Regression},
-		"a kernel":                                    {use("g", "mining", 0.95, 1, commit, func(_ *Series, c *Change) { c.Event = &Event{Night: 100, Kind: Kernel, What: "6.8 → 6.12"} }), Known, Neutral},
+		"a kernel":                                    {use("g", "mining", 0.95, 1, commit, func(_ *Series, c *Change) { c.Event = &Event{Night: 100, Kind: "kernel", What: "6.8 → 6.12"} }), Known, Neutral},
 	} {
 		f := Findings(c.judged)
 		require.Len(t, f, 1, name)
@@ -179,7 +179,7 @@ func TestGuardOfFewNights(t *testing.T) {
 	require.Equal(t, Missing, judgeNight(s, 1).Mood)
 	require.Equal(t, Missing, judgeNight(&Series{}, 1).Mood)
 	s = steady(rng, 30, none)
-	s.Events = []Event{{Night: 25, Kind: Kernel}}
+	s.Events = []Event{{Night: 25, Kind: "kernel"}}
 	require.True(t, judgeNight(s, 29).Young, "nothing is learned across an event")
 	// Of two records of a night the newer is judged: the older was measured again.
 	s = steady(rng, 30, none)

@@ -28,7 +28,7 @@ func gated(s *Series, rules *Rules, first, last int, each func(night int, j *Jud
 		seen.Points = slices.DeleteFunc(slices.Clone(s.Points), func(p Point) bool { return p.Night > night })
 		j := Judge(&seen, past, upto, night)
 		past, upto = j.Before, night-1
-		r := &Report{Night: night, rules: rules, Groups: []Standing{{Judged: []Judged{j}}}, Findings: Findings([]Judged{j})}
+		r := &Report{Night: night, rules: rules, Groups: []Group{{Judged: []Judged{j}}}, Findings: Findings([]Judged{j})}
 		if r.Fails() {
 			failed = append(failed, night)
 		}
@@ -270,7 +270,7 @@ func TestChangeTellsTheNightThatShowsIt(t *testing.T) {
 	s := stepped{better: Higher, before: 45, spread: 0.004, step: 0.08}.series(rand.New(rand.NewPCG(1, 12)))
 	var suspicious []int
 	failed := gated(s, &Rules{}, 45, 54, func(night int, j *Judged) {
-		r := &Report{Night: night, rules: &Rules{}, Groups: []Standing{{Judged: []Judged{*j}}}}
+		r := &Report{Night: night, rules: &Rules{}, Groups: []Group{{Judged: []Judged{*j}}}}
 		if len(r.Suspicions()) > 0 {
 			suspicious = append(suspicious, night)
 		}

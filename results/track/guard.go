@@ -177,47 +177,44 @@ func expect(before []night, levels []int, now night, normalise bool, limit float
 	for len(starts) > 0 && starts[len(starts)-1] == len(y) { // no night of it has a control
 		starts = starts[:len(starts)-1]
 	}
-	level := make([]float64, len(starts)) // median of each
-	last := len(starts) - 1
-	each := func(f func(level int, y []float64)) {
-		for i, from := range starts {
-			to := len(y)
-			if i < last {
-				to = starts[i+1]
-			}
-			f(i, y[from:to])
+	parts := make([][]float64, len(starts)) // of y, one a level
+	for i, from := range starts {
+		parts[i] = y[from:]
+		if i > 0 {
+			parts[i-1] = y[starts[i-1]:from]
 		}
 	}
-	each(func(i int, y []float64) { level[i] = median(slices.Clone(y)) })
+	level := make([]float64, len(parts)) // median of each
+	for i, part := range parts {
+		level[i] = median(slices.Clone(part))
+	}
+	last := len(parts) - 1
 	if len(y) < 3 {
 		return expected{off - level[last], nan, nan}
 	}
-	each(func(i int, y []float64) {
-		for k := range y {
-			y[k] -= level[i]
+	for i, part := range parts {
+		for k := range part {
+			part[k] -= level[i]
 		}
-	})
+	}
 	// A spike among the nights before must not hide the next.
 	winsorise(y, nil)
-	square, nights := 0.0, 0.0
-	each(func(i int, y []float64) {
-		mean := 0.0
-		for _, v := range y {
-			mean += v / float64(len(y))
+	square, mean := 0.0, 0.0 // mean of the last level
+	for _, part := range parts {
+		mean = 0
+		for _, v := range part {
+			mean += v / float64(len(part))
 		}
-		for _, v := range y {
+		for _, v := range part {
 			square += (v - mean) * (v - mean)
 		}
-		if i == last {
-			off -= level[last] + mean
-			nights = float64(len(y))
-		}
-	})
-	freedom := float64(len(y) - len(starts))
+	}
+	off -= level[last] + mean
+	freedom := float64(len(y) - len(parts))
 	if freedom < 1 {
 		return expected{off, nan, nan}
 	}
-	spread := max(math.Sqrt(square/freedom), floor) * math.Sqrt(1+1/nights)
+	spread := max(math.Sqrt(square/freedom), floor) * math.Sqrt(1+1/float64(len(parts[last])))
 	t := distuv.StudentsT{Sigma: 1, Nu: freedom}
 	return expected{off, spread * t.Quantile(1-limit/2), 2 * t.CDF(-math.Abs(off/spread))}
 }

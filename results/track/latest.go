@@ -36,17 +36,10 @@ type Options struct {
 type Report struct {
 	Calendar
 	Night    int
-	Groups   []Standing
+	Groups   []Group
 	Findings []Finding // the latest first
 	Ignored  map[store.Key]string
 	rules    *Rules
-}
-
-// Standing is a group with its judged series.
-type Standing struct {
-	Group
-	Judged []Judged
-	Nodes  []Node // by name
 }
 
 // Node is the state of a node of a group.
@@ -62,8 +55,8 @@ type Node struct {
 }
 
 // Measured reports whether any node of the group has figures of this night.
-func (s *Standing) Measured() bool {
-	return slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Measured })
+func (g *Group) Measured() bool {
+	return slices.ContainsFunc(g.Nodes, func(n Node) bool { return n.Measured })
 }
 
 // instead finds the series that replaced others of the same use, and notes the
@@ -106,6 +99,9 @@ func instead(judged []Judged) {
 	}
 }
 
+// byHand is the kind of an event that perwatt event records.
+const byHand = "by hand"
+
 // nodes returns the state of the nodes of a group.
 func (g *Group) nodes(night int) (nodes []Node) {
 	all := map[string]map[int]bool{}
@@ -122,24 +118,25 @@ func (g *Group) nodes(night int) (nodes []Node) {
 		n := Node{NodeID: NodeID{g.ID, name}, Last: slices.Max(slices.AppendSeq([]int{Never}, maps.Keys(all[name]))), Nights: len(all[name])}
 		n.Measured = n.Last == night
 		n.Expected = night-n.Last <= absence && (n.Nights > 1 || len(all) == 1) && !slices.ContainsFunc(g.Events, func(e store.Event) bool {
-			return e.Kind == store.Renamed && e.From == name || e.Kind == string(ByHand) && e.Node == name && g.Calendar.Night(e.At) >= n.Last
+			return e.Kind == store.Renamed && e.From == name || e.Kind == byHand && e.Node == name && g.Calendar.Night(e.At) >= n.Last
 		})
 		nodes = append(nodes, n)
 	}
 	return nodes
 }
 
-// Now judges every series of a store. Each group is passed to each with its
-// points before the next is read; the points are not kept.
-func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) error) (*Report, error) {
+// Now judges every series of a store, group by group in the order of their
+// identifiers. Each group is passed to each with its points before the next is
+// read; the points are not kept.
+func Now(ctx context.Context, x *store.Index, opt Options, each func(*Group) error) (*Report, error) {
 	r := &Report{Calendar: opt.Calendar, Night: opt.Night, Ignored: map[store.Key]string{}, rules: opt.Rules}
-	ids, load, err := Load(ctx, x, opt)
+	l, err := newLoader(ctx, x, opt)
 	if err != nil {
 		return nil, err
 	}
 	var all []Judged
-	for _, id := range ids {
-		g, was, err := remembered(ctx, x, id, opt, load)
+	for _, id := range slices.Sorted(maps.Keys(l.groups)) {
+		g, was, err := l.remembered(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -147,35 +144,35 @@ func Now(ctx context.Context, x *store.Index, opt Options, each func(*Standing) 
 		if len(g.Series) == 0 {
 			continue
 		}
-		s := Standing{Group: g, Nodes: g.nodes(opt.Night)}
+		g.Nodes = g.nodes(opt.Night)
 		for i := range g.Series {
 			if err := ctx.Err(); err != nil { // thousands of series take seconds
 				return nil, err
 			}
-			t := &g.Series[i]
-			if why, ok := opt.Rules.Ignored(t.Key); ok {
-				r.Ignored[t.Key] = why
+			s := &g.Series[i]
+			if why, ok := opt.Rules.Ignored(s.Key); ok {
+				r.Ignored[s.Key] = why
 				continue
 			}
-			m := was[t.Key]
-			s.Judged = append(s.Judged, Judge(t, m.Past, m.upto, opt.Night))
+			m := was[s.Key]
+			g.Judged = append(g.Judged, Judge(s, m.Past, m.upto, opt.Night))
 		}
-		instead(s.Judged)
-		askSiblings(s.Judged, opt.Night)
-		if err := remember(ctx, x, &s, opt, was); err != nil {
+		instead(g.Judged)
+		askSiblings(g.Judged, opt.Night)
+		if err := l.remember(ctx, &g, was); err != nil {
 			return nil, err
 		}
 		if each != nil {
-			if err := each(&s); err != nil {
+			if err := each(&g); err != nil {
 				return nil, err
 			}
 		}
-		s.Points, s.Ratios = nil, nil
-		for _, j := range s.Judged {
+		g.Points, g.Ratios = nil, nil
+		for _, j := range g.Judged {
 			j.Series.Points = nil
 		}
-		all = append(all, s.Judged...)
-		r.Groups = append(r.Groups, s)
+		all = append(all, g.Judged...)
+		r.Groups = append(r.Groups, g)
 	}
 	r.Findings = Findings(all)
 	return r, nil
@@ -247,15 +244,15 @@ func (r *Report) running(group []Judged, j *Judged) bool {
 
 // Fleeting returns the number of node names that were seen on one night only, if
 // that is the pattern of the group: names are then not those of machines.
-func (s *Standing) Fleeting() (names int) {
+func (g *Group) Fleeting() (names int) {
 	nights := map[int]bool{}
-	for _, n := range s.Nodes {
+	for _, n := range g.Nodes {
 		if n.Nights == 1 {
 			names++
 			nights[n.Last] = true
 		}
 	}
-	if len(nights) < shortest || 2*names < len(s.Nodes) {
+	if len(nights) < shortest || 2*names < len(g.Nodes) {
 		return 0
 	}
 	return names
@@ -263,9 +260,9 @@ func (s *Standing) Fleeting() (names int) {
 
 // Silent lists the nodes of a group without figures of a night. While siblings
 // have some, a node may still report; it is silent from the next night on.
-func (s *Standing) Silent(night int) (nodes []Node) {
-	some := s.Measured()
-	for _, n := range s.Nodes {
+func (g *Group) Silent(night int) (nodes []Node) {
+	some := g.Measured()
+	for _, n := range g.Nodes {
 		if !n.Measured && (!some || n.Last < night-1) {
 			nodes = append(nodes, n)
 		}
@@ -287,14 +284,37 @@ func (r *Report) Absent() (nodes []Node) {
 
 // Valid reports whether this night has measurements, and all that were expected.
 func (r *Report) Valid() bool {
-	return len(r.Absent()) == 0 && slices.ContainsFunc(r.Groups, func(g Standing) bool { return g.Measured() })
+	return len(r.Absent()) == 0 && slices.ContainsFunc(r.Groups, func(g Group) bool { return g.Measured() })
 }
 
 // Failed returns the night whose gate a finding failed, if any. That is the first
 // night on which the interval of a figure that became worse reaches what the
 // rules require, or an earlier night that failed the gate by itself. It depends
 // on the history alone: a night that is judged again fails again.
-func (r *Report) Failed(f *Finding) (night int, ok bool) { return f.fails(r.rules) }
+func (r *Report) Failed(f *Finding) (night int, ok bool) {
+	if f.Verdict != Regression {
+		return 0, false
+	}
+	first := func(n int) {
+		if !ok || n < night {
+			night, ok = n, true
+		}
+	}
+	for _, p := range f.Parts {
+		if !p.Better.worse(p.Change.Size.Value) || p.Key.Metric == results.Power && f.moved() {
+			continue
+		}
+		if i := slices.IndexFunc(p.Change.Reached, func(x Reach) bool { return x.Far >= r.rules.least(p.Key) }); i >= 0 {
+			first(p.Change.Reached[i].Night)
+		}
+		for _, a := range p.Alarms {
+			if a.Night >= p.Change.From && r.rules.counts(p.Key, p.Better, a.Size) {
+				first(a.Night)
+			}
+		}
+	}
+	return night, ok
+}
 
 // Failing reports whether a finding fails the gate of this night.
 func (r *Report) Failing(f *Finding) bool {
@@ -320,32 +340,6 @@ func (r *Report) Regressions() (n int) {
 
 // Fails reports whether this night fails the gate.
 func (r *Report) Fails() bool { return r.Regressions() > 0 }
-
-func (f *Finding) fails(rules *Rules) (night int, ok bool) {
-	if f.Verdict != Regression {
-		return 0, false
-	}
-	for i := range f.Parts {
-		p := &f.Parts[i]
-		if !p.Better.worse(p.Change.Size.Value) || p.Key.Metric == results.Power && f.moved() {
-			continue
-		}
-		for _, reach := range p.Change.Reached {
-			if reach.Far >= rules.least(p.Key) {
-				if !ok || reach.Night < night {
-					night, ok = reach.Night, true
-				}
-				break
-			}
-		}
-		for _, a := range p.Alarms {
-			if a.Night >= p.Change.From && rules.counts(p.Key, p.Better, a.Size) && (!ok || a.Night < night) {
-				night, ok = a.Night, true
-			}
-		}
-	}
-	return night, ok
-}
 
 // Learning returns the progress of a series that is too young to be judged.
 func (j *Judged) Learning() string {

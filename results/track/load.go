@@ -1,6 +1,7 @@
 package track
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -21,7 +22,8 @@ var relative = map[string]string{
 	results.RelativeThroughput: results.Throughput, results.RelativeWorkPerEnergy: results.WorkPerEnergy, results.RelativePower: results.Power,
 }
 
-// Group is a group of nodes with its series, those of the control included.
+// Group is a group of nodes with its series, those of the control included, and
+// how they are judged.
 type Group struct {
 	store.Group
 	Calendar Calendar
@@ -29,6 +31,8 @@ type Group struct {
 	Points   map[store.Key][]store.Point // of each series, oldest first
 	Ratios   map[store.Key]store.Series  // to the control, of each series that has one
 	Events   []store.Event
+	Judged   []Judged
+	Nodes    []Node // by name
 }
 
 const (
@@ -97,54 +101,58 @@ func LatestNight(ctx context.Context, x *store.Index, f store.Filter, now time.T
 	return c, night, nil
 }
 
-// Load returns the groups of a store in the order of their identifiers, and a
-// function that reads one of them as it was on a night.
-func Load(ctx context.Context, x *store.Index, opt Options) (groups []string, load func(group string, since time.Time) (Group, error), err error) {
-	f, night := opt.Filter, opt.Night
-	all, err := x.Groups(ctx)
-	if err != nil {
-		return nil, nil, err
+// loader reads the groups of a store as they were on a night.
+type loader struct {
+	Options
+	index  *store.Index
+	groups map[string]store.Group // by their identifiers
+	events []store.Event
+}
+
+func newLoader(ctx context.Context, x *store.Index, opt Options) (*loader, error) {
+	l := &loader{Options: opt, index: x}
+	var err error
+	if l.groups, err = x.Groups(ctx); err != nil {
+		return nil, err
 	}
-	events, err := x.Events(ctx, f)
-	if err != nil {
-		return nil, nil, err
+	if opt.Filter.Group != "" {
+		maps.DeleteFunc(l.groups, func(id string, _ store.Group) bool { return id != opt.Filter.Group })
 	}
-	for _, id := range slices.Sorted(maps.Keys(all)) {
-		if f.Group == "" || f.Group == id {
-			groups = append(groups, id)
+	l.events, err = x.Events(ctx, opt.Filter)
+	return l, err
+}
+
+// load reads the nights of a group since a time.
+func (l *loader) load(ctx context.Context, id string, since time.Time) (Group, error) {
+	g := Group{Group: l.groups[id], Calendar: l.Calendar, Points: map[store.Key][]store.Point{}, Ratios: map[store.Key]store.Series{}}
+	for _, e := range l.events {
+		if (e.Group == id || e.Group == "") && l.Calendar.Night(e.At) <= l.Night {
+			g.Events = append(g.Events, e)
 		}
 	}
-	return groups, func(id string, since time.Time) (Group, error) {
-		g := Group{Group: all[id], Calendar: opt.Calendar, Points: map[store.Key][]store.Point{}, Ratios: map[store.Key]store.Series{}}
-		for _, e := range events {
-			if (e.Group == id || e.Group == "") && opt.Calendar.Night(e.At) <= night {
-				g.Events = append(g.Events, e)
-			}
+	f := l.Filter
+	f.Group = id
+	if since.After(f.Since) {
+		f.Since = since
+	}
+	var found []store.Series
+	ratios := map[store.Key]store.Series{} // to the control, by the key of the metric
+	for s, err := range l.index.Series(ctx, f) {
+		if err != nil {
+			return g, err
 		}
-		of := f
-		of.Group = id
-		if since.After(of.Since) {
-			of.Since = since
+		s.Points = slices.DeleteFunc(s.Points, func(p store.Point) bool { return l.Calendar.Night(p.Start) > l.Night })
+		if metric, ok := relative[s.Metric]; ok {
+			ratios[unitless(s.Key, metric)] = s
+		} else if directions[s.Metric] != "" && len(s.Points) > 0 {
+			found = append(found, s)
 		}
-		var found []store.Series
-		ratios := map[store.Key]store.Series{} // to the control, by the key of the metric
-		for s, err := range x.Series(ctx, of) {
-			if err != nil {
-				return g, err
-			}
-			s.Points = slices.DeleteFunc(s.Points, func(p store.Point) bool { return opt.Calendar.Night(p.Start) > night })
-			if metric, ok := relative[s.Metric]; ok {
-				ratios[unitless(s.Key, metric)] = s
-			} else if directions[s.Metric] != "" && len(s.Points) > 0 {
-				found = append(found, s)
-			}
-		}
-		for _, s := range found {
-			g.add(s, ratios[unitless(s.Key, s.Metric)])
-		}
-		g.siblings()
-		return g, nil
-	}, nil
+	}
+	for _, s := range found {
+		g.add(s, ratios[unitless(s.Key, s.Metric)])
+	}
+	g.siblings()
+	return g, nil
 }
 
 // unitless is the key of a metric without its unit.
@@ -173,7 +181,7 @@ func (g *Group) add(s, ratio store.Series) {
 		if e.Node != "" && e.Node != s.Node {
 			continue
 		}
-		t.Events = append(t.Events, Event{Night: g.Calendar.Night(e.At), Kind: Kind(e.Kind), What: What(e)})
+		t.Events = append(t.Events, Event{Night: g.Calendar.Night(e.At), Kind: e.Kind, What: What(e)})
 	}
 	g.Series, g.Points[s.Key] = append(g.Series, t), s.Points
 }
@@ -230,15 +238,5 @@ func (g *Group) meter(s store.Series) string {
 
 // What describes an event.
 func What(e store.Event) string {
-	if e.Text != "" {
-		return e.Text
-	}
-	from, to := e.From, e.To
-	if from == "" {
-		from = "none"
-	}
-	if to == "" {
-		to = "none"
-	}
-	return from + " → " + to
+	return cmp.Or(e.Text, cmp.Or(e.From, "none")+" → "+cmp.Or(e.To, "none"))
 }

@@ -46,8 +46,8 @@ func known(s *Series, upto int) uint64 {
 
 // remembered loads as much of a group as is needed, and the kept state of its
 // series.
-func remembered(ctx context.Context, x *store.Index, id string, opt Options, load func(string, time.Time) (Group, error)) (Group, map[store.Key]memory, error) {
-	kept, err := x.Kept(ctx, id, opt.Filter)
+func (l *loader) remembered(ctx context.Context, id string) (Group, map[store.Key]memory, error) {
+	kept, err := l.index.Kept(ctx, id, l.Filter)
 	if err != nil {
 		return Group{}, nil, err
 	}
@@ -58,26 +58,19 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 		}
 	}
 	for _, k := range kept { // of series that still continue
-		if from := k.Before.Add(-tail); !opt.Whole && k.Before.After(latest.Add(-tail)) && (since.IsZero() || from.Before(since)) {
+		if from := k.Before.Add(-tail); !l.Whole && k.Before.After(latest.Add(-tail)) && (since.IsZero() || from.Before(since)) {
 			since = from
 		}
 	}
 	for {
-		g, err := load(id, since)
+		g, err := l.load(ctx, id, since)
 		if err != nil {
 			return g, nil, err
 		}
 		was, enough := map[store.Key]memory{}, true
 		for i := range g.Series {
 			s := &g.Series[i]
-			m := memory{upto: Never}
-			k, ok := kept[s.Key]
-			upto := opt.Calendar.Night(k.Before) - 1
-			if ok && upto < opt.Night && json.Unmarshal([]byte(k.Text), &m) == nil && m.Detector == detector && m.Begin == opt.Calendar.Begin && m.Events == known(s, upto) {
-				m.upto = upto
-			} else {
-				m = memory{upto: Never}
-			}
+			m := l.recall(s, kept)
 			was[s.Key] = m
 			nights := 0
 			for _, p := range s.Points {
@@ -85,7 +78,7 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 					nights++
 				}
 			}
-			all := m.upto > Never && m.First >= opt.Calendar.Night(since)
+			all := m.upto > Never && m.First >= l.Calendar.Night(since)
 			enough = enough && (nights >= Memory || all)
 		}
 		if since.IsZero() || enough {
@@ -95,23 +88,34 @@ func remembered(ctx context.Context, x *store.Index, id string, opt Options, loa
 	}
 }
 
-// remember keeps the state as of the night before: tonight may be measured
-// again.
-func remember(ctx context.Context, x *store.Index, s *Standing, opt Options, was map[store.Key]memory) error {
+// recall returns the kept state of a series if it still holds.
+func (l *loader) recall(s *Series, kept map[store.Key]store.Kept) memory {
+	if k, ok := kept[s.Key]; ok {
+		m := memory{upto: l.Calendar.Night(k.Before) - 1}
+		if m.upto < l.Night && json.Unmarshal([]byte(k.Text), &m) == nil && m.Detector == detector && m.Begin == l.Calendar.Begin && m.Events == known(s, m.upto) {
+			return m
+		}
+	}
+	return memory{upto: Never}
+}
+
+// remember keeps the state as of the night before: the night itself may be
+// measured again.
+func (l *loader) remember(ctx context.Context, g *Group, was map[store.Key]memory) error {
 	keep := map[store.Key]store.Kept{}
-	for _, j := range s.Judged {
-		if was[j.Key].upto >= opt.Night-1 {
+	for _, j := range g.Judged {
+		if was[j.Key].upto >= l.Night-1 {
 			continue
 		}
 		first := j.Points[0].Night
 		if m := was[j.Key]; m.upto > Never {
 			first = min(first, m.First)
 		}
-		text, err := json.Marshal(memory{Detector: detector, Begin: opt.Calendar.Begin, Events: known(j.Series, opt.Night-1), First: first, Past: j.Before})
+		text, err := json.Marshal(memory{Detector: detector, Begin: l.Calendar.Begin, Events: known(j.Series, l.Night-1), First: first, Past: j.Before})
 		if err != nil {
 			continue // JSON cannot hold a figure of it: it will be computed again
 		}
-		keep[j.Key] = store.Kept{Before: opt.Calendar.Begins(opt.Night), Text: string(text)}
+		keep[j.Key] = store.Kept{Before: l.Calendar.Begins(l.Night), Text: string(text)}
 	}
-	return x.Keep(ctx, opt.Filter, keep)
+	return l.index.Keep(ctx, l.Filter, keep)
 }

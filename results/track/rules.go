@@ -112,8 +112,9 @@ func (r *Rule) matches(k store.Key) bool {
 	if r.Threads > 0 && r.Threads != k.Threads {
 		return false
 	}
+	names := names(k)
 	for i, p := range r.patterns() {
-		if ok, _ := path.Match(p, names(k)[i]); p != "" && !ok {
+		if ok, _ := path.Match(p, names[i]); p != "" && !ok {
 			return false
 		}
 	}

@@ -106,12 +106,13 @@ func TestSilentNodes(t *testing.T) {
 		"names that do not last":         {map[string][]int{"a": {37}, "b": {38}, "c": {40}}, nil, []string{"a", "b"}, nil},
 		"the only one, seen once":        {map[string][]int{"a": {39}}, nil, []string{"a"}, []string{"a"}},
 		"it has another name":            {map[string][]int{"a": between(0, 36), "b": between(37, 40)}, []store.Event{{At: begins(37), Node: "b", Kind: store.Renamed, From: "a", To: "b"}}, []string{"a"}, nil},
-		"somebody took it away":          {map[string][]int{"a": between(0, 36), "b": between(0, 40)}, []store.Event{{At: begins(37), Node: "a", Kind: string(ByHand), Text: "sold"}}, []string{"a"}, nil},
-		"what was done to it before":     {map[string][]int{"a": between(0, 36), "b": between(0, 40)}, []store.Event{{At: begins(30), Node: "a", Kind: string(ByHand), Text: "new fans"}}, []string{"a"}, []string{"a"}},
-		"what was done to all the nodes": {map[string][]int{"a": between(0, 36), "b": between(0, 40)}, []store.Event{{At: begins(37), Kind: string(ByHand), Text: "moved"}}, []string{"a"}, []string{"a"}},
+		"somebody took it away":          {map[string][]int{"a": between(0, 36), "b": between(0, 40)}, []store.Event{{At: begins(37), Node: "a", Kind: byHand, Text: "sold"}}, []string{"a"}, nil},
+		"what was done to it before":     {map[string][]int{"a": between(0, 36), "b": between(0, 40)}, []store.Event{{At: begins(30), Node: "a", Kind: byHand, Text: "new fans"}}, []string{"a"}, []string{"a"}},
+		"what was done to all the nodes": {map[string][]int{"a": between(0, 36), "b": between(0, 40)}, []store.Event{{At: begins(37), Kind: byHand, Text: "moved"}}, []string{"a"}, []string{"a"}},
 	} {
 		g := histories(c.nights, c.events...)
-		r := Report{Night: night, Groups: []Standing{{Group: *g, Nodes: g.nodes(night)}}}
+		g.Nodes = g.nodes(night)
+		r := Report{Night: night, Groups: []Group{*g}}
 		names := func(nodes []Node) (names []string) {
 			for _, n := range nodes {
 				names = append(names, n.Node)
@@ -122,9 +123,9 @@ func TestSilentNodes(t *testing.T) {
 		require.Equal(t, c.absent, names(r.Absent()), name)
 	}
 	g := histories(map[string][]int{"a": {37}, "b": {38}, "c": {39}, "d": between(0, 40)})
-	require.Equal(t, 3, (&Standing{Nodes: g.nodes(night)}).Fleeting())
+	require.Equal(t, 3, (&Group{Nodes: g.nodes(night)}).Fleeting())
 	g = histories(map[string][]int{"a": {40}, "b": {40}, "c": {40}})
-	require.Zero(t, (&Standing{Nodes: g.nodes(night)}).Fleeting(), "it is their first night")
+	require.Zero(t, (&Group{Nodes: g.nodes(night)}).Fleeting(), "it is their first night")
 }
 
 // A node shares its alarms with those of its siblings that can be judged.

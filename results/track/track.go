@@ -104,23 +104,10 @@ func (c Calendar) Begins(night int) time.Time {
 // Date returns the day on which a night began.
 func Date(night int) time.Time { return time.Unix(int64(night)*86400, 0).UTC() }
 
-// Kind is the kind of an event.
-type Kind string
-
-const (
-	Kernel      Kind = "kernel"
-	Microcode   Kind = "microcode"
-	Firmware    Kind = "firmware"
-	Governor    Kind = "governor"
-	Meter       Kind = "meter"
-	Calibration Kind = "calibration"
-	ByHand      Kind = "by hand"
-)
-
 // Event is a known change of the machine. Night is the first of the new epoch.
 type Event struct {
 	Night int
-	Kind  Kind
+	Kind  string // as of [store.Event]: kernel, microcode …
 	What  string // such as "6.8.0 → 6.12.3"
 }
 
@@ -193,7 +180,7 @@ func (s *Series) history() history {
 		case at == 0 || at == len(h.nights):
 		case at == h.epochs[len(h.epochs)-1]:
 			last := &h.events[len(h.events)-1]
-			last.What += ", " + string(e.Kind) + " " + e.What
+			last.What += ", " + e.Kind + " " + e.What
 		default:
 			h.epochs, h.events = append(h.epochs, at), append(h.events, e)
 		}
