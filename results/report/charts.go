@@ -1,9 +1,12 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
@@ -11,11 +14,11 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// picture is a chart with the caption that the page prints over it.
+// picture is a chart with its caption.
 type picture struct {
 	Caption string
 	SVG     template.HTML
-	Data    template.HTML // for the script
+	Data    template.HTML // JSON for the page's script
 }
 
 func pictured(h chart.Head, c chart.Chart) []picture {
@@ -24,27 +27,19 @@ func pictured(h chart.Head, c chart.Chart) []picture {
 
 func chartCSS() string { return chart.CSS() }
 
-// drawn is a figure of a comparison as a chart draws it.
-func drawn(i results.Figure, tie int) chart.Figure {
-	f := chart.Of(i)
-	f.Tie = tie
-	return f
-}
-
-// rankingChart is the index of every candidate that has one at a use.
+// rankingChart ranks the candidates by their index at a use.
 func rankingChart(p Page, t compare.Table, id string) []picture {
 	c := chart.Ranking{
 		Head: chart.Head{ID: id, Title: "Work per joule at " + results.Line(t.ID(), 60)},
 		Axis: chart.AxisOf("work per joule against the reference", results.Ratio), Base: 1, Margin: p.Comparison.Margin,
 		BaseText: fmt.Sprintf("%s = 100 %%, margin ± %s", results.Line(p.Comparison.Reference, 40), table.Percent(p.Comparison.Margin)),
 	}
-	c.Axis.Free = true
 	for _, g := range t.Groups {
 		for _, r := range g.Rows {
 			if r.Index.Value.IsAbsent() {
 				continue
 			}
-			c.Rows = append(c.Rows, chart.Ranked{Name: r.Candidate, Figure: drawn(r.Index, r.Tie), Reference: r.Candidate == p.Comparison.Reference})
+			c.Rows = append(c.Rows, chart.Ranked{Name: r.Candidate, Figure: chart.Of(r.Index), Tie: r.Tie, Reference: r.Candidate == p.Comparison.Reference})
 		}
 	}
 	if len(c.Rows) < 2 {
@@ -66,8 +61,7 @@ func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 			if !ok1 || !ok2 {
 				continue
 			}
-			y := drawn(thr, 0)
-			c.Points = append(c.Points, chart.Point{Name: r.Candidate, X: drawn(pow, 0), Y: y, Group: provenanceOf(g), Reference: r.Candidate == p.Comparison.Reference})
+			c.Points = append(c.Points, chart.Point{Name: r.Candidate, X: chart.Of(pow), Y: chart.Of(thr), Group: provenanceOf(g), Reference: r.Candidate == p.Comparison.Reference})
 		}
 	}
 	if len(c.Points) < 2 {
@@ -76,8 +70,8 @@ func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 	return pictured(c.Head, c)
 }
 
-// planeCharts set mining against each training, relative to the reference, and
-// leave out some if there are many.
+// planeCharts plot mining against each training, relative to the reference, and
+// say how many trainings are left out.
 func planeCharts(p Page) (out []picture, left int) {
 	c := p.Comparison
 	efficiency := func(scenario, use, candidate string) (results.Figure, results.Origin) {
@@ -128,8 +122,8 @@ func planeCharts(p Page) (out []picture, left int) {
 	return out, left
 }
 
-// mixChart is what a kilowatt-hour gives, shared between two uses, and what
-// both at once gave.
+// mixChart plots what a kilowatt-hour yields if mining and training share it,
+// and what it yielded in a co-run.
 func mixChart(p Page, scenario, id string) []picture {
 	c := chart.Lines{
 		Head: chart.Head{ID: id, Title: "One kilowatt-hour, shared between mining and " + results.Line(scenario, 40)},
@@ -158,29 +152,20 @@ func mulletChart(p Page) []picture {
 		Head: chart.Head{ID: "mullet", Title: "Mining behind training: hashes gained against training kept"},
 		Kept: chart.AxisOf("training kept", results.Ratio), Gained: chart.AxisOf("hashes gained", results.Hash.Per(results.Second)),
 	}
+	of := candidatesByRecord(p)
 	for _, r := range p.Records {
 		m := r.Summary.CoRunCost
 		if m == nil {
 			continue
 		}
-		name := r.Node.Name
-		for _, cand := range p.Comparison.Candidates {
-			for _, s := range cand.Records {
-				if s.ID == r.ID {
-					name = cand.ID
-				}
-			}
-		}
+		name := cmp.Or(of[r.ID], r.Node.Name)
 		note := "extra watts not resolvable"
 		if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Status == results.Known {
 			value, _ := table.Split(m.ExtraPower)
 			note = "extra " + value
 		}
-		known := false
-		for i := range c.Points {
-			known = known || c.Points[i].Name == name
-		}
-		if !known { // its first session; the table beside has them all
+		known := func(c chart.Point) bool { return c.Name == name }
+		if !slices.ContainsFunc(c.Points, known) { // the first session; the table has them all
 			c.Points = append(c.Points, chart.Point{Name: name, X: chart.Of(m.TrainingKept), Y: chart.Of(m.HashesGained), Note: note, Reference: name == p.Comparison.Reference})
 		}
 	}
@@ -190,16 +175,23 @@ func mulletChart(p Page) []picture {
 	return pictured(c.Head, c)
 }
 
-// Traces are drawn of so many candidates: the first run at a use of each.
-const traceCandidates = 4
-
-func traceCharts(p Page) (out []picture) {
-	of := map[string]string{} // candidates, by record
+// candidatesByRecord maps the IDs of records to those of their candidates.
+func candidatesByRecord(p Page) map[string]string {
+	of := map[string]string{}
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
 			of[r.ID] = c.ID
 		}
 	}
+	return of
+}
+
+// The most candidates with a trace.
+const traceCandidates = 4
+
+// traceCharts plot the first run at a use of each candidate.
+func traceCharts(p Page) (out []picture) {
+	of := candidatesByRecord(p)
 	drawnOf := map[string]bool{}
 	for n, r := range p.Records {
 		candidate, known := of[r.ID]
@@ -233,36 +225,25 @@ func traceCharts(p Page) (out []picture) {
 	return out
 }
 
-// slopes is the power of the headline's channels over a run.
+// slopes sums the power of the primary meter's channels over a run.
 func slopes(run *results.Run, head *results.PrimaryMeter, t0 float64) (out []chart.Sample) {
-	times, sums := map[float64]int{}, []float64{}
-	var order []float64
-	traces := make(map[results.TraceKey]*results.Trace, len(run.Traces))
-	for i := range run.Traces {
-		traces[run.Traces[i].Key] = &run.Traces[i]
-	}
+	sums := map[float64]float64{}
 	for _, name := range head.Channels {
-		tr := traces[results.MeterKey(head.Meter, name)]
+		tr := run.Trace(results.MeterKey(head.Meter, name))
 		if tr == nil {
 			return nil
 		}
 		for _, s := range sampled(tr, t0) {
-			i, ok := times[s.T]
-			if !ok {
-				i = len(sums)
-				times[s.T] = i
-				sums, order = append(sums, 0), append(order, s.T)
-			}
-			sums[i] += s.V
+			sums[s.T] += s.V
 		}
 	}
-	for i, t := range order {
-		out = append(out, chart.Sample{T: t, V: sums[i]})
+	for _, t := range slices.Sorted(maps.Keys(sums)) {
+		out = append(out, chart.Sample{T: t, V: sums[t]})
 	}
 	return out
 }
 
-// sampled are the samples of a gauge, or the slopes of a counter.
+// sampled returns the samples of a gauge or the slopes of a counter.
 func sampled(tr *results.Trace, t0 float64) (out []chart.Sample) {
 	for i := range tr.T {
 		t, v := float64(tr.T[i]), float64(tr.V[i])

@@ -3,7 +3,6 @@ package chart
 import (
 	"math"
 	"strconv"
-	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -14,21 +13,21 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// scale is an axis with its limits. Its ticks carry the units of the tables
-// and thin spaces, which gonum's tickers do not.
+// scale is an axis with limits and ticks. gonum's tickers know neither the
+// prefixes of the tables nor their thin spaces, so the tickers are ours.
 type scale struct {
 	plot.Axis
 	exp  int    // the power of ten of the ticks' labels
-	unit string // what the labels count, "" if each says it itself
+	unit string // of the labels; "" if each label has its own
 }
 
 func (s scale) ticks() []plot.Tick { return s.Tick.Marker.Ticks(s.Min, s.Max) }
 
-// clamp is v, or the end of the scale beyond which it lies.
+// clamp limits v to the range of the scale.
 func (s scale) clamp(v float64) float64 { return min(max(v, s.Min), s.Max) }
 
-// scale lays the axis out for values, which are in its unit, with about want
-// ticks. A share pad of the range stays free at each end, but not below a zero.
+// scale covers values, given in the unit of the axis, with about want ticks.
+// The share pad of the range stays free at each end, except at zero.
 func (a Axis) scale(values []float64, want int, pad float64) scale {
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for _, v := range values {
@@ -60,7 +59,7 @@ func (a Axis) scale(values []float64, want int, pad float64) scale {
 	if zeroed {
 		lo, hi = min(lo, 0), max(hi, 0)
 	}
-	// Differences that a float hardly holds are none.
+	// A range below the precision of its values is widened.
 	if least := max(math.Abs(lo), math.Abs(hi)) * 1e-6; hi-lo <= least {
 		d := max(least, math.Abs(hi)*0.05)
 		if d == 0 {
@@ -86,33 +85,30 @@ func (a Axis) scale(values []float64, want int, pad float64) scale {
 	return s
 }
 
-// title names an axis with the unit of its labels.
+// title is the title of the axis with the unit of its labels.
 func (a Axis) title(s scale) string {
 	t := results.Line(a.Title, 60)
-	switch {
-	case s.unit == "":
-		return t
-	case t == "":
-		return s.unit
-	}
-	return t + ", " + s.unit
+	return t + noteIf(t != "" && s.unit != "", ", ") + s.unit
 }
 
-// symbol is the unit with the prefix for a power of ten.
+// symbol is the unit with the SI prefix for a power of ten, or with the power
+// itself if no prefix exists for it.
 func (a Axis) symbol(exp int) string {
-	if exp%3 != 0 || exp < -12 || exp > 21 {
+	if !hasPrefix(exp) {
 		return "10^" + strconv.Itoa(exp) + " " + results.Line(a.Unit, 24)
 	}
 	return [...]string{"p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z"}[exp/3+4] + results.Line(a.Unit, 24)
 }
 
-// exponent is the power of ten with which x is best printed.
+func hasPrefix(exp int) bool { return exp%3 == 0 && exp >= -12 && exp <= 21 }
+
+// exponent is the power of ten by which x is divided for printing.
 func (a Axis) exponent(x float64) int {
 	if x == 0 || !drawable(x) {
 		return 0
 	}
 	lo, hi := max(min(a.MinExp, 0), -12), min(max(a.MaxExp, 0), 21)
-	// A hair, so that 1000 computed as 999.9999999 is still a thousand.
+	// The tolerance makes 999.9999999 a thousand.
 	e := int(math.Floor(math.Log10(math.Abs(x)*(1+1e-9))/3)) * 3
 	if bounded := min(max(e, lo), hi); e >= bounded-3 && e <= bounded+3 {
 		return bounded
@@ -120,7 +116,7 @@ func (a Axis) exponent(x float64) int {
 	return int(math.Floor(math.Log10(math.Abs(x) * (1 + 1e-9)))) // no prefix reaches it
 }
 
-// print prints a value with its unit.
+// print prints a value with three significant digits and its unit.
 func (a Axis) print(v float64) string {
 	switch {
 	case math.IsNaN(v):
@@ -131,42 +127,49 @@ func (a Axis) print(v float64) string {
 		return "−∞"
 	}
 	e := a.exponent(v)
-	t := digits(v / math.Pow10(e))
-	u := a.symbol(e)
-	if u == "" {
-		return t
-	}
-	if e%3 != 0 || e < -12 || e > 21 {
-		return t + "·" + u
-	}
-	return t + " " + u
-}
-
-// digits prints three significant digits.
-func digits(x float64) string {
+	x := v / math.Pow10(e)
 	decimals := 0
 	if x != 0 {
 		decimals = min(max(0, 2-int(math.Floor(math.Log10(math.Abs(x)*1.0005)))), 9)
 	}
+	return a.number(fixed(x, decimals), e)
+}
+
+// round prints a value without trailing zeros, such as that of a tick.
+func (a Axis) round(v float64) string {
+	e := a.exponent(v)
+	return a.number(ended(v, e), e)
+}
+
+// number appends the unit to a printed number.
+func (a Axis) number(digits string, exp int) string {
+	u := a.symbol(exp)
+	switch {
+	case u == "":
+		return digits
+	case hasPrefix(exp):
+		return digits + " " + u
+	}
+	return digits + "·" + u
+}
+
+func fixed(x float64, decimals int) string {
 	return table.Typeset(strconv.FormatFloat(x, 'f', decimals, 64))
 }
 
-// round prints a value whose digits end by themselves.
-func (a Axis) round(v float64) string {
-	e := a.exponent(v)
-	t := table.Typeset(strconv.FormatFloat(v/math.Pow10(e), 'g', 6, 64))
-	return strings.TrimSpace(t + " " + a.symbol(e))
+func ended(v float64, exp int) string {
+	return table.Typeset(strconv.FormatFloat(v/math.Pow10(exp), 'g', 6, 64))
 }
 
-// linearTicks are 1, 2 or 5 times a power of ten apart.
+// linearTicks puts ticks at multiples of 1, 2 or 5 times a power of ten.
 type linearTicks struct{ want, exp int }
 
-// step is the distance of ticks for a range.
+// step is the distance between ticks for a range of the given size.
 func (t linearTicks) step(size float64) float64 {
 	raw := size / float64(max(t.want, 1))
 	p := math.Pow(10, math.Floor(math.Log10(raw)))
 	for _, k := range []float64{1, 2, 5} {
-		if k*p >= raw*0.71 { // the nearest, rather than the next
+		if k*p >= raw*0.71 { // rounds to the nearest step, not up to the next
 			return k * p
 		}
 	}
@@ -183,18 +186,19 @@ func (t linearTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 		if v > hi+step*1e-9 {
 			break
 		}
-		ticks = append(ticks, plot.Tick{Value: v, Label: table.Typeset(strconv.FormatFloat(v/math.Pow10(t.exp), 'f', decimals, 64))})
+		ticks = append(ticks, plot.Tick{Value: v, Label: fixed(v/math.Pow10(t.exp), decimals)})
 	}
 	return ticks
 }
 
-// logTicks are at 1, 2 and 5, or at powers of ten if there are many.
+// logTicks puts ticks at 1, 2 and 5, at powers of ten over many decades, and
+// closer within less than one.
 type logTicks struct {
 	axis Axis
 	want int
 }
 
-// exponent is the power of ten of all labels, if they have one in common.
+// exponent is the power of ten of the labels, if all have the same.
 func (t logTicks) exponent(lo, hi float64) (exp int, one bool) {
 	exp = t.axis.exponent(hi)
 	return exp, exp == t.axis.exponent(lo)
@@ -224,7 +228,7 @@ func (t logTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 			}
 			label := t.axis.round(v)
 			if one {
-				label = table.Typeset(strconv.FormatFloat(v/math.Pow10(exp), 'g', 6, 64))
+				label = ended(v, exp)
 			}
 			ticks = append(ticks, plot.Tick{Value: v, Label: label})
 		}
@@ -232,25 +236,25 @@ func (t logTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// panel is the area of a chart in which things lie by two scales.
+// panel is the area of a chart that is spanned by two scales.
 type panel struct {
 	box
 	x, y scale
 }
 
-// panel has room on its left for the labels of y.
+// panel leaves room on the left for the labels of y.
 func (s *surface) panel(top, height, right float64, y scale) *panel {
 	return &panel{box: box{s.gutter(y), top, s.w - right, top + height}, y: y}
 }
 
-// columns is how many ticks, so far apart, fit below the panel.
+// columns is the number of ticks at the given distance that fit below the panel.
 func (p *panel) columns(apart float64) int { return int((p.x1 - p.x0) / apart) }
 
-// atX and atY are the place of v, at most at the edge of the panel.
+// atX and atY are the position of v, limited to the panel.
 func (p *panel) atX(v float64) float64 { return p.x0 + p.x.Norm(p.x.clamp(v))*(p.x1-p.x0) }
 func (p *panel) atY(v float64) float64 { return p.y1 - p.y.Norm(p.y.clamp(v))*(p.y1-p.y0) }
 
-// plot draws what gonum's plotters draw, within the panel.
+// plot runs gonum's plotters, which clip to the panel.
 func (s *surface) plot(p *panel, items ...plot.Plotter) {
 	c := draw.Canvas{Canvas: s, Rectangle: vg.Rectangle{Min: pt(p.x0, p.y1), Max: pt(p.x1, p.y0)}}
 	for _, i := range items {
@@ -258,7 +262,7 @@ func (s *surface) plot(p *panel, items ...plot.Plotter) {
 	}
 }
 
-// bars draws the intervals of two figures about the point where they stand.
+// bars draws the error bars of the point x, y.
 func (s *surface) bars(p *panel, x, y Figure, style draw.LineStyle, cap vg.Length) {
 	if lo, hi, ok := x.bounds(); ok {
 		lo, hi = p.x.clamp(lo), p.x.clamp(hi)
@@ -270,9 +274,9 @@ func (s *surface) bars(p *panel, x, y Figure, style draw.LineStyle, cap vg.Lengt
 	}
 }
 
-// yAxis draws the labels left of a panel, faint lines across it, and the
-// title above at the given height. It and xAxis do what gonum's axes do not:
-// they keep labels apart and within the sheet.
+// yAxis draws the labels left of the panel, the grid, and the title above, with
+// its baseline at title. gonum's axes do not keep labels apart and within the
+// drawing; yAxis and xAxis do.
 func (s *surface) yAxis(p *panel, a Axis, title float64) {
 	s.note(0, title, s.fit(a.title(p.y), s.w*0.8), "")
 	s.plot(p, &plotter.Grid{Horizontal: pen(grid, 1)})
@@ -281,11 +285,11 @@ func (s *surface) yAxis(p *panel, a Axis, title float64) {
 	}
 }
 
-// upright draws faint lines at the ticks of x.
+// upright draws the grid lines of x.
 func (s *surface) upright(p *panel) { s.plot(p, &plotter.Grid{Vertical: pen(grid, 1)}) }
 
-// xAxis draws the axis below a panel, without labels that would meet, and
-// ends the sheet there.
+// xAxis draws the axis below the panel, drops labels that would overlap, and
+// sets the height of the drawing.
 func (s *surface) xAxis(p *panel, a Axis) {
 	s.stroke(pen(rule, 1), p.x0, p.y1, p.x1, p.y1)
 	for _, t := range p.x.ticks() {

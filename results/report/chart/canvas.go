@@ -9,14 +9,13 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// canvas writes polylines and whole circles, stroked or filled, as SVG
-// elements. It implements those methods of vg.Canvas that gonum's plotters
-// call for them; the others are nil. Colours are classes, so it takes inks
-// only.
+// canvas is a vg.Canvas that writes SVG elements. It implements what gonum's
+// plotters call to draw polylines; of arcs it draws full circles. All other
+// methods are nil. A colour must be an ink and becomes a class.
 type canvas struct {
 	vg.Canvas
 	buf   bytes.Buffer
-	look  string // attributes of the path element that is still open, "" if none is
+	look  string // attributes of the open path element; "" if none is open
 	ink   ink
 	width vg.Length
 	dash  []vg.Length
@@ -51,8 +50,8 @@ func (c *canvas) Stroke(p vg.Path) {
 // Fill fills p.
 func (c *canvas) Fill(p vg.Path) { c.draw(p, ` class="f-`+string(c.ink)+`"`) }
 
-// draw adds p to the last element if that looks the same, so that a grid or
-// the error bars of a series take one element.
+// draw appends p to the previous element if both look the same, so that a grid
+// or the error bars of a series take one element.
 func (c *canvas) draw(p vg.Path, look string) {
 	if len(p) == 0 { // clipped away
 		return
@@ -83,7 +82,7 @@ func (c *canvas) draw(p vg.Path, look string) {
 	}
 }
 
-// markup ends the path element, if one is open, and writes s.
+// markup closes the open path element, if any, and writes s.
 func (c *canvas) markup(s string) {
 	if c.look != "" {
 		c.buf.WriteString(`"/>`)

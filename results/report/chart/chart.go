@@ -1,26 +1,24 @@
-// Package chart draws the pictures of a report as inline SVG: what was found,
-// with its interval, named where it stands.
+// Package chart draws the charts of a report as inline SVG: values with their
+// intervals and names.
 //
-// A chart is a struct of plain numbers; its SVG method returns a fragment that
-// stands in a page whose stylesheet holds CSS. The fragment carries two
-// drawings, one for wide containers and one for phones, and the stylesheet
-// shows the one that fits. It has a title and a description for those who
-// cannot see it, no script, no style of its own, no reference to anything
-// outside, and every colour is a custom property, so that the page's colour
-// scheme and its printer choose. Names and notes may come from anywhere: they
-// are cleaned, cut and escaped here.
+// A chart is a struct of plain numbers. Its SVG method returns a fragment for a
+// page whose stylesheet includes CSS. The fragment holds two drawings, one for
+// wide containers and one for phones; the stylesheet shows the one that fits.
+// Each has a title and a description for screen readers, and neither script,
+// style nor external references. Every colour is a custom property, so the
+// page's colour scheme and print styles apply. Names and notes are untrusted:
+// they are cleaned, cut and escaped here.
 //
-// Hue is never alone in saying something: series differ by shape or dash,
-// verdicts by glyph, and what was not measured is hollow and has a ~. Axes
-// start at zero unless they say otherwise, gaps stay gaps, and what is left
-// out for want of room is counted in words.
+// Colour never carries meaning alone: series also differ by shape or dash,
+// verdicts by glyph, and values that were not measured are hollow and marked ~.
+// Axes start at zero unless Free is set, gaps are not bridged, and a note counts
+// what is left out for lack of room.
 //
-// The package scales and places; it computes no statistics. The same chart
-// gives the same bytes. Axes, scales and type metrics are those of gonum/plot,
-// drawn on a vg.Canvas of our own: that of vgsvg writes style attributes,
-// which a page with a content security policy refuses and a dark scheme cannot
-// reach, and it places text by the metrics of a font that the reader may not
-// have.
+// The package computes no statistics. Its output is deterministic. Scales, type
+// metrics, lines, grids, bands and error bars are gonum/plot's, drawn on our own
+// vg.Canvas. The one of vgsvg writes style attributes, which a content security
+// policy refuses and a dark scheme cannot change, and positions text by the
+// metrics of a font that the reader may not have.
 package chart
 
 import (
@@ -35,16 +33,16 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// Chart is what every chart of this package can do.
+// Chart is implemented by every chart of this package.
 type Chart interface {
 	// SVG returns the drawings, for a page whose stylesheet holds CSS.
 	SVG() template.HTML
 }
 
-// Head is what every chart needs besides its data.
+// Head holds what every chart needs besides its data.
 type Head struct {
 	ID    string // prefix of the ids within the page: letters, digits, - and _
-	Title string // for those who cannot see the chart; the page prints a heading of its own
+	Title string // for screen readers; the page prints its own heading
 	Empty string // why there is nothing to show, if there is nothing
 }
 
@@ -57,11 +55,10 @@ type Figure struct {
 	Low, High float64
 
 	Modelled bool   // not measured: drawn hollow, ~ before its text
-	Tie      int    // figures with the same tie, not 0, cannot be told apart
 	Text     string // as the tables print it, ~ included; "" lets the axis print it
 }
 
-// Of is a figure as the tables print it.
+// Of converts a figure and keeps the text that the tables print.
 func Of(m results.Figure) Figure {
 	text, _ := table.Split(m)
 	return Figure{
@@ -70,15 +67,15 @@ func Of(m results.Figure) Figure {
 	}
 }
 
-// Axis says how the numbers along one direction are printed. The zero value is
-// a bare number from zero.
+// Axis describes one direction of a chart and how its numbers are printed. The
+// zero value prints bare numbers and starts at zero.
 type Axis struct {
 	Title  string  // what is counted: "power"
 	Unit   string  // the symbol that follows a number, without prefix: "W"
 	Factor float64 // from a figure's unit to this one, 1e12 for J/hash → J/TH; 0 means 1
 
-	// MinExp and MaxExp are the powers of ten for which the unit takes SI
-	// prefixes; 0 and 0 for a unit that takes none.
+	// MinExp and MaxExp are the least and the greatest power of ten whose SI
+	// prefix the unit takes, -12 to 21; both are 0 for a unit without prefixes.
 	MinExp, MaxExp int
 
 	Free bool // the axis need not start at zero
@@ -89,7 +86,7 @@ type Axis struct {
 // tables.
 func AxisOf(title string, u results.Unit) Axis {
 	s := table.ShapeOf(u)
-	if s.Most > 0 { // which it reaches without a prefix
+	if s.Most > 0 { // the tables print all values without a prefix
 		s.Max = 0
 	}
 	return Axis{Title: title, Unit: s.Symbol, Factor: s.Factor, MinExp: s.Min, MaxExp: s.Max}
@@ -121,8 +118,8 @@ func (f Figure) bounds() (low, high float64, ok bool) {
 	return f.Low, f.High, f.Low < f.High && (drawable(f.Low) || drawable(f.High))
 }
 
-// extent lists what the figure needs of an axis, which leaves out what is not
-// drawable.
+// extent lists the values that an axis must include; scale skips those that are
+// not drawable.
 func (f Figure) extent() []float64 {
 	if lo, hi, ok := f.bounds(); ok {
 		return []float64{f.Value, lo, hi}
@@ -130,7 +127,7 @@ func (f Figure) extent() []float64 {
 	return []float64{f.Value}
 }
 
-// text prints the figure, which is in the unit of its axis.
+// text prints the figure, which must be in the unit of the axis.
 func (f Figure) text(a Axis) string {
 	switch t := results.Line(f.Text, 48); {
 	case t != "":
@@ -150,23 +147,20 @@ func (f Figure) spoken(a Axis) string {
 	return t
 }
 
-// drawing is a chart as the frame around it sees it.
+// drawing is the part of a chart that differs between kinds.
 type drawing interface {
-	// empty says why there is nothing to draw, "" if there is something.
-	empty() string
 	// describe says in words what the drawing shows.
 	describe() string
 	// draw draws onto s and sets its height.
 	draw(s *surface)
 }
 
-// svg frames a drawing.
-func svg(h Head, d drawing) template.HTML {
+// svg writes both drawings; a non-empty why says why there is nothing to draw.
+func svg(h Head, why string, d drawing) template.HTML {
 	id := identifier(h.ID)
 	title := cmp.Or(results.Line(h.Title, 120), "Chart")
 	var out strings.Builder
 	out.WriteString(`<div class="chart">`)
-	why := d.empty()
 	for _, narrow := range []bool{false, true} {
 		s := newSurface(narrow)
 		desc := ""
@@ -180,7 +174,7 @@ func svg(h Head, d drawing) template.HTML {
 		s.write(&out, id, title, desc)
 	}
 	out.WriteString("</div>\n")
-	return template.HTML(out.String()) // #nosec G203 -- of our own markup and numbers; surface.write, text and tip escape what is foreign
+	return template.HTML(out.String()) // #nosec G203 -- markup and numbers are ours; surface.write, text and tip escape untrusted text
 }
 
 func nothing(s *surface, why string) {
@@ -192,7 +186,7 @@ func nothing(s *surface, why string) {
 	}
 }
 
-// few joins what it is given, at most n of them.
+// few joins at most n parts and counts the rest.
 func few(parts []string, n int) string {
 	if more := len(parts) - n; more > 0 {
 		parts = append(slices.Clone(parts[:n]), fmt.Sprintf("and %d more", more))

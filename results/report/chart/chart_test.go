@@ -290,7 +290,7 @@ func every(name string, a, b, c float64, n int) []chart.Chart {
 	hs := chart.Axis{Title: name, Unit: "H/s", MaxExp: 21}
 	f := func(i int) chart.Figure {
 		k := float64(i%7) + 1
-		return chart.Figure{Value: a * k, Low: b * k, High: c * k, Modelled: i%2 == 0, Tie: i % 3}
+		return chart.Figure{Value: a * k, Low: b * k, High: c * k, Modelled: i%2 == 0}
 	}
 	rk := chart.Ranking{Head: h, Axis: ax, Base: a, Margin: b, BaseText: name}
 	var points []chart.Point
@@ -301,7 +301,7 @@ func every(name string, a, b, c float64, n int) []chart.Chart {
 	to := chart.Tornado{Head: h, Axis: free, Base: a, BaseText: name}
 	hi := chart.History{Head: h, Axis: free}
 	for i := range n {
-		rk.Rows = append(rk.Rows, chart.Ranked{Name: name, Figure: f(i), Reference: i == 1})
+		rk.Rows = append(rk.Rows, chart.Ranked{Name: name, Figure: f(i), Tie: i % 3, Reference: i == 1})
 		points = append(points, chart.Point{Name: name, X: f(i), Y: f(i + 1), Note: name, Group: name + strconv.Itoa(i%9), Reference: i == 1})
 		tr.Power.Points = append(tr.Power.Points, chart.Sample{T: a * float64(i), V: b}, chart.Sample{T: float64(i), V: c})
 		tr.Rate.Points = append(tr.Rate.Points, chart.Sample{T: b, V: a * float64(i)})

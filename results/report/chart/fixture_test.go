@@ -23,8 +23,6 @@ var (
 // pm is a figure with an interval to both sides.
 func pm(v, half float64) chart.Figure { return chart.Figure{Value: v, Low: v - half, High: v + half} }
 
-func tie(f chart.Figure, n int) chart.Figure { f.Tie = n; return f }
-
 func modelled(f chart.Figure) chart.Figure { f.Modelled = true; return f }
 
 func text(f chart.Figure, t string) chart.Figure { f.Text = t; return f }
@@ -109,12 +107,12 @@ func charts() map[string]chart.Chart {
 			Head: chart.Head{ID: "ranking", Title: "Work per joule at mining, relative to the Xeon"},
 			Axis: index, Base: 1, Margin: 0.02, BaseText: "Xeon 8480 = 1, margin ± 2 %",
 			Rows: []chart.Ranked{
-				{Name: "EPYC 9654", Figure: tie(pm(1.412, 0.021), 1)},
-				{Name: "EPYC 9754, sha extensions", Figure: tie(pm(1.398, 0.030), 1)},
+				{Name: "EPYC 9654", Figure: pm(1.412, 0.021), Tie: 1},
+				{Name: "EPYC 9754, sha extensions", Figure: pm(1.398, 0.030), Tie: 1},
 				{Name: "Xeon 8480", Figure: chart.Figure{Value: 1}, Reference: true},
-				{Name: "Graviton 4", Figure: tie(pm(1.231, 0.014), 2)},
-				{Name: "Ampere One A192", Figure: tie(pm(1.225, 0.022), 2)},
-				{Name: "Grace CPU superchip", Figure: tie(pm(1.219, 0.017), 2)},
+				{Name: "Graviton 4", Figure: pm(1.231, 0.014), Tie: 2},
+				{Name: "Ampere One A192", Figure: pm(1.225, 0.022), Tie: 2},
+				{Name: "Grace CPU superchip", Figure: pm(1.219, 0.017), Tie: 2},
 				{Name: "Xeon 6980P", Figure: text(pm(1.108, 0.012), "1.108 [1.096, 1.120]")},
 				{Name: "H100 PCIe, OpenCL kernel", Figure: modelled(pm(0.874, 0.08))},
 				{Name: "Core i9-14900K", Figure: pm(0.641, 0.009)},

@@ -13,8 +13,8 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// History is one quantity night by night: its intervals, the levels that were
-// found in it, where they changed, and what is known to have happened.
+// History is one quantity night by night: its values with their intervals, the
+// levels between detected changes, and known events.
 type History struct {
 	Head
 	Axis   Axis
@@ -29,16 +29,16 @@ type Night struct {
 	Figure
 }
 
-// Stage is a stretch of nights of one level.
+// Stage is a period at one level; From and To are seconds of the Unix epoch.
 type Stage struct{ From, To, Value float64 }
 
-// Moment is when something happened.
+// Moment is an event; T is in seconds of the Unix epoch.
 type Moment struct {
 	T    float64
 	Name string
 }
 
-// The most nights that are drawn one by one, and the most of the rest.
+// The most nights with a mark each (more become a line), levels and events.
 const (
 	historyMarks  = 120
 	historyLevels = 60
@@ -72,17 +72,13 @@ func (h History) SVG() template.HTML {
 	if n := len(d.Events) - historyEvents; n > 0 {
 		d.left, d.Events = n, d.Events[n:] // the latest matter most
 	}
-	return svg(h.Head, d)
+	return svg(h.Head, noteIf(len(d.Nights) == 0, "no night has a figure."), d)
 }
 
 type history struct {
 	History
 	from, to float64
 	left     int // events not drawn
-}
-
-func (d *history) empty() string {
-	return noteIf(len(d.Nights) == 0, "no night has a figure.")
 }
 
 func day(t float64) string { return time.Unix(int64(t), 0).UTC().Format("2006-01-02") }
@@ -103,10 +99,10 @@ func (d *history) describe() string {
 func (d *history) draw(s *surface) {
 	var values []float64
 	for _, n := range d.Nights {
-		values = append(values, n.Value)
-		if len(d.Nights) <= historyMarks {
-			values = append(values, n.extent()...)
+		if len(d.Nights) > historyMarks {
+			n.Low, n.High = n.Value, n.Value // the intervals are not drawn
 		}
+		values = append(values, n.extent()...)
 	}
 	for _, l := range d.Levels {
 		values = append(values, l.Value)
@@ -147,7 +143,7 @@ func letter(i int) string { return string(rune('a' + i)) } // #nosec G115 -- i <
 
 // calendar is an axis of days.
 func calendar(from, to float64, want int) (s scale) {
-	if to-from < 86400 { // one night has room to its sides
+	if to-from < 86400 { // leaves room on both sides of a single night
 		from, to = from-43200, to+43200
 	}
 	s.Scale, s.Min, s.Max = plot.LinearScale{}, from, to
@@ -155,8 +151,8 @@ func calendar(from, to float64, want int) (s scale) {
 	return s
 }
 
-// dateTicks are days, or firsts of months, at distances that people count in;
-// those of plot.TimeTicks are round numbers of seconds.
+// dateTicks puts ticks at midnight UTC of days, months or years; those of
+// plot.TimeTicks are round numbers of seconds.
 type dateTicks struct{ want int }
 
 // Ticks implements plot.Ticker.

@@ -14,19 +14,19 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Lines is one quantity against another for a few series: an indifference
-// curve, a break-even price.
+// Lines plots one quantity against another for a few series, such as a
+// break-even price.
 type Lines struct {
 	Head
 	X, Y   Axis
 	Series []Series
-	Up     []Level // places of X, drawn upright
+	Up     []Level // values of X, drawn as vertical lines
 }
 
 // Series is a line with a name.
 type Series struct {
 	Name     string
-	Points   []LinePoint // in order; a point that is not drawable is a gap
+	Points   []LinePoint // in drawing order; one that is not drawable is a gap
 	Modelled bool        // dashed, ~ before its name
 	Marks    bool        // a mark at each point
 }
@@ -37,13 +37,13 @@ type LinePoint struct{ X, Y, Low, High float64 }
 func (p LinePoint) ok() bool      { return drawable(p.Y) }
 func (p LinePoint) bounded() bool { return drawable(p.Y) && drawable(p.Low) }
 
-// Level is a line of reference.
+// Level is a reference line.
 type Level struct {
 	At   float64
 	Name string
 }
 
-// The most series of Lines, points of one (every so-many-th is drawn of more),
+// The most series of Lines, points of a series (longer ones are thinned out),
 // points with marks, and levels.
 const (
 	lineSeries = 6
@@ -85,16 +85,12 @@ func (l Lines) SVG() template.HTML {
 			d.Up = append(d.Up, v)
 		}
 	}
-	return svg(l.Head, d)
+	return svg(l.Head, noteIf(len(d.Series) == 0, "no series has a point."), d)
 }
 
 type lines struct {
 	Lines
 	left int // series not drawn, if more than 0
-}
-
-func (l *lines) empty() string {
-	return noteIf(len(l.Series) == 0, "no series has a point.")
 }
 
 func (l *lines) describe() string {
@@ -109,7 +105,7 @@ func (l *lines) describe() string {
 	return fmt.Sprintf("%s against %s: %s.", cmp.Or(l.Y.Title, "y"), cmp.Or(l.X.Title, "x"), few(parts, 10))
 }
 
-// runs are the longest runs of points that are all ok.
+// runs splits points at those that are not ok.
 func runs(points []LinePoint, ok func(LinePoint) bool) (out [][]LinePoint) {
 	from := 0
 	for i := range len(points) + 1 {
@@ -131,15 +127,14 @@ func (l *lines) pen(i int) draw.LineStyle {
 	if dash == nil && l.Series[i].Modelled {
 		dash = []vg.Length{4, 3}
 	}
-	return pen(hues[i%len(hues)], 2.1, dash...)
+	return pen(hue(i), 2.1, dash...)
 }
 
 func (l *lines) draw(s *surface) {
 	var xs, ys []float64
-	names, longest := make([]string, len(l.Series)), 0.0
-	for i, in := range l.Series {
-		names[i] = noteIf(in.Modelled, "~") + results.Line(in.Name, 60)
-		longest = max(longest, s.width(names[i]))
+	var names []string
+	for _, in := range l.Series {
+		names = append(names, noteIf(in.Modelled, "~")+results.Line(in.Name, 60))
 		for _, q := range in.Points {
 			if q.ok() {
 				xs, ys = append(xs, q.X), append(ys, q.Y)
@@ -152,17 +147,14 @@ func (l *lines) draw(s *surface) {
 	for _, v := range l.Up {
 		xs = append(xs, v.At)
 	}
-	// The names stand at the ends of the lines, or above all if one is too long
-	// for that.
-	top, right := 0.0, longest+12
-	keyed := longest > s.w*0.3
-	if keyed {
-		right = 8
+	top := 0.0
+	if len(names) > 1 || names[0] != "" {
 		top = s.key(0, names, 24, func(i int, x, y float64) {
-			if in := l.Series[i]; in.Marks || len(in.Points) == 1 {
-				s.mark(x+12, y, 4, i, hues[i%len(hues)], in.Modelled)
-			} else {
+			if in := l.Series[i]; len(in.Points) > 1 {
 				s.stroke(l.pen(i), x, y, x+24, y)
+			}
+			if in := l.Series[i]; in.Marks || len(in.Points) == 1 {
+				s.mark(x+12, y, 4, i, hue(i), in.Modelled)
 			}
 		})
 	}
@@ -171,7 +163,7 @@ func (l *lines) draw(s *surface) {
 	if len(l.Up) > 0 {
 		top += s.line
 	}
-	p := s.panel(top, 270, right, l.Y.scale(ys, 5, 0.06))
+	p := s.panel(top, 270, 8, l.Y.scale(ys, 5, 0.06))
 	p.x = l.X.scale(xs, p.columns(80), 0)
 	s.yAxis(p, l.Y, title)
 	s.xAxis(p, l.X)
@@ -198,48 +190,26 @@ func (l *lines) draw(s *surface) {
 			s.note(x, p.y0-7, t, middle)
 		}
 	}
-	ends := make([]float64, len(l.Series)) // of the lines
 	for i, in := range l.Series {
-		hue := hues[i%len(hues)]
 		for _, run := range runs(in.Points, LinePoint.ok) {
 			var line plotter.XYs
 			for _, q := range run {
 				line = append(line, plotter.XY{X: q.X, Y: q.Y})
-				ends[i] = p.atY(q.Y)
 			}
 			s.plot(p, &plotter.Line{XYs: line, LineStyle: l.pen(i)})
 			for _, q := range run {
 				if in.Marks || len(run) == 1 {
 					s.tip(fmt.Sprintf("%s: %s at %s", results.Line(in.Name, 60), l.Y.print(q.Y), l.X.print(q.X)), func() {
-						s.mark(p.atX(q.X), p.atY(q.Y), 4, i, hue, in.Modelled)
+						s.mark(p.atX(q.X), p.atY(q.Y), 4, i, hue(i), in.Modelled)
 					})
 				}
 			}
 		}
 	}
-	if !keyed {
-		s.endNames(p, names, ends)
-	}
 	s.foot(noteIf(slices.ContainsFunc(l.Series, func(in Series) bool { return in.Modelled }), "~: not measured."), undrawn(l.left, "series are not drawn"))
 }
 
-// endNames writes the names of lines right of their ends, moved apart.
-func (s *surface) endNames(p *panel, names []string, ends []float64) {
-	order := make([]int, len(ends))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(ends[a], ends[b]) })
-	at := spread(slices.Sorted(slices.Values(ends)), s.line, p.y0, p.y1)
-	for i, n := range order {
-		if math.Abs(at[i]-ends[n]) > 3 {
-			s.stroke(pen(rule, 0.8), p.x1+1, ends[n], p.x1+7, at[i])
-		}
-		s.text(p.x1+9, at[i]+s.small*0.34, names[n], style{ink: hues[n%len(hues)], size: s.small})
-	}
-}
-
-// Tornado shows how far an outcome moves with each of the things it rests on.
+// Tornado shows how far each assumption moves an outcome.
 type Tornado struct {
 	Head
 	Axis     Axis // of the outcome; it starts at zero only if Free is not set
@@ -248,7 +218,7 @@ type Tornado struct {
 	Rows     []Swing
 }
 
-// Swing is one assumption: the outcome at its low and at its high end.
+// Swing is one assumption, with the outcome at its low and at its high end.
 type Swing struct {
 	Name      string
 	Low, High float64
@@ -271,17 +241,8 @@ func (t Tornado) SVG() template.HTML {
 		return cmp.Or(cmp.Compare(math.Abs(b.High-b.Low), math.Abs(a.High-a.Low)), cmp.Compare(a.Name, b.Name))
 	})
 	t.Rows = rows
-	return svg(t.Head, t)
-}
-
-func (t Tornado) empty() string {
-	switch {
-	case !drawable(t.Base):
-		return "the outcome itself is not known."
-	case len(t.Rows) == 0:
-		return "no assumption was varied."
-	}
-	return ""
+	why := noteIf(len(rows) == 0, "no assumption was varied.")
+	return svg(t.Head, cmp.Or(noteIf(!drawable(t.Base), "the outcome itself is not known."), why), t)
 }
 
 func (t Tornado) describe() string {
@@ -292,7 +253,8 @@ func (t Tornado) describe() string {
 	return fmt.Sprintf("%s, %s at base, by assumption, the widest first: %s.", cmp.Or(t.Axis.Title, "the outcome"), t.Axis.print(t.Base), few(parts, 10))
 }
 
-// draw draws bars from the base; those of gonum's BarChart start at zero.
+// draw draws bars that start at the base; those of gonum's BarChart start at
+// zero.
 func (t Tornado) draw(s *surface) {
 	const half = 8 // of the height of a bar
 	drawn := t.Rows[:min(len(t.Rows), tornadoRows)]

@@ -5,26 +5,24 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"strconv"
 
 	"github.com/perwatt/perwatt/results"
-	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// Matrix is a table whose cells are shaded by how far they are from Base, with
-// a glyph for the side on which they are: a break-even matrix. The HeatMap of
-// gonum/plot knows one ramp of colours, and no glyphs.
+// Matrix is a table whose cells are shaded by their distance from Base, with a
+// glyph for the better or worse side, such as a break-even matrix. gonum's
+// HeatMap colours by value alone and writes one element per cell.
 type Matrix struct {
 	Head
 	Axis    Axis   // of the cells
-	Across  string // what the columns are
-	Down    string // what the rows are
+	Across  string // title of the columns
+	Down    string // title of the rows
 	Columns []string
 	Rows    []string
 	Cells   [][]Cell // by row, then by column; missing ones are empty
 
-	Base          float64 // from which the shade is counted
-	Better, Worse string  // what it means to be so: "pays", "costs"
+	Base          float64 // in the unit of the cells
+	Better, Worse string  // legend: "pays", "costs"
 }
 
 // Cell is one cell of a Matrix; one whose value is not drawable is empty.
@@ -40,9 +38,12 @@ const (
 )
 
 // SVG implements Chart.
-func (m Matrix) SVG() template.HTML { return svg(m.Head, m) }
+func (m Matrix) SVG() template.HTML {
+	better, worse := m.count()
+	return svg(m.Head, noteIf(better+worse == 0, "no cell has a figure."), m)
+}
 
-// cell is the cell in the unit of the axis, if it has a value.
+// cell returns a cell in the unit of the axis, and whether it has a value.
 func (m Matrix) cell(r, c int) (Cell, bool) {
 	if r >= len(m.Cells) || c >= len(m.Cells[r]) {
 		return Cell{}, false
@@ -52,7 +53,7 @@ func (m Matrix) cell(r, c int) (Cell, bool) {
 	return x, drawable(x.Value)
 }
 
-// each calls do with each of the first cells that has a value.
+// each calls do for the cells of the first rows and columns that have a value.
 func (m Matrix) each(rows, columns int, do func(r, c int, x Cell)) {
 	for r := range rows {
 		for c := range columns {
@@ -75,12 +76,7 @@ func (m Matrix) count() (better, worse int) {
 	return better, worse
 }
 
-func (m Matrix) empty() string {
-	better, worse := m.count()
-	return noteIf(better+worse == 0, "no cell has a figure.")
-}
-
-// words are what better and worse mean.
+// words are the entries of the legend.
 func (m Matrix) words() (better, worse string) {
 	return cmp.Or(results.Line(m.Better, 30), "better"), cmp.Or(results.Line(m.Worse, 30), "worse")
 }
@@ -99,15 +95,15 @@ func (m Matrix) draw(s *surface) {
 		base = 0
 	}
 	m.each(rows, columns, func(_, _ int, x Cell) { most = max(most, math.Abs(x.Value-base)) })
-	// A prefix that all cells share goes into the head, and they share their
-	// decimals, so that cells are short and compare by length.
+	// All cells have the same prefix, which the head names, and the same number
+	// of decimals, so that they are short and longer means more.
 	scale := m.Axis.scale([]float64{0, most + math.Abs(base)}, 4, 0)
 	decimals := 0
 	if size := (most + math.Abs(base)) / math.Pow10(scale.exp); size > 0 {
 		decimals = min(max(0, 2-int(math.Floor(math.Log10(size)))), 6)
 	}
 	print := func(x Cell) string {
-		return table.Typeset(strconv.FormatFloat(x.Value/math.Pow10(scale.exp), 'f', decimals, 64))
+		return fixed(x.Value/math.Pow10(scale.exp), decimals)
 	}
 	nameW, need := 24.0, 30.0
 	for _, name := range m.Rows[:rows] {
@@ -138,8 +134,8 @@ func (m Matrix) draw(s *surface) {
 	}
 	y += 7
 
-	// The cells of one shade are drawn together, and so are the glyphs of one
-	// side: they take one element of SVG.
+	// Cells of one shade, and glyphs of one side, are drawn in sequence, so that
+	// the canvas puts them into one element.
 	at := func(r, c int) (left, mid float64) { return nameW + w*float64(c), y + h*(float64(r)+0.5) }
 	for n := range 3 {
 		for _, better := range []bool{true, false} {
@@ -174,7 +170,7 @@ func (m Matrix) draw(s *surface) {
 
 var shades = map[bool][3]ink{true: {up1, up2, up3}, false: {down1, down2, down3}}
 
-// strength is how strong the shade of a cell is, at d of most from the base.
+// strength is 0 to 2 by the distance d from the base, of at most most.
 func strength(d, most float64) int {
 	if most == 0 {
 		return 0
@@ -182,7 +178,7 @@ func strength(d, most float64) int {
 	return min(int(d/most*3), 2)
 }
 
-// glyph is a triangle up for better, down for worse.
+// glyph draws a triangle that points up for better and down for worse.
 func (s *surface) glyph(x, y float64, better bool) {
 	if better {
 		s.fill(hueA, x, y-4.5, x+5, y+4, x-5, y+4)

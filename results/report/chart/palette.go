@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ink is a colour by what it is for: in SVG a class, whose value the
-// stylesheet knows.
+// ink is a colour by its purpose. It is a class in the SVG; the stylesheet
+// holds the values.
 type ink string
 
 // The inks.
@@ -18,7 +18,7 @@ const (
 	rule  ink = "rule"  // axis lines, brackets
 	grid  ink = "grid"
 	band  ink = "band" // a shaded range: a margin, a phase
-	tied  ink = "tie"  // the shade behind what cannot be told apart
+	tied  ink = "tie"  // behind rows that cannot be told apart
 	deep  ink = "deep" // a shaded range within a band
 
 	// Series, also as text.
@@ -29,7 +29,7 @@ const (
 	hueE ink = "e"
 	hueF ink = "f"
 
-	// Grounds of a cell, from faint to strong, for better and worse.
+	// Backgrounds of cells, from faint to strong, for better and worse.
 	up1   ink = "up1"
 	up2   ink = "up2"
 	up3   ink = "up3"
@@ -40,9 +40,11 @@ const (
 
 var hues = []ink{hueA, hueB, hueC, hueD, hueE, hueF}
 
-// palette holds every ink in both schemes. The hues keep their distance in
-// lightness as well, so that they differ for colour-blind readers and in
-// print.
+// hue is the ink of series i.
+func hue(i int) ink { return hues[i%len(hues)] }
+
+// palette holds every ink in both schemes. Hues differ in lightness too, for
+// colour-blind readers and for print.
 var palette = []struct {
 	ink         ink
 	light, dark string
@@ -69,14 +71,13 @@ var palette = []struct {
 	{down3, "#f2c3a3", "#6b3f20"},
 }
 
-// RGBA makes an ink a color.Color. Nothing asks for the numbers: the canvas
-// writes the name.
+// RGBA makes ink a color.Color, as vg.Canvas wants. Nothing reads the values.
 func (i ink) RGBA() (r, g, b, a uint32) { return color.Black.RGBA() }
 
-// CSS is what a page's stylesheet must hold for the charts in it: the custom
-// properties --chart-… in a light and a dark scheme, the classes that use
-// them, and the choice between the wide and the narrow drawing. A page may set
-// the properties to values of its own after it.
+// CSS returns the part of a page's stylesheet that charts need: the custom
+// properties --chart-… in a light and a dark scheme, the classes that use them,
+// and the rule that shows the wide or the narrow drawing. A page may override
+// the properties after it.
 func CSS() string {
 	var light, dark, classes strings.Builder
 	for _, p := range palette {

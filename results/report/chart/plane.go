@@ -22,21 +22,21 @@ type Point struct {
 	Reference bool
 }
 
-// plane is a scatter: what its kinds have in common.
+// plane is what all scatter charts have in common.
 type plane struct {
 	x, y   Axis
 	points []Point
 	pad    float64
-	pull   [2][]float64               // values that the axes must hold besides those of the points
+	pull   [2][]float64               // further values that the axes must cover
 	right  float64                    // room right of the panel
 	under  func(s *surface, p *panel) // drawn below the marks
 }
 
-// The most marks of a plane: the first ones.
+// The most points of a plane that are drawn.
 const planePoints = 40
 
-// inUnits converts the points to the units of the axes, and drops those that
-// have no place.
+// inUnits converts points to the units of the axes and drops those that cannot
+// be drawn.
 func inUnits(points []Point, x, y Axis) (kept []Point) {
 	for _, c := range points {
 		c.X, c.Y = c.X.in(x), c.Y.in(y)
@@ -47,7 +47,8 @@ func inUnits(points []Point, x, y Axis) (kept []Point) {
 	return kept
 }
 
-// positive are the least and the greatest positive value of points.
+// positive returns the least and the greatest positive value of points, or
+// +Inf and 0 if there is none.
 func positive(points []Point, of func(Point) float64) (lo, hi float64) {
 	lo = math.Inf(1)
 	for _, c := range points {
@@ -58,12 +59,12 @@ func positive(points []Point, of func(Point) float64) (lo, hi float64) {
 	return lo, hi
 }
 
-func (c Point) atX() float64   { return c.X.Value }
-func (c Point) atY() float64   { return c.Y.Value }
-func (c Point) modelled() bool { return c.X.Modelled || c.Y.Modelled }
+func (c Point) across() float64 { return c.X.Value }
+func (c Point) up() float64     { return c.Y.Value }
+func (c Point) modelled() bool  { return c.X.Modelled || c.Y.Modelled }
 
-func (pl *plane) empty() string {
-	return noteIf(len(pl.points) == 0, "no candidate has both figures.")
+func (pl *plane) svg(h Head) template.HTML {
+	return svg(h, noteIf(len(pl.points) == 0, "no candidate has both figures."), pl)
 }
 
 func (pl *plane) describe() string {
@@ -78,7 +79,7 @@ func (pl *plane) describe() string {
 	return fmt.Sprintf("%s across, %s up, of %s: %s.", cmp.Or(pl.x.Title, "x"), cmp.Or(pl.y.Title, "y"), results.Plural(len(pl.points), "candidate"), few(parts, 10))
 }
 
-// groups lists the groups in the order in which they come.
+// groups lists the groups in order of appearance.
 func groups(points []Point) (names []string) {
 	for _, c := range points {
 		if !slices.Contains(names, c.Group) {
@@ -95,7 +96,6 @@ func (pl *plane) draw(s *surface) {
 	for _, c := range points {
 		xs, ys = append(xs, c.X.extent()...), append(ys, c.Y.extent()...)
 	}
-	look := func(i int) (hue ink, form int) { return hues[i%len(hues)], i }
 	top, height := 0.0, 340.0
 	if s.narrow {
 		height = 310
@@ -106,8 +106,7 @@ func (pl *plane) draw(s *surface) {
 			names[i] = cmp.Or(results.Line(k, 40), "other")
 		}
 		top = s.key(0, names, 10, func(i int, x, y float64) {
-			hue, form := look(i)
-			s.mark(x+5, y, 5, form, hue, false)
+			s.mark(x+5, y, 5, i, hue(i), false)
 		})
 	}
 	p := s.panel(top+30, height, pl.right, pl.y.scale(ys, 6, pl.pad))
@@ -118,7 +117,7 @@ func (pl *plane) draw(s *surface) {
 	s.xAxis(p, pl.x)
 	pl.under(s, p)
 
-	// Marks and their bars take their room before any label does.
+	// Marks and error bars take their room before labels.
 	for _, c := range points {
 		x, y := p.atX(c.X.Value), p.atY(c.Y.Value)
 		s.place.take(box{x - 6, y - 6, x + 6, y + 6})
@@ -130,10 +129,10 @@ func (pl *plane) draw(s *surface) {
 		}
 	}
 	for _, c := range points {
-		hue, form := look(slices.Index(kinds, c.Group))
+		kind := slices.Index(kinds, c.Group)
 		s.tip(fmt.Sprintf("%s: %s, %s", results.Line(c.Name, 40), c.X.spoken(pl.x), c.Y.spoken(pl.y)), func() {
-			s.bars(p, c.X, c.Y, pen(hue, 1.6), 0)
-			s.mark(p.atX(c.X.Value), p.atY(c.Y.Value), 5.2, form, hue, c.modelled())
+			s.bars(p, c.X, c.Y, pen(hue(kind), 1.6), 0)
+			s.mark(p.atX(c.X.Value), p.atY(c.Y.Value), 5.2, kind, hue(kind), c.modelled())
 		})
 	}
 	unnamed := s.names(points, p)
@@ -141,15 +140,13 @@ func (pl *plane) draw(s *surface) {
 		undrawn(len(pl.points)-len(points), "are not drawn: the table has them all"))
 }
 
-// names labels the points where there is room, the reference before the
-// others, and returns how many have none.
+// names labels the points, the reference first, and returns how many have no
+// room for a label.
 func (s *surface) names(points []Point, p *panel) (unnamed int) {
 	order := slices.Clone(points)
 	slices.SortStableFunc(order, func(a, b Point) int {
-		if a.Reference != b.Reference {
-			return map[bool]int{true: -1, false: 1}[a.Reference]
-		}
-		return cmp.Compare(b.Y.Value, a.Y.Value)
+		first := map[bool]int{true: -1}
+		return cmp.Or(first[a.Reference]-first[b.Reference], cmp.Compare(b.Y.Value, a.Y.Value))
 	})
 	bounds := box{p.x0 + 2, p.y0 - 4, s.w, p.y1 - 2}
 next:
@@ -180,9 +177,9 @@ next:
 	return unnamed
 }
 
-// key says, from y down, which look is which name, and returns where it ends.
-// swatch draws the look of name i, room wide, with its middle at y. The Legend
-// of gonum/plot is one column; names have the width of the sheet here.
+// key draws a legend in rows from y down and returns its lower end. swatch draws
+// the look of name i, from x, room wide, centred at y. gonum's Legend has only
+// one column.
 func (s *surface) key(y float64, names []string, room float64, swatch func(i int, x, y float64)) float64 {
 	const height = 20
 	x := 0.0
@@ -193,32 +190,32 @@ func (s *surface) key(y float64, names []string, room float64, swatch func(i int
 			x, y = 0, y+height
 		}
 		swatch(i, x, y+s.small-4)
-		s.text(x+room+6, y+s.small, n, style{size: s.small, ink: hues[i%len(hues)]})
+		s.text(x+room+6, y+s.small, n, style{size: s.small, ink: hue(i)})
 		x += w + 18
 	}
 	return y + height
 }
 
-// ThroughputPower is work done against watts spent: the steeper from the
+// ThroughputPower plots throughput against power: the steeper the line from the
 // origin, the more work per joule.
 type ThroughputPower struct {
 	Head
 	Power      Axis // across
 	Throughput Axis // up
-	Efficiency Axis // of throughput ÷ power, for the lines of equal efficiency
+	Efficiency Axis // of throughput ÷ power, for lines of equal efficiency
 	Points     []Point
 }
 
 // SVG implements Chart.
 func (t ThroughputPower) SVG() template.HTML {
 	pl := &plane{x: t.Power, y: t.Throughput, pad: 0.08}
-	x0, x1 := positive(t.Points, Point.atX)
-	y0, y1 := positive(t.Points, Point.atY)
-	// Over more than a decade the small ones would crowd the origin.
+	x0, x1 := positive(t.Points, Point.across)
+	y0, y1 := positive(t.Points, Point.up)
+	// Beyond a decade, small values would crowd at the origin of linear axes.
 	log := x1 > 12*x0 || y1 > 12*y0
-	pl.x.Free, pl.y.Free, pl.x.log, pl.y.log = false, false, log, log
+	pl.x.log, pl.y.log = log, log
 	pl.points = inUnits(t.Points, pl.x, pl.y)
-	// One efficiency in the unit of its axis, from figures in theirs.
+	// k converts y ÷ x, in the units of their axes, to the unit of Efficiency.
 	k := t.Efficiency.factor() / t.Throughput.factor() * t.Power.factor()
 	lo, hi := positive(pl.points, func(c Point) float64 { return c.Y.Value / c.X.Value * k })
 	var levels []plot.Tick
@@ -235,10 +232,10 @@ func (t ThroughputPower) SVG() template.HTML {
 			s.isoline(p, l.Value, l.Label)
 		}
 	}
-	return svg(t.Head, pl)
+	return pl.svg(t.Head)
 }
 
-// isoline draws y = level·x and names the line where it leaves the panel.
+// isoline draws y = level·x and labels it where it leaves the panel.
 func (s *surface) isoline(p *panel, level float64, label string) {
 	from, to := max(p.x.Min, p.y.Min/level), min(p.x.Max, p.y.Max/level)
 	x0, y0, x1, y1 := p.atX(from), p.atY(from*level), p.atX(to), p.atY(to*level)
@@ -258,27 +255,27 @@ func (s *surface) isoline(p *panel, level float64, label string) {
 	s.place.avoidLine(x0, y0, x1, y1)
 }
 
-// TwoUsePlane is the work per joule at two uses, each relative to the
-// reference, whose place is 1, 1.
+// TwoUsePlane plots the work per joule at two uses, each relative to the
+// reference, which is at 1, 1.
 type TwoUsePlane struct {
 	Head
-	X, Y       Axis   // "hashing per joule, relative"
-	UseX, UseY string // the uses, as the quadrants name them: "mining", "training"
-	Margin     float64
+	X, Y       Axis    // "hashing per joule, relative"
+	UseX, UseY string  // for the labels of the quadrants: "mining", "training"
+	Margin     float64 // share of the reference within which it counts as equal
 	Points     []Point
 }
 
 // SVG implements Chart.
 func (t TwoUsePlane) SVG() template.HTML {
 	pl := &plane{x: t.X, y: t.Y, pad: 0.12}
-	x0, x1 := positive(t.Points, Point.atX)
-	y0, y1 := positive(t.Points, Point.atY)
+	x0, x1 := positive(t.Points, Point.across)
+	y0, y1 := positive(t.Points, Point.up)
 	lo, hi := min(x0, y0, 1), max(x1, y1, 1)
 	pl.x.Free, pl.y.Free, pl.x.log, pl.y.log = true, true, hi > 4*lo, hi > 4*lo
 	pl.points = inUnits(t.Points, pl.x, pl.y)
 	kx, ky := t.X.factor(), t.Y.factor()
 	pl.pull = [2][]float64{{kx}, {ky}}
-	if hi < 1.1 && lo > 0.9 { // else a band of 1 % would fill the plane
+	if hi < 1.1 && lo > 0.9 { // keeps a margin of 1 % from filling the plane
 		pl.pull = [2][]float64{{0.95 * kx, 1.05 * kx}, {0.95 * ky, 1.05 * ky}}
 	}
 	margin := t.Margin
@@ -295,12 +292,12 @@ func (t TwoUsePlane) SVG() template.HTML {
 		s.stroke(pen(muted, 1.2), cx, p.y0, cx, p.y1)
 		s.stroke(pen(muted, 1.2), p.x0, cy, p.x1, cy)
 		s.place.avoid(box{cx - 1, p.y0, cx + 1, p.y1}, box{p.x0, cy - 1, p.x1, cy + 1})
-		// Words in each corner, in two lines where the quadrant is small.
+		// Each corner has a label in one line or two, if it has room for it.
 		corner := func(x, room float64, anchor string, bottom bool, lines ...string) {
 			if one := strings.Join(lines, " "); s.width(one) < room {
 				lines = []string{one}
 			}
-			if room < 50 {
+			if slices.ContainsFunc(lines, func(l string) bool { return s.width(l) > room }) {
 				return
 			}
 			y := p.y0 + s.small + 4
@@ -308,7 +305,7 @@ func (t TwoUsePlane) SVG() template.HTML {
 				y = p.y1 - 7 - s.line*float64(len(lines)-1)
 			}
 			for i, l := range lines {
-				l, at := s.fit(l, room), y+s.line*float64(i)
+				at := y + s.line*float64(i)
 				s.text(x, at, l, style{ink: muted, size: s.small, anchor: anchor, halo: true})
 				s.place.take(textBox(x, at, s.width(l), s.small, anchor))
 			}
@@ -319,15 +316,16 @@ func (t TwoUsePlane) SVG() template.HTML {
 		corner(p.x0+6, left, "", false, "better at "+uy+",", "worse at "+ux)
 		corner(p.x0+6, left, "", true, "worse at both")
 	}
-	return svg(t.Head, pl)
+	return pl.svg(t.Head)
 }
 
-// Mullet is what mining in the background of training gains and costs.
+// Mullet plots hashes gained against training kept, for mining in the background
+// of training.
 type Mullet struct {
 	Head
 	Kept   Axis    // across: training kept, a share of that alone
 	Gained Axis    // up: hashes gained
-	Points []Point // Note says the extra watts: "+12 W"
+	Points []Point // with the extra power as Note: "+12 W"
 }
 
 // SVG implements Chart.
@@ -347,5 +345,5 @@ func (m Mullet) SVG() template.HTML {
 			s.note(x, p.y0-6, t, end)
 		}
 	}
-	return svg(m.Head, pl)
+	return pl.svg(m.Head)
 }

@@ -12,23 +12,24 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Ranking is a dot with its interval for each candidate, the most on top.
+// Ranking shows one dot with its interval per candidate, the greatest on top.
 type Ranking struct {
 	Head
 	Axis Axis     // of all figures; it need not start at zero, as dots have no length
-	Rows []Ranked // in any order; a tie is bracketed where its rows are neighbours
+	Rows []Ranked // in any order; neighbours that tie are bracketed
 
-	// Base is drawn as a line with a band of the relative Margin to each side:
-	// 1 and 0.02 for an index and a margin of 2 %. 0 is none.
+	// Base is drawn as a line, with a band of Margin, a share of Base, on each
+	// side: 1 and 0.02 for an index and a margin of 2 %. 0 draws none.
 	Base, Margin float64
-	BaseText     string // what it is: "Xeon 8480 = 1, margin ± 2 %"
+	BaseText     string // "Xeon 8480 = 1, margin ± 2 %"
 }
 
 // Ranked is one row of a Ranking.
 type Ranked struct {
 	Name string
 	Figure
-	Reference bool // the candidate that the others are measured by: drawn even if 40 are better
+	Tie       int  // rows with the same tie, not 0, cannot be told apart
+	Reference bool // the candidate that the others are compared with; always drawn
 }
 
 // The most rows of a ranking.
@@ -39,7 +40,7 @@ func (r Ranking) SVG() template.HTML {
 	rows := make([]Ranked, len(r.Rows))
 	for i, row := range r.Rows {
 		if row.Figure = row.in(r.Axis); !row.ok() {
-			row.Value = math.NaN() // which is less than every number
+			row.Value = math.NaN() // sorts below every number
 		}
 		rows[i] = row
 	}
@@ -47,7 +48,7 @@ func (r Ranking) SVG() template.HTML {
 		return cmp.Or(cmp.Compare(b.Value, a.Value), cmp.Compare(a.Name, b.Name))
 	})
 	if i := slices.IndexFunc(rows, func(r Ranked) bool { return r.Reference && r.ok() }); i >= rankingRows {
-		rows = slices.Insert(rows, rankingRows-1, rows[i]) // below the best, so that it is among what is drawn
+		rows = slices.Insert(rows, rankingRows-1, rows[i]) // the last row that is drawn
 		rows = slices.Delete(rows, i+1, i+2)
 	}
 	r.Rows = rows
@@ -58,17 +59,7 @@ func (r Ranking) SVG() template.HTML {
 		r.Margin = 0
 	}
 	r.Axis.Free = true
-	return svg(r.Head, r)
-}
-
-func (r Ranking) empty() string {
-	switch {
-	case len(r.Rows) == 0:
-		return "there are no candidates."
-	case !r.Rows[0].ok():
-		return "no candidate has a figure."
-	}
-	return ""
+	return svg(r.Head, noteIf(len(rows) == 0 || !rows[0].ok(), "no candidate has a figure."), r)
 }
 
 func (r Ranking) describe() string {
@@ -98,7 +89,7 @@ func (r Ranking) draw(s *surface) {
 		values = append(values, r.Base, r.Base*(1-r.Margin), r.Base*(1+r.Margin))
 	}
 	brackets := ties(drawn)
-	right := s.w // of all but the brackets
+	right := s.w // of everything except the brackets
 	if len(brackets) > 0 {
 		right -= 16
 	}
@@ -155,7 +146,7 @@ func (r Ranking) draw(s *surface) {
 		undrawn(len(r.Rows)-len(drawn), "are not drawn: the table has them all"))
 }
 
-// ties are the runs of neighbours that share a tie: from, and to without it.
+// ties returns the runs of neighbours with the same tie as half-open ranges.
 func ties(rows []Ranked) (out [][2]int) {
 	from := 0
 	for i := range len(rows) + 1 {
@@ -170,15 +161,15 @@ func ties(rows []Ranked) (out [][2]int) {
 	return out
 }
 
-// rows is a panel with a row for each of some names, which stand left of it,
-// or in narrow drawings above their rows, so that both have the width.
+// rows is a panel with one row per name. Names are left of the panel, or above
+// their rows in narrow drawings, where both need the full width.
 type rows struct {
 	*panel
-	height, mid, base float64 // of a row; from its top, the middle of its mark and the base line of its name
-	room              float64 // for a name
+	height, mid, base float64 // of a row; mark and baseline of the name are below its top
+	room              float64 // width for a name
 }
 
-// rows makes room for names. right is that for what stands beside the rows.
+// rows lays rows out from top down, with the width right free beside them.
 func (s *surface) rows(top, right float64, names []string) rows {
 	r := rows{height: 28, mid: 14, base: 14 + s.size*0.34}
 	for _, n := range names {
@@ -198,7 +189,7 @@ func (s *surface) rows(top, right float64, names []string) rows {
 
 func (r rows) top(i int) float64 { return r.y0 + r.height*float64(i) }
 
-// row is the place of the marks of row i on the scale.
+// row is the y of the marks of row i on the scale.
 func (r rows) row(i int) float64 { return -float64(i) - r.mid/r.height }
 
 func (s *surface) rowName(r rows, i int, name string, bold bool) {

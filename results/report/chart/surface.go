@@ -23,8 +23,8 @@ type surface struct {
 	place       placer
 }
 
-// A wide drawing is shown from 640 px, where its small type is 11 px high; a
-// narrow one below, where on a phone its small type is that high too.
+// The wide drawing is shown from 640 px, the narrow one below, down to phones of
+// 358 px. Small type is at least 11 px high in both.
 func newSurface(narrow bool) *surface {
 	if narrow {
 		return &surface{narrow: true, w: 380, size: 12.5, small: 11.8, line: 15.5}
@@ -46,12 +46,12 @@ func (s *surface) write(out *strings.Builder, id, title, desc string) {
 // pt is a point of the surface on a vg.Canvas, whose y runs up.
 func pt(x, y float64) vg.Point { return vg.Point{X: vg.Length(x), Y: vg.Length(-y)} }
 
-// style is the look of a text; the zero value is that of a name.
+// style is the look of a text; the zero value is for names.
 type style struct {
 	ink    ink     // "" is the ink of text
 	size   float64 // 0 is the size of names
 	bold   bool
-	halo   bool // keeps clear of what lies below
+	halo   bool // outlined in the paper colour, over lines
 	anchor string
 }
 
@@ -60,8 +60,8 @@ const (
 	end    = "end"
 )
 
-// text writes t at the place of its anchor, so that it stands right in
-// whatever font the reader has.
+// text writes t with x as its start, middle or end, so that it stays aligned in
+// any font.
 func (s *surface) text(x, y float64, t string, st style) {
 	if t == "" {
 		return
@@ -86,19 +86,19 @@ func (s *surface) text(x, y float64, t string, st style) {
 	s.markup(out + ">" + html.EscapeString(t) + "</text>")
 }
 
-// note writes small, faint text.
+// note writes small muted text.
 func (s *surface) note(x, y float64, t, anchor string) {
 	s.text(x, y, t, style{ink: muted, size: s.small, anchor: anchor})
 }
 
-// centred writes a note at x, or as near as the width of the sheet allows.
+// centred writes a note centred at x, moved as needed to fit between 0 and right.
 func (s *surface) centred(x, y, right float64, t string) {
 	t = s.fit(t, right)
 	half := s.width(t) / 2
 	s.note(min(max(x, half), right-half), y, t, middle)
 }
 
-// foot writes notes below everything else.
+// foot writes notes below the chart and extends the drawing.
 func (s *surface) foot(notes ...string) {
 	notes = slices.DeleteFunc(notes, func(n string) bool { return n == "" })
 	if len(notes) == 0 {
@@ -112,7 +112,7 @@ func (s *surface) foot(notes ...string) {
 	s.h += 3
 }
 
-// noteIf is a note that stands only under a condition.
+// noteIf is note if the condition holds, else "".
 func noteIf(is bool, note string) string {
 	if is {
 		return note
@@ -120,10 +120,10 @@ func noteIf(is bool, note string) string {
 	return ""
 }
 
-// unmeasured is the note on marks that are hollow.
+// unmeasured explains hollow marks.
 func unmeasured(is bool) string { return noteIf(is, "Hollow, ~: not measured.") }
 
-// undrawn and counted are notes on what is left out for want of room.
+// undrawn and counted say how many are left out for lack of room.
 func undrawn(n int, what string) string { return noteIf(n > 0, fmt.Sprintf("%d more %s.", n, what)) }
 
 func counted(n int, noun, rest string) string {
@@ -172,17 +172,16 @@ func closed(xy ...float64) vg.Path {
 	return p
 }
 
-// tip groups what draw draws under a title, which a browser shows where the
-// pointer rests.
+// tip groups what draw draws under a title, which browsers show as a tooltip.
 func (s *surface) tip(t string, draw func()) {
 	s.markup("<g><title>" + html.EscapeString(results.Line(t, 110)) + "</title>")
 	draw()
 	s.markup("</g>")
 }
 
-// outlines are the forms of marks of radius 1, as x, y …; the first is a disc.
-// gonum/plot has filled glyphs of three forms only, and its hollow ones let
-// the error bar through.
+// outlines are the forms of marks of radius 1, as x0, y0, x1, y1 …; nil is a
+// disc. gonum/plot has only three filled glyphs, and error bars show through its
+// hollow ones.
 var outlines = [][]float64{
 	nil,
 	{-0.9, -0.9, 0.9, -0.9, 0.9, 0.9, -0.9, 0.9}, // square
@@ -192,7 +191,7 @@ var outlines = [][]float64{
 	{-.38, -1.1, .38, -1.1, .38, -.38, 1.1, -.38, 1.1, .38, .38, .38, .38, 1.1, -.38, 1.1, -.38, .38, -1.1, .38, -1.1, -.38, -.38, -.38}, // cross
 }
 
-// The forms that have a meaning of their own.
+// Forms with a fixed meaning.
 const (
 	disc   = 0
 	square = 1
@@ -219,7 +218,7 @@ func (s *surface) mark(x, y, r float64, form int, i ink, hollow bool) {
 	s.strokePath(p, line)
 }
 
-// box is where something is.
+// box is an occupied area.
 type box struct{ x0, y0, x1, y1 float64 }
 
 func (b box) meets(c box) bool { return b.x0 < c.x1 && c.x0 < b.x1 && b.y0 < c.y1 && c.y0 < b.y1 }
@@ -236,14 +235,14 @@ func textBox(x, y, w, size float64, anchor string) box {
 	return box{x, y - size*0.78, x + w, y + size*0.24}
 }
 
-// placer finds room for labels: none lies on another or on a mark, and none
-// on a line if that can be helped.
+// placer finds room for labels. They never cover marks or other labels, and
+// cover lines only if there is no other place.
 type placer struct{ marks, lines []box }
 
 func (p *placer) take(b ...box)  { p.marks = append(p.marks, b...) }
 func (p *placer) avoid(b ...box) { p.lines = append(p.lines, b...) }
 
-// takeFree takes b, if nothing is there.
+// takeFree takes b if it is free, and reports whether it was.
 func (p *placer) takeFree(b box) bool {
 	if slices.ContainsFunc(p.marks, b.meets) || slices.ContainsFunc(p.lines, b.meets) {
 		return false
@@ -266,13 +265,12 @@ func (p *placer) avoidLine(x0, y0, x1, y1 float64) {
 type spot struct {
 	x, y   float64 // of its text
 	anchor string
-	far    bool // far enough to need a line from the mark
+	far    bool // needs a leader line from the mark
 	box    box
 }
 
 // beside finds a place within bounds for a label of width w beside the mark
-// of radius r at x, y. gonum's plotter.Labels puts a label where it is told,
-// on whatever is there.
+// of radius r at x, y. gonum's plotter.Labels does not avoid overlaps.
 func (p *placer) beside(x, y, r, w, size float64, bounds box) (spot, bool) {
 	mid := size * 0.27
 	for _, d := range []float64{r + 4, r + 16, r + 30} {
@@ -294,21 +292,4 @@ func (p *placer) beside(x, y, r, w, size float64, bounds box) (spot, bool) {
 		}
 	}
 	return spot{}, false
-}
-
-// spread moves the wanted places, which ascend, at least gap apart within lo
-// and hi.
-func spread(want []float64, gap, lo, hi float64) []float64 {
-	at := slices.Clone(want)
-	for i := range at {
-		at[i] = max(at[i], lo)
-		if i > 0 {
-			at[i] = max(at[i], at[i-1]+gap)
-		}
-	}
-	for i, top := len(at)-1, hi; i >= 0; i-- {
-		at[i] = min(at[i], top)
-		top = at[i] - gap
-	}
-	return at
 }

@@ -16,7 +16,7 @@ import (
 
 var plainID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// identifier makes s fit for an id. Distinct strings stay distinct.
+// identifier returns s if it is a valid id, else a hash of it.
 func identifier(s string) string {
 	if plainID.MatchString(s) {
 		return s
@@ -30,18 +30,18 @@ func identifier(s string) string {
 // stylesheet asks for.
 var fonts = font.NewCache(liberation.Collection())
 
-// allowance is for readers whose sans serif runs wider than Helvetica, as
-// DejaVu Sans does.
+// allowance covers readers whose sans serif is wider than Helvetica, such as
+// DejaVu Sans.
 const allowance = 1.15
 
-// width is how much room s takes, in user units.
+// width is the width of s in user units.
 func width(s string, size float64, bold bool) float64 {
 	f := font.Font{Typeface: "Liberation", Variant: "Sans"}
 	if bold {
 		f.Weight = stdfont.WeightBold
 	}
 	known := strings.Map(func(r rune) rune {
-		if r >= 0x2e80 { // scripts in which a letter is about as wide as it is high
+		if r >= 0x2e80 { // scripts whose letters are about as wide as high
 			return '—'
 		}
 		return r
@@ -50,7 +50,7 @@ func width(s string, size float64, bold bool) float64 {
 	return float64(face.Width(known)) * allowance
 }
 
-// fit cuts s to the room there is.
+// fit cuts s to a width of room.
 func fit(s string, room, size float64, bold bool) string {
 	if width(s, size, bold) <= room {
 		return s
@@ -64,11 +64,11 @@ func fit(s string, room, size float64, bold bool) string {
 	return cut(n)
 }
 
-// width and fit are for small type.
+// width and fit apply to small type.
 func (s *surface) width(t string) float64            { return width(t, s.small, false) }
 func (s *surface) fit(t string, room float64) string { return fit(t, room, s.small, false) }
 
-// wrap breaks s into lines.
+// wrap breaks s into lines of at most room and cuts words that are longer.
 func wrap(s string, room, size float64) (lines []string) {
 	line := ""
 	for word := range strings.FieldsSeq(s) {

@@ -24,7 +24,7 @@ type Trace struct {
 // Signal is a quantity over time.
 type Signal struct {
 	Axis   Axis
-	Points []Sample // in any order; NaN values are gaps
+	Points []Sample // in any order; NaN is a gap
 }
 
 // Sample is a value at a time in seconds.
@@ -34,20 +34,20 @@ type Sample struct{ T, V float64 }
 type Span struct {
 	From, To float64
 	Name     string
-	Window   bool // counted in the result: shaded more strongly
+	Window   bool // counts in the result; shaded more strongly
 }
 
 // stretch is a run of samples without a gap.
 type stretch []Sample
 
-// stretches orders the samples, in the unit of the axis, and breaks them at
-// values that are none and after five times the usual distance.
-func (g Signal) stretches() (out []stretch) {
-	k := g.Axis.factor()
+// stretches orders the samples, with times multiplied by k and values in the
+// unit of the axis. It breaks them where a value is not drawable and where two
+// samples are more than five times the median distance apart.
+func (g Signal) stretches(k float64) (out []stretch) {
 	all := make(stretch, 0, len(g.Points))
 	for _, p := range g.Points {
 		if drawable(p.T) {
-			all = append(all, Sample{p.T, p.V * k})
+			all = append(all, Sample{p.T * k, p.V * g.Axis.factor()})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Sample) int { return cmp.Compare(a.T, b.T) })
@@ -78,8 +78,8 @@ func (g Signal) stretches() (out []stretch) {
 	return out
 }
 
-// decimate keeps of each of n buckets of time the least and the greatest
-// value, so that no spike is lost.
+// decimate keeps the least and the greatest value of each of n time buckets, so
+// that no spike is lost.
 func (st stretch) decimate(from, to float64, n int) (out stretch) {
 	if len(st) <= 2 || !(to > from) {
 		return st
@@ -103,8 +103,8 @@ func (st stretch) decimate(from, to float64, n int) (out stretch) {
 	return out
 }
 
-// samples draws a line through each stretch, decimated to n buckets; one
-// sample is a dash.
+// samples draws a line through each stretch, decimated to n buckets. A single
+// sample becomes a dash.
 func (s *surface) samples(p *panel, of []stretch, n int, style draw.LineStyle) {
 	for _, st := range of {
 		var line plotter.XYs
@@ -120,7 +120,7 @@ func (s *surface) samples(p *panel, of []stretch, n int, style draw.LineStyle) {
 	}
 }
 
-// joined closes the gaps that are too short to be seen.
+// joined closes gaps shorter than least, which would not be visible.
 func joined(in []stretch, least float64) (out []stretch) {
 	for _, st := range in {
 		if n := len(out); n > 0 && st[0].T-out[n-1][len(out[n-1])-1].T < least {
@@ -142,16 +142,15 @@ const (
 // SVG implements Chart.
 func (t Trace) SVG() template.HTML {
 	d := &trace{Trace: t, from: math.Inf(1), to: math.Inf(-1)}
-	for _, g := range []Signal{t.Power, t.Rate} {
-		p := part{g.Axis, g.stretches()}
-		if from, to, ok := p.span(); ok {
-			d.from, d.to = min(d.from, from), max(d.to, to)
+	signals := []Signal{t.Power, t.Rate}
+	for _, g := range signals {
+		for _, q := range g.Points {
+			if drawable(q.T) && drawable(q.V*g.Axis.factor()) {
+				d.from, d.to = min(d.from, q.T), max(d.to, q.T)
+			}
 		}
-		d.parts = append(d.parts, p)
 	}
-	if d.from > d.to {
-		return svg(t.Head, d)
-	}
+	why := noteIf(d.from > d.to, "the run has no samples.")
 	spans := slices.DeleteFunc(slices.Clone(t.Spans), func(sp Span) bool { return !drawable(sp.From) || !drawable(sp.To) || sp.From >= sp.To })
 	slices.SortStableFunc(spans, func(a, b Span) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(b.To, a.To)) })
 	d.Spans = spans[:min(len(spans), traceSpans)]
@@ -159,41 +158,26 @@ func (t Trace) SVG() template.HTML {
 	for _, sp := range d.Spans {
 		d.from, d.to = min(d.from, sp.From), max(d.to, sp.To)
 	}
-	// From here on every time is in the unit of the clock.
+	// From here on all times are in the unit of the clock.
 	d.time = clock(d.to - d.from)
 	k := d.time.factor()
 	d.from, d.to = d.from*k, d.to*k
-	for i := range d.Spans {
-		d.Spans[i].From *= k
-		d.Spans[i].To *= k
+	for i, sp := range d.Spans {
+		d.Spans[i].From, d.Spans[i].To = sp.From*k, sp.To*k
 	}
-	for _, p := range d.parts {
-		for _, st := range p.stretches {
-			for i := range st {
-				st[i].T *= k
-			}
-		}
+	for _, g := range signals {
+		d.parts = append(d.parts, part{g.Axis, g.stretches(k)})
 	}
-	return svg(t.Head, d)
+	return svg(t.Head, why, d)
 }
 
-// part is a signal as it is drawn.
+// part is a signal in the units of its axes.
 type part struct {
 	axis      Axis
 	stretches []stretch
 }
 
-// span is the time from the first sample to the last.
-func (p part) span() (from, to float64, ok bool) {
-	n := len(p.stretches)
-	if n == 0 {
-		return 0, 0, false
-	}
-	last := p.stretches[n-1]
-	return p.stretches[0][0].T, last[len(last)-1].T, true
-}
-
-// values are what the axis must hold.
+// values lists all values, which the axis must cover.
 func (p part) values() (v []float64) {
 	for _, st := range p.stretches {
 		for _, s := range st {
@@ -210,8 +194,6 @@ type trace struct {
 	parts    []part
 	left     int // spans not drawn
 }
-
-func (d *trace) empty() string { return noteIf(d.from > d.to, "the run has no samples.") }
 
 func (d *trace) describe() string {
 	t := ""
@@ -238,7 +220,7 @@ func (d *trace) describe() string {
 	return t
 }
 
-// clock is the axis of time for a run of that many seconds.
+// clock is the time axis for a run of the given seconds.
 func clock(seconds float64) Axis {
 	a := Axis{Title: "time", Unit: "s", Free: true}
 	switch {
@@ -253,7 +235,7 @@ func clock(seconds float64) Axis {
 }
 
 func (d *trace) draw(s *surface) {
-	named := map[bool]bool{} // whether windows, and phases, have names
+	named := map[bool]bool{} // by Window: whether any such span has a name
 	for _, sp := range d.Spans {
 		named[sp.Window] = named[sp.Window] || sp.Name != ""
 	}
@@ -304,7 +286,7 @@ func (d *trace) draw(s *surface) {
 		noteIf(hatched, "Hatched: no samples."), counted(d.left, "span", "not drawn"))
 }
 
-// shade shades phases by turns, and windows more strongly, through all panels.
+// shade shades every other phase, and all windows more strongly, in all panels.
 func (s *surface) shade(panels []*panel, spans []Span) {
 	phases := slices.DeleteFunc(slices.Clone(spans), func(sp Span) bool { return sp.Window })
 	windows := slices.DeleteFunc(slices.Clone(spans), func(sp Span) bool { return !sp.Window })
@@ -339,10 +321,10 @@ func (s *surface) hatch(b box) {
 	}
 }
 
-// spanNames names the spans above the panels: phases in the first row, windows
-// in the second if phases have names. A name that does not fit is cut to its
-// last word, which counts, or within it; that of the first or the last phase
-// may reach beyond its phase instead, after the others have found their place.
+// spanNames writes the names of spans above the panels: phases in the first row,
+// windows in the second if phases have names. A name that does not fit is
+// reduced to its last word, usually a number, or cut. The first and the last
+// phase may extend beyond their span instead, if the others leave room.
 func (s *surface) spanNames(spans []Span, p *panel, phases bool) {
 	put := func(x, y float64, t, anchor string) {
 		b := textBox(x, y, s.width(t), s.small, anchor)
