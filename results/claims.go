@@ -276,12 +276,10 @@ func shared(a, b *SelfReportedSample, all []SelfReportedSample) Float {
 	return (b.value(ReportedShares) - a.value(ReportedShares)) * difficulty
 }
 
-// claimFlags are the doubts about what devices say of themselves.
-func claimFlags(rows []ClaimRow) (flags []Warning) {
+// flagClaims warns of devices that report of themselves what cannot be true.
+func (d *deriver) flagClaims(rows []ClaimRow) {
 	for _, r := range rows {
-		add := func(code, text, remedy string) {
-			flags = append(flags, Warning{Code: code, Text: r.Device + " " + text, Remedy: remedy, Run: r.Run})
-		}
+		add := func(code, text, remedy string) { d.flag(r.Run, code, r.Device+" "+text, remedy) }
 		if r.Ratio < 1-claimApart || r.Ratio > 1+claimApart {
 			add("claim-differs", fmt.Sprintf("claims %.0f %% of the rate that was measured of it", 100*float64(r.Ratio)),
 				"believe the measurement; a claim that is far off can mean bad firmware, or a device that works elsewhere too")
@@ -294,5 +292,4 @@ func claimFlags(rows []ClaimRow) (flags []Warning) {
 			add("claim-unread", fmt.Sprintf("gave %d answers to %d questions", r.Answers, r.Asked), "see the reasons in runs/claims of the record")
 		}
 	}
-	return flags
 }

@@ -24,8 +24,8 @@ import (
 // Limits on what a reader takes in, in bytes. A record of thirty runs of ten
 // minutes, sampled ten times a second, is 35 MB of JSON and 9 MB compressed.
 const (
-	MaxCompressed = 64 << 20  // of a zstd file
-	MaxRecord     = 256 << 20 // of JSON
+	maxCompressed = 64 << 20  // of a zstd file
+	maxRecord     = 256 << 20 // of JSON
 	maxWindow     = 32 << 20  // of the zstd decoder's memory
 )
 
@@ -72,11 +72,11 @@ func LoadFile(path string) (*File, error) {
 //
 // It refuses what cannot be a record: ambiguous JSON, a required member that
 // is missing, a value of another type, a trace whose columns differ in length,
-// whose time stands still or whose counter falls, and anything beyond
-// [MaxCompressed] and [MaxRecord]. The error names the file and the place. It
+// whose time stands still or whose counter falls, and anything larger than
+// 64 MiB compressed or 256 MiB of JSON. The error names the file and the place. It
 // does not verify the digest: see [File.Verify].
 func Load(r io.Reader, name string) (*File, error) {
-	raw, err := unpack(r, MaxCompressed, MaxRecord)
+	raw, err := unpack(r, maxCompressed, maxRecord)
 	if err != nil {
 		return nil, fmt.Errorf("results: read %s: %w", name, err)
 	}

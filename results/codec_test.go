@@ -500,7 +500,7 @@ func TestPublishSize(t *testing.T) {
 	raw := sealed(t, session(runs, 6000))
 	packed := Compress(raw)
 	t.Logf("%d runs: %.1f MB of JSON, %.1f MB compressed", of, float64(len(raw))*of/runs/1e6, float64(len(packed))*of/runs/1e6)
-	require.Less(t, len(raw)*of/runs, MaxRecord/4)
+	require.Less(t, len(raw)*of/runs, maxRecord/4)
 	require.Less(t, len(packed)*of/runs, 10_000_000)
 }
 
@@ -580,7 +580,7 @@ func FuzzRead(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		Verify(in)
+		verify(in)
 		rec, err := Read(bytes.NewReader(in), "fuzz")
 		if err != nil {
 			return
@@ -623,7 +623,7 @@ func BenchmarkVerify(b *testing.B) {
 		raw := sealed(b, rec)
 		b.SetBytes(int64(len(raw)))
 		for b.Loop() {
-			if ms, err := Verify(raw); err != nil || len(ms) > 0 {
+			if ms, err := verify(raw); err != nil || len(ms) > 0 {
 				b.Fatal(ms, err)
 			}
 		}

@@ -57,12 +57,8 @@ func derive(e *effort) Summary {
 	}
 	s.Meters, s.Coverage = d.meterRows(), d.coverages()
 	s.Claims = d.claims()
-	s.Flags = append(d.flags(s), claimFlags(s.Claims)...)
-	for i, ws := range rows {
-		if ws[0].Use.Shares != nil {
-			s.Flags = append(s.Flags, shareFlags(s.Rows[i], ws)...)
-		}
-	}
+	d.flagAll(s, rows)
+	s.Flags = d.flagged
 	s.Validity = d.judge(s)
 	return s
 }

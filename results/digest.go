@@ -15,7 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// DigestForm names how the digest of a record is made.
+// digestForm names how the digest of a record is made.
 //
 // A part is a member of the record other than digest, or an element of the
 // list runs; it is named by its JSON pointer. The digest of a part is the
@@ -27,13 +27,13 @@ import (
 //
 // The digest shows damage and careless edits. It is no signature: whoever can
 // write the file can seal it again.
-const DigestForm = "sha256-jcs-parts"
+const digestForm = "sha256-jcs-parts"
 
 // Seal returns the file of a record: JSON, one column of a trace a line. It
 // sets r.Digest. It refuses a record that [Load] would refuse, and a number
 // that JSON cannot carry; the error names the place.
 func Seal(r *Record) ([]byte, error) {
-	raw, err := seal(r, MaxRecord)
+	raw, err := seal(r, maxRecord)
 	if err != nil {
 		return nil, fmt.Errorf("results: write record %s: %w", r.ID, err)
 	}
@@ -56,7 +56,7 @@ func seal(r *Record, most int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Digest = Digest{Form: DigestForm, Parts: seen.parts, Record: total(seen.parts)}
+	r.Digest = Digest{Form: digestForm, Parts: seen.parts, Record: total(seen.parts)}
 	// The digest is the last member, and so far an empty one.
 	w.b = w.b[:bytes.LastIndex(w.b, []byte(`{"form"`))]
 	if err := w.encode(reflect.ValueOf(r.Digest)); err != nil {
@@ -106,16 +106,16 @@ func (ms *mismatches) under(at string) []Mismatch {
 // bytes, and returns what differs: numbers first, then parts, each in the
 // order of the file.
 func (f *File) Verify() []Mismatch {
-	ms, err := Verify(f.Raw)
+	ms, err := verify(f.Raw)
 	if err != nil {
 		return []Mismatch{{Text: err.Error()}}
 	}
 	return ms
 }
 
-// Verify is [File.Verify] for the JSON of a record of any version, which need
+// verify is [File.Verify] for the JSON of a record of any version, which need
 // not be readable otherwise. The error is for what is not JSON.
-func Verify(raw []byte) ([]Mismatch, error) {
+func verify(raw []byte) ([]Mismatch, error) {
 	seen, err := digestOf(raw)
 	if err != nil {
 		return nil, fmt.Errorf("results: verify record: %w", err)
@@ -129,8 +129,8 @@ func Verify(raw []byte) ([]Mismatch, error) {
 		add("/digest", "missing: nothing shows whether the record was altered")
 		return ms.under("/"), nil
 	}
-	if stated.Form != DigestForm {
-		add("/digest/form", "%q is not known here, only %s", stated.Form, DigestForm)
+	if stated.Form != digestForm {
+		add("/digest/form", "%q is not known here, only %s", stated.Form, digestForm)
 		return ms.under("/"), nil
 	}
 	for _, part := range seen.order {

@@ -85,7 +85,7 @@ func TestEveryDigitCounts(t *testing.T) {
 		bad := bytes.Clone(raw)
 		bad[i] = '0' + (c-'0'+byte(1+i%9))%10
 		changed++
-		ms, err := Verify(bad)
+		ms, err := verify(bad)
 		found := slices.ContainsFunc(ms, func(m Mismatch) bool { return m.At == part || strings.HasPrefix(m.At, part+"/") })
 		if err != nil { // no longer JSON, a number out of range, a part stated twice
 			found = strings.Contains(err.Error(), part) || digest && strings.Contains(err.Error(), "/digest/parts/")
@@ -99,7 +99,7 @@ func TestEveryDigitCounts(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	raw := string(sealed(t, session(2, 3)))
-	ms, err := Verify([]byte(raw))
+	ms, err := verify([]byte(raw))
 	require.NoError(t, err)
 	require.Empty(t, ms)
 
@@ -126,7 +126,7 @@ func TestVerify(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			require.NotEqual(t, raw, c.text)
 			require.True(t, json.Valid([]byte(c.text)))
-			ms, err := Verify([]byte(c.text))
+			ms, err := verify([]byte(c.text))
 			require.NoError(t, err)
 			if c.at == "" {
 				require.Empty(t, ms)
@@ -138,7 +138,7 @@ func TestVerify(t *testing.T) {
 		})
 	}
 
-	_, err = Verify([]byte(raw[:100]))
+	_, err = verify([]byte(raw[:100]))
 	require.ErrorContains(t, err, "results: verify record: ")
 	bad := File{Raw: []byte(`{"digest": 1}`)}
 	require.Contains(t, fmt.Sprint(bad.Verify()), "/digest: expected an object, found a number")

@@ -58,9 +58,9 @@ func (w *Window) halted() bool {
 	return false
 }
 
-// suspensions finds what stood still in a run, from the first work on that a
-// figure rests on; also in one that failed, for it may be why.
-func (r *indexedRun) suspensions(add func(w *Window, code, text, remedy string)) {
+// flagSuspensions warns of what stood still in a run after the first phase that a
+// figure rests on began. A run that failed is included: that may be why.
+func (d *deriver) flagSuspensions(r *indexedRun) {
 	from, to, first := Absent(), Absent(), Absent()
 	for _, p := range r.Phases {
 		switch p.Name {
@@ -95,12 +95,12 @@ func (r *indexedRun) suspensions(add func(w *Window, code, text, remedy string))
 				where = "before the window"
 			}
 		}
-		add(&Window{run: r}, "suspended", fmt.Sprintf("%s for %.2f s from second %.2f on, %s", what, h.long, h.from, where), remedy)
+		d.flag(r.name, "suspended", fmt.Sprintf("%s for %.2f s from second %.2f on, %s", what, h.long, h.from, where), remedy)
 	}
 }
 
-// disturbed finds what kept the uses of a window from their work.
-func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy string)) {
+// flagHeldBack warns of what kept the uses of a run from their work.
+func (d *deriver) flagHeldBack(w *Window) {
 	over := func(key TraceKey) float64 { return float64(w.run.over(key)) }
 	// A quota that holds back one thread costs a use of one thread as much as
 	// one that holds back all does a larger one.
@@ -111,7 +111,7 @@ func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy st
 		}
 	}
 	if held := over(QuotaHeld); held > maxHeld*(ours+held) {
-		add(w, "quota-throttled", fmt.Sprintf("the quota of a control group held threads back for %.3g s of CPU time, beside %.3g s that they could have", held, ours),
+		d.flag(w.run.name, "quota-throttled", fmt.Sprintf("the quota of a control group held threads back for %.3g s of CPU time, beside %.3g s that they could have", held, ours),
 			"lift the limit (systemctl set-property UNIT CPUQuota= or docker run without --cpus): this is not the hardware's full rate")
 	}
 	for _, of := range []struct {
@@ -126,16 +126,16 @@ func (d *deriver) disturbed(w *Window, add func(w *Window, code, text, remedy st
 			if all := over(of.full); all > 0 {
 				full = fmt.Sprintf(", all of them at once for %.1f %%", 100*all/w.Duration)
 			}
-			add(w, "memory-pressure", fmt.Sprintf("tasks of %s waited for memory for %.1f %% of the window%s", of.whose, 100*some/w.Duration, full),
+			d.flag(w.run.name, "memory-pressure", fmt.Sprintf("tasks of %s waited for memory for %.1f %% of the window%s", of.whose, 100*some/w.Duration, full),
 				"free memory or raise the limit of the control group (memory.high, memory.max): paging was measured with the work")
 			break
 		}
 	}
 }
 
-// clockSteps finds where the wall clock was set, in or between runs. Nothing
-// here is made of it but what UTC says of the record.
-func (d *deriver) clockSteps(add func(w *Window, code, text, remedy string)) {
+// flagClockSteps warns where the wall clock was set, in or between runs. Only the
+// UTC times of the record depend on it.
+func (d *deriver) flagClockSteps() {
 	const remedy = "none needed here: intervals use the monotonic clock; correlate with other instruments by the anchors of each run"
 	last := math.NaN() // UTC minus the monotonic clock
 	for i := range d.runs {
@@ -150,7 +150,7 @@ func (d *deriver) clockSteps(add func(w *Window, code, text, remedy string)) {
 			}
 			a, b := d.runs[i-1].Anchor, r.Anchor
 			if step := b.UTC.Sub(a.UTC).Seconds() - float64(b.T-a.T); math.Abs(step) > maxClockStep {
-				add(nil, "clock-step", fmt.Sprintf("the wall clock was set by %+.1f s before run %d", step, i+1), remedy)
+				d.flag("", "clock-step", fmt.Sprintf("the wall clock was set by %+.1f s before run %d", step, i+1), remedy)
 			}
 			continue
 		}
@@ -158,7 +158,7 @@ func (d *deriver) clockSteps(add func(w *Window, code, text, remedy string)) {
 		for k := 0; k < len(tr.T) && k < len(tr.V); k++ {
 			v := float64(tr.V[k])
 			if step := v - last; math.Abs(step) > maxClockStep {
-				add(&Window{run: r}, "clock-step", fmt.Sprintf("the wall clock was set by %+.2f s before second %.2f", step, float64(tr.T[k])), remedy)
+				d.flag(r.name, "clock-step", fmt.Sprintf("the wall clock was set by %+.2f s before second %.2f", step, float64(tr.T[k])), remedy)
 			}
 			if !math.IsNaN(v) {
 				last = v

@@ -8,90 +8,105 @@ import (
 	"strings"
 )
 
-// flags returns the warnings that follow from the traces.
-func (d *deriver) flags(s Summary) []Warning {
-	flags := []Warning{}
-	add := func(w *Window, code, text, remedy string) {
-		run := ""
-		if w != nil {
-			run = w.run.name
-		}
-		d.copied(run, text)
-		flags = append(flags, Warning{Code: code, Text: text, Remedy: remedy, Run: run})
-	}
-	d.sessionFlags(add)
+// flag adds a warning that follows from the traces, about a run (scenario/round)
+// or, where that is empty, about the session.
+func (d *deriver) flag(run, code, text, remedy string) {
+	d.copied(run, text)
+	d.flagged = append(d.flagged, Warning{Code: code, Text: text, Remedy: remedy, Run: run})
+}
+
+// flagAll finds all of them.
+func (d *deriver) flagAll(s Summary, rows [][]*Window) {
+	d.flagged = []Warning{}
+	d.flagSession()
 	for i := range d.runs {
-		d.runs[i].suspensions(add)
+		d.flagSuspensions(&d.runs[i])
 	}
 	for i, w := range d.windows {
 		if w.run.left && (i == 0 || d.windows[i-1].run != w.run) {
-			add(w, "window-left-out", "this window lacks energy, work or running time that other windows have: it is left out of all figures, so that rates, watts and work per joule cover the same windows",
+			d.flag(w.run.name, "window-left-out", "this window lacks energy, work or running time that other windows have: it is left out of all figures, so that rates, watts and work per joule cover the same windows",
 				"look at the meter's gaps and at what was suspended, and measure more rounds")
 		}
 	}
 	for _, c := range s.Coverage {
 		if c.Meter == d.head.Meter && d.head.Origin == Measured && len(d.windows) > 0 && c.Readings < fewReadings {
-			add(nil, "few-readings", fmt.Sprintf("meter %s was read %d times in the shortest window: changes of the load between readings are missed", c.Meter, c.Readings),
+			d.flag("", "few-readings", fmt.Sprintf("meter %s was read %d times in the shortest window: changes of the load between readings are missed", c.Meter, c.Readings),
 				"lengthen --window to ten times the meter's period or more (perwatt meters SPEC shows it)")
 		}
 	}
-	d.clockMoves(add)
+	d.flagClocks()
 	for i, w := range d.windows {
-		if w.Use.Role != Background && w.Use.Use != "idle" && w.Use.Shares == nil {
-			work := w.run.Trace(w.Use.Key(TraceWork))
-			if work != nil {
-				d.spend(steadyParts * len(work.T))
-			}
-			if ok, spread, slope := Steady(work, float64(w.run.warmup.To), float64(d.rec.Plan.Warmup)); !ok {
-				text := useName(w.Use.Use, w.Use.Device)
-				if math.IsNaN(spread) {
-					text += " finished too little work during the warm-up to test whether it had settled"
-				} else {
-					text += fmt.Sprintf(" had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", 100*spread, 100*slope)
-				}
-				add(w, "not-steady", text, "lengthen --warmup, or quieten the machine")
-			}
-		}
-		if i > 0 && d.windows[i-1].run == w.run {
-			continue // the rest concerns the run, not the use
-		}
-		if w.Stolen > maxStolen {
-			add(w, "stolen-time", fmt.Sprintf("the hypervisor took %.1f %% of the CPU time", 100*float64(w.Stolen)),
-				"measure on a dedicated host, or read cpu_throughput beside throughput")
-		}
-		if w.Others > maxOtherLoad {
-			add(w, "other-load", fmt.Sprintf("other processes used %.1f %% of the CPU time", 100*float64(w.Others)),
-				"stop what else runs on this machine")
-		}
-		for _, tr := range w.run.group(TraceKey{Kind: TraceThrottles}) {
-			if n := len(tr.V); n > 1 && tr.V[n-1] > tr.V[0] {
-				add(w, "throttled", fmt.Sprintf("%s slowed down for heat %.0f times", deviceName(tr.Key.Device), tr.V[n-1]-tr.V[0]),
-					"improve the cooling or lower the power cap: this is not the hardware's full rate")
-			}
-		}
-		d.disturbed(w, add)
-		if d.metered && w.Energy.IsAbsent() {
-			add(w, "energy-gap", "no watts for this run: "+w.why.Why,
-				"see the meter's trace and its errors in the record; perwatt meters SPEC --watch shows its readings")
+		d.flagUnsteady(w)
+		if i == 0 || d.windows[i-1].run != w.run {
+			d.flagRun(w)
 		}
 	}
 	for _, why := range d.head.dead {
-		add(nil, "dead-source", fmt.Sprintf("%s of meter %s is used, because a preferred source gave no energy: %s", strings.Join(d.head.Channels, " + "), d.head.Meter, why.Why),
+		d.flag("", "dead-source", fmt.Sprintf("%s of meter %s is used, because a preferred source gave no energy: %s", strings.Join(d.head.Channels, " + "), d.head.Meter, why.Why),
 			"watch the preferred source (perwatt meters SPEC --watch), or leave it out")
 	}
 	if off := idleDrift(d.windows); math.Abs(off) > maxIdleDrift && d.head.Origin == Measured {
-		add(nil, "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
+		d.flag("", "idle-drift", fmt.Sprintf("idle power moved by %+.1f %% from the first idle run to the last", 100*off),
 			"warm the machine up first, or measure longer: net power is uncertain by as much")
 	}
-	for _, w := range d.implausible(s.Meters) {
-		add(nil, w.Code, w.Text, w.Remedy)
+	d.flagMeters(s.Meters)
+	d.flagClaims(s.Claims)
+	for _, ws := range rows {
+		if ws[0].Use.Shares != nil {
+			d.flagShares(ws)
+		}
 	}
-	return flags
 }
 
-// clockMoves finds the runs in which the clock of a device was off its median
-// over the session.
-func (d *deriver) clockMoves(add func(w *Window, code, text, remedy string)) {
+// flagUnsteady warns if a use had not settled when its window began.
+func (d *deriver) flagUnsteady(w *Window) {
+	if w.Use.Role == Background || w.Use.Use == "idle" || w.Use.Shares != nil {
+		return
+	}
+	work := w.run.Trace(w.Use.Key(TraceWork))
+	if work != nil {
+		d.spend(steadyParts * len(work.T))
+	}
+	ok, spread, slope := Steady(work, float64(w.run.warmup.To), float64(d.rec.Plan.Warmup))
+	if ok {
+		return
+	}
+	text := useName(w.Use.Use, w.Use.Device)
+	if math.IsNaN(spread) {
+		text += " finished too little work during the warm-up to test whether it had settled"
+	} else {
+		text += fmt.Sprintf(" had not settled when its window began: range %.1f %%, slope %.1f %% of the rate over five parts of the warm-up", 100*spread, 100*slope)
+	}
+	d.flag(w.run.name, "not-steady", text, "lengthen --warmup, or quieten the machine")
+}
+
+// flagRun warns of what concerns a whole run; w is its first window.
+func (d *deriver) flagRun(w *Window) {
+	run := w.run.name
+	if w.Stolen > maxStolen {
+		d.flag(run, "stolen-time", fmt.Sprintf("the hypervisor took %.1f %% of the CPU time", 100*float64(w.Stolen)),
+			"measure on a dedicated host, or read cpu_throughput beside throughput")
+	}
+	if w.Others > maxOtherLoad {
+		d.flag(run, "other-load", fmt.Sprintf("other processes used %.1f %% of the CPU time", 100*float64(w.Others)),
+			"stop what else runs on this machine")
+	}
+	for _, tr := range w.run.group(TraceKey{Kind: TraceThrottles}) {
+		if n := len(tr.V); n > 1 && tr.V[n-1] > tr.V[0] {
+			d.flag(run, "throttled", fmt.Sprintf("%s slowed down for heat %.0f times", deviceName(tr.Key.Device), tr.V[n-1]-tr.V[0]),
+				"improve the cooling or lower the power cap: this is not the hardware's full rate")
+		}
+	}
+	d.flagHeldBack(w)
+	if d.metered && w.Energy.IsAbsent() {
+		d.flag(run, "energy-gap", "no watts for this run: "+w.why.Why,
+			"see the meter's trace and its errors in the record; perwatt meters SPEC --watch shows its readings")
+	}
+}
+
+// flagClocks warns of runs in which the clock of a device was off its median over
+// the session.
+func (d *deriver) flagClocks() {
 	clocks := map[string][]*Window{} // by device, one a run
 	last := map[string]*indexedRun{}
 	var devices []string
@@ -117,7 +132,7 @@ func (d *deriver) clockMoves(add func(w *Window, code, text, remedy string)) {
 				if device != CPUDevice {
 					what = "the clock of " + device
 				}
-				add(w, "clock-moved", fmt.Sprintf("%s was %+.1f %% off the session's median of %.2f GHz", what, 100*off, median/1e9),
+				d.flag(w.run.name, "clock-moved", fmt.Sprintf("%s was %+.1f %% off the session's median of %.2f GHz", what, 100*off, median/1e9),
 					"fix the frequency (cpupower frequency-set) or measure longer windows")
 			}
 		}
@@ -160,21 +175,21 @@ func idleDrift(windows []*Window) float64 {
 	return last/first - 1
 }
 
-// sessionFlags adds the warnings that concern every figure of the record.
-func (d *deriver) sessionFlags(add func(w *Window, code, text, remedy string)) {
+// flagSession warns of what concerns every figure of the record.
+func (d *deriver) flagSession() {
 	for _, w := range d.powerWarnings() {
-		add(nil, w.Code, w.Text, w.Remedy)
+		d.flag("", w.Code, w.Text, w.Remedy)
 	}
 	if n := d.rec.Plan.Rounds; n < minimumWindows && !d.byShares() {
-		add(nil, "few-rounds", fmt.Sprintf("%d of the %d rounds that a 95 %% interval needs: figures have none", n, minimumWindows), "run the quick preset, or --rounds 6")
+		d.flag("", "few-rounds", fmt.Sprintf("%d of the %d rounds that a 95 %% interval needs: figures have none", n, minimumWindows), "run the quick preset, or --rounds 6")
 	}
 	trains := slices.ContainsFunc(d.rec.Runs, func(r Run) bool {
 		return slices.ContainsFunc(r.Uses, func(u Use) bool { return u.Use == "training" })
 	})
 	if trains && !d.rec.Plan.Target {
-		add(nil, "no-target", "the time-to-target phase was left out: the training rate is not known to be one that learns", "run the quick preset, or --target")
+		d.flag("", "no-target", "the time-to-target phase was left out: the training rate is not known to be one that learns", "run the quick preset, or --target")
 	}
-	d.clockSteps(add)
+	d.flagClockSteps()
 }
 
 // PowerWarnings returns the warnings about the meters of a session, also before

@@ -19,6 +19,7 @@ type deriver struct {
 	windows []*Window
 	control map[string]map[int]*Window // by device and round
 	speeds  map[string]speed           // by device
+	flagged []Warning
 }
 
 // indexedRun is a run, its window, and what is searched in it.

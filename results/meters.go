@@ -188,10 +188,10 @@ const unknownAccuracy = 0.05
 
 const steps = "it may be another machine's outlet, or not move at all: perwatt meters SPEC --check steps the load and watches it"
 
-// implausible are the doubts that meters raise about each other: what lies
-// inside cannot draw more than what is around it, and what is around must see
+// flagMeters warns of meters that contradict each other or the load: what lies
+// inside a boundary cannot draw more than the whole, and the whole must follow
 // the load.
-func (d *deriver) implausible(all []MeterRow) (out []Warning) {
+func (d *deriver) flagMeters(all []MeterRow) {
 	byScenario := map[string][]MeterRow{}
 	for _, r := range all {
 		if r.Power.Origin == Measured && !r.Power.Value.IsAbsent() {
@@ -216,20 +216,19 @@ func (d *deriver) implausible(all []MeterRow) (out []Warning) {
 				if order(inner) < order(outer) || outer.Channel != "" || ratio <= most && !(same && ratio < 1/most) {
 					continue
 				}
-				out = append(out, Warning{Code: "meters-disagree",
-					Text: fmt.Sprintf("%s: %s sees %.4g W at the %s, %s sees %.4g W at the %s around it", scenario,
-						inner.Meter, inner.Power.Value, inner.Power.Boundary, outer.Meter, outer.Power.Value, outer.Power.Boundary),
-					Remedy: "one of them measures something else: check the outlet, the scale and the boundary of each"})
+				d.flag("", "meters-disagree", fmt.Sprintf("%s: %s sees %.4g W at the %s, %s sees %.4g W at the %s around it", scenario,
+					inner.Meter, inner.Power.Value, inner.Power.Boundary, outer.Meter, outer.Power.Value, outer.Power.Boundary),
+					"one of them measures something else: check the outlet, the scale and the boundary of each")
 			}
 		}
 	}
 	head := d.head
 	if !d.metered || head.Origin != Measured {
-		return out
+		return
 	}
 	for i := range head.parts {
 		if s := &head.parts[i]; s.blind {
-			out = append(out, Warning{Code: "meter-blind", Text: s.stood(), Remedy: steps})
+			d.flag("", "meter-blind", s.stood(), steps)
 		}
 	}
 	idle, most := math.NaN(), 0.0
@@ -241,9 +240,6 @@ func (d *deriver) implausible(all []MeterRow) (out []Warning) {
 		}
 	}
 	if most > 0 && most < idle*(1+maxIdleDrift) {
-		out = append(out, Warning{Code: "meter-blind",
-			Text:   fmt.Sprintf("meter %s saw no more than %.4g W under load and %.4g W at idle", head.Meter, most, idle),
-			Remedy: steps})
+		d.flag("", "meter-blind", fmt.Sprintf("meter %s saw no more than %.4g W under load and %.4g W at idle", head.Meter, most, idle), steps)
 	}
-	return out
 }

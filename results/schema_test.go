@@ -100,7 +100,7 @@ func TestSchemaMatchesTypes(t *testing.T) {
 	match("", reflect.TypeFor[Record](), &root)
 	require.ElementsMatch(t, slices.Collect(maps.Keys(root.Defs)), slices.Collect(maps.Keys(met)), "every definition is used")
 	require.EqualValues(t, SchemaVersion, root.Properties["schema"].Const)
-	require.Equal(t, DigestForm, root.Defs["Digest"].Properties["form"].Const)
+	require.Equal(t, digestForm, root.Defs["Digest"].Properties["form"].Const)
 	require.Equal(t, []string{PhaseSettle, PhasePrepare, PhaseTarget, PhaseWarmup, PhaseMeasure, PhaseCool}, root.Defs["Phase"].Properties["name"].Enum)
 }
 

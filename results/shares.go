@@ -189,17 +189,15 @@ func (d *deriver) byShares() bool {
 	return len(d.windows) > 0 && !slices.ContainsFunc(d.windows, func(w *Window) bool { return w.Use.Shares == nil })
 }
 
-// shareFlags are the warnings that the shares of one row raise.
-func shareFlags(row Row, ws []*Window) (flags []Warning) {
+// flagShares warns of what the shares of one row show.
+func (d *deriver) flagShares(ws []*Window) {
+	scenario := ws[0].Scenario
 	if spread, p := uneven(ws); spread > 1 {
-		flags = append(flags, Warning{Code: "not-steady",
-			Text:   fmt.Sprintf("%s: shares spread %.2f times as far as an even rate gives (probability %.1g): intervals are widened by the root of that", row.Scenario, spread, p),
-			Remedy: "lengthen --warmup, cool the device, or lower its clock: its rate changes while it is measured"})
+		d.flag("", "not-steady", fmt.Sprintf("%s: shares spread %.2f times as far as an even rate gives (probability %.1g): intervals are widened by the root of that", scenario, spread, p),
+			"lengthen --warmup, cool the device, or lower its clock: its rate changes while it is measured")
 	}
 	if h := handIn(ws); h.breaks > 0 || h.away > 0 {
-		flags = append(flags, Warning{Code: "interrupted",
-			Text:   fmt.Sprintf("%s: the device lost its connection %.0f times and was without one for %.4g s of %.6g s: connected_throughput leaves that time out", row.Scenario, h.breaks, h.away, h.seconds),
-			Remedy: "look at the device's log and its network"})
+		d.flag("", "interrupted", fmt.Sprintf("%s: the device lost its connection %.0f times and was without one for %.4g s of %.6g s: connected_throughput leaves that time out", scenario, h.breaks, h.away, h.seconds),
+			"look at the device's log and its network")
 	}
-	return flags
 }

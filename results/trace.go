@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"math"
+	"sort"
 	"strings"
 )
 
@@ -198,17 +199,10 @@ func (tr *Trace) AddLevel(t, v Float, err error) {
 // samples or in a gap.
 func (tr *Trace) At(t float64) Float {
 	n := len(tr.T)
-	if n == 0 || len(tr.V) != n {
+	if len(tr.V) != n {
 		return Absent()
 	}
-	lo, hi := 0, n // first sample later than t
-	for lo < hi {
-		if mid := int(uint(lo+hi) >> 1); float64(tr.T[mid]) > t {
-			hi = mid
-		} else {
-			lo = mid + 1
-		}
-	}
+	lo := sort.Search(n, func(i int) bool { return float64(tr.T[i]) > t }) // first sample later than t
 	if lo > 0 && float64(tr.T[lo-1]) == t {
 		return tr.V[lo-1]
 	}

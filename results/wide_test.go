@@ -472,7 +472,7 @@ func TestMembersAreBounded(t *testing.T) {
 // mismatches are named and the rest are counted.
 func TestMismatchesAreBounded(t *testing.T) {
 	raw := strings.TrimSuffix(strings.TrimSpace(string(sealed(t, session(1, 3)))), "}")
-	ms, err := Verify([]byte(raw + `,"extra":[1.0` + strings.Repeat(",1.0", 2*mostMismatches) + `]}`))
+	ms, err := verify([]byte(raw + `,"extra":[1.0` + strings.Repeat(",1.0", 2*mostMismatches) + `]}`))
 	require.NoError(t, err)
 	require.Len(t, ms, mostMismatches+1)
 	require.Equal(t, "/extra/0: altered: the number 1.0 should be written 1", ms[0].String())
