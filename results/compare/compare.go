@@ -534,11 +534,7 @@ func (r *Row) measure(seed uint64) {
 	for _, w := range slices.Concat(r.sessions...) {
 		efficiencies = append(efficiencies, w.Num/w.Den)
 	}
-	for _, class := range stats.Outliers(efficiencies) {
-		if class != stats.None {
-			r.Outliers++
-		}
-	}
+	r.Outliers = stats.Outliers(efficiencies)
 }
 
 // together returns the properties that sessions share of a metric: its unit, and

@@ -1,34 +1,37 @@
-// Package stats says how sure a figure is, and whether two figures differ.
+// Package stats estimates how uncertain a figure is, and decides whether two
+// figures differ.
 //
 // A figure here is a ratio of sums: all the work of a candidate over all its
-// energy (or seconds), never a mean of ratios. It was taken in windows, and
-// the windows in sessions: what one start of a machine has in common (placement,
-// temperature, boost state) is the same in all windows of a session, so the
-// session is the replicate and the windows in it are not.
+// energy (or seconds), never a mean of ratios. It was measured in windows, and
+// the windows belong to sessions. Whatever one start of a machine fixes
+// (placement, temperature, boost state) is the same in all windows of a session.
+// The session is therefore the replicate; its windows are not.
 //
-//   - Intervals: the sessions are resampled whole, 2,000 times (cluster
-//     bootstrap: Davison and Hinkley, Bootstrap Methods and their Application,
-//     1997, 3.8). Of the resamples only the standard error of the logarithm is
-//     used. Percentiles of five sessions are too narrow, for two reasons that
-//     Hesterberg names (What Teachers Should Know About the Bootstrap, The
-//     American Statistician 69, 2015), and so are his remedies: √(n/(n−1)) for
-//     the spread, Student's t for the tails. Two candidates have the degrees of
-//     freedom of Welch (Biometrika 34, 1947).
+//   - Intervals: whole sessions are resampled, 2,000 times (cluster bootstrap:
+//     Davison and Hinkley, Bootstrap Methods and their Application, 1997, 3.8).
+//     Only the standard error of the logarithm is taken from the resamples.
+//     Percentiles of five sessions are too narrow, for two reasons given by
+//     Hesterberg (What Teachers Should Know About the Bootstrap, The American
+//     Statistician 69, 2015); his remedies are used: √(n/(n−1)) for the spread,
+//     Student's t for the tails. Two candidates have the degrees of freedom of
+//     Welch (Biometrika 34, 1947).
 //   - One session: the interval that its record states ([results.Quotient]).
-//   - Tests: Mann–Whitney as golang.org/x/perf/benchmath has it, [PValue] for
-//     few sessions, Benjamini and Hochberg (J. R. Statist. Soc. B 57, 1995)
-//     over the rows of a report.
-//   - Meters: their uncertainty is no part of what repeats show. It is added
-//     by [Interval.Widen], in quadrature on the log scale (JCGM 100, the GUM,
-//     5.1.2), where it does not cancel.
+//   - Tests: Mann–Whitney from golang.org/x/perf/benchmath, [PValue] for few
+//     sessions, Benjamini and Hochberg (J. R. Statist. Soc. B 57, 1995) over the
+//     rows of a report.
+//   - Meters: repeats do not show their uncertainty. [Interval.Widen] adds it,
+//     in quadrature on the log scale (JCGM 100, the GUM, 5.1.2), where it does
+//     not cancel.
 //   - [Decide] makes a verdict of an interval, a margin and a p-value.
 //
-// Same input and seed, same bits, whatever the order of sessions, and that of
-// windows where there are several: a lone session is a series in time.
+// The same input and seed give the same bits, whatever the order of the
+// sessions, and that of their windows where there are several sessions; the
+// windows of a single session are a series in time.
 //
-// It does not know records, units or names, drops no outlier, finds no change
-// in a series, and cannot see what all sessions have in common: a wrong meter,
-// or candidates measured one after the other while the room warmed up.
+// This package does not know records, units or names. It drops no outlier and
+// finds no change in a series. It cannot see an error that all sessions share: a
+// wrong meter, or candidates measured one after the other while the room warmed
+// up.
 package stats
 
 import (
@@ -49,18 +52,18 @@ const (
 )
 
 // Interval is a figure with the bounds of its 95 % interval, in the figure's
-// unit. Bounds are NaN where there is too little to say; so is Value where
+// unit. The bounds are NaN where there are too few repeats; Value is NaN where
 // there is no figure.
 type Interval struct{ Value, Low, High float64 }
 
 // Inverse is the interval of 1 ÷ the figure, as J/TH of TH/J.
 func (i Interval) Inverse() Interval { return Interval{1 / i.Value, 1 / i.High, 1 / i.Low} }
 
-// Widen adds what the instruments leave uncertain: relative is the half-width
-// of a 95 % interval ÷ the figure, independent of the repeats; of several
-// independent ones, the root of the sum of their squares. What both sides of a
-// quotient share cancels and does not belong in it. NaN, an uncertainty that
-// is not known, makes the bounds NaN.
+// Widen adds the uncertainty of the instruments. relative is the half-width of
+// its 95 % interval ÷ the figure, independent of the repeats; several independent
+// ones are combined as the root of the sum of their squares. An error that both
+// sides of a quotient share cancels and must not be included. NaN, for an unknown
+// uncertainty, makes the bounds NaN.
 func (i Interval) Widen(relative float64) Interval {
 	r := math.Log1p(math.Abs(relative))
 	return Interval{
@@ -77,8 +80,8 @@ func (i Interval) Widen(relative float64) Interval {
 // 95 % lie within the same bounds.
 const Rectangular = 1.959963984540054 / 1.7320508075688772
 
-// halfWidth is half the interval on the log scale: the relative half-width of
-// one that is not wide. It is NaN if a bound is missing or not positive.
+// halfWidth is half the interval on the log scale, about the relative half-width
+// where the interval is narrow. It is NaN if a bound is missing or not positive.
 func (i Interval) halfWidth() float64 {
 	if !(i.Low > 0) {
 		return math.NaN()
@@ -86,9 +89,9 @@ func (i Interval) halfWidth() float64 {
 	return math.Log(i.High/i.Low) / 2
 }
 
-// Pair is one window, in any unit that is the same for all. It is absent, and
-// counts in neither sum, if either is NaN or infinite or Den is not positive;
-// work of zero is not absent.
+// Pair is one window; all windows have the same units. A window is absent, and
+// counts in neither sum, if Num or Den is NaN or infinite or Den is not positive.
+// A window without work (Num = 0) counts.
 type Pair = results.Pair
 
 func absent(p Pair) bool {
@@ -97,8 +100,8 @@ func absent(p Pair) bool {
 
 func plus(p, q Pair) Pair { return Pair{Num: p.Num + q.Num, Den: p.Den + q.Den} }
 
-// total adds pairs up in the order of their contents and leaves them so:
-// neither sums nor resamples then depend on the order in which they came.
+// total sorts pairs by their contents and adds them up in that order, so that
+// neither the sum nor a resample depends on the order of the input.
 func total(pairs []Pair) (sum Pair) {
 	slices.SortFunc(pairs, func(a, b Pair) int {
 		return cmp.Or(cmp.Compare(a.Num, b.Num), cmp.Compare(a.Den, b.Den))
@@ -112,8 +115,8 @@ func total(pairs []Pair) (sum Pair) {
 // Sessions are the windows of one candidate, nested in sessions.
 type Sessions [][]Pair
 
-// present returns the sessions without absent windows, and without those that
-// had no other. s is not changed.
+// present returns the sessions without their absent windows, and without the
+// sessions that have no other. s is not changed.
 func (s Sessions) present() (out Sessions) {
 	for _, windows := range s {
 		if windows = slices.DeleteFunc(slices.Clone(windows), absent); len(windows) > 0 {
@@ -133,8 +136,8 @@ func (s Sessions) Ratio() float64 {
 	return ratio
 }
 
-// replicates returns what is to be resampled, the totals of the sessions, and
-// the ratio.
+// replicates returns the totals of the sessions, which are resampled, and their
+// ratio.
 func (s Sessions) replicates() (units []Pair, ratio float64) {
 	for _, windows := range s.present() {
 		units = append(units, total(windows))
@@ -143,26 +146,26 @@ func (s Sessions) replicates() (units []Pair, ratio float64) {
 	return units, sum.Num / sum.Den
 }
 
-// Interval returns the ratio with its 95 % interval. Of several sessions it is
-// of the ratio that ever more of them would come to; where sessions are now and
-// then far off on one side, five hold it 9 times in 10. Of one session it says
-// how the windows of that session varied, and nothing about the next; it needs
-// six windows, in the order in which they were measured.
+// Interval returns the ratio with its 95 % interval. With several sessions it
+// covers the ratio of infinitely many; where some sessions are far off on one
+// side, the interval of five covers it 9 times in 10. With one session it shows
+// how the windows of that session varied, and nothing about the next session; it
+// then needs six windows, in the order in which they were measured.
 func (s Sessions) Interval(seed uint64) Interval { return s.estimate(seed).interval() }
 
-// Quotient returns a.Ratio() ÷ b.Ratio() with its 95 % interval, as
-// independent sessions give it. Where the i-th sessions of both were one and
-// the same, what they share widens the interval without need, and does no
-// other harm. A candidate with one session contributes what its windows
-// varied, at least six: see [Decide] for what that is worth.
+// Quotient returns a.Ratio() ÷ b.Ratio() with its 95 % interval, on the
+// assumption that the sessions of a and b are independent. If they were run in
+// pairs, the interval is wider than it need be, and otherwise right. A candidate
+// with one session contributes the variation of its windows, of which it needs
+// six; see [Decide] for what that is worth.
 func Quotient(a, b Sessions, seed uint64) Interval {
 	return a.estimate(seed).over(b.estimate(seed)).interval()
 }
 
-// PValue is the two-sided p of a.Ratio() = b.Ratio(), by Welch's test on the
-// same standard errors as [Quotient]: it is 0.05 where the interval touches 1.
-// Adjusted for the rows of a report it does not run out as ranks do, which
-// cannot get beneath 0.008 for five sessions a side.
+// PValue is the two-sided p-value of a.Ratio() = b.Ratio(), by Welch's test on the
+// standard errors of [Quotient]: it is 0.05 where the interval touches 1. With
+// five sessions a side the p-value of ranks is never below 0.008, which is too
+// much once it is adjusted for the rows of a report; this one has no such limit.
 func PValue(a, b Sessions, seed uint64) float64 {
 	q := a.estimate(seed).over(b.estimate(seed))
 	if q.Value == 1 && q.Variance == 0 {
@@ -174,7 +177,7 @@ func PValue(a, b Sessions, seed uint64) float64 {
 type estimate results.Estimate
 
 // estimate resamples the sessions. Both sides of a quotient may use one seed:
-// only their variances meet.
+// only their variances are combined.
 func (s Sessions) estimate(seed uint64) estimate {
 	s = s.present()
 	if len(s) == 1 {

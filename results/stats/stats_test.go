@@ -289,10 +289,10 @@ func TestBenjaminiHochberg(t *testing.T) {
 func TestOutliers(t *testing.T) {
 	xs := []float64{10, 11, 12, 13, 14, 15, 16, 24, 4, 30, math.NaN(), math.Inf(-1)}
 	// Hinges of the eleven values: 10.5 and 15.5.
-	require.Equal(t, []Class{7: Mild, 9: Mild, 11: Severe}, Outliers(xs))
-	require.Equal(t, []Class{0: None, 4: Severe}, Outliers([]float64{5, 5, 5, 5, 5.1}))
-	require.Equal(t, []Class{None, None}, Outliers([]float64{1, 100}))
-	require.Empty(t, Outliers(nil))
+	require.Equal(t, 3, Outliers(xs), "24, 30 and -Inf")
+	require.Equal(t, 1, Outliers([]float64{5, 5, 5, 5, 5.1}))
+	require.Zero(t, Outliers([]float64{1, 100}))
+	require.Zero(t, Outliers(nil))
 	rng := rand.New(rand.NewPCG(29, 30))
 	for n := range 30 {
 		xs, mirror := make([]float64, n), make([]float64, n)
