@@ -6,19 +6,19 @@ import (
 	"slices"
 )
 
-// Budget says what makes a figure with watts in it uncertain. Everything in it
-// is relative to the figure.
+// Budget lists the causes of the uncertainty of a figure with watts in it. All
+// values are relative to the figure.
 type Budget struct {
 	Terms []Term `json:"terms"`
-	// Quadrature is the root of the sum of the squares of the terms, which is
-	// what independent errors come to (JCGM 100, the GUM, 5.1.2).
+	// Quadrature is the root of the sum of the squares of all terms, the
+	// combination of independent errors (JCGM 100, the GUM, 5.1.2).
 	Quadrature Float `json:"quadrature"`
-	// Linear is the sum of the instrument's terms, which is what they come to
-	// at worst (SPEC Power and Performance Benchmark Methodology: analysers
-	// are accepted by the sum of their terms).
+	// Linear is the sum of the instrument's terms, the worst case (SPEC Power and
+	// Performance Benchmark Methodology: analysers are accepted by the sum of
+	// their terms).
 	Linear Float `json:"linear"`
-	// Unstated names the terms of which nothing is known: the sums are then
-	// lower bounds.
+	// Unstated names the terms that are not known: the sums are then lower
+	// bounds.
 	Unstated []string `json:"unstated,omitempty"`
 }
 
@@ -56,9 +56,9 @@ func (a terms) scale(by float64) terms {
 	return a.each(a, func(a, _ float64) float64 { return math.Abs(a * by) })
 }
 
-// within returns what is uncertain of the energy between two instants of a
-// run, in J, at one meter. Gains of one instrument are correlated and add up;
-// the rest of its channels is independent.
+// within returns the uncertainty of the energy between two instants of a run, in J,
+// at one meter. The gains of the channels of one instrument are correlated and add
+// up; their other terms are independent.
 func (h meterTotal) within(r *indexedRun, from, to float64) (sum terms) {
 	trips := r.Trace(TraceKey{Kind: TraceRoundTrip, Meter: h.Meter})
 	half := 0.0
@@ -85,9 +85,9 @@ func (h meterTotal) within(r *indexedRun, from, to float64) (sum terms) {
 	return sum
 }
 
-// uncertain returns what is uncertain of a channel's energy from second a to
-// b, in J. half is half the round trip and period the instrument's own, in s.
-// A step is worth the same joules or watts however much they are a step of.
+// uncertain returns the uncertainty of a channel's energy from second a to b, in
+// J. half is half the round trip and period that of the instrument, in s. The
+// resolution is absolute: it does not grow with the reading.
 func (s *sensor) uncertain(raw *Trace, a, b, half, period float64) terms {
 	tr, late := s.news(raw)
 	span := b - a
@@ -144,17 +144,17 @@ func (tr *Trace) power(a, b float64) (out []float64) {
 	return out
 }
 
-// sampling returns how far the energy from second a to b may be off because
-// the load went on between two samples, in J, 95 %.
+// sampling returns the error of the energy from second a to b that comes from
+// changes of the load between two samples, in J, 95 %.
 //
-// Two signs of it are read, and the larger is believed. One is halving: the
-// same integral from every other sample, and from those left out; half of the
-// difference is what one more halving would change. It sees drifts and edges,
-// but one difference can be small by chance. The other is the standard error
-// of a mean, s ÷ √n, where s² is half the mean square of successive
-// differences (von Neumann, 1941): slow changes, which the trapezoid follows,
-// do not count in it, and swings faster than the sampling do in full. A
-// counter misses nothing but at its two edges, where it is interpolated.
+// It is the larger of two estimates. The first is by halving: the integral is
+// taken of every other sample, and of the rest; half of the difference estimates
+// what twice as many samples would change. It responds to drifts and edges, but
+// one difference can be small by chance. The second is the standard error of a
+// mean, s ÷ √n, where s² is half the mean square of successive differences (von
+// Neumann, 1941): slow changes, which the trapezoid follows, hardly count in it,
+// and swings faster than the sampling count in full. A counter has this error only
+// at its two edges, where it is interpolated.
 func (tr *Trace) sampling(a, b float64) float64 {
 	var half [2]Trace
 	inside := 0
@@ -215,20 +215,19 @@ func ppm(x float64) float64 { return math.Round(x*1e6) / 1e6 }
 // NaN if something of it is unknown.
 func (t terms) instrument() float64 { return math.Hypot(t.gain, t.own()) }
 
-// own is what of it does not grow with the figure.
+// own is the part of it that does not grow with the figure.
 func (t terms) own() float64 { return math.Hypot(t.quantisation, math.Hypot(t.timing, t.sampling)) }
 
-// linear is what the instrument's terms come to at worst; NaN if something is
+// linear is the sum of the instrument's terms, the worst case; NaN if one is
 // unknown.
 func (t terms) linear() float64 { return t.gain + t.quantisation + t.timing + t.sampling }
 
-// apart is the least difference of two figures that the terms of a difference
-// tell from none: steps on both sides add up.
+// apart is the smallest difference of two figures that can be told from none: the
+// steps on both sides add up.
 func (t terms) apart() float64 { return max(t.own(), math.Sqrt2*t.quantisation) }
 
-// typical returns the terms of a figure over several windows: gain is the
-// same in all; the others are the middle one's, for what varies between
-// windows is in the repeats already.
+// typical returns the terms of a figure over several windows: the median of each
+// term. The variation between windows is already in the repeats.
 func typical(of []terms) terms {
 	middle := func(f func(terms) float64) float64 {
 		xs := make([]float64, len(of))

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// ClaimRow is what one device said of itself over the window of one run, and
-// how that stands to what was measured there. It is never ranked: a device is
-// no instrument, and many are wrong about themselves.
+// ClaimRow is what one device reported of itself over the window of one run,
+// compared with what was measured there. It is never ranked: a device is not an
+// instrument, and many report wrong figures.
 type ClaimRow struct {
 	Run      string `json:"run"` // scenario/round
 	Device   string `json:"device"`
@@ -21,9 +21,9 @@ type ClaimRow struct {
 	RateFrom string       `json:"rate_from,omitempty"` // the figure that it is made from, and how; or why there is none
 	Ratio    Float        `json:"ratio"`               // Rate over the measured rate of its use; null if that is not known
 
-	// Accepted is the rate that its accepted shares stand for, over Rate: both
-	// are its own, so it needs no pool. Low and High bound its 95 % interval,
-	// for shares are counted; null where they are not.
+	// Accepted is the rate that its accepted shares amount to, over Rate. The
+	// device reports both, so that no pool is needed. Low and High bound the 95 %
+	// interval, which follows from the number of shares; null without one.
 	Accepted Float `json:"accepted"`
 	Low      Float `json:"accepted_low"`
 	High     Float `json:"accepted_high"`
@@ -41,16 +41,15 @@ type ClaimRow struct {
 
 // The rules for claims.
 const (
-	claimApart = 0.1 // relative, of a claimed rate from the measured one, beyond which it is a doubt
-	// A rate of its own and the shares of its own that lie further apart than
-	// this, interval included, cannot both be true. Five recorded devices had
-	// 0.93 to 0.99; one had 7.9.
+	claimApart = 0.1 // relative difference of a claimed rate from the measured one above which a warning is raised
+	// Limits of Accepted, interval included, beyond which rate and shares cannot
+	// both be true. Five recorded devices had 0.93 to 0.99; one had 7.9.
 	claimLeast, claimMost = 0.8, 1.25
 
-	clocksApart = 5    // s, that two clocks of one device, or its and ours, may differ by
-	now         = 5    // s, an average over which is of now
-	agree       = 0.05 // relative, by which an average may reach back beyond the window
-	forgets     = 3    // times of an average after which what was before is 5 % of it
+	clocksApart = 5    // s by which the clock of a device and ours may differ
+	now         = 5    // s: an average over no more than this counts as the present value
+	agree       = 0.05 // relative to its time: how far an average may reach back before the window
+	forgets     = 3    // averaging times after which earlier values weigh 5 % or less
 )
 
 // claims summarises what the devices said in each good run.
@@ -86,12 +85,12 @@ func (d *deriver) claims() (rows []ClaimRow) {
 	return rows
 }
 
-// Over makes a row of what the answers say of the time between two instants of
-// the record's clock, in s. Its rate is what a counter of hashes rose by; or
-// else a figure that is of that time, or of now; or else what its accepted
-// shares stand for, if they are many. An average that reaches further back than
-// the window says nothing of it. Which run that was, and what was measured in
-// it, is the caller's to say: row.Ratio = row.Rate.Against(measured).
+// Over makes a row of the answers between two instants of the record's clock, in
+// s. The rate is the rise of a counter of hashes; without one, a figure averaged
+// over that time, or a present value; without that, what the accepted shares
+// amount to, if there are many. An average that reaches further back than the
+// window is not used. The caller sets the run and the ratio:
+// row.Ratio = row.Rate.Against(measured).
 func (c *Claim) Over(from, to Float) ClaimRow {
 	row := ClaimRow{Device: c.Device, API: c.API, Model: c.Model, Firmware: c.Firmware, Ratio: Absent(), Accepted: Absent(), Low: Absent(), High: Absent()}
 	var within []*SelfReportedSample
@@ -163,10 +162,10 @@ func (c *Claim) Over(from, to Float) ClaimRow {
 	return row
 }
 
-// elapsed is the time in s in which a device's counters went from one answer to
-// another. By its own clock, if it has one, for some answer what they have
-// counted up to some seconds ago; absent if that is not about the time that
-// passed here, because it started anew in between or repeats an old answer.
+// elapsed is the time in s between two answers of a device in which its counters
+// rose. Its own clock is used if it has one, because some devices answer with
+// counts that are some seconds old. It is absent if the two clocks disagree: the
+// device restarted in between, or repeats an old answer.
 func elapsed(a, b *SelfReportedSample) Float {
 	span := b.T - a.T
 	own := b.value(ReportedElapsed) - a.value(ReportedElapsed)
@@ -181,8 +180,8 @@ func elapsed(a, b *SelfReportedSample) Float {
 	return span // its clock goes in steps, or was set back by some seconds
 }
 
-// exact reports whether a number of shares tells a rate as well as claims are
-// held to: a half-width of claimApart.
+// exact reports whether a number of shares gives a rate precisely enough for
+// claims: with a half-width of at most claimApart.
 func exact(shares Float) bool {
 	if !(shares >= 1 && shares <= maxWhole) {
 		return false
@@ -202,10 +201,11 @@ func (s *SelfReportedSample) first(of string) *SelfReportedField {
 	return nil
 }
 
-// covers reports whether a figure of an answer is of the time since an instant.
-// One without a time of its own is of now, as is one over some seconds. An
-// average forgets what was before the record began, where a setting may have
-// been changed, after three of its times: many decay exponentially.
+// covers reports whether a figure of an answer describes the time since an
+// instant. A figure without an averaging time is a present value, and so is one
+// averaged over a few seconds. An average must also be read three averaging times
+// or more after the record began: many decay exponentially, and a setting may
+// have been changed before.
 func (s *SelfReportedSample) covers(f *SelfReportedField, from Float) bool {
 	over := f.Over.float()
 	return !(over > now) || s.T-over >= from-agree*over && s.T >= forgets*over
@@ -218,10 +218,10 @@ func (s *SelfReportedSample) value(of string) Float {
 	return Absent()
 }
 
-// mean is that of the first figure of a quantity that covers the time since an
-// instant, by the latest answer that has one, over all answers in which it
-// does; and that figure, nil if there is none, and how it came about, or why
-// not. What was configured is no power.
+// mean finds the first figure of a quantity that covers the time since an instant,
+// in the latest answer that has one. It returns that figure (nil if there is
+// none), its mean over all answers in which it covers that time, and how the mean
+// was made, or why there is none. A configured value is not a power.
 func mean(said []*SelfReportedSample, of string, from Float) (quoted *SelfReportedField, value Float, how string) {
 	for _, s := range slices.Backward(said) {
 		for i := range s.Figures {
@@ -260,9 +260,9 @@ func (f *SelfReportedField) mean(said []*SelfReportedSample, from Float) (Float,
 	return sum / Float(n), fmt.Sprintf("%s: the mean of %d answers", f.Name, n)
 }
 
-// shared returns the hashes that the shares accepted between two answers stand
-// for: by the sum of difficulties, or by their number if their difficulty was
-// one and the same.
+// shared returns the hashes that the shares accepted between two answers amount
+// to: from the sum of difficulties, or from their number if the difficulty did not
+// change.
 func shared(a, b *SelfReportedSample, all []SelfReportedSample) Float {
 	if sum := b.value(ReportedAccepted) - a.value(ReportedAccepted); !sum.IsAbsent() {
 		return sum

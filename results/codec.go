@@ -29,8 +29,8 @@ const (
 	maxWindow     = 32 << 20  // of the zstd decoder's memory
 )
 
-// File is a record as it was read: what it says, and the bytes that its
-// digest covers, members unknown here included.
+// File is a record as it was read, and the bytes that its digest covers, unknown
+// members included.
 type File struct {
 	Name   string // of the file, for messages
 	Record *Record
@@ -95,14 +95,14 @@ func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
 	var size int64
 	if f, ok := r.(fs.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			// Some of procfs say 0, and keep whoever reads them waiting.
+			// Some files of procfs have size 0, and block whoever reads them.
 			if size = info.Size(); size == 0 {
 				return nil, errEmpty
 			}
 		}
 	}
 	in := bufio.NewReader(r)
-	// A short file has no magic; whatever else is wrong shows on reading it.
+	// A short file has no magic number; any other error shows on reading it.
 	if magic, _ := in.Peek(len(zstdMagic)); !bytes.Equal(magic, zstdMagic) {
 		return readJSON(in, size, maxJSON)
 	}
@@ -493,9 +493,9 @@ func (tr *Trace) consistent() error {
 	return nil
 }
 
-// Compress returns raw as one zstd frame, which [Load] reads as it reads raw.
-// It takes its time (half a second a megabyte) to make a file that is kept for
-// years a quarter smaller.
+// Compress returns raw as one zstd frame, which [Load] accepts in place of raw. It
+// compresses slowly (half a second a megabyte), which makes a file that is kept
+// for years a quarter smaller.
 func Compress(raw []byte) []byte {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBestCompression))
 	if err != nil {

@@ -79,8 +79,8 @@ func (d *deriver) relative(m map[string]Figure, ws []*Window) {
 	}
 }
 
-// find returns the windows of a use in a role on a device, in the row of the
-// plan that has it first; of training, on one model.
+// find returns the windows of the first row of the plan with this use, role,
+// device and (for training) model.
 func find(rows [][]*Window, use string, role Role, device, model string) []*Window {
 	for _, ws := range rows {
 		if u := ws[0].Use; u.Use == use && u.Role == role && u.Device == device && u.Params["model"] == model {
@@ -90,8 +90,8 @@ func find(rows [][]*Window, use string, role Role, device, model string) []*Wind
 	return nil
 }
 
-// marginal compares the mullet with training alone: each figure is made of
-// those of the rows, and its interval of what each round did to both.
+// coRunCost compares the mullet with training alone. Each figure is made of those
+// of the rows; its interval follows from the effect of each round on both.
 func (d *deriver) coRunCost(rows [][]*Window) *CoRunCost {
 	model, device, miner := "", "", ""
 	for _, ws := range rows {
@@ -108,8 +108,8 @@ func (d *deriver) coRunCost(rows [][]*Window) *CoRunCost {
 	if !(kept.value > 0) || math.IsInf(kept.value, 0) || math.IsNaN(gained.value) {
 		return nil
 	}
-	// The same meter saw both, and at nearly the same reading: its gain is that
-	// of the difference, and nothing else of it cancels.
+	// The same meter read both, at nearly the same power: its gain applies to the
+	// difference, and its other terms do not cancel.
 	shortest := math.Inf(1)
 	watts := func(ws []*Window) (q quotient, each, plain []terms) {
 		for _, w := range ws {

@@ -14,20 +14,22 @@ const (
 	confidence    = 0.95
 	fewReadings   = 5 // in a window: fewer say little of what the load did between them
 
-	// The fewest windows that have an interval: of a median by order statistics,
-	// and of a quotient of sums because fewer hold the truth too seldom.
+	// The fewest windows that give an interval. The order statistics of a median
+	// need six; with fewer, the interval of a quotient of sums would cover the
+	// true value too seldom.
 	minimumWindows = 6
 	kWh            = 3.6e6 // J
 )
 
 // Derive computes the summary of a record from its traces and claims alone. It
-// is a pure function: the same runs give the same summary. It is for a record
-// of this program's own making; for one from outside see [DeriveWithin].
+// is a pure function: the same runs give the same summary. It is for records
+// that this program has just made; for others use [DeriveWithin].
 func Derive(rec *Record) Summary { return derive(free(rec)) }
 
-// DeriveWithin is Derive for a record from outside. It ends when ctx does, and
-// gives up where the record makes more work than one of its size can be worth:
-// then the error says of what it holds too much, on every machine the same.
+// DeriveWithin is Derive for a record from elsewhere. It stops when ctx ends, or
+// when the record takes more steps than its size allows: the error then says how
+// much of each the record holds. The limit is a number of steps, so that it is
+// the same on every machine.
 func DeriveWithin(ctx context.Context, rec *Record) (s Summary, err error) {
 	defer caught(&err)
 	return derive(bounded(ctx, rec)), nil

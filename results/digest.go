@@ -21,12 +21,12 @@ import (
 // list runs; it is named by its JSON pointer. The digest of a part is the
 // SHA-256 of its canonical form (RFC 8785), in hexadecimal; that of the record
 // is the SHA-256 of the canonical form of the object that maps the parts to
-// their digests. Since the canonical form knows numbers as float64 only, each
-// number must stand in the file as RFC 8785 writes it: so no digit can change
-// unseen, not even one that rounds to the same number.
+// their digests. The canonical form knows numbers as float64 only. Each number in
+// the file must therefore be written as RFC 8785 writes it, so that no digit can
+// change unnoticed, not even one that rounds to the same number.
 //
-// The digest shows damage and careless edits. It is no signature: whoever can
-// write the file can seal it again.
+// The digest shows damage and careless edits. It is not a signature: anyone who
+// can write the file can also seal it again.
 const digestForm = "sha256-jcs-parts"
 
 // Seal returns the file of a record: JSON, one column of a trace a line. It
@@ -70,7 +70,8 @@ func seal(r *Record, most int) ([]byte, error) {
 	return out, nil
 }
 
-// Mismatch is one place where a record is not what it says it is.
+// Mismatch is one place where a record differs from its digest or from what its
+// traces give.
 type Mismatch struct {
 	At   string // JSON pointer of the part or the value
 	Text string // what is wrong there
@@ -78,7 +79,7 @@ type Mismatch struct {
 
 func (m Mismatch) String() string { return Line(m.At, mostQuoted) + ": " + Line(m.Text, mostQuoted) }
 
-// mostMismatches is how many are named, of a record of which nothing is right.
+// mostMismatches is how many are listed one by one; the rest is counted.
 const mostMismatches = 1000
 
 // mismatches are the first of what differs below a place, and how much else does.
@@ -152,7 +153,7 @@ func verify(raw []byte) ([]Mismatch, error) {
 	return ms.under("/"), nil
 }
 
-// seenDigest is what the bytes of a record say about its digest.
+// seenDigest is the digest of the bytes of a record, and the one they state.
 type seenDigest struct {
 	parts  map[string]string // computed
 	order  []string          // of the parts in the file
@@ -233,8 +234,8 @@ func (f *File) Check(derived Summary) []Mismatch {
 	return d.under("/summary")
 }
 
-// differ collects where two values of one type differ, and stands at a place of
-// both. The name of a value is how a reader of the report knows it.
+// differ collects the places where two values of one type differ, while it walks
+// both. name is how a reader of a report would name the current value.
 type differ struct {
 	mismatches
 	place
@@ -332,10 +333,10 @@ func (d *differ) compareLists(stated, got reflect.Value) {
 	}
 }
 
-// prose are members that say in words what others say in numbers.
+// prose are members that repeat in words what others hold in numbers.
 var prose = []string{"why", "text", "remedy", "figure", "asks", "source", "rate_from", "power_from"}
 
-// about joins the words by which a row, a yield or a flag is known.
+// about joins the words that identify a row, a yield or a flag.
 func about(v reflect.Value) string {
 	if v.Kind() == reflect.String {
 		return v.String()

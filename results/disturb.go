@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// What keeps work from being done without being a part of the machine's speed.
-// Shares of a window, and each as large as the stolen time that is let pass.
+// Limits on what keeps work from being done and is not a part of the machine's
+// speed. Shares of a window are as large as the stolen time that is accepted.
 const (
-	maxHalt = 0.5 // s: a scheduler may be late by less; it is nothing of a long window, but somebody did it
+	maxHalt = 0.5 // s: a scheduler may be late by less; a longer halt was caused by somebody, however long the window
 	maxHeld = maxStolen
 	maxWait = maxStolen
 )

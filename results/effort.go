@@ -6,10 +6,11 @@ import (
 	"math"
 )
 
-// What a record may cost: so many steps for each value that it holds, and some
-// for the figures of the smallest. A step is a reading that is looked at, a few
-// nanoseconds; what takes longer counts for more. The records of sessions take
-// up to 22 steps a value, those of many readings the most.
+// The limit on the work that a record may cause: a number of steps for each value
+// that it holds, and some for the figures of the smallest record. A step is about
+// the work of reading one sample, a few nanoseconds; larger operations count as
+// several. Records of real sessions take up to 22 steps a value, those with many
+// readings the most.
 const (
 	stepsPerValue = 48
 	leastSteps    = 4 << 20
@@ -17,10 +18,10 @@ const (
 	often         = 1 << 16 // steps between two looks at the context
 )
 
-// effort counts the steps of what is computed from a record, and gives it up
-// where they are more than the record may cost or its context has ended. It
-// bounds every product of the record's counts, whichever they are; by a count
-// of steps, not by a clock, so that every machine says the same of a record.
+// effort counts the steps of a computation on a record, and abandons it when they
+// exceed the limit or when the context ends. It bounds every product of the
+// record's counts, whichever they are. It counts steps and not time, so that a
+// record is refused on every machine or on none.
 type effort struct {
 	spent, next, most int
 	ended             func() error // of the context
@@ -30,11 +31,10 @@ type effort struct {
 // abandoned is what effort panics with, for [effort.caught] to return.
 type abandoned struct{ err error }
 
-// free is the effort of what is computed for a record whose size is not
-// somebody else's to choose.
+// free is an effort without a limit, for a record that this program made.
 func free(rec *Record) *effort { return &effort{next: math.MaxInt, most: math.MaxInt, rec: rec} }
 
-// bounded is the effort that a record from outside is worth.
+// bounded is the effort that is allowed for a record from elsewhere.
 func bounded(ctx context.Context, rec *Record) *effort {
 	return &effort{most: min(leastSteps+stepsPerValue*rec.counts().values, mostSteps), ended: ctx.Err, rec: rec}
 }
@@ -54,8 +54,8 @@ func (e *effort) keyed(key TraceKey) {
 	e.spend(16 + (len(key.Use)+len(key.Device)+len(key.Meter)+len(key.Channel))/4)
 }
 
-// copied counts the steps of writing names into what is derived: its text is no
-// more than some times what the record holds.
+// copied counts the steps of writing names into the summary, so that its text is
+// at most some multiple of the record's.
 func (e *effort) copied(names ...string) {
 	for _, name := range names {
 		e.spend(128 + len(name))
@@ -79,7 +79,7 @@ func (e *effort) look() {
 	e.next = min(e.spent+often, e.most+1)
 }
 
-// caught makes an error of what an effort was given up for. It is deferred.
+// caught turns the panic of an abandoned effort into an error. It is deferred.
 func caught(err *error) {
 	switch p := recover().(type) {
 	case nil:
@@ -90,8 +90,9 @@ func caught(err *error) {
 	}
 }
 
-// counts says how much of each a record holds; values is all of it, each thing
-// by the numbers that the room it takes in a file has place for.
+// counts is how much of each a record holds. values is the sum of everything,
+// weighted by size: by the number of values that would fit into its place in a
+// file.
 type counts struct{ scenarios, runs, uses, channels, traces, claims, values int }
 
 func (n counts) String() string {

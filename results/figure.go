@@ -37,8 +37,8 @@ import (
 // n = 6, 94 % at 10); of windows that resemble their neighbours by 0.5 it
 // holds 85 % at n = 6 and 94 % at 60.
 //
-// Two kinds of figure are not of this definition, and have names of their own:
-// those over the control are medians of what each round gave
+// Two kinds of figure do not follow this definition, and have names of their own:
+// those over the control are medians of the ratios of each round
 // ([RelativeThroughput] and its like), and the exact interval of a rate that
 // is known by its shares is Poisson's.
 
@@ -67,8 +67,8 @@ func (e Estimate) Interval() (low, high float64) {
 	return e.Value * math.Exp(-h), e.Value * math.Exp(h)
 }
 
-// quotient is a figure, and how far each window moves it, to first order and
-// in its unit.
+// quotient is a figure, and by how much each window changes it, to first order
+// and in its unit.
 type quotient struct {
 	value  float64
 	rounds []int // of the windows
@@ -97,8 +97,9 @@ func (q quotient) scaled(by float64) quotient {
 	return q
 }
 
-// with is value, which is made of q and of r, and moves with them by so much:
-// what a round did to both it did once.
+// with is a value computed from q and r; byQ and byR are its derivatives with
+// respect to them. The effects of one round on q and r are added before they are
+// squared, because they are not independent.
 func (q quotient) with(r quotient, value, byQ, byR float64) quotient {
 	out := quotient{value: value}
 	at := map[int]int{}
@@ -134,8 +135,8 @@ func (q quotient) over(r quotient) quotient {
 
 func (q quotient) less(r quotient) quotient { return q.with(r, q.value-r.value, 1, -1) }
 
-// The most that neighbouring windows are taken to have in common: from few
-// windows more is noise.
+// mostAlike is the largest autocorrelation of neighbouring windows that is used: a
+// larger one, from few windows, is noise.
 const mostAlike = 0.9
 
 // variance of the value, with its degrees of freedom.
@@ -174,7 +175,7 @@ func (q quotient) metric(unit Unit, signed bool) Figure {
 	return m.times(1, unit)
 }
 
-// times is m times a constant; what is out of reach of a number is absent.
+// times is m times a constant; a value that overflows is absent.
 func (m Figure) times(by Float, unit Unit) Figure {
 	m.Unit = unit
 	m.Value, m.Low, m.High = m.Value*by, m.Low*by, m.High*by

@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// OpenFile opens what was named to be read: a regular file, a link to one, or
-// what a shell opened for this program (see [Descriptor]). Anything else is an
-// error and is not touched: a FIFO would hold up who opens it until somebody
-// writes, and a device does what it likes.
+// OpenFile opens a file for reading: a regular file, a link to one, or a
+// descriptor that a shell opened for this program (see [Descriptor]). Anything
+// else is an error and is not opened: a FIFO blocks until somebody writes to it,
+// and opening a device can have any effect.
 func OpenFile(path string) (*os.File, error) {
 	if f, err := Descriptor(path); f != nil || err != nil {
 		return f, err
@@ -40,9 +40,9 @@ func OpenFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Replaceable says whether a file may be written under a name: nothing is
-// there, or a regular file. Another file takes the place of a FIFO or of a
-// device, and nobody who waits there gets it.
+// Replaceable returns an error unless a file may be written under a name: nothing
+// is there, or a regular file. A FIFO or a device would be replaced by the file,
+// and whoever reads from it would get nothing.
 func Replaceable(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -61,10 +61,11 @@ func regular(path string, mode fs.FileMode, remedy string) error {
 	return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("it is %s, not a file: %s", FileKind(mode), remedy)}
 }
 
-// Descriptor returns what a name says of this process's own descriptors:
+// Descriptor returns the open descriptor of this process that a name stands for:
 // /dev/stdin, /dev/stdout, /dev/stderr, and /dev/fd/63 or /proc/self/fd/63, which
-// shells make of <(…) and >(…). It is nil for any other name. It is not opened
-// again, which would wait where the other end of a FIFO is gone.
+// shells make of <(…) and >(…). It is nil for any other name. The descriptor is
+// duplicated and not opened again, which would block if the other end of a FIFO
+// is gone.
 func Descriptor(name string) (*os.File, error) {
 	clean := path.Clean(filepath.ToSlash(name))
 	number, ok := strings.CutPrefix(clean, "/dev/fd/")
@@ -81,7 +82,7 @@ func Descriptor(name string) (*os.File, error) {
 	return duplicate(int(fd), name)
 }
 
-// FileKind says what is not a regular file.
+// FileKind names a kind of file that is not regular, for messages.
 func FileKind(mode fs.FileMode) string {
 	switch {
 	case mode.IsDir():

@@ -33,7 +33,7 @@ func errorAt(pointer jsontext.Pointer, format string, args ...any) error {
 	return fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...))
 }
 
-// place is where in a JSON text a writer stands: names of members and indices
+// place is the position of a writer in a JSON text: names of members and indices
 // of elements, from the root.
 type place []string
 
@@ -48,9 +48,9 @@ func (p place) errorf(format string, args ...any) error {
 	return errorAt(p.pointer(), format, args...)
 }
 
-// text reads one JSON text with jsontext, which holds it to RFC 7493: valid
-// UTF-8, no lone surrogate, no member twice. text adds the limits of a record
-// and names the place and the line of what it refuses.
+// text reads one JSON text with jsontext, which enforces RFC 7493: valid UTF-8, no
+// lone surrogate, no duplicate member. text adds the limits of a record, and its
+// errors give the place and the line.
 //
 // Most of a record is the columns of its traces. [text.column] reads those
 // from raw itself. It can, because [text.Read] gives the decoder no more than
@@ -66,8 +66,8 @@ type text struct {
 	members func(reflect.Type) []member // of a struct in this version of the record; nil for [membersOf]
 }
 
-// maxString is the length in bytes up to which any string of a record is read.
-// Of what is longer, the decoder would hold two copies.
+// maxString is the longest string of a record that is read, in bytes. The decoder
+// would hold two copies of a longer one.
 const maxString = 8 << 20
 
 var errLongString = fmt.Errorf("a string is longer than %d MiB: no session has one", maxString>>20)
@@ -292,7 +292,7 @@ func (x *text) skip() error {
 // column consumes the rest of a list that has begun, up to its end, if the list
 // holds numbers and nulls only, without white space, and each accepts all of
 // them. It returns the bytes of the list. Otherwise it returns nil and has
-// consumed nothing: the decoder reads what is unusual and finds what is wrong.
+// consumed nothing: the decoder then reads the unusual list or reports its error.
 func (x *text) column(each func(*number) bool) []byte {
 	if len(x.UnreadBuffer()) > 0 {
 		return nil

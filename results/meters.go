@@ -75,8 +75,8 @@ func (h meterTotal) each() (out []meterTotal) {
 	return out
 }
 
-// coverages says how each meter was read around the windows of good runs, where
-// it gives its outermost total or, without one, at all of its channels.
+// coverages returns how each meter was read around the windows of good runs: the
+// channels of its outermost total or, without a total, all of them.
 func (d *deriver) coverages() []Coverage {
 	out := []Coverage{}
 	totals := map[string]meterTotal{}
@@ -181,9 +181,9 @@ func floats(fs []Float) (out []float64) {
 	return out
 }
 
-// Slack of a comparison between two meters where neither states what it is
-// worth: component counters differ from a wall meter by supplies' losses, never
-// by more the other way.
+// unknownAccuracy is the relative error assumed for a meter that states none when
+// two meters are compared. A component counter lies below a wall meter by the
+// losses of the supply, and never above it.
 const unknownAccuracy = 0.05
 
 const steps = "it may be another machine's outlet, or not move at all: perwatt meters SPEC --check steps the load and watches it"

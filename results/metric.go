@@ -64,8 +64,8 @@ func (m Figure) inverse(unit Unit) Figure {
 	return m
 }
 
-// arithmetic adds the useful operations per second, and what share they are of
-// what the kernel and the device reached on one thread at the start.
+// arithmetic adds the rate of useful operations, and its share of the rates that
+// the kernel and the device reached at the start, on one thread each.
 func (d *deriver) arithmetic(m map[string]Figure, ws []*Window) {
 	u := ws[0].Use
 	share := func(of Float, unit Unit, why FigureStatus) Figure {
@@ -121,7 +121,7 @@ func speedsOf(rec *Record) map[string]speed {
 
 var noWork = Reason{CounterGap, "the work counter was not read around the window"}
 
-// noEnergy says why windows have no joules: what is so of most of those without.
+// noEnergy is the most frequent reason for which windows have no joules.
 func noEnergy(ws []*Window) Reason {
 	var whys tally
 	for _, w := range ws {
@@ -220,8 +220,8 @@ func (d *deriver) efficiency(ws []*Window, energy func(*Window) Float, why Reaso
 	return q.metric(unit, false).counted(n, spread)
 }
 
-// unresolved says why the power of windows cannot be told from that of their
-// idle runs, or is empty.
+// unresolved is the reason for which the power of windows cannot be told from that
+// of their idle runs; empty if it can.
 func unresolved(ws []*Window) Reason {
 	above := sums(ws, (*Window).above, (*Window).seconds)
 	if len(above.moves) == 0 {

@@ -10,14 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// Whatever did not come from this program is foreign text: what a file, a
-// device, a server, the environment or the command line says. It is kept as it
-// was said, and made harmless where it leaves for people: Line in a cell or a
-// sentence, Printable where every character counts, PrintableJSON in JSON,
-// PrintableText at the end of what was made of them. All go by [Prints]:
-// letters, marks, digits, punctuation and symbols of every script stay;
-// controls, escapes, bidi marks, joiners and other format characters do not,
-// nor do broken UTF-8 and characters of no meaning.
+// Foreign text is all text that this program did not write: from a file, a device,
+// a server, the environment or the command line. It is stored unchanged, and made
+// harmless where it is shown to people: by Line in a cell or a sentence, by
+// Printable where every character counts, by PrintableJSON in JSON, and by
+// PrintableText for a whole file. All of them use [Prints]: letters, marks,
+// digits, punctuation and symbols of every script stay; controls, escapes, bidi
+// marks, joiners and other format characters are replaced, and so are broken UTF-8
+// and unassigned characters.
 
 // ThinSpace groups the thousands of a printed number. It does not break.
 const ThinSpace = '\u202f'
@@ -71,12 +71,12 @@ func plainLine(s string, limit int) bool {
 	return len(s) <= limit && (s == "" || last != ' ')
 }
 
-// Printable puts U+FFFD for every character that does not print, line breaks
-// and tabs among them, and leaves the rest as it is.
+// Printable replaces every character that does not print by U+FFFD, line breaks
+// and tabs included.
 func Printable(s string) string { return strings.Map(visible, s) }
 
 // PrintableText is Printable for a whole text: line feeds and tabs stay. It is
-// the last door of files; what a cell or a sentence holds was a Line before.
+// applied last, to a finished file; its cells and sentences were made with Line.
 func PrintableText(text []byte) []byte {
 	return bytes.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {

@@ -18,11 +18,11 @@ type meterTotal struct {
 	dead   []Reason // why what comes first by the order of preference gave no watts
 }
 
-// rank lists what the meters of a session give as the power of a boundary,
-// in the order in which they are to be quoted: what gave watts in a window of
-// the runs before what gave none, measured before modelled before declared,
-// then the outermost boundary, then the first. Of channels that measure the
-// same place, each total has the one that gave them in the most windows.
+// rank lists the totals of the meters of a session in the order in which they are
+// quoted: totals that gave watts in a window before those that gave none, then
+// measured before modelled before declared, then the outermost boundary, then the
+// first in the record. Of channels that measure the same place, a total has the
+// one that gave watts in the most windows.
 func (d *deriver) rank() (out []meterTotal) {
 	for i := range d.rec.Meters {
 		m := &d.rec.Meters[i]
@@ -61,9 +61,9 @@ func (d *deriver) rank() (out []meterTotal) {
 	return append(living, dead...)
 }
 
-// total is what the wanted channels of a meter add up to, at a boundary: of
-// those that measure the same place the first, or the one that gave watts in
-// more windows.
+// total is the sum of the wanted channels of a meter at a boundary. Of channels
+// that measure the same place it has the one that gave watts in the most windows,
+// the first of equals.
 func (d *deriver) total(m *Meter, b Boundary, wanted func(Channel) bool) meterTotal {
 	h := meterTotal{PrimaryMeter: PrimaryMeter{Meter: m.Name, Boundary: b}}
 	if m.Period > 0 {
@@ -113,8 +113,7 @@ func (h meterTotal) graded() meterTotal {
 	return h
 }
 
-// places lists the channels of a meter that are wanted, those together that
-// measure the same place.
+// places groups the wanted channels of a meter by the place that they measure.
 func (d *deriver) places(m *Meter, wanted func(Channel) bool) (out [][]Channel) {
 	at := map[string]int{}
 	for _, c := range m.Channels {
@@ -132,7 +131,7 @@ func (d *deriver) places(m *Meter, wanted func(Channel) bool) (out [][]Channel) 
 	return out
 }
 
-// place is low for what is quoted first.
+// place is the rank of a total, lowest for the one that is quoted first.
 func (h meterTotal) place() int {
 	return 100*slices.Index([]Origin{Measured, Modelled, Declared}, h.Origin) + slices.Index(Boundaries(), h.Boundary)
 }
@@ -140,8 +139,8 @@ func (h meterTotal) place() int {
 // mostParts is how many parts of a node a reason names.
 const mostParts = 20
 
-// noTotal says why meters give no power of the node: there is none, or what
-// they see is a part of it.
+// noTotal is the reason for which meters give no power of the node: there are none,
+// or they see only parts of it.
 func noTotal(meters []Meter) Reason {
 	type part struct {
 		meter string
@@ -167,8 +166,8 @@ func noTotal(meters []Meter) Reason {
 	return Reason{PartialMeter, "no meter of the node, only of parts: " + strings.Join(first, ", ")}
 }
 
-// energy returns the joules of the headline meter between two instants of a
-// run; if any of its channels has none there, none, and why.
+// energy returns the joules of a total between two instants of a run. If one of its
+// channels has none there, it is absent, for the reason returned.
 func (h meterTotal) energy(r *indexedRun, from, to float64) (Float, Reason) {
 	if len(h.parts) == 0 {
 		return Absent(), Because(NoMeter)
@@ -184,16 +183,16 @@ func (h meterTotal) energy(r *indexedRun, from, to float64) (Float, Reason) {
 	return sum, Reason{}
 }
 
-// gross is what is uncertain of a window's energy, relative to it.
+// gross is the uncertainty of a window's energy, relative to it.
 func gross(w *Window) terms { return w.uncertain.scale(1 / float64(w.Energy)) }
 
-// net is what is uncertain of the power above idle, relative to it. The same
-// meter saw both, but its error need not be the same at both ends of its range.
+// net is the uncertainty of the power above idle, relative to it. The same meter
+// read both, but its error need not be the same at both ends of its range.
 func net(w *Window) terms {
 	return w.uncertain.scale(1/w.Duration).each(w.idleTerms, math.Hypot).scale(1 / float64(w.Power()-w.idle))
 }
 
-// seen is what is uncertain of the watts of windows: relative to one figure, and
+// seen is the uncertainty of the watts of windows, relative to one figure and
 // relative to the gross power.
 type seen struct {
 	*deriver
@@ -201,8 +200,7 @@ type seen struct {
 	shortest  float64 // s, of the windows
 }
 
-// seen returns it; of is what is uncertain of a figure of one window, relative
-// to it.
+// seen returns it; of is the relative uncertainty of the figure of one window.
 func (d *deriver) seen(ws []*Window, of func(*Window) terms) seen {
 	s := seen{deriver: d, shortest: math.Inf(1)}
 	var each, plain []terms

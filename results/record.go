@@ -72,7 +72,7 @@ type Node struct {
 
 // Device is what work runs on or what draws power of its own: the processors of
 // a host (all of them are one device), an accelerator, or mining hardware that
-// works elsewhere. What the machine does not say is empty.
+// works elsewhere. What the machine does not report is empty.
 type Device struct {
 	ID       string     `json:"id"` // unique within the node: [CPUDevice], [MinerDevice], gpu:0
 	Kind     DeviceKind `json:"kind"`
@@ -169,7 +169,7 @@ type CPU struct {
 }
 
 // Settings are what changes between sessions on the same machine. An empty
-// string means that the machine does not say.
+// string means that the machine does not report it.
 type Settings struct {
 	Governor    string `json:"governor,omitempty"`
 	Turbo       string `json:"turbo,omitempty"` // on, off
@@ -215,7 +215,7 @@ type Plan struct {
 const Imported = "import"
 
 // Setting is one of several that one command measured, such as the power limits
-// of a card. What it means, only the user's command knows that applied it.
+// of a card. Its meaning is known only to the user's command that applied it.
 type Setting struct {
 	Sweep  string `json:"sweep"`  // identifier that the settings of a command share
 	Value  string `json:"value"`  // as given
@@ -262,23 +262,24 @@ type Channel struct {
 	Boundary Boundary `json:"boundary"`
 	Origin   Origin   `json:"origin"`
 	Accuracy Accuracy `json:"accuracy"`
-	// Least is the power in W below which the channel is not believed, where the
-	// user says so; nil takes what its boundary has: see [Channel.LeastWatts].
+	// Least is the power in W below which the channel is not believed, if the
+	// user gave one; nil stands for that of its boundary: see
+	// [Channel.LeastWatts].
 	Least *Float `json:"least,omitempty"`
-	// Place is what the channels of one meter that measure the same have in
-	// common, such as an outlet's energy and its power, in the order in which
-	// they are preferred: one of them is taken. Empty for one that has no such
-	// sibling.
+	// Place is shared by the channels of one meter that measure the same thing,
+	// such as an outlet's energy and its power. They are listed in order of
+	// preference, and one of them is used. Empty for a channel that is the only
+	// one of its kind.
 	Place string `json:"place,omitempty"`
-	// Total is the boundary whose total this channel is a part of: the
-	// channels of one meter with the same Total are disjoint, or of one Place,
-	// and add up to
-	// it. Empty for a channel that overlaps others and stands beside them.
+	// Total is the boundary to whose total this channel contributes: the
+	// channels of one meter with the same Total are disjoint (or share a Place)
+	// and add up to it. Empty for a channel that overlaps others and is reported
+	// beside them.
 	Total Boundary `json:"total,omitempty"`
 }
 
-// LeastWatts is the power in W below which nothing that the channel says is
-// believed; none of what was not measured is held to one.
+// LeastWatts is the power in W below which no reading of the channel is believed;
+// 0 for a channel that is not measured.
 func (c Channel) LeastWatts() float64 {
 	switch {
 	case c.Origin != Measured:
@@ -425,7 +426,8 @@ type Check struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Warning is a doubt with a stable code, what raised it and what to do.
+// Warning is a reason to doubt a figure: a stable code, what was found, and what
+// to do about it.
 type Warning struct {
 	Code   string `json:"code"`
 	Text   string `json:"text"`
@@ -452,8 +454,8 @@ type Summary struct {
 }
 
 // PrimaryMeter is the total of a meter that is quoted as the power of the node:
-// of those that gave watts the measured before the modelled before the declared,
-// then the outermost boundary, then the first.
+// of those that gave watts, measured comes before modelled before declared, then
+// the outermost boundary, then the first in the record.
 type PrimaryMeter struct {
 	Meter    string   `json:"meter"`
 	Boundary Boundary `json:"boundary"`
@@ -462,7 +464,7 @@ type PrimaryMeter struct {
 }
 
 // MeterRow is the power of one scenario as one meter saw it: the total of a
-// boundary, or a card on its own. The headline is the first of its scenario.
+// boundary, or a card on its own. The primary meter is the first of its scenario.
 type MeterRow struct {
 	Scenario string `json:"scenario"`
 	Meter    string `json:"meter"`
@@ -488,7 +490,7 @@ type Validity struct {
 	Findings []Finding `json:"findings"`
 }
 
-// Finding is what became of one rule.
+// Finding is the outcome of one rule.
 type Finding struct {
 	Rule    string  `json:"rule"` // a stable name
 	Asks    string  `json:"asks"`
@@ -510,9 +512,9 @@ const (
 // summary that was read from a file and not derived has none.
 func (s *Summary) Windows() []*Window { return s.windows }
 
-// Row is one use in one scenario over all good runs, on one device, of one
-// workload, one implementation and one number of threads. The idle scenario has
-// one row, whose use is "idle", which has no device and no work metrics.
+// Row is one use in one scenario over all good runs: one device, workload,
+// implementation and number of threads. The idle scenario has one row, of the
+// use "idle", without a device and without metrics of work.
 type Row struct {
 	RowKey
 	Metrics map[string]Figure `json:"metrics"`
@@ -551,16 +553,16 @@ const (
 	KernelFraction = "kernel_fraction"  // of the kernel's own rate on the device: flop_rate ÷ (threads × Impl.Rate)
 	PeakFraction   = "peak_fraction"    // of what the device's fp32 units can do: flop_rate ÷ (threads × best Impl.Peak)
 
-	// Ratios to the control of the same session, present where it was
-	// measured: medians of what each round gave, so that what is slow in the
-	// machine's noise cancels.
+	// Ratios to the control of the same session, present where it was measured:
+	// medians of the ratios of each round, in which slow changes of the machine
+	// cancel.
 	RelativeThroughput    = "relative_throughput"
 	RelativePower         = "relative_power" // gross
 	RelativeWorkPerEnergy = "relative_work_per_energy"
 )
 
-// Control is the use whose workload is pinned, and its scenario: it tells the
-// machine from the code.
+// Control is the name of a use and of its scenario. Its workload never changes, so
+// that a change of the machine can be told from a change of the code.
 const Control = "control"
 
 // Figure is one derived quantity, typed until it is printed. Low and High bound
@@ -612,8 +614,8 @@ type Yield struct {
 	Net    Figure `json:"net_per_kwh"` // work, the idle power's energy taken off
 }
 
-// Exchange is the rate at which the node turns one use into another on the
-// same energy and the same device: hashes forgone per training sample.
+// Exchange is the rate of exchange between two uses of the same energy on the same
+// device: the hashes given up for one training sample.
 type Exchange struct {
 	Scenario        string `json:"scenario"` // of the training
 	Device          string `json:"device"`
@@ -621,7 +623,7 @@ type Exchange struct {
 }
 
 // Digest names the canonical form and holds a hash of each part, so that a
-// mismatch can be named, and one over all of them.
+// mismatch can be located, and one over all of them.
 type Digest struct {
 	Form   string            `json:"form"` // "sha256-jcs-parts"
 	Parts  map[string]string `json:"parts"`

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// LoadStep is what a step of the load showed.
+// LoadStep is the result of a step of the load.
 type LoadStep struct {
 	// Busy is the share of all CPU time that was used while this machine was
 	// to be idle, 0 to 1: what else ran. Null if the system does not say.

@@ -2,10 +2,10 @@ package results
 
 import "math"
 
-// SelfReported is a number that a device said of itself; its zero value is that it
-// said none. It is no figure: it can be recorded, printed and set against what
-// was measured, but it has no order, cannot be added up, and fits nowhere a
-// [Float] or a [Figure] belongs. So nothing ranks it.
+// SelfReported is a number that a device reported of itself; the zero value means
+// that it reported none. It can be recorded, printed and compared with what was
+// measured. It has no order, cannot be added up and is neither a [Float] nor a
+// [Figure], so that nothing can rank it.
 type SelfReported struct {
 	number float64
 	said   bool
@@ -22,8 +22,8 @@ func SelfReport(number float64) SelfReported {
 // IsAbsent reports whether nothing was said.
 func (s SelfReported) IsAbsent() bool { return !s.said }
 
-// Print returns the number as write prints it, which is given NaN if nothing
-// was said.
+// Print returns the number as write formats it; write gets NaN if nothing was
+// reported.
 func (s SelfReported) Print(write func(Float) string) string { return write(s.float()) }
 
 // Against is what was said, divided by what was measured in the same unit: 1
@@ -62,8 +62,8 @@ func (s SelfReported) float() Float {
 	return Float(s.number)
 }
 
-// Claim is what one device said of itself in the course of a run, by its own
-// API. It stands beside what was measured, marked as a claim.
+// Claim is what one device reported of itself in the course of a run, by its own
+// API. It is shown beside what was measured, and marked as a claim.
 type Claim struct {
 	Device   string               `json:"device"`        // what the record calls it
 	Use      string               `json:"use,omitempty"` // of the run, which the device alone works at; empty if that is not known
@@ -75,8 +75,8 @@ type Claim struct {
 	Notes    []string             `json:"notes,omitempty"` // what its figures are
 }
 
-// SelfReportedSample is one answer of a device. One that it failed to give has no
-// figures, and says why.
+// SelfReportedSample is one answer of a device. A failed request has no figures,
+// and the reason in Refused.
 type SelfReportedSample struct {
 	T       Float               `json:"t"`                 // s since the start of the record, in the middle of the request
 	Slack   Float               `json:"slack"`             // s, half the round trip

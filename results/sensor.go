@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// sensor is one channel of a meter as the traces of a session show it. What an
-// instrument says of itself is taken where nothing shows that it is coarser.
+// sensor is one channel of a meter as the traces of a session show it. The stated
+// resolution of an instrument is used unless the traces show a coarser one.
 type sensor struct {
 	Channel
 	meter string
@@ -17,19 +17,18 @@ type sensor struct {
 	// unit; NaN if it never moved or nothing was read.
 	step   float64
 	values int // how many different changes, or values of a gauge, show it
-	// stands is set for a counter that was read more often than it moves: what
-	// it says is known to be true at the reading that first shows a new value,
-	// and at no other.
+	// stands is set for a counter that was read more often than it moves: its
+	// value is known to be current only at the first reading of a new value.
 	stands bool
 	pace   float64 // s, the longest time between two changes of such a counter; NaN if it is not known
 	value  float64 // the last one that was read
-	// blind is set for a gauge that said one value, idle and under load.
+	// blind is set for a gauge that gave the same value idle and under load.
 	blind bool
 }
 
 const (
-	enough   = 8    // different values to believe that an instrument is coarser than it states
-	fineStep = 1e-3 // of its value: a gauge as fine does not stand still under a changing load
+	enough   = 8    // different values that show an instrument to be coarser than stated
+	fineStep = 1e-3 // of its value: a gauge with steps as fine must move under a changing load
 )
 
 // look finds out how a channel moves over the runs of a session.
@@ -75,10 +74,10 @@ func (d *deriver) look(meter string, c Channel) sensor {
 }
 
 // grid returns the step of which all values are multiples, as far as they show
-// it, and how many different ones show it. The values of a gauge lie on the
-// grid; of a counter its changes do, and so does none at all. No two multiples
-// lie closer together than a step; where there are too few to come as close, the
-// step is what divides them all. most is the size of what they were taken from.
+// it, and the number of different values. xs are the values of a gauge or the
+// changes of a counter. With enough of them, the step is the smallest distance
+// between two (for a counter also from 0); with fewer it is their largest common
+// divisor. most is the largest absolute value of the trace.
 func grid(xs []float64, gauge bool, most float64) (step float64, different int) {
 	slices.Sort(xs)
 	noise := 1e-12 * most // of sums of floats
@@ -99,11 +98,11 @@ func grid(xs []float64, gauge bool, most float64) (step float64, different int) 
 	return step, len(xs)
 }
 
-const grain = 1e-6 // J or W: no instrument counts finer, and no float is cut finer
+const grain = 1e-6 // J or W: no instrument has finer steps, and finer ones are noise of the arithmetic
 
-// resolution is the step of the channel, in its unit: as stated, or as it was
-// seen where nothing is stated or the instrument turns out coarser. NaN if
-// neither tells.
+// resolution is the step of the channel, in its unit: as stated, or as observed
+// where none is stated or the instrument turns out coarser. NaN if neither is
+// known.
 func (s *sensor) resolution() float64 {
 	stated := float64(s.Accuracy.Resolution)
 	switch {
@@ -117,10 +116,9 @@ func (s *sensor) resolution() float64 {
 	return stated
 }
 
-// news returns the readings of a trace that are worth something: of a counter
-// that is read more often than it moves, those that first show a new value.
-// late is how long before such a reading the counter may have moved, at most,
-// in s.
+// news returns the readings of a trace that carry information: of a counter that
+// is read more often than it moves, the first reading of each value. late is the
+// longest time in s by which the counter may have moved before such a reading.
 func (s *sensor) news(tr *Trace) (out *Trace, late float64) {
 	if s.Kind != Counter || !s.stands {
 		return tr, 0
@@ -187,7 +185,7 @@ func (s *sensor) energy(r *indexedRun, a, b float64) (Float, Reason) {
 	return e, Reason{}
 }
 
-// stood is said of a gauge that is blind.
+// stood describes a gauge that is blind.
 func (s *sensor) stood() string {
 	return fmt.Sprintf("%s said %.6g W in every reading, idle and under load, in steps of %.3g W: it does not see the load", s.named(), s.value, s.resolution())
 }
@@ -200,8 +198,8 @@ func (s *sensor) named() string {
 	return fmt.Sprintf("the %s %s of meter %s", what, s.Name, s.meter)
 }
 
-// slow says what would do for a counter that moves too seldom for a window of so
-// many seconds, or that it has stopped.
+// slow is the remedy for a counter that moves too seldom for a window of so many
+// seconds, or has stopped.
 func (s *sensor) slow(window float64) string {
 	step := s.resolution()
 	switch {
@@ -223,7 +221,7 @@ func moved(n int) string {
 	return fmt.Sprintf("moved %d times", n)
 }
 
-// gap says what is wrong with a trace where [Trace.Over] gives nothing.
+// gap is the reason for which [Trace.Over] gives nothing.
 func (tr *Trace) gap(a, b float64) string {
 	for _, g := range tr.Errors {
 		if at := float64(g.At); at >= a-1 && at <= b+1 {
@@ -237,18 +235,18 @@ func (tr *Trace) gap(a, b float64) string {
 	return "a reading failed"
 }
 
-// edges returns how far the energy of a counter from second a to second b may
-// be off, in J, because the load changed between the two readings around an
-// edge. Where a straight line between them gives x of their d joules, it is off
-// by d − x or x at most. If the power went from that before the two to that
-// after, it is off by a quarter of what lies between these, over the time
-// between the two; if only one of them is known, by no more than what lies
-// between it and their mean.
+// edges returns the error in J of a counter's energy from second a to second b
+// because the load may have changed between the two readings around an edge.
+// Interpolation gives x of the d joules between them, so the error is at most x or
+// d − x. If the power was that of the neighbouring intervals and changed from one
+// to the other within the two readings, the error is a quarter of the difference
+// of these powers times the time between the readings. If only one neighbour is
+// known, it is at most the difference between that and the mean power in between.
 func (tr *Trace) edges(a, b float64) float64 {
 	return tr.edge(a) + tr.edge(b)
 }
 
-const neighbours = 2 // intervals on either side whose power is believed to bound that of the one between
+const neighbours = 2 // intervals on either side whose powers are taken as bounds of the power in between
 
 func (tr *Trace) edge(x float64) float64 {
 	i, exact := slices.BinarySearchFunc(tr.T, x, func(t Float, x float64) int { return cmp.Compare(float64(t), x) })

@@ -6,9 +6,8 @@ import (
 	"slices"
 )
 
-// Shares says what the count of a use is made of where a device works
-// elsewhere and hands in proofs of work: its count goes up by Work with each of
-// them, at random instants.
+// Shares describes the count of a use where a device works elsewhere and submits
+// proofs of work: each share adds Work to the count, at a random instant.
 type Shares struct {
 	Difficulty Float  `json:"difficulty"`        // of each
 	Work       Float  `json:"work"`              // counts that one stands for, on average
@@ -38,7 +37,7 @@ const (
 	unevenChance = 1e-4 // below which the rate is not even
 )
 
-// handed is what became of the shares in windows.
+// handed sums what the shares of windows show.
 type handed struct {
 	accepted, stale, refused float64
 	away, breaks, resumed    float64
@@ -76,9 +75,9 @@ func handIn(ws []*Window) (h handed) {
 	return h
 }
 
-// uneven is by how much the shares of windows spread more than chance has
-// them: the mean square of bins in units of what a constant rate gives, 1 if
-// that is no more than chance. Bins end where the counter was read.
+// uneven tests whether the shares of windows came at an even rate. dispersion is
+// the mean square deviation of bins ÷ that of a constant rate, and 1 if chance
+// explains it. Bins end where the counter was read.
 func uneven(ws []*Window) (dispersion, probability float64) {
 	h := handIn(ws)
 	if h.accepted < perBin*fewestBins {
@@ -115,8 +114,8 @@ func uneven(ws []*Window) (dispersion, probability float64) {
 	return square / float64(bins-1), probability
 }
 
-// counted gives a figure made of n shares their exact interval, widened where
-// they come less evenly than chance has them.
+// counted gives a figure made of n shares their exact interval, widened by the
+// dispersion (see [uneven]).
 func (m Figure) counted(n, dispersion float64) Figure {
 	m.Low, m.High = Absent(), Absent()
 	if n = math.Round(n); m.N == 0 || !(n >= 1 && n <= maxWhole) {
@@ -164,11 +163,12 @@ func (d *deriver) shares(m map[string]Figure, ws []*Window) {
 	delete(m, CPUThroughput) // whatever it is made of, it is not our processors
 }
 
-// Counted reports, of a record whose summary was derived, whether a device was measured long enough: whether half of the
-// 95 % interval of its rate is at most so much of it. Windows without energy
-// make no figure. Where the last two are such, the meter has gone and the figure
-// may never get there: then the shares of all windows decide, so that no session
-// waits for ever for a meter that is dead.
+// Counted reports whether a device was measured long enough: whether half of the
+// 95 % interval of its rate is at most the given part of the rate. The summary of
+// the record must have been derived. Windows without energy are in no figure. If
+// the last two windows have none, the meter is lost and the figure may never get
+// there: then the shares of all windows decide, so that no session waits for ever
+// for a dead meter.
 func Counted(rec *Record, half Float) bool {
 	if len(rec.Summary.Rows) > 0 && rec.Summary.Rows[0].Metrics[Throughput].HalfWidth() <= half {
 		return true

@@ -162,9 +162,9 @@ var traceKinds = []TraceKind{
 // maxErrors bounds what one trace says about its gaps; the nulls say the rest.
 const maxErrors = 20
 
-// Add appends what was sampled at second t, or why nothing was. A sample that
-// is no later than the last is no news and is dropped; a counter that fell is
-// a gap, since nobody knows what it did in between.
+// Add appends a sample at second t, or the error in its place. A sample that is
+// not later than the last is dropped. A counter that fell is a gap, since what it
+// did in between is not known.
 func (tr *Trace) Add(t, v Float, err error) {
 	if n := len(tr.T); n > 0 {
 		if !(t > tr.T[n-1]) {
@@ -183,9 +183,9 @@ func (tr *Trace) Add(t, v Float, err error) {
 	tr.T, tr.V = append(tr.T, t), append(tr.V, v)
 }
 
-// AddLevel is Add of what stays level for long: where the last two samples have
-// the value, the later one moves to t instead. Nothing is lost that lies on the
-// line through the samples.
+// AddLevel is Add for a quantity that stays constant for long: if the last two
+// samples have the value, the later one is moved to t instead. Interpolation
+// between the samples gives the same.
 func (tr *Trace) AddLevel(t, v Float, err error) {
 	if n := len(tr.T); n > 1 && err == nil && t > tr.T[n-1] && v == tr.V[n-1] && v == tr.V[n-2] {
 		tr.T[n-1] = t

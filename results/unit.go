@@ -60,9 +60,10 @@ func Boundaries() []Boundary {
 	return []Boundary{Wall, PSU, Chassis, Board, Package, Card, Memory}
 }
 
-// Least is the power in W below which nothing that is measured at the boundary
-// is believed: less than the smallest machine, card or rail draws that is worth
-// a meter, and more than what a large one draws taken for a thousandth of it.
+// Least is the power in W below which no measurement at the boundary is believed.
+// It is less than the smallest machine, card or rail worth metering draws, and
+// more than a thousandth of what a large one draws, which a wrong scale would
+// show.
 func (b Boundary) Least() float64 {
 	switch b {
 	case Wall, PSU, Chassis:
@@ -75,10 +76,10 @@ func (b Boundary) Least() float64 {
 	return 0.01
 }
 
-// Most is the power in W above which nothing that is measured at the boundary
-// is plausible where neither the instrument nor its spec says more or less: more
-// than all sockets, cards or modules of the largest node draw, and less than a
-// small one draws in thousandths that are taken for watts.
+// Most is the power in W above which no measurement at the boundary is plausible,
+// unless the instrument or its spec states another limit. It is more than all
+// sockets, cards or modules of the largest node draw, and less than a small one
+// appears to draw if milliwatts are taken for watts.
 func (b Boundary) Most() float64 {
 	switch b {
 	case Wall, PSU, Chassis:
@@ -91,8 +92,8 @@ func (b Boundary) Most() float64 {
 	return 5_000
 }
 
-// Unbelievable says why a power in W cannot be what is drawn at the boundary,
-// and which other scale would fit; it is empty if it can.
+// Unbelievable returns why a power in W cannot be right at the boundary, and which
+// other scale would fit; it is empty if the power is plausible.
 func (b Boundary) Unbelievable(watts, least, most float64) string {
 	how, limit := "below the least", least
 	switch {
@@ -116,13 +117,13 @@ func (b Boundary) Unbelievable(watts, least, most float64) string {
 	return why
 }
 
-// likely is the most, in W, that another scale may make of a power and seem to
-// fit.
+// likely is the largest power in W that is suggested as the result of another
+// scale.
 const likely = 20_000
 
-// Grain is the largest step of which all values are multiples, give or take the
-// tolerance, in their unit: as fine, at least, is an instrument of which these
-// were seen. NaN without values.
+// Grain is the largest step of which all values are multiples, within the
+// tolerance and in their unit: an instrument that gave these values has no coarser
+// steps. NaN without values.
 func Grain(tolerance float64, values ...float64) float64 {
 	a := math.NaN()
 	for _, b := range values {
@@ -144,9 +145,9 @@ func Grain(tolerance float64, values ...float64) float64 {
 type Origin string
 
 const (
-	Measured Origin = "measured" // an instrument saw it
-	Modelled Origin = "modelled" // computed from something else; marked ~ wherever it shows
-	Declared Origin = "declared" // somebody said so
+	Measured Origin = "measured" // by an instrument
+	Modelled Origin = "modelled" // computed from something else; marked ~ wherever it is shown
+	Declared Origin = "declared" // stated by the user or a maker
 )
 
 // Grade ranks the evidence behind a power figure, A (best) to E. It follows

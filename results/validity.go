@@ -18,7 +18,7 @@ const (
 	house  = "perwatt"
 )
 
-// demand is what is asked of the evidence of a grade.
+// demand is what a grade requires of its evidence.
 type demand struct {
 	duration float64 // s, at least, of each window
 	readings int     // at least, in each window
@@ -35,13 +35,13 @@ var demands = map[Grade]demand{
 	"E": {60, 10, 0, 0, green},
 }
 
-// rule is one demand on a record. It looks, and says what it found.
+// rule is one requirement on a record; look returns its outcome and what was found.
 type rule struct {
 	name, asks, source string
 	look               func(j *judgement) (Outcome, string)
 }
 
-// judgement is what rules look at.
+// judgement is the input of the rules.
 type judgement struct {
 	*deriver
 	summary  Summary
@@ -163,7 +163,7 @@ func within(ok bool) Outcome {
 	return Fail
 }
 
-// read is a rule on how the headline meter was read.
+// read makes a rule about how the primary meter was read.
 func read(look func(j *judgement) (bool, string)) func(*judgement) (Outcome, string) {
 	return func(j *judgement) (Outcome, string) {
 		switch {
@@ -179,7 +179,8 @@ func read(look func(j *judgement) (bool, string)) func(*judgement) (Outcome, str
 	}
 }
 
-// flagged is a rule that the doubts of the session and of its traces answer.
+// flagged makes a rule that fails if the session or its traces raised one of the
+// warnings.
 func flagged(name, asks, source string, codes ...string) rule {
 	return rule{name, asks, source, func(j *judgement) (Outcome, string) {
 		var seen []string
@@ -203,8 +204,8 @@ func (h meterTotal) energyCounter() bool {
 	return !slices.ContainsFunc(h.parts, func(c sensor) bool { return c.Kind != Counter })
 }
 
-// judge holds a record to the rules by which one is published. A record that
-// breaks one is not ranked against others.
+// judge applies the rules for publication to a record. A record that breaks one is
+// not ranked against others.
 func (d *deriver) judge(s Summary) Validity {
 	j := &judgement{deriver: d, summary: s, grade: "A", shortest: math.Inf(1)}
 	for _, c := range s.Coverage {
