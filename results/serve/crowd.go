@@ -10,30 +10,30 @@ import (
 	"time"
 )
 
-// Limits on who is connected, for how long, and what that may cost.
+// Limits on connections.
 const (
 	mostConnections = 256
 	mostHeader      = 64 << 10               // bytes; the address of a comparison of 500 records is 15 kB
 	mostSent        = 64 << 20               // bytes of pages that are being sent, and one that is being made
-	request         = 10 * time.Second       // until it is there, with what comes after its header
+	request         = 10 * time.Second       // to read a whole request
 	idle            = time.Minute            // between two requests
-	sending         = 2 * time.Minute        // of a page
-	stalled         = 5 * time.Second        // of a piece of it
+	sending         = 2 * time.Minute        // to send a page
+	stalled         = 5 * time.Second        // to send a piece of it
 	piece           = 16 << 10               // bytes
-	goodbye         = 750 * time.Millisecond // for the page that is being made
+	goodbye         = 750 * time.Millisecond // at the end, for the page that is being made
 
-	// courtesy is how long a connection may keep us waiting where others wait
-	// for its place.
+	// courtesy is how long a connection may keep the server waiting while others
+	// wait for its place.
 	courtesy = 250 * time.Millisecond
 )
 
-// Serve answers at l until ctx ends, and then gives the page that is being made
-// less than a second. What goes wrong with one connection is a line of complaints.
+// Serve answers at l until ctx ends, and then waits less than a second for the page
+// that is being made. Errors of single connections are logged to complaints.
 //
-// Connections that keep us waiting, for the rest of a request, for the next one
-// or until they read, lose their place to others where all places are taken:
-// those of the address that has most of them first, and of these the one that
-// has been waited for longest.
+// When all places are taken, a connection that keeps the server waiting, for the rest
+// of a request, for the next one or because it does not read, loses its place: first
+// one of the address with most such connections, and of these the one waited for
+// longest.
 func (s *Server) Serve(ctx context.Context, l net.Listener, complaints *log.Logger) error {
 	return attend(ctx, l, s, complaints)
 }
@@ -66,7 +66,7 @@ func attend(ctx context.Context, l net.Listener, h http.Handler, complaints *log
 	return <-stopped
 }
 
-// crowd is a listener that gives out a number of places.
+// crowd is a listener with a limited number of places.
 type crowd struct {
 	net.Listener
 	most   int
@@ -107,8 +107,8 @@ func (c *crowd) Close() error {
 	return c.Listener.Close()
 }
 
-// place gives a connection a place, that of another if need be, and reports
-// whether there is one.
+// place gives a connection a place, if need be that of another one, and reports
+// whether it could.
 func (c *crowd) place(g *guest) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,15 +144,15 @@ type guest struct {
 	crowd *crowd
 	host  string
 
-	since time.Time // it is waited for; zero while it waits for us. Under the crowd's mu
+	since time.Time // since when the server waits for it; zero while it waits for the server; guarded by crowd.mu
 
 	mu    sync.Mutex
-	write time.Time // deadline of what is written; zero for none
+	write time.Time // deadline of a whole write; zero for none
 }
 
 type guestKey struct{}
 
-// wait notes whether it is waited for from now on.
+// wait notes whether the server waits for the connection from now on.
 func (g *guest) wait(is bool) {
 	g.crowd.mu.Lock()
 	defer g.crowd.mu.Unlock()
@@ -162,7 +162,8 @@ func (g *guest) wait(is bool) {
 	}
 }
 
-// Write implements [net.Conn], piece by piece: who takes none is cut off.
+// Write implements [net.Conn]. It writes piece by piece and fails if a piece is not
+// taken in time.
 func (g *guest) Write(b []byte) (n int, err error) {
 	g.crowd.mu.Lock()
 	waited := !g.since.IsZero()

@@ -1,13 +1,12 @@
 // Package serve shows a store of records as pages, to a browser on the same
-// machine: what changed night by night, the records, a comparison of several. It
-// keeps nothing of its own but the last overview, for as long as that is true;
-// it changes nothing, and asks nobody.
+// machine: the changes night by night, the records, and comparisons of several. It
+// changes nothing and opens no connections. It caches only the overview, until the
+// index changes.
 //
-// What it answers is written by report, and is as safe to look at as a report
-// in a file. Whoever can reach it can read the store: it belongs on loopback.
-// A page of another site cannot read it through the browser of who runs it: it
-// answers only to addresses and names that are known to be its own (so that no
-// name of another site can be bound to it, "DNS rebinding"), and lets no page
+// Package report writes the pages; they are as safe to view as a report in a file.
+// Anyone who can reach the server can read the store, so it belongs on loopback.
+// Another site cannot read it through the user's browser: it answers only to IP
+// addresses and to names given to it, which prevents DNS rebinding, and no page may
 // frame or embed it.
 package serve
 
@@ -35,33 +34,32 @@ import (
 	"github.com/perwatt/perwatt/results/track"
 )
 
-// Limits on what is answered.
+// Limits on pages.
 const (
 	mostListed   = 1000                // records on a page
 	mostCompared = 500                 // records in a comparison
-	listed       = 90 * 24 * time.Hour // how far back a list goes that does not say
-	patience     = time.Minute         // for one page, its turn included
-	mostWaiting  = 32                  // pages of records, or of comparisons, that are made or wait for that
-	mostSaid     = 2000                // runes of an answer that is no page
+	listed       = 90 * 24 * time.Hour // how far back a list goes by default
+	patience     = time.Minute         // for one page, including the wait for its turn
+	mostWaiting  = 32                  // pages of records, or of comparisons, being made or waiting
+	mostSaid     = 2000                // runes of an error
 )
 
 // Server answers for one store.
 type Server struct {
-	Hosts []string         // names by which it may be asked, besides localhost and IP addresses
+	Hosts []string         // names in requests that it answers, besides localhost and IP addresses
 	Tool  string           // name, version and revision of the program
 	Now   func() time.Time // nil for the clock
 
 	index *store.Index
-	turn  chan struct{} // to ask the index
-	// A record, or a comparison of many, may take seconds of work, for which no list
-	// waits.
+	turn  chan struct{} // to use the index
+	// A record or a comparison may take seconds; lists do not wait for them.
 	lists, singles, comparisons lane
 
 	mu      sync.Mutex
 	sending int           // bytes of pages that are being sent
-	gone    chan struct{} // when one was
+	gone    chan struct{} // signals that one was sent
 
-	// The overview reads every group: it is made again when it would be another.
+	// The overview reads every group: it is kept until the index or the night changes.
 	made struct {
 		version string
 		night   int
@@ -69,7 +67,7 @@ type Server struct {
 	}
 }
 
-// New returns a server of the records of x, which nobody else may use
+// New returns a server of the records of x, which must not be used elsewhere
 // meanwhile.
 func New(x *store.Index) *Server {
 	return &Server{
@@ -78,16 +76,16 @@ func New(x *store.Index) *Server {
 	}
 }
 
-// lane is where pages of a kind are made, one at a time for the memory. Who waits has
-// a place among the connections, which may not all be of one kind.
+// lane makes the pages of one kind, one at a time to bound memory. Its places bound
+// the requests that wait, so that one kind cannot take all connections.
 type lane struct{ turn, places chan struct{} }
 
 func newLane(places int) lane { return lane{make(chan struct{}, 1), make(chan struct{}, places)} }
 
-// maker makes a page.
+// maker writes a page.
 type maker func(context.Context, url.Values, io.Writer) error
 
-// pages are what can be asked for, and the lane in which it is made.
+// pages returns what makes the page of a path, and its lane; nil for no page.
 func (s *Server) pages(name string) (maker, lane) {
 	switch name {
 	case "/", "/index.html":
@@ -125,7 +123,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Content-Security-Policy", "frame-ancestors 'none'") // the rest stands in each page
+	h.Set("Content-Security-Policy", "frame-ancestors 'none'") // the rest of the policy is in each page
 	h.Set("Cache-Control", "no-store")
 	switch {
 	case !s.own(r.Host):
@@ -133,15 +131,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		http.Error(w, "perwatt serve only shows: GET", http.StatusMethodNotAllowed)
-	case r.ContentLength != 0: // it would be waited for
+	case r.ContentLength != 0: // net/http would wait for the body
 		http.Error(w, "perwatt serve takes nothing in: send no body", http.StatusRequestEntityTooLarge)
 	default:
 		s.answer(w, r)
 	}
 }
 
-// own says whether a request's Host is this server: an IP address, which no
-// other site's page can be at, localhost, or a name that was given.
+// own reports whether the Host of a request names this server: an IP address, which
+// no other site's name can be bound to, localhost, or one of Hosts.
 func (s *Server) own(host string) bool {
 	name := host
 	if h, port, err := net.SplitHostPort(host); err == nil {
@@ -157,7 +155,7 @@ func (s *Server) own(host string) bool {
 	return strings.EqualFold(name, "localhost") || slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
 }
 
-// answer sends a page, whole or not at all, when its turn comes.
+// answer makes a page and sends it whole, or an error.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	write, in := s.pages(r.URL.Path)
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -183,7 +181,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// take waits for a turn, and returns how to give it back.
+// take waits for a turn; give ends it.
 func take(ctx context.Context, turn chan struct{}) (give func(), err error) {
 	select {
 	case turn <- struct{}{}:
@@ -193,7 +191,7 @@ func take(ctx context.Context, turn chan struct{}) (give func(), err error) {
 	}
 }
 
-// make makes a page when its turn comes. Sending it is nobody else's wait.
+// make makes a page when its turn comes. Others do not wait until it is sent.
 func (s *Server) make(ctx context.Context, query url.Values, write maker, in lane) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -212,8 +210,8 @@ func (s *Server) make(ctx context.Context, query url.Values, write maker, in lan
 	if err := write(ctx, query, &out); err != nil {
 		return nil, err
 	}
-	// The next page is made when there is room for this one beside those that
-	// are being sent.
+	// The next page of the lane is not made before there is room for this one among
+	// those that are being sent.
 	for s.send(out.Len()) {
 		select {
 		case <-s.gone:
@@ -224,7 +222,7 @@ func (s *Server) make(ctx context.Context, query url.Values, write maker, in lan
 	return out.Bytes(), nil
 }
 
-// indexed waits for the index, brings it up to date, and returns how to give it back.
+// indexed waits for the index and brings it up to date; give returns it.
 func (s *Server) indexed(ctx context.Context) (give func(), err error) {
 	if give, err = take(ctx, s.turn); err != nil {
 		return nil, err
@@ -236,7 +234,7 @@ func (s *Server) indexed(ctx context.Context) (give func(), err error) {
 	return give, nil
 }
 
-// listed makes a page of what the index says.
+// listed makes a page from the index alone.
 func (s *Server) listed(write maker) maker {
 	return func(ctx context.Context, q url.Values, out io.Writer) error {
 		give, err := s.indexed(ctx)
@@ -259,7 +257,7 @@ func (s *Server) send(size int) (wait bool) {
 	return false
 }
 
-// sent is the end of sending a page.
+// sent ends sending a page.
 func (s *Server) sent(size int) {
 	s.mu.Lock()
 	s.sending -= size
@@ -272,7 +270,7 @@ func (s *Server) sent(size int) {
 
 var links = []report.Link{{Text: "What changed", Href: "index.html"}, {Text: "Records", Href: "records.html"}}
 
-// overview says what changed in the store, as perwatt track -o does.
+// overview shows what changed in the store, as perwatt track -o does.
 func (s *Server) overview(ctx context.Context, _ url.Values, out io.Writer) error {
 	version, err := s.index.Version(ctx)
 	if err != nil {
@@ -317,7 +315,7 @@ func (s *Server) group(ctx context.Context, id string, out io.Writer) error {
 	return err
 }
 
-// tracking is how the store stands on its last night.
+// tracking returns the page and the options for the store's latest night.
 func (s *Server) tracking(ctx context.Context, page func(*report.GroupPage) error) (*report.Tracking, track.Options, error) {
 	c, night, err := track.LatestNight(ctx, s.index, store.Filter{}, s.now())
 	return &report.Tracking{Calendar: c, Night: night, Tool: s.Tool, Links: links[1:], Page: page}, track.Options{Calendar: c, Night: night}, err
@@ -330,8 +328,8 @@ func (s *Server) now() time.Time {
 	return time.Now()
 }
 
-// records lists what began since a day (since=2026-01-31; default 90 days ago)
-// in a node group (group=ID), with labels (label=KEY=VALUE).
+// records lists the records since a day (since=2026-01-31; default 90 days ago), of
+// a node group (group=ID), with labels (label=KEY=VALUE).
 func (s *Server) records(ctx context.Context, q url.Values, out io.Writer) error {
 	f := store.Filter{Excluded: true, Group: q.Get("group"), Since: s.now().Add(-listed), Labels: map[string]string{}}
 	if since := q.Get("since"); since != "" {
@@ -394,7 +392,7 @@ func (s *Server) record(ctx context.Context, q url.Values, out io.Writer) error 
 	return s.compared(ctx, []string{q.Get("id")}, compare.Options{Seed: 1}, out)
 }
 
-// report compares records (r=ID, repeated), against one candidate of them
+// report compares records (r=ID, repeated), with one candidate as the reference
 // (reference=NAME).
 func (s *Server) report(ctx context.Context, q url.Values, out io.Writer) error {
 	ids := q["r"]
@@ -423,7 +421,8 @@ func (s *Server) compared(ctx context.Context, ids []string, opt compare.Options
 	return report.WriteHTML(out, report.Page{Comparison: c, Records: records, Command: results.Command(append(again, "-o", "report.html")...), Tool: s.Tool, Links: links})
 }
 
-// read reads records by identifiers. Between two of them it is another's turn.
+// read reads records by their identifiers. Other requests may use the index between
+// two of them.
 func (s *Server) read(ctx context.Context, ids []string) (records []*results.Record, files []string, err error) {
 	give, err := s.indexed(ctx)
 	if err != nil {

@@ -17,21 +17,20 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Amendment is what somebody says about records after the fact: that one, or
-// a run of it, is not to be used, or that something happened to the machines.
-// It is a file beside the records, and as little changed as they are. Who says
-// so is not recorded.
+// Amendment is added to a store after a measurement: it excludes a record or a run
+// of it, or names an event on the machines. It is a file beside the records and,
+// like them, never changed. Its author is not recorded.
 type Amendment struct {
-	ID string `json:"id"` // ULID, hence the time at which it was said
+	ID string `json:"id"` // ULID, which holds the time at which it was made
 
-	// Exclude names the record that is not to be used; Scenario and Round the
-	// run of it, if it is only one.
+	// Exclude names the record that is not to be used. Scenario and Round limit that
+	// to one of its runs.
 	Exclude  string `json:"exclude,omitempty"`
 	Scenario string `json:"scenario,omitempty"`
 	Round    int    `json:"round,omitempty"`
 
-	// At is when an event was, Group the node group it concerns and Node the name
-	// of the node; empty if it concerns all.
+	// At is the time of an event, Group the node group that it concerns and Node the
+	// name of the node; empty for all.
 	At    time.Time `json:"at,omitzero"`
 	Group string    `json:"group,omitempty"`
 	Node  string    `json:"node,omitempty"`
@@ -39,7 +38,7 @@ type Amendment struct {
 	Reason string `json:"reason"` // or what happened
 }
 
-// SelfReported is when the amendment was made (UTC).
+// Time is when the amendment was made (UTC).
 func (a Amendment) Time() time.Time { return timeOf(a.ID) }
 
 func timeOf(id string) time.Time {
@@ -47,7 +46,7 @@ func timeOf(id string) time.Time {
 	return ulid.Time(u.Time()).UTC()
 }
 
-// maxReason bounds, in bytes, what an amendment says.
+// maxReason bounds a reason, in bytes.
 const maxReason = 2000
 
 func (a Amendment) check() error {
@@ -68,7 +67,7 @@ func (a Amendment) check() error {
 	return nil
 }
 
-// Amend keeps an amendment, to which it gives an identifier, and returns it
+// Amend gives an amendment an identifier, writes it to the store, and returns it
 // and its path.
 func (s *Store) Amend(a Amendment) (Amendment, string, error) {
 	a.ID = ulid.Make().String()
@@ -122,8 +121,8 @@ func readAmendment(path string) (a Amendment, ok bool, err error) {
 	return a, true, nil
 }
 
-// apply takes from a record the runs that amendments exclude, and returns why
-// the whole of it is excluded, if it is.
+// apply removes from a record the runs that amendments exclude. If they exclude the
+// whole record it returns the reason.
 func apply(rec *results.Record, amendments []Amendment) (excluded string) {
 	type run struct {
 		scenario string

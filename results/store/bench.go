@@ -19,27 +19,27 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Bench says of benchmark text what it does not say itself.
+// Bench supplements benchmark text with what it does not contain.
 type Bench struct {
 	Node    string            // name; empty for the text's own "node"
-	At      time.Time         // of what the text gives no time; zero if it must
-	Threads []int             // values of GOMAXPROCS in the names, as of go test -cpu; empty to tell by the names
+	At      time.Time         // of lines for which the text has no time; zero if it must have one
+	Threads []int             // values of GOMAXPROCS in the names, as of go test -cpu; empty to infer them
 	Labels  map[string]string // of every record
 }
 
 // ReadBench makes records of Go benchmark text, one for each configuration
-// ("commit: …", "cpu: …") in it, in its order. What go test timed is a window;
-// its iterations are the work. The text may be a log with whatever else in it,
-// what go test -json writes, UTF-8 or UTF-16, packed with gzip, zstd or bzip2.
+// ("commit: …", "cpu: …") in it, in its order. The time of a benchmark line becomes
+// a window, and its iterations the work. The text may be a log with other lines in
+// it or the output of go test -json, in UTF-8 or UTF-16, packed with gzip, zstd or
+// bzip2.
 //
-// SelfReported is what to tell a user, in one line each: what was passed over, by kind
-// and with the first of each, and what a record cannot hold (allocations, and
-// metrics that are neither time nor work). It is an error only if nothing can
-// be read.
+// said are lines for the user: what was passed over, by kind with the first of each,
+// and what a record cannot hold (allocations, and metrics that are neither time nor
+// work). It is an error only if nothing can be read.
 //
-// The text knows no watts, and little of the machine; each record says so. The
-// same text and options give the same records, with the same identifiers. Their
-// summaries are derived as those of all records are.
+// The text has no watts and little about the machine; a warning in each record says
+// so. The same text and options give the same records, with the same identifiers.
+// Their summaries are derived like those of all records.
 func ReadBench(in io.Reader, name string, opt Bench) (records []*results.Record, said []string, err error) {
 	raw, cut, err := unpackBench(in)
 	if err != nil {
@@ -56,7 +56,7 @@ func ReadBench(in io.Reader, name string, opt Bench) (records []*results.Record,
 	sessions, undated := map[string]*session{}, ""
 	var order []*session
 	dropped := map[string]int{}
-	for _, good := range []bool{true, false} { // a failure makes no record of its own
+	for _, good := range []bool{true, false} { // results first: a failure alone makes no record
 		for i, l := range lines {
 			if (l.failed == "") != good {
 				continue
@@ -162,11 +162,11 @@ func blocksOf(lines []benchLine, opt Bench) []*nameBlock {
 	return of
 }
 
-// start is when the run of a line began: as the text says, or a log's own
-// times, or the options; day tells runs apart that only a log's times do.
+// start is when the run of a line began: by the text, else by the times of a log,
+// else by the options. day separates runs that only the times of a log separate.
 func (l *benchLine) start(opt Bench) (at time.Time, day string) {
 	if said := l.get(timeKeys...); said != "" {
-		at, _ = ParseTime(said) // which it was found to be
+		at, _ = ParseTime(said) // flush has found it valid
 		return at, ""
 	}
 	if !l.began.IsZero() {
@@ -175,7 +175,7 @@ func (l *benchLine) start(opt Bench) (at time.Time, day string) {
 	return opt.At, ""
 }
 
-// String is what the line says, in short.
+// String is the line in short.
 func (l *benchLine) String() string {
 	s := "Benchmark" + l.name + " " + strconv.Itoa(l.iters)
 	for _, v := range l.values {
@@ -217,8 +217,8 @@ func newSession(l benchLine, start time.Time, opt Bench) *session {
 
 func (l *benchLine) goVersion() string { return l.get("go", "go-version", "toolchain") }
 
-// labels adds to labels what the text says of its surroundings; what was said by
-// hand stays.
+// labels adds the surroundings that the text names to the labels given by hand,
+// which take precedence.
 func (l *benchLine) labels(said map[string]string) map[string]string {
 	all := maps.Clone(said)
 	for _, k := range settingLabels {
@@ -232,21 +232,22 @@ func (l *benchLine) labels(said map[string]string) map[string]string {
 	return all
 }
 
-// workRates are the units of the work that a value counts by the second.
+// workRates are the rates of work, with the unit of the work.
 var workRates = map[string]results.Unit{"hash/s": results.Hash, "sample/s": results.Sample, "samples/s": results.Sample, "FLOP/s": results.FLOP, "B/s": results.Byte, "op/s": results.Op}
 
-// timeUnits are, in seconds, the units of the time that an iteration takes; those
-// in which go test writes it come as sec/op.
+// timeUnits are the units of the time of an iteration, in seconds. benchfmt turns
+// ns/op, which go test writes, into sec/op.
 var timeUnits = map[string]float64{"sec/op": 1, "s/op": 1, "ms/op": 1e-3, "us/op": 1e-6, "µs/op": 1e-6, "μs/op": 1e-6}
 
-// What a window can last, and an iteration at least on one thread, in seconds:
-// no CPU finishes ten in a picosecond, but a clock that was stopped does.
+// Bounds of a window and, on one thread, of an iteration, in seconds. No CPU
+// finishes ten iterations in a picosecond; a benchmark whose timer was stopped seems
+// to.
 const longestWindow, shortestOp = 1e8, 1e-13
 
-// window returns how long a line's iterations took and of what they are the
-// count: where the line has no time but a rate, of its unit of work, as perwatt
-// writes it. used is the value that says so. It is not ok if none does, if two
-// say otherwise, or if what it says cannot be.
+// window returns how long the iterations of a line took, in seconds, and the unit of
+// work that they count: operations if the line has a time, else the unit of its
+// rate, as perwatt writes it. used is the index of that value. ok is false if there
+// is no such value, if there are two times, or if the value is impossible.
 func (l *benchLine) window(threads int) (seconds float64, unit results.Unit, used int, ok bool) {
 	used = -1
 	for i, v := range l.values {
@@ -265,9 +266,9 @@ func (l *benchLine) window(threads int) (seconds float64, unit results.Unit, use
 	return seconds, unit, used, ok && seconds > 0 && seconds < longestWindow && l.iters > 0
 }
 
-// add makes a run of a line, and returns which of its values it is made of; ok
-// is false if the line does not say how long it took. When a run was, nobody
-// knows: each begins where the record does, where no digit is lost.
+// add makes a run of a line and returns the index of the value used; ok is false if
+// the line has no usable time or rate. When a run took place is unknown: each begins
+// at 0, where no digit of its time is lost.
 func (s *session) add(l benchLine, name string, threads int) (used int, ok bool) {
 	seconds, unit, used, ok := l.window(threads)
 	if !ok {
@@ -282,7 +283,7 @@ func (s *session) add(l benchLine, name string, threads int) (used int, ok bool)
 	return used, true
 }
 
-// fail notes a benchmark that failed, or that the rest of them was not run.
+// fail notes that a benchmark failed, or that the remaining ones did not run.
 func (s *session) fail(l benchLine, name string, threads int) {
 	if name != "" {
 		r := s.run(l, name, threads, results.Op)
@@ -296,13 +297,13 @@ func (s *session) fail(l benchLine, name string, threads int) {
 	})
 }
 
-// run adds one of a name, a package and a number of threads. Its round is
-// among all runs of the name, by which amendments know them.
+// run adds a run. Its round counts all runs of the name, whatever their package and
+// threads: amendments name a run by scenario and round.
 func (s *session) run(l benchLine, name string, threads int, unit results.Unit) *results.Run {
 	top, _, _ := strings.Cut(name, "/")
 	use := strings.ToLower(top)
 	if unit == results.Op && slices.Contains(ownUses, use) {
-		use = top // whatever it measures, it is not perwatt's
+		use = top // a benchmark that happens to be called Mining or Idle
 	}
 	if s.rounds[name]++; s.rounds[name] == 1 {
 		s.rec.Plan.Scenarios = append(s.rec.Plan.Scenarios, name)
@@ -316,11 +317,11 @@ func (s *session) run(l benchLine, name string, threads int, unit results.Unit) 
 	return &s.rec.Runs[len(s.rec.Runs)-1]
 }
 
-// ownUses are names of uses that mean more than a name.
+// ownUses are the names of uses that have a meaning in perwatt.
 var ownUses = []string{"idle", results.Control, "mining", "training", "compute", "memory"}
 
-// record finishes the record. What was measured, where and when makes its
-// identifier; how it was labelled does not.
+// record finishes the record. Its identifier is a hash of what was measured, where
+// and when, without the labels.
 func (s *session) record() *results.Record {
 	rec := s.rec
 	rec.End = rec.Start.Add(time.Duration(min(s.length, longestWindow) * 1e9))
@@ -340,7 +341,7 @@ func (s *session) record() *results.Record {
 	return rec
 }
 
-// ErrKept says that a record is in the store already.
+// ErrKept means that a record is in the store already.
 var ErrKept = errors.New("it is in the store already")
 
 // Keep puts a finished record into the store, under its own identifier.

@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// A benchmark's name ends in -N where it ran with GOMAXPROCS = N, unless N is
-// 1. It may end in a number of its own, too: of a name alone, size-64 may be
-// either. What the names of a package have in common tells:
+// The name of a benchmark ends in -N if it ran with GOMAXPROCS = N, unless N is 1. It
+// may also end in a number of its own: from the name alone, size-64 may be either.
+// The names of a package together decide:
 //
 //   - All names of a run with N > 1 end in -N, and none of a run with N = 1.
-//   - An identifier in Go has no hyphen: what stands behind one in a name
-//     without subtests is N.
-//   - With -cpu 1,2,4 each benchmark comes with each of them, its subtests
-//     together: A/x-2 A/y-2 A/x-4 A/y-4, where names of their own are rather
+//   - An identifier in Go has no hyphen: a number behind one in a name without
+//     subtests is N.
+//   - With -cpu 1,2,4 each benchmark comes with each value, its subtests together:
+//     A/x-2 A/y-2 A/x-4 A/y-4. Numbers of subtests rather come as
 //     A/x-2 A/x-4 A/y-2 A/y-4.
 //
-// Where that does not tell, the other packages of the session do, then the
-// other sessions of the machine.
+// If they do not decide, the other packages of the session do, then the other
+// sessions of the machine.
 
-// maxProcs is the largest number that is taken for GOMAXPROCS.
+// maxProcs bounds a number that is taken for GOMAXPROCS.
 const maxProcs = 1 << 16
 
-// splitName cuts what may be GOMAXPROCS from a name; it is 1 if nothing is.
+// splitName cuts a possible GOMAXPROCS from a name; n is 1 if there is none.
 func splitName(name string) (base string, n int) {
 	i := strings.LastIndexByte(name, '-')
 	if i <= 0 || i+1 == len(name) || name[i+1] == '0' || strings.Trim(name[i+1:], "0123456789") != "" {
@@ -39,7 +39,7 @@ func splitName(name string) (base string, n int) {
 // nameBlock is the names of one package in one session, in their order.
 type nameBlock struct {
 	session, machine string
-	given            []int // values of GOMAXPROCS, if somebody said so
+	given            []int // values of GOMAXPROCS, if the text or the user gave them
 	names            []string
 	has              map[string]bool
 	procs            []int // values of GOMAXPROCS
@@ -53,7 +53,7 @@ func (b *nameBlock) add(name string) {
 	}
 }
 
-// covers says whether each name may have run with one of procs.
+// covers reports whether each name may have run with one of procs.
 func (b *nameBlock) covers(procs []int) bool {
 	for _, name := range b.names {
 		if _, n := splitName(name); !slices.Contains(procs, n) {
@@ -63,7 +63,7 @@ func (b *nameBlock) covers(procs []int) bool {
 	return true
 }
 
-// decide finds the values of GOMAXPROCS from the names alone, if nobody said.
+// decide infers the values of GOMAXPROCS from the names alone, if none are given.
 func (b *nameBlock) decide() {
 	if b.procs, b.sure = b.given, true; len(b.given) > 0 {
 		return
@@ -98,11 +98,10 @@ func (b *nameBlock) decide() {
 	}
 }
 
-// beside returns 1 and the values of GOMAXPROCS that each name comes with
-// beside it, among names that end in numbers of their own; 1 alone if there are
-// no such.
+// beside returns 1 and the values of GOMAXPROCS with which every name occurs, among
+// names that end in numbers of their own; only 1 if there are none.
 func (b *nameBlock) beside(bases map[string]map[int]bool) []int {
-	with := map[int]int{} // how many names come with a value, and as they are
+	with := map[int]int{} // for each value, how many names have a variant with it
 	for _, name := range b.names {
 		for n := range bases[name] {
 			if n > 1 {
@@ -124,7 +123,7 @@ func (b *nameBlock) beside(bases map[string]map[int]bool) []int {
 	return []int{1}
 }
 
-// together says whether the subtests of some benchmark come together for one
+// together reports whether two subtests of a benchmark follow each other with one
 // value of GOMAXPROCS.
 func (b *nameBlock) together() bool {
 	for i := range b.names[1:] {
@@ -138,12 +137,13 @@ func (b *nameBlock) together() bool {
 	return false
 }
 
-// settleNames decides what each block cannot tell alone.
+// settleNames decides the blocks, with the help of others for those whose own names
+// do not suffice.
 func settleNames(blocks []*nameBlock) {
 	for _, b := range blocks {
 		b.decide()
 	}
-	near := map[string][][]int{} // values of GOMAXPROCS that are sure of a session or a machine
+	near := map[string][][]int{} // values of GOMAXPROCS that are certain, by session and by machine
 	for _, b := range blocks {
 		for _, key := range []string{"session " + b.session, "machine " + b.machine} {
 			if b.sure && !slices.ContainsFunc(near[key], func(procs []int) bool { return slices.Equal(procs, b.procs) }) {
@@ -164,17 +164,17 @@ func settleNames(blocks []*nameBlock) {
 	}
 }
 
-// split returns a name without GOMAXPROCS, and that.
+// split returns a name without GOMAXPROCS, and GOMAXPROCS.
 func (b *nameBlock) split(name string) (base string, n int) {
 	base, n = splitName(name)
-	// Beside 1, a number is one only if the rest is a name, too.
+	// If 1 is a value too, a number is GOMAXPROCS only if the rest is also a name.
 	if !slices.Contains(b.procs, n) || slices.Contains(b.procs, 1) && !b.has[base] {
 		return name, 1
 	}
 	return base, n
 }
 
-// BenchName is what a benchmark line is called: Sort/n=10-8 in its package.
+// BenchName is the name of a benchmark line, such as Sort/n=10-8, with its package.
 type BenchName struct {
 	Package, Name string
 	Threads       int // GOMAXPROCS
@@ -187,8 +187,8 @@ func (n BenchName) String() string {
 	return n.Name
 }
 
-// NamesTell says whether [ReadBench] finds the threads of a session's
-// benchmarks by their names; if not, "gomaxprocs: N" before each line tells.
+// NamesTell reports whether [ReadBench] infers the threads of a session's benchmarks
+// from their names. If not, the text needs "gomaxprocs: N" before each line.
 func NamesTell(names []BenchName) bool {
 	blocks := map[string]*nameBlock{}
 	var all []*nameBlock

@@ -25,14 +25,14 @@ import (
 	"golang.org/x/perf/benchfmt"
 )
 
-// maxBench bounds, in bytes, the benchmark text that is read, unpacked.
+// maxBench bounds benchmark text, in bytes after unpacking.
 const maxBench = 64 << 20
 
-// unpackBench returns the text in r as UTF-8: unpacked, and whatever its byte
-// order. cut says that a packed file ended early; what came before is text.
+// unpackBench unpacks the text in r and returns it as UTF-8. cut is the error of a
+// packed file that ends early; text is then the part before that.
 func unpackBench(r io.Reader) (text string, cut error, err error) {
 	in := bufio.NewReader(r)
-	magic, _ := in.Peek(6) // what else is wrong shows on reading
+	magic, _ := in.Peek(6) // an error shows up again on reading
 	unpacked, packed := io.Reader(in), true
 	switch begins := func(s string) bool { return strings.HasPrefix(string(magic), s) }; {
 	case begins("\x1f\x8b"):
@@ -63,8 +63,9 @@ func unpackBench(r io.Reader) (text string, cut error, err error) {
 	return decodeText(raw), err, nil
 }
 
-// decodeText returns text as UTF-8. UTF-16, as Windows redirects output, is
-// known by its byte order mark, or by the zeros of what is ASCII in it.
+// decodeText returns text as UTF-8. UTF-16, which Windows writes when output is
+// redirected, is recognised by its byte order mark, or by the zeros beside its
+// ASCII characters.
 func decodeText(raw []byte) string {
 	var order binary.ByteOrder
 	zeros := [2]int{}
@@ -74,7 +75,7 @@ func decodeText(raw []byte) string {
 			zeros[i%2]++
 		}
 	}
-	const most, few = 4, 40 // of the sample: half of the pairs, one in twenty
+	const most, few = 4, 40 // parts of the sample: a zero in half of the pairs, in one of twenty
 	switch {
 	case bytes.HasPrefix(raw, []byte{0xff, 0xfe}), zeros[1]*most > len(sample) && zeros[0]*few < len(sample):
 		order = binary.LittleEndian
@@ -90,14 +91,14 @@ func decodeText(raw []byte) string {
 	return string(utf16.Decode(units))
 }
 
-// control are the sequences with which programs colour a terminal, and in
-// which runners hide what they say to their own viewers.
+// control matches the sequences with which programs colour a terminal and runners
+// hide messages to their own viewers.
 var control = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]_P^X][^\x07\x1b]*(?:\x07|\x1b\\)|\x{9b}[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]`)
 
-// plainLine takes from a line what is not text of it: byte order marks, which
-// stand at the beginning of each file that was concatenated, colours, and the
-// zeros of UTF-16 that was appended to what is none. A line that is no UTF-8 is
-// taken for Latin-1, in which each byte is a letter.
+// plainLine removes from a line what is not text: byte order marks, which begin each
+// of several concatenated files, colours, and the zeros of UTF-16 appended to other
+// text. A line that is not UTF-8 is read as Latin-1, in which every byte is a
+// character.
 func plainLine(line string) string {
 	line = strings.TrimLeft(strings.ReplaceAll(line, "\x00", ""), "\ufeff")
 	if !utf8.ValidString(line) {
@@ -113,7 +114,7 @@ func plainLine(line string) string {
 	return line
 }
 
-// passed counts what was passed over, by kind, with the first of each.
+// passed counts the lines that were passed over, by kind, with the first of each.
 type passed struct {
 	kinds []string
 	n     map[string]int
@@ -138,7 +139,7 @@ func (p *passed) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Kinds of what is passed over.
+// Kinds of lines that are passed over.
 const (
 	oddLine    = "benchmark lines that cannot be read"
 	noFigure   = "benchmark lines without a time or a rate of work that can be true"
@@ -153,10 +154,10 @@ const (
 	cutShort   = "packed files that end early"
 )
 
-// benchConfig is what was so where a line stands. It is not changed.
+// benchConfig is the configuration at a line. It is immutable.
 type benchConfig struct {
 	values  map[string]string
-	session string // all of it but what changes within a session
+	session string // all of it except the keys that change within a session
 }
 
 func newBenchConfig(values map[string]string) *benchConfig {
@@ -169,7 +170,7 @@ func newBenchConfig(values map[string]string) *benchConfig {
 	return &benchConfig{values, strings.Join(session, "\x00")}
 }
 
-// get returns the first of the keys that is there.
+// get returns the value of the first key that has one.
 func (c *benchConfig) get(keys ...string) string {
 	for _, k := range keys {
 		if v := c.values[k]; v != "" {
@@ -183,16 +184,16 @@ func (c *benchConfig) get(keys ...string) string {
 type benchLine struct {
 	*benchConfig
 	place  string
-	began  time.Time // the run, by the times in a log; zero if it has none
+	began  time.Time // of the run, by the times in a log; zero if it has none
 	name   string    // without "Benchmark"; empty for a failure of all that follows
 	iters  int
 	values []benchfmt.Value
-	failed string // how
+	failed string // the failure, if it is one
 	mixed  bool
 }
 
-// benchText reads what go test and benchfmt write from among what else is in a
-// log.
+// benchText finds the lines of go test and benchfmt in a log. [benchfmt.Reader] alone
+// would take every "key: value" line of a log for configuration.
 type benchText struct {
 	name    string
 	passed  passed
@@ -201,7 +202,7 @@ type benchText struct {
 	streams map[string]*benchStream // of the packages of go test -json
 	badDate error                   // the last
 
-	began, last time.Time // the run that writes, by the times in a log
+	began, last time.Time // of the current run, by the times in a log
 }
 
 func newBenchText(name string) *benchText {
@@ -216,11 +217,11 @@ type event struct {
 	Action, Package, ImportPath, Output string
 }
 
-// stamped is the time that a runner writes before each line of its log.
+// stamped matches the time that a runner writes before each line of its log.
 var stamped = regexp.MustCompile(`^\[?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))(?: \d\d[OE]\+?)?\]?(?: |$)`)
 
-// unstamp cuts that time from a line, with the job and the step before it that
-// gh run view --log writes.
+// unstamp cuts that time from a line, and the job and step that gh run view --log
+// writes before it.
 func unstamp(line string) (at time.Time, rest string) {
 	_, step, _ := strings.Cut(line, "\t")
 	_, after, _ := strings.Cut(step, "\t")
@@ -234,7 +235,7 @@ func unstamp(line string) (at time.Time, rest string) {
 }
 
 func (t *benchText) read(text string) {
-	// What a progress bar writes over is a line, too.
+	// A carriage return ends a line too: progress bars write over it.
 	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
 	n := 0
 	for line := range strings.Lines(text) {
@@ -260,7 +261,7 @@ func (t *benchText) read(text string) {
 	}
 }
 
-// stream returns that of a package.
+// stream returns the stream of a package.
 func (t *benchText) stream(pkg string) *benchStream {
 	if s := t.streams[pkg]; s != nil {
 		return s
@@ -272,18 +273,18 @@ func (t *benchText) stream(pkg string) *benchStream {
 	return s
 }
 
-// benchStream is what one writer wrote: a file, or a package by go test -json.
+// benchStream is the output of one writer: a file, or one package in go test -json.
 type benchStream struct {
 	text    *benchText
 	partial string // line that has not ended
 	config  *benchConfig
 
-	group   []setting // lines like configuration that stand together
+	group   []setting // adjacent lines that look like configuration
 	gap     bool      // the last other line was empty, or there was none
 	bracket bool      // the group began after a gap
-	inGo    bool      // a test says what it runs on, and has not ended
+	inGo    bool      // between the configuration that go test writes and the end of the test
 
-	pending, pendingAt string // benchmark whose result has not come
+	pending, pendingAt string // a benchmark without its result yet
 	failing            int    // 1 + index of the failure that the next line explains
 	packages           []running
 }
@@ -298,19 +299,19 @@ type running struct {
 	ended bool
 }
 
-// Limits on what is looked at.
+// Limits on the text.
 const (
 	maxName     = 1000     // bytes, of a benchmark, a package or a machine
 	maxLine     = 64 << 10 // bytes, of a line that may be a benchmark's
-	maxGroup    = 1000     // lines that stand together
+	maxGroup    = 1000     // adjacent lines that look like configuration
 	maxKeys     = 100      // of configuration
-	maxPackages = 64       // that write at the same time
+	maxPackages = 64       // writing at the same time
 )
 
-// newRun is how far apart the lines of a log are if they are of two runs.
+// newRun is the gap between two lines of a log at which another run begins.
 const newRun = 6 * time.Hour
 
-// at notes when a line was written, by whichever package: they are one run.
+// at notes when a line was written. Packages that write at the same time are one run.
 func (t *benchText) at(now time.Time) {
 	if now.IsZero() {
 		return
@@ -323,7 +324,7 @@ func (t *benchText) at(now time.Time) {
 
 func (s *benchStream) write(text, place string) {
 	if s.partial += text; len(s.partial) > maxLine {
-		s.partial = s.partial[:maxLine] // nobody's benchmark
+		s.partial = s.partial[:maxLine] // too long for a benchmark line
 	}
 	for {
 		line, rest, ok := strings.Cut(s.partial, "\n")
@@ -407,8 +408,8 @@ func (s *benchStream) line(line, place string) {
 	}
 }
 
-// benchmark reads a line that begins with Benchmark. Go writes the name, runs
-// it, and writes the rest: what it prints stands in between.
+// benchmark reads a line that begins with Benchmark. Go writes the name, runs the
+// benchmark, and then writes the rest; output of the benchmark comes in between.
 func (s *benchStream) benchmark(line, place string) {
 	fields := strings.Fields(line[len("Benchmark"):])
 	first, _ := utf8.DecodeRuneInString(line[len("Benchmark"):])
@@ -435,7 +436,7 @@ func (s *benchStream) benchmark(line, place string) {
 	}
 }
 
-// drop gives up the benchmark whose result has not come.
+// drop gives up waiting for the result of the pending benchmark.
 func (s *benchStream) drop() {
 	if s.pending != "" && s.pendingAt != "" {
 		s.text.passed.add(unfinished, s.pendingAt, s.pending)
@@ -448,8 +449,8 @@ func (s *benchStream) add(l benchLine) {
 	s.text.lines = append(s.text.lines, l)
 }
 
-// begin and end say when a package writes. Where one ends that began before
-// another, both wrote at the same time, and the lines since may be of either.
+// begin and end note which packages write. If a package ends after another one has
+// begun, both wrote at the same time, and the lines since then may be of either.
 func (s *benchStream) begin(pkg string) {
 	s.packages = slices.DeleteFunc(s.packages, func(r running) bool { return r.pkg == pkg })
 	s.packages = append(s.packages, running{pkg: pkg, from: len(s.text.lines)})
@@ -475,7 +476,7 @@ func (s *benchStream) end(pkg string) {
 	}
 }
 
-// benchKey is what a key of configuration says, and what its values look like.
+// benchKey is the meaning of a configuration key and the form of its values.
 type benchKey struct {
 	of    keyKind
 	valid func(string) bool
@@ -484,10 +485,10 @@ type benchKey struct {
 type keyKind int
 
 const (
-	ofRun  keyKind = iota // code, time, package: a line of it alone begins something else
-	ofTest                // the same, and go test itself writes it
-	ofRest                // where it stands at the head of a run
-	ofNone                // messages of go test
+	ofRun  keyKind = iota // code, time, package: configuration wherever it stands
+	ofTest                // the same, and written by go test itself
+	ofRest                // configuration at the head of a run
+	ofNone                // a message of go test
 )
 
 var (
@@ -502,7 +503,7 @@ var (
 	isTime = func(s string) bool { _, err := ParseTime(s); return err == nil }
 	isHost = func(s string) bool { return aName.MatchString(s) && !aPort.MatchString(s) }
 	isGo   = aGo.MatchString
-	isWhat = func(s string) bool { return !aNumber.MatchString(s) } // of a model, not of a load
+	isWhat = func(s string) bool { return !aNumber.MatchString(s) } // a model, not a load such as "cpu: 97 %"
 )
 
 var benchKeys = map[string]benchKey{
@@ -519,12 +520,16 @@ var benchKeys = map[string]benchKey{
 // Names under which tools write the time of a benchmark and its commit.
 var timeKeys, commitKeys = []string{"date", "time", "timestamp", "commit-time", "upload-time"}, []string{"commit", "revision", "git-commit", "vcs.revision"}
 
-// flush decides which of the lines that stand together are configuration, and
-// which a program under test printed. Between what a test says of the machine
-// and its end, configuration is what names the code or the time, what stands
-// beside that, what stands alone between two empty lines, as benchfmt writes
-// it, and what the head has said of the surroundings before; empty says that an
-// empty line follows.
+// flush decides which of the lines in the group are configuration and which a
+// program under test printed. Outside a test, every key with a valid value is
+// configuration. Inside a test, between its goos and goarch lines and its end, only
+// these are:
+//   - keys that name the code or the time, known keys in their group, and every key
+//     above the last of them;
+//   - a group between two empty lines, as benchfmt writes it;
+//   - keys of the surroundings that had a value before.
+//
+// empty means that an empty line follows.
 func (s *benchStream) flush(empty bool) {
 	group := s.group
 	s.group = nil
@@ -574,8 +579,8 @@ func (s *benchStream) flush(empty bool) {
 	}
 }
 
-// printable writes what does not print, or cannot be told from other white
-// space, as Go writes it in the names of benchmarks.
+// printable escapes characters that do not print, and white space other than the
+// space, as Go does in the names of benchmarks.
 func printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {

@@ -8,14 +8,14 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// figure is what a session gives to a series.
+// figure is a session's figure in a series, as it lies in the index.
 type figure struct {
 	series, windows  uint64
 	value, low, high results.Float
 }
 
-// append writes a figure: the numbers as binary.AppendUvarint does, then the
-// bits of three binary64, the lowest byte first.
+// append appends a figure to b: two numbers as varints, then three float64, little
+// endian.
 func (f figure) append(b []byte) []byte {
 	b = binary.AppendUvarint(binary.AppendUvarint(b, f.series), f.windows)
 	for _, v := range [...]results.Float{f.value, f.low, f.high} {
@@ -24,7 +24,7 @@ func (f figure) append(b []byte) []byte {
 	return b
 }
 
-// figures reads what append wrote.
+// figures decodes what append wrote.
 func figures(b []byte) iter.Seq2[figure, error] {
 	return func(yield func(figure, error) bool) {
 		for len(b) > 0 {

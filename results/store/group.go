@@ -15,18 +15,18 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Group is what makes two nodes, or one node on two nights, the same machine
-// as far as figures go: parts that do not change by themselves, and where its
-// watts are counted. The name of the node, its kernel, its settings and the
-// code are no part of it: they are [Environment].
+// Group identifies machines whose figures may be compared, be it two nodes or one
+// node on two nights: its parts, which do not change by themselves, and where its
+// watts are measured. The name of the node, its kernel, its settings and the code
+// belong to the [Environment].
 type Group struct {
 	ID      string `json:"-"`    // hash of the rest
 	Arch    string `json:"arch"` // as Go calls it
 	CPU     string `json:"cpu"`  // model; empty for a miner
 	Sockets int    `json:"sockets"`
 	Cores   int    `json:"cores"`
-	Threads int    `json:"threads"` // 0 if it is not said, as of what was imported: no name of a benchmark tells
-	Memory  int64  `json:"memory"`  // bytes, as bought: see installed
+	Threads int    `json:"threads"` // 0 if unknown, as of benchmark text
+	Memory  int64  `json:"memory"`  // bytes installed: see installed
 	// Devices are the accelerators, or the miner.
 	Devices  []results.DeviceCount `json:"devices,omitempty"`
 	Meter    string                `json:"meter"` // its kind, such as rapl; empty without one
@@ -56,9 +56,9 @@ func groupOf(rec *results.Record) Group {
 	return g
 }
 
-// installed rounds what an operating system has of the memory up to what the
-// machine is likely to have: an eighth of a power of two. What the kernel and
-// the firmware keep for themselves changes with their versions.
+// installed rounds the memory that an operating system reports, in bytes, up to what
+// is likely installed: a multiple of an eighth of a power of two. The part that
+// kernel and firmware reserve changes with their versions.
 func installed(memory int64) int64 {
 	if memory <= 0 {
 		return 0
@@ -67,7 +67,7 @@ func installed(memory int64) int64 {
 	return (memory + step - 1) / step * step
 }
 
-// vendors are words of a CPU's model name that tell no two of them apart.
+// vendors are words in a CPU's model name that do not distinguish models.
 var vendors = regexp.MustCompile(`\((R|TM|r|tm)\)|\b(Processor|CPU|[0-9]+-Core)\b|@.*`)
 
 // Name is the group in reports: AMD EPYC 7543 1×32c/64t + 2 × NVIDIA H200 256 GiB snmp/wall.
@@ -104,14 +104,13 @@ func (g Group) Name() string {
 }
 
 // NodeLabel is the label that names the node of a record where the machine's own
-// name does not last, as in a container that is new every night.
+// name changes, as in a container that is new every night.
 const NodeLabel = "node"
 
-// Environment is what else was so in a session: attributes of its figures,
-// never part of their identity. An empty string means that the machine did not
-// say.
+// Environment holds the other attributes of a session. They are not part of the
+// identity of its figures. An empty string means unknown.
 type Environment struct {
-	Node        string `json:"node,omitempty"`     // name: the label node if there is one, else what the machine is called
+	Node        string `json:"node,omitempty"`     // name: the label node if there is one, else the machine's name
 	Version     string `json:"version,omitempty"`  // of the program that measured
 	Revision    string `json:"revision,omitempty"` // of its source
 	Go          string `json:"go,omitempty"`
@@ -130,16 +129,15 @@ type Environment struct {
 	PowerCap    string `json:"power_cap,omitempty"`   // W
 	Meter       string `json:"meter,omitempty"`       // source of the headline meter and its channels
 	Origin      string `json:"origin,omitempty"`      // of its watts
-	Calibration string `json:"calibration,omitempty"` // what it claims of its accuracy
-	Setting     string `json:"setting,omitempty"`     // labels that name the surroundings: see settingLabels
+	Calibration string `json:"calibration,omitempty"` // its stated accuracy
+	Setting     string `json:"setting,omitempty"`     // labels of where the session ran: see settingLabels
 }
 
-// settingLabels are those labels of a session that name what it ran on and with,
-// as far as no record shows it by itself. Benchmark text has them as its
-// configuration.
+// settingLabels are the labels of a session that name where it ran, as far as
+// records do not show it themselves. Benchmark text has them in its configuration.
 var settingLabels = []string{"machine", "instance", "runner", "image", "toolchain", "compiler"}
 
-// settingOf writes the labels that name the surroundings.
+// settingOf formats the labels that name where a session ran.
 func settingOf(labels map[string]string) string {
 	var said []string
 	for _, k := range settingLabels {
@@ -195,7 +193,7 @@ func distinct(texts []string) string {
 	return strings.Join(texts, ", ")
 }
 
-// number writes a figure, and nothing for an absent one.
+// number formats a figure; an absent one is empty.
 func number(f results.Float) string {
 	if f.IsAbsent() {
 		return ""
@@ -203,8 +201,8 @@ func number(f results.Float) string {
 	return fmt.Sprintf("%.6g", float64(f))
 }
 
-// watched are the attributes whose change is an event. The code is none: to
-// tell its changes from the machine's is what events are for.
+// watched are the attributes whose change is an event. The code under test is not
+// among them: events serve to distinguish its changes from the machine's.
 var watched = []struct {
 	kind string
 	of   func(*Environment) string
@@ -227,25 +225,24 @@ var watched = []struct {
 	{"surroundings", func(e *Environment) string { return e.Setting }},
 }
 
-// Event is a moment at which something changed that is not the code under
-// test: what came before is not to be compared with what came after.
+// Event is a change of something other than the code under test. Figures from
+// before and after it should not be compared.
 type Event struct {
-	At        time.Time `json:"at"`              // start of the first session that saw it, or as somebody said
+	At        time.Time `json:"at"`              // start of the first session that shows it, or as given by hand
 	Group     string    `json:"group,omitempty"` // empty for every group
 	Node      string    `json:"node,omitempty"`  // empty for every node of the group
 	Kind      string    `json:"kind"`            // kernel, microcode …; [Renamed]; "by hand"
 	From      string    `json:"from,omitempty"`
 	To        string    `json:"to,omitempty"`
 	Text      string    `json:"text,omitempty"`      // of one by hand
-	Record    string    `json:"record,omitempty"`    // the first that saw it
-	Amendment string    `json:"amendment,omitempty"` // that says so
+	Record    string    `json:"record,omitempty"`    // the first that shows it
+	Amendment string    `json:"amendment,omitempty"` // the one that names it
 }
 
-// Renamed is the kind of an event: the only node of a group has another name
-// from then on.
+// Renamed is the kind of event at which the only node of a group got another name.
 const Renamed = "node"
 
-// changes returns what differs between two sessions.
+// changes returns the differences between two sessions.
 func changes(before, after *Environment) (events []Event) {
 	for _, w := range watched {
 		if from, to := w.of(before), w.of(after); from != to {

@@ -31,11 +31,11 @@ const indexName = "index.sqlite"
 // another version is built again. It is a variable for tests.
 var indexVersion = 13
 
-// The figures of a session lie together, those of a group in the order of time:
-// a night writes one row for each session and not one for each series, and who
-// asks for one series of a group mostly asks for all. The nodes of a group share
-// the rows of series: which node a figure is of, the environment of its session
-// says. Nothing here is known only here.
+// The figures of a session share one row of points, and the rows of a group lie in
+// the order of time: a night writes one row a session rather than one a series,
+// and most queries ask for all series of a group. The nodes of a group share the
+// rows of series; the environment of a session names its node. All of it comes
+// from the record files, except the table kept.
 const tables = `
 CREATE TABLE groups (
 	id TEXT PRIMARY KEY, json TEXT NOT NULL
@@ -80,31 +80,31 @@ CREATE TABLE kept (
 ) WITHOUT ROWID;
 `
 
-// Address space for SQLite, in bytes: all that it can use where the index is in
-// memory, four times its cache where it is in a file, and less where the process
-// gets no more.
+// Address space for SQLite, in bytes: the most that it can use for an index in
+// memory, four times its cache for one in a file. Where the process cannot reserve
+// that, it is halved down to leastMemory.
 const (
 	inMemory    = 4 << 30
 	onDisk      = 256 << 20
 	leastMemory = 16 << 20
 )
 
-// patience is how long to wait for another process.
+// patience is how long to wait for another process. It is a variable for tests.
 var patience = 10 * time.Second
 
-// Index answers what a directory of records holds. It is a copy: where it is
-// missing, damaged or of another version it is built again.
+// Index answers queries about a directory of records. It is derived from them: one
+// that is missing, damaged or of another version is built again.
 //
-// Its methods may be called by one goroutine at a time; any number of
-// processes may have the same index open.
+// Its methods may be called by one goroutine at a time. Any number of processes
+// may have the same index open.
 type Index struct {
 	dir    string // of the records
 	file   string // empty in memory
 	db     *sql.DB
-	forget func()                // of the way to its files
-	found  atomic.Pointer[error] // in them: the first page that is not as it was written
-	opened os.FileInfo           // file, as it was when it was opened
-	locked *os.File              // the directory of file: shared while the index is open, exclusive while it is made
+	forget func()                // unregisters the file system through which SQLite reads it
+	found  atomic.Pointer[error] // the first page in them that is not as it was written
+	opened os.FileInfo           // of file, when it was opened
+	locked *os.File              // the directory of file: a shared lock while the index is open, an exclusive one while it is made
 	notes  []string
 
 	others     Strangers
@@ -112,10 +112,10 @@ type Index struct {
 	ids        map[Key]uint64 // of series, without a node
 	groups     map[string]bool
 	envs       map[int64]*Environment
-	writes     int // of records, by this
+	writes     int // of records, through this handle
 }
 
-// errDamaged marks what an index cannot have come to hold by itself.
+// errDamaged marks content that this program does not write.
 var errDamaged = errors.New("the index is damaged")
 
 // OpenIndex opens the index over the records in dir and brings it up to date.
@@ -148,7 +148,8 @@ func OpenIndex(ctx context.Context, dir string) (*Index, error) {
 	panic("unreachable: memory is the last place")
 }
 
-// placeError is one of the place where an index was to be.
+// placeError is an error of a place where the index could be; the next one is
+// tried.
 type placeError struct{ err error }
 
 func (e *placeError) Error() string { return e.err.Error() }
@@ -166,7 +167,7 @@ func places(dir string) []string {
 	return append(files, "")
 }
 
-// open opens the file of the index, which it makes if need be.
+// open opens the file of the index, or makes it.
 func (x *Index) open(ctx context.Context) error {
 	if x.file == "" {
 		return x.create(ctx)
@@ -183,9 +184,9 @@ func (x *Index) open(ctx context.Context) error {
 	return x.connect(ctx, nil)
 }
 
-// connect opens the index, or makes it anew where it is missing, empty or the
-// file bad. Whoever has it open holds a shared lock, and whoever makes it an
-// exclusive one, so that nobody's file is taken from under them:
+// connect opens the index. It makes it anew if the file is missing, empty or bad.
+// A process holds a shared lock while it has the index open and an exclusive one
+// while it makes it, so that no open file is removed:
 // https://www.sqlite.org/howtocorrupt.html, "unlink or rename".
 func (x *Index) connect(ctx context.Context, bad os.FileInfo) (err error) {
 	for _, suffix := range suffixes {
@@ -201,8 +202,8 @@ func (x *Index) connect(ctx context.Context, bad os.FileInfo) (err error) {
 		return err == nil && now.Size() > 0 && (bad == nil || !os.SameFile(bad, now))
 	}
 	for began := time.Now(); ; {
-		// Who makes it is soon done. Who has it open may have it for days, as
-		// perwatt serve does.
+		// Making it takes milliseconds. Others may have it open for days, as perwatt
+		// serve does.
 		wait, why := patience, "another process makes it"
 		if lock(x.locked, false) == nil {
 			if usable() {
@@ -213,16 +214,16 @@ func (x *Index) connect(ctx context.Context, bad os.FileInfo) (err error) {
 			}
 			wait, why = patience/5, "another process has it open: end it, such as perwatt serve"
 		}
-		unlock(x.locked) // two that wait for each other would wait for ever
+		unlock(x.locked) // two processes that both kept it would wait for each other for ever
 		if lock(x.locked, true) == nil {
-			if !usable() { // nobody else was faster
+			if !usable() { // no other process has just made it
 				for _, suffix := range suffixes {
 					os.Remove(x.file + suffix) // #nosec G104 -- what stays is found when it is made anew
 				}
 				err = x.create(ctx)
 			}
-			// No file is open when the lock is changed: between an exclusive and a
-			// shared one there is a moment without, in which another process may
+			// All files are closed before the lock is changed: an exclusive lock
+			// becomes a shared one in two steps, between which another process may
 			// make the index anew.
 			if err = errors.Join(err, x.disconnect()); err != nil {
 				return err
@@ -240,8 +241,8 @@ func (x *Index) connect(ctx context.Context, bad os.FileInfo) (err error) {
 	}
 }
 
-// renew makes an index anew that is damaged or of another version, unless
-// somebody else just did. [Index.Notes] says why.
+// renew makes an index anew that is damaged or of another version, unless another
+// process just did. It adds the reason to the notes.
 func (x *Index) renew(ctx context.Context, cause error) error {
 	if x.file == "" {
 		return cause // it never was on a disk
@@ -256,7 +257,7 @@ func (x *Index) renew(ctx context.Context, cause error) error {
 	switch {
 	case replaced:
 		note = "was removed or replaced while it was open: it is opened again"
-	case ofVersion && err == nil && version == 0: // whoever began to make it was killed
+	case ofVersion && err == nil && version == 0: // the process that began to make it was killed
 		return nil
 	case ofVersion && err == nil:
 		note = fmt.Sprintf("%v: it is built again", version)
@@ -271,14 +272,15 @@ func (x *Index) renew(ctx context.Context, cause error) error {
 	return err
 }
 
-// replaced says whether the file of the index is another than the one that is
-// open: programs that know of no lock, and people, remove and replace it.
+// replaced reports whether the path of the index leads to another file than the
+// one that is open: people, and programs that do not know the lock, remove and
+// replace it.
 func (x *Index) replaced() bool {
 	now, err := os.Stat(x.file)
 	return x.opened != nil && (err != nil || !os.SameFile(x.opened, now))
 }
 
-// replace makes the file of the index anew, unless somebody else just did.
+// replace makes the file of the index anew, unless another process just did.
 func (x *Index) replace(ctx context.Context) error {
 	if x.file == "" {
 		x.Close() // #nosec G104 -- the index is given up
@@ -286,7 +288,7 @@ func (x *Index) replace(ctx context.Context) error {
 	}
 	var bad os.FileInfo
 	if !x.replaced() {
-		if old, err := results.OpenFile(x.file); err == nil { // open, it shares its number with no other
+		if old, err := results.OpenFile(x.file); err == nil { // while it is open no other file gets its inode
 			defer old.Close()
 			bad, _ = old.Stat()
 		}
@@ -306,7 +308,7 @@ func (x *Index) Rebuild(ctx context.Context) error {
 
 // dial connects to the database.
 func (x *Index) dial(ctx context.Context) error {
-	x.writes++ // data_version begins again
+	x.writes++ // PRAGMA data_version begins anew with each connection
 	x.ids, x.groups, x.envs = map[Key]uint64{}, map[string]bool{}, map[int64]*Environment{}
 	dsn, memory := ":memory:", int64(inMemory)
 	if x.file != "" {
@@ -326,12 +328,12 @@ func (x *Index) dial(ctx context.Context) error {
 	}
 }
 
-// reserve connects to the database with so much address space for SQLite, or
-// returns ENOMEM.
+// reserve connects to the database with that much address space for SQLite, in
+// bytes, or returns ENOMEM.
 func (x *Index) reserve(ctx context.Context, dsn string, memory int64) (err error) {
 	defer func() {
 		r := recover()
-		if _, ok := r.(syscall.Errno); ok { // the driver knows no other way to say so
+		if _, ok := r.(syscall.Errno); ok { // the driver panics where it gets no memory
 			err = fmt.Errorf("reserve %d MiB of address space for SQLite: %w: raise ulimit -v", memory>>20, syscall.ENOMEM)
 		} else if r != nil {
 			panic(r)
@@ -341,8 +343,8 @@ func (x *Index) reserve(ctx context.Context, dsn string, memory int64) (err erro
 		if x.file == "" {
 			return nil
 		}
-		// A power cut loses what can be built again. What is cached are, if there
-		// is room, as many pages as a night of 1,000 groups touches of each table.
+		// A power cut loses only what can be built again. The cache holds, if there is
+		// room, the pages that a night of 1,000 groups touches.
 		return c.Exec(fmt.Sprintf(`
 			PRAGMA busy_timeout = %d;
 			PRAGMA page_size = %d;
@@ -357,8 +359,8 @@ func (x *Index) reserve(ctx context.Context, dsn string, memory int64) (err erro
 	return x.db.PingContext(sqlite3.WithMaxMemory(ctx, memory))
 }
 
-// attach opens an index that is there. One of another version is not opened: how
-// that checks its pages is not known, and others may have it open.
+// attach opens an existing index. SQLite does not open one of another version: its
+// digests may be of another form, and other processes may have it open.
 func (x *Index) attach(ctx context.Context) (err error) {
 	version, err := x.headerVersion()
 	if err != nil {
@@ -381,19 +383,19 @@ func (x *Index) attach(ctx context.Context) (err error) {
 	return nil
 }
 
-// versionError is the version of an index that is of another; 0 if its making
-// was not finished.
+// versionError is the version of an index that this program does not read; 0 if
+// the index was never finished.
 type versionError int
 
 func (v versionError) Error() string {
 	return fmt.Sprintf("is of index version %d, this program reads version %d", int(v), indexVersion)
 }
 
-// mostVersion is more than an index will have: a larger number is damage.
+// mostVersion bounds the versions of an index: a larger number is damage.
 const mostVersion = 1000
 
-// headerVersion returns the version that the header of the file names; 0 if it
-// is in the log still, or if the file is no database.
+// headerVersion returns the version in the header of the file. It is 0 if the
+// header is still in the write-ahead log, or if the file is no database.
 func (x *Index) headerVersion() (int, error) {
 	f, err := results.OpenFile(x.file)
 	if err != nil {
@@ -409,7 +411,7 @@ func (x *Index) headerVersion() (int, error) {
 	if !bytes.HasPrefix(page[:], []byte("SQLite format 3\x00")) || version > mostVersion {
 		return 0, nil
 	}
-	// A page that is as it was written but for this number is one of ours.
+	// If the digest fits the page with our version, only the version is damaged.
 	binary.BigEndian.PutUint32(field, uint32(indexVersion)) // #nosec G115 -- a small number
 	if f, err := os.Open(x.file + sumsSuffix); err == nil { // #nosec G304 -- beside the index
 		defer f.Close()
@@ -431,8 +433,8 @@ func (x *Index) create(ctx context.Context) error {
 	})
 }
 
-// Version names what the index says of the records, for as long as it is open:
-// it is another if any of that is.
+// Version names the state of the index, for as long as it is open: two states that
+// differ have two names.
 func (x *Index) Version(ctx context.Context) (string, error) {
 	others := 0
 	err := x.ask(ctx, "index", func() error { // https://www.sqlite.org/pragma.html#pragma_data_version
@@ -480,14 +482,14 @@ func (x *Index) disconnect() (err error) {
 // Place is the file of the index, or "memory".
 func (x *Index) Place() string { return cmp.Or(x.file, "memory") }
 
-// Notes says in sentences what a user should know of the index: that it is not
-// beside the records and why, and that it was damaged.
+// Notes are sentences for the user: that the index is not beside the records and
+// why, and why it was built again.
 func (x *Index) Notes() []string { return x.notes }
 
-// Strangers returns what lies among the records and is not used.
+// Strangers returns the files among the records that are not used.
 func (x *Index) Strangers() Strangers { return x.others }
 
-// damaged says whether an error is one that an index made anew does not have.
+// damaged reports whether a new index would not have this error.
 func (x *Index) damaged(err error) bool {
 	var code sqlite3.ErrorCode
 	if errors.As(err, &code) {
@@ -500,7 +502,8 @@ func (x *Index) damaged(err error) bool {
 	return ofVersion || errors.Is(err, errDamaged) || err != nil && x.found.Load() != nil
 }
 
-// do does f, if need be again on a new index.
+// do calls f. If the index proves to be damaged it is built again, and f is called
+// again.
 func (x *Index) do(ctx context.Context, f func() error) error {
 	err := f()
 	if !x.damaged(err) || ctx.Err() != nil {
@@ -515,7 +518,7 @@ func (x *Index) do(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// ask does f as do does; what names it in an error.
+// ask is do with an error that names what was asked for.
 func (x *Index) ask(ctx context.Context, what string, f func() error) error {
 	if err := x.do(ctx, f); err != nil {
 		return fmt.Errorf("store: %s: %w", what, err)
@@ -523,8 +526,8 @@ func (x *Index) ask(ctx context.Context, what string, f func() error) error {
 	return nil
 }
 
-// query calls each for every row that a query returns. The query is made of
-// constants: every value is one of args. What each cannot read is damage.
+// query calls each for every row that a query returns. An error of each is damage.
+// Queries are made of constants; every value is one of args.
 func (x *Index) query(ctx context.Context, each func(*sql.Rows) error, query string, args ...any) error {
 	rows, err := x.db.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -552,9 +555,9 @@ func (x *Index) strings(ctx context.Context, query string, args ...any) (out []s
 	return out, err
 }
 
-// Check reads the whole index, each page of which is compared with what was
-// written, and builds it again if any of it is damaged, and looks through every
-// month for what was changed in place.
+// Check reads the whole index, which compares every page with its digest, and
+// builds it again if any of it is damaged. It also looks through every month for
+// records that were changed in place.
 func (x *Index) Check(ctx context.Context) error {
 	return x.ask(ctx, "index", func() error {
 		found, err := x.strings(ctx, "PRAGMA quick_check(1)")

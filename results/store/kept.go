@@ -10,16 +10,15 @@ import (
 	"time"
 )
 
-// Kept is what somebody made of the points of a series before a time, and may
-// want back as long as those points are the same. It lies in the index, and
-// can be lost with it.
+// Kept is a text that a caller derived from the points of a series before a time,
+// such as the changes found in them. It stays valid as long as those points do. It
+// lies in the index only and is lost with it.
 type Kept struct {
 	Before time.Time
 	Text   string
 }
 
-// of names what a filter leaves of a series: what is kept of it is kept for
-// the same choice only.
+// of names the labels of a filter: a text is kept for one choice of sessions.
 func (f Filter) of() string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(f.Labels)) {
@@ -29,7 +28,7 @@ func (f Filter) of() string {
 	return strings.Join(parts, " ")
 }
 
-// Kept returns what was kept of the series of a group under the labels of f.
+// Kept returns the texts kept for the series of a group under the labels of f.
 func (x *Index) Kept(ctx context.Context, group string, f Filter) (kept map[Key]Kept, err error) {
 	err = x.ask(ctx, "kept", func() error {
 		kept = map[Key]Kept{}
@@ -46,8 +45,8 @@ func (x *Index) Kept(ctx context.Context, group string, f Filter) (kept map[Key]
 	return kept, err
 }
 
-// Keep keeps something of series, under the labels of f. It is forgotten when
-// a record from before its time comes, goes or is amended.
+// Keep keeps texts for series, under the labels of f. A text is dropped when a
+// record from before its time is added, removed or amended.
 func (x *Index) Keep(ctx context.Context, f Filter, all map[Key]Kept) error {
 	if len(all) == 0 {
 		return nil

@@ -2,5 +2,5 @@
 
 package store
 
-// network names the network file system on which dir lies: nobody says here.
+// network names the network file system on which dir lies; it is unknown here.
 func network(string) string { return "" }

@@ -17,32 +17,30 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// What SQLite reads of the index is compared with what this program wrote: a
-// digest of every page lies in a file of its own, at the number of the page.
-// A page that holds anything else, whole and well-formed or not, is damage.
+// Every page that SQLite reads is compared with what this program wrote: a second
+// file holds a digest of each page, at the number of the page. A page with any
+// other content is damage, even if it is well-formed.
 //
 //	flipped bits, zeros, a page cut off          the digest differs
-//	two pages in each other's place              so it does: it stays at its number
-//	a page as it once was, or another index's    so it does: it is of what was written last
-//	what another program wrote, through SQL too  it writes no digest
-//	the log: the same, frame by frame; its end, or all of it, gone;
-//	or another log in its place                  the digests' header knows the log and its length
+//	two pages exchanged                          differs: a digest belongs to a page number
+//	an older page, or one of another index       differs: the digest is of the last write
+//	a page that another program wrote            differs: it writes no digest
+//	the same in the log, frame by frame          differs
+//	a log cut off, missing or replaced           the header of the digests has the digest and length of the log
 //
-// A query needs no digests of its own: whatever SQLite reads for it is whole,
-// secondary indexes and inner pages among it, hence no row is missing, is there
-// twice or is found under another key. What is not read has no effect. What is
-// in order but old or of another store (all files of an index, put back
-// together) [Index.Update] brings up to date. Not covered is the shared memory
-// of processes that have the index open, as little as their own: the first to
+// Rows need no digests: all pages that a query reads are checked, including those of
+// secondary indexes and inner nodes, so no row is missing, doubled or under another
+// key. Pages that are not read have no effect. An index that is intact but old or of
+// another store, with all of its files, [Index.Update] brings up to date. The shared
+// memory of processes that have the index open is not checked; the first process to
 // open an index makes it anew.
 //
-// A digest is written before its page. Who is killed in between leaves a page
-// that differs, and that nobody reads: in the database SQLite goes on to use the
-// log's copy, in the log what was not committed does not count. Both files are
-// synchronised together.
+// A digest is written before its page. A process that is killed in between leaves a
+// page that differs but is never read: SQLite uses the log's copy of a database page,
+// and ignores what is not committed in the log. Both files are synchronised together.
 
-// pageSize is that of the index: what is longer than a quarter of it gets pages
-// of its own, not the figures of a session.
+// pageSize is the page size of the index, in bytes. A row longer than a quarter of it
+// gets pages of its own; the figures of a session are shorter.
 const pageSize = 16384
 
 // The log (https://www.sqlite.org/fileformat2.html#the_write_ahead_log) is a
@@ -58,12 +56,12 @@ var suffixes = []string{"", "-wal", "-shm", "-journal", sumsSuffix}
 
 const sumsSuffix = "-sums"
 
-// sums is the file of the digests: a header and, for each number of a page or
-// frame, the digests of a page of the database, a page in the log and the header
-// of its frame.
+// sums is the file of the digests: a header, then a row for each number, with the
+// digests of the database's page, of the page in the log's frame, and of the
+// header of that frame.
 type sums struct {
 	*os.File
-	found *atomic.Pointer[error] // the first damage: of an error in a file SQLite often passes on the kind alone
+	found *atomic.Pointer[error] // the first damage: SQLite often passes on only the kind of an error
 }
 
 type sumOf int64
@@ -75,8 +73,8 @@ const (
 	sumsRow
 )
 
-// sum is the digest of bytes: two cyclic redundancy checks, which processors
-// have instructions for. That of zeros is 0, as of what was never written.
+// sum is the digest of bytes: two cyclic redundancy checks, for which processors have
+// instructions. The digest of zeros is 0, like that of a page never written.
 func sum(p []byte) uint64 {
 	if len(bytes.TrimLeft(p, "\x00")) == 0 {
 		return 0
@@ -96,7 +94,7 @@ func (s sums) put(n int64, of sumOf, p []byte) error {
 	return full(err)
 }
 
-// check is an error if p is not what was put.
+// check returns an error if p is not what put was called with.
 func (s sums) check(n int64, of sumOf, p []byte, what string) error {
 	var want [8]byte
 	if _, err := s.ReadAt(want[:], int64(sumsRow)*(n+1)+int64(of)); err != nil && err != io.EOF {
@@ -108,8 +106,9 @@ func (s sums) check(n int64, of sumOf, p []byte, what string) error {
 	return nil
 }
 
-// logState is what the header holds: the digest of the header of the log, which
-// has a number of its own, and how many of its frames are of finished transactions.
+// logState is the header of the digests: the digest of the log's header, in which a
+// random number differs from log to log, and the number of frames that belong to
+// finished transactions.
 type logState struct {
 	header uint64
 	frames int64
@@ -139,8 +138,8 @@ func (s sums) damaged(format string, a ...any) error {
 	return vfs.SystemError(err, sqlite3.IOERR_DATA)
 }
 
-// full names a full disk as such: SQLite's own files do, and an error of input
-// or output would be taken for damage.
+// full marks the error of a full disk as SQLite's own files do: another I/O error
+// would be taken for damage.
 func full(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return vfs.SystemError(err, sqlite3.FULL)
@@ -156,8 +155,8 @@ type checkedVFS struct {
 
 var opened atomic.Uint64
 
-// register makes a file system for one connection, which SQLite knows by name,
-// and forget ends it.
+// register makes a file system for one connection, to which SQLite refers by name;
+// forget unregisters it.
 func register(found *atomic.Pointer[error]) (name string, forget func()) {
 	name = fmt.Sprint("perwatt", opened.Add(1))
 	vfs.Register(name, checkedVFS{vfs.Find("os").(vfs.VFSFilename), found})
@@ -180,7 +179,7 @@ func (v checkedVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.Fi
 	return &pageFile{f.(vfs.FileSharedMemory), s}, flags, nil
 }
 
-// Delete removes a log when all of it is in the database.
+// Delete removes a log whose frames are all in the database.
 func (v checkedVFS) Delete(path string, sync bool) error {
 	if index, ok := strings.CutSuffix(path, "-wal"); ok {
 		if s, err := v.openSums(index, 0); err == nil {
@@ -192,8 +191,8 @@ func (v checkedVFS) Delete(path string, sync bool) error {
 	return v.VFSFilename.Delete(path, sync)
 }
 
-// Access says that there is no rollback journal: an index has a log instead, and
-// what a journal holds would be written into it.
+// Access hides rollback journals: an index has a log instead, and SQLite would write
+// the content of a journal into the database.
 func (v checkedVFS) Access(path string, flags vfs.AccessFlag) (bool, error) {
 	if strings.HasSuffix(path, "-journal") {
 		return false, nil
@@ -212,7 +211,7 @@ func (f *pageFile) ReadAt(p []byte, off int64) (int, error) {
 	switch {
 	case err != nil && err != io.EOF:
 		return n, err
-	case off+int64(len(p)) <= 100 || n == 0 && off == 0: // the header, before anything is locked: it is read again with its page
+	case off+int64(len(p)) <= 100 || n == 0 && off == 0: // the header before the first lock: SQLite reads it again with its page
 		return n, err
 	case len(p) != pageSize || off%pageSize != 0:
 		return 0, f.sums.damaged("its header says that its pages are of another size")
@@ -262,11 +261,11 @@ type logFile struct {
 	vfs.File
 	sums sums
 
-	// Of the transaction that is being written:
-	open      int64 // the frame whose header was written and its page not yet; -1 if none
+	// The transaction that is being written:
+	open      int64 // the frame whose header is written and whose page is not; -1 if none
 	ends      bool  // that frame ends the transaction
-	rewritten int64 // a frame whose page was written again: the headers from there on are too, at the end; -1 if none
-	last      int64 // then, the frame that ends it; else -1
+	rewritten int64 // a frame whose page was written again, so that at the end the headers from it on are too; -1 if none
+	last      int64 // the frame that ends such a transaction; else -1
 }
 
 func frameOf(off int64) (n, at int64) {
@@ -279,7 +278,7 @@ func (f *logFile) ReadAt(p []byte, off int64) (int, error) {
 		return n, err
 	}
 	switch frame, at := frameOf(off); {
-	case off == 0 && n == logHeader: // before anything else is read of a log that was left
+	case off == 0 && n == logHeader: // read first of a log that another process left
 		l, err := f.sums.log()
 		switch {
 		case err != nil:
@@ -295,7 +294,7 @@ func (f *logFile) ReadAt(p []byte, off int64) (int, error) {
 		if bad := f.sums.check(frame, logged, p, "the page in the log's frame"); bad != nil {
 			return 0, bad
 		}
-	case len(p) == frameSize && at == 0: // where SQLite finds one that is not in order, it takes the log to end
+	case len(p) == frameSize && at == 0: // SQLite takes a frame that is not in order for the end of the log
 		l, err := f.sums.log()
 		if err == nil && frame < l.frames {
 			err = cmp.Or(f.sums.check(frame, framed, p[:frameHeader], "the header of the log's frame"), f.sums.check(frame, logged, p[frameHeader:], "the page in the log's frame"))
@@ -318,7 +317,7 @@ func (f *logFile) WriteAt(p []byte, off int64) (n int, err error) {
 		if f.last >= frame { // again
 			ends = f.last == frame
 		} else {
-			if f.last >= 0 || frame <= f.rewritten { // what was written before was rolled back
+			if f.last >= 0 || frame <= f.rewritten { // the transaction before was rolled back
 				f.rewritten, f.last = -1, -1
 			}
 			f.open, f.ends = frame, binary.BigEndian.Uint32(p[4:]) != 0
@@ -353,7 +352,7 @@ func (f *logFile) WriteAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// Size is asked for before what is left of a log is read.
+// Size is called before SQLite reads a log that another process left.
 func (f *logFile) Size() (int64, error) {
 	l, err := f.sums.log()
 	if err != nil {

@@ -17,11 +17,10 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// unreadable is the state of a record whose file does not hold what was
-// recorded.
+// unreadable is the state of a record whose file is damaged.
 const unreadable results.State = "unreadable"
 
-// Header is what the index knows of a record.
+// Header is what the index holds about a record.
 type Header struct {
 	ID       string            `json:"id"`
 	Path     string            `json:"path"`
@@ -37,8 +36,8 @@ type Header struct {
 	Error    string            `json:"error,omitempty"`    // why it cannot be read
 }
 
-// Key identifies a series: what is compared over time and nothing else. Two
-// nodes of a group are two series: siblings differ by more than a night's noise.
+// Key identifies a series, whose figures are compared over time. Two nodes of a
+// group are two series: they differ by more than the noise of a night.
 type Key struct {
 	Group    string       `json:"group"`
 	Node     string       `json:"node"` // see [Environment]
@@ -52,8 +51,8 @@ type Key struct {
 	Unit     results.Unit `json:"unit"`
 }
 
-// keyColumns are those of a key in the table of series, which knows no nodes; in
-// this order series are listed.
+// keyColumns are the columns of a key in the table of series, which has no nodes.
+// Series are listed in this order.
 const keyColumns = "grp, scenario, use, device, workload, impl, threads, metric, unit"
 
 // columns are the fields of a key in the order of keyColumns.
@@ -66,12 +65,12 @@ type Point struct {
 	Record   string        `json:"record"`
 	Start    time.Time     `json:"start"`
 	Value    results.Float `json:"value"`
-	Low      results.Float `json:"low"`  // of the 95 % interval; absent from few windows
-	High     results.Float `json:"high"` //
-	N        int           `json:"n"`    // windows
+	Low      results.Float `json:"low"` // of the 95 % interval; absent if there are too few windows
+	High     results.Float `json:"high"`
+	N        int           `json:"n"` // windows
 	Valid    bool          `json:"valid"`
 	Excluded string        `json:"excluded,omitempty"` // why; only with Filter.Excluded
-	Env      *Environment  `json:"environment"`        // shared, not to be changed
+	Env      *Environment  `json:"environment"`        // shared: do not change it
 }
 
 // Series is one figure over time, oldest first.
@@ -80,13 +79,13 @@ type Series struct {
 	Points []Point `json:"points"`
 }
 
-// Filter says what is asked for. Its zero value is everything that is to be
-// used.
+// Filter selects sessions and series. Its zero value selects all that no amendment
+// excludes.
 type Filter struct {
 	Group, Scenario, Use, Metric string // empty for any
 	Since                        time.Time
 	Labels                       map[string]string // all of these
-	Excluded                     bool              // also what an amendment excludes
+	Excluded                     bool              // also those that an amendment excludes
 }
 
 // records returns the condition on records, named r, and its arguments.
@@ -129,8 +128,8 @@ func (x *Index) Hours(ctx context.Context, f Filter, until time.Time) (hours [24
 	return hours, err
 }
 
-// Records returns what is known of the records, oldest first, those of
-// sessions that run and those that cannot be read among them.
+// Records returns the headers of the records, oldest first, including those of
+// running sessions and those that cannot be read.
 func (x *Index) Records(ctx context.Context, f Filter) iter.Seq2[Header, error] {
 	return func(yield func(Header, error) bool) {
 		where, args := f.records()
@@ -181,7 +180,7 @@ func (x *Index) headers(ctx context.Context, where string, args []any) (out []He
 	return out, err
 }
 
-// environment returns an environment, the same for the same number.
+// environment returns an environment; a number always gives the same pointer.
 func (x *Index) environment(n int64, text string) (*Environment, error) {
 	e := x.envs[n]
 	if e == nil {
@@ -194,7 +193,7 @@ func (x *Index) environment(n int64, text string) (*Environment, error) {
 	return e, nil
 }
 
-// ErrNoRecord says that no record has the identifier that was asked for.
+// ErrNoRecord means that no record has the identifier.
 var ErrNoRecord = errors.New("no such record")
 
 // Find returns the record whose identifier begins with prefix, in upper or
@@ -217,9 +216,9 @@ func (x *Index) Find(ctx context.Context, prefix string) (Header, error) {
 	return hs[0], nil
 }
 
-// Read reads the record of h as the index sees it: without the runs that
-// amendments exclude, and with a summary made of its traces. It is an error if
-// the file does not hold what was recorded, or if all of it is excluded.
+// Read reads the record of h without the runs that amendments exclude, with a
+// summary recomputed from its traces. It is an error if the file is damaged, or if
+// the whole record is excluded.
 func (x *Index) Read(ctx context.Context, h Header) (*results.Record, error) {
 	as := slices.DeleteFunc(slices.Clone(x.amendments), func(a Amendment) bool { return a.Exclude != h.ID })
 	rec, excluded, err := believe(ctx, h.Path, as)
@@ -232,7 +231,7 @@ func (x *Index) Read(ctx context.Context, h Header) (*results.Record, error) {
 	return rec, nil
 }
 
-// Groups returns every node group that has records by its identifier.
+// Groups returns the node groups that have records, by identifier.
 func (x *Index) Groups(ctx context.Context) (groups map[string]Group, err error) {
 	err = x.ask(ctx, "groups", func() error {
 		groups = map[string]Group{}
@@ -251,7 +250,7 @@ func (x *Index) Groups(ctx context.Context) (groups map[string]Group, err error)
 	return groups, err
 }
 
-// Nodes returns the names of the nodes of every group, in their order.
+// Nodes returns the sorted names of the nodes of every group.
 func (x *Index) Nodes(ctx context.Context) (nodes map[string][]string, err error) {
 	err = x.ask(ctx, "nodes", func() error {
 		nodes = map[string][]string{}
@@ -265,8 +264,8 @@ func (x *Index) Nodes(ctx context.Context) (nodes map[string][]string, err error
 	return nodes, err
 }
 
-// Series returns the series that have points, in the order of their keys, one
-// at a time. Sessions that have not ended give none.
+// Series returns the series that have points, one at a time in the order of their
+// keys. A running session gives no points.
 func (x *Index) Series(ctx context.Context, f Filter) iter.Seq2[Series, error] {
 	return func(yield func(Series, error) bool) {
 		where, args := f.series()
@@ -309,8 +308,8 @@ func (f *Filter) series() (where string, args []any) {
 	return where, args
 }
 
-// past is what was asked for of a group, which may be years of many nodes:
-// what its series have in common is held once.
+// past is the history of a group, which may be years of many nodes: the sessions,
+// which its series have in common, are held once.
 type past struct {
 	order    []uint64 // of the series
 	keys     map[uint64]Key
@@ -335,8 +334,8 @@ func (h *past) series(node string, n uint64) Series {
 	return s
 }
 
-// past reads a group once for all of its series. The joins are crossed to be
-// made in this order: https://www.sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join
+// past reads a group once for all of its series. CROSS JOIN keeps SQLite to this
+// order: https://www.sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join
 func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err error) {
 	f.Group = group
 	h = past{keys: map[uint64]Key{}, figures: map[string]map[uint64][]held{}}
@@ -388,10 +387,10 @@ func (x *Index) past(ctx context.Context, group string, f Filter) (h past, err e
 // Amendments returns every amendment that can be applied, oldest first.
 func (x *Index) Amendments() []Amendment { return slices.Clone(x.amendments) }
 
-// Events returns what changed in the machines, by group and time: what the
-// records show from one session of a node to its next, and what was added by
-// hand. A node that is new to its group is held against none of the others,
-// unless it takes the place of the only one there was: then its name is another.
+// Events returns the changes on the machines, by group and time: those that the
+// records show between two sessions of a node, and those added by hand. A new node
+// of a group is not compared with the other nodes, unless it replaces the only one:
+// then it counts as that node under a new name.
 func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 	var events []Event
 	err := x.ask(ctx, "events", func() (err error) {
@@ -412,21 +411,20 @@ func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 	return events, nil
 }
 
-// alone is how long a node must have been the only one of its group for the
-// next to take its place.
+// alone is how long a node must have been the only one of its group for another to
+// count as the same node renamed.
 const alone = 48 * time.Hour
 
-// seen is a session that differs in something from the one before it in its
-// group, which began at before.
+// seen is a session whose environment differs from that of the session before it in
+// its group, which began at before.
 type seen struct {
 	id            string
 	start, before int64 // µs
 	env           *Environment
 }
 
-// changed returns the events that the records show. What a session has in
-// common with the one before it in its group, its node included, is passed over
-// in the tables: of a million sessions of single nodes few differ.
+// changed returns the events that the records show. SQLite skips sessions with the
+// environment of the one before: of a million sessions of single nodes few differ.
 func (x *Index) changed(ctx context.Context, f Filter) (events []Event, err error) {
 	err = x.query(ctx, func(row *sql.Rows) error {
 		var n int64
@@ -465,9 +463,9 @@ func (x *Index) changed(ctx context.Context, f Filter) (events []Event, err erro
 	return append(events, eventsOf(group, sessions)...), err
 }
 
-// eventsOf returns what changed in the nodes of a group.
+// eventsOf returns the changes on the nodes of a group.
 func eventsOf(group string, sessions []seen) (events []Event) {
-	final := map[string]int{} // session of a node
+	final := map[string]int{} // last session of each node
 	for i, s := range sessions {
 		final[s.env.Node] = i
 	}
@@ -477,7 +475,7 @@ func eventsOf(group string, sessions []seen) (events []Event) {
 		name := s.env.Node
 		old := last[name]
 		if old == nil {
-			// The only one there was, and was seen no more.
+			// The only node until now, and not seen again.
 			if i > 0 && latest < i && time.Duration(s.before-began)*time.Microsecond >= alone {
 				old = sessions[i-1].env
 				events = append(events, Event{At: time.UnixMicro(s.start).UTC(), Group: group, Node: name, Kind: Renamed, From: old.Node, To: name, Record: s.id})

@@ -1,20 +1,20 @@
-// Package store keeps records as files in a directory. The files are the
-// truth: a finished record is never changed or overwritten, and the index over
-// them can be built again at any time.
+// Package store keeps records as files in a directory. A finished record is
+// never changed or overwritten; the index can be built from the records again at
+// any time.
 //
 //	DIR/2026-01/01KDYBS1CY….json[.zst]      a finished record
 //	DIR/2026-01/01KDYBS1CY….partial.json    one whose session runs, or was killed
-//	DIR/2026-01/01KF2M7Q3W….amend.json      what was said about records afterwards
+//	DIR/2026-01/01KF2M7Q3W….amend.json      an exclusion or an event, added later
 //	DIR/index.sqlite…                       the index, safe to delete
 //
-// While a session runs, its record is written after every run; at each moment
-// one whole version of it is on the disk, whatever happens to the process, the
-// machine or the free space. It is compressed when it is finished, not before:
-// the node has better things to do.
+// While a session runs, its record is written after every run. One whole version
+// of it is on the disk at every moment, whatever happens to the process, the
+// machine or the free space. It is compressed only when it is finished, so that
+// the node's CPU is not busy with it during the measurement.
 //
-// The [Index] answers what a directory of records holds: which records, whose
-// figures over time, and what else changed. Whoever opens it brings it up to
-// date. It says nothing about what the figures mean.
+// The [Index] answers queries about a directory of records: which records there
+// are, their figures over time, and what else changed on the machines. Opening it
+// brings it up to date. It does not judge the figures.
 //
 // The package never deletes a record.
 package store
@@ -59,9 +59,9 @@ func Dir() (string, error) {
 // Store is a directory of records that can be written to.
 type Store struct{ dir string }
 
-// Open returns the store in dir, which it makes if need be. It tries to write
-// there, so that a session finds out before it has measured for hours, and
-// removes what writers that died more than a day ago left unfinished.
+// Open returns the store in dir and makes the directory if it is missing. It
+// tries to write there, so that a session fails before it measures for hours
+// rather than after. It removes unfinished files that are older than a day.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { // #nosec G301 -- records are there to be read, by whom the umask lets
 		return nil, wrap("make", dir, err)
@@ -84,7 +84,7 @@ func Open(dir string) (*Store, error) {
 // Place is the directory of the store.
 func (s *Store) Place() string { return s.dir }
 
-// wrap names the cure for what is wrong with a store.
+// wrap adds to an error of the store what its user can do about it.
 func wrap(what, path string, err error) error {
 	cure := "name another directory with --store or PERWATT_STORE"
 	switch {
@@ -107,20 +107,21 @@ func temp(dir string) (*os.File, error) {
 	return os.CreateTemp(dir, fmt.Sprintf("%s%d-*%s", tempPrefix, os.Getpid(), tempSuffix))
 }
 
-// sweep removes unfinished files older than the given time. It is a courtesy:
-// what cannot be removed stays, and harms nobody.
+// sweep removes unfinished files older than the given time. A file that cannot be
+// removed stays; it does no harm.
 func sweep(dir string, before time.Time) {
 	for _, pattern := range []string{"", "????-??"} {
 		old, _ := filepath.Glob(filepath.Join(escape(dir), pattern, tempPrefix+"*"+tempSuffix))
 		for _, path := range old {
 			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
-				os.Remove(path) // #nosec G104 -- a courtesy: see above
+				os.Remove(path) // #nosec G104 -- it may stay: see above
 			}
 		}
 	}
 }
 
-// escape takes the special meaning from what a directory is named.
+// escape quotes the characters in a directory's name that have a meaning in a
+// pattern of [filepath.Glob].
 func escape(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
@@ -132,12 +133,12 @@ const (
 	amended = ".amend.json"
 )
 
-// Draft is the record of a session that is not over. Its methods are called by
-// one goroutine.
+// Draft is the record of a session that is not over. It is not safe for
+// concurrent use.
 type Draft struct {
 	base     string // path without suffix
 	compress bool
-	held     *os.File // what was saved last, locked as long as this process lives
+	held     *os.File // the version saved last, locked as long as this process lives
 }
 
 // Create begins a record with the given ULID in the month of start (UTC).
@@ -191,8 +192,8 @@ func taken(path string) error {
 	return fmt.Errorf("store: write %s: %w: a finished record is never overwritten", path, fs.ErrExist)
 }
 
-// Keep saves the record of a session that goes on, and commits that of one that is
-// over. It returns where the record lies.
+// Keep saves the record of a session that is still running and commits that of one
+// that is over. It returns the path of the record.
 func (d *Draft) Keep(rec *results.Record) (path string, err error) {
 	if rec.State == results.Running {
 		return d.save(rec)
@@ -200,8 +201,8 @@ func (d *Draft) Keep(rec *results.Record) (path string, err error) {
 	return d.commit(rec)
 }
 
-// save writes the record as it stands and returns its path. If that fails, the
-// version saved before is still there, as the error says.
+// save writes the record as it is now and returns its path. If that fails, the
+// version saved before is still there, and the error says so.
 func (d *Draft) save(rec *results.Record) (path string, err error) {
 	path = d.base + partial
 	raw, err := results.Seal(rec)
@@ -212,7 +213,7 @@ func (d *Draft) save(rec *results.Record) (path string, err error) {
 	if err != nil {
 		return "", d.keeps(wrap("write", path, err))
 	}
-	held := hold(tmp) // before it has its name: it is never seen without
+	held := hold(tmp) // before the rename: under its name the file is always locked
 	if err = os.Rename(tmp, path); err != nil {
 		os.Remove(tmp) // #nosec G104 -- the error that counts is returned, and sweep removes it later
 		release(held)
@@ -230,7 +231,7 @@ func (d *Draft) save(rec *results.Record) (path string, err error) {
 
 // commit writes the finished record under its final name, which must be free,
 // removes the partial one and returns the path. If it returns a path and an
-// error, the record is safe and only the tidying up failed.
+// error, the record is on the disk and only the removal of old files failed.
 func (d *Draft) commit(rec *results.Record) (path string, err error) {
 	raw, err := results.Seal(rec)
 	if err != nil {
@@ -260,7 +261,7 @@ func (d *Draft) commit(rec *results.Record) (path string, err error) {
 		return "", wrap("write", path, err)
 	}
 	step("sync directory")
-	// From here on the record is safe; what is left is tidying up.
+	// From here on the record is safe; only old files are left to remove.
 	defer func() { release(d.held); d.held = nil }()
 	for _, old := range []string{tmp, d.base + partial} {
 		if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -271,8 +272,8 @@ func (d *Draft) commit(rec *results.Record) (path string, err error) {
 	return path, nil
 }
 
-// hold opens a file and locks it, so that others know that its writer lives. It
-// returns nil where files cannot be locked.
+// hold opens a file and locks it, which tells other processes that its writer is
+// alive. It returns nil if the file cannot be locked.
 func hold(path string) *os.File {
 	f, err := results.OpenFile(path)
 	if err != nil {
@@ -291,10 +292,10 @@ func release(f *os.File) {
 	}
 }
 
-// finish commits the record of a session whose process is gone, after change
-// has noted that in it, and returns its path. ok is false, and nothing is
-// changed, if the session goes on, is finished, or where that cannot be told
-// because files cannot be locked, and if change refuses.
+// finish commits the record of a session whose process has ended, after change
+// has noted that in it, and returns its path. ok is false and nothing is written
+// if the session is running or finished, if change returns false, or if files
+// cannot be locked here, so that a running session cannot be recognised.
 func (s *Store) finish(e Entry, change func(*results.Record) (ok bool)) (path string, ok bool, err error) {
 	base, partly := strings.CutSuffix(e.Path, partial)
 	if !partly {
@@ -328,9 +329,9 @@ func (s *Store) finish(e Entry, change func(*results.Record) (ok bool)) (path st
 	return path, path != "", err
 }
 
-// FinishAll commits the records of all sessions whose processes are gone and that
-// change accepts, after it has changed them. each is called with the path of every
-// one, or with the error of one that cannot be committed.
+// FinishAll commits the records of all sessions whose processes have ended and for
+// which change returns true; change may edit them first. It calls each with the
+// path of every record that it commits, or with the error of one that it cannot.
 func (s *Store) FinishAll(change func(*results.Record) (ok bool), each func(path string, err error)) error {
 	entries, err := List(s.dir)
 	if err != nil {
@@ -344,7 +345,7 @@ func (s *Store) FinishAll(change func(*results.Record) (ok bool), each func(path
 	return nil
 }
 
-// keeps adds to err where the last version that was saved is.
+// keeps adds the path of the version saved last to err.
 func (d *Draft) keeps(err error) error {
 	if _, missing := os.Lstat(d.base + partial); missing == nil {
 		return fmt.Errorf("%w (what was saved before is intact: %s%s)", err, d.base, partial)
@@ -392,8 +393,8 @@ func publish(tmp, path string) error {
 	return renameNew(tmp, path, err)
 }
 
-// syncDir makes the names in a directory durable. Some file systems cannot
-// and say so with EINVAL; what they have, they have.
+// syncDir makes the names in a directory durable. Some file systems cannot do that
+// and return EINVAL, which is no error here.
 func syncDir(dir string) error {
 	f, err := os.Open(dir) // #nosec G304 -- a directory of the store that the user names
 	if err != nil {
@@ -417,7 +418,7 @@ type Entry struct {
 
 // List returns the records in dir in the order of their identifiers, hence of
 // time. A partial record that is finished too is listed once, as finished.
-// It writes nothing: the directory may be a read-only copy.
+// It writes nothing, so the directory may be a read-only copy.
 func List(dir string) ([]Entry, error) {
 	months, _, err := months(dir)
 	if err != nil {
@@ -440,13 +441,13 @@ func List(dir string) ([]Entry, error) {
 
 func byTime(a, b Entry) int { return cmp.Compare(a.ID, b.ID) }
 
-// Strangers are what lies in a directory of records and is not used.
+// Strangers are the files in a directory of records that are not used.
 type Strangers struct {
 	N     int        `json:"n"`
-	First []Stranger `json:"first,omitempty"` // no more than that
+	First []Stranger `json:"first,omitempty"` // at most firstStrangers
 }
 
-// Stranger is one of them.
+// Stranger is a file that is not used.
 type Stranger struct {
 	Path string `json:"path"` // in the store, with slashes
 	Why  string `json:"why"`
@@ -465,14 +466,14 @@ func (s *Strangers) join(o Strangers) {
 	s.First = slices.Concat(s.First, o.First)[:min(len(s.First)+len(o.First), firstStrangers)]
 }
 
-// hidden says whether a file is none of a user's: unfinished, the index, or
-// what a file manager or a network file system leaves.
+// hidden reports files that are not the user's: unfinished ones, the index, and
+// those that file managers and network file systems leave.
 func hidden(name string) bool {
 	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, indexName)
 }
 
-// months lists the directories of records in dir, oldest first, and what is
-// none.
+// months lists the directories of records in dir, oldest first, and everything
+// else that lies there.
 func months(dir string) (names []string, others Strangers, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -496,7 +497,7 @@ func months(dir string) (names []string, others Strangers, err error) {
 	return names, others, nil
 }
 
-// modeOf is the mode of a file, or of what a link leads to if there is such.
+// modeOf is the mode of a file, or of the target of a link if that exists.
 func modeOf(dir string, e fs.DirEntry) fs.FileMode {
 	if e.Type()&fs.ModeSymlink != 0 {
 		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil {
@@ -506,7 +507,7 @@ func modeOf(dir string, e fs.DirEntry) fs.FileMode {
 	return e.Type()
 }
 
-// kindOf says what is not a file; empty for one.
+// kindOf names what is not a regular file; it is empty for a regular file.
 func kindOf(mode fs.FileMode) string {
 	switch {
 	case mode.IsRegular():
@@ -517,15 +518,15 @@ func kindOf(mode fs.FileMode) string {
 	return results.FileKind(mode)
 }
 
-// found is what lies in the directory of a month.
+// found is the content of the directory of a month.
 type found struct {
 	records    []Entry  // in the order of their identifiers
 	amendments []string // paths
 	others     Strangers
 }
 
-// listMonth lists one month. Only regular files are records and amendments:
-// what else there is may keep whoever opens it waiting.
+// listMonth lists one month. Only regular files are records and amendments: to
+// open a FIFO or a device may block.
 func listMonth(dir, month string) (in found, err error) {
 	dir = filepath.Join(dir, month)
 	files, err := os.ReadDir(dir)

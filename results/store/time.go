@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// zones are the abbreviations that mean one offset wherever they are used:
-// those of RFC 2822, of Europe and of Japan.
+// zones are abbreviations that mean the same offset wherever they are used: those of
+// RFC 2822, of Europe and of Japan.
 var zones = map[string]string{
 	"UTC": "+0000", "GMT": "+0000", "UT": "+0000", "Z": "+0000", "WET": "+0000",
 	"EST": "-0500", "EDT": "-0400", "CDT": "-0500", "MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700",
 	"WEST": "+0100", "CET": "+0100", "CEST": "+0200", "EET": "+0200", "EEST": "+0300", "JST": "+0900",
 }
 
-// Layouts of a day, alone or with a time of day behind it.
+// Layouts of a day, alone or followed by a time of day.
 var (
 	days     = []string{"2006-1-2", "2006/1/2", "2006.1.2", "20060102", "2 Jan 2006", "Jan 2 2006", "2 January 2006", "January 2 2006", "2-Jan-2006", "2-Jan-06", "2 Jan 06"}
 	betweens = []string{" ", "T", "t", "_", "-"}
@@ -24,20 +24,20 @@ var (
 )
 
 var (
-	sinceEpoch = regexp.MustCompile(`^@?(\d{9,10})(?:\.(\d{1,9})\d*)?(?: [+-]\d{4})?$`) // git's raw form names a zone, which changes nothing
+	sinceEpoch = regexp.MustCompile(`^@?(\d{9,10})(?:\.(\d{1,9})\d*)?(?: [+-]\d{4})?$`) // the zone of git's raw form does not change the time
 	epochUnits = map[int]time.Duration{13: time.Millisecond, 16: time.Microsecond, 19: time.Nanosecond}
-	dated      = regexp.MustCompile(`\d{4}|\d\d?[- ][A-Za-z]{3}[- ]\d\d`) // what is no time mostly is not
+	dated      = regexp.MustCompile(`\d{4}|\d\d?[- ][A-Za-z]{3}[- ]\d\d`) // a quick test: most other text does not match
 	digits     = regexp.MustCompile(`^\d+$`)
 	weekday    = regexp.MustCompile(`(?i)^(mon|tue|wed|thu|fri|sat|sun)[a-z]*[, ] *`)
-	remark     = regexp.MustCompile(`([+-]\d\d:?\d\d) ?(\(.*\)|\[.*\]|[A-Z]{1,5}(?: m=\S+)?)$`) // that repeats the offset
+	remark     = regexp.MustCompile(`([+-]\d\d:?\d\d) ?(\(.*\)|\[.*\]|[A-Z]{1,5}(?: m=\S+)?)$`) // a zone that repeats the offset
 	yearLast   = regexp.MustCompile(`^([A-Za-z]{3} \d{1,2}|\d{1,2} [A-Za-z]{3}) (\d\S+)( [AP]M)?( [A-Z]{1,4}| [+-]\d\d(?:\d\d)?)? (\d{4})( .*)?$`)
 	zoned      = regexp.MustCompile(`^(.*\d(?: [AP]M)?) ?([+-]\d\d?|[+-]\d\d:?\d\d|[A-LN-Zz]|[A-Z]{2,4})$`)
 )
 
-// ParseTime reads a day or a time as people and tools write them: RFC 3339,
-// 2822, 1123 and 850 and what resembles them, date, git, Unix seconds and
-// their parts; in UTC where no zone is said. What may be two times, such as
-// 05/01/2026 or a zone that several countries call CST, is none.
+// ParseTime reads a day or a time as people and tools write them: RFC 3339, 2822,
+// 1123, 850 and similar forms, the output of date and git, Unix time in seconds to
+// nanoseconds. Without a zone it is UTC. Ambiguous text, such as 05/01/2026 or the
+// zone CST, is an error.
 func ParseTime(s string) (time.Time, error) {
 	t, ok := parseTime(strings.Trim(s, " \t\"'"))
 	if y := t.UTC().Year(); !ok || y < 1970 || y > 9999 {
@@ -101,8 +101,8 @@ func parseLayouts(s, zone string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// compact says whether s is a day and an hour, minutes and seconds in digits
-// alone. Read as Unix seconds, those of this century begin in 2033.
+// compact reports whether s is a day with an hour, and perhaps minutes and seconds,
+// in digits only, such as 2026013102. As Unix seconds such a number would be in 2033 or later.
 func compact(s string) bool {
 	if n := len(s); n != 10 && n != 12 && n != 14 || s[:2] != "20" || !digits.MatchString(s) {
 		return false

@@ -22,17 +22,17 @@ import (
 )
 
 // Update brings the index up to date with the records: it reads those whose
-// name, size or time of change is new, and those that were amended. A record
-// that cannot be read is kept as such, with the reason, and the rest goes on.
+// name, size or modification time is new, and those that were amended. A record
+// that cannot be read is listed with the reason, and the others are read.
 //
-// A month that has settled, in whose directory nothing came or went since an
-// hour before it was last looked through, is not looked through again: what
-// is changed in place there, as nobody should, only [Index.Check] sees.
+// A month is settled if its directory had not changed for an hour when it was last
+// read. It is not read again until its directory changes; only [Index.Check] sees
+// a file there that was changed in place, which nobody should do.
 func (x *Index) Update(ctx context.Context) error {
 	return x.ask(ctx, "index", func() error { return x.update(ctx, false) })
 }
 
-// known is what the index holds of a file.
+// known is what the index holds about a file.
 type known struct {
 	path     string
 	size     int64
@@ -40,10 +40,10 @@ type known struct {
 	amended  string
 }
 
-// settles is how long nothing may come to a month before it is left alone.
+// settles is how long a directory must be unchanged for its month to be settled.
 const settles = time.Hour
 
-// scanned is a month as its directory has it.
+// scanned is a month as its directory shows it.
 type scanned struct {
 	modified   int64 // of the directory, ns, before it was read; 0 if it may yet change
 	entries    []Entry
@@ -84,7 +84,7 @@ func (x *Index) scan(month string) (s scanned, err error) {
 	return s, nil
 }
 
-// update looks through the months that may have changed, or through all.
+// update reads the months that may have changed, or all of them.
 func (x *Index) update(ctx context.Context, all bool) error {
 	there, others, err := months(x.dir)
 	if err != nil {
@@ -156,7 +156,7 @@ func (x *Index) update(ctx context.Context, all bool) error {
 			current := have[e.ID] == x.known(e, stamp(amendments[e.ID]))
 			delete(have, e.ID)
 			at := home[e.ID]
-			if at == m && !current && len(fresh) < len(now) { // it may be in a month that was not looked through, and stay there
+			if at == m && !current && len(fresh) < len(now) { // it may be in a month that was not read again: then it stays there
 				of, err := x.strings(ctx, "SELECT month FROM records WHERE id = ?", e.ID)
 				if err != nil {
 					return err
@@ -188,8 +188,8 @@ func (x *Index) update(ctx context.Context, all bool) error {
 	return x.settle(ctx, fresh, settled)
 }
 
-// homes returns the month in which each record is taken to be: of copies, the
-// one of its identifier, else the first.
+// homes returns the month of each record. Of several copies it is the one in the
+// month of its identifier, else the first.
 func homes(months []string, fresh map[string]scanned) map[string]string {
 	home := map[string]string{}
 	for _, m := range months {
@@ -202,8 +202,8 @@ func homes(months []string, fresh map[string]scanned) map[string]string {
 	return home
 }
 
-// settled returns the months that the index knows, as they were when they were
-// looked through, without their records.
+// settled returns the months in the index as they were when they were last read,
+// without their records.
 func (x *Index) settled(ctx context.Context) (map[string]scanned, error) {
 	months := map[string]scanned{}
 	return months, x.query(ctx, func(row *sql.Rows) error {
@@ -218,12 +218,12 @@ func (x *Index) settled(ctx context.Context) (map[string]scanned, error) {
 	}, "SELECT month, modified, amendments, others FROM months")
 }
 
-// settle keeps what is to be known of the months that were looked through. It
-// writes nothing if nothing is new: others may be writing.
+// settle writes the state of the months that were read to the index. It writes
+// nothing if nothing is new: other processes may be writing.
 func (x *Index) settle(ctx context.Context, fresh, settled map[string]scanned) error {
 	rows := map[string]scanned{}
 	for m, s := range fresh {
-		// A record that could not be opened is tried again.
+		// A record that could not be opened is tried again next time.
 		if unread, err := x.strings(ctx, "SELECT id FROM records WHERE month = ? AND modified = ? LIMIT 1", m, time.Time{}.UnixNano()); err != nil {
 			return err
 		} else if len(unread) > 0 {
@@ -255,8 +255,8 @@ func (x *Index) settle(ctx context.Context, fresh, settled map[string]scanned) e
 	})
 }
 
-// stale returns the months of the records to which other amendments apply than
-// when they were read.
+// stale returns the months of the records whose amendments have changed since they
+// were read.
 func (x *Index) stale(ctx context.Context, amendments map[string][]Amendment) (months []string, err error) {
 	ids, err := x.strings(ctx, "SELECT id FROM records WHERE amended <> ''")
 	if err != nil {
@@ -313,7 +313,7 @@ type read struct {
 	points map[Key]results.Figure // without the node, which the header has
 }
 
-// load reads a record for the index; ok is false if it is there no longer.
+// load reads a record for the index; ok is false if it is no longer there.
 func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 	r = read{entry: e, header: Header{ID: e.ID, Start: timeOf(e.ID), State: unreadable, Amended: stamp(as)}}
 	rec, excluded, err := believe(ctx, e.Path, as)
@@ -325,7 +325,7 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 	}
 	if err != nil {
 		r.header.Error = err.Error()
-		if errors.As(err, new(*fs.PathError)) { // not of what it holds: try again next time
+		if errors.As(err, new(*fs.PathError)) { // its content is not at fault: try again next time
 			r.entry.Modified = time.Time{}
 		}
 		return r, true
@@ -335,7 +335,7 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 	h.Excluded = excluded
 	h.Start, h.State, h.Digest, h.Valid = rec.Start, rec.State, rec.Digest.Record, sum.Validity.Valid
 	h.Group, h.Labels, h.Env = r.group.ID, rec.Plan.Labels, environmentOf(rec)
-	if rec.Plan.Setting != nil || h.State == results.Running { // an experiment is no night, nor is half of one
+	if rec.Plan.Setting != nil || h.State == results.Running { // neither an experiment nor half a night is a point of a series
 		return r, true
 	}
 	r.points = map[Key]results.Figure{}
@@ -349,8 +349,8 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 	return r, true
 }
 
-// believe reads a record that holds what was recorded, without the runs that
-// amendments exclude. What it says of itself is not believed: its traces are.
+// believe reads a record, verifies it and removes the runs that amendments exclude.
+// Its summary is recomputed from its traces; the one in the file is not trusted.
 func believe(ctx context.Context, path string, as []Amendment) (rec *results.Record, excluded string, err error) {
 	f, err := results.LoadFile(path)
 	if err = cmp.Or(err, ctx.Err()); err != nil {
@@ -364,15 +364,16 @@ func believe(ctx context.Context, path string, as []Amendment) (rec *results.Rec
 	return f.Record, excluded, err
 }
 
-// A transaction holds others up and what it writes in memory; many small ones
-// write the same page many times.
+// Limits of a transaction. A large one blocks other processes and holds its pages in
+// memory; many small ones write the same page many times.
 const (
-	longest = 2 * time.Second        // to read for one
-	most    = 100_000                // points
-	pause   = 110 * time.Millisecond // between two: SQLite looks every 100 ms whether it is its turn
+	longest = 2 * time.Second        // of reading records for one
+	most    = 100_000                // points in one
+	pause   = 110 * time.Millisecond // between two: a waiting SQLite tries every 100 ms
 )
 
-// write reads fresh records, in parallel, and puts them into the index.
+// write reads fresh records in parallel and puts them into the index, from which it
+// removes those that are gone.
 func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendments map[string][]Amendment) error {
 	if len(fresh)+len(gone) == 0 {
 		return nil
@@ -398,7 +399,7 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 		wg.Wait()
 		close(done)
 	}()
-	// Whoever was started has ended when done is closed.
+	// When done is closed, all goroutines have ended.
 	defer func() {
 		stop()
 		for range done {
