@@ -130,7 +130,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("perwatt serve does not answer to the name %.80q: ask for localhost or its address, or start it with --host", r.Host), http.StatusMisdirectedRequest)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
-		http.Error(w, "perwatt serve only shows: GET", http.StatusMethodNotAllowed)
+		http.Error(w, "perwatt serve only shows pages: use GET", http.StatusMethodNotAllowed)
 	case r.ContentLength != 0: // net/http would wait for the body
 		http.Error(w, "perwatt serve takes nothing in: send no body", http.StatusRequestEntityTooLarge)
 	default:
@@ -187,7 +187,7 @@ func take(ctx context.Context, turn chan struct{}) (give func(), err error) {
 	case turn <- struct{}{}:
 		return func() { <-turn }, nil
 	case <-ctx.Done():
-		return nil, faultf(http.StatusServiceUnavailable, "others were first, and it took too long: try again")
+		return nil, faultf(http.StatusServiceUnavailable, "other requests came first and took too long: try again")
 	}
 }
 
@@ -216,7 +216,7 @@ func (s *Server) make(ctx context.Context, query url.Values, write maker, in lan
 		select {
 		case <-s.gone:
 		case <-ctx.Done():
-			return nil, faultf(http.StatusServiceUnavailable, "others did not take their pages: try again")
+			return nil, faultf(http.StatusServiceUnavailable, "other clients do not read their pages: try again")
 		}
 	}
 	return out.Bytes(), nil

@@ -62,7 +62,7 @@ func (a Amendment) check() error {
 	case a.Exclude != "" && !isID(a.Exclude):
 		return fmt.Errorf("%.40q is no name for a record: a ULID is", a.Exclude)
 	case (a.Scenario != "") != (a.Round > 0):
-		return errors.New("a run is a scenario and a round, 1 or more")
+		return errors.New("a run is named by its scenario and its round, from 1")
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func readAmendment(path string) (a Amendment, ok bool, err error) {
 		err = a.check()
 	}
 	if id, _, _ := strings.Cut(filepath.Base(path), "."); err == nil && a.ID != id {
-		err = fmt.Errorf("it calls itself %s", a.ID)
+		err = fmt.Errorf("its identifier is %s, which is not that of its file name", a.ID)
 	}
 	if err != nil {
 		return a, false, fmt.Errorf("store: amendment %s: %w: it is not applied", path, err)

@@ -210,7 +210,7 @@ func newSession(l benchLine, start time.Time, opt Bench) *session {
 		Warnings: []results.Warning{{
 			Code:   "imported",
 			Text:   "imported from Go benchmark text: not known are watts, sockets, cores, threads, memory, kernel, microcode, governor, the checks of the answers, when each window was, and the course of the work inside it",
-			Remedy: "hold it against other imports of the same benchmarks; measure with perwatt run for anything per watt",
+			Remedy: "compare it with other imports of the same benchmarks; measure with perwatt run for anything per watt",
 		}},
 	}}
 }

@@ -143,16 +143,17 @@ func settleNames(blocks []*nameBlock) {
 	for _, b := range blocks {
 		b.decide()
 	}
+	keys := func(b *nameBlock) []string { return []string{"session " + b.session, "machine " + b.machine} }
 	near := map[string][][]int{} // values of GOMAXPROCS that are certain, by session and by machine
 	for _, b := range blocks {
-		for _, key := range []string{"session " + b.session, "machine " + b.machine} {
+		for _, key := range keys(b) {
 			if b.sure && !slices.ContainsFunc(near[key], func(procs []int) bool { return slices.Equal(procs, b.procs) }) {
 				near[key] = append(near[key], b.procs)
 			}
 		}
 	}
 	for _, b := range blocks {
-		for _, key := range []string{"session " + b.session, "machine " + b.machine} {
+		for _, key := range keys(b) {
 			if fits := slices.IndexFunc(near[key], b.covers); !b.sure && fits >= 0 {
 				b.procs = near[key][fits]
 				break

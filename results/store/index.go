@@ -179,7 +179,7 @@ func (x *Index) open(ctx context.Context) error {
 		}
 	}
 	if fs := network(place); fs != "" {
-		return &placeError{fmt.Errorf("it is on %s, which no database of several machines survives", fs)}
+		return &placeError{fmt.Errorf("it is on %s, where several machines would damage a database", fs)}
 	}
 	return x.connect(ctx, nil)
 }
@@ -204,7 +204,7 @@ func (x *Index) connect(ctx context.Context, bad os.FileInfo) (err error) {
 	for began := time.Now(); ; {
 		// Making it takes milliseconds. Others may have it open for days, as perwatt
 		// serve does.
-		wait, why := patience, "another process makes it"
+		wait, why := patience, "another process is building it"
 		if lock(x.locked, false) == nil {
 			if usable() {
 				if err = x.attach(ctx); x.damaged(err) {
@@ -231,7 +231,7 @@ func (x *Index) connect(ctx context.Context, bad os.FileInfo) (err error) {
 			continue
 		}
 		if time.Since(began) > wait {
-			return &placeError{fmt.Errorf("it is to be made anew, and %s", why)}
+			return &placeError{fmt.Errorf("it must be built again, but %s", why)}
 		}
 		select {
 		case <-ctx.Done():

@@ -4,9 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -20,12 +17,11 @@ type Kept struct {
 
 // of names the labels of a filter: a text is kept for one choice of sessions.
 func (f Filter) of() string {
-	var parts []string
-	for _, k := range slices.Sorted(maps.Keys(f.Labels)) {
-		raw, _ := json.Marshal([2]string{k, f.Labels[k]})
-		parts = append(parts, string(raw))
+	if len(f.Labels) == 0 {
+		return ""
 	}
-	return strings.Join(parts, " ")
+	raw, _ := json.Marshal(f.Labels) // sorted by key; a map of strings has no error
+	return string(raw)
 }
 
 // Kept returns the texts kept for the series of a group under the labels of f.

@@ -321,7 +321,7 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 		return r, false
 	}
 	if err == nil && rec.ID != e.ID {
-		err = fmt.Errorf("it calls itself %.40q", rec.ID)
+		err = fmt.Errorf("its identifier is %.40q, which is not that of its file name", rec.ID)
 	}
 	if err != nil {
 		r.header.Error = err.Error()
