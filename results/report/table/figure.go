@@ -2,6 +2,7 @@ package table
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -396,14 +397,7 @@ func Typeset(number string) string {
 	return strings.Replace(t, "e-", "e−", 1)
 }
 
-// joined joins what is not empty.
+// joined joins the words that are not empty.
 func joined(by string, words ...string) string {
-	out := ""
-	for _, w := range words {
-		if w != "" && out != "" {
-			out += by
-		}
-		out += w
-	}
-	return out
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), by)
 }

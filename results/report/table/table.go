@@ -231,6 +231,7 @@ func (t *Table) layout() (columns []laid, notes []string) {
 		return superscript(i + 1)
 	}
 	counted, sourced := !t.Counts, !t.WattsAt
+	var figures []results.Figure // with a value, of a column; columns share the memory
 	for j, c := range t.Columns {
 		l := laid{Column: c, cells: make([]printed, len(t.Rows))}
 		if l.Limit == 0 {
@@ -239,7 +240,7 @@ func (t *Table) layout() (columns []laid, notes []string) {
 			}
 		}
 		some := false
-		var figures []results.Figure
+		figures = figures[:0]
 		for _, row := range t.Rows {
 			f, ok := row[j].(Figure)
 			if some = some || row[j] != nil; !ok {
