@@ -78,7 +78,9 @@ func (c *canvas) draw(p vg.Path, look string) {
 			c.buf.WriteByte(' ')
 		}
 		last = k.Type
-		c.buf.WriteString(number(float64(k.Pos.X)) + " " + number(-float64(k.Pos.Y)))
+		var space [32]byte // a path of a year has hundreds of points: no string for each
+		xy := append(appendNumber(space[:0], float64(k.Pos.X)), ' ')
+		c.buf.Write(appendNumber(xy, -float64(k.Pos.Y)))
 	}
 }
 
@@ -94,10 +96,12 @@ func (c *canvas) markup(s string) {
 func attr(name string, v float64) string { return " " + name + `="` + number(v) + `"` }
 
 // number prints v to a tenth of a user unit.
-func number(v float64) string {
+func number(v float64) string { return string(appendNumber(nil, v)) }
+
+func appendNumber(b []byte, v float64) []byte {
 	t := math.Round(v*10) / 10
 	if t == 0 || !drawable(t) {
 		t = 0 // -0 as well
 	}
-	return strconv.FormatFloat(t, 'f', -1, 64)
+	return strconv.AppendFloat(b, t, 'f', -1, 64)
 }
