@@ -15,13 +15,18 @@ type Conditions struct {
 	ClockShare results.Float // highest clock allowed ÷ highest possible, of the most limited CPU; absent if unknown
 	Hybrid     bool          // cores of different designs or speeds
 	OnBattery  bool
+	OwnLoad    float64 // that this process adds to the 1-minute load average, at most
 }
 
 // ReadConditions reads them from the trees at roots; see [Fingerprint].
 func ReadConditions(roots Roots) Conditions {
 	r := roots.orHere()
 	_, rated := r.powerCap()
-	return Conditions{RatedPower: rated, ClockShare: r.clockShare(), Hybrid: r.hybrid(), OnBattery: r.onBattery()}
+	c := Conditions{RatedPower: rated, ClockShare: r.clockShare(), Hybrid: r.hybrid(), OnBattery: r.onBattery()}
+	if own, err := selfCPU(); err == nil && r == here {
+		c.OwnLoad = own.Minutes() // a second on a CPU adds a sixtieth, and decays
+	}
+	return c
 }
 
 func (r Roots) clockShare() results.Float {
@@ -82,6 +87,7 @@ func Warnings(n results.Node, c Conditions) []results.Warning {
 // Thresholds of the warnings.
 const (
 	busyShare  = 0.10    // load average per CPU
+	leastBusy  = 0.5     // load average: daemons keep that of an idle machine at a few tenths, however many CPUs it has
 	tolerance  = 0.01    // of limits read from different registers
 	leastBytes = 1 << 30 // fits every workload at its default size
 )
@@ -169,9 +175,9 @@ var warnings = []struct {
 		return when(s != "" && !steadyClocks[s], "the kernel keeps time with %s: reading it is slow, and it was chosen because the processor's own counter was found unstable", s)
 	}, "find the reason with: dmesg | grep -i clocksource"},
 
-	{"busy-machine", func(n *results.Node, _ *Conditions) string {
+	{"busy-machine", func(n *results.Node, c *Conditions) string {
 		load := float64(n.Settings.Load)
-		return when(n.Threads() > 0 && load > busyShare*float64(n.Threads()),
+		return when(n.Threads() > 0 && load-c.OwnLoad > max(leastBusy, busyShare*float64(n.Threads())),
 			"load average %.2f on %d CPUs before anything was started: other work takes CPU time and power", load, n.Threads())
 	}, "stop it (top shows it), or wait a minute if it was the run before this one"},
 

@@ -57,6 +57,14 @@ func TestDoubtsOneByOne(t *testing.T) {
 		{"clock-source", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.ClockSource = "acpi_pm" }},
 		{"busy-machine", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Load = 0.81 }},
 		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Load = 0.8 }},
+		{"", func(_ *results.Node, s *results.Settings, c *Conditions) { s.Load, c.OwnLoad = 0.9, 0.15 }},
+		{"busy-machine", func(_ *results.Node, s *results.Settings, c *Conditions) { s.Load, c.OwnLoad = 0.9, 0.05 }},
+		{"", func(n *results.Node, s *results.Settings, _ *Conditions) {
+			s.Load, s.CPUs, n.Devices = 0.24, []int{0, 1}, []results.Device{{ID: results.CPUDevice, Lanes: 2}}
+		}},
+		{"busy-machine", func(n *results.Node, s *results.Settings, _ *Conditions) {
+			s.Load, s.CPUs, n.Devices = 0.51, []int{0, 1}, []results.Device{{ID: results.CPUDevice, Lanes: 2}}
+		}},
 		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Load = results.Absent() }},
 		{"low-memory", func(n *results.Node, _ *results.Settings, _ *Conditions) { n.Memory = leastBytes - 1 }},
 		{"low-memory", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.MemoryLimit = leastBytes - 1 }},

@@ -110,7 +110,7 @@ func TestAuto(t *testing.T) {
 					run(t, roots, 1030*time.Millisecond)
 					meters, sought, err := Open(t.Context(), specs, roots)
 					require.NoError(t, err)
-					require.Equal(t, c.want, states(sought))
+					require.Equal(t, c.want, states(sought), "%v", sought)
 					var details []string
 					for _, s := range sought {
 						details = append(details, s.Detail)

@@ -116,7 +116,7 @@ func TestForks(t *testing.T) {
 	// Each notes itself, and starts one that takes its place.
 	require.NoError(t, os.WriteFile(script, []byte("echo $$ >> "+dir+"/pids; [ -e "+dir+"/stop ] || sh "+script+" &\nsleep 0.1\n"), 0o600))
 	defer os.WriteFile(filepath.Join(dir, "stop"), nil, 0o600) // nothing goes on if the test fails
-	m, err := dial(t.Context(), "for i in 1 2 3 4; do sh "+script+" & done; sleep 0.1; echo 5 W; sleep 60,boundary=wall,timeout=5s,period=50ms", nil)
+	m, err := dial(t.Context(), "for i in 1 2 3 4; do sh "+script+" & done; until [ $(wc -l < "+dir+"/pids) -gt 8 ]; do sleep 0.01; done; echo 5 W; sleep 60,boundary=wall,timeout=60s,period=50ms", nil)
 	require.NoError(t, err)
 	began := time.Now()
 	require.NoError(t, m.Close())

@@ -5,6 +5,7 @@ package nvml
 import (
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 
 	"github.com/ebitengine/purego"
@@ -14,6 +15,10 @@ import (
 
 // load binds the functions of the library at path. What it lacks stays nil.
 func load(path string) (*library, error) {
+	// The linker keeps its error for the thread that called (dlerror(3)): on another
+	// a library that is not there fails without a word, and is not known as absent.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		// The dynamic linker has words and no code for a file that is not there.
