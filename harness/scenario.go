@@ -27,29 +27,29 @@ type Part struct {
 // maxParts is the most parts of a scenario.
 const maxParts = 2
 
-// definitions are the scenarios before training is spread over its models. The
-// control tells a change of the machine from one of the code.
-var definitions = []Scenario{
-	{Name: "idle"},
-	{Name: "control", Parts: []Part{{Use: "control", Role: results.Alone}}},
-	{Name: "mining", Parts: []Part{{Use: "mining", Role: results.Alone}}},
-	{Name: "training", Parts: []Part{{Use: "training", Role: results.Alone}}},
-	{Name: "compute", Parts: []Part{{Use: "compute", Role: results.Alone}}},
-	{Name: "memory", Parts: []Part{{Use: "memory", Role: results.Alone}}},
-	{Name: "mullet", Parts: []Part{{Use: "training", Role: results.Foreground}, {Use: "mining", Role: results.Background}}},
+// definitions are the scenarios before training is spread over its models: idle,
+// each use alone, and the mullet.
+func definitions(uses []string) []Scenario {
+	out := []Scenario{{Name: "idle"}}
+	for _, u := range uses {
+		out = append(out, Scenario{Name: u, Parts: []Part{{Use: u, Role: results.Alone}}})
+	}
+	return append(out, Scenario{Name: "mullet", Parts: []Part{{Use: "training", Role: results.Foreground}, {Use: "mining", Role: results.Background}}})
 }
 
-// Scenarios returns the scenarios of the given names in the order of the
-// definitions, or all if there are no names. A name is a use, which runs on the
-// first of the devices, of which there must be one, or USE@DEVICE. Idle is always included, since every net
-// figure needs it. Training is one scenario for each model, such as training-mlp;
-// the mullet trains the first model.
-func Scenarios(names, models []string, devices []device.Info) ([]Scenario, error) {
+// Scenarios returns the scenarios of the given names, or all if there are no names:
+// idle, each use alone in the order of uses, and the mullet (training in front,
+// mining in the back). A name is a scenario, which runs on the first of the devices,
+// of which there must be one, or SCENARIO@DEVICE. Idle is always included, since
+// every net figure needs it. Training is one scenario for each model, such as
+// training-mlp; the mullet trains the first model.
+func Scenarios(uses, names, models []string, devices []device.Info) ([]Scenario, error) {
 	if len(models) == 0 {
 		return nil, errors.New("no model to train")
 	}
 	var known, ids []string
-	for _, s := range definitions {
+	all := definitions(uses)
+	for _, s := range all {
 		known = append(known, s.Name)
 	}
 	for _, d := range devices {
@@ -77,7 +77,7 @@ func Scenarios(names, models []string, devices []device.Info) ([]Scenario, error
 		}
 	}
 	var out []Scenario
-	for _, s := range definitions {
+	for _, s := range all {
 		for _, d := range where[s.Name] {
 			suffix := ""
 			if d.ID != ids[0] {

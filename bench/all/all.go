@@ -24,7 +24,8 @@ type Use struct {
 	New     func(bench.Config) (bench.Workload, error)
 }
 
-// Uses lists every use.
+// Uses lists every use, in the order of a session's first round. The control tells
+// a change of the machine from one of the code.
 func Uses() []Use {
 	return []Use{
 		{"control", nil, hashscan.Control},
@@ -33,6 +34,14 @@ func Uses() []Use {
 		{"compute", []string{"sgemm"}, matmul.New},
 		{"memory", []string{"stream"}, stream.New},
 	}
+}
+
+// Names lists the names of the uses.
+func Names() (names []string) {
+	for _, u := range Uses() {
+		names = append(names, u.Name)
+	}
+	return names
 }
 
 // Config configures a use with the implementations that were chosen for a device:
@@ -59,12 +68,10 @@ func Models() []string { return training.Models() }
 
 // Open opens the workload of a use.
 func Open(use string, cfg bench.Config) (bench.Workload, error) {
-	var known []string
 	for _, u := range Uses() {
 		if u.Name == use {
 			return u.New(cfg)
 		}
-		known = append(known, u.Name)
 	}
-	return nil, fmt.Errorf("%w: unknown use %q: known are %s", bench.ErrUsage, use, strings.Join(known, ", "))
+	return nil, fmt.Errorf("%w: unknown use %q: known are %s", bench.ErrUsage, use, strings.Join(Names(), ", "))
 }

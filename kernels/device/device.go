@@ -1,4 +1,4 @@
-// Package device describes where work runs: a CPU, a GPU or a miner. Each kind
+// Package device describes where work runs: a CPU or a GPU. Each kind
 // of device that this program can compute on is a child of this package; all
 // lists them.
 //
@@ -8,14 +8,14 @@
 // CPU changes.
 package device
 
-// Kind is a kind of device.
+// Kind is a kind of device that runs code of ours, by the word that records have
+// for it.
 type Kind string
 
 // Kinds of devices.
 const (
-	CPU   Kind = "cpu"
-	GPU   Kind = "gpu"
-	Miner Kind = "miner" // mines by itself and runs no code of ours
+	CPU Kind = "cpu"
+	GPU Kind = "gpu"
 )
 
 // Scheduled reports whether the operating system schedules the work of such a
