@@ -20,6 +20,17 @@ import (
 // PoolPreset is the preset of every plan that a pool carries out.
 const PoolPreset = "pool"
 
+// EndKilledPool ends the record of a session whose process was killed with what it
+// had measured. It reports false for the record of anything but a pool.
+func EndKilledPool(rec *results.Record) bool {
+	if rec.Plan.Preset != PoolPreset {
+		return false
+	}
+	rec.State = results.Interrupted
+	rec.Summary = results.Derive(rec)
+	return true
+}
+
 // PoolWorker is a worker of a mining pool: a miner that hands in shares under a
 // name. Its methods may be called at any time, by several goroutines.
 type PoolWorker interface {

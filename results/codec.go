@@ -12,6 +12,7 @@ import (
 	"maps"
 	"math"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +56,42 @@ func Read(r io.Reader, name string) (*Record, error) {
 	return f.Record, nil
 }
 
+// ReadVerified reads records from outside, several at a time. It checks the digest
+// of each and derives its summary from its traces, whatever summary the file
+// states. The error is that of the first file that cannot be used.
+func ReadVerified(ctx context.Context, files ...string) ([]*Record, error) {
+	records, errs := make([]*Record, len(files)), make([]error, len(files))
+	one := func(name string) (*Record, error) {
+		f, err := LoadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		if bad := f.Verify(); len(bad) > 0 {
+			return nil, fmt.Errorf("%s: %s: do not use it", name, bad[0].String())
+		}
+		if f.Record.Summary, err = DeriveWithin(ctx, f.Record); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return f.Record, nil
+	}
+	var readers sync.WaitGroup
+	places := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i, name := range files {
+		places <- struct{}{}
+		readers.Go(func() {
+			defer func() { <-places }()
+			records[i], errs[i] = one(name)
+		})
+	}
+	readers.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
+}
+
 // LoadFile loads the record in a file, as [Load] does, opened as [OpenFile]
 // does.
 func LoadFile(path string) (*File, error) {
@@ -69,6 +106,9 @@ func LoadFile(path string) (*File, error) {
 // Load reads one record, JSON or zstd-compressed JSON, whatever name (of the
 // source, for messages) ends in. Every schema version up to [SchemaVersion] is
 // read and unknown members are passed over.
+//
+// A record of an earlier version has no summary: it had other definitions, and is
+// derived again where it is needed. See [ReadVerified].
 //
 // It refuses what cannot be a record: ambiguous JSON, a required member that
 // is missing, a value of another type, a trace whose columns differ in length,
@@ -176,7 +216,6 @@ func decode(raw []byte) (*Record, error) {
 	}
 	if err == nil && version < SchemaVersion {
 		rec.Schema = SchemaVersion
-		rec.Summary, err = DeriveWithin(context.Background(), rec)
 	}
 	return rec, err
 }

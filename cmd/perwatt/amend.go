@@ -37,23 +37,19 @@ Who says so is not recorded.`,
 				}
 				a.Scenario, a.Round = run[:cut], n
 			}
-			x, err := dir.index(cmd)
-			if err != nil {
-				return err
-			}
-			defer x.Close()
-			defer notes(cmd, x)
-			h, err := x.Find(cmd.Context(), id) // one that cannot be read may be excluded too
-			if err != nil {
-				return exit{exitUsage, err}
-			}
-			a.Exclude = h.ID
-			if part {
-				if err := hasRun(h, a); err != nil {
-					return err
+			return dir.indexed(cmd, "", func(x *store.Index) error {
+				h, err := x.Find(cmd.Context(), id) // one that cannot be read may be excluded too
+				if err != nil {
+					return exit{exitUsage, err}
 				}
-			}
-			return dir.amend(cmd, a)
+				a.Exclude = h.ID
+				if part {
+					if err := hasRun(h, a); err != nil {
+						return err
+					}
+				}
+				return dir.amend(cmd, a)
+			})
 		},
 	}
 	dir.flag(cmd)

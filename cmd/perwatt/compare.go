@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime"
-	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -33,26 +30,9 @@ func (a *against) flags(cmd *cobra.Command) {
 // load reads records and compares them. A file that cannot be used is an error,
 // because it would change the comparison.
 func (a *against) load(ctx context.Context, files []string) (*compare.Comparison, []*results.Record, error) {
-	records := make([]*results.Record, len(files))
-	errs := make([]error, len(files))
-	next := make(chan int)
-	var readers sync.WaitGroup
-	for range min(len(files), runtime.GOMAXPROCS(0)) {
-		readers.Go(func() {
-			for i := range next {
-				records[i], errs[i] = believed(ctx, files[i])
-			}
-		})
-	}
-	for i := range files {
-		next <- i
-	}
-	close(next)
-	readers.Wait()
-	for _, err := range errs { // the first by the command line
-		if err != nil {
-			return nil, nil, exit{exitData, err}
-		}
+	records, err := results.ReadVerified(ctx, files...)
+	if err != nil {
+		return nil, nil, exit{exitData, err}
 	}
 	c, err := compare.New(ctx, records, files, compare.Options{Reference: a.reference, Margin: a.margin, Seed: a.seed})
 	if err != nil {
@@ -65,28 +45,11 @@ func (a *against) load(ctx context.Context, files []string) (*compare.Comparison
 	return c, records, nil
 }
 
-// believed reads and verifies a record, and derives its summary again from its
-// traces.
-func believed(ctx context.Context, name string) (*results.Record, error) {
-	f, err := results.LoadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	if bad := f.Verify(); len(bad) > 0 {
-		return nil, fmt.Errorf("%s: %s: do not use it", name, bad[0].String())
-	}
-	f.Record.Summary, err = results.DeriveWithin(ctx, f.Record)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return f.Record, nil
-}
-
 func compareCommand() *cobra.Command {
 	var (
 		a      against
 		m      money
-		format string
+		format formatFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "compare RECORD...",
@@ -107,10 +70,6 @@ distinguish them, with a warning; if nothing does, it is an error.`,
   perwatt compare *.json --format bench | benchstat -row .name -col node /dev/stdin`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			f, err := report.ParseFormat(format)
-			if err != nil {
-				return exit{exitUsage, fmt.Errorf("--format: %w", err)}
-			}
 			c, records, err := a.load(cmd.Context(), files)
 			if err != nil {
 				return err
@@ -119,10 +78,10 @@ distinguish them, with a warning; if nothing does, it is an error.`,
 			if err != nil {
 				return err
 			}
-			if f == report.CSV || f == report.Bench { // they have no place for warnings
+			if format.Format == report.CSV || format.Format == report.Bench { // they have no place for warnings
 				warn(cmd, c)
 			}
-			switch f {
+			switch format.Format {
 			case report.JSON:
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", struct {
 					*compare.Comparison
@@ -131,12 +90,12 @@ distinguish them, with a warning; if nothing does, it is an error.`,
 			case report.Bench:
 				return report.WriteBench(cmd.OutOrStdout(), records)
 			}
-			return report.WriteComparison(cmd.OutOrStdout(), f, report.Page{Comparison: c, Economics: earned}, options(cmd.OutOrStdout(), ""))
+			return report.WriteComparison(cmd.OutOrStdout(), format.Format, report.Page{Comparison: c, Economics: earned}, options(cmd.OutOrStdout(), ""))
 		},
 	}
 	a.flags(cmd)
 	m.flags(cmd)
-	cmd.Flags().StringVar(&format, "format", "text", report.FormatNames())
+	format.flag(cmd, "what is printed:", report.Formats()...)
 	return cmd
 }
 

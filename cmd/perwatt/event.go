@@ -58,13 +58,11 @@ microcode, governor, meter and the like need no note: the records show them.`,
 // group returns the node group that begins with prefix and has the node, if one
 // is named.
 func (s storeFlag) group(cmd *cobra.Command, prefix, node string) (string, error) {
-	x, err := s.index(cmd)
-	if err != nil {
-		return "", err
-	}
-	defer x.Close()
-	defer notes(cmd, x)
-	nodes, err := x.Nodes(cmd.Context())
+	var nodes map[string][]string
+	err := s.indexed(cmd, "", func(x *store.Index) (err error) {
+		nodes, err = x.Nodes(cmd.Context())
+		return err
+	})
 	if err != nil {
 		return "", err
 	}

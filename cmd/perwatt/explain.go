@@ -13,7 +13,7 @@ func explainCommand() *cobra.Command {
 	var (
 		a      against
 		m      money
-		format string
+		format formatFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "explain FIGURE RECORD...",
@@ -26,9 +26,6 @@ economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
   perwatt explain economics/mining/node7/revenue *.json --prices prices.csv`,
 		Args: args(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
-			if format != "text" && format != "json" {
-				return usagef("--format %q: must be text or json", format)
-			}
 			c, _, err := a.load(cmd.Context(), argv[1:])
 			if err != nil {
 				return err
@@ -48,7 +45,7 @@ economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
 			if err != nil {
 				return exit{exitUsage, fmt.Errorf("%w; there are %s", err, strings.Join(first(c.Figures(), 8), ", "))}
 			}
-			if format == "json" {
+			if format.Format == report.JSON {
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", e)
 			}
 			return report.WriteExplanation(cmd.OutOrStdout(), e, options(cmd.OutOrStdout(), ""))
@@ -56,7 +53,7 @@ economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
 	}
 	a.flags(cmd)
 	m.flags(cmd)
-	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	format.flag(cmd, "what is printed:", textOrJSON...)
 	return cmd
 }
 

@@ -135,8 +135,8 @@ func TestForeignText(t *testing.T) {
 	for _, f := range report.Formats() {
 		calls = append(calls, call{[]string{"show", first.ID, "--store", store, "--format", string(f)}, exitOK}, call{append([]string{"compare", "--format", string(f), "--prices", sheet, "--as-of", "2026-02-01"}, files...), exitOK})
 	}
-	for f := range strings.SplitSeq(trackForms, ", ") {
-		if f != string(report.Action) {
+	for _, format := range trackFormats {
+		if f := string(format); format != report.Action {
 			calls = append(calls, call{[]string{"track", "--store", store, "--gate", "--format", f}, -1}, call{[]string{"track", "--store", store, "--format", f, "-o", filepath.Join(dir, "page."+f)}, exitOK})
 		}
 	}

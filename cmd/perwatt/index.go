@@ -56,24 +56,25 @@ func (s storeFlag) amend(cmd *cobra.Command, a store.Amendment) error {
 	return nil
 }
 
-// index opens the index, up to date, and says what is to be known of it.
-func (s storeFlag) index(cmd *cobra.Command) (*store.Index, error) {
+// indexed brings the index up to date, does something with it, and prints its
+// notes: it may have to be built again while it is used. wanted begins the
+// identifier of the one record that is asked for, if only one is.
+func (s storeFlag) indexed(cmd *cobra.Command, wanted string, do func(*store.Index) error) error {
 	dir, err := s.dir()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	x, err := store.OpenIndex(cmd.Context(), dir)
+	x, err := store.OpenIndexFor(cmd.Context(), dir, wanted)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return x, nil
-}
-
-// notes are said when the index has been used: it may heal meanwhile.
-func notes(cmd *cobra.Command, x *store.Index) {
-	for _, n := range x.Notes() {
-		say(cmd.ErrOrStderr(), "perwatt: %s", n)
-	}
+	defer x.Close()
+	defer func() {
+		for _, n := range x.Notes() {
+			say(cmd.ErrOrStderr(), "perwatt: %s", n)
+		}
+	}()
+	return do(x)
 }
 
 // strangers says what lies in the store and is not used.
@@ -112,40 +113,36 @@ Exit code 3 if a record cannot be read, naming it.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			began := time.Now()
-			x, err := dir.index(cmd)
-			if err != nil {
-				return err
-			}
-			defer x.Close()
-			if rebuild {
-				err = x.Rebuild(cmd.Context())
-			} else {
-				err = x.Check(cmd.Context())
-			}
-			if err != nil {
-				return err
-			}
-			records, bad := 0, 0
-			for h, err := range x.Records(cmd.Context(), store.Filter{Excluded: true}) {
+			return dir.indexed(cmd, "", func(x *store.Index) (err error) {
+				if rebuild {
+					err = x.Rebuild(cmd.Context())
+				} else {
+					err = x.Check(cmd.Context())
+				}
 				if err != nil {
 					return err
 				}
-				if records++; h.Error != "" {
-					bad++
-					unreadable(cmd, h)
+				records, bad := 0, 0
+				for h, err := range x.Records(cmd.Context(), store.Filter{Excluded: true}) {
+					if err != nil {
+						return err
+					}
+					if records++; h.Error != "" {
+						bad++
+						unreadable(cmd, h)
+					}
 				}
-			}
-			groups, err := x.Groups(cmd.Context())
-			if err != nil {
-				return err
-			}
-			notes(cmd, x)
-			strangers(cmd, x)
-			say(cmd.OutOrStdout(), "%s: %d records, %d node groups, %d amendments, %.1f s", x.Place(), records, len(groups), len(x.Amendments()), time.Since(began).Seconds())
-			if bad > 0 {
-				return exit{exitData, fmt.Errorf("%d of %d records cannot be read: fetch another copy of them; the rest is indexed", bad, records)}
-			}
-			return nil
+				groups, err := x.Groups(cmd.Context())
+				if err != nil {
+					return err
+				}
+				strangers(cmd, x)
+				say(cmd.OutOrStdout(), "%s: %d records, %d node groups, %d amendments, %.1f s", x.Place(), records, len(groups), len(x.Amendments()), time.Since(began).Seconds())
+				if bad > 0 {
+					return exit{exitData, fmt.Errorf("%d of %d records cannot be read: fetch another copy of them; the rest is indexed", bad, records)}
+				}
+				return nil
+			})
 		},
 	}
 	dir.flag(cmd)

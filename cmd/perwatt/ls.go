@@ -16,9 +16,10 @@ import (
 
 func lsCommand() *cobra.Command {
 	var (
-		dir           storeFlag
-		labels        map[string]string
-		since, format string
+		dir    storeFlag
+		labels map[string]string
+		since  string
+		format formatFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "ls",
@@ -31,9 +32,6 @@ what cannot be read, and what lies among the records and is none, says why.`,
   perwatt ls --format json | jq -r 'select(.excluded) | .id'`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if format != "text" && format != "json" {
-				return usagef("--format %q: must be text or json", format)
-			}
 			f := store.Filter{Labels: labels, Excluded: true}
 			if since != "" {
 				var err error
@@ -41,24 +39,20 @@ what cannot be read, and what lies among the records and is none, says why.`,
 					return usagef("--since: %w", err)
 				}
 			}
-			x, err := dir.index(cmd)
-			if err != nil {
-				return err
-			}
-			defer x.Close()
-			defer strangers(cmd, x)
-			defer notes(cmd, x)
-			return list(cmd, x, f, format)
+			return dir.indexed(cmd, "", func(x *store.Index) error {
+				defer strangers(cmd, x)
+				return list(cmd, x, f, format)
+			})
 		},
 	}
 	dir.flag(cmd)
 	cmd.Flags().StringToStringVar(&labels, "label", nil, "only records with this label, KEY=VALUE, may be repeated")
 	cmd.Flags().StringVar(&since, "since", "", "only what began since a day (2026-01-31), a time, or so long ago (90d, 12h)")
-	cmd.Flags().StringVar(&format, "format", "text", "text, or json: one record a line")
+	format.flag(cmd, "what is printed; json has one record a line:", textOrJSON...)
 	return cmd
 }
 
-func list(cmd *cobra.Command, x *store.Index, f store.Filter, format string) error {
+func list(cmd *cobra.Command, x *store.Index, f store.Filter, format formatFlag) error {
 	groups, err := x.Groups(cmd.Context())
 	if err != nil {
 		return err
@@ -72,7 +66,7 @@ func list(cmd *cobra.Command, x *store.Index, f store.Filter, format string) err
 		if h.Error != "" {
 			unreadable(cmd, h)
 		}
-		if format == "json" {
+		if format.Format == report.JSON {
 			if err := report.WriteJSON(cmd.OutOrStdout(), "", h); err != nil {
 				return err
 			}
@@ -89,7 +83,7 @@ func list(cmd *cobra.Command, x *store.Index, f store.Filter, format string) err
 		rows = append(rows, []string{h.ID, h.Start.Format("2006-01-02 15:04"), h.Env.Node, h.Group, short(h.Env.Revision), state, strings.Join(labels, " ")})
 		seen[h.Group] = true
 	}
-	if format == "json" {
+	if format.Format == report.JSON {
 		return nil
 	}
 	if err := columns(cmd.OutOrStdout(), rows...); err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/perwatt/perwatt/bench"
 	_ "github.com/perwatt/perwatt/cmd/perwatt/arenas" // before all others
@@ -178,6 +179,9 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if bad := new(pflag.InvalidValueError); errors.As(err, &bad) {
+			err = fmt.Errorf("--%s %.120q: %w", bad.GetFlag().Name, bad.GetValue(), bad.Unwrap())
+		}
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
 	root.AddCommand(runCommand(), poolCommand(), trackCommand(), serveCommand(), workerCommand()) // which say what they have to save

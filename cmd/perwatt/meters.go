@@ -21,7 +21,8 @@ import (
 
 func metersCommand() *cobra.Command {
 	var (
-		format, sysfs  string
+		format         formatFlag
+		sysfs          string
 		watch, check   bool
 		interval, step time.Duration
 	)
@@ -50,8 +51,6 @@ here: the option says where it is, env:NAME or file:PATH.
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, specs []string) error {
 			switch {
-			case format != "text" && format != "json":
-				return usagef("--format %q: must be text or json", format)
 			case watch && check:
 				return usagef("--watch and --check: give one of them")
 			case interval < 10*time.Millisecond || interval > time.Hour:
@@ -84,7 +83,7 @@ here: the option says where it is, env:NAME or file:PATH.
 					}
 				}
 			}
-			if format == "json" {
+			if format.Format == report.JSON {
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", m)
 			}
 			return report.WriteInstruments(cmd.OutOrStdout(), m, options(cmd.OutOrStdout(), ""))
@@ -96,7 +95,7 @@ here: the option says where it is, env:NAME or file:PATH.
 	fl.BoolVar(&check, "check", false, "step the load and report how the meters follow")
 	fl.DurationVar(&interval, "interval", time.Second, "time between readings (--check: 100ms)")
 	fl.DurationVar(&step, "step", 20*time.Second, "length of each of the three stretches of --check")
-	fl.StringVar(&format, "format", "text", "text or json")
+	format.flag(cmd, "what is printed:", textOrJSON...)
 	fl.StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
 	return cmd
 }
@@ -158,8 +157,8 @@ func firstReadings(cmd *cobra.Command, meters []power.Meter) map[string]map[stri
 	return first
 }
 
-func watchMeters(cmd *cobra.Command, meters []power.Meter, interval time.Duration, format string) error {
-	w := report.NewWatcher(cmd.OutOrStdout(), format == "json")
+func watchMeters(cmd *cobra.Command, meters []power.Meter, interval time.Duration, format formatFlag) error {
+	w := report.NewWatcher(cmd.OutOrStdout(), format.Format == report.JSON)
 	harness.Watch(cmd.Context(), meters, interval, func(info power.Info, got []power.Reading, err error) {
 		for i, c := range info.Channels {
 			r := power.Reading{At: time.Now(), Err: err}
@@ -172,7 +171,7 @@ func watchMeters(cmd *cobra.Command, meters []power.Meter, interval time.Duratio
 	return nil
 }
 
-func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.Duration, format string) error {
+func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.Duration, format formatFlag) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	found := devices.List()
 	use := found[:1] // the load runs on the CPU
@@ -204,7 +203,7 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 		}
 		return err
 	}
-	if format == "json" {
+	if format.Format == report.JSON {
 		err = report.WriteJSON(cmd.OutOrStdout(), "  ", seen)
 	} else {
 		err = report.WriteLoadStep(cmd.OutOrStdout(), seen, options(cmd.OutOrStdout(), ""))

@@ -15,17 +15,15 @@ import (
 
 func nodeCommand() *cobra.Command {
 	var (
-		format, sysfs string
-		meters        []string
+		format formatFlag
+		sysfs  string
+		meters []string
 	)
 	cmd := &cobra.Command{
 		Use:   "node",
 		Short: "Show what this machine is, what would be used on it, and every doubt",
 		Args:  args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if format != "text" && format != "json" {
-				return usagef("--format %q: must be text or json", format)
-			}
 			node, err := harness.Fingerprint(harness.Roots{}, devices.List())
 			if err != nil {
 				return err
@@ -41,13 +39,13 @@ func nodeCommand() *cobra.Command {
 			}
 			n := report.Machine{Node: node, Usable: devices.IDs(), Kernels: kernels, Meters: harness.Describe(opened), MeterProbes: probes}
 			n.Warnings = append(harness.Warnings(node, harness.ReadConditions(harness.Roots{})), results.PowerWarnings(&results.Record{Meters: n.Meters, MeterProbes: probes})...)
-			if format == "json" {
+			if format.Format == report.JSON {
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", n)
 			}
 			return report.WriteMachine(cmd.OutOrStdout(), n, options(cmd.OutOrStdout(), ""))
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	format.flag(cmd, "what is printed:", textOrJSON...)
 	cmd.Flags().StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
 	cmd.Flags().StringArrayVar(&meters, "meter", []string{"auto"}, "meter to look for, as in perwatt run")
 	return cmd

@@ -6,16 +6,58 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report"
 )
+
+// formatFlag is --format.
+type formatFlag struct {
+	report.Format
+	known []report.Format
+}
+
+var textOrJSON = []report.Format{report.Text, report.JSON}
+
+// flag defines --format on a command that has the given formats, first its default.
+func (f *formatFlag) flag(cmd *cobra.Command, what string, known ...report.Format) {
+	f.Format, f.known = known[0], known
+	cmd.Flags().Var(f, "format", what+" "+f.names())
+}
+
+// names lists the formats as a sentence does: text, csv or json.
+func (f *formatFlag) names() string {
+	var names []string
+	for _, k := range f.known {
+		names = append(names, string(k))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// Set implements pflag.Value.
+func (f *formatFlag) Set(name string) error {
+	if !slices.Contains(f.known, report.Format(name)) {
+		return fmt.Errorf("must be %s", f.names())
+	}
+	f.Format = report.Format(name)
+	return nil
+}
+
+// String implements pflag.Value.
+func (f *formatFlag) String() string { return string(f.Format) }
+
+// Type implements pflag.Value.
+func (f *formatFlag) Type() string { return "string" }
 
 // outlet is standard output or standard error. Whatever leaves the program
 // passes through it, and nothing passes that a terminal or the log of a CI run

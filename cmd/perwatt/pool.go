@@ -35,7 +35,7 @@ type poolFlags struct {
 	labels                    map[string]string
 	sweep                     sweepFlags
 	store                     storeFlag
-	format                    string
+	format                    formatFlag
 	keep                      unsaved
 }
 
@@ -88,7 +88,7 @@ the worker's address, need no mapping.`,
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
 	f.sweep.flags(cmd, ", and {worker}\nthe name of the worker, which the miner chooses: of letters, digits and ._@+:,=%-")
 	f.store.flag(cmd)
-	fl.StringVar(&f.format, "format", "text", "what goes to standard output at the end: "+report.FormatNames())
+	f.format.flag(cmd, "what goes to standard output at the end:", report.Formats()...)
 	return cmd
 }
 
@@ -180,10 +180,6 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	format, err := report.ParseFormat(f.format)
-	if err != nil {
-		return exit{exitUsage, fmt.Errorf("--format: %w", err)}
-	}
 	st, err := f.store.open()
 	if err != nil {
 		return err
@@ -238,7 +234,7 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 	stop := d.start()
 	outcomes, err := pool.Run(ctx)
 	stop()
-	return errors.Join(err, d.conclude(cmd, format, srv.ProtocolErrors(), outcomes, paths))
+	return errors.Join(err, d.conclude(cmd, f.format.Format, srv.ProtocolErrors(), outcomes, paths))
 }
 
 // instruments opens the meters and the APIs of the miners. What it returns with an
@@ -284,14 +280,7 @@ func closeInstruments(g *harness.PoolInstruments, stderr io.Writer) {
 
 // finishKilled ends the sessions of pools that were killed with what they had.
 func finishKilled(st *store.Store, stderr io.Writer) error {
-	return st.FinishAll(func(rec *results.Record) bool {
-		if rec.Plan.Preset != harness.PoolPreset {
-			return false
-		}
-		rec.State = results.Interrupted
-		rec.Summary = results.Derive(rec)
-		return true
-	}, func(path string, err error) {
+	return st.FinishAll(harness.EndKilledPool, func(path string, err error) {
 		if err != nil {
 			say(stderr, "perwatt: a session that was killed cannot be ended: %v", err)
 			return

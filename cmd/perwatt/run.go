@@ -34,7 +34,8 @@ import (
 // runFlags are what can be typed after perwatt run.
 type runFlags struct {
 	store                            storeFlag
-	preset, format, sysfs, dataset   string
+	preset, sysfs, dataset           string
+	format                           formatFlag
 	device                           string
 	page                             string
 	uses, models, meters             []string
@@ -79,7 +80,7 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use on the CPU")
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
 	f.store.flag(cmd)
-	fl.StringVar(&f.format, "format", "text", "what goes to standard output: "+report.FormatNames())
+	f.format.flag(cmd, "what goes to standard output:", report.Formats()...)
 	fl.StringVar(&f.page, "report", "", "file to write the page on this run's records to, .html or .pdf (perwatt report compares more)")
 	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
 	f.sweep.flags(cmd, "")
@@ -194,10 +195,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if ext := filepath.Ext(f.page); f.page != "" && ext != ".html" && ext != ".pdf" {
 		return usagef("--report %q: must end in .html or .pdf", f.page)
 	}
-	format, err := report.ParseFormat(f.format)
-	if err != nil {
-		return exit{exitUsage, fmt.Errorf("--format: %w", err)}
-	}
+	format := f.format.Format
 	// Everything that can be refused is refused before anything is measured.
 	if f.page != "" {
 		if err := results.Replaceable(f.page); err != nil {

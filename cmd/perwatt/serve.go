@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/perwatt/perwatt/results/serve"
+	"github.com/perwatt/perwatt/results/store"
 )
 
 func serveCommand() *cobra.Command {
@@ -31,27 +32,24 @@ Ctrl-C ends it within a second: the page that is being made has that long.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var page unsaved
 			return atOnce(cmd, &page, func() error {
-				x, err := dir.index(cmd)
-				if err != nil {
-					return err
-				}
-				defer x.Close()
-				l, err := net.Listen("tcp", listen)
-				if err != nil {
-					return usagef("--listen %s: %w", listen, err)
-				}
-				t := tool()
-				s := serve.New(x)
-				s.Hosts, s.Tool = hosts, strings.TrimSpace("perwatt "+t.Version+" "+t.Revision)
-				say(cmd.OutOrStdout(), "http://%s/", l.Addr())
-				if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-					say(cmd.ErrOrStderr(), "perwatt: whoever can reach this address can read the store")
-				}
-				defer page.begin(l.Addr().String())() // which ends by itself
-				if err := s.Serve(cmd.Context(), l, log.New(lines{cmd.ErrOrStderr()}, "perwatt: ", 0)); err != nil {
-					return fmt.Errorf("serve %s: %w", l.Addr(), err)
-				}
-				return nil
+				return dir.indexed(cmd, "", func(x *store.Index) error {
+					l, err := net.Listen("tcp", listen)
+					if err != nil {
+						return usagef("--listen %s: %w", listen, err)
+					}
+					t := tool()
+					s := serve.New(x)
+					s.Hosts, s.Tool = hosts, strings.TrimSpace("perwatt "+t.Version+" "+t.Revision)
+					say(cmd.OutOrStdout(), "http://%s/", l.Addr())
+					if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+						say(cmd.ErrOrStderr(), "perwatt: whoever can reach this address can read the store")
+					}
+					defer page.begin(l.Addr().String())() // which ends by itself
+					if err := s.Serve(cmd.Context(), l, log.New(lines{cmd.ErrOrStderr()}, "perwatt: ", 0)); err != nil {
+						return fmt.Errorf("serve %s: %w", l.Addr(), err)
+					}
+					return nil
+				})
 			})
 		},
 	}

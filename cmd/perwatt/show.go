@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 )
@@ -27,7 +26,7 @@ func find(cmd *cobra.Command, x *store.Index, id string) (store.Header, error) {
 
 func showCommand() *cobra.Command {
 	var dir storeFlag
-	var format string
+	var format formatFlag
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Print a record of the store as perwatt run does",
@@ -37,42 +36,30 @@ printed with the rest, and said.`,
   perwatt show 01KDYBS1CY --format bench`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
-			f, err := report.ParseFormat(format)
-			if err != nil {
-				return exit{exitUsage, fmt.Errorf("--format: %w", err)}
-			}
-			x, err := dir.index(cmd)
-			if err != nil {
-				return err
-			}
-			defer x.Close()
-			defer notes(cmd, x)
-			h, err := find(cmd, x, argv[0])
-			if err != nil {
-				return err
-			}
-			rec, err := results.ReadFile(h.Path)
-			if err != nil {
-				return err
-			}
-			rec.Summary, err = results.DeriveWithin(cmd.Context(), rec) // not what the file says of itself
-			if err != nil {
-				return err
-			}
-			for _, a := range x.Amendments() {
-				if a.Exclude != h.ID {
-					continue
+			return dir.indexed(cmd, argv[0], func(x *store.Index) error {
+				h, err := find(cmd, x, argv[0])
+				if err != nil {
+					return err
 				}
-				what := "the record"
-				if a.Scenario != "" {
-					what = fmt.Sprintf("run %s/%d", a.Scenario, a.Round)
+				rec, err := x.Whole(cmd.Context(), h)
+				if err != nil {
+					return err
 				}
-				say(cmd.ErrOrStderr(), "perwatt: %s is excluded since %s: %s", what, a.Time().Format("2006-01-02"), a.Reason)
-			}
-			return printRecord(cmd, f, rec, h.Path)
+				for _, a := range x.Amendments() {
+					if a.Exclude != h.ID {
+						continue
+					}
+					what := "the record"
+					if a.Scenario != "" {
+						what = fmt.Sprintf("run %s/%d", a.Scenario, a.Round)
+					}
+					say(cmd.ErrOrStderr(), "perwatt: %s is excluded since %s: %s", what, a.Time().Format("2006-01-02"), a.Reason)
+				}
+				return printRecord(cmd, format.Format, rec, h.Path)
+			})
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringVar(&format, "format", "text", report.FormatNames())
+	format.flag(cmd, "what is printed:", report.Formats()...)
 	return cmd
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,13 +24,15 @@ type trackFlags struct {
 	dir                storeFlag
 	group, node, night string
 	labels             map[string]string
-	rules, format, out string
+	rules, out         string
+	format             formatFlag
 	gate, confirm      bool
 	audit              bool
 	keep               unsaved
 }
 
-var trackForms = report.FormatNames() + ", github, junit, gha-benchmark, prometheus"
+// trackFormats are those of a record and those that CI systems and monitoring read.
+var trackFormats = append(report.Formats(), report.GitHub, report.JUnit, report.Action, report.Prometheus)
 
 func trackCommand() *cobra.Command {
 	var f trackFlags
@@ -78,16 +79,13 @@ runs. Nights begin at noon UTC; where sessions begin about then, at midnight or 
 	fl.BoolVar(&f.confirm, "confirm", false, "measure what is suspicious again before it fails the gate")
 	fl.BoolVar(&f.audit, "audit", false, "say how often the detectors are wrong on this store")
 	fl.StringVar(&f.rules, "rules", "", "file of what fails the gate and what is not followed, TOML")
-	fl.StringVar(&f.format, "format", "text", trackForms)
+	f.format.flag(cmd, "what is printed:", trackFormats...)
 	fl.StringVarP(&f.out, "output", "o", "", "directory for pages (text, gha-benchmark), or file")
 	return cmd
 }
 
 func (f *trackFlags) run(cmd *cobra.Command) error {
-	if !slices.Contains(strings.Split(trackForms, ", "), f.format) {
-		return usagef("--format %q: must be one of %s", f.format, trackForms)
-	}
-	if f.format == string(report.Action) && f.out == "" {
+	if f.format.Format == report.Action && f.out == "" {
 		return usagef("--format gha-benchmark writes two files: say with -o into which directory")
 	}
 	if f.confirm && f.night != "" {
@@ -104,12 +102,11 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	x, err := f.dir.index(cmd)
-	if err != nil {
-		return err
-	}
-	defer x.Close()
-	defer notes(cmd, x)
+	return f.dir.indexed(cmd, "", func(x *store.Index) error { return f.follow(cmd, x, rules, day) })
+}
+
+// follow prints what changed in the store up to a night, or the latest without one.
+func (f *trackFlags) follow(cmd *cobra.Command, x *store.Index, rules *track.Rules, day time.Time) (err error) {
 	opt := track.Options{Filter: store.Filter{Group: f.group, Labels: f.labels}, Node: f.node, Rules: rules}
 	if f.night == "" {
 		opt.Calendar, opt.Night, err = track.LatestNight(cmd.Context(), x, opt.Filter, time.Now())
@@ -120,7 +117,7 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	opt.Whole = f.audit || f.format == string(report.CSV) || f.format == "text" && f.out != ""
+	opt.Whole = f.audit || f.format.Format == report.CSV || f.format.Format == report.Text && f.out != ""
 	if f.audit {
 		a, err := track.NewAudit(cmd.Context(), x, opt)
 		if err != nil {
@@ -143,10 +140,10 @@ func (f *trackFlags) run(cmd *cobra.Command) error {
 	v := tool()
 	t := &report.Tracking{Calendar: opt.Calendar, Night: opt.Night, Tool: strings.TrimSpace("perwatt " + v.Version + " " + v.Revision), Said: said}
 	var rows bytes.Buffer
-	if f.format == string(report.CSV) {
+	if f.format.Format == report.CSV {
 		t.Nights = &rows
 	}
-	site := f.format == "text" && f.out != ""
+	site := f.format.Format == report.Text && f.out != ""
 	if site {
 		if err := os.MkdirAll(f.out, 0o755); err != nil { // #nosec G301 -- pages are there to be read, by whom the umask lets
 			return exit{exitUsage, fmt.Errorf("-o: %w", err)}
@@ -204,7 +201,7 @@ func (f *trackFlags) readRules() (*track.Rules, error) {
 
 // write prints the report in its format, and the pages.
 func (f *trackFlags) write(cmd *cobra.Command, t *report.Tracking, rows []byte, site bool) error {
-	if f.format == string(report.Action) {
+	if f.format.Format == report.Action {
 		if err := os.MkdirAll(f.out, 0o755); err != nil { // #nosec G301 -- pages are there to be read, by whom the umask lets
 			return exit{exitUsage, fmt.Errorf("-o: %w", err)}
 		}
@@ -219,13 +216,13 @@ func (f *trackFlags) write(cmd *cobra.Command, t *report.Tracking, rows []byte, 
 		if _, err := w.Write(rows); err != nil {
 			return err
 		}
-		return report.WriteTracking(w, report.Format(f.format), t, options(cmd.OutOrStdout(), ""))
+		return report.WriteTracking(w, f.format.Format, t, options(cmd.OutOrStdout(), ""))
 	}
 	if f.out != "" && !site {
 		return replace(f.out, body)
 	}
 	out := cmd.OutOrStdout()
-	if f.format == string(report.GitHub) {
+	if f.format.Format == report.GitHub {
 		out = annotations(out)
 	}
 	if err := body(out); err != nil {
@@ -238,7 +235,7 @@ func (f *trackFlags) write(cmd *cobra.Command, t *report.Tracking, rows []byte, 
 		}
 		say(cmd.OutOrStdout(), "%s", index)
 	}
-	if summary := os.Getenv("GITHUB_STEP_SUMMARY"); summary != "" && f.format == string(report.GitHub) {
+	if summary := os.Getenv("GITHUB_STEP_SUMMARY"); summary != "" && f.format.Format == report.GitHub {
 		return summarise(summary, t)
 	}
 	return nil
@@ -285,12 +282,12 @@ type remeasurer struct {
 }
 
 // Find implements [track.Remeasurer].
-func (m remeasurer) Find(ctx context.Context, id string) (*results.Record, error) {
-	h, err := m.x.Find(ctx, id)
+func (m remeasurer) Find(_ context.Context, id string) (*results.Record, error) {
+	h, err := find(m.cmd, m.x, id)
 	if err != nil {
 		return nil, err
 	}
-	rec, err := m.x.Read(ctx, h)
+	rec, err := results.ReadFile(h.Path) // what was to be measured is needed, and no figure
 	if err != nil {
 		return nil, err
 	}

@@ -113,6 +113,9 @@ type Index struct {
 	groups     map[string]bool
 	envs       map[int64]*Environment
 	writes     int // of records, through this handle
+
+	wanted string          // beginning of the identifier of a record for [Index.Whole]
+	whole  *results.Record // that record, if it was read for the index and no amendment applies to it
 }
 
 // errDamaged marks content that this program does not write.
@@ -123,12 +126,18 @@ var errDamaged = errors.New("the index is damaged")
 // be written, it lies in the user's cache directory, and where that fails too,
 // in memory: see [Index.Notes].
 func OpenIndex(ctx context.Context, dir string) (*Index, error) {
+	return OpenIndexFor(ctx, dir, "")
+}
+
+// OpenIndexFor is [OpenIndex] for one record, whose identifier begins with wanted:
+// if it is new to the index, [Index.Whole] does not read it once more.
+func OpenIndexFor(ctx context.Context, dir, wanted string) (*Index, error) {
 	if _, _, err := months(dir); err != nil {
 		return nil, err
 	}
 	var notes []string
 	for _, place := range places(dir) {
-		x := &Index{dir: dir, file: place, notes: notes}
+		x := &Index{dir: dir, file: place, notes: notes, wanted: strings.ToUpper(wanted)}
 		err := x.open(ctx)
 		if err == nil {
 			err = x.do(ctx, func() error { return x.update(ctx, false) })

@@ -793,3 +793,37 @@ func TestIndexIsSmall(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, info.Size()/int64(points), int64(45), "bytes a figure")
 }
+
+// What is read whole has all of its runs, whether the index has just taken it in,
+// had it before, or leaves some of them out.
+func TestWhole(t *testing.T) {
+	s, records, _ := history(t, 2)
+	_, _, err := s.Amend(Amendment{Exclude: records[1].ID, Scenario: "mining", Round: 2, Reason: "a backup ran"})
+	require.NoError(t, err)
+	for _, state := range []string{"new", "known"} {
+		for i, want := range records {
+			if state == "new" {
+				require.NoError(t, os.RemoveAll(filepath.Join(s.dir, indexName)))
+			}
+			derived := 0
+			results.OnDerive = func(rec *results.Record) {
+				if rec.ID == want.ID {
+					derived++
+				}
+			}
+			x, err := OpenIndexFor(t.Context(), s.dir, strings.ToLower(want.ID))
+			require.NoError(t, err)
+			h, err := x.Find(t.Context(), want.ID)
+			require.NoError(t, err)
+			got, err := x.Whole(t.Context(), h)
+			results.OnDerive = nil
+			require.NoError(t, err)
+			require.Len(t, got.Runs, len(want.Runs), "%s %d", state, i)
+			require.Len(t, got.Summary.Windows(), len(want.Summary.Windows()), "%s %d", state, i)
+			if amended := i == 1; !amended {
+				require.Equal(t, 1, derived, state)
+			}
+			require.NoError(t, x.Close())
+		}
+	}
+}

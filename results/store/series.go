@@ -231,6 +231,19 @@ func (x *Index) Read(ctx context.Context, h Header) (*results.Record, error) {
 	return rec, nil
 }
 
+// Whole reads the record of h with all its runs, also those that amendments
+// exclude, and with a summary made of its traces.
+func (x *Index) Whole(ctx context.Context, h Header) (*results.Record, error) {
+	if x.whole != nil && x.whole.ID == h.ID {
+		return x.whole, nil
+	}
+	rec, err := results.ReadFile(h.Path)
+	if err == nil {
+		rec.Summary, err = results.DeriveWithin(ctx, rec)
+	}
+	return rec, err
+}
+
 // Groups returns the node groups that have records, by identifier.
 func (x *Index) Groups(ctx context.Context) (groups map[string]Group, err error) {
 	err = x.ask(ctx, "groups", func() error {

@@ -310,6 +310,7 @@ type read struct {
 	entry  Entry
 	header Header
 	group  Group
+	whole  *results.Record        // if no amendment applies to it
 	points map[Key]results.Figure // without the node, which the header has
 }
 
@@ -329,6 +330,9 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 			r.entry.Modified = time.Time{}
 		}
 		return r, true
+	}
+	if len(as) == 0 {
+		r.whole = rec
 	}
 	h, sum := &r.header, &rec.Summary
 	r.group = groupOf(rec)
@@ -387,6 +391,9 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(fresh)) && ctx.Err() == nil; i = next.Add(1) - 1 {
 				if r, ok := load(ctx, fresh[i], amendments[fresh[i].ID]); ok {
+					if x.wanted == "" || !strings.HasPrefix(fresh[i].ID, x.wanted) {
+						r.whole = nil // many summaries fit into memory, few records do
+					}
 					select {
 					case done <- r:
 					case <-ctx.Done():
@@ -414,6 +421,7 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 			if r, more = <-done; !more {
 				break
 			}
+			x.whole = cmp.Or(r.whole, x.whole)
 			ready, points = append(ready, r), points+len(r.points)
 		}
 		if len(ready)+len(gone) == 0 {
