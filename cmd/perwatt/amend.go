@@ -17,9 +17,9 @@ func amendCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "amend ID[/SCENARIO/ROUND] --exclude REASON",
 		Short: "Exclude a record, or one run of it, from history, with the reason",
-		Long: `Write down that a record, or one run of it, is not to be used, and why. The record
-itself stays as it is; the amendment is a file beside it, and perwatt ls lists both.
-Who says so is not recorded.`,
+		Long: `Note that a record, or one run of it, is not to be used, and why. The record itself
+stays as it is; the amendment is a file beside it, and perwatt ls lists both. The author
+of an amendment is not recorded.`,
 		Example: `  perwatt amend 01KDYBS1CY --exclude "the door of the rack was open"
   perwatt amend 01KDYBS1CY/mining/3 --exclude "a backup ran"`,
 		Args: args(cobra.ExactArgs(1)),
@@ -53,7 +53,7 @@ Who says so is not recorded.`,
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringVar(&reason, "exclude", "", "why it is not to be used")
+	cmd.Flags().StringVar(&reason, "exclude", "", "reason for which it is not to be used")
 	return cmd
 }
 

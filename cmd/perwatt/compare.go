@@ -22,8 +22,8 @@ type against struct {
 func (a *against) flags(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&a.reference, "reference", "", "reference candidate (index = 1): its name, or a record or file of it (default the first)")
-	fl.Float64Var(&a.margin, "margin", compare.DefaultMargin, "largest relative loss that still counts as no worse, fixed beforehand")
+	fl.StringVar(&a.reference, "reference", "", "reference candidate (index = 1): its name, or one of its records or files (default: the first)")
+	fl.Float64Var(&a.margin, "margin", compare.DefaultMargin, "largest relative loss that still counts as no worse; choose it before you measure")
 	fl.Uint64Var(&a.seed, "seed", 1, "seed of the bootstrap")
 }
 
@@ -54,17 +54,17 @@ func compareCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compare RECORD...",
 		Short: "Compare candidates at every use, with intervals and verdicts",
-		Long: `Read records, group the sessions of each node, and compare the nodes at every use:
-throughput, watts, work per joule, an index against the reference with its
-interval, and a verdict: better, no worse, worse, or cannot tell and what would
-settle it. Figures of different boundaries or grades, modelled watts and records
-that break the publish rules are listed separately and not ranked. With a price sheet
-it adds what each candidate earns, unless the format is bench.
+		Long: `Group the sessions of each machine and compare the machines at every use: throughput,
+watts, work per joule, an index against the reference with its interval, and a verdict:
+better, no worse, worse, or cannot tell, with what would settle it. Figures of different
+boundaries or grades, modelled watts and records that break the publish rules are listed
+but not ranked. With a price sheet, what each candidate earns is added, except in the
+bench format.
 
-A candidate is one machine: its name, CPU and memory. The label candidate=NAME
-(perwatt run --label) names candidates where these do not; no other label does.
-Overlapping sessions under one name come from two machines: labels, parts and meters
-distinguish them, with a warning; if nothing does, it is an error.`,
+A candidate is one machine, identified by name, CPU and memory. Where these are the
+same, the label candidate=NAME (perwatt run --label) tells candidates apart. If sessions
+under one name overlap in time, they come from two machines: labels, parts and meters
+tell them apart, with a warning; if nothing does, it is an error.`,
 		Example: `  perwatt compare a1.json a2.json a3.json b1.json b2.json b3.json
   perwatt compare *.json --reference node7 --format markdown
   perwatt compare *.json --format bench | benchstat -row .name -col node /dev/stdin`,

@@ -16,10 +16,10 @@ func eventCommand() *cobra.Command {
 	var group, node, at string
 	cmd := &cobra.Command{
 		Use:   "event [--group GROUP] [--node NAME] --at DATE TEXT",
-		Short: "Note that something happened to the machines, which splits their history",
-		Long: `Write down what the records cannot know: a new power supply, a move to another
-rack. Figures before and after are then not held against each other. Changes of kernel,
-microcode, governor, meter and the like need no note: the records show them.`,
+		Short: "Note an event of the machines, which splits their history",
+		Long: `Note an event that the records cannot show, such as a new power supply or a move to
+another rack. perwatt track does not compare figures from before and after it. Changes of
+kernel, microcode, governor, meter and the like need no note: the records show them.`,
 		Example: `  perwatt event --group k3q9x7ab --at 2026-03-01 "new power supply"
   perwatt event --node rack3-7 --at 2026-03-01 "new fans"
   perwatt event --at 2026-03-01T14:00:00Z "the hall is cooled to 22 °C"`,
@@ -49,9 +49,9 @@ microcode, governor, meter and the like need no note: the records show them.`,
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringVar(&group, "group", "", "node group that it concerns, or the beginning of one (perwatt ls lists them; default all)")
+	cmd.Flags().StringVar(&group, "group", "", "node group that it concerns, or the beginning of its name (perwatt ls lists them; default: all)")
 	cmd.Flags().StringVar(&node, "node", "", "name of the one node that it concerns (perwatt ls lists them)")
-	cmd.Flags().StringVar(&at, "at", "", "day or time at which it happened")
+	cmd.Flags().StringVar(&at, "at", "", "day or time of the event (required)")
 	return cmd
 }
 

@@ -19,9 +19,9 @@ func explainCommand() *cobra.Command {
 		Use:   "explain FIGURE RECORD...",
 		Short: "Print the formula and the inputs of a figure",
 		Long: `Print where a figure of a comparison or a report comes from: its formula and the
-records and windows, or the prices, in it. Its name is the one in the page and in
-perwatt compare --format json: CANDIDATE/SCENARIO/USE/METRIC, or, with a price sheet,
-economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
+records, windows or prices that went into it. The name of a figure is the one on the
+page and in perwatt compare --format json: CANDIDATE/SCENARIO/USE/METRIC, or, with a
+price sheet, economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
 		Example: `  perwatt explain node7/mining/mining/work_per_energy *.json
   perwatt explain economics/mining/node7/revenue *.json --prices prices.csv`,
 		Args: args(cobra.MinimumNArgs(2)),

@@ -18,21 +18,22 @@ func importCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "import FILE...",
-		Short: "Make records of Go benchmark text, so that a history is not lost",
-		Long: `Read what go test -bench prints, one record for each configuration in it (commit: …,
-date: …), and put the records into the store. The iterations are the work and the time
-they took is the window, so that they are tracked as throughput.
+		Short: "Make records of Go benchmark output, to keep its history",
+		Long: `Make records of the output of go test -bench, one for each configuration in it (commit: …,
+date: …), and put them into the store. The iterations are the work and their time is the
+window, so that perwatt track follows them as throughput.
 
-Such text knows no watts and little of the machine: not the sockets, cores, threads, memory,
-kernel, microcode or governor, nor what went on inside a window. The records say so, and are never
-ranked against measured ones. Allocations and other metrics are left out, and said.
-The same file twice gives the same records: the second time nothing is added. A
-FILE may be - for standard input, packed with gzip, zstd or bzip2, UTF-16, a log of a
-build, or what go test -json prints.
+Such text has no watts and says little about the machine: nothing of sockets, cores,
+threads, memory, kernel, microcode or governor, or of what happened within a window. The
+records say so, and are never ranked against measured ones. Allocations and other metrics
+are left out, with a note. Importing a file twice adds nothing the second time. FILE may
+be - for standard input, compressed with gzip, zstd or bzip2, UTF-16, the log of a build,
+or the output of go test -json.
 
-What cannot be read costs itself alone and is counted, with the first of each
-kind; the exit code is 0 if anything was read. A name may end in a number of its own or in
-GOMAXPROCS: the other names of the package tell, and --threads where they do not.`,
+Lines that cannot be read are counted, with the first of each kind, and the others are
+imported; the exit code is 0 if anything was. A number at the end of a name may belong to
+the name or be GOMAXPROCS: the other names of the package usually tell; give --threads
+where they do not.`,
 		Example: `  go test -bench . -count 6 | perwatt import - --at 2026-01-31
   go test -bench /size -cpu 16,64 | perwatt import - --at 2026-01-31 --threads 16,64
   perwatt import old/*.txt --node builder --label from=ci`,
@@ -77,10 +78,10 @@ GOMAXPROCS: the other names of the package tell, and --threads where they do not
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringVar(&opt.Node, "node", "", "name of the machine (default the text's own, node: …)")
-	cmd.Flags().StringVar(&at, "at", "", "day or time of what the text gives none (date: …, commit-time: …)")
-	cmd.Flags().IntSliceVar(&opt.Threads, "threads", nil, "values of GOMAXPROCS at the end of names, as given to go test -cpu; 1: there is none (default as the names tell)")
-	cmd.Flags().StringToStringVar(&opt.Labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated")
+	cmd.Flags().StringVar(&opt.Node, "node", "", "name of the machine (default: node: … in the text)")
+	cmd.Flags().StringVar(&at, "at", "", "day or time of results without one in the text (date: …, commit-time: …)")
+	cmd.Flags().IntSliceVar(&opt.Threads, "threads", nil, "values of GOMAXPROCS at the end of names, as given to go test -cpu; 1 for none (default: found from the names)")
+	cmd.Flags().StringToStringVar(&opt.Labels, "label", nil, "label of the records, KEY=VALUE; may be repeated")
 	return cmd
 }
 

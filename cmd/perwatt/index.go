@@ -15,7 +15,7 @@ type storeFlag string
 
 func (s *storeFlag) flag(cmd *cobra.Command) {
 	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVar((*string)(s), "store", "", "directory of records (default $PERWATT_STORE, else the user's data directory)")
+	cmd.Flags().StringVar((*string)(s), "store", "", "directory of records (default: $PERWATT_STORE, or the data directory of the user)")
 }
 
 func (s storeFlag) dir() (string, error) {
@@ -104,12 +104,12 @@ func indexCommand() *cobra.Command {
 	var rebuild bool
 	cmd := &cobra.Command{
 		Use:   "index",
-		Short: "Bring the index over the records up to date and check it",
-		Long: `The index is a copy of what the record files say, for what asks about many of them.
-Every command that uses it brings it up to date first; it may be deleted at any
-time. This one also reads the whole of it and builds it again if any of it is damaged.
-What lies among the records and is none is named, and costs nothing else.
-Exit code 3 if a record cannot be read, naming it.`,
+		Short: "Bring the index of the records up to date and check it",
+		Long: `The index is a copy of what many commands need from the records. Every command that uses
+it brings it up to date first, and it may be deleted at any time. This command also
+checks the whole index, and builds it again if it is damaged. Files in the store that are
+not records are named and ignored. Exit code 3 if a record cannot be read; the output
+names it.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			began := time.Now()

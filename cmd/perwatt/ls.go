@@ -23,11 +23,11 @@ func lsCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "ls",
-		Short: "List records, what excludes them, and events added by hand",
-		Long: `List the records of a store, oldest first, with node group, state and labels. A
-node group is a machine by what does not change by itself (CPU, sockets, cores,
-threads, memory, meter, boundary); the list ends with their names. What is excluded,
-what cannot be read, and what lies among the records and is none, says why.`,
+		Short: "List records, and the amendments and events added by hand",
+		Long: `List the records of a store, oldest first, with node group, state and labels. A node
+group is all machines with the same CPU, sockets, cores, threads, memory, meter and
+boundary; the names of the groups follow the list. For records that are excluded or
+cannot be read, and for files that are not records, the reason is shown.`,
 		Example: `  perwatt ls --since 90d --label site=north
   perwatt ls --format json | jq -r 'select(.excluded) | .id'`,
 		Args: args(cobra.NoArgs),
@@ -46,9 +46,9 @@ what cannot be read, and what lies among the records and is none, says why.`,
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringToStringVar(&labels, "label", nil, "only records with this label, KEY=VALUE, may be repeated")
-	cmd.Flags().StringVar(&since, "since", "", "only what began since a day (2026-01-31), a time, or so long ago (90d, 12h)")
-	format.flag(cmd, "what is printed; json has one record a line:", textOrJSON...)
+	cmd.Flags().StringToStringVar(&labels, "label", nil, "only records with this label, KEY=VALUE; may be repeated")
+	cmd.Flags().StringVar(&since, "since", "", "only records that began since a day (2026-01-31), a time, or a duration ago (90d, 12h)")
+	format.flag(cmd, "what is printed, one record a line in json:", textOrJSON...)
 	return cmd
 }
 

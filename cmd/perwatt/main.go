@@ -164,10 +164,18 @@ func run(ctx context.Context, argv []string, to, errs io.Writer) int {
 	root := &cobra.Command{
 		Use:   "perwatt",
 		Short: "What does this hardware deliver per watt, at each thing it could be used for?",
-		Long: `perwatt runs bitcoin mining (double SHA-256), neural network training, dense
-fp32 compute and the STREAM triad on this machine, meters the energy on the same
-clock, checks the answers, and says the work per joule of each use, with
-intervals and with the provenance of every watt.
+		Long: `perwatt measures what this machine delivers per watt at each use: bitcoin mining
+(double SHA-256), neural network training, dense fp32 compute and memory (STREAM
+triad). It reads work and energy on one clock, checks the answers, and reports work
+per joule with its interval and with the meter behind every watt.
+
+Words used here:
+  use       what the hardware is used for: mining, training, compute, memory
+  device    what a use runs on: the CPU, or mining hardware of its own
+  meter     what measures watts or joules, such as a PDU, a BMC or RAPL
+  boundary  what the watts include: wall, psu, node, board, package, card or memory
+  record    the file of one session, with every reading and a summary
+  store     the directory of records
 
 Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 130 interrupted (what was finished is kept).`,

@@ -29,18 +29,17 @@ func metersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "meters [SPEC...]",
 		Short: "List meters, watch them, or check how they follow the load",
-		Long: `Without a spec, say which meters were looked for on this machine, what was found,
-what was refused and why, and which others can be asked by name. With specs, open
-those and show what they are.
+		Long: `Without a spec, list the meters that were looked for on this machine, with what was
+found, what was refused and why, and the kinds that need a spec. With specs, open those
+meters and show what they are.
 
---watch prints every reading as it comes, until Ctrl-C. --check steps the load of
-this machine (idle, full, idle) and reports how each channel followed: delay, rise,
-noise, resolution, the real update interval and staleness. Exit code 1 if no channel
-sees the load.
+--watch prints every reading, until Ctrl-C. --check steps the load of this machine
+(idle, full, idle) and reports how each channel followed: delay, rise, noise,
+resolution, real update interval and staleness. Exit code 1 if no channel sees the load.
 
-A spec is KIND:TARGET,OPTION=VALUE,... and the feeds of one node with several
-supplies are joined by " + ". A password, token or community is never written
-here: the option says where it is, env:NAME or file:PATH.
+A spec is KIND:TARGET,OPTION=VALUE,... Join the feeds of a node with several supplies
+by " + ". Never write a password, token or community into a spec: write where it is,
+env:NAME or file:PATH.
 
 ` + kinds(),
 		Example: `  perwatt meters
@@ -91,12 +90,12 @@ here: the option says where it is, env:NAME or file:PATH.
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.BoolVar(&watch, "watch", false, "print readings as they come")
-	fl.BoolVar(&check, "check", false, "step the load and report how the meters follow")
-	fl.DurationVar(&interval, "interval", time.Second, "time between readings (--check: 100ms)")
-	fl.DurationVar(&step, "step", 20*time.Second, "length of each of the three stretches of --check")
+	fl.BoolVar(&watch, "watch", false, "print every reading")
+	fl.BoolVar(&check, "check", false, "step the load and report how each meter follows it")
+	fl.DurationVar(&interval, "interval", time.Second, "time between readings (default with --check: 100ms)")
+	fl.DurationVar(&step, "step", 20*time.Second, "length of each of the three steps of --check")
 	format.flag(cmd, "what is printed:", textOrJSON...)
-	fl.StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
+	fl.StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which to look for meters")
 	return cmd
 }
 
@@ -123,7 +122,7 @@ func kinds() string {
 			b.WriteString("      and the common options\n")
 		}
 	}
-	b.WriteString("Common options of meters that are asked over a wire:\n")
+	b.WriteString("Common options of meters that are read over a network or from a command:\n")
 	for _, o := range power.Common {
 		option(o)
 	}

@@ -21,8 +21,12 @@ func nodeCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "node",
-		Short: "Show what this machine is, what would be used on it, and every doubt",
-		Args:  args(cobra.NoArgs),
+		Short: "Show this machine, the kernels and meters for it, and warnings",
+		Long: `Show the hardware and settings of this machine, the devices that perwatt can compute
+on, the implementation that each kernel would use, the meters that were found, and
+warnings about anything that would distort a measurement. Nothing is measured but a
+short test of every kernel.`,
+		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			node, err := harness.Fingerprint(harness.Roots{}, devices.List())
 			if err != nil {
@@ -46,7 +50,7 @@ func nodeCommand() *cobra.Command {
 		},
 	}
 	format.flag(cmd, "what is printed:", textOrJSON...)
-	cmd.Flags().StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
+	cmd.Flags().StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which to look for meters")
 	cmd.Flags().StringArrayVar(&meters, "meter", []string{"auto"}, "meter to look for, as in perwatt run")
 	return cmd
 }

@@ -44,22 +44,22 @@ func poolCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pool",
 		Short: "Measure mining hardware that runs no Go, by acting as its mining pool",
-		Long: `Listen for miners (ASICs, FPGAs, any that speaks Stratum V1), issue dummy jobs at a
-difficulty that is found for each, verify every share, and report the hashrate of
-each miner with its exact interval, beside the watts of its meter and the figures of
-its own API. Set a miner's pool address to this one; it is listed by the name of its
-worker.
+		Long: `Act as the mining pool of miners that speak Stratum V1 (ASICs, FPGAs, any other) and
+measure them. perwatt issues dummy jobs, finds a difficulty for each miner, verifies
+every share, and reports the hashrate with its exact interval, beside the watts of
+the miner's meter and the figures of its own API. Set the pool address of the miner to
+this one; the miner is listed under its worker name.
 
-Each worker gets a record like those of perwatt run: compare, report and track accept
-both. The clock starts with a worker's first share. The warm-up is left out;
-interruptions and stale shares are counted. A miner whose shares are not those of
-honest work, or that was silent so that its work is unknown, gets no figure but the
+Each worker gets a record like those of perwatt run, which compare, report and track
+accept. Its clock starts with its first share, and the warm-up does not count.
+Interruptions and stale shares are counted. If the shares cannot come from honest work,
+or the miner was silent so that its work is unknown, the result is void, with the
 reason. Ctrl-C ends the session and keeps what was measured.
 
-Without a host, --listen accepts connections from this machine alone: use
+Without a host, --listen accepts connections from this machine only: use
 0.0.0.0:3333, or the address of an interface, to let miners in. --map assigns a meter
-or a --device to a worker. A meter or device with the worker's name, and a device at
-the worker's address, need no mapping.`,
+or a --device to a worker. It is not needed for a meter or device that has the name of
+the worker, or for a device at the address of the worker.`,
 		Example: `  perwatt pool --listen 0.0.0.0:3333 --expect 200TH --until 2% --meter plug:http://plug.example
   perwatt pool --listen 10.0.0.5:3333 --duration 2h --device axeos:10.0.0.17
   perwatt pool --listen 10.0.0.5:3333 --until 2% --meter plug:http://plug.example --steps 2400,2800,3200 --apply './limit.sh {worker} {}'
@@ -71,22 +71,22 @@ the worker's address, need no mapping.`,
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&f.listen, "listen", ":3333", "HOST:PORT to listen on; without a host, this machine alone")
-	fl.StringVar(&f.expect, "expect", "", "hashrate of each device, such as 200TH, for its first difficulty (default: found in the\nfirst minute of a device of 1GH or more; a slower one needs it)")
-	fl.Float64Var(&f.difficulty, "difficulty", 0, "of all shares, instead of one that is found for each device")
-	fl.DurationVar(&f.duration, "duration", 0, "how long each miner is measured (default: until Ctrl-C)")
-	fl.StringVar(&f.until, "until", "", "measure until half of the 95 % interval of a rate is at most this, such as 2%")
-	fl.DurationVar(&f.window, "window", 0, "length of a window (default a sixth of --duration, from 1m to 1h, else 10m)")
-	fl.DurationVar(&f.warmup, "warmup", 2*time.Minute, "mining before the first window")
-	fl.DurationVar(&f.settle, "settle", 10*time.Second, "further mining, on jobs that were issued after the warm-up")
+	fl.StringVar(&f.listen, "listen", ":3333", "HOST:PORT to listen on; without a host, only this machine can connect")
+	fl.StringVar(&f.expect, "expect", "", "expected hashrate of each miner, such as 200TH, which sets its first difficulty\n(default: found in the first minute; required below 1GH)")
+	fl.Float64Var(&f.difficulty, "difficulty", 0, "difficulty of all shares (default: found for each miner)")
+	fl.DurationVar(&f.duration, "duration", 0, "how long to measure each miner (default: until Ctrl-C)")
+	fl.StringVar(&f.until, "until", "", "measure until the 95 % interval of the rate is within ± this, such as 2%")
+	fl.DurationVar(&f.window, "window", 0, "length of a window (default: a sixth of --duration, from 1m to 1h, or 10m without it)")
+	fl.DurationVar(&f.warmup, "warmup", 2*time.Minute, "how long to mine before the first window")
+	fl.DurationVar(&f.settle, "settle", 10*time.Second, "how long to mine further, on jobs issued after the warm-up")
 	fl.DurationVar(&f.interval, "interval", time.Second, "time between readings of meters")
-	fl.StringArrayVar(&f.devices, "device", nil, "miner whose own API is read, KIND:HOST, may be repeated:\n"+deviceKinds())
-	fl.StringArrayVar(&f.meters, "meter", nil, "meter of a device, may be repeated: a spec (perwatt meters --help lists them)")
-	fl.StringArrayVar(&f.mappings, "map", nil, "WORKER=NAME: assigns the meter or device of that name to the worker, may be repeated")
-	fl.IntVar(&f.workers, "workers", 1024, "workers that are measured, at most; one that falls silent gives its place to one that mines")
-	fl.IntVar(&f.extranonce, "extranonce", 4, "bytes of the extranonce2 that devices roll, 4 to 8")
-	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the records, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
-	f.sweep.flags(cmd, ", and {worker}\nthe name of the worker, which the miner chooses: of letters, digits and ._@+:,=%-")
+	fl.StringArrayVar(&f.devices, "device", nil, "miner whose own API to read, KIND:HOST; may be repeated:\n"+deviceKinds())
+	fl.StringArrayVar(&f.meters, "meter", nil, "meter of a miner, a spec (see perwatt meters --help); may be repeated")
+	fl.StringArrayVar(&f.mappings, "map", nil, "WORKER=NAME: the meter or device of that name belongs to the worker; may be repeated")
+	fl.IntVar(&f.workers, "workers", 1024, "most workers to measure at a time; a silent one gives its place to one that mines")
+	fl.IntVar(&f.extranonce, "extranonce", 4, "bytes of extranonce2 that miners roll, 4 to 8")
+	fl.StringToStringVar(&f.labels, "label", nil, "label of the records, KEY=VALUE; may be repeated; candidate=NAME sets the name in compare and report")
+	f.sweep.flags(cmd, "\nand {worker} the name of the worker (letters, digits and ._@+:,=%-)")
 	f.store.flag(cmd)
 	f.format.flag(cmd, "what goes to standard output at the end:", report.Formats()...)
 	return cmd

@@ -20,15 +20,15 @@ func pricesCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "prices (--example | --check FILE)",
-		Short: "Write an example price sheet, or check one and list what can be computed from it",
-		Long: `A price sheet is CSV with one price a row, each with its unit, its day and its
-source. Nothing is looked up and nothing is assumed: a missing price leaves out the
-part that needs it.
+		Short: "Write an example price sheet, or check one and list what it is good for",
+		Long: `A price sheet is CSV with one price a row, each with its unit, its day and its source.
+perwatt looks nothing up and assumes nothing: without a price, the part that needs it
+is left out.
 
 --check prints the prices with their ages, warnings, and the prices that each part
-lacks. --hours adds power prices by the hour (or 30, 15 or 5 minutes), CSV with the
-header time,price [$/MWh]. A file may be - for standard input. The exit code is 2 if
-a file is wrong; the message names line, key and remedy.`,
+lacks. --hours adds power prices by the hour (or by 30, 15 or 5 minutes), CSV with the
+header time,price [$/MWh]. FILE may be - for standard input. Exit code 2 if a file is
+wrong; the error names the line, the key and the remedy.`,
 		Example: `  perwatt prices --example > prices.csv
   perwatt prices --check prices.csv
   perwatt prices --check prices.csv --hours day-ahead.csv --as-of 2026-01-31`,
@@ -54,10 +54,10 @@ a file is wrong; the message names line, key and remedy.`,
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.BoolVar(&example, "example", false, "write a commented sheet to start from")
+	fl.BoolVar(&example, "example", false, "write a commented price sheet to start from")
 	fl.StringVar(&m.sheet, "check", "", "price sheet to check")
-	fl.StringVar(&m.hours, "hours", "", "power prices by the hour to check with it")
-	fl.StringVar(&m.asOf, "as-of", "", "day on which ages are counted (default today)")
+	fl.StringVar(&m.hours, "hours", "", "power prices by the hour to check too, CSV")
+	fl.StringVar(&m.asOf, "as-of", "", "day to which the ages of prices are counted (default: today)")
 	return cmd
 }
 
@@ -83,7 +83,7 @@ type money struct{ sheet, hours, asOf string }
 func (m *money) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&m.sheet, "prices", "", "price sheet, CSV (perwatt prices --example writes one)")
 	cmd.Flags().StringVar(&m.hours, "hours", "", "power prices by the hour, CSV, with --prices")
-	cmd.Flags().StringVar(&m.asOf, "as-of", "", "day on which the ages of prices are counted (default today)")
+	cmd.Flags().StringVar(&m.asOf, "as-of", "", "day to which the ages of prices are counted (default: today)")
 }
 
 // evaluate computes what the candidates earn, and returns the flags that

@@ -27,12 +27,12 @@ func reportCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "report RECORD... -o FILE",
-		Short: "Write a page on candidates that one can buy on",
+		Short: "Write a page that compares candidates, to base a purchase on",
 		Long: `Compare records as perwatt compare does and write one self-contained page: rankings,
-watts with their provenance, the exchange between uses, what the instruments saw,
-what else differs, method and disclosure, and, with a price sheet, what it earns. It
-needs no network and no script. The ending of FILE says the form: .html, .md, .csv,
-or .pdf if a Chromium is installed.`,
+watts with their meters, the exchange between uses, what the meters recorded, how the
+machines differ, method and disclosure, and, with a price sheet, what each candidate
+earns. The page needs no network and no script. The ending of FILE selects the format:
+.html, .md, .csv, or .pdf (needs Chromium).`,
 		Example: `  perwatt report *.json -o report.html
   perwatt report *.json --prices prices.csv --reference node7 -o report.pdf`,
 		Args: args(cobra.MinimumNArgs(1)),

@@ -54,10 +54,10 @@ func runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Measure this node at every use and write a record",
-		Long: `Measure idle, mining, training, compute, memory and the mullet (training in
-front, mining in the back) in interleaved rounds, each use in a worker process of its
-own, and write one record. The table goes to standard output, progress and
-errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
+		Long: `Measure this machine idle, at each use, and at the mullet (training in the foreground,
+mining in the background), in interleaved rounds. Each use runs in a worker process.
+The session is written to one record. The table goes to standard output, progress and
+errors to standard error. Ctrl-C stops the session and keeps the runs that are finished.`,
 		Example: `  perwatt run
   perwatt run --preset smoke --format json
   perwatt run --uses training --model cnn
@@ -71,32 +71,32 @@ errors to standard error. Ctrl-C stops and keeps the runs that are finished.`,
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&f.preset, "preset", "quick", "smoke (≤ 20 s), quick (about 2 minutes) or publish (windows of 600 s, several sessions)")
-	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure, idle always among them: control,mining,training,compute,memory,mullet (default all)")
-	fl.StringSliceVar(&f.models, "model", nil, "networks to train, the first also in the mullet: "+strings.Join(benchall.Models(), ",")+" (default the preset's)")
-	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read, may be repeated: auto, none, or a spec (perwatt meters --help lists them)")
-	fl.StringVar(&f.device, "device", devices.Auto, "device to measure: auto, all, or one that perwatt node marks as usable; USE@DEVICE in --uses places a use on one of several")
+	fl.StringVar(&f.preset, "preset", "quick", "plan: smoke (at most 20 s), quick (about 2 minutes) or publish (windows of 600 s, five sessions)")
+	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure: control,mining,training,compute,memory,mullet (default all); idle is always measured")
+	fl.StringSliceVar(&f.models, "model", nil, "networks to train: "+strings.Join(benchall.Models(), ",")+" (default: from the preset); the mullet trains the first")
+	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read: auto, none, or a spec (see perwatt meters --help); may be repeated")
+	fl.StringVar(&f.device, "device", devices.Auto, "device to measure: auto, all, or one that perwatt node lists as usable; of several devices, USE@DEVICE in --uses picks one")
 	_ = cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions(devices.Names(), cobra.ShellCompDirectiveNoFileComp)) // it fails only for a flag that is not defined
-	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "computing threads of each use on the CPU")
-	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default the fastest)")
+	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "threads of each use on the CPU")
+	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default: the fastest)")
 	f.store.flag(cmd)
 	f.format.flag(cmd, "what goes to standard output:", report.Formats()...)
-	fl.StringVar(&f.page, "report", "", "file to write the page on this run's records to, .html or .pdf (perwatt report compares more)")
-	fl.StringToStringVar(&f.labels, "label", nil, "label to put into the record, KEY=VALUE, may be repeated; candidate=NAME is what compare and report call it")
+	fl.StringVar(&f.page, "report", "", "also write a page about these records to this file, .html or .pdf")
+	fl.StringToStringVar(&f.labels, "label", nil, "label of the record, KEY=VALUE; may be repeated; candidate=NAME sets the name in compare and report")
 	f.sweep.flags(cmd, "")
-	fl.StringVar(&f.dataset, "dataset", "", "directory of MNIST's IDX files to train on (default: digits rendered from fonts)")
-	fl.IntVar(&f.batch, "batch", 0, "samples a thread and training step (default the network's)")
-	fl.StringVar(&f.sysfs, "sysfs", "/sys", "root of the sysfs tree in which meters are looked for")
-	fl.Uint32Var(&f.seed, "seed", 0, "seed of everything random (default: from the clock)")
-	fl.IntVar(&f.rounds, "rounds", 0, "rounds, instead of the preset's")
-	fl.IntVar(&f.sessions, "sessions", 0, "sessions, instead of the preset's")
-	fl.DurationVar(&f.settle, "settle", 0, "rest before each run, instead of the preset's")
-	fl.DurationVar(&f.warmup, "warmup", 0, "warm-up before each window, instead of the preset's")
-	fl.DurationVar(&f.limit, "limit", 0, "longest wait for steady state, instead of the preset's")
-	fl.DurationVar(&f.window, "window", 0, "measured window of each run, instead of the preset's")
-	fl.DurationVar(&f.interval, "interval", 0, "time between samples, instead of the preset's")
-	fl.DurationVar(&f.wait, "wait", 0, "how long to wait for another perwatt run on this machine to end, before measuring beside it")
-	fl.BoolVar(&f.target, "target", false, "whether training first runs to its accuracy target, instead of the preset's")
+	fl.StringVar(&f.dataset, "dataset", "", "directory of the MNIST IDX files to train on (default: digits rendered from fonts)")
+	fl.IntVar(&f.batch, "batch", 0, "samples per thread and training step (default: from the network)")
+	fl.StringVar(&f.sysfs, "sysfs", "/sys", "root of the sysfs tree in which to look for meters")
+	fl.Uint32Var(&f.seed, "seed", 0, "seed of all random numbers (default: from the clock)")
+	fl.IntVar(&f.rounds, "rounds", 0, "rounds (default: from the preset)")
+	fl.IntVar(&f.sessions, "sessions", 0, "sessions (default: from the preset)")
+	fl.DurationVar(&f.settle, "settle", 0, "rest before each run (default: from the preset)")
+	fl.DurationVar(&f.warmup, "warmup", 0, "warm-up before each window (default: from the preset)")
+	fl.DurationVar(&f.limit, "limit", 0, "longest wait for steady state (default: from the preset)")
+	fl.DurationVar(&f.window, "window", 0, "length of the measured window of each run (default: from the preset)")
+	fl.DurationVar(&f.interval, "interval", 0, "time between samples (default: from the preset)")
+	fl.DurationVar(&f.wait, "wait", 0, "if another perwatt run measures on this machine, wait for its end at most this long")
+	fl.BoolVar(&f.target, "target", false, "first train to the accuracy target and report the time (default: from the preset)")
 	return cmd
 }
 

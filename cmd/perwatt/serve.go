@@ -21,13 +21,14 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Show the records of a store in a browser on this machine",
-		Long: `Show a store as pages: what changed night by night, the records, one of them, a comparison
-of several. The pages are those of perwatt report; nothing is changed and nothing kept.
+		Long: `Show a store as web pages: what changed night by night, the list of records, one record,
+or a comparison of several. The pages are those of perwatt report. Nothing is changed or
+kept.
 
-It listens on loopback unless told otherwise, and whoever can reach it can read the
-store: to show it to others, put a proxy that knows them in front and name it with
---host. It answers only to IP addresses, localhost and the names given with --host.
-Ctrl-C ends it within a second: the page that is being made has that long.`,
+The server listens on loopback by default. Whoever can reach its address can read the
+store: to share it, put a proxy that authenticates users in front, and name the proxy
+with --host. The server answers only requests to IP addresses, localhost and the names
+given with --host. Ctrl-C ends it within a second.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var page unsaved
@@ -54,7 +55,7 @@ Ctrl-C ends it within a second: the page that is being made has that long.`,
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7771", "address and port; port 0 for a free one")
-	cmd.Flags().StringArrayVar(&hosts, "host", nil, "name by which it may be asked too, may be repeated")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7771", "address and port to listen on; port 0 for a free one")
+	cmd.Flags().StringArrayVar(&hosts, "host", nil, "further host name to answer to; may be repeated")
 	return cmd
 }

@@ -29,9 +29,9 @@ func showCommand() *cobra.Command {
 	var format formatFlag
 	cmd := &cobra.Command{
 		Use:   "show ID",
-		Short: "Print a record of the store as perwatt run does",
-		Long: `Print the record whose identifier begins with ID. What an amendment excludes is
-printed with the rest, and said.`,
+		Short: "Print a record of the store, as perwatt run does",
+		Long: `Print the record whose identifier begins with ID. Runs that an amendment excludes are
+printed too; the amendment is shown on standard error.`,
 		Example: `  perwatt show 01KDYBS1CY
   perwatt show 01KDYBS1CY --format bench`,
 		Args: args(cobra.ExactArgs(1)),

@@ -25,8 +25,8 @@ type sweepFlags struct {
 const mostSettings = 100
 
 func (s *sweepFlags) flags(cmd *cobra.Command, also string) {
-	cmd.Flags().StringSliceVar(&s.settings, "steps", nil, "settings to measure at, one after the other, such as 150,200,250: --apply sets them")
-	cmd.Flags().StringVar(&s.apply, "apply", "", "command that applies a setting, {} in its words: 'nvidia-smi -pl {}'"+also+".\nNo shell runs it: what needs one goes into a script. The last setting stays")
+	cmd.Flags().StringSliceVar(&s.settings, "steps", nil, "settings to measure at, one after the other, such as 150,200,250; needs --apply")
+	cmd.Flags().StringVar(&s.apply, "apply", "", "command that applies a setting, such as 'nvidia-smi -pl {}': {} is the setting"+also+".\nIt runs without a shell: use a script for pipes and the like. The last setting stays in force")
 }
 
 // check makes the sweep, or returns what is wrong with the flags.

@@ -38,29 +38,30 @@ func trackCommand() *cobra.Command {
 	var f trackFlags
 	cmd := &cobra.Command{
 		Use:   "track",
-		Short: "Say what changed in a store night by night, since when, and why",
-		Long: `Follow throughput, watts and work per joule of every node, night by night, and say
-what changed, since when, by how much, at which commit or event, how sure that is and
-what to do. It is quiet when nothing changed. Nodes of one model are a group: what
-moves on several of them at one time is one finding, what moves on one is that node's.
+		Short: "Report what changed in a store night by night, since when, and why",
+		Long: `Follow throughput, watts and work per joule of every node, night by night, and report
+what changed, since when, by how much, at which commit or event, how certain that is and
+what to do. It prints little when nothing changed. Nodes of one model are a group: a
+change on several of them at one time is one finding, a change on one belongs to that
+node.
 
-The control scenario of each session (crypto/sha256, which no change of the code
-under test touches) tells the machine from the code. What is known to have happened
-to a machine (perwatt event adds to what the records show) starts a new epoch.
+Each session includes a control scenario (crypto/sha256, which no change of the code
+under test touches), by which a change of the machine is told from one of the code. A
+known event of a machine (from its records, or from perwatt event) starts a new epoch.
 
-With --gate the exit code says it to a pipeline: 1 if a regression showed tonight
-that had not shown before, 3 if tonight measured nothing, or a node that measured
-in the last two weeks did not. A finding fails the gate once, on the first night on
-which its interval reaches what the rules ask. One night that is far off is a
-suspicion: it fails where two sessions on end show it, and --confirm measures what
-this machine measured again, at once; one session fails only by more than 10 %, and
-beyond chance.
+--gate sets the exit code for a pipeline: 1 if tonight showed a regression that no
+earlier night showed, 3 if tonight measured nothing, or if a node that measured in the
+last two weeks did not. A finding fails the gate once, on the first night on which its
+interval reaches the limit of the rules. One night that is far off is a suspicion: it
+fails the gate if the next session shows it too. --confirm measures a suspicion of this
+machine again at once. A single session fails the gate only if it is worse by more than
+10 %, and by more than chance.
 
-The night is that of the last session of the last twelve hours, else the one that
-runs. Nights begin at noon UTC; where sessions begin about then, at midnight or at
+Without --night, the night is that of the last session within twelve hours, or else the
+present one. Nights begin at noon UTC, or, if sessions begin at about noon, at midnight,
 18:00 or 6:00, whichever is farthest from them.
 
--o DIR writes pages for a browser; with another format, its file.`,
+-o DIR writes pages for a browser; with a --format other than text, -o names its file.`,
 		Example: `  perwatt run --store nights && perwatt track --store nights --gate --confirm
   perwatt track --store nights -o site/
   perwatt track --store nights --gate --format github --rules perwatt-track.toml`,
@@ -71,16 +72,16 @@ runs. Nights begin at noon UTC; where sessions begin about then, at midnight or 
 	}
 	f.dir.flag(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&f.group, "group", "", "only this node group (perwatt ls names them)")
-	fl.StringVar(&f.node, "node", "", "only this node, by its name")
-	fl.StringToStringVar(&f.labels, "label", nil, "only records with this label, KEY=VALUE, may be repeated")
-	fl.StringVar(&f.night, "night", "", "night to look at, the day on which it began (default that of the last session)")
-	fl.BoolVar(&f.gate, "gate", false, "exit with 1 on a regression, 3 without data")
-	fl.BoolVar(&f.confirm, "confirm", false, "measure what is suspicious again before it fails the gate")
-	fl.BoolVar(&f.audit, "audit", false, "say how often the detectors are wrong on this store")
-	fl.StringVar(&f.rules, "rules", "", "file of what fails the gate and what is not followed, TOML")
+	fl.StringVar(&f.group, "group", "", "only this node group (perwatt ls lists them)")
+	fl.StringVar(&f.node, "node", "", "only the node of this name")
+	fl.StringToStringVar(&f.labels, "label", nil, "only records with this label, KEY=VALUE; may be repeated")
+	fl.StringVar(&f.night, "night", "", "night to look at, by the day on which it began (default: that of the last session)")
+	fl.BoolVar(&f.gate, "gate", false, "exit with 1 on a new regression, with 3 without data")
+	fl.BoolVar(&f.confirm, "confirm", false, "measure a suspicion again before it fails the gate")
+	fl.BoolVar(&f.audit, "audit", false, "report how often the detectors are wrong on this store")
+	fl.StringVar(&f.rules, "rules", "", "TOML file of rules: what fails the gate and what is ignored")
 	f.format.flag(cmd, "what is printed:", trackFormats...)
-	fl.StringVarP(&f.out, "output", "o", "", "directory for pages (text, gha-benchmark), or file")
+	fl.StringVarP(&f.out, "output", "o", "", "directory of the pages (text, gha-benchmark), or file")
 	return cmd
 }
 

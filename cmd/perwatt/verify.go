@@ -16,14 +16,14 @@ func verifyCommand() *cobra.Command {
 	var rules string
 	cmd := &cobra.Command{
 		Use:   "verify FILE...",
-		Short: "Check digests, compute summaries again from the traces, and hold records to rules",
-		Long: `Read records, check the digest of each part, and compute the summary again from
-the traces. Exit code 3 if anything does not match, naming what.
-The summary of an earlier schema version is of other definitions: of such a record
-the digests are checked, and every command makes its summary again.
+		Short: "Check the digests, summaries and rules of records",
+		Long: `Check the digest of each part of a record, and compute its summary again from the
+traces. Exit code 3 if anything does not match; the output names what.
+The summary of an earlier schema version had other definitions: of such a record only
+the digests are checked, and every command derives its summary anew.
 
-With --rules, list each rule by which a record may be ranked against others:
-what it asks, who asks it, and what was found. Exit code 1 if one fails.`,
+With --rules, list each rule that a record must keep to be ranked against others: what
+it requires, its source, and what was found. Exit code 1 if a rule fails.`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if rules != "" && !slices.Contains(results.RuleSets(), rules) {
@@ -76,7 +76,7 @@ what it asks, who asks it, and what was found. Exit code 1 if one fails.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&rules, "rules", "", "set of rules to hold records to: "+strings.Join(results.RuleSets(), ", "))
+	cmd.Flags().StringVar(&rules, "rules", "", "set of rules to check records against: "+strings.Join(results.RuleSets(), ", "))
 	return cmd
 }
 
