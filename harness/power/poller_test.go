@@ -71,46 +71,45 @@ func TestErrorAsZero(t *testing.T) {
 	require.Equal(t, 500.0, got)
 }
 
-// TestErrorAsZeroInACounter: energy counted while nobody could read it is not
-// known, and a counter that says 0 has not counted.
-func TestErrorAsZeroInACounter(t *testing.T) {
-	s := script(t, joules, Bound{Watts: 1000}, "")
-	for i, c := range []struct {
-		say, want float64
+// TestCounterWithBadReadings: energy counted while nobody could read it is not known,
+// and a counter that reads 0 has not counted. Readings are a second apart.
+func TestCounterWithBadReadings(t *testing.T) {
+	type reading struct {
+		raw, want float64 // J
 		err       string
-	}{
-		{5000, 0, ""}, {5500, 500, ""},
-		{0, 0, "reset"}, {0, 0, "fell to 0"}, {0, 0, "fell to 0"}, {161993, 500, ""}, // a new base: nothing of the jump is added
-		{162443, 950, ""}, {-1, 0, "below 0"}, {162943, 950, ""},
-	} {
-		got, err := s.say(t, time.Second, c.say)
-		if c.err != "" {
-			require.ErrorContains(t, err, c.err, i)
-			continue
-		}
-		require.NoError(t, err, i)
-		require.Equal(t, c.want, got, i)
 	}
-}
-
-// TestErrorAsZeroTwice: nor is it a base, from which all that it ever counted
-// would follow at watts that are believed.
-func TestErrorAsZeroTwice(t *testing.T) {
-	s := script(t, joules, Bound{}, "")
-	for i, c := range []struct {
-		say, want float64
-		err       string
+	for _, c := range []struct {
+		name     string
+		bound    Bound
+		options  string
+		readings []reading
 	}{
-		{0, 0, ""}, {700, 700, ""}, {1400, 1400, ""}, // it may begin at 0
-		{0, 0, "reset"}, {0, 0, "reset"}, {0, 0, "reset"}, {8500, 1400, ""}, {9200, 2100, ""},
+		{"zeros and less", Bound{Watts: 1000}, "", []reading{
+			{5000, 0, ""}, {5500, 500, ""},
+			{0, 0, "reset"}, {0, 0, "fell to 0"}, {0, 0, "fell to 0"}, {161993, 500, ""}, // a new base: nothing of the jump is added
+			{162443, 950, ""}, {-1, 0, "below 0"}, {162943, 950, ""},
+		}},
+		// Nor is 0 a base from which everything ever counted would follow, at plausible watts.
+		{"zeros after a start at 0", Bound{}, "", []reading{
+			{0, 0, ""}, {700, 700, ""}, {1400, 1400, ""},
+			{0, 0, "reset"}, {0, 0, "reset"}, {0, 0, "reset"}, {8500, 1400, ""}, {9200, 2100, ""},
+		}},
+		{"a jump beyond the most that it can see", Bound{}, ",max=1000", []reading{
+			{0, 0, ""}, {1e6, 0, "more than 1000 W allow: a gap"}, {1e6 + 700, 0, ""},
+		}},
 	} {
-		got, err := s.say(t, time.Second, c.say)
-		if c.err != "" {
-			require.ErrorContains(t, err, c.err, i)
-			continue
-		}
-		require.NoError(t, err, i)
-		require.Equal(t, c.want, got, i)
+		t.Run(c.name, func(t *testing.T) {
+			s := script(t, joules, c.bound, c.options)
+			for i, r := range c.readings {
+				got, err := s.say(t, time.Second, r.raw)
+				if r.err != "" {
+					require.ErrorContains(t, err, r.err, i)
+					continue
+				}
+				require.NoError(t, err, i)
+				require.Equal(t, r.want, got, i)
+			}
+		})
 	}
 }
 
@@ -137,19 +136,6 @@ func TestWrap(t *testing.T) {
 	require.NoError(t, err)
 	_, err = slow.say(t, 2*time.Minute, 2000) // 65 533 J more could have gone by
 	require.ErrorContains(t, err, "wrapped unseen")
-}
-
-// TestAbsurdJump: a counter cannot have counted more than the most that it
-// can see.
-func TestAbsurdJump(t *testing.T) {
-	s := script(t, joules, Bound{}, ",max=1000")
-	_, err := s.say(t, 0, 0)
-	require.NoError(t, err)
-	_, err = s.say(t, time.Second, 1e6)
-	require.ErrorContains(t, err, "more than 1000 W allow: a gap")
-	got, err := s.say(t, time.Second, 1e6+700)
-	require.NoError(t, err)
-	require.Equal(t, 0.0, got)
 }
 
 // TestDeadCounter: one that stays at 0 counts nothing, which is not 0 W; it may
