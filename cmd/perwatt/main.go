@@ -164,10 +164,10 @@ func run(ctx context.Context, argv []string, to, errs io.Writer) int {
 	root := &cobra.Command{
 		Use:   "perwatt",
 		Short: "What does this hardware deliver per watt, at each thing it could be used for?",
-		Long: `perwatt measures what this machine delivers per watt at each use: bitcoin mining
-(double SHA-256), neural network training, dense fp32 compute and memory (STREAM
-triad). It reads work and energy on one clock, checks the answers, and reports work
-per joule with its interval and with the meter behind every watt.
+		Long: `perwatt runs bitcoin mining (double SHA-256), neural network training, dense fp32
+compute and the STREAM triad (memory) on this machine, meters the energy on the same
+clock, checks the answers, and reports the work per joule of each use, with its
+interval and with the meter behind every watt.
 
 Words used here:
   use       what the hardware is used for: mining, training, compute, memory
