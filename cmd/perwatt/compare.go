@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,7 @@ type against struct {
 	reference string
 	margin    float64
 	seed      uint64
+	money
 }
 
 func (a *against) flags(cmd *cobra.Command) {
@@ -25,30 +27,30 @@ func (a *against) flags(cmd *cobra.Command) {
 	fl.StringVar(&a.reference, "reference", "", "reference candidate (index = 1): its name, or one of its records or files (default: the first)")
 	fl.Float64Var(&a.margin, "margin", compare.DefaultMargin, "largest relative loss that still counts as no worse; choose it before you measure")
 	fl.Uint64Var(&a.seed, "seed", 1, "seed of the bootstrap")
+	a.money.flags(cmd)
 }
 
-// load reads records and compares them. A file that cannot be used is an error,
-// because it would change the comparison.
-func (a *against) load(ctx context.Context, files []string) (*compare.Comparison, []*results.Record, error) {
-	records, err := results.ReadVerified(ctx, files...)
-	if err != nil {
-		return nil, nil, exit{exitData, err}
+// load reads records, compares them, and adds what they earn if there is a price
+// sheet, with the flags that reproduce that. A file that cannot be used is an
+// error, because it would change the comparison.
+func (a *against) load(ctx context.Context, stdin io.Reader, files []string) (p report.Page, again []string, err error) {
+	if p.Records, err = results.ReadVerified(ctx, files...); err != nil {
+		return p, nil, exit{exitData, err}
 	}
-	c, err := compare.New(ctx, records, files, compare.Options{Reference: a.reference, Margin: a.margin, Seed: a.seed})
-	if err != nil {
-		code := exitUsage
-		if errors.Is(err, compare.ErrNothing) || errors.Is(err, compare.ErrMachines) {
-			code = exitData
-		}
-		return nil, nil, exit{code, err}
+	p.Comparison, err = compare.New(ctx, p.Records, files, compare.Options{Reference: a.reference, Margin: a.margin, Seed: a.seed})
+	switch {
+	case errors.Is(err, compare.ErrNothing), errors.Is(err, compare.ErrMachines):
+		return p, nil, exit{exitData, err}
+	case err != nil:
+		return p, nil, exit{exitUsage, err}
 	}
-	return c, records, nil
+	p.Economics, again, err = a.evaluate(stdin, p.Comparison)
+	return p, again, err
 }
 
 func compareCommand() *cobra.Command {
 	var (
 		a      against
-		m      money
 		format formatFlag
 	)
 	cmd := &cobra.Command{
@@ -70,31 +72,27 @@ tell them apart, with a warning; if nothing does, it is an error.`,
   perwatt compare *.json --format bench | benchstat -row .name -col node /dev/stdin`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			c, records, err := a.load(cmd.Context(), files)
-			if err != nil {
-				return err
-			}
-			earned, _, err := m.evaluate(cmd.InOrStdin(), c)
+			page, _, err := a.load(cmd.Context(), cmd.InOrStdin(), files)
 			if err != nil {
 				return err
 			}
 			if format.Format == report.CSV || format.Format == report.Bench { // they have no place for warnings
-				warn(cmd, c)
+				warn(cmd, page.Comparison)
 			}
 			switch format.Format {
 			case report.JSON:
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", struct {
 					*compare.Comparison
 					Economics *economics.Result `json:"economics,omitempty"`
-				}{c, earned})
+				}{page.Comparison, page.Economics})
 			case report.Bench:
-				return report.WriteBench(cmd.OutOrStdout(), records)
+				return report.WriteBench(cmd.OutOrStdout(), page.Records)
 			}
-			return report.WriteComparison(cmd.OutOrStdout(), format.Format, report.Page{Comparison: c, Economics: earned}, options(cmd.OutOrStdout(), ""))
+			page.Records = nil // their sections belong to a page, not to this table
+			return report.WriteComparison(cmd.OutOrStdout(), format.Format, page, options(cmd.OutOrStdout(), ""))
 		},
 	}
 	a.flags(cmd)
-	m.flags(cmd)
 	format.flag(cmd, "what is printed:", report.Formats()...)
 	return cmd
 }

@@ -12,7 +12,6 @@ import (
 func explainCommand() *cobra.Command {
 	var (
 		a      against
-		m      money
 		format formatFlag
 	)
 	cmd := &cobra.Command{
@@ -26,24 +25,20 @@ price sheet, economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
   perwatt explain economics/mining/node7/revenue *.json --prices prices.csv`,
 		Args: args(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
-			c, _, err := a.load(cmd.Context(), argv[1:])
+			page, _, err := a.load(cmd.Context(), cmd.InOrStdin(), argv[1:])
 			if err != nil {
 				return err
 			}
-			earned, _, err := m.evaluate(cmd.InOrStdin(), c)
-			if err != nil {
-				return err
-			}
-			if earned != nil && strings.HasPrefix(argv[0], "economics/") {
-				ok, err := report.ExplainEconomics(cmd.OutOrStdout(), earned, argv[0])
+			if page.Economics != nil && strings.HasPrefix(argv[0], "economics/") {
+				ok, err := report.ExplainEconomics(cmd.OutOrStdout(), page.Economics, argv[0])
 				if err == nil && !ok {
 					return usagef("no figure %.120q: the page lists them under what it earns", argv[0])
 				}
 				return err
 			}
-			e, err := c.Explain(argv[0])
+			e, err := page.Comparison.Explain(argv[0])
 			if err != nil {
-				return exit{exitUsage, fmt.Errorf("%w; there are %s", err, strings.Join(first(c.Figures(), 8), ", "))}
+				return exit{exitUsage, fmt.Errorf("%w; there are %s", err, strings.Join(first(page.Comparison.Figures(), 8), ", "))}
 			}
 			if format.Format == report.JSON {
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", e)
@@ -52,7 +47,6 @@ price sheet, economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
 		},
 	}
 	a.flags(cmd)
-	m.flags(cmd)
 	format.flag(cmd, "what is printed:", textOrJSON...)
 	return cmd
 }

@@ -22,7 +22,6 @@ import (
 func reportCommand() *cobra.Command {
 	var (
 		a   against
-		m   money
 		out string
 	)
 	cmd := &cobra.Command{
@@ -45,23 +44,17 @@ earns. The page needs no network and no script. The ending of FILE selects the f
 			default:
 				return usagef("-o %q: must end in .html, .md, .csv or .pdf", out)
 			}
-			c, records, err := a.load(cmd.Context(), files)
+			page, how, err := a.load(cmd.Context(), cmd.InOrStdin(), files)
 			if err != nil {
 				return err
 			}
-			warn(cmd, c)
+			warn(cmd, page.Comparison)
 			again := append([]string{"perwatt", "report"}, files...)
 			if a.reference != "" {
 				again = append(again, "--reference", a.reference)
 			}
 			again = append(again, "--margin", fmt.Sprint(a.margin), "--seed", fmt.Sprint(a.seed))
-			page := report.Page{Comparison: c, Records: records}
-			earned, how, err := m.evaluate(cmd.InOrStdin(), c)
-			if err != nil {
-				return err
-			}
-			page.Economics, again = earned, append(again, how...)
-			page.Command = results.Command(append(again, "-o", out)...)
+			page.Command = results.Command(append(append(again, how...), "-o", out)...)
 			if err := writePage(cmd.Context(), out, kind, page); err != nil {
 				return err
 			}
@@ -70,15 +63,13 @@ earns. The page needs no network and no script. The ending of FILE selects the f
 		},
 	}
 	a.flags(cmd)
-	m.flags(cmd)
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write: .html, .md, .csv or .pdf")
 	return cmd
 }
 
 // writePage writes the page to a file, whole or not at all.
 func writePage(ctx context.Context, out, kind string, page report.Page) error {
-	t := tool()
-	page.Tool = strings.TrimSpace("perwatt " + t.Version + " " + t.Revision)
+	page.Tool = toolName()
 	var body bytes.Buffer
 	var err error
 	switch kind {

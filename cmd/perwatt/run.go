@@ -414,6 +414,12 @@ func tool() results.Tool {
 	return t
 }
 
+// toolName is this program with its version and revision, as pages show it.
+func toolName() string {
+	t := tool()
+	return strings.TrimSpace(t.Name + " " + t.Version + " " + t.Revision)
+}
+
 // Set by the Makefile with -ldflags -X.
 var (
 	version  = "devel"

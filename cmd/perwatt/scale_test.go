@@ -32,16 +32,16 @@ func BenchmarkFiles(b *testing.B) {
 		a := against{margin: 0.02, seed: 1}
 		b.Run(fmt.Sprintf("compare/records=%d", n), func(b *testing.B) {
 			for b.Loop() {
-				_, _, err := a.load(b.Context(), files)
+				_, _, err := a.load(b.Context(), nil, files)
 				require.NoError(b, err)
 			}
 		})
 		b.Run(fmt.Sprintf("report/records=%d", n), func(b *testing.B) {
 			for b.Loop() {
-				c, records, err := a.load(b.Context(), files)
+				page, _, err := a.load(b.Context(), nil, files)
 				require.NoError(b, err)
 				var out bytes.Buffer
-				require.NoError(b, report.WriteHTML(&out, report.Page{Comparison: c, Records: records}))
+				require.NoError(b, report.WriteHTML(&out, page))
 				b.ReportMetric(float64(out.Len()), "B/page")
 			}
 		})

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log"
 	"net"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,9 +37,8 @@ given with --host. Ctrl-C ends it within a second.`,
 					if err != nil {
 						return usagef("--listen %s: %w", listen, err)
 					}
-					t := tool()
 					s := serve.New(x)
-					s.Hosts, s.Tool = hosts, strings.TrimSpace("perwatt "+t.Version+" "+t.Revision)
+					s.Hosts, s.Tool = hosts, toolName()
 					say(cmd.OutOrStdout(), "http://%s/", l.Addr())
 					if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
 						say(cmd.ErrOrStderr(), "perwatt: whoever can reach this address can read the store")

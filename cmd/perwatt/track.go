@@ -138,8 +138,7 @@ func (f *trackFlags) follow(cmd *cobra.Command, x *store.Index, rules *track.Rul
 			said, silent = append(said, c.String()), silent || c.Outcome == track.NoFigure
 		}
 	}
-	v := tool()
-	t := &report.Tracking{Calendar: opt.Calendar, Night: opt.Night, Tool: strings.TrimSpace("perwatt " + v.Version + " " + v.Revision), Said: said}
+	t := &report.Tracking{Calendar: opt.Calendar, Night: opt.Night, Tool: toolName(), Said: said}
 	var rows bytes.Buffer
 	if f.format.Format == report.CSV {
 		t.Nights = &rows
