@@ -37,7 +37,7 @@ func newBenchWriter(out io.Writer) *benchWriter {
 // the time of an iteration, with no configuration that it did not have.
 func (w *benchWriter) write(rec *results.Record) error {
 	windows := rec.Summary.Windows()
-	config := provenance(rec, windows)
+	config := provenance(rec)
 	imported := rec.Plan.Preset == results.Imported
 	var lines []*benchfmt.Result
 	var threads []int // of each line
@@ -55,8 +55,7 @@ func (w *benchWriter) write(rec *results.Record) error {
 		if imported {
 			line.Config = origin(rec, use)
 		} else {
-			impl := cmp.Or(results.Line(use.Impl, table.NameLimit), "none")
-			line.Config = append(config[:len(config):len(config)], benchfmt.Config{Key: "impl", Value: []byte(impl), File: true})
+			line.Config = append(config[:len(config):len(config)], configured(table.NameLimit, "impl", cmp.Or(use.Impl, "none"))...)
 		}
 		lines = append(lines, line)
 		threads = append(threads, max(1, use.Threads))
@@ -66,7 +65,7 @@ func (w *benchWriter) write(rec *results.Record) error {
 	}
 	if !store.NamesTell(names) {
 		for i, line := range lines {
-			line.Config = append(line.Config, benchfmt.Config{Key: "gomaxprocs", Value: []byte(strconv.Itoa(threads[i])), File: true})
+			line.Config = append(line.Config, configured(table.NameLimit, "gomaxprocs", strconv.Itoa(threads[i]))...)
 		}
 	}
 	// Rounds alternate; the repeats of a benchmark are printed together.
@@ -79,6 +78,11 @@ func (w *benchWriter) write(rec *results.Record) error {
 	}
 	slices.SortStableFunc(lines, func(a, b *benchfmt.Result) int { return first[key(a)] - first[key(b)] })
 
+	return w.lines(lines...)
+}
+
+// lines writes lines, and before them which way their units are better.
+func (w *benchWriter) lines(lines ...*benchfmt.Result) error {
 	for _, line := range lines {
 		for _, v := range line.Values {
 			if w.said[v.Unit] {
@@ -110,31 +114,37 @@ func direction(unit string) *benchfmt.UnitMetadata {
 	}
 }
 
-func provenance(rec *results.Record, windows []*results.Window) []benchfmt.Config {
-	var config []benchfmt.Config
-	set := func(key, value string) {
-		config = append(config, benchfmt.Config{Key: key, Value: []byte(cmp.Or(results.Line(value, 100), "unknown")), File: true})
+// configured are lines of configuration, of pairs of key and value. Values are
+// cut to so many runes; a key without a value has no line.
+func configured(limit int, pairs ...string) (config []benchfmt.Config) {
+	for i := 0; i < len(pairs); i += 2 {
+		if value := results.Line(pairs[i+1], limit); value != "" {
+			config = append(config, benchfmt.Config{Key: pairs[i], Value: []byte(value), File: true})
+		}
 	}
-	set("goos", rec.Node.OS)
-	set("goarch", rec.Node.Arch)
-	set("pkg", "github.com/perwatt/perwatt")
-	set("cpu", rec.Node.Models())
-	set("node", rec.Node.Name)
-	set("firmware", cmp.Or(rec.Node.Device(results.MinerDevice).Firmware, rec.Node.Settings.Microcode))
-	head := rec.Summary.PrimaryMeter
-	if head == nil {
-		set("power-source", "none")
-		return config
-	}
-	grade := results.Grade("A")
-	for _, row := range rec.Summary.Rows {
-		grade = max(grade, row.Metrics[results.Power].Grade)
-	}
-	set("power-source", head.Meter)
-	set("power-boundary", string(head.Boundary))
-	set("power-origin", string(head.Origin))
-	set("power-grade", string(grade))
 	return config
+}
+
+// provenance is what two records of perwatt must have in common to be compared.
+func provenance(rec *results.Record) []benchfmt.Config {
+	n := rec.Node
+	pairs := []string{
+		"goos", n.OS, "goarch", n.Arch, "pkg", "github.com/perwatt/perwatt", "cpu", n.Models(), "node", n.Name,
+		"firmware", cmp.Or(n.Device(results.MinerDevice).Firmware, n.Settings.Microcode),
+	}
+	if head := rec.Summary.PrimaryMeter; head == nil {
+		pairs = append(pairs, "power-source", "none")
+	} else {
+		grade := results.Grade("A")
+		for _, row := range rec.Summary.Rows {
+			grade = max(grade, row.Metrics[results.Power].Grade)
+		}
+		pairs = append(pairs, "power-source", head.Meter, "power-boundary", string(head.Boundary), "power-origin", string(head.Origin), "power-grade", string(grade))
+	}
+	for i := 1; i < len(pairs); i += 2 {
+		pairs[i] = cmp.Or(results.Line(pairs[i], 100), unknown)
+	}
+	return configured(100, pairs...)
 }
 
 // unknown is the name of a package or a machine that benchmark text did not
@@ -142,19 +152,10 @@ func provenance(rec *results.Record, windows []*results.Window) []benchfmt.Confi
 const unknown, perOp = "unknown", "ns/op"
 
 // origin is the configuration of an imported window that its record keeps.
-func origin(rec *results.Record, use *results.Use) (config []benchfmt.Config) {
-	set := func(key, value string) {
-		if value != "" && value != unknown {
-			config = append(config, benchfmt.Config{Key: key, Value: []byte(value), File: true})
-		}
-	}
-	set("goos", results.Line(rec.Node.OS, table.TextLimit))
-	set("goarch", results.Line(rec.Node.Arch, table.TextLimit))
-	set("pkg", oneWord(use.Workload))
-	set("cpu", results.Line(rec.Node.Models(), table.TextLimit))
-	set("node", results.Line(rec.Node.Name, table.TextLimit))
-	set("impl", results.Line(use.Impl, table.TextLimit))
-	return config
+func origin(rec *results.Record, use *results.Use) []benchfmt.Config {
+	n := rec.Node
+	config := configured(1<<16, "goos", n.OS, "goarch", n.Arch, "pkg", oneWord(use.Workload), "cpu", n.Models(), "node", n.Name, "impl", use.Impl)
+	return slices.DeleteFunc(config, func(c benchfmt.Config) bool { return string(c.Value) == unknown })
 }
 
 // benchName names a window as perwatt's own benchmarks are: Mining,

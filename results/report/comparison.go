@@ -16,18 +16,10 @@ import (
 )
 
 // WriteComparison prints a comparison, and what the candidates earn if that is
-// known, to w in a format of every page or as CSV. The bench form of a comparison is that
-// of its records, [WriteBench]; its JSON form is itself.
+// known, to w in a format of every page or as CSV. The bench form of a comparison is
+// that of its records, [WriteBench]; its JSON form is itself.
 func WriteComparison(w io.Writer, format Format, p Page, opt Options) error {
-	if format == CSV {
-		t := comparedValues(p)
-		return t.WriteCSV(w)
-	}
-	known, err := comparisonPage(p).Write(w, format, opt.terminal())
-	if !known {
-		err = fmt.Errorf("report: a comparison has no form %q here", results.Line(string(format), 40))
-	}
-	return err
+	return write(w, format, "a comparison", comparisonPage(p), opt, map[Format]func(io.Writer) error{CSV: comparedValues(p).WriteCSV})
 }
 
 // WriteBench prints the windows of several records as Go benchmark lines.

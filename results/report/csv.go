@@ -46,6 +46,6 @@ func values(rec *results.Record) table.Table {
 	return t
 }
 
-func text[S ~string](s S) table.Cell { return table.Word(s) }
+func text[S ~string](s S) table.Cell { return table.Text{Text: string(s)} }
 
-func number[N ~float64 | ~int](v N) table.Cell { return table.Base(v) }
+func number[N ~float64 | ~int](v N) table.Cell { return table.Number{Value: results.Float(v)} }

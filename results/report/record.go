@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 
@@ -383,7 +384,7 @@ func yields(rec *results.Record) table.Table {
 		}
 		from := ""
 		if m.Origin != "" {
-			from = fmt.Sprintf(" (%s)", results.Line(fmt.Sprintf("%s · %s · %s", m.Boundary, m.Origin, m.Grade), 3*table.NameLimit))
+			from = " (" + wattsAt(m.Provenance) + ")"
 		}
 		t.Notes = append(t.Notes, fmt.Sprintf("Exchange rate: the energy of one sample of %s gives %s at mining%s, n=%d.",
 			results.Line(x.Scenario, table.NameLimit), strings.TrimSuffix(table.One(m), "/sample"), from, m.N))
@@ -409,13 +410,24 @@ func targets(rec *results.Record) table.Table {
 	return t
 }
 
+// usesBehind are the uses of a record's runs that a row is of.
+func usesBehind(rec *results.Record, row results.Row) iter.Seq[results.Use] {
+	return func(yield func(results.Use) bool) {
+		for _, r := range rec.Runs {
+			for _, u := range r.Uses {
+				if r.Scenario == row.Scenario && u.Use == row.Use && u.Device == row.Device && !yield(u) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // goal says to what quality the runs behind a row were trained.
 func goal(rec *results.Record, row results.Row) table.Cell {
-	for _, r := range rec.Runs {
-		for _, u := range r.Uses {
-			if t := u.Target; t != nil && r.Scenario == row.Scenario && u.Use == row.Use && u.Device == row.Device {
-				return table.Text{Text: fmt.Sprintf("%s ≥ %s", results.Line(t.Metric, table.NameLimit), table.Round(float64(t.Goal), 4))}
-			}
+	for u := range usesBehind(rec, row) {
+		if t := u.Target; t != nil {
+			return table.Text{Text: fmt.Sprintf("%s ≥ %s", results.Line(t.Metric, table.NameLimit), table.Round(float64(t.Goal), 4))}
 		}
 	}
 	return nil
@@ -429,11 +441,9 @@ func shares(rec *results.Record) table.Table {
 	t.Columns = append(t.Columns, table.Column{Head: "difficulty", Under: "agent", Limit: table.NameLimit})
 	for i, row := range rows {
 		var x table.Cell
-		for _, r := range rec.Runs {
-			for _, u := range r.Uses {
-				if u.Shares != nil && r.Scenario == row.Scenario && u.Use == row.Use && u.Device == row.Device {
-					x = table.Number{Value: u.Shares.Difficulty, Print: table.Round(float64(u.Shares.Difficulty), 6), Under: u.Shares.Agent}
-				}
+		for u := range usesBehind(rec, row) {
+			if u.Shares != nil {
+				x = table.Number{Value: u.Shares.Difficulty, Print: table.Round(float64(u.Shares.Difficulty), 6), Under: u.Shares.Agent}
 			}
 		}
 		t.Rows[i] = append(t.Rows[i], x)

@@ -30,7 +30,7 @@ type RecordRow struct {
 func WriteRecords(w io.Writer, l RecordList) error {
 	t := table.Table{ID: "records", Columns: table.Named("record", "start (UTC)", "node", "group", "revision", "state", "labels"), Notes: l.Notes}
 	for _, r := range l.Rows {
-		id := table.Link{Text: results.Line(r.ID, 40), Href: r.Href}
+		id := table.Text{Text: results.Line(r.ID, 40), Href: r.Href}
 		if r.Href != "" {
 			id.Choice = id.Text
 		}

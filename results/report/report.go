@@ -66,32 +66,29 @@ type Options struct {
 	Program string // how perwatt was called, for commands to copy; "" means perwatt
 }
 
-func (o Options) terminal() table.Terminal { return table.Terminal{Width: o.Width, Color: o.Color} }
-
-// Write prints rec to w in the given format. Nothing is written if the format
-// has no printer here.
+// Write prints rec to w in the given format.
 func Write(w io.Writer, format Format, rec *results.Record, opt Options) error {
+	return write(w, format, "record "+results.Line(rec.ID, 40), recordPage(rec, opt), opt, map[Format]func(io.Writer) error{
+		CSV: values(rec).WriteCSV, Bench: func(w io.Writer) error { return newBenchWriter(w).write(rec) },
+	})
+}
+
+// write writes a page in one of its formats, or what stands for it in another.
+// Nothing is written if that fails or there is no such form.
+func write(w io.Writer, format Format, what string, page *table.Page, opt Options, others map[Format]func(io.Writer) error) error {
 	var out bytes.Buffer
-	var err error
-	switch format {
-	case CSV:
-		t := values(rec)
-		err = t.WriteCSV(&out)
-	case Bench:
-		err = newBenchWriter(&out).write(rec)
-	case JSON:
-		err = fmt.Errorf("json is the record itself: write it with the codec of package results")
-	default:
-		var known bool
-		if known, err = recordPage(rec, opt).Write(&out, format, opt.terminal()); !known {
-			_, err = ParseFormat(string(format))
-		}
+	known, err := page.Write(&out, format, table.Terminal{Width: opt.Width, Color: opt.Color})
+	if other := others[format]; other != nil {
+		known, err = true, other(&out)
+	}
+	if !known {
+		err = fmt.Errorf("there is no such form here")
 	}
 	if err == nil {
 		_, err = w.Write(out.Bytes())
 	}
 	if err != nil {
-		return fmt.Errorf("report: write record %s as %s: %w", results.Line(rec.ID, 40), results.Line(string(format), 40), err)
+		return fmt.Errorf("report: write %s as %s: %w", what, results.Line(string(format), 40), err)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/xml"
 	"fmt"
@@ -415,33 +414,11 @@ func band95(w track.Watch) string {
 const since = track.Horizon
 
 // WriteTracking prints what changed. Old findings, of more than 40 nights ago,
-// have a line each.
+// have a line each. The CSV was written as the groups came, see [Tracking].
 func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
-	var out bytes.Buffer
-	var err error
-	switch format {
-	case JSON:
-		err = t.json(&out)
-	case CSV: // its lines were written as the groups came
-	case Bench:
-		err = t.bench(&out)
-	case GitHub:
-		t.github(&out)
-	case JUnit:
-		err = t.junit(&out)
-	case Prometheus:
-		t.prometheus(&out)
-	default:
-		var known bool
-		if known, err = t.page().Write(&out, format, opt.terminal()); !known {
-			return fmt.Errorf("report: tracking has no form %q", results.Line(string(format), 40))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("report: write %s: %w", format, err)
-	}
-	_, err = w.Write(out.Bytes())
-	return err
+	return write(w, format, "what changed", t.page(), opt, map[Format]func(io.Writer) error{
+		JSON: t.json, CSV: func(io.Writer) error { return nil }, Bench: t.bench, GitHub: t.github, JUnit: t.junit, Prometheus: t.prometheus,
+	})
 }
 
 func (t *Tracking) page() *table.Page {
@@ -640,23 +617,13 @@ func (t *Tracking) latestOf(f func(g *group, h *history, p store.Point)) {
 
 // bench prints this night's figures as Go benchmark lines.
 func (t *Tracking) bench(out io.Writer) error {
-	w := benchfmt.NewWriter(out)
-	said := map[string]bool{}
+	w := newBenchWriter(out)
 	var err error
 	t.latestOf(func(g *group, h *history, p store.Point) {
 		s := table.ShapeOf(h.Unit)
-		unit := word(s.Symbol)
-		if better := map[string]string{results.Power: "lower"}[h.Metric]; !said[unit] && err == nil {
-			said[unit] = true
-			err = w.Write(&benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: unit, Key: "better"}, OrigUnit: unit, Value: cmp.Or(better, "higher")})
-		}
-		line := &benchfmt.Result{Name: benchfmt.Name(upper(word(h.Scenario)) + "/use=" + word(h.Use)), Iters: 1, Values: []benchfmt.Value{{Value: float64(p.Value) * s.Factor, Unit: unit}}}
-		for _, c := range [][2]string{{"group", g.id}, {"node", cmp.Or(h.Node, "unknown")}, {"impl", cmp.Or(h.Impl, "none")}, {"commit", cmp.Or(p.Env.Revision, "unknown")}} {
-			line.Config = append(line.Config, benchfmt.Config{Key: c[0], Value: []byte(results.Line(c[1], 100)), File: true})
-		}
-		if err == nil {
-			err = w.Write(line)
-		}
+		line := &benchfmt.Result{Name: benchfmt.Name(upper(word(h.Scenario)) + "/use=" + word(h.Use)), Iters: 1, Values: []benchfmt.Value{{Value: float64(p.Value) * s.Factor, Unit: word(s.Symbol)}}}
+		line.Config = configured(100, "group", g.id, "node", cmp.Or(h.Node, unknown), "impl", cmp.Or(h.Impl, "none"), "commit", cmp.Or(p.Env.Revision, unknown))
+		err = cmp.Or(err, w.lines(line))
 	})
 	return err
 }
@@ -665,13 +632,12 @@ func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // github prints workflow commands. GitHub shows ten annotations of a kind for
 // a step: the last one says how many more there are.
-func (t *Tracking) github(out *bytes.Buffer) {
+func (t *Tracking) github(out io.Writer) error {
 	const most = 10
 	count := map[string]int{}
-	var held []string
 	say := func(kind, title, text string) {
 		if count[kind]++; count[kind] < most {
-			held = append(held, fmt.Sprintf("::%s title=%s::%s\n", kind, property(results.Line(title, 120)), message(results.Line(text, 1000))))
+			fmt.Fprintf(out, "::%s title=%s::%s\n", kind, property(results.Line(title, 120)), message(results.Line(text, 1000)))
 		}
 	}
 	for i := range t.Report.Findings {
@@ -698,14 +664,12 @@ func (t *Tracking) github(out *bytes.Buffer) {
 	for _, n := range notices {
 		say("notice", "perwatt track", n)
 	}
-	for _, h := range held {
-		out.WriteString(h)
-	}
 	for _, kind := range []string{"error", "warning", "notice"} {
 		if n := count[kind] - most + 1; n > 0 {
 			fmt.Fprintf(out, "::%s title=perwatt track::%d more are in the summary\n", kind, n)
 		}
 	}
+	return nil
 }
 
 // Escapes of workflow commands: actions/toolkit, packages/core/src/command.ts.
@@ -715,7 +679,7 @@ var (
 )
 
 // junit writes a test case for each series: the gate's verdict on it.
-func (t *Tracking) junit(out *bytes.Buffer) error {
+func (t *Tracking) junit(out io.Writer) error {
 	type text struct {
 		Message string `xml:"message,attr"`
 		Text    string `xml:",chardata"`
@@ -756,19 +720,14 @@ func (t *Tracking) junit(out *bytes.Buffer) error {
 			s.Cases = append(s.Cases, c)
 		}
 	}
-	out.WriteString(xml.Header)
-	enc := xml.NewEncoder(out)
-	enc.Indent("", "\t")
-	if err := enc.Encode(s); err != nil {
-		return err
-	}
-	out.WriteByte('\n')
-	return nil
+	raw, err := xml.MarshalIndent(s, "", "\t")
+	fmt.Fprintf(out, "%s%s\n", xml.Header, raw)
+	return err
 }
 
 // prometheus writes the exposition format without timestamps, as the textfile
 // collector wants it.
-func (t *Tracking) prometheus(out *bytes.Buffer) {
+func (t *Tracking) prometheus(out io.Writer) error {
 	labels := func(pairs ...string) string {
 		var s []string
 		for i := 0; i < len(pairs); i += 2 {
@@ -807,6 +766,7 @@ func (t *Tracking) prometheus(out *bytes.Buffer) {
 	}
 	head("perwatt_track_regressions", "Regressions that fail the gate tonight.")
 	fmt.Fprintf(out, "perwatt_track_regressions %d\n", t.Report.Regressions())
+	return nil
 }
 
 var labelled = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace

@@ -143,11 +143,11 @@ func (t *Tracking) WriteOverview(w io.Writer) error {
 			if n := len(h.changes); n > 0 {
 				last = date(h.changes[n-1].Night) + ", " + step(h.changes[n-1].Size)
 			}
-			all.Row(table.Link{Text: g.name, Under: strings.TrimPrefix(g.on(h), " on "), Href: groupFile(g.id)}, table.Text{Text: results.Line(useOf(h.Key), 60), Under: results.Line(t.variant(h.Key), 120)},
+			all.Row(table.Text{Text: g.name, Under: strings.TrimPrefix(g.on(h), " on "), Href: groupFile(g.id)}, table.Text{Text: results.Line(useOf(h.Key), 60), Under: results.Line(t.variant(h.Key), 120)},
 				text(h.metric()), now, spark, text(string(h.tone)+" "+h.state), text(last))
 		}
 		if len(quiet) > 0 {
-			all.Row(table.Link{Text: g.name, Href: groupFile(g.id)}, table.Text{Text: results.Plural(len(quiet), "use"), Under: strings.Join(quiet, "; ")}, nil, nil, nil, text(good+" steady"), text("none"))
+			all.Row(table.Text{Text: g.name, Href: groupFile(g.id)}, table.Text{Text: results.Plural(len(quiet), "use"), Under: strings.Join(quiet, "; ")}, nil, nil, nil, text(good+" steady"), text("none"))
 		}
 	}
 	lead := ""
@@ -196,7 +196,7 @@ func (t *Tracking) changes(found []track.Finding, groups bool) table.Table {
 		}
 		var place table.Cell
 		if nodes := t.nodesOf(f); groups {
-			place = table.Link{Text: t.groupOf(f), Under: nodes, Href: groupFile(f.Primary().Key.Group)}
+			place = table.Text{Text: t.groupOf(f), Under: nodes, Href: groupFile(f.Primary().Key.Group)}
 		} else if nodes != "" {
 			place = text(nodes)
 		}

@@ -13,7 +13,7 @@ import (
 // RFC 4180, lines end in LF. Numbers are in SI base units with full precision,
 // absent ones empty. Text that a spreadsheet would take for a formula begins
 // with an apostrophe.
-func (t *Table) WriteCSV(w io.Writer) error {
+func (t Table) WriteCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	line := make([]string, len(t.Columns))
 	if !t.Bare {
@@ -25,13 +25,7 @@ func (t *Table) WriteCSV(w io.Writer) error {
 	for _, row := range t.Rows {
 		for j, c := range row {
 			switch x := c.(type) {
-			case Word:
-				line[j] = inert(results.Line(string(x), TextLimit))
-			case Base:
-				line[j] = Exact(results.Float(x))
 			case Text:
-				line[j] = inert(results.Line(x.Text, TextLimit))
-			case Link:
 				line[j] = inert(results.Line(x.Text, TextLimit))
 			case Number:
 				line[j] = Exact(x.Value)

@@ -124,14 +124,9 @@ type Figure struct {
 	ID string // by which it can be explained
 }
 
-// Word is a name, a verdict or a sentence.
-type Word string
-
-// Text is a word with another under it.
-type Text struct{ Text, Under string }
-
-// Link is a text that leads to another page in HTML, and is a text elsewhere.
-type Link struct {
+// Text is a name, a verdict or a sentence, with another under it if need be. In
+// HTML it can lead to another page.
+type Text struct {
 	Text, Under string
 	Href        string // trusted; "" leads nowhere
 	Choice      string // value of a box to tick before the text
@@ -140,24 +135,18 @@ type Link struct {
 // Chart is a small drawing; in HTML only.
 type Chart template.HTML
 
-// Number is what is no figure but can be sorted. Print writes it.
+// Number is what is no figure but can be sorted.
 type Number struct {
 	Value results.Float
-	Print string // "" means four significant digits
+	Print string // as it is shown; "" means four significant digits
 	Under string
 }
-
-// Base is a value in SI base units with every digit: for programs.
-type Base results.Float
 
 // Time is an instant, in UTC.
 type Time time.Time
 
 func (Figure) cell() {}
-func (Word) cell()   {}
 func (Text) cell()   {}
-func (Base) cell()   {}
-func (Link) cell()   {}
 func (Chart) cell()  {}
 func (Number) cell() {}
 func (Time) cell()   {}
@@ -309,13 +298,7 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 			p.value += note(x.Why)
 		}
 		return p
-	case Word:
-		return printed{value: results.Line(string(x), l.Limit)}
-	case Base:
-		return printed{value: Exact(results.Float(x)), sort: sortable(results.Float(x))}
 	case Text:
-		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit)}
-	case Link:
 		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit), href: x.Href, choice: results.Line(x.Choice, l.Limit)}
 	case Chart:
 		return printed{chart: x}
