@@ -20,21 +20,21 @@ import (
 // benchWriter writes records as Go benchmark text.
 type benchWriter struct {
 	out  *benchfmt.Writer
-	said map[string]bool // units
+	said map[string]bool // units whose direction is written
 }
 
 func newBenchWriter(out io.Writer) *benchWriter {
 	return &benchWriter{benchfmt.NewWriter(out), map[string]bool{}}
 }
 
-// write writes one line a window, so that benchstat has the repeats to
-// test. Where the watts come from and the implementation are configuration:
-// benchstat then refuses to compare across them unless it is told to ignore
-// them, as it is to compare two machines (-ignore cpu,node,firmware). What
-// differs in every record, such as its id and time, is left out.
+// write writes one line a window, so that benchstat has repeats to test. The
+// provenance of the watts and the implementation are configuration: benchstat
+// refuses to compare across them unless it is run with -ignore, as it has to be to
+// compare two machines (-ignore cpu,node,firmware). What differs in every record,
+// such as its id and time, is left out.
 //
-// What was imported comes out as it came: under its own package and name, as
-// the time of an iteration, with no configuration that it did not have.
+// Imported benchmarks are written as they were read: under their own package and
+// name, as time per iteration, with only the configuration that they had.
 func (w *benchWriter) write(rec *results.Record) error {
 	windows := rec.Summary.Windows()
 	config := provenance(rec)
@@ -68,7 +68,7 @@ func (w *benchWriter) write(rec *results.Record) error {
 			line.Config = append(line.Config, configured(table.NameLimit, "gomaxprocs", strconv.Itoa(threads[i]))...)
 		}
 	}
-	// Rounds alternate; the repeats of a benchmark are printed together.
+	// Rounds alternate the order of runs; the repeats of a benchmark are put together.
 	first := map[string]int{}
 	key := func(r *benchfmt.Result) string {
 		return strings.Join([]string{r.GetConfig("pkg"), r.GetConfig("impl"), r.Name.String()}, " ")
@@ -102,8 +102,8 @@ func (w *benchWriter) lines(lines ...*benchfmt.Result) error {
 	return nil
 }
 
-// direction tells benchstat which way a unit is better, so that it need not
-// guess from the name.
+// direction states which way a unit is better: benchstat would guess it from the
+// name.
 func direction(unit string) *benchfmt.UnitMetadata {
 	better := "higher"
 	if unit == "W" || unit == perOp || strings.HasPrefix(unit, "J/") {
@@ -147,11 +147,11 @@ func provenance(rec *results.Record) []benchfmt.Config {
 	return configured(100, pairs...)
 }
 
-// unknown is the name of a package or a machine that benchmark text did not
-// name, and perOp the unit in which go test says how long an iteration took.
+// unknown stands for the package or machine that benchmark text did not name; perOp
+// is the unit of go test for the time of an iteration.
 const unknown, perOp = "unknown", "ns/op"
 
-// origin is the configuration of an imported window that its record keeps.
+// origin is the configuration of an imported window, as far as its record keeps it.
 func origin(rec *results.Record, use *results.Use) []benchfmt.Config {
 	n := rec.Node
 	config := configured(1<<16, "goos", n.OS, "goarch", n.Arch, "pkg", oneWord(use.Workload), "cpu", n.Models(), "node", n.Name, "impl", use.Impl)
@@ -179,14 +179,14 @@ func benchName(w *results.Window) string {
 	return strings.ToUpper(name[:1]) + name[1:]
 }
 
-// importedName names a window as the benchmark that it was.
+// importedName is the name of the benchmark that a window was imported from.
 func importedName(w *results.Window) string {
 	name := oneWord(w.Scenario)
 	first, size := utf8.DecodeRuneInString(name)
 	return string(unicode.ToUpper(first)) + name[size:]
 }
 
-// oneWord makes one field of text of unknown origin, of any length.
+// oneWord makes one field of foreign text, of any length.
 func oneWord(s string) string {
 	return cmp.Or(strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
@@ -196,8 +196,8 @@ func oneWord(s string) string {
 	}, s), unknown)
 }
 
-// benchLine is the line of a window under a name, such as BenchmarkMining-64.
-// The count is that of the work.
+// benchLine is the line of a window under a name, such as BenchmarkMining-64. Its
+// count of iterations is the work.
 func benchLine(w *results.Window, name string) *benchfmt.Result {
 	line := &benchfmt.Result{Name: benchfmt.Name(store.BenchName{Name: name, Threads: w.Use.Threads}.String()), Iters: 1}
 	if n := float64(w.Work); n >= 1 && n < math.MaxInt64 {
@@ -208,7 +208,7 @@ func benchLine(w *results.Window, name string) *benchfmt.Result {
 			line.Values = append(line.Values, benchfmt.Value{Value: x, Unit: u})
 		}
 	}
-	if w.Use.Unit == results.Op { // to the digits that a decimal survives
+	if w.Use.Unit == results.Op { // to 15 digits, which survive the way through decimals and back
 		x, _ := strconv.ParseFloat(strconv.FormatFloat(1e9/float64(w.Throughput()), 'g', 15, 64), 64)
 		add(results.Float(x), perOp)
 		return line
@@ -230,7 +230,7 @@ func benchLine(w *results.Window, name string) *benchfmt.Result {
 	return line
 }
 
-// word makes one field of a benchmark line.
+// word makes one field of a benchmark line, of ASCII letters, digits and _ . /
 func word(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_./:", r)) {

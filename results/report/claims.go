@@ -8,7 +8,8 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// said prints a self-reported value in quotation marks: it was not measured here.
+// said prints a self-reported value, in quotation marks since it was not measured
+// here.
 func said(s results.SelfReported, u results.Unit) string {
 	if s.IsAbsent() {
 		return table.Absent
@@ -21,15 +22,16 @@ func said(s results.SelfReported, u results.Unit) string {
 	})
 }
 
-// claimant is what one miner reported in one run, and whose record that is in.
+// claimant is what one miner reported of itself in one run, and the candidate of
+// that record.
 type claimant struct {
 	candidate string // empty in a report of one record
 	results.ClaimRow
 }
 
-// claims lists what miners report of themselves beside what was measured, in
-// the order of the records: there is no other for a claim. Its cells have no
-// number that a page could sort by.
+// claims lists what miners report of themselves beside what was measured. Claims
+// are never ranked: rows are in the order of the records, and the cells are texts,
+// so that no page can sort by them.
 func claims(rows []claimant) table.Table {
 	if len(rows) == 0 { // no note without a row
 		return table.Table{}

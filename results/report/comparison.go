@@ -100,7 +100,7 @@ func Conclusion(c *compare.Comparison) string {
 	return "Work per joule against " + results.Line(c.Reference, 40) + ": " + strings.Join(said, "; ") + "."
 }
 
-// alone is what one candidate does per joule at each use.
+// alone is the conclusion of a comparison with one candidate.
 func alone(c *compare.Comparison) string {
 	var said []string
 	source := ""
@@ -124,7 +124,7 @@ func alone(c *compare.Comparison) string {
 	return fmt.Sprintf("%s gives %s (%s).", who, strings.Join(said, ", "), source)
 }
 
-// sentence is what can be said of a candidate over all its uses.
+// sentence is the verdict on a candidate over all its uses.
 func sentence(c *compare.Comparison, candidate string) string {
 	uses := map[stats.Verdict][]string{}
 	span := map[stats.Verdict][2]float64{}
@@ -177,7 +177,7 @@ func sentence(c *compare.Comparison, candidate string) string {
 	return results.Line(candidate, 40) + " is " + strings.Join(parts, ", ")
 }
 
-// provenanceOf returns where the watts of a group were measured.
+// provenanceOf prints boundary, origin and grade of the watts of a group.
 func provenanceOf(g compare.Group) string {
 	if g.Boundary == "" {
 		return "no watts"

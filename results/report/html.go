@@ -19,9 +19,9 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// A page is one file: no request leaves it, nothing in it needs its script,
-// and its policy would stop whatever a record could smuggle in. Same input,
-// same bytes: it knows no clock.
+// A page is one file that makes no request and is legible without its script. Its
+// Content-Security-Policy blocks whatever a record could smuggle in. It reads no
+// clock: the same input gives the same bytes.
 var (
 	//go:embed page.html
 	pageHTML string
@@ -60,8 +60,8 @@ type view struct {
 	Script               template.JS
 }
 
-// write writes the page. The policy names the style and the script: nothing
-// else in the page can be either.
+// write writes the page. The policy allows only the style and the script that it
+// names by their digests.
 func (v view) write(w io.Writer) error {
 	v.Sections = slices.DeleteFunc(v.Sections, func(s section) bool { return len(s.Blocks) == 0 })
 	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS) // #nosec G203 -- embedded in the program
@@ -81,8 +81,8 @@ func (v view) write(w io.Writer) error {
 	return err
 }
 
-// badge is a quality of the evidence: its tone is good, fair or poor, which
-// its sign says too.
+// badge grades one aspect of the evidence. Tone is good, fair or poor; Sign shows
+// the same without colour.
 type badge struct{ Tone, Sign, Text, About string }
 
 // section is a title and blocks below it. A page leaves out one without blocks.
@@ -236,7 +236,7 @@ const (
 	mostTrainings = 30  // against mining
 )
 
-// uses holds a ranking and a table for each use.
+// uses has a ranking and a table for each use.
 func uses(p Page) section {
 	s := sectionOf("uses", "At each use", "Work per joule decides; beside it stand the throughput and the watts that it is made of.")
 	if len(p.Records) == 1 { // nothing to rank: one table says it all
@@ -265,7 +265,7 @@ func uses(p Page) section {
 	return s
 }
 
-// across normalises between uses.
+// across compares between uses.
 func across(p Page) section {
 	charts, left := planeCharts(p)
 	s := sectionOf("across", "From one use to another", "What a kilowatt-hour gives at each use, at which rate a machine turns one into the other, and what both at once gave.",
@@ -309,7 +309,7 @@ func differing(c *compare.Comparison) table.Table {
 	return t
 }
 
-// disclosure says how it was measured, and holds every record to the rules.
+// disclosure describes the method and checks every record against the rules.
 func disclosure(p Page) section {
 	s := section{ID: "method", Title: "Method and disclosure", Lead: []string{
 		"Each use runs in a process of its own; its work is counted beside the meter on one clock, and rate and energy come from the same window of the same run. Rounds alternate in order. An efficiency is a sum of work over a sum of energy, its interval a cluster bootstrap over sessions, or that of a ratio estimator over the windows where there is one session.",
@@ -346,7 +346,7 @@ func disclosed(p Page) []*results.Record {
 	return shown[:min(len(shown), disclosedMost)]
 }
 
-// ruleCounts says of each rule how many records keep it, and which do not.
+// ruleCounts has for each rule how many records keep it, and which break it.
 func ruleCounts(records []*results.Record) table.Table {
 	const named = 6
 	t := table.Table{ID: "rules-all", Title: "The rules over all records", Columns: []table.Column{
@@ -388,8 +388,8 @@ func ruleCounts(records []*results.Record) table.Table {
 	return t
 }
 
-// recordBlock says how one record was made, how uncertain it is, and which
-// rules it keeps.
+// recordBlock has the plan, the meters, the warnings, the uncertainty and the
+// rules of one record.
 func recordBlock(i int, r *results.Record) block {
 	t := table.Table{Title: fmt.Sprintf("%s, %s", results.Line(r.Node.Name, 40), results.Line(r.ID, 40))}
 	plan := r.Plan
@@ -424,7 +424,7 @@ func recordBlock(i int, r *results.Record) block {
 	return block{Table: t, Fold: true, Blocks: full(block{Table: budget(i, r)}, block{Table: rules(i, r)})}
 }
 
-// budget lists what is uncertain of each power and efficiency.
+// budget lists the terms of the uncertainty of each power and efficiency.
 func budget(i int, r *results.Record) table.Table {
 	names := []string{results.Repeats, results.Gain, results.Quantisation, results.Timing, results.Sampling}
 	t := table.Table{ID: fmt.Sprintf("budget-%d", i), Title: "Uncertainty", Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "figure", Kind: table.Name}}}

@@ -12,15 +12,15 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// Instruments is what is known of meters before anything is measured.
+// Instruments is what is known of the meters before anything is measured.
 type Instruments struct {
 	MeterProbes []results.MeterProbe         `json:"meter_probes"`
 	Meters      []results.Meter              `json:"meters"`
-	First       map[string]map[string]string `json:"first"`           // reading of each channel, or why there is none, by meter and channel
-	Named       [][2]string                  `json:"named,omitempty"` // forms of the kinds that need an address, and their help
+	First       map[string]map[string]string `json:"first"`           // first reading of each channel, or why there is none, by meter and channel
+	Named       [][2]string                  `json:"named,omitempty"` // syntax and help of the kinds that need an address
 }
 
-// WriteInstruments prints m.
+// WriteInstruments prints the meters that were looked for, and those that are open.
 func WriteInstruments(w io.Writer, m Instruments, opt Options) error {
 	p := &table.Page{Title: []string{"Meters"}, Whole: true, State: results.Plural(len(m.Meters), "meter") + " open"}
 	p.Add(table.Table{Title: "Looked for", Items: probed(m.MeterProbes)})
@@ -50,7 +50,7 @@ func WriteInstruments(w io.Writer, m Instruments, opt Options) error {
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-// probed lists the meters that were looked for.
+// probed lists the meters that were looked for, and what was found.
 func probed(all []results.MeterProbe) (items []table.Item) {
 	for _, s := range all {
 		items = append(items, table.Item{About: results.Line(s.Meter, table.NameLimit), Text: results.Line(s.State, table.NameLimit) + ": " + results.Line(s.Detail, table.TextLimit)})
@@ -74,7 +74,7 @@ func accuracy(a results.Accuracy, unit results.Unit) string {
 	return strings.Join(facts, ", ")
 }
 
-// WriteLoadStep prints how meters followed a step of the load.
+// WriteLoadStep prints the response of each channel to a step of the load.
 func WriteLoadStep(w io.Writer, step results.LoadStep, opt Options) error {
 	rs := step.Channels
 	p := &table.Page{Title: []string{"Load stepped: idle, full, idle"}, Whole: true, State: results.Plural(len(rs), "channel")}
@@ -114,7 +114,7 @@ func WriteLoadStep(w io.Writer, step results.LoadStep, opt Options) error {
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-// quantity is a figure without an interval, or – where there is none.
+// quantity is the cell of a value without an interval: – if it is absent.
 func quantity(v results.Float, u results.Unit, modelled bool) table.Cell {
 	if v.IsAbsent() {
 		return text(table.Absent)
@@ -126,28 +126,30 @@ func quantity(v results.Float, u results.Unit, modelled bool) table.Cell {
 	return table.Figure{Figure: m}
 }
 
-// Watcher prints readings as they come, one a line.
+// Watcher prints readings as they arrive, one a line.
 type Watcher struct {
 	w     io.Writer
 	json  bool
 	last  map[results.TraceKey]reading
-	moved map[results.TraceKey]bool // since it was first read
+	moved map[results.TraceKey]bool // the counter has moved since its first reading
 }
 
-// reading is the first of a counter, or the last at which it had moved.
+// reading is the last reading of a counter at which it had moved, or its first.
 type reading struct {
 	at    time.Time
 	value float64
-	stood bool // since before it was first read: the power from there is not known
+	stood bool // it is the first, and the counter stood after it: when it last moved is unknown, and so is the power since
 }
 
-// NewWatcher prints to w, as text or as one JSON object a line.
+// NewWatcher returns a watcher that prints to w, as text or as one JSON object a
+// line.
 func NewWatcher(w io.Writer, json bool) *Watcher {
 	return &Watcher{w: w, json: json, last: map[results.TraceKey]reading{}, moved: map[results.TraceKey]bool{}}
 }
 
-// Reading prints one reading, or why there is none. Of a counter it prints
-// the mean power since it last moved, and none where it has not.
+// Reading prints one reading, or err if there is none. Of a counter it prints the
+// mean power since it last moved, in watts, if it has moved again. slack is half
+// the round trip of the reading.
 func (w *Watcher) Reading(meter string, c results.Channel, at time.Time, slack time.Duration, value float64, err error) {
 	key := results.MeterKey(meter, c.Name)
 	mean := results.Absent()

@@ -13,8 +13,8 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// What candidates earn, in every form of a report: package economics computes
-// it as typed tables, which are put on the model of all tables here.
+// What candidates earn, in every form of a report: package economics computes it,
+// and its tables become those of package table here.
 
 // WritePrices prints a checked price sheet as text.
 func WritePrices(w io.Writer, tables []economics.Table, warnings []results.Warning, opt Options) error {
@@ -26,9 +26,9 @@ func WritePrices(w io.Writer, tables []economics.Table, warnings []results.Warni
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-// ExplainEconomics writes a figure of economics and its inputs as JSON, each
-// with its value and as the tables print it, and the formula. It reports whether
-// there is such a figure.
+// ExplainEconomics writes a figure of economics as JSON, with its formula and its
+// inputs, each with its value and as the tables print it. It reports whether there
+// is such a figure.
 func ExplainEconomics(w io.Writer, r *economics.Result, id string) (bool, error) {
 	type printed struct {
 		economics.Input
@@ -61,7 +61,7 @@ func earnings(r *economics.Result) []table.Table {
 	return tables
 }
 
-// moneyTable puts a table of economics on the model of all tables.
+// moneyTable converts a table of economics.
 func moneyTable(t economics.Table) table.Table {
 	out := table.Table{ID: word(t.ID), Title: t.Title, Notes: t.Notes}
 	for j, of := range t.Columns {
@@ -98,7 +98,7 @@ func moneyCell(c economics.Cell) table.Cell {
 	return text(c.Text)
 }
 
-// wattsAt returns where watts were measured, how, and how well.
+// wattsAt prints boundary, origin and grade of watts.
 func wattsAt(p results.Provenance) string {
 	if p.Boundary == "" {
 		return table.Absent
@@ -155,7 +155,7 @@ func prices(p Page) section {
 }
 
 // moneyCharts draws the curves of a table: the price that training needs, the
-// efficiency that just pays, and what a margin depends on.
+// break-even efficiency, and the inputs that a margin depends on.
 func moneyCharts(p Page, t economics.Table) (out []picture) {
 	lines := chart.Lines{Head: chart.Head{ID: "m-" + word(t.ID), Title: results.Line(t.Title, 120)}}
 	for i, s := range p.Economics.Series {

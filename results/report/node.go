@@ -11,8 +11,8 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// Machine is what is known of a node before anything is measured on it: what
-// it is, what would be used, and every warning.
+// Machine is what is known of a node before anything is measured on it: its parts,
+// the kernels and meters that would be used, and every warning.
 type Machine struct {
 	Node        results.Node         `json:"node"`
 	Usable      []string             `json:"usable"` // IDs of the devices that can be measured
@@ -77,7 +77,7 @@ func machine(n results.Node) table.Table {
 	return t
 }
 
-// devices lists what the node has, and what of it perwatt run can measure.
+// devices lists the devices of the node, and which of them perwatt run can measure.
 func devices(m Machine) table.Table {
 	t := table.Table{Title: "Devices", Columns: []table.Column{
 		{Head: "device", Kind: table.Name}, {Head: "kind", Kind: table.Name}, {Head: "model", Kind: table.Name, Limit: 60},
@@ -88,13 +88,13 @@ func devices(m Machine) table.Table {
 		if slices.Contains(m.Usable, d.ID) {
 			usable = "yes"
 		}
-		t.Row(text(results.Line(d.ID, table.NameLimit)), text(string(d.Kind)), text(results.Line(d.Model, 60)),
-			text(cmp.Or(results.Line(d.PCI, table.NameLimit), "-")), text(cmp.Or(results.Line(d.Driver, table.NameLimit), "-")), text(usable))
+		t.Row(text(d.ID), text(d.Kind), text(d.Model), text(cmp.Or(d.PCI, table.Absent)), text(cmp.Or(d.Driver, table.Absent)), text(usable))
 	}
 	return t
 }
 
-// kernels lists every implementation, what it needs, and which one would run.
+// kernels lists every implementation, the CPU features it needs, and the one that
+// would run.
 func kernels(ks []results.Kernel) table.Table {
 	t := table.Table{Title: "Kernels, one thread", Columns: []table.Column{
 		{Head: "kernel", Kind: table.Name}, {Head: "implementation", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "needs", Kind: table.Name, Limit: 40}, {Head: "answers", Kind: table.Name, Limit: 80}, {Head: "trial"},
@@ -112,7 +112,7 @@ func kernels(ks []results.Kernel) table.Table {
 			if im.Name == k.Chosen {
 				name += " ← chosen"
 			}
-			t.Row(text(k.Name), text(name), text(cmp.Or(results.Line(strings.Join(im.Needs, " "), 40), "nothing")), text(answers), quantity(im.Rate, im.Unit, false))
+			t.Row(text(k.Name), text(name), text(cmp.Or(strings.Join(im.Needs, " "), "nothing")), text(answers), quantity(im.Rate, im.Unit, false))
 		}
 		t.Notes = append(t.Notes, fmt.Sprintf("%s: %s is chosen: %s.", results.Line(k.Name, table.NameLimit), results.Line(k.Chosen, table.NameLimit), results.Line(k.Why, table.TextLimit)))
 	}

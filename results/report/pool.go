@@ -8,21 +8,21 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// Miner is a miner of the pool as it stands.
+// Miner is the state of one miner of the pool.
 type Miner struct {
 	Name  string // of its worker
-	Agent string // what it calls itself
-	State string // the stage of its measurement
+	Agent string // user agent of its stratum client
+	State string // stage of its measurement
 
 	rate, power, joules *results.Figure
 	claim               *results.ClaimRow
 	counts              map[string]results.Float // shares of the windows, by class
-	dishonest           string                   // the check that voids every window; empty if none does
-	unknown             string                   // why windows were left out; empty if none were
-	lost                bool                     // all of them were
+	dishonest           string                   // the failed check that voids every window; empty if none failed
+	unknown             string                   // why windows were left out; empty if none was
+	lost                bool                     // all windows were left out
 }
 
-// Measured takes the figures of a record, of which it keeps nothing else.
+// Measured takes over the figures of a record. The record itself is not kept.
 func (m *Miner) Measured(rec *results.Record) {
 	*m = Miner{Name: m.Name, Agent: m.Agent, State: m.State, counts: map[string]results.Float{}}
 	for _, row := range rec.Summary.Rows {
@@ -76,7 +76,7 @@ func (m *Miner) Rate() string {
 	return out
 }
 
-// WritePool prints the miners of a pool, at most rows of them if that is above 0.
+// WritePool prints the miners of a pool; at most rows of them if rows is above 0.
 func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options) error {
 	p := &table.Page{Title: []string{title}, Whole: true, State: results.Plural(len(miners), "worker")}
 	more := 0
@@ -109,7 +109,7 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 			claim = table.Text{Text: said(m.claim.Rate, results.Hash.Per(results.Second)), Under: percentOf(m.claim.Ratio) + " of measured"}
 		}
 		power, joules := m.power, m.joules
-		if power != nil && power.Value.IsAbsent() && power.Origin == "" { // a miner without a meter needs no reason
+		if power != nil && power.Value.IsAbsent() && power.Origin == "" { // without a meter there is no reason to print
 			power, joules = nil, nil
 		}
 		t.Row(table.Text{Text: m.Name, Under: m.Agent}, text(m.State), table.Of(m.rate), m.shares(), text(honest), claim, table.Of(power), table.Of(joules))
@@ -121,8 +121,8 @@ func WritePool(w io.Writer, title string, miners []Miner, rows int, opt Options)
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-// shares is the number of accepted shares, and of stale and refused ones, which do
-// not count.
+// shares has the number of accepted shares and, below it, of stale and refused
+// ones, which do not count.
 func (m *Miner) shares() table.Cell {
 	if len(m.counts) == 0 {
 		return text("")

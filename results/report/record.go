@@ -14,7 +14,7 @@ import (
 
 // The view of one record.
 
-const fewest = 6 // rounds from which a figure has an interval
+const fewest = 6 // rounds that an interval needs
 
 func recordPage(rec *results.Record, opt Options) *table.Page {
 	p := &table.Page{Title: title(rec), Foot: foot(rec, opt)}
@@ -52,7 +52,7 @@ func title(rec *results.Record) []string {
 
 func gib(bytes int64) string { return table.Round(float64(bytes)/(1<<30), 3) + " GiB" }
 
-// state says how far the session came; whole is false if anything is missing.
+// state is how far the session came; whole is false if anything is missing.
 func state(rec *results.Record) (s string, whole bool) {
 	planned, good := len(rec.Plan.Scenarios)*rec.Plan.Rounds, 0
 	if planned == 0 {
@@ -79,11 +79,11 @@ func state(rec *results.Record) (s string, whole bool) {
 	return fmt.Sprintf("%s, %d of %s good", s, good, results.Plural(planned, "planned run")), false
 }
 
-// metric is a column of a summary's metric.
+// metric is the column of a metric of a summary.
 type metric struct{ name, head, under string }
 
-// metrics is a table with a row for each of rows that has one of the metrics,
-// and these rows. Their uses have their kernels below them if asked.
+// metrics is a table of the rows that have one of the metrics, and returns these
+// rows too. The kernels stand below the uses if asked.
 func metrics(title string, rows []results.Row, kernels bool, columns ...metric) (t table.Table, kept []results.Row) {
 	t = table.Table{Title: title, Counts: true, WattsAt: true, Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}}}
 	if kernels {
@@ -161,7 +161,7 @@ func figures(rec *results.Record) table.Table {
 	return t
 }
 
-// intervals says what the brackets of a table are, and why some are missing.
+// intervals explains the brackets of a table, and why some are missing.
 func intervals(t *table.Table) (notes []string) {
 	some, all := t.Intervals()
 	if some {
@@ -173,8 +173,8 @@ func intervals(t *table.Table) (notes []string) {
 	return notes
 }
 
-// madeOf names the uses of rows, with their kernels below if asked; what tells
-// two rows of one use apart stands below too.
+// madeOf names the uses of rows. Below stand their kernels, if asked, and whatever
+// distinguishes two rows of one use.
 func madeOf(rows []results.Row, kernels bool) []table.Text {
 	type use struct {
 		scenario, use string
@@ -197,13 +197,13 @@ func madeOf(rows []results.Row, kernels bool) []table.Text {
 	return cells
 }
 
-// variant is what can tell two rows or two series of one use apart.
+// variant is what can distinguish two rows or two series of one use.
 type variant struct {
 	device, workload, impl string
 	threads                int
 }
 
-// variety says in which of these the variants of a use differ.
+// variety is in which of these the variants of a use differ.
 type variety struct {
 	first                           variant
 	device, workload, impl, threads bool
@@ -224,7 +224,7 @@ func (all varieties[Use]) add(u Use, v variant) {
 	y.threads = y.threads || v.threads != y.first.threads
 }
 
-// words tells v from the other variants of its use.
+// words names v by what distinguishes it from the other variants of its use.
 func (y variety) words(v variant) string {
 	var words []string
 	for _, x := range []struct {
@@ -238,7 +238,7 @@ func (y variety) words(v variant) string {
 	return strings.Join(words, ", ")
 }
 
-// instrument says which meter the watts are from and how far it can be off.
+// instrument describes the meter of the watts and its uncertainty.
 func instrument(rec *results.Record) []string {
 	head := rec.Summary.PrimaryMeter
 	meter := "of an unknown meter"
@@ -246,7 +246,7 @@ func instrument(rec *results.Record) []string {
 		meter = "by the " + results.Line(head.Meter, table.NameLimit) + " meter"
 	}
 	guessed := false
-	parts := map[string]float64{} // the largest of each term
+	parts := map[string]float64{} // largest half-width of each term, relative
 	unstated := map[string]bool{}
 	for _, row := range rec.Summary.Rows {
 		for _, m := range row.Metrics {
@@ -291,7 +291,7 @@ func instrument(rec *results.Record) []string {
 	return notes
 }
 
-// beside lists what every meter read, if there is more than the primary one.
+// beside lists the readings of every meter, if there is more than the primary one.
 func beside(rec *results.Record) table.Table {
 	rows := rec.Summary.Meters
 	t := table.Table{
@@ -310,7 +310,7 @@ func beside(rec *results.Record) table.Table {
 	return t
 }
 
-// validity says why a record may not be ranked.
+// validity lists the rules that keep a record from being ranked.
 func validity(rec *results.Record) table.Table {
 	v := rec.Summary.Validity
 	if v.Valid || len(v.Findings) == 0 {
@@ -326,7 +326,7 @@ func validity(rec *results.Record) table.Table {
 	return t
 }
 
-// Findings prints every rule and its outcome.
+// Findings prints every rule with its outcome.
 func Findings(w io.Writer, v results.Validity, opt Options) error {
 	p := &table.Page{Title: []string{results.Line(v.Rules, table.NameLimit) + " rules"}, State: "VALID for ranking", Whole: v.Valid}
 	if !v.Valid {
@@ -344,7 +344,7 @@ func Findings(w io.Writer, v results.Validity, opt Options) error {
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-// coRun has the figures of mining behind training in one row.
+// coRun are the columns of [coRunCells].
 var coRun = []table.Column{{Head: "training kept"}, {Head: "hashes gained"}, {Head: "extra power"}, {Head: "extra energy"}, {Head: "marginal energy"}}
 
 func coRunCells(m *results.CoRunCost) []table.Cell {
@@ -392,14 +392,14 @@ func yields(rec *results.Record) table.Table {
 	return t
 }
 
-// arithmetic says how well the floating-point units were used.
+// arithmetic shows how well the floating-point units were used.
 func arithmetic(rec *results.Record) table.Table {
 	t, _ := metrics("Useful fp32 arithmetic", rec.Summary.Rows, false,
 		metric{results.FlopRate, "rate", ""}, metric{results.KernelFraction, "of the kernel", "alone, at start"}, metric{results.PeakFraction, "of the FMA peak", "measured at start"})
 	return t
 }
 
-// targets says what it took to train to a quality.
+// targets shows what training to a quality took.
 func targets(rec *results.Record) table.Table {
 	t, rows := metrics("Training to target", rec.Summary.Rows, false,
 		metric{results.StepsToTarget, "steps", ""}, metric{results.TimeToTarget, "time", ""}, metric{results.EnergyToTarget, "energy", ""})
@@ -423,7 +423,7 @@ func usesBehind(rec *results.Record, row results.Row) iter.Seq[results.Use] {
 	}
 }
 
-// goal says to what quality the runs behind a row were trained.
+// goal is the quality to which the runs behind a row were trained.
 func goal(rec *results.Record, row results.Row) table.Cell {
 	for u := range usesBehind(rec, row) {
 		if t := u.Target; t != nil {
@@ -433,7 +433,7 @@ func goal(rec *results.Record, row results.Row) table.Cell {
 	return nil
 }
 
-// shares says what became of the shares behind a record's rates.
+// shares shows how many of the shares behind a record's rates were accepted.
 func shares(rec *results.Record) table.Table {
 	t, rows := metrics("Shares: proofs of work, each hashed again, that the rate is counted in", rec.Summary.Rows, false,
 		metric{results.ShareCount, "accepted", ""}, metric{results.StaleShare, "stale", "of the good"}, metric{results.RefusedShare, "refused", "of all"},
@@ -480,8 +480,8 @@ func unused(rec *results.Record) table.Table {
 	return t
 }
 
-// recordWarnings groups the warnings of one code and remedy: the first stands
-// for them.
+// recordWarnings lists the warnings of a record: the first of each code and remedy,
+// with the number of the others. Those of one code are together.
 func recordWarnings(rec *results.Record) table.Table {
 	type group struct {
 		results.Warning
@@ -489,7 +489,7 @@ func recordWarnings(rec *results.Record) table.Table {
 		n    int
 	}
 	var groups []*group
-	seen := map[[2]string]*group{}
+	seen, order := map[[2]string]*group{}, map[string]int{}
 	for _, w := range slices.Concat(rec.Warnings, rec.Summary.Flags) {
 		w = results.Warning{
 			Code: cmp.Or(results.Line(w.Code, table.NameLimit), "unnamed"), Text: results.Line(w.Text, table.TextLimit), Remedy: results.Line(w.Remedy, table.TextLimit), Run: results.Line(w.Run, table.NameLimit+8),
@@ -498,20 +498,16 @@ func recordWarnings(rec *results.Record) table.Table {
 		g := seen[key]
 		if g == nil {
 			g = &group{Warning: w}
-			seen[key] = g
-			groups = append(groups, g)
+			seen[key], groups = g, append(groups, g)
+			if order[w.Code] == 0 {
+				order[w.Code] = len(groups)
+			}
 		}
 		if g.n++; w.Run != "" {
 			g.runs = append(g.runs, w.Run)
 		}
 	}
-	first := map[string]int{}
-	for i, g := range groups {
-		if _, ok := first[g.Code]; !ok {
-			first[g.Code] = i
-		}
-	}
-	slices.SortStableFunc(groups, func(a, b *group) int { return first[a.Code] - first[b.Code] })
+	slices.SortStableFunc(groups, func(a, b *group) int { return order[a.Code] - order[b.Code] })
 	t := table.Table{Title: "Warnings", Tone: table.Caution}
 	for _, g := range groups {
 		about, text := g.Code, g.Text

@@ -1,16 +1,15 @@
-// Package report prints one record: as text for the person who ran it, as
-// Markdown for an issue or a step summary, as tidy CSV for a spreadsheet, and
-// as Go benchmark lines for benchstat.
+// Package report prints records, comparisons and histories: as text for the person
+// at the terminal, as Markdown for an issue or a step summary, as tidy CSV for a
+// spreadsheet, as Go benchmark lines for benchstat, and as pages of HTML.
 //
-// Its views fill the tables of package table from a summary or a comparison and
-// compute nothing of their own. Boundary, origin and grade stand beside every
-// watt, ~ before every figure that was not measured, a reason beside every
-// figure that is absent. Text in a record is hostile: control characters,
-// escapes and bidi overrides never reach the output. The same record and options
-// give the same bytes, whatever the locale.
+// Its views fill the tables of package table and derive no figures. Boundary,
+// origin and grade stand beside every watt, ~ before every figure that was not
+// measured, a reason beside every figure that is absent. Text in a record is
+// hostile: control characters, escapes and bidi overrides never reach the output.
+// The same input and options give the same bytes, whatever the locale.
 //
-// It does not compare records. As JSON a record is its own file, which its
-// codec writes; everything else is written by WriteJSON.
+// As JSON a record is its own file, which its codec writes; everything else is
+// written by WriteJSON.
 package report
 
 import (

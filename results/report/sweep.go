@@ -16,8 +16,8 @@ type swept struct {
 	power, energy    results.Figure
 }
 
-// sweeps draws the energy that work takes against the watts, over the settings
-// that a machine was measured at.
+// sweeps draws energy per work against power, over the settings at which a machine
+// was measured.
 func sweeps(p Page) section {
 	s := sectionOf("sweep", "At each setting", "One command measured a machine at several settings, one after the other. The figures of each are among those of its use, as a candidate of their own.")
 	candidates := map[string]*compare.Candidate{}
@@ -60,7 +60,7 @@ func sweeps(p Page) section {
 				line.Points = append(line.Points, chart.LinePoint{X: float64(x.power.Value), Y: float64(x.energy.Value), Low: float64(x.energy.Low), High: float64(x.energy.High)})
 				l.Up = append(l.Up, chart.Level{At: float64(x.power.Value), Name: results.Line(x.setting, 20)})
 			}
-			if len(l.Series) > 1 { // whose setting it is could not be told
+			if len(l.Series) > 1 { // marks of several machines could not be told apart
 				l.Up = nil
 			}
 			if len(points) > 1 {

@@ -29,8 +29,8 @@ const (
 	Prometheus Format = "prometheus"    // text for the textfile collector
 )
 
-// Tracking is how a store stands on one night, for readers and programs. It takes
-// in one group after another, whose nights it does not keep, and then the report.
+// Tracking is the state of a store on one night. Add takes one group after another,
+// and of its nights keeps only those that the overview draws; Report is set last.
 type Tracking struct {
 	track.Calendar
 	Night  int
@@ -39,12 +39,12 @@ type Tracking struct {
 	Page   func(*GroupPage) error // called with each group while its nights are there; may be nil
 	Nights io.Writer              // gets a line of CSV for every night; may be nil
 	Report *track.Report          // set after the last group was added
-	Said   []string               // what else became of the night: measured again, missing
+	Said   []string               // further warnings: sessions measured again, or missing
 
 	groups []*group
 	byID   map[string]*group
 	vary   varieties[store.Key] // of uses, by useKey
-	begun  bool                 // the nights have a head
+	begun  bool                 // Nights has its line of heads
 }
 
 // group is a node group as it stands.
@@ -53,7 +53,7 @@ type group struct {
 	nodes    int // their number
 	series   []history
 	found    []track.Finding // of this group alone, the latest first
-	silent   string          // why there may be none
+	silent   string          // why there may be no findings, see [Tracking.silent]
 	events   []store.Event   // oldest first
 }
 
@@ -61,17 +61,17 @@ type group struct {
 type history struct {
 	store.Key                // of the series, with the figure's metric and unit
 	points    []store.Point  // oldest first
-	watts     bool           // the figure has watts in it
+	watts     bool           // the figure contains watts
 	changes   []track.Change // oldest first
 	state     string
 	tone      tone
-	headline  bool     // it stands for its use in the overview
-	quiet     bool     // there is nothing to tell of it
+	headline  bool     // it represents its use in the overview
+	quiet     bool     // there is nothing to report
 	notable   bool     // it changed, or may have
-	ratio     *history // by it a change is judged; nil if none
+	ratio     *history // to the control: changes are judged by it; nil if none
 }
 
-// figure is that of one night.
+// figure is the figure of one night.
 func (h *history) figure(p store.Point) results.Figure {
 	m := results.Figure{Value: p.Value, Low: p.Low, High: p.High, Unit: h.Unit}
 	if h.watts && p.Env.Origin != string(results.Measured) {
@@ -80,10 +80,10 @@ func (h *history) figure(p store.Point) results.Figure {
 	return m
 }
 
-// metric is the name of the figure as a reader writes it.
+// metric is the name of the figure in prose: work per energy.
 func (h *history) metric() string { return strings.ReplaceAll(h.Metric, "_", " ") }
 
-// tone says how a state or a finding is to be taken. Its text is its sign.
+// tone is the severity of a state or a finding, and the sign that is printed for it.
 type tone string
 
 const (
@@ -133,8 +133,8 @@ func (t *Tracking) Add(s *track.Group) error {
 		of := useKey(k)
 		of.Node = k.Node
 		if t.Night-j.Last > since && j.Last < newest[of] {
-			// Another took its place long ago.
-		} else if at, ok := headline[use]; !ok || telling[h.Metric] < telling[g.series[at].Metric] {
+			// Another series replaced it long ago.
+		} else if at, ok := headline[use]; !ok || preference[h.Metric] < preference[g.series[at].Metric] {
 			if ok {
 				g.series[at].headline = false
 			}
@@ -168,10 +168,10 @@ func (t *Tracking) Add(s *track.Group) error {
 	return nil
 }
 
-// telling orders the metrics by what stands for a use.
-var telling = map[string]int{results.WorkPerEnergy: 1, results.Throughput: 2, results.Power: 3}
+// preference orders metrics: the first one that a use has represents it.
+var preference = map[string]int{results.WorkPerEnergy: 1, results.Throughput: 2, results.Power: 3}
 
-// levels are the stretches between changes, each at the median of its nights.
+// levels returns the stretches between changes, each at the median of its nights.
 func (t *Tracking) levels(h *history) (out []chart.Stage) {
 	from := 0
 	for i := 0; i <= len(h.changes); i++ {
@@ -192,12 +192,12 @@ func (t *Tracking) levels(h *history) (out []chart.Stage) {
 	return out
 }
 
-// sub says what was looked at.
+// sub is the number of groups and the night that are reported.
 func (t *Tracking) sub() string {
 	return fmt.Sprintf("%s, up to the night of %s", results.Plural(len(t.groups), "group"), t.Begins(t.Night).Format("2006-01-02, which began at 15:04 UTC"))
 }
 
-// headline says in a sentence or two how the store stands.
+// headline is the outcome of the night in a sentence or two.
 func (t *Tracking) headline() string {
 	silent := t.silent(t.Report.Groups...)
 	said := summary(t.Report.Findings, silent)
@@ -210,7 +210,7 @@ func (t *Tracking) headline() string {
 	return "REGRESSION tonight. " + said
 }
 
-// summary counts findings; where there are none it says why that may be.
+// summary counts findings, or gives the reason why there are none.
 func summary(found []track.Finding, silent string) string {
 	count := map[tone]int{}
 	for _, f := range found {
@@ -243,7 +243,7 @@ func (t *Tracking) groupOf(f *track.Finding) string {
 	return name
 }
 
-// nodesOf names the nodes of a finding, unless there is only one that it can be of.
+// nodesOf names the nodes of a finding; it is empty if its group has only one.
 func (t *Tracking) nodesOf(f *track.Finding) string {
 	if len(f.Groups) > 1 || t.several(f.Primary().Key.Group) {
 		return f.Where()
@@ -266,7 +266,7 @@ func bounds(size stats.Interval) string {
 	return fmt.Sprintf("[%s, %s]", table.Signed(size.Low-1), table.Signed(size.High-1))
 }
 
-// told says what changed by how much, and since when.
+// told is what changed, by how much and since when.
 func (t *Tracking) told(f *track.Finding) string {
 	p := f.Primary()
 	return fmt.Sprintf("%s of %s since %s", step(p.Change.Size), results.Line(t.figureName(p.Key), 160), date(f.Night))
@@ -330,8 +330,8 @@ func useOf(k store.Key) string {
 	return k.Use
 }
 
-// notes are the sentences about the night that no finding tells: what is to be
-// looked at, and what is only to be known.
+// notes returns what is reported of the night besides findings: warnings, which
+// need action, and notices.
 func (t *Tracking) notes() (warnings, notices []string) {
 	for _, s := range t.Report.Suspicions() {
 		word := "better"
@@ -377,7 +377,8 @@ func (t *Tracking) notes() (warnings, notices []string) {
 	return warnings, append(notices, t.learning()...)
 }
 
-// learning says which nodes are too young to be judged, and by how much.
+// learning lists the nodes whose history is too short to be judged, and how much of
+// it is missing.
 func (t *Tracking) learning() (out []string) {
 	for _, g := range t.Report.Groups {
 		type stage struct{ node, words string }
@@ -410,7 +411,7 @@ func band95(w track.Watch) string {
 	return fmt.Sprintf("%s to %s would be usual", table.Signed(w.Size.Low-1), table.Signed(w.Size.High-1))
 }
 
-// since is how far back a finding is news for those who read text.
+// since is for how many nights a finding has a table of its own in text.
 const since = track.Horizon
 
 // WriteTracking prints what changed. Old findings, of more than 40 nights ago,
@@ -452,8 +453,8 @@ func (t *Tracking) page() *table.Page {
 	return p
 }
 
-// silent says why it may be that there is no news of groups: nobody measured
-// tonight, or everybody learns. It is empty where something could have been told.
+// silent is the reason why groups may have no findings: there are no data of
+// tonight, or every history is too short. It is empty if findings were possible.
 func (t *Tracking) silent(groups ...track.Group) string {
 	var last *track.Node
 	judged, learns, words := false, 0, ""
@@ -497,8 +498,8 @@ func (t *Tracking) silent(groups ...track.Group) string {
 	return ""
 }
 
-// before tells the findings that are no news any more, a line each and the
-// latest first; of many, the latest.
+// before lists the last n findings, those older than since, a line each and the
+// latest first, at most 20.
 func (t *Tracking) before(n int) (lines []string) {
 	const most = 20
 	old := t.Report.Findings[len(t.Report.Findings)-n:]
@@ -579,7 +580,7 @@ func (t *Tracking) json(out io.Writer) error {
 	return WriteJSON(out, "\t", v)
 }
 
-// csv writes the nights of a group, a value a line.
+// csv writes the nights of a group, one value a line.
 func (t *Tracking) csv(g *group) error {
 	if t.Nights == nil {
 		return nil
@@ -603,7 +604,7 @@ func (t *Tracking) csv(g *group) error {
 	return lines.WriteCSV(t.Nights)
 }
 
-// latestOf calls f with each series that has a figure of this night.
+// latestOf calls f for each series that has a figure of this night.
 func (t *Tracking) latestOf(f func(g *group, h *history, p store.Point)) {
 	for _, g := range t.groups {
 		for k := range g.series {
@@ -631,7 +632,7 @@ func (t *Tracking) bench(out io.Writer) error {
 func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // github prints workflow commands. GitHub shows ten annotations of a kind for
-// a step: the last one says how many more there are.
+// a step: if there are more, the tenth has their number.
 func (t *Tracking) github(out io.Writer) error {
 	const most = 10
 	count := map[string]int{}
@@ -678,7 +679,7 @@ var (
 	property = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C").Replace
 )
 
-// junit writes a test case for each series: the gate's verdict on it.
+// junit writes a test case for each series, with the verdict of the gate.
 func (t *Tracking) junit(out io.Writer) error {
 	type text struct {
 		Message string `xml:"message,attr"`
@@ -798,7 +799,7 @@ func (t *Tracking) WriteAction(w io.Writer, better track.Direction) error {
 	return WriteJSON(w, "\t", entries)
 }
 
-// WriteAudit prints what a history says of the detectors.
+// WriteAudit prints the false alarms of the detectors over a history.
 func WriteAudit(w io.Writer, a track.Audit) error {
 	round := table.Round
 	_, err := fmt.Fprintf(w, `%d nights of all series; %d pairs of neighbouring nights of one revision and epoch

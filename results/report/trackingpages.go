@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 	"github.com/perwatt/perwatt/results/track"
 )
 
-// The library that zooms (MIT licence, beside it), and what hands it the nights.
+// uPlot, which zooms the histories (MIT licence, beside it), and the script that
+// gives it the nights.
 var (
 	//go:embed uplot/uPlot.iife.min.js
 	plotJS string
@@ -29,7 +31,7 @@ var (
 	nightsJS string
 )
 
-// figures are the series, each followed by its ratio to the control.
+// figures returns the series, each followed by its ratio to the control.
 func (g *group) figures() (out []history) {
 	for _, h := range g.series {
 		if out = append(out, h); h.ratio != nil {
@@ -47,7 +49,7 @@ func (g *group) on(h *history) string {
 	return ""
 }
 
-// eventsOf are those of the node of a figure.
+// eventsOf returns the events of the node of a figure.
 func (g *group) eventsOf(h *history) (out []store.Event) {
 	for _, e := range g.events {
 		if e.Node == "" || e.Node == h.Node {
@@ -66,7 +68,7 @@ func (g *group) event(e store.Event) string {
 	return text
 }
 
-// besides puts the same figure of two nodes side by side.
+// besides orders series so that the same figure of two nodes is side by side.
 func besides(a, b history) int {
 	key := func(h history) []string { return []string{h.Scenario, h.Use, h.Device, h.Workload, h.Impl} }
 	return cmp.Or(slices.Compare(key(a), key(b)), cmp.Compare(a.Threads, b.Threads), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Unit, b.Unit))
@@ -79,9 +81,8 @@ const (
 	mostEvents = 500
 )
 
-// drawn are the figures that a page shows, and how many there would be: of many
-// nodes those of which there is something to tell, and of many figures these
-// first.
+// drawn returns the figures that a page draws, and how many there are to draw: in a
+// group of many nodes only the notable ones; of too many figures these first.
 func (g *group) drawn() (drawn []history, of int) {
 	all := g.figures()
 	if g.nodes > mostNodes {
@@ -108,8 +109,8 @@ func groupFile(id string) string { return "group-" + word(id) + ".html" }
 
 const overviewFile = "index.html"
 
-// WriteOverview writes the page that says what changed, and how every group
-// stands at every use.
+// WriteOverview writes the page with what changed, and the state of every group at
+// every use.
 func (t *Tracking) WriteOverview(w io.Writer) error {
 	v := view{Title: "What changed?", Headline: results.Line(t.headline(), table.TextLimit), Sub: results.Line(t.sub()+".", table.TextLimit), Links: t.Links, Filter: "group", Foot: []string{results.Line(t.Tool, 120)}}
 	v.Sections = append(v.Sections, sectionOf("changed", "Changes", "", block{Table: t.changes(t.Report.Findings, true)}))
@@ -178,8 +179,8 @@ func madeBy(h *history) string {
 	return by
 }
 
-// changes has a row for each finding. The page of a group names its nodes, where
-// there are several, in the place of the group.
+// changes has a row for each finding. On the page of a group a column has the nodes,
+// if there are several, instead of the group.
 func (t *Tracking) changes(found []track.Finding, groups bool) table.Table {
 	out := table.Table{ID: "changes", Columns: []table.Column{
 		{Head: "since", Under: "between", Kind: table.Words}, {Head: "group", Kind: table.Words, Limit: 80}, {Head: "figure", Kind: table.Words, Limit: 80}, {Head: "change", Under: "95 % interval"}, {Head: "what", Kind: table.Words}, {Head: "at", Kind: table.Words, Limit: 160}, {Head: "p"}, {Head: "to do", Kind: table.Words},
@@ -230,7 +231,7 @@ type GroupPage struct {
 	g *group
 }
 
-// File is the name to which the overview leads.
+// File is the name of the page, to which the overview links.
 func (p *GroupPage) File() string { return groupFile(p.g.id) }
 
 // Write writes the page.
@@ -372,12 +373,11 @@ func nightData(h *history, levels []chart.Stage, events []chart.Moment) template
 	return template.HTML(`<script type="application/json" class="nights">` + strings.TrimSpace(out.String()) + `</script>`) // #nosec G203 -- the encoder escapes < > & in what is foreign, and JSON is not run
 }
 
-// digits6 is as much of a figure as can be seen: six digits.
+// digits6 rounds to six digits, more than can be seen; what is infinite is absent.
 func digits6(f results.Float) results.Float {
-	x := float64(f)
-	if x == 0 || math.IsNaN(x) || math.IsInf(x, 0) {
-		return results.Float(math.NaN())
+	if math.IsInf(float64(f), 0) {
+		return results.Absent()
 	}
-	k := math.Pow(10, 5-math.Floor(math.Log10(math.Abs(x))))
-	return results.Float(math.Round(x*k) / k)
+	x, _ := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', 6, 64), 64)
+	return results.Float(x)
 }

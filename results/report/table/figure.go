@@ -11,14 +11,14 @@ import (
 
 // The formatter. Every number that a reader sees is written here.
 //
-//   - A figure has the digits that its interval carries: they end at the leading
+//   - A figure has the digits that its interval supports: they end at the leading
 //     digit of the interval's half-width, with two significant digits at least
 //     and six at most. Without an interval there are four.
 //   - Figures of a column share a prefix, see [scaleOf]. The digits are the same
 //     with every prefix: 41.00 MH/s, 0.04100 GH/s.
 //   - Thousands are parted by a thin space that does not break, and a minus is
 //     U+2212. [Exact] has neither: it is for programs.
-//   - ~ stands before what no instrument measured.
+//   - ~ marks a figure that no instrument measured.
 
 // Absent stands for a figure that is not there.
 const Absent = "–"
@@ -103,8 +103,9 @@ func Round(v float64, digits int) string {
 	return t
 }
 
-// PlusMinus is the relative uncertainty of a figure with watts in it, all
-// terms in quadrature; ≥ if some are unknown, empty if it has no budget.
+// PlusMinus prints the relative uncertainty of a figure that contains watts, all
+// terms in quadrature: ±2.1 %, or ≥2.1 % if a term is unknown. It is empty without
+// a budget.
 func PlusMinus(m results.Figure) string {
 	switch b := m.Budget; {
 	case b == nil || b.Quadrature.IsAbsent():
@@ -116,8 +117,8 @@ func PlusMinus(m results.Figure) string {
 	}
 }
 
-// Shape is how a unit is written: after Factor is applied, with prefixes for
-// the powers of ten from Min to Max. Values from Least to Most take none.
+// Shape is how a unit is written: a value is multiplied by Factor, then prefixes
+// for the powers of ten from Min to Max apply. Values from Least to Most take none.
 type Shape struct {
 	Factor      float64
 	Symbol      string
@@ -172,8 +173,8 @@ var prefixes = map[int]string{
 	-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E", 21: "Z",
 }
 
-// scale is a unit with a prefix; or none that fits, then numbers are written
-// with powers of ten.
+// scale is a unit with a prefix. If none fits, numbers are written with powers of
+// ten.
 type scale struct {
 	Shape
 	unit   results.Unit
@@ -181,9 +182,9 @@ type scale struct {
 	powers bool
 }
 
-// scaleOf is the scale that figures of one unit share: the largest of their own
-// with which the most of them lie between 0.1 and 10 000. Figures that it cannot
-// show (see fits) keep a scale of their own.
+// scaleOf picks the scale that figures of one unit share: of their own scales the
+// one with which most of them lie between 0.1 and 10 000, and the largest of those
+// if there are several. Figures that it cannot show (see fits) keep their own.
 func scaleOf(figures ...results.Figure) (best scale) {
 	most, tried := -1, uint64(0) // powers of ten, from 10⁻³²
 	for _, m := range figures {
@@ -209,13 +210,13 @@ func scaleOf(figures ...results.Figure) (best scale) {
 }
 
 // fits reports whether a figure is legible with the scale: in a column of
-// megahashes neither a terahash nor a hash is.
+// megahashes neither one terahash nor one hash is.
 func (s scale) fits(m results.Figure) bool {
 	x, own := s.size(m), ownScale(m)
 	return own == s || !s.powers && !own.powers && (x == 0 || x >= 1e-3 && x < 1e6)
 }
 
-// size is what decides on the prefix of a figure.
+// size is the magnitude that decides on the prefix of a figure.
 func (s scale) size(m results.Figure) float64 { return s.read(m).size / math.Pow10(s.exp) }
 
 // symbolOf is the unit that follows the number of m.
@@ -234,12 +235,12 @@ type reading struct {
 	v, lo, hi   float64
 	size        float64 // what the prefix is for
 	half        float64 // of the interval
-	wide        bool    // the interval is wider than the value and does not reach zero
+	wide        bool    // the interval is wider than the value and excludes zero
 	least, most float64 // of the bounds' magnitudes
 }
 
-// read takes the size of the value; or, where the interval is wider than that
-// and reaches zero, of the larger bound.
+// read reads a figure. Its size is that of the value or, where the interval is
+// wider than the value and includes zero, of the larger bound.
 func (s Shape) read(m results.Figure) (r reading) {
 	r.v, r.lo, r.hi = float64(m.Value)*s.Factor, float64(m.Low)*s.Factor, float64(m.High)*s.Factor
 	for _, bound := range []*float64{&r.lo, &r.hi} {
@@ -263,11 +264,11 @@ func (r reading) reach() float64 {
 	return 0
 }
 
-// decimals of a figure in the unit of its shape: less than none where the tens
-// are not known. What the interval tells from zero is never printed as zero.
+// decimals of a figure in the unit of its shape; negative where not even the units
+// are known. A value whose interval excludes zero is never printed as zero.
 func (r reading) decimals() int {
 	half := r.half
-	if r.wide { // two digits of the value, and one of the lesser bound
+	if r.wide { // two digits of the value, one of the smaller bound
 		half = min(r.size, r.least)
 	}
 	if r.size == 0 {
@@ -345,20 +346,20 @@ func (s scale) print(m results.Figure) (value, interval string) {
 	return value, interval
 }
 
-// rounded is v to so many decimals, which may be less than none.
+// rounded rounds v to so many decimals, which may be negative.
 func rounded(v float64, decimals int) float64 {
 	r, _ := strconv.ParseFloat(digits(v, decimals), 64)
 	return r * math.Pow10(max(0, -decimals))
 }
 
-// digits writes v to so many decimals, in units of the last of them where that
-// is before the point.
+// digits writes v to so many decimals. Negative ones drop digits before the point:
+// 12345 to -2 is 123.
 func digits(v float64, decimals int) string {
 	return strconv.FormatFloat(v/math.Pow10(max(0, -decimals)), 'f', max(0, decimals), 64)
 }
 
-// fixed writes v to so many decimals, which may be less than none, with the
-// point moved by exp places: the digits are the same wherever it stands.
+// fixed writes v to so many decimals, which may be negative, with the point moved
+// exp places to the left: the digits do not depend on the prefix.
 func fixed(v float64, decimals, exp int) string {
 	n := strings.TrimLeft(strings.Replace(digits(v, decimals), ".", "", 1), "-0")
 	switch behind := decimals + exp; {

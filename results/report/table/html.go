@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 )
 
@@ -10,17 +11,17 @@ import (
 // browser shows no more in time.
 const MostListed = 5000
 
-// HTML returns the table, its list and its notes, without the title, for a page
-// with a stylesheet of its own. Numbers can be sorted by data-sort, and a cell
-// that is the figure of an explanation names it in data-figure.
+// HTML returns the table, its list and its notes, without the title. A number is
+// in data-sort with every digit, and what perwatt explain takes in data-figure.
 func (t Table) HTML() template.HTML {
 	var out strings.Builder
+	t.Notes = slices.Clip(t.Notes)
 	if n := len(t.Rows); n > MostListed {
-		t.Notes = append(t.Notes[:len(t.Notes):len(t.Notes)], fmt.Sprintf("The first %d of %d rows: perwatt show, compare and track with --format csv or json have all of them.", MostListed, n))
+		t.Notes = append(t.Notes, fmt.Sprintf("The first %d of %d rows: perwatt show, compare and track with --format csv or json have all of them.", MostListed, n))
 		t.Rows = t.Rows[:MostListed]
 	}
 	if n := len(t.Items); n > MostListed {
-		t.Notes = append(t.Notes[:len(t.Notes):len(t.Notes)], fmt.Sprintf("The first %d of %d.", MostListed, n))
+		t.Notes = append(t.Notes, fmt.Sprintf("The first %d of %d.", MostListed, n))
 		t.Items = t.Items[:MostListed]
 	}
 	columns, notes := t.layout()

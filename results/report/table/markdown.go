@@ -75,8 +75,8 @@ func (t *Table) markdown(out *bytes.Buffer) {
 	}
 }
 
-// escaped writes text that GitHub shows as it is: no table cell ends, no code
-// span, emphasis, strike-through, link, mention, formula or tag begins.
+// escaped escapes text so that GitHub shows it as it is: it ends no table cell and
+// begins no code span, emphasis, strike-through, link, mention, formula or tag.
 var escaped = strings.NewReplacer(
 	"&", "&amp;", "<", "&lt;", ">", "&gt;", "@", "&#64;",
 	`\`, `\\`, "`", "\\`", "|", `\|`, "*", `\*`, "_", `\_`, "~", `\~`, "](", `]\(`, "#", `\#`, "!", `\!`, "$", `\$`, "://", `\://`, "www.", `www\.`,

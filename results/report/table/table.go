@@ -1,10 +1,10 @@
-// Package table is what every view of perwatt is made of: tables whose cells
-// are figures, texts, numbers and times until a writer prints them.
+// Package table is the table model behind every view of perwatt: cells stay
+// figures, texts, numbers and times until a writer prints them.
 //
 // A view fills in a [Table], or a [Page] of them. The package chooses scales
-// and digits, makes foreign text harmless, lays out, and writes text,
-// Markdown, HTML and CSV. It computes nothing, and it reads nothing back: what
-// it prints is final. The same table gives the same bytes, whatever the locale.
+// and digits, cleans foreign text, lays out, and writes text, Markdown, HTML and
+// CSV. It derives no figure and parses nothing. The same table gives the same
+// bytes, whatever the locale.
 package table
 
 import (
@@ -24,7 +24,7 @@ import (
 type Page struct {
 	Title  []string // segments, of which the first is the name
 	State  string   // the last segment
-	Whole  bool     // nothing is missing: the state is good news
+	Whole  bool     // nothing is missing: the state is not highlighted
 	Tables []Table
 	Foot   []string // lines to copy
 }
@@ -43,8 +43,8 @@ type Table struct {
 	Columns []Column
 	Rows    [][]Cell
 	Counts  bool // a column n has the number of windows behind the figures of each row
-	Bare    bool // CSV has no heads: these rows follow others
-	WattsAt bool // a column says where the watts of each row were counted, and how
+	Bare    bool // CSV has no heads: the rows follow those of another table
+	WattsAt bool // a column has the boundary, origin and grade of the watts of each row
 	Items   []Item
 	Notes   []string // the reasons of figures follow them
 }
@@ -69,13 +69,13 @@ func (t *Table) Intervals() (some, all bool) {
 	return some, all
 }
 
-// Item is a line of a list: what it is about, and the rest.
+// Item is a line of a list: its subject and what there is to say of it.
 type Item struct{ About, Text string }
 
 // Add adds an item.
 func (t *Table) Add(about, text string) { t.Items = append(t.Items, Item{about, text}) }
 
-// Tone is how a table is to be taken.
+// Tone is the severity of a table: it colours the title.
 type Tone int
 
 // The tones.
@@ -87,10 +87,10 @@ const (
 
 // Column is one quantity over all rows.
 type Column struct {
-	Head, Under string // the unit follows what stands under the head
+	Head, Under string // Under stands below Head; the unit is appended to one of them
 	Kind        Kind
 	Limit       int  // runes of a text; 0 means 24 of a name and 400 of others
-	With        bool // the next column belongs beside it
+	With        bool // the next column is never parted from it
 }
 
 // Kind says how a column is laid out.
@@ -101,27 +101,26 @@ const (
 	Value  Kind = iota // flush right
 	Words              // flush left
 	Name               // tells the rows apart: repeated where a table is broken
-	source             // of the watts: repeated beside figures that rest on them
+	source             // of the watts: repeated beside the figures that contain watts
 )
 
 func (k Kind) left() bool { return k != Value }
 
-// The most of a name, of a sentence and of a list that is printed.
+// What is printed at most.
 const (
-	NameLimit = 24
-	TextLimit = 400
-	ListLimit = 40
+	NameLimit = 24  // runes of a name
+	TextLimit = 400 // runes of a sentence
+	ListLimit = 40  // items of a list
 )
 
-// Cell is one place of a table: nil where there is nothing, or one of the types
-// of this package.
+// Cell is one of the types below, or nil where there is nothing.
 type Cell interface{ cell() }
 
 // Figure is a measured or derived figure. Its interval stands under it, and
 // the reason of one that is absent in a note.
 type Figure struct {
 	results.Figure
-	ID string // by which it can be explained
+	ID string // that perwatt explain takes
 }
 
 // Text is a name, a verdict or a sentence, with another under it if need be. In
@@ -170,7 +169,7 @@ func Limited(items []Item) []Item {
 	return items
 }
 
-// items are those of the list, cleaned.
+// items returns the list, cleaned.
 func (t *Table) items() []Item {
 	out := make([]Item, len(t.Items))
 	for i, it := range t.Items {
@@ -179,7 +178,7 @@ func (t *Table) items() []Item {
 	return out
 }
 
-// segments are those of the title and the state, cleaned.
+// segments returns those of the title and then the state, cleaned.
 func (p *Page) segments() (out []string) {
 	for _, s := range p.Title {
 		out = append(out, results.Line(s, 160))
@@ -194,7 +193,7 @@ func (p *Page) segments() (out []string) {
 type laid struct {
 	Column
 	unit    string // of all figures in it
-	powered bool   // a figure of it rests on watts
+	powered bool   // some of its figures contain watts
 	head    printed
 	cells   []printed
 }
@@ -208,7 +207,8 @@ type printed struct {
 	chart        Chart
 }
 
-// layout prints the cells of a table, and the notes that they ask for.
+// layout prints the cells of a table, and returns its notes followed by the
+// reasons of its figures.
 func (t *Table) layout() (columns []laid, notes []string) {
 	var marks []string
 	note := func(why string) string {
@@ -250,7 +250,7 @@ func (t *Table) layout() (columns []laid, notes []string) {
 			l.unit = s.symbol()
 		}
 		l.head = printed{value: c.Head, under: c.Under}
-		switch { // the unit widens neither line if that can be
+		switch { // where the unit does not widen the column, if it can
 		case l.unit == c.Head:
 		case c.Under == "" || len(c.Under) < len(c.Head):
 			l.head.under = joined(", ", c.Under, l.unit)

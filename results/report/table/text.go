@@ -185,8 +185,8 @@ func wrapped(s string, first, rest int) []string {
 	return lines
 }
 
-// broken divides columns over as many tables as the width asks for. The names
-// are in each, and the source of the watts in each that rests on them.
+// broken divides columns over as many tables as the width needs. Each has the
+// names, and the source of the watts if it has figures that contain watts.
 func (w printer) broken(columns []laid) [][]laid {
 	var names []laid
 	var src *laid
