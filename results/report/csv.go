@@ -13,7 +13,7 @@ func values(rec *results.Record) table.Table {
 	t := table.Table{Columns: table.Named(
 		"record", "node", "scenario", "use", "device", "role", "workload", "impl", "threads", "metric", "value", "low", "high", "unit", "n", "boundary", "origin", "grade", "instrument", "uncertainty", "why",
 	)}
-	put := func(r results.Row, metric string, m results.Figure) {
+	put := func(r results.RowKey, metric string, m results.Figure) {
 		quadrature := results.Absent()
 		if m.Budget != nil {
 			quadrature = m.Budget.Quadrature
@@ -24,16 +24,15 @@ func values(rec *results.Record) table.Table {
 	s := rec.Summary
 	for _, r := range s.Rows {
 		for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {
-			put(r, name, r.Metrics[name])
+			put(r.RowKey, name, r.Metrics[name])
 		}
 	}
 	for _, y := range s.Yields {
-		r := results.Row{RowKey: y.RowKey}
-		put(r, "per_kwh", y.PerKWh)
-		put(r, "net_per_kwh", y.Net)
+		put(y.RowKey, "per_kwh", y.PerKWh)
+		put(y.RowKey, "net_per_kwh", y.Net)
 	}
 	if m := s.CoRunCost; m != nil {
-		r := results.Row{RowKey: results.RowKey{Scenario: "mullet"}}
+		r := results.RowKey{Scenario: "mullet"}
 		put(r, "co_run_training_kept", m.TrainingKept)
 		put(r, "co_run_hashes_gained", m.HashesGained)
 		put(r, "co_run_extra_power", m.ExtraPower)
@@ -41,7 +40,7 @@ func values(rec *results.Record) table.Table {
 		put(r, "co_run_energy_per_work", m.EnergyPer)
 	}
 	for _, x := range s.Exchange {
-		put(results.Row{RowKey: results.RowKey{Scenario: x.Scenario, Use: "training", Device: x.Device}}, "hashes_per_sample", x.HashesPerSample)
+		put(results.RowKey{Scenario: x.Scenario, Use: "training", Device: x.Device}, "hashes_per_sample", x.HashesPerSample)
 	}
 	return t
 }

@@ -137,27 +137,28 @@ func figures(rec *results.Record) table.Table {
 		{results.Throughput, "throughput", ""}, {results.Power, "power", "gross"}, {results.NetPower, "net power", "above idle"},
 		{results.WorkPerEnergy, "per joule", ""}, {results.EnergyPerWork, "energy per work", ""},
 	}
-	if slices.ContainsFunc(rows, func(r results.Row) bool {
-		m := metricOf(r, results.Power)
-		return m != nil && m.Origin != ""
-	}) {
-		t, _ := metrics("", rows, true, columns...)
-		t.Notes = append(intervals(&t), instrument(rec)...)
-		if slices.ContainsFunc(rows, func(r results.Row) bool { return r.Role != results.Alone }) {
-			t.Notes = append(t.Notes, "Uses that share a scenario are each charged the energy of the whole node.")
+	watts, why := false, ""
+	for _, r := range rows {
+		if m := metricOf(r, results.Power); m != nil {
+			if watts = watts || m.Origin != ""; r.Use != "idle" {
+				why = cmp.Or(why, results.Line(m.Why, table.TextLimit))
+			}
 		}
+	}
+	if !watts {
+		columns = columns[:1]
+		rows = slices.DeleteFunc(slices.Clone(rows), func(r results.Row) bool { return r.Use == "idle" }) // it has no throughput
+	}
+	t, _ := metrics("", rows, true, columns...)
+	t.Notes = intervals(&t)
+	if !watts {
+		t.Notes = append(t.Notes, "No watts, and nothing per watt: "+cmp.Or(why, "the record does not say why")+".")
 		return t
 	}
-	rows = slices.DeleteFunc(slices.Clone(rows), func(r results.Row) bool { return r.Use == "idle" }) // it has nothing to show
-	t, _ := metrics("", rows, true, columns[0])
-	why := "the record does not say why"
-	for _, r := range rows {
-		if m := metricOf(r, results.Power); m != nil && m.Why != "" {
-			why = results.Line(m.Why, table.TextLimit)
-			break
-		}
+	t.Notes = append(t.Notes, instrument(rec)...)
+	if slices.ContainsFunc(rows, func(r results.Row) bool { return r.Role != results.Alone }) {
+		t.Notes = append(t.Notes, "Uses that share a scenario are each charged the energy of the whole node.")
 	}
-	t.Notes = append(intervals(&t), "No watts, and nothing per watt: "+why+".")
 	return t
 }
 

@@ -83,10 +83,6 @@ func (w printer) paint(code, s string) string {
 
 // title joins the segments, breaking between them.
 func (w printer) title(p *Page) {
-	tone := bold
-	if !p.Whole {
-		tone = red
-	}
 	at := 0
 	segments := p.segments()
 	for i, s := range segments {
@@ -101,18 +97,17 @@ func (w printer) title(p *Page) {
 			at += 3
 		}
 		code := ""
-		switch i {
-		case 0:
+		switch {
+		case i == 0 || i == len(segments)-1 && p.Whole:
 			code = bold
-		case len(segments) - 1:
-			code = tone
+		case i == len(segments)-1:
+			code = red
 		}
-		for j, line := range wrapped(s, w.width, w.width) {
-			if j > 0 {
-				w.out.WriteByte('\n')
-			}
-			w.out.WriteString(w.paint(code, line))
+		lines := wrapped(s, w.width, w.width)
+		for j := range lines {
+			lines[j] = w.paint(code, lines[j])
 		}
+		w.out.WriteString(strings.Join(lines, "\n"))
 		at += n
 	}
 	w.out.WriteByte('\n')
