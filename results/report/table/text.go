@@ -3,9 +3,9 @@ package table
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 
-	pretty "github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/perwatt/perwatt/results"
@@ -244,46 +244,40 @@ func (c laid) width() int {
 	return n
 }
 
+// grid prints columns side by side: heads, a rule, and rows of one or two lines.
 func (w printer) grid(columns []laid) {
-	t := pretty.NewWriter()
-	style := pretty.StyleLight
-	style.Options = pretty.Options{SeparateHeader: true}
-	style.Format.Header = text.FormatDefault
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", strings.Repeat(" ", columnGap)
-	t.SetStyle(style)
-
-	var head pretty.Row
-	var configs []pretty.ColumnConfig
-	for i, c := range columns {
-		align := text.AlignRight
-		if c.Kind.left() {
-			align = text.AlignLeft
-		}
-		configs = append(configs, pretty.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align, VAlign: text.VAlignTop})
-		head = append(head, w.cell(c.head, bold))
+	widths, rule := make([]int, len(columns)), -columnGap
+	for j, c := range columns {
+		widths[j] = c.width()
+		rule += widths[j] + columnGap
 	}
-	t.SetColumnConfigs(configs)
-	t.AppendHeader(head)
+	line := func(code string, of func(laid) string) {
+		pad := 0 // written before the next text only: no line ends in spaces
+		for j, c := range columns {
+			s := of(c)
+			gap := widths[j] - text.StringWidth(s)
+			switch {
+			case s == "":
+				pad += gap + columnGap
+			case c.Kind.left():
+				w.out.WriteString(strings.Repeat(" ", pad) + w.paint(code, s))
+				pad = gap + columnGap
+			default:
+				w.out.WriteString(strings.Repeat(" ", pad+gap) + w.paint(code, s))
+				pad = columnGap
+			}
+		}
+		w.out.WriteByte('\n')
+	}
+	row := func(code string, of func(laid) printed) {
+		line(code, func(c laid) string { return of(c).value })
+		if slices.ContainsFunc(columns, func(c laid) bool { return of(c).under != "" }) {
+			line(dim, func(c laid) string { return of(c).under })
+		}
+	}
+	row(bold, func(c laid) printed { return c.head })
+	w.out.WriteString(strings.Repeat("─", rule) + "\n")
 	for i := range columns[0].cells {
-		var row pretty.Row
-		for _, c := range columns {
-			row = append(row, w.cell(c.cells[i], ""))
-		}
-		t.AppendRow(row)
+		row("", func(c laid) printed { return c.cells[i] })
 	}
-	for line := range strings.Lines(t.Render()) {
-		line = strings.TrimRight(line, " \n")
-		if strings.Trim(line, "─") == "" { // the rule goes as far as the figures
-			line = strings.TrimSuffix(line, strings.Repeat("─", columnGap))
-		}
-		w.out.WriteString(line + "\n")
-	}
-}
-
-func (w printer) cell(c printed, code string) string {
-	s := w.paint(code, c.value)
-	if c.under != "" {
-		s += "\n" + w.paint(dim, c.under)
-	}
-	return s
 }
