@@ -19,7 +19,9 @@ import (
 // known, to w in a format of every page or as CSV. The bench form of a comparison is
 // that of its records, [WriteBench]; its JSON form is itself.
 func WriteComparison(w io.Writer, format Format, p Page, opt Options) error {
-	return write(w, format, "a comparison", comparisonPage(p), opt, map[Format]func(io.Writer) error{CSV: comparedValues(p).WriteCSV})
+	return write(w, format, "a comparison", func() *table.Page { return comparisonPage(p) }, opt, map[Format]func(io.Writer) error{
+		CSV: func(w io.Writer) error { return comparedValues(p).WriteCSV(w) },
+	})
 }
 
 // WriteBench prints the windows of several records as Go benchmark lines.

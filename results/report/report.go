@@ -67,21 +67,22 @@ type Options struct {
 
 // Write prints rec to w in the given format.
 func Write(w io.Writer, format Format, rec *results.Record, opt Options) error {
-	return write(w, format, "record "+results.Line(rec.ID, 40), recordPage(rec, opt), opt, map[Format]func(io.Writer) error{
-		CSV: values(rec).WriteCSV, Bench: func(w io.Writer) error { return newBenchWriter(w).write(rec) },
+	return write(w, format, "record "+results.Line(rec.ID, 40), func() *table.Page { return recordPage(rec, opt) }, opt, map[Format]func(io.Writer) error{
+		CSV: func(w io.Writer) error { return values(rec).WriteCSV(w) }, Bench: func(w io.Writer) error { return newBenchWriter(w).write(rec) },
 	})
 }
 
 // write writes a page in one of its formats, or what stands for it in another.
 // Nothing is written if that fails or there is no such form.
-func write(w io.Writer, format Format, what string, page *table.Page, opt Options, others map[Format]func(io.Writer) error) error {
+func write(w io.Writer, format Format, what string, page func() *table.Page, opt Options, others map[Format]func(io.Writer) error) error {
 	var out bytes.Buffer
-	known, err := page.Write(&out, format, table.Terminal{Width: opt.Width, Color: opt.Color})
+	var err error
 	if other := others[format]; other != nil {
-		known, err = true, other(&out)
-	}
-	if !known {
+		err = other(&out)
+	} else if !slices.Contains(table.Formats(), format) {
 		err = fmt.Errorf("there is no such form here")
+	} else {
+		_, err = page().Write(&out, format, table.Terminal{Width: opt.Width, Color: opt.Color})
 	}
 	if err == nil {
 		_, err = w.Write(out.Bytes())

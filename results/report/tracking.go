@@ -417,7 +417,7 @@ const since = track.Horizon
 // WriteTracking prints what changed. Old findings, of more than 40 nights ago,
 // have a line each. The CSV was written as the groups came, see [Tracking].
 func WriteTracking(w io.Writer, format Format, t *Tracking, opt Options) error {
-	return write(w, format, "what changed", t.page(), opt, map[Format]func(io.Writer) error{
+	return write(w, format, "what changed", t.page, opt, map[Format]func(io.Writer) error{
 		JSON: t.json, CSV: func(io.Writer) error { return nil }, Bench: t.bench, GitHub: t.github, JUnit: t.junit, Prometheus: t.prometheus,
 	})
 }
