@@ -227,9 +227,13 @@ func traceCharts(p Page) (out []picture) {
 
 // slopes sums the power of the primary meter's channels over a run.
 func slopes(run *results.Run, head *results.PrimaryMeter, t0 float64) (out []chart.Sample) {
+	traces := make(map[results.TraceKey]*results.Trace, len(run.Traces)) // a search a channel takes long in a hostile record
+	for i := range run.Traces {
+		traces[run.Traces[i].Key] = &run.Traces[i]
+	}
 	sums := map[float64]float64{}
 	for _, name := range head.Channels {
-		tr := run.Trace(results.MeterKey(head.Meter, name))
+		tr := traces[results.MeterKey(head.Meter, name)]
 		if tr == nil {
 			return nil
 		}
