@@ -33,7 +33,7 @@ type ClaimRow struct {
 	Boundary      Boundary     `json:"boundary,omitempty"` // of Power, as in [SelfReportedField]
 	Origin        Origin       `json:"origin,omitempty"`
 	EnergyPerWork SelfReported `json:"energy_per_work"` // J/hash: Power over Rate
-	Temperature   SelfReported `json:"temperature"`     // K, at the end: the first that it says
+	Temperature   SelfReported `json:"temperature"`     // K, at the end: the first that it reports
 
 	Answers int `json:"answers"` // given, of
 	Asked   int `json:"asked"`
@@ -52,7 +52,7 @@ const (
 	forgets     = 3    // averaging times after which earlier values weigh 5 % or less
 )
 
-// claims summarises what the devices said in each good run.
+// claims summarises what the devices reported in each good run.
 func (d *deriver) claims() (rows []ClaimRow) {
 	type use struct {
 		run  *indexedRun

@@ -318,7 +318,7 @@ var (
 )
 
 // decode consumes a value of the type of v and stores it there. null is an
-// absent Float or Said and nothing else.
+// absent Float or SelfReported and nothing else.
 func (x *text) decode(v reflect.Value) error {
 	switch v.Type() {
 	case floatType:
@@ -441,7 +441,7 @@ func (x *text) decodeStruct(v reflect.Value) error {
 	return nil
 }
 
-// writable says whether t has a year of four digits, as RFC 3339 asks.
+// writable reports whether t has a year of four digits, as RFC 3339 requires.
 func writable(t time.Time) bool {
 	y := t.UTC().Year()
 	return 0 <= y && y <= 9999
@@ -456,7 +456,13 @@ func (x *text) figure() (Float, error) {
 		_, err := x.ReadToken()
 		return Absent(), x.syntax(err)
 	}
-	f, err := x.float()
+	v, err := x.scalar('0', "a number")
+	if err != nil {
+		return 0, err
+	}
+	var n number
+	n.scan(v)
+	f, err := x.float(&n)
 	return Float(f), err
 }
 

@@ -12,7 +12,7 @@ const (
 	steadySlope   = 0.01 // and change along the fitted line ÷ mean
 	maxClockStep  = 0.5  // s, of UTC against the monotonic clock from one sample to the next, or between two runs
 	confidence    = 0.95
-	fewReadings   = 5 // in a window: fewer say little of what the load did between them
+	fewReadings   = 5 // in a window: with fewer, much of what the load does between them is missed
 
 	// The fewest windows that give an interval. The order statistics of a median
 	// need six; with fewer, the interval of a quotient of sums would cover the

@@ -33,7 +33,7 @@ import (
 // holds the long-run figure in at least 95 % of all sessions where windows owe
 // each other nothing, skewed ones included. It falls short where six to twenty
 // windows cannot know: of windows of which one in four is slow, ten have no
-// slow one among them 6 times in 100, and then nothing tells of it (82 % at
+// slow one among them 6 times in 100, and then nothing shows it (82 % at
 // n = 6, 94 % at 10); of windows that resemble their neighbours by 0.5 it
 // holds 85 % at n = 6 and 94 % at 60.
 //
@@ -47,7 +47,7 @@ import (
 type Pair struct{ Num, Den float64 }
 
 // Estimate is a positive figure and the variance of its logarithm, which is
-// known with so many degrees of freedom; NaN where there is too little to say.
+// known with so many degrees of freedom; NaN where there are too few windows.
 type Estimate struct{ Value, Variance, Freedom float64 }
 
 // Quotient returns ΣNum ÷ ΣDen over the windows of one session, in the order

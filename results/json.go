@@ -258,14 +258,9 @@ func (x *text) str() (string, error) {
 	return unquote(v), nil
 }
 
-// float consumes a number, which a float64 must be able to hold.
-func (x *text) float() (float64, error) {
-	v, err := x.scalar('0', "a number")
-	if err != nil {
-		return 0, err
-	}
-	var n number
-	n.scan(v)
+// float returns the value of the number read last, which a float64 must be able to
+// hold.
+func (x *text) float(n *number) (float64, error) {
 	f, ok := n.value()
 	if !ok {
 		return 0, x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
@@ -321,7 +316,7 @@ type number struct {
 	lit  []byte
 	null bool
 	// Most numbers of a record are plain: a decimal of at most 15 digits. Then
-	// digits holds all of them, and scale says how many follow the point.
+	// digits holds all of them, and scale is how many follow the point.
 	plain  bool
 	digits uint64
 	scale  int
@@ -329,8 +324,8 @@ type number struct {
 
 var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
-// scan reads the number or null that b begins with, and says whether there is
-// one. What follows it is not looked at.
+// scan reads the number or null that b begins with, and reports whether there is
+// one. It does not look at what follows.
 func (n *number) scan(b []byte) bool {
 	*n = number{}
 	i, count := 0, 0
@@ -391,8 +386,8 @@ func (n *number) value() (f float64, ok bool) {
 	return f, true
 }
 
-// canonical says that n is written as RFC 8785 writes it. It may say false of
-// one that is. A decimal of up to 15 digits is the shortest that reads back as
+// canonical reports whether n is written as RFC 8785 writes it. It may be false
+// for a number that is. A decimal of up to 15 digits is the shortest that reads back as
 // the same float64.
 func (n *number) canonical() bool {
 	switch {
@@ -423,9 +418,9 @@ func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
 	if err != nil || !n.scan(v) || n.canonical() {
 		return append(out, v...), x.syntax(err)
 	}
-	f, ok := n.value()
-	if !ok {
-		return out, x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
+	f, err := x.float(&n)
+	if err != nil {
+		return out, err
 	}
 	start := len(out)
 	if out = appendFloat(out, f); !bytes.Equal(out[start:], n.lit) {

@@ -87,8 +87,8 @@ func (d *deriver) coverages() []Coverage {
 	}
 	for i := range d.rec.Meters {
 		m := &d.rec.Meters[i]
-		c := Coverage{Meter: m.Name, Interval: Absent(), Longest: Absent(), Share: Absent(), RoundTrip: Absent(), ClockOffset: Absent(), Readings: math.MaxInt}
-		var gaps, trips, offsets []float64
+		c := Coverage{Meter: m.Name, Interval: Absent(), Longest: Absent(), Share: Absent(), RoundTrip: Absent(), Readings: math.MaxInt}
+		var gaps []float64
 		var stretches []stretch
 		total := 0.0
 		h, ok := totals[m.Name]
@@ -113,16 +113,6 @@ func (d *deriver) coverages() []Coverage {
 				stretches = append(stretches, between...)
 			}
 		}
-		for _, r := range d.good {
-			if tr := r.Trace(TraceKey{Kind: TraceRoundTrip, Meter: m.Name}); tr != nil {
-				r.spend(len(tr.V))
-				trips = append(trips, floats(tr.V)...)
-			}
-			if tr := r.Trace(TraceKey{Kind: TraceClockOffset, Meter: m.Name}); tr != nil {
-				r.spend(len(tr.V))
-				offsets = append(offsets, floats(tr.V)...)
-			}
-		}
 		if len(gaps) > 0 {
 			median, _, _ := MedianInterval(gaps)
 			c.Interval, c.Longest = Float(median), Float(slices.Max(gaps))
@@ -137,13 +127,11 @@ func (d *deriver) coverages() []Coverage {
 		if len(d.good) == 0 {
 			c.Readings = 0
 		}
-		if len(trips) > 0 {
+		if trips := d.samples(TraceKey{Kind: TraceRoundTrip, Meter: m.Name}); len(trips) > 0 {
 			c.RoundTrip = Float(slices.Max(trips))
 		}
-		if len(offsets) > 0 {
-			median, _, _ := MedianInterval(offsets)
-			c.ClockOffset = Float(median)
-		}
+		offset, _, _ := MedianInterval(d.samples(TraceKey{Kind: TraceClockOffset, Meter: m.Name}))
+		c.ClockOffset = Float(offset)
 		out = append(out, c)
 	}
 	return out
@@ -172,10 +160,18 @@ func (tr *Trace) between(a, b float64) (spans []stretch, inside int) {
 	return spans, inside
 }
 
-func floats(fs []Float) (out []float64) {
-	for _, f := range fs {
-		if !f.IsAbsent() {
-			out = append(out, float64(f))
+// samples lists the values of a trace in all good runs, without the gaps.
+func (d *deriver) samples(key TraceKey) (out []float64) {
+	for _, r := range d.good {
+		tr := r.Trace(key)
+		if tr == nil {
+			continue
+		}
+		r.spend(len(tr.V))
+		for _, v := range tr.V {
+			if !v.IsAbsent() {
+				out = append(out, float64(v))
+			}
 		}
 	}
 	return out

@@ -18,7 +18,8 @@ import (
 
 // SchemaVersion is the version of the record format written here. Readers
 // accept every version up to it and tolerate unknown fields. The summary of an
-// earlier version is of other definitions, and is made again of the traces.
+// earlier version follows other definitions, and is computed again from the
+// traces.
 const SchemaVersion = 2
 
 // Record is one session on one node.
@@ -40,7 +41,7 @@ type Record struct {
 	Digest      Digest       `json:"digest"`
 }
 
-// State says how far a session came.
+// State is how far a session came.
 type State string
 
 const (
@@ -324,7 +325,7 @@ type Run struct {
 	Phases   []Phase `json:"phases"`
 	Traces   []Trace `json:"traces"`
 	Checks   []Check `json:"checks"`
-	Claims   []Claim `json:"claims,omitempty"` // what devices say of themselves: never ranked
+	Claims   []Claim `json:"claims,omitempty"` // what devices report of themselves: never ranked
 	Status   Status  `json:"status"`
 	Error    string  `json:"error,omitempty"`
 }
@@ -446,8 +447,8 @@ type Summary struct {
 	PrimaryMeter *PrimaryMeter `json:"primary_meter,omitempty"`
 	Meters       []MeterRow    `json:"meters"`           // the power of each scenario at every meter
 	Coverage     []Coverage    `json:"coverage"`         // how each meter was read
-	Claims       []ClaimRow    `json:"claims,omitempty"` // what devices say of themselves: never ranked
-	Flags        []Warning     `json:"flags"`            // doubts found in the traces and the claims, run by run
+	Claims       []ClaimRow    `json:"claims,omitempty"` // what devices report of themselves: never ranked
+	Flags        []Warning     `json:"flags"`            // warnings that follow from the traces and the claims, run by run
 	Validity     Validity      `json:"validity"`
 
 	windows []*Window // see [Summary.Windows]

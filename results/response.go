@@ -8,7 +8,7 @@ import (
 // LoadStep is the result of a step of the load.
 type LoadStep struct {
 	// Busy is the share of all CPU time that was used while this machine was
-	// to be idle, 0 to 1: what else ran. Null if the system does not say.
+	// to be idle, 0 to 1: what else ran. Null if the system does not report it.
 	Busy     Float      `json:"busy"`
 	Channels []Response `json:"channels"`
 }

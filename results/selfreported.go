@@ -11,7 +11,7 @@ type SelfReported struct {
 	said   bool
 }
 
-// SelfReport returns what was said. Infinities and NaN say nothing.
+// SelfReport makes a reported number. Infinities and NaN count as none.
 func SelfReport(number float64) SelfReported {
 	if math.IsNaN(number) || math.IsInf(number, 0) {
 		return SelfReported{}
@@ -19,15 +19,15 @@ func SelfReport(number float64) SelfReported {
 	return SelfReported{number, true}
 }
 
-// IsAbsent reports whether nothing was said.
+// IsAbsent reports whether there is no number.
 func (s SelfReported) IsAbsent() bool { return !s.said }
 
 // Print returns the number as write formats it; write gets NaN if nothing was
 // reported.
 func (s SelfReported) Print(write func(Float) string) string { return write(s.float()) }
 
-// Against is what was said, divided by what was measured in the same unit: 1
-// of a device that is right. It is absent unless both are there and the
+// Against is the reported number ÷ what was measured in the same unit: 1 for a
+// device that is right. It is absent unless both are there and the
 // measured one is above 0.
 func (s SelfReported) Against(measured Float) Float {
 	if !(measured > 0) {
@@ -44,10 +44,10 @@ func finite(f Float) Float {
 	return f
 }
 
-// MarshalJSON writes the number as [Float] does; null if nothing was said.
+// MarshalJSON writes the number as [Float] does; null for none.
 func (s SelfReported) MarshalJSON() ([]byte, error) { return s.float().MarshalJSON() }
 
-// UnmarshalJSON reads a number, or null as nothing said.
+// UnmarshalJSON reads a number, or null for none.
 func (s *SelfReported) UnmarshalJSON(b []byte) error {
 	var f Float
 	err := f.UnmarshalJSON(b)
@@ -82,19 +82,19 @@ type SelfReportedSample struct {
 	Slack   Float               `json:"slack"`             // s, half the round trip
 	Mode    string              `json:"mode,omitempty"`    // of work, as the device calls it
 	Figures []SelfReportedField `json:"figures"`           // of each quantity, the one to quote comes first
-	Refused []string            `json:"refused,omitempty"` // what it said and what means nothing, each by name; or why it said nothing
+	Refused []string            `json:"refused,omitempty"` // reported values that are not usable, each by name; or why there was no answer
 }
 
-// SelfReportedField is one quantity as a device says it, in SI base units.
+// SelfReportedField is one quantity as a device reports it, in SI base units.
 type SelfReportedField struct {
 	Of    string       `json:"of"`   // see ReportedRate and its like
 	Name  string       `json:"name"` // that the device has for it
 	Value SelfReported `json:"value"`
 	Unit  Unit         `json:"unit"`
 	// Over is the time in s that a rate or a power is averaged over: Elapsed if
-	// that is all of it. Null if the device does not say.
+	// that is all of it. Null if the device does not report it.
 	Over SelfReported `json:"over"`
-	// Boundary and Origin say what a power is: measured by the device's supply
+	// Boundary and Origin qualify a power: measured by the device's supply
 	// or its board, modelled (estimated by its firmware), or declared: the
 	// target that was configured. Empty if it is no power.
 	Boundary Boundary `json:"boundary,omitempty"`

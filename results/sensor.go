@@ -142,6 +142,9 @@ func (s *sensor) news(tr *Trace) (out *Trace, late float64) {
 // energy returns the joules from second a to second b of a run, or why there
 // are none.
 func (s *sensor) energy(r *indexedRun, a, b float64) (Float, Reason) {
+	none := func(status FigureStatus, format string, args ...any) (Float, Reason) {
+		return Absent(), Reason{status, s.named() + " " + fmt.Sprintf(format, args...)}
+	}
 	tr := r.Trace(s.key)
 	if tr != nil {
 		r.spend(6*len(tr.T) + len(tr.Errors)) // passes over it
@@ -153,7 +156,7 @@ func (s *sensor) energy(r *indexedRun, a, b float64) (Float, Reason) {
 		if tr != nil && len(tr.Errors) > 0 {
 			why = tr.Errors[0].Error
 		}
-		return Absent(), Reason{NoReading, fmt.Sprintf("%s gave no reading: %s", s.named(), why)}
+		return none(NoReading, "gave no reading: %s", why)
 	}
 	seen, _ := s.news(tr)
 	e := seen.Over(a, b)
@@ -165,19 +168,19 @@ func (s *sensor) energy(r *indexedRun, a, b float64) (Float, Reason) {
 	}
 	switch {
 	case tr.Over(a, b).IsAbsent():
-		return Absent(), Reason{EnergyGap, fmt.Sprintf("%s has a gap in the window: %s", s.named(), tr.gap(a, b))}
+		return none(EnergyGap, "has a gap in the window: %s", tr.gap(a, b))
 	case s.blind:
 		return Absent(), Reason{MeterBlind, s.stood()}
 	case s.Kind == Counter && s.stands && e.IsAbsent() && within > 0 && float64(seen.T[0]) > a && b-a >= 2*s.pace:
-		return Absent(), Reason{MeterStill, fmt.Sprintf("%s moves once in %.3g s and was not seen to move before the window: a longer start would do (--settle %.0fs --warmup %.0[3]fs)", s.named(), s.pace, math.Ceil(2*s.pace))}
+		return none(MeterStill, "moves once in %.3g s and was not seen to move before the window: a longer start would do (--settle %.0fs --warmup %.0[2]fs)", s.pace, math.Ceil(2*s.pace))
 	case s.Kind == Counter && s.stands && e.IsAbsent() && within > 0:
-		return Absent(), Reason{MeterStill, fmt.Sprintf("%s %s in the %.3g s of the window, and was not seen to move before it and after it%s", s.named(), moved(within), b-a, s.slow(b-a))}
+		return none(MeterStill, "%s in the %.3g s of the window, and was not seen to move before it and after it%s", moved(within), b-a, s.slow(b-a))
 	case s.Kind == Counter && s.stands && within == 0:
-		return Absent(), Reason{MeterStill, fmt.Sprintf("%s %s in the %.3g s of the window%s", s.named(), moved(within), b-a, s.slow(b-a))}
+		return none(MeterStill, "%s in the %.3g s of the window%s", moved(within), b-a, s.slow(b-a))
 	case s.Kind == Counter && !(float64(e) > s.resolution()):
-		return Absent(), Reason{MeterStill, fmt.Sprintf("%s counted %.4g J in the %.3g s of the window, no more than its step of %.4g J%s", s.named(), e, b-a, s.resolution(), s.slow(b-a))}
+		return none(MeterStill, "counted %.4g J in the %.3g s of the window, no more than its step of %.4g J%s", e, b-a, s.resolution(), s.slow(b-a))
 	case s.Kind == Counter && !(float64(e) > seen.edges(a, b)):
-		return Absent(), Reason{MeterStill, fmt.Sprintf("%s %s in the %.3g s of the window, too seldom to tell its %.3g J from those before and after%s", s.named(), moved(within), b-a, e, s.slow(b-a))}
+		return none(MeterStill, "%s in the %.3g s of the window, too seldom to tell its %.3g J from those before and after%s", moved(within), b-a, e, s.slow(b-a))
 	}
 	if why := s.Boundary.Unbelievable(float64(e)/(b-a), s.LeastWatts(), math.Inf(1)); why != "" {
 		return Absent(), Reason{Implausible, fmt.Sprintf("%s: %s", s.named(), why)}

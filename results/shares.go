@@ -33,7 +33,7 @@ const (
 
 const (
 	perBin       = 25   // shares in a bin of the test of an even rate
-	fewestBins   = 5    // of which it says something
+	fewestBins   = 5    // that the test needs
 	unevenChance = 1e-4 // below which the rate is not even
 )
 
@@ -147,7 +147,7 @@ func (d *deriver) shares(m map[string]Figure, ws []*Window) {
 	}
 	d.counting(h.accepted)
 	m[Throughput] = rate.counted(h.accepted, spread)
-	if h.accepted == 0 && n > 0 { // what the interval says of none at all
+	if h.accepted == 0 && n > 0 { // the interval of a rate without any share
 		_, high := PoissonInterval(0)
 		none := m[Throughput]
 		none.Low, none.High = 0, Float(high*work/h.seconds)

@@ -159,7 +159,8 @@ var traceKinds = []TraceKind{
 	TraceHarnessSuspended, TraceMachineSuspended,
 }
 
-// maxErrors bounds what one trace says about its gaps; the nulls say the rest.
+// maxErrors bounds the errors kept in one trace; further gaps are nulls without a
+// reason.
 const maxErrors = 20
 
 // Add appends a sample at second t, or the error in its place. A sample that is

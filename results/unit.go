@@ -33,7 +33,7 @@ const (
 // Per returns the unit of u divided by v, such as hash/s or J/sample.
 func (u Unit) Per(v Unit) Unit { return u + "/" + v }
 
-// Kind says how the values of a trace are to be read.
+// Kind is how the values of a trace are to be read.
 type Kind string
 
 const (
@@ -141,7 +141,7 @@ func Grain(tolerance float64, values ...float64) float64 {
 	return a
 }
 
-// Origin says how a watt came to be known.
+// Origin is how a power became known.
 type Origin string
 
 const (

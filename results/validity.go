@@ -45,7 +45,7 @@ type rule struct {
 type judgement struct {
 	*deriver
 	summary  Summary
-	coverage Coverage // of the headline
+	coverage Coverage // of the primary meter
 	grade    Grade    // the lowest of all powers
 	shortest float64
 }

@@ -25,7 +25,7 @@ const (
 )
 
 // Reason is why a verdict is what it is, or why there is none. [Decision.Why]
-// says the same with its numbers.
+// is the same as a text, with numbers.
 type Reason string
 
 const (
@@ -84,7 +84,7 @@ type Decision struct {
 // there is no difference, or NaN if that was not tested: better and worse need
 // at most 0.05.
 //
-// One session says nothing of the spread between sessions. For a side with one,
+// One session shows nothing of the spread between sessions. For a side with one,
 // the margin or 3 %, whichever is larger, is added in quadrature instead: a
 // large difference is still found, a small one is not believed, and equal
 // figures are not yet no worse.
