@@ -2,10 +2,8 @@
 // of device that this program can compute on is a child of this package; all
 // lists them.
 //
-// Code for a CPU is called directly, so a [Device] has to say only what it is.
-// Memory, modules and launches of a GPU will be an interface here that embeds
-// [Device]; a kernel's row of kind [GPU] takes that interface, and no row for a
-// CPU changes.
+// Code for a CPU is called directly, so a [Device] has to say only what it is. A
+// [Processor] has memory of its own, and kernels are sent to it.
 package device
 
 // Kind is a kind of device that runs code of ours, by the word that records have

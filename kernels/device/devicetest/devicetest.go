@@ -1,0 +1,326 @@
+// Package devicetest tries the kernels for GPUs on a device: a card, a driver
+// for CPUs, or an interpreter. Answers are compared bit for bit with
+// crypto/sha256 and with sums in float64.
+package devicetest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/sgemm"
+	"github.com/perwatt/perwatt/kernels/sha256d"
+	"github.com/perwatt/perwatt/kernels/stream"
+)
+
+// Trial is a use of some kernels of a program.
+type Trial struct {
+	Name    string
+	Program *device.Program
+	Kernels []string
+	Arch    string // of NVIDIA, at least: sm_80
+	F64     bool   // it needs float64
+
+	// Run uses the kernels of a program that may differ from Program. The error
+	// is that of the device, or says which answer is wrong.
+	Run func(device.Processor, *device.Program) error
+}
+
+// Trials are those of every kernel. Larger is how many times larger the inputs
+// are than an interpreter has time for.
+func Trials(larger int) []Trial {
+	list := []Trial{
+		{Name: "scan", Program: sha256d.Program, Kernels: []string{"scan"}, Arch: "sm_75", Run: scans(larger)},
+		{Name: "stream", Program: stream.Program, Kernels: []string{"copy", "triad", "readout"}, Arch: "sm_75", Run: streams(larger)},
+	}
+	for _, g := range []struct {
+		program             *device.Program
+		name, arch          string
+		in, out             format
+		rows, columns, unit int
+		shared              int
+	}{
+		{sgemm.SIMT, "gemm_f32", "sm_75", f32, f32, 128, 128, 1, 0},
+		{sgemm.SIMT, "gemm_f64", "sm_75", f64, f64, 128, 64, 1, 0},
+		{sgemm.SIMT, "gemm_f16", "sm_75", f16, f32, 128, 128, 1, 0},
+		{sgemm.SIMT, "gemm_bf16", "sm_75", bf16, f32, 128, 128, 1, 0},
+		{sgemm.MMA, "mma_bf16", "sm_80", bf16, f32, 128, 128, 8, 0},
+		{sgemm.MMA, "mma_f16", "sm_80", f16, f32, 128, 128, 8, 0},
+		{sgemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 4, 0},
+		{sgemm.WGMMA, "wgmma_bf16", "sm_90", bf16, f32, 128, 256, 8, 4 * 384 * 128},
+		{sgemm.WGMMA, "wgmma_f16", "sm_90", f16, f32, 128, 256, 8, 4 * 384 * 128},
+		{sgemm.WGMMA, "wgmma_tf32", "sm_90", f32, f32, 128, 256, 4, 4 * 384 * 128},
+	} {
+		step := 16 / g.in.size
+		shapes := [][3]int{{g.rows, g.columns, 10 * step}, {g.rows + 3, g.columns + 2, 41 * step}, {7, 5, step}}
+		if larger > 1 {
+			side := min(larger, 8) // the reference takes its time
+			shapes = append(shapes, [3]int{side * 37, side * 41, side * 4 * step})
+		}
+		list = append(list, Trial{
+			Name: g.name, Program: g.program, Kernels: []string{g.name}, Arch: g.arch, F64: g.in.size == 8,
+			Run: func(p device.Processor, program *device.Program) error {
+				for _, s := range shapes {
+					if err := product(p, program, g.name, g.in, g.out, s[0], s[1], s[2], g.rows, g.columns, g.shared, g.unit); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+		})
+	}
+	return list
+}
+
+var le = binary.LittleEndian
+
+// bench is a processor and the first error of it.
+type bench struct {
+	device.Processor
+	program *device.Program
+	err     error
+	buffers []device.Buffer
+}
+
+func (b *bench) note(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// with returns a buffer that holds data.
+func (b *bench) with(data []byte) device.Buffer {
+	if b.err != nil {
+		return nil
+	}
+	buffer, err := b.Alloc(int64(len(data)))
+	if b.note(err); err == nil {
+		b.buffers = append(b.buffers, buffer)
+		b.note(b.Write(buffer, data))
+	}
+	return buffer
+}
+
+func (b *bench) launch(name string, x, y, shared int, args ...any) {
+	if b.err != nil {
+		return
+	}
+	k, err := b.Kernel(b.program, name)
+	if b.note(err); err == nil {
+		b.note(b.Submit(device.Launch{Kernel: k, Blocks: [2]int{x, y}, Shared: shared, Args: args}))
+	}
+}
+
+func (b *bench) read(buffer device.Buffer, n int) []byte {
+	data := make([]byte, n)
+	if b.err == nil {
+		b.note(b.Read(data, buffer))
+	}
+	return data
+}
+
+// done frees the buffers and returns the error.
+func (b *bench) done() error {
+	for _, buffer := range b.buffers {
+		if err := b.Free(buffer); b.err == nil {
+			b.err = err
+		}
+	}
+	return b.err
+}
+
+// blank is memory that no kernel leaves as it is.
+func blank(n int) []byte { return bytes.Repeat([]byte{0xff}, n) }
+
+// Genesis is the header of Bitcoin's first block.
+var Genesis, _ = hex.DecodeString("0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c")
+
+// Input is what the kernel scan takes of a header.
+func Input(header []byte) []byte {
+	digest := sha256.New()
+	digest.Write(header[:64])
+	state, _ := digest.(interface{ MarshalBinary() ([]byte, error) }).MarshalBinary() // never fails
+	var in []byte
+	for i := range 8 { // after a magic number of 4 bytes
+		in = le.AppendUint32(in, binary.BigEndian.Uint32(state[4+4*i:]))
+	}
+	for i := range 3 {
+		in = le.AppendUint32(in, binary.BigEndian.Uint32(header[64+4*i:]))
+	}
+	return in
+}
+
+// scan returns the hits, sorted, and how many were counted.
+func scan(p device.Processor, program *device.Program, header []byte, first uint32, blocks, each, room int, limit uint32) (hits []uint32, count int, err error) {
+	b := &bench{Processor: p, program: program}
+	in := b.with(Input(header))
+	found := b.with(append(make([]byte, 4), blank(4*room)...))
+	b.launch("scan", blocks, 1, 0, in, found, uint32(room), first, uint32(each), limit)
+	data := b.read(found, 4+4*room)
+	count = int(le.Uint32(data))
+	for i := range min(count, room) {
+		hits = append(hits, le.Uint32(data[4+4*i:]))
+	}
+	slices.Sort(hits)
+	return hits, count, b.done()
+}
+
+// scans finds the genesis block, and every nonce of a random header as
+// crypto/sha256 has it.
+func scans(larger int) func(device.Processor, *device.Program) error {
+	return func(p device.Processor, program *device.Program) error {
+		nonce := le.Uint32(Genesis[76:])
+		hits, _, err := scan(p, program, Genesis, nonce-100, 1, 1, 4, 0)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(hits, []uint32{nonce}) {
+			return fmt.Errorf("scan: hits %d, want that of the genesis block, %d", hits, nonce)
+		}
+		header := make([]byte, 80)
+		random := rand.New(rand.NewPCG(1, 2))
+		for i := range header {
+			header[i] = byte(random.Uint32())
+		}
+		const limit = 1 << 28
+		blocks, each := 2*larger, 2
+		n := uint32(blocks * each * device.Threads)
+		first := math.MaxUint32 - n/2 // goes on at 0
+		var want []uint32
+		for i := range n {
+			le.PutUint32(header[76:], first+i)
+			digest := sha256.Sum256(header)
+			if digest = sha256.Sum256(digest[:]); le.Uint32(digest[28:]) <= limit {
+				want = append(want, first+i)
+			}
+		}
+		slices.Sort(want)
+		hits, count, err := scan(p, program, header, first, blocks, each, int(n), limit)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(hits, want) || count != len(want) {
+			return fmt.Errorf("scan: of %d nonces %d hits, counted %d, want %d", n, len(hits), count, len(want))
+		}
+		// More hits than there is room for are counted and not written.
+		if hits, count, err = scan(p, program, header, first, blocks, each, 5, limit); err != nil {
+			return err
+		}
+		if len(hits) != 5 || count != len(want) {
+			return fmt.Errorf("scan: of %d hits, %d counted and %d written, want 5", len(want), count, len(hits))
+		}
+		return nil
+	}
+}
+
+// format is how a number that all formats hold exactly is written.
+type format struct {
+	size int
+	put  func([]byte, float64)
+}
+
+var (
+	f32  = format{4, func(b []byte, v float64) { le.PutUint32(b, math.Float32bits(float32(v))) }}
+	f64  = format{8, func(b []byte, v float64) { le.PutUint64(b, math.Float64bits(v)) }}
+	bf16 = format{2, func(b []byte, v float64) { le.PutUint16(b, uint16(math.Float32bits(float32(v))>>16)) }}
+	f16  = format{2, func(b []byte, v float64) { // sign, 5 bits of exponent, 10 of fraction; v is normal or 0
+		bits := uint64(0)
+		if v != 0 {
+			bits = (math.Float64bits(v)>>52&0x7ff-1023+15)<<10 | math.Float64bits(v)>>42&0x3ff
+		}
+		if v < 0 {
+			bits |= 1 << 15
+		}
+		le.PutUint16(b, uint16(bits))
+	}}
+)
+
+// product compares every element of a product. Elements are multiples of 1/16
+// below 8, which every format holds and whose sums no order of adding rounds.
+func product(p device.Processor, program *device.Program, name string, in, out format, m, n, k, rows, columns, shared, unit int) error {
+	random := rand.New(rand.NewPCG(3, uint64(m)))
+	matrix := func(count int) ([]byte, []float64) {
+		data, values := make([]byte, count*in.size), make([]float64, count)
+		for i := range values {
+			values[i] = float64(random.IntN(255)-127) / 16
+			in.put(data[i*in.size:], values[i])
+		}
+		return data, values
+	}
+	ab, x := matrix(m * k)
+	bb, y := matrix(n * k)
+	b := &bench{Processor: p, program: program}
+	c := b.with(blank(m * n * out.size))
+	b.launch(name, (n+columns-1)/columns, (m+rows-1)/rows, shared, b.with(ab), b.with(bb), c, uint32(m), uint32(n), uint32(k/unit))
+	result := b.read(c, m*n*out.size)
+	if err := b.done(); err != nil {
+		return err
+	}
+	want := make([]byte, out.size)
+	for i := range m {
+		for j := range n {
+			sum := 0.0
+			for l, v := range x[i*k : (i+1)*k] {
+				sum += v * y[j*k+l]
+			}
+			out.put(want, sum)
+			if at := (i*n + j) * out.size; !bytes.Equal(result[at:at+out.size], want) {
+				return fmt.Errorf("%s of %d×%d·%d: element %d,%d is %x, want %x (%g)", name, m, n, k, i, j, result[at:at+out.size], want, sum)
+			}
+		}
+	}
+	return nil
+}
+
+// streams runs the kernels of STREAM over lengths that fill blocks and that do
+// not.
+func streams(larger int) func(device.Processor, *device.Program) error {
+	return func(p device.Processor, program *device.Program) error {
+		for _, n := range []int{256, 700 * larger, 1} {
+			random := rand.New(rand.NewPCG(5, uint64(n)))
+			var x, y []byte
+			bs, cs := make([]float64, 4*n), make([]float64, 4*n)
+			for i := range bs {
+				bs[i], cs[i] = float64(random.IntN(1<<20)), float64(random.IntN(1<<20))
+				x = le.AppendUint32(x, math.Float32bits(float32(bs[i])))
+				y = le.AppendUint32(y, math.Float32bits(float32(cs[i])))
+			}
+			b := &bench{Processor: p, program: program}
+			first, to, from, with := b.with(blank(16*n)), b.with(blank(16*n)), b.with(x), b.with(y)
+			b.launch("copy", (n+255)/256, 1, 0, first, from, uint32(n))
+			b.launch("triad", (n+255)/256, 1, 0, to, from, with, float32(3), uint32(n))
+			// Blocks of 300 parts, the last one of what remains.
+			blocks := (n + 299) / 300
+			sums := b.with(blank(4 * blocks))
+			b.launch("readout", blocks, 1, 0, sums, from, uint32(300), uint32(n))
+			copied, triad, out := b.read(first, 16*n), b.read(to, 16*n), b.read(sums, 4*blocks)
+			if err := b.done(); err != nil {
+				return err
+			}
+			if !bytes.Equal(copied, x) {
+				return fmt.Errorf("copy of %d parts differs", n)
+			}
+			for i := range bs {
+				if got, want := math.Float32frombits(le.Uint32(triad[4*i:])), float32(bs[i]+3*cs[i]); got != want {
+					return fmt.Errorf("triad: element %d of %d is %v, want %v", i, 4*n, got, want)
+				}
+			}
+			for block := range blocks {
+				sum := uint32(0)
+				for i := block * 1200; i < min(4*n, (block+1)*1200); i++ {
+					sum ^= le.Uint32(x[4*i:])
+				}
+				if got := le.Uint32(out[4*block:]); got != sum {
+					return fmt.Errorf("readout: block %d has %x, want %x", block, got, sum)
+				}
+			}
+		}
+		return nil
+	}
+}

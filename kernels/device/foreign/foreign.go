@@ -1,0 +1,85 @@
+// Package foreign binds the functions of a driver's shared library, which is
+// found at run time. No cgo is needed, and a machine without the library is
+// normal.
+package foreign
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"strings"
+	"unsafe"
+)
+
+// ErrAbsent is the error for a library that is not on this machine.
+var ErrAbsent = errors.New("the library is not on this machine")
+
+// Bind opens the first of paths that exists and sets the fields of functions, a
+// pointer to a structure of function variables: each is the symbol that its tag
+// c names. A symbol that is missing leaves nil if the tag has ",optional", and
+// is an error otherwise.
+func Bind(functions any, paths ...string) error {
+	var handle uintptr
+	var tried []string
+	for _, path := range paths {
+		h, err := open(path)
+		if err == nil {
+			handle = h
+			break
+		}
+		// The dynamic linker has words and no code for a file that is not there.
+		if !strings.Contains(err.Error(), "No such file") {
+			return fmt.Errorf("load %s: %w", path, err)
+		}
+		tried = append(tried, path)
+	}
+	if handle == 0 {
+		return fmt.Errorf("%s: %w", strings.Join(tried, ", "), ErrAbsent)
+	}
+	v := reflect.ValueOf(functions).Elem()
+	for i := range v.NumField() {
+		name, optional := strings.CutSuffix(v.Type().Field(i).Tag.Get("c"), ",optional")
+		at, err := symbol(handle, name)
+		switch {
+		case err == nil:
+			register(v.Field(i).Addr().Interface(), at)
+		case !optional:
+			return fmt.Errorf("%s has no %s: %w", paths[len(tried)], name, err)
+		}
+	}
+	return nil
+}
+
+// Text is a C string that a function writes into a buffer of size bytes.
+func Text(size int, fill func(buf *byte, size uintptr)) string {
+	buf := make([]byte, size)
+	fill(&buf[0], uintptr(size))
+	text, _, _ := strings.Cut(string(buf), "\x00")
+	return strings.TrimSpace(text)
+}
+
+// Arguments are the values of a kernel's parameters, and pointers to them, as C
+// takes them. They stay where they are until Release.
+type Arguments struct {
+	values   []uint64
+	Pointers []unsafe.Pointer
+	pin      runtime.Pinner
+}
+
+// Set replaces the values: 4 bytes of a value of 32 bits are its first 4.
+func (a *Arguments) Set(values []uint64) {
+	a.pin.Unpin()
+	a.values = append(a.values[:0], values...)
+	a.Pointers = a.Pointers[:0]
+	for i := range a.values {
+		a.Pointers = append(a.Pointers, unsafe.Pointer(&a.values[i]))
+	}
+	if len(values) > 0 {
+		a.pin.Pin(&a.values[0])
+		a.pin.Pin(&a.Pointers[0])
+	}
+}
+
+// Release lets the values go.
+func (a *Arguments) Release() { a.pin.Unpin() }

@@ -1,0 +1,53 @@
+package device
+
+// Processor is a device that has memory of its own and runs kernels that are
+// sent to it: a GPU. The errors of its methods have the name and the number that
+// the driver gives them, and what was being done. After an error of a launch the
+// processor is lost to this process: every later call returns that error.
+//
+// One goroutine at a time calls a processor.
+type Processor interface {
+	Device
+
+	// Alloc allocates memory of the device, filled with anything.
+	Alloc(bytes int64) (Buffer, error)
+
+	// Free gives memory back. What was submitted before may still use it.
+	Free(Buffer) error
+
+	// Write copies data to the beginning of a buffer, and Read copies from it,
+	// after everything that was submitted before. Both wait until the copy is done.
+	Write(to Buffer, data []byte) error
+	Read(data []byte, from Buffer) error
+
+	// Kernel returns a kernel of a program, which is compiled or loaded when one
+	// of its kernels is first asked for. That can take seconds.
+	Kernel(p *Program, name string) (Kernel, error)
+
+	// Submit hands launches to the device, which runs them in order, and returns
+	// before they have ended.
+	Submit(launches ...Launch) error
+
+	// Sync waits until everything that was submitted has ended.
+	Sync() error
+
+	// Close gives everything back.
+	Close() error
+}
+
+// Buffer is memory of a processor.
+type Buffer interface{ Size() int64 }
+
+// Kernel is a kernel that was loaded on a processor.
+type Kernel interface{ Name() string }
+
+// Threads is how many threads a block has, in every kernel of this program.
+const Threads = 256
+
+// Launch is a run of a kernel over a grid of blocks.
+type Launch struct {
+	Kernel Kernel
+	Blocks [2]int // along x and y, at least one each
+	Shared int    // bytes of shared memory beyond what the kernel declares
+	Args   []any  // each a Buffer, uint32 or float32, as the kernel's parameters are
+}

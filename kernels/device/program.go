@@ -1,0 +1,76 @@
+package device
+
+import (
+	_ "embed" // dialect.h
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+//go:embed dialect.h
+var dialect string
+
+// Program is kernels in every form that a driver takes. They are written once,
+// in the words of dialect.h, and compiled by clang.sh.
+type Program struct {
+	Name   string
+	Source string            // OpenCL C 1.2; empty for kernels that need one vendor's instructions
+	Code   map[string]string // by architecture: PTX for sm_80, an AMD code object for gfx942
+}
+
+// NewProgram finds the forms of a program among files: NAME.cl, NAME.sm_80.ptx,
+// NAME.gfx942.co. The files are part of this program, so that it panics if there
+// are none.
+func NewProgram(files fs.FS, name string) *Program {
+	p := &Program{Name: name, Code: map[string]string{}}
+	list, err := fs.Glob(files, name+".*")
+	for _, file := range list {
+		text, failed := fs.ReadFile(files, file)
+		if err == nil {
+			err = failed
+		}
+		switch path.Ext(file) {
+		case ".cl":
+			p.Source = dialect + "\n" + string(text)
+		case ".ptx", ".co":
+			p.Code[strings.Split(file, ".")[1]] = string(text)
+		}
+	}
+	if err != nil || len(list) == 0 {
+		panic(fmt.Sprintf("program %s: %d files, %v", name, len(list), err))
+	}
+	return p
+}
+
+// For returns the newest code that runs on an architecture: its own, or PTX for
+// an older one. PTX for sm_90a runs on sm_90 alone.
+func (p *Program) For(arch string) (code string, ok bool) {
+	if code, ok = p.Code[arch]; ok {
+		return code, true
+	}
+	if code, ok = p.Code[arch+"a"]; ok {
+		return code, true
+	}
+	var have, older, best int
+	if n, _ := fmt.Sscanf(arch, "sm_%d", &have); n == 0 {
+		return "", false
+	}
+	for name, text := range p.Code {
+		if n, _ := fmt.Sscanf(name, "sm_%d", &older); n == 1 && older <= have && older > best && !strings.HasSuffix(name, "a") {
+			best, code = older, text
+		}
+	}
+	return code, best > 0
+}
+
+// Architectures lists those that the program was compiled for.
+func (p *Program) Architectures() []string {
+	var list []string
+	for arch := range p.Code {
+		list = append(list, arch)
+	}
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,89 @@
+package ptx_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/devicetest"
+	"github.com/perwatt/perwatt/kernels/device/ptx"
+)
+
+// planted are the faults that are put into a text, one at each place where the
+// pattern matches.
+var planted = []struct {
+	name, pattern string
+	with          string
+}{
+	{"barrier removed", `bar\.sync[^;]*;`, ""},
+	{"wait removed", `(?:cp\.async|wgmma)\.wait_group[^;]*;`, ""},
+	{"wait for one group less", `(cp\.async|wgmma)\.wait_group(\S*)(\s+)1;`, "${1}.wait_group${2}${3}2;"},
+	{"last wait lets one group go on", `wgmma\.wait_group(\S*)(\s+)0;`, "wgmma.wait_group${1}${2}1;"},
+	{"commit removed", `(?:cp\.async|wgmma)\.commit_group[^;]*;`, ""},
+	{"fence removed", `(?:fence\.proxy|wgmma\.fence)[^;]*;`, ""},
+	{"copy removed", `cp\.async\.c[ag][^;]*;`, ""},
+	{"product removed", `(?:mma\.sync|wgmma\.mma_async)[^;]*;`, ""},
+	{"load of global memory from shared", `ld\.global`, "ld.shared"},
+	{"load of shared memory from global", `ld\.shared`, "ld.global"},
+	{"store to global memory in shared", `st\.global`, "st.shared"},
+	{"store to shared memory in global", `st\.shared`, "st.global"},
+	{"load one element off", `(ld\.(?:global|shared)\.b(?:16|32)\s+[^\[]*\[[^+\]]*)(\+\d+)?\]`, "${1}+4${2}]"},
+	{"load one part off", `(ld\.(?:global|shared)\.v\d\.b\d\d\s+[^\[]*\[[^+\]]*)(\+\d+)?\]`, "${1}+16${2}]"},
+	{"store one element off", `(st\.(?:global|shared)\.b32\s+\[[^+\]]*)(\+\d+)?\]`, "${1}+4${2}]"},
+	{"copy to one part off", `(cp\.async\.cg\S*\s+\[[^+\]]*)(\+\d+)?\]`, "${1}+16${2}]"},
+	{"copy from one part off", `(cp\.async\.cg\S*\s+\[[^\]]*\],\s+\[[^+\]]*)(\+\d+)?\]`, "${1}+16${2}]"},
+	{"fragment one part off", `(ldmatrix\S*\s+\{[^}]*\},\s+\[[^+\]]*)(\+\d+)?\]`, "${1}+16${2}]"},
+	{"fragment transposed", `(ldmatrix\.sync\.aligned\.m8n8\.x4)\.shared`, "${1}.trans.shared"},
+}
+
+// variants returns the text with the fault at each place within the kernel.
+func variants(text, kernel, pattern, with string) (list []string) {
+	from := strings.Index(text, ".entry "+kernel+"(")
+	to := len(text)
+	if next := strings.Index(text[from+1:], ".entry "); next > 0 {
+		to = from + 1 + next
+	}
+	re := regexp.MustCompile(pattern)
+	for _, at := range re.FindAllStringSubmatchIndex(text[from:to], -1) {
+		body := text[from:to]
+		list = append(list, text[:from]+body[:at[0]]+string(re.ExpandString(nil, with, body, at))+body[at[1]:]+text[to:])
+	}
+	return list
+}
+
+// Every fault is found, by a fault of the launch or by a wrong answer.
+func TestPlantedFaults(t *testing.T) {
+	for _, trial := range devicetest.Trials(1) {
+		t.Run(trial.Name, func(t *testing.T) {
+			t.Parallel()
+			text, ok := trial.Program.For(trial.Arch)
+			require.True(t, ok)
+			total := 0
+			for _, kernel := range trial.Kernels {
+				for _, fault := range planted {
+					list := variants(text, kernel, fault.pattern, fault.with)
+					// Unrolled loops repeat an instruction very often. Those that order
+					// threads are few, and each of them is tried.
+					stride := max(1, len(list)/12)
+					if testing.Short() {
+						stride = max(1, len(list)/3)
+					}
+					for i := 0; i < len(list); i += stride {
+						broken := &device.Program{Name: trial.Name, Code: map[string]string{trial.Arch: list[i]}}
+						if err := trial.Run(&ptx.Processor{Arch: trial.Arch, Steps: 1 << 20}, broken); err == nil {
+							t.Errorf("%s: %s: number %d of %d is not found", kernel, fault.name, i, len(list))
+						} else if strings.Contains(err.Error(), "ptx: line") {
+							t.Errorf("%s: %s: number %d of %d is no program: %v", kernel, fault.name, i, len(list), err)
+						}
+						total++
+					}
+				}
+			}
+			require.NotZero(t, total)
+			t.Logf("%d planted faults", total)
+		})
+	}
+}

@@ -1,0 +1,227 @@
+package ptx
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sort"
+)
+
+var le = binary.LittleEndian
+
+// space is a state space.
+type space byte
+
+const (
+	generic space = iota
+	global
+	shared
+)
+
+func (s space) String() string { return [...]string{"generic", "global", "shared"}[s] }
+
+// window is where shared memory lies among generic addresses: where no address
+// of a process can be.
+const window = 1 << 60
+
+// poison fills memory that nothing has written: a NaN in every format.
+const poison = 0xff
+
+// Memory is the global memory of a device. It is not safe for use by several
+// goroutines.
+type Memory struct {
+	blocks []block // by address
+	next   uint64
+	clock  uint32 // ticks at each barrier and each block of each launch
+}
+
+// block is an allocation.
+type block struct {
+	at    uint64
+	data  []byte
+	cells []cell // one for two bytes, made when a launch first touches the block
+}
+
+// Alloc allocates n bytes and returns their address and the memory itself,
+// filled with 0xff. No other allocation begins within 256 bytes behind them.
+func (m *Memory) Alloc(n int) (address uint64, data []byte) {
+	if m.next == 0 {
+		m.next = 0x7f00_0000_0000
+	}
+	data = make([]byte, n)
+	for i := range data {
+		data[i] = poison
+	}
+	address = m.next
+	m.next += uint64(n+511) &^ 255
+	m.Map(address, data)
+	return address, data
+}
+
+// Map makes memory that was allocated elsewhere accessible at an address.
+func (m *Memory) Map(address uint64, data []byte) {
+	i := sort.Search(len(m.blocks), func(i int) bool { return m.blocks[i].at >= address })
+	m.blocks = slices.Insert(m.blocks, i, block{at: address, data: data})
+}
+
+// Unmap takes the allocation at an address away and reports whether there was
+// one.
+func (m *Memory) Unmap(address uint64) bool {
+	n := len(m.blocks)
+	m.blocks = slices.DeleteFunc(m.blocks, func(b block) bool { return b.at == address })
+	return len(m.blocks) < n
+}
+
+// find returns the allocation that holds n bytes at an address.
+func (m *Memory) find(address uint64, n int) *block {
+	i := sort.Search(len(m.blocks), func(i int) bool { return m.blocks[i].at > address }) - 1
+	if i < 0 {
+		return nil
+	}
+	b := &m.blocks[i]
+	if off := address - b.at; off > uint64(len(b.data)) || uint64(len(b.data))-off < uint64(n) {
+		return nil
+	}
+	return b
+}
+
+// cell remembers who last accessed two bytes of memory, and when.
+type cell struct {
+	writer, reader int32  // thread of the grid, from 1; several is more than one
+	wrote, read    uint32 // on the memory's clock
+	copies         uint16 // asynchronous copies that will write it
+	products       uint16 // wgmma that will read it
+	plain          bool   // written since by the generic proxy, without a fence of the async proxy
+}
+
+const (
+	several  = -1
+	atomical = -2 // an atomic access, by whichever thread
+)
+
+// place is memory that an access reaches.
+type place struct {
+	data  []byte
+	cells []cell
+}
+
+// Fault is why a launch ended.
+type Fault struct {
+	Kind   FaultKind
+	Kernel string
+	Block  [3]uint32
+	Thread int // in its block
+	Line   int // of the text
+	Text   string
+	Why    string
+}
+
+func (f *Fault) Error() string {
+	return fmt.Sprintf("ptx: %s: %s: %s, in thread %d of block %d,%d,%d at line %d: %s", f.Kernel, f.Kind, f.Why, f.Thread, f.Block[0], f.Block[1], f.Block[2], f.Line, f.Text)
+}
+
+// FaultKind is a kind of fault. The first ones are those that a GPU reports.
+type FaultKind string
+
+// Kinds of faults.
+const (
+	IllegalAddress FaultKind = "illegal address"
+	Misaligned     FaultKind = "misaligned address"
+	IllegalUse     FaultKind = "illegal instruction" // a collective instruction by a part of a warp, a descriptor that is not known
+	Timeout        FaultKind = "timeout"
+	Resources      FaultKind = "launch out of resources"
+	Race           FaultKind = "data race"
+	Unordered      FaultKind = "unordered asynchronous access"
+)
+
+// fault ends the launch; run recovers it and completes it.
+func fault(kind FaultKind, lane int, format string, args ...any) {
+	panic(&Fault{Kind: kind, Thread: lane, Why: fmt.Sprintf(format, args...)})
+}
+
+// reach returns the n bytes at an address of a state space.
+func (w *warp) reach(s space, address uint64, n, lane int) place {
+	if address%uint64(n) != 0 {
+		fault(Misaligned, lane, "%#x is not a multiple of %d", address, n)
+	}
+	if s == generic && address >= window {
+		s, address = shared, address-window
+	}
+	if s == shared {
+		c := w.cta
+		if address > uint64(len(c.shared)) || uint64(len(c.shared))-address < uint64(n) {
+			fault(IllegalAddress, lane, "%d bytes at %#x are not in the %d bytes of shared memory", n, address, len(c.shared))
+		}
+		return place{c.shared[address : address+uint64(n)], c.cells[address/2 : (address+uint64(n)+1)/2]}
+	}
+	b := w.last
+	if b == nil || address < b.at || address-b.at > uint64(len(b.data)) || uint64(len(b.data))-(address-b.at) < uint64(n) {
+		if b = w.cta.memory.find(address, n); b == nil {
+			fault(IllegalAddress, lane, "%d bytes at %#x of global memory are in no allocation", n, address)
+		}
+		if b.cells == nil {
+			b.cells = make([]cell, (len(b.data)+1)/2)
+		}
+		w.last = b
+	}
+	at := address - b.at
+	return place{b.data[at : at+uint64(n)], b.cells[at/2 : (at+uint64(n)+1)/2]}
+}
+
+// ordered reports whether an access at a time of the clock by another thread is
+// ordered before one that the warp makes now.
+func (w *warp) ordered(by int32, at uint32) bool {
+	c := w.cta
+	switch {
+	case at < c.launched || at >= c.began && at < c.met:
+		return true // an earlier launch, or before the block's last barrier
+	case at < c.began:
+		return false // another block of this launch
+	}
+	first := c.first + int32(w.id*32)
+	return by >= first && by < first+32 && at < w.met
+}
+
+// access notes that a thread reads or writes a place, or reports a race.
+func (w *warp) access(p place, lane int, write bool) {
+	w.touch(p, w.cta.first+int32(w.id*32+lane), lane, write)
+}
+
+func (w *warp) touch(p place, me int32, lane int, write bool) {
+	now := w.cta.memory.clock
+	for i := range p.cells {
+		c := &p.cells[i]
+		switch {
+		case c.copies > 0:
+			fault(Unordered, lane, "an asynchronous copy to these bytes has not been waited for")
+		case write && c.products > 0:
+			fault(Unordered, lane, "a wgmma that reads these bytes has not been waited for")
+		case c.wrote != 0 && c.writer != me && !w.ordered(c.writer, c.wrote):
+			fault(Race, lane, "%s wrote these bytes and no barrier lies between", w.cta.thread(c.writer))
+		case write && c.read != 0 && c.reader != me && !w.ordered(c.reader, c.read):
+			fault(Race, lane, "%s read these bytes and no barrier lies between", w.cta.thread(c.reader))
+		}
+		if write {
+			c.writer, c.wrote, c.plain = me, now, true
+			continue
+		}
+		if c.reader != me && c.read != 0 && !w.ordered(c.reader, c.read) {
+			c.reader = several
+		} else {
+			c.reader = me
+		}
+		c.read = now
+	}
+}
+
+// thread names a thread of the grid.
+func (c *cta) thread(n int32) string {
+	switch n {
+	case several:
+		return "another thread"
+	case atomical:
+		return "an atomic operation"
+	}
+	size := int32(c.size[0] * c.size[1] * c.size[2])
+	return fmt.Sprintf("thread %d of block number %d", (n-1)%size, (n-1)/size)
+}

@@ -1,0 +1,149 @@
+package ptx
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/perwatt/perwatt/kernels/device"
+)
+
+// Processor is a GPU that interprets PTX. It runs a launch when it is submitted.
+type Processor struct {
+	Memory Memory
+	Arch   string // sm_80: which code of a program it takes
+	Steps  int64  // as in [Config]
+
+	modules map[*device.Program]*Module
+	lost    error
+}
+
+// Info implements [device.Device].
+func (p *Processor) Info() device.Info {
+	return device.Info{ID: "ptx", Kind: device.GPU, Vendor: "perwatt", Name: "PTX interpreter", Driver: "interpreter", Lanes: 32, Features: []string{p.Arch, "fp64"}}
+}
+
+type buffer struct {
+	address uint64
+	data    []byte
+}
+
+func (b *buffer) Size() int64 { return int64(len(b.data)) }
+
+// Name implements [device.Kernel].
+func (k *loaded) Name() string { return k.Kernel.Name }
+
+type loaded struct{ *Kernel }
+
+// Alloc implements [device.Processor].
+func (p *Processor) Alloc(bytes int64) (device.Buffer, error) {
+	if p.lost != nil {
+		return nil, p.lost
+	}
+	if bytes < 0 || bytes > 1<<32 {
+		return nil, fmt.Errorf("ptx: %d bytes", bytes)
+	}
+	address, data := p.Memory.Alloc(int(bytes))
+	return &buffer{address, data}, nil
+}
+
+// Free implements [device.Processor].
+func (p *Processor) Free(b device.Buffer) error {
+	if !p.Memory.Unmap(b.(*buffer).address) {
+		return errors.New("ptx: no such buffer")
+	}
+	return nil
+}
+
+// Write implements [device.Processor].
+func (p *Processor) Write(to device.Buffer, data []byte) error {
+	if p.lost == nil && int64(len(data)) > to.Size() {
+		return fmt.Errorf("ptx: %d bytes into a buffer of %d", len(data), to.Size())
+	}
+	copy(to.(*buffer).data, data)
+	return p.lost
+}
+
+// Read implements [device.Processor].
+func (p *Processor) Read(data []byte, from device.Buffer) error {
+	if p.lost == nil && int64(len(data)) > from.Size() {
+		return fmt.Errorf("ptx: %d bytes of a buffer of %d", len(data), from.Size())
+	}
+	copy(data, from.(*buffer).data)
+	return p.lost
+}
+
+// Kernel implements [device.Processor].
+func (p *Processor) Kernel(program *device.Program, name string) (device.Kernel, error) {
+	m := p.modules[program]
+	if m == nil {
+		text, ok := program.For(p.Arch)
+		if !ok {
+			return nil, fmt.Errorf("ptx: program %s has no code for %s", program.Name, p.Arch)
+		}
+		var err error
+		if m, err = Parse(text); err != nil {
+			return nil, fmt.Errorf("program %s: %w", program.Name, err)
+		}
+		if p.modules == nil {
+			p.modules = map[*device.Program]*Module{}
+		}
+		p.modules[program] = m
+	}
+	k := m.Kernels[name]
+	if k == nil {
+		return nil, fmt.Errorf("ptx: program %s has no kernel %s", program.Name, name)
+	}
+	return &loaded{k}, nil
+}
+
+// Submit implements [device.Processor].
+func (p *Processor) Submit(launches ...device.Launch) error {
+	for _, l := range launches {
+		if p.lost != nil {
+			return p.lost
+		}
+		k := l.Kernel.(*loaded).Kernel
+		block, err := k.arguments(l.Args)
+		if err != nil {
+			return err
+		}
+		p.lost = k.Launch(&p.Memory, Config{
+			Grid:  [3]uint32{uint32(l.Blocks[0]), uint32(l.Blocks[1]), 1},
+			Block: [3]uint32{device.Threads, 1, 1}, Shared: l.Shared, Params: block, Steps: p.Steps,
+		})
+	}
+	return p.lost
+}
+
+// arguments lays out the arguments of a launch.
+func (k *Kernel) arguments(args []any) ([]byte, error) {
+	if len(args) != len(k.Params) {
+		return nil, fmt.Errorf("ptx: %s has %d parameters, given %d", k.Name, len(k.Params), len(args))
+	}
+	var block []byte
+	for i, p := range k.Params {
+		var v []byte
+		switch arg := args[i].(type) {
+		case *buffer:
+			v = le.AppendUint64(nil, arg.address)
+		case uint32:
+			v = le.AppendUint32(nil, arg)
+		case float32:
+			v = le.AppendUint32(nil, math.Float32bits(arg))
+		default:
+			return nil, fmt.Errorf("ptx: argument %d of %s is a %T", i, k.Name, arg)
+		}
+		if len(v) != p.Size {
+			return nil, fmt.Errorf("ptx: argument %d of %s has %d bytes, want %d", i, k.Name, len(v), p.Size)
+		}
+		block = append(append(block, make([]byte, p.Offset-len(block))...), v...)
+	}
+	return block, nil
+}
+
+// Sync implements [device.Processor].
+func (p *Processor) Sync() error { return p.lost }
+
+// Close implements [device.Processor].
+func (p *Processor) Close() error { return nil }

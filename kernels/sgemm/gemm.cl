@@ -1,0 +1,74 @@
+// C = A·Bᵀ without matrix instructions, for every GPU: A is m×k, B is n×k, C is
+// m×n, all by rows. Rows of A and B must be whole parts of 16 bytes long: k is
+// a multiple of 4 for float32, of 2 for float64, of 8 for the half types. Sums
+// of the half types are float32.
+//
+// A block of 256 threads computes a tile of 16·TM × 16·TN. Each thread has TM×TN
+// sums, in four corners so that neighbours read neighbouring words. Tiles of A
+// and B are kept by columns, two of each: while one is used, the next is fetched
+// into registers and then stored in the other.
+
+#define PART(ELEM, V) struct __attribute__((aligned(16))) part_##ELEM { ELEM v[V]; }
+
+#define TILE(NAME, ELEM, V, SUM, QUAD, S, VALUE, TM, TN, BK) \
+KERNEL(256) void NAME(GLOBAL const ELEM *a, GLOBAL const ELEM *b, GLOBAL SUM *c, u32 m, u32 n, u32 k) { \
+	SHARED QUAD at[2][BK][(16 * TM + 4) / S]; \
+	SHARED QUAD bt[2][BK][(16 * TN + 4) / S]; \
+	struct part_##ELEM an[TM * BK / V / 16], bn[TN * BK / V / 16]; \
+	u32 t = THREAD, x = t % 16, y = t / 16, top = BLOCK_Y * 16 * TM, left = BLOCK_X * 16 * TN; \
+	SUM sums[TM][TN]; \
+	_Pragma("unroll") for (u32 i = 0; i < TM; i++) \
+		_Pragma("unroll") for (u32 j = 0; j < TN; j++) sums[i][j] = 0; \
+	FETCH(an, a, top, m, TM, 0, ELEM, V, BK) \
+	FETCH(bn, b, left, n, TN, 0, ELEM, V, BK) \
+	STORE(at[0], an, TM, SUM, VALUE, V, BK) \
+	STORE(bt[0], bn, TN, SUM, VALUE, V, BK) \
+	BARRIER; \
+	for (u32 l = 0; l < k; l += BK) { \
+		u32 now = l / BK % 2; \
+		FETCH(an, a, top, m, TM, l + BK, ELEM, V, BK) \
+		FETCH(bn, b, left, n, TN, l + BK, ELEM, V, BK) \
+		_Pragma("unroll") for (u32 q = 0; q < BK; q++) { \
+			QUAD av[TM / S], bv[TN / S]; \
+			_Pragma("unroll") for (u32 i = 0; i < TM; i += S) av[i / S] = at[now][q][CORNER(i, y, TM) / S]; \
+			_Pragma("unroll") for (u32 j = 0; j < TN; j += S) bv[j / S] = bt[now][q][CORNER(j, x, TN) / S]; \
+			_Pragma("unroll") for (u32 i = 0; i < TM; i++) \
+				_Pragma("unroll") for (u32 j = 0; j < TN; j++) sums[i][j] = FMA(av[i / S][i % S], bv[j / S][j % S], sums[i][j]); \
+		} \
+		STORE(at[1 - now], an, TM, SUM, VALUE, V, BK) \
+		STORE(bt[1 - now], bn, TN, SUM, VALUE, V, BK) \
+		BARRIER; \
+	} \
+	_Pragma("unroll") for (u32 i = 0; i < TM; i++) { \
+		u32 r = top + CORNER(i, y, TM); \
+		_Pragma("unroll") for (u32 j = 0; j < TN; j++) { \
+			u32 s = left + CORNER(j, x, TN); \
+			if (r < m && s < n) c[(u64)r * n + s] = sums[i][j]; \
+		} \
+	} \
+}
+
+// The i-th row or column of a thread that is at of 16.
+#define CORNER(i, at, T) ((i) / (T / 2) * 8 * T + (at) * (T / 2) + (i) % (T / 2))
+
+// Fetches a thread's parts of a tile, columns l to l + BK; zero outside.
+#define FETCH(to, from, first, rows, T, l, ELEM, V, BK) \
+	_Pragma("unroll") for (u32 i = 0; i < T * BK / V / 16; i++) { \
+		u32 p = t + i * 256, r = first + p / (BK / V), q = (l) + p % (BK / V) * V; \
+		if (r < rows && q < k) to[i] = *(GLOBAL const struct part_##ELEM *)(from + (u64)r * k + q); \
+		else _Pragma("unroll") for (u32 j = 0; j < V; j++) to[i].v[j] = 0; \
+	}
+#define STORE(to, from, T, SUM, VALUE, V, BK) \
+	_Pragma("unroll") for (u32 i = 0; i < T * BK / V / 16; i++) \
+		_Pragma("unroll") for (u32 j = 0; j < V; j++) ((IN_SHARED SUM *)to[(t + i * 256) % (BK / V) * V + j])[(t + i * 256) / (BK / V)] = VALUE(from[i].v[j]);
+#define SAME(v) (v)
+
+PART(float, 4);
+PART(u16, 8);
+TILE(gemm_f32, float, 4, float, f32x4, 4, SAME, 8, 8, 8)
+TILE(gemm_f16, u16, 8, float, f32x4, 4, f16, 8, 8, 16)
+TILE(gemm_bf16, u16, 8, float, f32x4, 4, bf16, 8, 8, 16)
+#ifdef HAS_F64
+PART(double, 2);
+TILE(gemm_f64, double, 2, double, f64x2, 2, SAME, 8, 4, 8)
+#endif

@@ -1,0 +1,90 @@
+// C = A·Bᵀ on the tensor cores of Hopper (sm_90a), with the operands and sums of
+// mma.cu.
+//
+// A block of two warpgroups computes a tile of 128×256, each of them 64×256, in
+// steps of 128 bytes of k. Stages lie in shared memory as wgmma reads them: lines
+// of 128 bytes, whose parts of 16 bytes are exchanged in groups of eight lines.
+// While one step is multiplied, the copies of the next two are under way.
+
+#define TOP 128
+#define LEFT 256
+#define PARTS 8 // of a step
+#define STAGES 4
+#define STAGE ((TOP + LEFT) * PARTS * 16)
+
+FN void copy16(u32 to, const void *from, u32 bytes) {
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+FN void commit(void) { asm volatile("cp.async.commit_group;" ::: "memory"); }
+FN u32 place(u32 row, u32 part) { return row * 128 + ((part ^ (row & 7)) << 4); }
+
+// The descriptor of a matrix in shared memory: eight lines every 1024 bytes,
+// swizzled by 128 bytes.
+FN u64 describe(u32 at) { return (u64)((at & 0x3ffff) >> 4) | 1ul << 16 | 64ul << 32 | 1ul << 62; }
+
+// Copies a thread's parts of a step; zero outside of the matrix.
+template <u32 count> FN void load(u32 to, const u32x4 *from, u32 first, u32 rows, u32 step, u32 k) {
+#pragma unroll
+	for (u32 i = 0; i < count * PARTS / 256; i++) {
+		u32 p = THREAD + i * 256, r = p / PARTS, q = p % PARTS, part = step * PARTS + q;
+		bool inside = first + r < rows && part < k;
+		copy16(to + place(r, q), from + (inside ? (u64)(first + r) * k + part : 0), inside ? 16 : 0);
+	}
+}
+
+extern "C" {
+extern __attribute__((aligned(1024))) SHARED unsigned char stages[];
+}
+
+#define O8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define O32(i) O8(i), O8(i + 8), O8(i + 16), O8(i + 24)
+#define N10(t) "%" t "0,%" t "1,%" t "2,%" t "3,%" t "4,%" t "5,%" t "6,%" t "7,%" t "8,%" t "9"
+#define N120 N10("") "," N10("1") "," N10("2") "," N10("3") "," N10("4") "," N10("5") "," N10("6") "," N10("7") "," N10("8") "," N10("9") "," N10("10") "," N10("11")
+
+#define WGMMA(NAME, SHAPE, END) \
+FN void multiply_##NAME(float *d, u64 a, u64 b, u32 add) { \
+	asm volatile("{ .reg .pred p; setp.ne.b32 p, %130, 0; wgmma.mma_async.sync.aligned.m64n256" SHAPE \
+		" {" N120 ",%120,%121,%122,%123,%124,%125,%126,%127}, %128, %129, p, 1, 1" END "; }" \
+		: O32(0), O32(32), O32(64), O32(96) : "l"(a), "l"(b), "r"(add) : "memory"); \
+} \
+KERNEL(256) void NAME(const u32x4 *a, const u32x4 *b, float *c, u32 m, u32 n, u32 k) { \
+	u32 base = (u32)(u64)(__attribute__((address_space(3))) unsigned char *)stages; \
+	u32 lane = THREAD % 32, group = THREAD / 128; \
+	u32 top = BLOCK_Y * TOP, left = BLOCK_X * LEFT, steps = (k + PARTS - 1) / PARTS; \
+	float sums[128]; \
+	_Pragma("unroll") for (u32 i = 0; i < 128; i++) sums[i] = 0; \
+	_Pragma("unroll") for (u32 s = 0; s < STAGES - 2; s++) { \
+		if (s < steps) { \
+			load<TOP>(base + s * STAGE, a, top, m, s, k); \
+			load<LEFT>(base + s * STAGE + TOP * 128, b, left, n, s, k); \
+		} \
+		commit(); \
+	} \
+	for (u32 l = 0; l < steps; l++) { \
+		asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 3) : "memory"); \
+		asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); \
+		BARRIER; \
+		u32 at = base + l % STAGES * STAGE + group * 64 * 128, bt = base + l % STAGES * STAGE + TOP * 128; \
+		asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); \
+		_Pragma("unroll") for (u32 h = 0; h < 4; h++) multiply_##NAME(sums, describe(at + h * 32), describe(bt + h * 32), l + h); \
+		asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); \
+		if (l + STAGES - 2 < steps) { /* into the stage whose wgmma ended before the barrier */ \
+			u32 to = base + (l + STAGES - 2) % STAGES * STAGE; \
+			load<TOP>(to, a, top, m, l + STAGES - 2, k); \
+			load<LEFT>(to + TOP * 128, b, left, n, l + STAGES - 2, k); \
+		} \
+		commit(); \
+		asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory"); \
+	} \
+	asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); \
+	_Pragma("unroll") for (u32 j = 0; j < 32; j++) \
+		_Pragma("unroll") for (u32 h = 0; h < 2; h++) { \
+			u32 r = top + THREAD / 32 * 16 + h * 8 + lane / 4, x = left + j * 8 + lane % 4 * 2; \
+			if (r < m && x < n) c[(u64)r * n + x] = sums[j * 4 + h * 2]; \
+			if (r < m && x + 1 < n) c[(u64)r * n + x + 1] = sums[j * 4 + h * 2 + 1]; \
+		} \
+}
+
+WGMMA(wgmma_bf16, "k16.f32.bf16.bf16", ", 0, 0")
+WGMMA(wgmma_f16, "k16.f32.f16.f16", ", 0, 0")
+WGMMA(wgmma_tf32, "k8.f32.tf32.tf32", "")
