@@ -8,7 +8,7 @@
 // and B are kept by columns, two of each: while one is used, the next is fetched
 // into registers and then stored in the other.
 
-#define PART(ELEM, V) struct __attribute__((aligned(16))) part_##ELEM { ELEM v[V]; }
+#define PART(ELEM, V) struct __attribute__((aligned(sizeof(ELEM) * V))) part_##ELEM { ELEM v[V]; }
 
 #define TILE(NAME, ELEM, V, SUM, QUAD, S, VALUE, TM, TN, BK) \
 KERNEL(256) void NAME(GLOBAL const ELEM *a, GLOBAL const ELEM *b, GLOBAL SUM *c, u32 m, u32 n, u32 k) { \
@@ -64,10 +64,10 @@ KERNEL(256) void NAME(GLOBAL const ELEM *a, GLOBAL const ELEM *b, GLOBAL SUM *c,
 #define SAME(v) (v)
 
 PART(float, 4);
-PART(u16, 8);
+PART(u16, 4);
 TILE(gemm_f32, float, 4, float, f32x4, 4, SAME, 8, 8, 8)
-TILE(gemm_f16, u16, 8, float, f32x4, 4, f16, 8, 8, 16)
-TILE(gemm_bf16, u16, 8, float, f32x4, 4, bf16, 8, 8, 16)
+TILE(gemm_f16, u16, 4, float, f32x4, 4, f16, 8, 8, 8)
+TILE(gemm_bf16, u16, 4, float, f32x4, 4, bf16, 8, 8, 8)
 #ifdef HAS_F64
 PART(double, 2);
 TILE(gemm_f64, double, 2, double, f64x2, 2, SAME, 8, 4, 8)

@@ -72,6 +72,16 @@ func (m *Memory) Unmap(address uint64) bool {
 	return len(m.blocks) < n
 }
 
+// Bytes returns the n bytes at an address, or nil if no allocation holds them.
+func (m *Memory) Bytes(address uint64, n int) []byte {
+	b := m.find(address, n)
+	if b == nil {
+		return nil
+	}
+	at := address - b.at
+	return b.data[at : at+uint64(n)]
+}
+
 // find returns the allocation that holds n bytes at an address.
 func (m *Memory) find(address uint64, n int) *block {
 	i := sort.Search(len(m.blocks), func(i int) bool { return m.blocks[i].at > address }) - 1

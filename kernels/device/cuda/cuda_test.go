@@ -1,0 +1,152 @@
+package cuda_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/cuda"
+	"github.com/perwatt/perwatt/kernels/device/devicetest"
+	"github.com/perwatt/perwatt/kernels/device/devicetest/fakecuda"
+	"github.com/perwatt/perwatt/kernels/device/foreign"
+	"github.com/perwatt/perwatt/kernels/sha256d"
+)
+
+// The driver is loaded once a process, so all tests share its cards: those of
+// tests that lose a card have one of their own.
+var cards = []*fakecuda.Card{
+	{Name: "Fake Turing", PCI: "00000000:01:00.0", UUID: [16]byte{0xab, 1}, Memory: 1 << 30, Major: 7, Minor: 5},
+	{Name: "Fake Ampere", PCI: "00000000:02:00.0", UUID: [16]byte{0xab, 2}, Memory: 1 << 30, Major: 8, Minor: 0},
+	{Name: "Fake Hopper", PCI: "00000000:03:00.0", UUID: [16]byte{0xab, 3}, Memory: 1 << 30, Major: 9, Minor: 0},
+	{Name: "for an illegal address", PCI: "00000000:04:00.0", Memory: 1 << 20, Major: 7, Minor: 5},
+	{Name: "for a loss", PCI: "00000000:05:00.0", Memory: 1 << 20, Major: 7, Minor: 5},
+	{Name: "for an endless kernel", PCI: "00000000:06:00.0", Memory: 1 << 20, Major: 7, Minor: 5, Steps: 1000},
+	{Name: "too old", PCI: "00000000:07:00.0", Memory: 1 << 20, Major: 6, Minor: 1},
+}
+
+var driver *fakecuda.Driver
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "fakecuda")
+	if err != nil {
+		panic(err)
+	}
+	code := 1
+	defer func() { os.RemoveAll(dir); os.Exit(code) }()
+	if _, err := exec.LookPath("cc"); err != nil && os.Getenv("PERWATT_PEERS") != "required" {
+		fmt.Println("no C compiler: the driver's stand-in cannot be built")
+		code = 0
+		return
+	}
+	library, err := fakecuda.Build(dir)
+	if err != nil {
+		panic(err)
+	}
+	if driver, err = fakecuda.Serve(dir, cards...); err != nil {
+		panic(err)
+	}
+	os.Setenv("PERWATT_FAKE_CUDA", driver.Socket)
+	cuda.Use(library)
+	code = m.Run()
+}
+
+func open(t *testing.T, i int) device.Processor {
+	p, err := cuda.Open(fmt.Sprintf("cuda:%d", i))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
+	return p
+}
+
+func TestList(t *testing.T) {
+	list, err := cuda.List()
+	require.NoError(t, err)
+	require.Len(t, list, len(cards))
+	require.Equal(t, device.Info{
+		ID: "cuda:2", Kind: device.GPU, Vendor: "NVIDIA", Name: "Fake Hopper", PCI: "00000000:03:00.0", UUID: "GPU-ab030000-0000-0000-0000-000000000000",
+		Driver: "CUDA 12.4", Memory: 1 << 30, Lanes: 4, Features: []string{"sm_90", "fp64", "mma", "wgmma"},
+	}, list[2])
+	_, err = cuda.Open("cuda:99")
+	require.ErrorContains(t, err, "no device cuda:99: CUDA has 7 here")
+}
+
+func TestAbsent(t *testing.T) {
+	cuda.Use("libcuda-that-is-not-here.so.1")
+	defer cuda.Use(driver.Socket[:len(driver.Socket)-len("cuda")] + "libcuda.so.1")
+	_, err := cuda.List()
+	require.ErrorIs(t, err, foreign.ErrAbsent)
+}
+
+// The whole way: Go, the driver's functions, PTX, answers.
+func TestKernels(t *testing.T) {
+	for i, arch := range []string{"sm_75", "sm_80", "sm_90"} {
+		p := open(t, i)
+		for _, trial := range devicetest.Trials(1) {
+			if trial.Arch == arch {
+				t.Run(trial.Name, func(t *testing.T) { require.NoError(t, trial.Run(p, trial.Program)) })
+			}
+		}
+	}
+}
+
+// launch starts scan with arguments of which some may be wrong.
+func launch(p device.Processor, in, found device.Buffer, each uint32) error {
+	k, err := p.Kernel(sha256d.Program, "scan")
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.Submit(device.Launch{Kernel: k, Blocks: [2]int{1, 1}, Args: []any{in, found, uint32(1), uint32(0), each, uint32(0)}}), p.Sync())
+}
+
+func TestErrors(t *testing.T) {
+	p := open(t, 0)
+	_, err := p.Alloc(1 << 31)
+	require.ErrorContains(t, err, "CUDA_ERROR_OUT_OF_MEMORY (2) in allocating 2147483648 bytes on cuda:0: out of memory")
+	_, err = p.Kernel(&device.Program{Name: "broken", Code: map[string]string{"sm_75": ".version 8.0\n.target sm_75\n.address_size 64\n.visible .entry k()\n{\nfrob.b32 %r1;\n}\n"}}, "k")
+	require.ErrorContains(t, err, "CUDA_ERROR_INVALID_PTX (218) in loading program broken on cuda:0: a PTX JIT compilation failed: ptx: line 6")
+	_, err = p.Kernel(sha256d.Program, "scam")
+	require.ErrorContains(t, err, "CUDA_ERROR_NOT_FOUND (500) in looking for kernel scam in program scan")
+	b, err := p.Alloc(64)
+	require.NoError(t, err)
+	require.ErrorContains(t, p.Write(b, make([]byte, 65)), "65 bytes to or from a buffer of 64")
+	require.NoError(t, p.Free(b))
+
+	_, err = open(t, 6).Kernel(sha256d.Program, "scan")
+	require.ErrorContains(t, err, "program scan has no code for sm_61, which cuda:6 needs: it is for gfx1100, gfx1201, gfx90a, gfx942, sm_75")
+}
+
+// After a fault of a kernel the context is lost, and says by what.
+func TestLost(t *testing.T) {
+	for card, want := range map[int]string{
+		3: "CUDA_ERROR_ILLEGAL_ADDRESS (700) in launch of scan on cuda:3: an illegal memory access was encountered",
+		4: "CUDA_ERROR_ECC_UNCORRECTABLE (214) in launch of scan on cuda:4: uncorrectable ECC error encountered",
+		5: "CUDA_ERROR_LAUNCH_TIMEOUT (702) in launch of scan on cuda:5: the launch timed out and was terminated",
+	} {
+		p := open(t, card)
+		in, err := p.Alloc(44)
+		require.NoError(t, err)
+		found, err := p.Alloc(64)
+		require.NoError(t, err)
+		require.NoError(t, p.Write(in, devicetest.Input(devicetest.Genesis)))
+		require.NoError(t, p.Write(found, make([]byte, 64)))
+		each := uint32(1)
+		switch card {
+		case 3:
+			require.NoError(t, p.Free(in))
+		case 4:
+			require.NoError(t, launch(p, in, found, 1))
+			cards[4].Fail(1, 214)
+			require.NoError(t, launch(p, in, found, 1))
+		case 5:
+			each = 1000
+		}
+		require.ErrorContains(t, launch(p, in, found, each), want)
+		_, err = p.Alloc(4)
+		require.ErrorContains(t, err, want, "every later call says what happened")
+		require.ErrorContains(t, p.Sync(), want)
+	}
+}

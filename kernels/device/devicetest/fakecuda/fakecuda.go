@@ -1,0 +1,335 @@
+// Package fakecuda plays NVIDIA GPUs to whoever loads a libcuda.so.1 that it
+// builds: the library hands each call to the test over a socket, and kernels are
+// interpreted by package ptx. So the way from Go through the driver's functions
+// to a kernel's answer is tested without a card, in worker processes too.
+package fakecuda
+
+import (
+	_ "embed" // the library's source
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/perwatt/perwatt/kernels/device/ptx"
+)
+
+//go:embed libcuda.c.in
+var source string
+
+// Build compiles the library into a folder, which LD_LIBRARY_PATH or a path may
+// then name, and returns its path. It needs a C compiler.
+func Build(dir string) (string, error) {
+	text, library := filepath.Join(dir, "libcuda.c"), filepath.Join(dir, "libcuda.so.1")
+	if err := os.WriteFile(text, []byte(source), 0o600); err != nil {
+		return "", err
+	}
+	out, err := exec.Command("cc", "-shared", "-fPIC", "-O1", "-pthread", "-o", library, text).CombinedOutput() // #nosec G204 -- a compiler on our own source
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return library, nil
+}
+
+// Card is one GPU. Its fields are set before it is used, but for Fail.
+type Card struct {
+	Name, PCI    string
+	UUID         [16]byte
+	Memory       int64
+	Major, Minor int           // of the compute capability
+	Launch       time.Duration // how long a launch takes instead of being interpreted; 0: interpret it
+	Steps        int64         // of the interpreter
+
+	memory  ptx.Memory
+	used    int64
+	sizes   map[uint64]int64
+	busy    time.Time // when the last launch ends
+	failure int       // the context is lost, by this error
+
+	mu   sync.Mutex
+	next []int // results of the next launches, before the card's own
+}
+
+// Fail has the launch after the next n fail with an error of the driver, by
+// which its context is lost.
+func (c *Card) Fail(n, code int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = append(make([]int, n), code)
+}
+
+// Codes of the driver.
+const (
+	outOfMemory    = 2
+	noDevice       = 100
+	invalidPTX     = 218
+	notFound       = 500
+	illegalAddress = 700
+	outOfResources = 701
+	timeout        = 702
+	misaligned     = 716
+	illegalUse     = 715
+	launchFailed   = 719
+	invalidValue   = 1
+)
+
+var errorTexts = map[int][2]string{
+	invalidValue:   {"CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+	outOfMemory:    {"CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+	3:              {"CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+	46:             {"CUDA_ERROR_DEVICE_UNAVAILABLE", "CUDA-capable device(s) is/are busy or unavailable"},
+	noDevice:       {"CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
+	201:            {"CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+	214:            {"CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"},
+	invalidPTX:     {"CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
+	notFound:       {"CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+	illegalAddress: {"CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
+	outOfResources: {"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources requested for launch"},
+	timeout:        {"CUDA_ERROR_LAUNCH_TIMEOUT", "the launch timed out and was terminated"},
+	illegalUse:     {"CUDA_ERROR_ILLEGAL_INSTRUCTION", "an illegal instruction was encountered"},
+	misaligned:     {"CUDA_ERROR_MISALIGNED_ADDRESS", "misaligned address"},
+	launchFailed:   {"CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+	999:            {"CUDA_ERROR_UNKNOWN", "unknown error"},
+}
+
+// Driver is the cards of a machine, served until Close.
+type Driver struct {
+	Cards    []*Card
+	Socket   string // what PERWATT_FAKE_CUDA must name
+	listener net.Listener
+
+	mu    sync.Mutex
+	fault error
+}
+
+// Serve serves cards on a socket in a folder.
+func Serve(dir string, cards ...*Card) (*Driver, error) {
+	d := &Driver{Cards: cards, Socket: filepath.Join(dir, "cuda")}
+	for _, c := range cards {
+		c.sizes = map[uint64]int64{}
+	}
+	var err error
+	if d.listener, err = net.Listen("unix", d.Socket); err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			conn, err := d.listener.Accept()
+			if err != nil {
+				return
+			}
+			go d.serve(conn)
+		}
+	}()
+	return d, nil
+}
+
+// Close ends the service; who calls the library then gets CUDA_ERROR_UNKNOWN.
+func (d *Driver) Close() error { return d.listener.Close() }
+
+// Fault is the last fault of a kernel, which says more than the driver does.
+func (d *Driver) Fault() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fault
+}
+
+// question and answer are the structures of libcuda.c.in.
+type (
+	question struct{ Op, A, B, C, N uint64 }
+	answer   struct {
+		Result  int64
+		X, Y, N uint64
+	}
+)
+
+// process is what one process has loaded; handles are indexes from 1.
+type process struct {
+	modules   []*ptx.Module
+	functions []*ptx.Kernel
+}
+
+func (d *Driver) serve(conn net.Conn) {
+	defer conn.Close()
+	var p process
+	for {
+		var q question
+		if binary.Read(conn, binary.LittleEndian, &q) != nil {
+			return
+		}
+		data := make([]byte, q.N)
+		if _, err := io.ReadFull(conn, data); err != nil {
+			return
+		}
+		a, out := d.answer(&p, q, data)
+		a.N = uint64(len(out))
+		if binary.Write(conn, binary.LittleEndian, a) != nil {
+			return
+		}
+		if _, err := conn.Write(out); err != nil {
+			return
+		}
+	}
+}
+
+// Operations of libcuda.c.in.
+const (
+	opInit = iota
+	opName
+	opUUID
+	opPCI
+	opMemory
+	opAttribute
+	opAlloc
+	opFree
+	opWrite
+	opRead
+	opLoad
+	opFunction
+	opLaunch
+	opSync
+	opErrorName
+	opErrorText
+	opShared
+)
+
+func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []byte) {
+	switch q.Op {
+	case opInit:
+		if a.X = uint64(len(d.Cards)); a.X == 0 {
+			a.Result = noDevice
+		}
+		return a, nil
+	case opErrorName, opErrorText:
+		text, known := errorTexts[int(q.A)]
+		if !known {
+			a.Result = invalidValue
+		}
+		return a, []byte(text[q.Op-opErrorName])
+	}
+	if q.A >= uint64(len(d.Cards)) {
+		return answer{Result: 101}, nil // CUDA_ERROR_INVALID_DEVICE
+	}
+	card := d.Cards[q.A]
+	card.mu.Lock()
+	defer card.mu.Unlock()
+	switch q.Op {
+	case opName:
+		return a, []byte(card.Name)
+	case opUUID:
+		return a, card.UUID[:]
+	case opPCI:
+		return a, []byte(card.PCI)
+	case opMemory:
+		a.X = uint64(card.Memory)
+		return a, nil
+	case opAttribute:
+		a.X = map[uint64]uint64{16: 4, 75: uint64(card.Major), 76: uint64(card.Minor), 97: 227 << 10}[q.B]
+		return a, nil
+	}
+	if card.failure != 0 { // until the process ends
+		return answer{Result: int64(card.failure)}, nil
+	}
+	switch q.Op {
+	case opAlloc:
+		if card.used+int64(q.B) > card.Memory {
+			return answer{Result: outOfMemory}, nil
+		}
+		a.X, _ = card.memory.Alloc(int(q.B))
+		card.sizes[a.X] = int64(q.B)
+		card.used += int64(q.B)
+	case opFree:
+		if !card.memory.Unmap(q.B) {
+			return answer{Result: invalidValue}, nil
+		}
+		card.used -= card.sizes[q.B]
+	case opWrite, opRead:
+		card.wait()
+		n := len(data)
+		if q.Op == opRead {
+			n = int(q.C)
+		}
+		b := card.memory.Bytes(q.B, n)
+		switch {
+		case b == nil:
+			a.Result = invalidValue
+		case q.Op == opRead:
+			out = b
+		default:
+			copy(b, data)
+		}
+	case opLoad:
+		m, err := ptx.Parse(string(data))
+		if err != nil {
+			return answer{Result: invalidPTX}, []byte(err.Error())
+		}
+		p.modules = append(p.modules, m)
+		a.X = uint64(len(p.modules))
+	case opFunction:
+		k := p.modules[q.B-1].Kernels[string(data)]
+		if k == nil {
+			return answer{Result: notFound}, nil
+		}
+		p.functions = append(p.functions, k)
+		a.X, a.Y = uint64(len(p.functions)), uint64(len(k.Params))
+		for _, param := range k.Params {
+			out = binary.LittleEndian.AppendUint32(out, uint32(param.Size))
+			out = binary.LittleEndian.AppendUint32(out, uint32(param.Offset))
+		}
+	case opLaunch:
+		a.Result = int64(d.launch(card, p.functions[q.B-1], data))
+	case opSync:
+		card.wait()
+	}
+	return a, out
+}
+
+// wait waits for the launches of a card that takes its time.
+func (c *Card) wait() { time.Sleep(time.Until(c.busy)) }
+
+func (d *Driver) launch(card *Card, k *ptx.Kernel, data []byte) int {
+	if len(card.next) > 0 {
+		code := card.next[0]
+		card.next = card.next[1:]
+		if code != 0 {
+			card.failure = code
+			return code
+		}
+	}
+	if card.Launch > 0 {
+		if now := time.Now(); card.busy.Before(now) {
+			card.busy = now
+		}
+		card.busy = card.busy.Add(card.Launch)
+		return 0
+	}
+	var dims [8]uint32
+	for i := range dims {
+		dims[i] = binary.LittleEndian.Uint32(data[4*i:])
+	}
+	err := k.Launch(&card.memory, ptx.Config{Grid: [3]uint32(dims[:3]), Block: [3]uint32(dims[3:6]), Shared: int(dims[6]), Params: data[32:], Steps: card.Steps})
+	if err == nil {
+		return 0
+	}
+	d.mu.Lock()
+	d.fault = err
+	d.mu.Unlock()
+	fault, _ := errors.AsType[*ptx.Fault](err)
+	code := map[ptx.FaultKind]int{
+		ptx.IllegalAddress: illegalAddress, ptx.Misaligned: misaligned, ptx.IllegalUse: illegalUse,
+		ptx.Timeout: timeout, ptx.Resources: outOfResources,
+	}[fault.Kind]
+	if code == 0 {
+		code = launchFailed // a GPU would have said nothing
+	}
+	if code != outOfResources {
+		card.failure = code
+	}
+	return code
+}
