@@ -43,12 +43,12 @@ lint: ## formatting, vet here and for arm64, static analysis, a build without cg
 gosec: ## what gosec finds that is not answered where it is (fetches gosec, which is no module of ours)
 	$(GO) run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
 
-generate: ## write the generated assembly again (its generators are modules of their own), and NOTICE
+generate: ## write what is generated again: assembly, kernels for GPUs (needs clang-22 and lld-22), NOTICE
 	$(GO) generate ./kernels/...
 	$(GO) test . -run Notice -update
 
-generate-check: ## the generated assembly is what its generators write
-	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go
+generate-check: ## generated assembly and kernels for GPUs are what their generators write, byte for byte
+	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go kernels/*/*.ptx kernels/*/*.co
 	$(GO) generate ./kernels/...
 	git diff --exit-code -- kernels
 

@@ -27,8 +27,10 @@ func allowed(from, to string) bool {
 		return !in(from, "kernels") && from != "results"
 	case from == "kernels/device", from == "results":
 		return false
+	case in(from, "kernels/device/devicetest"):
+		return in(to, "kernels")
 	case in(from, "kernels/device"):
-		return to == "kernels/device"
+		return to == "kernels/device" || to == "kernels/device/foreign" && from != to
 	case in(from, "kernels"):
 		return in(to, "kernels/device") || to == "kernels" && from != to
 	case in(from, "results/report/chart"), in(from, "results/report/table"):

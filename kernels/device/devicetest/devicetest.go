@@ -33,7 +33,7 @@ type Trial struct {
 }
 
 // Trials are those of every kernel. Larger is how many times larger the inputs
-// are than an interpreter has time for.
+// are than an interpreter has time for; 0 is for a simulator that is slower yet.
 func Trials(larger int) []Trial {
 	list := []Trial{
 		{Name: "scan", Program: sha256d.Program, Kernels: []string{"scan"}, Arch: "sm_75", Run: scans(larger)},
@@ -59,6 +59,9 @@ func Trials(larger int) []Trial {
 	} {
 		step := 16 / g.in.size
 		shapes := [][3]int{{g.rows, g.columns, 10 * step}, {g.rows + 3, g.columns + 2, 41 * step}, {7, 5, step}}
+		if larger == 0 {
+			shapes = [][3]int{{7, 5, 5 * step}}
+		}
 		if larger > 1 {
 			side := min(larger, 8) // the reference takes its time
 			shapes = append(shapes, [3]int{side * 37, side * 41, side * 4 * step})
@@ -189,7 +192,7 @@ func scans(larger int) func(device.Processor, *device.Program) error {
 			header[i] = byte(random.Uint32())
 		}
 		const limit = 1 << 28
-		blocks, each := 2*larger, 2
+		blocks, each := max(1, 2*larger), 2
 		n := uint32(blocks * each * device.Threads)
 		first := math.MaxUint32 - n/2 // goes on at 0
 		var want []uint32
@@ -282,7 +285,7 @@ func product(p device.Processor, program *device.Program, name string, in, out f
 // not.
 func streams(larger int) func(device.Processor, *device.Program) error {
 	return func(p device.Processor, program *device.Program) error {
-		for _, n := range []int{256, 700 * larger, 1} {
+		for _, n := range []int{256, 700 * max(1, larger), 1} {
 			random := rand.New(rand.NewPCG(5, uint64(n)))
 			var x, y []byte
 			bs, cs := make([]float64, 4*n), make([]float64, 4*n)

@@ -3,6 +3,7 @@ package opencl_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"strconv"
 	"testing"
 
@@ -38,15 +39,12 @@ func TestList(t *testing.T) {
 	}
 }
 
-// Larger is how much larger inputs are: 1024 for 10⁶ digests. PERWATT_LARGER
-// makes it smaller for a simulator such as Oclgrind.
-func larger(t *testing.T) int {
-	if text, ok := os.LookupEnv("PERWATT_LARGER"); ok {
-		n, err := strconv.Atoi(text)
-		require.NoError(t, err)
-		return n
-	}
-	if testing.Short() {
+// larger is how much larger inputs are: 1024 for 10⁶ digests, 0 in a simulator.
+func larger() int {
+	switch {
+	case os.Getenv("OCLGRIND_DATA_RACES") != "":
+		return 0
+	case testing.Short():
 		return 4
 	}
 	return 1024
@@ -56,7 +54,7 @@ func TestKernels(t *testing.T) {
 	for _, d := range devices(t) {
 		p, err := opencl.Open(d.ID)
 		require.NoError(t, err)
-		size := larger(t)
+		size := larger()
 		for _, trial := range devicetest.Trials(size) {
 			if trial.Program.Source == "" {
 				continue // for one vendor's instructions
@@ -93,4 +91,44 @@ func TestErrors(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, p.Submit(device.Launch{Kernel: k, Blocks: [2]int{1, 1}, Args: []any{b, uint32(1)}}), "CL_INVALID_ARG_INDEX (-49) in argument 1 of f")
 	require.ErrorContains(t, p.Sync(), "CL_INVALID_ARG_INDEX", "the device is lost")
+}
+
+// Oclgrind simulates a device and reports data races and accesses out of bounds,
+// which a CPU's driver does not notice.
+func TestOclgrind(t *testing.T) {
+	const library = "/usr/lib/oclgrind/liboclgrind-rt-icd.so"
+	if _, err := os.Stat(library); err != nil {
+		require.NotEqual(t, "required", os.Getenv("PERWATT_PEERS"), "install oclgrind")
+		t.Skip("install oclgrind")
+	}
+	vendors := t.TempDir()
+	require.NoError(t, os.WriteFile(vendors+"/oclgrind.icd", []byte(library), 0o600))
+	run := func(test string) string {
+		cmd := exec.Command(os.Args[0], "-test.run", test, "-test.v") // #nosec G204 -- this test
+		cmd.Env = append(os.Environ(), "OCL_ICD_VENDORS="+vendors, "OCLGRIND_DATA_RACES=1", "OCLGRIND_NUM_THREADS=2")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return string(out)
+	}
+	out := run("TestKernels")
+	require.Contains(t, out, "PASS: TestKernels/opencl:0/gemm_f64")
+	for _, word := range []string{"race", "Invalid", "error"} {
+		require.NotContains(t, out, word)
+	}
+	require.Contains(t, run("TestBrokenKernels"), "race", "what is wrong is found")
+}
+
+// For TestOclgrind: a race and nothing else.
+func TestBrokenKernels(t *testing.T) {
+	if larger() != 0 {
+		t.Skip("runs in TestOclgrind")
+	}
+	p, err := opencl.Open("opencl:0")
+	require.NoError(t, err)
+	k, err := p.Kernel(&device.Program{Name: "race", Source: "__kernel void f(__global uint *x) { x[0] = get_local_id(0) + x[get_local_id(0) & 1]; }"}, "f")
+	require.NoError(t, err)
+	b, err := p.Alloc(64)
+	require.NoError(t, err)
+	require.NoError(t, p.Submit(device.Launch{Kernel: k, Blocks: [2]int{1, 1}, Args: []any{b}}))
+	require.NoError(t, p.Sync())
 }
