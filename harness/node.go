@@ -611,19 +611,18 @@ func entries(dir, prefix string) []string {
 	return names
 }
 
-// clean makes one short printable line of s.
+// clean makes one printable line of s, of at most maxWord bytes. What does not print
+// is deleted and not replaced: firmware pads its texts with NUL, and programs compare
+// them between records.
 func clean(s string) string {
 	s = strings.Map(func(c rune) rune {
-		if c == unicode.ReplacementChar || !unicode.IsPrint(c) && !unicode.IsSpace(c) {
+		if c == unicode.ReplacementChar || !results.Prints(c) && !unicode.IsSpace(c) {
 			return -1
 		}
 		return c
 	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxWord {
-		s = strings.ToValidUTF8(s[:maxWord], "")
-	}
-	return s
+	s = results.Line(s, len(s)) // the limit is in bytes, so that nothing is cut here
+	return strings.ToValidUTF8(s[:min(len(s), maxWord)], "")
 }
 
 // number reads a decimal or 0x number of at most 31 bits, or gives 0.

@@ -223,7 +223,7 @@ func TestParsers(t *testing.T) {
 	require.Equal(t, int64(48<<10), parseSize("48K"))
 	require.Equal(t, int64(32<<20), parseSize("32M"))
 	require.Zero(t, parseSize("K"))
-	require.Equal(t, "two lines", clean("two\x00\r\n\tlines\x1b"))
+	require.Equal(t, "two lines", clean("two\x00\r\n\tlines\x1b\u202e\xff"))
 	require.Equal(t, "mixed: a,b", mixed([]string{"b", "a", "b"}))
 	require.Equal(t, []mount{{"/a b", "/c\\d", "ext4", "/dev/x", "rw"}}, parseMounts([]byte(`1 2 8:1 /a\040b /c\134d rw - ext4 /dev/x rw`)))
 	require.Equal(t, results.Float(0.25), parseLoad("0.25 1 2"))

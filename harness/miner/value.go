@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/perwatt/perwatt/harness/endpoint"
+	"github.com/perwatt/perwatt/results"
 )
 
 // Limits on one answer.
@@ -367,14 +368,17 @@ func (v Value) Whole() string {
 // Word turns a text of a miner into one line of at most 128 bytes.
 func Word(s string) string { return line(s, 128) }
 
-// line turns a text into one line of at most limit bytes without control characters.
+// line turns a text into one printable line of at most limit bytes, which bounds the
+// record. White space and controls become blanks: miners pad with NUL and separate
+// with tabs. Blanks within the line are kept, as versions and figures are compared
+// between records.
 func line(s string, limit int) string {
-	s = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+	s = strings.TrimSpace(results.Printable(strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || unicode.IsControl(r) {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(s, "\uFFFD")))
+	}, s)))
 	if len(s) <= limit {
 		return s
 	}

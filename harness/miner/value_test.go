@@ -126,7 +126,7 @@ func TestNumber(t *testing.T) {
 
 func TestWord(t *testing.T) {
 	for in, want := range map[string]string{
-		"  a\x1b[2J\r\nb\u009b ": "a [2J  b", "é\xff": "é\uFFFD", "": "", strings.Repeat("a", 128): strings.Repeat("a", 128), strings.Repeat("a", 129): strings.Repeat("a", 125) + "…",
+		"  a\x1b[2J\r\nb\u009b ": "a [2J  b", "é\xff": "é\uFFFD", "a\x00\u00a0b\x00": "a  b", "a\u202Eb": "a\uFFFDb", "": "", strings.Repeat("a", 128): strings.Repeat("a", 128), strings.Repeat("a", 129): strings.Repeat("a", 125) + "…",
 		strings.Repeat("é", 100): strings.Repeat("é", 62) + "…",
 	} {
 		require.Equal(t, want, Word(in))
