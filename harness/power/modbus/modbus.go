@@ -1,12 +1,12 @@
 // Package modbus reads one quantity of an energy meter that speaks Modbus TCP:
 // a single-phase or three-phase meter on the feed, or one behind a gateway.
 //
-// Modbus has registers of 16 bits and no names: what a register means, how
-// many make a number and what one count is worth stands in the manual of the
-// meter and is said in the spec. Two quantities are two meters.
+// Modbus has registers of 16 bits without names. The manual of the meter defines what a
+// register means, how many registers make a number and the value of one count; the spec
+// repeats that. Two quantities need two meters.
 //
-// A float counts in steps that nothing here knows: resolution= says them, and
-// without it a counter that stands still for a minute is taken to be stale.
+// The resolution of a float is unknown unless resolution= gives it. Without it, a
+// counter that does not change for a minute counts as stale.
 package modbus
 
 import (
@@ -30,22 +30,22 @@ import (
 
 // Options are those of its spec.
 var Options = append([]endpoint.Option{
-	{Key: "register", Help: "address of the first one as it goes over the wire, 52 or 0x34 (required)"},
-	{Key: "type", Help: "of the number: uint16, int16, uint32, int32, uint64, float32 or float64 (required)"},
+	{Key: "register", Help: "address of the first register as sent over the wire, from 0: 52 or 0x34 (required)"},
+	{Key: "type", Help: "type of the number: uint16, int16, uint32, int32, uint64, float32 or float64 (required)"},
 	{Key: "kind", Help: "power or energy (power)"},
-	{Key: "scale", Help: "W or J in one count: 0.1, 3600 for Wh, 3.6e6 for kWh (1; required of an energy)"},
+	{Key: "scale", Help: "W or J per count: 0.1, 3600 for Wh, 3.6e6 for kWh (1; required for energy)"},
 	{Key: "table", Help: "holding or input (holding)"},
-	{Key: "order", Help: "which word of several comes first: big or little (big, unless the other makes more sense: then it must be said)"},
-	{Key: "unit", Help: "number of the meter behind its address, 0 to 255 (1)"},
+	{Key: "order", Help: "order of the words of a number, most significant first (big) or last (little) (big; required if little looks more plausible)"},
+	{Key: "unit", Help: "unit identifier of the meter behind its address, 0 to 255 (1)"},
 }, power.Common...)
 
 const example = "such as modbus:10.0.0.7,register=52,type=float32,table=input or modbus:10.0.0.7,register=0x48,type=uint32,kind=energy,scale=3600"
 
-// format is how registers make a number.
+// format defines how registers form a number.
 type format struct {
 	words int
-	wraps float64 // the count at which it starts again from 0; 0 if it has none
-	most  float64 // of a signed; 0 of others
+	wraps float64 // the count at which it wraps to 0; 0 if it does not wrap
+	most  float64 // largest value of a signed type; 0 for others
 	value func(bits uint64) float64
 }
 
@@ -61,9 +61,9 @@ var formats = map[string]format{
 	"float64": {4, 0, 0, math.Float64frombits},
 }
 
-// decode makes a number of registers. All ones of an unsigned, and the limits of
-// a signed, are how meters say that there is no value (SunSpec Information
-// Models, "unimplemented").
+// decode converts registers to a number. Meters use all ones of an unsigned type and
+// the limits of a signed type for a missing value (SunSpec Information Models,
+// "unimplemented").
 func (f format) decode(words []uint16, little bool) (float64, error) {
 	if len(words) != f.words {
 		return 0, fmt.Errorf("it gave %d registers, not %d", len(words), f.words)
@@ -88,7 +88,7 @@ func (f format) decode(words []uint16, little bool) (float64, error) {
 	return v, nil
 }
 
-// device asks a meter. One goroutine at a time uses the client.
+// device queries a meter. One goroutine at a time uses the client.
 type device struct {
 	conf     lib.ClientConfiguration
 	format   format
@@ -98,10 +98,10 @@ type device struct {
 	table    lib.RegType
 	unit     uint8
 	what     string // names the register in errors
-	order    *order // nil of a number of one word
+	order    *order // nil for a number of one word
 
 	client  *lib.ModbusClient // nil without a connection
-	pending chan answer       // of a request that has not been waited for
+	pending chan answer       // of a request that is still under way
 }
 
 type answer struct {
@@ -109,8 +109,8 @@ type answer struct {
 	err   error
 }
 
-// Open returns a meter of one quantity: watts, or joules where the spec says
-// kind=energy. The boundary is the wall unless given. It is read once.
+// Open returns a meter of one quantity: watts, or joules with kind=energy. The boundary
+// is the wall unless the spec sets it. Open reads the quantity once.
 func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	address, err := s.Address("502")
 	if err != nil {
@@ -152,7 +152,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	return m, nil
 }
 
-// parse takes what the spec says of the register.
+// parse reads the options that describe the register.
 func parse(s power.Spec) (*device, results.Channel, error) {
 	bad := func(format string, args ...any) (*device, results.Channel, error) {
 		return nil, results.Channel{}, fmt.Errorf("%w: %s", endpoint.ErrSpec, fmt.Sprintf(format, args...))
@@ -161,7 +161,7 @@ func parse(s power.Spec) (*device, results.Channel, error) {
 	if !s.Has("register") || !s.Has("type") {
 		return bad("register= and type= are required, %s", example)
 	}
-	text, base := s.Get("register", ""), 10 // a leading 0 is no octal
+	text, base := s.Get("register", ""), 10 // a leading 0 does not mean octal
 	if hex, is := strings.CutPrefix(text, "0x"); is {
 		text, base = hex, 16
 	}
@@ -173,14 +173,14 @@ func parse(s power.Spec) (*device, results.Channel, error) {
 	case !known:
 		return bad("type=%.20s: must be uint16, int16, uint32, int32, uint64, float32 or float64, %s", s.Get("type", ""), example)
 	case int(register)+f.words > 1<<16:
-		return bad("register=%.20s: a %s does not fit between it and the last", s.Get("register", ""), s.Get("type", ""))
+		return bad("register=%.20s: a %s does not fit between it and the last register", s.Get("register", ""), s.Get("type", ""))
 	}
 	kind, err := s.Choice("kind", "power", "power", "energy")
 	if err != nil {
 		return fail(err)
 	}
 	if kind == "energy" && !s.Has("scale") {
-		return bad("scale= is required of an energy: the J in one count, 3600 for Wh, 3.6e6 for kWh, 3.6e5 for 0.1 kWh")
+		return bad("scale= is required for energy: the J per count, 3600 for Wh, 3.6e6 for kWh, 3.6e5 for 0.1 kWh")
 	}
 	scale, err := s.Number("scale", 1, 1e-9, 1e12)
 	if err != nil {
@@ -214,9 +214,9 @@ func parse(s power.Spec) (*device, results.Channel, error) {
 	return d, c, nil
 }
 
-// ask reads the registers. The library knows no context: what it does not end
-// in time goes on alone, its answer is worth nothing any more, and nothing is
-// asked before it has ended.
+// ask reads the registers. The library has no contexts: a request that is late
+// continues in the background, its answer is discarded, and no other request starts
+// before it has ended.
 func (d *device) ask(ctx context.Context) ([]power.Quantity, error) {
 	if d.pending != nil {
 		if _, err := d.wait(ctx); err != nil {
@@ -256,8 +256,8 @@ func (d *device) wait(ctx context.Context) (answer, error) {
 	}
 }
 
-// request asks once, over a new connection if the last did not end well: what
-// is late on the old one cannot be taken for an answer on the new.
+// request sends one request, over a new connection after an error, so that a late
+// answer to the old request cannot be taken for one to the new.
 func (d *device) request() (a answer) {
 	if d.client == nil {
 		c, err := lib.NewClient(&d.conf)
@@ -289,7 +289,7 @@ func (d *device) close() error {
 	return d.client.Close()
 }
 
-// remedy says what is most often behind an error.
+// remedy names the most frequent cause of an error.
 func remedy(err error) string {
 	for _, silence := range []error{context.DeadlineExceeded, lib.ErrRequestTimedOut, lib.ErrBadUnitId, lib.ErrGWPathUnavailable, lib.ErrGWTargetFailedToRespond} {
 		if errors.Is(err, silence) {
@@ -300,7 +300,7 @@ func remedy(err error) string {
 	case errors.Is(err, lib.ErrIllegalDataAddress), errors.Is(err, lib.ErrIllegalFunction):
 		return "; is it in the other table=, or does the manual count from 1, 30001 or 40001?"
 	case errors.Is(err, lib.ErrProtocolError):
-		return ": an answer of another length or form than was asked for"
+		return ": an answer of another length or form than requested"
 	}
 	return ""
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// order watches whether the words of a number make sense in the order in which
-// they are taken. Once they did not, and the other order would have, nothing is
-// believed: the next number may only seem to fit. A number that makes sense is
-// doubted only where the spec does not say its order, and one that does not, where
-// it does, is by itself.
+// order checks whether the words of a number are in the assumed order. Once a number
+// was plausible only in the other order, all later readings are errors, since the next
+// one may fit by chance. If the spec sets the order, only implausible numbers are
+// errors, each by itself; if it does not, so is a plausible number that looks better in
+// the other order.
 type order struct {
 	channel results.Channel
 	most    float64 // W
@@ -25,8 +25,8 @@ type order struct {
 	at          time.Time
 }
 
-// doubt takes a value in W or J, as it is taken and in the other order (NaN if
-// it is no number there), and says why it is not believed.
+// doubt takes a value in W or J in the assumed order, and in the other one (NaN if it
+// is not a number there), and returns an error if the assumed order looks wrong.
 func (o *order) doubt(v, other float64, at time.Time) error {
 	if o.said {
 		o.wrong = nil
@@ -38,7 +38,7 @@ func (o *order) doubt(v, other float64, at time.Time) error {
 		fits := func(watts float64) bool {
 			return watts >= o.channel.LeastWatts() && watts <= o.most
 		}
-		// A figure in decimals is a short one, but for chance, in its own order.
+		// In the right order a decimal figure has few digits, except by chance.
 		if fits(other) && (!fits(v) && v != 0 || fits(v) && !o.said && digits(other) < digits(v)) {
 			o.wrong = fmt.Errorf("%.4g W, and %.6g W in the other order of its words: %s", v, other, o.remedy())
 		}
@@ -67,7 +67,7 @@ func (o *order) remedy() string {
 	return "say which it is, order=little or order=big"
 }
 
-// digits is how many a number needs at single precision.
+// digits returns the number of decimal digits that v needs at single precision.
 func digits(v float64) int {
 	if math.IsNaN(v) {
 		return math.MaxInt

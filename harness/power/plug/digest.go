@@ -11,26 +11,26 @@ import (
 	"strings"
 )
 
-// login lets requests in, by Digest (RFC 7616) with SHA-256: the password is
-// never sent, nor is it ever sent in clear because a server asks for that. It
-// is used by one goroutine, as a meter is.
+// login authenticates requests by Digest (RFC 7616) with SHA-256, which does not send
+// the password. It never falls back to plain text because a server asks for that. It is
+// used by one goroutine, as a meter is.
 type login struct {
 	next           http.RoundTripper
 	user, password string
-	basic          bool // whether the password may be sent as it is
+	basic          bool // whether the password may be sent in plain text
 
 	last  challenge
 	count int // of requests that answered it
 }
 
-// challenge is what a server asks to be answered.
+// challenge is a server's Digest challenge.
 type challenge struct {
 	realm, nonce string
 	opaque       string // to be sent back as it came; may be empty
 }
 
-// RoundTrip implements [http.RoundTripper]. A challenge once known is answered
-// in advance, so that a reading takes one round trip.
+// RoundTrip implements [http.RoundTripper]. Once a challenge is known, requests carry
+// the answer to it in advance, so that a reading takes one round trip.
 func (l *login) RoundTrip(req *http.Request) (*http.Response, error) {
 	if l.basic && l.password != "" {
 		req = req.Clone(req.Context())
@@ -65,7 +65,7 @@ func (l *login) answered(req *http.Request) *http.Request {
 	return req
 }
 
-// answer is RFC 7616, 3.4, of a request without a body.
+// answer returns the Authorization header of a request without a body (RFC 7616, 3.4).
 func (c challenge) answer(user, password, method, uri, cnonce string, count int) string {
 	h := func(parts ...string) string {
 		sum := sha256.Sum256([]byte(strings.Join(parts, ":")))
@@ -88,9 +88,9 @@ var (
 	escaped   = regexp.MustCompile(`\\(.)`)
 )
 
-// parseChallenge returns the challenge of the values of WWW-Authenticate that
-// can be answered: Digest with SHA-256 and qop auth, each in a value of its
-// own. MD5 is not.
+// parseChallenge returns the first supported challenge among the values of
+// WWW-Authenticate, each of which holds one: Digest with SHA-256 and qop auth. MD5 is
+// not supported.
 func parseChallenge(values []string) (challenge, bool) {
 	for _, v := range values {
 		rest := v[len(scheme.FindString(v)):]

@@ -1,19 +1,18 @@
-// Package plug reads metering plugs, and meters of their makers in a cabinet, by
-// their own HTTP interface: Shelly (shelly-api-docs.shelly.cloud) and Tasmota
-// (tasmota.github.io/docs/Commands, Status 8).
+// Package plug reads metering plugs, and the same makers' meters for distribution
+// boards, through their own HTTP interface: Shelly (shelly-api-docs.shelly.cloud) and
+// Tasmota (tasmota.github.io/docs/Commands, Status 8).
 //
-// A Shelly of the second generation and later has components, of which these
-// meter: Switch and PM1 (apower, and aenergy.total to a thousandth of a Wh, which
-// comes first), EM1 (act_power of one clamp) and EM (total_act_power of
-// three phases). The energy of the latter two is brought up to date by the
-// minute, in a component of its own, and is not read. A Shelly of the first
-// generation has meters and emeters in its /status, whose power is read. A
-// Tasmota counts whole Wh, steps of 3600 J, so that its power comes
-// first. Where both are there, the other stands in if the first says nothing.
+// A Shelly of the second generation and later consists of components. Those that meter
+// are Switch and PM1 (apower, and the preferred aenergy.total, to 0.001 Wh), EM1
+// (act_power of one clamp) and EM (total_act_power of three phases). The energy of EM1
+// and EM is in components of its own, updated once a minute, and is not read. A Shelly
+// of the first generation has meters and emeters in its /status; their power is read. A
+// Tasmota counts whole Wh, in steps of 3600 J, so its power is preferred. Where a plug
+// has both, the other one stands in if the preferred one cannot be read.
 //
-// None of them says when it took a value: the times in their answers (unixtime,
-// minute_ts, StatusSNS.Time) are those of the answer or of a minute, and would
-// make what stands still look fresh. They are not read.
+// None of them gives the time of a value: the times in their answers (unixtime,
+// minute_ts, StatusSNS.Time) are those of the answer or of a full minute. They are not
+// read, because they would make a value that no longer changes look fresh.
 package plug
 
 import (
@@ -37,12 +36,11 @@ import (
 
 // Options are those of its spec.
 var Options = slices.Concat([]endpoint.Option{
-	{Key: "id", Help: "which outlet, clamp or phase of several, from 0: 1, or 0+1+2, whose watts add up, or of a Shelly em1:1 (the only one that meters)"},
+	{Key: "id", Help: "which outlet, clamp or phase, from 0: 1, or 0+1+2, added up; or a component of a Shelly, em1:1 (the only one that meters)"},
 }, power.Common, endpoint.Login, endpoint.WebOptions)
 
-// Watts that are not believed: 16 A at 250 V, the most that a plug carries, and
-// what the largest clamps of one phase (120 A) carry. Of three phases nothing is
-// known.
+// Upper limits of plausible power, in W: a plug carries at most 16 A at 250 V, the
+// largest clamps of one phase 120 A. There is no limit for three phases.
 const (
 	plugMost  = 4000
 	clampMost = 30_000
@@ -51,15 +49,15 @@ const (
 // channel is one number of a plug.
 type channel struct {
 	results.Channel
-	ref   string  // what is asked for it
-	path  []any   // where it stands in the answer
+	ref   string  // path of the request
+	path  []any   // place of the number in the answer
 	unit  float64 // W or J
 	most  float64 // W
 	stale time.Duration
-	well  func(answer json.RawMessage) error // whether the answer is to be believed; nil if it always is
+	well  func(answer json.RawMessage) error // why the answer is not valid, or nil; nil if it always is
 }
 
-// protocol is how one plug is asked.
+// protocol says what to read from one plug.
 type protocol struct {
 	channels []channel
 	notes    []string
@@ -78,7 +76,7 @@ func counter(unit, step float64, total results.Boundary, ref string, path ...any
 
 // place is where a plug meters: an outlet, a clamp or a phase.
 type place struct {
-	kind   string // of a Shelly's component, switch; empty if it was not said
+	kind   string // of a Shelly's component, such as switch; empty if not given
 	number int
 }
 
@@ -106,7 +104,7 @@ func wanted(s power.Spec) (out []place, err error) {
 	return out, nil
 }
 
-// component is a kind of a Shelly's components that meters.
+// component is a kind of Shelly component that meters.
 type component struct {
 	kind, method string
 	power        string
@@ -132,7 +130,7 @@ func componentOf(kind string) (component, bool) {
 
 func (c component) ref(n int) string { return fmt.Sprintf("/rpc/%s.GetStatus?id=%d", c.method, n) }
 
-// meters reports whether what a component says of itself holds its power.
+// meters reports whether the status of a component has its power.
 func (c component) meters(status json.RawMessage) bool {
 	_, err := endpoint.Pick(status, c.power)
 	return err == nil
@@ -149,16 +147,16 @@ func shelly(c component, n int) protocol {
 		return p
 	}
 	energy := counter(3600, 3.6, results.Wall, c.ref(n), "aenergy", "total")
-	energy.most, energy.stale = c.most, 3*time.Minute // what is counted by the minute may stand still for one
+	energy.most, energy.stale = c.most, 3*time.Minute // a count that is updated once a minute may stand still for as long
 	energy.Place = place{c.kind, n}.String()
 	watts.Place = energy.Place
 	p.channels = []channel{energy, watts}
-	p.notes = append(p.notes, "energy: aenergy.total, in steps of 0.001 Wh; how often it is brought up to date is not documented")
+	p.notes = append(p.notes, "energy: aenergy.total, in steps of 0.001 Wh; how often it is updated is not documented")
 	return p
 }
 
-// clamps is the error of an energy meter that says that it does not measure
-// (EM and EM1, errors and a_errors to c_errors).
+// clamps returns the error that an energy meter reports about its own measurement (EM
+// and EM1, errors and a_errors to c_errors).
 func clamps(status json.RawMessage) error {
 	for _, of := range []string{"errors", "a_errors", "b_errors", "c_errors"} {
 		raw, _ := endpoint.Pick(status, of)
@@ -176,7 +174,7 @@ func clamps(status json.RawMessage) error {
 // first is a Shelly of the first generation, by its /status.
 func first(status json.RawMessage, want []place) (protocol, error) {
 	p := protocol{}
-	of := "emeters" // of clamps, beside which meters are of a relay that measures nothing
+	of := "emeters" // of clamps; if there are any, meters belong to a relay that measures nothing
 	raw, err := endpoint.Pick(status, of)
 	if err != nil || length(raw) == 0 {
 		of = "meters"
@@ -217,7 +215,7 @@ func (p *protocol) add(c channel, several bool, n int) {
 	p.channels = append(p.channels, c)
 }
 
-// chosen are the numbers of what is wanted of n places.
+// chosen returns the numbers of the wanted places, of n.
 func chosen(want []place, n int, what string) (out []int, err error) {
 	if len(want) == 0 && n > 1 {
 		return nil, fmt.Errorf("%w: it has %d %s: say which with id=, from 0, or add them up, if they are phases of one feed, with id=0+1", endpoint.ErrSpec, n, what)
@@ -239,8 +237,8 @@ func chosen(want []place, n int, what string) (out []int, err error) {
 	return out, nil
 }
 
-// tasmota is what is wanted of a Tasmota, or its only outlet. The first answer
-// tells which it has.
+// tasmota returns the protocol of the wanted outlets of a Tasmota, or of its only one;
+// its first answer shows which it has.
 func tasmota(answer json.RawMessage, want []place) (protocol, error) {
 	p := protocol{notes: []string{"power: ENERGY.Power, in steps of 1 W unless resolution= says otherwise (WattRes)"}}
 	at := func(name string) []any { return []any{"StatusSNS", "ENERGY", name} }
@@ -290,14 +288,14 @@ const (
 	kWh        = 3.6e6 // J
 )
 
-// length of a list; 0 of what is none.
+// length returns the length of a list, or 0 for anything else.
 func length(raw json.RawMessage) int {
 	var list []json.RawMessage
 	_ = json.Unmarshal(raw, &list)
 	return len(list)
 }
 
-// refs are what is asked at each reading.
+// refs returns the paths of the requests of a reading.
 func (p protocol) refs() (out []string) {
 	for _, c := range p.channels {
 		if !slices.Contains(out, c.ref) {
@@ -307,7 +305,7 @@ func (p protocol) refs() (out []string) {
 	return out
 }
 
-// parse takes the quantities out of answers, by what was asked.
+// parse extracts the quantities from the answers, which are keyed by request.
 func (p protocol) parse(answers map[string]json.RawMessage) []power.Quantity {
 	out := make([]power.Quantity, len(p.channels))
 	for i, c := range p.channels {
@@ -317,13 +315,14 @@ func (p protocol) parse(answers map[string]json.RawMessage) []power.Quantity {
 		case c.well(answers[c.ref]) != nil:
 			out[i].Err = c.well(answers[c.ref])
 		case out[i].Value < 0:
-			out[i].Err = fmt.Errorf("%g W: below 0, so that its clamp sits the wrong way round, or power is fed back", out[i].Value)
+			out[i].Err = fmt.Errorf("%g W: below 0: its clamp sits the wrong way round, or power is fed back", out[i].Value)
 		}
 	}
 	return out
 }
 
-// Open finds out which plug answers at the spec's target, http://HOST.
+// Open detects the kind of plug at the spec's target, http://HOST, and returns a meter
+// of it.
 func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	password, err := s.Secret("password")
 	if err != nil {
@@ -338,7 +337,7 @@ func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 		return nil, fmt.Errorf("plug: %w", err)
 	}
 	if b := web.Base; b.RawQuery != "" || strings.Trim(b.Path, "/") != "" {
-		return nil, fmt.Errorf("plug: %w: %.80q has more than http://HOST: what to ask is found there", endpoint.ErrSpec, endpoint.Redact(s.Target))
+		return nil, fmt.Errorf("plug: %w: %.80q has more than http://HOST: the plug's kind, and what to request, are detected", endpoint.ErrSpec, endpoint.Redact(s.Target))
 	}
 	m, err := open(ctx, s, web, door)
 	if err != nil {
@@ -354,7 +353,7 @@ func open(ctx context.Context, s power.Spec, web *endpoint.Web, door *login) (po
 		return nil, err
 	}
 	about := power.Info{Source: endpoint.Redact(s.Target), Period: time.Second,
-		Notes: slices.Concat(web.Notes, []string{who + ": everything that is plugged in there, be it the node or not"}, p.notes)}
+		Notes: slices.Concat(web.Notes, []string{who + ": everything that is plugged in there, the node or not"}, p.notes)}
 	var bounds []power.Bound
 	for _, c := range p.channels {
 		about.Channels = append(about.Channels, c.Channel)
@@ -381,8 +380,8 @@ func open(ctx context.Context, s power.Spec, web *endpoint.Web, door *login) (po
 	return m, nil
 }
 
-// probe tells a Shelly by what it says of itself to everybody, without a
-// login; only then is a Tasmota asked, which wants the password as it is.
+// probe detects a Shelly by its /shelly, which needs no login. Only if there is none
+// does it try Tasmota, whose requests carry the password in plain text.
 func probe(ctx context.Context, s power.Spec, web *endpoint.Web, door *login) (p protocol, who string, err error) {
 	want, err := wanted(s)
 	if err != nil {
@@ -411,7 +410,7 @@ func probe(ctx context.Context, s power.Spec, web *endpoint.Web, door *login) (p
 		}
 		return p, fmt.Sprintf("Shelly %.40s, of the first generation", self.Type), err
 	case err == nil:
-		return p, "", errors.New("its /shelly says neither a generation nor a type: no Shelly that is known")
+		return p, "", errors.New("its /shelly has neither a generation nor a type: not a known Shelly")
 	case !is || refused.Code >= 300 && refused.Code < 400:
 		return p, "", err
 	}
@@ -422,13 +421,14 @@ func probe(ctx context.Context, s power.Spec, web *endpoint.Web, door *login) (p
 	var warning struct{ Warning string }
 	_ = json.Unmarshal(raw, &warning)
 	if warning.Warning != "" { // Tasmota before 8.2.3, with a password
-		return p, "", errors.New("it wants its password in the address, where it would be logged: give it a newer Tasmota, or no web password")
+		return p, "", errors.New("it requires its password in the address, where it would be logged: install a newer Tasmota, or remove the web password")
 	}
 	p, err = tasmota(raw, want)
 	return p, "Tasmota", err
 }
 
-// inClear lets the password travel as it is, for a plug that knows Basic alone.
+// inClear allows Basic authentication, with the password in plain text, for a plug that
+// supports nothing else.
 func inClear(web *endpoint.Web, door *login) {
 	door.basic = true
 	if door.password != "" && web.Base.Scheme == "http" {
@@ -436,8 +436,8 @@ func inClear(web *endpoint.Web, door *login) {
 	}
 }
 
-// later finds what is wanted of a Shelly of the second generation or later. A
-// place without a kind is of the switch of that number, if that meters, or of
+// later returns the protocol of the wanted places of a Shelly of the second generation
+// or later. A place without a kind means the switch of that number if that meters, else
 // the only component that does.
 func later(get func(ref string) (json.RawMessage, error), want []place) (p protocol, err error) {
 	named := len(want) > 0
@@ -470,7 +470,7 @@ func later(get func(ref string) (json.RawMessage, error), want []place) (p proto
 	return p, nil
 }
 
-// settle returns the component that a place is of.
+// settle returns the component that a place means.
 func settle(get func(ref string) (json.RawMessage, error), w place, named bool) (place, error) {
 	kind, _ := componentOf(cmp.Or(w.kind, "switch"))
 	if kind.kind == "" {
@@ -502,21 +502,21 @@ func settle(get func(ref string) (json.RawMessage, error), w place, named bool) 
 	case len(fit) == 1:
 		return fit[0], nil
 	case len(have) == 0:
-		return w, fmt.Errorf("no component of this Shelly meters that is read (switch, pm1, em1, em); it has %s", cmp.Or(strings.Join(others, ", "), "none that it tells of"))
+		return w, fmt.Errorf("no component of this Shelly meters that is read (switch, pm1, em1, em); it has %s", cmp.Or(strings.Join(others, ", "), "none that it lists"))
 	case len(fit) == 0:
 		return w, fmt.Errorf("%w: id=%d: no component of that number meters; those that do: %s", endpoint.ErrSpec, w.number, strings.Join(have, ", "))
 	}
 	return w, fmt.Errorf("%w: several components meter: say which with id=, of %s, or add them up, if they are feeds of the node, with a + between them", endpoint.ErrSpec, strings.Join(have, ", "))
 }
 
-// denied reports whether an error is none of a component that is not there.
+// denied reports whether an error has another cause than a missing component.
 func denied(err error) bool {
 	refused, is := errors.AsType[*endpoint.Refused](err)
 	return err != nil && (!is || refused.Code == http.StatusUnauthorized || refused.Code == http.StatusForbidden)
 }
 
-// survey lists the components that meter, and names the others, by what the
-// Shelly says of all; one that does not is asked for the first few of each.
+// survey lists the components that meter and names the others, from the status of the
+// whole Shelly. If there is none, it requests the first three components of each kind.
 func survey(get func(ref string) (json.RawMessage, error)) (meters []place, others []string, err error) {
 	raw, err := get("/rpc/Shelly.GetStatus")
 	if denied(err) {

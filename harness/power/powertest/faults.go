@@ -12,40 +12,42 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// RigWatts is what the simulated load of a [Rig] draws, in W, from second 0.
+// RigWatts is the power that the simulated load of a [Rig] draws from second 0 on, in
+// W.
 const RigWatts = 700
 
-// Faults are what can go wrong with an instrument in the middle of a run.
+// Faults are the ways in which an instrument can fail in the middle of a run.
 var Faults = []string{
 	"time-out",    // it does not answer in time
-	"wrong type",  // it answers with something that is no number of that kind
-	"negative",    // it says −1 or another value below 0
-	"nan",         // it says NaN, infinity, null or nothing where a number belongs
-	"zero",        // it says 0 for what cannot be 0
-	"absurd jump", // it says a million times what is true
-	"vanish",      // it goes away, and comes back as it was
-	"restart",     // it goes away, and its counters come back from 0
+	"wrong type",  // it answers with something other than a number of that kind
+	"negative",    // it gives −1 or another value below 0
+	"nan",         // it gives NaN, infinity, null or nothing instead of a number
+	"zero",        // it gives 0 for a figure that cannot be 0
+	"absurd jump", // it gives a million times the true value
+	"vanish",      // it disappears, and returns as it was
+	"restart",     // it disappears, and returns with its counters at 0
 	"clock step",  // its own clock is set an hour back
 }
 
-// Rig is an instrument that the suite can break: a peer, or a tree of files.
+// Rig is an instrument that the suite can break: a simulated endpoint, or a tree of
+// files.
 type Rig struct {
-	// Open opens the meter under test. Its clock is now, and its timeout
-	// short, for the suite waits for it.
+	// Open opens the meter under test, with now as its clock and a short timeout, which
+	// the suite has to wait for.
 	Open func(now func() time.Time) (power.Meter, error)
-	// Set has the instrument say what is true t after the start: RigWatts, and
-	// RigWatts × t of energy. It ends any fault.
+	// Set makes the instrument show the true values at t after the start: RigWatts, and
+	// an energy of RigWatts × t. It ends any fault.
 	Set func(t time.Duration)
-	// Break has it suffer a fault at t; by the next Set it is whole again.
+	// Break has, by fault, a function that starts the fault at t; the next Set ends it.
 	Break map[string]func(t time.Duration)
-	// Cannot says why a fault cannot befall this instrument.
+	// Cannot has, by fault, the reason why this instrument cannot have it.
 	Cannot map[string]string
 }
 
-// TestFaults breaks an instrument in each way of [Faults], for three readings
-// in the middle of 20 that are a second apart, and holds what the meter makes
-// of it to one rule: the energy of any stretch is right, to the channel's
-// resolution, or absent. Before the fault and after its end it is there.
+// TestFaults injects each of [Faults] for three readings in the middle of 20 that are a
+// second apart, and checks one rule: over any interval the meter's energy is right, to
+// the channel's resolution, or absent. Before the fault and after its end it must be
+// present.
 func TestFaults(t *testing.T, make func(t *testing.T) Rig) {
 	t.Helper()
 	for _, fault := range Faults {

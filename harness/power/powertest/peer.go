@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// Peers is the environment variable that is "required" where a test may not
-// do without the programs that it is held against: on the machine of CI.
+// Peers is an environment variable. The value "required", set in CI, makes a test fail
+// if the independent program that it compares with is missing.
 const Peers = "PERWATT_PEERS"
 
-// Peer returns the path of a program that nobody here wrote, from a Debian
-// package. Without it the test is skipped, or fails where [Peers] is required.
+// Peer returns the path of an independent program from a Debian package. If it is
+// missing the test is skipped, or fails where [Peers] is "required".
 func Peer(t testing.TB, program, debian string) string {
 	t.Helper()
 	for _, dir := range []string{"", "/usr/sbin/"} {
@@ -28,8 +28,8 @@ func Peer(t testing.TB, program, debian string) string {
 	return ""
 }
 
-// FreePort returns a port of the loopback that was free a moment ago, for a
-// peer that wants to be told one; network is "tcp" or "udp".
+// FreePort returns a loopback port that was free a moment ago, for a program that needs
+// its port as an argument; network is "tcp" or "udp".
 func FreePort(t testing.TB, network string) int {
 	t.Helper()
 	const any = "127.0.0.1:0"

@@ -1,5 +1,5 @@
-// Package powertest is the conformance suite of [power.Meter]: what every
-// meter promises, whatever it reads.
+// Package powertest is the conformance suite of [power.Meter]: the contract that every
+// meter keeps, whatever it reads.
 package powertest
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// TestMeter holds the meters that open returns to the contract. It opens two
-// of them and reads a few times without waiting.
+// TestMeter checks the meters that open returns against the contract. It opens two of
+// them and reads a few times without waiting.
 func TestMeter(t *testing.T, open func() (power.Meter, error)) {
 	t.Helper()
 	if err := check(t.Context(), open); err != nil {
@@ -111,7 +111,7 @@ func check(ctx context.Context, open func() (power.Meter, error)) (all error) {
 			last[i] = power.Reading{At: r.At, Value: r.Value}
 		}
 	}
-	if now := m.Info(); fmt.Sprint(now) != fmt.Sprint(info) { // NaN keeps them from being compared
+	if now := m.Info(); fmt.Sprint(now) != fmt.Sprint(info) { // fields that are NaN do not compare equal
 		bad("info changed from %+v to %+v", info, now)
 	}
 	over, cancel := context.WithCancel(ctx)

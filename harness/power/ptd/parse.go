@@ -16,12 +16,11 @@ import (
 //
 //	DRIVER,MS,1,1,1,1,0,0,1,version=V,OS=…,mode=power,1,1,CHANNELS,…,CALIBRATED,IDN
 //
-// After the driver and the interval over which it averages it says in ones and
-// zeros whether it has watts, volts, amps, power factor, energy and frequency,
-// and whether SPEC accepts it; after the mode whether it estimates its
-// uncertainty and sets ranges.
+// The driver and the averaging interval are followed by flags, 1 or 0: whether it has
+// watts, volts, amps, power factor, energy and frequency, and whether SPEC accepts it.
+// The mode is followed by flags for estimating the uncertainty and setting ranges.
 type identity struct {
-	analyser   string // driver and what the instrument says of itself
+	analyser   string // driver, and the instrument's identification (IDN)
 	version    string
 	calibrated string
 	interval   time.Duration
@@ -91,15 +90,15 @@ func parseRanges(line string) (ranges, error) {
 //
 //	Time,12-28-2020 15:21:14.682,Watts,22.95,Volts,228.57,Amps,0.20643,PF,0.4864
 //
-// with a Mark, and the channels of an instrument that has several, after their
-// sum. Below 0 means that the analyser had no value.
+// followed by a Mark and, for an instrument with several channels, by each channel; the
+// figures above are their sum. A figure below 0 means that the analyser had no value.
 type sample struct {
-	taken time.Time // by the daemon's clock, said in its local time
+	taken time.Time // by the daemon's clock, in its local time
 	watts float64
 }
 
-// layouts of a time. The month comes first in SPEC's own parser and in every
-// log but one, that in the README of mlcommons/power-dev.
+// layouts are the formats of a time. The month comes first in SPEC's own parser and in
+// every known log except the one in the README of mlcommons/power-dev.
 var layouts = []string{"01-02-2006 15:04:05.000", "02-01-2006 15:04:05.000"}
 
 func parseSample(line string) (s sample, err error) {
@@ -135,7 +134,8 @@ var (
 	none = regexp.MustCompile(`^(No data|(No|Insufficient) unread)`)
 )
 
-// parseHead is the first line of the answer to RL,1: whether a sample follows.
+// parseHead parses the first line of the answer to RL,1 and reports whether a sample
+// follows.
 func parseHead(line string) (bool, error) {
 	switch {
 	case last.MatchString(line):
@@ -146,11 +146,11 @@ func parseHead(line string) (bool, error) {
 	return false, fmt.Errorf("%.200q is no answer to RL", line)
 }
 
-// parseUncertainty is the largest of the samples so far, relative:
+// parseUncertainty returns the largest relative uncertainty of the samples so far:
 //
 //	Uncertainty,AVERAGE,LEAST,MOST,SAMPLES,ABOVE,WITHIN,UNKNOWN
 //
-// It is absent if the daemon does not know it of every sample.
+// It is absent if the daemon does not know that of every sample.
 func parseUncertainty(line string) (results.Float, error) {
 	f := strings.Split(line, ",")
 	if f[0] != "Uncertainty" || len(f) < 8 {

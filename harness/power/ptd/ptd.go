@@ -1,12 +1,12 @@
-// Package ptd reads a power analyser through SPEC's PTDaemon, which its user
-// runs under a licence of his own beside the analyser: this is a client of
-// its port, and no part of the daemon is here.
+// Package ptd reads a power analyser through SPEC's PTDaemon, which the user runs
+// beside the analyser under a licence of their own. The package is a client of its port
+// and contains no part of the daemon.
 //
-// Its protocol has no public document. What is used of it stands in two public
-// clients: util.pl of the tools of SPEC's suites ("From a now-vanished section
-// of the PTD design document …") and ptd_client_server/lib/server.py of
-// mlcommons/power-dev, with the logs in that project's issues 166, 273, 283
-// and 287. Commands and answers are lines that end in CRLF:
+// The protocol has no public documentation. The part that is used here is taken from
+// two public clients: util.pl of the tools of SPEC's suites ("From a now-vanished
+// section of the PTD design document …") and ptd_client_server/lib/server.py of
+// mlcommons/power-dev, with the logs in that project's issues 166, 273, 283 and 287.
+// Commands and answers are lines that end in CRLF:
 //
 //	Hello               Hello, PTDaemon here!
 //	Identify            the analyser, its averaging interval, what it can
@@ -17,9 +17,9 @@
 //	RL,1                Last 1 samples, and one line of it; or No unread samples
 //	Uncertainty         Uncertainty,AVERAGE,LEAST,MOST,SAMPLES,…
 //
-// Nothing comes unasked: RL,1 gives the last sample that was not read yet, and
-// waits for an interval if there is none. A daemon serves one client, and a
-// measurement that an earlier one left running is stopped.
+// The daemon sends nothing unasked: RL,1 returns the last unread sample, and waits for
+// one interval if there is none. A daemon serves one client. A measurement that an
+// earlier client left running is stopped.
 package ptd
 
 import (
@@ -45,10 +45,10 @@ var Options = append([]endpoint.Option{
 
 const (
 	longest = 4096             // bytes of a line
-	setting = 10 * time.Second // for a range: an analyser takes 1.5 s and more
+	setting = 10 * time.Second // to set a range: an analyser takes 1.5 s or more
 )
 
-// units are what has a range.
+// units are the quantities that have a range.
 var units = []struct{ letter, option, name string }{{"A", "amps", "current"}, {"V", "volts", "voltage"}}
 
 // daemon is a PTDaemon.
@@ -65,9 +65,9 @@ type daemon struct {
 	in   *bufio.Reader
 }
 
-// Open returns a meter of the watts that the analyser measures, the sum of its
-// channels, at the wall unless the spec says otherwise. It waits for a first
-// sample; the accuracy is what the daemon estimates of it, if it does.
+// Open returns a meter of the watts that the analyser measures, summed over its
+// channels, at the wall unless the spec sets another boundary. It waits for a first
+// sample; the accuracy is the daemon's estimate for it, if there is one.
 func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	m, err := open(ctx, s)
 	if err != nil {
@@ -125,7 +125,7 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	return s.Poller(about, []power.Bound{{}}, d.ask, d.close)
 }
 
-// long is the wait for answers to what may set ranges.
+// long is the time limit where ranges may be set.
 func (d *daemon) long() time.Duration { return d.timeout + time.Duration(len(d.want))*setting }
 
 func (d *daemon) notes() []string {
@@ -149,11 +149,11 @@ func (d *daemon) notes() []string {
 	return notes
 }
 
-// connect comes to a measurement that runs.
+// connect opens a connection, sets the ranges and starts a measurement.
 func (d *daemon) connect(ctx context.Context) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", d.address)
 	if err != nil {
-		return fmt.Errorf("%w; does the PTDaemon run there, and does it listen to other machines?", err)
+		return fmt.Errorf("%w; does the PTDaemon run there, and does it accept connections from other machines?", err)
 	}
 	d.conn, d.in = conn, bufio.NewReaderSize(conn, longest)
 	if hello, err := d.say(ctx, "Hello"); err != nil {
@@ -194,8 +194,8 @@ func (d *daemon) connect(ctx context.Context) error {
 	return nil
 }
 
-// arrange sets the ranges that are wanted and not there yet: a connection that
-// broke need not wait for the analyser again.
+// arrange sets the wanted ranges that are not set yet, so that a new connection does
+// not wait for the analyser again.
 func (d *daemon) arrange(ctx context.Context) error {
 	line, err := d.say(ctx, "RR")
 	if err != nil {
@@ -227,14 +227,15 @@ func (d *daemon) setRange(ctx context.Context, letter, to string) error {
 	return err
 }
 
-// first waits for a sample and returns how uncertain the daemon thinks it.
+// first waits for a sample and returns the daemon's estimate of its relative
+// uncertainty.
 func (d *daemon) first(ctx context.Context) (results.Float, error) {
 	for {
 		q, err := d.sample(ctx)
 		if err = cmp.Or(err, q.Err); err == nil {
 			break
 		}
-		if errors.Is(err, power.ErrNoNews) { // which a daemon that has none yet may say at once
+		if errors.Is(err, power.ErrNoNews) { // a daemon without a sample may answer so at once
 			select {
 			case <-time.After(d.period / 10):
 				continue
@@ -256,8 +257,8 @@ func (d *daemon) first(ctx context.Context) (results.Float, error) {
 	return parseUncertainty(line)
 }
 
-// ask reads the last sample. After any error the connection is another one:
-// what comes late on the old one is no answer to the next question.
+// ask reads the last sample. After an error it connects anew, so that a late answer
+// cannot be taken for one to the next command.
 func (d *daemon) ask(ctx context.Context) ([]power.Quantity, error) {
 	if d.conn == nil {
 		if err := d.connect(ctx); err != nil {
@@ -328,7 +329,7 @@ func (d *daemon) hear(ctx context.Context) (string, error) {
 	return strings.TrimRight(string(line), "\r\n"), nil
 }
 
-// stop returns what ends a wait on the connection, for good.
+// stop returns a function that ends all waits on the connection, for good.
 func (d *daemon) stop() func() {
 	conn := d.conn
 	return func() { _ = conn.SetDeadline(time.Unix(1, 0)) }

@@ -10,13 +10,13 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// profile is where a kind of PDU keeps what it measures.
+// profile lists the figures of one kind of PDU and their OIDs.
 type profile struct {
 	name   string
 	about  string
 	inlet  []quantity
-	outlet []quantity // empty if it tells none apart
-	note   string     // what a record must say of its figures; may be empty
+	outlet []quantity // empty if it does not meter them
+	note   string     // about its figures, for the record; may be empty
 }
 
 // quantity is one figure of an inlet or an outlet. In an OID, {n} is the
@@ -28,7 +28,7 @@ type quantity struct {
 	// row config of PDU2-MIB with the column for {column}.
 	scale    float64
 	config   string
-	ready    string           // 1 while the value means something; empty if nothing tells
+	ready    string           // 1 while the value is valid; empty if there is no such flag
 	accuracy results.Accuracy // where the resolution is 0 it is the scale
 }
 
@@ -67,7 +67,7 @@ var profiles = []profile{
 		},
 		// PowerNet-MIB, rPDUIdentDeviceLinetoLineVoltage: "this setting is
 		// used to calculate total power".
-		note: "the PDU measures current alone: its watts take the voltage and the power factor that are set in it"},
+		note: "the PDU measures current only: its watts assume the voltage and the power factor that are configured in it"},
 	{name: "raritan", about: "Raritan PX2 and later, Server Technology PRO3X and later (PDU2-MIB)",
 		// measurementsInletSensorValue and measurementsOutletSensorValue (4) of
 		// the sensor types activePower(5) and activeEnergy(8), with their
@@ -134,10 +134,9 @@ func (p profile) channels(w want) (out []channel, err error) {
 // of what 100 W use in a minute.
 const fine = 60
 
-// settle puts the channels of a place in the order in which they are preferred:
-// its energy if that is fine, then its power, then an energy that is coarse.
-// Which of them the total has, the session shows: one that counts nothing is
-// no reason to lose the other.
+// settle sorts the channels of a place by preference: its energy if that is fine, then
+// its power, then an energy that is coarse. All of them are read, so that the total can
+// use the next one where the first counts nothing.
 func settle(chs []channel) {
 	rank := func(c channel) int {
 		switch {

@@ -1,15 +1,14 @@
-// Package snmp is the meter that asks a PDU, or anything else with an SNMP
-// agent, for its power and energy. The PDUs that it knows are rows of a table;
-// any other is asked for by OID:
+// Package snmp meters the power and energy of a PDU, or of any other device with an
+// SNMP agent. Known PDUs are rows of a table; any other figure is given by its OID:
 //
 //	snmp:pdu1,outlet=3+7
 //	snmp:10.0.0.9,user=ops,password=file:/etc/perwatt/pdu,privacy=env:PDU_KEY
 //	snmp:ups,oid=1.3.6.1.2.1.33.1.4.4.1.4.1,accuracy=3%
 //
-// It asks one agent over one UDP socket, one GET a reading, with one
-// retransmission within the timeout; an agent that takes only few values in a
-// GET, which shows when it is opened, is asked in several. It sets nothing, walks
-// nothing and takes no traps.
+// A meter queries one agent over one UDP socket, with one GET per reading and one
+// retransmission within the timeout. If Open finds that the agent accepts only a few
+// values per GET, a reading takes several. The package sets nothing, walks nothing and
+// receives no traps.
 package snmp
 
 import (
@@ -33,35 +32,35 @@ import (
 
 // Options are those of its spec.
 var Options = slices.Concat([]endpoint.Option{
-	{Key: "outlet", Help: "outlets that feed this node, whose watts add up: 3, or 3+7 (none: an inlet is read)"},
+	{Key: "outlet", Help: "outlets that feed this node, added up: 3, or 3+7 (none: the inlet is read)"},
 	{Key: "inlet", Help: "inlet of the PDU (1)"},
 	{Key: "unit", Help: "number of the PDU in a chain (1)"},
-	{Key: "profile", Help: "kind of PDU: " + strings.Join(profileNames(), ", ") + " (found by asking)"},
-	{Key: "oid", Help: "any other figure instead: the OID of an integer"},
-	{Key: "scale", Help: "W, or J, that one count of oid is worth (1)"},
-	{Key: "kind", Help: "what oid counts: power or energy (power)"},
+	{Key: "profile", Help: "kind of PDU: " + strings.Join(profileNames(), ", ") + " (detected)"},
+	{Key: "oid", Help: "OID of an integer to read instead, for any other device"},
+	{Key: "scale", Help: "W or J per count of oid (1)"},
+	{Key: "kind", Help: "quantity of oid: power or energy (power)"},
 	{Key: "version", Help: "1, 2c or 3 (2c; 3 with user)"},
-	{Key: "community", Help: "where the community is: env:NAME or file:PATH (public)"},
-	{Key: "auth", Help: "how a user's password is proven: " + strings.Join(authNames, ", ") + " (SHA)"},
-	{Key: "privacy", Help: "where the passphrase is that encrypts what a user sees, with AES: env:NAME or file:PATH (not encrypted)"},
+	{Key: "community", Help: "community: env:NAME or file:PATH (public)"},
+	{Key: "auth", Help: "authentication protocol of user: " + strings.Join(authNames, ", ") + " (SHA)"},
+	{Key: "privacy", Help: "AES privacy passphrase of user: env:NAME or file:PATH (not encrypted)"},
 }, endpoint.Login, power.Common)
 
-// authNames are those of gosnmp's protocols from SHA on, in its order. MD5 is
-// not for what is new.
+// authNames are gosnmp's authentication protocols from SHA on, in its order. MD5 is
+// obsolete and left out.
 var authNames = []string{"SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"}
 
-// quiet is for how long an agent that answered questions one by one is waited
-// for when it is asked for several at once.
+// quiet is the least time that Open waits for several values at once, from an agent
+// that has answered for each alone.
 const quiet = 500 * time.Millisecond
 
 // most is how many inlets or outlets one meter may read.
 const most = 8
 
-// channel is a figure that is read.
+// channel is one figure that a meter reads.
 type channel struct {
 	quantity
-	place string         // inlet1, outlet3; empty for an OID of the user's
-	typ   gosnmp.Asn1BER // as the agent had it at Open
+	place string         // inlet1, outlet3; empty with oid=
+	typ   gosnmp.Asn1BER // ASN.1 type of the value at Open
 	bound power.Bound
 }
 
@@ -76,7 +75,7 @@ func (c channel) name() string {
 	return c.place + "-" + what
 }
 
-// step is the smallest step of its values, in W or J.
+// step is the resolution of its values, in W or J.
 func (c channel) step() float64 { return cmp.Or(float64(c.accuracy.Resolution), c.scale) }
 
 // want is what the spec asks for.
@@ -86,9 +85,9 @@ type want struct {
 	unit    int
 }
 
-// Open asks the agent at the target, HOST or HOST:PORT, what it has and
-// returns a meter of it. No answer, or none that fits, is an error that says
-// what to do: the agent was asked for by name.
+// Open asks the agent at the target, HOST or HOST:PORT, which figures it has and
+// returns a meter of them. An agent that does not answer or lacks the figure is an
+// error with its remedy, never [power.ErrAbsent]: the user named it.
 func Open(ctx context.Context, s power.Spec) (power.Meter, error) {
 	m, err := open(ctx, s)
 	if err != nil {
@@ -102,7 +101,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// As long for each question as for a reading.
+	// Each query may take as long as a reading.
 	timeout, err := s.Duration("timeout", 2*time.Second, 10*time.Millisecond, time.Minute)
 	if err != nil {
 		return nil, err
@@ -126,7 +125,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 			_ = c.Close()
 		}
 	}()
-	c.atOnce = 1 // which every agent takes
+	c.atOnce = 1 // which every agent accepts
 	for i, o := range offers {
 		if o.err != nil {
 			continue
@@ -147,7 +146,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 			continue
 		}
 		if err := c.whole(ctx, timeout, min(timeout, max(quiet, 2*tookAll)), chs); err != nil {
-			return nil, fmt.Errorf("%s: it answers each question by itself, and not as a reading asks them: %w", address, err)
+			return nil, fmt.Errorf("%s: it answers for each value alone, but not for those of a reading: %w", address, err)
 		}
 		if s.Has("community") && c.Version != gosnmp.Version3 {
 			notes = append(notes, "the community, which lets one ask, travels in clear over the network (SNMPv"+c.Version.String()+")")
@@ -158,7 +157,7 @@ func open(ctx context.Context, s power.Spec) (_ power.Meter, err error) {
 	for _, o := range offers {
 		whys = append(whys, fmt.Sprintf("%s: %v", cmp.Or(o.name, "oid"), o.err))
 	}
-	return nil, fmt.Errorf("%s has not what is asked for (%s): say what it is with profile= of %s, or give the figure itself with oid=, scale= and kind=",
+	return nil, fmt.Errorf("%s does not have the figure (%s): name its kind with profile= (%s), or give the figure itself with oid=, scale= and kind=",
 		address, strings.Join(whys, "; "), strings.Join(profileNames(), ", "))
 }
 
@@ -169,7 +168,8 @@ type offer struct {
 	err      error
 }
 
-// offered is what the spec leaves open, in the order in which it is tried.
+// offered returns the offers that the spec allows, in the order in which they are
+// tried.
 func offered(s power.Spec) (out []offer, notes []string, err error) {
 	bad := func(format string, args ...any) ([]offer, []string, error) {
 		return nil, nil, fmt.Errorf("%w: %s", endpoint.ErrSpec, fmt.Sprintf(format, args...))
@@ -177,7 +177,7 @@ func offered(s power.Spec) (out []offer, notes []string, err error) {
 	if s.Has("oid") {
 		for _, key := range []string{"outlet", "inlet", "unit", "profile"} {
 			if s.Has(key) {
-				return bad("%s= says where a known PDU has it, oid= where this one has: give one of them", key)
+				return bad("%s= is for a known PDU, oid= for any other: give one of them", key)
 			}
 		}
 		oid := strings.TrimPrefix(s.Get("oid", ""), ".")
@@ -185,7 +185,7 @@ func offered(s power.Spec) (out []offer, notes []string, err error) {
 		for _, arc := range arcs {
 			n, err := strconv.ParseUint(arc, 10, 32)
 			if err != nil || strconv.FormatUint(n, 10) != arc || len(arcs) < 3 || len(arcs) > 128 || !strings.HasPrefix(oid, "1.3.") {
-				return bad("oid=%.80s: must be an OID in figures, such as 1.3.6.1.4.1.318.1.1.12.1.16.0", oid)
+				return bad("oid=%.80s: must be an OID in numbers, such as 1.3.6.1.4.1.318.1.1.12.1.16.0", oid)
 			}
 		}
 		scale, err := s.Number("scale", 1, 1e-9, 1e9)
@@ -205,7 +205,7 @@ func offered(s power.Spec) (out []offer, notes []string, err error) {
 	w := want{what: "inlet"}
 	switch {
 	case s.Has("scale") || s.Has("kind"):
-		return bad("scale= and kind= are said of an oid=")
+		return bad("scale= and kind= need oid=")
 	case s.Has("outlet") && s.Has("inlet"):
 		return bad("an inlet feeds the outlets: give inlet= or outlet=")
 	case s.Has("outlet"):
@@ -244,14 +244,14 @@ func offered(s power.Spec) (out []offer, notes []string, err error) {
 	return out, notes, nil
 }
 
-// client is a gosnmp that keeps to a context and believes no answer that is
-// not the one to its question. It has no logger, which would be told secrets.
+// client is a gosnmp client that obeys a context and rejects answers that do not match
+// its query. It has no logger, because gosnmp would log secrets.
 type client struct {
 	*gosnmp.GoSNMP
 	atOnce int // values in one GET
 }
 
-// login is a client with the credentials that the spec names.
+// login returns a client with the credentials of the spec.
 func login(s power.Spec, address string) (client, error) {
 	bad := func(why string) (client, error) { return client{}, fmt.Errorf("%w: %s", endpoint.ErrSpec, why) }
 	host, port, err := net.SplitHostPort(address)
@@ -286,7 +286,7 @@ func login(s power.Spec, address string) (client, error) {
 	if version != "3" {
 		switch {
 		case user != "" || password != "" || privacy != "" || s.Has("auth"):
-			return bad("user=, password=, auth= and privacy= are of version 3: user= is missing, or version= is another")
+			return bad("user=, password=, auth= and privacy= need version 3: user= is missing, or version= is another")
 		case len(community) > 127: // gosnmp writes its length in one byte
 			return bad("community: longer than 127 bytes")
 		}
@@ -297,7 +297,7 @@ func login(s power.Spec, address string) (client, error) {
 	case user == "" || password == "":
 		return bad("version 3 needs user= and password=")
 	case s.Has("community"):
-		return bad("community= is not of version 3, which user= asks for")
+		return bad("community= is for versions 1 and 2c, and user= selects version 3")
 	}
 	usm := &gosnmp.UsmSecurityParameters{UserName: user, AuthenticationPassphrase: password, PrivacyPassphrase: privacy, PrivacyProtocol: gosnmp.NoPriv,
 		AuthenticationProtocol: gosnmp.SHA + gosnmp.SnmpV3AuthProtocol(slices.Index(authNames, auth))} // #nosec G115 -- 0 to 4: Choice took it from authNames
@@ -308,7 +308,8 @@ func login(s power.Spec, address string) (client, error) {
 	return client{GoSNMP: x}, nil
 }
 
-// key is what opens the agent, which may not say that it does not fit.
+// key names the credentials for an error: an agent may ignore wrong ones without an
+// answer.
 func (c client) key() string {
 	if c.Version == gosnmp.Version3 {
 		return "this user=, password=, auth= and privacy="
@@ -316,14 +317,14 @@ func (c client) key() string {
 	return "this community= (and with version=1 if it is an older one)"
 }
 
-// lack is the error of an agent that answers, and has not what it is asked for.
+// lack is the error about an agent that answers but lacks the figure.
 type lack struct{ error }
 
-// get asks for some OIDs at once and returns their values in that order.
+// get queries OIDs in one GET and returns their values in that order.
 func (c client) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, error) {
-	deadline, _ := ctx.Deadline() // each question has one
-	// Half of the time for the question, half for its retransmission. gosnmp
-	// looks at its context only before it sends: the rest is for the socket.
+	deadline, _ := ctx.Deadline() // each query has one
+	// Half of the time is for the query, half for its retransmission. gosnmp checks its
+	// context only before it sends; after that the socket's deadline ends the wait.
 	c.Context, c.Timeout = ctx, time.Until(deadline)/2
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -338,7 +339,7 @@ func (c client) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, erro
 	got, err := c.Get(oids)
 	if err != nil {
 		if !time.Now().Before(deadline) {
-			<-ctx.Done() // the socket's clock may be a little ahead
+			<-ctx.Done() // the socket's timer may be a little early
 		}
 		if why, _, stack := strings.Cut(err.Error(), " Stack:"); stack {
 			err = errors.New(why)
@@ -348,7 +349,7 @@ func (c client) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, erro
 	return answer(got, oids)
 }
 
-// getAll is get for as many OIDs as there are, by so many as the agent takes.
+// getAll is get for any number of OIDs, in GETs of as many as the agent accepts.
 func (c client) getAll(ctx context.Context, oids []string) (out []gosnmp.SnmpPDU, err error) {
 	for some := range slices.Chunk(oids, c.atOnce) {
 		got, err := c.get(ctx, some...)
@@ -360,10 +361,10 @@ func (c client) getAll(ctx context.Context, oids []string) (out []gosnmp.SnmpPDU
 	return out, nil
 }
 
-// whole asks for all that the channels need as a reading does, and finds out by
-// halves how much of it the agent takes in one GET: one that is asked for more
-// says tooBig (RFC 3416 §4.2.1), leaves values out, or says nothing at all for so
-// long.
+// whole queries everything that the channels need, as a reading does, and finds by
+// halving how many values the agent accepts in one GET. Asked for more, an agent
+// answers tooBig (RFC 3416 §4.2.1), leaves values out, or does not answer within
+// silence.
 func (c *client) whole(ctx context.Context, timeout, silence time.Duration, chs []channel) error {
 	oids := needed(chs)
 	for c.atOnce = len(oids); ; c.atOnce = (c.atOnce + 1) / 2 {
@@ -387,7 +388,7 @@ func (c *client) whole(ctx context.Context, timeout, silence time.Duration, chs 
 	}
 }
 
-// needed are the OIDs that a reading of the channels needs.
+// needed returns the OIDs of a reading of the channels.
 func needed(chs []channel) (oids []string) {
 	for _, ch := range chs {
 		oids = append(oids, ch.oids()...)
@@ -395,16 +396,15 @@ func needed(chs []channel) (oids []string) {
 	return oids
 }
 
-// answer takes the values out of an answer to a GET, in the order of the OIDs,
-// if that is what it is.
+// answer checks that got answers a GET of oids and returns its values, in that order.
 func answer(got *gosnmp.SnmpPacket, oids []string) ([]gosnmp.SnmpPDU, error) {
 	switch {
 	case got.PDUType != gosnmp.GetResponse:
 		return nil, fmt.Errorf("a %v instead of an answer", got.PDUType)
-	case got.RequestID == 0: // which gosnmp takes for an answer to anything
+	case got.RequestID == 0: // which gosnmp accepts as the answer to any request
 		return nil, errors.New("an answer to no question of ours")
 	case got.Error == gosnmp.AuthorizationError:
-		return nil, fmt.Errorf("the agent does not show this to one who asks so (%v)", got.Error)
+		return nil, fmt.Errorf("the agent denies access with these credentials (%v)", got.Error)
 	case got.Error != gosnmp.NoError:
 		of := "it"
 		if i := int(got.ErrorIndex); i >= 1 && i <= len(oids) {
@@ -422,9 +422,9 @@ func answer(got *gosnmp.SnmpPacket, oids []string) ([]gosnmp.SnmpPDU, error) {
 	return got.Variables, nil
 }
 
-// value is the number that an agent gives, in counts. Where it gives none
-// there is an error: agents answer without one with nothing in it, with what
-// is no number, and with −1 (PowerNet-MIB: what a model does not support).
+// value returns the number that an agent gives, in counts, or an error if it gives
+// none. Agents without a value answer with an empty variable, with something other than
+// a number, or with −1 (PowerNet-MIB: not supported by this model).
 func value(v gosnmp.SnmpPDU) (float64, error) {
 	var n float64
 	switch x := v.Value.(type) {
@@ -464,7 +464,7 @@ func value(v gosnmp.SnmpPDU) (float64, error) {
 	return n, nil
 }
 
-// oids are those that a reading of the channel needs.
+// oids are the OIDs of a reading of the channel.
 func (c channel) oids() []string {
 	if c.ready == "" {
 		return []string{c.oid}
@@ -472,12 +472,12 @@ func (c channel) oids() []string {
 	return []string{c.ready, c.oid}
 }
 
-// take makes a quantity, in W or J, of the values of oids.
+// take converts the values of oids to W or J.
 func (c channel) take(vars []gosnmp.SnmpPDU) (float64, error) {
 	if c.ready != "" {
 		switch ok, err := value(vars[0]); {
 		case err != nil:
-			return 0, fmt.Errorf("is it available: %w", err)
+			return 0, fmt.Errorf("its availability: %w", err)
 		case ok != 1:
 			return 0, errors.New("the PDU says that its sensor is not available")
 		}
@@ -495,9 +495,9 @@ func (c channel) take(vars []gosnmp.SnmpPDU) (float64, error) {
 	return n * c.scale, nil
 }
 
-// fit asks for the channels one by one, for an agent of version 1 answers
-// nothing at all if it lacks one, and keeps those that are there. If a place
-// is left with none, why says so; err is for an agent that does not answer.
+// fit queries the channels one by one, because an SNMPv1 agent returns no value at all
+// if it lacks one of them, and keeps those that exist. why is set if a place has none
+// left; err if the agent does not answer.
 func (c client) fit(ctx context.Context, timeout time.Duration, chs []channel) (fitting []channel, why, err error) {
 	missing := map[string][]string{}
 	for _, ch := range chs {
@@ -524,8 +524,8 @@ func (c client) fit(ctx context.Context, timeout time.Duration, chs []channel) (
 	return fitting, nil, nil
 }
 
-// learn asks an agent what one count is worth, if it knows, and of which type
-// the value is.
+// learn asks the agent for the value of one count, where the agent defines it, and for
+// the type of the figure.
 func (c client) learn(ctx context.Context, ch *channel) error {
 	if ch.scale == 0 {
 		var oids []string
@@ -585,8 +585,8 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 			notes = append(notes, ch.name()+" stands in for the energy of the same place if that counts nothing")
 		}
 	}
-	// A second is what PDU2-MIB's measurementPeriod is fixed at; other agents
-	// of PDUs are no faster.
+	// PDU2-MIB fixes measurementPeriod at one second; agents of other PDUs are no
+	// faster.
 	about := power.Info{Source: address, Period: time.Second, Notes: notes}
 	oids := needed(chs)
 	if c.atOnce < len(oids) {
@@ -612,7 +612,7 @@ func (c client) meter(s power.Spec, address string, o offer, chs []channel, note
 			n := len(ch.oids())
 			out[i].Value, out[i].Err = ch.take(got[:n])
 			if ch.kind == results.Counter && out[i].Value == 0 && out[i].Err == nil {
-				out[i].Err = errors.New("it has counted nothing, or does not say what")
+				out[i].Err = errors.New("its counter is 0: it counts nothing, or is not supported")
 			}
 			got = got[n:]
 		}
