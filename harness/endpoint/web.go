@@ -38,7 +38,7 @@ const bundleMost = 4 << 20
 
 // WebOptions are the options of an instrument behind HTTP.
 var WebOptions = []Option{
-	{"tls", "insecure: take any certificate; sha256:HEX: take this one only; legacy: take old TLS besides (1.0, 1.1, RSA key exchange, 3DES) and any certificate but what ca= or legacy+sha256:HEX vouches for; the record says so (verified)"},
+	{"tls", "insecure: accept any certificate; sha256:HEX: accept only this one; legacy: also accept old TLS (1.0, 1.1, RSA key exchange, 3DES), with any certificate unless ca= or legacy+sha256:HEX is given; the record notes it (verified)"},
 	{"ca", "file of PEM certificates to verify against (the system's)"},
 	{"token", "where a bearer token is: env:NAME or file:PATH"},
 }

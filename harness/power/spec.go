@@ -20,9 +20,9 @@ type Spec struct {
 // Common are the options of every instrument on a network. They state what the
 // instrument cannot know about itself.
 var Common = []endpoint.Option{
-	{Key: "boundary", Help: "what it feeds: wall, psu, node, board, package, card or memory"},
-	{Key: "part", Help: "yes: it measures only a part of that boundary; it is recorded and not added to a total (no)"},
-	{Key: "accuracy", Help: "as its maker specifies, relative and fixed: 1%, 0.5%+2W (unknown)"},
+	{Key: "boundary", Help: "boundary that it measures: wall, psu, node, board, package, card or memory"},
+	{Key: "part", Help: "yes: it measures only part of that boundary, and is recorded but not added to a total (no)"},
+	{Key: "accuracy", Help: "as specified by its maker, relative and fixed: 1%, 0.5%+2W (unknown)"},
 	{Key: "resolution", Help: "smallest step, in W, or in J for an energy: 0.1, 3600 (as the instrument documents)"},
 	{Key: "max", Help: "readings above this many watts are rejected (as the instrument documents, else 50,000 for a node, 20,000 for cards or rails, 10,000 for packages)"},
 	{Key: "min", Help: "readings below this many watts are rejected (1 for a node, 0.5 for a card, 0.1 for a package or a rail)"},
@@ -33,7 +33,7 @@ var Common = []endpoint.Option{
 
 // OriginOption is for an instrument that cannot know whether its values are
 // measured: see [Spec.Origin].
-var OriginOption = endpoint.Option{Key: "origin", Help: "measured by an instrument, or modelled, as by Kepler in a VM: measured, modelled (measured)"}
+var OriginOption = endpoint.Option{Key: "origin", Help: "measured by an instrument, or modelled, as by Kepler in a VM (measured)"}
 
 // ParseSpec parses a specification: see [endpoint.ParseSpec].
 func ParseSpec(text string, known []endpoint.Option) (Spec, error) {

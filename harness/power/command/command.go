@@ -53,7 +53,7 @@ var Options = func() []endpoint.Option {
 			out[i].Help = "how often it is asked, or prints: 500ms, 30s (1s)"
 		}
 	}
-	return append(out, endpoint.Option{Key: "row", Help: "which of several lines printed together counts, from 1, or sum, as of a tool with a line a card (it must print one)"}, power.OriginOption)
+	return append(out, endpoint.Option{Key: "row", Help: "line of a reading that counts, from 1, or sum, as for a tool that prints a line per card (a reading must be one line)"}, power.OriginOption)
 }()
 
 const (

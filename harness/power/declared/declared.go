@@ -27,7 +27,7 @@ type meter struct {
 // Options are the options of its specification.
 var Options = []endpoint.Option{
 	{Key: "boundary", Help: "what draws the watts: wall, psu, node, board or package (wall)"},
-	{Key: "name", Help: "what the record calls it (declared)"},
+	{Key: "name", Help: "its name in the record (declared)"},
 }
 
 // Open returns a meter that always returns the target of the specification: a

@@ -31,8 +31,8 @@ import (
 
 // Options are the options of its specification.
 var Options = append(append([]endpoint.Option{
-	{Key: "cipher", Help: "cipher suite of the session: 17 (SHA-256) or 3 (SHA-1, all that older BMCs have) (17)"},
-	{Key: "privilege", Help: "level to log in at: user, operator or administrator (user)"},
+	{Key: "cipher", Help: "cipher suite: 17 (SHA-256), or 3 (SHA-1) for older BMCs (17)"},
+	{Key: "privilege", Help: "privilege level of the session: user, operator or administrator (user)"},
 }, power.Common...), endpoint.Login...)
 
 // idle is how long a session is assumed to exist without traffic: a BMC ends it

@@ -35,7 +35,7 @@ var Options = append([]endpoint.Option{
 	{Key: "kind", Help: "power or energy (power)"},
 	{Key: "scale", Help: "W or J per count: 0.1, 3600 for Wh, 3.6e6 for kWh (1; required for energy)"},
 	{Key: "table", Help: "holding or input (holding)"},
-	{Key: "order", Help: "order of the words of a number, most significant first (big) or last (little) (big; required if little looks more plausible)"},
+	{Key: "order", Help: "order of the words of a number: big (most significant first) or little (big; required if little looks more plausible)"},
 	{Key: "unit", Help: "unit identifier of the meter behind its address, 0 to 255 (1)"},
 }, power.Common...)
 

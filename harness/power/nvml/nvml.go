@@ -31,8 +31,8 @@ import (
 
 // Options are those of its spec.
 var Options = []endpoint.Option{
-	{Key: "device", Help: "one card only, by its UUID or its index as nvidia-smi -L lists them (all cards)"},
-	{Key: "name", Help: "what the record calls it (nvml)"},
+	{Key: "device", Help: "one card only, by its UUID or index in nvidia-smi -L (all cards)"},
+	{Key: "name", Help: "its name in the record (nvml)"},
 }
 
 // soname is the name under which every driver installs the library.

@@ -39,8 +39,8 @@ import (
 // The query is used as it is, including commas, braces and plus signs; if all of
 // its percent signs start valid escapes, they are decoded.
 var Options = slices.Concat([]endpoint.Option{
-	{Key: "kind", Help: "what the query gives: power, or energy that is counted (power)"},
-	{Key: "scale", Help: "what one of it is in W or J: 0.001 of mW, 3.6e6 of kWh (1)"},
+	{Key: "kind", Help: "quantity of the series: power, or energy as a counter (power)"},
+	{Key: "scale", Help: "W or J per unit of the series: 0.001 for mW, 3.6e6 for kWh (1)"},
 	power.OriginOption,
 }, power.Common, endpoint.Login, endpoint.WebOptions)
 

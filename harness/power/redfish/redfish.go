@@ -34,8 +34,8 @@ import (
 
 // Options are the options of its specification.
 var Options = slices.Concat([]endpoint.Option{
-	{Key: "chassis", Help: "id of the chassis that is the server (the one that has a power reading)"},
-	{Key: "control", Help: "MemberId of the entry of PowerControl that is the total (the one that is named or placed as such)"},
+	{Key: "chassis", Help: "ID of the server's chassis (the one that has a power reading)"},
+	{Key: "control", Help: "MemberId of the PowerControl entry with the total (detected by its name or position)"},
 }, power.Common, endpoint.Login, endpoint.WebOptions)
 
 const (
