@@ -1,10 +1,9 @@
-// Package benchtest holds every workload to the contract of [bench.Workload].
+// Package benchtest is the conformance suite of [bench.Workload].
 //
-// It tests what the harness relies on: that a workload describes itself and
-// refuses what it does not know, that its counter can be read while it runs,
-// that it stops when told to and can go on, and that it leaves nothing behind.
-// Whether the answers are right is for the workload's own Check and tests; how
-// fast they come is not tested at all.
+// It tests what the harness relies on: a workload describes itself, refuses unknown
+// options, has a counter that can be read while it runs, stops when its context ends,
+// can go on, and leaves nothing behind. Correct answers are a matter of the workload's
+// own Check and tests; speed is not tested at all.
 package benchtest
 
 import (
@@ -26,16 +25,16 @@ import (
 )
 
 const (
-	watch  = 100 * time.Millisecond // how long a run is watched, at least
+	watch  = 100 * time.Millisecond // least time for which a run is watched
 	settle = 5 * time.Second        // for goroutines to be gone after Close
-	bound  = time.Minute            // for whatever must come to an end; generous, since only a hang should meet it
+	bound  = time.Minute            // for everything that must end; generous, since only a hang should reach it
 )
 
 // opener is a workload's constructor.
 type opener = func(bench.Config) (bench.Workload, error)
 
-// suite is the contract, one clause a row. A clause returns what was broken,
-// so that the suite itself can be tested.
+// suite is the contract, one clause per row. A clause returns the violation as an
+// error, so that the suite itself can be tested.
 var suite = []struct {
 	name  string
 	check func(opener, bench.Config) error
@@ -72,12 +71,12 @@ func threads(cfg bench.Config) int {
 	return on.Threads
 }
 
-// elsewhere is a device that no workload has an implementation for.
+// elsewhere is a device for which no workload has an implementation.
 type elsewhere struct{}
 
 func (elsewhere) Info() device.Info { return device.Info{ID: "abacus:0", Kind: "abacus"} }
 
-// info holds the description to be complete, constant, and a function of the
+// info checks that the description is complete, constant, and a function of the
 // configuration.
 func info(open opener, cfg bench.Config) error {
 	w, err := open(cfg)
@@ -134,7 +133,8 @@ func info(open opener, cfg bench.Config) error {
 	return nil
 }
 
-// refusals holds open to refuse what it does not know, and to say what it does.
+// refusals checks that open refuses unknown values, with an error that names the known
+// ones.
 func refusals(open opener, cfg bench.Config) error {
 	w, err := open(cfg)
 	if err != nil {
@@ -193,8 +193,8 @@ func refusals(open opener, cfg bench.Config) error {
 	return errors.Join(errs...)
 }
 
-// runs holds Run to count while it runs, to stop when told to, to go on where
-// it stopped, and to have been right.
+// runs checks that Run counts while it runs, stops when its context ends, goes on where
+// it stopped, and gave right answers.
 func runs(open opener, cfg bench.Config) error {
 	w, err := open(cfg)
 	if err != nil {
@@ -245,8 +245,8 @@ func watched(w bench.Workload, done *bench.Counter) error {
 		c, a, ok := done.Load()
 		now := bench.Monotonic()
 		switch {
-		case !ok: // the writer lost its CPU inside; the next look will do
-		case c < count || a < at && count > 0: // before the first count the instant means nothing
+		case !ok: // the writer was preempted during an update: the next look tells
+		case c < count || a < at && count > 0: // before the first count the time means nothing
 			return fmt.Errorf("the counter went back from %d at %d ns to %d at %d ns", count, at, c, a)
 		case c > before && (a < start || a > now):
 			return fmt.Errorf("work counted at %d ns, outside the run that began at %d ns and the present %d ns", a, start, now)
@@ -290,7 +290,7 @@ func watched(w bench.Workload, done *bench.Counter) error {
 		broken = look()
 	}
 	last := count
-	time.Sleep(watch / 4) // time for a goroutine that was left behind to betray itself
+	time.Sleep(watch / 4) // time for a goroutine that was left behind to count on
 	if now, _, _ := done.Load(); broken == nil && now != last {
 		return fmt.Errorf("counted %d more after it had returned", now-last)
 	}
@@ -300,9 +300,9 @@ func watched(w bench.Workload, done *bench.Counter) error {
 // closings numbers the calls of closing.
 var closings atomic.Uint64
 
-// closing holds Close to end everything and to be harmless when repeated.
+// closing checks that Close ends everything and may be repeated.
 func closing(open opener, cfg bench.Config) (err error) {
-	// Whatever the workload starts inherits the label, and nothing else has it.
+	// All goroutines of the workload inherit the label, and no others have it.
 	call := strconv.FormatUint(closings.Add(1), 10)
 	pprof.Do(context.Background(), pprof.Labels("benchtest", call), func(ctx context.Context) {
 		err = closed(ctx, open, cfg)
@@ -319,8 +319,8 @@ func closing(open opener, cfg bench.Config) (err error) {
 	return err
 }
 
-// closed opens, prepares, runs and closes a workload, which is then free to
-// have nothing left.
+// closed opens, prepares, runs and closes a workload, which must then have nothing
+// left.
 func closed(ctx context.Context, open opener, cfg bench.Config) error {
 	w, err := open(cfg)
 	if err != nil {
@@ -340,9 +340,8 @@ func closed(ctx context.Context, open opener, cfg bench.Config) error {
 	return nil
 }
 
-// labelled counts the goroutines that carry a label of pprof and returns their
-// stacks. The profile is a paragraph for each stack: "N @ addresses", the
-// labels, the functions.
+// labelled counts the goroutines with a pprof label and returns their stacks. The
+// profile has a paragraph for each stack: "N @ addresses", the labels, the functions.
 func labelled(label string) (n int, stacks string) {
 	var profile strings.Builder
 	_ = pprof.Lookup("goroutine").WriteTo(&profile, 1) // a Builder takes everything
@@ -354,7 +353,7 @@ func labelled(label string) (n int, stacks string) {
 		count, _, _ := strings.Cut(paragraph, " @ ")
 		alike, err := strconv.Atoi(count)
 		if err != nil {
-			alike = 1 // the form has changed; it is still one at least
+			alike = 1 // the format has changed; it is still at least one
 		}
 		n, stacks = n+alike, stacks+paragraph+"\n\n"
 	}

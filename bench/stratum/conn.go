@@ -13,12 +13,12 @@ import (
 const (
 	helloLimit = 30 * time.Second // from the connection to a worker's name
 	idleLimit  = 10 * time.Minute // between two lines
-	writeLimit = 10 * time.Second // for a client to take what it is sent
+	writeLimit = 10 * time.Second // for a client to receive what it is sent
 
-	// A client may send burst lines at once, and perSecond after that, and
-	// perWorker for each worker after its first; then it is read no faster, and
-	// its own buffers fill. A device whose difficulty has not been found yet
-	// may send as many.
+	// Input limits of a connection: burst lines at once, then perSecond, and perWorker
+	// more for each worker after the first. Lines beyond that stay unread, and the
+	// client's buffers fill. The limits also hold while the difficulty of a device is
+	// being found.
 	perSecond = 400
 	perWorker = 10
 	burst     = 2000
@@ -26,8 +26,8 @@ const (
 	firstBuffer = 512 // bytes; a device that sends longer lines gets more, to maxLine
 )
 
-// conn is a connection with its session. It is served by one goroutine, which
-// reads, answers, and hands out jobs when they are due.
+// conn is a connection with its session. One goroutine serves it: it reads, answers,
+// and issues jobs when they are due.
 type conn struct {
 	net.Conn
 	host    string
@@ -38,12 +38,12 @@ func newConn(srv *Server, nc net.Conn, host string) *conn {
 	c := &conn{Conn: nc, host: host}
 	c.session = session{srv: srv, address: host}
 	_, _ = rand.Read(c.session.ours[:]) // never fails: see crypto/rand
-	// A deadline that has passed ends a read that waits.
+	// A deadline in the past ends a blocked read.
 	c.session.wake = func() { _ = nc.SetReadDeadline(time.Unix(1, 0)) }
 	return c
 }
 
-// serve answers the client until it is gone, or one of us has had enough.
+// serve answers the client until either side ends the connection.
 func (c *conn) serve() {
 	s := &c.session
 	defer func() {
@@ -96,7 +96,7 @@ func (c *conn) converse() error {
 		if err := c.SetReadDeadline(limit); err != nil {
 			return nil // it is closed
 		}
-		if s.kicked.Swap(false) { // before the deadline was set, perhaps
+		if s.kicked.Swap(false) { // perhaps before the deadline was set
 			continue
 		}
 		got, err := c.Read(buf[n:])
@@ -120,7 +120,7 @@ func (c *conn) converse() error {
 			heard = now
 			tokens--
 			if out, err = s.handle(line, now, out); err != nil {
-				_ = c.send(out) // a last word; it is closed anyway
+				_ = c.send(out) // best effort: the connection is closed anyway
 				return err
 			}
 		}
@@ -151,7 +151,7 @@ func (c *conn) converse() error {
 	}
 }
 
-// opens reports whether a client's first bytes may be a request.
+// opens reports whether b may be the beginning of a client's first request.
 func opens(b []byte) bool {
 	b = bytes.TrimLeft(b, " \t\r\n")
 	return len(b) == 0 || b[0] == '{'

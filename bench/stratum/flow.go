@@ -11,46 +11,45 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// flow is when the good shares of a run came. Of honest work they come at
-// random, so that it is known how long a silence chance explains: a longer one
-// is a device that did not mine, or shares that were lost or wait somewhere.
+// flow records when the good shares of a run arrived. Shares of honest work arrive at
+// random (a Poisson process), which bounds the silences that chance explains. In a
+// longer one the device did not mine, or its shares were lost or delayed.
 type flow struct {
-	last   time.Time     // share; zero while the device is away
-	quiet  time.Duration // between it and the one before; 0 if there was none
-	n      float64       // distances between shares
-	active time.Duration // their sum, and of those that a break cut short
-	looked time.Time     // the first share that a window could have begun with
-	begun  time.Time     // the window did
-	since  float64       // shares since
-	long   []silent      // distances that stand out, in their order
+	last   time.Time     // the last share; zero while the device is away
+	quiet  time.Duration // interval between that and the share before; 0 if there was none
+	n      float64       // intervals between shares
+	active time.Duration // sum of the intervals, those that a disconnection cut short included
+	looked time.Time     // the first share with which a window could have begun
+	begun  time.Time     // when the window began
+	since  float64       // shares since then
+	long   []silent      // intervals that may stand out, in order of time
 }
 
-// silent is a time without a share.
+// silent is an interval without a share.
 type silent struct {
 	from, to time.Time
-	after    int       // shares that came close behind
+	after    int       // shares that arrived close behind it
 	end      time.Time // the last of them
 }
 
 func (s silent) length() time.Duration { return s.to.Sub(s.from) }
 
-// close is how long shares that waited may take to come.
+// close is the time after a silence in which delayed shares may arrive.
 func (s silent) close() time.Duration {
 	return max(250*time.Millisecond, min(s.length()/8, 3*time.Second))
 }
 
 const (
-	// A window begins with a share before which it was quiet for a moment, so
-	// that it is none of many that waited; or after a while, where shares come
-	// closer than that.
+	// A window begins with a share that follows a pause of at least moment, so that it
+	// is not one of several delayed shares. If shares always come closer than that, the
+	// window begins after while.
 	moment = 50 * time.Millisecond
 	while  = 2 * time.Second
 
-	// The shares that are missing from a silence: of those that the rate has
-	// come in it. Of two hundred thousand distances between shares chance makes
-	// one in which standsOut are missing, of twenty million one of tooMany.
-	// Silences that cost less than half of the uncertainty of the count are
-	// none.
+	// Numbers of shares expected in a silence, at the rate of all others. By chance,
+	// one interval in two hundred thousand is so long that standsOut are missing, and
+	// one in twenty million that tooMany are. Silences that cost less than half of the
+	// uncertainty of the count are ignored.
 	standsOut = 12
 	tooMany   = 17
 	kept      = 512 // silences
@@ -79,7 +78,7 @@ func (f *flow) add(now time.Time) {
 	f.keep(s)
 }
 
-// keep notes a silence if it may stand out in the end.
+// keep stores a silence if it may stand out at the end of the run.
 func (f *flow) keep(s silent) {
 	if f.n > 64 && f.expected(s.length(), f.active) < standsOut/2 {
 		return
@@ -94,8 +93,8 @@ func (f *flow) keep(s silent) {
 	f.long = append(f.long, s)
 }
 
-// expected is how many shares come in a time, by the rate at all others: one
-// of n distances is as long as x by chance with probability (1 - x/whole)^n.
+// expected returns the number of shares expected in x, at the rate outside it. By
+// chance, none of n shares falls into x with probability (1 - x/whole)^n.
 func (f *flow) expected(x, whole time.Duration) float64 {
 	if x >= whole {
 		return 0 // there are no others
@@ -103,7 +102,7 @@ func (f *flow) expected(x, whole time.Duration) float64 {
 	return -f.n * math.Log1p(-x.Seconds()/whole.Seconds())
 }
 
-// pause notes that the device is gone.
+// pause notes that the device disconnected.
 func (f *flow) pause(now time.Time) {
 	if f.last.IsZero() {
 		return
@@ -114,7 +113,7 @@ func (f *flow) pause(now time.Time) {
 	f.keep(s)
 }
 
-// fresh reports whether the share that was noted now may begin a window.
+// fresh reports whether a window may begin with the share that was just added.
 func (f *flow) fresh(now time.Time) bool {
 	if f.looked.IsZero() {
 		f.looked = now
@@ -122,11 +121,11 @@ func (f *flow) fresh(now time.Time) bool {
 	return f.quiet >= moment || now.Sub(f.looked) >= while
 }
 
-// start begins the window with the share that was noted now.
+// start begins the window with the share that was just added.
 func (f *flow) start(now time.Time) { f.begun, f.since = now, 0 }
 
-// unknown lists the times since the window began of which it is not known what
-// the device did.
+// unknown lists the intervals since the window began in which the device's work is
+// unknown.
 func (f *flow) unknown(now time.Time) (out []bench.Gap) {
 	if f.begun.IsZero() {
 		return nil
@@ -139,8 +138,8 @@ func (f *flow) unknown(now time.Time) (out []bench.Gap) {
 		s := silent{from: f.last, to: now, end: now}
 		all, whole = append(slices.Clip(all), s), whole+s.length()
 	}
-	// Shares that waited are of the time that they waited in, and say nothing
-	// of the rate at others.
+	// Delayed shares belong to the silence before them and do not count for the rate
+	// outside it.
 	waited := make([]float64, len(all))
 	others := *f
 	for i, s := range all {

@@ -10,14 +10,15 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// doubt is the probability below which something is not chance. Each test of
-// an honest device fails with at most this probability each time that it is
-// looked at: once a minute for a year makes one false alarm in 300 years.
+// doubt is the probability below which a result is not put down to chance. Each test of
+// an honest device fails with at most this probability each time that it is evaluated.
+// At one evaluation a minute, the tests together give one false alarm in some 300
+// years.
 const doubt = 1e-9
 
-// luck gathers how far shares exceed their difficulty. A digest of honest work
-// is as likely to be one number below the target as another, so the logarithm
-// of difficulty achieved ÷ difficulty asked is exponential with mean 1.
+// luck collects by how much shares exceed their difficulty. The digest of an honest
+// share is uniform below the target, so ln(achieved difficulty ÷ required difficulty)
+// is exponential with mean 1.
 type luck struct {
 	n     uint64
 	sum   float64
@@ -36,9 +37,8 @@ func (l *luck) add(x float64) {
 	l.cell[min(cells-1, int(math.Exp(-x)*cells))]++
 }
 
-// tests are the probabilities of an honest device to be as far off: of the
-// least, the mean and the spread of its luck. They are 1 where there is too
-// little to tell.
+// tests returns the probabilities that an honest device deviates as much in the least,
+// the mean and the spread of its luck. They are 1 where there are too few shares.
 func (l *luck) tests() (least, mean, spread float64) {
 	if l.n == 0 {
 		return 1, 1, 1
@@ -59,25 +59,25 @@ func (l *luck) tests() (least, mean, spread float64) {
 	return least, mean, spread
 }
 
-// pace gathers when shares come. Honest ones come at random: of those in two
-// neighbouring spans of equal length, each falls into either by a fair coin,
-// whatever the rate. The squared difference over the sum then has mean 1,
-// summed over pairs a distribution no wider than chi-squared.
+// pace tests the times of shares. Honest shares arrive at random: each share of two
+// neighbouring spans of equal length falls into either with probability ½, whatever the
+// rate. The squared difference of the two counts over their sum then has mean 1, and
+// its sum over pairs of spans a distribution no wider than chi-squared.
 type pace struct {
 	span  time.Duration // doubled until enough shares fall into it
-	since time.Time     // the beginning of the present span; zero until a share comes
-	half  int           // which of a pair that is
+	since time.Time     // the beginning of the present span; zero until the first share
+	half  int           // which span of the pair that is
 	count [2]int
 	ended float64 // pairs
 	total float64 // shares in them
-	pairs float64 // of them not empty
+	pairs float64 // pairs that are not empty
 	sum   float64
 	apart float64 // sum of the squared differences
 	whole float64 // and of the squared sums
 }
 
 const (
-	firstSpan = time.Second // longer than devices take to hand in what they find
+	firstSpan = time.Second // longer than devices take to submit a share
 	lastSpan  = time.Hour
 	perSpan   = 6  // shares in a span, at least, on average
 	trialSpan = 16 // pairs before a span is found too short
@@ -104,7 +104,7 @@ func (p *pace) add(now time.Time) {
 	p.count[p.half]++
 }
 
-// pair takes in a pair that is over.
+// pair adds a pair of spans that has ended.
 func (p *pace) pair() {
 	p.ended++
 	if s := float64(p.count[0] + p.count[1]); s > 0 {
@@ -118,12 +118,12 @@ func (p *pace) pair() {
 	p.count = [2]int{}
 }
 
-// pause drops the pair that an interruption falls into.
+// pause drops the pair in which an interruption falls.
 func (p *pace) pause() { p.since, p.half, p.count = time.Time{}, 0, [2]int{} }
 
-// tests are the probabilities that honest shares come as evenly, or in such
-// bursts. The second is a bound (Chernoff): a sum of coins is sub-Gaussian, so
-// the moments of its square are at most those of chi-squared.
+// tests returns the probabilities that honest shares come as evenly, and in such
+// bursts. The second is a Chernoff bound: a sum of coin tosses is sub-Gaussian, so the
+// moments of its square are at most those of chi-squared.
 func (p *pace) tests() (even, bursts float64) {
 	if p.pairs < 10 {
 		return 1, 1
@@ -137,30 +137,31 @@ func (p *pace) tests() (even, bursts float64) {
 	return even, bursts
 }
 
-// spread is the mean of the pairs, 1 of honest work at an even rate.
+// spread is the mean over the pairs; 1 for honest work at a constant rate.
 func (p *pace) spread() float64 { return p.sum / max(1, p.pairs) }
 
-// swing is the mean square of how far the rates of neighbouring spans are
-// apart, relative to their sum, less what chance adds: 0 of an even rate, ¼
-// where one is always three times the other, 1 of all or nothing.
+// swing is the mean squared difference between the rates of neighbouring spans,
+// relative to their sum, less the part that chance adds: 0 for a constant rate, ¼ if
+// one is always three times the other, 1 if one is always 0.
 func (p *pace) swing() float64 { return max(0, p.apart-p.total) / max(1, p.whole) }
 
 const (
-	// lossChance is the probability below which it is no chance that shares
-	// are missing: a device that loses them is not called a cheat, and the
-	// loss must be found before it shows beside the uncertainty of the count.
+	// lossChance is the probability below which missing shares are not put down to
+	// chance. It is higher than doubt, because the finding is no accusation and a loss
+	// must be found before it exceeds the uncertainty of the count.
 	lossChance = 1e-7
-	// A device whose rate swings by itself is unsteady, and not dishonest.
+	// Up to this swing a device counts as unsteady and not as dishonest.
 	maxSwing = 0.25
-	// refusedShare of all that it hands in may be refused, if they are few.
+	// A device passes with refusedFew refused shares, or refusedShare of all that it
+	// submits.
 	refusedShare = 0.01
 	refusedFew   = 10
 )
 
-// Check implements [bench.Workload]. The checks are luck-least, luck-mean,
-// luck-spread, pace, refused, spacing and throttle; each says what was seen,
-// and what it would mean if it is not OK. They judge all shares since the
-// difficulty was settled, throttle those of the present run.
+// Check implements [bench.Workload]. The checks are luck-least, luck-mean, luck-spread,
+// pace, refused, spacing and throttle; each reports what was observed and, if it is not
+// OK, what that means. They judge all shares since the difficulty was settled; throttle
+// judges the present run only.
 func (w *Worker) Check() []results.Check {
 	d, _ := w.Difficulty()
 	w.mu.Lock()
@@ -210,18 +211,17 @@ func (t *Tally) checks(difficulty float64) (out []results.Check) {
 	add("refused", refused <= refusedFew || float64(refused) <= refusedShare*float64(total),
 		fmt.Sprintf("%d of %d shares refused", refused, total), fmt.Sprintf("%d of them %s, the first in the line %s", t.Count[most], reproach[most], t.quote[most]))
 
-	// A loss that is small beside the uncertainty of the count is none.
+	// A loss that is small compared with the uncertainty of the count is ignored.
 	part, deviation, chance := t.spacing.lost()
 	add("spacing", chance >= lossChance || part <= max(3*deviation, 0.5/math.Sqrt(t.spacing.n)),
 		fmt.Sprintf("about %.2g shares lost for each of %.0f handed in, by how few come close behind another (probability %.2g)", max(0, part), t.spacing.n, chance),
 		fmt.Sprintf("it hands in one result of each scan and loses the others, so that its rate depends on its difficulty and is under-measured: set --difficulty to %.4g or more", coarser(difficulty, part)))
 	add("throttle", t.Throttled == 0, fmt.Sprintf("its input was left unread for %.3g s", t.Throttled.Seconds()),
-		fmt.Sprintf("the pool reads %d lines a second of a connection and more came, so that what the device did is not known: its difficulty of %g is too low, raise --difficulty or leave it out", perSecond, difficulty))
+		fmt.Sprintf("the pool reads %d lines a second of a connection and more came, so that the device's work is not known: its difficulty of %g is too low, raise --difficulty or leave it out", perSecond, difficulty))
 	return out
 }
 
-// reproach is what it means that a device hands in a class of shares in
-// numbers.
+// reproach says what many shares of a class mean.
 var reproach = [classes]string{
 	Duplicate:    "were handed in before: it repeats its work, or replays it",
 	Low:          "miss their difficulty: it ignores what it is told",

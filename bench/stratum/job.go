@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	branches = 10 // as a block of about a thousand transactions has
+	branches = 10 // as in a block of about a thousand transactions
 
 	// versionMask are the bits of a version that devices may roll (BIP 320).
 	versionMask = 0x1fffe000
@@ -25,14 +25,14 @@ const (
 	// signed integer of 64 bits.
 	nbits = 0x1503fffc
 
-	// ntimeSpan is by how many seconds a device may roll the time of a job.
+	// ntimeSpan is how far a device may roll the time of a job, in s.
 	ntimeSpan = 7200
 
-	subsidy = 312_500_000 // satoshi, of a block from 840,000 to 1,049,999
+	subsidy = 312_500_000 // satoshi, for blocks 840,000 to 1,049,999
 )
 
-// template is what the jobs of one moment have in common: a block that nobody
-// has asked for. It does not change once it is made.
+// template is the block that the jobs of one moment share; it is invented and is part
+// of no chain. It does not change once it is made.
 type template struct {
 	made         time.Time
 	coinb1       []byte // up to the extranonces
@@ -43,10 +43,10 @@ type template struct {
 	notify       []byte // as JSON: the parameters of mining.notify between prevhash and clean
 }
 
-// newTemplate makes up a block whose coinbase has room for two extranonces,
-// the second of size bytes. The coinbase decodes: version, one input without
-// an output before it, a script of height (BIP 34), name and extranonces, an
-// output of the subsidy to a key that nobody has, and a commitment (BIP 141).
+// newTemplate invents a block whose coinbase has room for two extranonces, the second
+// of size bytes. The coinbase is well formed: version, one input that spends no output,
+// a script with height (BIP 34), name and extranonces, an output of the subsidy to a
+// random key hash, and a witness commitment (BIP 141).
 func newTemplate(now time.Time, size int) *template {
 	t := &template{made: now, branch: make([][32]byte, branches), version: version, nbits: nbits, ntime: uint32(now.Unix())} // #nosec G115 -- a block has 32 bits for its time, until 2106
 	noise := make([]byte, 20+32+32*branches)
@@ -79,7 +79,7 @@ func newTemplate(now time.Time, size int) *template {
 	return t
 }
 
-// describe writes the part of mining.notify that all devices are told alike.
+// describe writes the part of mining.notify that is the same for all devices.
 func (t *template) describe() {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `"%x","%x",[`, t.coinb1, t.coinb2)
@@ -96,13 +96,13 @@ func (t *template) describe() {
 // push appends a push of at most 75 bytes to a script.
 func push(script, data []byte) []byte { return append(append(script, byte(len(data))), data...) } // #nosec G115 -- 75 at most
 
-// number is a positive number as a script holds it: little-endian, with a sign.
+// number encodes a positive number as in a script: little-endian, with a sign bit.
 func number(n int64) (b []byte) {
 	b = binary.LittleEndian.AppendUint64(nil, uint64(n)) // #nosec G115 -- positive
 	return b[:bits.Len64(uint64(n))/8+1]                 // #nosec G115 -- positive
 }
 
-// root hashes the coinbase of the extranonces and climbs the branches.
+// root returns the Merkle root for the extranonces.
 func (t *template) root(extranonce1, extranonce2 []byte) [32]byte {
 	var space [512]byte
 	b := append(append(append(append(space[:0], t.coinb1...), extranonce1...), extranonce2...), t.coinb2...)
@@ -121,30 +121,29 @@ func twice(b []byte) [32]byte {
 	return sha256.Sum256(once[:])
 }
 
-// job is a template that one connection works on.
+// job is a template as issued to one connection.
 type job struct {
 	*template
-	id         string // of all jobs of a server: 1 to 8 hexadecimal digits
+	id         string // unique in a server: 1 to 8 hexadecimal digits
 	prev       *prev
 	difficulty float64        // of its shares
 	target     sha256d.Target // that difficulty
 	issued     time.Time
 	epoch      uint64              // when it was issued: see [Server.epochs]
 	dead       time.Time           // when a clean job took its place; zero while it has none
-	seen       map[uint64]struct{} // the first words of the digests of its shares
+	seen       map[uint64]struct{} // the first 8 bytes of the digests of its shares
 	extranonce [maxTheirs]byte
 	merkle     [32]byte // of that extranonce, if it is known
 	known      bool
 }
 
-// prev is a digest of the block before, as it is told and as it is hashed.
+// prev is the digest of the previous block, as sent in mining.notify and as hashed.
 type prev struct {
 	told [64]byte
 	hash [32]byte
 }
 
-// newPrev makes up a digest that looks like that of a block: its most
-// significant bytes are zero.
+// newPrev invents a digest like that of a block: its most significant bytes are zero.
 func newPrev() *prev {
 	p := new(prev)
 	_, _ = rand.Read(p.hash[:22])
@@ -152,7 +151,7 @@ func newPrev() *prev {
 	return p
 }
 
-// swapped reverses the bytes of each word of 32 bits.
+// swapped reverses the bytes of each 32-bit word.
 func swapped(b []byte) []byte {
 	out := make([]byte, len(b))
 	for i := range b {
@@ -161,8 +160,8 @@ func swapped(b []byte) []byte {
 	return out
 }
 
-// header is what the device claims to have hashed. rolled holds the bits of
-// the version that lie in mask (BIP 310).
+// header returns the block header that the device claims to have hashed. rolled holds
+// the version bits within mask (BIP 310).
 func (j *job) header(extranonce1, extranonce2 []byte, mask, rolled, ntime, nonce uint32) sha256d.Header {
 	if !j.known || !bytes.Equal(j.extranonce[:len(extranonce2)], extranonce2) {
 		copy(j.extranonce[:], extranonce2)

@@ -9,22 +9,22 @@ import (
 	"strconv"
 )
 
-// Limits of what one line from a client may hold. Real ones stay below 400
-// bytes, 6 parameters and a depth of 3.
+// Limits on one line from a client. Real ones stay below 400 bytes, 6 parameters and a
+// depth of 3.
 const (
 	maxLine   = 4096
 	maxParams = 16
 	maxDepth  = 16
 	maxID     = 64
-	maxQuoted = 256 // of one that is shown
+	maxQuoted = 256 // of a line in a message
 )
 
-// request is one line from a client. Its parts lie in the line: they are JSON
-// as it was sent, and good until the next line is read.
+// request is one line from a client. Its parts are slices of the line: JSON as sent,
+// valid until the next line is read.
 type request struct {
 	line   []byte // all of it
 	id     []byte // to be echoed: a number, a string or null
-	method []byte // as JSON; empty in what answers us
+	method []byte // as JSON; empty in an answer to the pool
 	params [maxParams][]byte
 	n      int // parameters
 }
@@ -35,8 +35,8 @@ var (
 	null       = []byte("null")
 )
 
-// parse reads a line. It takes what encoding/json takes, within the limits;
-// where a key is repeated the last one counts.
+// parse reads a line. It accepts what encoding/json accepts, within the limits; of
+// repeated keys the last one counts.
 func (r *request) parse(line []byte) error {
 	*r = request{line: line, id: null}
 	s := scanner{b: line}
@@ -62,7 +62,7 @@ func (r *request) parse(line []byte) error {
 					if r.n == maxParams {
 						return errRequest
 					}
-					r.params[r.n], _ = p.value(2) // it has been read before
+					r.params[r.n], _ = p.value(2) // it was checked above
 					r.n++
 					return nil
 				})
@@ -87,8 +87,7 @@ func (r *request) parse(line []byte) error {
 	return errRequest
 }
 
-// param returns a parameter as text; it is nil if there is none or it is no
-// string.
+// param returns a parameter as text, or nil if it is missing or not a string.
 func (r *request) param(i int) []byte {
 	if i >= r.n {
 		return nil
@@ -96,8 +95,8 @@ func (r *request) param(i int) []byte {
 	return text(r.params[i])
 }
 
-// value returns a parameter as it stands in the line; it is nil if there is
-// none, or what clients write for none: null, or a text of nothing or spaces.
+// value returns a parameter as JSON, or nil if it is missing or one of the forms in
+// which clients write a missing value: null, or a string that is empty or blank.
 func (r *request) value(i int) []byte {
 	if i >= r.n || string(r.params[i]) == "null" {
 		return nil
@@ -108,7 +107,7 @@ func (r *request) value(i int) []byte {
 	return r.params[i]
 }
 
-// text returns what a JSON string says, nil if raw is none.
+// text decodes a JSON string; it returns nil if raw is not one.
 func text(raw []byte) []byte {
 	if len(raw) < 2 || raw[0] != '"' {
 		return nil
@@ -126,7 +125,7 @@ func text(raw []byte) []byte {
 	return inner
 }
 
-// scanner walks over JSON (RFC 8259) without making anything of it.
+// scanner steps through JSON (RFC 8259) without decoding it.
 type scanner struct {
 	b []byte
 	i int
@@ -138,7 +137,7 @@ func (s *scanner) space() {
 	}
 }
 
-// next is the first byte that is not space, which is consumed if it is c.
+// next skips space and consumes the byte c, if that follows.
 func (s *scanner) next(c byte) bool {
 	s.space()
 	if s.i < len(s.b) && s.b[s.i] == c {
@@ -178,7 +177,7 @@ func (s *scanner) object(member func(key []byte) error) error {
 	}
 }
 
-// array calls element at each of its elements.
+// array calls element at the start of each element.
 func (s *scanner) array(element func() error) error {
 	if !s.next('[') {
 		return errJSON
@@ -199,7 +198,7 @@ func (s *scanner) array(element func() error) error {
 	}
 }
 
-// value walks over one value and returns it as it stands.
+// value steps over one value and returns it undecoded.
 func (s *scanner) value(depth int) ([]byte, error) {
 	s.space()
 	from := s.i
@@ -297,7 +296,7 @@ func (s *scanner) number() bool {
 	return true
 }
 
-// unhex is the value of a hexadecimal digit, more than 15 of anything else.
+// unhex is the value of a hexadecimal digit, and more than 15 for any other byte.
 var unhex = func() (t [256]byte) {
 	for i := range t {
 		t[i] = 0xff
@@ -311,11 +310,11 @@ var unhex = func() (t [256]byte) {
 	return t
 }()
 
-// number32 reads the 32 bits of a time, a nonce or a version as clients write
-// them: a text of hexadecimal digits in either case, with or without zeros or
-// 0x before them, or a JSON number that is whole, negative where its highest
-// bit is a sign. Each of these can mean one number only; that the client hashed
-// that one is for the digest to show.
+// number32 reads the 32 bits of a time, a nonce or a version as clients write them: a
+// text of hexadecimal digits in either case, with or without zeros or 0x before them,
+// or a JSON number that is whole, negative where its highest bit is a sign. Each of
+// these forms stands for one number only; whether the client hashed that one is shown
+// by the digest.
 func number32(raw []byte) (n uint32, ok bool) {
 	if len(raw) == 0 {
 		return 0, false
@@ -337,8 +336,7 @@ func number32(raw []byte) (n uint32, ok bool) {
 	return n, len(digits) > 0
 }
 
-// quoted shows a line of a client to people: its beginning, and escaped unless
-// it is plain.
+// quoted returns the beginning of a client's line, quoted and in ASCII, for a message.
 func quoted(line []byte) string {
 	s := string(line)
 	if len(s) > maxQuoted {

@@ -1,17 +1,16 @@
-// Package stratum is mining by a device that runs no Go: a pool that measures.
+// Package stratum measures mining by a separate device, such as an ASIC: it acts as the
+// device's pool.
 //
-// It speaks Stratum V1 to any number of devices on one port, gives them work
-// that looks like a pool's and is nobody's, at a difficulty that is found for
-// each connection and then kept, and hashes every share again with crypto/sha256. A
-// device, known by the name of its worker, is a [bench.Workload] whose count
-// is the hashes that its shares stand for; what it says of itself is nowhere
-// in it.
+// It serves any number of devices on one port with Stratum V1. It issues dummy jobs
+// that look like a pool's, finds a difficulty for each connection and then keeps it,
+// and verifies every share with crypto/sha256. A device is known by the name of its
+// worker and is a [bench.Workload]. Its count is the number of hashes that its shares
+// stand for; the hashrate that the device reports is not used.
 //
-// Whether the shares are those of honest work is said by [Worker.Check]: their
-// luck, their pace, how close they follow and what was refused; and when it is
-// not known what a device did, by [Worker.Gaps]. What this package does not do: pay,
-// look for blocks, change the difficulty of a device while it is measured, or
-// know of watts and windows.
+// [Worker.Check] tests whether the shares come from honest work, by their luck, pace
+// and spacing and by the refused ones. [Worker.Gaps] lists the intervals in which the
+// device's work is unknown. The package does not pay, look for blocks, or change the
+// difficulty of a device while it is measured; it knows nothing of watts and windows.
 package stratum
 
 import (
@@ -30,22 +29,22 @@ import (
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
-// Config is how a pool is set up. Its zero value is a good one.
+// Config configures a pool. Its zero value is valid.
 type Config struct {
-	Expect      float64       // hash/s of each device; 0 if it is not known
-	Difficulty  float64       // of all shares, kept from the start; 0 has one found for each device
+	Expect      float64       // expected hash/s of each device; 0 if unknown
+	Difficulty  float64       // of all shares, fixed from the start; 0 to find one for each device
 	Extranonce2 int           // bytes that a device rolls, 4 to 8; 0 means 4
 	Refresh     time.Duration // between jobs; 0 means 30 s. Firmware drops a pool that is silent for 60 s
-	Block       time.Duration // between clean jobs, each of which leaves a little work stale, as a block does; 0 means 10 min
-	Connections int           // at most, three quarters of them from one address; 0 means 16,384
-	Workers     int           // that have handed in a share, at most; 0 means as many as connections
+	Block       time.Duration // between clean jobs, each of which makes a little work stale, as a new block does; 0 means 10 min
+	Connections int           // upper limit; one address may have three quarters of it; 0 means 16,384
+	Workers     int           // upper limit of those that have submitted a share; 0 means as many as connections
 
-	// Joined is told of every worker when it hands in its first share. It must
-	// return at once, as must Notice.
+	// Joined is called for every worker when it submits its first share. It must return
+	// at once, as must Notice.
 	Joined func(*Worker)
-	// Notice is told, once by address and text, of whoever is turned away, and
-	// why, and of who hands in nothing. There are few of each address and not
-	// many in all: [Noise] counts the others.
+	// Notice is called for every client that is turned away, with the reason, and for
+	// every worker that submits nothing; once per address and text. The number of
+	// notices is limited, per address and in all; [ProtocolErrors] counts the others.
 	Notice func(address, text string)
 }
 
@@ -55,21 +54,21 @@ type Server struct {
 	ids     atomic.Uint32
 	targets sync.Map // of each difficulty
 
-	// epochs counts the times from which jobs count: a job is of the epoch
-	// that was last when its making began.
+	// epochs numbers the instants from which jobs count: a job belongs to the latest
+	// epoch at the start of its creation.
 	epochs atomic.Uint64
 
 	mu        sync.Mutex
 	newest    *template
 	workers   map[string]*Worker
 	order     []*Worker
-	placed    []*Worker      // that have a place
+	placed    []*Worker      // those that have a place
 	places    map[string]int // of each address
-	fixed     *search        // of all, where the difficulty is given
+	fixed     *search        // shared by all, if the difficulty is fixed
 	conns     map[*conn]struct{}
-	addresses map[string]int                 // connections from each
-	names     map[string]int                 // workers from each that have no place
-	noticed   map[string]map[string]struct{} // texts, by address
+	addresses map[string]int                 // connections by address
+	names     map[string]int                 // workers without a place, by address
+	noticed   map[string]map[string]struct{} // texts of notices, by address
 	notices   int
 	closed    bool
 	serving   sync.WaitGroup
@@ -77,10 +76,10 @@ type Server struct {
 	count struct{ malformed, unauthorised, refused, dropped, came, untold atomic.Uint64 }
 }
 
-// Limits of what who looks on is told of.
+// Limits on notices.
 const (
 	maxNotices  = 256
-	maxNoticesA = 8 // of an address
+	maxNoticesA = 8 // per address
 )
 
 // New returns a pool. The error wraps [bench.ErrUsage].
@@ -129,9 +128,9 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Listen opens a port for devices. An address without a host, such as :3333
-// or 3333, is on the loopback interface: who lets strangers in says so, with
-// 0.0.0.0:3333 or the address of an interface.
+// Listen opens a port for devices. An address without a host, such as :3333 or 3333, is
+// on the loopback interface; to admit other machines, give 0.0.0.0:3333 or the address
+// of an interface.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	if !strings.Contains(address, ":") {
 		address = ":" + address
@@ -150,8 +149,8 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Workers are those that have a place, which they keep while they mine or nobody
-// else needs it, and those that are there and have none yet, in the order of their
+// Workers returns the workers with a place, which they keep while they mine or nobody
+// else needs it, and the connected ones without a place, in the order of their
 // appearance.
 func (s *Server) Workers() []*Worker {
 	s.mu.Lock()
@@ -159,13 +158,12 @@ func (s *Server) Workers() []*Worker {
 	return append([]*Worker(nil), s.order...)
 }
 
-// Hash64 is what came from clients that are no worker: lines that are no
-// request, shares before a name, and connections that were turned away or
-// dropped. Of all, Came is how many connected, and Untold for how many
-// refusals there was no notice.
+// ProtocolErrors counts what came from clients other than workers: malformed lines,
+// shares without an authorised name, and connections that were refused or dropped. Came
+// counts all connections, and Untold the refusals without a notice.
 type ProtocolErrors struct{ Malformed, Unauthorised, Refused, Dropped, Came, Untold uint64 }
 
-// Hash64 returns what came so far.
+// ProtocolErrors returns the counts so far.
 func (s *Server) ProtocolErrors() ProtocolErrors {
 	return ProtocolErrors{
 		s.count.malformed.Load(), s.count.unauthorised.Load(), s.count.refused.Load(), s.count.dropped.Load(),
@@ -173,7 +171,7 @@ func (s *Server) ProtocolErrors() ProtocolErrors {
 	}
 }
 
-// notice tells who looks on of something, once.
+// notice calls Notice, once per address and text.
 func (s *Server) notice(address, text string) {
 	s.mu.Lock()
 	told := s.noticed[address]
@@ -197,8 +195,8 @@ func (s *Server) notice(address, text string) {
 	}
 }
 
-// worker returns the one of that name for a connection whose workers have a
-// search, nil if it has none yet; or why there is none.
+// worker returns the worker of a name for a connection with the search h, which is nil
+// before its first worker; or the reason why there is none.
 func (s *Server) worker(name, address string, h *search, now time.Time) (w *Worker, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,21 +223,21 @@ func (s *Server) worker(name, address string, h *search, now time.Time) (w *Work
 	return w, ""
 }
 
-// manyPlaces are so many that one address may not have all.
+// manyPlaces is the number of places from which on one address may not have all.
 const manyPlaces = 64
 
-// place gives a worker that has handed in a share its place, that of one that is
-// quiet if need be, or says why there is none for it.
+// place gives a place to a worker that has submitted a share, if necessary that of a
+// quiet one, or returns the reason why there is none.
 func (s *Server) place(w *Worker, now time.Time) (why string) {
 	if w.placed.Load() {
 		return ""
 	}
 	s.mu.Lock()
-	if w.placed.Load() { // another connection of its own was first
+	if w.placed.Load() { // another connection of the same worker was first
 		s.mu.Unlock()
 		return ""
 	}
-	home := "" // of whoever may give its place: anybody
+	home := "" // address of the worker that may lose its place; empty for any
 	switch {
 	case s.cfg.Workers >= manyPlaces && s.places[w.home] >= s.cfg.Workers*3/4:
 		why, home = fmt.Sprintf("three quarters of all places for workers (%d) are taken from there", s.cfg.Workers), w.home
@@ -269,8 +267,9 @@ func (s *Server) place(w *Worker, now time.Time) (why string) {
 	return why
 }
 
-// quiet is the worker with a place that has been quiet for longest of those that
-// may keep it no longer, of an address or of any; nil if there is none.
+// quiet returns, of the workers that have been quiet for too long to keep their place,
+// the one that has been quiet for longest, from one address or from any; nil if there
+// is none.
 func (s *Server) quiet(home string, now time.Time) (quiet *Worker) {
 	var longest time.Duration
 	for _, o := range s.placed {
@@ -284,7 +283,7 @@ func (s *Server) quiet(home string, now time.Time) (quiet *Worker) {
 	return quiet
 }
 
-// forget takes a worker from the books.
+// forget removes a worker.
 func (s *Server) forget(w *Worker) {
 	delete(s.workers, w.name)
 	s.order = slices.DeleteFunc(s.order, func(o *Worker) bool { return o == w })
@@ -297,14 +296,14 @@ func (s *Server) forget(w *Worker) {
 	close(w.lost)
 }
 
-// drop counts one less of an address.
+// drop decrements the count of an address.
 func drop(of map[string]int, address string) {
 	if of[address]--; of[address] == 0 {
 		delete(of, address)
 	}
 }
 
-// left forgets a worker that is gone and never handed in a share.
+// left forgets a worker that disconnected and never submitted a share.
 func (s *Server) left(w *Worker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -313,7 +312,7 @@ func (s *Server) left(w *Worker) {
 	}
 }
 
-// template is the present one, for jobs that are issued now.
+// template returns the current template, for jobs that are issued now.
 func (s *Server) template(now time.Time) *template {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -323,10 +322,10 @@ func (s *Server) template(now time.Time) *template {
 	return s.newest
 }
 
-// jobID is never the same twice in the four thousand million next jobs.
+// jobID returns an identifier that does not repeat within 2^32 jobs.
 func (s *Server) jobID() string { return strconv.FormatUint(uint64(s.ids.Add(1)), 16) }
 
-// target is that of a difficulty.
+// target returns the target of a difficulty.
 func (s *Server) target(difficulty float64) sha256d.Target {
 	if t, ok := s.targets.Load(difficulty); ok {
 		return t.(sha256d.Target)
@@ -336,8 +335,8 @@ func (s *Server) target(difficulty float64) sha256d.Target {
 	return t
 }
 
-// Serve accepts devices from l until ctx ends, and then closes l and every
-// connection and waits for them. It returns nil if ctx is why it ended.
+// Serve accepts devices from l until ctx ends; then it closes l and every connection,
+// waits for them, and returns nil.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer s.serving.Wait()
 	stop := context.AfterFunc(ctx, func() {
@@ -362,7 +361,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			if errors.Is(err, net.ErrClosed) {
 				return fmt.Errorf("stratum: accept: %w", err)
 			}
-			// Out of files, or a connection that was gone already: later.
+			// Out of files, or the connection is gone already: retry later.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			wait := time.NewTimer(pause)
 			select {
@@ -407,7 +406,7 @@ func (s *Server) admit(nc net.Conn) *conn {
 	return c
 }
 
-// dismiss takes a connection from the books.
+// dismiss removes a connection.
 func (s *Server) dismiss(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

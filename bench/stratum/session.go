@@ -17,52 +17,53 @@ import (
 const (
 	own       = 4 // bytes of the extranonce1
 	maxTheirs = 8 // bytes of the extranonce2
-	maxJobs   = 8 // that one connection may work on
+	maxJobs   = 8 // on which one connection may work
 	maxBad    = 20
 	maxName   = 256
 	maxNames  = 256 // workers of a connection
 	maxAgent  = 128
 
-	// grace is how long a job that a clean one has replaced is kept, so that
-	// what is found of it meanwhile counts as stale.
+	// grace is how long a job is kept after a clean one replaced it, so that its late
+	// shares count as stale.
 	grace = 10 * time.Second
-	// lives is for how many refreshes a job is good that none has replaced.
+	// lives is the lifetime of a job that is not replaced, in refreshes.
 	lives = 5
 
-	// mute is how long a worker may hand in nothing before that is told.
+	// mute is how long a worker may submit nothing before there is a notice.
 	mute = 30 * time.Second
 )
 
-// session is the state of one connection. It does no input or output: lines
-// go in and answers come out. All methods but kick are called by one
+// session is the state of one connection. It does no input or output itself: its
+// methods take lines and return answers. All of them except kick are called by one
 // goroutine.
 type session struct {
 	srv        *Server
 	address    string
 	agent      string
 	ours       [own]byte
-	mask       uint32 // bits of the version that the device may roll
+	mask       uint32 // version bits that the device may roll
 	subscribed bool
-	worker     *Worker // the first that was authorised; nil before
+	worker     *Worker // the first authorised one; nil before that
 	others     map[string]*Worker
-	turned     map[string]struct{} // names that were not
-	search     *search             // of all workers
-	named      time.Time           // worker was
+	turned     map[string]struct{} // names that were refused
+	search     *search             // shared by all its workers
+	named      time.Time           // when worker was authorised
 	suggested  float64             // difficulty; 0 if none was
 	prev       *prev
-	block      time.Time // the last clean job was issued
+	block      time.Time // when the last clean job was issued
 	jobs       []*job    // the newest is the last
-	order      order     // of the newest
-	bad        int       // lines that were no request
-	told       bool      // who looks on was told why nothing came of it
-	refused    string    // what is wrong with the first share that was, while none was good
+	order      order     // of the newest job
+	bad        int       // malformed lines
+	told       bool      // there was a notice about this connection
+	refused    string    // what is wrong with the first refused share, while none was good
 
 	wake   func() // ends a wait for the next line
 	kicked atomic.Bool
-	from   atomic.Uint64 // epoch that the newest job must be of
+	from   atomic.Uint64 // least epoch of the newest job
 }
 
-// kick makes the session hand out a job of an epoch. Anybody may call it.
+// kick makes the session issue a job of at least this epoch. It may be called from any
+// goroutine.
 func (s *session) kick(epoch uint64) {
 	for was := s.from.Load(); was < epoch && !s.from.CompareAndSwap(was, epoch); was = s.from.Load() {
 	}
@@ -70,7 +71,7 @@ func (s *session) kick(epoch uint64) {
 	s.wake()
 }
 
-// workers is how many there are.
+// workers returns the number of authorised workers.
 func (s *session) workers() int {
 	if s.worker == nil {
 		return 0
@@ -78,7 +79,7 @@ func (s *session) workers() int {
 	return 1 + len(s.others)
 }
 
-// called returns the worker of a name, nil if none is authorised by it.
+// called returns the worker of that name, or nil if it is not authorised.
 func (s *session) called(name []byte) *Worker {
 	if s.worker != nil && s.worker.name == string(name) {
 		return s.worker
@@ -96,7 +97,7 @@ func (s *session) each(f func(w *Worker)) {
 	}
 }
 
-// notice tells who looks on why nothing came of the connection.
+// notice reports why the connection came to nothing.
 func (s *session) notice(text string) {
 	s.told = true
 	s.srv.notice(s.address, text)
@@ -107,8 +108,8 @@ var (
 	errBad   = errors.New("too many lines that are no request")
 )
 
-// due appends what the device is to be told without having asked. An error
-// ends the connection.
+// due appends the messages that the pool has to send of its own accord. An error ends
+// the connection.
 func (s *session) due(now time.Time, out []byte) ([]byte, error) {
 	if s.worker == nil || !s.subscribed {
 		return out, nil
@@ -138,7 +139,7 @@ func (s *session) due(now time.Time, out []byte) ([]byte, error) {
 	return s.issue(fresh, epoch, now, out), nil
 }
 
-// issue gives out a job. A clean one takes the place of all before it.
+// issue issues a job. A clean one replaces all earlier jobs.
 func (s *session) issue(clean bool, epoch uint64, now time.Time, out []byte) []byte {
 	if clean {
 		s.prev, s.block = newPrev(), now
@@ -169,7 +170,7 @@ func (s *session) issue(clean bool, epoch uint64, now time.Time, out []byte) []b
 	return append(out, "]}\n"...)
 }
 
-// next is when there may be something due.
+// next returns when something may be due.
 func (s *session) next(now time.Time) time.Time {
 	if s.worker == nil || !s.subscribed || len(s.jobs) == 0 {
 		return now.Add(s.srv.cfg.Refresh)
@@ -184,7 +185,7 @@ func (s *session) next(now time.Time) time.Time {
 	return refresh
 }
 
-// find returns a job that was given to this connection, nil if there is none
+// find returns the job of that identifier on this connection, or nil if there is none
 // or it is too old.
 func (s *session) find(id []byte, now time.Time) *job {
 	for _, j := range s.jobs {
@@ -198,7 +199,7 @@ func (s *session) find(id []byte, now time.Time) *job {
 	return nil
 }
 
-// over reports whether a job's shares are worth nothing any more.
+// over reports whether shares of a job no longer count at all.
 func (s *session) over(j *job, now time.Time) bool {
 	return !j.dead.IsZero() && now.Sub(j.dead) > grace || now.Sub(j.issued) > lives*s.srv.cfg.Refresh
 }
@@ -242,20 +243,20 @@ func (s *session) handle(line []byte, now time.Time, out []byte) ([]byte, error)
 		return accept(out, r.id, s.configure(&r)), nil
 	case `"mining.suggest_difficulty"`:
 		if r.n > 0 {
-			s.suggested, _ = strconv.ParseFloat(string(r.params[0]), 64) // of what is no number, none
+			s.suggested, _ = strconv.ParseFloat(string(r.params[0]), 64) // 0 if it is not a number
 		}
 		if s.search != nil {
 			s.search.suggested(s.suggested)
 		}
 		return accept(out, r.id, "true"), nil
 	case `"mining.extranonce.subscribe"`, `"mining.suggest_target"`:
-		// The extranonce never changes, and a suggestion is not obeyed.
+		// The extranonce never changes, and a suggested target is ignored.
 		return accept(out, r.id, "true"), nil
 	case `"mining.ping"`:
 		return accept(out, r.id, `"pong"`), nil
 	case `"mining.get_transactions"`:
 		return refuse(out, r.id, `20,"There are no transactions"`), nil
-	case "": // an answer to what we sent
+	case "": // an answer to the pool
 		return out, nil
 	}
 	return refuse(out, r.id, `20,"Unknown method"`), nil
@@ -273,7 +274,7 @@ func refuse(out, id []byte, code string) []byte {
 	return append(out, ",null]}\n"...)
 }
 
-// authorise adds a worker to the connection, or returns the code of why not.
+// authorise adds a worker to the connection, or returns the error with which to answer.
 func (s *session) authorise(name []byte, now time.Time) (code string) {
 	turn := func(code, why string) string {
 		if len(name) <= maxName && len(s.turned) < maxNames {
@@ -314,9 +315,8 @@ func (s *session) authorise(name []byte, now time.Time) (code string) {
 	return ""
 }
 
-// returned is the worker that hands in a share: where its place went to another while
-// it was quiet, a new one of its name. It is nil, and that is told of, where there can
-// be none.
+// returned returns w, or a new worker of its name if w lost its place while it was
+// quiet. It returns nil, with a notice, if there can be none.
 func (s *session) returned(w *Worker, now time.Time) *Worker {
 	select {
 	case <-w.lost:
@@ -338,7 +338,7 @@ func (s *session) returned(w *Worker, now time.Time) *Worker {
 	return again
 }
 
-// extension is what a name in BIP 310 looks like.
+// extension matches the names of BIP 310.
 var extension = regexp.MustCompile("^[a-z0-9.-]{1,40}$")
 
 // configure answers mining.configure (BIP 310): version rolling within the
@@ -355,7 +355,7 @@ func (s *session) configure(r *request) string {
 	answer := map[string]any{}
 	for _, name := range names {
 		if !extension.MatchString(name) {
-			continue // it would come back longer than it was
+			continue // escaped in the answer, it would be longer than it came
 		}
 		if name != "version-rolling" {
 			answer[name] = false
@@ -363,7 +363,7 @@ func (s *session) configure(r *request) string {
 		}
 		mask := uint32(versionMask)
 		if raw := options[name+".mask"]; len(raw) > 0 && string(raw) != "null" {
-			m, _ := number32(raw) // 0 if it is none
+			m, _ := number32(raw) // 0 if it is not a number
 			mask &= m
 		}
 		var least float64
@@ -379,7 +379,7 @@ func (s *session) configure(r *request) string {
 	return string(text)
 }
 
-// submit judges a share and has its worker count it.
+// submit judges a share and counts it for its worker.
 func (s *session) submit(r *request, now time.Time) Class {
 	name, id := r.param(0), r.param(1)
 	if s.worker == nil || !s.subscribed {
@@ -430,7 +430,7 @@ func (s *session) submit(r *request, now time.Time) Class {
 	return c
 }
 
-// close ends the session. Who came and handed in no share is told of.
+// close ends the session. If the client submitted no share, there is a notice.
 func (s *session) close(now time.Time) {
 	if s.worker == nil && !s.told {
 		s.notice("its connection ended before it named a worker")
@@ -442,7 +442,7 @@ func (s *session) close(now time.Time) {
 		w.leave(s, now)
 		if !w.placed.Load() {
 			if !s.told {
-				s.notice(cmp.Or(s.refused, "its connection ended before it handed in a share")) // without names, of which a stranger has many
+				s.notice(cmp.Or(s.refused, "its connection ended before it handed in a share")) // without names: a hostile client can use any number of them
 			}
 			s.srv.left(w)
 		}

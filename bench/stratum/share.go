@@ -9,25 +9,26 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Class is what became of a line that was meant to be a share.
+// Class is the verdict on a submitted share.
 type Class uint8
 
 const (
 	Accepted     Class = iota
-	Stale              // good, but of a job that a clean one had replaced
-	Duplicate          // handed in before
+	Stale              // good, but for a job that a clean job had replaced
+	Duplicate          // submitted before
 	Low                // its digest misses the difficulty of its job
-	Wrong              // its digest is like any other's: other work than that of the job, or an error of the chip
-	Unknown            // of a job that this connection was never given, or long ago
-	Mask               // rolls bits of the version that it may not
-	Time               // its time lies before the job's or two hours after
-	Extranonce         // its extranonce2 has another size than it was told
-	Malformed          // anything else that is no share
-	Unauthorised       // in the name of another worker, or before there was any
+	Wrong              // its digest is random: the device hashed other work than that job, or its chip made an error
+	Unknown            // for a job that this connection never got, or got too long ago
+	Mask               // rolls version bits outside the mask
+	Time               // its time is before the job's, or more than two hours after
+	Extranonce         // its extranonce2 has the wrong size
+	Malformed          // anything else that is not a share
+	Unauthorised       // for another worker, or before any was authorised
 	classes
 )
 
-// class says how a class is answered, and named in records and tables.
+// class holds the name of each class in records and tables, and the error with which it
+// is answered.
 var class = [classes]struct {
 	name  string
 	error string // of the answer: code and text
@@ -48,22 +49,21 @@ var class = [classes]struct {
 // String names the class as records do.
 func (c Class) String() string { return class[c].name }
 
-// noise is a difficulty that one digest in a thousand meets by chance: 2^-22
-// of the 2^32 hashes of difficulty 1.
+// noise is a difficulty that one random digest in a thousand meets: 2^-22, at 2^32
+// hashes for difficulty 1.
 const noise = 0x1p-22
 
-// maxSeen bounds what is remembered of one job's shares; more than a hundred
-// times what comes in its life.
+// maxSeen bounds the remembered shares of one job: more than a hundred times those in
+// its lifetime.
 const maxSeen = 1 << 16
 
-// submission are the parameters of mining.submit as they were sent: the text
-// of the extranonce2, and the others in JSON. Without version bits, bits is nil.
+// submission holds the parameters of mining.submit: the extranonce2 as text, the others
+// as JSON. bits is nil if there are no version bits.
 type submission struct{ extranonce2, ntime, nonce, bits []byte }
 
-// judge says what a share of job j is worth, by crypto/sha256. luck is the
-// natural logarithm of how many times over it meets the difficulty, which of
-// honest work is exponential with mean 1; it means something in a share that
-// is accepted or stale only.
+// judge checks a share of job j with crypto/sha256. luck is ln(achieved difficulty ÷
+// required difficulty), which is exponential with mean 1 for honest work; it is valid
+// for accepted and stale shares only.
 func (j *job) judge(ours []byte, size int, mask uint32, s submission, now time.Time) (c Class, luck float64) {
 	var theirs [maxTheirs]byte
 	var words [3]uint32 // time, nonce, version bits

@@ -8,65 +8,66 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// What a difficulty is chosen for.
+// Aims and limits of the search for a difficulty.
 const (
-	wanted  = 4.0 // shares a second of a worker
-	trial   = 64  // shares at a difficulty before it is settled: their rate is known to 12 %
-	glance  = 16  // shares before it is changed
-	fewest  = 12  // of which a rate is made after patient
+	wanted  = 4.0 // shares per second and worker
+	trial   = 64  // shares at a difficulty before it is settled: they give the rate to 12 %
+	glance  = 16  // shares before the difficulty is changed
+	fewest  = 12  // shares that are enough for a rate after patient
 	silence = 3 * time.Second
-	patient = time.Minute // for few shares where the device allows no more
+	patient = time.Minute // wait where the device delivers only few shares
 
 	startDifficulty = 1024    // 1 TH/s gives one share in 4 s, 1 PH/s 230 a second
 	leastDifficulty = 0x1p-32 // one hash
 
-	// A microcontroller hands in the best hash of a scan alone, of 4,096 to
-	// 16,384 hashes, and loses the others. A share of scanFree stands for two
-	// million hashes, so that 0.4 % are lost at most; a device that makes less
-	// than slow of them in a second is given shares of fewer hashes, which take
-	// it as long.
+	// A microcontroller submits only the best hash of each scan, of 4,096 to 16,384
+	// hashes, and loses the others. A share of difficulty scanFree stands for two
+	// million hashes, so that at most 0.4 % are lost. A device that makes fewer than
+	// slow of these per second gets an easier difficulty, at which it makes slow.
 	scanFree = 0x1p-11
 	slow     = 0.25 // shares a second
 
-	// descent is how far silence alone takes a difficulty down: from what was
-	// expected, or from where shares came last. Who has not begun to mine is
-	// not told from who is slow.
+	// descent is the factor by which silence alone may lower a difficulty, from the
+	// expected one or from the last one with shares. More would be wrong, since a
+	// device that has not begun to mine looks like a slow one.
 	descent = 64
-	// silentDifficulty is how far it goes down where nothing is known.
+	// silentDifficulty is the lowest difficulty that silence leads to if nothing is
+	// known of the device.
 	silentDifficulty = 1
-	// lostShares is the part of its shares that a device may lose, at the
-	// difficulty that is settled, as far as a trial shows.
+	// lostShares is the share loss that is tolerated at the settled difficulty, as far
+	// as a trial can show it.
 	lostShares = 0.01
 )
 
-// tuner finds a difficulty at which a device hands in a few shares a second,
-// and at which nothing is filtered out or lost before it is handed in. It tries
-// powers of two, which every firmware can hold.
+// tuner finds a difficulty at which a device submits a few shares per second and
+// neither filters nor loses any of them. It tries powers of two, which every firmware
+// represents exactly.
 type tuner struct {
 	difficulty float64
 	settled    bool
-	floor      float64 // below it the device filters or loses shares, as far as it has shown; 0 if it has not
-	lowest     float64 // that silence leads to
+	floor      float64 // below it the device was seen to filter or lose shares; 0 if it was not
+	lowest     float64 // lowest difficulty that silence leads to
 
-	since   time.Time // the first job of this difficulty was sent
-	pace    float64   // shares a second that are expected; 0 if nothing is
-	first   time.Time // share since
+	since   time.Time // when the first job of this difficulty was sent
+	pace    float64   // expected shares per second; 0 if unknown
+	first   time.Time // first share since then
 	n       int       // shares since
-	least   float64   // luck of the least of them
+	least   float64   // the least luck among them
 	spacing spacing   // of them
 }
 
-// powerOfTwo is the one nearest to x by ratio.
+// powerOfTwo returns the power of two that is nearest to x by ratio.
 func powerOfTwo(x float64) float64 { return math.Exp2(math.Round(math.Log2(x))) }
 
-// forRate is the difficulty at which a device of so many hashes a second
-// hands in what is wanted.
+// forRate returns the difficulty at which a device of this hashrate, in hash/s, submits
+// the wanted shares.
 func forRate(hashes float64) float64 {
 	unit := hashes / hashesPerDifficulty // shares a second of difficulty 1
 	return max(leastDifficulty, powerOfTwo(max(unit/wanted, min(scanFree, unit/slow))))
 }
 
-// begin starts the search: at what is expected of the device, hash/s, or 0.
+// begin starts the search at the expected hashrate of the device, in hash/s; 0 if it is
+// unknown.
 func (t *tuner) begin(expect float64, now time.Time) {
 	start, pace := float64(startDifficulty), 0.0
 	t.lowest = silentDifficulty
@@ -77,12 +78,12 @@ func (t *tuner) begin(expect float64, now time.Time) {
 	t.try(start, pace, now)
 }
 
-// try starts over with another difficulty.
+// try restarts the trial at another difficulty.
 func (t *tuner) try(difficulty, pace float64, now time.Time) {
 	*t = tuner{difficulty: difficulty, floor: t.floor, lowest: t.lowest, since: now, pace: pace, least: math.Inf(1)}
 }
 
-// share notes one of the present difficulty.
+// share adds a share of the present difficulty.
 func (t *tuner) share(luck float64, now time.Time) {
 	if t.n++; t.n == 1 {
 		t.first = now
@@ -92,23 +93,23 @@ func (t *tuner) share(luck float64, now time.Time) {
 	t.spacing.add(now)
 }
 
-// filtered is the power of two that the device seems to filter by, or 0 if it
-// may be chance with the given probability: n exponential variables are all
-// above x with probability exp(-n·x).
+// filtered returns the power of two at which the device seems to filter its shares, or
+// 0 if what was seen is no less probable than chance: n exponential variables all
+// exceed x with probability exp(-n·x).
 func (t *tuner) filtered(chance float64) float64 {
 	n := float64(t.n)
 	if n*t.least < -math.Log(chance) || n < 4 {
 		return 0
 	}
-	// Rather too low than too high, which would cost shares: if it is too low
-	// that shows again.
+	// Too low is better than too high, which would cost shares: if it is too low, the
+	// next trial shows it.
 	f := math.Exp2(math.Floor(math.Log2(t.difficulty) + (t.least-3/n)/math.Ln2))
 	return max(f, 2*t.difficulty)
 }
 
-// look says what is to be tried next for so many workers, or that the present
-// difficulty stays. The rate is that since the first share: silence before it
-// says nothing.
+// look returns the difficulty to try next for this number of workers, or settles the
+// present one. The rate counts from the first share, because the silence before it
+// means nothing.
 func (t *tuner) look(now time.Time, workers int) (next, pace float64, change bool) {
 	if t.settled {
 		return 0, 0, false
@@ -126,7 +127,7 @@ func (t *tuner) look(now time.Time, workers int) (next, pace float64, change boo
 	}
 	chance := doubt
 	if t.n >= trial || t.floor > 0 {
-		chance = 1e-3 // it is about to be settled, and a step too many is no harm
+		chance = 1e-3 // it is about to be settled, and a superfluous step does no harm
 	}
 	span := max(now.Sub(t.first).Seconds(), 0.1)
 	rate := float64(t.n) / span
@@ -145,8 +146,8 @@ func (t *tuner) look(now time.Time, workers int) (next, pace float64, change boo
 		return 0, 0, false
 	}
 	if lost, deviation, chance := t.spacing.lost(); chance < 1e-5 && lost > max(lostShares, deviation) {
-		// Of shares that wait for answers the estimate is anything: no further
-		// than where it hands in one now and then.
+		// If shares wait for answers the estimate can be far off, so the difficulty is
+		// not raised beyond slow shares per second.
 		t.floor = min(coarser(t.difficulty, lost), max(2*t.difficulty, powerOfTwo(rate*t.difficulty/slow)))
 		return t.floor, rate * t.difficulty / t.floor, true
 	}
@@ -154,25 +155,24 @@ func (t *tuner) look(now time.Time, workers int) (next, pace float64, change boo
 	return 0, 0, false
 }
 
-// coarser is the difficulty at which no more than lostShares are lost of those
-// of which a part is at another: it falls with the rate of shares.
+// coarser returns the difficulty at which the loss falls to lostShares, given the part
+// that is lost at another: the loss is proportional to the rate of shares.
 func coarser(difficulty, lost float64) float64 {
 	return difficulty * max(2, math.Exp2(math.Ceil(math.Log2(lost/lostShares))))
 }
 
-// search is the difficulty of the workers of a connection, who have one
-// between them, and the search for it. What a session is to work on follows
-// from it.
+// search is the difficulty that the workers of a connection share, and the search for
+// it. It determines the orders of the sessions.
 type search struct {
 	srv *Server
 
 	mu       sync.Mutex
 	tuner    tuner
-	settled  chan struct{} // closed when the difficulty is
+	settled  chan struct{} // closed when the difficulty is settled
 	told     float64       // the highest difficulty so far
-	restart  bool          // the device is to be asked to connect again
-	asked    bool          // it has been
-	from     uint64        // epoch: see [Server.epochs]; jobs before it are of another difficulty
+	restart  bool          // whether to ask the device to connect again
+	asked    bool          // whether it has been asked
+	from     uint64        // epoch: see [Server.epochs]; jobs of earlier epochs have another difficulty
 	sessions map[*session]struct{}
 }
 
@@ -188,15 +188,15 @@ func newSearch(srv *Server, now time.Time) *search {
 	return h
 }
 
-// difficulty is the present one; settled says whether it will stay.
+// difficulty returns the present difficulty and whether it is final.
 func (h *search) difficulty() (difficulty float64, settled bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.tuner.difficulty, h.tuner.settled
 }
 
-// join adds a connection. After none there was, a search that has had no share
-// begins afresh.
+// join adds a connection. If it is the only one, a search that is not settled restarts,
+// from the beginning if it has had no share.
 func (h *search) join(s *session, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -216,9 +216,8 @@ func (h *search) leave(s *session) {
 	delete(h.sessions, s)
 }
 
-// suggested notes that the device would mine at a difficulty. It is not
-// obeyed; but a device that asks for less than silence leads to is as slow as
-// that.
+// suggested notes the difficulty that the device suggests. It is not followed; but if
+// it is below the least that silence leads to, the device is that slow.
 func (h *search) suggested(difficulty float64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -227,14 +226,14 @@ func (h *search) suggested(difficulty float64) {
 	}
 }
 
-// order is what a session is to work on.
+// order is the difficulty at which a session has to work.
 type order struct {
 	difficulty float64
 	settled    bool
 	restart    bool // ask the device to connect again
 }
 
-// order looks at the search and returns what goes now.
+// order advances the search and returns the present order.
 func (h *search) order(now time.Time, workers int) order {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -244,8 +243,8 @@ func (h *search) order(now time.Time, workers int) order {
 	return o
 }
 
-// note takes in a share of a job of an epoch, and reports whether it is of the
-// present difficulty and whether that was settled before.
+// note adds a share of a job of an epoch, and reports whether it has the present
+// difficulty and whether that was already settled.
 func (h *search) note(c Class, epoch uint64, luck float64, workers int, now time.Time) (present, settled bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -257,7 +256,7 @@ func (h *search) note(c Class, epoch uint64, luck float64, workers int, now time
 	return present, settled
 }
 
-// tune moves the search on.
+// tune advances the search.
 func (h *search) tune(now time.Time, workers int) {
 	if h.tuner.settled || len(h.sessions) == 0 {
 		return
@@ -270,8 +269,8 @@ func (h *search) tune(now time.Time, workers int) {
 		return
 	}
 	if next > h.tuner.difficulty && !h.asked && h.tuner.floor == next && h.told >= next {
-		// It goes on at what it was told before: some firmware takes a
-		// difficulty only when it connects.
+		// The device still works at an earlier difficulty: some firmware applies a new
+		// one only when it connects.
 		h.restart, h.asked, h.tuner.floor, next = true, true, 0, h.tuner.difficulty
 	}
 	h.told = max(h.told, h.tuner.difficulty)
@@ -282,23 +281,22 @@ func (h *search) tune(now time.Time, workers int) {
 	}
 }
 
-// spacing gathers how far apart shares come. Work that is handed in as it is
-// found has no least distance: of shares at random, as many follow close upon
-// another as the rate says. A device that hands in one result of each scan
-// loses those.
+// spacing collects the intervals between shares. Shares that are submitted as they are
+// found arrive at random, so the rate predicts how many follow closely on another. A
+// device that submits one result per scan loses those.
 type spacing struct {
-	n    float64   // distances
-	last time.Time // share; zero after an interruption
+	n    float64   // intervals
+	last time.Time // the last share; zero after an interruption
 	cell [spacings]struct{ n, sum float64 }
 }
 
 const (
-	spacings = 52 // a quarter of an octave each, from 2 s down to 0.3 ms; the first holds what is longer
+	spacings = 52 // a quarter of an octave each, from 2 s down to 0.3 ms; the first has all longer ones
 	longest  = 2.0
-	fewGaps  = 8 // that a rate leads one to expect, before their absence says anything
+	fewGaps  = 8 // close intervals to be expected before their absence means anything
 )
 
-// above is the least distance in each cell, s.
+// above is the lower bound of each cell, in s.
 var above = func() (x [spacings]float64) {
 	for i := range spacings - 1 {
 		x[i] = longest * math.Exp2(-float64(i)/4)
@@ -306,7 +304,7 @@ var above = func() (x [spacings]float64) {
 	return x
 }()
 
-// add notes a share.
+// add adds a share.
 func (s *spacing) add(now time.Time) {
 	if !s.last.IsZero() {
 		d := now.Sub(s.last).Seconds()
@@ -321,10 +319,10 @@ func (s *spacing) add(now time.Time) {
 	s.last = now
 }
 
-// lost estimates how many shares the device loses for each that it hands in,
-// with the standard error of that, and how probable it is that none are: that
-// as few follow close upon another where the rate would have them. Those that
-// wait for the answer to the one before come a little later, and are not lost.
+// lost estimates how many shares the device loses for each that it submits, with the
+// standard error. chance is the probability that none are lost: that as few shares
+// follow closely on another as were seen, at this rate. Shares that wait for the answer
+// to the one before come a little later and do not count as lost.
 func (s *spacing) lost() (part, deviation, chance float64) {
 	sum := 0.0
 	for _, c := range s.cell {
@@ -333,14 +331,14 @@ func (s *spacing) lost() (part, deviation, chance float64) {
 	if s.n == 0 || sum <= 0 {
 		return 0, 0, 1
 	}
-	// The distance below which it is least by chance that as few come. A device
-	// that hands in several at once has some at no distance at all.
+	// The interval below which the number of shares is least probable. A device that
+	// submits several at once has some with intervals near 0.
 	chance, at := 1.0, 0
 	mean, came := sum/s.n, 0.0
 	for i := spacings - 1; i > 0 && above[i-1] < mean; i-- {
 		came += s.cell[i].n
 		if expected := -s.n * math.Expm1(-above[i-1]/mean); expected >= fewGaps && came < expected/4 {
-			if p := min(1, spacings*results.PoissonAtMost(uint64(came), expected)); p <= chance { // both may be too small to tell
+			if p := min(1, spacings*results.PoissonAtMost(uint64(came), expected)); p <= chance { // both may have underflowed to 0
 				chance, at = p, i-1
 			}
 		}
@@ -348,8 +346,8 @@ func (s *spacing) lost() (part, deviation, chance float64) {
 	if at == 0 {
 		return 0, 0, chance
 	}
-	// Longer distances have the tail of chance, of the rate at which shares
-	// are found; how many shorter ones it implies, and how many came.
+	// Longer intervals follow the exponential tail of the rate at which shares are
+	// found. It implies a number of shorter ones; fewer came.
 	over, excess, cells := 0.0, 0.0, 0.0
 	for i := range at {
 		over, excess = over+s.cell[i].n, excess+s.cell[i].sum

@@ -14,73 +14,71 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Worker is one device: whoever authorises by its name, on one connection or
-// several; on one connection there may be others. It is a workload that runs
-// elsewhere. Its count is that of the hashes that its accepted shares stand
-// for, on average: shares times difficulty, see [Worker.Shares].
+// Worker is one device: all connections that authorise its name, each of which may also
+// serve other workers. It is a workload that runs elsewhere. Its count is the mean
+// number of hashes that its accepted shares stand for: shares times difficulty, see
+// [Worker.Shares].
 //
-// Prepare waits until the device hands in shares and a difficulty is found for
-// it. Each Run begins with a clean job, and counts shares of its own jobs only:
-// what was found before, and held back, is worth nothing. Begin waits for the
-// share with which the clock of a window starts, and Gaps says when it is not
-// known what the device did. The count wraps after 2^64 hashes, five hours of a
-// petahash a second.
+// Prepare waits until the device submits shares and its difficulty is found. Each Run
+// begins with a clean job and counts shares of its own jobs only, so that shares held
+// back from before do not count. Begin waits for the share with which a window begins,
+// and Gaps lists the intervals in which the device's work is unknown. The count wraps
+// after 2^64 hashes: five hours at a petahash per second.
 type Worker struct {
 	name   string
 	srv    *Server
-	home   string // address that it came from first
+	home   string // its first address
 	search *search
-	placed atomic.Bool   // it has handed in a share, and has a place
-	mining chan struct{} // closed when it has handed in one of its present difficulty
+	placed atomic.Bool   // it has submitted a share and has a place
+	mining chan struct{} // closed when it has submitted a share of its settled difficulty
 	lost   chan struct{} // closed when its place went to another
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
-	agent    string // as it called itself last
+	agent    string // name of its software, as given last
 	address  string
-	from     uint64 // epoch: see [Server.epochs]; jobs before it do not count
+	from     uint64 // epoch: see [Server.epochs]; jobs of earlier epochs do not count
 	done     *bench.Counter
-	starts   chan bench.Start // that Begin waits on
+	starts   chan bench.Start // on which Begin waits
 	flow     flow             // of the run
 	tally    Tally
-	left     time.Time // when the last connection went; zero from the first share after that on
-	heard    time.Time // its last good share
-	shares   int       // good ones
+	left     time.Time // when the last connection ended; zero from its next share on
+	heard    time.Time // time of its last good share
+	shares   int       // good shares
 }
 
-// Tally is what became of a device's shares since its difficulty was settled.
+// Tally counts the verdicts on a device's shares since its difficulty was settled.
 type Tally struct {
 	Count     [classes]uint64 // by [Class]
-	Away      time.Duration   // without a connection, or on a new one and not mining yet
-	Breaks    int             // how often there was none
-	Resumed   int             // shares that ended such a time
-	Throttled time.Duration   // for which the pool did not read what was sent in the present run
+	Away      time.Duration   // without a connection, or on a new one before its first share
+	Breaks    int             // times without a connection
+	Resumed   int             // shares that ended such a break
+	Throttled time.Duration   // during which the pool left its input unread, in the present run
 	luck      luck
 	pace      pace
 	spacing   spacing
-	quote     [classes]string // of each that is refused, the first line
+	quote     [classes]string // the first refused line of each class
 }
 
-// hashesPerDifficulty is how many hashes it takes on average to make a share
-// of difficulty 1: 2^256 ÷ (0xffff·2^208), 15 ppm above 2^32.
+// hashesPerDifficulty is the mean number of hashes per share of difficulty 1: 2^256 ÷
+// (0xffff·2^208), 15 ppm above 2^32.
 const hashesPerDifficulty = 0x1p48 / 0xffff
 
 func newWorker(srv *Server, name, home string, h *search, now time.Time) *Worker {
 	return &Worker{name: name, srv: srv, home: home, search: h, mining: make(chan struct{}), lost: make(chan struct{}), sessions: map[*session]struct{}{}, left: now, heard: now}
 }
 
-// Name is what the device authorises as: anything, up to 256 bytes.
+// Name is the name that the device authorises: any text of up to 256 bytes.
 func (w *Worker) Name() string { return w.name }
 
-// Peer is what the device called itself when it connected last, and from
-// where.
+// Peer returns the agent and the address of the device's latest connection.
 func (w *Worker) Peer() (agent, address string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.agent, w.address
 }
 
-// Difficulty is that of its shares; settled says whether it will stay.
+// Difficulty returns the difficulty of its shares and whether it is final.
 func (w *Worker) Difficulty() (difficulty float64, settled bool) { return w.search.difficulty() }
 
 // Shares implements [bench.ShareWorkload]. A share stands for 2^256 ÷ (target + 1)
@@ -115,7 +113,7 @@ func perShare(difficulty float64) uint64 {
 	return uint64(math.Round(target.Hashes()))
 }
 
-// Tally is the present one.
+// Tally returns the counts so far.
 func (w *Worker) Tally() Tally {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -130,26 +128,26 @@ func (w *Worker) tallied(now time.Time) Tally {
 	return t
 }
 
-// Connected reports whether the device is there.
+// Connected reports whether the device has a connection.
 func (w *Worker) Connected() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.sessions) > 0
 }
 
-// Lost is closed when the worker has handed in nothing for too long and another
-// needed its place. If its device mines again it comes as another worker.
+// Lost is closed when the worker has submitted nothing for too long and another took
+// its place. If its device mines again, that is a new worker.
 func (w *Worker) Lost() <-chan struct{} { return w.lost }
 
-// hush is how long a worker may hand in nothing after its only share, before another
-// may have its place. One that mines hands in several a second, or is given a
+// hush is how long a worker may submit nothing after its only share before another may
+// take its place. A device that mines submits several shares per second, or soon gets a
 // difficulty at which it does.
 const hush = 5 * time.Second
 
-// quiet is how long the worker has handed in nothing, and whether that is longer than
-// it may keep a place that others need. Who is in a window has as long as a connection
-// may be silent, who is gone before that nothing; who has shown how often its shares
-// come has ten times as long.
+// quiet returns how long the worker has submitted nothing, and whether another may take
+// its place. A worker in a window keeps its place for as long as a connection may be
+// silent; outside a window a disconnected one loses it at once, and one with a known
+// rate of shares keeps it for ten times their mean interval.
 func (w *Worker) quiet(now time.Time) (since time.Duration, over bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -168,7 +166,7 @@ func (w *Worker) quiet(now time.Time) (since time.Duration, over bool) {
 	return since, since >= may
 }
 
-// join adds a connection, and returns the epoch that its jobs must be of.
+// join adds a connection and returns the least epoch of its jobs.
 func (w *Worker) join(s *session) (from uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -177,7 +175,8 @@ func (w *Worker) join(s *session) (from uint64) {
 	return w.from
 }
 
-// called notes what the device calls itself, which some say after their name.
+// called notes the name of the device's software, which some devices send only after
+// they have authorised.
 func (w *Worker) called(agent string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -198,7 +197,7 @@ func (w *Worker) leave(s *session, now time.Time) {
 	}
 }
 
-// throttled notes that the pool does not read what the device sends for a time.
+// throttled notes that the pool leaves the device's input unread for a time.
 func (w *Worker) throttled(wait time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -207,8 +206,7 @@ func (w *Worker) throttled(wait time.Duration) {
 	}
 }
 
-// renew gives every connection a clean job, and lets no share of an earlier
-// one count.
+// renew issues a clean job on every connection; shares of earlier jobs no longer count.
 func (w *Worker) renew() {
 	w.from = w.srv.epochs.Add(1)
 	for s := range w.sessions {
@@ -216,7 +214,7 @@ func (w *Worker) renew() {
 	}
 }
 
-// note counts what became of a share of a job of the given epoch.
+// note counts the verdict on a share of a job of the given epoch.
 func (w *Worker) note(c Class, epoch uint64, luck float64, workers int, now time.Time) {
 	present, settled := w.search.note(c, epoch, luck, workers, now)
 	w.mu.Lock()
@@ -225,7 +223,7 @@ func (w *Worker) note(c Class, epoch uint64, luck float64, workers int, now time
 		w.heard = now
 		w.shares++
 	}
-	if c <= Low && (!present || epoch < w.from) { // it is of work before
+	if c <= Low && (!present || epoch < w.from) { // it is for earlier work
 		return
 	}
 	good := c <= Stale
@@ -266,7 +264,7 @@ func (w *Worker) note(c Class, epoch uint64, luck float64, workers int, now time
 	}
 }
 
-// quote keeps the first line of each class that is refused and counted.
+// quote keeps the first line of each refused class that is counted.
 func (w *Worker) quote(c Class, line []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -275,22 +273,21 @@ func (w *Worker) quote(c Class, line []byte) {
 	}
 }
 
-// Info implements [bench.Workload]. The implementation is the device's own
-// name for its firmware.
+// Info implements [bench.Workload].
 func (w *Worker) Info() bench.Info {
 	return bench.Info{Name: "stratum", Use: use, Device: results.MinerDevice, Impl: impl, Unit: results.Hash, Threads: 1}
 }
 
 const (
 	use  = "mining"
-	impl = "device" // whatever it is made of
+	impl = "device" // whatever its hardware
 )
 
 // patience is how long Prepare and Begin wait.
 const patience = 30 * time.Minute
 
-// Prepare waits until the device mines and the difficulty is settled, which
-// takes a device of unknown rate about half a minute from its first share.
+// Prepare waits until the device mines and the difficulty is settled, which takes about
+// half a minute from the first share of a device of unknown rate.
 func (w *Worker) Prepare(ctx context.Context) error {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
@@ -310,8 +307,8 @@ func (w *Worker) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Run implements [bench.Workload]: it counts the shares of jobs that it hands
-// out until ctx ends.
+// Run implements [bench.Workload]: it issues jobs and counts their shares until ctx
+// ends.
 func (w *Worker) Run(ctx context.Context, done *bench.Counter) error {
 	if _, settled := w.Difficulty(); !settled {
 		return errors.New("stratum: run: Prepare comes first")
@@ -352,6 +349,5 @@ func (w *Worker) Gaps() []bench.Gap {
 	return w.flow.unknown(time.Now())
 }
 
-// Close implements [bench.Workload]. The device is given work until the server
-// is closed.
+// Close implements [bench.Workload]. The device gets jobs until the server is closed.
 func (w *Worker) Close() error { return nil }

@@ -8,10 +8,9 @@ import (
 	"github.com/perwatt/perwatt/kernels/sgemm"
 )
 
-// attention is softmax(Q·Kᵀ ÷ √width)·V for every sample and head (Vaswani et
-// al. 2017, arXiv:1706.03762). A row of x is a token: of each head the query,
-// then of each the key, then of each the value. Its result has of each head the
-// answer.
+// attention is softmax(Q·Kᵀ ÷ √width)·V for every sample and head (Vaswani et al. 2017,
+// arXiv:1706.03762). A row of x is a token: the queries of all heads, then the keys,
+// then the values. A row of the result has the outputs of all heads.
 func (b *builder) attention(x *gorgonia.Node, tokens, heads int) *gorgonia.Node {
 	n, ld := rows(x)/tokens, cols(x)
 	d := ld / 3
@@ -19,8 +18,8 @@ func (b *builder) attention(x *gorgonia.Node, tokens, heads int) *gorgonia.Node 
 	scale := float32(1 / math.Sqrt(float64(width)))
 	square := tokens * tokens
 	weights, dweights := b.workspace(n*heads*square), b.workspace(square)
-	// each calls f for every sample and head: where its tokens begin in x and in
-	// the result, and what they weigh each other.
+	// each calls f for every sample and head, with the offset of its first token in x
+	// and in the result, and with its attention weights.
 	each := func(f func(q, y int, weights []float32)) {
 		for i := range n {
 			for h := range heads {
@@ -58,12 +57,12 @@ func (b *builder) attention(x *gorgonia.Node, tokens, heads int) *gorgonia.Node 
 		}}, x)
 }
 
-// layerNorm makes of each row of x + y one with mean 0 and variance 1, times
-// gain, plus bias (Ba et al. 2016, arXiv:1607.06450).
+// layerNorm normalises each row of x + y to mean 0 and variance 1, times gain, plus
+// bias (Ba et al. 2016, arXiv:1607.06450).
 func (b *builder) layerNorm(x, y, gain, bias *gorgonia.Node) *gorgonia.Node {
 	const epsilon = 1e-5
 	m, n := rows(x), cols(x)
-	normal, inverse := b.workspace(m*n), b.workspace(m) // rows before gain and bias, and 1 ÷ their standard deviations
+	normal, inverse := b.workspace(m*n), b.workspace(m) // normalised rows, and 1 ÷ their standard deviations before
 	g := b.workspace(n)
 	return b.apply(&op{name: "layer norm", rows: m, cols: n,
 		do: func(out []float32, in []gorgonia.Value) {

@@ -6,15 +6,14 @@ import (
 	"github.com/perwatt/perwatt/kernels/sgemm"
 )
 
-// convolution is a layer of 3×3 filters over square images, padded with zeros,
-// then max(x, 0), then the maximum of each 2×2 pixels. A row of its operand is
-// an image: pixel by pixel, and of each pixel its channels. A row of the
-// weights is a place in the filter (row, column, channel of the image), a
-// column one channel of the result.
+// convolution is a layer of 3×3 filters over square images, padded with zeros, then
+// max(x, 0), then the maximum of each 2×2 pixels. A row of its operand is an image,
+// pixel by pixel with the channels innermost. A row of the weights is a position in the
+// filter (row, column, input channel), a column an output channel.
 //
-// It goes image by image, as a product with a matrix that has a row for each
-// pixel and in it all that the filter sees there: so what passes between
-// product and pooling never leaves the second-level cache.
+// It processes one image at a time, as a product with a matrix that has a row for each
+// pixel, with all inputs of the filter there (im2col). So the data between product and
+// pooling stay in the second-level cache.
 type convolution struct {
 	*core
 	side, in, out int
@@ -22,7 +21,7 @@ type convolution struct {
 	padded        func() []float32 // (side + 2)² pixels of the operand; those at the border stay 0
 	seen          func() []float32 // side² × weights
 	act           func() []float32 // side² × out
-	at            []int32          // of each pooled element, where it came from
+	at            []int32          // for each pooled element, which of the four it came from
 }
 
 func (b *builder) convolution(x, w *gorgonia.Node, side int) *gorgonia.Node {
@@ -68,10 +67,10 @@ func (b *builder) convolution(x, w *gorgonia.Node, side int) *gorgonia.Node {
 // part is row i of n.
 func part(x []float32, n, i int) []float32 { return x[i*len(x)/n : (i+1)*len(x)/n] }
 
-// pooled is the number of elements that pooling leaves of an image.
+// pooled is the number of elements of an image after pooling.
 func (c *convolution) pooled() int { return c.side / 2 * (c.side / 2) * c.out }
 
-// look returns what the filter sees of the image x.
+// look returns the matrix of all inputs of the filter in the image x (im2col).
 func (c *convolution) look(x []float32) matrix {
 	padded, seen := c.padded(), c.seen()
 	row, wide := c.side*c.in, (c.side+2)*c.in
@@ -79,8 +78,8 @@ func (c *convolution) look(x []float32) matrix {
 		copy(padded[(y+1)*wide+c.in:][:row], x[y*row:])
 	}
 	if c.in == 1 {
-		// Of one channel three elements lie together, too few to copy at a
-		// time: with a row for each place instead, whole lines do.
+		// With one channel only three elements are contiguous, too few per copy. With a
+		// row for each filter position instead, whole image lines are.
 		for place := range 9 {
 			for y := range c.side {
 				copy(seen[(place*c.side+y)*c.side:][:c.side], padded[(y+place/3)*wide+place%3:])
@@ -99,8 +98,8 @@ func (c *convolution) look(x []float32) matrix {
 	return mat(c.seen(), c.weights)
 }
 
-// gather adds up in dx, for each pixel, the gradients of all places where the
-// filter saw it.
+// gather adds up in dx, for each pixel, the gradients from all filter positions that
+// cover it (col2im).
 func (c *convolution) gather(dx []float32) {
 	padded, seen := c.padded(), c.seen()
 	row, wide := c.side*c.in, (c.side+2)*c.in
@@ -122,7 +121,7 @@ func (c *convolution) gather(dx []float32) {
 	clear(padded[(c.side+1)*wide:])
 }
 
-// pool writes to y what is left of the activations of image i.
+// pool writes the pooled activations of image i to y.
 func (c *convolution) pool(y []float32, i int) {
 	act, at := c.act(), c.at[i*c.pooled():]
 	c.each(func(to, a, b, d, e int) {
@@ -138,7 +137,8 @@ func (c *convolution) unpool(dy []float32, i int) {
 	})
 }
 
-// each calls f with where a pooled pixel and the four of which it is made begin.
+// each calls f for each pooled pixel, with the offsets of that pixel and of the four
+// from which it is pooled.
 func (c *convolution) each(f func(to, a, b, d, e int)) {
 	for y := range c.side / 2 {
 		for x := range c.side / 2 {

@@ -8,21 +8,21 @@ import (
 // gemmFunc is the method GemmEpilogue of a row of kernels/sgemm.
 type gemmFunc func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e sgemm.Epilogue)
 
-// core is the arithmetic of one replica. It counts its products: a graph that
-// did nothing would otherwise look like a very fast one.
+// core is the arithmetic of one replica. It counts its products, because a graph that
+// did nothing would otherwise look very fast.
 type core struct {
 	gemm gemmFunc
 	vec  *vector.Implementation
 	products
 }
 
-// products is a number of products of matrices, and of the operations in them.
+// products counts matrix products and the floating-point operations in them.
 type products struct{ calls, flop int64 }
 
 func (p *products) add(q products) { p.calls += q.calls; p.flop += q.flop }
 
-// matrix is a window of rows, ld apart; t says that the product takes its
-// transpose.
+// matrix is a window of rows, ld elements apart; if t is set, its transpose is
+// multiplied.
 type matrix struct {
 	x  []float32
 	ld int
@@ -32,8 +32,8 @@ type matrix struct {
 func mat(x []float32, ld int) matrix { return matrix{x, ld, false} }
 func (m matrix) T() matrix           { return matrix{m.x, m.ld, !m.t} }
 
-// multiply sets the m×n window c to a·b + beta·c, where a is m×k and b k×n, and
-// then does what e says.
+// multiply sets the m×n window to to a·b + beta·to, where a is m×k and b k×n, and then
+// applies the epilogue e.
 func (c *core) multiply(m, n, k int, a, b matrix, beta float32, to matrix, e sgemm.Epilogue) {
 	c.gemm(a.t, b.t, m, n, k, 1, a.x, a.ld, b.x, b.ld, beta, to.x, to.ld, e)
 	c.calls++

@@ -2,7 +2,7 @@ package training
 
 import "math/rand/v2"
 
-// dataset is labelled 28×28 images, one byte a pixel, 0 for paper.
+// dataset is a set of labelled 28×28 images, one byte per pixel, 0 for blank paper.
 type dataset struct {
 	images []byte
 	labels []byte // 0–9
@@ -10,11 +10,11 @@ type dataset struct {
 
 func (d *dataset) len() int { return len(d.labels) }
 
-// image is the pixels of image i.
+// image returns the pixels of image i.
 func (d *dataset) image(i int) []byte { return d.images[i*pixels:][:pixels] }
 
-// stream is the endless sequence of a set's samples: all of them in one random
-// order, then all in another.
+// stream is an endless sequence of a set's samples: all in one random order, then all
+// in another, and so on.
 type stream struct {
 	set  *dataset
 	rng  *rand.Rand
@@ -31,7 +31,7 @@ func newStream(set *dataset, rng *rand.Rand) *stream {
 	return s
 }
 
-// next fills to with the indices of what comes next.
+// next fills to with the indices of the next samples.
 func (s *stream) next(to []int32) {
 	for i := range to {
 		if s.at == len(s.perm) {
@@ -43,7 +43,7 @@ func (s *stream) next(to []int32) {
 	}
 }
 
-// Streams of random numbers, apart for all seeds.
+// Streams of random numbers, distinct for all seeds.
 const (
 	trainStream = iota
 	heldOutStream
@@ -51,8 +51,8 @@ const (
 	orderStream
 )
 
-// random returns the generator of one stream, and of one element of it where
-// they are drawn in parallel.
+// random returns the generator of one stream; where its elements are drawn in parallel,
+// each has a generator of its own.
 func random(seed uint32, which byte, element int) *rand.Rand {
 	key := [32]byte{0: byte(seed), 1: byte(seed >> 8), 2: byte(seed >> 16), 3: byte(seed >> 24), 4: which} // #nosec G115 -- the bytes of the seed
 	for i := range 8 {

@@ -58,13 +58,13 @@ func glyphs() (digits [classes][]glyph, err error) {
 			if err != nil {
 				return digits, fmt.Errorf("training: find digit %d in a Go font: %w", d, err)
 			}
-			loaded, err := face.LoadGlyph(&buf, index, fixed.I(1024), nil) // large: rounding does not show
+			loaded, err := face.LoadGlyph(&buf, index, fixed.I(1024), nil) // large, so that rounding does not matter
 			if err != nil {
 				return digits, fmt.Errorf("training: load digit %d of a Go font: %w", d, err)
 			}
 			box := loaded.Bounds()
 			digits[d] = append(digits[d], glyph{
-				segments: slices.Clone(loaded), // the buffer is used again
+				segments: slices.Clone(loaded), // the buffer is reused
 				x:        float64(box.Min.X+box.Max.X) / 2,
 				y:        float64(box.Min.Y+box.Max.Y) / 2,
 				height:   float64(box.Max.Y - box.Min.Y),
@@ -74,9 +74,9 @@ func glyphs() (digits [classes][]glyph, err error) {
 	return digits, nil
 }
 
-// digits renders n images of the digits 0 to 9 in turn, each in a face, size,
-// slant, place and ink of its own, on speckled paper. Every image has a random
-// generator of its own, so that they do not depend on the number of threads.
+// digits renders n images of the digits 0 to 9 in turn, each with a random face, size,
+// slant, place and ink, on speckled paper. Every image has its own random generator, so
+// that the set does not depend on the number of threads.
 func digits(ctx context.Context, n, threads int, seed uint32, which byte) (*dataset, error) {
 	faces, err := glyphs()
 	if err != nil {

@@ -110,7 +110,7 @@ func parseIDX(r io.Reader, ndims int) (dims []int, data []byte, err error) {
 		dims = append(dims, int(d))
 		size *= int64(d)
 	}
-	// A header can claim what it likes: memory is taken as data arrive.
+	// The header may be wrong, so memory is allocated as data arrive.
 	var buf bytes.Buffer
 	n, err := io.Copy(&buf, io.LimitReader(r, size+1))
 	switch {

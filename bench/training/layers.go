@@ -6,8 +6,8 @@ import (
 	"gorgonia.org/gorgonia"
 )
 
-// param is a matrix of weights, and how its elements are drawn: normal with
-// mean and deviation.
+// param is a matrix of weights, whose elements are drawn from the normal distribution
+// with this mean and deviation.
 type param struct {
 	rows, cols      int
 	mean, deviation float64
@@ -15,8 +15,9 @@ type param struct {
 
 func (p param) len() int { return p.rows * p.cols }
 
-// weight is a matrix that keeps the variance of what passes through it: by half
-// of that where half is cut off after (He et al. 2015, arXiv:1502.01852).
+// weight returns a matrix drawn so that the layer keeps the variance of its inputs.
+// Before a ReLU, which cuts off half, the variance of the weights is doubled (He et al.
+// 2015, arXiv:1502.01852).
 func weight(in, out int, relu bool) param {
 	deviation := math.Sqrt(1 / float64(in))
 	if relu {
@@ -31,15 +32,15 @@ func gain(n int) param { return param{1, n, 1, 0} }
 // layer is a part of a network.
 type layer interface {
 	params() []param
-	// products are those of a step over batch samples: forward, for the
-	// gradients of the weights, and for those of the operand unless the layer
-	// is the first.
+	// products counts those of a step over batch samples: forward, for the gradients of
+	// the weights and, unless the layer is the first, for those of its input.
 	products(batch int64, first bool) products
 	// forward adds the layer to a graph.
 	forward(b *builder, x *gorgonia.Node, w []*gorgonia.Node) *gorgonia.Node
 }
 
-// passes is how often a layer multiplies as much as forward.
+// passes is the work of a step in forward passes: one forward, one for the gradients of
+// the weights, and one for those of the input unless the layer is the first.
 func passes(first bool) int64 {
 	if first {
 		return 2
@@ -77,9 +78,9 @@ func (l convolutional) forward(b *builder, x *gorgonia.Node, w []*gorgonia.Node)
 	return b.convolution(x, w[0], l.side)
 }
 
-// encoder is a transformer's encoder block with biases, its norms after the
-// sums, as in Vaswani et al. 2017, then the mean over the tokens. Its operand
-// has a row for each token.
+// encoder is a transformer's encoder block with biases and with the normalisation after
+// the residual sums, as in Vaswani et al. 2017, followed by the mean over the tokens.
+// Its operand has a row for each token.
 type encoder struct{ tokens, width, heads, inner int }
 
 func (l encoder) params() []param {

@@ -7,17 +7,17 @@ import (
 	"github.com/perwatt/perwatt/kernels/vector"
 )
 
-// model is the network in training: weights, and a replica for each thread
-// that computes gradients of a batch of its own.
+// model is the network in training: the weights, and for each thread a replica that
+// computes the gradients of its own batch.
 type model struct {
 	net      network
 	weights  [][]float32
 	replicas []*replica
 	vec      *vector.Implementation
-	losses   []float32 // of each replica in the step
+	losses   []float32 // of the replicas in the last step
 }
 
-// newModel builds the graphs of all replicas; bytes says what bind will take.
+// newModel builds the graphs of all replicas. They take no memory for data until bind.
 func newModel(net network, batch, threads int, gemm gemmFunc, vec *vector.Implementation) (*model, error) {
 	m := &model{net: net, vec: vec, losses: make([]float32, threads)}
 	for range threads {
@@ -30,7 +30,7 @@ func newModel(net network, batch, threads int, gemm gemmFunc, vec *vector.Implem
 	return m, nil
 }
 
-// bind takes memory for the weights and binds the replicas to it.
+// bind allocates the weights and binds the replicas to them.
 func (m *model) bind() error {
 	for _, p := range m.net.params() {
 		m.weights = append(m.weights, make([]float32, p.len()))
@@ -43,7 +43,7 @@ func (m *model) bind() error {
 	return nil
 }
 
-// reset draws fresh weights.
+// reset draws new weights.
 func (m *model) reset(rng *rand.Rand) {
 	for i, p := range m.net.params() {
 		for j := range m.weights[i] {
@@ -52,7 +52,7 @@ func (m *model) reset(rng *rand.Rand) {
 	}
 }
 
-// products are those of all replicas so far.
+// products counts those of all replicas so far.
 func (m *model) products() (all products) {
 	for _, r := range m.replicas {
 		all.add(r.products)
@@ -60,7 +60,7 @@ func (m *model) products() (all products) {
 	return
 }
 
-// next has every replica read its part of the next samples.
+// next lets every replica read its part of the next samples.
 func (m *model) next(from *stream) error {
 	for _, r := range m.replicas {
 		from.next(r.indices)
@@ -71,10 +71,10 @@ func (m *model) next(from *stream) error {
 	})
 }
 
-// step trains on the samples that the replicas hold and returns their mean loss
-// before the update. The same weights and samples give the same bits: each
-// replica adds up its own batch, and the replicas' gradients are added in their
-// order, by whichever thread.
+// step trains on the samples that the replicas hold and returns their mean loss before
+// the update. The same weights and samples give the same bits: each replica sums over
+// its own batch, and the gradients of the replicas are added in their order, whichever
+// thread does it.
 func (m *model) step(lr float64) (float32, error) {
 	if err := m.each(func(i int, r *replica) (err error) {
 		m.losses[i], err = r.compute()
@@ -87,7 +87,7 @@ func (m *model) step(lr float64) (float32, error) {
 	_ = m.each(func(i int, _ *replica) error {
 		for w, x := range m.weights {
 			lo, hi := len(x)*i/n, len(x)*(i+1)/n
-			// What fits the first-level cache at a time, for all replicas.
+			// In blocks that fit the first-level cache, each for all replicas.
 			for ; lo < hi; lo += 4096 {
 				part := x[lo:min(lo+4096, hi)]
 				for _, r := range m.replicas {
@@ -104,7 +104,7 @@ func (m *model) step(lr float64) (float32, error) {
 	return mean, nil
 }
 
-// accuracy is the part of set that the network reads rightly.
+// accuracy returns the share of set that the network classifies correctly.
 func (m *model) accuracy(set *dataset) (float64, error) {
 	right := make([]int, len(m.replicas))
 	err := m.each(func(i int, r *replica) error {

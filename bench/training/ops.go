@@ -14,23 +14,22 @@ import (
 	"github.com/perwatt/perwatt/kernels/sgemm"
 )
 
-// op is a Gorgonia operation on fp32 matrices that writes its result into
-// memory of its own, the same at each step: the registers of Gorgonia's VM are
-// dropped, and so allocated again, whenever it is reset. One op therefore
-// belongs to one node of one graph.
+// op is a Gorgonia operation on fp32 matrices that writes its result into its own
+// memory, the same at each step. (Gorgonia's VM drops its registers at each reset and
+// would allocate them again.) An op therefore belongs to one node of one graph.
 type op struct {
 	name       string
 	typ        hm.Type
-	rows, cols int // of the result; 0 of a number
+	rows, cols int // of the result; 0 for a scalar
 	arity      int
 	out        *tensor.Dense
 	do         func(out []float32, in []gorgonia.Value)
 	diff       diff
-	wrt        []bool // which inputs diff is for
+	wrt        []bool // the inputs for which diff returns gradients
 }
 
-// diff adds the gradients with respect to in to the graph, from y, which the
-// op made of them, and its gradient.
+// diff adds to the graph the gradients with respect to in, given the op's result y and
+// the gradient of that.
 type diff func(in gorgonia.Nodes, y, dy *gorgonia.Node) gorgonia.Nodes
 
 func (o *op) Arity() int                                            { return o.arity }
@@ -78,8 +77,8 @@ func floats(v gorgonia.Value) []float32 { return v.Data().([]float32) }
 type builder struct {
 	*core
 	g *gorgonia.ExprGraph
-	// workspaces are what ops need besides their results, in elements; memory
-	// is taken when it is first used.
+	// workspaces is the size of the ops' buffers besides their results, in elements;
+	// they are allocated at first use.
 	workspaces int
 }
 
@@ -118,7 +117,7 @@ func (b *builder) apply(o *op, in ...*gorgonia.Node) *gorgonia.Node {
 func rows(n *gorgonia.Node) int { return n.Shape()[0] }
 func cols(n *gorgonia.Node) int { return n.Shape()[1] }
 
-// product is a·b, or with a letter of t the transpose of a or of b.
+// product is x·y; t may be "a" or "b" to transpose x or y.
 func (b *builder) product(t string, x, y *gorgonia.Node) *gorgonia.Node {
 	m, k, n := rows(x), cols(x), cols(y)
 	if t == "a" {
@@ -132,8 +131,8 @@ func (b *builder) product(t string, x, y *gorgonia.Node) *gorgonia.Node {
 	}}, x, y)
 }
 
-// dense is a layer: x·w, plus bias unless that is nil, and of that what is
-// positive if relu says so.
+// dense is a fully connected layer: x·w, plus bias unless that is nil, then max(·, 0)
+// if relu is set.
 func (b *builder) dense(x, w, bias *gorgonia.Node, relu bool) *gorgonia.Node {
 	o := &op{name: "dense", rows: rows(x), cols: cols(w)}
 	if relu {
@@ -234,12 +233,12 @@ func (b *builder) crossEntropy(logits, label *gorgonia.Node) *gorgonia.Node {
 		}}, logits, label)
 }
 
-// tiny is a gradient far too small to move a weight. What is left of the sure
-// samples of a network that has long learned enough is flushed to zero: the
-// subnormal products that it would lead to take many times as long.
+// tiny is a gradient far too small to change a weight. Smaller ones, as of confident
+// samples late in training, are flushed to zero: they would lead to subnormal products,
+// which take many times as long.
 const tiny = 0x1p-80
 
-// softmax sets p to the probabilities that the logits in row stand for.
+// softmax sets p to the softmax of the logits in row.
 func softmax(p []float64, row []float32) {
 	top, sum := row[0], 0.0
 	for _, v := range row[:len(p)] {

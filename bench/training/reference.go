@@ -18,27 +18,26 @@ import (
 //go:embed reference.json
 var referenceJSON []byte
 
-// reference is what another program found.
+// reference holds the results of another program.
 type reference struct {
 	Program  string
 	Networks map[string]struct {
 		Batch  int
-		Rate   float64 // of learning
+		Rate   float64 // learning rate
 		Losses []float64
 	}
 }
 
-// Losses in fp32 drift from those in fp64: over twenty steps by some 1e-7 of
-// their value, and by 1e-5 where units that are nearly off, or nearly the largest
-// of four, come out the other way.
+// Losses in fp32 drift from those in fp64: over twenty steps by a relative 1e-7 or so,
+// and by 1e-5 where a ReLU near 0 or a near tie in pooling comes out the other way.
 const referenceTolerance = 5e-5
 
-// referenceBatches is the number of batches that take turns.
+// referenceBatches is the number of batches, used in turn.
 const referenceBatches = 4
 
-// uniform fills x with numbers of the form k/2²³ from -1 to 1, those of
-// SplitMix64 (Steele et al., OOPSLA 2014) for a key: simple enough to be
-// written down anew in another language.
+// uniform fills x with numbers of the form k/2²³ from -1 to 1, from SplitMix64 (Steele
+// et al., OOPSLA 2014) with a key. It is simple enough to be reimplemented in another
+// language.
 func uniform(key uint64, x []float32) {
 	state := key * 0xd1342543de82ef95
 	for i := range x {
@@ -54,7 +53,7 @@ func mix(state *uint64) uint64 {
 	return z ^ z>>31
 }
 
-// fix sets the weights to those of the reference.
+// fix sets the weights of the reference.
 func (m *model) fix() {
 	for i, p := range m.net.params() {
 		uniform(uint64(100+i), m.weights[i])
@@ -68,7 +67,7 @@ func (m *model) fix() {
 	}
 }
 
-// fixed has the replica hold batch i of the reference.
+// fixed loads batch i of the reference into the replica.
 func (r *replica) fixed(i int) {
 	uniform(uint64(200+i), r.x)                 // #nosec G115 -- the number of a batch
 	state := uint64(300+i) * 0xd1342543de82ef95 // #nosec G115 -- the number of a batch
@@ -77,8 +76,8 @@ func (r *replica) fixed(i int) {
 	}
 }
 
-// compare trains the first steps of the reference, every replica on the same
-// samples.
+// compare trains the steps of the reference, every replica on the same samples, and
+// compares the losses.
 func (w *workload) compare(ctx context.Context) (results.Check, error) {
 	c := results.Check{Use: w.info.Use, Name: "reference"}
 	var ref reference

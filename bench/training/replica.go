@@ -7,8 +7,8 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// replica is one graph of the network with virtual machines of its own. Its
-// weights are those of all replicas; what it computes on the way is its own.
+// replica is one graph of the network with its own virtual machines. It shares its
+// weights with all replicas; its intermediate results are its own.
 type replica struct {
 	*core
 	net     network
@@ -21,11 +21,11 @@ type replica struct {
 	grads   gorgonia.Nodes
 	train   gorgonia.VM // loss and grads
 	infer   gorgonia.VM // logits
-	bytes   int64       // that allocate and the first step take
+	bytes   int64       // allocated by bind and the first step
 	indices []int32     // of the samples in their set
 }
 
-// newReplica builds the graph, which takes no memory to speak of.
+// newReplica builds the graph, which takes little memory.
 func newReplica(net network, batch int, c *core) (*replica, error) {
 	r := &replica{core: c, net: net, batch: batch}
 	b := &builder{core: c, g: gorgonia.NewGraph()}
@@ -48,8 +48,8 @@ func newReplica(net network, batch int, c *core) (*replica, error) {
 		return nil, fmt.Errorf("training: differentiate %s: %w", net.name, err)
 	}
 
-	// Grad also derives the gradient of x, up to a quarter of the work and of
-	// no use; only what the loss and these gradients need is compiled.
+	// Grad also derives the gradient of x, which is useless and up to a quarter of the
+	// work; only the nodes that the loss and these gradients need are compiled.
 	if r.infer, _, err = machine(b.g, r.logits); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func newReplica(net network, batch int, c *core) (*replica, error) {
 	return r, nil
 }
 
-// machine compiles what the roots need, and returns its nodes.
+// machine compiles the nodes that the roots need, and returns them.
 func machine(g *gorgonia.ExprGraph, roots ...*gorgonia.Node) (gorgonia.VM, gorgonia.Nodes, error) {
 	sub := g.SubgraphRoots(roots...)
 	program, locations, err := gorgonia.Compile(sub)
@@ -78,8 +78,8 @@ func machine(g *gorgonia.ExprGraph, roots ...*gorgonia.Node) (gorgonia.VM, gorgo
 	return gorgonia.NewTapeMachine(sub, gorgonia.WithPrecompiled(program, locations)), sub.AllNodes(), nil
 }
 
-// bind takes the memory of the samples and binds the graph to it and to
-// weights, which it reads and never writes.
+// bind allocates the samples and binds the graph to them and to weights, which the
+// graph only reads.
 func (r *replica) bind(weights [][]float32) error {
 	r.x, r.label = make([]float32, r.batch*r.net.rows*r.net.cols), make([]int32, r.batch)
 	r.indices = make([]int32, r.batch)
@@ -110,8 +110,8 @@ func (r *replica) read(set *dataset, n int) {
 	}
 }
 
-// compute runs the graph forward and backward over the samples. It returns
-// the mean loss; the gradients of it are then in gradient.
+// compute runs the graph forward and backward over the samples. It returns the mean
+// loss; gradient then returns its gradients.
 func (r *replica) compute() (float32, error) {
 	r.train.Reset()
 	if err := r.train.RunAll(); err != nil {
@@ -120,11 +120,11 @@ func (r *replica) compute() (float32, error) {
 	return r.loss.Value().Data().(float32), nil
 }
 
-// gradient returns what compute left for weight matrix i.
+// gradient returns the gradient of weight matrix i after compute.
 func (r *replica) gradient(i int) []float32 { return floats(r.grads[i].Value()) }
 
-// right returns how many of the first n samples the network reads rightly. It
-// is not part of training, and its products are not counted.
+// right returns how many of the first n samples the network classifies correctly. It is
+// not part of training, so its products are not counted.
 func (r *replica) right(n int) (int, error) {
 	counted := r.products
 	r.infer.Reset()

@@ -14,23 +14,22 @@ const (
 	classes = 10
 )
 
-// network is what can be trained: plain SGD on the mean cross entropy of ten
-// classes.
+// network is a network that can be trained, by plain SGD on the mean cross entropy over
+// ten classes.
 type network struct {
 	name    string
 	rows    int // of a sample
 	cols    int
-	read    func(vec *vector.Implementation, image []byte, x []float32) // makes a sample of an image
+	read    func(vec *vector.Implementation, image []byte, x []float32) // converts an image to a sample
 	layers  []layer
-	batch   int     // samples a replica and step
+	batch   int     // samples per replica and step
 	lr      float64 // learning rate
 	goal    float64 // held-out accuracy
-	formula string  // of its useful operations a sample
+	formula string  // of its useful operations per sample
 }
 
-// suite is every network, the default first. The first three have no biases
-// but in the transformer's, and all are those that the measurements of other
-// frameworks in the documentation are about.
+// suite lists every network, the default first. Only the transformer has biases. These
+// are the networks for which the documentation has measurements of other frameworks.
 var suite = []network{
 	{
 		name: "mlp", rows: 1, cols: pixels, read: readPixels,
@@ -58,7 +57,7 @@ var suite = []network{
 	},
 }
 
-// Models lists what can be trained, the default first.
+// Models lists the networks by name, the default first.
 func Models() (names []string) {
 	for _, n := range suite {
 		names = append(names, n.name)
@@ -75,7 +74,7 @@ func lookup(name string) (network, error) {
 	return network{}, fmt.Errorf("it is one of %s", strings.Join(Models(), ", "))
 }
 
-// params are the matrices of weights of all layers in turn.
+// params returns the matrices of weights of all layers, in order.
 func (n network) params() (all []param) {
 	for _, l := range n.layers {
 		all = append(all, l.params()...)
@@ -83,7 +82,7 @@ func (n network) params() (all []param) {
 	return
 }
 
-// products are those of a step over batch samples.
+// products counts those of a step over batch samples.
 func (n network) products(batch int) (all products) {
 	for i, l := range n.layers {
 		all.add(l.products(int64(batch), i == 0))
@@ -91,18 +90,18 @@ func (n network) products(batch int) (all products) {
 	return
 }
 
-// flop is what one sample needs: a product forward and one for the gradient of
-// the weights at each layer, and one for the gradient of what enters the layer
-// at each but the first.
+// flop is the number of floating-point operations per sample: for each layer the
+// forward product, the one for the gradient of its weights and, except for the first
+// layer, the one for the gradient of its input.
 func (n network) flop() float64 { return float64(n.products(1).flop) }
 
-// readPixels makes 0 of paper and 1 of full ink.
+// readPixels maps blank paper to 0 and full ink to 1.
 func readPixels(vec *vector.Implementation, image []byte, x []float32) {
 	vec.Bytes(x[:pixels], image, 1.0/255)
 }
 
-// A transformer reads an image through windows of 16×16 pixels, 3 apart, 8 in a
-// row and in a column, some of which reach beyond the border.
+// The tokens of the transformer are windows of 16×16 pixels, 3 pixels apart, 8 in a row
+// and in a column; some reach beyond the border.
 const (
 	tokens = 8 * 8
 	window = 16
@@ -111,7 +110,7 @@ const (
 )
 
 // readWindows makes a row of each window: its pixels from -1/2 to 1/2, plus the
-// waves by which a transformer tells places apart (Vaswani et al. 2017).
+// sinusoidal positional encoding (Vaswani et al. 2017).
 func readWindows(vec *vector.Implementation, image []byte, x []float32) {
 	copy(x, places[:])
 	var ink [pixels]float32

@@ -1,32 +1,31 @@
-// Package training is the workload of machine learning: a small suite of
-// networks (perceptrons, a convolutional network, a transformer's encoder) that
-// learn to read digits by plain SGD in fp32, each a Gorgonia graph whose
-// products are computed by a row of kernels/sgemm and whose other passes over
-// values by a row of kernels/vector.
+// Package training is the machine-learning workload: a small suite of networks
+// (perceptrons, a convolutional network, a transformer's encoder) that learn to
+// recognise digits by plain SGD in fp32. Each is a Gorgonia graph whose matrix products
+// are computed by a row of kernels/sgemm and whose other passes by a row of
+// kernels/vector.
 //
-// It is data-parallel. Each thread has a graph and a virtual machine of its
-// own, a replica, over weights that all share. In a step every replica takes a
-// batch of its own; then the gradients are averaged, in a fixed order, and the
-// weights updated once. So losses depend on the seed and the number of threads,
-// and on nothing else.
+// It is data-parallel. Each thread has a replica: its own graph and virtual machine
+// over shared weights. In a step every replica takes its own batch; then the gradients
+// are averaged, in a fixed order, and the weights updated once. So the losses depend on
+// the seed and the number of threads only.
 //
-// Gorgonia differentiates, orders and runs the graph. What its nodes do is
-// written here, an op each: its own ops allocate their results anew at every
-// step, start goroutines, pass over memory twice where once would do, and
-// multiply with what would be a tenth of the machine.
+// Gorgonia differentiates, orders and runs the graph. The ops of the nodes are
+// implemented here: Gorgonia's own allocate their results at every step, start
+// goroutines, pass over memory twice where once is enough, and multiply at about a
+// tenth of the machine's speed.
 //
-// The rules follow those of MLPerf Training: every run can have a seed of its
-// own, a held-out accuracy must be reached for steps, time and energy to
-// target to count, and only useful operations are counted, by a formula that
-// is printed. The first losses must match those that another program found
-// (reference.py); every product must have been computed; and the loss must fall.
+// The rules follow those of MLPerf Training: every run can have its own seed; steps,
+// time and energy to target count only once a held-out accuracy is reached; and only
+// useful operations are counted, by a printed formula. The first losses must match
+// those of another program (reference.py), every product must have been computed, and
+// the loss must fall.
 //
-// The digits are drawn from the Go fonts, turned, slanted, scaled, shifted and
-// speckled at random, so that nothing need be downloaded; MNIST, or what has
-// its format, can be read instead.
+// The digits are rendered from the Go fonts, rotated, slanted, scaled, shifted and
+// speckled at random, so that nothing has to be downloaded. MNIST, or another set in
+// its format, can be used instead.
 //
-// This package does not read clocks, and is no yardstick for networks that do
-// not fit a machine: there memory and the net between machines matter more.
+// This package does not read clocks. Its figures do not carry over to networks that do
+// not fit one machine, where memory and the interconnect matter more.
 package training
 
 import (
@@ -50,21 +49,21 @@ import (
 
 const (
 	maxThreads = 1024
-	// maxSteps is where Reach gives up: some seventy times what the rendered
-	// digits take, and three times what MNIST does.
+	// maxSteps is where Reach gives up: some seventy times the steps that the rendered
+	// digits need, and three times those of MNIST.
 	maxSteps = 2000
 	maxBatch = 1 << 20
-	// decay is what the learning rate is multiplied by once the goal is reached.
-	// At the full rate about one step in fifty of cnn finds it thrown off for a
-	// few, which would say nothing about the answers.
+	// decay multiplies the learning rate once the goal is reached. At the full rate
+	// about one step in fifty disturbs cnn for a few steps, which would make the check
+	// of its accuracy meaningless.
 	decay = 0.1
 )
 
-// option is a parameter that can be set; model comes first, since the others'
-// values by default are the network's.
+// option is a parameter that can be set. The model comes first, since the defaults of
+// the others depend on it.
 type option struct {
 	name string
-	auto func(w *workload) string // value by default
+	auto func(w *workload) string // default value
 	set  func(w *workload, value string) error
 }
 
@@ -76,7 +75,7 @@ var options = []option{
 		return err
 	}},
 	{vector.Table.Name, func(w *workload) string {
-		row, _ := vector.Table.Pick(w.on, "") // without any, set says so
+		row, _ := vector.Table.Pick(w.on, "") // set returns the error if there is none
 		return row.Name
 	}, func(w *workload, value string) error {
 		row, err := vector.Table.Pick(w.on, value)
@@ -136,18 +135,19 @@ type workload struct {
 	computed  int64 // steps of all replicas together
 	reached   *results.Target
 
-	// Since the weights were fresh:
+	// Since the weights were drawn:
 	steps  int
 	first  float64
 	recent [16]float64 // losses of the last steps, at their number modulo 16
 	broken int         // the first step whose loss was not finite; 0 for none
 }
 
-// New returns the workload for cfg. Its options are model (one of [Models]),
-// vector (a row of kernels/vector, by default the first by rank), batch (samples a thread and step), dataset ("digits", or a directory with the
-// files of MNIST), goal (the held-out accuracy to reach) and lr (the learning
-// rate); the values by default are the model's. What would not fit the memory
-// that is available is refused. Errors wrap [bench.ErrUsage].
+// New returns the workload for cfg. Its options are model (one of [Models]), vector (a
+// row of kernels/vector, by default the first by rank), batch (samples a thread and
+// step), dataset ("digits", or a directory with the files of MNIST), goal (the held-out
+// accuracy to reach) and lr (the learning rate); the defaults depend on the model. A
+// configuration that does not fit the available memory is refused. Errors wrap
+// [bench.ErrUsage].
 func New(cfg bench.Config) (bench.Workload, error) {
 	w, err := configure(cfg)
 	if err != nil {
@@ -194,7 +194,7 @@ func configure(cfg bench.Config) (*workload, error) {
 	return w, w.fits()
 }
 
-// fits refuses what would not fit the memory that is available.
+// fits returns an error if the configuration does not fit the available memory.
 func (w *workload) fits() error {
 	one, err := newReplica(w.net, w.batch, &core{})
 	if err != nil {
@@ -217,8 +217,8 @@ func (w *workload) Info() bench.Info {
 	return info
 }
 
-// Prepare gets the data, builds the replicas, and trains a few steps that are
-// compared with the reference and then undone.
+// Prepare loads the data, builds the replicas, and compares a few steps with the
+// reference, which it then undoes.
 func (w *workload) Prepare(ctx context.Context) (err error) {
 	if w.dir != "" {
 		w.train, w.heldOut, err = loadMNIST(ctx, w.dir)
@@ -244,7 +244,7 @@ func (w *workload) Prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// fresh goes back to where training starts from.
+// fresh resets training to its start.
 func (w *workload) fresh() {
 	w.model.reset(random(w.info.Seed, weightStream, 0))
 	w.from = newStream(w.train, random(w.info.Seed, orderStream, 0))
@@ -274,8 +274,8 @@ func (w *workload) step() (float64, error) {
 	return loss, nil
 }
 
-// Run trains on from where it is. Samples are counted when the weights have
-// been updated with what was learned from them.
+// Run continues training. Samples are counted when the weights have been updated with
+// their gradients.
 func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
 	for ctx.Err() == nil {
 		if _, err := w.step(); err != nil {
@@ -286,16 +286,15 @@ func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
 	return nil
 }
 
-// Reach trains fresh weights until the held-out accuracy is at the goal,
-// looking every few steps. Looking is part of the time to target, and none of
-// the work.
+// Reach trains new weights until the held-out accuracy is at the goal, which it tests
+// every few steps. The tests are part of the time to target but not of the work.
 func (w *workload) Reach(ctx context.Context, done *bench.Counter) (results.Target, error) {
 	if !w.reference.OK {
 		return results.Target{}, fmt.Errorf("training: reach accuracy %v: the network is not trained as it should be: %s", w.goal, w.reference.Detail)
 	}
 	w.fresh()
 	w.reached = nil
-	every := max(1, w.heldOut.len()/(w.info.Threads*w.batch)) // looking takes at most half as long as the training between
+	every := max(1, w.heldOut.len()/(w.info.Threads*w.batch)) // a test takes at most half as long as the training between two
 	accuracy := 0.0
 	for w.steps < w.limit {
 		if err := ctx.Err(); err != nil {
@@ -332,8 +331,8 @@ func (w *workload) Check() []results.Check {
 	return []results.Check{w.reference, w.checkProducts(), w.checkLoss(), w.checkTarget()}
 }
 
-// checkProducts compares what was multiplied with what the steps needed: a
-// graph that is run wrongly can do nothing, very fast.
+// checkProducts compares the products that were computed with those that the steps
+// need: a broken graph may do nothing, very fast.
 func (w *workload) checkProducts() results.Check {
 	var got products
 	if w.model != nil {
@@ -347,8 +346,7 @@ func (w *workload) checkProducts() results.Check {
 	}
 }
 
-// checkLoss holds the loss to be finite, and to have fallen once there were
-// steps enough for that.
+// checkLoss requires a finite loss and, after enough steps, one that has fallen.
 func (w *workload) checkLoss() results.Check {
 	c := results.Check{Use: w.info.Use, Name: "loss"}
 	if w.broken > 0 {
@@ -370,8 +368,8 @@ func (w *workload) checkLoss() results.Check {
 	return c
 }
 
-// checkTarget holds the network to be still about as good as when it reached
-// the goal: it still wanders by a point or two.
+// checkTarget requires an accuracy that is still about that of the goal. It fluctuates
+// by a point or two.
 func (w *workload) checkTarget() results.Check {
 	c := results.Check{Use: w.info.Use, Name: "target", OK: true, Detail: "target phase left out"}
 	if w.reached != nil {
@@ -385,7 +383,7 @@ func (w *workload) checkTarget() results.Check {
 	return c
 }
 
-// Close lets go of all memory.
+// Close releases all memory.
 func (w *workload) Close() error {
 	w.model, w.train, w.heldOut, w.from = nil, nil, nil, nil
 	return nil
