@@ -10,8 +10,8 @@ import (
 	"github.com/perwatt/perwatt/bench"
 )
 
-// cell is a work counter in a page that harness and worker both map. The page
-// has no name in any file system: it is gone when both processes are.
+// cell is a work counter in a page that harness and worker both map. The page has no
+// name in any file system: it disappears when both processes have ended.
 type cell struct {
 	file *os.File
 	mem  []byte

@@ -14,20 +14,20 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Check steps the load on this machine and watches meters follow.
+// Check steps the load on this machine and measures how meters follow.
 type Check struct {
 	Meters   []power.Meter
-	Device   device.Config // that the load runs on
+	Device   device.Config // on which the load runs
 	Use      string
 	Config   bench.Config // of the load
 	Worker   func() *exec.Cmd
 	Step     time.Duration // of idle, of full load, and of idle again
-	Interval time.Duration // between readings: the meters' own periods are not believed here
+	Interval time.Duration // between readings, whatever period the meters state
 	Progress func(phase string, left time.Duration)
 }
 
-// Run takes the load from idle to full and back, each for c.Step, and returns
-// how each channel followed. If ctx ends there is no answer.
+// Run takes the load from idle to full and back, each for c.Step, and returns how each
+// channel followed. If ctx ends it returns the error.
 func (c Check) Run(ctx context.Context) (results.LoadStep, error) {
 	none := results.LoadStep{}
 	host, err := openHost(here)
@@ -105,7 +105,7 @@ func (c Check) Run(ctx context.Context) (results.LoadStep, error) {
 	return out, nil
 }
 
-// restless is a meter that is read as often as is asked.
+// restless is a meter without a period, which is read at every interval.
 type restless struct{ power.Meter }
 
 func (r restless) Info() power.Info {
@@ -114,8 +114,8 @@ func (r restless) Info() power.Info {
 	return info
 }
 
-// Watch reads meters every interval, each in its own time, and hands every set
-// of readings to show, one call after the other, until ctx ends.
+// Watch reads each meter every interval, or every period if that is longer, until ctx
+// ends. It passes each set of readings to show, one call at a time.
 func Watch(ctx context.Context, meters []power.Meter, interval time.Duration, show func(m power.Info, got []power.Reading, err error)) {
 	s := &sampler{interval: interval}
 	for _, m := range meters {

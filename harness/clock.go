@@ -15,22 +15,22 @@ const (
 	chunkCycles = 48 * 8333 // a whole number of rounds of either chain
 )
 
-// ProbeClock measures the clock that the CPUs really run at under a light
-// load, in Hz: the rate of a chain of operations, each of which waits for the
-// one before and takes a known number of cycles. It needs no privilege and
-// works in a guest, where the kernel tells the nominal clock at best.
+// ProbeClock measures the clock that the CPUs really run at under a light load, in Hz:
+// the rate of a chain of operations, each of which waits for the one before and takes a
+// known number of cycles. It needs no privilege and works in a guest, where the kernel
+// shows the nominal clock at best.
 //
-// It probes up to four of cpus, spread evenly, or of those that the process
-// may use if cpus is empty, on a thread pinned to one after the other. The
-// fastest of several chunks of about 0.15 ms counts on each, so that
-// preemption and stolen time do not; the median over the CPUs is returned.
-// On an otherwise idle machine it takes less than 10 ms.
+// It probes up to four of cpus, spread evenly, on a thread that is pinned to each in
+// turn; if cpus is empty, up to four of those that the process may use. On each CPU the
+// fastest of several chunks of about 0.15 ms counts, to exclude preemption and stolen
+// time. It returns the median over the CPUs. On an otherwise idle machine it takes less
+// than 10 ms.
 //
-// What it cannot see: a clock that changes within a chunk, and on a core
-// whose hardware sibling is busy the reading may be low by a few percent.
+// It does not see a clock that changes within a chunk. On a core whose hardware sibling
+// is busy the reading may be low by a few percent.
 func ProbeClock(cpus []int) (hz float64, err error) {
-	// A thread that could not be set back is not given back: it ends with
-	// the goroutine that has it locked.
+	// If the affinity cannot be restored, the thread stays locked and ends with its
+	// goroutine.
 	runtime.LockOSThread()
 	allowed, err := affinity(0)
 	if err != nil {

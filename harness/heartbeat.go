@@ -17,25 +17,24 @@ import (
 
 const (
 	beatEvery = 100 * time.Millisecond
-	// A thread that wants to run and does not for so long is not late, if
-	// nothing is known to have kept it: on two cores with ten busy processes the
-	// latest of a hundred thousand beats was unexplained for 72 ms.
+	// A delay of less than this without a known cause is not reported as a halt: on two
+	// cores with ten busy processes, the longest unexplained delay in a hundred
+	// thousand beats was 72 ms.
 	haltLeast = 500 * time.Millisecond
 )
 
-// Heartbeat finds out when this process, a worker or the machine stood still,
-// and when the wall clock was set. A thread of its own sleeps for a moment again
-// and again. If it wakes late, and what the kernel says of its wait for a CPU, of
-// stolen time, of quotas and of memory does not explain it, the process was
-// stopped, traced or frozen, or the guest that it runs in was paused. Workers are
-// looked at from here: the kernel tells their state.
+// Heartbeat detects when this process, a worker or the machine stood still, and when
+// the wall clock was set. Its own thread sleeps for a moment again and again. If it
+// wakes late, and the kernel's accounts of CPU waits, stolen time, quotas and memory
+// waits do not explain the delay, the process was stopped, traced or frozen, or the
+// guest in which it runs was paused. The state of the workers is read from the kernel.
 //
-// It does not see a stop of less than half a second of this process.
+// It does not detect halts of this process that are shorter than half a second.
 type Heartbeat struct {
 	roots  Roots
 	host   *host
 	clock  func(id int32) (time.Duration, error)
-	origin time.Duration // what the wall clock was ahead by at the first look that told
+	origin time.Duration // how far the wall clock was ahead at the first look with clocks
 	quit   chan struct{}
 	wait   sync.WaitGroup
 
@@ -43,16 +42,16 @@ type Heartbeat struct {
 	samplers map[*sampler]bool
 }
 
-// look is what is known at one instant.
+// look is the state at one instant.
 type look struct {
-	woke, slept time.Time     // when the look began, and ended
-	withheld    time.Duration // since boot: for which something kept the thread from running
+	woke, slept time.Time     // when the look began and ended
+	withheld    time.Duration // since boot: time for which a known cause kept the thread from running
 	asleep      time.Duration // since boot: see [results.SuspendedMachine]
-	wall        time.Duration // ahead of the clock that counts sleep too
+	wall        time.Duration // how far the wall clock is ahead of the boot-time clock, less origin
 	timed       bool          // asleep and wall are known
 }
 
-// beat is what lies between two looks.
+// beat is the interval between two looks.
 type beat struct {
 	from, to     time.Time
 	stood, slept time.Duration
@@ -60,8 +59,8 @@ type beat struct {
 	timed        bool
 }
 
-// StartHeartbeat starts one for the machine whose trees are at roots; see
-// [Fingerprint]. It lasts until Stop.
+// StartHeartbeat starts a Heartbeat for the machine whose trees are at roots; see
+// [Fingerprint]. It runs until Stop.
 func StartHeartbeat(roots Roots) (*Heartbeat, error) {
 	roots = roots.orHere()
 	host, err := openHost(roots)
@@ -73,14 +72,14 @@ func StartHeartbeat(roots Roots) (*Heartbeat, error) {
 	return h, nil
 }
 
-// Stop ends it, within a beat.
+// Stop ends it within one beat.
 func (h *Heartbeat) Stop() {
 	close(h.quit)
 	h.wait.Wait()
 	h.host.times.close()
 }
 
-// tell has a sampler told of each beat from now on, or no longer.
+// tell subscribes a sampler to the beats, or unsubscribes it.
 func (h *Heartbeat) tell(s *sampler, on bool) {
 	if h == nil {
 		return
@@ -93,7 +92,7 @@ func (h *Heartbeat) tell(s *sampler, on bool) {
 }
 
 func (h *Heartbeat) run() {
-	// Its own thread: the kernel's account of its wait is of no other.
+	// Locked, because the kernel's account of waits for a CPU is per thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	last := h.look()
@@ -104,7 +103,7 @@ func (h *Heartbeat) run() {
 		default:
 		}
 		pause := unix.NsecToTimespec(int64(beatEvery))
-		_ = unix.Nanosleep(&pause, nil) // if a signal wakes it early, it is early
+		_ = unix.Nanosleep(&pause, nil) // an early wake by a signal does no harm
 		now := h.look()
 		b := between(before, last, now)
 		h.mu.Lock()
@@ -119,15 +118,15 @@ func (h *Heartbeat) run() {
 	}
 }
 
-// look takes what is known now. The clock is read before the accounts on the
-// way in and after them on the way out, so that what they explain is never less
-// than what lies between.
+// look reads the present state. The clock is read before and after the accounts, as
+// woke and slept, so that from one look to the next the accounts always cover at least
+// the time that is compared with them.
 func (h *Heartbeat) look() look {
 	l := look{woke: time.Now()}
-	_, stolen, _ := h.host.times.read() // nothing known explains nothing
+	_, stolen, _ := h.host.times.read() // 0 on an error, which explains no delay
 	held, _ := h.host.strain.held()
 	some, _, _ := h.host.strain.waits(h.host.strain.host)
-	// By its number: another thread reads the file.
+	// By thread number, because another thread reads the file.
 	l.withheld = parseDelay(h.roots.text(h.roots.proc(fmt.Sprintf("self/task/%d/schedstat", unix.Gettid())))) + time.Duration((stolen+held+some)*float64(time.Second))
 	if l.asleep, l.wall, l.timed = h.clocks(); l.timed && h.origin == 0 {
 		h.origin = l.wall
@@ -137,9 +136,9 @@ func (h *Heartbeat) look() look {
 	return l
 }
 
-// between is what happened from the look last to now. A stop may also come while
-// a look is taken, which on a busy machine lasts as long as the sleep: one in the
-// look last shows in the time from the look before it.
+// between returns the beat from the look last to now. A halt may also fall into a look,
+// which on a busy machine takes as long as the sleep. A halt during the look last shows
+// in the time since before, the look before it.
 func between(before, last, now look) beat {
 	out := beat{from: last.woke, to: now.woke}
 	late := func(since look, sleeps time.Duration) time.Duration {
@@ -149,16 +148,17 @@ func between(before, last, now look) beat {
 		out.stood = stood
 	}
 	if out.timed = last.timed && now.timed; out.timed {
-		// Two clocks are not read at once, and a machine does not sleep for less.
+		// Rounded because the two clocks are not read at the same instant; no machine
+		// sleeps for less.
 		out.slept = (now.asleep - last.asleep).Round(10 * time.Millisecond)
 		out.wall = now.wall
 	}
 	return out
 }
 
-// clocks reads how long the machine has slept since it was started, and how far
-// the wall clock is from the one that counts this too; again, if something came
-// in between.
+// clocks reads how long the machine has slept since boot, and how far the wall clock is
+// ahead of the boot-time clock, which includes sleep. It retries if the reads took too
+// long.
 func (h *Heartbeat) clocks() (asleep, wall time.Duration, ok bool) {
 	for range 5 {
 		var t [4]time.Duration
@@ -181,9 +181,9 @@ func readClock(id int32) (time.Duration, error) {
 	return time.Duration(ts.Nano()), err
 }
 
-// parseDelay reads how long a thread has waited for a CPU, the second number of
-// its schedstat in ns (kernel: Documentation/scheduler/sched-stats.rst); 0 where
-// the kernel keeps no account.
+// parseDelay reads how long a thread has waited for a CPU, the second number of its
+// schedstat in ns (kernel: Documentation/scheduler/sched-stats.rst); 0 if the kernel
+// keeps no such account.
 func parseDelay(s string) time.Duration {
 	f := strings.Fields(s)
 	if len(f) < 2 {
@@ -205,8 +205,8 @@ func (r Roots) halted(pid int) bool {
 	return state == "T" || state == "t" || r.frozen(fmt.Sprint(pid))
 }
 
-// frozen reports whether a process is in a frozen group that this one is not in:
-// in that, this one would not get to ask.
+// frozen reports whether a process is in a frozen control group. A group that contains
+// this process as well cannot be frozen while it runs.
 func (r Roots) frozen(pid string) bool {
 	if theirs := r.text(r.proc(pid + "/cgroup")); theirs == "" || theirs == r.text(r.proc("self/cgroup")) {
 		return false
@@ -219,7 +219,7 @@ func (r Roots) frozen(pid string) bool {
 	})
 }
 
-// beat takes in a beat, and looks at the workers.
+// beat records a beat, and the state of the workers.
 func (s *sampler) beat(b beat, roots Roots) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +232,7 @@ func (s *sampler) beat(b beat, roots Roots) {
 	for _, p := range s.procs {
 		halted := roots.halted(p.pid)
 		stood := time.Duration(0)
-		if halted && p.halted { // and so in between
+		if halted && p.halted { // and so assumed in between
 			stood = (to - from).Duration()
 		}
 		s.rise(p.key(results.TraceSuspended), from, to, stood)
@@ -240,7 +240,7 @@ func (s *sampler) beat(b beat, roots Roots) {
 	}
 }
 
-// rise has a counter go up between two instants.
+// rise records the increase of a counter between two instants.
 func (s *sampler) rise(key results.TraceKey, from, to results.Float, by time.Duration) {
 	tr := s.trace(results.Trace{Key: key, Unit: results.Second, Kind: results.Counter})
 	if len(tr.T) == 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// host is what is sampled of the machine beside its meters.
+// host samples the machine apart from its meters.
 type host struct {
 	times  *hostTimes
 	strain strain
@@ -33,9 +33,9 @@ func openHost(r Roots) (*host, error) {
 // architecture that Go runs on, whatever the kernel's own HZ.
 const userHZ = 100
 
-// hostTimes reads what all CPUs together have been doing. One read is one
-// system call, but the kernel prepares the whole file for it, which takes longer the more CPUs and interrupts there are: 10 Hz is
-// well, 1 kHz is not.
+// hostTimes reads the times of all CPUs together. One read is one system call, but the
+// kernel generates the whole file for it, which takes longer the more CPUs and
+// interrupts there are: 10 Hz is fine, 1 kHz is not.
 type hostTimes struct {
 	file         *os.File
 	busy, stolen uint64 // ticks
@@ -56,9 +56,9 @@ func openHostTimes(proc string) (*hostTimes, error) {
 	return h, nil
 }
 
-// read returns the seconds that all CPUs together were busy and that the
-// hypervisor took from them, both since boot, never decreasing, in steps of
-// 10 ms. Stolen time is not busy; time given to guests of ours is, once.
+// read returns the seconds for which all CPUs together were busy, and those that the
+// hypervisor took from them: both since boot, never decreasing, in steps of 10 ms.
+// Stolen time does not count as busy; the time of this machine's own guests does, once.
 func (h *hostTimes) read() (busy, stolen float64, err error) {
 	head, err := power.Timely(h.file.Name(), func() ([]byte, error) {
 		buf := make([]byte, 512)
@@ -75,8 +75,8 @@ func (h *hostTimes) read() (busy, stolen float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	// Kernels have let these slip back by a tick where they scale them or
-	// where a CPU goes offline.
+	// Some kernels let these fall by a tick where they scale them or where a CPU goes
+	// offline.
 	h.busy, h.stolen = max(h.busy, b), max(h.stolen, s)
 	return float64(h.busy) / userHZ, float64(h.stolen) / userHZ, nil
 }
@@ -84,9 +84,9 @@ func (h *hostTimes) read() (busy, stolen float64, err error) {
 func (h *hostTimes) close() { h.file.Close() } // #nosec G104 -- nothing was written to it
 
 // parseTimes reads the first line of /proc/stat in ticks (kernel:
-// Documentation/filesystems/proc.rst): user nice system idle iowait irq
-// softirq steal guest guest_nice. The last two are contained in the first two.
-// idle and iowait may jitter and are not used.
+// Documentation/filesystems/proc.rst): user nice system idle iowait irq softirq steal
+// guest guest_nice. The first two include the last two. idle and iowait may jitter and
+// are not used.
 func parseTimes(b []byte) (busy, stolen uint64, err error) {
 	line, _, whole := bytes.Cut(b, []byte("\n"))
 	rest, ok := bytes.CutPrefix(line, []byte("cpu "))
@@ -105,21 +105,20 @@ func parseTimes(b []byte) (busy, stolen uint64, err error) {
 		ok = digits > 0 && digits <= 17 && (digits == len(rest) || rest[digits] == ' ')
 		rest = rest[digits:]
 	}
-	if !ok || fields < 4 { // idle; the later ones came with later kernels
+	if !ok || fields < 4 { // up to idle; the others came with later kernels
 		return 0, 0, fmt.Errorf("harness: read CPU times: %.60q is no first line of /proc/stat", line)
 	}
 	return ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6], ticks[7], nil
 }
 
-// processCPU returns the CPU time that all threads of a process, living and
-// ended, have used, to the nanosecond. The process has ended once there is an
-// error.
+// processCPU returns the CPU time of all threads of a process, live and ended, in steps
+// of 1 ns. An error means that the process has ended.
 func processCPU(pid int) (time.Duration, error) {
 	if pid <= 0 || pid > 1<<22 { // PID_MAX_LIMIT
 		return 0, fmt.Errorf("harness: CPU time of process %d: no process has this number", pid)
 	}
-	// The clock's number holds the process; 2 is CPUCLOCK_SCHED, the
-	// scheduler's own account (kernel: include/linux/posix-timers_types.h).
+	// The clock's number encodes the process; 2 is CPUCLOCK_SCHED, the scheduler's own
+	// account (kernel: include/linux/posix-timers_types.h).
 	used, err := readClock(int32(^pid<<3 | 2)) // #nosec G115 -- pid is 1 to 1<<22: see above
 	if err != nil {
 		return 0, fmt.Errorf("harness: CPU time of process %d: %w", pid, err)
@@ -136,11 +135,11 @@ func selfCPU() (time.Duration, error) {
 	return used, nil
 }
 
-// throttles counts how often the cores and packages have slowed down for heat
-// since boot; only a difference means something. A package is counted once
-// though each of its CPUs shows its count. Absent where the kernel has no
-// such counters (everything but bare-metal Intel). It opens three files a CPU:
-// for before and after a run.
+// throttles counts how often cores and packages were throttled for heat since boot;
+// only differences are meaningful. Each package counts once, although all of its CPUs
+// show its count. It is absent if the kernel has no such counters (everything except
+// bare-metal Intel). It opens three files per CPU, so it is called only before and
+// after a run.
 func throttles(roots Roots) results.Float {
 	r := roots.orHere()
 	online, _ := parseList(r.text(r.cpuDir("online")))

@@ -17,12 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rlimit is a limit that the system sets to each process (setrlimit(2)).
+// rlimit is a per-process resource limit (setrlimit(2)).
 type rlimit struct {
 	resource int
 	name     string
 	flag     string // of ulimit
-	unit     uint64 // of ulimit, in those of the system
+	unit     uint64 // unit of ulimit, in units of the system call
 	of       string
 }
 
@@ -44,7 +44,7 @@ func (l rlimit) read() float64 {
 	return float64(r.Cur / l.unit)
 }
 
-// inForce names those of some limits that are, and the remedy.
+// inForce names those of the limits that are set, and the remedy.
 func inForce(limits ...rlimit) string {
 	var are, raise []string
 	for _, l := range limits {
@@ -77,8 +77,8 @@ func processLimit() float64 {
 	return least
 }
 
-// oomKills is how many processes of this control group, and of those around it,
-// the kernel has killed for want of memory.
+// oomKills is the number of processes of this control group and its ancestors that the
+// kernel has killed because they were out of memory.
 func oomKills() (n int64) {
 	r := Roots{}.orHere()
 	for _, g := range r.cgroups("self").all {
@@ -86,7 +86,7 @@ func oomKills() (n int64) {
 			for _, file := range []string{"memory.events", "memory.oom_control"} {
 				for line := range strings.Lines(r.text(filepath.Join(dir, file))) {
 					if count, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
-						k, _ := strconv.ParseInt(count, 10, 64) // what is no number counts nothing
+						k, _ := strconv.ParseInt(count, 10, 64) // 0 if it is not a number
 						n += k
 					}
 				}
@@ -96,21 +96,21 @@ func oomKills() (n int64) {
 	return n
 }
 
-// Limited reports whether limits are in force that may end a Go program in the
-// midst: its runtime cannot be refused memory or a thread.
+// Limited reports whether limits are set that may kill a Go program in the middle of
+// its work: its runtime does not survive being refused memory or a thread.
 func Limited() bool {
 	few := float64(1024 + 16*runtime.NumCPU()) // tasks
 	return !math.IsInf(min(limitAS.read(), limitData.read(), limitCPU.read()), 1) || min(limitProc.read(), processLimit()) < few
 }
 
-// words by which a Go program, or its C library, says what it was refused.
+// Words with which a Go program, or its C library, reports what the system refused.
 var (
 	noThread = []string{"pthread_create failed", "failed to create new OS thread", "newosproc"}
 	noMemory = []string{"out of memory", "cannot allocate memory", "failed to reserve", "failed to allocate", "cannot map"}
 )
 
-// LimitOf says which limit of the system ended a process of ours, or "": from
-// how it ended, what CPU time it used, and what it said on its way out.
+// LimitOf names the system limit that ended a process of perwatt, or returns "". It
+// judges by the exit status, the CPU time used and the last output.
 func LimitOf(status syscall.WaitStatus, cpu time.Duration, said []byte) string {
 	has := func(words []string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return bytes.Contains(said, []byte(w)) })
@@ -132,9 +132,9 @@ func LimitOf(status syscall.WaitStatus, cpu time.Duration, said []byte) string {
 	return ""
 }
 
-// LimitOfError says which limit of the system an error comes of, or "". What is
-// temporarily unavailable is a process if one was to be started; else it is a lock, or
-// a reading.
+// LimitOfError names the system limit that caused an error, or returns "". EAGAIN means
+// a limit only where a process was being started; elsewhere it comes from a lock or a
+// read.
 func LimitOfError(err error) string {
 	var path *os.PathError
 	starting := errors.As(err, &path) && path.Op == "fork/exec"

@@ -19,23 +19,23 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// lockAddress is the lock of this node: an abstract socket, which whoever
-// measures first listens on. It has no file that could be left behind, made
-// before by a stranger or hidden from another user, and it is free when its
-// holder ends, however that ends. Who measures in another network namespace, as
-// that of a container, has another lock: the load on the machine tells of it.
+// lockAddress is the lock of this node: an abstract socket on which the first run that
+// measures listens. It has no file that could be left behind, created in advance by
+// somebody else or hidden from another user, and it is released when its holder ends,
+// in whatever way. A run in another network namespace, such as a container's, has
+// another lock; there the load of the machine shows it.
 const lockAddress = "@perwatt/measuring"
 
 const (
-	mostNeighbours  = 64          // that are let in at a time, and remembered
+	mostNeighbours  = 64          // connections at a time, and remembered neighbours
 	shownNeighbours = 4           // in a warning
-	greetLimit      = time.Second // for a holder to take a connection
+	greetLimit      = time.Second // for a holder to accept a connection
 )
 
 // Neighbour is another perwatt run on this node, as the kernel knows it.
 type Neighbour struct {
-	PID, UID int    // no PID if it cannot be seen from here
-	Command  string // program and subcommand, as it states them
+	PID, UID int    // PID is 0 if it cannot be seen from here
+	Command  string // program and subcommand, from its command line
 	Since    time.Time
 }
 
@@ -53,9 +53,9 @@ func (n Neighbour) String() string {
 	return s
 }
 
-// Neighbours knows which other runs measure on this node at the same time. They
-// are not kept away, for then one stranger could keep all away for ever: they
-// are told of, and so are those to whom this one is a neighbour.
+// Neighbours detects other runs that measure on this node at the same time. It does not
+// block them, because then one process could block all others for ever: each run gets a
+// warning about the others.
 type Neighbours struct {
 	address string
 	stop    context.CancelFunc
@@ -65,15 +65,14 @@ type Neighbours struct {
 	seen []*stay
 }
 
-// stay is the time that a neighbour measured here.
+// stay is the time for which a neighbour measured here.
 type stay struct {
 	who  Neighbour
 	left time.Time // zero while it does
 }
 
-// Announce says that this process measures from now on, until Close. Before
-// that it waits, for no longer than patience, for others to end, and tells wait
-// of the first of them.
+// Announce declares that this process measures from now on, until Close. Before that it
+// waits for others to end, for at most patience, and calls wait with the first of them.
 func Announce(ctx context.Context, patience time.Duration, wait func(Neighbour)) (*Neighbours, error) {
 	return announce(ctx, lockAddress, patience, wait)
 }
@@ -115,8 +114,8 @@ func (n *Neighbours) listen() *net.UnixListener {
 	return l
 }
 
-// keep holds the lock, or stays with who does, until ctx ends. met is called
-// when it is known who does.
+// keep holds the lock, or stays connected to its holder, until ctx ends. It calls met
+// once the holder is known.
 func (n *Neighbours) keep(ctx context.Context, l *net.UnixListener, met func()) {
 	defer close(n.done)
 	for ctx.Err() == nil {
@@ -136,7 +135,7 @@ func (n *Neighbours) keep(ctx context.Context, l *net.UnixListener, met func()) 
 	}
 }
 
-// hold takes note of others that measure until ctx ends.
+// hold accepts and notes others that measure, until ctx ends.
 func (n *Neighbours) hold(ctx context.Context, l *net.UnixListener) {
 	defer context.AfterFunc(ctx, func() { l.Close() })() // #nosec G104 -- the end of Accept
 	var wait sync.WaitGroup
@@ -167,21 +166,21 @@ func (n *Neighbours) hold(ctx context.Context, l *net.UnixListener) {
 			}
 			of := n.enter(neighbour(c))
 			defer n.leave(of)
-			_, _ = c.Read(b[:]) // its end, or what no run says
+			_, _ = c.Read(b[:]) // its end, or a byte that no run sends
 		})
 	}
 }
 
-// visit stays with the holder of the lock until that ends, or ctx does, and says
-// a word to it if there is one.
+// visit stays connected to the holder of the lock until that or ctx ends. It sends
+// word, unless that is empty.
 func (n *Neighbours) visit(ctx context.Context, word string, met func(Neighbour)) {
 	c, err := (&net.Dialer{Timeout: greetLimit}).DialContext(ctx, "unix", n.address)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		_ = sleep(ctx, 10*time.Millisecond)
-		return // it has just ended, or does not listen yet
+		return // the holder has just ended, or does not listen yet
 	}
 	if err != nil {
-		met(Neighbour{}) // it holds the lock and lets nobody in
+		met(Neighbour{}) // it holds the lock and accepts nobody
 		_ = sleep(ctx, greetLimit)
 		return
 	}
@@ -193,7 +192,7 @@ func (n *Neighbours) visit(ctx context.Context, word string, met func(Neighbour)
 	}
 	var b [1]byte
 	if got, _ := c.Read(b[:]); got > 0 {
-		_ = sleep(ctx, greetLimit) // no run says anything: it is not asked again at once
+		_ = sleep(ctx, greetLimit) // no run sends anything, so this is something else: do not reconnect at once
 	}
 }
 
@@ -213,7 +212,7 @@ func (n *Neighbours) leave(of *stay) {
 	}
 }
 
-// Since lists those that measured at some time from then on, each once.
+// Since lists the neighbours that measured at any time since from, each once.
 func (n *Neighbours) Since(from time.Time) (out []Neighbour) {
 	if n == nil {
 		return nil
@@ -228,14 +227,14 @@ func (n *Neighbours) Since(from time.Time) (out []Neighbour) {
 	return out
 }
 
-// Close says that this process measures no longer.
+// Close declares that this process no longer measures.
 func (n *Neighbours) Close() {
 	n.stop()
 	<-n.done
 }
 
-// NeighbourWarning is what others that measured at the same time mean for a
-// record.
+// NeighbourWarning returns the warning for a record about others that measured at the
+// same time.
 func NeighbourWarning(others []Neighbour) results.Warning {
 	var shown []string
 	for _, o := range others[:min(len(others), shownNeighbours)] {
@@ -251,7 +250,7 @@ func NeighbourWarning(others []Neighbour) results.Warning {
 	}
 }
 
-// neighbour is who is at the other end of a connection.
+// neighbour returns the process at the other end of a connection.
 func neighbour(c *net.UnixConn) Neighbour {
 	var cred *unix.Ucred
 	raw, err := c.SyscallConn()
@@ -263,7 +262,7 @@ func neighbour(c *net.UnixConn) Neighbour {
 	}
 	n := Neighbour{PID: int(cred.Pid), UID: int(cred.Uid)}
 	dir := filepath.Join("/proc", strconv.Itoa(n.PID))
-	// Its program and what it was told first: what follows may hold a secret.
+	// The program and its first argument only: later ones may hold a secret.
 	words := strings.Split(string(readFile(filepath.Join(dir, "cmdline"), maxText)), "\x00")
 	words[0] = filepath.Base(words[0])
 	n.Command = clean(strings.Join(words[:min(2, len(words))], " "))
@@ -271,8 +270,8 @@ func neighbour(c *net.UnixConn) Neighbour {
 	return n
 }
 
-// startOf is when a process began, from its /proc/PID/stat: field 22 is in
-// hundredths of a second since the machine did. It is zero if that is not known.
+// startOf returns the start time of a process from its /proc/PID/stat, where field 22
+// is in hundredths of a second since boot; zero if unknown.
 func startOf(stat []byte) (began time.Time) {
 	f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	var up unix.Timespec

@@ -22,12 +22,12 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Roots says where a machine describes itself. Empty fields mean /sys, /proc
-// and /.
+// Roots are the mount points of the trees in which a machine describes itself. Empty
+// fields mean /sys, /proc and /.
 type Roots struct {
 	Sys  string
 	Proc string
-	Root string // for etc/os-release and the marks that container engines leave
+	Root string // for etc/os-release and the marker files of container engines
 }
 
 var here = Roots{Sys: "/sys", Proc: "/proc", Root: "/"}
@@ -36,20 +36,19 @@ func (r Roots) orHere() Roots {
 	return Roots{cmp.Or(r.Sys, here.Sys), cmp.Or(r.Proc, here.Proc), cmp.Or(r.Root, here.Root)}
 }
 
-// Limits on what is read of a tree that may be anything.
+// Limits on what is read of a tree, whose contents are not trusted.
 const (
 	maxText  = 4 << 10 // one attribute: a page, as in sysfs
 	maxTable = 2 << 20 // cpuinfo, mountinfo
 	maxWord  = 200     // bytes of one string in the record
-	maxCPU   = 8191    // highest CPU number; CONFIG_NR_CPUS ends there
+	maxCPU   = 8191    // highest CPU number: the maximum of CONFIG_NR_CPUS, less 1
 	maxDir   = 16384   // entries of a directory
 )
 
-// Fingerprint describes the machine that the trees at roots belong to, with the
-// devices that were found on it by other means. What is not known is absent. The
-// processor that executes this is asked (CPUID) for the hypervisor and what else
-// the trees lack only if they are this machine's own. It fails if there is no
-// procfs at all.
+// Fingerprint describes the machine to which the trees at roots belong, with the
+// devices that were found on it by other means. Unknown facts are absent. If the trees
+// are this machine's own, CPUID supplies the hypervisor and other facts that they lack.
+// Fingerprint fails if there is no procfs at all.
 func Fingerprint(roots Roots, found []device.Info) (results.Node, error) {
 	r := roots.orHere()
 	if _, err := os.Stat(r.Proc); err != nil {
@@ -65,8 +64,8 @@ func Fingerprint(roots Roots, found []device.Info) (results.Node, error) {
 	return n, nil
 }
 
-// withDevice adds what is known of a device to what the trees say of it, which
-// goes first, or adds the device. The ID is the one it is opened by.
+// withDevice merges a device into the one that the trees list, whose facts take
+// precedence, or adds it. The ID is the one by which the device is opened.
 func withDevice(all []results.Device, info device.Info) []results.Device {
 	d := results.Device{
 		ID: info.ID, Kind: results.DeviceKind(info.Kind), Vendor: clean(info.Vendor), Model: clean(info.Name), Driver: clean(info.Driver),
@@ -80,7 +79,7 @@ func withDevice(all []results.Device, info device.Info) []results.Device {
 	}
 	seen := all[i]
 	d.Vendor, d.Model, d.PCI = cmp.Or(seen.Vendor, d.Vendor), cmp.Or(seen.Model, d.Model), cmp.Or(seen.PCI, d.PCI)
-	d.Lanes = cmp.Or(seen.Lanes, d.Lanes) // online, of which this process may use fewer
+	d.Lanes = cmp.Or(seen.Lanes, d.Lanes) // lanes that are online; this process may use fewer
 	all[i] = d
 	return all
 }
@@ -115,7 +114,7 @@ func readNode(r Roots) results.Node {
 	return n
 }
 
-// askProcessor fills in what only the processor that executes this knows.
+// askProcessor adds facts from CPUID, which describes the processor that executes this.
 func askProcessor(n *results.Node) {
 	c := &cpuid.CPU
 	n.Arch = cmp.Or(n.Arch, runtime.GOARCH)
@@ -146,7 +145,7 @@ var hypervisorNames = map[string]string{
 }
 
 const (
-	emulator          = "qemu-tcg" // interprets instructions: its speed is nobody's
+	emulator          = "qemu-tcg" // interprets instructions: its speed is that of no processor
 	unnamedHypervisor = "unknown"
 )
 
@@ -194,8 +193,8 @@ func (r Roots) cpu(info cpuInfo, arch string) (c results.CPU, d results.Device) 
 	return c, d
 }
 
-// clock is the nominal clock in Hz: what the processor is sold as, neither its
-// boost nor what it happens to run at.
+// clock is the nominal clock in Hz, as in the processor's specification: neither the
+// boost nor the present clock.
 func (r Roots) clock(info cpuInfo, arch string) results.Float {
 	if khz := r.number(r.cpuDir("cpu0/cpufreq/base_frequency")); khz > 0 {
 		return results.Float(khz * 1e3)
@@ -216,8 +215,8 @@ func (r Roots) clock(info cpuInfo, arch string) results.Float {
 	return results.Absent()
 }
 
-// caches returns bytes of the L1 data, L2 and L3 cache as CPU 0 sees them. A
-// level that is missing below one that is there is 0.
+// caches returns the sizes of the L1 data, L2 and L3 cache of CPU 0, in bytes. A
+// missing level below an existing one is 0.
 func (r Roots) caches() []int64 {
 	size := make([]int64, 3)
 	dir := r.cpuDir("cpu0/cache")
@@ -265,7 +264,7 @@ func (r Roots) turbo() string {
 func (r Roots) smt() string {
 	control := r.word(r.cpuDir("smt/control"))
 	if control == "on" && r.text(r.cpuDir("smt/active")) == "0" {
-		return "off" // allowed, but every sibling has been taken offline by hand
+		return "off" // allowed, but every sibling was taken offline by hand
 	}
 	return control
 }
@@ -282,7 +281,7 @@ func (r Roots) perPolicy(attribute string) []string {
 	return out
 }
 
-// mixed is the one value, or "mixed: a,b".
+// mixed returns the value if all are equal, else "mixed: a,b".
 func mixed(values []string) string {
 	values = slices.Clone(values)
 	slices.Sort(values)
@@ -293,12 +292,12 @@ func mixed(values []string) string {
 	return strings.Join(values, "")
 }
 
-// powerCap sums the long-term limits of the CPU packages, and what they are
-// rated for (thermal design power), in W. Absent unless every package tells.
+// powerCap returns the sums of the CPU packages' long-term limits and of their rated
+// (thermal design) power, in W. Each sum is absent unless every package has the figure.
 //
-// A package may show twice, through MSR and through MMIO: the lower limit is
-// the one that holds. The zone's own "enabled" is no help, the kernel reports
-// 0 for a limit that firmware has locked in place.
+// A package may appear twice, through MSR and through MMIO: the lower limit applies.
+// The zone's own "enabled" does not help, because the kernel reports 0 for a limit that
+// firmware has locked.
 func (r Roots) powerCap() (limit, rated results.Float) {
 	type watts struct{ limit, rated float64 }
 	packages := map[string]watts{}
@@ -341,9 +340,9 @@ func (r Roots) powerCap() (limit, rated results.Float) {
 	return known(sum.limit), known(sum.rated)
 }
 
-// hypervisor is the name of what this machine is a guest of, or "". On x86 the
-// processor says whether it is virtual; the firmware's tables (DMI) tell the
-// name, and are all there is elsewhere.
+// hypervisor names the hypervisor of which this machine is a guest, or is "". On x86 a
+// CPU flag shows that the machine is virtual, and the firmware's tables (DMI) the name.
+// Elsewhere there is only DMI, and the device tree.
 func (r Roots) hypervisor(info cpuInfo, arch string) string {
 	if s := r.word(r.sys("hypervisor/type")); s != "" {
 		return s
@@ -381,13 +380,13 @@ var dmiHypervisors = []struct{ vendor, product, name string }{
 	{"Apple", "Virtual", "apple"},
 }
 
-// container names the engine of the container that this process is in, or "".
+// container names the engine of the container in which this process runs, or is "".
 func (r Roots) container() string {
 	if s := r.word(filepath.Join(r.Root, "run/systemd/container")); s != "" {
 		return s
 	}
-	// A private cgroup namespace hides the path, not where the root file
-	// system comes from.
+	// A private cgroup namespace hides the path, but not the source of the root file
+	// system.
 	ownDisk := false
 	for _, m := range parseMounts(readFile(r.proc("self/mountinfo"), maxTable)) {
 		if m.point != "/" {
@@ -402,7 +401,7 @@ func (r Roots) container() string {
 			}
 		}
 	}
-	// The marks stay behind where a container's image is booted as a machine.
+	// The marker files also exist where a container's image is booted as a machine.
 	for _, mark := range []struct{ file, engine string }{{".dockerenv", "docker"}, {"run/.containerenv", "podman"}} {
 		if _, err := os.Stat(filepath.Join(r.Root, mark.file)); err == nil && !ownDisk {
 			return mark.engine
@@ -421,7 +420,7 @@ func (r Roots) container() string {
 }
 
 // devices lists display and 3D controllers (PCI base class 03) and processing
-// accelerators (12), without the adapters that only paint a console.
+// accelerators (12), without adapters that only show a console.
 func (r Roots) devices() []results.Device {
 	var out []results.Device
 	count := map[results.DeviceKind]int{}
@@ -463,11 +462,11 @@ var deviceMakers = map[string]string{
 	"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel", "0x1da3": "Habana", "0x1d0f": "Amazon", "0x1ae0": "Google", "0x10ee": "Xilinx", "0x19e5": "Huawei",
 }
 
-// cgroup is one hierarchy of control groups as one process sits in it.
+// cgroup is a process's control group in one hierarchy.
 type cgroup struct {
 	v2   bool
 	dirs []string // from the process's own group to the root of what is mounted
-	path string   // of the own group below that root
+	path string   // of the process's own group below that root
 	has  string   // controllers of a v1 hierarchy, between commas
 }
 
@@ -476,9 +475,9 @@ type cgroups struct {
 	all []cgroup
 }
 
-// cgroups finds the groups of a process ("self" or a number). A limit may sit
-// on any level up to the root, and in a container the container's own group is
-// the root of what is mounted.
+// cgroups finds the groups of a process ("self" or a number). A limit may be set at any
+// level up to the root. In a container the root of the mounted tree is the container's
+// own group.
 func (r Roots) cgroups(pid string) cgroups {
 	out := cgroups{r: r}
 	members := parseMembership(readFile(r.proc(pid+"/cgroup"), maxText))
@@ -516,7 +515,7 @@ func (r Roots) cgroups(pid string) cgroups {
 	return out
 }
 
-// quota is the smallest CPU bandwidth on the way to the root, in CPUs.
+// quota is the smallest CPU bandwidth limit on the way to the root, in CPUs.
 func (c cgroups) quota() results.Float {
 	least := math.Inf(1)
 	for _, g := range c.all {
@@ -536,8 +535,8 @@ func (c cgroups) quota() results.Float {
 	return results.Float(least)
 }
 
-// memory is the smallest memory limit on the way to the root in bytes, or 0 if
-// there is none below what the machine has.
+// memory is the smallest memory limit on the way to the root in bytes, or 0 if there is
+// none below the machine's memory.
 func (c cgroups) memory(machine int64) int64 {
 	least := int64(math.MaxInt64)
 	for _, g := range c.all {
@@ -563,15 +562,15 @@ func (r Roots) sys(name string) string    { return filepath.Join(r.Sys, name) }
 func (r Roots) proc(name string) string   { return filepath.Join(r.Proc, name) }
 func (r Roots) cpuDir(name string) string { return filepath.Join(r.Sys, "devices/system/cpu", name) }
 
-// text is the content of a small attribute, trimmed.
+// text returns the content of a small attribute, trimmed.
 func (r Roots) text(file string) string {
 	return strings.TrimSpace(string(readFile(file, maxText)))
 }
 
-// word is a text fit for the record.
+// word is text, cleaned for the record.
 func (r Roots) word(file string) string { return clean(r.text(file)) }
 
-// number is a plain decimal attribute, or -1.
+// number returns a decimal attribute, or -1.
 func (r Roots) number(file string) float64 {
 	n, err := strconv.ParseUint(r.text(file), 10, 62)
 	if err != nil {
@@ -598,7 +597,7 @@ func readFile(name string, limit int64) []byte {
 
 // entries lists the names in a directory that start with prefix, sorted.
 func entries(dir, prefix string) []string {
-	names, _ := power.Timely(dir, func() ([]string, error) { // what was listed before an error is there
+	names, _ := power.Timely(dir, func() ([]string, error) { // what was listed before an error is kept
 		f, err := os.Open(dir) // #nosec G304 -- below the system's directory
 		if err != nil {
 			return nil, err
@@ -644,7 +643,7 @@ func goArch(machine string) string {
 	return machine
 }
 
-// cpuInfo is what is used of /proc/cpuinfo.
+// cpuInfo is the part of /proc/cpuinfo that is used.
 type cpuInfo struct {
 	first map[string]string // of the first processor
 	count int
@@ -767,8 +766,8 @@ func parseLoad(s string) results.Float {
 	return results.Float(v)
 }
 
-// parseQuota reads "quota period" in µs, as cpu.max holds it and as the two v1
-// files give it side by side. "max" and -1 are no limit.
+// parseQuota reads "quota period" in µs: the content of cpu.max, or of the two v1 files
+// joined. "max" and -1 mean no limit.
 func parseQuota(s string) (cpus float64, ok bool) {
 	f := strings.Fields(s)
 	if len(f) != 2 {
@@ -782,8 +781,8 @@ func parseQuota(s string) (cpus float64, ok bool) {
 	return float64(quota) / float64(period), true
 }
 
-// parseMembership reads /proc/PID/cgroup: the path in each hierarchy by its
-// list of controllers, which is empty for version 2.
+// parseMembership reads /proc/PID/cgroup: the path in each hierarchy, keyed by the list
+// of controllers, which is empty for version 2.
 func parseMembership(b []byte) map[string]string {
 	out := map[string]string{}
 	for line := range strings.Lines(string(b)) {
@@ -811,5 +810,5 @@ func parseMounts(b []byte) []mount {
 	return out
 }
 
-// unescape undoes the octal of mountinfo: blank, tab, newline, backslash.
+// unescape decodes the octal escapes of mountinfo: blank, tab, newline, backslash.
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace

@@ -20,8 +20,8 @@ import (
 // PoolPreset is the preset of every plan that a pool carries out.
 const PoolPreset = "pool"
 
-// EndKilledPool ends the record of a session whose process was killed with what it
-// had measured. It reports false for the record of anything but a pool.
+// EndKilledPool completes the record of a pool session whose process was killed, with
+// the figures measured until then. It returns false for any other record.
 func EndKilledPool(rec *results.Record) bool {
 	if rec.Plan.Preset != PoolPreset {
 		return false
@@ -31,15 +31,15 @@ func EndKilledPool(rec *results.Record) bool {
 	return true
 }
 
-// PoolWorker is a worker of a mining pool: a miner that hands in shares under a
-// name. Its methods may be called at any time, by several goroutines.
+// PoolWorker is a worker of a mining pool: a miner that submits shares under a name.
+// Its methods may be called at any time, by several goroutines.
 type PoolWorker interface {
 	bench.ShareWorkload
 	Name() string                                   // as the miner gave it
-	Peer() (agent, address string)                  // what the miner calls itself, and its address
-	Difficulty() (difficulty float64, settled bool) // settled: it stays until the end
+	Peer() (agent, address string)                  // the miner's software as it reports it, and its address
+	Difficulty() (difficulty float64, settled bool) // settled: it is final
 	Connected() bool                                // it has a connection
-	Lost() <-chan struct{}                          // closed when another worker took its place
+	Lost() <-chan struct{}                          // closed when another worker takes its place
 }
 
 // Pool measures the workers of a mining pool, all at the same time: each in a
@@ -47,7 +47,7 @@ type PoolWorker interface {
 type Pool struct {
 	Tool        results.Tool
 	Plan        results.Plan  // of every session, less its setting
-	Until       results.Float // half width of the interval of a rate, relative to it, at which a session is complete; 0 for none
+	Until       results.Float // relative half-width of a rate's confidence interval at which a session is complete; 0 for none
 	Sweep       *Sweep
 	Instruments *PoolInstruments
 	// Serve accepts miners and passes each worker to Join with its first share,
@@ -55,13 +55,13 @@ type Pool struct {
 	Serve func(ctx context.Context) error
 	// Create opens the file of a record and returns what saves the record there.
 	Create func(*results.Record) (save func(*results.Record) error, err error)
-	// Progress is told what happens to a worker. Calls come from several
-	// goroutines, those about one worker one after the other.
+	// Progress is called when something happens to a worker. Calls come from several
+	// goroutines; those about one worker do not overlap.
 	Progress func(PoolProgress)
 
 	heart  *Heartbeat
 	joined chan PoolWorker
-	closed <-chan struct{} // when nobody takes from joined any longer
+	closed <-chan struct{} // closed when nothing receives from joined any more
 
 	mu      sync.Mutex
 	members []*PoolMember
@@ -75,7 +75,7 @@ type PoolEvent int
 const (
 	PoolJoined  PoolEvent = iota // its first share came
 	PoolStarted                  // its first window is open, or its session failed
-	PoolLooked                   // Record is the record as it stands; it is not to be kept
+	PoolLooked                   // Record is a snapshot and must not be kept
 	PoolEnded                    // a session is over, with its Record or with an error
 	PoolLeft                     // no session follows
 )
@@ -96,28 +96,28 @@ type PoolOutcome struct {
 	Err    error
 }
 
-// PoolMember is a worker with the stage that its measurement has reached.
+// PoolMember is a worker and the stage of its measurement.
 type PoolMember struct {
 	Worker PoolWorker
 
 	mu              sync.Mutex
 	stage           poolStage
 	setting         *results.Setting // of its last session
-	window, windows int              // that is open, and planned
-	state           results.State    // in which its last session ended
+	window, windows int              // the open window, and the planned number
+	state           results.State    // of its last session
 }
 
 type poolStage int
 
 const (
-	stageTuning poolStage = iota // until the difficulty is settled, then the warm-up
+	stageTuning poolStage = iota // until the difficulty is settled, and in the warm-up
 	stageMeasuring
 	stageEnded
 	stageNothing
 	stageNotKept
 )
 
-// Name is that of the worker, and the setting of its session.
+// Name returns the worker's name and the setting of its session.
 func (m *PoolMember) Name() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,7 +158,7 @@ func (m *PoolMember) String() string {
 	return fmt.Sprintf("%s, difficulty %g", text, difficulty)
 }
 
-// reach notes a stage.
+// reach sets the stage.
 func (m *PoolMember) reach(s poolStage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -181,8 +181,8 @@ func PoolWindows(duration, length time.Duration) (rounds int, window time.Durati
 	return rounds, duration / time.Duration(rounds)
 }
 
-// Join hands over a worker that handed in its first share. It may be called while
-// Serve runs.
+// Join adds a worker that has submitted its first share. It may be called while Serve
+// runs.
 func (p *Pool) Join(w PoolWorker) {
 	select {
 	case p.joined <- w:
@@ -190,8 +190,8 @@ func (p *Pool) Join(w PoolWorker) {
 	}
 }
 
-// Members returns the workers in the order in which they came, less those that lost
-// their place before anything was measured.
+// Members returns the workers in the order of their first shares, without those that
+// lost their place before anything was measured.
 func (p *Pool) Members() []*PoolMember {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -220,7 +220,7 @@ func (p *Pool) Run(ctx context.Context) ([]PoolOutcome, error) {
 		outcomes []PoolOutcome
 		started  = make(chan struct{})
 		ended    = make(chan sessionEnd)
-		sessions int // workers with a session that goes on
+		sessions int // workers with a running session
 		measured int // those of them past the beginning
 	)
 	for over := false; !over || sessions > 0; {
@@ -243,8 +243,8 @@ func (p *Pool) Run(ctx context.Context) ([]PoolOutcome, error) {
 			sessions--
 			if !errors.Is(e.Err, ErrNothing) {
 				measured--
-				// After the last of those that were measured, workers
-				// that never began are not waited for.
+				// Once the last measured worker is done, workers that never began are
+				// not waited for.
 				if over = over || measured == 0; over {
 					cancel()
 				}
@@ -267,7 +267,7 @@ func (p *Pool) Run(ctx context.Context) ([]PoolOutcome, error) {
 	return outcomes, err
 }
 
-// sessionEnd is the end of a session; more says that another one of the worker follows.
+// sessionEnd is the end of a session; more is set if the worker has another one.
 type sessionEnd struct {
 	PoolOutcome
 	more bool
@@ -339,7 +339,7 @@ func (p *Pool) measure(ctx context.Context, m *PoolMember, s *PoolSession, start
 	m.mu.Unlock()
 	p.mu.Lock()
 	every := 2 * time.Second
-	if len(p.members) > 50 { // so that looking takes no more than a processor
+	if len(p.members) > 50 { // so that snapshots take at most one CPU
 		every = 10 * time.Second
 	}
 	p.mu.Unlock()
@@ -365,8 +365,8 @@ func (p *Pool) measure(ctx context.Context, m *PoolMember, s *PoolSession, start
 	return err
 }
 
-// end notes the end of a session, and forgets a worker that lost its place before
-// anything was measured: there is no limit to their number.
+// end notes the end of a session. It forgets a worker that lost its place before
+// anything was measured, because the number of those is unlimited.
 func (p *Pool) end(o PoolOutcome) {
 	m := o.Member
 	switch {

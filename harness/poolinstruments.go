@@ -15,24 +15,24 @@ import (
 )
 
 // PoolInstruments are the meters of a pool's miners and the miners' own APIs. Each
-// serves one worker: the one that Mapped names, else the one of the same name. A
-// miner's API also serves the worker at its address, and the only meter serves the
+// serves one worker: the one to which Mapped assigns it, else the one of the same name.
+// A miner's API also serves the worker at its address, and the only meter serves the
 // first worker.
 type PoolInstruments struct {
 	Meters []power.Meter
-	Probes []results.MeterProbe // how the meters were found
+	Probes []results.MeterProbe // results of the search for meters
 	Miners []miner.Client
 	Mapped []Mapping
 
-	addresses map[string][]string // of a miner's API, by its name
+	addresses map[string][]string // addresses of a miner's API, by its name
 
 	mu       sync.Mutex
-	owner    map[instrument]string // name of the worker that it serves
+	owner    map[instrument]string // name of the worker that the instrument serves
 	assumed  string                // worker that got the only meter without being mapped to it
 	contests bool                  // another worker came after it
 }
 
-// Mapping says that the meter or miner of a name belongs to a worker.
+// Mapping assigns the meter or miner of a name to a worker.
 type Mapping struct{ Worker, Name string }
 
 // instrument is the name of a meter or a miner.
@@ -62,7 +62,7 @@ func (g *PoolInstruments) Resolve(ctx context.Context) error {
 	return nil
 }
 
-// addresses returns those of the host of a URL, of HOST:PORT or of a bare host.
+// addresses returns the IP addresses of a URL, of HOST:PORT or of a bare host.
 func addresses(ctx context.Context, source string) []string {
 	host := source
 	if u, err := url.Parse(source); err == nil && u.Host != "" {
@@ -77,7 +77,8 @@ func addresses(ctx context.Context, source string) []string {
 	return found
 }
 
-// assign gives a worker the meters and miners that are its own and serve no other.
+// assign returns the meters and miners of a worker that serve no other, and reserves
+// them.
 func (g *PoolInstruments) assign(worker, address string) (meters []power.Meter, miners []miner.Client) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -118,8 +119,8 @@ func (g *PoolInstruments) assign(worker, address string) (meters []power.Meter, 
 	return meters, miners
 }
 
-// warnings returns those of a worker's record: that its meter was assumed to be its
-// own although other workers mined too.
+// warnings returns a warning if a worker got the only meter by assumption although
+// other workers mined too.
 func (g *PoolInstruments) warnings(worker string) []results.Warning {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -133,7 +134,7 @@ func (g *PoolInstruments) warnings(worker string) []results.Warning {
 	}}
 }
 
-// probes returns how a worker's meters were found.
+// probes returns the probes of a worker's meters.
 func (g *PoolInstruments) probes(meters []power.Meter) []results.MeterProbe {
 	out := []results.MeterProbe{}
 	for _, p := range g.Probes {

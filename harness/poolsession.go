@@ -16,49 +16,48 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// PoolSession is one measuring session on a miner: an ASIC that mines against our
-// pool. There is no worker process, and the machine that runs the pool is not
-// measured. The miner does not stop between windows, which follow one another
-// without a pause.
+// PoolSession is one measuring session on a miner: an ASIC that mines against our pool.
+// There is no worker process, and the machine that runs the pool is not measured. The
+// miner runs on between windows, which follow one another without a gap.
 //
-// The plan's Warmup begins with the miner's first share. Settle follows, on jobs
-// issued after the warm-up, so that earlier work does not count; the first window
-// begins with a share of such a job. A window in which the miner's work is unknown
-// fails, and the others stand. With Rounds of 0 windows follow one another until
-// Look returns true or the context ends.
+// The plan's Warmup begins with the miner's first share. Settle follows, on jobs issued
+// after the warm-up, so that earlier work does not count; the first window begins with
+// a share of such a job. A window in which the miner's work is unknown fails; the
+// others remain valid. If Rounds is 0, windows follow one another until Look returns
+// true or the context ends.
 type PoolSession struct {
-	// Record holds what is known before the session: tool, node, plan, how
-	// the meters were found. Run adds the rest.
+	// Record holds the facts known before the session: tool, node, plan and meter
+	// probes. Run adds the rest.
 	Record *results.Record
 	Load   bench.ShareWorkload
 	Meters []power.Meter  // of this miner alone
 	Claims []miner.Client // its own APIs
 	Heart  *Heartbeat     // of this process; nil for none
-	Every  time.Duration  // between two looks; the record is saved at every 30th
+	Every  time.Duration  // interval of looks; the record is saved at every 30th
 	Save   func(*results.Record) error
-	// Look gets the record as it stands, with the open window among its runs,
-	// and returns whether that is enough. It must not keep the record.
+	// Look gets a snapshot of the record, with the open window among its runs, and
+	// returns whether the session may end. It must not keep the record.
 	Look func(*results.Record) (enough bool)
 }
 
 const (
 	savesAfter  = 30               // looks
-	touchEvery  = 10 * time.Second // between samples of counters where no window ends; sooner in short windows
-	claimsEvery = time.Minute      // between queries of a miner; sooner in short windows
+	touchEvery  = 10 * time.Second // between samples of counters within a window; less in short windows
+	claimsEvery = time.Minute      // between queries of a miner; less in short windows
 )
 
-// ErrNothing is wrapped by the error of a session on a miner that ended before
-// there was anything to record.
+// ErrNothing is wrapped by the error of a session on a miner that ended with nothing to
+// record.
 var ErrNothing = errors.New("nothing was measured")
 
-// window is an interval that is measured; it is open while to is 0.
+// window is a measured interval; it is open while to is 0.
 type window struct {
 	from, to results.Float
 	anchor   results.Anchor
-	patience time.Time // for the samples that close it
+	patience time.Time // deadline for the samples that close it
 }
 
-// poolSession is a session while it goes on.
+// poolSession is a running session.
 type poolSession struct {
 	*PoolSession
 	clock   clock
@@ -66,20 +65,20 @@ type poolSession struct {
 	before  []results.Phase // the first window
 	sampler *sampler
 	done    *bench.Counter
-	last    uint64  // count of done that is in total
+	last    uint64  // count of done up to which total counts
 	total   float64 // counts
 	touched time.Time
 
 	final   []results.Run
-	windows []window // those after final: one or two that are closed, and the open one
+	windows []window // the windows after final: one or two closed ones, and the open one
 
 	mu     sync.Mutex
 	claims []results.Claim
 }
 
 // Run measures until the plan is carried out, Look returns true, or ctx ends, and
-// leaves everything in r.Record. It returns nil if that could be saved. When ctx
-// ends it, a session of open length is complete, and any other is interrupted.
+// leaves everything in r.Record. It returns nil if that could be saved. If ctx ends it,
+// a session of open length is complete; any other is interrupted.
 func (r *PoolSession) Run(ctx context.Context) error {
 	rec := r.Record
 	t0 := time.Now()
@@ -190,8 +189,8 @@ func (m *poolSession) measure(ctx context.Context) error {
 	}
 }
 
-// start records the state in which the first window begins, and returns its time.
-// The total counts from there.
+// start records the state at the beginning of the first window and returns its time,
+// from which the total counts.
 func (m *poolSession) start(start bench.Start) results.Float {
 	s := m.sampler
 	s.mu.Lock()
@@ -203,7 +202,7 @@ func (m *poolSession) start(start bench.Start) results.Float {
 	return t
 }
 
-// counters takes in the load's counters; the sampler is locked.
+// counters records the load's counters; the sampler must be locked.
 func (m *poolSession) counters(t results.Float, values []bench.CounterValue) {
 	for _, v := range values {
 		key := m.use.Key(v.Kind)
@@ -212,7 +211,7 @@ func (m *poolSession) counters(t results.Float, values []bench.CounterValue) {
 	}
 }
 
-// touch reads the counters and returns the time at which it did.
+// touch samples the counters and returns the time of the sample.
 func (m *poolSession) touch() results.Float {
 	s := m.sampler
 	s.mu.Lock()
@@ -227,7 +226,7 @@ func (m *poolSession) touch() results.Float {
 		count, at, _ = m.done.Load()
 		told = m.Load.Counters()
 		now, _, _ := m.done.Load()
-		again = now != count // a share came in between: it is in its class and not in the work
+		again = now != count // a share came in between: it is counted in its class and not in the work
 	}
 	m.total += float64(count - m.last) // modulo 2^64
 	m.last, m.touched = count, time.Now()
@@ -241,8 +240,8 @@ func (m *poolSession) begin(t results.Float) {
 	m.windows = append(m.windows, window{from: t, anchor: results.Anchor{T: m.clock.now(), UTC: time.Now().UTC().Round(time.Microsecond)}})
 }
 
-// end closes the open window and returns its end. The count is read at that very
-// instant, so that no share is cut in two.
+// end closes the open window and returns its end. It samples the count at that instant,
+// so that each share belongs to one window.
 func (m *poolSession) end() results.Float {
 	slowest := time.Duration(0)
 	for _, meter := range m.Meters {
@@ -253,8 +252,8 @@ func (m *poolSession) end() results.Float {
 	return w.to
 }
 
-// settle turns a closed window into a run once all its samples are in, and the
-// window after it is long enough to stand alone.
+// settle turns a closed window into a run once all of its samples are there and the
+// next window is long enough to stand alone.
 func (m *poolSession) settle() {
 	for len(m.windows) > 1 {
 		w, open := m.windows[0], m.windows[len(m.windows)-1]
@@ -296,9 +295,9 @@ func (m *poolSession) run(from, to results.Float, anchor results.Anchor, i int) 
 	return r
 }
 
-// around returns the samples of a window, the last one up to its beginning and the
-// first one from its end on: the samples nearest to its ends show what the miner
-// counted in it.
+// around returns the samples of a window, and in addition the last one at or before its
+// beginning and the first one at or after its end: their difference shows what the
+// miner counted in it.
 func around(said []results.SelfReportedSample, from, to results.Float) []results.SelfReportedSample {
 	at := func(s results.SelfReportedSample, t results.Float) int { return cmp.Compare(s.T, t) }
 	a, found := slices.BinarySearchFunc(said, from, at)
@@ -309,14 +308,14 @@ func around(said []results.SelfReportedSample, from, to results.Float) []results
 	return said[a:min(len(said), b+1)]
 }
 
-// stand brings the record up to date. Shares are checked over the whole session: if
-// a check fails, no window counts.
+// stand updates the record. Shares are checked over the whole session: if a check
+// fails, no window counts.
 func (m *poolSession) stand(state results.State) {
 	rec := m.Record
 	rec.State, rec.End = state, time.Now().UTC().Round(time.Microsecond)
 	rec.Runs = slices.Clone(m.final)
 	for _, w := range m.windows {
-		if w.to == 0 { // up to the last instant at which everything was sampled
+		if w.to == 0 { // up to the last instant at which every trace has a sample
 			w.to = m.sampler.latest()
 		}
 		if w.to > w.from {
@@ -341,7 +340,7 @@ func (m *poolSession) stand(state results.State) {
 	rec.Summary = results.Derive(rec)
 }
 
-// gap fails the windows in which it leaves the work unknown.
+// gap marks the windows whose work it leaves unknown as failed.
 func (m *poolSession) gap(g bench.Gap) {
 	from, to := m.clock.of(g.From), m.clock.of(g.To)
 	for i := range m.Record.Runs {
@@ -406,7 +405,7 @@ func (s *sampler) between(from, to results.Float) []results.Trace {
 	return out
 }
 
-// forget drops the samples that no window from an instant on needs.
+// forget drops the samples that windows from an instant on do not need.
 func (s *sampler) forget(before results.Float) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

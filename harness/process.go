@@ -19,35 +19,35 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Patience with a worker. None of these is part of a figure.
+// Time limits for a worker. None of them is part of a figure.
 const (
 	prepareLimit = 2 * time.Minute
 	reachLimit   = 10 * time.Minute
 	stopLimit    = 20 * time.Second
 )
 
-// stallLimit is how long a foreground use may go without one count finished.
+// stallLimit is how long a foreground use may run without finishing a count.
 var stallLimit = 10 * time.Second
 
-// looks is in how many of them patience is spent. They are counted, not seconds:
-// while this process is suspended it looks at nothing, and the worker may be too.
+// looks is the number of looks at a worker within a time limit. Limits count looks, not
+// seconds, because while this process is suspended the worker may be too.
 const looks = 10
 
 // process is the harness's side of one worker.
 type process struct {
 	use      string
-	on       device.Info // the device that it works on
+	on       device.Info // the device on which it works
 	pid      int
 	halted   bool         // at the last beat
-	unit     results.Unit // of its counts
+	unit     results.Unit // unit of its counts
 	counter  *bench.Counter
 	page     *cell
 	orders   io.WriteCloser
 	answers  chan answer
-	ended    chan struct{} // closed when the process has been waited for
-	err      error         // why it ended, set before ended is closed
+	ended    chan struct{} // closed when the process has ended
+	err      error         // why it ended; set before ended is closed
 	state    *os.ProcessState
-	oomKills int64 // before it was started
+	oomKills int64 // count before its start
 	stderr   tail
 	kill     func()
 }
@@ -57,7 +57,7 @@ func (p *process) key(kind results.TraceKind) results.TraceKey {
 	return results.UseKey(kind, p.use, p.on.ID)
 }
 
-// start runs a worker process from command, which must end up in [Worker].
+// start starts a worker process by command, which must call [Worker].
 func start(use string, on device.Info, command func() *exec.Cmd) (*process, error) {
 	page, err := newCell()
 	if err != nil {
@@ -72,8 +72,8 @@ func start(use string, on device.Info, command func() *exec.Cmd) (*process, erro
 	}
 	cmd.ExtraFiles = []*os.File{page.file, w} // counterFD, answersFD
 	cmd.Stdout, cmd.Stderr = &p.stderr, &p.stderr
-	// Its own group keeps the terminal's interrupt away; the death signal
-	// takes it along when the harness is killed and can no longer ask.
+	// Its own process group keeps the terminal's interrupt away. The death signal ends
+	// it if the harness is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
 	if p.orders, err = cmd.StdinPipe(); err != nil {
@@ -81,8 +81,8 @@ func start(use string, on device.Info, command func() *exec.Cmd) (*process, erro
 	}
 	started := make(chan error)
 	go func() {
-		// The death signal is tied to the thread that forked: it has to live
-		// as long as the worker.
+		// The kernel sends the death signal when the thread that forked ends, so the
+		// thread has to live as long as the worker.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -107,7 +107,7 @@ func start(use string, on device.Info, command func() *exec.Cmd) (*process, erro
 		return nil, fmt.Errorf("harness: start worker for %s: %w", use, err)
 	}
 	p.pid = cmd.Process.Pid
-	p.kill = func() { _ = cmd.Process.Kill() } // already gone is as good
+	p.kill = func() { _ = cmd.Process.Kill() } // no matter if it has already ended
 	return p, nil
 }
 
@@ -146,13 +146,12 @@ func (p *process) ask(ctx context.Context, o order, limit time.Duration) (answer
 	}
 }
 
-// standing says why a worker does nothing, if that is known.
+// standing returns why a worker does nothing, if that is known.
 func (p *process) standing() string {
 	return when(here.halted(p.pid), ", for it is stopped, traced or frozen")
 }
 
-// death waits for the end of a worker that no longer answers and says how it
-// came.
+// death waits for a worker that no longer answers to end, and returns the cause.
 func (p *process) death() error {
 	select {
 	case <-p.ended:
@@ -172,7 +171,7 @@ func (p *process) death() error {
 	return fmt.Errorf("%s: the worker died: %s", p.use, why)
 }
 
-// limit says which limit of the system ended the worker, or "".
+// limit names the system limit that ended the worker, or returns "".
 func (p *process) limit(said string) string {
 	status, _ := p.state.Sys().(syscall.WaitStatus)
 	if status.Signaled() && status.Signal() == syscall.SIGKILL && oomKills() > p.oomKills {
@@ -182,9 +181,9 @@ func (p *process) limit(said string) string {
 	return LimitOf(status, p.state.UserTime()+p.state.SystemTime(), []byte(said))
 }
 
-// close ends the worker, gently if it listens.
+// close ends the worker: by closing its input or, if it does not react, by killing it.
 func (p *process) close() {
-	p.orders.Close() // #nosec G104 -- the worker's signal to leave
+	p.orders.Close() // #nosec G104 -- tells the worker to exit
 	select {
 	case <-p.ended:
 	case <-time.After(stopLimit):
@@ -194,8 +193,7 @@ func (p *process) close() {
 	p.page.close()
 }
 
-// tail keeps the first lines of what a worker says on its way out: a panic
-// names its cause first.
+// tail keeps the beginning of a worker's last output: a panic names its cause first.
 type tail struct {
 	mu  sync.Mutex
 	buf []byte

@@ -22,7 +22,7 @@ type run struct {
 	procs   []*process
 }
 
-// do runs the scenario; what happened is in r.rec, whatever happened.
+// do runs the scenario and leaves the outcome, a failure too, in r.rec.
 func (r *run) do(ctx context.Context) {
 	plan := r.s.Record.Plan
 	r.sampler = startSampler(ctx, r.clock, plan.Interval.Duration(), r.s.Meters, r.host, r.s.heart)
@@ -32,7 +32,7 @@ func (r *run) do(ctx context.Context) {
 			ph.To = r.clock.now()
 		}
 	}
-	r.rec.Traces = r.sampler.stop() // before the pages it reads are unmapped
+	r.rec.Traces = r.sampler.stop() // before the counter pages that it reads are unmapped
 	r.s.learn(r.rec.Traces)
 	for _, p := range r.procs {
 		if err != nil {
@@ -112,12 +112,12 @@ func (r *run) phases(ctx context.Context) error {
 		}
 	}
 	r.sampler.sampleWork()
-	r.probe() // while the cores still run at the speed that they worked at
+	r.probe() // while the cores still run at their speed under load
 	end()
 	return nil
 }
 
-// probe records what is known between windows only.
+// probe records the figures that are taken between windows only.
 func (r *run) probe() {
 	for _, d := range r.s.Devices {
 		if !d.Kind.Scheduled() {
@@ -132,12 +132,11 @@ func (r *run) probe() {
 	}
 }
 
-// prepare starts the workers one after the other and has them load and check
-// themselves.
+// prepare starts the workers one after the other and lets them prepare.
 func (r *run) prepare(ctx context.Context) error {
 	for i, part := range r.scenario.Parts {
 		cfg, on := r.s.Config(part), r.s.on(part)
-		// No seed is used twice, and all follow from the plan's.
+		// No seed is used twice, and all derive from the plan's.
 		cfg.Seed = r.s.Record.Plan.Seed + uint32(maxParts*len(r.s.Record.Runs)+i) // #nosec G115 -- it may wrap: 2^32 runs are not made
 		p, err := start(part.Use, on.Info, r.s.Worker)
 		if err != nil {
@@ -182,8 +181,8 @@ func useOf(info bench.Info, part Part) results.Use {
 	return u
 }
 
-// reachAndWarmUp sets the background going, takes the foreground to its
-// target if the plan asks for that, and then waits for steady state.
+// reachAndWarmUp starts the background, takes the foreground to its target if the plan
+// has one, and then waits for steady state.
 func (r *run) reachAndWarmUp(ctx context.Context) error {
 	plan := r.s.Record.Plan
 	going := make([]bool, len(r.procs))
@@ -225,7 +224,7 @@ func (r *run) reachAndWarmUp(ctx context.Context) error {
 			return err
 		}
 		if r.steady() || time.Since(began) >= plan.Limit.Duration() {
-			break // not steady in time is kept: the summary flags it
+			break // a run that is not steady in time is kept: the summary flags it
 		}
 	}
 	if err := r.awaitMeters(ctx); err != nil {
@@ -235,10 +234,9 @@ func (r *run) reachAndWarmUp(ctx context.Context) error {
 	return nil
 }
 
-// awaitMeters waits until every counter has moved that stands between readings,
-// for no longer than a window lasts: from its last move before the window its
-// joules are known. One that takes longer gives no figure over the window
-// anyway.
+// awaitMeters waits, for at most the length of a window, until every counter that
+// stands still between readings has moved: its joules are known from its last move
+// before the window on. A slower counter gives no figure for the window anyway.
 func (r *run) awaitMeters(ctx context.Context) error {
 	limit := time.Now().Add(min(r.patience(), r.s.Record.Plan.Window.Duration()))
 	for r.sampler.still(r.s.paces) && time.Now().Before(limit) {
@@ -249,8 +247,9 @@ func (r *run) awaitMeters(ctx context.Context) error {
 	return nil
 }
 
-// patience is how long a window waits at most for what meters have to say: as
-// slow as they state to be, or were seen to be, if that is less than a window.
+// patience is the longest wait for meters at a window's edge. It follows from the
+// periods that they state and from those that were observed, the latter up to the
+// length of a window.
 func (r *run) patience() time.Duration {
 	slowest, pace := time.Duration(0), r.sampler.pace()
 	for _, m := range r.s.Meters {
@@ -262,8 +261,8 @@ func (r *run) patience() time.Duration {
 	return max(drainLimit+2*slowest, min(pace*3/2, r.s.Record.Plan.Window.Duration()))
 }
 
-// steady tests the newest stretch of each use that is not in the background,
-// as long as the planned warm-up.
+// steady tests the last stretch of each foreground use, of the length of the planned
+// warm-up.
 func (r *run) steady() bool {
 	for _, u := range r.rec.Uses {
 		if u.Role == results.Background {
@@ -281,14 +280,14 @@ func (r *run) steady() bool {
 	return true
 }
 
-// watchFor waits for d while every worker lives and every foreground use gets
-// on with its work.
+// watchFor waits for d. It returns an error if a worker dies or a foreground use makes
+// no progress.
 func (r *run) watchFor(ctx context.Context, d time.Duration) error {
 	end := time.NewTimer(d)
 	defer end.Stop()
 	look := time.NewTicker(stallLimit / looks)
 	defer look.Stop()
-	still, last := make([]int, len(r.procs)), make([]int64, len(r.procs)) // looks without news, and its time
+	still, last := make([]int, len(r.procs)), make([]int64, len(r.procs)) // looks without progress, and the time of the last count
 	died := make(chan *process, len(r.procs))
 	quit := make(chan struct{})
 	defer close(quit)
@@ -326,10 +325,9 @@ func (r *run) watchFor(ctx context.Context, d time.Duration) error {
 // drainLimit is how long a window waits for the sample that closes it.
 const drainLimit = 3 * time.Second
 
-// drain keeps sampling until every trace has a sample at or after the edge of
-// the window, which a starved background may not have: its last count comes
-// when it is stopped. A trace that gets none leaves its figure absent, not
-// wrong.
+// drain keeps sampling until every trace has a sample at or after the edge of the
+// window, or patience ends. A starved background may have none before it is stopped.
+// Without such a sample the figure of a trace is absent, not wrong.
 func (r *run) drain(ctx context.Context, edge results.Float) error {
 	for limit := time.Now().Add(r.patience()); r.sampler.behind(edge) && time.Now().Before(limit); {
 		if err := r.watchFor(ctx, r.s.Record.Plan.Interval.Duration()/4); err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// sampler collects the traces of one run: one goroutine a meter, one for the
-// host, and one for work counters and worker CPU times. It stores what it was given
-// and when; gaps stay gaps.
+// sampler collects the traces of one run: one goroutine per meter, one for the host,
+// and one for work counters and worker CPU times. It stores values with their times and
+// fills no gaps.
 type sampler struct {
 	clock    clock
 	began    results.Float
@@ -29,8 +29,8 @@ type sampler struct {
 	procs  []*process
 }
 
-// startSampler samples meters and, unless they are nil, the host and what the
-// heartbeat finds.
+// startSampler samples meters and, unless they are nil, the host and the heartbeat's
+// findings.
 func startSampler(ctx context.Context, c clock, interval time.Duration, meters []power.Meter, host *host, heart *Heartbeat) *sampler {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &sampler{clock: c, began: c.now(), heart: heart, interval: interval, cancel: cancel, index: map[results.TraceKey]*results.Trace{}}
@@ -45,8 +45,8 @@ func startSampler(ctx context.Context, c clock, interval time.Duration, meters [
 	return s
 }
 
-// every calls f now and on each tick, until ctx ends. Ticks that were missed
-// are not made up for: a sample is worth its own instant only.
+// every calls f now and on each tick, until ctx ends. Missed ticks are not made up for,
+// since a sample only holds for its own instant.
 func (s *sampler) every(ctx context.Context, interval time.Duration, f func()) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -90,14 +90,14 @@ func (s *sampler) sampleMeter(ctx context.Context, m power.Meter) {
 	})
 }
 
-// timing records how well the time of a reading is known, and what the
-// instrument's own clock said. All channels of one request share it.
+// timing records the uncertainty of a reading's time, and the offset of the
+// instrument's own clock. All channels of a request share them.
 func (s *sampler) timing(meter string, t results.Float, r power.Reading) {
 	if r.Slack > 0 {
 		s.trace(results.Trace{Key: results.TraceKey{Kind: results.TraceRoundTrip, Meter: meter}, Unit: results.Second, Kind: results.Gauge}).Add(t, micro(2*r.Slack.Seconds()), nil)
 	}
 	if !r.Clock.IsZero() {
-		off := r.Clock.Sub(r.At.Round(0)).Seconds() // wall clock against wall clock
+		off := r.Clock.Sub(r.At.Round(0)).Seconds() // compares wall clocks
 		s.trace(results.Trace{Key: results.TraceKey{Kind: results.TraceClockOffset, Meter: meter}, Unit: results.Second, Kind: results.Gauge}).Add(t, results.Float(math.Round(off*1e6)/1e6), nil)
 	}
 }
@@ -134,7 +134,7 @@ func (s *sampler) counter(key results.TraceKey, unit results.Unit, t results.Flo
 	s.trace(results.Trace{Key: key, Unit: unit, Kind: results.Counter}).Add(t, results.Float(v), err)
 }
 
-// trace returns the trace with the key of tr, a new one like tr if there is none.
+// trace returns the trace with the key of tr, and adds tr if there is none.
 func (s *sampler) trace(tr results.Trace) *results.Trace {
 	if s.index[tr.Key] == nil {
 		s.traces = append(s.traces, &tr)
@@ -143,7 +143,7 @@ func (s *sampler) trace(tr results.Trace) *results.Trace {
 	return s.index[tr.Key]
 }
 
-// watch adds a worker to what is sampled.
+// watch adds a worker to the sampled ones.
 func (s *sampler) watch(p *process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +163,7 @@ func (s *sampler) snapshot(key results.TraceKey) *results.Trace {
 	return &c
 }
 
-// aside reports whether a trace is not sampled to bracket windows.
+// aside reports whether a trace need not have samples at the edges of windows.
 func aside(k results.TraceKey) bool {
 	switch k.Kind {
 	case results.TraceClock, results.TraceThrottles, results.TraceRoundTrip, results.TraceClockOffset:
@@ -194,9 +194,8 @@ func (s *sampler) behind(t results.Float) bool {
 	return false
 }
 
-// still reports whether the counter of a meter was read and has not moved since
-// the run began, of the counters that stand between readings in this run or stood
-// in an earlier one.
+// still reports whether a meter's counter has not moved since the run began, of those
+// that stand still between readings in this run or did in an earlier one.
 func (s *sampler) still(paces map[results.TraceKey]time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,8 +211,8 @@ func (s *sampler) still(paces map[results.TraceKey]time.Duration) bool {
 	return false
 }
 
-// pace is the longest that a counter of a meter took from a move to the next in
-// this run, of those that stand between readings.
+// pace is the longest time between two moves of a meter's counter in this run, of the
+// counters that stand still between readings.
 func (s *sampler) pace() (longest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,7 +226,8 @@ func (s *sampler) pace() (longest time.Duration) {
 	return longest
 }
 
-// lastMove is when a counter had last moved, and whether it did at all.
+// lastMove returns the time of the sample at which a counter had last moved, and
+// whether it moved at all.
 func lastMove(tr *results.Trace) (at results.Float, moved bool) {
 	for i := len(tr.T) - 1; i > 0 && tr.Kind == results.Counter; i-- {
 		if tr.V[i] > tr.V[i-1] {
@@ -237,7 +237,7 @@ func lastMove(tr *results.Trace) (at results.Float, moved bool) {
 	return 0, false
 }
 
-// note records a value that was taken between windows rather than sampled.
+// note records a value that is taken once, and not sampled.
 func (s *sampler) note(key results.TraceKey, unit results.Unit, kind results.Kind, t results.Float, v float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,15 +20,15 @@ type Scenario struct {
 type Part struct {
 	Use    string
 	Role   results.Role
-	Model  string      // to train; "" for uses without models
-	Device device.Info // that it runs on
+	Model  string      // model to train; "" for uses without models
+	Device device.Info // on which it runs
 }
 
 // maxParts is the most parts of a scenario.
 const maxParts = 2
 
-// definitions are the scenarios before training is spread over its models: idle,
-// each use alone, and the mullet.
+// definitions returns the scenarios before training is split by model: idle, each use
+// alone, and the mullet (co-run: training in the foreground, mining in the background).
 func definitions(uses []string) []Scenario {
 	out := []Scenario{{Name: "idle"}}
 	for _, u := range uses {
@@ -38,11 +38,10 @@ func definitions(uses []string) []Scenario {
 }
 
 // Scenarios returns the scenarios of the given names, or all if there are no names:
-// idle, each use alone in the order of uses, and the mullet (training in front,
-// mining in the back). A name is a scenario, which runs on the first of the devices,
-// of which there must be one, or SCENARIO@DEVICE. Idle is always included, since
-// every net figure needs it. Training is one scenario for each model, such as
-// training-mlp; the mullet trains the first model.
+// idle, each use alone in the order of uses, and the mullet. A name is SCENARIO, which
+// runs on the first device, or SCENARIO@DEVICE. There must be at least one device. Idle
+// is always included, since every net figure needs it. Training is one scenario for
+// each model, such as training-mlp; the mullet trains the first model.
 func Scenarios(uses, names, models []string, devices []device.Info) ([]Scenario, error) {
 	if len(models) == 0 {
 		return nil, errors.New("no model to train")
@@ -95,7 +94,7 @@ func Scenarios(uses, names, models []string, devices []device.Info) ([]Scenario,
 	return out, nil
 }
 
-// on returns s on a device, with its training on model.
+// on returns s on a device, training the model.
 func (s Scenario) on(d device.Info, model, suffix string) Scenario {
 	s.Name += suffix
 	s.Parts = slices.Clone(s.Parts)

@@ -15,8 +15,8 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// setAffinity confines every thread of a process, and those that they will
-// start, to cpus. pid 0 is this process; no CPUs leave it as it is.
+// setAffinity confines every thread of a process, and all threads that they start
+// later, to cpus. pid 0 is this process. If cpus is empty it does nothing.
 func setAffinity(pid int, cpus []int) error {
 	if len(cpus) == 0 {
 		return nil
@@ -24,12 +24,12 @@ func setAffinity(pid int, cpus []int) error {
 	return eachThread(pid, func(tid int) error { return setThreadAffinity(tid, cpus) })
 }
 
-// setIdlePolicy makes every thread of a process, and those that they will
-// start, run only where others leave time: SCHED_IDLE, a weight of 3 against
-// the 1024 of nice 0. pid 0 is this process. Going there takes no privilege.
+// setIdlePolicy gives SCHED_IDLE to every thread of a process and to all threads that
+// they start later: they run in the time that others leave, with a weight of 3 against
+// 1024 for nice 0. pid 0 is this process. No privilege is needed.
 //
-// The weights hold within one scheduling group, see [schedulingWarning], and not
-// against a hardware sibling of the same core.
+// The weights apply within one scheduling group only (see [schedulingWarning]), and not
+// between hardware siblings of a core.
 func setIdlePolicy(pid int) error {
 	return eachThread(pid, func(tid int) error {
 		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}
@@ -40,11 +40,10 @@ func setIdlePolicy(pid int) error {
 	})
 }
 
-// eachThread calls f for every thread of a process, until a look at the list
-// finds none that has not been through it. Policy and affinity belong to a
-// thread and are inherited by those it starts: what appears later was started
-// by a thread that had been through f. A thread that ends meanwhile is passed
-// over.
+// eachThread calls f for every thread of a process, until the list of threads has no
+// new ones. Policy and affinity are per thread and inherited, so a thread that appears
+// later was started by one that f had already changed. A thread that ends meanwhile is
+// ignored.
 func eachThread(pid int, f func(tid int) error) error {
 	who := "self"
 	if pid != 0 {
@@ -83,7 +82,7 @@ func setThreadAffinity(tid int, cpus []int) error {
 	return nil
 }
 
-// affinity returns the CPUs that a thread may use, 0 being the calling one.
+// affinity returns the CPUs that a thread may use; tid 0 is the calling thread.
 func affinity(tid int) ([]int, error) {
 	set := unix.NewCPUSet(maxCPU + 1)
 	if err := unix.SchedGetaffinityDynamic(tid, set); err != nil {
@@ -98,9 +97,9 @@ func affinity(tid int) ([]int, error) {
 	return cpus, nil
 }
 
-// schedulingGroup names the group inside which the weight of a process counts:
-// its control group, if it has a CPU controller; else its autogroup, one a
-// session, if the kernel makes them; else the root "/".
+// schedulingGroup names the group within which the weight of a process applies: its
+// control group, if that has a CPU controller; else its autogroup, one per session, if
+// the kernel makes them; else the root "/".
 func (r Roots) schedulingGroup(pid int) string {
 	who := strconv.Itoa(pid)
 	for _, g := range r.cgroups(who).all {
@@ -108,8 +107,7 @@ func (r Roots) schedulingGroup(pid int) string {
 		case !g.v2 && strings.Contains(g.has, ",cpu,") && g.path != "/":
 			return g.path
 		case g.v2:
-			// Only groups that have the controller have the file, and the
-			// root never has.
+			// Only groups with the controller have the file; the root never has it.
 			at := g.path
 			for _, dir := range g.dirs {
 				if _, err := os.Stat(filepath.Join(dir, "cpu.weight")); err == nil {

@@ -1,8 +1,7 @@
-// Package harness is about time: it starts each use in a worker process of
-// its own, takes every run through its phases, samples work counters, meters
-// and the host on one monotonic clock, and hands over a record. It knows
-// workloads and meters by their interfaces only, and computes nothing from
-// what it sampled.
+// Package harness carries out measuring sessions: it starts each use in its own worker
+// process, takes every run through its phases, samples work counters, meters and the
+// host on one monotonic clock, and produces a record. It knows workloads and meters by
+// their interfaces only, and derives no figures from the samples.
 package harness
 
 import (
@@ -21,32 +20,32 @@ import (
 
 // Session is one measuring session on this node.
 type Session struct {
-	// Record is what is known before the first run: tool, node, plan,
-	// kernels, which meters were probed. Run adds the rest.
+	// Record holds the facts known before the first run: tool, node, plan, kernels and
+	// meter probes. Run adds the rest.
 	Record    *results.Record
 	Scenarios []Scenario
 	Meters    []power.Meter
-	Devices   []device.Config // that are measured; every part's is among them
+	Devices   []device.Config // measured devices; every part's device is among them
 	Roots     Roots
-	// Neighbours knows who else measures on this node; nil if nobody is asked.
+	// Neighbours detects other runs on this node; nil for no detection.
 	Neighbours *Neighbours
 	// Config returns the configuration of a part; its device is the part's and
 	// its seed is set by the session.
 	Config func(Part) bench.Config
-	// Worker returns a command that ends up in [Worker].
+	// Worker returns a command that calls [Worker].
 	Worker func() *exec.Cmd
-	// Save keeps the record; it is called after every run.
+	// Save saves the record; it is called after every run.
 	Save func(*results.Record) error
-	// Progress is told where the session is; it must return at once.
+	// Progress is called with the state of the session; it must return at once.
 	Progress func(Progress)
 
-	// Counters of meters that were read more often than they move, by trace,
-	// and the longest that one took from a move to the next; 0 if it never did.
+	// Meters' counters that are read more often than they move, by trace, with the
+	// longest time between two moves; 0 if a counter never moved twice.
 	paces map[results.TraceKey]time.Duration
 	heart *Heartbeat
 }
 
-// Progress says what a session is doing.
+// Progress is the state of a session.
 type Progress struct {
 	Run, Runs int // 0-based, planned
 	Round     int // 1-based
@@ -56,8 +55,8 @@ type Progress struct {
 	Left      time.Duration // estimated, of the whole session
 }
 
-// ErrSave is wrapped by the error of a session that ended because its record
-// could no longer be kept.
+// ErrSave is wrapped by the error of a session that ended because its record could not
+// be saved.
 var ErrSave = errors.New("the record could not be saved")
 
 // Run measures every scenario in every round, in alternating order, and
@@ -119,7 +118,7 @@ func (s *Session) Run(ctx context.Context) error {
 		if i == len(order)-1 {
 			rec.State = results.Complete
 		}
-		stopped := ctx.Err() != nil // asked once: what was saved and what is done next must agree
+		stopped := ctx.Err() != nil // read once, so that the saved state and the next step agree
 		if stopped {
 			rec.State = results.Interrupted
 		}
@@ -137,7 +136,7 @@ func (s *Session) Run(ctx context.Context) error {
 	return nil
 }
 
-// learn notes which counters stand between readings, and for how long.
+// learn notes which counters stand still between readings, and for how long.
 func (s *Session) learn(traces []results.Trace) {
 	if s.paces == nil {
 		s.paces = map[results.TraceKey]time.Duration{}
@@ -151,8 +150,8 @@ func (s *Session) learn(traces []results.Trace) {
 	}
 }
 
-// paceOf is the longest time from a move of a counter to its next, and whether
-// it stood between readings.
+// paceOf returns the longest time between two moves of a counter, and whether it stood
+// still between readings.
 func paceOf(tr *results.Trace) (pace time.Duration, stands bool) {
 	last := results.Absent()
 	for k := 1; k < len(tr.T); k++ {
@@ -171,19 +170,19 @@ func paceOf(tr *results.Trace) (pace time.Duration, stands bool) {
 	return pace, stands
 }
 
-// on returns what a part gets of its device.
+// on returns the configuration of a part's device.
 func (s *Session) on(p Part) device.Config {
 	return s.Devices[slices.IndexFunc(s.Devices, func(d device.Config) bool { return d.ID == p.Device.ID })]
 }
 
-// warn adds a warning to the record, unless it is there.
+// warn adds a warning to the record, unless the record has it.
 func (s *Session) warn(w results.Warning) {
 	if !slices.Contains(s.Record.Warnings, w) {
 		s.Record.Warnings = append(s.Record.Warnings, w)
 	}
 }
 
-// Describe returns what a record says of meters.
+// Describe returns the description of meters for a record.
 func Describe(meters []power.Meter) []results.Meter {
 	out := []results.Meter{}
 	for _, m := range meters {
@@ -197,7 +196,8 @@ func Describe(meters []power.Meter) []results.Meter {
 	return out
 }
 
-// estimate is the expected duration of a run: as long as the last of its kind.
+// estimate is the expected duration of a run: that of the last run of the scenario, or
+// else the sum of its phases.
 func (s *Session) estimate(sc Scenario, took map[string]time.Duration) time.Duration {
 	if d, ok := took[sc.Name]; ok {
 		return d
@@ -220,7 +220,7 @@ func (c clock) now() results.Float                 { return c.of(time.Now()) }
 func (c clock) of(t time.Time) results.Float       { return micro(t.Sub(c.t0).Seconds()) }
 func (c clock) ofMonotonic(ns int64) results.Float { return micro(float64(ns-c.origin) / 1e9) }
 
-// micro rounds seconds to microseconds, which no source here resolves.
+// micro rounds seconds to microseconds, which is finer than any source here.
 func micro(s float64) results.Float {
 	return results.Float(float64(int64(s*1e6+0.5)) / 1e6)
 }

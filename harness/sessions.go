@@ -14,17 +14,18 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Sessions measures this node in one session after another: as many as the plan
-// asks for at each setting of the sweep, one record a session.
+// Sessions measures this node in one session after another: the planned number at each
+// setting of the sweep, one record per session.
 type Sessions struct {
-	// Session is what all sessions have in common. The record of each is a copy
-	// of its record, with an identifier, a number, a seed and a setting.
+	// Session is the template of all sessions. The record of each is a copy of its
+	// record, with an identifier, a number, a seed and a setting.
 	Session Session
 	On      []device.Info // the devices that are measured
 	Sweep   *Sweep
-	// Describe describes the node anew: a setting may show in it.
+	// Describe describes the node again, because a setting may change the description.
 	Describe func() (results.Node, error)
-	// Applying is called before a setting is applied, and applied after it was.
+	// Applying is called before a setting is applied, and the function that it returns
+	// afterwards.
 	Applying func(results.Setting) (applied func())
 	// Create opens the file of a record and returns what saves the record there.
 	Create func(*results.Record) (save func(*results.Record) error, err error)
@@ -54,9 +55,9 @@ func (s *Sessions) Refused(openDevice func(device.Config) (device.Device, error)
 	return nil
 }
 
-// All measures and yields each session's record, with the error that ended the
-// session, if any. The record is nil if the session did not begin. Whoever ranges
-// over it decides whether another session follows.
+// All measures and yields each session's record, with the error that ended the session,
+// if any. The record is nil if the session did not begin. The caller ends the sessions
+// by leaving the loop.
 func (s *Sessions) All(ctx context.Context) iter.Seq2[*results.Record, error] {
 	return func(yield func(*results.Record, error) bool) {
 		plan, node := s.Session.Record.Plan, s.Session.Record.Node
@@ -94,14 +95,14 @@ func (s *Sessions) measure(ctx context.Context, plan results.Plan, node *results
 	if one.Save, err = s.Create(&record); err != nil {
 		return nil, err
 	}
-	// While it watches, this process wakes ten times a second for microseconds:
-	// more than one processor only adds threads that spin at each wake.
+	// While it watches, this process wakes ten times per second for some microseconds;
+	// more than one processor would only add threads that spin at each wake.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	return &record, one.Run(ctx)
 }
 
-// Place gives the uses of a CPU one thread on each of the first logical CPUs that
-// this process may use, where the node knows them.
+// Place returns the configuration of the devices. On a CPU each thread gets one of the
+// first logical CPUs that this process may use, if the node lists them.
 func Place(on []device.Info, node results.Node, threads int) ([]device.Config, error) {
 	cpus := node.Settings.CPUs
 	if len(cpus) > 0 && len(cpus) < threads {

@@ -10,13 +10,13 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// strain is where the kernel says what it keeps from the session: quotas of the
-// control groups that it sits in, and waits for memory. What a kernel does not
-// say has no file here.
+// strain lists the files in which the kernel accounts for CPU time and memory that the
+// session had to wait for: the quotas of its control groups, and memory pressure. A
+// file that the kernel does not have is left out.
 type strain struct {
 	r           Roots
-	quotas      []string // cpu.stat of each group that may have a quota
-	host, group string   // pressure of memory; "" if there is none
+	quotas      []string // cpu.stat of each control group that may have a quota
+	host, group string   // files of memory pressure; "" if there is none
 }
 
 // strain finds the files.
@@ -40,20 +40,20 @@ func (r Roots) strain() strain {
 	return out
 }
 
-// held is the CPU time in s for which quotas have held threads back.
+// held is the CPU time, in s, for which quotas have held threads back.
 func (x *strain) held() (s float64, err error) {
 	for _, file := range x.quotas {
 		v, ok := parseHeld(x.r.text(file))
 		if !ok {
-			return 0, fmt.Errorf("harness: read %s: it says nothing of a quota: was the control group removed?", file)
+			return 0, fmt.Errorf("harness: read %s: it has no quota: was the control group removed?", file)
 		}
 		s += v
 	}
 	return s, nil
 }
 
-// waits are the seconds for which some task, and all of them, have waited for
-// memory.
+// waits returns the times, in s, for which some task and for which all tasks have
+// waited for memory.
 func (x *strain) waits(file string) (some, full float64, err error) {
 	if file == "" {
 		return 0, 0, errors.New("harness: no pressure of memory")
@@ -65,10 +65,10 @@ func (x *strain) waits(file string) (some, full float64, err error) {
 	return some, full, nil
 }
 
-// sampleStrain reads all of it.
+// sampleStrain samples all of strain.
 func (s *sampler) sampleStrain(x *strain) {
 	level := func(key results.TraceKey, t results.Float, v float64, err error) {
-		s.mu.Lock() // not while a file is read
+		s.mu.Lock() // not held while a file is read
 		defer s.mu.Unlock()
 		s.trace(results.Trace{Key: key, Unit: results.Second, Kind: results.Counter}).AddLevel(t, results.Float(v), err)
 	}

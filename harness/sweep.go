@@ -18,9 +18,9 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Sweep measures at one setting after another. Only the operator's command knows
-// what a setting is, such as a power limit, and how to apply it. A nil Sweep has
-// one session and applies nothing.
+// Sweep measures at one setting after another. What a setting is, such as a power
+// limit, and how to apply it is left to the operator's command. A nil Sweep has one
+// setting, which is not applied.
 type Sweep struct {
 	Settings []results.Setting
 	// Command applies a setting. {} in its words is replaced by the value and
@@ -29,13 +29,13 @@ type Sweep struct {
 	Redact  func(string) string // removes secrets from what the command printed; nil leaves it as it is
 
 	mu      sync.Mutex
-	applied map[string]string // the value last applied, by worker
+	applied map[string]string // the last applied value, by worker
 }
 
-const applyLimit = 10 * time.Minute // a miner that restarts takes some
+const applyLimit = 10 * time.Minute // a miner may have to restart
 
-// Sessions yields n sessions at each setting. Every second pass runs backwards, so
-// that drift favours no setting. The setting is nil where there is none to apply.
+// Sessions yields n sessions at each setting. Every second pass runs backwards, so that
+// drift favours no setting. The setting is nil if there is nothing to apply.
 func (s *Sweep) Sessions(n int) iter.Seq2[int, *results.Setting] {
 	return func(yield func(int, *results.Setting) bool) {
 		all := []*results.Setting{nil}
@@ -56,12 +56,12 @@ func (s *Sweep) Sessions(n int) iter.Seq2[int, *results.Setting] {
 	}
 }
 
-// safeName matches names that no command takes for an option or a path, and in
-// which a shell finds nothing to obey: --apply commands hand names to ssh.
+// safeName matches names that no command takes for an option or a path and that contain
+// no shell syntax: --apply commands may pass names to ssh.
 var safeName = regexp.MustCompile(`^[\pL\pN_][\pL\pN\pM_.@+:,=%-]*$`)
 
-// Apply applies a setting to a worker, or to this node if worker is empty. A nil
-// setting needs nothing applied.
+// Apply applies a setting to a worker, or to this node if worker is empty. For a nil
+// setting it does nothing.
 func (s *Sweep) Apply(ctx context.Context, to *results.Setting, worker string) error {
 	if to == nil {
 		return nil
@@ -102,7 +102,7 @@ func (s *Sweep) Apply(ctx context.Context, to *results.Setting, worker string) e
 	return fmt.Errorf("--apply: setting %s was not applied: %w", to.Value, err)
 }
 
-// Applied yields the setting that remains in force on each worker, by its name.
+// Applied yields each worker's name with the setting that remains in force on it.
 func (s *Sweep) Applied() iter.Seq2[string, string] {
 	return func(yield func(worker, value string) bool) {
 		if s == nil {

@@ -8,14 +8,14 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Conditions are what bears on the figures of a machine beside what its
-// [results.Node] holds.
+// Conditions are facts that affect a machine's figures, in addition to its
+// [results.Node].
 type Conditions struct {
 	RatedPower results.Float // W, thermal design power over all packages; absent if unknown
 	ClockShare results.Float // highest clock allowed ÷ highest possible, of the most limited CPU; absent if unknown
 	Hybrid     bool          // cores of different designs or speeds
 	OnBattery  bool
-	OwnLoad    float64 // that this process adds to the 1-minute load average, at most
+	OwnLoad    float64 // upper bound of this process's part of the 1-minute load average
 }
 
 // ReadConditions reads them from the trees at roots; see [Fingerprint].
@@ -24,7 +24,7 @@ func ReadConditions(roots Roots) Conditions {
 	_, rated := r.powerCap()
 	c := Conditions{RatedPower: rated, ClockShare: r.clockShare(), Hybrid: r.hybrid(), OnBattery: r.onBattery()}
 	if own, err := selfCPU(); err == nil && r == here {
-		c.OwnLoad = own.Minutes() // a second on a CPU adds a sixtieth, and decays
+		c.OwnLoad = own.Minutes() // a CPU-second adds a sixtieth, which decays
 	}
 	return c
 }
@@ -71,9 +71,9 @@ func (r Roots) onBattery() bool {
 	return false
 }
 
-// Warnings says what about a machine changes its figures or their meaning, in a
-// fixed order and each with a stable code and its remedy. A bare-metal machine
-// that is idle, unlimited and at a fixed clock raises none.
+// Warnings lists the properties of a machine that change its figures or their meaning,
+// in a fixed order, each with a stable code and a remedy. A bare-metal machine that is
+// idle, unlimited and at a fixed clock has none.
 func Warnings(n results.Node, c Conditions) []results.Warning {
 	var out []results.Warning
 	for _, d := range warnings {
@@ -87,7 +87,7 @@ func Warnings(n results.Node, c Conditions) []results.Warning {
 // Thresholds of the warnings.
 const (
 	busyShare  = 0.10    // load average per CPU
-	leastBusy  = 0.5     // load average: daemons keep that of an idle machine at a few tenths, however many CPUs it has
+	leastBusy  = 0.5     // load average: daemons keep an idle machine at a few tenths, however many CPUs it has
 	tolerance  = 0.01    // of limits read from different registers
 	leastBytes = 1 << 30 // fits every workload at its default size
 )
@@ -197,7 +197,7 @@ func when(holds bool, format string, args ...any) string {
 	return fmt.Sprintf(format, args...)
 }
 
-// usable is how many CPUs the session may run on, quota aside.
+// usable is the number of CPUs on which the session may run, apart from quotas.
 func usable(n *results.Node) int {
 	if len(n.Settings.CPUs) > 0 {
 		return len(n.Settings.CPUs)

@@ -19,19 +19,19 @@ import (
 // Files that a worker inherits beside the standard ones.
 const (
 	counterFD = 3 // the shared page
-	answersFD = 4 // its messages, a JSON object a line: standard output stays free for stray prints
+	answersFD = 4 // its messages, a JSON object per line; standard output is left to stray prints
 )
 
-// order is a command to a worker, one JSON object a line on its standard input.
-// The first is an open. The worker exits when the input ends.
+// order is a command to a worker, one JSON object per line on its standard input. The
+// first is open. The worker exits when the input ends.
 type order struct {
 	Do     string         `json:"do"` // open, demote, reach, run, stop
 	Use    string         `json:"use,omitempty"`
 	Device *device.Config `json:"device,omitempty"`
-	Config *bench.Config  `json:"config,omitempty"` // but for the device, which the worker opens
+	Config *bench.Config  `json:"config,omitempty"` // without the device, which the worker opens
 }
 
-// answer is a worker's reply once an order is carried out.
+// answer is a worker's reply after it has carried out an order.
 type answer struct {
 	Did    string          `json:"did"`
 	Info   *bench.Info     `json:"info,omitempty"`
@@ -43,8 +43,8 @@ type answer struct {
 // Worker is the main function of a worker process: it carries out orders from
 // standard input on one workload, until the input ends.
 func Worker(ctx context.Context, openDevice func(device.Config) (device.Device, error), open func(use string, cfg bench.Config) (bench.Workload, error)) error {
-	// The terminal sends its interrupt to the whole group; only the harness
-	// decides when a worker ends.
+	// Signals may reach the worker as well as the harness; only the harness decides
+	// when a worker ends.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	page, err := mapCell(os.NewFile(counterFD, "counter"))
 	if err != nil {
@@ -60,7 +60,7 @@ func Worker(ctx context.Context, openDevice func(device.Config) (device.Device, 
 	defer cancel()
 	orders := make(chan order)
 	go func() {
-		defer cancel() // the harness is gone, or done with us
+		defer cancel() // the harness has ended, or needs this worker no longer
 		in := json.NewDecoder(bufio.NewReader(os.Stdin))
 		for {
 			var o order
@@ -81,7 +81,7 @@ func Worker(ctx context.Context, openDevice func(device.Config) (device.Device, 
 		case o = <-orders:
 		case err := <-w.running:
 			w.stop = nil
-			return err // unasked: the harness sees the process end, and what it said
+			return err // not in answer to an order: the harness sees the process end, with its output
 		case <-ctx.Done():
 			return nil
 		}
@@ -104,7 +104,7 @@ type worker struct {
 	done       *bench.Counter
 	load       bench.Workload
 	stop       context.CancelFunc
-	running    chan error // the end of Run; nil while it does not run
+	running    chan error // result of Run; nil while it does not run
 }
 
 func (w *worker) carryOut(ctx context.Context, o order, a *answer) (err error) {
@@ -132,7 +132,7 @@ func (w *worker) carryOut(ctx context.Context, o order, a *answer) (err error) {
 		if !ok {
 			return nil
 		}
-		w.done.Add(0) // so that the harness knows where work began
+		w.done.Add(0) // so that the harness knows when work began
 		target, err := t.Reach(ctx, w.done)
 		a.Target = &target
 		return err
@@ -167,11 +167,11 @@ func (w *worker) close() {
 		<-w.running
 	}
 	if w.load != nil {
-		_ = w.load.Close() // the process ends here: nothing is left to do about it
+		_ = w.load.Close() // the process ends here, so the error does not matter
 	}
 }
 
-// readAnswers passes on the answers of a worker until it exits.
+// readAnswers sends a worker's answers to a channel until the worker exits.
 func readAnswers(r io.Reader, to chan<- answer) error {
 	defer close(to)
 	in := bufio.NewScanner(r)
