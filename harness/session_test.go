@@ -221,7 +221,7 @@ func TestSessionMeasures(t *testing.T) {
 			seeds[u.Seed] = true
 			require.Equal(t, u.Use == "training", u.Target != nil)
 			rate := r.Trace(u.Key(results.TraceWork)).Over(float64(measured(t, r).From), float64(measured(t, r).To))
-			require.Greater(t, rate, results.Float(10))
+			require.Positive(t, rate)
 		}
 		joules := r.Trace(results.MeterKey("ramp", "total")).Over(float64(measured(t, r).From), float64(measured(t, r).To))
 		require.InEpsilon(t, 100*float64(measured(t, r).To-measured(t, r).From), float64(joules), 1e-4, "one clock for work, watts and phases")

@@ -390,9 +390,11 @@ func closeMeters(meters []power.Meter, stderr io.Writer) {
 	}
 }
 
-// interrupted gives an error that came of a signal its exit code.
+// interrupted gives an error that came of a signal its exit code. A meter that is
+// being opened, or a command of one, may end before it knows of the signal, with
+// an error of its own.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if ctx.Err() != nil && err != nil {
 		return exit{exitInterrupted, errors.New("interrupted before the first run: nothing was measured")}
 	}
 	return err
