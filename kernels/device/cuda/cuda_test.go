@@ -93,6 +93,8 @@ func TestKernels(t *testing.T) {
 	}
 }
 
+func TestScan(t *testing.T) { require.NoError(t, devicetest.Scan(open(t, 0))) }
+
 // launch starts scan with arguments of which some may be wrong.
 func launch(p device.Processor, in, found device.Buffer, each uint32) error {
 	k, err := p.Kernel(sha256d.Program, "scan")

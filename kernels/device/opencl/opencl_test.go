@@ -69,6 +69,15 @@ func TestKernels(t *testing.T) {
 	}
 }
 
+func TestScan(t *testing.T) {
+	for _, d := range devices(t) {
+		p, err := opencl.Open(d.ID)
+		require.NoError(t, err)
+		require.NoError(t, devicetest.Scan(p))
+		require.NoError(t, p.Close())
+	}
+}
+
 // Errors have the driver's name for them, and what was being done.
 func TestErrors(t *testing.T) {
 	p, err := opencl.Open(devices(t)[0].ID)
