@@ -44,24 +44,23 @@ type Targeter interface {
 	Reach(ctx context.Context, done *Counter) (results.Target, error)
 }
 
-// ShareWorkload is a workload that is done elsewhere, by a device that hands in shares
-// of it. Check, Counters and Gaps may be called while Run runs.
+// ShareWorkload is a workload that a separate device carries out and proves by shares.
+// Check, Counters and Gaps may be called while Run runs.
 type ShareWorkload interface {
 	Workload
-	// Shares says what a share stands for; it is constant after Prepare.
+	// Shares describes the shares and the work that one stands for; it is constant
+	// after Prepare.
 	Shares() results.Shares
-	// Counters returns the present values of counters that belong beside the count,
-	// always the same ones in the same order; what is counted in both changes
-	// in both at once.
+	// Counters returns the present values of counters besides the count, always the
+	// same ones in the same order. An event that is in both changes both at once.
 	Counters() []CounterValue
-	// Begin waits, while Run runs, for the first share that did not wait
-	// somewhere, and says how things stood just after it. A window that begins
-	// there holds those shares that come later: their number at an even rate
-	// is Poisson's, as it is from any instant that does not depend on what
-	// comes after it.
+	// Begin waits, while Run runs, for the first share that was not delayed, and
+	// returns the state just after it. A window that begins there contains the shares
+	// that come later. At a constant rate their number is Poisson distributed, as from
+	// any instant that does not depend on later shares.
 	Begin(ctx context.Context) (Start, error)
-	// Gaps lists when it is not known, of the present run since it began, what
-	// the device did.
+	// Gaps lists the intervals of the present run in which the device's work is
+	// unknown.
 	Gaps() []Gap
 }
 
@@ -72,18 +71,18 @@ type Start struct {
 	Counters []CounterValue
 }
 
-// Gap is a time in which no share came although the device may have worked. A
-// window that lies in it, or that it reaches into, is not known.
+// Gap is an interval without shares although the device may have worked. The work of a
+// window that overlaps it is unknown.
 type Gap struct {
 	From, To time.Time
-	Late     bool // its shares came at its end: a window that holds all of it is known
+	Late     bool // its shares came at its end: the work of a window that contains all of it is known
 	Why      string
 }
 
 // CounterValue is the value of a counter.
 type CounterValue struct {
 	Kind  results.TraceKind // of its trace
-	Class string            // of shares: see [results.TraceShares]
+	Class string            // class of shares: see [results.TraceShares]
 	Unit  results.Unit
 	Value float64
 }
@@ -111,6 +110,6 @@ type Config struct {
 	Params map[string]string // the workload's own options; an unknown key is an error
 }
 
-// ErrUsage is wrapped by errors about a configuration that cannot be: unknown
-// workload, implementation, option or value.
+// ErrUsage is wrapped by errors about an invalid configuration: an unknown workload,
+// implementation, option or value.
 var ErrUsage = errors.New("cannot be configured so")

@@ -1,6 +1,6 @@
-// Package stratumtest is a miner for tests: a client of Stratum V1 that mines by
-// our kernels. It is written from the protocol, and shares nothing with the
-// pool that it tests but the form of a header.
+// Package stratumtest is a miner for tests: a Stratum V1 client that mines with this
+// module's kernels. It is written from the protocol and shares only the layout of a
+// header with the pool that it tests.
 package stratumtest
 
 import (
@@ -24,8 +24,8 @@ import (
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
-// Miner is one connection to a pool. Its methods are called by one goroutine;
-// whatever is against the protocol fails the test.
+// Miner is one connection to a pool. Its methods are called by one goroutine; a
+// violation of the protocol fails the test.
 type Miner struct {
 	T    testing.TB
 	Name string // of its worker
@@ -35,16 +35,16 @@ type Miner struct {
 	Size       int    // of the extranonce2, in bytes
 	Mask       uint32 // of the bits of a version that it may roll
 	Told       float64
-	Difficulty float64 // that was told before the newest job
+	Difficulty float64 // as set before the newest job
 	Job        *Work   // the newest; nil before the first
-	Clean      int     // jobs that took the place of all before
+	Clean      int     // clean jobs, which replaced all before
 
 	conn net.Conn
 	in   *bufio.Scanner
 	id   int
 }
 
-// Work is what mining.notify says.
+// Work is the content of mining.notify.
 type Work struct {
 	ID                   string
 	Prev                 [32]byte // as it is hashed
@@ -61,7 +61,7 @@ type Share struct {
 	NTime  uint32
 	Nonce  uint32
 	Bits   uint32 // of the version
-	Rolled bool   // whether Bits are handed in
+	Rolled bool   // whether Bits are submitted
 	Header sha256d.Header
 }
 
@@ -117,13 +117,13 @@ func unhexed(t testing.TB, s string) []byte {
 func (m *Miner) Send(method, params string) int {
 	m.id++
 	_, err := fmt.Fprintf(m.conn, `{"id":%d,"method":%q,"params":%s}`+"\n", m.id, method, params)
-	if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) { // that the pool has hung up is for Read to say
+	if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) { // Read reports that the pool has hung up
 		require.NoError(m.T, err)
 	}
 	return m.id
 }
 
-// ask sends a request and reads up to its answer, which is no error.
+// ask sends a request and reads up to its answer, which must not be an error.
 func (m *Miner) ask(method, params string, result any) {
 	id := m.Send(method, params)
 	for {
@@ -137,7 +137,7 @@ func (m *Miner) ask(method, params string, result any) {
 	}
 }
 
-// Read takes the next line, and acts on it if nobody asked for it.
+// Read reads the next line, and acts on it if it is not an answer.
 func (m *Miner) Read() (msg Message, err error) {
 	if !m.in.Scan() {
 		return msg, fmt.Errorf("the pool hung up: %v", m.in.Err())
@@ -147,7 +147,7 @@ func (m *Miner) Read() (msg Message, err error) {
 	return msg, nil
 }
 
-// Take acts on what a pool says unasked.
+// Take acts on a message that is not an answer.
 func (m *Miner) Take(msg Message) {
 	switch msg.Method {
 	case "mining.set_difficulty":
@@ -198,7 +198,7 @@ func notified(t testing.TB, params json.RawMessage) *Work {
 	return w
 }
 
-// header is that of one extranonce, time and version, with nonce zero.
+// header returns the header for an extranonce, time and version, with nonce 0.
 func (m *Miner) header(w *Work, theirs []byte, ntime, bits uint32) sha256d.Header {
 	sum := func(b []byte) []byte {
 		once := sha256.Sum256(b)
@@ -230,7 +230,7 @@ func (m *Miner) Mine(n int, extranonce uint64, ntime, bits uint32) (out []Share)
 		h := m.header(m.Job, theirs, ntime, bits)
 		var job sha256d.Job
 		job.Set(&h, &target)
-		// No further than it takes: the rest of the range is not needed.
+		// No further than needed for n shares.
 		for first, chunk := uint64(0), uint64(1<<12); first < 1<<32 && len(out) < n; first += chunk {
 			for _, nonce := range row.Impl(nil, &job, uint32(first), chunk) {
 				if len(out) < n {
@@ -259,12 +259,12 @@ func (m *Miner) Params(s Share) string {
 	return fmt.Sprintf(`[%s,%q,"%x","%08x","%08x"%s]`, quoted(m.Name), s.Job, s.Theirs, s.NTime, s.Nonce, bits)
 }
 
-// Submit hands a share in and returns the code of the answer: empty if it was
+// Submit submits a share and returns the error code of the answer: empty if it was
 // accepted.
 func (m *Miner) Submit(s Share) string { return m.Answer(m.Send("mining.submit", m.Params(s))) }
 
-// Answer waits for that to a request and returns the code of its error: empty
-// if it is true.
+// Answer waits for the answer to a request and returns its error code: empty if the
+// result is true.
 func (m *Miner) Answer(id int) string {
 	for {
 		msg, err := m.Read()
@@ -279,9 +279,8 @@ func (m *Miner) Answer(id int) string {
 	}
 }
 
-// Keep has the miner hand in a share after the other, whatever becomes of
-// them, until the returned function is called or the pool hangs up. pause is
-// called after each and may be nil.
+// Keep submits one share after the other, whatever the answers, until the returned
+// function is called or the pool hangs up. pause is called after each and may be nil.
 func (m *Miner) Keep(pause func()) (stop func()) {
 	var over atomic.Bool
 	var wait sync.WaitGroup

@@ -1,6 +1,5 @@
-// Package all is the explicit list of meters: it turns what the user asked
-// for into open instruments. A new instrument is a folder beside it and a line
-// in kinds.
+// Package all is the explicit list of meters: it opens the instruments that the user's
+// specs name. A new instrument is a folder beside it and a line in kinds.
 package all
 
 import (
@@ -41,15 +40,15 @@ type Roots struct {
 // States of a [results.MeterProbe].
 const (
 	Used    = "used"
-	Found   = "found"   // there, and not used
+	Found   = "found"   // present but not used
 	Absent  = "absent"  // not on this machine
-	Refused = "refused" // there, and could not be read
+	Refused = "refused" // present but not readable
 )
 
 // kind is one kind of meter.
 type kind struct {
 	name    string
-	target  string // form of what follows the colon; empty if nothing may
+	target  string // form of the text after the colon; empty if there is none
 	options []endpoint.Option
 	auto    bool // whether auto looks for it, in the order of the list
 	beside  bool // whether auto uses it beside the first that has a total
@@ -103,7 +102,7 @@ type Kind struct {
 	Options []endpoint.Option
 }
 
-// Kinds lists what can be asked for by name.
+// Kinds lists the kinds that a spec can name.
 func Kinds() []Kind {
 	out := make([]Kind, len(kinds))
 	for i, k := range kinds {
@@ -115,14 +114,14 @@ func Kinds() []Kind {
 	return out
 }
 
-// Open opens the meters that the specs name; no spec at all is auto. A meter
-// asked for by name that is not there is an error. auto never is: it takes the
-// first meter with a total that is alive, in the order rapl, hwmon, model, and
-// nvml beside it, which is in no total. probes lists every kind with where it was
-// looked for and what was found, or why it was refused and the remedy.
+// Open opens the meters that the specs name; without a spec it uses auto. A named meter
+// that is absent is an error; auto is never an error. It uses the first meter with a
+// working total, in the order rapl, hwmon, model, and in addition nvml, which is in no
+// total. probes lists every kind with the place where it was looked for and the
+// outcome: what was found, or why it was refused, with the remedy.
 //
-// A spec of several joined by " + " is one meter: the feeds of a node with two
-// supplies, whose watts add up.
+// Several specs joined by " + " are one meter that adds up its parts, such as the feeds
+// of a node with two supplies.
 func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Meter, probes []results.MeterProbe, err error) {
 	roots.Sys, roots.Proc = cmp.Or(roots.Sys, "/sys"), cmp.Or(roots.Proc, "/proc")
 	if len(specs) == 0 {
@@ -181,8 +180,8 @@ type part struct {
 	spec power.Spec
 }
 
-// another is where the next of several joined specs begins: a query may add
-// things up too.
+// another matches the beginning of the next joined spec. It has to name a kind, because
+// a query may contain " + " too.
 var another = sync.OnceValue(func() *regexp.Regexp {
 	var names []string
 	for _, k := range kinds {
@@ -242,7 +241,7 @@ func parse(specs []string) (out []choice, err error) {
 	return out, nil
 }
 
-// texts is what makes two choices the same.
+// texts identifies a choice: equal texts are the same choice.
 func texts(c choice) (out []string) {
 	for _, p := range c.parts {
 		out = append(out, p.kind.name, p.spec.Target)
@@ -277,7 +276,7 @@ func (c choice) open(ctx context.Context, roots Roots) (power.Meter, error) {
 	return sum(opened)
 }
 
-// unique gives a meter a name that no other has: the record knows traces by it.
+// unique gives a meter a unique name, because the record identifies traces by it.
 func unique(m power.Meter, names map[string]bool) power.Meter {
 	name := m.Info().Name
 	for i := 2; names[name]; i++ {
@@ -302,8 +301,8 @@ func (r renamed) Info() power.Info {
 	return info
 }
 
-// search looks for every kind that auto may use and keeps the first that has
-// a total, and those that stand beside it.
+// search looks for every kind that auto may use. It keeps the first that has a total,
+// and those that are used in addition.
 func search(ctx context.Context, roots Roots) (used []power.Meter, probes []results.MeterProbe) {
 	var head power.Meter
 	for _, k := range kinds {

@@ -12,8 +12,8 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// summed is several instruments that see disjoint feeds of one node: their
-// channels are those of one meter, and those with the same total add up.
+// summed joins instruments on disjoint feeds of one node to one meter: it has all their
+// channels, and those with the same total add up.
 type summed struct {
 	info  power.Info
 	parts []power.Meter
@@ -29,7 +29,7 @@ func sum(parts []power.Meter) (power.Meter, error) {
 		s.info.Period = max(s.info.Period, info.Period)
 		for _, c := range info.Channels {
 			c.Name = fmt.Sprintf("%d-%s-%s", i+1, info.Name, c.Name)
-			if c.Place != "" { // the same outlet of another plug is another place
+			if c.Place != "" { // the same outlet number on another plug is another place
 				c.Place = fmt.Sprintf("%d-%s", i+1, c.Place)
 			}
 			s.info.Channels = append(s.info.Channels, c)
@@ -54,8 +54,8 @@ func sum(parts []power.Meter) (power.Meter, error) {
 
 func (s *summed) Info() power.Info { return s.info }
 
-// Read asks all parts at once. One that cannot be read takes the others with it:
-// a sum that lacks a part is none.
+// Read reads all parts at once. If one fails, so does the whole reading, because a sum
+// without a part is wrong.
 func (s *summed) Read(ctx context.Context) ([]power.Reading, error) {
 	got := make([][]power.Reading, len(s.parts))
 	errs := make([]error, len(s.parts))

@@ -22,7 +22,6 @@
 // that left its process group and session (setsid, nohup, daemons). It excludes
 // what another service starts at its request (docker, systemd-run, at) and
 // processes of another user (sudo), which only that user may end.
-// runs as another user (sudo), which only that user may end.
 package command
 
 import (

@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// group has the command live in a process group of its own that is killed as
-// one.
+// group puts the command in its own process group, which is killed as a whole.
 func group(cmd *exec.Cmd) (sweep func()) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -22,43 +22,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The supervisor is a process of this program between perwatt and the command. It
-// is the subreaper of all that the command starts: whatever is orphaned,
-// whether it left the process group, the session or its parent, becomes a child
-// of the supervisor and is found. Perwatt itself must not be one: it would inherit,
-// and could not tell, the orphans of other children. The supervisor lives as long
-// as the meter, because its start would disturb a measurement each time that
-// the command is run again; and it ends everything also when perwatt is killed
-// and can no longer ask, for then its socket is closed.
+// The supervisor is a second process of this program, between perwatt and the command.
+// It is the subreaper of everything that the command starts: an orphan, even one that
+// left the process group or the session, becomes a child of the supervisor, which can
+// then find it. Perwatt itself must not be a subreaper, because it could not tell these
+// orphans from those of other children. The supervisor lives as long as the meter,
+// because starting one for each run of the command would disturb the measurement. It
+// also ends everything if perwatt is killed, which closes its socket.
 const (
 	supervisorName = "perwatt-supervisor"
 	supervisorFD   = 3 // the supervisor's end of the socket
-	// patience is how long the kernel may take to end what was killed.
+	// patience is how long the kernel may take to end killed processes.
 	patience = time.Second
-	// startLimit is how long a supervisor may take to come up.
+	// startLimit is how long a supervisor may take to start.
 	startLimit = 10 * time.Second
-	// shown is how many of the processes that cannot be ended are named.
+	// shown is the most processes that an error names if they cannot be ended.
 	shown = 8
-	// closeLimit is how long perwatt waits for the end of it all.
+	// closeLimit is how long perwatt waits for the supervisor to end.
 	closeLimit = 10 * time.Second
 )
 
-// Orders to the supervisor; an order to run carries two files, standard output and
-// standard error of the command. The end of the socket is the end of it all.
+// Orders to the supervisor. An order to run carries two files, standard output and
+// standard error of the command. When the socket is closed the supervisor ends
+// everything.
 const (
 	orderRun  = "run"
 	orderKill = "kill"
 )
 
-// report is what the supervisor says when it is up, and when a run has ended.
+// report is the supervisor's message after its start and at the end of each run.
 type report struct {
 	Status syscall.WaitStatus // of the shell
 	Error  string             // why it was not started
 	Left   []int              // processes that could not be ended
 }
 
-// init makes any program that opens such a meter its own supervisor: it is started
-// anew under that name, before its main function knows.
+// init lets any program that opens such a meter act as its own supervisor: started
+// again under that name, it never reaches its main function.
 func init() {
 	if len(os.Args) == 2 && os.Args[0] == supervisorName {
 		supervise(os.Args[1])
@@ -66,13 +66,13 @@ func init() {
 	}
 }
 
-// supervisor is perwatt's side of it.
+// supervisor is perwatt's side of the supervisor process.
 type supervisor struct {
 	conn *net.UnixConn
 	cmd  *exec.Cmd
 	said tail
-	gone chan struct{} // closed when it was waited for
-	free func() bool   // lets go of the context
+	gone chan struct{} // closed when the process has ended
+	free func() bool   // detaches it from the context
 }
 
 // newSupervisor starts the supervisor of a command; the end of ctx ends it.
@@ -99,7 +99,7 @@ func newSupervisor(ctx context.Context, text string) (*supervisor, error) {
 		return nil, fmt.Errorf("start the supervisor of the command: %w", err)
 	}
 	go func() {
-		_ = s.cmd.Wait() // how it ended is in its state
+		_ = s.cmd.Wait() // its state has the result
 		close(s.gone)
 	}()
 	_ = s.conn.SetReadDeadline(time.Now().Add(startLimit))
@@ -130,8 +130,8 @@ func (s *supervisor) listen() (r report, err error) {
 	return r, fmt.Errorf("the supervisor of the command ended: %s", why)
 }
 
-// start runs the command once, and kill ends the run. wait returns how it
-// ended, when all of it has.
+// start runs the command once, and kill ends the run. wait waits for all of its
+// processes and returns the result.
 func (s *supervisor) start(out, complaints io.Writer) (wait func() error, err error) {
 	var theirs, ours []*os.File
 	closeAll := func(files []*os.File) {
@@ -173,7 +173,7 @@ func (s *supervisor) start(out, complaints io.Writer) (wait func() error, err er
 	}, nil
 }
 
-// err is what a report says of the command.
+// err returns the result of the command as an error.
 func (r report) err() error {
 	var left error
 	if len(r.Left) > 0 {
@@ -191,7 +191,7 @@ func (r report) err() error {
 	return errors.Join(how, left)
 }
 
-func (s *supervisor) kill() { _, _ = s.conn.Write([]byte(orderKill)) } // to one that is gone there is nothing to say
+func (s *supervisor) kill() { _, _ = s.conn.Write([]byte(orderKill)) } // if it has ended there is nothing to kill
 
 // close ends the supervisor, and with it the command.
 func (s *supervisor) close() error {
@@ -207,10 +207,10 @@ func (s *supervisor) close() error {
 
 // supervise is the main function of the supervisor.
 func supervise(text string) {
-	// The shell's death signal is tied to the thread that forks.
+	// The shell's death signal is sent when the thread that forks ends.
 	runtime.LockOSThread()
-	// Only the end of the socket ends it. They are caught and not ignored, for
-	// the command would inherit that.
+	// Only the end of the socket ends the supervisor. Signals are caught and not
+	// ignored, because the command would inherit ignored ones.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	unix.CloseOnExec(supervisorFD)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -218,12 +218,12 @@ func supervise(text string) {
 		return
 	}
 	tell := func(r report) {
-		raw, _ := json.Marshal(r)                           // of numbers and text: it cannot fail
-		_ = unix.Send(supervisorFD, raw, unix.MSG_NOSIGNAL) // if perwatt is gone the orders end too
+		raw, _ := json.Marshal(r)                           // cannot fail: numbers and text only
+		_ = unix.Send(supervisorFD, raw, unix.MSG_NOSIGNAL) // if perwatt has ended, so do the orders
 	}
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
-	orders := make(chan []int) // the files of a run, or none to kill it
+	orders := make(chan []int) // the files of a run; none means kill
 	go func() {
 		defer close(orders)
 		for {
@@ -236,7 +236,7 @@ func supervise(text string) {
 	}()
 	tell(report{})
 	for files := range orders {
-		if len(files) == 2 { // else what was to be killed has ended meanwhile
+		if len(files) == 2 { // else it is a kill for a run that has ended meanwhile
 			tell(once(text, files, orders, children))
 		}
 	}
@@ -263,8 +263,8 @@ func receive() (files []int, err error) {
 	}
 }
 
-// once runs the command once, with its output to files, and ends whatever is
-// left of it.
+// once runs the command once, with its output to files, and kills all processes that it
+// leaves behind.
 func once(text string, files []int, orders <-chan []int, children chan os.Signal) report {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -272,7 +272,7 @@ func once(text string, files []int, orders <-chan []int, children chan os.Signal
 	}
 	shell, err := syscall.ForkExec("/bin/sh", []string{"/bin/sh", "-c", text}, &syscall.ProcAttr{ // #nosec G204 G702 -- the user's own exec: command is there to be run
 		Env: os.Environ(), Files: []uintptr{null.Fd(), uintptr(files[0]), uintptr(files[1])},
-		// A group of its own: what it sends to all its group is not for the supervisor.
+		// Its own group, so that signals to the group do not reach the supervisor.
 		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	null.Close() // #nosec G104 -- nothing was written to it
@@ -282,11 +282,12 @@ func once(text string, files []int, orders <-chan []int, children chan os.Signal
 	if err != nil {
 		return report{Error: fmt.Sprintf("start /bin/sh: %v", err)}
 	}
-	r := report{Status: syscall.WaitStatus(syscall.SIGKILL)} // unless it is seen to end otherwise
+	r := report{Status: syscall.WaitStatus(syscall.SIGKILL)} // unless it ends otherwise
 	ended := false
-	// reap waits for whatever has ended. Who has no child left has no descendant:
-	// each orphan would be one. It looks up now and then: others may die as
-	// fast as they are waited for, and to wait among thousands is slow.
+	// reap waits for ended children and reports whether none is left. Without children
+	// there are no descendants, because every orphan becomes a child. It returns after
+	// a batch, since others may end as fast as they are reaped, and waiting among
+	// thousands is slow.
 	reap := func() (none bool) {
 		for range 256 {
 			var status syscall.WaitStatus
@@ -308,7 +309,7 @@ func once(text string, files []int, orders <-chan []int, children chan os.Signal
 		select {
 		case <-children:
 			reap()
-		case <-orders: // to kill it, or there are no more
+		case <-orders: // a kill, or the end of the orders
 			killed = true
 		}
 	}
@@ -317,11 +318,11 @@ func once(text string, files []int, orders <-chan []int, children chan os.Signal
 	return r
 }
 
-// killAll kills all descendants until reap says that none is left, and returns
-// those that do not go: those of other users, and those that the kernel does not
-// end in its time. Against those that go on forking they are stopped first, until
-// a look finds none that was not, for one that is reaped frees its place for
-// another's child; and with their whole groups, out of which no fork runs.
+// killAll kills all descendants until reap reports that none is left. It returns those
+// that remain: those of other users, and those that the kernel does not end in time.
+// Processes may fork faster than they are killed, so they are stopped first, until the
+// list has no new ones: reaping one would free its slot for another's child. Signals go
+// to whole process groups too, which no fork escapes.
 func killAll(group int, reap func() (none bool)) (left []int) {
 	_ = syscall.Kill(-group, syscall.SIGKILL)
 	stopped := map[int]bool{}
@@ -346,7 +347,7 @@ func killAll(group int, reap func() (none bool)) (left []int) {
 		if !ours && len(left) > 0 {
 			return left
 		}
-		if found || len(left) < fewest { // it gets on
+		if found || len(left) < fewest { // there is progress
 			fewest, until = len(left), time.Now().Add(patience)
 		} else if time.Now().After(until) {
 			return left
@@ -359,14 +360,14 @@ func killAll(group int, reap func() (none bool)) (left []int) {
 	return nil
 }
 
-// process is one of those that run.
+// process is a running process.
 type process struct {
 	pid, parent, group int
-	alone              bool // its group has none but descendants of the one that was asked for
+	alone              bool // its group has only descendants of the given process
 }
 
-// descendants lists the children of a process, theirs and so on, parents
-// first: one that is killed before its child starts no other in its place.
+// descendants lists all descendants of a process, parents first, so that a parent is
+// killed before it can replace a killed child.
 func descendants(of int) (out []process) {
 	proc, err := os.Open("/proc")
 	if err != nil {

@@ -18,33 +18,33 @@ import (
 	"github.com/bougou/go-ipmi/pkg/types"
 )
 
-// resend is after how long of silence a request is sent again: UDP loses. It
-// is what ipmitool waits on lanplus.
+// resend is the silence after which a request is sent again, because UDP may lose it:
+// as long as ipmitool waits on lanplus.
 const resend = time.Second
 
-// account is who logs in, and how.
+// account holds the credentials and parameters of the login.
 type account struct {
 	user, password string
 	suite          types.CipherSuiteID
 	privilege      types.PrivilegeLevel
 }
 
-// keys are what an RMCP+ session encrypts and signs with; none before it is
+// keys are those with which an RMCP+ session encrypts and signs; empty before it is
 // established.
 type keys struct {
 	integrity types.IntegrityAlg
 	k1, k2    []byte
 }
 
-// session is an RMCP+ session (IPMI 2.0 §13) on a socket of its own. The
-// messages and their cryptography are go-ipmi's. Its client is not used: it
-// takes an answer that nobody signed, and one that is cut short ends the
-// process from a goroutine of its own. Here every answer is verified, nothing
-// runs in the background, and a request ends with its context.
+// session is an RMCP+ session (IPMI 2.0 §13) on a socket of its own. The messages and
+// their cryptography are go-ipmi's. Its client is not used: it accepts unsigned
+// answers, and a truncated answer makes it crash the process from its own goroutine.
+// Here every answer is verified, nothing runs in the background, and a request ends
+// with its context.
 type session struct {
 	conn     net.Conn
-	console  uint32 // ID that we chose
-	bmc      uint32 // ID that the BMC chose
+	console  uint32 // ID chosen here
+	bmc      uint32 // ID chosen by the BMC
 	keys     keys
 	sent     uint32 // sequence number of the last datagram in the session
 	sequence uint8  // of the last request, 1 to 63
@@ -71,7 +71,8 @@ func login(ctx context.Context, address string, who account) (_ *session, err er
 	nonce := [16]byte(random[4:])
 	s := &session{conn: conn, console: binary.LittleEndian.Uint32(random[:]) | 1}
 
-	// shake trades a message of the handshake for the next, whose payload type is one up.
+	// shake sends a message of the handshake and returns the next one, whose payload
+	// type is one higher.
 	shake := func(kind types.PayloadType, message []byte, answer interface{ Unpack([]byte) error }, id *uint32, status *types.RmcpStatusCode) error {
 		err := s.trade(ctx, kind, message, kind+1, func(p []byte) bool {
 			return answer.Unpack(p) == nil && (*id == s.console || *status != 0)
@@ -135,7 +136,7 @@ func login(ctx context.Context, address string, who account) (_ *session, err er
 	return s, nil
 }
 
-// refused is the error of a login that the BMC did not accept, with the cure.
+// refused is the error for a login that the BMC did not accept, with the remedy.
 func refused(code types.RmcpStatusCode) error {
 	cure := "see the BMC's own log"
 	switch code {
@@ -152,8 +153,8 @@ func refused(code types.RmcpStatusCode) error {
 	return fmt.Errorf("RMCP+ status 0x%02x: %s", uint8(code), cure)
 }
 
-// command has the BMC carry out a command and unpacks its answer. What it
-// refuses is a [types.CompletionCode].
+// command sends a command to the BMC and unpacks its answer. A refusal is a
+// [types.CompletionCode].
 func (s *session) command(ctx context.Context, request types.Request, response types.Response) error {
 	s.sequence = s.sequence%types.IPMIRequesterSequenceMax + 1
 	of := request.Command()
@@ -174,9 +175,9 @@ func (s *session) command(ctx context.Context, request types.Request, response t
 	return response.Unpack(answer.Data)
 }
 
-// trade sends a payload, again after each [resend], until an answer is
-// accepted or ctx ends; it sends at least once. What cannot be verified or is
-// not accepted is passed over.
+// trade sends a payload, at least once and again after each [resend], until an answer
+// is accepted or ctx ends. It ignores datagrams that cannot be verified or are not
+// accepted.
 func (s *session) trade(ctx context.Context, kind types.PayloadType, payload []byte, want types.PayloadType, accept func(payload []byte) bool) error {
 	defer context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })()
 	var buf [2048]byte
@@ -193,7 +194,8 @@ func (s *session) trade(ctx context.Context, kind types.PayloadType, payload []b
 			return err
 		}
 		for {
-			// Asked after the deadline is set, for ctx may have set its own before.
+			// Checked after the deadline is set, because the end of ctx may have set
+			// another one before.
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -214,18 +216,19 @@ func (s *session) trade(ctx context.Context, kind types.PayloadType, payload []b
 	}
 }
 
-// end tells the BMC that the session is over, waits as long as ctx lets it,
-// and gives the socket back. A BMC that does not hear ends it after a minute.
+// end closes the session at the BMC, waits for that until ctx ends, and closes the
+// socket. A BMC that misses the message ends the session after a minute.
 func (s *session) end(ctx context.Context) {
 	_ = s.command(ctx, &app.CloseSessionRequest{SessionID: s.bmc}, &app.CloseSessionResponse{})
 	_ = s.conn.Close()
 }
 
-// headers is how long those of RMCP and of the session are (IPMI 2.0 table 13-8).
+// headers is the length of the headers of RMCP and of the session (IPMI 2.0 table
+// 13-8).
 const headers = 4 + 12
 
-// seal makes a datagram of a payload: once there are keys, encrypted and
-// signed (IPMI 2.0 §13.28.4, §13.29).
+// seal packs a payload into a datagram; once there are keys, it encrypts and signs it
+// (IPMI 2.0 §13.28.4, §13.29).
 func (k keys) seal(kind types.PayloadType, session, sequence uint32, payload []byte) ([]byte, error) {
 	if k.k1 == nil {
 		return protocol.BuildRMCPPlusPacket(uint8(kind), 0, 0, 0, payload), nil
@@ -245,8 +248,8 @@ func (k keys) sign(raw []byte) ([]byte, error) {
 	return append(raw, code...), err
 }
 
-// unseal takes a datagram apart. Once there are keys it takes none that was
-// not signed with them.
+// unseal unpacks a datagram. Once there are keys it rejects all that were not signed
+// with them.
 func (k keys) unseal(raw []byte) (types.PayloadType, []byte, error) {
 	if len(raw) < headers || raw[0] != 0x06 || raw[3] != 0x07 || raw[4] != 0x06 {
 		return 0, nil, errors.New("not RMCP+")
@@ -269,7 +272,7 @@ func (k keys) unseal(raw []byte) (types.PayloadType, []byte, error) {
 	if flags&types.PayloadFlagEncrypted == 0 {
 		return types.PayloadType(kind), payload, nil
 	}
-	// A vector and whole blocks, without which the cipher panics.
+	// Initialisation vector and whole blocks: the cipher panics on anything else.
 	if len(payload) < 32 || len(payload)%16 != 0 {
 		return 0, nil, errors.New("not whole blocks")
 	}
