@@ -1,11 +1,11 @@
 // Package miner defines what a miner can report about itself. The APIs are its
 // children, one package each; miner/all is the explicit list of them.
 //
-// A miner makes claims, not measurements: a [results.SelfReported] has no order and
-// is accepted nowhere a figure belongs. Miners are only read: each API sends the
-// requests of a fixed list, none of which changes anything, and logs in only as
-// far as reading requires. Malformed answers are read where only one meaning is
-// possible, and refused by name otherwise.
+// A miner makes claims, not measurements: a [results.SelfReported] cannot be compared
+// and is not accepted as a figure. Miners are only read: each API sends the requests of
+// a fixed list, none of which changes anything, and logs in only as far as reading
+// requires. Malformed answers are read where only one meaning is possible, and refused
+// by name otherwise.
 package miner
 
 import (

@@ -29,7 +29,8 @@ type Poller struct {
 	done bool
 }
 
-// New returns a client of a specification, named as it says, or after its source.
+// New returns a client of a specification. Its name is that of the specification, or
+// else its source.
 func New(s endpoint.Spec, about Info, ask Query, shut func() error) *Poller {
 	about.Name = s.Get("name", about.Source)
 	about.API = cmp.Or(about.API, s.Kind)

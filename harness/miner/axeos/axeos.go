@@ -1,14 +1,12 @@
-// Package axeos asks Bitaxes and their kin by the HTTP API of ESP-Miner
-// (main/http_server/openapi.yaml and system_api_json.c in its source, v2.15;
-// the names of earlier releases, of NerdAxes and of Lucky Miners are
-// understood).
+// Package axeos queries Bitaxes and related miners through the HTTP API of ESP-Miner
+// (main/http_server/openapi.yaml and system_api_json.c in its source, v2.15; the names
+// of earlier releases, of NerdAxes and of Lucky Miners are understood).
 //
-// What the API has as power is never that of the wall. A board with an INA260
-// measures what comes in at its DC socket; one with a TPS546 multiplies the
-// regulator's output and adds a constant for the rest (main/power/power.c), an
-// estimate. Which is which is known by the board's version
-// (main/device_config.h); one that is not known there is an estimate, and so is
-// the power of another maker's board, whatever its number.
+// The power in the API is never that at the wall. A board with an INA260 measures the
+// input at its DC socket. One with a TPS546 estimates it: it scales the regulator's
+// output and adds a constant for the rest (main/power/power.c). The board's version
+// tells which (main/device_config.h). The power of an unknown version, and of any other
+// maker's board, counts as an estimate.
 package axeos
 
 import (
@@ -26,13 +24,13 @@ import (
 // Options are those of its spec.
 var Options = slices.Concat(miner.Common, endpoint.WebOptions, endpoint.Login)
 
-// Verbs are all that is ever sent.
+// Verbs are all requests that are ever sent.
 var Verbs = miner.Verbs{"GET " + info}
 
 const info = "/api/system/info"
 
-// metered are the versions of boards with an INA260. They are those of a
-// bitaxe; early releases do not say the model.
+// metered are the versions of Bitaxe boards with an INA260; early releases do not
+// report the model.
 var (
 	metered = []string{"2.2", "102", "0.11", "201", "202", "203", "204", "205", "400", "401"}
 	bitaxe  = regexp.MustCompile(`^(|(Bitaxe ?)?(Max|Ultra|Supra|Gamma|Hex).*)$`)
@@ -43,7 +41,7 @@ type client struct {
 	power miner.Form
 }
 
-// Open asks the miner at HOST, HOST:PORT or an address what it is.
+// Open queries the miner at HOST, HOST:PORT or a URL and identifies it.
 func Open(ctx context.Context, s endpoint.Spec) (miner.Client, error) {
 	d, err := open(ctx, s)
 	if err != nil {
@@ -86,8 +84,8 @@ func open(ctx context.Context, s endpoint.Spec) (miner.Client, error) {
 	return miner.New(s, about, m.read, web.Close), nil
 }
 
-// get asks for all there is. Another server's answer has no rate; a miner's may
-// have one that is null for a while.
+// get queries everything. An answer without a rate is from another kind of server; a
+// miner's rate may be null for a while.
 func (m *client) get(ctx context.Context) (miner.Value, error) {
 	v, err := Verbs.Get(ctx, m.web, info)
 	if err == nil && !slices.Contains(v.Names(), "hashRate") && v.At("ASICModel").Absent() {
@@ -104,7 +102,7 @@ func (m *client) read(ctx context.Context, s *miner.Collector) (mode string, err
 	return summarise(s, v, m.power), nil
 }
 
-// summarise takes what an answer says, and returns the mode.
+// summarise collects the fields of an answer and returns the mode.
 func summarise(s *miner.Collector, v miner.Value, power miner.Form) (mode string) {
 	rate := func(over float64) miner.Form { return miner.Rate(1e9, results.SelfReport(over)) }
 	difficulty := "poolDifficulty"
@@ -135,8 +133,7 @@ func summarise(s *miner.Collector, v miner.Value, power miner.Form) (mode string
 	} {
 		s.Take(f.name, v.At(f.name), f.form)
 	}
-	// Below 0 is what they say of chips without power, 0 of a fan or a sensor
-	// that is not there.
+	// Chips without power have values below 0; a missing fan or sensor has 0.
 	for _, name := range []string{"temp", "temp2", "vrTemp"} {
 		if n, said, err := v.At(name).Number(""); err != nil || said && n > 0 {
 			s.Take(name, v.At(name), miner.Celsius)

@@ -1,11 +1,11 @@
-// Package braiins asks miners that run Braiins OS by its public REST API
+// Package braiins queries miners with Braiins OS through its public REST API
 // (github.com/braiins/bos-plus-api, proto/bos/v1, versions 1.0 to 1.14;
 // developer.braiins-os.com).
 //
-// The power that it says is approximated_consumption, what its tuner makes of
-// voltages and frequencies: a model. Nothing but [Verbs] is ever sent. The one
-// that is no GET logs in, which the API asks for before it shows anything; its
-// token opens more than is read here, and is kept in memory alone.
+// Its power, approximated_consumption, is modelled by its tuner from voltages and
+// frequencies. The package sends [Verbs] only. The one that is not a GET logs in, which
+// the API requires for every read. The token grants more than that, and is kept in
+// memory only.
 package braiins
 
 import (
@@ -26,11 +26,11 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Options are those of its spec. A token of one's own is not among them: those
-// of this API are short-lived.
+// Options are those of its spec. There is none for a token, because the tokens of this
+// API are short-lived.
 var Options = slices.Concat(miner.Common, endpoint.Login, slices.DeleteFunc(slices.Clone(endpoint.WebOptions), func(o endpoint.Option) bool { return o.Key == "token" }))
 
-// Verbs are all that is ever sent.
+// Verbs are all requests that are ever sent.
 var Verbs = miner.Verbs{"POST " + login, "GET " + details, "GET " + stats, "GET " + cooling, "GET " + tuner}
 
 const (
@@ -43,8 +43,8 @@ const (
 
 type client struct{ web *endpoint.Web }
 
-// Open logs in to the miner at HOST, HOST:PORT or an address, as root without a
-// password unless the spec says otherwise, which is how it comes.
+// Open logs in to the miner at HOST, HOST:PORT or a URL, by default as root without a
+// password, the factory setting.
 func Open(ctx context.Context, s endpoint.Spec) (miner.Client, error) {
 	d, err := open(ctx, s)
 	if err != nil {
@@ -83,7 +83,7 @@ func open(ctx context.Context, s endpoint.Spec) (miner.Client, error) {
 	about := miner.Info{Source: web.Base.Host, Model: model, Firmware: v.At("bos_version", "current").Text(), Notes: append([]string{
 		sheet.PowerNote("approximated_consumption, which its tuner estimates, of the miner as a whole; no instrument measures it", said),
 	}, web.Notes...)}
-	for _, err := range []error{err, other} { // one that is not said at the start is asked for again
+	for _, err := range []error{err, other} { // a missing answer is queried again at each reading
 		if err != nil {
 			about.Notes = append(about.Notes, miner.Word(fmt.Sprintf("not said at the start: %v", err)))
 		}
@@ -94,13 +94,13 @@ func open(ctx context.Context, s endpoint.Spec) (miner.Client, error) {
 	return miner.New(s, about, m.read, web.Close), nil
 }
 
-// answered reports whether there was an answer, to one who may come in.
+// answered reports whether the miner answered and accepted the login.
 func answered(err error) bool {
 	r, is := errors.AsType[*endpoint.Refused](err)
 	return is && r.Code != http.StatusUnauthorized && r.Code != http.StatusForbidden
 }
 
-// door logs in when it is told to.
+// door logs in when a request is refused.
 type door struct {
 	next           http.RoundTripper
 	user, password string
@@ -122,11 +122,11 @@ func (d *door) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil || resp.StatusCode != http.StatusUnauthorized || again {
 			return resp, err
 		}
-		_ = resp.Body.Close() // the token has run out
+		_ = resp.Body.Close() // the token has expired
 	}
 }
 
-// key returns a token, another one if the last did not open.
+// key returns a token, and a new one if the last was refused.
 func (d *door) key(req *http.Request, another bool) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -165,7 +165,7 @@ func (d *door) key(req *http.Request, another bool) (string, error) {
 	return d.token, nil
 }
 
-// printed is what a token may be: it becomes a header.
+// printed matches a valid token, which becomes a header.
 var printed = regexp.MustCompile(`^[\x21-\x7e]+$`)
 
 var rates = []struct {
@@ -185,14 +185,14 @@ func (m *client) read(ctx context.Context, s *miner.Collector) (mode string, err
 			all[i] = v
 		case ctx.Err() != nil || path == stats:
 			return "", err
-		default: // what the rest can do without
+		default: // not needed by the rest
 			s.Refuse("%v", err)
 		}
 	}
 	return summarise(s, all[0], all[1], all[2], all[3]), nil
 }
 
-// summarise takes what the answers say, and returns the mode.
+// summarise collects the fields of the answers and returns the mode.
 func summarise(s *miner.Collector, v, d, c, t miner.Value) (mode string) {
 	work, pool := v.At("miner_stats"), v.At("pool_stats")
 	elapsed := s.Take("bosminer_uptime_s", d.At("bosminer_uptime_s"), miner.Form{Of: results.ReportedElapsed})

@@ -1,18 +1,18 @@
-// Package cgminer asks miners by the RPC API of cgminer (API-README in its
-// source): TCP, one command a connection, one answer in JSON that ends in NUL
-// or with the connection. Its makers' dialects are those of Antminer, LuxOS,
-// Avalon, Whatsminer (API versions 1 and 2), Auradine, Braiins OS, SealMiner,
-// bfgminer and cgminer itself, and whoever names the same fields; the plain text
-// of cpuminer-opt and ccminer is understood too.
+// Package cgminer queries miners through the RPC API of cgminer (API-README in its
+// source): TCP, one command per connection, one answer in JSON that ends with NUL or
+// with the connection. It knows the dialects of Antminer, LuxOS, Avalon, Whatsminer
+// (API versions 1 and 2), Auradine, Braiins OS, SealMiner, bfgminer and cgminer itself,
+// reads others that use the same field names, and also the plain text of cpuminer-opt
+// and ccminer.
 //
-// Most dialects are known from their makers' pages and from recorded answers:
+// Sources for most dialects are their makers' pages and recorded answers:
 //
 //   - Whatsminer API V2.0.5, MicroBT: summary, devdetails, get_version
 //   - LuxOS, docs.luxor.tech/firmware/api/luxminer: power, config
 //   - Avalon A12xx API, Canaan: estats and the fields of PS
-//   - the answers kept in asic-rs and pyasic, for each of them
+//   - the answers recorded in asic-rs and pyasic, for each of them
 //
-// Nothing but [Verbs] is ever sent, and never a parameter: some verbs set what
+// It sends [Verbs] only, and never a parameter, with which some verbs would set what
 // they otherwise show.
 package cgminer
 
@@ -37,11 +37,11 @@ import (
 // Options are those of its spec.
 var Options = miner.Common
 
-// Port is the one that these miners listen at.
+// Port is the default port of the API.
 const Port = "4028"
 
-// Verbs are all that is ever sent. Each one shows and changes nothing:
-// cgminer's own table has it as read-only, or its maker documents it so.
+// Verbs are all requests that are ever sent. None changes anything: each is read-only
+// in cgminer's own table or in its maker's documentation.
 var Verbs = miner.Verbs{version, summary, devs, stats, estats, power, config, devdetails, getVersion}
 
 const (
@@ -56,13 +56,13 @@ const (
 	getVersion = "get_version"
 )
 
-// dialect is what one maker says, and where.
+// dialect describes the API of one maker.
 type dialect struct {
 	name  string
-	marks []string // in lower case, one of which is in what its miners call themselves
-	each  []string // asked at each reading after the summary
-	power string   // what its power is, where it says one
-	notes []string // what else its figures are
+	marks []string // in lower case; its miners' names contain one of them
+	each  []string // queried at each reading after the summary
+	power string   // what its power figure is, if it has one
+	notes []string // about its other figures
 }
 
 var (
@@ -87,19 +87,19 @@ var (
 		notes: []string{"its rate is that of its last scans, which it does not average", "it says how many shares, not of which difficulty"}}
 )
 
-// dialects are known by what they call themselves. Firmware goes before the
-// hardware that it may run on.
+// dialects are recognised by the names that miners report. Firmware comes before the
+// hardware on which it may run.
 var dialects = []*dialect{luxos, auradine, bosminer, sealminer, whatsminer, antminer, avalon}
 
 // miner is a miner of one dialect.
 type client struct {
 	wire  miner.Wire
 	is    *dialect
-	each  []string                 // of its dialect, but for what it does not know
-	heard func(miner.Value, error) // of each answer; nil after the start
+	each  []string                 // of its dialect, without the verbs that it does not know
+	heard func(miner.Value, error) // called with each answer; nil after the start
 }
 
-// Open asks the miner at HOST, or HOST:PORT, what it is.
+// Open queries the miner at HOST or HOST:PORT and identifies it.
 func Open(ctx context.Context, s endpoint.Spec) (miner.Client, error) {
 	d, err := open(ctx, s)
 	if err != nil {
@@ -121,7 +121,7 @@ func open(ctx context.Context, s endpoint.Spec) (miner.Client, error) {
 	return miner.New(s, about, m.read, nil), nil
 }
 
-// query sends one verb. An answer is refused if the miner says that it is none.
+// query sends one verb. An answer that reports an error is refused.
 func (m *client) query(ctx context.Context, verb string) (miner.Value, error) {
 	if err := Verbs.Allow(verb); err != nil {
 		return miner.Value{}, err
@@ -144,7 +144,7 @@ func (m *client) query(ctx context.Context, verb string) (miner.Value, error) {
 	return v, nil
 }
 
-// ask is query, heard at the start.
+// ask is query that passes the answer to heard at the start.
 func (m *client) ask(ctx context.Context, verb string) (miner.Value, error) {
 	v, err := m.query(ctx, verb)
 	if m.heard != nil {
@@ -153,7 +153,7 @@ func (m *client) ask(ctx context.Context, verb string) (miner.Value, error) {
 	return v, err
 }
 
-// untilNUL reads to the NUL or the end, and one byte more than is allowed.
+// untilNUL reads to the NUL or the end, and at most one byte more than is allowed.
 func untilNUL(r io.Reader) ([]byte, error) {
 	var out []byte
 	buf := make([]byte, 16<<10)
@@ -173,11 +173,11 @@ func untilNUL(r io.Reader) ([]byte, error) {
 	return out, nil
 }
 
-// errRefused is an answer that says no.
+// errRefused is an answer that reports an error.
 var errRefused = errors.New("it refuses")
 
-// refusal is what an answer says if it is none: STATUS is a list, or of
-// Whatsminer a word.
+// refusal returns the error that an answer reports. STATUS is a list or, for
+// Whatsminer, a word.
 func refusal(v miner.Value) error {
 	status := v.At("STATUS").First()
 	if v.At("STATUS").Text() != "" {
@@ -191,14 +191,13 @@ func refusal(v miner.Value) error {
 	}
 }
 
-// identify finds the dialect, the model and the firmware, and reads once all
-// that there is, so that the notes say what was read. What is not said at the
-// start, or makes no sense then, is a note: it is asked for again. But one
-// answer there must be.
+// identify finds the dialect, the model and the firmware, and reads everything once, so
+// that the notes can describe it. An answer that is missing or invalid at the start
+// becomes a note, because it is queried again; but there must be at least one.
 func (m *client) identify(ctx context.Context, about *miner.Info) error {
 	v, err := m.ask(ctx, version)
 	switch {
-	case errors.Is(err, errEmpty): // cpuminer knows no such word
+	case errors.Is(err, errEmpty): // cpuminer does not know the verb
 		m.is = cpuminer
 		if v, err = m.ask(ctx, summary); err != nil {
 			return err
@@ -264,7 +263,7 @@ func (m *client) identify(ctx context.Context, about *miner.Info) error {
 	return nil
 }
 
-// dialectOf tells who answers to version.
+// dialectOf returns the dialect of an answer to version.
 func dialectOf(v miner.Value) *dialect {
 	said := v.At("VERSION").First()
 	calls := []string{v.At("STATUS").First().At("Description").Text(), v.At("STATUS").First().At("Msg").Text(), v.At("Description").Text(), model(said)}
@@ -285,8 +284,7 @@ func dialectOf(v miner.Value) *dialect {
 	return generic
 }
 
-// model is what an answer calls the machine, under any of the names that there
-// are for it.
+// model returns the machine's model from an answer, under any of its known field names.
 func model(said miner.Value) string {
 	for _, known := range []string{"prod", "type", "model", "minermodel", "minertype", "product"} {
 		for _, name := range said.Names() {
@@ -298,7 +296,7 @@ func model(said miner.Value) string {
 	return ""
 }
 
-// plain is a name in small letters without what stands between words.
+// plain returns a name in lower case without separators.
 func plain(name string) string {
 	return strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(name))
 }
@@ -308,12 +306,12 @@ var (
 	others   = regexp.MustCompile(`^(api|prod|type|model|product|.*type|.*model|.*version|mac|dna|serial.*|.*sn|.*id|.*ip|ip.*|host.*|stm8|upapi)$`)
 )
 
-// program reports whether a name is that of a program, or of its version.
+// program reports whether a field name is that of a program or of its version.
 func program(name string) bool { return programs.MatchString(plain(name)) }
 
-// firmware joins what an answer says of programs and versions. Of an answer to
-// version in which none is known, it is the first that is no part of the
-// hardware: forks have their own name there.
+// firmware joins the programs and versions of an answer. If an answer to version has no
+// known one, it returns the first field that does not describe the hardware: there
+// forks have their own name.
 func firmware(said miner.Value) string {
 	var parts []string
 	add := func(is func(name string) bool, most int) {
@@ -330,7 +328,7 @@ func firmware(said miner.Value) string {
 	return miner.Word(strings.Join(parts, ", "))
 }
 
-// read asks for the summary, and for what its dialect says elsewhere.
+// read queries the summary and the other verbs of the dialect.
 func (m *client) read(ctx context.Context, s *miner.Collector) (mode string, err error) {
 	v, err := m.ask(ctx, summary)
 	if err != nil {
@@ -376,8 +374,8 @@ func (m *client) read(ctx context.Context, s *miner.Collector) (mode string, err
 	return mode, nil
 }
 
-// drop has a verb not asked again, and stats in the place of estats, which
-// older Avalons do not know.
+// drop removes a verb from the queries, and replaces estats by stats, since older
+// Avalons do not know it.
 func (m *client) drop(verb string) {
 	m.each = slices.DeleteFunc(slices.Clone(m.each), func(v string) bool { return v == verb })
 	if verb == estats {
@@ -393,8 +391,8 @@ var (
 	seconds  = map[string]float64{"s": 1, "m": 60, "h": 3600, "d": 86400}
 )
 
-// summarise takes what a summary says, in any of the units and under any of
-// the names that there are, and returns the mode.
+// summarise collects the fields of a summary, in all known units and under all known
+// names, and returns the mode.
 func (m *client) summarise(s *miner.Collector, sum miner.Value) string {
 	elapsed := s.Take("Elapsed", sum.At("Elapsed"), miner.Form{Of: results.ReportedElapsed})
 	type rate struct {
@@ -437,7 +435,7 @@ func (m *client) summarise(s *miner.Collector, sum miner.Value) string {
 		return ""
 	}
 	now := results.SelfReported{}
-	if text := sum.At("HS RT").Text(); text != "" && text == sum.At("MHS 5m").Text() { // it is that under another name
+	if text := sum.At("HS RT").Text(); text != "" && text == sum.At("MHS 5m").Text() { // it is the same figure under another name
 		now = results.SelfReport(300)
 	}
 	s.Take("HS RT", sum.At("HS RT"), miner.Rate(1e6, now))
@@ -456,12 +454,12 @@ func (m *client) summarise(s *miner.Collector, sum miner.Value) string {
 	return sum.At("Power Mode").Text()
 }
 
-// disagree is how far two figures of one thing may lie apart, relative.
+// disagree is the largest relative difference between two figures of the same quantity.
 const disagree = 0.1
 
-// work takes the total of hashes if it is what the rate and the time make of
-// it: some say a rate under its name. Time is in whole seconds. Without those
-// it is taken as it is.
+// work takes the total of hashes if it agrees with rate × time, because some miners
+// have a rate under its name. Time is in whole seconds. Without rate or time the total
+// is taken as it is.
 func work(s *miner.Collector, total miner.Value, rate, elapsed float64) {
 	n, said, err := total.Number("MH")
 	want := rate * elapsed

@@ -13,8 +13,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// errEmpty is an answer of nothing: cpuminer gives it to a word that it does
-// not know.
+// errEmpty is an empty answer, which cpuminer gives to an unknown verb.
 var errEmpty = errors.New("the answer is empty")
 
 // parse reads an answer in JSON, or in the plain text of cpuminer:
@@ -46,8 +45,8 @@ func parse(raw []byte) (miner.Value, error) {
 	return miner.Texts(names, texts), nil
 }
 
-// summarisePlain takes what cpuminer says: its rate in H/s, its shares, and
-// how long it runs.
+// summarisePlain collects the fields of cpuminer: its rate in H/s, its shares, and its
+// uptime.
 func summarisePlain(s *miner.Collector, v miner.Value) error {
 	if v.At("HS").Absent() && v.At("KHS").Absent() {
 		return errors.New("summary: it has neither HS nor KHS")
@@ -64,7 +63,7 @@ func summarisePlain(s *miner.Collector, v miner.Value) error {
 	return nil
 }
 
-// boards takes the temperature of the answer to devs.
+// boards collects the temperatures of an answer to devs.
 func boards(s *miner.Collector, v miner.Value) {
 	var temperatures []miner.Value
 	for _, d := range v.At("DEVS").Items() {
@@ -73,7 +72,7 @@ func boards(s *miner.Collector, v miner.Value) {
 	s.Highest("Temperature", temperatures, miner.Celsius)
 }
 
-// supply takes the answer of LuxOS to power.
+// supply collects the fields of LuxOS's answer to power.
 func supply(s *miner.Collector, v miner.Value) {
 	p := v.At("POWER").First()
 	switch p.At("PSU").Text() {
@@ -86,18 +85,18 @@ func supply(s *miner.Collector, v miner.Value) {
 	}
 }
 
-// sensors are the names under which Antminers have temperatures, those of the
-// chips before those of the boards; later ones put several into a text.
+// sensors are the field names of Antminers' temperatures, chips before boards; later
+// models put several values into one text.
 var sensors = []*regexp.Regexp{regexp.MustCompile(`^temp_chip[0-9]+$`), regexp.MustCompile(`^temp2_[0-9]+$`), regexp.MustCompile(`^temp[0-9]+$`)}
 
 var (
-	several = regexp.MustCompile(`^[0-9]+(-[0-9]+)+$`) // 78-50-69-70, a place each
+	several = regexp.MustCompile(`^[0-9]+(-[0-9]+)+$`) // 78-50-69-70, one per position
 	fan     = regexp.MustCompile(`^fan[0-9]+$`)
 )
 
-// chains takes the answer of an Antminer to stats. An empty place says 0.
+// chains collects the fields of an Antminer's answer to stats. An empty slot has 0.
 func chains(s *miner.Collector, v miner.Value) {
-	var said miner.Value // the first element is what answers, not what it says
+	var said miner.Value // the first element describes the program and has no figures
 	for _, e := range v.At("STATS").Items() {
 		if !e.At("Elapsed").Absent() {
 			said = e
@@ -143,8 +142,8 @@ func chains(s *miner.Collector, v miner.Value) {
 
 var powered = regexp.MustCompile(`^chain_power[0-9]+$`)
 
-// chainPower takes the power that other makers' firmware of Antminers says in
-// total, if it is the sum of its chains, each in whole watts.
+// chainPower takes the total power that third-party firmware of Antminers reports, if
+// it is the sum of its chains, each in whole watts.
 func chainPower(s *miner.Collector, said miner.Value) {
 	total, ok, err := said.At("total_power").Number("W")
 	if !ok || err != nil {
@@ -162,7 +161,7 @@ func chainPower(s *miner.Collector, said miner.Value) {
 	}
 }
 
-// sealed takes the answer of a SealMiner to stats.
+// sealed collects the fields of a SealMiner's answer to stats.
 func sealed(s *miner.Collector, v miner.Value) {
 	said := v.At("STATS").First()
 	for _, f := range []struct {
@@ -191,8 +190,8 @@ func hasModules(v miner.Value) bool {
 // bracket is one of the figures of an Avalon: GHSavg[79656.63].
 var bracket = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_]*)\[([^\[\]]*)\]`)
 
-// modules takes the answer of an Avalon to estats: one text of brackets for
-// each module, and returns the mode of the first.
+// modules collects the fields of an Avalon's answer to estats, which has one text of
+// brackets per module, and returns the mode of the first.
 func modules(s *miner.Collector, v miner.Value) (mode string) {
 	found := false
 	for _, e := range v.At("STATS").Items() {
@@ -242,15 +241,14 @@ func module(s *miner.Collector, id, text string) (mode string) {
 	return mode
 }
 
-// watts takes the power of an Avalon. Canaan's page on its A12 series has the
-// places of PS as an error code, the controller's and the boards' voltage in
-// 0.01 V, the current in A, the watts that go out, and the voltage that was
-// set; later ones have the watts that come in as a seventh, and say them as
-// WALLPOWER too. Other models put other things there. So what volts times
-// amperes do not prove to be watts is refused, and a seventh place unless what
-// goes out is 60 to 100 % of it.
+// watts takes the power of an Avalon. According to Canaan's page on the A12 series, PS
+// contains an error code, the voltages of the controller and of the boards in 0.01 V,
+// the current in A, the output power in W, and the set voltage. Later models have the
+// input power as a seventh value, also reported as WALLPOWER. Other models have other
+// values there. So an output power that is not volts × amperes is refused, and so is a
+// seventh value of which the output is not 60 to 100 %.
 func watts(s *miner.Collector, name func(string) string, v miner.Value) {
-	defer func() { s.Take(name("MPO"), v.At("MPO"), miner.Watts(results.PSU, results.Declared)) }() // after what it draws
+	defer func() { s.Take(name("MPO"), v.At("MPO"), miner.Watts(results.PSU, results.Declared)) }() // after the power that it draws
 	wall := s.Take(name("WALLPOWER"), v.At("WALLPOWER"), miner.Watts(results.PSU, results.Measured))
 	var ps []float64
 	for _, f := range strings.Fields(v.At("PS").Text()) {

@@ -1,5 +1,5 @@
-// Package minertest is the conformance suite of [miner.Device]: what every
-// device promises, whatever it asks, and whatever its peer does to it.
+// Package minertest is the conformance suite of [miner.Client]: the contract that every
+// client keeps, whatever its API, and whatever the miner answers.
 package minertest
 
 import (
@@ -20,27 +20,27 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Rig is an API and a peer that answers as a device of it does.
+// Rig is an API and a simulated miner with that API.
 type Rig struct {
 	Kind    string // of its spec
 	Options []endpoint.Option
 	Open    func(ctx context.Context, s endpoint.Spec) (miner.Client, error)
-	// Verbs are all requests that the peer may hear, as Serve spells them.
+	// Verbs are all requests that the miner may get, as Serve spells them.
 	Verbs []string
-	// Serve runs the peer until the test ends and returns its target.
+	// Serve runs the simulated miner until the test ends and returns its target.
 	Serve func(t testing.TB, answer Answer) (target string)
-	// Answers are those of a device in order, by request.
+	// Answers are those of a miner in good order, by request.
 	Answers map[string]string
-	// Of is the request that has Member, a number there, which becomes the
-	// figure of the name Figure.
+	// Of is the request whose answer has Member, a number that becomes the figure named
+	// Figure.
 	Of, Member, Figure string
 }
 
-// Timeout is that of the devices that the suite opens: long, for the machine
-// may be loaded, and what waits for it does so in parallel.
+// Timeout is that of the clients that the suite opens. It is long, because the machine
+// may be loaded; tests that wait for it run in parallel.
 const Timeout = 3 * time.Second
 
-// open parses a spec, starts the peer and opens the device.
+// open parses a spec, starts the simulated miner and opens a client of it.
 func (r Rig) open(t testing.TB, answer Answer) (miner.Client, error) {
 	t.Helper()
 	s, err := endpoint.ParseSpec(fmt.Sprintf("%s:%s,timeout=%v", r.Kind, r.Serve(t, answer), Timeout), r.Options)
@@ -50,7 +50,7 @@ func (r Rig) open(t testing.TB, answer Answer) (miner.Client, error) {
 	return r.Open(t.Context(), s)
 }
 
-// log is what a peer heard. Handlers use it at once.
+// log has the requests that a simulated miner got. Its handlers use it concurrently.
 type log struct {
 	mu    sync.Mutex
 	heard map[string]int
@@ -71,7 +71,7 @@ func (l *log) all() []string {
 	return slices.Sorted(maps.Keys(l.heard))
 }
 
-// good answers as a device in order does.
+// good answers as a miner in good order does.
 func (r Rig) good(request string) Reply {
 	text, ok := r.Answers[request]
 	if !ok {
@@ -80,8 +80,8 @@ func (r Rig) good(request string) Reply {
 	return Reply{Body: text}
 }
 
-// TestClient holds a device to the contract: its answers are well formed, it
-// sends nothing but its verbs, it obeys its context and may be closed twice.
+// TestClient checks a client against the contract: its answers are well formed, it
+// sends its verbs only, it obeys its context and may be closed twice.
 func TestClient(t *testing.T, r Rig) {
 	t.Helper()
 	var heard log
@@ -113,7 +113,7 @@ var units = map[string]results.Unit{
 	results.ReportedPower: "W", results.ReportedTemperature: "K", results.ReportedFan: "Hz", results.ReportedFrequency: "Hz",
 }
 
-// check returns everything that is wrong with a device, and closes it.
+// check returns everything that is wrong with a client, and closes it.
 func check(ctx context.Context, d miner.Client) (all []error) {
 	bad := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
 	info := d.Info()
@@ -188,13 +188,13 @@ func plain(s string) string {
 	}, s)
 }
 
-// number is what was said; NaN if nothing was.
+// number is the reported value; NaN if there is none.
 func number(s results.SelfReported) (n float64) {
 	s.Print(func(f results.Float) string { n = float64(f); return "" })
 	return n
 }
 
-// fault is what befalls one answer, and what may come of it.
+// fault is a fault in one answer, and its permitted outcomes.
 type fault struct {
 	reply func(good, member string) Reply
 	want  outcome
@@ -203,13 +203,13 @@ type fault struct {
 type outcome int
 
 const (
-	fails   outcome = iota // the read fails, or all but what is told there stands
+	fails   outcome = iota // the read fails, or only the figures of that answer are missing
 	same                   // nothing is lost
-	lost                   // the figure is not there, and all others are
-	refused                // the same, and the reason names it
+	lost                   // the figure is missing, and no other
+	refused                // as lost, and the reason names it
 )
 
-// value puts other text in the place of a member's value, which is a number.
+// value replaces a member's value, which is a number, by other text.
 func value(other string) func(good, member string) Reply {
 	return func(good, member string) Reply {
 		return Reply{Body: valueOf(member).ReplaceAllString(good, strings.ReplaceAll(other, "$", "$$"))}
@@ -233,7 +233,7 @@ func status(code int) func(good, member string) Reply {
 	return func(good, _ string) Reply { return Reply{Body: good, Status: code} }
 }
 
-// Faults are what can befall an answer.
+// Faults are the faults that an answer can have.
 var faults = map[string]fault{
 	"time-out":                 {how(Silent), fails},
 	"half an answer":           {how(Half), fails},
@@ -284,14 +284,14 @@ var (
 	before  = regexp.MustCompile(`(["0-9\]}])\s*,\s*"`)
 )
 
-// quoted makes a text of a member's number.
+// quoted turns a member's number into a text.
 func quoted(good, member string) string {
 	return regexp.MustCompile(`("`+regexp.QuoteMeta(member)+`"\s*:\s*)([-0-9.eE+]+)`).ReplaceAllString(good, `$1"$2"`)
 }
 
-// TestFaults has each fault befall one answer of an open device, and holds
-// what comes of it to one rule: each figure is what it is without the fault,
-// or it is not there. Before the fault, and after it, all are.
+// TestFaults injects each fault into one answer to an open client and checks one rule:
+// each figure is as without the fault, or missing. Before and after the fault all are
+// there.
 func TestFaults(t *testing.T, r Rig) {
 	t.Helper()
 	for name, f := range faults {
@@ -396,7 +396,7 @@ func Written(figures []results.SelfReportedField) (out []string) {
 	return out
 }
 
-// Sound fails unless a sheet can go into a record, whatever was parsed.
+// Sound fails unless the collected figures can go into a record, whatever was parsed.
 func Sound(t testing.TB, s miner.Collector) {
 	t.Helper()
 	if len(s.Figures) > 128 || len(s.Refused) > 32 {

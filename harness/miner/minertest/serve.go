@@ -13,30 +13,30 @@ import (
 	"time"
 )
 
-// Answer says what the peer does with a request.
+// Answer returns the simulated miner's reaction to a request.
 type Answer func(request string) Reply
 
-// Reply is what the peer does.
+// Reply is a reaction to a request.
 type Reply struct {
 	Body   string
 	How    How
-	Status int // of HTTP, 0 is 200; elsewhere any other is an answer that says no
+	Status int // of HTTP, where 0 means 200; with other APIs any other value means an error answer
 }
 
-// How is how the peer sends an answer.
+// How is the way in which an answer is sent.
 type How int
 
 const (
 	Whole   How = iota
-	Silent      // it says nothing and keeps the connection
+	Silent      // it sends nothing and keeps the connection
 	Half        // it stops in the middle and keeps the connection
 	Cut         // it closes in the middle
-	Drip        // it sends a few bytes a second
-	Hangup      // it closes without a word
+	Drip        // it sends a few bytes per second
+	Hangup      // it closes without an answer
 	Endless     // it never stops sending
 )
 
-// send sends an answer; gone is closed when the peer shall end.
+// send sends an answer; gone is closed when the simulated miner has to end.
 func send(w io.Writer, text string, h How, gone <-chan struct{}) {
 	switch h {
 	case Whole:
@@ -77,7 +77,7 @@ func flush(w io.Writer) {
 	}
 }
 
-// listen runs a TCP peer whose connections are each handled once.
+// listen runs a TCP server that calls the handler once per connection.
 func listen(t testing.TB, handle func(c net.Conn, gone <-chan struct{})) (target string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,9 +105,9 @@ func listen(t testing.TB, handle func(c net.Conn, gone <-chan struct{})) (target
 	return l.Addr().String()
 }
 
-// Lines is a peer of the RPC API of cgminer: a request is the JSON of one
-// command, or a bare word, and the answer ends in NUL. A request with anything
-// but a command is heard as it is.
+// Lines simulates the RPC API of cgminer: a request is the JSON of one command, or a
+// bare word, and the answer ends with NUL. A request with anything but a command is
+// logged as it is.
 func Lines(t testing.TB, answer Answer) (target string) {
 	return listen(t, func(c net.Conn, gone <-chan struct{}) {
 		buf := make([]byte, 4096)
@@ -131,8 +131,8 @@ func Lines(t testing.TB, answer Answer) (target string) {
 	})
 }
 
-// Framed is a peer of the API of Whatsminer, version 3. A request is heard as
-// its command and its parameter.
+// Framed simulates the Whatsminer API, version 3. A request is logged as its command
+// and its parameter.
 func Framed(t testing.TB, answer Answer) (target string) {
 	return listen(t, func(c net.Conn, gone <-chan struct{}) {
 		var head [4]byte
@@ -162,18 +162,18 @@ func Framed(t testing.TB, answer Answer) (target string) {
 	})
 }
 
-// HTTP is a peer that speaks HTTP. A request is heard as its method and path.
+// HTTP simulates an API over HTTP. A request is logged as its method and path.
 func HTTP(t testing.TB, answer Answer) (target string) {
 	server := httptest.NewServer(Handler(answer))
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// Handler is what [HTTP] serves.
+// Handler is the handler that [HTTP] serves.
 func Handler(answer Answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		// The server sees that the client has gone only when all of the request
-		// was read.
+		// The server notices that the client has gone only after it has read all of the
+		// request.
 		_, _ = io.Copy(io.Discard, q.Body)
 		r := answer(q.Method + " " + q.URL.RequestURI())
 		switch {

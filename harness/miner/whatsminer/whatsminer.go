@@ -1,9 +1,8 @@
-// Package whatsminer asks Whatsminers whose API is of version 3 (MicroBT,
-// Whatsminer API V3): TCP 4433, JSON both ways, each with its length before it
-// in four bytes, the lowest first. Those of versions 1 and 2 answer the RPC API
-// of cgminer.
+// Package whatsminer queries Whatsminers with API version 3 (MicroBT, Whatsminer API
+// V3): TCP 4433, JSON in both directions, each message preceded by its length in four
+// bytes, little-endian. Versions 1 and 2 use the RPC API of cgminer.
 //
-// Nothing but [Verbs] is ever sent; none of them needs a password.
+// It sends [Verbs] only; none of them needs a password.
 package whatsminer
 
 import (
@@ -22,11 +21,11 @@ import (
 // Options are those of its spec.
 var Options = miner.Common
 
-// Port is the one that the API listens at.
+// Port is the default port of the API.
 const Port = "4433"
 
-// Verbs are all that is ever sent, each with its parameter. All begin with
-// get.: what sets begins with set., and wants to be signed.
+// Verbs are all requests that are ever sent, each with its parameter. All begin with
+// get.; commands that change something begin with set. and have to be signed.
 var Verbs = miner.Verbs{information, status + " summary"}
 
 const (
@@ -36,7 +35,7 @@ const (
 
 type client struct{ wire miner.Wire }
 
-// Open asks the miner at HOST, or HOST:PORT, what it is.
+// Open queries the miner at HOST or HOST:PORT and identifies it.
 func Open(ctx context.Context, s endpoint.Spec) (miner.Client, error) {
 	d, err := open(ctx, s)
 	if err != nil {
@@ -61,7 +60,7 @@ func open(ctx context.Context, s endpoint.Spec) (miner.Client, error) {
 	about := miner.Info{Source: wire.Address, Model: v.At("miner", "type").Text(), Firmware: v.At("system", "fwversion").Text(), Notes: []string{
 		sheet.PowerNote(strings.TrimSpace("the input of its supply "+v.At("power", "model").Text())+", as that measures it; power-limit is what was configured", said),
 	}}
-	for _, err := range []error{err, other} { // one that is not said at the start is asked for again, or is done without
+	for _, err := range []error{err, other} { // a missing answer is queried again, or is not needed
 		if err != nil {
 			about.Notes = append(about.Notes, miner.Word(fmt.Sprintf("not said at the start: %v", err)))
 		}
@@ -100,7 +99,7 @@ func frame(text []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(text))), text...) // #nosec G115 -- a command of ours
 }
 
-// unframe reads the length and then as much.
+// unframe reads the length and then as many bytes.
 func unframe(r io.Reader) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -125,7 +124,7 @@ func (m *client) read(ctx context.Context, s *miner.Collector) (mode string, err
 	return "", err
 }
 
-// summarise takes what a summary says; rates are in TH/s there.
+// summarise collects the fields of a summary, where rates are in TH/s.
 func summarise(s *miner.Collector, v miner.Value) {
 	elapsed := s.Take("elapsed", v.At("elapsed"), miner.Form{Of: results.ReportedElapsed})
 	for _, f := range []struct {
