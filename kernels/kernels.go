@@ -24,9 +24,12 @@ import (
 // a value with methods.
 type Row[F any] struct {
 	Name  string
-	Kind  device.Kind // of the devices that it runs on
-	Needs []string    // features of the device, all of them; none for portable code
-	Impl  F
+	Needs []string // features of the device, all of them; none for portable code
+	Impl  F        // on this machine's CPU
+
+	// Open returns the implementation on a processor, with the kernel compiled.
+	// It is nil for a row that runs on the CPU.
+	Open func(device.Processor) (F, error)
 
 	// Peak executes the row's instructions on registers alone, for some
 	// microseconds, and returns how much work that was: an upper bound of the
@@ -35,7 +38,17 @@ type Row[F any] struct {
 }
 
 // Supported reports whether the row runs on a device.
-func (r Row[F]) Supported(on device.Info) bool { return r.Kind == on.Kind && len(r.lacking(on)) == 0 }
+func (r Row[F]) Supported(on device.Info) bool {
+	return (r.Open != nil) == on.Processor() && len(r.lacking(on)) == 0
+}
+
+// On returns the implementation on a device, which supports the row.
+func (r Row[F]) On(d device.Device) (F, error) {
+	if p, ok := d.(device.Processor); ok {
+		return r.Open(p)
+	}
+	return r.Impl, nil
+}
 
 // lacking returns the features that the row needs and the device does not have.
 func (r Row[F]) lacking(on device.Info) []string {
@@ -92,8 +105,10 @@ func (t *Table[F]) Pick(on device.Info, name string) (Row[F], error) {
 	row, err := t.ByName(name)
 	switch {
 	case err != nil:
-	case row.Kind != on.Kind:
-		err = fmt.Errorf("%s: implementation %s runs on devices of kind %s, not on %s", t.Name, name, row.Kind, on.ID)
+	case on.Processor() && row.Open == nil:
+		err = fmt.Errorf("%s: implementation %s runs on the CPU, not on %s", t.Name, name, on.ID)
+	case !on.Processor() && row.Open != nil:
+		err = fmt.Errorf("%s: implementation %s does not run on %s: it is for GPUs", t.Name, name, on.ID)
 	case !row.Supported(on):
 		err = fmt.Errorf("%s: implementation %s needs %s, but device %s lacks %s",
 			t.Name, name, strings.Join(row.Needs, " "), on.ID, strings.Join(row.lacking(on), " "))
@@ -120,8 +135,8 @@ type Candidate struct {
 	Peak      func() float64 // nil if the row has none
 }
 
-// Trial returns what is needed to check and time every row on a device. The
-// rows share the operands of their work, which are allocated by the first call.
+// Trial returns what is needed to check and time every row on the CPU. The rows
+// share the operands of their work, which are allocated by the first call.
 func (t *Table[F]) Trial(on device.Info, caches int64) Trial {
 	work := sync.OnceValue(func() func(F) float64 { return t.Work(caches) })
 	trial := Trial{Kernel: t.Name, Unit: t.Unit, ByRank: t.ByRank, Find: func(name string) error {
@@ -129,6 +144,9 @@ func (t *Table[F]) Trial(on device.Info, caches int64) Trial {
 		return err
 	}}
 	for _, row := range t.Rows {
+		if (row.Open != nil) != on.Processor() {
+			continue
+		}
 		trial.Rows = append(trial.Rows, Candidate{
 			Name: row.Name, Needs: row.Needs, Supported: row.Supported(on), Peak: row.Peak,
 			Check: func() error { return t.Check(row.Impl) },

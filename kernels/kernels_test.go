@@ -11,14 +11,14 @@ import (
 )
 
 var (
-	host = device.Info{ID: "cpu", Kind: device.CPU, Features: []string{"LEGS", "TAIL"}}
+	host = device.Info{ID: "cpu", Features: []string{"LEGS", "TAIL"}}
 	sums = kernels.Table[func(a, b int) int]{
 		Name: "sums", Unit: "FLOP",
 		Rows: []kernels.Row[func(a, b int) int]{
-			{Name: "winged", Kind: device.CPU, Needs: []string{"LEGS", "WINGS", "BEAK"}},
-			{Name: "elsewhere", Kind: "abacus"},
-			{Name: "tail", Kind: device.CPU, Needs: []string{"TAIL", "LEGS"}, Impl: func(a, b int) int { return a + b }},
-			{Name: "generic", Kind: device.CPU, Impl: func(a, b int) int { return a - b }, Peak: func() float64 { return 7 }},
+			{Name: "winged", Needs: []string{"LEGS", "WINGS", "BEAK"}},
+			{Name: "elsewhere", Open: func(device.Processor) (func(a, b int) int, error) { return func(a, b int) int { return b + a }, nil }},
+			{Name: "tail", Needs: []string{"TAIL", "LEGS"}, Impl: func(a, b int) int { return a + b }},
+			{Name: "generic", Impl: func(a, b int) int { return a - b }, Peak: func() float64 { return 7 }},
 		},
 		Check: func(add func(a, b int) int) error {
 			if add(2, 2) != 4 {
@@ -44,8 +44,9 @@ func TestPick(t *testing.T) {
 		{name: "by name", on: host, row: "generic", want: "generic"},
 		{name: "unknown", on: host, row: "abacus", err: `sums: no implementation "abacus": use one of winged, elsewhere, tail, generic`},
 		{name: "features", on: host, row: "winged", err: "sums: implementation winged needs LEGS WINGS BEAK, but device cpu lacks WINGS BEAK"},
-		{name: "kind", on: host, row: "elsewhere", err: "sums: implementation elsewhere runs on devices of kind abacus, not on cpu"},
-		{name: "none", on: device.Info{ID: "cuda:0", Kind: "gpu"}, err: "sums: no implementation runs on device cuda:0"},
+		{name: "kind", on: host, row: "elsewhere", err: "sums: implementation elsewhere does not run on cpu: it is for GPUs"},
+		{name: "on a GPU", on: device.Info{ID: "cuda:0", Driver: "CUDA 12.4"}, want: "elsewhere"},
+		{name: "of the CPU, on a GPU", on: device.Info{ID: "cuda:0", Driver: "CUDA 12.4"}, row: "generic", err: "sums: implementation generic runs on the CPU, not on cuda:0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			row, err := sums.Pick(c.on, c.row)

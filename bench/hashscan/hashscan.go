@@ -11,6 +11,7 @@ package hashscan
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/results"
@@ -35,24 +38,40 @@ const (
 	maxNonces     = 1 << 32
 
 	// call is the duration of one call of the kernel. It cannot be preempted, and
-	// the counter lags by as much.
-	call = time.Millisecond
+	// the counter lags by as much. A processor is idle between two calls, for
+	// some 0.1 ms, so that its calls are longer.
+	call          = time.Millisecond
+	processorCall = 50 * time.Millisecond
 )
 
 // share is the target of the shares, one in 2^17 hashes: frequent enough to judge
-// the kernel within seconds, and too rare to cost time.
-var share = sha256d.Target{
-	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x00, 0x00,
+// the kernel within seconds, and too rare to cost time. A GPU is a hundred times
+// faster than a thread, and has one in 2^22.
+var (
+	share          = below(0x7fff)
+	processorShare = below(0x3ff)
+)
+
+// below is the target whose four most significant bytes are top.
+func below(top uint32) (t sha256d.Target) {
+	for i := range t {
+		t[i] = 0xff
+	}
+	binary.LittleEndian.PutUint32(t[28:], top)
+	return t
 }
 
 // workload implements bench.Workload.
 type workload struct {
 	info    bench.Info
-	scan    sha256d.Scan
+	row     kernels.Row[sha256d.Scan]
+	on      device.Device
+	tamper  func(sha256d.Scan) sha256d.Scan
+	scan    sha256d.Scan // from Prepare on
 	target  sha256d.Target
-	nonces  uint64    // per header
-	threads []*thread // from Prepare to Close
+	call    time.Duration // of the kernel
+	nonces  uint64        // per header
+	threads []*thread     // from Prepare to Close
 }
 
 // New returns the workload. Its implementations are the rows of
@@ -63,7 +82,7 @@ func New(cfg bench.Config) (bench.Workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.scan = tampered(w.scan)
+	w.tamper = tampered
 	return w, nil
 }
 
@@ -82,18 +101,24 @@ func Control(cfg bench.Config) (bench.Workload, error) {
 }
 
 func open(cfg bench.Config) (*workload, error) {
-	on, err := cpu.Of(cfg.Device)
-	if err == nil && on.Threads > maxThreads {
-		err = fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
+	w := &workload{target: share, call: call, nonces: defaultNonces, tamper: func(scan sha256d.Scan) sha256d.Scan { return scan }}
+	threads := 1
+	if p, ok := cfg.Device.(device.Processor); ok {
+		w.on, w.target, w.call, w.nonces = p, processorShare, processorCall, maxNonces
+	} else {
+		on, err := cpu.Of(cfg.Device)
+		if err == nil && on.Threads > maxThreads {
+			err = fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
+		}
+		w.on, threads = on, on.Threads
 	}
-	if err != nil {
+	var err error
+	if w.row, err = sha256d.Table.Pick(w.on.Info(), cfg.Impl); err != nil {
 		return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
 	}
-	row, err := sha256d.Table.Pick(on.Info(), cfg.Impl)
-	if err != nil {
-		return nil, fmt.Errorf("hashscan: %w: %w", bench.ErrUsage, err)
-	}
-	w := &workload{scan: row.Impl, target: share, nonces: defaultNonces}
 	for _, key := range slices.Sorted(maps.Keys(cfg.Params)) {
 		if key != "nonces" {
 			return nil, fmt.Errorf("hashscan: %w: unknown option %q: known is nonces", bench.ErrUsage, key)
@@ -107,10 +132,10 @@ func open(cfg bench.Config) (*workload, error) {
 	w.info = bench.Info{
 		Name:    "hashscan",
 		Use:     use,
-		Device:  cpu.ID,
-		Impl:    row.Name,
+		Device:  w.on.Info().ID,
+		Impl:    w.row.Name,
 		Unit:    results.Hash,
-		Threads: on.Threads,
+		Threads: threads,
 		Params:  map[string]string{"nonces": strconv.FormatUint(w.nonces, 10)},
 		Seed:    cfg.Seed,
 	}
@@ -125,12 +150,18 @@ func (w *workload) Info() bench.Info {
 }
 
 // Prepare checks the kernel against known answers and finds how many hashes it
-// makes in about a millisecond.
+// makes in one call.
 func (w *workload) Prepare(ctx context.Context) error {
-	if err := sha256d.Table.Check(w.scan); err != nil {
-		return fmt.Errorf("hashscan: %s is wrong on this CPU: %w: use another implementation", w.info.Impl, err)
+	scan, err := w.row.On(w.on)
+	if err != nil {
+		return fmt.Errorf("hashscan: open %s: %w", w.info.Impl, err)
 	}
-	chunk, err := calibrate(ctx, w.scan)
+	w.scan = w.tamper(scan)
+	// What a lost device does not find is not the kernel's fault.
+	if err := sha256d.Table.Check(w.scan); err != nil {
+		return errors.Join(w.lost(), fmt.Errorf("hashscan: %s is wrong on %s: %w: use another implementation", w.info.Impl, w.info.Device, err))
+	}
+	chunk, err := w.calibrate(ctx)
 	if err != nil {
 		return fmt.Errorf("hashscan: time %s: %w", w.info.Impl, err)
 	}
@@ -141,18 +172,26 @@ func (w *workload) Prepare(ctx context.Context) error {
 	return nil
 }
 
+// lost is the error after which a processor no longer works.
+func (w *workload) lost() error {
+	if p, ok := w.on.(device.Processor); ok {
+		return p.Sync()
+	}
+	return nil
+}
+
 // calibrate returns how many hashes scan makes in the time of one call.
-func calibrate(ctx context.Context, scan sha256d.Scan) (uint64, error) {
+func (w *workload) calibrate(ctx context.Context) (uint64, error) {
 	var job sha256d.Job
-	job.Set(&known[0], &share)
+	job.Set(&known[0], &w.target)
 	var hits []uint32
 	timed := func(n uint64) time.Duration {
 		start := time.Now()
-		hits = scan(hits[:0], &job, 0, n)
+		hits = w.scan(hits[:0], &job, 0, n)
 		return max(time.Since(start), 1)
 	}
 	n := uint64(1 << 10)
-	for ; timed(n) < call && n < maxNonces/2; n *= 2 {
+	for ; timed(n) < w.call && n < maxNonces/2; n *= 2 {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
@@ -161,7 +200,7 @@ func calibrate(ctx context.Context, scan sha256d.Scan) (uint64, error) {
 	for range 4 { // interruptions only make it slower
 		best = min(best, timed(n))
 	}
-	return max(min(uint64(float64(n)*float64(call)/float64(best)), maxNonces), 1), ctx.Err()
+	return max(min(uint64(float64(n)*float64(w.call)/float64(best)), maxNonces), 1), errors.Join(w.lost(), ctx.Err())
 }
 
 // Run implements bench.Workload.
@@ -171,10 +210,10 @@ func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
 	}
 	var running sync.WaitGroup
 	for _, t := range w.threads {
-		running.Go(func() { t.run(ctx, done) })
+		running.Go(func() { t.run(ctx, done, w.lost) })
 	}
 	running.Wait()
-	return nil
+	return w.lost()
 }
 
 // Close implements bench.Workload.

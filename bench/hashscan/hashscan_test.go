@@ -159,8 +159,8 @@ func TestPrepareRefusesTheWrong(t *testing.T) {
 	for _, c := range broken {
 		w, err := open(bench.Config{Impl: "generic"})
 		require.NoError(t, err)
-		w.scan = c.corrupt(w.scan)
-		require.ErrorContains(t, w.Prepare(context.Background()), "generic is wrong on this CPU", c.name)
+		w.tamper = c.corrupt
+		require.ErrorContains(t, w.Prepare(context.Background()), "generic is wrong on cpu", c.name)
 	}
 }
 

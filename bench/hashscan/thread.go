@@ -6,14 +6,15 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
-// plantEvery is the number of calls, about a second, from one with a known nonce
-// in its range to the next.
-const plantEvery = 1024
+// plantEvery is the time from one call with a known nonce in its range to the
+// next, about.
+const plantEvery = time.Second
 
 var known = sha256d.Known()
 
@@ -22,6 +23,7 @@ type thread struct {
 	scan   sha256d.Scan
 	target sha256d.Target
 	chunk  uint64 // hashes per call
+	every  uint64 // calls from one with a known nonce to the next
 	nonces uint64 // per header
 
 	headers headers
@@ -37,7 +39,7 @@ type thread struct {
 
 func newThread(w *workload, id uint32, chunk uint64) *thread {
 	return &thread{
-		scan: w.scan, target: w.target, chunk: chunk, nonces: w.nonces,
+		scan: w.scan, target: w.target, chunk: chunk, every: uint64(plantEvery / w.call), nonces: w.nonces,
 		headers: headers{seed: w.info.Seed, thread: id},
 		next:    w.nonces,                                               // so that work takes the first header
 		random:  rand.New(rand.NewPCG(uint64(w.info.Seed), uint64(id))), // #nosec G404 -- where a known nonce is planted: drawn again from the same seed
@@ -45,13 +47,16 @@ func newThread(w *workload, id uint32, chunk uint64) *thread {
 	}
 }
 
-// run scans until ctx ends and counts after each call.
-func (t *thread) run(ctx context.Context, done *bench.Counter) {
+// run scans until ctx ends or the device is lost, and counts after each call.
+func (t *thread) run(ctx context.Context, done *bench.Counter, lost func() error) {
 	for first := true; ctx.Err() == nil; first = false {
-		if first || t.calls%plantEvery == 0 {
+		if first || t.calls%t.every == 0 {
 			t.plant()
 		} else {
 			t.work()
+		}
+		if lost() != nil {
+			return
 		}
 		t.calls++
 		done.Add(t.chunk)

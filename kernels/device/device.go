@@ -35,6 +35,10 @@ type Info struct {
 	Features []string // instruction sets, by the names that rows of kernels use
 }
 
+// Processor reports whether a [Processor] is opened on the device: all but the
+// CPU are reached through a driver.
+func (i Info) Processor() bool { return i.Driver != "" }
+
 // Device is a device that this process has opened to compute on.
 type Device interface {
 	Info() Info // constant

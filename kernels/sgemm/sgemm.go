@@ -20,7 +20,6 @@ import (
 	"slices"
 
 	"github.com/perwatt/perwatt/kernels"
-	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // Implementation is one way to compute products. It is constant.
@@ -59,8 +58,8 @@ var Table = kernels.Table[Implementation]{
 
 func portable() []kernels.Row[Implementation] {
 	rows := []kernels.Row[Implementation]{
-		{Name: "gonum", Kind: device.CPU, Impl: Implementation{Block{128, 128, 256}, gonumGemm}},
-		{Name: "generic", Kind: device.CPU, Impl: Implementation{Block{64, 64, 512}, genericGemm}},
+		{Name: "gonum", Impl: Implementation{Block{128, 128, 256}, gonumGemm}},
+		{Name: "generic", Impl: Implementation{Block{64, 64, 512}, genericGemm}},
 	}
 	if runtime.GOARCH != "amd64" { // elsewhere gonum is plain Go too, and slower than generic
 		slices.Reverse(rows)

@@ -4,7 +4,6 @@ package sgemm
 
 import (
 	"github.com/perwatt/perwatt/kernels"
-	"github.com/perwatt/perwatt/kernels/device"
 )
 
 //go:generate sh -c "cd _asm && go run -tags purego . -out ../sgemm_amd64.s -stubs ../stubs_amd64.go -pkg sgemm"
@@ -28,11 +27,11 @@ var (
 // native are the rows in assembly.
 var native = []kernels.Row[Implementation]{
 	{
-		Name: "avx512", Kind: device.CPU, Needs: []string{"AVX512F"},
+		Name: "avx512", Needs: []string{"AVX512F"},
 		Impl: Implementation{Block{960, 1024, 256}, avx512.gemm}, Peak: peak(peakAVX512, 12*16),
 	},
 	{
-		Name: "avx2", Kind: device.CPU, Needs: []string{"AVX2", "FMA3"},
+		Name: "avx2", Needs: []string{"AVX2", "FMA3"},
 		Impl: Implementation{Block{870, 1024, 384}, avx2.gemm}, Peak: peak(peakAVX2, 12*8),
 	},
 }

@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"github.com/perwatt/perwatt/kernels"
-	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // neon always packs both factors, because its micro-kernel loads elements of A as
@@ -23,7 +22,7 @@ var neon = &blocked{
 
 // native are the rows in assembly.
 var native = []kernels.Row[Implementation]{{
-	Name: "neon", Kind: device.CPU, Needs: []string{"ASIMD"},
+	Name: "neon", Needs: []string{"ASIMD"},
 	Impl: Implementation{Block{1008, 1024, 384}, neon.gemm}, Peak: peak(peakNEON, 24*4),
 }}
 

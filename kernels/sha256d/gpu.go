@@ -21,14 +21,10 @@ var Program = device.NewProgram(files, "scan")
 // in halves.
 const room = 4096
 
-// On returns a scan on a processor, which compiles the kernel. Each call waits
-// for the processor; ranges of some 2^28 nonces keep a large one busy. After an
-// error of the processor the scan finds nothing: Sync of the processor returns
-// that error.
-//
-// The kernel compares the most significant word of a digest with that of the
-// target. What it reports is hashed again here, so that every hit is one.
-func On(p device.Processor) (Scan, error) {
+// on returns a scan on a processor. Each call waits for the processor; ranges of
+// some 2^28 nonces keep a large one busy. After an error of the processor the
+// scan finds nothing: Sync of the processor returns that error.
+func on(p device.Processor) (Scan, error) {
 	kernel, err := p.Kernel(Program, "scan")
 	if err != nil {
 		return nil, err
@@ -91,8 +87,14 @@ func (g *onProcessor) find(dst []uint32, job *Job, first uint32, n uint64) []uin
 	header := job.header
 	for i := range int(count) {
 		nonce := binary.LittleEndian.Uint32(g.words[4*(1+i):])
-		// The last block may have gone beyond the range.
-		if header.SetNonce(nonce); uint64(nonce-first) < n && job.target.Met(Sum(&header)) {
+		if at := uint64(nonce - first); at >= n && at < blocks*each*device.Threads {
+			continue // the last block went beyond the range
+		}
+		// The kernel compares the most significant word of a digest alone. What it
+		// should not have reported by that word either is left for others to find.
+		header.SetNonce(nonce)
+		sum := Sum(&header)
+		if binary.LittleEndian.Uint32(sum[28:]) != job.top || job.target.Met(sum) {
 			dst = append(dst, nonce)
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"slices"
 
 	"github.com/perwatt/perwatt/kernels"
-	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // Header is a serialised block header: version, digest of the previous block,
@@ -134,9 +133,10 @@ var Table = kernels.Table[Scan]{
 	Name: "sha256d",
 	Unit: "hash",
 	Rows: slices.Concat(native, []kernels.Row[Scan]{
-		{Name: "stdlib", Kind: device.CPU, Impl: scanStdlib},
-		{Name: "minio", Kind: device.CPU, Impl: scanMinio},
-		{Name: "generic", Kind: device.CPU, Impl: scanGeneric},
+		{Name: "stdlib", Impl: scanStdlib},
+		{Name: "minio", Impl: scanMinio},
+		{Name: "generic", Impl: scanGeneric},
+		{Name: "gpu", Open: on},
 	}),
 	Check: check,
 	Work: func(int64) func(Scan) float64 {

@@ -6,17 +6,16 @@ import (
 	"math/bits"
 
 	"github.com/perwatt/perwatt/kernels"
-	"github.com/perwatt/perwatt/kernels/device"
 )
 
 //go:generate sh -c "cd _asm && go run -tags purego . -out ../sha256d_amd64.s -stubs ../stubs_amd64.go -pkg sha256d"
 
 // native are the rows in assembly.
 var native = []kernels.Row[Scan]{
-	{Name: "avx512", Kind: device.CPU, Needs: []string{"AVX512F", "AVX512BW", "AVX512VL"}, Impl: scanAVX512},
-	{Name: "shani", Kind: device.CPU, Needs: []string{"SHA", "SSE4", "SSSE3", "AVX"}, Impl: scanSHANI},
-	{Name: "shani-sse", Kind: device.CPU, Needs: []string{"SHA", "SSE4", "SSSE3"}, Impl: scanSHANISSE},
-	{Name: "avx2", Kind: device.CPU, Needs: []string{"AVX2", "BMI2"}, Impl: scanAVX2},
+	{Name: "avx512", Needs: []string{"AVX512F", "AVX512BW", "AVX512VL"}, Impl: scanAVX512},
+	{Name: "shani", Needs: []string{"SHA", "SSE4", "SSSE3", "AVX"}, Impl: scanSHANI},
+	{Name: "shani-sse", Needs: []string{"SHA", "SSE4", "SSSE3"}, Impl: scanSHANISSE},
+	{Name: "avx2", Needs: []string{"AVX2", "BMI2"}, Impl: scanAVX2},
 }
 
 func scanAVX512(dst []uint32, j *Job, first uint32, n uint64) []uint32 {

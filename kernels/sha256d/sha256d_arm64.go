@@ -4,12 +4,11 @@ package sha256d
 
 import (
 	"github.com/perwatt/perwatt/kernels"
-	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // native are the rows in assembly. A CPU with SHA2 has ASIMD.
 var native = []kernels.Row[Scan]{
-	{Name: "armv8", Kind: device.CPU, Needs: []string{"SHA2"}, Impl: scanARMv8},
+	{Name: "armv8", Needs: []string{"SHA2"}, Impl: scanARMv8},
 }
 
 const (

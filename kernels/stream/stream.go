@@ -21,7 +21,6 @@ import (
 	"slices"
 
 	"github.com/perwatt/perwatt/kernels"
-	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // Bytes is the number of bytes counted for one element by the rule of STREAM: two
@@ -41,7 +40,7 @@ var Table = kernels.Table[Implementation]{
 	Name: "stream",
 	Unit: "B",
 	Rows: slices.Concat(native, []kernels.Row[Implementation]{
-		{Name: "generic", Kind: device.CPU, Impl: Implementation{triadGeneric}},
+		{Name: "generic", Impl: Implementation{triadGeneric}},
 	}),
 	Check:  verify,
 	Work:   work,

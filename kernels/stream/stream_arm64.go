@@ -4,12 +4,11 @@ package stream
 
 import (
 	"github.com/perwatt/perwatt/kernels"
-	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // native are the rows in assembly.
 var native = []kernels.Row[Implementation]{
-	{Name: "neon", Kind: device.CPU, Needs: []string{"ASIMD"}, Impl: Implementation{byLines(linesNEON)}},
+	{Name: "neon", Needs: []string{"ASIMD"}, Impl: Implementation{byLines(linesNEON)}},
 }
 
 // linesNEON computes n lines of eight elements, n not 0:

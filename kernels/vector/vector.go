@@ -13,7 +13,6 @@ import (
 	"slices"
 
 	"github.com/perwatt/perwatt/kernels"
-	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // Implementation is one set of passes. It is constant. The methods panic if an
@@ -47,7 +46,7 @@ const block = 8
 var Table = kernels.Table[*Implementation]{
 	Name:  "vector",
 	Unit:  "B",
-	Rows:  slices.Concat(native, []kernels.Row[*Implementation]{{Name: "generic", Kind: device.CPU, Impl: &generic}}),
+	Rows:  slices.Concat(native, []kernels.Row[*Implementation]{{Name: "generic", Impl: &generic}}),
 	Check: check,
 	Work:  work,
 }

@@ -10,7 +10,11 @@ import (
 // Scan holds a processor's scan to the known answers that every implementation
 // is held to.
 func Scan(p device.Processor) error {
-	scan, err := sha256d.On(p)
+	row, err := sha256d.Table.Pick(p.Info(), "")
+	if err != nil {
+		return err
+	}
+	scan, err := row.On(p)
 	if err != nil {
 		return err
 	}
