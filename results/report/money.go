@@ -219,6 +219,9 @@ const tornadoMost = 8 // inputs that are drawn; the table has them all
 // machine, ranked on the page or as published, is below it.
 func breakEven(p Page, t economics.Table) []picture {
 	who, best := p.Economics.BestMiner()
+	if best.Value.IsAbsent() {
+		return nil // nothing is below or above it
+	}
 	limit := float64(best.Value) / economics.PerTH
 	m := chart.Matrix{
 		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %s", results.Line(t.Title, 80), results.Line(who, 40), table.Quantity(best.Value, best.Unit))},
