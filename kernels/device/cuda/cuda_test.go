@@ -83,9 +83,13 @@ func TestAbsent(t *testing.T) {
 
 // The whole way: Go, the driver's functions, PTX, answers.
 func TestKernels(t *testing.T) {
+	trials := devicetest.Trials(1)
+	if testing.Short() {
+		trials = devicetest.Few(trials)
+	}
 	for i, arch := range []string{"sm_75", "sm_80", "sm_90"} {
 		p := open(t, i)
-		for _, trial := range devicetest.Trials(1) {
+		for _, trial := range trials {
 			if trial.Arch == arch {
 				t.Run(trial.Name, func(t *testing.T) { require.NoError(t, trial.Run(p, trial.Program)) })
 			}

@@ -32,6 +32,13 @@ type Trial struct {
 	Run func(device.Processor, *device.Program) error
 }
 
+// Few are trials that between them go every way: for short tests.
+func Few(trials []Trial) []Trial {
+	return slices.DeleteFunc(trials, func(t Trial) bool {
+		return !slices.Contains([]string{"scan", "stream", "gemm_f32", "mma_bf16", "wgmma_bf16"}, t.Name)
+	})
+}
+
 // Trials are those of every kernel. Larger is how many times larger the inputs
 // are than an interpreter has time for; 0 is for a simulator that is slower yet.
 func Trials(larger int) []Trial {

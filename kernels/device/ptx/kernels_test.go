@@ -52,7 +52,11 @@ func params(k *ptx.Kernel, values ...any) []byte {
 }
 
 func TestKernels(t *testing.T) {
-	for _, trial := range devicetest.Trials(1) {
+	trials := devicetest.Trials(1)
+	if testing.Short() {
+		trials = devicetest.Few(trials)
+	}
+	for _, trial := range trials {
 		t.Run(trial.Name, func(t *testing.T) {
 			require.NoError(t, trial.Run(&ptx.Processor{Arch: trial.Arch}, trial.Program))
 		})
