@@ -42,12 +42,15 @@ func execute(t *testing.T, text string, threads, in, out int, words []uint32) []
 	require.NoError(t, err)
 	k := m.Kernels["k"]
 	var memory ptx.Memory
-	a, data := memory.Alloc(4 * threads * max(in, 1))
-	for i, v := range words {
-		le.PutUint32(data[4*i:], v)
+	a, b := memory.Alloc(4*threads*max(in, 1)), memory.Alloc(4*threads*out)
+	var data []byte
+	for _, v := range words {
+		data = le.AppendUint32(data, v)
 	}
-	b, result := memory.Alloc(4 * threads * out)
+	require.True(t, memory.Write(a, data))
 	require.NoError(t, k.Launch(&memory, ptx.Config{Grid: [3]uint32{1, 1, 1}, Block: [3]uint32{uint32(threads), 1, 1}, Params: params(k, a, b)}))
+	result := make([]byte, 4*threads*out)
+	require.True(t, memory.Read(result, b))
 	got := make([]uint32, threads*out)
 	for i := range got {
 		got[i] = le.Uint32(result[4*i:])

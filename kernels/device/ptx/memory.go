@@ -40,46 +40,56 @@ type block struct {
 	at    uint64
 	data  []byte
 	cells []cell // one for two bytes, made when a launch first touches the block
+	known int    // bytes at its beginning that did not come from a kernel
 }
 
-// Alloc allocates n bytes and returns their address and the memory itself,
-// filled with 0xff. No other allocation begins within 256 bytes behind them.
-func (m *Memory) Alloc(n int) (address uint64, data []byte) {
+// Alloc allocates n bytes and returns their address. Whoever reads them before
+// they are written gets 0xff, and a kernel a fault. No other allocation begins
+// within 256 bytes behind them.
+func (m *Memory) Alloc(n int) (address uint64) {
 	if m.next == 0 {
 		m.next = 0x7f00_0000_0000
 	}
-	data = make([]byte, n)
+	data := make([]byte, n)
 	for i := range data {
 		data[i] = poison
 	}
 	address = m.next
 	m.next += uint64(n+511) &^ 255
-	m.Map(address, data)
-	return address, data
+	m.blocks = append(m.blocks, block{at: address, data: data})
+	return address
 }
 
-// Map makes memory that was allocated elsewhere accessible at an address.
-func (m *Memory) Map(address uint64, data []byte) {
-	i := sort.Search(len(m.blocks), func(i int) bool { return m.blocks[i].at >= address })
-	m.blocks = slices.Insert(m.blocks, i, block{at: address, data: data})
+// Write copies data to an address, and Read from one. They report whether an
+// allocation holds all of it.
+func (m *Memory) Write(address uint64, data []byte) bool {
+	b := m.find(address, len(data))
+	if b == nil {
+		return false
+	}
+	at := int(address - b.at)
+	if copy(b.data[at:], data); at <= b.known {
+		b.known = max(b.known, at+len(data))
+	}
+	return true
 }
 
-// Unmap takes the allocation at an address away and reports whether there was
+// Read is described at Write.
+func (m *Memory) Read(data []byte, address uint64) bool {
+	b := m.find(address, len(data))
+	if b == nil {
+		return false
+	}
+	copy(data, b.data[address-b.at:])
+	return true
+}
+
+// Free takes the allocation at an address away and reports whether there was
 // one.
-func (m *Memory) Unmap(address uint64) bool {
+func (m *Memory) Free(address uint64) bool {
 	n := len(m.blocks)
 	m.blocks = slices.DeleteFunc(m.blocks, func(b block) bool { return b.at == address })
 	return len(m.blocks) < n
-}
-
-// Bytes returns the n bytes at an address, or nil if no allocation holds them.
-func (m *Memory) Bytes(address uint64, n int) []byte {
-	b := m.find(address, n)
-	if b == nil {
-		return nil
-	}
-	at := address - b.at
-	return b.data[at : at+uint64(n)]
 }
 
 // find returns the allocation that holds n bytes at an address.
@@ -109,10 +119,12 @@ const (
 	atomical = -2 // an atomic access, by whichever thread
 )
 
-// place is memory that an access reaches.
+// place is memory that an access reaches. All of it is known if none of it has
+// to come from a kernel.
 type place struct {
 	data  []byte
 	cells []cell
+	known bool
 }
 
 // Fault is why a launch ended.
@@ -142,6 +154,7 @@ const (
 	Resources      FaultKind = "launch out of resources"
 	Race           FaultKind = "data race"
 	Unordered      FaultKind = "unordered asynchronous access"
+	Uninitialised  FaultKind = "uninitialised read"
 )
 
 // fault ends the launch; run recovers it and completes it.
@@ -162,7 +175,7 @@ func (w *warp) reach(s space, address uint64, n, lane int) place {
 		if address > uint64(len(c.shared)) || uint64(len(c.shared))-address < uint64(n) {
 			fault(IllegalAddress, lane, "%d bytes at %#x are not in the %d bytes of shared memory", n, address, len(c.shared))
 		}
-		return place{c.shared[address : address+uint64(n)], c.cells[address/2 : (address+uint64(n)+1)/2]}
+		return place{data: c.shared[address : address+uint64(n)], cells: c.cells[address/2 : (address+uint64(n)+1)/2]}
 	}
 	b := w.last
 	if b == nil || address < b.at || address-b.at > uint64(len(b.data)) || uint64(len(b.data))-(address-b.at) < uint64(n) {
@@ -175,7 +188,7 @@ func (w *warp) reach(s space, address uint64, n, lane int) place {
 		w.last = b
 	}
 	at := address - b.at
-	return place{b.data[at : at+uint64(n)], b.cells[at/2 : (at+uint64(n)+1)/2]}
+	return place{b.data[at : at+uint64(n)], b.cells[at/2 : (at+uint64(n)+1)/2], at+uint64(n) <= uint64(b.known)}
 }
 
 // ordered reports whether an access at a time of the clock by another thread is
@@ -214,6 +227,9 @@ func (w *warp) touch(p place, me int32, lane int, write bool) {
 		if write {
 			c.writer, c.wrote, c.plain = me, now, true
 			continue
+		}
+		if c.wrote == 0 && !p.known {
+			fault(Uninitialised, lane, "nothing has written these bytes")
 		}
 		if c.reader != me && c.read != 0 && !w.ordered(c.reader, c.read) {
 			c.reader = several

@@ -5,6 +5,7 @@
 // instruction and the thread where a GPU would report an error, and also where
 // a GPU would be silent and now and then be wrong:
 //
+//   - a read of memory that nothing has written;
 //   - an address outside of every allocation, of another state space than the
 //     instruction's, or not aligned;
 //   - a data race: two threads access the same bytes of shared or global

@@ -312,6 +312,9 @@ func atom(op *operation) func(*warp, uint32) {
 	return func(w *warp, active uint32) {
 		lanes(active, func(l int) {
 			p := w.reach(in, at.of(w, l), t.size(), l)
+			if p.cells[0].wrote == 0 && !p.known {
+				fault(Uninitialised, l, "nothing has written these bytes")
+			}
 			w.touch(p, atomical, l, true)
 			var old uint64
 			if t.wide() {

@@ -25,10 +25,10 @@ func (p *Processor) Info() device.Info {
 
 type buffer struct {
 	address uint64
-	data    []byte
+	bytes   int64
 }
 
-func (b *buffer) Size() int64 { return int64(len(b.data)) }
+func (b *buffer) Size() int64 { return b.bytes }
 
 // Name implements [device.Kernel].
 func (k *loaded) Name() string { return k.Kernel.Name }
@@ -43,13 +43,12 @@ func (p *Processor) Alloc(bytes int64) (device.Buffer, error) {
 	if bytes < 0 || bytes > 1<<32 {
 		return nil, fmt.Errorf("ptx: %d bytes", bytes)
 	}
-	address, data := p.Memory.Alloc(int(bytes))
-	return &buffer{address, data}, nil
+	return &buffer{p.Memory.Alloc(int(bytes)), bytes}, nil
 }
 
 // Free implements [device.Processor].
 func (p *Processor) Free(b device.Buffer) error {
-	if !p.Memory.Unmap(b.(*buffer).address) {
+	if !p.Memory.Free(b.(*buffer).address) {
 		return errors.New("ptx: no such buffer")
 	}
 	return nil
@@ -57,19 +56,17 @@ func (p *Processor) Free(b device.Buffer) error {
 
 // Write implements [device.Processor].
 func (p *Processor) Write(to device.Buffer, data []byte) error {
-	if p.lost == nil && int64(len(data)) > to.Size() {
+	if p.lost == nil && !p.Memory.Write(to.(*buffer).address, data) {
 		return fmt.Errorf("ptx: %d bytes into a buffer of %d", len(data), to.Size())
 	}
-	copy(to.(*buffer).data, data)
 	return p.lost
 }
 
 // Read implements [device.Processor].
 func (p *Processor) Read(data []byte, from device.Buffer) error {
-	if p.lost == nil && int64(len(data)) > from.Size() {
+	if p.lost == nil && !p.Memory.Read(data, from.(*buffer).address) {
 		return fmt.Errorf("ptx: %d bytes of a buffer of %d", len(data), from.Size())
 	}
-	copy(data, from.(*buffer).data)
 	return p.lost
 }
 

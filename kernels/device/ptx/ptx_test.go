@@ -10,16 +10,18 @@ import (
 	"github.com/perwatt/perwatt/kernels/device/ptx"
 )
 
-// run executes a body on one block of threads with one buffer of 64 words.
-func run(t *testing.T, threads uint32, body string) ([]byte, error) {
+// run executes a body on one block of threads with one buffer of 64 words, of
+// which the first 48 are zero and the others not written.
+func run(t *testing.T, threads uint32, body string) error {
 	text := ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 a)\n.maxntid 64\n{\n" +
 		".reg .b32 %r<8>;\n.reg .b64 %d<8>;\n.reg .pred %p<4>;\n.shared .align 16 .b8 s[256];\n" +
 		"ld.param.b64 %d0, [a];\nmov.u32 %r0, %tid.x;\nmul.wide.u32 %d1, %r0, 4;\nadd.s64 %d1, %d1, %d0;\nshl.b32 %r1, %r0, 2;\n" + body + "\n}\n"
 	m, err := ptx.Parse(text)
 	require.NoError(t, err)
 	var memory ptx.Memory
-	at, data := memory.Alloc(256)
-	return data, m.Kernels["k"].Launch(&memory, ptx.Config{
+	at := memory.Alloc(256)
+	require.True(t, memory.Write(at, make([]byte, 192)))
+	return m.Kernels["k"].Launch(&memory, ptx.Config{
 		Grid: [3]uint32{1, 1, 1}, Block: [3]uint32{threads, 1, 1}, Params: params(m.Kernels["k"], at), Steps: 1000,
 	})
 }
@@ -46,12 +48,15 @@ func TestFaults(t *testing.T) {
 		"atomic beside plain":            {ptx.Race, "atom.global.add.u32 %r2, [%d0], 1; setp.eq.b32 %p0, %r0, 3; @%p0 ld.global.b32 %r2, [%d0];"},
 		"barrier by a part of a warp":    {ptx.IllegalUse, "setp.lt.u32 %p0, %r0, 7; @%p0 bra A; ret; A: setp.lt.u32 %p1, %r0, 3; @%p1 bra B; bar.sync 0; B: bar.sync 0;"},
 		"shuffle from who is not there":  {ptx.IllegalUse, "setp.lt.u32 %p0, %r0, 16; @!%p0 ret; shfl.sync.idx.b32 %r2, %r0, 20, 31, -1;"},
+		"global memory as it was":        {ptx.Uninitialised, "ld.global.b32 %r2, [%d0+192];"},
+		"shared memory as it was":        {ptx.Uninitialised, "ld.shared.b32 %r2, [%r1];"},
+		"counting from nothing":          {ptx.Uninitialised, "red.global.add.u32 [%d0+192], 1;"},
 		"an endless loop":                {ptx.Timeout, "A: bra A;"},
 		"a copy that is not waited for":  {ptx.Unordered, "shl.b32 %r2, %r0, 2; cp.async.ca.shared.global [%r2], [%d1], 4; ld.shared.b32 %r3, [%r2];"},
 		"a copy into what is being read": {ptx.Race, "st.shared.b32 [%r1], %r0; bar.sync 0; ld.shared.b32 %r3, [0]; setp.eq.b32 %p0, %r0, 5; @%p0 cp.async.ca.shared.global [0], [%d1], 4;"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := run(t, 32, c.body)
+			err := run(t, 32, c.body)
 			var fault *ptx.Fault
 			require.True(t, errors.As(err, &fault), "%v", err)
 			require.Equal(t, c.kind, fault.Kind, "%v", err)
@@ -69,16 +74,14 @@ func TestFaults(t *testing.T) {
 		"a loop by thread":              "mov.b32 %r2, 0; A: add.s32 %r2, %r2, 1; setp.lt.u32 %p0, %r2, %r0; @%p0 bra A; bar.sync 0;",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := run(t, 64, body)
-			require.NoError(t, err)
+			require.NoError(t, run(t, 64, body))
 		})
 	}
 }
 
 // A launch that a driver would refuse.
 func TestResources(t *testing.T) {
-	_, err := run(t, 65, "")
-	require.ErrorContains(t, err, "more than the 64 of .maxntid")
+	require.ErrorContains(t, run(t, 65, ""), "more than the 64 of .maxntid")
 }
 
 func TestParseErrors(t *testing.T) {
@@ -118,7 +121,8 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, k := range m.Kernels {
 			var memory ptx.Memory
-			at, _ := memory.Alloc(1024)
+			at := memory.Alloc(1024)
+			memory.Write(at, make([]byte, 512))
 			values := make([]any, len(k.Params))
 			for i, p := range k.Params {
 				values[i] = uint32(8)

@@ -241,28 +241,22 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 		if card.used+int64(q.B) > card.Memory {
 			return answer{Result: outOfMemory}, nil
 		}
-		a.X, _ = card.memory.Alloc(int(q.B))
+		a.X = card.memory.Alloc(int(q.B))
 		card.sizes[a.X] = int64(q.B)
 		card.used += int64(q.B)
 	case opFree:
-		if !card.memory.Unmap(q.B) {
+		if !card.memory.Free(q.B) {
 			return answer{Result: invalidValue}, nil
 		}
 		card.used -= card.sizes[q.B]
-	case opWrite, opRead:
-		card.wait()
-		n := len(data)
-		if q.Op == opRead {
-			n = int(q.C)
-		}
-		b := card.memory.Bytes(q.B, n)
-		switch {
-		case b == nil:
+	case opWrite:
+		if card.wait(); !card.memory.Write(q.B, data) {
 			a.Result = invalidValue
-		case q.Op == opRead:
-			out = b
-		default:
-			copy(b, data)
+		}
+	case opRead:
+		card.wait()
+		if out = make([]byte, min(q.C, 1<<32)); !card.memory.Read(out, q.B) {
+			a.Result, out = invalidValue, nil
 		}
 	case opLoad:
 		m, err := ptx.Parse(string(data))
