@@ -40,7 +40,9 @@ func TestSweep(t *testing.T) {
 	if keep := os.Getenv("PERWATT_WRITE_PAGES"); keep != "" {
 		page = filepath.Join(keep, "sweep.html")
 	}
-	code, stdout, stderr := perwatt(t, t.Context(), "run", "--preset", "smoke", "--uses", "mining", "--window", "500ms", "--warmup", "500ms", "--sessions", "2", "--threads", "1",
+	// After a setting is applied, the idle window begins when settle is over: two
+	// readings of the meter, delayed by other work, must not reach back beyond it.
+	code, stdout, stderr := perwatt(t, t.Context(), "run", "--preset", "smoke", "--uses", "mining", "--settle", "1s", "--window", "500ms", "--warmup", "500ms", "--sessions", "2", "--threads", "1",
 		"--store", dir, "--meter", meter, "--steps", "150,200,300", "--apply", apply, "--report", page)
 	require.Equal(t, exitOK, code, stderr)
 	require.Equal(t, "150\n200\n300\n300\n200\n150\n", read(t, log))
@@ -53,7 +55,7 @@ func TestSweep(t *testing.T) {
 		rec, err := results.LoadFile(f)
 		require.NoError(t, err)
 		s := rec.Record.Plan.Setting
-		require.InDelta(t, map[string]float64{"150": 150, "200": 200, "300": 300}[s.Value], float64(rec.Record.Summary.Rows[0].Metrics[results.Power].Value), 10, "a stalled machine reads the watts of a setting late")
+		require.InDelta(t, map[string]float64{"150": 150, "200": 200, "300": 300}[s.Value], float64(rec.Record.Summary.Rows[0].Metrics[results.Power].Value), 1e-6)
 		require.Equal(t, apply, s.Apply)
 		require.Len(t, s.Sweep, 26)
 	}

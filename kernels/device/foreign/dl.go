@@ -2,9 +2,17 @@
 
 package foreign
 
-import "github.com/ebitengine/purego"
+import (
+	"runtime"
 
+	"github.com/ebitengine/purego"
+)
+
+// open loads a library. The linker keeps its error for the thread that called
+// (dlerror(3)): on another one a library that is not there fails without a word.
 func open(path string) (uintptr, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	return purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/kernels/device"
-	"github.com/perwatt/perwatt/kernels/device/devicetest"
 	"github.com/perwatt/perwatt/kernels/device/ptx"
 )
 
@@ -56,11 +55,7 @@ func variants(text, kernel, pattern, with string) (list []string) {
 
 // Every fault is found, by a fault of the launch or by a wrong answer.
 func TestPlantedFaults(t *testing.T) {
-	trials := devicetest.Trials(1)
-	if testing.Short() {
-		trials = devicetest.Few(trials)
-	}
-	for _, trial := range trials {
+	for _, trial := range trials() {
 		t.Run(trial.Name, func(t *testing.T) {
 			t.Parallel()
 			text, ok := trial.Program.For(trial.Arch)

@@ -51,12 +51,16 @@ func params(k *ptx.Kernel, values ...any) []byte {
 	return block
 }
 
-func TestKernels(t *testing.T) {
-	trials := devicetest.Trials(1)
+// trials are those of every kernel, or a few for a short test.
+func trials() []devicetest.Trial {
 	if testing.Short() {
-		trials = devicetest.Few(trials)
+		return devicetest.Few(devicetest.Trials(1))
 	}
-	for _, trial := range trials {
+	return devicetest.Trials(1)
+}
+
+func TestKernels(t *testing.T) {
+	for _, trial := range trials() {
 		t.Run(trial.Name, func(t *testing.T) {
 			require.NoError(t, trial.Run(&ptx.Processor{Arch: trial.Arch}, trial.Program))
 		})

@@ -51,11 +51,7 @@ type Kernel struct {
 	const64  map[uint64]int
 	accs     []int // registers that wgmma accumulates in
 	hasProxy bool  // it has instructions of the async proxy
-	opcodes  map[string]int
 }
-
-// Opcodes returns how often each opcode occurs in the text of the kernel.
-func (k *Kernel) Opcodes() map[string]int { return k.opcodes }
 
 // Param is a parameter: Size bytes at Offset of the block that a launch passes.
 type Param struct {

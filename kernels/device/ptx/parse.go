@@ -152,7 +152,7 @@ func declaration(s statement) (v variable, err error) {
 // kernel compiles an entry: its head, its body and the shared variables of the
 // module.
 func kernel(head statement, body []statement, shared []variable) (*Kernel, error) {
-	k := &Kernel{const32: map[uint32]int{}, const64: map[uint64]int{}, opcodes: map[string]int{}}
+	k := &Kernel{const32: map[uint32]int{}, const64: map[uint64]int{}}
 	p := &parser{k: k, line: head.line, regs: map[string]register{}, shared: map[string]int{}, params: map[string]Param{}, labels: map[string]int{}}
 	for _, v := range shared {
 		p.place(v)
@@ -461,7 +461,6 @@ func (p *parser) instruction(text string) {
 	}
 	in.ends = slices.Contains([]string{"bra", "ret", "exit", "bar", "barrier"}, op.mods[0])
 	in.together = op.has("sync") || op.mods[0] == "barrier"
-	p.k.opcodes[op.name]++
 	p.k.code = append(p.k.code, in)
 }
 

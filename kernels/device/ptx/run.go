@@ -87,11 +87,6 @@ func (k *Kernel) Launch(m *Memory, c Config) (err error) {
 	warps := k.warps(c.Block, threads)
 	m.clock++
 	launched, blocks := m.clock, int32(0)
-	for i := range m.blocks {
-		if m.blocks[i].cells != nil && m.clock > math.MaxUint32/2 {
-			clear(m.blocks[i].cells)
-		}
-	}
 	b := &cta{
 		memory: m, params: c.Params, n: c.Grid, size: c.Block, warps: warps, launched: launched,
 		shared: make([]byte, k.Shared+c.Shared),
@@ -130,32 +125,28 @@ func (k *Kernel) Launch(m *Memory, c Config) (err error) {
 // fits reports a launch that a device would refuse, and returns the threads of
 // a block.
 func (k *Kernel) fits(c Config) int {
-	threads, limit := 1, uint64(1)
-	for _, n := range c.Block {
-		limit *= uint64(n)
-	}
-	blocks := uint64(1)
-	for _, n := range c.Grid {
-		blocks *= uint64(n)
+	threads, blocks := uint64(1), uint64(1)
+	for i := range 3 {
+		threads = min(threads, 1<<31) * uint64(c.Block[i])
+		blocks = min(blocks, 1<<31) * uint64(c.Grid[i])
 	}
 	params := 0
 	for _, p := range k.Params {
 		params = max(params, p.Offset+p.Size)
 	}
 	switch {
-	case limit == 0 || limit > 1024:
-		fault(Resources, 0, "%d threads a block", limit)
-	case k.MaxThreads > 0 && limit > uint64(k.MaxThreads):
-		fault(Resources, 0, "%d threads a block, more than the %d of .maxntid", limit, k.MaxThreads)
-	case blocks == 0 || blocks > math.MaxInt32/limit:
+	case threads == 0 || threads > 1024:
+		fault(Resources, 0, "%d threads a block", threads)
+	case k.MaxThreads > 0 && threads > uint64(k.MaxThreads):
+		fault(Resources, 0, "%d threads a block, more than the %d of .maxntid", threads, k.MaxThreads)
+	case blocks == 0 || blocks > math.MaxInt32/threads:
 		fault(Resources, 0, "%d blocks", blocks)
 	case c.Shared < 0 || k.Shared+c.Shared > maxShared:
 		fault(Resources, 0, "%d bytes of shared memory", k.Shared+c.Shared)
 	case len(c.Params) < params:
 		fault(Resources, 0, "%d bytes of parameters, want %d", len(c.Params), params)
 	}
-	threads = int(limit)
-	return threads
+	return int(threads)
 }
 
 // warps returns the warps of a block, whose constants are set.
