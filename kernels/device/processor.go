@@ -15,6 +15,12 @@ type Processor interface {
 	// Free gives memory back. What was submitted before may still use it.
 	Free(Buffer) error
 
+	// Host allocates memory of this process that Write and Read copy at full speed:
+	// the driver keeps its pages in place, so that the device reads and writes them
+	// itself. It is filled with anything. release gives it back, before Close and
+	// once; the slice must not be used afterwards.
+	Host(bytes int64) (memory []byte, release func() error, err error)
+
 	// Write copies data to the beginning of a buffer, and Read copies from it,
 	// after everything that was submitted before. Both wait until the copy is done.
 	Write(to Buffer, data []byte) error

@@ -52,8 +52,10 @@ type library struct {
 	Synchronize   func() code                                                                                               `c:"cuCtxSynchronize"`
 	Allocate      func(at *uint64, bytes uintptr) code                                                                      `c:"cuMemAlloc_v2"`
 	Release       func(at uint64) code                                                                                      `c:"cuMemFree_v2"`
-	ToDevice      func(to uint64, from unsafe.Pointer, bytes uintptr) code                                                  `c:"cuMemcpyHtoD_v2"`
-	ToHost        func(to unsafe.Pointer, from uint64, bytes uintptr) code                                                  `c:"cuMemcpyDtoH_v2"`
+	AllocateHost  func(at *unsafe.Pointer, bytes uintptr, flags uint32) code                                                `c:"cuMemHostAlloc"`
+	ReleaseHost   func(at unsafe.Pointer) code                                                                              `c:"cuMemFreeHost"`
+	ToDevice      func(to uint64, from unsafe.Pointer, bytes uintptr, stream uintptr) code                                  `c:"cuMemcpyHtoDAsync_v2"`
+	ToHost        func(to unsafe.Pointer, from uint64, bytes uintptr, stream uintptr) code                                  `c:"cuMemcpyDtoHAsync_v2"`
 	LoadModule    func(m *uintptr, image *byte, n uint32, options *int32, values *uintptr) code                             `c:"cuModuleLoadDataEx"`
 	Unload        func(m uintptr) code                                                                                      `c:"cuModuleUnload"`
 	Function      func(f *uintptr, m uintptr, name string) code                                                             `c:"cuModuleGetFunction"`
@@ -290,14 +292,29 @@ func (p *processor) Free(b device.Buffer) error {
 	return p.call(func() error { return p.err(p.library.Release(b.(*buffer).at), "freeing memory on %s", p.info.ID) })
 }
 
+func (p *processor) Host(bytes int64) (memory []byte, release func() error, err error) {
+	var at unsafe.Pointer
+	err = p.call(func() error {
+		return p.err(p.AllocateHost(&at, uintptr(bytes), 0), "allocating %d bytes of page-locked memory for %s", bytes, p.info.ID)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return unsafe.Slice((*byte)(at), bytes), func() error {
+		return p.call(func() error { return p.err(p.ReleaseHost(at), "freeing page-locked memory of %s", p.info.ID) })
+	}, nil
+}
+
 func (p *processor) Write(to device.Buffer, data []byte) error {
-	return p.move(to, data, func(b *buffer) code { return p.ToDevice(b.at, unsafe.Pointer(&data[0]), uintptr(len(data))) })
+	return p.move(to, data, func(b *buffer) code { return p.ToDevice(b.at, unsafe.Pointer(&data[0]), uintptr(len(data)), 0) })
 }
 
 func (p *processor) Read(data []byte, from device.Buffer) error {
-	return p.move(from, data, func(b *buffer) code { return p.ToHost(unsafe.Pointer(&data[0]), b.at, uintptr(len(data))) })
+	return p.move(from, data, func(b *buffer) code { return p.ToHost(unsafe.Pointer(&data[0]), b.at, uintptr(len(data)), 0) })
 }
 
+// move copies and waits. The driver promises that a thread sleeps while it waits
+// in cuCtxSynchronize (see blockingSync), but not while it does in cuMemcpyHtoD.
 func (p *processor) move(b device.Buffer, data []byte, f func(*buffer) code) error {
 	if int64(len(data)) > b.Size() {
 		return fmt.Errorf("copying %d bytes to or from a buffer of %d", len(data), b.Size())
@@ -306,7 +323,11 @@ func (p *processor) move(b device.Buffer, data []byte, f func(*buffer) code) err
 		if len(data) == 0 {
 			return nil
 		}
-		return p.settle(p.err(f(b.(*buffer)), "copying %d bytes on %s after launch of %s", len(data), p.info.ID, p.launched))
+		c := f(b.(*buffer))
+		if c == success {
+			c = p.Synchronize()
+		}
+		return p.settle(p.err(c, "copying %d bytes on %s after launch of %s", len(data), p.info.ID, p.launched))
 	})
 }
 

@@ -99,6 +99,17 @@ func TestKernels(t *testing.T) {
 
 func TestScan(t *testing.T) { require.NoError(t, devicetest.Scan(open(t, 0))) }
 
+func TestHost(t *testing.T) {
+	p := open(t, 0)
+	require.NoError(t, devicetest.Host(p))
+	_, _, err := p.Host(1 << 60)
+	require.ErrorContains(t, err, "CUDA_ERROR_OUT_OF_MEMORY (2) in allocating 1152921504606846976 bytes of page-locked memory for cuda:0: out of memory")
+	_, release, err := p.Host(8)
+	require.NoError(t, err)
+	require.NoError(t, release())
+	require.ErrorContains(t, release(), "CUDA_ERROR_INVALID_VALUE (1) in freeing page-locked memory of cuda:0", "it went back to the driver")
+}
+
 // launch starts scan with arguments of which some may be wrong.
 func launch(p device.Processor, in, found device.Buffer, each uint32) error {
 	k, err := p.Kernel(sha256d.Program, "scan")

@@ -53,27 +53,29 @@ const (
 
 // library is the functions of libOpenCL. Handles are pointers of the library.
 type library struct {
-	Platforms func(n uint32, ids *uintptr, count *uint32) code                                                                          `c:"clGetPlatformIDs"`
-	Devices   func(platform uintptr, kind uint64, n uint32, ids *uintptr, count *uint32) code                                           `c:"clGetDeviceIDs"`
-	Info      func(device uintptr, what uint32, size uintptr, value unsafe.Pointer, got *uintptr) code                                  `c:"clGetDeviceInfo"`
-	Context   func(properties unsafe.Pointer, n uint32, devices *uintptr, notify, data uintptr, err *code) uintptr                      `c:"clCreateContext"`
-	Queue     func(context, device uintptr, properties uint64, err *code) uintptr                                                       `c:"clCreateCommandQueue"`
-	Program   func(context uintptr, n uint32, text **byte, sizes *uintptr, err *code) uintptr                                           `c:"clCreateProgramWithSource"`
-	Build     func(program uintptr, n uint32, devices *uintptr, options string, notify, data uintptr) code                              `c:"clBuildProgram"`
-	BuildInfo func(program, device uintptr, what uint32, size uintptr, value unsafe.Pointer, got *uintptr) code                         `c:"clGetProgramBuildInfo"`
-	Kernel    func(program uintptr, name string, err *code) uintptr                                                                     `c:"clCreateKernel"`
-	Arg       func(kernel uintptr, i uint32, size uintptr, value unsafe.Pointer) code                                                   `c:"clSetKernelArg"`
-	Buffer    func(context uintptr, flags uint64, size uintptr, host unsafe.Pointer, err *code) uintptr                                 `c:"clCreateBuffer"`
-	Write     func(queue, buffer uintptr, wait uint32, offset, size uintptr, from unsafe.Pointer, n uint32, events, event uintptr) code `c:"clEnqueueWriteBuffer"`
-	Read      func(queue, buffer uintptr, wait uint32, offset, size uintptr, to unsafe.Pointer, n uint32, events, event uintptr) code   `c:"clEnqueueReadBuffer"`
-	Launch    func(queue, kernel uintptr, dims uint32, offset, global, local *uintptr, n uint32, events, event uintptr) code            `c:"clEnqueueNDRangeKernel"`
-	Flush     func(queue uintptr) code                                                                                                  `c:"clFlush"`
-	Finish    func(queue uintptr) code                                                                                                  `c:"clFinish"`
-	FreeMem   func(uintptr) code                                                                                                        `c:"clReleaseMemObject"`
-	FreeKern  func(uintptr) code                                                                                                        `c:"clReleaseKernel"`
-	FreeProg  func(uintptr) code                                                                                                        `c:"clReleaseProgram"`
-	FreeQueue func(uintptr) code                                                                                                        `c:"clReleaseCommandQueue"`
-	FreeCtx   func(uintptr) code                                                                                                        `c:"clReleaseContext"`
+	Platforms func(n uint32, ids *uintptr, count *uint32) code                                                                                        `c:"clGetPlatformIDs"`
+	Devices   func(platform uintptr, kind uint64, n uint32, ids *uintptr, count *uint32) code                                                         `c:"clGetDeviceIDs"`
+	Info      func(device uintptr, what uint32, size uintptr, value unsafe.Pointer, got *uintptr) code                                                `c:"clGetDeviceInfo"`
+	Context   func(properties unsafe.Pointer, n uint32, devices *uintptr, notify, data uintptr, err *code) uintptr                                    `c:"clCreateContext"`
+	Queue     func(context, device uintptr, properties uint64, err *code) uintptr                                                                     `c:"clCreateCommandQueue"`
+	Program   func(context uintptr, n uint32, text **byte, sizes *uintptr, err *code) uintptr                                                         `c:"clCreateProgramWithSource"`
+	Build     func(program uintptr, n uint32, devices *uintptr, options string, notify, data uintptr) code                                            `c:"clBuildProgram"`
+	BuildInfo func(program, device uintptr, what uint32, size uintptr, value unsafe.Pointer, got *uintptr) code                                       `c:"clGetProgramBuildInfo"`
+	Kernel    func(program uintptr, name string, err *code) uintptr                                                                                   `c:"clCreateKernel"`
+	Arg       func(kernel uintptr, i uint32, size uintptr, value unsafe.Pointer) code                                                                 `c:"clSetKernelArg"`
+	Buffer    func(context uintptr, flags uint64, size uintptr, host unsafe.Pointer, err *code) uintptr                                               `c:"clCreateBuffer"`
+	Write     func(queue, buffer uintptr, wait uint32, offset, size uintptr, from unsafe.Pointer, n uint32, events, event uintptr) code               `c:"clEnqueueWriteBuffer"`
+	Read      func(queue, buffer uintptr, wait uint32, offset, size uintptr, to unsafe.Pointer, n uint32, events, event uintptr) code                 `c:"clEnqueueReadBuffer"`
+	Map       func(queue, buffer uintptr, wait uint32, flags uint64, offset, size uintptr, n uint32, events, event uintptr, err *code) unsafe.Pointer `c:"clEnqueueMapBuffer"`
+	Unmap     func(queue, buffer uintptr, at unsafe.Pointer, n uint32, events, event uintptr) code                                                    `c:"clEnqueueUnmapMemObject"`
+	Launch    func(queue, kernel uintptr, dims uint32, offset, global, local *uintptr, n uint32, events, event uintptr) code                          `c:"clEnqueueNDRangeKernel"`
+	Flush     func(queue uintptr) code                                                                                                                `c:"clFlush"`
+	Finish    func(queue uintptr) code                                                                                                                `c:"clFinish"`
+	FreeMem   func(uintptr) code                                                                                                                      `c:"clReleaseMemObject"`
+	FreeKern  func(uintptr) code                                                                                                                      `c:"clReleaseKernel"`
+	FreeProg  func(uintptr) code                                                                                                                      `c:"clReleaseProgram"`
+	FreeQueue func(uintptr) code                                                                                                                      `c:"clReleaseCommandQueue"`
+	FreeCtx   func(uintptr) code                                                                                                                      `c:"clReleaseContext"`
 }
 
 // Numbers of cl.h and cl_ext.h.
@@ -85,6 +87,8 @@ const (
 	infoBusNV, infoSlotNV, infoDomainNV               = 0x4008, 0x4009, 0x400a
 	infoTopologyAMD                                   = 0x4037
 	buildLog                                          = 0x1183
+	memReadWrite, memAllocHost                        = 1, 1 << 4
+	mapRead, mapWrite                                 = 1, 2
 )
 
 // found is a device and the handle that the library has for it.
@@ -266,7 +270,7 @@ func (p *processor) Alloc(bytes int64) (device.Buffer, error) {
 		return nil, p.lost
 	}
 	var c code
-	handle := p.Buffer(p.context, 1, uintptr(bytes), nil, &c) // CL_MEM_READ_WRITE
+	handle := p.Buffer(p.context, memReadWrite, uintptr(bytes), nil, &c)
 	if c != 0 {
 		return nil, c.err(fmt.Sprintf("clCreateBuffer of %d bytes", bytes))
 	}
@@ -275,6 +279,27 @@ func (p *processor) Alloc(bytes int64) (device.Buffer, error) {
 
 func (p *processor) Free(b device.Buffer) error {
 	return code(p.FreeMem(b.(*buffer).handle)).err("clReleaseMemObject")
+}
+
+// Host maps a buffer that the driver keeps in memory of the host: for NVIDIA's
+// and AMD's that memory is page-locked.
+func (p *processor) Host(bytes int64) (memory []byte, release func() error, err error) {
+	if p.lost != nil {
+		return nil, nil, p.lost
+	}
+	var c code
+	handle := p.Buffer(p.context, memReadWrite|memAllocHost, uintptr(bytes), nil, &c)
+	if c != 0 {
+		return nil, nil, c.err(fmt.Sprintf("clCreateBuffer of %d bytes of the host", bytes))
+	}
+	at := p.Map(p.queue, handle, 1, mapRead|mapWrite, 0, uintptr(bytes), 0, 0, 0, &c)
+	if c != 0 {
+		p.FreeMem(handle)
+		return nil, nil, c.err(fmt.Sprintf("clEnqueueMapBuffer of %d bytes", bytes))
+	}
+	return unsafe.Slice((*byte)(at), bytes), func() error {
+		return errors.Join(p.Unmap(p.queue, handle, at, 0, 0, 0).err("clEnqueueUnmapMemObject"), p.Finish(p.queue).err("clFinish"), p.FreeMem(handle).err("clReleaseMemObject"))
+	}, nil
 }
 
 func (p *processor) Write(to device.Buffer, data []byte) error {

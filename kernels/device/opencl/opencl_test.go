@@ -78,6 +78,19 @@ func TestScan(t *testing.T) {
 	}
 }
 
+func TestHost(t *testing.T) {
+	for _, d := range devices(t) {
+		p, err := opencl.Open(d.ID)
+		require.NoError(t, err)
+		require.NoError(t, devicetest.Host(p))
+		_, _, err = p.Host(0)
+		require.ErrorContains(t, err, "CL_INVALID_BUFFER_SIZE (-61) in clCreateBuffer of 0 bytes of the host")
+		require.NoError(t, p.Close())
+		_, _, err = p.Host(8)
+		require.ErrorContains(t, err, "closed")
+	}
+}
+
 // Errors have the driver's name for them, and what was being done.
 func TestErrors(t *testing.T) {
 	p, err := opencl.Open(devices(t)[0].ID)

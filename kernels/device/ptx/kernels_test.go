@@ -69,6 +69,8 @@ func TestKernels(t *testing.T) {
 
 func TestScan(t *testing.T) { require.NoError(t, devicetest.Scan(&ptx.Processor{Arch: "sm_75"})) }
 
+func TestHost(t *testing.T) { require.NoError(t, devicetest.Host(&ptx.Processor{Arch: "sm_75"})) }
+
 func BenchmarkScan(b *testing.B) {
 	p := &ptx.Processor{Arch: "sm_75"}
 	k, err := p.Kernel(sha256d.Program, "scan")

@@ -54,6 +54,17 @@ func (p *Processor) Free(b device.Buffer) error {
 	return nil
 }
 
+// Host implements [device.Processor]. The memory is like any other here.
+func (p *Processor) Host(bytes int64) (memory []byte, release func() error, err error) {
+	if p.lost != nil {
+		return nil, nil, p.lost
+	}
+	if bytes < 1 || bytes > 1<<32 {
+		return nil, nil, fmt.Errorf("ptx: %d bytes of the host", bytes)
+	}
+	return make([]byte, bytes), func() error { return nil }, nil
+}
+
 // Write implements [device.Processor].
 func (p *Processor) Write(to device.Buffer, data []byte) error {
 	if p.lost == nil && !p.Memory.Write(to.(*buffer).address, data) {
