@@ -200,7 +200,6 @@ func (d *deriver) flagMeters(all []MeterRow) {
 		}
 		return float64(m.Instrument)
 	}
-	order := func(m MeterRow) int { return slices.Index(Boundaries(), m.Power.Boundary) }
 	for _, scenario := range d.rec.Plan.Scenarios {
 		rows := byScenario[scenario]
 		for i, outer := range rows {
@@ -208,8 +207,9 @@ func (d *deriver) flagMeters(all []MeterRow) {
 			for _, inner := range rows[i+1:] {
 				ratio := float64(inner.Power.Value / outer.Power.Value)
 				most := 1 + slack(inner.Power) + slack(outer.Power)
-				same := order(inner) == order(outer) && inner.Channel == "" && outer.Channel == ""
-				if order(inner) < order(outer) || outer.Channel != "" || ratio <= most && !(same && ratio < 1/most) {
+				same := inner.Power.Boundary == outer.Power.Boundary && inner.Channel == "" && outer.Channel == ""
+				part := inner.Power.Boundary == outer.Power.Boundary || inner.Power.Boundary.Inside(outer.Power.Boundary)
+				if !part || outer.Channel != "" || ratio <= most && !(same && ratio < 1/most) {
 					continue
 				}
 				d.flag("", "meters-disagree", fmt.Sprintf("%s: %s sees %.4g W at the %s, %s sees %.4g W at the %s around it", scenario,

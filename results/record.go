@@ -277,6 +277,10 @@ type Channel struct {
 	// and add up to it. Empty for a channel that overlaps others and is reported
 	// beside them.
 	Total Boundary `json:"total,omitempty"`
+	// Card is the PCI address ("0000:3b:00.0", lower case) of the one card that
+	// the channel measures, or its UUID where no address is known; empty for
+	// what is not one card. A node's [Device] has both.
+	Card string `json:"card,omitempty"`
 }
 
 // LeastWatts is the power in W below which no reading of the channel is believed;

@@ -51,13 +51,28 @@ const (
 	Chassis Boundary = "node"    // as the BMC reports it
 	Board   Boundary = "board"   // platform rails (psys)
 	Package Boundary = "package" // CPU packages and the memory their counters cover
+	Cards   Boundary = "cards"   // all accelerator cards that one meter reads
 	Card    Boundary = "card"    // an accelerator card
 	Memory  Boundary = "memory"  // DRAM alone
+
+	// CardsPackages is the sum of [Cards] and [Package], each by a meter of its
+	// own. No instrument measures it. It is a lower bound of the node's power:
+	// fans, other memory, boards and the losses of the supply are not in it.
+	CardsPackages Boundary = "cards + packages"
 )
 
-// Boundaries lists every boundary from the outermost to the innermost.
+// Boundaries lists every boundary from the outermost to the innermost. Cards lie
+// beside packages: see [Boundary.Inside].
 func Boundaries() []Boundary {
-	return []Boundary{Wall, PSU, Chassis, Board, Package, Card, Memory}
+	return []Boundary{Wall, PSU, Chassis, Board, CardsPackages, Package, Cards, Card, Memory}
+}
+
+// Inside reports whether what b counts is counted at the boundary of, too: of
+// then draws at least as much.
+func (b Boundary) Inside(of Boundary) bool {
+	order := Boundaries()
+	beside := (of == Package || of == Memory) && (b == Cards || b == Card) || (of == Cards || of == Card) && b == Memory
+	return !beside && slices.Index(order, of) < slices.Index(order, b)
 }
 
 // Least is the power in W below which no measurement at the boundary is believed.
@@ -68,9 +83,9 @@ func (b Boundary) Least() float64 {
 	switch b {
 	case Wall, PSU, Chassis:
 		return 1
-	case Card:
+	case Card, Cards:
 		return 0.5
-	case Board, Package:
+	case Board, CardsPackages, Package:
 		return 0.1
 	}
 	return 0.01
@@ -84,7 +99,7 @@ func (b Boundary) Most() float64 {
 	switch b {
 	case Wall, PSU, Chassis:
 		return 50_000
-	case Board, Card:
+	case Board, CardsPackages, Cards, Card:
 		return 20_000
 	case Package:
 		return 10_000

@@ -50,5 +50,29 @@ func TestUnits(t *testing.T) {
 		seen[b] = true
 	}
 	require.Equal(t, Wall, Boundaries()[0], "the outermost first")
-	require.Len(t, seen, 7)
+	require.Len(t, seen, 9)
+}
+
+// What is inside a boundary is so for every boundary around that; cards are
+// beside packages and the memory, and no boundary is inside itself.
+func TestInside(t *testing.T) {
+	for _, c := range []struct {
+		inner, outer Boundary
+		want         bool
+	}{
+		{CardsPackages, Chassis, true}, {Package, CardsPackages, true}, {Cards, CardsPackages, true}, {Card, Cards, true}, {Card, CardsPackages, true},
+		{Memory, Package, true}, {Cards, Wall, true}, {Cards, Package, false}, {Package, Cards, false}, {Card, Package, false}, {Memory, Cards, false},
+		{Memory, Card, false}, {Card, Memory, false}, {Chassis, CardsPackages, false}, {Wall, Wall, false},
+	} {
+		require.Equal(t, c.want, c.inner.Inside(c.outer), "%s inside %s", c.inner, c.outer)
+	}
+	for _, a := range Boundaries() {
+		for _, b := range Boundaries() {
+			for _, c := range Boundaries() {
+				if a.Inside(b) && b.Inside(c) {
+					require.True(t, a.Inside(c), "%s in %s in %s", a, b, c)
+				}
+			}
+		}
+	}
 }

@@ -35,7 +35,7 @@ var Options = []endpoint.Option{
 // unless given, and must include at least the CPU packages.
 func Open(s power.Spec) (power.Meter, error) {
 	boundary := results.Boundary(s.Get("boundary", string(results.Wall)))
-	whole := slices.DeleteFunc(results.Boundaries(), func(b results.Boundary) bool { return b == results.Card || b == results.Memory })
+	whole := []results.Boundary{results.Wall, results.PSU, results.Chassis, results.Board, results.Package}
 	if !slices.Contains(whole, boundary) {
 		return nil, fmt.Errorf("declared: %w: boundary %.40q is not one that covers the CPU packages; those are %v", endpoint.ErrSpec, string(boundary), whole)
 	}
