@@ -14,7 +14,7 @@ import (
 	"slices"
 
 	"github.com/perwatt/perwatt/kernels/device"
-	"github.com/perwatt/perwatt/kernels/sgemm"
+	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/kernels/stream"
 )
@@ -35,7 +35,7 @@ type Trial struct {
 // Few are trials that between them go every way: for short tests.
 func Few(trials []Trial) []Trial {
 	return slices.DeleteFunc(trials, func(t Trial) bool {
-		return !slices.Contains([]string{"scan", "stream", "gemm_f32", "mma_bf16", "wgmma_bf16"}, t.Name)
+		return !slices.Contains([]string{"scan", "stream", "simt_fp32", "mma_bf16", "wgmma_bf16"}, t.Name)
 	})
 }
 
@@ -53,16 +53,16 @@ func Trials(larger int) []Trial {
 		rows, columns, unit int
 		shared              int
 	}{
-		{sgemm.SIMT, "gemm_f32", "sm_75", f32, f32, 128, 128, 1, 0},
-		{sgemm.SIMT, "gemm_f64", "sm_75", f64, f64, 128, 64, 1, 0},
-		{sgemm.SIMT, "gemm_f16", "sm_75", f16, f32, 128, 128, 1, 0},
-		{sgemm.SIMT, "gemm_bf16", "sm_75", bf16, f32, 128, 128, 1, 0},
-		{sgemm.MMA, "mma_bf16", "sm_80", bf16, f32, 128, 128, 8, 0},
-		{sgemm.MMA, "mma_f16", "sm_80", f16, f32, 128, 128, 8, 0},
-		{sgemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 4, 0},
-		{sgemm.WGMMA, "wgmma_bf16", "sm_90", bf16, f32, 128, 256, 8, 4 * 384 * 128},
-		{sgemm.WGMMA, "wgmma_f16", "sm_90", f16, f32, 128, 256, 8, 4 * 384 * 128},
-		{sgemm.WGMMA, "wgmma_tf32", "sm_90", f32, f32, 128, 256, 4, 4 * 384 * 128},
+		{gemm.SIMT, "simt_fp32", "sm_75", f32, f32, 128, 128, 1, 0},
+		{gemm.SIMT, "simt_fp64", "sm_75", f64, f64, 128, 64, 1, 0},
+		{gemm.SIMT, "simt_fp16", "sm_75", f16, f32, 128, 128, 1, 0},
+		{gemm.SIMT, "simt_bf16", "sm_75", bf16, f32, 128, 128, 1, 0},
+		{gemm.MMA, "mma_bf16", "sm_80", bf16, f32, 128, 128, 8, 0},
+		{gemm.MMA, "mma_fp16", "sm_80", f16, f32, 128, 128, 8, 0},
+		{gemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 4, 0},
+		{gemm.WGMMA, "wgmma_bf16", "sm_90", bf16, f32, 128, 256, 8, 4 * 384 * 128},
+		{gemm.WGMMA, "wgmma_fp16", "sm_90", f16, f32, 128, 256, 8, 4 * 384 * 128},
+		{gemm.WGMMA, "wgmma_tf32", "sm_90", f32, f32, 128, 256, 4, 4 * 384 * 128},
 	} {
 		step := 16 / g.in.size
 		shapes := [][3]int{{g.rows, g.columns, 10 * step}, {g.rows + 3, g.columns + 2, 41 * step}, {7, 5, step}}

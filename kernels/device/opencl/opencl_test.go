@@ -133,7 +133,7 @@ func TestOclgrind(t *testing.T) {
 		return string(out)
 	}
 	out := run("TestKernels")
-	require.Contains(t, out, "PASS: TestKernels/opencl:0/gemm_f64")
+	require.Contains(t, out, "PASS: TestKernels/opencl:0/simt_fp64")
 	for _, word := range []string{"race", "Invalid", "error"} {
 		require.NotContains(t, out, word)
 	}

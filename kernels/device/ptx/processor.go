@@ -20,7 +20,14 @@ type Processor struct {
 
 // Info implements [device.Device].
 func (p *Processor) Info() device.Info {
-	return device.Info{ID: "ptx", Kind: device.GPU, Vendor: "perwatt", Name: "PTX interpreter", Driver: "interpreter", Lanes: 32, Features: []string{p.Arch, "fp64"}}
+	features := []string{p.Arch, "fp64"}
+	if p.Arch >= "sm_80" {
+		features = append(features, "mma")
+	}
+	if p.Arch == "sm_90" {
+		features = append(features, "wgmma")
+	}
+	return device.Info{ID: "ptx", Kind: device.GPU, Vendor: "perwatt", Name: "PTX interpreter", Driver: "interpreter", Lanes: 1, Features: features}
 }
 
 type buffer struct {

@@ -81,5 +81,5 @@ KERNEL(256) void NAME(const u32x4 *a, const u32x4 *b, float *c, u32 m, u32 n, u3
 }
 
 MMA(mma_bf16, "m16n8k16.row.col.f32.bf16.bf16.f32")
-MMA(mma_f16, "m16n8k16.row.col.f32.f16.f16.f32")
+MMA(mma_fp16, "m16n8k16.row.col.f32.f16.f16.f32")
 MMA(mma_tf32, "m16n8k8.row.col.f32.tf32.tf32.f32")

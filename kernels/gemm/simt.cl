@@ -65,10 +65,10 @@ KERNEL(256) void NAME(GLOBAL const ELEM *a, GLOBAL const ELEM *b, GLOBAL SUM *c,
 
 PART(float, 4);
 PART(u16, 4);
-TILE(gemm_f32, float, 4, float, f32x4, 4, SAME, 8, 8, 8)
-TILE(gemm_f16, u16, 4, float, f32x4, 4, f16, 8, 8, 8)
-TILE(gemm_bf16, u16, 4, float, f32x4, 4, bf16, 8, 8, 8)
+TILE(simt_fp32, float, 4, float, f32x4, 4, SAME, 8, 8, 8)
+TILE(simt_fp16, u16, 4, float, f32x4, 4, f16, 8, 8, 8)
+TILE(simt_bf16, u16, 4, float, f32x4, 4, bf16, 8, 8, 8)
 #ifdef HAS_F64
 PART(double, 2);
-TILE(gemm_f64, double, 2, double, f64x2, 2, SAME, 8, 4, 8)
+TILE(simt_fp64, double, 2, double, f64x2, 2, SAME, 8, 4, 8)
 #endif

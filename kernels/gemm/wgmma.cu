@@ -86,5 +86,5 @@ KERNEL(256) void NAME(const u32x4 *a, const u32x4 *b, float *c, u32 m, u32 n, u3
 }
 
 WGMMA(wgmma_bf16, "k16.f32.bf16.bf16", ", 0, 0")
-WGMMA(wgmma_f16, "k16.f32.f16.f16", ", 0, 0")
+WGMMA(wgmma_fp16, "k16.f32.f16.f16", ", 0, 0")
 WGMMA(wgmma_tf32, "k8.f32.tf32.tf32", "")

@@ -1,0 +1,213 @@
+package gemm_test
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/ptx"
+	"github.com/perwatt/perwatt/kernels/gemm"
+)
+
+// Every row of every precision has a right answer on a GPU that an interpreter
+// stands for, and a trial's work is counted.
+func TestRows(t *testing.T) {
+	want := map[gemm.Precision][]string{
+		gemm.FP64: {"simt"}, gemm.FP32: {"simt"}, gemm.TF32: {"wgmma", "mma"}, gemm.BF16: {"wgmma", "mma", "simt"}, gemm.FP16: {"wgmma", "mma", "simt"},
+	}
+	for _, precision := range gemm.Precisions() {
+		table := gemm.Table(precision)
+		require.Equal(t, "gemm-"+string(precision), table.Name)
+		p := &ptx.Processor{Arch: "sm_90"}
+		var names []string
+		work := table.Work(0)
+		for _, row := range table.Supported(p.Info()) {
+			names = append(names, row.Name)
+			t.Run(table.Name+"/"+row.Name, func(t *testing.T) {
+				if testing.Short() && (precision == gemm.FP16 || precision == gemm.TF32) {
+					t.Skip("as bf16")
+				}
+				product, err := row.On(p)
+				require.NoError(t, err)
+				require.NoError(t, table.Check(product))
+				if !testing.Short() {
+					require.Equal(t, 2*256.*256*256, work(product))
+				}
+			})
+		}
+		require.Equal(t, want[precision], names)
+	}
+	// What a card lacks is not run on it.
+	for arch, rows := range map[string]int{"sm_75": 1, "sm_80": 2, "sm_90": 3} {
+		require.Len(t, gemm.Table(gemm.BF16).Supported((&ptx.Processor{Arch: arch}).Info()), rows)
+	}
+	require.Empty(t, gemm.Table(gemm.FP64).Supported(device.Info{Driver: "OpenCL", Features: []string{"mma"}}))
+}
+
+// host multiplies on the host, in the processor's memory. The matrices that it
+// gets may be changed before and the product after.
+func host(t *testing.T, p device.Processor, precision gemm.Precision, change func(x, y, z []float64, m, n, k int)) *gemm.Product {
+	read := func(b device.Buffer, count int, size int, number func([]byte) float64) []float64 {
+		data, values := make([]byte, count*size), make([]float64, count)
+		require.NoError(t, p.Read(data, b))
+		for i := range values {
+			values[i] = number(data[i*size:])
+		}
+		return values
+	}
+	return gemm.With(p, precision, func(c, a, b device.Buffer, m, n, k int) error {
+		x, y := read(a, m*k, precision.In(), precision.At), read(b, n*k, precision.In(), precision.At)
+		z := make([]float64, m*n)
+		change(x, y, nil, m, n, k)
+		for i := range m {
+			for j := range n {
+				for l, v := range x[i*k : (i+1)*k] {
+					z[i*n+j] += v * y[j*k+l]
+				}
+			}
+		}
+		change(nil, nil, z, m, n, k)
+		data := make([]byte, m*n*precision.Out())
+		for i, v := range z {
+			map[int]gemm.Precision{4: gemm.FP32, 8: gemm.FP64}[precision.Out()].Put(data[i*precision.Out():], v)
+		}
+		return p.Write(c, data)
+	})
+}
+
+// The check refuses what goes wrong with such kernels.
+func TestWrongProducts(t *testing.T) {
+	for _, precision := range gemm.Precisions() {
+		table, p := gemm.Table(precision), &ptx.Processor{}
+		require.NoError(t, table.Check(host(t, p, precision, func(_, _, _ []float64, _, _, _ int) {})))
+		var old []float64
+		coarse := map[gemm.Precision]gemm.Precision{gemm.FP64: gemm.FP32, gemm.FP32: gemm.TF32, gemm.TF32: gemm.BF16, gemm.BF16: "", gemm.FP16: gemm.BF16}[precision]
+		for name, change := range map[string]func(x, y, z []float64, m, n, k int){
+			"one element a tile": func(_, _, z []float64, _, _, _ int) {
+				if z != nil {
+					z[len(z)-1] = 0
+				}
+			},
+			"the first term of a row": func(x, _, _ []float64, _, _, _ int) {
+				if x != nil {
+					x[0] = 0
+				}
+			},
+			"the last terms": func(x, _, _ []float64, m, _, k int) {
+				for i := 0; x != nil && i < m; i++ {
+					x[(i+1)*k-1] = 0
+				}
+			},
+			"rows exchanged": func(_, y, _ []float64, _, _, k int) {
+				if y != nil {
+					y[0], y[k] = y[k], y[0]
+				}
+			},
+			"an old answer": func(_, _, z []float64, _, _, _ int) {
+				if z != nil {
+					if old == nil {
+						old = append(old, z...)
+					}
+					copy(z, old)
+				}
+			},
+			"a lower precision": func(x, y, z []float64, _, _, _ int) {
+				if coarse == "" { // sums that are rounded to the operands' precision
+					x, y = nil, nil
+					for i := range z {
+						z[i] = float64(math.Float32frombits(math.Float32bits(float32(z[i])) &^ 0xffff))
+					}
+				}
+				for _, values := range [][]float64{x, y} {
+					for i := range values {
+						var b [8]byte
+						coarse.Put(b[:], values[i])
+						values[i] = coarse.At(b[:])
+					}
+				}
+			},
+		} {
+			require.ErrorContains(t, table.Check(host(t, p, precision, change)), "want", "%s: %s", precision, name)
+		}
+		require.ErrorContains(t, table.Check(gemm.With(p, precision, func(_, _, _ device.Buffer, _, _, _ int) error { return nil })), "is NaN", "no work")
+		good := host(t, p, precision, func(_, _, _ []float64, _, _, _ int) {})
+		require.ErrorContains(t, table.Check(gemm.With(p, precision, func(c, a, b device.Buffer, m, n, k int) error {
+			if err := good.Multiply(c, a, b, m, n, k); err != nil {
+				return err
+			}
+			data := make([]byte, m*n*precision.Out()+4)
+			require.NoError(t, p.Read(data, c))
+			clear(data[len(data)-4:])
+			return p.Write(c, data)
+		})), "writes beyond", precision)
+		require.Zero(t, table.Work(0)(gemm.With(&ptx.Processor{}, precision, func(_, _, _ device.Buffer, _, _, _ int) error { return errors.ErrUnsupported })))
+	}
+}
+
+// Sizes that a kernel must not see.
+func TestSizes(t *testing.T) {
+	p := &ptx.Processor{}
+	b, err := p.Alloc(1024)
+	require.NoError(t, err)
+	calls := 0
+	product := gemm.With(p, gemm.BF16, func(_, _, _ device.Buffer, _, _, _ int) error { calls++; return nil })
+	require.NoError(t, product.Multiply(b, b, b, 16, 16, 32))
+	for _, s := range [][3]int{{0, 1, 8}, {1, -1, 8}, {1, 1, 0}, {1, 1, 9}, {1, 1, 4}, {1 << 23, 1, 8}, {1, 1, 1 << 40}} {
+		require.ErrorContains(t, product.Multiply(b, b, b, s[0], s[1], s[2]), "dimensions")
+	}
+	require.ErrorContains(t, product.Multiply(b, b, b, 65, 1, 8), "A has 1024 bytes, want 1040 for 65×8 of bf16")
+	require.ErrorContains(t, product.Multiply(b, b, b, 1, 65, 8), "B has")
+	require.ErrorContains(t, product.Multiply(b, b, b, 17, 16, 8), "C has 1024 bytes, want 1088")
+	require.Equal(t, 1, calls)
+}
+
+// An element is the nearest that its format has, and of two the even one.
+func TestRounding(t *testing.T) {
+	// By size: how many bits an element has, and its next larger neighbour.
+	next := map[gemm.Precision]uint32{gemm.TF32: 1 << 13, gemm.BF16: 1, gemm.FP16: 1}
+	random := rand.New(rand.NewPCG(1, 2))
+	for precision, step := range next {
+		at := func(bits uint32) float64 {
+			return precision.At([]byte{byte(bits), byte(bits >> 8), byte(bits >> 16), byte(bits >> 24)})
+		}
+		put := func(v float64) (bits uint32) {
+			var b [4]byte
+			precision.Put(b[:], v)
+			return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+		}
+		largest := map[gemm.Precision]uint32{gemm.TF32: 0x7f7fe000, gemm.BF16: 0x7f7f, gemm.FP16: 0x7bff}[precision]
+		for range 10_000 {
+			low := random.Uint32N(largest) / step * step
+			a, b := at(low), at(low+step)
+			require.Less(t, a, b)
+			require.Equal(t, low, put(a), "%s %#x", precision, low)
+			middle := (a + b) / 2
+			even := low
+			if low/step%2 == 1 {
+				even = low + step
+			}
+			for v, want := range map[float64]uint32{
+				middle: even, math.Nextafter(middle, 0): low, math.Nextafter(middle, math.Inf(1)): low + step, a + (b-a)*random.Float64()*0.499: low,
+			} {
+				require.Equal(t, want, put(v), "%s %v between %v and %v", precision, v, a, b)
+				sign := uint32(1) << (8*precision.In() - 1)
+				require.Equal(t, want|sign, put(-v), "%s %v", precision, -v)
+			}
+		}
+		require.True(t, math.IsInf(at(put(1e300)), 1))
+		require.True(t, math.IsInf(at(put(math.Inf(-1))), -1))
+		require.True(t, math.IsNaN(at(put(math.NaN()))))
+		require.Equal(t, uint32(0), put(0))
+	}
+	// IEEE 754 binary16: 1 is 0x3c00, 65,504 is the largest, 2⁻²⁴ the least.
+	for v, want := range map[float64]byte{1: 0x3c, 65504: 0x7b, 0x1p-24: 0, -2: 0xc0} {
+		var b [2]byte
+		gemm.FP16.Put(b[:], v)
+		require.Equal(t, want, b[1])
+		require.Equal(t, v, gemm.FP16.At(b[:]))
+	}
+}
