@@ -90,19 +90,82 @@ func find(rows [][]*Window, use string, role Role, device, model string) []*Wind
 	return nil
 }
 
-// coRunCost compares the mullet with training alone. Each figure is made of those
-// of the rows; its interval follows from the effect of each round on both.
+// coRunCost compares the mullet on the CPU with training alone.
 func (d *deriver) coRunCost(rows [][]*Window) *CoRunCost {
 	model, device, miner := "", "", ""
 	for _, ws := range rows {
 		switch u := ws[0].Use; {
-		case u.Use == "training" && u.Role == Foreground:
+		case u.Use == "training" && u.Role == Foreground && unplaced(u.Device):
 			model, device = u.Params["model"], u.Device
-		case u.Use == "mining" && u.Role == Background && miner == "":
+		case u.Use == "mining" && u.Role == Background && unplaced(u.Device) && miner == "":
 			miner = u.Device
 		}
 	}
-	alone, front, back := find(rows, "training", Alone, device, model), find(rows, "training", Foreground, device, model), find(rows, "mining", Background, miner, "")
+	return d.beside(find(rows, "training", Alone, device, model), find(rows, "training", Foreground, device, model), find(rows, "mining", Background, miner, ""))
+}
+
+// coRuns compares each mullet with a card in front with what that card does alone.
+func (d *deriver) coRuns(rows [][]*Window) (out []CoRun) {
+	type side struct {
+		scenario string
+		use      string
+		role     Role
+	}
+	sides := map[side][][]*Window{} // the rows of each, one a device
+	var fronts []side
+	for _, ws := range rows {
+		u := ws[0].Use
+		k := side{ws[0].Scenario, u.Use, u.Role}
+		if sides[k] = append(sides[k], ws); len(sides[k]) == 1 && u.Role == Foreground && !unplaced(u.Device) {
+			fronts = append(fronts, k)
+		}
+	}
+	// alone finds the scenario in which the same devices do the same work alone.
+	alone := func(front [][]*Window) [][]*Window {
+		for _, ws := range rows {
+			of := sides[side{ws[0].Scenario, front[0][0].Use.Use, Alone}]
+			if slices.EqualFunc(of, front, func(a, b []*Window) bool {
+				return a[0].Use.Device == b[0].Use.Device && a[0].Use.Params["model"] == b[0].Use.Params["model"]
+			}) {
+				return of
+			}
+		}
+		return nil
+	}
+	for _, k := range fronts {
+		front, back := sides[k], sides[side{k.scenario, "mining", Background}]
+		d.spend(64 * len(rows))
+		if cost := d.beside(together(alone(front)), together(front), together(back)); cost != nil {
+			out = append(out, CoRun{Scenario: k.scenario, Front: k.use, Device: front[0][0].Use.Device, Shared: back[0][0].Use.Device == front[0][0].Use.Device, CoRunCost: *cost})
+		}
+	}
+	return out
+}
+
+// together adds the work of several devices that work at the same time, run by
+// run; their energy is that of the node, which each has. A run that lacks the work
+// of one of them is left out.
+func together(rows [][]*Window) []*Window {
+	if len(rows) < 2 {
+		return slices.Concat(rows...)
+	}
+	var out []*Window
+	at, devices := map[*indexedRun]*Window{}, map[*indexedRun]int{}
+	for _, w := range slices.Concat(rows...) {
+		if devices[w.run]++; devices[w.run] == 1 {
+			whole := *w
+			at[w.run], out = &whole, append(out, &whole)
+			continue
+		}
+		at[w.run].Work += w.Work
+	}
+	return slices.DeleteFunc(out, func(w *Window) bool { return devices[w.run] < len(rows) })
+}
+
+// beside compares a co-run, of which front and back are the windows of the two
+// uses, with the use in front alone. Each figure is made of those of the rows; its
+// interval follows from the effect of each round on both.
+func (d *deriver) beside(alone, front, back []*Window) *CoRunCost {
 	rate := func(ws []*Window) quotient { return sums(ws, (*Window).work, (*Window).seconds) }
 	kept, gained := rate(front).over(rate(alone)), rate(back)
 	if !(kept.value > 0) || math.IsInf(kept.value, 0) || math.IsNaN(gained.value) {

@@ -60,7 +60,7 @@ func derive(e *effort) Summary {
 			s.Yields = append(s.Yields, Yield{RowKey: key, PerKWh: metrics[WorkPerEnergy].times(kWh, unit), Net: net.times(kWh, unit)})
 		}
 	}
-	s.CoRunCost = d.coRunCost(rows)
+	s.CoRunCost, s.CoRuns = d.coRunCost(rows), d.coRuns(rows)
 	s.Exchange = d.exchange(rows)
 	if d.metered {
 		s.PrimaryMeter = &d.head.PrimaryMeter

@@ -87,8 +87,8 @@ func TestTwoDevicesOfOneUse(t *testing.T) {
 		return texts
 	}
 	require.Len(t, flags("suspended"), 1)
-	require.True(t, strings.HasPrefix(flags("suspended")[0], "compute/2: the worker of compute on gpu:0 was stopped for 1.00 s"), flags("suspended"))
-	require.Contains(t, flags("throttled"), "compute/1: gpu:0 slowed down for heat 3 times")
+	require.True(t, strings.HasPrefix(flags("suspended")[0], "compute/2: the worker of compute on gpu:0 (H200) was stopped for 1.00 s"), flags("suspended"))
+	require.Contains(t, flags("throttled"), "compute/1: gpu:0 (H200) slowed down for heat 3 times")
 }
 
 // The clock of a device is held against its own median.
@@ -109,7 +109,7 @@ func TestClockOfADevice(t *testing.T) {
 			moved = append(moved, f.Run+": "+f.Text)
 		}
 	}
-	require.Equal(t, []string{"compute/3: the clock of gpu:0 was -20.0 % off the session's median of 1.50 GHz"}, moved)
+	require.Equal(t, []string{"compute/3: the clock of gpu:0 (H200) was -20.0 % off the session's median of 1.50 GHz"}, moved)
 }
 
 // complete gives a record the members that a file must have.

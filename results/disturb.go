@@ -81,7 +81,7 @@ func (d *deriver) flagSuspensions(r *indexedRun) {
 		if h.long <= min(maxHalt, maxStolen*max(0, float64(to-from))) {
 			continue
 		}
-		what, remedy := "the worker of "+useName(h.who.Use, h.who.Device)+" was stopped", "let it run: no kill -STOP, debugger or freezer while it is measured"
+		what, remedy := "the worker of "+d.rec.Node.UseName(h.who.Use, h.who.Device)+" was stopped", "let it run: no kill -STOP, debugger or freezer while it is measured"
 		switch h.who {
 		case HarnessSuspended:
 			what, remedy = "perwatt did not run", "let it run: no Ctrl-Z, kill -STOP, debugger, freezer or pause of the guest while it measures; neither load nor stolen time explains this"

@@ -71,7 +71,7 @@ func (d *deriver) flagUnsteady(w *Window) {
 	if ok {
 		return
 	}
-	text := useName(w.Use.Use, w.Use.Device)
+	text := d.rec.Node.UseName(w.Use.Use, w.Use.Device)
 	if math.IsNaN(spread) {
 		text += " finished too little work during the warm-up to test whether it had settled"
 	} else {
@@ -93,7 +93,7 @@ func (d *deriver) flagRun(w *Window) {
 	}
 	for _, tr := range w.run.group(TraceKey{Kind: TraceThrottles}) {
 		if n := len(tr.V); n > 1 && tr.V[n-1] > tr.V[0] {
-			d.flag(run, "throttled", fmt.Sprintf("%s slowed down for heat %.0f times", deviceName(tr.Key.Device), tr.V[n-1]-tr.V[0]),
+			d.flag(run, "throttled", fmt.Sprintf("%s slowed down for heat %.0f times", d.deviceName(tr.Key.Device), tr.V[n-1]-tr.V[0]),
 				"improve the cooling or lower the power cap: this is not the hardware's full rate")
 		}
 	}
@@ -128,32 +128,22 @@ func (d *deriver) flagClocks() {
 		median, _, _ := MedianInterval(hz)
 		for _, w := range clocks[device] {
 			if off := float64(w.Clock)/median - 1; math.Abs(off) > maxClockShift {
-				what := "the CPU clock"
+				what, remedy := "the CPU clock", "fix the frequency (cpupower frequency-set) or measure longer windows"
 				if device != CPUDevice {
-					what = "the clock of " + device
+					what, remedy = "the clock of "+d.rec.Node.DeviceName(device), "lock its clock (nvidia-smi --lock-gpu-clocks, or its like) or measure longer windows"
 				}
-				d.flag(w.run.name, "clock-moved", fmt.Sprintf("%s was %+.1f %% off the session's median of %.2f GHz", what, 100*off, median/1e9),
-					"fix the frequency (cpupower frequency-set) or measure longer windows")
+				d.flag(w.run.name, "clock-moved", fmt.Sprintf("%s was %+.1f %% off the session's median of %.2f GHz", what, 100*off, median/1e9), remedy)
 			}
 		}
 	}
 }
 
 // deviceName is a device in a sentence.
-func deviceName(id string) string {
+func (d *deriver) deviceName(id string) string {
 	if id == CPUDevice {
 		return "the CPU"
 	}
-	return id
-}
-
-// useName is a use in a sentence; the device is named unless it is the only one
-// of a usual node.
-func useName(use, device string) string {
-	if device == CPUDevice || device == MinerDevice {
-		return use
-	}
-	return use + " on " + device
+	return d.rec.Node.DeviceName(id)
 }
 
 // idleDrift is the relative difference between the power of the last idle run and

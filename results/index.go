@@ -18,7 +18,7 @@ type deriver struct {
 
 	windows []*Window
 	control map[string]map[int]*Window // by device and round
-	speeds  map[string]speed           // by device
+	speeds  map[on]speed
 	flagged []Warning
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // sums is the quotient of two sums over the windows that have both.
@@ -67,7 +68,7 @@ func (m Figure) inverse(unit Unit) Figure {
 // arithmetic adds the rate of useful operations, and its share of the rates that
 // the kernel and the device reached at the start, on one thread each.
 func (d *deriver) arithmetic(m map[string]Figure, ws []*Window) {
-	u := ws[0].Use
+	u := &ws[0].Use
 	share := func(of Float, unit Unit, why FigureStatus) Figure {
 		if of.IsAbsent() {
 			return missing(unit, Because(why))
@@ -75,7 +76,7 @@ func (d *deriver) arithmetic(m map[string]Figure, ws []*Window) {
 		return per(ws, (*Window).work, (*Window).seconds, float64(u.FlopPerCount/of), unit, noWork)
 	}
 	m[FlopRate] = share(1, FLOP.Per(Second), Known)
-	speed := d.speeds[u.Device]
+	speed := d.speedOf(u)
 	kernel, timed := speed.rates[u.Impl]
 	if !timed {
 		kernel = Absent()
@@ -95,11 +96,35 @@ type speed struct {
 	peak  Float            // of the best; 0 if none has one
 }
 
+// on identifies the speed of a device at one precision, or, with an empty
+// precision, at what its kernels have without one: the CPU's are all fp32.
+type on struct{ device, precision string }
+
+// gemm begins the names of kernels that have a precision: gemm-bf16.
+const gemm = "gemm-"
+
+// speedOf returns the speed that a use is held against: the tensor units of a card
+// are many times as fast at one precision as at another.
+func (d *deriver) speedOf(u *Use) speed {
+	precision := cmp.Or(u.Params["precision"], strings.TrimPrefix(u.Use, "compute-"))
+	if u.Use == "compute" {
+		precision = "fp32"
+	}
+	if of, ok := d.speeds[on{u.Device, precision}]; ok {
+		return of
+	}
+	return d.speeds[on{u.Device, ""}]
+}
+
 // speedsOf returns the speed of each device that has kernels.
-func speedsOf(rec *Record) map[string]speed {
-	out := map[string]speed{}
+func speedsOf(rec *Record) map[on]speed {
+	out := map[on]speed{}
 	for _, k := range rec.Kernels {
-		of, seen := out[k.Device]
+		at := on{device: k.Device}
+		if of, ok := strings.CutPrefix(k.Name, gemm); ok {
+			at.precision = of
+		}
+		of, seen := out[at]
 		if !seen {
 			of.rates = map[string]Float{}
 		}
@@ -114,7 +139,7 @@ func speedsOf(rec *Record) map[string]speed {
 				of.peak = im.Peak
 			}
 		}
-		out[k.Device] = of
+		out[at] = of
 	}
 	return out
 }

@@ -444,6 +444,7 @@ type Warning struct {
 type Summary struct {
 	Rows      []Row      `json:"rows"`
 	CoRunCost *CoRunCost `json:"co_run_cost,omitempty"` // present when the mullet and its parts were measured
+	CoRuns    []CoRun    `json:"co_runs,omitempty"`     // the same for each mullet with a card in front, in the order of the plan
 	Yields    []Yield    `json:"yields"`
 	Exchange  []Exchange `json:"exchange,omitempty"` // one a model, where mining was measured too
 	// PrimaryMeter is the total that is quoted as the power of the node; nil
@@ -603,12 +604,22 @@ func (m Figure) HalfWidth() Float {
 	return (m.High - m.Low) / 2 / m.Value
 }
 
-// CoRunCost is what mining in the background costs and brings.
+// CoRun is the cost of mining behind a use that runs on a card.
+type CoRun struct {
+	Scenario string `json:"scenario"`
+	Front    string `json:"front"`  // the use in front
+	Device   string `json:"device"` // id of the card that it runs on, the first of several
+	Shared   bool   `json:"shared"` // mining runs on the same card, time-sliced, and not on the CPU
+	CoRunCost
+}
+
+// CoRunCost is what mining in the background costs and brings, against the use in
+// front alone: training, or another use of a card.
 type CoRunCost struct {
-	TrainingKept Figure `json:"training_kept"` // ratio to training alone
+	TrainingKept Figure `json:"training_kept"` // ratio of the rate in front to that alone
 	HashesGained Figure `json:"hashes_gained"` // hash/s
-	ExtraPower   Figure `json:"extra_power"`   // W over training alone
-	ExtraEnergy  Figure `json:"extra_energy"`  // J over training alone, all windows together
+	ExtraPower   Figure `json:"extra_power"`   // W over the use in front alone
+	ExtraEnergy  Figure `json:"extra_energy"`  // J over the use in front alone, all windows together
 	EnergyPer    Figure `json:"energy_per_work"`
 }
 

@@ -27,6 +27,7 @@ type Node struct {
 	Drift   float64            // relative, of every rate over a session
 	Slow    int                // one in so many windows of a use has three quarters of the rate and nine tenths of the watts; 0 for none
 	Only    []string           // scenarios; nil is all but the control
+	Cards   []results.Device   // beside the CPU; their scenarios are those of [UsesAt]
 }
 
 // Server is a plausible node: scale multiplies its rates.
@@ -83,6 +84,10 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 			Accuracy: results.Accuracy{Gain: gain, Resolution: 0.1, Source: "stated in the spec"}}}}},
 		MeterProbes: []results.MeterProbe{}, Warnings: []results.Warning{},
 	}
+	rec.Node.Devices = append(rec.Node.Devices, n.Cards...)
+	for _, c := range n.Cards {
+		rec.Kernels = append(rec.Kernels, cardKernels(c.ID)...)
+	}
 	session := 1 + n.Between*rng.NormFloat64()
 	t, last := 0.0, float64(rounds*len(order))*125
 	for round := 1; round <= rounds; round++ {
@@ -118,15 +123,15 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 				return watts * (1 + 0.001*rng.NormFloat64())
 			})
 			r.Traces[0].Boundary, r.Traces[0].Origin = results.Wall, results.Measured
-			for _, u := range uses[scenario] {
-				u.Device, u.Threads, u.Seed, u.Params = results.CPUDevice, 64, uint32(round), maps.Clone(u.Params)
+			for _, u := range UsesAt(scenario) {
+				u.Seed, u.Params = uint32(round), maps.Clone(u.Params)
 				rate := n.Rates[scenario+"/"+u.Use] * session * (1 + n.Within*rng.NormFloat64()) * (1 + n.Drift*t/last)
 				if slow {
 					rate *= 0.75
 				}
 				r.Uses = append(r.Uses, u)
 				trace(u.Key(results.TraceWork), u.Unit, results.Counter, func(s float64) float64 { return float64(int64(rate * s)) })
-				trace(u.Key(results.TraceCPUTime), results.Second, results.Counter, func(s float64) float64 { return 64 / float64(len(uses[scenario])) * s })
+				trace(u.Key(results.TraceCPUTime), results.Second, results.Counter, func(s float64) float64 { return float64(u.Threads) / float64(len(UsesAt(scenario))) * s })
 				r.Checks = append(r.Checks, results.Check{Use: u.Use, Device: u.Device, Name: "answers", OK: true})
 			}
 			busy := 0.2
