@@ -107,6 +107,12 @@ func (s *sensor) uncertain(raw *Trace, a, b, half, period float64) terms {
 		u.quantisation *= span / 2
 		u.timing = math.Hypot(math.Sqrt2*half, period) * (hi - lo)
 	}
+	if unseen := s.Accuracy.unseen(); unseen > 0 && hi > lo {
+		// What the sensor does not see is taken to lie in the range that it saw. No
+		// reading shows a load that repeats in step with the sensor.
+		mean := energy / span
+		u.sampling = math.Hypot(u.sampling, unseen*span*max(hi-mean, mean-lo))
+	}
 	return u
 }
 

@@ -179,3 +179,67 @@ func TestSteadyLoadIsCertain(t *testing.T) {
 	}
 	require.Less(t, (&sensor{Channel: Channel{Kind: Gauge}}).uncertain(&ramp, 0, 600, 0, 0).sampling/(800*600), 0.001, "the trapezoid follows a ramp")
 }
+
+// TestDuty: the sensor of a card looks for 25 ms of each 100 ms at a load that
+// swings, and its counter goes on with what it saw. The truth lies within the
+// stated uncertainty, which that of a sensor that always looks is too small for.
+func TestDuty(t *testing.T) {
+	const from, to, period, look, low, high = 1.0, 11.0, 0.1, 0.025, 300.0, 700.0
+	missed := 0
+	for _, swing := range []float64{0.09, 0.21, 0.333, 0.7, 1.9} {
+		for phase := range 8 {
+			on := func(x float64) float64 { // integral of the load
+				x += swing * float64(phase) / 8
+				whole := math.Floor(x / swing)
+				return low*x + (high-low)*(whole*swing/3+min(x-whole*swing, swing/3))
+			}
+			tr := Trace{Kind: Counter}
+			for i, joules := 0, 0.0; i < 125; i++ {
+				x := float64(i) * period
+				tr.T, tr.V = append(tr.T, Float(x)), append(tr.V, Float(joules))
+				joules += (on(x+look) - on(x)) / look * period
+			}
+			s := sensor{Channel: Channel{Kind: Counter, Origin: Measured, Accuracy: Accuracy{Gain: 0, Resolution: 1e-3}}}
+			off := math.Abs(float64(tr.Over(from, to)) - on(to) + on(from))
+			if off > s.uncertain(&tr, from, to, 0, 0).own() {
+				missed++
+			}
+			s.Accuracy.Duty = new(Float(look / period))
+			require.LessOrEqual(t, off, s.uncertain(&tr, from, to, 0, 0).own(), "a swing of %v s, phase %d", swing, phase)
+		}
+	}
+	require.NotZero(t, missed, "the sensor misses more than one that always looks")
+
+	s := sensor{Channel: Channel{Kind: Gauge, Origin: Measured, Accuracy: Accuracy{Gain: 0, Resolution: 1e-3}}}
+	steady := Trace{Kind: Gauge, T: []Float{0, 1, 2, 3, 4}, V: []Float{500, 500, 500, 500, 500}}
+	for _, duty := range []Float{0.25, 1, 3, -1, 0, Absent()} {
+		s.Accuracy.Duty = new(duty)
+		require.Zero(t, s.uncertain(&steady, 1, 3, 0, 0).sampling, "nothing is missed of a steady load")
+	}
+	swinging := Trace{Kind: Gauge, T: steady.T, V: []Float{500, 600, 500, 600, 500}}
+	s.Accuracy.Duty = nil
+	always := s.uncertain(&swinging, 1, 3, 0, 0)
+	for _, duty := range []Float{1, 3, -1, 0, Absent()} { // what no sensor has changes nothing
+		s.Accuracy.Duty = new(duty)
+		require.Equal(t, always, s.uncertain(&swinging, 1, 3, 0, 0))
+	}
+}
+
+// TestShortWindowOfDuty: publication asks for longer windows of such a sensor, and
+// of no other.
+func TestShortWindowOfDuty(t *testing.T) {
+	rec := single(200, 230, Accuracy{Gain: 0.01, Resolution: 1e-3, Duty: new(Float(0.25))})
+	require.NotContains(t, codes(Derive(rec).Flags), "short-window", "two seconds are enough for quick")
+	rec.Plan.Preset = "publish"
+	s := Derive(rec)
+	require.Contains(t, codes(s.Flags), "short-window")
+	at := slices.IndexFunc(s.Flags, func(w Warning) bool { return w.Code == "short-window" })
+	require.Contains(t, s.Flags[at].Text, "sees the power for 25 % of the time, and the shortest window lasts 2 s")
+	require.Contains(t, s.Flags[at].Remedy, "30 s or more (--window)")
+	rec.Meters[0].Channels[0].Accuracy.Duty = nil
+	require.NotContains(t, codes(Derive(rec).Flags), "short-window")
+	long := publishable() // 80 s
+	long.Plan.Preset = "publish"
+	long.Meters[0].Channels[0].Accuracy.Duty = new(Float(0.25))
+	require.NotContains(t, codes(Derive(long).Flags), "short-window")
+}

@@ -34,6 +34,7 @@ func (d *deriver) flagAll(s Summary, rows [][]*Window) {
 				"lengthen --window to ten times the meter's period or more (perwatt meters SPEC shows it)")
 		}
 	}
+	d.flagDuty()
 	d.flagClocks()
 	for i, w := range d.windows {
 		d.flagUnsteady(w)
@@ -54,6 +55,29 @@ func (d *deriver) flagAll(s Summary, rows [][]*Window) {
 	for _, ws := range rows {
 		if ws[0].Use.Shares != nil {
 			d.flagShares(ws)
+		}
+	}
+}
+
+// leastUnseen is the shortest window in s for publication with a sensor that does
+// not always look. Over many of its periods, the parts of the load that it sees
+// come to resemble the others.
+const leastUnseen = 30
+
+// flagDuty warns of windows too short for such a sensor.
+func (d *deriver) flagDuty() {
+	shortest := math.Inf(1)
+	for _, w := range d.windows {
+		shortest = min(shortest, w.Duration)
+	}
+	if d.rec.Plan.Preset != "publish" || shortest >= leastUnseen {
+		return
+	}
+	for _, s := range d.head.parts {
+		if unseen := s.Accuracy.unseen(); unseen > 0 {
+			d.flag("", "short-window", fmt.Sprintf("%s sees the power for %.0f %% of the time, and the shortest window lasts %.3g s: what it misses need not average out", s.named(), 100-100*unseen, shortest),
+				fmt.Sprintf("give windows of %d s or more (--window), and a load that is steady", leastUnseen))
+			return
 		}
 	}
 }

@@ -301,6 +301,18 @@ type Accuracy struct {
 	Offset     Float  `json:"offset"`     // W, half-width of the part that does not grow with the reading; 0 if there is none
 	Resolution Float  `json:"resolution"` // in the channel's unit; null if unknown
 	Source     string `json:"source,omitempty"`
+	// Duty is the share of the time in which the sensor looks at the power, above
+	// 0 and below 1; nil if it always does. That of an A100 or H100 looks for 25 ms
+	// of each 100 ms (Yang, Adamek and Armour, arXiv 2312.02741).
+	Duty *Float `json:"duty,omitempty"`
+}
+
+// unseen is the share of the time in which the sensor does not look.
+func (a Accuracy) unseen() float64 {
+	if a.Duty == nil || !(*a.Duty > 0) {
+		return 0
+	}
+	return max(0, 1-float64(*a.Duty))
 }
 
 // MeterProbe is one kind of meter that was looked for.

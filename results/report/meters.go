@@ -71,6 +71,9 @@ func accuracy(a results.Accuracy, unit results.Unit) string {
 	if !a.Resolution.IsAbsent() {
 		facts = append(facts, "steps of "+table.Quantity(a.Resolution, unit))
 	}
+	if a.Duty != nil {
+		facts = append(facts, "sees "+table.Percent(float64(*a.Duty))+" of the time")
+	}
 	return strings.Join(facts, ", ")
 }
 

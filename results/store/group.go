@@ -177,6 +177,9 @@ func environmentOf(rec *results.Record) Environment {
 			e.Meter += " " + c.Name
 			a := c.Accuracy
 			e.Calibration += fmt.Sprintf("%s ±%s ±%s W step %s %s; ", c.Name, number(a.Gain), number(a.Offset), number(a.Resolution), a.Source)
+			if a.Duty != nil {
+				e.Calibration += fmt.Sprintf("sees %s of the time; ", number(*a.Duty))
+			}
 		}
 		for _, note := range m.Notes { // coefficients
 			e.Calibration += note + "; "
