@@ -30,7 +30,7 @@ func allowed(from, to string) bool {
 	case in(from, "kernels/device/devicetest"):
 		return in(to, "kernels")
 	case in(from, "kernels/device"):
-		return to == "kernels/device" || to == "kernels/device/foreign" && from != to
+		return to == "kernels/device" || (to == "kernels/device/foreign" || to == "kernels/device/driver") && from != to
 	case in(from, "kernels"):
 		return in(to, "kernels/device") || to == "kernels" && from != to
 	case in(from, "results/report/chart"), in(from, "results/report/table"):
@@ -119,6 +119,8 @@ func TestLayerRules(t *testing.T) {
 		{"kernels/device", "kernels", false},
 		{"kernels/device/cpu", "kernels/device", true},
 		{"kernels/device/cpu", "kernels", false},
+		{"kernels/device/hip", "kernels/device/driver", true},
+		{"kernels/device/hip", "kernels/device/cuda", false},
 		{"kernels/device/cpu", "kernels/device/all", false},
 		{"kernels/device/all", "kernels/device/cpu", true},
 		{"kernels/device/all", "kernels", false},

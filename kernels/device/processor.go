@@ -41,6 +41,25 @@ type Processor interface {
 	Close() error
 }
 
+// Native is a processor whose driver's own handles are known, for libraries of its
+// vendor.
+type Native interface {
+	Processor
+
+	// Address is what the driver calls a buffer: its address in the memory of the
+	// device, or a cl_mem of OpenCL.
+	Address(Buffer) uintptr
+
+	// Queue is what the driver calls the order of what was submitted: a stream, 0
+	// for the default one, or a cl_command_queue.
+	Queue() uintptr
+
+	// Do calls f on the thread of the device, on which its context is current, and
+	// returns f's error. A later call that waits for what f submits has name in its
+	// error. f must not call the processor's other methods but Address and Queue.
+	Do(name string, f func() error) error
+}
+
 // Buffer is memory of a processor.
 type Buffer interface{ Size() int64 }
 

@@ -17,8 +17,9 @@ var ErrAbsent = errors.New("the library is not on this machine")
 
 // Bind opens the first of paths that exists and sets the fields of functions, a
 // pointer to a structure of function variables: each is the symbol that its tag
-// c names. A symbol that is missing leaves nil if the tag has ",optional", and
-// is an error otherwise.
+// c names. "a|b" is b in a library that has no a. A symbol that is missing leaves
+// nil if the tag ends in ",optional", and is an error otherwise. The fields of an
+// embedded structure are set too; a field without the tag is left alone.
 func Bind(functions any, paths ...string) error {
 	var handle uintptr
 	var tried []string
@@ -37,18 +38,46 @@ func Bind(functions any, paths ...string) error {
 	if handle == 0 {
 		return fmt.Errorf("%s: %w", strings.Join(tried, ", "), ErrAbsent)
 	}
-	v := reflect.ValueOf(functions).Elem()
+	return bind(reflect.ValueOf(functions).Elem(), handle, paths[len(tried)])
+}
+
+func bind(v reflect.Value, handle uintptr, path string) error {
 	for i := range v.NumField() {
-		name, optional := strings.CutSuffix(v.Type().Field(i).Tag.Get("c"), ",optional")
-		at, err := symbol(handle, name)
+		field := v.Type().Field(i)
+		if field.Anonymous {
+			if err := bind(v.Field(i), handle, path); err != nil {
+				return err
+			}
+			continue
+		}
+		names, optional := strings.CutSuffix(field.Tag.Get("c"), ",optional")
+		if names == "" {
+			continue
+		}
+		var at uintptr
+		var err error
+		for name := range strings.SplitSeq(names, "|") {
+			if at, err = symbol(handle, name); err == nil {
+				break
+			}
+		}
 		switch {
 		case err == nil:
 			register(v.Field(i).Addr().Interface(), at)
 		case !optional:
-			return fmt.Errorf("%s has no %s: %w", paths[len(tried)], name, err)
+			return fmt.Errorf("%s has no %s: %w", path, names, err)
 		}
 	}
 	return nil
+}
+
+// String is the C string at p, or its first 1,024 bytes.
+func String(p *byte) string {
+	n := 0
+	for p != nil && n < 1024 && *(*byte)(unsafe.Add(unsafe.Pointer(p), n)) != 0 {
+		n++
+	}
+	return string(unsafe.Slice(p, n))
 }
 
 // Text is a C string that a function writes into a buffer of size bytes.

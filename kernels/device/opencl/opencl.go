@@ -265,6 +265,19 @@ func (p *processor) note(err error) error {
 	return err
 }
 
+// Address, Queue and Do implement [device.Native]. OpenCL has no current context:
+// any thread may call it.
+func (p *processor) Address(b device.Buffer) uintptr { return b.(*buffer).handle }
+
+func (p *processor) Queue() uintptr { return p.queue }
+
+func (p *processor) Do(_ string, f func() error) error {
+	if p.lost != nil {
+		return p.lost
+	}
+	return f()
+}
+
 func (p *processor) Alloc(bytes int64) (device.Buffer, error) {
 	if p.lost != nil {
 		return nil, p.lost
