@@ -32,6 +32,9 @@ typedef uint4 u32x4;
 #define FMA(a, b, c) fma(a, b, c)
 FN float f16(u16 v) { return vload_half(0, (const half *)&v); }
 FN float bits_f32(u32 v) { return as_float(v); }
+#ifdef HAS_F64
+FN double bits_f64(u64 v) { return as_double(v); }
+#endif
 FN u32 f32_bits(float v) { return as_uint(v); }
 
 #else
@@ -51,6 +54,7 @@ typedef u32 u32x4 __attribute__((ext_vector_type(4)));
 #define FMA(a, b, c) __builtin_elementwise_fma(a, b, c)
 FN float f16(u16 v) { return (float)__builtin_bit_cast(_Float16, v); }
 FN float bits_f32(u32 v) { return __builtin_bit_cast(float, v); }
+FN double bits_f64(u64 v) { return __builtin_bit_cast(double, v); }
 FN u32 f32_bits(float v) { return __builtin_bit_cast(u32, v); }
 
 #ifdef __AMDGCN__

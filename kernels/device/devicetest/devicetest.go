@@ -35,7 +35,7 @@ type Trial struct {
 // Few are trials that between them go every way: for short tests.
 func Few(trials []Trial) []Trial {
 	return slices.DeleteFunc(trials, func(t Trial) bool {
-		return !slices.Contains([]string{"scan", "stream", "simt_fp32", "mma_bf16", "wgmma_bf16"}, t.Name)
+		return !slices.Contains([]string{"scan", "stream", "verify", "simt_fp32", "mma_bf16", "wgmma_bf16"}, t.Name)
 	})
 }
 
@@ -45,6 +45,7 @@ func Trials(larger int) []Trial {
 	list := []Trial{
 		{Name: "scan", Program: sha256d.Program, Kernels: []string{"scan"}, Arch: "sm_75", Run: scans(larger)},
 		{Name: "stream", Program: stream.Program, Kernels: []string{"copy", "triad", "readout"}, Arch: "sm_75", Run: streams(larger)},
+		{Name: "verify", Program: gemm.Verify, Kernels: []string{"fill", "exchange", "columns", "residuals"}, Arch: "sm_75", F64: true, Run: verifies(larger)},
 	}
 	for _, g := range []struct {
 		program             *device.Program
