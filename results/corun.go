@@ -80,92 +80,72 @@ func (d *deriver) relative(m map[string]Figure, ws []*Window) {
 }
 
 // find returns the windows of the first row of the plan with this use, role,
-// device and (for training) model.
+// device and (for training) model. One card of several is no such row: it has no
+// watts of its own.
 func find(rows [][]*Window, use string, role Role, device, model string) []*Window {
 	for _, ws := range rows {
-		if u := ws[0].Use; u.Use == use && u.Role == role && u.Device == device && u.Params["model"] == model {
+		if u := ws[0].Use; ws[0].sum == "" && u.Use == use && u.Role == role && u.Device == device && u.Params["model"] == model {
 			return ws
 		}
 	}
 	return nil
 }
 
-// coRunCost compares the mullet on the CPU with training alone.
-func (d *deriver) coRunCost(rows [][]*Window) *CoRunCost {
-	model, device, miner := "", "", ""
+// coRun are the rows of a scenario with mining in the background, and of what is in
+// front there alone.
+type coRun struct{ alone, front, back []*Window }
+
+// coRunning lists the co-runs of a session whose parts were all measured.
+func (d *deriver) coRunning(rows [][]*Window) (out []coRun) {
+	type work struct{ use, device, model string }
+	of := func(ws []*Window) work {
+		u := ws[0].Use
+		d.copied(u.Use, u.Device)
+		return work{u.Use, u.Device, u.Params["model"]}
+	}
+	alone, back := map[work][]*Window{}, map[string][]*Window{}
 	for _, ws := range rows {
 		switch u := ws[0].Use; {
-		case u.Use == "training" && u.Role == Foreground && unplaced(u.Device):
-			model, device = u.Params["model"], u.Device
-		case u.Use == "mining" && u.Role == Background && unplaced(u.Device) && miner == "":
-			miner = u.Device
+		case ws[0].sum != "":
+		case u.Role == Alone && alone[of(ws)] == nil:
+			alone[of(ws)] = ws
+		case u.Role == Background && u.Use == "mining" && back[ws[0].Scenario] == nil:
+			back[ws[0].Scenario] = ws
 		}
 	}
-	return d.beside(find(rows, "training", Alone, device, model), find(rows, "training", Foreground, device, model), find(rows, "mining", Background, miner, ""))
-}
-
-// coRuns compares each mullet with a card in front with what that card does alone.
-func (d *deriver) coRuns(rows [][]*Window) (out []CoRun) {
-	type side struct {
-		scenario string
-		use      string
-		role     Role
-	}
-	sides := map[side][][]*Window{} // the rows of each, one a device
-	var fronts []side
 	for _, ws := range rows {
-		u := ws[0].Use
-		k := side{ws[0].Scenario, u.Use, u.Role}
-		if sides[k] = append(sides[k], ws); len(sides[k]) == 1 && u.Role == Foreground && !unplaced(u.Device) {
-			fronts = append(fronts, k)
+		if ws[0].sum != "" || ws[0].Use.Role != Foreground {
+			continue
 		}
-	}
-	// alone finds the scenario in which the same devices do the same work alone.
-	alone := func(front [][]*Window) [][]*Window {
-		for _, ws := range rows {
-			of := sides[side{ws[0].Scenario, front[0][0].Use.Use, Alone}]
-			if slices.EqualFunc(of, front, func(a, b []*Window) bool {
-				return a[0].Use.Device == b[0].Use.Device && a[0].Use.Params["model"] == b[0].Use.Params["model"]
-			}) {
-				return of
-			}
-		}
-		return nil
-	}
-	for _, k := range fronts {
-		front, back := sides[k], sides[side{k.scenario, "mining", Background}]
-		d.spend(64 * len(rows))
-		if cost := d.beside(together(alone(front)), together(front), together(back)); cost != nil {
-			out = append(out, CoRun{Scenario: k.scenario, Front: k.use, Device: front[0][0].Use.Device, Shared: back[0][0].Use.Device == front[0][0].Use.Device, CoRunCost: *cost})
+		if c := (coRun{alone[of(ws)], ws, back[ws[0].Scenario]}); c.alone != nil && c.back != nil {
+			out = append(out, c)
 		}
 	}
 	return out
 }
 
-// together adds the work of several devices that work at the same time, run by
-// run; their energy is that of the node, which each has. A run that lacks the work
-// of one of them is left out.
-func together(rows [][]*Window) []*Window {
-	if len(rows) < 2 {
-		return slices.Concat(rows...)
-	}
-	var out []*Window
-	at, devices := map[*indexedRun]*Window{}, map[*indexedRun]int{}
-	for _, w := range slices.Concat(rows...) {
-		if devices[w.run]++; devices[w.run] == 1 {
-			whole := *w
-			at[w.run], out = &whole, append(out, &whole)
-			continue
+// coRuns compares what is in front of each co-run with the same alone. That with the
+// CPU in front is the mullet, apart from the others.
+func (d *deriver) coRuns(rows [][]*Window) (mullet *CoRunCost, others []CoRun) {
+	for _, c := range d.coRunning(rows) {
+		if c.front[0].given() != c.alone[0].given() {
+			continue // see flagCards
 		}
-		at[w.run].Work += w.Work
+		switch cost, u := d.coRunCost(c), c.front[0].Use; {
+		case cost == nil:
+		case unplaced(u.Device):
+			mullet = cmp.Or(mullet, cost)
+		default:
+			others = append(others, CoRun{Scenario: c.front[0].Scenario, Front: u.Use, Device: u.Device, Shared: c.back[0].Use.Device == u.Device, CoRunCost: *cost})
+		}
 	}
-	return slices.DeleteFunc(out, func(w *Window) bool { return devices[w.run] < len(rows) })
+	return mullet, others
 }
 
-// beside compares a co-run, of which front and back are the windows of the two
-// uses, with the use in front alone. Each figure is made of those of the rows; its
-// interval follows from the effect of each round on both.
-func (d *deriver) beside(alone, front, back []*Window) *CoRunCost {
+// coRunCost is what mining in the background costs and brings. Each figure is made of
+// those of the rows; its interval follows from the effect of each round on both.
+func (d *deriver) coRunCost(c coRun) *CoRunCost {
+	alone, front, back := c.alone, c.front, c.back
 	rate := func(ws []*Window) quotient { return sums(ws, (*Window).work, (*Window).seconds) }
 	kept, gained := rate(front).over(rate(alone)), rate(back)
 	if !(kept.value > 0) || math.IsInf(kept.value, 0) || math.IsNaN(gained.value) {
@@ -238,7 +218,7 @@ func (d *deriver) exchange(rows [][]*Window) (out []Exchange) {
 		return t.scale(math.Sqrt2)
 	})
 	for _, ws := range rows {
-		if ws[0].Use.Use != "training" || ws[0].Use.Role != Alone {
+		if ws[0].Use.Use != "training" || ws[0].Use.Role != Alone || ws[0].sum != "" {
 			continue
 		}
 		device := ws[0].Use.Device

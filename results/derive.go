@@ -54,13 +54,17 @@ func derive(e *effort) Summary {
 		d.copied(key.Use, key.Device, key.Workload, key.Impl, key.Use, key.Device, key.Workload, key.Impl, key.Scenario, key.Scenario)
 		d.spend(512 * len(ws)) // of all the metrics
 		metrics, net := d.metrics(ws)
-		s.Rows = append(s.Rows, Row{RowKey: key, Metrics: metrics, windows: ws})
-		if key.Use != "idle" {
+		if ws[0].sum != "" {
+			d.copied(ws[0].sum)
+			d.ofAll(metrics, ws[0].sum)
+		}
+		s.Rows = append(s.Rows, Row{RowKey: key, Metrics: metrics, Cards: d.cards(ws), PartOf: ws[0].sum, windows: ws})
+		if key.Use != "idle" && ws[0].sum == "" {
 			unit := ws[0].Use.Unit
 			s.Yields = append(s.Yields, Yield{RowKey: key, PerKWh: metrics[WorkPerEnergy].times(kWh, unit), Net: net.times(kWh, unit)})
 		}
 	}
-	s.CoRunCost, s.CoRuns = d.coRunCost(rows), d.coRuns(rows)
+	s.CoRunCost, s.CoRuns = d.coRuns(rows)
 	s.Exchange = d.exchange(rows)
 	if d.metered {
 		s.PrimaryMeter = &d.head.PrimaryMeter

@@ -24,7 +24,9 @@ type halt struct {
 // halts lists what was suspended from second a to second b of a run.
 func (r *indexedRun) halts(a, b float64) (out []halt) {
 	for _, tr := range slices.Concat(r.group(HarnessSuspended), r.group(MachineSuspended), r.group(TraceKey{Kind: TraceSuspended})) {
-		r.spend(4 * len(tr.T))
+		if r.spend(4 * len(tr.T)); r.lost[tr.Key] { // the others went on
+			continue
+		}
 		h := halt{who: tr.Key}
 		for k := 1; k < len(tr.T) && k < len(tr.V); k++ {
 			rise, t0, t1 := float64(tr.V[k]-tr.V[k-1]), float64(tr.T[k-1]), float64(tr.T[k])

@@ -52,6 +52,7 @@ func (d *deriver) flagAll(s Summary, rows [][]*Window) {
 	}
 	d.flagMeters(s.Meters)
 	d.flagClaims(s.Claims)
+	d.flagCards(rows)
 	for _, ws := range rows {
 		if ws[0].Use.Shares != nil {
 			d.flagShares(ws)

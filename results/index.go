@@ -17,6 +17,7 @@ type deriver struct {
 	unmetered Reason         // why there is none
 
 	windows []*Window
+	sums    []*Window                  // of uses that several cards share: see [deriver.together]
 	control map[string]map[int]*Window // by device and round
 	speeds  map[on]speed
 	flagged []Warning
@@ -32,6 +33,7 @@ type indexedRun struct {
 	left           bool // out of all figures: see [deriver.leaveOut]
 	traces         map[TraceKey]*indexedTrace
 	groups         map[TraceKey][]*Trace // see [groupOf]
+	lost           map[TraceKey]bool     // of suspensions of uses that gave no result
 }
 
 // indexedTrace is a trace and what it accumulated over the window of its run.
@@ -57,6 +59,14 @@ func indexed(e *effort) *deriver {
 		e.spend(8 * len(run.Phases))
 		r.warmup, _ = run.Phase(PhaseWarmup)
 		r.target, _ = run.Phase(PhaseTarget)
+		for _, u := range run.Uses {
+			if u.Error != "" {
+				if r.lost == nil {
+					r.lost = map[TraceKey]bool{}
+				}
+				r.lost[u.Key(TraceSuspended)] = true
+			}
+		}
 		traces := make([]indexedTrace, len(run.Traces))
 		for j := range traces {
 			tr := &run.Traces[j]

@@ -76,7 +76,11 @@ func (d *deriver) arithmetic(m map[string]Figure, ws []*Window) {
 		return per(ws, (*Window).work, (*Window).seconds, float64(u.FlopPerCount/of), unit, noWork)
 	}
 	m[FlopRate] = share(1, FLOP.Per(Second), Known)
-	speed := d.speedOf(u)
+	one, equal := u, Float(1)
+	if cards := ws[0].parts; len(cards) > 0 {
+		one, equal = &cards[0].Use, Float(len(cards))
+	}
+	speed := d.speedOf(one)
 	kernel, timed := speed.rates[u.Impl]
 	if !timed {
 		kernel = Absent()
@@ -85,7 +89,7 @@ func (d *deriver) arithmetic(m map[string]Figure, ws []*Window) {
 	if !(peak > 0) {
 		peak = Absent()
 	}
-	threads := Float(max(1, u.Threads))
+	threads := equal * Float(max(1, u.Threads))
 	m[KernelFraction] = share(threads*kernel, Ratio, KernelUntimed)
 	m[PeakFraction] = share(threads*peak, Ratio, NoPeak)
 }

@@ -29,6 +29,7 @@ func TestPlaces(t *testing.T) {
 		{Base: "mining", Device: "cpu", On: cpu},
 		{Base: "mining", Cards: h200, Kind: "gpu", Device: h200, On: one},
 		{Base: "mining", Cards: h200 + " #2", Kind: "gpu", Device: h200 + " #2", On: one},
+		{Base: "mining", Cards: "2 × " + h200, Kind: "gpu", Device: "2 × " + h200, On: []results.DeviceCount{{Kind: results.KindGPU, Model: "NVIDIA H200", Count: 2}}},
 		{Base: "mining", Cards: "2 × " + h200, Kind: "gpu", Device: h200, On: one},
 		{Base: "mining", Cards: "2 × " + h200, Kind: "gpu", Device: h200 + " #2", On: one},
 		{Base: "mullet", Cards: h200, Kind: "gpu", Device: h200, On: one},

@@ -105,8 +105,10 @@ const (
 	MinerDevice = "miner"
 )
 
-// Device returns the device with the given id; the zero Device if there is none.
+// Device returns the device with the given id, or the first of several equal cards
+// (see [CardsID]); the zero Device if there is none.
 func (n *Node) Device(id string) Device {
+	id = CardsOf(id)[0]
 	for _, d := range n.Devices {
 		if d.ID == id {
 			return d
@@ -367,6 +369,9 @@ type Use struct {
 	Seed         uint32            `json:"seed"`
 	Target       *Target           `json:"target,omitempty"`
 	Shares       *Shares           `json:"shares,omitempty"` // of work that a device does elsewhere; nil where it is counted as it is done
+	// Error is why the device gave no result in a run that went on with others; its
+	// traces end where it failed.
+	Error string `json:"error,omitempty"`
 }
 
 // Role is the part a use plays in a scenario.
@@ -409,6 +414,21 @@ func (r *Record) Count(s Status) (n int) {
 	for i := range r.Runs {
 		if r.Runs[i].Status == s {
 			n++
+		}
+	}
+	return n
+}
+
+// Lost is the number of uses that gave no result in runs that went on with others.
+func (r *Record) Lost() (n int) {
+	for i := range r.Runs {
+		if r.Runs[i].Status != OK {
+			continue
+		}
+		for _, u := range r.Runs[i].Uses {
+			if u.Error != "" {
+				n++
+			}
 		}
 	}
 	return n
@@ -533,9 +553,14 @@ func (s *Summary) Windows() []*Window { return s.windows }
 // Row is one use in one scenario over all good runs: one device, workload,
 // implementation and number of threads. The idle scenario has one row, of the
 // use "idle", without a device and without metrics of work.
+//
+// Where several equal cards work at one use together, each has a row, and one row
+// more is the sum of those that gave results: its device is all of them ([CardsID]).
 type Row struct {
 	RowKey
 	Metrics map[string]Figure `json:"metrics"`
+	Cards   *CardSum          `json:"cards,omitempty"`   // of a sum
+	PartOf  string            `json:"part_of,omitempty"` // of one card of several: the device of the sum, which has the watts
 
 	windows []*Window // see [Row.Windows]
 }
@@ -620,7 +645,7 @@ func (m Figure) HalfWidth() Float {
 type CoRun struct {
 	Scenario string `json:"scenario"`
 	Front    string `json:"front"`  // the use in front
-	Device   string `json:"device"` // id of the card that it runs on, the first of several
+	Device   string `json:"device"` // id of the card that it runs on, or of several (see [CardsID])
 	Shared   bool   `json:"shared"` // mining runs on the same card, time-sliced, and not on the CPU
 	CoRunCost
 }

@@ -17,6 +17,7 @@ const (
 	Implausible  FigureStatus = "implausible"   // the power is outside of what the boundary can draw
 	Slept        FigureStatus = "slept"         // the machine was suspended in the window
 	NoEnergy     FigureStatus = "no-energy"     // the meter counted none
+	SharedEnergy FigureStatus = "shared-energy" // it is that of several cards, which have a row together
 
 	// The work.
 	IdleScenario FigureStatus = "idle-scenario" // there is no work in it
@@ -50,6 +51,7 @@ var statusTexts = map[FigureStatus]string{
 	Implausible:     "",
 	Slept:           "the machine was suspended in the window, and the energy includes what it drew meanwhile",
 	NoEnergy:        "the meter counted no energy",
+	SharedEnergy:    "",
 	IdleScenario:    "no work in this scenario",
 	CounterGap:      "",
 	NoWork:          "no work was finished",

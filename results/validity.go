@@ -59,8 +59,12 @@ var publish = []rule{
 		if planned == 0 {
 			planned = len(j.rec.Runs)
 		}
-		ok := j.rec.Count(OK)
-		return within(ok == planned && j.rec.State == Complete), fmt.Sprintf("%d of %d runs, %s", ok, planned, j.rec.State)
+		ok, lost := j.rec.Count(OK), j.rec.Lost()
+		figure := fmt.Sprintf("%d of %d runs, %s", ok, planned, j.rec.State)
+		if lost > 0 {
+			figure += ", " + Plural(lost, "result") + " of one card missing"
+		}
+		return within(ok == planned && lost == 0 && j.rec.State == Complete), figure
 	}},
 	{"answers", "no run gave a wrong answer", house, func(j *judgement) (Outcome, string) {
 		void := j.rec.Count(Void)
@@ -69,7 +73,9 @@ var publish = []rule{
 	{"repeats", "at least 6 windows a figure, so that it has a 95 % interval", house, func(j *judgement) (Outcome, string) {
 		least := math.MaxInt
 		for _, r := range j.summary.Rows {
-			least = min(least, r.Metrics[Power].N)
+			if r.PartOf == "" { // which has no watts of its own
+				least = min(least, r.Metrics[Power].N)
+			}
 		}
 		if len(j.summary.Rows) == 0 {
 			least = 0

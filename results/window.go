@@ -25,6 +25,10 @@ type Window struct {
 	uncertain terms  // of Energy, J
 	idle      Float  // W, of the idle run of the same round
 	idleTerms terms  // of idle, W
+
+	sum   string    // id of the cards together, if the use's device is one of them
+	of    int       // how many cards a sum is of; parts are those that gave it
+	parts []*Window // of a sum
 }
 
 // Throughput is work per wall second.
@@ -69,14 +73,20 @@ func (d *deriver) measure() {
 			d.windows = append(d.windows, &w)
 			continue
 		}
-		uses := make([]Window, len(r.Uses))
-		for i, u := range r.Uses {
-			uses[i] = w
-			uses[i].Use, uses[i].Work, uses[i].CPU, uses[i].Clock = u, r.over(u.Key(TraceWork)), r.over(u.Key(TraceCPUTime)), r.clock(u.Device)
-			d.windows = append(d.windows, &uses[i])
+		uses := make([]Window, 0, len(r.Uses))
+		first := len(d.windows)
+		for _, u := range r.Uses {
+			if u.Error != "" { // it gave no result
+				continue
+			}
+			one := w
+			one.Use, one.Work, one.CPU, one.Clock = u, r.over(u.Key(TraceWork)), r.over(u.Key(TraceCPUTime)), r.clock(u.Device)
+			uses = append(uses, one)
+			d.windows = append(d.windows, &uses[len(uses)-1])
 		}
+		d.together(r, d.windows[first:])
 	}
-	for _, w := range d.windows {
+	for _, w := range slices.Concat(d.windows, d.sums) {
 		if before := idle[w.Round]; before != nil {
 			w.idle, w.idleTerms = before.Power(), before.uncertain.scale(1/before.Duration)
 		}
@@ -125,7 +135,7 @@ func (d *deriver) leaveOut(lacks func(*Window) bool) {
 // that no figure is made of.
 func (d *deriver) rows() (rows [][]*Window) {
 	at := map[RowKey]int{}
-	for _, w := range d.windows {
+	for _, w := range slices.Concat(d.sums, d.windows) { // a sum stands before what it is of
 		d.named(w.Scenario)
 		if w.run.left {
 			continue
@@ -137,6 +147,9 @@ func (d *deriver) rows() (rows [][]*Window) {
 			at[key], rows = i, append(rows, nil)
 		}
 		rows[i] = append(rows[i], w)
+	}
+	for i := range rows {
+		rows[i] = d.alike(rows[i])
 	}
 	// Rounds run in alternating order; the rows follow the plan. A scenario that
 	// is not in it comes first.
