@@ -1,7 +1,11 @@
-// Package fakecuda plays NVIDIA GPUs to whoever loads a libcuda.so.1 that it
-// builds: the library hands each call to the test over a socket, and kernels are
-// interpreted by package ptx. So the way from Go through the driver's functions
-// to a kernel's answer is tested without a card, in worker processes too.
+// Package fakecuda plays GPUs to whoever loads a libcuda.so.1 or a libamdhip64.so
+// that it builds: the library hands each call to the test over a socket, and
+// kernels are interpreted by package ptx. So the way from Go through the driver's
+// functions to a kernel's answer is tested without a card, in worker processes
+// too.
+//
+// Nothing here interprets AMD's code. A code object of a program that [ServeHIP]
+// knows stands for the PTX of that program.
 package fakecuda
 
 import (
@@ -14,23 +18,34 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/ptx"
 )
 
 //go:embed libcuda.c.in
 var source string
 
-// Build compiles the library into a folder, which LD_LIBRARY_PATH or a path may
-// then name, and returns its path. It needs a C compiler.
-func Build(dir string) (string, error) {
-	text, library := filepath.Join(dir, "libcuda.c"), filepath.Join(dir, "libcuda.so.1")
-	if err := os.WriteFile(text, []byte(source), 0o600); err != nil {
+// Build compiles NVIDIA's library into a folder, which LD_LIBRARY_PATH or a path
+// may then name, and returns its path. It needs a C compiler.
+func Build(dir string) (string, error) { return Compile(dir, "libcuda.so.1", source) }
+
+// BuildHIP compiles AMD's, as of ROCm 6; with "-DROCM5" it is as of ROCm 5.
+func BuildHIP(dir string, flags ...string) (string, error) {
+	return Compile(dir, "libamdhip64.so.6", source, append(flags, "-DHIP")...)
+}
+
+// Compile makes a shared library of C code in a folder and returns its path.
+func Compile(dir, name, code string, flags ...string) (string, error) {
+	text, library := filepath.Join(dir, name+".c"), filepath.Join(dir, name)
+	if err := os.WriteFile(text, []byte(code), 0o600); err != nil {
 		return "", err
 	}
-	out, err := exec.Command("cc", "-shared", "-fPIC", "-O1", "-pthread", "-o", library, text).CombinedOutput() // #nosec G204 -- a compiler on our own source
+	args := append([]string{"-shared", "-fPIC", "-O1", "-pthread", "-o", library, text}, flags...)
+	out, err := exec.Command("cc", args...).CombinedOutput() // #nosec G204 -- a compiler on our own source
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
@@ -42,7 +57,8 @@ type Card struct {
 	Name, PCI    string
 	UUID         [16]byte
 	Memory       int64
-	Major, Minor int           // of the compute capability
+	Major, Minor int           // of the compute capability of NVIDIA's
+	Arch         string        // of AMD's, as HIP has it: gfx942:sramecc+:xnack-
 	Launch       time.Duration // how long a launch takes instead of being interpreted; 0: interpret it
 	Steps        int64         // of the interpreter
 
@@ -68,6 +84,9 @@ func (c *Card) Fail(n, code int) {
 const (
 	outOfMemory    = 2
 	noDevice       = 100
+	invalidDevice  = 101
+	invalidImage   = 200
+	noBinary       = 209
 	invalidPTX     = 218
 	notFound       = 500
 	illegalAddress = 700
@@ -98,19 +117,48 @@ var errorTexts = map[int][2]string{
 	999:            {"CUDA_ERROR_UNKNOWN", "unknown error"},
 }
 
+// hipTexts are those of HIP.
+var hipTexts = map[int][2]string{
+	invalidValue:   {"hipErrorInvalidValue", "invalid argument"},
+	outOfMemory:    {"hipErrorOutOfMemory", "out of memory"},
+	3:              {"hipErrorNotInitialized", "initialization error"},
+	noDevice:       {"hipErrorNoDevice", "no ROCm-capable device is detected"},
+	invalidDevice:  {"hipErrorInvalidDevice", "invalid device ordinal"},
+	invalidImage:   {"hipErrorInvalidImage", "device kernel image is invalid"},
+	201:            {"hipErrorInvalidContext", "invalid device context"},
+	noBinary:       {"hipErrorNoBinaryForGpu", "no kernel image is available for execution on the device"},
+	214:            {"hipErrorECCNotCorrectable", "uncorrectable ECC error encountered"},
+	notFound:       {"hipErrorNotFound", "named symbol not found"},
+	illegalAddress: {"hipErrorIllegalAddress", "an illegal memory access was encountered"},
+	outOfResources: {"hipErrorLaunchOutOfResources", "out of resources"},
+	timeout:        {"hipErrorLaunchTimeOut", "the launch timed out and was terminated"},
+	launchFailed:   {"hipErrorLaunchFailure", "unspecified launch failure"},
+}
+
 // Driver is the cards of a machine, served until Close.
 type Driver struct {
 	Cards    []*Card
-	Socket   string // what PERWATT_FAKE_CUDA must name
+	Socket   string // what PERWATT_FAKE_CUDA or PERWATT_FAKE_HIP must name
 	listener net.Listener
+	texts    map[int][2]string
+	programs []*device.Program // of which AMD's cards know the code objects
 
 	mu    sync.Mutex
 	fault error
 }
 
-// Serve serves cards on a socket in a folder.
+// Serve serves NVIDIA's cards on a socket in a folder.
 func Serve(dir string, cards ...*Card) (*Driver, error) {
-	d := &Driver{Cards: cards, Socket: filepath.Join(dir, "cuda")}
+	return (&Driver{Cards: cards, Socket: filepath.Join(dir, "cuda"), texts: errorTexts}).start()
+}
+
+// ServeHIP serves AMD's cards, which load the code objects of some programs.
+func ServeHIP(dir string, programs []*device.Program, cards ...*Card) (*Driver, error) {
+	return (&Driver{Cards: cards, Socket: filepath.Join(dir, "hip"), texts: hipTexts, programs: programs}).start()
+}
+
+func (d *Driver) start() (*Driver, error) {
+	cards := d.Cards
 	for _, c := range cards {
 		c.sizes = map[uint64]int64{}
 	}
@@ -197,6 +245,7 @@ const (
 	opErrorName
 	opErrorText
 	opShared
+	opArch
 )
 
 func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []byte) {
@@ -207,14 +256,14 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 		}
 		return a, nil
 	case opErrorName, opErrorText:
-		text, known := errorTexts[int(q.A)]
+		text, known := d.texts[int(q.A)]
 		if !known {
 			a.Result = invalidValue
 		}
 		return a, []byte(text[q.Op-opErrorName])
 	}
 	if q.A >= uint64(len(d.Cards)) {
-		return answer{Result: 101}, nil // CUDA_ERROR_INVALID_DEVICE
+		return answer{Result: invalidDevice}, nil
 	}
 	card := d.Cards[q.A]
 	card.mu.Lock()
@@ -229,8 +278,10 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 	case opMemory:
 		a.X = uint64(card.Memory)
 		return a, nil
+	case opArch:
+		return a, []byte(card.Arch)
 	case opAttribute:
-		a.X = map[uint64]uint64{16: 4, 75: uint64(card.Major), 76: uint64(card.Minor), 97: 227 << 10}[q.B]
+		a.X = map[uint64]uint64{16: 4, 63: 4, 75: uint64(card.Major), 76: uint64(card.Minor), 97: 227 << 10}[q.B]
 		return a, nil
 	}
 	if card.failure != 0 { // until the process ends
@@ -259,7 +310,13 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 			a.Result, out = invalidValue, nil
 		}
 	case opLoad:
-		m, err := ptx.Parse(string(data))
+		text := string(data)
+		if d.programs != nil {
+			if text, a.Result = d.translate(card, text); a.Result != 0 {
+				return a, nil
+			}
+		}
+		m, err := ptx.Parse(text)
 		if err != nil {
 			return answer{Result: invalidPTX}, []byte(err.Error())
 		}
@@ -282,6 +339,23 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 		card.wait()
 	}
 	return a, out
+}
+
+// translate returns the PTX of the program that a code object is of.
+func (d *Driver) translate(card *Card, object string) (text string, result int64) {
+	arch, _, _ := strings.Cut(card.Arch, ":")
+	for _, p := range d.programs {
+		for name, code := range p.Code {
+			if code != object {
+				continue
+			}
+			if text, ok := p.For("sm_80"); ok && name == arch {
+				return text, 0
+			}
+			return "", noBinary
+		}
+	}
+	return "", invalidImage
 }
 
 // wait waits for the launches of a card that takes its time.
