@@ -51,7 +51,7 @@ func allowed(from, to string) bool {
 	case from == "harness/endpoint", in(from, "harness/fleet"):
 		return false
 	case in(from, "harness/power"):
-		return to == "harness/endpoint" || to == "harness/power" && from != to
+		return from == "harness/power/nvml" && to == "kernels/device/foreign" || to == "harness/endpoint" || to == "harness/power" && from != to
 	case in(from, "harness/miner"):
 		return to == "harness/endpoint" || to == "harness/miner" && from != to
 	case from == "harness":
@@ -154,6 +154,9 @@ func TestLayerRules(t *testing.T) {
 		{"harness/power/all", "harness/power/rapl", true},
 		{"harness/power/rapl", "harness/power", true},
 		{"harness/power/rapl", "bench", false},
+		{"harness/power/nvml", "kernels/device/foreign", true},
+		{"harness/power/nvml", "kernels/device", false},
+		{"harness/power/rapl", "kernels/device/foreign", false},
 		{"harness/power", "harness/endpoint", true},
 		{"harness/endpoint", "harness/power", false},
 		{"harness/miner/axeos", "harness/miner", true},

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/perwatt/perwatt/harness/power"
+	"github.com/perwatt/perwatt/kernels/device/foreign"
 )
 
 // code is an nvmlReturn_t.
@@ -51,27 +53,38 @@ const (
 // them). An older library lacks some, which are then nil. Only the first four are
 // always needed.
 type library struct {
-	Init     func() code                    `nvml:"nvmlInit_v2"`
-	Shutdown func() code                    `nvml:"nvmlShutdown"`
-	Count    func(n *uint32) code           `nvml:"nvmlDeviceGetCount_v2"`
-	ByIndex  func(i uint32, d *device) code `nvml:"nvmlDeviceGetHandleByIndex_v2"`
+	Init     func() code                    `c:"nvmlInit_v2"`
+	Shutdown func() code                    `c:"nvmlShutdown"`
+	Count    func(n *uint32) code           `c:"nvmlDeviceGetCount_v2"`
+	ByIndex  func(i uint32, d *device) code `c:"nvmlDeviceGetHandleByIndex_v2"`
 
-	ErrorString func(code) string                                  `nvml:"nvmlErrorString"`
-	ByUUID      func(uuid string, d *device) code                  `nvml:"nvmlDeviceGetHandleByUUID"`
-	UUID        func(d device, buf *byte, size uint32) code        `nvml:"nvmlDeviceGetUUID"`
-	Name        func(d device, buf *byte, size uint32) code        `nvml:"nvmlDeviceGetName"`
-	Driver      func(buf *byte, size uint32) code                  `nvml:"nvmlSystemGetDriverVersion"`
-	Energy      func(d device, mJ *uint64) code                    `nvml:"nvmlDeviceGetTotalEnergyConsumption"`
-	Fields      func(d device, n int32, values *fieldValue) code   `nvml:"nvmlDeviceGetFieldValues"`
-	Power       func(d device, mW *uint32) code                    `nvml:"nvmlDeviceGetPowerUsage"`
-	Enforced    func(d device, mW *uint32) code                    `nvml:"nvmlDeviceGetEnforcedPowerLimit"`
-	Limit       func(d device, mW *uint32) code                    `nvml:"nvmlDeviceGetPowerManagementLimit"`
-	Reasons     func(d device, mask *uint64) code                  `nvml:"nvmlDeviceGetCurrentClocksEventReasons"`
-	ReasonsOld  func(d device, mask *uint64) code                  `nvml:"nvmlDeviceGetCurrentClocksThrottleReasons"`
-	MIG         func(d device, current *uint32, next *uint32) code `nvml:"nvmlDeviceGetMigMode"`
+	ErrorString func(code) string                                  `c:"nvmlErrorString,optional"`
+	ByUUID      func(uuid string, d *device) code                  `c:"nvmlDeviceGetHandleByUUID,optional"`
+	UUID        func(d device, buf *byte, size uint32) code        `c:"nvmlDeviceGetUUID,optional"`
+	Name        func(d device, buf *byte, size uint32) code        `c:"nvmlDeviceGetName,optional"`
+	Driver      func(buf *byte, size uint32) code                  `c:"nvmlSystemGetDriverVersion,optional"`
+	Energy      func(d device, mJ *uint64) code                    `c:"nvmlDeviceGetTotalEnergyConsumption,optional"`
+	Fields      func(d device, n int32, values *fieldValue) code   `c:"nvmlDeviceGetFieldValues,optional"`
+	Power       func(d device, mW *uint32) code                    `c:"nvmlDeviceGetPowerUsage,optional"`
+	Enforced    func(d device, mW *uint32) code                    `c:"nvmlDeviceGetEnforcedPowerLimit,optional"`
+	Limit       func(d device, mW *uint32) code                    `c:"nvmlDeviceGetPowerManagementLimit,optional"`
+	Reasons     func(d device, mask *uint64) code                  `c:"nvmlDeviceGetCurrentClocksEventReasons,optional"`
+	ReasonsOld  func(d device, mask *uint64) code                  `c:"nvmlDeviceGetCurrentClocksThrottleReasons,optional"`
+	MIG         func(d device, current *uint32, next *uint32) code `c:"nvmlDeviceGetMigMode,optional"`
 }
 
-const needed = 4
+// load binds the functions of the library at path.
+func load(path string) (*library, error) {
+	if runtime.GOOS != "linux" {
+		return nil, fmt.Errorf("not read on %s: %w", runtime.GOOS, power.ErrAbsent)
+	}
+	l := &library{}
+	err := foreign.Bind(l, path)
+	if errors.Is(err, foreign.ErrAbsent) {
+		err = fmt.Errorf("%w: %w", err, power.ErrAbsent)
+	}
+	return l, err
+}
 
 // nvmlError is a code with the library's own text.
 type nvmlError struct {
