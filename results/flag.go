@@ -36,6 +36,7 @@ func (d *deriver) flagAll(s Summary, rows [][]*Window) {
 	}
 	d.flagDuty()
 	d.flagClocks()
+	d.flagAtWork()
 	for i, w := range d.windows {
 		d.flagUnsteady(w)
 		if i == 0 || d.windows[i-1].run != w.run {
@@ -129,35 +130,41 @@ func (d *deriver) flagRun(w *Window) {
 	}
 }
 
-// flagClocks warns of runs in which the clock of a device was off its median over
-// the session.
+// flagClocks warns of runs in which the clock of a device was off its median: that of
+// the CPU over the session, and that of a card, whose power limit gives each kind of
+// work another clock, over the runs of the scenario.
 func (d *deriver) flagClocks() {
-	clocks := map[string][]*Window{} // by device, one a run
-	last := map[string]*indexedRun{}
-	var devices []string
+	type course struct{ device, scenario string }
+	clocks := map[course][]*Window{} // one a run
+	last := map[course]*indexedRun{}
+	var courses []course
 	for _, w := range d.windows {
-		device := cmp.Or(w.Use.Device, CPUDevice)
-		if d.named(device); w.Clock.IsAbsent() || last[device] == w.run {
+		of := course{device: cmp.Or(w.Use.Device, CPUDevice)}
+		if of.device != CPUDevice {
+			of.scenario = w.Scenario
+		}
+		d.named(of.scenario)
+		if d.named(of.device); w.Clock.IsAbsent() || last[of] == w.run {
 			continue
 		}
-		if last[device] == nil {
-			devices = append(devices, device)
+		if last[of] == nil {
+			courses = append(courses, of)
 		}
-		last[device], clocks[device] = w.run, append(clocks[device], w)
+		last[of], clocks[of] = w.run, append(clocks[of], w)
 	}
-	for _, device := range devices {
+	for _, of := range courses {
 		var hz []float64
-		for _, w := range clocks[device] {
+		for _, w := range clocks[of] {
 			hz = append(hz, float64(w.Clock))
 		}
 		median, _, _ := MedianInterval(hz)
-		for _, w := range clocks[device] {
+		for _, w := range clocks[of] {
 			if off := float64(w.Clock)/median - 1; math.Abs(off) > maxClockShift {
-				what, remedy := "the CPU clock", "fix the frequency (cpupower frequency-set) or measure longer windows"
-				if device != CPUDevice {
-					what, remedy = "the clock of "+d.rec.Node.DeviceName(device), "lock its clock (nvidia-smi --lock-gpu-clocks, or its like) or measure longer windows"
+				what, over, cure := "the CPU clock", "the session's median", "fix the frequency (cpupower frequency-set) or measure longer windows"
+				if of.device != CPUDevice {
+					what, over, cure = "the clock of "+d.rec.Node.DeviceName(of.device), "the scenario's median", "lock the clock (nvidia-smi -lgc MHZ), give the card the same temperature at each start, or measure longer windows"
 				}
-				d.flag(w.run.name, "clock-moved", fmt.Sprintf("%s was %+.1f %% off the session's median of %.2f GHz", what, 100*off, median/1e9), remedy)
+				d.flag(w.run.name, "clock-moved", fmt.Sprintf("%s was %+.1f %% off %s of %.2f GHz", what, 100*off, over, median/1e9), cure)
 			}
 		}
 	}

@@ -101,7 +101,7 @@ func indexed(e *effort) *deriver {
 // kinds of traces are only looked up one by one.
 func groupOf(key TraceKey) (group TraceKey, searched bool) {
 	switch key.Kind {
-	case TraceThrottles, TraceSuspended, TraceHarnessSuspended, TraceMachineSuspended:
+	case TraceThrottles, TraceHeldBack, TraceECC, TraceSuspended, TraceHarnessSuspended, TraceMachineSuspended:
 		return TraceKey{Kind: key.Kind}, true
 	case TraceShares:
 		return UseKey(key.Kind, key.Use, key.Device), true

@@ -86,6 +86,9 @@ type Device struct {
 	Memory   int64      `json:"memory,omitempty"` // bytes, of its own
 	Lanes    int        `json:"lanes,omitempty"`  // that compute: logical CPUs online
 	Features []string   `json:"features,omitempty"`
+	// PowerLimit is what a card may draw; nil if its meter does not tell. It can
+	// change between sessions and is no part of what identifies the device.
+	PowerLimit *PowerLimit `json:"power_limit,omitempty"`
 }
 
 // DeviceKind is the class of a device.

@@ -37,7 +37,7 @@ type TraceKey struct {
 	Use     string    `json:"use,omitempty"`     // of the work, with Device
 	Device  string    `json:"device,omitempty"`  // id, as in [Device]
 	Meter   string    `json:"meter,omitempty"`   // name, as in [Meter]
-	Channel string    `json:"channel,omitempty"` // of the meter; for TraceShares the class of the shares
+	Channel string    `json:"channel,omitempty"` // of the meter; for TraceShares the class of the shares, for TraceHeldBack what holds back, for TraceECC the class of the errors
 }
 
 // String is the key for messages.
@@ -94,8 +94,20 @@ const (
 
 // Quantities of a device.
 const (
-	TraceClock     TraceKind = "clock"     // gauge, Hz: rate of the calibrated dependency chain, before and after the window
+	// TraceClock is the clock that a device runs at (gauge, Hz): of the CPU the
+	// rate of the calibrated dependency chain, before and after the window; of a
+	// card what its driver reports of its processors, about once a second.
+	TraceClock     TraceKind = "clock"
 	TraceThrottles TraceKind = "throttles" // counter, events: slow-downs for heat, before and after the window
+
+	// Of cards, about once a second, as their drivers report it. TraceHeldBack is
+	// 1 while something holds the clocks back (see [HeldByPower]) and 0
+	// otherwise. TraceECC counts the errors of the memory since the driver was
+	// loaded (see [ECCCorrected]).
+	TraceMemoryClock TraceKind = "memory-clock" // gauge, Hz
+	TraceTemperature TraceKind = "temperature"  // gauge, K
+	TraceHeldBack    TraceKind = "held-back"    // gauge, 1
+	TraceECC         TraceKind = "ecc"          // counter, events
 )
 
 // Quantities of a meter.
@@ -153,7 +165,7 @@ var (
 // traceKinds lists every kind.
 var traceKinds = []TraceKind{
 	TraceWork, TraceCPUTime, TraceSuspended, TraceShares, TraceLuck, TraceAway, TraceBreaks, TraceResumed,
-	TraceClock, TraceThrottles,
+	TraceClock, TraceThrottles, TraceMemoryClock, TraceTemperature, TraceHeldBack, TraceECC,
 	TraceMeter, TraceRoundTrip, TraceClockOffset,
 	TraceSteal, TraceBusy, TraceHarnessCPU, TraceWall, TraceQuota, TraceMemorySome, TraceMemoryFull, TraceGroupMemorySome, TraceGroupMemoryFull,
 	TraceHarnessSuspended, TraceMachineSuspended,

@@ -158,8 +158,8 @@ var publish = []rule{
 	}},
 	flagged("steady", "every use had reached its steady state when its window began", spec, "not-steady"),
 	flagged("plausible", "what lies inside draws no more than what is around it, and the meter sees the load", house, "meters-disagree", "meter-blind"),
-	flagged("undisturbed", "no stolen time, other load, throttling, moving clock, suspension, quota, wait for memory or second run", house,
-		"stolen-time", "other-load", "throttled", "clock-moved", "suspended", "quota-throttled", "memory-pressure", "second-run"),
+	flagged("undisturbed", "no stolen time, other load, throttling, moving clock, memory error, suspension, quota, wait for memory or second run", house,
+		"stolen-time", "other-load", "throttled", "clock-moved", "ecc-errors", "suspended", "quota-throttled", "memory-pressure", "second-run"),
 }
 
 func within(ok bool) Outcome {

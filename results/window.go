@@ -17,7 +17,7 @@ type Window struct {
 	Energy   Float   // J, the whole node at the primary meter's boundary, whoever used it
 	Stolen   Float   // share of all CPU time that the hypervisor took, 0 to 1
 	Others   Float   // share of all CPU time that other processes used, 0 to 1
-	Clock    Float   // Hz, of the use's device, or of the CPU in an idle run: mean of the probes before and after
+	Clock    Float   // Hz, of the use's device, or of the CPU in an idle run: mean of the samples in the window, or of the probes before and after
 
 	run       *indexedRun
 	halts     []halt // in the window
@@ -95,11 +95,15 @@ func (d *deriver) measure() {
 	d.leaveOut((*Window).halted)
 }
 
-// clock is the mean of the probes of a device's clock in a run, in Hz.
+// clock is the mean of the samples of a device's clock in the window of a run, or of
+// the probes around it, in Hz.
 func (r *indexedRun) clock(device string) Float {
 	tr := r.Trace(TraceKey{Kind: TraceClock, Device: device})
 	if tr == nil || len(tr.V) == 0 {
 		return Absent()
+	}
+	if in := r.inside(tr); len(in) > 0 {
+		return Float(average(in))
 	}
 	r.spend(len(tr.V))
 	mean := Float(0)
