@@ -3,6 +3,9 @@ package harness
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/perwatt/perwatt/bench"
@@ -101,14 +104,20 @@ func (r *run) phases(ctx context.Context) error {
 	if err := r.drain(ctx, edge); err != nil {
 		return err
 	}
-	for i, p := range r.procs {
+	checks := make([][]results.Check, len(r.procs))
+	err := r.each(ctx, func(i int, p *process) error {
 		a, err := p.ask(ctx, order{Do: "stop"}, stopLimit)
-		if err != nil {
-			return err
-		}
-		for _, c := range a.Checks {
-			c.Use, c.Device = r.rec.Uses[i].Use, r.rec.Uses[i].Device
-			r.rec.Checks = append(r.rec.Checks, c)
+		checks[i] = a.Checks
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, u := range r.rec.Uses {
+		for _, c := range checks[i] {
+			if c.Use, c.Device = u.Use, u.Device; u.Error == "" {
+				r.rec.Checks = append(r.rec.Checks, c)
+			}
 		}
 	}
 	r.sampler.sampleWork()
@@ -132,42 +141,132 @@ func (r *run) probe() {
 	}
 }
 
-// prepare starts the workers one after the other and lets them prepare.
-func (r *run) prepare(ctx context.Context) error {
-	for i, part := range r.scenario.Parts {
-		cfg, on := r.s.Config(part), r.s.on(part)
-		// No seed is used twice, and all derive from the plan's.
-		cfg.Seed = r.s.Record.Plan.Seed + uint32(maxParts*len(r.s.Record.Runs)+i) // #nosec G115 -- it may wrap: 2^32 runs are not made
-		p, err := start(part.Use, on.Info, r.s.Worker)
-		if err != nil {
-			return err
+// each calls f for every worker that has not failed: for those of equal cards at the
+// same time, and for one use after the other. A card that fails is taken out of the
+// run; the error is one that ends it.
+func (r *run) each(ctx context.Context, f func(i int, p *process) error) error {
+	parts := r.scenario.Parts
+	for from, to := 0, 0; from < len(parts); from = to {
+		for to = from; to < len(parts) && parts[to].with(parts[from]); to++ {
 		}
-		r.procs = append(r.procs, p)
-		a, err := p.ask(ctx, order{Do: "open", Use: part.Use, Device: &on, Config: &cfg}, prepareLimit)
-		if a.Info != nil {
-			r.rec.Uses = append(r.rec.Uses, useOf(*a.Info, part))
-		}
-		if err != nil {
-			return err
-		}
-		if a.Info == nil {
-			return fmt.Errorf("%s: the worker did not say what it is", part.Use)
-		}
-		p.unit = a.Info.Unit
-		r.sampler.watch(p)
-		if part.Role == results.Background && p.on.Kind.Scheduled() {
-			if _, err := p.ask(ctx, order{Do: "demote"}, stopLimit); err != nil {
-				return err
+		errs := make([]error, to-from)
+		var wait sync.WaitGroup
+		for i := from; i < to; i++ {
+			if r.rec.Uses[i].Error == "" {
+				wait.Go(func() { errs[i-from] = f(i, r.procs[i]) })
 			}
-			// The foreground comes first in every scenario that has a background.
-			if front := r.procs[0]; front.on.Kind.Scheduled() {
-				if w, ok := schedulingWarning(r.s.Roots, front.pid, p.pid); ok {
-					r.s.warn(w)
-				}
+		}
+		wait.Wait()
+		for i, err := range errs {
+			if err == nil {
+				continue
+			}
+			if err := r.lose(ctx, from+i, err); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// with reports whether two parts are the same use in the same role, as equal cards
+// have it.
+func (p Part) with(q Part) bool { return p.Use == q.Use && p.Role == q.Role }
+
+// lose takes a worker that failed out of the run, and with it what else uses its
+// card, which now has the card to itself. It returns the error if the run cannot go
+// on: no other card has the same use.
+func (r *run) lose(ctx context.Context, i int, err error) error {
+	parts := r.scenario.Parts
+	others := slices.ContainsFunc(parts, func(p Part) bool { return p.with(parts[i]) && p.Device.ID != parts[i].Device.ID })
+	if ctx.Err() != nil || !others {
+		return err
+	}
+	for j, p := range parts {
+		switch use := &r.rec.Uses[j]; {
+		case p.Device.ID != parts[i].Device.ID || use.Error != "":
+			continue
+		case j == i:
+			use.Error = err.Error()
+		default:
+			use.Error = fmt.Sprintf("its card was left out: %v", err)
+		}
+		r.procs[j].kill()
+		r.sampler.drop(r.procs[j])
+	}
+	var whys []string
+	for j, p := range parts {
+		if p.with(parts[i]) {
+			why := r.rec.Uses[j].Error
+			if why == "" {
+				return nil
+			}
+			whys = append(whys, fmt.Sprintf("%s: %s", p.Device.ID, why))
+		}
+	}
+	return fmt.Errorf("every card failed: %s", strings.Join(whys, "; "))
+}
+
+// prepare starts the workers and lets them prepare.
+func (r *run) prepare(ctx context.Context) error {
+	for _, part := range r.scenario.Parts {
+		p, err := start(part.Use, part.Device, r.s.Worker)
+		if err != nil {
+			r.rec.Uses = []results.Use{}
+			return err
+		}
+		r.procs = append(r.procs, p)
+		r.rec.Uses = append(r.rec.Uses, results.Use{Use: part.Use, Device: part.Device.ID, Role: part.Role, FlopPerCount: results.Absent()})
+	}
+	err := r.each(ctx, func(i int, p *process) error {
+		part := r.scenario.Parts[i]
+		cfg, on := r.s.Config(part), r.s.on(part)
+		// No seed is used twice, and all derive from the plan's.
+		cfg.Seed = r.s.Record.Plan.Seed + r.s.seeds + uint32(i) // #nosec G115 -- it may wrap: 2^32 runs are not made
+		a, err := p.ask(ctx, order{Do: "open", Use: part.Use, Device: &on, Config: &cfg}, prepareLimit)
+		if a.Info != nil {
+			r.rec.Uses[i] = useOf(*a.Info, part)
+			p.unit = a.Info.Unit
+		}
+		switch {
+		case err != nil:
+			return err
+		case a.Info == nil:
+			return fmt.Errorf("%s: the worker did not say what it is", part.Use)
+		}
+		r.sampler.watch(p)
+		if part.Role != results.Background || !p.on.Kind.Scheduled() {
+			return nil
+		}
+		if _, err := p.ask(ctx, order{Do: "demote"}, stopLimit); err != nil {
+			return err
+		}
+		// The foreground comes first in every scenario that has a background.
+		if front := r.procs[0]; front.on.Kind.Scheduled() {
+			if w, ok := schedulingWarning(r.s.Roots, front.pid, p.pid); ok {
+				r.s.warn(w)
+			}
+		}
+		return nil
+	})
+	if r.describe(); err != nil { // and the run ends
+		r.rec.Uses = slices.DeleteFunc(r.rec.Uses, func(u results.Use) bool { return u.Workload == "" })
+	}
+	return err
+}
+
+// describe describes the uses of cards that failed before they said what they run, by
+// an equal card's that did.
+func (r *run) describe() {
+	for i := range r.rec.Uses {
+		u := &r.rec.Uses[i]
+		for j, p := range r.scenario.Parts {
+			if like := r.rec.Uses[j]; u.Workload == "" && like.Workload != "" && p.with(r.scenario.Parts[i]) {
+				like.Device, like.Error, like.Seed, like.Target = u.Device, u.Error, 0, nil
+				*u = like
+			}
+		}
+	}
 }
 
 func useOf(info bench.Info, part Part) results.Use {
@@ -185,34 +284,33 @@ func useOf(info bench.Info, part Part) results.Use {
 // has one, and then waits for steady state.
 func (r *run) reachAndWarmUp(ctx context.Context) error {
 	plan := r.s.Record.Plan
-	going := make([]bool, len(r.procs))
 	run := func(background bool) error {
-		for i, p := range r.procs {
-			if (r.rec.Uses[i].Role == results.Background) == background && !going[i] {
-				if _, err := p.ask(ctx, order{Do: "run"}, stopLimit); err != nil {
-					return err
-				}
-				going[i] = true
+		return r.each(ctx, func(i int, p *process) error {
+			if (r.rec.Uses[i].Role == results.Background) != background {
+				return nil
 			}
-		}
-		return nil
+			_, err := p.ask(ctx, order{Do: "run"}, stopLimit)
+			return err
+		})
 	}
 	if err := run(true); err != nil {
 		return err
 	}
-	if plan.Target {
-		for i, p := range r.procs {
-			if going[i] || r.rec.Uses[i].Use != "training" {
-				continue
+	reaches := func(u results.Use) bool { return u.Use == "training" && u.Role != results.Background }
+	if plan.Target && slices.ContainsFunc(r.rec.Uses, reaches) {
+		end := r.begin(results.PhaseTarget)
+		err := r.each(ctx, func(i int, p *process) error {
+			if !reaches(r.rec.Uses[i]) {
+				return nil
 			}
-			end := r.begin(results.PhaseTarget)
 			a, err := p.ask(ctx, order{Do: "reach"}, reachLimit)
-			if err != nil {
-				return err
-			}
-			end()
 			r.rec.Uses[i].Target = a.Target
+			return err
+		})
+		if err != nil {
+			return err
 		}
+		end()
 	}
 	end := r.begin(results.PhaseWarmup)
 	if err := run(false); err != nil {
@@ -265,7 +363,7 @@ func (r *run) patience() time.Duration {
 // warm-up.
 func (r *run) steady() bool {
 	for _, u := range r.rec.Uses {
-		if u.Role == results.Background {
+		if u.Role == results.Background || u.Error != "" {
 			continue
 		}
 		tr := r.sampler.snapshot(u.Key(results.TraceWork))
@@ -280,22 +378,22 @@ func (r *run) steady() bool {
 	return true
 }
 
-// watchFor waits for d. It returns an error if a worker dies or a foreground use makes
-// no progress.
+// watchFor waits for d. It takes out of the run what dies, and a foreground use that
+// makes no progress; the error is one that ends the run.
 func (r *run) watchFor(ctx context.Context, d time.Duration) error {
 	end := time.NewTimer(d)
 	defer end.Stop()
 	look := time.NewTicker(stallLimit / looks)
 	defer look.Stop()
 	still, last := make([]int, len(r.procs)), make([]int64, len(r.procs)) // looks without progress, and the time of the last count
-	died := make(chan *process, len(r.procs))
+	died := make(chan int, len(r.procs))
 	quit := make(chan struct{})
 	defer close(quit)
-	for _, p := range r.procs {
+	for i, p := range r.procs {
 		go func() {
 			select {
 			case <-p.ended:
-				died <- p
+				died <- i
 			case <-quit:
 			}
 		}()
@@ -306,16 +404,27 @@ func (r *run) watchFor(ctx context.Context, d time.Duration) error {
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
-		case p := <-died:
-			return p.death()
+		case i := <-died:
+			if r.rec.Uses[i].Error != "" { // known, and killed for it
+				continue
+			}
+			if err := r.lose(ctx, i, r.procs[i].death()); err != nil {
+				return err
+			}
 		case <-look.C:
 			for i, p := range r.procs {
+				if r.rec.Uses[i].Error != "" {
+					continue
+				}
 				if _, at, _ := p.counter.Load(); at != last[i] {
 					still[i], last[i] = 0, at
 					continue
 				}
-				if still[i]++; r.rec.Uses[i].Role != results.Background && still[i] >= looks {
-					return fmt.Errorf("%s: the worker hangs%s: no work finished for %v", p.use, p.standing(), stallLimit)
+				if still[i]++; r.rec.Uses[i].Role == results.Background || still[i] < looks {
+					continue
+				}
+				if err := r.lose(ctx, i, fmt.Errorf("%s: the worker hangs%s: no work finished for %v", p.use, p.standing(), stallLimit)); err != nil {
+					return err
 				}
 			}
 		}

@@ -27,6 +27,7 @@ type sampler struct {
 	traces []*results.Trace
 	index  map[results.TraceKey]*results.Trace
 	procs  []*process
+	ended  []*process // of uses that failed
 }
 
 // startSampler samples meters and, unless they are nil, the host and the heartbeat's
@@ -150,6 +151,15 @@ func (s *sampler) watch(p *process) {
 	s.procs = append(s.procs, p)
 }
 
+// drop takes a worker out of those that are sampled; nothing is waited for in its
+// traces.
+func (s *sampler) drop(p *process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.procs = slices.DeleteFunc(s.procs, func(q *process) bool { return q == p })
+	s.ended = append(s.ended, p)
+}
+
 // snapshot returns a copy of a trace so far, or nil.
 func (s *sampler) snapshot(key results.TraceKey) *results.Trace {
 	s.mu.Lock()
@@ -180,7 +190,7 @@ func (s *sampler) behind(t results.Float) bool {
 	defer s.mu.Unlock()
 	for _, tr := range s.traces {
 		n := len(tr.T)
-		if aside(tr.Key) || n == 0 {
+		if aside(tr.Key) || n == 0 || slices.ContainsFunc(s.ended, func(p *process) bool { return tr.Key == p.key(tr.Key.Kind) }) {
 			continue
 		}
 		last := tr.T[n-1]

@@ -24,85 +24,236 @@ type Part struct {
 	Device device.Info // on which it runs
 }
 
-// maxParts is the most parts of a scenario.
-const maxParts = 2
+// Names of scenarios that are no use alone.
+const (
+	idle   = "idle"
+	mullet = "mullet"        // co-run: training or a card's work in the foreground, mining on the CPU in the background
+	shared = "mullet-shared" // both on one card, whose driver divides the time
+)
 
-// definitions returns the scenarios before training is split by model: idle, each use
-// alone, and the mullet (co-run: training in the foreground, mining in the background).
-func definitions(uses []string) []Scenario {
-	out := []Scenario{{Name: "idle"}}
-	for _, u := range uses {
-		out = append(out, Scenario{Name: u, Parts: []Part{{Use: u, Role: results.Alone}}})
+// onRequest are the scenarios that run only if they are named. The memory of a card
+// is measured by memory; copies to and fro are the bus's.
+var onRequest = []string{"memory-copy", "memory-upload", "memory-download", shared}
+
+// place is where a scenario runs: the CPU, or equal cards of one driver together.
+type place []device.Info
+
+// id names the devices of a place.
+func (p place) id() string {
+	ids := make([]string, len(p))
+	for i, d := range p {
+		ids[i] = d.ID
 	}
-	return append(out, Scenario{Name: "mullet", Parts: []Part{{Use: "training", Role: results.Foreground}, {Use: "mining", Role: results.Background}}})
+	if id, ok := results.CardsID(ids); ok {
+		return id
+	}
+	return strings.Join(ids, ",")
 }
 
-// Scenarios returns the scenarios of the given names, or all if there are no names:
-// idle, each use alone in the order of uses, and the mullet. A name is SCENARIO, which
-// runs on the first device, or SCENARIO@DEVICE. There must be at least one device. Idle
-// is always included, since every net figure needs it. Training is one scenario for
-// each model, such as training-mlp; the mullet trains the first model.
-func Scenarios(uses, names, models []string, devices []device.Info) ([]Scenario, error) {
+// suffix is what a scenario at the place has after its name.
+func (p place) suffix() string {
+	if p[0].ID == results.CPUDevice {
+		return ""
+	}
+	return "@" + p.id()
+}
+
+// equal reports whether two devices are GPUs of one model under one driver, so that
+// they can work together.
+func equal(a, b device.Info) bool {
+	driver := func(d device.Info) string {
+		name, _, _ := strings.Cut(d.ID, ":")
+		return name
+	}
+	return a.Kind == device.GPU && b.Kind == device.GPU && a.Vendor == b.Vendor && a.Name == b.Name && a.Memory == b.Memory && driver(a) == driver(b)
+}
+
+// places divides devices into those that work together.
+func places(devices []device.Info) (out []place) {
+	for _, d := range devices {
+		i := slices.IndexFunc(out, func(p place) bool { return equal(p[0], d) })
+		if i < 0 {
+			out = append(out, place{d})
+			continue
+		}
+		out[i] = append(out[i], d)
+	}
+	return out
+}
+
+// planner knows what a session can run.
+type planner struct {
+	uses    []string
+	models  []string
+	devices []device.Info
+	runs    func(use string, on device.Info) bool
+}
+
+// known lists the scenarios in the order of a session's first round.
+func (p *planner) known() []string {
+	return slices.Concat([]string{idle}, p.uses, []string{mullet, shared})
+}
+
+// has reports whether a use runs on a device.
+func (p *planner) has(use string, on device.Info) bool {
+	return slices.Contains(p.uses, use) && p.runs(use, on)
+}
+
+// product is the use of a card in front of a mullet: the product of matrices at the
+// precision of training, or in fp32 where the card has none; "" if it has neither.
+func (p *planner) product(on device.Info) string {
+	for _, use := range []string{"compute-bf16", "compute"} {
+		if p.has(use, on) {
+			return use
+		}
+	}
+	return ""
+}
+
+// host returns the CPU, if it is among the devices of the session and mines.
+func (p *planner) host() (cpu device.Info, ok bool) {
+	i := slices.IndexFunc(p.devices, func(d device.Info) bool { return d.ID == results.CPUDevice })
+	if i < 0 || !p.has("mining", p.devices[i]) {
+		return cpu, false
+	}
+	return p.devices[i], true
+}
+
+// at returns the scenarios of a name at a place: one a model for training, none if
+// its devices cannot run it.
+func (p *planner) at(name string, where place) (out []Scenario) {
+	first := where[0]
+	each := func(use string, role results.Role, model string) (parts []Part) {
+		for _, d := range where {
+			parts = append(parts, Part{use, role, model, d})
+		}
+		return parts
+	}
+	cpu, mines := p.host()
+	add := func(name string, parts ...[]Part) {
+		out = append(out, Scenario{name + where.suffix(), slices.Concat(parts...)})
+	}
+	switch product := p.product(first); {
+	case name == mullet && first.ID == results.CPUDevice:
+		if mines && p.has("training", first) {
+			add(mullet, each("training", results.Foreground, p.models[0]), each("mining", results.Background, ""))
+		}
+	case name == mullet:
+		if mines && product != "" {
+			add(mullet, each(product, results.Foreground, ""), []Part{{"mining", results.Background, "", cpu}})
+		}
+	case name == shared:
+		if first.ID != results.CPUDevice && product != "" && p.has("mining", first) {
+			add(shared, each(product, results.Foreground, ""), each("mining", results.Background, ""))
+		}
+	case !p.has(name, first):
+	case name == "training":
+		for _, m := range p.models {
+			add(name+"-"+m, each(name, results.Alone, m))
+		}
+	default:
+		add(name, each(name, results.Alone, ""))
+	}
+	return out
+}
+
+// able lists what a place can run.
+func (p *planner) able(where place) string {
+	var names []string
+	for _, name := range p.known() {
+		if len(p.at(name, where)) > 0 {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}
+
+// named returns the place that id names: a device, or equal ones as in cuda:0-2,4.
+func (p *planner) named(id string) (where place, err error) {
+	var ids []string
+	for _, d := range p.devices {
+		ids = append(ids, d.ID)
+	}
+	for _, one := range results.CardsOf(id) {
+		i := slices.Index(ids, one)
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("the session has no device %q: it has %s", one, strings.Join(ids, ", "))
+		case len(where) > 0 && !equal(where[0], p.devices[i]):
+			return nil, fmt.Errorf("%s and %s are not equal, and only equal cards are measured together", where[0].ID, one)
+		}
+		where = append(where, p.devices[i])
+	}
+	return where, nil
+}
+
+// Scenarios returns the scenarios of the given names. A name is SCENARIO, which runs
+// wherever it can, or SCENARIO@DEVICE, such as mining@cuda:1; equal cards of one
+// driver run together, as in mining@cuda:0-3. A scenario on the CPU has no @DEVICE.
+// Without names there are all but those that cost much and say little more: copies of
+// memory and mullet-shared.
+//
+// There must be at least one device, and runs says which use runs on which. Idle is
+// always included, since every net figure needs it. Training is one scenario for each
+// model, such as training-mlp; the mullet trains the first model on the CPU. With a
+// card in front, mullet@cuda:0, the card multiplies matrices, and the CPU mines.
+func Scenarios(uses, names, models []string, devices []device.Info, runs func(use string, on device.Info) bool) ([]Scenario, error) {
 	if len(models) == 0 {
 		return nil, errors.New("no model to train")
 	}
-	var known, ids []string
-	all := definitions(uses)
-	for _, s := range all {
-		known = append(known, s.Name)
-	}
-	for _, d := range devices {
-		ids = append(ids, d.ID)
-	}
+	p := planner{uses, models, devices, runs}
+	known, together := p.known(), places(devices)
+	where := map[string][]place{}
 	if len(names) == 0 {
-		names = known
+		for _, name := range known {
+			if !slices.Contains(onRequest, name) {
+				where[name] = together
+			}
+		}
 	}
-	where := map[string][]device.Info{"idle": devices[:1]}
 	for _, n := range names {
-		use, id, placed := strings.Cut(n, "@")
-		at := 0
-		if placed {
-			at = slices.Index(ids, id)
-		}
+		name, id, placed := strings.Cut(n, "@")
 		switch {
-		case !slices.Contains(known, use):
-			return nil, fmt.Errorf("unknown use %q: known are %s", use, strings.Join(known, ", "))
-		case placed && use == "idle":
+		case !slices.Contains(known, name):
+			return nil, fmt.Errorf("unknown use %q: known are %s", name, strings.Join(known, ", "))
+		case name == idle && placed:
 			return nil, fmt.Errorf("%q: idle is a state of the whole machine, not of one device", n)
-		case at < 0:
-			return nil, fmt.Errorf("%q: the session has no device %q: it has %s", n, id, strings.Join(ids, ", "))
-		case !slices.ContainsFunc(where[use], func(d device.Info) bool { return d.ID == ids[at] }):
-			where[use] = append(where[use], devices[at])
+		case name == idle:
+			continue
+		}
+		here := together
+		if placed {
+			one, err := p.named(id)
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", n, err)
+			}
+			here = []place{one}
+		}
+		able := slices.DeleteFunc(slices.Clone(here), func(at place) bool { return len(p.at(name, at)) == 0 })
+		if len(able) == 0 {
+			var why []string
+			for _, at := range here {
+				why = append(why, fmt.Sprintf("%s runs %s", at.id(), p.able(at)))
+			}
+			if _, ok := p.host(); name == mullet && !ok {
+				why = append(why, "the CPU, which mines behind a card, is not among the devices")
+			}
+			return nil, fmt.Errorf("%q: no device of the session can run it: %s", n, strings.Join(why, "; "))
+		}
+		for _, at := range able {
+			if !slices.ContainsFunc(where[name], func(p place) bool { return p.id() == at.id() }) {
+				where[name] = append(where[name], at)
+			}
 		}
 	}
-	var out []Scenario
-	for _, s := range all {
-		for _, d := range where[s.Name] {
-			suffix := ""
-			if d.ID != ids[0] {
-				suffix = "@" + d.ID
-			}
-			if s.Name != "training" {
-				out = append(out, s.on(d, models[0], suffix))
-				continue
-			}
-			for _, m := range models {
-				out = append(out, s.on(d, m, "-"+m+suffix))
-			}
+	out := []Scenario{{Name: idle}}
+	for _, name := range known {
+		for _, at := range where[name] {
+			out = append(out, p.at(name, at)...)
 		}
 	}
 	return out, nil
-}
-
-// on returns s on a device, training the model.
-func (s Scenario) on(d device.Info, model, suffix string) Scenario {
-	s.Name += suffix
-	s.Parts = slices.Clone(s.Parts)
-	for i := range s.Parts {
-		s.Parts[i].Device = d
-		if s.Parts[i].Use == "training" {
-			s.Parts[i].Model = model
-		}
-	}
-	return s
 }

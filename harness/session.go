@@ -43,6 +43,7 @@ type Session struct {
 	// longest time between two moves; 0 if a counter never moved twice.
 	paces map[results.TraceKey]time.Duration
 	heart *Heartbeat
+	seeds uint32 // that earlier runs had: two each, or more where there are more parts
 }
 
 // Progress is the state of a session.
@@ -108,6 +109,7 @@ func (s *Session) Run(ctx context.Context) error {
 			},
 		}
 		r.do(ctx)
+		s.seeds += uint32(max(2, len(sc.Parts))) // #nosec G115 -- as many as there are cards
 		if others := s.Neighbours.Since(began); len(others) > 0 {
 			w := NeighbourWarning(others)
 			w.Run = fmt.Sprintf("%s/%d", sc.Name, at.Round)

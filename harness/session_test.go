@@ -37,7 +37,16 @@ func TestMain(m *testing.M) {
 }
 
 // testUses are the uses of sessions, in their order.
-var testUses = []string{"control", "mining", "training", "compute", "memory"}
+var testUses = []string{"control", "mining", "training", "compute", "memory", "compute-bf16", "memory-copy"}
+
+// testRuns says which use runs on which device in tests: there is no control on a
+// GPU, and no precision but fp32 on the CPU.
+func testRuns(use string, on device.Info) bool {
+	if on.Kind == device.CPU {
+		return use != "compute-bf16" && use != "memory-copy"
+	}
+	return use != "control"
+}
 
 // testCPU and testGPU are devices that scripted workloads run on.
 var (
@@ -89,6 +98,8 @@ func (s *scripted) Run(ctx context.Context, done *bench.Counter) error {
 	for began := time.Now(); ; done.Add(1) {
 		late := time.Since(began) > 100*time.Millisecond
 		switch {
+		case ctx.Err() != nil && s.cfg.Params["fall"] != "":
+			return errors.New("device lost at the last launch")
 		case ctx.Err() != nil:
 			return nil
 		case late && s.cfg.Params["panic"] != "":
@@ -144,7 +155,7 @@ func newSessionOn(t *testing.T, devices []device.Config, names ...string) *Sessi
 	for _, d := range devices {
 		infos = append(infos, d.Info)
 	}
-	sc, err := Scenarios(testUses, names, []string{"mlp"}, infos)
+	sc, err := Scenarios(testUses, names, []string{"mlp"}, infos, testRuns)
 	require.NoError(t, err)
 	rec := &results.Record{Plan: results.Plan{
 		Rounds: 1, Settle: 0.01, Warmup: 0.1, Limit: 0.1, Window: 0.3, Interval: 0.02, Seed: 7,
@@ -408,65 +419,6 @@ func (s *stuck) Read(ctx context.Context) ([]power.Reading, error) {
 	}
 	<-ctx.Done()
 	return nil, ctx.Err()
-}
-
-func TestScenarios(t *testing.T) {
-	devices := []device.Info{testCPU.Info, testGPU.Info}
-	all, err := Scenarios(testUses, nil, []string{"mlp"}, devices)
-	require.NoError(t, err)
-	require.Len(t, all, 7)
-	some, err := Scenarios(testUses, []string{"mullet", "training", "mining"}, []string{"cnn", "mlp"}, devices)
-	require.NoError(t, err)
-	var names []string
-	for _, s := range some {
-		names = append(names, s.Name)
-		require.LessOrEqual(t, len(s.Parts), maxParts)
-	}
-	require.Equal(t, []string{"idle", "mining", "training-cnn", "training-mlp", "mullet"}, names)
-	require.Equal(t, "mlp", some[3].Parts[0].Model)
-	require.Equal(t, "cnn", some[4].Parts[0].Model, "the mullet trains the first")
-	_, err = Scenarios(testUses, nil, nil, devices)
-	require.ErrorContains(t, err, "no model")
-	_, err = Scenarios(testUses, []string{"gaming"}, []string{"mlp"}, devices)
-	require.ErrorContains(t, err, `"gaming"`)
-	require.ErrorContains(t, err, "mullet")
-}
-
-func TestScenariosOnDevices(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		names []string
-		want  map[string]string // device by scenario
-		err   string
-	}{
-		{"the first", []string{"mining"}, map[string]string{"idle": "", "mining": "cpu"}, ""},
-		{"by its name", []string{"mining@cpu"}, map[string]string{"idle": "", "mining": "cpu"}, ""},
-		{"twice", []string{"mining", "mining@cpu"}, map[string]string{"idle": "", "mining": "cpu"}, ""},
-		{"both", []string{"mining@cuda:0", "mining"}, map[string]string{"idle": "", "mining": "cpu", "mining@cuda:0": "cuda:0"}, ""},
-		{"a model", []string{"training@cuda:0"}, map[string]string{"idle": "", "training-mlp@cuda:0": "cuda:0"}, ""},
-		{"two parts", []string{"mullet@cuda:0"}, map[string]string{"idle": "", "mullet@cuda:0": "cuda:0"}, ""},
-		{"not there", []string{"mining@hip:0"}, nil, `the session has no device "hip:0": it has cpu, cuda:0`},
-		{"no name", []string{"mining@"}, nil, `the session has no device ""`},
-		{"another use", []string{"gaming@cpu"}, nil, `unknown use "gaming"`},
-		{"idle", []string{"idle@cpu"}, nil, "idle is a state of the whole machine"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := Scenarios(testUses, c.names, []string{"mlp"}, []device.Info{testCPU.Info, testGPU.Info})
-			if c.err != "" {
-				require.ErrorContains(t, err, c.err)
-				return
-			}
-			require.NoError(t, err)
-			on := map[string]string{}
-			for _, s := range got {
-				on[s.Name] = ""
-				for _, p := range s.Parts {
-					on[s.Name] = p.Device.ID
-				}
-			}
-			require.Equal(t, c.want, on)
-		})
-	}
 }
 
 func TestMicro(t *testing.T) {

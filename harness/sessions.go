@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 
@@ -89,7 +91,7 @@ func (s *Sessions) measure(ctx context.Context, plan results.Plan, node *results
 	record.ID, record.Node, record.Plan = ulid.Make().String(), *node, plan
 	record.Meters, record.Runs = []results.Meter{}, []results.Run{}
 	record.Warnings = slices.Clip(record.Warnings) // a session adds its own
-	if one.Devices, err = Place(s.On, *node, plan.Threads); err != nil {
+	if one.Devices, err = Place(one.Roots, s.On, *node, plan.Threads); err != nil {
 		return nil, err
 	}
 	if one.Save, err = s.Create(&record); err != nil {
@@ -102,8 +104,10 @@ func (s *Sessions) measure(ctx context.Context, plan results.Plan, node *results
 }
 
 // Place returns the configuration of the devices. On a CPU each thread gets one of the
-// first logical CPUs that this process may use, if the node lists them.
-func Place(on []device.Info, node results.Node, threads int) ([]device.Config, error) {
+// first logical CPUs that this process may use, if the node lists them. What drives a
+// card runs on those of them that are near it, if there are any and the tree at roots
+// says which.
+func Place(roots Roots, on []device.Info, node results.Node, threads int) ([]device.Config, error) {
 	cpus := node.Settings.CPUs
 	if len(cpus) > 0 && len(cpus) < threads {
 		return nil, fmt.Errorf("harness: %d threads need as many logical CPUs, and only %d may be used now (%v): ask for fewer with --threads", threads, len(cpus), cpus)
@@ -111,9 +115,29 @@ func Place(on []device.Info, node results.Node, threads int) ([]device.Config, e
 	out := make([]device.Config, len(on))
 	for i, d := range on {
 		out[i].Info = d
-		if d.Kind == device.CPU {
+		if d.ID == results.CPUDevice {
 			out[i].Threads, out[i].CPUs = threads, cpus[:min(threads, len(cpus))]
+			continue
 		}
+		near := roots.orHere().near(d.PCI)
+		out[i].CPUs = slices.DeleteFunc(slices.Clone(cpus), func(cpu int) bool { return !slices.Contains(near, cpu) })
 	}
 	return out, nil
+}
+
+// pciAddress is domain:bus:device.function, as sysfs writes it.
+var pciAddress = regexp.MustCompile(`^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$`)
+
+// near lists the logical CPUs near a PCI device, by which its memory and interrupts
+// are reached without the link to another socket (kernel:
+// Documentation/ABI/testing/sysfs-bus-pci, local_cpulist); none if that is unknown.
+func (r Roots) near(pci string) []int {
+	if !pciAddress.MatchString(pci) {
+		return nil
+	}
+	cpus, err := parseList(r.text(r.sys(filepath.Join("bus/pci/devices", pci, "local_cpulist"))))
+	if err != nil {
+		return nil
+	}
+	return cpus
 }

@@ -3,6 +3,9 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -114,12 +117,50 @@ func TestSessionsRefused(t *testing.T) {
 func TestPlace(t *testing.T) {
 	gpu := testGPU.Info
 	node := results.Node{Settings: results.Settings{CPUs: []int{2, 3, 5}}}
-	got, err := Place([]device.Info{testCPU.Info, gpu}, node, 2)
+	got, err := Place(Roots{}, []device.Info{testCPU.Info, gpu}, node, 2)
 	require.NoError(t, err)
-	require.Equal(t, []device.Config{{Info: testCPU.Info, Threads: 2, CPUs: []int{2, 3}}, {Info: gpu}}, got)
+	require.Equal(t, []device.Config{{Info: testCPU.Info, Threads: 2, CPUs: []int{2, 3}}, {Info: gpu, CPUs: []int{}}}, got)
 	node.Settings.CPUs = nil // the machine does not say
-	got, err = Place([]device.Info{testCPU.Info}, node, 2)
+	got, err = Place(Roots{}, []device.Info{testCPU.Info}, node, 2)
 	require.NoError(t, err)
 	require.Equal(t, 2, got[0].Threads)
 	require.Empty(t, got[0].CPUs)
+}
+
+// The process that drives a card runs on the CPUs near it that the session may use.
+func TestPlaceNearACard(t *testing.T) {
+	sys := t.TempDir()
+	for address, list := range map[string]string{
+		"0000:3b:00.0": "0-3,8-11\n", "0000:d8:00.0": "4-7\n", "0000:5e:00.0": "", "0000:5f:00.0": "4-", "0000:60:00.0": "0-4294967295", "0000:61:00.0": strings.Repeat("9", 1<<16),
+	} {
+		dir := filepath.Join(sys, "bus/pci/devices", address)
+		require.NoError(t, os.MkdirAll(dir, 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "local_cpulist"), []byte(list), 0o600))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(sys, "local_cpulist"), []byte("2"), 0o600))
+	for _, c := range []struct {
+		name, pci  string
+		may, wants []int
+	}{
+		{"all of them", "0000:3b:00.0", []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, []int{0, 1, 2, 3, 8, 9, 10, 11}},
+		{"those it may use", "0000:3b:00.0", []int{2, 3, 4, 5, 9}, []int{2, 3, 9}},
+		{"none that it may use", "0000:d8:00.0", []int{0, 1}, nil},
+		{"unknown what it may use", "0000:3b:00.0", nil, nil},
+		{"no address", "", []int{2}, nil},
+		{"no such card", "0000:3c:00.0", []int{2}, nil},
+		{"an empty list", "0000:5e:00.0", []int{2}, nil},
+		{"half a list", "0000:5f:00.0", []int{2, 4}, nil},
+		{"too many", "0000:60:00.0", []int{2}, nil},
+		{"too long", "0000:61:00.0", []int{2}, nil},
+		{"a way out", "../../..", []int{2}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			card := testGPU.Info
+			card.PCI = c.pci
+			got, err := Place(Roots{Sys: sys}, []device.Info{card}, results.Node{Settings: results.Settings{CPUs: c.may}}, 1)
+			require.NoError(t, err)
+			require.ElementsMatch(t, c.wants, got[0].CPUs)
+			require.Zero(t, got[0].Threads)
+		})
+	}
 }

@@ -178,7 +178,7 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 	if err != nil {
 		return err
 	}
-	on, err := harness.Place(use, node, max(1, len(node.Settings.CPUs)))
+	on, err := harness.Place(harness.Roots{}, use, node, max(1, len(node.Settings.CPUs)))
 	if err != nil {
 		return err
 	}

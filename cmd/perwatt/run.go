@@ -118,7 +118,7 @@ func (f *runFlags) plan(cmd *cobra.Command) (p results.Plan, scenarios []harness
 			return p, nil, nil, usagef("--model %s: must be among %s, each once", m, strings.Join(benchall.Models(), ", "))
 		}
 	}
-	scenarios, err = harness.Scenarios(benchall.Names(), f.uses, p.Models, on)
+	scenarios, err = harness.Scenarios(benchall.Names(), f.uses, p.Models, on, func(_ string, on device.Info) bool { return !on.Processor() })
 	if err != nil {
 		return p, nil, nil, exit{exitUsage, fmt.Errorf("--uses: %w", err)}
 	}
