@@ -15,6 +15,8 @@ type Place struct {
 	// Cards names the devices other than the CPU that the scenario ran on, by kind
 	// and model: "gpu NVIDIA H200", "4 × gpu NVIDIA H200"; empty if there are none.
 	Cards string
+	// Name is Cards for a reader: "NVIDIA H200", "4 × NVIDIA H200".
+	Name string
 	// Kind is that of these devices, such as gpu or gpu + cpu; empty if there are none.
 	Kind string
 	// Device is the row's own: [CPUDevice] and [MinerDevice] as they are, others by
@@ -23,6 +25,9 @@ type Place struct {
 	Device string
 	// On counts the devices that did the work of the row.
 	On []DeviceCount
+	// Part is true for a row of one card of several that worked at the same time: the
+	// node's energy is that of all of them.
+	Part bool
 }
 
 // unplaced reports whether an id is that of the host's processors or of a miner,
@@ -37,7 +42,16 @@ func (d Device) identity(id string) string {
 	if d.Kind == "" { // the record does not describe it
 		return Line(id, mostModel)
 	}
-	return strings.TrimSpace(string(d.Kind) + " " + Line(strings.Join(strings.Fields(d.Model), " "), mostModel))
+	return strings.TrimSpace(string(d.Kind) + " " + d.model())
+}
+
+// model is the name of a device. A CPU behind OpenCL is labelled: it is no GPU.
+func (d Device) model() string {
+	model := Line(strings.Join(strings.Fields(d.Model), " "), mostModel)
+	if d.Kind == KindCPU && !unplaced(d.ID) && !strings.Contains(model, "a CPU") {
+		model = strings.TrimSpace(model + " (a CPU, through OpenCL)")
+	}
+	return model
 }
 
 // Places returns the place of each row of the summary.
@@ -70,11 +84,11 @@ func (r *Record) Places() []Place {
 	for _, d := range r.Node.Devices {
 		devices[d.ID] = d
 	}
-	name := func(base, id string) string {
+	number := func(base, id string) string {
 		if n := ordinal(devices, alike[base], id); n > 1 {
-			return fmt.Sprintf("%s #%d", devices[id].identity(id), n)
+			return fmt.Sprintf(" #%d", n)
 		}
-		return devices[id].identity(id)
+		return ""
 	}
 	out := make([]Place, len(r.Summary.Rows))
 	for i, row := range r.Summary.Rows {
@@ -82,17 +96,20 @@ func (r *Record) Places() []Place {
 		ids := cards[row.Scenario]
 		if len(ids) > 0 {
 			p.Base, _, _ = strings.Cut(row.Scenario, "@")
-			var names, kinds []string
+			var identities, names, kinds []string
 			for _, id := range ids {
-				names, kinds = append(names, devices[id].identity(id)), add(kinds, cmp.Or(string(devices[id].Kind), id))
+				d := devices[id]
+				d.ID = id
+				identities, names, kinds = append(identities, d.identity(id)), append(names, cmp.Or(d.model(), Line(id, 24))), add(kinds, cmp.Or(string(d.Kind), id))
 			}
-			if p.Cards, p.Kind = counted(names), strings.Join(kinds, " + "); len(ids) == 1 {
-				p.Cards = name(p.Base, ids[0])
+			p.Cards, p.Name, p.Kind = counted(identities), counted(names), strings.Join(kinds, " + ")
+			if len(ids) == 1 {
+				p.Cards, p.Name = p.Cards+number(p.Base, ids[0]), p.Name+number(p.Base, ids[0])
 			}
 		}
 		of := workers[key{row.Scenario, row.Use, row.Role}]
 		if slices.Contains(of, row.Device) {
-			of = []string{row.Device}
+			p.Part, of = len(of) > 1, []string{row.Device}
 		}
 		if row.Device != "" {
 			node := Node{}
@@ -105,7 +122,7 @@ func (r *Record) Places() []Place {
 		}
 		if !unplaced(row.Device) {
 			if p.Device = p.Cards; len(of) == 1 { // otherwise the row is of them all
-				p.Device = name(p.Base, row.Device)
+				p.Device = devices[row.Device].identity(row.Device) + number(p.Base, row.Device)
 			}
 		}
 		out[i] = p
@@ -148,8 +165,8 @@ func ordinal(devices map[string]Device, ids []string, id string) int {
 // record does not name its model.
 func (n *Node) DeviceName(id string) string {
 	name := Line(id, 24)
-	if model := strings.Join(strings.Fields(n.Device(id).Model), " "); model != "" {
-		name += " (" + Line(model, 60) + ")"
+	if model := n.Device(id).model(); model != "" {
+		name += " (" + model + ")"
 	}
 	return name
 }

@@ -27,15 +27,15 @@ func TestPlaces(t *testing.T) {
 	one, cpu := []results.DeviceCount{{Kind: results.KindGPU, Model: "NVIDIA H200", Count: 1}}, []results.DeviceCount{{Kind: results.KindCPU, Model: n.CPU, Count: 1}}
 	require.Equal(t, []results.Place{
 		{Base: "mining", Device: "cpu", On: cpu},
-		{Base: "mining", Cards: h200, Kind: "gpu", Device: h200, On: one},
-		{Base: "mining", Cards: h200 + " #2", Kind: "gpu", Device: h200 + " #2", On: one},
-		{Base: "mining", Cards: "2 × " + h200, Kind: "gpu", Device: "2 × " + h200, On: []results.DeviceCount{{Kind: results.KindGPU, Model: "NVIDIA H200", Count: 2}}},
-		{Base: "mining", Cards: "2 × " + h200, Kind: "gpu", Device: h200, On: one},
-		{Base: "mining", Cards: "2 × " + h200, Kind: "gpu", Device: h200 + " #2", On: one},
-		{Base: "mullet", Cards: h200, Kind: "gpu", Device: h200, On: one},
-		{Base: "mullet", Cards: h200, Kind: "gpu", Device: "cpu", On: cpu},
-		{Base: "mullet-shared", Cards: h200, Kind: "gpu", Device: h200, On: one},
-		{Base: "mullet-shared", Cards: h200, Kind: "gpu", Device: h200, On: one},
+		{Base: "mining", Cards: h200, Name: "NVIDIA H200", Kind: "gpu", Device: h200, On: one},
+		{Base: "mining", Cards: h200 + " #2", Name: "NVIDIA H200 #2", Kind: "gpu", Device: h200 + " #2", On: one},
+		{Base: "mining", Cards: "2 × " + h200, Name: "2 × NVIDIA H200", Kind: "gpu", Device: "2 × " + h200, On: []results.DeviceCount{{Kind: results.KindGPU, Model: "NVIDIA H200", Count: 2}}},
+		{Base: "mining", Cards: "2 × " + h200, Name: "2 × NVIDIA H200", Kind: "gpu", Device: h200, On: one, Part: true},
+		{Base: "mining", Cards: "2 × " + h200, Name: "2 × NVIDIA H200", Kind: "gpu", Device: h200 + " #2", On: one, Part: true},
+		{Base: "mullet", Cards: h200, Name: "NVIDIA H200", Kind: "gpu", Device: h200, On: one},
+		{Base: "mullet", Cards: h200, Name: "NVIDIA H200", Kind: "gpu", Device: "cpu", On: cpu},
+		{Base: "mullet-shared", Cards: h200, Name: "NVIDIA H200", Kind: "gpu", Device: h200, On: one},
+		{Base: "mullet-shared", Cards: h200, Name: "NVIDIA H200", Kind: "gpu", Device: h200, On: one},
 	}, places(rec))
 
 	// A driver that numbers the cards the other way round changes nothing.
@@ -59,7 +59,7 @@ func TestPlaces(t *testing.T) {
 	behind.Only = []string{"idle", "compute@opencl:0"}
 	behind.Cards = []results.Device{{ID: "opencl:0", Kind: results.KindCPU, Model: "AMD EPYC (a CPU, through OpenCL)"}}
 	rec = resultstest.Session(behind, 1, 2, 1)
-	require.Equal(t, []results.Place{{Base: "compute", Cards: "cpu AMD EPYC (a CPU, through OpenCL)", Kind: "cpu", Device: "cpu AMD EPYC (a CPU, through OpenCL)",
+	require.Equal(t, []results.Place{{Base: "compute", Cards: "cpu AMD EPYC (a CPU, through OpenCL)", Name: "AMD EPYC (a CPU, through OpenCL)", Kind: "cpu", Device: "cpu AMD EPYC (a CPU, through OpenCL)",
 		On: []results.DeviceCount{{Kind: results.KindCPU, Model: "AMD EPYC (a CPU, through OpenCL)", Count: 1}}}}, places(rec))
 	require.Equal(t, "compute bf16 on opencl:0 (AMD EPYC (a CPU, through OpenCL))", rec.Node.UseName("compute-bf16", "opencl:0"))
 	require.Equal(t, "mining", rec.Node.UseName("mining", results.CPUDevice))

@@ -82,9 +82,19 @@ type Source struct {
 	Broken string `json:"broken,omitempty"` // names of the publish rules that it breaks
 }
 
-// Table compares candidates at one use.
+// Name is the row's candidate, with the cards that it ran on.
+func (r *Row) Name() string {
+	if r.Device == "" {
+		return r.Candidate
+	}
+	return r.Candidate + ", " + r.Device
+}
+
+// Table compares candidates at one use: on whatever device, since the work is the
+// same. A precision is a use of its own. What runs beside a card is compared with
+// its like only: the scenario is then that with the kind of the card, mullet@gpu.
 type Table struct {
-	Scenario string       `json:"scenario"`
+	Scenario string       `json:"scenario"` // without the numbers of devices
 	Use      string       `json:"use"`
 	Role     results.Role `json:"role"`
 	// Variant distinguishes tables of one use where a record has several rows of
@@ -124,11 +134,13 @@ type Group struct {
 type Row struct {
 	ID        string                    `json:"id"`
 	Candidate string                    `json:"candidate"`
+	Device    string                    `json:"device,omitempty"` // names the cards that it ran on, or in front of it; empty for the CPU or a miner
+	On        []results.DeviceCount     `json:"on"`               // what did the work
 	Impl      string                    `json:"impl"`
 	Figures   map[string]results.Figure `json:"figures"`
-	// Index is the ratio of the work per energy to the reference's. Terms that
-	// cancel on a shared meter are left out. It is absent if the reference is in
-	// another group.
+	// Index is the ratio of the work per energy to the reference's: on the same
+	// device, or on one of the same kind, or else on its best. Terms that cancel on a
+	// shared meter are left out. It is absent if the reference is in another group.
 	Index    results.Figure `json:"index"`
 	Shared   bool           `json:"shared"` // both were read by one meter
 	P        results.Float  `json:"p"`      // of no difference (Welch, over sessions), adjusted over the comparison (Benjamini and Hochberg)
@@ -139,6 +151,7 @@ type Row struct {
 	Outliers int            `json:"outliers"` // windows beyond 1.5 IQR: counted, never dropped
 	Tie      int            `json:"tie"`      // place, from 1; rows that cannot be distinguished share it; 0 outside a ranking
 
+	ref      string             // ID of the row that the index is against
 	sessions stats.Sessions     // work over energy
 	stat     stats.Interval     // of the index, from the repeats alone
 	watts    results.Provenance // of all sessions: the worst grade
@@ -351,7 +364,13 @@ type key struct {
 	variant       string
 }
 
-func keyOf(r results.Row) key { return key{r.Scenario, r.Use, r.Role, ""} }
+func keyOf(r results.Row, at results.Place) key {
+	k := key{at.Base, r.Use, r.Role, ""}
+	if at.Kind != "" && r.Role != results.Alone {
+		k.scenario += "@" + at.Kind
+	}
+	return k
+}
 
 // properties are what can distinguish rows of one use within a record.
 func properties(r results.Row) [4]string {
@@ -363,12 +382,20 @@ func (c *Comparison) variants() map[key][4]bool {
 	out := map[key][4]bool{}
 	for _, cand := range c.Candidates {
 		for _, rec := range cand.records {
-			first := map[key][4]string{}
-			for _, r := range rec.Summary.Rows {
-				k, now := keyOf(r), properties(r)
-				was, ok := first[k]
+			type placed struct {
+				key
+				cards string
+			}
+			first := map[placed][4]string{}
+			for i, at := range rec.Places() {
+				r := rec.Summary.Rows[i]
+				k, now := keyOf(r, at), properties(r)
+				was, ok := first[placed{k, at.Cards}]
+				if at.Part {
+					continue
+				}
 				if !ok {
-					first[k] = now
+					first[placed{k, at.Cards}] = now
 					continue
 				}
 				differ := out[k]
@@ -395,38 +422,40 @@ func variant(r results.Row, differ [4]bool) string {
 
 // tabulate makes the tables, in the order in which uses first appear.
 func (c *Comparison) tabulate(ctx context.Context) error {
-	at := map[key]int{}
+	tables := map[key]int{}
 	var rows [][]*Row // of each table
 	variants := c.variants()
 	for ci := range c.Candidates {
 		cand := &c.Candidates[ci]
-		made := map[key]*Row{}
+		made := map[string]*Row{} // by ID
 		for ri, rec := range cand.records {
 			if len(rec.Summary.Rows) > 0 && len(rec.Summary.Windows()) == 0 {
 				return fmt.Errorf("record %s: its summary was read and not derived: derive it first", rec.ID)
 			}
-			for _, m := range rec.Summary.Rows {
+			for mi, at := range rec.Places() {
+				m := rec.Summary.Rows[mi]
 				windows := m.Windows()
-				if len(windows) == 0 || m.Use == "idle" || m.Use == results.Control { // nothing that hardware is bought for
+				if len(windows) == 0 || at.Part || m.Use == "idle" || m.Use == results.Control { // nothing that hardware is bought for
 					continue
 				}
 				u := windows[0].Use
-				k := keyOf(m)
+				k := keyOf(m, at)
 				k.variant = variant(m, variants[k])
-				i, known := at[k]
+				i, known := tables[k]
 				if !known {
 					i = len(c.Tables)
 					c.Tables = append(c.Tables, Table{Scenario: k.scenario, Use: k.use, Role: k.role, Variant: k.variant, Unit: u.Unit})
-					at[k], rows = i, append(rows, nil)
+					tables[k], rows = i, append(rows, nil)
 				}
 				if unit := c.Tables[i].Unit; unit != u.Unit {
 					c.Excluded = append(c.Excluded, Exclusion{fmt.Sprintf("%s: %s", cmp.Or(cand.Records[ri].File, rec.ID), m.Scenario), fmt.Sprintf("%s is counted in %s, not in %s as before", u.Use, u.Unit, unit)})
 					continue
 				}
-				r := made[k]
+				id := strings.Join(slices.DeleteFunc([]string{cand.ID, k.scenario, k.use, k.variant, at.Cards}, func(s string) bool { return s == "" }), "/")
+				r := made[id]
 				if r == nil {
-					r = &Row{ID: strings.TrimSuffix(strings.Join([]string{cand.ID, k.scenario, k.use, k.variant}, "/"), "/"), Candidate: cand.ID, Impl: u.Impl, Figures: map[string]results.Figure{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
-					made[k], rows[i] = r, append(rows[i], r)
+					r = &Row{ID: id, Candidate: cand.ID, Device: at.Name, On: at.On, Impl: u.Impl, Figures: map[string]results.Figure{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
+					made[id], rows[i] = r, append(rows[i], r)
 				} else if !strings.Contains(r.Impl, u.Impl) {
 					r.Impl += ", " + u.Impl
 				}
@@ -660,15 +689,18 @@ func (c *Comparison) judge(ctx context.Context) error {
 		for gi := range c.Tables[ti].Groups {
 			g := &c.Tables[ti].Groups[gi]
 			g.tie()
-			var ref *Row
-			if i := slices.IndexFunc(g.Rows, func(r Row) bool { return r.Candidate == c.Reference }); i >= 0 {
-				ref = &g.Rows[i]
+			var refs []*Row
+			for ri := range g.Rows {
+				if g.Rows[ri].Candidate == c.Reference {
+					refs = append(refs, &g.Rows[ri])
+				}
 			}
 			for ri := range g.Rows {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
 				r := &g.Rows[ri]
+				ref := like(refs, r)
 				r.Index = attribute(none(), r.watts)
 				switch {
 				case !g.Ranked:
@@ -681,7 +713,7 @@ func (c *Comparison) judge(ctx context.Context) error {
 				if ref == nil || len(ref.sessions) == 0 || len(r.sessions) == 0 {
 					continue
 				}
-				if ref == r {
+				if r.ref = ref.ID; ref == r {
 					r.Index.Value = 1
 					continue
 				}
@@ -710,6 +742,28 @@ func (c *Comparison) judge(ctx context.Context) error {
 		}
 		full := stats.Interval{Value: float64(r.Index.Value), Low: float64(r.Index.Low), High: float64(r.Index.High)}
 		r.Verdict = stats.Decide(full, r.stat, true, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
+	}
+	return nil
+}
+
+// like returns the row to hold another against: that of the same device, else the
+// first on a device of the same kind, else the first; nil if there is none.
+func like(rows []*Row, r *Row) *Row {
+	kind := func(r *Row) results.DeviceKind {
+		if len(r.On) == 0 {
+			return ""
+		}
+		return r.On[0].Kind
+	}
+	for _, same := range []func(o *Row) bool{
+		func(o *Row) bool { return o == r },
+		func(o *Row) bool { return o.Device == r.Device },
+		func(o *Row) bool { return kind(o) == kind(r) },
+		func(*Row) bool { return true },
+	} {
+		if i := slices.IndexFunc(rows, same); i >= 0 {
+			return rows[i]
+		}
 	}
 	return nil
 }

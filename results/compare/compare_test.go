@@ -358,8 +358,8 @@ func TestRowsOfOneUseAreComparedApart(t *testing.T) {
 		tb := &c.Tables[i]
 		require.Equal(t, fmt.Sprintf("mining (threads=%d)", threads), tb.ID())
 		for _, cand := range c.Candidates {
-			r := tb.measured()[cand.ID]
-			require.NotNil(t, r)
+			require.Len(t, tb.measured()[cand.ID], 1)
+			r := tb.measured()[cand.ID][0]
 			for _, row := range cand.records[0].Summary.Rows {
 				if row.Use == "mining" && row.Threads == threads {
 					require.Equal(t, stated(row.Metrics[results.Throughput]).Value, r.Figures[results.Throughput].Value)
@@ -381,4 +381,59 @@ func TestNotDerived(t *testing.T) {
 	require.NoError(t, err)
 	_, err = New(t.Context(), []*results.Record{read}, nil, Options{})
 	require.ErrorContains(t, err, "was read and not derived")
+}
+
+// Cards are compared by what they are and not by their numbers: with the same model
+// if the reference has it, else with a card, and never with a card that works beside
+// others. Precisions are never in one table, and fp32 on a card and on the CPU are.
+func TestCardsAreCompared(t *testing.T) {
+	north, south, old := resultstest.CardServer("north", 1), resultstest.CardServer("south", 1.2), resultstest.Server("old", 0.9)
+	only := []string{"idle", "mining", "compute", "mining@cuda:0", "compute-bf16@cuda:0", "mullet@cuda:0"}
+	north.Only = append(slices.Clone(only), "compute@cuda:0")
+	south.Only = append(slices.Clone(only), "compute@cuda:0")
+	for rate, n := range map[float64]*resultstest.Node{3.6e13: &north, 4e13: &south} {
+		n.Rates["compute@cuda:0/compute"], n.Watts["compute@cuda:0"] = rate, 870
+	}
+	// In the south the same card has another number.
+	south.Cards = []results.Device{north.Cards[1], north.Cards[0]}
+	south.Cards[0].ID, south.Cards[1].ID = "cuda:0", "cuda:1"
+	records := slices.Concat(sessions(north, 3, 1), sessions(south, 3, 2), sessions(old, 3, 3))
+	c, err := New(t.Context(), records, nil, Options{Seed: 1})
+	require.NoError(t, err)
+	tables := map[string][]string{}
+	for _, tb := range c.Tables {
+		for _, g := range tb.Groups {
+			for _, r := range g.Rows {
+				tables[tb.ID()] = append(tables[tb.ID()], r.Name()+" against "+r.ref)
+			}
+		}
+	}
+	const h200 = "gpu NVIDIA H200"
+	require.Equal(t, []string{
+		"south, NVIDIA H200 against north/compute/compute/" + h200, "north, NVIDIA H200 against north/compute/compute/" + h200,
+		"old against north/compute/compute", "south against north/compute/compute", "north against north/compute/compute",
+	}, tables["compute"])
+	require.Len(t, tables["compute-bf16"], 2)
+	require.Len(t, tables["mining"], 5)
+	require.Len(t, tables["mullet@gpu/mining"], 2)
+	require.Len(t, tables["mullet@gpu/compute-bf16"], 2)
+	require.NotContains(t, tables, "mullet@gpu/training")
+	require.Contains(t, tables, "mullet/mining", "behind training on the CPU: another table")
+	for _, id := range c.Figures() {
+		_, err := c.Explain(id)
+		require.NoError(t, err)
+	}
+
+	// A node without a card against one with: the reference's best, by name.
+	c, err = New(t.Context(), records, nil, Options{Seed: 1, Reference: "old"})
+	require.NoError(t, err)
+	for _, tb := range c.Tables {
+		for _, g := range tb.Groups {
+			for _, r := range g.Rows {
+				if tb.ID() == "compute" {
+					require.Equal(t, "old/compute/compute", r.ref, r.ID)
+				}
+			}
+		}
+	}
 }

@@ -72,8 +72,10 @@ func (c *Comparison) figures() iter.Seq2[string, func(*Explanation)] {
 					}
 				}
 				if !r.Index.Value.IsAbsent() && !yield(r.ID+"/index", func(e *Explanation) {
-					if ref := t.measured()[c.Reference]; ref != nil && ref != r {
-						e.inputs(c, ref)
+					for _, ref := range t.rows() {
+						if ref.ID == r.ref && ref != r {
+							e.inputs(c, ref)
+						}
 					}
 					e.Notes = append(e.Notes, fmt.Sprintf("verdict: %s: %s", r.Verdict.Word, r.Verdict.Why))
 					explain(e, r.Index)
@@ -84,13 +86,16 @@ func (c *Comparison) figures() iter.Seq2[string, func(*Explanation)] {
 		}
 		for _, x := range c.Exchange {
 			name := x.Candidate + "/" + x.Scenario
+			if x.Device != "" {
+				name += "/" + x.Device
+			}
 			if !yield(name+"/exchange", func(e *Explanation) {
 				e.Value, e.Origin = x.Rate, x.Origin
-				e.uses(c, x.Candidate, x.Scenario)
+				e.uses(c, x.Candidate, x.Scenario, x.Device)
 			}) || !yield(name+"/advantage", func(e *Explanation) {
 				e.Value, e.Origin = x.Advantage, x.Origin
-				e.uses(c, c.Reference, x.Scenario)
-				e.uses(c, x.Candidate, x.Scenario)
+				e.uses(c, c.Reference, x.Scenario, x.Device)
+				e.uses(c, x.Candidate, x.Scenario, x.Device)
 			}) {
 				return
 			}
@@ -119,14 +124,15 @@ func (c *Comparison) Explain(id string) (Explanation, error) {
 	return e, fmt.Errorf("compare: %w as %.120q: perwatt compare --format json and the page name them", ErrFigure, id)
 }
 
-// uses adds the windows of a candidate's training and of its mining.
-func (e *Explanation) uses(c *Comparison, candidate, scenario string) {
+// uses adds the windows of a candidate's training and of its mining on a device, or
+// on that of its own which is held against it.
+func (e *Explanation) uses(c *Comparison, candidate, scenario, device string) {
 	for i := range c.Tables {
 		t := &c.Tables[i]
 		if t.Role != results.Alone || t.Scenario != scenario && t.Use != "mining" {
 			continue
 		}
-		if r := t.measured()[candidate]; r != nil {
+		if r := like(t.measured()[candidate], &Row{Device: device}); r != nil {
 			e.inputs(c, r)
 		}
 	}

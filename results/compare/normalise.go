@@ -16,11 +16,12 @@ import (
 const kWh = 3.6e6 // J
 
 // Exchange is the number of hashes that a candidate forgoes for a training sample
-// on the same energy.
+// on the same energy and the same device.
 type Exchange struct {
 	Candidate string         `json:"candidate"`
-	Scenario  string         `json:"scenario"` // of the training
-	Rate      results.Figure `json:"rate"`     // hash/sample
+	Device    string         `json:"device,omitempty"` // as in [Row]
+	Scenario  string         `json:"scenario"`         // of the training
+	Rate      results.Figure `json:"rate"`             // hash/sample
 	// Advantage is the ratio of the rate to the reference's. Below 1 the candidate
 	// forgoes less mining for a unit of training: it has the comparative advantage
 	// in training (Ricardo, 1817), even if it is slower at both.
@@ -31,7 +32,8 @@ type Exchange struct {
 // Mix is the yield of one kilowatt-hour that is split between two uses.
 type Mix struct {
 	Candidate string         `json:"candidate"`
-	Scenario  string         `json:"scenario"` // of the training
+	Device    string         `json:"device,omitempty"` // as in [Row]
+	Scenario  string         `json:"scenario"`         // of the training
 	Origin    results.Origin `json:"origin"`
 	Points    []Point        `json:"points"`
 	Mullet    *Point         `json:"mullet,omitempty"` // both at once, as measured
@@ -57,23 +59,32 @@ func attribute(f results.Figure, watts results.Provenance) results.Figure {
 	return f
 }
 
-// measured returns the rows of a table that have watts, by candidate.
-func (t *Table) measured() map[string]*Row {
-	out := map[string]*Row{}
+// measured returns the rows of a table that have watts, by candidate: one a device,
+// the best first.
+func (t *Table) measured() map[string][]*Row {
+	out := map[string][]*Row{}
 	for _, r := range t.rows() {
-		if out[r.Candidate] == nil && len(r.sessions) > 0 {
-			out[r.Candidate] = r
+		if len(r.sessions) > 0 && !slices.ContainsFunc(out[r.Candidate], func(o *Row) bool { return o.Device == r.Device }) {
+			out[r.Candidate] = append(out[r.Candidate], r)
 		}
 	}
 	return out
 }
 
+// at returns the row on a device; nil if there is none.
+func at(rows []*Row, device string) *Row {
+	if i := slices.IndexFunc(rows, func(r *Row) bool { return r.Device == device }); i >= 0 {
+		return rows[i]
+	}
+	return nil
+}
+
 // rate returns the exchange rate between two uses of a candidate. With one
 // session it is that of the record, in which noise that a round adds to both
 // uses cancels.
-func (c *Comparison) rate(mining, training *Row, stated map[string]results.Figure, scenario string) results.Figure {
+func (c *Comparison) rate(mining, training *Row, stated map[string]results.Figure) results.Figure {
 	if len(mining.of) == 1 && len(training.of) == 1 && mining.of[0].record == training.of[0].record {
-		if rate, ok := stated[scenario]; ok {
+		if rate, ok := stated[training.of[0].windows[0].Scenario]; ok {
 			return rate
 		}
 	}
@@ -102,7 +113,7 @@ func (c *Comparison) normalise(ctx context.Context) error {
 	rates := map[string]map[string]results.Figure{} // of one record, by candidate
 	for _, cand := range c.Candidates {
 		if m := mining[cand.ID]; m != nil {
-			rates[cand.ID] = exchanges(cand.records[m.of[0].record])
+			rates[cand.ID] = exchanges(cand.records[m[0].of[0].record])
 		}
 	}
 	for i := range c.Tables {
@@ -114,35 +125,33 @@ func (c *Comparison) normalise(ctx context.Context) error {
 			return err
 		}
 		training := t.measured()
-		both := func(candidate string) (m, tr *Row) {
-			if m, tr = mining[candidate], training[candidate]; m == nil || tr == nil {
-				return nil, nil
-			}
-			return m, tr
-		}
-		reference := none()
-		if m, tr := both(c.Reference); m != nil {
-			reference = c.rate(m, tr, rates[c.Reference], t.Scenario)
-		}
 		for _, cand := range c.Candidates {
-			m, tr := both(cand.ID)
-			if m == nil {
-				continue
-			}
-			e := Exchange{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.watts.Origin, Rate: c.rate(m, tr, rates[cand.ID], t.Scenario)}
-			if e.Advantage = divide(e.Rate, reference); cand.ID == c.Reference {
-				e.Advantage = attribute(none(), e.Rate.Provenance)
-				e.Advantage.Value = 1
-			}
-			c.Exchange = append(c.Exchange, e)
+			for _, tr := range training[cand.ID] {
+				m := at(mining[cand.ID], tr.Device)
+				if m == nil {
+					continue
+				}
+				e := Exchange{Candidate: cand.ID, Device: tr.Device, Scenario: t.Scenario, Origin: m.watts.Origin, Rate: c.rate(m, tr, rates[cand.ID])}
+				reference := none()
+				if of := like(training[c.Reference], tr); of != nil {
+					if m := at(mining[c.Reference], of.Device); m != nil {
+						reference = c.rate(m, of, rates[c.Reference])
+					}
+				}
+				if e.Advantage = divide(e.Rate, reference); cand.ID == c.Reference {
+					e.Advantage = attribute(none(), e.Rate.Provenance)
+					e.Advantage.Value = 1
+				}
+				c.Exchange = append(c.Exchange, e)
 
-			h, s := m.Figures[results.WorkPerEnergy], tr.Figures[results.WorkPerEnergy]
-			mix := Mix{Candidate: cand.ID, Scenario: t.Scenario, Origin: m.watts.Origin}
-			for _, share := range []float64{0, 0.25, 0.5, 0.75, 1} {
-				mix.Points = append(mix.Points, Point{results.Float(share), times(h, (1-share)*kWh, results.Hash), times(s, share*kWh, results.Sample)})
+				h, s := m.Figures[results.WorkPerEnergy], tr.Figures[results.WorkPerEnergy]
+				mix := Mix{Candidate: cand.ID, Device: tr.Device, Scenario: t.Scenario, Origin: m.watts.Origin}
+				for _, share := range []float64{0, 0.25, 0.5, 0.75, 1} {
+					mix.Points = append(mix.Points, Point{results.Float(share), times(h, (1-share)*kWh, results.Hash), times(s, share*kWh, results.Sample)})
+				}
+				mix.Mullet = mullets[trained{cand.ID, tr.Device, tr.model}]
+				c.Mixes = append(c.Mixes, mix)
 			}
-			mix.Mullet = mullets[trained{cand.ID, tr.model}]
-			c.Mixes = append(c.Mixes, mix)
 		}
 	}
 	return nil
@@ -156,33 +165,33 @@ func divide(a, b results.Figure) results.Figure {
 	return attribute(of(stats.Interval{Value: v, Low: v / w, High: v * w}, results.Ratio), a.Provenance)
 }
 
-// trained is a model on a candidate.
-type trained struct{ candidate, model string }
+// trained is a model on a device of a candidate.
+type trained struct{ candidate, device, model string }
 
 // mullets returns the yield of a kilowatt-hour with both uses at once, by the
 // network in the foreground.
 func (c *Comparison) mullets() map[trained]*Point {
-	type at struct{ scenario, candidate string }
-	back := map[at]*Row{}
+	type side struct{ scenario, candidate string }
+	back := map[side][]*Row{}
 	for i := range c.Tables {
 		if t := &c.Tables[i]; t.Role == results.Background && t.Unit == results.Hash {
-			for id, r := range t.measured() {
-				if back[at{t.Scenario, id}] == nil {
-					back[at{t.Scenario, id}] = r
-				}
+			for id, rows := range t.measured() {
+				back[side{t.Scenario, id}] = append(back[side{t.Scenario, id}], rows...)
 			}
 		}
 	}
 	out := map[trained]*Point{}
 	for i := range c.Tables {
 		t := &c.Tables[i]
-		if t.Role != results.Foreground {
+		if t.Role != results.Foreground || t.Unit != results.Sample {
 			continue
 		}
-		for id, front := range t.measured() {
-			b := back[at{t.Scenario, id}]
-			if key := (trained{id, front.model}); b != nil && out[key] == nil {
-				out[key] = &Point{results.Absent(), times(b.Figures[results.WorkPerEnergy], kWh, results.Hash), times(front.Figures[results.WorkPerEnergy], kWh, results.Sample)}
+		for id, rows := range t.measured() {
+			for _, front := range rows {
+				b := at(back[side{t.Scenario, id}], front.Device)
+				if key := (trained{id, front.Device, front.model}); b != nil && out[key] == nil {
+					out[key] = &Point{results.Absent(), times(b.Figures[results.WorkPerEnergy], kWh, results.Hash), times(front.Figures[results.WorkPerEnergy], kWh, results.Sample)}
+				}
 			}
 		}
 	}
@@ -266,17 +275,34 @@ func flat(set func(fact, value string), at string, v reflect.Value) {
 	}
 }
 
-// CoRun returns the cost of mining in the background of training in the
-// candidate's first session, and the network that was trained; nil without a
-// co-run.
-func (c *Candidate) CoRun() (model string, cost *results.CoRunCost) {
+// CoRun is the cost of a co-run of a candidate, named as its rows are.
+type CoRun struct {
+	Front  string // scenario of the use in front alone: training-mlp, compute-bf16
+	Device string // as in [Row]
+	Shared bool   // mining runs on the same cards, time-sliced
+	results.CoRunCost
+}
+
+// CoRuns returns the costs of mining in the background in the candidate's first
+// session: that of training on the CPU first, then those with cards in front.
+func (c *Candidate) CoRuns() (out []CoRun) {
 	rec := c.records[0]
-	for _, r := range rec.Runs {
-		for _, u := range r.Uses {
-			if u.Role == results.Foreground {
-				return u.Params["model"], rec.Summary.CoRunCost
+	if cost := rec.Summary.CoRunCost; cost != nil {
+		for _, w := range rec.Summary.Windows() {
+			if u := w.Use; u.Role == results.Foreground && u.Device == results.CPUDevice {
+				out = append(out, CoRun{Front: "training-" + u.Params["model"], CoRunCost: *cost})
+				break
 			}
 		}
 	}
-	return "", nil
+	places := rec.Places()
+	for _, co := range rec.Summary.CoRuns {
+		i := slices.IndexFunc(rec.Summary.Rows, func(r results.Row) bool { return r.Scenario == co.Scenario })
+		front := co.Front
+		if w := rec.Summary.Rows[i].Windows(); len(w) > 0 && front == "training" {
+			front += "-" + w[0].Use.Params["model"]
+		}
+		out = append(out, CoRun{front, places[i].Name, co.Shared, co.CoRunCost})
+	}
+	return out
 }

@@ -1,6 +1,8 @@
 package economics
 
 import (
+	"strings"
+
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
 )
@@ -8,24 +10,42 @@ import (
 // Candidate is a machine and what it was measured to do. A figure without a
 // unit was not measured.
 type Candidate struct {
-	Name        string
-	Mining      Figure     // J/hash
-	MiningPower Figure     // W
-	Training    []Training // a machine that trains is a node, one that only mines is an ASIC
-	Mullet      *Mullet
+	Name     string
+	Mining   []Mining
+	Training []Training // and other uses that are sold by the GPU-hour; a machine that trains is a node, one that only mines is an ASIC
+	Mullets  []Mullet
+}
+
+// Mining is mining on the processors of a candidate, on its cards or by a miner.
+type Mining struct {
+	Device     string // names the cards; empty for the CPU and a miner
+	Efficiency Figure // J/hash
+	Power      Figure // W
 }
 
 // Training is one workload on a candidate.
 type Training struct {
-	Workload string
-	PerJoule Figure // sample/J
+	Workload string // training-mlp, or a use that trains nothing, such as compute-bf16
+	Device   string // names the cards; empty for the CPU
+	GPUs     int    // that worked, by the record; without one there is no GPU-hour to sell
+	PerJoule Figure // sample/J; without a unit where no samples are sold
 	Power    Figure // W
 	FlopRate Figure // useful FLOP/s
 }
 
-// Mullet is a co-run: mining in the background of a training workload.
+// named is a workload with what it ran on.
+func (t Training) named() string {
+	if t.Device == "" {
+		return t.Workload
+	}
+	return t.Workload + " on " + t.Device
+}
+
+// Mullet is a co-run: mining in the background of a workload.
 type Mullet struct {
 	Workload  string
+	Device    string // as of the workload alone
+	Shared    bool   // mining runs on the same cards, time-sliced
 	CoRunCost results.CoRunCost
 }
 
@@ -61,19 +81,33 @@ func Candidates(c *compare.Comparison) []Candidate {
 						}
 						return f
 					}
-					switch t.Use {
-					case "mining":
-						e.Mining, e.MiningPower = measured(results.EnergyPerWork), measured(results.Power)
-					case "training":
-						e.Training = append(e.Training, Training{results.Line(t.Scenario, nameLimit), measured(results.WorkPerEnergy), measured(results.Power), measured(results.FlopRate)})
+					w := Training{Workload: results.Line(t.Scenario, nameLimit), Device: results.Line(r.Device, nameLimit), GPUs: gpus(r.On), Power: measured(results.Power), FlopRate: measured(results.FlopRate)}
+					switch use, _, _ := strings.Cut(t.Use, "-"); {
+					case use == "mining":
+						e.Mining = append(e.Mining, Mining{w.Device, measured(results.EnergyPerWork), w.Power})
+					case use == "training":
+						w.PerJoule = measured(results.WorkPerEnergy)
+						e.Training = append(e.Training, w)
+					case use == "compute" && w.GPUs > 0:
+						e.Training = append(e.Training, w)
 					}
 				}
 			}
 		}
-		if model, cost := cand.CoRun(); model != "" && cost != nil {
-			e.Mullet = &Mullet{results.Line("training-"+model, nameLimit), *cost}
+		for _, co := range cand.CoRuns() {
+			e.Mullets = append(e.Mullets, Mullet{results.Line(co.Front, nameLimit), results.Line(co.Device, nameLimit), co.Shared, co.CoRunCost})
 		}
 		out = append(out, e)
 	}
 	return out
+}
+
+// gpus counts GPUs. A CPU behind OpenCL is none.
+func gpus(on []results.DeviceCount) (n int) {
+	for _, d := range on {
+		if d.Kind == results.KindGPU {
+			n += d.Count
+		}
+	}
+	return n
 }

@@ -31,7 +31,8 @@ func TestCandidates(t *testing.T) {
 			for i, got := range candidates {
 				require.Equal(t, held.Candidates[i].ID, got.Name)
 				require.NotEmpty(t, got.Training)
-				figures := []Figure{got.Mining, got.MiningPower}
+				require.Len(t, got.Mining, 1)
+				figures := []Figure{got.Mining[0].Efficiency, got.Mining[0].Power}
 				for _, tr := range got.Training {
 					figures = append(figures, tr.PerJoule, tr.Power, tr.FlopRate)
 				}
@@ -43,9 +44,9 @@ func TestCandidates(t *testing.T) {
 					require.Equal(t, c.unfit == "", f.Unfit == "", f.ID)
 					require.Empty(t, f.Formula, "a measured figure is an input")
 				}
-				require.NotNil(t, got.Mullet, "the sessions have a co-run")
-				require.Equal(t, records[i].Summary.CoRunCost.HashesGained.Value, got.Mullet.CoRunCost.HashesGained.Value)
-				require.Contains(t, []string{got.Training[0].Workload, got.Training[len(got.Training)-1].Workload}, got.Mullet.Workload)
+				require.Len(t, got.Mullets, 1, "the sessions have a co-run")
+				require.Equal(t, records[i].Summary.CoRunCost.HashesGained.Value, got.Mullets[0].CoRunCost.HashesGained.Value)
+				require.Contains(t, []string{got.Training[0].Workload, got.Training[len(got.Training)-1].Workload}, got.Mullets[0].Workload)
 			}
 		})
 	}

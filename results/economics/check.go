@@ -39,7 +39,7 @@ var (
 	networkKeys    = []string{"network_difficulty", "block_subsidy", "block_fees"}
 	needHashprice  = anyOf{{"hashprice"}, append([]string{"bitcoin_price"}, networkKeys...)}
 	needPower      = anyOf{{"power_price"}, {hourly}}
-	needSale       = anyOf{{"training_price"}, {"gpu_hour_price", "gpus_per_node"}}
+	needSale       = anyOf{{"training_price"}, {"gpu_hour_price"}}
 	needMining     = append([]anyOf{needHashprice}, all("pool_fee", "mining_uptime", "pue_mining")...)
 	needTraining   = append([]anyOf{needSale}, all("training_utilisation", "marketplace_fee", "pue_training")...)
 	marginMining   = append([]anyOf{needPower}, all("mining_operations", "asic_price", "mining_capex", "mining_life", "discount_rate")...)
@@ -57,7 +57,7 @@ var parts = []part{
 	{"training", "Owned training", needTraining, marginTraining},
 	{"indifference", "The price at which training has the margin of mining", slices.Concat(needMining, marginMining, needTraining, marginTraining), nil},
 	{"retrofit", "From mining to colocation", slices.Concat(needMining, []anyOf{needPower}, all("mining_operations", "colocation_occupancy", "pue_colocation", "colocation_operations", "retrofit_capex", "retrofit_life", "discount_rate")), all("colocation_price")},
-	{"mullet", "Mining in the background of training", slices.Concat([]anyOf{needHashprice, needPower}, all("pool_fee", "pue_training", "training_price", "training_utilisation", "marketplace_fee")), nil},
+	{"mullet", "Mining in the background of training", slices.Concat([]anyOf{needHashprice, needPower, needSale}, all("pool_fee", "pue_training", "training_utilisation", "marketplace_fee")), nil},
 }
 
 func partOf(id string) part {

@@ -30,9 +30,11 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 	var mining, plates, training []use
 	trained := false
 	for _, c := range candidates {
-		e.measure(c.Mining, c.MiningPower)
-		if known(c.Mining) {
-			mining = append(mining, mine(&p, c))
+		for _, m := range c.Mining {
+			e.measure(m.Efficiency, m.Power)
+			if known(m.Efficiency) {
+				mining = append(mining, mine(&p, c, m))
+			}
 		}
 		for _, t := range c.Training {
 			e.measure(t.PerJoule, t.Power, t.FlopRate)
@@ -40,14 +42,15 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 			if known(t.PerJoule) && p.has("training_price") {
 				training = append(training, train(&p, c.Name, t, false))
 			}
-			if known(t.Power) && p.has("gpu_hour_price") {
+			if known(t.Power) && p.has("gpu_hour_price") && t.GPUs > 0 {
 				training = append(training, train(&p, c.Name, t, true))
 			}
 		}
 	}
 	for _, n := range nameplates() {
 		e.measure(n.Efficiency)
-		plates = append(plates, mine(&p, Candidate{Name: n.Model, Mining: n.Efficiency}))
+		m := Mining{Efficiency: n.Efficiency}
+		plates = append(plates, mine(&p, Candidate{Name: n.Model}, m))
 	}
 	e.choose(plates, mining)
 
@@ -76,6 +79,7 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 	}
 	if trained && e.has("training") {
 		e.ledger("training", "Owned training, $/MWh connected", training)
+		e.unsold(candidates)
 		e.investment("training-investment", "Owned training as an investment, for each MW connected", "training_growth", training)
 		e.tornado("training-tornado", "What the margin of training depends on, $/MWh connected", training)
 	}
@@ -85,7 +89,7 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 	if e.has("retrofit") {
 		e.retrofit(asics)
 	}
-	if slices.ContainsFunc(candidates, func(c Candidate) bool { return c.Mullet != nil }) && e.has("mullet") {
+	if slices.ContainsFunc(candidates, func(c Candidate) bool { return len(c.Mullets) > 0 }) && e.has("mullet") {
 		e.mullet(candidates)
 	}
 	e.thresholds(candidates)
@@ -210,12 +214,14 @@ func (e *evaluator) add(f Figure, watts results.Provenance, otherwise results.Re
 const (
 	NoPrice    results.FigureStatus = "no-price"     // a price is missing
 	NoBasis    results.FigureStatus = "no-basis"     // it does not follow from what was measured
+	NoGPU      results.FigureStatus = "no-gpu"       // GPU-hours of what has no GPU
 	NoPayback  results.FigureStatus = "no-payback"   // the cash never returns the capital
 	NoZeroRate results.FigureStatus = "no-zero-rate" // no rate brings the NPV to 0
 )
 
 var (
 	unknown    = results.Reason{Status: NoBasis, Why: "it does not follow from what was measured"}
+	noGPU      = results.Reason{Status: NoGPU, Why: "no GPU in the record"}
 	never      = results.Reason{Status: NoPayback, Why: "it never pays back"}
 	noZeroRate = results.Reason{Status: NoZeroRate, Why: "no rate brings the NPV to 0"}
 )

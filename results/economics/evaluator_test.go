@@ -30,26 +30,28 @@ const (
 )
 
 func candidates() []Candidate {
-	gpu := func(origin results.Origin) []Training {
+	gpu := func(gpus int, origin results.Origin) []Training {
 		return []Training{{
-			Workload: "mlp",
+			Workload: "mlp", GPUs: gpus,
 			PerJoule: measured(20, 0.02, perJoule, results.Wall, origin),
 			Power:    measured(10200, 0.01, results.Watt, results.Wall, origin),
 			FlopRate: measured(2e15, 0.01, perSecond, "", results.Measured),
 		}}
 	}
 	return []Candidate{
-		{Name: "ASIC", Mining: measured(17.5e-12, 0.02, perHash, results.Wall, results.Measured)},
+		{Name: "ASIC", Mining: mines(measured(17.5e-12, 0.02, perHash, results.Wall, results.Measured))},
 		{
-			Name: "GPU node", Mining: measured(80e-9, 0.02, perHash, results.Package, results.Measured), MiningPower: measured(5000, 0.01, results.Watt, results.Package, results.Measured), Training: gpu(results.Measured),
-			Mullet: &Mullet{"mlp", results.CoRunCost{
+			Name: "GPU node", Mining: []Mining{{Efficiency: measured(80e-9, 0.02, perHash, results.Package, results.Measured), Power: measured(5000, 0.01, results.Watt, results.Package, results.Measured)}}, Training: gpu(8, results.Measured),
+			Mullets: []Mullet{{Workload: "mlp", CoRunCost: results.CoRunCost{
 				TrainingKept: measured(0.99, 0, results.Ratio, "", results.Measured).Figure, HashesGained: measured(1e9, 0, "hash/s", "", results.Measured).Figure,
 				ExtraPower: measured(100, 0, results.Watt, results.Wall, results.Measured).Figure,
-			}},
+			}}},
 		},
-		{Name: "VM", Mining: measured(83e-9, 0.2, perHash, results.Wall, results.Modelled), Training: gpu(results.Modelled)},
+		{Name: "VM", Mining: mines(measured(83e-9, 0.2, perHash, results.Wall, results.Modelled)), Training: gpu(8, results.Modelled)},
 	}
 }
+
+func mines(efficiency Figure) []Mining { return []Mining{{Efficiency: efficiency}} }
 
 const asOf = "2026-01-13"
 
@@ -220,13 +222,13 @@ func TestVerdicts(t *testing.T) {
 		require.Contains(t, v, ": none", "nameplates are never judged")
 	}
 	wide := candidates()
-	wide[0].Mining = measured(17.5e-12, 0.5, perHash, results.Wall, results.Measured)
+	wide[0].Mining[0].Efficiency = measured(17.5e-12, 0.5, perHash, results.Wall, results.Measured)
 	r = Evaluate(wide, sheet(t), day(asOf))
 	require.Equal(t, "ASIC: cannot tell", verdicts("mining")[0])
-	wide[0].Mining.Low, wide[0].Mining.High = results.Absent(), results.Absent()
+	wide[0].Mining[0].Efficiency.Low, wide[0].Mining[0].Efficiency.High = results.Absent(), results.Absent()
 	r = Evaluate(wide, sheet(t), day(asOf))
 	require.Equal(t, "ASIC: cannot tell", verdicts("mining")[0], "without an interval")
-	wide[0].Mining = measured(17.5e-12, 0.02, perHash, results.Package, results.Measured)
+	wide[0].Mining[0].Efficiency = measured(17.5e-12, 0.02, perHash, results.Package, results.Measured)
 	r = Evaluate(wide, sheet(t), day(asOf))
 	require.Equal(t, "ASIC: cannot tell", verdicts("mining")[0], "watts inside the node show no gain")
 }
@@ -377,7 +379,7 @@ func TestAbsurdMeasurements(t *testing.T) {
 		for i := range in {
 			c := &in[i]
 			c.Name = "same"
-			c.Mining.Value = results.Float(v)
+			c.Mining[0].Efficiency.Value = results.Float(v)
 			for j := range c.Training {
 				c.Training[j].PerJoule.Value, c.Training[j].Power.Value, c.Training[j].FlopRate.Value = results.Float(v), results.Float(v), results.Float(v)
 			}
@@ -395,7 +397,7 @@ func TestUnfitHasNoVerdict(t *testing.T) {
 	in := candidates()
 	for i := range in {
 		c := &in[i]
-		c.Mining.Unfit, c.Mining.UnfitWhy = stats.BreaksRules, why
+		c.Mining[0].Efficiency.Unfit, c.Mining[0].Efficiency.UnfitWhy = stats.BreaksRules, why
 		for j := range c.Training {
 			for _, f := range []*Figure{&c.Training[j].PerJoule, &c.Training[j].Power} {
 				f.Unfit, f.UnfitWhy = stats.BreaksRules, why
@@ -428,4 +430,53 @@ func TestUnfitHasNoVerdict(t *testing.T) {
 	require.Equal(t, why, f.UnfitWhy)
 	require.Equal(t, stats.BreaksRules, f.Unfit)
 	require.False(t, f.Value.IsAbsent(), "the figure stays")
+}
+
+// A GPU-hour is sold only by what has GPUs, by the number that worked. A laptop that
+// trains on its CPU sold GPU-hours once.
+func TestGPUHoursNeedGPUs(t *testing.T) {
+	laptop := candidates()[1:2]
+	laptop[0].Name, laptop[0].Training[0].GPUs = "laptop", 0
+	hours := func(r Result) (rows []string) {
+		x, _ := r.Table("training")
+		for _, row := range x.Rows {
+			if strings.HasPrefix(row[1].Text, "GPU-hours") {
+				rows = append(rows, row[0].Text+": "+row[1].Text)
+			}
+		}
+		return rows
+	}
+	r := Evaluate(laptop, sheet(t, "gpus_per_node,8,1,2026-01-12,test,"), day(asOf))
+	require.Empty(t, hours(r), "whatever the sheet says")
+	unsold := [][]Cell{{label("laptop"), label("no GPU in the record")}}
+	x, _ := r.Table("gpu-hours")
+	require.Equal(t, unsold, x.Rows)
+	f, ok := r.Figure("economics/thresholds/eu-ai-act-systemic-risk-laptop-mlp/rent")
+	require.True(t, ok)
+	require.True(t, f.Value.IsAbsent())
+	require.Equal(t, noGPU, f.Reason)
+	r = Evaluate(laptop, without(sheet(t), "training_price.mlp"), day(asOf))
+	_, ok = r.Table("training")
+	require.False(t, ok)
+	x, _ = r.Table("gpu-hours")
+	require.Equal(t, unsold, x.Rows)
+	all := whole(t)
+	_, ok = all.Table("gpu-hours")
+	require.False(t, ok, "all have GPUs")
+
+	// Two cards earn half of what four do, at the same watts; the sheet can only lower
+	// their number.
+	revenue := func(gpus int, more ...string) float64 {
+		node := candidates()[1:2]
+		node[0].Training[0].GPUs = gpus
+		r := evaluates(t, sheet(t, more...), day(asOf)) // the others, for what must always hold
+		require.NotEmpty(t, r.Tables)
+		r = Evaluate(node, sheet(t, more...), day(asOf))
+		return value(t, r, "economics/training/gpu-node-gpu-hours-mlp/revenue")
+	}
+	require.InEpsilon(t, 2*revenue(2), revenue(4), 1e-9)
+	require.InEpsilon(t, revenue(4), revenue(4, "gpus_per_node,8,1,2026-01-12,test,"), 1e-9)
+	require.InEpsilon(t, revenue(3), revenue(4, "gpus_per_node,3,1,2026-01-12,test,"), 1e-9)
+	require.InEpsilon(t, revenue(3), revenue(4, "gpus_per_node.gpu-node,3,1,2026-01-12,test,"), 1e-9)
+	require.InEpsilon(t, revenue(4), revenue(4, "gpus_per_node.other,3,1,2026-01-12,test,"), 1e-9)
 }

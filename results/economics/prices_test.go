@@ -58,7 +58,7 @@ func TestExample(t *testing.T) {
 	require.Len(t, warnings, 1, "a fresh example has one warning")
 	require.Equal(t, "example-price", warnings[0].Code)
 	old, _ := p.faults(day("2027-01-02"))
-	require.Len(t, old, len(p.Sheet)-2, "after a year all but the subsidy and the GPUs of a node are old")
+	require.Len(t, old, len(p.Sheet)-1, "after a year all but the subsidy are old")
 }
 
 func TestUnits(t *testing.T) {

@@ -74,7 +74,7 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 	part, formula := table, "hashprice ÷ (J/hash × PUE) × (1 − pool fee) × uptime"
 	switch {
 	case training:
-		formula = "price × samples/J × utilisation × (1 − fee) ÷ PUE, or rent × GPUs × utilisation × (1 − fee) ÷ (W × PUE)"
+		formula = "price × samples/J × utilisation × (1 − fee) ÷ PUE, or rent × GPUs that worked × utilisation × (1 − fee) ÷ (W × PUE)"
 		t.note("The node is assumed to draw its power all the time, sold or not.")
 	case table == "mining-published":
 		part = "mining"
@@ -89,8 +89,12 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 		}
 		t.unfit(u)
 		margin := figure("margin", "revenue − power − operations − capital", Ledger.Margin, u.keys()...)
+		who := u.row()
+		if training {
+			who = u.candidate
+		}
 		row := []Cell{
-			label(u.candidate), shown(u.metric), watts(u.metric),
+			label(who), shown(u.metric), watts(u.metric),
 			{Figure: figure("revenue", formula, func(l Ledger) float64 { return l.Revenue }, u.revenueKeys...)},
 			{Figure: figure("power", "power price × uptime", func(l Ledger) float64 { return l.Power }, u.powerKeys...)},
 			{Figure: figure("after-power", "revenue − power", Ledger.AfterPower, slices.Concat(u.revenueKeys, u.powerKeys)...)},
@@ -107,11 +111,31 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 		}
 		t.Rows = append(t.Rows, row)
 	}
+	if slices.ContainsFunc(uses, func(u use) bool { return u.card }) {
+		t.note(NoteCards)
+	}
 	if slices.ContainsFunc(uses, func(u use) bool { return u.node }) {
 		t.note("A machine that also trains mines as a control, not as an option; its capital is node_price over the watts of its mining, where these are known.")
 	}
 	t.margin(part, e.p)
 	e.append(t, noteConnected, noteInterval)
+}
+
+// NoteCards says what mining on a GPU is for. The factor is that of published scans
+// on cards of 2022 to 2024 against miners of the same years, each in J/TH.
+const NoteCards = "Mining on a GPU takes thousands of times the joules of an ASIC for a hash: it is a control, not an option."
+
+// unsold lists whose training is not sold by the GPU-hour, though it has a price.
+func (e *evaluator) unsold(candidates []Candidate) {
+	t := Table{ID: "gpu-hours", Title: "Training that is not sold by the GPU-hour", Columns: heads("candidate", "because")}
+	for _, c := range candidates {
+		if len(c.Training) > 0 && !slices.ContainsFunc(c.Training, func(t Training) bool { return t.GPUs > 0 }) {
+			t.Rows = append(t.Rows, []Cell{label(c.Name), label(noGPU.Why)})
+		}
+	}
+	if len(t.Rows) > 0 && e.p.has("gpu_hour_price") {
+		e.append(t)
+	}
 }
 
 // margin notes which prices a margin lacks.
@@ -239,7 +263,7 @@ func (e *evaluator) bitcoin(uses []use) {
 		cost := e.of(u, t.ID, "cost", perBTC, "J/hash × PUE × (power + operations ÷ uptime) ÷ (BTC/hash × (1 − fee))", f, l.keys...)
 		gain := results.Figure{Value: results.Float(price) - cost.Value, Low: results.Float(price) - cost.High, High: results.Float(price) - cost.Low, Provenance: cost.Provenance}
 		t.unfit(u)
-		t.Rows = append(t.Rows, []Cell{label(u.candidate), shown(u.metric), watts(u.metric), {Figure: cost}, quote(price, perBTC), judged(judge(gain, cost.Unfit, BelowPrice, AbovePrice))})
+		t.Rows = append(t.Rows, []Cell{label(u.row()), shown(u.metric), watts(u.metric), {Figure: cost}, quote(price, perBTC), judged(judge(gain, cost.Unfit, BelowPrice, AbovePrice))})
 	}
 	if len(uses) > 0 {
 		e.append(t, "Capital is not included: a machine that is paid for keeps running while it earns this.")
@@ -398,34 +422,53 @@ func (e *evaluator) mullet(candidates []Candidate) {
 		"From the cost of the co-run, without an interval: no verdict rests on it.",
 	}}
 	for _, d := range candidates {
-		if d.Mullet == nil {
-			continue
+		for _, co := range d.Mullets {
+			e.behind(&t, d, co)
 		}
-		m := d.Mullet.CoRunCost
-		i := slices.IndexFunc(d.Training, func(t Training) bool { return t.Workload == d.Mullet.Workload })
-		if i < 0 || !known(d.Training[i].PerJoule) || !known(d.Training[i].Power) {
-			continue
-		}
-		w := d.Training[i]
-		u := train(e.p, d.Name, w, false)
-		l := lookup{p: e.p, names: []string{d.Name}}
-		earn := float64(m.HashesGained.Value) * l.hashprice() * (1 - l.get("pool_fee"))
-		pue := l.get("pue_training")
-		cost := float64(m.ExtraPower.Value) * pue * l.power()
-		forgone := (1 - float64(m.TrainingKept.Value)) * u.ledger(u.value()).Revenue * float64(w.Power.Value) * pue
-		extra := Figure{Figure: m.ExtraPower}
-		inputs := slices.Concat(l.keys, u.revenueKeys, []string{w.PerJoule.ID, w.Power.ID})
-		figure := func(column, formula string, v float64) Cell {
-			return e.number(t.ID, d.Name, column, running, formula, v, weakest(extra, w.Power), unknown, inputs...)
-		}
-		t.Rows = append(t.Rows, []Cell{
-			label(d.Name), label(w.Workload), watts(extra), figure("earn", "hash/s × hashprice × (1 − pool fee)", earn), figure("power", "extra W × PUE × power price", cost),
-			figure("forgone", "(1 − training kept) × revenue of training", forgone), figure("left", "earn − power − forgone", earn-cost-forgone),
-		})
 	}
 	if len(t.Rows) > 0 {
 		e.append(t)
 	}
+}
+
+// behind adds the co-run of a candidate to a table. What is forgone in front is the
+// revenue of its samples, or else of its GPU-hours.
+func (e *evaluator) behind(t *Table, d Candidate, co Mullet) {
+	m := co.CoRunCost
+	i := slices.IndexFunc(d.Training, func(t Training) bool { return t.Workload == co.Workload && t.Device == co.Device })
+	if i < 0 || !known(d.Training[i].Power) {
+		return
+	}
+	w := d.Training[i]
+	rent := !known(w.PerJoule)
+	if rent && w.GPUs == 0 {
+		return
+	}
+	u := train(e.p, d.Name, w, rent)
+	l := lookup{p: e.p, names: []string{d.Name}}
+	earn := float64(m.HashesGained.Value) * l.hashprice() * (1 - l.get("pool_fee"))
+	pue := l.get("pue_training")
+	cost := float64(m.ExtraPower.Value) * pue * l.power()
+	forgone := (1 - float64(m.TrainingKept.Value)) * u.ledger(u.value()).Revenue * float64(w.Power.Value) * pue
+	extra := Figure{Figure: m.ExtraPower}
+	inputs := slices.Concat(l.keys, u.revenueKeys, []string{w.Power.ID})
+	if !rent {
+		inputs = append(inputs, w.PerJoule.ID)
+	}
+	who, what := d.Name, w.named()
+	if co.Device != "" {
+		who += " " + what
+	}
+	if co.Shared {
+		who, what = who+" shared", what+", time-sliced"
+	}
+	figure := func(column, formula string, v float64) Cell {
+		return e.number(t.ID, who, column, running, formula, v, weakest(extra, w.Power), unknown, inputs...)
+	}
+	t.Rows = append(t.Rows, []Cell{
+		label(d.Name), label(what), watts(extra), figure("earn", "hash/s × hashprice × (1 − pool fee)", earn), figure("power", "extra W × PUE × power price", cost),
+		figure("forgone", "(1 − kept in front) × revenue in front", forgone), figure("left", "earn − power − forgone", earn-cost-forgone),
+	})
 }
 
 // thresholds computes what the training compute that laws name would take. It
@@ -443,17 +486,20 @@ func (e *evaluator) thresholds(candidates []Candidate) {
 	for _, law := range thresholds() {
 		for _, d := range candidates {
 			for _, w := range d.Training {
-				if !known(w.FlopRate) || !known(w.Power) {
+				if !known(w.FlopRate) || !known(w.Power) || w.PerJoule.Unit == "" { // without samples nothing is trained
 					continue
 				}
 				time, energy, cost := reach(law.FLOP, float64(w.FlopRate.Value), float64(w.Power.Value), pue, power)
 				own := lookup{p: e.p, names: []string{w.Workload, d.Name}}
-				rent := own.get("gpu_hour_price") * own.get("gpus_per_node") * time
+				rent, why := own.get("gpu_hour_price")*own.rented(w)*time, unknown
+				if w.GPUs == 0 {
+					rent, why, own.keys = math.NaN(), noGPU, nil
+				}
 				figure := func(column string, unit Unit, formula string, v float64, watts results.Provenance, inputs ...string) Cell {
-					return e.number(t.ID, law.Name+" "+d.Name+" "+w.Workload, column, unit, formula, v, watts, unknown, append(slices.Clone(inputs), w.FlopRate.ID)...)
+					return e.number(t.ID, law.Name+" "+d.Name+" "+w.named(), column, unit, formula, v, watts, why, append(slices.Clone(inputs), w.FlopRate.ID)...)
 				}
 				t.Rows = append(t.Rows, []Cell{
-					label(law.Name + " (" + law.Status(e.AsOf) + ")"), label(law.Text), label(d.Name), label(w.Workload), watts(w.Power),
+					label(law.Name + " (" + law.Status(e.AsOf) + ")"), label(law.Text), label(d.Name), label(w.named()), watts(w.Power),
 					figure("time", Unit{"node-hour", Hour}, "FLOP ÷ FLOP/s", time, noWatts),
 					figure("energy", Unit{"MWh", MWh}, "time × W × PUE", energy, w.Power.Provenance, slices.Concat(energyKeys, []string{w.Power.ID})...),
 					figure("cost", Unit{"$", 1}, "energy × power price", cost, w.Power.Provenance, slices.Concat(energyKeys, l.keys, []string{w.Power.ID})...),

@@ -59,6 +59,7 @@ type use struct {
 	metric             Figure                  // on which revenue depends
 	watts              results.Provenance      // of the watts in it
 	node               bool                    // mining on a machine that is not made for it
+	card               bool                    // … by its cards
 	ledger             func(x float64) Ledger  // for a value of the metric, per connected joule
 	running            func(x float64) float64 // mining: revenue of a joule drawn, $/J
 	capex              func(x float64) float64 // $/W of site power
@@ -80,12 +81,15 @@ func (u use) value() float64 { return float64(u.metric.Value) }
 
 // mine is mining on a candidate: an ASIC, whose price is by its hashrate, or a
 // node, which has a price as a whole.
-func mine(p *Prices, d Candidate) use {
+func mine(p *Prices, d Candidate, m Mining) use {
 	l := lookup{p: p, names: []string{d.Name}}
 	price, fee, uptime, pue := l.hashprice(), l.get("pool_fee"), l.get("mining_uptime"), l.get("pue_mining")
 	u := use{
-		candidate: d.Name, metric: d.Mining, watts: d.Mining.Provenance, node: len(d.Training) > 0,
-		under: func(p *Prices) use { return mine(p, d) },
+		candidate: d.Name, metric: m.Efficiency, watts: m.Efficiency.Provenance, node: len(d.Training) > 0 || m.Device != "", card: m.Device != "",
+		under: func(p *Prices) use { return mine(p, d, m) },
+	}
+	if u.card {
+		u.product = "on " + m.Device
 	}
 	u.revenueKeys = l.take()
 	power := l.power()
@@ -97,8 +101,8 @@ func mine(p *Prices, d Candidate) use {
 	case !u.node:
 		asic := l.get("asic_price")
 		machine = func(x float64) float64 { return asic / x }
-	case known(d.MiningPower):
-		node := l.get("node_price") / float64(d.MiningPower.Value)
+	case known(m.Power):
+		node := l.get("node_price") / float64(m.Power.Value)
 		machine = func(float64) float64 { return node }
 	}
 	infrastructure := l.get("mining_capex")
@@ -112,7 +116,20 @@ func mine(p *Prices, d Candidate) use {
 	return u
 }
 
-// train is owned training that is sold by the sample, or by the GPU-hour.
+// rented is the number of GPUs of a workload that are rented out: those that worked,
+// unless the sheet has fewer.
+func (l *lookup) rented(t Training) float64 {
+	n := float64(t.GPUs)
+	if l.p.has("gpus_per_node") {
+		if most := l.get("gpus_per_node"); most < n {
+			n = most
+		}
+	}
+	return n
+}
+
+// train is owned training that is sold by the sample, or a workload of GPUs that is
+// sold by the GPU-hour.
 func train(p *Prices, name string, t Training, rent bool) use {
 	l := lookup{p: p, names: []string{t.Workload, name}}
 	sold, fee, pue := l.get("training_utilisation"), l.get("marketplace_fee"), l.get("pue_training")
@@ -121,12 +138,12 @@ func train(p *Prices, name string, t Training, rent bool) use {
 	var sale float64
 	if rent {
 		var gpus float64
-		sale, gpus = l.get("gpu_hour_price"), l.get("gpus_per_node")
-		u.product, u.metric, u.sale, u.watts = "GPU-hours, "+t.Workload, t.Power, quoted("gpu_hour_price"), t.Power.Provenance
+		sale, gpus = l.get("gpu_hour_price"), l.rented(t)
+		u.product, u.metric, u.sale, u.watts = "GPU-hours, "+t.named(), t.Power, quoted("gpu_hour_price"), t.Power.Provenance
 		revenue = func(x float64) float64 { return rentRevenue(sale, gpus, sold, fee, x, pue) }
 	} else {
 		sale = l.get("training_price")
-		u.product, u.metric, u.sale, u.watts = "samples, "+t.Workload, t.PerJoule, quoted("training_price"), weakest(t.PerJoule, t.Power)
+		u.product, u.metric, u.sale, u.watts = "samples, "+t.named(), t.PerJoule, quoted("training_price"), weakest(t.PerJoule, t.Power)
 		revenue = func(x float64) float64 { return sampleRevenue(sale, x, sold, fee, pue) }
 	}
 	u.perPrice = revenue(u.value()) / sale

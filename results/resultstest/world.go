@@ -135,8 +135,8 @@ func Session(n Node, number, rounds int, seed uint64) *results.Record {
 				r.Checks = append(r.Checks, results.Check{Use: u.Use, Device: u.Device, Name: "answers", OK: true})
 			}
 			busy := 0.2
-			if len(r.Uses) > 0 {
-				busy = 64.2
+			for _, u := range r.Uses {
+				busy += float64(u.Threads) / float64(len(r.Uses))
 			}
 			trace(results.HostBusy, results.Second, results.Counter, func(s float64) float64 { return busy * s })
 			trace(results.HostSteal, results.Second, results.Counter, func(float64) float64 { return 0 })
