@@ -64,7 +64,7 @@ func benchmarkUse(b *testing.B, name string) {
 			require.NoError(b, m.Close())
 		}
 	})
-	kernels, err := all.Kernels(b.Context(), devices.List(), nil)
+	kernels, err := all.Kernels(b.Context(), devices.Describe(device.Config{Info: devices.Merge()[0]}), nil)
 	require.NoError(b, err)
 	host, err := os.Hostname()
 	require.NoError(b, err)
@@ -78,7 +78,7 @@ func benchmarkUse(b *testing.B, name string) {
 	if name == "training" {
 		models = all.Models()
 	}
-	for _, info := range devices.List() {
+	for _, info := range devices.Merge() {
 		on, err := devices.Open(device.Config{Info: info, Threads: runtime.GOMAXPROCS(0)})
 		require.NoError(b, err)
 		k := kernels[slices.IndexFunc(kernels, func(k results.Kernel) bool { return k.Name == use.Kernels[0] && k.Device == info.ID })]

@@ -37,14 +37,12 @@ type Sessions struct {
 const seedsPerSession = 1_000_000
 
 // Refused returns the error with which a worker would refuse one of the parts.
-func (s *Sessions) Refused(openDevice func(device.Config) (device.Device, error), open func(use string, cfg bench.Config) (bench.Workload, error)) error {
+// describe returns a device without calling its driver.
+func (s *Sessions) Refused(describe func(device.Config) device.Device, open func(use string, cfg bench.Config) (bench.Workload, error)) error {
 	for _, sc := range s.Session.Scenarios {
 		for _, part := range sc.Parts {
 			cfg := s.Session.Config(part)
-			var err error
-			if cfg.Device, err = openDevice(device.Config{Info: part.Device, Threads: s.Session.Record.Plan.Threads}); err != nil {
-				return err
-			}
+			cfg.Device = describe(device.Config{Info: part.Device, Threads: s.Session.Record.Plan.Threads})
 			load, err := open(part.Use, cfg)
 			if err != nil {
 				return err

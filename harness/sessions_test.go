@@ -107,11 +107,10 @@ func TestSessionsThatDoNotBegin(t *testing.T) {
 // What a worker would refuse is refused before anything is measured.
 func TestSessionsRefused(t *testing.T) {
 	s := &Sessions{Session: *newSession(t, "mining", "compute")}
-	require.NoError(t, s.Refused(openFixed, openScripted))
+	describe := func(c device.Config) device.Device { return fixed{c} }
+	require.NoError(t, s.Refused(describe, openScripted))
 	s.Session.params("compute", "refuse")
-	require.ErrorIs(t, s.Refused(openFixed, openScripted), bench.ErrUsage)
-	lost := errors.New("device lost")
-	require.ErrorIs(t, s.Refused(func(device.Config) (device.Device, error) { return nil, lost }, openScripted), lost)
+	require.ErrorIs(t, s.Refused(describe, openScripted), bench.ErrUsage)
 }
 
 func TestPlace(t *testing.T) {

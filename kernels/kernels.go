@@ -33,8 +33,9 @@ type Row[F any] struct {
 
 	// Peak executes the row's instructions on registers alone, for some
 	// microseconds, and returns how much work that was: an upper bound of the
-	// rate. It is nil for a row without such a loop.
-	Peak func() float64
+	// rate. A row for processors is given the implementation that it opened. Peak
+	// is nil for a row without such a loop.
+	Peak func(F) float64
 }
 
 // Supported reports whether the row runs on a device.
@@ -65,10 +66,10 @@ type Table[F any] struct {
 	Check func(F) error
 
 	// Work allocates operands and returns a function that does a short stretch
-	// of work on one thread with an implementation and returns how much it was.
-	// caches is the size in bytes of the last-level caches, which the operands
-	// of a kernel that is bound by memory must exceed.
-	Work func(caches int64) func(F) float64
+	// of work on one thread, or on a whole processor, with an implementation and
+	// returns how much it was. caches is the size in bytes of the CPU's last-level
+	// caches, which the operands of a kernel that is bound by memory must exceed.
+	Work func(on device.Info, caches int64) func(F) float64
 
 	// ByRank says why the first row with right answers is chosen rather than
 	// the one that is fastest in a trial; empty if the trial decides.
@@ -125,7 +126,7 @@ type Trial struct {
 }
 
 // Candidate is a row in a trial. Check, Work and Peak are those of [Table] and
-// [Row] and must not be called unless the row is supported.
+// [Row]: Check comes first, and none is called unless the row is supported.
 type Candidate struct {
 	Name      string
 	Needs     []string
@@ -135,23 +136,43 @@ type Candidate struct {
 	Peak      func() float64 // nil if the row has none
 }
 
-// Trial returns what is needed to check and time every row on the CPU. The rows
-// share the operands of their work, which are allocated by the first call.
-func (t *Table[F]) Trial(on device.Info, caches int64) Trial {
-	work := sync.OnceValue(func() func(F) float64 { return t.Work(caches) })
+// Trial returns what is needed to check and time every row on a device: none if
+// the kernel has no row for such a device. The rows share the operands of their
+// work, which are allocated by the first call. A row is opened by its Check, which
+// therefore comes before Work and Peak.
+func (t *Table[F]) Trial(on device.Device, caches int64) Trial {
+	info := on.Info()
+	work := sync.OnceValue(func() func(F) float64 { return t.Work(info, caches) })
 	trial := Trial{Kernel: t.Name, Unit: t.Unit, ByRank: t.ByRank, Find: func(name string) error {
-		_, err := t.Pick(on, name)
+		_, err := t.Pick(info, name)
 		return err
 	}}
 	for _, row := range t.Rows {
-		if (row.Open != nil) != on.Processor() {
+		if (row.Open != nil) != info.Processor() {
 			continue
 		}
-		trial.Rows = append(trial.Rows, Candidate{
-			Name: row.Name, Needs: row.Needs, Supported: row.Supported(on), Peak: row.Peak,
-			Check: func() error { return t.Check(row.Impl) },
-			Work:  func() float64 { return work()(row.Impl) },
-		})
+		var impl F
+		c := Candidate{
+			Name: row.Name, Needs: row.Needs, Supported: row.Supported(info),
+			Check: func() (err error) {
+				if impl, err = row.On(on); err != nil {
+					return err
+				}
+				return t.Check(impl)
+			},
+			Work: func() float64 { return work()(impl) },
+		}
+		if row.Peak != nil {
+			c.Peak = func() float64 { return row.Peak(impl) }
+		}
+		trial.Rows = append(trial.Rows, c)
 	}
 	return trial
 }
+
+// RunsOn reports whether a row of the table runs on a device.
+func (t *Table[F]) RunsOn(on device.Info) bool { return len(t.Supported(on)) > 0 }
+
+// ID is the name of the kernel. Two tables may share it: one for the CPU and one
+// for processors, whose implementations have nothing in common.
+func (t *Table[F]) ID() string { return t.Name }

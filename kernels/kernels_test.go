@@ -18,7 +18,7 @@ var (
 			{Name: "winged", Needs: []string{"LEGS", "WINGS", "BEAK"}},
 			{Name: "elsewhere", Open: func(device.Processor) (func(a, b int) int, error) { return func(a, b int) int { return b + a }, nil }},
 			{Name: "tail", Needs: []string{"TAIL", "LEGS"}, Impl: func(a, b int) int { return a + b }},
-			{Name: "generic", Impl: func(a, b int) int { return a - b }, Peak: func() float64 { return 7 }},
+			{Name: "generic", Impl: func(a, b int) int { return a - b }, Peak: func(func(a, b int) int) float64 { return 7 }},
 		},
 		Check: func(add func(a, b int) int) error {
 			if add(2, 2) != 4 {
@@ -26,7 +26,7 @@ var (
 			}
 			return nil
 		},
-		Work: func(caches int64) func(func(a, b int) int) float64 {
+		Work: func(_ device.Info, caches int64) func(func(a, b int) int) float64 {
 			return func(add func(a, b int) int) float64 { return float64(add(int(caches), 1)) }
 		},
 	}
@@ -78,7 +78,7 @@ func TestByName(t *testing.T) {
 }
 
 func TestTrial(t *testing.T) {
-	trial := sums.Trial(host, 41)
+	trial := sums.Trial(device.Unopened{About: host}, 41)
 	require.Equal(t, "sums", trial.Kernel)
 	require.Equal(t, "FLOP", trial.Unit)
 	require.Len(t, trial.Rows, 3, "without the row for GPUs")

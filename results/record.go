@@ -131,10 +131,14 @@ type DeviceCount struct {
 }
 
 // Hardware counts the devices of a node, in their order. It is what identifies the
-// machine; ids, addresses, firmware and drivers are no part of it.
+// machine; ids, addresses, firmware and drivers are no part of it. A CPU that a driver
+// (OpenCL) offers is not counted: the machine has it already.
 func (n *Node) Hardware() (out []DeviceCount) {
 	at := map[DeviceCount]int{}
 	for _, d := range n.Devices {
+		if d.Kind == KindCPU && d.Driver != "" {
+			continue
+		}
 		c := DeviceCount{Kind: d.Kind, Model: strings.Join(strings.Fields(d.Model), " ")}
 		i, known := at[c]
 		if !known {

@@ -12,6 +12,7 @@ import (
 	"github.com/perwatt/perwatt/bench/matmul"
 	"github.com/perwatt/perwatt/bench/stream"
 	"github.com/perwatt/perwatt/bench/training"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -34,6 +35,23 @@ func Uses() []Use {
 		{"compute", []string{"sgemm"}, matmul.New},
 		{"memory", []string{"stream"}, stream.New},
 	}
+}
+
+// Runs reports whether a use runs on a device: each of its kernels has an
+// implementation there. The control, which has no kernel, runs on the CPU.
+func Runs(use string, on device.Info) bool {
+	i := slices.IndexFunc(Uses(), func(u Use) bool { return u.Name == use })
+	if i < 0 || len(Uses()[i].Kernels) == 0 {
+		return i >= 0 && !on.Processor()
+	}
+	return !slices.ContainsFunc(Uses()[i].Kernels, func(kernel string) bool {
+		for _, t := range tables {
+			if t.ID() == kernel && t.RunsOn(on) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // Names lists the names of the uses.

@@ -3,6 +3,7 @@ package all
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime/debug"
@@ -23,34 +24,82 @@ import (
 
 // tables lists every kernel.
 var tables = []interface {
-	Trial(on device.Info, caches int64) kernels.Trial
+	ID() string
+	RunsOn(device.Info) bool
+	Trial(on device.Device, caches int64) kernels.Trial
 }{&sha256d.Table, &sgemm.Table, &stream.Table, &vector.Table}
 
-// Kernels checks every row of every kernel on each device against known answers,
-// times it briefly and chooses one a device; force maps a kernel to the row that
-// was asked for.
-func Kernels(ctx context.Context, on []device.Info, force map[string]string) ([]results.Kernel, error) {
-	var names []string
-	for _, t := range tables {
-		names = append(names, t.Trial(device.Info{}, 0).Kernel)
-	}
-	for _, name := range slices.Sorted(maps.Keys(force)) {
-		if !slices.Contains(names, name) {
-			return nil, fmt.Errorf("%w: unknown kernel %q: known are %s", bench.ErrUsage, name, strings.Join(names, ", "))
-		}
-	}
-	defer debug.FreeOSMemory() // before anything is measured
-	var out []results.Kernel
+// Forced returns, for each device, which row of which kernel was asked for by
+// force, which maps kernels to rows. A device that does not run the row chooses
+// for itself, if another one runs it.
+func Forced(on []device.Info, force map[string]string) (map[string]map[string]string, error) {
+	out := map[string]map[string]string{}
 	for _, d := range on {
+		out[d.ID] = map[string]string{}
+	}
+	for _, kernel := range slices.Sorted(maps.Keys(force)) {
+		var names []string
+		var refused error
+		found := false
 		for _, t := range tables {
-			trial := t.Trial(d, memory.LastLevelCaches())
-			k, err := choose(ctx, trial, force[trial.Kernel])
-			if err != nil {
-				return nil, err
+			if name := t.ID(); !slices.Contains(names, name) {
+				names = append(names, name)
 			}
-			k.Device = d.ID
-			out = append(out, k)
+			if t.ID() != kernel {
+				continue
+			}
+			for _, d := range on {
+				trial := t.Trial(device.Unopened{About: d}, 0)
+				if len(trial.Rows) == 0 {
+					continue
+				}
+				if err := trial.Find(force[kernel]); err == nil {
+					out[d.ID][kernel], found = force[kernel], true
+				} else if refused == nil {
+					refused = err
+				}
+			}
 		}
+		switch {
+		case found:
+		case refused != nil:
+			return nil, fmt.Errorf("%w: %w", bench.ErrUsage, refused)
+		case slices.Contains(names, kernel):
+			return nil, fmt.Errorf("%w: kernel %s has no implementation on the devices of the session", bench.ErrUsage, kernel)
+		default:
+			return nil, fmt.Errorf("%w: unknown kernel %q: known are %s", bench.ErrUsage, kernel, strings.Join(names, ", "))
+		}
+	}
+	return out, nil
+}
+
+// Kernels checks every row of every kernel on a device against known answers,
+// times it briefly and chooses one; force maps a kernel to the row that was asked
+// for. Kernels without a row for such a device are left out.
+func Kernels(ctx context.Context, on device.Device, force map[string]string) ([]results.Kernel, error) {
+	defer debug.FreeOSMemory() // before anything is measured
+	lost := func() error { return nil }
+	if p, ok := on.(device.Processor); ok {
+		lost = p.Sync
+	}
+	var out []results.Kernel
+	for _, t := range tables {
+		if !t.RunsOn(on.Info()) {
+			continue
+		}
+		trial := t.Trial(on, memory.LastLevelCaches())
+		k, err := choose(ctx, trial, force[trial.Kernel])
+		if gone := lost(); gone != nil {
+			return nil, gone // what a lost device does not find is not the kernel's fault
+		}
+		switch {
+		case err != nil && ctx.Err() == nil && on.Info().Processor() && !errors.Is(err, bench.ErrUsage):
+			k.Chosen, k.Why = "", err.Error() // its other kernels may be right
+		case err != nil:
+			return nil, err
+		}
+		k.Device = on.Info().ID
+		out = append(out, k)
 	}
 	return out, nil
 }
@@ -110,6 +159,8 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 		return k, fmt.Errorf("kernel %s: no implementation gives right answers on this device", t.Kernel)
 	case t.ByRank != "":
 		k.Chosen, k.Why = right[0].Name, t.ByRank
+	case len(t.Rows) == 1:
+		k.Chosen, k.Why = right[0].Name, "the only one for this device"
 	default:
 		k.Chosen, k.Why = slices.MaxFunc(right, func(a, b results.Impl) int { return cmp.Compare(a.Rate, b.Rate) }).Name, "the fastest of a short trial on one thread"
 	}

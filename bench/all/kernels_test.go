@@ -2,6 +2,7 @@ package all
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +11,8 @@ import (
 	"github.com/perwatt/perwatt/kernels"
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
+	"github.com/perwatt/perwatt/kernels/device/ptx"
+	"github.com/perwatt/perwatt/results"
 )
 
 func TestChoose(t *testing.T) {
@@ -56,11 +59,47 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-func TestKernels(t *testing.T) {
-	_, err := Kernels(t.Context(), []device.Info{cpu.Info()}, map[string]string{"abacus": "beads"})
-	require.ErrorIs(t, err, bench.ErrUsage)
-	require.ErrorContains(t, err, `unknown kernel "abacus": known are sha256d, sgemm, stream, vector`)
-	_, err = Kernels(t.Context(), []device.Info{cpu.Info()}, map[string]string{"vector": "beads"})
-	require.ErrorIs(t, err, bench.ErrUsage)
-	require.ErrorContains(t, err, `vector: no implementation "beads": use one of `)
+func TestForced(t *testing.T) {
+	card := device.Info{ID: "cuda:0", Kind: device.GPU, Driver: "CUDA 12.4"}
+	both := []device.Info{cpu.Info(), card}
+	for _, c := range []struct {
+		force map[string]string
+		err   string
+	}{
+		{map[string]string{"abacus": "beads"}, `unknown kernel "abacus": known are sha256d, sgemm, `},
+		{map[string]string{"vector": "beads"}, `vector: no implementation "beads": use one of `},
+	} {
+		_, err := Forced(both, c.force)
+		require.ErrorIs(t, err, bench.ErrUsage)
+		require.ErrorContains(t, err, c.err)
+	}
+	_, err := Forced([]device.Info{card}, map[string]string{"vector": "generic"})
+	require.ErrorContains(t, err, "kernel vector has no implementation on the devices of the session")
+	// Each device takes what it can run.
+	got, err := Forced(both, map[string]string{"sha256d": "stdlib", "vector": "generic"})
+	require.NoError(t, err)
+	require.Equal(t, map[string]map[string]string{"cpu": {"sha256d": "stdlib", "vector": "generic"}, "cuda:0": {}}, got)
+}
+
+func TestRuns(t *testing.T) {
+	card := device.Info{ID: "cuda:0", Kind: device.GPU, Driver: "CUDA 12.4"}
+	for _, use := range Names() {
+		require.Equal(t, true, Runs(use, cpu.Info()), use)
+	}
+	require.True(t, Runs("mining", card))
+	require.False(t, Runs("control", card))
+	require.False(t, Runs("training", card))
+	require.False(t, Runs("knitting", cpu.Info()))
+}
+
+// A processor's kernels are opened, checked and timed; the CPU's are not its.
+func TestKernelsOfProcessor(t *testing.T) {
+	on := &ptx.Processor{Arch: "sm_75"}
+	got, err := Kernels(t.Context(), on, nil)
+	require.NoError(t, err)
+	i := slices.IndexFunc(got, func(k results.Kernel) bool { return k.Name == "sha256d" })
+	require.Equal(t, "gpu", got[i].Chosen)
+	require.Equal(t, "ok", got[i].Impls[0].Check)
+	require.Positive(t, float64(got[i].Impls[0].Rate))
+	require.False(t, slices.ContainsFunc(got, func(k results.Kernel) bool { return k.Name == "vector" || k.Device != on.Info().ID }))
 }

@@ -103,8 +103,8 @@ func Control(cfg bench.Config) (bench.Workload, error) {
 func open(cfg bench.Config) (*workload, error) {
 	w := &workload{target: share, call: call, nonces: defaultNonces, tamper: func(scan sha256d.Scan) sha256d.Scan { return scan }}
 	threads := 1
-	if p, ok := cfg.Device.(device.Processor); ok {
-		w.on, w.target, w.call, w.nonces = p, processorShare, processorCall, maxNonces
+	if cfg.Device != nil && cfg.Device.Info().Processor() {
+		w.on, w.target, w.call, w.nonces = cfg.Device, processorShare, processorCall, maxNonces
 	} else {
 		on, err := cpu.Of(cfg.Device)
 		if err == nil && on.Threads > maxThreads {

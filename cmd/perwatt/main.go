@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -150,7 +151,7 @@ func main() {
 	switch argv := os.Args[1:]; {
 	case len(argv) > 0 && argv[0] == limitedName:
 		os.Exit(underLimits(argv[1:]))
-	case len(argv) > 0 && argv[0] == workerName: // the harness says what ended it
+	case len(argv) > 0 && slices.Contains([]string{workerName, probeName, trialName}, argv[0]): // the harness says what ended it
 	case harness.Limited():
 		os.Exit(guard(argv, os.Stderr))
 	}
@@ -164,14 +165,14 @@ func run(ctx context.Context, argv []string, to, errs io.Writer) int {
 	root := &cobra.Command{
 		Use:   "perwatt",
 		Short: "What does this hardware deliver per watt, at each thing it could be used for?",
-		Long: `perwatt runs bitcoin mining (double SHA-256), neural network training, dense fp32
-compute and the STREAM triad (memory) on this machine, meters the energy on the same
+		Long: `perwatt runs bitcoin mining (double SHA-256), neural network training, dense
+compute and the STREAM triad (memory) on this machine: its CPU and its GPUs, meters the energy on the same
 clock, checks the answers, and reports the work per joule of each use, with its
 interval and with the meter behind every watt.
 
 Words used here:
   use       what the hardware is used for: mining, training, compute, memory
-  device    what a use runs on: the CPU, or mining hardware of its own
+  device    what a use runs on: the CPU, a GPU, or mining hardware of its own
   meter     what measures watts or joules, such as a PDU, a BMC or RAPL
   boundary  what the watts include: wall, psu, node, board, package, card or memory
   record    the file of one session, with every reading and a summary
@@ -192,7 +193,7 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 		}
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(), poolCommand(), trackCommand(), serveCommand(), workerCommand()) // which say what they have to save
+	root.AddCommand(runCommand(), poolCommand(), trackCommand(), serveCommand(), workerCommand(), probeCommand(), trialCommand()) // which say what they have to save
 	for _, c := range []*cobra.Command{
 		nodeCommand(), metersCommand(), compareCommand(), explainCommand(), reportCommand(), pricesCommand(), verifyCommand(), importCommand(),
 		indexCommand(), lsCommand(), showCommand(), amendCommand(), eventCommand(), schemaCommand(), versionCommand(),

@@ -172,9 +172,8 @@ func watchMeters(cmd *cobra.Command, meters []power.Meter, interval time.Duratio
 
 func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.Duration, format formatFlag) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	found := devices.List()
-	use := found[:1] // the load runs on the CPU
-	node, err := harness.Fingerprint(harness.Roots{}, found)
+	use := devices.Merge() // the load runs on the CPU
+	node, err := harness.Fingerprint(harness.Roots{}, use)
 	if err != nil {
 		return err
 	}
@@ -182,7 +181,7 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 	if err != nil {
 		return err
 	}
-	kernels, err := benchall.Kernels(ctx, use, nil)
+	kernels, err := benchall.Kernels(ctx, devices.Describe(on[0]), nil)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
-	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	devices "github.com/perwatt/perwatt/kernels/device/all"
@@ -17,6 +17,7 @@ func nodeCommand() *cobra.Command {
 	var (
 		format formatFlag
 		sysfs  string
+		device string
 		meters []string
 	)
 	cmd := &cobra.Command{
@@ -28,7 +29,12 @@ warnings about anything that would distort a measurement. Nothing is measured bu
 short test of every kernel.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			node, err := harness.Fingerprint(harness.Roots{}, devices.List())
+			there, drivers, doubts := findDevices(cmd.Context())
+			on, err := devices.Select(device, there)
+			if err != nil {
+				return exit{exitUsage, fmt.Errorf("--device: %w", err)}
+			}
+			node, err := harness.Fingerprint(harness.Roots{}, there)
 			if err != nil {
 				return err
 			}
@@ -37,12 +43,16 @@ short test of every kernel.`,
 				return fmt.Errorf("--meter: %w", err)
 			}
 			defer closeMeters(opened, cmd.ErrOrStderr())
-			kernels, err := benchall.Kernels(cmd.Context(), devices.List(), nil)
+			_, kernels, failed, err := try(cmd.Context(), on, nil)
 			if err != nil {
 				return err
 			}
-			n := report.Machine{Node: node, Usable: devices.IDs(), Kernels: kernels, Meters: harness.Describe(opened), MeterProbes: probes}
-			n.Warnings = append(harness.Warnings(node, harness.ReadConditions(harness.Roots{})), results.PowerWarnings(&results.Record{Meters: n.Meters, MeterProbes: probes})...)
+			n := report.Machine{Node: node, Drivers: drivers, Kernels: kernels, Meters: harness.Describe(opened), MeterProbes: probes}
+			for _, d := range there {
+				n.Usable = append(n.Usable, d.ID)
+			}
+			n.Warnings = append(slices.Concat(doubts, failed), harness.Warnings(node, harness.ReadConditions(harness.Roots{}))...)
+			n.Warnings = append(n.Warnings, results.PowerWarnings(&results.Record{Meters: n.Meters, MeterProbes: probes})...)
 			if format.Format == report.JSON {
 				return report.WriteJSON(cmd.OutOrStdout(), "  ", n)
 			}
@@ -51,6 +61,7 @@ short test of every kernel.`,
 	}
 	format.flag(cmd, "what is printed:", textOrJSON...)
 	cmd.Flags().StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which to look for meters")
+	cmd.Flags().StringVar(&device, "device", devices.Auto, "devices whose kernels are tried, as in perwatt run")
 	cmd.Flags().StringArrayVar(&meters, "meter", []string{"auto"}, "meter to look for, as in perwatt run")
 	return cmd
 }

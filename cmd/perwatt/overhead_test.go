@@ -22,7 +22,7 @@ import (
 //
 //	go test -run '^$' -bench ThroughHarness -benchtime 9x ./cmd/perwatt
 func BenchmarkThroughHarness(b *testing.B) {
-	node, err := harness.Fingerprint(harness.Roots{}, devices.List())
+	node, err := harness.Fingerprint(harness.Roots{}, devices.Merge())
 	require.NoError(b, err)
 	var ratios []float64
 	for b.Loop() {

@@ -75,8 +75,7 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure: control,mining,training,compute,memory,mullet (default all); idle is always measured")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train: "+strings.Join(benchall.Models(), ",")+" (default: from the preset); the mullet trains the first")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read: auto, none, or a spec (see perwatt meters --help); may be repeated")
-	fl.StringVar(&f.device, "device", devices.Auto, "device to measure: auto, all, or one that perwatt node lists as usable; of several devices, USE@DEVICE in --uses picks one")
-	_ = cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions(devices.Names(), cobra.ShellCompDirectiveNoFileComp)) // it fails only for a flag that is not defined
+	fl.StringVar(&f.device, "device", devices.Auto, "devices to measure: auto (the CPU and every GPU), gpu, or one that perwatt node lists as usable, such as cpu or cuda:0; USE@DEVICE in --uses picks one of several")
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "threads of each use on the CPU")
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default: the fastest)")
 	f.store.flag(cmd)
@@ -102,11 +101,11 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 
 // plan turns flags into a plan, its scenarios and the devices that they may run
 // on.
-func (f *runFlags) plan(cmd *cobra.Command) (p results.Plan, scenarios []harness.Scenario, on []device.Info, err error) {
+func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan, scenarios []harness.Scenario, on []device.Info, err error) {
 	if p, err = preset(f.preset); err != nil {
 		return p, nil, nil, err
 	}
-	if on, err = devices.Select(f.device); err != nil {
+	if on, err = devices.Select(f.device, there); err != nil {
 		return p, nil, nil, exit{exitUsage, fmt.Errorf("--device: %w", err)}
 	}
 	p.Device = f.device
@@ -188,7 +187,11 @@ func (f *runFlags) plan(cmd *cobra.Command) (p results.Plan, scenarios []harness
 
 func (f *runFlags) run(cmd *cobra.Command) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	plan, scenarios, on, err := f.plan(cmd)
+	there, _, doubts := findDevices(ctx)
+	if err := ctx.Err(); err != nil {
+		return interrupted(ctx, err)
+	}
+	plan, scenarios, on, err := f.plan(cmd, there)
 	if err != nil {
 		return err
 	}
@@ -222,12 +225,12 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		w := harness.NeighbourWarning(others)
 		say(stderr, "perwatt: %s: the records of both say so; %s", w.Text, w.Remedy)
 	}
-	describe := func() (results.Node, error) { return harness.Fingerprint(harness.Roots{}, devices.List()) }
+	describe := func() (results.Node, error) { return harness.Fingerprint(harness.Roots{}, listed(there, on)) }
 	node, err := describe()
 	if err != nil {
 		return err
 	}
-	doubts := harness.Warnings(node, harness.ReadConditions(harness.Roots{}))
+	doubts = append(doubts, harness.Warnings(node, harness.ReadConditions(harness.Roots{}))...)
 	var found []string
 	for _, m := range probes {
 		found = append(found, m.Meter+" "+m.State)
@@ -236,9 +239,18 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	show := newProgress(stderr)
 	defer show.close()
 	show.say("checking and timing every kernel against known answers")
-	kernels, err := benchall.Kernels(ctx, on, f.impls)
+	usable, kernels, failed, err := try(ctx, on, f.impls)
 	if err != nil {
 		return interrupted(ctx, err)
+	}
+	for _, w := range failed {
+		say(stderr, "perwatt: %s: %s", w.Text, w.Remedy)
+	}
+	doubts = append(doubts, failed...)
+	if len(usable) < len(on) {
+		if plan, scenarios, on, err = f.plan(cmd, usable); err != nil {
+			return err
+		}
 	}
 	var path string // of the record of the session that goes on
 	var saved func()
@@ -270,7 +282,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 			}, nil
 		},
 	}
-	if err := sessions.Refused(devices.Open, benchall.Open); err != nil {
+	if err := sessions.Refused(devices.Describe, benchall.Open); err != nil {
 		return err
 	}
 	defer f.sweep.remains(stderr)

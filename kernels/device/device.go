@@ -44,6 +44,13 @@ type Device interface {
 	Info() Info // constant
 }
 
+// Unopened is a device that is described and was not opened: enough to choose an
+// implementation, or to refuse a configuration.
+type Unopened struct{ About Info }
+
+// Info implements [Device].
+func (u Unopened) Info() Info { return u.About }
+
 // Config is a device and how much of it a workload gets. One process makes it,
 // another opens the device with it.
 type Config struct {

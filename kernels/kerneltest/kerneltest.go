@@ -101,11 +101,11 @@ func TestTable[F any](t *testing.T, table *kernels.Table[F], wrong ...F) {
 	})
 	t.Run("work", func(t *testing.T) {
 		require.NotEmpty(t, table.Unit)
-		work := table.Work(1 << 20)
+		work := table.Work(cpu.Info(), 1<<20)
 		Each(t, table, func(t *testing.T, row kernels.Row[F]) {
 			require.Positive(t, work(row.Impl))
 			if row.Peak != nil {
-				require.Positive(t, row.Peak())
+				require.Positive(t, row.Peak(row.Impl))
 			}
 		})
 	})

@@ -357,8 +357,8 @@ func (g *blocked) packB(dst []float32, b side, j, count, l, kc int) {
 }
 
 // peak returns a row's Peak: loop(n) executes n times lanes fused multiply-adds.
-func peak(loop func(n int), lanes int) func() float64 {
-	return func() float64 {
+func peak(loop func(n int), lanes int) func(Implementation) float64 {
+	return func(Implementation) float64 {
 		const n = 10_000 // some 20 µs
 		loop(n)
 		return 2 * n * float64(lanes)

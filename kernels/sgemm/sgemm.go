@@ -20,6 +20,7 @@ import (
 	"slices"
 
 	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // Implementation is one way to compute products. It is constant.
@@ -43,7 +44,7 @@ var Table = kernels.Table[Implementation]{
 	Unit:  "FLOP",
 	Rows:  slices.Concat(native, portable()),
 	Check: check,
-	Work: func(int64) func(Implementation) float64 {
+	Work: func(device.Info, int64) func(Implementation) float64 {
 		const n = 192
 		a, b, c := make([]float32, n*n), make([]float32, n*n), make([]float32, n*n)
 		for i := range a {

@@ -352,7 +352,7 @@ func BenchmarkPeak(b *testing.B) {
 		b.Run("impl="+row.Name, func(b *testing.B) {
 			flop := 0.0
 			for b.Loop() {
-				flop += row.Peak()
+				flop += row.Peak(row.Impl)
 			}
 			b.ReportMetric(flop/b.Elapsed().Seconds(), "FLOP/s")
 		})

@@ -17,6 +17,7 @@ import (
 	"slices"
 
 	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // Header is a serialised block header: version, digest of the previous block,
@@ -139,13 +140,16 @@ var Table = kernels.Table[Scan]{
 		{Name: "gpu", Open: on},
 	}),
 	Check: check,
-	Work: func(int64) func(Scan) float64 {
+	Work: func(on device.Info, _ int64) func(Scan) float64 {
 		var job Job
 		job.Set(new(Header), new(Target)) // no digest meets target zero
+		n := uint64(4096)
+		if on.Processor() {
+			n = uint64(max(on.Lanes, 1)) << 16 // about a millisecond of a GPU
+		}
 		return func(scan Scan) float64 {
-			const n = 4096
 			scan(nil, &job, 0, n)
-			return n
+			return float64(n)
 		}
 	},
 }

@@ -21,6 +21,7 @@ import (
 	"slices"
 
 	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // Bytes is the number of bytes counted for one element by the rule of STREAM: two
@@ -67,7 +68,7 @@ func verify(im Implementation) error {
 
 // work goes through three arrays, each as large as the last-level caches, up to
 // 256 MiB, and a little more, so that they do not lie a power of two apart.
-func work(caches int64) func(Implementation) float64 {
+func work(_ device.Info, caches int64) func(Implementation) float64 {
 	const chunk = 1 << 16
 	n := int(min(max(caches/8, 250_000), 1<<25))/chunk*chunk + 3*chunk
 	a, b, c := make([]float64, n), make([]float64, n), make([]float64, n)

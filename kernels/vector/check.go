@@ -3,6 +3,8 @@ package vector
 import (
 	"fmt"
 	"math"
+
+	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // check runs every pass over small integers, with which all but softmax are
@@ -100,7 +102,7 @@ func check(im *Implementation) error {
 
 // work is a mix of passes over operands of 16 KiB, as training has them, in
 // bytes that the passes read and write.
-func work(int64) func(*Implementation) float64 {
+func work(device.Info, int64) func(*Implementation) float64 {
 	const n = 4096
 	var o [6][]float32
 	for j := range o {

@@ -16,10 +16,18 @@ import (
 type Machine struct {
 	Node        results.Node         `json:"node"`
 	Usable      []string             `json:"usable"` // IDs of the devices that can be measured
+	Drivers     []DriverProbe        `json:"drivers"`
 	Kernels     []results.Kernel     `json:"kernels"`
 	Meters      []results.Meter      `json:"meters"`
 	MeterProbes []results.MeterProbe `json:"meter_probes"`
 	Warnings    []results.Warning    `json:"warnings"`
+}
+
+// DriverProbe is a driver of devices that was looked for.
+type DriverProbe struct {
+	Driver string `json:"driver"`
+	State  string `json:"state"` // found, no device, absent, failed
+	Detail string `json:"detail"`
 }
 
 // WriteMachine prints m on one screen.
@@ -83,12 +91,26 @@ func devices(m Machine) table.Table {
 		{Head: "device", Kind: table.Name}, {Head: "kind", Kind: table.Name}, {Head: "model", Kind: table.Name, Limit: 60},
 		{Head: "address", Kind: table.Name}, {Head: "driver", Kind: table.Name}, {Head: "usable", Kind: table.Name},
 	}}
+	gpu := false
 	for _, d := range m.Node.Devices {
-		usable := "no: perwatt has no code for it"
-		if slices.Contains(m.Usable, d.ID) {
+		gpu = gpu || d.Kind == results.KindGPU
+		usable := "no: no driver found for it"
+		switch {
+		case !slices.Contains(m.Usable, d.ID):
+		case d.Kind == results.KindGPU:
+			usable = "yes (not yet run on hardware)"
+		case d.Driver != "":
+			usable = "when named by --device"
+		default:
 			usable = "yes"
 		}
 		t.Row(text(d.ID), text(d.Kind), text(d.Model), text(cmp.Or(d.PCI, table.Absent)), text(cmp.Or(d.Driver, table.Absent)), text(usable))
+	}
+	for _, p := range m.Drivers {
+		t.Add(results.Line(p.Driver, table.NameLimit), results.Line(p.State+": "+p.Detail, table.TextLimit))
+	}
+	if !gpu {
+		t.Notes = append(t.Notes, "No GPU found.")
 	}
 	return t
 }
@@ -96,15 +118,15 @@ func devices(m Machine) table.Table {
 // kernels lists every implementation, the CPU features it needs, and the one that
 // would run.
 func kernels(ks []results.Kernel) table.Table {
-	t := table.Table{Title: "Kernels, one thread", Columns: []table.Column{
-		{Head: "kernel", Kind: table.Name}, {Head: "implementation", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "needs", Kind: table.Name, Limit: 40}, {Head: "answers", Kind: table.Name, Limit: 80}, {Head: "trial"},
+	t := table.Table{Title: "Kernels, one thread of the CPU or a whole GPU", Columns: []table.Column{
+		{Head: "kernel", Kind: table.Name}, {Head: "device", Kind: table.Name}, {Head: "implementation", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "needs", Kind: table.Name, Limit: 40}, {Head: "answers", Kind: table.Name, Limit: 80}, {Head: "trial"},
 	}}
 	for _, k := range ks {
 		for _, im := range k.Impls {
 			answers := "right"
 			switch {
 			case !im.Supported:
-				answers = "not on this CPU"
+				answers = "not on this device"
 			case im.Check != "ok":
 				answers = "WRONG: " + results.Line(im.Check, 60)
 			}
@@ -112,9 +134,13 @@ func kernels(ks []results.Kernel) table.Table {
 			if im.Name == k.Chosen {
 				name += " ← chosen"
 			}
-			t.Row(text(k.Name), text(name), text(cmp.Or(strings.Join(im.Needs, " "), "nothing")), text(answers), quantity(im.Rate, im.Unit, false))
+			t.Row(text(k.Name), text(k.Device), text(name), text(cmp.Or(strings.Join(im.Needs, " "), "nothing")), text(answers), quantity(im.Rate, im.Unit, false))
 		}
-		t.Notes = append(t.Notes, fmt.Sprintf("%s: %s is chosen: %s.", results.Line(k.Name, table.NameLimit), results.Line(k.Chosen, table.NameLimit), results.Line(k.Why, table.TextLimit)))
+		if k.Chosen == "" {
+			t.Notes = append(t.Notes, fmt.Sprintf("%s on %s: none is chosen: %s.", results.Line(k.Name, table.NameLimit), results.Line(k.Device, table.NameLimit), results.Line(k.Why, table.TextLimit)))
+			continue
+		}
+		t.Notes = append(t.Notes, fmt.Sprintf("%s on %s: %s is chosen: %s.", results.Line(k.Name, table.NameLimit), results.Line(k.Device, table.NameLimit), results.Line(k.Chosen, table.NameLimit), results.Line(k.Why, table.TextLimit)))
 	}
 	return t
 }

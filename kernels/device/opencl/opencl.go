@@ -153,6 +153,7 @@ func (l *library) describe(handle uintptr, index int) device.Info {
 	}
 	if kind, ok := number(infoType, 8); ok && kind&typeCPU != 0 {
 		info.Kind = device.CPU
+		info.Name += " (a CPU, through OpenCL)"
 	}
 	if v, ok := number(infoMemory, 8); ok && v <= math.MaxInt64 {
 		info.Memory = int64(v)

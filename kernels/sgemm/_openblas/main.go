@@ -74,7 +74,7 @@ func compare(row kernels.Row[sgemm.Implementation], list []shapes.Shape, pattern
 			if row.Peak != nil {
 				peak = rate(length/10, func(n int) (flop float64) {
 					for range n {
-						flop += row.Peak()
+						flop += row.Peak(row.Impl)
 					}
 					return flop
 				})
