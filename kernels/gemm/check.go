@@ -101,7 +101,7 @@ func (p *Product) compare(c, a, b device.Buffer, m, n, k int, seed uint64) error
 // work multiplies square matrices: 512 wide on two lanes and 4,096 on the 132 of
 // an H200, which all get several tiles. The work is nothing if the processor
 // fails, which then says why at the next call.
-func work(int64) func(*Product) float64 {
+func work(device.Info, int64) func(*Product) float64 {
 	var on device.Processor
 	var a, b, c device.Buffer
 	var n int
