@@ -24,7 +24,7 @@ func TestRows(t *testing.T) {
 		require.Equal(t, "gemm-"+string(precision), table.Name)
 		p := &ptx.Processor{Arch: "sm_90"}
 		var names []string
-		work := table.Work(0)
+		work := table.Work(p.Info(), 0)
 		for _, row := range table.Supported(p.Info()) {
 			names = append(names, row.Name)
 			t.Run(table.Name+"/"+row.Name, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestWrongProducts(t *testing.T) {
 			clear(data[len(data)-4:])
 			return p.Write(c, data)
 		})), "writes beyond", precision)
-		require.Zero(t, table.Work(0)(gemm.With(&ptx.Processor{}, precision, func(_, _, _ device.Buffer, _, _, _ int) error { return errors.ErrUnsupported })))
+		require.Zero(t, table.Work(p.Info(), 0)(gemm.With(&ptx.Processor{}, precision, func(_, _, _ device.Buffer, _, _, _ int) error { return errors.ErrUnsupported })))
 	}
 }
 
