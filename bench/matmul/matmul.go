@@ -1,20 +1,27 @@
-// Package matmul is the workload of dense arithmetic: the fp32 product of two
-// n×n matrices that do not fit the caches, repeated. It is the yardstick for what
-// a machine computes per joule if only the kernel limits it: operations per second
+// Package matmul is the workload of dense arithmetic: the product of two n×n
+// matrices that do not fit the caches, repeated. It is the yardstick for what a
+// machine computes per joule if only the kernel limits it: operations per second
 // and per joule of the same window, as in the Green500, whose HPL is dominated by
 // the same product in fp64.
 //
-// C is cut into blocks that threads take from a queue. A block takes several calls
-// of the kernel along k, each counted when it is done: a few milliseconds of work,
-// so that the counter is fine-grained and Run ends soon after its context, even in
-// plain Go.
+// On the CPU it is in fp32. C is cut into blocks that threads take from a queue. A
+// block takes several calls of the kernel along k, each counted when it is done: a
+// few milliseconds of work, so that the counter is fine-grained and Run ends soon
+// after its context, even in plain Go.
 //
-// Every block is checked. One element of it, which the kernel cannot know, is
-// poisoned with NaN before and recomputed in float64 after. Each pass over C scales
-// the product by another factor. So skipped work and answers from an earlier pass
-// are both detected.
+// On a processor it is in one of the precisions of kernels/gemm, each a use of its
+// own. A launch multiplies the whole of A, or a panel of its rows where that takes
+// long; it is counted when the processor has ended it.
 //
-// This package neither times nor multiplies: the harness and kernels/sgemm do.
+// Answers are checked. In every block, and in every 16 rows of a launch, one element,
+// which the kernel cannot know, is poisoned with NaN before and recomputed in float64
+// after, on a processor a sample of them. Each pass over C scales the product by
+// another factor, or multiplies by another B. So skipped work and answers from an
+// earlier pass are both detected. The last product of a processor is checked as a
+// whole, too.
+//
+// This package neither times nor multiplies: the harness, kernels/sgemm and
+// kernels/gemm do.
 package matmul
 
 import (
@@ -29,6 +36,7 @@ import (
 
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
+	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/results"
 )
@@ -54,9 +62,13 @@ type workload struct {
 }
 
 // New returns the workload for cfg. Its one parameter is n, the order of the
-// matrices, 1 to 65536, by default 4096; they must fit the memory that is
-// available. Errors wrap [bench.ErrUsage].
+// matrices, 1 to 65536, by default 4096 on the CPU; they must fit the memory that
+// is available. On a processor it is that of [In] for fp32. Errors wrap
+// [bench.ErrUsage].
 func New(cfg bench.Config) (bench.Workload, error) {
+	if cfg.Device != nil && cfg.Device.Info().Processor() {
+		return In(gemm.FP32)(cfg)
+	}
 	w, err := configure(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("matmul: %w: %w", bench.ErrUsage, err)
@@ -73,15 +85,9 @@ func configure(cfg bench.Config) (*workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := defaultN
-	for key, value := range cfg.Params {
-		if key != "n" {
-			return nil, fmt.Errorf("unknown option %q: the only one is n", key)
-		}
-		var err error
-		if n, err = strconv.Atoi(value); err != nil || n < 1 || n > maxN {
-			return nil, fmt.Errorf("n is %q: use a whole number from 1 to %d", value, maxN)
-		}
+	n, err := order(cfg.Params, defaultN)
+	if err != nil {
+		return nil, err
 	}
 	w := &workload{
 		n:     n,
@@ -110,6 +116,20 @@ func configure(cfg bench.Config) (*workload, error) {
 		Params: map[string]string{"n": strconv.Itoa(n)},
 	}
 	return w, nil
+}
+
+// order returns the parameter n, the only one.
+func order(params map[string]string, n int) (int, error) {
+	for key, value := range params {
+		if key != "n" {
+			return 0, fmt.Errorf("unknown option %q: the only one is n", key)
+		}
+		var err error
+		if n, err = strconv.Atoi(value); err != nil || n < 1 || n > maxN {
+			return 0, fmt.Errorf("n is %q: use a whole number from 1 to %d", value, maxN)
+		}
+	}
+	return n, nil
 }
 
 // stride returns the distance between rows, in elements: whole cache lines of 64
