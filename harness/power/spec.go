@@ -65,8 +65,8 @@ func (s Spec) Channel(c results.Channel) (results.Channel, error) {
 	if err != nil {
 		return c, err
 	}
-	// A card or the memory is never the whole node.
-	if part == "yes" || c.Boundary == results.Card || c.Boundary == results.Memory {
+	// A card or the memory is never the whole node; cards may have their own total.
+	if part == "yes" || c.Boundary == results.Card && c.Total != results.Cards || c.Boundary == results.Memory {
 		c.Total = ""
 	}
 	if s.Has("accuracy") {

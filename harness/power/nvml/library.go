@@ -22,6 +22,7 @@ const (
 	driverNotLoaded code = 9
 	libraryNotFound code = 12
 	noSuchFunction  code = 13
+	lost            code = 15
 	blocked         code = 17 // by the operating system or cgroups
 	mismatch        code = 18
 	noGPU           code = 28
@@ -40,6 +41,23 @@ type fieldValue struct {
 	result code
 	value  [8]byte // a union, of the type in kind
 }
+
+// pciInfo is nvmlPciInfo_t.
+type pciInfo struct {
+	_                   [16]byte // an address with a domain of 16 bits
+	domain, bus, device uint32
+	_, _                uint32   // ids
+	_                   [32]byte // the address as text
+}
+
+// Numbers of nvml.h: nvmlClockType_t, nvmlTemperatureSensors_t,
+// nvmlMemoryErrorType_t and nvmlEccCounterType_t.
+const (
+	clockSM, clockMemory               = 1, 2
+	sensorGPU                          = 0
+	errorsCorrected, errorsUncorrected = 0, 1
+	sinceLoaded                        = 0
+)
 
 // Fields of nvml.h, NVML_FI_DEV_….
 const (
@@ -71,6 +89,12 @@ type library struct {
 	Reasons     func(d device, mask *uint64) code                  `c:"nvmlDeviceGetCurrentClocksEventReasons,optional"`
 	ReasonsOld  func(d device, mask *uint64) code                  `c:"nvmlDeviceGetCurrentClocksThrottleReasons,optional"`
 	MIG         func(d device, current *uint32, next *uint32) code `c:"nvmlDeviceGetMigMode,optional"`
+
+	PCI         func(d device, at *pciInfo) code                          `c:"nvmlDeviceGetPciInfo_v3,optional"`
+	Clock       func(d device, of uint32, mhz *uint32) code               `c:"nvmlDeviceGetClockInfo,optional"`
+	Temperature func(d device, sensor uint32, celsius *uint32) code       `c:"nvmlDeviceGetTemperature,optional"`
+	Default     func(d device, mW *uint32) code                           `c:"nvmlDeviceGetPowerManagementDefaultLimit,optional"`
+	Errors      func(d device, uncorrected, since uint32, n *uint64) code `c:"nvmlDeviceGetTotalEccErrors,optional"`
 }
 
 // load binds the functions of the library at path.
@@ -132,6 +156,14 @@ func one[T any](l *library, f func(device, *T) code, d device) (v T, err error) 
 		return v, l.err(noSuchFunction)
 	}
 	return v, l.err(f(d, &v))
+}
+
+// what calls one of the functions that take a number and fill in a value.
+func what[T any](l *library, f func(device, uint32, *T) code, d device, of uint32) (v T, err error) {
+	if f == nil {
+		return v, l.err(noSuchFunction)
+	}
+	return v, l.err(f(d, of, &v))
 }
 
 // on binds a function that fills in a buffer to a card.

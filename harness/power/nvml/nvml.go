@@ -8,9 +8,12 @@
 // and the notes say which. Sampled power misses what happens between samples: the
 // sensors of A100 and H100 observe a quarter of the time (arXiv 2312.02741).
 //
-// A card is never the node, so no channel is part of a total. The reasons for
-// reduced clocks change all the time and are neither W nor J: the notes have
-// those at the time of opening, usually when idle, and no more.
+// A channel names its card by the PCI address, never by the index, and the cards add
+// up to a total of their own, which is not the node's. A card that is divided by MIG
+// is in no total: its counter is the whole board's, whoever works on its parts.
+//
+// Clocks, temperature, power limit, what holds the clocks back and errors of the
+// memory are the state of a card at work: see [power.CardMeter].
 package nvml
 
 import (
@@ -20,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +53,8 @@ const (
 	alive = 500 * time.Millisecond
 	// Cards without persistence mode take seconds each to initialise.
 	openMost = time.Minute
+	// The longest time for which a card is asked for its state.
+	stateMost = time.Second
 	// The longest time for which a hanging driver delays Close.
 	closeMost = time.Second
 	// Power in W that is implausible for a card, whatever limit it reports.
@@ -122,6 +128,7 @@ type card struct {
 	name   string // gpu0, by its index
 	device device
 	uuid   string
+	key    string // as in results.Channel
 	source *source
 	failed bool // the last reading
 }
@@ -154,7 +161,90 @@ func Open(ctx context.Context, s power.Spec, lib string) (power.Meter, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.shut())
 	}
-	return r, nil
+	return instrument{r, m}, nil
+}
+
+// instrument is the meter with the state of its cards.
+type instrument struct {
+	*power.Poller
+	m *meter
+}
+
+// Cards implements [power.CardMeter].
+func (i instrument) Cards(ctx context.Context) []power.Card {
+	out := make([]power.Card, len(i.m.cards))
+	for k, c := range i.m.cards {
+		limited, cancel := context.WithTimeout(ctx, stateMost)
+		state, err := locked(limited, i.m, func() (power.Card, error) { return c.state(i.m.lib), nil })
+		cancel()
+		if err != nil {
+			state = power.UnknownCard(c.key)
+			state.Err = fmt.Errorf("nvml: %s: %w", c.name, err)
+		}
+		out[k] = state
+	}
+	return out
+}
+
+// state queries how a card works. An older library, or a card of another kind, lacks
+// some of it.
+func (c *card) state(l *library) power.Card {
+	s := power.UnknownCard(c.key)
+	mhz, err := what(l, l.Clock, c.device, clockSM)
+	if is(err, lost) {
+		s.Err = fmt.Errorf("nvml: %s: %w", c.name, err)
+		return s
+	}
+	set := func(to *results.Float, v float64, err error) {
+		if err == nil {
+			*to = results.Float(v)
+		}
+	}
+	set(&s.Clock, 1e6*float64(mhz), err)
+	mhz, err = what(l, l.Clock, c.device, clockMemory)
+	set(&s.MemoryClock, 1e6*float64(mhz), err)
+	celsius, err := what(l, l.Temperature, c.device, sensorGPU)
+	set(&s.Temperature, float64(celsius)+273.15, err)
+	mW, err := c.limit(l)
+	set(&s.Limit, float64(mW)/1e3, err)
+	mW, err = one(l, l.Default, c.device)
+	set(&s.Default, float64(mW)/1e3, err)
+	if mask, err := c.reasons(l); err == nil {
+		s.Held = heldBack(mask)
+	}
+	if l.Errors != nil {
+		for of, to := range map[uint32]*results.Float{errorsCorrected: &s.Corrected, errorsUncorrected: &s.Uncorrected} {
+			var n uint64
+			set(to, float64(n), l.err(l.Errors(c.device, of, sinceLoaded, &n)))
+		}
+	}
+	return s.Believable()
+}
+
+// limit is the lowest of all power limits of a card, in mW.
+func (c *card) limit(l *library) (uint32, error) {
+	if mW, err := one(l, l.Enforced, c.device); err == nil {
+		return mW, nil
+	}
+	return one(l, l.Limit, c.device)
+}
+
+// reasons are those for reduced clocks, as a mask of [reasons].
+func (c *card) reasons(l *library) (uint64, error) {
+	if mask, err := one(l, l.Reasons, c.device); err == nil {
+		return mask, nil
+	}
+	return one(l, l.ReasonsOld, c.device)
+}
+
+// address is the PCI address of a card, as Linux and CUDA write it. A card of NVIDIA's
+// computes in function 0.
+func (c *card) address(l *library) (string, error) {
+	at, err := one(l, l.PCI, c.device)
+	if err == nil && (at.bus > 255 || at.device > 31) {
+		err = fmt.Errorf("no PCI address: bus %d, device %d", at.bus, at.device)
+	}
+	return fmt.Sprintf("%04x:%02x:%02x.0", at.domain, at.bus, at.device), err
 }
 
 // hand runs f in a goroutine, because a driver that hangs ignores ctx. It waits
@@ -187,19 +277,26 @@ func hand[T any](ctx context.Context, f func() (T, error), late func(T)) (T, err
 // ask queries all cards, one call at a time: a call that still hangs in a driver
 // is waited for by the next.
 func (m *meter) ask(ctx context.Context) ([]power.Quantity, error) {
-	select {
-	case m.busy <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("an earlier call has not come back from the driver: %w", ctx.Err())
-	}
-	return hand(ctx, func() ([]power.Quantity, error) {
-		defer func() { <-m.busy }()
+	return locked(ctx, m, func() ([]power.Quantity, error) {
 		out := make([]power.Quantity, len(m.cards))
 		for i, c := range m.cards {
 			out[i].Value, out[i].Err = c.read(m.lib)
 		}
 		return out, nil
-	}, func([]power.Quantity) {})
+	})
+}
+
+// locked runs f when no other call is in progress.
+func locked[T any](ctx context.Context, m *meter, f func() (T, error)) (none T, err error) {
+	select {
+	case m.busy <- struct{}{}:
+	case <-ctx.Done():
+		return none, fmt.Errorf("an earlier call has not come back from the driver: %w", ctx.Err())
+	}
+	return hand(ctx, func() (T, error) {
+		defer func() { <-m.busy }()
+		return f()
+	}, func(T) {})
 }
 
 // read queries one card. A card that fell off the bus and came back has another
@@ -252,7 +349,7 @@ func open(s power.Spec, path string) (m *meter, err error) {
 	if version, err := text(l, l.Driver); err == nil {
 		m.note("NVIDIA driver %s", version)
 	}
-	m.note("a card is never the node: in no total")
+	m.note("a card is never the node: the cards are a total of their own")
 	m.note("windows of %v or more: 50 times the %v in which a sensor has something new", window, period)
 	want := s.Get("device", "")
 	var there []string // the alternatives, for the error
@@ -304,41 +401,46 @@ func (m *meter) add(c *card) (err error) {
 		return err
 	}
 	bound := power.Bound{Watts: cardMost}
+	name, _ := text(l, on(l.Name, c.device))
 	channel := results.Channel{
-		Name: c.name + "-" + c.source.name, Unit: results.Watt, Kind: results.Gauge, Boundary: results.Card, Origin: results.Measured,
+		Name: c.name + "-" + c.source.name, Unit: results.Watt, Kind: results.Gauge, Boundary: results.Card, Total: results.Cards, Origin: results.Measured,
 		Accuracy: results.Accuracy{Gain: results.Absent(), Resolution: 1e-3, Source: "NVML counts mW and mJ; nvml.h states 5 % for Fermi and Kepler and nothing for later cards"},
 	}
 	if c.source.joule {
 		channel.Unit, channel.Kind = results.Joule, results.Counter
 		bound.Stale, bound.Moves = window, true
 	}
-	name, _ := text(l, on(l.Name, c.device))
-	m.note("%s: %s %s: %s", c.name, name, c.uuid, c.source.about)
+	at, err := c.address(l)
+	if c.key = at; err != nil {
+		c.key = c.uuid
+		m.note("%s: it is known by its UUID alone: %v", c.name, err)
+	}
+	m.note("%s: %s %s %s: %s", c.name, name, at, c.uuid, c.source.about)
 	if !c.source.joule {
-		m.note("%s: a sampled power is not the energy of what lies between: sensors of A100 and H100 look at 25 %% of the time (arXiv 2312.02741)", c.name)
+		m.note("%s: a sampled power is not the energy of what lies between", c.name)
+	}
+	if partTime.MatchString(name) {
+		channel.Accuracy.Duty = new(results.Float(0.25))
+		m.note("%s: its sensor looks at 25 %% of the time (A100 and H100: arXiv 2312.02741), and its counter is taken to sum what that sees", c.name)
 	}
 	if without != nil {
 		m.note("%s has no %s", c.name, strings.Join(without, "; "))
 	}
-	limit, err := one(l, l.Enforced, c.device)
-	if err != nil {
-		limit, err = one(l, l.Limit, c.device)
-	}
+	limit, err := c.limit(l)
 	if err == nil && limit > 0 && limit <= cardMost*1000 { // otherwise it is no limit
 		bound.Watts = min(cardMost, 2*float64(limit)/1e3) // exceeded for moments, and it may be raised
 		m.note("%s: power limit %g W when opened", c.name, float64(limit)/1e3)
 	}
-	mask, err := one(l, l.Reasons, c.device)
-	if err != nil {
-		mask, err = one(l, l.ReasonsOld, c.device)
-	}
-	if why := heldBack(mask); err == nil && why != "" {
-		m.note("%s: clocks held back when opened: %s", c.name, why)
+	if mask, err := c.reasons(l); err == nil && len(heldBack(mask)) > 0 {
+		m.note("%s: clocks held back when opened: %s", c.name, strings.Join(heldBack(mask), ", "))
 	}
 	var now, next uint32
 	if l.MIG != nil && l.MIG(c.device, &now, &next) == success && now == 1 {
-		m.note("%s: MIG is on: the watts are those of the whole card", c.name)
+		// Its parts are at the card's own address, and have UUIDs of their own.
+		c.key, channel.Total = c.uuid, ""
+		m.note("%s: MIG divides it into parts: the watts are those of the whole card, whoever works on it, and in no total; nvidia-smi -mig 0 ends that", c.name)
 	}
+	channel.Card = c.key
 	m.cards, m.bounds, m.about.Channels = append(m.cards, c), append(m.bounds, bound), append(m.about.Channels, channel)
 	return nil
 }
@@ -362,22 +464,38 @@ func (s *source) serves(l *library, d device) error {
 	return fmt.Errorf("it stood at %g J for %v", first, alive)
 }
 
-// reasons are the bits of nvmlClocksEventReasons (nvml.h), without the one for an
-// idle card.
-var reasons = []string{
-	1: "clocks of applications", 2: "software power cap", 3: "hardware slowdown", 4: "sync boost", 5: "software thermal slowdown",
-	6: "hardware thermal slowdown", 7: "hardware power brake", 8: "display clocks", 9: "board limit", 10: "reliability",
+// held are the bits of nvmlClocksEventReasons (nvml.h) that slow a card down. The
+// others are a choice of the user's, such as locked clocks, or an idle card.
+var held = []struct {
+	bits uint64
+	by   string
+}{
+	{1<<2 | 1<<9, results.HeldByPower}, // software power cap; the board's limit
+	{1<<5 | 1<<6, results.HeldByHeat},  // software and hardware thermal slow-down
+	{1 << 7, results.HeldByHardware},   // power brake, pulled by the supply
 }
 
-func heldBack(mask uint64) string {
-	var why []string
-	for i, r := range reasons {
-		if r != "" && mask>>i&1 == 1 {
-			why = append(why, r)
+// slowdown is set with the hardware's thermal slow-down and power brake, and by older
+// drivers without a reason beside it.
+const slowdown = 1 << 3
+
+// heldBack lists what holds the clocks of a card back.
+func heldBack(mask uint64) []string {
+	out := []string{}
+	for _, h := range held {
+		if mask&h.bits != 0 {
+			out = append(out, h.by)
 		}
 	}
-	return strings.Join(why, ", ")
+	if mask&slowdown != 0 && mask&(1<<6|1<<7) == 0 {
+		out = append(out, results.HeldByHardware)
+	}
+	return out
 }
+
+// partTime are the cards whose sensor looks at a quarter of the time: A100 and H100,
+// and those with the same chips.
+var partTime = regexp.MustCompile(`\b(A100|A800|H100|H200|H800|H20|GH200)\b`)
 
 func (m *meter) note(format string, args ...any) {
 	m.about.Notes = append(m.about.Notes, fmt.Sprintf(format, args...))

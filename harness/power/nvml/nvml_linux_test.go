@@ -28,8 +28,8 @@ import (
 // two cards, the second of a kind that has no energy counter.
 var two = map[string]string{
 	"cards": "2", "driver": "580.95.05",
-	"0.uuid": "GPU-11111111-0000-0000-0000-000000000000", "0.name": "NVIDIA H100 80GB HBM3", "0.energy": "5000000", "0.limit": "700000", "0.reasons": "5",
-	"1.uuid": "GPU-22222222-0000-0000-0000-000000000000", "1.name": "Tesla P100", "1.field186": "123456", "1.power": "120000", "1.limit": "250000", "1.reasons": "1",
+	"0.uuid": "GPU-11111111-0000-0000-0000-000000000000", "0.name": "NVIDIA H100 80GB HBM3", "0.energy": "5000000", "0.limit": "700000", "0.reasons": "5", "0.pci": "0000:3b:00",
+	"1.uuid": "GPU-22222222-0000-0000-0000-000000000000", "1.name": "Tesla P100", "1.field186": "123456", "1.power": "120000", "1.limit": "250000", "1.reasons": "1", "1.pci": "0000:AF:00",
 }
 
 // whole is a card with everything, changed and added to.
@@ -140,15 +140,15 @@ func TestCards(t *testing.T) {
 	defer m.Close()
 	require.Equal(t, "gpu0-energy J card, gpu1-instant W card", channels(m))
 	for _, c := range m.Info().Channels {
-		require.Empty(t, c.Total, "a card is never the node")
+		require.Equal(t, results.Cards, c.Total, "a card is never the node")
 		require.Equal(t, results.Measured, c.Origin)
 	}
 	for _, want := range []string{
 		"NVIDIA driver 580.95.05",
-		"gpu0: NVIDIA H100 80GB HBM3 GPU-11111111-0000-0000-0000-000000000000: its energy counter",
+		"gpu0: NVIDIA H100 80GB HBM3 0000:3b:00.0 GPU-11111111-0000-0000-0000-000000000000: its energy counter",
 		"gpu0: power limit 700 W when opened",
-		"gpu0: clocks held back when opened: software power cap",
-		"gpu1: Tesla P100 GPU-22222222-0000-0000-0000-000000000000: its power at the moment (field 186)",
+		"gpu0: clocks held back when opened: power",
+		"gpu1: Tesla P100 0000:af:00.0 GPU-22222222-0000-0000-0000-000000000000: its power at the moment (field 186)",
 		"gpu1: a sampled power is not the energy of what lies between",
 		"gpu1 has no energy: Not Supported (NVML error 3); energy: Not Supported (NVML error 3)",
 		"windows of 5s or more",
@@ -156,6 +156,8 @@ func TestCards(t *testing.T) {
 		require.Contains(t, notes(m), want)
 	}
 	require.NotContains(t, notes(m), "gpu1: clocks", "idle is not held back")
+	require.Equal(t, results.Float(0.25), *m.Info().Channels[0].Accuracy.Duty, "an H100 looks at a quarter of the time")
+	require.Nil(t, m.Info().Channels[1].Accuracy.Duty)
 	require.NotContains(t, notes(m), "MIG")
 	got, err := m.Read(t.Context())
 	require.NoError(t, err)
@@ -288,7 +290,7 @@ func TestOneCardOut(t *testing.T) {
 	defer m.Close()
 	require.Equal(t, "gpu0-energy J card", channels(m))
 	require.Contains(t, notes(m), "left out gpu1: GPU is lost (NVML error 15)")
-	require.Contains(t, notes(m), "gpu0: MIG is on: the watts are those of the whole card")
+	require.Contains(t, notes(m), "gpu0: MIG divides it into parts: the watts are those of the whole card")
 	_, err = f.open(",device=1")
 	require.ErrorContains(t, err, "gpu1: GPU is lost")
 	require.NotErrorIs(t, err, endpoint.ErrSpec)

@@ -26,6 +26,12 @@ typedef struct {
 	} value;
 } nvmlFieldValue_t;
 
+typedef struct {
+	char busIdLegacy[16];
+	unsigned int domain, bus, device, pciDeviceId, pciSubSystemId;
+	char busId[32];
+} nvmlPciInfo_t;
+
 enum { SUCCESS, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7 };
 
 // beside opens a file in the directory of this library.
@@ -230,6 +236,36 @@ int nvmlDeviceGetPowerManagementLimit(size_t d, unsigned int *mW) { return count
 int nvmlDeviceGetCurrentClocksEventReasons(size_t d, unsigned long long *mask) { return count(d, "reasons", mask); }
 #endif
 int nvmlDeviceGetCurrentClocksThrottleReasons(size_t d, unsigned long long *mask) { return count(d, "reasons", mask); }
+
+#ifndef LACKS_state
+int nvmlDeviceGetPciInfo_v3(size_t d, nvmlPciInfo_t *at) {
+	char text[256];
+	int code = answers(d, "pci");
+	if (code)
+		return code;
+	if (!find(keyOf(CARD(d), "pci"), text))
+		return NOT_SUPPORTED;
+	memset(at, 0xee, sizeof *at);
+	sscanf(text, "%x:%x:%x", &at->domain, &at->bus, &at->device);
+	snprintf(at->busId, sizeof at->busId, "%08X:%02X:%02X.0", at->domain, at->bus, at->device);
+	return SUCCESS;
+}
+
+// NVML_CLOCK_GRAPHICS, SM, MEM, VIDEO
+int nvmlDeviceGetClockInfo(size_t d, int type, unsigned int *mhz) {
+	const char *name[] = {"graphics", "sm", "memory", "video"};
+	return type < 0 || type > 3 ? INVALID_ARGUMENT : count32(d, name[type], mhz);
+}
+
+int nvmlDeviceGetTemperature(size_t d, int sensor, unsigned int *celsius) { return sensor ? INVALID_ARGUMENT : count32(d, "temperature", celsius); }
+int nvmlDeviceGetPowerManagementDefaultLimit(size_t d, unsigned int *mW) { return count32(d, "default", mW); }
+
+// NVML_MEMORY_ERROR_TYPE_CORRECTED, UNCORRECTED; NVML_VOLATILE_ECC, AGGREGATE
+int nvmlDeviceGetTotalEccErrors(size_t d, int type, int counter, unsigned long long *n) {
+	const char *name[] = {"corrected", "uncorrected", "corrected.ever", "uncorrected.ever"};
+	return (type | counter) & ~1 ? INVALID_ARGUMENT : count(d, name[type + 2 * counter], n);
+}
+#endif
 
 int nvmlDeviceGetMigMode(size_t d, unsigned int *now, unsigned int *next) {
 	*next = 0;
