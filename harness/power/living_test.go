@@ -64,6 +64,7 @@ func TestLiving(t *testing.T) {
 		{"a dead counter and its power", []results.Channel{counter(results.Wall, "a"), gauge(results.Wall, "a")}, []say{stands, good}, ""},
 		{"another total", []results.Channel{gauge(results.PSU, ""), counter(results.Package, "")}, []say{refused, moves}, ""},
 		{"a part lives", []results.Channel{gauge(results.PSU, ""), part}, []say{refused, good}, "above the most"},
+		{"cards alone", []results.Channel{gauge(results.PSU, ""), gauge(results.Cards, "")}, []say{refused, good}, "above the most"},
 		{"nothing new", []results.Channel{gauge(results.PSU, "")}, []say{silent}, "no channel"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

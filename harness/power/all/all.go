@@ -116,8 +116,8 @@ func Kinds() []Kind {
 
 // Open opens the meters that the specs name; without a spec it uses auto. A named meter
 // that is absent is an error; auto is never an error. It uses the first meter with a
-// working total, in the order rapl, hwmon, model, and in addition nvml, which is in no
-// total. probes lists every kind with the place where it was looked for and the
+// working total of the node or its packages, in the order rapl, hwmon, model, and in
+// addition those that have cards. probes lists every kind with the place where it was looked for and the
 // outcome: what was found, or why it was refused, with the remedy.
 //
 // Several specs joined by " + " are one meter that adds up its parts, such as the feeds
@@ -295,6 +295,14 @@ type renamed struct {
 	name string
 }
 
+// Cards implements [power.CardMeter].
+func (r renamed) Cards(ctx context.Context) []power.Card {
+	if m, ok := r.Meter.(power.CardMeter); ok {
+		return m.Cards(ctx)
+	}
+	return nil
+}
+
 func (r renamed) Info() power.Info {
 	info := r.Meter.Info()
 	info.Name = r.name
@@ -322,16 +330,20 @@ func search(ctx context.Context, roots Roots) (used []power.Meter, probes []resu
 			s.State, s.Detail = Refused, err.Error()
 		case k.beside:
 			used, s.State = append(used, m), Used
+		case head != nil && carries(m, cards):
+			used, s.State = append(used, m), Used
 		case head != nil:
 			s.Detail += ": " + head.Info().Name + " comes first" + name
 			_ = m.Close()
-		case slices.ContainsFunc(m.Info().Channels, func(c results.Channel) bool { return c.Total != "" }):
+		case carries(m, node):
 			if err := power.Living(ctx, m); err != nil {
 				s.State, s.Detail = Refused, s.Detail+": "+err.Error()
 				_ = m.Close()
 				break
 			}
 			head, s.State = m, Used
+		case carries(m, cards):
+			used, s.State = append(used, m), Used
 		default:
 			s.Detail += ": no channel covers the CPU packages" + name
 			_ = m.Close()
@@ -343,6 +355,15 @@ func search(ctx context.Context, roots Roots) (used []power.Meter, probes []resu
 	}
 	return used, probes
 }
+
+// carries reports whether a meter has a channel in a total of a kind.
+func carries(m power.Meter, kind func(results.Boundary) bool) bool {
+	return slices.ContainsFunc(m.Info().Channels, func(c results.Channel) bool { return kind(c.Total) })
+}
+
+func cards(total results.Boundary) bool { return total == results.Cards }
+
+func node(total results.Boundary) bool { return total != "" && !cards(total) }
 
 func describe(info power.Info) string {
 	var names []string

@@ -33,6 +33,12 @@ const (
 	card = `
 		sys/class/hwmon/hwmon0/name          amdgpu
 		sys/class/hwmon/hwmon0/power1_input  60000000`
+	discrete = `
+		sys/class/hwmon/hwmon0/name          amdgpu
+		sys/class/hwmon/hwmon0/power1_input  60000000
+		sys/class/hwmon/hwmon0/power1_cap    300000000
+		sys/class/hwmon/hwmon0/device        -> ../../../devices/0000:03:00.0
+		sys/devices/0000:03:00.0/vendor      0x1002`
 	blank = `
 		sys/class/hwmon/hwmon1/name            power_meter
 		sys/class/hwmon/hwmon1/power1_average  4294967295000`
@@ -51,6 +57,10 @@ func plant(t testing.TB, trees ...string) Roots {
 		name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
 		path := filepath.Join(root, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		if to, link := strings.CutPrefix(strings.TrimSpace(text), "-> "); link {
+			require.NoError(t, os.Symlink(to, path))
+			continue
+		}
 		require.NoError(t, os.WriteFile(path, []byte(strings.TrimSpace(text)+"\n"), 0o644))
 	}
 	return Roots{Sys: filepath.Join(root, "sys"), Proc: filepath.Join(root, "proc"), NVML: filepath.Join(root, "libnvidia-ml.so.1")}
@@ -168,6 +178,43 @@ func TestBeside(t *testing.T) {
 			require.NoError(t, m.Close())
 		}
 	}
+}
+
+// TestSensorsOfCardsBeside: a card that hwmon knows is recorded beside the node's power
+// as one of NVIDIA's is, and never in its place.
+func TestSensorsOfCardsBeside(t *testing.T) {
+	for _, c := range []struct {
+		trees       []string
+		first, want string
+	}{
+		{[]string{zone, discrete, proc}, "rapl", "rapl=used hwmon=used nvml=absent model=found"},
+		{[]string{discrete, proc}, "model", "rapl=absent hwmon=used nvml=absent model=used"},
+		{[]string{acpi, discrete, proc}, "hwmon", "rapl=absent hwmon=used nvml=absent model=found"},
+		{[]string{zone, acpi, proc}, "rapl", "rapl=used hwmon=found nvml=absent model=found"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			roots := plant(t, c.trees...)
+			run(t, roots, 1030*time.Millisecond)
+			meters, sought, err := Open(t.Context(), nil, roots)
+			require.NoError(t, err)
+			require.Equal(t, c.want, states(sought), "%v", sought)
+			require.Len(t, meters, strings.Count(c.want, "=used"))
+			require.Equal(t, c.first, meters[0].Info().Name)
+			for _, m := range meters {
+				require.NoError(t, m.Close())
+			}
+		})
+	}
+}
+
+// TestRenamedCards: a meter of cards under another name still tells their state.
+func TestRenamedCards(t *testing.T) {
+	meters, _, err := Open(t.Context(), []string{"hwmon", "declared:350,name=hwmon"}, plant(t, discrete, proc))
+	require.NoError(t, err)
+	require.Equal(t, "hwmon-2", meters[1].Info().Name)
+	require.Len(t, meters[0].(power.CardMeter).Cards(t.Context()), 1)
+	require.Empty(t, meters[1].(power.CardMeter).Cards(t.Context()), "it has none")
+	require.Equal(t, results.Float(300), renamed{meters[0], "cards"}.Cards(t.Context())[0].Limit)
 }
 
 func TestNamed(t *testing.T) {

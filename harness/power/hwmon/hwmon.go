@@ -4,7 +4,8 @@
 // A hwmon device can be anything: the input of a server, a socket, a graphics
 // card, one rail of a regulator. A channel has a Total only if the documentation
 // of its driver states that it covers the CPU packages or more, and only one
-// source per boundary has it; everything else is read but not added. An energy
+// source per boundary has it, or a whole card, which it names by its PCI address;
+// everything else is read but not added. An energy
 // counter is preferred to a power reading of the same place, and both are read:
 // a counter that does not count must not cost the power reading.
 //
@@ -50,7 +51,11 @@ type place struct {
 
 func labelled(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pattern) }
 
-const apu = "on an APU this includes the CPU"
+const (
+	apu  = "on an APU this includes the CPU"
+	soc  = "the power of its chip, as its driver has it: on some cards the memory and the board's losses are not in it"
+	tile = "one tile of a card: in no total"
+)
 
 // places is by driver name: the first entry whose label matches applies, and
 // then those of [parts].
@@ -89,10 +94,16 @@ var places = map[string][]place{
 	// power, averaged over a longer and a shorter time.
 	"amdgpu": {
 		{label: labelled(`^(slow|fast)PPT$`), boundary: results.Package, note: "the whole APU, by its limit for longer or shorter loads: both are of the same watts"},
-		{boundary: results.Card, note: apu},
+		{boundary: results.Card, total: results.Cards, note: soc},
 	},
-	"i915":    {{boundary: results.Card}},
-	"xe":      {{boundary: results.Card}},
+	// Documentation/ABI/testing/sysfs-driver-intel-i915-hwmon: of the entire device,
+	// and of its tiles under other names. That of xe names the card and its package.
+	"i915":    {{boundary: results.Card, total: results.Cards}},
+	"i915_gt": {{boundary: results.Card, note: tile}},
+	"xe": {
+		{label: labelled(`^(card)?$`), boundary: results.Card, total: results.Cards},
+		{boundary: results.Card, note: "a part of a card: in no total"},
+	},
 	"nouveau": {{boundary: results.Card}},
 }
 
@@ -122,7 +133,7 @@ func placed(driver, label string) place {
 	case supplies.MatchString(driver):
 		known = supply
 	case strings.HasPrefix(driver, "i915_gt"): // one of its tiles
-		known = places["i915"]
+		known = places["i915_gt"]
 	}
 	fits := func(p place) bool { return p.label == nil || p.label.MatchString(label) }
 	var as place
@@ -150,6 +161,7 @@ type sensor struct {
 	driver string
 	attr   string // energy1_input, power1_average
 	label  string
+	card   string // PCI address, of a card
 	path   string
 	energy bool
 	track  power.Track
@@ -159,6 +171,7 @@ type meter struct {
 	info    power.Info
 	open    power.Opener
 	sensors []*sensor
+	cards   []card
 	done    bool
 }
 
@@ -259,6 +272,12 @@ func (m *meter) device(class, name string) {
 		m.note("left out %s (%s): it measures a battery", name, driver)
 		return
 	}
+	at := ""
+	if places[driver] != nil || strings.HasPrefix(driver, "i915_gt") {
+		if at = address(class, name); at != "" {
+			m.addCard(class, name, driver, at)
+		}
+	}
 	type slot struct{ energy, input, average *sensor }
 	slots, numbers := map[int]*slot{}, []int{}
 	for _, e := range entries {
@@ -272,7 +291,7 @@ func (m *meter) device(class, name string) {
 		if driver == "power_meter" {
 			label = m.words(stem + "_oem_info")
 		}
-		s := &sensor{dir: name, driver: driver, attr: e.Name(), label: label, path: filepath.Join(dir, e.Name()), energy: part[1] == "energy"}
+		s := &sensor{dir: name, driver: driver, attr: e.Name(), label: label, card: at, path: filepath.Join(dir, e.Name()), energy: part[1] == "energy"}
 		if on, err := m.text(stem + "_enable"); err == nil && on == "0" {
 			m.note("left out %s/%s (%s): it is disabled (%s_enable is 0)", name, s.attr, driver, part[1]+part[2])
 			continue
@@ -358,6 +377,11 @@ func (m *meter) add(s *sensor, dir string) {
 			p.note = strings.TrimPrefix(fmt.Sprintf("%s; its firmware calls it %.60q", p.note, s.label), "; ")
 		}
 	}
+	if p.total == results.Cards && (s.card == "" || s.driver == "amdgpu" && !m.discrete(dir)) {
+		if p.total = ""; s.driver == "amdgpu" {
+			p.note = apu
+		}
+	}
 	if p.note != "" {
 		m.note("%s/%s (%s): %s", s.dir, s.attr, s.driver, p.note)
 	}
@@ -368,14 +392,14 @@ func (m *meter) add(s *sensor, dir string) {
 	}
 	if s.energy {
 		c.Unit, c.Kind = results.Joule, results.Counter
-		s.track.Bound.Moves = p.total != "" // a socket leaks
+		s.track.Bound.Moves = p.total != "" && p.total != results.Cards // a socket leaks; a card may be off
 	} else if text, err := m.text(filepath.Join(dir, strings.TrimSuffix(strings.TrimSuffix(s.attr, "_input"), "_average")+"_accuracy")); err == nil {
 		if gain, ok := accuracy(text); ok {
 			c.Accuracy.Gain, c.Accuracy.Source = results.Float(gain), "stated by the firmware (ACPI _PMC): "+text
 		}
 	}
 	if p.boundary == results.Card {
-		s.track.Bound.Watts = cardMost
+		s.track.Bound.Watts, c.Card = cardMost, s.card
 	}
 	m.sensors = append(m.sensors, s)
 }
@@ -428,21 +452,29 @@ func (m *meter) settle() error {
 		same := func(o *sensor) bool {
 			return s.track.Channel.Place != "" && o.track.Channel.Place == s.track.Channel.Place
 		}
-		if t := s.track.Channel.Total; t != "" && t != results.Package && source[t] == s.driver && !slices.ContainsFunc(m.sensors[:i], same) {
+		if t := s.track.Channel.Total; t != "" && t != results.Package && t != results.Cards && source[t] == s.driver && !slices.ContainsFunc(m.sensors[:i], same) {
 			whole[t]++
 		}
 	}
+	sources := map[string]*sensor{} // of the total of each card
 	var totals, kept []*sensor
 	var denied error
 	names := map[string]bool{}
 	for _, s := range m.sensors {
-		if t := s.track.Channel.Total; t != "" && (source[t] != s.driver || whole[t] > 1) {
+		switch t := s.track.Channel.Total; {
+		case t == results.Cards:
+			first := sources[s.card]
+			if sources[s.card] = cmp.Or(first, s); first != nil && (s.track.Channel.Place == "" || first.track.Channel.Place != s.track.Channel.Place) {
+				m.note("%s/%s (%s) is in no total: %s is of the same card", s.dir, s.attr, s.driver, first.attr)
+				s.track.Channel.Total = ""
+			}
+		case t != "" && (source[t] != s.driver || whole[t] > 1):
 			m.note("%s/%s (%s) is in no total: more than one sensor claims to be the %s", s.dir, s.attr, s.driver, t)
 			s.track.Channel.Total = ""
 		}
 		if err := refuses[s]; errors.Is(err, fs.ErrPermission) {
 			err = refused(err)
-			if s.track.Channel.Total != "" {
+			if t := s.track.Channel.Total; t != "" && t != results.Cards {
 				return err
 			}
 			denied = err
@@ -473,7 +505,7 @@ func (m *meter) settle() error {
 		return fmt.Errorf("hwmon: no sensor of use under %s (%s): %w", m.info.Source, strings.Join(m.info.Notes, "; "), power.ErrAbsent)
 	case len(kept) == 0:
 		return fmt.Errorf("hwmon: no power or energy sensor under %s: %w", m.info.Source, power.ErrAbsent)
-	case len(totals) == 0:
+	case !slices.ContainsFunc(totals, func(s *sensor) bool { return s.track.Channel.Total != results.Cards }):
 		m.note("no sensor surely covers the CPU packages: there is no total")
 	}
 	for _, s := range totals {
