@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -208,6 +209,19 @@ func TestOneCardIsWrong(t *testing.T) {
 	s.fails("mining", "cuda:1", "wrong", 0)
 	require.NoError(t, s.Run(t.Context()))
 	require.Equal(t, results.Void, s.Record.Runs[1].Status)
+}
+
+// What it takes to drive cards is no load of others, also after a card has failed.
+func TestDrivingACardIsNoOtherLoad(t *testing.T) {
+	self, err := processCPU(os.Getpid())
+	require.NoError(t, err)
+	card, cpu := &process{use: "mining", on: testCards(1)[0], pid: os.Getpid()}, &process{use: "mining", on: testCPU.Info, pid: os.Getpid()}
+	s := &sampler{procs: []*process{cpu, card}}
+	before := s.driving()
+	require.GreaterOrEqual(t, before, self)
+	require.Zero(t, cpu.drove, "the CPU's worker has a trace of its own")
+	s.drop(card)
+	require.Equal(t, before, s.driving())
 }
 
 // Nothing is waited for in the traces of a worker that failed.

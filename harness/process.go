@@ -38,8 +38,9 @@ type process struct {
 	use      string
 	on       device.Info // the device on which it works
 	pid      int
-	halted   bool         // at the last beat
-	unit     results.Unit // unit of its counts
+	halted   bool          // at the last beat
+	drove    time.Duration // CPU time at the last reading, of the worker of a device that is not scheduled
+	unit     results.Unit  // unit of its counts
 	counter  *bench.Counter
 	page     *cell
 	orders   io.WriteCloser

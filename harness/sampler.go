@@ -109,11 +109,27 @@ func (s *sampler) sampleHost(h *host) {
 	t := s.clock.of(now)
 	self, selfErr := selfCPU()
 	s.mu.Lock()
+	self += s.driving()
 	s.counter(results.HostBusy, results.Second, t, busy, err)
 	s.counter(results.HostSteal, results.Second, t, stolen, err)
 	s.counter(results.HarnessCPU, results.Second, t, self.Seconds(), selfErr)
 	s.mu.Unlock()
 	s.sampleStrain(&h.strain)
+}
+
+// driving is the CPU time of the workers of devices that work by themselves: what it
+// takes to drive them is a cost of the harness, and no load of others. A worker that
+// has ended keeps what it had at its last reading.
+func (s *sampler) driving() (sum time.Duration) {
+	for _, p := range s.procs {
+		if cpu, err := processCPU(p.pid); err == nil && !p.on.Kind.Scheduled() {
+			p.drove = max(p.drove, cpu)
+		}
+	}
+	for _, p := range slices.Concat(s.procs, s.ended) {
+		sum += p.drove
+	}
+	return sum
 }
 
 // sampleWork reads the work counter and the CPU time of every worker.

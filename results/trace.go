@@ -121,7 +121,7 @@ const (
 const (
 	TraceSteal      TraceKind = "steal"       // counter, s: CPU time taken by the hypervisor, all CPUs
 	TraceBusy       TraceKind = "busy"        // counter, s: CPU time spent not idle, all CPUs, stolen time excluded
-	TraceHarnessCPU TraceKind = "harness-cpu" // counter, s: CPU time of the harness itself
+	TraceHarnessCPU TraceKind = "harness-cpu" // counter, s: CPU time of the harness itself, and of the workers that drive cards
 
 	// TraceWall is the offset of the wall clock from the monotonic clock since the
 	// harness began, the time in which the machine slept included (gauge, s).

@@ -352,6 +352,8 @@ func ended(cmd *cobra.Command, format report.Format, rec *results.Record, path s
 		return exit{exitInterrupted, fmt.Errorf("interrupted: %d finished runs are kept in %s; perwatt verify reads it, a new perwatt run starts afresh", good, path)}
 	case good == 0:
 		return exit{exitData, fmt.Errorf("no run gave a result: the reasons are in %s", path)}
+	case good == len(rec.Runs) && rec.Lost() > 0:
+		return exit{exitGate, fmt.Errorf("%s of a card missing, while the others went on: the reasons are above and in %s", results.Plural(rec.Lost(), "result"), path)}
 	case good < len(rec.Runs):
 		return exit{exitGate, fmt.Errorf("%d of %d runs gave no result: the reasons are above and in %s", len(rec.Runs)-good, len(rec.Runs), path)}
 	}

@@ -31,13 +31,19 @@ func values(rec *results.Record) table.Table {
 		put(y.RowKey, "per_kwh", y.PerKWh)
 		put(y.RowKey, "net_per_kwh", y.Net)
 	}
-	if m := s.CoRunCost; m != nil {
-		r := results.RowKey{Scenario: "mullet"}
+	coRun := func(r results.RowKey, m *results.CoRunCost) {
 		put(r, "co_run_training_kept", m.TrainingKept)
 		put(r, "co_run_hashes_gained", m.HashesGained)
 		put(r, "co_run_extra_power", m.ExtraPower)
 		put(r, "co_run_extra_energy", m.ExtraEnergy)
 		put(r, "co_run_energy_per_work", m.EnergyPer)
+	}
+	if s.CoRunCost != nil {
+		coRun(results.RowKey{Scenario: "mullet"}, s.CoRunCost)
+	}
+	for i := range s.CoRuns {
+		c := &s.CoRuns[i]
+		coRun(results.RowKey{Scenario: c.Scenario, Use: c.Front, Device: c.Device}, &c.CoRunCost)
 	}
 	for _, x := range s.Exchange {
 		put(results.RowKey{Scenario: x.Scenario, Use: "training", Device: x.Device}, "hashes_per_sample", x.HashesPerSample)

@@ -20,8 +20,8 @@ func recordPage(rec *results.Record, opt Options) *table.Page {
 	p := &table.Page{Title: title(rec), Foot: foot(rec, opt)}
 	p.State, p.Whole = state(rec)
 	p.Add(
-		figures(rec), shares(rec), marginal(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec),
-		claims(claimsOf(rec)), unused(rec), recordWarnings(rec), validity(rec),
+		figures(rec), cards(rec), shares(rec), marginal(rec), behindCards(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec),
+		claims(claimsOf(rec)), unused(rec), lost(rec), recordWarnings(rec), validity(rec),
 	)
 	return p
 }
@@ -63,9 +63,10 @@ func state(rec *results.Record) (s string, whole bool) {
 			good++
 		}
 	}
+	missing := rec.Lost()
 	switch rec.State {
 	case results.Complete:
-		if good == len(rec.Runs) && good == planned {
+		if good == len(rec.Runs) && good == planned && missing == 0 {
 			return "complete", true
 		}
 		s = "complete"
@@ -76,7 +77,11 @@ func state(rec *results.Record) (s string, whole bool) {
 	default:
 		s = "INCOMPLETE: state " + results.Line(string(rec.State), table.NameLimit)
 	}
-	return fmt.Sprintf("%s, %d of %s good", s, good, results.Plural(planned, "planned run")), false
+	s = fmt.Sprintf("%s, %d of %s good", s, good, results.Plural(planned, "planned run"))
+	if missing > 0 {
+		s += fmt.Sprintf(", %s of a card missing", results.Plural(missing, "result"))
+	}
+	return s, false
 }
 
 // metric is the column of a metric of a summary.
@@ -118,7 +123,83 @@ func scenario(r results.Row, role bool) table.Text {
 	if role && r.Role != results.Alone {
 		x.Under = string(r.Role)
 	}
+	if c := r.Cards; role && c != nil {
+		x.Under = strings.TrimPrefix(x.Under+", "+ofCards(c), ", ")
+	}
 	return x
+}
+
+// ofCards says how many cards a row sums: "4 cards", "3 of 4 cards".
+func ofCards(c *results.CardSum) string {
+	if c.Gave == c.Of {
+		return results.Plural(c.Of, "card")
+	}
+	return fmt.Sprintf("%d of %s", c.Gave, results.Plural(c.Of, "card"))
+}
+
+// whole are the rows without those of one card of several, which [cards] lists.
+func whole(rows []results.Row) []results.Row {
+	return slices.DeleteFunc(slices.Clone(rows), func(r results.Row) bool { return r.PartOf != "" })
+}
+
+// cards has the throughput of each card of those that worked together, below their
+// sum with the slowest of them.
+func cards(rec *results.Record) table.Table {
+	t := table.Table{
+		Title: "Equal cards together", Counts: true,
+		Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "cards", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "throughput"}, {Head: "slowest", Under: "of the median"}},
+	}
+	for _, r := range rec.Summary.Rows {
+		var on, slowest table.Cell
+		switch c := r.Cards; {
+		case c != nil:
+			on, slowest = table.Text{Text: ofCards(c)}, table.Text{Text: results.Line(c.Slowest, table.NameLimit), Under: table.Percent(float64(c.Share))}
+		case r.PartOf != "":
+			on = table.Text{Text: results.Line(r.Device, table.NameLimit)}
+		default:
+			continue
+		}
+		t.Row(table.Text{Text: r.Scenario}, table.Text{Text: results.Line(r.Use, table.NameLimit)}, on, table.Of(metricOf(r, results.Throughput)), slowest)
+	}
+	if len(t.Rows) > 0 {
+		t.Notes = []string{"Watts are in the row of all cards together: a meter of the node sees no card alone."}
+	}
+	return t
+}
+
+// lost lists the cards that gave no result in runs that went on with others.
+func lost(rec *results.Record) table.Table {
+	type card struct{ scenario, use, device string }
+	type loss struct {
+		why       string
+		n, rounds int
+	}
+	all, order := map[card]*loss{}, []card(nil)
+	for i := range rec.Runs {
+		r := &rec.Runs[i]
+		if r.Status != results.OK {
+			continue
+		}
+		for _, u := range r.Uses {
+			k := card{r.Scenario, u.Use, u.Device}
+			l := all[k]
+			if l == nil {
+				l = new(loss)
+				all[k], order = l, append(order, k)
+			}
+			if l.rounds++; u.Error != "" {
+				l.n, l.why = l.n+1, cmp.Or(l.why, u.Error)
+			}
+		}
+	}
+	t := table.Table{Title: "Cards that gave no result", Tone: table.Bad}
+	for _, k := range order {
+		if l := all[k]; l.n > 0 {
+			t.Add(fmt.Sprintf("%s, %s: %d of %s", results.Line(k.scenario, table.NameLimit), results.Line(rec.Node.UseName(k.use, k.device), 2*table.NameLimit), l.n, results.Plural(l.rounds, "round")), results.Line(l.why, table.TextLimit))
+		}
+	}
+	t.Items = table.Limited(t.Items)
+	return t
 }
 
 func metricOf(r results.Row, name string) *results.Figure {
@@ -129,7 +210,7 @@ func metricOf(r results.Row, name string) *results.Figure {
 }
 
 func figures(rec *results.Record) table.Table {
-	rows := rec.Summary.Rows
+	rows := whole(rec.Summary.Rows)
 	if len(rows) == 0 {
 		return table.Table{Notes: []string{"No figures: no run of this session was good."}}
 	}
@@ -359,6 +440,21 @@ func marginal(rec *results.Record) table.Table {
 	return table.Table{Title: "Mullet: mining in the background of training, against training alone", Counts: true, WattsAt: true, Columns: coRun, Rows: [][]table.Cell{coRunCells(rec.Summary.CoRunCost)}}
 }
 
+// behindCards has a row for each scenario with a card in front and mining behind it.
+func behindCards(rec *results.Record) table.Table {
+	t := table.Table{Title: "Mining behind the work of cards, against that work alone", Counts: true, WattsAt: true,
+		Columns: append([]table.Column{{Head: "scenario", Kind: table.Name}, {Head: "in front", Kind: table.Name}, {Head: "front kept"}}, coRun[1:]...)}
+	for i := range rec.Summary.CoRuns {
+		c := &rec.Summary.CoRuns[i]
+		x := table.Text{Text: c.Scenario}
+		if c.Shared {
+			x.Under = "time-sliced"
+		}
+		t.Row(append([]table.Cell{x, table.Text{Text: results.Line(c.Front, table.NameLimit)}}, coRunCells(&c.CoRunCost)...)...)
+	}
+	return t
+}
+
 func yields(rec *results.Record) table.Table {
 	t := table.Table{
 		Title: "One kilowatt-hour gives", Counts: true, WattsAt: true,
@@ -395,7 +491,7 @@ func yields(rec *results.Record) table.Table {
 
 // arithmetic shows how well the floating-point units were used.
 func arithmetic(rec *results.Record) table.Table {
-	t, _ := metrics("Useful fp32 arithmetic", rec.Summary.Rows, false,
+	t, _ := metrics("Useful fp32 arithmetic", whole(rec.Summary.Rows), false,
 		metric{results.FlopRate, "rate", ""}, metric{results.KernelFraction, "of the kernel", "alone, at start"}, metric{results.PeakFraction, "of the FMA peak", "measured at start"})
 	return t
 }
