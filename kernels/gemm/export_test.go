@@ -4,5 +4,5 @@ import "github.com/perwatt/perwatt/kernels/device"
 
 // With returns a product that multiplies by a function.
 func With(p device.Processor, precision Precision, multiply func(c, a, b device.Buffer, m, n, k int) error) *Product {
-	return &Product{p, precision, multiply}
+	return &Product{Processor: p, Precision: precision, multiply: multiply}
 }

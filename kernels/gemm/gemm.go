@@ -34,6 +34,7 @@ var (
 type Product struct {
 	device.Processor
 	Precision
+	Library string // name and version of the vendor's library that multiplies; empty for kernels of ours
 
 	multiply func(c, a, b device.Buffer, m, n, k int) error
 }
@@ -75,6 +76,7 @@ var tables = func() map[Precision]*kernels.Table[*Product] {
 				t.Rows = append(t.Rows, kernels.Row[*Product]{Name: own.name, Needs: own.needs[p], Open: own.open(p, tile)})
 			}
 		}
+		t.Rows = append(t.Rows, libraries(p)...)
 		all[p] = t
 	}
 	return all
@@ -123,7 +125,7 @@ func (o own) open(precision Precision, t tile) func(device.Processor) (*Product,
 		if err != nil {
 			return nil, err
 		}
-		return &Product{p, precision, func(c, a, b device.Buffer, m, n, k int) error {
+		return &Product{Processor: p, Precision: precision, multiply: func(c, a, b device.Buffer, m, n, k int) error {
 			return p.Submit(device.Launch{
 				Kernel: kernel, Shared: t.shared,
 				Blocks: [2]int{(n + t.columns - 1) / t.columns, (m + t.rows - 1) / t.rows},

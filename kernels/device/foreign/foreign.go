@@ -6,6 +6,8 @@ package foreign
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -39,6 +41,30 @@ func Bind(functions any, paths ...string) error {
 		return fmt.Errorf("%s: %w", strings.Join(tried, ", "), ErrAbsent)
 	}
 	return bind(reflect.ValueOf(functions).Elem(), handle, paths[len(tried)])
+}
+
+// Paths lists where a library can be, for [Bind]: for each folder in turn, its
+// files of one of names. An empty folder is wherever the dynamic linker looks. A
+// folder is an absolute pattern of [filepath.Glob] and may have variables of the
+// environment in it ("$CUDA_HOME/lib64"); it is left out if one is not set.
+func Paths(names []string, folders ...string) (paths []string) {
+	for _, folder := range folders {
+		unset := false
+		pattern := os.Expand(folder, func(name string) string {
+			v := os.Getenv(name)
+			unset = unset || v == ""
+			return v
+		})
+		for _, name := range names {
+			if folder == "" {
+				paths = append(paths, name)
+			} else if !unset && filepath.IsAbs(pattern) {
+				found, _ := filepath.Glob(filepath.Join(pattern, name)) // the only error is of a pattern
+				paths = append(paths, found...)
+			}
+		}
+	}
+	return paths
 }
 
 func bind(v reflect.Value, handle uintptr, path string) error {

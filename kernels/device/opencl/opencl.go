@@ -161,6 +161,7 @@ func (l *library) describe(handle uintptr, index int) device.Info {
 	if v, ok := number(infoUnits, 4); ok {
 		info.Lanes = int(v)
 	}
+	info.Features = []string{"opencl"}
 	for extension := range strings.FieldsSeq(text(infoExtensions)) {
 		if extension == "cl_khr_fp64" || extension == "cl_khr_fp16" {
 			info.Features = append(info.Features, strings.TrimPrefix(extension, "cl_khr_"))

@@ -1,0 +1,168 @@
+package gemm
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/foreign"
+)
+
+// cublasLt is the functions of NVIDIA's cuBLASLt that a product needs. Handles are
+// pointers of the library; a status of 0 is success. Numbers are those of
+// cublasLt.h, cublas_api.h and library_types.h of CUDA 11 to 13.
+type cublasLt struct {
+	StatusName    func(status int32) *byte                                                                     `c:"cublasLtGetStatusName,optional"`
+	Property      func(what int32, v *int32) int32                                                             `c:"cublasLtGetProperty"`
+	Create        func(handle *uintptr) int32                                                                  `c:"cublasLtCreate"`
+	Desc          func(d *uintptr, compute, scale int32) int32                                                 `c:"cublasLtMatmulDescCreate"`
+	SetDesc       func(d uintptr, what int32, v unsafe.Pointer, bytes uintptr) int32                           `c:"cublasLtMatmulDescSetAttribute"`
+	Layout        func(l *uintptr, kind int32, rows, columns uint64, stride int64) int32                       `c:"cublasLtMatrixLayoutCreate"`
+	Preference    func(p *uintptr) int32                                                                       `c:"cublasLtMatmulPreferenceCreate"`
+	SetPreference func(p uintptr, what int32, v unsafe.Pointer, bytes uintptr) int32                           `c:"cublasLtMatmulPreferenceSetAttribute"`
+	NoPreference  func(p uintptr) int32                                                                        `c:"cublasLtMatmulPreferenceDestroy"`
+	Heuristic     func(handle, desc, a, b, c, d, preference uintptr, want int32, r *heuristic, n *int32) int32 `c:"cublasLtMatmulAlgoGetHeuristic"`
+	Matmul        func(handle, desc uintptr, alpha unsafe.Pointer, a, layoutA, b, layoutB uintptr, beta unsafe.Pointer, c, layoutC, d, layoutD uintptr,
+		algorithm *[8]uint64, workspace, bytes, stream uintptr) int32 `c:"cublasLtMatmul"`
+}
+
+// heuristic is a cublasLtMatmulHeuristicResult_t.
+type heuristic struct {
+	algorithm [8]uint64
+	workspace uintptr
+	state     int32
+	waves     float32
+	_         [4]int32
+}
+
+// cublasLtTypes are the types of the operands, of the sums and of the factors,
+// and how they are computed, by precision.
+var cublasLtTypes = map[Precision]struct{ in, out, compute int32 }{
+	FP64: {1, 1, 70},  // CUDA_R_64F; CUBLAS_COMPUTE_64F
+	FP32: {0, 0, 68},  // CUDA_R_32F; CUBLAS_COMPUTE_32F, which uses no TF32
+	TF32: {0, 0, 77},  // CUDA_R_32F; CUBLAS_COMPUTE_32F_FAST_TF32
+	BF16: {14, 0, 68}, // CUDA_R_16BF, CUDA_R_32F; CUBLAS_COMPUTE_32F
+	FP16: {2, 0, 68},  // CUDA_R_16F, CUDA_R_32F; CUBLAS_COMPUTE_32F
+}
+
+const (
+	cublasLtTransposeA   = 3 // CUBLASLT_MATMUL_DESC_TRANSA
+	cublasLtMaxWorkspace = 1 // CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES
+
+	// workspaceBytes is what NVIDIA advises for Hopper ("cuBLAS workspace
+	// configuration").
+	workspaceBytes = 32 << 20
+)
+
+// cublasLtFolders are where the library is looked for: where the user says that
+// CUDA or Python is, where the loader looks, and where installers put it. Wheels
+// for Python have it in nvidia/cublas/lib, since CUDA 13 in nvidia/cu13/lib.
+var cublasLtFolders = []string{
+	"$CUDA_HOME/lib64", "$CUDA_PATH/lib64", "$CONDA_PREFIX/lib", "$VIRTUAL_ENV/lib/python3*/site-packages/nvidia/*/lib",
+	"", "/usr/local/cuda/lib64", "$CONDA_PREFIX/lib/python3*/site-packages/nvidia/*/lib",
+	"$HOME/.local/lib/python3*/site-packages/nvidia/*/lib", "/usr/local/lib/python3*/*-packages/nvidia/*/lib", "/usr/lib/python3*/*-packages/nvidia/*/lib",
+}
+
+func (l *cublasLt) err(status int32, doing string, args ...any) error {
+	if status == 0 {
+		return nil
+	}
+	name := "cuBLASLt status"
+	if l.StatusName != nil {
+		name = foreign.String(l.StatusName(status))
+	}
+	return fmt.Errorf("%s (%d) in %s", name, status, fmt.Sprintf(doing, args...))
+}
+
+// openCublasLt has cuBLASLt multiply, by the first algorithm that its heuristic
+// has for a shape.
+func openCublasLt(p device.Native, precision Precision) (*Product, error) {
+	l := &cublasLt{}
+	if err := foreign.Bind(l, foreign.Paths([]string{"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11"}, cublasLtFolders...)...); err != nil {
+		return nil, err
+	}
+	var version [3]int32
+	for i := range version {
+		l.Property(int32(i), &version[i]) // MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL
+	}
+	workspace, err := p.Alloc(workspaceBytes)
+	if err != nil {
+		return nil, err
+	}
+	var handle uintptr
+	if err := p.Do("cublasLtCreate", func() error { return l.err(l.Create(&handle), "cublasLtCreate on %s", p.Info().ID) }); err != nil {
+		return nil, err
+	}
+	types := cublasLtTypes[precision]
+	plans := map[[3]int]*cublasLtPlan{}
+	multiply := func(c, a, b device.Buffer, m, n, k int) error {
+		return p.Do("cublasLtMatmul", func() error {
+			shape := [3]int{m, n, k}
+			plan := plans[shape]
+			if plan == nil {
+				var err error
+				if plan, err = l.plan(handle, types.in, types.out, types.compute, m, n, k); err != nil {
+					return fmt.Errorf("%w of %d×%d·%d of %s on %s", err, m, n, k, precision, p.Info().ID)
+				}
+				plans[shape] = plan
+			}
+			one, zero := scalar{1, 1}, scalar{}
+			alpha, beta := unsafe.Pointer(&one.single), unsafe.Pointer(&zero.single)
+			if precision == FP64 {
+				alpha, beta = unsafe.Pointer(&one.double), unsafe.Pointer(&zero.double)
+			}
+			return l.err(l.Matmul(handle, plan.desc, alpha, p.Address(b), plan.left, p.Address(a), plan.right, beta, p.Address(c), plan.out, p.Address(c), plan.out,
+				&plan.algorithm, p.Address(workspace), workspaceBytes, p.Queue()), "cublasLtMatmul of %d×%d·%d of %s on %s", m, n, k, precision, p.Info().ID)
+		})
+	}
+	return &Product{Processor: p, Precision: precision, Library: fmt.Sprintf("cuBLASLt %d.%d.%d", version[0], version[1], version[2]), multiply: multiply}, nil
+}
+
+// cublasLtPlan is how products of a shape are computed.
+type cublasLtPlan struct {
+	desc, left, right, out uintptr
+	algorithm              [8]uint64
+}
+
+// plan asks for an algorithm. The library has matrices by columns, so that a
+// matrix by rows is its transpose there: C = A·Bᵀ by rows is Cᵀ = B·Aᵀ by columns,
+// where B is the transpose of what is k×n by columns, and Aᵀ is what is k×m.
+func (l *cublasLt) plan(handle uintptr, in, out, compute int32, m, n, k int) (*cublasLtPlan, error) {
+	p := &cublasLtPlan{}
+	scale := out // the factors have the type of the sums
+	if err := l.err(l.Desc(&p.desc, compute, scale), "cublasLtMatmulDescCreate"); err != nil {
+		return nil, err
+	}
+	transpose := int32(1) // CUBLAS_OP_T; the other operand is CUBLAS_OP_N without being told
+	if err := l.err(l.SetDesc(p.desc, cublasLtTransposeA, unsafe.Pointer(&transpose), 4), "cublasLtMatmulDescSetAttribute"); err != nil {
+		return nil, err
+	}
+	for _, x := range []struct {
+		layout        *uintptr
+		kind          int32
+		rows, columns int
+	}{{&p.left, in, k, n}, {&p.right, in, k, m}, {&p.out, out, n, m}} {
+		if err := l.err(l.Layout(x.layout, x.kind, uint64(x.rows), uint64(x.columns), int64(x.rows)), "cublasLtMatrixLayoutCreate"); err != nil { // #nosec G115 -- at most longest
+			return nil, err
+		}
+	}
+	var preference uintptr
+	if err := l.err(l.Preference(&preference), "cublasLtMatmulPreferenceCreate"); err != nil {
+		return nil, err
+	}
+	defer l.NoPreference(preference)
+	room := uint64(workspaceBytes)
+	if err := l.err(l.SetPreference(preference, cublasLtMaxWorkspace, unsafe.Pointer(&room), 8), "cublasLtMatmulPreferenceSetAttribute"); err != nil {
+		return nil, err
+	}
+	var found heuristic
+	var count int32
+	if err := l.err(l.Heuristic(handle, p.desc, p.left, p.right, p.out, p.out, preference, 1, &found, &count), "cublasLtMatmulAlgoGetHeuristic"); err != nil {
+		return nil, err
+	}
+	if count < 1 || found.workspace > workspaceBytes {
+		return nil, fmt.Errorf("cublasLtMatmulAlgoGetHeuristic has %d algorithms and wants %d bytes of workspace", count, found.workspace)
+	}
+	p.algorithm = found.algorithm
+	return p, l.err(found.state, "the algorithm of cublasLtMatmulAlgoGetHeuristic")
+}

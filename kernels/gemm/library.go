@@ -1,0 +1,48 @@
+package gemm
+
+import (
+	"fmt"
+
+	"github.com/perwatt/perwatt/kernels"
+	"github.com/perwatt/perwatt/kernels/device"
+)
+
+// vendor is a row that a vendor's library computes. The library is looked for when
+// the row is opened, whose error wraps [foreign.ErrAbsent] if it is not on this
+// machine.
+type vendor struct {
+	name  string
+	needs map[Precision][]string
+	open  func(device.Native, Precision) (*Product, error)
+}
+
+// vendors have ranks after the kernels of ours, which are on every machine: a
+// trial finds the faster one.
+var vendors = []vendor{
+	{"cublaslt", map[Precision][]string{FP64: {"cuda"}, FP32: {"cuda"}, FP16: {"cuda"}, TF32: {"cuda", "mma"}, BF16: {"cuda", "mma"}}, openCublasLt},
+	{"rocblas", each([]string{"hip"}, FP64, FP32, BF16, FP16), openRocBLAS},
+	// CLBlast sums and writes binary16 in binary16, which is other work than ours.
+	{"clblast", map[Precision][]string{FP64: {"opencl", "fp64"}, FP32: {"opencl"}}, openCLBlast},
+}
+
+func libraries(precision Precision) (rows []kernels.Row[*Product]) {
+	for _, v := range vendors {
+		if needs, ok := v.needs[precision]; ok {
+			rows = append(rows, kernels.Row[*Product]{Name: v.name, Needs: needs, Open: func(p device.Processor) (*Product, error) {
+				native, ok := p.(device.Native)
+				if !ok {
+					return nil, fmt.Errorf("%s: the driver's handles of %s are not known", v.name, p.Info().ID)
+				}
+				return v.open(native, precision)
+			}})
+		}
+	}
+	return rows
+}
+
+// scalar is a factor as a library takes it: by its address, in the precision of
+// the sums.
+type scalar struct {
+	single float32
+	double float64
+}

@@ -1,0 +1,67 @@
+package gemm
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/foreign"
+)
+
+// rocBLAS is the functions of AMD's rocBLAS that a product needs. A handle is a
+// pointer of the library; a status of 0 is success. Numbers are those of
+// rocblas-types.h of ROCm 5 to 7.
+type rocBLAS struct {
+	Status  func(status int32) *byte            `c:"rocblas_status_to_string"`
+	Version func(buf *byte, size uintptr) int32 `c:"rocblas_get_version_string"`
+	Create  func(handle *uintptr) int32         `c:"rocblas_create_handle"`
+	Stream  func(handle, stream uintptr) int32  `c:"rocblas_set_stream"`
+	Gemm    func(handle uintptr, transA, transB, m, n, k int32, alpha unsafe.Pointer, a uintptr, typeA, strideA int32, b uintptr, typeB, strideB int32,
+		beta unsafe.Pointer, c uintptr, typeC, strideC int32, d uintptr, typeD, strideD, compute, algorithm, solution int32, flags uint32) int32 `c:"rocblas_gemm_ex"`
+}
+
+// rocBLASTypes are the types of the operands and of the sums: rocblas_datatype.
+var rocBLASTypes = map[Precision]struct{ in, out int32 }{FP64: {152, 152}, FP32: {151, 151}, BF16: {168, 151}, FP16: {150, 151}}
+
+const rocBLASNone, rocBLASTranspose = 111, 112
+
+func (l *rocBLAS) err(status int32, doing string, args ...any) error {
+	if status == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s (%d) in %s", foreign.String(l.Status(status)), status, fmt.Sprintf(doing, args...))
+}
+
+// openRocBLAS has rocBLAS multiply.
+func openRocBLAS(p device.Native, precision Precision) (*Product, error) {
+	l := &rocBLAS{}
+	if err := foreign.Bind(l, foreign.Paths([]string{"librocblas.so.5", "librocblas.so.4", "librocblas.so.3"}, "$ROCM_PATH/lib", "", "/opt/rocm/lib")...); err != nil {
+		return nil, err
+	}
+	version := foreign.Text(64, func(buf *byte, size uintptr) { l.Version(buf, size) })
+	var handle uintptr
+	err := p.Do("rocblas_create_handle", func() error {
+		if err := l.err(l.Create(&handle), "rocblas_create_handle on %s", p.Info().ID); err != nil {
+			return err
+		}
+		return l.err(l.Stream(handle, p.Queue()), "rocblas_set_stream on %s", p.Info().ID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	types := rocBLASTypes[precision]
+	multiply := func(c, a, b device.Buffer, m, n, k int) error {
+		return p.Do("rocblas_gemm_ex", func() error {
+			one, zero := scalar{1, 1}, scalar{}
+			alpha, beta := unsafe.Pointer(&one.single), unsafe.Pointer(&zero.single)
+			if precision == FP64 {
+				alpha, beta = unsafe.Pointer(&one.double), unsafe.Pointer(&zero.double)
+			}
+			// By columns, as in [cublasLt.plan]: Cᵀ = B·Aᵀ.
+			m, n, k := int32(m), int32(n), int32(k) // #nosec G115 -- at most longest
+			return l.err(l.Gemm(handle, rocBLASTranspose, rocBLASNone, n, m, k, alpha, p.Address(b), types.in, k, p.Address(a), types.in, k,
+				beta, p.Address(c), types.out, n, p.Address(c), types.out, n, types.out, 0, 0, 0), "rocblas_gemm_ex of %d×%d·%d of %s on %s", m, n, k, precision, p.Info().ID)
+		})
+	}
+	return &Product{Processor: p, Precision: precision, Library: "rocBLAS " + version, multiply: multiply}, nil
+}
