@@ -44,8 +44,8 @@ func Few(trials []Trial) []Trial {
 func Trials(larger int) []Trial {
 	list := []Trial{
 		{Name: "scan", Program: sha256d.Program, Kernels: []string{"scan"}, Arch: "sm_75", Run: scans(larger)},
-		{Name: "stream", Program: stream.Program, Kernels: []string{"copy", "triad", "readout"}, Arch: "sm_75", Run: streams(larger)},
 		{Name: "verify", Program: gemm.Verify, Kernels: []string{"fill", "exchange", "columns", "residuals"}, Arch: "sm_75", F64: true, Run: verifies(larger)},
+		{Name: "stream", Program: stream.Program, Kernels: []string{"copy", "triad", "readout", "fill", "differ", "differ_triad", "sample"}, Arch: "sm_75", Run: streams(larger)},
 	}
 	for _, g := range []struct {
 		program             *device.Program
@@ -293,43 +293,13 @@ func product(p device.Processor, program *device.Program, name string, in, out f
 // not.
 func streams(larger int) func(device.Processor, *device.Program) error {
 	return func(p device.Processor, program *device.Program) error {
-		for _, n := range []int{256, 700 * max(1, larger), 1} {
-			random := rand.New(rand.NewPCG(5, uint64(n)))
-			var x, y []byte
-			bs, cs := make([]float64, 4*n), make([]float64, 4*n)
-			for i := range bs {
-				bs[i], cs[i] = float64(random.IntN(1<<20)), float64(random.IntN(1<<20))
-				x = le.AppendUint32(x, math.Float32bits(float32(bs[i])))
-				y = le.AppendUint32(y, math.Float32bits(float32(cs[i])))
-			}
-			b := &bench{Processor: p, program: program}
-			first, to, from, with := b.with(blank(16*n)), b.with(blank(16*n)), b.with(x), b.with(y)
-			b.launch("copy", (n+255)/256, 1, 0, first, from, uint32(n))
-			b.launch("triad", (n+255)/256, 1, 0, to, from, with, float32(3), uint32(n))
-			// Blocks of 300 parts, the last one of what remains.
-			blocks := (n + 299) / 300
-			sums := b.with(blank(4 * blocks))
-			b.launch("readout", blocks, 1, 0, sums, from, uint32(300), uint32(n))
-			copied, triad, out := b.read(first, 16*n), b.read(to, 16*n), b.read(sums, 4*blocks)
-			if err := b.done(); err != nil {
+		v, err := stream.Open(p, program)
+		if err != nil {
+			return err
+		}
+		for _, parts := range []int{device.Threads, 700 * max(1, larger), 1} {
+			if err := v.Verify(parts); err != nil {
 				return err
-			}
-			if !bytes.Equal(copied, x) {
-				return fmt.Errorf("copy of %d parts differs", n)
-			}
-			for i := range bs {
-				if got, want := math.Float32frombits(le.Uint32(triad[4*i:])), float32(bs[i]+3*cs[i]); got != want {
-					return fmt.Errorf("triad: element %d of %d is %v, want %v", i, 4*n, got, want)
-				}
-			}
-			for block := range blocks {
-				sum := uint32(0)
-				for i := block * 1200; i < min(4*n, (block+1)*1200); i++ {
-					sum ^= le.Uint32(x[4*i:])
-				}
-				if got := le.Uint32(out[4*block:]); got != sum {
-					return fmt.Errorf("readout: block %d has %x, want %x", block, got, sum)
-				}
 			}
 		}
 		return nil

@@ -18,6 +18,10 @@ type Processor struct {
 	lost    error
 }
 
+// memory is what the interpreter says that it has, for those who choose sizes by
+// it: an amount that it goes through in no time. It gives more.
+const memory = 32 << 20
+
 // Info implements [device.Device].
 func (p *Processor) Info() device.Info {
 	features := []string{p.Arch, "fp64"}
@@ -27,7 +31,7 @@ func (p *Processor) Info() device.Info {
 	if p.Arch == "sm_90" {
 		features = append(features, "wgmma")
 	}
-	return device.Info{ID: "ptx", Kind: device.GPU, Vendor: "perwatt", Name: "PTX interpreter", Driver: "interpreter", Lanes: 1, Features: features}
+	return device.Info{ID: "ptx", Kind: device.GPU, Vendor: "perwatt", Name: "PTX interpreter", Driver: "interpreter", Memory: memory, Lanes: 1, Features: features}
 }
 
 type buffer struct {
