@@ -16,6 +16,14 @@
 // At the end every element of all three arrays is compared with its expected
 // value.
 //
+// On a processor the triad is of float32 in the memory of the device, as in
+// BabelStream. What the device copies within its memory, from the host and to it is
+// measured as well: see [Copy], [Upload] and [Download]. The device fills the arrays
+// with random bits, which no power saving can avoid to move. Before each operation 256
+// of the words that it must compute are inverted, and compared after. At the end the
+// device counts the words that are wrong, which must be those inverted last and no
+// others, and the host compares the beginning of each array.
+//
 // This package neither times nor adds: the harness and kernels/stream do.
 package stream
 
@@ -52,12 +60,26 @@ type workload struct {
 	threads []*thread // nil unless prepared
 }
 
-// New returns the workload for cfg. Its one parameter is n, the elements of
+// New returns the triad for cfg. Its one parameter is n, the elements of
 // each array, by default the least that STREAM's rules require on this machine;
-// Info also has the size of the last-level caches, as llc. Arrays that the
+// for a CPU Info also has the size of the last-level caches, as llc. Arrays that the
 // available memory cannot hold are refused. Errors wrap [bench.ErrUsage].
-func New(cfg bench.Config) (bench.Workload, error) {
-	w, err := configure(cfg)
+func New(cfg bench.Config) (bench.Workload, error) { return choose(cfg, use) }
+
+// choose returns the workload of a use, of which a CPU has the triad alone.
+func choose(cfg bench.Config, which string) (w bench.Workload, err error) {
+	switch {
+	case cfg.Device != nil && cfg.Device.Info().Processor():
+		w, err = configureProcessor(cfg, which)
+	case which == use:
+		w, err = configure(cfg)
+	default:
+		id := cpu.ID
+		if cfg.Device != nil {
+			id = cfg.Device.Info().ID
+		}
+		err = fmt.Errorf("%s is measured on GPUs, and device %s is none", which, id)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("stream: %w: %w", bench.ErrUsage, err)
 	}
