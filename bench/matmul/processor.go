@@ -311,8 +311,8 @@ func (w *product) Run(ctx context.Context, done *bench.Counter) error {
 	return nil
 }
 
-// step submits a batch of launches, counts their operations when all have ended,
-// and looks at what they took.
+// step submits a batch of launches, and counts their operations when all have
+// ended. While the processor works it looks at what the batch before took.
 func (w *product) step(done *bench.Counter) error {
 	began := time.Now()
 	size := min(w.size, w.room)
@@ -320,22 +320,24 @@ func (w *product) step(done *bench.Counter) error {
 	var flop uint64
 	for i := range size {
 		p := w.next()
-		looks = append(looks, w.lookAt(p))
-		if err := w.exchange(p, i); err != nil {
+		at, err := w.exchange(p, i)
+		if err != nil {
 			return err
 		}
+		looks = append(looks, at)
 		if err := w.multiply(); err != nil {
 			return err
 		}
 		flop += 2 * uint64(p.rows) * uint64(w.n) * uint64(w.n) // #nosec G115 -- dimensions, positive
 	}
+	w.collect()
 	if err := w.gemm.Sync(); err != nil {
 		return err
 	}
 	done.Add(flop)
 	took := max(time.Since(began), 1)
 	w.size = int(max(1, min(float64(size)*float64(batch)/float64(took), 2*float64(size))))
-	return w.collect(looks)
+	return w.read(looks)
 }
 
 // Close gives the memory back.

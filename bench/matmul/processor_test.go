@@ -336,14 +336,9 @@ func TestPrepareOnProcessor(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, opened(t, g, gemm.FP32, 20).Prepare(ended), context.Canceled)
-	described := opened(t, described{g.Info()}, gemm.FP32, 20)
+	described := opened(t, device.Unopened{About: g.Info()}, gemm.FP32, 20)
 	require.ErrorContains(t, described.Prepare(t.Context()), "matmul: prepare: device ptx is not open")
 }
-
-// described is a device that is not open.
-type described struct{ info device.Info }
-
-func (d described) Info() device.Info { return d.info }
 
 // The host's check is the device's, for devices without float64.
 func TestWithoutDoubles(t *testing.T) {
@@ -393,14 +388,14 @@ func TestProcessorInfo(t *testing.T) {
 		{gemm.FP32, device.Info{ID: "opencl:0", Kind: device.CPU, Driver: "OpenCL", Memory: 8 << 30, Lanes: 2}, "simt", "1024"},
 		{gemm.FP32, device.Info{ID: "opencl:0", Kind: device.GPU, Driver: "OpenCL"}, "simt", "2048"},
 	} {
-		w, err := In(c.precision)(bench.Config{Device: described{c.on}, Seed: 4})
+		w, err := In(c.precision)(bench.Config{Device: device.Unopened{About: c.on}, Seed: 4})
 		require.NoError(t, err)
 		require.Equal(t, bench.Info{
 			Name: "matmul", Use: use(c.precision), Device: c.on.ID, Impl: c.impl, Unit: results.FLOP, Threads: 1, Seed: 4,
 			FlopPerCount: 1, Formula: "2·m·n·k", Params: map[string]string{"n": c.n, "precision": string(c.precision), "data": "random"},
 		}, w.Info())
 	}
-	fp32, err := New(bench.Config{Device: described{card}, Params: map[string]string{"n": "6"}})
+	fp32, err := New(bench.Config{Device: device.Unopened{About: card}, Params: map[string]string{"n": "6"}})
 	require.NoError(t, err)
 	require.Equal(t, "compute", fp32.Info().Use)
 	require.Equal(t, "6, padded with zeros to 8", fp32.Info().Params["k"])
@@ -416,11 +411,11 @@ func TestProcessorInfo(t *testing.T) {
 	}{
 		{gemm.BF16, bench.Config{}, "compute-bf16 runs on a GPU only"},
 		{gemm.FP64, bench.Config{Device: cpu.Device{Threads: 1}}, "compute-fp64 runs on a GPU only, not on cpu"},
-		{gemm.FP32, bench.Config{Device: described{card}, Impl: "wgmma"}, `no implementation "wgmma"`},
-		{gemm.FP32, bench.Config{Device: described{card}, Impl: "avx2"}, "avx2"},
-		{gemm.FP32, bench.Config{Device: described{card}, Params: map[string]string{"m": "1"}}, `unknown option "m": the only one is n`},
-		{gemm.FP32, bench.Config{Device: described{card}, Params: map[string]string{"n": "65537"}}, `n is "65537": use a whole number from 1 to 65536`},
-		{gemm.FP32, bench.Config{Device: described{card}, Params: map[string]string{"n": "8192"}}, "five matrices of n=8192 take 1342177280 bytes and cuda:0 has 1073741824: use a smaller n"},
+		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Impl: "wgmma"}, `no implementation "wgmma"`},
+		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Impl: "avx2"}, "avx2"},
+		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Params: map[string]string{"m": "1"}}, `unknown option "m": the only one is n`},
+		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Params: map[string]string{"n": "65537"}}, `n is "65537": use a whole number from 1 to 65536`},
+		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Params: map[string]string{"n": "8192"}}, "five matrices of n=8192 take 1342177280 bytes and cuda:0 has 1073741824: use a smaller n"},
 	} {
 		_, err := In(c.precision)(c.cfg)
 		require.ErrorIs(t, err, bench.ErrUsage)

@@ -35,6 +35,9 @@ const recomputed = 1 << 23
 
 // verification is what was found so far.
 type verification struct {
+	looks []look // that were read and not collected
+	data  []byte // what they took
+
 	checked, poisoned int      // elements that were looked at, and those of them that are NaN
 	drawn             uint64   // elements since the sample was last recomputed
 	sample            []sample // of them
@@ -62,31 +65,31 @@ type look struct {
 	ignore bool // nothing was computed since the last look
 }
 
-func (w *product) lookAt(p *panel) look { return look{p, p.seed, p.launch, !p.pending} }
-
 // exchange takes the poisoned elements of a panel to the i-th part of taken and
 // poisons those of the next launch.
-func (w *product) exchange(p *panel, i int) error {
-	old := p.seed
+func (w *product) exchange(p *panel, i int) (look, error) {
+	at := look{p, p.seed, p.launch, !p.pending}
 	p.seed = uint32(bench.Hash64(stream(w.info.Seed, 'p'), w.launch)) // #nosec G115 -- half of it
 	p.pending = false
-	return w.kernels.Exchange(p.c, w.taken, i*gemm.Stripes(w.rows), p.rows, w.n, old, p.seed)
+	return at, w.kernels.Exchange(p.c, w.taken, i*gemm.Stripes(w.rows), p.rows, w.n, at.seed, p.seed)
 }
 
-// collect reads what the looks took, in order.
-func (w *product) collect(looks []look) error {
+// read copies what was taken, for collect.
+func (w *product) read(looks []look) error {
+	w.looks, w.data = looks, make([]byte, len(looks)*gemm.Stripes(w.rows)*w.precision.Out())
+	return w.gemm.Read(w.data, w.taken)
+}
+
+// collect looks at what was read last.
+func (w *product) collect() {
 	part := gemm.Stripes(w.rows) * w.precision.Out()
-	data := make([]byte, len(looks)*part)
-	if err := w.gemm.Read(data, w.taken); err != nil {
-		return err
-	}
 	most := max(64, recomputed/w.k)
-	for i, at := range looks {
+	for i, at := range w.looks {
 		if at.ignore {
 			continue
 		}
 		for s := range gemm.Stripes(at.p.rows) {
-			v := w.precision.Sum(data[i*part+s*w.precision.Out():])
+			v := w.precision.Sum(w.data[i*part+s*w.precision.Out():])
 			w.checked++
 			if math.IsNaN(v) {
 				w.poisoned++
@@ -108,7 +111,7 @@ func (w *product) collect(looks []look) error {
 			}
 		}
 	}
-	return nil
+	w.looks = nil
 }
 
 // Check finishes the product in progress and reports on all so far. Without any
@@ -156,9 +159,14 @@ func (w *product) finish() error {
 	if !pending {
 		return w.gemm.Sync()
 	}
+	w.collect()
 	one := func(p *panel) error { // what a panel has is taken
-		at := w.lookAt(p)
-		return errors.Join(w.exchange(p, 0), w.collect([]look{at}))
+		at, err := w.exchange(p, 0)
+		if err == nil {
+			err = w.read([]look{at})
+		}
+		w.collect()
+		return err
 	}
 	for w.launch%uint64(len(w.panels)) != 0 {
 		if err := errors.Join(one(w.next()), w.multiply()); err != nil {
