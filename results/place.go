@@ -13,7 +13,8 @@ type Place struct {
 	// Base is the scenario without the devices it names: mining for mining@cuda:0.
 	Base string
 	// Cards names the devices other than the CPU that the scenario ran on, by kind
-	// and model: "gpu NVIDIA H200", "4 × gpu NVIDIA H200"; empty if there are none.
+	// and model: "gpu NVIDIA H200", "4 × gpu NVIDIA H200"; where one of four gave no
+	// result, "3 of 4 × gpu NVIDIA H200". Empty if there are none.
 	Cards string
 	// Name is Cards for a reader: "NVIDIA H200", "4 × NVIDIA H200".
 	Name string
@@ -90,6 +91,12 @@ func (r *Record) Places() []Place {
 		}
 		return ""
 	}
+	gave := map[string]int{} // cards, by scenario, where some gave nothing
+	for _, row := range r.Summary.Rows {
+		if c := row.Cards; c != nil && c.Gave < c.Of {
+			gave[row.Scenario] = c.Gave
+		}
+	}
 	out := make([]Place, len(r.Summary.Rows))
 	for i, row := range r.Summary.Rows {
 		p := Place{Base: row.Scenario, Device: row.Device}
@@ -103,6 +110,9 @@ func (r *Record) Places() []Place {
 				identities, names, kinds = append(identities, d.identity(id)), append(names, cmp.Or(d.model(), Line(id, 24))), add(kinds, cmp.Or(string(d.Kind), id))
 			}
 			p.Cards, p.Name, p.Kind = counted(identities), counted(names), strings.Join(kinds, " + ")
+			if n, some := gave[row.Scenario]; some {
+				p.Cards, p.Name = fmt.Sprintf("%d of %s", n, p.Cards), fmt.Sprintf("%d of %s", n, p.Name)
+			}
 			if len(ids) == 1 {
 				p.Cards, p.Name = p.Cards+number(p.Base, ids[0]), p.Name+number(p.Base, ids[0])
 			}
@@ -110,6 +120,9 @@ func (r *Record) Places() []Place {
 		of := workers[key{row.Scenario, row.Use, row.Role}]
 		if slices.Contains(of, row.Device) {
 			p.Part, of = len(of) > 1, []string{row.Device}
+		}
+		if row.Cards != nil {
+			of = of[:min(row.Cards.Gave, len(of))] // equal ones
 		}
 		if row.Device != "" {
 			node := Node{}
@@ -121,7 +134,7 @@ func (r *Record) Places() []Place {
 			p.On = node.Hardware()
 		}
 		if !unplaced(row.Device) {
-			if p.Device = p.Cards; len(of) == 1 { // otherwise the row is of them all
+			if p.Device = p.Cards; row.Cards == nil && len(of) == 1 { // otherwise the row is of them all
 				p.Device = devices[row.Device].identity(row.Device) + number(p.Base, row.Device)
 			}
 		}

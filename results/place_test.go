@@ -38,6 +38,22 @@ func TestPlaces(t *testing.T) {
 		{Base: "mullet-shared", Cards: h200, Name: "NVIDIA H200", Kind: "gpu", Device: h200, On: one},
 	}, places(rec))
 
+	// Where one card gave nothing the sum is that of the others, and no row of one card
+	// measured alone is taken for it.
+	for i := range rec.Runs {
+		for j := range rec.Runs[i].Uses {
+			if u := &rec.Runs[i].Uses[j]; rec.Runs[i].Scenario == "mining@cuda:0-1" && u.Device == "cuda:1" {
+				u.Error = "it fell off the bus"
+			}
+		}
+	}
+	rec.Summary = results.Derive(rec)
+	some := places(rec)
+	require.Equal(t, []results.Place{
+		{Base: "mining", Cards: "1 of 2 × " + h200, Name: "1 of 2 × NVIDIA H200", Kind: "gpu", Device: "1 of 2 × " + h200, On: one},
+		{Base: "mining", Cards: "1 of 2 × " + h200, Name: "1 of 2 × NVIDIA H200", Kind: "gpu", Device: h200, On: one, Part: true},
+	}, some[3:5])
+
 	// A driver that numbers the cards the other way round changes nothing.
 	swapped := n
 	swapped.Cards = []results.Device{n.Cards[1], n.Cards[0]}
