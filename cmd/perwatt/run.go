@@ -56,6 +56,9 @@ func runCommand() *cobra.Command {
 		Short: "Measure this node at every use and write a record",
 		Long: `Measure this machine idle, at each use, and at the mullet (training in the foreground,
 mining in the background), in interleaved rounds. Each use runs in a worker process.
+Equal cards work together, one process a card, and are measured one by one and as a sum.
+With a card the mullet is matrix products in the foreground on the card and mining in the
+background on the CPU; in mullet-shared both are on the card.
 The session is written to one record. The table goes to standard output, progress and
 errors to standard error. Ctrl-C stops the session and keeps the runs that are finished.`,
 		Example: `  perwatt run
@@ -72,7 +75,7 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.preset, "preset", "quick", "plan: smoke (at most 20 s), quick (about 2 minutes) or publish (windows of 600 s, five sessions)")
-	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure: control,mining,training,compute,memory,mullet (default all); idle is always measured")
+	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure: control,mining,training,compute,memory,mullet … (default all); USE@DEVICE, as in mining@cuda:1 or mining@cuda:0-3, picks devices, and memory-copy, memory-upload, memory-download and mullet-shared are measured only if named; idle always is")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train: "+strings.Join(benchall.Models(), ",")+" (default: from the preset); the mullet trains the first")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read: auto, none, or a spec (see perwatt meters --help); may be repeated")
 	fl.StringVar(&f.device, "device", devices.Auto, "devices to measure: auto (the CPU and every GPU), gpu, or one that perwatt node lists as usable, such as cpu or cuda:0; USE@DEVICE in --uses picks one of several")
