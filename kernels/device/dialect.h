@@ -17,6 +17,7 @@ typedef float4 f32x4;
 typedef double2 f64x2;
 #define HAS_F64
 #endif
+typedef uint2 u32x2;
 typedef uint4 u32x4;
 #define KERNEL(threads) __kernel __attribute__((reqd_work_group_size(threads, 1, 1)))
 #define GLOBAL __global
@@ -45,6 +46,7 @@ typedef unsigned int u32;
 typedef unsigned long u64;
 typedef float f32x4 __attribute__((ext_vector_type(4)));
 typedef double f64x2 __attribute__((ext_vector_type(2)));
+typedef u32 u32x2 __attribute__((ext_vector_type(2)));
 typedef u32 u32x4 __attribute__((ext_vector_type(4)));
 #define GLOBAL
 #define SHARED __attribute__((shared))
@@ -76,3 +78,13 @@ FN u32 f32_bits(float v) { return __builtin_bit_cast(u32, v); }
 #endif
 
 FN float bf16(u16 v) { return bits_f32((u32)v << 16); }
+
+// The tile of a block among x × y tiles: eight rows of tiles at a time, column by
+// column, so that blocks that run at the same time share what they read.
+FN u32x2 grouped(u32 x, u32 y) {
+	u32 id = BLOCK_Y * x + BLOCK_X, first = id / (8 * x) * 8, rows = y - first < 8 ? y - first : 8;
+	u32x2 tile;
+	tile.x = id % (8 * x) / rows;
+	tile.y = first + id % (8 * x) % rows;
+	return tile;
+}

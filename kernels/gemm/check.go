@@ -99,14 +99,16 @@ func (p *Product) compare(c, a, b device.Buffer, m, n, k int, seed uint64) error
 }
 
 // work multiplies square matrices: 512 wide on two lanes and 4,096 on the 132 of
-// an H200, which all get several tiles. The work is nothing if the processor
-// fails, which then says why at the next call.
-func work(device.Info, int64) func(*Product) float64 {
-	var on device.Processor
+// an H200, which all get several tiles; 128 wide on one, an interpreter. The work
+// is nothing if the processor fails, which then says why at the next call.
+func work(on device.Info, _ int64) func(*Product) float64 {
+	n := 128
+	if on.Lanes > 1 {
+		n = 256 * max(1, int(math.Round(math.Sqrt(2*float64(on.Lanes)))))
+	}
+	var held device.Processor
 	var a, b, c device.Buffer
-	var n int
 	prepare := func(p *Product) error {
-		n = 256 * max(1, int(math.Round(math.Sqrt(2*float64(p.Info().Lanes)))))
 		data := make([]byte, n*n*p.In())
 		random := rand.New(rand.NewPCG(4, 21)) // #nosec G404 -- the same for every row
 		for i := 0; i < len(data); i += p.In() {
@@ -125,11 +127,11 @@ func work(device.Info, int64) func(*Product) float64 {
 		return errors.Join(p.Write(a, data), p.Write(b, data))
 	}
 	return func(p *Product) float64 {
-		if on != p.Processor {
+		if held != p.Processor {
 			if prepare(p) != nil {
 				return 0
 			}
-			on = p.Processor
+			held = p.Processor
 		}
 		if p.Multiply(c, a, b, n, n, n) != nil || p.Sync() != nil {
 			return 0

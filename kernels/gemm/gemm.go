@@ -18,16 +18,18 @@ import (
 //go:generate ../device/clang.sh simt.cl gfx90a gfx942 gfx1100 gfx1201
 //go:generate ../device/clang.sh mma.cu sm_80
 //go:generate ../device/clang.sh wgmma.cu sm_90a
+//go:generate ../device/clang.sh mfma.cl gfx90a gfx942
 
 //go:embed *.cl *.ptx *.co
 var files embed.FS
 
 // Programs for GPUs, each described in its source. Their kernels are named for
-// the row and the precision: mma_bf16.
+// the row and the precision: mma_bf16. Their peaks are peak_bf16.
 var (
 	SIMT  = device.NewProgram(files, "simt")
 	MMA   = device.NewProgram(files, "mma")
 	WGMMA = device.NewProgram(files, "wgmma")
+	MFMA  = device.NewProgram(files, "mfma")
 )
 
 // Product multiplies matrices of a precision on a processor.
@@ -36,6 +38,7 @@ type Product struct {
 	Precision
 	Library string // name and version of the vendor's library that multiplies; empty for kernels of ours
 
+	peak     func() float64 // work of one call; nil without such a loop
 	multiply func(c, a, b device.Buffer, m, n, k int) error
 }
 
@@ -73,7 +76,9 @@ var tables = func() map[Precision]*kernels.Table[*Product] {
 		t := &kernels.Table[*Product]{Name: "gemm-" + string(p), Unit: "FLOP", Check: check, Work: work}
 		for _, own := range owns {
 			if tile, ok := own.tiles[p]; ok {
-				t.Rows = append(t.Rows, kernels.Row[*Product]{Name: own.name, Needs: own.needs[p], Open: own.open(p, tile)})
+				t.Rows = append(t.Rows, kernels.Row[*Product]{
+					Name: own.name, Needs: own.needs[p], Open: own.open(p, tile), Peak: func(p *Product) float64 { return p.peak() },
+				})
 			}
 		}
 		t.Rows = append(t.Rows, libraries(p)...)
@@ -89,21 +94,27 @@ type tile struct {
 	unit          int // bytes of k that its parameter counts
 }
 
-// own is a row with a kernel of ours.
+// own is a row with kernels of ours.
 type own struct {
 	name    string
 	program *device.Program
 	needs   map[Precision][]string
 	tiles   map[Precision]tile
+	ceiling func(Precision) ceiling
 }
 
-// owns are in order of rank.
+// owns are in order of rank. Those of AMD's and NVIDIA's units have not yet run on
+// hardware.
 var owns = []own{
-	{"wgmma", WGMMA, need("wgmma", FP16, BF16, TF32), each(tile{128, 256, 4 * 384 * 128, 16}, FP16, BF16, TF32)},
-	{"mma", MMA, need("mma", FP16, BF16, TF32), each(tile{128, 128, 0, 16}, FP16, BF16, TF32)},
+	{"wgmma", WGMMA, need("wgmma", FP16, BF16, TF32), each(tile{128, 256, 4 * 384 * 128, 16}, FP16, BF16, TF32), wgmmaCeiling},
+	{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{128, 128, 0, 16}, FP16, BF16, TF32, FP64), mmaCeiling},
+	{
+		"mfma", MFMA, map[Precision][]string{FP16: {"mfma"}, BF16: {"mfma"}, TF32: {"mfma", "gfx942"}, FP32: {"mfma"}, FP64: {"mfma"}},
+		each(tile{128, 128, 0, 16}, Precisions()...), mfmaCeiling,
+	},
 	{"simt", SIMT, need("fp64", FP64), map[Precision]tile{
 		FP64: {128, 64, 0, 8}, FP32: {128, 128, 0, 4}, BF16: {128, 128, 0, 2}, FP16: {128, 128, 0, 2},
-	}},
+	}, simtCeiling},
 }
 
 func each[T any](v T, list ...Precision) map[Precision]T {
@@ -125,7 +136,8 @@ func (o own) open(precision Precision, t tile) func(device.Processor) (*Product,
 		if err != nil {
 			return nil, err
 		}
-		return &Product{Processor: p, Precision: precision, multiply: func(c, a, b device.Buffer, m, n, k int) error {
+		peak := o.ceiling(precision).open(p, o.program)
+		return &Product{Processor: p, Precision: precision, peak: peak, multiply: func(c, a, b device.Buffer, m, n, k int) error {
 			return p.Submit(device.Launch{
 				Kernel: kernel, Shared: t.shared,
 				Blocks: [2]int{(n + t.columns - 1) / t.columns, (m + t.rows - 1) / t.rows},

@@ -15,7 +15,9 @@ KERNEL(256) void NAME(GLOBAL const ELEM *a, GLOBAL const ELEM *b, GLOBAL SUM *c,
 	SHARED QUAD at[2][BK][(16 * TM + 4) / S]; \
 	SHARED QUAD bt[2][BK][(16 * TN + 4) / S]; \
 	struct part_##ELEM an[TM * BK / V / 16], bn[TN * BK / V / 16]; \
-	u32 t = THREAD, x = t % 16, y = t / 16, top = BLOCK_Y * 16 * TM, left = BLOCK_X * 16 * TN; \
+	u32 t = THREAD, x = t % 16, y = t / 16; \
+	u32x2 tile = grouped((n + 16 * TN - 1) / (16 * TN), (m + 16 * TM - 1) / (16 * TM)); \
+	u32 top = tile.y * 16 * TM, left = tile.x * 16 * TN; \
 	SUM sums[TM][TN]; \
 	_Pragma("unroll") for (u32 i = 0; i < TM; i++) \
 		_Pragma("unroll") for (u32 j = 0; j < TN; j++) sums[i][j] = 0; \
@@ -63,12 +65,30 @@ KERNEL(256) void NAME(GLOBAL const ELEM *a, GLOBAL const ELEM *b, GLOBAL SUM *c,
 		_Pragma("unroll") for (u32 j = 0; j < V; j++) ((IN_SHARED SUM *)to[(t + i * 256) % (BK / V) * V + j])[(t + i * 256) / (BK / V)] = VALUE(from[i].v[j]);
 #define SAME(v) (v)
 
+// The peak: four multiply-adds a round with each of sums[i][j], which start
+// differently so that none is another's copy. in is the factor and the summand.
+#define PEAK(NAME, SUM, QUAD, S) \
+KERNEL(256) void NAME(GLOBAL SUM *out, GLOBAL const SUM *in, u32 rounds) { \
+	QUAD sums[4], a = (QUAD)(in[0]), b = (QUAD)(in[1]); \
+	SUM total = 0; \
+	_Pragma("unroll") for (u32 i = 0; i < 4; i++) \
+		_Pragma("unroll") for (u32 j = 0; j < S; j++) sums[i][j] = THREAD + i * S + j; \
+	for (u32 l = 0; l < rounds; l++) \
+		_Pragma("unroll") for (u32 q = 0; q < 4; q++) \
+			_Pragma("unroll") for (u32 i = 0; i < 4; i++) sums[i] = FMA(sums[i], a, b); \
+	_Pragma("unroll") for (u32 i = 0; i < 4; i++) \
+		_Pragma("unroll") for (u32 j = 0; j < S; j++) total += sums[i][j]; \
+	out[BLOCK_X * 256 + THREAD] = total; \
+}
+
 PART(float, 4);
 PART(u16, 4);
 TILE(simt_fp32, float, 4, float, f32x4, 4, SAME, 8, 8, 8)
 TILE(simt_fp16, u16, 4, float, f32x4, 4, f16, 8, 8, 8)
 TILE(simt_bf16, u16, 4, float, f32x4, 4, bf16, 8, 8, 8)
+PEAK(peak_fp32, float, f32x4, 4)
 #ifdef HAS_F64
+PEAK(peak_fp64, double, f64x2, 2)
 PART(double, 2);
 TILE(simt_fp64, double, 2, double, f64x2, 2, SAME, 8, 4, 8)
 #endif

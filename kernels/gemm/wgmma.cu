@@ -36,6 +36,13 @@ extern "C" {
 extern __attribute__((aligned(1024))) SHARED unsigned char stages[];
 }
 
+// Waits for every wgmma. The compiler may not read a sum before that.
+FN void finish(float *sums) {
+	asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+#pragma unroll
+	for (u32 i = 0; i < 128; i++) asm volatile("" : "+f"(sums[i])::"memory");
+}
+
 #define O8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define O32(i) O8(i), O8(i + 8), O8(i + 16), O8(i + 24)
 #define N10(t) "%" t "0,%" t "1,%" t "2,%" t "3,%" t "4,%" t "5,%" t "6,%" t "7,%" t "8,%" t "9"
@@ -47,10 +54,11 @@ FN void multiply_##NAME(float *d, u64 a, u64 b, u32 add) { \
 		" {" N120 ",%120,%121,%122,%123,%124,%125,%126,%127}, %128, %129, p, 1, 1" END "; }" \
 		: O32(0), O32(32), O32(64), O32(96) : "l"(a), "l"(b), "r"(add) : "memory"); \
 } \
-KERNEL(256) void NAME(const u32x4 *a, const u32x4 *b, float *c, u32 m, u32 n, u32 k) { \
+KERNEL(256) void wgmma_##NAME(const u32x4 *a, const u32x4 *b, float *c, u32 m, u32 n, u32 k) { \
 	u32 base = (u32)(u64)(__attribute__((address_space(3))) unsigned char *)stages; \
 	u32 lane = THREAD % 32, group = THREAD / 128; \
-	u32 top = BLOCK_Y * TOP, left = BLOCK_X * LEFT, steps = (k + PARTS - 1) / PARTS; \
+	u32x2 tile = grouped((n + LEFT - 1) / LEFT, (m + TOP - 1) / TOP); \
+	u32 top = tile.y * TOP, left = tile.x * LEFT, steps = (k + PARTS - 1) / PARTS; \
 	float sums[128]; \
 	_Pragma("unroll") for (u32 i = 0; i < 128; i++) sums[i] = 0; \
 	_Pragma("unroll") for (u32 s = 0; s < STAGES - 2; s++) { \
@@ -76,15 +84,38 @@ KERNEL(256) void NAME(const u32x4 *a, const u32x4 *b, float *c, u32 m, u32 n, u3
 		commit(); \
 		asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory"); \
 	} \
-	asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); \
+	finish(sums); \
 	_Pragma("unroll") for (u32 j = 0; j < 32; j++) \
 		_Pragma("unroll") for (u32 h = 0; h < 2; h++) { \
 			u32 r = top + THREAD / 32 * 16 + h * 8 + lane / 4, x = left + j * 8 + lane % 4 * 2; \
 			if (r < m && x < n) c[(u64)r * n + x] = sums[j * 4 + h * 2]; \
 			if (r < m && x + 1 < n) c[(u64)r * n + x + 1] = sums[j * 4 + h * 2 + 1]; \
 		} \
+} \
+/* The peak: two warpgroups multiply 64 and 64 rows by 256 that lie in shared memory, \
+   rounds times 128 bytes of k. in has the 128 rows and the 256; a thread leaves \
+   the total of its sums in out. */ \
+KERNEL(256) void peak_##NAME(float *out, const u32x4 *in, u32 rounds) { \
+	u32 base = (u32)(u64)(__attribute__((address_space(3))) unsigned char *)stages; \
+	float sums[128], total = 0; \
+	_Pragma("unroll") for (u32 i = 0; i < 128; i++) sums[i] = 0; \
+	load<TOP>(base, in, 0, TOP, 0, PARTS); \
+	load<LEFT>(base + TOP * 128, in + TOP * PARTS, 0, LEFT, 0, PARTS); \
+	commit(); \
+	asm volatile("cp.async.wait_group 0;" ::: "memory"); \
+	asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); \
+	BARRIER; \
+	u32 at = base + THREAD / 128 * 64 * 128, bt = base + TOP * 128; \
+	for (u32 l = 0; l < rounds; l++) { \
+		asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); \
+		_Pragma("unroll") for (u32 h = 0; h < 4; h++) multiply_##NAME(sums, describe(at + h * 32), describe(bt + h * 32), 1); \
+	} \
+	asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); \
+	finish(sums); \
+	_Pragma("unroll") for (u32 i = 0; i < 128; i++) total += sums[i]; \
+	out[BLOCK_X * 256 + THREAD] = total; \
 }
 
-WGMMA(wgmma_bf16, "k16.f32.bf16.bf16", ", 0, 0")
-WGMMA(wgmma_fp16, "k16.f32.f16.f16", ", 0, 0")
-WGMMA(wgmma_tf32, "k8.f32.tf32.tf32", "")
+WGMMA(bf16, "k16.f32.bf16.bf16", ", 0, 0")
+WGMMA(fp16, "k16.f32.f16.f16", ", 0, 0")
+WGMMA(tf32, "k8.f32.tf32.tf32", "")

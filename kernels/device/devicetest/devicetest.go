@@ -12,6 +12,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/gemm"
@@ -24,7 +25,7 @@ type Trial struct {
 	Name    string
 	Program *device.Program
 	Kernels []string
-	Arch    string // of NVIDIA, at least: sm_80
+	Arch    string // of NVIDIA, at least: sm_80; empty if it is for others
 	F64     bool   // it needs float64
 
 	// Run uses the kernels of a program that may differ from Program. The error
@@ -61,6 +62,12 @@ func Trials(larger int) []Trial {
 		{gemm.MMA, "mma_bf16", "sm_80", bf16, f32, 128, 128, 8, 0},
 		{gemm.MMA, "mma_fp16", "sm_80", f16, f32, 128, 128, 8, 0},
 		{gemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 4, 0},
+		{gemm.MMA, "mma_fp64", "sm_80", f64, f64, 128, 128, 2, 0},
+		{gemm.MFMA, "mfma_bf16", "", bf16, f32, 128, 128, 8, 0},
+		{gemm.MFMA, "mfma_fp16", "", f16, f32, 128, 128, 8, 0},
+		{gemm.MFMA, "mfma_tf32", "", f32, f32, 128, 128, 4, 0},
+		{gemm.MFMA, "mfma_fp32", "", f32, f32, 128, 128, 4, 0},
+		{gemm.MFMA, "mfma_fp64", "", f64, f64, 128, 128, 2, 0},
 		{gemm.WGMMA, "wgmma_bf16", "sm_90", bf16, f32, 128, 256, 8, 4 * 384 * 128},
 		{gemm.WGMMA, "wgmma_fp16", "sm_90", f16, f32, 128, 256, 8, 4 * 384 * 128},
 		{gemm.WGMMA, "wgmma_tf32", "sm_90", f32, f32, 128, 256, 4, 4 * 384 * 128},
@@ -70,7 +77,13 @@ func Trials(larger int) []Trial {
 		if larger == 0 {
 			shapes = [][3]int{{7, 5, 5 * step}}
 		}
-		if larger > 1 {
+		if larger == 0 && slow(g.name) {
+			continue
+		}
+		if g.arch == "" { // each instruction is computed by a loop
+			shapes = [][3]int{{131, 130, 9 * step}, {7, 5, 5 * step}}[1-min(larger, 1):]
+		}
+		if larger > 1 && g.arch != "" {
 			side := min(larger, 8) // the reference takes its time
 			shapes = append(shapes, [3]int{side * 37, side * 41, side * 4 * step})
 		}
@@ -86,7 +99,19 @@ func Trials(larger int) []Trial {
 			},
 		})
 	}
+	for _, g := range peaks() {
+		if larger == 0 && slow(g.row+"_"+g.precision) {
+			continue
+		}
+		list = append(list, Trial{Name: g.row + "_peak_" + g.precision, Program: g.program, Kernels: []string{"peak_" + g.precision}, Arch: g.arch, F64: g.in.size == 8, Run: g.run})
+	}
 	return list
+}
+
+// slow reports a kernel of whose kind a simulator runs another one: it takes
+// seconds for each of those whose instructions are computed by loops.
+func slow(name string) bool {
+	return strings.HasPrefix(name, "mfma") && name != "mfma_tf32" && name != "mfma_fp64"
 }
 
 var le = binary.LittleEndian

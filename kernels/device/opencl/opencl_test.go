@@ -126,8 +126,8 @@ func TestOclgrind(t *testing.T) {
 	vendors := t.TempDir()
 	require.NoError(t, os.WriteFile(vendors+"/oclgrind.icd", []byte(library), 0o600))
 	run := func(test string) string {
-		cmd := exec.Command(os.Args[0], "-test.run", test, "-test.v") // #nosec G204 -- this test
-		cmd.Env = append(os.Environ(), "OCL_ICD_VENDORS="+vendors, "OCLGRIND_DATA_RACES=1", "OCLGRIND_NUM_THREADS=2")
+		cmd := exec.Command(os.Args[0], "-test.run", test, "-test.v")                                                                                  // #nosec G204 -- this test
+		cmd.Env = append(os.Environ(), "OCL_ICD_VENDORS="+vendors, "OCLGRIND_DATA_RACES=1", "OCLGRIND_NUM_THREADS=2", "OCLGRIND_LOCAL_MEM_SIZE=65536") // as CDNA has it
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		return string(out)

@@ -24,7 +24,7 @@ var planted = []struct {
 	{"commit removed", `(?:cp\.async|wgmma)\.commit_group[^;]*;`, ""},
 	{"fence removed", `(?:fence\.proxy|wgmma\.fence)[^;]*;`, ""},
 	{"copy removed", `cp\.async\.c[ag][^;]*;`, ""},
-	{"product removed", `(?:mma\.sync|wgmma\.mma_async)[^;]*;`, ""},
+	{"product removed", `(?:mma\.sync|wgmma\.mma_async|fma\.rn\.f)[^;]*;`, ""},
 	{"load of global memory from shared", `ld\.global`, "ld.shared"},
 	{"load of shared memory from global", `ld\.shared`, "ld.global"},
 	{"store to global memory in shared", `st\.global`, "st.shared"},
