@@ -31,6 +31,15 @@ type Place struct {
 	Part bool
 }
 
+// Scenario is the scenario with what its cards are instead of their numbers:
+// "mining@2 × gpu NVIDIA H200".
+func (p Place) Scenario() string {
+	if p.Cards == "" {
+		return p.Base
+	}
+	return p.Base + "@" + p.Cards
+}
+
 // unplaced reports whether an id is that of the host's processors or of a miner,
 // which is alone in its record, or of nothing.
 func unplaced(id string) bool { return id == "" || id == CPUDevice || id == MinerDevice }

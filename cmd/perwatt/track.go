@@ -314,7 +314,9 @@ func (m remeasurer) Measure(ctx context.Context, like *results.Record, uses []st
 		argv = append(argv, "--meter", spec)
 	}
 	for _, k := range like.Kernels {
-		argv = append(argv, "--impl", k.Name+"="+k.Chosen)
+		if k.Device == results.CPUDevice { // the cards have other rows of the same names
+			argv = append(argv, "--impl", k.Name+"="+k.Chosen)
+		}
 	}
 	for k, v := range like.Plan.Labels {
 		argv = append(argv, "--label", k+"="+v)

@@ -29,7 +29,7 @@ const indexName = "index.sqlite"
 
 // indexVersion is that of the tables and of what is put into them. An index of
 // another version is built again. It is a variable for tests.
-var indexVersion = 13
+var indexVersion = 14
 
 // The figures of a session share one row of points, and the rows of a group lie in
 // the order of time: a night writes one row a session rather than one a series,

@@ -37,13 +37,15 @@ type Header struct {
 }
 
 // Key identifies a series, whose figures are compared over time. Two nodes of a
-// group are two series: they differ by more than the noise of a night.
+// group are two series: they differ by more than the noise of a night. A card is
+// known by its kind and model, and not by the number that a driver gives it: see
+// [results.Place].
 type Key struct {
 	Group    string       `json:"group"`
 	Node     string       `json:"node"` // see [Environment]
-	Scenario string       `json:"scenario"`
+	Scenario string       `json:"scenario"` // [results.Place.Scenario]
 	Use      string       `json:"use"`
-	Device   string       `json:"device,omitempty"` // id; empty for idle
+	Device   string       `json:"device,omitempty"` // [results.Place.Device]: cpu, miner, "gpu NVIDIA H200"; empty for idle
 	Workload string       `json:"workload"`
 	Impl     string       `json:"impl"`
 	Threads  int          `json:"threads"`

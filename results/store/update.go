@@ -343,10 +343,11 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 		return r, true
 	}
 	r.points = map[Key]results.Figure{}
-	for _, row := range sum.Rows {
+	for i, at := range rec.Places() {
+		row := sum.Rows[i]
 		for name, m := range row.Metrics {
 			if !m.Value.IsAbsent() {
-				r.points[Key{h.Group, "", row.Scenario, row.Use, row.Device, row.Workload, row.Impl, row.Threads, name, m.Unit}] = m
+				r.points[Key{h.Group, "", at.Scenario(), row.Use, at.Device, row.Workload, row.Impl, row.Threads, name, m.Unit}] = m
 			}
 		}
 	}

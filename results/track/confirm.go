@@ -60,6 +60,27 @@ type Remeasurer interface {
 	Measure(ctx context.Context, like *results.Record, uses []string) error
 }
 
+// named is the scenario of a figure as perwatt run takes it, with the cards that the
+// record ran it on and without the model of a training, of which a session has
+// several: training, mining@cuda:0.
+func named(rec *results.Record, k store.Key) string {
+	scenario := k.Scenario
+	for i, at := range rec.Places() {
+		if at.Scenario() == k.Scenario {
+			scenario = rec.Summary.Rows[i].Scenario
+			break
+		}
+	}
+	use, cards, placed := strings.Cut(scenario, "@")
+	if strings.HasPrefix(use, "training-") {
+		use = "training"
+	}
+	if placed {
+		use += "@" + cards
+	}
+	return use
+}
+
 // Confirm measures again what is suspicious on a night and would fail its gate if a
 // second session showed it too, and returns what the second session showed. The
 // figures of each record are measured together, with the control.
@@ -69,8 +90,8 @@ func Confirm(ctx context.Context, x *store.Index, opt Options, m Remeasurer) (ou
 		return nil, err
 	}
 	var records []*results.Record
-	uses := map[string][]string{}        // by record
-	suspicious := map[store.Key]string{} // record of a figure
+	uses, found := map[string][]string{}, map[string]*results.Record{} // by record
+	suspicious := map[store.Key]string{}                               // record of a figure
 	for _, s := range first.Suspicions() {
 		if !s.Counts() || s.Watch.Twice {
 			continue
@@ -82,10 +103,10 @@ func Confirm(ctx context.Context, x *store.Index, opt Options, m Remeasurer) (ou
 				out = append(out, Confirmation{Key: s.Key, Fails: s.Fails(), Err: err})
 				continue
 			}
-			records, uses[id] = append(records, rec), []string{"control"}
+			records, uses[id], found[id] = append(records, rec), []string{"control"}, rec
 		}
 		suspicious[s.Key] = id
-		if use, _, _ := strings.Cut(s.Key.Scenario, "-"); use != "idle" && !slices.Contains(uses[id], use) {
+		if use := named(found[id], s.Key); use != "idle" && !slices.Contains(uses[id], use) {
 			uses[id] = append(uses[id], use)
 		}
 	}

@@ -38,7 +38,7 @@ type Rule struct {
 	Node     string  `toml:"node"`
 	Scenario string  `toml:"scenario"`
 	Use      string  `toml:"use"`
-	Device   string  `toml:"device"` // id
+	Device   string  `toml:"device"` // cpu, miner, or kind and model: "gpu NVIDIA H200"
 	Workload string  `toml:"workload"`
 	Impl     string  `toml:"impl"`
 	Threads  int     `toml:"threads"` // 0 for any
