@@ -1,8 +1,10 @@
 // Benchmarks of every use with every implementation that a device of this machine
-// supports; the CPU, unlike others, is not named:
+// supports; the CPU, unlike others, is not named. Without a GPU there are rows of
+// the CPU alone; a CPU behind OpenCL is measured only by its name:
 //
 //	go test -run '^$' -bench . ./bench
 //	PERWATT_METER=rapl go test -run '^$' -bench Mining -count 10 ./bench | benchstat -
+//	PERWATT_DEVICE=opencl:0 go test -run '^$' -bench Compute ./bench
 //
 // The lines say where the watts come from, so that benchstat never compares
 // two kinds of them, and which direction of each unit is better.
@@ -35,6 +37,8 @@ import (
 
 var meterSpec = flag.String("meter", cmp.Or(os.Getenv("PERWATT_METER"), "auto"), "meter to read in benchmarks, as in perwatt run; default $PERWATT_METER, else auto")
 
+var deviceSpec = flag.String("device", cmp.Or(os.Getenv("PERWATT_DEVICE"), devices.Auto), "device to benchmark, as in perwatt run; default $PERWATT_DEVICE, else auto")
+
 // op is what one iteration of a benchmark is, in counts: enough that b.N stays
 // within what package testing allows.
 var op = map[results.Unit]int{results.Hash: 1, results.Sample: 1, results.FLOP: 1000, results.Byte: 1000}
@@ -54,9 +58,66 @@ var directions = sync.OnceFunc(func() {
 	}
 })
 
-func benchmarkUse(b *testing.B, name string) {
-	i := slices.IndexFunc(all.Uses(), func(u all.Use) bool { return u.Name == name })
-	use := all.Uses()[i]
+// subject is a device with the kernels that were chosen for it.
+type subject struct {
+	on      device.Device
+	kernels []results.Kernel
+}
+
+// processors opens the devices beside the CPU that the flag selects, once for all
+// benchmarks, and tries their kernels.
+var processors = sync.OnceValues(func() (of []subject, err error) {
+	on, err := selected()
+	if err != nil {
+		return nil, err
+	}
+	for _, info := range on {
+		if !info.Processor() {
+			continue
+		}
+		p, err := devices.Open(device.Config{Info: info})
+		if err != nil {
+			return nil, err
+		}
+		kernels, err := all.Kernels(context.Background(), p, nil)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", info.ID, err)
+		}
+		of = append(of, subject{p, kernels})
+	}
+	return of, nil
+})
+
+// selected are the devices that the flag names, of those that drivers find.
+var selected = sync.OnceValues(func() ([]device.Info, error) {
+	var found []devices.Found
+	for _, d := range devices.Drivers() {
+		found = append(found, devices.Probe(d))
+	}
+	return devices.Select(*deviceSpec, devices.Merge(found...))
+})
+
+// subjects are the devices to benchmark, the CPU first and with all of GOMAXPROCS.
+func subjects(b *testing.B) (of []subject) {
+	on, err := selected()
+	require.NoError(b, err)
+	for _, info := range on {
+		if !info.Processor() {
+			cpu := devices.Describe(device.Config{Info: info, Threads: runtime.GOMAXPROCS(0)})
+			kernels, err := all.Kernels(b.Context(), cpu, nil)
+			require.NoError(b, err)
+			of = append(of, subject{cpu, kernels})
+		}
+	}
+	others, err := processors()
+	require.NoError(b, err)
+	return append(of, others...)
+}
+
+// benchmarkUse runs the use of a name, and those that are the same with another
+// precision or another path of memory, compute-bf16 or memory-upload, wherever they
+// run.
+func benchmarkUse(b *testing.B, family string) {
 	meters, _, err := powerall.Open(b.Context(), []string{*meterSpec}, powerall.Roots{})
 	require.NoError(b, err)
 	b.Cleanup(func() {
@@ -64,8 +125,6 @@ func benchmarkUse(b *testing.B, name string) {
 			require.NoError(b, m.Close())
 		}
 	})
-	kernels, err := all.Kernels(b.Context(), devices.Describe(device.Config{Info: devices.Merge()[0]}), nil)
-	require.NoError(b, err)
 	host, err := os.Hostname()
 	require.NoError(b, err)
 	head := results.Derive(&results.Record{Meters: harness.Describe(meters)}).PrimaryMeter
@@ -74,54 +133,72 @@ func benchmarkUse(b *testing.B, name string) {
 		source, boundary = head.Meter, string(head.Boundary)
 		grade = string(results.GradeOf(head.Boundary, head.Origin, nil, 1))
 	}
-	models := []string{""}
-	if name == "training" {
-		models = all.Models()
-	}
-	for _, info := range devices.Merge() {
-		on, err := devices.Open(device.Config{Info: info, Threads: runtime.GOMAXPROCS(0)})
-		require.NoError(b, err)
-		k := kernels[slices.IndexFunc(kernels, func(k results.Kernel) bool { return k.Name == use.Kernels[0] && k.Device == info.ID })]
-		for i, model := range models {
-			for _, im := range k.Impls {
-				// Networks beyond the first only by the row that would be chosen: the
-				// slow ones take minutes to show that they multiply rightly.
-				if !im.Supported || i > 0 && im.Name != k.Chosen {
-					continue
-				}
-				// testing prints a benchmark's name before it runs; between two
-				// benchmarks is the place for what they do not share.
-				fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
-				directions()
-				cfg := all.Config(name, info.ID, kernels)
-				cfg.Impl, cfg.Device, cfg.Seed = im.Name, on, 1
-				var labels []string
-				if model != "" {
-					cfg.Params["model"] = model
-					labels = append(labels, "model="+model)
-				}
-				if info.ID != results.CPUDevice {
-					labels = append(labels, "device="+info.ID)
-				}
-				b.Run(strings.Join(append(labels, "impl="+im.Name), "/"), func(b *testing.B) {
-					w, err := use.New(cfg)
-					require.NoError(b, err)
-					defer w.Close()
-					require.NoError(b, w.Prepare(b.Context()))
-					measure(b, w, meters)
-					for _, c := range w.Check() {
-						require.True(b, c.OK, "%s: %s", c.Name, c.Detail)
+	of, rows := subjects(b), 0
+	for _, s := range of {
+		info := s.on.Info()
+		for _, use := range all.Uses() {
+			name, kind, kinds := strings.Cut(use.Name, "-")
+			if name != family || !all.Runs(use.Name, info) {
+				continue
+			}
+			models := []string{""}
+			if name == "training" {
+				models = all.Models()
+			}
+			k := s.kernels[slices.IndexFunc(s.kernels, func(k results.Kernel) bool { return k.Name == use.Kernels[0] && k.Device == info.ID })]
+			for i, model := range models {
+				for _, im := range k.Impls {
+					// Networks beyond the first only by the row that would be chosen: the
+					// slow ones take minutes to show that they multiply rightly.
+					if !im.Supported || i > 0 && im.Name != k.Chosen {
+						continue
 					}
-				})
+					// testing prints a benchmark's name before it runs; between two
+					// benchmarks is the place for what they do not share.
+					fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
+					if info.Processor() {
+						fmt.Printf("device-model: %s\n", results.Line(info.Name, 80))
+					} else if len(of) > 1 { // no longer that of the benchmark before
+						fmt.Print("device-model:\n")
+					}
+					directions()
+					rows++
+					cfg := all.Config(use.Name, info.ID, s.kernels)
+					cfg.Impl, cfg.Device, cfg.Seed = im.Name, s.on, 1
+					var labels []string
+					if kinds { // as [report] writes it
+						labels = append(labels, map[string]string{"compute": "precision", "memory": "path"}[name]+"="+kind)
+					}
+					if model != "" {
+						cfg.Params["model"] = model
+						labels = append(labels, "model="+model)
+					}
+					if info.Processor() {
+						labels = append(labels, "device="+info.ID)
+					}
+					b.Run(strings.Join(append(labels, "impl="+im.Name), "/"), func(b *testing.B) {
+						w, err := use.New(cfg)
+						require.NoError(b, err)
+						defer w.Close()
+						require.NoError(b, w.Prepare(b.Context()))
+						measure(b, w, info, meters)
+						for _, c := range w.Check() {
+							require.True(b, c.OK, "%s: %s", c.Name, c.Detail)
+						}
+					})
+				}
 			}
 		}
+	}
+	if rows == 0 {
+		b.Skipf("no device of %s runs it", *deviceSpec)
 	}
 }
 
 // measure runs w until it has finished b.N operations after a start that is
 // not counted, reads the meters meanwhile, and reports what the record's own
 // arithmetic makes of it.
-func measure(b *testing.B, w bench.Workload, meters []power.Meter) {
+func measure(b *testing.B, w bench.Workload, on device.Info, meters []power.Meter) {
 	info := w.Info()
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
@@ -187,6 +264,7 @@ func measure(b *testing.B, w bench.Workload, meters []power.Meter) {
 		run.Traces = append(run.Traces, *tr)
 	}
 	rec := &results.Record{Meters: harness.Describe(meters), Runs: []results.Run{run}}
+	rec.Node.Devices = []results.Device{{ID: on.ID, Kind: results.DeviceKind(on.Kind), Model: on.Name, PCI: on.PCI, UUID: on.UUID}}
 	rec.Summary = results.Derive(rec)
 	win := rec.Summary.Windows()[0]
 	many, per, scale := string(info.Unit), "J/sample", 1.0

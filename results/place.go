@@ -187,11 +187,15 @@ func ordinal(devices map[string]Device, ids []string, id string) int {
 // record does not name its model.
 func (n *Node) DeviceName(id string) string {
 	name := Line(id, 24)
-	if model := n.Device(id).model(); model != "" {
+	if model := n.ModelOf(id); model != "" {
 		name += " (" + model + ")"
 	}
 	return name
 }
+
+// ModelOf is the model of a device for a reader, in which a CPU behind OpenCL is
+// labelled; empty if the record does not name it.
+func (n *Node) ModelOf(id string) string { return n.Device(id).model() }
 
 // UseName is a use for a reader, with its device unless that is the CPU or a
 // miner: "mining", "compute bf16 on cuda:0 (NVIDIA H200)".

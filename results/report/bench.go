@@ -55,7 +55,7 @@ func (w *benchWriter) write(rec *results.Record) error {
 		if imported {
 			line.Config = origin(rec, use)
 		} else {
-			line.Config = append(config[:len(config):len(config)], configured(table.NameLimit, "impl", cmp.Or(use.Impl, "none"))...)
+			line.Config = append(config[:len(config):len(config)], configured(2*table.NameLimit, "impl", cmp.Or(use.Impl, "none"), "device-model", cardModel(&rec.Node, use.Device))...)
 		}
 		lines = append(lines, line)
 		threads = append(threads, max(1, use.Threads))
@@ -154,19 +154,36 @@ const unknown, perOp = "unknown", "ns/op"
 // origin is the configuration of an imported window, as far as its record keeps it.
 func origin(rec *results.Record, use *results.Use) []benchfmt.Config {
 	n := rec.Node
-	config := configured(1<<16, "goos", n.OS, "goarch", n.Arch, "pkg", oneWord(use.Workload), "cpu", n.Models(), "node", n.Name, "impl", use.Impl)
+	config := configured(1<<16, "goos", n.OS, "goarch", n.Arch, "pkg", oneWord(use.Workload), "cpu", n.Device(results.CPUDevice).Model, "node", n.Name, "impl", use.Impl, "device-model", cardModel(&n, use.Device))
 	return slices.DeleteFunc(config, func(c benchfmt.Config) bool { return string(c.Value) == unknown })
 }
 
+// cardModel is the model of a device beside the CPU, which its line names; empty for
+// the CPU and a miner.
+func cardModel(n *results.Node, id string) string {
+	if id == "" || id == results.CPUDevice || id == results.MinerDevice {
+		return ""
+	}
+	return n.ModelOf(id)
+}
+
 // benchName names a window as perwatt's own benchmarks are: Mining,
-// Training/model=cnn, Mullet/use=mining where uses share the scenario, and
-// Mining/device=cuda:0 on a device beside the CPU. The CPU is not named, nor is a
+// Training/model=cnn, Compute/precision=bf16, Memory/path=upload, Mullet/use=mining
+// where uses share the scenario, and Mining/device=cuda:0 on a device beside the CPU. The CPU is not named, nor is a
 // miner, which is alone in its record.
 func benchName(w *results.Window) string {
-	name := word(w.Use.Use)
+	family, kind, _ := strings.Cut(w.Use.Use, "-")
+	label := map[string]string{"compute": "/precision=", "memory": "/path="}[family]
+	if label == "" {
+		family, kind = w.Use.Use, ""
+	}
+	name := word(family)
 	if w.Use.Role == results.Foreground || w.Use.Role == results.Background {
 		scenario, _, _ := strings.Cut(w.Scenario, "@")
 		name = word(scenario) + "/use=" + name
+	}
+	if kind != "" {
+		name += label + word(kind)
 	}
 	if model := w.Use.Params["model"]; model != "" {
 		name += "/model=" + word(model)

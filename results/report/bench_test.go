@@ -100,10 +100,27 @@ func TestBenchReturns(t *testing.T) {
 		"told for each":       "goos: linux\npkg: e/x\ngomaxprocs: 1\n\nBenchmarkP/n 10 5 ns/op\nBenchmarkP/n-64 10 6 ns/op\n\ngomaxprocs: 64\n\nBenchmarkP/n-64 10 7 ns/op\n",
 		"nothing but a name":  "BenchmarkA 10 5 ns/op\n",
 		"sessions":            "node: a\ncpu: X\nBenchmarkA-4 10 5 ns/op\nnode: b\ncpu:\nBenchmarkA-4 10 6 ns/op\n",
+		"a card beside a CPU": "cpu: X\nimpl: shani\nBenchmarkMining-64 600 10 hash/s\nimpl: gpu\ndevice-model: NVIDIA H200\nBenchmarkMining/device=cuda:0-64 600 1000 hash/s\n",
 		"perwatt's own lines": "node: north\nimpl: shani\npower-source: rapl\nBenchmarkMining-64 600 10 hash/s 200 W 0.05 hash/J\n",
 	} {
 		t.Run(name, func(t *testing.T) { returns(t, text) })
 	}
+}
+
+// The device in a name is that of the row; a CPU behind OpenCL is no GPU, and a
+// benchmark of another package that has a device in its name keeps it there.
+func TestBenchTextHasDevices(t *testing.T) {
+	records, _ := imported(t, "cpu: X\nBenchmarkMining-64 600 10 hash/s\ndevice-model: NVIDIA H200\nBenchmarkCompute/precision=bf16/device=cuda:1/impl=mma-64 600 1e9 FLOP/s\n"+
+		"device-model: X (a CPU, through OpenCL)\nBenchmarkMining/device=opencl:0-64 600 10 hash/s\ndevice-model:\nBenchmarkCopy/device=sda-64 600 5 ns/op\n")
+	require.Len(t, records, 1)
+	n := records[0].Node
+	require.Equal(t, []results.DeviceCount{{Kind: results.KindCPU, Model: "X", Count: 1}, {Kind: results.KindGPU, Model: "NVIDIA H200", Count: 1}, {Kind: results.KindCPU, Model: "X (a CPU, through OpenCL)", Count: 1}}, n.Hardware())
+	var rows []string
+	for _, r := range records[0].Summary.Rows {
+		rows = append(rows, r.Scenario+" at "+r.Device)
+	}
+	require.Equal(t, []string{"Mining at cpu", "Compute/precision=bf16/device=cuda:1/impl=mma at cuda:1", "Mining/device=opencl:0 at opencl:0", "Copy/device=sda at cpu"}, rows)
+	require.Contains(t, returns(t, "cpu: X\ndevice-model: NVIDIA H200\nBenchmarkMining/device=cuda:0-64 600 1000 hash/s\n"), "\ndevice-model: NVIDIA H200\n")
 }
 
 // A use of the CPU and of a GPU are two benchmarks, also once they were imported.

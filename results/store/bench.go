@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -311,10 +312,36 @@ func (s *session) run(l benchLine, name string, threads int, unit results.Unit) 
 	s.rec.Plan.Threads = max(s.rec.Plan.Threads, threads)
 	s.rec.Runs = append(s.rec.Runs, results.Run{
 		Scenario: name, Round: s.rounds[name], Anchor: results.Anchor{T: 0, UTC: s.rec.Start},
-		Uses: []results.Use{{Use: use, Device: results.CPUDevice, Workload: cmp.Or(l.get("pkg"), "unknown"), Impl: l.get("impl"), Role: results.Alone,
+		Uses: []results.Use{{Use: use, Device: s.device(l, name), Workload: cmp.Or(l.get("pkg"), "unknown"), Impl: l.get("impl"), Role: results.Alone,
 			Threads: threads, Unit: unit, FlopPerCount: results.Absent()}},
 	})
 	return &s.rec.Runs[len(s.rec.Runs)-1]
+}
+
+// modelKey is the configuration that names the model of the device of a line, which
+// changes within a session.
+const modelKey = "device-model"
+
+// ownDevice is the part of a benchmark's name that names a device beside the CPU, as
+// perwatt writes it.
+var ownDevice = regexp.MustCompile(`/device=((?:cuda|hip|opencl):[0-9]{1,4})(?:/|$)`)
+
+// device returns the id of the device that a line is of, and adds it to the node.
+// The text names the model in its configuration; a CPU behind OpenCL is labelled
+// there.
+func (s *session) device(l benchLine, name string) string {
+	m := ownDevice.FindStringSubmatch(name)
+	if m == nil {
+		return results.CPUDevice
+	}
+	d := results.Device{ID: m[1], Kind: results.KindGPU, Model: l.get(modelKey)}
+	if strings.HasSuffix(d.Model, "(a CPU, through OpenCL)") {
+		d.Kind = results.KindCPU
+	}
+	if s.rec.Node.Device(d.ID).ID == "" {
+		s.rec.Node.Devices = append(s.rec.Node.Devices, d)
+	}
+	return d.ID
 }
 
 // ownUses are the names of uses that have a meaning in perwatt.

@@ -163,7 +163,7 @@ type benchConfig struct {
 func newBenchConfig(values map[string]string) *benchConfig {
 	var session []string
 	for _, k := range slices.Sorted(maps.Keys(values)) {
-		if k != "pkg" && k != "impl" && k != "gomaxprocs" {
+		if k != "pkg" && k != "impl" && k != modelKey && k != "gomaxprocs" {
 			session = append(session, k, values[k])
 		}
 	}

@@ -210,7 +210,7 @@ func TestSeriesOfOneWorkload(t *testing.T) {
 	}
 	x := index(t, s)
 	var got []string
-	for _, s := range all(t, x.Series(t.Context(), Filter{Scenario: "mining", Metric: results.Throughput})) {
+	for _, s := range all(t, x.Series(t.Context(), Filter{Use: "mining", Metric: results.Throughput})) {
 		require.Len(t, s.Points, 1)
 		got = append(got, fmt.Sprint(s.Device, " ", s.Workload, " ", s.Threads, " ", s.Points[0].Value))
 		require.NoError(t, x.Keep(t.Context(), Filter{}, map[Key]Kept{s.Key: {epoch.AddDate(0, 0, 9), fmt.Sprint(s.Device, s.Threads)}}))
@@ -826,4 +826,40 @@ func TestWhole(t *testing.T) {
 			require.NoError(t, x.Close())
 		}
 	}
+}
+
+// A driver that numbers its cards the other way round, or another card at the same
+// number: the series follows the card.
+func TestSeriesOfCards(t *testing.T) {
+	keys := func(change func([]results.Device)) (out []string) {
+		rec := night(1, epoch, 1, 1)
+		cards := []results.Device{{ID: "cuda:0", Kind: results.KindGPU, Model: "NVIDIA H200", PCI: "0000:1b:00.0"}, {ID: "cuda:1", Kind: results.KindGPU, Model: "NVIDIA L4", PCI: "0000:3b:00.0"}}
+		change(cards)
+		rec.Node.Devices = append(rec.Node.Devices, cards...)
+		for j := range rec.Runs {
+			for k := range rec.Runs[j].Uses {
+				before := rec.Runs[j].Uses[k].Device
+				rec.Runs[j].Scenario += "@cuda:0"
+				rec.Runs[j].Uses[k].Device = "cuda:0"
+				for l := range rec.Runs[j].Traces {
+					if key := &rec.Runs[j].Traces[l].Key; key.Device == before {
+						key.Device = "cuda:0"
+					}
+				}
+			}
+		}
+		rec.Summary = results.Derive(rec)
+		st, err := Open(t.TempDir())
+		require.NoError(t, err)
+		keep(t, st, rec)
+		for _, s := range all(t, index(t, st).Series(t.Context(), Filter{Metric: results.Throughput})) {
+			out = append(out, s.Scenario+" | "+s.Device)
+		}
+		return out
+	}
+	first := keys(func([]results.Device) {})
+	require.Contains(t, first, "mining@gpu NVIDIA H200 | gpu NVIDIA H200")
+	require.Equal(t, first, keys(func(cards []results.Device) { cards[0].PCI, cards[0].UUID = "0000:9b:00.0", "another" }), "the same model in another slot")
+	require.Contains(t, keys(func(cards []results.Device) { cards[0].Model = "NVIDIA L4" }), "mining@gpu NVIDIA L4 | gpu NVIDIA L4")
+	require.Contains(t, keys(func(cards []results.Device) { cards[0].Kind, cards[0].Model = results.KindCPU, "X" }), "mining@cpu X (a CPU, through OpenCL) | cpu X (a CPU, through OpenCL)")
 }

@@ -42,7 +42,7 @@ type Header struct {
 // [results.Place].
 type Key struct {
 	Group    string       `json:"group"`
-	Node     string       `json:"node"` // see [Environment]
+	Node     string       `json:"node"`     // see [Environment]
 	Scenario string       `json:"scenario"` // [results.Place.Scenario]
 	Use      string       `json:"use"`
 	Device   string       `json:"device,omitempty"` // [results.Place.Device]: cpu, miner, "gpu NVIDIA H200"; empty for idle
