@@ -57,32 +57,41 @@ func (a terms) scale(by float64) terms {
 }
 
 // within returns the uncertainty of the energy between two instants of a run, in J,
-// at one meter. The gains of the channels of one instrument are correlated and add
-// up; their other terms are independent.
+// at one total. The gains of the channels of one instrument are correlated and add
+// up, and so do those of two; their other terms are independent.
 func (h meterTotal) within(r *indexedRun, from, to float64) (sum terms) {
-	trips := r.Trace(TraceKey{Kind: TraceRoundTrip, Meter: h.Meter})
-	half := 0.0
-	if trips != nil {
-		r.spend(len(trips.T))
-		for i, t := range trips.T {
-			if float64(t) >= from-1 && float64(t) <= to+1 {
-				half = max(half, float64(trips.V[i])/2)
-			}
-		}
-	}
+	half, of := 0.0, ""
 	for i := range h.parts {
 		s := &h.parts[i]
 		tr := r.Trace(s.key)
 		if tr == nil {
 			continue
 		}
+		if i == 0 || s.meter != of {
+			half, of = r.halfTrip(s.meter, from, to), s.meter
+		}
 		r.spend(10 * len(tr.T)) // passes over it
-		t := s.uncertain(tr, from, to, half, h.period)
+		t := s.uncertain(tr, from, to, half, s.period)
 		gain := sum.gain + t.gain
 		sum = sum.each(t, math.Hypot)
 		sum.gain = gain
 	}
 	return sum
+}
+
+// halfTrip is half of the longest round trip to a meter around a window, in s.
+func (r *indexedRun) halfTrip(meter string, from, to float64) (half float64) {
+	trips := r.Trace(TraceKey{Kind: TraceRoundTrip, Meter: meter})
+	if trips == nil {
+		return 0
+	}
+	r.spend(len(trips.T))
+	for i, t := range trips.T {
+		if float64(t) >= from-1 && float64(t) <= to+1 {
+			half = max(half, float64(trips.V[i])/2)
+		}
+	}
+	return half
 }
 
 // uncertain returns the uncertainty of a channel's energy from second a to b, in

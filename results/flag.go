@@ -29,11 +29,12 @@ func (d *deriver) flagAll(s Summary, rows [][]*Window) {
 		}
 	}
 	for _, c := range s.Coverage {
-		if c.Meter == d.head.Meter && d.head.Origin == Measured && len(d.windows) > 0 && c.Readings < fewReadings {
+		if d.head.Has(c.Meter) && d.head.Origin == Measured && len(d.windows) > 0 && c.Readings < fewReadings {
 			d.flag("", "few-readings", fmt.Sprintf("meter %s was read %d times in the shortest window: changes of the load between readings are missed", c.Meter, c.Readings),
 				"lengthen --window to ten times the meter's period or more (perwatt meters SPEC shows it)")
 		}
 	}
+	d.flagUncovered()
 	d.flagDuty()
 	d.flagClocks()
 	d.flagAtWork()
@@ -124,7 +125,7 @@ func (d *deriver) flagRun(w *Window) {
 		}
 	}
 	d.flagHeldBack(w)
-	if d.metered && w.Energy.IsAbsent() {
+	if d.metered && w.Energy.IsAbsent() && !w.why.Status.uncovered() {
 		d.flag(run, "energy-gap", "no watts for this run: "+w.why.Why,
 			"see the meter's trace and its errors in the record; perwatt meters SPEC --watch shows its readings")
 	}
@@ -224,12 +225,11 @@ func (d *deriver) powerWarnings() (out []Warning) {
 			out = append(out, Warning{Code: "meter-refused", Text: fmt.Sprintf("meter %s is there but could not be read", m.Meter), Remedy: m.Detail})
 		}
 	}
-	const remedy = "run where a meter can be read (perwatt node lists what was looked for), or name one with --meter"
+	out = append(out, d.flagStrays()...)
+	const remedy = nameMeter
 	switch h := d.head; {
-	case !d.metered && len(d.rec.Meters) > 0:
-		out = append(out, Warning{Code: "no-power", Text: d.unmetered.Why + ": its traces are in the record, and there is throughput only", Remedy: "add a meter of the whole node with another --meter; if what this one sees is all that feeds the node, say so with boundary="})
 	case !d.metered:
-		out = append(out, Warning{Code: "no-power", Text: "no meter gives the power of this node: there is throughput only", Remedy: remedy})
+		out = append(out, d.missing)
 	case h.Origin == Modelled:
 		within := "by how much they are off is not stated"
 		if !math.IsNaN(h.Gain) {

@@ -8,13 +8,16 @@ import (
 // once.
 type deriver struct {
 	*effort
-	runs      []indexedRun
-	good      []*indexedRun  // those with a window that counts, in their order
-	place     map[string]int // of a scenario in the plan
-	totals    []meterTotal   // see [deriver.rank]
-	head      meterTotal     // the first of them
-	metered   bool           // whether there is one
-	unmetered Reason         // why there is none
+	runs  []indexedRun
+	good  []*indexedRun  // those with a window that counts, in their order
+	place map[string]int // of a scenario in the plan
+	hardware
+	strays    []stray      // channels whose joules count for no device
+	totals    []meterTotal // see [deriver.rank]
+	head      meterTotal   // the first of them, if it covers a device that worked
+	metered   bool         // whether there is one
+	unmetered Reason       // why there is none
+	missing   Warning      // about it
 
 	windows []*Window
 	sums    []*Window                  // of uses that several cards share: see [deriver.together]
@@ -87,11 +90,12 @@ func indexed(e *effort) *deriver {
 			d.good = append(d.good, r)
 		}
 	}
+	d.hardware = d.findHardware()
 	d.totals = d.rank()
-	if d.metered = len(d.totals) > 0; d.metered {
+	if d.metered = len(d.totals) > 0 && (len(d.used) == 0 || d.covered(&d.totals[0]) > 0); d.metered {
 		d.head = d.totals[0]
 	} else {
-		d.unmetered = noTotal(e.rec.Meters)
+		d.unmetered, d.missing = d.noPower()
 	}
 	return d
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // maxIntervals is how many intervals may lie between two readings before what
@@ -14,16 +15,18 @@ const maxIntervals = 3
 func (d *deriver) meterRows() []MeterRow {
 	type source struct {
 		meterTotal
-		channel string
+		channel, device string
 	}
 	var sources []source
 	for _, h := range d.totals {
-		sources = append(sources, source{h, ""})
+		sources = append(sources, source{h, "", ""})
 	}
 	for i := range d.rec.Meters {
 		m := &d.rec.Meters[i]
-		for _, c := range d.total(m, Card, func(c Channel) bool { return c.Total == "" && c.Boundary == Card }).each() {
-			sources = append(sources, source{c.graded(), c.parts[0].Name})
+		for _, c := range d.total(m, Card, func(c Channel) bool { return (c.Total == "" || c.Total == Cards) && c.Boundary == Card }).each() {
+			card := strings.ToLower(c.parts[0].Card)
+			d.named(card)
+			sources = append(sources, source{c.graded(), c.parts[0].Name, d.byCard[card]})
 		}
 	}
 	counted := map[string][]*indexedRun{}
@@ -38,7 +41,7 @@ func (d *deriver) meterRows() []MeterRow {
 			continue
 		}
 		for _, src := range sources {
-			d.copied(scenario, src.Meter, src.channel)
+			d.copied(scenario, src.Meter, src.channel, src.device)
 			var pairs []Pair
 			var rounds []int
 			var each []terms
@@ -58,7 +61,7 @@ func (d *deriver) meterRows() []MeterRow {
 			if len(pairs) > 0 {
 				power = quotientOf(pairs, rounds).metric(Watt, false)
 			}
-			out = append(out, MeterRow{Scenario: scenario, Meter: src.Meter, Channel: src.channel,
+			out = append(out, MeterRow{Scenario: scenario, Meter: src.Meter, Channel: src.channel, Device: src.device,
 				Power: src.marked(power, t, t, shortest)})
 		}
 	}
@@ -76,13 +79,23 @@ func (h meterTotal) each() (out []meterTotal) {
 }
 
 // coverages returns how each meter was read around the windows of good runs: the
-// channels of its outermost total or, without a total, all of them.
+// channels that the primary meter has of it, or those of its first total or,
+// without a total, all of them.
 func (d *deriver) coverages() []Coverage {
 	out := []Coverage{}
 	totals := map[string]meterTotal{}
 	for _, h := range d.totals {
-		if _, better := totals[h.Meter]; !better {
+		if _, better := totals[h.Meter]; !better && h.Boundary != CardsPackages {
 			totals[h.Meter] = h
+		}
+	}
+	if d.head.Boundary == CardsPackages {
+		of := map[string][]sensor{}
+		for _, s := range d.head.parts {
+			of[s.meter] = append(of[s.meter], s)
+		}
+		for meter, parts := range of {
+			totals[meter] = meterTotal{parts: parts}
 		}
 	}
 	for i := range d.rec.Meters {
@@ -209,6 +222,9 @@ func (d *deriver) flagMeters(all []MeterRow) {
 				most := 1 + slack(inner.Power) + slack(outer.Power)
 				same := inner.Power.Boundary == outer.Power.Boundary && inner.Channel == "" && outer.Channel == ""
 				part := inner.Power.Boundary == outer.Power.Boundary || inner.Power.Boundary.Inside(outer.Power.Boundary)
+				if cards := (outer.Power.Boundary == CardsPackages || outer.Power.Boundary == Cards) && (inner.Power.Boundary == Cards || inner.Power.Boundary == Card); cards {
+					part = false // it is one of those that were added, or another
+				}
 				if !part || outer.Channel != "" || ratio <= most && !(same && ratio < 1/most) {
 					continue
 				}

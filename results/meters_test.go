@@ -152,14 +152,14 @@ func TestGradesAskMore(t *testing.T) {
 	}
 	d := indexed(free(rec))
 	d.windows = []*Window{{}}
-	j := &judgement{deriver: d, grade: "A", coverage: Coverage{Interval: 4, Readings: 20}, shortest: 79}
+	j := &judgement{deriver: d, grade: "A", coverage: []Coverage{{Interval: 4, Readings: 20}}, shortest: 79}
 	j.head = meterTotal{parts: []sensor{{Channel: Channel{Kind: Gauge}}}}
 	for name, want := range map[string]Outcome{"duration": Fail, "readings": Fail, "interval": Fail} {
 		i := slices.IndexFunc(publish, func(r rule) bool { return r.name == name })
 		got, _ := publish[i].look(j)
 		require.Equal(t, want, got, name)
 	}
-	j.coverage = Coverage{Interval: 1, Readings: 600}
+	j.coverage = []Coverage{{Interval: 1, Readings: 600}}
 	j.shortest = 600
 	for _, name := range []string{"duration", "readings", "interval"} {
 		i := slices.IndexFunc(publish, func(r rule) bool { return r.name == name })

@@ -289,7 +289,7 @@ func (d *deriver) target(m map[string]Figure, ws []*Window) {
 	m[TimeToTarget] = per(reached, func(w *Window) Float { return w.run.target.To - w.run.target.From }, once, 1, Second, Reason{})
 	var whys tally
 	joules := per(reached, func(w *Window) Float {
-		e, why := d.head.energy(phase(w))
+		e, why := d.energy(phase(w))
 		if e.IsAbsent() {
 			whys.add(why)
 		}
@@ -299,7 +299,7 @@ func (d *deriver) target(m map[string]Figure, ws []*Window) {
 		joules.Reason = whys.usual()
 	}
 	m[EnergyToTarget] = d.seen(reached, func(w *Window) terms {
-		e, _ := d.head.energy(phase(w))
+		e, _ := d.energy(phase(w))
 		return d.head.within(phase(w)).scale(1 / float64(e))
 	}).mark(joules)
 }

@@ -8,57 +8,93 @@ import (
 	"strings"
 )
 
-// meterTotal is a total of a meter: the one that is taken as the power of the
-// node, or one that stands beside it.
+// meterTotal is a total of a meter, or the sum of two: the one that is taken as
+// the power of the node, or one that stands beside it.
 type meterTotal struct {
 	PrimaryMeter
 	Gain   float64 // relative, of the instrument; NaN if unknown
 	parts  []sensor
-	period float64  // s; 0 if any
-	dead   []Reason // why what comes first by the order of preference gave no watts
+	cards  map[string]bool // PCI addresses and UUIDs of the cards among them, in lower case
+	dead   []Reason        // why what comes first by the order of preference gave no watts
+	silent bool            // it gave no watts in any window, for the reason why
+	why    Reason
 }
 
-// rank lists the totals of the meters of a session in the order in which they are
-// quoted: totals that gave watts in a window before those that gave none, then
-// measured before modelled before declared, then the outermost boundary, then the
-// first in the record. Of channels that measure the same place, a total has the
-// one that gave watts in the most windows.
+// rank lists the totals of the meters of a session, and the sum of cards and
+// packages, in the order in which they are quoted: totals that gave watts in a
+// window before those that gave none, then those that cover more of the devices
+// that worked, then measured before modelled before declared, then the outermost
+// boundary, then the first in the record. Of channels that measure the same
+// place, a total has the one that gave watts in the most windows.
 func (d *deriver) rank() (out []meterTotal) {
 	for i := range d.rec.Meters {
 		m := &d.rec.Meters[i]
 		for _, b := range Boundaries() {
-			h := d.total(m, b, func(c Channel) bool { return c.Total == b })
+			if b == CardsPackages { // no instrument measures it
+				continue
+			}
+			h := d.total(m, b, func(c Channel) bool { return c.Total == b && d.own(m, c) })
 			if len(h.parts) > 0 {
-				out = append(out, h.graded())
+				out = append(out, d.heard(h.graded()))
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b meterTotal) int { return cmp.Compare(a.place(), b.place()) })
-	if len(d.good) == 0 {
-		return out
+	preferred := func(a, b meterTotal) int {
+		return cmp.Or(cmp.Compare(d.covered(&b), d.covered(&a)), cmp.Compare(a.place(), b.place()))
 	}
-	var dead []meterTotal
-	var why []Reason
-	living := slices.DeleteFunc(slices.Clone(out), func(h meterTotal) bool {
-		first := Reason{}
-		for _, r := range d.good {
-			e, why := h.energy(r, r.from, r.to)
-			if !e.IsAbsent() {
-				return false
-			}
-			first = cmp.Or(first, why)
+	order := func(a, b meterTotal) int {
+		switch {
+		case a.silent == b.silent:
+			return preferred(a, b)
+		case a.silent:
+			return 1
 		}
-		dead, why = append(dead, h), append(why, first)
-		return true
-	})
-	if len(living) > 0 {
-		for i, h := range dead {
-			if h.place() < living[0].place() {
-				living[0].dead = append(living[0].dead, why[i])
+		return -1
+	}
+	slices.SortStableFunc(out, order)
+	if both, ok := cardsAndPackages(out); ok {
+		out = append(out, d.heard(both))
+		slices.SortStableFunc(out, order)
+	}
+	if len(out) > 0 && !out[0].silent {
+		for _, h := range out[1:] {
+			if h.silent && preferred(h, out[0]) < 0 && !slices.Contains(out[0].dead, h.why) {
+				out[0].dead = append(out[0].dead, h.why)
 			}
 		}
 	}
-	return append(living, dead...)
+	return out
+}
+
+// heard finds out whether a total gave watts.
+func (d *deriver) heard(h meterTotal) meterTotal {
+	for _, r := range d.good {
+		e, why := h.energy(r, r.from, r.to)
+		if h.silent = e.IsAbsent(); !h.silent {
+			break
+		}
+		h.why = cmp.Or(h.why, why)
+	}
+	return h
+}
+
+// cardsAndPackages is the sum of the first measured total of cards and the first of
+// packages. Their errors are taken to add up.
+func cardsAndPackages(totals []meterTotal) (sum meterTotal, ok bool) {
+	first := func(b Boundary) int {
+		return slices.IndexFunc(totals, func(h meterTotal) bool { return h.Boundary == b && h.Origin == Measured })
+	}
+	i, k := first(Cards), first(Package)
+	if i < 0 || k < 0 {
+		return sum, false
+	}
+	cards, packages := totals[i], totals[k]
+	sum = meterTotal{PrimaryMeter: PrimaryMeter{Meter: cards.Meter + " + " + packages.Meter, Boundary: CardsPackages}, cards: cards.cards}
+	sum.parts, sum.dead = slices.Concat(cards.parts, packages.parts), slices.Concat(cards.dead, packages.dead)
+	for _, s := range sum.parts {
+		sum.Channels, sum.Meters = append(sum.Channels, s.Name), append(sum.Meters, s.meter)
+	}
+	return sum.graded(), true
 }
 
 // total is the sum of the wanted channels of a meter at a boundary. Of channels
@@ -66,13 +102,19 @@ func (d *deriver) rank() (out []meterTotal) {
 // the first of equals.
 func (d *deriver) total(m *Meter, b Boundary, wanted func(Channel) bool) meterTotal {
 	h := meterTotal{PrimaryMeter: PrimaryMeter{Meter: m.Name, Boundary: b}}
-	if m.Period > 0 {
-		h.period = float64(m.Period)
-	}
 	for _, rivals := range d.places(m, wanted) {
 		part := d.best(&h, rivals)
+		if m.Period > 0 {
+			part.period = float64(m.Period)
+		}
 		d.copied(part.Name)
 		h.parts, h.Channels = append(h.parts, part), append(h.Channels, part.Name)
+		if d.named(part.Card); part.Card != "" {
+			if h.cards == nil {
+				h.cards = map[string]bool{}
+			}
+			h.cards[strings.ToLower(part.Card)] = true
+		}
 	}
 	return h
 }
@@ -102,12 +144,16 @@ func (d *deriver) best(h *meterTotal, rivals []Channel) (best sensor) {
 // graded completes a total by what its parts have in common.
 func (h meterTotal) graded() meterTotal {
 	h.Gain = math.NaN()
-	for _, s := range h.parts {
+	for i, s := range h.parts {
 		h.Origin = s.Origin
 		// Gains of one instrument are correlated: the total is as
 		// uncertain as its worst part.
-		if g := float64(s.Accuracy.Gain); !(g <= h.Gain) {
+		if g := float64(s.Accuracy.Gain); i == 0 || !(g <= h.Gain) {
 			h.Gain = g
+		}
+		if h.Boundary == CardsPackages && s.Accuracy.Gain.IsAbsent() {
+			h.Gain = math.NaN()
+			break
 		}
 	}
 	return h
@@ -217,8 +263,11 @@ func (d *deriver) seen(ws []*Window, of func(*Window) terms) seen {
 
 // mark gives a figure the provenance and the budget of the watts in it.
 func (s seen) mark(m Figure) Figure {
-	if !s.metered {
+	switch {
+	case !s.metered:
 		m.Reason = s.unmetered
+		return m
+	case m.Status.uncovered():
 		return m
 	}
 	return s.head.marked(m, s.of, s.plain, s.shortest)

@@ -12,6 +12,7 @@ package results
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -498,22 +499,43 @@ type Summary struct {
 	windows []*Window // see [Summary.Windows]
 }
 
-// PrimaryMeter is the total of a meter that is quoted as the power of the node:
-// of those that gave watts, measured comes before modelled before declared, then
-// the outermost boundary, then the first in the record.
+// PrimaryMeter is the total of a meter, or the sum of two, that is quoted as the
+// power of the node: of those that gave watts, the one that covers most of the
+// devices that worked, then measured before modelled before declared, then the
+// outermost boundary, then the first in the record. A session in which no total
+// covers a device that worked has none.
 type PrimaryMeter struct {
-	Meter    string   `json:"meter"`
+	Meter    string   `json:"meter"` // of a sum "a + b"
 	Boundary Boundary `json:"boundary"`
 	Origin   Origin   `json:"origin"`
-	Channels []string `json:"channels"` // they add up to the total
+	Channels []string `json:"channels"`         // they add up to the total
+	Meters   []string `json:"meters,omitempty"` // of a sum, the meter of each channel
+}
+
+// Key is that of the trace of channel i.
+func (p *PrimaryMeter) Key(i int) TraceKey {
+	if i < len(p.Meters) {
+		return MeterKey(p.Meters[i], p.Channels[i])
+	}
+	return MeterKey(p.Meter, p.Channels[i])
+}
+
+// Has reports whether the total has channels of the meter of that name.
+func (p *PrimaryMeter) Has(meter string) bool {
+	if len(p.Meters) > 0 {
+		return slices.Contains(p.Meters, meter)
+	}
+	return p.Meter == meter
 }
 
 // MeterRow is the power of one scenario as one meter saw it: the total of a
-// boundary, or a card on its own. The primary meter is the first of its scenario.
+// boundary, or a card on its own, whether it worked or idled. The primary meter,
+// if there is one, is the first of its scenario.
 type MeterRow struct {
 	Scenario string `json:"scenario"`
 	Meter    string `json:"meter"`
 	Channel  string `json:"channel,omitempty"` // of a card; empty for a total
+	Device   string `json:"device,omitempty"`  // that the card is; empty for a total, and where it is not known
 	Power    Figure `json:"power"`
 }
 

@@ -11,8 +11,9 @@ import (
 // resolution of an instrument is used unless the traces show a coarser one.
 type sensor struct {
 	Channel
-	meter string
-	key   TraceKey
+	meter  string
+	period float64 // s, of the meter; 0 if any
+	key    TraceKey
 	// step is the smallest amount by which the channel was seen to move, in its
 	// unit; NaN if it never moved or nothing was read.
 	step   float64

@@ -19,6 +19,11 @@ const (
 	NoEnergy     FigureStatus = "no-energy"     // the meter counted none
 	SharedEnergy FigureStatus = "shared-energy" // it is that of several cards, which have a row together
 
+	// The device that a use ran on is not covered.
+	DeviceUnmetered FigureStatus = "device-unmetered" // it is outside of the boundary of the meter
+	CardShared      FigureStatus = "card-shared"      // it is a part of a card, and the meter counts all of it
+	CardUnknown     FigureStatus = "card-unknown"     // the meter reads a card that is no device of the node, and not this one
+
 	// The work.
 	IdleScenario FigureStatus = "idle-scenario" // there is no work in it
 	CounterGap   FigureStatus = "counter-gap"   // a counter of work or CPU time was not read around the window
@@ -52,6 +57,9 @@ var statusTexts = map[FigureStatus]string{
 	Slept:           "the machine was suspended in the window, and the energy includes what it drew meanwhile",
 	NoEnergy:        "the meter counted no energy",
 	SharedEnergy:    "",
+	DeviceUnmetered: "",
+	CardShared:      "",
+	CardUnknown:     "",
 	IdleScenario:    "no work in this scenario",
 	CounterGap:      "",
 	NoWork:          "no work was finished",
@@ -75,6 +83,12 @@ func (s FigureStatus) Unresolved() bool {
 		return true
 	}
 	return false
+}
+
+// uncovered reports whether watts are absent because no meter covers the device
+// that the use ran on.
+func (s FigureStatus) uncovered() bool {
+	return s == DeviceUnmetered || s == CardShared || s == CardUnknown
 }
 
 // Reason is the status of a figure with its explanation for people.

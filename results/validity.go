@@ -45,8 +45,8 @@ type rule struct {
 type judgement struct {
 	*deriver
 	summary  Summary
-	coverage Coverage // of the primary meter
-	grade    Grade    // the lowest of all powers
+	coverage []Coverage // of the primary meter, or of the two of a sum
+	grade    Grade      // the lowest of all powers
 	shortest float64
 }
 
@@ -73,11 +73,11 @@ var publish = []rule{
 	{"repeats", "at least 6 windows a figure, so that it has a 95 % interval", house, func(j *judgement) (Outcome, string) {
 		least := math.MaxInt
 		for _, r := range j.summary.Rows {
-			if r.PartOf == "" { // which has no watts of its own
-				least = min(least, r.Metrics[Power].N)
+			if p := r.Metrics[Power]; r.PartOf == "" && !p.Status.uncovered() { // which have no watts of their own
+				least = min(least, p.N)
 			}
 		}
-		if len(j.summary.Rows) == 0 {
+		if least == math.MaxInt {
 			least = 0
 		}
 		return within(least >= minimumWindows), fmt.Sprintf("n ≥ %d", least)
@@ -86,7 +86,14 @@ var publish = []rule{
 		if !j.metered {
 			return Fail, j.unmetered.Why
 		}
-		return within(j.head.Origin == Measured), fmt.Sprintf("%s, %s at the %s", j.head.Meter, j.head.Origin, j.head.Boundary)
+		figure := fmt.Sprintf("%s, %s at the %s", j.head.Meter, j.head.Origin, j.head.Boundary)
+		for _, dev := range j.used {
+			if !j.head.covers(dev.Device) {
+				figure += fmt.Sprintf("; not of %s, which has no watts to rank", j.deviceName(dev.ID))
+				break
+			}
+		}
+		return within(j.head.Origin == Measured), figure
 	}},
 	{"duration", "each window lasts at least 600 s for grade A, 300 s for B, 60 s below", mlperf + "; " + green, func(j *judgement) (Outcome, string) {
 		if len(j.windows) == 0 {
@@ -94,22 +101,22 @@ var publish = []rule{
 		}
 		return within(j.shortest >= demands[j.grade].duration), fmt.Sprintf("%.4g s, grade %s asks %.0f s", j.shortest, j.grade, demands[j.grade].duration)
 	}},
-	{"readings", "each window has at least 60 readings for grade A, 30 for B, 10 below", green, read(func(j *judgement) (bool, string) {
+	{"readings", "each window has at least 60 readings for grade A, 30 for B, 10 below", green, covered(func(j *judgement, c Coverage) (Outcome, string) {
 		d := demands[j.grade]
-		return j.coverage.Readings >= d.readings, fmt.Sprintf("%d, grade %s asks %d", j.coverage.Readings, j.grade, d.readings)
+		return within(c.Readings >= d.readings), fmt.Sprintf("%d, grade %s asks %d", c.Readings, j.grade, d.readings)
 	})},
-	{"interval", "readings come every second for grade A", mlperf, func(j *judgement) (Outcome, string) {
+	{"interval", "readings come every second for grade A", mlperf, each(func(j *judgement, c Coverage) (Outcome, string) {
 		most := demands[j.grade].interval
 		if most == 0 || j.head.energyCounter() {
-			return NotApplicable, fmt.Sprintf("%.3g s", j.coverage.Interval)
+			return NotApplicable, fmt.Sprintf("%.3g s", c.Interval)
 		}
-		return within(float64(j.coverage.Interval) <= most), fmt.Sprintf("%.3g s", j.coverage.Interval)
-	}},
-	{"coverage", "at least 99 % of the windows' time lies between readings", house, read(func(j *judgement) (bool, string) {
-		return j.coverage.Share >= 0.99, fmt.Sprintf("%.2f %%", 100*j.coverage.Share)
+		return within(float64(c.Interval) <= most), fmt.Sprintf("%.3g s", c.Interval)
 	})},
-	{"gaps", "no two readings are more than 3 intervals apart", house, read(func(j *judgement) (bool, string) {
-		return j.coverage.Longest <= maxIntervals*1.001*j.coverage.Interval, fmt.Sprintf("longest %.3g s, interval %.3g s", j.coverage.Longest, j.coverage.Interval)
+	{"coverage", "at least 99 % of the windows' time lies between readings", house, covered(func(_ *judgement, c Coverage) (Outcome, string) {
+		return within(c.Share >= 0.99), fmt.Sprintf("%.2f %%", 100*c.Share)
+	})},
+	{"gaps", "no two readings are more than 3 intervals apart", house, covered(func(_ *judgement, c Coverage) (Outcome, string) {
+		return within(c.Longest <= maxIntervals*1.001*c.Interval), fmt.Sprintf("longest %.3g s, interval %.3g s", c.Longest, c.Interval)
 	})},
 	{"resolution", "a step of the meter is at most 1 % of the reading, or of the window's energy", mlperf, read(func(j *judgement) (bool, string) {
 		worst := 0.0
@@ -123,7 +130,9 @@ var publish = []rule{
 	{"uncertainty", "the instrument's terms add up to at most 1 % for grade A, 2 % for B", spec, func(j *judgement) (Outcome, string) {
 		worst := 0.0
 		for _, w := range j.windows {
-			worst = max(worst, ppm(gross(w).linear())) // NaN stays
+			if !w.why.Status.uncovered() {
+				worst = max(worst, ppm(gross(w).linear())) // NaN stays
+			}
 		}
 		figure := fmt.Sprintf("%.2g %%", 100*worst)
 		if math.IsNaN(worst) {
@@ -134,12 +143,12 @@ var publish = []rule{
 		}
 		return NotApplicable, figure + ", grade " + string(j.grade)
 	}},
-	{"clock", "the instant of a reading is known to 400 ms", mlperf, func(j *judgement) (Outcome, string) {
-		if j.coverage.RoundTrip.IsAbsent() {
+	{"clock", "the instant of a reading is known to 400 ms", mlperf, each(func(_ *judgement, c Coverage) (Outcome, string) {
+		if c.RoundTrip.IsAbsent() {
 			return NotApplicable, "read on this machine"
 		}
-		return within(j.coverage.RoundTrip <= 0.8), fmt.Sprintf("round trip up to %.3g ms", 1000*j.coverage.RoundTrip)
-	}},
+		return within(c.RoundTrip <= 0.8), fmt.Sprintf("round trip up to %.3g ms", 1000*c.RoundTrip)
+	})},
 	{"idle", "idle is measured before and after, 60 s or more each, and moves by at most 3 %", green, func(j *judgement) (Outcome, string) {
 		shortest := math.Inf(1)
 		if j.byShares() {
@@ -185,6 +194,32 @@ func read(look func(j *judgement) (bool, string)) func(*judgement) (Outcome, str
 	}
 }
 
+// each applies a rule to each meter of the primary total: it passes if it does for
+// all to which it applies.
+func each(look func(*judgement, Coverage) (Outcome, string)) func(*judgement) (Outcome, string) {
+	return func(j *judgement) (Outcome, string) {
+		if len(j.coverage) == 0 { // as without a meter
+			return look(j, Coverage{})
+		}
+		outcome, figure := look(j, j.coverage[0])
+		for _, c := range j.coverage[1:] {
+			switch o, f := look(j, c); {
+			case o == Fail && outcome != Fail, outcome == NotApplicable:
+				outcome, figure = o, f
+			}
+		}
+		return outcome, figure
+	}
+}
+
+// covered is [each] as a rule about how the primary meter was read.
+func covered(look func(*judgement, Coverage) (Outcome, string)) func(*judgement) (Outcome, string) {
+	return read(func(j *judgement) (bool, string) {
+		outcome, figure := each(look)(j)
+		return outcome == Pass, figure
+	})
+}
+
 // flagged makes a rule that fails if the session or its traces raised one of the
 // warnings.
 func flagged(name, asks, source string, codes ...string) rule {
@@ -215,8 +250,8 @@ func (h meterTotal) energyCounter() bool {
 func (d *deriver) judge(s Summary) Validity {
 	j := &judgement{deriver: d, summary: s, grade: "A", shortest: math.Inf(1)}
 	for _, c := range s.Coverage {
-		if c.Meter == j.head.Meter {
-			j.coverage = c
+		if j.head.Has(c.Meter) {
+			j.coverage = append(j.coverage, c)
 		}
 	}
 	for _, r := range s.Rows {

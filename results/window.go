@@ -49,7 +49,7 @@ func (d *deriver) measure() {
 			Scenario: r.Scenario, Round: r.Round, Duration: r.to - r.from, run: r,
 			Work: Absent(), CPU: Absent(), Clock: Absent(), idle: Absent(), halts: r.halts(r.from, r.to),
 		}
-		w.Energy, w.why = d.head.energy(r, r.from, r.to)
+		w.Energy, w.why = d.energy(r, r.from, r.to)
 		w.uncertain = d.head.within(r, r.from, r.to)
 		if slices.ContainsFunc(w.halts, func(h halt) bool { return h.who == MachineSuspended }) {
 			w.Energy, w.why = Absent(), Because(Slept)

@@ -323,22 +323,29 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 		})
 		cand.records = append(cand.records, r.Record)
 		cand.Claims = append(cand.Claims, r.Summary.Claims...)
-		if of := meters(r.Record); len(of) > 0 && cand.Meter.Name == "" {
-			cand.Meter = of[len(of)-1]
+		if of, ok := meter(r.Record); ok && cand.Meter.Name == "" {
+			cand.Meter = of
 		}
 	}
 	c.labels()
 	return nil
 }
 
-// meters returns the meters with the name of the primary one.
-func meters(r *results.Record) (of []results.Meter) {
+// meter returns the primary meter of a record; the meters of a sum as one, with
+// their names and sources joined.
+func meter(r *results.Record) (of results.Meter, ok bool) {
+	p := r.Summary.PrimaryMeter
 	for _, m := range r.Meters {
-		if p := r.Summary.PrimaryMeter; p != nil && m.Name == p.Meter {
-			of = append(of, m)
+		switch {
+		case p == nil || !p.Has(m.Name):
+		case !ok || len(p.Meters) == 0:
+			of, ok = m, true
+		default:
+			of.Name, of.Source, of.Period = of.Name+" + "+m.Name, of.Source+" + "+m.Source, max(of.Period, m.Period)
+			of.Channels, of.Notes = slices.Concat(of.Channels, m.Channels), slices.Concat(of.Notes, m.Notes)
 		}
 	}
-	return of
+	return of, ok
 }
 
 func (c *Comparison) refer(want string) error {
@@ -582,14 +589,14 @@ func (r *Row) together(name string) results.Figure {
 // of one instrument are recognised. An instrument inside a node belongs to that
 // machine.
 func instrument(r *results.Record, machine string) string {
-	of := meters(r)
+	of, ok := meter(r)
 	switch {
-	case len(of) == 0:
+	case !ok:
 		return ""
-	case r.Summary.PrimaryMeter.Boundary == results.Wall && !strings.HasPrefix(of[0].Source, "/"):
-		return of[0].Source
+	case r.Summary.PrimaryMeter.Boundary == results.Wall && !strings.HasPrefix(of.Source, "/"):
+		return of.Source
 	}
-	return machine + " " + of[0].Source
+	return machine + " " + of.Source
 }
 
 // meterError returns the relative uncertainty that the meter adds to a figure, in

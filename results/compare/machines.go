@@ -53,8 +53,8 @@ var evidence = []struct {
 		return fmt.Sprintf("%#v", parts)
 	}},
 	{"their meters", func(r *results.Record) string {
-		if of := meters(r); len(of) > 0 {
-			return fmt.Sprint(of[0].Source, r.Summary.PrimaryMeter.Channels)
+		if of, ok := meter(r); ok {
+			return fmt.Sprint(of.Source, r.Summary.PrimaryMeter.Channels)
 		}
 		return ""
 	}},

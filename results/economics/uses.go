@@ -197,7 +197,7 @@ func weakest(figures ...Figure) results.Provenance {
 
 // partial reports whether watts at a boundary leave out a part of the node.
 func partial(b results.Boundary) bool {
-	return slices.Contains([]results.Boundary{results.Board, results.Package, results.Card, results.Memory}, b)
+	return slices.Contains([]results.Boundary{results.Board, results.CardsPackages, results.Package, results.Cards, results.Card, results.Memory}, b)
 }
 
 // known reports whether a figure can be computed with.

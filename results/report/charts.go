@@ -225,24 +225,46 @@ func traceCharts(p Page) (out []picture) {
 	return out
 }
 
-// slopes sums the power of the primary meter's channels over a run.
+// slopes sums the power of the primary meter's channels over a run. Of two meters,
+// which are not read at the same instants, it adds the latest reading of each.
 func slopes(run *results.Run, head *results.PrimaryMeter, t0 float64) (out []chart.Sample) {
 	traces := make(map[results.TraceKey]*results.Trace, len(run.Traces)) // a search a channel takes long in a hostile record
 	for i := range run.Traces {
 		traces[run.Traces[i].Key] = &run.Traces[i]
 	}
-	sums := map[float64]float64{}
-	for _, name := range head.Channels {
-		tr := traces[results.MeterKey(head.Meter, name)]
+	sums, meters := map[string]map[float64]float64{}, []string(nil)
+	for i := range head.Channels {
+		key := head.Key(i)
+		tr := traces[key]
 		if tr == nil {
 			return nil
 		}
+		if sums[key.Meter] == nil {
+			sums[key.Meter], meters = map[float64]float64{}, append(meters, key.Meter)
+		}
 		for _, s := range sampled(tr, t0) {
-			sums[s.T] += s.V
+			sums[key.Meter][s.T] += s.V
 		}
 	}
-	for _, t := range slices.Sorted(maps.Keys(sums)) {
-		out = append(out, chart.Sample{T: t, V: sums[t]})
+	switch len(meters) {
+	case 1:
+		for _, t := range slices.Sorted(maps.Keys(sums[meters[0]])) {
+			out = append(out, chart.Sample{T: t, V: sums[meters[0]][t]})
+		}
+	case 2:
+		a, b := sums[meters[0]], sums[meters[1]]
+		first, second, readA, readB := 0.0, 0.0, false, false
+		for _, t := range slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))))) {
+			if v, ok := a[t]; ok {
+				first, readA = v, true
+			}
+			if v, ok := b[t]; ok {
+				second, readB = v, true
+			}
+			if readA && readB {
+				out = append(out, chart.Sample{T: t, V: first + second})
+			}
+		}
 	}
 	return out
 }

@@ -202,10 +202,14 @@ func badges(p Page) (out []badge) {
 		if head != nil && head.Origin == results.Measured {
 			measured++
 		}
+		read, whole := false, true
 		for _, c := range s.Coverage {
-			if head != nil && c.Meter == head.Meter && c.Share >= 0.99 {
-				covered++
+			if head != nil && head.Has(c.Meter) {
+				read, whole = true, whole && c.Share >= 0.99
 			}
+		}
+		if read && whole {
+			covered++
 		}
 		for _, row := range s.Rows {
 			if g := row.Metrics[results.Power].Grade; g != "" {
@@ -486,7 +490,7 @@ func sources(p Page) section {
 
 func glossary() section {
 	return sectionOf("glossary", "Words", "", block{Table: table.Table{Items: []table.Item{
-		{About: "boundary", Text: "where the watts were counted: the wall, the supplies, the node as its controller reports it, the board, the CPU packages, a card. Two boundaries are never ranked against each other."},
+		{About: "boundary", Text: "where the watts were counted: the wall, the supplies, the node as its controller reports it, the board, the CPU packages, the cards or one of them. Cards and packages together are a lower bound of the node. Two boundaries are never ranked against each other."},
 		{About: "grade", Text: "A: at the wall within 1 %, over 600 s. B: at the wall within 2 %, over 300 s. C: telemetry of a controller or supply, or a shorter window. D: counters of components. E: modelled or declared, never ranked."},
 		{About: "~", Text: "before a figure that no instrument measured."},
 		{About: "index", Text: "work per joule against the reference, which is 100 %."},

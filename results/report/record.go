@@ -324,7 +324,11 @@ func (y variety) words(v variant) string {
 func instrument(rec *results.Record) []string {
 	head := rec.Summary.PrimaryMeter
 	meter := "of an unknown meter"
-	if head != nil {
+	switch {
+	case head == nil:
+	case len(head.Meters) > 0:
+		meter = "by the meters " + results.Line(head.Meter, table.NameLimit)
+	default:
 		meter = "by the " + results.Line(head.Meter, table.NameLimit) + " meter"
 	}
 	guessed := false
@@ -356,8 +360,13 @@ func instrument(rec *results.Record) []string {
 	}
 	read := ""
 	for _, c := range rec.Summary.Coverage {
-		if head != nil && c.Meter == head.Meter && !c.Interval.IsAbsent() {
-			read = fmt.Sprintf(", read every %s, %s of the time", table.Quantity(c.Interval, results.Second), table.Percent(float64(c.Share)))
+		if head != nil && head.Has(c.Meter) && !c.Interval.IsAbsent() {
+			if len(head.Meters) > 0 {
+				read += "; " + results.Line(c.Meter, table.NameLimit)
+			} else {
+				read = ","
+			}
+			read += fmt.Sprintf(" read every %s, %s of the time", table.Quantity(c.Interval, results.Second), table.Percent(float64(c.Share)))
 			if !c.RoundTrip.IsAbsent() {
 				read += ", round trip up to " + table.Quantity(c.RoundTrip, results.Second)
 			}
@@ -381,10 +390,29 @@ func beside(rec *results.Record) table.Table {
 		Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "meter", Kind: table.Name}, {Head: "power"}},
 		Notes:   []string{"The first of a scenario is quoted above: measured before modelled, then the outermost boundary."},
 	}
+	switch {
+	case rec.Summary.PrimaryMeter == nil:
+		t.Notes[0] = "None is quoted above: the reason is there."
+	case slices.ContainsFunc(rec.Summary.Flags, func(w results.Warning) bool { return w.Code == "device-unmetered" }):
+		t.Notes[0] = "The first of a scenario is quoted above, if it covers the devices that worked: measured before modelled, then the outermost boundary."
+	}
+	worked := map[[2]string]bool{} // scenario and device
+	for _, r := range rec.Summary.Rows {
+		for _, id := range results.CardsOf(r.Device) {
+			worked[[2]string{r.Scenario, id}] = true
+		}
+	}
 	many := false
 	for _, r := range rows {
 		many = many || r.Meter != rows[0].Meter || r.Channel != rows[0].Channel || r.Power.Boundary != rows[0].Power.Boundary
-		t.Row(table.Text{Text: r.Scenario}, table.Text{Text: r.Meter, Under: r.Channel}, table.Figure{Figure: r.Power})
+		under := r.Channel
+		if r.Device != "" { // the channel is in --format csv and json
+			under = r.Device
+			if !worked[[2]string{r.Scenario, r.Device}] {
+				under += ", idle"
+			}
+		}
+		t.Row(table.Text{Text: r.Scenario}, table.Text{Text: r.Meter, Under: under}, table.Figure{Figure: r.Power})
 	}
 	if !many {
 		return table.Table{}

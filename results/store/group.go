@@ -166,12 +166,17 @@ func environmentOf(rec *results.Record) Environment {
 	}
 	e.Origin = string(h.Origin)
 	for _, m := range rec.Meters {
-		if m.Name != h.Meter {
+		if !h.Has(m.Name) {
 			continue
 		}
-		e.Meter = m.Source
+		if len(h.Meters) > 0 && e.Meter != "" {
+			e.Meter += " + " + m.Source
+		} else {
+			e.Meter = m.Source
+		}
 		for _, c := range m.Channels {
-			if c.Total != h.Boundary {
+			part := h.Boundary == results.CardsPackages && (c.Total == results.Cards || c.Total == results.Package)
+			if c.Total != h.Boundary && !part {
 				continue
 			}
 			e.Meter += " " + c.Name
@@ -184,8 +189,8 @@ func environmentOf(rec *results.Record) Environment {
 		for _, note := range m.Notes { // coefficients
 			e.Calibration += note + "; "
 		}
-		e.Calibration = strings.TrimSuffix(e.Calibration, "; ")
 	}
+	e.Calibration = strings.TrimSuffix(e.Calibration, "; ")
 	return e
 }
 

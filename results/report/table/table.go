@@ -207,6 +207,9 @@ type printed struct {
 	chart        Chart
 }
 
+// lowerBound is the note on watts at [results.CardsPackages].
+const lowerBound = "Watts at cards + packages are a lower bound of the node's power: fans, other memory, boards and the losses of the supply are not in them."
+
 // layout prints the cells of a table, and returns its notes followed by the
 // reasons of its figures.
 func (t *Table) layout() (columns []laid, notes []string) {
@@ -219,7 +222,7 @@ func (t *Table) layout() (columns []laid, notes []string) {
 		}
 		return superscript(i + 1)
 	}
-	counted, sourced := !t.Counts, !t.WattsAt
+	counted, sourced, bound := !t.Counts, !t.WattsAt, false
 	var figures []results.Figure // with a value, of a column; columns share the memory
 	for j, c := range t.Columns {
 		l := laid{Column: c, cells: make([]printed, len(t.Rows))}
@@ -237,7 +240,7 @@ func (t *Table) layout() (columns []laid, notes []string) {
 			}
 			l.powered = l.powered || f.Boundary != "" || f.Origin != ""
 			if !f.Value.IsAbsent() {
-				figures = append(figures, f.Figure)
+				figures, bound = append(figures, f.Figure), bound || f.Boundary == results.CardsPackages
 			}
 		}
 		if !some {
@@ -269,6 +272,9 @@ func (t *Table) layout() (columns []laid, notes []string) {
 	}
 	for _, n := range t.Notes {
 		notes = append(notes, Sentence(n, TextLimit))
+	}
+	if bound {
+		notes = append(notes, lowerBound)
 	}
 	for i, why := range marks {
 		notes = append(notes, superscript(i+1)+" "+why)
