@@ -29,7 +29,10 @@ type run struct {
 func (r *run) do(ctx context.Context) {
 	plan := r.s.Record.Plan
 	r.sampler = startSampler(ctx, r.clock, plan.Interval.Duration(), r.s.Meters, r.host, r.s.heart)
+	watched, enough := context.WithCancel(ctx)
+	r.sampler.sampleCards(watched, plan.Window.Duration(), r.s.Meters, r.s.cards)
 	err := r.phases(ctx)
+	enough()
 	for i := range r.rec.Phases {
 		if ph := &r.rec.Phases[i]; ph.To < ph.From { // cut short: it ends where the run does
 			ph.To = r.clock.now()

@@ -192,7 +192,8 @@ func (s *sampler) snapshot(key results.TraceKey) *results.Trace {
 // aside reports whether a trace need not have samples at the edges of windows.
 func aside(k results.TraceKey) bool {
 	switch k.Kind {
-	case results.TraceClock, results.TraceThrottles, results.TraceRoundTrip, results.TraceClockOffset:
+	case results.TraceClock, results.TraceThrottles, results.TraceMemoryClock, results.TraceTemperature, results.TraceHeldBack, results.TraceECC,
+		results.TraceRoundTrip, results.TraceClockOffset:
 		return true
 	}
 	return false

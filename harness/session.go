@@ -43,7 +43,8 @@ type Session struct {
 	// longest time between two moves; 0 if a counter never moved twice.
 	paces map[results.TraceKey]time.Duration
 	heart *Heartbeat
-	seeds uint32 // that earlier runs had: two each, or more where there are more parts
+	cards map[string]cardDevice // by the card, as in [results.Channel]
+	seeds uint32                // that earlier runs had: two each, or more where there are more parts
 }
 
 // Progress is the state of a session.
@@ -70,6 +71,7 @@ func (s *Session) Run(ctx context.Context) error {
 	rec.Start, rec.State = t0.UTC().Round(time.Microsecond), results.Running
 	clock := clock{t0: t0, origin: bench.Monotonic() - int64(time.Since(t0))}
 	rec.Meters = Describe(s.Meters)
+	s.findCards(ctx)
 	host, err := openHost(s.Roots.orHere())
 	if err != nil {
 		return err
