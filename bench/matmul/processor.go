@@ -305,7 +305,7 @@ func (w *product) Run(ctx context.Context, done *bench.Counter) error {
 	}
 	for ctx.Err() == nil {
 		if err := w.step(done); err != nil {
-			return fmt.Errorf("matmul: run: %w", err)
+			return fmt.Errorf("matmul: run on %s: %w", w.info.Device, err)
 		}
 	}
 	return nil

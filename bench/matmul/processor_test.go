@@ -308,9 +308,12 @@ func TestProcessorLost(t *testing.T) {
 		run(l)
 		return nil
 	}
-	require.ErrorContains(t, w.Run(t.Context(), bench.NewCounter()), "illegal address")
+	err := w.Run(t.Context(), bench.NewCounter())
+	require.ErrorContains(t, err, "matmul: run on ptx: ")
+	require.ErrorContains(t, err, "illegal address")
 	for _, c := range w.Check() {
 		require.False(t, c.OK)
+		require.Contains(t, c.Detail, "ptx: ")
 		require.Contains(t, c.Detail, "illegal address")
 	}
 	require.NoError(t, w.Close())
@@ -421,6 +424,35 @@ func TestProcessorInfo(t *testing.T) {
 		require.ErrorIs(t, err, bench.ErrUsage)
 		require.ErrorContains(t, err, c.want)
 	}
+}
+
+// The sample is of all launches alike, however many there were.
+func TestSample(t *testing.T) {
+	const launches, stripes = 100, 1000
+	w := &product{precision: gemm.FP32, n: 7, k: 1 << 20, rows: stripes * gemm.Stripe, panels: make([]panel, 1)}
+	w.panels[0].rows = w.rows
+	for launch := range launches {
+		w.looks = []look{{p: &w.panels[0], launch: uint64(launch)}, {p: &w.panels[0], ignore: true}}
+		w.data = make([]byte, 2*stripes*4)
+		for s := range 2 * stripes {
+			gemm.FP32.Put(w.data[4*s:], float64(launch+s/stripes*1000))
+		}
+		if launch == 50 {
+			gemm.FP32.Put(w.data, math.NaN())
+		}
+		w.collect()
+	}
+	require.Equal(t, launches*stripes, w.checked)
+	require.Equal(t, 1, w.poisoned)
+	require.Len(t, w.sample, 64)
+	early := 0
+	for _, e := range w.sample {
+		require.Less(t, e.value, float64(launches))
+		if e.value < launches/2 {
+			early++
+		}
+	}
+	require.InDelta(t, 32, early, 20, "five standard deviations")
 }
 
 // The tolerance stands well above the errors of each way to add, and below those

@@ -127,7 +127,7 @@ func (w *product) Check() []results.Check {
 			Detail: fmt.Sprintf("%d elements, a sample of those, agree with float64; largest error %.2g of its bound", w.compared, w.worst),
 		}, {
 			Name: "product", OK: w.different == 0,
-			Detail: fmt.Sprintf("%d whole products agree with A·(Bᵀ·r); the last: %s", w.products, w.residual),
+			Detail: fmt.Sprintf("%d of %d whole products agree with A·(Bᵀ·r); the last: %s", w.products, w.products, w.residual),
 		},
 	}
 	if w.wrong > 0 {
@@ -139,7 +139,7 @@ func (w *product) Check() []results.Check {
 	for i := range checks {
 		checks[i].Use = w.info.Use
 		if err != nil {
-			checks[i].OK, checks[i].Detail = false, err.Error()
+			checks[i].OK, checks[i].Detail = false, fmt.Sprintf("%s: %v", w.info.Device, err)
 		} else if w.products == 0 {
 			checks[i].OK, checks[i].Detail = false, "no product was computed"
 		}
