@@ -4,11 +4,13 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/opencl"
 	"github.com/perwatt/perwatt/kernels/device/ptx"
 	"github.com/perwatt/perwatt/kernels/gemm"
 )
@@ -47,6 +49,31 @@ func TestRows(t *testing.T) {
 		require.Len(t, gemm.Table(gemm.BF16).Supported((&ptx.Processor{Arch: arch}).Info()), rows)
 	}
 	require.Empty(t, gemm.Table(gemm.FP64).Supported(device.Info{Driver: "OpenCL", Features: []string{"wgmma", "gfx942"}}))
+}
+
+// The rows for every GPU, on whatever OpenCL has here.
+func TestOpenCL(t *testing.T) {
+	list, err := opencl.List()
+	if testing.Short() || (err != nil || len(list) == 0) && os.Getenv("PERWATT_PEERS") != "required" {
+		t.Skip("a short test, or no OpenCL driver: install pocl-opencl-icd")
+	}
+	require.NoError(t, err)
+	require.NotEmpty(t, list)
+	p, err := opencl.Open(list[0].ID)
+	require.NoError(t, err)
+	defer p.Close()
+	for _, precision := range []gemm.Precision{gemm.FP64, gemm.FP32, gemm.BF16, gemm.FP16} {
+		t.Run(string(precision), func(t *testing.T) {
+			table := gemm.Table(precision)
+			row, err := table.Pick(p.Info(), "simt")
+			require.NoError(t, err)
+			product, err := row.On(p)
+			require.NoError(t, err)
+			require.NoError(t, table.Check(product))
+			require.Positive(t, table.Work(p.Info(), 0)(product))
+			require.Positive(t, row.Peak(product))
+		})
+	}
 }
 
 // host multiplies on the host, in the processor's memory. The matrices that it

@@ -8,6 +8,8 @@
 // steps of 64 bytes of k. Copies of two steps are under way while a third is
 // multiplied.
 
+#include "tensor.h"
+
 #define ROWS 128
 #define PARTS 4 // of a step
 #define STAGES 3
@@ -15,10 +17,6 @@
 
 SHARED static __attribute__((aligned(128))) unsigned char stages[STAGES * STAGE];
 
-FN void copy16(u32 to, const void *from, u32 bytes) {
-	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
-}
-FN void commit(void) { asm volatile("cp.async.commit_group;" ::: "memory"); }
 FN void load4(u32 *r, u32 at) {
 	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
 }
@@ -120,11 +118,8 @@ template <typename F> FN void product(const u32x4 *a, const u32x4 *b, typename F
 #pragma unroll
 		for (u32 j = 0; j < 32 / F::WIDE; j++)
 #pragma unroll
-			for (u32 h = 0; h < F::TALL; h++) {
-				u32 r = top + wm + i * F::HIGH + h * 8 + lane / 4, x = left + wn + j * 8 + lane % 4 * 2;
-				if (r < m && x < n) c[(u64)r * n + x] = s.sums[i][j][h * 2];
-				if (r < m && x + 1 < n) c[(u64)r * n + x + 1] = s.sums[i][j][h * 2 + 1];
-			}
+			for (u32 h = 0; h < F::TALL; h++)
+				store2(c, s.sums[i][j] + h * 2, top + wm + i * F::HIGH + h * 8 + lane / 4, left + wn + j * 8 + lane % 4 * 2, m, n);
 }
 
 // The peak: a warp multiplies what its registers hold, rounds times with each of

@@ -6,16 +6,14 @@
 // of 128 bytes, whose parts of 16 bytes are exchanged in groups of eight lines.
 // While one step is multiplied, the copies of the next two are under way.
 
+#include "tensor.h"
+
 #define TOP 128
 #define LEFT 256
 #define PARTS 8 // of a step
 #define STAGES 4
 #define STAGE ((TOP + LEFT) * PARTS * 16)
 
-FN void copy16(u32 to, const void *from, u32 bytes) {
-	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
-}
-FN void commit(void) { asm volatile("cp.async.commit_group;" ::: "memory"); }
 FN u32 place(u32 row, u32 part) { return row * 128 + ((part ^ (row & 7)) << 4); }
 
 // The descriptor of a matrix in shared memory: eight lines every 1024 bytes,
@@ -86,11 +84,8 @@ KERNEL(256) void wgmma_##NAME(const u32x4 *a, const u32x4 *b, float *c, u32 m, u
 	} \
 	finish(sums); \
 	_Pragma("unroll") for (u32 j = 0; j < 32; j++) \
-		_Pragma("unroll") for (u32 h = 0; h < 2; h++) { \
-			u32 r = top + THREAD / 32 * 16 + h * 8 + lane / 4, x = left + j * 8 + lane % 4 * 2; \
-			if (r < m && x < n) c[(u64)r * n + x] = sums[j * 4 + h * 2]; \
-			if (r < m && x + 1 < n) c[(u64)r * n + x + 1] = sums[j * 4 + h * 2 + 1]; \
-		} \
+		_Pragma("unroll") for (u32 h = 0; h < 2; h++) \
+			store2(c, sums + j * 4 + h * 2, top + THREAD / 32 * 16 + h * 8 + lane / 4, left + j * 8 + lane % 4 * 2, m, n); \
 } \
 /* The peak: two warpgroups multiply 64 and 64 rows by 256 that lie in shared memory, \
    rounds times 128 bytes of k. in has the 128 rows and the 256; a thread leaves \

@@ -73,7 +73,7 @@ func Trials(larger int) []Trial {
 		{gemm.WGMMA, "wgmma_tf32", "sm_90", f32, f32, 128, 256, 4, 4 * 384 * 128},
 	} {
 		step := 16 / g.in.size
-		shapes := [][3]int{{g.rows, g.columns, 10 * step}, {g.rows + 3, g.columns + 2, 41 * step}, {7, 5, step}}
+		shapes := [][3]int{{g.rows, g.columns, 10 * step}, {g.rows + 3, g.columns + 3, 41 * step}, {7, 5, step}}
 		if larger == 0 {
 			shapes = [][3]int{{7, 5, 5 * step}}
 		}

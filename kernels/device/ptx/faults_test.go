@@ -32,6 +32,7 @@ var planted = []struct {
 	{"load one element off", `(ld\.(?:global|shared)\.b(?:16|32)\s+[^\[]*\[[^+\]]*)(\+\d+)?\]`, "${1}+4${2}]"},
 	{"load one part off", `(ld\.(?:global|shared)\.v\d\.b\d\d\s+[^\[]*\[[^+\]]*)(\+\d+)?\]`, "${1}+16${2}]"},
 	{"store one element off", `(st\.(?:global|shared)\.b32\s+\[[^+\]]*)(\+\d+)?\]`, "${1}+4${2}]"},
+	{"store two elements off", `(st\.global\.v2\.b\d\d\s+\[[^+\]]*)(\+\d+)?\]`, "${1}+16${2}]"},
 	{"copy to one part off", `(cp\.async\.cg\S*\s+\[[^+\]]*)(\+\d+)?\]`, "${1}+16${2}]"},
 	{"copy from one part off", `(cp\.async\.cg\S*\s+\[[^\]]*\],\s+\[[^+\]]*)(\+\d+)?\]`, "${1}+16${2}]"},
 	{"fragment one part off", `(ldmatrix\S*\s+\{[^}]*\},\s+\[[^+\]]*)(\+\d+)?\]`, "${1}+16${2}]"},
