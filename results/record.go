@@ -430,13 +430,16 @@ func (r *Record) Count(s Status) (n int) {
 // Lost is the number of uses that gave no result in runs that went on with others.
 func (r *Record) Lost() (n int) {
 	for i := range r.Runs {
-		if r.Runs[i].Status != OK {
-			continue
-		}
-		for _, u := range r.Runs[i].Uses {
-			if u.Error != "" {
-				n++
-			}
+		n += r.Runs[i].Lost()
+	}
+	return n
+}
+
+// Lost is the number of uses that gave no result, where the run went on with others.
+func (r *Run) Lost() (n int) {
+	for _, u := range r.Uses {
+		if r.Status == OK && u.Error != "" {
+			n++
 		}
 	}
 	return n

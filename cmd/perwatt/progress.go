@@ -66,13 +66,18 @@ func (p *progress) say(text string) {
 }
 
 // update shows where a session is, and the end of a run: every one where there
-// is no terminal, and one that gave no result anywhere.
+// is no terminal, and one in which a result is missing anywhere.
 func (p *progress) update(at harness.Progress) {
-	if r := at.Ended; r != nil && (!p.terminal || r.Status != results.OK) {
+	if r := at.Ended; r != nil && (!p.terminal || r.Status != results.OK || r.Lost() > 0) {
 		p.clear()
 		text := fmt.Sprintf("run %d/%d  round %d  %-8s %s", at.Run+1, at.Runs, r.Round, r.Scenario, r.Status)
 		if r.Error != "" {
 			text += ": " + r.Error
+		}
+		for _, u := range r.Uses {
+			if u.Error != "" && r.Status == results.OK {
+				text += fmt.Sprintf("; %s gave no result: %s", u.Device, u.Error)
+			}
 		}
 		say(p.w, "%s", text)
 	}

@@ -120,7 +120,7 @@ func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan
 			return p, nil, nil, usagef("--model %s: must be among %s, each once", m, strings.Join(benchall.Models(), ", "))
 		}
 	}
-	scenarios, err = harness.Scenarios(benchall.Names(), f.uses, p.Models, on, func(_ string, on device.Info) bool { return !on.Processor() })
+	scenarios, err = harness.Scenarios(benchall.Names(), f.uses, p.Models, on, benchall.Runs)
 	if err != nil {
 		return p, nil, nil, exit{exitUsage, fmt.Errorf("--uses: %w", err)}
 	}
