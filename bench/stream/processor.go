@@ -38,7 +38,7 @@ const (
 	maxBatch  = 64
 
 	// headWords is how much of each array the host reads back and compares.
-	headWords = 1 << 16
+	headWords = 1 << 12
 )
 
 // processor implements bench.Workload for a processor.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,13 +25,18 @@ type gpu struct {
 	host       []*byte // memory that Host returned
 	operations int     // that were measured
 	before     any     // what the operation before took
+	stop       func()  // called in the operation of number last
+	last       int
+	waiting    func() // called before samples are read
 }
 
 // operate does an operation that is measured, on a part of its work: from its
 // inputs, or others.
 func (g *gpu) operate(inputs any, do func(inputs any, part float64) error) error {
 	last := g.before
-	g.operations++
+	if g.operations++; g.operations == g.last {
+		g.stop()
+	}
 	g.before = inputs
 	switch g.fault {
 	case "does nothing":
@@ -71,8 +77,10 @@ func (g *gpu) damage(data []byte) {
 				data[i+4*j] ^= 1
 			}
 		}
-	case "is wrong in one element":
-		data[len(data)/3&^3] ^= 1
+	case "is wrong in one element", "changes its source":
+		data[len(data)/3&^3]++
+	case "is wrong at the beginning":
+		data[4*100] ^= 1
 	}
 }
 
@@ -96,8 +104,12 @@ func (g *gpu) Submit(launches ...device.Launch) error {
 				l.Blocks[0] = int(float64(l.Blocks[0])*part + 0.5)
 				return g.Processor.Submit(l)
 			})
+			spoiled := l.Args[0]
+			if g.fault == "changes its source" {
+				spoiled = l.Args[1]
+			}
 			if err == nil && g.fault != "" {
-				err = g.spoil(l.Args[0].(device.Buffer))
+				err = g.spoil(spoiled.(device.Buffer))
 			}
 			if err != nil {
 				return err
@@ -141,6 +153,9 @@ func (g *gpu) Write(to device.Buffer, data []byte) error {
 
 func (g *gpu) Read(data []byte, from device.Buffer) error {
 	if !slices.Contains(g.host, &data[0]) {
+		if g.waiting != nil {
+			g.waiting()
+		}
 		return g.Processor.Read(data, from)
 	}
 	err := g.operate(from, func(inputs any, part float64) error {
@@ -251,11 +266,13 @@ func TestProcessorFaults(t *testing.T) {
 			"repeats an old answer":   nothing,
 			"is wrong in one lane":    nothing,
 			"is wrong in one element": {"sampled": true, "arrays": false},
-			"inverts nothing":         {"sampled": false, "arrays": false},
+			"changes its source":      {"sampled": true, "arrays": false},
+			"inverts nothing":         nothing,
 			"counts nothing":          {"sampled": true, "arrays": false},
 		} {
-			if which == useDownload && (fault == "inverts nothing" || fault == "counts nothing") {
-				continue // the host does these
+			if which == useDownload && (fault == "inverts nothing" || fault == "counts nothing") ||
+				(which == useUpload || which == useDownload) && fault == "changes its source" {
+				continue // the host does these, or no kernel
 			}
 			t.Run(which+"/"+fault, func(t *testing.T) {
 				g, words := interpreter(), 1<<14
@@ -270,6 +287,43 @@ func TestProcessorFaults(t *testing.T) {
 				require.Equal(t, want, verdicts(checks), "%+v", checks)
 			})
 		}
+	}
+}
+
+// The host looks for itself.
+func TestProcessorHead(t *testing.T) {
+	for which := range uses {
+		g := interpreter()
+		p := on(t, g, which, 1<<14)
+		require.NoError(t, p.Prepare(t.Context()))
+		g.fault = "is wrong at the beginning"
+		require.NoError(t, p.batches(1))
+		require.Contains(t, p.Check()[1].Detail, "; a[100] is ", which)
+	}
+}
+
+// What is counted is what was done, over several runs that end soon.
+func TestProcessorCounts(t *testing.T) {
+	for which, bytes := range map[string]int{use: 12, useCopy: 8, useUpload: 4, useDownload: 4} {
+		g := interpreter()
+		p := on(t, g, which, 1<<14)
+		require.NoError(t, p.Prepare(t.Context()))
+		prepared, done := g.operations, bench.NewCounter()
+		p.batch = 3
+		g.waiting = func() {
+			count, _, _ := done.Load()
+			require.EqualValues(t, (g.operations-prepared-p.batch)*bytes<<14, count, "%s: what is waited for is not finished", which)
+		}
+		for range 2 {
+			ctx, cancel := context.WithCancel(t.Context())
+			g.last, g.stop = g.operations+7, cancel
+			require.NoError(t, p.Run(ctx, done))
+			require.LessOrEqual(t, g.operations, g.last+2*p.batch, "%s: after its context ended", which)
+			count, _, _ := done.Load()
+			require.EqualValues(t, (g.operations-prepared)*bytes<<14, count, which)
+		}
+		g.waiting = nil
+		require.Equal(t, good, verdicts(p.Check()))
 	}
 }
 
