@@ -29,6 +29,9 @@ const (
 	minWords  = 4 * stream.Samples
 	maxWords  = 1 << 31 // 8 GiB an array
 
+	// leastWords is BabelStream's default.
+	leastWords = 1 << 25
+
 	// transferWords is 256 MiB: two of them are the 512 MiB of nvbandwidth's
 	// buffer.
 	transferWords = 1 << 26
@@ -119,14 +122,15 @@ func configureProcessor(cfg bench.Config, use string) (*processor, error) {
 // processorWords returns the length of an array of 4-byte words that no cache of a
 // processor holds. STREAM wants four times the last-level cache. Drivers do not
 // report all of these caches, but no GPU has more than 1/128 of its memory (AMD's
-// RX 6900 XT: 128 MiB and 16 GiB), so that 1/32 of it is enough. That is 2^25
-// words or more, as BabelStream has by default, from 4 GiB on.
+// RX 6900 XT: 128 MiB and 16 GiB), so that 1/32 of it is enough. From 4 GiB on that
+// is at least BabelStream's 2^25 elements, which a CPU behind OpenCL has too: a
+// virtual machine may hide its caches.
 func processorWords(on device.Info) int {
 	switch {
 	case on.Kind == device.CPU:
-		return int(max(4*LastLevelCaches()/wordBytes, 1_000_000)) &^ 3
+		return int(max(4*LastLevelCaches()/wordBytes, leastWords)) &^ 3
 	case on.Memory == 0:
-		return 1 << 25
+		return leastWords
 	}
 	return int(min(max(on.Memory/32/wordBytes, minWords), maxWords)) &^ 3
 }
