@@ -27,8 +27,9 @@ type Row[F any] struct {
 	Needs []string // features of the device, all of them; none for portable code
 	Impl  F        // on this machine's CPU
 
-	// Open returns the implementation on a processor, with the kernel compiled.
-	// It is nil for a row that runs on the CPU.
+	// Open returns the implementation on a processor, with the kernel compiled. The
+	// error wraps [foreign.ErrAbsent] if it needs a library that is not on this
+	// machine. Open is nil for a row that runs on the CPU.
 	Open func(device.Processor) (F, error)
 
 	// Peak executes the row's instructions on registers alone, for some
@@ -132,6 +133,7 @@ type Candidate struct {
 	Needs     []string
 	Supported bool
 	Check     func() error
+	Library   func() string // after Check: name and version of the vendor's library that computes; empty for code of ours
 	Work      func() float64
 	Peak      func() float64 // nil if the row has none
 }
@@ -159,6 +161,12 @@ func (t *Table[F]) Trial(on device.Device, caches int64) Trial {
 					return err
 				}
 				return t.Check(impl)
+			},
+			Library: func() string {
+				if l, ok := any(impl).(interface{ Library() string }); ok {
+					return l.Library()
+				}
+				return ""
 			},
 			Work: func() float64 { return work()(impl) },
 		}

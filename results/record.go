@@ -250,9 +250,10 @@ type Impl struct {
 	Name      string   `json:"name"`
 	Needs     []string `json:"needs"` // CPU features
 	Supported bool     `json:"supported"`
-	Check     string   `json:"check,omitempty"` // "ok", or how the known answers failed; empty if not run
-	Rate      Float    `json:"rate"`            // work per second, one thread, short; null if not timed
-	Peak      Float    `json:"peak"`            // the same of the row's instructions alone, on registers; null if it has no such loop
+	Library   string   `json:"library,omitempty"` // of a vendor, that computes: its name and version
+	Check     string   `json:"check,omitempty"`   // "ok", or how the known answers failed; empty if not run; of a row that is not supported, what is absent
+	Rate      Float    `json:"rate"`              // work per second, one thread, short; null if not timed
+	Peak      Float    `json:"peak"`              // the same of the row's instructions alone, on registers; null if it has no such loop
 	Unit      Unit     `json:"unit"`
 }
 

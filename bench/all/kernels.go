@@ -15,6 +15,7 @@ import (
 	memory "github.com/perwatt/perwatt/bench/stream"
 	"github.com/perwatt/perwatt/kernels"
 	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/foreign"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/kernels/stream"
@@ -129,7 +130,9 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 		if r.Supported {
 			im.Check = "ok"
 			if err := r.Check(); err != nil {
-				im.Check = err.Error()
+				im.Check, im.Supported = err.Error(), !errors.Is(err, foreign.ErrAbsent)
+			} else {
+				im.Library = r.Library()
 			}
 		}
 		k.Impls = append(k.Impls, im)
@@ -152,7 +155,9 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 	switch {
 	case force != "":
 		k.Chosen, k.Why = force, "asked for"
-		if im := k.Impls[slices.IndexFunc(k.Impls, func(im results.Impl) bool { return im.Name == force })]; im.Check != "ok" {
+		if im := k.Impls[slices.IndexFunc(k.Impls, func(im results.Impl) bool { return im.Name == force })]; !im.Supported {
+			return k, fmt.Errorf("%w: %s=%s does not run on this device: %s", bench.ErrUsage, t.Kernel, force, im.Check)
+		} else if im.Check != "ok" {
 			return k, fmt.Errorf("%s=%s gives wrong answers on this device: %s", t.Kernel, force, im.Check)
 		}
 	case len(right) == 0:

@@ -2,6 +2,7 @@ package all
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -11,16 +12,18 @@ import (
 	"github.com/perwatt/perwatt/kernels"
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
+	"github.com/perwatt/perwatt/kernels/device/foreign"
 	"github.com/perwatt/perwatt/kernels/device/ptx"
 	"github.com/perwatt/perwatt/results"
 )
 
 func TestChoose(t *testing.T) {
 	row := func(name string, check error, count float64) kernels.Candidate {
-		return kernels.Candidate{Name: name, Supported: true, Check: func() error { return check }, Work: func() float64 { return count }}
+		return kernels.Candidate{Name: name, Supported: true, Check: func() error { return check }, Library: func() string { return "BLAS of " + name }, Work: func() float64 { return count }}
 	}
 	absent := kernels.Candidate{Name: "absent", Needs: []string{"WINGS"}}
-	rows := []kernels.Candidate{absent, row("wrong", errors.New("2 + 2 is 5"), 1e9), row("slow", nil, 1), row("fast", nil, 1e6)}
+	rows := []kernels.Candidate{absent, row("wrong", errors.New("2 + 2 is 5"), 1e9), row("slow", nil, 1), row("fast", nil, 1e6),
+		row("gone", fmt.Errorf("libsums.so.1: %w", foreign.ErrAbsent), 1e9)}
 	for _, c := range []struct {
 		name          string
 		rows          []kernels.Candidate
@@ -34,6 +37,7 @@ func TestChoose(t *testing.T) {
 		{name: "asked for", rows: rows, byRank: "because", force: "fast", chosen: "fast", why: "asked for"},
 		{name: "asked for and wrong", rows: rows, force: "wrong", err: "sums=wrong gives wrong answers on this device: 2 + 2 is 5"},
 		{name: "asked for and not found", rows: rows, force: "absent", err: "absent lacks WINGS", usage: true},
+		{name: "asked for without its library", rows: rows, force: "gone", err: "sums=gone does not run on this device: libsums.so.1: the library is not on this machine", usage: true},
 		{name: "none is right", rows: rows[:2], byRank: "because", err: "kernel sums: no implementation gives right answers on this device"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -54,7 +58,12 @@ func TestChoose(t *testing.T) {
 			require.Equal(t, c.why, k.Why)
 			require.True(t, k.Impls[0].Rate.IsAbsent())
 			require.Equal(t, "2 + 2 is 5", k.Impls[1].Check)
+			require.Empty(t, k.Impls[1].Library)
 			require.Greater(t, k.Impls[3].Rate, k.Impls[2].Rate)
+			require.Equal(t, "BLAS of fast", k.Impls[3].Library)
+			require.False(t, k.Impls[4].Supported)
+			require.Equal(t, "libsums.so.1: the library is not on this machine", k.Impls[4].Check)
+			require.True(t, k.Impls[4].Rate.IsAbsent())
 		})
 	}
 }

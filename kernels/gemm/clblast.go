@@ -38,5 +38,5 @@ func openCLBlast(p device.Native, precision Precision) (*Product, error) {
 			return nil
 		})
 	}
-	return &Product{Processor: p, Precision: precision, Library: "CLBlast", multiply: multiply}, nil
+	return &Product{Processor: p, Precision: precision, library: "CLBlast", multiply: multiply}, nil
 }

@@ -115,7 +115,7 @@ func openCublasLt(p device.Native, precision Precision) (*Product, error) {
 				&plan.algorithm, p.Address(workspace), workspaceBytes, p.Queue()), "cublasLtMatmul of %d×%d·%d of %s on %s", m, n, k, precision, p.Info().ID)
 		})
 	}
-	return &Product{Processor: p, Precision: precision, Library: fmt.Sprintf("cuBLASLt %d.%d.%d", version[0], version[1], version[2]), multiply: multiply}, nil
+	return &Product{Processor: p, Precision: precision, library: fmt.Sprintf("cuBLASLt %d.%d.%d", version[0], version[1], version[2]), multiply: multiply}, nil
 }
 
 // cublasLtPlan is how products of a shape are computed.

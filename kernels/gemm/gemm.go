@@ -36,11 +36,15 @@ var (
 type Product struct {
 	device.Processor
 	Precision
-	Library string // name and version of the vendor's library that multiplies; empty for kernels of ours
 
+	library  string
 	peak     func() float64 // work of one call; nil without such a loop
 	multiply func(c, a, b device.Buffer, m, n, k int) error
 }
+
+// Library is the name and the version of the vendor's library that multiplies:
+// "cuBLASLt 12.8.4". It is empty for kernels of ours.
+func (p *Product) Library() string { return p.library }
 
 // longest is the largest dimension: with it no count of bytes overflows, and no
 // grid has more blocks than a driver takes (65,535 along y).

@@ -97,7 +97,7 @@ func wrong(t *testing.T, rows map[gemm.Precision]*gemm.Product, refusal string) 
 			}
 			again := gemm.With(product.Processor, precision, product.Multiply)
 			if fault == "refuse" { // of an algorithm for a new shape
-				row, err := gemm.Table(precision).ByName(map[bool]string{true: "cublaslt", false: "rocblas"}[strings.HasPrefix(product.Library, "cuBLASLt")])
+				row, err := gemm.Table(precision).ByName(map[bool]string{true: "cublaslt", false: "rocblas"}[strings.HasPrefix(product.Library(), "cuBLASLt")])
 				require.NoError(t, err)
 				again, err = row.On(product.Processor)
 				require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestCublasLt(t *testing.T) {
 		k := 21 * 16 / precision.In()
 		require.Contains(t, asked[precision], fmt.Sprintf("compute %d, scale %d, op 1 0, A %d %d×259 ld %d, B %d %d×131 ld %d, D %d 259×131 ld 259, workspace 33554432",
 			kinds[0], kinds[1], kinds[2], k, k, kinds[2], k, k, kinds[3]))
-		require.Equal(t, "cuBLASLt 12.8.4", rows[precision].Library)
+		require.Equal(t, "cuBLASLt 12.8.4", rows[precision].Library())
 	}
 	wrong(t, rows, "CUBLAS_STATUS_NOT_SUPPORTED (15) in cublasLtMatmulAlgoGetHeuristic of 128×256·")
 
@@ -168,7 +168,7 @@ func TestRocBLAS(t *testing.T) {
 		k := 21 * 16 / precision.In()
 		require.Contains(t, asked[precision], fmt.Sprintf("op 112 111, 259×131·%d, types %d %d %d %d, ld %d %d 259 259, compute %d, algorithm 0 0 0",
 			k, kinds[0], kinds[0], kinds[1], kinds[1], k, k, kinds[1]))
-		require.Equal(t, "rocBLAS 4.3.0.deadbeef", rows[precision].Library)
+		require.Equal(t, "rocBLAS 4.3.0.deadbeef", rows[precision].Library())
 	}
 	wrong(t, rows, "rocblas_status_not_implemented (2) in rocblas_gemm_ex of 128×256·")
 }
@@ -190,7 +190,7 @@ func TestCLBlast(t *testing.T) {
 			product, err := row.On(p)
 			require.NoError(t, err)
 			require.NoError(t, table.Check(product), precision)
-			require.Equal(t, "CLBlast", product.Library)
+			require.Equal(t, "CLBlast", product.Library())
 		}
 		require.NoError(t, p.Close())
 	}

@@ -63,5 +63,5 @@ func openRocBLAS(p device.Native, precision Precision) (*Product, error) {
 				beta, p.Address(c), types.out, n, p.Address(c), types.out, n, types.out, 0, 0, 0), "rocblas_gemm_ex of %d×%d·%d of %s on %s", m, n, k, precision, p.Info().ID)
 		})
 	}
-	return &Product{Processor: p, Precision: precision, Library: "rocBLAS " + version, multiply: multiply}, nil
+	return &Product{Processor: p, Precision: precision, library: "rocBLAS " + version, multiply: multiply}, nil
 }

@@ -125,12 +125,17 @@ func kernels(ks []results.Kernel) table.Table {
 		for _, im := range k.Impls {
 			answers := "right"
 			switch {
+			case !im.Supported && im.Check != "":
+				answers = "not on this machine: " + results.Line(im.Check, 60)
 			case !im.Supported:
 				answers = "not on this device"
 			case im.Check != "ok":
 				answers = "WRONG: " + results.Line(im.Check, 60)
 			}
 			name := results.Line(im.Name, table.NameLimit)
+			if im.Library != "" {
+				name += " (" + results.Line(im.Library, table.NameLimit) + ")"
+			}
 			if im.Name == k.Chosen {
 				name += " ← chosen"
 			}
