@@ -161,7 +161,7 @@ func origin(rec *results.Record, use *results.Use) []benchfmt.Config {
 // cardModel is the model of a device beside the CPU, which its line names; empty for
 // the CPU and a miner.
 func cardModel(n *results.Node, id string) string {
-	if id == "" || id == results.CPUDevice || id == results.MinerDevice {
+	if !beside(id) {
 		return ""
 	}
 	return n.ModelOf(id)
@@ -188,9 +188,7 @@ func benchName(w *results.Window) string {
 	if model := w.Use.Params["model"]; model != "" {
 		name += "/model=" + word(model)
 	}
-	switch on := w.Use.Device; on {
-	case "", results.CPUDevice, results.MinerDevice:
-	default:
+	if on := w.Use.Device; beside(on) {
 		name += "/device=" + word(on)
 	}
 	return strings.ToUpper(name[:1]) + name[1:]

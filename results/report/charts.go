@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
@@ -39,7 +40,7 @@ func rankingChart(p Page, t compare.Table, id string) []picture {
 			if r.Index.Value.IsAbsent() {
 				continue
 			}
-			c.Rows = append(c.Rows, chart.Ranked{Name: r.Candidate, Figure: chart.Of(r.Index), Tie: r.Tie, Reference: r.Candidate == p.Comparison.Reference})
+			c.Rows = append(c.Rows, chart.Ranked{Name: r.Name(), Figure: chart.Of(r.Index), Tie: r.Tie, Reference: r.Candidate == p.Comparison.Reference})
 		}
 	}
 	if len(c.Rows) < 2 {
@@ -61,7 +62,7 @@ func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 			if !ok1 || !ok2 {
 				continue
 			}
-			c.Points = append(c.Points, chart.Point{Name: r.Candidate, X: chart.Of(pow), Y: chart.Of(thr), Group: provenanceOf(g), Reference: r.Candidate == p.Comparison.Reference})
+			c.Points = append(c.Points, chart.Point{Name: r.Name(), X: chart.Of(pow), Y: chart.Of(thr), Group: provenanceOf(g), Reference: r.Candidate == p.Comparison.Reference})
 		}
 	}
 	if len(c.Points) < 2 {
@@ -81,7 +82,7 @@ func planeCharts(p Page) (out []picture, left int) {
 			}
 			for _, g := range t.Groups {
 				for _, r := range g.Rows {
-					if i, ok := r.Figures[results.WorkPerEnergy]; ok && r.Candidate == candidate {
+					if i, ok := r.Figures[results.WorkPerEnergy]; ok && r.Candidate == candidate && r.Device == "" {
 						return i, g.Origin
 					}
 				}
@@ -133,6 +134,7 @@ func mixChart(p Page, scenario, id string) []picture {
 		if m.Scenario != scenario {
 			continue
 		}
+		m.Candidate = strings.TrimSuffix(m.Candidate+", "+m.Device, ", ")
 		s := chart.Series{Name: m.Candidate, Modelled: m.Origin != results.Measured}
 		for _, pt := range m.Points {
 			s.Points = append(s.Points, chart.LinePoint{X: float64(pt.Hashes.Value), Y: float64(pt.Samples.Value), Low: math.NaN(), High: math.NaN()})
@@ -146,33 +148,45 @@ func mixChart(p Page, scenario, id string) []picture {
 	return pictured(c.Head, c)
 }
 
-// mulletChart plots the hashes gained against the training kept in co-runs.
-func mulletChart(p Page) []picture {
-	c := chart.Mullet{
+// mulletChart plots the hashes gained against what is kept in front, in co-runs: one
+// chart behind training on the CPU, one behind the work of cards.
+func mulletChart(p Page) (out []picture) {
+	training := chart.Mullet{
 		Head: chart.Head{ID: "mullet", Title: "Mining behind training: hashes gained against training kept"},
 		Kept: chart.AxisOf("training kept", results.Ratio), Gained: chart.AxisOf("hashes gained", results.Hash.Per(results.Second)),
 	}
+	cards := chart.Mullet{
+		Head: chart.Head{ID: "mullet-cards", Title: "Mining behind the work of cards: hashes gained against what is kept in front"},
+		Kept: chart.AxisOf("kept in front", results.Ratio), Gained: training.Gained,
+	}
 	of := candidatesByRecord(p)
 	for _, r := range p.Records {
-		m := r.Summary.CoRunCost
-		if m == nil {
-			continue
-		}
 		name := cmp.Or(of[r.ID], r.Node.Name)
-		note := "extra watts not resolvable"
-		if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Status == results.Known {
-			value, _ := table.Split(m.ExtraPower)
-			note = "extra " + value
+		put := func(c *chart.Mullet, point string, m *results.CoRunCost) {
+			note := "extra watts not resolvable"
+			if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Status == results.Known {
+				value, _ := table.Split(m.ExtraPower)
+				note = "extra " + value
+			}
+			known := func(c chart.Point) bool { return c.Name == point }
+			if !slices.ContainsFunc(c.Points, known) { // the first session; the table has them all
+				c.Points = append(c.Points, chart.Point{Name: point, X: chart.Of(m.TrainingKept), Y: chart.Of(m.HashesGained), Note: note, Reference: name == p.Comparison.Reference})
+			}
 		}
-		known := func(c chart.Point) bool { return c.Name == name }
-		if !slices.ContainsFunc(c.Points, known) { // the first session; the table has them all
-			c.Points = append(c.Points, chart.Point{Name: name, X: chart.Of(m.TrainingKept), Y: chart.Of(m.HashesGained), Note: note, Reference: name == p.Comparison.Reference})
+		if m := r.Summary.CoRunCost; m != nil {
+			put(&training, name, m)
+		}
+		for i := range r.Summary.CoRuns {
+			m := &r.Summary.CoRuns[i]
+			put(&cards, name+", "+results.Line(m.Scenario, 40), &m.CoRunCost)
 		}
 	}
-	if len(c.Points) == 0 {
-		return nil
+	for _, c := range []chart.Mullet{training, cards} {
+		if len(c.Points) > 0 {
+			out = append(out, pictured(c.Head, c)...)
+		}
 	}
-	return pictured(c.Head, c)
+	return out
 }
 
 // candidatesByRecord maps the IDs of records to those of their candidates.

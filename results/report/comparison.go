@@ -11,6 +11,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report/table"
 	"github.com/perwatt/perwatt/results/stats"
 )
@@ -114,7 +115,7 @@ func alone(c *compare.Comparison) string {
 			for _, r := range g.Rows {
 				if i, ok := r.Figures[results.WorkPerEnergy]; ok {
 					value, _ := table.Split(i)
-					said, source = append(said, value+" at "+results.Line(t.ID(), 40)), provenanceOf(g)
+					said, source = append(said, value+" at "+useAt(t, r)), provenanceOf(g)
 				}
 			}
 		}
@@ -145,7 +146,7 @@ func sentence(c *compare.Comparison, candidate string) string {
 					s = [2]float64{v, v}
 				}
 				span[w] = [2]float64{min(s[0], v), max(s[1], v)}
-				uses[w] = append(uses[w], results.Line(t.ID(), 40))
+				uses[w] = append(uses[w], useAt(t, r))
 			}
 		}
 	}
@@ -179,6 +180,15 @@ func sentence(c *compare.Comparison, candidate string) string {
 	return results.Line(candidate, 40) + " is " + strings.Join(parts, ", ")
 }
 
+// useAt names the use of a row in a sentence, with the cards that it ran on.
+func useAt(t compare.Table, r compare.Row) string {
+	use := results.Line(results.UseWords(t.ID()), 40)
+	if r.Device != "" {
+		use += " on " + results.Line(r.Device, 60)
+	}
+	return use
+}
+
 // provenanceOf prints boundary, origin and grade of the watts of a group.
 func provenanceOf(g compare.Group) string {
 	if g.Boundary == "" {
@@ -194,9 +204,17 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 	}
 	indexed := len(g.Rows) > 1 && slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return !r.Index.Value.IsAbsent() })
 	out.Columns = []table.Column{
-		{Head: "place", Kind: table.Name}, {Head: "candidate", Under: "kernel", Kind: table.Name}, {Head: "sessions", Under: "× windows", Kind: table.Name},
+		{Head: "place", Kind: table.Name}, {Head: "candidate", Under: "kernel", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "sessions", Under: "× windows", Kind: table.Name},
 		{Head: "throughput"}, {Head: "power"}, {Head: "per joule"}, {Head: "energy per work"}, {Head: "of the FMA peak", Under: "its own"},
 		{Head: "index", Under: "of work per joule", With: true}, {Head: "verdict", Kind: table.Words},
+	}
+	if t.Use == "mining" && slices.ContainsFunc(g.Rows, func(r compare.Row) bool {
+		return slices.ContainsFunc(r.On, func(d results.DeviceCount) bool { return d.Kind == results.KindGPU })
+	}) {
+		out.Notes = append(out.Notes, economics.NoteCards)
+	}
+	if indexed && slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return r.Device != "" }) {
+		out.Notes = append(out.Notes, "An index is against the reference on the same device, or on one of the same kind, or else on its best.")
 	}
 	for _, r := range g.Rows {
 		figure := func(metric string) table.Cell {
@@ -211,7 +229,7 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 			place.Print = table.Count(r.Tie)
 		}
 		line := []table.Cell{
-			place, table.Text{Text: r.Candidate, Under: r.Impl}, table.Number{Value: results.Float(r.Sessions), Print: fmt.Sprintf("%d × %d", r.Sessions, perSession(r))},
+			place, table.Text{Text: r.Candidate, Under: strings.TrimPrefix(r.Device+", "+r.Impl, ", ")}, table.Number{Value: results.Float(r.Sessions), Print: fmt.Sprintf("%d × %d", r.Sessions, perSession(r))},
 			figure(results.Throughput), figure(results.Power), figure(results.WorkPerEnergy), figure(results.EnergyPerWork), figure(results.PeakFraction),
 			nil, nil,
 		}
@@ -227,10 +245,10 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 		}
 		out.Row(line...)
 		if r.Verdict.Why != "" && r.Verdict.Word != stats.NotRanked {
-			out.Notes = append(out.Notes, fmt.Sprintf("%s: %s: %s", results.Line(r.Candidate, table.NameLimit), r.Verdict.Word, results.Line(r.Verdict.Why, table.TextLimit)))
+			out.Notes = append(out.Notes, fmt.Sprintf("%s: %s: %s", results.Line(r.Name(), 2*table.NameLimit), r.Verdict.Word, results.Line(r.Verdict.Why, table.TextLimit)))
 		}
 		if r.Outliers > 0 {
-			out.Notes = append(out.Notes, fmt.Sprintf("%s: %d of %d windows lie beyond 1.5 interquartile ranges; none was dropped", results.Line(r.Candidate, table.NameLimit), r.Outliers, r.Windows))
+			out.Notes = append(out.Notes, fmt.Sprintf("%s: %d of %d windows lie beyond 1.5 interquartile ranges; none was dropped", results.Line(r.Name(), 2*table.NameLimit), r.Outliers, r.Windows))
 		}
 	}
 	return out
@@ -252,7 +270,7 @@ func exchange(c *compare.Comparison) table.Table {
 		if advantage.Value.IsAbsent() {
 			advantage.Why = "the reference was not measured at both uses"
 		}
-		t.Row(table.Text{Text: e.Candidate}, table.Text{Text: e.Scenario}, table.Figure{Figure: e.Rate}, table.Figure{Figure: advantage})
+		t.Row(table.Text{Text: e.Candidate, Under: e.Device}, table.Text{Text: e.Scenario}, table.Figure{Figure: e.Rate}, table.Figure{Figure: advantage})
 	}
 	return t
 }
@@ -271,7 +289,7 @@ func mixes(c *compare.Comparison) table.Table {
 	}
 	t.Columns = append(t.Columns, table.Column{Head: "both at once", Under: "measured"})
 	for _, m := range c.Mixes {
-		hashes := []table.Cell{table.Text{Text: m.Candidate, Under: m.Scenario}, text("hashes")}
+		hashes := []table.Cell{table.Text{Text: m.Candidate, Under: strings.TrimSuffix(m.Scenario+" on "+m.Device, " on ")}, text("hashes")}
 		samples := []table.Cell{hashes[0], text("samples")}
 		for _, p := range m.Points {
 			hashes = append(hashes, table.Figure{Figure: p.Hashes})
@@ -335,7 +353,7 @@ func comparedValues(of Page) table.Table {
 		for _, g := range tb.Groups {
 			for _, r := range g.Rows {
 				put := func(metric string, i results.Figure) {
-					t.Row(text(tb.ID()), text(r.Candidate), text(c.Reference), text(metric), number(i.Value), number(i.Low), number(i.High), text(i.Unit), number(i.Instrument),
+					t.Row(text(tb.ID()), text(r.Name()), text(c.Reference), text(metric), number(i.Value), number(i.Low), number(i.High), text(i.Unit), number(i.Instrument),
 						text(g.Boundary), text(g.Origin), text(g.Grade), text(strconv.FormatBool(g.Ranked)), number(r.Tie), text(r.Verdict.Word), number(r.P),
 						number(r.Sessions), number(r.Windows), text(cmp.Or(r.Verdict.Why, g.Why)))
 				}

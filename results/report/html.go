@@ -244,7 +244,7 @@ const (
 func uses(p Page) section {
 	s := sectionOf("uses", "At each use", "Work per joule decides; beside it stand the throughput and the watts that it is made of.")
 	if len(p.Records) == 1 { // nothing to rank: one table says it all
-		for i, of := range []func(*results.Record) table.Table{figures, yields, arithmetic, targets, beside} {
+		for i, of := range []func(*results.Record) table.Table{figures, yields, arithmetic, targets, allMeters} {
 			t := of(p.Records[0])
 			t.ID = fmt.Sprintf("one-%d", i)
 			s.add(block{Table: t})
@@ -273,7 +273,7 @@ func uses(p Page) section {
 func across(p Page) section {
 	charts, left := planeCharts(p)
 	s := sectionOf("across", "From one use to another", "What a kilowatt-hour gives at each use, at which rate a machine turns one into the other, and what both at once gave.",
-		block{Charts: charts}, block{Table: exchange(p.Comparison)}, block{Table: mixes(p.Comparison)}, block{Charts: mulletChart(p)}, block{Table: mullets(p)})
+		block{Charts: charts}, block{Table: exchange(p.Comparison)}, block{Table: mixes(p.Comparison)}, block{Charts: mulletChart(p)}, block{Table: mullets(p)}, block{Table: comparedCards(p)})
 	if left > 0 {
 		s.Lead = append(s.Lead, fmt.Sprintf("The first %d trainings are drawn, and %d are not: the table has all of them.", mostTrainings, left))
 	}
@@ -291,6 +291,31 @@ func mullets(p Page) table.Table {
 			k := slices.IndexFunc(p.Records, func(r *results.Record) bool { return r.ID == src.ID })
 			if k >= 0 && p.Records[k].Summary.CoRunCost != nil {
 				t.Row(append([]table.Cell{text(c.ID), table.Whole(i + 1)}, coRunCells(p.Records[k].Summary.CoRunCost)...)...)
+			}
+		}
+	}
+	return t
+}
+
+// comparedCards has a row for each session in which mining ran behind a card's work.
+func comparedCards(p Page) table.Table {
+	t := table.Table{
+		ID: "co-runs", Title: "Mining behind the work of cards, against that work alone, paired by round", Counts: true, WattsAt: true,
+		Columns: append([]table.Column{{Head: "candidate", Kind: table.Name}, {Head: "session", Kind: table.Name}, {Head: "in front", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "front kept"}}, coRun[1:]...),
+	}
+	for _, c := range p.Comparison.Candidates {
+		for i, src := range c.Records {
+			k := slices.IndexFunc(p.Records, func(r *results.Record) bool { return r.ID == src.ID })
+			if k < 0 {
+				continue
+			}
+			for j := range p.Records[k].Summary.CoRuns {
+				co := &p.Records[k].Summary.CoRuns[j]
+				front := table.Text{Text: p.Records[k].Node.UseName(co.Front, co.Device), Under: "mining on the CPU"}
+				if co.Shared {
+					front.Under = "mining on the same card, time-sliced"
+				}
+				t.Row(append([]table.Cell{text(c.ID), table.Whole(i + 1), front}, coRunCells(&co.CoRunCost)...)...)
 			}
 		}
 	}
@@ -436,7 +461,7 @@ func budget(i int, r *results.Record) table.Table {
 		t.Columns = append(t.Columns, table.Column{Head: n})
 	}
 	t.Columns = append(t.Columns, table.Column{Head: "in quadrature"}, table.Column{Head: "linear", Under: "meter alone"})
-	uses := madeOf(r.Summary.Rows, false)
+	uses := madeOf(&r.Node, r.Summary.Rows, false)
 	for i, row := range r.Summary.Rows {
 		for _, name := range []string{results.Power, results.NetPower, results.WorkPerEnergy} {
 			m, ok := row.Metrics[name]
@@ -494,7 +519,7 @@ func glossary() section {
 		{About: "grade", Text: "A: at the wall within 1 %, over 600 s. B: at the wall within 2 %, over 300 s. C: telemetry of a controller or supply, or a shorter window. D: counters of components. E: modelled or declared, never ranked."},
 		{About: "~", Text: "before a figure that no instrument measured."},
 		{About: "index", Text: "work per joule against the reference, which is 100 %."},
-		{About: "mullet", Text: "training in front, mining in the back: both at once on one node, mining where training leaves time."},
+		{About: "mullet", Text: "training in front, mining in the back: both at once on one node, mining where training leaves time. With a card, a matrix product runs on it in front, and mining behind on the CPU."},
 		{About: "J/TH", Text: "joules for 10¹² hashes: the same number as watts per TH/s, and what makers of miners quote."},
 		{About: "session", Text: "one start of perwatt run on one node; it holds rounds of windows. Sessions are the replicates."},
 		{About: "window", Text: "the measured part of a run, after it has settled."},

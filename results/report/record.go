@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
@@ -20,7 +21,7 @@ func recordPage(rec *results.Record, opt Options) *table.Page {
 	p := &table.Page{Title: title(rec), Foot: foot(rec, opt)}
 	p.State, p.Whole = state(rec)
 	p.Add(
-		figures(rec), cards(rec), shares(rec), marginal(rec), behindCards(rec), yields(rec), arithmetic(rec), targets(rec), beside(rec),
+		figures(rec), cards(rec), shares(rec), marginal(rec), behindCards(rec), yields(rec), arithmetic(rec), targets(rec), allMeters(rec),
 		claims(claimsOf(rec)), unused(rec), lost(rec), recordWarnings(rec), validity(rec),
 	)
 	return p
@@ -89,7 +90,7 @@ type metric struct{ name, head, under string }
 
 // metrics is a table of the rows that have one of the metrics, and returns these
 // rows too. The kernels stand below the uses if asked.
-func metrics(title string, rows []results.Row, kernels bool, columns ...metric) (t table.Table, kept []results.Row) {
+func metrics(rec *results.Record, title string, rows []results.Row, kernels bool, columns ...metric) (t table.Table, kept []results.Row) {
 	t = table.Table{Title: title, Counts: true, WattsAt: true, Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}}}
 	if kernels {
 		t.Columns[0].Under, t.Columns[1].Under = "role", "kernel"
@@ -112,7 +113,7 @@ func metrics(title string, rows []results.Row, kernels bool, columns ...metric) 
 			kept = append(kept, r)
 		}
 	}
-	for i, use := range madeOf(kept, kernels) {
+	for i, use := range madeOf(&rec.Node, kept, kernels) {
 		t.Rows[i][1] = use
 	}
 	return t, kept
@@ -230,13 +231,18 @@ func figures(rec *results.Record) table.Table {
 		columns = columns[:1]
 		rows = slices.DeleteFunc(slices.Clone(rows), func(r results.Row) bool { return r.Use == "idle" }) // it has no throughput
 	}
-	t, _ := metrics("", rows, true, columns...)
+	t, _ := metrics(rec, "", rows, true, columns...)
 	t.Notes = intervals(&t)
 	if !watts {
 		t.Notes = append(t.Notes, "No watts, and nothing per watt: "+cmp.Or(why, "the record does not say why")+".")
 		return t
 	}
 	t.Notes = append(t.Notes, instrument(rec)...)
+	if slices.ContainsFunc(rows, func(r results.Row) bool {
+		return r.Use == "mining" && rec.Node.Device(r.Device).Kind == results.KindGPU
+	}) {
+		t.Notes = append(t.Notes, economics.NoteCards)
+	}
 	if slices.ContainsFunc(rows, func(r results.Row) bool { return r.Role != results.Alone }) {
 		t.Notes = append(t.Notes, "Uses that share a scenario are each charged the energy of the whole node.")
 	}
@@ -255,15 +261,19 @@ func intervals(t *table.Table) (notes []string) {
 	return notes
 }
 
-// madeOf names the uses of rows. Below stand their kernels, if asked, and whatever
-// distinguishes two rows of one use.
-func madeOf(rows []results.Row, kernels bool) []table.Text {
+// madeOf names the uses of rows. Below stand the device, unless it is the CPU or a
+// miner, the kernels, if asked, and whatever distinguishes two rows of one use.
+func madeOf(n *results.Node, rows []results.Row, kernels bool) []table.Text {
 	type use struct {
 		scenario, use string
 		role          results.Role
 	}
 	of := func(r results.Row) (use, variant) {
-		return use{r.Scenario, r.Use, r.Role}, variant{results.Line(r.Device, table.NameLimit), results.Line(r.Workload, 2*table.NameLimit), results.Line(r.Impl, table.NameLimit), r.Threads}
+		device := results.Line(r.Device, table.NameLimit)
+		if n.ModelOf(r.Device) != "" && beside(r.Device) {
+			device = "on " + n.DeviceName(r.Device)
+		}
+		return use{r.Scenario, r.Use, r.Role}, variant{device, results.Line(r.Workload, 2*table.NameLimit), results.Line(r.Impl, table.NameLimit), r.Threads}
 	}
 	vary := varieties[use]{}
 	for _, r := range rows {
@@ -273,10 +283,15 @@ func madeOf(rows []results.Row, kernels bool) []table.Text {
 	for i, r := range rows {
 		u, v := of(r)
 		vary := *vary[u]
-		vary.impl = vary.impl || kernels
-		cells[i] = table.Text{Text: results.Line(r.Use, table.NameLimit), Under: vary.words(v)}
+		vary.impl, vary.device = vary.impl || kernels, vary.device || beside(r.Device)
+		cells[i] = table.Text{Text: results.Line(results.UseWords(r.Use), table.NameLimit), Under: vary.words(v)}
 	}
 	return cells
+}
+
+// beside reports whether a device is one beside the CPU, and no miner.
+func beside(id string) bool {
+	return id != "" && id != results.CPUDevice && id != results.MinerDevice
 }
 
 // variant is what can distinguish two rows or two series of one use.
@@ -382,8 +397,8 @@ func instrument(rec *results.Record) []string {
 	return notes
 }
 
-// beside lists the readings of every meter, if there is more than the primary one.
-func beside(rec *results.Record) table.Table {
+// allMeters lists the readings of every meter, if there is more than the primary one.
+func allMeters(rec *results.Record) table.Table {
 	rows := rec.Summary.Meters
 	t := table.Table{
 		Title: "Meters beside each other", Counts: true, WattsAt: true,
@@ -471,14 +486,14 @@ func marginal(rec *results.Record) table.Table {
 // behindCards has a row for each scenario with a card in front and mining behind it.
 func behindCards(rec *results.Record) table.Table {
 	t := table.Table{Title: "Mining behind the work of cards, against that work alone", Counts: true, WattsAt: true,
-		Columns: append([]table.Column{{Head: "scenario", Kind: table.Name}, {Head: "in front", Kind: table.Name}, {Head: "front kept"}}, coRun[1:]...)}
+		Columns: append([]table.Column{{Head: "scenario", Kind: table.Name}, {Head: "in front", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "front kept"}}, coRun[1:]...)}
 	for i := range rec.Summary.CoRuns {
 		c := &rec.Summary.CoRuns[i]
 		x := table.Text{Text: c.Scenario}
 		if c.Shared {
 			x.Under = "time-sliced"
 		}
-		t.Row(append([]table.Cell{x, table.Text{Text: results.Line(c.Front, table.NameLimit)}}, coRunCells(&c.CoRunCost)...)...)
+		t.Row(append([]table.Cell{x, table.Text{Text: results.Line(rec.Node.UseName(c.Front, c.Device), 4*table.NameLimit)}}, coRunCells(&c.CoRunCost)...)...)
 	}
 	return t
 }
@@ -496,7 +511,7 @@ func yields(rec *results.Record) table.Table {
 		rows = append(rows, results.Row{RowKey: y.RowKey})
 		t.Row(table.Text{Text: y.Scenario}, nil, table.Of(&y.PerKWh), table.Of(&y.Net))
 	}
-	for i, use := range madeOf(rows, false) {
+	for i, use := range madeOf(&rec.Node, rows, false) {
 		t.Rows[i][1] = use
 	}
 	if !some {
@@ -519,14 +534,18 @@ func yields(rec *results.Record) table.Table {
 
 // arithmetic shows how well the floating-point units were used.
 func arithmetic(rec *results.Record) table.Table {
-	t, _ := metrics("Useful fp32 arithmetic", whole(rec.Summary.Rows), false,
+	title := "Useful fp32 arithmetic"
+	if slices.ContainsFunc(rec.Summary.Rows, func(r results.Row) bool { return strings.HasPrefix(r.Use, "compute-") }) {
+		title = "Useful arithmetic: each precision against a peak of its own, and never against another"
+	}
+	t, _ := metrics(rec, title, whole(rec.Summary.Rows), false,
 		metric{results.FlopRate, "rate", ""}, metric{results.KernelFraction, "of the kernel", "alone, at start"}, metric{results.PeakFraction, "of the FMA peak", "measured at start"})
 	return t
 }
 
 // targets shows what training to a quality took.
 func targets(rec *results.Record) table.Table {
-	t, rows := metrics("Training to target", rec.Summary.Rows, false,
+	t, rows := metrics(rec, "Training to target", rec.Summary.Rows, false,
 		metric{results.StepsToTarget, "steps", ""}, metric{results.TimeToTarget, "time", ""}, metric{results.EnergyToTarget, "energy", ""})
 	t.Columns = slices.Insert(t.Columns, 2, table.Column{Head: "goal", Under: "held out", Kind: table.Name, Limit: 2 * table.NameLimit})
 	for i, r := range rows {
@@ -560,7 +579,7 @@ func goal(rec *results.Record, row results.Row) table.Cell {
 
 // shares shows how many of the shares behind a record's rates were accepted.
 func shares(rec *results.Record) table.Table {
-	t, rows := metrics("Shares: proofs of work, each hashed again, that the rate is counted in", rec.Summary.Rows, false,
+	t, rows := metrics(rec, "Shares: proofs of work, each hashed again, that the rate is counted in", rec.Summary.Rows, false,
 		metric{results.ShareCount, "accepted", ""}, metric{results.StaleShare, "stale", "of the good"}, metric{results.RefusedShare, "refused", "of all"},
 		metric{results.Connected, "connected", "of the time"}, metric{results.ConnectedThroughput, "while connected", ""})
 	t.Columns = append(t.Columns, table.Column{Head: "difficulty", Under: "agent", Limit: table.NameLimit})

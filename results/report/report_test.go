@@ -548,7 +548,7 @@ func TestRowsAreToldApart(t *testing.T) {
 		"all":          {[]results.Row{row("a", "x", 1), row("b", "y", 2)}, []string{"a, x, 1 thread", "b, y, 2 threads"}},
 	} {
 		var got []string
-		for _, c := range madeOf(c.rows, true) {
+		for _, c := range madeOf(new(results.Node), c.rows, true) {
 			require.Equal(t, "get", c.Text)
 			got = append(got, c.Under)
 		}
