@@ -103,8 +103,9 @@ func (h *meterTotal) covers(dev Device) bool {
 }
 
 // hasCard reports whether a channel of a total is of the card that the device is.
+// Channels of a shared card are in no total: see [deriver.own].
 func (h *meterTotal) hasCard(dev Device) bool {
-	return !dev.slice() && (h.cards[strings.ToLower(dev.PCI)] || h.cards[strings.ToLower(dev.UUID)])
+	return h.cards[strings.ToLower(dev.PCI)] || h.cards[strings.ToLower(dev.UUID)]
 }
 
 // covered is how many of the devices that worked a total covers.

@@ -322,6 +322,41 @@ var wideRecords = []struct {
 		}
 		rec.run(strings.Repeat("s", 100*n), 1, uses...)
 	}, true},
+	{"cards, their channels and the uses on them", func(n int, rec *Record) {
+		rec.meter("m", Cards)
+		rec.Meters[0].Channels = nil
+		for i := range n {
+			id, name := fmt.Sprint("cuda:", i), fmt.Sprint("c", i)
+			rec.Node.Devices = append(rec.Node.Devices, Device{ID: id, Kind: KindGPU, Model: "H200", PCI: id})
+			c := wideChannel(name, Cards)
+			c.Boundary, c.Card = Card, id
+			rec.Meters[0].Channels = append(rec.Meters[0].Channels, c)
+			u := wideUse("mining")
+			u.Device = id
+			run := rec.run(fmt.Sprint("s", i), 1, u)
+			run.read("m", name)
+		}
+	}, true},
+	{"devices that no meter covers", func(n int, rec *Record) {
+		rec.meter("m", Package)
+		rec.run("mining", 1, wideUse("mining")).read("m", "w")
+		for i := range n {
+			u := wideUse("mining")
+			u.Device = fmt.Sprint("cuda:", i)
+			rec.Node.Devices = append(rec.Node.Devices, Device{ID: u.Device, Kind: KindGPU, Model: strings.Repeat("H200 ", 20)})
+			rec.run(fmt.Sprint("s", i), 1, u).read("m", "w")
+		}
+	}, true},
+	{"cards that are no devices", func(n int, rec *Record) {
+		for i := range n {
+			rec.meter(fmt.Sprint("m", i), Cards)
+			rec.Meters[i].Channels[0].Card = fmt.Sprint("card", i)
+			rec.Meters[i].Channels[0].Boundary = Card
+		}
+		u := wideUse("mining")
+		u.Device = "cuda:0"
+		rec.run("mining", 1, u)
+	}, false},
 	{"one long text", func(n int, rec *Record) {
 		rec.run("mining", 1, wideUse("mining"))
 		rec.Warnings = []Warning{{Code: "late", Text: strings.Repeat("é", 1000*n)}}

@@ -332,7 +332,7 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 }
 
 // meter returns the primary meter of a record; the meters of a sum as one, with
-// their names and sources joined.
+// their sources joined.
 func meter(r *results.Record) (of results.Meter, ok bool) {
 	p := r.Summary.PrimaryMeter
 	for _, m := range r.Meters {
@@ -341,7 +341,7 @@ func meter(r *results.Record) (of results.Meter, ok bool) {
 		case !ok || len(p.Meters) == 0:
 			of, ok = m, true
 		default:
-			of.Name, of.Source, of.Period = of.Name+" + "+m.Name, of.Source+" + "+m.Source, max(of.Period, m.Period)
+			of.Name, of.Source, of.Period = p.Meter, of.Source+" + "+m.Source, max(of.Period, m.Period)
 			of.Channels, of.Notes = slices.Concat(of.Channels, m.Channels), slices.Concat(of.Notes, m.Notes)
 		}
 	}

@@ -437,3 +437,36 @@ func TestCardsAreCompared(t *testing.T) {
 		}
 	}
 }
+
+// TestCardsAndPackagesStandApart: one node is metered at its cards and packages,
+// another at its packages, a third at the wall. None is ranked against another, and
+// the first has its two meters as one.
+func TestCardsAndPackagesStandApart(t *testing.T) {
+	metered := func(name string, seed uint64, meters func(n resultstest.Node) []resultstest.Instrument) (out []*results.Record) {
+		n := resultstest.EightCards(name)
+		n.Only = []string{"idle", "mining"}
+		for i := range 2 {
+			out = append(out, resultstest.Metered(resultstest.Session(n, i, 6, seed), meters(n)...))
+		}
+		return out
+	}
+	c := compared(t, Options{Seed: 1},
+		metered("north", 1, func(n resultstest.Node) []resultstest.Instrument {
+			return []resultstest.Instrument{resultstest.Packages(), resultstest.Cards(n.Cards)}
+		}),
+		metered("south", 2, func(resultstest.Node) []resultstest.Instrument {
+			return []resultstest.Instrument{resultstest.Packages()}
+		}),
+		metered("east", 3, func(resultstest.Node) []resultstest.Instrument {
+			return []resultstest.Instrument{resultstest.Outlet(8)}
+		}))
+	for name, at := range map[string]results.Boundary{"north": results.CardsPackages, "south": results.Package, "east": results.Wall} {
+		r, g := row(t, c, "mining", name)
+		require.Equal(t, at, g.Boundary)
+		require.Len(t, g.Rows, 1)
+		require.True(t, r.Index.Value.IsAbsent() || name == c.Reference, "%s has an index to another boundary", name)
+	}
+	i := slices.IndexFunc(c.Candidates, func(c Candidate) bool { return c.ID == "north" })
+	require.Equal(t, "nvml + rapl", c.Candidates[i].Meter.Name)
+	require.Len(t, c.Candidates[i].Meter.Channels, 10)
+}
