@@ -30,7 +30,7 @@ func TestRows(t *testing.T) {
 		for _, row := range table.Supported(p.Info()) {
 			names = append(names, row.Name)
 			t.Run(table.Name+"/"+row.Name, func(t *testing.T) {
-				if testing.Short() && (precision == gemm.FP16 || precision == gemm.TF32) {
+				if testing.Short() && precision != gemm.BF16 && row.Name != "mma" {
 					t.Skip("as bf16")
 				}
 				product, err := row.On(p)
@@ -110,6 +110,9 @@ func host(t *testing.T, p device.Processor, precision gemm.Precision, change fun
 // The check refuses what goes wrong with such kernels.
 func TestWrongProducts(t *testing.T) {
 	for _, precision := range gemm.Precisions() {
+		if testing.Short() && precision != gemm.FP32 && precision != gemm.BF16 {
+			continue
+		}
 		table, p := gemm.Table(precision), &ptx.Processor{}
 		require.NoError(t, table.Check(host(t, p, precision, func(_, _, _ []float64, _, _, _ int) {})))
 		var old []float64
