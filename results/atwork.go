@@ -133,7 +133,7 @@ func (d *deriver) flagAtWork() {
 				}
 			}
 			if last > first && tr.Key.Channel == ECCUncorrected {
-				d.flag(r.name, "ecc-errors", fmt.Sprintf("the memory of %s had %.0f errors that it could not correct", d.rec.Node.DeviceName(tr.Key.Device), last-first),
+				d.flag(r.name, "ecc-errors", fmt.Sprintf("errors of the memory of %s that it could not correct: %.0f", d.rec.Node.DeviceName(tr.Key.Device), last-first),
 					"do not trust the card's answers: reset it, and replace it if the errors come back (nvidia-smi -q -d ECC, or ras in its device's sysfs)")
 			}
 		}

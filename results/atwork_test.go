@@ -126,7 +126,7 @@ func TestCardAtWork(t *testing.T) {
 					return 2
 				})
 			}
-		}, []string{"ecc-errors compute/1: the memory of gpu:0 (H200) had 1 errors that it could not correct"}},
+		}, []string{"ecc-errors compute/1: errors of the memory of gpu:0 (H200) that it could not correct: 1"}},
 		"a clock that falls": {func(round int, note func(TraceKind, string, Unit, Kind, func(float64) Float)) {
 			note(TraceClock, "", Hertz, Gauge, func(s float64) Float {
 				if round == 4 {

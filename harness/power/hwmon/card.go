@@ -102,7 +102,7 @@ func holds(by string) func(*power.Card, string) {
 	}
 }
 
-// errors are two lines, of errors that were not corrected and of others
+// memoryErrors reads two lines, of errors that were not corrected and of others
 // (Documentation/gpu/amdgpu/ras.rst).
 func memoryErrors(c *power.Card, text string) {
 	for line := range strings.Lines(text) {
