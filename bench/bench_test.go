@@ -79,7 +79,7 @@ var processors = sync.OnceValues(func() (of []subject, err error) {
 		if err != nil {
 			return nil, err
 		}
-		kernels, err := all.Kernels(context.Background(), p, nil)
+		kernels, err := all.Kernels(context.Background(), p, nil, nil)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", info.ID, err)
 		}
@@ -104,7 +104,7 @@ func subjects(b *testing.B) (of []subject) {
 	for _, info := range on {
 		if !info.Processor() {
 			cpu := devices.Describe(device.Config{Info: info, Threads: runtime.GOMAXPROCS(0)})
-			kernels, err := all.Kernels(b.Context(), cpu, nil)
+			kernels, err := all.Kernels(b.Context(), cpu, nil, nil)
 			require.NoError(b, err)
 			of = append(of, subject{cpu, kernels})
 		}
@@ -145,7 +145,7 @@ func benchmarkUse(b *testing.B, family string) {
 			if name == "training" {
 				models = all.Models()
 			}
-			k := s.kernels[slices.IndexFunc(s.kernels, func(k results.Kernel) bool { return k.Name == use.Kernels[0] && k.Device == info.ID })]
+			k := s.kernels[slices.IndexFunc(s.kernels, func(k results.Kernel) bool { return k.Name == use.Kernels(info)[0] && k.Device == info.ID })]
 			for i, model := range models {
 				for _, im := range k.Impls {
 					// Networks beyond the first only by the row that would be chosen: the
@@ -163,7 +163,7 @@ func benchmarkUse(b *testing.B, family string) {
 					}
 					directions()
 					rows++
-					cfg := all.Config(use.Name, info.ID, s.kernels)
+					cfg := all.Config(use.Name, info, s.kernels)
 					cfg.Impl, cfg.Device, cfg.Seed = im.Name, s.on, 1
 					var labels []string
 					if kinds { // as [report] writes it

@@ -16,6 +16,7 @@ import (
 	"github.com/perwatt/perwatt/kernels"
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/foreign"
+	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/kernels/stream"
@@ -28,7 +29,10 @@ var tables = []interface {
 	ID() string
 	RunsOn(device.Info) bool
 	Trial(on device.Device, caches int64) kernels.Trial
-}{&sha256d.Table, &sgemm.Table, &stream.Table, &vector.Table}
+}{
+	&sha256d.Table, &sgemm.Table, &stream.Table, &stream.Processors, &vector.Table,
+	gemm.Table(gemm.FP32), gemm.Table(gemm.TF32), gemm.Table(gemm.BF16), gemm.Table(gemm.FP16), gemm.Table(gemm.FP64),
+}
 
 // Forced returns, for each device, which row of which kernel was asked for by
 // force, which maps kernels to rows. A device that does not run the row chooses
@@ -76,8 +80,9 @@ func Forced(on []device.Info, force map[string]string) (map[string]map[string]st
 
 // Kernels checks every row of every kernel on a device against known answers,
 // times it briefly and chooses one; force maps a kernel to the row that was asked
-// for. Kernels without a row for such a device are left out.
-func Kernels(ctx context.Context, on device.Device, force map[string]string) ([]results.Kernel, error) {
+// for. Kernels without a row for such a device are left out, and so are those that
+// are not among names, unless that is nil.
+func Kernels(ctx context.Context, on device.Device, force map[string]string, names []string) ([]results.Kernel, error) {
 	defer debug.FreeOSMemory() // before anything is measured
 	lost := func() error { return nil }
 	if p, ok := on.(device.Processor); ok {
@@ -85,7 +90,7 @@ func Kernels(ctx context.Context, on device.Device, force map[string]string) ([]
 	}
 	var out []results.Kernel
 	for _, t := range tables {
-		if !t.RunsOn(on.Info()) {
+		if !t.RunsOn(on.Info()) || names != nil && !slices.Contains(names, t.ID()) {
 			continue
 		}
 		trial := t.Trial(on, memory.LastLevelCaches())

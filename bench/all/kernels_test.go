@@ -92,9 +92,13 @@ func TestForced(t *testing.T) {
 
 func TestRuns(t *testing.T) {
 	card := device.Info{ID: "cuda:0", Kind: device.GPU, Driver: "CUDA 12.4"}
-	for _, use := range Names() {
-		require.Equal(t, true, Runs(use, cpu.Info()), use)
+	for _, use := range []string{"control", "mining", "training", "compute", "memory"} {
+		require.True(t, Runs(use, cpu.Info()), use)
 	}
+	require.False(t, Runs("compute-bf16", cpu.Info()))
+	require.True(t, Runs("compute", card))
+	require.True(t, Runs("compute-bf16", card))
+	require.False(t, Runs("compute-tf32", card), "without tensor cores")
 	require.True(t, Runs("mining", card))
 	require.False(t, Runs("control", card))
 	require.False(t, Runs("training", card))
@@ -104,7 +108,7 @@ func TestRuns(t *testing.T) {
 // A processor's kernels are opened, checked and timed; the CPU's are not its.
 func TestKernelsOfProcessor(t *testing.T) {
 	on := &ptx.Processor{Arch: "sm_75"}
-	got, err := Kernels(t.Context(), on, nil)
+	got, err := Kernels(t.Context(), on, nil, []string{"sha256d", "vector"})
 	require.NoError(t, err)
 	i := slices.IndexFunc(got, func(k results.Kernel) bool { return k.Name == "sha256d" })
 	require.Equal(t, "gpu", got[i].Chosen)

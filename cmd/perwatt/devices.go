@@ -47,6 +47,7 @@ func probeCommand() *cobra.Command {
 type trialOrder struct {
 	Device device.Info
 	Force  map[string]string
+	Names  []string // of kernels
 }
 
 // trialAnswer has either.
@@ -66,7 +67,7 @@ func trialCommand() *cobra.Command {
 			var a trialAnswer
 			on, err := devices.Open(device.Config{Info: order.Device})
 			if err == nil {
-				a.Kernels, err = benchall.Kernels(cmd.Context(), on, order.Force)
+				a.Kernels, err = benchall.Kernels(cmd.Context(), on, order.Force, order.Names)
 			}
 			if err != nil {
 				a.Error = err.Error()
@@ -114,8 +115,10 @@ func findDevices(ctx context.Context) (there []device.Info, probes []report.Driv
 }
 
 // try checks and times the kernels on each device, the CPU in this process. A
-// device that fails is left out with a warning, unless it is the only one.
-func try(ctx context.Context, on []device.Info, force map[string]string) (usable []device.Info, kernels []results.Kernel, warnings []results.Warning, err error) {
+// driver takes seconds to compile each, so that of other devices only those are
+// tried that scenarios need, or all for nil. A device that fails is left out with a
+// warning, unless it is the only one.
+func try(ctx context.Context, on []device.Info, force map[string]string, scenarios []harness.Scenario) (usable []device.Info, kernels []results.Kernel, warnings []results.Warning, err error) {
 	forced, err := benchall.Forced(on, force)
 	if err != nil {
 		return nil, nil, nil, err
@@ -124,14 +127,16 @@ func try(ctx context.Context, on []device.Info, force map[string]string) (usable
 	var trying sync.WaitGroup
 	for i, d := range on {
 		if !d.Processor() { // alone on the machine
-			if tried[i], err = benchall.Kernels(ctx, devices.Describe(device.Config{Info: d}), forced[d.ID]); err != nil {
+			if tried[i], err = benchall.Kernels(ctx, devices.Describe(device.Config{Info: d}), forced[d.ID], nil); err != nil {
 				return nil, nil, nil, err
 			}
 		}
 	}
 	for i, d := range on {
 		if d.Processor() {
-			trying.Go(func() { tried[i], failed[i] = tryOn(ctx, selfCommand(trialName), trialOrder{d, forced[d.ID]}) })
+			trying.Go(func() {
+				tried[i], failed[i] = tryOn(ctx, selfCommand(trialName), trialOrder{d, forced[d.ID], needed(d, scenarios)})
+			})
 		}
 	}
 	trying.Wait()
@@ -150,6 +155,22 @@ func try(ctx context.Context, on []device.Info, force map[string]string) (usable
 		return nil, nil, nil, fmt.Errorf("device %s: %w", on[0].ID, errors.Join(failed...))
 	}
 	return usable, kernels, warnings, nil
+}
+
+// needed are the kernels that scenarios need on a device; nil for no scenarios.
+func needed(on device.Info, scenarios []harness.Scenario) []string {
+	if scenarios == nil {
+		return nil
+	}
+	names := []string{}
+	for _, s := range scenarios {
+		for _, part := range s.Parts {
+			if part.Device.ID == on.ID {
+				names = append(names, benchall.KernelsOf(part.Use, on)...)
+			}
+		}
+	}
+	return names
 }
 
 func tryOn(ctx context.Context, child *exec.Cmd, order trialOrder) ([]results.Kernel, error) {

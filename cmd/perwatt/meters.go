@@ -181,7 +181,7 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 	if err != nil {
 		return err
 	}
-	kernels, err := benchall.Kernels(ctx, devices.Describe(on[0]), nil)
+	kernels, err := benchall.Kernels(ctx, devices.Describe(on[0]), nil, nil)
 	if err != nil {
 		return err
 	}

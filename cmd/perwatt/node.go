@@ -43,7 +43,7 @@ short test of every kernel.`,
 				return fmt.Errorf("--meter: %w", err)
 			}
 			defer closeMeters(opened, cmd.ErrOrStderr())
-			_, kernels, failed, err := try(cmd.Context(), on, nil)
+			_, kernels, failed, err := try(cmd.Context(), on, nil, nil)
 			if err != nil {
 				return err
 			}

@@ -242,7 +242,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	show := newProgress(stderr)
 	defer show.close()
 	show.say("checking and timing every kernel against known answers")
-	usable, kernels, failed, err := try(ctx, on, f.impls)
+	usable, kernels, failed, err := try(ctx, on, f.impls, scenarios)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
@@ -386,7 +386,7 @@ func options(w io.Writer, path string) report.Options {
 
 // config is what a part of a scenario is opened with, but for its device.
 func (f *runFlags) config(part harness.Part, kernels []results.Kernel) bench.Config {
-	cfg := benchall.Config(part.Use, part.Device.ID, kernels)
+	cfg := benchall.Config(part.Use, part.Device, kernels)
 	if part.Model != "" {
 		cfg.Params["model"] = part.Model
 		if f.dataset != "" {

@@ -15,6 +15,7 @@ import (
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/device/cuda"
 	"github.com/perwatt/perwatt/kernels/device/foreign"
+	"github.com/perwatt/perwatt/kernels/device/hip"
 	"github.com/perwatt/perwatt/kernels/device/opencl"
 )
 
@@ -35,6 +36,7 @@ type driver struct {
 // one's.
 var drivers = []driver{
 	{"cuda", cuda.List, cuda.Open},
+	{"hip", hip.List, hip.Open},
 	{"opencl", opencl.List, opencl.Open},
 }
 
