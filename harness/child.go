@@ -53,8 +53,8 @@ func Consult(ctx context.Context, child *exec.Cmd, limit time.Duration, question
 		return fmt.Errorf("it did not answer within %v and was killed", limit)
 	}
 	if err != nil {
-		if text := said.String(); text != "" {
-			err = fmt.Errorf("%w: %s", err, text)
+		if first, _, _ := strings.Cut(said.String(), "\n"); first != "" { // a crash of Go's names its cause first
+			err = fmt.Errorf("%w: %s", err, first)
 		}
 		return fmt.Errorf("it died: %w", err)
 	}

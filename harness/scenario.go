@@ -58,9 +58,9 @@ func (p place) suffix() string {
 	return "@" + p.id()
 }
 
-// equal reports whether two devices are GPUs of one model under one driver, so that
+// Equal reports whether two devices are GPUs of one model under one driver, so that
 // they can work together.
-func equal(a, b device.Info) bool {
+func Equal(a, b device.Info) bool {
 	driver := func(d device.Info) string {
 		name, _, _ := strings.Cut(d.ID, ":")
 		return name
@@ -71,7 +71,7 @@ func equal(a, b device.Info) bool {
 // places divides devices into those that work together.
 func places(devices []device.Info) (out []place) {
 	for _, d := range devices {
-		i := slices.IndexFunc(out, func(p place) bool { return equal(p[0], d) })
+		i := slices.IndexFunc(out, func(p place) bool { return Equal(p[0], d) })
 		if i < 0 {
 			out = append(out, place{d})
 			continue
@@ -182,7 +182,7 @@ func (p *planner) named(id string) (where place, err error) {
 		switch {
 		case i < 0:
 			return nil, fmt.Errorf("the session has no device %q: it has %s", one, strings.Join(ids, ", "))
-		case len(where) > 0 && !equal(where[0], p.devices[i]):
+		case len(where) > 0 && !Equal(where[0], p.devices[i]):
 			return nil, fmt.Errorf("%s and %s are not equal, and only equal cards are measured together", where[0].ID, one)
 		}
 		where = append(where, p.devices[i])

@@ -111,7 +111,7 @@ func TestKernelsOfProcessor(t *testing.T) {
 	got, err := Kernels(t.Context(), on, nil, []string{"sha256d", "vector"})
 	require.NoError(t, err)
 	i := slices.IndexFunc(got, func(k results.Kernel) bool { return k.Name == "sha256d" })
-	require.Equal(t, "gpu", got[i].Chosen)
+	require.Equal(t, "simt", got[i].Chosen)
 	require.Equal(t, "ok", got[i].Impls[0].Check)
 	require.Positive(t, float64(got[i].Impls[0].Rate))
 	require.False(t, slices.ContainsFunc(got, func(k results.Kernel) bool { return k.Name == "vector" || k.Device != on.Info().ID }))

@@ -40,15 +40,15 @@ func (g *gpu) Submit(launches ...device.Launch) error {
 func interpreter() *gpu { return &gpu{Processor: &ptx.Processor{Arch: "sm_75"}} }
 
 func TestProcessor(t *testing.T) {
-	configs := []bench.Config{{Device: interpreter(), Impl: "gpu", Seed: 3, Params: map[string]string{"nonces": "5000"}}}
+	configs := []bench.Config{{Device: interpreter(), Impl: "simt", Seed: 3, Params: map[string]string{"nonces": "5000"}}}
 	if !testing.Short() {
 		configs = append(configs, bench.Config{Device: interpreter()})
 	}
 	benchtest.TestWorkload(t, New, configs...)
 	_, err := New(bench.Config{Device: interpreter(), Impl: "generic"})
 	require.ErrorContains(t, err, "implementation generic runs on the CPU, not on ptx")
-	_, err = New(bench.Config{Impl: "gpu"})
-	require.ErrorContains(t, err, "implementation gpu does not run on cpu")
+	_, err = New(bench.Config{Impl: "simt"})
+	require.ErrorContains(t, err, "implementation simt does not run on cpu")
 }
 
 // A kernel that was right at first and then is not voids the run.

@@ -81,3 +81,76 @@ func TestOneOfSeveralCardsIsLost(t *testing.T) {
 		require.NotEqual(t, "cuda:1", row.Device)
 	}
 }
+
+// An error of a card is named, by the driver's own name and number, and the CPU is
+// measured all the same: one that comes while it works fails its run, one that comes
+// in the trial of its kernels leaves it out.
+func TestErrorsOfACard(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		memory int64
+		code   int // of a launch in mid-run; 0: the trial fails
+		want   string
+	}{
+		{"lost", 1 << 30, 700, "CUDA_ERROR_ILLEGAL_ADDRESS (700)"},
+		{"another's context", 1 << 30, 201, "CUDA_ERROR_INVALID_CONTEXT (201)"},
+		{"memory error", 1 << 30, 214, "CUDA_ERROR_ECC_UNCORRECTABLE (214)"},
+		{"no memory", 64, 0, "CUDA_ERROR_OUT_OF_MEMORY (2)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if testing.Short() && c.code == 214 {
+				t.Skip("as 700")
+			}
+			card := fakeCards(t, 1)[0]
+			card.Memory = c.memory
+			var stdout bytes.Buffer
+			stderr := onText{text: "run 1/3  round 1  idle", then: func() {
+				if c.code != 0 {
+					card.Fail(3, c.code)
+				}
+			}}
+			code := run(t.Context(), []string{"run", "--preset", "smoke", "--window", "500ms", "--warmup", "500ms", "--uses", "mining", "--meter", "none", "--store", t.TempDir(), "--format", "json"}, &stdout, &stderr)
+			rec := record(t, stdout.String())
+			status := map[string]results.Status{}
+			for _, r := range rec.Runs {
+				status[r.Scenario] = r.Status
+			}
+			require.Equal(t, results.OK, status["mining"])
+			if c.code == 0 {
+				require.Equal(t, exitOK, code, stderr.String())
+				require.Contains(t, stderr.String(), c.want)
+				require.NotContains(t, status, "mining@cuda:0")
+				require.Contains(t, fmt.Sprint(rec.Warnings), c.want)
+				return
+			}
+			require.Equal(t, exitGate, code, stderr.String())
+			require.Equal(t, results.Failed, status["mining@cuda:0"])
+			require.Contains(t, rec.Runs[len(rec.Runs)-1].Error, c.want)
+		})
+	}
+}
+
+// A driver that kills its process when it is loaded, and one that is no library,
+// leave the CPU to be measured, and are named.
+func TestDriverThatDies(t *testing.T) {
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("no C compiler")
+	}
+	for name, source := range map[string]string{
+		"SIGILL: ":      "__attribute__((constructor)) static void die(void) { __builtin_trap(); }",
+		"has no cuInit": "int nothing;",
+	} {
+		dir := t.TempDir()
+		_, err := fakecuda.Compile(dir, "libcuda.so.1", source)
+		require.NoError(t, err)
+		t.Setenv("LD_LIBRARY_PATH", dir)
+		code, stdout, stderr := perwatt(t, t.Context(), "node", "--meter", "none")
+		require.Equal(t, exitOK, code, stderr)
+		require.Regexp(t, `cuda +failed: .*`+name, stdout)
+		require.Contains(t, stdout, "driver-failed")
+		require.Regexp(t, `cpu +cpu .* yes`, stdout)
+	}
+	code, _, stderr := perwatt(t, t.Context(), "run", "--device", "gpu")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, stderr, "no GPU found")
+}

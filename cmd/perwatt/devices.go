@@ -96,8 +96,10 @@ func findDevices(ctx context.Context) (there []device.Info, probes []report.Driv
 			p.State, p.Detail = "failed", failed[i].Error()
 		case f.Absent:
 			p.State = "absent"
-		case f.Why != "" && len(f.Devices) == 0:
+		case f.Why == devices.NoDevice:
 			p.State = "no device"
+		case f.Why != "":
+			p.State = "failed"
 		default:
 			var ids []string
 			for _, d := range f.Devices {
@@ -105,7 +107,7 @@ func findDevices(ctx context.Context) (there []device.Info, probes []report.Driv
 			}
 			p.Detail = strings.Join(ids, ", ")
 		}
-		if p.State == "failed" || p.State == "no device" && f.Why != devices.NoDevice {
+		if p.State == "failed" {
 			warnings = append(warnings, results.Warning{Code: "driver-failed", Text: results.Line(fmt.Sprintf("driver %s: %s", p.Driver, p.Detail), 300),
 				Remedy: "its GPUs are not measured: see whether the vendor's own tool (nvidia-smi, rocm-smi, clinfo) works as this user"})
 		}
@@ -149,12 +151,33 @@ func try(ctx context.Context, on []device.Info, force map[string]string, scenari
 				Remedy: "it is not measured: see whether another program runs on it, or name another with --device"})
 			continue
 		}
-		usable, kernels = append(usable, d), append(kernels, tried[i]...)
+		usable = append(usable, d)
+		for j := range usable[:len(usable)-1] {
+			alike(tried[slices.IndexFunc(on, func(o device.Info) bool { return o.ID == usable[j].ID })], tried[i], usable[j], d)
+		}
+		kernels = append(kernels, tried[i]...)
 	}
 	if len(usable) == 0 {
 		return nil, nil, nil, fmt.Errorf("device %s: %w", on[0].ID, errors.Join(failed...))
 	}
 	return usable, kernels, warnings, nil
+}
+
+// alike has a card run what an equal one before it runs, if that is right on both:
+// together they are one scenario, and trials of two rows can end either way.
+func alike(first, then []results.Kernel, one, other device.Info) {
+	if !harness.Equal(one, other) {
+		return
+	}
+	for i := range then {
+		k := &then[i]
+		for _, lead := range first {
+			right := func(im results.Impl) bool { return im.Name == lead.Chosen && im.Check == "ok" }
+			if lead.Name == k.Name && lead.Chosen != k.Chosen && slices.ContainsFunc(k.Impls, right) {
+				k.Chosen, k.Why = lead.Chosen, "as on "+one.ID
+			}
+		}
+	}
 }
 
 // needed are the kernels that scenarios need on a device; nil for no scenarios.

@@ -79,6 +79,10 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train: "+strings.Join(benchall.Models(), ",")+" (default: from the preset); the mullet trains the first")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read: auto, none, or a spec (see perwatt meters --help); may be repeated")
 	fl.StringVar(&f.device, "device", devices.Auto, "devices to measure: auto (the CPU and every GPU), gpu, or one that perwatt node lists as usable, such as cpu or cuda:0; USE@DEVICE in --uses picks one of several")
+	_ = cmd.RegisterFlagCompletionFunc("device", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) { // it fails only for a flag that is not defined
+		there, _, _ := findDevices(cmd.Context())
+		return devices.Names(there), cobra.ShellCompDirectiveNoFileComp
+	})
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "threads of each use on the CPU")
 	fl.StringToStringVar(&f.impls, "impl", nil, "implementation of a kernel, KERNEL=NAME (perwatt node lists them; default: the fastest)")
 	f.store.flag(cmd)

@@ -137,7 +137,7 @@ var Table = kernels.Table[Scan]{
 		{Name: "stdlib", Impl: scanStdlib},
 		{Name: "minio", Impl: scanMinio},
 		{Name: "generic", Impl: scanGeneric},
-		{Name: "gpu", Open: on},
+		{Name: "simt", Open: on},
 	}),
 	Check: check,
 	Work: func(on device.Info, _ int64) func(Scan) float64 {

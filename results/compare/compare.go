@@ -461,7 +461,7 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 				id := strings.Join(slices.DeleteFunc([]string{cand.ID, k.scenario, k.use, k.variant, at.Cards}, func(s string) bool { return s == "" }), "/")
 				r := made[id]
 				if r == nil {
-					r = &Row{ID: id, Candidate: cand.ID, Device: at.Name, On: at.On, Impl: u.Impl, Figures: map[string]results.Figure{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
+					r = &Row{ID: id, Candidate: cand.ID, Device: at.Name, On: worked(at.On, m.Cards), Impl: u.Impl, Figures: map[string]results.Figure{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
 					made[id], rows[i] = r, append(rows[i], r)
 				} else if !strings.Contains(r.Impl, u.Impl) {
 					r.Impl += ", " + u.Impl
@@ -751,6 +751,17 @@ func (c *Comparison) judge(ctx context.Context) error {
 		r.Verdict = stats.Decide(full, r.stat, true, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
 	}
 	return nil
+}
+
+// worked are the devices that did the work of a row: of cards together, those that
+// gave a result.
+func worked(on []results.DeviceCount, sum *results.CardSum) []results.DeviceCount {
+	if sum == nil || len(on) != 1 {
+		return on
+	}
+	on = slices.Clone(on)
+	on[0].Count = sum.Gave
+	return on
 }
 
 // like returns the row to hold another against: that of the same device, else the

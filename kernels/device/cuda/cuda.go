@@ -7,6 +7,7 @@ package cuda
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/driver"
@@ -52,7 +53,11 @@ func load() (*driver.Driver, error) {
 	d.Words = func(c driver.Code) (string, string) { return text(l.ErrorName, c), text(l.ErrorText, c) }
 	d.Describe = func(info *device.Info, handle int32, uuid [16]byte) {
 		if uuid != [16]byte{} {
-			info.UUID = fmt.Sprintf("GPU-%x-%x-%x-%x-%x", uuid[:4], uuid[4:6], uuid[6:8], uuid[8:10], uuid[10:])
+			prefix := "GPU"
+			if strings.Contains(info.Name, " MIG ") { // a part of a card, which nvidia-smi names so
+				prefix = "MIG"
+			}
+			info.UUID = prefix + fmt.Sprintf("-%x-%x-%x-%x-%x", uuid[:4], uuid[4:6], uuid[6:8], uuid[8:10], uuid[10:])
 		}
 		var version int32
 		if l.Version(&version) == driver.Success {

@@ -34,24 +34,24 @@ var blas string
 
 // Build compiles NVIDIA's library into a folder, which LD_LIBRARY_PATH or a path
 // may then name, and returns its path. It needs a C compiler.
-func Build(dir string) (string, error) { return compile(dir, "libcuda.so.1", source) }
+func Build(dir string) (string, error) { return Compile(dir, "libcuda.so.1", source) }
 
 // BuildHIP compiles AMD's, as of ROCm 6; with "-DROCM5" it is as of ROCm 5.
 func BuildHIP(dir string, flags ...string) (string, error) {
-	return compile(dir, "libamdhip64.so.6", source, append(flags, "-DHIP")...)
+	return Compile(dir, "libamdhip64.so.6", source, append(flags, "-DHIP")...)
 }
 
 // BuildCublasLt and BuildRocBLAS compile the vendors' libraries of matrix products,
 // which compute on the host what they are asked for: see libblas.c.in.
-func BuildCublasLt(dir string) (string, error) { return compile(dir, "libcublasLt.so.12", blas) }
+func BuildCublasLt(dir string) (string, error) { return Compile(dir, "libcublasLt.so.12", blas) }
 
 func BuildRocBLAS(dir string) (string, error) {
-	return compile(dir, "librocblas.so.4", blas, "-DROCBLAS")
+	return Compile(dir, "librocblas.so.4", blas, "-DROCBLAS")
 }
 
-// compile makes a shared library. A process that has loaded it by its path gets it
+// Compile makes a shared library. A process that has loaded it by its path gets it
 // by its name too, whatever else of that name is on the machine.
-func compile(dir, name, code string, flags ...string) (string, error) {
+func Compile(dir, name, code string, flags ...string) (string, error) {
 	text, library := filepath.Join(dir, name+".c"), filepath.Join(dir, name)
 	if err := os.WriteFile(text, []byte(code), 0o600); err != nil {
 		return "", err
