@@ -30,6 +30,9 @@ short test of every kernel.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			there, drivers, doubts := findDevices(cmd.Context())
+			if err := cmd.Context().Err(); err != nil {
+				return err
+			}
 			on, err := devices.Select(device, there)
 			if err != nil {
 				return exit{exitUsage, fmt.Errorf("--device: %w", err)}

@@ -78,7 +78,7 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure: control,mining,training,compute,memory,mullet … (default all); USE@DEVICE, as in mining@cuda:1 or mining@cuda:0-3, picks devices, and memory-copy, memory-upload, memory-download and mullet-shared are measured only if named; idle always is")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train: "+strings.Join(benchall.Models(), ",")+" (default: from the preset); the mullet trains the first")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read: auto, none, or a spec (see perwatt meters --help); may be repeated")
-	fl.StringVar(&f.device, "device", devices.Auto, "devices to measure: auto (the CPU and every GPU), gpu, or one that perwatt node lists as usable, such as cpu or cuda:0; USE@DEVICE in --uses picks one of several")
+	fl.StringVar(&f.device, "device", devices.Auto, "devices to measure: auto (the CPU and every GPU), gpu, or some that perwatt node lists as usable, such as cpu,cuda:0; USE@DEVICE in --uses picks one of several")
 	_ = cmd.RegisterFlagCompletionFunc("device", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) { // it fails only for a flag that is not defined
 		there, _, _ := findDevices(cmd.Context())
 		return devices.Names(there), cobra.ShellCompDirectiveNoFileComp
@@ -196,7 +196,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	there, _, doubts := findDevices(ctx)
 	if err := ctx.Err(); err != nil {
-		return interrupted(ctx, err)
+		return err
 	}
 	plan, scenarios, on, err := f.plan(cmd, there)
 	if err != nil {

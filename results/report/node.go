@@ -155,7 +155,11 @@ func meters(m Machine) table.Table {
 	for _, meter := range m.Meters {
 		var channels []string
 		for _, c := range meter.Channels {
-			channels = append(channels, fmt.Sprintf("%s (%s · %s, %s)", c.Name, c.Boundary, c.Origin, c.Unit))
+			of := ""
+			if c.Card != "" {
+				of = " of " + cardOf(m.Node, c.Card)
+			}
+			channels = append(channels, fmt.Sprintf("%s (%s%s · %s, %s)", c.Name, c.Boundary, of, c.Origin, c.Unit))
 		}
 		t.Add(results.Line(meter.Name, table.NameLimit), results.Line("reads "+strings.Join(channels, ", "), table.TextLimit))
 		for _, n := range meter.Notes {
@@ -164,4 +168,14 @@ func meters(m Machine) table.Table {
 	}
 	t.Add("", "PDUs, BMCs, plugs and others are asked by name: perwatt meters lists them")
 	return t
+}
+
+// cardOf is the device that a channel measures.
+func cardOf(n results.Node, card string) string {
+	for _, d := range n.Devices {
+		if strings.EqualFold(d.PCI, card) || strings.EqualFold(d.UUID, card) {
+			return d.ID
+		}
+	}
+	return card + ", which no device here is"
 }

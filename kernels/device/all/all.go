@@ -107,9 +107,24 @@ func same(a, b device.Info) bool {
 	return a.PCI != "" && strings.EqualFold(a.PCI, b.PCI) || a.UUID != "" && bare(a.UUID) == bare(b.UUID)
 }
 
-// Select returns the devices of a name among those of this machine. A CPU behind
-// a driver is there only by its own name.
-func Select(name string, there []device.Info) ([]device.Info, error) {
+// Select returns the devices of names, which commas divide, among those of this
+// machine: in the order of the machine, each once. A CPU behind a driver is there
+// only by its own name.
+func Select(names string, there []device.Info) ([]device.Info, error) {
+	wanted := map[string]bool{}
+	for name := range strings.SplitSeq(names, ",") {
+		on, err := named(name, there)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range on {
+			wanted[d.ID] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(there), func(d device.Info) bool { return !wanted[d.ID] }), nil
+}
+
+func named(name string, there []device.Info) ([]device.Info, error) {
 	gpus := slices.DeleteFunc(slices.Clone(there), func(d device.Info) bool { return d.Kind != device.GPU })
 	switch name {
 	case Auto, All:

@@ -38,13 +38,13 @@ func TestMerge(t *testing.T) {
 
 	for name, want := range map[string][]string{
 		all.Auto: {"cpu", "cuda:0", "cuda:1", "opencl:3"}, all.All: {"cpu", "cuda:0", "cuda:1", "opencl:3"},
-		all.GPUs: {"cuda:0", "cuda:1", "opencl:3"}, cpu.ID: {"cpu"}, "cuda:1": {"cuda:1"}, "opencl:2": {"opencl:2"},
+		all.GPUs: {"cuda:0", "cuda:1", "opencl:3"}, cpu.ID: {"cpu"}, "cuda:1": {"cuda:1"}, "opencl:2": {"opencl:2"}, "cuda:1,cpu,cuda:1": {"cpu", "cuda:1"}, "opencl:2,gpu": {"cuda:0", "cuda:1", "opencl:2", "opencl:3"},
 	} {
 		got, err := all.Select(name, there)
 		require.NoError(t, err, name)
 		require.Equal(t, want, ids(got), name)
 	}
-	for _, name := range []string{"", "cuda:2", "CPU", "opencl:0"} {
+	for _, name := range []string{"", "cuda:2", "CPU", "opencl:0", "cpu,cuda:2", "cpu,"} {
 		_, err := all.Select(name, there)
 		require.ErrorContains(t, err, `that perwatt can compute on: use auto, all, gpu, cpu, cuda:0, cuda:1, opencl:2, opencl:3`, name)
 	}
