@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
 	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/power"
@@ -22,7 +21,7 @@ import (
 func metersCommand() *cobra.Command {
 	var (
 		format         formatFlag
-		sysfs          string
+		sysfs, load    string
 		watch, check   bool
 		interval, step time.Duration
 	)
@@ -33,8 +32,8 @@ func metersCommand() *cobra.Command {
 found, what was refused and why, and the kinds that need a spec. With specs, open those
 meters and show what they are.
 
---watch prints every reading, until Ctrl-C. --check steps the load of this machine
-(idle, full, idle) and reports how each channel followed: delay, rise, noise,
+--watch prints every reading, until Ctrl-C. --check steps the load of the CPU, or of
+--device (idle, full, idle), and reports how each channel followed: delay, rise, noise,
 resolution, real update interval and staleness. Exit code 1 if no channel sees the load.
 
 A spec is KIND:TARGET,OPTION=VALUE,... Join the feeds of a node with several supplies
@@ -45,6 +44,7 @@ env:NAME or file:PATH.
 		Example: `  perwatt meters
   perwatt meters snmp:pdu.example,outlet=3 --watch
   perwatt meters 'snmp:pdu-a,outlet=3 + snmp:pdu-b,outlet=3' --check
+  perwatt meters nvml --check --device cuda:0
   perwatt meters redfish:https://bmc.example,user=ops,password=env:BMC_PASSWORD
   perwatt meters 'exec:read-my-meter --watts,boundary=wall'`,
 		Args: cobra.ArbitraryArgs,
@@ -72,7 +72,7 @@ env:NAME or file:PATH.
 				if !cmd.Flags().Changed("interval") {
 					interval = 100 * time.Millisecond
 				}
-				return checkMeters(cmd, meters, interval, step, format)
+				return checkMeters(cmd, meters, load, interval, step, format)
 			}
 			m := report.Instruments{Meters: harness.Describe(meters), MeterProbes: probes, First: firstReadings(cmd, meters)}
 			if len(specs) == 0 {
@@ -94,6 +94,7 @@ env:NAME or file:PATH.
 	fl.BoolVar(&check, "check", false, "step the load and report how each meter follows it")
 	fl.DurationVar(&interval, "interval", time.Second, "time between readings (default with --check: 100ms)")
 	fl.DurationVar(&step, "step", 20*time.Second, "length of each of the three steps of --check")
+	fl.StringVar(&load, "device", results.CPUDevice, "device that --check loads, as perwatt node lists it")
 	format.flag(cmd, "what is printed:", textOrJSON...)
 	fl.StringVar(&sysfs, "sysfs", "/sys", "root of the sysfs tree in which to look for meters")
 	return cmd
@@ -170,9 +171,19 @@ func watchMeters(cmd *cobra.Command, meters []power.Meter, interval time.Duratio
 	return nil
 }
 
-func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.Duration, format formatFlag) error {
+func checkMeters(cmd *cobra.Command, meters []power.Meter, load string, interval, step time.Duration, format formatFlag) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	use := devices.Merge() // the load runs on the CPU
+	there := devices.Merge()
+	if load != results.CPUDevice {
+		there, _, _ = findDevices(ctx)
+	}
+	use, err := devices.Select(load, there)
+	if err == nil && len(use) > 1 {
+		err = fmt.Errorf("%q are several devices: name one", load)
+	}
+	if err != nil {
+		return exit{exitUsage, fmt.Errorf("--device: %w", err)}
+	}
 	node, err := harness.Fingerprint(harness.Roots{}, use)
 	if err != nil {
 		return err
@@ -181,14 +192,15 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, interval, step time.D
 	if err != nil {
 		return err
 	}
-	kernels, err := benchall.Kernels(ctx, devices.Describe(on[0]), nil, nil)
+	part := harness.Part{Use: "mining", Device: on[0].Info}
+	_, kernels, _, err := try(ctx, use, nil, []harness.Scenario{{Parts: []harness.Part{part}}})
 	if err != nil {
 		return err
 	}
 	f := runFlags{}
 	c := harness.Check{
 		Meters: meters, Device: on[0],
-		Use: "mining", Config: f.config(harness.Part{Use: "mining", Device: on[0].Info}, kernels),
+		Use: part.Use, Config: f.config(part, kernels),
 		Worker: func() *exec.Cmd { return selfCommand(workerName) }, Step: step, Interval: interval,
 		Progress: func(phase string, left time.Duration) {
 			say(stderr, "%s for %v, %v left", phase, step, left)
