@@ -31,8 +31,7 @@ type heuristic struct {
 	algorithm [8]uint64
 	workspace uintptr
 	state     int32
-	waves     float32
-	_         [4]int32
+	_         [5]int32 // wavesCount, and reserved
 }
 
 // cublasLtTypes are the types of the operands, of the sums and of the factors,
