@@ -23,8 +23,9 @@ type Code int32
 
 // Codes of which the meaning is used.
 const (
-	Success  Code = 0
-	noDevice Code = 100
+	Success       Code = 0
+	noDevice      Code = 100
+	invalidDevice Code = 101
 )
 
 // API is the functions of a library, by their names in CUDA and in HIP. Devices
@@ -116,12 +117,15 @@ func (d *Driver) Err(c Code, doing string, args ...any) error {
 // count initialises the library and returns how many devices it lets this process
 // use.
 func (d *Driver) count() (int, error) {
-	if c := d.Init(0); c == noDevice {
+	var n int32
+	// Without a device hipInit calls it invalid, and only counting says that there
+	// is none.
+	switch c := d.Init(0); {
+	case c == noDevice, c == invalidDevice && d.Count(&n) == noDevice:
 		return 0, nil
-	} else if c != Success {
+	case c != Success:
 		return 0, d.Err(c, "initialising %s", d.Name)
 	}
-	var n int32
 	if c := d.Count(&n); c != Success && c != noDevice {
 		return 0, d.Err(c, "counting the devices of %s", d.Name)
 	}

@@ -124,6 +124,20 @@ func TestAbsent(t *testing.T) {
 	require.ErrorIs(t, err, foreign.ErrAbsent)
 }
 
+// A machine may have the library and no card of AMD's.
+func TestNoDevice(t *testing.T) {
+	alone, err := fakecuda.BuildHIP(t.TempDir())
+	require.NoError(t, err)
+	t.Setenv("PERWATT_FAKE_HIP", "")
+	hip.Use(alone)
+	defer hip.Use(library)
+	list, err := hip.List()
+	require.NoError(t, err)
+	require.Empty(t, list)
+	_, err = hip.Open("hip:0")
+	require.EqualError(t, err, "no device hip:0: HIP has 0 here")
+}
+
 // The whole way: Go, the library's functions, a code object by the architecture,
 // answers.
 func TestKernels(t *testing.T) {
