@@ -62,6 +62,17 @@ var cublasLtFolders = []string{
 	"$HOME/.local/lib/python3*/site-packages/nvidia/*/lib", "/usr/local/lib/python3*/*-packages/nvidia/*/lib", "/usr/lib/python3*/*-packages/nvidia/*/lib",
 }
 
+// cublasLtNames are the names of the library, the newest first. One of a newer
+// CUDA than the driver's refuses to work.
+func cublasLtNames(driver string) (names []string) {
+	for _, version := range []int{13, 12, 11} {
+		if version <= major(driver) {
+			names = append(names, fmt.Sprintf("libcublasLt.so.%d", version))
+		}
+	}
+	return names
+}
+
 func (l *cublasLt) err(status int32, doing string, args ...any) error {
 	if status == 0 {
 		return nil
@@ -77,7 +88,7 @@ func (l *cublasLt) err(status int32, doing string, args ...any) error {
 // has for a shape.
 func openCublasLt(p device.Native, precision Precision) (*Product, error) {
 	l := &cublasLt{}
-	if err := foreign.Bind(l, foreign.Paths([]string{"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11"}, cublasLtFolders...)...); err != nil {
+	if err := foreign.Bind(l, foreign.Paths(cublasLtNames(p.Info().Driver), cublasLtFolders...)...); err != nil {
 		return nil, err
 	}
 	var version [3]int32

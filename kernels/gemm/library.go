@@ -2,6 +2,8 @@ package gemm
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/perwatt/perwatt/kernels"
 	"github.com/perwatt/perwatt/kernels/device"
@@ -38,6 +40,15 @@ func libraries(precision Precision) (rows []kernels.Row[*Product]) {
 		}
 	}
 	return rows
+}
+
+// major is the first number of a driver's version, 12 of "CUDA 12.4", and 0 if it
+// has none.
+func major(driver string) int {
+	_, version, _ := strings.Cut(driver, " ")
+	number, _, _ := strings.Cut(version, ".")
+	n, _ := strconv.Atoi(number) // 0 for what is none
+	return n
 }
 
 // scalar is a factor as a library takes it: by its address, in the precision of

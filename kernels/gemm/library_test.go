@@ -122,11 +122,28 @@ func absent(t *testing.T, p device.Processor, row string, names ...string) {
 	require.ErrorIs(t, err, foreign.ErrAbsent)
 }
 
+// A library that needs another driver is not taken: it fails, or computes unseen.
+func TestLibraryNames(t *testing.T) {
+	for driver, want := range map[string][]string{
+		"CUDA 14.0": {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11"},
+		"CUDA 12.4": {"libcublasLt.so.12", "libcublasLt.so.11"},
+		"CUDA 11.8": {"libcublasLt.so.11"},
+		"":          nil,
+	} {
+		require.Equal(t, want, gemm.CublasLtNames(driver), driver)
+	}
+	for driver, want := range map[string][]string{
+		"HIP 7.0": {"librocblas.so.5"}, "HIP 6.3": {"librocblas.so.4"}, "HIP 5.2": {"librocblas.so.3", "librocblas.so.0"}, "HIP": nil,
+	} {
+		require.Equal(t, want, gemm.RocBLASNames(driver), driver)
+	}
+}
+
 // cuBLASLt is told the shape, the order and the types of a product as its
 // documentation has them.
 func TestCublasLt(t *testing.T) {
 	p := card(t, cuda.Open, "cuda:0")
-	absent(t, p, "cublaslt", "libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11")
+	absent(t, p, "cublaslt", gemm.CublasLtNames(p.Info().Driver)...)
 	t.Setenv("CUDA_HOME", t.TempDir())
 	lib := filepath.Join(os.Getenv("CUDA_HOME"), "lib64")
 	require.NoError(t, os.Mkdir(lib, 0o755))
@@ -156,7 +173,7 @@ func TestCublasLt(t *testing.T) {
 
 func TestRocBLAS(t *testing.T) {
 	p := card(t, hip.Open, "hip:0")
-	absent(t, p, "rocblas", "librocblas.so.5", "librocblas.so.4", "librocblas.so.3")
+	absent(t, p, "rocblas", gemm.RocBLASNames(p.Info().Driver)...)
 	t.Setenv("ROCM_PATH", t.TempDir())
 	lib := filepath.Join(os.Getenv("ROCM_PATH"), "lib")
 	require.NoError(t, os.Mkdir(lib, 0o755))

@@ -23,6 +23,20 @@ type rocBLAS struct {
 // rocBLASTypes are the types of the operands and of the sums: rocblas_datatype.
 var rocBLASTypes = map[Precision]struct{ in, out int32 }{FP64: {152, 152}, FP32: {151, 151}, BF16: {168, 151}, FP16: {150, 151}}
 
+// rocBLASNames are the names of the library that goes with a version of HIP. Any
+// other loads a HIP of its own, for whose work the processor does not wait.
+func rocBLASNames(driver string) []string {
+	switch major(driver) {
+	case 7:
+		return []string{"librocblas.so.5"}
+	case 6:
+		return []string{"librocblas.so.4"}
+	case 5:
+		return []string{"librocblas.so.3", "librocblas.so.0"} // since ROCm 5.6; before
+	}
+	return nil
+}
+
 const rocBLASNone, rocBLASTranspose = 111, 112
 
 func (l *rocBLAS) err(status int32, doing string, args ...any) error {
@@ -35,7 +49,11 @@ func (l *rocBLAS) err(status int32, doing string, args ...any) error {
 // openRocBLAS has rocBLAS multiply.
 func openRocBLAS(p device.Native, precision Precision) (*Product, error) {
 	l := &rocBLAS{}
-	if err := foreign.Bind(l, foreign.Paths([]string{"librocblas.so.5", "librocblas.so.4", "librocblas.so.3"}, "$ROCM_PATH/lib", "", "/opt/rocm/lib")...); err != nil {
+	names := rocBLASNames(p.Info().Driver)
+	if names == nil {
+		return nil, fmt.Errorf("no rocBLAS is known for %s: %w", p.Info().Driver, foreign.ErrAbsent)
+	}
+	if err := foreign.Bind(l, foreign.Paths(names, "$ROCM_PATH/lib", "", "/opt/rocm/lib")...); err != nil {
 		return nil, err
 	}
 	version := foreign.Text(64, func(buf *byte, size uintptr) { l.Version(buf, size) })
