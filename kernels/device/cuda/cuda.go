@@ -81,7 +81,11 @@ func load() (*driver.Driver, error) {
 		if err := d.Err(l.Retain(&context, handle), "cuDevicePrimaryCtxRetain of cuda:%d", handle); err != nil {
 			return err
 		}
-		return d.Err(l.Current(context), "cuCtxSetCurrent of cuda:%d", handle)
+		err := d.Err(l.Current(context), "cuCtxSetCurrent of cuda:%d", handle)
+		if err != nil {
+			l.ReleaseDevice(handle)
+		}
+		return err
 	}
 	d.Leave = func(handle int32) error {
 		return d.Err(l.ReleaseDevice(handle), "cuDevicePrimaryCtxRelease of cuda:%d", handle)

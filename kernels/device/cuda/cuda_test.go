@@ -27,6 +27,8 @@ var cards = []*fakecuda.Card{
 	{Name: "for a loss", PCI: "00000000:05:00.0", Memory: 1 << 20, Major: 7, Minor: 5},
 	{Name: "for an endless kernel", PCI: "00000000:06:00.0", Memory: 1 << 20, Major: 7, Minor: 5, Steps: 1000},
 	{Name: "too old", PCI: "00000000:07:00.0", Memory: 1 << 20, Major: 6, Minor: 1},
+	{Name: "for a late error", PCI: "00000000:08:00.0", Memory: 1 << 20, Major: 7, Minor: 5, Late: true},
+	{Name: "for another", PCI: "00000000:09:00.0", Memory: 1 << 20, Major: 7, Minor: 5, Late: true},
 }
 
 var driver *fakecuda.Driver
@@ -71,7 +73,7 @@ func TestList(t *testing.T) {
 		Driver: "CUDA 12.4", Memory: 1 << 30, Lanes: 4, Features: []string{"sm_90", "cuda", "fp64", "mma", "wgmma"},
 	}, list[2])
 	_, err = cuda.Open("cuda:99")
-	require.ErrorContains(t, err, "no device cuda:99: CUDA has 7 here")
+	require.ErrorContains(t, err, "no device cuda:99: CUDA has 9 here")
 }
 
 func TestAbsent(t *testing.T) {
@@ -134,6 +136,31 @@ func TestErrors(t *testing.T) {
 
 	_, err = open(t, 6).Kernel(sha256d.Program, "scan")
 	require.ErrorContains(t, err, "program scan has no code for sm_61, which cuda:6 needs: it is for gfx1100, gfx1201, gfx90a, gfx942, sm_75")
+}
+
+// A GPU is at work when a launch returns: what goes wrong shows at the next wait,
+// which says after what.
+func TestLate(t *testing.T) {
+	for card, want := range map[int]string{
+		7: "CUDA_ERROR_LAUNCH_FAILED (719) in waiting on cuda:7 for launch of scan: unspecified launch failure",
+		8: "CUDA_ERROR_LAUNCH_FAILED (719) in copying 64 bytes on cuda:8 after launch of scan: unspecified launch failure",
+	} {
+		p := open(t, card)
+		in, err := p.Alloc(44)
+		require.NoError(t, err)
+		found, err := p.Alloc(64)
+		require.NoError(t, err)
+		k, err := p.Kernel(sha256d.Program, "scan")
+		require.NoError(t, err)
+		cards[card].Fail(0, 719)
+		require.NoError(t, p.Submit(device.Launch{Kernel: k, Blocks: [2]int{1, 1}, Args: []any{in, found, uint32(1), uint32(0), uint32(1), uint32(0)}}))
+		wait := p.Sync
+		if card == 8 {
+			wait = func() error { return p.Read(make([]byte, 64), found) }
+		}
+		require.EqualError(t, wait(), want)
+		require.EqualError(t, p.Submit(), want, "every later call says what happened")
+	}
 }
 
 // After a fault of a kernel the context is lost, and says by what.

@@ -73,6 +73,7 @@ type Card struct {
 	Arch         string        // of AMD's, as HIP has it: gfx942:sramecc+:xnack-
 	Launch       time.Duration // how long a launch takes instead of being interpreted; 0: interpret it
 	Steps        int64         // of the interpreter
+	Late         bool          // a launch that fails succeeds, and the next call says so: as a GPU does
 
 	memory  ptx.Memory
 	used    int64
@@ -346,7 +347,9 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 			out = binary.LittleEndian.AppendUint32(out, uint32(param.Offset))
 		}
 	case opLaunch:
-		a.Result = int64(d.launch(card, p.functions[q.B-1], data))
+		if a.Result = int64(d.launch(card, p.functions[q.B-1], data)); card.Late && card.failure != 0 {
+			a.Result = 0
+		}
 	case opSync:
 		card.wait()
 	}
