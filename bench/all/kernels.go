@@ -142,18 +142,21 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 		}
 		k.Impls = append(k.Impls, im)
 	}
+	long := make([]bool, len(t.Rows)) // so long was a pass that no preemption matters
 	for range passes {
 		for i, r := range t.Rows {
-			if k.Impls[i].Check != "ok" {
+			if k.Impls[i].Check != "ok" || long[i] {
 				continue
 			}
 			if err := ctx.Err(); err != nil {
 				return k, err
 			}
+			began := time.Now()
 			k.Impls[i].Rate = faster(k.Impls[i].Rate, r.Work)
 			if r.Peak != nil {
 				k.Impls[i].Peak = faster(k.Impls[i].Peak, r.Peak)
 			}
+			long[i] = time.Since(began) > 100*pass
 		}
 	}
 	right := slices.DeleteFunc(slices.Clone(k.Impls), func(im results.Impl) bool { return im.Check != "ok" })

@@ -92,13 +92,14 @@ func devices(m Machine) table.Table {
 		{Head: "address", Kind: table.Name}, {Head: "driver", Kind: table.Name}, {Head: "usable", Kind: table.Name},
 	}}
 	gpu := false
+	var unproven []string
 	for _, d := range m.Node.Devices {
 		gpu = gpu || d.Kind == results.KindGPU
 		usable := "no: no driver found for it"
 		switch {
 		case !slices.Contains(m.Usable, d.ID):
 		case d.Kind == results.KindGPU:
-			usable = "yes (not yet run on hardware)"
+			usable, unproven = "yes", append(unproven, d.ID)
 		case d.Driver != "":
 			usable = "when named by --device"
 		default:
@@ -111,6 +112,9 @@ func devices(m Machine) table.Table {
 	}
 	if !gpu {
 		t.Notes = append(t.Notes, "No GPU found.")
+	}
+	if len(unproven) > 0 {
+		t.Notes = append(t.Notes, results.Line("Kernels for "+strings.Join(unproven, ", "), table.TextLimit)+": not yet run on hardware.")
 	}
 	return t
 }

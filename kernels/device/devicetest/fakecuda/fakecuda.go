@@ -294,7 +294,7 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 	case opArch:
 		return a, []byte(card.Arch)
 	case opAttribute:
-		a.X = map[uint64]uint64{16: 4, 63: 4, 75: uint64(card.Major), 76: uint64(card.Minor), 97: 227 << 10}[q.B]
+		a.X = map[uint64]uint64{16: 1, 63: 1, 75: uint64(card.Major), 76: uint64(card.Minor), 97: 227 << 10}[q.B]
 		return a, nil
 	}
 	if card.failure != 0 { // until the process ends
