@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/bench/benchtest"
 	"github.com/perwatt/perwatt/kernels/device"
 )
 
@@ -53,19 +53,14 @@ func TestCostOfHost(t *testing.T) {
 	scan, err := w.row.On(slow)
 	require.NoError(t, err)
 	w.threads[0].scan, w.threads[0].chunk = scan, 1<<26
-	cpuTime := func() time.Duration {
-		var u unix.Rusage
-		require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &u))
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	began := cpuTime()
+	began := benchtest.CPUTime(t)
 	require.NoError(t, w.Run(ctx, bench.NewCounter()))
-	spent := cpuTime() - began
-	began = cpuTime()
+	spent := benchtest.CPUTime(t) - began
+	began = benchtest.CPUTime(t)
 	for range launches {
 		time.Sleep(10 * time.Millisecond)
 	}
-	asleep := cpuTime() - began
+	asleep := benchtest.CPUTime(t) - began
 	t.Logf("%v in %d launches of 10 ms, of which %v to sleep", spent, launches-slow.left, asleep)
 	require.LessOrEqual(t, float64(spent-asleep), 0.02*float64(launches)*float64(10*time.Millisecond))
 }

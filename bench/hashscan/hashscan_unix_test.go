@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/bench/benchtest"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
@@ -35,9 +35,9 @@ func BenchmarkOverhead(b *testing.B) {
 				done := bench.NewCounter()
 				ctx, cancel := context.WithTimeout(context.Background(), stretch)
 				defer cancel()
-				start := cpuTime(b)
+				start := benchtest.CPUTime(b)
 				require.NoError(b, w.Run(ctx, done))
-				spent := cpuTime(b) - start
+				spent := benchtest.CPUTime(b) - start
 				count, _, ok := done.Load()
 				require.True(b, ok)
 				return float64(count) / spent.Seconds()
@@ -45,12 +45,12 @@ func BenchmarkOverhead(b *testing.B) {
 			next := uint32(0)
 			bare := func() float64 {
 				var count uint64
-				start := cpuTime(b)
+				start := benchtest.CPUTime(b)
 				for began := time.Now(); time.Since(began) < stretch; count += chunk {
 					row.Impl(nil, &job, next, chunk)
 					next += uint32(chunk)
 				}
-				return float64(count) / (cpuTime(b) - start).Seconds()
+				return float64(count) / (benchtest.CPUTime(b) - start).Seconds()
 			}
 			var whole, alone, ratio []float64
 			for b.Loop() {
@@ -72,13 +72,6 @@ func BenchmarkOverhead(b *testing.B) {
 // stretch is how long each of the two is run at a time: long beside what it
 // costs to start a goroutine.
 const stretch = 200 * time.Millisecond
-
-// cpuTime returns the CPU time that this process has used, user and system.
-func cpuTime(b *testing.B) time.Duration {
-	var u unix.Rusage
-	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 func median(v []float64) float64 {
 	slices.Sort(v)

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/bench/benchtest"
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/gemm"
@@ -36,18 +36,18 @@ func BenchmarkOverhead(b *testing.B) {
 			var ratios, rates []float64
 			for b.Loop() {
 				done, at := bench.NewCounter(), w.queue.Load()
-				began := cpuSeconds(b)
+				began := benchtest.CPUTime(b).Seconds()
 				ctx, cancel := context.WithTimeout(b.Context(), 300*time.Millisecond)
 				if err := w.Run(ctx, done); err != nil {
 					b.Fatal(err)
 				}
 				cancel()
 				flop, _, _ := done.Load()
-				rate := float64(flop) / (cpuSeconds(b) - began)
+				rate := float64(flop) / (benchtest.CPUTime(b).Seconds() - began)
 				w.Check() // finish the block in hand: the bare calls write C, too
 
-				began = cpuSeconds(b)
-				bare := w.bare(at, flop) / (cpuSeconds(b) - began)
+				began = benchtest.CPUTime(b).Seconds()
+				bare := w.bare(at, flop) / (benchtest.CPUTime(b).Seconds() - began)
 				ratios, rates = append(ratios, rate/bare), append(rates, rate)
 			}
 			b.ReportMetric(median(rates), "FLOP/cpu-s")
@@ -73,14 +73,6 @@ func (w *workload) bare(ticket, flop uint64) float64 {
 	return float64(sum)
 }
 
-func cpuSeconds(b testing.TB) float64 {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
-}
-
 func median(v []float64) float64 {
 	slices.Sort(v)
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
@@ -101,9 +93,9 @@ func TestHostIsIdle(t *testing.T) {
 				cancel()
 			}
 		}
-		done, began := bench.NewCounter(), cpuSeconds(t)
+		done, began := bench.NewCounter(), benchtest.CPUTime(t).Seconds()
 		require.NoError(t, w.Run(ctx, done))
-		best = min(best, (cpuSeconds(t)-began)/(0.010*float64(on.launches)))
+		best = min(best, (benchtest.CPUTime(t).Seconds()-began)/(0.010*float64(on.launches)))
 		flop, _, _ := done.Load()
 		require.EqualValues(t, on.launches/2*2*64*64*64, flop)
 		require.LessOrEqual(t, on.syncs, on.launches/2, "several launches at a time")

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/bench/benchtest"
 	"github.com/perwatt/perwatt/kernels/device"
 )
 
@@ -77,11 +77,6 @@ func TestCostOfHost(t *testing.T) {
 	if testing.Short() {
 		operations = 30
 	}
-	cpuTime := func() time.Duration {
-		var u unix.Rusage
-		require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &u))
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
 	cost := func(which string, spin bool) float64 {
 		g := interpreter()
 		p := on(t, g, which, 1<<16)
@@ -91,20 +86,20 @@ func TestCostOfHost(t *testing.T) {
 		slow := &busy{gpu: g, left: operations, done: cancel, spin: spin}
 		p.v.Processor, p.batch = slow, int(batchTime/operationTime)
 		debug.FreeOSMemory() // what Prepare left is not collected while the device is busy
-		began := cpuTime()
+		began := benchtest.CPUTime(t)
 		require.NoError(t, p.Run(ctx, bench.NewCounter()))
-		spent := cpuTime() - began
+		spent := benchtest.CPUTime(t) - began
 		made := operations - slow.left
 		if which == use || which == useCopy {
 			require.LessOrEqual(t, slow.waits, made/p.batch+1)
 		} else {
 			require.LessOrEqual(t, slow.waits, made)
 		}
-		began = cpuTime()
+		began = benchtest.CPUTime(t)
 		for range slow.waits {
 			time.Sleep(operationTime)
 		}
-		asleep := cpuTime() - began
+		asleep := benchtest.CPUTime(t) - began
 		whole := time.Duration(made) * operationTime
 		t.Logf("%s: %v in %v of work, of which %v to sleep %d times", which, spent, whole, asleep, slow.waits)
 		return float64(spent-asleep) / float64(whole)

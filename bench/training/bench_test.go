@@ -5,22 +5,14 @@ package training
 import (
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/bench/benchtest"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 )
-
-// cpuTime is the CPU time of this process so far.
-func cpuTime(b *testing.B) time.Duration {
-	var u unix.Rusage
-	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // BenchmarkStep is one step, by network and implementation, of a replica for each of -cpu.
 func BenchmarkStep(b *testing.B) {
@@ -33,13 +25,13 @@ func BenchmarkStep(b *testing.B) {
 				defer w.Close()
 				require.NoError(b, w.Prepare(b.Context()))
 				b.ReportAllocs()
-				began := cpuTime(b)
+				began := benchtest.CPUTime(b)
 				for b.Loop() {
 					_, err := w.step()
 					require.NoError(b, err)
 				}
 				samples := float64(b.N * w.info.Threads * w.batch)
-				b.ReportMetric(samples/(cpuTime(b)-began).Seconds(), "samples/cpu-s")
+				b.ReportMetric(samples/(benchtest.CPUTime(b)-began).Seconds(), "samples/cpu-s")
 				b.ReportMetric(samples/b.Elapsed().Seconds(), "samples/s")
 			})
 		}

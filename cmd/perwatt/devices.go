@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -77,10 +78,12 @@ func trialCommand() *cobra.Command {
 	}
 }
 
-// findDevices asks every driver for its devices.
-func findDevices(ctx context.Context) (there []device.Info, probes []report.DriverProbe, warnings []results.Warning) {
+// findDevices asks every driver for its devices, and says so if that takes long.
+func findDevices(ctx context.Context, stderr io.Writer) (there []device.Info, probes []report.DriverProbe, warnings []results.Warning) {
 	names := devices.Drivers()
 	found, failed := make([]devices.Found, len(names)), make([]error, len(names))
+	slow := time.AfterFunc(3*time.Second, func() { say(stderr, "asking the drivers of GPUs for devices, for %v at most", probeLimit) })
+	defer slow.Stop()
 	var asking sync.WaitGroup
 	for i, name := range names {
 		asking.Go(func() {

@@ -175,7 +175,7 @@ func checkMeters(cmd *cobra.Command, meters []power.Meter, load string, interval
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	there := devices.Merge()
 	if load != results.CPUDevice {
-		there, _, _ = findDevices(ctx)
+		there, _, _ = findDevices(ctx, stderr)
 	}
 	use, err := devices.Select(load, there)
 	if err == nil && len(use) > 1 {

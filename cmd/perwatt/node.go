@@ -29,7 +29,7 @@ warnings about anything that would distort a measurement. Nothing is measured bu
 short test of every kernel.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			there, drivers, doubts := findDevices(cmd.Context())
+			there, drivers, doubts := findDevices(cmd.Context(), cmd.ErrOrStderr())
 			if err := cmd.Context().Err(); err != nil {
 				return err
 			}

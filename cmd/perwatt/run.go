@@ -80,7 +80,7 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read: auto, none, or a spec (see perwatt meters --help); may be repeated")
 	fl.StringVar(&f.device, "device", devices.Auto, "devices to measure: auto (the CPU and every GPU), gpu, or some that perwatt node lists as usable, such as cpu,cuda:0; USE@DEVICE in --uses picks one of several")
 	_ = cmd.RegisterFlagCompletionFunc("device", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) { // it fails only for a flag that is not defined
-		there, _, _ := findDevices(cmd.Context())
+		there, _, _ := findDevices(cmd.Context(), io.Discard)
 		return devices.Names(there), cobra.ShellCompDirectiveNoFileComp
 	})
 	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "threads of each use on the CPU")
@@ -194,7 +194,7 @@ func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan
 
 func (f *runFlags) run(cmd *cobra.Command) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	there, _, doubts := findDevices(ctx)
+	there, _, doubts := findDevices(ctx, stderr)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
