@@ -21,7 +21,7 @@ typedef double4 f64x4;
 #define HOLDS , IN_SHARED double (*held)[256][4]
 
 // The layouts of "AMD Instinct MI300 Instruction Set Architecture", dense matrices
-// of one block. Lane l has each elements of k of row l%side of A, from l/side·each
+// of one block; layout_test.go holds them to AMD's own tables. Lane l has each elements of k of row l%side of A, from l/side·each
 // on, and of column l%side of B. Register v of its sums is in column l%side, and
 // in row 8·(v/4) + 4·(l/32) + v%4 of 32 or, of float64, row 4·v + l/16 of 16.
 #define HOLD(A, B, EACH) \
