@@ -203,12 +203,64 @@ func TestOneCardFails(t *testing.T) {
 	require.Empty(t, r.Uses[0].Error)
 }
 
-// A wrong answer of one card voids the run: nobody knows what the others computed.
+// A wrong answer of one card costs that card its result and all cards together
+// theirs; the others keep what they computed, as beside a card that dies.
 func TestOneCardIsWrong(t *testing.T) {
-	s := newCards(t, 2, "mining@cuda:0-1")
+	s := newCards(t, 4, "mining@cuda:0-3")
+	s.fails("mining", "cuda:2", "wrong", 0)
+	require.NoError(t, s.Run(t.Context()))
+	r := s.Record.Runs[1]
+	require.Equal(t, results.OK, r.Status, r.Error)
+	require.Equal(t, 1, s.Record.Lost())
+	require.Len(t, r.Checks, 4, "what is wrong is in the record")
+	for _, u := range r.Uses {
+		if u.Device == "cuda:2" {
+			require.Equal(t, "wrong answers: answer: 41 instead of 42", u.Error)
+		} else {
+			require.Empty(t, u.Error, u.Device)
+		}
+	}
+	var devices []string
+	for _, row := range s.Record.Summary.Rows {
+		if devices = append(devices, row.Device); row.Use == "mining" {
+			require.False(t, row.Metrics[results.Throughput].Value.IsAbsent(), row.Device)
+			require.True(t, row.Metrics[results.WorkPerEnergy].Value.IsAbsent(), "%s: a meter of the node sees the wrong card too", row.Device)
+		}
+	}
+	require.ElementsMatch(t, []string{"", "cuda:0", "cuda:1", "cuda:3"}, devices)
+	require.Empty(t, orphans(t))
+}
+
+// Where no card of a use was right the run is void, one that fails beside included.
+func TestEveryCardIsWrong(t *testing.T) {
+	s := newCards(t, 3, "mining@cuda:0-2", "mullet-shared@cuda:0-1", "mullet@cuda:0-1")
+	s.fails("mining", "", "wrong", 0)
+	s.fails("mining", "cuda:2", "exit", 0)
+	require.NoError(t, s.Run(t.Context()))
+	for _, r := range s.Record.Runs[1:] {
+		require.Equal(t, results.Void, r.Status, r.Scenario)
+		require.Equal(t, "mining: wrong answers: answer: 41 instead of 42", r.Error)
+	}
+}
+
+// What shares the card of a wrong use goes with it.
+func TestWrongOnASharedCard(t *testing.T) {
+	s := newCards(t, 2, "mullet-shared@cuda:0-1")
 	s.fails("mining", "cuda:1", "wrong", 0)
 	require.NoError(t, s.Run(t.Context()))
-	require.Equal(t, results.Void, s.Record.Runs[1].Status)
+	r := s.Record.Runs[1]
+	require.Equal(t, results.OK, r.Status, r.Error)
+	for _, u := range r.Uses {
+		switch {
+		case u.Device == "cuda:0":
+			require.Empty(t, u.Error)
+		case u.Use == "mining":
+			require.Equal(t, "wrong answers: answer: 41 instead of 42", u.Error)
+		default:
+			require.Equal(t, "its card was left out: wrong answers: answer: 41 instead of 42", u.Error)
+		}
+	}
+	require.Empty(t, s.Record.Summary.CoRuns)
 }
 
 // What it takes to drive cards is no load of others, also after a card has failed.

@@ -53,10 +53,9 @@ func (r *run) do(ctx context.Context) {
 		r.rec.Status, r.rec.Error = results.Failed, err.Error()
 	default:
 		r.rec.Status = results.OK
-		for _, c := range r.rec.Checks {
-			if !c.OK {
-				r.rec.Status = results.Void
-				r.rec.Error = fmt.Sprintf("%s: wrong answers: %s: %s", c.Use, c.Name, c.Detail)
+		for _, u := range r.rec.Uses {
+			if why := r.rec.Wrong(u); why != "" && u.Error == "" {
+				r.rec.Status, r.rec.Error = results.Void, u.Use+": "+why
 				break
 			}
 		}
@@ -123,6 +122,7 @@ func (r *run) phases(ctx context.Context) error {
 			}
 		}
 	}
+	r.disown()
 	r.sampler.sampleWork()
 	r.probe() // while the cores still run at their speed under load
 	end()
@@ -185,18 +185,7 @@ func (r *run) lose(ctx context.Context, i int, err error) error {
 	if ctx.Err() != nil || !others {
 		return err
 	}
-	for j, p := range parts {
-		switch use := &r.rec.Uses[j]; {
-		case p.Device.ID != parts[i].Device.ID || use.Error != "":
-			continue
-		case j == i:
-			use.Error = err.Error()
-		default:
-			use.Error = fmt.Sprintf("its card was left out: %v", err)
-		}
-		r.procs[j].kill()
-		r.sampler.drop(r.procs[j])
-	}
+	r.leaveOut(i, err.Error())
 	var whys []string
 	for j, p := range parts {
 		if p.with(parts[i]) {
@@ -208,6 +197,39 @@ func (r *run) lose(ctx context.Context, i int, err error) error {
 		}
 	}
 	return fmt.Errorf("every card failed: %s", strings.Join(whys, "; "))
+}
+
+// leaveOut takes a use out of the run, and what else uses its card.
+func (r *run) leaveOut(i int, why string) {
+	parts := r.scenario.Parts
+	for j, p := range parts {
+		switch use := &r.rec.Uses[j]; {
+		case p.Device.ID != parts[i].Device.ID || use.Error != "":
+			continue
+		case j == i:
+			use.Error = why
+		default:
+			use.Error = "its card was left out: " + why
+		}
+		r.procs[j].kill()
+		r.sampler.drop(r.procs[j])
+	}
+}
+
+// disown takes the cards out of the run that gave wrong answers. Where no card of a
+// use was right, all stay, and the run is void.
+func (r *run) disown() {
+	parts := r.scenario.Parts
+	for i := range parts {
+		right := false
+		for j, p := range parts {
+			u := r.rec.Uses[j]
+			right = right || p.with(parts[i]) && u.Error == "" && r.rec.Wrong(u) == ""
+		}
+		if why := r.rec.Wrong(r.rec.Uses[i]); why != "" && right && r.rec.Uses[i].Error == "" {
+			r.leaveOut(i, why)
+		}
+	}
 }
 
 // prepare starts the workers and lets them prepare.

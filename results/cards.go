@@ -12,7 +12,8 @@ import (
 // Equal cards of a node that work at the same use at the same time are measured
 // together. Each has a row, which says how fast it was. One row more has the sum of
 // those that gave results; watts and what is made of them are in this row alone,
-// since a meter of the node sees all cards together.
+// since a meter of the node sees all cards together. There is no sum where one of
+// the cards gave wrong answers.
 
 // CardSum is what the sum of several cards is made of.
 type CardSum struct {
@@ -93,6 +94,7 @@ func (d *deriver) together(r *indexedRun, uses []*Window) {
 	type cards struct {
 		ids, impls []string
 		gave       []*Window
+		wrong      bool // one of them
 	}
 	all, order := map[share]*cards{}, []*cards(nil)
 	of := func(u Use) *cards {
@@ -107,6 +109,10 @@ func (d *deriver) together(r *indexedRun, uses []*Window) {
 	for _, u := range r.Uses {
 		c := of(u)
 		c.ids = append(c.ids, u.Device)
+		if u.Error != "" {
+			d.spend(len(r.Checks))
+			c.wrong = c.wrong || r.Wrong(u) != ""
+		}
 		if d.copied(u.Device, u.Impl); len(c.impls) < 8 && !slices.Contains(c.impls, u.Impl) {
 			c.impls = append(c.impls, u.Impl)
 		}
@@ -124,8 +130,11 @@ func (d *deriver) together(r *indexedRun, uses []*Window) {
 		sum.Use.Device, sum.Use.Impl, sum.of, sum.parts = id, strings.Join(c.impls, ", "), len(c.ids), c.gave
 		sum.Work, sum.CPU, sum.Clock = 0, 0, Absent()
 		for _, w := range c.gave {
-			w.sum = id
+			w.sum, w.sumless = id, c.wrong
 			sum.Work, sum.CPU = sum.Work+w.Work, sum.CPU+w.CPU
+		}
+		if c.wrong {
+			continue
 		}
 		d.sums = append(d.sums, &sum)
 	}
@@ -185,10 +194,14 @@ func (d *deriver) cards(ws []*Window) *CardSum {
 
 // ofAll takes the watts out of the figures of one card of several, and what is made
 // of them.
-func (d *deriver) ofAll(metrics map[string]Figure, sum string) {
-	why := Reason{SharedEnergy, fmt.Sprintf("the energy is that of all cards together: see the row of %s", sum)}
-	if !d.metered {
+func (d *deriver) ofAll(metrics map[string]Figure, ws []*Window) {
+	d.copied(ws[0].sum)
+	why := Reason{SharedEnergy, fmt.Sprintf("the energy is that of all cards together: see the row of %s", ws[0].sum)}
+	switch {
+	case !d.metered:
 		why = d.unmetered
+	case !slices.ContainsFunc(ws, func(w *Window) bool { return !w.sumless }):
+		why.Why = fmt.Sprintf("the energy is that of %s together, of which one gave wrong answers", ws[0].sum)
 	}
 	for _, name := range []string{Power, NetPower, Energy, WorkPerEnergy, EnergyPerWork, EnergyToTarget, RelativePower, RelativeWorkPerEnergy} {
 		if m, ok := metrics[name]; ok {
@@ -203,7 +216,13 @@ func (d *deriver) flagCards(rows [][]*Window) {
 	for i := range d.runs {
 		r := &d.runs[i]
 		for _, u := range r.Uses {
-			if d.named(u.Device); u.Error != "" && r.Status == OK {
+			if d.named(u.Device); u.Error == "" || r.Status != OK {
+				continue
+			}
+			if d.spend(len(r.Checks)); r.Wrong(u) != "" {
+				d.flag(r.name, "card-wrong", fmt.Sprintf("%s has no result, and all cards together have none: %s", d.rec.Node.UseName(u.Use, u.Device), u.Error),
+					"look at the card (dmesg, nvidia-smi -q, rocm-smi), and measure the others without it")
+			} else {
 				d.flag(r.name, "card-lost", fmt.Sprintf("%s gave no result: %s", d.rec.Node.UseName(u.Use, u.Device), u.Error),
 					"look at the card (dmesg, nvidia-smi -q, rocm-smi): the sum is that of the other cards, and the watts are those of all")
 			}

@@ -237,6 +237,59 @@ func TestCardsThatFail(t *testing.T) {
 	}
 }
 
+// Where a card gave wrong answers there is no sum: the meter saw that card, too. The
+// others keep their rates, and the sums of the rounds in which all were right stand.
+func TestCardThatIsWrong(t *testing.T) {
+	const mining = "mining@cuda:0-3"
+	for _, c := range []struct {
+		name       string
+		from       int // round
+		sums, rate int // windows of the sum, and of the wrong card
+	}{{"always", 1, 0, 0}, {"from the third round on", 3, 2, 2}} {
+		t.Run(c.name, func(t *testing.T) {
+			wrong := func(scenario, device string, round int) string {
+				if scenario == mining && device == "cuda:1" && round >= c.from {
+					return "wrong answers: hits: 1 of 2 hits is none"
+				}
+				return ""
+			}
+			rec := fourCards(wrong)
+			for i := range rec.Runs {
+				r := &rec.Runs[i]
+				for _, u := range r.Uses {
+					r.Checks = append(r.Checks, Check{Use: u.Use, Device: u.Device, Name: "hits", OK: u.Error == "", Detail: "1 of 2 hits is none"})
+				}
+			}
+			s := Derive(rec)
+			n := map[string]int{}
+			for _, r := range s.Rows {
+				if r.Scenario != mining {
+					continue
+				}
+				if n[r.Device] = r.Metrics[Throughput].N; r.PartOf == "" {
+					near(t, 3.93e9, r.Metrics[Throughput].Value)
+					continue
+				}
+				require.Equal(t, SharedEnergy, r.Metrics[Power].Status)
+				require.Equal(t, c.sums == 0 && r.Device != "cuda:1", strings.Contains(r.Metrics[Power].Why, "one gave wrong answers"), r.Metrics[Power].Why)
+			}
+			want := map[string]int{"cuda:0": 6, "cuda:1": c.rate, "cuda:2": 6, "cuda:3": 6, "cuda:0-3": c.sums}
+			for id, windows := range want {
+				require.Equal(t, windows, n[id], id)
+			}
+			require.Equal(t, c.sums > 0, slices.ContainsFunc(s.Yields, func(y Yield) bool { return y.Scenario == mining }), "nothing is quoted of what is void")
+			require.Contains(t, codes(s.Flags), "card-wrong")
+			require.NotContains(t, codes(s.Flags), "card-lost")
+			for _, f := range s.Validity.Findings {
+				if f.Rule == "answers" {
+					require.Equal(t, Fail, f.Outcome)
+					require.Equal(t, fmt.Sprintf("0 void, and %s of one card wrong", Plural(7-c.from, "result")), f.Figure)
+				}
+			}
+		})
+	}
+}
+
 // A card whose worker was stopped and given up does not take the others' windows
 // with it; one that goes on does.
 func TestCardThatWasStopped(t *testing.T) {

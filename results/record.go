@@ -436,6 +436,16 @@ func (r *Record) Lost() (n int) {
 	return n
 }
 
+// Wrong says what is wrong with the answers of a use; empty if nothing is.
+func (r *Run) Wrong(u Use) string {
+	for _, c := range r.Checks {
+		if !c.OK && c.Use == u.Use && c.Device == u.Device {
+			return fmt.Sprintf("wrong answers: %s: %s", c.Name, c.Detail)
+		}
+	}
+	return ""
+}
+
 // Lost is the number of uses that gave no result, where the run went on with others.
 func (r *Run) Lost() (n int) {
 	for _, u := range r.Uses {

@@ -67,8 +67,17 @@ var publish = []rule{
 		return within(ok == planned && lost == 0 && j.rec.State == Complete), figure
 	}},
 	{"answers", "no run gave a wrong answer", house, func(j *judgement) (Outcome, string) {
-		void := j.rec.Count(Void)
-		return within(void == 0), fmt.Sprintf("%d void", void)
+		void, wrong := j.rec.Count(Void), 0
+		for _, f := range j.summary.Flags {
+			if f.Code == "card-wrong" {
+				wrong++
+			}
+		}
+		figure := fmt.Sprintf("%d void", void)
+		if wrong > 0 {
+			figure += fmt.Sprintf(", and %s of one card wrong", Plural(wrong, "result"))
+		}
+		return within(void+wrong == 0), figure
 	}},
 	{"repeats", "at least 6 windows a figure, so that it has a 95 % interval", house, func(j *judgement) (Outcome, string) {
 		least := math.MaxInt

@@ -26,9 +26,10 @@ type Window struct {
 	idle      Float  // W, of the idle run of the same round
 	idleTerms terms  // of idle, W
 
-	sum   string    // id of the cards together, if the use's device is one of them
-	of    int       // how many cards a sum is of; parts are those that gave it
-	parts []*Window // of a sum
+	sum     string    // id of the cards together, if the use's device is one of them
+	sumless bool      // they have no sum, since one of them was wrong
+	of      int       // how many cards a sum is of; parts are those that gave it
+	parts   []*Window // of a sum
 }
 
 // Throughput is work per wall second.
