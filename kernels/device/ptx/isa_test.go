@@ -22,7 +22,7 @@ func program(in, out int, body string) string {
 	var b strings.Builder
 	b.WriteString(".version 8.0\n.target sm_90a\n.address_size 64\n.visible .entry k(.param .u64 a, .param .u64 b)\n{\n")
 	fmt.Fprintf(&b, ".reg .b32 %%in<%d>;\n.reg .b32 %%out<%d>;\n.reg .b32 %%t<8>;\n.reg .b64 %%x<8>;\n.reg .pred %%q<2>;\n", in+1, out+1)
-	b.WriteString(".shared .align 1024 .b8 s[32768];\n")
+	b.WriteString(".shared .align 1024 .b8 s[49152];\n")
 	b.WriteString("ld.param.b64 %x0, [a];\nld.param.b64 %x1, [b];\nmov.u32 %t0, %tid.x;\n")
 	fmt.Fprintf(&b, "mad.wide.u32 %%x2, %%t0, %d, %%x0;\nmad.wide.u32 %%x3, %%t0, %d, %%x1;\n", 4*in, 4*out)
 	for i := range in {
