@@ -1,5 +1,10 @@
 package device
 
+import (
+	"errors"
+	"fmt"
+)
+
 // Processor is a device that has memory of its own and runs kernels that are
 // sent to it: a GPU. The errors of its methods have the name and the number that
 // the driver gives them, and what was being done. After an error of a launch the
@@ -12,8 +17,14 @@ type Processor interface {
 	// Alloc allocates memory of the device, filled with anything.
 	Alloc(bytes int64) (Buffer, error)
 
-	// Free gives memory back. What was submitted before may still use it.
+	// Free gives memory back, with its parts. What was submitted before may still
+	// use it.
 	Free(Buffer) error
+
+	// Part returns the bytes of a buffer from an offset on as a buffer of their own,
+	// which is valid while the whole is and is not freed. The offset is a multiple of
+	// [PartAlign]. A part has parts too.
+	Part(b Buffer, offset, bytes int64) (Buffer, error)
 
 	// Host allocates memory of this process that Write and Read copy at full speed:
 	// the driver keeps its pages in place, so that the device reads and writes them
@@ -62,6 +73,21 @@ type Native interface {
 
 // Buffer is memory of a processor.
 type Buffer interface{ Size() int64 }
+
+// PartAlign is what the offset of a part is a multiple of, in bytes: the strictest
+// CL_DEVICE_MEM_BASE_ADDR_ALIGN of the OpenCL drivers that we know (NVIDIA's).
+const PartAlign = 512
+
+// CheckPart reports a part that a buffer does not have.
+func CheckPart(b Buffer, offset, bytes int64) error {
+	if offset < 0 || offset%PartAlign != 0 || bytes < 1 || offset > b.Size()-bytes {
+		return fmt.Errorf("no part of %d bytes at %d of a buffer of %d: the offset is a multiple of %d", bytes, offset, b.Size(), PartAlign)
+	}
+	return nil
+}
+
+// ErrPart is the error of freeing a part of a buffer.
+var ErrPart = errors.New("a part of a buffer is freed with the whole")
 
 // Kernel is a kernel that was loaded on a processor.
 type Kernel interface{ Name() string }

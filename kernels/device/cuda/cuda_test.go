@@ -101,6 +101,8 @@ func TestKernels(t *testing.T) {
 
 func TestScan(t *testing.T) { require.NoError(t, devicetest.Scan(open(t, 0))) }
 
+func TestParts(t *testing.T) { require.NoError(t, devicetest.Parts(open(t, 0))) }
+
 func TestHost(t *testing.T) {
 	p := open(t, 0)
 	require.NoError(t, devicetest.Host(p))

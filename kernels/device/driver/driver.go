@@ -210,6 +210,7 @@ type module struct {
 type buffer struct {
 	at    uint64
 	bytes int64
+	part  bool
 }
 
 func (b *buffer) Size() int64 { return b.bytes }
@@ -310,7 +311,17 @@ func (p *processor) Alloc(bytes int64) (device.Buffer, error) {
 	})
 }
 
+func (p *processor) Part(b device.Buffer, offset, bytes int64) (device.Buffer, error) {
+	if err := device.CheckPart(b, offset, bytes); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.info.ID, err)
+	}
+	return &buffer{b.(*buffer).at + uint64(offset), bytes, true}, nil
+}
+
 func (p *processor) Free(b device.Buffer) error {
+	if b.(*buffer).part {
+		return device.ErrPart
+	}
 	return p.call(func() error { return p.Err(p.Release(b.(*buffer).at), "freeing memory on %s", p.info.ID) })
 }
 

@@ -161,6 +161,8 @@ func TestKernels(t *testing.T) {
 
 func TestScan(t *testing.T) { require.NoError(t, devicetest.Scan(open(t, 0))) }
 
+func TestParts(t *testing.T) { require.NoError(t, devicetest.Parts(open(t, 0))) }
+
 func TestHost(t *testing.T) { require.NoError(t, devicetest.Host(open(t, 0))) }
 
 // launch starts scan with arguments of which some may be wrong.

@@ -27,7 +27,7 @@ type code int32
 // codes are the names of cl.h for what can happen here.
 var codes = map[code]string{
 	-1: "CL_DEVICE_NOT_FOUND", -2: "CL_DEVICE_NOT_AVAILABLE", -3: "CL_COMPILER_NOT_AVAILABLE", -4: "CL_MEM_OBJECT_ALLOCATION_FAILURE",
-	-5: "CL_OUT_OF_RESOURCES", -6: "CL_OUT_OF_HOST_MEMORY", -11: "CL_BUILD_PROGRAM_FAILURE", -14: "CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST",
+	-5: "CL_OUT_OF_RESOURCES", -13: "CL_MISALIGNED_SUB_BUFFER_OFFSET", -6: "CL_OUT_OF_HOST_MEMORY", -11: "CL_BUILD_PROGRAM_FAILURE", -14: "CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST",
 	-30: "CL_INVALID_VALUE", -34: "CL_INVALID_CONTEXT", -36: "CL_INVALID_COMMAND_QUEUE", -38: "CL_INVALID_MEM_OBJECT", -42: "CL_INVALID_BINARY",
 	-43: "CL_INVALID_BUILD_OPTIONS", -44: "CL_INVALID_PROGRAM", -45: "CL_INVALID_PROGRAM_EXECUTABLE", -46: "CL_INVALID_KERNEL_NAME",
 	-48: "CL_INVALID_KERNEL", -49: "CL_INVALID_ARG_INDEX", -50: "CL_INVALID_ARG_VALUE", -51: "CL_INVALID_ARG_SIZE", -52: "CL_INVALID_KERNEL_ARGS",
@@ -64,6 +64,7 @@ type library struct {
 	Kernel    func(program uintptr, name string, err *code) uintptr                                                                                   `c:"clCreateKernel"`
 	Arg       func(kernel uintptr, i uint32, size uintptr, value unsafe.Pointer) code                                                                 `c:"clSetKernelArg"`
 	Buffer    func(context uintptr, flags uint64, size uintptr, host unsafe.Pointer, err *code) uintptr                                               `c:"clCreateBuffer"`
+	SubBuffer func(buffer uintptr, flags uint64, kind uint32, region unsafe.Pointer, err *code) uintptr                                               `c:"clCreateSubBuffer"`
 	Write     func(queue, buffer uintptr, wait uint32, offset, size uintptr, from unsafe.Pointer, n uint32, events, event uintptr) code               `c:"clEnqueueWriteBuffer"`
 	Read      func(queue, buffer uintptr, wait uint32, offset, size uintptr, to unsafe.Pointer, n uint32, events, event uintptr) code                 `c:"clEnqueueReadBuffer"`
 	Map       func(queue, buffer uintptr, wait uint32, flags uint64, offset, size uintptr, n uint32, events, event uintptr, err *code) unsafe.Pointer `c:"clEnqueueMapBuffer"`
@@ -87,7 +88,7 @@ const (
 	infoBusNV, infoSlotNV, infoDomainNV               = 0x4008, 0x4009, 0x400a
 	infoTopologyAMD                                   = 0x4037
 	buildLog                                          = 0x1183
-	memReadWrite, memAllocHost                        = 1, 1 << 4
+	memReadWrite, memAllocHost, bufferRegion          = 1, 1 << 4, 0x1220
 	mapRead, mapWrite                                 = 1, 2
 )
 
@@ -219,9 +220,14 @@ type processor struct {
 	lost           error
 }
 
+// buffer is a memory object, or a part of one: a sub-buffer, which the driver
+// forgets when it is released. Sub-buffers have none of their own.
 type buffer struct {
 	handle uintptr
 	size   int64
+	whole  *buffer // of a part
+	from   int64   // where a part begins in it
+	parts  []uintptr
 }
 
 func (b *buffer) Size() int64 { return b.size }
@@ -289,11 +295,40 @@ func (p *processor) Alloc(bytes int64) (device.Buffer, error) {
 	if c != 0 {
 		return nil, c.err(fmt.Sprintf("clCreateBuffer of %d bytes", bytes))
 	}
-	return &buffer{handle, bytes}, nil
+	return &buffer{handle: handle, size: bytes}, nil
 }
 
 func (p *processor) Free(b device.Buffer) error {
-	return code(p.FreeMem(b.(*buffer).handle)).err("clReleaseMemObject")
+	whole := b.(*buffer)
+	if whole.whole != nil {
+		return device.ErrPart
+	}
+	var errs []error
+	for _, handle := range append(whole.parts, whole.handle) {
+		errs = append(errs, p.FreeMem(handle).err("clReleaseMemObject"))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *processor) Part(b device.Buffer, offset, bytes int64) (device.Buffer, error) {
+	if p.lost != nil {
+		return nil, p.lost
+	}
+	if err := device.CheckPart(b, offset, bytes); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.ID, err)
+	}
+	whole := b.(*buffer)
+	if whole.whole != nil {
+		whole, offset = whole.whole, offset+whole.from
+	}
+	region := [2]uintptr{uintptr(offset), uintptr(bytes)}
+	var c code
+	handle := p.SubBuffer(whole.handle, memReadWrite, bufferRegion, unsafe.Pointer(&region), &c)
+	if c != 0 {
+		return nil, c.err(fmt.Sprintf("clCreateSubBuffer of %d bytes at %d", bytes, offset))
+	}
+	whole.parts = append(whole.parts, handle)
+	return &buffer{handle: handle, size: bytes, whole: whole, from: offset}, nil
 }
 
 // Host maps a buffer that the driver keeps in memory of the host: for NVIDIA's

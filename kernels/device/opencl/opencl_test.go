@@ -78,6 +78,15 @@ func TestScan(t *testing.T) {
 	}
 }
 
+func TestParts(t *testing.T) {
+	for _, d := range devices(t) {
+		p, err := opencl.Open(d.ID)
+		require.NoError(t, err)
+		require.NoError(t, devicetest.Parts(p))
+		require.NoError(t, p.Close())
+	}
+}
+
 func TestHost(t *testing.T) {
 	for _, d := range devices(t) {
 		p, err := opencl.Open(d.ID)

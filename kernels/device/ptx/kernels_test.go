@@ -73,6 +73,8 @@ func TestScan(t *testing.T) { require.NoError(t, devicetest.Scan(&ptx.Processor{
 
 func TestHost(t *testing.T) { require.NoError(t, devicetest.Host(&ptx.Processor{Arch: "sm_75"})) }
 
+func TestParts(t *testing.T) { require.NoError(t, devicetest.Parts(&ptx.Processor{Arch: "sm_75"})) }
+
 func BenchmarkScan(b *testing.B) {
 	p := &ptx.Processor{Arch: "sm_75"}
 	k, err := p.Kernel(sha256d.Program, "scan")

@@ -39,9 +39,13 @@ type Memory struct {
 type block struct {
 	at    uint64
 	data  []byte
-	cells []cell // one for two bytes, made when a launch first touches the block
-	known int    // bytes at its beginning that did not come from a kernel
+	cells []cell   // one for two bytes, made when a launch first touches the block
+	known []uint16 // bytes at the beginning of each page that did not come from a kernel
 }
+
+// page is how far parts of an allocation are apart: a device.PartAlign. The host
+// writes whole parts from their beginning.
+const page = 512
 
 // Alloc allocates n bytes and returns their address. Whoever reads them before
 // they are written gets 0xff, and a kernel a fault. No other allocation begins
@@ -56,7 +60,7 @@ func (m *Memory) Alloc(n int) (address uint64) {
 	}
 	address = m.next
 	m.next += uint64(n+511) &^ 255
-	m.blocks = append(m.blocks, block{at: address, data: data})
+	m.blocks = append(m.blocks, block{at: address, data: data, known: make([]uint16, (n+page-1)/page)})
 	return address
 }
 
@@ -68,8 +72,14 @@ func (m *Memory) Write(address uint64, data []byte) bool {
 		return false
 	}
 	at := int(address - b.at)
-	if copy(b.data[at:], data); at <= b.known {
-		b.known = max(b.known, at+len(data))
+	copy(b.data[at:], data)
+	for end := at + len(data); at < end; {
+		i, from := at/page, at%page
+		to := min(page, from+end-at)
+		if from <= int(b.known[i]) {
+			b.known[i] = max(b.known[i], uint16(to))
+		}
+		at += to - from
 	}
 	return true
 }
@@ -188,7 +198,7 @@ func (w *warp) reach(s space, address uint64, n, lane int) place {
 		w.last = b
 	}
 	at := address - b.at
-	return place{b.data[at : at+uint64(n)], b.cells[at/2 : (at+uint64(n)+1)/2], at+uint64(n) <= uint64(b.known)}
+	return place{b.data[at : at+uint64(n)], b.cells[at/2 : (at+uint64(n)+1)/2], at%page+uint64(n) <= uint64(b.known[at/page])}
 }
 
 // ordered reports whether an access at a time of the clock by another thread is

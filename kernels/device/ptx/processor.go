@@ -37,6 +37,7 @@ func (p *Processor) Info() device.Info {
 type buffer struct {
 	address uint64
 	bytes   int64
+	part    bool
 }
 
 func (b *buffer) Size() int64 { return b.bytes }
@@ -54,15 +55,26 @@ func (p *Processor) Alloc(bytes int64) (device.Buffer, error) {
 	if bytes < 0 || bytes > 1<<32 {
 		return nil, fmt.Errorf("ptx: %d bytes", bytes)
 	}
-	return &buffer{p.Memory.Alloc(int(bytes)), bytes}, nil
+	return &buffer{address: p.Memory.Alloc(int(bytes)), bytes: bytes}, nil
 }
 
 // Free implements [device.Processor].
 func (p *Processor) Free(b device.Buffer) error {
+	if b.(*buffer).part {
+		return device.ErrPart
+	}
 	if !p.Memory.Free(b.(*buffer).address) {
 		return errors.New("ptx: no such buffer")
 	}
 	return nil
+}
+
+// Part implements [device.Processor].
+func (p *Processor) Part(b device.Buffer, offset, bytes int64) (device.Buffer, error) {
+	if err := device.CheckPart(b, offset, bytes); err != nil {
+		return nil, fmt.Errorf("ptx: %w", err)
+	}
+	return &buffer{b.(*buffer).address + uint64(offset), bytes, true}, nil
 }
 
 // Host implements [device.Processor]. The memory is like any other here.
@@ -78,7 +90,7 @@ func (p *Processor) Host(bytes int64) (memory []byte, release func() error, err 
 
 // Write implements [device.Processor].
 func (p *Processor) Write(to device.Buffer, data []byte) error {
-	if p.lost == nil && !p.Memory.Write(to.(*buffer).address, data) {
+	if p.lost == nil && (int64(len(data)) > to.Size() || !p.Memory.Write(to.(*buffer).address, data)) {
 		return fmt.Errorf("ptx: %d bytes into a buffer of %d", len(data), to.Size())
 	}
 	return p.lost
@@ -86,7 +98,7 @@ func (p *Processor) Write(to device.Buffer, data []byte) error {
 
 // Read implements [device.Processor].
 func (p *Processor) Read(data []byte, from device.Buffer) error {
-	if p.lost == nil && !p.Memory.Read(data, from.(*buffer).address) {
+	if p.lost == nil && (int64(len(data)) > from.Size() || !p.Memory.Read(data, from.(*buffer).address)) {
 		return fmt.Errorf("ptx: %d bytes of a buffer of %d", len(data), from.Size())
 	}
 	return p.lost
