@@ -12,7 +12,7 @@ type CardMeter interface {
 	Meter
 
 	// Cards returns the state of each card now, in a fixed order. It may be called
-	// while Read runs, and costs the driver about as much.
+	// while Read runs, by one goroutine at a time, and costs the driver about as much.
 	Cards(ctx context.Context) []Card
 }
 

@@ -22,6 +22,9 @@ type card struct {
 	address string // PCI
 	name    string // of its hwmon device
 	files   []stateFile
+
+	metrics string     // path of amdgpu's gpu_metrics; empty if it has none
+	last    throttling // what was read there
 }
 
 // stateFile is one attribute and what its text says of a card.
@@ -30,11 +33,12 @@ type stateFile struct {
 	take func(c *power.Card, text string)
 }
 
-// Cards implements [power.CardMeter]. amdgpu has no file for what holds the clocks
-// back.
+// Cards implements [power.CardMeter]. What amdgpu counts of a limit holds since the
+// last call.
 func (m *meter) Cards(ctx context.Context) []power.Card {
 	out := make([]power.Card, len(m.cards))
-	for i, c := range m.cards {
+	for i := range m.cards {
+		c := &m.cards[i]
 		s := power.UnknownCard(c.address)
 		var failed error
 		good := 0
@@ -48,6 +52,13 @@ func (m *meter) Cards(ctx context.Context) []power.Card {
 				f.take(&s, text)
 				good++
 			}
+		}
+		if c.metrics != "" && good > 0 {
+			var now throttling // nothing, if the file cannot be read or is of another kind
+			if data, err := power.ReadHead(m.open, c.metrics, metricsMost); err == nil {
+				now, _ = parseMetrics(data)
+			}
+			s.Held, c.last = now.since(c.last), now
 		}
 		if s.At = time.Now(); good == 0 && failed != nil {
 			s.Err = fmt.Errorf("hwmon: %s: %w", c.name, failed)
@@ -128,6 +139,40 @@ var reasons = map[string]string{
 	"prochot": results.HeldByHardware,
 }
 
+// slowest is the clock of one of several tiles, in MHz: a card is as fast as the slowest
+// of them. A tile that sleeps has 0.
+func slowest(c *power.Card, text string) {
+	number(1e6, func(c *power.Card, v results.Float) {
+		if v > 0 && !(v >= c.Clock) {
+			c.Clock = v
+		}
+	})(c, text)
+}
+
+// tilesMost is how many tiles of a card are looked at; Data Center GPU Max has two.
+const tilesMost = 16
+
+// tiles are the places, below an xe device, of the clock of each tile: of its first GT,
+// because a second one is for media (drivers/gpu/drm/xe/xe_gt_freq.c).
+func (m *meter) tiles(device string) (places []string) {
+	numbered := func(dir, prefix string) (names []string) {
+		entries, _ := list(dir)
+		for _, e := range entries {
+			if n, err := strconv.ParseUint(strings.TrimPrefix(e.Name(), prefix), 10, 8); err == nil && e.Name() == fmt.Sprint(prefix, n) {
+				names = append(names, e.Name())
+			}
+		}
+		slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+		return names
+	}
+	for _, tile := range numbered(device, "tile") {
+		if gts := numbered(filepath.Join(device, tile), "gt"); len(gts) > 0 && len(places) < tilesMost {
+			places = append(places, filepath.Join(tile, gts[0], "freq0"))
+		}
+	}
+	return places
+}
+
 // addCard finds the files of the state of a card, once a card.
 func (m *meter) addCard(class, name, driver, at string) {
 	if slices.ContainsFunc(m.cards, func(c card) bool { return c.address == at }) {
@@ -154,22 +199,28 @@ func (m *meter) addCard(class, name, driver, at string) {
 			}
 		}
 		add(memoryErrors, "device", "ras", "umc_err_count")
+		path := filepath.Join(dir, "device", "gpu_metrics")
+		if _, err := power.ReadHead(m.open, path, metricsMost); err == nil {
+			c.metrics = path
+		}
 	case "xe", "i915": // Documentation/ABI/testing/sysfs-driver-intel-xe-hwmon, -i915-hwmon
 		add(number(1e-6, limit), "power1_max")
 		add(number(1e-6, shipped), "power1_rated_max")
-		at, throttle := filepath.Join("device", "tile0", "gt0", "freq0"), "throttle/reason_"
-		frequency := "act_freq"
+		places, throttle, frequency := m.tiles(filepath.Join(dir, "device")), "throttle/reason_", "act_freq"
 		if driver == "i915" {
 			drm, _ := list(filepath.Join(dir, "device", "drm"))
 			i := slices.IndexFunc(drm, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "card") })
 			if i < 0 {
 				break
 			}
-			at, throttle, frequency = filepath.Join("device", "drm", drm[i].Name(), "gt", "gt0"), "throttle_reason_", "rps_act_freq_mhz"
+			places = []string{filepath.Join("drm", drm[i].Name(), "gt", "gt0")}
+			throttle, frequency = "throttle_reason_", "rps_act_freq_mhz"
 		}
-		add(number(1e6, clock), at, frequency)
-		for reason, by := range reasons {
-			add(holds(by), at, throttle+reason)
+		for _, at := range places {
+			add(slowest, "device", at, frequency)
+			for reason, by := range reasons {
+				add(holds(by), "device", at, throttle+reason)
+			}
 		}
 	default:
 		return

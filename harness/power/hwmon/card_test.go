@@ -60,6 +60,7 @@ var addresses = map[string]string{
 const devices = `
 	0000:c3:00.0/ras/umc_err_count  ue: 1|ce: 12
 	0000:83:00.0/tile0/gt0/freq0/act_freq                   2400
+	0000:83:00.0/tile0/gt1/freq0/act_freq                   800
 	0000:83:00.0/tile0/gt0/freq0/throttle/status            1
 	0000:83:00.0/tile0/gt0/freq0/throttle/reason_pl1        1
 	0000:83:00.0/tile0/gt0/freq0/throttle/reason_pl2        1
@@ -180,7 +181,7 @@ func TestCardState(t *testing.T) {
 	c := got["0000:c3:00.0"]
 	require.NoError(t, c.Err)
 	require.Equal(t, []results.Float{2.303e9, 1.249e9, 83 + 273.15, 303, 315, 12, 1}, []results.Float{c.Clock, c.MemoryClock, c.Temperature, c.Limit, c.Default, c.Corrected, c.Uncorrected})
-	require.Nil(t, c.Held, "amdgpu has no file for it")
+	require.Nil(t, c.Held, "there is no gpu_metrics")
 	c = got["0000:83:00.0"]
 	require.NoError(t, c.Err)
 	require.Equal(t, []results.Float{2.4e9, 55 + 273.15, 190, 190}, []results.Float{c.Clock, c.Temperature, c.Limit, c.Default})
@@ -210,4 +211,42 @@ func TestCardState(t *testing.T) {
 	require.ErrorContains(t, got["0000:c3:00.0"].Err, "hwmon: hwmon2: ")
 	require.True(t, got["0000:c3:00.0"].Temperature.IsAbsent())
 	require.NoError(t, got["0000:83:00.0"].Err, "the others are there")
+}
+
+// TestTiles: the clock of a card is that of its slowest tile that works, and what holds
+// one back holds the card. The GT of the media is not looked at.
+func TestTiles(t *testing.T) {
+	const at = "devices/pci0000:00/0000:83:00.0/"
+	root := linked(t, cards, devices+`
+	0000:83:00.0/tile10/gt10/freq0/act_freq              1700
+	0000:83:00.0/tile10/gt10/freq0/throttle/reason_ratl  0
+	0000:83:00.0/tile1/gt2/freq0/act_freq                1500
+	0000:83:00.0/tile1/gt2/freq0/throttle/reason_pl4     0
+	0000:83:00.0/tile1/gt10/freq0/act_freq               100
+	0000:83:00.0/tile01/gt0/freq0/act_freq               1
+	0000:83:00.0/tiles/gt0/freq0/act_freq                1
+	0000:83:00.0/tile2/no                                1`, addresses)
+	m, err := Open(root)
+	require.NoError(t, err)
+	defer m.Close()
+	state := func() power.Card {
+		for _, c := range m.(power.CardMeter).Cards(t.Context()) {
+			if c.Card == "0000:83:00.0" {
+				return c
+			}
+		}
+		panic("no such card")
+	}
+	require.Equal(t, results.Float(1.5e9), state().Clock)
+	set(t, root, at+"tile1/gt2/freq0/act_freq", "2500")
+	require.Equal(t, results.Float(1.7e9), state().Clock)
+	set(t, root, at+"tile10/gt10/freq0/act_freq", "0") // it sleeps
+	require.Equal(t, results.Float(2.4e9), state().Clock)
+	require.Equal(t, []string{results.HeldByPower}, state().Held)
+	set(t, root, at+"tile10/gt10/freq0/throttle/reason_ratl", "1")
+	require.ElementsMatch(t, []string{results.HeldByPower, results.HeldByHeat}, state().Held)
+	for _, gt := range []string{"tile0/gt0", "tile1/gt2"} {
+		set(t, root, at+gt+"/freq0/act_freq", "0")
+	}
+	require.True(t, state().Clock.IsAbsent())
 }
