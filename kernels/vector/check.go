@@ -7,8 +7,8 @@ import (
 	"github.com/perwatt/perwatt/kernels/device"
 )
 
-// check runs every pass over small integers, with which all but softmax are
-// exact, and compares them with their definitions. The operands have whole
+// check runs every pass over small integers, with which all but
+// the transcendental ones are exact, and compares them with their definitions. The operands have whole
 // blocks and a rest.
 func check(im *Implementation) error {
 	const n = 83
@@ -77,10 +77,11 @@ func check(im *Implementation) error {
 	}
 
 	const mean, scale = 2, 0.5
-	sum, square, dot, exps := 0.0, 0.0, 0.0, 0.0
+	sum, square, dot, exps, squares, total := 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 	for i := range x {
 		a, b := float64(x[i]), float64(y[i])
 		sum, square, dot, exps = sum+a, square+(a-mean)*(a-mean), dot+a*b, exps+math.Exp(scale*a)
+		squares, total = squares+a*a, total+math.Exp(a)
 	}
 	near("sum", 0, im.Sum(x), sum, 0)
 	near("square", 0, im.Square(x, mean), square, 0)
@@ -96,6 +97,59 @@ func check(im *Implementation) error {
 	im.SoftmaxGrad(dp, p, y, scale)
 	for i, got := range dp {
 		near("softmaxgrad", i, got, scale*math.Exp(scale*float64(x[i]))/exps*(float64(y[i])-along), 1e-6)
+	}
+
+	out, dgain, dbias := make([]float32, n), integers(13, -6), integers(7, -3)
+	slope := func(v float64) (t, d float64) {
+		k := math.Sqrt(2 / math.Pi)
+		t = math.Tanh(k * (v + 0.044715*v*v*v))
+		return t, (1 - t*t) * k * (1 + 3*0.044715*v*v)
+	}
+	im.Gelu(out, x)
+	for i, got := range out {
+		t, _ := slope(float64(x[i]))
+		near("gelu", i, got, float64(x[i])/2*(1+t), 1e-6)
+	}
+	im.GeluGrad(out, x, y)
+	for i, got := range out {
+		t, d := slope(float64(x[i]))
+		near("gelugrad", i, got, float64(y[i])/2*(1+t+float64(x[i])*d), 1e-5)
+	}
+	m, inverse := im.LayerNorm(out, x, z, w, 1)
+	center := sum / n
+	deviation := math.Sqrt((square-n*(center-mean)*(center-mean))/n + 1)
+	normal := func(i int) float64 { return (float64(x[i]) - center) / deviation }
+	for i, got := range out {
+		near("layernorm", i, got, float64(z[i])*normal(i)+float64(w[i]), 1e-5)
+	}
+	im.LayerNormGrad(out, dgain, dbias, x, z, y, m, inverse)
+	level, slant := 0.0, 0.0
+	for i := range x {
+		level += float64(z[i]) * float64(y[i]) / n
+		slant += float64(z[i]) * float64(y[i]) * normal(i) / n
+	}
+	for i, got := range out {
+		near("layernormgrad", i, got, (float64(z[i])*float64(y[i])-level-slant*normal(i))/deviation, 1e-4)
+		near("layernormgrad's gain", i, dgain[i], float64(before[i])+float64(y[i])*normal(i), 1e-5)
+		near("layernormgrad's bias", i, dbias[i], float64(x[i])+float64(y[i]), 0)
+	}
+	loss := im.CrossEntropy(out, x, 5, scale)
+	near("crossentropy", 5, float32(loss), math.Log(total)-float64(x[5]), 1e-5)
+	for i, got := range out {
+		want := scale * math.Exp(float64(x[i])) / total
+		if i == 5 {
+			want -= scale
+		}
+		near("crossentropy's gradient", i, got, want, 1e-6)
+	}
+	near("sumsquares", 0, float32(im.SumSquares(x)), squares, 0)
+	first, second := make([]float32, n), make([]float32, n)
+	im.AdamW(before, first, second, x, AdamW{Rate: 0.5, Beta1: 0.75, Beta2: 0.5, Epsilon: 1, Decay: 0.25, Correction1: 0.5, Correction2: 0.5, Scale: 2})
+	for i, got := range before {
+		g, w := 2*float64(x[i]), float64(i%13-6)
+		near("adamw's first moment", i, first[i], g/4, 0)
+		near("adamw's second moment", i, second[i], g*g/2, 0)
+		near("adamw", i, got, w-0.5*(g/2/(math.Abs(g)+1)+w/4), 1e-6)
 	}
 	return err
 }

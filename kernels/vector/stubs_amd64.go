@@ -4,82 +4,242 @@
 
 package vector
 
-// axpyAVX2 is y[i] += a·x[i]; n is a multiple of 8, and not 0.
+// axpyAVX2 is y[i] += a·x[i]; n is not 0.
 //
 //go:noescape
 func axpyAVX2(y *float32, x *float32, n int, a float32)
 
-// bytesAVX2 is dst[i] = a·src[i]; n is a multiple of 8, and not 0.
+// bytesAVX2 is dst[i] = a·src[i]; n is a multiple of 16; n is not 0.
 //
 //go:noescape
 func bytesAVX2(dst *float32, src *byte, n int, a float32)
 
-// maskAVX2 is dst[i] = dy[i] if y[i] > 0, else 0; n is a multiple of 8, and not 0.
+// maskAVX2 is dst[i] = dy[i] if y[i] > 0, else 0; n is not 0.
 //
 //go:noescape
 func maskAVX2(dst *float32, dy *float32, y *float32, n int)
 
-// poolAVX2 is dst[i] = max(a[i], b[i], c[i], d[i], 0), at[i] the place of it; n is a multiple of 8, and not 0.
+// poolAVX2 is dst[i] = max(a[i], b[i], c[i], d[i], 0), at[i] the place of it; n is not 0.
 //
 //go:noescape
 func poolAVX2(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int)
 
-// unpoolAVX2 is a[i], b[i], c[i] or d[i] = dy[i], as at[i] says, and the others 0; n is a multiple of 8, and not 0.
+// unpoolAVX2 is a[i], b[i], c[i] or d[i] = dy[i], as at[i] says, and the others 0; n is not 0.
 //
 //go:noescape
 func unpoolAVX2(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int)
 
-// affineAVX2 is dst[i] = a·x[i] + b; n is a multiple of 8, and not 0.
+// affineAVX2 is dst[i] = a·x[i] + b; n is not 0.
 //
 //go:noescape
 func affineAVX2(dst *float32, x *float32, n int, a float32, b float32)
 
-// mulAVX2 is dst[i] = x[i]·y[i]; n is a multiple of 8, and not 0.
+// scaleAVX2 is dst[i] = a·x[i], or 0 if that is less than 2^-80; n is not 0.
+//
+//go:noescape
+func scaleAVX2(dst *float32, x *float32, n int, a float32)
+
+// mulAVX2 is dst[i] = x[i]·y[i]; n is not 0.
 //
 //go:noescape
 func mulAVX2(dst *float32, x *float32, y *float32, n int)
 
-// fmaAVX2 is dst[i] += x[i]·y[i]; n is a multiple of 8, and not 0.
+// fmaAVX2 is dst[i] += x[i]·y[i]; n is not 0.
 //
 //go:noescape
 func fmaAVX2(dst *float32, x *float32, y *float32, n int)
 
-// scaleShiftAVX2 is dst[i] = gain[i]·x[i] + bias[i]; n is a multiple of 8, and not 0.
+// scaleShiftAVX2 is dst[i] = gain[i]·x[i] + bias[i]; n is not 0.
 //
 //go:noescape
 func scaleShiftAVX2(dst *float32, x *float32, gain *float32, bias *float32, n int)
 
-// combineAVX2 is dst[i] = a·x[i] + b·y[i] + c; n is a multiple of 8, and not 0.
+// combineAVX2 is dst[i] = a·x[i] + b·y[i] + c; n is not 0.
 //
 //go:noescape
 func combineAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
 
-// softmaxGradAVX2 is dst[i] = scale·p[i]·(dp[i] - d); n is a multiple of 8, and not 0.
+// softmaxGradAVX2 is dst[i] = scale·p[i]·(dp[i] - d); n is not 0.
 //
 //go:noescape
 func softmaxGradAVX2(dst *float32, p *float32, dp *float32, n int, d float32, scale float32)
 
-// maxAVX2 is the largest x[i]; n is a multiple of 8, and not 0.
+// normalizeAVX2 is dst[i] = gain[i]·(x[i] - mean)·inverse + bias[i]; n is not 0.
+//
+//go:noescape
+func normalizeAVX2(dst *float32, x *float32, gain *float32, bias *float32, n int, mean float32, inverse float32)
+
+// normalGradsAVX2 is with h[i] = (x[i] - mean)·inverse: dgain[i] += dy[i]·h[i], dbias[i] += dy[i], and the sums of gain[i]·dy[i] and of gain[i]·dy[i]·h[i]; n is not 0.
+//
+//go:noescape
+func normalGradsAVX2(dgain *float32, dbias *float32, x *float32, gain *float32, dy *float32, n int, mean float32, inverse float32) (sum float32, along float32)
+
+// normalGradAVX2 is dst[i] = inverse·(gain[i]·dy[i] - a - b·(x[i] - mean)·inverse); n is not 0.
+//
+//go:noescape
+func normalGradAVX2(dst *float32, x *float32, gain *float32, dy *float32, n int, mean float32, inverse float32, a float32, b float32)
+
+// adamWAVX2 is g = scale·dw[i], m[i] = beta1·m[i] + rest1·g, v[i] = beta2·v[i] + rest2·g², w[i] = keep·w[i] - rate·m[i]/(√(correct·v[i]) + epsilon); n is not 0.
+//
+//go:noescape
+func adamWAVX2(w *float32, m *float32, v *float32, dw *float32, n int, scale float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, correct float32, epsilon float32, keep float32, rate float32)
+
+// geluAVX2 is dst[i] = x[i]/(1 + exp(-2u)) with u = √(2/π)·(x[i] + 0.044715·x[i]³); n is not 0.
+//
+//go:noescape
+func geluAVX2(dst *float32, x *float32, n int)
+
+// geluGradAVX2 is dst[i] = dy[i]·s·(1 + x[i]·(1 - s)·(2u)') with s = 1/(1 + exp(-2u)); n is not 0.
+//
+//go:noescape
+func geluGradAVX2(dst *float32, x *float32, dy *float32, n int)
+
+// maxAVX2 is the largest x[i]; n is not 0.
 //
 //go:noescape
 func maxAVX2(x *float32, n int) float32
 
-// sumAVX2 is the sum of x[i]; n is a multiple of 8, and not 0.
+// sumAVX2 is the sum of x[i]; n is not 0.
 //
 //go:noescape
 func sumAVX2(x *float32, n int) float32
 
-// squareAVX2 is the sum of (x[i] - mean)²; n is a multiple of 8, and not 0.
+// squareAVX2 is the sum of (x[i] - mean)²; n is not 0.
 //
 //go:noescape
 func squareAVX2(x *float32, n int, mean float32) float32
 
-// dotAVX2 is the sum of x[i]·y[i]; n is a multiple of 8, and not 0.
+// squaresAVX2 is the sum of x[i]²; n is not 0.
+//
+//go:noescape
+func squaresAVX2(x *float32, n int) float64
+
+// dotAVX2 is the sum of x[i]·y[i]; n is not 0.
 //
 //go:noescape
 func dotAVX2(x *float32, y *float32, n int) float32
 
-// expAVX2 is dst[i] = exp(scale·x[i] - shift), at least 2^-126, and the sum of them; n is a multiple of 8, and not 0.
+// expAVX2 is dst[i] = exp(scale·x[i] - shift), at least 2^-126, and the sum of them; n is not 0.
 //
 //go:noescape
 func expAVX2(dst *float32, x *float32, n int, scale float32, shift float32) float32
+
+// axpyAVX512 is y[i] += a·x[i]; n is not 0.
+//
+//go:noescape
+func axpyAVX512(y *float32, x *float32, n int, a float32)
+
+// bytesAVX512 is dst[i] = a·src[i]; n is a multiple of 16; n is not 0.
+//
+//go:noescape
+func bytesAVX512(dst *float32, src *byte, n int, a float32)
+
+// maskAVX512 is dst[i] = dy[i] if y[i] > 0, else 0; n is not 0.
+//
+//go:noescape
+func maskAVX512(dst *float32, dy *float32, y *float32, n int)
+
+// poolAVX512 is dst[i] = max(a[i], b[i], c[i], d[i], 0), at[i] the place of it; n is not 0.
+//
+//go:noescape
+func poolAVX512(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int)
+
+// unpoolAVX512 is a[i], b[i], c[i] or d[i] = dy[i], as at[i] says, and the others 0; n is not 0.
+//
+//go:noescape
+func unpoolAVX512(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int)
+
+// affineAVX512 is dst[i] = a·x[i] + b; n is not 0.
+//
+//go:noescape
+func affineAVX512(dst *float32, x *float32, n int, a float32, b float32)
+
+// scaleAVX512 is dst[i] = a·x[i], or 0 if that is less than 2^-80; n is not 0.
+//
+//go:noescape
+func scaleAVX512(dst *float32, x *float32, n int, a float32)
+
+// mulAVX512 is dst[i] = x[i]·y[i]; n is not 0.
+//
+//go:noescape
+func mulAVX512(dst *float32, x *float32, y *float32, n int)
+
+// fmaAVX512 is dst[i] += x[i]·y[i]; n is not 0.
+//
+//go:noescape
+func fmaAVX512(dst *float32, x *float32, y *float32, n int)
+
+// scaleShiftAVX512 is dst[i] = gain[i]·x[i] + bias[i]; n is not 0.
+//
+//go:noescape
+func scaleShiftAVX512(dst *float32, x *float32, gain *float32, bias *float32, n int)
+
+// combineAVX512 is dst[i] = a·x[i] + b·y[i] + c; n is not 0.
+//
+//go:noescape
+func combineAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
+
+// softmaxGradAVX512 is dst[i] = scale·p[i]·(dp[i] - d); n is not 0.
+//
+//go:noescape
+func softmaxGradAVX512(dst *float32, p *float32, dp *float32, n int, d float32, scale float32)
+
+// normalizeAVX512 is dst[i] = gain[i]·(x[i] - mean)·inverse + bias[i]; n is not 0.
+//
+//go:noescape
+func normalizeAVX512(dst *float32, x *float32, gain *float32, bias *float32, n int, mean float32, inverse float32)
+
+// normalGradsAVX512 is with h[i] = (x[i] - mean)·inverse: dgain[i] += dy[i]·h[i], dbias[i] += dy[i], and the sums of gain[i]·dy[i] and of gain[i]·dy[i]·h[i]; n is not 0.
+//
+//go:noescape
+func normalGradsAVX512(dgain *float32, dbias *float32, x *float32, gain *float32, dy *float32, n int, mean float32, inverse float32) (sum float32, along float32)
+
+// normalGradAVX512 is dst[i] = inverse·(gain[i]·dy[i] - a - b·(x[i] - mean)·inverse); n is not 0.
+//
+//go:noescape
+func normalGradAVX512(dst *float32, x *float32, gain *float32, dy *float32, n int, mean float32, inverse float32, a float32, b float32)
+
+// adamWAVX512 is g = scale·dw[i], m[i] = beta1·m[i] + rest1·g, v[i] = beta2·v[i] + rest2·g², w[i] = keep·w[i] - rate·m[i]/(√(correct·v[i]) + epsilon); n is not 0.
+//
+//go:noescape
+func adamWAVX512(w *float32, m *float32, v *float32, dw *float32, n int, scale float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, correct float32, epsilon float32, keep float32, rate float32)
+
+// geluAVX512 is dst[i] = x[i]/(1 + exp(-2u)) with u = √(2/π)·(x[i] + 0.044715·x[i]³); n is not 0.
+//
+//go:noescape
+func geluAVX512(dst *float32, x *float32, n int)
+
+// geluGradAVX512 is dst[i] = dy[i]·s·(1 + x[i]·(1 - s)·(2u)') with s = 1/(1 + exp(-2u)); n is not 0.
+//
+//go:noescape
+func geluGradAVX512(dst *float32, x *float32, dy *float32, n int)
+
+// maxAVX512 is the largest x[i]; n is not 0.
+//
+//go:noescape
+func maxAVX512(x *float32, n int) float32
+
+// sumAVX512 is the sum of x[i]; n is not 0.
+//
+//go:noescape
+func sumAVX512(x *float32, n int) float32
+
+// squareAVX512 is the sum of (x[i] - mean)²; n is not 0.
+//
+//go:noescape
+func squareAVX512(x *float32, n int, mean float32) float32
+
+// squaresAVX512 is the sum of x[i]²; n is not 0.
+//
+//go:noescape
+func squaresAVX512(x *float32, n int) float64
+
+// dotAVX512 is the sum of x[i]·y[i]; n is not 0.
+//
+//go:noescape
+func dotAVX512(x *float32, y *float32, n int) float32
+
+// expAVX512 is dst[i] = exp(scale·x[i] - shift), at least 2^-126, and the sum of them; n is not 0.
+//
+//go:noescape
+func expAVX512(dst *float32, x *float32, n int, scale float32, shift float32) float32

@@ -10,6 +10,7 @@ package vector
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/perwatt/perwatt/kernels"
@@ -19,8 +20,8 @@ import (
 // operand is shorter than the first one; the operands of a call must not overlap
 // unless they are the same slice.
 //
-// The functions are called with a number of elements that is a multiple of
-// block and not 0.
+// The functions are called with a number of elements that is not 0; that of bytes is a
+// multiple of block.
 type Implementation struct {
 	axpy        func(y, x *float32, n int, a float32)
 	bytes       func(dst *float32, src *byte, n int, a float32)
@@ -38,9 +39,17 @@ type Implementation struct {
 	scaleShift  func(dst, x, gain, bias *float32, n int)
 	combine     func(dst, x, y *float32, n int, a, b, c float32)
 	softmaxGrad func(dst, p, dp *float32, n int, d, scale float32)
+	scale       func(dst, x *float32, n int, a float32)
+	gelu        func(dst, x *float32, n int)
+	geluGrad    func(dst, x, dy *float32, n int)
+	normalize   func(dst, x, gain, bias *float32, n int, mean, inverse float32)
+	normalGrads func(dgain, dbias, x, gain, dy *float32, n int, mean, inverse float32) (sum, along float32)
+	normalGrad  func(dst, x, gain, dy *float32, n int, mean, inverse, a, b float32)
+	squares     func(x *float32, n int) float64
+	adamW       func(w, m, v, dw *float32, n int, scale, beta1, rest1, beta2, rest2, correct, epsilon, keep, rate float32)
 }
 
-const block = 8
+const block = 16
 
 // Table has the implementations.
 var Table = kernels.Table[*Implementation]{
@@ -63,12 +72,8 @@ func need(n int, operands ...int) {
 // Axpy adds: y += a·x.
 func (im *Implementation) Axpy(y, x []float32, a float32) {
 	need(len(y), len(x))
-	n := len(y) &^ (block - 1)
-	if n > 0 {
+	if n := len(y); n > 0 {
 		im.axpy(&y[0], &x[0], n, a)
-	}
-	if n < len(y) {
-		generic.axpy(&y[n], &x[n], len(y)-n, a)
 	}
 }
 
@@ -88,12 +93,8 @@ func (im *Implementation) Bytes(dst []float32, src []byte, a float32) {
 // elsewhere.
 func (im *Implementation) Mask(dst, dy, y []float32) {
 	need(len(dst), len(dy), len(y))
-	n := len(dst) &^ (block - 1)
-	if n > 0 {
+	if n := len(dst); n > 0 {
 		im.mask(&dst[0], &dy[0], &y[0], n)
-	}
-	if n < len(dst) {
-		generic.mask(&dst[n], &dy[n], &y[n], len(dst)-n)
 	}
 }
 
@@ -102,12 +103,8 @@ func (im *Implementation) Mask(dst, dy, y []float32) {
 // as the largest.
 func (im *Implementation) Pool(dst []float32, at []int32, a, b, c, d []float32) {
 	need(len(dst), len(at), len(a), len(b), len(c), len(d))
-	n := len(dst) &^ (block - 1)
-	if n > 0 {
+	if n := len(dst); n > 0 {
 		im.pool(&dst[0], &at[0], &a[0], &b[0], &c[0], &d[0], n)
-	}
-	if n < len(dst) {
-		generic.pool(&dst[n], &at[n], &a[n], &b[n], &c[n], &d[n], len(dst)-n)
 	}
 }
 
@@ -115,36 +112,19 @@ func (im *Implementation) Pool(dst []float32, at []int32, a, b, c, d []float32) 
 // others to 0.
 func (im *Implementation) Unpool(a, b, c, d, dy []float32, at []int32) {
 	need(len(a), len(b), len(c), len(d), len(dy), len(at))
-	n := len(a) &^ (block - 1)
-	if n > 0 {
+	if n := len(a); n > 0 {
 		im.unpool(&a[0], &b[0], &c[0], &d[0], &dy[0], &at[0], n)
-	}
-	if n < len(a) {
-		generic.unpool(&a[n], &b[n], &c[n], &d[n], &dy[n], &at[n], len(a)-n)
 	}
 }
 
-// Softmax sets dst = exp(scale·x) ÷ Σ exp(scale·x), over at least one element.
-// scale is not negative.
+// Softmax sets dst = exp(scale·x) ÷ Σ exp(scale·x), over at least one element; results
+// below 2^-80 become 0, because subnormal numbers slow later products down. scale is
+// not negative.
 func (im *Implementation) Softmax(dst, x []float32, scale float32) {
 	need(len(dst), len(x))
-	x = x[:len(dst)]
-	n := len(dst) &^ (block - 1)
-	top := x[0]
-	if n > 0 {
-		top = im.max(&x[0], n)
-	}
-	if n < len(x) {
-		top = max(top, generic.max(&x[n], len(x)-n))
-	}
-	sum, shift := float32(0), scale*top
-	if n > 0 {
-		sum = im.exp(&dst[0], &x[0], n, scale, shift)
-	}
-	if n < len(x) {
-		sum += generic.exp(&dst[n], &x[n], len(x)-n, scale, shift)
-	}
-	im.Affine(dst, dst, 1/sum, 0)
+	n := len(dst)
+	sum := im.exp(&dst[0], &x[0], n, scale, scale*im.max(&x[0], n))
+	im.scale(&dst[0], &dst[0], n, 1/sum)
 }
 
 // SoftmaxGrad is the gradient of p, a result of [Implementation.Softmax]: it sets
@@ -152,108 +132,165 @@ func (im *Implementation) Softmax(dst, x []float32, scale float32) {
 func (im *Implementation) SoftmaxGrad(dst, p, dp []float32, scale float32) {
 	need(len(dst), len(p), len(dp))
 	d := im.Dot(p[:len(dst)], dp)
-	n := len(dst) &^ (block - 1)
-	if n > 0 {
+	if n := len(dst); n > 0 {
 		im.softmaxGrad(&dst[0], &p[0], &dp[0], n, d, scale)
-	}
-	if n < len(dst) {
-		generic.softmaxGrad(&dst[n], &p[n], &dp[n], len(dst)-n, d, scale)
 	}
 }
 
 // Sum returns Σ x.
 func (im *Implementation) Sum(x []float32) float32 {
-	n, sum := len(x)&^(block-1), float32(0)
-	if n > 0 {
-		sum = im.sum(&x[0], n)
+	if len(x) == 0 {
+		return 0
 	}
-	if n < len(x) {
-		sum += generic.sum(&x[n], len(x)-n)
-	}
-	return sum
+	return im.sum(&x[0], len(x))
 }
 
 // Square returns Σ (x - mean)².
 func (im *Implementation) Square(x []float32, mean float32) float32 {
-	n, sum := len(x)&^(block-1), float32(0)
-	if n > 0 {
-		sum = im.square(&x[0], n, mean)
+	if len(x) == 0 {
+		return 0
 	}
-	if n < len(x) {
-		sum += generic.square(&x[n], len(x)-n, mean)
-	}
-	return sum
+	return im.square(&x[0], len(x), mean)
 }
 
 // Dot returns Σ x·y.
 func (im *Implementation) Dot(x, y []float32) float32 {
 	need(len(x), len(y))
-	n, sum := len(x)&^(block-1), float32(0)
-	if n > 0 {
-		sum = im.dot(&x[0], &y[0], n)
+	if len(x) == 0 {
+		return 0
 	}
-	if n < len(x) {
-		sum += generic.dot(&x[n], &y[n], len(x)-n)
-	}
-	return sum
+	return im.dot(&x[0], &y[0], len(x))
 }
 
 // Affine sets dst = a·x + b.
 func (im *Implementation) Affine(dst, x []float32, a, b float32) {
 	need(len(dst), len(x))
-	n := len(dst) &^ (block - 1)
-	if n > 0 {
+	if n := len(dst); n > 0 {
 		im.affine(&dst[0], &x[0], n, a, b)
-	}
-	if n < len(dst) {
-		generic.affine(&dst[n], &x[n], len(dst)-n, a, b)
 	}
 }
 
 // Mul sets dst = x·y, element by element.
 func (im *Implementation) Mul(dst, x, y []float32) {
 	need(len(dst), len(x), len(y))
-	n := len(dst) &^ (block - 1)
-	if n > 0 {
+	if n := len(dst); n > 0 {
 		im.mul(&dst[0], &x[0], &y[0], n)
-	}
-	if n < len(dst) {
-		generic.mul(&dst[n], &x[n], &y[n], len(dst)-n)
 	}
 }
 
 // MulAdd adds: dst += x·y, element by element.
 func (im *Implementation) MulAdd(dst, x, y []float32) {
 	need(len(dst), len(x), len(y))
-	n := len(dst) &^ (block - 1)
-	if n > 0 {
+	if n := len(dst); n > 0 {
 		im.fma(&dst[0], &x[0], &y[0], n)
-	}
-	if n < len(dst) {
-		generic.fma(&dst[n], &x[n], &y[n], len(dst)-n)
 	}
 }
 
 // ScaleShift sets dst = gain·x + bias, element by element.
 func (im *Implementation) ScaleShift(dst, x, gain, bias []float32) {
 	need(len(dst), len(x), len(gain), len(bias))
-	n := len(dst) &^ (block - 1)
-	if n > 0 {
+	if n := len(dst); n > 0 {
 		im.scaleShift(&dst[0], &x[0], &gain[0], &bias[0], n)
-	}
-	if n < len(dst) {
-		generic.scaleShift(&dst[n], &x[n], &gain[n], &bias[n], len(dst)-n)
 	}
 }
 
 // Combine sets dst = a·x + b·y + c.
 func (im *Implementation) Combine(dst, x, y []float32, a, b, c float32) {
 	need(len(dst), len(x), len(y))
-	n := len(dst) &^ (block - 1)
-	if n > 0 {
+	if n := len(dst); n > 0 {
 		im.combine(&dst[0], &x[0], &y[0], n, a, b, c)
 	}
-	if n < len(dst) {
-		generic.combine(&dst[n], &x[n], &y[n], len(dst)-n, a, b, c)
+}
+
+// Gelu sets y = x÷2·(1 + tanh(√(2÷π)·(x + 0.044715·x³))), the form of GELU that GPT-2 has
+// (Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2). Below -8.67 y is 0 to within
+// 1e-25·|x|, and not subnormal.
+func (im *Implementation) Gelu(y, x []float32) {
+	need(len(y), len(x))
+	if n := len(y); n > 0 {
+		im.gelu(&y[0], &x[0], n)
+	}
+}
+
+// GeluGrad is the gradient of Gelu at x: it sets dx to dy times the derivative. dx may
+// be x or dy.
+func (im *Implementation) GeluGrad(dx, x, dy []float32) {
+	need(len(dx), len(x), len(dy))
+	if n := len(dx); n > 0 {
+		im.geluGrad(&dx[0], &x[0], &dy[0], n)
+	}
+}
+
+// LayerNorm normalises one row x of at least one element to mean 0 and variance 1 (Ba
+// et al. 2016, arXiv:1607.06450): y = gain·(x - mean)·inverse + bias, where inverse is
+// 1 ÷ √(variance of x + epsilon). It returns what [Implementation.LayerNormGrad] needs.
+func (im *Implementation) LayerNorm(y, x, gain, bias []float32, epsilon float32) (mean, inverse float32) {
+	need(len(y), len(x), len(gain), len(bias))
+	n := len(y)
+	mean = im.sum(&x[0], n) / float32(n)
+	variance := im.square(&x[0], n, mean) / float32(n)
+	inverse = float32(1 / math.Sqrt(float64(variance)+float64(epsilon)))
+	im.normalize(&y[0], &x[0], &gain[0], &bias[0], n, mean, inverse)
+	return mean, inverse
+}
+
+// LayerNormGrad is the gradient of [Implementation.LayerNorm] for one row, with the mean
+// and inverse that it returned: it sets dx, and adds to dgain and dbias, which
+// accumulate over rows. dx may be x or dy.
+func (im *Implementation) LayerNormGrad(dx, dgain, dbias, x, gain, dy []float32, mean, inverse float32) {
+	need(len(dx), len(dgain), len(dbias), len(x), len(gain), len(dy))
+	n := len(dx)
+	sum, along := im.normalGrads(&dgain[0], &dbias[0], &x[0], &gain[0], &dy[0], n, mean, inverse)
+	im.normalGrad(&dx[0], &x[0], &gain[0], &dy[0], n, mean, inverse, sum/float32(n), along/float32(n))
+}
+
+// CrossEntropy returns -log softmax(x)[target], in nats, of the logits x of one row, and
+// sets dx to its gradient times scale: scale·(softmax(x) - onehot(target)). dx may be x.
+// Σ exp is summed to 1e-6; gradients below 2^-80 become 0, because subnormal numbers slow
+// later products down. scale is not negative; target is an index of x.
+func (im *Implementation) CrossEntropy(dx, x []float32, target int, scale float32) float64 {
+	need(len(dx), len(x))
+	n := len(dx)
+	top, logit, sum := im.max(&x[0], n), x[:n][target], 0.0
+	for i := 0; i < n; i += 256 { // so few float32 are added that no error shows
+		sum += float64(im.exp(&dx[i], &x[i], min(256, n-i), 1, top))
+	}
+	im.scale(&dx[0], &dx[0], n, float32(float64(scale)/sum))
+	dx[target] -= scale
+	return math.Log(sum) - float64(logit) + float64(top)
+}
+
+// SumSquares returns Σ x², in float64.
+func (im *Implementation) SumSquares(x []float32) float64 {
+	if len(x) == 0 {
+		return 0
+	}
+	return im.squares(&x[0], len(x))
+}
+
+// AdamW is the optimiser of Loshchilov and Hutter (2019, arXiv:1711.05101, algorithm 2)
+// at one step. As in PyTorch, the decay of weights is scaled by Rate.
+type AdamW struct {
+	Rate         float64 // learning rate
+	Beta1, Beta2 float64 // share that the moments keep in a step
+	Epsilon      float64 // added to √(second moment)
+	Decay        float64 // of weights; 0 for those that do not decay
+	Correction1  float64 // 1 - Beta1 to the power of the step's number, from 1
+	Correction2  float64 // 1 - Beta2 to that power
+	Scale        float64 // of the gradient, from clipping; 1 for none
+}
+
+// AdamW updates the weights w and their moments m and v, at first 0, for the gradient g:
+//
+//	m = Beta1·m + (1-Beta1)·Scale·g
+//	v = Beta2·v + (1-Beta2)·(Scale·g)²
+//	w -= Rate·(m÷Correction1 ÷ (√(v÷Correction2) + Epsilon) + Decay·w)
+//
+// Roots and quotients are correctly rounded.
+func (im *Implementation) AdamW(w, m, v, g []float32, a AdamW) {
+	need(len(w), len(m), len(v), len(g))
+	if n := len(w); n > 0 {
+		im.adamW(&w[0], &m[0], &v[0], &g[0], n, float32(a.Scale), float32(a.Beta1), float32(1-a.Beta1), float32(a.Beta2), float32(1-a.Beta2),
+			float32(1/a.Correction2), float32(a.Epsilon), float32(1-a.Rate*a.Decay), float32(a.Rate/a.Correction1))
 	}
 }

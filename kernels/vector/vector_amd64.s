@@ -14,15 +14,47 @@ TEXT ·axpyAVX2(SB), $0-28
 	LEAQ         (DX)(AX*4), DX
 	VBROADCASTSS a+24(FP), Y0
 	NEGQ         AX
+	ADDQ         $0x08, AX
+	JG           no_one
 
-eight:
-	VMOVUPS     (CX)(AX*4), Y1
-	VFMADD231PS (DX)(AX*4), Y0, Y1
-	VMOVUPS     Y1, (CX)(AX*4)
+one:
+	VMOVUPS     -32(CX)(AX*4), Y1
+	VFMADD231PS -32(DX)(AX*4), Y0, Y1
+	VMOVUPS     Y1, -32(CX)(AX*4)
 	ADDQ        $0x08, AX
-	JNZ         eight
+	JLE         one
+
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), BX
+	VMOVUPS     32(BX)(AX*4), Y1
+	VMASKMOVPS  (CX)(AX*4), Y1, Y2
+	VMASKMOVPS  (DX)(AX*4), Y1, Y3
+	VFMADD231PS Y3, Y0, Y2
+	VMASKMOVPS  Y2, Y1, (CX)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
+
+DATA rest_lanes<>+0(SB)/4, $0xffffffff
+DATA rest_lanes<>+4(SB)/4, $0xffffffff
+DATA rest_lanes<>+8(SB)/4, $0xffffffff
+DATA rest_lanes<>+12(SB)/4, $0xffffffff
+DATA rest_lanes<>+16(SB)/4, $0xffffffff
+DATA rest_lanes<>+20(SB)/4, $0xffffffff
+DATA rest_lanes<>+24(SB)/4, $0xffffffff
+DATA rest_lanes<>+28(SB)/4, $0xffffffff
+DATA rest_lanes<>+32(SB)/4, $0x00000000
+DATA rest_lanes<>+36(SB)/4, $0x00000000
+DATA rest_lanes<>+40(SB)/4, $0x00000000
+DATA rest_lanes<>+44(SB)/4, $0x00000000
+DATA rest_lanes<>+48(SB)/4, $0x00000000
+DATA rest_lanes<>+52(SB)/4, $0x00000000
+DATA rest_lanes<>+56(SB)/4, $0x00000000
+DATA rest_lanes<>+60(SB)/4, $0x00000000
+GLOBL rest_lanes<>(SB), RODATA|NOPTR, $64
 
 // func bytesAVX2(dst *float32, src *byte, n int, a float32)
 // Requires: AVX, AVX2
@@ -34,42 +66,63 @@ TEXT ·bytesAVX2(SB), $0-28
 	LEAQ         (DX)(AX*1), DX
 	VBROADCASTSS a+24(FP), Y0
 	NEGQ         AX
+	ADDQ         $0x08, AX
+	JG           no_one
 
-eight:
-	VPMOVZXBD (DX)(AX*1), Y1
+one:
+	VPMOVZXBD -8(DX)(AX*1), Y1
 	VCVTDQ2PS Y1, Y1
 	VMULPS    Y0, Y1, Y1
-	VMOVUPS   Y1, (CX)(AX*4)
+	VMOVUPS   Y1, -32(CX)(AX*4)
 	ADDQ      $0x08, AX
-	JNZ       eight
+	JLE       one
+
+no_one:
+	SUBQ $0x08, AX
 	VZEROUPPER
 	RET
 
 // func maskAVX2(dst *float32, dy *float32, y *float32, n int)
 // Requires: AVX, AVX2
 TEXT ·maskAVX2(SB), $0-32
-	MOVQ  n+24(FP), AX
-	MOVQ  dst+0(FP), CX
-	LEAQ  (CX)(AX*4), CX
-	MOVQ  dy+8(FP), DX
-	LEAQ  (DX)(AX*4), DX
-	MOVQ  y+16(FP), BX
-	LEAQ  (BX)(AX*4), BX
-	NEGQ  AX
-	VPXOR Y0, Y0, Y0
+	MOVQ   n+24(FP), AX
+	MOVQ   dst+0(FP), CX
+	LEAQ   (CX)(AX*4), CX
+	MOVQ   dy+8(FP), DX
+	LEAQ   (DX)(AX*4), DX
+	MOVQ   y+16(FP), BX
+	LEAQ   (BX)(AX*4), BX
+	NEGQ   AX
+	VXORPS Y0, Y0, Y0
+	ADDQ   $0x08, AX
+	JG     no_one
 
-eight:
-	VMOVUPS  (BX)(AX*4), Y1
+one:
+	VMOVUPS  -32(DX)(AX*4), Y2
+	VMOVUPS  -32(BX)(AX*4), Y1
 	VPCMPGTD Y0, Y1, Y1
-	VPAND    (DX)(AX*4), Y1, Y1
-	VMOVUPS  Y1, (CX)(AX*4)
+	VANDPS   Y1, Y2, Y2
+	VMOVUPS  Y2, -32(CX)(AX*4)
 	ADDQ     $0x08, AX
-	JNZ      eight
+	JLE      one
+
+no_one:
+	SUBQ       $0x08, AX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), SI
+	VMOVUPS    32(SI)(AX*4), Y1
+	VMASKMOVPS (DX)(AX*4), Y1, Y2
+	VMASKMOVPS (BX)(AX*4), Y1, Y3
+	VPCMPGTD   Y0, Y3, Y0
+	VANDPS     Y0, Y2, Y2
+	VMASKMOVPS Y2, Y1, (CX)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
 
 // func poolAVX2(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int)
-// Requires: AVX, AVX2
+// Requires: AVX
 TEXT ·poolAVX2(SB), $0-56
 	MOVQ    n+48(FP), AX
 	MOVQ    dst+0(FP), CX
@@ -89,36 +142,73 @@ TEXT ·poolAVX2(SB), $0-56
 	VMOVUPS x00000001<>+0(SB), Y1
 	VMOVUPS x00000002<>+0(SB), Y2
 	VMOVUPS x00000003<>+0(SB), Y3
+	VMOVUPS xffffffff<>+0(SB), Y4
+	ADDQ    $0x08, AX
+	JG      no_one
 
-eight:
-	VXORPS    Y4, Y4, Y4
-	VPCMPEQD  Y5, Y5, Y5
-	VMOVUPS   (BX)(AX*4), Y6
-	VCMPPS    $0x16, Y4, Y6, Y7
-	VBLENDVPS Y7, Y6, Y4, Y4
-	VBLENDVPS Y7, Y0, Y5, Y5
-	VMOVUPS   (SI)(AX*4), Y6
-	VCMPPS    $0x16, Y4, Y6, Y7
-	VCMPPS    $0x07, Y4, Y4, Y8
-	VANDPS    Y8, Y7, Y7
-	VBLENDVPS Y7, Y6, Y4, Y4
-	VBLENDVPS Y7, Y1, Y5, Y5
-	VMOVUPS   (DI)(AX*4), Y6
-	VCMPPS    $0x16, Y4, Y6, Y7
-	VCMPPS    $0x07, Y4, Y4, Y8
-	VANDPS    Y8, Y7, Y7
-	VBLENDVPS Y7, Y6, Y4, Y4
-	VBLENDVPS Y7, Y2, Y5, Y5
-	VMOVUPS   (R8)(AX*4), Y6
-	VCMPPS    $0x16, Y4, Y6, Y7
-	VCMPPS    $0x07, Y4, Y4, Y8
-	VANDPS    Y8, Y7, Y7
-	VBLENDVPS Y7, Y6, Y4, Y4
-	VBLENDVPS Y7, Y3, Y5, Y5
-	VMOVUPS   Y4, (CX)(AX*4)
-	VMOVUPS   Y5, (DX)(AX*4)
+one:
+	VXORPS    Y5, Y5, Y5
+	VMOVUPS   Y4, Y6
+	VMOVUPS   -32(BX)(AX*4), Y7
+	VCMPPS    $0x16, Y5, Y7, Y8
+	VBLENDVPS Y8, Y7, Y5, Y5
+	VBLENDVPS Y8, Y0, Y6, Y6
+	VMOVUPS   -32(SI)(AX*4), Y7
+	VCMPPS    $0x16, Y5, Y7, Y8
+	VCMPPS    $0x07, Y5, Y5, Y9
+	VANDPS    Y9, Y8, Y8
+	VBLENDVPS Y8, Y7, Y5, Y5
+	VBLENDVPS Y8, Y1, Y6, Y6
+	VMOVUPS   -32(DI)(AX*4), Y7
+	VCMPPS    $0x16, Y5, Y7, Y8
+	VCMPPS    $0x07, Y5, Y5, Y9
+	VANDPS    Y9, Y8, Y8
+	VBLENDVPS Y8, Y7, Y5, Y5
+	VBLENDVPS Y8, Y2, Y6, Y6
+	VMOVUPS   -32(R8)(AX*4), Y7
+	VCMPPS    $0x16, Y5, Y7, Y8
+	VCMPPS    $0x07, Y5, Y5, Y9
+	VANDPS    Y9, Y8, Y8
+	VBLENDVPS Y8, Y7, Y5, Y5
+	VBLENDVPS Y8, Y3, Y6, Y6
+	VMOVUPS   Y5, -32(CX)(AX*4)
+	VMOVUPS   Y6, -32(DX)(AX*4)
 	ADDQ      $0x08, AX
-	JNZ       eight
+	JLE       one
+
+no_one:
+	SUBQ       $0x08, AX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), R9
+	VMOVUPS    32(R9)(AX*4), Y5
+	VXORPS     Y6, Y6, Y6
+	VMOVUPS    Y4, Y4
+	VMASKMOVPS (BX)(AX*4), Y5, Y7
+	VCMPPS     $0x16, Y6, Y7, Y8
+	VBLENDVPS  Y8, Y7, Y6, Y6
+	VBLENDVPS  Y8, Y0, Y4, Y4
+	VMASKMOVPS (SI)(AX*4), Y5, Y0
+	VCMPPS     $0x16, Y6, Y0, Y7
+	VCMPPS     $0x07, Y6, Y6, Y8
+	VANDPS     Y8, Y7, Y7
+	VBLENDVPS  Y7, Y0, Y6, Y6
+	VBLENDVPS  Y7, Y1, Y4, Y4
+	VMASKMOVPS (DI)(AX*4), Y5, Y0
+	VCMPPS     $0x16, Y6, Y0, Y1
+	VCMPPS     $0x07, Y6, Y6, Y7
+	VANDPS     Y7, Y1, Y1
+	VBLENDVPS  Y1, Y0, Y6, Y6
+	VBLENDVPS  Y1, Y2, Y4, Y4
+	VMASKMOVPS (R8)(AX*4), Y5, Y0
+	VCMPPS     $0x16, Y6, Y0, Y1
+	VCMPPS     $0x07, Y6, Y6, Y2
+	VANDPS     Y2, Y1, Y1
+	VBLENDVPS  Y1, Y0, Y6, Y6
+	VBLENDVPS  Y1, Y3, Y4, Y4
+	VMASKMOVPS Y6, Y5, (CX)(AX*4)
+	VMASKMOVPS Y4, Y5, (DX)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
 
@@ -130,7 +220,15 @@ DATA x00000000<>+16(SB)/4, $0x00000000
 DATA x00000000<>+20(SB)/4, $0x00000000
 DATA x00000000<>+24(SB)/4, $0x00000000
 DATA x00000000<>+28(SB)/4, $0x00000000
-GLOBL x00000000<>(SB), RODATA|NOPTR, $32
+DATA x00000000<>+32(SB)/4, $0x00000000
+DATA x00000000<>+36(SB)/4, $0x00000000
+DATA x00000000<>+40(SB)/4, $0x00000000
+DATA x00000000<>+44(SB)/4, $0x00000000
+DATA x00000000<>+48(SB)/4, $0x00000000
+DATA x00000000<>+52(SB)/4, $0x00000000
+DATA x00000000<>+56(SB)/4, $0x00000000
+DATA x00000000<>+60(SB)/4, $0x00000000
+GLOBL x00000000<>(SB), RODATA|NOPTR, $64
 
 DATA x00000001<>+0(SB)/4, $0x00000001
 DATA x00000001<>+4(SB)/4, $0x00000001
@@ -140,7 +238,15 @@ DATA x00000001<>+16(SB)/4, $0x00000001
 DATA x00000001<>+20(SB)/4, $0x00000001
 DATA x00000001<>+24(SB)/4, $0x00000001
 DATA x00000001<>+28(SB)/4, $0x00000001
-GLOBL x00000001<>(SB), RODATA|NOPTR, $32
+DATA x00000001<>+32(SB)/4, $0x00000001
+DATA x00000001<>+36(SB)/4, $0x00000001
+DATA x00000001<>+40(SB)/4, $0x00000001
+DATA x00000001<>+44(SB)/4, $0x00000001
+DATA x00000001<>+48(SB)/4, $0x00000001
+DATA x00000001<>+52(SB)/4, $0x00000001
+DATA x00000001<>+56(SB)/4, $0x00000001
+DATA x00000001<>+60(SB)/4, $0x00000001
+GLOBL x00000001<>(SB), RODATA|NOPTR, $64
 
 DATA x00000002<>+0(SB)/4, $0x00000002
 DATA x00000002<>+4(SB)/4, $0x00000002
@@ -150,7 +256,15 @@ DATA x00000002<>+16(SB)/4, $0x00000002
 DATA x00000002<>+20(SB)/4, $0x00000002
 DATA x00000002<>+24(SB)/4, $0x00000002
 DATA x00000002<>+28(SB)/4, $0x00000002
-GLOBL x00000002<>(SB), RODATA|NOPTR, $32
+DATA x00000002<>+32(SB)/4, $0x00000002
+DATA x00000002<>+36(SB)/4, $0x00000002
+DATA x00000002<>+40(SB)/4, $0x00000002
+DATA x00000002<>+44(SB)/4, $0x00000002
+DATA x00000002<>+48(SB)/4, $0x00000002
+DATA x00000002<>+52(SB)/4, $0x00000002
+DATA x00000002<>+56(SB)/4, $0x00000002
+DATA x00000002<>+60(SB)/4, $0x00000002
+GLOBL x00000002<>(SB), RODATA|NOPTR, $64
 
 DATA x00000003<>+0(SB)/4, $0x00000003
 DATA x00000003<>+4(SB)/4, $0x00000003
@@ -160,7 +274,33 @@ DATA x00000003<>+16(SB)/4, $0x00000003
 DATA x00000003<>+20(SB)/4, $0x00000003
 DATA x00000003<>+24(SB)/4, $0x00000003
 DATA x00000003<>+28(SB)/4, $0x00000003
-GLOBL x00000003<>(SB), RODATA|NOPTR, $32
+DATA x00000003<>+32(SB)/4, $0x00000003
+DATA x00000003<>+36(SB)/4, $0x00000003
+DATA x00000003<>+40(SB)/4, $0x00000003
+DATA x00000003<>+44(SB)/4, $0x00000003
+DATA x00000003<>+48(SB)/4, $0x00000003
+DATA x00000003<>+52(SB)/4, $0x00000003
+DATA x00000003<>+56(SB)/4, $0x00000003
+DATA x00000003<>+60(SB)/4, $0x00000003
+GLOBL x00000003<>(SB), RODATA|NOPTR, $64
+
+DATA xffffffff<>+0(SB)/4, $0xffffffff
+DATA xffffffff<>+4(SB)/4, $0xffffffff
+DATA xffffffff<>+8(SB)/4, $0xffffffff
+DATA xffffffff<>+12(SB)/4, $0xffffffff
+DATA xffffffff<>+16(SB)/4, $0xffffffff
+DATA xffffffff<>+20(SB)/4, $0xffffffff
+DATA xffffffff<>+24(SB)/4, $0xffffffff
+DATA xffffffff<>+28(SB)/4, $0xffffffff
+DATA xffffffff<>+32(SB)/4, $0xffffffff
+DATA xffffffff<>+36(SB)/4, $0xffffffff
+DATA xffffffff<>+40(SB)/4, $0xffffffff
+DATA xffffffff<>+44(SB)/4, $0xffffffff
+DATA xffffffff<>+48(SB)/4, $0xffffffff
+DATA xffffffff<>+52(SB)/4, $0xffffffff
+DATA xffffffff<>+56(SB)/4, $0xffffffff
+DATA xffffffff<>+60(SB)/4, $0xffffffff
+GLOBL xffffffff<>(SB), RODATA|NOPTR, $64
 
 // func unpoolAVX2(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int)
 // Requires: AVX, AVX2
@@ -183,24 +323,48 @@ TEXT ·unpoolAVX2(SB), $0-56
 	VMOVUPS x00000001<>+0(SB), Y1
 	VMOVUPS x00000002<>+0(SB), Y2
 	VMOVUPS x00000003<>+0(SB), Y3
+	ADDQ    $0x08, AX
+	JG      no_one
 
-eight:
-	VMOVUPS  (DI)(AX*4), Y4
-	VMOVUPS  (R8)(AX*4), Y5
+one:
+	VMOVUPS  -32(DI)(AX*4), Y4
+	VMOVUPS  -32(R8)(AX*4), Y5
 	VPCMPEQD Y0, Y5, Y6
-	VPAND    Y4, Y6, Y6
-	VMOVUPS  Y6, (CX)(AX*4)
+	VANDPS   Y6, Y4, Y6
+	VMOVUPS  Y6, -32(CX)(AX*4)
 	VPCMPEQD Y1, Y5, Y6
-	VPAND    Y4, Y6, Y6
-	VMOVUPS  Y6, (DX)(AX*4)
+	VANDPS   Y6, Y4, Y6
+	VMOVUPS  Y6, -32(DX)(AX*4)
 	VPCMPEQD Y2, Y5, Y6
-	VPAND    Y4, Y6, Y6
-	VMOVUPS  Y6, (BX)(AX*4)
+	VANDPS   Y6, Y4, Y6
+	VMOVUPS  Y6, -32(BX)(AX*4)
 	VPCMPEQD Y3, Y5, Y5
-	VPAND    Y4, Y5, Y5
-	VMOVUPS  Y5, (SI)(AX*4)
+	VANDPS   Y5, Y4, Y4
+	VMOVUPS  Y4, -32(SI)(AX*4)
 	ADDQ     $0x08, AX
-	JNZ      eight
+	JLE      one
+
+no_one:
+	SUBQ       $0x08, AX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), R9
+	VMOVUPS    32(R9)(AX*4), Y4
+	VMASKMOVPS (DI)(AX*4), Y4, Y5
+	VMASKMOVPS (R8)(AX*4), Y4, Y6
+	VPCMPEQD   Y0, Y6, Y0
+	VANDPS     Y0, Y5, Y0
+	VMASKMOVPS Y0, Y4, (CX)(AX*4)
+	VPCMPEQD   Y1, Y6, Y0
+	VANDPS     Y0, Y5, Y0
+	VMASKMOVPS Y0, Y4, (DX)(AX*4)
+	VPCMPEQD   Y2, Y6, Y0
+	VANDPS     Y0, Y5, Y0
+	VMASKMOVPS Y0, Y4, (BX)(AX*4)
+	VPCMPEQD   Y3, Y6, Y0
+	VANDPS     Y0, Y5, Y0
+	VMASKMOVPS Y0, Y4, (SI)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
 
@@ -215,15 +379,83 @@ TEXT ·affineAVX2(SB), $0-32
 	VBROADCASTSS a+24(FP), Y0
 	VBROADCASTSS b+28(FP), Y1
 	NEGQ         AX
+	ADDQ         $0x08, AX
+	JG           no_one
 
-eight:
-	VMOVUPS     (DX)(AX*4), Y2
+one:
+	VMOVUPS     -32(DX)(AX*4), Y2
 	VFMADD213PS Y1, Y0, Y2
-	VMOVUPS     Y2, (CX)(AX*4)
+	VMOVUPS     Y2, -32(CX)(AX*4)
 	ADDQ        $0x08, AX
-	JNZ         eight
+	JLE         one
+
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), BX
+	VMOVUPS     32(BX)(AX*4), Y2
+	VMASKMOVPS  (DX)(AX*4), Y2, Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMASKMOVPS  Y3, Y2, (CX)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
+
+// func scaleAVX2(dst *float32, x *float32, n int, a float32)
+// Requires: AVX
+TEXT ·scaleAVX2(SB), $0-28
+	MOVQ         n+16(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	VBROADCASTSS a+24(FP), Y0
+	NEGQ         AX
+	ADDQ         $0x08, AX
+	JG           no_one
+
+one:
+	VMOVUPS -32(DX)(AX*4), Y1
+	VMULPS  Y0, Y1, Y1
+	VCMPPS  $0x15, x17800000<>+0(SB), Y1, Y2
+	VANDPS  Y2, Y1, Y1
+	VMOVUPS Y1, -32(CX)(AX*4)
+	ADDQ    $0x08, AX
+	JLE     one
+
+no_one:
+	SUBQ       $0x08, AX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), BX
+	VMOVUPS    32(BX)(AX*4), Y1
+	VMASKMOVPS (DX)(AX*4), Y1, Y2
+	VMULPS     Y0, Y2, Y2
+	VCMPPS     $0x15, x17800000<>+0(SB), Y2, Y0
+	VANDPS     Y0, Y2, Y2
+	VMASKMOVPS Y2, Y1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA x17800000<>+0(SB)/4, $0x17800000
+DATA x17800000<>+4(SB)/4, $0x17800000
+DATA x17800000<>+8(SB)/4, $0x17800000
+DATA x17800000<>+12(SB)/4, $0x17800000
+DATA x17800000<>+16(SB)/4, $0x17800000
+DATA x17800000<>+20(SB)/4, $0x17800000
+DATA x17800000<>+24(SB)/4, $0x17800000
+DATA x17800000<>+28(SB)/4, $0x17800000
+DATA x17800000<>+32(SB)/4, $0x17800000
+DATA x17800000<>+36(SB)/4, $0x17800000
+DATA x17800000<>+40(SB)/4, $0x17800000
+DATA x17800000<>+44(SB)/4, $0x17800000
+DATA x17800000<>+48(SB)/4, $0x17800000
+DATA x17800000<>+52(SB)/4, $0x17800000
+DATA x17800000<>+56(SB)/4, $0x17800000
+DATA x17800000<>+60(SB)/4, $0x17800000
+GLOBL x17800000<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2(dst *float32, x *float32, y *float32, n int)
 // Requires: AVX
@@ -236,13 +468,27 @@ TEXT ·mulAVX2(SB), $0-32
 	MOVQ y+16(FP), BX
 	LEAQ (BX)(AX*4), BX
 	NEGQ AX
+	ADDQ $0x08, AX
+	JG   no_one
 
-eight:
-	VMOVUPS (DX)(AX*4), Y0
-	VMULPS  (BX)(AX*4), Y0, Y0
-	VMOVUPS Y0, (CX)(AX*4)
+one:
+	VMOVUPS -32(DX)(AX*4), Y0
+	VMULPS  -32(BX)(AX*4), Y0, Y0
+	VMOVUPS Y0, -32(CX)(AX*4)
 	ADDQ    $0x08, AX
-	JNZ     eight
+	JLE     one
+
+no_one:
+	SUBQ       $0x08, AX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), SI
+	VMOVUPS    32(SI)(AX*4), Y0
+	VMASKMOVPS (DX)(AX*4), Y0, Y1
+	VMASKMOVPS (BX)(AX*4), Y0, Y2
+	VMULPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (CX)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
 
@@ -257,14 +503,29 @@ TEXT ·fmaAVX2(SB), $0-32
 	MOVQ y+16(FP), BX
 	LEAQ (BX)(AX*4), BX
 	NEGQ AX
+	ADDQ $0x08, AX
+	JG   no_one
 
-eight:
-	VMOVUPS     (CX)(AX*4), Y0
-	VMOVUPS     (DX)(AX*4), Y1
-	VFMADD231PS (BX)(AX*4), Y1, Y0
-	VMOVUPS     Y0, (CX)(AX*4)
+one:
+	VMOVUPS     -32(CX)(AX*4), Y0
+	VMOVUPS     -32(DX)(AX*4), Y1
+	VFMADD231PS -32(BX)(AX*4), Y1, Y0
+	VMOVUPS     Y0, -32(CX)(AX*4)
 	ADDQ        $0x08, AX
-	JNZ         eight
+	JLE         one
+
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), SI
+	VMOVUPS     32(SI)(AX*4), Y0
+	VMASKMOVPS  (CX)(AX*4), Y0, Y1
+	VMASKMOVPS  (BX)(AX*4), Y0, Y2
+	VMASKMOVPS  (DX)(AX*4), Y0, Y3
+	VFMADD231PS Y2, Y3, Y1
+	VMASKMOVPS  Y1, Y0, (CX)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
 
@@ -281,14 +542,29 @@ TEXT ·scaleShiftAVX2(SB), $0-40
 	MOVQ bias+24(FP), SI
 	LEAQ (SI)(AX*4), SI
 	NEGQ AX
+	ADDQ $0x08, AX
+	JG   no_one
 
-eight:
-	VMOVUPS     (SI)(AX*4), Y0
-	VMOVUPS     (DX)(AX*4), Y1
-	VFMADD231PS (BX)(AX*4), Y1, Y0
-	VMOVUPS     Y0, (CX)(AX*4)
+one:
+	VMOVUPS     -32(SI)(AX*4), Y0
+	VMOVUPS     -32(DX)(AX*4), Y1
+	VFMADD231PS -32(BX)(AX*4), Y1, Y0
+	VMOVUPS     Y0, -32(CX)(AX*4)
 	ADDQ        $0x08, AX
-	JNZ         eight
+	JLE         one
+
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), DI
+	VMOVUPS     32(DI)(AX*4), Y0
+	VMASKMOVPS  (SI)(AX*4), Y0, Y1
+	VMASKMOVPS  (BX)(AX*4), Y0, Y2
+	VMASKMOVPS  (DX)(AX*4), Y0, Y3
+	VFMADD231PS Y2, Y3, Y1
+	VMASKMOVPS  Y1, Y0, (CX)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
 
@@ -306,14 +582,29 @@ TEXT ·combineAVX2(SB), $0-44
 	VBROADCASTSS b+36(FP), Y1
 	VBROADCASTSS c+40(FP), Y2
 	NEGQ         AX
+	ADDQ         $0x08, AX
+	JG           no_one
 
-eight:
-	VMOVUPS     (BX)(AX*4), Y3
+one:
+	VMOVUPS     -32(BX)(AX*4), Y3
 	VFMADD213PS Y2, Y1, Y3
-	VFMADD231PS (DX)(AX*4), Y0, Y3
-	VMOVUPS     Y3, (CX)(AX*4)
+	VFMADD231PS -32(DX)(AX*4), Y0, Y3
+	VMOVUPS     Y3, -32(CX)(AX*4)
 	ADDQ        $0x08, AX
-	JNZ         eight
+	JLE         one
+
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), SI
+	VMOVUPS     32(SI)(AX*4), Y3
+	VMASKMOVPS  (BX)(AX*4), Y3, Y4
+	VFMADD213PS Y2, Y1, Y4
+	VMASKMOVPS  (DX)(AX*4), Y3, Y1
+	VFMADD231PS Y1, Y0, Y4
+	VMASKMOVPS  Y4, Y3, (CX)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
 
@@ -330,17 +621,783 @@ TEXT ·softmaxGradAVX2(SB), $0-40
 	VBROADCASTSS d+32(FP), Y0
 	VBROADCASTSS scale+36(FP), Y1
 	NEGQ         AX
+	ADDQ         $0x08, AX
+	JG           no_one
 
-eight:
-	VMOVUPS (BX)(AX*4), Y2
+one:
+	VMOVUPS -32(BX)(AX*4), Y2
 	VSUBPS  Y0, Y2, Y2
-	VMULPS  (DX)(AX*4), Y2, Y2
+	VMULPS  -32(DX)(AX*4), Y2, Y2
 	VMULPS  Y1, Y2, Y2
-	VMOVUPS Y2, (CX)(AX*4)
+	VMOVUPS Y2, -32(CX)(AX*4)
 	ADDQ    $0x08, AX
-	JNZ     eight
+	JLE     one
+
+no_one:
+	SUBQ       $0x08, AX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), SI
+	VMOVUPS    32(SI)(AX*4), Y2
+	VMASKMOVPS (BX)(AX*4), Y2, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMASKMOVPS (DX)(AX*4), Y2, Y0
+	VMULPS     Y0, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMASKMOVPS Y3, Y2, (CX)(AX*4)
+
+done:
 	VZEROUPPER
 	RET
+
+// func normalizeAVX2(dst *float32, x *float32, gain *float32, bias *float32, n int, mean float32, inverse float32)
+// Requires: AVX, FMA3
+TEXT ·normalizeAVX2(SB), $0-48
+	MOVQ         n+32(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         gain+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	MOVQ         bias+24(FP), SI
+	LEAQ         (SI)(AX*4), SI
+	VBROADCASTSS mean+40(FP), Y0
+	VBROADCASTSS inverse+44(FP), Y1
+	NEGQ         AX
+	ADDQ         $0x08, AX
+	JG           no_one
+
+one:
+	VMOVUPS     -32(DX)(AX*4), Y2
+	VSUBPS      Y0, Y2, Y2
+	VMULPS      Y1, Y2, Y2
+	VMOVUPS     -32(BX)(AX*4), Y3
+	VFMADD213PS -32(SI)(AX*4), Y3, Y2
+	VMOVUPS     Y2, -32(CX)(AX*4)
+	ADDQ        $0x08, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), DI
+	VMOVUPS     32(DI)(AX*4), Y2
+	VMASKMOVPS  (DX)(AX*4), Y2, Y3
+	VSUBPS      Y0, Y3, Y3
+	VMULPS      Y1, Y3, Y3
+	VMASKMOVPS  (SI)(AX*4), Y2, Y0
+	VMASKMOVPS  (BX)(AX*4), Y2, Y1
+	VFMADD213PS Y0, Y1, Y3
+	VMASKMOVPS  Y3, Y2, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normalGradsAVX2(dgain *float32, dbias *float32, x *float32, gain *float32, dy *float32, n int, mean float32, inverse float32) (sum float32, along float32)
+// Requires: AVX, FMA3, SSE
+TEXT ·normalGradsAVX2(SB), $0-64
+	MOVQ         n+40(FP), AX
+	MOVQ         dgain+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         dbias+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         x+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	MOVQ         gain+24(FP), SI
+	LEAQ         (SI)(AX*4), SI
+	MOVQ         dy+32(FP), DI
+	LEAQ         (DI)(AX*4), DI
+	VBROADCASTSS mean+48(FP), Y0
+	VBROADCASTSS inverse+52(FP), Y1
+	NEGQ         AX
+	VMOVUPS      x00000000<>+0(SB), Y2
+	VMOVUPS      x00000000<>+0(SB), Y3
+	ADDQ         $0x08, AX
+	JG           no_one
+
+one:
+	VMOVUPS     -32(BX)(AX*4), Y4
+	VMOVUPS     -32(DI)(AX*4), Y5
+	VSUBPS      Y0, Y4, Y4
+	VMULPS      Y1, Y4, Y4
+	VADDPS      -32(DX)(AX*4), Y5, Y6
+	VMOVUPS     Y6, -32(DX)(AX*4)
+	VMOVUPS     -32(CX)(AX*4), Y6
+	VFMADD231PS Y4, Y5, Y6
+	VMOVUPS     Y6, -32(CX)(AX*4)
+	VMULPS      -32(SI)(AX*4), Y5, Y5
+	VADDPS      Y5, Y2, Y2
+	VFMADD231PS Y4, Y5, Y3
+	ADDQ        $0x08, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), R8
+	VMOVUPS     32(R8)(AX*4), Y4
+	VMASKMOVPS  (BX)(AX*4), Y4, Y5
+	VMASKMOVPS  (DI)(AX*4), Y4, Y6
+	VSUBPS      Y0, Y5, Y5
+	VMULPS      Y1, Y5, Y5
+	VMASKMOVPS  (DX)(AX*4), Y4, Y0
+	VADDPS      Y0, Y6, Y0
+	VMASKMOVPS  Y0, Y4, (DX)(AX*4)
+	VMASKMOVPS  (CX)(AX*4), Y4, Y0
+	VFMADD231PS Y5, Y6, Y0
+	VMASKMOVPS  Y0, Y4, (CX)(AX*4)
+	VMASKMOVPS  (SI)(AX*4), Y4, Y0
+	VMULPS      Y0, Y6, Y6
+	VADDPS      Y6, Y2, Y2
+	VFMADD231PS Y5, Y6, Y3
+
+done:
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VMOVHLPS     X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMOVSHDUP    X2, X0
+	VADDPS       X0, X2, X2
+	MOVSS        X2, sum+56(FP)
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VMOVHLPS     X3, X3, X0
+	VADDPS       X0, X3, X3
+	VMOVSHDUP    X3, X0
+	VADDPS       X0, X3, X3
+	MOVSS        X3, along+60(FP)
+	VZEROUPPER
+	RET
+
+// func normalGradAVX2(dst *float32, x *float32, gain *float32, dy *float32, n int, mean float32, inverse float32, a float32, b float32)
+// Requires: AVX, FMA3
+TEXT ·normalGradAVX2(SB), $0-56
+	MOVQ         n+32(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         gain+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	MOVQ         dy+24(FP), SI
+	LEAQ         (SI)(AX*4), SI
+	VBROADCASTSS mean+40(FP), Y0
+	VBROADCASTSS inverse+44(FP), Y1
+	VBROADCASTSS a+48(FP), Y2
+	VBROADCASTSS b+52(FP), Y3
+	NEGQ         AX
+	ADDQ         $0x08, AX
+	JG           no_one
+
+one:
+	VMOVUPS      -32(DX)(AX*4), Y4
+	VMOVUPS      -32(BX)(AX*4), Y5
+	VSUBPS       Y0, Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VFMSUB132PS  -32(SI)(AX*4), Y2, Y5
+	VFNMADD231PS Y3, Y4, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      Y5, -32(CX)(AX*4)
+	ADDQ         $0x08, AX
+	JLE          one
+
+no_one:
+	SUBQ         $0x08, AX
+	JZ           done
+	LEAQ         rest_lanes<>+0(SB), DI
+	VMOVUPS      32(DI)(AX*4), Y4
+	VMASKMOVPS   (DX)(AX*4), Y4, Y5
+	VMASKMOVPS   (BX)(AX*4), Y4, Y6
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VMASKMOVPS   (SI)(AX*4), Y4, Y0
+	VFMSUB132PS  Y0, Y2, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VMULPS       Y1, Y6, Y6
+	VMASKMOVPS   Y6, Y4, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func adamWAVX2(w *float32, m *float32, v *float32, dw *float32, n int, scale float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, correct float32, epsilon float32, keep float32, rate float32)
+// Requires: AVX, FMA3
+TEXT ·adamWAVX2(SB), $0-76
+	MOVQ         n+32(FP), AX
+	MOVQ         w+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         m+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         v+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	MOVQ         dw+24(FP), SI
+	LEAQ         (SI)(AX*4), SI
+	VBROADCASTSS scale+40(FP), Y0
+	VBROADCASTSS beta1+44(FP), Y1
+	VBROADCASTSS rest1+48(FP), Y2
+	VBROADCASTSS beta2+52(FP), Y3
+	VBROADCASTSS rest2+56(FP), Y4
+	VBROADCASTSS correct+60(FP), Y5
+	VBROADCASTSS epsilon+64(FP), Y6
+	VBROADCASTSS keep+68(FP), Y7
+	VBROADCASTSS rate+72(FP), Y8
+	NEGQ         AX
+	ADDQ         $0x08, AX
+	JG           no_one
+
+one:
+	VMOVUPS     -32(SI)(AX*4), Y9
+	VMOVUPS     -32(DX)(AX*4), Y10
+	VMOVUPS     -32(BX)(AX*4), Y11
+	VMULPS      Y0, Y9, Y9
+	VMULPS      Y1, Y10, Y10
+	VFMADD231PS Y2, Y9, Y10
+	VMOVUPS     Y10, -32(DX)(AX*4)
+	VMULPS      Y9, Y9, Y9
+	VMULPS      Y3, Y11, Y11
+	VFMADD231PS Y4, Y9, Y11
+	VMOVUPS     Y11, -32(BX)(AX*4)
+	VMULPS      Y5, Y11, Y11
+	VSQRTPS     Y11, Y11
+	VADDPS      Y6, Y11, Y11
+	VMULPS      Y8, Y10, Y10
+	VDIVPS      Y11, Y10, Y10
+	VMOVUPS     -32(CX)(AX*4), Y9
+	VFMSUB132PS Y7, Y10, Y9
+	VMOVUPS     Y9, -32(CX)(AX*4)
+	ADDQ        $0x08, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), DI
+	VMOVUPS     32(DI)(AX*4), Y9
+	VMASKMOVPS  (SI)(AX*4), Y9, Y10
+	VMASKMOVPS  (DX)(AX*4), Y9, Y11
+	VMASKMOVPS  (BX)(AX*4), Y9, Y12
+	VMULPS      Y0, Y10, Y10
+	VMULPS      Y1, Y11, Y11
+	VFMADD231PS Y2, Y10, Y11
+	VMASKMOVPS  Y11, Y9, (DX)(AX*4)
+	VMULPS      Y10, Y10, Y10
+	VMULPS      Y3, Y12, Y12
+	VFMADD231PS Y4, Y10, Y12
+	VMASKMOVPS  Y12, Y9, (BX)(AX*4)
+	VMULPS      Y5, Y12, Y12
+	VSQRTPS     Y12, Y12
+	VADDPS      Y6, Y12, Y12
+	VMULPS      Y8, Y11, Y11
+	VDIVPS      Y12, Y11, Y11
+	VMASKMOVPS  (CX)(AX*4), Y9, Y0
+	VFMSUB132PS Y7, Y11, Y0
+	VMASKMOVPS  Y0, Y9, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluAVX2(SB), $0-24
+	MOVQ n+16(FP), AX
+	MOVQ dst+0(FP), CX
+	LEAQ (CX)(AX*4), CX
+	MOVQ x+8(FP), DX
+	LEAQ (DX)(AX*4), DX
+	NEGQ AX
+	ADDQ $0x08, AX
+	JG   no_one
+
+one:
+	VMOVUPS      -32(DX)(AX*4), Y0
+	VMOVUPS      xc10ab852<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      Y0, Y1
+	VMOVUPS      xbd922279<>+0(SB), Y2
+	VMOVUPS      x410ab852<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VMULPS       Y1, Y1, Y3
+	VFMADD213PS  xbfcc422a<>+0(SB), Y3, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      x39506967<>+0(SB), Y4
+	VMULPS       x3fb8aa3b<>+0(SB), Y2, Y1
+	VCVTPS2DQ    Y1, Y1
+	VCVTDQ2PS    Y1, Y3
+	VFNMADD231PS x3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS xb95e8083<>+0(SB), Y3, Y2
+	VFMADD213PS  x3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  x3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  x3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y3
+	VFMADD213PS  Y2, Y3, Y4
+	VADDPS       x3f800000<>+0(SB), Y4, Y4
+	VPADDD       x0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y4, Y4
+	VADDPS       x3f800000<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y0, Y0
+	VMOVUPS      Y0, -32(CX)(AX*4)
+	ADDQ         $0x08, AX
+	JLE          one
+
+no_one:
+	SUBQ         $0x08, AX
+	JZ           done
+	LEAQ         rest_lanes<>+0(SB), BX
+	VMOVUPS      32(BX)(AX*4), Y0
+	VMASKMOVPS   (DX)(AX*4), Y0, Y1
+	VMOVUPS      xc10ab852<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMOVUPS      Y1, Y2
+	VMOVUPS      xbd922279<>+0(SB), Y3
+	VMOVUPS      x410ab852<>+0(SB), Y4
+	VMINPS       Y2, Y4, Y2
+	VMULPS       Y2, Y2, Y4
+	VFMADD213PS  xbfcc422a<>+0(SB), Y4, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      x39506967<>+0(SB), Y5
+	VMULPS       x3fb8aa3b<>+0(SB), Y3, Y2
+	VCVTPS2DQ    Y2, Y2
+	VCVTDQ2PS    Y2, Y4
+	VFNMADD231PS x3f318000<>+0(SB), Y4, Y3
+	VFNMADD231PS xb95e8083<>+0(SB), Y4, Y3
+	VFMADD213PS  x3ab743ce<>+0(SB), Y3, Y5
+	VFMADD213PS  x3c088908<>+0(SB), Y3, Y5
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Y3, Y5
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Y3, Y5
+	VFMADD213PS  x3f000000<>+0(SB), Y3, Y5
+	VMULPS       Y3, Y3, Y4
+	VFMADD213PS  Y3, Y4, Y5
+	VADDPS       x3f800000<>+0(SB), Y5, Y5
+	VPADDD       x0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y5, Y5
+	VADDPS       x3f800000<>+0(SB), Y5, Y5
+	VDIVPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA xc10ab852<>+0(SB)/4, $0xc10ab852
+DATA xc10ab852<>+4(SB)/4, $0xc10ab852
+DATA xc10ab852<>+8(SB)/4, $0xc10ab852
+DATA xc10ab852<>+12(SB)/4, $0xc10ab852
+DATA xc10ab852<>+16(SB)/4, $0xc10ab852
+DATA xc10ab852<>+20(SB)/4, $0xc10ab852
+DATA xc10ab852<>+24(SB)/4, $0xc10ab852
+DATA xc10ab852<>+28(SB)/4, $0xc10ab852
+DATA xc10ab852<>+32(SB)/4, $0xc10ab852
+DATA xc10ab852<>+36(SB)/4, $0xc10ab852
+DATA xc10ab852<>+40(SB)/4, $0xc10ab852
+DATA xc10ab852<>+44(SB)/4, $0xc10ab852
+DATA xc10ab852<>+48(SB)/4, $0xc10ab852
+DATA xc10ab852<>+52(SB)/4, $0xc10ab852
+DATA xc10ab852<>+56(SB)/4, $0xc10ab852
+DATA xc10ab852<>+60(SB)/4, $0xc10ab852
+GLOBL xc10ab852<>(SB), RODATA|NOPTR, $64
+
+DATA xbd922279<>+0(SB)/4, $0xbd922279
+DATA xbd922279<>+4(SB)/4, $0xbd922279
+DATA xbd922279<>+8(SB)/4, $0xbd922279
+DATA xbd922279<>+12(SB)/4, $0xbd922279
+DATA xbd922279<>+16(SB)/4, $0xbd922279
+DATA xbd922279<>+20(SB)/4, $0xbd922279
+DATA xbd922279<>+24(SB)/4, $0xbd922279
+DATA xbd922279<>+28(SB)/4, $0xbd922279
+DATA xbd922279<>+32(SB)/4, $0xbd922279
+DATA xbd922279<>+36(SB)/4, $0xbd922279
+DATA xbd922279<>+40(SB)/4, $0xbd922279
+DATA xbd922279<>+44(SB)/4, $0xbd922279
+DATA xbd922279<>+48(SB)/4, $0xbd922279
+DATA xbd922279<>+52(SB)/4, $0xbd922279
+DATA xbd922279<>+56(SB)/4, $0xbd922279
+DATA xbd922279<>+60(SB)/4, $0xbd922279
+GLOBL xbd922279<>(SB), RODATA|NOPTR, $64
+
+DATA x410ab852<>+0(SB)/4, $0x410ab852
+DATA x410ab852<>+4(SB)/4, $0x410ab852
+DATA x410ab852<>+8(SB)/4, $0x410ab852
+DATA x410ab852<>+12(SB)/4, $0x410ab852
+DATA x410ab852<>+16(SB)/4, $0x410ab852
+DATA x410ab852<>+20(SB)/4, $0x410ab852
+DATA x410ab852<>+24(SB)/4, $0x410ab852
+DATA x410ab852<>+28(SB)/4, $0x410ab852
+DATA x410ab852<>+32(SB)/4, $0x410ab852
+DATA x410ab852<>+36(SB)/4, $0x410ab852
+DATA x410ab852<>+40(SB)/4, $0x410ab852
+DATA x410ab852<>+44(SB)/4, $0x410ab852
+DATA x410ab852<>+48(SB)/4, $0x410ab852
+DATA x410ab852<>+52(SB)/4, $0x410ab852
+DATA x410ab852<>+56(SB)/4, $0x410ab852
+DATA x410ab852<>+60(SB)/4, $0x410ab852
+GLOBL x410ab852<>(SB), RODATA|NOPTR, $64
+
+DATA xbfcc422a<>+0(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+4(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+8(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+12(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+16(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+20(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+24(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+28(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+32(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+36(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+40(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+44(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+48(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+52(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+56(SB)/4, $0xbfcc422a
+DATA xbfcc422a<>+60(SB)/4, $0xbfcc422a
+GLOBL xbfcc422a<>(SB), RODATA|NOPTR, $64
+
+DATA x39506967<>+0(SB)/4, $0x39506967
+DATA x39506967<>+4(SB)/4, $0x39506967
+DATA x39506967<>+8(SB)/4, $0x39506967
+DATA x39506967<>+12(SB)/4, $0x39506967
+DATA x39506967<>+16(SB)/4, $0x39506967
+DATA x39506967<>+20(SB)/4, $0x39506967
+DATA x39506967<>+24(SB)/4, $0x39506967
+DATA x39506967<>+28(SB)/4, $0x39506967
+DATA x39506967<>+32(SB)/4, $0x39506967
+DATA x39506967<>+36(SB)/4, $0x39506967
+DATA x39506967<>+40(SB)/4, $0x39506967
+DATA x39506967<>+44(SB)/4, $0x39506967
+DATA x39506967<>+48(SB)/4, $0x39506967
+DATA x39506967<>+52(SB)/4, $0x39506967
+DATA x39506967<>+56(SB)/4, $0x39506967
+DATA x39506967<>+60(SB)/4, $0x39506967
+GLOBL x39506967<>(SB), RODATA|NOPTR, $64
+
+DATA x3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA x3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL x3fb8aa3b<>(SB), RODATA|NOPTR, $64
+
+DATA x3f318000<>+0(SB)/4, $0x3f318000
+DATA x3f318000<>+4(SB)/4, $0x3f318000
+DATA x3f318000<>+8(SB)/4, $0x3f318000
+DATA x3f318000<>+12(SB)/4, $0x3f318000
+DATA x3f318000<>+16(SB)/4, $0x3f318000
+DATA x3f318000<>+20(SB)/4, $0x3f318000
+DATA x3f318000<>+24(SB)/4, $0x3f318000
+DATA x3f318000<>+28(SB)/4, $0x3f318000
+DATA x3f318000<>+32(SB)/4, $0x3f318000
+DATA x3f318000<>+36(SB)/4, $0x3f318000
+DATA x3f318000<>+40(SB)/4, $0x3f318000
+DATA x3f318000<>+44(SB)/4, $0x3f318000
+DATA x3f318000<>+48(SB)/4, $0x3f318000
+DATA x3f318000<>+52(SB)/4, $0x3f318000
+DATA x3f318000<>+56(SB)/4, $0x3f318000
+DATA x3f318000<>+60(SB)/4, $0x3f318000
+GLOBL x3f318000<>(SB), RODATA|NOPTR, $64
+
+DATA xb95e8083<>+0(SB)/4, $0xb95e8083
+DATA xb95e8083<>+4(SB)/4, $0xb95e8083
+DATA xb95e8083<>+8(SB)/4, $0xb95e8083
+DATA xb95e8083<>+12(SB)/4, $0xb95e8083
+DATA xb95e8083<>+16(SB)/4, $0xb95e8083
+DATA xb95e8083<>+20(SB)/4, $0xb95e8083
+DATA xb95e8083<>+24(SB)/4, $0xb95e8083
+DATA xb95e8083<>+28(SB)/4, $0xb95e8083
+DATA xb95e8083<>+32(SB)/4, $0xb95e8083
+DATA xb95e8083<>+36(SB)/4, $0xb95e8083
+DATA xb95e8083<>+40(SB)/4, $0xb95e8083
+DATA xb95e8083<>+44(SB)/4, $0xb95e8083
+DATA xb95e8083<>+48(SB)/4, $0xb95e8083
+DATA xb95e8083<>+52(SB)/4, $0xb95e8083
+DATA xb95e8083<>+56(SB)/4, $0xb95e8083
+DATA xb95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL xb95e8083<>(SB), RODATA|NOPTR, $64
+
+DATA x3ab743ce<>+0(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+4(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+8(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+12(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+16(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+20(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+24(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+28(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+32(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+36(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+40(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+44(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+48(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+52(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+56(SB)/4, $0x3ab743ce
+DATA x3ab743ce<>+60(SB)/4, $0x3ab743ce
+GLOBL x3ab743ce<>(SB), RODATA|NOPTR, $64
+
+DATA x3c088908<>+0(SB)/4, $0x3c088908
+DATA x3c088908<>+4(SB)/4, $0x3c088908
+DATA x3c088908<>+8(SB)/4, $0x3c088908
+DATA x3c088908<>+12(SB)/4, $0x3c088908
+DATA x3c088908<>+16(SB)/4, $0x3c088908
+DATA x3c088908<>+20(SB)/4, $0x3c088908
+DATA x3c088908<>+24(SB)/4, $0x3c088908
+DATA x3c088908<>+28(SB)/4, $0x3c088908
+DATA x3c088908<>+32(SB)/4, $0x3c088908
+DATA x3c088908<>+36(SB)/4, $0x3c088908
+DATA x3c088908<>+40(SB)/4, $0x3c088908
+DATA x3c088908<>+44(SB)/4, $0x3c088908
+DATA x3c088908<>+48(SB)/4, $0x3c088908
+DATA x3c088908<>+52(SB)/4, $0x3c088908
+DATA x3c088908<>+56(SB)/4, $0x3c088908
+DATA x3c088908<>+60(SB)/4, $0x3c088908
+GLOBL x3c088908<>(SB), RODATA|NOPTR, $64
+
+DATA x3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+8(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+12(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
+DATA x3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
+GLOBL x3d2aa9c1<>(SB), RODATA|NOPTR, $64
+
+DATA x3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+8(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+12(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
+DATA x3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
+GLOBL x3e2aaaaa<>(SB), RODATA|NOPTR, $64
+
+DATA x3f000000<>+0(SB)/4, $0x3f000000
+DATA x3f000000<>+4(SB)/4, $0x3f000000
+DATA x3f000000<>+8(SB)/4, $0x3f000000
+DATA x3f000000<>+12(SB)/4, $0x3f000000
+DATA x3f000000<>+16(SB)/4, $0x3f000000
+DATA x3f000000<>+20(SB)/4, $0x3f000000
+DATA x3f000000<>+24(SB)/4, $0x3f000000
+DATA x3f000000<>+28(SB)/4, $0x3f000000
+DATA x3f000000<>+32(SB)/4, $0x3f000000
+DATA x3f000000<>+36(SB)/4, $0x3f000000
+DATA x3f000000<>+40(SB)/4, $0x3f000000
+DATA x3f000000<>+44(SB)/4, $0x3f000000
+DATA x3f000000<>+48(SB)/4, $0x3f000000
+DATA x3f000000<>+52(SB)/4, $0x3f000000
+DATA x3f000000<>+56(SB)/4, $0x3f000000
+DATA x3f000000<>+60(SB)/4, $0x3f000000
+GLOBL x3f000000<>(SB), RODATA|NOPTR, $64
+
+DATA x3f800000<>+0(SB)/4, $0x3f800000
+DATA x3f800000<>+4(SB)/4, $0x3f800000
+DATA x3f800000<>+8(SB)/4, $0x3f800000
+DATA x3f800000<>+12(SB)/4, $0x3f800000
+DATA x3f800000<>+16(SB)/4, $0x3f800000
+DATA x3f800000<>+20(SB)/4, $0x3f800000
+DATA x3f800000<>+24(SB)/4, $0x3f800000
+DATA x3f800000<>+28(SB)/4, $0x3f800000
+DATA x3f800000<>+32(SB)/4, $0x3f800000
+DATA x3f800000<>+36(SB)/4, $0x3f800000
+DATA x3f800000<>+40(SB)/4, $0x3f800000
+DATA x3f800000<>+44(SB)/4, $0x3f800000
+DATA x3f800000<>+48(SB)/4, $0x3f800000
+DATA x3f800000<>+52(SB)/4, $0x3f800000
+DATA x3f800000<>+56(SB)/4, $0x3f800000
+DATA x3f800000<>+60(SB)/4, $0x3f800000
+GLOBL x3f800000<>(SB), RODATA|NOPTR, $64
+
+DATA x0000007f<>+0(SB)/4, $0x0000007f
+DATA x0000007f<>+4(SB)/4, $0x0000007f
+DATA x0000007f<>+8(SB)/4, $0x0000007f
+DATA x0000007f<>+12(SB)/4, $0x0000007f
+DATA x0000007f<>+16(SB)/4, $0x0000007f
+DATA x0000007f<>+20(SB)/4, $0x0000007f
+DATA x0000007f<>+24(SB)/4, $0x0000007f
+DATA x0000007f<>+28(SB)/4, $0x0000007f
+DATA x0000007f<>+32(SB)/4, $0x0000007f
+DATA x0000007f<>+36(SB)/4, $0x0000007f
+DATA x0000007f<>+40(SB)/4, $0x0000007f
+DATA x0000007f<>+44(SB)/4, $0x0000007f
+DATA x0000007f<>+48(SB)/4, $0x0000007f
+DATA x0000007f<>+52(SB)/4, $0x0000007f
+DATA x0000007f<>+56(SB)/4, $0x0000007f
+DATA x0000007f<>+60(SB)/4, $0x0000007f
+GLOBL x0000007f<>(SB), RODATA|NOPTR, $64
+
+// func geluGradAVX2(dst *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluGradAVX2(SB), $0-32
+	MOVQ n+24(FP), AX
+	MOVQ dst+0(FP), CX
+	LEAQ (CX)(AX*4), CX
+	MOVQ x+8(FP), DX
+	LEAQ (DX)(AX*4), DX
+	MOVQ dy+16(FP), BX
+	LEAQ (BX)(AX*4), BX
+	NEGQ AX
+	ADDQ $0x08, AX
+	JG   no_one
+
+one:
+	VMOVUPS      -32(DX)(AX*4), Y0
+	VMOVUPS      xc10ab852<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      Y0, Y1
+	VMOVUPS      xbd922279<>+0(SB), Y2
+	VMOVUPS      x410ab852<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VMULPS       Y1, Y1, Y3
+	VFMADD213PS  xbfcc422a<>+0(SB), Y3, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      x39506967<>+0(SB), Y5
+	VMULPS       x3fb8aa3b<>+0(SB), Y2, Y1
+	VCVTPS2DQ    Y1, Y1
+	VCVTDQ2PS    Y1, Y4
+	VFNMADD231PS x3f318000<>+0(SB), Y4, Y2
+	VFNMADD231PS xb95e8083<>+0(SB), Y4, Y2
+	VFMADD213PS  x3ab743ce<>+0(SB), Y2, Y5
+	VFMADD213PS  x3c088908<>+0(SB), Y2, Y5
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Y2, Y5
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Y2, Y5
+	VFMADD213PS  x3f000000<>+0(SB), Y2, Y5
+	VMULPS       Y2, Y2, Y4
+	VFMADD213PS  Y2, Y4, Y5
+	VADDPS       x3f800000<>+0(SB), Y5, Y5
+	VPADDD       x0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      x410ab852<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMOVUPS      x3f800000<>+0(SB), Y1
+	VMOVUPS      x3e5b33b6<>+0(SB), Y2
+	VADDPS       Y1, Y5, Y4
+	VDIVPS       Y4, Y1, Y1
+	VFMADD213PS  x3fcc422a<>+0(SB), Y3, Y2
+	VMULPS       Y0, Y2, Y2
+	VMULPS       Y1, Y5, Y5
+	VFMADD213PS  x3f800000<>+0(SB), Y5, Y2
+	VMULPS       -32(BX)(AX*4), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, -32(CX)(AX*4)
+	ADDQ         $0x08, AX
+	JLE          one
+
+no_one:
+	SUBQ         $0x08, AX
+	JZ           done
+	LEAQ         rest_lanes<>+0(SB), SI
+	VMOVUPS      32(SI)(AX*4), Y0
+	VMASKMOVPS   (DX)(AX*4), Y0, Y1
+	VMOVUPS      xc10ab852<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMOVUPS      Y1, Y2
+	VMOVUPS      xbd922279<>+0(SB), Y3
+	VMOVUPS      x410ab852<>+0(SB), Y4
+	VMINPS       Y2, Y4, Y2
+	VMULPS       Y2, Y2, Y4
+	VFMADD213PS  xbfcc422a<>+0(SB), Y4, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      x39506967<>+0(SB), Y6
+	VMULPS       x3fb8aa3b<>+0(SB), Y3, Y2
+	VCVTPS2DQ    Y2, Y2
+	VCVTDQ2PS    Y2, Y5
+	VFNMADD231PS x3f318000<>+0(SB), Y5, Y3
+	VFNMADD231PS xb95e8083<>+0(SB), Y5, Y3
+	VFMADD213PS  x3ab743ce<>+0(SB), Y3, Y6
+	VFMADD213PS  x3c088908<>+0(SB), Y3, Y6
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Y3, Y6
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Y3, Y6
+	VFMADD213PS  x3f000000<>+0(SB), Y3, Y6
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y6
+	VADDPS       x3f800000<>+0(SB), Y6, Y6
+	VPADDD       x0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y6, Y6
+	VMOVUPS      x410ab852<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      x3f800000<>+0(SB), Y2
+	VMOVUPS      x3e5b33b6<>+0(SB), Y3
+	VADDPS       Y2, Y6, Y5
+	VDIVPS       Y5, Y2, Y2
+	VFMADD213PS  x3fcc422a<>+0(SB), Y4, Y3
+	VMULPS       Y1, Y3, Y3
+	VMULPS       Y2, Y6, Y6
+	VFMADD213PS  x3f800000<>+0(SB), Y6, Y3
+	VMASKMOVPS   (BX)(AX*4), Y0, Y1
+	VMULPS       Y1, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA x3e5b33b6<>+0(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+4(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+8(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+12(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+16(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+20(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+24(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+28(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+32(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+36(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+40(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+44(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+48(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+52(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+56(SB)/4, $0x3e5b33b6
+DATA x3e5b33b6<>+60(SB)/4, $0x3e5b33b6
+GLOBL x3e5b33b6<>(SB), RODATA|NOPTR, $64
+
+DATA x3fcc422a<>+0(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+4(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+8(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+12(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+16(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+20(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+24(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+28(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+32(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+36(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+40(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+44(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+48(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+52(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+56(SB)/4, $0x3fcc422a
+DATA x3fcc422a<>+60(SB)/4, $0x3fcc422a
+GLOBL x3fcc422a<>(SB), RODATA|NOPTR, $64
 
 // func maxAVX2(x *float32, n int) float32
 // Requires: AVX, SSE
@@ -354,26 +1411,43 @@ TEXT ·maxAVX2(SB), $0-20
 	VMOVUPS xff800000<>+0(SB), Y2
 	VMOVUPS xff800000<>+0(SB), Y3
 	ADDQ    $0x20, AX
-	JG      rest
+	JG      no_several
 
-many:
-	VMAXPS -128(CX)(AX*4), Y0, Y0
-	VMAXPS -96(CX)(AX*4), Y1, Y1
-	VMAXPS -64(CX)(AX*4), Y2, Y2
-	VMAXPS -32(CX)(AX*4), Y3, Y3
-	ADDQ   $0x20, AX
-	JLE    many
+several:
+	VMOVUPS -128(CX)(AX*4), Y4
+	VMAXPS  Y4, Y0, Y0
+	VMOVUPS -96(CX)(AX*4), Y4
+	VMAXPS  Y4, Y1, Y1
+	VMOVUPS -64(CX)(AX*4), Y4
+	VMAXPS  Y4, Y2, Y2
+	VMOVUPS -32(CX)(AX*4), Y4
+	VMAXPS  Y4, Y3, Y3
+	ADDQ    $0x20, AX
+	JLE     several
 
-rest:
+no_several:
 	SUBQ $0x20, AX
-	JZ   join
+	ADDQ $0x08, AX
+	JG   no_one
 
-eight:
-	VMAXPS (CX)(AX*4), Y0, Y0
-	ADDQ   $0x08, AX
-	JNZ    eight
+one:
+	VMOVUPS -32(CX)(AX*4), Y4
+	VMAXPS  Y4, Y0, Y0
+	ADDQ    $0x08, AX
+	JLE     one
 
-join:
+no_one:
+	SUBQ       $0x08, AX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), DX
+	VMOVUPS    32(DX)(AX*4), Y4
+	VMASKMOVPS (CX)(AX*4), Y4, Y5
+	VMOVUPS    Y0, Y6
+	VBLENDVPS  Y4, Y5, Y6, Y6
+	VMOVUPS    Y6, Y5
+	VMAXPS     Y5, Y0, Y0
+
+done:
 	VMAXPS       Y1, Y0, Y0
 	VMAXPS       Y2, Y0, Y0
 	VMAXPS       Y3, Y0, Y0
@@ -395,7 +1469,15 @@ DATA xff800000<>+16(SB)/4, $0xff800000
 DATA xff800000<>+20(SB)/4, $0xff800000
 DATA xff800000<>+24(SB)/4, $0xff800000
 DATA xff800000<>+28(SB)/4, $0xff800000
-GLOBL xff800000<>(SB), RODATA|NOPTR, $32
+DATA xff800000<>+32(SB)/4, $0xff800000
+DATA xff800000<>+36(SB)/4, $0xff800000
+DATA xff800000<>+40(SB)/4, $0xff800000
+DATA xff800000<>+44(SB)/4, $0xff800000
+DATA xff800000<>+48(SB)/4, $0xff800000
+DATA xff800000<>+52(SB)/4, $0xff800000
+DATA xff800000<>+56(SB)/4, $0xff800000
+DATA xff800000<>+60(SB)/4, $0xff800000
+GLOBL xff800000<>(SB), RODATA|NOPTR, $64
 
 // func sumAVX2(x *float32, n int) float32
 // Requires: AVX, SSE
@@ -409,26 +1491,35 @@ TEXT ·sumAVX2(SB), $0-20
 	VMOVUPS x00000000<>+0(SB), Y2
 	VMOVUPS x00000000<>+0(SB), Y3
 	ADDQ    $0x20, AX
-	JG      rest
+	JG      no_several
 
-many:
+several:
 	VADDPS -128(CX)(AX*4), Y0, Y0
 	VADDPS -96(CX)(AX*4), Y1, Y1
 	VADDPS -64(CX)(AX*4), Y2, Y2
 	VADDPS -32(CX)(AX*4), Y3, Y3
 	ADDQ   $0x20, AX
-	JLE    many
+	JLE    several
 
-rest:
+no_several:
 	SUBQ $0x20, AX
-	JZ   join
+	ADDQ $0x08, AX
+	JG   no_one
 
-eight:
-	VADDPS (CX)(AX*4), Y0, Y0
+one:
+	VADDPS -32(CX)(AX*4), Y0, Y0
 	ADDQ   $0x08, AX
-	JNZ    eight
+	JLE    one
 
-join:
+no_one:
+	SUBQ       $0x08, AX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), DX
+	VMOVUPS    32(DX)(AX*4), Y4
+	VMASKMOVPS (CX)(AX*4), Y4, Y4
+	VADDPS     Y4, Y0, Y0
+
+done:
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y2, Y0, Y0
 	VADDPS       Y3, Y0, Y0
@@ -455,9 +1546,9 @@ TEXT ·squareAVX2(SB), $0-28
 	VMOVUPS      x00000000<>+0(SB), Y3
 	VMOVUPS      x00000000<>+0(SB), Y4
 	ADDQ         $0x20, AX
-	JG           rest
+	JG           no_several
 
-many:
+several:
 	VMOVUPS     -128(CX)(AX*4), Y5
 	VSUBPS      Y0, Y5, Y5
 	VFMADD231PS Y5, Y5, Y1
@@ -471,20 +1562,33 @@ many:
 	VSUBPS      Y0, Y5, Y5
 	VFMADD231PS Y5, Y5, Y4
 	ADDQ        $0x20, AX
-	JLE         many
+	JLE         several
 
-rest:
+no_several:
 	SUBQ $0x20, AX
-	JZ   join
+	ADDQ $0x08, AX
+	JG   no_one
 
-eight:
-	VMOVUPS     (CX)(AX*4), Y5
+one:
+	VMOVUPS     -32(CX)(AX*4), Y5
 	VSUBPS      Y0, Y5, Y5
 	VFMADD231PS Y5, Y5, Y1
 	ADDQ        $0x08, AX
-	JNZ         eight
+	JLE         one
 
-join:
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), DX
+	VMOVUPS     32(DX)(AX*4), Y5
+	VMASKMOVPS  (CX)(AX*4), Y5, Y6
+	VMOVUPS     Y0, Y7
+	VBLENDVPS   Y5, Y6, Y7, Y7
+	VMOVUPS     Y7, Y6
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y6, Y1
+
+done:
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y3, Y1, Y1
 	VADDPS       Y4, Y1, Y1
@@ -495,6 +1599,93 @@ join:
 	VMOVSHDUP    X1, X0
 	VADDPS       X0, X1, X1
 	MOVSS        X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func squaresAVX2(x *float32, n int) float64
+// Requires: AVX, FMA3, SSE2
+TEXT ·squaresAVX2(SB), $0-24
+	MOVQ    n+8(FP), AX
+	MOVQ    x+0(FP), CX
+	LEAQ    (CX)(AX*4), CX
+	NEGQ    AX
+	VMOVUPS x00000000<>+0(SB), Y0
+	VMOVUPS x00000000<>+0(SB), Y1
+	VMOVUPS x00000000<>+0(SB), Y2
+	VMOVUPS x00000000<>+0(SB), Y3
+	ADDQ    $0x20, AX
+	JG      no_several
+
+several:
+	VMOVUPS      -128(CX)(AX*4), Y4
+	VEXTRACTF128 $0x00, Y4, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y5, Y5, Y0
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y0
+	VMOVUPS      -96(CX)(AX*4), Y4
+	VEXTRACTF128 $0x00, Y4, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y5, Y5, Y1
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y1
+	VMOVUPS      -64(CX)(AX*4), Y4
+	VEXTRACTF128 $0x00, Y4, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y5, Y5, Y2
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y2
+	VMOVUPS      -32(CX)(AX*4), Y4
+	VEXTRACTF128 $0x00, Y4, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y5, Y5, Y3
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y3
+	ADDQ         $0x20, AX
+	JLE          several
+
+no_several:
+	SUBQ $0x20, AX
+	ADDQ $0x08, AX
+	JG   no_one
+
+one:
+	VMOVUPS      -32(CX)(AX*4), Y4
+	VEXTRACTF128 $0x00, Y4, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y5, Y5, Y0
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y0
+	ADDQ         $0x08, AX
+	JLE          one
+
+no_one:
+	SUBQ         $0x08, AX
+	JZ           done
+	LEAQ         rest_lanes<>+0(SB), DX
+	VMOVUPS      32(DX)(AX*4), Y4
+	VMASKMOVPS   (CX)(AX*4), Y4, Y4
+	VEXTRACTF128 $0x00, Y4, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y5, Y5, Y0
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y0
+
+done:
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPD       X1, X0, X0
+	MOVSD        X0, ret+16(FP)
 	VZEROUPPER
 	RET
 
@@ -512,9 +1703,9 @@ TEXT ·dotAVX2(SB), $0-28
 	VMOVUPS x00000000<>+0(SB), Y2
 	VMOVUPS x00000000<>+0(SB), Y3
 	ADDQ    $0x20, AX
-	JG      rest
+	JG      no_several
 
-many:
+several:
 	VMOVUPS     -128(CX)(AX*4), Y4
 	VFMADD231PS -128(DX)(AX*4), Y4, Y0
 	VMOVUPS     -96(CX)(AX*4), Y4
@@ -524,19 +1715,29 @@ many:
 	VMOVUPS     -32(CX)(AX*4), Y4
 	VFMADD231PS -32(DX)(AX*4), Y4, Y3
 	ADDQ        $0x20, AX
-	JLE         many
+	JLE         several
 
-rest:
+no_several:
 	SUBQ $0x20, AX
-	JZ   join
+	ADDQ $0x08, AX
+	JG   no_one
 
-eight:
-	VMOVUPS     (CX)(AX*4), Y4
-	VFMADD231PS (DX)(AX*4), Y4, Y0
+one:
+	VMOVUPS     -32(CX)(AX*4), Y4
+	VFMADD231PS -32(DX)(AX*4), Y4, Y0
 	ADDQ        $0x08, AX
-	JNZ         eight
+	JLE         one
 
-join:
+no_one:
+	SUBQ        $0x08, AX
+	JZ          done
+	LEAQ        rest_lanes<>+0(SB), BX
+	VMOVUPS     32(BX)(AX*4), Y4
+	VMASKMOVPS  (DX)(AX*4), Y4, Y5
+	VMASKMOVPS  (CX)(AX*4), Y4, Y4
+	VFMADD231PS Y5, Y4, Y0
+
+done:
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y2, Y0, Y0
 	VADDPS       Y3, Y0, Y0
@@ -562,18 +1763,20 @@ TEXT ·expAVX2(SB), $0-36
 	VBROADCASTSS shift+28(FP), Y1
 	NEGQ         AX
 	VMOVUPS      x00000000<>+0(SB), Y2
+	ADDQ         $0x08, AX
+	JG           no_one
 
-eight:
-	VMOVUPS      (DX)(AX*4), Y3
+one:
+	VMOVUPS      -32(DX)(AX*4), Y3
 	VFMSUB213PS  Y1, Y0, Y3
-	VMOVUPS      xc2aea8f6<>+0(SB), Y5
-	VMAXPS       Y3, Y5, Y3
+	VMOVUPS      xc2aea8f6<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMOVUPS      x39506967<>+0(SB), Y6
 	VMULPS       x3fb8aa3b<>+0(SB), Y3, Y4
 	VCVTPS2DQ    Y4, Y4
 	VCVTDQ2PS    Y4, Y5
 	VFNMADD231PS x3f318000<>+0(SB), Y5, Y3
 	VFNMADD231PS xb95e8083<>+0(SB), Y5, Y3
-	VMOVUPS      x39506967<>+0(SB), Y6
 	VFMADD213PS  x3ab743ce<>+0(SB), Y3, Y6
 	VFMADD213PS  x3c088908<>+0(SB), Y3, Y6
 	VFMADD213PS  x3d2aa9c1<>+0(SB), Y3, Y6
@@ -585,10 +1788,46 @@ eight:
 	VPADDD       x0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
 	VMULPS       Y4, Y6, Y6
-	VMOVUPS      Y6, (CX)(AX*4)
+	VMOVUPS      Y6, -32(CX)(AX*4)
+	VXORPS       Y3, Y3, Y3
 	VADDPS       Y6, Y2, Y2
 	ADDQ         $0x08, AX
-	JNZ          eight
+	JLE          one
+
+no_one:
+	SUBQ         $0x08, AX
+	JZ           done
+	LEAQ         rest_lanes<>+0(SB), BX
+	VMOVUPS      32(BX)(AX*4), Y3
+	VMASKMOVPS   (DX)(AX*4), Y3, Y4
+	VFMSUB213PS  Y1, Y0, Y4
+	VMOVUPS      xc2aea8f6<>+0(SB), Y0
+	VMAXPS       Y4, Y0, Y4
+	VMOVUPS      x39506967<>+0(SB), Y5
+	VMULPS       x3fb8aa3b<>+0(SB), Y4, Y0
+	VCVTPS2DQ    Y0, Y0
+	VCVTDQ2PS    Y0, Y1
+	VFNMADD231PS x3f318000<>+0(SB), Y1, Y4
+	VFNMADD231PS xb95e8083<>+0(SB), Y1, Y4
+	VFMADD213PS  x3ab743ce<>+0(SB), Y4, Y5
+	VFMADD213PS  x3c088908<>+0(SB), Y4, Y5
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Y4, Y5
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Y4, Y5
+	VFMADD213PS  x3f000000<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y4, Y1
+	VFMADD213PS  Y4, Y1, Y5
+	VADDPS       x3f800000<>+0(SB), Y5, Y5
+	VPADDD       x0000007f<>+0(SB), Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y5, Y5
+	VMASKMOVPS   Y5, Y3, (CX)(AX*4)
+	VXORPS       Y0, Y0, Y0
+	VMOVUPS      Y0, Y0
+	VBLENDVPS    Y3, Y5, Y0, Y0
+	VMOVUPS      Y0, Y5
+	VADDPS       Y5, Y2, Y2
+
+done:
 	VEXTRACTF128 $0x01, Y2, X0
 	VADDPS       X0, X2, X2
 	VMOVHLPS     X2, X2, X0
@@ -607,114 +1846,1430 @@ DATA xc2aea8f6<>+16(SB)/4, $0xc2aea8f6
 DATA xc2aea8f6<>+20(SB)/4, $0xc2aea8f6
 DATA xc2aea8f6<>+24(SB)/4, $0xc2aea8f6
 DATA xc2aea8f6<>+28(SB)/4, $0xc2aea8f6
-GLOBL xc2aea8f6<>(SB), RODATA|NOPTR, $32
+DATA xc2aea8f6<>+32(SB)/4, $0xc2aea8f6
+DATA xc2aea8f6<>+36(SB)/4, $0xc2aea8f6
+DATA xc2aea8f6<>+40(SB)/4, $0xc2aea8f6
+DATA xc2aea8f6<>+44(SB)/4, $0xc2aea8f6
+DATA xc2aea8f6<>+48(SB)/4, $0xc2aea8f6
+DATA xc2aea8f6<>+52(SB)/4, $0xc2aea8f6
+DATA xc2aea8f6<>+56(SB)/4, $0xc2aea8f6
+DATA xc2aea8f6<>+60(SB)/4, $0xc2aea8f6
+GLOBL xc2aea8f6<>(SB), RODATA|NOPTR, $64
 
-DATA x3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
-DATA x3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
-DATA x3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
-DATA x3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
-DATA x3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
-DATA x3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
-DATA x3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
-DATA x3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-GLOBL x3fb8aa3b<>(SB), RODATA|NOPTR, $32
+// func axpyAVX512(y *float32, x *float32, n int, a float32)
+// Requires: AVX, AVX512F
+TEXT ·axpyAVX512(SB), $0-28
+	MOVQ         n+16(FP), AX
+	MOVQ         y+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	VBROADCASTSS a+24(FP), Z0
+	NEGQ         AX
+	ADDQ         $0x10, AX
+	JG           no_one
 
-DATA x3f318000<>+0(SB)/4, $0x3f318000
-DATA x3f318000<>+4(SB)/4, $0x3f318000
-DATA x3f318000<>+8(SB)/4, $0x3f318000
-DATA x3f318000<>+12(SB)/4, $0x3f318000
-DATA x3f318000<>+16(SB)/4, $0x3f318000
-DATA x3f318000<>+20(SB)/4, $0x3f318000
-DATA x3f318000<>+24(SB)/4, $0x3f318000
-DATA x3f318000<>+28(SB)/4, $0x3f318000
-GLOBL x3f318000<>(SB), RODATA|NOPTR, $32
+one:
+	VMOVUPS     -64(CX)(AX*4), Z1
+	VFMADD231PS -64(DX)(AX*4), Z0, Z1
+	VMOVUPS     Z1, -64(CX)(AX*4)
+	ADDQ        $0x10, AX
+	JLE         one
 
-DATA xb95e8083<>+0(SB)/4, $0xb95e8083
-DATA xb95e8083<>+4(SB)/4, $0xb95e8083
-DATA xb95e8083<>+8(SB)/4, $0xb95e8083
-DATA xb95e8083<>+12(SB)/4, $0xb95e8083
-DATA xb95e8083<>+16(SB)/4, $0xb95e8083
-DATA xb95e8083<>+20(SB)/4, $0xb95e8083
-DATA xb95e8083<>+24(SB)/4, $0xb95e8083
-DATA xb95e8083<>+28(SB)/4, $0xb95e8083
-GLOBL xb95e8083<>(SB), RODATA|NOPTR, $32
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), BX
+	KMOVW       32(BX)(AX*2), K1
+	VMOVUPS.Z   (CX)(AX*4), K1, Z1
+	VMOVUPS.Z   (DX)(AX*4), K1, Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, K1, (CX)(AX*4)
 
-DATA x3f800000<>+0(SB)/4, $0x3f800000
-DATA x3f800000<>+4(SB)/4, $0x3f800000
-DATA x3f800000<>+8(SB)/4, $0x3f800000
-DATA x3f800000<>+12(SB)/4, $0x3f800000
-DATA x3f800000<>+16(SB)/4, $0x3f800000
-DATA x3f800000<>+20(SB)/4, $0x3f800000
-DATA x3f800000<>+24(SB)/4, $0x3f800000
-DATA x3f800000<>+28(SB)/4, $0x3f800000
-GLOBL x3f800000<>(SB), RODATA|NOPTR, $32
+done:
+	VZEROUPPER
+	RET
 
-DATA x0000007f<>+0(SB)/4, $0x0000007f
-DATA x0000007f<>+4(SB)/4, $0x0000007f
-DATA x0000007f<>+8(SB)/4, $0x0000007f
-DATA x0000007f<>+12(SB)/4, $0x0000007f
-DATA x0000007f<>+16(SB)/4, $0x0000007f
-DATA x0000007f<>+20(SB)/4, $0x0000007f
-DATA x0000007f<>+24(SB)/4, $0x0000007f
-DATA x0000007f<>+28(SB)/4, $0x0000007f
-GLOBL x0000007f<>(SB), RODATA|NOPTR, $32
+DATA rest_words<>+0(SB)/2, $0xffff
+DATA rest_words<>+2(SB)/2, $0x7fff
+DATA rest_words<>+4(SB)/2, $0x3fff
+DATA rest_words<>+6(SB)/2, $0x1fff
+DATA rest_words<>+8(SB)/2, $0x0fff
+DATA rest_words<>+10(SB)/2, $0x07ff
+DATA rest_words<>+12(SB)/2, $0x03ff
+DATA rest_words<>+14(SB)/2, $0x01ff
+DATA rest_words<>+16(SB)/2, $0x00ff
+DATA rest_words<>+18(SB)/2, $0x007f
+DATA rest_words<>+20(SB)/2, $0x003f
+DATA rest_words<>+22(SB)/2, $0x001f
+DATA rest_words<>+24(SB)/2, $0x000f
+DATA rest_words<>+26(SB)/2, $0x0007
+DATA rest_words<>+28(SB)/2, $0x0003
+DATA rest_words<>+30(SB)/2, $0x0001
+GLOBL rest_words<>(SB), RODATA|NOPTR, $32
 
-DATA x39506967<>+0(SB)/4, $0x39506967
-DATA x39506967<>+4(SB)/4, $0x39506967
-DATA x39506967<>+8(SB)/4, $0x39506967
-DATA x39506967<>+12(SB)/4, $0x39506967
-DATA x39506967<>+16(SB)/4, $0x39506967
-DATA x39506967<>+20(SB)/4, $0x39506967
-DATA x39506967<>+24(SB)/4, $0x39506967
-DATA x39506967<>+28(SB)/4, $0x39506967
-GLOBL x39506967<>(SB), RODATA|NOPTR, $32
+// func bytesAVX512(dst *float32, src *byte, n int, a float32)
+// Requires: AVX, AVX512F
+TEXT ·bytesAVX512(SB), $0-28
+	MOVQ         n+16(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         src+8(FP), DX
+	LEAQ         (DX)(AX*1), DX
+	VBROADCASTSS a+24(FP), Z0
+	NEGQ         AX
+	ADDQ         $0x10, AX
+	JG           no_one
 
-DATA x3ab743ce<>+0(SB)/4, $0x3ab743ce
-DATA x3ab743ce<>+4(SB)/4, $0x3ab743ce
-DATA x3ab743ce<>+8(SB)/4, $0x3ab743ce
-DATA x3ab743ce<>+12(SB)/4, $0x3ab743ce
-DATA x3ab743ce<>+16(SB)/4, $0x3ab743ce
-DATA x3ab743ce<>+20(SB)/4, $0x3ab743ce
-DATA x3ab743ce<>+24(SB)/4, $0x3ab743ce
-DATA x3ab743ce<>+28(SB)/4, $0x3ab743ce
-GLOBL x3ab743ce<>(SB), RODATA|NOPTR, $32
+one:
+	VPMOVZXBD -16(DX)(AX*1), Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, -64(CX)(AX*4)
+	ADDQ      $0x10, AX
+	JLE       one
 
-DATA x3c088908<>+0(SB)/4, $0x3c088908
-DATA x3c088908<>+4(SB)/4, $0x3c088908
-DATA x3c088908<>+8(SB)/4, $0x3c088908
-DATA x3c088908<>+12(SB)/4, $0x3c088908
-DATA x3c088908<>+16(SB)/4, $0x3c088908
-DATA x3c088908<>+20(SB)/4, $0x3c088908
-DATA x3c088908<>+24(SB)/4, $0x3c088908
-DATA x3c088908<>+28(SB)/4, $0x3c088908
-GLOBL x3c088908<>(SB), RODATA|NOPTR, $32
+no_one:
+	SUBQ $0x10, AX
+	VZEROUPPER
+	RET
 
-DATA x3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
-DATA x3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
-DATA x3d2aa9c1<>+8(SB)/4, $0x3d2aa9c1
-DATA x3d2aa9c1<>+12(SB)/4, $0x3d2aa9c1
-DATA x3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
-DATA x3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
-DATA x3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
-DATA x3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
-GLOBL x3d2aa9c1<>(SB), RODATA|NOPTR, $32
+// func maskAVX512(dst *float32, dy *float32, y *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·maskAVX512(SB), $0-32
+	MOVQ   n+24(FP), AX
+	MOVQ   dst+0(FP), CX
+	LEAQ   (CX)(AX*4), CX
+	MOVQ   dy+8(FP), DX
+	LEAQ   (DX)(AX*4), DX
+	MOVQ   y+16(FP), BX
+	LEAQ   (BX)(AX*4), BX
+	NEGQ   AX
+	VPXORD Z0, Z0, Z0
+	ADDQ   $0x10, AX
+	JG     no_one
 
-DATA x3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
-DATA x3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
-DATA x3e2aaaaa<>+8(SB)/4, $0x3e2aaaaa
-DATA x3e2aaaaa<>+12(SB)/4, $0x3e2aaaaa
-DATA x3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
-DATA x3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
-DATA x3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
-DATA x3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
-GLOBL x3e2aaaaa<>(SB), RODATA|NOPTR, $32
+one:
+	VMOVUPS   -64(DX)(AX*4), Z1
+	VMOVUPS   -64(BX)(AX*4), Z2
+	VPCMPGTD  Z0, Z2, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, -64(CX)(AX*4)
+	ADDQ      $0x10, AX
+	JLE       one
 
-DATA x3f000000<>+0(SB)/4, $0x3f000000
-DATA x3f000000<>+4(SB)/4, $0x3f000000
-DATA x3f000000<>+8(SB)/4, $0x3f000000
-DATA x3f000000<>+12(SB)/4, $0x3f000000
-DATA x3f000000<>+16(SB)/4, $0x3f000000
-DATA x3f000000<>+20(SB)/4, $0x3f000000
-DATA x3f000000<>+24(SB)/4, $0x3f000000
-DATA x3f000000<>+28(SB)/4, $0x3f000000
-GLOBL x3f000000<>(SB), RODATA|NOPTR, $32
+no_one:
+	SUBQ      $0x10, AX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), SI
+	KMOVW     32(SI)(AX*2), K1
+	VMOVUPS.Z (DX)(AX*4), K1, Z1
+	VMOVUPS.Z (BX)(AX*4), K1, Z2
+	VPCMPGTD  Z0, Z2, K2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z1, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func poolAVX512(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·poolAVX512(SB), $0-56
+	MOVQ    n+48(FP), AX
+	MOVQ    dst+0(FP), CX
+	LEAQ    (CX)(AX*4), CX
+	MOVQ    at+8(FP), DX
+	LEAQ    (DX)(AX*4), DX
+	MOVQ    a+16(FP), BX
+	LEAQ    (BX)(AX*4), BX
+	MOVQ    b+24(FP), SI
+	LEAQ    (SI)(AX*4), SI
+	MOVQ    c+32(FP), DI
+	LEAQ    (DI)(AX*4), DI
+	MOVQ    d+40(FP), R8
+	LEAQ    (R8)(AX*4), R8
+	NEGQ    AX
+	VMOVUPS x00000000<>+0(SB), Z0
+	VMOVUPS x00000001<>+0(SB), Z1
+	VMOVUPS x00000002<>+0(SB), Z2
+	VMOVUPS x00000003<>+0(SB), Z3
+	VMOVUPS xffffffff<>+0(SB), Z4
+	ADDQ    $0x10, AX
+	JG      no_one
+
+one:
+	VPXORD  Z5, Z5, Z5
+	VMOVUPS Z4, Z6
+	VMOVUPS -64(BX)(AX*4), Z7
+	VCMPPS  $0x16, Z5, Z7, K1
+	VMOVAPS Z7, K1, Z5
+	VMOVAPS Z0, K1, Z6
+	VMOVUPS -64(SI)(AX*4), Z7
+	VCMPPS  $0x16, Z5, Z7, K1
+	VCMPPS  $0x07, Z5, Z5, K2
+	KANDW   K2, K1, K1
+	VMOVAPS Z7, K1, Z5
+	VMOVAPS Z1, K1, Z6
+	VMOVUPS -64(DI)(AX*4), Z7
+	VCMPPS  $0x16, Z5, Z7, K1
+	VCMPPS  $0x07, Z5, Z5, K2
+	KANDW   K2, K1, K1
+	VMOVAPS Z7, K1, Z5
+	VMOVAPS Z2, K1, Z6
+	VMOVUPS -64(R8)(AX*4), Z7
+	VCMPPS  $0x16, Z5, Z7, K1
+	VCMPPS  $0x07, Z5, Z5, K2
+	KANDW   K2, K1, K1
+	VMOVAPS Z7, K1, Z5
+	VMOVAPS Z3, K1, Z6
+	VMOVUPS Z5, -64(CX)(AX*4)
+	VMOVUPS Z6, -64(DX)(AX*4)
+	ADDQ    $0x10, AX
+	JLE     one
+
+no_one:
+	SUBQ      $0x10, AX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), R9
+	KMOVW     32(R9)(AX*2), K1
+	VPXORD    Z8, Z8, Z8
+	VMOVUPS   Z4, Z4
+	VMOVUPS.Z (BX)(AX*4), K1, Z5
+	VCMPPS    $0x16, Z8, Z5, K2
+	VMOVAPS   Z5, K2, Z8
+	VMOVAPS   Z0, K2, Z4
+	VMOVUPS.Z (SI)(AX*4), K1, Z0
+	VCMPPS    $0x16, Z8, Z0, K2
+	VCMPPS    $0x07, Z8, Z8, K3
+	KANDW     K3, K2, K2
+	VMOVAPS   Z0, K2, Z8
+	VMOVAPS   Z1, K2, Z4
+	VMOVUPS.Z (DI)(AX*4), K1, Z0
+	VCMPPS    $0x16, Z8, Z0, K2
+	VCMPPS    $0x07, Z8, Z8, K3
+	KANDW     K3, K2, K2
+	VMOVAPS   Z0, K2, Z8
+	VMOVAPS   Z2, K2, Z4
+	VMOVUPS.Z (R8)(AX*4), K1, Z0
+	VCMPPS    $0x16, Z8, Z0, K2
+	VCMPPS    $0x07, Z8, Z8, K3
+	KANDW     K3, K2, K2
+	VMOVAPS   Z0, K2, Z8
+	VMOVAPS   Z3, K2, Z4
+	VMOVUPS   Z8, K1, (CX)(AX*4)
+	VMOVUPS   Z4, K1, (DX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func unpoolAVX512(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int)
+// Requires: AVX, AVX512F
+TEXT ·unpoolAVX512(SB), $0-56
+	MOVQ    n+48(FP), AX
+	MOVQ    a+0(FP), CX
+	LEAQ    (CX)(AX*4), CX
+	MOVQ    b+8(FP), DX
+	LEAQ    (DX)(AX*4), DX
+	MOVQ    c+16(FP), BX
+	LEAQ    (BX)(AX*4), BX
+	MOVQ    d+24(FP), SI
+	LEAQ    (SI)(AX*4), SI
+	MOVQ    dy+32(FP), DI
+	LEAQ    (DI)(AX*4), DI
+	MOVQ    at+40(FP), R8
+	LEAQ    (R8)(AX*4), R8
+	NEGQ    AX
+	VMOVUPS x00000000<>+0(SB), Z0
+	VMOVUPS x00000001<>+0(SB), Z1
+	VMOVUPS x00000002<>+0(SB), Z2
+	VMOVUPS x00000003<>+0(SB), Z3
+	ADDQ    $0x10, AX
+	JG      no_one
+
+one:
+	VMOVUPS   -64(DI)(AX*4), Z4
+	VMOVUPS   -64(R8)(AX*4), Z5
+	VPCMPEQD  Z0, Z5, K1
+	VMOVAPS.Z Z4, K1, Z6
+	VMOVUPS   Z6, -64(CX)(AX*4)
+	VPCMPEQD  Z1, Z5, K1
+	VMOVAPS.Z Z4, K1, Z6
+	VMOVUPS   Z6, -64(DX)(AX*4)
+	VPCMPEQD  Z2, Z5, K1
+	VMOVAPS.Z Z4, K1, Z6
+	VMOVUPS   Z6, -64(BX)(AX*4)
+	VPCMPEQD  Z3, Z5, K1
+	VMOVAPS.Z Z4, K1, Z4
+	VMOVUPS   Z4, -64(SI)(AX*4)
+	ADDQ      $0x10, AX
+	JLE       one
+
+no_one:
+	SUBQ      $0x10, AX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), R9
+	KMOVW     32(R9)(AX*2), K1
+	VMOVUPS.Z (DI)(AX*4), K1, Z4
+	VMOVUPS.Z (R8)(AX*4), K1, Z5
+	VPCMPEQD  Z0, Z5, K2
+	VMOVAPS.Z Z4, K2, Z0
+	VMOVUPS   Z0, K1, (CX)(AX*4)
+	VPCMPEQD  Z1, Z5, K2
+	VMOVAPS.Z Z4, K2, Z0
+	VMOVUPS   Z0, K1, (DX)(AX*4)
+	VPCMPEQD  Z2, Z5, K2
+	VMOVAPS.Z Z4, K2, Z0
+	VMOVUPS   Z0, K1, (BX)(AX*4)
+	VPCMPEQD  Z3, Z5, K2
+	VMOVAPS.Z Z4, K2, Z0
+	VMOVUPS   Z0, K1, (SI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func affineAVX512(dst *float32, x *float32, n int, a float32, b float32)
+// Requires: AVX, AVX512F
+TEXT ·affineAVX512(SB), $0-32
+	MOVQ         n+16(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	VBROADCASTSS a+24(FP), Z0
+	VBROADCASTSS b+28(FP), Z1
+	NEGQ         AX
+	ADDQ         $0x10, AX
+	JG           no_one
+
+one:
+	VMOVUPS     -64(DX)(AX*4), Z2
+	VFMADD213PS Z1, Z0, Z2
+	VMOVUPS     Z2, -64(CX)(AX*4)
+	ADDQ        $0x10, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), BX
+	KMOVW       32(BX)(AX*2), K1
+	VMOVUPS.Z   (DX)(AX*4), K1, Z2
+	VFMADD213PS Z1, Z0, Z2
+	VMOVUPS     Z2, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func scaleAVX512(dst *float32, x *float32, n int, a float32)
+// Requires: AVX, AVX512F
+TEXT ·scaleAVX512(SB), $0-28
+	MOVQ         n+16(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	VBROADCASTSS a+24(FP), Z0
+	NEGQ         AX
+	ADDQ         $0x10, AX
+	JG           no_one
+
+one:
+	VMOVUPS   -64(DX)(AX*4), Z1
+	VMULPS    Z0, Z1, Z1
+	VCMPPS    $0x15, x17800000<>+0(SB), Z1, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, -64(CX)(AX*4)
+	ADDQ      $0x10, AX
+	JLE       one
+
+no_one:
+	SUBQ      $0x10, AX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), BX
+	KMOVW     32(BX)(AX*2), K1
+	VMOVUPS.Z (DX)(AX*4), K1, Z1
+	VMULPS    Z0, Z1, Z1
+	VCMPPS    $0x15, x17800000<>+0(SB), Z1, K2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z1, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulAVX512(dst *float32, x *float32, y *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·mulAVX512(SB), $0-32
+	MOVQ n+24(FP), AX
+	MOVQ dst+0(FP), CX
+	LEAQ (CX)(AX*4), CX
+	MOVQ x+8(FP), DX
+	LEAQ (DX)(AX*4), DX
+	MOVQ y+16(FP), BX
+	LEAQ (BX)(AX*4), BX
+	NEGQ AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VMOVUPS -64(DX)(AX*4), Z0
+	VMULPS  -64(BX)(AX*4), Z0, Z0
+	VMOVUPS Z0, -64(CX)(AX*4)
+	ADDQ    $0x10, AX
+	JLE     one
+
+no_one:
+	SUBQ      $0x10, AX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), SI
+	KMOVW     32(SI)(AX*2), K1
+	VMOVUPS.Z (DX)(AX*4), K1, Z0
+	VMOVUPS.Z (BX)(AX*4), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func fmaAVX512(dst *float32, x *float32, y *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·fmaAVX512(SB), $0-32
+	MOVQ n+24(FP), AX
+	MOVQ dst+0(FP), CX
+	LEAQ (CX)(AX*4), CX
+	MOVQ x+8(FP), DX
+	LEAQ (DX)(AX*4), DX
+	MOVQ y+16(FP), BX
+	LEAQ (BX)(AX*4), BX
+	NEGQ AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VMOVUPS     -64(CX)(AX*4), Z0
+	VMOVUPS     -64(DX)(AX*4), Z1
+	VFMADD231PS -64(BX)(AX*4), Z1, Z0
+	VMOVUPS     Z0, -64(CX)(AX*4)
+	ADDQ        $0x10, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), SI
+	KMOVW       32(SI)(AX*2), K1
+	VMOVUPS.Z   (CX)(AX*4), K1, Z0
+	VMOVUPS.Z   (BX)(AX*4), K1, Z1
+	VMOVUPS.Z   (DX)(AX*4), K1, Z2
+	VFMADD231PS Z1, Z2, Z0
+	VMOVUPS     Z0, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func scaleShiftAVX512(dst *float32, x *float32, gain *float32, bias *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·scaleShiftAVX512(SB), $0-40
+	MOVQ n+32(FP), AX
+	MOVQ dst+0(FP), CX
+	LEAQ (CX)(AX*4), CX
+	MOVQ x+8(FP), DX
+	LEAQ (DX)(AX*4), DX
+	MOVQ gain+16(FP), BX
+	LEAQ (BX)(AX*4), BX
+	MOVQ bias+24(FP), SI
+	LEAQ (SI)(AX*4), SI
+	NEGQ AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VMOVUPS     -64(SI)(AX*4), Z0
+	VMOVUPS     -64(DX)(AX*4), Z1
+	VFMADD231PS -64(BX)(AX*4), Z1, Z0
+	VMOVUPS     Z0, -64(CX)(AX*4)
+	ADDQ        $0x10, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), DI
+	KMOVW       32(DI)(AX*2), K1
+	VMOVUPS.Z   (SI)(AX*4), K1, Z0
+	VMOVUPS.Z   (BX)(AX*4), K1, Z1
+	VMOVUPS.Z   (DX)(AX*4), K1, Z2
+	VFMADD231PS Z1, Z2, Z0
+	VMOVUPS     Z0, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func combineAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
+// Requires: AVX, AVX512F
+TEXT ·combineAVX512(SB), $0-44
+	MOVQ         n+24(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         y+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	VBROADCASTSS a+32(FP), Z0
+	VBROADCASTSS b+36(FP), Z1
+	VBROADCASTSS c+40(FP), Z2
+	NEGQ         AX
+	ADDQ         $0x10, AX
+	JG           no_one
+
+one:
+	VMOVUPS     -64(BX)(AX*4), Z3
+	VFMADD213PS Z2, Z1, Z3
+	VFMADD231PS -64(DX)(AX*4), Z0, Z3
+	VMOVUPS     Z3, -64(CX)(AX*4)
+	ADDQ        $0x10, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), SI
+	KMOVW       32(SI)(AX*2), K1
+	VMOVUPS.Z   (BX)(AX*4), K1, Z3
+	VFMADD213PS Z2, Z1, Z3
+	VMOVUPS.Z   (DX)(AX*4), K1, Z1
+	VFMADD231PS Z1, Z0, Z3
+	VMOVUPS     Z3, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func softmaxGradAVX512(dst *float32, p *float32, dp *float32, n int, d float32, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·softmaxGradAVX512(SB), $0-40
+	MOVQ         n+24(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         p+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         dp+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	VBROADCASTSS d+32(FP), Z0
+	VBROADCASTSS scale+36(FP), Z1
+	NEGQ         AX
+	ADDQ         $0x10, AX
+	JG           no_one
+
+one:
+	VMOVUPS -64(BX)(AX*4), Z2
+	VSUBPS  Z0, Z2, Z2
+	VMULPS  -64(DX)(AX*4), Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VMOVUPS Z2, -64(CX)(AX*4)
+	ADDQ    $0x10, AX
+	JLE     one
+
+no_one:
+	SUBQ      $0x10, AX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), SI
+	KMOVW     32(SI)(AX*2), K1
+	VMOVUPS.Z (BX)(AX*4), K1, Z2
+	VSUBPS    Z0, Z2, Z2
+	VMOVUPS.Z (DX)(AX*4), K1, Z0
+	VMULPS    Z0, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VMOVUPS   Z2, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normalizeAVX512(dst *float32, x *float32, gain *float32, bias *float32, n int, mean float32, inverse float32)
+// Requires: AVX, AVX512F
+TEXT ·normalizeAVX512(SB), $0-48
+	MOVQ         n+32(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         gain+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	MOVQ         bias+24(FP), SI
+	LEAQ         (SI)(AX*4), SI
+	VBROADCASTSS mean+40(FP), Z0
+	VBROADCASTSS inverse+44(FP), Z1
+	NEGQ         AX
+	ADDQ         $0x10, AX
+	JG           no_one
+
+one:
+	VMOVUPS     -64(DX)(AX*4), Z2
+	VSUBPS      Z0, Z2, Z2
+	VMULPS      Z1, Z2, Z2
+	VMOVUPS     -64(BX)(AX*4), Z3
+	VFMADD213PS -64(SI)(AX*4), Z3, Z2
+	VMOVUPS     Z2, -64(CX)(AX*4)
+	ADDQ        $0x10, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), DI
+	KMOVW       32(DI)(AX*2), K1
+	VMOVUPS.Z   (DX)(AX*4), K1, Z2
+	VSUBPS      Z0, Z2, Z2
+	VMULPS      Z1, Z2, Z2
+	VMOVUPS.Z   (SI)(AX*4), K1, Z0
+	VMOVUPS.Z   (BX)(AX*4), K1, Z1
+	VFMADD213PS Z0, Z1, Z2
+	VMOVUPS     Z2, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normalGradsAVX512(dgain *float32, dbias *float32, x *float32, gain *float32, dy *float32, n int, mean float32, inverse float32) (sum float32, along float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·normalGradsAVX512(SB), $0-64
+	MOVQ         n+40(FP), AX
+	MOVQ         dgain+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         dbias+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         x+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	MOVQ         gain+24(FP), SI
+	LEAQ         (SI)(AX*4), SI
+	MOVQ         dy+32(FP), DI
+	LEAQ         (DI)(AX*4), DI
+	VBROADCASTSS mean+48(FP), Z0
+	VBROADCASTSS inverse+52(FP), Z1
+	NEGQ         AX
+	VMOVUPS      x00000000<>+0(SB), Z2
+	VMOVUPS      x00000000<>+0(SB), Z3
+	ADDQ         $0x10, AX
+	JG           no_one
+
+one:
+	VMOVUPS     -64(BX)(AX*4), Z4
+	VMOVUPS     -64(DI)(AX*4), Z5
+	VSUBPS      Z0, Z4, Z4
+	VMULPS      Z1, Z4, Z4
+	VADDPS      -64(DX)(AX*4), Z5, Z6
+	VMOVUPS     Z6, -64(DX)(AX*4)
+	VMOVUPS     -64(CX)(AX*4), Z6
+	VFMADD231PS Z4, Z5, Z6
+	VMOVUPS     Z6, -64(CX)(AX*4)
+	VMULPS      -64(SI)(AX*4), Z5, Z5
+	VADDPS      Z5, Z2, Z2
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        $0x10, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), R8
+	KMOVW       32(R8)(AX*2), K1
+	VMOVUPS.Z   (BX)(AX*4), K1, Z4
+	VMOVUPS.Z   (DI)(AX*4), K1, Z5
+	VSUBPS      Z0, Z4, Z4
+	VMULPS      Z1, Z4, Z4
+	VMOVUPS.Z   (DX)(AX*4), K1, Z0
+	VADDPS      Z0, Z5, Z0
+	VMOVUPS     Z0, K1, (DX)(AX*4)
+	VMOVUPS.Z   (CX)(AX*4), K1, Z0
+	VFMADD231PS Z4, Z5, Z0
+	VMOVUPS     Z0, K1, (CX)(AX*4)
+	VMOVUPS.Z   (SI)(AX*4), K1, Z0
+	VMULPS      Z0, Z5, Z5
+	VADDPS      Z5, Z2, Z2
+	VFMADD231PS Z4, Z5, Z3
+
+done:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPS        X0, X2, X2
+	VMOVHLPS      X2, X2, X0
+	VADDPS        X0, X2, X2
+	VMOVSHDUP     X2, X0
+	VADDPS        X0, X2, X2
+	MOVSS         X2, sum+56(FP)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X3
+	VMOVHLPS      X3, X3, X0
+	VADDPS        X0, X3, X3
+	VMOVSHDUP     X3, X0
+	VADDPS        X0, X3, X3
+	MOVSS         X3, along+60(FP)
+	VZEROUPPER
+	RET
+
+// func normalGradAVX512(dst *float32, x *float32, gain *float32, dy *float32, n int, mean float32, inverse float32, a float32, b float32)
+// Requires: AVX, AVX512F
+TEXT ·normalGradAVX512(SB), $0-56
+	MOVQ         n+32(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         gain+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	MOVQ         dy+24(FP), SI
+	LEAQ         (SI)(AX*4), SI
+	VBROADCASTSS mean+40(FP), Z0
+	VBROADCASTSS inverse+44(FP), Z1
+	VBROADCASTSS a+48(FP), Z2
+	VBROADCASTSS b+52(FP), Z3
+	NEGQ         AX
+	ADDQ         $0x10, AX
+	JG           no_one
+
+one:
+	VMOVUPS      -64(DX)(AX*4), Z4
+	VMOVUPS      -64(BX)(AX*4), Z5
+	VSUBPS       Z0, Z4, Z4
+	VMULPS       Z1, Z4, Z4
+	VFMSUB132PS  -64(SI)(AX*4), Z2, Z5
+	VFNMADD231PS Z3, Z4, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      Z5, -64(CX)(AX*4)
+	ADDQ         $0x10, AX
+	JLE          one
+
+no_one:
+	SUBQ         $0x10, AX
+	JZ           done
+	LEAQ         rest_words<>+0(SB), DI
+	KMOVW        32(DI)(AX*2), K1
+	VMOVUPS.Z    (DX)(AX*4), K1, Z4
+	VMOVUPS.Z    (BX)(AX*4), K1, Z5
+	VSUBPS       Z0, Z4, Z4
+	VMULPS       Z1, Z4, Z4
+	VMOVUPS.Z    (SI)(AX*4), K1, Z0
+	VFMSUB132PS  Z0, Z2, Z5
+	VFNMADD231PS Z3, Z4, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      Z5, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func adamWAVX512(w *float32, m *float32, v *float32, dw *float32, n int, scale float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, correct float32, epsilon float32, keep float32, rate float32)
+// Requires: AVX, AVX512F
+TEXT ·adamWAVX512(SB), $0-76
+	MOVQ         n+32(FP), AX
+	MOVQ         w+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         m+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	MOVQ         v+16(FP), BX
+	LEAQ         (BX)(AX*4), BX
+	MOVQ         dw+24(FP), SI
+	LEAQ         (SI)(AX*4), SI
+	VBROADCASTSS scale+40(FP), Z0
+	VBROADCASTSS beta1+44(FP), Z1
+	VBROADCASTSS rest1+48(FP), Z2
+	VBROADCASTSS beta2+52(FP), Z3
+	VBROADCASTSS rest2+56(FP), Z4
+	VBROADCASTSS correct+60(FP), Z5
+	VBROADCASTSS epsilon+64(FP), Z6
+	VBROADCASTSS keep+68(FP), Z7
+	VBROADCASTSS rate+72(FP), Z8
+	NEGQ         AX
+	ADDQ         $0x10, AX
+	JG           no_one
+
+one:
+	VMOVUPS     -64(SI)(AX*4), Z9
+	VMOVUPS     -64(DX)(AX*4), Z10
+	VMOVUPS     -64(BX)(AX*4), Z11
+	VMULPS      Z0, Z9, Z9
+	VMULPS      Z1, Z10, Z10
+	VFMADD231PS Z2, Z9, Z10
+	VMOVUPS     Z10, -64(DX)(AX*4)
+	VMULPS      Z9, Z9, Z9
+	VMULPS      Z3, Z11, Z11
+	VFMADD231PS Z4, Z9, Z11
+	VMOVUPS     Z11, -64(BX)(AX*4)
+	VMULPS      Z5, Z11, Z11
+	VSQRTPS     Z11, Z11
+	VADDPS      Z6, Z11, Z11
+	VMULPS      Z8, Z10, Z10
+	VDIVPS      Z11, Z10, Z10
+	VMOVUPS     -64(CX)(AX*4), Z9
+	VFMSUB132PS Z7, Z10, Z9
+	VMOVUPS     Z9, -64(CX)(AX*4)
+	ADDQ        $0x10, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), DI
+	KMOVW       32(DI)(AX*2), K1
+	VMOVUPS.Z   (SI)(AX*4), K1, Z9
+	VMOVUPS.Z   (DX)(AX*4), K1, Z10
+	VMOVUPS.Z   (BX)(AX*4), K1, Z11
+	VMULPS      Z0, Z9, Z9
+	VMULPS      Z1, Z10, Z10
+	VFMADD231PS Z2, Z9, Z10
+	VMOVUPS     Z10, K1, (DX)(AX*4)
+	VMULPS      Z9, Z9, Z9
+	VMULPS      Z3, Z11, Z11
+	VFMADD231PS Z4, Z9, Z11
+	VMOVUPS     Z11, K1, (BX)(AX*4)
+	VMULPS      Z5, Z11, Z11
+	VSQRTPS     Z11, Z11
+	VADDPS      Z6, Z11, Z11
+	VMULPS      Z8, Z10, Z10
+	VDIVPS      Z11, Z10, Z10
+	VMOVUPS.Z   (CX)(AX*4), K1, Z0
+	VFMSUB132PS Z7, Z10, Z0
+	VMOVUPS     Z0, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluAVX512(SB), $0-24
+	MOVQ n+16(FP), AX
+	MOVQ dst+0(FP), CX
+	LEAQ (CX)(AX*4), CX
+	MOVQ x+8(FP), DX
+	LEAQ (DX)(AX*4), DX
+	NEGQ AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VMOVUPS      -64(DX)(AX*4), Z0
+	VMOVUPS      xc10ab852<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      Z0, Z1
+	VMOVUPS      xbd922279<>+0(SB), Z2
+	VMOVUPS      x410ab852<>+0(SB), Z3
+	VMINPS       Z1, Z3, Z1
+	VMULPS       Z1, Z1, Z3
+	VFMADD213PS  xbfcc422a<>+0(SB), Z3, Z2
+	VMULPS       Z1, Z2, Z2
+	VMOVUPS      x39506967<>+0(SB), Z4
+	VMULPS       x3fb8aa3b<>+0(SB), Z2, Z1
+	VCVTPS2DQ    Z1, Z1
+	VCVTDQ2PS    Z1, Z3
+	VFNMADD231PS x3f318000<>+0(SB), Z3, Z2
+	VFNMADD231PS xb95e8083<>+0(SB), Z3, Z2
+	VFMADD213PS  x3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS  x3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS  x3f000000<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z3
+	VFMADD213PS  Z2, Z3, Z4
+	VADDPS       x3f800000<>+0(SB), Z4, Z4
+	VPADDD       x0000007f<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VMULPS       Z1, Z4, Z4
+	VADDPS       x3f800000<>+0(SB), Z4, Z4
+	VDIVPS       Z4, Z0, Z0
+	VMOVUPS      Z0, -64(CX)(AX*4)
+	ADDQ         $0x10, AX
+	JLE          one
+
+no_one:
+	SUBQ         $0x10, AX
+	JZ           done
+	LEAQ         rest_words<>+0(SB), BX
+	KMOVW        32(BX)(AX*2), K1
+	VMOVUPS.Z    (DX)(AX*4), K1, Z0
+	VMOVUPS      xc10ab852<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      Z0, Z1
+	VMOVUPS      xbd922279<>+0(SB), Z2
+	VMOVUPS      x410ab852<>+0(SB), Z3
+	VMINPS       Z1, Z3, Z1
+	VMULPS       Z1, Z1, Z3
+	VFMADD213PS  xbfcc422a<>+0(SB), Z3, Z2
+	VMULPS       Z1, Z2, Z2
+	VMOVUPS      x39506967<>+0(SB), Z4
+	VMULPS       x3fb8aa3b<>+0(SB), Z2, Z1
+	VCVTPS2DQ    Z1, Z1
+	VCVTDQ2PS    Z1, Z3
+	VFNMADD231PS x3f318000<>+0(SB), Z3, Z2
+	VFNMADD231PS xb95e8083<>+0(SB), Z3, Z2
+	VFMADD213PS  x3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS  x3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS  x3f000000<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z3
+	VFMADD213PS  Z2, Z3, Z4
+	VADDPS       x3f800000<>+0(SB), Z4, Z4
+	VPADDD       x0000007f<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VMULPS       Z1, Z4, Z4
+	VADDPS       x3f800000<>+0(SB), Z4, Z4
+	VDIVPS       Z4, Z0, Z0
+	VMOVUPS      Z0, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluGradAVX512(dst *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluGradAVX512(SB), $0-32
+	MOVQ n+24(FP), AX
+	MOVQ dst+0(FP), CX
+	LEAQ (CX)(AX*4), CX
+	MOVQ x+8(FP), DX
+	LEAQ (DX)(AX*4), DX
+	MOVQ dy+16(FP), BX
+	LEAQ (BX)(AX*4), BX
+	NEGQ AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VMOVUPS      -64(DX)(AX*4), Z0
+	VMOVUPS      xc10ab852<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      Z0, Z1
+	VMOVUPS      xbd922279<>+0(SB), Z2
+	VMOVUPS      x410ab852<>+0(SB), Z3
+	VMINPS       Z1, Z3, Z1
+	VMULPS       Z1, Z1, Z3
+	VFMADD213PS  xbfcc422a<>+0(SB), Z3, Z2
+	VMULPS       Z1, Z2, Z2
+	VMOVUPS      x39506967<>+0(SB), Z5
+	VMULPS       x3fb8aa3b<>+0(SB), Z2, Z1
+	VCVTPS2DQ    Z1, Z1
+	VCVTDQ2PS    Z1, Z4
+	VFNMADD231PS x3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS xb95e8083<>+0(SB), Z4, Z2
+	VFMADD213PS  x3ab743ce<>+0(SB), Z2, Z5
+	VFMADD213PS  x3c088908<>+0(SB), Z2, Z5
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Z2, Z5
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Z2, Z5
+	VFMADD213PS  x3f000000<>+0(SB), Z2, Z5
+	VMULPS       Z2, Z2, Z4
+	VFMADD213PS  Z2, Z4, Z5
+	VADDPS       x3f800000<>+0(SB), Z5, Z5
+	VPADDD       x0000007f<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      x410ab852<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMOVUPS      x3f800000<>+0(SB), Z1
+	VMOVUPS      x3e5b33b6<>+0(SB), Z2
+	VADDPS       Z1, Z5, Z4
+	VDIVPS       Z4, Z1, Z1
+	VFMADD213PS  x3fcc422a<>+0(SB), Z3, Z2
+	VMULPS       Z0, Z2, Z2
+	VMULPS       Z1, Z5, Z5
+	VFMADD213PS  x3f800000<>+0(SB), Z5, Z2
+	VMULPS       -64(BX)(AX*4), Z1, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, -64(CX)(AX*4)
+	ADDQ         $0x10, AX
+	JLE          one
+
+no_one:
+	SUBQ         $0x10, AX
+	JZ           done
+	LEAQ         rest_words<>+0(SB), SI
+	KMOVW        32(SI)(AX*2), K1
+	VMOVUPS.Z    (DX)(AX*4), K1, Z0
+	VMOVUPS      xc10ab852<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      Z0, Z1
+	VMOVUPS      xbd922279<>+0(SB), Z2
+	VMOVUPS      x410ab852<>+0(SB), Z3
+	VMINPS       Z1, Z3, Z1
+	VMULPS       Z1, Z1, Z3
+	VFMADD213PS  xbfcc422a<>+0(SB), Z3, Z2
+	VMULPS       Z1, Z2, Z2
+	VMOVUPS      x39506967<>+0(SB), Z5
+	VMULPS       x3fb8aa3b<>+0(SB), Z2, Z1
+	VCVTPS2DQ    Z1, Z1
+	VCVTDQ2PS    Z1, Z4
+	VFNMADD231PS x3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS xb95e8083<>+0(SB), Z4, Z2
+	VFMADD213PS  x3ab743ce<>+0(SB), Z2, Z5
+	VFMADD213PS  x3c088908<>+0(SB), Z2, Z5
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Z2, Z5
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Z2, Z5
+	VFMADD213PS  x3f000000<>+0(SB), Z2, Z5
+	VMULPS       Z2, Z2, Z4
+	VFMADD213PS  Z2, Z4, Z5
+	VADDPS       x3f800000<>+0(SB), Z5, Z5
+	VPADDD       x0000007f<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      x410ab852<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMOVUPS      x3f800000<>+0(SB), Z1
+	VMOVUPS      x3e5b33b6<>+0(SB), Z2
+	VADDPS       Z1, Z5, Z4
+	VDIVPS       Z4, Z1, Z1
+	VFMADD213PS  x3fcc422a<>+0(SB), Z3, Z2
+	VMULPS       Z0, Z2, Z2
+	VMULPS       Z1, Z5, Z5
+	VFMADD213PS  x3f800000<>+0(SB), Z5, Z2
+	VMOVUPS.Z    (BX)(AX*4), K1, Z0
+	VMULPS       Z0, Z1, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, K1, (CX)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxAVX512(x *float32, n int) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·maxAVX512(SB), $0-20
+	MOVQ    n+8(FP), AX
+	MOVQ    x+0(FP), CX
+	LEAQ    (CX)(AX*4), CX
+	NEGQ    AX
+	VMOVUPS xff800000<>+0(SB), Z0
+	VMOVUPS xff800000<>+0(SB), Z1
+	VMOVUPS xff800000<>+0(SB), Z2
+	VMOVUPS xff800000<>+0(SB), Z3
+	ADDQ    $0x40, AX
+	JG      no_several
+
+several:
+	VMOVUPS -256(CX)(AX*4), Z4
+	VMAXPS  Z4, Z0, Z0
+	VMOVUPS -192(CX)(AX*4), Z4
+	VMAXPS  Z4, Z1, Z1
+	VMOVUPS -128(CX)(AX*4), Z4
+	VMAXPS  Z4, Z2, Z2
+	VMOVUPS -64(CX)(AX*4), Z4
+	VMAXPS  Z4, Z3, Z3
+	ADDQ    $0x40, AX
+	JLE     several
+
+no_several:
+	SUBQ $0x40, AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VMOVUPS -64(CX)(AX*4), Z4
+	VMAXPS  Z4, Z0, Z0
+	ADDQ    $0x10, AX
+	JLE     one
+
+no_one:
+	SUBQ      $0x10, AX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), DX
+	KMOVW     32(DX)(AX*2), K1
+	VMOVUPS.Z (CX)(AX*4), K1, Z4
+	VMOVUPS   Z0, Z5
+	VMOVAPS   Z4, K1, Z5
+	VMOVUPS   Z5, Z4
+	VMAXPS    Z4, Z0, Z0
+
+done:
+	VMAXPS        Z1, Z0, Z0
+	VMAXPS        Z2, Z0, Z0
+	VMAXPS        Z3, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VMAXPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VMAXPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VMAXPS        X1, X0, X0
+	MOVSS         X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func sumAVX512(x *float32, n int) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·sumAVX512(SB), $0-20
+	MOVQ    n+8(FP), AX
+	MOVQ    x+0(FP), CX
+	LEAQ    (CX)(AX*4), CX
+	NEGQ    AX
+	VMOVUPS x00000000<>+0(SB), Z0
+	VMOVUPS x00000000<>+0(SB), Z1
+	VMOVUPS x00000000<>+0(SB), Z2
+	VMOVUPS x00000000<>+0(SB), Z3
+	ADDQ    $0x40, AX
+	JG      no_several
+
+several:
+	VADDPS -256(CX)(AX*4), Z0, Z0
+	VADDPS -192(CX)(AX*4), Z1, Z1
+	VADDPS -128(CX)(AX*4), Z2, Z2
+	VADDPS -64(CX)(AX*4), Z3, Z3
+	ADDQ   $0x40, AX
+	JLE    several
+
+no_several:
+	SUBQ $0x40, AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VADDPS -64(CX)(AX*4), Z0, Z0
+	ADDQ   $0x10, AX
+	JLE    one
+
+no_one:
+	SUBQ      $0x10, AX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), DX
+	KMOVW     32(DX)(AX*2), K1
+	VMOVUPS.Z (CX)(AX*4), K1, Z4
+	VADDPS    Z4, Z0, Z0
+
+done:
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func squareAVX512(x *float32, n int, mean float32) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·squareAVX512(SB), $0-28
+	MOVQ         n+8(FP), AX
+	MOVQ         x+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	VBROADCASTSS mean+16(FP), Z0
+	NEGQ         AX
+	VMOVUPS      x00000000<>+0(SB), Z1
+	VMOVUPS      x00000000<>+0(SB), Z2
+	VMOVUPS      x00000000<>+0(SB), Z3
+	VMOVUPS      x00000000<>+0(SB), Z4
+	ADDQ         $0x40, AX
+	JG           no_several
+
+several:
+	VMOVUPS     -256(CX)(AX*4), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z1
+	VMOVUPS     -192(CX)(AX*4), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z2
+	VMOVUPS     -128(CX)(AX*4), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z3
+	VMOVUPS     -64(CX)(AX*4), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z4
+	ADDQ        $0x40, AX
+	JLE         several
+
+no_several:
+	SUBQ $0x40, AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VMOVUPS     -64(CX)(AX*4), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z1
+	ADDQ        $0x10, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), DX
+	KMOVW       32(DX)(AX*2), K1
+	VMOVUPS.Z   (CX)(AX*4), K1, Z5
+	VMOVUPS     Z0, Z6
+	VMOVAPS     Z5, K1, Z6
+	VMOVUPS     Z6, Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z1
+
+done:
+	VADDPS        Z2, Z1, Z1
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z4, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func squaresAVX512(x *float32, n int) float64
+// Requires: AVX, AVX512F, SSE2
+TEXT ·squaresAVX512(SB), $0-24
+	MOVQ    n+8(FP), AX
+	MOVQ    x+0(FP), CX
+	LEAQ    (CX)(AX*4), CX
+	NEGQ    AX
+	VMOVUPS x00000000<>+0(SB), Z0
+	VMOVUPS x00000000<>+0(SB), Z1
+	VMOVUPS x00000000<>+0(SB), Z2
+	VMOVUPS x00000000<>+0(SB), Z3
+	ADDQ    $0x40, AX
+	JG      no_several
+
+several:
+	VMOVUPS       -256(CX)(AX*4), Z4
+	VEXTRACTF64X4 $0x00, Z4, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z5, Z0
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VFMADD231PD   Z4, Z4, Z0
+	VMOVUPS       -192(CX)(AX*4), Z4
+	VEXTRACTF64X4 $0x00, Z4, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z5, Z1
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VFMADD231PD   Z4, Z4, Z1
+	VMOVUPS       -128(CX)(AX*4), Z4
+	VEXTRACTF64X4 $0x00, Z4, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z5, Z2
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VFMADD231PD   Z4, Z4, Z2
+	VMOVUPS       -64(CX)(AX*4), Z4
+	VEXTRACTF64X4 $0x00, Z4, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z5, Z3
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VFMADD231PD   Z4, Z4, Z3
+	ADDQ          $0x40, AX
+	JLE           several
+
+no_several:
+	SUBQ $0x40, AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VMOVUPS       -64(CX)(AX*4), Z4
+	VEXTRACTF64X4 $0x00, Z4, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z5, Z0
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VFMADD231PD   Z4, Z4, Z0
+	ADDQ          $0x10, AX
+	JLE           one
+
+no_one:
+	SUBQ          $0x10, AX
+	JZ            done
+	LEAQ          rest_words<>+0(SB), DX
+	KMOVW         32(DX)(AX*2), K1
+	VMOVUPS.Z     (CX)(AX*4), K1, Z4
+	VEXTRACTF64X4 $0x00, Z4, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z5, Z0
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VFMADD231PD   Z4, Z4, Z0
+
+done:
+	VADDPD        Z1, Z0, Z0
+	VADDPD        Z2, Z0, Z0
+	VADDPD        Z3, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPD        X1, X0, X0
+	MOVSD         X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func dotAVX512(x *float32, y *float32, n int) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·dotAVX512(SB), $0-28
+	MOVQ    n+16(FP), AX
+	MOVQ    x+0(FP), CX
+	LEAQ    (CX)(AX*4), CX
+	MOVQ    y+8(FP), DX
+	LEAQ    (DX)(AX*4), DX
+	NEGQ    AX
+	VMOVUPS x00000000<>+0(SB), Z0
+	VMOVUPS x00000000<>+0(SB), Z1
+	VMOVUPS x00000000<>+0(SB), Z2
+	VMOVUPS x00000000<>+0(SB), Z3
+	ADDQ    $0x40, AX
+	JG      no_several
+
+several:
+	VMOVUPS     -256(CX)(AX*4), Z4
+	VFMADD231PS -256(DX)(AX*4), Z4, Z0
+	VMOVUPS     -192(CX)(AX*4), Z4
+	VFMADD231PS -192(DX)(AX*4), Z4, Z1
+	VMOVUPS     -128(CX)(AX*4), Z4
+	VFMADD231PS -128(DX)(AX*4), Z4, Z2
+	VMOVUPS     -64(CX)(AX*4), Z4
+	VFMADD231PS -64(DX)(AX*4), Z4, Z3
+	ADDQ        $0x40, AX
+	JLE         several
+
+no_several:
+	SUBQ $0x40, AX
+	ADDQ $0x10, AX
+	JG   no_one
+
+one:
+	VMOVUPS     -64(CX)(AX*4), Z4
+	VFMADD231PS -64(DX)(AX*4), Z4, Z0
+	ADDQ        $0x10, AX
+	JLE         one
+
+no_one:
+	SUBQ        $0x10, AX
+	JZ          done
+	LEAQ        rest_words<>+0(SB), BX
+	KMOVW       32(BX)(AX*2), K1
+	VMOVUPS.Z   (DX)(AX*4), K1, Z4
+	VMOVUPS.Z   (CX)(AX*4), K1, Z5
+	VFMADD231PS Z4, Z5, Z0
+
+done:
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func expAVX512(dst *float32, x *float32, n int, scale float32, shift float32) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·expAVX512(SB), $0-36
+	MOVQ         n+16(FP), AX
+	MOVQ         dst+0(FP), CX
+	LEAQ         (CX)(AX*4), CX
+	MOVQ         x+8(FP), DX
+	LEAQ         (DX)(AX*4), DX
+	VBROADCASTSS scale+24(FP), Z0
+	VBROADCASTSS shift+28(FP), Z1
+	NEGQ         AX
+	VMOVUPS      x00000000<>+0(SB), Z2
+	ADDQ         $0x10, AX
+	JG           no_one
+
+one:
+	VMOVUPS      -64(DX)(AX*4), Z3
+	VFMSUB213PS  Z1, Z0, Z3
+	VMOVUPS      xc2aea8f6<>+0(SB), Z4
+	VMAXPS       Z3, Z4, Z3
+	VMOVUPS      x39506967<>+0(SB), Z8
+	VMULPS       x3fb8aa3b<>+0(SB), Z3, Z4
+	VCVTPS2DQ    Z4, Z4
+	VCVTDQ2PS    Z4, Z7
+	VFNMADD231PS x3f318000<>+0(SB), Z7, Z3
+	VFNMADD231PS xb95e8083<>+0(SB), Z7, Z3
+	VFMADD213PS  x3ab743ce<>+0(SB), Z3, Z8
+	VFMADD213PS  x3c088908<>+0(SB), Z3, Z8
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Z3, Z8
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Z3, Z8
+	VFMADD213PS  x3f000000<>+0(SB), Z3, Z8
+	VMULPS       Z3, Z3, Z7
+	VFMADD213PS  Z3, Z7, Z8
+	VADDPS       x3f800000<>+0(SB), Z8, Z8
+	VPADDD       x0000007f<>+0(SB), Z4, Z4
+	VPSLLD       $0x17, Z4, Z4
+	VMULPS       Z4, Z8, Z8
+	VMOVUPS      Z8, -64(CX)(AX*4)
+	VPXORD       Z5, Z5, Z5
+	VADDPS       Z8, Z2, Z2
+	ADDQ         $0x10, AX
+	JLE          one
+
+no_one:
+	SUBQ         $0x10, AX
+	JZ           done
+	LEAQ         rest_words<>+0(SB), BX
+	KMOVW        32(BX)(AX*2), K1
+	VMOVUPS.Z    (DX)(AX*4), K1, Z3
+	VFMSUB213PS  Z1, Z0, Z3
+	VMOVUPS      xc2aea8f6<>+0(SB), Z0
+	VMAXPS       Z3, Z0, Z3
+	VMOVUPS      x39506967<>+0(SB), Z4
+	VMULPS       x3fb8aa3b<>+0(SB), Z3, Z0
+	VCVTPS2DQ    Z0, Z0
+	VCVTDQ2PS    Z0, Z1
+	VFNMADD231PS x3f318000<>+0(SB), Z1, Z3
+	VFNMADD231PS xb95e8083<>+0(SB), Z1, Z3
+	VFMADD213PS  x3ab743ce<>+0(SB), Z3, Z4
+	VFMADD213PS  x3c088908<>+0(SB), Z3, Z4
+	VFMADD213PS  x3d2aa9c1<>+0(SB), Z3, Z4
+	VFMADD213PS  x3e2aaaaa<>+0(SB), Z3, Z4
+	VFMADD213PS  x3f000000<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z3, Z1
+	VFMADD213PS  Z3, Z1, Z4
+	VADDPS       x3f800000<>+0(SB), Z4, Z4
+	VPADDD       x0000007f<>+0(SB), Z0, Z0
+	VPSLLD       $0x17, Z0, Z0
+	VMULPS       Z0, Z4, Z4
+	VMOVUPS      Z4, K1, (CX)(AX*4)
+	VPXORD       Z6, Z6, Z6
+	VMOVUPS      Z6, Z0
+	VMOVAPS      Z4, K1, Z0
+	VMOVUPS      Z0, Z4
+	VADDPS       Z4, Z2, Z2
+
+done:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPS        X0, X2, X2
+	VMOVHLPS      X2, X2, X0
+	VADDPS        X0, X2, X2
+	VMOVSHDUP     X2, X0
+	VADDPS        X0, X2, X2
+	MOVSS         X2, ret+32(FP)
+	VZEROUPPER
+	RET

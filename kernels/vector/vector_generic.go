@@ -68,12 +68,12 @@ var generic = Implementation{
 		return top
 	},
 	exp: func(dst, x *float32, n int, scale, shift float32) float32 {
-		out, sum := of(dst, n), float32(0)
+		out, sum := of(dst, n), 0.0
 		for i, v := range of(x, n) {
 			out[i] = float32(math.Exp(float64(scale*v - shift)))
-			sum += out[i]
+			sum += float64(out[i])
 		}
-		return sum
+		return float32(sum)
 	},
 	sum: func(x *float32, n int) float32 {
 		sum := float32(0)
@@ -132,4 +132,83 @@ var generic = Implementation{
 			out[i] = scale * v * (ds[i] - d)
 		}
 	},
+	scale: func(dst, x *float32, n int, a float32) {
+		out := of(dst, n)
+		for i, v := range of(x, n) {
+			if out[i] = a * v; out[i] < tiny {
+				out[i] = 0
+			}
+		}
+	},
+	gelu: func(dst, x *float32, n int) {
+		out := of(dst, n)
+		for i, v := range of(x, n) {
+			v = max(v, -geluEnd)
+			s, _ := sigmoid(v)
+			out[i] = float32(float64(v) * s)
+		}
+	},
+	geluGrad: func(dst, x, dy *float32, n int) {
+		out, d := of(dst, n), of(dy, n)
+		for i, v := range of(x, n) {
+			v = max(min(v, geluEnd), -geluEnd)
+			s, slope := sigmoid(v)
+			// 1 - s is the sigmoid of -v.
+			other, _ := sigmoid(-v)
+			out[i] = float32(float64(d[i]) * s * (1 + float64(v)*other*slope))
+		}
+	},
+	normalize: func(dst, x, gain, bias *float32, n int, mean, inverse float32) {
+		out, gs, bs := of(dst, n), of(gain, n), of(bias, n)
+		for i, v := range of(x, n) {
+			out[i] = gs[i]*((v-mean)*inverse) + bs[i]
+		}
+	},
+	normalGrads: func(dgain, dbias, x, gain, dy *float32, n int, mean, inverse float32) (sum, along float32) {
+		dgs, dbs, gs, ds := of(dgain, n), of(dbias, n), of(gain, n), of(dy, n)
+		for i, v := range of(x, n) {
+			normal := (v - mean) * inverse
+			dgs[i] += ds[i] * normal
+			dbs[i] += ds[i]
+			sum += gs[i] * ds[i]
+			along += gs[i] * ds[i] * normal
+		}
+		return sum, along
+	},
+	normalGrad: func(dst, x, gain, dy *float32, n int, mean, inverse, a, b float32) {
+		out, gs, ds := of(dst, n), of(gain, n), of(dy, n)
+		for i, v := range of(x, n) {
+			out[i] = inverse * (gs[i]*ds[i] - a - b*((v-mean)*inverse))
+		}
+	},
+	squares: func(x *float32, n int) float64 {
+		sum := 0.0
+		for _, v := range of(x, n) {
+			sum += float64(v) * float64(v)
+		}
+		return sum
+	},
+	adamW: func(w, m, v, dw *float32, n int, scale, beta1, rest1, beta2, rest2, correct, epsilon, keep, rate float32) {
+		ws, ms, vs := of(w, n), of(m, n), of(v, n)
+		for i, d := range of(dw, n) {
+			d *= scale
+			ms[i] = beta1*ms[i] + rest1*d
+			vs[i] = beta2*vs[i] + rest2*(d*d)
+			ws[i] = keep*ws[i] - rate*ms[i]/(float32(math.Sqrt(float64(correct*vs[i])))+epsilon)
+		}
+	},
+}
+
+// tiny is a weight of softmax, or a gradient, far too small to matter.
+const tiny = 0x1p-80
+
+// geluEnd is where the argument of GELU's sigmoid is 60: beyond it and its negative GELU
+// is x, and 0, to less than 1e-25.
+const geluEnd = 8.67
+
+// sigmoid returns the factor of x in GELU, (1 + tanh(u))÷2 = 1÷(1 + exp(-2u)) with
+// u = √(2÷π)·(x + 0.044715·x³), and the derivative of 2u.
+func sigmoid(x float32) (s, slope float64) {
+	v, k := float64(x), 2*math.Sqrt(2/math.Pi)
+	return 1 / (1 + math.Exp(-k*(v+0.044715*v*v*v))), k * (1 + 3*0.044715*v*v)
 }

@@ -62,6 +62,43 @@ func TestTable(t *testing.T) {
 	add(func(im *Implementation) {
 		im.softmaxGrad = func(dst, p, dp *float32, n int, d, scale float32) { generic.softmaxGrad(dst, p, dp, n, 0, scale) }
 	})
+	add(func(im *Implementation) {
+		im.scale = func(dst, x *float32, n int, a float32) { generic.affine(dst, x, n, a, a) }
+	})
+	add(func(im *Implementation) {
+		im.gelu = func(dst, x *float32, n int) { // GELU's other approximation, x·σ(1.702·x)
+			out := of(dst, n)
+			for i, v := range of(x, n) {
+				out[i] = float32(float64(v) / (1 + math.Exp(-1.702*float64(v))))
+			}
+		}
+	})
+	add(func(im *Implementation) {
+		im.geluGrad = func(dst, x, dy *float32, n int) { generic.geluGrad(dst, dy, x, n) }
+	})
+	add(func(im *Implementation) {
+		im.normalize = func(dst, x, gain, bias *float32, n int, mean, inverse float32) {
+			generic.normalize(dst, x, bias, gain, n, mean, inverse)
+		}
+	})
+	add(func(im *Implementation) {
+		im.normalGrads = func(dgain, dbias, x, gain, dy *float32, n int, mean, inverse float32) (sum, along float32) {
+			return generic.normalGrads(dgain, dbias, x, dy, gain, n, mean, inverse)
+		}
+	})
+	add(func(im *Implementation) {
+		im.normalGrad = func(dst, x, gain, dy *float32, n int, mean, inverse, a, b float32) {
+			generic.normalGrad(dst, x, gain, dy, n, mean, inverse, a, 0)
+		}
+	})
+	add(func(im *Implementation) {
+		im.squares = func(x *float32, n int) float64 { return generic.squares(x, n-1) }
+	})
+	add(func(im *Implementation) {
+		im.adamW = func(w, m, v, dw *float32, n int, scale, beta1, rest1, beta2, rest2, correct, epsilon, keep, rate float32) {
+			generic.adamW(w, m, v, dw, n, scale, beta1, rest1, beta2, rest2, correct, epsilon, 1, rate)
+		}
+	})
 	require.Len(t, wrong, reflect.TypeFor[Implementation]().NumField(), "one for each function")
 	kerneltest.TestTable(t, &Table, wrong...)
 }
