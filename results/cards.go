@@ -10,10 +10,10 @@ import (
 )
 
 // Equal cards of a node that work at the same use at the same time are measured
-// together. Each has a row, which says how fast it was. One row more has the sum of
-// those that gave results; watts and what is made of them are in this row alone,
-// since a meter of the node sees all cards together. There is no sum where one of
-// the cards gave wrong answers.
+// together. Each has a row, which says how fast it was, and what it drew where a
+// meter has a channel of it. One row more has the sum of those that gave results;
+// the watts of the primary meter are in this row alone, since a meter of the node
+// sees all cards together. There is no sum where one of the cards gave wrong answers.
 
 // CardSum is what the sum of several cards is made of.
 type CardSum struct {
@@ -192,9 +192,10 @@ func (d *deriver) cards(ws []*Window) *CardSum {
 	return c
 }
 
-// ofAll takes the watts out of the figures of one card of several, and what is made
-// of them.
-func (d *deriver) ofAll(metrics map[string]Figure, ws []*Window) {
+// ofOne puts into the figures of one card of several the watts of that card, and
+// what is made of them; without a channel of the card, the reason for which there are
+// none. What is relative to a control, or to a target, has none of the card's.
+func (d *deriver) ofOne(metrics map[string]Figure, ws []*Window) {
 	d.copied(ws[0].sum)
 	why := Reason{SharedEnergy, fmt.Sprintf("the energy is that of all cards together: see the row of %s", ws[0].sum)}
 	switch {
@@ -208,6 +209,52 @@ func (d *deriver) ofAll(metrics map[string]Figure, ws []*Window) {
 			metrics[name] = missing(m.Unit, why)
 		}
 	}
+	d.spend(8 * len(d.perCard))
+	i := slices.IndexFunc(d.perCard, func(c cardTotal) bool {
+		return c.device == ws[0].Use.Device && d.stray(c.parts[0].Channel) == Known
+	})
+	if i < 0 || !d.metered {
+		return
+	}
+	one := *d
+	one.head, one.control = d.perCard[i].meterTotal, nil
+	own, _ := one.metrics(one.reread(ws))
+	if own[Power].Value.IsAbsent() {
+		return
+	}
+	for _, name := range []string{Power, NetPower, Energy, WorkPerEnergy, EnergyPerWork} {
+		metrics[name] = own[name]
+	}
+}
+
+// reread copies windows, with the energy that the primary meter has of them and of
+// their idle runs.
+func (d *deriver) reread(ws []*Window) (out []*Window) {
+	idle := map[int]*indexedRun{}
+	for _, r := range d.good {
+		if len(r.Uses) == 0 {
+			idle[r.Round] = r
+		}
+	}
+	d.spend(len(d.good))
+	energy := func(r *indexedRun) (Float, Reason) {
+		if slices.ContainsFunc(r.halts(r.from, r.to), func(h halt) bool { return h.who == MachineSuspended }) {
+			return Absent(), Because(Slept)
+		}
+		return d.head.energy(r, r.from, r.to)
+	}
+	for _, w := range ws {
+		own := *w
+		own.Energy, own.why = energy(w.run)
+		own.uncertain = d.head.within(w.run, w.run.from, w.run.to)
+		if before := idle[w.Round]; before != nil {
+			joules, _ := energy(before)
+			length := before.to - before.from
+			own.idle, own.idleTerms = joules/Float(length), d.head.within(before, before.from, before.to).scale(1/length)
+		}
+		out = append(out, &own)
+	}
+	return out
 }
 
 // flagCards warns of cards that gave no result, and of rounds that a sum leaves out

@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -158,6 +159,69 @@ func TestCardsTogether(t *testing.T) {
 			require.Equal(t, Pass, f.Outcome, f.Figure)
 		}
 	}
+}
+
+// Where a meter has channels of the cards, each card has the joules of its own, and
+// the sum has those of the node as before. A channel belongs to its card by the
+// address, whatever the order; a part of a card (MIG) has no joules.
+func TestJoulesOfEachCard(t *testing.T) {
+	const mining = "mining@cuda:0-3"
+	rec := fourCards(none)
+	plain := Derive(rec)
+	of := map[string]float64{"0000:04:00.0": 40, "0000:03:00.0": 30, "gpu-2": 20} // W idle, and 10 times that at work
+	rec.Node.Devices[2].UUID = "GPU-2"
+	rec.Node.Devices[1].UUID = "MIG-1" // and at 0000:01:00.0 a channel that is the whole board's
+	of["0000:01:00.0"] = 10
+	nvml := Meter{Name: "nvml", Period: 0.1}
+	for card := range maps.All(of) {
+		nvml.Channels = append(nvml.Channels, Channel{Name: card, Card: card, Place: card, Unit: Joule, Kind: Counter, Boundary: Card, Origin: Measured, Accuracy: Accuracy{Gain: 0.05, Resolution: 1e-3}})
+	}
+	rec.Meters = append(rec.Meters, nvml)
+	for i := range rec.Runs {
+		r := &rec.Runs[i]
+		for card, watts := range of {
+			if r.Scenario != "idle" {
+				watts *= 10
+			}
+			tr := Trace{Key: MeterKey("nvml", card), Unit: Joule, Kind: Counter}
+			for x := r.Anchor.T; x < r.Anchor.T+4; x += 0.1 {
+				tr.T, tr.V = append(tr.T, x), append(tr.V, Float(watts)*x)
+			}
+			r.Traces = append(r.Traces, tr)
+		}
+	}
+	s := Derive(complete(rec))
+	text := func(x any) string {
+		b, err := json.Marshal(x)
+		require.NoError(t, err)
+		return string(b)
+	}
+	require.Equal(t, text(row(t, plain, mining, "mining")), text(row(t, s, mining, "mining")), "the sum is as without them")
+	require.Equal(t, text(plain.Yields), text(s.Yields))
+	require.Equal(t, text(plain.CoRuns), text(s.CoRuns))
+	require.Equal(t, text(plain.Validity), text(s.Validity), "the grade is that of the sums")
+	found := 0
+	for _, r := range s.Rows {
+		watts := map[string]float64{"cuda:1": 200, "cuda:2": 300, "cuda:3": 400}[r.Device]
+		switch {
+		case r.PartOf == "":
+		case watts == 0:
+			require.Equal(t, SharedEnergy, r.Metrics[Power].Status, "%v", r.RowKey)
+		default:
+			found++
+			near(t, watts, r.Metrics[Power].Value)
+			near(t, 0.9*watts, r.Metrics[NetPower].Value)
+			near(t, watts*12, r.Metrics[Energy].Value)
+			near(t, float64(r.Metrics[Throughput].Value)/watts, r.Metrics[WorkPerEnergy].Value)
+			near(t, watts/float64(r.Metrics[Throughput].Value), r.Metrics[EnergyPerWork].Value)
+			require.Equal(t, Provenance{Card, Measured, "D", r.Metrics[Power].Instrument}, r.Metrics[Power].Provenance)
+			require.GreaterOrEqual(t, r.Metrics[Power].Instrument, Float(0.05), "the meter's own")
+			if m, ok := r.Metrics[RelativePower]; ok {
+				require.True(t, m.Value.IsAbsent())
+			}
+		}
+	}
+	require.Equal(t, 3*5, found, "of five uses")
 }
 
 // Mining behind the work of cards costs joules and, where it shares them, work in

@@ -121,6 +121,7 @@ func TestCoverage(t *testing.T) {
 			require.Equal(t, c.at, head.Boundary)
 			require.Equal(t, c.want, watts(rec))
 			var why []string
+			own := 0
 			for _, r := range rec.Summary.Rows {
 				p := r.Metrics[results.Power]
 				for _, name := range []string{results.Energy, results.WorkPerEnergy, results.EnergyPerWork, results.NetPower} {
@@ -131,12 +132,17 @@ func TestCoverage(t *testing.T) {
 				if p.Value.IsAbsent() {
 					require.Empty(t, p.Boundary, "no watts, no boundary")
 					require.Empty(t, p.Grade)
+				} else if r.PartOf != "" {
+					own++
+					require.Equal(t, results.Card, p.Boundary)
+					require.InDelta(t, card, float64(p.Value), 1e-6)
 				} else {
 					require.Equal(t, c.at, p.Boundary)
 				}
 				require.False(t, r.Metrics[results.Power].Value == 0)
 				why = append(why, p.Why)
 			}
+			require.Equal(t, map[string]int{"cards alone": 2, "both": 2, "both, by UUID": 2, "both, in capitals": 2, "the wall": 2, "a slice of a card": 1, "one card has no channel": 1}[c.name], own, "joules of one card of two that work together")
 			for _, part := range c.says {
 				require.True(t, slices.ContainsFunc(why, func(s string) bool { return strings.Contains(s, part) }), "%s in %q", part, why)
 			}

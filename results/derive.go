@@ -55,7 +55,7 @@ func derive(e *effort) Summary {
 		d.spend(512 * len(ws)) // of all the metrics
 		metrics, net := d.metrics(ws)
 		if ws[0].sum != "" {
-			d.ofAll(metrics, ws)
+			d.ofOne(metrics, ws)
 		}
 		s.Rows = append(s.Rows, Row{RowKey: key, Metrics: metrics, Cards: d.cards(ws), PartOf: ws[0].sum, windows: ws})
 		if key.Use != "idle" && ws[0].sum == "" {

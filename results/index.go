@@ -14,6 +14,7 @@ type deriver struct {
 	hardware
 	strays    []stray      // channels whose joules count for no device
 	totals    []meterTotal // see [deriver.rank]
+	perCard   []cardTotal  // see [deriver.cardTotals]
 	head      meterTotal   // the first of them, if it covers a device that worked
 	metered   bool         // whether there is one
 	unmetered Reason       // why there is none
@@ -91,7 +92,7 @@ func indexed(e *effort) *deriver {
 		}
 	}
 	d.hardware = d.findHardware()
-	d.totals = d.rank()
+	d.totals, d.perCard = d.rank(), d.cardTotals()
 	if d.metered = len(d.totals) > 0 && (len(d.used) == 0 || d.covered(&d.totals[0]) > 0); d.metered {
 		d.head = d.totals[0]
 	} else {

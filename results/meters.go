@@ -13,22 +13,11 @@ const maxIntervals = 3
 
 // meterRows is the power of each scenario at every total and card.
 func (d *deriver) meterRows() []MeterRow {
-	type source struct {
-		meterTotal
-		channel, device string
-	}
-	var sources []source
+	sources := make([]cardTotal, 0, len(d.totals))
 	for _, h := range d.totals {
-		sources = append(sources, source{h, "", ""})
+		sources = append(sources, cardTotal{h, "", ""})
 	}
-	for i := range d.rec.Meters {
-		m := &d.rec.Meters[i]
-		for _, c := range d.total(m, Card, func(c Channel) bool { return (c.Total == "" || c.Total == Cards) && c.Boundary == Card }).each() {
-			card := strings.ToLower(c.parts[0].Card)
-			d.named(card)
-			sources = append(sources, source{c.graded(), c.parts[0].Name, d.byCard[card]})
-		}
-	}
+	sources = append(sources, d.perCard...)
 	counted := map[string][]*indexedRun{}
 	for _, r := range d.good {
 		if d.named(r.Scenario); !r.left {
@@ -63,6 +52,26 @@ func (d *deriver) meterRows() []MeterRow {
 			}
 			out = append(out, MeterRow{Scenario: scenario, Meter: src.Meter, Channel: src.channel, Device: src.device,
 				Power: src.marked(power, t, t, shortest)})
+		}
+	}
+	return out
+}
+
+// cardTotal is the total of one card: a channel of a meter of cards, and the device
+// that the card is, if it is one of the node.
+type cardTotal struct {
+	meterTotal
+	channel, device string
+}
+
+// cardTotals lists the channels of cards, one a card and meter.
+func (d *deriver) cardTotals() (out []cardTotal) {
+	for i := range d.rec.Meters {
+		m := &d.rec.Meters[i]
+		for _, c := range d.total(m, Card, func(c Channel) bool { return (c.Total == "" || c.Total == Cards) && c.Boundary == Card }).each() {
+			card := strings.ToLower(c.parts[0].Card)
+			d.named(card)
+			out = append(out, cardTotal{c.graded(), c.parts[0].Name, d.byCard[card]})
 		}
 	}
 	return out

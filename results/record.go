@@ -603,7 +603,7 @@ type Row struct {
 	RowKey
 	Metrics map[string]Figure `json:"metrics"`
 	Cards   *CardSum          `json:"cards,omitempty"`   // of a sum
-	PartOf  string            `json:"part_of,omitempty"` // of one card of several: the device of the sum, which has the watts
+	PartOf  string            `json:"part_of,omitempty"` // of one card of several: the device of the sum, which has the watts of the primary meter
 
 	windows []*Window // see [Row.Windows]
 }

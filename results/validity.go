@@ -264,7 +264,9 @@ func (d *deriver) judge(s Summary) Validity {
 		}
 	}
 	for _, r := range s.Rows {
-		j.grade = max(j.grade, r.Metrics[Power].Grade)
+		if r.PartOf == "" {
+			j.grade = max(j.grade, r.Metrics[Power].Grade)
+		}
 	}
 	if !j.metered {
 		j.grade = "E"

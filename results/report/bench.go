@@ -136,7 +136,7 @@ func provenance(rec *results.Record) []benchfmt.Config {
 		pairs = append(pairs, "power-source", "none")
 	} else {
 		grade := results.Grade("A")
-		for _, row := range rec.Summary.Rows {
+		for _, row := range whole(rec.Summary.Rows) {
 			grade = max(grade, row.Metrics[results.Power].Grade)
 		}
 		pairs = append(pairs, "power-source", head.Meter, "power-boundary", string(head.Boundary), "power-origin", string(head.Origin), "power-grade", string(grade))

@@ -59,3 +59,21 @@ func TestPagesOfCards(t *testing.T) {
 	require.NotContains(t, text.String(), economics.NoteCards)
 	require.NotContains(t, string(rendered(t, pageOf(t, []*results.Record{rec}))), "GPU-hours, mining")
 }
+
+// Each of several cards has the watts of its own where a meter has a channel of it,
+// below those of all together.
+func TestWattsOfEachCard(t *testing.T) {
+	n := resultstest.EightCards("fixture-a")
+	for _, c := range []struct {
+		meters []resultstest.Instrument
+		want   string
+	}{
+		{[]resultstest.Instrument{resultstest.Outlet(8)}, "no meter has a channel of one of these cards"},
+		{[]resultstest.Instrument{resultstest.Outlet(8), resultstest.Cards(n.Cards)}, "The watts of a card are its own, at its boundary"},
+	} {
+		var text bytes.Buffer
+		require.NoError(t, Write(&text, Text, resultstest.Metered(resultstest.Session(n, 1, 6, 1), c.meters...), Options{Width: 200}))
+		require.Contains(t, text.String(), c.want)
+		require.Equal(t, len(c.meters) == 2, bytes.Contains(text.Bytes(), []byte("of the card")))
+	}
+}

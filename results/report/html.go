@@ -202,16 +202,16 @@ func badges(p Page) (out []badge) {
 		if head != nil && head.Origin == results.Measured {
 			measured++
 		}
-		read, whole := false, true
+		read, all := false, true
 		for _, c := range s.Coverage {
 			if head != nil && head.Has(c.Meter) {
-				read, whole = true, whole && c.Share >= 0.99
+				read, all = true, all && c.Share >= 0.99
 			}
 		}
-		if read && whole {
+		if read && all {
 			covered++
 		}
-		for _, row := range s.Rows {
+		for _, row := range whole(s.Rows) {
 			if g := row.Metrics[results.Power].Grade; g != "" {
 				grades[g] = true
 			}

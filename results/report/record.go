@@ -144,26 +144,38 @@ func whole(rows []results.Row) []results.Row {
 }
 
 // cards has the throughput of each card of those that worked together, below their
-// sum with the slowest of them.
+// sum with the slowest of them, and what each drew where a meter knows.
 func cards(rec *results.Record) table.Table {
 	t := table.Table{
 		Title: "Equal cards together", Counts: true,
 		Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "cards", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "throughput"}, {Head: "slowest", Under: "of the median"}},
+		Notes:   []string{"Watts are in the row of all cards together: no meter has a channel of one of these cards."},
+	}
+	own := slices.ContainsFunc(rec.Summary.Rows, func(r results.Row) bool { return r.PartOf != "" && r.Metrics[results.Power].Origin != "" })
+	if own {
+		t.WattsAt = true
+		t.Columns = append(t.Columns, table.Column{Head: "power", Under: "of the card"}, table.Column{Head: "per joule", Under: "of the card"})
+		t.Notes[0] = "The watts of a card are its own, at its boundary; those of all cards together are above."
 	}
 	for _, r := range rec.Summary.Rows {
 		var on, slowest table.Cell
+		var watts, perJoule *results.Figure
 		switch c := r.Cards; {
 		case c != nil:
 			on, slowest = table.Text{Text: ofCards(c)}, table.Text{Text: results.Line(c.Slowest, table.NameLimit), Under: table.Percent(float64(c.Share))}
 		case r.PartOf != "":
-			on = table.Text{Text: results.Line(r.Device, table.NameLimit)}
+			on, watts, perJoule = table.Text{Text: results.Line(r.Device, table.NameLimit)}, metricOf(r, results.Power), metricOf(r, results.WorkPerEnergy)
 		default:
 			continue
 		}
-		t.Row(table.Text{Text: r.Scenario}, table.Text{Text: results.Line(r.Use, table.NameLimit)}, on, table.Of(metricOf(r, results.Throughput)), slowest)
+		line := []table.Cell{table.Text{Text: r.Scenario}, table.Text{Text: results.Line(r.Use, table.NameLimit)}, on, table.Of(metricOf(r, results.Throughput)), slowest}
+		if own {
+			line = append(line, table.Of(watts), table.Of(perJoule))
+		}
+		t.Row(line...)
 	}
-	if len(t.Rows) > 0 {
-		t.Notes = []string{"Watts are in the row of all cards together: a meter of the node sees no card alone."}
+	if len(t.Rows) == 0 {
+		t.Notes = nil
 	}
 	return t
 }
@@ -349,7 +361,7 @@ func instrument(rec *results.Record) []string {
 	guessed := false
 	parts := map[string]float64{} // largest half-width of each term, relative
 	unstated := map[string]bool{}
-	for _, row := range rec.Summary.Rows {
+	for _, row := range whole(rec.Summary.Rows) {
 		for _, m := range row.Metrics {
 			guessed = guessed || m.Origin != "" && m.Origin != results.Measured
 		}
