@@ -140,10 +140,24 @@ func List() ([]device.Info, error) {
 	return infos, err
 }
 
+// textMost is the largest size in bytes of a text that is read, with its final zero. A
+// list of extensions can have several thousand, and a log of the compiler more.
+const textMost = 1 << 20
+
+// textOf is the text that a query of the library returns, which is asked for its size
+// first: into less than it needs, a driver writes nothing.
+func textOf(query func(size uintptr, to unsafe.Pointer, got *uintptr) code) string {
+	var size uintptr
+	if query(0, nil, &size) != 0 || size == 0 || size > textMost {
+		return ""
+	}
+	return foreign.Text(int(size)+1, func(buf *byte, _ uintptr) { query(size, unsafe.Pointer(buf), nil) })
+}
+
 // describe asks a device what it is. What it does not know stays empty.
 func (l *library) describe(handle uintptr, index int) device.Info {
 	text := func(what uint32) string {
-		return foreign.Text(4096, func(buf *byte, size uintptr) { l.Info(handle, what, size-1, unsafe.Pointer(buf), nil) })
+		return textOf(func(size uintptr, to unsafe.Pointer, got *uintptr) code { return l.Info(handle, what, size, to, got) })
 	}
 	number := func(what uint32, size int) (v uint64, ok bool) {
 		c := l.Info(handle, what, uintptr(size), unsafe.Pointer(&v), nil)
@@ -409,8 +423,8 @@ func (p *processor) build(program *device.Program) (uintptr, error) {
 		return 0, c.err("clCreateProgramWithSource")
 	}
 	if c := p.Build(handle, 1, &p.handle, "-cl-std=CL1.2", 0, 0); c != 0 {
-		log := foreign.Text(1<<16, func(buf *byte, size uintptr) {
-			p.BuildInfo(handle, p.handle, buildLog, size-1, unsafe.Pointer(buf), nil)
+		log := textOf(func(size uintptr, to unsafe.Pointer, got *uintptr) code {
+			return p.BuildInfo(handle, p.handle, buildLog, size, to, got)
 		})
 		p.FreeProg(handle)
 		return 0, fmt.Errorf("%w: %s", c.err("building "+program.Name), log)
