@@ -62,3 +62,22 @@ func BenchmarkPrepare(b *testing.B) {
 		require.NoError(b, w.Close())
 	}
 }
+
+// BenchmarkTape is what Gorgonia costs an op that does nothing.
+func BenchmarkTape(b *testing.B) {
+	for _, net := range suite {
+		b.Run("model="+net.name, func(b *testing.B) {
+			r, err := newReplica(net, 4, &core{})
+			require.NoError(b, err)
+			launches := 0
+			r.rehearsal = func(*op) { launches++ }
+			b.ReportAllocs()
+			began := benchtest.CPUTime(b)
+			for b.Loop() {
+				r.train.Reset()
+				require.NoError(b, r.train.RunAll())
+			}
+			b.ReportMetric(float64((benchtest.CPUTime(b)-began).Nanoseconds())/float64(launches), "cpu-ns/launch")
+		})
+	}
+}

@@ -17,51 +17,50 @@ import (
 type convolution struct {
 	*core
 	side, in, out int
-	weights       int              // rows of w
-	padded        func() []float32 // (side + 2)² pixels of the operand; those at the border stay 0
-	seen          func() []float32 // side² × weights
-	act           func() []float32 // side² × out
-	at            []int32          // for each pooled element, which of the four it came from
+	weights       int    // rows of w
+	padded        *value // (side + 2)² pixels of the operand; those at the border stay 0
+	seen          *value // side² × weights
+	act           *value // side² × out
+	at            *value // for each pooled element, which of the four it came from
 }
 
 func (b *builder) convolution(x, w *gorgonia.Node, side int) *gorgonia.Node {
 	in, out := cols(x)/(side*side), cols(w)
 	c := &convolution{core: b.core, side: side, in: in, out: out, weights: 9 * in,
-		padded: b.workspace((side + 2) * (side + 2) * in),
-		seen:   b.workspace(side * side * 9 * in),
-		act:    b.workspace(side * side * out),
+		padded: b.numbers((side + 2) * (side + 2) * in),
+		seen:   b.numbers(side * side * 9 * in),
+		act:    b.numbers(side * side * out),
 	}
-	n := rows(x)
-	b.workspaces += n * c.pooled()
-	return b.apply(&op{name: "convolution 3×3, relu, max-pool 2×2", rows: n, cols: c.pooled(),
-		do: func(y []float32, in []gorgonia.Value) {
-			if c.at == nil {
-				c.at = make([]int32, n*c.pooled())
-			}
-			x, w := floats(in[0]), mat(floats(in[1]), c.out)
+	c.padded.lasting = true
+	n, wide := rows(x), cols(x)
+	c.at = b.value(integer, n, c.pooled())
+	all := []*value{c.padded, c.seen, c.act, c.at}
+	return b.apply(&op{name: "convolution 3×3, relu, max-pool 2×2", also: all,
+		do: func(y *value, in []*value) {
+			x, w := in[0].f, mat(in[1].f, c.out)
 			for i := range n {
-				c.multiply(side*side, c.out, c.weights, c.look(part(x, n, i)), w, 0, mat(c.act(), c.out), sgemm.Epilogue{})
-				c.pool(part(y, n, i), i)
+				c.multiply(side*side, c.out, c.weights, c.look(part(x, n, i)), w, 0, mat(c.act.f, c.out), sgemm.Epilogue{})
+				c.pool(part(y.f, n, i), i)
 			}
 		},
 		diff: func(in gorgonia.Nodes, _, dy *gorgonia.Node) gorgonia.Nodes {
-			dx := b.apply(&op{name: "convolution' image", rows: n, cols: cols(x), do: func(dx []float32, in []gorgonia.Value) {
-				w, dy := mat(floats(in[0]), c.out), floats(in[1])
+			dx := b.apply(&op{name: "convolution' image", also: all, do: func(dx *value, in []*value) {
+				w, dy := mat(in[0].f, c.out), in[1].f
 				for i := range n {
 					c.unpool(part(dy, n, i), i)
-					c.multiply(side*side, c.weights, c.out, mat(c.act(), c.out), w.T(), 0, mat(c.seen(), c.weights), sgemm.Epilogue{})
-					c.gather(part(dx, n, i))
+					c.multiply(side*side, c.weights, c.out, mat(c.act.f, c.out), w.T(), 0, mat(c.seen.f, c.weights), sgemm.Epilogue{})
+					c.gather(part(dx.f, n, i))
 				}
-			}}, in[1], dy)
-			dw := b.apply(&op{name: "convolution' weights", rows: c.weights, cols: c.out, do: func(dw []float32, in []gorgonia.Value) {
-				x, dy := floats(in[0]), floats(in[1])
+			}}, n, wide, in[1], dy)
+			dw := b.apply(&op{name: "convolution' weights", also: all, do: func(dw *value, in []*value) {
+				x, dy := in[0].f, in[1].f
 				for i := range n {
 					c.unpool(part(dy, n, i), i)
-					c.multiply(c.weights, c.out, side*side, c.look(part(x, n, i)).T(), mat(c.act(), c.out), min(float32(i), 1), mat(dw, c.out), sgemm.Epilogue{})
+					c.multiply(c.weights, c.out, side*side, c.look(part(x, n, i)).T(), mat(c.act.f, c.out), min(float32(i), 1), mat(dw.f, c.out), sgemm.Epilogue{})
 				}
-			}}, in[0], dy)
+			}}, c.weights, c.out, in[0], dy)
 			return gorgonia.Nodes{dx, dw}
-		}}, x, w)
+		}}, n, c.pooled(), x, w)
 }
 
 // part is row i of n.
@@ -72,7 +71,7 @@ func (c *convolution) pooled() int { return c.side / 2 * (c.side / 2) * c.out }
 
 // look returns the matrix of all inputs of the filter in the image x (im2col).
 func (c *convolution) look(x []float32) matrix {
-	padded, seen := c.padded(), c.seen()
+	padded, seen := c.padded.f, c.seen.f
 	row, wide := c.side*c.in, (c.side+2)*c.in
 	for y := range c.side {
 		copy(padded[(y+1)*wide+c.in:][:row], x[y*row:])
@@ -95,13 +94,13 @@ func (c *convolution) look(x []float32) matrix {
 			}
 		}
 	}
-	return mat(c.seen(), c.weights)
+	return mat(c.seen.f, c.weights)
 }
 
 // gather adds up in dx, for each pixel, the gradients from all filter positions that
 // cover it (col2im).
 func (c *convolution) gather(dx []float32) {
-	padded, seen := c.padded(), c.seen()
+	padded, seen := c.padded.f, c.seen.f
 	row, wide := c.side*c.in, (c.side+2)*c.in
 	clear(padded)
 	for y := range c.side {
@@ -123,7 +122,7 @@ func (c *convolution) gather(dx []float32) {
 
 // pool writes the pooled activations of image i to y.
 func (c *convolution) pool(y []float32, i int) {
-	act, at := c.act(), c.at[i*c.pooled():]
+	act, at := c.act.f, c.at.i[i*c.pooled():]
 	c.each(func(to, a, b, d, e int) {
 		c.vec.Pool(y[to:][:c.out], at[to:], act[a:], act[b:], act[d:], act[e:])
 	})
@@ -131,7 +130,7 @@ func (c *convolution) pool(y []float32, i int) {
 
 // unpool sets the activations of image i to their gradients.
 func (c *convolution) unpool(dy []float32, i int) {
-	act, at := c.act(), c.at[i*c.pooled():]
+	act, at := c.act.f, c.at.i[i*c.pooled():]
 	c.each(func(to, a, b, d, e int) {
 		c.vec.Unpool(act[a:][:c.out], act[b:], act[d:], act[e:], dy[to:], at[to:])
 	})

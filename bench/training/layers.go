@@ -101,10 +101,12 @@ func (l encoder) products(batch int64, first bool) products {
 }
 
 func (l encoder) forward(b *builder, x *gorgonia.Node, w []*gorgonia.Node) *gorgonia.Node {
-	answers := b.attention(b.dense(x, w[0], w[1], false), l.tokens, l.heads)
-	x = b.layerNorm(x, b.dense(answers, w[2], w[3], false), w[4], w[5])
-	inner := b.dense(x, w[6], w[7], true)
-	x = b.layerNorm(x, b.dense(inner, w[8], w[9], false), w[10], w[11])
+	r := &residual{builder: b}
+	answers := b.attention(b.dense(r.fork(x), w[0], w[1], false), l.tokens, l.heads)
+	x = b.layerNorm(r, x, b.dense(answers, w[2], w[3], false), w[4], w[5])
+	r = &residual{builder: b}
+	inner := b.dense(r.fork(x), w[6], w[7], true)
+	x = b.layerNorm(r, x, b.dense(inner, w[8], w[9], false), w[10], w[11])
 	return b.mean(x, l.tokens)
 }
 

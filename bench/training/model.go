@@ -31,16 +31,13 @@ func newModel(net network, batch, threads int, gemm gemmFunc, vec *vector.Implem
 }
 
 // bind allocates the weights and binds the replicas to them.
-func (m *model) bind() error {
+func (m *model) bind() {
 	for _, p := range m.net.params() {
 		m.weights = append(m.weights, make([]float32, p.len()))
 	}
 	for _, r := range m.replicas {
-		if err := r.bind(m.weights); err != nil {
-			return err
-		}
+		r.bind(m.weights)
 	}
-	return nil
 }
 
 // reset draws new weights.
@@ -91,7 +88,7 @@ func (m *model) step(lr float64) (float32, error) {
 			for ; lo < hi; lo += 4096 {
 				part := x[lo:min(lo+4096, hi)]
 				for _, r := range m.replicas {
-					m.vec.Axpy(part, r.gradient(w)[lo:], by)
+					m.vec.Axpy(part, r.grads[w].f[lo:], by)
 				}
 			}
 		}

@@ -69,10 +69,10 @@ func (m *model) fix() {
 
 // fixed loads batch i of the reference into the replica.
 func (r *replica) fixed(i int) {
-	uniform(uint64(200+i), r.x)                 // #nosec G115 -- the number of a batch
+	uniform(uint64(200+i), r.x.f)               // #nosec G115 -- the number of a batch
 	state := uint64(300+i) * 0xd1342543de82ef95 // #nosec G115 -- the number of a batch
-	for j := range r.label {
-		r.label[j] = int32(mix(&state) >> 40 % classes)
+	for j := range r.label.i {
+		r.label.i[j] = int32(mix(&state) >> 40 % classes)
 	}
 }
 
@@ -87,12 +87,10 @@ func (w *workload) compare(ctx context.Context) (results.Check, error) {
 	want, m := ref.Networks[w.net.name], w.model
 	if want.Batch != w.batch {
 		var err error
-		if m, err = newModel(w.net, want.Batch, 1, w.gemm, w.vec); err == nil {
-			err = m.bind()
-		}
-		if err != nil {
+		if m, err = newModel(w.net, want.Batch, 1, w.gemm, w.vec); err != nil {
 			return c, err
 		}
+		m.bind()
 	}
 	m.fix()
 	worst := 0.0

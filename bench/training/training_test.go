@@ -63,7 +63,7 @@ func newTestModel(t *testing.T, threads int, seed uint32) *model {
 	require.NoError(t, err)
 	m, err := newModel(suite[0], testBatch, threads, row.Impl.GemmEpilogue, bestVector(t))
 	require.NoError(t, err)
-	require.NoError(t, m.bind())
+	m.bind()
 	m.reset(random(seed, weightStream, 0))
 	return m
 }
@@ -357,7 +357,7 @@ func TestBytes(t *testing.T) {
 				return int64(m.HeapAlloc)
 			}
 			taken := -heap()
-			require.NoError(t, m.bind())
+			m.bind()
 			r.fixed(0)
 			_, err = m.step(0)
 			require.NoError(t, err)
@@ -365,7 +365,7 @@ func TestBytes(t *testing.T) {
 			for _, w := range m.weights {
 				taken -= 4 * int64(len(w))
 			}
-			require.InEpsilon(t, r.bytes, taken, 0.1)
+			require.InEpsilon(t, r.bytes, taken, 0.05)
 			runtime.KeepAlive(m)
 		})
 	}

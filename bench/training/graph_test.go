@@ -1,0 +1,153 @@
+package training
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorgonia.org/gorgonia"
+)
+
+// A value is a handle: whoever looks behind it stops the program, and so no step of any
+// other test looks.
+func TestValuesAreHandles(t *testing.T) {
+	v := newValue(number, 2, 3)
+	for name, look := range map[string]func(){
+		"Data":      func() { v.Data() },
+		"Uintptr":   func() { v.Uintptr() },
+		"Format":    func() { v.Format(nil, 0) },
+		"Clone":     func() { _, _ = v.Clone() },
+		"CopyTo":    func() { _ = v.CopyTo(nil) },
+		"ZeroValue": func() { v.ZeroValue() },
+	} {
+		require.Panics(t, look, name)
+	}
+	// Left to itself Gorgonia adds the gradients of a value that is used twice.
+	b := &builder{core: &core{gemm: bestRow(t), vec: bestVector(t)}, g: gorgonia.NewGraph()}
+	x, w := b.input("x", newValue(number, 4, 4)), b.input("w", newValue(number, 4, 4))
+	y := b.dense(b.dense(x, w, nil, false), w, nil, false)
+	result := b.weighted(y, make([]float32, 16))
+	grads, err := gorgonia.Grad(result, w)
+	require.NoError(t, err)
+	vm, err := b.compile(result, grads[0])
+	require.NoError(t, err)
+	require.Error(t, b.rehearse(train, vm))
+}
+
+// Values that are in use at the same time have memory of their own, and together they
+// take little more than what is in use at the fullest time.
+func TestPlace(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 50 {
+		const align, steps = 16, 60
+		var list []*value
+		var load [phases][steps + 1]int64
+		for range 80 {
+			v := newValue(number, 1, 1+rng.IntN(5000))
+			for p := range phases {
+				if rng.IntN(3) > 0 {
+					first := 1 + rng.IntN(steps-10)
+					v.uses[p] = span{first, first + rng.IntN(10)}
+					for s := first; s <= v.uses[p].last; s++ {
+						load[p][s] += (v.len() + align - 1) / align * align
+					}
+				}
+			}
+			list = append(list, v)
+		}
+		total, most := place(list, align), int64(0)
+		for p := range phases {
+			for _, n := range load[p] {
+				most = max(most, n)
+			}
+		}
+		require.GreaterOrEqual(t, total, most)
+		require.Less(t, total, most*3/2)
+		for i, v := range list {
+			require.Zero(t, v.at%align)
+			require.LessOrEqual(t, v.at+v.len(), total)
+			for _, w := range list[:i] {
+				if v.at < w.at+w.len() && w.at < v.at+v.len() {
+					for p := range phases {
+						a, b := v.uses[p], w.uses[p]
+						require.False(t, a.first > 0 && b.first > 0 && a.first <= b.last && b.first <= a.last, "values that are in use together overlap")
+					}
+				}
+			}
+		}
+	}
+}
+
+// No op reads what is not planned for it: where values share memory, and all that is not
+// in use is filled with NaN before every op, losses, gradients and inference are those of
+// values that do not share any.
+func TestMemoryNotInUse(t *testing.T) {
+	for _, net := range suite {
+		t.Run(net.name, func(t *testing.T) {
+			run := func(share bool) (out []float32) {
+				m, err := newModel(net, 4, 1, bestRow(t), bestVector(t))
+				require.NoError(t, err)
+				r := m.replicas[0]
+				launch, phase := 0, train
+				if share {
+					r.rehearsal = func(o *op) {
+						launch++
+						for _, v := range r.used(number) {
+							if u := v.uses[phase]; !v.lasting && (launch < u.first || launch > u.last) {
+								r.poison(v, phase, launch)
+							}
+						}
+						if o.do != nil {
+							o.do(o.out, o.in)
+						}
+					}
+				} else {
+					for _, v := range r.values {
+						v.lasting = true
+					}
+					r.plan(r.grads...)
+				}
+				m.bind()
+				m.fix()
+				for i := range 3 {
+					r.fixed(i)
+					launch, phase = 0, train
+					loss, err := m.step(0.01)
+					require.NoError(t, err)
+					out = append(out, loss)
+					for _, g := range r.grads {
+						out = append(out, g.f...)
+					}
+					launch, phase = 0, infer
+					right, err := r.right(4)
+					require.NoError(t, err)
+					out = append(out, float32(right))
+					out = append(out, r.logits.f...)
+				}
+				return out
+			}
+			want, got := run(false), run(true)
+			require.Len(t, got, len(want))
+			for i := range want {
+				if got[i] != want[i] {
+					t.Fatalf("element %d of %d is %v, want %v", i, len(want), got[i], want[i])
+				}
+			}
+		})
+	}
+}
+
+// poison fills the part of v that shares no memory with values in use.
+func (r *replica) poison(v *value, phase, launch int) {
+	for _, w := range r.used(number) {
+		if u := w.uses[phase]; w.lasting || launch >= u.first && launch <= u.last {
+			if v.at < w.at+w.len() && w.at < v.at+v.len() {
+				return
+			}
+		}
+	}
+	for i := range v.f {
+		v.f[i] = float32(math.NaN())
+	}
+}
