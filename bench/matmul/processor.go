@@ -263,7 +263,7 @@ func (w *product) measure() (int, error) {
 			return 0, err
 		}
 		began := time.Now()
-		if err := errors.Join(w.gemm.Multiply(c, a, w.b[0], rows, w.n, w.k), w.gemm.Sync()); err != nil {
+		if err := errors.Join(w.gemm.Do(gemm.Call{C: c, A: a, B: w.b[0], M: rows, N: w.n, K: w.k, TransB: true}), w.gemm.Sync()); err != nil {
 			return 0, err
 		}
 		took = max(time.Since(began), 1)
@@ -295,7 +295,7 @@ func (w *product) multiply() error {
 	p := w.next()
 	p.launch, p.pending = w.launch, true
 	w.launch++
-	return w.gemm.Multiply(p.c, p.a, w.b[w.factor(p.launch)], p.rows, w.n, w.k)
+	return w.gemm.Do(gemm.Call{C: p.c, A: p.a, B: w.b[w.factor(p.launch)], M: p.rows, N: w.n, K: w.k, TransB: true})
 }
 
 // Run computes until ctx ends.

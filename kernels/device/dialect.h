@@ -32,6 +32,11 @@ typedef uint4 u32x4;
 #define COUNT(p) atomic_inc(p)
 #define FMA(a, b, c) fma(a, b, c)
 FN float f16(u16 v) { return vload_half(0, (const half *)&v); }
+FN u16 f16_bits(float v) {
+	u16 bits;
+	vstore_half_rte(v, 0, (half *)&bits);
+	return bits;
+}
 FN float bits_f32(u32 v) { return as_float(v); }
 #ifdef HAS_F64
 FN double bits_f64(u64 v) { return as_double(v); }
@@ -55,6 +60,7 @@ typedef u32 u32x4 __attribute__((ext_vector_type(4)));
 #define ROTATE(x, n) __builtin_rotateleft32(x, n)
 #define FMA(a, b, c) __builtin_elementwise_fma(a, b, c)
 FN float f16(u16 v) { return (float)__builtin_bit_cast(_Float16, v); }
+FN u16 f16_bits(float v) { return __builtin_bit_cast(u16, (_Float16)v); }
 FN float bits_f32(u32 v) { return __builtin_bit_cast(float, v); }
 FN double bits_f64(u64 v) { return __builtin_bit_cast(double, v); }
 FN u32 f32_bits(float v) { return __builtin_bit_cast(u32, v); }
@@ -78,6 +84,11 @@ FN u32 f32_bits(float v) { return __builtin_bit_cast(u32, v); }
 #endif
 
 FN float bf16(u16 v) { return bits_f32((u32)v << 16); }
+// The nearest of a format, of two the even one. A NaN stays one.
+FN u16 bf16_bits(float v) {
+	u32 bits = f32_bits(v);
+	return v != v ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
 
 // The tile of a block among x × y tiles: eight rows of tiles at a time, column by
 // column, so that blocks that run at the same time share what they read.

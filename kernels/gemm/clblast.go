@@ -23,7 +23,8 @@ func openCLBlast(p device.Native, precision Precision) (*Product, error) {
 	if err := foreign.Bind(l, "libclblast.so.1"); err != nil {
 		return nil, err
 	}
-	multiply := func(c, a, b device.Buffer, rows, columns, depth int) error {
+	do := func(call Call) error {
+		c, a, b, rows, columns, depth := call.C, call.A, call.B, call.M, call.N, call.K
 		return p.Do("CLBlast", func() error {
 			m, n, k, queue := uintptr(rows), uintptr(columns), uintptr(depth), p.Queue()
 			var status int32
@@ -38,5 +39,5 @@ func openCLBlast(p device.Native, precision Precision) (*Product, error) {
 			return nil
 		})
 	}
-	return &Product{Processor: p, Precision: precision, library: "CLBlast", multiply: multiply}, nil
+	return &Product{Processor: p, Precision: precision, library: "CLBlast", do: do}, nil
 }

@@ -105,7 +105,8 @@ func openCublasLt(p device.Native, precision Precision) (*Product, error) {
 	}
 	types := cublasLtTypes[precision]
 	plans := map[[3]int]*cublasLtPlan{}
-	multiply := func(c, a, b device.Buffer, m, n, k int) error {
+	do := func(call Call) error {
+		c, a, b, m, n, k := call.C, call.A, call.B, call.M, call.N, call.K
 		return p.Do("cublasLtMatmul", func() error {
 			shape := [3]int{m, n, k}
 			plan := plans[shape]
@@ -125,7 +126,7 @@ func openCublasLt(p device.Native, precision Precision) (*Product, error) {
 				&plan.algorithm, p.Address(workspace), workspaceBytes, p.Queue()), "cublasLtMatmul of %d×%d·%d of %s on %s", m, n, k, precision, p.Info().ID)
 		})
 	}
-	return &Product{Processor: p, Precision: precision, library: fmt.Sprintf("cuBLASLt %d.%d.%d", version[0], version[1], version[2]), multiply: multiply}, nil
+	return &Product{Processor: p, Precision: precision, library: fmt.Sprintf("cuBLASLt %d.%d.%d", version[0], version[1], version[2]), do: do}, nil
 }
 
 // cublasLtPlan is how products of a shape are computed.

@@ -9,6 +9,6 @@ var (
 )
 
 // With returns a product that multiplies by a function.
-func With(p device.Processor, precision Precision, multiply func(c, a, b device.Buffer, m, n, k int) error) *Product {
-	return &Product{Processor: p, Precision: precision, multiply: multiply}
+func With(p device.Processor, precision Precision, do func(Call) error) *Product {
+	return &Product{Processor: p, Precision: precision, do: do}
 }

@@ -1,6 +1,6 @@
 // Package gemm multiplies matrices on processors, in each precision that they
-// have: C = A·Bᵀ, with A m×k, B n×k and C m×n, all by rows. The kernel of the CPU
-// is sgemm.
+// have: C = A·B, of matrices by rows of which one or both may be stored as their
+// transpose. The kernel of the CPU is sgemm.
 //
 // There is a table a precision, since products of different precisions are not
 // the same work. Sums are float32, of fp64 float64.
@@ -8,6 +8,7 @@ package gemm
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 
 	"github.com/perwatt/perwatt/kernels"
@@ -37,37 +38,108 @@ type Product struct {
 	device.Processor
 	Precision
 
-	library  string
-	peak     func() float64 // work of one call; nil without such a loop
-	multiply func(c, a, b device.Buffer, m, n, k int) error
+	library string
+	peak    func() float64 // work of one call; nil without such a loop
+	do      func(Call) error
 }
 
 // Library is the name and the version of the vendor's library that multiplies:
 // "cuBLASLt 12.8.4". It is empty for kernels of ours.
 func (p *Product) Library() string { return p.library }
 
+// Call is one product: C = A·B, C += A·B, or C = A·B + bias in every row. C is M×N,
+// and the sum of each element has K terms. Matrices are by rows without gaps.
+type Call struct {
+	C, A, B device.Buffer
+	M, N, K int
+
+	// A is stored as M×K, with TransA as its transpose, K×M. B is stored as K×N,
+	// with TransB as N×K. No row has both. Rows of what is stored are whole numbers
+	// of 16 bytes. Elements are those of [Precision.Put].
+	TransA, TransB bool
+
+	Add  bool          // to what C holds
+	Bias device.Buffer // of N elements in the format of C; nil for none, as with Add
+
+	// Round stores C in the format of A, each sum rounded once: to the nearest, of
+	// two the even one. Without it, elements are those of [Precision.Sum]. Only the
+	// half types differ: C of [TF32] is float32.
+	Round bool
+}
+
+// layout names how A and B are stored, as BLAS does for matrices by rows.
+func (c Call) layout() layout {
+	switch {
+	case c.TransA:
+		return tn
+	case c.TransB:
+		return nt
+	}
+	return nn
+}
+
+// layout is an index of what exists once for each layout.
+type layout int
+
+const (
+	nt layout = iota
+	nn
+	tn
+)
+
+var layouts = [...]string{nt: "nt", nn: "nn", tn: "tn"}
+
+// starts returns what the sums are added to and the elements between its rows: C,
+// the bias, or any buffer if there is nothing.
+func (c Call) starts() (from device.Buffer, stride int, any bool) {
+	switch {
+	case c.Add:
+		return c.C, c.N, true
+	case c.Bias != nil:
+		return c.Bias, 0, true
+	}
+	return c.C, 0, false
+}
+
+// plain reports C = A·Bᵀ without more.
+func (c Call) plain() bool {
+	return c.TransB && !c.Add && c.Bias == nil && !c.Round
+}
+
 // longest is the largest dimension: with it no count of bytes overflows, and no
 // grid has more blocks than a driver takes (65,535 along y).
 const longest = 1 << 22
 
-// Multiply submits C = A·Bᵀ and does not wait. A is m×k, B is n×k, C is m×n, all
-// by rows without gaps; elements are those of [Precision.Put] and
-// [Precision.Sum]. A row of A or B is a whole number of 16 bytes. C must not
-// overlap A or B. The error is the processor's, or says which size is wrong.
-func (p *Product) Multiply(c, a, b device.Buffer, m, n, k int) error {
-	if min(m, n, k) < 1 || max(m, n, k) > longest || k*p.In()%16 != 0 {
-		return fmt.Errorf("gemm: %d×%d·%d of %s: dimensions are 1 to %d, and k a whole number of 16 bytes", m, n, k, p.Precision, longest)
+// Do submits a product and does not wait. C must not overlap A, B or the bias. The
+// error is the processor's, or says what is wrong with the call.
+func (p *Product) Do(c Call) error {
+	if c.TransA && c.TransB || c.Add && c.Bias != nil {
+		return errors.New("gemm: a product takes TransA or TransB, and Add or Bias, not both")
 	}
+	rowA, rowB := c.K, c.N
+	if c.TransA {
+		rowA = c.M
+	}
+	if c.TransB {
+		rowB = c.K
+	}
+	if min(c.M, c.N, c.K) < 1 || max(c.M, c.N, c.K) > longest || rowA*p.In()%16 != 0 || rowB*p.In()%16 != 0 {
+		return fmt.Errorf("gemm: %v of %s: dimensions are 1 to %d, and rows of A and B whole numbers of 16 bytes", c, p.Precision, longest)
+	}
+	out := p.stored(c.Round).In()
 	for _, x := range []struct {
 		name           string
 		b              device.Buffer
 		rows, cols, by int
-	}{{"A", a, m, k, p.In()}, {"B", b, n, k, p.In()}, {"C", c, m, n, p.Out()}} {
+	}{{"A", c.A, c.M, c.K, p.In()}, {"B", c.B, c.N, c.K, p.In()}, {"C", c.C, c.M, c.N, out}, {"the bias", c.Bias, 1, c.N, out}} {
+		if x.b == nil && x.name == "the bias" {
+			continue
+		}
 		if want := int64(x.rows) * int64(x.cols) * int64(x.by); x.b.Size() < want {
 			return fmt.Errorf("gemm: %s has %d bytes, want %d for %d×%d of %s", x.name, x.b.Size(), want, x.rows, x.cols, p.Precision)
 		}
 	}
-	return p.multiply(c, a, b, m, n, k)
+	return p.do(c)
 }
 
 // Table returns the kernel of a precision, named gemm-bf16. Its rows run on
@@ -95,7 +167,7 @@ var tables = func() map[Precision]*kernels.Table[*Product] {
 type tile struct {
 	rows, columns int
 	shared        int // bytes beyond what the kernel declares
-	unit          int // bytes of k that its parameter counts
+	unit          int // bytes of k that its parameter counts; 0 for a kernel of each layout, which counts elements
 }
 
 // own is a row with kernels of ours.
@@ -108,7 +180,8 @@ type own struct {
 }
 
 // owns are in order of rank. Those of AMD's and NVIDIA's units have not yet run on
-// hardware.
+// hardware. They compute C = A·Bᵀ; simt computes other
+// calls for them.
 var owns = []own{
 	{"wgmma", WGMMA, need("wgmma", FP16, BF16, TF32), each(tile{128, 256, 4 * 384 * 128, 16}, FP16, BF16, TF32), wgmmaCeiling},
 	{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{128, 128, 0, 16}, FP16, BF16, TF32, FP64), mmaCeiling},
@@ -116,10 +189,12 @@ var owns = []own{
 		"mfma", MFMA, map[Precision][]string{FP16: {"mfma"}, BF16: {"mfma"}, TF32: {"mfma", "gfx942"}, FP32: {"mfma"}, FP64: {"mfma"}},
 		each(tile{128, 128, 0, 16}, Precisions()...), mfmaCeiling,
 	},
-	{"simt", SIMT, need("fp64", FP64), map[Precision]tile{
-		FP64: {128, 64, 0, 8}, FP32: {128, 128, 0, 4}, BF16: {128, 128, 0, 2}, FP16: {128, 128, 0, 2},
-	}, simtCeiling},
+	simt,
 }
+
+var simt = own{"simt", SIMT, need("fp64", FP64), map[Precision]tile{
+	FP64: {128, 64, 0, 0}, FP32: {128, 128, 0, 0}, BF16: {128, 128, 0, 0}, FP16: {128, 128, 0, 0},
+}, simtCeiling}
 
 func each[T any](v T, list ...Precision) map[Precision]T {
 	m := map[Precision]T{}
@@ -136,17 +211,68 @@ func need(feature string, list ...Precision) map[Precision][]string {
 // open returns what opens the row on a processor.
 func (o own) open(precision Precision, t tile) func(device.Processor) (*Product, error) {
 	return func(p device.Processor) (*Product, error) {
-		kernel, err := p.Kernel(o.program, o.name+"_"+string(precision))
-		if err != nil {
-			return nil, err
+		if t.unit > 0 {
+			return o.plain(p, precision, t)
 		}
-		peak := o.ceiling(precision).open(p, o.program)
-		return &Product{Processor: p, Precision: precision, peak: peak, multiply: func(c, a, b device.Buffer, m, n, k int) error {
+		var kernels [len(layouts)]device.Kernel
+		for i, name := range layouts {
+			var err error
+			if kernels[i], err = p.Kernel(o.program, o.name+"_"+string(precision)+"_"+name); err != nil {
+				return nil, err
+			}
+		}
+		return &Product{Processor: p, Precision: precision, peak: o.ceiling(precision).open(p, o.program), do: func(c Call) error {
+			start, stride, started := c.starts()
+			how := uint32(0) // STARTED and ROUNDED of the kernel's source
+			if started {
+				how = 1
+			}
+			if precision.stored(c.Round).In() == 2 {
+				how |= 2
+			}
 			return p.Submit(device.Launch{
-				Kernel: kernel, Shared: t.shared,
-				Blocks: [2]int{(n + t.columns - 1) / t.columns, (m + t.rows - 1) / t.rows},
-				Args:   []any{a, b, c, uint32(m), uint32(n), uint32(k * precision.In() / t.unit)}, // #nosec G115 -- at most longest·8
+				Kernel: kernels[c.layout()], Shared: t.shared, Blocks: t.grid(c.M, c.N),
+				Args: []any{c.A, c.B, c.C, start, uint32(c.M), uint32(c.N), uint32(c.K), uint32(stride), how}, // #nosec G115 -- at most longest
 			})
 		}}, nil
 	}
+}
+
+func (t tile) grid(m, n int) [2]int {
+	return [2]int{(n + t.columns - 1) / t.columns, (m + t.rows - 1) / t.rows}
+}
+
+// plain opens a kernel of one layout, and simt for the others.
+func (o own) plain(p device.Processor, precision Precision, t tile) (*Product, error) {
+	kernel, err := p.Kernel(o.program, o.name+"_"+string(precision))
+	if err != nil {
+		return nil, err
+	}
+	product := &Product{Processor: p, Precision: precision, peak: o.ceiling(precision).open(p, o.program), do: func(c Call) error {
+		return p.Submit(device.Launch{
+			Kernel: kernel, Shared: t.shared, Blocks: t.grid(c.M, c.N),
+			Args: []any{c.A, c.B, c.C, uint32(c.M), uint32(c.N), uint32(c.K * precision.In() / t.unit)}, // #nosec G115 -- at most longest·8
+		})
+	}}
+	return product, product.others()
+}
+
+// others has simt compute what the product does not: all but C = A·Bᵀ.
+func (p *Product) others() error {
+	format := p.Precision
+	if format == TF32 {
+		format = FP32
+	}
+	other, err := simt.open(format, simt.tiles[format])(p.Processor)
+	if err != nil {
+		return err
+	}
+	do := p.do
+	p.do = func(c Call) error {
+		if c.plain() {
+			return do(c)
+		}
+		return other.do(c)
+	}
+	return nil
 }

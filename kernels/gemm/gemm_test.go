@@ -76,34 +76,52 @@ func TestOpenCL(t *testing.T) {
 	}
 }
 
-// host multiplies on the host, in the processor's memory. The matrices that it
-// gets may be changed before and the product after.
-func host(t *testing.T, p device.Processor, precision gemm.Precision, change func(x, y, z []float64, m, n, k int)) *gemm.Product {
-	read := func(b device.Buffer, count int, size int, number func([]byte) float64) []float64 {
-		data, values := make([]byte, count*size), make([]float64, count)
+// host multiplies on the host, in the processor's memory. The call and the
+// matrices that it gets may be changed before and the product after.
+func host(t *testing.T, p device.Processor, precision gemm.Precision, change func(x, y, z []float64, c *gemm.Call)) *gemm.Product {
+	read := func(b device.Buffer, count int, format gemm.Precision) []float64 {
+		data, values := make([]byte, count*format.In()), make([]float64, count)
 		require.NoError(t, p.Read(data, b))
 		for i := range values {
-			values[i] = number(data[i*size:])
+			values[i] = format.At(data[i*format.In():])
 		}
 		return values
 	}
-	return gemm.With(p, precision, func(c, a, b device.Buffer, m, n, k int) error {
-		x, y := read(a, m*k, precision.In(), precision.At), read(b, n*k, precision.In(), precision.At)
+	return gemm.With(p, precision, func(c gemm.Call) error {
+		format := gemm.FP32
+		if precision == gemm.FP64 || c.Round && precision.In() == 2 {
+			format = precision
+		}
+		m, n, k := c.M, c.N, c.K
+		x, y := read(c.A, m*k, precision), read(c.B, n*k, precision)
+		change(x, y, nil, &c)
 		z := make([]float64, m*n)
-		change(x, y, nil, m, n, k)
+		if c.Add {
+			z = read(c.C, m*n, format)
+		}
 		for i := range m {
+			if c.Bias != nil {
+				copy(z[i*n:], read(c.Bias, n, format))
+			}
 			for j := range n {
-				for l, v := range x[i*k : (i+1)*k] {
-					z[i*n+j] += v * y[j*k+l]
+				for l := range k {
+					a, b := x[i*k+l:], y[l*n+j:]
+					if c.TransA {
+						a = x[l*m+i:]
+					}
+					if c.TransB {
+						b = y[j*k+l:]
+					}
+					z[i*n+j] += a[0] * b[0]
 				}
 			}
 		}
-		change(nil, nil, z, m, n, k)
-		data := make([]byte, m*n*precision.Out())
+		change(nil, nil, z, &c)
+		data := make([]byte, m*n*format.In())
 		for i, v := range z {
-			map[int]gemm.Precision{4: gemm.FP32, 8: gemm.FP64}[precision.Out()].Put(data[i*precision.Out():], v)
+			format.Put(data[i*format.In():], v)
 		}
-		return p.Write(c, data)
+		return p.Write(c.C, data)
 	})
 }
 
@@ -114,31 +132,31 @@ func TestWrongProducts(t *testing.T) {
 			continue
 		}
 		table, p := gemm.Table(precision), &ptx.Processor{}
-		require.NoError(t, table.Check(host(t, p, precision, func(_, _, _ []float64, _, _, _ int) {})))
+		require.NoError(t, table.Check(host(t, p, precision, func(_, _, _ []float64, _ *gemm.Call) {})))
 		var old []float64
 		coarse := map[gemm.Precision]gemm.Precision{gemm.FP64: gemm.FP32, gemm.FP32: gemm.TF32, gemm.TF32: gemm.BF16, gemm.BF16: "", gemm.FP16: gemm.BF16}[precision]
-		for name, change := range map[string]func(x, y, z []float64, m, n, k int){
-			"one element a tile": func(_, _, z []float64, _, _, _ int) {
+		for name, change := range map[string]func(x, y, z []float64, c *gemm.Call){
+			"one element a tile": func(_, _, z []float64, _ *gemm.Call) {
 				if z != nil {
 					z[len(z)-1] = 0
 				}
 			},
-			"the first term of a row": func(x, _, _ []float64, _, _, _ int) {
+			"the first term of a row": func(x, _, _ []float64, _ *gemm.Call) {
 				if x != nil {
 					x[0] = 0
 				}
 			},
-			"the last terms": func(x, _, _ []float64, m, _, k int) {
-				for i := 0; x != nil && i < m; i++ {
-					x[(i+1)*k-1] = 0
+			"the last terms": func(x, _, _ []float64, c *gemm.Call) {
+				for i := 0; x != nil && i < c.M; i++ {
+					x[(i+1)*c.K-1] = 0
 				}
 			},
-			"rows exchanged": func(_, y, _ []float64, _, _, k int) {
+			"rows exchanged": func(_, y, _ []float64, c *gemm.Call) {
 				if y != nil {
-					y[0], y[k] = y[k], y[0]
+					y[0], y[c.K] = y[c.K], y[0]
 				}
 			},
-			"an old answer": func(_, _, z []float64, _, _, _ int) {
+			"an old answer": func(_, _, z []float64, _ *gemm.Call) {
 				if z != nil {
 					if old == nil {
 						old = append(old, z...)
@@ -146,7 +164,7 @@ func TestWrongProducts(t *testing.T) {
 					copy(z, old)
 				}
 			},
-			"a lower precision": func(x, y, z []float64, _, _, _ int) {
+			"a lower precision": func(x, y, z []float64, _ *gemm.Call) {
 				if coarse == "" { // sums that are rounded to the operands' precision
 					x, y = nil, nil
 					for i := range z {
@@ -164,18 +182,18 @@ func TestWrongProducts(t *testing.T) {
 		} {
 			require.ErrorContains(t, table.Check(host(t, p, precision, change)), "want", "%s: %s", precision, name)
 		}
-		require.ErrorContains(t, table.Check(gemm.With(p, precision, func(_, _, _ device.Buffer, _, _, _ int) error { return nil })), "is NaN", "no work")
-		good := host(t, p, precision, func(_, _, _ []float64, _, _, _ int) {})
-		require.ErrorContains(t, table.Check(gemm.With(p, precision, func(c, a, b device.Buffer, m, n, k int) error {
-			if err := good.Multiply(c, a, b, m, n, k); err != nil {
+		require.ErrorContains(t, table.Check(gemm.With(p, precision, func(gemm.Call) error { return nil })), "is NaN", "no work")
+		good := host(t, p, precision, func(_, _, _ []float64, _ *gemm.Call) {})
+		require.ErrorContains(t, table.Check(gemm.With(p, precision, func(c gemm.Call) error {
+			if err := good.Do(c); err != nil {
 				return err
 			}
-			data := make([]byte, m*n*precision.Out()+4)
-			require.NoError(t, p.Read(data, c))
+			data := make([]byte, c.M*c.N*precision.Out()+4)
+			require.NoError(t, p.Read(data, c.C))
 			clear(data[len(data)-4:])
-			return p.Write(c, data)
+			return p.Write(c.C, data)
 		})), "writes beyond", precision)
-		require.Zero(t, table.Work(p.Info(), 0)(gemm.With(&ptx.Processor{}, precision, func(_, _, _ device.Buffer, _, _, _ int) error { return errors.ErrUnsupported })))
+		require.Zero(t, table.Work(p.Info(), 0)(gemm.With(&ptx.Processor{}, precision, func(gemm.Call) error { return errors.ErrUnsupported })))
 	}
 }
 
@@ -185,15 +203,38 @@ func TestSizes(t *testing.T) {
 	b, err := p.Alloc(1024)
 	require.NoError(t, err)
 	calls := 0
-	product := gemm.With(p, gemm.BF16, func(_, _, _ device.Buffer, _, _, _ int) error { calls++; return nil })
-	require.NoError(t, product.Multiply(b, b, b, 16, 16, 32))
-	for _, s := range [][3]int{{0, 1, 8}, {1, -1, 8}, {1, 1, 0}, {1, 1, 9}, {1, 1, 4}, {1 << 23, 1, 8}, {1, 1, 1 << 40}} {
-		require.ErrorContains(t, product.Multiply(b, b, b, s[0], s[1], s[2]), "dimensions")
+	product := gemm.With(p, gemm.BF16, func(gemm.Call) error { calls++; return nil })
+	call := func(m, n, k int, change func(*gemm.Call)) error {
+		c := gemm.Call{C: b, A: b, B: b, M: m, N: n, K: k, TransB: true}
+		change(&c)
+		return product.Do(c)
 	}
-	require.ErrorContains(t, product.Multiply(b, b, b, 65, 1, 8), "A has 1024 bytes, want 1040 for 65×8 of bf16")
-	require.ErrorContains(t, product.Multiply(b, b, b, 1, 65, 8), "B has")
-	require.ErrorContains(t, product.Multiply(b, b, b, 17, 16, 8), "C has 1024 bytes, want 1088")
-	require.Equal(t, 1, calls)
+	nt := func(*gemm.Call) {}
+	nn := func(c *gemm.Call) { c.TransB = false }
+	tn := func(c *gemm.Call) { c.TransA, c.TransB = true, false }
+	for _, s := range [][3]int{{0, 1, 8}, {1, -1, 8}, {1, 1, 0}, {1, 1, 9}, {1, 1, 4}, {1 << 23, 1, 8}, {1, 1, 1 << 40}} {
+		require.ErrorContains(t, call(s[0], s[1], s[2], nt), "dimensions")
+	}
+	require.ErrorContains(t, call(8, 9, 8, nn), "8×9·8 nn of bf16: dimensions")
+	require.ErrorContains(t, call(8, 8, 9, nn), "dimensions")
+	require.ErrorContains(t, call(9, 8, 8, tn), "dimensions")
+	require.ErrorContains(t, call(8, 9, 8, tn), "dimensions")
+	require.ErrorContains(t, call(65, 1, 8, nt), "A has 1024 bytes, want 1040 for 65×8 of bf16")
+	require.ErrorContains(t, call(1, 65, 8, nt), "B has")
+	require.ErrorContains(t, call(17, 16, 8, nt), "C has 1024 bytes, want 1088")
+	short, err := p.Alloc(30)
+	require.NoError(t, err)
+	require.ErrorContains(t, call(8, 8, 8, func(c *gemm.Call) { c.Bias = short }), "the bias has 30 bytes, want 32")
+	for _, change := range []func(*gemm.Call){func(c *gemm.Call) { c.TransA = true }, func(c *gemm.Call) { c.Add, c.Bias = true, b }} {
+		require.ErrorContains(t, call(8, 8, 8, change), "not both")
+	}
+	require.Zero(t, calls)
+	require.NoError(t, call(16, 16, 32, nt))
+	require.NoError(t, call(8, 8, 1, tn))
+	require.NoError(t, call(1, 8, 8, nn))
+	require.NoError(t, call(17, 16, 8, func(c *gemm.Call) { c.Round = true }))
+	require.NoError(t, call(8, 8, 8, func(c *gemm.Call) { c.Bias, c.Round = short, true }))
+	require.Equal(t, 5, calls)
 }
 
 // An element is the nearest that its format has, and of two the even one.

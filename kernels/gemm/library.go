@@ -35,7 +35,11 @@ func libraries(precision Precision) (rows []kernels.Row[*Product]) {
 				if !ok {
 					return nil, fmt.Errorf("%s: the driver's handles of %s are not known", v.name, p.Info().ID)
 				}
-				return v.open(native, precision)
+				product, err := v.open(native, precision)
+				if err != nil {
+					return nil, err
+				}
+				return product, product.others()
 			}})
 		}
 	}

@@ -95,7 +95,7 @@ func wrong(t *testing.T, rows map[gemm.Precision]*gemm.Product, refusal string) 
 			if fault == "coarse" && precision != gemm.FP32 {
 				continue // the others have as few bits
 			}
-			again := gemm.With(product.Processor, precision, product.Multiply)
+			again := gemm.With(product.Processor, precision, product.Do)
 			if fault == "refuse" { // of an algorithm for a new shape
 				row, err := gemm.Table(precision).ByName(map[bool]string{true: "cublaslt", false: "rocblas"}[strings.HasPrefix(product.Library(), "cuBLASLt")])
 				require.NoError(t, err)

@@ -39,6 +39,23 @@ func (p Precision) Out() int {
 	return 4
 }
 
+// stored returns the format of C's elements: that of the sums, or of A if they are
+// rounded. Elements of [TF32] are stored as float32, of which all bits count.
+func (p Precision) stored(round bool) Precision {
+	switch {
+	case p == FP64, round && p.In() == 2:
+		return p
+	}
+	return FP32
+}
+
+// nearest returns the element that is nearest to v.
+func (p Precision) nearest(v float64) float64 {
+	var element [8]byte
+	p.Put(element[:], v)
+	return p.At(element[:])
+}
+
 var le = binary.LittleEndian
 
 // Put writes an element of A or B: the nearest to v that the precision has, of

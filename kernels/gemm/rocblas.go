@@ -68,7 +68,8 @@ func openRocBLAS(p device.Native, precision Precision) (*Product, error) {
 		return nil, err
 	}
 	types := rocBLASTypes[precision]
-	multiply := func(c, a, b device.Buffer, m, n, k int) error {
+	do := func(call Call) error {
+		c, a, b, m, n, k := call.C, call.A, call.B, call.M, call.N, call.K
 		return p.Do("rocblas_gemm_ex", func() error {
 			one, zero := scalar{1, 1}, scalar{}
 			alpha, beta := unsafe.Pointer(&one.single), unsafe.Pointer(&zero.single)
@@ -81,5 +82,5 @@ func openRocBLAS(p device.Native, precision Precision) (*Product, error) {
 				beta, p.Address(c), types.out, n, p.Address(c), types.out, n, types.out, 0, 0, 0), "rocblas_gemm_ex of %d×%d·%d of %s on %s", m, n, k, precision, p.Info().ID)
 		})
 	}
-	return &Product{Processor: p, Precision: precision, library: "rocBLAS " + version, multiply: multiply}, nil
+	return &Product{Processor: p, Precision: precision, library: "rocBLAS " + version, do: do}, nil
 }

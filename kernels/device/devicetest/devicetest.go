@@ -36,7 +36,7 @@ type Trial struct {
 // Few are trials that between them go every way: for short tests.
 func Few(trials []Trial) []Trial {
 	return slices.DeleteFunc(trials, func(t Trial) bool {
-		return !slices.Contains([]string{"scan", "stream", "verify", "simt_fp32", "mma_bf16", "wgmma_bf16"}, t.Name)
+		return !slices.Contains([]string{"scan", "stream", "verify", "simt_fp32_nt", "simt_bf16_tn", "mma_bf16", "wgmma_bf16"}, t.Name)
 	})
 }
 
@@ -48,17 +48,11 @@ func Trials(larger int) []Trial {
 		{Name: "verify", Program: gemm.Verify, Kernels: []string{"fill", "exchange", "columns", "residuals"}, Arch: "sm_75", F64: true, Run: verifies(larger)},
 		{Name: "stream", Program: stream.Program, Kernels: []string{"copy", "triad", "readout", "fill", "differ", "differ_triad", "sample"}, Arch: "sm_75", Run: streams(larger)},
 	}
-	for _, g := range []struct {
-		program             *device.Program
-		name, arch          string
-		in, out             format
-		rows, columns, unit int
-		shared              int
-	}{
-		{gemm.SIMT, "simt_fp32", "sm_75", f32, f32, 128, 128, 1, 0},
-		{gemm.SIMT, "simt_fp64", "sm_75", f64, f64, 128, 64, 1, 0},
-		{gemm.SIMT, "simt_fp16", "sm_75", f16, f32, 128, 128, 1, 0},
-		{gemm.SIMT, "simt_bf16", "sm_75", bf16, f32, 128, 128, 1, 0},
+	for _, g := range []tiled{
+		{gemm.SIMT, "simt_fp32", "sm_75", f32, f32, 128, 128, 0, 0},
+		{gemm.SIMT, "simt_fp64", "sm_75", f64, f64, 128, 64, 0, 0},
+		{gemm.SIMT, "simt_fp16", "sm_75", f16, f32, 128, 128, 0, 0},
+		{gemm.SIMT, "simt_bf16", "sm_75", bf16, f32, 128, 128, 0, 0},
 		{gemm.MMA, "mma_bf16", "sm_80", bf16, f32, 128, 128, 8, 0},
 		{gemm.MMA, "mma_fp16", "sm_80", f16, f32, 128, 128, 8, 0},
 		{gemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 4, 0},
@@ -72,32 +66,27 @@ func Trials(larger int) []Trial {
 		{gemm.WGMMA, "wgmma_fp16", "sm_90", f16, f32, 128, 256, 8, 4 * 384 * 128},
 		{gemm.WGMMA, "wgmma_tf32", "sm_90", f32, f32, 128, 256, 4, 4 * 384 * 128},
 	} {
-		step := 16 / g.in.size
-		shapes := [][3]int{{g.rows, g.columns, 10 * step}, {g.rows + 3, g.columns + 3, 41 * step}, {7, 5, step}}
-		if larger == 0 {
-			shapes = [][3]int{{7, 5, 5 * step}}
-		}
 		if larger == 0 && slow(g.name) {
 			continue
 		}
-		if g.arch == "" { // each instruction is computed by a loop
-			shapes = [][3]int{{131, 130, 9 * step}, {7, 5, 5 * step}}[1-min(larger, 1):]
+		layouts, ways := []string{"nt", "tn", "nn"}, ways
+		if g.unit > 0 {
+			layouts, ways = []string{""}, ways[:1]
 		}
-		if larger > 1 && g.arch != "" {
-			side := min(larger, 8) // the reference takes its time
-			shapes = append(shapes, [3]int{side * 37, side * 41, side * 4 * step})
-		}
-		list = append(list, Trial{
-			Name: g.name, Program: g.program, Kernels: []string{g.name}, Arch: g.arch, F64: g.in.size == 8,
-			Run: func(p device.Processor, program *device.Program) error {
-				for _, s := range shapes {
-					if err := product(p, program, g.name, g.in, g.out, s[0], s[1], s[2], g.rows, g.columns, g.shared, g.unit); err != nil {
-						return err
+		for first, layout := range layouts {
+			name, shapes := strings.Trim(g.name+"_"+layout, "_"), g.shapes(layout, larger)
+			list = append(list, Trial{
+				Name: name, Program: g.program, Kernels: []string{name}, Arch: g.arch, F64: g.in.size == 8,
+				Run: func(p device.Processor, program *device.Program) error {
+					for i, s := range shapes {
+						if err := g.product(p, program, name, layout, s[0], s[1], s[2], ways[(first+i)%len(ways)]); err != nil {
+							return err
+						}
 					}
-				}
-				return nil
-			},
-		})
+					return nil
+				},
+			})
+		}
 	}
 	for _, g := range peaks() {
 		if larger == 0 && slow(g.row+"_"+g.precision) {
@@ -255,7 +244,7 @@ func scans(larger int) func(device.Processor, *device.Program) error {
 	}
 }
 
-// format is how a number that all formats hold exactly is written.
+// format is how a number is written.
 type format struct {
 	size int
 	put  func([]byte, float64)
@@ -264,50 +253,138 @@ type format struct {
 var (
 	f32  = format{4, func(b []byte, v float64) { le.PutUint32(b, math.Float32bits(float32(v))) }}
 	f64  = format{8, func(b []byte, v float64) { le.PutUint64(b, math.Float64bits(v)) }}
-	bf16 = format{2, func(b []byte, v float64) { le.PutUint16(b, uint16(math.Float32bits(float32(v))>>16)) }}
-	f16  = format{2, func(b []byte, v float64) { // sign, 5 bits of exponent, 10 of fraction; v is normal or 0
-		bits := uint64(0)
+	bf16 = format{2, half(7, 1023-127)}
+	f16  = format{2, half(10, 1023-15)}
+)
+
+// half writes a number that is normal in the format, or 0: a sign, an exponent that
+// is less than that of float64 by so much, and so many bits of fraction. It rounds
+// to the nearest, and to the even one of two: a carry out of the fraction adds to
+// the exponent.
+func half(fraction int, less uint64) func([]byte, float64) {
+	return func(b []byte, v float64) {
+		bits := math.Float64bits(v) &^ (1 << 63)
 		if v != 0 {
-			bits = (math.Float64bits(v)>>52&0x7ff-1023+15)<<10 | math.Float64bits(v)>>42&0x3ff
+			off := 52 - fraction
+			bits -= less << 52
+			bits = (bits + 1<<(off-1) - 1 + bits>>off&1) >> off
 		}
 		if v < 0 {
 			bits |= 1 << 15
 		}
 		le.PutUint16(b, uint16(bits))
-	}}
-)
+	}
+}
+
+// tiled is a kernel that multiplies, or one for each layout if unit is 0.
+type tiled struct {
+	program       *device.Program
+	name, arch    string
+	in, out       format
+	rows, columns int // of the tile of a block
+	unit          int // elements of k that its parameter counts
+	shared        int // bytes
+}
+
+// shapes are whole tiles, tiles that no dimension fills, and next to nothing.
+// Dimensions that are rows of A or B are whole numbers of 16 bytes.
+func (g tiled) shapes(layout string, larger int) [][3]int {
+	step := 16 / g.in.size
+	whole := func(n int) int { return (n + step - 1) / step * step }
+	shapes := [][3]int{{g.rows, g.columns, 10 * step}, {g.rows + 3, g.columns + 3, 41 * step}, {7, 5, step}}
+	switch {
+	case larger == 0:
+		shapes = [][3]int{{7, 5, 5 * step}}
+	case g.arch == "": // each instruction is computed by a loop
+		shapes = [][3]int{{131, 130, 9 * step}, {7, 5, 5 * step}}
+	case layout == "nn" || layout == "tn": // the same kernel but for what it reads
+		shapes = [][3]int{{g.rows - 3, g.columns + 3, 21*step - 1}, {7, 5, 1}}
+	}
+	if larger > 1 && g.arch != "" {
+		side := min(larger, 8) // the reference takes its time
+		shapes = append(shapes, [3]int{side * 37, side * 41, side * 4 * step})
+	}
+	for i := range shapes {
+		if s := &shapes[i]; layout == "tn" {
+			s[0], s[1] = whole(s[0]), whole(s[1])
+		} else if layout == "nn" {
+			s[1], s[2] = whole(s[1]), whole(s[2])
+		}
+	}
+	return shapes
+}
+
+// way is what the sums are added to and how they are stored.
+type way struct{ add, bias, round bool }
+
+// ways are taken in turn, each layout beginning with another.
+var ways = []way{{}, {add: true}, {bias: true, round: true}}
 
 // product compares every element of a product. Elements are multiples of 1/16
 // below 8, which every format holds and whose sums no order of adding rounds.
-func product(p device.Processor, program *device.Program, name string, in, out format, m, n, k, rows, columns, shared, unit int) error {
+func (g tiled) product(p device.Processor, program *device.Program, name, layout string, m, n, k int, way way) error {
 	random := rand.New(rand.NewPCG(3, uint64(m)))
-	matrix := func(count int) ([]byte, []float64) {
-		data, values := make([]byte, count*in.size), make([]float64, count)
+	stored := g.out
+	if way.round {
+		stored = g.in
+	}
+	matrix := func(count int, f format) ([]byte, []float64) {
+		data, values := make([]byte, count*f.size), make([]float64, count)
 		for i := range values {
 			values[i] = float64(random.IntN(255)-127) / 16
-			in.put(data[i*in.size:], values[i])
+			f.put(data[i*f.size:], values[i])
 		}
 		return data, values
 	}
-	ab, x := matrix(m * k)
-	bb, y := matrix(n * k)
+	ab, x := matrix(m*k, g.in)
+	bb, y := matrix(n*k, g.in)
 	b := &bench{Processor: p, program: program}
-	c := b.with(blank(m * n * out.size))
-	b.launch(name, (n+columns-1)/columns, (m+rows-1)/rows, shared, b.with(ab), b.with(bb), c, uint32(m), uint32(n), uint32(k/unit))
-	result := b.read(c, m*n*out.size)
+	cb, start, stride, how := blank(m*n*stored.size), make([]float64, n), 0, uint32(0)
+	switch {
+	case way.add:
+		cb, start = matrix(m*n, stored)
+		stride, how = n, 1
+	case way.bias:
+		how = 1
+	}
+	c := b.with(cb)
+	from := c
+	if way.bias {
+		var data []byte
+		data, start = matrix(n, stored)
+		from = b.with(data)
+	}
+	if way.round {
+		how |= 2
+	}
+	args := []any{b.with(ab), b.with(bb), c}
+	if g.unit > 0 {
+		args = append(args, uint32(m), uint32(n), uint32(k/g.unit))
+	} else {
+		args = append(args, from, uint32(m), uint32(n), uint32(k), uint32(stride), how)
+	}
+	b.launch(name, (n+g.columns-1)/g.columns, (m+g.rows-1)/g.rows, g.shared, args...)
+	result := b.read(c, m*n*stored.size)
 	if err := b.done(); err != nil {
 		return err
 	}
-	want := make([]byte, out.size)
+	rowA, columnA, rowB, columnB := k, 1, k, 1 // how far apart neighbours across k and along it are
+	if layout == "tn" {
+		rowA, columnA = 1, m
+	}
+	if layout == "tn" || layout == "nn" {
+		rowB, columnB = 1, n
+	}
+	want := make([]byte, stored.size)
 	for i := range m {
 		for j := range n {
-			sum := 0.0
-			for l, v := range x[i*k : (i+1)*k] {
-				sum += v * y[j*k+l]
+			sum := start[i*stride+j]
+			for l := range k {
+				sum += x[i*rowA+l*columnA] * y[j*rowB+l*columnB]
 			}
-			out.put(want, sum)
-			if at := (i*n + j) * out.size; !bytes.Equal(result[at:at+out.size], want) {
-				return fmt.Errorf("%s of %d×%d·%d: element %d,%d is %x, want %x (%g)", name, m, n, k, i, j, result[at:at+out.size], want, sum)
+			stored.put(want, sum)
+			if at := (i*n + j) * stored.size; !bytes.Equal(result[at:at+stored.size], want) {
+				return fmt.Errorf("%s of %d×%d·%d, %+v: element %d,%d is %x, want %x (%g)", name, m, n, k, way, i, j, result[at:at+stored.size], want, sum)
 			}
 		}
 	}
