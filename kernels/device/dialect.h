@@ -5,6 +5,11 @@
 // A kernel says KERNEL(threads) void name(GLOBAL ...): threads is the size of
 // its blocks, which are one-dimensional. GLOBAL and IN_SHARED say where a pointer
 // points, SHARED declares a variable of the block.
+//
+// ACROSS(x, mask) is the float x of the thread whose number differs in the bits of
+// mask, 1 to 31, in kernels that say ROOM first. All threads of the block reach it:
+// OpenCL C 1.2 has no exchange between lanes, so that it meets barriers there. EXP2 and
+// LOG2 are approximations, of some units in the last place.
 
 #if defined(__OPENCL_C_VERSION__)
 
@@ -42,6 +47,19 @@ FN float bits_f32(u32 v) { return as_float(v); }
 FN double bits_f64(u64 v) { return as_double(v); }
 #endif
 FN u32 f32_bits(float v) { return as_uint(v); }
+#define EXP2(x) native_exp2(x)
+#define LOG2(x) native_log2(x)
+#define SQRT(x) sqrt(x)
+#define MAX(x, y) fmax(x, y)
+#define ROOM SHARED float room[256]
+#define ACROSS(x, mask) across(room, x, mask)
+FN float across(__local float *room, float x, u32 mask) {
+	room[THREAD] = x;
+	BARRIER;
+	x = room[THREAD ^ mask];
+	BARRIER;
+	return x;
+}
 
 #else
 
@@ -64,6 +82,8 @@ FN u16 f16_bits(float v) { return __builtin_bit_cast(u16, (_Float16)v); }
 FN float bits_f32(u32 v) { return __builtin_bit_cast(float, v); }
 FN double bits_f64(u64 v) { return __builtin_bit_cast(double, v); }
 FN u32 f32_bits(float v) { return __builtin_bit_cast(u32, v); }
+#define MAX(x, y) __builtin_fmaxf(x, y)
+#define ROOM
 
 #ifdef __AMDGCN__
 #define KERNEL(threads) extern "C" __attribute__((global, amdgpu_flat_work_group_size(threads, threads)))
@@ -72,6 +92,10 @@ FN u32 f32_bits(float v) { return __builtin_bit_cast(u32, v); }
 #define BLOCK_Y __builtin_amdgcn_workgroup_id_y()
 #define BARRIER (__builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup"), __builtin_amdgcn_s_barrier(), __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup"))
 #define COUNT(p) __hip_atomic_fetch_add(p, 1u, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT)
+#define EXP2(x) __builtin_amdgcn_exp2f(x)
+#define LOG2(x) __builtin_amdgcn_logf(x)
+#define SQRT(x) __builtin_sqrtf(x)
+#define ACROSS(x, mask) bits_f32(__builtin_amdgcn_ds_bpermute((THREAD ^ (mask)) % __builtin_amdgcn_wavefrontsize() * 4, f32_bits(x)))
 #else
 #define KERNEL(threads) extern "C" __attribute__((global, launch_bounds(threads)))
 #define THREAD __nvvm_read_ptx_sreg_tid_x()
@@ -79,6 +103,10 @@ FN u32 f32_bits(float v) { return __builtin_bit_cast(u32, v); }
 #define BLOCK_Y __nvvm_read_ptx_sreg_ctaid_y()
 #define BARRIER __syncthreads()
 #define COUNT(p) ((u32)__nvvm_atom_add_gen_i((int *)(p), 1))
+#define EXP2(x) __nvvm_ex2_approx_f(x)
+#define LOG2(x) __nvvm_lg2_approx_f(x)
+#define SQRT(x) __nvvm_sqrt_rn_f(x)
+#define ACROSS(x, mask) __nvvm_shfl_sync_bfly_f32(0xffffffffu, x, mask, 31)
 #endif
 
 #endif
@@ -88,6 +116,12 @@ FN float bf16(u16 v) { return bits_f32((u32)v << 16); }
 FN u16 bf16_bits(float v) {
 	u32 bits = f32_bits(v);
 	return v != v ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+// The bfloat16 nearest to v, of two the even one, in the low half of a word.
+FN u32 to_bf16(float v) {
+	u32 bits = f32_bits(v);
+	return v != v ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
 // The tile of a block among x × y tiles: eight rows of tiles at a time, column by

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -33,7 +34,7 @@ func NewProgram(files fs.FS, name string) *Program {
 		}
 		switch path.Ext(file) {
 		case ".cl":
-			p.Source = dialect + "\n" + string(text)
+			p.Source = dialect + "\n" + include(files, string(text))
 		case ".ptx", ".co":
 			p.Code[strings.Split(file, ".")[1]] = string(text)
 		}
@@ -42,6 +43,20 @@ func NewProgram(files fs.FS, name string) *Program {
 		panic(fmt.Sprintf("program %s: %d files, %v", name, len(list), err))
 	}
 	return p
+}
+
+var included = regexp.MustCompile(`(?m)^#include "(.+)"$`)
+
+// include puts the files that a source includes in their places, since drivers
+// take a source as one text.
+func include(files fs.FS, text string) string {
+	return included.ReplaceAllStringFunc(text, func(line string) string {
+		file, err := fs.ReadFile(files, included.FindStringSubmatch(line)[1])
+		if err != nil {
+			panic(err)
+		}
+		return include(files, string(file))
+	})
 }
 
 // For returns the newest code that runs on an architecture: its own, or PTX for

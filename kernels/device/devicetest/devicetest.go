@@ -36,7 +36,7 @@ type Trial struct {
 // Few are trials that between them go every way: for short tests.
 func Few(trials []Trial) []Trial {
 	return slices.DeleteFunc(trials, func(t Trial) bool {
-		return !slices.Contains([]string{"scan", "stream", "verify", "simt_fp32_nt", "simt_bf16_tn", "mma_bf16", "wgmma_bf16"}, t.Name)
+		return !slices.Contains([]string{"scan", "stream", "verify", "simt_fp32_nt", "simt_bf16_tn", "mma_bf16", "wgmma_bf16", "nn_fp32_layer_norm_grad", "nn_bf16_attention64"}, t.Name)
 	})
 }
 
@@ -88,6 +88,7 @@ func Trials(larger int) []Trial {
 			})
 		}
 	}
+	list = append(list, passes(larger)...)
 	for _, g := range peaks() {
 		if larger == 0 && slow(g.row+"_"+g.precision) {
 			continue
