@@ -17,8 +17,12 @@ import (
 )
 
 const (
-	// factors is how many matrices B there are.
+	// factors is how many matrices B there are. One of them is written anew for a
+	// product now and then: once among the first soon, and then each time among the
+	// next often. That takes less than 0.1 % of the time of so many products.
 	factors = 3
+	soon    = 4
+	often   = 32
 
 	// A panel is that many rows of A and C, which one launch multiplies. It takes no
 	// longer than longest, since a launch is counted when it has ended, unless the
@@ -45,6 +49,9 @@ type product struct {
 	gemm    *gemm.Product // nil unless prepared
 	kernels *gemm.Verifier
 	b       [factors]device.Buffer
+	streams [factors]uint64 // the generators of what the matrices B hold
+	fresh   uint64          // the product that has a matrix B written anew
+	written uint64          // how often that was drawn; 0 until Prepare ends
 	panels  []panel
 	taken   device.Buffer // elements that Exchange took, of up to room launches
 	room    int
@@ -61,7 +68,7 @@ type panel struct {
 	a, c      device.Buffer
 	top, rows int
 	seed      uint32 // of the places that are poisoned
-	launch    uint64 // that made C
+	b         uint64 // the generator of the B that C is the product with
 	pending   bool   // C was not looked at yet
 }
 
@@ -185,6 +192,7 @@ func (w *product) Prepare(ctx context.Context) error {
 		}
 	}
 	w.verification, w.size = verification{}, 1
+	w.fresh = w.launch/uint64(len(w.panels)) + w.draw(soon)
 	return ctx.Err()
 }
 
@@ -202,19 +210,20 @@ func (w *product) alloc(bytes int) (device.Buffer, error) {
 }
 
 // matrix allocates rows of A or B and fills them.
-func (w *product) matrix(top, rows int, which byte) (device.Buffer, error) {
+func (w *product) matrix(top, rows int, generator uint64) (device.Buffer, error) {
 	b, err := w.alloc(rows * w.k * w.precision.In())
 	if err != nil {
 		return nil, err
 	}
-	return b, w.kernels.Fill(b, top, rows, w.n, w.k, stream(w.info.Seed, which))
+	return b, w.kernels.Fill(b, top, rows, w.n, w.k, generator)
 }
 
 // allocate makes the matrices and cuts A and C into panels.
 func (w *product) allocate(ctx context.Context) error {
 	var err error
 	for i := range w.b {
-		if w.b[i], err = w.matrix(0, w.n, factorStream(i)); err != nil {
+		w.streams[i] = stream(w.info.Seed, factorStream(i))
+		if w.b[i], err = w.matrix(0, w.n, w.streams[i]); err != nil {
 			return err
 		}
 	}
@@ -228,7 +237,7 @@ func (w *product) allocate(ctx context.Context) error {
 			return err
 		}
 		p := panel{top: top, rows: min(w.rows, w.n-top)}
-		if p.a, err = w.matrix(top, p.rows, 'a'); err != nil {
+		if p.a, err = w.matrix(top, p.rows, stream(w.info.Seed, 'a')); err != nil {
 			return err
 		}
 		if p.c, err = w.alloc(p.rows * w.n * w.precision.Out()); err != nil {
@@ -249,7 +258,7 @@ func (w *product) allocate(ctx context.Context) error {
 func (w *product) measure() (int, error) {
 	first := len(w.memory)
 	rows := min(w.n, leastRows)
-	a, err := w.matrix(0, rows, 'a')
+	a, err := w.matrix(0, rows, stream(w.info.Seed, 'a'))
 	if err != nil {
 		return 0, err
 	}
@@ -292,10 +301,24 @@ func (w *product) factor(launch uint64) int {
 
 // multiply submits the product of the next panel.
 func (w *product) multiply() error {
-	p := w.next()
-	p.launch, p.pending = w.launch, true
+	p, i := w.next(), w.factor(w.launch)
+	if w.written > 0 && w.launch == w.fresh*uint64(len(w.panels)) {
+		w.fresh += w.draw(often)
+		w.streams[i] = bench.Hash64(stream(w.info.Seed, factorStream(i)), w.written)
+		if err := w.kernels.Fill(w.b[i], 0, w.n, w.n, w.k, w.streams[i]); err != nil {
+			return err
+		}
+	}
+	p.b, p.pending = w.streams[i], true
 	w.launch++
-	return w.gemm.Do(gemm.Call{C: p.c, A: p.a, B: w.b[w.factor(p.launch)], M: p.rows, N: w.n, K: w.k, TransB: true})
+	return w.gemm.Do(gemm.Call{C: p.c, A: p.a, B: w.b[i], M: p.rows, N: w.n, K: w.k, TransB: true})
+}
+
+// draw returns after how many products of at most most a matrix B is written anew:
+// the seed says it, and no device can know.
+func (w *product) draw(most uint64) uint64 {
+	w.written++
+	return 1 + bench.Hash64(stream(w.info.Seed, 'n'), w.written)%most
 }
 
 // Run computes until ctx ends.
@@ -348,11 +371,11 @@ func (w *product) Close() error {
 			errs = append(errs, w.gemm.Free(b))
 		}
 	}
-	w.gemm, w.kernels, w.panels, w.memory, w.launch = nil, nil, nil, nil, 0
+	w.gemm, w.kernels, w.panels, w.memory, w.launch, w.written = nil, nil, nil, nil, 0, 0
 	return errors.Join(errs...)
 }
 
-// factorStream names the generator of a matrix B; 'a', 'f', 'p', 'r' and 's' are
+// factorStream names the generator of a matrix B; 'a', 'f', 'n', 'p', 'r' and 's' are
 // others.
 func factorStream(i int) byte { return byte('B' + i) } // #nosec G115 -- below factors
 

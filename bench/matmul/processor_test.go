@@ -145,7 +145,7 @@ func on(t *testing.T, w *product, l device.Launch, change func(c []float64)) {
 // terms returns the sum over some of k of the last launch's element, of operands
 // that are changed before.
 func (w *product) terms(row, column, from int, change func(float64) float64) (sum float64) {
-	sa, sb := stream(w.info.Seed, 'a'), stream(w.info.Seed, factorStream(w.factor(w.launch-1)))
+	sa, sb := stream(w.info.Seed, 'a'), w.streams[w.factor(w.launch-1)]
 	for l := from; l < w.n; l++ {
 		sum += change(w.precision.Element(sa, uint64(row*w.n+l))) * change(w.precision.Element(sb, uint64(column*w.n+l)))
 	}
@@ -217,7 +217,7 @@ func testFaults(t *testing.T, g *gpu, w *product) {
 		{"does nothing", []string{"overwritten", "values", "product"}, func(device.Launch, func(device.Launch)) error { return nil }},
 		{"skips the lowest rows", []string{"overwritten", "values", "product"}, func(l device.Launch, run func(device.Launch)) error {
 			l.Args = slices.Clone(l.Args)
-			l.Args[3] = uint32(n - 8)
+			l.Args[4] = uint32(n - 8)
 			run(l)
 			return nil
 		}},
@@ -296,6 +296,52 @@ func testFaults(t *testing.T, g *gpu, w *product) {
 	}
 }
 
+// A device that keeps an answer for each operand is found by those that are written
+// anew: soon after Prepare, and again and again.
+func TestKeptAnswers(t *testing.T) {
+	g := interpreter("sm_75")
+	w := opened(t, g, gemm.FP32, 20)
+	require.NoError(t, w.Prepare(t.Context()))
+	for _, c := range []struct {
+		keep     bool
+		products int
+	}{{false, 2 * often}, {true, 2 * often}, {false, 1}, {true, 3 * often}} {
+		kept := map[device.Buffer][]float64{}
+		g.fault = func(l device.Launch, run func(device.Launch)) error {
+			run(l)
+			on(t, w, l, func(c []float64) {
+				b := l.Args[1].(device.Buffer)
+				if kept[b] == nil {
+					kept[b] = slices.Clone(c)
+				}
+				copy(c, kept[b])
+			})
+			return nil
+		}
+		if !c.keep {
+			g.fault = nil
+		}
+		before := w.written
+		w.verification = verification{}
+		w.steps(t, c.products)
+		checks := w.Check()
+		if !c.keep {
+			good(t, checks)
+			continue
+		}
+		require.Greater(t, w.written, before)
+		require.False(t, verdicts(checks)["values"], "%+v", checks)
+	}
+
+	// The first is any of the first products, by the seed.
+	firsts := map[uint64]int{}
+	for seed := range uint32(40) {
+		w := &product{info: bench.Info{Seed: seed}}
+		firsts[w.draw(soon)]++
+	}
+	require.Len(t, firsts, soon)
+}
+
 // A device that is lost ends the run with what the driver said, and no figure is
 // good.
 func TestProcessorLost(t *testing.T) {
@@ -304,7 +350,7 @@ func TestProcessorLost(t *testing.T) {
 	require.NoError(t, w.Prepare(t.Context()))
 	g.fault = func(l device.Launch, run func(device.Launch)) error {
 		l.Args = slices.Clone(l.Args)
-		l.Args[3] = uint32(1 << 20)
+		l.Args[4] = uint32(1 << 20)
 		run(l)
 		return nil
 	}
@@ -325,10 +371,10 @@ func TestPrepareOnProcessor(t *testing.T) {
 	w := opened(t, g, gemm.FP32, 20)
 	require.ErrorContains(t, w.Run(t.Context(), bench.NewCounter()), "call Prepare first")
 	g.fault = func(l device.Launch, run func(device.Launch)) error {
-		if l.Args[3] == uint32(20) { // not those of the table's check
+		if l.Args[4] == uint32(20) { // not those of the table's check
 			l.Blocks[0] = 1
 			l.Args = slices.Clone(l.Args)
-			l.Args[3] = uint32(19)
+			l.Args[4] = uint32(19)
 		}
 		run(l)
 		return nil
@@ -432,7 +478,7 @@ func TestSample(t *testing.T) {
 	w := &product{precision: gemm.FP32, n: 7, k: 1 << 20, rows: stripes * gemm.Stripe, panels: make([]panel, 1)}
 	w.panels[0].rows = w.rows
 	for launch := range launches {
-		w.looks = []look{{p: &w.panels[0], launch: uint64(launch)}, {p: &w.panels[0], ignore: true}}
+		w.looks = []look{{p: &w.panels[0]}, {p: &w.panels[0], ignore: true}}
 		w.data = make([]byte, 2*stripes*4)
 		for s := range 2 * stripes {
 			gemm.FP32.Put(w.data[4*s:], float64(launch+s/stripes*1000))

@@ -20,7 +20,9 @@ import (
 //
 // A sample of these elements is recomputed in float64. The host does that in Check,
 // since it is part of the power that is measured while it works. Successive products
-// have different matrices B, so that this finds old answers, too.
+// have different matrices B, so that this finds old answers, too; a B that is written
+// anew at a moment that the seed draws finds the answers of a device that kept one
+// for each.
 //
 // Freivalds' check of the last product compares C·r with A·(Bᵀ·r) for a random r of
 // ±1. By Hoeffding's inequality a difference is below 8 times the root of the sum of
@@ -52,7 +54,7 @@ type verification struct {
 
 // sample is an element of C.
 type sample struct {
-	factor      int // which B
+	b           uint64 // the generator of B
 	row, column int
 	value       float64
 }
@@ -61,14 +63,14 @@ type sample struct {
 type look struct {
 	p      *panel
 	seed   uint32
-	launch uint64
-	ignore bool // nothing was computed since the last look
+	b      uint64 // the generator of B
+	ignore bool   // nothing was computed since the last look
 }
 
 // exchange takes the poisoned elements of a panel to the i-th part of taken and
 // poisons those of the next launch.
 func (w *product) exchange(p *panel, i int) (look, error) {
-	at := look{p, p.seed, p.launch, !p.pending}
+	at := look{p, p.seed, p.b, !p.pending}
 	p.seed = uint32(bench.Hash64(stream(w.info.Seed, 'p'), w.launch)) // #nosec G115 -- half of it
 	p.pending = false
 	return at, w.kernels.Exchange(p.c, w.taken, i*gemm.Stripes(w.rows), p.rows, w.n, at.seed, p.seed)
@@ -103,7 +105,7 @@ func (w *product) collect() {
 				continue
 			}
 			row, column := gemm.Place(at.seed, s, at.p.rows, w.n)
-			e := sample{w.factor(at.launch), at.p.top + row, column, v}
+			e := sample{at.b, at.p.top + row, column, v}
 			if slot == len(w.sample) {
 				w.sample = append(w.sample, e)
 			} else {
@@ -190,7 +192,7 @@ func (w *product) finish() error {
 
 // compare recomputes an element.
 func (w *product) compare(e sample) {
-	sa, sb := stream(w.info.Seed, 'a'), stream(w.info.Seed, factorStream(e.factor))
+	sa, sb := stream(w.info.Seed, 'a'), e.b
 	want := 0.0
 	for l := range w.n {
 		want += w.precision.Element(sa, uint64(e.row*w.n+l)) * w.precision.Element(sb, uint64(e.column*w.n+l)) // #nosec G115 -- indices
@@ -282,7 +284,7 @@ func (v *vectors) allocate(w *product) error {
 // onHost is [product.onDevice] for a device without float64. It makes A and B
 // again.
 func (w *product) onHost(r []float64, factor int) ([]float64, error) {
-	sa, sb := stream(w.info.Seed, 'a'), stream(w.info.Seed, factorStream(factor))
+	sa, sb := stream(w.info.Seed, 'a'), w.streams[factor]
 	y := make([]float64, w.n)
 	var mu sync.Mutex
 	spread(w.n, func(from, to int) {
