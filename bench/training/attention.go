@@ -15,7 +15,7 @@ func (b *builder) attention(x *gorgonia.Node, tokens, heads int) *gorgonia.Node 
 	n, ld := rows(x)/tokens, cols(x)
 	d := ld / 3
 	width := d / heads
-	scale := float32(1 / math.Sqrt(float64(width)))
+	scale := inverseRoot(width)
 	square := tokens * tokens
 	weights, dweights := b.numbers(n*heads*square), b.numbers(square)
 	// each calls f for every sample and head, with the offset of its first token in x
@@ -58,10 +58,12 @@ func (b *builder) attention(x *gorgonia.Node, tokens, heads int) *gorgonia.Node 
 		}}, m, d, x)
 }
 
+// inverseRoot is 1 ÷ √n: the scale of attention over heads that are n wide.
+func inverseRoot(n int) float32 { return float32(1 / math.Sqrt(float64(n))) }
+
 // layerNorm normalises each row of x + y to mean 0 and variance 1, times gain, plus
 // bias (Ba et al. 2016, arXiv:1607.06450). It joins x and the branch y of r.
 func (b *builder) layerNorm(r *residual, x, y, gain, bias *gorgonia.Node) *gorgonia.Node {
-	const epsilon = 1e-5
 	m, n := rows(x), cols(x)
 	normal, inverse := b.numbers(m*n), b.numbers(m) // normalised rows, and 1 ÷ their standard deviations before
 	g := b.numbers(n)

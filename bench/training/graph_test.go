@@ -24,7 +24,7 @@ func TestValuesAreHandles(t *testing.T) {
 		require.Panics(t, look, name)
 	}
 	// Left to itself Gorgonia adds the gradients of a value that is used twice.
-	b := &builder{core: &core{gemm: bestRow(t), vec: bestVector(t)}, g: gorgonia.NewGraph()}
+	b := newBuilder(&core{gemm: bestRow(t), vec: bestVector(t)})
 	x, w := b.input("x", newValue(number, 4, 4)), b.input("w", newValue(number, 4, 4))
 	y := b.dense(b.dense(x, w, nil, false), w, nil, false)
 	result := b.weighted(y, make([]float32, 16))
@@ -44,13 +44,14 @@ func TestPlace(t *testing.T) {
 		var list []*value
 		var load [phases][steps + 1]int64
 		for range 80 {
-			v := newValue(number, 1, 1+rng.IntN(5000))
+			v := newValue(number, 1, 1)
+			v.size = 1 + rng.Int64N(5000)
 			for p := range phases {
 				if rng.IntN(3) > 0 {
 					first := 1 + rng.IntN(steps-10)
 					v.uses[p] = span{first, first + rng.IntN(10)}
 					for s := first; s <= v.uses[p].last; s++ {
-						load[p][s] += (v.len() + align - 1) / align * align
+						load[p][s] += (v.size + align - 1) / align * align
 					}
 				}
 			}
@@ -66,9 +67,9 @@ func TestPlace(t *testing.T) {
 		require.Less(t, total, most*3/2)
 		for i, v := range list {
 			require.Zero(t, v.at%align)
-			require.LessOrEqual(t, v.at+v.len(), total)
+			require.LessOrEqual(t, v.at+v.size, total)
 			for _, w := range list[:i] {
-				if v.at < w.at+w.len() && w.at < v.at+v.len() {
+				if v.at < w.at+w.size && w.at < v.at+v.size {
 					for p := range phases {
 						a, b := v.uses[p], w.uses[p]
 						require.False(t, a.first > 0 && b.first > 0 && a.first <= b.last && b.first <= a.last, "values that are in use together overlap")
@@ -93,7 +94,7 @@ func TestMemoryNotInUse(t *testing.T) {
 				if share {
 					r.rehearsal = func(o *op) {
 						launch++
-						for _, v := range r.used(number) {
+						for _, v := range r.used(active, number) {
 							if u := v.uses[phase]; !v.lasting && (launch < u.first || launch > u.last) {
 								r.poison(v, phase, launch)
 							}
@@ -140,9 +141,9 @@ func TestMemoryNotInUse(t *testing.T) {
 
 // poison fills the part of v that shares no memory with values in use.
 func (r *replica) poison(v *value, phase, launch int) {
-	for _, w := range r.used(number) {
+	for _, w := range r.used(active, number) {
 		if u := w.uses[phase]; w.lasting || launch >= u.first && launch <= u.last {
-			if v.at < w.at+w.len() && w.at < v.at+v.len() {
+			if v.at < w.at+w.size && w.at < v.at+v.size {
 				return
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,12 +65,14 @@ func softened(row []float64) []float64 {
 }
 
 // Every op as the graph has it, and its definition in fp64.
-var definitions = []struct {
+type definition struct {
 	name   string
 	shapes [][2]int
 	graph  func(b *builder, in []*gorgonia.Node) *gorgonia.Node
 	want   func(in []table) table
-}{
+}
+
+var definitions = []definition{
 	{"dense", [][2]int{{5, 11}, {11, 7}},
 		func(b *builder, in []*gorgonia.Node) *gorgonia.Node { return b.dense(in[0], in[1], nil, false) },
 		func(in []table) table { return in[0].times(in[1]) }},
@@ -151,6 +154,11 @@ func convolved(x, w table, side int) table {
 }
 
 func attended(x table, tokens, heads int) table {
+	return seen(x, tokens, heads, func(_, _ int) bool { return true })
+}
+
+// seen is attention in which query i of a sample sees key j if sees says so.
+func seen(x table, tokens, heads int, sees func(i, j int) bool) table {
 	d := x.cols / 3
 	width := d / heads
 	out := newTable(x.rows, d)
@@ -161,6 +169,9 @@ func attended(x table, tokens, heads int) table {
 			for j := range tokens {
 				for k := range width {
 					scores[j] += x.at(i, h*width+k) * x.at(first+j, d+h*width+k) / math.Sqrt(float64(width))
+				}
+				if !sees(i-first, j) {
+					scores[j] = math.Inf(-1)
 				}
 			}
 			for j, p := range softened(scores) {
@@ -213,10 +224,10 @@ func distance(got []float32, want []float64) float64 {
 // central differences of that.
 func TestOps(t *testing.T) {
 	for _, row := range vector.Table.Supported(cpu.Info()) {
-		for _, d := range definitions {
+		for _, d := range slices.Concat(definitions, gptDefinitions) {
 			t.Run(row.Name+"/"+d.name, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(1, 7))
-				b := &builder{core: &core{gemm: bestRow(t), vec: row.Impl}, g: gorgonia.NewGraph()}
+				b := newBuilder(&core{gemm: bestRow(t), vec: row.Impl})
 				var nodes gorgonia.Nodes
 				var in []table
 				for i, s := range d.shapes {
@@ -279,7 +290,7 @@ func slope(x *float64, f func() float64) float64 {
 
 func TestCrossEntropy(t *testing.T) {
 	const n = 3
-	b := &builder{core: &core{}, g: gorgonia.NewGraph()}
+	b := newBuilder(&core{})
 	x, label, exact := newValue(number, n, classes), newValue(integer, 1, n), make([]float64, n*classes)
 	x.f = make([]float32, x.len())
 	uniform(1, x.f)

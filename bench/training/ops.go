@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
@@ -74,33 +75,37 @@ func (o *op) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	case o.do != nil:
 		o.do(o.out, o.in)
 	}
-	return o.out, nil
+	return o.out, o.on.failed()
 }
+
+// newBuilder returns the builder of an empty graph on the CPU.
+func newBuilder(c *core) *builder { return &builder{core: c, on: c, g: gorgonia.NewGraph()} }
 
 // builder adds ops to a graph.
 type builder struct {
-	*core
+	*core     // nil on a processor, which has but the passes of an engine
+	on        engine
 	g         *gorgonia.ExprGraph
 	ops       int
 	values    []*value
 	rehearsal func(*op) // is called instead of op.do, unless it is nil
 
-	own      []*value // gradients, which what trains the network reads
-	elements int64    // of all other numbers, as placed
-	bytes    int64    // of everything that is allocated
+	own    []*value // gradients, which what trains the network reads
+	shared int64    // bytes of what is placed
+	bytes  int64    // of everything that is allocated
 }
 
 // value adds a value to those that are placed.
 func (b *builder) value(k kind, rows, cols int) *value {
 	v := newValue(k, rows, cols)
-	v.lasting = k != number
+	v.lasting = k == integer || k == double
 	b.values = append(b.values, v)
 	return v
 }
 
 // numbers returns n numbers that last as long as the ops that use them: they are to be
 // named in op.also.
-func (b *builder) numbers(n int) *value { return b.value(number, 1, n) }
+func (b *builder) numbers(n int) *value { return b.value(number, 1, max(1, n)) }
 
 // input adds an input to the graph; the memory of v is the caller's.
 func (b *builder) input(name string, v *value) *gorgonia.Node {
@@ -126,7 +131,7 @@ func (b *builder) apply(o *op, rows, cols int, in ...*gorgonia.Node) *gorgonia.N
 	b.ops++
 	o.builder, o.name = b, fmt.Sprint(o.name, " ", b.ops) // Gorgonia merges ops of the same name and operands
 	if o.out == nil {
-		o.out = b.value(number, rows, cols)
+		o.out = b.value(active, rows, cols)
 	}
 	var types []hm.Type
 	for _, n := range in {
@@ -159,7 +164,7 @@ func (r *residual) fork(x *gorgonia.Node) *gorgonia.Node {
 	m, n := rows(x), cols(x)
 	return r.apply(&op{name: "fork", out: of(x), diff: func(_ gorgonia.Nodes, _, dy *gorgonia.Node) gorgonia.Nodes {
 		return gorgonia.Nodes{r.apply(&op{name: "add", do: func(out *value, in []*value) {
-			r.vec.Combine(out.f, in[0].f, in[1].f, 1, 1, 0)
+			r.on.add(out, in[0], in[1])
 		}}, m, n, dy, r.grad)}
 	}}, m, n, x)
 }
@@ -199,11 +204,11 @@ func (b *builder) rehearse(phase int, vm gorgonia.VM) error {
 	return nil
 }
 
-// used returns the values of a kind that are in use in a phase and whose memory is the
-// graph's.
-func (b *builder) used(k kind) (list []*value) {
+// used returns the values of some kinds that are in use in a phase and whose memory is
+// the graph's.
+func (b *builder) used(kinds ...kind) (list []*value) {
 	for _, v := range b.values {
-		if v.kind == k && !v.foreign && v.uses != [phases]span{} {
+		if slices.Contains(kinds, v.kind) && !v.foreign && v.uses != [phases]span{} {
 			list = append(list, v)
 		}
 	}

@@ -6,15 +6,14 @@ import (
 )
 
 // place sets the offsets of values such that values that meet do not overlap, each
-// offset a multiple of align elements, and returns the elements that all take
-// together. The largest come first, and each goes where the gap between those
-// that it meets is the tightest (Pisarchyk & Lee 2020, arXiv:2001.03288, "greedy by
-// size").
+// offset a multiple of align bytes, and returns the bytes that all take together. The
+// largest come first, and each goes where the gap between those that it meets is the
+// tightest (Pisarchyk & Lee 2020, arXiv:2001.03288, "greedy by size").
 func place(values []*value, align int64) (total int64) {
 	round := func(n int64) int64 { return (n + align - 1) / align * align }
 	var placed []*value // by offset
-	for _, v := range slices.SortedStableFunc(slices.Values(values), func(a, b *value) int { return cmp.Compare(b.len(), a.len()) }) {
-		size := round(v.len())
+	for _, v := range slices.SortedStableFunc(slices.Values(values), func(a, b *value) int { return cmp.Compare(b.size, a.size) }) {
+		size := round(v.size)
 		best, at, end := int64(-1), int64(-1), int64(0)
 		for _, w := range placed {
 			if !v.meets(w) {
@@ -23,7 +22,7 @@ func place(values []*value, align int64) (total int64) {
 			if gap := w.at - end; gap >= size && (at < 0 || gap < best) {
 				best, at = gap, end
 			}
-			end = max(end, w.at+round(w.len()))
+			end = max(end, w.at+round(w.size))
 		}
 		if at < 0 {
 			at = end
@@ -44,24 +43,21 @@ func (b *builder) plan(own ...*value) {
 		v.foreign = true
 		b.bytes += 4 * v.len()
 	}
-	b.elements = place(b.used(number), line)
-	b.bytes += 4 * b.elements
-	for _, v := range b.used(integer) {
-		b.bytes += 4 * v.len()
+	for _, v := range b.values {
+		v.size = v.len() * b.on.element(v.kind)
 	}
-	for _, v := range b.used(double) {
-		b.bytes += 8 * v.len()
+	b.shared = place(b.used(active, number), b.on.align())
+	b.bytes += b.shared
+	for _, v := range b.used(integer, double) {
+		b.bytes += v.size
 	}
 }
 
-// line is a cache line in elements.
-const line = 16
-
 // allocate gives the values their memory, as planned.
 func (b *builder) allocate() {
-	all := make([]float32, b.elements)
-	for _, v := range b.used(number) {
-		v.f = all[v.at:][:v.len():v.len()]
+	all := make([]float32, b.shared/4)
+	for _, v := range b.used(active, number) {
+		v.f = all[v.at/4:][:v.len():v.len()]
 	}
 	for _, v := range b.used(integer) {
 		v.i = make([]int32, v.len())

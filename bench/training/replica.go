@@ -25,7 +25,7 @@ type replica struct {
 
 // newReplica builds the graph, which takes little memory.
 func newReplica(net network, batch int, c *core) (*replica, error) {
-	b := &builder{core: c, g: gorgonia.NewGraph()}
+	b := newBuilder(c)
 	r := &replica{builder: b, net: net, batch: batch, x: newValue(number, batch*net.rows, net.cols), label: newValue(integer, 1, batch)}
 	at, label := b.input("x", r.x), b.input("label", r.label)
 	var weights gorgonia.Nodes

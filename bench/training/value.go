@@ -12,7 +12,8 @@ import (
 type kind int
 
 const (
-	number  kind = iota // float32
+	active  kind = iota // activations and weights: of the precision of the network
+	number              // float32
 	integer             // int32
 	double              // float64
 )
@@ -29,7 +30,7 @@ type value struct {
 	// some. A lasting value has its own. That of a foreign one is not the graph's.
 	lasting, foreign bool
 	uses             [phases]span
-	at               int64 // offset in elements
+	at, size         int64 // offset and length in bytes
 
 	f []float32
 	i []int32
