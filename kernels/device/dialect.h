@@ -124,12 +124,15 @@ FN u32 to_bf16(float v) {
 	return v != v ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
-// The tile of a block among x × y tiles: eight rows of tiles at a time, column by
-// column, so that blocks that run at the same time share what they read.
-FN u32x2 grouped(u32 x, u32 y) {
-	u32 id = BLOCK_Y * x + BLOCK_X, first = id / (8 * x) * 8, rows = y - first < 8 ? y - first : 8;
+// Tile number id of x × y: high rows of tiles at a time, column by column, so that
+// blocks that run at the same time share what they read.
+FN u32x2 nth(u32 id, u32 x, u32 y, u32 high) {
+	u32 first = id / (high * x) * high, rows = y - first < high ? y - first : high;
 	u32x2 tile;
-	tile.x = id % (8 * x) / rows;
-	tile.y = first + id % (8 * x) % rows;
+	tile.x = id % (high * x) / rows;
+	tile.y = first + id % (high * x) % rows;
 	return tile;
 }
+
+// The tile of a block among x × y tiles.
+FN u32x2 grouped(u32 x, u32 y) { return nth(BLOCK_Y * x + BLOCK_X, x, y, 8); }

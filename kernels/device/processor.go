@@ -92,13 +92,37 @@ var ErrPart = errors.New("a part of a buffer is freed with the whole")
 // Kernel is a kernel that was loaded on a processor.
 type Kernel interface{ Name() string }
 
-// Threads is how many threads a block has, in every kernel of this program.
+// Threads is how many threads a block has, in every kernel of this program whose
+// launches do not say otherwise.
 const Threads = 256
 
 // Launch is a run of a kernel over a grid of blocks.
 type Launch struct {
-	Kernel Kernel
-	Blocks [2]int // along x and y, at least one each
-	Shared int    // bytes of shared memory beyond what the kernel declares
-	Args   []any  // each a Buffer, uint32 or float32, as the kernel's parameters are
+	Kernel  Kernel
+	Blocks  [2]int // along x and y, at least one each
+	Threads int    // a block; 0 means [Threads]
+	Shared  int    // bytes of shared memory beyond what the kernel declares
+	Args    []any  // each a Buffer, Matrix, uint32 or float32, as the kernel's parameters are
+}
+
+// BlockThreads is how many threads a block of the launch has.
+func (l Launch) BlockThreads() int {
+	if l.Threads == 0 {
+		return Threads
+	}
+	return l.Threads
+}
+
+// BoxBytes is the width of a box of a [Matrix].
+const BoxBytes = 128
+
+// Matrix is an argument by which a kernel has the device copy boxes of a matrix
+// to shared memory: NVIDIA's tensor map, for devices with the feature tma. A box
+// is BoxBytes wide and Box rows high. Its rows follow each other in shared memory,
+// swizzled by 128 bytes, and what is outside of the matrix is zero.
+type Matrix struct {
+	Buffer     // at least Rows·Bytes
+	Rows   int // 1 to 2³²
+	Bytes  int // of a row, without a gap to the next: a multiple of 16 below 2³⁴
+	Box    int // rows, 1 to 256
 }

@@ -2,7 +2,8 @@
 // NVIDIA's is needed: kernels come as PTX, which the driver compiles.
 //
 // Functions and numbers are those of cuda.h 12.4. A driver older than that of
-// CUDA 11 lacks some and is refused by name.
+// CUDA 11 lacks some and is refused by name; one older than that of CUDA 12 has no
+// tensor maps, and its devices lack the feature tma.
 package cuda
 
 import (
@@ -27,14 +28,32 @@ type library struct {
 	ReleaseDevice func(d int32) driver.Code                      `c:"cuDevicePrimaryCtxRelease_v2"`
 	Current       func(context uintptr) driver.Code              `c:"cuCtxSetCurrent"`
 	SetAttribute  func(f uintptr, what, value int32) driver.Code `c:"cuFuncSetAttribute"`
+	EncodeTiled   encodeTiled                                    `c:"cuTensorMapEncodeTiled,optional"` // since CUDA 12
 }
+
+// encodeTiled makes a tensor map of a matrix in global memory. size, box and each
+// have an entry a dimension, the dense one first; strides has one less.
+type encodeTiled func(to *[16]uint64, kind int32, rank uint32, at uint64, size, strides *uint64, box, each *uint32, interleave, swizzle, promotion, fill int32) driver.Code
 
 // Numbers of cuda.h.
 const (
 	attributeProcessors, attributeMajor, attributeMinor = 16, 75, 76
 	functionShared                                      = 8 // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 	blockingSync                                        = 4 // a thread that waits sleeps
+
+	tensorWords             = 2 // CU_TENSOR_MAP_DATA_TYPE_UINT32
+	tensorSwizzle128        = 3 // CU_TENSOR_MAP_SWIZZLE_128B
+	tensorPromote128        = 2 // CU_TENSOR_MAP_L2_PROMOTION_L2_128B
+	tensorPlain, tensorZero = 0, 0
 )
+
+// encode makes the tensor map of a matrix. Its elements are words of 4 bytes
+// whatever they hold: the unit copies bits.
+func (f encodeTiled) encode(to *[16]uint64, at uint64, m device.Matrix) driver.Code {
+	size, stride := [2]uint64{uint64(m.Bytes) / 4, uint64(m.Rows)}, uint64(m.Bytes) // #nosec G115 -- above 0
+	box, each := [2]uint32{device.BoxBytes / 4, uint32(m.Box)}, [2]uint32{1, 1}     // #nosec G115 -- the driver refuses what is no box
+	return f(to, tensorWords, 2, at, &size[0], &stride, &box[0], &each[0], tensorPlain, tensorSwizzle128, tensorPromote128, tensorZero)
+}
 
 // load loads the library.
 func load() (*driver.Driver, error) {
@@ -72,6 +91,12 @@ func load() (*driver.Driver, error) {
 		if major == 9 {
 			info.Features = append(info.Features, "wgmma")
 		}
+		if major >= 9 && l.EncodeTiled != nil {
+			info.Features = append(info.Features, "tma")
+		}
+	}
+	if l.EncodeTiled != nil {
+		d.Encode = l.EncodeTiled.encode
 	}
 	d.Enter = func(handle int32) error {
 		// While the GPU works, the thread that waits for it costs nothing. A

@@ -70,7 +70,7 @@ func TestList(t *testing.T) {
 	require.Len(t, list, len(cards))
 	require.Equal(t, device.Info{
 		ID: "cuda:2", Kind: device.GPU, Vendor: "NVIDIA", Name: "Fake Hopper", PCI: "0000:03:00.0", UUID: "GPU-ab030000-0000-0000-0000-000000000000",
-		Driver: "CUDA 12.4", Memory: 1 << 30, Lanes: 1, Features: []string{"sm_90", "cuda", "fp64", "mma", "wgmma"},
+		Driver: "CUDA 12.4", Memory: 1 << 30, Lanes: 1, Features: []string{"sm_90", "cuda", "fp64", "mma", "wgmma", "tma"},
 	}, list[2])
 	_, err = cuda.Open("cuda:99")
 	require.ErrorContains(t, err, "no device cuda:99: CUDA has 9 here")

@@ -74,6 +74,10 @@ type Driver struct {
 	Enter func(d int32) error
 	Leave func(d int32) error
 
+	// Encode writes the 128 bytes by which a kernel copies boxes of a matrix at an
+	// address, to a multiple of 64. It is nil if kernels cannot.
+	Encode func(to *[16]uint64, at uint64, m device.Matrix) Code
+
 	// Shared allows a kernel more than sharedWithoutOptIn bytes of shared memory.
 	// It is nil if no kernel has to be allowed it.
 	Shared func(kernel uintptr, bytes int32) Code
@@ -419,15 +423,22 @@ func (p *processor) Submit(launches ...device.Launch) error {
 
 func (p *processor) launch(l device.Launch) error {
 	k := l.Kernel.(*kernel)
-	values := make([]uint64, len(l.Args))
+	words, first := make([]uint64, 0, 8), make([]int, len(l.Args))
 	for i, arg := range l.Args {
+		first[i] = len(words)
 		switch arg := arg.(type) {
 		case *buffer:
-			values[i] = arg.at
+			words = append(words, arg.at)
 		case uint32:
-			values[i] = uint64(arg)
+			words = append(words, uint64(arg))
 		case float32:
-			values[i] = uint64(math.Float32bits(arg))
+			words = append(words, uint64(math.Float32bits(arg)))
+		case device.Matrix:
+			tensor, err := p.matrix(arg)
+			if err != nil {
+				return fmt.Errorf("argument %d of %s: %w", i, k.name, err)
+			}
+			words = append(words, tensor...)
 		default:
 			return fmt.Errorf("argument %d of %s is a %T", i, k.name, arg)
 		}
@@ -438,15 +449,33 @@ func (p *processor) launch(l device.Launch) error {
 		}
 		k.shared = l.Shared
 	}
-	p.arguments.Set(values)
+	p.arguments.Set(words, first)
 	defer p.arguments.Release()
 	p.launched = k.name
 	params := unsafe.Pointer(unsafe.SliceData(p.arguments.Pointers))
-	err := p.Err(p.LaunchKernel(k.handle, uint32(l.Blocks[0]), uint32(l.Blocks[1]), 1, device.Threads, 1, 1, uint32(l.Shared), 0, params, nil), "launch of %s on %s", k.name, p.info.ID)
+	err := p.Err(p.LaunchKernel(k.handle, uint32(l.Blocks[0]), uint32(l.Blocks[1]), 1, uint32(l.BlockThreads()), 1, 1, uint32(l.Shared), 0, params, nil), "launch of %s on %s", k.name, p.info.ID)
 	if err != nil {
 		p.lost = err
 	}
 	return err
+}
+
+// matrix returns the words of an argument of that kind.
+func (p *processor) matrix(m device.Matrix) ([]uint64, error) {
+	b, ok := m.Buffer.(*buffer)
+	switch {
+	case p.Encode == nil:
+		return nil, fmt.Errorf("%s has no tensor maps here", p.Name)
+	case !ok || m.Rows < 1 || m.Bytes < 1 || int64(m.Rows) > b.bytes/int64(m.Bytes):
+		return nil, fmt.Errorf("%d rows of %d bytes are not in the buffer", m.Rows, m.Bytes)
+	}
+	var room [16 + 7]uint64
+	at := 0
+	for uintptr(unsafe.Pointer(&room[at]))%64 != 0 {
+		at++
+	}
+	to := (*[16]uint64)(room[at:])
+	return to[:], p.Err(p.Encode(to, b.at, m), "encoding a tensor map of %d rows of %d bytes, %d rows a box", m.Rows, m.Bytes, m.Box)
 }
 
 func (p *processor) Sync() error {

@@ -114,23 +114,25 @@ func Text(size int, fill func(buf *byte, size uintptr)) string {
 	return strings.TrimSpace(text)
 }
 
-// Arguments are the values of a kernel's parameters, and pointers to them, as C
-// takes them. They stay where they are until Release.
+// Arguments are the values of a kernel's parameters, each of one or more words of
+// 64 bits, and pointers to them, as C takes them. They stay where they are until
+// Release.
 type Arguments struct {
 	values   []uint64
 	Pointers []unsafe.Pointer
 	pin      runtime.Pinner
 }
 
-// Set replaces the values: 4 bytes of a value of 32 bits are its first 4.
-func (a *Arguments) Set(values []uint64) {
+// Set replaces the values: 4 bytes of a value of 32 bits are its first 4. first has
+// the index of each value's first word.
+func (a *Arguments) Set(words []uint64, first []int) {
 	a.pin.Unpin()
-	a.values = append(a.values[:0], values...)
+	a.values = append(a.values[:0], words...)
 	a.Pointers = a.Pointers[:0]
-	for i := range a.values {
+	for _, i := range first {
 		a.Pointers = append(a.Pointers, unsafe.Pointer(&a.values[i]))
 	}
-	if len(values) > 0 {
+	if len(first) > 0 {
 		a.pin.Pin(&a.values[0])
 		a.pin.Pin(&a.Pointers[0])
 	}

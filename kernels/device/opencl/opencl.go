@@ -466,8 +466,9 @@ func (p *processor) launch(l device.Launch) error {
 			return c.err(fmt.Sprintf("argument %d of %s", i, k.name))
 		}
 	}
-	local := [2]uintptr{device.Threads, 1}
-	global := [2]uintptr{uintptr(l.Blocks[0]) * device.Threads, uintptr(l.Blocks[1])}
+	threads := uintptr(l.BlockThreads())
+	local := [2]uintptr{threads, 1}
+	global := [2]uintptr{uintptr(l.Blocks[0]) * threads, uintptr(l.Blocks[1])}
 	return p.library.Launch(p.queue, k.handle, 2, nil, &global[0], &local[0], 0, 0, 0).err("launch of " + k.name)
 }
 

@@ -16,13 +16,22 @@ type async struct {
 // transfer is a copy that has been issued and not been waited for.
 type transfer struct {
 	to   place
-	from []byte // what is missing to the length of to is zero
+	from []byte // after skip bytes; the others of to get zero
+	skip int
+}
+
+// land carries out the copy.
+func (t transfer) land() {
+	clear(t.to.data)
+	copy(t.to.data[t.skip:], t.from)
 }
 
 // cp compiles cp.async of 4, 8 or 16 bytes from global to shared memory, which
 // belongs to the generic proxy.
 func cp(op *operation) func(*warp, uint32) {
 	switch {
+	case op.has("bulk"):
+		return bulkCopy(op)
 	case op.name == "cp.async.commit_group":
 		return func(w *warp, active uint32) {
 			lanes(active, func(l int) { w.copies[l] = append(w.copies[l], nil) })
@@ -92,7 +101,7 @@ func (w *warp) land(group []transfer, lane int) {
 		}
 		w.access(t.to, lane, true)
 		w.written(t.to, lane)
-		clear(t.to.data[copy(t.to.data, t.from):])
+		t.land()
 	}
 }
 
@@ -104,17 +113,24 @@ func (w *warp) written(p place, lane int) {
 }
 
 // fence orders what a thread wrote before. Accesses take effect in order here,
-// so that the one that matters is the fence between the generic proxy and the
-// async proxy, by which wgmma reads shared memory.
+// so that those that matter are the fences between the generic proxy and the
+// async proxy, by which wgmma reads shared memory and bulk copies use mbarriers.
 func fence(op *operation) func(*warp, uint32) {
-	if !op.has("proxy") {
-		return nothing(op)
-	}
-	if !slices.Contains([]string{"fence.proxy.async", "fence.proxy.async.shared::cta"}, op.name) {
+	written := slices.Contains([]string{"fence.proxy.async", "fence.proxy.async.shared::cta"}, op.name)
+	switch {
+	case !written && op.has("proxy"):
 		return nil
+	case !written && op.name != "fence.mbarrier_init.release.cluster":
+		return nothing(op)
 	}
 	return func(w *warp, active uint32) {
 		lanes(active, func(l int) {
+			for _, b := range w.cta.barriers {
+				b.fenced = b.fenced || b.by == w.thread(l)
+			}
+			if !written {
+				return
+			}
 			for _, p := range w.plain[l] {
 				for i := range p.cells {
 					p.cells[i].plain = false

@@ -22,6 +22,9 @@ var control = map[string]func(*operation) func(*warp, uint32){
 				lanes(active, func(l int) { w.together(active, w.r[members][l], l) })
 				w.cta.memory.clock++
 				w.met = w.cta.memory.clock
+				known := knowledge(nil)
+				lanes(active, func(l int) { known = known.join(w.known[l]) })
+				lanes(active, func(l int) { w.known[l] = known })
 			}
 		case op.name == "bar.sync" && op.want(1) && op.p.fixed(op.args[0]) == 0:
 			return meet
@@ -83,10 +86,14 @@ func meet(w *warp, active uint32) {
 		fault(IllegalUse, bits.TrailingZeros32(active), "%d of the %d threads of the warp reach the barrier", bits.OnesCount32(active), bits.OnesCount32(w.live))
 	}
 	w.waiting |= active
+	w.cta.events++
 }
 
 func leave(*operation) func(*warp, uint32) {
-	return func(w *warp, active uint32) { w.live &^= active }
+	return func(w *warp, active uint32) {
+		w.live &^= active
+		w.cta.events++
+	}
 }
 
 func nothing(*operation) func(*warp, uint32) { return func(*warp, uint32) {} }

@@ -122,11 +122,13 @@ type cell struct {
 	copies         uint16 // asynchronous copies that will write it
 	products       uint16 // wgmma that will read it
 	plain          bool   // written since by the generic proxy, without a fence of the async proxy
+	barrier        bool   // a part of an mbarrier
 }
 
 const (
 	several  = -1
 	atomical = -2 // an atomic access, by whichever thread
+	copied   = -3 // bulk copies of the mbarrier of index 0; those of the next are -4
 )
 
 // place is memory that an access reaches. All of it is known if none of it has
@@ -135,6 +137,8 @@ type place struct {
 	data  []byte
 	cells []cell
 	known bool
+	at    uint64 // of shared memory
+	local bool   // it is shared memory
 }
 
 // Fault is why a launch ended.
@@ -164,6 +168,7 @@ const (
 	Resources      FaultKind = "launch out of resources"
 	Race           FaultKind = "data race"
 	Unordered      FaultKind = "unordered asynchronous access"
+	Deadlock       FaultKind = "deadlock"
 	Uninitialised  FaultKind = "uninitialised read"
 )
 
@@ -185,8 +190,13 @@ func (w *warp) reach(s space, address uint64, n, lane int) place {
 		if address > uint64(len(c.shared)) || uint64(len(c.shared))-address < uint64(n) {
 			fault(IllegalAddress, lane, "%d bytes at %#x are not in the %d bytes of shared memory", n, address, len(c.shared))
 		}
-		return place{data: c.shared[address : address+uint64(n)], cells: c.cells[address/2 : (address+uint64(n)+1)/2]}
+		return place{data: c.shared[address : address+uint64(n)], cells: c.cells[address/2 : (address+uint64(n)+1)/2], at: address, local: true}
 	}
+	return w.global(address, n, lane)
+}
+
+// global returns bytes of global memory.
+func (w *warp) global(address uint64, n, lane int) place {
 	b := w.last
 	if b == nil || address < b.at || address-b.at > uint64(len(b.data)) || uint64(len(b.data))-(address-b.at) < uint64(n) {
 		if b = w.cta.memory.find(address, n); b == nil {
@@ -198,12 +208,15 @@ func (w *warp) reach(s space, address uint64, n, lane int) place {
 		w.last = b
 	}
 	at := address - b.at
-	return place{b.data[at : at+uint64(n)], b.cells[at/2 : (at+uint64(n)+1)/2], at%page+uint64(n) <= uint64(b.known[at/page])}
+	return place{data: b.data[at : at+uint64(n)], cells: b.cells[at/2 : (at+uint64(n)+1)/2], known: at%page+uint64(n) <= uint64(b.known[at/page])}
 }
 
-// ordered reports whether an access at a time of the clock by another thread is
-// ordered before one that the warp makes now.
-func (w *warp) ordered(by int32, at uint32) bool {
+// thread is the number of a lane's thread in the grid, from 1.
+func (w *warp) thread(lane int) int32 { return w.cta.first + int32(w.id*32+lane) }
+
+// ordered reports whether an access at a time of the clock by another thread, or
+// by a bulk copy, is ordered before one that a lane makes now.
+func (w *warp) ordered(by int32, at uint32, lane int) bool {
 	c := w.cta
 	switch {
 	case at < c.launched || at >= c.began && at < c.met:
@@ -211,37 +224,38 @@ func (w *warp) ordered(by int32, at uint32) bool {
 	case at < c.began:
 		return false // another block of this launch
 	}
-	first := c.first + int32(w.id*32)
-	return by >= first && by < first+32 && at < w.met
+	first := w.thread(0)
+	switch {
+	case by >= first && by < first+32 && at < w.met:
+		return true
+	case by <= copied:
+		return w.known[lane].of(int(copied-by)) > at
+	case by >= c.first && by < c.first+int32(c.threads):
+		return w.known[lane].of(int(by-c.first)) > at
+	}
+	return false
 }
 
 // access notes that a thread reads or writes a place, or reports a race.
 func (w *warp) access(p place, lane int, write bool) {
-	w.touch(p, w.cta.first+int32(w.id*32+lane), lane, write)
+	w.touch(p, w.thread(lane), lane, write)
 }
 
 func (w *warp) touch(p place, me int32, lane int, write bool) {
 	now := w.cta.memory.clock
+	if write && p.local && w.cta.fetched != nil {
+		w.unfetched(p, lane)
+	}
 	for i := range p.cells {
 		c := &p.cells[i]
-		switch {
-		case c.copies > 0:
-			fault(Unordered, lane, "an asynchronous copy to these bytes has not been waited for")
-		case write && c.products > 0:
-			fault(Unordered, lane, "a wgmma that reads these bytes has not been waited for")
-		case c.wrote != 0 && c.writer != me && !w.ordered(c.writer, c.wrote):
-			fault(Race, lane, "%s wrote these bytes and no barrier lies between", w.cta.thread(c.writer))
-		case write && c.read != 0 && c.reader != me && !w.ordered(c.reader, c.read):
-			fault(Race, lane, "%s read these bytes and no barrier lies between", w.cta.thread(c.reader))
-		}
-		if write {
+		if w.check(c, me, lane, write); write {
 			c.writer, c.wrote, c.plain = me, now, true
 			continue
 		}
 		if c.wrote == 0 && !p.known {
 			fault(Uninitialised, lane, "nothing has written these bytes")
 		}
-		if c.reader != me && c.read != 0 && !w.ordered(c.reader, c.read) {
+		if c.reader != me && c.read != 0 && !w.ordered(c.reader, c.read, lane) {
 			c.reader = several
 		} else {
 			c.reader = me
@@ -250,13 +264,74 @@ func (w *warp) touch(p place, me int32, lane int, write bool) {
 	}
 }
 
+// check reports what another access to two bytes is in the way of one.
+func (w *warp) check(c *cell, me int32, lane int, write bool) {
+	switch {
+	case c.barrier:
+		fault(IllegalUse, lane, "these bytes are an mbarrier")
+	case c.copies > 0:
+		fault(Unordered, lane, "an asynchronous copy to these bytes has not been waited for")
+	case write && c.products > 0:
+		fault(Unordered, lane, "a wgmma that reads these bytes has not been waited for")
+	case c.wrote != 0 && c.writer != me && !w.ordered(c.writer, c.wrote, lane):
+		fault(Race, lane, "%s wrote these bytes and no barrier lies between", w.cta.thread(c.writer))
+	case write && c.read != 0 && c.reader != me && !w.ordered(c.reader, c.read, lane):
+		fault(Race, lane, "%s read these bytes and no barrier lies between", w.cta.thread(c.reader))
+	}
+}
+
+// fetch notes that a wgmma of the warp begins to read a place, of 16 bytes, and
+// fetched that it has.
+func (w *warp) fetch(p place) {
+	for i := range p.cells {
+		c := &p.cells[i]
+		w.check(c, w.thread(0), 0, false)
+		switch {
+		case c.wrote == 0:
+			fault(Uninitialised, 0, "nothing has written these bytes")
+		case c.plain:
+			fault(Unordered, 0, "no fence.proxy.async since shared memory at %#x was written", p.at)
+		}
+		c.products++
+	}
+}
+
+func (w *warp) fetched(p place) {
+	for i := range p.cells {
+		p.cells[i].products--
+	}
+	w.cta.fetched[int(p.at/16)*len(w.cta.warps)+w.id] = w.cta.memory.clock
+}
+
+// unfetched reports a wgmma that has read a place and is not ordered before the
+// write that a lane makes now.
+func (w *warp) unfetched(p place, lane int) {
+	n := len(w.cta.warps)
+	for at := p.at / 16; at <= (p.at+uint64(len(p.data))-1)/16; at++ {
+		for by, when := range w.cta.fetched[int(at)*n:][:n] {
+			if when == 0 || by == w.id || when < w.cta.met {
+				continue
+			}
+			seen := uint32(0)
+			for i := range min(32, w.cta.threads-by*32) { // by any thread of the warp, which read together
+				seen = max(seen, w.known[lane].of(by*32+i))
+			}
+			if seen <= when {
+				fault(Race, lane, "a wgmma of warp %d read these bytes and no barrier lies between", by)
+			}
+		}
+	}
+}
+
 // thread names a thread of the grid.
 func (c *cta) thread(n int32) string {
-	switch n {
-	case several:
+	switch {
+	case n == several:
 		return "another thread"
-	case atomical:
+	case n == atomical:
 		return "an atomic operation"
+	case n <= copied:
+		return "a bulk copy"
 	}
 	size := int32(c.size[0] * c.size[1] * c.size[2])
 	return fmt.Sprintf("thread %d of block number %d", (n-1)%size, (n-1)/size)

@@ -15,13 +15,17 @@
 //   - shared memory that wgmma reads without a proxy fence after it was
 //     written, and registers that it uses without a wgmma.fence;
 //   - a barrier or a collective instruction that only a part of the threads
-//     reaches.
+//     reaches;
+//   - a wait at an mbarrier that nothing ends, and registers that setmaxnreg
+//     waits for in vain.
 //
 // Asynchronous operations take effect only when something waits for them, which
-// is the latest time that the PTX ISA allows.
+// is the latest time that the PTX ISA allows. What a bulk copy has written is
+// there for those threads alone that have waited at its mbarrier, or that are
+// ordered after one that has.
 //
-// What our kernels do not use is not implemented, and [Parse] says so by line.
-// The semantics follow "Parallel Thread Execution ISA", version 8.5.
+// Most of what our kernels do not use is not implemented, and [Parse] says so by
+// line. The semantics follow "Parallel Thread Execution ISA", version 8.5.
 package ptx
 
 import (
@@ -42,6 +46,7 @@ type Kernel struct {
 	Params     []Param
 	Shared     int // bytes of shared memory that it declares
 	MaxThreads int // a block, by .maxntid; 0 if it does not say
+	Registers  int // a thread at first, by .maxnreg or by .minnctapersm; 0 if it does not say
 
 	code     []inst
 	rows     int // of 32-bit registers
@@ -50,7 +55,7 @@ type Kernel struct {
 	const32  map[uint32]int // value to register, the same in each lane
 	const64  map[uint64]int
 	accs     []int // registers that wgmma accumulates in
-	hasProxy bool  // it has instructions of the async proxy
+	hasProxy bool  // it has instructions of the async proxy, or mbarriers
 }
 
 // Param is a parameter: Size bytes at Offset of the block that a launch passes.

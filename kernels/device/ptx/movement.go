@@ -95,7 +95,7 @@ func cvta(op *operation) func(*warp, uint32) {
 	t := op.typ()
 	d, s := op.p.dst(op.args[0], t), op.p.src(op.args[1], t)
 	to := op.has("to")
-	inShared := op.has("shared")
+	inShared, inParam := op.has("shared"), op.has("param")
 	return func(w *warp, active uint32) {
 		lanes(active, func(l int) {
 			v := w.d[s][l]
@@ -104,6 +104,10 @@ func cvta(op *operation) func(*warp, uint32) {
 				v -= window
 			case inShared:
 				v += window
+			case inParam && to:
+				v -= paramWindow
+			case inParam:
+				v += paramWindow
 			}
 			w.d[d][l] = v
 		})

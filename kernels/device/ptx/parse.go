@@ -225,39 +225,55 @@ func (p *parser) head(text string) {
 				continue
 			}
 			var t typ
-			for _, word := range words {
+			align := 0
+			for i, word := range words {
 				if named, ok := types[strings.TrimPrefix(word, ".")]; ok && t.bits == 0 {
 					t = named
 				}
+				if word == ".align" && t.bits == 0 && i+1 < len(words) { // later it is of what a pointer points to
+					align, _ = strconv.Atoi(words[i+1])
+				}
 			}
-			name := words[len(words)-1]
-			if t.bits == 0 || t.kind == 'p' || strings.Contains(name, "[") {
+			name, dim, array := strings.Cut(words[len(words)-1], "[")
+			size := t.size()
+			if array { // bytes
+				size, _ = strconv.Atoi(strings.TrimSuffix(dim, "]"))
+			} else if align == 0 {
+				align = size
+			}
+			if t.bits == 0 || t.kind == 'p' || array && t != types["b8"] || size < 1 || size > maxParams || align < 1 || align > 128 || align&(align-1) != 0 {
 				p.fail("not a parameter that is implemented: %s", strings.TrimSpace(field))
 				return
 			}
-			at = (at + t.size() - 1) / t.size() * t.size()
-			param := Param{name, at, t.size()}
+			at = (at + align - 1) / align * align
+			param := Param{name, at, size}
 			p.params[name] = param
 			p.k.Params = append(p.k.Params, param)
-			if at += t.size(); at > maxParams {
+			if at += size; at > maxParams {
 				p.fail("more than %d bytes of parameters", maxParams)
 				return
 			}
 		}
 	}
 	words := strings.Fields(strings.ReplaceAll(rest, ",", " "))
-	for i, word := range words {
-		if word != ".maxntid" && word != ".reqntid" {
-			continue
-		}
-		p.k.MaxThreads = 1
-		for _, n := range words[i+1:] {
-			v, err := strconv.Atoi(n)
-			if err != nil {
-				break
+	directive := func(name string) int { // the product of its numbers; 0 without it
+		product := 0
+		if i := slices.Index(words, name); i >= 0 {
+			product = 1
+			for _, n := range words[i+1:] {
+				v, err := strconv.Atoi(n)
+				if err != nil {
+					break
+				}
+				product *= v
 			}
-			p.k.MaxThreads *= v
 		}
+		return product
+	}
+	p.k.MaxThreads = max(directive(".maxntid"), directive(".reqntid"))
+	p.k.Registers = directive(".maxnreg")
+	if threads := p.k.MaxThreads * directive(".minnctapersm"); threads > 0 && p.k.Registers == 0 {
+		p.k.Registers = min(255, registersOfSM/threads/8*8)
 	}
 }
 
@@ -371,6 +387,9 @@ func (p *parser) number(text string, t typ) uint64 {
 	if at, ok := p.shared[text]; ok {
 		return uint64(at)
 	}
+	if param, ok := p.params[text]; ok {
+		return uint64(param.Offset)
+	}
 	if len(text) > 2 {
 		switch text[:2] {
 		case "0f", "0F":
@@ -459,7 +478,7 @@ func (p *parser) instruction(text string) {
 		p.fail("instruction not implemented in this form: %s", text)
 		return
 	}
-	in.ends = slices.Contains([]string{"bra", "ret", "exit", "bar", "barrier"}, op.mods[0])
+	in.ends = slices.Contains([]string{"bra", "ret", "exit", "bar", "barrier", "mbarrier"}, op.mods[0])
 	in.together = op.has("sync") || op.mods[0] == "barrier"
 	p.k.code = append(p.k.code, in)
 }
@@ -498,7 +517,7 @@ var compilers map[string]func(*operation) func(*warp, uint32)
 
 func init() {
 	compilers = map[string]func(*operation) func(*warp, uint32){}
-	for _, table := range []map[string]func(*operation) func(*warp, uint32){arithmetic, movement, control, asynchronous, tensor} {
+	for _, table := range []map[string]func(*operation) func(*warp, uint32){arithmetic, movement, control, barriers, asynchronous, tensor} {
 		maps.Copy(compilers, table)
 	}
 }

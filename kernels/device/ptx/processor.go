@@ -29,7 +29,7 @@ func (p *Processor) Info() device.Info {
 		features = append(features, "mma")
 	}
 	if p.Arch == "sm_90" {
-		features = append(features, "wgmma")
+		features = append(features, "wgmma", "tma")
 	}
 	return device.Info{ID: "ptx", Kind: device.GPU, Vendor: "perwatt", Name: "PTX interpreter", Driver: "interpreter", Memory: memory, Lanes: 1, Features: features}
 }
@@ -141,7 +141,7 @@ func (p *Processor) Submit(launches ...device.Launch) error {
 		}
 		p.lost = k.Launch(&p.Memory, Config{
 			Grid:  [3]uint32{uint32(l.Blocks[0]), uint32(l.Blocks[1]), 1},
-			Block: [3]uint32{device.Threads, 1, 1}, Shared: l.Shared, Params: block, Steps: p.Steps,
+			Block: [3]uint32{uint32(l.BlockThreads()), 1, 1}, Shared: l.Shared, Params: block, Steps: p.Steps,
 		})
 	}
 	return p.lost
@@ -162,6 +162,16 @@ func (k *Kernel) arguments(args []any) ([]byte, error) {
 			v = le.AppendUint32(nil, arg)
 		case float32:
 			v = le.AppendUint32(nil, math.Float32bits(arg))
+		case device.Matrix:
+			at := arg.Buffer.(*buffer).address
+			data, err := TensorMap{
+				Address: at, Size: [2]uint64{uint64(arg.Bytes) / 4, uint64(arg.Rows)}, Stride: uint64(arg.Bytes),
+				Box: [2]uint32{device.BoxBytes / 4, uint32(arg.Box)}, Element: 4, Swizzle: 3,
+			}.Encode()
+			if err != nil {
+				return nil, fmt.Errorf("ptx: argument %d of %s: %w", i, k.Name, err)
+			}
+			v = data[:]
 		default:
 			return nil, fmt.Errorf("ptx: argument %d of %s is a %T", i, k.Name, arg)
 		}

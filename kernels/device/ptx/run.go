@@ -35,6 +35,13 @@ type cta struct {
 	first  int32 // number of its first thread in the grid, from 1
 	warps  []*warp
 
+	threads  int
+	barriers map[uint64]*mbarrier // by address
+	made     int                  // mbarriers
+	fetched  []uint32             // when each warp's wgmma last read each 16 bytes of shared memory
+	events   int                  // what threads may wait for at mbarriers
+	still    bool                 // nothing happened since every warp was given a turn
+
 	launched, began, met uint32 // on the memory's clock: the launch, the block, its last barrier
 }
 
@@ -47,10 +54,16 @@ type warp struct {
 	live    uint32
 	waiting uint32 // at the block's barrier
 	parked  uint32 // before an instruction that threads execute together
+	stalled uint32 // by an mbarrier, until the other warps have had a turn
+	steps   int64  // executed in the block
+	known   [32]knowledge
 	tid     [3]row
 	met     uint32 // the last barrier of the warp, on the memory's clock
 	last    *block // of global memory that was accessed
 	current *inst
+	code    []inst
+
+	registers int // a thread, by setmaxnreg; 0 if the kernel does not limit them
 	async
 	tensors
 }
@@ -89,9 +102,12 @@ func (k *Kernel) Launch(m *Memory, c Config) (err error) {
 	launched, blocks := m.clock, int32(0)
 	b := &cta{
 		memory: m, params: c.Params, n: c.Grid, size: c.Block, warps: warps, launched: launched,
-		shared: make([]byte, k.Shared+c.Shared),
+		shared: make([]byte, k.Shared+c.Shared), threads: threads, barriers: map[uint64]*mbarrier{},
 	}
 	b.cells = make([]cell, (len(b.shared)+1)/2)
+	if k.hasProxy {
+		b.fetched = make([]uint32, (len(b.shared)+15)/16*len(warps))
+	}
 	for z := range c.Grid[2] {
 		for y := range c.Grid[1] {
 			for x := range c.Grid[0] {
@@ -102,20 +118,33 @@ func (k *Kernel) Launch(m *Memory, c Config) (err error) {
 					b.shared[i] = poison
 				}
 				clear(b.cells)
+				clear(b.fetched)
+				clear(b.barriers)
+				b.made, b.still = 0, false
 				for _, w = range warps {
 					w.reset(k, b, threads)
 				}
 				for b.living() {
+					events, stalled := b.events, (*warp)(nil)
 					for _, w = range warps {
-						w.run(k.code, steps)
+						if w.run(steps); w.stalled != 0 {
+							stalled = w
+						}
 					}
-					// Every thread that lives stands at the barrier now.
-					m.clock++
-					b.met = m.clock
-					for _, w := range warps {
-						w.waiting = 0
+					switch {
+					case stalled == nil: // every thread that lives stands at the barrier
+						m.clock++
+						b.met = m.clock
+						for _, w := range warps {
+							w.waiting = 0
+						}
+					case b.events == events && b.still:
+						w = stalled
+						w.stuck()
 					}
+					b.still = stalled != nil && b.events == events
 				}
+				b.end()
 			}
 		}
 	}
@@ -153,7 +182,7 @@ func (k *Kernel) fits(c Config) int {
 func (k *Kernel) warps(block [3]uint32, threads int) []*warp {
 	warps := make([]*warp, (threads+31)/32)
 	for i := range warps {
-		w := &warp{id: i, kernelState: &kernelState{r: make([]row, k.rows), d: make([]row64, k.wides), p: make([]uint32, k.preds)}}
+		w := &warp{id: i, code: k.code, kernelState: &kernelState{r: make([]row, k.rows), d: make([]row64, k.wides), p: make([]uint32, k.preds)}}
 		for v, at := range k.const32 {
 			for l := range 32 {
 				w.r[at][l] = v
@@ -176,6 +205,7 @@ func (k *Kernel) warps(block [3]uint32, threads int) []*warp {
 // reset starts a warp in a block.
 func (w *warp) reset(k *Kernel, b *cta, threads int) {
 	w.cta, w.live, w.waiting, w.parked, w.pc, w.last, w.met = b, all, 0, 0, [32]int{}, nil, 0
+	w.stalled, w.steps, w.known, w.registers = 0, 0, [32]knowledge{}, k.Registers
 	if n := threads - w.id*32; n < 32 {
 		w.live = 1<<n - 1
 	}
@@ -195,15 +225,18 @@ func (c *cta) living() bool {
 // run goes on until every thread of the warp waits or has ended. The threads
 // that are furthest behind go first, so that they join the others where their
 // ways meet. Instructions that threads execute together are put off until all
-// of them are there, or none of the others can come.
-func (w *warp) run(code []inst, limit int64) {
-	for steps := int64(0); ; {
-		ready, late := w.live&^w.waiting&^w.parked, false
+// of them are there, or none of the others can come. A thread whose mbarrier is
+// not complete asks again in the warp's next turn.
+func (w *warp) run(limit int64) {
+	code := w.code
+	for w.stalled = 0; ; {
+		ready, late := w.live&^w.waiting&^w.parked&^w.stalled, false
 		if ready == 0 {
-			if w.parked == 0 {
+			if w.parked == 0 || w.stalled != 0 && !w.cta.still {
 				return
 			}
 			ready, late = w.parked, true
+			w.cta.events++
 		}
 		pc, next, active := math.MaxInt, math.MaxInt, uint32(0)
 		for rest := ready; rest != 0; rest &= rest - 1 {
@@ -238,9 +271,9 @@ func (w *warp) run(code []inst, limit int64) {
 			if do != 0 {
 				in.run(w, do)
 			}
-			steps++
+			w.steps++
 		}
-		if steps > limit {
+		if w.steps > limit {
 			fault(Timeout, 0, "more than %d instructions without an end", limit)
 		}
 	}

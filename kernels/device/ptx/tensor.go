@@ -191,8 +191,8 @@ type product struct {
 
 // operandTile is a matrix in shared memory, its rows along k.
 type operandTile struct {
-	rows  [][]float64
-	cells []*cell // what is marked as being read
+	rows   [][]float64
+	places []place // what is marked as being read, 16 bytes each
 }
 
 // wgmma compiles the instructions of a warpgroup: each of its four warps has 16
@@ -296,15 +296,8 @@ func (w *warp) tile(descriptor uint64, first, count, k int, t typ) operandTile {
 			at := start + r/8*stride + r%8*128 + uint64(part)
 			at ^= at >> 7 & 7 << 4
 			p := w.reach(shared, at, 16, 0)
-			w.access(p, 0, false)
-			for c := range p.cells {
-				cell := &p.cells[c]
-				if cell.plain {
-					fault(Unordered, 0, "no fence.proxy.async since shared memory at %#x was written", at)
-				}
-				cell.products++
-				tile.cells = append(tile.cells, cell)
-			}
+			w.fetch(p)
+			tile.places = append(tile.places, p)
 			bytes[i] = append(bytes[i], p.data...)
 		}
 	}
@@ -345,9 +338,9 @@ func (w *warp) multiply(p product) {
 		w.r[at], w.fenced[at] = f.value, f.value
 		delete(w.flying, at)
 	}
-	for _, tile := range [][]*cell{p.a.cells, p.b.cells} {
-		for _, c := range tile {
-			c.products--
+	for _, tile := range [][]place{p.a.places, p.b.places} {
+		for _, p := range tile {
+			w.fetched(p)
 		}
 	}
 }

@@ -33,8 +33,11 @@ var source string
 var blas string
 
 // Build compiles NVIDIA's library into a folder, which LD_LIBRARY_PATH or a path
-// may then name, and returns its path. It needs a C compiler.
-func Build(dir string) (string, error) { return Compile(dir, "libcuda.so.1", source) }
+// may then name, and returns its path; with "-DCUDA11" it has no tensor maps. It
+// needs a C compiler.
+func Build(dir string, flags ...string) (string, error) {
+	return Compile(dir, "libcuda.so.1", source, flags...)
+}
 
 // BuildHIP compiles AMD's, as of ROCm 6; with "-DROCM5" it is as of ROCm 5.
 func BuildHIP(dir string, flags ...string) (string, error) {
@@ -259,6 +262,7 @@ const (
 	opErrorText
 	opShared
 	opArch
+	opEncode
 )
 
 func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []byte) {
@@ -274,6 +278,11 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 			a.Result = invalidValue
 		}
 		return a, []byte(text[q.Op-opErrorName])
+	case opEncode:
+		if out = encode(data); out == nil {
+			a.Result = invalidValue
+		}
+		return a, out
 	}
 	if q.A >= uint64(len(d.Cards)) {
 		return answer{Result: invalidDevice}, nil
@@ -356,6 +365,31 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 	return a, out
 }
 
+// encode makes a tensor map of what cuTensorMapEncodeTiled is told, as
+// libcuda.c.in sends it: nil for what the driver refuses and for what the
+// interpreter does not know.
+func encode(data []byte) []byte {
+	var q struct {
+		Kind, Rank, At, Interleave, Swizzle, Promotion, Fill uint64
+		Size                                                 [5]uint64
+		Box                                                  [5][2]uint32 // and the step from element to element
+		Strides                                              [7]uint64
+	}
+	elements := [...]uint32{1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4} // bytes, by CUtensorMapDataType
+	if _, err := binary.Decode(data, binary.LittleEndian, &q); err != nil || q.Kind >= uint64(len(elements)) ||
+		q.Rank != 2 || q.Interleave != 0 || q.Promotion > 3 || q.Fill != 0 || q.Box[0][1] != 1 || q.Box[1][1] != 1 {
+		return nil
+	}
+	m, err := ptx.TensorMap{
+		Address: q.At, Size: [2]uint64(q.Size[:2]), Stride: q.Strides[0], Box: [2]uint32{q.Box[0][0], q.Box[1][0]},
+		Element: elements[q.Kind], Swizzle: uint32(min(q.Swizzle, 4)),
+	}.Encode()
+	if err != nil {
+		return nil
+	}
+	return m[:]
+}
+
 // translate returns the PTX of the program that a code object is of.
 func (d *Driver) translate(card *Card, object string) (text string, result int64) {
 	arch, _, _ := strings.Cut(card.Arch, ":")
@@ -406,7 +440,7 @@ func (d *Driver) launch(card *Card, k *ptx.Kernel, data []byte) int {
 	fault, _ := errors.AsType[*ptx.Fault](err)
 	code := map[ptx.FaultKind]int{
 		ptx.IllegalAddress: illegalAddress, ptx.Misaligned: misaligned, ptx.IllegalUse: illegalUse,
-		ptx.Timeout: timeout, ptx.Resources: outOfResources,
+		ptx.Timeout: timeout, ptx.Deadlock: timeout, ptx.Resources: outOfResources,
 	}[fault.Kind]
 	if code == 0 {
 		code = launchFailed // a GPU would have said nothing
