@@ -423,7 +423,7 @@ func TestWithoutDoubles(t *testing.T) {
 }
 
 func TestProcessorInfo(t *testing.T) {
-	card := device.Info{ID: "cuda:0", Kind: device.GPU, Driver: "CUDA 13.0", Memory: 141 << 30, Lanes: 132, Features: []string{"sm_90", "fp64", "mma", "wgmma"}}
+	card := device.Info{ID: "cuda:0", Kind: device.GPU, Driver: "CUDA 13.0", Memory: 141 << 30, Lanes: 132, Features: []string{"sm_90", "fp64", "mma", "wgmma", "tma"}}
 	for _, c := range []struct {
 		precision gemm.Precision
 		on        device.Info

@@ -168,6 +168,7 @@ type tile struct {
 	rows, columns int
 	shared        int // bytes beyond what the kernel declares
 	unit          int // bytes of k that its parameter counts; 0 for a kernel of each layout, which counts elements
+	stays         int // threads of a block that takes tiles until there are none, by boxes of A and B; 0: a block a tile
 }
 
 // own is a row with kernels of ours.
@@ -183,17 +184,20 @@ type own struct {
 // hardware. They compute C = A·Bᵀ; simt computes other
 // calls for them.
 var owns = []own{
-	{"wgmma", WGMMA, need("wgmma", FP16, BF16, TF32), each(tile{128, 256, 4 * 384 * 128, 16}, FP16, BF16, TF32), wgmmaCeiling},
-	{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{128, 128, 0, 16}, FP16, BF16, TF32, FP64), mmaCeiling},
+	{
+		"wgmma", WGMMA, each([]string{"wgmma", "tma"}, FP16, BF16, TF32),
+		each(tile{128, 256, 4*384*128 + 2*4*8, 16, 384}, FP16, BF16, TF32), wgmmaCeiling,
+	},
+	{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{128, 128, 0, 16, 0}, FP16, BF16, TF32, FP64), mmaCeiling},
 	{
 		"mfma", MFMA, map[Precision][]string{FP16: {"mfma"}, BF16: {"mfma"}, TF32: {"mfma", "gfx942"}, FP32: {"mfma"}, FP64: {"mfma"}},
-		each(tile{128, 128, 0, 16}, Precisions()...), mfmaCeiling,
+		each(tile{128, 128, 0, 16, 0}, Precisions()...), mfmaCeiling,
 	},
 	simt,
 }
 
 var simt = own{"simt", SIMT, need("fp64", FP64), map[Precision]tile{
-	FP64: {128, 64, 0, 0}, FP32: {128, 128, 0, 0}, BF16: {128, 128, 0, 0}, FP16: {128, 128, 0, 0},
+	FP64: {128, 64, 0, 0, 0}, FP32: {128, 128, 0, 0, 0}, BF16: {128, 128, 0, 0, 0}, FP16: {128, 128, 0, 0, 0},
 }, simtCeiling}
 
 func each[T any](v T, list ...Precision) map[Precision]T {
@@ -249,10 +253,16 @@ func (o own) plain(p device.Processor, precision Precision, t tile) (*Product, e
 		return nil, err
 	}
 	product := &Product{Processor: p, Precision: precision, peak: o.ceiling(precision).open(p, o.program), do: func(c Call) error {
-		return p.Submit(device.Launch{
-			Kernel: kernel, Shared: t.shared, Blocks: t.grid(c.M, c.N),
+		l := device.Launch{
+			Kernel: kernel, Shared: t.shared, Threads: t.stays, Blocks: t.grid(c.M, c.N),
 			Args: []any{c.A, c.B, c.C, uint32(c.M), uint32(c.N), uint32(c.K * precision.In() / t.unit)}, // #nosec G115 -- at most longest·8
-		})
+		}
+		if t.stays > 0 {
+			l.Blocks = [2]int{min(l.Blocks[0]*l.Blocks[1], max(1, p.Info().Lanes)), 1}
+			l.Args[0] = device.Matrix{Buffer: c.A, Rows: c.M, Bytes: c.K * precision.In(), Box: t.rows}
+			l.Args[1] = device.Matrix{Buffer: c.B, Rows: c.N, Bytes: c.K * precision.In(), Box: t.columns}
+		}
+		return p.Submit(l)
 	}}
 	return product, product.others()
 }

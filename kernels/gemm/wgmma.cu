@@ -1,10 +1,22 @@
 // C = A·Bᵀ on the tensor cores of Hopper (sm_90a), with the operands and sums of
-// mma.cu.
+// mma.cu. It has not yet run on hardware.
 //
-// A block of two warpgroups computes a tile of 128×256, each of them 64×256, in
-// steps of 128 bytes of k. Stages lie in shared memory as wgmma reads them: lines
-// of 128 bytes, whose parts of 16 bytes are exchanged in groups of eight lines.
-// While one step is multiplied, the copies of the next two are under way.
+// A block stays on its multiprocessor and takes tiles of 128×256 until there are
+// none: the host starts one block a multiprocessor. A tile goes in steps of 128
+// bytes of k, each of which is a stage of 48 kB in shared memory: 128 lines of A
+// and 256 of B, as wgmma reads them. Of its three warpgroups
+//   - the first has one thread that has tensor maps copy a step into the next free
+//     stage, up to four ahead, over the ends of tiles too;
+//   - the other two multiply 64×256 each, and while they store a tile the next
+//     one's stages fill.
+// A stage is full when its bytes are there (mbarrier complete_tx), and free when
+// the eight warps that multiply have each said so.
+//
+// Registers, of 65,536: 384 threads start with 168. The copying warpgroup leaves
+// all but 40 a thread, so that the others can have 232: (40 + 2·232)·128 = 64,512.
+// At most 158 registers of the PTX hold something at a time in a thread that
+// multiplies, 128 of them its sums, and 21 in the one that copies. No assembler of
+// NVIDIA's has counted them.
 
 #include "tensor.h"
 
@@ -20,14 +32,29 @@ FN u32 place(u32 row, u32 part) { return row * 128 + ((part ^ (row & 7)) << 4); 
 // swizzled by 128 bytes.
 FN u64 describe(u32 at) { return (u64)((at & 0x3ffff) >> 4) | 1ul << 16 | 64ul << 32 | 1ul << 62; }
 
-// Copies a thread's parts of a step; zero outside of the matrix.
-template <u32 count> FN void load(u32 to, const u32x4 *from, u32 first, u32 rows, u32 step, u32 k) {
-#pragma unroll
-	for (u32 i = 0; i < count * PARTS / 256; i++) {
-		u32 p = THREAD + i * 256, r = p / PARTS, q = p % PARTS, part = step * PARTS + q;
-		bool inside = first + r < rows && part < k;
-		copy16(to + place(r, q), from + (inside ? (u64)(first + r) * k + part : 0), inside ? 16 : 0);
-	}
+// A tensor map of elements of 4 bytes, whatever the precision.
+struct alignas(64) Map {
+	u64 opaque[16];
+};
+#define MAP const Map __attribute__((grid_constant))
+
+FN void initialise(u32 barrier, u32 arrivals) {
+	asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+FN void arrive(u32 barrier) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory"); }
+FN void expect(u32 barrier, u32 bytes) {
+	asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+FN void wait(u32 barrier, u32 parity) {
+	u32 complete;
+	do {
+		asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.b32 %0, 1, 0, p; }"
+			: "=r"(complete) : "r"(barrier), "r"(parity) : "memory");
+	} while (!complete);
+}
+FN void copy(u32 to, const Map *from, u32 x, u32 y, u32 barrier) {
+	asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
+		::"r"(to), "l"(from), "r"(x), "r"(y), "r"(barrier) : "memory");
 }
 
 extern "C" {
@@ -52,40 +79,55 @@ FN void multiply_##NAME(float *d, u64 a, u64 b, u32 add) { \
 		" {" N120 ",%120,%121,%122,%123,%124,%125,%126,%127}, %128, %129, p, 1, 1" END "; }" \
 		: O32(0), O32(32), O32(64), O32(96) : "l"(a), "l"(b), "r"(add) : "memory"); \
 } \
-KERNEL(256) void wgmma_##NAME(const u32x4 *a, const u32x4 *b, float *c, u32 m, u32 n, u32 k) { \
+extern "C" __attribute__((global, launch_bounds(384, 1))) void wgmma_##NAME(MAP a, MAP b, float *c, u32 m, u32 n, u32 k) { \
 	u32 base = (u32)(u64)(__attribute__((address_space(3))) unsigned char *)stages; \
+	u32 full = base + STAGES * STAGE, empty = full + STAGES * 8; \
 	u32 lane = THREAD % 32, group = THREAD / 128; \
-	u32x2 tile = grouped((n + LEFT - 1) / LEFT, (m + TOP - 1) / TOP); \
-	u32 top = tile.y * TOP, left = tile.x * LEFT, steps = (k + PARTS - 1) / PARTS; \
+	u32 across = (n + LEFT - 1) / LEFT, down = (m + TOP - 1) / TOP, steps = (k + PARTS - 1) / PARTS; \
+	if (THREAD == 0) { \
+		for (u32 s = 0; s < STAGES; s++) { \
+			initialise(full + s * 8, 1); \
+			initialise(empty + s * 8, 8); \
+		} \
+		asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); \
+	} \
+	BARRIER; \
+	u32 step = 0; /* of all tiles: its stage is step % STAGES, and that stage's phase step / STAGES */ \
+	if (group == 0) { \
+		asm volatile("setmaxnreg.dec.sync.aligned.u32 40;"); \
+		if (THREAD != 0) return; \
+		for (u32 t = BLOCK_X; t < across * down; t += __nvvm_read_ptx_sreg_nctaid_x()) { \
+			u32x2 tile = nth(t, across, down, 16); \
+			for (u32 l = 0; l < steps; l++, step++) { \
+				u32 s = step % STAGES; \
+				wait(empty + s * 8, step / STAGES & 1 ^ 1); /* at once, of a stage that was never full */ \
+				expect(full + s * 8, STAGE); \
+				copy(base + s * STAGE, &a, l * PARTS * 4, tile.y * TOP, full + s * 8); \
+				copy(base + s * STAGE + TOP * 128, &b, l * PARTS * 4, tile.x * LEFT, full + s * 8); \
+			} \
+		} \
+		return; \
+	} \
+	asm volatile("setmaxnreg.inc.sync.aligned.u32 232;"); \
 	float sums[128]; \
 	_Pragma("unroll") for (u32 i = 0; i < 128; i++) sums[i] = 0; \
-	_Pragma("unroll") for (u32 s = 0; s < STAGES - 2; s++) { \
-		if (s < steps) { \
-			load<TOP>(base + s * STAGE, a, top, m, s, k); \
-			load<LEFT>(base + s * STAGE + TOP * 128, b, left, n, s, k); \
+	for (u32 t = BLOCK_X; t < across * down; t += __nvvm_read_ptx_sreg_nctaid_x()) { \
+		u32x2 tile = nth(t, across, down, 16); \
+		for (u32 l = 0; l < steps; l++, step++) { \
+			u32 s = step % STAGES, at = base + s * STAGE + (group - 1) * 64 * 128, bt = base + s * STAGE + TOP * 128; \
+			wait(full + s * 8, step / STAGES & 1); \
+			asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); \
+			_Pragma("unroll") for (u32 h = 0; h < 4; h++) multiply_##NAME(sums, describe(at + h * 32), describe(bt + h * 32), l + h); \
+			asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); \
+			asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory"); \
+			if (l > 0 && lane == 0) arrive(empty + (step - 1) % STAGES * 8); \
 		} \
-		commit(); \
+		finish(sums); \
+		if (lane == 0) arrive(empty + (step - 1) % STAGES * 8); \
+		u32 top = tile.y * TOP + (THREAD / 32 - 4) * 16 + lane / 4, left = tile.x * LEFT + lane % 4 * 2; \
+		_Pragma("unroll") for (u32 j = 0; j < 32; j++) \
+			_Pragma("unroll") for (u32 h = 0; h < 2; h++) store2(c, sums + j * 4 + h * 2, top + h * 8, left + j * 8, m, n); \
 	} \
-	for (u32 l = 0; l < steps; l++) { \
-		asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 3) : "memory"); \
-		asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); \
-		BARRIER; \
-		u32 at = base + l % STAGES * STAGE + group * 64 * 128, bt = base + l % STAGES * STAGE + TOP * 128; \
-		asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); \
-		_Pragma("unroll") for (u32 h = 0; h < 4; h++) multiply_##NAME(sums, describe(at + h * 32), describe(bt + h * 32), l + h); \
-		asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); \
-		if (l + STAGES - 2 < steps) { /* into the stage whose wgmma ended before the barrier */ \
-			u32 to = base + (l + STAGES - 2) % STAGES * STAGE; \
-			load<TOP>(to, a, top, m, l + STAGES - 2, k); \
-			load<LEFT>(to + TOP * 128, b, left, n, l + STAGES - 2, k); \
-		} \
-		commit(); \
-		asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory"); \
-	} \
-	finish(sums); \
-	_Pragma("unroll") for (u32 j = 0; j < 32; j++) \
-		_Pragma("unroll") for (u32 h = 0; h < 2; h++) \
-			store2(c, sums + j * 4 + h * 2, top + THREAD / 32 * 16 + h * 8 + lane / 4, left + j * 8 + lane % 4 * 2, m, n); \
 } \
 /* The peak: two warpgroups multiply 64 and 64 rows by 256 that lie in shared memory, \
    rounds times 128 bytes of k. in has the 128 rows and the 256; a thread leaves \
@@ -94,10 +136,10 @@ KERNEL(256) void peak_##NAME(float *out, const u32x4 *in, u32 rounds) { \
 	u32 base = (u32)(u64)(__attribute__((address_space(3))) unsigned char *)stages; \
 	float sums[128], total = 0; \
 	_Pragma("unroll") for (u32 i = 0; i < 128; i++) sums[i] = 0; \
-	load<TOP>(base, in, 0, TOP, 0, PARTS); \
-	load<LEFT>(base + TOP * 128, in + TOP * PARTS, 0, LEFT, 0, PARTS); \
-	commit(); \
-	asm volatile("cp.async.wait_group 0;" ::: "memory"); \
+	_Pragma("unroll") for (u32 i = 0; i < STAGE / 16 / 256; i++) { \
+		u32 p = THREAD + i * 256; \
+		*(u32x4 *)(stages + place(p / PARTS, p % PARTS)) = in[p]; \
+	} \
 	asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); \
 	BARRIER; \
 	u32 at = base + THREAD / 128 * 64 * 128, bt = base + TOP * 128; \

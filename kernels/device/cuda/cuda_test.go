@@ -14,6 +14,7 @@ import (
 	"github.com/perwatt/perwatt/kernels/device/devicetest"
 	"github.com/perwatt/perwatt/kernels/device/devicetest/fakecuda"
 	"github.com/perwatt/perwatt/kernels/device/foreign"
+	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 )
 
@@ -112,6 +113,49 @@ func TestHost(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, release())
 	require.ErrorContains(t, release(), "CUDA_ERROR_INVALID_VALUE (1) in freeing page-locked memory of cuda:0", "it went back to the driver")
+}
+
+// boxes launches a kernel that takes boxes of a matrix in a new buffer, of which
+// some may be wrong. A launch that is refused loses no device.
+func boxes(t *testing.T, p device.Processor, m device.Matrix) error {
+	b, err := p.Alloc(1024)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, p.Free(b)) }()
+	k, err := p.Kernel(gemm.WGMMA, "wgmma_bf16")
+	require.NoError(t, err)
+	m.Buffer = b
+	return p.Submit(device.Launch{Kernel: k, Blocks: [2]int{1, 1}, Threads: 384, Shared: 4*384*128 + 64, Args: []any{m, m, b, uint32(1), uint32(1), uint32(1)}})
+}
+
+func TestMatrix(t *testing.T) {
+	p := open(t, 2)
+	for _, c := range []struct {
+		m    device.Matrix
+		want string
+	}{
+		{device.Matrix{Rows: 65, Bytes: 16, Box: 128}, "argument 0 of wgmma_bf16: 65 rows of 16 bytes are not in the buffer"},
+		{device.Matrix{Rows: 1 << 62, Bytes: 16, Box: 128}, "are not in the buffer"},
+		{device.Matrix{Rows: 0, Bytes: 16, Box: 128}, "0 rows"},
+		{device.Matrix{Rows: 1, Bytes: 24, Box: 128}, "CUDA_ERROR_INVALID_VALUE (1) in encoding a tensor map of 1 rows of 24 bytes, 128 rows a box: invalid argument"},
+		{device.Matrix{Rows: 1, Bytes: 16, Box: 257}, "257 rows a box: invalid argument"},
+		{device.Matrix{Rows: 1, Bytes: 16, Box: -1}, "invalid argument"},
+	} {
+		require.ErrorContains(t, boxes(t, p, c.m), c.want)
+	}
+}
+
+// A driver from before CUDA 12 cannot make tensor maps: the row that needs them is
+// not for its devices, and says why.
+func TestNoTensorMaps(t *testing.T) {
+	old, err := fakecuda.Build(t.TempDir(), "-DCUDA11")
+	require.NoError(t, err)
+	cuda.Use(old)
+	defer cuda.Use(driver.Socket[:len(driver.Socket)-len("cuda")] + "libcuda.so.1")
+	p := open(t, 2)
+	require.Equal(t, []string{"sm_90", "cuda", "fp64", "mma", "wgmma"}, p.Info().Features)
+	_, err = gemm.Table(gemm.BF16).Pick(p.Info(), "wgmma")
+	require.ErrorContains(t, err, "implementation wgmma needs wgmma tma, but device cuda:2 lacks tma")
+	require.ErrorContains(t, boxes(t, p, device.Matrix{Rows: 1, Bytes: 16, Box: 128}), "argument 0 of wgmma_bf16: CUDA has no tensor maps here")
 }
 
 // launch starts scan with arguments of which some may be wrong.

@@ -141,7 +141,7 @@ func (w *warp) tensorMap(at uint64, lane int) (m TensorMap) {
 		data = params[at-paramWindow:][:128]
 	} else if b := w.cta.memory.find(at, 128); b == nil {
 		fault(IllegalAddress, lane, "a tensor map at %#x is neither in the parameters nor in global memory", at)
-	} else if !w.global(at, 64, lane).known || !w.global(at+64, 64, lane).known {
+	} else if !b.came(at-b.at, 128) {
 		fault(Unordered, lane, "the host has not written the tensor map at %#x", at)
 	} else {
 		data = b.data[at-b.at:][:128]

@@ -102,6 +102,14 @@ func (m *Memory) Free(address uint64) bool {
 	return len(m.blocks) < n
 }
 
+// came reports whether bytes, at most a page of them, did not come from a kernel.
+func (b *block) came(at, n uint64) bool {
+	if rest := page - at%page; n > rest {
+		return b.known[at/page] == page && b.came(at+rest, n-rest)
+	}
+	return at%page+n <= uint64(b.known[at/page])
+}
+
 // find returns the allocation that holds n bytes at an address.
 func (m *Memory) find(address uint64, n int) *block {
 	i := sort.Search(len(m.blocks), func(i int) bool { return m.blocks[i].at > address }) - 1
@@ -208,7 +216,7 @@ func (w *warp) global(address uint64, n, lane int) place {
 		w.last = b
 	}
 	at := address - b.at
-	return place{data: b.data[at : at+uint64(n)], cells: b.cells[at/2 : (at+uint64(n)+1)/2], known: at%page+uint64(n) <= uint64(b.known[at/page])}
+	return place{data: b.data[at : at+uint64(n)], cells: b.cells[at/2 : (at+uint64(n)+1)/2], known: b.came(at, uint64(n))}
 }
 
 // thread is the number of a lane's thread in the grid, from 1.
