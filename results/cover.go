@@ -3,6 +3,7 @@ package results
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -206,6 +207,34 @@ func (d *deriver) flagUncovered() {
 	for i, n := range more {
 		d.flagged[i].Text += ", nor on " + Plural(n, "more device")
 	}
+	if d.metered && d.head.Boundary == CardsPackages {
+		d.flagUncounted()
+	}
+}
+
+// flagUncounted warns of the cards that did not work and draw power beside the sum of
+// cards and packages, because no meter reads them.
+func (d *deriver) flagUncounted() {
+	var out []string
+	for _, dev := range d.rec.Node.Devices {
+		d.spend(16)
+		worked := slices.ContainsFunc(d.used, func(u usedDevice) bool { return u.ID == dev.ID })
+		if !worked && !dev.inPackage() && !d.head.covers(dev) {
+			out = append(out, dev.ID)
+		}
+	}
+	if len(out) == 0 {
+		return
+	}
+	names, more := out[:min(len(out), mostParts)], ""
+	if n := len(out) - len(names); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	for i, id := range names {
+		names[i] = d.deviceName(id)
+	}
+	d.flag("", "cards-uncounted", fmt.Sprintf("watts at the %s leave out %s%s: no meter reads them, and they draw power while they idle", CardsPackages, strings.Join(names, ", "), more),
+		"add --meter nvml (NVIDIA) or hwmon (AMD, Intel), or a meter of the node")
 }
 
 // energy returns the joules of a run between two instants at the primary meter, or

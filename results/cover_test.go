@@ -267,6 +267,78 @@ func TestSumOfCardsAndPackages(t *testing.T) {
 	}
 }
 
+// TestCardsOfTwoVendors: each vendor's meter reads its own cards, and the sum has them
+// all, each once. What no meter reads is named.
+func TestCardsOfTwoVendors(t *testing.T) {
+	n := resultstest.EightCards("node1")
+	for i := range 3 {
+		n.Cards[5+i].ID, n.Cards[5+i].UUID = fmt.Sprint("hip:", i), ""
+	}
+	nvidia, amd := n.Cards[:5], n.Cards[5:]
+	n.Only = []string{"idle", "mining", "mining@cuda:0-1", "mining@hip:0"}
+	n.Rates["mining@hip:0/mining"] = 2e9
+	meter := func(name string, cards []results.Device) resultstest.Instrument {
+		in := resultstest.Cards(cards)
+		in.Meter.Name = name
+		return in
+	}
+	uncounted := func(rec *results.Record) (text string) {
+		for _, w := range rec.Summary.Flags {
+			if w.Code == "cards-uncounted" {
+				require.Contains(t, w.Remedy, "hwmon")
+				require.Empty(t, text, "once")
+				text = w.Text
+			}
+		}
+		return text
+	}
+	const all = 8*cardIdle + packagesIdle
+	whole := map[string]any{
+		"idle idle": all, "mining mining": 8*cardIdle + packages,
+		"mining@cuda:0-1 mining": all + 2*(card-cardIdle), "mining@hip:0 mining": all + card - cardIdle,
+	}
+	for name, order := range map[string][]resultstest.Instrument{
+		"the first first": {meter("nvml", nvidia), meter("hwmon", amd), resultstest.Packages()},
+		"the other first": {meter("hwmon", amd), resultstest.Packages(), meter("nvml", nvidia)},
+		// Another meter that reads cards which are counted adds nothing, however it names them.
+		"a third that reads some again": {meter("nvml", nvidia), meter("hwmon", amd), resultstest.Packages(), meter("dcgm", func() []results.Device {
+			again := slices.Clone(nvidia[3:])
+			again[0].PCI, again[1].PCI = "", strings.ToUpper(again[1].PCI)
+			return again
+		}())},
+	} {
+		rec := resultstest.Metered(resultstest.Session(n, 1, 6, 1), order...)
+		require.Equal(t, whole, watts(rec), name)
+		require.Equal(t, results.CardsPackages, rec.Summary.PrimaryMeter.Boundary, name)
+		require.Len(t, rec.Summary.PrimaryMeter.Channels, 8+2, name)
+		require.True(t, rec.Summary.PrimaryMeter.Has("nvml") && rec.Summary.PrimaryMeter.Has("hwmon") && rec.Summary.PrimaryMeter.Has("rapl"))
+		require.False(t, rec.Summary.PrimaryMeter.Has("dcgm"), name)
+		require.Empty(t, uncounted(rec), name)
+		require.Equal(t, results.Grade("D"), rec.Summary.Rows[0].Metrics[results.Power].Grade)
+		for _, c := range rec.Summary.Coverage {
+			require.Positive(t, c.Readings, c.Meter)
+		}
+	}
+
+	// The sum is a lower bound where a card has no meter. What worked there has no watts.
+	rec := resultstest.Metered(resultstest.Session(n, 1, 6, 1), meter("nvml", nvidia), meter("hwmon", amd[:1]), resultstest.Packages())
+	require.Equal(t, all-2*cardIdle, watts(rec)["idle idle"])
+	require.Equal(t, all-2*cardIdle+card-cardIdle, watts(rec)["mining@hip:0 mining"])
+	require.Contains(t, uncounted(rec), "cards + packages leave out hip:1")
+	require.Contains(t, uncounted(rec), "hip:2")
+	rec = resultstest.Metered(resultstest.Session(n, 1, 6, 1), meter("nvml", nvidia), resultstest.Packages())
+	require.Equal(t, results.DeviceUnmetered, watts(rec)["mining@hip:0 mining"])
+	require.Equal(t, 5*cardIdle+packagesIdle, watts(rec)["idle idle"])
+	require.NotContains(t, uncounted(rec), "hip:0", "that it has no watts is a warning of its own")
+
+	// A vendor's meter that gave nothing costs the other one nothing.
+	silent := meter("hwmon", amd)
+	silent.Draws = func(int, string, []string) float64 { return math.NaN() }
+	rec = resultstest.Metered(resultstest.Session(n, 1, 6, 1), meter("nvml", nvidia), silent, resultstest.Packages())
+	require.Equal(t, 5*cardIdle+packagesIdle, watts(rec)["idle idle"])
+	require.False(t, rec.Summary.PrimaryMeter.Has("hwmon"))
+}
+
 // TestIdleCardsAreCharged: a session that used the CPU alone has the idle cards in
 // its watts, where a meter reads them; and none of another boundary's.
 func TestIdleCardsAreCharged(t *testing.T) {

@@ -3,6 +3,7 @@ package results
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func (d *deriver) rank() (out []meterTotal) {
 		return -1
 	}
 	slices.SortStableFunc(out, order)
-	if both, ok := cardsAndPackages(out); ok {
+	if both, ok := d.cardsAndPackages(out); ok {
 		out = append(out, d.heard(both))
 		slices.SortStableFunc(out, order)
 	}
@@ -78,19 +79,41 @@ func (d *deriver) heard(h meterTotal) meterTotal {
 	return h
 }
 
-// cardsAndPackages is the sum of the first measured total of cards and the first of
-// packages. Their errors are taken to add up.
-func cardsAndPackages(totals []meterTotal) (sum meterTotal, ok bool) {
-	first := func(b Boundary) int {
-		return slices.IndexFunc(totals, func(h meterTotal) bool { return h.Boundary == b && h.Origin == Measured })
-	}
-	i, k := first(Cards), first(Package)
-	if i < 0 || k < 0 {
+// cardsAndPackages is the sum of the first measured total of packages and of those of
+// cards: the first, and each further one that gave watts and whose cards are other ones,
+// such as those of another vendor. The errors of meters are taken to add up.
+func (d *deriver) cardsAndPackages(totals []meterTotal) (sum meterTotal, ok bool) {
+	packages := slices.IndexFunc(totals, func(h meterTotal) bool { return h.Boundary == Package && h.Origin == Measured })
+	if packages < 0 {
 		return sum, false
 	}
-	cards, packages := totals[i], totals[k]
-	sum = meterTotal{PrimaryMeter: PrimaryMeter{Meter: cards.Meter + " + " + packages.Meter, Boundary: CardsPackages}, cards: cards.cards}
-	sum.parts, sum.dead = slices.Concat(cards.parts, packages.parts), slices.Concat(cards.dead, packages.dead)
+	var names []string
+	sum = meterTotal{PrimaryMeter: PrimaryMeter{Boundary: CardsPackages}, cards: map[string]bool{}}
+	add := func(h meterTotal) {
+		names = append(names, h.Meter)
+		sum.parts, sum.dead = append(sum.parts, h.parts...), append(sum.dead, h.dead...)
+	}
+	counted := map[string]bool{} // devices
+	for _, h := range totals {
+		if h.Boundary != Cards || h.Origin != Measured || len(names) > 0 && h.silent {
+			continue
+		}
+		d.spend(32 * len(h.parts))
+		again := func(s sensor) bool { return s.Card == "" || counted[d.byCard[strings.ToLower(s.Card)]] }
+		if len(names) > 0 && slices.ContainsFunc(h.parts, again) {
+			continue
+		}
+		add(h)
+		for _, s := range h.parts {
+			counted[d.byCard[strings.ToLower(s.Card)]] = true
+		}
+		maps.Copy(sum.cards, h.cards)
+	}
+	if len(names) == 0 {
+		return sum, false
+	}
+	add(totals[packages])
+	sum.Meter = strings.Join(names, " + ")
 	for _, s := range sum.parts {
 		sum.Channels, sum.Meters = append(sum.Channels, s.Name), append(sum.Meters, s.meter)
 	}

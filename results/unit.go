@@ -55,8 +55,8 @@ const (
 	Card    Boundary = "card"    // an accelerator card
 	Memory  Boundary = "memory"  // DRAM alone
 
-	// CardsPackages is the sum of [Cards] and [Package], each by a meter of its
-	// own. No instrument measures it. It is a lower bound of the node's power:
+	// CardsPackages is the sum of [Package] and of [Cards], by one meter or, where
+	// each reads other cards, by several. No instrument measures it. It is a lower bound of the node's power:
 	// fans, other memory, boards and the losses of the supply are not in it.
 	CardsPackages Boundary = "cards + packages"
 )
