@@ -70,6 +70,7 @@ func withDevice(all []results.Device, info device.Info) []results.Device {
 	d := results.Device{
 		ID: info.ID, Kind: results.DeviceKind(info.Kind), Vendor: clean(info.Vendor), Model: clean(info.Name), Driver: clean(info.Driver),
 		PCI: info.PCI, UUID: info.UUID, Memory: info.Memory, Lanes: info.Lanes, Features: slices.Sorted(slices.Values(info.Features)),
+		Sheet: sheetOf(info),
 	}
 	i := slices.IndexFunc(all, func(seen results.Device) bool {
 		return seen.ID == d.ID || d.PCI != "" && seen.PCI == d.PCI

@@ -38,6 +38,7 @@ func (d *deriver) flagAll(s Summary, rows [][]*Window) {
 	d.flagDuty()
 	d.flagClocks()
 	d.flagAtWork()
+	d.flagAboveSheet()
 	for i, w := range d.windows {
 		d.flagUnsteady(w)
 		if i == 0 || d.windows[i-1].run != w.run {

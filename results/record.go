@@ -90,6 +90,9 @@ type Device struct {
 	// PowerLimit is what a card may draw; nil if its meter does not tell. It can
 	// change between sessions and is no part of what identifies the device.
 	PowerLimit *PowerLimit `json:"power_limit,omitempty"`
+	// Sheet is what its maker states; nil if no sheet is known. It is no part of what
+	// identifies the device either.
+	Sheet *Sheet `json:"sheet,omitempty"`
 }
 
 // DeviceKind is the class of a device.

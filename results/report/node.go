@@ -113,10 +113,40 @@ func devices(m Machine) table.Table {
 	if !gpu {
 		t.Notes = append(t.Notes, "No GPU found.")
 	}
+	t.Notes = append(t.Notes, sheets(m.Node)...)
 	if len(unproven) > 0 {
 		t.Notes = append(t.Notes, results.Line("Kernels for "+strings.Join(unproven, ", "), table.TextLimit)+": not yet run on hardware.")
 	}
 	return t
+}
+
+// sheets are notes on what the makers of the cards state, one a model.
+func sheets(n results.Node) (notes []string) {
+	for _, d := range n.Devices {
+		if d.Sheet == nil {
+			continue
+		}
+		var figures []string
+		for _, f := range []struct {
+			name string
+			v    results.Float
+			unit results.Unit
+		}{
+			{"fp64", d.Sheet.FP64, results.FLOP.Per(results.Second)}, {"fp64 matrix", d.Sheet.FP64Matrix, results.FLOP.Per(results.Second)},
+			{"fp32", d.Sheet.FP32, results.FLOP.Per(results.Second)}, {"tf32", d.Sheet.TF32, results.FLOP.Per(results.Second)},
+			{"bf16", d.Sheet.BF16, results.FLOP.Per(results.Second)}, {"fp16", d.Sheet.FP16, results.FLOP.Per(results.Second)},
+			{"memory", d.Sheet.Memory, results.Byte.Per(results.Second)}, {"board", d.Sheet.Board, results.Watt},
+		} {
+			if !f.v.IsAbsent() {
+				figures = append(figures, f.name+" "+table.Quantity(f.v, f.unit))
+			}
+		}
+		note := fmt.Sprintf("Datasheet of %s, dense, which nothing is divided by: %s (%s).", results.Line(d.Model, table.NameLimit), strings.Join(figures, ", "), results.Line(d.Sheet.Source, table.TextLimit))
+		if !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
+	}
+	return notes
 }
 
 // kernels lists every implementation, the CPU features it needs, and the one that

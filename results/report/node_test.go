@@ -34,3 +34,22 @@ func TestMachineLibraries(t *testing.T) {
 	require.Contains(t, row("wgmma"), "not on this device")
 	require.Contains(t, row("rocblas"), "not on this machine: librocblas.so.5: the library is not on this machine")
 }
+
+// What the maker of a card states stands once a model, with its source, and a figure
+// that it does not have is not there.
+func TestSheetNotes(t *testing.T) {
+	none := results.Absent()
+	sheet := &results.Sheet{FP64: none, FP64Matrix: none, FP32: 91.6e12, TF32: 183e12, BF16: 362.05e12, FP16: 362.05e12, Memory: 864e9, Board: 350, Source: "the maker,\n\"a sheet\", 2023"}
+	n := results.Node{Devices: []results.Device{
+		{ID: "cpu", Kind: results.KindCPU, Model: "a CPU"},
+		{ID: "cuda:0", Kind: results.KindGPU, Model: "NVIDIA L40S", Sheet: sheet}, {ID: "cuda:1", Kind: results.KindGPU, Model: "NVIDIA L40S", Sheet: sheet},
+		{ID: "cuda:2", Kind: results.KindGPU, Model: "NVIDIA T400"},
+	}}
+	want := `Datasheet of NVIDIA L40S, dense, which nothing is divided by: fp32 91.6 TFLOP/s, tf32 183 TFLOP/s, bf16 362 TFLOP/s, fp16 362 TFLOP/s, memory 864 GB/s, board 350 W (the maker, "a sheet", 2023).`
+	require.Equal(t, []string{want}, sheets(n))
+	var out strings.Builder
+	require.NoError(t, WriteMachine(&out, Machine{Node: n}, Options{Width: 400}))
+	require.Equal(t, 1, strings.Count(out.String(), want))
+	n.Devices = n.Devices[:1]
+	require.Empty(t, sheets(n))
+}

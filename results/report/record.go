@@ -552,6 +552,9 @@ func arithmetic(rec *results.Record) table.Table {
 	}
 	t, _ := metrics(rec, title, whole(rec.Summary.Rows), false,
 		metric{results.FlopRate, "rate", ""}, metric{results.KernelFraction, "of the kernel", "alone, at start"}, metric{results.PeakFraction, "of the FMA peak", "measured at start"})
+	if len(t.Rows) > 0 {
+		t.Notes = append(t.Notes, sheets(rec.Node)...)
+	}
 	return t
 }
 
