@@ -49,6 +49,7 @@ const (
 	heldOutStream
 	weightStream
 	orderStream
+	languageStream
 )
 
 // random returns the generator of one stream; where its elements are drawn in parallel,
