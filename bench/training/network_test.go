@@ -341,7 +341,7 @@ func TestReadWindows(t *testing.T) {
 				iy, ix := token/8*apart+y-margin, token%8*apart+c-margin
 				want := places[(token*window+y)*window+c]
 				if iy >= 0 && iy < side && ix >= 0 && ix < side {
-					want += float32(image[iy*side+ix]) * float32(1.0/255)
+					want += ink * float32(image[iy*side+ix]) * float32(1.0/255)
 				}
 				require.InDelta(t, want, x[(token*window+y)*window+c], 1e-6)
 			}
