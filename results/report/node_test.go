@@ -45,7 +45,7 @@ func TestSheetNotes(t *testing.T) {
 		{ID: "cuda:0", Kind: results.KindGPU, Model: "NVIDIA L40S", Sheet: sheet}, {ID: "cuda:1", Kind: results.KindGPU, Model: "NVIDIA L40S", Sheet: sheet},
 		{ID: "cuda:2", Kind: results.KindGPU, Model: "NVIDIA T400"},
 	}}
-	want := `Datasheet of NVIDIA L40S, dense, which nothing is divided by: fp32 91.6 TFLOP/s, tf32 183 TFLOP/s, bf16 362 TFLOP/s, fp16 362 TFLOP/s, memory 864 GB/s, board 350 W (the maker, "a sheet", 2023).`
+	want := `Datasheet of NVIDIA L40S, dense, which nothing is divided by: fp32 91.60 TFLOP/s, tf32 183.0 TFLOP/s, bf16 362.0 TFLOP/s, fp16 362.0 TFLOP/s, memory 864.0 GB/s, board 350.0 W (the maker, "a sheet", 2023).`
 	require.Equal(t, []string{want}, sheets(n))
 	var out strings.Builder
 	require.NoError(t, WriteMachine(&out, Machine{Node: n}, Options{Width: 400}))
