@@ -1,7 +1,6 @@
 package vector
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -317,26 +316,4 @@ func FuzzVector(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkVector(b *testing.B) {
-	for _, row := range Table.Supported(kerneltest.CPU) {
-		im := row.Impl
-		o := operands(rand.New(rand.NewPCG(1, 2)), 4096, 7)
-		at := make([]int32, 4096)
-		for name, f := range map[string]func(){
-			"axpy":    func() { im.Axpy(o[0], o[1], 0.001) },
-			"dot":     func() { im.Dot(o[0], o[1]) },
-			"softmax": func() { im.Softmax(o[2], o[1], 1) },
-			"mask":    func() { im.Mask(o[2], o[0], o[1]) },
-			"pool":    func() { im.Pool(o[0], at, o[1], o[2], o[3], o[4]) },
-		} {
-			b.Run(fmt.Sprintf("%s/impl=%s", name, row.Name), func(b *testing.B) {
-				b.SetBytes(4 * 4096)
-				for b.Loop() {
-					f()
-				}
-			})
-		}
-	}
 }
