@@ -73,48 +73,45 @@ func (c *convolution) pooled() int { return c.side / 2 * (c.side / 2) * c.out }
 func (c *convolution) look(x []float32) matrix {
 	padded, seen := c.padded.f, c.seen.f
 	row, wide := c.side*c.in, (c.side+2)*c.in
-	for y := range c.side {
-		copy(padded[(y+1)*wide+c.in:][:row], x[y*row:])
-	}
+	c.vec.CopyRows(padded[wide+c.in:], wide, x, row, c.side, row)
 	if c.in == 1 {
 		// With one channel only three elements are contiguous, too few per copy. With a
 		// row for each filter position instead, whole image lines are.
 		for place := range 9 {
-			for y := range c.side {
-				copy(seen[(place*c.side+y)*c.side:][:c.side], padded[(y+place/3)*wide+place%3:])
-			}
+			c.vec.CopyRows(seen[place*c.side*c.side:], c.side, padded[place/3*wide+place%3:], wide, c.side, c.side)
 		}
 		return mat(seen, c.side*c.side).T()
 	}
+	c.windows(func(padded, seen []float32) {
+		c.vec.CopyRows(seen, c.weights, padded, c.in, c.side, 3*c.in)
+	})
+	return mat(seen, c.weights)
+}
+
+// windows calls f for each line of the image and each line of the filter, with the
+// elements from those on that the first pixel's filter covers there, and with their
+// place in seen. The next pixel's are c.in further, and c.weights.
+func (c *convolution) windows(f func(padded, seen []float32)) {
 	for y := range c.side {
-		for x := range c.side {
-			for dy := range 3 {
-				copy(seen[:3*c.in], padded[(y+dy)*wide+x*c.in:])
-				seen = seen[3*c.in:]
-			}
+		for dy := range 3 {
+			f(c.padded.f[(y+dy)*(c.side+2)*c.in:], c.seen.f[y*c.side*c.weights+dy*3*c.in:])
 		}
 	}
-	return mat(c.seen.f, c.weights)
 }
 
 // gather adds up in dx, for each pixel, the gradients from all filter positions that
 // cover it (col2im).
 func (c *convolution) gather(dx []float32) {
-	padded, seen := c.padded.f, c.seen.f
+	padded := c.padded.f
 	row, wide := c.side*c.in, (c.side+2)*c.in
 	clear(padded)
-	for y := range c.side {
-		for x := range c.side {
-			for dy := range 3 {
-				c.vec.Axpy(padded[(y+dy)*wide+x*c.in:][:3*c.in], seen, 1)
-				seen = seen[3*c.in:]
-			}
-		}
-	}
-	for y := range c.side {
-		copy(dx[y*row:][:row], padded[(y+1)*wide+c.in:])
-		clear(padded[(y+1)*wide:][:c.in]) // the border
-		clear(padded[(y+1)*wide+c.in+row:][:c.in])
+	c.windows(func(padded, seen []float32) {
+		c.vec.AddRows(padded, c.in, seen, c.weights, c.side, 3*c.in)
+	})
+	c.vec.CopyRows(dx, row, padded[wide+c.in:], wide, c.side, row)
+	for y := range c.side + 2 { // the border
+		clear(padded[y*wide:][:c.in])
+		clear(padded[(y+1)*wide-c.in:][:c.in])
 	}
 	clear(padded[:wide])
 	clear(padded[(c.side+1)*wide:])
@@ -122,27 +119,24 @@ func (c *convolution) gather(dx []float32) {
 
 // pool writes the pooled activations of image i to y.
 func (c *convolution) pool(y []float32, i int) {
-	act, at := c.act.f, c.at.i[i*c.pooled():]
-	c.each(func(to, a, b, d, e int) {
-		c.vec.Pool(y[to:][:c.out], at[to:], act[a:], act[b:], act[d:], act[e:])
+	c.lines(i, func(to int, top, bottom []float32, at []int32) {
+		c.vec.Pool(y[to:][:len(at)], at, top, bottom, c.out)
 	})
 }
 
 // unpool sets the activations of image i to their gradients.
 func (c *convolution) unpool(dy []float32, i int) {
-	act, at := c.act.f, c.at.i[i*c.pooled():]
-	c.each(func(to, a, b, d, e int) {
-		c.vec.Unpool(act[a:][:c.out], act[b:], act[d:], act[e:], dy[to:], at[to:])
+	c.lines(i, func(to int, top, bottom []float32, at []int32) {
+		c.vec.Unpool(top, bottom, dy[to:][:len(at)], at, c.out)
 	})
 }
 
-// each calls f for each pooled pixel, with the offsets of that pixel and of the four
-// from which it is pooled.
-func (c *convolution) each(f func(to, a, b, d, e int)) {
+// lines calls f for each pooled line of image i, with its offset in the pooled image, the
+// two lines from which it is pooled, and where the largest of them were.
+func (c *convolution) lines(i int, f func(to int, top, bottom []float32, at []int32)) {
+	pooled, line := c.side/2*c.out, c.side*c.out
 	for y := range c.side / 2 {
-		for x := range c.side / 2 {
-			a, below := (2*y*c.side+2*x)*c.out, c.side*c.out
-			f((y*(c.side/2)+x)*c.out, a, a+c.out, a+below, a+below+c.out)
-		}
+		act := c.act.f[2*y*line:]
+		f(y*pooled, act[:line], act[line:][:line], c.at.i[i*c.pooled()+y*pooled:][:pooled])
 	}
 }

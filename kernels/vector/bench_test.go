@@ -31,8 +31,11 @@ func BenchmarkVector(b *testing.B) {
 		{"dot", func(im *Implementation) { im.Dot(o[0], o[1]) }},
 		{"bytes", func(im *Implementation) { im.Bytes(o[2], bytes, 1) }},
 		{"mask", func(im *Implementation) { im.Mask(o[2], o[0], o[1]) }},
-		{"pool", func(im *Implementation) { im.Pool(o[0], at, o[1], o[2], o[3], o[4]) }},
-		{"unpool", func(im *Implementation) { im.Unpool(o[0], o[1], o[2], o[3], o[4], at) }},
+		{"pool-32", func(im *Implementation) { im.Pool(o[0][:n/2], at, o[1], o[2], 32) }},
+		{"unpool-32", func(im *Implementation) { im.Unpool(o[0], o[1], o[4][:n/2], at, 32) }},
+		{"copyrows-96", func(im *Implementation) { im.CopyRows(o[0], 96, o[1], 32, n/96, 96) }},
+		{"addrows-96", func(im *Implementation) { im.AddRows(o[0], 32, o[1], 96, n/96, 96) }},
+		{"addrows-128-in-one", func(im *Implementation) { im.AddRows(o[0], 0, o[1], 128, n/128, 128) }},
 		{"softmax-128", func(im *Implementation) {
 			rows(128, func(at func(x []float32) []float32) { im.Softmax(at(o[2]), at(o[1]), 1) })
 		}},

@@ -11,7 +11,7 @@ import (
 // the transcendental ones are exact, and compares them with their definitions. The operands have whole
 // blocks and a rest.
 func check(im *Implementation) error {
-	const n = 83
+	const n, channels = 84, 28
 	integers := func(count, lowest int) []float32 {
 		x := make([]float32, n)
 		for i := range x {
@@ -52,8 +52,26 @@ func check(im *Implementation) error {
 	each("scaleshift", func(dst []float32) { im.ScaleShift(dst, x, y, z) }, func(i int) float32 { return x[i]*y[i] + z[i] })
 	each("combine", func(dst []float32) { im.Combine(dst, x, y, 3, 5, 7) }, func(i int) float32 { return 3*x[i] + 5*y[i] + 7 })
 
+	// Rows of 28 elements that are 56 apart in one operand and adjacent in the other.
+	spread := make([]float32, 2*n)
+	im.CopyRows(spread, 2*channels, x, channels, n/channels, channels)
+	im.AddRows(spread[channels:], 2*channels, y, channels, n/channels, channels)
+	for i, got := range spread {
+		from := [2][]float32{x, y}[i/channels%2]
+		near("copyrows and addrows", i, got, float64(from[i/channels/2*channels+i%channels]), 0)
+	}
+	// Two lines of three pixels, and four of the operands side by side in them.
+	lines := [2][]float32{make([]float32, 2*n), make([]float32, 2*n)}
 	from := [4][]float32{x, y, z, w}
-	each("pool", func(dst []float32) { im.Pool(dst, at, x, y, z, w) }, func(i int) float32 { return max(x[i], y[i], z[i], w[i], 0) })
+	part := func(lines [2][]float32, i, j int) *float32 {
+		return &lines[j/2][(2*(i/channels)+j%2)*channels+i%channels]
+	}
+	for i := range n {
+		for j := range from {
+			*part(lines, i, j) = from[j][i]
+		}
+	}
+	each("pool", func(dst []float32) { im.Pool(dst, at, lines[0], lines[1], channels) }, func(i int) float32 { return max(x[i], y[i], z[i], w[i], 0) })
 	for i := range at {
 		place := -1
 		for j := range from {
@@ -63,17 +81,15 @@ func check(im *Implementation) error {
 		}
 		near("pool's places", i, float32(at[i]), float64(place), 0)
 	}
-	for j := range from {
-		each("unpool", func(dst []float32) {
-			to := [4][]float32{make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)}
-			to[j] = dst
-			im.Unpool(to[0], to[1], to[2], to[3], z, at)
-		}, func(i int) float32 {
+	im.Unpool(lines[0], lines[1], z, at, channels)
+	for i := range n {
+		for j := range from {
+			want := 0.0
 			if at[i] == int32(j) { // #nosec G115 -- 0 to 3
-				return z[i]
+				want = float64(z[i])
 			}
-			return 0
-		})
+			near("unpool", i, *part(lines, i, j), want, 0)
+		}
 	}
 
 	const mean, scale = 2, 0.5
@@ -172,7 +188,7 @@ func work(device.Info, int64) func(*Implementation) float64 {
 		im.Dot(dst, o[4])
 		im.Mask(dst, o[0], o[5])
 		im.Softmax(dst, o[1], 0.5)
-		im.Pool(dst, at, o[0], o[1], o[2], o[3])
-		return 4 * n * float64(4+3+2+3+2+6)
+		im.Pool(dst[:n/2], at, o[0], o[1], 64)
+		return 4 * n * float64(4+3+2+3+2+3)
 	}
 }

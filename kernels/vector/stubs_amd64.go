@@ -19,15 +19,25 @@ func bytesAVX2(dst *float32, src *byte, n int, a float32)
 //go:noescape
 func maskAVX2(dst *float32, dy *float32, y *float32, n int)
 
-// poolAVX2 is dst[i] = max(a[i], b[i], c[i], d[i], 0), at[i] the place of it; n is not 0.
+// copyRowsAVX2 is dst[i] = src[i], for rows of n elements, whose first ones are ldd elements apart in the first operands and lds in the last ones; n is not 0.
 //
 //go:noescape
-func poolAVX2(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int)
+func copyRowsAVX2(dst *float32, src *float32, n int, rows int, ldd int, lds int)
 
-// unpoolAVX2 is a[i], b[i], c[i] or d[i] = dy[i], as at[i] says, and the others 0; n is not 0.
+// addRowsAVX2 is dst[i] += src[i], for rows of n elements, whose first ones are ldd elements apart in the first operands and lds in the last ones; n is not 0.
 //
 //go:noescape
-func unpoolAVX2(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int)
+func addRowsAVX2(dst *float32, src *float32, n int, rows int, ldd int, lds int)
+
+// poolAVX2 is dst[i] = max(a[i], b[i], c[i], d[i], 0), at[i] the place of it, for rows of n elements, whose first ones are ldd elements apart in the first operands and lds in the last ones; n is not 0.
+//
+//go:noescape
+func poolAVX2(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int, rows int, ldd int, lds int)
+
+// unpoolAVX2 is a[i], b[i], c[i] or d[i] = dy[i], as at[i] says, and the others 0, for rows of n elements, whose first ones are ldd elements apart in the first operands and lds in the last ones; n is not 0.
+//
+//go:noescape
+func unpoolAVX2(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int, rows int, ldd int, lds int)
 
 // affineAVX2 is dst[i] = a·x[i] + b; n is not 0.
 //
@@ -139,15 +149,25 @@ func bytesAVX512(dst *float32, src *byte, n int, a float32)
 //go:noescape
 func maskAVX512(dst *float32, dy *float32, y *float32, n int)
 
-// poolAVX512 is dst[i] = max(a[i], b[i], c[i], d[i], 0), at[i] the place of it; n is not 0.
+// copyRowsAVX512 is dst[i] = src[i], for rows of n elements, whose first ones are ldd elements apart in the first operands and lds in the last ones; n is not 0.
 //
 //go:noescape
-func poolAVX512(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int)
+func copyRowsAVX512(dst *float32, src *float32, n int, rows int, ldd int, lds int)
 
-// unpoolAVX512 is a[i], b[i], c[i] or d[i] = dy[i], as at[i] says, and the others 0; n is not 0.
+// addRowsAVX512 is dst[i] += src[i], for rows of n elements, whose first ones are ldd elements apart in the first operands and lds in the last ones; n is not 0.
 //
 //go:noescape
-func unpoolAVX512(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int)
+func addRowsAVX512(dst *float32, src *float32, n int, rows int, ldd int, lds int)
+
+// poolAVX512 is dst[i] = max(a[i], b[i], c[i], d[i], 0), at[i] the place of it, for rows of n elements, whose first ones are ldd elements apart in the first operands and lds in the last ones; n is not 0.
+//
+//go:noescape
+func poolAVX512(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int, rows int, ldd int, lds int)
+
+// unpoolAVX512 is a[i], b[i], c[i] or d[i] = dy[i], as at[i] says, and the others 0, for rows of n elements, whose first ones are ldd elements apart in the first operands and lds in the last ones; n is not 0.
+//
+//go:noescape
+func unpoolAVX512(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int, rows int, ldd int, lds int)
 
 // affineAVX512 is dst[i] = a·x[i] + b; n is not 0.
 //

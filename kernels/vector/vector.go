@@ -26,8 +26,10 @@ type Implementation struct {
 	axpy        func(y, x *float32, n int, a float32)
 	bytes       func(dst *float32, src *byte, n int, a float32)
 	mask        func(dst, dy, y *float32, n int)
-	pool        func(dst *float32, at *int32, a, b, c, d *float32, n int)
-	unpool      func(a, b, c, d, dy *float32, at *int32, n int)
+	copyRows    func(dst, src *float32, n, rows, ldd, lds int)
+	addRows     func(dst, src *float32, n, rows, ldd, lds int)
+	pool        func(dst *float32, at *int32, a, b, c, d *float32, n, rows, ldd, lds int)
+	unpool      func(a, b, c, d, dy *float32, at *int32, n, rows, ldd, lds int)
 	max         func(x *float32, n int) float32
 	exp         func(dst, x *float32, n int, scale, shift float32) float32
 	sum         func(x *float32, n int) float32
@@ -98,23 +100,58 @@ func (im *Implementation) Mask(dst, dy, y []float32) {
 	}
 }
 
-// Pool sets dst = max(a, b, c, d, 0) and at to the index of the operand that was
-// the largest: 0 to 3, the first of equals, or -1 if none is above 0. NaN counts
-// as the largest.
-func (im *Implementation) Pool(dst []float32, at []int32, a, b, c, d []float32) {
-	need(len(dst), len(at), len(a), len(b), len(c), len(d))
-	if n := len(dst); n > 0 {
-		im.pool(&dst[0], &at[0], &a[0], &b[0], &c[0], &d[0], n)
+// rectangle panics if an operand is too short for rows of n elements whose first ones
+// are ld elements apart.
+func rectangle(have, rows, n, ld int) { need(max(rows-1, 0)*ld+n, have) }
+
+// CopyRows copies rows of n elements each, whose first ones are ldd elements apart in
+// dst and lds in src: dst[r·ldd+i] = src[r·lds+i]. Rows of src may overlap, those of dst
+// must not.
+func (im *Implementation) CopyRows(dst []float32, ldd int, src []float32, lds, rows, n int) {
+	if rows > 0 && n > 0 {
+		rectangle(len(dst), rows, n, ldd)
+		rectangle(len(src), rows, n, lds)
+		im.copyRows(&dst[0], &src[0], n, rows, ldd, lds)
 	}
 }
 
-// Unpool is the gradient of Pool: it sets the operand with index at to dy and the
-// others to 0.
-func (im *Implementation) Unpool(a, b, c, d, dy []float32, at []int32) {
-	need(len(a), len(b), len(c), len(d), len(dy), len(at))
-	if n := len(a); n > 0 {
-		im.unpool(&a[0], &b[0], &c[0], &d[0], &dy[0], &at[0], n)
+// AddRows adds rows as [Implementation.CopyRows] copies them: dst[r·ldd+i] += src[r·lds+i].
+// Rows of dst may overlap, and with ldd = 0 are one, to which all of src are added.
+func (im *Implementation) AddRows(dst []float32, ldd int, src []float32, lds, rows, n int) {
+	if rows > 0 && n > 0 {
+		rectangle(len(dst), rows, n, ldd)
+		rectangle(len(src), rows, n, lds)
+		im.addRows(&dst[0], &src[0], n, rows, ldd, lds)
 	}
+}
+
+// Pool takes the largest of each 2×2 pixels of two lines of an image, top and bottom, in
+// each of the channels, which are innermost. A line has twice as many elements as dst.
+// dst is that element, or 0 if it is negative, and at which it was: 0 and 1 in top, 2
+// and 3 in bottom, the first of equals, or -1 if none is above 0. NaN counts as the
+// largest.
+func (im *Implementation) Pool(dst []float32, at []int32, top, bottom []float32, channels int) {
+	need(len(dst), len(at), len(top)/2, len(bottom)/2)
+	if pixels := whole(len(dst), channels); pixels > 0 {
+		im.pool(&dst[0], &at[0], &top[0], &top[channels], &bottom[0], &bottom[channels], channels, pixels, channels, 2*channels)
+	}
+}
+
+// Unpool is the gradient of Pool: of each 2×2 elements it sets the one that at names to
+// dy and the others to 0. dy and at have half as many elements as a line.
+func (im *Implementation) Unpool(top, bottom, dy []float32, at []int32, channels int) {
+	need(len(dy), len(at), len(top)/2, len(bottom)/2)
+	if pixels := whole(len(dy), channels); pixels > 0 {
+		im.unpool(&top[0], &top[channels], &bottom[0], &bottom[channels], &dy[0], &at[0], channels, pixels, 2*channels, channels)
+	}
+}
+
+// whole returns how many pixels have n elements, and panics if there is a part of one.
+func whole(n, channels int) int {
+	if n%channels != 0 {
+		panic(fmt.Sprintf("vector: %d elements are no whole number of pixels with %d channels", n, channels))
+	}
+	return n / channels
 }
 
 // Softmax sets dst = exp(scale·x) ÷ Σ exp(scale·x), over at least one element; results

@@ -92,8 +92,8 @@ TEXT ·maskAVX2(SB), $0-32
 	LEAQ   (DX)(AX*4), DX
 	MOVQ   y+16(FP), BX
 	LEAQ   (BX)(AX*4), BX
-	NEGQ   AX
 	VXORPS Y0, Y0, Y0
+	NEGQ   AX
 	ADDQ   $0x08, AX
 	JG     no_one
 
@@ -121,94 +121,197 @@ done:
 	VZEROUPPER
 	RET
 
-// func poolAVX2(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int)
+// func copyRowsAVX2(dst *float32, src *float32, n int, rows int, ldd int, lds int)
 // Requires: AVX
-TEXT ·poolAVX2(SB), $0-56
-	MOVQ    n+48(FP), AX
-	MOVQ    dst+0(FP), CX
-	LEAQ    (CX)(AX*4), CX
-	MOVQ    at+8(FP), DX
-	LEAQ    (DX)(AX*4), DX
-	MOVQ    a+16(FP), BX
-	LEAQ    (BX)(AX*4), BX
-	MOVQ    b+24(FP), SI
-	LEAQ    (SI)(AX*4), SI
-	MOVQ    c+32(FP), DI
-	LEAQ    (DI)(AX*4), DI
-	MOVQ    d+40(FP), R8
-	LEAQ    (R8)(AX*4), R8
-	NEGQ    AX
+TEXT ·copyRowsAVX2(SB), $0-48
+	MOVQ rows+24(FP), AX
+	MOVQ ldd+32(FP), CX
+	SHLQ $0x02, CX
+	MOVQ lds+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ n+16(FP), BX
+	MOVQ dst+0(FP), SI
+	LEAQ (SI)(BX*4), SI
+	MOVQ src+8(FP), DI
+	LEAQ (DI)(BX*4), DI
+
+row:
+	MOVQ n+16(FP), BX
+	NEGQ BX
+	ADDQ $0x08, BX
+	JG   no_one
+
+one:
+	VMOVUPS -32(DI)(BX*4), Y0
+	VMOVUPS Y0, -32(SI)(BX*4)
+	ADDQ    $0x08, BX
+	JLE     one
+
+no_one:
+	SUBQ       $0x08, BX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), R8
+	VMOVUPS    32(R8)(BX*4), Y0
+	VMASKMOVPS (DI)(BX*4), Y0, Y1
+	VMASKMOVPS Y1, Y0, (SI)(BX*4)
+
+done:
+	ADDQ CX, SI
+	ADDQ DX, DI
+	DECQ AX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func addRowsAVX2(dst *float32, src *float32, n int, rows int, ldd int, lds int)
+// Requires: AVX
+TEXT ·addRowsAVX2(SB), $0-48
+	MOVQ rows+24(FP), AX
+	MOVQ ldd+32(FP), CX
+	SHLQ $0x02, CX
+	MOVQ lds+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ n+16(FP), BX
+	MOVQ dst+0(FP), SI
+	LEAQ (SI)(BX*4), SI
+	MOVQ src+8(FP), DI
+	LEAQ (DI)(BX*4), DI
+
+row:
+	MOVQ n+16(FP), BX
+	NEGQ BX
+	ADDQ $0x08, BX
+	JG   no_one
+
+one:
+	VMOVUPS -32(DI)(BX*4), Y0
+	VADDPS  -32(SI)(BX*4), Y0, Y0
+	VMOVUPS Y0, -32(SI)(BX*4)
+	ADDQ    $0x08, BX
+	JLE     one
+
+no_one:
+	SUBQ       $0x08, BX
+	JZ         done
+	LEAQ       rest_lanes<>+0(SB), R8
+	VMOVUPS    32(R8)(BX*4), Y0
+	VMASKMOVPS (DI)(BX*4), Y0, Y1
+	VMASKMOVPS (SI)(BX*4), Y0, Y2
+	VADDPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (SI)(BX*4)
+
+done:
+	ADDQ CX, SI
+	ADDQ DX, DI
+	DECQ AX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func poolAVX2(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int, rows int, ldd int, lds int)
+// Requires: AVX
+TEXT ·poolAVX2(SB), $0-80
+	MOVQ    rows+56(FP), AX
+	MOVQ    ldd+64(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    lds+72(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    n+48(FP), BX
+	MOVQ    dst+0(FP), SI
+	LEAQ    (SI)(BX*4), SI
+	MOVQ    at+8(FP), DI
+	LEAQ    (DI)(BX*4), DI
+	MOVQ    a+16(FP), R8
+	LEAQ    (R8)(BX*4), R8
+	MOVQ    b+24(FP), R9
+	LEAQ    (R9)(BX*4), R9
+	MOVQ    c+32(FP), R10
+	LEAQ    (R10)(BX*4), R10
+	MOVQ    d+40(FP), R11
+	LEAQ    (R11)(BX*4), R11
 	VMOVUPS x00000000<>+0(SB), Y0
 	VMOVUPS x00000001<>+0(SB), Y1
 	VMOVUPS x00000002<>+0(SB), Y2
 	VMOVUPS x00000003<>+0(SB), Y3
 	VMOVUPS xffffffff<>+0(SB), Y4
-	ADDQ    $0x08, AX
-	JG      no_one
+
+row:
+	MOVQ n+48(FP), BX
+	NEGQ BX
+	ADDQ $0x08, BX
+	JG   no_one
 
 one:
 	VXORPS    Y5, Y5, Y5
 	VMOVUPS   Y4, Y6
-	VMOVUPS   -32(BX)(AX*4), Y7
+	VMOVUPS   -32(R8)(BX*4), Y7
 	VCMPPS    $0x16, Y5, Y7, Y8
 	VBLENDVPS Y8, Y7, Y5, Y5
 	VBLENDVPS Y8, Y0, Y6, Y6
-	VMOVUPS   -32(SI)(AX*4), Y7
+	VMOVUPS   -32(R9)(BX*4), Y7
 	VCMPPS    $0x16, Y5, Y7, Y8
 	VCMPPS    $0x07, Y5, Y5, Y9
 	VANDPS    Y9, Y8, Y8
 	VBLENDVPS Y8, Y7, Y5, Y5
 	VBLENDVPS Y8, Y1, Y6, Y6
-	VMOVUPS   -32(DI)(AX*4), Y7
+	VMOVUPS   -32(R10)(BX*4), Y7
 	VCMPPS    $0x16, Y5, Y7, Y8
 	VCMPPS    $0x07, Y5, Y5, Y9
 	VANDPS    Y9, Y8, Y8
 	VBLENDVPS Y8, Y7, Y5, Y5
 	VBLENDVPS Y8, Y2, Y6, Y6
-	VMOVUPS   -32(R8)(AX*4), Y7
+	VMOVUPS   -32(R11)(BX*4), Y7
 	VCMPPS    $0x16, Y5, Y7, Y8
 	VCMPPS    $0x07, Y5, Y5, Y9
 	VANDPS    Y9, Y8, Y8
 	VBLENDVPS Y8, Y7, Y5, Y5
 	VBLENDVPS Y8, Y3, Y6, Y6
-	VMOVUPS   Y5, -32(CX)(AX*4)
-	VMOVUPS   Y6, -32(DX)(AX*4)
-	ADDQ      $0x08, AX
+	VMOVUPS   Y5, -32(SI)(BX*4)
+	VMOVUPS   Y6, -32(DI)(BX*4)
+	ADDQ      $0x08, BX
 	JLE       one
 
 no_one:
-	SUBQ       $0x08, AX
+	SUBQ       $0x08, BX
 	JZ         done
-	LEAQ       rest_lanes<>+0(SB), R9
-	VMOVUPS    32(R9)(AX*4), Y5
+	LEAQ       rest_lanes<>+0(SB), R12
+	VMOVUPS    32(R12)(BX*4), Y5
 	VXORPS     Y6, Y6, Y6
-	VMOVUPS    Y4, Y4
-	VMASKMOVPS (BX)(AX*4), Y5, Y7
-	VCMPPS     $0x16, Y6, Y7, Y8
-	VBLENDVPS  Y8, Y7, Y6, Y6
-	VBLENDVPS  Y8, Y0, Y4, Y4
-	VMASKMOVPS (SI)(AX*4), Y5, Y0
-	VCMPPS     $0x16, Y6, Y0, Y7
-	VCMPPS     $0x07, Y6, Y6, Y8
-	VANDPS     Y8, Y7, Y7
-	VBLENDVPS  Y7, Y0, Y6, Y6
-	VBLENDVPS  Y7, Y1, Y4, Y4
-	VMASKMOVPS (DI)(AX*4), Y5, Y0
-	VCMPPS     $0x16, Y6, Y0, Y1
-	VCMPPS     $0x07, Y6, Y6, Y7
-	VANDPS     Y7, Y1, Y1
-	VBLENDVPS  Y1, Y0, Y6, Y6
-	VBLENDVPS  Y1, Y2, Y4, Y4
-	VMASKMOVPS (R8)(AX*4), Y5, Y0
-	VCMPPS     $0x16, Y6, Y0, Y1
-	VCMPPS     $0x07, Y6, Y6, Y2
-	VANDPS     Y2, Y1, Y1
-	VBLENDVPS  Y1, Y0, Y6, Y6
-	VBLENDVPS  Y1, Y3, Y4, Y4
-	VMASKMOVPS Y6, Y5, (CX)(AX*4)
-	VMASKMOVPS Y4, Y5, (DX)(AX*4)
+	VMOVUPS    Y4, Y7
+	VMASKMOVPS (R8)(BX*4), Y5, Y8
+	VCMPPS     $0x16, Y6, Y8, Y9
+	VBLENDVPS  Y9, Y8, Y6, Y6
+	VBLENDVPS  Y9, Y0, Y7, Y7
+	VMASKMOVPS (R9)(BX*4), Y5, Y8
+	VCMPPS     $0x16, Y6, Y8, Y9
+	VCMPPS     $0x07, Y6, Y6, Y10
+	VANDPS     Y10, Y9, Y9
+	VBLENDVPS  Y9, Y8, Y6, Y6
+	VBLENDVPS  Y9, Y1, Y7, Y7
+	VMASKMOVPS (R10)(BX*4), Y5, Y8
+	VCMPPS     $0x16, Y6, Y8, Y9
+	VCMPPS     $0x07, Y6, Y6, Y10
+	VANDPS     Y10, Y9, Y9
+	VBLENDVPS  Y9, Y8, Y6, Y6
+	VBLENDVPS  Y9, Y2, Y7, Y7
+	VMASKMOVPS (R11)(BX*4), Y5, Y8
+	VCMPPS     $0x16, Y6, Y8, Y9
+	VCMPPS     $0x07, Y6, Y6, Y10
+	VANDPS     Y10, Y9, Y9
+	VBLENDVPS  Y9, Y8, Y6, Y6
+	VBLENDVPS  Y9, Y3, Y7, Y7
+	VMASKMOVPS Y6, Y5, (SI)(BX*4)
+	VMASKMOVPS Y7, Y5, (DI)(BX*4)
 
 done:
+	ADDQ DX, R8
+	ADDQ CX, DI
+	ADDQ DX, R9
+	ADDQ DX, R10
+	ADDQ DX, R11
+	ADDQ CX, SI
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
@@ -302,69 +405,85 @@ DATA xffffffff<>+56(SB)/4, $0xffffffff
 DATA xffffffff<>+60(SB)/4, $0xffffffff
 GLOBL xffffffff<>(SB), RODATA|NOPTR, $64
 
-// func unpoolAVX2(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int)
+// func unpoolAVX2(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int, rows int, ldd int, lds int)
 // Requires: AVX, AVX2
-TEXT ·unpoolAVX2(SB), $0-56
-	MOVQ    n+48(FP), AX
-	MOVQ    a+0(FP), CX
-	LEAQ    (CX)(AX*4), CX
-	MOVQ    b+8(FP), DX
-	LEAQ    (DX)(AX*4), DX
-	MOVQ    c+16(FP), BX
-	LEAQ    (BX)(AX*4), BX
-	MOVQ    d+24(FP), SI
-	LEAQ    (SI)(AX*4), SI
-	MOVQ    dy+32(FP), DI
-	LEAQ    (DI)(AX*4), DI
-	MOVQ    at+40(FP), R8
-	LEAQ    (R8)(AX*4), R8
-	NEGQ    AX
+TEXT ·unpoolAVX2(SB), $0-80
+	MOVQ    rows+56(FP), AX
+	MOVQ    ldd+64(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    lds+72(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    n+48(FP), BX
+	MOVQ    a+0(FP), SI
+	LEAQ    (SI)(BX*4), SI
+	MOVQ    b+8(FP), DI
+	LEAQ    (DI)(BX*4), DI
+	MOVQ    c+16(FP), R8
+	LEAQ    (R8)(BX*4), R8
+	MOVQ    d+24(FP), R9
+	LEAQ    (R9)(BX*4), R9
+	MOVQ    dy+32(FP), R10
+	LEAQ    (R10)(BX*4), R10
+	MOVQ    at+40(FP), R11
+	LEAQ    (R11)(BX*4), R11
 	VMOVUPS x00000000<>+0(SB), Y0
 	VMOVUPS x00000001<>+0(SB), Y1
 	VMOVUPS x00000002<>+0(SB), Y2
 	VMOVUPS x00000003<>+0(SB), Y3
-	ADDQ    $0x08, AX
-	JG      no_one
+
+row:
+	MOVQ n+48(FP), BX
+	NEGQ BX
+	ADDQ $0x08, BX
+	JG   no_one
 
 one:
-	VMOVUPS  -32(DI)(AX*4), Y4
-	VMOVUPS  -32(R8)(AX*4), Y5
+	VMOVUPS  -32(R10)(BX*4), Y4
+	VMOVUPS  -32(R11)(BX*4), Y5
 	VPCMPEQD Y0, Y5, Y6
 	VANDPS   Y6, Y4, Y6
-	VMOVUPS  Y6, -32(CX)(AX*4)
+	VMOVUPS  Y6, -32(SI)(BX*4)
 	VPCMPEQD Y1, Y5, Y6
 	VANDPS   Y6, Y4, Y6
-	VMOVUPS  Y6, -32(DX)(AX*4)
+	VMOVUPS  Y6, -32(DI)(BX*4)
 	VPCMPEQD Y2, Y5, Y6
 	VANDPS   Y6, Y4, Y6
-	VMOVUPS  Y6, -32(BX)(AX*4)
+	VMOVUPS  Y6, -32(R8)(BX*4)
 	VPCMPEQD Y3, Y5, Y5
 	VANDPS   Y5, Y4, Y4
-	VMOVUPS  Y4, -32(SI)(AX*4)
-	ADDQ     $0x08, AX
+	VMOVUPS  Y4, -32(R9)(BX*4)
+	ADDQ     $0x08, BX
 	JLE      one
 
 no_one:
-	SUBQ       $0x08, AX
+	SUBQ       $0x08, BX
 	JZ         done
-	LEAQ       rest_lanes<>+0(SB), R9
-	VMOVUPS    32(R9)(AX*4), Y4
-	VMASKMOVPS (DI)(AX*4), Y4, Y5
-	VMASKMOVPS (R8)(AX*4), Y4, Y6
-	VPCMPEQD   Y0, Y6, Y0
-	VANDPS     Y0, Y5, Y0
-	VMASKMOVPS Y0, Y4, (CX)(AX*4)
-	VPCMPEQD   Y1, Y6, Y0
-	VANDPS     Y0, Y5, Y0
-	VMASKMOVPS Y0, Y4, (DX)(AX*4)
-	VPCMPEQD   Y2, Y6, Y0
-	VANDPS     Y0, Y5, Y0
-	VMASKMOVPS Y0, Y4, (BX)(AX*4)
-	VPCMPEQD   Y3, Y6, Y0
-	VANDPS     Y0, Y5, Y0
-	VMASKMOVPS Y0, Y4, (SI)(AX*4)
+	LEAQ       rest_lanes<>+0(SB), R12
+	VMOVUPS    32(R12)(BX*4), Y4
+	VMASKMOVPS (R10)(BX*4), Y4, Y5
+	VMASKMOVPS (R11)(BX*4), Y4, Y6
+	VPCMPEQD   Y0, Y6, Y7
+	VANDPS     Y7, Y5, Y7
+	VMASKMOVPS Y7, Y4, (SI)(BX*4)
+	VPCMPEQD   Y1, Y6, Y7
+	VANDPS     Y7, Y5, Y7
+	VMASKMOVPS Y7, Y4, (DI)(BX*4)
+	VPCMPEQD   Y2, Y6, Y7
+	VANDPS     Y7, Y5, Y7
+	VMASKMOVPS Y7, Y4, (R8)(BX*4)
+	VPCMPEQD   Y3, Y6, Y6
+	VANDPS     Y6, Y5, Y5
+	VMASKMOVPS Y5, Y4, (R9)(BX*4)
 
 done:
+	ADDQ CX, SI
+	ADDQ DX, R11
+	ADDQ CX, DI
+	ADDQ CX, R8
+	ADDQ CX, R9
+	ADDQ DX, R10
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
@@ -710,9 +829,9 @@ TEXT ·normalGradsAVX2(SB), $0-64
 	LEAQ         (DI)(AX*4), DI
 	VBROADCASTSS mean+48(FP), Y0
 	VBROADCASTSS inverse+52(FP), Y1
-	NEGQ         AX
 	VMOVUPS      x00000000<>+0(SB), Y2
 	VMOVUPS      x00000000<>+0(SB), Y3
+	NEGQ         AX
 	ADDQ         $0x08, AX
 	JG           no_one
 
@@ -1405,11 +1524,11 @@ TEXT ·maxAVX2(SB), $0-20
 	MOVQ    n+8(FP), AX
 	MOVQ    x+0(FP), CX
 	LEAQ    (CX)(AX*4), CX
-	NEGQ    AX
 	VMOVUPS xff800000<>+0(SB), Y0
 	VMOVUPS xff800000<>+0(SB), Y1
 	VMOVUPS xff800000<>+0(SB), Y2
 	VMOVUPS xff800000<>+0(SB), Y3
+	NEGQ    AX
 	ADDQ    $0x20, AX
 	JG      no_several
 
@@ -1485,11 +1604,11 @@ TEXT ·sumAVX2(SB), $0-20
 	MOVQ    n+8(FP), AX
 	MOVQ    x+0(FP), CX
 	LEAQ    (CX)(AX*4), CX
-	NEGQ    AX
 	VMOVUPS x00000000<>+0(SB), Y0
 	VMOVUPS x00000000<>+0(SB), Y1
 	VMOVUPS x00000000<>+0(SB), Y2
 	VMOVUPS x00000000<>+0(SB), Y3
+	NEGQ    AX
 	ADDQ    $0x20, AX
 	JG      no_several
 
@@ -1540,11 +1659,11 @@ TEXT ·squareAVX2(SB), $0-28
 	MOVQ         x+0(FP), CX
 	LEAQ         (CX)(AX*4), CX
 	VBROADCASTSS mean+16(FP), Y0
-	NEGQ         AX
 	VMOVUPS      x00000000<>+0(SB), Y1
 	VMOVUPS      x00000000<>+0(SB), Y2
 	VMOVUPS      x00000000<>+0(SB), Y3
 	VMOVUPS      x00000000<>+0(SB), Y4
+	NEGQ         AX
 	ADDQ         $0x20, AX
 	JG           no_several
 
@@ -1608,11 +1727,11 @@ TEXT ·squaresAVX2(SB), $0-24
 	MOVQ    n+8(FP), AX
 	MOVQ    x+0(FP), CX
 	LEAQ    (CX)(AX*4), CX
-	NEGQ    AX
 	VMOVUPS x00000000<>+0(SB), Y0
 	VMOVUPS x00000000<>+0(SB), Y1
 	VMOVUPS x00000000<>+0(SB), Y2
 	VMOVUPS x00000000<>+0(SB), Y3
+	NEGQ    AX
 	ADDQ    $0x20, AX
 	JG      no_several
 
@@ -1697,11 +1816,11 @@ TEXT ·dotAVX2(SB), $0-28
 	LEAQ    (CX)(AX*4), CX
 	MOVQ    y+8(FP), DX
 	LEAQ    (DX)(AX*4), DX
-	NEGQ    AX
 	VMOVUPS x00000000<>+0(SB), Y0
 	VMOVUPS x00000000<>+0(SB), Y1
 	VMOVUPS x00000000<>+0(SB), Y2
 	VMOVUPS x00000000<>+0(SB), Y3
+	NEGQ    AX
 	ADDQ    $0x20, AX
 	JG      no_several
 
@@ -1761,8 +1880,8 @@ TEXT ·expAVX2(SB), $0-36
 	LEAQ         (DX)(AX*4), DX
 	VBROADCASTSS scale+24(FP), Y0
 	VBROADCASTSS shift+28(FP), Y1
-	NEGQ         AX
 	VMOVUPS      x00000000<>+0(SB), Y2
+	NEGQ         AX
 	ADDQ         $0x08, AX
 	JG           no_one
 
@@ -1944,8 +2063,8 @@ TEXT ·maskAVX512(SB), $0-32
 	LEAQ   (DX)(AX*4), DX
 	MOVQ   y+16(FP), BX
 	LEAQ   (BX)(AX*4), BX
-	NEGQ   AX
 	VPXORD Z0, Z0, Z0
+	NEGQ   AX
 	ADDQ   $0x10, AX
 	JG     no_one
 
@@ -1973,160 +2092,279 @@ done:
 	VZEROUPPER
 	RET
 
-// func poolAVX512(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int)
+// func copyRowsAVX512(dst *float32, src *float32, n int, rows int, ldd int, lds int)
 // Requires: AVX, AVX512F
-TEXT ·poolAVX512(SB), $0-56
-	MOVQ    n+48(FP), AX
-	MOVQ    dst+0(FP), CX
-	LEAQ    (CX)(AX*4), CX
-	MOVQ    at+8(FP), DX
-	LEAQ    (DX)(AX*4), DX
-	MOVQ    a+16(FP), BX
-	LEAQ    (BX)(AX*4), BX
-	MOVQ    b+24(FP), SI
-	LEAQ    (SI)(AX*4), SI
-	MOVQ    c+32(FP), DI
-	LEAQ    (DI)(AX*4), DI
-	MOVQ    d+40(FP), R8
-	LEAQ    (R8)(AX*4), R8
-	NEGQ    AX
+TEXT ·copyRowsAVX512(SB), $0-48
+	MOVQ rows+24(FP), AX
+	MOVQ ldd+32(FP), CX
+	SHLQ $0x02, CX
+	MOVQ lds+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ n+16(FP), BX
+	MOVQ dst+0(FP), SI
+	LEAQ (SI)(BX*4), SI
+	MOVQ src+8(FP), DI
+	LEAQ (DI)(BX*4), DI
+
+row:
+	MOVQ n+16(FP), BX
+	NEGQ BX
+	ADDQ $0x10, BX
+	JG   no_one
+
+one:
+	VMOVUPS -64(DI)(BX*4), Z0
+	VMOVUPS Z0, -64(SI)(BX*4)
+	ADDQ    $0x10, BX
+	JLE     one
+
+no_one:
+	SUBQ      $0x10, BX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), R8
+	KMOVW     32(R8)(BX*2), K1
+	VMOVUPS.Z (DI)(BX*4), K1, Z0
+	VMOVUPS   Z0, K1, (SI)(BX*4)
+
+done:
+	ADDQ CX, SI
+	ADDQ DX, DI
+	DECQ AX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func addRowsAVX512(dst *float32, src *float32, n int, rows int, ldd int, lds int)
+// Requires: AVX, AVX512F
+TEXT ·addRowsAVX512(SB), $0-48
+	MOVQ rows+24(FP), AX
+	MOVQ ldd+32(FP), CX
+	SHLQ $0x02, CX
+	MOVQ lds+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ n+16(FP), BX
+	MOVQ dst+0(FP), SI
+	LEAQ (SI)(BX*4), SI
+	MOVQ src+8(FP), DI
+	LEAQ (DI)(BX*4), DI
+
+row:
+	MOVQ n+16(FP), BX
+	NEGQ BX
+	ADDQ $0x10, BX
+	JG   no_one
+
+one:
+	VMOVUPS -64(DI)(BX*4), Z0
+	VADDPS  -64(SI)(BX*4), Z0, Z0
+	VMOVUPS Z0, -64(SI)(BX*4)
+	ADDQ    $0x10, BX
+	JLE     one
+
+no_one:
+	SUBQ      $0x10, BX
+	JZ        done
+	LEAQ      rest_words<>+0(SB), R8
+	KMOVW     32(R8)(BX*2), K1
+	VMOVUPS.Z (DI)(BX*4), K1, Z0
+	VMOVUPS.Z (SI)(BX*4), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (SI)(BX*4)
+
+done:
+	ADDQ CX, SI
+	ADDQ DX, DI
+	DECQ AX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func poolAVX512(dst *float32, at *int32, a *float32, b *float32, c *float32, d *float32, n int, rows int, ldd int, lds int)
+// Requires: AVX, AVX512F
+TEXT ·poolAVX512(SB), $0-80
+	MOVQ    rows+56(FP), AX
+	MOVQ    ldd+64(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    lds+72(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    n+48(FP), BX
+	MOVQ    dst+0(FP), SI
+	LEAQ    (SI)(BX*4), SI
+	MOVQ    at+8(FP), DI
+	LEAQ    (DI)(BX*4), DI
+	MOVQ    a+16(FP), R8
+	LEAQ    (R8)(BX*4), R8
+	MOVQ    b+24(FP), R9
+	LEAQ    (R9)(BX*4), R9
+	MOVQ    c+32(FP), R10
+	LEAQ    (R10)(BX*4), R10
+	MOVQ    d+40(FP), R11
+	LEAQ    (R11)(BX*4), R11
 	VMOVUPS x00000000<>+0(SB), Z0
 	VMOVUPS x00000001<>+0(SB), Z1
 	VMOVUPS x00000002<>+0(SB), Z2
 	VMOVUPS x00000003<>+0(SB), Z3
 	VMOVUPS xffffffff<>+0(SB), Z4
-	ADDQ    $0x10, AX
-	JG      no_one
+
+row:
+	MOVQ n+48(FP), BX
+	NEGQ BX
+	ADDQ $0x10, BX
+	JG   no_one
 
 one:
 	VPXORD  Z5, Z5, Z5
 	VMOVUPS Z4, Z6
-	VMOVUPS -64(BX)(AX*4), Z7
+	VMOVUPS -64(R8)(BX*4), Z7
 	VCMPPS  $0x16, Z5, Z7, K1
 	VMOVAPS Z7, K1, Z5
 	VMOVAPS Z0, K1, Z6
-	VMOVUPS -64(SI)(AX*4), Z7
+	VMOVUPS -64(R9)(BX*4), Z7
 	VCMPPS  $0x16, Z5, Z7, K1
 	VCMPPS  $0x07, Z5, Z5, K2
 	KANDW   K2, K1, K1
 	VMOVAPS Z7, K1, Z5
 	VMOVAPS Z1, K1, Z6
-	VMOVUPS -64(DI)(AX*4), Z7
+	VMOVUPS -64(R10)(BX*4), Z7
 	VCMPPS  $0x16, Z5, Z7, K1
 	VCMPPS  $0x07, Z5, Z5, K2
 	KANDW   K2, K1, K1
 	VMOVAPS Z7, K1, Z5
 	VMOVAPS Z2, K1, Z6
-	VMOVUPS -64(R8)(AX*4), Z7
+	VMOVUPS -64(R11)(BX*4), Z7
 	VCMPPS  $0x16, Z5, Z7, K1
 	VCMPPS  $0x07, Z5, Z5, K2
 	KANDW   K2, K1, K1
 	VMOVAPS Z7, K1, Z5
 	VMOVAPS Z3, K1, Z6
-	VMOVUPS Z5, -64(CX)(AX*4)
-	VMOVUPS Z6, -64(DX)(AX*4)
-	ADDQ    $0x10, AX
+	VMOVUPS Z5, -64(SI)(BX*4)
+	VMOVUPS Z6, -64(DI)(BX*4)
+	ADDQ    $0x10, BX
 	JLE     one
 
 no_one:
-	SUBQ      $0x10, AX
+	SUBQ      $0x10, BX
 	JZ        done
-	LEAQ      rest_words<>+0(SB), R9
-	KMOVW     32(R9)(AX*2), K1
+	LEAQ      rest_words<>+0(SB), R12
+	KMOVW     32(R12)(BX*2), K1
 	VPXORD    Z8, Z8, Z8
-	VMOVUPS   Z4, Z4
-	VMOVUPS.Z (BX)(AX*4), K1, Z5
-	VCMPPS    $0x16, Z8, Z5, K2
-	VMOVAPS   Z5, K2, Z8
-	VMOVAPS   Z0, K2, Z4
-	VMOVUPS.Z (SI)(AX*4), K1, Z0
-	VCMPPS    $0x16, Z8, Z0, K2
+	VMOVUPS   Z4, Z6
+	VMOVUPS.Z (R8)(BX*4), K1, Z7
+	VCMPPS    $0x16, Z8, Z7, K2
+	VMOVAPS   Z7, K2, Z8
+	VMOVAPS   Z0, K2, Z6
+	VMOVUPS.Z (R9)(BX*4), K1, Z7
+	VCMPPS    $0x16, Z8, Z7, K2
 	VCMPPS    $0x07, Z8, Z8, K3
 	KANDW     K3, K2, K2
-	VMOVAPS   Z0, K2, Z8
-	VMOVAPS   Z1, K2, Z4
-	VMOVUPS.Z (DI)(AX*4), K1, Z0
-	VCMPPS    $0x16, Z8, Z0, K2
+	VMOVAPS   Z7, K2, Z8
+	VMOVAPS   Z1, K2, Z6
+	VMOVUPS.Z (R10)(BX*4), K1, Z7
+	VCMPPS    $0x16, Z8, Z7, K2
 	VCMPPS    $0x07, Z8, Z8, K3
 	KANDW     K3, K2, K2
-	VMOVAPS   Z0, K2, Z8
-	VMOVAPS   Z2, K2, Z4
-	VMOVUPS.Z (R8)(AX*4), K1, Z0
-	VCMPPS    $0x16, Z8, Z0, K2
+	VMOVAPS   Z7, K2, Z8
+	VMOVAPS   Z2, K2, Z6
+	VMOVUPS.Z (R11)(BX*4), K1, Z7
+	VCMPPS    $0x16, Z8, Z7, K2
 	VCMPPS    $0x07, Z8, Z8, K3
 	KANDW     K3, K2, K2
-	VMOVAPS   Z0, K2, Z8
-	VMOVAPS   Z3, K2, Z4
-	VMOVUPS   Z8, K1, (CX)(AX*4)
-	VMOVUPS   Z4, K1, (DX)(AX*4)
+	VMOVAPS   Z7, K2, Z8
+	VMOVAPS   Z3, K2, Z6
+	VMOVUPS   Z8, K1, (SI)(BX*4)
+	VMOVUPS   Z6, K1, (DI)(BX*4)
 
 done:
+	ADDQ DX, R8
+	ADDQ CX, DI
+	ADDQ DX, R9
+	ADDQ DX, R10
+	ADDQ DX, R11
+	ADDQ CX, SI
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func unpoolAVX512(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int)
+// func unpoolAVX512(a *float32, b *float32, c *float32, d *float32, dy *float32, at *int32, n int, rows int, ldd int, lds int)
 // Requires: AVX, AVX512F
-TEXT ·unpoolAVX512(SB), $0-56
-	MOVQ    n+48(FP), AX
-	MOVQ    a+0(FP), CX
-	LEAQ    (CX)(AX*4), CX
-	MOVQ    b+8(FP), DX
-	LEAQ    (DX)(AX*4), DX
-	MOVQ    c+16(FP), BX
-	LEAQ    (BX)(AX*4), BX
-	MOVQ    d+24(FP), SI
-	LEAQ    (SI)(AX*4), SI
-	MOVQ    dy+32(FP), DI
-	LEAQ    (DI)(AX*4), DI
-	MOVQ    at+40(FP), R8
-	LEAQ    (R8)(AX*4), R8
-	NEGQ    AX
+TEXT ·unpoolAVX512(SB), $0-80
+	MOVQ    rows+56(FP), AX
+	MOVQ    ldd+64(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    lds+72(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    n+48(FP), BX
+	MOVQ    a+0(FP), SI
+	LEAQ    (SI)(BX*4), SI
+	MOVQ    b+8(FP), DI
+	LEAQ    (DI)(BX*4), DI
+	MOVQ    c+16(FP), R8
+	LEAQ    (R8)(BX*4), R8
+	MOVQ    d+24(FP), R9
+	LEAQ    (R9)(BX*4), R9
+	MOVQ    dy+32(FP), R10
+	LEAQ    (R10)(BX*4), R10
+	MOVQ    at+40(FP), R11
+	LEAQ    (R11)(BX*4), R11
 	VMOVUPS x00000000<>+0(SB), Z0
 	VMOVUPS x00000001<>+0(SB), Z1
 	VMOVUPS x00000002<>+0(SB), Z2
 	VMOVUPS x00000003<>+0(SB), Z3
-	ADDQ    $0x10, AX
-	JG      no_one
+
+row:
+	MOVQ n+48(FP), BX
+	NEGQ BX
+	ADDQ $0x10, BX
+	JG   no_one
 
 one:
-	VMOVUPS   -64(DI)(AX*4), Z4
-	VMOVUPS   -64(R8)(AX*4), Z5
+	VMOVUPS   -64(R10)(BX*4), Z4
+	VMOVUPS   -64(R11)(BX*4), Z5
 	VPCMPEQD  Z0, Z5, K1
 	VMOVAPS.Z Z4, K1, Z6
-	VMOVUPS   Z6, -64(CX)(AX*4)
+	VMOVUPS   Z6, -64(SI)(BX*4)
 	VPCMPEQD  Z1, Z5, K1
 	VMOVAPS.Z Z4, K1, Z6
-	VMOVUPS   Z6, -64(DX)(AX*4)
+	VMOVUPS   Z6, -64(DI)(BX*4)
 	VPCMPEQD  Z2, Z5, K1
 	VMOVAPS.Z Z4, K1, Z6
-	VMOVUPS   Z6, -64(BX)(AX*4)
+	VMOVUPS   Z6, -64(R8)(BX*4)
 	VPCMPEQD  Z3, Z5, K1
 	VMOVAPS.Z Z4, K1, Z4
-	VMOVUPS   Z4, -64(SI)(AX*4)
-	ADDQ      $0x10, AX
+	VMOVUPS   Z4, -64(R9)(BX*4)
+	ADDQ      $0x10, BX
 	JLE       one
 
 no_one:
-	SUBQ      $0x10, AX
+	SUBQ      $0x10, BX
 	JZ        done
-	LEAQ      rest_words<>+0(SB), R9
-	KMOVW     32(R9)(AX*2), K1
-	VMOVUPS.Z (DI)(AX*4), K1, Z4
-	VMOVUPS.Z (R8)(AX*4), K1, Z5
+	LEAQ      rest_words<>+0(SB), R12
+	KMOVW     32(R12)(BX*2), K1
+	VMOVUPS.Z (R10)(BX*4), K1, Z4
+	VMOVUPS.Z (R11)(BX*4), K1, Z5
 	VPCMPEQD  Z0, Z5, K2
-	VMOVAPS.Z Z4, K2, Z0
-	VMOVUPS   Z0, K1, (CX)(AX*4)
+	VMOVAPS.Z Z4, K2, Z6
+	VMOVUPS   Z6, K1, (SI)(BX*4)
 	VPCMPEQD  Z1, Z5, K2
-	VMOVAPS.Z Z4, K2, Z0
-	VMOVUPS   Z0, K1, (DX)(AX*4)
+	VMOVAPS.Z Z4, K2, Z6
+	VMOVUPS   Z6, K1, (DI)(BX*4)
 	VPCMPEQD  Z2, Z5, K2
-	VMOVAPS.Z Z4, K2, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*4)
+	VMOVAPS.Z Z4, K2, Z6
+	VMOVUPS   Z6, K1, (R8)(BX*4)
 	VPCMPEQD  Z3, Z5, K2
-	VMOVAPS.Z Z4, K2, Z0
-	VMOVUPS   Z0, K1, (SI)(AX*4)
+	VMOVAPS.Z Z4, K2, Z4
+	VMOVUPS   Z4, K1, (R9)(BX*4)
 
 done:
+	ADDQ CX, SI
+	ADDQ DX, R11
+	ADDQ CX, DI
+	ADDQ CX, R8
+	ADDQ CX, R9
+	ADDQ DX, R10
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
@@ -2454,9 +2692,9 @@ TEXT ·normalGradsAVX512(SB), $0-64
 	LEAQ         (DI)(AX*4), DI
 	VBROADCASTSS mean+48(FP), Z0
 	VBROADCASTSS inverse+52(FP), Z1
-	NEGQ         AX
 	VMOVUPS      x00000000<>+0(SB), Z2
 	VMOVUPS      x00000000<>+0(SB), Z3
+	NEGQ         AX
 	ADDQ         $0x10, AX
 	JG           no_one
 
@@ -2847,11 +3085,11 @@ TEXT ·maxAVX512(SB), $0-20
 	MOVQ    n+8(FP), AX
 	MOVQ    x+0(FP), CX
 	LEAQ    (CX)(AX*4), CX
-	NEGQ    AX
 	VMOVUPS xff800000<>+0(SB), Z0
 	VMOVUPS xff800000<>+0(SB), Z1
 	VMOVUPS xff800000<>+0(SB), Z2
 	VMOVUPS xff800000<>+0(SB), Z3
+	NEGQ    AX
 	ADDQ    $0x40, AX
 	JG      no_several
 
@@ -2911,11 +3149,11 @@ TEXT ·sumAVX512(SB), $0-20
 	MOVQ    n+8(FP), AX
 	MOVQ    x+0(FP), CX
 	LEAQ    (CX)(AX*4), CX
-	NEGQ    AX
 	VMOVUPS x00000000<>+0(SB), Z0
 	VMOVUPS x00000000<>+0(SB), Z1
 	VMOVUPS x00000000<>+0(SB), Z2
 	VMOVUPS x00000000<>+0(SB), Z3
+	NEGQ    AX
 	ADDQ    $0x40, AX
 	JG      no_several
 
@@ -2968,11 +3206,11 @@ TEXT ·squareAVX512(SB), $0-28
 	MOVQ         x+0(FP), CX
 	LEAQ         (CX)(AX*4), CX
 	VBROADCASTSS mean+16(FP), Z0
-	NEGQ         AX
 	VMOVUPS      x00000000<>+0(SB), Z1
 	VMOVUPS      x00000000<>+0(SB), Z2
 	VMOVUPS      x00000000<>+0(SB), Z3
 	VMOVUPS      x00000000<>+0(SB), Z4
+	NEGQ         AX
 	ADDQ         $0x40, AX
 	JG           no_several
 
@@ -3038,11 +3276,11 @@ TEXT ·squaresAVX512(SB), $0-24
 	MOVQ    n+8(FP), AX
 	MOVQ    x+0(FP), CX
 	LEAQ    (CX)(AX*4), CX
-	NEGQ    AX
 	VMOVUPS x00000000<>+0(SB), Z0
 	VMOVUPS x00000000<>+0(SB), Z1
 	VMOVUPS x00000000<>+0(SB), Z2
 	VMOVUPS x00000000<>+0(SB), Z3
+	NEGQ    AX
 	ADDQ    $0x40, AX
 	JG      no_several
 
@@ -3129,11 +3367,11 @@ TEXT ·dotAVX512(SB), $0-28
 	LEAQ    (CX)(AX*4), CX
 	MOVQ    y+8(FP), DX
 	LEAQ    (DX)(AX*4), DX
-	NEGQ    AX
 	VMOVUPS x00000000<>+0(SB), Z0
 	VMOVUPS x00000000<>+0(SB), Z1
 	VMOVUPS x00000000<>+0(SB), Z2
 	VMOVUPS x00000000<>+0(SB), Z3
+	NEGQ    AX
 	ADDQ    $0x40, AX
 	JG      no_several
 
@@ -3195,8 +3433,8 @@ TEXT ·expAVX512(SB), $0-36
 	LEAQ         (DX)(AX*4), DX
 	VBROADCASTSS scale+24(FP), Z0
 	VBROADCASTSS shift+28(FP), Z1
-	NEGQ         AX
 	VMOVUPS      x00000000<>+0(SB), Z2
+	NEGQ         AX
 	ADDQ         $0x10, AX
 	JG           no_one
 

@@ -32,30 +32,50 @@ var generic = Implementation{
 			out[i] = math.Float32frombits(math.Float32bits(d[i]) & on)
 		}
 	},
-	pool: func(dst *float32, at *int32, a, b, c, d *float32, n int) {
-		out, where := of(dst, n), of(at, n)
-		from := [4][]float32{of(a, n), of(b, n), of(c, n), of(d, n)}
-		for i := range out {
-			out[i], where[i] = 0, -1
-			for j := range from {
-				if v := from[j][i]; !(v <= out[i]) {
-					out[i], where[i] = v, int32(j)
-				}
-				if out[i] != out[i] {
-					break
+	copyRows: func(dst, src *float32, n, rows, ldd, lds int) {
+		out, in := of(dst, (rows-1)*ldd+n), of(src, (rows-1)*lds+n)
+		for r := range rows {
+			copy(out[r*ldd:][:n], in[r*lds:])
+		}
+	},
+	addRows: func(dst, src *float32, n, rows, ldd, lds int) {
+		out, in := of(dst, (rows-1)*ldd+n), of(src, (rows-1)*lds+n)
+		for r := range rows {
+			to := out[r*ldd:][:n]
+			for i, v := range in[r*lds:][:n] {
+				to[i] += v
+			}
+		}
+	},
+	pool: func(dst *float32, at *int32, a, b, c, d *float32, n, rows, ldd, lds int) {
+		out, where := of(dst, (rows-1)*ldd+n), of(at, (rows-1)*ldd+n)
+		size := (rows-1)*lds + n
+		from := [4][]float32{of(a, size), of(b, size), of(c, size), of(d, size)}
+		for r := range rows {
+			for i := r * ldd; i < r*ldd+n; i++ {
+				out[i], where[i] = 0, -1
+				for j := range from {
+					if v := from[j][i+r*(lds-ldd)]; !(v <= out[i]) {
+						out[i], where[i] = v, int32(j)
+					}
+					if out[i] != out[i] {
+						break
+					}
 				}
 			}
 		}
 	},
-	unpool: func(a, b, c, d, dy *float32, at *int32, n int) {
-		to := [4][]float32{of(a, n), of(b, n), of(c, n), of(d, n)}
-		where, grad := of(at, n), of(dy, n)
-		for j := range to {
-			for i := range to[j] {
-				if where[i] == int32(j) {
-					to[j][i] = grad[i]
-				} else {
-					to[j][i] = 0
+	unpool: func(a, b, c, d, dy *float32, at *int32, n, rows, ldd, lds int) {
+		size := (rows-1)*ldd + n
+		to := [4][]float32{of(a, size), of(b, size), of(c, size), of(d, size)}
+		where, grad := of(at, (rows-1)*lds+n), of(dy, (rows-1)*lds+n)
+		for r := range rows {
+			for j := range to {
+				for i := r * lds; i < r*lds+n; i++ {
+					to[j][i+r*(ldd-lds)] = 0
+					if where[i] == int32(j) {
+						to[j][i+r*(ldd-lds)] = grad[i]
+					}
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,10 +32,20 @@ func TestTable(t *testing.T) {
 	add(func(im *Implementation) { im.bytes = func(dst *float32, src *byte, n int, a float32) {} })
 	add(func(im *Implementation) { im.mask = func(dst, dy, y *float32, n int) { copy(of(dst, n), of(dy, n)) } })
 	add(func(im *Implementation) {
-		im.pool = func(dst *float32, at *int32, a, b, c, d *float32, n int) { generic.pool(dst, at, b, a, c, d, n) }
+		im.copyRows = func(dst, src *float32, n, rows, ldd, lds int) { generic.copyRows(dst, src, n, rows, ldd, 0) }
 	})
 	add(func(im *Implementation) {
-		im.unpool = func(a, b, c, d, dy *float32, at *int32, n int) { generic.unpool(a, b, d, c, dy, at, n) }
+		im.addRows = func(dst, src *float32, n, rows, ldd, lds int) { generic.addRows(dst, src, n, rows-1, ldd, lds) }
+	})
+	add(func(im *Implementation) {
+		im.pool = func(dst *float32, at *int32, a, b, c, d *float32, n, rows, ldd, lds int) {
+			generic.pool(dst, at, b, a, c, d, n, rows, ldd, lds)
+		}
+	})
+	add(func(im *Implementation) {
+		im.unpool = func(a, b, c, d, dy *float32, at *int32, n, rows, ldd, lds int) {
+			generic.unpool(a, b, d, c, dy, at, n, rows, ldd, lds)
+		}
 	})
 	add(func(im *Implementation) { im.max = func(x *float32, n int) float32 { return float32(math.NaN()) } })
 	add(func(im *Implementation) {
@@ -240,13 +251,25 @@ func TestExact(t *testing.T) {
 				out = append(out, bits(dst))
 				im.Bytes(dst, all[n%7:][:n], 1.0/255)
 				out = append(out, bits(dst))
-				im.Pool(dst, at, o[0], o[1], o[2], o[3])
-				var to [4][]float32
-				for i := range to {
-					to[i] = make([]float32, n)
+				for _, channels := range []int{1, max(n, 1), n/3 + 1} {
+					pooled := n / 2 / channels * channels
+					im.Pool(dst[:pooled], at, o[0], o[1], channels)
+					top, bottom := clone(o[2]), clone(o[3])
+					im.Unpool(top, bottom, o[4][:pooled], at, channels)
+					out = append(out, bits(dst), slices.Clone(at), bits(top), bits(bottom))
 				}
-				im.Unpool(to[0], to[1], to[2], to[3], o[4], at)
-				return append(out, bits(dst), at, bits(to[0]), bits(to[1]), bits(to[2]), bits(to[3]))
+				wide, all := clone(o[0]), clone(o[1])
+				if rows := n / 7; rows > 0 {
+					im.CopyRows(wide, 7, o[2], 3, rows, 5)
+					im.AddRows(all, 0, o[3], 7, rows, 7)
+					im.AddRows(all[7:], 2, o[4], 5, rows-1, 5)
+				}
+				for i, v := range all { // the sign of a sum that is no number is that of either term
+					if v != v {
+						all[i] = nan
+					}
+				}
+				return append(out, bits(wide), bits(all))
 			}
 			require.Equal(t, run(&generic), run(im), n)
 		}
@@ -256,14 +279,53 @@ func TestExact(t *testing.T) {
 func TestPool(t *testing.T) {
 	each(t, func(t *testing.T, im *Implementation) {
 		dst, at := make([]float32, 9), make([]int32, 9)
-		im.Pool(dst, at,
+		im.Pool(dst, at, slices.Concat(
 			[]float32{1, 1, -1, 0, 5, 5, nan, 1, 1},
-			[]float32{2, 1, -2, 0, 5, 5, 1, nan, 1},
+			[]float32{2, 1, -2, 0, 5, 5, 1, nan, 1}), slices.Concat(
 			[]float32{3, 1, -3, 0, 6, 5, 2, nan, 1},
-			[]float32{4, 1, -4, 0, 6, 4, 3, 9, 2})
+			[]float32{4, 1, -4, 0, 6, 4, 3, 9, 2}), 9)
 		require.Equal(t, []int32{3, 0, -1, -1, 2, 0, 0, 1, 3}, at)
 		require.Equal(t, []float32{4, 1, 0, 0, 6, 5}, dst[:6])
 		require.True(t, dst[6] != dst[6] && dst[7] != dst[7], "NaN must not vanish")
+
+		// Two pixels of two channels.
+		im.Pool(dst[:4], at, []float32{1, 20, 2, 10, 9, 1, 8, 2}, []float32{4, 0, 3, 0, 7, 3, 6, 4}, 2)
+		require.Equal(t, []float32{4, 20, 9, 4}, dst[:4])
+		require.Equal(t, []int32{2, 0, 0, 3}, at[:4])
+		top, bottom := make([]float32, 8), make([]float32, 8)
+		im.Unpool(top, bottom, []float32{1, 2, 3, 4}, at, 2)
+		require.Equal(t, []float32{0, 2, 0, 0, 3, 0, 0, 0}, top)
+		require.Equal(t, []float32{1, 0, 0, 0, 0, 0, 0, 4}, bottom)
+	})
+}
+
+// Rows that overlap, as the windows of a convolution do, and rows that are one.
+func TestRows(t *testing.T) {
+	each(t, func(t *testing.T, im *Implementation) {
+		src := []float32{1, 2, 3, 4, 5}
+		windows := make([]float32, 11)
+		im.CopyRows(windows, 4, src, 1, 3, 3)
+		require.Equal(t, []float32{1, 2, 3, 0, 2, 3, 4, 0, 3, 4, 5}, windows)
+		sums := make([]float32, 5)
+		im.AddRows(sums, 1, windows, 4, 3, 3)
+		require.Equal(t, []float32{1, 4, 9, 8, 5}, sums)
+		im.AddRows(sums, 0, windows, 4, 3, 3)
+		require.Equal(t, []float32{7, 13, 21, 8, 5}, sums)
+		im.CopyRows(sums, 0, nil, 0, 0, 3)
+		im.AddRows(nil, 0, nil, 0, 3, 0)
+		for n := 1; n < 70; n++ { // beside each row nothing changes
+			const rows, gap = 3, 5
+			o := operands(rand.New(rand.NewPCG(9, 9)), rows*(n+gap), 2)
+			dst := clone(o[0])
+			im.CopyRows(dst, n+gap, o[1], n+1, rows, n)
+			for i, v := range dst {
+				want := o[0][i]
+				if r, j := i/(n+gap), i%(n+gap); j < n {
+					want = o[1][r*(n+1)+j]
+				}
+				require.Equal(t, want, v, "element %d of rows of %d", i, n)
+			}
+		}
 	})
 }
 
@@ -290,6 +352,14 @@ func TestShortOperands(t *testing.T) {
 	each(t, func(t *testing.T, im *Implementation) {
 		require.PanicsWithValue(t, "vector: an operand has 2 elements, the first 3", func() { im.Axpy(make([]float32, 3), make([]float32, 2), 1) })
 		require.PanicsWithValue(t, "vector: an operand has 8 elements, the first 9", func() { im.Mask(make([]float32, 9), make([]float32, 9), make([]float32, 8)) })
+		require.PanicsWithValue(t, "vector: an operand has 10 elements, the first 11", func() { im.CopyRows(make([]float32, 11), 4, make([]float32, 10), 4, 3, 3) })
+		require.PanicsWithValue(t, "vector: an operand has 10 elements, the first 11", func() { im.AddRows(make([]float32, 10), 4, make([]float32, 11), 4, 3, 3) })
+		require.PanicsWithValue(t, "vector: an operand has 7 elements, the first 8", func() {
+			im.Pool(make([]float32, 8), make([]int32, 8), make([]float32, 16), make([]float32, 15), 4)
+		})
+		require.PanicsWithValue(t, "vector: 8 elements are no whole number of pixels with 3 channels", func() {
+			im.Unpool(make([]float32, 16), make([]float32, 16), make([]float32, 8), make([]int32, 8), 3)
+		})
 	})
 }
 

@@ -4,7 +4,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -64,7 +66,17 @@ func passes(set isa) {
 			p.store("dst", dy)
 		})
 	})
-	pass("pool", "dst[i] = max(a[i], b[i], c[i], d[i], 0), at[i] the place of it", "dst *float32, at *int32, a, b, c, d *float32", "", "", func(p *loop) {
+	pass("copyRows", "dst[i] = src[i]", "dst:ldd, src:lds *float32", "", "", func(p *loop) {
+		p.each(func() { p.store("dst", p.load("src")) })
+	})
+	pass("addRows", "dst[i] += src[i]", "dst:ldd, src:lds *float32", "", "", func(p *loop) {
+		p.each(func() {
+			v := p.load("src")
+			VADDPS(p.at("dst"), v, v)
+			p.store("dst", v)
+		})
+	})
+	pass("pool", "dst[i] = max(a[i], b[i], c[i], d[i], 0), at[i] the place of it", "dst:ldd *float32, at:ldd *int32, a:lds, b:lds, c:lds, d:lds *float32", "", "", func(p *loop) {
 		places := p.indices()
 		none := p.copy(integer(0xffffffff))
 		p.each(func() {
@@ -85,7 +97,7 @@ func passes(set isa) {
 			p.store("at", at)
 		})
 	})
-	pass("unpool", "a[i], b[i], c[i] or d[i] = dy[i], as at[i] says, and the others 0", "a, b, c, d, dy *float32, at *int32", "", "", func(p *loop) {
+	pass("unpool", "a[i], b[i], c[i] or d[i] = dy[i], as at[i] says, and the others 0", "a:ldd, b:ldd, c:ldd, d:ldd, dy:lds *float32, at:lds *int32", "", "", func(p *loop) {
 		places := p.indices()
 		p.each(func() {
 			dy, at := p.load("dy"), p.load("at")
@@ -328,6 +340,8 @@ type loop struct {
 	isa
 	from    map[string]reg.GPVirtual // the end of an operand
 	bytes   map[string]bool          // and whether it consists of bytes
+	strides map[string]reg.GPVirtual // and what leads to its next row, in bytes
+	rows    reg.GPVirtual            // if there are strides
 	numbers map[string]reg.VecVirtual
 	results []string      // their types
 	index   reg.GPVirtual // from -n, in elements, to 0
@@ -337,9 +351,20 @@ type loop struct {
 }
 
 // write writes a function: elements and numbers declare its parameters before and
-// after n.
+// after n. Operands with a stride, which stands behind a colon, have rows of n elements.
 func write(set isa, name, doc, elements, numbers, results string, body func(p *loop)) {
-	signature := "func(" + elements + ", n int"
+	p := &loop{isa: set, from: map[string]reg.GPVirtual{}, bytes: map[string]bool{}, strides: map[string]reg.GPVirtual{}, numbers: map[string]reg.VecVirtual{}}
+	signature, strided := "", strings.Contains(elements, ":")
+	for _, o := range strings.Split(elements, ",") {
+		operand, kind, _ := strings.Cut(strings.TrimSpace(o), " ")
+		operand, _, _ = strings.Cut(operand, ":")
+		signature += operand + " " + kind + ","
+	}
+	signature = "func(" + signature + " n int"
+	if strided {
+		signature += ", rows, ldd, lds int"
+		doc += ", for rows of n elements, whose first ones are ldd elements apart in the first operands and lds in the last ones"
+	}
 	if numbers != "" {
 		signature += ", " + numbers
 	}
@@ -350,18 +375,28 @@ func write(set isa, name, doc, elements, numbers, results string, body func(p *l
 	TEXT(name+set.name, 0, signature)
 	Pragma("noescape")
 	Doc(name + set.name + " is " + doc + "; n is not 0.")
-	p := &loop{isa: set, from: map[string]reg.GPVirtual{}, bytes: map[string]bool{}, numbers: map[string]reg.VecVirtual{}}
 	for range strings.Count(results, ",") + min(len(results), 1) {
 		p.results = append(p.results, results[strings.LastIndex(results, " ")+1:])
 	}
+	if strided {
+		p.rows = Load(Param("rows"), GP64()).(reg.GPVirtual)
+		for _, stride := range []string{"ldd", "lds"} {
+			p.strides[stride] = Load(Param(stride), GP64()).(reg.GPVirtual)
+			SHLQ(operand.Imm(2), p.strides[stride])
+		}
+	}
 	p.index = Load(Param("n"), GP64()).(reg.GPVirtual)
 	for _, o := range strings.Split(elements, ",") {
-		if strings.HasSuffix(o, "*byte") {
-			p.bytes[strings.Fields(o)[0]], p.whole = true, true
+		name, kind, _ := strings.Cut(strings.TrimSpace(o), " ")
+		name, stride, _ := strings.Cut(name, ":")
+		if kind == "*byte" {
+			p.bytes[name], p.whole = true, true
 		}
-		o = strings.Fields(o)[0]
-		p.from[o] = Load(Param(o), GP64()).(reg.GPVirtual)
-		LEAQ(p.memory(o), p.from[o])
+		p.from[name] = Load(Param(name), GP64()).(reg.GPVirtual)
+		if strided {
+			p.strides[name] = p.strides[stride]
+		}
+		LEAQ(p.memory(name), p.from[name])
 	}
 	for _, o := range strings.Split(numbers, ",") {
 		if o == "" {
@@ -375,7 +410,6 @@ func write(set isa, name, doc, elements, numbers, results string, body func(p *l
 		p.numbers[o] = p.vec()
 		VBROADCASTSS(at.Addr, p.numbers[o])
 	}
-	NEGQ(p.index)
 	body(p)
 }
 
@@ -508,6 +542,7 @@ func (p *loop) atMost(limit float32, x reg.VecVirtual)  { VMINPS(x, p.copy(const
 // run emits body for all elements: for several vectors at a time, by their number, as
 // long as there are so many, then for each, then for the rest.
 func (p *loop) run(several int, body func(i int)) {
+	NEGQ(p.index)
 	repeat := func(label string, count int) {
 		step := operand.Imm(uint64(count * p.lanes))
 		ADDQ(step, p.index)
@@ -544,9 +579,20 @@ func (p *loop) run(several int, body func(i int)) {
 	Label("done")
 }
 
-// each emits body for every vector.
+// each emits body for every vector of every row.
 func (p *loop) each(body func()) {
+	if p.rows != nil {
+		Label("row")
+		Load(Param("n"), p.index)
+	}
 	p.run(1, func(int) { body() })
+	if p.rows != nil {
+		for _, o := range slices.Sorted(maps.Keys(p.from)) {
+			ADDQ(p.strides[o], p.from[o])
+		}
+		DECQ(p.rows)
+		JNZ(operand.LabelRef("row"))
+	}
 	VZEROUPPER()
 	RET()
 }
