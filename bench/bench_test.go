@@ -90,7 +90,7 @@ var processors = sync.OnceValues(func() (of []subject, err error) {
 
 // selected are the devices that the flag names, of those that drivers find.
 var selected = sync.OnceValues(func() ([]device.Info, error) {
-	var found []devices.Found
+	var found []device.Found
 	for _, d := range devices.Drivers() {
 		found = append(found, devices.Probe(d))
 	}

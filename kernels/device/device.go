@@ -58,3 +58,14 @@ type Config struct {
 	Threads int   // that compute, of a CPU; 0 means one
 	CPUs    []int // logical CPUs that the threads may use; none: those of the process
 }
+
+// Found is what a driver answers who asks for its devices.
+type Found struct {
+	Driver  string
+	Devices []Info
+	Absent  bool   // its library is not on this machine
+	Why     string // there are no devices; empty if there are
+}
+
+// NoDevice is the reason of a driver that works and has no device.
+const NoDevice = "it has no device"

@@ -2,7 +2,7 @@
 // on. A new kind of device is a folder and a line in the list of drivers.
 //
 // A driver is called by [Probe] and [Open] only, each in a child process of its
-// own: a driver that dies takes nothing else with it.
+// own: a driver that dies takes nothing else with it. [Missing] calls none.
 package all
 
 import (
@@ -27,17 +27,18 @@ const (
 )
 
 type driver struct {
-	name string
-	list func() ([]device.Info, error)
-	open func(id string) (device.Processor, error)
+	name    string
+	list    func() ([]device.Info, error)
+	open    func(id string) (device.Processor, error)
+	missing func() error
 }
 
 // drivers in the order of preference: a card that two of them reach is the first
 // one's.
 var drivers = []driver{
-	{"cuda", cuda.List, cuda.Open},
-	{"hip", hip.List, hip.Open},
-	{"opencl", opencl.List, opencl.Open},
+	{"cuda", cuda.List, cuda.Open, cuda.Missing},
+	{"hip", hip.List, hip.Open, hip.Missing},
+	{"opencl", opencl.List, opencl.Open, opencl.Missing},
 }
 
 // Drivers lists the names of the drivers.
@@ -48,20 +49,9 @@ func Drivers() (names []string) {
 	return names
 }
 
-// NoDevice is the reason of a driver that works and has no device.
-const NoDevice = "it has no device"
-
-// Found is the answer of a driver.
-type Found struct {
-	Driver  string
-	Devices []device.Info
-	Absent  bool   // its library is not on this machine
-	Why     string // there are no devices; empty if there are
-}
-
 // Probe asks a driver for its devices.
-func Probe(name string) Found {
-	f := Found{Driver: name}
+func Probe(name string) device.Found {
+	f := device.Found{Driver: name}
 	i := slices.IndexFunc(drivers, func(d driver) bool { return d.name == name })
 	if i < 0 {
 		f.Why = fmt.Sprintf("no driver is named %q: use one of %s", name, strings.Join(Drivers(), ", "))
@@ -72,16 +62,30 @@ func Probe(name string) Found {
 	case err != nil:
 		f.Why, f.Absent = err.Error(), errors.Is(err, foreign.ErrAbsent)
 	case len(list) == 0:
-		f.Why = NoDevice
+		f.Why = device.NoDevice
 	}
 	f.Devices = list
 	return f
 }
 
+// Missing returns the answer of a driver whose library is not on this machine, without
+// loading anything; ok is false if it is, or may be.
+func Missing(name string) (f device.Found, ok bool) {
+	for _, d := range drivers {
+		if d.name != name {
+			continue
+		}
+		if err := d.missing(); err != nil {
+			return device.Found{Driver: name, Absent: true, Why: err.Error()}, true
+		}
+	}
+	return f, false
+}
+
 // Merge returns the devices of this machine, the CPU first, of what the drivers
 // found, each of which answers once. One card that two drivers reach, by its PCI
 // address or UUID, is one device.
-func Merge(found ...Found) []device.Info {
+func Merge(found ...device.Found) []device.Info {
 	out := []device.Info{cpu.Info()}
 	for _, d := range drivers {
 		first := len(out)

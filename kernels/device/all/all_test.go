@@ -15,9 +15,9 @@ func gpu(id, pci, uuid string) device.Info {
 }
 
 // OpenCL lists cards that CUDA has, in another order, and a CPU.
-func found() []all.Found {
+func found() []device.Found {
 	pocl := device.Info{ID: "opencl:2", Kind: device.CPU, Driver: "OpenCL 1"}
-	return []all.Found{
+	return []device.Found{
 		{Driver: "opencl", Devices: []device.Info{gpu("opencl:0", "0000:3B:00.0", ""), gpu("opencl:1", "", "0a1b"), pocl, gpu("opencl:3", "0000:99:00.0", "")}},
 		{Driver: "cuda", Devices: []device.Info{gpu("cuda:0", "0000:5e:00.0", "GPU-0A1B"), gpu("cuda:1", "0000:3b:00.0", "GPU-ff")}},
 	}
@@ -34,7 +34,7 @@ func TestMerge(t *testing.T) {
 	require.Equal(t, []string{"cpu", "cuda:0", "cuda:1", "opencl:2", "opencl:3"}, ids(there), "one card that two drivers reach is the first one's")
 	require.Equal(t, []string{"cpu"}, ids(all.Merge()))
 	// Two parts of one card have its address, and are two devices.
-	require.Len(t, all.Merge(all.Found{Driver: "cuda", Devices: []device.Info{gpu("cuda:0", "0000:3b:00.0", "MIG-1"), gpu("cuda:1", "0000:3b:00.0", "MIG-2")}}), 3)
+	require.Len(t, all.Merge(device.Found{Driver: "cuda", Devices: []device.Info{gpu("cuda:0", "0000:3b:00.0", "MIG-1"), gpu("cuda:1", "0000:3b:00.0", "MIG-2")}}), 3)
 
 	for name, want := range map[string][]string{
 		all.Auto: {"cpu", "cuda:0", "cuda:1", "opencl:3"}, all.All: {"cpu", "cuda:0", "cuda:1", "opencl:3"},

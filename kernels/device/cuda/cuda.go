@@ -122,19 +122,11 @@ func load() (*driver.Driver, error) {
 // List returns the GPUs that the driver lets this process use, named cuda:0,
 // cuda:1 and so on in the driver's order, which CUDA_VISIBLE_DEVICES changes. The
 // error wraps [foreign.ErrAbsent] if there is no driver.
-func List() ([]device.Info, error) {
-	d, err := load()
-	if err != nil {
-		return nil, err
-	}
-	return d.List()
-}
+func List() ([]device.Info, error) { return driver.List(load) }
 
 // Open opens the GPU of an ID.
-func Open(id string) (device.Processor, error) {
-	d, err := load()
-	if err != nil {
-		return nil, err
-	}
-	return d.Open(id)
-}
+func Open(id string) (device.Processor, error) { return driver.Open(load, id) }
+
+// Missing returns why there is no driver, without loading it; nil if there is one, or may
+// be.
+func Missing() error { return foreign.Missing(libraries...) }

@@ -86,6 +86,24 @@ type Driver struct {
 	Compiles bool
 }
 
+// List loads a library and lists the devices that it lets this process use.
+func List(load func() (*Driver, error)) ([]device.Info, error) {
+	d, err := load()
+	if err != nil {
+		return nil, err
+	}
+	return d.List()
+}
+
+// Open loads a library and opens the device of an ID.
+func Open(load func() (*Driver, error), id string) (device.Processor, error) {
+	d, err := load()
+	if err != nil {
+		return nil, err
+	}
+	return d.Open(id)
+}
+
 // Numbers of cuda.h and of hip_runtime_api.h.
 const (
 	jitErrorLog, jitErrorLogSize = 5, 6

@@ -113,19 +113,11 @@ func unique(uuid [16]byte) string {
 // hip:1 and so on in its order, which HIP_VISIBLE_DEVICES and
 // ROCR_VISIBLE_DEVICES change. The error wraps [foreign.ErrAbsent] if there is no
 // runtime.
-func List() ([]device.Info, error) {
-	d, err := load()
-	if err != nil {
-		return nil, err
-	}
-	return d.List()
-}
+func List() ([]device.Info, error) { return driver.List(load) }
 
 // Open opens the GPU of an ID.
-func Open(id string) (device.Processor, error) {
-	d, err := load()
-	if err != nil {
-		return nil, err
-	}
-	return d.Open(id)
-}
+func Open(id string) (device.Processor, error) { return driver.Open(load, id) }
+
+// Missing returns why there is no runtime, without loading it; nil if there is one, or may
+// be.
+func Missing() error { return foreign.Missing(libraries...) }

@@ -92,6 +92,12 @@ const (
 	mapRead, mapWrite                                 = 1, 2
 )
 
+var libraries = []string{"libOpenCL.so.1", "libOpenCL.so"}
+
+// Missing returns why there is no OpenCL, without loading it; nil if there is one, or
+// may be.
+func Missing() error { return foreign.Missing(libraries...) }
+
 // found is a device and the handle that the library has for it.
 type found struct {
 	device.Info
@@ -101,7 +107,7 @@ type found struct {
 // enumerate loads the library and lists the devices of every platform.
 func enumerate() (*library, []found, error) {
 	l := &library{}
-	if err := foreign.Bind(l, "libOpenCL.so.1", "libOpenCL.so"); err != nil {
+	if err := foreign.Bind(l, libraries...); err != nil {
 		return nil, nil, err
 	}
 	var platforms [64]uintptr
