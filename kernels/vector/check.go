@@ -11,7 +11,7 @@ import (
 // the transcendental ones are exact, and compares them with their definitions. The operands have whole
 // blocks and a rest.
 func check(im *Implementation) error {
-	const n, channels = 84, 28
+	const n, channels = 87, 29
 	integers := func(count, lowest int) []float32 {
 		x := make([]float32, n)
 		for i := range x {
@@ -52,7 +52,7 @@ func check(im *Implementation) error {
 	each("scaleshift", func(dst []float32) { im.ScaleShift(dst, x, y, z) }, func(i int) float32 { return x[i]*y[i] + z[i] })
 	each("combine", func(dst []float32) { im.Combine(dst, x, y, 3, 5, 7) }, func(i int) float32 { return 3*x[i] + 5*y[i] + 7 })
 
-	// Rows of 28 elements that are 56 apart in one operand and adjacent in the other.
+	// Rows of 29 elements that are 58 apart in one operand and adjacent in the other.
 	spread := make([]float32, 2*n)
 	im.CopyRows(spread, 2*channels, x, channels, n/channels, channels)
 	im.AddRows(spread[channels:], 2*channels, y, channels, n/channels, channels)
