@@ -3,7 +3,6 @@
 typedef u16 E;
 #define V 8 // elements in 16 bytes
 
-FN float get(E v) { return bf16(v); }
 FN f32x4 halves(u32 a, u32 b) {
 	f32x4 v = {bits_f32(a << 16), bits_f32(a & 0xffff0000u), bits_f32(b << 16), bits_f32(b & 0xffff0000u)};
 	return v;

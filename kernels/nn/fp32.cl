@@ -3,7 +3,6 @@
 typedef float E;
 #define V 4 // elements in 16 bytes
 
-FN float get(E v) { return v; }
 FN f32x4 get4(GLOBAL const E *from) { return *(GLOBAL const f32x4 *)from; }
 FN void put4(GLOBAL E *to, f32x4 v) { *(GLOBAL f32x4 *)to = v; }
 FN void load(f32x4 *to, GLOBAL const E *from) { to[0] = get4(from); }

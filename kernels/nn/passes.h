@@ -55,12 +55,11 @@ KERNEL(256) void embed_grad(GLOBAL float *dtable, GLOBAL const u32 *tokens, GLOB
 			}
 		}
 		counts[t] = n;
-		BARRIER;
 		for (u32 step = 1; step < 256; step <<= 1) {
+			BARRIER;
 			u32 before = t < step ? 0 : counts[t - step];
 			BARRIER;
 			counts[t] += before;
-			BARRIER;
 		}
 		u32 to = counts[t] - n;
 		for (u32 i = 0; i < 16; i++) {
@@ -247,10 +246,12 @@ KERNEL(256) void cross_entropy(GLOBAL float *losses, GLOBAL E *dlogits, GLOBAL c
 	ROOM;
 	SHARED float tops[8];
 	SHARED float sums[8];
+	SHARED float own; // the target's logit
 	u64 at = (u64)BLOCK_X * vocab;
 	u32 target = targets[BLOCK_X];
 	f32x4 v[QUADS];
-	float top = LOWEST, sum = 0, own = target < vocab ? get(logits[at + target]) : NOT_A_NUMBER;
+	float top = LOWEST, sum = 0;
+	if (THREAD == 0 && target >= vocab) own = NOT_A_NUMBER;
 	for (u32 c = THREAD * V; c < vocab; c += 256 * V) {
 		load(v, logits + at + c);
 		float high = top;
@@ -258,6 +259,7 @@ KERNEL(256) void cross_entropy(GLOBAL float *losses, GLOBAL E *dlogits, GLOBAL c
 		sum *= EXP2((top - high) * LOG2E);
 		top = high;
 		EACH(i) sum += EXP2((AT(v, i) - top) * LOG2E);
+		if (target - c < V) EACH(i) if (c + i == target) own = AT(v, i);
 	}
 	float high = top;
 	for (u32 mask = 16; mask > 0; mask >>= 1) high = MAX(high, ACROSS(high, mask));

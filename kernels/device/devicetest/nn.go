@@ -124,7 +124,7 @@ func passes(larger int) (list []Trial) {
 		{"sum_rows", []string{"sum_rows", "sum_strips"}, sumRows},
 		{"cross_entropy", []string{"cross_entropy"}, crossEntropies},
 		{"mean", []string{"sum"}, means},
-		{"sum_squares", []string{"sum_squares", "sum"}, sumSquares},
+		{"sum_squares", []string{"sum_squares"}, sumSquares},
 		{"adamw", []string{"adamw"}, adamws},
 		{"convert", []string{"convert"}, converts},
 		{"fill", []string{"fill"}, fills},
@@ -134,8 +134,12 @@ func passes(larger int) (list []Trial) {
 		{"attention_grad64", []string{"attention_keys64", "attention_queries64"}, func(t *tried) { attentions(t, 64, true) }},
 	} {
 		for _, f := range []nn.Format{nn.FP32, nn.BF16} {
+			name := fmt.Sprintf("nn_%s_%s", f, p.name)
+			if larger == 0 && slow(name) {
+				continue
+			}
 			list = append(list, Trial{
-				Name: fmt.Sprintf("nn_%s_%s", f, p.name), Program: nn.Programs(f), Kernels: p.kernels, Arch: "sm_75",
+				Name: name, Program: nn.Programs(f), Kernels: p.kernels, Arch: "sm_75",
 				Run: func(on device.Processor, program *device.Program) error {
 					passes, err := nn.With(on, f, program)
 					if err != nil {
@@ -401,12 +405,17 @@ func sumRows(t *tried) {
 func crossEntropies(t *tried) {
 	shapes := [][2]int{{3, 64}, {2, 8}}
 	if t.larger > 0 {
-		shapes = append(shapes, [2]int{5, 4120}) // a thread has several parts
+		shapes = append(shapes, [2]int{5, 4120}, [2]int{9, 2056}) // a thread has several parts
 	}
 	for _, s := range shapes {
 		rows, vocab := s[0], s[1]
 		x, b := t.values(rows * vocab)
 		x[1], x[2] = 30, -30 // what is large and small
+		if rows > 8 {        // each warp has a logit without which another's exponential is infinite
+			for r := range 8 {
+				x[r*vocab+r*32*16/t.format.size+3] = 200
+			}
+		}
 		b = t.put(t.format, x)
 		targets, _ := t.indices(rows, vocab)
 		if rows > 2 {
@@ -499,13 +508,13 @@ func converts(t *tried) {
 		t.do(func() error { return t.Convert(y, b, n) })
 		data := t.read(y, n*t.format.size)
 		for i := 0; i < n && t.err == nil; i++ {
-			want := make([]byte, t.format.size)
 			v := x[i]
 			if v == v && !math.IsInf(v, 0) {
 				v = t.round(v)
 			}
+			want := le.AppendUint32(nil, math.Float32bits(float32(v)))[4-t.format.size:]
 			got := data[i*t.format.size:][:t.format.size]
-			if t.format.put(want, v); string(got) != string(want) && v == v || v != v && got[len(got)-1]&0x7f != 0x7f {
+			if isNaN := le.Uint16(got[len(got)-2:])&0x7fff > 0x7f80; v != v && !isNaN || v == v && string(got) != string(want) {
 				t.note(fmt.Errorf("convert: element %d, %v, is %x, want %x", i, x[i], got, want))
 			}
 		}
@@ -529,6 +538,9 @@ func attentions(t *tried, widest int, grad bool) {
 	shapes := [][4]int{{2, 37, 2, widest - 8}, {1, 2, 1, widest}} // batch, seq, heads, width
 	if t.larger > 0 {
 		shapes = append(shapes, [4]int{1, 130, 1, widest})
+	}
+	if t.larger == 0 {
+		shapes = [][4]int{{1, 33, 1, widest - 8}}
 	}
 	for _, s := range shapes {
 		batch, seq, heads, width := s[0], s[1], s[2], s[3]
