@@ -19,7 +19,7 @@ const metricsMost = 4096
 //
 // Forms without an entry do not report it: up to v1.2 and v2.1 the bits mean something
 // else on each chip, and in v1.4 and v1.5 they are always zero
-// (pm/swsmu/smu13/smu_v13_0_6_ppt.c). v1.9 is a list of attributes.
+// (pm/swsmu/smu13/smu_v13_0_6_ppt.c). v1.9 is a list: see [attributes].
 type metricsForm struct {
 	format, content byte
 	size            int      // of the whole structure, where a revision has two forms; else 0
@@ -60,9 +60,11 @@ var statusBits = []struct {
 // throttling is what a reading of gpu_metrics tells of what holds the clocks back.
 type throttling struct {
 	held     []string // by the status: nil if there is none, empty if nothing holds
-	counters []uint32 // or nil
+	counters []uint64 // or nil; [unknown] for what is not known
 	by       []string // what each of them counts
 }
+
+const unknown = 1<<64 - 1
 
 // parseMetrics reads the contents of a gpu_metrics file. What its form does not report,
 // or has all bits set, is absent; the error is for contents that are no such file.
@@ -74,6 +76,13 @@ func parseMetrics(data []byte) (t throttling, err error) {
 	size, format, content := int(le.Uint16(data)), data[2], data[3]
 	if size < 4 || size > len(data) {
 		return t, fmt.Errorf("gpu_metrics v%d.%d: %d bytes, and its header has %d", format, content, len(data), size)
+	}
+	if format == 1 && content == 9 {
+		t.counters, err = attributes(data[4:size])
+		if t.counters != nil {
+			t.by = ofMI300
+		}
+		return t, err
 	}
 	i := slices.IndexFunc(metricsForms, func(f metricsForm) bool {
 		return f.format == format && f.content == content && (f.size == 0 || f.size == size)
@@ -87,13 +96,13 @@ func parseMetrics(data []byte) (t throttling, err error) {
 	}
 	if form.counters != nil {
 		for n := range form.counters {
-			t.counters = append(t.counters, le.Uint32(data[form.at+4*n:]))
+			t.counters = append(t.counters, widened(uint64(le.Uint32(data[form.at+4*n:])), 4))
 		}
 		t.by = form.counters
 		return t, nil
 	}
 	status := le.Uint64(data[form.at:])
-	if status == 1<<64-1 { // the driver fills in no status
+	if status == unknown { // the driver fills in no status
 		return t, nil
 	}
 	t.held = []string{}
@@ -105,6 +114,58 @@ func parseMetrics(data []byte) (t throttling, err error) {
 	return t, nil
 }
 
+// widened is a number of so many bytes, or unknown if it has all bits set.
+func widened(n uint64, bytes int) uint64 {
+	if bytes < 8 && n == 1<<(8*bytes)-1 {
+		return unknown
+	}
+	return n
+}
+
+// attributes finds the counters of [ofMI300] in what follows the header of v1.9: how
+// many attributes there are, in 32 bits, and of each an encoding of 64 bits (unit, type,
+// identifier and number of values, in 8, 4, 10 and 10 bits of the lower half) and its
+// values, without padding. The identifiers 10 to 14 are those counters
+// (AMDGPU_METRICS_ENC_ATTR and DECLARE_SMU_METRICS_CLASS). Nil means that there are none.
+func attributes(data []byte) (counters []uint64, err error) {
+	const first = 10
+	bad := func() ([]uint64, error) { return nil, fmt.Errorf("gpu_metrics v1.9: no list of attributes") }
+	le := binary.LittleEndian
+	if len(data) < 4 {
+		return bad()
+	}
+	count, data := le.Uint32(data), data[4:]
+	for range min(count, metricsMost) {
+		if len(data) < 8 {
+			return bad()
+		}
+		encoding := le.Uint64(data)
+		kind, id, values := encoding>>20&0xf, int(encoding>>10&0x3ff), int(encoding&0x3ff)
+		if encoding>>32 != 0 || kind > 7 {
+			return bad()
+		}
+		size := 1 << (kind / 2) // 8 to 64 bits, each without and with a sign
+		if data = data[8:]; len(data) < values*size {
+			return bad()
+		}
+		if i := id - first; i >= 0 && i < len(ofMI300) && values == 1 && (size == 4 || size == 8) {
+			if counters == nil {
+				counters = slices.Repeat([]uint64{unknown}, len(ofMI300))
+			}
+			n := uint64(le.Uint32(data))
+			if size == 8 {
+				n = le.Uint64(data)
+			}
+			counters[i] = widened(n, size)
+		}
+		data = data[values*size:]
+	}
+	if len(data) > 0 {
+		return bad()
+	}
+	return counters, nil
+}
+
 // since is what held the clocks back between an earlier reading and this one, as in
 // [power.Card]; of a status, what holds them now.
 func (t throttling) since(earlier throttling) []string {
@@ -113,7 +174,7 @@ func (t throttling) since(earlier throttling) []string {
 	}
 	var held []string
 	for i, n := range t.counters {
-		if n == 1<<32-1 || earlier.counters[i] == 1<<32-1 {
+		if n == unknown || earlier.counters[i] == unknown {
 			continue
 		}
 		if held == nil {

@@ -174,7 +174,7 @@ func TestParseMetrics(t *testing.T) {
 		"a status of an APU":       {table(2, 3, 152, 120, 1<<5, 0), []string{results.HeldByPower}},
 		"v1.2":                     {table(1, 2, 104, 72, 1), nil},
 		"v1.4":                     {table(1, 4, 288, 40, 0), nil},
-		"v1.9":                     {table(1, 9, 500, 4, 40), nil},
+		"v1.9 without a counter":   {listed(valued{8, 6, []uint64{5}}), nil},
 		"v1.6 of another size":     {table(1, 6, 400, 36, 1), nil},
 		"longer than its header":   {append(status(1), 1, 2, 3), []string{results.HeldByPower}},
 	} {
@@ -198,7 +198,7 @@ func TestResidencies(t *testing.T) {
 		require.NoError(t, err)
 		return got
 	}
-	unknown := uint32(1<<32 - 1)
+	const unknown = uint32(1<<32 - 1)
 	for _, f := range []metricsForm{{1, 6, 384, 108, nil}, {1, 6, 1664, 36, nil}, {1, 7, 2208, 44, nil}, {1, 8, 3360, 44, nil}} {
 		first := parse(f.format, f.content, f.size, f.at, 7, 100, 3, unknown-1, 0)
 		require.Nil(t, first.since(throttling{}), "there is no earlier reading")
@@ -213,6 +213,59 @@ func TestResidencies(t *testing.T) {
 	require.Equal(t, []string{results.HeldByPower}, b.since(a))
 	b = parse(3, 0, 264, 228, 1, 1, 2, 3, 4, 6, 6)
 	require.Equal(t, []string{results.HeldByHardware, results.HeldByHeat}, b.since(a))
+}
+
+// valued is one of v1.9: its identifier, type (4 is 32 bits, 6 is 64) and values.
+type valued struct {
+	id, kind int
+	values   []uint64
+}
+
+func listed(of ...valued) []byte {
+	le := binary.LittleEndian
+	data := le.AppendUint32([]byte{0, 0, 1, 9}, uint32(len(of)))
+	for _, a := range of {
+		data = le.AppendUint64(data, uint64(3<<24|a.kind<<20|a.id<<10|len(a.values)))
+		for _, v := range a.values {
+			data = append(data, le.AppendUint64(nil, v)[:1<<(a.kind/2)]...)
+		}
+	}
+	le.PutUint16(data, uint16(len(data)))
+	return data
+}
+
+// The list of v1.9 has the same counters, of either width, wherever they stand.
+func TestAttributes(t *testing.T) {
+	parse := func(of ...valued) throttling {
+		got, err := parseMetrics(listed(of...))
+		require.NoError(t, err)
+		return got
+	}
+	before := parse(valued{0, 2, []uint64{61}}, valued{11, 4, []uint64{100}}, valued{33, 2, make([]uint64, 8)}, valued{12, 4, []uint64{1<<32 - 1}}, valued{14, 6, []uint64{1 << 40}}, valued{7, 0, nil})
+	after := parse(valued{14, 6, []uint64{1<<40 + 1}}, valued{12, 4, []uint64{5}}, valued{11, 4, []uint64{100}})
+	require.Equal(t, []string{results.HeldByHeat}, after.since(before))
+	require.Equal(t, []string{}, before.since(before))
+	require.Equal(t, []string{results.HeldByPower}, parse(valued{11, 6, []uint64{101}}).since(before))
+	require.Nil(t, parse(valued{10, 4, []uint64{1}}).since(before), "none that both know")
+	require.Nil(t, parse(valued{11, 4, []uint64{1, 2}}).counters, "one for each part is none of the card")
+	require.Nil(t, parse().counters)
+
+	good := listed(valued{11, 4, []uint64{100}}, valued{12, 4, []uint64{1}})
+	for name, bad := range map[string]func(b []byte){
+		"more attributes than there are":  func(b []byte) { b[4]++ },
+		"fewer":                           func(b []byte) { b[4]-- },
+		"very many":                       func(b []byte) { b[7] = 0xff },
+		"more values than there are":      func(b []byte) { b[8+8+4] = 200 },
+		"an unknown type":                 func(b []byte) { b[8+2] |= 0x80 },
+		"an encoding of more bits":        func(b []byte) { b[8+5] = 1 },
+		"an encoding of 32 bits and more": func(b []byte) { copy(b[12:], b[16:]) },
+	} {
+		data := append([]byte{}, good...)
+		bad(data)
+		got, err := parseMetrics(data)
+		require.ErrorContains(t, err, "v1.9", name)
+		require.Nil(t, got.counters, name)
+	}
 }
 
 // The file reaches the state of the card, and a bad one takes nothing else from it.
@@ -251,6 +304,7 @@ func TestCardMetrics(t *testing.T) {
 func FuzzMetrics(f *testing.F) {
 	f.Add(table(1, 3, 120, 112, 1, 1<<4))
 	f.Add(table(1, 6, 1664, 36, 1, 2, 3, 4, 5))
+	f.Add(listed(valued{0, 2, []uint64{61}}, valued{11, 6, []uint64{100}}))
 	f.Add(table(3, 0, 264, 228, 1, 2, 3, 4, 5, 6, 7))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := parseMetrics(data)
