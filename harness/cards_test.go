@@ -153,7 +153,7 @@ func TestCardThatStaysAway(t *testing.T) {
 // mining alone is one.
 func TestCardsInAMullet(t *testing.T) {
 	t.Run("mining on the CPU", func(t *testing.T) {
-		s := newCards(t, 2, "mullet@cuda:0-1", "compute-bf16@cuda:0-1")
+		s := newCards(t, 2, "mullet@cuda:0-1", "training-bf16@cuda:0-1")
 		s.fails("mining", "cpu", "exit", 0)
 		require.NoError(t, s.Run(t.Context()))
 		i := slices.IndexFunc(s.Record.Runs, func(r results.Run) bool { return strings.HasPrefix(r.Scenario, mullet) })
@@ -179,7 +179,7 @@ func TestCardsInAMullet(t *testing.T) {
 		require.Empty(t, orphans(t))
 	})
 	t.Run("whole", func(t *testing.T) {
-		s := newCards(t, 2, "mullet", "mullet-shared", "compute-bf16")
+		s := newCards(t, 2, "mullet", "mullet-shared", "training-bf16")
 		require.NoError(t, s.Run(t.Context()))
 		for _, r := range s.Record.Runs {
 			require.Equal(t, results.OK, r.Status, r.Error)

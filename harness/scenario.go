@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +26,7 @@ type Part struct {
 // Names of scenarios that are no use alone.
 const (
 	idle   = "idle"
-	mullet = "mullet"        // co-run: training or a card's work in the foreground, mining on the CPU in the background
+	mullet = "mullet"        // co-run: training, or products of matrices, in the foreground, mining on the CPU in the background
 	shared = "mullet-shared" // both on one card, whose driver divides the time
 )
 
@@ -81,33 +80,52 @@ func places(devices []device.Info) (out []place) {
 	return out
 }
 
+// Work is what sessions can run.
+type Work struct {
+	Uses []string // in the order of a session's first round
+	// Models are those that a use works with on a device, the first in a mullet; nil
+	// if it works with none. Each is a scenario of its own.
+	Models func(use string, on device.Info) []string
+	// Runs reports whether a use that works without a model runs on a device.
+	Runs func(use string, on device.Info) bool
+}
+
 // planner knows what a session can run.
 type planner struct {
-	uses    []string
-	models  []string
+	Work
 	devices []device.Info
-	runs    func(use string, on device.Info) bool
 }
 
 // known lists the scenarios in the order of a session's first round.
 func (p *planner) known() []string {
-	return slices.Concat([]string{idle}, p.uses, []string{mullet, shared})
+	return slices.Concat([]string{idle}, p.Uses, []string{mullet, shared})
+}
+
+// models are those of a use on a device, "" for a use without; none if it does not
+// run there.
+func (p *planner) models(use string, on device.Info) []string {
+	if !slices.Contains(p.Uses, use) {
+		return nil
+	}
+	models := p.Models(use, on)
+	if len(models) == 0 && p.Runs(use, on) {
+		models = []string{""}
+	}
+	return models
 }
 
 // has reports whether a use runs on a device.
-func (p *planner) has(use string, on device.Info) bool {
-	return slices.Contains(p.uses, use) && p.runs(use, on)
-}
+func (p *planner) has(use string, on device.Info) bool { return len(p.models(use, on)) > 0 }
 
-// product is the use of a card in front of a mullet: the product of matrices at the
-// precision of training, or in fp32 where the card has none; "" if it has neither.
-func (p *planner) product(on device.Info) string {
-	for _, use := range []string{"compute-bf16", "compute"} {
-		if p.has(use, on) {
-			return use
+// front is what a device does in the foreground of a mullet: it trains or, if it
+// cannot, multiplies matrices, in bf16 where it has that; "" if it does neither.
+func (p *planner) front(on device.Info) (use, model string) {
+	for _, use := range []string{"training-bf16", "training", "compute-bf16", "compute"} {
+		if models := p.models(use, on); len(models) > 0 {
+			return use, models[0]
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // host returns the CPU, if it is among the devices of the session and mines.
@@ -133,26 +151,24 @@ func (p *planner) at(name string, where place) (out []Scenario) {
 	add := func(name string, parts ...[]Part) {
 		out = append(out, Scenario{name + where.suffix(), slices.Concat(parts...)})
 	}
-	switch product := p.product(first); {
-	case name == mullet && first.ID == results.CPUDevice:
-		if mines && p.has("training", first) {
-			add(mullet, each("training", results.Foreground, p.models[0]), each("mining", results.Background, ""))
-		}
+	front, model := p.front(first)
+	switch card := first.ID != results.CPUDevice; {
 	case name == mullet:
-		if mines && product != "" {
-			add(mullet, each(product, results.Foreground, ""), []Part{{"mining", results.Background, "", cpu}})
+		if mines && front != "" && (card || strings.HasPrefix(front, "training")) {
+			add(mullet, each(front, results.Foreground, model), []Part{{"mining", results.Background, "", cpu}})
 		}
 	case name == shared:
-		if first.ID != results.CPUDevice && product != "" && p.has("mining", first) {
-			add(shared, each(product, results.Foreground, ""), each("mining", results.Background, ""))
-		}
-	case !p.has(name, first):
-	case name == "training":
-		for _, m := range p.models {
-			add(name+"-"+m, each(name, results.Alone, m))
+		if card && front != "" && p.has("mining", first) {
+			add(shared, each(front, results.Foreground, model), each("mining", results.Background, ""))
 		}
 	default:
-		add(name, each(name, results.Alone, ""))
+		for _, m := range p.models(name, first) {
+			full := name
+			if m != "" {
+				full += "-" + m
+			}
+			add(full, each(name, results.Alone, m))
+		}
 	}
 	return out
 }
@@ -196,15 +212,12 @@ func (p *planner) named(id string) (where place, err error) {
 // Without names there are all but those that cost much and say little more: copies of
 // memory and mullet-shared.
 //
-// There must be at least one device, and runs says which use runs on which. Idle is
-// always included, since every net figure needs it. Training is one scenario for each
-// model, such as training-mlp; the mullet trains the first model on the CPU. With a
-// card in front, mullet@cuda:0, the card multiplies matrices, and the CPU mines.
-func Scenarios(uses, names, models []string, devices []device.Info, runs func(use string, on device.Info) bool) ([]Scenario, error) {
-	if len(models) == 0 {
-		return nil, errors.New("no model to train")
-	}
-	p := planner{uses, models, devices, runs}
+// There must be at least one device. Idle is always included, since every net figure
+// needs it. Training is one scenario for each model, such as training-mlp; the mullet
+// trains the first. With a card in front, mullet@cuda:0, the card trains or, if it
+// cannot, multiplies matrices, and the CPU mines.
+func Scenarios(names []string, devices []device.Info, work Work) ([]Scenario, error) {
+	p := planner{work, devices}
 	known, together := p.known(), places(devices)
 	where := map[string][]place{}
 	if len(names) == 0 {

@@ -43,19 +43,19 @@ func scenarios(all []Scenario) (names []string, parts map[string]string) {
 // On a machine without a card nothing is called otherwise than it was.
 func TestScenariosOfTheCPU(t *testing.T) {
 	on := []device.Info{testCPU.Info}
-	all, err := Scenarios(testUses, nil, []string{"mlp"}, on, testRuns)
+	all, err := Scenarios(nil, on, testWork("mlp"))
 	require.NoError(t, err)
 	names, _ := scenarios(all)
 	require.Equal(t, []string{"idle", "control", "mining", "training-mlp", "compute", "memory", "mullet"}, names)
-	some, err := Scenarios(testUses, []string{"mullet", "idle", "training", "mining", "mining"}, []string{"cnn", "mlp"}, on, testRuns)
+	some, err := Scenarios([]string{"mullet", "idle", "training", "mining", "mining"}, on, testWork("cnn", "mlp"))
 	require.NoError(t, err)
 	names, parts := scenarios(some)
 	require.Equal(t, []string{"idle", "mining", "training-cnn", "training-mlp", "mullet"}, names)
 	require.Equal(t, "training@cpu of mlp", parts["training-mlp"])
 	require.Equal(t, "training@cpu of cnn foreground, mining@cpu background", parts["mullet"], "the mullet trains the first")
-	_, err = Scenarios(testUses, nil, nil, on, testRuns)
-	require.ErrorContains(t, err, "no model")
-	_, err = Scenarios(testUses, []string{"gaming"}, []string{"mlp"}, on, testRuns)
+	_, err = Scenarios([]string{"training"}, on, testWork())
+	require.ErrorContains(t, err, `"training": no device of the session can run it`, "without a model")
+	_, err = Scenarios([]string{"gaming"}, on, testWork("mlp"))
 	require.ErrorContains(t, err, `"gaming"`)
 	require.ErrorContains(t, err, "mullet")
 }
@@ -76,12 +76,12 @@ func TestScenariosOnDevices(t *testing.T) {
 		err   string
 	}{
 		{"all of two", []device.Info{cpu, cards[0]}, nil,
-			"control mining mining@cuda:0 training-mlp training-mlp@cuda:0 compute compute@cuda:0 memory memory@cuda:0 compute-bf16@cuda:0 mullet mullet@cuda:0",
-			map[string]string{"mullet@cuda:0": "compute-bf16@cuda:0 foreground, mining@cpu background"}, ""},
-		{"all of a card", cards[:1], nil, "mining@cuda:0 training-mlp@cuda:0 compute@cuda:0 memory@cuda:0 compute-bf16@cuda:0", nil, ""},
+			"control mining mining@cuda:0 training-mlp training-mlp@cuda:0 training-bf16-mlp@cuda:0 compute compute@cuda:0 memory memory@cuda:0 compute-bf16@cuda:0 mullet mullet@cuda:0",
+			map[string]string{"mullet@cuda:0": "training-bf16@cuda:0 of mlp foreground, mining@cpu background"}, ""},
+		{"all of a card", cards[:1], nil, "mining@cuda:0 training-mlp@cuda:0 training-bf16-mlp@cuda:0 compute@cuda:0 memory@cuda:0 compute-bf16@cuda:0", nil, ""},
 		{"equal cards", append([]device.Info{cpu}, cards[:3]...), []string{"mining", "mullet"}, "mining mining@cuda:0-2 mullet mullet@cuda:0-2",
 			map[string]string{"mining@cuda:0-2": "mining@cuda:0, mining@cuda:1, mining@cuda:2",
-				"mullet@cuda:0-2": "compute-bf16@cuda:0 foreground, compute-bf16@cuda:1 foreground, compute-bf16@cuda:2 foreground, mining@cpu background"}, ""},
+				"mullet@cuda:0-2": "training-bf16@cuda:0 of mlp foreground, training-bf16@cuda:1 of mlp foreground, training-bf16@cuda:2 of mlp foreground, mining@cpu background"}, ""},
 		{"a gap", []device.Info{cards[0], cards[1], cards[2], other, cards[4]}, []string{"mining"}, "mining@cuda:0-2,4 mining@cuda:3", nil, ""},
 		{"two drivers", []device.Info{cards[0], hip}, []string{"mining"}, "mining@cuda:0 mining@hip:0", nil, ""},
 		{"one of several", append([]device.Info{cpu}, cards[:3]...), []string{"mining@cuda:1"}, "mining@cuda:1", map[string]string{"mining@cuda:1": "mining@cuda:1"}, ""},
@@ -91,7 +91,7 @@ func TestScenariosOnDevices(t *testing.T) {
 		{"where it runs", []device.Info{cpu, cards[0]}, []string{"control", "compute-bf16"}, "control compute-bf16@cuda:0", nil, ""},
 		{"on request", []device.Info{cpu, cards[0]}, []string{"memory-copy"}, "memory-copy@cuda:0", nil, ""},
 		{"shared", []device.Info{cpu, cards[0], cards[1]}, []string{"mullet-shared"}, "mullet-shared@cuda:0-1",
-			map[string]string{"mullet-shared@cuda:0-1": "compute-bf16@cuda:0 foreground, compute-bf16@cuda:1 foreground, mining@cuda:0 background, mining@cuda:1 background"}, ""},
+			map[string]string{"mullet-shared@cuda:0-1": "training-bf16@cuda:0 of mlp foreground, training-bf16@cuda:1 of mlp foreground, mining@cuda:0 background, mining@cuda:1 background"}, ""},
 		{"a CPU behind OpenCL", []device.Info{behind}, []string{"mining", "compute"}, "mining@opencl:0 compute@opencl:0", nil, ""},
 
 		{"not there", []device.Info{cpu, cards[0]}, []string{"mining@hip:0"}, "", nil, `"mining@hip:0": the session has no device "hip:0": it has cpu, cuda:0`},
@@ -102,15 +102,12 @@ func TestScenariosOnDevices(t *testing.T) {
 		{"idle", []device.Info{cpu}, []string{"idle@cpu"}, "", nil, "idle is a state of the whole machine"},
 		{"not on the CPU", []device.Info{cpu, cards[0]}, []string{"compute-bf16@cpu"}, "", nil, `"compute-bf16@cpu": no device of the session can run it: cpu runs control, mining, training, compute, memory, mullet`},
 		{"nowhere", []device.Info{cpu}, []string{"compute-bf16"}, "", nil, `"compute-bf16": no device of the session can run it: cpu runs control,`},
-		{"not on a card", []device.Info{cpu, cards[0], cards[1]}, []string{"control@cuda:0-1"}, "", nil, "cuda:0-1 runs mining, training, compute, memory, compute-bf16, memory-copy, mullet, mullet-shared"},
+		{"not on a card", []device.Info{cpu, cards[0], cards[1]}, []string{"control@cuda:0-1"}, "", nil, "cuda:0-1 runs mining, training, training-bf16, compute, memory, compute-bf16, memory-copy, mullet, mullet-shared"},
 		{"no CPU behind it", cards[:1], []string{"mullet"}, "", nil, "the CPU, which mines behind a card, is not among the devices"},
 		{"no card to share", []device.Info{cpu}, []string{"mullet-shared"}, "", nil, "no device of the session can run it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			runs := func(use string, on device.Info) bool {
-				return testRuns(use, on) && (!strings.HasPrefix(on.ID, "opencl") || use != "control")
-			}
-			got, err := Scenarios(testUses, c.names, []string{"mlp"}, c.on, runs)
+			got, err := Scenarios(c.names, c.on, testWork("mlp"))
 			if c.err != "" {
 				require.ErrorContains(t, err, c.err)
 				return
@@ -125,12 +122,20 @@ func TestScenariosOnDevices(t *testing.T) {
 	}
 }
 
-// Without the tensor units of a card its mullet multiplies in fp32.
-func TestMulletOfACardWithoutBF16(t *testing.T) {
-	got, err := Scenarios(testUses, []string{"mullet@cuda:0"}, []string{"mlp"}, append(testCards(1), testCPU.Info), func(use string, on device.Info) bool {
-		return use != "compute-bf16" && testRuns(use, on)
-	})
-	require.NoError(t, err)
-	_, parts := scenarios(got)
-	require.Equal(t, "compute@cuda:0 foreground, mining@cpu background", parts["mullet@cuda:0"])
+// A card that does not train multiplies matrices in front, in bf16 if it can.
+func TestMulletOfACardThatDoesNotTrain(t *testing.T) {
+	on := append(testCards(1), testCPU.Info)
+	for _, precise := range []bool{false, true} {
+		work := testWork()
+		runs := work.Runs
+		work.Runs = func(use string, on device.Info) bool { return !(precise && use == "compute-bf16") && runs(use, on) }
+		got, err := Scenarios([]string{"mullet@cuda:0"}, on, work)
+		require.NoError(t, err)
+		_, parts := scenarios(got)
+		want := "compute-bf16"
+		if precise {
+			want = "compute"
+		}
+		require.Equal(t, want+"@cuda:0 foreground, mining@cpu background", parts["mullet@cuda:0"])
+	}
 }

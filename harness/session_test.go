@@ -36,16 +36,27 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testUses are the uses of sessions, in their order.
-var testUses = []string{"control", "mining", "training", "compute", "memory", "compute-bf16", "memory-copy"}
-
-// testRuns says which use runs on which device in tests: there is no control on a
-// GPU, and no precision but fp32 on the CPU.
-func testRuns(use string, on device.Info) bool {
-	if on.Kind == device.CPU {
-		return use != "compute-bf16" && use != "memory-copy"
+// testWork are the uses of sessions in tests, where a CPU has no precision but fp32,
+// and a GPU no control. Both train the models.
+func testWork(models ...string) Work {
+	training := []string{"training", "training-bf16"}
+	onCards := []string{"training-bf16", "compute-bf16", "memory-copy"}
+	runs := func(use string, on device.Info) bool {
+		if on.Kind == device.CPU {
+			return !slices.Contains(onCards, use)
+		}
+		return use != "control"
 	}
-	return use != "control"
+	return Work{
+		Uses: []string{"control", "mining", "training", "training-bf16", "compute", "memory", "compute-bf16", "memory-copy"},
+		Models: func(use string, on device.Info) []string {
+			if slices.Contains(training, use) && runs(use, on) {
+				return models
+			}
+			return nil
+		},
+		Runs: func(use string, on device.Info) bool { return !slices.Contains(training, use) && runs(use, on) },
+	}
 }
 
 // testCPU and testGPU are devices that scripted workloads run on.
@@ -155,7 +166,7 @@ func newSessionOn(t *testing.T, devices []device.Config, names ...string) *Sessi
 	for _, d := range devices {
 		infos = append(infos, d.Info)
 	}
-	sc, err := Scenarios(testUses, names, []string{"mlp"}, infos, testRuns)
+	sc, err := Scenarios(names, infos, testWork("mlp"))
 	require.NoError(t, err)
 	rec := &results.Record{Plan: results.Plan{
 		Rounds: 1, Settle: 0.01, Warmup: 0.1, Limit: 0.1, Window: 0.3, Interval: 0.02, Seed: 7,
