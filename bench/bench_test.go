@@ -141,9 +141,9 @@ func benchmarkUse(b *testing.B, family string) {
 			if name != family || !all.Runs(use.Name, info) {
 				continue
 			}
-			models := []string{""}
-			if name == "training" {
-				models = all.Models()
+			models := all.Models(use.Name, info)
+			if len(models) == 0 {
+				models = []string{""}
 			}
 			k := s.kernels[slices.IndexFunc(s.kernels, func(k results.Kernel) bool { return k.Name == use.Kernels(info)[0] && k.Device == info.ID })]
 			for i, model := range models {
@@ -167,7 +167,7 @@ func benchmarkUse(b *testing.B, family string) {
 					cfg.Impl, cfg.Device, cfg.Seed = im.Name, s.on, 1
 					var labels []string
 					if kinds { // as [report] writes it
-						labels = append(labels, map[string]string{"compute": "precision", "memory": "path"}[name]+"="+kind)
+						labels = append(labels, map[string]string{"compute": "precision", "training": "precision", "memory": "path"}[name]+"="+kind)
 					}
 					if model != "" {
 						cfg.Params["model"] = model

@@ -215,7 +215,7 @@ type Plan struct {
 	Window    Float             `json:"window"`   // s, measured
 	Interval  Float             `json:"interval"` // s, between samples
 	Seed      uint32            `json:"seed"`
-	Models    []string          `json:"models,omitempty"`  // to train
+	Models    []string          `json:"models,omitempty"`  // to train, as given; none: those of the preset and the device
 	Target    bool              `json:"target"`            // whether training runs have a time-to-target phase
 	Until     string            `json:"until,omitempty"`   // half-width of the interval at which a session of open length ends, as given
 	Setting   *Setting          `json:"setting,omitempty"` // of a sweep over settings

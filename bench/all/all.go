@@ -24,6 +24,7 @@ type Use struct {
 	Name           string
 	CPU, Processor []string
 	New            func(bench.Config) (bench.Workload, error)
+	Models         func(device.Info) []string // that it trains on a device, the default first; nil for a use without
 }
 
 // Kernels are those that can be chosen on a device; nil if the use does not run
@@ -49,18 +50,18 @@ func KernelsOf(use string, on device.Info) []string {
 // a change of the machine from one of the code.
 func Uses() []Use {
 	return []Use{
-		{"control", []string{}, nil, hashscan.Control},
-		{"mining", []string{"sha256d"}, []string{"sha256d"}, hashscan.New},
-		{"training", []string{"sgemm", "vector"}, nil, training.New},
-		{"compute", []string{"sgemm"}, []string{"gemm-fp32"}, matmul.New},
-		{"compute-tf32", nil, []string{"gemm-tf32"}, matmul.In(gemm.TF32)},
-		{"compute-bf16", nil, []string{"gemm-bf16"}, matmul.In(gemm.BF16)},
-		{"compute-fp16", nil, []string{"gemm-fp16"}, matmul.In(gemm.FP16)},
-		{"compute-fp64", nil, []string{"gemm-fp64"}, matmul.In(gemm.FP64)},
-		{"memory", []string{"stream"}, []string{"stream"}, stream.New},
-		{"memory-copy", nil, []string{"stream"}, stream.Copy},
-		{"memory-upload", nil, []string{"stream"}, stream.Upload},
-		{"memory-download", nil, []string{"stream"}, stream.Download},
+		{Name: "control", CPU: []string{}, New: hashscan.Control},
+		{Name: "mining", CPU: []string{"sha256d"}, Processor: []string{"sha256d"}, New: hashscan.New},
+		{Name: "training", CPU: []string{"sgemm", "vector"}, New: training.New, Models: training.Models},
+		{Name: "compute", CPU: []string{"sgemm"}, Processor: []string{"gemm-fp32"}, New: matmul.New},
+		{Name: "compute-tf32", Processor: []string{"gemm-tf32"}, New: matmul.In(gemm.TF32)},
+		{Name: "compute-bf16", Processor: []string{"gemm-bf16"}, New: matmul.In(gemm.BF16)},
+		{Name: "compute-fp16", Processor: []string{"gemm-fp16"}, New: matmul.In(gemm.FP16)},
+		{Name: "compute-fp64", Processor: []string{"gemm-fp64"}, New: matmul.In(gemm.FP64)},
+		{Name: "memory", CPU: []string{"stream"}, Processor: []string{"stream"}, New: stream.New},
+		{Name: "memory-copy", Processor: []string{"stream"}, New: stream.Copy},
+		{Name: "memory-upload", Processor: []string{"stream"}, New: stream.Upload},
+		{Name: "memory-download", Processor: []string{"stream"}, New: stream.Download},
 	}
 }
 
@@ -105,8 +106,19 @@ func Config(use string, on device.Info, chosen []results.Kernel) bench.Config {
 	return cfg
 }
 
-// Models lists the networks that training can train, the default first.
-func Models() []string { return training.Models() }
+// Models lists the networks that a use can train on a device, the default first;
+// none if it trains none there.
+func Models(use string, on device.Info) []string {
+	for _, u := range Uses() {
+		if u.Name == use && u.Models != nil && Runs(use, on) {
+			return u.Models(on)
+		}
+	}
+	return nil
+}
+
+// AllModels lists the networks that can be trained on some device.
+func AllModels() []string { return training.AllModels() }
 
 // Open opens the workload of a use.
 func Open(use string, cfg bench.Config) (bench.Workload, error) {

@@ -16,7 +16,7 @@ import (
 
 // BenchmarkStep is one step, by network and implementation, of a replica for each of -cpu.
 func BenchmarkStep(b *testing.B) {
-	for _, model := range Models() {
+	for _, model := range AllModels() {
 		for _, row := range sgemm.Table.Supported(cpu.Info()) {
 			b.Run("model="+model+"/impl="+row.Name, func(b *testing.B) {
 				opened, err := New(bench.Config{Impl: row.Name, Device: cpu.Device{Threads: runtime.GOMAXPROCS(0)}, Params: map[string]string{"model": model}})

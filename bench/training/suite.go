@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/vector"
 )
 
@@ -59,8 +60,16 @@ var suite = []network{
 	},
 }
 
-// Models lists the networks by name, the default first.
-func Models() (names []string) {
+// Models lists the networks that a device can train, the default first.
+func Models(on device.Info) []string {
+	if on.Processor() {
+		return nil
+	}
+	return AllModels()
+}
+
+// AllModels lists the networks that some device can train.
+func AllModels() (names []string) {
 	for _, n := range suite {
 		names = append(names, n.name)
 	}
@@ -73,7 +82,7 @@ func lookup(name string) (network, error) {
 			return n, nil
 		}
 	}
-	return network{}, fmt.Errorf("it is one of %s", strings.Join(Models(), ", "))
+	return network{}, fmt.Errorf("it is one of %s", strings.Join(AllModels(), ", "))
 }
 
 // params returns the matrices of weights of all layers, in order.

@@ -233,7 +233,7 @@ func TestBrokenKernel(t *testing.T) {
 		},
 		"not a number": func(g args) { g.c[0] = float32(math.NaN()) },
 	} {
-		for _, model := range Models() {
+		for _, model := range AllModels() {
 			if testing.Short() && model != "mlp" {
 				continue
 			}
@@ -312,7 +312,7 @@ func TestPrepareStops(t *testing.T) {
 // Every network follows the reference, with one replica and with two, and also
 // where the batch asked for is not that of the reference.
 func TestReference(t *testing.T) {
-	models := Models()
+	models := AllModels()
 	if testing.Short() {
 		models = models[:1]
 	}
@@ -333,7 +333,7 @@ func TestReference(t *testing.T) {
 
 // What would not fit is refused before any of it is taken.
 func TestTooLarge(t *testing.T) {
-	for _, model := range Models() {
+	for _, model := range AllModels() {
 		_, err := New(bench.Config{Device: cpu.Device{Threads: maxThreads}, Params: map[string]string{"model": model, "batch": "1000000"}})
 		require.ErrorIs(t, err, bench.ErrUsage)
 		require.ErrorContains(t, err, model+" with 1024 threads and batch=1000000 takes ")

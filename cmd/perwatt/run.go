@@ -76,7 +76,7 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	fl.SortFlags = false
 	fl.StringVar(&f.preset, "preset", "quick", "plan: smoke (at most 20 s), quick (about 2 minutes) or publish (windows of 600 s, five sessions)")
 	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure: control,mining,training,compute,memory,mullet … (default all); USE@DEVICE, as in mining@cuda:1 or mining@cuda:0-3, picks devices, and memory-copy, memory-upload, memory-download and mullet-shared are measured only if named; idle always is")
-	fl.StringSliceVar(&f.models, "model", nil, "networks to train: "+strings.Join(benchall.Models(), ",")+" (default: from the preset); the mullet trains the first")
+	fl.StringSliceVar(&f.models, "model", nil, "networks to train: "+strings.Join(benchall.AllModels(), ",")+" (default: from the preset and the device); the mullet trains the first")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read: auto, none, or a spec (see perwatt meters --help); may be repeated")
 	fl.StringVar(&f.device, "device", devices.Auto, "devices to measure: auto (the CPU and every GPU), gpu, or some that perwatt node lists as usable, such as cpu,cuda:0; USE@DEVICE in --uses picks one of several")
 	_ = cmd.RegisterFlagCompletionFunc("device", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) { // it fails only for a flag that is not defined
@@ -106,12 +106,27 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	return cmd
 }
 
+// chosen are the models to train on a device that can train those of can: the ones
+// asked for, or by the preset on a CPU, and the default of a card.
+func chosen(asked, preset, can []string, on device.Info) []string {
+	switch {
+	case len(asked) > 0:
+	case on.Processor():
+		return can[:min(1, len(can))]
+	default:
+		asked = preset
+	}
+	return slices.DeleteFunc(slices.Clone(asked), func(m string) bool { return !slices.Contains(can, m) })
+}
+
 // plan turns flags into a plan, its scenarios and the devices that they may run
 // on.
 func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan, scenarios []harness.Scenario, on []device.Info, err error) {
-	if p, err = preset(f.preset); err != nil {
+	from, err := preset(f.preset)
+	if err != nil {
 		return p, nil, nil, err
 	}
+	p = from.Plan
 	if on, err = devices.Select(f.device, there); err != nil {
 		return p, nil, nil, exit{exitUsage, fmt.Errorf("--device: %w", err)}
 	}
@@ -120,11 +135,18 @@ func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan
 		p.Models = f.models
 	}
 	for i, m := range p.Models {
-		if !slices.Contains(benchall.Models(), m) || slices.Contains(p.Models[:i], m) {
-			return p, nil, nil, usagef("--model %s: must be among %s, each once", m, strings.Join(benchall.Models(), ", "))
+		if known := benchall.AllModels(); !slices.Contains(known, m) || slices.Contains(p.Models[:i], m) {
+			return p, nil, nil, usagef("--model %s: must be among %s, each once", m, strings.Join(known, ", "))
 		}
 	}
-	scenarios, err = harness.Scenarios(benchall.Names(), f.uses, p.Models, on, benchall.Runs)
+	scenarios, err = harness.Scenarios(f.uses, on, harness.Work{
+		Uses: benchall.Names(), Runs: func(use string, on device.Info) bool {
+			return benchall.Runs(use, on) && benchall.Models(use, on) == nil
+		},
+		Models: func(use string, on device.Info) []string {
+			return chosen(p.Models, from.models, benchall.Models(use, on), on)
+		},
+	})
 	if err != nil {
 		return p, nil, nil, exit{exitUsage, fmt.Errorf("--uses: %w", err)}
 	}
