@@ -207,7 +207,7 @@ func (d *deriver) coRunCost(c coRun) *CoRunCost {
 	}
 }
 
-// exchange is how many hashes the energy of one training sample would give on the
+// exchange is how many hashes the energy of one training sample (or token) would give on the
 // same device, for every model in the order of the plan.
 func (d *deriver) exchange(rows [][]*Window) (out []Exchange) {
 	efficiency := func(ws []*Window) quotient { return sums(ws, (*Window).work, (*Window).energy) }
@@ -225,7 +225,7 @@ func (d *deriver) exchange(rows [][]*Window) (out []Exchange) {
 		mining := efficiency(find(rows, "mining", Alone, device, ""))
 		d.spend(64 * (len(mining.moves) + len(ws)))
 		if q := mining.over(efficiency(ws)); q.value > 0 && !math.IsInf(q.value, 0) {
-			out = append(out, Exchange{Scenario: ws[0].Scenario, Device: device, HashesPerSample: all.mark(q.metric(Hash.Per(Sample), false))})
+			out = append(out, Exchange{Scenario: ws[0].Scenario, Device: device, HashesPerSample: all.mark(q.metric(Hash.Per(ws[0].Use.Unit), false))})
 		}
 	}
 	return out

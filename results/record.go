@@ -397,7 +397,7 @@ const (
 
 // Target is the result of a time-to-target phase.
 type Target struct {
-	Metric  string `json:"metric"` // "accuracy"
+	Metric  string `json:"metric"` // "accuracy", or "loss" in nats a token, of which less is better
 	Goal    Float  `json:"goal"`
 	Reached Float  `json:"reached"`
 	Steps   int    `json:"steps"`
@@ -714,7 +714,8 @@ type Yield struct {
 }
 
 // Exchange is the rate of exchange between two uses of the same energy on the same
-// device: the hashes given up for one training sample.
+// device: the hashes given up for one training sample, or for one token of a language
+// model, as the unit says.
 type Exchange struct {
 	Scenario        string `json:"scenario"` // of the training
 	Device          string `json:"device"`

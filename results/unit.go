@@ -18,6 +18,7 @@ const (
 	Hash   Unit = "hash"   // one double-SHA256 of an 80-byte header
 	Share  Unit = "share"  // one proof of work that a device hands in
 	Sample Unit = "sample" // one training example through forward, backward and update
+	Token  Unit = "token"  // one token of a text on which a language model is trained, likewise
 	FLOP   Unit = "FLOP"   // one fp32 operation; a fused multiply-add counts two
 	Byte   Unit = "B"      // one byte that a loop reads or writes, whatever the caches make of it
 	Step   Unit = "step"   // one optimiser update

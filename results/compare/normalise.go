@@ -16,7 +16,7 @@ import (
 const kWh = 3.6e6 // J
 
 // Exchange is the number of hashes that a candidate forgoes for a training sample
-// on the same energy and the same device.
+// (or token) on the same energy and the same device.
 type Exchange struct {
 	Candidate string         `json:"candidate"`
 	Device    string         `json:"device,omitempty"` // as in [Row]
@@ -88,7 +88,7 @@ func (c *Comparison) rate(mining, training *Row, stated map[string]results.Figur
 			return rate
 		}
 	}
-	rate := of(stats.Quotient(mining.sessions, training.sessions, c.Seed), results.Hash.Per(results.Sample))
+	rate := of(stats.Quotient(mining.sessions, training.sessions, c.Seed), results.Hash.Per(training.of[0].windows[0].Use.Unit))
 	return attribute(rate, mining.Figures[results.WorkPerEnergy].Provenance)
 }
 
@@ -147,7 +147,7 @@ func (c *Comparison) normalise(ctx context.Context) error {
 				h, s := m.Figures[results.WorkPerEnergy], tr.Figures[results.WorkPerEnergy]
 				mix := Mix{Candidate: cand.ID, Device: tr.Device, Scenario: t.Scenario, Origin: m.watts.Origin}
 				for _, share := range []float64{0, 0.25, 0.5, 0.75, 1} {
-					mix.Points = append(mix.Points, Point{results.Float(share), times(h, (1-share)*kWh, results.Hash), times(s, share*kWh, results.Sample)})
+					mix.Points = append(mix.Points, Point{results.Float(share), times(h, (1-share)*kWh, results.Hash), times(s, share*kWh, t.Unit)})
 				}
 				mix.Mullet = mullets[trained{cand.ID, tr.Device, tr.model}]
 				c.Mixes = append(c.Mixes, mix)
@@ -183,14 +183,14 @@ func (c *Comparison) mullets() map[trained]*Point {
 	out := map[trained]*Point{}
 	for i := range c.Tables {
 		t := &c.Tables[i]
-		if t.Role != results.Foreground || t.Unit != results.Sample {
+		if t.Role != results.Foreground || t.Use != "training" {
 			continue
 		}
 		for id, rows := range t.measured() {
 			for _, front := range rows {
 				b := at(back[side{t.Scenario, id}], front.Device)
 				if key := (trained{id, front.Device, front.model}); b != nil && out[key] == nil {
-					out[key] = &Point{results.Absent(), times(b.Figures[results.WorkPerEnergy], kWh, results.Hash), times(front.Figures[results.WorkPerEnergy], kWh, results.Sample)}
+					out[key] = &Point{results.Absent(), times(b.Figures[results.WorkPerEnergy], kWh, results.Hash), times(front.Figures[results.WorkPerEnergy], kWh, t.Unit)}
 				}
 			}
 		}

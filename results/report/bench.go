@@ -230,8 +230,8 @@ func benchLine(w *results.Window, name string) *benchfmt.Result {
 	}
 	unit := word(string(w.Use.Unit))
 	many := unit
-	if w.Use.Unit == results.Sample {
-		many = "samples"
+	if w.Use.Unit == results.Sample || w.Use.Unit == results.Token {
+		many += "s"
 	}
 	if !w.Work.IsAbsent() {
 		add(w.Throughput(), many+"/s")

@@ -126,9 +126,15 @@ func planeCharts(p Page) (out []picture, left int) {
 // mixChart plots what a kilowatt-hour yields if mining and training share it,
 // and what it yielded in a co-run.
 func mixChart(p Page, scenario, id string) []picture {
+	unit := results.Sample
+	for _, m := range p.Comparison.Mixes {
+		if m.Scenario == scenario {
+			unit = trained(m)
+		}
+	}
 	c := chart.Lines{
 		Head: chart.Head{ID: id, Title: "One kilowatt-hour, shared between mining and " + results.Line(scenario, 40)},
-		X:    chart.AxisOf("hashes", results.Hash), Y: chart.AxisOf("samples", results.Sample),
+		X:    chart.AxisOf("hashes", results.Hash), Y: chart.AxisOf(table.ShapeOf(unit).Symbol, unit),
 	}
 	for _, m := range p.Comparison.Mixes {
 		if m.Scenario != scenario {

@@ -290,7 +290,7 @@ func mixes(c *compare.Comparison) table.Table {
 	t.Columns = append(t.Columns, table.Column{Head: "both at once", Under: "measured"})
 	for _, m := range c.Mixes {
 		hashes := []table.Cell{table.Text{Text: m.Candidate, Under: strings.TrimSuffix(m.Scenario+" on "+m.Device, " on ")}, text("hashes")}
-		samples := []table.Cell{hashes[0], text("samples")}
+		samples := []table.Cell{hashes[0], text(table.ShapeOf(trained(m)).Symbol)}
 		for _, p := range m.Points {
 			hashes = append(hashes, table.Figure{Figure: p.Hashes})
 			samples = append(samples, table.Figure{Figure: p.Samples})
@@ -390,4 +390,12 @@ func WriteExplanation(w io.Writer, e compare.Explanation, opt Options) error {
 	}
 	p.Add(table.Table{Title: "Formula", Notes: []string{e.Formula}}, t)
 	return p.WriteText(w, opt.Width, opt.Color)
+}
+
+// trained is what the training of a mix counts: samples, or tokens.
+func trained(m compare.Mix) results.Unit {
+	if len(m.Points) == 0 || m.Points[0].Samples.Unit == "" {
+		return results.Sample
+	}
+	return m.Points[0].Samples.Unit
 }

@@ -534,12 +534,12 @@ func yields(rec *results.Record) table.Table {
 		if m.Value.IsAbsent() {
 			continue
 		}
-		from := ""
+		one, from := strings.TrimPrefix(string(m.Unit), "hash/"), ""
 		if m.Origin != "" {
 			from = " (" + wattsAt(m.Provenance) + ")"
 		}
-		t.Notes = append(t.Notes, fmt.Sprintf("Exchange rate: the energy of one sample of %s gives %s at mining%s, n=%d.",
-			results.Line(x.Scenario, table.NameLimit), strings.TrimSuffix(table.One(m), "/sample"), from, m.N))
+		t.Notes = append(t.Notes, fmt.Sprintf("Exchange rate: the energy of one %s of %s gives %s at mining%s, n=%d.",
+			one, results.Line(x.Scenario, table.NameLimit), strings.TrimSuffix(table.One(m), "/"+one), from, m.N))
 	}
 	return t
 }
@@ -586,7 +586,11 @@ func usesBehind(rec *results.Record, row results.Row) iter.Seq[results.Use] {
 func goal(rec *results.Record, row results.Row) table.Cell {
 	for u := range usesBehind(rec, row) {
 		if t := u.Target; t != nil {
-			return table.Text{Text: fmt.Sprintf("%s ≥ %s", results.Line(t.Metric, table.NameLimit), table.Round(float64(t.Goal), 4))}
+			sign := "≥"
+			if t.Metric == "loss" {
+				sign = "≤"
+			}
+			return table.Text{Text: fmt.Sprintf("%s %s %s", results.Line(t.Metric, table.NameLimit), sign, table.Round(float64(t.Goal), 4))}
 		}
 	}
 	return nil

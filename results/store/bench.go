@@ -234,7 +234,7 @@ func (l *benchLine) labels(said map[string]string) map[string]string {
 }
 
 // workRates are the rates of work, with the unit of the work.
-var workRates = map[string]results.Unit{"hash/s": results.Hash, "sample/s": results.Sample, "samples/s": results.Sample, "FLOP/s": results.FLOP, "B/s": results.Byte, "op/s": results.Op}
+var workRates = map[string]results.Unit{"hash/s": results.Hash, "sample/s": results.Sample, "samples/s": results.Sample, "token/s": results.Token, "tokens/s": results.Token, "FLOP/s": results.FLOP, "B/s": results.Byte, "op/s": results.Op}
 
 // timeUnits are the units of the time of an iteration, in seconds. benchfmt turns
 // ns/op, which go test writes, into sec/op.

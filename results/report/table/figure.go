@@ -130,6 +130,7 @@ var shapes = map[results.Unit]Shape{
 	results.Hash:   {Factor: 1, Symbol: "H", Max: 21},
 	results.Share:  {Factor: 1, Symbol: "shares"},
 	results.Sample: {Factor: 1, Symbol: "samples", Max: 21},
+	results.Token:  {Factor: 1, Symbol: "tokens", Max: 21},
 	results.FLOP:   {Factor: 1, Symbol: "FLOP", Max: 21},
 	results.Byte:   {Factor: 1, Symbol: "B", Max: 21},
 	results.Step:   {Factor: 1, Symbol: "steps"},
@@ -149,7 +150,7 @@ var shapes = map[results.Unit]Shape{
 
 // A unit below the line is singular: samples/s, but J/sample.
 var below = map[results.Unit]string{
-	results.Hash: "H", results.Sample: "sample", results.FLOP: "FLOP", results.Byte: "B", results.Step: "step", results.Op: "op",
+	results.Hash: "H", results.Sample: "sample", results.Token: "token", results.FLOP: "FLOP", results.Byte: "B", results.Step: "step", results.Op: "op",
 	results.Joule: "J", results.Watt: "W", results.Second: "s",
 }
 
