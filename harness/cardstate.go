@@ -21,28 +21,40 @@ type cardDevice struct {
 }
 
 // findCards notes which meter tells the state of which device, and the power limits of
-// the cards, in the record's node. Cards that are no device of the node are left out.
+// the cards, in the record's node.
 func (s *Session) findCards(ctx context.Context) {
-	node := &s.Record.Node
-	node.Devices = slices.Clone(node.Devices) // the sessions of a command share them
-	s.cards = map[string]cardDevice{}
-	for k, m := range s.Meters {
+	s.Record.Node.Devices = slices.Clone(s.Record.Node.Devices) // the sessions of a command share them
+	s.cards = readCards(ctx, &s.Record.Node, s.Meters)
+}
+
+// PowerLimits adds to the devices of a node the power limits of the cards that they
+// are, in W, where a meter reads them.
+func PowerLimits(ctx context.Context, node *results.Node, meters []power.Meter) {
+	readCards(ctx, node, meters)
+}
+
+// readCards adds the power limits to the devices of a node, and returns for each card
+// the device and the meter. Cards that are no device of the node are left out.
+func readCards(ctx context.Context, node *results.Node, meters []power.Meter) map[string]cardDevice {
+	found := map[string]cardDevice{}
+	for k, m := range meters {
 		cards, ok := m.(power.CardMeter)
 		if !ok {
 			continue
 		}
 		for _, c := range cards.Cards(ctx) {
 			of, ok := node.OfCard(c.Card)
-			if _, twice := s.cards[c.Card]; !ok || twice {
+			if _, twice := found[c.Card]; !ok || twice {
 				continue
 			}
-			s.cards[c.Card] = cardDevice{of.ID, k}
+			found[c.Card] = cardDevice{of.ID, k}
 			if !c.Limit.IsAbsent() {
 				i := slices.IndexFunc(node.Devices, func(d results.Device) bool { return d.ID == of.ID })
 				node.Devices[i].PowerLimit = &results.PowerLimit{Enforced: c.Limit, Default: c.Default}
 			}
 		}
 	}
+	return found
 }
 
 // sampleCards records the state of cards until ctx ends, one goroutine a meter.

@@ -46,6 +46,7 @@ short test of every kernel.`,
 				return fmt.Errorf("--meter: %w", err)
 			}
 			defer closeMeters(opened, cmd.ErrOrStderr())
+			harness.PowerLimits(cmd.Context(), &node, opened)
 			_, kernels, failed, err := try(cmd.Context(), on, nil, nil)
 			if err != nil {
 				return err

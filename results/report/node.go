@@ -91,6 +91,10 @@ func devices(m Machine) table.Table {
 		{Head: "device", Kind: table.Name}, {Head: "kind", Kind: table.Name}, {Head: "model", Kind: table.Name, Limit: 60},
 		{Head: "address", Kind: table.Name}, {Head: "driver", Kind: table.Name}, {Head: "usable", Kind: table.Name},
 	}}
+	limited := slices.ContainsFunc(m.Node.Devices, func(d results.Device) bool { return d.PowerLimit != nil })
+	if limited {
+		t.Columns = append(t.Columns, table.Column{Head: "power limit", Under: "by default"})
+	}
 	gpu := false
 	var unproven []string
 	for _, d := range m.Node.Devices {
@@ -105,7 +109,18 @@ func devices(m Machine) table.Table {
 		default:
 			usable = "yes"
 		}
-		t.Row(text(d.ID), text(d.Kind), text(d.Model), text(cmp.Or(d.PCI, table.Absent)), text(cmp.Or(d.Driver, table.Absent)), text(usable))
+		line := []table.Cell{text(d.ID), text(d.Kind), text(d.Model), text(cmp.Or(d.PCI, table.Absent)), text(cmp.Or(d.Driver, table.Absent)), text(usable)}
+		if limited {
+			limit := table.Text{Text: table.Absent}
+			if l := d.PowerLimit; l != nil {
+				limit.Text, limit.Under = table.Quantity(l.Enforced, results.Watt), table.Absent
+				if !l.Default.IsAbsent() {
+					limit.Under = table.Quantity(l.Default, results.Watt)
+				}
+			}
+			line = append(line, limit)
+		}
+		t.Row(line...)
 	}
 	for _, p := range m.Drivers {
 		t.Add(results.Line(p.Driver, table.NameLimit), results.Line(p.State+": "+p.Detail, table.TextLimit))

@@ -53,3 +53,22 @@ func TestSheetNotes(t *testing.T) {
 	n.Devices = n.Devices[:1]
 	require.Empty(t, sheets(n))
 }
+
+// The power limit of a card stands beside the one that it is shipped with; where no
+// meter reads one there is no column.
+func TestMachinePowerLimits(t *testing.T) {
+	n := results.Node{Devices: []results.Device{
+		{ID: "cuda:0", Kind: results.KindGPU, PowerLimit: &results.PowerLimit{Enforced: 450, Default: 700}},
+		{ID: "cuda:1", Kind: results.KindGPU, PowerLimit: &results.PowerLimit{Enforced: 350, Default: results.Absent()}},
+		{ID: "cuda:2", Kind: results.KindGPU},
+	}}
+	var out strings.Builder
+	require.NoError(t, WriteMachine(&out, Machine{Node: n}, Options{Width: 200}))
+	require.Regexp(t, `(?m)^cuda:0 .* 450\.0 W *\n.* 700\.0 W *$`, out.String())
+	require.Regexp(t, `(?m)^cuda:1 .* 350\.0 W *$`, out.String())
+	require.NotContains(t, out.String(), "NaN")
+	n.Devices = n.Devices[2:]
+	out.Reset()
+	require.NoError(t, WriteMachine(&out, Machine{Node: n}, Options{Width: 200}))
+	require.NotContains(t, out.String(), "power limit")
+}
