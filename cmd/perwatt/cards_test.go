@@ -9,7 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/devicetest/fakecuda"
+	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -120,6 +122,67 @@ func TestErrorsOfACard(t *testing.T) {
 			require.Contains(t, rec.Runs[len(rec.Runs)-1].Error, c.want)
 		})
 	}
+}
+
+// A driver that refuses the PTX of one kernel is named, by its number; the other uses
+// of the card, another card and the CPU are measured all the same.
+func TestProgramIsRefused(t *testing.T) {
+	cards := fakeCards(t, 2)
+	cards[0].Name, cards[0].Refuse = "Fake H100", ".entry scan("
+	want := map[string]results.Status{"idle": results.OK, "mining": results.OK, "mining@cuda:0": results.Failed, "mining@cuda:1": results.OK}
+	uses := "mining"
+	if !testing.Short() { // copies take the interpreter a minute
+		uses, want["memory@cuda:0"] = "mining,memory@cuda:0", results.OK
+	}
+	code, stdout, stderr := perwatt(t, t.Context(), "run", "--preset", "smoke", "--window", "500ms", "--warmup", "500ms", "--uses", uses, "--meter", "none", "--store", t.TempDir(), "--format", "json")
+	require.Equal(t, exitGate, code, stderr)
+	status := map[string]results.Status{}
+	for _, r := range record(t, stdout).Runs {
+		if status[r.Scenario] = r.Status; r.Status != results.OK {
+			require.Contains(t, r.Error, "CUDA_ERROR_INVALID_PTX (218)")
+		}
+	}
+	require.Equal(t, want, status)
+}
+
+// A session on a card of AMD's, behind a stand-in for libamdhip64: what is computed is
+// the PTX of the same programs in place of their code objects, which nothing here
+// interprets. The library, its errors and the record are the way of HIP.
+func TestSessionOnHIP(t *testing.T) {
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("no C compiler: the library's stand-in cannot be built")
+	}
+	dir := t.TempDir()
+	_, err := fakecuda.BuildHIP(dir)
+	require.NoError(t, err)
+	card := &fakecuda.Card{Name: "PTX in place of gfx942", PCI: "0000:c1:00.0", UUID: [16]byte([]byte("60bd8b8d3e4fa425")), Memory: 1 << 30, Arch: "gfx942:sramecc+:xnack-"}
+	driver, err := fakecuda.ServeHIP(dir, []*device.Program{sha256d.Program}, card)
+	require.NoError(t, err)
+	t.Cleanup(func() { driver.Close() })
+	t.Setenv("PERWATT_FAKE_HIP", driver.Socket)
+	t.Setenv("LD_LIBRARY_PATH", dir)
+	session := func(then func()) (*results.Record, int, string) {
+		var stdout bytes.Buffer
+		stderr := onText{text: "run 1/2  round 1  idle", then: then}
+		code := run(t.Context(), []string{"run", "--preset", "smoke", "--window", "500ms", "--warmup", "500ms", "--device", "hip:0", "--uses", "mining", "--meter", "declared:300", "--store", t.TempDir(), "--format", "json"}, &stdout, &stderr)
+		return record(t, stdout.String()), code, stderr.String()
+	}
+	rec, code, stderr := session(nil)
+	require.Equal(t, exitOK, code, stderr)
+	d := rec.Node.Device("hip:0")
+	require.Equal(t, []string{card.Name, card.PCI, "GPU-60bd8b8d3e4fa425", "HIP 6.3"}, []string{d.Model, d.PCI, d.UUID, d.Driver})
+	require.Equal(t, "mining@hip:0", rec.Runs[1].Scenario)
+	require.Equal(t, results.OK, rec.Runs[1].Status, rec.Runs[1].Error)
+	for _, c := range rec.Runs[1].Checks {
+		require.True(t, c.OK, c.Detail)
+	}
+	row := rec.Summary.Rows[len(rec.Summary.Rows)-1]
+	require.Equal(t, "hip:0", row.Device)
+	require.False(t, row.Metrics[results.WorkPerEnergy].Value.IsAbsent(), "declared watts of the node")
+
+	rec, code, stderr = session(func() { card.Fail(3, 719) })
+	require.Equal(t, exitGate, code, stderr)
+	require.Contains(t, rec.Runs[1].Error, "hipErrorLaunchFailure (719)")
 }
 
 // A driver that kills its process when it is loaded, and one that is no library,

@@ -76,6 +76,7 @@ type Card struct {
 	Arch         string        // of AMD's, as HIP has it: gfx942:sramecc+:xnack-
 	Launch       time.Duration // how long a launch takes instead of being interpreted; 0: interpret it
 	Steps        int64         // of the interpreter
+	Refuse       string        // PTX with this text in it is refused: invalid PTX
 	Late         bool          // a launch that fails succeeds, and the next call says so: as a GPU does
 
 	memory  ptx.Memory
@@ -339,6 +340,9 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 			}
 		}
 		m, err := ptx.Parse(text)
+		if card.Refuse != "" && strings.Contains(text, card.Refuse) {
+			err = fmt.Errorf("ptxas fatal: %q is refused", card.Refuse)
+		}
 		if err != nil {
 			return answer{Result: invalidPTX}, []byte(err.Error())
 		}
