@@ -193,6 +193,7 @@ func (w *warp) issue(at uint64, parts []transfer, lane int) {
 				fault(Unordered, lane, "no fence.proxy.async since shared memory at %#x was written", t.to.at)
 			}
 		}
+		w.unloaded(t.to, lane)
 		w.access(t.to, lane, true)
 		for i := range t.to.cells {
 			t.to.cells[i].plain = false

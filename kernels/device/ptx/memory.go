@@ -251,8 +251,12 @@ func (w *warp) access(p place, lane int, write bool) {
 
 func (w *warp) touch(p place, me int32, lane int, write bool) {
 	now := w.cta.memory.clock
-	if write && p.local && w.cta.fetched != nil {
-		w.unfetched(p, lane)
+	if p.local && w.cta.fetched != nil {
+		if write {
+			w.unfetched(p, lane)
+		} else {
+			w.cta.loaded[int(p.at/16)*len(w.cta.warps)+w.id].note(now, w.cta.met, lane)
+		}
 	}
 	for i := range p.cells {
 		c := &p.cells[i]
@@ -328,6 +332,34 @@ func (w *warp) unfetched(p place, lane int) {
 				fault(Race, lane, "a wgmma of warp %d read these bytes and no barrier lies between", by)
 			}
 		}
+	}
+}
+
+// loads are the threads of a warp that have read 16 bytes, and when the last one
+// did: a cell remembers one reader, and before a bulk copy each must be ordered.
+type loads struct{ when, lanes uint32 }
+
+func (l *loads) note(now, met uint32, lane int) {
+	if l.when < met {
+		l.lanes = 0
+	}
+	l.when, l.lanes = now, l.lanes|1<<lane
+}
+
+// unloaded reports a thread that has read 16 bytes and is not ordered before the
+// bulk copy that a lane issues now, and forgets the others.
+func (w *warp) unloaded(p place, lane int) {
+	n := len(w.cta.warps)
+	for by, l := range w.cta.loaded[int(p.at/16)*n:][:n] {
+		lanes(l.lanes, func(reader int) {
+			if t := w.cta.warps[by].thread(reader); t != w.thread(lane) && !w.ordered(t, l.when, lane) {
+				fault(Race, lane, "%s read these bytes and no barrier lies between", w.cta.thread(t))
+			}
+		})
+	}
+	clear(w.cta.loaded[int(p.at/16)*n:][:n])
+	for i := range p.cells {
+		p.cells[i].read = 0
 	}
 }
 

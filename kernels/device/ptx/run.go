@@ -38,7 +38,8 @@ type cta struct {
 	threads  int
 	barriers map[uint64]*mbarrier // by address
 	made     int                  // mbarriers
-	fetched  []uint32             // when each warp's wgmma last read each 16 bytes of shared memory
+	fetched  []uint32             // when each warp's wgmma last read each 16 bytes of shared memory; nil without mbarriers and wgmma
+	loaded   []loads              // the same for its threads
 	events   int                  // what threads may wait for at mbarriers
 	still    bool                 // nothing happened since every warp was given a turn
 
@@ -107,6 +108,7 @@ func (k *Kernel) Launch(m *Memory, c Config) (err error) {
 	b.cells = make([]cell, (len(b.shared)+1)/2)
 	if k.hasProxy {
 		b.fetched = make([]uint32, (len(b.shared)+15)/16*len(warps))
+		b.loaded = make([]loads, len(b.fetched))
 	}
 	for z := range c.Grid[2] {
 		for y := range c.Grid[1] {
@@ -119,6 +121,7 @@ func (k *Kernel) Launch(m *Memory, c Config) (err error) {
 				}
 				clear(b.cells)
 				clear(b.fetched)
+				clear(b.loaded)
 				clear(b.barriers)
 				b.made, b.still = 0, false
 				for _, w = range warps {
