@@ -9,13 +9,16 @@
 // step gives the same bits every time on the same device.
 //
 // Nothing here has run on hardware yet: the kernels are tried by an interpreter of
-// PTX, by PoCL and by Oclgrind.
+// PTX, by PoCL and by Oclgrind. The kernels for every GPU use no matrix instructions;
+// those of attention for NVIDIA's tensor cores do.
 package nn
 
 import (
 	"embed"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/perwatt/perwatt/kernels/device"
 )
@@ -24,6 +27,8 @@ import (
 //go:generate ../device/clang.sh fp32.cl gfx90a gfx942 gfx1100 gfx1201
 //go:generate ../device/clang.sh bf16.cl sm_75
 //go:generate ../device/clang.sh bf16.cl gfx90a gfx942 gfx1100 gfx1201
+
+//go:generate ../device/clang.sh attention.cu sm_80
 
 //go:embed *.cl *.h *.ptx *.co
 var files embed.FS
@@ -50,12 +55,18 @@ var programs = map[Format]*device.Program{FP32: device.NewProgram(files, "fp32")
 // Programs are the kernels of a format, described in passes.h.
 func Programs(f Format) *device.Program { return programs[f] }
 
+// Tensor has the kernels of attention of [BF16] on the tensor cores of NVIDIA's GPUs,
+// described in attention.cu. [Open] takes them where a processor has feature mma.
+var Tensor = device.NewProgram(files, "attention")
+
 // Kernels of a program, in the order of passes.h.
 var kernels = []string{
 	"embed", "embed_grad", "places_grad", "layer_norm", "layer_norm_grad", "sum_rows", "sum_strips", "layer_norm_sums",
 	"gelu", "gelu_grad", "add", "add_bias", "cross_entropy", "sum", "sum_squares", "adamw", "convert", "fill", "attention_delta",
 	"attention32", "attention_keys32", "attention_queries32", "attention64", "attention_keys64", "attention_queries64",
 }
+
+var tensors = []string{"mma_attention", "mma_attention_keys", "mma_attention_queries"}
 
 // Passes computes on a processor. Its methods submit launches and do not wait.
 //
@@ -69,16 +80,22 @@ type Passes struct {
 	on      device.Processor
 	format  Format
 	program *device.Program
+	tensor  *device.Program // nil: attention is computed without tensor cores
 	kernels map[string]device.Kernel
 }
 
 // Open loads the passes of a format, which can take seconds.
 func Open(p device.Processor, f Format) (*Passes, error) {
-	n, err := With(p, f, programs[f])
+	list := kernels
+	var tensor *device.Program
+	if f == BF16 && slices.Contains(p.Info().Features, "mma") {
+		list, tensor = slices.Concat(kernels, tensors), Tensor
+	}
+	n, err := With(p, f, programs[f], tensor)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range kernels {
+	for _, name := range list {
 		if _, err := n.kernel(name); err != nil {
 			return nil, err
 		}
@@ -86,13 +103,13 @@ func Open(p device.Processor, f Format) (*Passes, error) {
 	return n, nil
 }
 
-// With is [Open] with the kernels of another program, for tests. A kernel is loaded
-// when it is first used.
-func With(p device.Processor, f Format, program *device.Program) (*Passes, error) {
+// With is [Open] with the kernels of other programs, for tests; without tensor,
+// attention is that of program. A kernel is loaded when it is first used.
+func With(p device.Processor, f Format, program, tensor *device.Program) (*Passes, error) {
 	if program == nil {
 		return nil, fmt.Errorf("nn: no passes in format %q: there are %s and %s", f, FP32, BF16)
 	}
-	return &Passes{on: p, format: f, program: program, kernels: map[string]device.Kernel{}}, nil
+	return &Passes{on: p, format: f, program: program, tensor: tensor, kernels: map[string]device.Kernel{}}, nil
 }
 
 // Format returns the format of weights and activations.
@@ -102,7 +119,11 @@ func (p *Passes) kernel(name string) (device.Kernel, error) {
 	if k, ok := p.kernels[name]; ok {
 		return k, nil
 	}
-	k, err := p.on.Kernel(p.program, name)
+	program := p.program
+	if strings.HasPrefix(name, "mma_") {
+		program = p.tensor
+	}
+	k, err := p.on.Kernel(program, name)
 	if err == nil {
 		p.kernels[name] = k
 	}
@@ -326,9 +347,9 @@ func (p *Passes) SumRowsScratch(rows, cols int) int64 {
 // Widest is the widest head of attention.
 const Widest = 64
 
-// attention returns which kernels compute heads of a width, their grid, and the
-// factor of scores: 1/√width, with log₂ e.
-func (p *Passes) attention(batch, seq, heads, width int) (suffix string, x, y int, scale float32, err error) {
+// attention returns how the kernels for heads of a width are named, their grid, and
+// the factor of scores: 1/√width, with log₂ e.
+func (p *Passes) attention(batch, seq, heads, width int) (format string, x, y int, scale float32, err error) {
 	switch {
 	case min(batch, seq, heads, width) < 1 || max(batch, seq, heads) > limit || batch*heads > math.MaxUint16 || width > Widest || width%p.v() != 0:
 		return "", 0, 0, 0, fmt.Errorf("nn: attention of %d×%d tokens, %d heads of %d: a head is a multiple of %d and at most %d wide, and there are at most %d heads in all", batch, seq, heads, width, p.v(), Widest, math.MaxUint16)
@@ -338,11 +359,14 @@ func (p *Passes) attention(batch, seq, heads, width int) (suffix string, x, y in
 	if err := p.matrix("attention", batch*seq, 3*heads*width); err != nil {
 		return "", 0, 0, 0, err
 	}
-	suffix = "32"
-	if width > 32 {
-		suffix = "64"
+	format, rows := "%s32", 32
+	switch {
+	case p.tensor != nil:
+		format, rows = "mma_%s", 128
+	case width > 32:
+		format = "%s64"
 	}
-	return suffix, groups(seq, 32), batch * heads, float32(math.Log2E / math.Sqrt(float64(width))), nil
+	return format, groups(seq, rows), batch * heads, float32(math.Log2E / math.Sqrt(float64(width))), nil
 }
 
 // Attention computes causal attention: with queries q, keys k and values v of a head,
@@ -352,18 +376,18 @@ func (p *Passes) attention(batch, seq, heads, width int) (suffix string, x, y in
 // of the sum of the exponentials of each query's scores, for
 // [Passes.AttentionGrad]. A head is at most [Widest] wide.
 func (p *Passes) Attention(y, lse, qkv device.Buffer, batch, seq, heads, width int) error {
-	suffix, blocks, all, scale, err := p.attention(batch, seq, heads, width)
+	format, blocks, all, scale, err := p.attention(batch, seq, heads, width)
 	if err != nil {
 		return err
 	}
 	n := batch * seq * heads * width
-	return p.submit(call{"attention" + suffix, blocks, all, []any{p.of(y, n), f32(lse, all*seq), p.of(qkv, 3*n), seq, heads, width, scale}})
+	return p.submit(call{fmt.Sprintf(format, "attention"), blocks, all, []any{p.of(y, n), f32(lse, all*seq), p.of(qkv, 3*n), seq, heads, width, scale}})
 }
 
 // AttentionGrad computes dqkv, of qkv's shape, from dy, of y's. qkv, y and lse are
 // those of [Passes.Attention]. scratch has [Passes.AttentionScratch] bytes.
 func (p *Passes) AttentionGrad(dqkv, qkv, y, lse, dy, scratch device.Buffer, batch, seq, heads, width int) error {
-	suffix, blocks, all, scale, err := p.attention(batch, seq, heads, width)
+	format, blocks, all, scale, err := p.attention(batch, seq, heads, width)
 	if err != nil {
 		return err
 	}
@@ -371,8 +395,8 @@ func (p *Passes) AttentionGrad(dqkv, qkv, y, lse, dy, scratch device.Buffer, bat
 	args := []any{p.of(dqkv, 3*n), p.of(qkv, 3*n), f32(lse, pairs), f32(scratch, pairs), p.of(dy, n), seq, heads, width, scale}
 	return p.submit(
 		call{"attention_delta", groups(pairs, 32), 1, []any{f32(scratch, pairs), p.of(y, n), p.of(dy, n), seq, heads, width, pairs}},
-		call{"attention_keys" + suffix, blocks, all, args},
-		call{"attention_queries" + suffix, blocks, all, args},
+		call{fmt.Sprintf(format, "attention_keys"), blocks, all, args},
+		call{fmt.Sprintf(format, "attention_queries"), blocks, all, args},
 	)
 }
 
