@@ -8,7 +8,7 @@ shift
 name=${source%.*}
 include=$(dirname "$0")
 # Names no file and no version, so that every machine writes the same bytes.
-flags="-x $([ "${1#gfx}" = "$1" ] && echo cuda || echo hip) -nogpulib -nogpuinc -O3 -std=c++17 -Wno-unknown-cuda-version -fno-ident -I$include -include dialect.h"
+flags="-x $([ "${1#gfx}" = "$1" ] && echo cuda || echo hip) -nogpulib -nogpuinc -O3 -std=c++17 -Wno-unknown-cuda-version -fno-ident -fno-jump-tables -I$include -include dialect.h"
 for arch; do
 	case $arch in
 	sm_*)

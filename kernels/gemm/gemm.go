@@ -188,7 +188,7 @@ var owns = []own{
 		"wgmma", WGMMA, each([]string{"wgmma", "tma"}, FP16, BF16, TF32),
 		each(tile{128, 256, 4*384*128 + 2*4*8, 16, 384}, FP16, BF16, TF32), wgmmaCeiling,
 	},
-	{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{128, 128, 0, 16, 0}, FP16, BF16, TF32, FP64), mmaCeiling},
+	{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{128, 128, 0, 0, 0}, FP16, BF16, TF32, FP64), mmaCeiling},
 	{
 		"mfma", MFMA, map[Precision][]string{FP16: {"mfma"}, BF16: {"mfma"}, TF32: {"mfma", "gfx942"}, FP32: {"mfma"}, FP64: {"mfma"}},
 		each(tile{128, 128, 0, 16, 0}, Precisions()...), mfmaCeiling,

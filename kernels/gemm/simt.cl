@@ -50,8 +50,11 @@ KERNEL(256) void NAME(GLOBAL const ELEM *a, GLOBAL const ELEM *b, GLOBAL SUM *c,
 		STORE(bt[1 - now], bn, TN, DOWN_B, SUM, VALUE, V, BK) \
 		BARRIER; \
 	} \
-	_Pragma("unroll") for (u32 i = 0; i < TM; i++) { /* 16 rows at a time, where the tile of A was */ \
-		_Pragma("unroll") for (u32 j = 0; j < TN; j++) ((IN_SHARED SUM *)at)[y * 16 * TN + CORNER(j, x, TN)] = sums[i][j]; \
+	_Pragma("nounroll") for (u32 i = 0; i < TM; i++) { /* 16 rows at a time, where the tile of A was */ \
+		_Pragma("unroll") for (u32 h = 0; h < TM; h++) \
+			if (h == i) { \
+				_Pragma("unroll") for (u32 j = 0; j < TN; j++) ((IN_SHARED SUM *)at)[y * 16 * TN + CORNER(j, x, TN)] = sums[h][j]; \
+			} \
 		BARRIER; \
 		_Pragma("nounroll") for (u32 p = t; p < 256 * TN; p += 256) { \
 			u32 r = top + CORNER(i, p / (16 * TN), TM), s = left + p % (16 * TN); \
@@ -62,7 +65,7 @@ KERNEL(256) void NAME(GLOBAL const ELEM *a, GLOBAL const ELEM *b, GLOBAL SUM *c,
 			if (how & ROUNDED) ((GLOBAL ELEM *)c)[to] = NEAREST(sum); \
 			else c[to] = sum; \
 		} \
-		if (i + 1 < TM) BARRIER; \
+		BARRIER; \
 	} \
 }
 

@@ -18,3 +18,50 @@ template <typename T> FN void store2(T *c, const T *v, u32 r, u32 x, u32 m, u32 
 	to[0] = v[0];
 	if (x + 1 < n) to[1] = v[1];
 }
+
+// What the sums of a product are added to and how they are stored, in how, as in
+// simt.cl.
+#define STARTED 1
+#define ROUNDED 2
+
+// Formats of elements: of A and B, and of the sums.
+struct of_bf16 {
+	typedef u16 element;
+	typedef float sum;
+	FN float value(u16 v) { return bf16(v); }
+	FN u16 nearest(float v) { return bf16_bits(v); }
+};
+struct of_fp16 {
+	typedef u16 element;
+	typedef float sum;
+	FN float value(u16 v) { return f16(v); }
+	FN u16 nearest(float v) { return f16_bits(v); }
+};
+template <typename T> struct same {
+	typedef T element;
+	typedef T sum;
+	FN T value(T v) { return v; }
+	FN T nearest(T v) { return v; }
+};
+typedef same<float> of_tf32;
+typedef same<double> of_fp64;
+
+// Stores two neighbours in row r of C, of which both or, if n can be odd, the
+// second may be outside.
+template <typename E, bool EVEN> FN void leave2(typename E::sum *c, const typename E::sum *start, typename E::sum *v, u32 r, u32 x, u32 m, u32 n, u32 stride, u32 how) {
+	typedef typename E::element element;
+	bool rounded = sizeof(element) == 2 && how & ROUNDED;
+	if (r >= m || x >= n) return;
+	if (how & STARTED)
+#pragma unroll
+		for (u32 i = 0; i < 2; i++)
+			if (EVEN || x + i < n) {
+				u64 from = (u64)r * stride + x + i;
+				v[i] += rounded ? E::value(((const element *)start)[from]) : start[from];
+			}
+	__builtin_assume(!EVEN || n % 2 == 0);
+	if (rounded) {
+		element e[2] = {E::nearest(v[0]), E::nearest(v[1])};
+		store2((element *)c, e, r, x, m, n);
+	} else store2(c, v, r, x, m, n);
+}

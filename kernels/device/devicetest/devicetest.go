@@ -36,7 +36,9 @@ type Trial struct {
 // Few are trials that between them go every way: for short tests.
 func Few(trials []Trial) []Trial {
 	return slices.DeleteFunc(trials, func(t Trial) bool {
-		return !slices.Contains([]string{"scan", "stream", "verify", "simt_fp32_nt", "simt_bf16_tn", "mma_bf16", "wgmma_bf16", "nn_fp32_layer_norm_grad", "nn_bf16_attention64"}, t.Name)
+		return !slices.Contains([]string{
+			"scan", "stream", "verify", "simt_fp32_nt", "simt_bf16_tn", "mma_bf16_nt", "mma_bf16_nn", "wgmma_bf16", "nn_fp32_layer_norm_grad", "nn_bf16_attention64",
+		}, t.Name)
 	})
 }
 
@@ -53,10 +55,10 @@ func Trials(larger int) []Trial {
 		{gemm.SIMT, "simt_fp64", "sm_75", f64, f64, 128, 64, 0, 0},
 		{gemm.SIMT, "simt_fp16", "sm_75", f16, f32, 128, 128, 0, 0},
 		{gemm.SIMT, "simt_bf16", "sm_75", bf16, f32, 128, 128, 0, 0},
-		{gemm.MMA, "mma_bf16", "sm_80", bf16, f32, 128, 128, 8, 0},
-		{gemm.MMA, "mma_fp16", "sm_80", f16, f32, 128, 128, 8, 0},
-		{gemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 4, 0},
-		{gemm.MMA, "mma_fp64", "sm_80", f64, f64, 128, 128, 2, 0},
+		{gemm.MMA, "mma_bf16", "sm_80", bf16, f32, 128, 128, 0, 0},
+		{gemm.MMA, "mma_fp16", "sm_80", f16, f32, 128, 128, 0, 0},
+		{gemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 0, 0},
+		{gemm.MMA, "mma_fp64", "sm_80", f64, f64, 128, 128, 0, 0},
 		{gemm.MFMA, "mfma_bf16", "", bf16, f32, 128, 128, 8, 0},
 		{gemm.MFMA, "mfma_fp16", "", f16, f32, 128, 128, 8, 0},
 		{gemm.MFMA, "mfma_tf32", "", f32, f32, 128, 128, 4, 0},
@@ -69,17 +71,17 @@ func Trials(larger int) []Trial {
 		if larger == 0 && slow(g.name) {
 			continue
 		}
-		layouts, ways := []string{"nt", "tn", "nn"}, ways
+		layouts := []string{"nt", "nn", "tn"}
 		if g.unit > 0 {
-			layouts, ways = []string{""}, ways[:1]
+			layouts = []string{""}
 		}
-		for first, layout := range layouts {
-			name, shapes := strings.Trim(g.name+"_"+layout, "_"), g.shapes(layout, larger)
+		for _, layout := range layouts {
+			name := strings.Trim(g.name+"_"+layout, "_")
 			list = append(list, Trial{
 				Name: name, Program: g.program, Kernels: []string{name}, Arch: g.arch, F64: g.in.size == 8,
 				Run: func(p device.Processor, program *device.Program) error {
-					for i, s := range shapes {
-						if err := g.product(p, program, name, layout, s[0], s[1], s[2], ways[(first+i)%len(ways)]); err != nil {
+					for _, s := range g.shapes(layout, larger) {
+						if err := g.product(p, program, name, layout, s); err != nil {
 							return err
 						}
 					}
@@ -88,7 +90,6 @@ func Trials(larger int) []Trial {
 			})
 		}
 	}
-	list = append(list, passes(larger)...)
 	for _, g := range peaks() {
 		if larger == 0 && slow(g.row+"_"+g.precision) {
 			continue
@@ -295,46 +296,59 @@ type tiled struct {
 	shared        int // bytes
 }
 
-// shapes are whole tiles, tiles that no dimension fills, and next to nothing.
-// Dimensions that are rows of A or B are whole numbers of 16 bytes.
-func (g tiled) shapes(layout string, larger int) [][3]int {
+// shape is the dimensions of a product, what its sums are added to, and whether
+// they are stored in the format of A.
+type shape struct {
+	m, n, k          int
+	add, bias, round bool
+}
+
+// shapes are, in order of size: next to nothing, whole tiles, and tiles that no
+// dimension fills. Dimensions that are rows of A or B are whole numbers of 16 bytes.
+func (g tiled) shapes(layout string, larger int) []shape {
 	step := 16 / g.in.size
 	whole := func(n int) int { return (n + step - 1) / step * step }
-	shapes := [][3]int{{g.rows, g.columns, 10 * step}, {g.rows + 3, g.columns + 3, 41 * step}, {7, 5, step}}
+	shapes := []shape{{m: 7, n: 5, k: step}, {m: g.rows, n: g.columns, k: 10 * step}, {m: g.rows + 3, n: g.columns + 3, k: 41 * step}}
 	switch {
 	case larger == 0:
-		shapes = [][3]int{{7, 5, 5 * step}}
+		shapes = []shape{{m: 7, n: 5, k: 5 * step}}
 	case g.arch == "": // each instruction is computed by a loop
-		shapes = [][3]int{{131, 130, 9 * step}, {7, 5, 5 * step}}
-	case layout == "nn" || layout == "tn": // the same kernel but for what it reads
-		shapes = [][3]int{{g.rows - 3, g.columns + 3, 21*step - 1}, {7, 5, 1}}
+		shapes = []shape{{m: 7, n: 5, k: 5 * step}, {m: 131, n: 130, k: 9 * step}}
+	case g.unit == 0:
+		shapes = []shape{
+			{m: 7, n: 5, k: 1, add: true, round: true}, {m: 21, n: 6, k: 3*step - 1, bias: true, round: true},
+			{m: g.rows, n: g.columns, k: 10 * step}, {m: g.rows + 3, n: g.columns + 3, k: 21*step - 1, add: true},
+		}
+		if layout != "nt" { // differs from nt in what it reads
+			shapes = slices.Delete(shapes, 2, 3)
+			shapes[2].m -= 6
+		}
 	}
 	if larger > 1 && g.arch != "" {
 		side := min(larger, 8) // the reference takes its time
-		shapes = append(shapes, [3]int{side * 37, side * 41, side * 4 * step})
+		shapes = append(shapes, shape{m: side * 37, n: side * 41, k: side * 4 * step})
 	}
 	for i := range shapes {
-		if s := &shapes[i]; layout == "tn" {
-			s[0], s[1] = whole(s[0]), whole(s[1])
-		} else if layout == "nn" {
-			s[1], s[2] = whole(s[1]), whole(s[2])
+		s := &shapes[i]
+		if layout != "tn" {
+			s.k = whole(s.k)
+		} else {
+			s.m = whole(s.m)
+		}
+		if layout == "nn" || layout == "tn" {
+			s.n = whole(s.n)
 		}
 	}
 	return shapes
 }
 
-// way is what the sums are added to and how they are stored.
-type way struct{ add, bias, round bool }
-
-// ways are taken in turn, each layout beginning with another.
-var ways = []way{{}, {add: true}, {bias: true, round: true}}
-
 // product compares every element of a product. Elements are multiples of 1/16
 // below 8, which every format holds and whose sums no order of adding rounds.
-func (g tiled) product(p device.Processor, program *device.Program, name, layout string, m, n, k int, way way) error {
+func (g tiled) product(p device.Processor, program *device.Program, name, layout string, s shape) error {
+	m, n, k := s.m, s.n, s.k
 	random := rand.New(rand.NewPCG(3, uint64(m)))
 	stored := g.out
-	if way.round {
+	if s.round {
 		stored = g.in
 	}
 	matrix := func(count int, f format) ([]byte, []float64) {
@@ -350,20 +364,20 @@ func (g tiled) product(p device.Processor, program *device.Program, name, layout
 	b := &bench{Processor: p, program: program}
 	cb, start, stride, how := blank(m*n*stored.size), make([]float64, n), 0, uint32(0)
 	switch {
-	case way.add:
+	case s.add:
 		cb, start = matrix(m*n, stored)
 		stride, how = n, 1
-	case way.bias:
+	case s.bias:
 		how = 1
 	}
 	c := b.with(cb)
 	from := c
-	if way.bias {
+	if s.bias {
 		var data []byte
 		data, start = matrix(n, stored)
 		from = b.with(data)
 	}
-	if way.round {
+	if s.round {
 		how |= 2
 	}
 	ad, bd := b.with(ab), b.with(bb)
@@ -400,7 +414,7 @@ func (g tiled) product(p device.Processor, program *device.Program, name, layout
 			}
 			stored.put(want, sum)
 			if at := (i*n + j) * stored.size; !bytes.Equal(result[at:at+stored.size], want) {
-				return fmt.Errorf("%s of %d×%d·%d, %+v: element %d,%d is %x, want %x (%g)", name, m, n, k, way, i, j, result[at:at+stored.size], want, sum)
+				return fmt.Errorf("%s of %+v: element %d,%d is %x, want %x (%g)", name, s, i, j, result[at:at+stored.size], want, sum)
 			}
 		}
 	}
