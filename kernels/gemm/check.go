@@ -11,8 +11,8 @@ import (
 )
 
 // calls are the products that a row is checked with: whole tiles of every kernel,
-// tiles that no dimension fills, and next to nothing; each layout with each way to
-// begin the sums and to store them. Dimensions that are rows of A or B are whole
+// tiles that no dimension fills, in each layout, and next to nothing; small ones of
+// each layout with each way to begin the sums and to store them. Dimensions that are rows of A or B are whole
 // numbers of 16 bytes.
 func calls(p Precision) (list []Call) {
 	part := 16 / p.In()
@@ -30,7 +30,11 @@ func calls(p Precision) (list []Call) {
 			}
 			return c
 		}
-		list = append(list, size(128, 256, 8*part), size(131, 259, 21*part), size(7, 5, 1))
+		if c.TransB {
+			list = append(list, size(128, 256, 8*part), size(131, 259, 21*part), size(7, 5, 1))
+		} else {
+			list = append(list, size(131, 259, 9*part-1))
+		}
 		for i := range 6 {
 			c := size(21, 19, 3*part-1)
 			c.Round, c.Add = i%2 == 1, i/2 == 1

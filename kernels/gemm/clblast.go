@@ -23,18 +23,36 @@ func openCLBlast(p device.Native, precision Precision) (*Product, error) {
 	if err := foreign.Bind(l, "libclblast.so.1"); err != nil {
 		return nil, err
 	}
+	spread, err := spreader(p, precision)
+	if err != nil {
+		return nil, err
+	}
 	do := func(call Call) error {
-		c, a, b, rows, columns, depth := call.C, call.A, call.B, call.M, call.N, call.K
+		call, err := spread(call)
+		if err != nil {
+			return err
+		}
 		return p.Do("CLBlast", func() error {
-			m, n, k, queue := uintptr(rows), uintptr(columns), uintptr(depth), p.Queue()
+			m, n, k, queue := uintptr(call.M), uintptr(call.N), uintptr(call.K), p.Queue()
+			transA, strideA, transB, strideB := int32(clBlastNone), k, int32(clBlastNone), n
+			if call.TransA {
+				transA, strideA = clBlastTranspose, m
+			}
+			if call.TransB {
+				transB, strideB = clBlastTranspose, k
+			}
+			beta := 0.0
+			if call.Add {
+				beta = 1
+			}
 			var status int32
 			if precision == FP64 {
-				status = l.Dgemm(clBlastByRows, clBlastNone, clBlastTranspose, m, n, k, 1, p.Address(a), 0, k, p.Address(b), 0, k, 0, p.Address(c), 0, n, &queue, nil)
+				status = l.Dgemm(clBlastByRows, transA, transB, m, n, k, 1, p.Address(call.A), 0, strideA, p.Address(call.B), 0, strideB, beta, p.Address(call.C), 0, n, &queue, nil)
 			} else {
-				status = l.Sgemm(clBlastByRows, clBlastNone, clBlastTranspose, m, n, k, 1, p.Address(a), 0, k, p.Address(b), 0, k, 0, p.Address(c), 0, n, &queue, nil)
+				status = l.Sgemm(clBlastByRows, transA, transB, m, n, k, 1, p.Address(call.A), 0, strideA, p.Address(call.B), 0, strideB, float32(beta), p.Address(call.C), 0, n, &queue, nil)
 			}
 			if status != 0 {
-				return fmt.Errorf("CLBlast status %d in the product of %d×%d·%d of %s on %s", status, m, n, k, precision, p.Info().ID)
+				return fmt.Errorf("CLBlast status %d in the product of %v of %s on %s", status, call, precision, p.Info().ID)
 			}
 			return nil
 		})

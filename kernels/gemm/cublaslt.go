@@ -34,18 +34,28 @@ type heuristic struct {
 	_         [5]int32 // wavesCount, and reserved
 }
 
-// cublasLtTypes are the types of the operands, of the sums and of the factors,
-// and how they are computed, by precision.
-var cublasLtTypes = map[Precision]struct{ in, out, compute int32 }{
-	FP64: {1, 1, 70},  // CUDA_R_64F; CUBLAS_COMPUTE_64F
-	FP32: {0, 0, 68},  // CUDA_R_32F; CUBLAS_COMPUTE_32F, which uses no TF32
-	TF32: {0, 0, 77},  // CUDA_R_32F; CUBLAS_COMPUTE_32F_FAST_TF32
-	BF16: {14, 0, 68}, // CUDA_R_16BF, CUDA_R_32F; CUBLAS_COMPUTE_32F
-	FP16: {2, 0, 68},  // CUDA_R_16F, CUDA_R_32F; CUBLAS_COMPUTE_32F
+// cublasLtTypes are the types of elements, cudaDataType. Factors have that of the
+// format that sums are stored in without rounding.
+var cublasLtTypes = map[Precision]int32{FP64: 1, FP32: 0, TF32: 0, BF16: 14, FP16: 2} // CUDA_R_64F, 32F, 32F, 16BF, 16F
+
+// cublasLtCompute is how sums are made: CUBLAS_COMPUTE_32F, which uses no TF32, and
+// for the others CUBLAS_COMPUTE_64F and CUBLAS_COMPUTE_32F_FAST_TF32.
+func cublasLtCompute(p Precision) int32 {
+	switch p {
+	case FP64:
+		return 70
+	case TF32:
+		return 77
+	}
+	return 68
 }
 
 const (
 	cublasLtTransposeA   = 3 // CUBLASLT_MATMUL_DESC_TRANSA
+	cublasLtTransposeB   = 4 // CUBLASLT_MATMUL_DESC_TRANSB
+	cublasLtEpilogue     = 7 // CUBLASLT_MATMUL_DESC_EPILOGUE
+	cublasLtBias         = 8 // CUBLASLT_MATMUL_DESC_BIAS_POINTER
+	cublasLtAddBias      = 4 // CUBLASLT_EPILOGUE_BIAS: a column, of the type of D, to each of D's
 	cublasLtMaxWorkspace = 1 // CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES
 
 	// workspaceBytes is what NVIDIA advises for Hopper ("cuBLAS workspace
@@ -103,30 +113,46 @@ func openCublasLt(p device.Native, precision Precision) (*Product, error) {
 	if err := p.Do("cublasLtCreate", func() error { return l.err(l.Create(&handle), "cublasLtCreate on %s", p.Info().ID) }); err != nil {
 		return nil, err
 	}
-	types := cublasLtTypes[precision]
-	plans := map[[3]int]*cublasLtPlan{}
+	spread, err := spreader(p, precision)
+	if err != nil {
+		return nil, err
+	}
+	plans := map[cublasLtShape]*cublasLtPlan{}
 	do := func(call Call) error {
-		c, a, b, m, n, k := call.C, call.A, call.B, call.M, call.N, call.K
+		if precision == FP64 { // of which no epilogue is documented
+			var err error
+			if call, err = spread(call); err != nil {
+				return err
+			}
+		}
 		return p.Do("cublasLtMatmul", func() error {
-			shape := [3]int{m, n, k}
+			shape := cublasLtShape{call.M, call.N, call.K, call.TransA, call.TransB, call.Bias != nil, call.Round}
 			plan := plans[shape]
 			if plan == nil {
 				var err error
-				if plan, err = l.plan(handle, types.in, types.out, types.compute, m, n, k); err != nil {
-					return fmt.Errorf("%w of %d×%d·%d of %s on %s", err, m, n, k, precision, p.Info().ID)
+				if plan, err = l.plan(handle, precision, shape); err != nil {
+					return fmt.Errorf("%w of %v of %s on %s", err, call, precision, p.Info().ID)
 				}
 				plans[shape] = plan
 			}
-			one, zero := scalar{1, 1}, scalar{}
-			alpha, beta := unsafe.Pointer(&one.single), unsafe.Pointer(&zero.single)
-			if precision == FP64 {
-				alpha, beta = unsafe.Pointer(&one.double), unsafe.Pointer(&zero.double)
+			if call.Bias != nil {
+				bias := p.Address(call.Bias)
+				if err := l.err(l.SetDesc(plan.desc, cublasLtBias, unsafe.Pointer(&bias), unsafe.Sizeof(bias)), "cublasLtMatmulDescSetAttribute"); err != nil {
+					return err
+				}
 			}
-			return l.err(l.Matmul(handle, plan.desc, alpha, p.Address(b), plan.left, p.Address(a), plan.right, beta, p.Address(c), plan.out, p.Address(c), plan.out,
-				&plan.algorithm, p.Address(workspace), workspaceBytes, p.Queue()), "cublasLtMatmul of %d×%d·%d of %s on %s", m, n, k, precision, p.Info().ID)
+			return l.err(l.Matmul(handle, plan.desc, precision.factor(true), p.Address(call.B), plan.left, p.Address(call.A), plan.right, precision.factor(call.Add),
+				p.Address(call.C), plan.out, p.Address(call.C), plan.out, &plan.algorithm, p.Address(workspace), workspaceBytes, p.Queue()),
+				"cublasLtMatmul of %v of %s on %s", call, precision, p.Info().ID)
 		})
 	}
 	return &Product{Processor: p, Precision: precision, library: fmt.Sprintf("cuBLASLt %d.%d.%d", version[0], version[1], version[2]), do: do}, nil
+}
+
+// cublasLtShape is what an algorithm is chosen for.
+type cublasLtShape struct {
+	m, n, k                     int
+	transA, transB, bias, round bool
 }
 
 // cublasLtPlan is how products of a shape are computed.
@@ -136,23 +162,35 @@ type cublasLtPlan struct {
 }
 
 // plan asks for an algorithm. The library has matrices by columns, so that a
-// matrix by rows is its transpose there: C = A·Bᵀ by rows is Cᵀ = B·Aᵀ by columns,
-// where B is the transpose of what is k×n by columns, and Aᵀ is what is k×m.
-func (l *cublasLt) plan(handle uintptr, in, out, compute int32, m, n, k int) (*cublasLtPlan, error) {
+// matrix by rows is its transpose there: C = A·B by rows is Cᵀ = Bᵀ·Aᵀ by columns.
+// B stored as k×n by rows is Bᵀ, n×k by columns, and B stored as n×k is what must be
+// transposed to be that; as for A.
+func (l *cublasLt) plan(handle uintptr, precision Precision, s cublasLtShape) (*cublasLtPlan, error) {
 	p := &cublasLtPlan{}
-	scale := out // the factors have the type of the sums
-	if err := l.err(l.Desc(&p.desc, compute, scale), "cublasLtMatmulDescCreate"); err != nil {
+	if err := l.err(l.Desc(&p.desc, cublasLtCompute(precision), cublasLtTypes[precision.stored(false)]), "cublasLtMatmulDescCreate"); err != nil {
 		return nil, err
 	}
-	transpose := int32(1) // CUBLAS_OP_T; the other operand is CUBLAS_OP_N without being told
-	if err := l.err(l.SetDesc(p.desc, cublasLtTransposeA, unsafe.Pointer(&transpose), 4), "cublasLtMatmulDescSetAttribute"); err != nil {
-		return nil, err
+	for _, x := range []struct {
+		set         bool
+		what, value int32
+	}{{s.transB, cublasLtTransposeA, 1}, {s.transA, cublasLtTransposeB, 1}, {s.bias, cublasLtEpilogue, cublasLtAddBias}} { // 1 is CUBLAS_OP_T; CUBLAS_OP_N is without being told
+		if !x.set {
+			continue
+		}
+		if err := l.err(l.SetDesc(p.desc, x.what, unsafe.Pointer(&x.value), 4), "cublasLtMatmulDescSetAttribute"); err != nil {
+			return nil, err
+		}
 	}
+	in, out := cublasLtTypes[precision], cublasLtTypes[precision.stored(s.round)]
 	for _, x := range []struct {
 		layout        *uintptr
 		kind          int32
 		rows, columns int
-	}{{&p.left, in, k, n}, {&p.right, in, k, m}, {&p.out, out, n, m}} {
+		exchanged     bool
+	}{{&p.left, in, s.n, s.k, s.transB}, {&p.right, in, s.k, s.m, s.transA}, {&p.out, out, s.n, s.m, false}} {
+		if x.exchanged {
+			x.rows, x.columns = x.columns, x.rows
+		}
 		if err := l.err(l.Layout(x.layout, x.kind, uint64(x.rows), uint64(x.columns), int64(x.rows)), "cublasLtMatrixLayoutCreate"); err != nil { // #nosec G115 -- at most longest
 			return nil, err
 		}

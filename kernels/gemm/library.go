@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/perwatt/perwatt/kernels"
 	"github.com/perwatt/perwatt/kernels/device"
@@ -35,15 +36,32 @@ func libraries(precision Precision) (rows []kernels.Row[*Product]) {
 				if !ok {
 					return nil, fmt.Errorf("%s: the driver's handles of %s are not known", v.name, p.Info().ID)
 				}
-				product, err := v.open(native, precision)
-				if err != nil {
-					return nil, err
-				}
-				return product, product.others()
+				return v.open(native, precision)
 			}})
 		}
 	}
 	return rows
+}
+
+// spreader returns a function for libraries that add no bias: it submits the bias to
+// every row of C and returns the call that adds to that.
+func spreader(p device.Processor, precision Precision) (func(Call) (Call, error), error) {
+	var kernels [9]device.Kernel // by the bytes of an element
+	for _, round := range []bool{false, true} {
+		size := precision.stored(round).In()
+		var err error
+		if kernels[size], err = p.Kernel(SIMT, fmt.Sprintf("spread_%d", size)); err != nil {
+			return nil, err
+		}
+	}
+	return func(c Call) (Call, error) {
+		if c.Bias == nil {
+			return c, nil
+		}
+		err := p.Submit(device.Launch{Kernel: kernels[precision.stored(c.Round).In()], Blocks: [2]int{c.M, 1}, Args: []any{c.C, c.Bias, uint32(c.N)}}) // #nosec G115 -- at most longest
+		c.Add, c.Bias = true, nil
+		return c, err
+	}, nil
 }
 
 // major is the first number of a driver's version, 12 of "CUDA 12.4", and 0 if it
@@ -55,9 +73,15 @@ func major(driver string) int {
 	return n
 }
 
-// scalar is a factor as a library takes it: by its address, in the precision of
-// the sums.
-type scalar struct {
-	single float32
-	double float64
+// factor is a number as a library takes it: by its address, in the format of the
+// sums.
+func (p Precision) factor(one bool) unsafe.Pointer {
+	single, double := float32(0), 0.0
+	if one {
+		single, double = 1, 1
+	}
+	if p == FP64 {
+		return unsafe.Pointer(&double)
+	}
+	return unsafe.Pointer(&single)
 }

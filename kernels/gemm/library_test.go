@@ -90,7 +90,7 @@ func products(t *testing.T, p device.Processor, row string) (map[gemm.Precision]
 
 // wrong has a library do what it must not, and demands that the check finds it.
 func wrong(t *testing.T, rows map[gemm.Precision]*gemm.Product, refusal string) {
-	for fault, want := range map[string]string{"idle": "is NaN, want", "coarse": ", want", "refuse": refusal} {
+	for fault, want := range map[string]string{"idle": "is NaN, want", "coarse": ", want", "unadded": "plus ", "refuse": refusal} {
 		for precision, product := range rows {
 			if fault == "coarse" && precision != gemm.FP32 {
 				continue // the others have as few bits
@@ -154,9 +154,31 @@ func TestCublasLt(t *testing.T) {
 	for precision, kinds := range map[gemm.Precision][4]int{ // compute, factors, operands, sums
 		gemm.FP64: {70, 1, 1, 1}, gemm.FP32: {68, 0, 0, 0}, gemm.TF32: {77, 0, 0, 0}, gemm.BF16: {68, 0, 14, 0}, gemm.FP16: {68, 0, 2, 0},
 	} {
-		k := 21 * 16 / precision.In()
-		require.Contains(t, asked[precision], fmt.Sprintf("compute %d, scale %d, op 1 0, A %d %d×259 ld %d, B %d %d×131 ld %d, D %d 259×131 ld 259, workspace 33554432",
-			kinds[0], kinds[1], kinds[2], k, k, kinds[2], k, k, kinds[3]))
+		part := 16 / precision.In()
+		whole := func(n int) int { return (n + part - 1) / part * part }
+		sums, all := kinds[3], func(how, a, b, d, end string) {
+			require.Contains(t, asked[precision], fmt.Sprintf("compute %d, scale %d, op %s, A %d %s, B %d %s, D %s, %s, workspace 33554432", kinds[0], kinds[1], how, kinds[2], a, kinds[2], b, d, end))
+		}
+		by := func(rows, columns int) string { return fmt.Sprintf("%d×%d ld %d", rows, columns, rows) }
+		of := func(kind, rows, columns int) string { return fmt.Sprintf("%d %s", kind, by(rows, columns)) }
+		m, n, k := 131, 259, 21*part
+		all("1 0", by(k, n), by(k, m), of(sums, n, m), "beta 0, epilogue 1")
+		k = 9 * part
+		all("0 0", by(whole(n), k), by(k, m), of(sums, whole(n), m), "beta 0, epilogue 1")
+		k--
+		all("0 1", by(whole(n), k), by(whole(m), k), of(sums, whole(n), whole(m)), "beta 0, epilogue 1")
+		m, n, k = 21, whole(19), 3*part
+		bias := "beta 0, epilogue 4"
+		if precision == gemm.FP64 {
+			bias = "beta 1, epilogue 1"
+		}
+		rounded := sums
+		if part == 8 {
+			rounded = kinds[2]
+		}
+		all("0 0", by(n, k), by(k, m), of(sums, n, m), "beta 1, epilogue 1")
+		all("0 0", by(n, k), by(k, m), of(sums, n, m), bias)
+		all("0 0", by(n, k), by(k, m), of(rounded, n, m), bias)
 		require.Equal(t, "cuBLASLt 12.8.4", rows[precision].Library())
 	}
 	wrong(t, rows, "CUBLAS_STATUS_NOT_SUPPORTED (15) in cublasLtMatmulAlgoGetHeuristic of 128×256·")
@@ -182,9 +204,23 @@ func TestRocBLAS(t *testing.T) {
 	rows, asked := products(t, p, "rocblas")
 	require.Len(t, rows, 4)
 	for precision, kinds := range map[gemm.Precision][2]int{gemm.FP64: {152, 152}, gemm.FP32: {151, 151}, gemm.BF16: {168, 151}, gemm.FP16: {150, 151}} {
-		k := 21 * 16 / precision.In()
-		require.Contains(t, asked[precision], fmt.Sprintf("op 112 111, 259×131·%d, types %d %d %d %d, ld %d %d 259 259, compute %d, algorithm 0 0 0",
-			k, kinds[0], kinds[0], kinds[1], kinds[1], k, k, kinds[1]))
+		part := 16 / precision.In()
+		whole := func(n int) int { return (n + part - 1) / part * part }
+		all := func(ops string, m, n, k, out, strideB, strideA, beta int) {
+			require.Contains(t, asked[precision], fmt.Sprintf("op %s, %d×%d·%d, types %d %d %d %d, ld %d %d %d %d, compute %d, beta %d, algorithm 0 0 0",
+				ops, n, m, k, kinds[0], kinds[0], out, out, strideB, strideA, n, n, kinds[1], beta))
+		}
+		k := 21 * part
+		all("112 111", 131, 259, k, kinds[1], k, k, 0)
+		k = 9 * part
+		all("111 111", 131, whole(259), k, kinds[1], whole(259), k, 0)
+		k--
+		all("111 112", whole(131), whole(259), k, kinds[1], whole(259), whole(131), 0)
+		rounded := kinds[1]
+		if part == 8 {
+			rounded = kinds[0]
+		}
+		all("112 111", 21, 19, 3*part, rounded, 3*part, 3*part, 1)
 		require.Equal(t, "rocBLAS 4.3.0.deadbeef", rows[precision].Library())
 	}
 	wrong(t, rows, "rocblas_status_not_implemented (2) in rocblas_gemm_ex of 128×256·")

@@ -20,8 +20,9 @@ type rocBLAS struct {
 		beta unsafe.Pointer, c uintptr, typeC, strideC int32, d uintptr, typeD, strideD, compute, algorithm, solution int32, flags uint32) int32 `c:"rocblas_gemm_ex"`
 }
 
-// rocBLASTypes are the types of the operands and of the sums: rocblas_datatype.
-var rocBLASTypes = map[Precision]struct{ in, out int32 }{FP64: {152, 152}, FP32: {151, 151}, BF16: {168, 151}, FP16: {150, 151}}
+// rocBLASTypes are the types of elements: rocblas_datatype. Sums have that of the
+// format they are stored in without rounding.
+var rocBLASTypes = map[Precision]int32{FP64: 152, FP32: 151, BF16: 168, FP16: 150}
 
 // rocBLASNames are the names of the library that goes with a version of HIP. Any
 // other loads a HIP of its own, for whose work the processor does not wait.
@@ -67,19 +68,28 @@ func openRocBLAS(p device.Native, precision Precision) (*Product, error) {
 	if err != nil {
 		return nil, err
 	}
-	types := rocBLASTypes[precision]
+	spread, err := spreader(p, precision)
+	if err != nil {
+		return nil, err
+	}
 	do := func(call Call) error {
-		c, a, b, m, n, k := call.C, call.A, call.B, call.M, call.N, call.K
+		call, err := spread(call)
+		if err != nil {
+			return err
+		}
 		return p.Do("rocblas_gemm_ex", func() error {
-			one, zero := scalar{1, 1}, scalar{}
-			alpha, beta := unsafe.Pointer(&one.single), unsafe.Pointer(&zero.single)
-			if precision == FP64 {
-				alpha, beta = unsafe.Pointer(&one.double), unsafe.Pointer(&zero.double)
+			// By columns, as in [cublasLt.plan]: Cᵀ = Bᵀ·Aᵀ.
+			m, n, k := int32(call.M), int32(call.N), int32(call.K) // #nosec G115 -- at most longest
+			opA, strideA, opB, strideB := int32(rocBLASNone), k, int32(rocBLASNone), n
+			if call.TransA {
+				opA, strideA = rocBLASTranspose, m
 			}
-			// By columns, as in [cublasLt.plan]: Cᵀ = B·Aᵀ.
-			m, n, k := int32(m), int32(n), int32(k) // #nosec G115 -- at most longest
-			return l.err(l.Gemm(handle, rocBLASTranspose, rocBLASNone, n, m, k, alpha, p.Address(b), types.in, k, p.Address(a), types.in, k,
-				beta, p.Address(c), types.out, n, p.Address(c), types.out, n, types.out, 0, 0, 0), "rocblas_gemm_ex of %d×%d·%d of %s on %s", m, n, k, precision, p.Info().ID)
+			if call.TransB {
+				opB, strideB = rocBLASTranspose, k
+			}
+			in, out, sums := rocBLASTypes[precision], rocBLASTypes[precision.stored(call.Round)], rocBLASTypes[precision.stored(false)]
+			return l.err(l.Gemm(handle, opB, opA, n, m, k, precision.factor(true), p.Address(call.B), in, strideB, p.Address(call.A), in, strideA,
+				precision.factor(call.Add), p.Address(call.C), out, n, p.Address(call.C), out, n, sums, 0, 0, 0), "rocblas_gemm_ex of %v of %s on %s", call, precision, p.Info().ID)
 		})
 	}
 	return &Product{Processor: p, Precision: precision, library: "rocBLAS " + version, do: do}, nil

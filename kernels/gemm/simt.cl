@@ -88,6 +88,13 @@ KERNEL(256) void NAME(GLOBAL const ELEM *a, GLOBAL const ELEM *b, GLOBAL SUM *c,
 		}
 #define SAME(v) (v)
 
+// Writes a bias of n elements in a row of C, each row by a block: for libraries,
+// which then add to C.
+#define SPREAD(NAME, ELEM) \
+KERNEL(256) void NAME(GLOBAL ELEM *c, GLOBAL const ELEM *bias, u32 n) { \
+	for (u32 x = THREAD; x < n; x += 256) c[(u64)BLOCK_X * n + x] = bias[x]; \
+}
+
 // The peak: four multiply-adds a round with each of sums[i][j], which start
 // differently so that none is another's copy. in is the factor and the summand.
 #define PEAK(NAME, SUM, QUAD, S) \
@@ -104,6 +111,9 @@ KERNEL(256) void NAME(GLOBAL SUM *out, GLOBAL const SUM *in, u32 rounds) { \
 	out[BLOCK_X * 256 + THREAD] = total; \
 }
 
+SPREAD(spread_2, u16)
+SPREAD(spread_4, u32)
+SPREAD(spread_8, u64)
 PART(float, 4);
 PART(u16, 4);
 #define LAYOUTS(NAME, ...) TILE(NAME##_nt, 0, 0, __VA_ARGS__) TILE(NAME##_nn, 0, 1, __VA_ARGS__) TILE(NAME##_tn, 1, 1, __VA_ARGS__)

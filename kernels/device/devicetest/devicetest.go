@@ -74,6 +74,8 @@ func Trials(larger int) []Trial {
 		layouts := []string{"nt", "nn", "tn"}
 		if g.unit > 0 {
 			layouts = []string{""}
+		} else if larger == 0 && g.name != "simt_bf16" {
+			layouts = layouts[:1] // the others differ in no word but the type
 		}
 		for _, layout := range layouts {
 			name := strings.Trim(g.name+"_"+layout, "_")
