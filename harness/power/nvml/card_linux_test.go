@@ -97,6 +97,30 @@ func TestDivided(t *testing.T) {
 	require.Contains(t, notes(m), "gpu1: MIG divides it into parts: the watts are those of the whole card, whoever works on it, and in no total")
 }
 
+// TestVirtual: what a virtual machine sees of a card has no joules, although the
+// library would tell the board's; a card that was passed through has.
+func TestVirtual(t *testing.T) {
+	for mode, shared := range map[string]bool{"0": false, "1": false, "2": true, "3": true, "4": true} {
+		m, err := build(t, whole("0.virtual", mode)).open("")
+		if !shared {
+			require.NoError(t, err, mode)
+			require.NoError(t, m.Close())
+			continue
+		}
+		require.ErrorIs(t, err, power.ErrAbsent, mode)
+		require.ErrorContains(t, err, "gpu0: virtual machines share its board")
+	}
+	says := rack(0)
+	says["1.virtual"] = "2"
+	m, err := build(t, says).open("")
+	require.NoError(t, err)
+	defer m.Close()
+	for _, c := range m.Info().Channels {
+		require.NotContains(t, c.Name, "gpu1")
+	}
+	require.Contains(t, notes(m), "left out gpu1: virtual machines share its board")
+}
+
 // state is what a card at work reports.
 func state(changes ...string) map[string]string {
 	return whole(append([]string{

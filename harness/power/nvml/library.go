@@ -89,6 +89,7 @@ type library struct {
 	Reasons     func(d device, mask *uint64) code                  `c:"nvmlDeviceGetCurrentClocksEventReasons,optional"`
 	ReasonsOld  func(d device, mask *uint64) code                  `c:"nvmlDeviceGetCurrentClocksThrottleReasons,optional"`
 	MIG         func(d device, current *uint32, next *uint32) code `c:"nvmlDeviceGetMigMode,optional"`
+	Virtual     func(d device, mode *uint32) code                  `c:"nvmlDeviceGetVirtualizationMode,optional"`
 
 	PCI         func(d device, at *pciInfo) code                          `c:"nvmlDeviceGetPciInfo_v3,optional"`
 	Clock       func(d device, of uint32, mhz *uint32) code               `c:"nvmlDeviceGetClockInfo,optional"`

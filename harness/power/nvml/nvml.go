@@ -10,7 +10,8 @@
 //
 // A channel names its card by the PCI address, never by the index, and the cards add
 // up to a total of their own, which is not the node's. A card that is divided by MIG
-// is in no total: its counter is the whole board's, whoever works on its parts.
+// is in no total: its counter is the whole board's, whoever works on its parts. A
+// virtual GPU, and a card that virtual machines share, are left out.
 //
 // Clocks, temperature, power limit, what holds the clocks back and errors of the
 // memory are the state of a card at work: see [power.CardMeter].
@@ -369,7 +370,7 @@ func open(s power.Spec, path string) (m *meter, err error) {
 		}
 		if err != nil {
 			err = refusal(c.name, err)
-			if out = errors.Join(out, err); !is(err, notSupported, noSuchFunction) {
+			if out = errors.Join(out, err); !is(err, notSupported, noSuchFunction) && !errors.Is(err, errShared) {
 				worst = cmp.Or(worst, err)
 			}
 			m.note("left out %v", err)
@@ -381,14 +382,29 @@ func open(s power.Spec, path string) (m *meter, err error) {
 	case worst != nil:
 		return nil, worst
 	case out != nil:
-		return nil, fmt.Errorf("%w: neither energy nor power can be read, as in a MIG instance or a virtual machine's share of a card: %w", out, power.ErrAbsent)
+		return nil, fmt.Errorf("%w: no card's own energy or power can be read, as in a MIG instance or a virtual machine's share of a card: %w", out, power.ErrAbsent)
 	}
 	return nil, fmt.Errorf("%w: device=%.60s is none of the cards here: %s", endpoint.ErrSpec, want, strings.Join(there, ", "))
 }
 
+// errShared says that a card's board also works for others.
+var errShared = errors.New("virtual machines share its board, so that its joules are not this machine's: give this one the whole card (passthrough), or meter the host")
+
+// Modes of nvmlGpuVirtualizationMode_t (nvml.h): from what a virtual
+// machine sees of a card (VGPU) to a host whose cards virtual machines share
+// (HOST_VGPU, HOST_VSGA). A card that is passed through (1) is all its machine's.
+const (
+	virtualGPU = 2
+	hostShared = 4
+)
+
 // add adds a card with the first source that works.
 func (m *meter) add(c *card) (err error) {
 	l := m.lib
+	var mode uint32
+	if l.Virtual != nil && l.Virtual(c.device, &mode) == success && mode >= virtualGPU && mode <= hostShared {
+		return errShared
+	}
 	var without []string
 	for i := range sources {
 		if err = sources[i].serves(l, c.device); err == nil {

@@ -271,3 +271,6 @@ int nvmlDeviceGetMigMode(size_t d, unsigned int *now, unsigned int *next) {
 	*next = 0;
 	return count32(d, "mig", now);
 }
+
+// NVML_GPU_VIRTUALIZATION_MODE_NONE, PASSTHROUGH, VGPU, HOST_VGPU, HOST_VSGA
+int nvmlDeviceGetVirtualizationMode(size_t d, unsigned int *mode) { return count32(d, "virtual", mode); }
