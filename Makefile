@@ -53,7 +53,7 @@ generate-check: ## generated assembly and kernels for GPUs are what their genera
 	git diff --exit-code -- kernels
 
 emulate: ## test kernels on CPUs that are not here, with AVX-512 and ARMv8 (Debian: installs Bochs; needs qemu-user-static)
-	CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/avx512-run.sh ./kernels/sha256d ./kernels/stream ./kernels/sgemm
+	CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/avx512-run.sh ./kernels/sha256d ./kernels/stream ./kernels/sgemm ./kernels/vector
 	PERWATT_REQUIRE=armv8 GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/sha256d
 	PERWATT_REQUIRE=neon GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/stream ./kernels/sgemm
 
