@@ -18,7 +18,7 @@ func TestStepsAllocateLittle(t *testing.T) {
 			m, err := newModel(net, 8, 1, bestRow(t), bestVector(t))
 			require.NoError(t, err)
 			m.bind()
-			m.fix()
+			require.NoError(t, m.fix())
 			m.replicas[0].fixed(0)
 			step := func() {
 				_, err := m.step(0.01)

@@ -15,8 +15,11 @@ type engine interface {
 	// is a multiple of.
 	element(k kind) int64
 	align() int64
-	// failed is the error of the first pass that failed.
+	// failed is the error of the first pass that failed, and counted the products so far.
 	failed() error
+	counted() *products
+	// number returns the one number of v.
+	number(v *value) (float32, error)
 
 	// embed sets row r of y to table[tokens[r]] + places[r mod seq].
 	embed(y, tokens, table, places *value, seq int)

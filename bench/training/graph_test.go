@@ -110,7 +110,7 @@ func TestMemoryNotInUse(t *testing.T) {
 					r.plan(r.grads...)
 				}
 				m.bind()
-				m.fix()
+				require.NoError(t, m.fix())
 				for i := range 3 {
 					r.fixed(i)
 					launch, phase = 0, train

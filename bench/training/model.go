@@ -15,11 +15,16 @@ type model struct {
 	replicas []*replica
 	vec      *vector.Implementation
 	losses   []float32 // of the replicas in the last step
+	adamw    *adamw    // nil for plain SGD, and on a card
+	card     *card     // nil on the CPU
 }
 
 // newModel builds the graphs of all replicas. They take no memory for data until bind.
 func newModel(net network, batch, threads int, gemm gemmFunc, vec *vector.Implementation) (*model, error) {
 	m := &model{net: net, vec: vec, losses: make([]float32, threads)}
+	if _, ok := net.language(); ok {
+		m.adamw = &adamw{squares: make([]float64, threads)}
+	}
 	for range threads {
 		r, err := newReplica(net, batch, &core{gemm: gemm, vec: vec})
 		if err != nil {
@@ -30,6 +35,15 @@ func newModel(net network, batch, threads int, gemm gemmFunc, vec *vector.Implem
 	return m, nil
 }
 
+// newCardModel is newModel on a processor, with memory.
+func newCardModel(net network, batch int, c *card) (*model, error) {
+	r, err := newReplica(net, batch, c)
+	if err != nil {
+		return nil, err
+	}
+	return &model{net: net, losses: make([]float32, 1), replicas: []*replica{r}, card: c}, c.bind(r)
+}
+
 // bind allocates the weights and binds the replicas to them.
 func (m *model) bind() {
 	for _, p := range m.net.params() {
@@ -38,21 +52,60 @@ func (m *model) bind() {
 	for _, r := range m.replicas {
 		r.bind(m.weights)
 	}
+	if m.adamw != nil {
+		m.adamw.bind(m.weights)
+	}
+}
+
+// state is the bytes of weights and of what the optimiser keeps of each.
+func (n network) state() (bytes int64) {
+	each := int64(4)
+	if _, ok := n.language(); ok {
+		each = 3 * 4
+	}
+	for _, p := range n.params() {
+		bytes += each * int64(p.len())
+	}
+	return bytes
 }
 
 // reset draws new weights.
-func (m *model) reset(rng *rand.Rand) {
-	for i, p := range m.net.params() {
-		for j := range m.weights[i] {
-			m.weights[i][j] = float32(p.mean + p.deviation*rng.NormFloat64())
+func (m *model) reset(rng *rand.Rand) error {
+	return m.draw(func(_ int, p param, x []float32) {
+		for j := range x {
+			x[j] = float32(p.mean + p.deviation*rng.NormFloat64())
 		}
+	})
+}
+
+// draw sets all weights, and what the optimiser keeps of them, to those with which f
+// fills x.
+func (m *model) draw(f func(i int, p param, x []float32)) error {
+	switch {
+	case m.card != nil:
+		m.card.reset()
+	case m.adamw != nil:
+		m.adamw.reset()
 	}
+	for i, p := range m.net.params() {
+		if m.card == nil {
+			f(i, p, m.weights[i])
+			continue
+		}
+		x := make([]float32, p.len())
+		f(i, p, x)
+		m.card.set(i, x)
+	}
+	if m.card != nil {
+		return m.card.err
+	}
+	return nil
 }
 
 // products counts those of all replicas so far.
 func (m *model) products() (all products) {
 	for _, r := range m.replicas {
-		all.add(r.products)
+		all.add(*r.on.counted())
 	}
 	return
 }
@@ -73,12 +126,30 @@ func (m *model) next(from *stream) error {
 // its own batch, and the gradients of the replicas are added in their order, whichever
 // thread does it.
 func (m *model) step(lr float64) (float32, error) {
-	if err := m.each(func(i int, r *replica) (err error) {
-		m.losses[i], err = r.compute()
-		return err
-	}); err != nil {
+	if err := m.each(func(i int, r *replica) error { return r.compute() }); err != nil {
 		return 0, err
 	}
+	switch {
+	case m.card != nil:
+		m.card.update(lr)
+	case m.adamw != nil:
+		m.adamw.step(m, lr)
+	default:
+		m.descend(lr)
+	}
+	mean := float32(0)
+	for i, r := range m.replicas {
+		var err error
+		if m.losses[i], err = r.on.number(r.loss); err != nil {
+			return 0, err
+		}
+		mean += m.losses[i] / float32(len(m.replicas))
+	}
+	return mean, nil
+}
+
+// descend is a step of plain SGD.
+func (m *model) descend(lr float64) {
 	n := len(m.replicas)
 	by := float32(-lr / float64(n))
 	_ = m.each(func(i int, _ *replica) error {
@@ -94,11 +165,77 @@ func (m *model) step(lr float64) (float32, error) {
 		}
 		return nil
 	})
-	mean := float32(0)
-	for _, l := range m.losses {
-		mean += l / float32(n)
+}
+
+// documents lets every replica of a language model read its part of the next documents,
+// of which from is the number of the first, and returns that of the first one after them.
+// On a card it uploads those of many steps at a time, so from must go on where the last
+// call ended, unless the weights were drawn anew.
+func (m *model) documents(set text, which byte, from int) (next int, err error) {
+	next = from + len(m.replicas)*m.replicas[0].batch
+	if m.card == nil {
+		return next, m.each(func(i int, r *replica) error {
+			r.documents(set, which, from+i*r.batch, r.x.i, r.label.i)
+			return nil
+		})
 	}
-	return mean, nil
+	c, r := m.card, m.replicas[0]
+	tokens, targets := make([]int32, r.x.len()), make([]int32, r.label.len())
+	upload := func(slot, from int) {
+		r.documents(set, which, from, tokens, targets)
+		c.put(slot, tokens, targets)
+	}
+	slot := ahead
+	switch {
+	case which == heldOutStream:
+		upload(slot, from)
+	case c.left == 0:
+		for i := range ahead {
+			upload(i, from+i*r.batch)
+		}
+		c.left = ahead
+		fallthrough
+	default:
+		slot = ahead - c.left
+		c.left--
+	}
+	r.x.buf, r.label.buf = c.batches[slot][0], c.batches[slot][1]
+	return next, c.err
+}
+
+// documents fills tokens and targets with the replica's batch, of which from is the
+// number of the first document.
+func (r *replica) documents(set text, which byte, from int, tokens, targets []int32) {
+	seq := len(tokens) / r.batch
+	document := make([]int32, seq+1)
+	for i := range r.batch {
+		set.sample(which, from+i, document)
+		copy(tokens[i*seq:][:seq], document)
+		copy(targets[i*seq:][:seq], document[1:])
+	}
+}
+
+// heldOutLoss is the mean loss of a language model over the first documents of set that
+// are held out, at least n.
+func (m *model) heldOutLoss(set text, n int) (float64, error) {
+	sum, batches := 0.0, 0
+	for at := 0; at < n; batches++ {
+		var err error
+		if at, err = m.documents(set, heldOutStream, at); err != nil {
+			return 0, err
+		}
+		if err := m.each(func(i int, r *replica) error { return r.inference() }); err != nil {
+			return 0, err
+		}
+		for _, r := range m.replicas {
+			l, err := r.on.number(r.loss)
+			if err != nil {
+				return 0, err
+			}
+			sum += float64(l) / float64(len(m.replicas))
+		}
+	}
+	return sum / float64(batches), nil
 }
 
 // accuracy returns the share of set that the network classifies correctly.

@@ -78,8 +78,11 @@ func (o *op) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return o.out, o.on.failed()
 }
 
-// newBuilder returns the builder of an empty graph on the CPU.
-func newBuilder(c *core) *builder { return &builder{core: c, on: c, g: gorgonia.NewGraph()} }
+// newBuilder returns the builder of an empty graph.
+func newBuilder(on engine) *builder {
+	c, _ := on.(*core)
+	return &builder{core: c, on: on, g: gorgonia.NewGraph()}
+}
 
 // builder adds ops to a graph.
 type builder struct {

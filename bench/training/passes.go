@@ -12,8 +12,10 @@ func (c *core) element(k kind) int64 {
 	return 4
 }
 
-func (c *core) align() int64  { return 64 } // a cache line
-func (c *core) failed() error { return nil }
+func (c *core) align() int64                     { return 64 } // a cache line
+func (c *core) failed() error                    { return nil }
+func (c *core) counted() *products               { return &c.products }
+func (c *core) number(v *value) (float32, error) { return v.f[0], nil }
 
 func (c *core) embed(y, tokens, table, places *value, seq int) {
 	n := y.cols

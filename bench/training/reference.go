@@ -54,17 +54,17 @@ func mix(state *uint64) uint64 {
 }
 
 // fix sets the weights of the reference.
-func (m *model) fix() {
-	for i, p := range m.net.params() {
-		uniform(uint64(100+i), m.weights[i])
+func (m *model) fix() error {
+	return m.draw(func(i int, p param, x []float32) {
+		uniform(uint64(100+i), x)           // #nosec G115 -- the number of a matrix
 		scale := p.deviation * math.Sqrt(3) // of a uniform distribution
 		if scale == 0 {
 			scale = 0.1
 		}
-		for j, u := range m.weights[i] {
-			m.weights[i][j] = float32(p.mean + scale*float64(u))
+		for j, u := range x {
+			x[j] = float32(p.mean + scale*float64(u))
 		}
-	}
+	})
 }
 
 // fixed loads batch i of the reference into the replica.
@@ -92,7 +92,9 @@ func (w *workload) compare(ctx context.Context) (results.Check, error) {
 		}
 		m.bind()
 	}
-	m.fix()
+	if err := m.fix(); err != nil {
+		return c, err
+	}
 	worst := 0.0
 	for i, loss := range want.Losses {
 		if err := ctx.Err(); err != nil {

@@ -12,25 +12,29 @@ type replica struct {
 	*builder
 	net     network
 	batch   int
-	x       *value // samples, to be filled before compute
-	label   *value
+	x       *value // samples, to be filled before compute: of a language model, tokens
+	label   *value // of a language model, the tokens after those of x
 	weights []*value
-	logits  *value
+	logits  *value // nil for a language model
 	loss    *value
 	grads   []*value
 	train   gorgonia.VM // loss and grads
-	infer   gorgonia.VM // logits
+	infer   gorgonia.VM // logits, or the loss of a language model
 	indices []int32     // of the samples in their set
 }
 
 // newReplica builds the graph, which takes little memory.
-func newReplica(net network, batch int, c *core) (*replica, error) {
-	b := newBuilder(c)
-	r := &replica{builder: b, net: net, batch: batch, x: newValue(number, batch*net.rows, net.cols), label: newValue(integer, 1, batch)}
+func newReplica(net network, batch int, on engine) (*replica, error) {
+	b := newBuilder(on)
+	r := &replica{builder: b, net: net, batch: batch, x: newValue(active, batch*net.rows, net.cols), label: newValue(integer, 1, batch)}
+	lm, isLM := net.language()
+	if isLM {
+		r.x, r.label = newValue(integer, 1, batch*lm.seq), newValue(integer, 1, batch*lm.seq)
+	}
 	at, label := b.input("x", r.x), b.input("label", r.label)
 	var weights gorgonia.Nodes
 	for i, p := range net.params() {
-		r.weights = append(r.weights, newValue(number, p.rows, p.cols))
+		r.weights = append(r.weights, newValue(active, p.rows, p.cols))
 		weights = append(weights, b.input(fmt.Sprint("w", i), r.weights[i]))
 	}
 	left := weights
@@ -39,16 +43,24 @@ func newReplica(net network, batch int, c *core) (*replica, error) {
 		at = l.forward(b, at, left[:n])
 		left = left[n:]
 	}
-	loss := b.crossEntropy(at, label)
+	var loss *gorgonia.Node
+	if isLM {
+		loss = b.tokenLoss(at, label)
+		at = loss
+	} else {
+		loss = b.crossEntropy(at, label)
+		r.logits = of(at)
+		r.logits.lasting = true
+	}
 	grads, err := gorgonia.Grad(loss, weights...)
 	if err != nil {
 		return nil, fmt.Errorf("training: differentiate %s: %w", net.name, err)
 	}
-	r.logits, r.loss = of(at), of(loss)
+	r.loss = of(loss)
 	for _, g := range grads {
 		r.grads = append(r.grads, of(g))
 	}
-	r.logits.lasting, r.loss.lasting = true, true
+	r.loss.lasting = true
 	if r.infer, err = b.compile(at); err != nil {
 		return nil, err
 	}
@@ -71,7 +83,12 @@ func (r *replica) bind(weights [][]float32) {
 	for i, w := range weights {
 		r.weights[i].f = w
 	}
-	r.x.f, r.label.i = make([]float32, r.x.len()), make([]int32, r.label.len())
+	if r.x.kind == integer {
+		r.x.i = make([]int32, r.x.len())
+	} else {
+		r.x.f = make([]float32, r.x.len())
+	}
+	r.label.i = make([]int32, r.label.len())
 	r.indices = make([]int32, r.batch)
 	r.allocate()
 }
@@ -85,25 +102,33 @@ func (r *replica) read(set *dataset, n int) {
 	}
 }
 
-// compute runs the graph forward and backward over the samples. It returns the mean
-// loss; grads then holds its gradients.
-func (r *replica) compute() (float32, error) {
+// compute runs the graph forward and backward over the samples; loss is then their mean
+// loss, and grads are its gradients.
+func (r *replica) compute() error {
 	r.train.Reset()
 	if err := r.train.RunAll(); err != nil {
-		return 0, fmt.Errorf("training: run graph: %w", err)
+		return fmt.Errorf("training: run graph: %w", err)
 	}
-	return r.loss.f[0], nil
+	return nil
 }
 
-// right returns how many of the first n samples the network classifies correctly. It is
-// not part of training, so its products are not counted.
-func (r *replica) right(n int) (int, error) {
-	counted := r.products
+// inference runs the graph forward. It is not part of training, so its products are not
+// counted.
+func (r *replica) inference() error {
+	counted := *r.on.counted()
 	r.infer.Reset()
 	if err := r.infer.RunAll(); err != nil {
-		return 0, fmt.Errorf("training: run graph: %w", err)
+		return fmt.Errorf("training: run graph: %w", err)
 	}
-	r.products = counted
+	*r.on.counted() = counted
+	return nil
+}
+
+// right returns how many of the first n samples the network classifies correctly.
+func (r *replica) right(n int) (int, error) {
+	if err := r.inference(); err != nil {
+		return 0, err
+	}
 	right := 0
 	for i, want := range r.label.i[:n] {
 		best, row := 0, r.logits.f[i*classes:][:classes]

@@ -15,11 +15,11 @@ const (
 	classes = 10
 )
 
-// network is a network that can be trained, by plain SGD on the mean cross entropy over
-// ten classes.
+// network is a network that can be trained: by plain SGD on the mean cross entropy over
+// ten classes or, if it is a language model, by AdamW on that over its vocabulary.
 type network struct {
 	name    string
-	rows    int // of a sample
+	rows    int // of a sample; a language model has but layers, batch and lr
 	cols    int
 	read    func(vec *vector.Implementation, image []byte, x []float32) // converts an image to a sample
 	layers  []layer
@@ -58,6 +58,26 @@ var suite = []network{
 		batch:  16, lr: 0.03, warmup: 20, falls: 64, goal: 0.97,
 		formula: "2·64·256·(2·768 + 3·256 + 6·1024) + 6·(2·64·64·256) + 3·(2·256·10)",
 	},
+}
+
+// languageModels are of GPT-2's shape. The vocabularies of the large ones are its
+// 50,257 tokens, rounded up so that rows of the head's products are even. A sample is a
+// document; what is counted are its tokens.
+var languageModels = []network{
+	gpt{4, 128, 4, 128, 512}.network("gpt-mini", 8, 3e-3, 50),
+	gpt{12, 768, 12, 1024, 50304}.network("gpt-124m", 4, 6e-4, 200),
+	gpt{48, 1600, 25, 1024, 50304}.network("gpt-1.5b", 1, 3e-4, 200),
+}
+
+func (l gpt) network(name string, batch int, lr float64, warmup int) network {
+	_, formula := l.flop()
+	return network{name: name, layers: []layer{l}, batch: batch, lr: lr, warmup: warmup, formula: formula}
+}
+
+// language returns the layers of a language model.
+func (n network) language() (gpt, bool) {
+	l, ok := n.layers[0].(gpt)
+	return l, ok
 }
 
 // Models lists the networks that a device can train, the default first.
@@ -103,8 +123,15 @@ func (n network) products(batch int) (all products) {
 
 // flop is the number of floating-point operations per sample: for each layer the
 // forward product, the one for the gradient of its weights and, except for the first
-// layer, the one for the gradient of its input.
-func (n network) flop() float64 { return float64(n.products(1).flop) }
+// layer, the one for the gradient of its input. Of a language model it is that of a
+// token.
+func (n network) flop() float64 {
+	if l, ok := n.language(); ok {
+		flop, _ := l.flop()
+		return flop
+	}
+	return float64(n.products(1).flop)
+}
 
 // readPixels maps blank paper to 0 and full ink to 1.
 func readPixels(vec *vector.Implementation, image []byte, x []float32) {

@@ -203,10 +203,7 @@ func (w *workload) fits() error {
 	if err != nil {
 		return err
 	}
-	need := int64(w.info.Threads) * one.bytes
-	for _, p := range w.net.params() {
-		need += 4 * int64(p.len())
-	}
+	need := int64(w.info.Threads)*one.bytes + w.net.state()
 	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
 		return fmt.Errorf("%s with %d threads and batch=%d takes %d bytes and %d are available: use fewer threads or a smaller batch",
 			w.net.name, w.info.Threads, w.batch, need, have)
@@ -239,18 +236,17 @@ func (w *workload) Prepare(ctx context.Context) (err error) {
 		return err
 	}
 	for _, r := range w.model.replicas {
-		r.products = products{}
+		*r.on.counted() = products{}
 	}
-	w.fresh()
-	return nil
+	return w.fresh()
 }
 
 // fresh resets training to its start.
-func (w *workload) fresh() {
-	w.model.reset(random(w.info.Seed, weightStream, 0))
+func (w *workload) fresh() error {
 	w.from = newStream(w.train, random(w.info.Seed, orderStream, 0))
 	w.rate = w.lr
 	w.steps, w.first, w.broken = 0, 0, 0
+	return w.model.reset(random(w.info.Seed, weightStream, 0))
 }
 
 // step trains on the next batch of every replica and returns the mean loss.
@@ -297,7 +293,9 @@ func (w *workload) Reach(ctx context.Context, done *bench.Counter) (results.Targ
 	if !w.reference.OK {
 		return results.Target{}, fmt.Errorf("training: reach accuracy %v: the network is not trained as it should be: %s", w.goal, w.reference.Detail)
 	}
-	w.fresh()
+	if err := w.fresh(); err != nil {
+		return results.Target{}, err
+	}
 	w.reached = nil
 	every := max(1, w.heldOut.len()/(w.info.Threads*w.batch)) // a test takes at most half as long as the training between two
 	accuracy := 0.0

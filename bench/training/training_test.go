@@ -64,7 +64,7 @@ func newTestModel(t *testing.T, threads int, seed uint32) *model {
 	m, err := newModel(suite[0], testBatch, threads, row.Impl.GemmEpilogue, bestVector(t))
 	require.NoError(t, err)
 	m.bind()
-	m.reset(random(seed, weightStream, 0))
+	require.NoError(t, m.reset(random(seed, weightStream, 0)))
 	return m
 }
 

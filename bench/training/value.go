@@ -6,6 +6,8 @@ import (
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/perwatt/perwatt/kernels/device"
 )
 
 // kind is what the elements of a value are.
@@ -32,9 +34,10 @@ type value struct {
 	uses             [phases]span
 	at, size         int64 // offset and length in bytes
 
-	f []float32
-	i []int32
-	d []float64
+	f   []float32
+	i   []int32
+	d   []float64
+	buf device.Buffer // on a processor
 }
 
 // phases of a graph: [infer] and [train] run one at a time, over the same memory.

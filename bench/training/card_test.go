@@ -1,0 +1,128 @@
+package training
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/foreign"
+	"github.com/perwatt/perwatt/kernels/device/opencl"
+	"github.com/perwatt/perwatt/kernels/device/ptx"
+	"github.com/perwatt/perwatt/kernels/gemm"
+	"github.com/perwatt/perwatt/kernels/nn"
+)
+
+// watched counts what goes through a processor.
+type watched struct {
+	device.Processor
+	writes, reads, submits, launches int
+	bytes                            int64 // allocated
+}
+
+func (w *watched) Write(to device.Buffer, data []byte) error {
+	w.writes++
+	return w.Processor.Write(to, data)
+}
+
+func (w *watched) Read(data []byte, from device.Buffer) error {
+	w.reads++
+	return w.Processor.Read(data, from)
+}
+
+func (w *watched) Submit(launches ...device.Launch) error {
+	w.submits++
+	w.launches += len(launches)
+	return w.Processor.Submit(launches...)
+}
+
+func (w *watched) Alloc(bytes int64) (device.Buffer, error) {
+	w.bytes += bytes
+	return w.Processor.Alloc(bytes)
+}
+
+// cards are the processors that this machine has: the interpreter, and PoCL where it is
+// installed.
+func cards(t *testing.T) map[string]device.Processor {
+	list := map[string]device.Processor{"interpreter": &ptx.Processor{Arch: "sm_80"}}
+	found, err := opencl.List()
+	if os.Getenv("PERWATT_PEERS") != "required" && (errors.Is(err, foreign.ErrAbsent) || err == nil && len(found) == 0) {
+		t.Log("no OpenCL driver: install pocl-opencl-icd")
+		return list
+	}
+	require.NoError(t, err)
+	p, err := opencl.Open(found[0].ID)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
+	list["opencl"] = p
+	return list
+}
+
+// onCard returns a model on a processor, whose products are those of a row.
+func onCard(t *testing.T, p device.Processor, net network, batch int, format nn.Format, row string) *model {
+	t.Helper()
+	of, err := gemm.Table(gemm.Precision(format)).Pick(p.Info(), row)
+	require.NoError(t, err)
+	product, err := of.On(p)
+	require.NoError(t, err)
+	c, err := newCard(p, format, product)
+	require.NoError(t, err)
+	m, err := newCardModel(net, batch, c)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.free()) })
+	return m
+}
+
+// A language model on a processor has the losses of the CPU, in both formats, and a step
+// copies nothing but the loss.
+func TestCard(t *testing.T) {
+	net, batch, steps := small, 2, 20
+	if testing.Short() {
+		steps = 3
+	}
+	for name, p := range cards(t) {
+		for format, bound := range map[nn.Format]float64{nn.FP32: 5e-5, nn.BF16: 2e-2} {
+			t.Run(name+"/"+string(format), func(t *testing.T) {
+				cpu, set := newGPT(t, net, batch, 1)
+				w := &watched{Processor: p}
+				card := onCard(t, w, net, batch, format, "simt")
+				require.InEpsilon(t, card.card.bytes(card.replicas[0]), w.bytes, 0.01)
+				require.NoError(t, cpu.fix())
+				require.NoError(t, card.fix())
+				var first, last float32
+				at, worst := 0, 0.0
+				for step := range steps {
+					_, err := cpu.documents(set, trainStream, at)
+					require.NoError(t, err)
+					at, err = card.documents(set, trainStream, at)
+					require.NoError(t, err)
+					want, err := cpu.step(0.02)
+					require.NoError(t, err)
+					w.writes, w.reads, w.submits, w.launches = 0, 0, 0, 0
+					got, err := card.step(0.02)
+					require.NoError(t, err)
+					require.Zero(t, w.writes)
+					require.Equal(t, 1, w.reads, "the loss")
+					require.InEpsilon(t, want, got, bound, "step %d", step)
+					if step == 0 {
+						first = got
+					}
+					last = got
+					worst = max(worst, float64(max(got/want, want/got)-1))
+				}
+				require.Greater(t, max(first-last, last-first), float32(0.001), "the weights change")
+				t.Logf("losses within %.1e; %d launches a step in %d calls", worst, w.launches, w.submits)
+				l, _ := net.language()
+				one := l.linear(int64(batch))
+				require.Equal(t, products{one.calls * int64(steps), one.flop * int64(steps)}, card.products())
+				want, err := cpu.heldOutLoss(set, 8)
+				require.NoError(t, err)
+				got, err := card.heldOutLoss(set, 8)
+				require.NoError(t, err)
+				require.InEpsilon(t, want, got, bound)
+			})
+		}
+	}
+}
