@@ -22,7 +22,7 @@ func newGPT(t *testing.T, net network, batch, threads int) (*model, text) {
 }
 
 // small has every part of a language model and is quick.
-var small = gpt{2, 16, 2, 16, 32}.network("gpt-small", 4, 3e-3, 5)
+var small = gpt{2, 16, 2, 16, 32}.network("gpt-small", 4, 3e-3, 5, 2)
 
 // The update is that of the paper, in fp64, with the gradients of all replicas in their
 // mean, clipped by their norm, and with decay of matrices only.

@@ -4,6 +4,7 @@ package training
 
 import (
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,7 +31,7 @@ func BenchmarkStep(b *testing.B) {
 					_, err := w.step()
 					require.NoError(b, err)
 				}
-				samples := float64(b.N * w.info.Threads * w.batch)
+				samples := float64(b.N * w.counts())
 				b.ReportMetric(samples/(benchtest.CPUTime(b)-began).Seconds(), "samples/cpu-s")
 				b.ReportMetric(samples/b.Elapsed().Seconds(), "samples/s")
 			})
@@ -65,7 +66,7 @@ func BenchmarkPrepare(b *testing.B) {
 
 // BenchmarkTape is what Gorgonia costs an op that does nothing.
 func BenchmarkTape(b *testing.B) {
-	for _, net := range suite {
+	for _, net := range slices.Concat(suite, languageModels) {
 		b.Run("model="+net.name, func(b *testing.B) {
 			r, err := newReplica(net, 4, &core{})
 			require.NoError(b, err)

@@ -7,12 +7,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/kernels/device"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/device/foreign"
 	"github.com/perwatt/perwatt/kernels/device/opencl"
 	"github.com/perwatt/perwatt/kernels/device/ptx"
 	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/nn"
+	"github.com/perwatt/perwatt/results"
 )
 
 // watched counts what goes through a processor.
@@ -124,5 +127,70 @@ func TestCard(t *testing.T) {
 				require.InEpsilon(t, want, got, bound)
 			})
 		}
+	}
+}
+
+// On a card of so much memory the default is the largest model of the field that fits,
+// with as many tokens a step as fit.
+func TestCardDefaults(t *testing.T) {
+	for _, c := range []struct {
+		memory       int64
+		model, batch string
+		open         func(bench.Config) (bench.Workload, error)
+		use          string
+	}{
+		{141e9, "gpt-124m", "64", BF16, "training-bf16"},
+		{24e9, "gpt-124m", "32", BF16, "training-bf16"},
+		{24e9, "gpt-124m", "16", New, "training"},
+		{2e9, "gpt-mini", "256", New, "training"},
+	} {
+		on := gpu
+		on.About.Memory = c.memory
+		w, err := c.open(bench.Config{Device: on})
+		require.NoError(t, err)
+		info := w.Info()
+		require.Equal(t, c.model, info.Params["model"])
+		require.Equal(t, c.batch, info.Params["batch"], "%s in %d bytes", c.model, c.memory)
+		require.Equal(t, c.use, info.Use)
+		require.Equal(t, results.Token, info.Unit)
+	}
+	_, err := BF16(bench.Config{})
+	require.ErrorIs(t, err, bench.ErrUsage)
+	require.ErrorContains(t, err, "training-bf16 runs on a GPU only")
+}
+
+// The whole workload of a small language model on a processor and on the CPU: it learns
+// until its goal, and every check holds.
+func TestLanguageModel(t *testing.T) {
+	models := languageModels
+	t.Cleanup(func() { languageModels = models })
+	languageModels = []network{small, small}
+	list := map[string]bench.Config{"cpu": {Device: cpu.Device{Threads: 2}}}
+	if !testing.Short() {
+		for name, p := range cards(t) {
+			list[name] = bench.Config{Device: p, Impl: "simt"}
+		}
+	}
+	for name, cfg := range list {
+		t.Run(name, func(t *testing.T) {
+			cfg.Params = map[string]string{"model": "gpt-small", "goal": "2.8", "batch": "4", "lr": "0.02"}
+			opened, err := New(cfg)
+			require.NoError(t, err)
+			w := opened.(*workload)
+			require.NoError(t, w.Prepare(t.Context()))
+			done := bench.NewCounter()
+			target, err := w.Reach(t.Context(), done)
+			require.NoError(t, err)
+			require.Equal(t, "loss", target.Metric)
+			require.LessOrEqual(t, float64(target.Reached), 2.8)
+			require.NoError(t, w.Run(&enough{t.Context(), 2}, done))
+			count, _, _ := done.Load()
+			require.EqualValues(t, w.steps*w.info.Threads*4*16, count, "tokens")
+			for _, c := range w.Check() {
+				t.Log(c.Name, c.OK, c.Detail)
+				require.True(t, c.OK, c.Detail)
+			}
+			require.NoError(t, w.Close())
+		})
 	}
 }

@@ -28,7 +28,7 @@ func untrained(t *testing.T, model string, seed uint32, set *dataset) *workload 
 // No window of a sound network is void, however short: nine seeds, and every number of
 // steps up to more than the loss needs to fall. PERWATT_STEPS sets that number.
 func TestNoShortWindowIsVoid(t *testing.T) {
-	seeds, models, most := uint32(9), AllModels(), 80
+	seeds, models, most := uint32(9), names(suite), 80
 	if testing.Short() {
 		seeds, models, most = 2, models[:1], 24
 	}
@@ -95,7 +95,7 @@ func TestDoesNotLearn(t *testing.T) {
 			}
 		},
 	} {
-		for _, model := range AllModels() {
+		for _, model := range names(suite) {
 			if testing.Short() && model != "mlp" {
 				continue
 			}

@@ -3,6 +3,7 @@ package training
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/kernels/device"
@@ -27,7 +28,7 @@ type network struct {
 	lr      float64 // learning rate
 	warmup  int     // steps in which the learning rate rises to lr, in equal parts
 	falls   int     // steps after which the loss is a tenth below that of a guess, whatever the seed
-	goal    float64 // held-out accuracy
+	goal    float64 // held-out accuracy; of a language model the held-out loss, in nats a token
 	formula string  // of its useful operations per sample
 }
 
@@ -64,14 +65,14 @@ var suite = []network{
 // 50,257 tokens, rounded up so that rows of the head's products are even. A sample is a
 // document; what is counted are its tokens.
 var languageModels = []network{
-	gpt{4, 128, 4, 128, 512}.network("gpt-mini", 8, 3e-3, 50),
-	gpt{12, 768, 12, 1024, 50304}.network("gpt-124m", 4, 6e-4, 200),
-	gpt{48, 1600, 25, 1024, 50304}.network("gpt-1.5b", 1, 3e-4, 200),
+	gpt{4, 128, 4, 128, 512}.network("gpt-mini", 8, 3e-3, 50, 2.5),
+	gpt{12, 768, 12, 1024, 50304}.network("gpt-124m", 4, 6e-4, 200, 4),
+	gpt{48, 1600, 25, 1024, 50304}.network("gpt-1.5b", 1, 3e-4, 200, 4),
 }
 
-func (l gpt) network(name string, batch int, lr float64, warmup int) network {
+func (l gpt) network(name string, batch int, lr float64, warmup int, goal float64) network {
 	_, formula := l.flop()
-	return network{name: name, layers: []layer{l}, batch: batch, lr: lr, warmup: warmup, formula: formula}
+	return network{name: name, layers: []layer{l}, batch: batch, lr: lr, warmup: warmup, falls: 2 * warmup, goal: goal, formula: formula}
 }
 
 // language returns the layers of a language model.
@@ -80,29 +81,54 @@ func (n network) language() (gpt, bool) {
 	return l, ok
 }
 
-// Models lists the networks that a device can train, the default first.
+// Models lists the networks that a device can train, the default first: on the CPU all;
+// on a processor the language models, first the one that the field quotes where its
+// memory allows that in fp32, else the small one.
 func Models(on device.Info) []string {
-	if on.Processor() {
-		return nil
+	if !on.Processor() {
+		return AllModels()
 	}
-	return AllModels()
+	list := names(languageModels)
+	if !on.Kind.Scheduled() && float64(quotedBytes()) <= room*float64(on.Memory) {
+		list[0], list[1] = list[1], list[0]
+	}
+	return list
 }
 
-// AllModels lists the networks that some device can train.
-func AllModels() (names []string) {
-	for _, n := range suite {
+// AllModels lists the networks that some device can train: those that recognise digits,
+// then the language models.
+func AllModels() []string { return slices.Concat(names(suite), names(languageModels)) }
+
+func names(list []network) (names []string) {
+	for _, n := range list {
 		names = append(names, n.name)
 	}
 	return
 }
 
-func lookup(name string) (network, error) {
-	for _, n := range suite {
+// lookup returns a network by name; one that runs on a processor, if processor is set.
+func lookup(name string, processor bool) (network, error) {
+	list := slices.Concat(suite, languageModels)
+	if processor {
+		list = languageModels
+	}
+	for _, n := range list {
 		if n.name == name {
 			return n, nil
 		}
 	}
-	return network{}, fmt.Errorf("it is one of %s", strings.Join(AllModels(), ", "))
+	if processor && slices.Contains(AllModels(), name) {
+		return network{}, fmt.Errorf("it runs on a CPU only: on a GPU it is one of %s", strings.Join(names(list), ", "))
+	}
+	return network{}, fmt.Errorf("it is one of %s", strings.Join(names(list), ", "))
+}
+
+// outcomes is how many a network chooses from: digits, or tokens.
+func (n network) outcomes() float64 {
+	if l, ok := n.language(); ok {
+		return float64(l.vocab)
+	}
+	return classes
 }
 
 // params returns the matrices of weights of all layers, in order.

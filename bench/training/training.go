@@ -42,6 +42,7 @@ import (
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
+	"github.com/perwatt/perwatt/kernels/nn"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/vector"
 	"github.com/perwatt/perwatt/results"
@@ -67,11 +68,16 @@ type option struct {
 	set  func(w *workload, value string) error
 }
 
+// of reports whether w has the option.
+func (o option) of(w *workload) bool { return w.card == nil || o.name != vector.Table.Name }
+
 func always(value string) func(*workload) string { return func(*workload) string { return value } }
 
 var options = []option{
-	{"model", always("mlp"), func(w *workload, value string) (err error) {
-		w.net, err = lookup(value)
+	{"model", func(w *workload) string { return Models(w.on)[0] }, func(w *workload, value string) (err error) {
+		if w.net, err = lookup(value, w.card != nil); err == nil {
+			w.lm, w.text = w.net.language()
+		}
 		return err
 	}},
 	{vector.Table.Name, func(w *workload) string {
@@ -82,15 +88,23 @@ var options = []option{
 		w.vec = row.Impl
 		return err
 	}},
-	{"batch", func(w *workload) string { return strconv.Itoa(w.net.batch) }, func(w *workload, value string) (err error) {
+	{"batch", (*workload).defaultBatch, func(w *workload, value string) (err error) {
 		if w.batch, err = strconv.Atoi(value); err != nil || w.batch < 1 || w.batch > maxBatch {
 			return fmt.Errorf("it is a number of samples a thread and step from 1 to %d", maxBatch)
 		}
 		return nil
 	}},
-	{"dataset", always("digits"), func(w *workload, value string) error {
-		if value == "digits" {
+	{"dataset", func(w *workload) string {
+		if w.text {
+			return "language"
+		}
+		return "digits"
+	}, func(w *workload, value string) error {
+		switch {
+		case w.text && value == "language" || !w.text && value == "digits":
 			return nil
+		case w.text:
+			return errors.New("it is language, which is generated")
 		}
 		if at, err := os.Stat(value); err != nil {
 			return fmt.Errorf("it is digits, or a directory with the files of MNIST: %w", err)
@@ -101,7 +115,11 @@ var options = []option{
 		return nil
 	}},
 	{"goal", func(w *workload) string { return fmt.Sprint(w.net.goal) }, func(w *workload, value string) (err error) {
-		if w.goal, err = strconv.ParseFloat(value, 64); err != nil || !(w.goal > 0 && w.goal <= 1) {
+		w.goal, err = strconv.ParseFloat(value, 64)
+		switch {
+		case w.text && (err != nil || !(w.goal > 0 && w.goal <= 20)):
+			return errors.New("it is a held-out loss in nats a token, above 0, at most 20")
+		case !w.text && (err != nil || !(w.goal > 0 && w.goal <= 1)):
 			return errors.New("it is a held-out accuracy above 0, at most 1")
 		}
 		return nil
@@ -118,10 +136,13 @@ type workload struct {
 	info  bench.Info
 	on    device.Info
 	net   network
-	batch int // samples a replica and step
+	lm    gpt  // if text is set
+	text  bool // net is a language model
+	batch int  // samples a replica and step
 	gemm  gemmFunc
 	vec   *vector.Implementation
-	dir   string // of the files of MNIST; "" for rendered digits
+	card  *processor // nil on the CPU
+	dir   string     // of the files of MNIST; "" for rendered digits
 	goal  float64
 	lr    float64 // until the goal is reached
 	rate  float64 // of the next step
@@ -130,6 +151,8 @@ type workload struct {
 	model          *model // unbound unless prepared
 	train, heldOut *dataset
 	from           *stream
+	language       text
+	document       int // number of the next one to train on
 
 	reference results.Check
 	computed  int64 // steps of all replicas together
@@ -142,39 +165,73 @@ type workload struct {
 	broken int         // the first step whose loss was not finite; 0 for none
 }
 
-// New returns the workload for cfg. Its options are model (one of [Models]), vector (a
-// row of kernels/vector, by default the first by rank), batch (samples a thread and
-// step), dataset ("digits", or a directory with the files of MNIST), goal (the held-out
-// accuracy to reach) and lr (the learning rate); the defaults depend on the model. A
-// configuration that does not fit the available memory is refused. Errors wrap
-// [bench.ErrUsage].
-func New(cfg bench.Config) (bench.Workload, error) {
-	w, err := configure(cfg)
+// New returns the workload in fp32 for cfg. Its options are model (one of [Models]), vector (a row of kernels/vector, by default the first by
+// rank; not on a processor), batch (samples a thread and step; documents of a language
+// model), dataset ("digits", or a directory with the files of MNIST; "language" for a
+// language model), goal (the held-out accuracy, or loss in nats a token, to reach) and lr
+// (the learning rate); the defaults depend on the model. A configuration that does not
+// fit the available memory is refused. Errors wrap [bench.ErrUsage].
+func New(cfg bench.Config) (bench.Workload, error) { return open(cfg, nn.FP32) }
+
+// BF16 is [New] with weights and activations in bfloat16, on a processor only. Sums,
+// gradients of weights, and what the optimiser keeps are fp32.
+func BF16(cfg bench.Config) (bench.Workload, error) { return open(cfg, nn.BF16) }
+
+func open(cfg bench.Config, format nn.Format) (bench.Workload, error) {
+	w, err := configure(cfg, format)
 	if err != nil {
 		return nil, fmt.Errorf("training: %w: %w", bench.ErrUsage, err)
 	}
 	return w, nil
 }
 
-func configure(cfg bench.Config) (*workload, error) {
+// use is what training in a format is a use of.
+func use(format nn.Format) string {
+	if format == nn.FP32 {
+		return "training"
+	}
+	return "training-" + string(format)
+}
+
+// configureCPU chooses what computes on the CPU.
+func (w *workload) configureCPU(cfg bench.Config, format nn.Format) error {
 	on, err := cpu.Of(cfg.Device)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if format != nn.FP32 {
+		return fmt.Errorf("%s runs on a GPU only", use(format))
 	}
 	if on.Threads > maxThreads {
-		return nil, fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
+		return fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
 	}
 	row, err := sgemm.Table.Pick(on.Info(), cfg.Impl)
 	if err != nil {
+		return err
+	}
+	w.on, w.gemm, w.info.Impl, w.info.Threads = on.Info(), row.Impl.GemmEpilogue, row.Name, on.Threads
+	return nil
+}
+
+func configure(cfg bench.Config, format nn.Format) (*workload, error) {
+	w := &workload{limit: maxSteps, info: bench.Info{
+		Name: "training", Use: use(format), Unit: results.Sample, Seed: cfg.Seed,
+		Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
+	}}
+	choose := w.configureCPU
+	if cfg.Device != nil && cfg.Device.Info().Processor() {
+		choose = w.configureProcessor
+	}
+	if err := choose(cfg, format); err != nil {
 		return nil, err
 	}
-	w := &workload{on: on.Info(), gemm: row.Impl.GemmEpilogue, limit: maxSteps, info: bench.Info{
-		Name: "training", Use: "training", Device: on.Info().ID, Impl: row.Name, Unit: results.Sample,
-		Threads: on.Threads, Seed: cfg.Seed, Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
-	}}
+	w.info.Device = w.on.ID
 	given := maps.Clone(cfg.Params)
 	var names []string
 	for _, o := range options {
+		if !o.of(w) {
+			continue
+		}
 		value, ok := given[o.name]
 		if !ok {
 			value = o.auto(w)
@@ -192,18 +249,36 @@ func configure(cfg bench.Config) (*workload, error) {
 	if w.net.warmup > 0 {
 		w.info.Params["optimiser"] = fmt.Sprintf("sgd, lr rises in %d steps, × %v from the goal on", w.net.warmup, decay)
 	}
+	if w.text {
+		w.limit *= 10
+		w.info.Unit = results.Token
+		w.info.Params["optimiser"] = fmt.Sprintf("AdamW, betas %v and %v, decay %v, norm clipped at %v, lr rises in %d steps, × %v from the goal on", beta1, beta2, weightDecay, clip, w.net.warmup, decay)
+	}
 	w.info.FlopPerCount, w.info.Formula = w.net.flop(), w.net.formula
-	w.info.Params["global_batch"] = strconv.Itoa(on.Threads * w.batch)
+	w.info.Params["global_batch"] = strconv.Itoa(w.info.Threads * w.batch)
 	return w, w.fits()
+}
+
+// counts is how many samples, or tokens, a step trains on.
+func (w *workload) counts() int {
+	n := w.info.Threads * w.batch
+	if w.text {
+		n *= w.lm.seq
+	}
+	return n
 }
 
 // fits returns an error if the configuration does not fit the available memory.
 func (w *workload) fits() error {
+	if w.card != nil {
+		return w.card.fits(w)
+	}
 	one, err := newReplica(w.net, w.batch, &core{})
 	if err != nil {
 		return err
 	}
-	need := int64(w.info.Threads)*one.bytes + w.net.state()
+	need, threads := w.net.state(), int64(w.info.Threads)
+	need += threads * min(one.bytes, (math.MaxInt64-need)/threads) // what is beyond count does not fit either
 	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
 		return fmt.Errorf("%s with %d threads and batch=%d takes %d bytes and %d are available: use fewer threads or a smaller batch",
 			w.net.name, w.info.Threads, w.batch, need, have)
@@ -220,19 +295,29 @@ func (w *workload) Info() bench.Info {
 // Prepare loads the data, builds the replicas, and compares a few steps with the
 // reference, which it then undoes.
 func (w *workload) Prepare(ctx context.Context) (err error) {
-	if w.dir != "" {
+	switch {
+	case w.text:
+		w.language, err = newLanguage(w.info.Seed, w.lm.vocab, w.lm.seq)
+	case w.dir != "":
 		w.train, w.heldOut, err = loadMNIST(ctx, w.dir)
-	} else if w.train, err = digits(ctx, trainSize, w.info.Threads, w.info.Seed, trainStream); err == nil {
-		w.heldOut, err = digits(ctx, heldOutSize, w.info.Threads, w.info.Seed, heldOutStream)
+	default:
+		if w.train, err = digits(ctx, trainSize, w.info.Threads, w.info.Seed, trainStream); err == nil {
+			w.heldOut, err = digits(ctx, heldOutSize, w.info.Threads, w.info.Seed, heldOutStream)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	if w.model, err = newModel(w.net, w.batch, w.info.Threads, w.gemm, w.vec); err != nil {
-		return err
+	if w.text {
+		w.reference, err = w.compareLanguage(ctx)
 	}
-	w.model.bind()
-	if w.reference, err = w.compare(ctx); err != nil {
+	if err == nil {
+		w.model, err = w.build(w.net, w.batch, w.info.Threads)
+	}
+	if err == nil && !w.text {
+		w.reference, err = w.compare(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	for _, r := range w.model.replicas {
@@ -241,9 +326,24 @@ func (w *workload) Prepare(ctx context.Context) (err error) {
 	return w.fresh()
 }
 
+// build returns a model with memory, on the workload's device.
+func (w *workload) build(net network, batch, threads int) (*model, error) {
+	if w.card != nil {
+		return w.card.build(net, batch)
+	}
+	m, err := newModel(net, batch, threads, w.gemm, w.vec)
+	if err == nil {
+		m.bind()
+	}
+	return m, err
+}
+
 // fresh resets training to its start.
 func (w *workload) fresh() error {
-	w.from = newStream(w.train, random(w.info.Seed, orderStream, 0))
+	if !w.text {
+		w.from = newStream(w.train, random(w.info.Seed, orderStream, 0))
+	}
+	w.document = 0
 	w.rate = w.lr
 	w.steps, w.first, w.broken = 0, 0, 0
 	return w.model.reset(random(w.info.Seed, weightStream, 0))
@@ -251,7 +351,13 @@ func (w *workload) fresh() error {
 
 // step trains on the next batch of every replica and returns the mean loss.
 func (w *workload) step() (float64, error) {
-	if err := w.model.next(w.from); err != nil {
+	var err error
+	if w.text {
+		w.document, err = w.model.documents(w.language, trainStream, w.document)
+	} else {
+		err = w.model.next(w.from)
+	}
+	if err != nil {
 		return 0, err
 	}
 	rate := w.rate
@@ -282,51 +388,82 @@ func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
 		if _, err := w.step(); err != nil {
 			return err
 		}
-		done.Add(uint64(w.info.Threads * w.batch)) // #nosec G115 -- samples of a step, which are in memory
+		done.Add(uint64(w.counts())) // #nosec G115 -- samples of a step, which are in memory
 	}
 	return nil
 }
 
-// Reach trains new weights until the held-out accuracy is at the goal, which it tests
-// every few steps. The tests are part of the time to target but not of the work.
+// quality is the held-out accuracy or, of a language model, loss.
+func (w *workload) quality() (float64, error) {
+	if w.text {
+		return w.model.heldOutLoss(w.language, heldOutDocuments)
+	}
+	return w.model.accuracy(w.heldOut)
+}
+
+// heldOutDocuments is at least how many documents the held-out loss is the mean over.
+const heldOutDocuments = 64
+
+// metric is the name of the quality.
+func (w *workload) metric() string {
+	if w.text {
+		return "loss"
+	}
+	return "accuracy"
+}
+
+// reaches reports whether a quality is that of the goal, or falls short by at most slack.
+func (w *workload) reaches(quality, slack float64) bool {
+	if w.text {
+		return quality <= w.goal+slack
+	}
+	return quality >= w.goal-slack
+}
+
+// Reach trains new weights until the held-out accuracy, or loss, is at the goal, which it
+// tests every few steps. The tests are part of the time to target but not of the work.
 func (w *workload) Reach(ctx context.Context, done *bench.Counter) (results.Target, error) {
 	if !w.reference.OK {
-		return results.Target{}, fmt.Errorf("training: reach accuracy %v: the network is not trained as it should be: %s", w.goal, w.reference.Detail)
+		return results.Target{}, fmt.Errorf("training: reach %s %v: the network is not trained as it should be: %s", w.metric(), w.goal, w.reference.Detail)
 	}
 	if err := w.fresh(); err != nil {
 		return results.Target{}, err
 	}
 	w.reached = nil
-	every := max(1, w.heldOut.len()/(w.info.Threads*w.batch)) // a test takes at most half as long as the training between two
-	accuracy := 0.0
+	held := heldOutDocuments
+	if !w.text {
+		held = w.heldOut.len()
+	}
+	every := max(1, held/(w.info.Threads*w.batch)) // a test takes at most half as long as the training between two
+	quality := 0.0
 	for w.steps < w.limit {
 		if err := ctx.Err(); err != nil {
-			return results.Target{}, fmt.Errorf("training: reach accuracy %v: stopped at %v after %d steps: %w", w.goal, accuracy, w.steps, err)
+			return results.Target{}, fmt.Errorf("training: reach %s %v: stopped at %v after %d steps: %w", w.metric(), w.goal, quality, w.steps, err)
 		}
 		loss, err := w.step()
 		if err != nil {
 			return results.Target{}, err
 		}
-		done.Add(uint64(w.info.Threads * w.batch)) // #nosec G115 -- samples of a step, which are in memory
+		done.Add(uint64(w.counts())) // #nosec G115 -- samples of a step, which are in memory
 		if w.broken > 0 {
-			return results.Target{}, fmt.Errorf("training: reach accuracy %v: loss is %v at step %d: try a lower learning rate than lr=%s", w.goal, loss, w.steps, w.info.Params["lr"])
+			return results.Target{}, fmt.Errorf("training: reach %s %v: loss is %v at step %d: try a lower learning rate than lr=%s", w.metric(), w.goal, loss, w.steps, w.info.Params["lr"])
 		}
 		if w.steps%every != 0 {
 			continue
 		}
-		if accuracy, err = w.model.accuracy(w.heldOut); err != nil {
+		if quality, err = w.quality(); err != nil {
 			return results.Target{}, err
 		}
-		if accuracy >= w.goal {
+		if w.reaches(quality, 0) {
 			w.rate = decay * w.lr
 			w.reached = &results.Target{
-				Metric: "accuracy", Goal: results.Float(w.goal), Reached: results.Float(accuracy),
-				Steps: w.steps, Samples: w.steps * w.info.Threads * w.batch,
+				Metric: w.metric(), Goal: results.Float(w.goal), Reached: results.Float(quality),
+				Steps: w.steps, Samples: w.steps * w.counts(),
 			}
 			return *w.reached, nil
 		}
 	}
-	return results.Target{}, fmt.Errorf("training: reach accuracy %v: still at %v after %d steps: set a lower goal, or another learning rate than lr=%s", w.goal, accuracy, w.steps, w.info.Params["lr"])
+	return results.Target{}, fmt.Errorf("training: reach %s %v: still at %v after %d steps: set a lower goal, or another learning rate than lr=%s", w.metric(), w.goal, quality, w.steps, w.info.Params["lr"])
 }
 
 // Check judges the training since Prepare, or since Reach if it was called.
@@ -343,6 +480,9 @@ func (w *workload) checkProducts() results.Check {
 		got = w.model.products()
 	}
 	one := w.net.products(w.batch)
+	if w.card != nil { // attention is one pass there
+		one = w.lm.linear(int64(w.batch))
+	}
 	want := products{one.calls * w.computed, one.flop * w.computed}
 	return results.Check{
 		Use: w.info.Use, Name: "products", OK: got == want,
@@ -375,7 +515,7 @@ func (w *workload) checkLoss() results.Check {
 	for i := range n {
 		mean += w.recent[(w.steps-i)%len(w.recent)] / float64(n)
 	}
-	c.OK = mean < 0.9*min(w.first, math.Log(classes)) // that of one who knows nothing
+	c.OK = mean < 0.9*min(w.first, math.Log(w.net.outcomes())) // that of one who knows nothing
 	c.Detail = fmt.Sprintf("%.4g at first, %.4g over the last %d of %d steps", w.first, mean, n, w.steps)
 	if w.steps > measured {
 		c.Detail += fmt.Sprintf("; %d of them after the run, since its loss falls late", w.steps-measured)
@@ -388,18 +528,23 @@ func (w *workload) checkLoss() results.Check {
 func (w *workload) checkTarget() results.Check {
 	c := results.Check{Use: w.info.Use, Name: "target", OK: true, Detail: "target phase left out"}
 	if w.reached != nil {
-		accuracy, err := w.model.accuracy(w.heldOut)
+		quality, err := w.quality()
 		if err != nil {
-			accuracy = math.NaN()
+			quality = math.NaN()
 		}
-		c.OK = accuracy >= w.goal-0.05
-		c.Detail = fmt.Sprintf("held-out accuracy %.4f after %d steps, %.4f when %d had reached the goal of %v", accuracy, w.steps, float64(w.reached.Reached), w.reached.Steps, w.goal)
+		c.OK = w.reaches(quality, 0.05)
+		c.Detail = fmt.Sprintf("held-out %s %.4f after %d steps, %.4f when %d had reached the goal of %v", w.metric(), quality, w.steps, float64(w.reached.Reached), w.reached.Steps, w.goal)
 	}
 	return c
 }
 
 // Close releases all memory.
 func (w *workload) Close() error {
+	if w.card != nil && w.model != nil {
+		if err := w.model.card.free(); err != nil {
+			return err
+		}
+	}
 	w.model, w.train, w.heldOut, w.from = nil, nil, nil, nil
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"gorgonia.org/gorgonia"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/vector"
@@ -68,6 +69,9 @@ func newTestModel(t *testing.T, threads int, seed uint32) *model {
 	return m
 }
 
+// gpu is a card of 16 GB that is not opened.
+var gpu = device.Unopened{About: device.Info{ID: "cuda:0", Kind: device.GPU, Driver: "fake", Memory: 16e9, Lanes: 1 << 14, Features: []string{"mma", "fp64"}}}
+
 func TestConfiguration(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
@@ -82,7 +86,12 @@ func TestConfiguration(t *testing.T) {
 		{"option", bench.Config{Params: map[string]string{"epochs": "3"}}, "no option epochs: known are model, vector, batch, dataset, goal, lr"},
 		{"batch", bench.Config{Params: map[string]string{"batch": "0"}}, "batch=0: it is a number of samples"},
 		{"vector", bench.Config{Params: map[string]string{"vector": "abacus"}}, `vector=abacus: vector: no implementation "abacus": use one of `},
-		{"model", bench.Config{Params: map[string]string{"model": "gpt"}}, "model=gpt: it is one of mlp, mlp-big, cnn, transformer"},
+		{"model", bench.Config{Params: map[string]string{"model": "gpt"}}, "model=gpt: it is one of mlp, mlp-big, cnn, transformer, gpt-mini, "},
+		{"network on a card", bench.Config{Device: gpu, Params: map[string]string{"model": "cnn"}}, "model=cnn: it runs on a CPU only: on a GPU it is one of gpt-mini, gpt-124m, gpt-1.5b"},
+		{"vector on a card", bench.Config{Device: gpu, Params: map[string]string{"vector": "generic"}}, "no option vector: known are model, batch, dataset, goal, lr"},
+		{"too large for a card", bench.Config{Device: gpu, Params: map[string]string{"model": "gpt-1.5b"}}, "gpt-1.5b with batch=1 takes "},
+		{"loss", bench.Config{Params: map[string]string{"model": "gpt-mini", "goal": "30"}}, "goal=30: it is a held-out loss"},
+		{"digits for a language model", bench.Config{Params: map[string]string{"model": "gpt-mini", "dataset": "digits"}}, "dataset=digits: it is language"},
 		{"goal 0", bench.Config{Params: map[string]string{"goal": "0"}}, "goal=0"},
 		{"goal above 1", bench.Config{Params: map[string]string{"goal": "97"}}, "goal=97"},
 		{"goal NaN", bench.Config{Params: map[string]string{"goal": "NaN"}}, "goal=NaN"},
@@ -233,7 +242,7 @@ func TestBrokenKernel(t *testing.T) {
 		},
 		"not a number": func(g args) { g.c[0] = float32(math.NaN()) },
 	} {
-		for _, model := range AllModels() {
+		for _, model := range names(suite) {
 			if testing.Short() && model != "mlp" {
 				continue
 			}
@@ -312,7 +321,7 @@ func TestPrepareStops(t *testing.T) {
 // Every network follows the reference, with one replica and with two, and also
 // where the batch asked for is not that of the reference.
 func TestReference(t *testing.T) {
-	models := AllModels()
+	models := names(suite)
 	if testing.Short() {
 		models = models[:1]
 	}
@@ -379,7 +388,7 @@ func TestFormulas(t *testing.T) {
 		"cnn":         2*(2*784*9*32) + 3*(2*196*288*64+2*3136*128+2*128*10),
 		"transformer": 2*64*256*(2*768+3*256+6*1024) + 6*(2*64*64*256) + 3*(2*256*10),
 	} {
-		net, err := lookup(name)
+		net, err := lookup(name, false)
 		require.NoError(t, err)
 		require.Equal(t, want, net.flop(), name)
 		require.NotEmpty(t, net.formula)
