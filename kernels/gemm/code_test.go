@@ -58,13 +58,9 @@ func TestCodeObjects(t *testing.T) {
 				info := device.Info{Driver: "HIP", Features: []string{arch, "fp64", "mfma"}}
 				for _, row := range gemm.Table(precision).Supported(info) {
 					if row.Name == program.Name {
-						if row.Name == "simt" {
-							for _, layout := range []string{"nt", "nn", "tn"} {
-								require.Contains(t, names, "simt_"+string(precision)+"_"+layout+".kd", arch)
-							}
-							continue
+						for _, layout := range []string{"nt", "nn", "tn"} {
+							require.Contains(t, names, row.Name+"_"+string(precision)+"_"+layout+".kd", arch)
 						}
-						require.Contains(t, names, row.Name+"_"+string(precision)+".kd", arch)
 						if row.Name == "mfma" {
 							require.Contains(t, names, "peak_"+string(precision)+".kd", arch)
 						}

@@ -181,24 +181,24 @@ type own struct {
 }
 
 // owns are in order of rank. Those of AMD's and NVIDIA's units have not yet run on
-// hardware. They compute C = A·Bᵀ; simt computes other
-// calls for them.
+// hardware. The kernels of wgmma compute C = A·Bᵀ; those of mma compute other calls for
+// it.
 var owns = []own{
 	{
 		"wgmma", WGMMA, each([]string{"wgmma", "tma"}, FP16, BF16, TF32),
 		each(tile{128, 256, 4*384*128 + 2*4*8, 16, 384}, FP16, BF16, TF32), wgmmaCeiling,
 	},
-	{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{128, 128, 0, 0, 0}, FP16, BF16, TF32, FP64), mmaCeiling},
+	mma,
 	{
 		"mfma", MFMA, map[Precision][]string{FP16: {"mfma"}, BF16: {"mfma"}, TF32: {"mfma", "gfx942"}, FP32: {"mfma"}, FP64: {"mfma"}},
-		each(tile{128, 128, 0, 16, 0}, Precisions()...), mfmaCeiling,
+		each(tile{128, 128, 0, 0, 0}, Precisions()...), mfmaCeiling,
 	},
-	simt,
+	{"simt", SIMT, need("fp64", FP64), map[Precision]tile{
+		FP64: {128, 64, 0, 0, 0}, FP32: {128, 128, 0, 0, 0}, BF16: {128, 128, 0, 0, 0}, FP16: {128, 128, 0, 0, 0},
+	}, simtCeiling},
 }
 
-var simt = own{"simt", SIMT, need("fp64", FP64), map[Precision]tile{
-	FP64: {128, 64, 0, 0, 0}, FP32: {128, 128, 0, 0, 0}, BF16: {128, 128, 0, 0, 0}, FP16: {128, 128, 0, 0, 0},
-}, simtCeiling}
+var mma = own{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{128, 128, 0, 0, 0}, FP16, BF16, TF32, FP64), mmaCeiling}
 
 func each[T any](v T, list ...Precision) map[Precision]T {
 	m := map[Precision]T{}
@@ -246,7 +246,7 @@ func (t tile) grid(m, n int) [2]int {
 	return [2]int{(n + t.columns - 1) / t.columns, (m + t.rows - 1) / t.rows}
 }
 
-// plain opens a kernel of one layout, and simt for the others.
+// plain opens a kernel of one layout, and mma for the others.
 func (o own) plain(p device.Processor, precision Precision, t tile) (*Product, error) {
 	kernel, err := p.Kernel(o.program, o.name+"_"+string(precision))
 	if err != nil {
@@ -267,13 +267,9 @@ func (o own) plain(p device.Processor, precision Precision, t tile) (*Product, e
 	return product, product.others()
 }
 
-// others has simt compute what the product does not: all but C = A·Bᵀ.
+// others has mma compute what the product does not: all but C = A·Bᵀ.
 func (p *Product) others() error {
-	format := p.Precision
-	if format == TF32 {
-		format = FP32
-	}
-	other, err := simt.open(format, simt.tiles[format])(p.Processor)
+	other, err := mma.open(p.Precision, mma.tiles[p.Precision])(p.Processor)
 	if err != nil {
 		return err
 	}

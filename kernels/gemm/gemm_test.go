@@ -164,6 +164,38 @@ func TestWrongProducts(t *testing.T) {
 					copy(z, old)
 				}
 			},
+			"nn as if it were nt": func(_, _, _ []float64, c *gemm.Call) {
+				c.TransB = !c.TransA
+			},
+			"tn as if it were nn": func(_, _, _ []float64, c *gemm.Call) {
+				c.TransA = false
+			},
+			"C not added in one layout": func(_, _, _ []float64, c *gemm.Call) {
+				c.Add = c.Add && !c.TransA
+			},
+			"a bias left out where C is rounded": func(_, _, _ []float64, c *gemm.Call) {
+				if c.Round {
+					c.Bias = nil
+				}
+			},
+			"a bias of a neighbour": func(_, _, _ []float64, c *gemm.Call) {
+				if c.Bias != nil {
+					data := make([]byte, c.Bias.Size())
+					require.NoError(t, p.Read(data, c.Bias))
+					copy(data[precision.In():], data)
+					require.NoError(t, p.Write(c.Bias, data))
+				}
+			},
+			"C cut off instead of rounded": func(_, _, z []float64, c *gemm.Call) {
+				off, half := map[gemm.Precision]int{gemm.BF16: 45, gemm.FP16: 42}[precision] // bits of float64 that the format lacks
+				for i := range z {
+					if !half { // is not rounded: no fault to plant
+						z[i] = 0
+					} else if c.Round {
+						z[i] = math.Float64frombits(math.Float64bits(z[i]) >> off << off)
+					}
+				}
+			},
 			"a lower precision": func(x, y, z []float64, _ *gemm.Call) {
 				if coarse == "" { // sums that are rounded to the operands' precision
 					x, y = nil, nil

@@ -223,6 +223,7 @@ func TestInstructions(t *testing.T) {
 				continue
 			}
 			row, precision, _ := strings.Cut(s.Name, "_")
+			precision, _, _ = strings.Cut(precision, "_") // without the layout
 			in := instructions[gemm.Precision(precision)]
 			section := file.Sections[s.Section]
 			text := make([]byte, s.Size)
@@ -244,7 +245,9 @@ func TestInstructions(t *testing.T) {
 		}
 		for precision, in := range instructions {
 			_, has := in.opcode[arch]
-			require.Equal(t, has, kernels["mfma_"+string(precision)] && kernels["peak_"+string(precision)], "%s of %s", precision, arch)
+			for _, name := range []string{"mfma_%s_nt", "mfma_%s_nn", "mfma_%s_tn", "peak_%s"} {
+				require.Equal(t, has, kernels[fmt.Sprintf(name, precision)], "%s of %s", precision, arch)
+			}
 		}
 	}
 }

@@ -59,11 +59,11 @@ func Trials(larger int) []Trial {
 		{gemm.MMA, "mma_fp16", "sm_80", f16, f32, 128, 128, 0, 0},
 		{gemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 0, 0},
 		{gemm.MMA, "mma_fp64", "sm_80", f64, f64, 128, 128, 0, 0},
-		{gemm.MFMA, "mfma_bf16", "", bf16, f32, 128, 128, 8, 0},
-		{gemm.MFMA, "mfma_fp16", "", f16, f32, 128, 128, 8, 0},
-		{gemm.MFMA, "mfma_tf32", "", f32, f32, 128, 128, 4, 0},
-		{gemm.MFMA, "mfma_fp32", "", f32, f32, 128, 128, 4, 0},
-		{gemm.MFMA, "mfma_fp64", "", f64, f64, 128, 128, 2, 0},
+		{gemm.MFMA, "mfma_bf16", "", bf16, f32, 128, 128, 0, 0},
+		{gemm.MFMA, "mfma_fp16", "", f16, f32, 128, 128, 0, 0},
+		{gemm.MFMA, "mfma_tf32", "", f32, f32, 128, 128, 0, 0},
+		{gemm.MFMA, "mfma_fp32", "", f32, f32, 128, 128, 0, 0},
+		{gemm.MFMA, "mfma_fp64", "", f64, f64, 128, 128, 0, 0},
 		{gemm.WGMMA, "wgmma_bf16", "sm_90", bf16, f32, 128, 256, 8, 4*384*128 + 64},
 		{gemm.WGMMA, "wgmma_fp16", "sm_90", f16, f32, 128, 256, 8, 4*384*128 + 64},
 		{gemm.WGMMA, "wgmma_tf32", "sm_90", f32, f32, 128, 256, 4, 4*384*128 + 64},
@@ -74,7 +74,7 @@ func Trials(larger int) []Trial {
 		layouts := []string{"nt", "nn", "tn"}
 		if g.unit > 0 {
 			layouts = []string{""}
-		} else if larger == 0 && g.name != "simt_bf16" {
+		} else if larger == 0 && g.name != "simt_bf16" && g.name != "mfma_tf32" {
 			layouts = layouts[:1] // the others differ in no word but the type
 		}
 		for _, layout := range layouts {
@@ -315,7 +315,10 @@ func (g tiled) shapes(layout string, larger int) []shape {
 	case larger == 0:
 		shapes = []shape{{m: 7, n: 5, k: 5 * step}}
 	case g.arch == "": // each instruction is computed by a loop
-		shapes = []shape{{m: 7, n: 5, k: 5 * step}, {m: 131, n: 130, k: 9 * step}}
+		shapes = []shape{{m: 7, n: 5, k: 5 * step, bias: true, round: true}, {m: 131, n: 130, k: 9*step - 1, add: true}}
+		if layout == "nt" {
+			shapes = append(shapes, shape{m: 65, n: 33, k: step, add: true, round: true})
+		}
 	case g.unit == 0:
 		shapes = []shape{
 			{m: 7, n: 5, k: 1, add: true, round: true}, {m: 21, n: 6, k: 3*step - 1, bias: true, round: true},
