@@ -98,7 +98,7 @@ func Trials(larger int) []Trial {
 		}
 		list = append(list, Trial{Name: g.row + "_peak_" + g.precision, Program: g.program, Kernels: []string{"peak_" + g.precision}, Arch: g.arch, F64: g.in.size == 8, Run: g.run})
 	}
-	return list
+	return append(list, passes(larger)...)
 }
 
 // slow reports a kernel of whose kind a simulator runs another one: it takes
