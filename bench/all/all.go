@@ -52,7 +52,8 @@ func Uses() []Use {
 	return []Use{
 		{Name: "control", CPU: []string{}, New: hashscan.Control},
 		{Name: "mining", CPU: []string{"sha256d"}, Processor: []string{"sha256d"}, New: hashscan.New},
-		{Name: "training", CPU: []string{"sgemm", "vector"}, New: training.New, Models: training.Models},
+		{Name: "training", CPU: []string{"sgemm", "vector"}, Processor: []string{"gemm-fp32"}, New: training.New, Models: training.Models},
+		{Name: "training-bf16", Processor: []string{"gemm-bf16"}, New: training.BF16, Models: training.Models},
 		{Name: "compute", CPU: []string{"sgemm"}, Processor: []string{"gemm-fp32"}, New: matmul.New},
 		{Name: "compute-tf32", Processor: []string{"gemm-tf32"}, New: matmul.In(gemm.TF32)},
 		{Name: "compute-bf16", Processor: []string{"gemm-bf16"}, New: matmul.In(gemm.BF16)},

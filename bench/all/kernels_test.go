@@ -101,7 +101,9 @@ func TestRuns(t *testing.T) {
 	require.False(t, Runs("compute-tf32", card), "without tensor cores")
 	require.True(t, Runs("mining", card))
 	require.False(t, Runs("control", card))
-	require.False(t, Runs("training", card))
+	require.True(t, Runs("training", card))
+	require.True(t, Runs("training-bf16", card))
+	require.False(t, Runs("training-bf16", cpu.Info()))
 	require.False(t, Runs("knitting", cpu.Info()))
 }
 
