@@ -63,7 +63,7 @@ func TestSmokeRecord(t *testing.T) {
 		require.Equal(t, []any{"modelled", "E", "wall"}, []any{p["origin"], p["grade"], p["boundary"]})
 		require.Nil(t, p["low"], "one window has no interval")
 	}
-	require.Equal(t, []string{"idle/idle", "control/control", "mining/mining", "training-mlp/training", "compute/compute", "memory/memory", "mullet/training", "mullet/mining"}, rows)
+	require.Equal(t, []string{"idle/idle", "control/control", "mining/mining", "training-gpt-mini/training", "compute/compute", "memory/memory", "mullet/training", "mullet/mining"}, rows)
 }
 
 // launch runs perwatt in a process of its own and waits until it has said the
