@@ -180,9 +180,13 @@ func TestCardsInAMullet(t *testing.T) {
 	})
 	t.Run("whole", func(t *testing.T) {
 		s := newCards(t, 2, "mullet", "mullet-shared", "training-bf16")
+		s.Record.Plan.Target = true
 		require.NoError(t, s.Run(t.Context()))
 		for _, r := range s.Record.Runs {
 			require.Equal(t, results.OK, r.Status, r.Error)
+			for _, u := range r.Uses {
+				require.Equal(t, strings.HasPrefix(u.Use, "training"), u.Target != nil, u.Use)
+			}
 		}
 		require.Nil(t, s.Record.Summary.CoRunCost, "training alone was not measured")
 		require.Len(t, s.Record.Summary.CoRuns, 2)

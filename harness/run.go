@@ -321,7 +321,7 @@ func (r *run) reachAndWarmUp(ctx context.Context) error {
 	if err := run(true); err != nil {
 		return err
 	}
-	reaches := func(u results.Use) bool { return strings.HasPrefix(u.Use, "training") && u.Role != results.Background }
+	reaches := func(u results.Use) bool { return u.Trains() && u.Role != results.Background }
 	if plan.Target && slices.ContainsFunc(r.rec.Uses, reaches) {
 		end := r.begin(results.PhaseTarget)
 		err := r.each(ctx, func(i int, p *process) error {

@@ -154,7 +154,7 @@ func (p *planner) at(name string, where place) (out []Scenario) {
 	front, model := p.front(first)
 	switch card := first.ID != results.CPUDevice; {
 	case name == mullet:
-		if mines && front != "" && (card || strings.HasPrefix(front, "training")) {
+		if mines && front != "" && (card || model != "") {
 			add(mullet, each(front, results.Foreground, model), []Part{{"mining", results.Background, "", cpu}})
 		}
 	case name == shared:

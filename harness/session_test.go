@@ -87,7 +87,11 @@ func openScripted(use string, cfg bench.Config) (bench.Workload, error) {
 }
 
 func (s *scripted) Info() bench.Info {
-	return bench.Info{Name: "scripted", Use: s.use, Device: s.cfg.Device.Info().ID, Impl: "test", Unit: results.Hash, Threads: 1, Seed: s.cfg.Seed, Params: s.cfg.Params}
+	name := "scripted"
+	if strings.HasPrefix(s.use, "training") {
+		name = results.Training
+	}
+	return bench.Info{Name: name, Use: s.use, Device: s.cfg.Device.Info().ID, Impl: "test", Unit: results.Hash, Threads: 1, Seed: s.cfg.Seed, Params: s.cfg.Params}
 }
 
 func (s *scripted) Prepare(context.Context) error {

@@ -218,7 +218,7 @@ func (d *deriver) exchange(rows [][]*Window) (out []Exchange) {
 		return t.scale(math.Sqrt2)
 	})
 	for _, ws := range rows {
-		if ws[0].Use.Use != "training" || ws[0].Use.Role != Alone || ws[0].sum != "" {
+		if !ws[0].Use.Trains() || ws[0].Use.Role != Alone || ws[0].sum != "" {
 			continue
 		}
 		device := ws[0].Use.Device

@@ -208,7 +208,7 @@ func (d *deriver) flagSession() {
 		d.flag("", "few-rounds", fmt.Sprintf("%d of the %d rounds that a 95 %% interval needs: figures have none", n, minimumWindows), "run the quick preset, or --rounds 6")
 	}
 	trains := slices.ContainsFunc(d.rec.Runs, func(r Run) bool {
-		return slices.ContainsFunc(r.Uses, func(u Use) bool { return u.Use == "training" })
+		return slices.ContainsFunc(r.Uses, func(u Use) bool { return u.Trains() })
 	})
 	if trains && !d.rec.Plan.Target {
 		d.flag("", "no-target", "the time-to-target phase was left out: the training rate is not known to be one that learns", "run the quick preset, or --target")

@@ -110,11 +110,7 @@ const gemm = "gemm-"
 // speedOf returns the speed that a use is held against: the tensor units of a card
 // are many times as fast at one precision as at another.
 func (d *deriver) speedOf(u *Use) speed {
-	precision := cmp.Or(u.Params["precision"], strings.TrimPrefix(u.Use, "compute-"))
-	if u.Use == "compute" {
-		precision = "fp32"
-	}
-	if of, ok := d.speeds[on{u.Device, precision}]; ok {
+	if of, ok := d.speeds[on{u.Device, u.Precision()}]; ok {
 		return of
 	}
 	return d.speeds[on{u.Device, ""}]

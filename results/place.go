@@ -213,5 +213,8 @@ func UseWords(use string) string {
 			return of[:len(of)-1] + " " + kind
 		}
 	}
+	if use == Training+"-bf16" { // but training-mlp is a scenario
+		return Training + " bf16"
+	}
 	return use
 }

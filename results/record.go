@@ -11,6 +11,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -386,6 +387,21 @@ type Use struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Training is the workload that trains networks, and its use in fp32. In another
+// precision it is a use of its own: training-bf16.
+const Training = "training"
+
+// Trains reports whether the use trains a network, in whatever precision: its workload
+// does. Imported benchmarks, whose workload is their package, train by name.
+func (u *Use) Trains() bool { return u.Workload == Training || u.Use == Training }
+
+// Precision is that of the arithmetic: what follows the family in the use's name, such
+// as bf16 of compute-bf16 and training-bf16, or else fp32.
+func (u *Use) Precision() string {
+	_, precision, _ := strings.Cut(u.Use, "-")
+	return cmp.Or(precision, "fp32")
+}
+
 // Role is the part a use plays in a scenario.
 type Role string
 
@@ -621,6 +637,9 @@ type RowKey struct {
 	Threads  int    `json:"threads"`
 	Role     Role   `json:"role"`
 }
+
+// Trains is [Use.Trains] of the use of the row.
+func (k *RowKey) Trains() bool { return (&Use{Use: k.Use, Workload: k.Workload}).Trains() }
 
 // Windows returns the windows that the figures of a row are made of. A row that
 // was read from a file and not derived has none.

@@ -102,7 +102,12 @@ type Table struct {
 	Variant string       `json:"variant,omitempty"`
 	Unit    results.Unit `json:"unit"`
 	Groups  []Group      `json:"groups"`
+
+	trains bool
 }
+
+// Trains reports whether the use trains a network, in whatever precision.
+func (t *Table) Trains() bool { return t.trains }
 
 // ID names the table.
 func (t *Table) ID() string {
@@ -451,7 +456,7 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 				i, known := tables[k]
 				if !known {
 					i = len(c.Tables)
-					c.Tables = append(c.Tables, Table{Scenario: k.scenario, Use: k.use, Role: k.role, Variant: k.variant, Unit: u.Unit})
+					c.Tables = append(c.Tables, Table{Scenario: k.scenario, Use: k.use, Role: k.role, Variant: k.variant, Unit: u.Unit, trains: u.Trains()})
 					tables[k], rows = i, append(rows, nil)
 				}
 				if unit := c.Tables[i].Unit; unit != u.Unit {

@@ -470,3 +470,46 @@ func TestCardsAndPackagesStandApart(t *testing.T) {
 	require.Equal(t, "nvml + rapl", c.Candidates[i].Meter.Name)
 	require.Len(t, c.Candidates[i].Meter.Channels, 10)
 }
+
+// Precisions and models are never in one table, and each is related to mining as
+// training is, on the device where it ran.
+func TestTrainingsAreNotMixed(t *testing.T) {
+	north, south := resultstest.CardServer("north", 1), resultstest.CardServer("south", 1.2)
+	for _, n := range []*resultstest.Node{&north, &south} {
+		n.Only = []string{"idle", "mining", "mining@cuda:0"}
+		n.Also("training-gpt-mini", 263, map[string]float64{"training": 40_000})
+		n.Also("training-gpt-mini@cuda:0", 800, map[string]float64{"training": 2e6})
+		n.Also("training-bf16-gpt-mini@cuda:0", 820, map[string]float64{"training-bf16": 5e6})
+		n.Also("training-bf16-gpt-124m@cuda:0", 900, map[string]float64{"training-bf16": 3e5})
+		n.Also("mullet-training@cuda:0", 950, map[string]float64{"training-bf16": 2.9e5, "mining": 1e9})
+	}
+	c, err := New(t.Context(), slices.Concat(sessions(north, 3, 1), sessions(south, 3, 2)), nil, Options{Seed: 1})
+	require.NoError(t, err)
+	rows := map[string]int{}
+	for _, tb := range c.Tables {
+		for _, g := range tb.Groups {
+			for _, r := range g.Rows {
+				rows[tb.ID()]++
+				if tb.Trains() {
+					require.Equal(t, results.Unit("token/J"), r.Figures[results.WorkPerEnergy].Unit)
+					for _, x := range r.of {
+						require.Equal(t, tb.Use, x.windows[0].Use.Use)
+						require.Equal(t, r.model, x.windows[0].Use.Params["model"])
+					}
+				}
+			}
+		}
+	}
+	require.Equal(t, []int{4, 2, 2}, []int{rows["training-gpt-mini"], rows["training-bf16-gpt-mini"], rows["training-bf16-gpt-124m"]})
+	exchange := map[string]int{}
+	for _, x := range c.Exchange {
+		require.Equal(t, results.Unit("hash/token"), x.Rate.Unit)
+		require.False(t, x.Rate.Value.IsAbsent())
+		exchange[x.Scenario]++
+	}
+	require.Equal(t, map[string]int{"training-gpt-mini": 4, "training-bf16-gpt-mini": 2, "training-bf16-gpt-124m": 2}, exchange)
+	require.Equal(t, "training-bf16-gpt-124m", c.Candidates[0].CoRuns()[0].Front)
+	for _, m := range c.Mixes {
+		require.Equal(t, results.Token, m.Points[0].Samples.Unit)
+	}
+}

@@ -118,7 +118,7 @@ func (c *Comparison) normalise(ctx context.Context) error {
 	}
 	for i := range c.Tables {
 		t := &c.Tables[i]
-		if t.Use != "training" || t.Role != results.Alone {
+		if !t.trains || t.Role != results.Alone {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -183,7 +183,7 @@ func (c *Comparison) mullets() map[trained]*Point {
 	out := map[trained]*Point{}
 	for i := range c.Tables {
 		t := &c.Tables[i]
-		if t.Role != results.Foreground || t.Use != "training" {
+		if t.Role != results.Foreground || !t.trains {
 			continue
 		}
 		for id, rows := range t.measured() {
@@ -277,7 +277,7 @@ func flat(set func(fact, value string), at string, v reflect.Value) {
 
 // CoRun is the cost of a co-run of a candidate, named as its rows are.
 type CoRun struct {
-	Front  string // scenario of the use in front alone: training-mlp, compute-bf16
+	Front  string // scenario of the use in front alone: training-bf16-gpt-124m, compute-bf16
 	Device string // as in [Row]
 	Shared bool   // mining runs on the same cards, time-sliced
 	results.CoRunCost
@@ -290,7 +290,7 @@ func (c *Candidate) CoRuns() (out []CoRun) {
 	if cost := rec.Summary.CoRunCost; cost != nil {
 		for _, w := range rec.Summary.Windows() {
 			if u := w.Use; u.Role == results.Foreground && u.Device == results.CPUDevice {
-				out = append(out, CoRun{Front: "training-" + u.Params["model"], CoRunCost: *cost})
+				out = append(out, CoRun{Front: u.Use + "-" + u.Params["model"], CoRunCost: *cost})
 				break
 			}
 		}
@@ -299,7 +299,7 @@ func (c *Candidate) CoRuns() (out []CoRun) {
 	for _, co := range rec.Summary.CoRuns {
 		i := slices.IndexFunc(rec.Summary.Rows, func(r results.Row) bool { return r.Scenario == co.Scenario })
 		front := co.Front
-		if w := rec.Summary.Rows[i].Windows(); len(w) > 0 && front == "training" {
+		if w := rec.Summary.Rows[i].Windows(); len(w) > 0 && w[0].Use.Trains() {
 			front += "-" + w[0].Use.Params["model"]
 		}
 		out = append(out, CoRun{front, places[i].Name, co.Shared, co.CoRunCost})

@@ -28,7 +28,7 @@ type Training struct {
 	Workload string // training-mlp, or a use that trains nothing, such as compute-bf16
 	Device   string // names the cards; empty for the CPU
 	GPUs     int    // that worked, by the record; without one there is no GPU-hour to sell
-	PerJoule Figure // sample/J; without a unit where no samples are sold
+	PerJoule Figure // sample/J or token/J; without a unit where neither is sold
 	Power    Figure // W
 	FlopRate Figure // useful FLOP/s
 }
@@ -39,6 +39,15 @@ func (t Training) named() string {
 		return t.Workload
 	}
 	return t.Workload + " on " + t.Device
+}
+
+// price is the key of the price of what training counts: a price of samples is never one
+// of tokens.
+func (t Training) price() string {
+	if t.PerJoule.Unit == results.Token.Per(results.Joule) {
+		return "token_price"
+	}
+	return "training_price"
 }
 
 // Mullet is a co-run: mining in the background of a workload.
@@ -82,13 +91,13 @@ func Candidates(c *compare.Comparison) []Candidate {
 						return f
 					}
 					w := Training{Workload: results.Line(t.Scenario, nameLimit), Device: results.Line(r.Device, nameLimit), GPUs: gpus(r.On), Power: measured(results.Power), FlopRate: measured(results.FlopRate)}
-					switch use, _, _ := strings.Cut(t.Use, "-"); {
-					case use == "mining":
+					switch {
+					case t.Use == "mining":
 						e.Mining = append(e.Mining, Mining{w.Device, measured(results.EnergyPerWork), w.Power})
-					case use == "training":
+					case t.Trains():
 						w.PerJoule = measured(results.WorkPerEnergy)
 						e.Training = append(e.Training, w)
-					case use == "compute" && w.GPUs > 0:
+					case w.GPUs > 0 && (t.Use == "compute" || strings.HasPrefix(t.Use, "compute-")):
 						e.Training = append(e.Training, w)
 					}
 				}

@@ -39,7 +39,7 @@ var (
 	networkKeys    = []string{"network_difficulty", "block_subsidy", "block_fees"}
 	needHashprice  = anyOf{{"hashprice"}, append([]string{"bitcoin_price"}, networkKeys...)}
 	needPower      = anyOf{{"power_price"}, {hourly}}
-	needSale       = anyOf{{"training_price"}, {"gpu_hour_price"}}
+	needSale       = anyOf{{"training_price"}, {"token_price"}, {"gpu_hour_price"}}
 	needMining     = append([]anyOf{needHashprice}, all("pool_fee", "mining_uptime", "pue_mining")...)
 	needTraining   = append([]anyOf{needSale}, all("training_utilisation", "marketplace_fee", "pue_training")...)
 	marginMining   = append([]anyOf{needPower}, all("mining_operations", "asic_price", "mining_capex", "mining_life", "discount_rate")...)

@@ -39,7 +39,7 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 		for _, t := range c.Training {
 			e.measure(t.PerJoule, t.Power, t.FlopRate)
 			trained = trained || known(t.PerJoule) || known(t.Power)
-			if known(t.PerJoule) && p.has("training_price") {
+			if known(t.PerJoule) && p.has(t.price()) {
 				training = append(training, train(&p, c.Name, t, false))
 			}
 			if known(t.Power) && p.has("gpu_hour_price") && t.GPUs > 0 {

@@ -316,6 +316,31 @@ func value(t testing.TB, r Result, id string) float64 {
 	return float64(f.Value)
 }
 
+// Tokens have a price of their own: that of a sample buys none, even where the workload
+// has its name.
+func TestPriceOfATokenIsNotThatOfASample(t *testing.T) {
+	c := candidates()
+	c[1].Training[0].Workload, c[1].Training[0].PerJoule.Unit = "training-bf16-gpt-124m", "token/J"
+	c[1].Mullets[0].Workload = "training-bf16-gpt-124m"
+	const margin, forgone = "economics/training/gpu-node-tokens-training-bf16-gpt-124m/margin", "economics/mullet/gpu-node/forgone"
+	p := sheet(t, "training_price.training-bf16-gpt-124m,5,$/sample,2026-01-12,test,")
+	r := Evaluate(c, p, day(asOf))
+	for f := range r.Figures() {
+		require.NotContains(t, f.ID, "tokens")
+		require.False(t, strings.Contains(f.ID, "gpt-124m") && strings.Contains(strings.Join(f.Inputs, " "), "training_price"), f.ID)
+	}
+	rented := value(t, r, forgone)
+	require.Positive(t, rented, "in front is what is rented out")
+
+	r = Evaluate(c, sheet(t, "token_price,0.03,$/million tokens,2026-01-12,test,"), day(asOf))
+	other := Evaluate(candidates(), sheet(t), day(asOf)) // 20 samples a joule at the same price
+	require.Equal(t, value(t, other, "economics/training/gpu-node-samples-mlp/margin"), value(t, r, margin))
+	f, ok := r.Figure("economics/training/gpu-node-tokens-training-bf16-gpt-124m/break-even")
+	require.True(t, ok)
+	require.Equal(t, results.Unit("$/million tokens"), f.Unit)
+	require.NotEqual(t, rented, value(t, r, forgone))
+}
+
 // Prices that the tables call break-even do break even when they are put in.
 func TestFiguresClose(t *testing.T) {
 	r := whole(t)

@@ -84,7 +84,7 @@ func rentRevenue(rent, gpus, utilisation, fee, watts, pue float64) float64 {
 }
 
 // sampleRevenue is the revenue of training sold by the sample, in $/J of site
-// power.
+// power; of tokens likewise.
 //
 //	[$/sample]·[sample/J]·[1]·[1] / [1] = [$/J]
 func sampleRevenue(price, samplesPerJoule, utilisation, fee, pue float64) float64 {

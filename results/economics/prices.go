@@ -101,6 +101,7 @@ var keys = []Key{
 	{"retrofit_life", years, 0.25, 50, 365, "", "depreciation period of the retrofit", "15"},
 	{"gpu_hour_price", []Unit{{"$/GPU-hour", 1 / Hour}}, 0.001, 1e4, 14, "candidate", "rent of one GPU, by model, tier and term", "2.60"},
 	{"training_price", []Unit{{"$/million samples", 1e-6}, {"$/sample", 1}}, 1e-9, 1e12, 90, "workload", "training sold by the sample", ""},
+	{"token_price", []Unit{{"$/million tokens", 1e-6}, {"$/token", 1}}, 1e-9, 1e12, 90, "workload", "training of a language model, sold by the token", ""},
 	{"gpus_per_node", ratio, 1, 1024, 1460, "candidate", "GPUs that are rented out, where they are fewer than the record names", ""},
 	{"training_utilisation", share, 0, 100, 90, "", "share of the time that is sold; the node is assumed to draw its power all the time", "80"},
 	{"marketplace_fee", share, 0, 90, 365, "", "of training revenue", "0"},

@@ -74,7 +74,7 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 	part, formula := table, "hashprice ÷ (J/hash × PUE) × (1 − pool fee) × uptime"
 	switch {
 	case training:
-		formula = "price × samples/J × utilisation × (1 − fee) ÷ PUE, or rent × GPUs that worked × utilisation × (1 − fee) ÷ (W × PUE)"
+		formula = "price × samples/J (or tokens/J) × utilisation × (1 − fee) ÷ PUE, or rent × GPUs that worked × utilisation × (1 − fee) ÷ (W × PUE)"
 		t.note("The node is assumed to draw its power all the time, sold or not.")
 	case table == "mining-published":
 		part = "mining"
@@ -432,7 +432,7 @@ func (e *evaluator) mullet(candidates []Candidate) {
 }
 
 // behind adds the co-run of a candidate to a table. What is forgone in front is the
-// revenue of its samples, or else of its GPU-hours.
+// revenue of its samples or tokens, or else of its GPU-hours.
 func (e *evaluator) behind(t *Table, d Candidate, co Mullet) {
 	m := co.CoRunCost
 	i := slices.IndexFunc(d.Training, func(t Training) bool { return t.Workload == co.Workload && t.Device == co.Device })
@@ -440,7 +440,7 @@ func (e *evaluator) behind(t *Table, d Candidate, co Mullet) {
 		return
 	}
 	w := d.Training[i]
-	rent := !known(w.PerJoule)
+	rent := !known(w.PerJoule) || w.GPUs > 0 && !e.p.has(w.price())
 	if rent && w.GPUs == 0 {
 		return
 	}
@@ -486,7 +486,7 @@ func (e *evaluator) thresholds(candidates []Candidate) {
 	for _, law := range thresholds() {
 		for _, d := range candidates {
 			for _, w := range d.Training {
-				if !known(w.FlopRate) || !known(w.Power) || w.PerJoule.Unit == "" { // without samples nothing is trained
+				if !known(w.FlopRate) || !known(w.Power) || w.PerJoule.Unit == "" { // nothing is trained
 					continue
 				}
 				time, energy, cost := reach(law.FLOP, float64(w.FlopRate.Value), float64(w.Power.Value), pue, power)

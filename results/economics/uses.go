@@ -128,7 +128,7 @@ func (l *lookup) rented(t Training) float64 {
 	return n
 }
 
-// train is owned training that is sold by the sample, or a workload of GPUs that is
+// train is owned training that is sold by the sample or by the token, or a workload of GPUs that is
 // sold by the GPU-hour.
 func train(p *Prices, name string, t Training, rent bool) use {
 	l := lookup{p: p, names: []string{t.Workload, name}}
@@ -142,8 +142,10 @@ func train(p *Prices, name string, t Training, rent bool) use {
 		u.product, u.metric, u.sale, u.watts = "GPU-hours, "+t.named(), t.Power, quoted("gpu_hour_price"), t.Power.Provenance
 		revenue = func(x float64) float64 { return rentRevenue(sale, gpus, sold, fee, x, pue) }
 	} else {
-		sale = l.get("training_price")
-		u.product, u.metric, u.sale, u.watts = "samples, "+t.named(), t.PerJoule, quoted("training_price"), weakest(t.PerJoule, t.Power)
+		key := t.price()
+		counted := map[string]string{"training_price": "samples, ", "token_price": "tokens, "}[key]
+		sale = l.get(key)
+		u.product, u.metric, u.sale, u.watts = counted+t.named(), t.PerJoule, quoted(key), weakest(t.PerJoule, t.Power)
 		revenue = func(x float64) float64 { return sampleRevenue(sale, x, sold, fee, pue) }
 	}
 	u.perPrice = revenue(u.value()) / sale

@@ -168,12 +168,12 @@ func cardModel(n *results.Node, id string) string {
 }
 
 // benchName names a window as perwatt's own benchmarks are: Mining,
-// Training/model=cnn, Compute/precision=bf16, Memory/path=upload, Mullet/use=mining
+// Training/model=cnn, Training/precision=bf16/model=gpt-124m, Compute/precision=bf16, Memory/path=upload, Mullet/use=mining
 // where uses share the scenario, and Mining/device=cuda:0 on a device beside the CPU. The CPU is not named, nor is a
 // miner, which is alone in its record.
 func benchName(w *results.Window) string {
 	family, kind, _ := strings.Cut(w.Use.Use, "-")
-	label := map[string]string{"compute": "/precision=", "memory": "/path="}[family]
+	label := map[string]string{"compute": "/precision=", "training": "/precision=", "memory": "/path="}[family]
 	if label == "" {
 		family, kind = w.Use.Use, ""
 	}

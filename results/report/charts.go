@@ -75,9 +75,9 @@ func throughputPowerChart(p Page, t compare.Table, id string) []picture {
 // say how many trainings are left out.
 func planeCharts(p Page) (out []picture, left int) {
 	c := p.Comparison
-	efficiency := func(scenario, use, candidate string) (results.Figure, results.Origin) {
+	efficiency := func(scenario, candidate string) (results.Figure, results.Origin) {
 		for _, t := range c.Tables {
-			if t.Scenario != scenario || t.Use != use || t.Role != results.Alone {
+			if t.Scenario != scenario || t.Use != "mining" && !t.Trains() || t.Role != results.Alone {
 				continue
 			}
 			for _, g := range t.Groups {
@@ -100,8 +100,8 @@ func planeCharts(p Page) (out []picture, left int) {
 			left++
 			continue
 		}
-		refX, _ := efficiency("mining", "mining", c.Reference)
-		refY, _ := efficiency(m.Scenario, "training", c.Reference)
+		refX, _ := efficiency("mining", c.Reference)
+		refY, _ := efficiency(m.Scenario, c.Reference)
 		relative := func(i, ref results.Figure, origin results.Origin) chart.Figure {
 			return chart.Of(results.Figure{Value: i.Value / ref.Value, Low: i.Low / ref.Value, High: i.High / ref.Value, Unit: results.Ratio, Provenance: results.Provenance{Origin: origin}})
 		}
@@ -111,8 +111,8 @@ func planeCharts(p Page) (out []picture, left int) {
 			UseX: "mining", UseY: "training", Margin: c.Margin,
 		}
 		for _, cand := range c.Candidates {
-			x, origin := efficiency("mining", "mining", cand.ID)
-			y, _ := efficiency(m.Scenario, "training", cand.ID)
+			x, origin := efficiency("mining", cand.ID)
+			y, _ := efficiency(m.Scenario, cand.ID)
 			plane.Points = append(plane.Points, chart.Point{Name: cand.ID, X: relative(x, refX, origin), Y: relative(y, refY, origin), Reference: cand.ID == c.Reference})
 		}
 		if len(plane.Points) > 1 {

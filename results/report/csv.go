@@ -46,7 +46,11 @@ func values(rec *results.Record) table.Table {
 		coRun(results.RowKey{Scenario: c.Scenario, Use: c.Front, Device: c.Device}, &c.CoRunCost)
 	}
 	for _, x := range s.Exchange {
-		put(results.RowKey{Scenario: x.Scenario, Use: "training", Device: x.Device}, "hashes_per_sample", x.HashesPerSample)
+		key := results.RowKey{Scenario: x.Scenario, Use: results.Training, Device: x.Device}
+		if i := slices.IndexFunc(s.Rows, func(r results.Row) bool { return r.Scenario == x.Scenario && r.Trains() }); i >= 0 {
+			key.Use = s.Rows[i].Use
+		}
+		put(key, "hashes_per_sample", x.HashesPerSample)
 	}
 	return t
 }

@@ -109,7 +109,7 @@ func wattsAt(p results.Provenance) string {
 func money(p Page) section {
 	s := section{ID: "economics", Title: "What it earns"}
 	if p.Economics == nil {
-		s.add(block{Table: table.Table{Notes: []string{"No price sheet was given: the page has hashes and samples per joule, but not what they are worth. perwatt prices --example writes a sheet to fill in."}}})
+		s.add(block{Table: table.Table{Notes: []string{"No price sheet was given: the page has hashes, samples and tokens per joule, but not what they are worth. perwatt prices --example writes a sheet to fill in."}}})
 		return s
 	}
 	if p.Economics.Banner != "" {
@@ -157,7 +157,8 @@ func prices(p Page) section {
 // moneyCharts draws the curves of a table: the price that training needs, the
 // break-even efficiency, and the inputs that a margin depends on.
 func moneyCharts(p Page, t economics.Table) (out []picture) {
-	lines := chart.Lines{Head: chart.Head{ID: "m-" + word(t.ID), Title: results.Line(t.Title, 120)}}
+	var axes []string // of prices in one unit each
+	lines := map[string]*chart.Lines{}
 	for i, s := range p.Economics.Series {
 		if s.Table != t.ID {
 			continue
@@ -168,19 +169,26 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 			}
 			continue
 		}
-		lines.X, lines.Y = chart.Axis{Title: results.Line(s.X, 60), Free: true}, chart.Axis{Title: results.Line(s.Y, 60)}
+		of := lines[s.Y]
+		if of == nil {
+			name := "m-" + word(t.ID)
+			if len(axes) > 0 {
+				name += fmt.Sprint("-", len(axes)+1)
+			}
+			of = &chart.Lines{Head: chart.Head{ID: name, Title: results.Line(t.Title, 120)}, X: chart.Axis{Title: results.Line(s.X, 60), Free: true}, Y: chart.Axis{Title: results.Line(s.Y, 60)}}
+			axes, lines[s.Y] = append(axes, s.Y), of
+		}
 		line := chart.Series{Name: seriesName(s)}
 		for j := range s.At {
 			line.Points = append(line.Points, chart.LinePoint{X: s.At[j], Y: s.Value[j], Low: math.NaN(), High: math.NaN()})
 		}
-		lines.Series = append(lines.Series, line)
+		of.Series = append(of.Series, line)
 	}
-	switch {
-	case len(lines.Series) == 0:
-	case t.ID == "break-even":
+	if t.ID == "break-even" && len(axes) > 0 {
 		return append(out, breakEven(p, t)...)
-	default:
-		out = append(out, pictured(lines.Head, lines)...)
+	}
+	for _, y := range axes {
+		out = append(out, pictured(lines[y].Head, *lines[y])...)
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/resultstest"
+	"github.com/perwatt/perwatt/results/store"
 )
 
 // A language model counts tokens wherever a network counts samples.
@@ -44,4 +45,21 @@ func TestTokens(t *testing.T) {
 	require.Equal(t, results.Token, c.Mixes[0].Points[0].Samples.Unit)
 	require.NotNil(t, c.Mixes[0].Mullet)
 	require.Equal(t, results.Token, c.Mixes[0].Mullet.Samples.Unit)
+}
+
+// Benchmark lines and CSV have the precision, and tokens as the unit. What was
+// written reads back as the same work.
+func TestTokensInOtherFormats(t *testing.T) {
+	n := resultstest.CardServer("north", 1)
+	n.Only = []string{"idle", "mining@cuda:0"}
+	n.Also("training-bf16-gpt-124m@cuda:0", 900, map[string]float64{"training-bf16": 3e5})
+	rec := resultstest.Session(n, 1, 6, 1)
+	var bench, csv strings.Builder
+	require.NoError(t, Write(&bench, Bench, rec, Options{}))
+	require.Regexp(t, `(?m)^BenchmarkTraining/precision=bf16/model=gpt_124m/device=cuda:0 +\d+ +[\d.e+]+ tokens/s +[\d.]+ W +[\d.]+ tokens/J +[\d.e-]+ J/token$`, bench.String())
+	again, _, err := store.ReadBench(strings.NewReader(bench.String()), "back.txt", store.Bench{At: rec.Start})
+	require.NoError(t, err)
+	require.Equal(t, results.Token, again[0].Runs[len(again[0].Runs)-1].Uses[0].Unit)
+	require.NoError(t, Write(&csv, CSV, rec, Options{}))
+	require.Regexp(t, `(?m)training-bf16-gpt-124m@cuda:0,training-bf16,cuda:0,,,,0,hashes_per_sample,[^,]+,[^,]+,[^,]+,hash/token,`, csv.String())
 }

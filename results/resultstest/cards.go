@@ -12,7 +12,8 @@ import (
 // UsesAt returns the uses of a scenario: those of a [Server] on the CPU, or those of
 // a card, such as compute-bf16@cuda:0, mining@cuda:0-1 on two of them together,
 // mullet@cuda:0 with GEMM in front on the card and mining behind on the CPU, and
-// mullet-shared@cuda:0 with both on the card.
+// mullet-shared@cuda:0 with both on the card, and mullet-training@cuda:0 with the
+// training of gpt-124m in front.
 func UsesAt(scenario string) (out []results.Use) {
 	on := func(u results.Use, device string, threads int, role results.Role) {
 		u.Device, u.Threads, u.Role = device, threads, role
@@ -27,8 +28,12 @@ func UsesAt(scenario string) (out []results.Use) {
 	}
 	for _, id := range cardsOf(ids) {
 		switch base {
-		case "mullet":
-			on(cardUse("compute-bf16"), id, 1, results.Foreground)
+		case "mullet", "mullet-training":
+			front := "compute-bf16"
+			if base != "mullet" {
+				front = "training-bf16-gpt-124m"
+			}
+			on(cardUse(front), id, 1, results.Foreground)
 			if len(out) == 1 { // one behind however many cards
 				on(uses["mining"][0], results.CPUDevice, 64, results.Background)
 			}
@@ -51,8 +56,14 @@ func cardUse(use string) results.Use {
 	case "memory":
 		u.Workload = "stream"
 	case "training":
-		u.Workload, u.Unit, u.FlopPerCount, u.Params = "training", results.Sample, 1.636e6, map[string]string{"model": precision}
-		u.Use = kind
+		model, half := strings.CutPrefix(precision, "bf16-")
+		if u.Use = kind; half {
+			u.Use, u.Impl = "training-bf16", "mma"
+		}
+		u.Workload, u.Unit, u.FlopPerCount, u.Params = results.Training, results.Sample, 1.636e6, map[string]string{"model": model}
+		if flop, ok := languageModels[model]; ok {
+			u.Unit, u.FlopPerCount = results.Token, flop
+		}
 	case "compute":
 		if u.Workload, u.Unit, u.FlopPerCount = "matmul", results.FLOP, 1; precision == "" {
 			precision = "fp32"
@@ -62,6 +73,20 @@ func cardUse(use string) results.Use {
 		u.Params = map[string]string{"precision": precision}
 	}
 	return u
+}
+
+// languageModels have so many FLOP a token.
+var languageModels = map[string]results.Float{"gpt-mini": 5.6e6, "gpt-124m": 8.03e8}
+
+// Also adds a scenario to a node, with the rates of its uses.
+func (n *Node) Also(scenario string, watts float64, rates map[string]float64) {
+	if n.Only == nil {
+		n.Only = slices.Clone(order)
+	}
+	n.Only, n.Watts[scenario] = append(n.Only, scenario), watts
+	for use, rate := range rates {
+		n.Rates[scenario+"/"+use] = rate
+	}
 }
 
 // cardsOf lists cuda:0-3 as cuda:0, cuda:1, cuda:2 and cuda:3.

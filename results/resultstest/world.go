@@ -45,10 +45,11 @@ func Server(name string, scale float64) Node {
 var order = []string{"idle", "mining", "training-mlp", "compute", "mullet"}
 
 var uses = map[string][]results.Use{
-	"control":      {{Use: "control", Workload: "hashscan", Impl: "stdlib", Role: results.Alone, Unit: results.Hash}},
-	"mining":       {{Use: "mining", Workload: "hashscan", Impl: "shani", Role: results.Alone, Unit: results.Hash}},
-	"training-mlp": {{Use: "training", Workload: "training", Impl: "avx2", Role: results.Alone, Unit: results.Sample, FlopPerCount: 1.636e6, Params: map[string]string{"model": "mlp"}}},
-	"compute":      {{Use: "compute", Workload: "matmul", Impl: "avx2", Role: results.Alone, Unit: results.FLOP, FlopPerCount: 1}},
+	"control":           {{Use: "control", Workload: "hashscan", Impl: "stdlib", Role: results.Alone, Unit: results.Hash}},
+	"mining":            {{Use: "mining", Workload: "hashscan", Impl: "shani", Role: results.Alone, Unit: results.Hash}},
+	"training-mlp":      {{Use: "training", Workload: "training", Impl: "avx2", Role: results.Alone, Unit: results.Sample, FlopPerCount: 1.636e6, Params: map[string]string{"model": "mlp"}}},
+	"training-gpt-mini": {{Use: "training", Workload: "training", Impl: "avx2", Role: results.Alone, Unit: results.Token, FlopPerCount: 5.6e6, Params: map[string]string{"model": "gpt-mini"}}},
+	"compute":           {{Use: "compute", Workload: "matmul", Impl: "avx2", Role: results.Alone, Unit: results.FLOP, FlopPerCount: 1}},
 	"mullet": {
 		{Use: "training", Workload: "training", Impl: "avx2", Role: results.Foreground, Unit: results.Sample, FlopPerCount: 1.636e6, Params: map[string]string{"model": "mlp"}},
 		{Use: "mining", Workload: "hashscan", Impl: "shani", Role: results.Background, Unit: results.Hash},

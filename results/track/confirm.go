@@ -62,23 +62,23 @@ type Remeasurer interface {
 
 // named is the scenario of a figure as perwatt run takes it, with the cards that the
 // record ran it on and without the model of a training, of which a session has
-// several: training, mining@cuda:0.
+// several: training-bf16@cuda:0, mining.
 func named(rec *results.Record, k store.Key) string {
-	scenario := k.Scenario
 	for i, at := range rec.Places() {
-		if at.Scenario() == k.Scenario {
-			scenario = rec.Summary.Rows[i].Scenario
-			break
+		if at.Scenario() != k.Scenario {
+			continue
 		}
+		row := &rec.Summary.Rows[i]
+		_, cards, placed := strings.Cut(row.Scenario, "@")
+		switch {
+		case row.Role != results.Alone || !row.Trains():
+			return row.Scenario
+		case placed:
+			return row.Use + "@" + cards
+		}
+		return row.Use
 	}
-	use, cards, placed := strings.Cut(scenario, "@")
-	if strings.HasPrefix(use, "training-") {
-		use = "training"
-	}
-	if placed {
-		use += "@" + cards
-	}
-	return use
+	return k.Scenario
 }
 
 // Confirm measures again what is suspicious on a night and would fail its gate if a
