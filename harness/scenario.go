@@ -30,9 +30,12 @@ const (
 	shared = "mullet-shared" // both on one card, whose driver divides the time
 )
 
-// onRequest are the scenarios that run only if they are named. The memory of a card
-// is measured by memory; copies to and fro are the bus's.
-var onRequest = []string{"memory-copy", "memory-upload", "memory-download", shared}
+// onRequest reports whether a scenario runs only if it is named. The memory of a card
+// is measured by memory; copies to and fro are the bus's. Inference has a scenario for
+// each batch.
+func onRequest(name string) bool {
+	return slices.Contains([]string{"memory-copy", "memory-upload", "memory-download", shared}, name) || strings.HasPrefix(name, "inference-")
+}
 
 // place is where a scenario runs: the CPU, or equal cards of one driver together.
 type place []device.Info
@@ -210,7 +213,7 @@ func (p *planner) named(id string) (where place, err error) {
 // wherever it can, or SCENARIO@DEVICE, such as mining@cuda:1; equal cards of one
 // driver run together, as in mining@cuda:0-3. A scenario on the CPU has no @DEVICE.
 // Without names there are all but those that cost much and say little more: copies of
-// memory and mullet-shared.
+// memory, inference and mullet-shared.
 //
 // There must be at least one device. Idle is always included, since every net figure
 // needs it. Training is one scenario for each model, such as training-mlp; the mullet
@@ -222,7 +225,7 @@ func Scenarios(names []string, devices []device.Info, work Work) ([]Scenario, er
 	where := map[string][]place{}
 	if len(names) == 0 {
 		for _, name := range known {
-			if !slices.Contains(onRequest, name) {
+			if !onRequest(name) {
 				where[name] = together
 			}
 		}

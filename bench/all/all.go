@@ -49,7 +49,7 @@ func KernelsOf(use string, on device.Info) []string {
 // Uses lists every use, in the order of a session's first round. The control tells
 // a change of the machine from one of the code.
 func Uses() []Use {
-	return []Use{
+	uses := []Use{
 		{Name: "control", CPU: []string{}, New: hashscan.Control},
 		{Name: "mining", CPU: []string{"sha256d"}, Processor: []string{"sha256d"}, New: hashscan.New},
 		{Name: "training", CPU: []string{"sgemm", "vector"}, Processor: []string{"gemm-fp32"}, New: training.New, Models: training.Models},
@@ -64,6 +64,12 @@ func Uses() []Use {
 		{Name: "memory-upload", Processor: []string{"stream"}, New: stream.Upload},
 		{Name: "memory-download", Processor: []string{"stream"}, New: stream.Download},
 	}
+	for _, stage := range []training.Stage{training.Prefill, training.Decode} {
+		for _, batch := range training.Batches() {
+			uses = append(uses, Use{Name: training.InferenceUse(stage, batch), CPU: []string{"sgemm", "vector"}, New: training.Inference(stage, batch)})
+		}
+	}
+	return uses
 }
 
 // Runs reports whether a use runs on a device: each of its kernels there has an

@@ -109,19 +109,27 @@ func (l gpt) attention(batch int64) (all products) {
 }
 
 func (l gpt) forward(b *builder, tokens *gorgonia.Node, w []*gorgonia.Node) *gorgonia.Node {
+	return l.logits(b, tokens, w, l.seq, func(_ int, qkv *gorgonia.Node) *gorgonia.Node {
+		return b.causal(qkv, l.seq, l.heads)
+	}, func(x *gorgonia.Node) *gorgonia.Node { return x })
+}
+
+// logits is the network with another attention, that of layer i over qkv. seq is how
+// many places w has, and pick chooses the rows of x that the head is for.
+func (l gpt) logits(b *builder, tokens *gorgonia.Node, w []*gorgonia.Node, seq int, attend func(i int, qkv *gorgonia.Node) *gorgonia.Node, pick func(x *gorgonia.Node) *gorgonia.Node) *gorgonia.Node {
 	table := &tied{builder: b, weights: w[0]}
-	x := table.embed(tokens, w[1], l.seq)
+	x := table.embed(tokens, w[1], seq)
 	w = w[2:]
-	for range l.layers {
+	for i := range l.layers {
 		r := &residual{builder: b}
 		y := b.linear(b.norm(r.fork(x), w[0], w[1]), w[2], w[3])
-		x = r.join(x, b.linear(b.causal(y, l.seq, l.heads), w[4], w[5]))
+		x = r.join(x, b.linear(attend(i, y), w[4], w[5]))
 		r = &residual{builder: b}
 		y = b.gelu(b.linear(b.norm(r.fork(x), w[6], w[7]), w[8], w[9]))
 		x = r.join(x, b.linear(y, w[10], w[11]))
 		w = w[12:]
 	}
-	return table.head(b.norm(x, w[0], w[1]))
+	return table.head(b.norm(pick(x), w[0], w[1]))
 }
 
 // join adds a branch to what it was forked from.

@@ -1,0 +1,234 @@
+package training
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/bench/benchtest"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
+	"github.com/perwatt/perwatt/kernels/sgemm"
+	"github.com/perwatt/perwatt/kernels/vector"
+	"github.com/perwatt/perwatt/results"
+)
+
+// stages are both stages, at a batch each.
+var stages = []struct {
+	stage Stage
+	batch int
+}{{Prefill, 2}, {Decode, 3}}
+
+func TestInferenceConformance(t *testing.T) {
+	for _, s := range stages {
+		t.Run(string(s.stage), func(t *testing.T) {
+			benchtest.TestWorkload(t, Inference(s.stage, s.batch), bench.Config{Device: cpu.Device{Threads: 2}, Seed: 9})
+		})
+	}
+}
+
+// littleGPT is a network that infers in microseconds.
+var littleGPT = gpt{layers: 2, width: 32, heads: 4, seq: 12, vocab: 40}
+
+// inferring returns a prepared workload of littleGPT on an engine.
+func inferring(t *testing.T, stage Stage, batch int, on decoding) *inference {
+	t.Helper()
+	opened, err := Inference(stage, batch)(bench.Config{Seed: 5})
+	require.NoError(t, err)
+	w := opened.(*inference)
+	w.model, w.engine = littleGPT, func() decoding { return on }
+	require.NoError(t, w.Prepare(context.Background()))
+	return w
+}
+
+// times infers n times and returns what was counted.
+func (w *inference) times(t *testing.T, n int) uint64 {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := bench.NewCounter()
+	for range n { // Run stops after the step in which its context ends
+		ctx, cancel := context.WithCancel(ctx)
+		on := w.servers[0].on.(*faulty)
+		on.chosen = cancel
+		require.NoError(t, w.Run(ctx, done))
+	}
+	count, _, _ := done.Load()
+	return count
+}
+
+// faulty is the CPU with a fault.
+type faulty struct {
+	*core
+	fault  string // "" for none
+	keeps  int
+	chosen func() // is called when tokens are chosen; nil for nothing
+}
+
+func (f *faulty) row(v, all *value, i int) {
+	if f.fault == "place" && v.kind == active {
+		i--
+	}
+	f.core.row(v, all, i)
+}
+
+func (f *faulty) keep(c *cache, qkv *value, at, seq int) {
+	f.keeps++
+	switch {
+	case f.fault == "stale" && at == 8: // what was there before stays
+		return
+	case f.fault == "stale layer" && at == 7 && f.keeps%2 == 0: // of the second layer alone
+		return
+	case f.fault == "off by one" && at > 0:
+		at--
+	case f.fault == "sequence" && seq == 1: // the first one's place is the last one's
+		swapped := *qkv
+		swapped.f = append(append([]float32{}, qkv.f[len(qkv.f)-qkv.cols:]...), qkv.f[qkv.cols:]...)
+		qkv = &swapped
+	}
+	f.core.keep(c, qkv, at, seq)
+}
+
+func (f *faulty) recall(y, scratch *value, c *cache, qkv *value, n int) {
+	switch f.fault {
+	case "one less":
+		n--
+	case "first place":
+		shifted := *c.values
+		shifted.f = append(make([]float32, shifted.cols), shifted.f[shifted.cols:]...)
+		c = &cache{c.keys, &shifted, c.heads, c.room}
+	}
+	f.core.recall(y, scratch, c, qkv, n)
+	if f.fault == "head" {
+		width := y.cols / c.heads
+		for r := range y.rows {
+			clear(y.f[r*y.cols+2*width:][:width])
+		}
+	}
+}
+
+func (f *faulty) last(y, x *value, seq int) {
+	if f.fault == "last" {
+		seq--
+	}
+	f.core.last(y, x, seq)
+}
+
+func (f *faulty) greedy(tokens, best, logits *value) {
+	f.core.greedy(tokens, best, logits)
+	if f.fault == "second" {
+		tokens.i[0] = (tokens.i[0] + 1) % int32(logits.cols)
+	}
+	if f.chosen != nil {
+		f.chosen()
+	}
+}
+
+func newFaulty(t *testing.T, fault string) *faulty {
+	return &faulty{core: &core{gemm: bestRow(t), vec: bestVector(t)}, fault: fault}
+}
+
+func failing(checks []results.Check) (names []string) {
+	for _, c := range checks {
+		if !c.OK {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// A cache that is wrong is found where it is so from the start, by the forward pass of
+// training, and where it becomes so later, by the tokens that were verified.
+func TestInferenceFaults(t *testing.T) {
+	for fault, stage := range map[string]Stage{
+		"place": Decode, "stale": Decode, "stale layer": Decode, "off by one": Decode, "sequence": Decode,
+		"one less": Decode, "first place": Decode, "head": Decode, "second": Decode, "last": Prefill,
+	} {
+		t.Run(fault, func(t *testing.T) {
+			w := inferring(t, stage, 3, newFaulty(t, fault))
+			require.Equal(t, []string{"reference", "forward"}, failing(w.Check()), "from the start")
+
+			on := newFaulty(t, "")
+			w = inferring(t, stage, 3, on)
+			w.times(t, 7)
+			require.Empty(t, failing(w.Check()))
+			on.fault = fault
+			w.times(t, 11)
+			require.Contains(t, failing(w.Check()), "tokens", "later")
+		})
+	}
+	t.Run("second in prefill", func(t *testing.T) {
+		w := inferring(t, Prefill, 2, newFaulty(t, "second"))
+		require.Contains(t, failing(w.Check()), "reference")
+	})
+}
+
+// Tokens that were not computed are not counted as such: the products are missing, and
+// those of the time before are not the answers.
+func TestInferenceOfNothing(t *testing.T) {
+	for _, s := range stages {
+		w := inferring(t, s.stage, s.batch, newFaulty(t, ""))
+		w.servers[0].prefill.program, w.servers[0].decode.program = nil, nil
+		w.times(t, 3)
+		require.Subset(t, failing(w.Check()), []string{"tokens", "products"})
+	}
+}
+
+// What is counted are the tokens of prompts, and those that are generated, of all
+// sequences; a window may end anywhere.
+func TestInferenceCounts(t *testing.T) {
+	for _, s := range stages {
+		w := inferring(t, s.stage, s.batch, newFaulty(t, ""))
+		each := map[Stage]int{Prefill: s.batch * littleGPT.seq / 2, Decode: s.batch}[s.stage]
+		for n := range 15 {
+			require.Equal(t, uint64(n*each), w.times(t, n)) // #nosec G115 -- a few
+			require.Empty(t, failing(w.Check()))
+		}
+		for _, c := range w.Check() {
+			t.Log(c.Name, c.Detail)
+		}
+	}
+}
+
+// Every row computes what the forward pass of training does with the same row.
+func TestInferenceRows(t *testing.T) {
+	for _, row := range sgemm.Table.Supported(cpu.Info()) {
+		for _, passes := range vector.Table.Supported(cpu.Info()) {
+			for _, s := range stages {
+				w := inferring(t, s.stage, s.batch, &faulty{core: &core{gemm: row.Impl.GemmEpilogue, vec: passes.Impl}})
+				w.times(t, 9)
+				require.Empty(t, failing(w.Check()), "%s, %s", row.Name, passes.Name)
+				t.Log(row.Name, passes.Name, w.Check()[0].Detail)
+			}
+		}
+	}
+}
+
+// The formula is what products need, but for the weights that multiply nothing.
+func TestInferenceFlop(t *testing.T) {
+	for _, s := range stages {
+		opened, err := Inference(s.stage, s.batch)(bench.Config{Seed: 5})
+		require.NoError(t, err)
+		w := opened.(*inference)
+		on := newFaulty(t, "")
+		w.engine = func() decoding { return on }
+		require.NoError(t, w.Prepare(context.Background()))
+		n := w.times(t, map[Stage]int{Prefill: 1, Decode: w.model.seq / 2}[s.stage]) // a whole sequence
+		want := w.Info().FlopPerCount * float64(n)
+		if s.stage == Prefill { // the causal products of a strip are whole
+			d := float64(w.model.layers * w.model.width)
+			want += float64(n) * 2 * d * float64(w.model.seq/2-1)
+		}
+		require.InEpsilon(t, want, on.flop, 0.03)
+		require.Less(t, float64(on.flop), want)
+	}
+}
+
+func TestInferenceRefuses(t *testing.T) {
+	_, err := Inference(Decode, 1)(bench.Config{Params: map[string]string{"model": "mlp"}})
+	require.ErrorIs(t, err, bench.ErrUsage)
+	require.ErrorContains(t, err, "gpt-mini, gpt-124m")
+	_, err = Inference(Decode, 1<<24)(bench.Config{Params: map[string]string{"model": "gpt-1.5b"}})
+	require.ErrorContains(t, err, "use fewer threads or a smaller batch")
+}
