@@ -13,13 +13,18 @@ import (
 
 // Steps take no memory to speak of once the first is done.
 func TestStepsAllocateLittle(t *testing.T) {
-	for _, net := range suite {
+	for _, net := range append(suite[:len(suite):len(suite)], languageModels[0]) {
 		t.Run(net.name, func(t *testing.T) {
 			m, err := newModel(net, 8, 1, bestRow(t), bestVector(t))
 			require.NoError(t, err)
 			m.bind()
 			require.NoError(t, m.fix())
-			m.replicas[0].fixed(0)
+			if l, ok := net.language(); ok {
+				_, err := m.documents(fixedText{l.vocab}, trainStream, 0)
+				require.NoError(t, err)
+			} else {
+				m.replicas[0].fixed(0)
+			}
 			step := func() {
 				_, err := m.step(0.01)
 				require.NoError(t, err)

@@ -84,7 +84,7 @@ func TestPlace(t *testing.T) {
 // in use is filled with NaN before every op, losses, gradients and inference are those of
 // values that do not share any.
 func TestMemoryNotInUse(t *testing.T) {
-	for _, net := range suite {
+	for _, net := range append([]network{small}, suite...) {
 		t.Run(net.name, func(t *testing.T) {
 			run := func(share bool) (out []float32) {
 				m, err := newModel(net, 4, 1, bestRow(t), bestVector(t))
@@ -111,8 +111,14 @@ func TestMemoryNotInUse(t *testing.T) {
 				}
 				m.bind()
 				require.NoError(t, m.fix())
+				l, isLM := net.language()
 				for i := range 3 {
-					r.fixed(i)
+					if isLM {
+						_, err := m.documents(fixedText{l.vocab}, trainStream, i)
+						require.NoError(t, err)
+					} else {
+						r.fixed(i)
+					}
 					launch, phase = 0, train
 					loss, err := m.step(0.01)
 					require.NoError(t, err)
@@ -121,6 +127,11 @@ func TestMemoryNotInUse(t *testing.T) {
 						out = append(out, g.f...)
 					}
 					launch, phase = 0, infer
+					if isLM {
+						require.NoError(t, r.inference())
+						out = append(out, r.loss.f[0])
+						continue
+					}
 					right, err := r.right(4)
 					require.NoError(t, err)
 					out = append(out, float32(right))

@@ -1,8 +1,10 @@
 // Package training is the machine-learning workload: a small suite of networks
 // (perceptrons, a convolutional network, a transformer's encoder) that learn to
-// recognise digits by plain SGD in fp32. Each is a Gorgonia graph whose matrix products
-// are computed by a row of kernels/sgemm and whose other passes by a row of
-// kernels/vector.
+// recognise digits by plain SGD in fp32, and language models of GPT-2's shape that learn
+// a generated language by AdamW. Each is a Gorgonia graph whose matrix products are
+// computed by a row of kernels/sgemm and whose other passes by a row of kernels/vector.
+// Language models run on processors too, in fp32 and bf16, by kernels/gemm and
+// kernels/nn; that has not yet run on hardware.
 //
 // It is data-parallel. Each thread has a replica: its own graph and virtual machine
 // over shared weights. In a step every replica takes its own batch; then the gradients

@@ -352,7 +352,7 @@ func TestTooLarge(t *testing.T) {
 
 // The bytes that are said to be needed are those that are taken.
 func TestBytes(t *testing.T) {
-	for _, net := range suite {
+	for _, net := range append(suite[:len(suite):len(suite)], languageModels[0]) {
 		t.Run(net.name, func(t *testing.T) {
 			m, err := newModel(net, net.batch, 1, bestRow(t), bestVector(t))
 			require.NoError(t, err)
@@ -367,14 +367,16 @@ func TestBytes(t *testing.T) {
 			}
 			taken := -heap()
 			m.bind()
-			r.fixed(0)
+			if l, ok := net.language(); ok {
+				_, err := m.documents(fixedText{l.vocab}, trainStream, 0)
+				require.NoError(t, err)
+			} else {
+				r.fixed(0)
+			}
 			_, err = m.step(0)
 			require.NoError(t, err)
 			taken += heap()
-			for _, w := range m.weights {
-				taken -= 4 * int64(len(w))
-			}
-			require.InEpsilon(t, r.bytes, taken, 0.05)
+			require.InEpsilon(t, r.bytes+net.state(), taken, 0.05)
 			runtime.KeepAlive(m)
 		})
 	}
@@ -393,4 +395,17 @@ func TestFormulas(t *testing.T) {
 		require.Equal(t, want, net.flop(), name)
 		require.NotEmpty(t, net.formula)
 	}
+}
+
+// GPT-2 has 124,439,808 weights in its smallest form and 1,557,611,200 in its largest,
+// with 50,257 tokens; ours have 47 more. llm.c takes 803 MFLOP a token for the former.
+func TestSizesOfGPT2(t *testing.T) {
+	for name, want := range map[string]int64{"gpt-124m": 124439808 + 47*768, "gpt-1.5b": 1557611200 + 47*1600} {
+		net, err := lookup(name, false)
+		require.NoError(t, err)
+		l, _ := net.language()
+		require.Equal(t, want, l.size(), name)
+	}
+	require.InDelta(t, 803e6, languageModels[1].flop(), 1e6)
+	require.Equal(t, "6·124475904 + 6·12·768·1024", languageModels[1].formula)
 }
