@@ -101,11 +101,6 @@ func (c Call) starts() (from device.Buffer, stride int, any bool) {
 	return c.C, 0, false
 }
 
-// plain reports C = A·Bᵀ without more.
-func (c Call) plain() bool {
-	return c.TransB && !c.Add && c.Bias == nil && !c.Round
-}
-
 // longest is the largest dimension: with it no count of bytes overflows, and no
 // grid has more blocks than a driver takes (65,535 along y).
 const longest = 1 << 22
@@ -166,9 +161,9 @@ var tables = func() map[Precision]*kernels.Table[*Product] {
 // tile is what a block computes, as the kernel's source says.
 type tile struct {
 	rows, columns int
-	shared        int // bytes beyond what the kernel declares
-	unit          int // bytes of k that its parameter counts; 0 for a kernel of each layout, which counts elements
-	stays         int // threads of a block that takes tiles until there are none, by boxes of A and B; 0: a block a tile
+	shared        int  // bytes beyond what the kernel declares
+	stays         int  // threads of a block that takes tiles until there are none, by boxes of A and B; 0: a block a tile
+	along         bool // it has the layout nt alone, and mma computes the others
 }
 
 // own is a row with kernels of ours.
@@ -181,24 +176,27 @@ type own struct {
 }
 
 // owns are in order of rank. Those of AMD's and NVIDIA's units have not yet run on
-// hardware. The kernels of wgmma compute C = A·Bᵀ; those of mma compute other calls for
-// it.
+// hardware.
 var owns = []own{
 	{
-		"wgmma", WGMMA, each([]string{"wgmma", "tma"}, FP16, BF16, TF32),
-		each(tile{128, 256, 4*384*128 + 2*4*8, 16, 384}, FP16, BF16, TF32), wgmmaCeiling,
+		"wgmma", WGMMA, each([]string{"wgmma", "tma"}, FP16, BF16, TF32), map[Precision]tile{
+			FP16: {128, 256, stages, 384, false}, BF16: {128, 256, stages, 384, false}, TF32: {128, 256, stages, 384, true},
+		}, wgmmaCeiling,
 	},
 	mma,
 	{
 		"mfma", MFMA, map[Precision][]string{FP16: {"mfma"}, BF16: {"mfma"}, TF32: {"mfma", "gfx942"}, FP32: {"mfma"}, FP64: {"mfma"}},
-		each(tile{128, 128, 0, 0, 0}, Precisions()...), mfmaCeiling,
+		each(tile{rows: 128, columns: 128}, Precisions()...), mfmaCeiling,
 	},
 	{"simt", SIMT, need("fp64", FP64), map[Precision]tile{
-		FP64: {128, 64, 0, 0, 0}, FP32: {128, 128, 0, 0, 0}, BF16: {128, 128, 0, 0, 0}, FP16: {128, 128, 0, 0, 0},
+		FP64: {rows: 128, columns: 64}, FP32: {rows: 128, columns: 128}, BF16: {rows: 128, columns: 128}, FP16: {rows: 128, columns: 128},
 	}, simtCeiling},
 }
 
-var mma = own{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{128, 128, 0, 0, 0}, FP16, BF16, TF32, FP64), mmaCeiling}
+var mma = own{"mma", MMA, need("mma", FP16, BF16, TF32, FP64), each(tile{rows: 128, columns: 128}, FP16, BF16, TF32, FP64), mmaCeiling}
+
+// stages are the bytes of four stages of wgmma, and of two mbarriers each.
+const stages = 4*384*128 + 2*4*8
 
 func each[T any](v T, list ...Precision) map[Precision]T {
 	m := map[Precision]T{}
@@ -215,17 +213,24 @@ func need(feature string, list ...Precision) map[Precision][]string {
 // open returns what opens the row on a processor.
 func (o own) open(precision Precision, t tile) func(device.Processor) (*Product, error) {
 	return func(p device.Processor) (*Product, error) {
-		if t.unit > 0 {
-			return o.plain(p, precision, t)
-		}
 		var kernels [len(layouts)]device.Kernel
+		var other *Product
 		for i, name := range layouts {
 			var err error
-			if kernels[i], err = p.Kernel(o.program, o.name+"_"+string(precision)+"_"+name); err != nil {
+			if t.along && layout(i) != nt {
+				other, err = mma.open(precision, mma.tiles[precision])(p)
+			} else {
+				kernels[i], err = p.Kernel(o.program, o.name+"_"+string(precision)+"_"+name)
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
 		return &Product{Processor: p, Precision: precision, peak: o.ceiling(precision).open(p, o.program), do: func(c Call) error {
+			kernel := kernels[c.layout()]
+			if kernel == nil {
+				return other.do(c)
+			}
 			start, stride, started := c.starts()
 			how := uint32(0) // STARTED and ROUNDED of the kernel's source
 			if started {
@@ -234,51 +239,22 @@ func (o own) open(precision Precision, t tile) func(device.Processor) (*Product,
 			if precision.stored(c.Round).In() == 2 {
 				how |= 2
 			}
-			return p.Submit(device.Launch{
-				Kernel: kernels[c.layout()], Shared: t.shared, Blocks: t.grid(c.M, c.N),
-				Args: []any{c.A, c.B, c.C, start, uint32(c.M), uint32(c.N), uint32(c.K), uint32(stride), how}, // #nosec G115 -- at most longest
-			})
+			l := device.Launch{
+				Kernel: kernel, Shared: t.shared, Threads: t.stays,
+				Blocks: [2]int{(c.N + t.columns - 1) / t.columns, (c.M + t.rows - 1) / t.rows},
+				Args:   []any{c.A, c.B, c.C, start, uint32(c.M), uint32(c.N), uint32(c.K), uint32(stride), how}, // #nosec G115 -- at most longest
+			}
+			if t.stays > 0 {
+				l.Blocks = [2]int{min(l.Blocks[0]*l.Blocks[1], max(1, p.Info().Lanes)), 1}
+				boxes := func(b device.Buffer, rows int, down bool, box int) device.Matrix {
+					if down { // boxes of 64 k
+						return device.Matrix{Buffer: b, Rows: c.K, Bytes: rows * precision.In(), Box: 64}
+					}
+					return device.Matrix{Buffer: b, Rows: rows, Bytes: c.K * precision.In(), Box: box}
+				}
+				l.Args[0], l.Args[1] = boxes(c.A, c.M, c.TransA, t.rows), boxes(c.B, c.N, !c.TransB, t.columns)
+			}
+			return p.Submit(l)
 		}}, nil
 	}
-}
-
-func (t tile) grid(m, n int) [2]int {
-	return [2]int{(n + t.columns - 1) / t.columns, (m + t.rows - 1) / t.rows}
-}
-
-// plain opens a kernel of one layout, and mma for the others.
-func (o own) plain(p device.Processor, precision Precision, t tile) (*Product, error) {
-	kernel, err := p.Kernel(o.program, o.name+"_"+string(precision))
-	if err != nil {
-		return nil, err
-	}
-	product := &Product{Processor: p, Precision: precision, peak: o.ceiling(precision).open(p, o.program), do: func(c Call) error {
-		l := device.Launch{
-			Kernel: kernel, Shared: t.shared, Threads: t.stays, Blocks: t.grid(c.M, c.N),
-			Args: []any{c.A, c.B, c.C, uint32(c.M), uint32(c.N), uint32(c.K * precision.In() / t.unit)}, // #nosec G115 -- at most longest·8
-		}
-		if t.stays > 0 {
-			l.Blocks = [2]int{min(l.Blocks[0]*l.Blocks[1], max(1, p.Info().Lanes)), 1}
-			l.Args[0] = device.Matrix{Buffer: c.A, Rows: c.M, Bytes: c.K * precision.In(), Box: t.rows}
-			l.Args[1] = device.Matrix{Buffer: c.B, Rows: c.N, Bytes: c.K * precision.In(), Box: t.columns}
-		}
-		return p.Submit(l)
-	}}
-	return product, product.others()
-}
-
-// others has mma compute what the product does not: all but C = A·Bᵀ.
-func (p *Product) others() error {
-	other, err := mma.open(p.Precision, mma.tiles[p.Precision])(p.Processor)
-	if err != nil {
-		return err
-	}
-	do := p.do
-	p.do = func(c Call) error {
-		if c.plain() {
-			return do(c)
-		}
-		return other.do(c)
-	}
-	return nil
 }

@@ -121,10 +121,10 @@ func boxes(t *testing.T, p device.Processor, m device.Matrix) error {
 	b, err := p.Alloc(1024)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, p.Free(b)) }()
-	k, err := p.Kernel(gemm.WGMMA, "wgmma_bf16")
+	k, err := p.Kernel(gemm.WGMMA, "wgmma_bf16_nt")
 	require.NoError(t, err)
 	m.Buffer = b
-	return p.Submit(device.Launch{Kernel: k, Blocks: [2]int{1, 1}, Threads: 384, Shared: 4*384*128 + 64, Args: []any{m, m, b, uint32(1), uint32(1), uint32(1)}})
+	return p.Submit(device.Launch{Kernel: k, Blocks: [2]int{1, 1}, Threads: 384, Shared: 4*384*128 + 64, Args: []any{m, m, b, b, uint32(1), uint32(1), uint32(1), uint32(1), uint32(0)}})
 }
 
 func TestMatrix(t *testing.T) {
@@ -133,7 +133,7 @@ func TestMatrix(t *testing.T) {
 		m    device.Matrix
 		want string
 	}{
-		{device.Matrix{Rows: 65, Bytes: 16, Box: 128}, "argument 0 of wgmma_bf16: 65 rows of 16 bytes are not in the buffer"},
+		{device.Matrix{Rows: 65, Bytes: 16, Box: 128}, "argument 0 of wgmma_bf16_nt: 65 rows of 16 bytes are not in the buffer"},
 		{device.Matrix{Rows: 1 << 62, Bytes: 16, Box: 128}, "are not in the buffer"},
 		{device.Matrix{Rows: 0, Bytes: 16, Box: 128}, "0 rows"},
 		{device.Matrix{Rows: 1, Bytes: 24, Box: 128}, "CUDA_ERROR_INVALID_VALUE (1) in encoding a tensor map of 1 rows of 24 bytes, 128 rows a box: invalid argument"},
@@ -155,7 +155,7 @@ func TestNoTensorMaps(t *testing.T) {
 	require.Equal(t, []string{"sm_90", "cuda", "fp64", "mma", "wgmma"}, p.Info().Features)
 	_, err = gemm.Table(gemm.BF16).Pick(p.Info(), "wgmma")
 	require.ErrorContains(t, err, "implementation wgmma needs wgmma tma, but device cuda:2 lacks tma")
-	require.ErrorContains(t, boxes(t, p, device.Matrix{Rows: 1, Bytes: 16, Box: 128}), "argument 0 of wgmma_bf16: CUDA has no tensor maps here")
+	require.ErrorContains(t, boxes(t, p, device.Matrix{Rows: 1, Bytes: 16, Box: 128}), "argument 0 of wgmma_bf16_nt: CUDA has no tensor maps here")
 }
 
 // launch starts scan with arguments of which some may be wrong.

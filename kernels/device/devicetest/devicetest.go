@@ -37,7 +37,7 @@ type Trial struct {
 func Few(trials []Trial) []Trial {
 	return slices.DeleteFunc(trials, func(t Trial) bool {
 		return !slices.Contains([]string{
-			"scan", "stream", "verify", "simt_fp32_nt", "simt_bf16_tn", "mma_bf16_nt", "mma_bf16_nn", "wgmma_bf16", "nn_fp32_layer_norm_grad", "nn_bf16_attention64",
+			"scan", "stream", "verify", "simt_fp32_nt", "simt_bf16_tn", "mma_bf16_nt", "mma_bf16_nn", "wgmma_bf16_nt", "nn_fp32_layer_norm_grad", "nn_bf16_attention64",
 		}, t.Name)
 	})
 }
@@ -51,34 +51,32 @@ func Trials(larger int) []Trial {
 		{Name: "stream", Program: stream.Program, Kernels: []string{"copy", "triad", "readout", "fill", "differ", "differ_triad", "sample"}, Arch: "sm_75", Run: streams(larger)},
 	}
 	for _, g := range []tiled{
-		{gemm.SIMT, "simt_fp32", "sm_75", f32, f32, 128, 128, 0, 0},
-		{gemm.SIMT, "simt_fp64", "sm_75", f64, f64, 128, 64, 0, 0},
-		{gemm.SIMT, "simt_fp16", "sm_75", f16, f32, 128, 128, 0, 0},
-		{gemm.SIMT, "simt_bf16", "sm_75", bf16, f32, 128, 128, 0, 0},
-		{gemm.MMA, "mma_bf16", "sm_80", bf16, f32, 128, 128, 0, 0},
-		{gemm.MMA, "mma_fp16", "sm_80", f16, f32, 128, 128, 0, 0},
-		{gemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 0, 0},
-		{gemm.MMA, "mma_fp64", "sm_80", f64, f64, 128, 128, 0, 0},
-		{gemm.MFMA, "mfma_bf16", "", bf16, f32, 128, 128, 0, 0},
-		{gemm.MFMA, "mfma_fp16", "", f16, f32, 128, 128, 0, 0},
-		{gemm.MFMA, "mfma_tf32", "", f32, f32, 128, 128, 0, 0},
-		{gemm.MFMA, "mfma_fp32", "", f32, f32, 128, 128, 0, 0},
-		{gemm.MFMA, "mfma_fp64", "", f64, f64, 128, 128, 0, 0},
-		{gemm.WGMMA, "wgmma_bf16", "sm_90", bf16, f32, 128, 256, 8, 4*384*128 + 64},
-		{gemm.WGMMA, "wgmma_fp16", "sm_90", f16, f32, 128, 256, 8, 4*384*128 + 64},
-		{gemm.WGMMA, "wgmma_tf32", "sm_90", f32, f32, 128, 256, 4, 4*384*128 + 64},
+		{gemm.SIMT, "simt_fp32", "sm_75", f32, f32, 128, 128, 0},
+		{gemm.SIMT, "simt_fp64", "sm_75", f64, f64, 128, 64, 0},
+		{gemm.SIMT, "simt_fp16", "sm_75", f16, f32, 128, 128, 0},
+		{gemm.SIMT, "simt_bf16", "sm_75", bf16, f32, 128, 128, 0},
+		{gemm.MMA, "mma_bf16", "sm_80", bf16, f32, 128, 128, 0},
+		{gemm.MMA, "mma_fp16", "sm_80", f16, f32, 128, 128, 0},
+		{gemm.MMA, "mma_tf32", "sm_80", f32, f32, 128, 128, 0},
+		{gemm.MMA, "mma_fp64", "sm_80", f64, f64, 128, 128, 0},
+		{gemm.MFMA, "mfma_bf16", "", bf16, f32, 128, 128, 0},
+		{gemm.MFMA, "mfma_fp16", "", f16, f32, 128, 128, 0},
+		{gemm.MFMA, "mfma_tf32", "", f32, f32, 128, 128, 0},
+		{gemm.MFMA, "mfma_fp32", "", f32, f32, 128, 128, 0},
+		{gemm.MFMA, "mfma_fp64", "", f64, f64, 128, 128, 0},
+		{gemm.WGMMA, "wgmma_bf16", "sm_90", bf16, f32, 128, 256, 4*384*128 + 64},
+		{gemm.WGMMA, "wgmma_fp16", "sm_90", f16, f32, 128, 256, 4*384*128 + 64},
+		{gemm.WGMMA, "wgmma_tf32", "sm_90", f32, f32, 128, 256, 4*384*128 + 64},
 	} {
 		if larger == 0 && slow(g.name) {
 			continue
 		}
 		layouts := []string{"nt", "nn", "tn"}
-		if g.unit > 0 {
-			layouts = []string{""}
-		} else if larger == 0 && g.name != "simt_bf16" && g.name != "mfma_tf32" {
-			layouts = layouts[:1] // the others differ in no word but the type
+		if g.name == "wgmma_tf32" || larger == 0 && g.name != "simt_bf16" && g.name != "mfma_tf32" {
+			layouts = layouts[:1] // the others are mma's, or differ in no word but the type
 		}
 		for _, layout := range layouts {
-			name := strings.Trim(g.name+"_"+layout, "_")
+			name := g.name + "_" + layout
 			list = append(list, Trial{
 				Name: name, Program: g.program, Kernels: []string{name}, Arch: g.arch, F64: g.in.size == 8,
 				Run: func(p device.Processor, program *device.Program) error {
@@ -288,13 +286,12 @@ func half(fraction int, less uint64) func([]byte, float64) {
 	}
 }
 
-// tiled is a kernel that multiplies, or one for each layout if unit is 0.
+// tiled is a kernel that multiplies, one for each layout.
 type tiled struct {
 	program       *device.Program
 	name, arch    string
 	in, out       format
 	rows, columns int // of the tile of a block
-	unit          int // elements of k that its parameter counts
 	shared        int // bytes
 }
 
@@ -305,12 +302,12 @@ type shape struct {
 	add, bias, round bool
 }
 
-// shapes are, in order of size: next to nothing, whole tiles, and tiles that no
-// dimension fills. Dimensions that are rows of A or B are whole numbers of 16 bytes.
+// shapes are next to nothing, whole tiles, and tiles that no dimension fills.
+// Dimensions that are rows of A or B are whole numbers of 16 bytes.
 func (g tiled) shapes(layout string, larger int) []shape {
 	step := 16 / g.in.size
 	whole := func(n int) int { return (n + step - 1) / step * step }
-	shapes := []shape{{m: 7, n: 5, k: step}, {m: g.rows, n: g.columns, k: 10 * step}, {m: g.rows + 3, n: g.columns + 3, k: 41 * step}}
+	var shapes []shape
 	switch {
 	case larger == 0:
 		shapes = []shape{{m: 7, n: 5, k: 5 * step}}
@@ -319,14 +316,17 @@ func (g tiled) shapes(layout string, larger int) []shape {
 		if layout == "nt" {
 			shapes = append(shapes, shape{m: 65, n: 33, k: step, add: true, round: true})
 		}
-	case g.unit == 0:
-		shapes = []shape{
-			{m: 7, n: 5, k: 1, add: true, round: true}, {m: 21, n: 6, k: 3*step - 1, bias: true, round: true},
-			{m: g.rows, n: g.columns, k: 10 * step}, {m: g.rows + 3, n: g.columns + 3, k: 21*step - 1, add: true},
+	default:
+		for i := range 12 { // every way that a block leaves a tile
+			s := shape{m: 21, n: 70 - i/6, k: 3*step - 1, round: i%2 == 1, add: i/2%3 == 1, bias: i/2%3 == 2}
+			if layout == "nt" || i < 6 { // other rows of C are of an even length
+				shapes = append(shapes, s)
+			}
 		}
-		if layout != "nt" { // differs from nt in what it reads
-			shapes = slices.Delete(shapes, 2, 3)
-			shapes[2].m -= 6
+		shapes = append(shapes, shape{m: 7, n: 5, k: 1}, shape{m: g.rows - 3, n: g.columns + 3, k: 41*step - 1, add: true})
+		if layout == "nt" { // the others differ in what they read
+			shapes[len(shapes)-1].m += 6
+			shapes = append(shapes, shape{m: g.rows, n: g.columns, k: 10 * step})
 		}
 	}
 	if larger > 1 && g.arch != "" {
@@ -386,17 +386,18 @@ func (g tiled) product(p device.Processor, program *device.Program, name, layout
 		how |= 2
 	}
 	ad, bd := b.with(ab), b.with(bb)
-	args := []any{ad, bd, c}
-	if g.unit > 0 {
-		args = append(args, uint32(m), uint32(n), uint32(k/g.unit))
-	} else {
-		args = append(args, from, uint32(m), uint32(n), uint32(k), uint32(stride), how)
-	}
+	args := []any{ad, bd, c, from, uint32(m), uint32(n), uint32(k), uint32(stride), how}
 	l := device.Launch{Blocks: [2]int{(n + g.columns - 1) / g.columns, (m + g.rows - 1) / g.rows}, Shared: g.shared, Args: args}
 	if g.program.Name == "wgmma" { // a block takes one tile after the other
 		l.Blocks, l.Threads = [2]int{max(1, l.Blocks[0]*l.Blocks[1]/2), 1}, 384
 		l.Args[0] = device.Matrix{Buffer: ad, Rows: m, Bytes: k * g.in.size, Box: g.rows}
 		l.Args[1] = device.Matrix{Buffer: bd, Rows: n, Bytes: k * g.in.size, Box: g.columns}
+		if layout == "tn" {
+			l.Args[0] = device.Matrix{Buffer: ad, Rows: k, Bytes: m * g.in.size, Box: 64}
+		}
+		if layout != "nt" {
+			l.Args[1] = device.Matrix{Buffer: bd, Rows: k, Bytes: n * g.in.size, Box: 64}
+		}
 	}
 	b.submit(name, l)
 	result := b.read(c, m*n*stored.size)

@@ -3,6 +3,7 @@ package ptx_test
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -168,8 +169,9 @@ func TestCuteLdmatrix(t *testing.T) {
 	}
 }
 
-// wgmma with both operands in shared memory, rows along k: GMMA::Layout_K_SW128_Atom,
-// GMMA::CLayout_64xN and GmmaDescriptor.
+// wgmma with both operands in shared memory, each along k or down k:
+// GMMA::Layout_K_SW128_Atom, GMMA::Layout_MN_SW128_Atom, GMMA::CLayout_64xN and
+// GmmaDescriptor.
 func TestCuteWGMMA(t *testing.T) {
 	// Swizzle<3,4,3>: three bits from bit 4 + 3 on are added without carry to those from bit 4 on.
 	swizzle := func(at int) int { return at ^ at&(7<<(4+3))>>3 }
@@ -178,33 +180,56 @@ func TestCuteWGMMA(t *testing.T) {
 	place := func(row, byte int) int {
 		return swizzle(mode{[]int{8, 1 << 20}, []int{1024 / 8, stride}}.at(row) + byte)
 	}
-	descriptor := func(start int) uint64 {
-		return uint64(start>>4) | // start_address_, bits 0 to 13, without its last four
-			1<<16 | // leading_byte_offset_, bits 16 to 29: 1 where rows are along k and swizzled
-			stride>>4<<32 | // stride_byte_offset_, bits 32 to 45: from eight rows to the next
+	// Layout_MN_SW128_Atom_Bits is 1024 bits of a column by 8 columns. make_gmma_desc has
+	// it in parts of 16 bytes as ((8,n),(8,k)):((1,LBO),(8,SBO)).
+	const leading = 3 * 2048 // bytes: any multiple that leaves room for what lies between
+	placeDown := func(row, k int) int {
+		return swizzle(mode{[]int{64, 1 << 20}, []int{2, leading}}.at(row) + mode{[]int{8, 1 << 20}, []int{128, stride}}.at(k))
+	}
+	descriptor := func(start int, down bool) uint64 {
+		d := uint64(start>>4) | // start_address_, bits 0 to 13, without its last four
+			stride>>4<<32 | // stride_byte_offset_, bits 32 to 45: from eight rows, or columns, to the next
 			1<<62 // layout_type_, bits 62 and 63: B128
+		if down {
+			return d | leading>>4<<16 // leading_byte_offset_, bits 16 to 29
+		}
+		return d | 1<<16 // 1 where rows are along k and swizzled
 	}
 	for _, form := range []struct {
 		kinds string
 		f     format
 		k     int
 		end   string
-	}{{"k16.f32.bf16.bf16", bf16, 16, ",0,0"}, {"k16.f32.f16.f16", f16, 16, ",0,0"}, {"k8.f32.tf32.tf32", f32, 8, ""}} {
+	}{
+		{"k16.f32.bf16.bf16", bf16, 16, ",0,0"}, {"k16.f32.f16.f16", f16, 16, ",0,0"}, {"k8.f32.tf32.tf32", f32, 8, ""},
+		{"k16.f32.bf16.bf16", bf16, 16, ",0,1"}, {"k16.f32.f16.f16", f16, 16, ",1,0"}, {"k16.f32.bf16.bf16", bf16, 16, ",1,1"},
+	} {
+		downA, downB := strings.HasPrefix(form.end, ",1"), strings.HasSuffix(form.end, "1") // tnspA, tnspB: GMMA::Major::MN
 		for _, n := range []int{8, 40, 128} {
 			cd := pair{mode{[]int{4, 8, 4}, []int{128, 1, 16}}, mode{[]int{2, 2, n / 8}, []int{64, 8, 512}}}
 			for part := range 4 { // of a line of 128 bytes: DescriptorIterator adds 32 bytes to the address
 				a, b, c := random(64, form.k, 31), random(form.k, n, 32), random(64, n, 33)
 				const operandB = 16 << 10
 				var shared [65536]byte
-				put := func(base, row, k int, v float64) {
-					form.f.put(shared[base+place(row, part*32+k*form.f.size):], v)
+				put := func(base, row, k int, down bool, v float64) {
+					at := place(row, part*32+k*form.f.size)
+					if down {
+						at = placeDown(row, k)
+					}
+					form.f.put(shared[base+at:], v)
+				}
+				begin := func(base int, down bool) uint64 {
+					if down {
+						return descriptor(base, down)
+					}
+					return descriptor(base+part*32, down)
 				}
 				for k := range form.k {
 					for m := range 64 {
-						put(0, m, k, a[m][k])
+						put(0, m, k, downA, a[m][k])
 					}
 					for column := range n {
-						put(operandB, column, k, b[k][column])
+						put(operandB, column, k, downB, b[k][column])
 					}
 				}
 				// Thread t stores bytes 384t to 384t + 383.
@@ -229,7 +254,7 @@ func TestCuteWGMMA(t *testing.T) {
 					body += fmt.Sprintf("mov.b32 %%out%d, %%in%d;\n", i, each/4+i)
 				}
 				body += "fence.proxy.async.shared::cta;\nbar.sync 0;\nsetp.eq.s32 %q0, 0, 0;\n" +
-					fmt.Sprintf("mov.b64 %%x4, %d;\nmov.b64 %%x5, %d;\n", descriptor(part*32), descriptor(operandB+part*32)) +
+					fmt.Sprintf("mov.b64 %%x4, %d;\nmov.b64 %%x5, %d;\n", begin(0, downA), begin(operandB, downB)) +
 					"wgmma.fence.sync.aligned;\n" +
 					fmt.Sprintf("wgmma.mma_async.sync.aligned.m64n%d%s %s, %%x4, %%x5, %%q0, 1, 1%s;\n", n, form.kinds, registers("out", 0, regs), form.end) +
 					"wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\n"
@@ -238,7 +263,7 @@ func TestCuteWGMMA(t *testing.T) {
 				for thread := range threads {
 					for value := range regs {
 						at := cd.at(thread, value)
-						require.Equal(t, want[at%64][at/64], float64(math.Float32frombits(got[thread*regs+value])), "%s n %d: value %d of thread %d", form.kinds, n, value, thread)
+						require.Equal(t, want[at%64][at/64], float64(math.Float32frombits(got[thread*regs+value])), "%s%s n %d: value %d of thread %d", form.kinds, form.end, n, value, thread)
 					}
 				}
 			}

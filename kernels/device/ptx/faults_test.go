@@ -56,6 +56,7 @@ var planted = []struct {
 	{"more registers than there are", `(setmaxnreg\.inc\S*)\s+232;`, "${1} 240;"},
 	{"registers of a warpgroup that has fewer", `setmaxnreg\.dec(\S*)\s+40;`, "setmaxnreg.inc${1} 40;"},
 	{"fragment transposed", `(ldmatrix\.sync\.aligned\.m8n8\.x4)\.shared`, "${1}.trans.shared"},
+	{"operand read along k", `(wgmma\.mma_async[^;]*1, 1, [01]), 1;`, "${1}, 0;"},
 	{"fragment not transposed", `(ldmatrix\.sync\.aligned\.m8n8\.x4)\.trans`, "${1}"},
 }
 
@@ -103,8 +104,8 @@ func TestPlantedFaults(t *testing.T) {
 			switch {
 			case attention:
 				most = 6 // every launch is long
-			case strings.HasSuffix(trial.Name, "_nn"), strings.HasSuffix(trial.Name, "_tn"):
-				most = 3 // nt in another form, but for what loads
+			case strings.HasSuffix(trial.Name, "_nn"), strings.HasSuffix(trial.Name, "_tn"), strings.Contains(trial.Name, "mma_fp16"):
+				most = 3 // nt, or bf16, in another form, but for what loads
 			}
 			total := 0
 			for _, kernel := range trial.Kernels {

@@ -238,9 +238,15 @@ func wgmma(op *operation) func(*warp, uint32) {
 	if !known || k*in.bits != 256 || (len(op.args) == 8) != (in.bits == 16) {
 		return nil
 	}
-	for i, want := range []int{1, 1, 0, 0}[:len(op.args)-4] { // no negation, rows along k
-		if op.p.fixed(op.args[4+i]) != want {
+	var down [2]bool // A, B: lines of shared memory run down k, of formats of 16 bits
+	for i, arg := range op.args[4:] {
+		switch v := op.p.fixed(arg); {
+		case i < 2 && v != 1: // no negation
 			return nil
+		case i >= 2 && v != 0 && v != 1:
+			return nil
+		case i >= 2:
+			down[i-2] = v == 1
 		}
 	}
 	d := op.p.dsts(op.args[0], types["f32"])
@@ -270,7 +276,7 @@ func wgmma(op *operation) func(*warp, uint32) {
 			f.count++
 		}
 		p := product{d: d, accumulate: w.test(scale, not) != 0,
-			a: w.tile(w.d[a][0], w.id%4*16, 16, k, in), b: w.tile(w.d[b][0], 0, n, k, in)}
+			a: w.tile(w.d[a][0], w.id%4*16, 16, k, in, down[0]), b: w.tile(w.d[b][0], 0, n, k, in, down[1])}
 		if len(w.groups) == 0 {
 			w.groups = append(w.groups, nil)
 		}
@@ -282,7 +288,7 @@ func wgmma(op *operation) func(*warp, uint32) {
 // tile finds rows of a matrix by its descriptor: lines of 128 bytes, eight
 // lines with their 16-byte parts exchanged (swizzle mode 1, 128 bytes). PTX ISA,
 // "Matrix descriptor format". It notes that the tile will be read.
-func (w *warp) tile(descriptor uint64, first, count, k int, t typ) operandTile {
+func (w *warp) tile(descriptor uint64, first, count, k int, t typ, down bool) operandTile {
 	if descriptor>>62 != 1 || descriptor>>49&7 != 0 {
 		fault(IllegalUse, 0, "descriptor %#x: only swizzling by 128 bytes with base offset 0 is implemented", descriptor)
 	}
@@ -290,15 +296,30 @@ func (w *warp) tile(descriptor uint64, first, count, k int, t typ) operandTile {
 	size := t.size()
 	bytes := make([][]byte, count)
 	var tile operandTile
+	part := func(at uint64) []byte {
+		at ^= at >> 7 & 7 << 4
+		p := w.reach(shared, at, 16, 0)
+		w.fetch(p)
+		tile.places = append(tile.places, p)
+		return p.data
+	}
 	for i := range bytes {
 		r := uint64(first + i)
-		for part := 0; part < k*size; part += 16 {
-			at := start + r/8*stride + r%8*128 + uint64(part)
-			at ^= at >> 7 & 7 << 4
-			p := w.reach(shared, at, 16, 0)
-			w.fetch(p)
-			tile.places = append(tile.places, p)
-			bytes[i] = append(bytes[i], p.data...)
+		for at := 0; at < k*size && !down; at += 16 {
+			bytes[i] = append(bytes[i], part(start+r/8*stride+r%8*128+uint64(at))...)
+		}
+	}
+	// Down k, a line has 64 elements of one k. Lines of 8 k are together, the next 8
+	// are a stride away, and the next 64 elements a leading dimension (PTX ISA, "Strides"
+	// of wgmma).
+	leading := descriptor >> 16 & 0x3fff << 4
+	for l := uint64(0); l < uint64(k) && down; l++ {
+		for i := 0; i < count; i += 8 {
+			r := uint64(first + i)
+			data := part(start + r/64*leading + r%64*2 + l/8*stride + l%8*128)
+			for j := range 8 {
+				bytes[i+j] = append(bytes[i+j], data[2*j:2*j+2]...)
+			}
 		}
 	}
 	// The bytes cannot change until the product is computed: whoever writes
