@@ -292,13 +292,21 @@ func (d *deriver) flagCards(rows [][]*Window) {
 		}
 	}
 	for _, c := range d.coRunning(rows) {
-		scenario, u, back := c.front[0].Scenario, c.front[0].Use, c.back[0].Use
+		scenario, u := c.front[0].Scenario, c.front[0].Use
 		if with, alone := c.front[0].given(), c.alone[0].given(); with != alone {
 			d.flag("", "cards-differ", fmt.Sprintf("%s: %s ran on %s with mining behind it and on %s alone: what the mining costs it is not known", scenario, u.Use, with, alone),
 				"measure again without the card that came and went")
 		}
-		if back.Device == u.Device && u.Device != CPUDevice {
-			d.flag("", "time-sliced", fmt.Sprintf("%s: %s and mining share %s in time slices that its driver chooses, and neither has precedence", scenario, u.Use, u.Device),
+	}
+	behind := map[string]string{} // by scenario: where it mines
+	for _, ws := range rows {
+		if u := ws[0].Use; ws[0].sum == "" && u.Role == Background {
+			behind[ws[0].Scenario] = u.Device
+		}
+	}
+	for _, ws := range rows {
+		if u := ws[0].Use; ws[0].sum == "" && u.Role == Foreground && u.Device != CPUDevice && behind[ws[0].Scenario] == u.Device {
+			d.flag("", "time-sliced", fmt.Sprintf("%s: %s and mining share %s in time slices that its driver chooses, and neither has precedence", ws[0].Scenario, u.Use, u.Device),
 				"read it as what sharing a card costs; mullet@"+u.Device+" has the mining on the CPU")
 		}
 	}

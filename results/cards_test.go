@@ -241,9 +241,20 @@ func TestCardsInFront(t *testing.T) {
 	near(t, 0.5, shared.TrainingKept.Value)
 	near(t, 4e8*3.93, shared.HashesGained.Value)
 	near(t, -200, shared.ExtraPower.Value)
-	require.True(t, slices.ContainsFunc(s.Flags, func(w Warning) bool {
-		return w.Code == "time-sliced" && strings.HasPrefix(w.Text, "mullet-shared@cuda:0-3: compute-bf16 and mining share cuda:0-3 in time slices")
-	}))
+	sliced := func(s Summary) (n int) {
+		for _, w := range s.Flags {
+			if w.Code == "time-sliced" && strings.HasPrefix(w.Text, "mullet-shared@cuda:0-3: compute-bf16 and mining share cuda:0-3 in time slices") {
+				n++
+			}
+		}
+		return n
+	}
+	require.Equal(t, 1, sliced(s))
+	without := fourCards(none)
+	without.Runs = slices.DeleteFunc(without.Runs, func(r Run) bool { return strings.HasPrefix(r.Scenario, "compute-bf16") })
+	s = Derive(without)
+	require.Empty(t, s.CoRuns)
+	require.Equal(t, 1, sliced(s), "also where the work in front was not measured alone")
 }
 
 // The cards that did not fail keep their figures, and their sum says how many they
