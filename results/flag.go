@@ -39,6 +39,7 @@ func (d *deriver) flagAll(s Summary, rows [][]*Window) {
 	d.flagClocks()
 	d.flagAtWork()
 	d.flagAboveSheet()
+	d.flagMFU(s.Rows)
 	for i, w := range d.windows {
 		d.flagUnsteady(w)
 		if i == 0 || d.windows[i-1].run != w.run {
@@ -60,6 +61,25 @@ func (d *deriver) flagAll(s Summary, rows [][]*Window) {
 		if ws[0].Use.Shares != nil {
 			d.flagShares(ws)
 		}
+	}
+}
+
+// mostMFU is the model FLOP utilisation above which training on a GPU is doubted. The
+// best that is published for models of this size is 0.56: llm.c's GPT-2 of 124 M on an
+// A100, against the datasheet, which is above what we measure.
+const mostMFU = 0.55
+
+// flagMFU warns of training on GPUs that is faster than anybody's.
+func (d *deriver) flagMFU(rows []Row) {
+	for i := range rows {
+		r := &rows[i]
+		d.named(r.Device)
+		mfu := r.Metrics[PeakFraction].Value
+		if !(mfu > mostMFU) || !r.Trains() || r.PartOf != "" || d.device(CardsOf(r.Device)[0]).Kind != KindGPU {
+			continue
+		}
+		d.flag("", "mfu-high", fmt.Sprintf("%s reached %.0f %% of the FMA peak (MFU); above %.0f %% is suspect", Line(r.Scenario, mostQuoted), 100*mfu, 100*mostMFU),
+			"check the FLOP a token or sample in the record, and measure the peak again on an idle card: one that was busy or throttled at the start has too low a peak")
 	}
 }
 

@@ -638,8 +638,9 @@ type RowKey struct {
 	Role     Role   `json:"role"`
 }
 
-// Trains is [Use.Trains] of the use of the row.
-func (k *RowKey) Trains() bool { return (&Use{Use: k.Use, Workload: k.Workload}).Trains() }
+// Trains is [Use.Trains] of the use of the row, Precision its [Use.Precision].
+func (k *RowKey) Trains() bool      { return (&Use{Use: k.Use, Workload: k.Workload}).Trains() }
+func (k *RowKey) Precision() string { return (&Use{Use: k.Use}).Precision() }
 
 // Windows returns the windows that the figures of a row are made of. A row that
 // was read from a file and not derived has none.
@@ -659,7 +660,7 @@ const (
 	EnergyToTarget = "energy_to_target" // J
 	FlopRate       = "flop_rate"        // useful FLOP per second
 	KernelFraction = "kernel_fraction"  // of the kernel's own rate on the device: flop_rate ÷ (threads × Impl.Rate)
-	PeakFraction   = "peak_fraction"    // of what the device's fp32 units can do: flop_rate ÷ (threads × best Impl.Peak)
+	PeakFraction   = "peak_fraction"    // of what the device's units can do at the precision: flop_rate ÷ (threads × best Impl.Peak); of training the MFU
 
 	// Ratios to the control of the same session, present where it was measured:
 	// medians of the ratios of each round, in which slow changes of the machine

@@ -63,6 +63,66 @@ func TestTrainingInEachPrecision(t *testing.T) {
 	require.Contains(t, codes(rec), "no-target")
 }
 
+// More of the peak than anybody reaches is doubted on a GPU, and not on a CPU, whose
+// caches hold what a GPU's memory has to bring.
+func TestMFU(t *testing.T) {
+	for perSecond, doubted := range map[float64]bool{3e5: false, 5e5: false, 5.3e5: true} { // of 7.5e14 FLOP/s: 32, 54 and 57 %
+		n := trainer(perSecond)
+		n.Rates["training-gpt-mini/training"] = 7e5 // 68 % of the CPU's
+		n.Only = []string{"idle", "training-gpt-mini", "training-bf16-gpt-124m@cuda:0"}
+		rec := resultstest.Session(n, 1, 6, 1)
+		require.Equal(t, doubted, strings.Contains(codes(rec), "mfu-high"), perSecond)
+		for _, w := range rec.Summary.Flags {
+			if w.Code == "mfu-high" {
+				require.Contains(t, w.Text, "training-bf16-gpt-124m@cuda:0 reached 57 % of the FMA peak (MFU)")
+				require.NotEmpty(t, w.Remedy)
+			}
+		}
+		n.Rates["training-bf16-gpt-124m@cuda:0-1/training-bf16"], n.Watts["training-bf16-gpt-124m@cuda:0-1"] = perSecond, 1700
+		n.Only = []string{"idle", "training-bf16-gpt-124m@cuda:0-1"}
+		require.Equal(t, doubted, strings.Count(codes(resultstest.Session(n, 1, 6, 1)), "mfu-high") == 1, "once for both cards")
+	}
+}
+
+// What multiplied is named with its version; own kernels are a lower bound of the
+// card, unless a library was tried and was no faster.
+func TestProducts(t *testing.T) {
+	n := trainer(3e5)
+	n.Only = append(n.Only, "compute-bf16@cuda:0-1")
+	rec := resultstest.Session(n, 1, 6, 1)
+	of := func(scenario string) string {
+		row := rowOf(t, rec, scenario)
+		return rec.Products(&row)
+	}
+	const trained = "training-bf16-gpt-124m@cuda:0"
+	for _, scenario := range []string{trained, "training-gpt-mini@cuda:0", "compute-bf16@cuda:0", "compute-bf16@cuda:0-1"} {
+		require.Equal(t, results.OwnKernels, of(scenario), scenario)
+	}
+	for _, scenario := range []string{"training-gpt-mini", "mining", "mining@cuda:0", "idle"} {
+		require.Empty(t, of(scenario), scenario)
+	}
+	kernels := slices.Clone(rec.Kernels)
+	at := slices.IndexFunc(kernels, func(k results.Kernel) bool { return k.Name == "gemm-bf16" && k.Device == "cuda:0" })
+	own := kernels[at].Impls[0]
+	try := func(impls ...results.Impl) {
+		rec.Kernels = slices.Clone(kernels)
+		rec.Kernels[at].Impls = impls
+	}
+	library := results.Impl{Name: "cublaslt", Library: "cuBLASLt 12.8.4", Rate: own.Rate * 1.2, Check: "ok"}
+	try(own, library)
+	require.Equal(t, results.OwnKernels, of(trained), "own kernels were asked for, and the library is faster")
+	library.Rate = own.Rate * 0.9
+	try(own, library)
+	require.Equal(t, "own kernels, no slower than cuBLASLt 12.8.4", of(trained))
+	own.Library = "cuBLASLt 12.8.4"
+	try(own)
+	require.Equal(t, "cuBLASLt 12.8.4", of(trained))
+	require.Equal(t, "cuBLASLt 12.8.4; "+results.OwnKernels, of("compute-bf16@cuda:0-1"))
+	require.Equal(t, results.OwnKernels, of("training-gpt-mini@cuda:0"), "in fp32 another kernel multiplies")
+	try()
+	require.Empty(t, of(trained))
+}
+
 func codes(rec *results.Record) string {
 	var all []string
 	for _, w := range rec.Summary.Flags {

@@ -142,6 +142,7 @@ type Row struct {
 	Device    string                    `json:"device,omitempty"` // names the cards that it ran on, or in front of it; empty for the CPU or a miner
 	On        []results.DeviceCount     `json:"on"`               // what did the work
 	Impl      string                    `json:"impl"`
+	Products  string                    `json:"products,omitempty"` // what multiplied matrices on GPUs: see [results.Record.Products]
 	Figures   map[string]results.Figure `json:"figures"`
 	// Index is the ratio of the work per energy to the reference's: on the same
 	// device, or on one of the same kind, or else on its best. Terms that cancel on a
@@ -470,6 +471,9 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 					made[id], rows[i] = r, append(rows[i], r)
 				} else if !strings.Contains(r.Impl, u.Impl) {
 					r.Impl += ", " + u.Impl
+				}
+				if by := rec.Products(&m); !strings.Contains(r.Products, by) {
+					r.Products = strings.TrimPrefix(r.Products+"; "+by, "; ")
 				}
 				r.add(source{ri, m.Metrics, windows}, &rec.Summary, cand.Records[ri].Broken)
 				if b := m.Metrics[results.WorkPerEnergy].Budget; b != nil && r.budget == nil {

@@ -208,6 +208,10 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 		{Head: "throughput"}, {Head: "power"}, {Head: "per joule"}, {Head: "energy per work"}, {Head: "of the FMA peak", Under: "its own"},
 		{Head: "index", Under: "of work per joule", With: true}, {Head: "verdict", Kind: table.Words},
 	}
+	if t.Trains() {
+		out.Columns[7].Under = "MFU"
+		out.Notes = append(out.Notes, noteMFU)
+	}
 	if t.Use == "mining" && slices.ContainsFunc(g.Rows, func(r compare.Row) bool {
 		return slices.ContainsFunc(r.On, func(d results.DeviceCount) bool { return d.Kind == results.KindGPU })
 	}) {
@@ -244,6 +248,9 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 			line[8], line[9] = index, text(r.Verdict.Word)
 		}
 		out.Row(line...)
+		if r.Products != "" {
+			out.Notes = append(out.Notes, fmt.Sprintf("%s: %s.", results.Line(r.Name(), 2*table.NameLimit), r.Products))
+		}
 		if r.Verdict.Why != "" && r.Verdict.Word != stats.NotRanked {
 			out.Notes = append(out.Notes, fmt.Sprintf("%s: %s: %s", results.Line(r.Name(), 2*table.NameLimit), r.Verdict.Word, results.Line(r.Verdict.Why, table.TextLimit)))
 		}

@@ -91,7 +91,7 @@ type metric struct{ name, head, under string }
 // metrics is a table of the rows that have one of the metrics, and returns these
 // rows too. The kernels stand below the uses if asked.
 func metrics(rec *results.Record, title string, rows []results.Row, kernels bool, columns ...metric) (t table.Table, kept []results.Row) {
-	t = table.Table{Title: title, Counts: true, WattsAt: true, Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}}}
+	t = table.Table{Title: title, Counts: true, WattsAt: true, Columns: []table.Column{{Head: "scenario", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}}}
 	if kernels {
 		t.Columns[0].Under, t.Columns[1].Under = "role", "kernel"
 	}
@@ -148,7 +148,7 @@ func whole(rows []results.Row) []results.Row {
 func cards(rec *results.Record) table.Table {
 	t := table.Table{
 		Title: "Equal cards together", Counts: true,
-		Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "cards", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "throughput"}, {Head: "slowest", Under: "of the median"}},
+		Columns: []table.Column{{Head: "scenario", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "use", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "cards", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "throughput"}, {Head: "slowest", Under: "of the median"}},
 		Notes:   []string{"Watts are in the row of all cards together: no meter has a channel of one of these cards."},
 	}
 	own := slices.ContainsFunc(rec.Summary.Rows, func(r results.Row) bool { return r.PartOf != "" && r.Metrics[results.Power].Origin != "" })
@@ -414,7 +414,7 @@ func allMeters(rec *results.Record) table.Table {
 	rows := rec.Summary.Meters
 	t := table.Table{
 		Title: "Meters beside each other", Counts: true, WattsAt: true,
-		Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "meter", Kind: table.Name}, {Head: "power"}},
+		Columns: []table.Column{{Head: "scenario", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "meter", Kind: table.Name}, {Head: "power"}},
 		Notes:   []string{"The first of a scenario is quoted above: measured before modelled, then the outermost boundary."},
 	}
 	switch {
@@ -498,7 +498,7 @@ func marginal(rec *results.Record) table.Table {
 // behindCards has a row for each scenario with a card in front and mining behind it.
 func behindCards(rec *results.Record) table.Table {
 	t := table.Table{Title: "Mining behind the work of cards, against that work alone", Counts: true, WattsAt: true,
-		Columns: append([]table.Column{{Head: "scenario", Kind: table.Name}, {Head: "in front", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "front kept"}}, coRun[1:]...)}
+		Columns: append([]table.Column{{Head: "scenario", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "in front", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "front kept"}}, coRun[1:]...)}
 	for i := range rec.Summary.CoRuns {
 		c := &rec.Summary.CoRuns[i]
 		x := table.Text{Text: c.Scenario}
@@ -513,7 +513,7 @@ func behindCards(rec *results.Record) table.Table {
 func yields(rec *results.Record) table.Table {
 	t := table.Table{
 		Title: "One kilowatt-hour gives", Counts: true, WattsAt: true,
-		Columns: []table.Column{{Head: "scenario", Kind: table.Name}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "work", Under: "all energy counted"}, {Head: "net work", Under: "idle taken off"}},
+		Columns: []table.Column{{Head: "scenario", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "use", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "work", Under: "all energy counted"}, {Head: "net work", Under: "idle taken off"}},
 	}
 	var rows []results.Row
 	some := false
@@ -539,7 +539,7 @@ func yields(rec *results.Record) table.Table {
 			from = " (" + wattsAt(m.Provenance) + ")"
 		}
 		t.Notes = append(t.Notes, fmt.Sprintf("Exchange rate: the energy of one %s of %s gives %s at mining%s, n=%d.",
-			one, results.Line(x.Scenario, table.NameLimit), strings.TrimSuffix(table.One(m), "/"+one), from, m.N))
+			one, results.Line(x.Scenario, 2*table.NameLimit), strings.TrimSuffix(table.One(m), "/"+one), from, m.N))
 	}
 	return t
 }
@@ -547,16 +547,33 @@ func yields(rec *results.Record) table.Table {
 // arithmetic shows how well the floating-point units were used.
 func arithmetic(rec *results.Record) table.Table {
 	title := "Useful fp32 arithmetic"
-	if slices.ContainsFunc(rec.Summary.Rows, func(r results.Row) bool { return strings.HasPrefix(r.Use, "compute-") }) {
+	if slices.ContainsFunc(rec.Summary.Rows, func(r results.Row) bool { return r.Metrics[results.FlopRate].Unit != "" && r.Precision() != "fp32" }) {
 		title = "Useful arithmetic: each precision against a peak of its own, and never against another"
 	}
-	t, _ := metrics(rec, title, whole(rec.Summary.Rows), false,
+	t, rows := metrics(rec, title, whole(rec.Summary.Rows), false,
 		metric{results.FlopRate, "rate", ""}, metric{results.KernelFraction, "of the kernel", "alone, at start"}, metric{results.PeakFraction, "of the FMA peak", "measured at start"})
-	if len(t.Rows) > 0 {
-		t.Notes = append(t.Notes, sheets(rec.Node)...)
+	if len(t.Rows) == 0 {
+		return t
 	}
+	trains := false
+	for i := range rows {
+		row := &rows[i]
+		trains = trains || row.Trains()
+		by := rec.Products(row)
+		note := fmt.Sprintf("%s: %s.", results.Line(rec.Node.UseName(row.Use, row.Device), 4*table.NameLimit), by)
+		if by != "" && !slices.Contains(t.Notes, note) { // it is the same for several models
+			t.Notes = append(t.Notes, note)
+		}
+	}
+	if trains {
+		t.Notes = append(t.Notes, noteMFU)
+	}
+	t.Notes = append(t.Notes, sheets(rec.Node)...)
 	return t
 }
+
+// noteMFU says what the fraction of the FMA peak of training is.
+const noteMFU = "Of training, the fraction of the FMA peak is the model FLOP utilisation (MFU, Chowdhery et al. 2022, arXiv:2204.02311): it counts the operations of the model's formula alone."
 
 // targets shows what training to a quality took.
 func targets(rec *results.Record) table.Table {

@@ -47,6 +47,26 @@ func TestTokens(t *testing.T) {
 	require.Equal(t, results.Token, c.Mixes[0].Mullet.Samples.Unit)
 }
 
+// A page names the model FLOP utilisation, and says what multiplied on a card.
+func TestMFUAndProducts(t *testing.T) {
+	n := resultstest.CardServer("north", 1)
+	n.Only = []string{"idle", "mining@cuda:0"}
+	n.Also("training-bf16-gpt-124m@cuda:0", 900, map[string]float64{"training-bf16": 3e5})
+	rec := resultstest.Session(n, 1, 6, 1)
+	c, err := compare.New(t.Context(), []*results.Record{rec}, nil, compare.Options{Seed: 1})
+	require.NoError(t, err)
+	for _, format := range []Format{Text, Markdown} {
+		var of, compared strings.Builder
+		require.NoError(t, Write(&of, format, rec, Options{Width: 400}))
+		require.Contains(t, of.String(), "training bf16 on cuda:0 (NVIDIA H200): lower bound of the card: own kernels.")
+		require.Contains(t, of.String(), "Useful arithmetic: each precision against a peak of its own")
+		require.Contains(t, of.String(), "(MFU, Chowdhery et al. 2022, arXiv:2204.02311)")
+		require.NoError(t, WriteComparison(&compared, format, Page{Comparison: c, Records: []*results.Record{rec}}, Options{Width: 400}))
+		require.Contains(t, compared.String(), "north, NVIDIA H200: lower bound of the card: own kernels.")
+		require.Contains(t, compared.String(), "(MFU, Chowdhery et al. 2022, arXiv:2204.02311)")
+	}
+}
+
 // Benchmark lines and CSV have the precision, and tokens as the unit. What was
 // written reads back as the same work.
 func TestTokensInOtherFormats(t *testing.T) {
