@@ -268,7 +268,7 @@ func strips(rows int) (n, each int) {
 
 // total is the call that sums n strips, from the first on.
 func total(to, strips need, first, n, cols int) call {
-	return call{"sum_strips", groups(cols, 128), 1, []any{to, strips, first, n, cols, n}}
+	return call{"sum_strips", groups(cols, 128), 1, []any{to, strips, first, first + n, cols}}
 }
 
 // LayerNormGrad computes the gradients of [Passes.LayerNorm]: dx in the format, dgain

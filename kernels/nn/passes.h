@@ -154,10 +154,10 @@ KERNEL(256) void layer_norm_grad(GLOBAL E *dx, GLOBAL const E *x, GLOBAL const f
 
 // What follows sums columns over strips of rows, first of each strip and then of
 // the strips. A block has 128 columns, a thread four of them in every eighth row.
-#define STRIP(row) \
-	u32 c = BLOCK_X * 128 + LANE * 4, end = BLOCK_Y * each + each < rows ? BLOCK_Y * each + each : rows; \
+#define STRIP(row, from, end) \
+	u32 c = BLOCK_X * 128 + LANE * 4; \
 	if (c < cols) \
-		for (u32 row = BLOCK_Y * each + WARP; row < end; row += 8)
+		for (u32 row = (from) + WARP; row < (end); row += 8)
 #define STRIP_SUM(to, sum) \
 	parts[THREAD] = sum; \
 	BARRIER; \
@@ -169,14 +169,15 @@ KERNEL(256) void layer_norm_grad(GLOBAL E *dx, GLOBAL const E *x, GLOBAL const f
 KERNEL(256) void sum_rows(GLOBAL float *sums, GLOBAL const E *dy, u32 rows, u32 cols, u32 each) {
 	SHARED f32x4 parts[256];
 	f32x4 sum = (f32x4)(0.f);
-	STRIP(r) sum += get4(dy + (u64)r * cols + c);
+	u32 from = BLOCK_Y * each, end = from + each < rows ? from + each : rows;
+	STRIP(r, from, end) sum += get4(dy + (u64)r * cols + c);
 	STRIP_SUM(sums, sum)
 }
 
-KERNEL(256) void sum_strips(GLOBAL float *sums, GLOBAL const float *strips, u32 first, u32 rows, u32 cols, u32 each) {
+KERNEL(256) void sum_strips(GLOBAL float *sums, GLOBAL const float *strips, u32 from, u32 end, u32 cols) {
 	SHARED f32x4 parts[256];
 	f32x4 sum = (f32x4)(0.f);
-	STRIP(r) sum += *(GLOBAL const f32x4 *)(strips + (u64)(first + r) * cols + c);
+	STRIP(r, from, end) sum += *(GLOBAL const f32x4 *)(strips + (u64)r * cols + c);
 	STRIP_SUM(sums, sum)
 }
 
@@ -184,7 +185,8 @@ KERNEL(256) void sum_strips(GLOBAL float *sums, GLOBAL const float *strips, u32 
 KERNEL(256) void layer_norm_sums(GLOBAL float *sums, GLOBAL const E *x, GLOBAL const float *mean, GLOBAL const float *rstd, GLOBAL const E *dy, u32 strips, u32 rows, u32 cols, u32 each) {
 	SHARED f32x4 parts[256];
 	f32x4 gain = (f32x4)(0.f), bias = (f32x4)(0.f);
-	STRIP(r) {
+	u32 from = BLOCK_Y * each, end = from + each < rows ? from + each : rows;
+	STRIP(r, from, end) {
 		f32x4 d = get4(dy + (u64)r * cols + c);
 		gain += d * (get4(x + (u64)r * cols + c) - mean[r]) * rstd[r];
 		bias += d;

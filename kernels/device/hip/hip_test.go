@@ -20,6 +20,7 @@ import (
 	"github.com/perwatt/perwatt/kernels/device/hip"
 	"github.com/perwatt/perwatt/kernels/device/ptx"
 	"github.com/perwatt/perwatt/kernels/gemm"
+	"github.com/perwatt/perwatt/kernels/nn"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/kernels/stream"
 )
@@ -37,7 +38,7 @@ var cards = []*fakecuda.Card{
 	{Name: "says nothing", PCI: "?", Memory: 1 << 20},
 }
 
-var programs = []*device.Program{sha256d.Program, stream.Program, gemm.SIMT}
+var programs = []*device.Program{sha256d.Program, stream.Program, gemm.SIMT, nn.Programs(nn.FP32), nn.Programs(nn.BF16)}
 
 var library string
 
