@@ -102,8 +102,8 @@ func Trials(larger int) []Trial {
 // slow reports a kernel of whose kind a simulator runs another one: it takes
 // seconds for each of those whose instructions are computed by loops.
 func slow(name string) bool {
-	if strings.Contains(name, "_attention") { // tiles of another width, or another format in and out
-		return !strings.HasPrefix(name, "nn_fp32") || !strings.HasSuffix(name, "32")
+	if strings.HasPrefix(name, "nn_") { // tiles of another width, or another format in and out
+		return strings.HasPrefix(name, "nn_bf16") && name != "nn_bf16_layer_norm" || strings.HasSuffix(name, "64")
 	}
 	return strings.HasPrefix(name, "mfma") && name != "mfma_tf32" && name != "mfma_fp64"
 }

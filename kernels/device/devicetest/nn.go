@@ -556,7 +556,7 @@ func attentions(t *tried, widest int, grad bool) {
 	within := exact
 	switch {
 	case t.tensor: // blocks of 128 rows and tiles of 64 columns
-		shapes, within = [][4]int{{1, 133, 2, widest - 8}, {2, 66, 1, 16}, {1, 12, 1, widest}}, 0x1p-9
+		shapes, within = [][4]int{{1, 133, 2, widest - 8}, {1, 66, 1, widest}, {2, 12, 1, 16}}, 0x1p-9
 	case t.larger > 0:
 		shapes = append(shapes, [4]int{1, 130, 1, widest})
 	}

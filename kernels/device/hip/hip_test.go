@@ -150,6 +150,9 @@ func TestKernels(t *testing.T) {
 	for i, arch := range []string{"gfx942", "gfx90a", "gfx1100"} {
 		p := open(t, i)
 		for _, trial := range trials {
+			if i > 0 && strings.HasPrefix(trial.Name, "nn_") {
+				continue // many, and one card shows how arguments go
+			}
 			if slices.Contains(programs, trial.Program) {
 				require.Contains(t, slices.Collect(maps.Keys(trial.Program.Code)), arch)
 				t.Run(arch+"/"+trial.Name, func(t *testing.T) { require.NoError(t, trial.Run(p, trial.Program)) })
