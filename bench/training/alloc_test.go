@@ -20,7 +20,7 @@ func TestStepsAllocateLittle(t *testing.T) {
 			m.bind()
 			require.NoError(t, m.fix())
 			if l, ok := net.language(); ok {
-				_, err := m.documents(fixedText{l.vocab}, trainStream, 0)
+				_, err := m.documents(fixedText{1, l.vocab}, trainStream, 0)
 				require.NoError(t, err)
 			} else {
 				m.replicas[0].fixed(0)

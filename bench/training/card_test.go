@@ -3,6 +3,7 @@ package training
 import (
 	"errors"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -168,7 +169,7 @@ func TestCardDefaults(t *testing.T) {
 func TestLanguageModel(t *testing.T) {
 	models := languageModels
 	t.Cleanup(func() { languageModels = models })
-	languageModels = []network{small, small}
+	languageModels = append(slices.Clip(models), small)
 	list := map[string]bench.Config{"cpu": {Device: cpu.Device{Threads: 2}}}
 	if !testing.Short() {
 		for name, p := range cards(t) {

@@ -114,7 +114,7 @@ func TestMemoryNotInUse(t *testing.T) {
 				l, isLM := net.language()
 				for i := range 3 {
 					if isLM {
-						_, err := m.documents(fixedText{l.vocab}, trainStream, i)
+						_, err := m.documents(fixedText{1, l.vocab}, trainStream, i)
 						require.NoError(t, err)
 					} else {
 						r.fixed(i)

@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"sync"
 
-	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/vector"
 )
 
@@ -280,21 +279,4 @@ func (m *model) each(do func(i int, r *replica) error) error {
 		}
 	}
 	return nil
-}
-
-// newPlain is newModel of one replica with the kernels in plain Go, with memory.
-func newPlain(net network, batch int) (*model, error) {
-	products, err := sgemm.Table.ByName("generic")
-	if err != nil {
-		return nil, err
-	}
-	passes, err := vector.Table.ByName("generic")
-	if err != nil {
-		return nil, err
-	}
-	m, err := newModel(net, batch, 1, products.Impl.GemmEpilogue, passes.Impl)
-	if err == nil {
-		m.bind()
-	}
-	return m, err
 }

@@ -361,11 +361,20 @@ func torch(t *testing.T) string {
 	return ""
 }
 
+// referenceOf is the stored trajectory of a network.
+func referenceOf(t *testing.T, name string) trajectory {
+	t.Helper()
+	var ref reference
+	require.NoError(t, json.Unmarshal(referenceJSON, &ref))
+	require.Contains(t, ref.Networks, name)
+	return ref.Networks[name]
+}
+
 // Whole networks against PyTorch, by the same program that made the stored
 // losses.
 func TestGradientsOfPyTorch(t *testing.T) {
 	python := torch(t)
-	for _, net := range suite {
+	for _, net := range append(slices.Clone(suite), languageModels[0]) {
 		t.Run(net.name, func(t *testing.T) {
 			dir := t.TempDir()
 			out, err := exec.Command(python, "reference.py", net.name, dir).CombinedOutput()
@@ -379,12 +388,12 @@ func TestGradientsOfPyTorch(t *testing.T) {
 				}
 				return x
 			}
-			m, err := newModel(net, net.batch, 1, bestRow(t), bestVector(t))
+			m, err := newModel(net, referenceOf(t, net.name).Batch, 1, bestRow(t), bestVector(t))
 			require.NoError(t, err)
 			m.bind()
 			require.NoError(t, m.fix())
 			r := m.replicas[0]
-			r.fixed(0)
+			require.NoError(t, m.fixed(0))
 			require.NoError(t, r.compute())
 			require.InEpsilon(t, read("loss")[0], float64(r.loss.f[0]), 1e-6)
 			for i, p := range net.params() {
@@ -412,7 +421,8 @@ func TestReferenceIsReproduced(t *testing.T) {
 		require.Len(t, n.Losses, 20)
 		require.Equal(t, n.Batch, got.Networks[name].Batch)
 		require.Equal(t, n.Rate, got.Networks[name].Rate)
+		require.Equal(t, n.Warmup, got.Networks[name].Warmup)
 		require.InEpsilonSlice(t, n.Losses, got.Networks[name].Losses, 1e-9, name)
 	}
-	require.Len(t, got.Networks, len(suite))
+	require.Len(t, got.Networks, len(suite)+1)
 }

@@ -8,6 +8,7 @@ Needs PyTorch (Debian: python3-torch), whose OpenBLAS has threads of its own unl
 told otherwise. Prints samples and useful GFLOP per CPU-second. SGD in fp32, without
 biases but in the transformer, on random samples. Useful FLOP per sample: the first
 layer counts 2x its forward product (no gradient of the input), every other layer 3x.
+gpt-mini trains by AdamW with clipping, and its samples are tokens.
 Compare by CPU-seconds, in alternated runs: wall time on a shared machine says little.
 """
 import argparse
@@ -19,7 +20,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 arg = argparse.ArgumentParser()
-arg.add_argument("model", choices=["mlp", "mlp-big", "cnn", "transformer"])
+arg.add_argument("model", choices=["mlp", "mlp-big", "cnn", "transformer", "gpt-mini"])
 arg.add_argument("-t", type=int, default=1)
 arg.add_argument("-secs", type=float, default=3)
 a = arg.parse_args()
@@ -37,6 +38,41 @@ class Encoder(nn.Module):
 
     def forward(self, x):
         return self.out(self.block(x).mean(1))
+
+
+class Block(nn.Module):
+    """A block of GPT-2: 4 heads, GELU in its tanh form."""
+
+    def __init__(self, d):
+        super().__init__()
+        self.norm1, self.qkv, self.out = nn.LayerNorm(d), nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.norm2, self.up, self.down = nn.LayerNorm(d), nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
+
+    def forward(self, x):
+        n, t, d = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(n, t, 3, 4, d // 4).permute(2, 0, 3, 1, 4)
+        if hasattr(F, "scaled_dot_product_attention"):  # PyTorch 2
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            mask = torch.ones(t, t, dtype=torch.bool).triu(1)
+            y = (q @ k.transpose(-1, -2) * (d // 4) ** -0.5).masked_fill(mask, -torch.inf).softmax(-1) @ v
+        x = x + self.out(y.transpose(1, 2).reshape(n, t, d))
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+
+class GPT(nn.Module):
+    """GPT-2 with 4 layers of width 128, context 128, vocabulary 512, and a tied head."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.places = nn.Embedding(512, 128), nn.Embedding(128, 128)
+        self.blocks, self.last = nn.Sequential(*(Block(128) for _ in range(4))), nn.LayerNorm(128)
+        for p in (self.table, self.places):
+            nn.init.normal_(p.weight, 0, 0.02)
+
+    def forward(self, tokens):
+        x = self.blocks(self.table(tokens) + self.places.weight)
+        return F.linear(self.last(x), self.table.weight).flatten(0, 1)
 
 
 def lin(i, o):
@@ -59,6 +95,10 @@ elif a.model == "cnn":
     model = nn.Sequential(conv(1, 32), nn.ReLU(), nn.MaxPool2d(2), conv(32, 64), nn.ReLU(), nn.MaxPool2d(2),
                           nn.Flatten(), lin(3136, 128), nn.ReLU(), lin(128, 10))
     flop = 2 * 451584 + 3 * (7225344 + 802816 + 2560)
+elif a.model == "gpt-mini":
+    batch, shape = 8, (128,)
+    model = GPT()
+    flop = 6 * sum(p.numel() for p in model.parameters()) + 6 * 4 * 128 * 128
 else:
     batch, shape = 16, (64, 256)
     model = Encoder()
@@ -66,8 +106,16 @@ else:
     flop = 3 * 2 * (t * (4 * d * d + 2 * d * 1024) + 2 * t * t * d)
 
 gen = torch.Generator().manual_seed(7)
-data = [(torch.randn(batch, *shape, generator=gen), torch.randint(0, 10, (batch,), generator=gen)) for _ in range(8)]
-opt = torch.optim.SGD(model.parameters(), lr=0.01)
+each = 1  # samples in what a batch counts
+if a.model == "gpt-mini":
+    each = 128
+    data = [(torch.randint(0, 512, (batch, 128), generator=gen), torch.randint(0, 512, (batch * 128,), generator=gen)) for _ in range(8)]
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() < 2]
+    opt = torch.optim.AdamW([{"params": matrices}, {"params": others, "weight_decay": 0}], lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
+else:
+    data = [(torch.randn(batch, *shape, generator=gen), torch.randint(0, 10, (batch,), generator=gen)) for _ in range(8)]
+    opt = torch.optim.SGD(model.parameters(), lr=0.01)
 
 
 def step(i):
@@ -75,6 +123,8 @@ def step(i):
     opt.zero_grad(set_to_none=True)
     loss = F.cross_entropy(model(x), y)
     loss.backward()
+    if a.model == "gpt-mini":
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     opt.step()
     return loss.item()
 
@@ -91,5 +141,6 @@ while time.perf_counter() - t0 < a.secs:
     loss = step(n)
     n += 1
 wall, cpu = time.perf_counter() - t0, cpu_seconds() - c0
-print(f"torch {torch.__version__} {a.model} threads={a.t} samples/s={n*batch/wall:.0f} samples/cpu-s={n*batch/cpu:.0f} "
-      f"GFLOP/cpu-s={n*batch*flop/cpu/1e9:.1f} loss={loss:.4f}")
+n *= batch * each
+print(f"torch {torch.__version__} {a.model} threads={a.t} samples/s={n/wall:.0f} samples/cpu-s={n/cpu:.0f} "
+      f"GFLOP/cpu-s={n*flop/cpu/1e9:.1f} loss={loss:.4f}")

@@ -1,10 +1,8 @@
 package training
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"sync"
 
@@ -13,7 +11,6 @@ import (
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/nn"
-	"github.com/perwatt/perwatt/results"
 )
 
 // processor is the device of a workload that is not the CPU.
@@ -103,80 +100,4 @@ func (p *processor) build(net network, batch int) (*model, error) {
 		return nil, errors.Join(err, c.free())
 	}
 	return m, nil
-}
-
-// tolerance is how far losses may be from those of float64 over twenty steps.
-func (w *workload) tolerance() float64 {
-	if w.card != nil && w.card.format == nn.BF16 {
-		return 2e-2 // of weights and activations with 8 bits of fraction
-	}
-	return referenceTolerance
-}
-
-// fixedText is documents of tokens that are drawn by SplitMix64, as simple as those of
-// [uniform].
-type fixedText struct{ vocab int }
-
-func (f fixedText) sample(_ byte, i int, to []int32) float64 {
-	state := uint64(400+i) * 0xd1342543de82ef95 // #nosec G115 -- the number of a document
-	for j := range to {
-		to[j] = int32(mix(&state) >> 40 % uint64(f.vocab)) // #nosec G115 -- below the vocabulary
-	}
-	return math.NaN()
-}
-
-// plainSteps is how many steps are compared with those of plain Go.
-const plainSteps = 3
-
-// compareLanguage compares the first losses of the small language model, whichever model
-// is trained, with those that the kernels in plain Go find.
-func (w *workload) compareLanguage(ctx context.Context) (results.Check, error) {
-	c := results.Check{Use: w.info.Use, Name: "reference"}
-	net := languageModels[0]
-	l, _ := net.language()
-	set := fixedText{l.vocab}
-	losses := func(m *model, err error) (list []float64, _ error) {
-		if err == nil {
-			err = m.fix()
-		}
-		for at := 0; err == nil && len(list) < plainSteps; {
-			if err = ctx.Err(); err != nil {
-				break
-			}
-			var loss float32
-			if at, err = m.documents(set, trainStream, at); err == nil {
-				loss, err = m.step(net.lr)
-			}
-			list = append(list, float64(loss))
-		}
-		return list, err
-	}
-	plain, err := newPlain(net, 1)
-	if err != nil {
-		return c, err
-	}
-	want, err := losses(plain, nil)
-	if err != nil {
-		return c, err
-	}
-	m, err := w.build(net, 1, 1)
-	got, err := losses(m, err)
-	if w.card != nil && m != nil {
-		err = errors.Join(err, m.card.free())
-	}
-	if err != nil {
-		return c, err
-	}
-	worst := 0.0
-	for i, want := range want {
-		off := math.Abs(got[i]-want) / want
-		if !(off <= w.tolerance()) {
-			c.Detail = fmt.Sprintf("loss %d of %s is %.7g, want %.7g as plain Go computes it: %s multiplies wrongly, or a pass does", i+1, net.name, got[i], want, w.info.Impl)
-			return c, nil
-		}
-		worst = max(worst, off)
-	}
-	c.OK = true
-	c.Detail = fmt.Sprintf("the first %d losses of %s are within %.1e of those that plain Go computes", len(want), net.name, worst)
-	return c, nil
 }

@@ -101,22 +101,29 @@ var options = []option{
 			return "language"
 		}
 		return "digits"
-	}, func(w *workload, value string) error {
+	}, func(w *workload, value string) (err error) {
 		switch {
-		case w.text && value == "language" || !w.text && value == "digits":
+		case w.text && value == "language":
+			w.source, err = newLanguage(w.info.Seed, w.lm.vocab, w.lm.seq)
+			return err
+		case !w.text && value == "digits":
 			return nil
-		case w.text:
-			return errors.New("it is language, which is generated")
 		}
-		if at, err := os.Stat(value); err != nil {
-			return fmt.Errorf("it is digits, or a directory with the files of MNIST: %w", err)
-		} else if !at.IsDir() {
-			return errors.New("it is digits, or a directory with the files of MNIST")
+		want := "it is digits, or a directory with the files of MNIST"
+		if w.text {
+			want = "it is language, which is generated, or a directory with token files of llm.c"
+		}
+		at, err := os.Stat(value)
+		if err == nil && !at.IsDir() {
+			return errors.New(want)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", want, err)
 		}
 		w.dir = value
 		return nil
 	}},
-	{"goal", func(w *workload) string { return fmt.Sprint(w.net.goal) }, func(w *workload, value string) (err error) {
+	{"goal", (*workload).defaultGoal, func(w *workload, value string) (err error) {
 		w.goal, err = strconv.ParseFloat(value, 64)
 		switch {
 		case w.text && (err != nil || !(w.goal > 0 && w.goal <= 20)):
@@ -154,7 +161,8 @@ type workload struct {
 	train, heldOut *dataset
 	from           *stream
 	language       text
-	document       int // number of the next one to train on
+	source         *language // of which language is; nil for files of tokens
+	document       int       // number of the next one to train on
 
 	reference results.Check
 	computed  int64 // steps of all replicas together
@@ -261,6 +269,19 @@ func configure(cfg bench.Config, format nn.Format) (*workload, error) {
 	return w, w.fits()
 }
 
+// defaultGoal is the accuracy of a network; of a language model the loss that is so many
+// nats above the floor or, where the text's source is not known, half of what a guess
+// costs.
+func (w *workload) defaultGoal() string {
+	switch {
+	case !w.text:
+		return fmt.Sprint(w.net.goal)
+	case w.source == nil:
+		return fmt.Sprintf("%.2f", math.Log(float64(w.lm.vocab))/2)
+	}
+	return fmt.Sprintf("%.2f", w.source.floor()+w.net.goal)
+}
+
 // counts is how many samples, or tokens, a step trains on.
 func (w *workload) counts() int {
 	n := w.info.Threads * w.batch
@@ -299,7 +320,10 @@ func (w *workload) Info() bench.Info {
 func (w *workload) Prepare(ctx context.Context) (err error) {
 	switch {
 	case w.text:
-		w.language, err = newLanguage(w.info.Seed, w.lm.vocab, w.lm.seq)
+		w.language, err = w.source, nil
+		if w.dir != "" {
+			w.language, err = loadTokens(ctx, w.dir, w.lm.vocab, w.lm.seq)
+		}
 	case w.dir != "":
 		w.train, w.heldOut, err = loadMNIST(ctx, w.dir)
 	default:
@@ -311,7 +335,7 @@ func (w *workload) Prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if w.text {
-		w.reference, err = w.compareLanguage(ctx)
+		w.reference, err = w.compare(ctx)
 	}
 	if err == nil {
 		w.model, err = w.build(w.net, w.batch, w.info.Threads)
@@ -362,11 +386,7 @@ func (w *workload) step() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	rate := w.rate
-	if w.steps < w.net.warmup {
-		rate *= float64(w.steps+1) / float64(w.net.warmup)
-	}
-	mean, err := w.model.step(rate)
+	mean, err := w.model.step(warmed(w.rate, w.steps, w.net.warmup))
 	if err != nil {
 		return 0, err
 	}
@@ -383,6 +403,11 @@ func (w *workload) step() (float64, error) {
 	return loss, nil
 }
 
+// warmed is the learning rate after so many steps: it rises to rate in equal parts.
+func warmed(rate float64, steps, warmup int) float64 {
+	return rate * min(1, float64(steps+1)/float64(max(warmup, 1)))
+}
+
 // Run continues training. Samples are counted when the weights have been updated with
 // their gradients.
 func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
@@ -395,12 +420,29 @@ func (w *workload) Run(ctx context.Context, done *bench.Counter) error {
 	return nil
 }
 
-// quality is the held-out accuracy or, of a language model, loss.
+// quality is the held-out accuracy or, of a language model, loss. Documents differ in how
+// hard they are: what the ideal predictor spends on those that are held out beyond the
+// floor, in the mean, is taken off.
 func (w *workload) quality() (float64, error) {
-	if w.text {
-		return w.model.heldOutLoss(w.language, heldOutDocuments)
+	if !w.text {
+		return w.model.accuracy(w.heldOut)
 	}
-	return w.model.accuracy(w.heldOut)
+	loss, err := w.model.heldOutLoss(w.language, heldOutDocuments)
+	if w.source != nil {
+		each := w.info.Threads * w.batch
+		loss -= w.ideal(heldOutStream, 0, (heldOutDocuments+each-1)/each*each) - w.source.floor()
+	}
+	return loss, err
+}
+
+// ideal is what the ideal predictor spends on the documents from one number to another,
+// in nats a token.
+func (w *workload) ideal(set byte, from, to int) (nats float64) {
+	document := make([]int32, w.lm.seq+1)
+	for i := from; i < to; i++ {
+		nats += w.language.sample(set, i, document)
+	}
+	return nats / float64((to-from)*w.lm.seq)
 }
 
 // heldOutDocuments is at least how many documents the held-out loss is the mean over.
@@ -471,7 +513,11 @@ func (w *workload) Reach(ctx context.Context, done *bench.Counter) (results.Targ
 // Check judges the training since Prepare, or since Reach if it was called.
 func (w *workload) Check() []results.Check {
 	loss := w.checkLoss() // may train on, so that the products are counted after it
-	return []results.Check{w.reference, w.checkProducts(), loss, w.checkTarget()}
+	checks := []results.Check{w.reference, w.checkProducts(), loss, w.checkTarget()}
+	if w.source != nil {
+		checks = append(checks, w.checkFloor())
+	}
+	return checks
 }
 
 // checkProducts compares the products that were computed with those that the steps
@@ -521,6 +567,33 @@ func (w *workload) checkLoss() results.Check {
 	c.Detail = fmt.Sprintf("%.4g at first, %.4g over the last %d of %d steps", w.first, mean, n, w.steps)
 	if w.steps > measured {
 		c.Detail += fmt.Sprintf("; %d of them after the run, since its loss falls late", w.steps-measured)
+	}
+	return c
+}
+
+// checkFloor requires that the last losses are not below what the ideal predictor, which
+// knows the language, spends on the same documents: a model that is better has seen what
+// it predicts. Every document is new to the model when its loss is taken, so the chance
+// that an honest model spends n nats less than the ideal one on them all is at most e⁻ⁿ
+// (Markov's inequality: the likelihood ratio has the mean 1).
+func (w *workload) checkFloor() results.Check {
+	c := results.Check{Use: w.info.Use, Name: "floor"}
+	n := min(len(w.recent), w.steps)
+	if n == 0 {
+		c.OK, c.Detail = true, "no step, no loss"
+		return c
+	}
+	loss := 0.0
+	for i := range n {
+		loss += w.recent[(w.steps-i)%len(w.recent)] / float64(n)
+	}
+	const chance = 30 // nats: 1 in 10¹³
+	least := w.ideal(trainStream, w.document-n*w.info.Threads*w.batch, w.document)
+	slack := chance/float64(n*w.counts()) + 1e-5*least // and rounding
+	c.OK = loss >= least-slack
+	c.Detail = fmt.Sprintf("%.4g nats a token over the last %d steps; the ideal predictor spends %.4g on the same text, %.4g in the mean", loss, n, least, w.source.floor())
+	if !c.OK {
+		c.Detail += ": something leaks"
 	}
 	return c
 }

@@ -368,7 +368,7 @@ func TestBytes(t *testing.T) {
 			taken := -heap()
 			m.bind()
 			if l, ok := net.language(); ok {
-				_, err := m.documents(fixedText{l.vocab}, trainStream, 0)
+				_, err := m.documents(fixedText{1, l.vocab}, trainStream, 0)
 				require.NoError(t, err)
 			} else {
 				r.fixed(0)
