@@ -56,6 +56,9 @@ func comparisonPage(of Page) *table.Page {
 			break
 		}
 	}
+	if _, why := c.Standing(); why != "" {
+		p.Add(table.Table{Notes: []string{why}})
+	}
 	p.Add(exchange(c), mixes(c), comparedClaims(c))
 	if of.Economics != nil {
 		p.Add(earnings(of.Economics)...)

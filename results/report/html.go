@@ -243,6 +243,9 @@ const (
 // uses has a ranking and a table for each use.
 func uses(p Page) section {
 	s := sectionOf("uses", "At each use", "Work per joule decides; beside it stand the throughput and the watts that it is made of.")
+	if _, why := p.Comparison.Standing(); why != "" {
+		s.Lead = append(s.Lead, why)
+	}
 	if len(p.Records) == 1 { // nothing to rank: one table says it all
 		for i, of := range []func(*results.Record) table.Table{figures, yields, arithmetic, targets, allMeters} {
 			t := of(p.Records[0])

@@ -63,6 +63,7 @@ func TestMFUAndProducts(t *testing.T) {
 		require.Contains(t, of.String(), "(MFU, Chowdhery et al. 2022, arXiv:2204.02311)")
 		require.NoError(t, WriteComparison(&compared, format, Page{Comparison: c, Records: []*results.Record{rec}}, Options{Width: 400}))
 		require.Contains(t, compared.String(), "north, NVIDIA H200: lower bound of the card: own kernels.")
+		require.Contains(t, compared.String(), "training-bf16-gpt-124m stands for training on GPUs")
 		require.Contains(t, compared.String(), "(MFU, Chowdhery et al. 2022, arXiv:2204.02311)")
 	}
 }
