@@ -14,6 +14,7 @@ import (
 	"github.com/perwatt/perwatt/bench/training"
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/gemm"
+	"github.com/perwatt/perwatt/kernels/nn"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -66,7 +67,10 @@ func Uses() []Use {
 	}
 	for _, stage := range []training.Stage{training.Prefill, training.Decode} {
 		for _, batch := range training.Batches() {
-			uses = append(uses, Use{Name: training.InferenceUse(stage, batch), CPU: []string{"sgemm", "vector"}, New: training.Inference(stage, batch)})
+			uses = append(uses,
+				Use{Name: training.InferenceUse(stage, batch, nn.FP32), CPU: []string{"sgemm", "vector"}, Processor: []string{"gemm-fp32"}, New: training.Inference(stage, batch, nn.FP32)},
+				Use{Name: training.InferenceUse(stage, batch, nn.BF16), Processor: []string{"gemm-bf16"}, New: training.Inference(stage, batch, nn.BF16)},
+			)
 		}
 	}
 	return uses

@@ -3,6 +3,7 @@ package training
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gorgonia.org/gorgonia"
 
@@ -13,8 +14,17 @@ import (
 // so far, so that one more token costs one row of every product.
 type decoding interface {
 	engine
-	// row makes v row i of all.
-	row(v, all *value, i int)
+	// provide gives values memory of their own, which holds no numbers.
+	provide(list ...*value) error
+	// upload and download copy tokens or numbers, those of list that are not nil.
+	upload(v *value, tokens []int32, numbers []float32)
+	download(v *value, tokens []int32, numbers []float32)
+	// allot gives what a graph has planned its memory.
+	allot(b *builder) error
+	// fused reports that attention has no products that are counted.
+	fused() bool
+	// release gives back what provide and allot took.
+	release() error
 	// keep stores the keys and values of qkv, which has rows for seq consecutive tokens
 	// of each sequence, the first of them at a place.
 	keep(c *cache, qkv *value, at, seq int)
@@ -47,14 +57,36 @@ func newCache(batch, room int, l gpt) *cache {
 	return &cache{newValue(active, batch*l.heads*width, room+16), newValue(active, batch*l.heads*room, width), l.heads, room}
 }
 
-func (c *core) row(v, all *value, i int) {
-	n := v.Size()
-	if all.kind == integer {
-		v.i = all.i[i*n:][:n:n]
-	} else {
-		v.f = all.f[i*n:][:n:n]
+func (c *core) provide(list ...*value) error {
+	for _, v := range list {
+		if v.kind == integer {
+			v.i = make([]int32, v.len())
+			continue
+		}
+		v.f = make([]float32, v.len())
+		for i := range v.f {
+			v.f[i] = float32(math.NaN()) // so that what was not stored shows
+		}
 	}
+	return nil
 }
+
+func (c *core) upload(v *value, tokens []int32, numbers []float32) {
+	copy(v.i, tokens)
+	copy(v.f, numbers)
+}
+
+func (c *core) download(v *value, tokens []int32, numbers []float32) {
+	copy(tokens, v.i)
+	copy(numbers, v.f)
+}
+
+func (c *core) allot(b *builder) error { b.allocate(); return nil }
+func (c *core) release() error         { return nil }
+func (c *core) fused() bool            { return false }
+
+// become makes v a handle of the memory of w.
+func (v *value) become(w *value) { v.f, v.i, v.buf = w.f, w.i, w.buf }
 
 func (c *core) keep(to *cache, qkv *value, at, seq int) {
 	d := qkv.cols / 3
@@ -164,17 +196,19 @@ type server struct {
 		program
 		tokens, logits *value
 	}
-	here *value // the row of places that a step of decode is at
-	n    int    // tokens in the caches, with that of the step
+	here   *value   // the place that a step of decode is at
+	places []*value // of all generated tokens
+	n      int      // tokens in the caches, with that of the step
 
-	// The tokens at each place of the sequences, a row a place, from the prompt's end
-	// on, and the logit of each where it was chosen: that of row i+1 by what is fed in
-	// row i.
-	tokens, best *value
+	// The tokens at each place of the sequences, from the prompt's end on, and the logit
+	// of each where it was chosen: that of place i+1 by what is fed at place i.
+	tokens, best []*value
+	present      answers       // what is in them
 	prompts      [sets][]int32 // of all sequences
 	first        [sets][]int32 // the first tokens that decode is fed
 	expected     [sets]answers // of what this server does again and again
 	set          int           // of the present sequences
+	looks        int           // how often they were compared with training
 	repeats      int64         // steps, or prompts, after those of expected
 	wrong        int64         // of these, the ones with other answers
 	bytes        int64         // of its memory, but for the weights
@@ -202,10 +236,13 @@ func (a answers) equal(tokens []int32, best []float32) bool {
 // newServer builds the graphs of prefill, of decode and, for the checks, that of training.
 func newServer(l gpt, batch int, on decoding) (s *server, err error) {
 	s = &server{gpt: l, on: on, batch: batch, prompt: l.seq / 2, here: newValue(active, 1, l.width)}
+	for range l.seq - s.prompt + 1 {
+		s.tokens, s.best = append(s.tokens, newValue(integer, 1, batch)), append(s.best, newValue(number, 1, batch))
+		s.places = append(s.places, newValue(active, 1, l.width))
+	}
 	for range l.layers {
 		s.caches = append(s.caches, newCache(batch, l.seq, l))
 	}
-	s.tokens, s.best = newValue(integer, l.seq-s.prompt+1, batch), newValue(number, l.seq-s.prompt+1, batch)
 
 	var in *gorgonia.Node
 	var w []*gorgonia.Node
@@ -251,36 +288,42 @@ func newServer(l gpt, batch int, on decoding) (s *server, err error) {
 	if f.program, err = f.builder.program(logits); err != nil {
 		return nil, err
 	}
-	s.bytes = p.bytes + d.bytes + f.bytes + 8*s.tokens.len() + 4*sets*(int64(batch)*int64(s.prompt)+2*s.tokens.len())
-	for _, c := range s.caches {
-		s.bytes += (c.keys.len() + c.values.len()) * on.element(active)
+	s.bytes = p.bytes + d.bytes + f.bytes
+	for _, v := range s.memory() {
+		s.bytes += (v.len()*on.element(v.kind) + on.align() - 1) / on.align() * on.align()
 	}
 	return s, nil
 }
 
+// memory is the values besides those of graphs and the weights.
+func (s *server) memory() []*value {
+	list := slices.Concat(s.tokens, s.best, s.places, []*value{s.prefill.tokens, s.forward.tokens})
+	for _, c := range s.caches {
+		list = append(list, c.keys, c.values)
+	}
+	return list
+}
+
 // bind allocates what the graphs need, and draws prompts from a key of the server.
-func (s *server) bind(weights [][]float32, key uint64) {
+// weights are those of all servers on the engine, and places the numbers of their second.
+func (s *server) bind(weights []*value, places []float32, key uint64) error {
 	for _, list := range s.weights {
 		for i, w := range weights {
 			if list[i] != s.here {
-				list[i].f = w
+				list[i].become(w)
 			}
 		}
 	}
-	for _, v := range []*value{s.prefill.tokens, s.forward.tokens, s.tokens} {
-		v.i = make([]int32, v.len())
+	if err := s.on.provide(s.memory()...); err != nil {
+		return err
 	}
-	s.best.f = make([]float32, s.best.len())
-	for _, c := range s.caches {
-		for _, v := range []*value{c.keys, c.values} {
-			v.f = make([]float32, v.len())
-			for i := range v.f {
-				v.f[i] = float32(math.NaN()) // so that a place that was not stored shows
-			}
-		}
+	for i, v := range s.places[:s.seq-s.prompt] {
+		s.on.upload(v, nil, places[(s.prompt+i)*s.width:][:s.width])
 	}
 	for _, b := range []*builder{s.prefill.builder, s.decode.builder, s.forward.builder} {
-		b.allocate()
+		if err := s.on.allot(b); err != nil {
+			return err
+		}
 	}
 	state := key * 0xd1342543de82ef95
 	draw := func(n int) []int32 {
@@ -290,10 +333,13 @@ func (s *server) bind(weights [][]float32, key uint64) {
 		}
 		return list
 	}
+	n := len(s.tokens) * s.batch
+	s.present = answers{make([]int32, n), make([]float32, n)}
 	for i := range sets {
 		s.prompts[i], s.first[i] = draw(s.batch*s.prompt), draw(s.batch)
-		s.expected[i] = answers{make([]int32, s.tokens.len()), make([]float32, s.tokens.len())}
+		s.expected[i] = answers{make([]int32, n), make([]float32, n)}
 	}
+	return s.on.failed()
 }
 
 // step decodes one more token of each sequence. After the last place the sequences begin
@@ -302,36 +348,36 @@ func (s *server) step() error {
 	if s.n == 0 || s.n == s.seq {
 		s.set = (s.set + 1) % sets
 		s.n = s.prompt
-		copy(s.tokens.i, s.first[s.set])
+		copy(s.present.tokens, s.first[s.set])
+		s.on.upload(s.tokens[0], s.first[s.set], nil)
 	}
 	i := s.n - s.prompt
 	s.n++
-	s.on.row(s.here, s.weights[2][1], s.n-1)
-	s.on.row(s.decode.tokens, s.tokens, i)
+	s.here.become(s.places[i])
+	s.decode.tokens.become(s.tokens[i])
 	if err := s.decode.run(s.on); err != nil {
 		return err
 	}
-	s.choose(s.decode.logits, i+1)
-	return nil
+	return s.choose(s.decode.logits, i+1)
 }
 
 // ingest computes the caches of the prompts of a set and the tokens that follow them.
 func (s *server) ingest(set int) error {
 	s.set, s.n = set, 0
-	copy(s.prefill.tokens.i, s.prompts[set])
+	s.on.upload(s.prefill.tokens, s.prompts[set], nil)
 	if err := s.prefill.run(s.on); err != nil {
 		return err
 	}
-	s.choose(s.prefill.logits, 0)
-	return nil
+	return s.choose(s.prefill.logits, 0)
 }
 
-// choose sets the tokens at a place after the prompt.
-func (s *server) choose(logits *value, i int) {
-	tokens, best := newValue(integer, 1, s.batch), newValue(number, 1, s.batch)
-	s.on.row(tokens, s.tokens, i)
-	s.on.row(best, s.best, i)
-	s.on.greedy(tokens, best, logits)
+// choose sets the tokens at a place after the prompt, and reads them, as who serves must.
+func (s *server) choose(logits *value, i int) error {
+	lo, hi := i*s.batch, (i+1)*s.batch
+	s.on.greedy(s.tokens[i], s.best[i], logits)
+	s.on.download(s.tokens[i], s.present.tokens[lo:hi], nil)
+	s.on.download(s.best[i], nil, s.present.best[lo:hi])
+	return s.on.failed()
 }
 
 // compare counts the present answers at a place: whether they are those of expected.
@@ -339,7 +385,7 @@ func (s *server) compare(i int) {
 	lo, hi := i*s.batch, (i+1)*s.batch
 	want := s.expected[s.set]
 	s.repeats++
-	if !(answers{want.tokens[lo:hi], want.best[lo:hi]}).equal(s.tokens.i[lo:hi], s.best.f[lo:hi]) {
+	if !(answers{want.tokens[lo:hi], want.best[lo:hi]}).equal(s.present.tokens[lo:hi], s.present.best[lo:hi]) {
 		s.wrong++
 	}
 }
@@ -347,6 +393,6 @@ func (s *server) compare(i int) {
 // learn makes the present answers at a place those that are expected.
 func (s *server) learn(i int) {
 	lo, hi := i*s.batch, (i+1)*s.batch
-	copy(s.expected[s.set].tokens[lo:hi], s.tokens.i[lo:])
-	copy(s.expected[s.set].best[lo:hi], s.best.f[lo:])
+	copy(s.expected[s.set].tokens[lo:hi], s.present.tokens[lo:])
+	copy(s.expected[s.set].best[lo:hi], s.present.best[lo:])
 }

@@ -12,7 +12,10 @@ import (
 	"sync"
 
 	"github.com/perwatt/perwatt/bench"
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
+	"github.com/perwatt/perwatt/kernels/gemm"
+	"github.com/perwatt/perwatt/kernels/nn"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/vector"
 	"github.com/perwatt/perwatt/results"
@@ -36,7 +39,12 @@ const (
 func Batches() []int { return []int{1, 8, 64} }
 
 // InferenceUse is the name of a stage at a batch as a use: inference-decode-8.
-func InferenceUse(stage Stage, batch int) string { return fmt.Sprintf("inference-%s-%d", stage, batch) }
+func InferenceUse(stage Stage, batch int, format nn.Format) string {
+	if format == nn.FP32 {
+		return fmt.Sprintf("inference-%s-%d", stage, batch)
+	}
+	return fmt.Sprintf("inference-%s-%s-%d", stage, format, batch)
+}
 
 // inference is the workload of a stage at a batch. The weights are random, by a seed:
 // they cost what others do, and are so large that attention is far from uniform. Each
@@ -45,21 +53,25 @@ type inference struct {
 	info    bench.Info
 	stage   Stage
 	batch   int // sequences a thread
+	format  nn.Format
 	model   gpt
-	engine  func() decoding // of a thread
-	servers []*server       // nil unless prepared
+	engine  func() (decoding, error) // of a thread
+	plan    decoding                 // that computes nothing
+	memory  int64                    // bytes that are available; 0 if that is not known
+	servers []*server                // nil unless prepared
 
 	reference results.Check
 	needed    []products // of what each server has done since Prepare
 }
 
-// Inference returns the constructor of the workload of a stage at a batch, which runs on
-// the CPU in fp32. Its options are model (a language model of GPT-2's shape) and vector
-// (a row of kernels/vector). A configuration that does not fit the available memory is
-// refused. Errors wrap [bench.ErrUsage].
-func Inference(stage Stage, batch int) func(bench.Config) (bench.Workload, error) {
+// Inference returns the constructor of the workload of a stage at a batch in a format of
+// weights and activations: on processors, and in fp32 on the CPU. Its options are model (a
+// language model of GPT-2's shape) and, on the CPU, vector (a row of kernels/vector). A
+// configuration that does not fit the available memory is refused. Errors wrap
+// [bench.ErrUsage].
+func Inference(stage Stage, batch int, format nn.Format) func(bench.Config) (bench.Workload, error) {
 	return func(cfg bench.Config) (bench.Workload, error) {
-		w := &inference{stage: stage, batch: batch}
+		w := &inference{stage: stage, batch: batch, format: format}
 		if err := w.configure(cfg); err != nil {
 			return nil, fmt.Errorf("inference: %w: %w", bench.ErrUsage, err)
 		}
@@ -68,50 +80,76 @@ func Inference(stage Stage, batch int) func(bench.Config) (bench.Workload, error
 }
 
 func (w *inference) configure(cfg bench.Config) error {
-	on, err := cpu.Of(cfg.Device)
-	if err != nil {
-		return err
-	}
-	if on.Threads > maxThreads {
-		return fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
-	}
-	row, err := sgemm.Table.Pick(on.Info(), cfg.Impl)
-	if err != nil {
-		return err
-	}
 	given := maps.Clone(cfg.Params)
 	take := func(name string) string {
 		value := given[name]
 		delete(given, name)
 		return value
 	}
-	passes, err := vector.Table.Pick(on.Info(), take(vector.Table.Name))
-	if err != nil {
-		return err
+	model, known := take("model"), []string{"model"}
+	w.info = bench.Info{Name: "inference", Use: InferenceUse(w.stage, w.batch, w.format), Unit: results.Token, Seed: cfg.Seed}
+	w.info.Params = map[string]string{"batch": strconv.Itoa(w.batch), "precision": string(w.format)}
+	if cfg.Device != nil && cfg.Device.Info().Processor() {
+		on := cfg.Device.Info()
+		row, err := gemm.Table(gemm.Precision(w.format)).Pick(on, cfg.Impl)
+		if err != nil {
+			return err
+		}
+		w.info.Device, w.info.Impl, w.info.Threads, w.memory = on.ID, row.Name, 1, on.Memory
+		if model == "" && !on.Kind.Scheduled() {
+			model = "gpt-124m"
+		}
+		w.plan = &cardDecoding{card: sizes(w.format)}
+		w.engine = func() (decoding, error) {
+			p, ok := cfg.Device.(device.Processor)
+			if !ok {
+				return nil, fmt.Errorf("inference: device %s is not open", on.ID)
+			}
+			product, err := row.On(p)
+			if err != nil {
+				return nil, fmt.Errorf("inference: open %s: %w", row.Name, err)
+			}
+			return newCardDecoding(p, w.format, product)
+		}
+	} else {
+		on, err := cpu.Of(cfg.Device)
+		switch {
+		case err != nil:
+			return err
+		case w.format != nn.FP32:
+			return fmt.Errorf("%s runs on a GPU only", w.info.Use)
+		case on.Threads > maxThreads:
+			return fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
+		}
+		row, err := sgemm.Table.Pick(on.Info(), cfg.Impl)
+		if err != nil {
+			return err
+		}
+		passes, err := vector.Table.Pick(on.Info(), take(vector.Table.Name))
+		if err != nil {
+			return err
+		}
+		known = append(known, vector.Table.Name)
+		w.info.Device, w.info.Impl, w.info.Threads, w.info.Params[vector.Table.Name] = on.Info().ID, row.Name, on.Threads, passes.Name
+		w.memory, _ = bench.MemoryAvailable("/")
+		w.plan = &core{}
+		w.engine = func() (decoding, error) { return &core{gemm: row.Impl.GemmEpilogue, vec: passes.Impl}, nil }
 	}
-	w.engine = func() decoding { return &core{gemm: row.Impl.GemmEpilogue, vec: passes.Impl} }
-	model := take("model")
 	if model == "" {
 		model = "gpt-mini"
 	}
+	var err error
 	if w.model, err = languageModel(model); err != nil {
 		return fmt.Errorf("model=%s: %w", model, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		return fmt.Errorf("there is no option %s: known are model, %s", name, vector.Table.Name)
+		return fmt.Errorf("there is no option %s: known are %s", name, strings.Join(known, ", "))
 	}
-	l := w.model
-	w.info = bench.Info{
-		Name: "inference", Use: InferenceUse(w.stage, w.batch), Device: on.Info().ID, Impl: row.Name, Unit: results.Token,
-		Threads: on.Threads, Seed: cfg.Seed,
-		Params: map[string]string{
-			"model": model, vector.Table.Name: passes.Name, "batch": strconv.Itoa(w.batch), "global_batch": strconv.Itoa(on.Threads * w.batch),
-			"prompt": strconv.Itoa(l.seq / 2), "precision": "fp32",
-		},
-	}
+	w.info.Params["model"], w.info.Params["prompt"] = model, strconv.Itoa(w.model.seq/2)
+	w.info.Params["global_batch"] = strconv.Itoa(w.info.Threads * w.batch)
 	w.info.FlopPerCount, w.info.Formula = w.flop()
 	if w.stage == Decode {
-		w.info.Params["generated"] = strconv.Itoa(l.seq - l.seq/2)
+		w.info.Params["generated"] = strconv.Itoa(w.model.seq - w.model.seq/2)
 		w.info.Params["bytes"] = w.bytes()
 	}
 	return w.fits()
@@ -154,22 +192,22 @@ func (w *inference) flop() (float64, string) {
 // sequences of a batch share, and the keys and values, which are read but for the last
 // one, which is written. What is in a cache is in it.
 func (w *inference) bytes() string {
-	const element = 4
+	element := w.format.Size()
 	l, n := w.model, w.model.size()
-	return fmt.Sprintf("%.0f a token: %d·%d÷%d + 2·%d·%d·%d·%g", float64(element*n)/float64(w.batch)+2*element*float64(l.layers*l.width)*w.places(),
+	return fmt.Sprintf("%.0f a token: %d·%d÷%d + 2·%d·%d·%d·%g", float64(element*n)/float64(w.batch)+2*float64(element)*float64(l.layers*l.width)*w.places(),
 		element, n, w.batch, element, l.layers, l.width, w.places())
 }
 
 // fits returns an error if the configuration does not fit the available memory.
 func (w *inference) fits() error {
-	one, err := newServer(w.model, w.batch, w.engine())
+	one, err := newServer(w.model, w.batch, w.plan)
 	if err != nil {
 		return err
 	}
-	need := int64(w.info.Threads)*one.bytes + 4*w.model.size()
-	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
+	need := int64(w.info.Threads)*one.bytes + w.format.Size()*w.model.size()
+	if w.memory > 0 && need > w.memory {
 		return fmt.Errorf("%s with %d threads and %d sequences each takes %d bytes and %d are available: use fewer threads or a smaller batch",
-			w.info.Params["model"], w.info.Threads, w.batch, need, have)
+			w.info.Params["model"], w.info.Threads, w.batch, need, w.memory)
 	}
 	return nil
 }
@@ -201,15 +239,31 @@ func (l gpt) weights(seed uint32) (all [][]float32) {
 // Prepare computes what Run will compute, once, and compares it with the forward pass of
 // training.
 func (w *inference) Prepare(ctx context.Context) error {
-	weights := w.model.weights(w.info.Seed)
 	w.servers, w.needed = nil, make([]products, w.info.Threads)
+	drawn := w.model.weights(w.info.Seed)
+	var weights []*value
 	for i := range w.info.Threads {
-		s, err := newServer(w.model, w.batch, w.engine())
+		on, err := w.engine()
 		if err != nil {
 			return err
 		}
-		s.bind(weights, uint64(w.info.Seed)<<16+1<<15+uint64(i)) // #nosec G115 -- a thread
+		s, err := newServer(w.model, w.batch, on)
+		if err != nil {
+			return err
+		}
 		w.servers = append(w.servers, s)
+		if i == 0 { // all threads read the same
+			for j, p := range w.model.params() {
+				weights = append(weights, newValue(active, p.rows, p.cols))
+				if err := on.provide(weights[j]); err != nil {
+					return err
+				}
+				on.upload(weights[j], nil, drawn[j])
+			}
+		}
+		if err := s.bind(weights, drawn[1], uint64(w.info.Seed)<<16+1<<15+uint64(i)); err != nil { // #nosec G115 -- a thread
+			return err
+		}
 	}
 	worst, err := w.each(func(_ int, s *server) (float64, error) { return s.rehearse(ctx, w.stage) })
 	if err != nil {
@@ -265,6 +319,9 @@ func larger(a, b float64) float64 {
 	return b
 }
 
+// looked is how many sequences are compared with training at a time, others each time.
+const looked = 8
+
 // difference returns how far the present answers are from the forward pass of training
 // over the same tokens: the largest difference of the logit of a chosen token, of that to
 // the largest logit, and of all logits of the last token (root mean square), relative to
@@ -278,20 +335,25 @@ func (s *server) difference() (worst float64, err error) {
 	if s.n == 0 {
 		from, to, logits, prompts, row = s.prompt-1, s.prompt, s.prefill.logits, s.prompts[s.set], 0
 	}
-	for i := range s.batch {
-		text := s.forward.tokens.i
-		clear(text)
+	last, trained := make([]float32, logits.len()), make([]float32, s.forward.logits.len())
+	s.on.download(logits, nil, last)
+	s.looks++
+	for k := range min(s.batch, looked) {
+		i := (s.looks*looked + k) % s.batch
+		text := make([]int32, s.seq)
 		copy(text, prompts[i*s.prompt:][:s.prompt])
 		for j := s.prompt; j < to; j++ {
-			text[j] = s.tokens.i[(j-s.prompt)*s.batch+i]
+			text[j] = s.present.tokens[(j-s.prompt)*s.batch+i]
 		}
+		s.on.upload(s.forward.tokens, text, nil)
 		if err := s.forward.run(s.on); err != nil {
 			return 0, err
 		}
+		s.on.download(s.forward.logits, nil, trained)
 		for place := from; place < to; place++ {
-			want := s.forward.logits.f[place*s.vocab:][:s.vocab]
+			want := trained[place*s.vocab:][:s.vocab]
 			at := (place-from+row)*s.batch + i
-			token, best := s.tokens.i[at], float64(s.best.f[at])
+			token, best := s.present.tokens[at], float64(s.present.best[at])
 			size := 0.0
 			for _, v := range want {
 				size += float64(v) * float64(v)
@@ -301,25 +363,30 @@ func (s *server) difference() (worst float64, err error) {
 			worst = larger(worst, float64(slices.Max(want)-want[token])/size)
 			if place == to-1 {
 				sum := 0.0
-				for k, v := range logits.f[i*s.vocab:][:s.vocab] {
-					sum += (float64(v) - float64(want[k])) * (float64(v) - float64(want[k]))
+				for c, v := range last[i*s.vocab:][:s.vocab] {
+					sum += (float64(v) - float64(want[c])) * (float64(v) - float64(want[c]))
 				}
 				worst = larger(worst, math.Sqrt(sum/float64(s.vocab))/size)
 			}
 		}
 	}
-	return worst, nil
+	return worst, s.on.failed()
 }
 
-// inferenceTolerance is what the logits of inference may differ from those of training,
-// relative to their root mean square. In fp32 they differ by 1e-5 or so, since sums are
-// in another order.
-const inferenceTolerance = 2e-4
+// tolerance is what the logits of inference may differ from those of training, relative
+// to their root mean square. In fp32 they differ by 1e-5 or so, since sums are in another
+// order; in bf16 a few roundings to 8 bits come out the other way.
+func (w *inference) tolerance() float64 {
+	if w.format == nn.BF16 {
+		return 8e-2
+	}
+	return 2e-4
+}
 
 func (w *inference) judge(name string, worst float64) results.Check {
 	return results.Check{
-		Use: w.info.Use, Name: name, OK: worst <= inferenceTolerance,
-		Detail: fmt.Sprintf("logits are within %.1e of those of training's forward pass, relative to their root mean square; %.0e is allowed", worst, inferenceTolerance),
+		Use: w.info.Use, Name: name, OK: worst <= w.tolerance(),
+		Detail: fmt.Sprintf("logits are within %.1e of those of training's forward pass, relative to their root mean square; %.0e is allowed", worst, w.tolerance()),
 	}
 }
 
@@ -362,18 +429,21 @@ func (w *inference) Run(ctx context.Context, done *bench.Counter) error {
 // products are those of the last step of decode or, after a prompt, of prefill.
 func (s *server) products() products {
 	l, batch := s.gpt, int64(s.batch)
-	rows, attention := batch, products{}
+	rows, all := batch, products{}
 	if s.n == 0 {
 		rows = batch * int64(s.prompt)
 		l.seq = s.prompt
-		attention = l.attention(batch) // forward, and twice as many backward
-		attention = products{attention.calls / 3, attention.flop / 3}
+		all = l.attention(batch) // forward, and twice as many backward
+		all = products{all.calls / 3, all.flop / 3}
 	} else {
-		attention = products{2 * batch * int64(l.heads) * int64(l.layers), 4 * batch * int64(l.layers) * int64(l.width) * int64(s.n)}
+		all = products{2 * batch * int64(l.heads) * int64(l.layers), 4 * batch * int64(l.layers) * int64(l.width) * int64(s.n)}
+	}
+	if s.on.fused() {
+		all = products{}
 	}
 	d := int64(l.width)
-	attention.add(products{4*int64(l.layers) + 1, 2*rows*12*d*d*int64(l.layers) + 2*batch*d*int64(l.vocab)})
-	return attention
+	all.add(products{4*int64(l.layers) + 1, 2*rows*12*d*d*int64(l.layers) + 2*batch*d*int64(l.vocab)})
+	return all
 }
 
 // Check judges all since Prepare: every token and its logit are those that Prepare
@@ -403,6 +473,10 @@ func (w *inference) Check() []results.Check {
 
 // Close releases all memory.
 func (w *inference) Close() error {
+	var err error
+	for _, s := range w.servers {
+		err = errors.Join(err, s.on.release())
+	}
 	w.servers = nil
-	return nil
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/bench/benchtest"
 	"github.com/perwatt/perwatt/kernels/device/cpu"
+	"github.com/perwatt/perwatt/kernels/nn"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/vector"
 	"github.com/perwatt/perwatt/results"
@@ -23,7 +24,7 @@ var stages = []struct {
 func TestInferenceConformance(t *testing.T) {
 	for _, s := range stages {
 		t.Run(string(s.stage), func(t *testing.T) {
-			benchtest.TestWorkload(t, Inference(s.stage, s.batch), bench.Config{Device: cpu.Device{Threads: 2}, Seed: 9})
+			benchtest.TestWorkload(t, Inference(s.stage, s.batch, nn.FP32), bench.Config{Device: cpu.Device{Threads: 2}, Seed: 9})
 		})
 	}
 }
@@ -34,10 +35,10 @@ var littleGPT = gpt{layers: 2, width: 32, heads: 4, seq: 12, vocab: 40}
 // inferring returns a prepared workload of littleGPT on an engine.
 func inferring(t *testing.T, stage Stage, batch int, on decoding) *inference {
 	t.Helper()
-	opened, err := Inference(stage, batch)(bench.Config{Seed: 5})
+	opened, err := Inference(stage, batch, nn.FP32)(bench.Config{Seed: 5})
 	require.NoError(t, err)
 	w := opened.(*inference)
-	w.model, w.engine = littleGPT, func() decoding { return on }
+	w.model, w.engine = littleGPT, func() (decoding, error) { return on, nil }
 	require.NoError(t, w.Prepare(context.Background()))
 	return w
 }
@@ -66,11 +67,11 @@ type faulty struct {
 	chosen func() // is called when tokens are chosen; nil for nothing
 }
 
-func (f *faulty) row(v, all *value, i int) {
-	if f.fault == "place" && v.kind == active {
-		i--
+func (f *faulty) embed(y, tokens, table, places *value, seq int) {
+	if f.fault == "place" && seq == 1 {
+		places = &value{f: make([]float32, len(places.f))}
 	}
-	f.core.row(v, all, i)
+	f.core.embed(y, tokens, table, places, seq)
 }
 
 func (f *faulty) keep(c *cache, qkv *value, at, seq int) {
@@ -208,11 +209,11 @@ func TestInferenceRows(t *testing.T) {
 // The formula is what products need, but for the weights that multiply nothing.
 func TestInferenceFlop(t *testing.T) {
 	for _, s := range stages {
-		opened, err := Inference(s.stage, s.batch)(bench.Config{Seed: 5})
+		opened, err := Inference(s.stage, s.batch, nn.FP32)(bench.Config{Seed: 5})
 		require.NoError(t, err)
 		w := opened.(*inference)
 		on := newFaulty(t, "")
-		w.engine = func() decoding { return on }
+		w.engine = func() (decoding, error) { return on, nil }
 		require.NoError(t, w.Prepare(context.Background()))
 		n := w.times(t, map[Stage]int{Prefill: 1, Decode: w.model.seq / 2}[s.stage]) // a whole sequence
 		want := w.Info().FlopPerCount * float64(n)
@@ -226,9 +227,71 @@ func TestInferenceFlop(t *testing.T) {
 }
 
 func TestInferenceRefuses(t *testing.T) {
-	_, err := Inference(Decode, 1)(bench.Config{Params: map[string]string{"model": "mlp"}})
+	_, err := Inference(Decode, 1, nn.FP32)(bench.Config{Params: map[string]string{"model": "mlp"}})
 	require.ErrorIs(t, err, bench.ErrUsage)
 	require.ErrorContains(t, err, "gpt-mini, gpt-124m")
-	_, err = Inference(Decode, 1<<24)(bench.Config{Params: map[string]string{"model": "gpt-1.5b"}})
+	_, err = Inference(Decode, 1<<24, nn.FP32)(bench.Config{Params: map[string]string{"model": "gpt-1.5b"}})
 	require.ErrorContains(t, err, "use fewer threads or a smaller batch")
+}
+
+// staleCard does not store one token of decode.
+type staleCard struct{ *cardDecoding }
+
+func (s staleCard) keep(c *cache, qkv *value, at, seq int) {
+	if at != 5 {
+		s.cardDecoding.keep(c, qkv, at, seq)
+	}
+}
+
+// A network infers on a processor as it trains there, in both formats; a token that is
+// missing from the cache is found.
+func TestInferenceOnCard(t *testing.T) {
+	for name, p := range cards(t) {
+		for _, format := range []nn.Format{nn.FP32, nn.BF16} {
+			for _, s := range stages {
+				if testing.Short() && s.stage == Prefill {
+					continue // whose passes decode needs, too
+				}
+				t.Run(name+"/"+string(format)+"/"+string(s.stage), func(t *testing.T) {
+					opened, err := Inference(s.stage, 2, format)(bench.Config{Seed: 5, Device: p, Impl: "simt", Params: map[string]string{"model": "gpt-mini"}})
+					require.NoError(t, err)
+					w := opened.(*inference)
+					w.model = gpt{layers: 1, width: 16, heads: 2, seq: 8, vocab: 32}
+					require.NoError(t, w.Prepare(t.Context()))
+					require.NoError(t, w.Run(&enough{t.Context(), 6}, bench.NewCounter()))
+					for _, c := range w.Check() {
+						t.Log(c.Name, c.Detail)
+						require.True(t, c.OK, c.Detail)
+					}
+					require.NoError(t, w.Close())
+					if s.stage == Decode {
+						engine := w.engine
+						w.engine = func() (decoding, error) {
+							on, err := engine()
+							return staleCard{on.(*cardDecoding)}, err
+						}
+						require.NoError(t, w.Prepare(t.Context()))
+						require.Equal(t, []string{"reference", "forward"}, failing(w.Check()))
+						require.NoError(t, w.Close())
+					}
+				})
+			}
+		}
+	}
+}
+
+// On a card the model is the one that the field quotes, where it fits; bf16 is not for
+// CPUs.
+func TestInferenceOfCards(t *testing.T) {
+	on := gpu
+	on.About.Memory = 24e9
+	w, err := Inference(Decode, 64, nn.BF16)(bench.Config{Device: on})
+	require.NoError(t, err)
+	require.Equal(t, "inference-decode-bf16-64", w.Info().Use)
+	require.Equal(t, "gpt-124m", w.Info().Params["model"])
+	on.About.Memory = 1e9
+	_, err = Inference(Decode, 64, nn.BF16)(bench.Config{Device: on})
+	require.ErrorIs(t, err, bench.ErrUsage)
+	_, err = Inference(Decode, 1, nn.BF16)(bench.Config{})
+	require.ErrorContains(t, err, "runs on a GPU only")
 }
