@@ -27,6 +27,7 @@ type Trial struct {
 	Kernels []string
 	Arch    string // of NVIDIA, at least: sm_80; empty if it is for others
 	F64     bool   // it needs float64
+	Family  string // trials of a family check alike, kernels that have much of their text in common
 
 	// Run uses the kernels of a program that may differ from Program. The error
 	// is that of the device, or says which answer is wrong.
@@ -42,13 +43,18 @@ func Few(trials []Trial) []Trial {
 	})
 }
 
+// Of are those trials that try kernels of one of the programs.
+func Of(trials []Trial, programs ...*device.Program) []Trial {
+	return slices.DeleteFunc(trials, func(t Trial) bool { return !slices.Contains(programs, t.Program) })
+}
+
 // Trials are those of every kernel. Larger is how many times larger the inputs
 // are than an interpreter has time for; 0 is for a simulator that is slower yet.
 func Trials(larger int) []Trial {
 	list := []Trial{
-		{Name: "scan", Program: sha256d.Program, Kernels: []string{"scan"}, Arch: "sm_75", Run: scans(larger)},
-		{Name: "verify", Program: gemm.Verify, Kernels: []string{"fill", "exchange", "columns", "residuals"}, Arch: "sm_75", F64: true, Run: verifies(larger)},
-		{Name: "stream", Program: stream.Program, Kernels: []string{"copy", "triad", "readout", "fill", "differ", "differ_triad", "sample"}, Arch: "sm_75", Run: streams(larger)},
+		{Name: "scan", Family: "scan", Program: sha256d.Program, Kernels: []string{"scan"}, Arch: "sm_75", Run: scans(larger)},
+		{Name: "verify", Family: "verify", Program: gemm.Verify, Kernels: []string{"fill", "exchange", "columns", "residuals"}, Arch: "sm_75", F64: true, Run: verifies(larger)},
+		{Name: "stream", Family: "stream", Program: stream.Program, Kernels: []string{"copy", "triad", "readout", "fill", "differ", "differ_triad", "sample"}, Arch: "sm_75", Run: streams(larger)},
 	}
 	for _, g := range []tiled{
 		{gemm.SIMT, "simt_fp32", "sm_75", f32, f32, 128, 128, 0},
@@ -78,7 +84,7 @@ func Trials(larger int) []Trial {
 		for _, layout := range layouts {
 			name := g.name + "_" + layout
 			list = append(list, Trial{
-				Name: name, Program: g.program, Kernels: []string{name}, Arch: g.arch, F64: g.in.size == 8,
+				Name: name, Family: g.program.Name, Program: g.program, Kernels: []string{name}, Arch: g.arch, F64: g.in.size == 8,
 				Run: func(p device.Processor, program *device.Program) error {
 					for _, s := range g.shapes(layout, larger) {
 						if err := g.product(p, program, name, layout, s); err != nil {
@@ -94,7 +100,7 @@ func Trials(larger int) []Trial {
 		if larger == 0 && slow(g.row+"_"+g.precision) {
 			continue
 		}
-		list = append(list, Trial{Name: g.row + "_peak_" + g.precision, Program: g.program, Kernels: []string{"peak_" + g.precision}, Arch: g.arch, F64: g.in.size == 8, Run: g.run})
+		list = append(list, Trial{Name: g.row + "_peak_" + g.precision, Family: g.row + "_peak", Program: g.program, Kernels: []string{"peak_" + g.precision}, Arch: g.arch, F64: g.in.size == 8, Run: g.run})
 	}
 	return append(list, passes(larger)...)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/nn"
@@ -140,7 +141,7 @@ func passes(larger int) (list []Trial) {
 				continue
 			}
 			list = append(list, Trial{
-				Name: name, Program: nn.Programs(f), Kernels: p.kernels, Arch: "sm_75",
+				Name: name, Family: "nn_" + strings.TrimRight(p.name, "0123456789"), Program: nn.Programs(f), Kernels: p.kernels, Arch: "sm_75",
 				Run: func(on device.Processor, program *device.Program) error {
 					return try(on, f, program, nil, larger, p.run)
 				},
@@ -153,8 +154,8 @@ func passes(larger int) (list []Trial) {
 		}
 	}
 	return append(list,
-		Trial{Name: "nn_mma_attention", Program: nn.Tensor, Kernels: []string{"mma_attention"}, Arch: "sm_80", Run: tensor(false)},
-		Trial{Name: "nn_mma_attention_grad", Program: nn.Tensor, Kernels: []string{"mma_attention_keys", "mma_attention_queries"}, Arch: "sm_80", Run: tensor(true)},
+		Trial{Name: "nn_mma_attention", Family: "nn_mma_attention", Program: nn.Tensor, Kernels: []string{"mma_attention"}, Arch: "sm_80", Run: tensor(false)},
+		Trial{Name: "nn_mma_attention_grad", Family: "nn_mma_attention_grad", Program: nn.Tensor, Kernels: []string{"mma_attention_keys", "mma_attention_queries"}, Arch: "sm_80", Run: tensor(true)},
 	)
 }
 

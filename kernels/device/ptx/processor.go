@@ -104,6 +104,14 @@ func (p *Processor) Read(data []byte, from device.Buffer) error {
 	return p.lost
 }
 
+// Load has the processor use a module as the code of a program.
+func (p *Processor) Load(program *device.Program, m *Module) {
+	if p.modules == nil {
+		p.modules = map[*device.Program]*Module{}
+	}
+	p.modules[program] = m
+}
+
 // Kernel implements [device.Processor].
 func (p *Processor) Kernel(program *device.Program, name string) (device.Kernel, error) {
 	m := p.modules[program]
@@ -116,10 +124,7 @@ func (p *Processor) Kernel(program *device.Program, name string) (device.Kernel,
 		if m, err = Parse(text); err != nil {
 			return nil, fmt.Errorf("program %s: %w", program.Name, err)
 		}
-		if p.modules == nil {
-			p.modules = map[*device.Program]*Module{}
-		}
-		p.modules[program] = m
+		p.Load(program, m)
 	}
 	k := m.Kernels[name]
 	if k == nil {
