@@ -63,6 +63,10 @@ var faults = []struct {
 	{"fragment not transposed", regexp.MustCompile(`(ldmatrix\.sync\.aligned\.m8n8\.x4)\.trans`), "${1}"},
 }
 
+// steps are what a thread may execute in a launch: many times what a trial needs, and
+// few enough for a loop that a fault has made endless.
+const steps = 1 << 20
+
 // fault is one of faults at a place of a kernel.
 type fault struct {
 	kernel, name string
@@ -97,6 +101,7 @@ func TestFaults(t *testing.T, programs ...*device.Program) {
 			text, _ := trial.Program.For(trial.Arch)
 			whole, err := ptx.Parse(text)
 			require.NoError(t, err)
+			require.NoError(t, trial.Run(&ptx.Processor{Arch: trial.Arch, Steps: steps}, trial.Program))
 			for _, f := range list {
 				if err := f.plant(trial, whole); err != nil {
 					t.Errorf("%s: %s, number %d of %d: %v", f.kernel, f.name, f.number, f.of, err)
@@ -188,7 +193,7 @@ func (f fault) plant(trial Trial, whole *ptx.Module) error {
 	}
 	kernels := maps.Clone(whole.Kernels)
 	kernels[f.kernel] = broken.Kernels[f.kernel]
-	p := &ptx.Processor{Arch: trial.Arch, Steps: 1 << 20}
+	p := &ptx.Processor{Arch: trial.Arch, Steps: steps}
 	p.Load(trial.Program, &ptx.Module{Version: whole.Version, Target: whole.Target, Kernels: kernels})
 	if trial.Run(p, trial.Program) == nil {
 		return fmt.Errorf("not found")

@@ -181,7 +181,7 @@ func nearest(v float64, bits int) float64 {
 
 // shapes are rows and columns that fill warps and blocks, and that do not.
 func (t *tried) shapes() [][2]int {
-	list := [][2]int{{11, 40}, {1, 8}}
+	list := [][2]int{{1, 8}, {11, 40}}
 	if t.larger > 0 {
 		list = append(list, [2]int{133, 264})
 	}
@@ -226,7 +226,7 @@ func (t *tried) do(pass func() error) {
 }
 
 func embedGrads(t *tried) {
-	shapes := [][4]int{{70, 24, 40, 45}, {1, 3, 8, 1}} // rows, seq, cols, vocab
+	shapes := [][4]int{{1, 3, 8, 1}, {70, 24, 40, 45}} // rows, seq, cols, vocab
 	if t.larger > 0 {
 		shapes = append(shapes, [4]int{4100, 1025, 16, 67})
 	}
@@ -327,7 +327,7 @@ func layerNormGrads(t *tried) {
 }
 
 // lengths are numbers of elements that fill blocks, and that do not.
-func (t *tried) lengths() []int { return []int{8 * 300, 8} }
+func (t *tried) lengths() []int { return []int{8, 8 * 300} }
 
 // gelu is the definition, and its derivative.
 func gelu(x float64) (y, slope float64) {
@@ -553,11 +553,11 @@ func fills(t *tried) {
 
 // attentions has heads as wide as a kernel's tiles, and narrower ones.
 func attentions(t *tried, widest int, grad bool) {
-	shapes := [][4]int{{2, 37, 2, widest - 8}, {1, 2, 1, widest}} // batch, seq, heads, width
+	shapes := [][4]int{{1, 2, 1, widest}, {2, 37, 2, widest - 8}} // batch, seq, heads, width
 	within := exact
 	switch {
 	case t.tensor: // blocks of 128 rows and tiles of 64 columns
-		shapes, within = [][4]int{{1, 133, 2, widest - 8}, {1, 66, 1, widest}, {2, 12, 1, 16}}, 0x1p-9
+		shapes, within = [][4]int{{2, 12, 1, 16}, {1, 66, 1, widest}, {1, 133, 2, widest - 8}}, 0x1p-9
 	case t.larger > 0:
 		shapes = append(shapes, [4]int{1, 130, 1, widest})
 	}
