@@ -73,8 +73,6 @@ type option struct {
 // of reports whether w has the option.
 func (o option) of(w *workload) bool { return w.card == nil || o.name != vector.Table.Name }
 
-func always(value string) func(*workload) string { return func(*workload) string { return value } }
-
 var options = []option{
 	{"model", func(w *workload) string { return Models(w.on)[0] }, func(w *workload, value string) (err error) {
 		if w.net, err = lookup(value, w.card != nil); err == nil {
