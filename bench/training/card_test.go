@@ -48,7 +48,7 @@ func (w *watched) Alloc(bytes int64) (device.Buffer, error) {
 }
 
 // cards are the processors that this machine has: the interpreter, and PoCL where it is
-// installed.
+// installed; in the short form that alone.
 func cards(t *testing.T) map[string]device.Processor {
 	list := map[string]device.Processor{"interpreter": &ptx.Processor{Arch: "sm_80"}}
 	found, err := opencl.List()
@@ -61,6 +61,9 @@ func cards(t *testing.T) map[string]device.Processor {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	list["opencl"] = p
+	if testing.Short() {
+		delete(list, "interpreter") // minutes under the race detector
+	}
 	return list
 }
 

@@ -42,7 +42,7 @@ type grid struct {
 }
 
 var (
-	unitPattern = `(?:[pnµmkMGTPEZ]?(?:H|samples|FLOP|B|J|W|s|steps|shares)(?:/[A-Za-z]+)?|%)`
+	unitPattern = `(?:[pnµmkMGTPEZ]?(?:H|samples|tokens|FLOP|B|J|W|s|steps|shares)(?:/[A-Za-z]+)?|%)`
 	unitOfHead  = regexp.MustCompile(`(?:^|, )(` + unitPattern + `)$`)
 	withUnit    = regexp.MustCompile(` ` + unitPattern + `\*?$`)
 	reasons     = regexp.MustCompile(`[⁰¹²³⁴⁵⁶⁷⁸⁹]+`)
@@ -562,10 +562,10 @@ func requireRounded(t *testing.T, row map[string]string, figure string) {
 var scales = func() map[string]float64 {
 	out := map[string]float64{"%": 0.01, "W": 1, "shares": 1, "steps": 1}
 	for prefix, factor := range map[string]float64{"p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21} {
-		for _, unit := range []string{"H", "samples", "FLOP", "B"} {
+		for _, unit := range []string{"H", "samples", "tokens", "FLOP", "B"} {
 			out[prefix+unit], out[prefix+unit+"/J"] = factor, factor
 		}
-		out[prefix+"J/TH"], out[prefix+"J/GFLOP"], out[prefix+"J/GB"], out[prefix+"J/sample"], out[prefix+"W"] = factor/1e12, factor/1e9, factor/1e9, factor, factor
+		out[prefix+"J/TH"], out[prefix+"J/GFLOP"], out[prefix+"J/GB"], out[prefix+"J/sample"], out[prefix+"J/token"], out[prefix+"W"] = factor/1e12, factor/1e9, factor/1e9, factor, factor, factor
 	}
 	return out
 }()
