@@ -280,7 +280,7 @@ func TestOneFigureIsOneString(t *testing.T) {
 	t.Run("a session of this machine", func(t *testing.T) {
 		dir := t.TempDir()
 		page := filepath.Join(dir, "run.html")
-		code, stdout, stderr := perwatt(t, t.Context(), "run", "--preset", "smoke", "--uses", "mining,training", "--rounds", "6", "--threads", "1", "--window", "300ms", "--warmup", "100ms", "--limit", "100ms",
+		code, stdout, stderr := perwatt(t, t.Context(), "run", "--preset", "smoke", "--uses", "mining,training", "--model", "mlp", "--rounds", "6", "--threads", "1", "--window", "300ms", "--warmup", "100ms", "--limit", "100ms",
 			"--settle", "20ms", "--interval", "20ms", "--meter", "exec:joules 1234.5,boundary=wall,accuracy=1%,period=20ms,name=plug", "--store", filepath.Join(dir, "store"), "--format", "markdown", "--report", page)
 		require.Equal(t, exitOK, code, stderr)
 		files, err := filepath.Glob(filepath.Join(dir, "store", "*", "*.json"))

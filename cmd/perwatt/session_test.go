@@ -113,7 +113,7 @@ func workers(t *testing.T) (found []string) {
 	return found
 }
 
-var longRun = []string{"run", "--preset", "smoke", "--uses", "mullet", "--rounds", "50", "--window", "300ms", "--warmup", "100ms", "--interval", "20ms", "--meter", "none", "--store"}
+var longRun = []string{"run", "--preset", "smoke", "--uses", "mullet", "--model", "mlp", "--rounds", "50", "--window", "300ms", "--warmup", "100ms", "--interval", "20ms", "--meter", "none", "--store"}
 
 func TestInterruptKeepsWhatIsFinished(t *testing.T) {
 	dir := t.TempDir()
