@@ -28,7 +28,7 @@ test: ## run every test, the kernels of CPUs also without assembly
 	$(GO) test -tags purego ./kernels ./kernels/sha256d/... ./kernels/sgemm/... ./kernels/stream/... ./kernels/vector/...
 
 race: ## run every test under the race detector
-	$(GO) test -race -short -timeout 20m ./...
+	$(GO) test -race -short -timeout 20m -p 3 ./... # many tests wait more than they compute
 
 soak: ## strangers at every door for SOAK: kills, full disks, flipped bits, floods beside honest sessions and miners
 	PERWATT_SOAK=$(SOAK) $(GO) test -run '^TestSoak$$' -count 1 -v -timeout 30m ./cmd/perwatt

@@ -299,6 +299,9 @@ func testFaults(t *testing.T, g *gpu, w *product) {
 // A device that keeps an answer for each operand is found by those that are written
 // anew: soon after Prepare, and again and again.
 func TestKeptAnswers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("half a minute under the race detector")
+	}
 	g := interpreter("sm_75")
 	w := opened(t, g, gemm.FP32, 20)
 	require.NoError(t, w.Prepare(t.Context()))

@@ -8,5 +8,8 @@ import (
 )
 
 func TestPlantedFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a minute, and several under the race detector, which has nothing to find here")
+	}
 	devicetest.TestFaults(t, gemm.SIMT, gemm.MMA, gemm.WGMMA, gemm.Verify)
 }
