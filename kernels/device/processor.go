@@ -71,6 +71,30 @@ type Native interface {
 	Do(name string, f func() error) error
 }
 
+// Peer is a processor that writes into the memory of others of its driver.
+type Peer interface {
+	Processor
+
+	// Direct reports whether the device can reach the memory of another, and that one
+	// its memory, over a link or bus, without a copy in memory of the host. If so, it
+	// lets them. Neither has work that was submitted.
+	Direct(other Processor) (bool, error)
+
+	// Send copies a buffer to the beginning of a buffer of another processor, after
+	// everything that was submitted before to this one, and waits until the copy is
+	// done. It does not wait for the other, whose calls may go on meanwhile: the caller
+	// knows that what was submitted there does not use the bytes.
+	Send(other Processor, to, from Buffer) error
+}
+
+// CheckSend reports buffers of which one does not fit the other.
+func CheckSend(to, from Buffer) error {
+	if from.Size() > to.Size() {
+		return fmt.Errorf("copying %d bytes to a buffer of %d", from.Size(), to.Size())
+	}
+	return nil
+}
+
 // Buffer is memory of a processor.
 type Buffer interface{ Size() int64 }
 

@@ -98,19 +98,17 @@ func load() (*driver.Driver, error) {
 	if l.EncodeTiled != nil {
 		d.Encode = l.EncodeTiled.encode
 	}
-	d.Enter = func(handle int32) error {
+	d.Enter = func(handle int32) (context uintptr, err error) {
 		// While the GPU works, the thread that waits for it costs nothing. A
 		// context that exists already keeps its flags.
 		l.Flags(handle, blockingSync)
-		var context uintptr
 		if err := d.Err(l.Retain(&context, handle), "cuDevicePrimaryCtxRetain of cuda:%d", handle); err != nil {
-			return err
+			return 0, err
 		}
-		err := d.Err(l.Current(context), "cuCtxSetCurrent of cuda:%d", handle)
-		if err != nil {
+		if err = d.Err(l.Current(context), "cuCtxSetCurrent of cuda:%d", handle); err != nil {
 			l.ReleaseDevice(handle)
 		}
-		return err
+		return context, err
 	}
 	d.Leave = func(handle int32) error {
 		return d.Err(l.ReleaseDevice(handle), "cuDevicePrimaryCtxRelease of cuda:%d", handle)

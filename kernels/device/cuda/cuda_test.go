@@ -21,8 +21,8 @@ import (
 // The driver is loaded once a process, so all tests share its cards: those of
 // tests that lose a card have one of their own.
 var cards = []*fakecuda.Card{
-	{Name: "Fake Turing", PCI: "00000000:01:00.0", UUID: [16]byte{0xab, 1}, Memory: 1 << 30, Major: 7, Minor: 5},
-	{Name: "Fake Ampere", PCI: "00000000:02:00.0", UUID: [16]byte{0xab, 2}, Memory: 1 << 30, Major: 8, Minor: 0},
+	{Name: "Fake Turing", PCI: "00000000:01:00.0", UUID: [16]byte{0xab, 1}, Memory: 1 << 30, Major: 7, Minor: 5, Link: 1},
+	{Name: "Fake Ampere", PCI: "00000000:02:00.0", UUID: [16]byte{0xab, 2}, Memory: 1 << 30, Major: 8, Minor: 0, Link: 1},
 	{Name: "Fake Hopper", PCI: "00000000:03:00.0", UUID: [16]byte{0xab, 3}, Memory: 1 << 30, Major: 9, Minor: 0},
 	{Name: "for an illegal address", PCI: "00000000:04:00.0", Memory: 1 << 20, Major: 7, Minor: 5},
 	{Name: "for a loss", PCI: "00000000:05:00.0", Memory: 1 << 20, Major: 7, Minor: 5},
@@ -30,6 +30,7 @@ var cards = []*fakecuda.Card{
 	{Name: "too old", PCI: "00000000:07:00.0", Memory: 1 << 20, Major: 6, Minor: 1},
 	{Name: "for a late error", PCI: "00000000:08:00.0", Memory: 1 << 20, Major: 7, Minor: 5, Late: true},
 	{Name: "for another", PCI: "00000000:09:00.0", Memory: 1 << 20, Major: 7, Minor: 5, Late: true},
+	{Name: "for a peer that is lost", PCI: "00000000:0a:00.0", Memory: 1 << 20, Major: 7, Minor: 5, Late: true},
 }
 
 var driver *fakecuda.Driver
@@ -74,7 +75,7 @@ func TestList(t *testing.T) {
 		Driver: "CUDA 12.4", Memory: 1 << 30, Lanes: 1, Features: []string{"sm_90", "cuda", "fp64", "mma", "wgmma", "tma"},
 	}, list[2])
 	_, err = cuda.Open("cuda:99")
-	require.ErrorContains(t, err, "no device cuda:99: CUDA has 9 here")
+	require.ErrorContains(t, err, "no device cuda:99: CUDA has 10 here")
 }
 
 func TestAbsent(t *testing.T) {
@@ -103,6 +104,22 @@ func TestKernels(t *testing.T) {
 func TestScan(t *testing.T) { require.NoError(t, devicetest.Scan(open(t, 0))) }
 
 func TestParts(t *testing.T) { require.NoError(t, devicetest.Parts(open(t, 0))) }
+
+func TestPeers(t *testing.T) {
+	a, b, unlinked := open(t, 0), open(t, 1), open(t, 2)
+	require.NoError(t, devicetest.Peers(a, b, true))
+	require.NoError(t, devicetest.Peers(b, a, true))
+	require.NoError(t, devicetest.Peers(a, unlinked, false), "the driver goes through the host")
+
+	lost := open(t, 9)
+	from, err := a.Alloc(64)
+	require.NoError(t, err)
+	to, err := lost.Alloc(64)
+	require.NoError(t, err)
+	cards[9].Fail(0, 719)
+	require.Error(t, launch(lost, to, to, 1))
+	require.ErrorContains(t, a.(device.Peer).Send(lost, to, from), "CUDA_ERROR_LAUNCH_FAILED (719) in sending 64 bytes from cuda:0 to cuda:9")
+}
 
 func TestHost(t *testing.T) {
 	p := open(t, 0)

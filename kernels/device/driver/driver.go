@@ -26,6 +26,7 @@ const (
 	Success       Code = 0
 	noDevice      Code = 100
 	invalidDevice Code = 101
+	reachable     Code = 704 // peer access is already enabled
 )
 
 // API is the functions of a library, by their names in CUDA and in HIP. Devices
@@ -48,6 +49,9 @@ type API struct {
 	ReleaseHost  func(at unsafe.Pointer) Code                                                                              `c:"cuMemFreeHost|hipHostFree"`
 	ToDevice     func(to uint64, from unsafe.Pointer, bytes uintptr, stream uintptr) Code                                  `c:"cuMemcpyHtoDAsync_v2|hipMemcpyHtoDAsync"`
 	ToHost       func(to unsafe.Pointer, from uint64, bytes uintptr, stream uintptr) Code                                  `c:"cuMemcpyDtoHAsync_v2|hipMemcpyDtoHAsync"`
+	CanReach     func(can *int32, d, other int32) Code                                                                     `c:"cuDeviceCanAccessPeer|hipDeviceCanAccessPeer,optional"`
+	Reach        func(other uintptr, flags uint32) Code                                                                    `c:"cuCtxEnablePeerAccess|hipDeviceEnablePeerAccess,optional"`
+	ToPeer       func(to uint64, other uintptr, from uint64, own uintptr, bytes uintptr, stream uintptr) Code              `c:"cuMemcpyPeerAsync|hipMemcpyPeerAsync,optional"`
 	LoadModule   func(m *uintptr, image *byte, n uint32, options *int32, values *uintptr) Code                             `c:"cuModuleLoadDataEx|hipModuleLoadDataEx"`
 	Unload       func(m uintptr) Code                                                                                      `c:"cuModuleUnload|hipModuleUnload"`
 	Function     func(f *uintptr, m uintptr, name string) Code                                                             `c:"cuModuleGetFunction|hipModuleGetFunction"`
@@ -69,9 +73,10 @@ type Driver struct {
 	// [device.Program.For] takes.
 	Describe func(info *device.Info, d int32, uuid [16]byte)
 
-	// Enter makes a device the one that this thread's calls are for. Leave ends
-	// that.
-	Enter func(d int32) error
+	// Enter makes a device the one that this thread's calls are for, and returns what
+	// functions on two devices take for it: a context of CUDA, a number of HIP. Leave
+	// ends that.
+	Enter func(d int32) (own uintptr, err error)
 	Leave func(d int32) error
 
 	// Encode writes the 128 bytes by which a kernel copies boxes of a matrix at an
@@ -213,6 +218,7 @@ type processor struct {
 	*Driver
 	info    device.Info
 	handle  int32
+	own     uintptr // what functions on two devices take for this one
 	entered bool
 	calls   chan func()
 	done    chan struct{}
@@ -265,7 +271,8 @@ func (d *Driver) Open(id string) (device.Processor, error) {
 	}
 	go p.serve()
 	err = p.call(func() error {
-		err := d.Enter(handle)
+		var err error
+		p.own, err = d.Enter(handle)
 		p.entered = err == nil
 		return err
 	})
@@ -383,6 +390,48 @@ func (p *processor) move(b device.Buffer, data []byte, f func(*buffer) Code) err
 			c = p.Synchronize()
 		}
 		return p.settle(p.Err(c, "copying %d bytes on %s after launch of %s", len(data), p.info.ID, p.launched))
+	})
+}
+
+// Direct and Send implement [device.Peer].
+func (p *processor) Direct(other device.Processor) (bool, error) {
+	o, ok := other.(*processor)
+	if !ok || o.Driver.Name != p.Driver.Name || o == p || p.CanReach == nil || p.Reach == nil || p.ToPeer == nil {
+		return false, nil
+	}
+	for _, way := range [][2]*processor{{p, o}, {o, p}} {
+		from, to := way[0], way[1]
+		can := int32(0)
+		err := from.call(func() error {
+			c := from.CanReach(&can, from.handle, to.handle)
+			if c == Success && can != 0 {
+				if c = from.Reach(to.own, 0); c == reachable {
+					c = Success
+				}
+			}
+			return from.Err(c, "letting %s reach the memory of %s", from.info.ID, to.info.ID)
+		})
+		if err != nil || can == 0 {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (p *processor) Send(other device.Processor, to, from device.Buffer) error {
+	o, ok := other.(*processor)
+	if !ok || p.ToPeer == nil {
+		return fmt.Errorf("%s cannot send to %s", p.info.ID, other.Info().ID)
+	}
+	if err := device.CheckSend(to, from); err != nil {
+		return err
+	}
+	return p.call(func() error {
+		c := p.ToPeer(to.(*buffer).at, o.own, from.(*buffer).at, p.own, uintptr(from.Size()), 0)
+		if c == Success {
+			c = p.Synchronize()
+		}
+		return p.settle(p.Err(c, "sending %d bytes from %s to %s after launch of %s", from.Size(), p.info.ID, o.info.ID, p.launched))
 	})
 }
 

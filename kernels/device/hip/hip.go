@@ -72,14 +72,14 @@ func load() (*driver.Driver, error) {
 			info.Features = append(info.Features, "mfma")
 		}
 	}
-	d.Enter = func(handle int32) error {
+	d.Enter = func(handle int32) (number uintptr, err error) {
 		if err := d.Err(l.Set(handle), "hipSetDevice of hip:%d", handle); err != nil {
-			return err
+			return 0, err
 		}
 		// A thread that waits for the GPU leaves its core to others. A runtime that
 		// cannot do that still computes.
 		l.Flags(blockingSync)
-		return nil
+		return uintptr(handle), nil
 	}
 	d.Leave = func(int32) error { return nil } // hipSetDevice holds nothing
 	return d, nil

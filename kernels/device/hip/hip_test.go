@@ -28,8 +28,8 @@ import (
 // The library is loaded once a process, so all tests share its cards: those of
 // tests that lose a card have one of their own.
 var cards = []*fakecuda.Card{
-	{Name: "Fake Instinct", PCI: "0000:c1:00.0", UUID: [16]byte([]byte("60bd8b8d3e4fa425")), Memory: 1 << 30, Arch: "gfx942:sramecc+:xnack-"},
-	{Name: "gfx90a:sramecc+:xnack-", PCI: "0001:03:00.0", UUID: [16]byte{0xab, 1}, Memory: 1 << 30, Arch: "gfx90a:sramecc+:xnack-"},
+	{Name: "Fake Instinct", PCI: "0000:c1:00.0", UUID: [16]byte([]byte("60bd8b8d3e4fa425")), Memory: 1 << 30, Arch: "gfx942:sramecc+:xnack-", Link: 1},
+	{Name: "gfx90a:sramecc+:xnack-", PCI: "0001:03:00.0", UUID: [16]byte{0xab, 1}, Memory: 1 << 30, Arch: "gfx90a:sramecc+:xnack-", Link: 1},
 	{Name: "Fake Radeon", PCI: "0000:04:00.0", Memory: 1 << 30, Arch: "gfx1100"},
 	{Name: "for an illegal address", PCI: "0000:05:00.0", Memory: 1 << 20, Arch: "gfx942"},
 	{Name: "for a launch failure", PCI: "0000:06:00.0", Memory: 1 << 20, Arch: "gfx942"},
@@ -99,6 +99,11 @@ func TestList(t *testing.T) {
 	}
 	_, err = hip.Open("hip:99")
 	require.ErrorContains(t, err, "no device hip:99: HIP has 8 here")
+}
+
+func TestPeers(t *testing.T) {
+	require.NoError(t, devicetest.Peers(open(t, 0), open(t, 1), true))
+	require.NoError(t, devicetest.Peers(open(t, 1), open(t, 2), false), "the driver goes through the host")
 }
 
 func TestArchitecture(t *testing.T) {

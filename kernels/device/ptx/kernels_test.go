@@ -73,6 +73,10 @@ func TestScan(t *testing.T) { require.NoError(t, devicetest.Scan(&ptx.Processor{
 
 func TestHost(t *testing.T) { require.NoError(t, devicetest.Host(&ptx.Processor{Arch: "sm_75"})) }
 
+func TestPeers(t *testing.T) {
+	require.NoError(t, devicetest.Peers(&ptx.Processor{Arch: "sm_75"}, &ptx.Processor{Arch: "sm_75"}, true))
+}
+
 func TestParts(t *testing.T) { require.NoError(t, devicetest.Parts(&ptx.Processor{Arch: "sm_75"})) }
 
 func BenchmarkScan(b *testing.B) {

@@ -27,8 +27,8 @@ const window = 1 << 60
 // poison fills memory that nothing has written: a NaN in every format.
 const poison = 0xff
 
-// Memory is the global memory of a device. It is not safe for use by several
-// goroutines.
+// Memory is the global memory of a device. Several goroutines may read, write and run
+// kernels on it if none allocates or frees, and if no two are at one page of 512 bytes.
 type Memory struct {
 	blocks []block // by address
 	next   uint64

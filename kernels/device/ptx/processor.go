@@ -104,6 +104,27 @@ func (p *Processor) Read(data []byte, from device.Buffer) error {
 	return p.lost
 }
 
+// Direct implements [device.Peer]: the memory of all interpreters is this process's.
+func (p *Processor) Direct(other device.Processor) (bool, error) {
+	o, ok := other.(*Processor)
+	return ok && o != p, p.lost
+}
+
+// Send implements [device.Peer]. What arrives does not come from a kernel.
+func (p *Processor) Send(other device.Processor, to, from device.Buffer) error {
+	if err := device.CheckSend(to, from); err != nil {
+		return fmt.Errorf("ptx: %w", err)
+	}
+	data := make([]byte, from.Size())
+	if err := p.Read(data, from); err != nil {
+		return err
+	}
+	if o, ok := other.(*Processor); !ok || !o.Memory.Write(to.(*buffer).address, data) {
+		return fmt.Errorf("ptx: sending %d bytes to %s", len(data), other.Info().ID)
+	}
+	return nil
+}
+
 // Load has the processor use a module as the code of a program.
 func (p *Processor) Load(program *device.Program, m *Module) {
 	if p.modules == nil {

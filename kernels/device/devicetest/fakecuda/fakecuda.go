@@ -77,8 +77,11 @@ type Card struct {
 	Launch       time.Duration // how long a launch takes instead of being interpreted; 0: interpret it
 	Steps        int64         // of the interpreter
 	Refuse       string        // PTX with this text in it is refused: invalid PTX
+	Link         int           // the cards of a link other than 0 reach each other's memory
 	Late         bool          // a launch that fails succeeds, and the next call says so: as a GPU does
 
+	Sent    int64 // bytes that it copied to others
+	reach   map[*Card]bool
 	memory  ptx.Memory
 	used    int64
 	sizes   map[uint64]int64
@@ -113,6 +116,8 @@ const (
 	illegalUse     = 715
 	launchFailed   = 719
 	invalidValue   = 1
+	peerRefused    = 217
+	peerThere      = 704
 )
 
 var errorTexts = map[int][2]string{
@@ -122,6 +127,7 @@ var errorTexts = map[int][2]string{
 	46:             {"CUDA_ERROR_DEVICE_UNAVAILABLE", "CUDA-capable device(s) is/are busy or unavailable"},
 	noDevice:       {"CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
 	201:            {"CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+	peerRefused:    {"CUDA_ERROR_PEER_ACCESS_UNSUPPORTED", "peer access is not supported between these two devices"},
 	214:            {"CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"},
 	invalidPTX:     {"CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
 	notFound:       {"CUDA_ERROR_NOT_FOUND", "named symbol not found"},
@@ -143,6 +149,7 @@ var hipTexts = map[int][2]string{
 	invalidDevice:  {"hipErrorInvalidDevice", "invalid device ordinal"},
 	invalidImage:   {"hipErrorInvalidImage", "device kernel image is invalid"},
 	201:            {"hipErrorInvalidContext", "invalid device context"},
+	peerRefused:    {"hipErrorPeerAccessUnsupported", "peer access is not supported between these two devices"},
 	noBinary:       {"hipErrorNoBinaryForGpu", "no kernel image is available for execution on the device"},
 	214:            {"hipErrorECCNotCorrectable", "uncorrectable ECC error encountered"},
 	notFound:       {"hipErrorNotFound", "named symbol not found"},
@@ -177,7 +184,7 @@ func ServeHIP(dir string, programs []*device.Program, cards ...*Card) (*Driver, 
 func (d *Driver) start() (*Driver, error) {
 	cards := d.Cards
 	for _, c := range cards {
-		c.sizes = map[uint64]int64{}
+		c.sizes, c.reach = map[uint64]int64{}, map[*Card]bool{}
 	}
 	var err error
 	if d.listener, err = net.Listen("unix", d.Socket); err != nil {
@@ -264,6 +271,8 @@ const (
 	opShared
 	opArch
 	opEncode
+	opReach
+	opSend
 )
 
 func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []byte) {
@@ -289,6 +298,9 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 		return answer{Result: invalidDevice}, nil
 	}
 	card := d.Cards[q.A]
+	if q.Op == opReach || q.Op == opSend {
+		return d.peers(q, data), nil
+	}
 	card.mu.Lock()
 	defer card.mu.Unlock()
 	switch q.Op {
@@ -367,6 +379,44 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 		card.wait()
 	}
 	return a, out
+}
+
+// peers answers what concerns card A and another, B. opReach asks whether A reaches the
+// memory of B or, with C, lets it, once. opSend copies from A to B: data has the two
+// addresses and the number of bytes. Cards of no link are copied between too, as a driver
+// does by way of the host.
+func (d *Driver) peers(q question, data []byte) (a answer) {
+	if q.B >= uint64(len(d.Cards)) || q.A == q.B {
+		return answer{Result: invalidDevice}
+	}
+	from, to := d.Cards[q.A], d.Cards[q.B]
+	for _, c := range []*Card{d.Cards[min(q.A, q.B)], d.Cards[max(q.A, q.B)]} { // in one order
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.failure != 0 {
+			return answer{Result: int64(c.failure)}
+		}
+	}
+	linked := from.Link != 0 && from.Link == to.Link
+	if q.Op == opReach {
+		switch {
+		case q.C == 0 && linked:
+			a.X = 1
+		case q.C != 0 && !linked:
+			a.Result = peerRefused
+		case q.C != 0 && from.reach[to]:
+			a.Result = peerThere
+		case q.C != 0:
+			from.reach[to] = true
+		}
+		return a
+	}
+	bytes := make([]byte, min(binary.LittleEndian.Uint64(data[16:]), 1<<32))
+	if !from.memory.Read(bytes, binary.LittleEndian.Uint64(data)) || !to.memory.Write(binary.LittleEndian.Uint64(data[8:]), bytes) {
+		a.Result = invalidValue
+	}
+	from.Sent += int64(len(bytes))
+	return a
 }
 
 // encode makes a tensor map of what cuTensorMapEncodeTiled is told, as
