@@ -121,6 +121,11 @@ func TestPeers(t *testing.T) {
 	require.ErrorContains(t, a.(device.Peer).Send(lost, to, from), "CUDA_ERROR_LAUNCH_FAILED (719) in sending 64 bytes from cuda:0 to cuda:9")
 }
 
+func TestSums(t *testing.T) {
+	require.NoError(t, devicetest.Sums(2, open(t, 0), open(t, 1)))
+	require.NoError(t, devicetest.Sums(1, open(t, 0), open(t, 1), open(t, 2)), "two go through the host")
+}
+
 func TestHost(t *testing.T) {
 	p := open(t, 0)
 	require.NoError(t, devicetest.Host(p))

@@ -106,6 +106,8 @@ func TestPeers(t *testing.T) {
 	require.NoError(t, devicetest.Peers(open(t, 1), open(t, 2), false), "the driver goes through the host")
 }
 
+func TestSums(t *testing.T) { require.NoError(t, devicetest.Sums(2, open(t, 0), open(t, 1))) }
+
 func TestArchitecture(t *testing.T) {
 	for properties, want := range map[string]string{
 		"\x01\x00gfx942:sramecc+:xnack-\x00": "gfx942",

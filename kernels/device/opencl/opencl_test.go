@@ -78,6 +78,18 @@ func TestScan(t *testing.T) {
 	}
 }
 
+// Two contexts of one device go through the host.
+func TestSums(t *testing.T) {
+	for _, d := range devices(t) {
+		p, err := opencl.Open(d.ID)
+		require.NoError(t, err)
+		q, err := opencl.Open(d.ID)
+		require.NoError(t, err)
+		require.NoError(t, devicetest.Sums(0, p, q))
+		require.NoError(t, errors.Join(p.Close(), q.Close()))
+	}
+}
+
 func TestParts(t *testing.T) {
 	for _, d := range devices(t) {
 		p, err := opencl.Open(d.ID)

@@ -77,6 +77,10 @@ func TestPeers(t *testing.T) {
 	require.NoError(t, devicetest.Peers(&ptx.Processor{Arch: "sm_75"}, &ptx.Processor{Arch: "sm_75"}, true))
 }
 
+func TestSums(t *testing.T) {
+	require.NoError(t, devicetest.Sums(2, &ptx.Processor{Arch: "sm_75"}, &ptx.Processor{Arch: "sm_75"}))
+}
+
 func TestParts(t *testing.T) { require.NoError(t, devicetest.Parts(&ptx.Processor{Arch: "sm_75"})) }
 
 func BenchmarkScan(b *testing.B) {
