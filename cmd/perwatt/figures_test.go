@@ -236,6 +236,10 @@ func textGrids(page string) (grids []grid) {
 			}
 			return cells, begins
 		}
+		// A note may follow a row that nothing stands under: it runs across the columns.
+		prose := func(line string) bool {
+			return len(ends) > 1 && ends[1] < 0 && utf8.RuneCountInString(left(line, 0)) >= -ends[1]-1
+		}
 		for k := i + 1; k < len(lines) && lines[k] != ""; k++ {
 			cells, begins := parse(lines[k])
 			if !begins {
@@ -245,7 +249,7 @@ func textGrids(page string) (grids []grid) {
 			for h, c := range cells {
 				row[h][0] = c
 			}
-			if under, another := parse(lines[k+1]); !another {
+			if under, another := parse(lines[k+1]); !another && !prose(lines[k+1]) {
 				for h, c := range under {
 					row[h][1] = c
 				}
@@ -255,6 +259,21 @@ func textGrids(page string) (grids []grid) {
 		grids = append(grids, g)
 	}
 	return grids
+}
+
+// A row that nothing stands under, with a note right after the table.
+func TestNoteIsNoRow(t *testing.T) {
+	grids := textGrids(`Useful fp32 arithmetic
+scenario      use       n     rate  of the FMA peak
+                           GFLOP/s  measured at start
+─────────────────────────────────────────────────────
+training-mlp  training  6      120             60 %
+Of training, the fraction of the FMA peak is one.
+
+`)
+	require.Len(t, grids, 1)
+	require.Len(t, grids[0].rows, 1)
+	require.Equal(t, [2]string{"training-mlp", ""}, grids[0].rows[0][0])
 }
 
 func csvRows(t *testing.T, text string) (rows []map[string]string) {
