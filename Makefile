@@ -7,7 +7,7 @@ FUZZTIME ?= 20s
 SOAK ?= 5m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run nightly test race soak lint gosec generate generate-check emulate fuzz bench clean
+.PHONY: help build run nightly test race soak lint gosec generate generate-check emulate fuzz bench peers clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ fuzz: ## fuzz every parser for FUZZTIME each
 
 bench: ## benchmark every use and implementation, in the format that benchstat reads
 	$(GO) test -run '^$$' -bench . ./bench
+
+peers: ## compare kernels and training with OpenBLAS, oneDNN, PyTorch, cpuminer and C, as many as are here (about 10 minutes)
+	$(GO) run ./bench/peers $(PEERS)
 
 clean: ## remove what was built
 	rm -rf bin site

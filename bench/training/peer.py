@@ -2,17 +2,24 @@
 """The networks of the suite as they are usually written in PyTorch: how fast that
 trains on this CPU.
 
-    OPENBLAS_NUM_THREADS=1 python3 peer.py NETWORK [-t THREADS] [-secs S]
+    OPENBLAS_NUM_THREADS=1 python3 peer.py NETWORK [-t THREADS] [-secs S] [-linear mkldnn] [-serve]
 
 Needs PyTorch (Debian: python3-torch), whose OpenBLAS has threads of its own unless
-told otherwise. Prints samples and useful GFLOP per CPU-second. SGD in fp32, without
+told otherwise, and knows a CPU that is newer than itself only by OPENBLAS_CORETYPE.
+Prints samples and useful GFLOP per CPU-second. With -linear mkldnn the linear layers
+of the networks without biases compute in oneDNN's layout, which this PyTorch can
+train. With -serve it works on request, as bench/peers/server.go describes: make peers
+does that. SGD in fp32, without
 biases but in the transformer, on random samples. Useful FLOP per sample: the first
 layer counts 2x its forward product (no gradient of the input), every other layer 3x.
 gpt-mini trains by AdamW with clipping, and its samples are tokens.
 Compare by CPU-seconds, in alternated runs: wall time on a shared machine says little.
 """
 import argparse
+import ctypes
+import re
 import resource
+import sys
 import time
 
 import torch
@@ -23,6 +30,8 @@ arg = argparse.ArgumentParser()
 arg.add_argument("model", choices=["mlp", "mlp-big", "cnn", "transformer", "gpt-mini"])
 arg.add_argument("-t", type=int, default=1)
 arg.add_argument("-secs", type=float, default=3)
+arg.add_argument("-linear", choices=["blas", "mkldnn"], default="blas")
+arg.add_argument("-serve", action="store_true")
 a = arg.parse_args()
 torch.set_num_threads(a.t)
 torch.manual_seed(1)
@@ -75,8 +84,17 @@ class GPT(nn.Module):
         return F.linear(self.last(x), self.table.weight).flatten(0, 1)
 
 
+class Linear(nn.Linear):
+    """A linear layer, by OpenBLAS or by oneDNN."""
+
+    def forward(self, x):
+        if a.linear == "blas":
+            return super().forward(x)
+        return F.linear(x.to_mkldnn(), self.weight, self.bias).to_dense()
+
+
 def lin(i, o):
-    return nn.Linear(i, o, bias=False)
+    return Linear(i, o, bias=False)
 
 
 def conv(i, o):
@@ -134,13 +152,36 @@ def cpu_seconds():
     return u.ru_utime + u.ru_stime
 
 
+def run(secs):
+    """Trains for some seconds; returns samples, CPU seconds, wall seconds and the last loss."""
+    n, c0, t0 = 0, cpu_seconds(), time.perf_counter()
+    while time.perf_counter() - t0 < secs:
+        loss = step(n)
+        n += 1
+    return n * batch * each, cpu_seconds() - c0, time.perf_counter() - t0, loss
+
+
+def kernels():
+    """What PyTorch computes with on this CPU: its own loops, and its BLAS."""
+    found = re.search(r"CPU capability usage: (\S+)", torch.__config__.show())
+    names = [found.group(1) if found else "unknown"]
+    for path in {line.split()[-1] for line in open("/proc/self/maps") if "libopenblas" in line}:
+        core = ctypes.CDLL(path).openblas_get_corename
+        core.restype = ctypes.c_char_p
+        names.append("OpenBLAS " + core().decode())
+    if a.linear == "mkldnn":
+        names.append("oneDNN in linear layers")
+    return ", ".join(names)
+
+
 for i in range(3):
     step(i)
-n, c0, t0 = 0, cpu_seconds(), time.perf_counter()
-while time.perf_counter() - t0 < a.secs:
-    loss = step(n)
-    n += 1
-wall, cpu = time.perf_counter() - t0, cpu_seconds() - c0
-n *= batch * each
-print(f"torch {torch.__version__} {a.model} threads={a.t} samples/s={n/wall:.0f} samples/cpu-s={n/cpu:.0f} "
-      f"GFLOP/cpu-s={n*flop/cpu/1e9:.1f} loss={loss:.4f}")
+if a.serve:
+    print(f"ready\tPyTorch {torch.__version__}\t{kernels()}", flush=True)
+    for line in sys.stdin:
+        n, cpu, _, _ = run(float(line))
+        print(n, cpu, flush=True)
+else:
+    n, cpu, wall, loss = run(a.secs)
+    print(f"torch {torch.__version__} ({kernels()}) {a.model} threads={a.t} samples/s={n/wall:.0f} samples/cpu-s={n/cpu:.0f} "
+          f"GFLOP/cpu-s={n*flop/cpu/1e9:.1f} loss={loss:.4f}")

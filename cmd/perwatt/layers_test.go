@@ -44,6 +44,8 @@ func allowed(from, to string) bool {
 			return false
 		}
 		return order[to] != 0 && order[to] < order[from]
+	case from == "bench/peers":
+		return in(to, "bench") || in(to, "kernels") // a command: it opens workloads
 	case from == "bench":
 		return to == "kernels/device"
 	case in(from, "bench"):
@@ -145,6 +147,8 @@ func TestLayerRules(t *testing.T) {
 		{"bench/hashscan", "kernels/sha256d", true},
 		{"bench/hashscan", "bench/matmul", false},
 		{"bench/all", "bench/hashscan", true},
+		{"bench/peers", "bench/all", true},
+		{"bench/peers", "harness", false},
 		{"harness", "harness/power", true},
 		{"harness", "harness/power/rapl", false},
 		{"harness", "kernels/device", true},
