@@ -61,7 +61,7 @@ func (r Row[F]) lacking(on device.Info) []string {
 type Table[F any] struct {
 	Name string
 	Unit string   // of its work, as in records: hash, FLOP, B
-	Rows []Row[F] // in order of rank
+	Rows []Row[F] // in order of rank, which decides between rows that a trial cannot tell apart
 
 	// Check compares the answers of an implementation with known ones.
 	Check func(F) error
@@ -69,7 +69,8 @@ type Table[F any] struct {
 	// Work allocates operands and returns a function that does a short stretch
 	// of work on one thread, or on a whole processor, with an implementation and
 	// returns how much it was. caches is the size in bytes of the CPU's last-level
-	// caches, which the operands of a kernel that is bound by memory must exceed.
+	// caches, which the operands of a kernel that is bound by memory should exceed. A
+	// trial comes with every start: on the CPU the operands take at most 64 MiB.
 	Work func(on device.Info, caches int64) func(F) float64
 
 	// ByRank says why the first row with right answers is chosen rather than

@@ -110,16 +110,27 @@ func Kernels(ctx context.Context, on device.Device, force map[string]string, nam
 	return out, nil
 }
 
-// pass is how long a row is timed at a time: three passes tell a fast kernel
-// from a slow one and are short enough to do at every start.
+// A row is timed in passes, each by turns with the other rows, and a pass in
+// stretches, of which the best one counts. A scheduler lets a process run for some
+// milliseconds at a time: beside busy neighbours few stretches are interrupted.
 const (
-	passes = 3
-	pass   = 20 * time.Millisecond / passes
+	passes  = 16
+	pass    = time.Millisecond
+	stretch = pass / 10
+	long    = time.Second // for a pass: an interpreter's, which no preemption makes much longer
+
+	// within is how much slower than the fastest a row may be and still be chosen
+	// for its rank: a trial does not tell such rows apart, and a choice by chance
+	// would make nightly series jump.
+	within = 0.05
 )
 
+const whyFastest = "the fastest of a short trial on one thread, or the first in rank within 5 % of it"
+
 // choose checks every supported row of a table against known answers, times
-// those that pass, best of alternated passes, and chooses the fastest, or the
-// first where rank decides, or the row named by force. It fails with
+// those that pass, best of alternated passes, and chooses the first in rank of those
+// about as fast as the fastest, or of all where rank decides, or the row named by
+// force. It fails with
 // [bench.ErrUsage] if force is unknown or not supported by the device, and if no
 // row gives right answers.
 func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel, error) {
@@ -142,10 +153,10 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 		}
 		k.Impls = append(k.Impls, im)
 	}
-	long := make([]bool, len(t.Rows)) // so long was a pass that no preemption matters
+	once := make([]bool, len(t.Rows)) // is enough, so long was a pass
 	for range passes {
 		for i, r := range t.Rows {
-			if k.Impls[i].Check != "ok" || long[i] {
+			if k.Impls[i].Check != "ok" || once[i] {
 				continue
 			}
 			if err := ctx.Err(); err != nil {
@@ -156,7 +167,7 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 			if r.Peak != nil {
 				k.Impls[i].Peak = faster(k.Impls[i].Peak, r.Peak)
 			}
-			long[i] = time.Since(began) > 100*pass
+			once[i] = time.Since(began) > long
 		}
 	}
 	right := slices.DeleteFunc(slices.Clone(k.Impls), func(im results.Impl) bool { return im.Check != "ok" })
@@ -175,20 +186,24 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 	case len(t.Rows) == 1:
 		k.Chosen, k.Why = right[0].Name, "the only one for this device"
 	default:
-		k.Chosen, k.Why = slices.MaxFunc(right, func(a, b results.Impl) int { return cmp.Compare(a.Rate, b.Rate) }).Name, "the fastest of a short trial on one thread"
+		fastest := slices.MaxFunc(right, func(a, b results.Impl) int { return cmp.Compare(a.Rate, b.Rate) }).Rate
+		near := slices.IndexFunc(right, func(im results.Impl) bool { return im.Rate >= (1-within)*fastest })
+		k.Chosen, k.Why = right[near].Name, whyFastest
 	}
 	return k, nil
 }
 
-// faster returns the rate of work over a pass, or the best so far if that was
-// higher: preemption only ever slows a pass.
+// faster returns the rate of work in the best stretch of a pass, or the best so far if
+// that was higher: preemption only ever slows a stretch.
 func faster(best results.Float, work func() float64) results.Float {
-	done, began := 0.0, time.Now()
-	for time.Since(began) < pass || done == 0 {
-		done += work()
-	}
-	if rate := results.Float(done / time.Since(began).Seconds()); !(rate <= best) {
-		return rate
+	for began := time.Now(); time.Since(began) < pass; {
+		done, from := 0.0, time.Now()
+		for time.Since(from) < stretch {
+			done += work()
+		}
+		if rate := results.Float(done / time.Since(from).Seconds()); !(rate <= best) {
+			best = rate
+		}
 	}
 	return best
 }

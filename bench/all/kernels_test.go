@@ -3,8 +3,11 @@ package all
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,7 +35,7 @@ func TestChoose(t *testing.T) {
 		err           string
 		usage         bool
 	}{
-		{name: "fastest", rows: rows, chosen: "fast", why: "the fastest of a short trial on one thread"},
+		{name: "fastest", rows: rows, chosen: "fast", why: whyFastest},
 		{name: "by rank", rows: rows, byRank: "because", chosen: "slow", why: "because"},
 		{name: "asked for", rows: rows, byRank: "because", force: "fast", chosen: "fast", why: "asked for"},
 		{name: "asked for and wrong", rows: rows, force: "wrong", err: "sums=wrong gives wrong answers on this device: 2 + 2 is 5"},
@@ -65,6 +68,71 @@ func TestChoose(t *testing.T) {
 			require.Equal(t, "libsums.so.1: the library is not on this machine", k.Impls[4].Check)
 			require.True(t, k.Impls[4].Rate.IsAbsent())
 		})
+	}
+}
+
+// Beside busy neighbours a process runs for 3 ms and waits for many more. At whatever
+// point of that the trial begins, the choice is the same, and rows about as fast as
+// each other are chosen by rank.
+func TestChooseBesideNeighbours(t *testing.T) {
+	const runs = 3 * time.Millisecond
+	for _, c := range []struct {
+		name   string
+		took   []time.Duration // of a stretch of work of each row
+		chosen string
+	}{
+		{"twice as fast", []time.Duration{200_000, 100_000, 400_000}, "row 1"},
+		{"8 % faster", []time.Duration{108_000, 100_000, 400_000}, "row 1"},
+		{"3 % faster", []time.Duration{103_000, 100_000, 101_000}, "row 0"},
+		{"slow rows", []time.Duration{1_500_000, 700_000}, "row 1"},
+	} {
+		for i := range 2 * 15 { // ms since the process began to run
+			since, waits := i%15, []time.Duration{12 * time.Millisecond, 300 * time.Millisecond}[i/15]
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now().Add(-time.Duration(since) * time.Millisecond)
+				run := func(d time.Duration) {
+					for d > 0 {
+						if at := time.Since(began) % (runs + waits); at < runs {
+							step := min(d, runs-at)
+							time.Sleep(step)
+							d -= step
+						} else {
+							time.Sleep(runs + waits - at)
+						}
+					}
+				}
+				trial := kernels.Trial{Kernel: "sums", Unit: "FLOP"}
+				for i, took := range c.took {
+					trial.Rows = append(trial.Rows, kernels.Candidate{Name: fmt.Sprint("row ", i), Supported: true, Check: func() error { return nil },
+						Library: func() string { return "" }, Work: func() float64 { run(took); return 1 }})
+				}
+				k, err := choose(t.Context(), trial, "")
+				require.NoError(t, err)
+				require.Equal(t, c.chosen, k.Chosen, "%s, waits of %v, %d ms after it began to run", c.name, waits, since)
+			})
+		}
+	}
+}
+
+// A trial comes with every start: its operands must not take the memory, however large
+// the caches are.
+func TestTrialMemory(t *testing.T) {
+	on := device.Unopened{About: cpu.Info()}
+	for _, table := range tables {
+		if !table.RunsOn(on.Info()) {
+			continue
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		trial := table.Trial(on, 1<<40)
+		for _, row := range trial.Rows {
+			if row.Supported {
+				require.NoError(t, row.Check())
+				row.Work()
+			}
+		}
+		runtime.ReadMemStats(&after)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64<<20), table.ID())
 	}
 }
 

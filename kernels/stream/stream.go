@@ -67,10 +67,12 @@ func verify(im Implementation) error {
 }
 
 // work goes through three arrays, each as large as the last-level caches, up to
-// 256 MiB, and a little more, so that they do not lie a power of two apart.
+// 16 MiB, and a little more, so that they do not lie a power of two apart. Larger
+// caches hold them all: a trial at every start must not take the memory, and the
+// rows are chosen by rank.
 func work(_ device.Info, caches int64) func(Implementation) float64 {
 	const chunk = 1 << 16
-	n := int(min(max(caches/8, 250_000), 1<<25))/chunk*chunk + 3*chunk
+	n := int(min(max(caches/8, 250_000), 1<<21))/chunk*chunk + 3*chunk
 	a, b, c := make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
 		b[i], c[i] = float64(i%1000), 1+float64(i%7)/7
