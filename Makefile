@@ -27,8 +27,9 @@ test: ## run every test, the kernels of CPUs also without assembly
 	$(GO) build -tags purego ./...
 	$(GO) test -tags purego ./kernels ./kernels/sha256d/... ./kernels/sgemm/... ./kernels/stream/... ./kernels/vector/...
 
-race: ## run every test under the race detector
-	$(GO) test -race -short -timeout 20m -p 3 ./... # many tests wait more than they compute
+race: ## run the tests of what starts goroutines or shares memory under the race detector, in their short forms
+	@grep -rlE --include='*.go' --exclude-dir=testdata '^\s*go (func|[a-z])|\.Go\(|sync\.|atomic\.' . | xargs -n1 dirname | sort -u | \
+		xargs $(GO) test -race -short -timeout 20m -p 3 # many tests wait more than they compute
 
 soak: ## strangers at every door for SOAK: kills, full disks, flipped bits, floods beside honest sessions and miners
 	PERWATT_SOAK=$(SOAK) $(GO) test -run '^TestSoak$$' -count 1 -v -timeout 30m ./cmd/perwatt

@@ -87,6 +87,9 @@ func TestOneOfSeveralCardsIsLost(t *testing.T) {
 // An error of a card is named, by the driver's own name and number: it fails its run,
 // and the CPU is measured all the same.
 func TestErrorsOfACard(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestOneOfSeveralCardsIsLost is the like")
+	}
 	for _, c := range []struct {
 		name   string
 		memory int64
@@ -99,9 +102,6 @@ func TestErrorsOfACard(t *testing.T) {
 		{"no memory", 64, 0, "CUDA_ERROR_OUT_OF_MEMORY (2)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if testing.Short() && (c.code == 214 || c.code == 201) {
-				t.Skip("as 700")
-			}
 			card := fakeCards(t, 1)[0]
 			card.Memory = c.memory
 			var stdout bytes.Buffer
@@ -127,14 +127,13 @@ func TestErrorsOfACard(t *testing.T) {
 // A driver that refuses the PTX of one kernel is named, by its number; the other uses
 // of the card, another card and the CPU are measured all the same.
 func TestProgramIsRefused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestOneOfSeveralCardsIsLost is the like")
+	}
 	cards := fakeCards(t, 2)
 	cards[0].Name, cards[0].Refuse = "Fake H100", ".entry scan("
-	want := map[string]results.Status{"idle": results.OK, "mining": results.OK, "mining@cuda:0": results.Failed, "mining@cuda:1": results.OK}
-	uses := "mining"
-	if !testing.Short() { // copies take the interpreter a minute
-		uses, want["memory@cuda:0"] = "mining,memory@cuda:0", results.OK
-	}
-	code, stdout, stderr := perwatt(t, t.Context(), "run", "--preset", "smoke", "--window", "500ms", "--warmup", "500ms", "--uses", uses, "--meter", "none", "--store", t.TempDir(), "--format", "json")
+	want := map[string]results.Status{"idle": results.OK, "mining": results.OK, "mining@cuda:0": results.Failed, "mining@cuda:1": results.OK, "memory@cuda:0": results.OK}
+	code, stdout, stderr := perwatt(t, t.Context(), "run", "--preset", "smoke", "--window", "500ms", "--warmup", "500ms", "--uses", "mining,memory@cuda:0", "--meter", "none", "--store", t.TempDir(), "--format", "json")
 	require.Equal(t, exitGate, code, stderr)
 	status := map[string]results.Status{}
 	for _, r := range record(t, stdout).Runs {
@@ -149,6 +148,9 @@ func TestProgramIsRefused(t *testing.T) {
 // the PTX of the same programs in place of their code objects, which nothing here
 // interprets. The library, its errors and the record are the way of HIP.
 func TestSessionOnHIP(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestOneOfSeveralCardsIsLost is the like")
+	}
 	if _, err := exec.LookPath("cc"); err != nil {
 		t.Skip("no C compiler: the library's stand-in cannot be built")
 	}

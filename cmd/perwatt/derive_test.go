@@ -44,6 +44,9 @@ func derivations(do func()) map[string]int {
 //   - show of a record that has just been amended, and is new to the index, derives
 //     it with the runs that are excluded and without them: two summaries.
 func TestARecordIsDerivedOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("no goroutines of ours")
+	}
 	dir := t.TempDir()
 	node := resultstest.Server("a1", 1)
 	nights(t, dir, node, 3, func(int, *resultstest.Node) string { return "abc" })

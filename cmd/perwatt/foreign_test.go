@@ -58,6 +58,9 @@ var hostileName = strings.NewReplacer("\x00", "", "/", "∕").Replace(resultstes
 // amendment, rules, benchmark text, an argument or the name of a file, no
 // command prints anything of it but text, in any format.
 func TestForeignText(t *testing.T) {
+	if testing.Short() {
+		t.Skip("no goroutines of ours")
+	}
 	const hostile = resultstest.Hostile
 	store, dir := t.TempDir(), filepath.Join(t.TempDir(), hostileName)
 	require.NoError(t, os.MkdirAll(dir, 0o755))

@@ -49,6 +49,9 @@ func tangled(t *testing.T) string {
 
 // Where a file is meant, nobody waits for what is none, and it is named.
 func TestWhatIsNoFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("no goroutines of ours")
+	}
 	path := imported(t, t.TempDir())
 	tangled(t)
 	require.NoError(t, os.Symlink(path, "record.json"))

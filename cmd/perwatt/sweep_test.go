@@ -34,6 +34,9 @@ func read(t *testing.T, file string) string {
 // Each setting is applied before it is measured, forth and back again; the page
 // draws energy against watts, and no history takes the settings for nights.
 func TestSweep(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a session a power limit")
+	}
 	apply, meter, log := limited(t)
 	dir := t.TempDir()
 	page := filepath.Join(dir, "caps.html")
