@@ -19,6 +19,11 @@ type blocked struct {
 	// transposed, or than wide, if it is not.
 	narrow, wide int
 	tiles        []func(t *tiles) // by rows, from 1 to mr
+	// edges are tiles of C's last columns, at most slim wide and t.cols in the
+	// call. If masked, they read no further than that from B either.
+	edges  []func(t *tiles)
+	slim   int
+	masked bool
 	// panelsA and panelsB copy n rows to panels of mr and of nr columns, and
 	// edge fewer columns to one panel. Distances are in bytes.
 	panelsA, panelsB func(dst, src *float32, stride, n, panels, to int)
@@ -79,6 +84,7 @@ type tiles struct {
 	count  int
 	bias   *float32 // nr elements to be added to each row, or nil
 	relu   int      // 1: negative elements become 0
+	cols   int      // columns of a tile at the edge
 	alpha  float32
 	beta   float32 // 0: C is not read
 	// Prefetch: each tile prefetches lines cache lines, stride bytes apart, from
@@ -89,8 +95,8 @@ type tiles struct {
 
 // scratch is the memory of one call.
 type scratch struct {
-	a, b, c []float32
-	t       tiles
+	a, b []float32
+	t    tiles
 }
 
 func (g *blocked) get() *scratch {
@@ -98,7 +104,7 @@ func (g *blocked) get() *scratch {
 		return s
 	}
 	k := g.kc + g.kc/4
-	return &scratch{a: aligned((g.mc+g.mr)*k + 2*g.nr), b: aligned(k * g.nc), c: aligned(g.tall() * g.nr)}
+	return &scratch{a: aligned((g.mc+g.mr)*k + 2*g.nr), b: aligned(k * g.nc)}
 }
 
 // aligned returns n elements, the first of which begins a cache line.
@@ -190,12 +196,11 @@ func (g *blocked) gemm(transA, transB bool, m, n, k int, alpha float32, a []floa
 // block multiplies a block of A, rows from row i and column l on, with one of B,
 // nc columns from j on. The first in a column of blocks packs that of B.
 func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogue) {
-	t, full := &s.t, rows/g.mr
-	kc, beta := t.k, t.beta
-	top := p.a.from(i, l)
+	t, kc := &s.t, s.t.k
+	top, packed := p.a.from(i, l), p.n > g.wide || p.n > g.narrow && !p.a.along
 	t.rs, t.cs = p.a.steps()
 	t.as = g.mr * t.rs
-	if p.n > g.wide || p.n > g.narrow && !p.a.along {
+	if packed {
 		g.packA(s.a, p.a, i, rows, l, kc)
 		top, t.rs, t.cs, t.as = s.a, size, g.mr*size, g.mr*kc*size
 	}
@@ -203,45 +208,57 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 	direct := p.m <= short && !p.b.along && p.b.ld*size%1024 != 0
 	for jj := 0; jj < nc; jj += g.nr {
 		width := min(g.nr, nc-jj)
-		if direct && width == g.nr {
-			t.b, t.bs = &p.b.from(j+jj, l)[0], p.b.ld*size
+		var panel []float32
+		if direct && (width == g.nr || g.masked) {
+			panel, t.bs = p.b.from(j+jj, l), p.b.ld*size
 		} else {
 			slot := jj / g.nr
 			if rows == p.m {
 				slot %= together
 			}
-			panel := s.b[slot*g.nr*kc:]
+			panel, t.bs = s.b[slot*g.nr*kc:], g.nr*size
 			if i == 0 && (direct || slot%together == 0) {
 				g.packB(panel, p.b, j+jj, min(nc-jj, together*g.nr), l, kc)
 			}
-			t.b, t.bs = &panel[0], g.nr*size
 		}
-		to, stride := p.c[i*p.ldc+j+jj:], p.ldc
-		last := e.from(jj)
-		if width < g.nr { // compute a whole tile beside C and copy the part that belongs to C
-			to, stride, t.beta = s.c, g.nr, 0
-		} else {
-			last.set(t)
+		g.foresee(s, p, i, rows, j, jj, nc, l)
+		to := p.c[i*p.ldc+j+jj:]
+		if width == g.nr {
+			g.column(t, g.tiles, rows, packed, top, panel, to, p.ldc, e.from(jj))
+			continue
 		}
-		t.ldc = stride * size
-		if full > 0 {
-			t.a, t.c, t.count = &top[0], &to[0], full
-			g.foresee(s, p, i, rows, j, jj, nc, l)
-			g.tiles[g.mr-1](t)
+		for w := 0; w < width; w += g.slim {
+			t.cols = min(g.slim, width-w)
+			g.column(t, g.edges, rows, packed, top, panel[w:], to[w:], p.ldc, e.from(jj+w))
 		}
-		if left := rows - full*g.mr; left > 0 {
-			t.lines = 0
-			t.a, t.c, t.count = &top[full*t.as/size], &to[full*g.mr*stride], 1
-			g.tiles[left-1](t)
-		}
-		if width < g.nr {
-			t.beta = beta
-			c := p.c[i*p.ldc+j+jj:]
-			merge(c, p.ldc, s.c, g.nr, rows, width, beta)
-			last.apply(rows, width, c, p.ldc)
-		}
-		t.bias, t.relu = nil, 0
 	}
+}
+
+// column computes rows of C with micro-kernels of the highest tiles that fit. If A
+// is not packed, the last two are about equally high: a low tile has too few sums
+// under way to hide the latency of adding to them.
+func (g *blocked) column(t *tiles, kernels []func(*tiles), rows int, packed bool, a, b, c []float32, ldc int, e Epilogue) {
+	t.b, t.ldc = &b[0], ldc*size
+	e.set(t)
+	full, left := rows/g.mr, rows%g.mr
+	if left > 0 && full > 0 && !packed {
+		full, left = full-1, left+g.mr
+	}
+	if full > 0 {
+		t.a, t.c, t.count = &a[0], &c[0], full
+		kernels[g.mr-1](t)
+	}
+	for t.lines = 0; left > 0; {
+		high := left
+		if left > g.mr {
+			high = (left + 1) / 2
+		}
+		row := rows - left
+		t.a, t.c, t.count = &a[row*t.as/g.mr/size], &c[row*ldc], 1
+		kernels[high-1](t)
+		left -= high
+	}
+	t.bias, t.relu = nil, 0
 }
 
 // foresee makes the tiles of a panel prefetch what is used next: during the first
@@ -249,6 +266,7 @@ func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogu
 // if all panels fit the second-level cache, part of the next block of A.
 func (g *blocked) foresee(s *scratch, p *product, i, rows, j, jj, nc, l int) {
 	t, next := &s.t, jj+g.nr
+	t.count = max(1, rows/g.mr)
 	share := (rows*g.nr + nc - 1) / nc
 	switch {
 	case i == 0 && next < nc:
@@ -266,20 +284,6 @@ func (g *blocked) foresee(s *scratch, p *product, i, rows, j, jj, nc, l int) {
 		p.a.bring(t, i+rows+jj/g.nr*share, share, l)
 	default:
 		p.a.bring(t, jj/g.nr*share, share, l+t.k)
-	}
-}
-
-// merge sets a window of C to sums + beta·C.
-func merge(c []float32, ldc int, sums []float32, ld, rows, width int, beta float32) {
-	for r := range rows {
-		to, from := c[r*ldc:][:width], sums[r*ld:][:width]
-		if beta == 0 {
-			copy(to, from)
-			continue
-		}
-		for i, v := range from {
-			to[i] = v + beta*to[i]
-		}
 	}
 }
 
@@ -342,8 +346,11 @@ func (g *blocked) packB(dst []float32, b side, j, count, l, kc int) {
 		for r := 0; r < width; r += 8 {
 			whole := 0
 			if width-r >= 8 && kc >= 8 {
-				whole = kc &^ 7
-				g.transpose(&panel[r], &x[r*b.ld], g.nr*size, b.ld*size, whole/8)
+				g.transpose(&panel[r], &x[r*b.ld], g.nr*size, b.ld*size, kc/8)
+				if last := kc - 8; kc%8 > 0 { // once more, with what came before
+					g.transpose(&panel[last*g.nr+r], &x[r*b.ld+last], g.nr*size, b.ld*size, 1)
+				}
+				whole = kc
 			}
 			for rr := r; rr < min(r+8, width); rr++ {
 				for l, v := range x[rr*b.ld:][whole:kc] {

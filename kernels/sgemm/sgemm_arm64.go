@@ -3,6 +3,7 @@
 package sgemm
 
 import (
+	"sync"
 	"unsafe"
 
 	"github.com/perwatt/perwatt/kernels"
@@ -18,6 +19,59 @@ var neon = &blocked{
 		tilesNEON1, tilesNEON2, tilesNEON3, tilesNEON4, tilesNEON5, tilesNEON6,
 		tilesNEON7, tilesNEON8, tilesNEON9, tilesNEON10, tilesNEON11, tilesNEON12,
 	},
+	edges: []func(*tiles){
+		edge(1), edge(2), edge(3), edge(4), edge(5), edge(6), edge(7), edge(8), edge(9), edge(10), edge(11), edge(12),
+	},
+	slim: 8,
+}
+
+// whole is where a tile at the edge of C is computed before its part of C is copied.
+var whole = sync.Pool{New: func() any { return new([12 * 8]float32) }}
+
+// edge returns what computes tiles of rows × t.cols elements, for want of masks
+// with tiles of eight columns, of which C gets the first.
+func edge(rows int) func(*tiles) {
+	return func(t *tiles) {
+		kernel := [...]func(*tiles){
+			tilesNEON1, tilesNEON2, tilesNEON3, tilesNEON4, tilesNEON5, tilesNEON6,
+			tilesNEON7, tilesNEON8, tilesNEON9, tilesNEON10, tilesNEON11, tilesNEON12,
+		}[rows-1]
+		sums := whole.Get().(*[12 * 8]float32)
+		defer whole.Put(sums)
+		was := *t
+		ldc := was.ldc / size
+		c := unsafe.Slice(was.c, (was.count*rows-1)*ldc+was.cols) // #nosec G103 -- as in the assembly: the rows of all tiles, the last cols long
+		e := Epilogue{ReLU: was.relu != 0}
+		if was.bias != nil {
+			e.Bias = unsafe.Slice(was.bias, was.cols) // #nosec G103 -- an element for each column
+		}
+		t.c, t.ldc, t.count, t.beta, t.bias, t.relu = &sums[0], 8*size, 1, 0, nil, 0
+		for i := range was.count {
+			if i > 0 {
+				t.a = (*float32)(unsafe.Add(unsafe.Pointer(t.a), t.as)) // #nosec G103 -- the next tile's rows, of which there are count
+				t.next += uintptr(t.ahead)
+				c = c[rows*ldc:]
+			}
+			kernel(t)
+			merge(c, ldc, sums[:], rows, was.cols, was.beta)
+			e.apply(rows, was.cols, c, ldc)
+		}
+		*t = was
+	}
+}
+
+// merge sets a window of C to sums + beta·C.
+func merge(c []float32, ldc int, sums []float32, rows, width int, beta float32) {
+	for r := range rows {
+		to, from := c[r*ldc:][:width], sums[8*r:][:width]
+		if beta == 0 {
+			copy(to, from)
+			continue
+		}
+		for i, v := range from {
+			to[i] = v + beta*to[i]
+		}
+	}
 }
 
 // native are the rows in assembly.

@@ -9,30 +9,60 @@ package sgemm
 //go:noescape
 func tilesAVX21(t *tiles)
 
+// edgesAVX21 computes t.count tiles of 1×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX21(t *tiles)
+
 // tilesAVX22 computes t.count tiles of 2×16 elements of C.
 //
 //go:noescape
 func tilesAVX22(t *tiles)
+
+// edgesAVX22 computes t.count tiles of 2×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX22(t *tiles)
 
 // tilesAVX23 computes t.count tiles of 3×16 elements of C.
 //
 //go:noescape
 func tilesAVX23(t *tiles)
 
+// edgesAVX23 computes t.count tiles of 3×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX23(t *tiles)
+
 // tilesAVX24 computes t.count tiles of 4×16 elements of C.
 //
 //go:noescape
 func tilesAVX24(t *tiles)
+
+// edgesAVX24 computes t.count tiles of 4×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX24(t *tiles)
 
 // tilesAVX25 computes t.count tiles of 5×16 elements of C.
 //
 //go:noescape
 func tilesAVX25(t *tiles)
 
+// edgesAVX25 computes t.count tiles of 5×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX25(t *tiles)
+
 // tilesAVX26 computes t.count tiles of 6×16 elements of C.
 //
 //go:noescape
 func tilesAVX26(t *tiles)
+
+// edgesAVX26 computes t.count tiles of 6×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX26(t *tiles)
 
 // copyPanels6 copies n rows of panels·6 elements, stride bytes apart, to as many
 // panels, to bytes apart, in which rows lie one after the other.
@@ -60,60 +90,120 @@ func peakAVX2(n int)
 //go:noescape
 func tilesAVX5121(t *tiles)
 
+// edgesAVX5121 computes t.count tiles of 1×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX5121(t *tiles)
+
 // tilesAVX5122 computes t.count tiles of 2×32 elements of C.
 //
 //go:noescape
 func tilesAVX5122(t *tiles)
+
+// edgesAVX5122 computes t.count tiles of 2×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX5122(t *tiles)
 
 // tilesAVX5123 computes t.count tiles of 3×32 elements of C.
 //
 //go:noescape
 func tilesAVX5123(t *tiles)
 
+// edgesAVX5123 computes t.count tiles of 3×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX5123(t *tiles)
+
 // tilesAVX5124 computes t.count tiles of 4×32 elements of C.
 //
 //go:noescape
 func tilesAVX5124(t *tiles)
+
+// edgesAVX5124 computes t.count tiles of 4×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX5124(t *tiles)
 
 // tilesAVX5125 computes t.count tiles of 5×32 elements of C.
 //
 //go:noescape
 func tilesAVX5125(t *tiles)
 
+// edgesAVX5125 computes t.count tiles of 5×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX5125(t *tiles)
+
 // tilesAVX5126 computes t.count tiles of 6×32 elements of C.
 //
 //go:noescape
 func tilesAVX5126(t *tiles)
+
+// edgesAVX5126 computes t.count tiles of 6×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX5126(t *tiles)
 
 // tilesAVX5127 computes t.count tiles of 7×32 elements of C.
 //
 //go:noescape
 func tilesAVX5127(t *tiles)
 
+// edgesAVX5127 computes t.count tiles of 7×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX5127(t *tiles)
+
 // tilesAVX5128 computes t.count tiles of 8×32 elements of C.
 //
 //go:noescape
 func tilesAVX5128(t *tiles)
+
+// edgesAVX5128 computes t.count tiles of 8×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX5128(t *tiles)
 
 // tilesAVX5129 computes t.count tiles of 9×32 elements of C.
 //
 //go:noescape
 func tilesAVX5129(t *tiles)
 
+// edgesAVX5129 computes t.count tiles of 9×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX5129(t *tiles)
+
 // tilesAVX51210 computes t.count tiles of 10×32 elements of C.
 //
 //go:noescape
 func tilesAVX51210(t *tiles)
+
+// edgesAVX51210 computes t.count tiles of 10×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX51210(t *tiles)
 
 // tilesAVX51211 computes t.count tiles of 11×32 elements of C.
 //
 //go:noescape
 func tilesAVX51211(t *tiles)
 
+// edgesAVX51211 computes t.count tiles of 11×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX51211(t *tiles)
+
 // tilesAVX51212 computes t.count tiles of 12×32 elements of C.
 //
 //go:noescape
 func tilesAVX51212(t *tiles)
+
+// edgesAVX51212 computes t.count tiles of 12×t.cols elements of C, at most 16 wide.
+//
+//go:noescape
+func edgesAVX51212(t *tiles)
 
 // copyPanels12 copies n rows of panels·12 elements, stride bytes apart, to as many
 // panels, to bytes apart, in which rows lie one after the other.

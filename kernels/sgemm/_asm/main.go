@@ -35,8 +35,10 @@ func main() {
 	Package("github.com/perwatt/perwatt/kernels/sgemm")
 	Constraint(buildtags.Not("purego"))
 	for _, s := range []isa{{"AVX2", 32, 6, YMM}, {"AVX512", 64, 12, ZMM}} {
+		s.ones()
 		for rows := 1; rows <= s.rows; rows++ {
-			s.tiles(rows)
+			s.tiles(rows, false)
+			s.tiles(rows, true)
 		}
 		copyPanels(s.rows)
 		copyPanels(s.width / 2)
@@ -47,13 +49,42 @@ func main() {
 	Generate()
 }
 
+// edge is the number of columns of a tile at the right edge of C, where a mask
+// keeps loads and stores within the matrices.
+const edge = 16
+
+// ones writes what masks are made of: as many ones as two vectors have elements,
+// then zeros.
+func (s isa) ones() {
+	GLOBL("ones"+s.name, attr.RODATA|attr.NOPTR)
+	for i := range s.width {
+		DATA(4*i, operand.U32(uint32(i/(s.width/2)-1))) // #nosec G115 -- first ones, then zeros
+	}
+}
+
+// mask returns the address of a mask whose first n elements are set. It overwrites n.
+func (s isa) mask(n reg.GPVirtual) operand.Mem {
+	at := GP64()
+	LEAQ(operand.NewDataAddr(operand.NewStaticSymbol("ones"+s.name), 2*s.width), at)
+	SHLQ(operand.Imm(2), n)
+	SUBQ(n, at)
+	return operand.Mem{Base: at}
+}
+
 // tiles writes the micro-kernel: tiles of rows × two vectors of C, one below
-// the other, which share their columns of B.
-func (s isa) tiles(rows int) {
-	name := fmt.Sprintf("tiles%s%d", s.name, rows)
+// the other, which share their columns of B; at an edge, of at most 16 columns.
+func (s isa) tiles(rows int, masked bool) {
+	name, width, vectors := fmt.Sprintf("tiles%s%d", s.name, rows), s.width/2, 2
+	if masked {
+		name, width, vectors = fmt.Sprintf("edges%s%d", s.name, rows), edge, edge*4/s.width
+	}
 	TEXT(name, 0, "func(t *tiles)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s computes t.count tiles of %d×%d elements of C.", name, rows, s.width/2))
+	if masked {
+		Doc(fmt.Sprintf("%s computes t.count tiles of %d×t.cols elements of C, at most %d wide.", name, rows, width))
+	} else {
+		Doc(fmt.Sprintf("%s computes t.count tiles of %d×%d elements of C.", name, rows, width))
+	}
 	t := Dereference(Param("t"))
 	load := func(name string) reg.GPVirtual { return Load(t.Field(name), GP64()).(reg.GPVirtual) }
 	at := func(name string) operand.Mem {
@@ -63,6 +94,38 @@ func (s isa) tiles(rows int) {
 		}
 		return c.Addr
 	}
+	// With AVX-512 a mask stays in its register. AVX2 has no register left for
+	// one: each load of B overwrites its own.
+	var k1 reg.OpmaskVirtual
+	masks := AllocLocal(2 * s.width)
+	if masked {
+		from := s.mask(load("cols"))
+		for i := range vectors {
+			from.Disp = i * s.width
+			m := s.vector()
+			if s.width == 64 {
+				k1 = K()
+				VMOVDQU32(from, m)
+				VPTESTMD(m, m, k1)
+			} else {
+				VMOVDQU(from, m)
+				VMOVDQU(m, masks.Offset(i*s.width))
+			}
+		}
+	}
+	// get loads vector j of a row of B or C or of the bias.
+	get := func(m operand.Mem, j int, v reg.VecVirtual) {
+		switch {
+		case !masked:
+			VMOVUPS(m, v)
+		case s.width == 64:
+			VMOVUPS_Z(m, k1, v)
+		default:
+			VMOVDQU(masks.Offset(j*s.width), v)
+			VMASKMOVPS(m, v, v)
+		}
+	}
+
 	rs, cs, bs, stride := load("rs"), load("cs"), load("bs"), load("stride")
 	// Pointers that advance from tile to tile are kept on the stack: in t, the
 	// garbage collector would see one that points behind the last tile.
@@ -82,20 +145,20 @@ func (s isa) tiles(rows int) {
 		}
 		return m
 	}
-	acc := make([][2]reg.VecVirtual, rows)
-	b0, b1 := s.vector(), s.vector()
+	acc, b := make([][]reg.VecVirtual, rows), make([]reg.VecVirtual, vectors)
+	for j := range b {
+		b[j] = s.vector()
+	}
 	for i := range acc {
-		acc[i] = [2]reg.VecVirtual{s.vector(), s.vector()}
+		for range vectors {
+			acc[i] = append(acc[i], s.vector())
+		}
 	}
 
 	Label("tile")
 	for i := range acc {
 		for _, v := range acc[i] {
-			if s.width == 64 {
-				VPXORD(v, v, v)
-			} else {
-				VXORPS(v, v, v)
-			}
+			s.zero(v)
 		}
 	}
 	for j := range p {
@@ -112,29 +175,37 @@ func (s isa) tiles(rows int) {
 	MOVQ(moving["c"], pc)
 	for i := range rows {
 		PREFETCHT0(operand.Mem{Base: pc})
-		PREFETCHT0(operand.Mem{Base: pc, Disp: 2*s.width - 4})
+		if !masked {
+			PREFETCHT0(operand.Mem{Base: pc, Disp: 2*s.width - 4})
+		}
 		if i < rows-1 {
 			ADDQ(ldc, pc)
 		}
 	}
-	b, k, next, lines := GP64(), GP64(), GP64(), GP64()
-	MOVQ(at("b"), b)
+	pb, k, next, lines := GP64(), GP64(), GP64(), GP64()
+	MOVQ(at("b"), pb)
 	MOVQ(at("k"), k)
 	MOVQ(moving["next"], next)
 	MOVQ(at("lines"), lines)
 
 	step := func() {
-		VMOVUPS(operand.Mem{Base: b}, b0)
-		VMOVUPS(operand.Mem{Base: b, Disp: s.width}, b1)
-		ADDQ(bs, b)
+		for j, v := range b {
+			get(operand.Mem{Base: pb, Disp: j * s.width}, j, v)
+		}
+		ADDQ(bs, pb)
 		for i := range rows {
-			x := s.vector()
-			VBROADCASTSS(element(i), x)
+			if vectors == 1 {
+				VFMADD231PS_BCST(element(i), b[0], acc[i][0])
+			} else {
+				x := s.vector()
+				VBROADCASTSS(element(i), x)
+				for j, v := range b {
+					VFMADD231PS(v, x, acc[i][j])
+				}
+			}
 			if i%3 == 2 || i == rows-1 {
 				ADDQ(cs, p[i/3])
 			}
-			VFMADD231PS(b0, x, acc[i][0])
-			VFMADD231PS(b1, x, acc[i][1])
 		}
 	}
 	const unroll = 4
@@ -144,7 +215,7 @@ func (s isa) tiles(rows int) {
 	PREFETCHT1(operand.Mem{Base: next})
 	ADDQ(stride, next)
 	DECQ(lines)
-	CMOVQLE(b, next) // already in the cache
+	CMOVQLE(pb, next) // already in the cache
 	for range unroll {
 		step()
 	}
@@ -177,8 +248,14 @@ func (s isa) tiles(rows int) {
 	MOVQ(moving["c"], pc)
 	VBROADCASTSS(at("beta"), scalar)
 	each(func(i, j int, v reg.VecVirtual) {
-		VFMADD231PS(row(j), scalar, v)
-		if j == 1 && i < rows-1 {
+		if masked {
+			x := s.vector()
+			get(row(j), j, x)
+			VFMADD231PS(x, scalar, v)
+		} else {
+			VFMADD231PS(row(j), scalar, v)
+		}
+		if j == vectors-1 && i < rows-1 {
 			ADDQ(ldc, pc)
 		}
 	})
@@ -188,26 +265,35 @@ func (s isa) tiles(rows int) {
 	MOVQ(at("bias"), bias)
 	TESTQ(bias, bias)
 	JZ(operand.LabelRef("rectified"))
-	each(func(_, j int, v reg.VecVirtual) {
-		VADDPS(operand.Mem{Base: bias, Disp: j * s.width}, v, v)
-	})
+	for j, v := range b {
+		get(operand.Mem{Base: bias, Disp: j * s.width}, j, v)
+	}
+	each(func(_, j int, v reg.VecVirtual) { VADDPS(b[j], v, v) })
 
 	Label("rectified")
 	CMPQ(at("relu"), operand.Imm(0))
 	JEQ(operand.LabelRef("store"))
 	zero := s.vector()
-	if s.width == 64 {
-		VPXORD(zero, zero, zero)
-	} else {
-		VXORPS(zero, zero, zero)
-	}
+	s.zero(zero)
 	each(func(_, _ int, v reg.VecVirtual) { VMAXPS(v, zero, v) }) // MAX returns its last operand if either is NaN: NaN stays
 
 	Label("store")
 	MOVQ(moving["c"], pc)
+	if masked && s.width < 64 {
+		for j, v := range b {
+			VMOVDQU(masks.Offset(j*s.width), v)
+		}
+	}
 	each(func(_, j int, v reg.VecVirtual) {
-		VMOVUPS(v, operand.Mem{Base: pc, Disp: j * s.width})
-		if j == 1 {
+		switch {
+		case !masked:
+			VMOVUPS(v, row(j))
+		case s.width == 64:
+			VMOVUPS(v, k1, row(j))
+		default:
+			VMASKMOVPS(v, b[j], row(j))
+		}
+		if j == vectors-1 {
 			ADDQ(ldc, pc)
 		}
 	})
@@ -220,6 +306,14 @@ func (s isa) tiles(rows int) {
 	JNZ(operand.LabelRef("tile"))
 	VZEROUPPER()
 	RET()
+}
+
+func (s isa) zero(v reg.VecVirtual) {
+	if s.width == 64 {
+		VPXORD(v, v, v)
+	} else {
+		VXORPS(v, v, v)
+	}
 }
 
 // copyPanels writes the packing of a matrix that is stored row by row.
@@ -274,30 +368,23 @@ func copyPanels(width int) {
 // copyEdge writes the packing of columns that do not fill a panel.
 func (s isa) copyEdge() {
 	name := "copyEdge" + s.name
-	ones := GLOBL("ones"+s.name, attr.RODATA|attr.NOPTR)
-	for i := range s.width {
-		DATA(4*i, operand.U32(uint32(i/(s.width/2)-1))) // #nosec G115 -- first ones, then zeros
-	}
 	TEXT(name, 0, "func(dst, src *float32, stride, n, width, to int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s copies n rows of width elements, at most %d, stride bytes apart, to rows of %d,", name, s.width/2, s.width/2),
 		"to bytes apart, which it fills up with zeros.")
 	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
 	stride, n := Load(Param("stride"), GP64()), Load(Param("n"), GP64())
-	to, width := Load(Param("to"), GP64()), Load(Param("width"), GP64())
-	at := GP64()
-	LEAQ(ones.Offset(2*s.width), at)
-	SHLQ(operand.Imm(2), width)
-	SUBQ(width, at)
+	to := Load(Param("to"), GP64())
+	at := s.mask(Load(Param("width"), GP64()).(reg.GPVirtual))
 	v, mask := [2]reg.VecVirtual{}, [2]reg.VecVirtual{}
 	k := [2]reg.OpmaskVirtual{}
 	for i := range v {
 		v[i], mask[i], k[i] = s.vector(), s.vector(), K()
 		if s.width == 64 {
-			VMOVDQU32(operand.Mem{Base: at, Disp: s.width * i}, mask[i])
+			VMOVDQU32(at.Offset(s.width*i), mask[i])
 			VPTESTMD(mask[i], mask[i], k[i])
 		} else {
-			VMOVDQU(operand.Mem{Base: at, Disp: s.width * i}, mask[i])
+			VMOVDQU(at.Offset(s.width*i), mask[i])
 		}
 	}
 	Label("row")
@@ -408,11 +495,7 @@ func (s isa) peak() {
 		acc[i] = s.vector()
 	}
 	for _, v := range append(acc, x) {
-		if s.width == 64 {
-			VPXORD(v, v, v)
-		} else {
-			VXORPS(v, v, v)
-		}
+		s.zero(v)
 	}
 	Label("loop")
 	for _, v := range acc {
