@@ -44,6 +44,11 @@ type Targeter interface {
 	Reach(ctx context.Context, done *Counter) (results.Target, error)
 }
 
+// Planned is a workload that knows what it will take of its device's memory.
+type Planned interface {
+	Memory() results.MemoryParts
+}
+
 // ShareWorkload is a workload that a separate device carries out and proves by shares.
 // Check, Counters and Gaps may be called while Run runs.
 type ShareWorkload interface {
@@ -108,6 +113,7 @@ type Config struct {
 	Impl   string            // implementation row; "" takes the table's first supported row by rank
 	Seed   uint32            // of everything random
 	Params map[string]string // the workload's own options; an unknown key is an error
+	Again  bool              // the same work passed its checks earlier in this session: Prepare may check less
 }
 
 // ErrUsage is wrapped by errors about an invalid configuration: an unknown workload,

@@ -98,6 +98,7 @@ type trialOrder struct {
 // trialAnswer has either.
 type trialAnswer struct {
 	Kernels []results.Kernel
+	Free    int64 // as in [device.Info]
 	Error   string
 }
 
@@ -112,6 +113,7 @@ func Trial(ctx context.Context, in io.Reader, out io.Writer, open func(device.Co
 	var a trialAnswer
 	on, err := open(device.Config{Info: o.Device})
 	if err == nil {
+		a.Free = on.Info().Free
 		a.Kernels, err = kernels(ctx, on, o.Force, o.Names)
 	}
 	if err != nil {
@@ -124,9 +126,11 @@ func Trial(ctx context.Context, in io.Reader, out io.Writer, open func(device.Co
 // in a child each at a time. force has the rows that were asked for, by device and
 // kernel. A driver takes seconds to compile each kernel, so that on other devices only
 // those are tried that scenarios need, or all for nil. A device that fails is left out
-// with a warning, unless it is the only one.
+// with a warning, unless it is the only one. Those that are usable say what memory is
+// free, if their driver does.
 func (t Trials) Run(ctx context.Context, on []device.Info, force map[string]map[string]string, scenarios []Scenario) (usable []device.Info, kernels []results.Kernel, warnings []results.Warning, err error) {
 	tried, failed := make([][]results.Kernel, len(on)), make([]error, len(on))
+	on = slices.Clone(on)
 	for i, d := range on {
 		if !d.Processor() {
 			if tried[i], err = t.Kernels(ctx, t.Describe(device.Config{Info: d}), force[d.ID], nil); err != nil {
@@ -137,7 +141,10 @@ func (t Trials) Run(ctx context.Context, on []device.Info, force map[string]map[
 	var trying sync.WaitGroup
 	for i, d := range on {
 		if d.Processor() {
-			trying.Go(func() { tried[i], failed[i] = t.ask(ctx, trialOrder{d, force[d.ID], t.needed(d, scenarios)}) })
+			trying.Go(func() {
+				a, err := t.ask(ctx, trialOrder{d, force[d.ID], t.needed(d, scenarios)})
+				tried[i], failed[i], on[i].Free = a.Kernels, err, max(0, min(a.Free, d.Memory))
+			})
 		}
 	}
 	trying.Wait()
@@ -155,7 +162,7 @@ func (t Trials) Run(ctx context.Context, on []device.Info, force map[string]map[
 				alike(tried[j], tried[i], on[j], d)
 			}
 		}
-		usable, kernels = append(usable, d), append(kernels, tried[i]...)
+		usable, kernels = append(usable, on[i]), append(kernels, tried[i]...)
 	}
 	if len(usable) == 0 {
 		return nil, nil, nil, fmt.Errorf("device %s: %w", on[0].ID, errors.Join(failed...))
@@ -163,15 +170,14 @@ func (t Trials) Run(ctx context.Context, on []device.Info, force map[string]map[
 	return usable, kernels, warnings, nil
 }
 
-func (t Trials) ask(ctx context.Context, o trialOrder) ([]results.Kernel, error) {
-	var a trialAnswer
+func (t Trials) ask(ctx context.Context, o trialOrder) (a trialAnswer, err error) {
 	if err := Consult(ctx, t.Child(), trialLimit, o, &a); err != nil {
-		return nil, fmt.Errorf("a trial of its kernels: %w", err)
+		return a, fmt.Errorf("a trial of its kernels: %w", err)
 	}
 	if a.Error != "" {
-		return nil, errors.New(a.Error)
+		return a, errors.New(a.Error)
 	}
-	return a.Kernels, nil
+	return a, nil
 }
 
 // needed are the kernels that scenarios need on a device; nil for no scenarios.

@@ -60,6 +60,9 @@ func (r *run) do(ctx context.Context) {
 			}
 		}
 	}
+	for i, part := range r.scenario.Parts {
+		r.s.right[part.work()] = r.rec.Status == results.OK && r.rec.Uses[i].Error == ""
+	}
 }
 
 // begin opens a phase and returns the function that closes it.
@@ -248,6 +251,7 @@ func (r *run) prepare(ctx context.Context) error {
 		cfg, on := r.s.Config(part), r.s.on(part)
 		// No seed is used twice, and all derive from the plan's.
 		cfg.Seed = r.s.Record.Plan.Seed + r.s.seeds + uint32(i) // #nosec G115 -- it may wrap: 2^32 runs are not made
+		cfg.Again = r.s.right[part.work()]
 		a, err := p.ask(ctx, order{Do: "open", Use: part.Use, Device: &on, Config: &cfg}, prepareLimit)
 		if a.Info != nil {
 			r.rec.Uses[i] = useOf(*a.Info, part)

@@ -23,6 +23,9 @@ type Part struct {
 	Device device.Info // on which it runs
 }
 
+// work names what a part computes, whatever its role: a use of a model on a device.
+func (p Part) work() string { return strings.Join([]string{p.Use, p.Model, p.Device.ID}, " ") }
+
 // Names of scenarios that are no use alone.
 const (
 	idle   = "idle"

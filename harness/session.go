@@ -45,6 +45,7 @@ type Session struct {
 	heart *Heartbeat
 	cards map[string]cardDevice // by the card, as in [results.Channel]
 	seeds uint32                // that earlier runs had: two each, or more where there are more parts
+	right map[string]bool       // work of which an earlier run gave right answers, by [Part.work]
 }
 
 // Progress is the state of a session.
@@ -71,6 +72,7 @@ func (s *Session) Run(ctx context.Context) error {
 	rec.Start, rec.State = t0.UTC().Round(time.Microsecond), results.Running
 	clock := clock{t0: t0, origin: bench.Monotonic() - int64(time.Since(t0))}
 	rec.Meters = Describe(s.Meters)
+	s.right = map[string]bool{}
 	s.findCards(ctx)
 	host, err := openHost(s.Roots.orHere())
 	if err != nil {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,7 +93,9 @@ func (s *scripted) Info() bench.Info {
 	if strings.HasPrefix(s.use, "training") {
 		name = results.Training
 	}
-	return bench.Info{Name: name, Use: s.use, Device: s.cfg.Device.Info().ID, Impl: "test", Unit: results.Hash, Threads: 1, Seed: s.cfg.Seed, Params: s.cfg.Params}
+	params := map[string]string{"again": strconv.FormatBool(s.cfg.Again)}
+	maps.Copy(params, s.cfg.Params)
+	return bench.Info{Name: name, Use: s.use, Device: s.cfg.Device.Info().ID, Impl: "test", Unit: results.Hash, Threads: 1, Seed: s.cfg.Seed, Params: params}
 }
 
 func (s *scripted) Prepare(context.Context) error {
@@ -238,13 +242,15 @@ func TestSessionMeasures(t *testing.T) {
 	require.Equal(t, results.Complete, rec.State)
 	require.Equal(t, 14, saves, "after every run")
 	var order []string
-	seeds := map[uint32]bool{}
+	seeds, done := map[uint32]bool{}, map[string]bool{}
 	for _, r := range rec.Runs {
 		require.Equal(t, results.OK, r.Status, "%s: %s", r.Scenario, r.Error)
 		order = append(order, r.Scenario)
 		for _, u := range r.Uses {
 			require.False(t, seeds[u.Seed], "a seed is used once")
 			seeds[u.Seed] = true
+			require.Equal(t, strconv.FormatBool(done[u.Use]), u.Params["again"], "%s was right before: less is checked", u.Use)
+			done[u.Use] = true
 			require.Equal(t, u.Use == "training", u.Target != nil)
 			rate := r.Trace(u.Key(results.TraceWork)).Over(float64(measured(t, r).From), float64(measured(t, r).To))
 			require.Greater(t, rate, results.Float(10))
@@ -302,6 +308,7 @@ func TestSessionSurvivesItsWorkers(t *testing.T) {
 				require.Contains(t, bad.Error, w)
 			}
 			require.Equal(t, results.OK, s.Record.Runs[2].Status, s.Record.Runs[2].Error)
+			require.Equal(t, map[string]bool{"mining  cpu": false, "compute  cpu": true}, s.right)
 			require.Empty(t, orphans(t))
 			require.False(t, slices.ContainsFunc(s.Record.Summary.Rows, func(r results.Row) bool { return r.Use == "mining" }))
 		})

@@ -175,6 +175,40 @@ func TestRuns(t *testing.T) {
 	require.False(t, Runs("knitting", cpu.Info()))
 }
 
+// Every network that a device trains has a plan of its memory, or the reason why it does
+// not fit what is free there.
+func TestMemoryPlans(t *testing.T) {
+	card := device.Info{ID: "cuda:0", Kind: device.GPU, Driver: "CUDA 12.4", Memory: 16e9, Free: 12e9, Features: []string{"mma"}}
+	describe := func(c device.Config) device.Device {
+		if c.Processor() {
+			return device.Unopened{About: c.Info}
+		}
+		return cpu.Device{Threads: c.Threads}
+	}
+	plans := map[string]results.MemoryPlan{}
+	for _, p := range MemoryPlans([]device.Info{cpu.Info(), card}, describe) {
+		plans[p.Use+" "+p.Device+" "+p.Model] = p
+		if p.Why == "" {
+			require.Positive(t, p.Batch)
+			require.Equal(t, p.Weights+p.Gradients+p.Optimiser+p.Activations+p.Workspace, p.Total)
+			require.Less(t, p.Weights, p.Total)
+		}
+	}
+	require.Len(t, plans, len(AllModels())+2*3)
+	const n = 124_475_904 // parameters of gpt-124m; buffers are a little longer
+	for use, bytes := range map[string]int64{"training": 4, "training-bf16": 2} {
+		p := plans[use+" cuda:0 gpt-124m"]
+		require.InEpsilon(t, bytes*n, p.Weights, 1e-3)
+		require.InEpsilon(t, 4*n, p.Gradients, 1e-3)
+		require.InEpsilon(t, map[string]int64{"training": 8, "training-bf16": 12}[use]*n, p.Optimiser, 1e-3)
+		require.LessOrEqual(t, p.Total, card.Free)
+		require.Equal(t, card.Free, p.Free)
+		p = plans[use+" cuda:0 gpt-1.5b"]
+		require.Zero(t, p.Total)
+		require.Contains(t, p.Why, "cuda:0 has 16000000000, of which 12000000000 are free")
+	}
+}
+
 // A processor's kernels are opened, checked and timed; the CPU's are not its.
 func TestKernelsOfProcessor(t *testing.T) {
 	on := &ptx.Processor{Arch: "sm_75"}

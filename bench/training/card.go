@@ -8,6 +8,7 @@ import (
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/nn"
+	"github.com/perwatt/perwatt/results"
 )
 
 // card is an engine: a processor. Everything of a step is in its memory and happens
@@ -211,14 +212,17 @@ func (c *card) layout(params []param) (at []int64, decaying, all int64) {
 	return at, decaying, all
 }
 
-// bytes is the memory that training of r takes.
-func (c *card) bytes(r *replica) int64 {
+// memory is what training of r takes.
+func (c *card) memory(r *replica) results.MemoryParts {
 	_, _, all := c.layout(r.net.params())
-	each := 4*4 + c.format.Size() // gradient, moments, master, weight
-	if c.format == nn.FP32 {
-		each -= 4
+	m := results.MemoryParts{
+		Weights: all * c.format.Size(), Gradients: all * 4, Optimiser: all * 2 * 4, Activations: r.shared,
+		Workspace: int64(len(c.batches))*2*slot(r) + device.PartAlign + c.passes.SumSquaresScratch(int(all)),
 	}
-	return all*each + r.shared + int64(len(c.batches))*2*slot(r) + device.PartAlign + c.passes.SumSquaresScratch(int(all))
+	if c.format != nn.FP32 {
+		m.Optimiser += all * 4
+	}
+	return m
 }
 
 func (c *card) alloc(bytes int64) device.Buffer {

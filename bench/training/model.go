@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/perwatt/perwatt/kernels/vector"
+	"github.com/perwatt/perwatt/results"
 )
 
 // model is the network in training: the weights, and for each thread a replica that
@@ -57,16 +58,15 @@ func (m *model) bind() {
 	}
 }
 
-// state is the bytes of weights and of what the optimiser keeps of each.
-func (n network) state() (bytes int64) {
-	each := int64(4)
-	if _, ok := n.language(); ok {
-		each = 3 * 4
-	}
+// state is the bytes of weights and of what the optimiser keeps of each, on the CPU.
+func (n network) state() (m results.MemoryParts) {
 	for _, p := range n.params() {
-		bytes += each * int64(p.len())
+		m.Weights += 4 * int64(p.len())
 	}
-	return bytes
+	if _, ok := n.language(); ok {
+		m.Optimiser = 2 * m.Weights
+	}
+	return m
 }
 
 // reset draws new weights.

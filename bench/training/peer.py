@@ -114,7 +114,7 @@ elif a.model == "cnn":
                           nn.Flatten(), lin(3136, 128), nn.ReLU(), lin(128, 10))
     flop = 2 * 451584 + 3 * (7225344 + 802816 + 2560)
 elif a.model == "gpt-mini":
-    batch, shape = 8, (128,)
+    batch, shape = 4, (128,)
     model = GPT()
     flop = 6 * sum(p.numel() for p in model.parameters()) + 6 * 4 * 128 * 128
 else:

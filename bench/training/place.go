@@ -38,11 +38,11 @@ func place(values []*value, align int64) (total int64) {
 // plan places all values in use and says in b.bytes what they take. Those of own stay
 // apart from the others, in their order and without gaps.
 func (b *builder) plan(own ...*value) {
-	b.own, b.bytes = own, 0
+	b.own = own
 	for _, v := range own {
 		v.foreign = true
-		b.bytes += 4 * v.len()
 	}
+	b.bytes = b.kept()
 	for _, v := range b.values {
 		v.size = v.len() * b.on.element(v.kind)
 	}
@@ -51,6 +51,14 @@ func (b *builder) plan(own ...*value) {
 	for _, v := range b.used(integer, double) {
 		b.bytes += v.size
 	}
+}
+
+// kept is the bytes of what stays apart.
+func (b *builder) kept() (bytes int64) {
+	for _, v := range b.own {
+		bytes += 4 * v.len()
+	}
+	return bytes
 }
 
 // allocate gives the values their memory, as planned.

@@ -11,6 +11,7 @@ import (
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/nn"
+	"github.com/perwatt/perwatt/results"
 )
 
 // processor is the device of a workload that is not the CPU.
@@ -32,18 +33,26 @@ func (w *workload) configureProcessor(cfg bench.Config, format nn.Format) error 
 	return nil
 }
 
-// room is the share of a processor's memory that training plans with: drivers and
-// libraries take some.
-const room = 0.85
+// room is the share of a processor's memory that training plans with: kernels and
+// libraries take some. Where the driver says what is free, roomOfFree is that of it.
+const room, roomOfFree = 0.85, 0.95
+
+// planned is what training may take of a processor's memory by default.
+func planned(on device.Info) float64 {
+	if on.Free > 0 {
+		return roomOfFree * float64(on.Free)
+	}
+	return room * float64(on.Memory)
+}
 
 // quotedBytes is what the model that the field quotes takes in fp32, by plan.
 var quotedBytes = sync.OnceValue(func() int64 {
 	quoted := languageModels[1]
-	need, err := (&processor{format: nn.FP32}).bytes(quoted, quoted.batch)
+	need, err := (&processor{format: nn.FP32}).memory(quoted, quoted.batch)
 	if err != nil {
 		panic(err) // a graph that cannot be built is a defect of this package
 	}
-	return need
+	return need.Total()
 })
 
 // batchTokens is the most tokens of a step that is chosen by default, on a processor.
@@ -55,7 +64,7 @@ func (w *workload) defaultBatch() string {
 	n := w.net.batch
 	if w.card != nil && !w.on.Kind.Scheduled() {
 		for n = 1; 2*n*w.lm.seq <= batchTokens; n *= 2 {
-			if need, err := w.card.bytes(w.net, 2*n); err != nil || float64(need) > room*float64(w.on.Memory) {
+			if need, err := w.card.memory(w.net, 2*n); err != nil || float64(need.Total()) > planned(w.on) {
 				break
 			}
 		}
@@ -63,22 +72,34 @@ func (w *workload) defaultBatch() string {
 	return strconv.Itoa(n)
 }
 
-// bytes is what training takes of the processor's memory, by plan.
-func (p *processor) bytes(net network, batch int) (int64, error) {
+// memory is what training takes of the processor's, by plan.
+func (p *processor) memory(net network, batch int) (m results.MemoryParts, err error) {
 	c := sizes(p.format)
 	r, err := newReplica(net, batch, c)
 	if err != nil {
-		return 0, err
+		return m, err
 	}
-	return c.bytes(r), nil
+	return c.memory(r), nil
 }
 
-func (p *processor) fits(w *workload) error {
-	need, err := p.bytes(w.net, w.batch)
-	if err == nil && w.on.Memory > 0 && need > w.on.Memory {
-		err = fmt.Errorf("%s with batch=%d takes %d bytes and %s has %d: use a smaller batch", w.net.name, w.batch, need, w.on.ID, w.on.Memory)
+func (p *processor) fits(w *workload) (results.MemoryParts, error) {
+	m, err := p.memory(w.net, w.batch)
+	if err != nil {
+		return m, err
 	}
-	return err
+	return m, refused(w.on, m.Total(), fmt.Sprintf("%s with batch=%d", w.net.name, w.batch))
+}
+
+// refused returns an error if a processor has not, or has not free, the bytes that what
+// takes.
+func refused(on device.Info, bytes int64, what string) error {
+	switch {
+	case on.Free > 0 && bytes > on.Free:
+		return fmt.Errorf("%s takes %d bytes and %s has %d, of which %d are free: use a smaller batch, or end what else uses it", what, bytes, on.ID, on.Memory, on.Free)
+	case on.Memory > 0 && bytes > on.Memory:
+		return fmt.Errorf("%s takes %d bytes and %s has %d: use a smaller batch", what, bytes, on.ID, on.Memory)
+	}
+	return nil
 }
 
 // build returns a model on the processor, with memory.

@@ -65,7 +65,7 @@ var suite = []network{
 // 50,257 tokens, rounded up so that rows of the head's products are even. A sample is a
 // document; what is counted are its tokens.
 var languageModels = []network{
-	gpt{4, 128, 4, 128, 512}.network("gpt-mini", 8, 3e-3, 50, 1.5),
+	gpt{4, 128, 4, 128, 512}.network("gpt-mini", 4, 3e-3, 50, 1.5),
 	gpt{12, 768, 12, 1024, 50304}.network("gpt-124m", 4, 6e-4, 200, 3),
 	gpt{48, 1600, 25, 1024, 50304}.network("gpt-1.5b", 1, 3e-4, 200, 3),
 }
@@ -89,7 +89,7 @@ func Models(on device.Info) []string {
 		return AllModels()
 	}
 	list := names(languageModels)
-	if !on.Kind.Scheduled() && float64(quotedBytes()) <= room*float64(on.Memory) {
+	if !on.Kind.Scheduled() && float64(quotedBytes()) <= planned(on) {
 		list[0], list[1] = list[1], list[0]
 	}
 	return list

@@ -155,6 +155,8 @@ type workload struct {
 	rate  float64 // of the next step
 	limit int     // steps at which Reach gives up
 
+	memory results.MemoryParts
+
 	model          *model // unbound unless prepared
 	train, heldOut *dataset
 	from           *stream
@@ -162,6 +164,7 @@ type workload struct {
 	source         *language // of which language is; nil for files of tokens
 	document       int       // number of the next one to train on
 
+	again     bool // the losses were compared in full earlier in the session
 	reference results.Check
 	computed  int64 // steps of all replicas together
 	reached   *results.Target
@@ -222,7 +225,7 @@ func (w *workload) configureCPU(cfg bench.Config, format nn.Format) error {
 }
 
 func configure(cfg bench.Config, format nn.Format) (*workload, error) {
-	w := &workload{limit: maxSteps, info: bench.Info{
+	w := &workload{limit: maxSteps, again: cfg.Again, info: bench.Info{
 		Name: "training", Use: use(format), Unit: results.Sample, Seed: cfg.Seed,
 		Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
 	}}
@@ -289,23 +292,31 @@ func (w *workload) counts() int {
 	return n
 }
 
-// fits returns an error if the configuration does not fit the available memory.
-func (w *workload) fits() error {
+// fits plans the memory, and returns an error if the configuration does not fit.
+func (w *workload) fits() (err error) {
 	if w.card != nil {
-		return w.card.fits(w)
+		w.memory, err = w.card.fits(w)
+		return err
 	}
 	one, err := newReplica(w.net, w.batch, &core{})
 	if err != nil {
 		return err
 	}
-	need, threads := w.net.state(), int64(w.info.Threads)
-	need += threads * min(one.bytes, (math.MaxInt64-need)/threads) // what is beyond count does not fit either
-	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
+	each := func(bytes int64) int64 { // what is beyond count does not fit either
+		return int64(w.info.Threads) * min(bytes, math.MaxInt64/8/int64(w.info.Threads))
+	}
+	w.memory = w.net.state()
+	w.memory.Gradients, w.memory.Activations = each(one.kept()), each(one.shared)
+	w.memory.Workspace = each(one.bytes - one.kept() - one.shared)
+	if have, ok := bench.MemoryAvailable("/"); ok && w.memory.Total() > have {
 		return fmt.Errorf("%s with %d threads and batch=%d takes %d bytes and %d are available: use fewer threads or a smaller batch",
-			w.net.name, w.info.Threads, w.batch, need, have)
+			w.net.name, w.info.Threads, w.batch, w.memory.Total(), have)
 	}
 	return nil
 }
+
+// Memory implements [bench.Planned].
+func (w *workload) Memory() results.MemoryParts { return w.memory }
 
 func (w *workload) Info() bench.Info {
 	info := w.info
@@ -446,6 +457,11 @@ func (w *workload) ideal(set byte, from, to int) (nats float64) {
 // heldOutDocuments is at least how many documents the held-out loss is the mean over.
 const heldOutDocuments = 64
 
+// hopeless is how far above the goal the loss of a step is, in nats a token, where no test
+// is worth its time. The documents of a step are new to the model, as those that are held
+// out are; the losses of two batches differ by a tenth of this.
+const hopeless = 0.5
+
 // metric is the name of the quality.
 func (w *workload) metric() string {
 	if w.text {
@@ -490,7 +506,7 @@ func (w *workload) Reach(ctx context.Context, done *bench.Counter) (results.Targ
 		if w.broken > 0 {
 			return results.Target{}, fmt.Errorf("training: reach %s %v: loss is %v at step %d: try a lower learning rate than lr=%s", w.metric(), w.goal, loss, w.steps, w.info.Params["lr"])
 		}
-		if w.steps%every != 0 {
+		if w.steps%every != 0 || w.text && loss > w.goal+hopeless {
 			continue
 		}
 		if quality, err = w.quality(); err != nil {

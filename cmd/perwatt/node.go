@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	devices "github.com/perwatt/perwatt/kernels/device/all"
@@ -24,8 +25,8 @@ func nodeCommand() *cobra.Command {
 		Use:   "node",
 		Short: "Show this machine, the kernels and meters for it, and warnings",
 		Long: `Show the hardware and settings of this machine, the devices that perwatt can compute
-on, the implementation that each kernel would use, the meters that were found, and
-warnings about anything that would distort a measurement. Nothing is measured but a
+on, the implementation that each kernel would use, the memory that training each network
+would take, the meters that were found, and warnings about anything that would distort a measurement. Nothing is measured but a
 short test of every kernel.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,11 +48,11 @@ short test of every kernel.`,
 			}
 			defer closeMeters(opened, cmd.ErrOrStderr())
 			harness.PowerLimits(cmd.Context(), &node, opened)
-			_, kernels, failed, err := try(cmd.Context(), on, nil, nil)
+			usable, kernels, failed, err := try(cmd.Context(), on, nil, nil)
 			if err != nil {
 				return err
 			}
-			n := report.Machine{Node: node, Drivers: drivers, Kernels: kernels, Meters: harness.Describe(opened), MeterProbes: probes}
+			n := report.Machine{Node: node, Drivers: drivers, Kernels: kernels, Memory: benchall.MemoryPlans(usable, devices.Describe), Meters: harness.Describe(opened), MeterProbes: probes}
 			for _, d := range there {
 				n.Usable = append(n.Usable, d.ID)
 			}

@@ -31,6 +31,7 @@ type Info struct {
 	UUID     string
 	Driver   string   // name and version
 	Memory   int64    // bytes of its own
+	Free     int64    // bytes of Memory that nothing used when it was opened; 0 if the driver does not say
 	Lanes    int      // how many threads can compute at a time
 	Features []string // instruction sets, by the names that rows of kernels use
 }

@@ -18,6 +18,7 @@ type Machine struct {
 	Usable      []string             `json:"usable"` // IDs of the devices that can be measured
 	Drivers     []DriverProbe        `json:"drivers"`
 	Kernels     []results.Kernel     `json:"kernels"`
+	Memory      []results.MemoryPlan `json:"memory"`
 	Meters      []results.Meter      `json:"meters"`
 	MeterProbes []results.MeterProbe `json:"meter_probes"`
 	Warnings    []results.Warning    `json:"warnings"`
@@ -37,7 +38,7 @@ func WriteMachine(w io.Writer, m Machine, opt Options) error {
 		Title: []string{results.Line(n.Name, 40), results.Line(n.Models(), 60), results.Plural(n.Threads(), "thread")},
 		State: gib(n.Memory), Whole: true,
 	}
-	p.Add(machine(n), devices(m), kernels(m.Kernels), meters(m))
+	p.Add(machine(n), devices(m), kernels(m.Kernels), memory(m.Memory), meters(m))
 	if p.Add(recordWarnings(&results.Record{Warnings: m.Warnings})); len(m.Warnings) == 0 {
 		p.Add(table.Table{Notes: []string{"No warnings"}})
 	}
@@ -195,6 +196,27 @@ func kernels(ks []results.Kernel) table.Table {
 			continue
 		}
 		t.Notes = append(t.Notes, fmt.Sprintf("%s on %s: %s is chosen: %s.", results.Line(k.Name, table.NameLimit), results.Line(k.Device, table.NameLimit), results.Line(k.Chosen, table.NameLimit), results.Line(k.Why, table.TextLimit)))
+	}
+	return t
+}
+
+// memory lists what each network takes to train, by plan.
+func memory(plans []results.MemoryPlan) table.Table {
+	t := table.Table{Title: "Memory that training takes, by plan", Columns: []table.Column{
+		{Head: "network", Kind: table.Name}, {Head: "use", Kind: table.Name}, {Head: "device", Kind: table.Name}, {Head: "batch"},
+		{Head: "weights"}, {Head: "gradients"}, {Head: "optimiser"}, {Head: "activations"}, {Head: "workspace"}, {Head: "all"},
+	}}
+	bytes := func(n int64) table.Cell { return quantity(results.Float(n), results.Byte, false) }
+	for _, p := range plans {
+		if p.Why != "" {
+			t.Notes = append(t.Notes, results.Line(fmt.Sprintf("%s on %s: %s.", p.Use, p.Device, p.Why), 2*table.TextLimit))
+			continue
+		}
+		t.Row(text(p.Model), text(p.Use), text(p.Device), text(fmt.Sprint(p.Batch)),
+			bytes(p.Weights), bytes(p.Gradients), bytes(p.Optimiser), bytes(p.Activations), bytes(p.Workspace), bytes(p.Total))
+		if note := fmt.Sprintf("%s has %s free.", p.Device, table.Quantity(results.Float(p.Free), results.Byte)); p.Free > 0 && !slices.Contains(t.Notes, note) {
+			t.Notes = append(t.Notes, note)
+		}
 	}
 	return t
 }

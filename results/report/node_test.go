@@ -35,6 +35,19 @@ func TestMachineLibraries(t *testing.T) {
 	require.Contains(t, row("rocblas"), "not on this machine: librocblas.so.5: the library is not on this machine")
 }
 
+// The memory of each network stands by its parts, and what does not fit says why.
+func TestMachineMemory(t *testing.T) {
+	parts := results.MemoryParts{Weights: 1e6, Gradients: 2e6, Optimiser: 3e6, Activations: 4e6, Workspace: 5e6}
+	var out strings.Builder
+	require.NoError(t, WriteMachine(&out, Machine{Memory: []results.MemoryPlan{
+		{Use: "training", Device: "cuda:0", Model: "gpt-mini", Batch: 64, MemoryParts: parts, Total: parts.Total(), Free: 20e9},
+		{Use: "training", Device: "cuda:0", Model: "gpt-1.5b", Free: 20e9, Why: "it has 20 GB"},
+	}}, Options{Width: 200}))
+	require.Regexp(t, `gpt-mini +training +cuda:0 +64 +1\.000 +2\.000 +3\.000 +4\.000 +5\.000 +15\.00`, out.String())
+	require.Contains(t, out.String(), "cuda:0 has 20.00 GB free.")
+	require.Contains(t, out.String(), "training on cuda:0: it has 20 GB.")
+}
+
 // What the maker of a card states stands once a model, with its source, and a figure
 // that it does not have is not there.
 func TestSheetNotes(t *testing.T) {

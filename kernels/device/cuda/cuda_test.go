@@ -78,6 +78,18 @@ func TestList(t *testing.T) {
 	require.ErrorContains(t, err, "no device cuda:99: CUDA has 10 here")
 }
 
+// An open card says what is free, which is what others have not taken.
+func TestFreeMemory(t *testing.T) {
+	first := open(t, 1)
+	before := first.Info().Free
+	require.Positive(t, before)
+	b, err := first.Alloc(10 << 20)
+	require.NoError(t, err)
+	require.Equal(t, before-10<<20, open(t, 1).Info().Free)
+	require.NoError(t, first.Free(b))
+	require.Equal(t, before, open(t, 1).Info().Free)
+}
+
 func TestAbsent(t *testing.T) {
 	cuda.Use("libcuda-that-is-not-here.so.1")
 	defer cuda.Use(driver.Socket[:len(driver.Socket)-len("cuda")] + "libcuda.so.1")

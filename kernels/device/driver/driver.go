@@ -41,6 +41,7 @@ type API struct {
 	UUID         func(b *[16]byte, d int32) Code                                                                           `c:"cuDeviceGetUuid_v2|hipDeviceGetUuid,optional"`
 	PCI          func(buf *byte, size int32, d int32) Code                                                                 `c:"cuDeviceGetPCIBusId|hipDeviceGetPCIBusId"`
 	TotalMemory  func(bytes *uint64, d int32) Code                                                                         `c:"cuDeviceTotalMem_v2|hipDeviceTotalMem"`
+	FreeMemory   func(free, total *uintptr) Code                                                                           `c:"cuMemGetInfo_v2|hipMemGetInfo"`
 	Attribute    func(v *int32, what int32, d int32) Code                                                                  `c:"cuDeviceGetAttribute|hipDeviceGetAttribute"`
 	Synchronize  func() Code                                                                                               `c:"cuCtxSynchronize|hipDeviceSynchronize"`
 	Allocate     func(at *uint64, bytes uintptr) Code                                                                      `c:"cuMemAlloc_v2|hipMalloc"`
@@ -273,8 +274,14 @@ func (d *Driver) Open(id string) (device.Processor, error) {
 	err = p.call(func() error {
 		var err error
 		p.own, err = d.Enter(handle)
-		p.entered = err == nil
-		return err
+		if p.entered = err == nil; !p.entered {
+			return err
+		}
+		var free, total uintptr
+		if d.FreeMemory(&free, &total) == Success && uint64(free) <= uint64(info.Memory) { // #nosec G115 -- Memory is not negative
+			p.info.Free = int64(free) // #nosec G115 -- at most Memory
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.Close())

@@ -273,6 +273,7 @@ const (
 	opEncode
 	opReach
 	opSend
+	opRoom
 )
 
 func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []byte) {
@@ -312,6 +313,9 @@ func (d *Driver) answer(p *process, q question, data []byte) (a answer, out []by
 		return a, []byte(card.PCI)
 	case opMemory:
 		a.X = uint64(card.Memory)
+		return a, nil
+	case opRoom:
+		a.X, a.Y = uint64(card.Memory-card.used), uint64(card.Memory)
 		return a, nil
 	case opArch:
 		return a, []byte(card.Arch)
