@@ -427,7 +427,7 @@ func oneString(t *testing.T, rec *results.Record, dir, file string) map[[2]strin
 	require.NotEmpty(t, theirs)
 	for _, g := range markdownGrids(held) {
 		for _, row := range g.rows {
-			at := g.column("hashes a sample")
+			at := g.column("hashes given up")
 			if strings.HasPrefix(g.title, "Exchange between uses") {
 				number, unit, _ := strings.Cut(row[at][0], " ")
 				require.Contains(t, strings.ReplaceAll(shown, `\~`, "~"), "gives "+joinedBySpace(number, row[at][1], strings.TrimSuffix(cmp.Or(unit, unitOfHead.FindString(g.heads[at][1])), "/sample"))+" at mining")

@@ -62,6 +62,20 @@ func (c *Comparison) Standing() (scenario, sentence string) {
 	return "", "No training stands for the use: of training-bf16-gpt-124m on GPUs and training-gpt-mini on CPUs, neither was measured of all candidates. Each table ranks those that it has."
 }
 
+// StandingOf is the sentence of [Comparison.Standing] for one record: that on GPUs if the
+// record has it, or else that on CPUs. It is empty if the record has neither.
+func StandingOf(rec *results.Record) string {
+	for _, s := range standing {
+		for i, at := range rec.Places() {
+			k := keyOf(rec.Summary.Rows[i], at)
+			if k.scenario == s.scenario && k.role == results.Alone && slices.ContainsFunc(at.On, func(d results.DeviceCount) bool { return d.Kind == s.on }) {
+				return s.scenario + " " + s.why
+			}
+		}
+	}
+	return ""
+}
+
 func with(list []string, name string) []string {
 	if slices.Contains(list, name) {
 		return list

@@ -271,8 +271,8 @@ func exchange(c *compare.Comparison) table.Table {
 		return table.Table{}
 	}
 	t := table.Table{
-		ID: "exchange", Title: "Exchange between uses: hashes given up for one sample, on the same energy",
-		Columns: []table.Column{{Head: "candidate", Kind: table.Name}, {Head: "training", Kind: table.Name}, {Head: "hashes a sample"}, {Head: "against the reference"}},
+		ID: "exchange", Title: "Exchange between uses: hashes given up for one unit of training, on the same energy",
+		Columns: []table.Column{{Head: "candidate", Kind: table.Name}, {Head: "training", Kind: table.Name}, {Head: "hashes given up"}, {Head: "against the reference"}},
 		Notes:   []string{"Below 100 % a candidate gives up less mining for a unit of training than the reference does: its comparative advantage is in training."},
 	}
 	for _, e := range c.Exchange {

@@ -11,22 +11,25 @@ import (
 // values is every figure of a record, one a row.
 func values(rec *results.Record) table.Table {
 	t := table.Table{Columns: table.Named(
-		"record", "node", "scenario", "use", "device", "role", "workload", "impl", "threads", "metric", "value", "low", "high", "unit", "n", "boundary", "origin", "grade", "instrument", "uncertainty", "why",
+		"record", "node", "scenario", "use", "device", "role", "workload", "impl", "threads", "metric", "value", "low", "high", "unit", "n", "boundary", "origin", "grade", "instrument", "uncertainty", "why", "products",
 	)}
+	products := "" // of the row at hand
 	put := func(r results.RowKey, metric string, m results.Figure) {
 		quadrature := results.Absent()
 		if m.Budget != nil {
 			quadrature = m.Budget.Quadrature
 		}
 		t.Row(text(rec.ID), text(rec.Node.Name), text(r.Scenario), text(r.Use), text(r.Device), text(r.Role), text(r.Workload), text(r.Impl), number(r.Threads), text(metric),
-			number(m.Value), number(m.Low), number(m.High), text(m.Unit), number(m.N), text(m.Boundary), text(m.Origin), text(m.Grade), number(m.Instrument), number(quadrature), text(m.Why))
+			number(m.Value), number(m.Low), number(m.High), text(m.Unit), number(m.N), text(m.Boundary), text(m.Origin), text(m.Grade), number(m.Instrument), number(quadrature), text(m.Why), text(products))
 	}
 	s := rec.Summary
 	for _, r := range s.Rows {
+		products = rec.Products(&r)
 		for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {
 			put(r.RowKey, name, r.Metrics[name])
 		}
 	}
+	products = ""
 	for _, y := range s.Yields {
 		put(y.RowKey, "per_kwh", y.PerKWh)
 		put(y.RowKey, "net_per_kwh", y.Net)

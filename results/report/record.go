@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/report/table"
 )
@@ -20,8 +21,12 @@ const fewest = 6 // rounds that an interval needs
 func recordPage(rec *results.Record, opt Options) *table.Page {
 	p := &table.Page{Title: title(rec), Foot: foot(rec, opt)}
 	p.State, p.Whole = state(rec)
+	p.Add(figures(rec))
+	if why := compare.StandingOf(rec); why != "" {
+		p.Add(table.Table{Notes: []string{why}})
+	}
 	p.Add(
-		figures(rec), cards(rec), shares(rec), marginal(rec), behindCards(rec), yields(rec), arithmetic(rec), targets(rec), allMeters(rec),
+		cards(rec), shares(rec), marginal(rec), behindCards(rec), yields(rec), arithmetic(rec), targets(rec), allMeters(rec),
 		claims(claimsOf(rec)), unused(rec), lost(rec), recordWarnings(rec), validity(rec),
 	)
 	return p

@@ -59,6 +59,7 @@ func TestMFUAndProducts(t *testing.T) {
 		var of, compared strings.Builder
 		require.NoError(t, Write(&of, format, rec, Options{Width: 400}))
 		require.Contains(t, of.String(), "training bf16 on cuda:0 (NVIDIA H200): lower bound of the card: own kernels.")
+		require.Contains(t, of.String(), "training-bf16-gpt-124m stands for training on GPUs")
 		require.Contains(t, of.String(), "Useful arithmetic: each precision against a peak of its own")
 		require.Contains(t, of.String(), "(MFU, Chowdhery et al. 2022, arXiv:2204.02311)")
 		require.NoError(t, WriteComparison(&compared, format, Page{Comparison: c, Records: []*results.Record{rec}}, Options{Width: 400}))
@@ -82,5 +83,6 @@ func TestTokensInOtherFormats(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, results.Token, again[0].Runs[len(again[0].Runs)-1].Uses[0].Unit)
 	require.NoError(t, Write(&csv, CSV, rec, Options{}))
+	require.Regexp(t, `(?m)training-bf16-gpt-124m@cuda:0,training-bf16,cuda:0,.*,throughput,.*,lower bound of the card: own kernels$`, csv.String())
 	require.Regexp(t, `(?m)training-bf16-gpt-124m@cuda:0,training-bf16,cuda:0,,,,0,hashes_per_sample,[^,]+,[^,]+,[^,]+,hash/token,`, csv.String())
 }
