@@ -12,10 +12,22 @@ import (
 
 // native are the rows in assembly.
 var native = []kernels.Row[Scan]{
+	{Name: "avx512x2", Needs: []string{"AVX512F", "AVX512BW", "AVX512VL"}, Impl: scanAVX512X2},
 	{Name: "avx512", Needs: []string{"AVX512F", "AVX512BW", "AVX512VL"}, Impl: scanAVX512},
 	{Name: "shani", Needs: []string{"SHA", "SSE4", "SSSE3", "AVX"}, Impl: scanSHANI},
 	{Name: "shani-sse", Needs: []string{"SHA", "SSE4", "SSSE3"}, Impl: scanSHANISSE},
 	{Name: "avx2", Needs: []string{"AVX2", "BMI2"}, Impl: scanAVX2},
+}
+
+func scanAVX512X2(dst []uint32, j *Job, first uint32, n uint64) []uint32 {
+	var c candidates
+	for n > 0 {
+		step := min(n, maxStep)
+		candidatesAVX512X2((*[32]uint64)(&c), &j.fixed, first, roundUp(step, 32))
+		dst = c.verify(dst, j, first, step)
+		first, n = first+uint32(step), n-step
+	}
+	return dst
 }
 
 func scanAVX512(dst []uint32, j *Job, first uint32, n uint64) []uint32 {

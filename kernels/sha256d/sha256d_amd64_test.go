@@ -48,7 +48,7 @@ func TestInstructions(t *testing.T) {
 		case "candidatesAVX2":
 			require.True(t, uses(upper))
 			require.False(t, uses(evex))
-		case "candidatesAVX512":
+		case "candidatesAVX512", "candidatesAVX512X2":
 			require.True(t, uses(evex))
 		default:
 			require.Fail(t, "which row is that?", name)
@@ -70,7 +70,7 @@ func TestInstructions(t *testing.T) {
 // the cost of hashing it again, so Scan does not show it.
 func TestCandidates(t *testing.T) {
 	functions := map[string]func(hits *[32]uint64, f *fixed, first uint32, n int){
-		"avx512": candidatesAVX512, "avx2": candidatesAVX2, "shani": candidatesSHANI, "shani-sse": candidatesSHANISSE,
+		"avx512": candidatesAVX512, "avx512x2": candidatesAVX512X2, "avx2": candidatesAVX2, "shani": candidatesSHANI, "shani-sse": candidatesSHANISSE,
 	}
 	require.Len(t, functions, len(native))
 	h := randomHeader(source(t))

@@ -4,6 +4,20 @@
 
 package sha256d
 
+// candidatesAVX512X2 writes one bit of hits for each of n nonces from first on: may its
+// digest meet the target?
+//
+//	for i := range n {
+//		header.SetNonce(first + uint32(i))
+//		sum := Sum(&header)
+//		hits.setBit(i, binary.LittleEndian.Uint32(sum[28:]) <= f.top)
+//	}
+//
+// n is a positive multiple of 32 and at most 2048.
+//
+//go:noescape
+func candidatesAVX512X2(hits *[32]uint64, f *fixed, first uint32, n int)
+
 // candidatesAVX512 writes one bit of hits for each of n nonces from first on: may its
 // digest meet the target?
 //

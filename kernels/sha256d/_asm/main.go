@@ -25,6 +25,7 @@ func main() {
 	Package("github.com/perwatt/perwatt/kernels/sha256d")
 	Constraint(buildtags.Not("purego"))
 
+	avx512x2()
 	avx512()
 	shani("candidatesSHANI", true)
 	shani("candidatesSHANISSE", false)
