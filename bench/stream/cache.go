@@ -14,10 +14,17 @@ import (
 // more than most have.
 const unknownCache = 64 << 20
 
+// hiddenCache is assumed for a CPU that reports the second level alone, as in a guest
+// whose hypervisor hides the third: arrays of four times the second would lie in the
+// third. The cores of an EPYC of Zen 2 to 5 that share a third level have 16 or 32 MiB
+// of it.
+const hiddenCache = 32 << 20
+
 // lastLevelCaches returns the total size in bytes of the last-level caches of
 // cpus, each counted once (kernel: Documentation/ABI/testing/
 // sysfs-devices-system-cpu, cache/index). sys is the root of sysfs. Without
-// entries there it is the size that CPUID reports, for one cache.
+// entries there it is the size of the third level that CPUID reports, for one cache,
+// or what is assumed for a CPU without.
 func lastLevelCaches(sys string, cpus []int) int64 {
 	total, seen := int64(0), map[string]bool{}
 	for _, cpu := range cpus {
@@ -39,8 +46,17 @@ func lastLevelCaches(sys string, cpus []int) int64 {
 	if total > 0 {
 		return total
 	}
-	if cache := cpuid.CPU.Cache; max(cache.L3, cache.L2) > 0 {
-		return int64(max(cache.L3, cache.L2))
+	return fromCPUID(cpuid.CPU.Cache.L2, cpuid.CPU.Cache.L3)
+}
+
+// fromCPUID returns the size of the last-level cache for what CPUID says of the second
+// and third level, in bytes; neither is positive where it says nothing.
+func fromCPUID(l2, l3 int) int64 {
+	switch {
+	case l3 > 0:
+		return int64(l3)
+	case l2 > 0:
+		return hiddenCache
 	}
 	return unknownCache
 }

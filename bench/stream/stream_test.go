@@ -309,6 +309,9 @@ func TestLastLevelCaches(t *testing.T) {
 		})
 	}
 	require.Positive(t, lastLevelCaches(t.TempDir(), []int{0}), "of what the processor says, or what is assumed")
+	require.EqualValues(t, 48<<20, fromCPUID(2<<20, 48<<20))
+	require.EqualValues(t, hiddenCache, fromCPUID(1<<20, -1), "a guest that sees two levels")
+	require.EqualValues(t, unknownCache, fromCPUID(-1, -1))
 }
 
 func FuzzSize(f *testing.F) {
