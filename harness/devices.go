@@ -188,7 +188,7 @@ func (t Trials) needed(on device.Info, scenarios []Scenario) []string {
 	names := []string{}
 	for _, s := range scenarios {
 		for _, part := range s.Parts {
-			if part.Device.ID == on.ID {
+			if slices.ContainsFunc(part.On(), func(d device.Info) bool { return d.ID == on.ID }) {
 				names = append(names, t.Needs(part.Use, on)...)
 			}
 		}

@@ -21,6 +21,18 @@ type Part struct {
 	Role   results.Role
 	Model  string      // model to train; "" for uses without models
 	Device device.Info // on which it runs
+
+	// Members are the equal cards that one worker drives together; nil for one device.
+	// Device is then the first of them, with an ID that names all.
+	Members []device.Info
+}
+
+// On lists the devices on which the part runs.
+func (p Part) On() []device.Info {
+	if len(p.Members) > 0 {
+		return p.Members
+	}
+	return []device.Info{p.Device}
 }
 
 // work names what a part computes, whatever its role: a use of a model on a device.
@@ -35,9 +47,9 @@ const (
 
 // onRequest reports whether a scenario runs only if it is named. The memory of a card
 // is measured by memory; copies to and fro are the bus's. Inference has a scenario for
-// each batch.
-func onRequest(name string) bool {
-	return slices.Contains([]string{"memory-copy", "memory-upload", "memory-download", shared}, name) || strings.HasPrefix(name, "inference-")
+// each batch. What several cards do together has not yet run on hardware.
+func (w Work) onRequest(name string) bool {
+	return w.Together[name] != "" || slices.Contains([]string{"memory-copy", "memory-upload", "memory-download", shared}, name) || strings.HasPrefix(name, "inference-")
 }
 
 // place is where a scenario runs: the CPU, or equal cards of one driver together.
@@ -94,6 +106,9 @@ type Work struct {
 	Models func(use string, on device.Info) []string
 	// Runs reports whether a use that works without a model runs on a device.
 	Runs func(use string, on device.Info) bool
+	// Together are the uses in which one worker has several equal cards do one piece of
+	// work, each with the use of one card that it is compared with.
+	Together map[string]string
 }
 
 // planner knows what a session can run.
@@ -149,7 +164,7 @@ func (p *planner) at(name string, where place) (out []Scenario) {
 	first := where[0]
 	each := func(use string, role results.Role, model string) (parts []Part) {
 		for _, d := range where {
-			parts = append(parts, Part{use, role, model, d})
+			parts = append(parts, Part{use, role, model, d, nil})
 		}
 		return parts
 	}
@@ -161,7 +176,7 @@ func (p *planner) at(name string, where place) (out []Scenario) {
 	switch card := first.ID != results.CPUDevice; {
 	case name == mullet:
 		if mines && front != "" && (card || model != "") {
-			add(mullet, each(front, results.Foreground, model), []Part{{"mining", results.Background, "", cpu}})
+			add(mullet, each(front, results.Foreground, model), []Part{{"mining", results.Background, "", cpu, nil}})
 		}
 	case name == shared:
 		if card && front != "" && p.has("mining", first) {
@@ -173,7 +188,17 @@ func (p *planner) at(name string, where place) (out []Scenario) {
 			if m != "" {
 				full += "-" + m
 			}
-			add(full, each(name, results.Alone, m))
+			switch together := p.Together[name] != ""; {
+			case !together:
+				add(full, each(name, results.Alone, m))
+			case len(where) > 1:
+				all := first
+				all.ID = where.id()
+				for _, d := range where {
+					all.Free = min(all.Free, d.Free) // 0 where one does not know
+				}
+				add(full, []Part{{name, results.Alone, m, all, where}})
+			}
 		}
 	}
 	return out
@@ -216,7 +241,8 @@ func (p *planner) named(id string) (where place, err error) {
 // wherever it can, or SCENARIO@DEVICE, such as mining@cuda:1; equal cards of one
 // driver run together, as in mining@cuda:0-3. A scenario on the CPU has no @DEVICE.
 // Without names there are all but those that cost much and say little more: copies of
-// memory, inference and mullet-shared.
+// memory, inference and mullet-shared; and what several cards do together, which brings
+// the same of the first of them alone.
 //
 // There must be at least one device. Idle is always included, since every net figure
 // needs it. Training is one scenario for each model, such as training-mlp; the mullet
@@ -228,7 +254,7 @@ func Scenarios(names []string, devices []device.Info, work Work) ([]Scenario, er
 	where := map[string][]place{}
 	if len(names) == 0 {
 		for _, name := range known {
-			if !onRequest(name) {
+			if !p.onRequest(name) {
 				where[name] = together
 			}
 		}
@@ -262,9 +288,14 @@ func Scenarios(names []string, devices []device.Info, work Work) ([]Scenario, er
 			}
 			return nil, fmt.Errorf("%q: no device of the session can run it: %s", n, strings.Join(why, "; "))
 		}
-		for _, at := range able {
+		add := func(name string, at place) {
 			if !slices.ContainsFunc(where[name], func(p place) bool { return p.id() == at.id() }) {
 				where[name] = append(where[name], at)
+			}
+		}
+		for _, at := range able {
+			if add(name, at); work.Together[name] != "" {
+				add(work.Together[name], at[:1])
 			}
 		}
 	}

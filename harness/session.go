@@ -176,9 +176,27 @@ func paceOf(tr *results.Trace) (pace time.Duration, stands bool) {
 	return pace, stands
 }
 
-// on returns the configuration of a part's device.
+// on returns the configuration of a part's device. One worker of several cards runs on
+// the CPUs near any of them, or on all if they are not known of one.
 func (s *Session) on(p Part) device.Config {
-	return s.Devices[slices.IndexFunc(s.Devices, func(d device.Config) bool { return d.ID == p.Device.ID })]
+	of := func(id string) device.Config {
+		return s.Devices[slices.IndexFunc(s.Devices, func(d device.Config) bool { return d.ID == id })]
+	}
+	if p.Members == nil {
+		return of(p.Device.ID)
+	}
+	out := device.Config{Info: p.Device, Members: p.Members}
+	for _, member := range p.Members {
+		near := of(member.ID).CPUs
+		if len(near) == 0 {
+			out.CPUs = nil
+			break
+		}
+		out.CPUs = append(out.CPUs, near...)
+	}
+	slices.Sort(out.CPUs)
+	out.CPUs = slices.Compact(out.CPUs)
+	return out
 }
 
 // warn adds a warning to the record, unless the record has it.

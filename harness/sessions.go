@@ -42,7 +42,7 @@ func (s *Sessions) Refused(describe func(device.Config) device.Device, open func
 	for _, sc := range s.Session.Scenarios {
 		for _, part := range sc.Parts {
 			cfg := s.Session.Config(part)
-			cfg.Device = describe(device.Config{Info: part.Device, Threads: s.Session.Record.Plan.Threads})
+			cfg.Device = describe(device.Config{Info: part.Device, Members: part.Members, Threads: s.Session.Record.Plan.Threads})
 			load, err := open(part.Use, cfg)
 			if err != nil {
 				return err

@@ -391,6 +391,10 @@ type Use struct {
 // precision it is a use of its own: training-bf16.
 const Training = "training"
 
+// Parallel follows [Training] in the name of the use in which several cards train one
+// model: training-parallel, training-parallel-bf16.
+const Parallel = "-parallel"
+
 // Trains reports whether the use trains a network, in whatever precision: its workload
 // does. Imported benchmarks, whose workload is their package, train by name.
 func (u *Use) Trains() bool { return u.Workload == Training || u.Use == Training }
@@ -398,7 +402,7 @@ func (u *Use) Trains() bool { return u.Workload == Training || u.Use == Training
 // Precision is that of the arithmetic: what follows the family in the use's name, such
 // as bf16 of compute-bf16 and training-bf16, or else fp32.
 func (u *Use) Precision() string {
-	_, precision, _ := strings.Cut(u.Use, "-")
+	_, precision, _ := strings.Cut(strings.Replace(u.Use, Training+Parallel, Training, 1), "-")
 	return cmp.Or(precision, "fp32")
 }
 

@@ -26,6 +26,7 @@ type Use struct {
 	CPU, Processor []string
 	New            func(bench.Config) (bench.Workload, error)
 	Models         func(device.Info) []string // that it trains on a device, the default first; nil for a use without
+	Alone          string                     // of a use in which several equal processors do one piece of work: the same on one
 }
 
 // Kernels are those that can be chosen on a device; nil if the use does not run
@@ -55,6 +56,8 @@ func Uses() []Use {
 		{Name: "mining", CPU: []string{"sha256d"}, Processor: []string{"sha256d"}, New: hashscan.New},
 		{Name: "training", CPU: []string{"sgemm", "vector"}, Processor: []string{"gemm-fp32"}, New: training.New, Models: training.Models},
 		{Name: "training-bf16", Processor: []string{"gemm-bf16"}, New: training.BF16, Models: training.Models},
+		{Name: training.ParallelUse(nn.FP32), Processor: []string{"gemm-fp32"}, New: training.Parallel(nn.FP32), Models: training.Models, Alone: "training"},
+		{Name: training.ParallelUse(nn.BF16), Processor: []string{"gemm-bf16"}, New: training.Parallel(nn.BF16), Models: training.Models, Alone: "training-bf16"},
 		{Name: "compute", CPU: []string{"sgemm"}, Processor: []string{"gemm-fp32"}, New: matmul.New},
 		{Name: "compute-tf32", Processor: []string{"gemm-tf32"}, New: matmul.In(gemm.TF32)},
 		{Name: "compute-bf16", Processor: []string{"gemm-bf16"}, New: matmul.In(gemm.BF16)},
@@ -88,6 +91,18 @@ func Runs(use string, on device.Info) bool {
 		}
 		return true
 	})
+}
+
+// Together lists the uses in which several equal processors do one piece of work, each
+// with the use of one that it is compared with.
+func Together() map[string]string {
+	list := map[string]string{}
+	for _, u := range Uses() {
+		if u.Alone != "" {
+			list[u.Name] = u.Alone
+		}
+	}
+	return list
 }
 
 // Names lists the names of the uses.

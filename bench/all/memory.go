@@ -14,6 +14,9 @@ import (
 func MemoryPlans(on []device.Info, describe func(device.Config) device.Device) (plans []results.MemoryPlan) {
 	for _, d := range on {
 		for _, u := range Uses() {
+			if u.Alone != "" { // what is summed between cards takes 64 MiB more of each at most
+				continue
+			}
 			for _, model := range Models(u.Name, d) {
 				p := results.MemoryPlan{Use: u.Name, Device: d.ID, Model: model, Free: d.Free}
 				load, err := u.New(bench.Config{Device: describe(device.Config{Info: d, Threads: d.Lanes}), Params: map[string]string{"model": model}})

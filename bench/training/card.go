@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/perwatt/perwatt/kernels/allreduce"
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/nn"
@@ -20,6 +21,7 @@ type card struct {
 	passes  *nn.Passes
 	product *gemm.Product
 	format  nn.Format
+	cards   int // that train one model
 	err     error
 	count   products
 
@@ -85,7 +87,9 @@ func (q *queue) Write(to device.Buffer, data []byte) error {
 
 // sizes returns an engine that knows what values take and computes nothing: enough to
 // plan a graph for a processor.
-func sizes(format nn.Format) *card { return &card{format: format, passes: new(nn.Passes)} }
+func sizes(format nn.Format, cards int) *card {
+	return &card{format: format, passes: new(nn.Passes), cards: cards}
+}
 
 // newCard returns the engine on a processor, with its kernels loaded.
 func newCard(p device.Processor, format nn.Format, product *gemm.Product) (*card, error) {
@@ -94,7 +98,7 @@ func newCard(p device.Processor, format nn.Format, product *gemm.Product) (*card
 	if err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
-	return &card{on: q, passes: passes, product: product, format: format}, nil
+	return &card{on: q, passes: passes, product: product, format: format, cards: 1}, nil
 }
 
 func (c *card) element(k kind) int64 {
@@ -177,8 +181,10 @@ func (c *card) attentionGrad(dqkv, qkv, y, saved, dy, scratch *value, seq, heads
 	c.check(c.passes.AttentionGrad(dqkv.buf, qkv.buf, y.buf, saved.buf, dy.buf, scratch.buf, y.rows/seq, seq, heads, y.cols/heads))
 }
 
+// tokenLoss sets loss to the mean over the tokens of this card. The gradients are those
+// of the mean over all cards: their sum needs no factor.
 func (c *card) tokenLoss(loss, losses, logits, targets *value) {
-	c.check(c.passes.CrossEntropy(losses.buf, logits.buf, logits.buf, targets.buf, logits.rows, logits.cols, 1/float32(logits.rows)))
+	c.check(c.passes.CrossEntropy(losses.buf, logits.buf, logits.buf, targets.buf, logits.rows, logits.cols, 1/float32(c.cards*logits.rows)))
 	c.check(c.passes.Mean(loss.buf, losses.buf, logits.rows))
 }
 
@@ -219,6 +225,7 @@ func (c *card) memory(r *replica) results.MemoryParts {
 		Weights: all * c.format.Size(), Gradients: all * 4, Optimiser: all * 2 * 4, Activations: r.shared,
 		Workspace: int64(len(c.batches))*2*slot(r) + device.PartAlign + c.passes.SumSquaresScratch(int(all)),
 	}
+	m.Workspace += allreduce.Memory(c.cards, all)
 	if c.format != nn.FP32 {
 		m.Optimiser += all * 4
 	}
@@ -311,6 +318,33 @@ func (c *card) set(i int, x []float32) {
 	if c.check(c.on.Write(s.masters, bytes)); c.err == nil && c.format != nn.FP32 {
 		c.check(c.passes.Convert(s.weights, s.masters, len(x)))
 	}
+}
+
+// read has the replica of this card hold its part of a batch of documents, of which from
+// is the number of the first; the next batch is apart documents on. Those of many steps
+// are uploaded at a time.
+func (c *card) read(r *replica, set text, which byte, from, apart int) error {
+	tokens, targets := make([]int32, r.x.len()), make([]int32, r.label.len())
+	upload := func(slot, from int) {
+		r.documents(set, which, from, tokens, targets)
+		c.put(slot, tokens, targets)
+	}
+	slot := ahead
+	switch {
+	case which == heldOutStream:
+		upload(slot, from)
+	case c.left == 0:
+		for i := range ahead {
+			upload(i, from+i*apart)
+		}
+		c.left = ahead
+		fallthrough
+	default:
+		slot = ahead - c.left
+		c.left--
+	}
+	r.x.buf, r.label.buf = c.batches[slot][0], c.batches[slot][1]
+	return c.err
 }
 
 // put uploads tokens and targets of one batch.

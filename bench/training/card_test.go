@@ -99,7 +99,7 @@ func TestCard(t *testing.T) {
 				cpu, set := newGPT(t, net, batch, 1)
 				w := &watched{Processor: p}
 				card := onCard(t, w, net, batch, format, "simt")
-				require.InEpsilon(t, card.card.memory(card.replicas[0]).Total(), w.bytes, 0.01)
+				require.InEpsilon(t, card.cards[0].memory(card.replicas[0]).Total(), w.bytes, 0.01)
 				require.NoError(t, cpu.fix())
 				require.NoError(t, card.fix())
 				var first, last float32

@@ -99,7 +99,7 @@ func (w *inference) configure(cfg bench.Config) error {
 		if model == "" && !on.Kind.Scheduled() {
 			model = "gpt-124m"
 		}
-		w.plan = &cardDecoding{card: sizes(w.format)}
+		w.plan = &cardDecoding{card: sizes(w.format, 1)}
 		w.engine = func() (decoding, error) {
 			p, ok := cfg.Device.(device.Processor)
 			if !ok {

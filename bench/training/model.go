@@ -3,7 +3,9 @@ package training
 import (
 	"math/rand/v2"
 	"sync"
+	"time"
 
+	"github.com/perwatt/perwatt/kernels/allreduce"
 	"github.com/perwatt/perwatt/kernels/vector"
 	"github.com/perwatt/perwatt/results"
 )
@@ -15,9 +17,12 @@ type model struct {
 	weights  [][]float32
 	replicas []*replica
 	vec      *vector.Implementation
-	losses   []float32 // of the replicas in the last step
-	adamw    *adamw    // nil for plain SGD, and on a card
-	card     *card     // nil on the CPU
+	losses   []float32        // of the replicas in the last step
+	adamw    *adamw           // nil for plain SGD, and on a card
+	cards    []*card          // of the replicas; nil on the CPU
+	ring     *allreduce.Ring  // of several cards
+	alarm    <-chan time.Time // when cards that work at the same time have waited too long; nil: after patience
+	lost     error            // of several cards: the model is of no further use
 }
 
 // newModel builds the graphs of all replicas. They take no memory for data until bind.
@@ -36,13 +41,22 @@ func newModel(net network, batch, threads int, gemm gemmFunc, vec *vector.Implem
 	return m, nil
 }
 
-// newCardModel is newModel on a processor, with memory.
-func newCardModel(net network, batch int, c *card) (*model, error) {
-	r, err := newReplica(net, batch, c)
-	if err != nil {
-		return nil, err
+// newCardModel is newModel on processors, with memory. The error leaves the model to be
+// freed.
+func newCardModel(net network, batch int, cards ...*card) (*model, error) {
+	m := &model{net: net, losses: make([]float32, len(cards)), cards: cards}
+	for _, c := range cards {
+		c.cards = len(cards)
+		r, err := newReplica(net, batch, c)
+		if err != nil {
+			return m, err
+		}
+		if err := c.bind(r); err != nil {
+			return m, err
+		}
+		m.replicas = append(m.replicas, r)
 	}
-	return &model{net: net, losses: make([]float32, 1), replicas: []*replica{r}, card: c}, c.bind(r)
+	return m, m.join()
 }
 
 // bind allocates the weights and binds the replicas to them.
@@ -81,23 +95,26 @@ func (m *model) reset(rng *rand.Rand) error {
 // draw sets all weights, and what the optimiser keeps of them, to those with which f
 // fills x.
 func (m *model) draw(f func(i int, p param, x []float32)) error {
-	switch {
-	case m.card != nil:
-		m.card.reset()
-	case m.adamw != nil:
+	if m.adamw != nil {
 		m.adamw.reset()
 	}
+	for _, c := range m.cards {
+		c.reset()
+	}
 	for i, p := range m.net.params() {
-		if m.card == nil {
+		if m.cards == nil {
 			f(i, p, m.weights[i])
 			continue
 		}
 		x := make([]float32, p.len())
 		f(i, p, x)
-		m.card.set(i, x)
-	}
-	if m.card != nil {
-		return m.card.err
+		err := m.each(func(k int, _ *replica) error {
+			m.cards[k].set(i, x)
+			return m.cards[k].err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -126,26 +143,42 @@ func (m *model) next(from *stream) error {
 // its own batch, and the gradients of the replicas are added in their order, whichever
 // thread does it.
 func (m *model) step(lr float64) (float32, error) {
-	if err := m.each(func(i int, r *replica) error { return r.compute() }); err != nil {
+	if err := m.each(func(_ int, r *replica) error { return r.compute() }); err != nil {
 		return 0, err
 	}
-	switch {
-	case m.card != nil:
-		m.card.update(lr)
-	case m.adamw != nil:
-		m.adamw.step(m, lr)
-	default:
-		m.descend(lr)
+	number := func(i int, r *replica) (err error) {
+		m.losses[i], err = r.on.number(r.loss)
+		return err
 	}
-	mean := float32(0)
-	for i, r := range m.replicas {
-		var err error
-		if m.losses[i], err = r.on.number(r.loss); err != nil {
+	if m.cards != nil {
+		if err := m.reduce(); err != nil {
 			return 0, err
 		}
-		mean += m.losses[i] / float32(len(m.replicas))
+		err := m.each(func(i int, r *replica) error {
+			m.cards[i].update(lr)
+			return number(i, r)
+		})
+		return m.meanLoss(), err
 	}
-	return mean, nil
+	if m.adamw != nil {
+		m.adamw.step(m, lr)
+	} else {
+		m.descend(lr)
+	}
+	for i, r := range m.replicas {
+		if err := number(i, r); err != nil {
+			return 0, err
+		}
+	}
+	return m.meanLoss(), nil
+}
+
+// meanLoss is that of the replicas.
+func (m *model) meanLoss() (mean float32) {
+	for _, l := range m.losses {
+		mean += l / float32(len(m.losses))
+	}
+	return mean
 }
 
 // descend is a step of plain SGD.
@@ -169,38 +202,25 @@ func (m *model) descend(lr float64) {
 
 // documents lets every replica of a language model read its part of the next documents,
 // of which from is the number of the first, and returns that of the first one after them.
-// On a card it uploads those of many steps at a time, so from must go on where the last
-// call ended, unless the weights were drawn anew.
+// A card uploads those of many steps at a time, so from must go on where the last call
+// ended, unless the weights were drawn anew.
 func (m *model) documents(set text, which byte, from int) (next int, err error) {
-	next = from + len(m.replicas)*m.replicas[0].batch
-	if m.card == nil {
-		return next, m.each(func(i int, r *replica) error {
-			r.documents(set, which, from+i*r.batch, r.x.i, r.label.i)
-			return nil
-		})
+	batch := m.replicas[0].batch
+	all := len(m.replicas) * batch
+	return from + all, m.each(func(i int, r *replica) error {
+		return m.read(i, set, which, from+i*batch, all)
+	})
+}
+
+// read lets replica i read a batch of documents, of which from is the number of the first.
+// On a card it may read later ones too, which are apart documents on.
+func (m *model) read(i int, set text, which byte, from, apart int) error {
+	r := m.replicas[i]
+	if m.cards != nil {
+		return m.cards[i].read(r, set, which, from, apart)
 	}
-	c, r := m.card, m.replicas[0]
-	tokens, targets := make([]int32, r.x.len()), make([]int32, r.label.len())
-	upload := func(slot, from int) {
-		r.documents(set, which, from, tokens, targets)
-		c.put(slot, tokens, targets)
-	}
-	slot := ahead
-	switch {
-	case which == heldOutStream:
-		upload(slot, from)
-	case c.left == 0:
-		for i := range ahead {
-			upload(i, from+i*r.batch)
-		}
-		c.left = ahead
-		fallthrough
-	default:
-		slot = ahead - c.left
-		c.left--
-	}
-	r.x.buf, r.label.buf = c.batches[slot][0], c.batches[slot][1]
-	return next, c.err
+	r.documents(set, which, from, r.x.i, r.label.i)
+	return nil
 }
 
 // documents fills tokens and targets with the replica's batch, of which from is the
@@ -224,15 +244,17 @@ func (m *model) heldOutLoss(set text, n int) (float64, error) {
 		if at, err = m.documents(set, heldOutStream, at); err != nil {
 			return 0, err
 		}
-		if err := m.each(func(i int, r *replica) error { return r.inference() }); err != nil {
+		err = m.each(func(i int, r *replica) (err error) {
+			if err = r.inference(); err == nil {
+				m.losses[i], err = r.on.number(r.loss)
+			}
+			return err
+		})
+		if err != nil {
 			return 0, err
 		}
-		for _, r := range m.replicas {
-			l, err := r.on.number(r.loss)
-			if err != nil {
-				return 0, err
-			}
-			sum += float64(l) / float64(len(m.replicas))
+		for _, l := range m.losses {
+			sum += float64(l) / float64(len(m.losses))
 		}
 	}
 	return sum / float64(batches), nil
@@ -266,6 +288,9 @@ func (m *model) accuracy(set *dataset) (float64, error) {
 // each calls do for every replica at once and waits for all of them. It
 // returns the first error in the order of the replicas.
 func (m *model) each(do func(i int, r *replica) error) error {
+	if len(m.cards) > 1 {
+		return m.meet(do)
+	}
 	errs := make([]error, len(m.replicas))
 	var wg sync.WaitGroup
 	for i, r := range m.replicas[1:] {

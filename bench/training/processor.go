@@ -14,11 +14,12 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// processor is the device of a workload that is not the CPU.
+// processor is the device of a workload that is not the CPU: one, or several that train
+// one model.
 type processor struct {
-	device device.Device
-	format nn.Format
-	row    kernels.Row[*gemm.Product]
+	members []device.Device
+	format  nn.Format
+	row     kernels.Row[*gemm.Product]
 }
 
 func (w *workload) configureProcessor(cfg bench.Config, format nn.Format) error {
@@ -27,8 +28,15 @@ func (w *workload) configureProcessor(cfg bench.Config, format nn.Format) error 
 	if err != nil {
 		return err
 	}
-	w.card = &processor{cfg.Device, format, row}
-	w.on, w.info.Impl, w.info.Threads = on, row.Name, 1
+	w.card = &processor{[]device.Device{cfg.Device}, format, row}
+	if g, ok := cfg.Device.(device.Group); ok {
+		w.card.members = g.Members
+		w.info.Use = ParallelUse(format)
+		if w.info.Params["all_reduce"], err = way(g.Members); err != nil {
+			return err
+		}
+	}
+	w.on, w.info.Impl, w.info.Threads = on, row.Name, len(w.card.members)
 	w.info.Params["precision"] = string(format)
 	return nil
 }
@@ -48,7 +56,7 @@ func planned(on device.Info) float64 {
 // quotedBytes is what the model that the field quotes takes in fp32, by plan.
 var quotedBytes = sync.OnceValue(func() int64 {
 	quoted := languageModels[1]
-	need, err := (&processor{format: nn.FP32}).memory(quoted, quoted.batch)
+	need, err := (&processor{format: nn.FP32, members: make([]device.Device, 1)}).memory(quoted, quoted.batch)
 	if err != nil {
 		panic(err) // a graph that cannot be built is a defect of this package
 	}
@@ -64,7 +72,10 @@ func (w *workload) defaultBatch() string {
 	n := w.net.batch
 	if w.card != nil && !w.on.Kind.Scheduled() {
 		for n = 1; 2*n*w.lm.seq <= batchTokens; n *= 2 {
-			if need, err := w.card.memory(w.net, 2*n); err != nil || float64(need.Total()) > planned(w.on) {
+			// A card alone has the batch that it has among several, so that their rates can
+			// be compared: it leaves the room that those need to sum their gradients.
+			several := processor{members: make([]device.Device, 2), format: w.card.format}
+			if need, err := several.memory(w.net, 2*n); err != nil || float64(need.Total()) > planned(w.on) {
 				break
 			}
 		}
@@ -72,9 +83,9 @@ func (w *workload) defaultBatch() string {
 	return strconv.Itoa(n)
 }
 
-// memory is what training takes of the processor's, by plan.
+// memory is what training takes of each processor's, by plan.
 func (p *processor) memory(net network, batch int) (m results.MemoryParts, err error) {
-	c := sizes(p.format)
+	c := sizes(p.format, len(p.members))
 	r, err := newReplica(net, batch, c)
 	if err != nil {
 		return m, err
@@ -102,23 +113,27 @@ func refused(on device.Info, bytes int64, what string) error {
 	return nil
 }
 
-// build returns a model on the processor, with memory.
+// build returns a model on the processors, with memory.
 func (p *processor) build(net network, batch int) (*model, error) {
-	on, ok := p.device.(device.Processor)
-	if !ok {
-		return nil, fmt.Errorf("training: device %s is not open", p.device.Info().ID)
+	var cards []*card
+	for _, d := range p.members {
+		on, ok := d.(device.Processor)
+		if !ok {
+			return nil, fmt.Errorf("training: device %s is not open", d.Info().ID)
+		}
+		product, err := p.row.On(on)
+		if err != nil {
+			return nil, fmt.Errorf("training: open %s: %w", p.row.Name, err)
+		}
+		c, err := newCard(on, p.format, product)
+		if err != nil {
+			return nil, err
+		}
+		cards = append(cards, c)
 	}
-	product, err := p.row.On(on)
+	m, err := newCardModel(net, batch, cards...)
 	if err != nil {
-		return nil, fmt.Errorf("training: open %s: %w", p.row.Name, err)
-	}
-	c, err := newCard(on, p.format, product)
-	if err != nil {
-		return nil, err
-	}
-	m, err := newCardModel(net, batch, c)
-	if err != nil {
-		return nil, errors.Join(err, c.free())
+		return nil, errors.Join(err, m.free())
 	}
 	return m, nil
 }

@@ -84,15 +84,13 @@ func (m *model) fix() error {
 	})
 }
 
-// fixed loads batch i of the reference into every replica; there is one of a language
-// model.
+// fixed loads batch i of the reference into every replica.
 func (m *model) fixed(i int) error {
-	if l, ok := m.net.language(); ok {
-		n := m.replicas[0].batch
-		_, err := m.documents(fixedText{n, l.vocab}, heldOutStream, i*n)
-		return err
-	}
-	return m.each(func(_ int, r *replica) error {
+	l, language := m.net.language()
+	return m.each(func(k int, r *replica) error {
+		if language {
+			return m.read(k, fixedText{r.batch, l.vocab}, heldOutStream, i*r.batch, 0)
+		}
 		r.fixed(i)
 		return nil
 	})
@@ -137,9 +135,7 @@ func (w *workload) compare(ctx context.Context) (c results.Check, err error) {
 		if m, err = w.build(net, want.Batch, 1); err != nil {
 			return c, err
 		}
-		if m.card != nil {
-			defer func() { err = errors.Join(err, m.card.free()) }()
-		}
+		defer func() { err = errors.Join(err, m.free()) }()
 	}
 	if w.again {
 		want.Losses = want.Losses[:few]

@@ -40,6 +40,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/kernels/device"
@@ -166,7 +167,8 @@ type workload struct {
 
 	again     bool // the losses were compared in full earlier in the session
 	reference results.Check
-	computed  int64 // steps of all replicas together
+	allReduce results.Check // of several cards
+	computed  int64         // steps of all replicas together
 	reached   *results.Target
 
 	// Since the weights were drawn:
@@ -182,11 +184,19 @@ type workload struct {
 // language model), goal (the held-out accuracy, or loss in nats a token, to reach) and lr
 // (the learning rate); the defaults depend on the model. A configuration that does not
 // fit the available memory is refused. Errors wrap [bench.ErrUsage].
-func New(cfg bench.Config) (bench.Workload, error) { return open(cfg, nn.FP32) }
+func New(cfg bench.Config) (bench.Workload, error) { return alone(cfg, nn.FP32) }
 
 // BF16 is [New] with weights and activations in bfloat16, on a processor only. Sums,
 // gradients of weights, and what the optimiser keeps are fp32.
-func BF16(cfg bench.Config) (bench.Workload, error) { return open(cfg, nn.BF16) }
+func BF16(cfg bench.Config) (bench.Workload, error) { return alone(cfg, nn.BF16) }
+
+// alone opens the workload on one device.
+func alone(cfg bench.Config, format nn.Format) (bench.Workload, error) {
+	if _, several := cfg.Device.(device.Group); several {
+		return nil, fmt.Errorf("training: %w: %s runs on one device: %s trains one model on several", bench.ErrUsage, use(format), ParallelUse(format))
+	}
+	return open(cfg, format)
+}
 
 func open(cfg bench.Config, format nn.Format) (bench.Workload, error) {
 	w, err := configure(cfg, format)
@@ -199,9 +209,9 @@ func open(cfg bench.Config, format nn.Format) (bench.Workload, error) {
 // use is what training in a format is a use of.
 func use(format nn.Format) string {
 	if format == nn.FP32 {
-		return "training"
+		return results.Training
 	}
-	return "training-" + string(format)
+	return results.Training + "-" + string(format)
 }
 
 // configureCPU chooses what computes on the CPU.
@@ -226,7 +236,7 @@ func (w *workload) configureCPU(cfg bench.Config, format nn.Format) error {
 
 func configure(cfg bench.Config, format nn.Format) (*workload, error) {
 	w := &workload{limit: maxSteps, again: cfg.Again, info: bench.Info{
-		Name: "training", Use: use(format), Unit: results.Sample, Seed: cfg.Seed,
+		Name: results.Training, Use: use(format), Unit: results.Sample, Seed: cfg.Seed,
 		Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
 	}}
 	choose := w.configureCPU
@@ -352,6 +362,9 @@ func (w *workload) Prepare(ctx context.Context) (err error) {
 	if err == nil && !w.text {
 		w.reference, err = w.compare(ctx)
 	}
+	if err == nil && w.parallel() {
+		w.allReduce, err = w.compareCards(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -384,9 +397,16 @@ func (w *workload) fresh() error {
 	return w.model.reset(random(w.info.Seed, weightStream, 0))
 }
 
+// parallel reports whether several cards train the model.
+func (w *workload) parallel() bool { return w.card != nil && len(w.card.members) > 1 }
+
 // step trains on the next batch of every replica and returns the mean loss.
 func (w *workload) step() (float64, error) {
 	var err error
+	if w.parallel() {
+		w.model.alarm = time.After(stepLimit)
+		defer func() { w.model.alarm = nil }()
+	}
 	if w.text {
 		w.document, err = w.model.documents(w.language, trainStream, w.document)
 	} else {
@@ -528,6 +548,9 @@ func (w *workload) Reach(ctx context.Context, done *bench.Counter) (results.Targ
 func (w *workload) Check() []results.Check {
 	loss := w.checkLoss() // may train on, so that the products are counted after it
 	checks := []results.Check{w.reference, w.checkProducts(), loss, w.checkTarget()}
+	if w.parallel() {
+		checks = append(checks, w.allReduce, w.checkReplicas())
+	}
 	if w.source != nil {
 		checks = append(checks, w.checkFloor())
 	}
@@ -629,8 +652,8 @@ func (w *workload) checkTarget() results.Check {
 
 // Close releases all memory.
 func (w *workload) Close() error {
-	if w.card != nil && w.model != nil {
-		if err := w.model.card.free(); err != nil {
+	if w.model != nil {
+		if err := w.model.free(); err != nil {
 			return err
 		}
 	}

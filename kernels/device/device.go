@@ -52,10 +52,20 @@ type Unopened struct{ About Info }
 // Info implements [Device].
 func (u Unopened) Info() Info { return u.About }
 
+// Group is equal processors that work as one device.
+type Group struct {
+	About   Info // one of them, with an ID of its own: cuda:0-3
+	Members []Device
+}
+
+// Info implements [Device].
+func (g Group) Info() Info { return g.About }
+
 // Config is a device and how much of it a workload gets. One process makes it,
 // another opens the device with it.
 type Config struct {
 	Info
+	Members []Info // of a [Group], which Info is about; nil for one device
 	Threads int   // that compute, of a CPU; 0 means one
 	CPUs    []int // logical CPUs that the threads may use; none: those of the process
 }

@@ -160,14 +160,33 @@ func Names(there []device.Info) []string {
 // Describe returns a device without asking its driver: to validate a
 // configuration for it.
 func Describe(c device.Config) device.Device {
+	if len(c.Members) > 0 {
+		g := device.Group{About: c.Info}
+		for _, m := range c.Members {
+			g.Members = append(g.Members, device.Unopened{About: m})
+		}
+		return g
+	}
 	if c.Processor() {
 		return device.Unopened{About: c.Info}
 	}
 	return cpu.Device{Threads: c.Threads}
 }
 
-// Open opens a device of this machine. Processors are closed by their Close.
+// Open opens a device of this machine. Processors are closed by their Close, and the
+// members of a group each by its own.
 func Open(c device.Config) (device.Device, error) {
+	if len(c.Members) > 0 {
+		g := device.Group{About: c.Info}
+		for _, m := range c.Members {
+			one, err := Open(device.Config{Info: m})
+			if err != nil {
+				return nil, err
+			}
+			g.Members = append(g.Members, one)
+		}
+		return g, nil
+	}
 	if c.ID == cpu.ID {
 		return cpu.Device{Threads: c.Threads}, nil
 	}
