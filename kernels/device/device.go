@@ -66,8 +66,8 @@ func (g Group) Info() Info { return g.About }
 type Config struct {
 	Info
 	Members []Info // of a [Group], which Info is about; nil for one device
-	Threads int   // that compute, of a CPU; 0 means one
-	CPUs    []int // logical CPUs that the threads may use; none: those of the process
+	Threads int    // that compute, of a CPU; 0 means one
+	CPUs    []int  // logical CPUs that the threads may use; none: those of the process
 }
 
 // Found is what a driver answers who asks for its devices.
