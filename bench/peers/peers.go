@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,6 +91,12 @@ func loadAverage() string {
 // single keeps libraries from starting threads of their own, which spin when idle.
 var single = []string{"OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1"}
 
+// keeping has glibc keep what PyTorch frees, and in large pages: by default it returns
+// every large tensor to the system at once and gets it back page by page, several
+// times in each step, which makes cnn six times slower. The threshold is the most that
+// glibc takes (malloc/malloc.c, HEAP_MAX_SIZE / 2).
+const keeping = "GLIBC_TUNABLES=glibc.malloc.trim_threshold=4294967296:glibc.malloc.mmap_threshold=33554432:glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
+
 // pinned returns a command that runs on the last of the CPUs.
 func (h host) pinned(threads int, command ...string) []string {
 	var list []string
@@ -129,7 +136,7 @@ func (h host) compiled(source string, env []string, threads int, args ...string)
 		if said, err := exec.CommandContext(ctx, "gcc", "-O3", "-march=native", "-o", program, file, "-ldl", "-pthread").CombinedOutput(); err != nil { // #nosec G204 -- our own source
 			return nil, fmt.Errorf("gcc (Debian: gcc, libc6-dev): %w: %.300s", err, said)
 		}
-		return start(ctx, patience, append(env, single...), h.pinned(threads, append([]string{program}, args...)...)...)
+		return start(ctx, patience, slices.Concat(env, single), h.pinned(threads, append([]string{program}, args...)...)...)
 	}
 }
 
@@ -173,7 +180,7 @@ func (h host) rows() (rows []row) {
 		for _, linear := range []string{"blas", "mkldnn"} {
 			rows = append(rows, row{"training " + model, unit, []task{{name: "steps"}}, time.Second, h.ours("training:model="+model, 1), peer{
 				"PyTorch, linear layers by " + linear, "Debian: python3-torch", func(ctx context.Context) (contestant, error) {
-					return start(ctx, patience, append(forced, single...), h.pinned(1, "/usr/bin/python3", script, model, "-serve", "-linear", linear)...)
+					return start(ctx, patience, slices.Concat(forced, single, []string{keeping}), h.pinned(1, "/usr/bin/python3", script, model, "-serve", "-linear", linear)...)
 				},
 			}})
 		}
