@@ -34,8 +34,15 @@ func (h host) miner(program string) func(context.Context) (contestant, error) {
 		if m.name = minerVersion(string(out)); m.name == "" {
 			return nil, fmt.Errorf("%s --version names no version: %w: %.100q", program, err, out)
 		}
-		if strings.HasPrefix(m.name, "cpuminer-opt") {
-			m.command = append(m.command, "--hash-meter")
+		if found := builtFor.FindSubmatch(out); found != nil {
+			m.kernel = "built for " + printable(string(found[1]))
+		}
+		if strings.HasPrefix(m.name, "cpuminer-opt") { // it binds its thread itself, by default to CPU 0
+			last := h.cpus[len(h.cpus)-1]
+			if last > 63 {
+				return nil, fmt.Errorf("it binds itself to one of the first 64 CPUs, not to CPU %d: use taskset -c 0-63 make peers", last)
+			}
+			m.command = append(m.command, "--hash-meter", "--cpu-affinity", fmt.Sprintf("%#x", uint64(1)<<last))
 		}
 		return m, nil
 	}
@@ -43,7 +50,7 @@ func (h host) miner(program string) func(context.Context) (contestant, error) {
 
 var (
 	versionOf = regexp.MustCompile(`(cpuminer(?:-[a-z]+)?)[ ,]+(?:version )?v?([0-9][0-9.]{0,15})`)
-	kernelOf  = regexp.MustCompile(`(?i)starting miner with ([A-Za-z0-9 .+-]{1,60}?)\.*\s*$`)
+	builtFor  = regexp.MustCompile(`(?m)^\s*SW features:\s*(\S.{0,60}?)\s*$`)
 	scanOf    = regexp.MustCompile(`(?i)thread \d{1,3}[,:](?:.*[ ,])?([0-9]{1,9}(?:\.[0-9]{1,9})?) ([kmgt]?)h(?:ash(?:es)?)?/s`)
 )
 
@@ -81,7 +88,7 @@ func (m *miner) measure(ctx context.Context, _ string, length time.Duration) (fl
 		writer.CloseWithError(io.EOF)
 		ended <- err
 	}()
-	rate, err := m.follow(reader, length, time.Now, func() (float64, error) { return cpuOf("/proc", cmd.Process.Pid) })
+	rate, err := follow(reader, length, time.Now, func() (float64, error) { return cpuOf("/proc", cmd.Process.Pid) })
 	_ = cmd.Process.Kill()
 	reader.Close() // ends writes that wait
 	if exit := <-ended; err != nil {
@@ -92,15 +99,12 @@ func (m *miner) measure(ctx context.Context, _ string, length time.Duration) (fl
 
 // follow reads a miner's lines for a length of time from the first scan on, and returns
 // hashes per CPU-second.
-func (m *miner) follow(lines io.Reader, length time.Duration, now func() time.Time, cpu func() (float64, error)) (float64, error) {
+func follow(lines io.Reader, length time.Duration, now func() time.Time, cpu func() (float64, error)) (float64, error) {
 	scan := bufio.NewScanner(lines)
 	scan.Buffer(nil, maxLine)
 	var began, last time.Time
 	var cpuBegan, hashes float64
 	for scan.Scan() {
-		if found := kernelOf.FindStringSubmatch(scan.Text()); found != nil {
-			m.kernel = found[1]
-		}
 		rate, ok := parseScan(scan.Text())
 		if !ok {
 			continue
