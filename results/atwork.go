@@ -149,12 +149,17 @@ func (d *deriver) flagAtWork() {
 // a window to the last.
 func (d *deriver) flagFallenClocks(r *indexedRun) {
 	seen := map[string]bool{}
-	for _, u := range r.Uses {
-		tr := r.Trace(TraceKey{Kind: TraceClock, Device: u.Device})
-		if seen[u.Device] || tr == nil {
+	var ids []string
+	for i := range r.Uses {
+		ids = append(ids, r.Uses[i].Devices()...)
+	}
+	r.spend(16 * len(ids))
+	for _, id := range ids {
+		tr := r.Trace(TraceKey{Kind: TraceClock, Device: id})
+		if seen[id] || tr == nil {
 			continue
 		}
-		seen[u.Device] = true
+		seen[id] = true
 		hz := r.inside(tr)
 		if len(hz) < leastClocks {
 			continue
@@ -162,7 +167,7 @@ func (d *deriver) flagFallenClocks(r *indexedRun) {
 		third := len(hz) / 3
 		first, last := average(hz[:third]), average(hz[len(hz)-third:])
 		if fell := 1 - last/first; fell > maxClockShift {
-			d.flag(r.name, "clock-moved", fmt.Sprintf("the clock of %s fell by %.1f %% within the window, from %.2f to %.2f GHz", d.rec.Node.DeviceName(u.Device), 100*fell, first/1e9, last/1e9),
+			d.flag(r.name, "clock-moved", fmt.Sprintf("the clock of %s fell by %.1f %% within the window, from %.2f to %.2f GHz", d.rec.Node.DeviceName(id), 100*fell, first/1e9, last/1e9),
 				"warm the card up for longer (--warmup), or lock its clock (nvidia-smi -lgc MHZ): the window holds more than one speed")
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,6 +170,49 @@ func (d *deriver) alike(ws []*Window) (kept []*Window) {
 		}
 	}
 	return kept
+}
+
+// scaling adds to the figures of several cards that train one model how much of that many
+// times the rate of one of them alone they reach. The effect of each round on both is in
+// its interval.
+func (d *deriver) scaling(m map[string]Figure, ws []*Window, rows [][]*Window) {
+	u := &ws[0].Use
+	if !u.Parallel() {
+		return
+	}
+	cards := u.Devices()
+	single := strings.Replace(u.Use, Parallel, "", 1)
+	rate := func(ws []*Window) quotient { return sums(ws, (*Window).work, (*Window).seconds) }
+	m[ScalingEfficiency] = missing(Ratio, Reason{NoPair, "one card alone was not measured in this session with the same model, batch and kernels"})
+	for _, alone := range rows {
+		d.spend(8 + len(cards))
+		one := &alone[0].Use
+		if one.Use != single || one.Role != Alone || alone[0].sum != "" || !slices.Contains(cards, one.Device) || one.Impl != u.Impl ||
+			one.Params["model"] != u.Params["model"] || one.Params["batch"] != u.Params["batch"] {
+			continue
+		}
+		d.spend(64 * (len(ws) + len(alone)))
+		if q := rate(ws).over(rate(alone)).scaled(1 / float64(len(cards))); q.value > 0 && !math.IsInf(q.value, 0) {
+			m[ScalingEfficiency] = q.metric(Ratio, false)
+		}
+		return
+	}
+}
+
+// mostScaling is the scaling efficiency above which it is doubted: cards that wait for
+// each other are not faster than one that waits for none.
+const mostScaling = 1.05
+
+// flagScaling warns of cards that are faster together.
+func (d *deriver) flagScaling(rows []Row) {
+	for i := range rows {
+		r := &rows[i]
+		if e := r.Metrics[ScalingEfficiency].Value; e > mostScaling {
+			d.named(r.Device)
+			d.flag("", "scaling-high", fmt.Sprintf("%s has a scaling efficiency of %.0f %%; above %.0f %% is suspect", Line(r.Scenario, mostQuoted), 100*float64(e), 100*mostScaling),
+				"see whether the one card alone was slowed down (clock, temperature, another program), and measure more rounds")
+		}
+	}
 }
 
 // cards describes the cards of a row; nil if it is no sum.

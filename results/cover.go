@@ -42,9 +42,11 @@ func (d *deriver) findHardware() hardware {
 	}
 	seen := map[string]bool{}
 	for _, r := range d.good {
-		for _, u := range r.Uses {
-			if d.named(u.Device); !seen[u.Device] {
-				seen[u.Device], h.used = true, append(h.used, usedDevice{h.device(u.Device), r})
+		for i := range r.Uses {
+			for _, id := range r.Uses[i].Devices() {
+				if d.named(id); !seen[id] {
+					seen[id], h.used = true, append(h.used, usedDevice{h.device(id), r})
+				}
 			}
 		}
 	}
@@ -241,12 +243,14 @@ func (d *deriver) flagUncounted() {
 // why there are none.
 func (d *deriver) energy(r *indexedRun, from, to float64) (Float, Reason) {
 	if d.metered {
-		for _, u := range r.Uses {
-			if d.named(u.Device); !d.head.covers(d.device(u.Device)) {
-				why, remedy := d.outside(usedDevice{d.device(u.Device), r})
-				why.Why += ": " + remedy
-				d.copied(why.Why)
-				return Absent(), why
+		for i := range r.Uses {
+			for _, id := range r.Uses[i].Devices() {
+				if d.named(id); !d.head.covers(d.device(id)) {
+					why, remedy := d.outside(usedDevice{d.device(id), r})
+					why.Why += ": " + remedy
+					d.copied(why.Why)
+					return Absent(), why
+				}
 			}
 		}
 	}

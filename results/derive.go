@@ -54,6 +54,7 @@ func derive(e *effort) Summary {
 		d.copied(key.Use, key.Device, key.Workload, key.Impl, key.Use, key.Device, key.Workload, key.Impl, key.Scenario, key.Scenario)
 		d.spend(512 * len(ws)) // of all the metrics
 		metrics, net := d.metrics(ws)
+		d.scaling(metrics, ws, rows)
 		if ws[0].sum != "" {
 			d.ofOne(metrics, ws)
 		}

@@ -40,6 +40,7 @@ func (d *deriver) flagAll(s Summary, rows [][]*Window) {
 	d.flagAtWork()
 	d.flagAboveSheet()
 	d.flagMFU(s.Rows)
+	d.flagScaling(s.Rows)
 	for i, w := range d.windows {
 		d.flagUnsteady(w)
 		if i == 0 || d.windows[i-1].run != w.run {

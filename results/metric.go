@@ -110,10 +110,11 @@ const gemm = "gemm-"
 // speedOf returns the speed that a use is held against: the tensor units of a card
 // are many times as fast at one precision as at another.
 func (d *deriver) speedOf(u *Use) speed {
-	if of, ok := d.speeds[on{u.Device, u.Precision()}]; ok {
+	device := u.Devices()[0] // of equal ones
+	if of, ok := d.speeds[on{device, u.Precision()}]; ok {
 		return of
 	}
-	return d.speeds[on{u.Device, ""}]
+	return d.speeds[on{device, ""}]
 }
 
 // speedsOf returns the speed of each device that has kernels.

@@ -84,9 +84,11 @@ func (r *Record) Places() []Place {
 		}
 		for _, u := range run.Uses {
 			k := key{run.Scenario, u.Use, u.Role}
-			if workers[k] = add(workers[k], u.Device); !unplaced(u.Device) {
-				base, _, _ := strings.Cut(run.Scenario, "@")
-				cards[run.Scenario], alike[base] = add(cards[run.Scenario], u.Device), add(alike[base], u.Device)
+			base, _, _ := strings.Cut(run.Scenario, "@")
+			for _, id := range u.Devices() {
+				if workers[k] = add(workers[k], id); !unplaced(id) {
+					cards[run.Scenario], alike[base] = add(cards[run.Scenario], id), add(alike[base], id)
+				}
 			}
 		}
 	}
@@ -213,8 +215,13 @@ func UseWords(use string) string {
 			return of[:len(of)-1] + " " + kind
 		}
 	}
-	if use == Training+"-bf16" { // but training-mlp is a scenario
+	switch use { // but training-mlp is a scenario
+	case Training + "-bf16":
 		return Training + " bf16"
+	case Training + Parallel:
+		return "data-parallel " + Training
+	case Training + Parallel + "-bf16":
+		return "data-parallel " + Training + " bf16"
 	}
 	return use
 }

@@ -395,6 +395,17 @@ const Training = "training"
 // model: training-parallel, training-parallel-bf16.
 const Parallel = "-parallel"
 
+// Parallel reports whether several cards train one model in the use.
+func (u *Use) Parallel() bool { return strings.HasPrefix(u.Use, Training+Parallel) }
+
+// Devices lists the devices that the use runs on: several, if it is of cards together.
+func (u *Use) Devices() []string {
+	if u.Parallel() {
+		return CardsOf(u.Device)
+	}
+	return []string{u.Device}
+}
+
 // Trains reports whether the use trains a network, in whatever precision: its workload
 // does. Imported benchmarks, whose workload is their package, train by name.
 func (u *Use) Trains() bool { return u.Workload == Training || u.Use == Training }
@@ -665,6 +676,9 @@ const (
 	FlopRate       = "flop_rate"        // useful FLOP per second
 	KernelFraction = "kernel_fraction"  // of the kernel's own rate on the device: flop_rate ÷ (threads × Impl.Rate)
 	PeakFraction   = "peak_fraction"    // of what the device's units can do at the precision: flop_rate ÷ (threads × best Impl.Peak); of training the MFU
+	// ScalingEfficiency is of several cards that train one model: throughput ÷ (cards ×
+	// that of one of them alone), both from the same session, with the same batch a card.
+	ScalingEfficiency = "scaling_efficiency"
 
 	// Ratios to the control of the same session, present where it was measured:
 	// medians of the ratios of each round, in which slow changes of the machine

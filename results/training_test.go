@@ -130,3 +130,103 @@ func codes(rec *results.Record) string {
 	}
 	return strings.Join(all, " ")
 }
+
+// together is a session in which two cards train one model, at some rate, beside one card
+// alone, at 300,000 tokens/s, and beside two with a model each.
+func together(t *testing.T, perSecond float64) *results.Record {
+	n := trainer(3e5)
+	n.Only = []string{"idle", "mining", "mining@cuda:0-1", "compute-bf16@cuda:0"}
+	n.Also("training-bf16-gpt-124m@cuda:0", 900, map[string]float64{"training-bf16": 3e5})
+	n.Also("training-bf16-gpt-124m@cuda:0-1", 1700, map[string]float64{"training-bf16": 2.9e5})
+	n.Also("training-parallel-bf16-gpt-124m@cuda:0-1", 1650, map[string]float64{"training-parallel-bf16": perSecond})
+	return resultstest.Session(n, 1, 6, 1)
+}
+
+// Scaling efficiency is the rate of two cards over twice that of one alone, with an
+// interval; nothing else has one.
+func TestScalingEfficiency(t *testing.T) {
+	const parallel = "training-parallel-bf16-gpt-124m@cuda:0-1"
+	rec := together(t, 5.4e5)
+	row := rowOf(t, rec, parallel)
+	require.Equal(t, "bf16", row.Precision())
+	e := row.Metrics[results.ScalingEfficiency]
+	require.InDelta(t, 0.9, float64(e.Value), 0.01)
+	require.Equal(t, results.Ratio, e.Unit)
+	require.Equal(t, 6, e.N)
+	require.Less(t, e.Low, e.Value)
+	require.Greater(t, e.High, e.Value)
+	require.Less(t, float64(e.High-e.Low), 0.05)
+	// By hand, of all windows.
+	var rate [2]float64
+	for i, scenario := range []string{parallel, "training-bf16-gpt-124m@cuda:0"} {
+		work, seconds := 0.0, 0.0
+		one := rowOf(t, rec, scenario)
+		for _, w := range one.Windows() {
+			work, seconds = work+float64(w.Work), seconds+float64(w.Duration)
+		}
+		rate[i] = work / seconds
+	}
+	require.InEpsilon(t, rate[0]/(2*rate[1]), float64(e.Value), 1e-12)
+	for _, r := range rec.Summary.Rows {
+		if r.Scenario != parallel {
+			require.NotContains(t, r.Metrics, results.ScalingEfficiency, r.Scenario)
+		}
+	}
+	require.NotContains(t, codes(rec), "scaling-high")
+	require.Contains(t, codes(together(t, 6.6e5)), "scaling-high")
+
+	// The peak, the watts and the price of a token are those of both cards.
+	require.InEpsilon(t, rate[0]*8.03e8/(2*7.5e14), float64(row.Metrics[results.PeakFraction].Value), 1e-9)
+	require.InDelta(t, 1650, float64(row.Metrics[results.Power].Value), 5)
+	require.Nil(t, row.Cards)
+	for _, p := range rec.Places() {
+		if p.Base == "training-parallel-bf16-gpt-124m" {
+			require.Equal(t, "2 × gpu NVIDIA H200", p.Cards)
+			require.Equal(t, p.Cards, p.Device)
+			require.False(t, p.Part)
+			require.Equal(t, 2, p.On[0].Count)
+		}
+	}
+	require.True(t, slices.ContainsFunc(rec.Summary.Exchange, func(x results.Exchange) bool { return x.Scenario == parallel }))
+	require.Equal(t, "data-parallel training bf16 on cuda:0-1 (NVIDIA H200)", rec.Node.UseName(row.Use, row.Device))
+
+	for name, change := range map[string]func(r *results.Run){
+		"another batch":     func(r *results.Run) { r.Uses[0].Params["batch"] = "7" },
+		"another model":     func(r *results.Run) { r.Uses[0].Params["model"] = "gpt-mini" },
+		"other kernels":     func(r *results.Run) { r.Uses[0].Impl = "simt" },
+		"another card":      func(r *results.Run) { r.Uses[0].Device = "cuda:7" },
+		"another precision": func(r *results.Run) { r.Uses[0].Use = "training" },
+	} {
+		other := together(t, 5.4e5)
+		for i := range other.Runs {
+			if other.Runs[i].Scenario == "training-bf16-gpt-124m@cuda:0" {
+				change(&other.Runs[i])
+			}
+		}
+		other.Summary = results.Derive(other)
+		e := rowOf(t, other, parallel).Metrics[results.ScalingEfficiency]
+		require.True(t, e.Value.IsAbsent(), name)
+		require.Contains(t, e.Why, "one card alone was not measured in this session", name)
+	}
+}
+
+// A meter that sees one of the cards sees not all that train a model together.
+func TestWattsOfAllCards(t *testing.T) {
+	rec := together(t, 5.4e5)
+	for i := range rec.Runs {
+		r := &rec.Runs[i]
+		for j := range r.Traces {
+			if r.Traces[j].Key.Kind == results.TraceMeter {
+				r.Traces[j].Boundary = results.Card
+			}
+		}
+	}
+	for i := range rec.Meters {
+		for j := range rec.Meters[i].Channels {
+			c := &rec.Meters[i].Channels[j]
+			c.Boundary, c.Total, c.Card = results.Card, results.Cards, "0000:1b:00.0"
+		}
+	}
+	rec.Summary = results.Derive(rec)
+	require.True(t, rowOf(t, rec, "training-parallel-bf16-gpt-124m@cuda:0-1").Metrics[results.WorkPerEnergy].Value.IsAbsent())
+}

@@ -13,7 +13,8 @@ import (
 // a card, such as compute-bf16@cuda:0, mining@cuda:0-1 on two of them together,
 // mullet@cuda:0 with GEMM in front on the card and mining behind on the CPU, and
 // mullet-shared@cuda:0 with both on the card, and mullet-training@cuda:0 with the
-// training of gpt-124m in front.
+// training of gpt-124m in front. In training-parallel-gpt-124m@cuda:0-1 both train one
+// model.
 func UsesAt(scenario string) (out []results.Use) {
 	on := func(u results.Use, device string, threads int, role results.Role) {
 		u.Device, u.Threads, u.Role = device, threads, role
@@ -24,6 +25,10 @@ func UsesAt(scenario string) (out []results.Use) {
 		for _, u := range uses[scenario] {
 			on(u, results.CPUDevice, 64, u.Role)
 		}
+		return out
+	}
+	if strings.HasPrefix(base, "training-parallel-") {
+		on(cardUse(base), ids, len(cardsOf(ids)), results.Alone)
 		return out
 	}
 	for _, id := range cardsOf(ids) {
@@ -56,9 +61,13 @@ func cardUse(use string) results.Use {
 	case "memory":
 		u.Workload = "stream"
 	case "training":
-		model, half := strings.CutPrefix(precision, "bf16-")
-		if u.Use = kind; half {
-			u.Use, u.Impl = "training-bf16", "mma"
+		model, parallel := strings.CutPrefix(precision, "parallel-")
+		if u.Use = kind; parallel {
+			u.Use += results.Parallel
+		}
+		model, half := strings.CutPrefix(model, "bf16-")
+		if half {
+			u.Use, u.Impl = u.Use+"-bf16", "mma"
 		}
 		u.Workload, u.Unit, u.FlopPerCount, u.Params = results.Training, results.Sample, 1.636e6, map[string]string{"model": model}
 		if flop, ok := languageModels[model]; ok {
