@@ -24,6 +24,13 @@ type CardSum struct {
 	Share   Float  `json:"share"`   // its throughput over the median of theirs, at most 1; null without one
 }
 
+// Independent reports whether the row sums several cards of which each trains a model of
+// its own: they exchange nothing, and say nothing of one model on all of them.
+func (r *Row) Independent() bool { return r.Cards != nil && r.Trains() }
+
+// NoteIndependent says so of a table with such a row.
+const NoteIndependent = "Several cards in one row of training train independent models, one a card: how one model scales over them is the scaling efficiency of training-parallel, which is measured only if it is named (--uses training-parallel)."
+
 // maxCards is the most cards that one id names.
 const maxCards = 1024
 

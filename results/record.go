@@ -656,6 +656,7 @@ type RowKey struct {
 // Trains is [Use.Trains] of the use of the row, Precision its [Use.Precision].
 func (k *RowKey) Trains() bool      { return (&Use{Use: k.Use, Workload: k.Workload}).Trains() }
 func (k *RowKey) Precision() string { return (&Use{Use: k.Use}).Precision() }
+func (k *RowKey) Parallel() bool    { return (&Use{Use: k.Use}).Parallel() }
 
 // Windows returns the windows that the figures of a row are made of. A row that
 // was read from a file and not derived has none.

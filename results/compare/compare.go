@@ -144,6 +144,8 @@ type Row struct {
 	Impl      string                    `json:"impl"`
 	Products  string                    `json:"products,omitempty"` // what multiplied matrices on GPUs: see [results.Record.Products]
 	Figures   map[string]results.Figure `json:"figures"`
+	// Independent is true of several cards of which each trained a model of its own.
+	Independent bool `json:"independent,omitempty"`
 	// Index is the ratio of the work per energy to the reference's: on the same
 	// device, or on one of the same kind, or else on its best. Terms that cancel on a
 	// shared meter are left out. It is absent if the reference is in another group.
@@ -468,6 +470,7 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 				r := made[id]
 				if r == nil {
 					r = &Row{ID: id, Candidate: cand.ID, Device: at.Name, On: worked(at.On, m.Cards), Impl: u.Impl, Figures: map[string]results.Figure{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
+					r.Independent = m.Independent()
 					made[id], rows[i] = r, append(rows[i], r)
 				} else if !strings.Contains(r.Impl, u.Impl) {
 					r.Impl += ", " + u.Impl
@@ -530,6 +533,13 @@ var quantities = map[string]quantity{
 	results.PeakFraction: func(w *results.Window, per map[string]results.Figure) (num, den results.Float) {
 		peak := per[results.FlopRate].Value / per[results.PeakFraction].Value
 		return w.Work * w.Use.FlopPerCount, results.Float(w.Duration) * peak
+	},
+	results.ScalingEfficiency: func(w *results.Window, per map[string]results.Figure) (num, den results.Float) {
+		efficiency, ok := per[results.ScalingEfficiency]
+		if !ok || efficiency.Value.IsAbsent() {
+			return results.Absent(), results.Absent()
+		}
+		return w.Work, results.Float(w.Duration) * per[results.Throughput].Value / efficiency.Value
 	},
 }
 

@@ -38,19 +38,20 @@ var ErrFigure = errors.New("no such figure")
 
 // formulas are the definitions of figures.
 var formulas = map[string]string{
-	results.Throughput:    "sum of work ÷ sum of seconds, over all windows; interval: of one session a ratio estimator's, of several a cluster bootstrap's",
-	results.Power:         "sum of energy ÷ sum of seconds, over all windows",
-	results.WorkPerEnergy: "sum of work ÷ sum of energy, over all windows",
-	results.EnergyPerWork: "sum of energy ÷ sum of work, over all windows",
-	results.FlopRate:      "sum of work × useful FLOP per count ÷ sum of seconds, over all windows",
-	results.PeakFraction:  "FLOP rate ÷ peak FLOP rate of the device",
-	"index":               "work per energy of the candidate ÷ that of the reference; the instruments' uncertainty is added in quadrature, without what cancels on a shared meter",
-	"exchange":            "work per energy of mining ÷ work per energy of training, of one candidate",
-	"advantage":           "exchange rate of the candidate ÷ that of the reference",
+	results.Throughput:        "sum of work ÷ sum of seconds, over all windows; interval: of one session a ratio estimator's, of several a cluster bootstrap's",
+	results.Power:             "sum of energy ÷ sum of seconds, over all windows",
+	results.WorkPerEnergy:     "sum of work ÷ sum of energy, over all windows",
+	results.EnergyPerWork:     "sum of energy ÷ sum of work, over all windows",
+	results.FlopRate:          "sum of work × useful FLOP per count ÷ sum of seconds, over all windows",
+	results.PeakFraction:      "FLOP rate ÷ peak FLOP rate of the device",
+	results.ScalingEfficiency: "throughput of several cards that train one model ÷ (cards × throughput of one of them alone, in the same session and with the same batch)",
+	"index":                   "work per energy of the candidate ÷ that of the reference; the instruments' uncertainty is added in quadrature, without what cancels on a shared meter",
+	"exchange":                "work per energy of mining ÷ work per energy of training, of one candidate",
+	"advantage":               "exchange rate of the candidate ÷ that of the reference",
 }
 
 // named are the metrics of a row that have names, in their order.
-var named = []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork, results.FlopRate, results.PeakFraction}
+var named = []string{results.Throughput, results.Power, results.WorkPerEnergy, results.EnergyPerWork, results.FlopRate, results.PeakFraction, results.ScalingEfficiency}
 
 // figures yields the name of every figure, in the order of the comparison, with a
 // function that explains it.

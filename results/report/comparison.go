@@ -215,6 +215,13 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 		out.Columns[7].Under = "MFU"
 		out.Notes = append(out.Notes, noteMFU)
 	}
+	scales := slices.ContainsFunc(g.Rows, func(r compare.Row) bool { _, ok := r.Figures[results.ScalingEfficiency]; return ok })
+	if scales {
+		out.Columns = append(out.Columns, table.Column{Head: "scaling efficiency", Under: "of one card alone"})
+	}
+	if slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return r.Independent }) {
+		out.Notes = append(out.Notes, results.NoteIndependent)
+	}
 	if t.Use == "mining" && slices.ContainsFunc(g.Rows, func(r compare.Row) bool {
 		return slices.ContainsFunc(r.On, func(d results.DeviceCount) bool { return d.Kind == results.KindGPU })
 	}) {
@@ -249,6 +256,9 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 				index.Why = cmp.Or(r.Verdict.Why, "no index in this group")
 			}
 			line[8], line[9] = index, text(r.Verdict.Word)
+		}
+		if scales {
+			line = append(line, figure(results.ScalingEfficiency))
 		}
 		out.Row(line...)
 		if r.Products != "" {

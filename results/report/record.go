@@ -26,7 +26,7 @@ func recordPage(rec *results.Record, opt Options) *table.Page {
 		p.Add(table.Table{Notes: []string{why}})
 	}
 	p.Add(
-		cards(rec), shares(rec), marginal(rec), behindCards(rec), yields(rec), arithmetic(rec), targets(rec), allMeters(rec),
+		cards(rec), scaling(rec), shares(rec), marginal(rec), behindCards(rec), yields(rec), arithmetic(rec), targets(rec), allMeters(rec),
 		claims(claimsOf(rec)), unused(rec), lost(rec), recordWarnings(rec), validity(rec),
 	)
 	return p
@@ -121,7 +121,41 @@ func metrics(rec *results.Record, title string, rows []results.Row, kernels bool
 	for i, use := range madeOf(&rec.Node, kept, kernels) {
 		t.Rows[i][1] = use
 	}
+	t.Notes = independent(kept)
 	return t, kept
+}
+
+// independent are the notes of a table with these rows about cards that each train a
+// model.
+func independent(rows []results.Row) []string {
+	if slices.ContainsFunc(rows, func(r results.Row) bool { return r.Independent() }) {
+		return []string{results.NoteIndependent}
+	}
+	return nil
+}
+
+// scaling shows cards that train one model.
+func scaling(rec *results.Record) table.Table {
+	rows := slices.DeleteFunc(slices.Clone(rec.Summary.Rows), func(r results.Row) bool { return !r.Parallel() })
+	t, _ := metrics(rec, "One model on several cards", rows, false,
+		metric{results.Throughput, "throughput", "of all cards"}, metric{results.ScalingEfficiency, "scaling efficiency", ""})
+	if len(t.Rows) == 0 {
+		return t
+	}
+	t.Notes = append(t.Notes, "Scaling efficiency is the throughput ÷ (cards × that of one of them alone with the same batch, measured in this session).")
+	for i := range rows {
+		row := &rows[i]
+		for use := range usesBehind(rec, *row) {
+			note := fmt.Sprintf("%s: gradients are summed by our own all-reduce (%s), which is no faster than the vendor's library and may be slower.", results.Line(rec.Node.UseName(row.Use, row.Device), 4*table.NameLimit), results.Line(use.Params["all_reduce"], table.TextLimit))
+			if !slices.Contains(t.Notes, note) {
+				t.Notes = append(t.Notes, note)
+			}
+		}
+		if m := row.Metrics[results.ScalingEfficiency]; m.Value.IsAbsent() {
+			t.Notes = append(t.Notes, fmt.Sprintf("%s: no scaling efficiency: %s.", row.Scenario, results.Line(m.Why, table.TextLimit)))
+		}
+	}
+	return t
 }
 
 func scenario(r results.Row, role bool) table.Text {
@@ -182,6 +216,7 @@ func cards(rec *results.Record) table.Table {
 	if len(t.Rows) == 0 {
 		t.Notes = nil
 	}
+	t.Notes = append(t.Notes, independent(rec.Summary.Rows)...)
 	return t
 }
 
@@ -249,7 +284,7 @@ func figures(rec *results.Record) table.Table {
 		rows = slices.DeleteFunc(slices.Clone(rows), func(r results.Row) bool { return r.Use == "idle" }) // it has no throughput
 	}
 	t, _ := metrics(rec, "", rows, true, columns...)
-	t.Notes = intervals(&t)
+	t.Notes = append(intervals(&t), t.Notes...)
 	if !watts {
 		t.Notes = append(t.Notes, "No watts, and nothing per watt: "+cmp.Or(why, "the record does not say why")+".")
 		return t
@@ -531,7 +566,9 @@ func yields(rec *results.Record) table.Table {
 	for i, use := range madeOf(&rec.Node, rows, false) {
 		t.Rows[i][1] = use
 	}
-	if !some {
+	if some {
+		t.Notes = independent(rec.Summary.Rows)
+	} else {
 		t.Columns, t.Rows = nil, nil
 	}
 	for _, x := range rec.Summary.Exchange {
