@@ -219,9 +219,9 @@ func UseWords(use string) string {
 	case Training + "-bf16":
 		return Training + " bf16"
 	case Training + Parallel:
-		return "data-parallel " + Training
+		return "parallel " + Training
 	case Training + Parallel + "-bf16":
-		return "data-parallel " + Training + " bf16"
+		return "parallel " + Training + " bf16"
 	}
 	return use
 }

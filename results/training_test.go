@@ -188,7 +188,7 @@ func TestScalingEfficiency(t *testing.T) {
 		}
 	}
 	require.True(t, slices.ContainsFunc(rec.Summary.Exchange, func(x results.Exchange) bool { return x.Scenario == parallel }))
-	require.Equal(t, "data-parallel training bf16 on cuda:0-1 (NVIDIA H200)", rec.Node.UseName(row.Use, row.Device))
+	require.Equal(t, "parallel training bf16 on cuda:0-1 (NVIDIA H200)", rec.Node.UseName(row.Use, row.Device))
 
 	for name, change := range map[string]func(r *results.Run){
 		"another batch":     func(r *results.Run) { r.Uses[0].Params["batch"] = "7" },

@@ -146,8 +146,9 @@ func scaling(rec *results.Record) table.Table {
 	for i := range rows {
 		row := &rows[i]
 		for use := range usesBehind(rec, *row) {
-			note := fmt.Sprintf("%s: gradients are summed by our own all-reduce (%s), which is no faster than the vendor's library and may be slower.", results.Line(rec.Node.UseName(row.Use, row.Device), 4*table.NameLimit), results.Line(use.Params["all_reduce"], table.TextLimit))
-			if !slices.Contains(t.Notes, note) {
+			way := results.Line(use.Params["all_reduce"], table.TextLimit)
+			note := fmt.Sprintf("%s: gradients are summed by our own all-reduce, not the vendor's: %s.", results.Line(rec.Node.UseName(row.Use, row.Device), 4*table.NameLimit), way)
+			if way != "" && !slices.Contains(t.Notes, note) {
 				t.Notes = append(t.Notes, note)
 			}
 		}
