@@ -36,11 +36,13 @@ type File struct {
 	Name   string // of the file, for messages
 	Record *Record
 	Raw    []byte // JSON, decompressed
+
+	seen *seenDigest // of Raw; nil if it was not taken while Raw was read
 }
 
 // ReadFile reads the record in a file, as [Load] does.
 func ReadFile(path string) (*Record, error) {
-	f, err := LoadFile(path)
+	f, err := loadFile(path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +51,7 @@ func ReadFile(path string) (*Record, error) {
 
 // Read reads a record, as [Load] does.
 func Read(r io.Reader, name string) (*Record, error) {
-	f, err := Load(r, name)
+	f, err := load(r, name, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -94,13 +96,15 @@ func ReadVerified(ctx context.Context, files ...string) ([]*Record, error) {
 
 // LoadFile loads the record in a file, as [Load] does, opened as [OpenFile]
 // does.
-func LoadFile(path string) (*File, error) {
+func LoadFile(path string) (*File, error) { return loadFile(path, newDigest()) }
+
+func loadFile(path string, seen *seenDigest) (*File, error) {
 	f, err := OpenFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("results: read record: %w", err)
 	}
 	defer f.Close()
-	return Load(f, path)
+	return load(f, path, seen)
 }
 
 // Load reads one record, JSON or zstd-compressed JSON, whatever name (of the
@@ -115,16 +119,19 @@ func LoadFile(path string) (*File, error) {
 // whose time stands still or whose counter falls, and anything larger than
 // 64 MiB compressed or 256 MiB of JSON. The error names the file and the place. It
 // does not verify the digest: see [File.Verify].
-func Load(r io.Reader, name string) (*File, error) {
+func Load(r io.Reader, name string) (*File, error) { return load(r, name, newDigest()) }
+
+// load takes the digest, too, for [File.Verify], unless seen is nil.
+func load(r io.Reader, name string, seen *seenDigest) (*File, error) {
 	raw, err := unpack(r, maxCompressed, maxRecord)
 	if err != nil {
 		return nil, fmt.Errorf("results: read %s: %w", name, err)
 	}
-	rec, err := decode(raw)
+	rec, err := decode(raw, seen)
 	if err != nil {
 		return nil, fmt.Errorf("results: read %s: %w", name, err)
 	}
-	return &File{Name: name, Record: rec, Raw: raw}, nil
+	return &File{Name: name, Record: rec, Raw: raw, seen: seen}, nil
 }
 
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
@@ -194,22 +201,26 @@ func readJSON(in *bufio.Reader, size, most int64) ([]byte, error) {
 }
 
 // decode reads a record of any known version. The version is read first: the
-// members of a version that is not known may mean anything.
-func decode(raw []byte) (*Record, error) {
+// members of a version that is not known may mean anything. It takes the digest of the
+// record in the same walk, unless seen is nil.
+func decode(raw []byte, seen *seenDigest) (*Record, error) {
 	version, err := versionOf(raw)
 	if err != nil {
 		return nil, err
 	}
-	rec := new(Record)
+	rec, x := new(Record), &text{raw: raw, emit: seen != nil, seen: seen}
 	switch {
 	case version == SchemaVersion:
-		err = walk(raw, func(x *text) error { return x.decode(reflect.ValueOf(rec).Elem()) })
+		err = x.walk(func(x *text) error { return x.decode(reflect.ValueOf(rec).Elem()) })
 	case version == 1:
-		rec, err = decodeVersion1(raw)
+		rec, err = decodeVersion1(x)
 	case version > SchemaVersion:
 		err = fmt.Errorf("schema version %d is newer than this program reads (%d): upgrade perwatt", version, SchemaVersion)
 	default:
 		err = fmt.Errorf("/schema: there is no schema version %d", version)
+	}
+	if seen != nil {
+		seen.err = x.err
 	}
 	if err == nil {
 		err = rec.consistent()
@@ -268,6 +279,9 @@ func words[S ~string](list []S) (out []string) {
 
 // checkEnum refuses, through errorf, a string v that its type does not allow.
 func checkEnum(v reflect.Value, errorf func(string, ...any) error) error {
+	if v.Type() == stringType {
+		return nil
+	}
 	if allowed, closed := enums[v.Type()]; closed && !slices.Contains(allowed, v.String()) {
 		return errorf("%q is none of %s", Line(v.String(), mostQuoted), strings.Join(allowed, ", "))
 	}
@@ -315,6 +329,8 @@ var (
 	floatType = reflect.TypeFor[Float]()
 	saidType  = reflect.TypeFor[SelfReported]()
 	timeType  = reflect.TypeFor[time.Time]()
+
+	stringType = reflect.TypeFor[string]()
 )
 
 // decode consumes a value of the type of v and stores it there. null is an
@@ -375,34 +391,28 @@ func (x *text) decode(v reflect.Value) error {
 		v.SetString(s)
 		return checkEnum(v, x.errorf)
 	case reflect.Bool:
-		if k := x.PeekKind(); k != 't' && k != 'f' {
-			return x.wrong("a boolean")
-		}
-		b, err := x.ReadToken()
-		if err != nil {
-			return x.syntax(err)
-		}
-		v.SetBool(b.Bool())
-		return nil
+		b, err := x.boolean()
+		v.SetBool(b)
+		return err
 	case reflect.Int, reflect.Int64:
-		lit, err := x.scalar('0', "a number")
+		lit, err := x.number()
 		if err != nil {
 			return err
 		}
-		n, err := strconv.ParseInt(string(lit), 10, v.Type().Bits())
+		n, err := strconv.ParseInt(string(lit.lit), 10, v.Type().Bits())
 		if err != nil || n < -maxWhole || n > maxWhole {
-			return x.errorf("%s is no whole number of at most 53 bits", Line(string(lit), mostQuoted))
+			return x.errorf("%s is no whole number of at most 53 bits", Line(string(lit.lit), mostQuoted))
 		}
 		v.SetInt(n)
 		return nil
 	case reflect.Uint32:
-		lit, err := x.scalar('0', "a number")
+		lit, err := x.number()
 		if err != nil {
 			return err
 		}
-		n, err := strconv.ParseUint(string(lit), 10, 32)
+		n, err := strconv.ParseUint(string(lit.lit), 10, 32)
 		if err != nil {
-			return x.errorf("%s is no whole number from 0 of 32 bits", Line(string(lit), mostQuoted))
+			return x.errorf("%s is no whole number from 0 of 32 bits", Line(string(lit.lit), mostQuoted))
 		}
 		v.SetUint(n)
 		return nil
@@ -435,7 +445,7 @@ func (x *text) decodeStruct(v reflect.Value) error {
 	}
 	for i, m := range ms {
 		if seen&(1<<i) == 0 && !m.optional {
-			return errorAt(x.StackPointer().AppendToken(m.name), "missing")
+			return errorAt(x.pointer().AppendToken(m.name), "missing")
 		}
 	}
 	return nil
@@ -450,45 +460,46 @@ func writable(t time.Time) bool {
 // maxWhole is the largest whole number that RFC 8785 carries exactly.
 const maxWhole = 1<<53 - 1
 
-// figure consumes a number, or null as absent.
-func (x *text) figure() (Float, error) {
-	if x.PeekKind() == 'n' {
-		_, err := x.ReadToken()
-		return Absent(), x.syntax(err)
-	}
-	v, err := x.scalar('0', "a number")
-	if err != nil {
-		return 0, err
-	}
-	var n number
-	n.scan(v)
-	f, err := x.float(&n)
-	return Float(f), err
-}
-
 // floats consumes a list of numbers and nulls.
 func (x *text) floats() (out []Float, err error) {
-	if err := x.begin('[', "a list"); err != nil {
-		return nil, err
-	}
-	out = []Float{}
-	if rest := x.raw[x.given:]; len(x.UnreadBuffer()) == 0 { // rest begins inside the list
+	if x.peek() == '[' {
+		rest := x.raw[x.at:]
 		n := max(0, bytes.IndexByte(rest, ']'))
 		out = make([]Float, 0, min(n/2, bytes.Count(rest[:n], []byte{','}))+1)
 	}
-	if x.column(func(n *number) bool {
-		f, ok := n.value()
-		out = append(out, Float(f))
-		return ok
-	}) == nil {
-		out = out[:0]
-	}
-	err = x.items(']', func(int) error {
+	err = x.list(func(int) error {
+		out = x.column(out)
+		x.stack[len(x.stack)-1].index = len(out)
 		f, err := x.figure()
 		out = append(out, f)
 		return err
 	})
 	return out, err
+}
+
+// column consumes the next elements of a list but the last, and adds them to out, as
+// long as they are numbers and nulls in canonical form without white space. Most of a
+// record is such columns.
+func (x *text) column(out []Float) []Float {
+	at := x.at
+	for {
+		f, end := math.NaN(), at+len("null")
+		if n, ok := scanNumber(x.raw[at:]); ok && n.canonical() {
+			f, _ = n.value()
+			end = at + len(n.lit)
+		} else if !bytes.HasPrefix(x.raw[at:], []byte("null")) {
+			break
+		}
+		if end == len(x.raw) || x.raw[end] != ',' {
+			break
+		}
+		out, at = append(out, Float(f)), end+1
+	}
+	if x.emit {
+		x.canon = append(x.canon, x.raw[x.at:at]...)
+	}
+	x.at = at
+	return out
 }
 
 // consistent returns an error for devices that share an id, for traces that

@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -52,9 +53,9 @@ func seal(r *Record, most int) ([]byte, error) {
 	if err := w.encode(reflect.ValueOf(r).Elem()); err != nil {
 		return nil, err
 	}
-	seen, err := digestOf(w.b)
-	if err != nil {
-		return nil, err
+	seen := digestOf(w.b)
+	if seen.err != nil {
+		return nil, seen.err
 	}
 	r.Digest = Digest{Form: digestForm, Parts: seen.parts, Record: total(seen.parts)}
 	// The digest is the last member, and so far an empty one.
@@ -107,7 +108,11 @@ func (ms *mismatches) under(at string) []Mismatch {
 // bytes, and returns what differs: numbers first, then parts, each in the
 // order of the file.
 func (f *File) Verify() []Mismatch {
-	ms, err := verify(f.Raw)
+	seen := f.seen
+	if seen == nil {
+		seen = digestOf(f.Raw)
+	}
+	ms, err := seen.verify()
 	if err != nil {
 		return []Mismatch{{Text: err.Error()}}
 	}
@@ -116,10 +121,11 @@ func (f *File) Verify() []Mismatch {
 
 // verify is [File.Verify] for the JSON of a record of any version, which need
 // not be readable otherwise. The error is for what is not JSON.
-func verify(raw []byte) ([]Mismatch, error) {
-	seen, err := digestOf(raw)
-	if err != nil {
-		return nil, fmt.Errorf("results: verify record: %w", err)
+func verify(raw []byte) ([]Mismatch, error) { return digestOf(raw).verify() }
+
+func (seen *seenDigest) verify() ([]Mismatch, error) {
+	if seen.err != nil {
+		return nil, fmt.Errorf("results: verify record: %w", seen.err)
 	}
 	ms := seen.odd
 	add := func(at, format string, args ...any) {
@@ -159,32 +165,18 @@ type seenDigest struct {
 	order  []string          // of the parts in the file
 	odd    mismatches        // numbers in another than the canonical form, strangers in the digest
 	stated *Digest           // nil if there is none
+	err    error             // it is not JSON, or has a number that no float64 can hold
 }
 
+func newDigest() *seenDigest { return &seenDigest{parts: map[string]string{}} }
+
 // digestOf computes the digest of the parts of a record and finds the stated one.
-func digestOf(raw []byte) (*seenDigest, error) {
-	d := &seenDigest{parts: map[string]string{}}
-	var buf []byte // one part at a time
-	err := walk(raw, func(x *text) error {
-		part := func(name string) (err error) {
-			buf, err = x.canon(buf[:0], func(lit, want string) {
-				d.odd.add(x.StackPointer, func() string { return fmt.Sprintf("altered: the number %s should be written %s", lit, want) })
-			})
-			d.parts[name] = sum256(buf)
-			d.order = append(d.order, name)
-			return err
-		}
-		return x.object(func(key string) error {
-			switch {
-			case key == "digest":
-				return d.state(x)
-			case key == "runs" && x.PeekKind() == '[':
-				return x.list(func(i int) error { return part("/runs/" + strconv.Itoa(i)) })
-			}
-			return part(string(x.StackPointer()))
-		})
-	})
-	return d, err
+func digestOf(raw []byte) *seenDigest {
+	d := newDigest()
+	x := &text{raw: raw, emit: true, seen: d}
+	err := x.walk(func(x *text) error { return x.object(func(string) error { return x.skip() }) })
+	d.err = cmp.Or(err, x.err)
+	return d
 }
 
 // state reads the stated digest. Nothing covers the digest itself but its own
@@ -200,7 +192,7 @@ func (d *seenDigest) state(x *text) error {
 		case "record":
 			return x.decode(reflect.ValueOf(&d.stated.Record).Elem())
 		}
-		d.odd.add(x.StackPointer, func() string { return "added: it is no part of a digest" })
+		d.odd.add(x.pointer, func() string { return "added: it is no part of a digest" })
 		return x.skip()
 	})
 }

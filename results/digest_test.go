@@ -2,8 +2,10 @@ package results
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"regexp"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gowebpki/jcs"
 	"github.com/stretchr/testify/require"
 )
@@ -193,11 +196,19 @@ func TestCanonicalForm(t *testing.T) {
 // elsewhere, and has the same canonical form.
 func compareCanonical(t *testing.T, in []byte) (read bool) {
 	t.Helper()
-	var got []byte
-	err := walk(in, func(x *text) (err error) {
-		got, err = x.canon(nil, func(string, string) {})
-		return err
-	})
+	x := &text{raw: in, emit: true}
+	err := cmp.Or(x.walk((*text).skip), x.err)
+	got := bytes.Clone(x.canon)
+	if d := jsontext.NewDecoder(bytes.NewReader(in)); err == nil {
+		_, err := d.ReadValue()
+		require.NoError(t, err, "%q", in)
+		_, err = d.ReadToken()
+		require.Equal(t, io.EOF, err, "%q", in)
+	} else if !slices.ContainsFunc([]string{"out of range", "nested deeper", "a string is longer", "members"}, func(limit string) bool { return strings.Contains(err.Error(), limit) }) {
+		_, first := d.ReadValue()
+		_, second := d.ReadToken()
+		require.False(t, first == nil && second == io.EOF, "%q: %v", in, err)
+	}
 	if err != nil {
 		require.NotEmpty(t, err.Error())
 		return false
@@ -214,6 +225,26 @@ func compareCanonical(t *testing.T, in []byte) (read bool) {
 	require.NoError(t, json.Compact(&compact, out))
 	require.Equal(t, string(got), compact.String(), "layout adds white space only")
 	return true
+}
+
+// TestStrict changes bytes of a record: it is read where jsontext reads it, which
+// enforces RFC 7493, and then has the canonical form that it has elsewhere.
+func TestStrict(t *testing.T) {
+	rnd, raw := rand.New(rand.NewPCG(7, 4)), sealed(t, session(1, 2))
+	read, refused := 0, 0
+	for range 1000 {
+		in := bytes.Clone(raw)
+		const alphabet = "\"\\{}[]:,0123456789.-+eEtrufalsn /d8\x00\x1f\x7f\x80\xc0\xed\xf4\xff"
+		for range 1 + rnd.IntN(2) {
+			in[rnd.IntN(len(in))] = alphabet[rnd.IntN(len(alphabet))]
+		}
+		if compareCanonical(t, in) {
+			read++
+		} else {
+			refused++
+		}
+	}
+	require.Greater(t, min(read, refused), 100)
 }
 
 func FuzzCanonicalForm(f *testing.F) {

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -48,102 +50,116 @@ func (p place) errorf(format string, args ...any) error {
 	return errorAt(p.pointer(), format, args...)
 }
 
-// text reads one JSON text with jsontext, which enforces RFC 7493: valid UTF-8, no
-// lone surrogate, no duplicate member. text adds the limits of a record, and its
-// errors give the place and the line.
+// text reads one JSON text as RFC 7493 has it: valid UTF-8, no lone surrogate, no
+// duplicate member; and within the limits of a record. Its errors give the place and
+// the line. jsontext words those of syntax.
 //
-// Most of a record is the columns of its traces. [text.column] reads those
-// from raw itself. It can, because [text.Read] gives the decoder no more than
-// the opening of the next column: the decoder sees an empty list in its place.
+// One walk can do several things: decode a value, and write the canonical form (RFC
+// 8785) of what it reads, of which it makes the digest of each part of a record.
 type text struct {
-	*jsontext.Decoder
-	raw     []byte
-	given   int               // bytes of raw that the decoder was given or column has read
-	skipped int               // those of them that column has read
-	keys    map[string]string // names of members by their quoted form: a record repeats a few of them many times
-	last    number            // the number that column has scanned
+	raw    []byte
+	at     int // bytes of raw that were read
+	stack  []frame
+	pieces []piece           // members of the objects on the stack, as far as they were read
+	known  map[string]string // short strings by their quoted form: a record repeats a few of them many times
 
 	members func(reflect.Type) []member // of a struct in this version of the record; nil for [membersOf]
+
+	emit  bool        // whether canon is written
+	canon []byte      // the canonical form of what was read, or with seen, of the present part
+	seen  *seenDigest // takes the digest of each part, and what is odd; may be nil
+	err   error       // that of a number that canon cannot have
 }
 
-// maxString is the longest string of a record that is read, in bytes. The decoder
-// would hold two copies of a longer one.
+// frame is a place in an object or a list that has begun.
+type frame struct {
+	index int // of the member or the element; -1 before the first
+	list  bool
+	name  string // of the member
+}
+
+// piece is a member of an object and where its canonical form is.
+type piece struct {
+	name     string
+	from, to int // in canon
+}
+
+// buffer is what one walk leaves for another. Known strings stay: they are few.
+type buffer struct {
+	known  map[string]string
+	pieces []piece
+	canon  []byte
+}
+
+// mostKept is how large a buffer may be, in bytes, that waits for another walk.
+const mostKept = 4 << 20
+
+var buffers = sync.Pool{New: func() any { return &buffer{known: map[string]string{}} }}
+
+// maxString is the longest string of a record that is read, in bytes.
 const maxString = 8 << 20
 
-var errLongString = fmt.Errorf("a string is longer than %d MiB: no session has one", maxString>>20)
-
-// Read implements [io.Reader] for the decoder.
-func (x *text) Read(b []byte) (int, error) {
-	next := x.raw[x.given:]
-	switch {
-	case len(next) == 0:
-		return 0, io.EOF
-	case len(b) > 2*maxString: // the decoder doubles its buffer until a token fits
-		return 0, errLongString
-	}
-	next = next[:min(len(b), len(next))]
-	for i := 0; i < len(next); i++ {
-		list := bytes.IndexByte(next[i:], '[')
-		if list < 0 {
-			break
-		}
-		if i += list; followsName(x.raw[:x.given+i]) {
-			next = next[:i+1]
-		}
-	}
-	x.given += len(next)
-	return copy(b, next), nil
-}
-
-// followsName reports whether b ends in the closing quote of a name and a colon.
-// A string can look like that only right after its opening quote, so that no
-// string is given in many small pieces.
-func followsName(b []byte) bool {
-	b, found := bytes.CutSuffix(bytes.TrimSuffix(b, []byte(" ")), []byte(`":`))
-	return found && !bytes.HasSuffix(b, []byte(`\`))
-}
-
 // walk applies value to the one value of raw, which value must consume.
-func walk(raw []byte, value func(*text) error) error {
-	x := &text{raw: raw, keys: map[string]string{}}
-	x.Decoder = jsontext.NewDecoder(x)
+func walk(raw []byte, value func(*text) error) error { return (&text{raw: raw}).walk(value) }
+
+func (x *text) walk(value func(*text) error) error {
+	b := buffers.Get().(*buffer)
+	x.known, x.pieces = b.known, b.pieces[:0]
+	if x.canon = b.canon[:0]; x.emit && cap(x.canon) == 0 {
+		x.canon = make([]byte, 0, 1<<16)
+	}
+	defer func() {
+		if cap(x.canon) <= mostKept && cap(x.pieces) <= mostKept/64 {
+			buffers.Put(&buffer{x.known, x.pieces, x.canon})
+		}
+	}()
 	if err := value(x); err != nil {
 		return err
 	}
-	end := x.InputOffset()
-	if _, err := x.ReadToken(); err != io.EOF {
-		return x.syntaxAt(end, "", "more data after the end of the record")
+	if x.peek(); x.at < len(x.raw) {
+		return x.syntaxAt(x.at, "", "more data after the end of the record")
 	}
 	return nil
 }
 
+// pointer is the place of the value that is read, or was read last.
+func (x *text) pointer() jsontext.Pointer { return pointerOf(x.stack) }
+
+func pointerOf(stack []frame) (at jsontext.Pointer) {
+	for _, f := range stack {
+		switch {
+		case f.index < 0:
+		case f.list:
+			at = at.AppendToken(strconv.Itoa(f.index))
+		default:
+			at = at.AppendToken(f.name)
+		}
+	}
+	return at
+}
+
 // errorf is an error about the value read last.
 func (x *text) errorf(format string, args ...any) error {
-	return errorAt(x.StackPointer(), format, args...)
+	return errorAt(x.pointer(), format, args...)
 }
 
-// syntax returns err, which the decoder returned, with the line and the place.
-func (x *text) syntax(err error) error {
-	if err == nil {
-		return nil
+// syntax is the error that raw is no JSON, at the place that jsontext finds.
+func (x *text) syntax() error {
+	d := jsontext.NewDecoder(bytes.NewBuffer(x.raw))
+	var err error
+	for err == nil {
+		_, err = d.ReadToken()
 	}
-	if errors.Is(err, errLongString) {
-		return x.errorf("%v", errLongString)
-	}
-	s := &jsontext.SyntacticError{ByteOffset: x.InputOffset(), Err: io.ErrUnexpectedEOF} // where nothing but white space is left
+	s := &jsontext.SyntacticError{ByteOffset: d.InputOffset(), Err: io.ErrUnexpectedEOF} // where nothing but white space is left
 	errors.As(err, &s)
-	switch s.Err {
-	case io.ErrUnexpectedEOF:
-		return x.syntaxAt(s.ByteOffset, s.JSONPointer, "the file ends inside the record: it was cut off, take another copy of it")
-	case jsontext.ErrDuplicateName:
-		return errorAt(s.JSONPointer, "this member appears twice")
+	if s.Err == io.ErrUnexpectedEOF {
+		return x.syntaxAt(int(s.ByteOffset), s.JSONPointer, "the file ends inside the record: it was cut off, take another copy of it")
 	}
-	return x.syntaxAt(s.ByteOffset, s.JSONPointer, "not JSON: "+s.Err.Error())
+	return x.syntaxAt(int(s.ByteOffset), s.JSONPointer, "not JSON: "+s.Err.Error())
 }
 
-// syntaxAt is an error about the byte that the decoder met at an offset.
-func (x *text) syntaxAt(offset int64, at jsontext.Pointer, what string) error {
-	offset += int64(x.skipped)
+// syntaxAt is an error about the byte at an offset.
+func (x *text) syntaxAt(offset int, at jsontext.Pointer, what string) error {
 	line := 1 + bytes.Count(x.raw[:offset], []byte("\n"))
 	in := ""
 	if at != "" {
@@ -152,51 +168,74 @@ func (x *text) syntaxAt(offset int64, at jsontext.Pointer, what string) error {
 	return fmt.Errorf("line %d, byte %d%s: %s", line, offset, in, what)
 }
 
-var kindNames = map[jsontext.Kind]string{
-	'{': "an object", '[': "a list", '"': "a string", 't': "a boolean", 'f': "a boolean", 'n': "null", '0': "a number",
+// peek passes over white space and returns the byte that follows it, 0 at the end.
+func (x *text) peek() byte {
+	for ; x.at < len(x.raw); x.at++ {
+		if c := x.raw[x.at]; c != ' ' && c != '\t' && c != '\n' && c != '\r' {
+			return c
+		}
+	}
+	return 0
 }
 
-// wrong consumes the start of a value and returns the error that it is not
-// what is wanted.
+// isNumber reports whether a value that begins with c is a number.
+func isNumber(c byte) bool { return isDigit(c) || c == '-' }
+
+// wrong consumes the start of a value and returns the error that it is not what is
+// wanted.
 func (x *text) wrong(want string) error {
-	found, err := x.ReadToken()
-	if err != nil {
-		return x.syntax(err)
+	found := ""
+	switch c := x.peek(); {
+	case c == '{':
+		found = "an object"
+	case c == '[':
+		found = "a list"
+	case c == '"':
+		found = "a string"
+	case c == 't' || c == 'f':
+		found = "a boolean"
+	case c == 'n':
+		found = "null"
+	case isNumber(c):
+		found = "a number"
+	default:
+		return x.syntax()
 	}
-	return x.errorf("expected %s, found %s", want, kindNames[found.Kind()])
-}
-
-// scalar consumes a value of one kind other than an object or a list.
-func (x *text) scalar(kind jsontext.Kind, want string) ([]byte, error) {
-	if x.PeekKind() != kind {
-		return nil, x.wrong(want)
-	}
-	v, err := x.ReadValue()
-	return v, x.syntax(err)
-}
-
-// begin consumes the opening of an object or a list.
-func (x *text) begin(opening jsontext.Kind, want string) error {
-	if x.PeekKind() != opening {
-		return x.wrong(want)
-	}
-	_, err := x.ReadToken()
-	if err == nil && x.StackDepth() > maxDepth {
-		return x.errorf("nested deeper than %d levels", maxDepth)
-	}
-	return x.syntax(err)
-}
-
-// items calls item at each item of an object or a list that has begun, and
-// consumes its end.
-func (x *text) items(end jsontext.Kind, item func(i int) error) error {
-	for i := 0; x.PeekKind() != end; i++ {
-		if err := item(i); err != nil {
+	if found != "an object" && found != "a list" {
+		if err := x.skip(); err != nil {
 			return err
 		}
 	}
-	_, err := x.ReadToken()
-	return x.syntax(err)
+	return x.errorf("expected %s, found %s", want, found)
+}
+
+// begin consumes the opening of an object or a list.
+func (x *text) begin(opening byte, want string) error {
+	if x.peek() != opening {
+		return x.wrong(want)
+	}
+	if x.at++; len(x.stack) == maxDepth {
+		return x.errorf("nested deeper than %d levels", maxDepth)
+	}
+	x.stack = append(x.stack, frame{index: -1, list: opening == '['})
+	return nil
+}
+
+// next goes to item i of an object or a list that has begun, or consumes its end.
+func (x *text) next(end byte, i int) (more bool, err error) {
+	top := len(x.stack) - 1
+	switch c := x.peek(); {
+	case c == end:
+		x.at++
+		x.stack = x.stack[:top]
+		return false, nil
+	case i > 0 && c != ',':
+		return false, x.syntax()
+	case i > 0:
+		x.at++
+	}
+	x.stack[top].index = i
+	return true, nil
 }
 
 // list calls element at each element of a list; element consumes it.
@@ -204,7 +243,31 @@ func (x *text) list(element func(i int) error) error {
 	if err := x.begin('[', "a list"); err != nil {
 		return err
 	}
-	return x.items(']', element)
+	parts := x.seen != nil && len(x.stack) == 2 && x.stack[0].name == "runs"
+	write := x.emit && !parts
+	if write {
+		x.canon = append(x.canon, '[')
+	}
+	for i := 0; ; i++ {
+		if more, err := x.next(']', i); err != nil {
+			return err
+		} else if !more {
+			break
+		}
+		if write && i > 0 {
+			x.canon = append(x.canon, ',')
+		}
+		if err := element(i); err != nil {
+			return err
+		}
+		if parts {
+			x.part()
+		}
+	}
+	if write {
+		x.canon = append(x.canon, ']')
+	}
+	return nil
 }
 
 // object calls member at the value of each member; member consumes it.
@@ -212,172 +275,360 @@ func (x *text) object(member func(key string) error) error {
 	if err := x.begin('{', "an object"); err != nil {
 		return err
 	}
-	return x.items('}', func(i int) error {
+	depth, first, start := len(x.stack), len(x.pieces), len(x.canon)
+	parts := x.seen != nil && depth == 1
+	var names map[string]bool // of an object with many members
+	for i := 0; ; i++ {
+		if more, err := x.next('}', i); err != nil {
+			return err
+		} else if !more {
+			break
+		}
 		if i == maxMembers {
-			return errorAt(x.StackPointer().Parent(), "more than %d members: no session has as many", maxMembers)
+			return errorAt(pointerOf(x.stack[:depth-1]), "more than %d members: no session has as many", maxMembers)
 		}
-		if x.PeekKind() != '"' {
-			_, err := x.ReadToken()
-			return x.syntax(err)
+		if x.peek() != '"' {
+			return x.syntax()
 		}
-		name, err := x.ReadValue()
+		quoted, plain, err := x.quoted()
 		if err != nil {
-			return x.syntax(err)
+			return err
 		}
-		return member(x.key(name))
-	})
-}
-
-// key returns the name of a member from its quoted form.
-func (x *text) key(quoted []byte) string {
-	key, known := x.keys[string(quoted)]
-	if !known {
-		key = unquote(quoted)
-		if len(quoted) < 64 && len(x.keys) < 1000 {
-			x.keys[string(quoted)] = key
+		key := x.unquote(quoted, plain)
+		x.stack[depth-1].name = key
+		if names == nil && i == 16 {
+			names = make(map[string]bool, 2*i)
+			for _, s := range x.pieces[first:] {
+				names[s.name] = true
+			}
+		}
+		twice := names[key]
+		if names != nil {
+			names[key] = true
+		} else {
+			twice = slices.ContainsFunc(x.pieces[first:], func(s piece) bool { return s.name == key })
+		}
+		if twice {
+			return x.errorf("this member appears twice")
+		}
+		if x.peek() != ':' {
+			return x.syntax()
+		}
+		x.at++
+		if parts {
+			err = x.partOf(key, member)
+			x.pieces = append(x.pieces, piece{name: key})
+		} else {
+			from := len(x.canon)
+			if x.emit {
+				x.canon = append(x.quote(quoted, plain), ':')
+			}
+			at := len(x.pieces)
+			x.pieces = append(x.pieces, piece{key, from, 0})
+			err = member(key)
+			x.pieces[at].to = len(x.canon)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return key
+	if x.emit && !parts {
+		x.arrange(x.pieces[first:], start)
+	}
+	x.pieces = x.pieces[:first]
+	return nil
 }
 
-// unquote returns the text of a valid JSON string.
-func unquote(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
+// arrange makes an object of its members, which canon holds from start on.
+func (x *text) arrange(members []piece, start int) {
+	for i := 1; i < len(members); i++ {
+		if compareNames(members[i-1].name, members[i].name) > 0 {
+			slices.SortFunc(members, func(a, b piece) int { return compareNames(a.name, b.name) })
+			break
+		}
 	}
-	s, _ := jsontext.AppendUnquote(nil, quoted)
-	return string(s)
+	end := len(x.canon)
+	x.canon = append(x.canon, '{')
+	for i, m := range members {
+		if i > 0 {
+			x.canon = append(x.canon, ',')
+		}
+		x.canon = append(x.canon, x.canon[m.from:m.to]...)
+	}
+	x.canon = append(x.canon, '}')
+	x.canon = x.canon[:start+copy(x.canon[start:], x.canon[end:])]
+}
+
+// partOf consumes a member of a record and takes its digest.
+func (x *text) partOf(key string, member func(key string) error) error {
+	if key == "digest" { // is read twice: for what it states, and for whoever wants it
+		at := x.at
+		if err := x.seen.state(x); err != nil {
+			return err
+		}
+		x.at = at
+	}
+	runs := key == "runs" && x.peek() == '['
+	err := member(key)
+	switch {
+	case key == "digest":
+		x.canon = x.canon[:0]
+	case !runs:
+		x.part()
+	}
+	return err
+}
+
+// part takes the digest of the part of a record that canon holds.
+func (x *text) part() {
+	name := string(x.pointer())
+	x.seen.parts[name] = sum256(x.canon)
+	x.seen.order = append(x.seen.order, name)
+	x.canon = x.canon[:0]
+}
+
+// quoted consumes a string and returns it as it is written. It is plain if no
+// character is escaped: then it is its own canonical form.
+func (x *text) quoted() (lit []byte, plain bool, err error) {
+	b, ascii := x.raw[x.at:], true
+	plain = true
+	for i := 1; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			if lit = b[:i+1]; len(lit) > maxString+2 {
+				return nil, false, x.errorf("a string is longer than %d MiB: no session has one", maxString>>20)
+			}
+			if !plain {
+				_, err = jsontext.AppendUnquote(nil, lit)
+			}
+			if err != nil || !ascii && !utf8.Valid(lit) {
+				return nil, false, x.syntax()
+			}
+			x.at += len(lit)
+			return lit, plain, nil
+		case c == '\\':
+			plain = false
+			i++
+		case c < ' ':
+			return nil, false, x.syntax()
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	return nil, false, x.syntax()
+}
+
+// unquote returns the text of a string.
+func (x *text) unquote(quoted []byte, plain bool) string {
+	s, known := x.known[string(quoted)]
+	if known {
+		return s
+	}
+	if s = string(quoted[1 : len(quoted)-1]); !plain {
+		b, _ := jsontext.AppendUnquote(nil, quoted)
+		s = string(b)
+	}
+	if len(quoted) < 64 && len(x.known) < 1000 {
+		x.known[string(quoted)] = s
+	}
+	return s
+}
+
+// quote returns canon with the canonical form of a string added.
+func (x *text) quote(quoted []byte, plain bool) []byte {
+	if plain {
+		return append(x.canon, quoted...)
+	}
+	return appendString(x.canon, x.unquote(quoted, plain))
 }
 
 // str consumes a string.
 func (x *text) str() (string, error) {
-	v, err := x.scalar('"', "a string")
+	if x.peek() != '"' {
+		return "", x.wrong("a string")
+	}
+	quoted, plain, err := x.quoted()
 	if err != nil {
 		return "", err
 	}
-	return unquote(v), nil
+	if x.emit {
+		x.canon = x.quote(quoted, plain)
+	}
+	return x.unquote(quoted, plain), nil
 }
 
-// float returns the value of the number read last, which a float64 must be able to
-// hold.
-func (x *text) float(n *number) (float64, error) {
-	f, ok := n.value()
-	if !ok {
-		return 0, x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
+// word consumes true, false or null.
+func (x *text) word(word string) error {
+	if !bytes.HasPrefix(x.raw[x.at:], []byte(word)) {
+		return x.syntax()
 	}
-	return f, nil
-}
-
-// skip consumes any value.
-func (x *text) skip() error {
-	switch x.PeekKind() {
-	case '{':
-		return x.object(func(string) error { return x.skip() })
-	case '[':
-		if err := x.begin('[', "a list"); err != nil {
-			return err
-		}
-		x.column(func(*number) bool { return true })
-		return x.items(']', func(int) error { return x.skip() })
-	}
-	_, err := x.ReadValue()
-	return x.syntax(err)
-}
-
-// column consumes the rest of a list that has begun, up to its end, if the list
-// holds numbers and nulls only, without white space, and each accepts all of
-// them. It returns the bytes of the list. Otherwise it returns nil and has
-// consumed nothing: the decoder then reads the unusual list or reports its error.
-func (x *text) column(each func(*number) bool) []byte {
-	if len(x.UnreadBuffer()) > 0 {
-		return nil
-	}
-	n := &x.last
-	for b, i := x.raw[x.given:], 0; n.scan(b[i:]) && each(n); i++ {
-		if i += len(n.lit); i == len(b) {
-			break
-		}
-		if b[i] == ']' {
-			x.given += i
-			x.skipped += i
-			return b[:i]
-		}
-		if b[i] != ',' {
-			break
-		}
+	x.at += len(word)
+	if x.emit {
+		x.canon = append(x.canon, word...)
 	}
 	return nil
 }
 
+// boolean consumes true or false.
+func (x *text) boolean() (bool, error) {
+	switch x.peek() {
+	case 't':
+		return true, x.word("true")
+	case 'f':
+		return false, x.word("false")
+	}
+	return false, x.wrong("a boolean")
+}
+
+// number consumes a number.
+func (x *text) number() (n number, err error) {
+	if !isNumber(x.peek()) {
+		return n, x.wrong("a number")
+	}
+	n, ok := scanNumber(x.raw[x.at:])
+	if !ok {
+		return n, x.syntax()
+	}
+	x.at += len(n.lit)
+	if x.emit {
+		if n.canonical() {
+			x.canon = append(x.canon, n.lit...)
+		} else {
+			x.emitNumber(&n)
+		}
+	}
+	return n, nil
+}
+
+// emitNumber writes the canonical form of a number, and notes another one.
+func (x *text) emitNumber(n *number) {
+	f, ok := n.value()
+	if !ok {
+		x.err = cmp.Or(x.err, x.outOfRange(n))
+		return
+	}
+	start := len(x.canon)
+	if x.canon = appendFloat(x.canon, f); x.seen != nil && !bytes.Equal(x.canon[start:], n.lit) {
+		lit, want := string(n.lit), string(x.canon[start:])
+		x.seen.odd.add(x.pointer, func() string { return fmt.Sprintf("altered: the number %s should be written %s", lit, want) })
+	}
+}
+
+func (x *text) outOfRange(n *number) error {
+	return x.errorf("%s is out of range", Line(string(n.lit), mostQuoted))
+}
+
+// figure consumes a number that a float64 can hold, or null as absent.
+func (x *text) figure() (Float, error) {
+	if x.peek() == 'n' {
+		return Absent(), x.word("null")
+	}
+	n, err := x.number()
+	if err != nil {
+		return 0, err
+	}
+	f, ok := n.value()
+	if !ok {
+		return 0, x.outOfRange(&n)
+	}
+	return Float(f), nil
+}
+
+// skip consumes any value.
+func (x *text) skip() (err error) {
+	switch c := x.peek(); {
+	case c == '{':
+		return x.object(func(string) error { return x.skip() })
+	case c == '[':
+		return x.list(func(int) error { return x.skip() })
+	case c == '"':
+		_, err = x.str()
+	case c == 't' || c == 'f':
+		_, err = x.boolean()
+	case c == 'n':
+		err = x.word("null")
+	default:
+		if !isNumber(c) {
+			return x.syntax()
+		}
+		_, err = x.number()
+	}
+	return err
+}
+
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
-// number is a number as it is written, or null.
+// number is a number as it is written.
 type number struct {
-	lit  []byte
-	null bool
+	lit []byte
 	// Most numbers of a record are plain: a decimal of at most 15 digits. Then
 	// digits holds all of them, and scale is how many follow the point.
 	plain  bool
 	digits uint64
 	scale  int
+
+	f         float64 // the value of one that is not plain, once it was asked for
+	ok, known bool
 }
 
 var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
-// scan reads the number or null that b begins with, and reports whether there is
-// one. It does not look at what follows.
-func (n *number) scan(b []byte) bool {
-	*n = number{}
-	i, count := 0, 0
-	run := func() bool {
-		first := i
-		for ; i < len(b) && isDigit(b[i]); i++ {
-			n.digits = 10*n.digits + uint64(b[i]-'0')
-		}
-		count += i - first
-		return i > first
-	}
+// scanNumber reads the number that b begins with, and reports whether there is one. It
+// does not look at what follows. The number is a value, not kept, because the runtime
+// has to note every pointer that is stored while it collects garbage.
+func scanNumber(b []byte) (n number, ok bool) {
+	i, digits := 0, uint64(0)
 	if len(b) > 0 && b[0] == '-' {
 		i++
 	}
-	if i < len(b) && b[i] == '0' {
-		i, count = i+1, 1
-	} else if !run() {
-		n.null = bytes.HasPrefix(b, []byte("null"))
-		n.lit = b[:min(len(b), len("null"))]
-		return n.null
+	first := i
+	for ; i < len(b) && isDigit(b[i]); i++ {
+		digits = 10*digits + uint64(b[i]-'0')
+		if digits == 0 { // no digit follows a leading 0
+			i++
+			break
+		}
+	}
+	count, scale := i-first, 0
+	if count == 0 {
+		return n, false
 	}
 	if i < len(b) && b[i] == '.' {
 		i++
 		point := i
-		if !run() {
-			return false
+		for ; i < len(b) && isDigit(b[i]); i++ {
+			digits = 10*digits + uint64(b[i]-'0')
 		}
-		n.scale = i - point
+		if scale = i - point; scale == 0 {
+			return n, false
+		}
 	}
-	n.plain = count <= 15
-	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
-		n.plain = false
+	plain := count+scale <= 15
+	if i < len(b) && b[i]|0x20 == 'e' {
+		plain = false
 		if i++; i < len(b) && (b[i] == '+' || b[i] == '-') {
 			i++
 		}
-		if !run() {
-			return false
+		exponent := i
+		for i < len(b) && isDigit(b[i]) {
+			i++
+		}
+		if i == exponent {
+			return n, false
 		}
 	}
-	n.lit = b[:i]
-	return true
+	return number{lit: b[:i], plain: plain, digits: digits, scale: scale}, true
 }
 
-// value returns the float64 nearest to n, NaN for null; ok is false if n is
-// beyond the range of all of them.
+// value returns the float64 nearest to n; ok is false if n is beyond the range of all
+// of them.
 func (n *number) value() (f float64, ok bool) {
-	if n.null {
-		return math.NaN(), true
-	}
 	if !n.plain {
-		f, err := strconv.ParseFloat(string(n.lit), 64)
-		return f, err == nil
+		if !n.known {
+			f, err := strconv.ParseFloat(string(n.lit), 64)
+			n.f, n.ok, n.known = f, err == nil, true
+		}
+		return n.f, n.ok
 	}
 	f = float64(n.digits) / tens[n.scale] // both exact, hence rounded once
 	if n.lit[0] == '-' {
@@ -391,85 +642,12 @@ func (n *number) value() (f float64, ok bool) {
 // the same float64.
 func (n *number) canonical() bool {
 	switch {
-	case n.null:
-		return true
 	case !n.plain:
 		return false
 	case n.scale == 0:
 		return n.digits != 0 || n.lit[0] != '-'
 	}
 	return n.digits%10 != 0 && float64(n.digits)*1e6 >= tens[n.scale]
-}
-
-// canon consumes any value and appends its canonical form (RFC 8785). It
-// calls odd at each number that is not written in that form.
-func (x *text) canon(out []byte, odd func(lit, want string)) ([]byte, error) {
-	switch x.PeekKind() {
-	case '{':
-		return x.canonObject(out, odd)
-	case '[':
-		return x.canonList(out, odd)
-	case '"':
-		s, err := x.str()
-		return appendString(out, s), err
-	}
-	v, err := x.ReadValue()
-	var n number
-	if err != nil || !n.scan(v) || n.canonical() {
-		return append(out, v...), x.syntax(err)
-	}
-	f, err := x.float(&n)
-	if err != nil {
-		return out, err
-	}
-	start := len(out)
-	if out = appendFloat(out, f); !bytes.Equal(out[start:], n.lit) {
-		odd(string(n.lit), string(out[start:]))
-	}
-	return out, nil
-}
-
-func (x *text) canonObject(out []byte, odd func(lit, want string)) ([]byte, error) {
-	type member struct {
-		name     string
-		from, to int
-	}
-	members := make([]member, 0, 12)
-	start := len(out)
-	err := x.object(func(key string) (err error) {
-		from := len(out)
-		out = append(appendString(out, key), ':')
-		out, err = x.canon(out, odd)
-		members = append(members, member{key, from, len(out)})
-		return err
-	})
-	slices.SortFunc(members, func(a, b member) int { return compareNames(a.name, b.name) })
-	end := len(out)
-	out = append(out, '{')
-	for i, m := range members {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(out, out[m.from:m.to]...)
-	}
-	out = append(out, '}')
-	return out[:start+copy(out[start:], out[end:])], err
-}
-
-func (x *text) canonList(out []byte, odd func(lit, want string)) ([]byte, error) {
-	if err := x.begin('[', "a list"); err != nil {
-		return out, err
-	}
-	out = append(out, '[')
-	out = append(out, x.column((*number).canonical)...)
-	err := x.items(']', func(i int) (err error) {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out, err = x.canon(out, odd)
-		return err
-	})
-	return append(out, ']'), err
 }
 
 // compareNames orders names as RFC 8785 does, by UTF-16 code units. That is the

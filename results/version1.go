@@ -39,12 +39,10 @@ type device1 struct {
 }
 
 // decodeVersion1 reads a record of version 1, without its summary.
-func decodeVersion1(raw []byte) (*Record, error) {
+func decodeVersion1(x *text) (*Record, error) {
 	rec, v := new(Record), version1{}
-	err := walk(raw, func(x *text) error {
-		x.members = v.members
-		return x.decode(reflect.ValueOf(rec).Elem())
-	})
+	x.members = v.members
+	err := x.walk(func(x *text) error { return x.decode(reflect.ValueOf(rec).Elem()) })
 	if err == nil {
 		v.upgrade(rec)
 	}

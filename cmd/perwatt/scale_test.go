@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/bench/benchtest"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/resultstest"
@@ -31,12 +32,15 @@ func BenchmarkFiles(b *testing.B) {
 		}
 		a := against{margin: 0.02, seed: 1}
 		b.Run(fmt.Sprintf("compare/records=%d", n), func(b *testing.B) {
+			began := benchtest.CPUTime(b)
 			for b.Loop() {
 				_, _, err := a.load(b.Context(), nil, files)
 				require.NoError(b, err)
 			}
+			b.ReportMetric((benchtest.CPUTime(b)-began).Seconds()*1e3/float64(b.N*n), "CPU-ms/record")
 		})
 		b.Run(fmt.Sprintf("report/records=%d", n), func(b *testing.B) {
+			began := benchtest.CPUTime(b)
 			for b.Loop() {
 				page, _, err := a.load(b.Context(), nil, files)
 				require.NoError(b, err)
@@ -44,6 +48,7 @@ func BenchmarkFiles(b *testing.B) {
 				require.NoError(b, report.WriteHTML(&out, page))
 				b.ReportMetric(float64(out.Len()), "B/page")
 			}
+			b.ReportMetric((benchtest.CPUTime(b)-began).Seconds()*1e3/float64(b.N*n), "CPU-ms/record")
 		})
 	}
 }
