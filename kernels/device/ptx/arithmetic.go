@@ -92,6 +92,7 @@ var rows = map[string]func(d int, s []int) func(*warp, uint32){
 			x[l] = a[l] >> b[l]
 		}
 	}),
+	"add.f32": two(add32), "add.rn.f32": two(add32), "mul.f32": two(mul32), "mul.rn.f32": two(mul32),
 	"fma.rn.f32": func(d int, s []int) func(*warp, uint32) {
 		return merged(d, func(w *warp, x *row) {
 			a, b, c := &w.r[s[0]], &w.r[s[1]], &w.r[s[2]]
@@ -100,6 +101,18 @@ var rows = map[string]func(d int, s []int) func(*warp, uint32){
 			}
 		})
 	},
+}
+
+func add32(x, a, b *row) {
+	for l := range x {
+		x[l] = math.Float32bits(math.Float32frombits(a[l]) + math.Float32frombits(b[l]))
+	}
+}
+
+func mul32(x, a, b *row) {
+	for l := range x {
+		x[l] = math.Float32bits(math.Float32frombits(a[l]) * math.Float32frombits(b[l]))
+	}
 }
 
 func two(f func(x, a, b *row)) func(d int, s []int) func(*warp, uint32) {
@@ -125,8 +138,20 @@ func merged(d int, f func(w *warp, x *row)) func(*warp, uint32) {
 	}
 }
 
-// fma32 is a·b + c, rounded once.
-func fma32(a, b, c float32) float32 { return float32(odd(float64(a)*float64(b), float64(c))) }
+// fma32 is a·b + c, rounded once. The product is exact, and rounding the sum to float64
+// first matters only where that gives the middle between two numbers of float32: its last
+// 29 bits are a one and zeros, unless the numbers are subnormal.
+func fma32(a, b, c float32) float32 {
+	p := float64(a) * float64(b)
+	s := p + float64(c)
+	if u := math.Float64bits(s); u&(1<<29-1) != 1<<28 && (u&^(1<<63) >= normal || u<<1 == 0) {
+		return float32(s)
+	}
+	return float32(odd(p, float64(c)))
+}
+
+// normal is the bits of the least number of float64 that float32 has as a normal one.
+const normal = (1023 - 126) << 52
 
 // odd is p + c rounded to odd: the nearest float64 whose last bit is set, unless
 // the sum is exact. Rounding that again to a narrower type gives what rounding

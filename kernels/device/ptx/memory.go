@@ -139,15 +139,16 @@ const (
 	copied   = -3 // bulk copies of the mbarrier of index 0; those of the next are -4
 )
 
-// place is memory that an access reaches. All of it is known if none of it has
-// to come from a kernel.
+// place is memory that an access reaches.
 type place struct {
 	data  []byte
 	cells []cell
-	known bool
-	at    uint64 // of shared memory
-	local bool   // it is shared memory
+	at    uint64 // in shared memory, or in the block of global memory
+	block *block // nil for shared memory
 }
+
+// known reports that none of the place has to come from a kernel.
+func (p *place) known() bool { return p.block != nil && p.block.came(p.at, uint64(len(p.data))) }
 
 // Fault is why a launch ended.
 type Fault struct {
@@ -198,7 +199,7 @@ func (w *warp) reach(s space, address uint64, n, lane int) place {
 		if address > uint64(len(c.shared)) || uint64(len(c.shared))-address < uint64(n) {
 			fault(IllegalAddress, lane, "%d bytes at %#x are not in the %d bytes of shared memory", n, address, len(c.shared))
 		}
-		return place{data: c.shared[address : address+uint64(n)], cells: c.cells[address/2 : (address+uint64(n)+1)/2], at: address, local: true}
+		return place{data: c.shared[address : address+uint64(n)], cells: c.cells[address/2 : (address+uint64(n)+1)/2], at: address}
 	}
 	return w.global(address, n, lane)
 }
@@ -216,19 +217,24 @@ func (w *warp) global(address uint64, n, lane int) place {
 		w.last = b
 	}
 	at := address - b.at
-	return place{data: b.data[at : at+uint64(n)], cells: b.cells[at/2 : (at+uint64(n)+1)/2], known: b.came(at, uint64(n))}
+	return place{data: b.data[at : at+uint64(n)], cells: b.cells[at/2 : (at+uint64(n)+1)/2], at: at, block: b}
 }
 
 // thread is the number of a lane's thread in the grid, from 1.
 func (w *warp) thread(lane int) int32 { return w.cta.first + int32(w.id*32+lane) }
+
+// before reports whether an access at a time of the clock is ordered before all that the
+// block does now, whoever made it: it was in an earlier launch, or before the block's
+// last barrier.
+func (c *cta) before(at uint32) bool { return at < c.launched || at >= c.began && at < c.met }
 
 // ordered reports whether an access at a time of the clock by another thread, or
 // by a bulk copy, is ordered before one that a lane makes now.
 func (w *warp) ordered(by int32, at uint32, lane int) bool {
 	c := w.cta
 	switch {
-	case at < c.launched || at >= c.began && at < c.met:
-		return true // an earlier launch, or before the block's last barrier
+	case c.before(at):
+		return true
 	case at < c.began:
 		return false // another block of this launch
 	}
@@ -250,30 +256,56 @@ func (w *warp) access(p place, lane int, write bool) {
 }
 
 func (w *warp) touch(p place, me int32, lane int, write bool) {
-	now := w.cta.memory.clock
-	if p.local && w.cta.fetched != nil {
+	b := w.cta
+	now := b.memory.clock
+	if p.block == nil && b.fetched != nil {
 		if write {
 			w.unfetched(p, lane)
 		} else {
-			w.cta.loaded[int(p.at/16)*len(w.cta.warps)+w.id].note(now, w.cta.met, lane)
+			b.loaded[int(p.at/16)*len(b.warps)+w.id].note(now, b.met, lane)
 		}
+	}
+	// What several threads read at one time cannot be written until the clock ticks.
+	if !write && p.block == nil && b.quiet[p.at/16] == now && b.fetched == nil {
+		return
 	}
 	for i := range p.cells {
 		c := &p.cells[i]
-		if w.check(c, me, lane, write); write {
+		if c.copies|c.products != 0 || c.barrier || c.wrote != 0 && c.writer != me && !b.before(c.wrote) || write && c.read != 0 && c.reader != me && !b.before(c.read) {
+			w.check(c, me, lane, write)
+		}
+		if write {
 			c.writer, c.wrote, c.plain = me, now, true
 			continue
 		}
-		if c.wrote == 0 && !p.known {
+		if c.wrote == 0 && !p.known() {
 			fault(Uninitialised, lane, "nothing has written these bytes")
 		}
-		if c.reader != me && c.read != 0 && !w.ordered(c.reader, c.read, lane) {
+		if c.reader != me && c.read != 0 && !b.before(c.read) && !w.ordered(c.reader, c.read, lane) {
 			c.reader = several
 		} else {
 			c.reader = me
 		}
 		c.read = now
 	}
+	if len(p.data) == 16 && !write && p.block == nil && w.shares(p) {
+		b.quiet[p.at/16] = now
+	}
+}
+
+// shares reports that what a lane has just read may be read by any other lane of the
+// warp, and that this would leave no other trace.
+func (w *warp) shares(p place) bool {
+	b := w.cta
+	if p.block == nil && b.fetched != nil {
+		return false
+	}
+	for i := range p.cells {
+		if c := &p.cells[i]; c.reader != several || c.read != b.memory.clock || c.wrote != 0 && !b.before(c.wrote) {
+			return false
+		}
+	}
+	return true
 }
 
 // check reports what another access to two bytes is in the way of one.

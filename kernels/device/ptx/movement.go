@@ -1,6 +1,7 @@
 package ptx
 
 import (
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -189,15 +190,34 @@ func ld(op *operation) func(*warp, uint32) {
 		return nil
 	}
 	from, at := op.space(), op.p.address(op.args[1])
-	size := t.size()
+	size, word := t.size(), types["b32"]
+	if t.size() == 4 {
+		t = word
+	}
 	return func(w *warp, active uint32) {
-		lanes(active, func(l int) {
-			p := w.reach(from, at.of(w, l), n*size, l)
+		// Lanes that read one address after another share what the first of them found.
+		last, shared, lane := uint64(0), false, 0
+		for ; active != 0; active &= active - 1 {
+			l := bits.TrailingZeros32(active)
+			address := at.of(w, l)
+			if shared && address == last {
+				for _, d := range d {
+					w.assign(d, l, t, w.value(d, lane, t))
+				}
+				continue
+			}
+			p := w.reach(from, address, n*size, l)
 			w.access(p, l, false)
 			for i, d := range d {
+				if t == word {
+					w.r[d][l] = le.Uint32(p.data[4*i:])
+					continue
+				}
 				w.load(d, l, p.data[i*size:], t)
 			}
-		})
+			shared = address == last && w.shares(p)
+			last, lane = address, l
+		}
 	}
 }
 
@@ -270,14 +290,19 @@ func st(op *operation) func(*warp, uint32) {
 	}
 	size := t.size()
 	return func(w *warp, active uint32) {
-		lanes(active, func(l int) {
+		for ; active != 0; active &= active - 1 {
+			l := bits.TrailingZeros32(active)
 			p := w.reach(to, at.of(w, l), n*size, l)
 			w.access(p, l, true)
 			w.written(p, l)
 			for i, s := range s {
+				if size == 4 {
+					le.PutUint32(p.data[4*i:], w.r[s][l])
+					continue
+				}
 				w.store(p.data[i*size:], s, l, t)
 			}
-		})
+		}
 	}
 }
 
@@ -316,7 +341,7 @@ func atom(op *operation) func(*warp, uint32) {
 	return func(w *warp, active uint32) {
 		lanes(active, func(l int) {
 			p := w.reach(in, at.of(w, l), t.size(), l)
-			if p.cells[0].wrote == 0 && !p.known {
+			if p.cells[0].wrote == 0 && !p.known() {
 				fault(Uninitialised, l, "nothing has written these bytes")
 			}
 			w.touch(p, atomical, l, true)

@@ -40,6 +40,7 @@ type cta struct {
 	made     int                  // mbarriers
 	fetched  []uint32             // when each warp's wgmma last read each 16 bytes of shared memory; nil without mbarriers and wgmma
 	loaded   []loads              // the same for its threads
+	quiet    []uint32             // for each 16 bytes of shared memory, the time at which any thread may read them and leave no trace
 	events   int                  // what threads may wait for at mbarriers
 	still    bool                 // nothing happened since every warp was given a turn
 
@@ -105,7 +106,7 @@ func (k *Kernel) Launch(m *Memory, c Config) (err error) {
 		memory: m, params: c.Params, n: c.Grid, size: c.Block, warps: warps, launched: launched,
 		shared: make([]byte, k.Shared+c.Shared), threads: threads, barriers: map[uint64]*mbarrier{},
 	}
-	b.cells = make([]cell, (len(b.shared)+1)/2)
+	b.cells, b.quiet = make([]cell, (len(b.shared)+1)/2), make([]uint32, (len(b.shared)+15)/16)
 	if k.hasProxy {
 		b.fetched = make([]uint32, (len(b.shared)+15)/16*len(warps))
 		b.loaded = make([]loads, len(b.fetched))
