@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,10 +18,10 @@ type Scenario struct {
 
 // Part is one use in a scenario.
 type Part struct {
-	Use    string
-	Role   results.Role
-	Model  string      // model to train; "" for uses without models
-	Device device.Info // on which it runs
+	Use     string
+	Role    results.Role
+	Variant string      // network to train, or stage of inference; "" for uses without
+	Device  device.Info // on which it runs
 
 	// Members are the equal cards that one worker drives together; nil for one device.
 	// Device is then the first of them, with an ID that names all.
@@ -35,8 +36,8 @@ func (p Part) On() []device.Info {
 	return []device.Info{p.Device}
 }
 
-// work names what a part computes, whatever its role: a use of a model on a device.
-func (p Part) work() string { return strings.Join([]string{p.Use, p.Model, p.Device.ID}, " ") }
+// work names what a part computes, whatever its role: a variant of a use on a device.
+func (p Part) work() string { return strings.Join([]string{p.Use, p.Variant, p.Device.ID}, " ") }
 
 // Names of scenarios that are no use alone.
 const (
@@ -47,9 +48,9 @@ const (
 
 // onRequest reports whether a scenario runs only if it is named. The memory of a card
 // is measured by memory; copies to and fro are the bus's. Inference has a scenario for
-// each batch. What several cards do together has not yet run on hardware.
+// each stage and batch. What several cards do together has not yet run on hardware.
 func (w Work) onRequest(name string) bool {
-	return w.Together[name] != "" || slices.Contains([]string{"memory-copy", "memory-upload", "memory-download", shared}, name) || strings.HasPrefix(name, "inference-")
+	return w.Together[name] != "" || slices.Contains([]string{"memory-copy", "memory-upload", "memory-download", shared}, name) || strings.HasPrefix(name, "inference")
 }
 
 // place is where a scenario runs: the CPU, or equal cards of one driver together.
@@ -101,10 +102,10 @@ func places(devices []device.Info) (out []place) {
 // Work is what sessions can run.
 type Work struct {
 	Uses []string // in the order of a session's first round
-	// Models are those that a use works with on a device, the first in a mullet; nil
-	// if it works with none. Each is a scenario of its own.
-	Models func(use string, on device.Info) []string
-	// Runs reports whether a use that works without a model runs on a device.
+	// Variants are those of a use on a device, the first in a mullet; nil if it has
+	// none. Each is a scenario of its own: networks to train, stages of inference.
+	Variants func(use string, on device.Info) []string
+	// Runs reports whether a use without variants runs on a device.
 	Runs func(use string, on device.Info) bool
 	// Together are the uses in which one worker has several equal cards do one piece of
 	// work, each with the use of one card that it is compared with.
@@ -122,28 +123,41 @@ func (p *planner) known() []string {
 	return slices.Concat([]string{idle}, p.Uses, []string{mullet, shared})
 }
 
-// models are those of a use on a device, "" for a use without; none if it does not
-// run there.
-func (p *planner) models(use string, on device.Info) []string {
-	if !slices.Contains(p.Uses, use) {
-		return nil
+// variants are those of a use on a device, "" for a use without; none if it does not
+// run there. A name may be that of one variant, as in training-cnn.
+func (p *planner) variants(name string, on device.Info) (use string, list []string) {
+	for _, use := range p.Uses {
+		list := p.Variants(use, on)
+		if name == use {
+			if len(list) == 0 && p.Runs(use, on) {
+				list = []string{""}
+			}
+			return use, list
+		}
+		if one, ok := strings.CutPrefix(name, use+"-"); ok && slices.Contains(list, one) {
+			return use, []string{one}
+		}
 	}
-	models := p.Models(use, on)
-	if len(models) == 0 && p.Runs(use, on) {
-		models = []string{""}
-	}
-	return models
+	return "", nil
+}
+
+// among reports whether a name is that of a scenario on some device.
+func (p *planner) among(name string) bool {
+	return slices.Contains(p.known(), name) || slices.ContainsFunc(p.devices, func(d device.Info) bool { return p.has(name, d) })
 }
 
 // has reports whether a use runs on a device.
-func (p *planner) has(use string, on device.Info) bool { return len(p.models(use, on)) > 0 }
+func (p *planner) has(use string, on device.Info) bool {
+	_, list := p.variants(use, on)
+	return len(list) > 0
+}
 
 // front is what a device does in the foreground of a mullet: it trains or, if it
 // cannot, multiplies matrices, in bf16 where it has that; "" if it does neither.
 func (p *planner) front(on device.Info) (use, model string) {
 	for _, use := range []string{"training-bf16", "training", "compute-bf16", "compute"} {
-		if models := p.models(use, on); len(models) > 0 {
-			return use, models[0]
+		if _, list := p.variants(use, on); len(list) > 0 {
+			return use, list[0]
 		}
 	}
 	return "", ""
@@ -162,9 +176,9 @@ func (p *planner) host() (cpu device.Info, ok bool) {
 // its devices cannot run it.
 func (p *planner) at(name string, where place) (out []Scenario) {
 	first := where[0]
-	each := func(use string, role results.Role, model string) (parts []Part) {
+	each := func(use string, role results.Role, variant string) (parts []Part) {
 		for _, d := range where {
-			parts = append(parts, Part{use, role, model, d, nil})
+			parts = append(parts, Part{use, role, variant, d, nil})
 		}
 		return parts
 	}
@@ -183,21 +197,22 @@ func (p *planner) at(name string, where place) (out []Scenario) {
 			add(shared, each(front, results.Foreground, model), each("mining", results.Background, ""))
 		}
 	default:
-		for _, m := range p.models(name, first) {
-			full := name
-			if m != "" {
-				full += "-" + m
+		use, list := p.variants(name, first)
+		for _, v := range list {
+			full := use
+			if v != "" {
+				full += "-" + v
 			}
-			switch together := p.Together[name] != ""; {
+			switch together := p.Together[use] != ""; {
 			case !together:
-				add(full, each(name, results.Alone, m))
+				add(full, each(use, results.Alone, v))
 			case len(where) > 1:
 				all := first
 				all.ID = where.id()
 				for _, d := range where {
 					all.Free = min(all.Free, d.Free) // 0 where one does not know
 				}
-				add(full, []Part{{name, results.Alone, m, all, where}})
+				add(full, []Part{{use, results.Alone, v, all, where}})
 			}
 		}
 	}
@@ -240,9 +255,10 @@ func (p *planner) named(id string) (where place, err error) {
 // Scenarios returns the scenarios of the given names. A name is SCENARIO, which runs
 // wherever it can, or SCENARIO@DEVICE, such as mining@cuda:1; equal cards of one
 // driver run together, as in mining@cuda:0-3. A scenario on the CPU has no @DEVICE.
-// Without names there are all but those that cost much and say little more: copies of
-// memory, inference and mullet-shared; and what several cards do together, which brings
-// the same of the first of them alone.
+// SCENARIO is a use, with all its variants, or one of these, such as training-cnn. Without
+// names there are all but those that cost much and say little more: copies of memory,
+// inference and mullet-shared; and what several cards do together, which brings the same
+// of the first of them alone.
 //
 // There must be at least one device. Idle is always included, since every net figure
 // needs it. Training is one scenario for each model, such as training-mlp; the mullet
@@ -262,7 +278,7 @@ func Scenarios(names []string, devices []device.Info, work Work) ([]Scenario, er
 	for _, n := range names {
 		name, id, placed := strings.Cut(n, "@")
 		switch {
-		case !slices.Contains(known, name):
+		case !p.among(name):
 			return nil, fmt.Errorf("unknown use %q: known are %s", name, strings.Join(known, ", "))
 		case name == idle && placed:
 			return nil, fmt.Errorf("%q: idle is a state of the whole machine, not of one device", n)
@@ -294,15 +310,27 @@ func Scenarios(names []string, devices []device.Info, work Work) ([]Scenario, er
 			}
 		}
 		for _, at := range able {
-			if add(name, at); work.Together[name] != "" {
-				add(work.Together[name], at[:1])
+			add(name, at)
+			if use, _ := p.variants(name, at[0]); work.Together[use] != "" {
+				add(work.Together[use]+strings.TrimPrefix(name, use), at[:1])
 			}
 		}
 	}
+	// Single variants come after all uses but before mullets, and each scenario once.
+	order := slices.Clone(known)
+	for _, name := range slices.Sorted(maps.Keys(where)) {
+		if !slices.Contains(order, name) {
+			order = slices.Insert(order, slices.Index(order, mullet), name)
+		}
+	}
 	out := []Scenario{{Name: idle}}
-	for _, name := range known {
+	for _, name := range order {
 		for _, at := range where[name] {
-			out = append(out, p.at(name, at)...)
+			for _, s := range p.at(name, at) {
+				if !slices.ContainsFunc(out, func(o Scenario) bool { return o.Name == s.Name }) {
+					out = append(out, s)
+				}
+			}
 		}
 	}
 	return out, nil

@@ -27,8 +27,8 @@ func scenarios(all []Scenario) (names []string, parts map[string]string) {
 		var words []string
 		for _, p := range s.Parts {
 			word := p.Use + "@" + p.Device.ID
-			if p.Model != "" {
-				word += " of " + p.Model
+			if p.Variant != "" {
+				word += " of " + p.Variant
 			}
 			if p.Role != results.Alone {
 				word += " " + string(p.Role)
@@ -55,16 +55,34 @@ func TestScenariosOfTheCPU(t *testing.T) {
 	require.Equal(t, "training@cpu of cnn foreground, mining@cpu background", parts["mullet"], "the mullet trains the first")
 	_, err = Scenarios([]string{"training"}, on, testWork())
 	require.ErrorContains(t, err, `"training": no device of the session can run it`, "without a model")
-	served := testWork("mlp")
-	served.Uses = append(served.Uses, "inference-decode-8")
+	served := testWork("mlp", "cnn")
+	served.Uses = append(served.Uses, "inference")
+	trained := served.Variants
+	served.Variants = func(use string, on device.Info) []string {
+		if use == "inference" {
+			return []string{"prefill-8", "decode-8"}
+		}
+		return trained(use, on)
+	}
 	all, err = Scenarios(nil, on, served)
 	require.NoError(t, err)
 	names, _ = scenarios(all)
-	require.NotContains(t, names, "inference-decode-8")
-	some, err = Scenarios([]string{"inference-decode-8"}, on, served)
-	require.NoError(t, err)
-	names, _ = scenarios(some)
-	require.Equal(t, []string{"idle", "inference-decode-8"}, names)
+	require.Equal(t, []string{"idle", "control", "mining", "training-mlp", "training-cnn", "compute", "memory", "mullet"}, names)
+	for _, c := range []struct{ uses, names []string }{
+		{[]string{"inference"}, []string{"idle", "inference-prefill-8", "inference-decode-8"}},
+		{[]string{"inference-decode-8", "mullet"}, []string{"idle", "inference-decode-8", "mullet"}},
+		{[]string{"training-cnn", "training"}, []string{"idle", "training-mlp", "training-cnn"}},
+	} {
+		some, err = Scenarios(c.uses, on, served)
+		require.NoError(t, err)
+		names, parts = scenarios(some)
+		require.Equal(t, c.names, names)
+	}
+	require.Equal(t, "training@cpu of cnn", parts["training-cnn"])
+	for _, name := range []string{"inference-", "inference-decode-9", "inference-decode", "mining-", "training-bf16-mlp"} {
+		_, err = Scenarios([]string{name}, on, served)
+		require.ErrorContains(t, err, "unknown use", name)
+	}
 	_, err = Scenarios([]string{"gaming"}, on, testWork("mlp"))
 	require.ErrorContains(t, err, `"gaming"`)
 	require.ErrorContains(t, err, "mullet")

@@ -51,7 +51,7 @@ func testWork(models ...string) Work {
 	}
 	return Work{
 		Uses: []string{"control", "mining", "training", "training-bf16", "compute", "memory", "compute-bf16", "memory-copy"},
-		Models: func(use string, on device.Info) []string {
+		Variants: func(use string, on device.Info) []string {
 			if slices.Contains(training, use) && runs(use, on) {
 				return models
 			}

@@ -13,10 +13,10 @@ import (
 // togetherWork is [testWork] with a use in which several cards train one model.
 func togetherWork(models ...string) Work {
 	work := testWork(models...)
-	of := work.Models
+	of := work.Variants
 	work.Uses = append(work.Uses, "training-parallel")
 	work.Together = map[string]string{"training-parallel": "training"}
-	work.Models = func(use string, on device.Info) []string {
+	work.Variants = func(use string, on device.Info) []string {
 		if use == "training-parallel" && on.Kind == device.CPU {
 			return nil
 		}

@@ -25,7 +25,8 @@ type Use struct {
 	Name           string
 	CPU, Processor []string
 	New            func(bench.Config) (bench.Workload, error)
-	Models         func(device.Info) []string // that it trains on a device, the default first; nil for a use without
+	Models         func(device.Info) []string // that it trains on a device, the default first; nil for a use that trains none
+	Stages         func(device.Info) []string // that it infers at; nil for a use without
 	Alone          string                     // of a use in which several equal processors do one piece of work: the same on one
 }
 
@@ -51,7 +52,7 @@ func KernelsOf(use string, on device.Info) []string {
 // Uses lists every use, in the order of a session's first round. The control tells
 // a change of the machine from one of the code.
 func Uses() []Use {
-	uses := []Use{
+	return []Use{
 		{Name: "control", CPU: []string{}, New: hashscan.Control},
 		{Name: "mining", CPU: []string{"sha256d"}, Processor: []string{"sha256d"}, New: hashscan.New},
 		{Name: "training", CPU: []string{"sgemm", "vector"}, Processor: []string{"gemm-fp32"}, New: training.New, Models: training.Models},
@@ -67,16 +68,9 @@ func Uses() []Use {
 		{Name: "memory-copy", Processor: []string{"stream"}, New: stream.Copy},
 		{Name: "memory-upload", Processor: []string{"stream"}, New: stream.Upload},
 		{Name: "memory-download", Processor: []string{"stream"}, New: stream.Download},
+		{Name: "inference", CPU: []string{"sgemm", "vector"}, Processor: []string{"gemm-fp32"}, New: training.Inference, Stages: training.Stages},
+		{Name: "inference-bf16", Processor: []string{"gemm-bf16"}, New: training.InferenceBF16, Stages: training.Stages},
 	}
-	for _, stage := range []training.Stage{training.Prefill, training.Decode} {
-		for _, batch := range training.Batches() {
-			uses = append(uses,
-				Use{Name: training.InferenceUse(stage, batch, nn.FP32), CPU: []string{"sgemm", "vector"}, Processor: []string{"gemm-fp32"}, New: training.Inference(stage, batch, nn.FP32)},
-				Use{Name: training.InferenceUse(stage, batch, nn.BF16), Processor: []string{"gemm-bf16"}, New: training.Inference(stage, batch, nn.BF16)},
-			)
-		}
-	}
-	return uses
 }
 
 // Runs reports whether a use runs on a device: each of its kernels there has an
@@ -138,6 +132,17 @@ func Models(use string, on device.Info) []string {
 	for _, u := range Uses() {
 		if u.Name == use && u.Models != nil && Runs(use, on) {
 			return u.Models(on)
+		}
+	}
+	return nil
+}
+
+// Stages lists the stages that a use infers at on a device; none if it does not infer
+// there.
+func Stages(use string, on device.Info) []string {
+	for _, u := range Uses() {
+		if u.Name == use && u.Stages != nil && Runs(use, on) {
+			return u.Stages(on)
 		}
 	}
 	return nil

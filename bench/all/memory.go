@@ -17,6 +17,9 @@ func MemoryPlans(on []device.Info, describe func(device.Config) device.Device) (
 			if u.Alone != "" { // what is summed between cards takes 64 MiB more of each at most
 				continue
 			}
+			if u.Alone != "" { // a use of several devices
+				continue
+			}
 			for _, model := range Models(u.Name, d) {
 				p := results.MemoryPlan{Use: u.Name, Device: d.ID, Model: model, Free: d.Free}
 				load, err := u.New(bench.Config{Device: describe(device.Config{Info: d, Threads: d.Lanes}), Params: map[string]string{"model": model}})

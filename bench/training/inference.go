@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/gemm"
 	"github.com/perwatt/perwatt/kernels/nn"
-	"github.com/perwatt/perwatt/kernels/sgemm"
 	"github.com/perwatt/perwatt/kernels/vector"
 	"github.com/perwatt/perwatt/results"
 )
@@ -35,48 +35,66 @@ const (
 	Decode Stage = "decode"
 )
 
-// Batches are the numbers of sequences that are inferred together.
-func Batches() []int { return []int{1, 8, 64} }
+// batches are the numbers of sequences that are inferred together by default.
+var batches = []int{1, 8, 64}
 
-// InferenceUse is the name of a stage at a batch as a use: inference-decode-8.
-func InferenceUse(stage Stage, batch int, format nn.Format) string {
-	if format == nn.FP32 {
-		return fmt.Sprintf("inference-%s-%d", stage, batch)
+// Stages lists what inference is measured at: each stage at each of some batches, as in
+// decode-8. It is the same on every device.
+func Stages(device.Info) (list []string) {
+	for _, stage := range []Stage{Prefill, Decode} {
+		for _, batch := range batches {
+			list = append(list, fmt.Sprintf("%s-%d", stage, batch))
+		}
 	}
-	return fmt.Sprintf("inference-%s-%s-%d", stage, format, batch)
+	return list
 }
 
 // inference is the workload of a stage at a batch. The weights are random, by a seed:
 // they cost what others do, and are so large that attention is far from uniform. Each
 // thread serves sequences of its own, with the weights of all.
 type inference struct {
-	info    bench.Info
-	stage   Stage
-	batch   int // sequences a thread
-	format  nn.Format
-	model   gpt
-	engine  func() (decoding, error) // of a thread
-	plan    decoding                 // that computes nothing
-	memory  int64                    // bytes that are available; 0 if that is not known
-	servers []*server                // nil unless prepared
+	info      bench.Info
+	stage     Stage
+	batch     int // sequences a thread
+	format    nn.Format
+	model     gpt
+	engine    func() (decoding, error) // of a thread
+	plan      decoding                 // that computes nothing
+	available int64                    // bytes; 0 if that is not known
+	servers   []*server                // nil unless prepared
 
 	reference results.Check
 	needed    []products // of what each server has done since Prepare
 }
 
-// Inference returns the constructor of the workload of a stage at a batch in a format of
-// weights and activations: on processors, and in fp32 on the CPU. Its options are model (a
-// language model of GPT-2's shape) and, on the CPU, vector (a row of kernels/vector). A
+// Inference returns the workload in fp32 for cfg. Its options are stage (one of [Stages],
+// by default decode-8; another number of sequences will do, up to 2²⁰), model (a language
+// model of GPT-2's shape) and, on the CPU, vector (a row of kernels/vector). A
 // configuration that does not fit the available memory is refused. Errors wrap
 // [bench.ErrUsage].
-func Inference(stage Stage, batch int, format nn.Format) func(bench.Config) (bench.Workload, error) {
-	return func(cfg bench.Config) (bench.Workload, error) {
-		w := &inference{stage: stage, batch: batch, format: format}
-		if err := w.configure(cfg); err != nil {
-			return nil, fmt.Errorf("inference: %w: %w", bench.ErrUsage, err)
-		}
-		return w, nil
+func Inference(cfg bench.Config) (bench.Workload, error) { return infers(cfg, nn.FP32) }
+
+// InferenceBF16 is [Inference] with weights and activations in bfloat16, on a processor
+// only.
+func InferenceBF16(cfg bench.Config) (bench.Workload, error) { return infers(cfg, nn.BF16) }
+
+func infers(cfg bench.Config, format nn.Format) (bench.Workload, error) {
+	w := &inference{format: format}
+	if err := w.configure(cfg); err != nil {
+		return nil, fmt.Errorf("inference: %w: %w", bench.ErrUsage, err)
 	}
+	return w, nil
+}
+
+// setStage takes a stage and a batch, as in decode-8.
+func (w *inference) setStage(text string) error {
+	stage, batch, _ := strings.Cut(text, "-")
+	n, err := strconv.Atoi(batch)
+	w.stage, w.batch = Stage(stage), n
+	if err != nil || n < 1 || n > maxBatch || w.stage != Prefill && w.stage != Decode {
+		return fmt.Errorf("stage=%s: it is %s or %s, and a number of sequences from 1 to %d, as in %s-8", text, Prefill, Decode, maxBatch, Decode)
+	}
+	return nil
 }
 
 func (w *inference) configure(cfg bench.Config) error {
@@ -86,16 +104,19 @@ func (w *inference) configure(cfg bench.Config) error {
 		delete(given, name)
 		return value
 	}
-	model, known := take("model"), []string{"model"}
-	w.info = bench.Info{Name: "inference", Use: InferenceUse(w.stage, w.batch, w.format), Unit: results.Token, Seed: cfg.Seed}
-	w.info.Params = map[string]string{"batch": strconv.Itoa(w.batch), "precision": string(w.format)}
+	stage, model, known := cmp.Or(take("stage"), "decode-8"), take("model"), []string{"stage", "model"}
+	if err := w.setStage(stage); err != nil {
+		return err
+	}
+	w.info = bench.Info{Name: "inference", Use: use("inference", w.format), Unit: results.Token, Seed: cfg.Seed}
+	w.info.Params = map[string]string{"stage": stage, "batch": strconv.Itoa(w.batch), "precision": string(w.format)}
 	if cfg.Device != nil && cfg.Device.Info().Processor() {
 		on := cfg.Device.Info()
 		row, err := gemm.Table(gemm.Precision(w.format)).Pick(on, cfg.Impl)
 		if err != nil {
 			return err
 		}
-		w.info.Device, w.info.Impl, w.info.Threads, w.memory = on.ID, row.Name, 1, on.Memory
+		w.info.Device, w.info.Impl, w.info.Threads, w.available = on.ID, row.Name, 1, cmp.Or(on.Free, on.Memory)
 		if model == "" && !on.Kind.Scheduled() {
 			model = "gpt-124m"
 		}
@@ -112,28 +133,19 @@ func (w *inference) configure(cfg bench.Config) error {
 			return newCardDecoding(p, w.format, product)
 		}
 	} else {
-		on, err := cpu.Of(cfg.Device)
-		switch {
-		case err != nil:
-			return err
-		case w.format != nn.FP32:
-			return fmt.Errorf("%s runs on a GPU only", w.info.Use)
-		case on.Threads > maxThreads:
-			return fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
-		}
-		row, err := sgemm.Table.Pick(on.Info(), cfg.Impl)
+		gemm, err := onCPU(cfg, w.format, &w.info)
 		if err != nil {
 			return err
 		}
-		passes, err := vector.Table.Pick(on.Info(), take(vector.Table.Name))
+		passes, err := vector.Table.Pick(cpu.Info(), take(vector.Table.Name))
 		if err != nil {
 			return err
 		}
 		known = append(known, vector.Table.Name)
-		w.info.Device, w.info.Impl, w.info.Threads, w.info.Params[vector.Table.Name] = on.Info().ID, row.Name, on.Threads, passes.Name
-		w.memory, _ = bench.MemoryAvailable("/")
+		w.info.Params[vector.Table.Name] = passes.Name
+		w.available, _ = bench.MemoryAvailable("/")
 		w.plan = &core{}
-		w.engine = func() (decoding, error) { return &core{gemm: row.Impl.GemmEpilogue, vec: passes.Impl}, nil }
+		w.engine = func() (decoding, error) { return &core{gemm: gemm, vec: passes.Impl}, nil }
 	}
 	if model == "" {
 		model = "gpt-mini"
@@ -205,9 +217,9 @@ func (w *inference) fits() error {
 		return err
 	}
 	need := int64(w.info.Threads)*one.bytes + w.format.Size()*w.model.size()
-	if w.memory > 0 && need > w.memory {
+	if w.available > 0 && need > w.available {
 		return fmt.Errorf("%s with %d threads and %d sequences each takes %d bytes and %d are available: use fewer threads or a smaller batch",
-			w.info.Params["model"], w.info.Threads, w.batch, need, w.memory)
+			w.info.Params["model"], w.info.Threads, w.batch, need, w.available)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package training
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,10 +22,15 @@ var stages = []struct {
 	batch int
 }{{Prefill, 2}, {Decode, 3}}
 
+// at is the option for a stage and a batch.
+func at(stage Stage, batch int) map[string]string {
+	return map[string]string{"stage": fmt.Sprintf("%s-%d", stage, batch)}
+}
+
 func TestInferenceConformance(t *testing.T) {
 	for _, s := range stages {
 		t.Run(string(s.stage), func(t *testing.T) {
-			benchtest.TestWorkload(t, Inference(s.stage, s.batch, nn.FP32), bench.Config{Device: cpu.Device{Threads: 2}, Seed: 9})
+			benchtest.TestWorkload(t, Inference, bench.Config{Device: cpu.Device{Threads: 2}, Seed: 9, Params: at(s.stage, s.batch)})
 		})
 	}
 }
@@ -35,7 +41,7 @@ var littleGPT = gpt{layers: 2, width: 32, heads: 4, seq: 12, vocab: 40}
 // inferring returns a prepared workload of littleGPT on an engine.
 func inferring(t *testing.T, stage Stage, batch int, on decoding) *inference {
 	t.Helper()
-	opened, err := Inference(stage, batch, nn.FP32)(bench.Config{Seed: 5})
+	opened, err := Inference(bench.Config{Seed: 5, Params: at(stage, batch)})
 	require.NoError(t, err)
 	w := opened.(*inference)
 	w.model, w.engine = littleGPT, func() (decoding, error) { return on, nil }
@@ -209,7 +215,7 @@ func TestInferenceRows(t *testing.T) {
 // The formula is what products need, but for the weights that multiply nothing.
 func TestInferenceFlop(t *testing.T) {
 	for _, s := range stages {
-		opened, err := Inference(s.stage, s.batch, nn.FP32)(bench.Config{Seed: 5})
+		opened, err := Inference(bench.Config{Seed: 5, Params: at(s.stage, s.batch)})
 		require.NoError(t, err)
 		w := opened.(*inference)
 		on := newFaulty(t, "")
@@ -227,11 +233,16 @@ func TestInferenceFlop(t *testing.T) {
 }
 
 func TestInferenceRefuses(t *testing.T) {
-	_, err := Inference(Decode, 1, nn.FP32)(bench.Config{Params: map[string]string{"model": "mlp"}})
+	_, err := Inference(bench.Config{Params: map[string]string{"model": "mlp"}})
 	require.ErrorIs(t, err, bench.ErrUsage)
 	require.ErrorContains(t, err, "gpt-mini, gpt-124m")
-	_, err = Inference(Decode, 1<<24, nn.FP32)(bench.Config{Params: map[string]string{"model": "gpt-1.5b"}})
+	_, err = Inference(bench.Config{Params: map[string]string{"model": "gpt-1.5b", "stage": "decode-1048576"}})
 	require.ErrorContains(t, err, "use fewer threads or a smaller batch")
+	for _, stage := range []string{"decode", "decode-0", "decode-1048577", "encode-8", "prefill-8-8", "-8", "decode-eight"} {
+		_, err = Inference(bench.Config{Params: map[string]string{"stage": stage}})
+		require.ErrorIs(t, err, bench.ErrUsage)
+		require.ErrorContains(t, err, "stage="+stage+": it is prefill or decode, and a number of sequences")
+	}
 }
 
 // staleCard does not store one token of decode.
@@ -253,7 +264,7 @@ func TestInferenceOnCard(t *testing.T) {
 					continue // whose passes decode needs, too
 				}
 				t.Run(name+"/"+string(format)+"/"+string(s.stage), func(t *testing.T) {
-					opened, err := Inference(s.stage, 2, format)(bench.Config{Seed: 5, Device: p, Impl: "simt", Params: map[string]string{"model": "gpt-mini"}})
+					opened, err := infers(bench.Config{Seed: 5, Device: p, Impl: "simt", Params: map[string]string{"model": "gpt-mini", "stage": fmt.Sprintf("%s-2", s.stage)}}, format)
 					require.NoError(t, err)
 					w := opened.(*inference)
 					w.model = gpt{layers: 1, width: 16, heads: 2, seq: 8, vocab: 32}
@@ -285,13 +296,14 @@ func TestInferenceOnCard(t *testing.T) {
 func TestInferenceOfCards(t *testing.T) {
 	on := gpu
 	on.About.Memory = 24e9
-	w, err := Inference(Decode, 64, nn.BF16)(bench.Config{Device: on})
+	w, err := InferenceBF16(bench.Config{Device: on, Params: at(Decode, 64)})
 	require.NoError(t, err)
-	require.Equal(t, "inference-decode-bf16-64", w.Info().Use)
+	require.Equal(t, "inference-bf16", w.Info().Use)
+	require.Equal(t, []string{"decode-64", "64"}, []string{w.Info().Params["stage"], w.Info().Params["batch"]})
 	require.Equal(t, "gpt-124m", w.Info().Params["model"])
 	on.About.Memory = 1e9
-	_, err = Inference(Decode, 64, nn.BF16)(bench.Config{Device: on})
+	_, err = InferenceBF16(bench.Config{Device: on, Params: at(Decode, 64)})
 	require.ErrorIs(t, err, bench.ErrUsage)
-	_, err = Inference(Decode, 1, nn.BF16)(bench.Config{})
+	_, err = InferenceBF16(bench.Config{})
 	require.ErrorContains(t, err, "runs on a GPU only")
 }

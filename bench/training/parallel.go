@@ -34,7 +34,7 @@ func Parallel(format nn.Format) func(bench.Config) (bench.Workload, error) {
 
 // ParallelUse is what data-parallel training in a format is a use of.
 func ParallelUse(format nn.Format) string {
-	return strings.Replace(use(format), results.Training, results.Training+results.Parallel, 1)
+	return strings.Replace(use(results.Training, format), results.Training, results.Training+results.Parallel, 1)
 }
 
 // way says how the sums of processors go from one to the next; nothing of processors that

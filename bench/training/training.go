@@ -193,7 +193,7 @@ func BF16(cfg bench.Config) (bench.Workload, error) { return alone(cfg, nn.BF16)
 // alone opens the workload on one device.
 func alone(cfg bench.Config, format nn.Format) (bench.Workload, error) {
 	if _, several := cfg.Device.(device.Group); several {
-		return nil, fmt.Errorf("training: %w: %s runs on one device: %s trains one model on several", bench.ErrUsage, use(format), ParallelUse(format))
+		return nil, fmt.Errorf("training: %w: %s runs on one device: %s trains one model on several", bench.ErrUsage, use(results.Training, format), ParallelUse(format))
 	}
 	return open(cfg, format)
 }
@@ -206,37 +206,42 @@ func open(cfg bench.Config, format nn.Format) (bench.Workload, error) {
 	return w, nil
 }
 
-// use is what training in a format is a use of.
-func use(format nn.Format) string {
+// use is what training, or inference, in a format is a use of.
+func use(name string, format nn.Format) string {
 	if format == nn.FP32 {
-		return results.Training
+		return name
 	}
-	return results.Training + "-" + string(format)
+	return name + "-" + string(format)
 }
 
-// configureCPU chooses what computes on the CPU.
-func (w *workload) configureCPU(cfg bench.Config, format nn.Format) error {
+// onCPU chooses what multiplies on the CPU, and says so in info.
+func onCPU(cfg bench.Config, format nn.Format, info *bench.Info) (gemmFunc, error) {
 	on, err := cpu.Of(cfg.Device)
-	if err != nil {
-		return err
-	}
-	if format != nn.FP32 {
-		return fmt.Errorf("%s runs on a GPU only", use(format))
-	}
-	if on.Threads > maxThreads {
-		return fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
+	switch {
+	case err != nil:
+		return nil, err
+	case format != nn.FP32:
+		return nil, fmt.Errorf("%s runs on a GPU only", info.Use)
+	case on.Threads > maxThreads:
+		return nil, fmt.Errorf("%d threads: use 1 to %d, or 0 for one", on.Threads, maxThreads)
 	}
 	row, err := sgemm.Table.Pick(on.Info(), cfg.Impl)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.on, w.gemm, w.info.Impl, w.info.Threads = on.Info(), row.Impl.GemmEpilogue, row.Name, on.Threads
-	return nil
+	info.Device, info.Impl, info.Threads = on.Info().ID, row.Name, on.Threads
+	return row.Impl.GemmEpilogue, nil
+}
+
+func (w *workload) configureCPU(cfg bench.Config, format nn.Format) (err error) {
+	w.on = cpu.Info()
+	w.gemm, err = onCPU(cfg, format, &w.info)
+	return err
 }
 
 func configure(cfg bench.Config, format nn.Format) (*workload, error) {
 	w := &workload{limit: maxSteps, again: cfg.Again, info: bench.Info{
-		Name: results.Training, Use: use(format), Unit: results.Sample, Seed: cfg.Seed,
+		Name: results.Training, Use: use(results.Training, format), Unit: results.Sample, Seed: cfg.Seed,
 		Params: map[string]string{"optimiser": fmt.Sprintf("sgd, lr × %v from the goal on", decay)},
 	}}
 	choose := w.configureCPU

@@ -75,7 +75,7 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.preset, "preset", "quick", "plan: smoke (at most 20 s), quick (about 2 minutes) or publish (windows of 600 s, five sessions)")
-	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure: control,mining,training,compute,memory,mullet … (default all); USE@DEVICE, as in mining@cuda:1 or mining@cuda:0-3, picks devices, and memory-copy, memory-upload, memory-download, inference-prefill-N inference-decode-N (N sequences at a time: 1, 8 or 64), training-parallel, training-parallel-bf16 (one model on all equal cards, beside one card alone) and mullet-shared are measured only if named; idle always is")
+	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure: control,mining,training,compute,memory,mullet … (default all); USE@DEVICE, as in mining@cuda:1 or mining@cuda:0-3, picks devices, and memory-copy, memory-upload, memory-download, inference, training-parallel, training-parallel-bf16 (one model on all equal cards, beside one card alone) and mullet-shared are measured only if named; inference-decode-8 is one of its stages (prefill or decode, of 1, 8 or 64 sequences at a time); idle always is")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train: "+strings.Join(benchall.AllModels(), ",")+" (default: from the preset and the device); the mullet trains the first")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read: auto, none, or a spec (see perwatt meters --help); may be repeated")
 	fl.StringVar(&f.device, "device", devices.Auto, "devices to measure: auto (the CPU and every GPU), gpu, or some that perwatt node lists as usable, such as cpu,cuda:0; USE@DEVICE in --uses picks one of several")
@@ -143,7 +143,10 @@ func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan
 		Uses: benchall.Names(), Together: benchall.Together(), Runs: func(use string, on device.Info) bool {
 			return benchall.Runs(use, on) && benchall.Models(use, on) == nil
 		},
-		Models: func(use string, on device.Info) []string {
+		Variants: func(use string, on device.Info) []string {
+			if stages := benchall.Stages(use, on); stages != nil {
+				return stages
+			}
 			return chosen(p.Models, from.models, benchall.Models(use, on), on)
 		},
 	})
@@ -412,9 +415,12 @@ func options(w io.Writer, path string) report.Options {
 
 // config is what a part of a scenario is opened with, but for its device.
 func (f *runFlags) config(part harness.Part, kernels []results.Kernel) bench.Config {
-	cfg := benchall.Config(part.Use, part.On()[0], kernels)
-	if part.Model != "" {
-		cfg.Params["model"] = part.Model
+	on := part.On()[0]
+	cfg := benchall.Config(part.Use, on, kernels)
+	if benchall.Stages(part.Use, on) != nil {
+		cfg.Params["stage"] = part.Variant
+	} else if part.Variant != "" {
+		cfg.Params["model"] = part.Variant
 		if f.dataset != "" {
 			cfg.Params["dataset"] = f.dataset
 		}

@@ -168,12 +168,12 @@ func cardModel(n *results.Node, id string) string {
 }
 
 // benchName names a window as perwatt's own benchmarks are: Mining,
-// Training/model=cnn, Training/precision=bf16/model=gpt-124m, Compute/precision=bf16, Memory/path=upload, Mullet/use=mining
+// Training/model=cnn, Training/precision=bf16/model=gpt-124m, Inference/model=gpt-mini/stage=decode-8, Compute/precision=bf16, Memory/path=upload, Mullet/use=mining
 // where uses share the scenario, and Mining/device=cuda:0 on a device beside the CPU. The CPU is not named, nor is a
 // miner, which is alone in its record.
 func benchName(w *results.Window) string {
 	family, kind, _ := strings.Cut(w.Use.Use, "-")
-	label := map[string]string{"compute": "/precision=", "training": "/precision=", "memory": "/path="}[family]
+	label := map[string]string{"compute": "/precision=", "training": "/precision=", "inference": "/precision=", "memory": "/path="}[family]
 	if label == "" {
 		family, kind = w.Use.Use, ""
 	}
@@ -185,8 +185,10 @@ func benchName(w *results.Window) string {
 	if kind != "" {
 		name += label + word(kind)
 	}
-	if model := w.Use.Params["model"]; model != "" {
-		name += "/model=" + word(model)
+	for _, param := range []string{"model", "stage"} {
+		if v := w.Use.Params[param]; v != "" {
+			name += "/" + param + "=" + word(v)
+		}
 	}
 	if on := w.Use.Device; beside(on) {
 		name += "/device=" + word(on)
