@@ -2,6 +2,7 @@ package training
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -83,8 +84,8 @@ func onCard(t *testing.T, p device.Processor, net network, batch int, format nn.
 }
 
 // A language model on a processor has the losses of the CPU, in both formats, and a step
-// copies nothing but the loss. gpt-mini takes a second or so a step where the arithmetic
-// is interpreted.
+// copies nothing but the loss. gpt-mini takes seconds a step where the arithmetic is
+// interpreted; PERWATT_LOSSES sets how many.
 func TestCard(t *testing.T) {
 	for name, p := range cards(t) {
 		net, batch, steps := small, 2, 3
@@ -92,6 +93,10 @@ func TestCard(t *testing.T) {
 			net, batch, steps = languageModels[0], 1, 20
 			if name == "interpreter" {
 				steps = 2
+				if s := os.Getenv("PERWATT_LOSSES"); s != "" {
+					_, err := fmt.Sscan(s, &steps)
+					require.NoError(t, err)
+				}
 			}
 		}
 		for format, bound := range map[nn.Format]float64{nn.FP32: 5e-5, nn.BF16: 2e-2} {

@@ -137,6 +137,12 @@ func (w *workload) compare(ctx context.Context) (c results.Check, err error) {
 		}
 		defer func() { err = errors.Join(err, m.free()) }()
 	}
+	for _, on := range m.cards {
+		if c.Detail, err = on.checkSums(); c.Detail != "" || err != nil {
+			c.Detail = fmt.Sprintf("%s=%s: %s", w.kernel(), w.info.Impl, c.Detail)
+			return c, err
+		}
+	}
 	if w.again {
 		want.Losses = want.Losses[:few]
 	}
