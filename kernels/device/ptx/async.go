@@ -34,7 +34,7 @@ func cp(op *operation) func(*warp, uint32) {
 		return bulkCopy(op)
 	case op.name == "cp.async.commit_group":
 		return func(w *warp, active uint32) {
-			lanes(active, func(l int) { w.copies[l] = append(w.copies[l], nil) })
+			lanes(active, w.group)
 		}
 	case op.name == "cp.async.wait_group" && op.want(1), op.name == "cp.async.wait_all":
 		keep := 0
@@ -45,11 +45,14 @@ func cp(op *operation) func(*warp, uint32) {
 		return func(w *warp, active uint32) {
 			lanes(active, func(l int) {
 				if every {
-					w.copies[l] = append(w.copies[l], nil)
+					w.group(l)
 				}
 				for len(w.copies[l]) > keep+1 {
-					w.land(w.copies[l][0], l)
-					w.copies[l] = w.copies[l][1:]
+					groups := w.copies[l]
+					first := groups[0]
+					w.land(first, l)
+					n := copy(groups, groups[1:])
+					groups[n], w.copies[l] = first, groups[:n] // whose memory the next group takes
 				}
 			})
 		}
@@ -84,12 +87,24 @@ func cp(op *operation) func(*warp, uint32) {
 				t.to.cells[i].copies++
 			}
 			if len(w.copies[l]) == 0 {
-				w.copies[l] = append(w.copies[l], nil)
+				w.group(l)
 			}
 			last := len(w.copies[l]) - 1
 			w.copies[l][last] = append(w.copies[l][last], t)
 		})
 	}
+}
+
+// group begins a group of a lane's copies.
+func (w *warp) group(lane int) {
+	groups := w.copies[lane]
+	if n := len(groups); n < cap(groups) {
+		groups = groups[:n+1]
+		groups[n] = groups[n][:0]
+		w.copies[lane] = groups
+		return
+	}
+	w.copies[lane] = append(groups, nil)
 }
 
 // land carries out the copies of a group. To the other threads it is a write at

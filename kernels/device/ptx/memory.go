@@ -1,6 +1,7 @@
 package ptx
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -26,6 +27,8 @@ const window = 1 << 60
 
 // poison fills memory that nothing has written: a NaN in every format.
 const poison = 0xff
+
+var poisoned = bytes.Repeat([]byte{poison}, 1<<10)
 
 // Memory is the global memory of a device. Several goroutines may read, write and run
 // kernels on it if none allocates or frees, and if no two are at one page of 512 bytes.
@@ -54,10 +57,7 @@ func (m *Memory) Alloc(n int) (address uint64) {
 	if m.next == 0 {
 		m.next = 0x7f00_0000_0000
 	}
-	data := make([]byte, n)
-	for i := range data {
-		data[i] = poison
-	}
+	data := bytes.Repeat([]byte{poison}, n)
 	address = m.next
 	m.next += uint64(n+511) &^ 255
 	m.blocks = append(m.blocks, block{at: address, data: data, known: make([]uint16, (n+page-1)/page)})

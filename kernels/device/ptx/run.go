@@ -117,8 +117,8 @@ func (k *Kernel) Launch(m *Memory, c Config) (err error) {
 				m.clock++
 				b.id, b.first, b.began, b.met = [3]uint32{x, y, z}, 1+blocks*int32(threads), m.clock, m.clock
 				blocks++
-				for i := range b.shared {
-					b.shared[i] = poison
+				for n := copy(b.shared, poisoned); n < len(b.shared); n *= 2 {
+					copy(b.shared[n:], b.shared[:n])
 				}
 				clear(b.cells)
 				clear(b.fetched)

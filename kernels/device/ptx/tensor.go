@@ -51,6 +51,17 @@ type fragments struct {
 	at    func(lane, i int) (row, column int)
 }
 
+// places is where each element of each lane is.
+func (f fragments) places() (at [32][8][2]uint8) {
+	for l := range at {
+		for i := range f.count {
+			row, column := f.at(l, i)
+			at[l][i] = [2]uint8{uint8(row), uint8(column)}
+		}
+	}
+	return at
+}
+
 // shape is a form of mma.
 type shape struct {
 	m, n, k     int
@@ -122,24 +133,25 @@ func mma(op *operation) func(*warp, uint32) {
 	if len(d) != s.c.count || len(c) != s.c.count || len(a)*s.perRegister != s.a.count || len(b)*s.perRegister != s.b.count {
 		return nil
 	}
+	inA, inB, inC := s.a.places(), s.b.places(), s.c.places()
 	return func(w *warp, active uint32) {
 		whole(active)
 		var x, y [16][16]float64
 		for l := range 32 {
 			for i := range s.a.count {
-				row, col := s.a.at(l, i)
-				x[row][col] = w.element(a, l, i, s.perRegister, s.in)
+				at := inA[l][i]
+				x[at[0]][at[1]] = w.element(a, l, i, s.perRegister, s.in)
 			}
 			for i := range s.b.count {
-				row, col := s.b.at(l, i)
-				y[col][row] = w.element(b, l, i, s.perRegister, s.in)
+				at := inB[l][i]
+				y[at[1]][at[0]] = w.element(b, l, i, s.perRegister, s.in)
 			}
 		}
 		var sums [32][4]uint64
 		for l := range 32 {
 			for i := range s.c.count {
-				row, col := s.c.at(l, i)
-				sums[l][i] = dot(w.value(c[i], l, s.out), x[row][:s.k], y[col][:s.k], s.out)
+				at := inC[l][i]
+				sums[l][i] = dot(w.value(c[i], l, s.out), x[at[0]][:s.k], y[at[1]][:s.k], s.out)
 			}
 		}
 		for l := range 32 {
