@@ -28,9 +28,9 @@ type blocked struct {
 	// edge fewer columns to one panel. Distances are in bytes.
 	panelsA, panelsB func(dst, src *float32, stride, n, panels, to int)
 	edge             func(dst, src *float32, stride, n, width, to int)
-	// transpose writes 8·n columns of eight rows, from bytes apart, as rows,
-	// to bytes apart.
-	transpose func(dst, src *float32, to, from, n int)
+	// transpose writes k columns, at least 8, of groups of eight rows, from bytes
+	// apart, as rows, to bytes apart.
+	transpose func(dst, src *float32, to, from, k, groups int)
 	scratch   sync.Pool
 }
 
@@ -316,10 +316,10 @@ func (g *blocked) packA(dst []float32, a side, i, rows, l, kc int) {
 		// Eight rows at a time, so some too many. What they write is overwritten
 		// by the rows before them, by the next columns and by the next panel.
 		x, whole := a.from(i, l), 0
-		if len(x) >= ((g.mr+7)&^7-1)*a.ld+kc {
-			whole = kc &^ 7
-			for r := (g.mr - 1) &^ 7; r >= 0 && whole > 0; r -= 8 {
-				g.transpose(&panel[r], &x[r*a.ld], g.mr*size, a.ld*size, whole/8)
+		if kc >= 8 && len(x) >= ((g.mr+7)&^7-1)*a.ld+kc {
+			whole = kc
+			for r := (g.mr - 1) &^ 7; r >= 0; r -= 8 {
+				g.transpose(&panel[r], &x[r*a.ld], g.mr*size, a.ld*size, kc, 1)
 			}
 		}
 		for r := range min(rows, g.mr) {
@@ -343,19 +343,14 @@ func (g *blocked) packB(dst []float32, b side, j, count, l, kc int) {
 		if width < g.nr {
 			clear(panel)
 		}
-		for r := 0; r < width; r += 8 {
-			whole := 0
-			if width-r >= 8 && kc >= 8 {
-				g.transpose(&panel[r], &x[r*b.ld], g.nr*size, b.ld*size, kc/8)
-				if last := kc - 8; kc%8 > 0 { // once more, with what came before
-					g.transpose(&panel[last*g.nr+r], &x[r*b.ld+last], g.nr*size, b.ld*size, 1)
-				}
-				whole = kc
-			}
-			for rr := r; rr < min(r+8, width); rr++ {
-				for l, v := range x[rr*b.ld:][whole:kc] {
-					panel[(whole+l)*g.nr+rr] = v
-				}
+		whole := 0 // rows that are done eight at a time
+		if groups := width / 8; groups > 0 && kc >= 8 {
+			g.transpose(&panel[0], &x[0], g.nr*size, b.ld*size, kc, groups)
+			whole = 8 * groups
+		}
+		for r := whole; r < width; r++ {
+			for l, v := range x[r*b.ld:][:kc] {
+				panel[l*g.nr+r] = v
 			}
 		}
 		dst = dst[kc*g.nr:]

@@ -123,9 +123,13 @@ one:
 
 summed:
 	MOVQ         56(AX), SI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), DI
@@ -266,9 +270,13 @@ one:
 
 summed:
 	MOVQ         56(AX), SI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), DI
@@ -420,11 +428,15 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R8
@@ -594,11 +606,15 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R8
@@ -784,6 +800,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
@@ -791,6 +809,8 @@ summed:
 	VMULPS       Y0, Y5, Y5
 	VMULPS       Y0, Y6, Y6
 	VMULPS       Y0, Y7, Y7
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R8
@@ -989,6 +1009,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
@@ -996,6 +1018,8 @@ summed:
 	VMULPS       Y0, Y5, Y5
 	VMULPS       Y0, Y6, Y6
 	VMULPS       Y0, Y7, Y7
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R8
@@ -1222,6 +1246,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
@@ -1231,6 +1257,8 @@ summed:
 	VMULPS       Y0, Y7, Y7
 	VMULPS       Y0, Y8, Y8
 	VMULPS       Y0, Y9, Y9
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R9
@@ -1465,6 +1493,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
@@ -1474,6 +1504,8 @@ summed:
 	VMULPS       Y0, Y7, Y7
 	VMULPS       Y0, Y8, Y8
 	VMULPS       Y0, Y9, Y9
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R9
@@ -1734,6 +1766,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
@@ -1745,6 +1779,8 @@ summed:
 	VMULPS       Y0, Y9, Y9
 	VMULPS       Y0, Y10, Y10
 	VMULPS       Y0, Y11, Y11
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R9
@@ -2008,6 +2044,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
@@ -2019,6 +2057,8 @@ summed:
 	VMULPS       Y0, Y9, Y9
 	VMULPS       Y0, Y10, Y10
 	VMULPS       Y0, Y11, Y11
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R9
@@ -2313,6 +2353,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
@@ -2326,6 +2368,8 @@ summed:
 	VMULPS       Y0, Y11, Y11
 	VMULPS       Y0, Y12, Y12
 	VMULPS       Y0, Y13, Y13
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R9
@@ -2618,6 +2662,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
@@ -2631,6 +2677,8 @@ summed:
 	VMULPS       Y0, Y11, Y11
 	VMULPS       Y0, Y12, Y12
 	VMULPS       Y0, Y13, Y13
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         72(SP), R9
@@ -3021,9 +3069,13 @@ one:
 
 summed:
 	MOVQ         56(AX), SI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), DI
@@ -3136,8 +3188,12 @@ one:
 
 summed:
 	MOVQ         56(AX), SI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), DI
@@ -3277,11 +3333,15 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
 	VMULPS       Z0, Z5, Z5
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R8
@@ -3412,9 +3472,13 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R8
@@ -3581,6 +3645,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -3588,6 +3654,8 @@ summed:
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z6, Z6
 	VMULPS       Z0, Z7, Z7
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R8
@@ -3736,10 +3804,14 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R8
@@ -3940,6 +4012,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -3949,6 +4023,8 @@ summed:
 	VMULPS       Z0, Z7, Z7
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R9
@@ -4122,11 +4198,15 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R9
@@ -4354,6 +4434,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -4365,6 +4447,8 @@ summed:
 	VMULPS       Z0, Z9, Z9
 	VMULPS       Z0, Z10, Z10
 	VMULPS       Z0, Z11, Z11
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R9
@@ -4556,12 +4640,16 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
 	VMULPS       Z0, Z5, Z5
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R9
@@ -4816,6 +4904,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -4829,6 +4919,8 @@ summed:
 	VMULPS       Z0, Z11, Z11
 	VMULPS       Z0, Z12, Z12
 	VMULPS       Z0, Z13, Z13
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R9
@@ -5038,6 +5130,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
@@ -5045,6 +5139,8 @@ summed:
 	VMULPS       Z0, Z4, Z4
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z6, Z6
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R9
@@ -5333,6 +5429,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -5348,6 +5446,8 @@ summed:
 	VMULPS       Z0, Z13, Z13
 	VMULPS       Z0, Z14, Z14
 	VMULPS       Z0, Z15, Z15
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R10
@@ -5582,6 +5682,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
@@ -5590,6 +5692,8 @@ summed:
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z6, Z6
 	VMULPS       Z0, Z7, Z7
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R10
@@ -5905,6 +6009,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -5922,6 +6028,8 @@ summed:
 	VMULPS       Z0, Z15, Z15
 	VMULPS       Z0, Z16, Z16
 	VMULPS       Z0, Z17, Z17
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R10
@@ -6174,6 +6282,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
@@ -6183,6 +6293,8 @@ summed:
 	VMULPS       Z0, Z6, Z6
 	VMULPS       Z0, Z7, Z7
 	VMULPS       Z0, Z8, Z8
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R10
@@ -6525,6 +6637,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -6544,6 +6658,8 @@ summed:
 	VMULPS       Z0, Z17, Z17
 	VMULPS       Z0, Z18, Z18
 	VMULPS       Z0, Z19, Z19
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R10
@@ -6814,6 +6930,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
@@ -6824,6 +6942,8 @@ summed:
 	VMULPS       Z0, Z7, Z7
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R10
@@ -7200,6 +7320,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -7221,6 +7343,8 @@ summed:
 	VMULPS       Z0, Z19, Z19
 	VMULPS       Z0, Z20, Z20
 	VMULPS       Z0, Z21, Z21
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R11
@@ -7516,6 +7640,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
@@ -7527,6 +7653,8 @@ summed:
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
 	VMULPS       Z0, Z10, Z10
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R11
@@ -7930,6 +8058,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -7953,6 +8083,8 @@ summed:
 	VMULPS       Z0, Z21, Z21
 	VMULPS       Z0, Z22, Z22
 	VMULPS       Z0, Z23, Z23
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R11
@@ -8266,6 +8398,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
@@ -8278,6 +8412,8 @@ summed:
 	VMULPS       Z0, Z9, Z9
 	VMULPS       Z0, Z10, Z10
 	VMULPS       Z0, Z11, Z11
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R11
@@ -8708,6 +8844,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -8733,6 +8871,8 @@ summed:
 	VMULPS       Z0, Z23, Z23
 	VMULPS       Z0, Z24, Z24
 	VMULPS       Z0, Z25, Z25
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R11
@@ -9064,6 +9204,8 @@ one:
 
 summed:
 	MOVQ         56(AX), DI
+	CMPL         104(AX), $0x3f800000
+	JEQ          scaled
 	VBROADCASTSS 104(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
@@ -9077,6 +9219,8 @@ summed:
 	VMULPS       Z0, Z10, Z10
 	VMULPS       Z0, Z11, Z11
 	VMULPS       Z0, Z12, Z12
+
+scaled:
 	CMPL         108(AX), $0x00
 	JEQ          biased
 	MOVQ         136(SP), R11
@@ -9313,66 +9457,94 @@ loop:
 	VZEROUPPER
 	RET
 
-// func transpose8(dst *float32, src *float32, to int, from int, n int)
+// func transpose8(dst *float32, src *float32, to int, from int, k int, groups int)
 // Requires: AVX
-TEXT ·transpose8(SB), $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ to+16(FP), DX
-	MOVQ from+24(FP), BX
-	MOVQ n+32(FP), SI
-	LEAQ (BX)(BX*2), DI
-	LEAQ (CX)(DI*2), R8
-	ADDQ CX, DI
-	LEAQ (DX)(DX*2), R9
+TEXT ·transpose8(SB), $0-48
+	MOVQ  to+16(FP), AX
+	MOVQ  from+24(FP), CX
+	LEAQ  (CX)(CX*2), DX
+	LEAQ  (AX)(AX*2), BX
+	MOVQ  k+32(FP), SI
+	NEGQ  SI
+	ANDQ  $0x07, SI
+	MOVQ  SI, DI
+	IMULQ AX, DI
+
+group:
+	MOVQ dst+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ k+32(FP), R12
+	LEAQ (R9)(DX*1), R10
+	LEAQ (R9)(DX*2), R11
 
 square:
-	VMOVUPS     (CX), X0
-	VINSERTF128 $0x01, (DI)(BX*1), Y0, Y0
-	VMOVUPS     16(CX), X1
-	VINSERTF128 $0x01, 16(DI)(BX*1), Y1, Y1
-	VMOVUPS     (CX)(BX*1), X2
-	VINSERTF128 $0x01, (DI)(BX*2), Y2, Y2
-	VMOVUPS     16(CX)(BX*1), X3
-	VINSERTF128 $0x01, 16(DI)(BX*2), Y3, Y3
-	VMOVUPS     (CX)(BX*2), X4
-	VINSERTF128 $0x01, (R8), Y4, Y4
-	VMOVUPS     16(CX)(BX*2), X5
-	VINSERTF128 $0x01, 16(R8), Y5, Y5
-	VMOVUPS     (DI), X6
-	VINSERTF128 $0x01, (R8)(BX*1), Y6, Y6
-	VMOVUPS     16(DI), X7
-	VINSERTF128 $0x01, 16(R8)(BX*1), Y7, Y7
+	VMOVUPS     (R9), X0
+	VINSERTF128 $0x01, (R10)(CX*1), Y0, Y0
+	VMOVUPS     16(R9), X1
+	VINSERTF128 $0x01, 16(R10)(CX*1), Y1, Y1
+	VMOVUPS     (R9)(CX*1), X2
+	VINSERTF128 $0x01, (R10)(CX*2), Y2, Y2
+	VMOVUPS     16(R9)(CX*1), X3
+	VINSERTF128 $0x01, 16(R10)(CX*2), Y3, Y3
+	VMOVUPS     (R9)(CX*2), X4
+	VINSERTF128 $0x01, (R11), Y4, Y4
+	VMOVUPS     16(R9)(CX*2), X5
+	VINSERTF128 $0x01, 16(R11), Y5, Y5
+	VMOVUPS     (R10), X6
+	VINSERTF128 $0x01, (R11)(CX*1), Y6, Y6
+	VMOVUPS     16(R10), X7
+	VINSERTF128 $0x01, 16(R11)(CX*1), Y7, Y7
 	VUNPCKLPS   Y2, Y0, Y8
 	VUNPCKHPS   Y2, Y0, Y9
 	VUNPCKLPS   Y6, Y4, Y10
 	VUNPCKHPS   Y6, Y4, Y11
 	VUNPCKLPD   Y10, Y8, Y12
-	VMOVUPS     Y12, (AX)
+	VMOVUPS     Y12, (R8)
 	VUNPCKHPD   Y10, Y8, Y8
-	VMOVUPS     Y8, (AX)(DX*1)
+	VMOVUPS     Y8, (R8)(AX*1)
 	VUNPCKLPD   Y11, Y9, Y8
-	VMOVUPS     Y8, (AX)(DX*2)
+	VMOVUPS     Y8, (R8)(AX*2)
 	VUNPCKHPD   Y11, Y9, Y8
-	VMOVUPS     Y8, (AX)(R9*1)
-	LEAQ        (AX)(DX*4), AX
+	VMOVUPS     Y8, (R8)(BX*1)
+	LEAQ        (R8)(AX*4), R8
 	VUNPCKLPS   Y3, Y1, Y8
 	VUNPCKHPS   Y3, Y1, Y9
 	VUNPCKLPS   Y7, Y5, Y10
 	VUNPCKHPS   Y7, Y5, Y11
 	VUNPCKLPD   Y10, Y8, Y12
-	VMOVUPS     Y12, (AX)
+	VMOVUPS     Y12, (R8)
 	VUNPCKHPD   Y10, Y8, Y8
-	VMOVUPS     Y8, (AX)(DX*1)
+	VMOVUPS     Y8, (R8)(AX*1)
 	VUNPCKLPD   Y11, Y9, Y8
-	VMOVUPS     Y8, (AX)(DX*2)
+	VMOVUPS     Y8, (R8)(AX*2)
 	VUNPCKHPD   Y11, Y9, Y8
-	VMOVUPS     Y8, (AX)(R9*1)
-	LEAQ        (AX)(DX*4), AX
-	ADDQ        $0x20, CX
-	ADDQ        $0x20, DI
-	ADDQ        $0x20, R8
-	DECQ        SI
-	JNZ         square
+	VMOVUPS     Y8, (R8)(BX*1)
+	LEAQ        (R8)(AX*4), R8
+	ADDQ        $0x20, R9
+	ADDQ        $0x20, R10
+	ADDQ        $0x20, R11
+	SUBQ        $0x08, R12
+	JZ          done
+	CMPQ        R12, $0x08
+	JGE         square
+	SUBQ        DI, R8
+	SHLQ        $0x02, SI
+	SUBQ        SI, R9
+	SUBQ        SI, R10
+	SUBQ        SI, R11
+	SHRQ        $0x02, SI
+	ADDQ        SI, R12
+	JMP         square
+
+done:
+	LEAQ (R9)(DX*2), R9
+	LEAQ (R9)(CX*2), R9
+	MOVQ k+32(FP), R12
+	SHLQ $0x02, R12
+	SUBQ R12, R9
+	MOVQ R9, src+8(FP)
+	ADDQ $0x20, dst+0(FP)
+	DECQ groups+40(FP)
+	JNZ  group
 	VZEROUPPER
 	RET

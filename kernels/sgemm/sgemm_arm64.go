@@ -14,7 +14,7 @@ import (
 // level and 512 KiB at the second.
 var neon = &blocked{
 	mr: 12, nr: 8, mc: 168, nc: 2048, kc: 384,
-	panelsA: copyPanels12, panelsB: copyPanels8, edge: copyEdge, transpose: transpose8,
+	panelsA: copyPanels12, panelsB: copyPanels8, edge: copyEdge, transpose: transpose,
 	tiles: []func(*tiles){
 		tilesNEON1, tilesNEON2, tilesNEON3, tilesNEON4, tilesNEON5, tilesNEON6,
 		tilesNEON7, tilesNEON8, tilesNEON9, tilesNEON10, tilesNEON11, tilesNEON12,
@@ -139,6 +139,19 @@ func copyPanels12(dst, src *float32, stride, n, panels, to int)
 //
 //go:noescape
 func transpose8(dst, src *float32, to, from, n int)
+
+// transpose writes k columns of groups of 8 rows as rows; the last square begins
+// too early if 8 does not divide k, and overwrites columns with the same again.
+func transpose(dst, src *float32, to, from, k, groups int) {
+	for g := range groups {
+		d := unsafe.Add(unsafe.Pointer(dst), 32*g)     // #nosec G103 -- as in the assembly: k rows of 8·groups, to apart
+		s := unsafe.Add(unsafe.Pointer(src), 8*from*g) // #nosec G103 -- as in the assembly: 8·groups rows of k, from apart
+		transpose8((*float32)(d), (*float32)(s), to, from, k/8)
+		if last := k - 8; k%8 > 0 {
+			transpose8((*float32)(unsafe.Add(d, last*to)), (*float32)(unsafe.Add(s, last*size)), to, from, 1) // #nosec G103 -- 8 of the k columns
+		}
+	}
+}
 
 // copyEdge copies n rows of width elements, stride bytes apart, to rows of to
 // bytes and fills the rest of each row with zeros.

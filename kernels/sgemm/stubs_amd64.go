@@ -226,8 +226,8 @@ func copyEdgeAVX512(dst *float32, src *float32, stride int, n int, width int, to
 // peakAVX512 makes n times 12 fused multiply-adds on vectors of 16 elements.
 func peakAVX512(n int)
 
-// transpose8 writes the transpose of 8 rows of 8·n elements, from bytes apart,
-// as rows of 8, to bytes apart.
+// transpose8 writes the transposes of groups of 8 rows of k elements, at least 8, from
+// bytes apart, as rows of 8, to bytes apart. Groups of rows become columns side by side.
 //
 //go:noescape
-func transpose8(dst *float32, src *float32, to int, from int, n int)
+func transpose8(dst *float32, src *float32, to int, from int, k int, groups int)

@@ -239,8 +239,11 @@ func (s isa) tiles(rows int, masked bool) {
 	}
 	ldc = load("ldc")
 	scalar := s.vector()
+	CMPL(at("alpha"), operand.Imm(0x3f800000)) // 1
+	JEQ(operand.LabelRef("scaled"))
 	VBROADCASTSS(at("alpha"), scalar)
 	each(func(_, _ int, v reg.VecVirtual) { VMULPS(scalar, v, v) })
+	Label("scaled")
 
 	row := func(j int) operand.Mem { return operand.Mem{Base: pc, Disp: j * s.width} }
 	CMPL(at("beta"), operand.Imm(0))
@@ -406,19 +409,31 @@ func (s isa) copyEdge() {
 }
 
 // transpose writes the packing of a panel of B that is stored transposed: eight
-// of its columns, which are rows in memory, in squares of 8×8.
+// of its columns at a time, which are rows in memory, in squares of 8×8.
 func transpose() {
-	TEXT("transpose8", 0, "func(dst, src *float32, to, from, n int)")
+	TEXT("transpose8", 0, "func(dst, src *float32, to, from, k, groups int)")
 	Pragma("noescape")
-	Doc("transpose8 writes the transpose of 8 rows of 8·n elements, from bytes apart,",
-		"as rows of 8, to bytes apart.")
-	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
-	to, from, n := Load(Param("to"), GP64()), Load(Param("from"), GP64()), Load(Param("n"), GP64())
-	src3, src6, to3 := GP64(), GP64(), GP64()
-	LEAQ(operand.Mem{Base: from, Index: from, Scale: 2}, src3)
-	LEAQ(operand.Mem{Base: src, Index: src3, Scale: 2}, src6)
-	ADDQ(src, src3)
+	Doc("transpose8 writes the transposes of groups of 8 rows of k elements, at least 8, from",
+		"bytes apart, as rows of 8, to bytes apart. Groups of rows become columns side by side.")
+	to, from := Load(Param("to"), GP64()), Load(Param("from"), GP64())
+	from3, to3, tail, back := GP64(), GP64(), GP64(), GP64()
+	LEAQ(operand.Mem{Base: from, Index: from, Scale: 2}, from3)
 	LEAQ(operand.Mem{Base: to, Index: to, Scale: 2}, to3)
+	// If 8 does not divide k, the last square begins tail columns too early, which
+	// it writes once more.
+	Load(Param("k"), tail)
+	NEGQ(tail)
+	ANDQ(operand.Imm(7), tail)
+	MOVQ(tail, back)
+	IMULQ(to, back)
+
+	Label("group")
+	dst, src, src3, src6, k := GP64(), GP64(), GP64(), GP64(), GP64()
+	Load(Param("dst"), dst)
+	Load(Param("src"), src)
+	Load(Param("k"), k)
+	LEAQ(operand.Mem{Base: src, Index: from3, Scale: 1}, src3)
+	LEAQ(operand.Mem{Base: src, Index: from3, Scale: 2}, src6)
 	base := []reg.Register{src, src3, src6}
 	Label("square")
 	row := func(i int) operand.Mem {
@@ -473,10 +488,39 @@ func transpose() {
 	for _, p := range base {
 		ADDQ(operand.Imm(32), p)
 	}
-	DECQ(n)
-	JNZ(operand.LabelRef("square"))
+	SUBQ(operand.Imm(8), k)
+	JZ(operand.LabelRef("done"))
+	CMPQ(k, operand.Imm(8))
+	JGE(operand.LabelRef("square"))
+	SUBQ(back, dst)
+	SHLQ(operand.Imm(2), tail)
+	for _, p := range base {
+		SUBQ(tail, p)
+	}
+	SHRQ(operand.Imm(2), tail)
+	ADDQ(tail, k)
+	JMP(operand.LabelRef("square"))
+	Label("done")
+	LEAQ(operand.Mem{Base: src, Index: from3, Scale: 2}, src)
+	LEAQ(operand.Mem{Base: src, Index: from, Scale: 2}, src)
+	Load(Param("k"), k)
+	SHLQ(operand.Imm(2), k)
+	SUBQ(k, src)
+	MOVQ(src, argument("src"))
+	ADDQ(operand.Imm(32), argument("dst"))
+	DECQ(argument("groups"))
+	JNZ(operand.LabelRef("group"))
 	VZEROUPPER()
 	RET()
+}
+
+// argument returns the place of an argument on the stack.
+func argument(name string) operand.Mem {
+	c, err := Param(name).Resolve()
+	if err != nil {
+		log.Fatal(name, ": ", err)
+	}
+	return c.Addr
 }
 
 // chains of fused multiply-adds hide a latency of four cycles at two a cycle,
