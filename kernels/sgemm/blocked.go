@@ -18,7 +18,10 @@ type blocked struct {
 	// Packing A does not pay for fewer columns of C than narrow, if A is stored
 	// transposed, or than wide, if it is not.
 	narrow, wide int
-	tiles        []func(t *tiles) // by rows, from 1 to mr
+	// beside: with packed B, tiles are computed one beside the other, so that a tile's
+	// rows of A stay in the first-level cache and panels of B in the second.
+	beside bool
+	tiles  []func(t *tiles) // by rows, from 1 to mr
 	// edges are tiles of C's last columns, at most slim wide and t.cols in the
 	// call. If masked, they read no further than that from B either.
 	edges  []func(t *tiles)
@@ -38,6 +41,7 @@ const (
 	size = 4 // bytes of an element
 
 	short = 72 // rows of C up to which packing B does not pay
+	flat  = 32 // length along k up to which a group of panels fits a first-level cache
 
 	// together is the number of panels that are packed at a time: few enough for
 	// a first-level cache to hold a line of each, and enough for each access to
@@ -70,12 +74,11 @@ func split(left, most, grain int) int {
 	return min(left, ((left+n-1)/n+grain-1)/grain*grain)
 }
 
-// tiles is a call of a micro-kernel: count tiles of C, one below the other.
+// tiles is a call of a micro-kernel: count tiles of C, one below or beside the other.
 // Strides are in bytes.
 type tiles struct {
 	a      *float32
 	rs, cs int // from row to row and from column to column of op(A)
-	as     int // from the rows of one tile to those of the next
 	b      *float32
 	bs     int // from row to row of op(B)
 	c      *float32
@@ -83,10 +86,12 @@ type tiles struct {
 	k      int
 	count  int
 	bias   *float32 // nr elements to be added to each row, or nil
-	relu   int      // 1: negative elements become 0
-	cols   int      // columns of a tile at the edge
-	alpha  float32
-	beta   float32 // 0: C is not read
+	// From what one tile needs to what the next one does.
+	as, bt, ct, biast int
+	relu              int // 1: negative elements become 0
+	cols              int // columns of a tile at the edge
+	alpha             float32
+	beta              float32 // 0: C is not read
 	// Prefetch: each tile prefetches lines cache lines, stride bytes apart, from
 	// next on, one every four steps along k; next advances by ahead bytes a tile.
 	next                 uintptr
@@ -104,14 +109,23 @@ func (g *blocked) get() *scratch {
 		return s
 	}
 	k := g.kc + g.kc/4
-	return &scratch{a: aligned((g.mc+g.mr)*k + 2*g.nr), b: aligned(k * g.nc)}
+	a, b := (g.mc+g.mr)*k+2*g.nr, k*g.nc
+	x := pages(a + 15&^15 + b)
+	return &scratch{a: x[:a:a], b: x[a+15&^15:]}
 }
 
-// aligned returns n elements, the first of which begins a cache line.
-func aligned(n int) []float32 {
-	x := make([]float32, n+15)
-	off := int(-uintptr(unsafe.Pointer(&x[0])) & 63 / 4) // #nosec G103 -- an address taken modulo a line; nothing is made of it
-	return x[off:][:n:n]
+// pages returns n elements that begin a huge page and asks for huge pages. In small
+// ones, whose physical addresses are arbitrary, blocks that fit a second-level cache
+// may share sets of it: the same product is then up to a fifth slower in one process
+// than in the next.
+func pages(n int) []float32 {
+	const page = 2 << 20 / size
+	n = (n + page - 1) / page * page
+	x := make([]float32, n+page)
+	off := int(-uintptr(unsafe.Pointer(&x[0])) / size % page) // #nosec G103 -- an address taken modulo a page; nothing is made of it
+	x = x[off:][:n:n]
+	adviseHuge(x)
+	return x
 }
 
 // side is a factor as vectors along k: the rows of op(A) or the columns of op(B).
@@ -142,7 +156,7 @@ func (s side) steps() (int, int) {
 // from i on, which need not exist.
 func (s side) bring(t *tiles, i, n, l int) {
 	vector, step := s.steps()
-	t.next = uintptr(unsafe.Pointer(unsafe.SliceData(s.x))) + uintptr(i*vector+l*step) // #nosec G103 -- an address to prefetch, which may be any: it is never loaded from
+	t.next = address(s.x, (i*vector+l*step)/size)
 	t.stride = s.ld * size
 	each := (t.k + t.count - 1) / t.count // elements a tile
 	if s.along {
@@ -182,7 +196,7 @@ func (g *blocked) gemm(transA, transB bool, m, n, k int, alpha float32, a []floa
 			}
 			for i := 0; i < m; {
 				rows := split(m-i, high, g.mr)
-				g.block(s, &p, i, rows, j, nc, l, last)
+				g.block(s, &p, window{i, rows, j, nc, l}, last)
 				i += rows
 			}
 			l += t.k
@@ -193,98 +207,169 @@ func (g *blocked) gemm(transA, transB bool, m, n, k int, alpha float32, a []floa
 	*t = tiles{}
 }
 
-// block multiplies a block of A, rows from row i and column l on, with one of B,
-// nc columns from j on. The first in a column of blocks packs that of B.
-func (g *blocked) block(s *scratch, p *product, i, rows, j, nc, l int, e Epilogue) {
+// window is the block at hand: rows of C from row i and nc columns from j on, and
+// the sums from l on.
+type window struct{ i, rows, j, nc, l int }
+
+// block multiplies a block of A with one of B. The first in a column of blocks packs
+// that of B.
+func (g *blocked) block(s *scratch, p *product, w window, e Epilogue) {
 	t, kc := &s.t, s.t.k
-	top, packed := p.a.from(i, l), p.n > g.wide || p.n > g.narrow && !p.a.along
+	top, packed := p.a.from(w.i, w.l), p.n > g.wide || p.n > g.narrow && !p.a.along
 	t.rs, t.cs = p.a.steps()
 	t.as = g.mr * t.rs
 	if packed {
-		g.packA(s.a, p.a, i, rows, l, kc)
+		g.packA(s.a, p.a, w.i, w.rows, w.l, kc)
 		top, t.rs, t.cs, t.as = s.a, size, g.mr*size, g.mr*kc*size
 	}
 	// Rows that are multiples of 1 KiB apart share too few sets of a first-level cache.
 	direct := p.m <= short && !p.b.along && p.b.ld*size%1024 != 0
-	for jj := 0; jj < nc; jj += g.nr {
-		width := min(g.nr, nc-jj)
-		var panel []float32
-		if direct && (width == g.nr || g.masked) {
-			panel, t.bs = p.b.from(j+jj, l), p.b.ld*size
-		} else {
+	for jj := 0; jj < w.nc; {
+		panels := min(together, (w.nc-jj)/g.nr)
+		width := panels * g.nr
+		if panels == 0 { // the edge
+			width = w.nc - jj
+		}
+		panel, bt := p.b.from(w.j+jj, w.l), g.nr*size
+		t.bs = p.b.ld * size
+		if !direct || panels == 0 && !g.masked {
 			slot := jj / g.nr
-			if rows == p.m {
+			if w.rows == p.m {
 				slot %= together
 			}
-			panel, t.bs = s.b[slot*g.nr*kc:], g.nr*size
-			if i == 0 && (direct || slot%together == 0) {
-				g.packB(panel, p.b, j+jj, min(nc-jj, together*g.nr), l, kc)
+			panel, bt, t.bs = s.b[slot*g.nr*kc:], g.nr*kc*size, g.nr*size
+			if w.i == 0 {
+				g.packB(panel, p.b, w.j+jj, width, w.l, kc)
 			}
 		}
-		g.foresee(s, p, i, rows, j, jj, nc, l)
-		to := p.c[i*p.ldc+j+jj:]
-		if width == g.nr {
-			g.column(t, g.tiles, rows, packed, top, panel, to, p.ldc, e.from(jj))
-			continue
+		c := p.c[w.i*p.ldc+w.j+jj:]
+		t.ldc = p.ldc * size
+		switch last := e.from(jj); {
+		case panels == 0:
+			g.foresee(s, p, w, jj)
+			for q := 0; q < width; q += g.slim {
+				t.cols = min(g.slim, width-q)
+				g.column(t, g.edges, w.rows, packed, top, panel[q:], c[q:], last.from(q))
+			}
+		case kc <= flat || g.beside && panels == together && !direct:
+			g.row(s, p, w, jj, panels, bt, packed, top, panel, c, last)
+		default:
+			for q := range panels {
+				g.foresee(s, p, w, jj+q*g.nr)
+				g.column(t, g.tiles, w.rows, packed, top, panel[q*bt/size:], c[q*g.nr:], last.from(q*g.nr))
+			}
 		}
-		for w := 0; w < width; w += g.slim {
-			t.cols = min(g.slim, width-w)
-			g.column(t, g.edges, rows, packed, top, panel[w:], to[w:], p.ldc, e.from(jj+w))
-		}
+		jj += width
 	}
 }
 
-// column computes rows of C with micro-kernels of the highest tiles that fit. If A
-// is not packed, the last two are about equally high: a low tile has too few sums
-// under way to hide the latency of adding to them.
-func (g *blocked) column(t *tiles, kernels []func(*tiles), rows int, packed bool, a, b, c []float32, ldc int, e Epilogue) {
-	t.b, t.ldc = &b[0], ldc*size
+// height returns the rows of the next tile of left rows. If A is not packed, the
+// last two are about equally high: a low tile has too few sums under way to hide
+// the latency of adding to them.
+func (g *blocked) height(left int, packed bool) int {
+	if left > g.mr && left < 2*g.mr && !packed {
+		return (left + 1) / 2
+	}
+	return min(left, g.mr)
+}
+
+// column computes rows of C, tile below tile, with one panel of B.
+func (g *blocked) column(t *tiles, kernels []func(*tiles), rows int, packed bool, a, b, c []float32, e Epilogue) {
+	t.b, t.bt, t.ct, t.biast = &b[0], 0, g.mr*t.ldc, 0
 	e.set(t)
-	full, left := rows/g.mr, rows%g.mr
-	if left > 0 && full > 0 && !packed {
-		full, left = full-1, left+g.mr
-	}
-	if full > 0 {
-		t.a, t.c, t.count = &a[0], &c[0], full
-		kernels[g.mr-1](t)
-	}
-	for t.lines = 0; left > 0; {
-		high := left
-		if left > g.mr {
-			high = (left + 1) / 2
+	for row := 0; row < rows; {
+		left := rows - row
+		high := g.height(left, packed)
+		t.a, t.c, t.count = &a[row*t.as/g.mr/size], &c[row*t.ldc/size], 1
+		if high == g.mr {
+			t.count = left / g.mr
+			if left%g.mr > 0 && !packed {
+				t.count = max(1, t.count-1)
+			}
 		}
-		row := rows - left
-		t.a, t.c, t.count = &a[row*t.as/g.mr/size], &c[row*ldc], 1
 		kernels[high-1](t)
-		left -= high
+		t.lines = 0
+		row += high * t.count
 	}
 	t.bias, t.relu = nil, 0
+}
+
+// row computes the same rows of C with a group of panels of B, bt bytes apart, tile
+// beside tile.
+func (g *blocked) row(s *scratch, p *product, w window, jj, panels, bt int, packed bool, a, b, c []float32, e Epilogue) {
+	t := &s.t
+	as := t.as
+	t.as, t.bt, t.ct, t.biast = 0, bt, g.nr*size, 0
+	if e.Bias != nil {
+		t.biast = g.nr * size
+	}
+	e.set(t)
+	for row := 0; row < w.rows; {
+		high := g.height(w.rows-row, packed)
+		t.a, t.b, t.c, t.count = &a[row*as/g.mr/size], &b[0], &c[row*t.ldc/size], panels
+		g.foreseeGroup(s, p, w, jj+panels*g.nr, row)
+		g.tiles[high-1](t)
+		row += high
+	}
+	t.as, t.bias, t.relu, t.lines = as, nil, 0, 0
 }
 
 // foresee makes the tiles of a panel prefetch what is used next: during the first
 // block of A, the panel of B that will be packed; later, the next packed panel or,
 // if all panels fit the second-level cache, part of the next block of A.
-func (g *blocked) foresee(s *scratch, p *product, i, rows, j, jj, nc, l int) {
+func (g *blocked) foresee(s *scratch, p *product, w window, jj int) {
 	t, next := &s.t, jj+g.nr
-	t.count = max(1, rows/g.mr)
-	share := (rows*g.nr + nc - 1) / nc
+	t.count = max(1, w.rows/g.mr)
+	share := (w.rows*g.nr + w.nc - 1) / w.nc
 	switch {
-	case i == 0 && next < nc:
-		p.b.bring(t, j+next, g.nr, l)
-	case i == 0:
-		p.b.bring(t, j, g.nr, l+t.k)
-	case nc > together*g.nr*2:
-		if next >= nc {
+	case w.i == 0 && next < w.nc:
+		p.b.bring(t, w.j+next, g.nr, w.l)
+	case w.i == 0:
+		p.b.bring(t, w.j, g.nr, w.l+t.k)
+	case w.nc > together*g.nr*2:
+		if next >= w.nc {
 			next = 0
 		}
-		t.next, t.stride = uintptr(unsafe.Pointer(&s.b[next*t.k])), 64 // #nosec G103 -- an address to prefetch, never loaded from
+		t.next, t.stride = address(s.b, next*t.k), 64
 		t.lines = (t.k*g.nr*size/64 + t.count - 1) / t.count
 		t.ahead = t.lines * t.stride
-	case i+rows < p.m:
-		p.a.bring(t, i+rows+jj/g.nr*share, share, l)
+	case w.i+w.rows < p.m:
+		p.a.bring(t, w.i+w.rows+jj/g.nr*share, share, w.l)
 	default:
-		p.a.bring(t, jj/g.nr*share, share, l+t.k)
+		p.a.bring(t, jj/g.nr*share, share, w.l+t.k)
 	}
+}
+
+// foreseeGroup makes the tiles of a row of them, one of many that use the same panels
+// of B, prefetch a part of the group of panels from column next on: to be packed, or
+// packed.
+func (g *blocked) foreseeGroup(s *scratch, p *product, w window, next, row int) {
+	t, calls, call := &s.t, (w.rows+g.mr-1)/g.mr, row/g.mr
+	j, l := w.j+next, w.l
+	if next >= w.nc {
+		j, l = w.j, w.l+t.k
+	}
+	switch {
+	case w.i > 0 && next >= w.nc:
+		t.lines = 0
+	case w.i > 0:
+		t.lines, t.stride = (t.k*g.nr*size/64+calls-1)/calls, 64
+		t.next, t.ahead = address(s.b, next*t.k+call*t.count*t.lines*64/size), t.lines*64
+	case p.b.along:
+		each := (t.count*g.nr + calls - 1) / calls // rows in memory, of which each tile brings one
+		t.next = address(p.b.x, (j+call*each)*p.b.ld+l)
+		t.lines, t.stride, t.ahead = (t.k*size+63)/64, 64, p.b.ld*size
+	default:
+		panel, part := call*t.count/calls, call*t.count%calls
+		t.next = address(p.b.x, (l+part*t.k/calls)*p.b.ld+j+panel*g.nr+15)
+		t.lines, t.stride = (t.k+calls-1)/calls, p.b.ld*size
+		t.ahead = t.lines * t.stride
+	}
+}
+
+// address returns where element n of x is, or would be, for a prefetch.
+func address(x []float32, n int) uintptr {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(x))) + uintptr(n)*size // #nosec G103 G115 -- an address to prefetch, which may be any: it is never loaded from
 }
 
 // spread packs n rows of count columns of x to panels of width columns.

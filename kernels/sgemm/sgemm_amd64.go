@@ -17,7 +17,7 @@ var (
 		slim:  16, masked: true,
 	}
 	avx512 = &blocked{
-		mr: 12, nr: 32, mc: 480, nc: 2048, kc: 256, narrow: 64, wide: 300,
+		mr: 12, nr: 32, mc: 480, nc: 2048, kc: 256, narrow: 64, wide: 300, beside: true,
 		panelsA: copyPanels12, panelsB: copyPanels32, edge: copyEdgeAVX512, transpose: transpose8,
 		tiles: []func(*tiles){
 			tilesAVX5121, tilesAVX5122, tilesAVX5123, tilesAVX5124, tilesAVX5125, tilesAVX5126,

@@ -40,33 +40,37 @@ GLOBL onesAVX2<>(SB), RODATA|NOPTR, $128
 
 // func tilesAVX21(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX21(SB), $96-8
+TEXT ·tilesAVX21(SB), $112-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), CX
-	MOVQ 40(AX), DX
-	MOVQ 128(AX), BX
+	MOVQ 32(AX), DX
+	MOVQ 152(AX), BX
 	MOVQ (AX), SI
 	MOVQ SI, 64(SP)
-	MOVQ 48(AX), SI
+	MOVQ 24(AX), SI
 	MOVQ SI, 72(SP)
-	MOVQ 112(AX), SI
+	MOVQ 40(AX), SI
 	MOVQ SI, 80(SP)
 	MOVQ 72(AX), SI
 	MOVQ SI, 88(SP)
+	MOVQ 136(AX), SI
+	MOVQ SI, 96(SP)
+	MOVQ 64(AX), SI
+	MOVQ SI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
 	MOVQ       64(SP), SI
-	MOVQ       56(AX), DI
-	MOVQ       72(SP), DI
+	MOVQ       48(AX), DI
+	MOVQ       80(SP), DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 60(DI)
-	MOVQ       32(AX), DI
-	MOVQ       64(AX), R8
-	MOVQ       80(SP), R9
-	MOVQ       120(AX), R10
+	MOVQ       72(SP), DI
+	MOVQ       56(AX), R8
+	MOVQ       96(SP), R9
+	MOVQ       144(AX), R10
 	SUBQ       $0x04, R8
 	JLT        rest
 
@@ -122,57 +126,61 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), SI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), SI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), DI
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), DI
+	VBROADCASTSS 132(AX), Y0
 	VFMADD231PS  (DI), Y0, Y2
 	VFMADD231PS  32(DI), Y0, Y3
 
 biased:
-	MOVQ    80(AX), DI
-	TESTQ   DI, DI
+	MOVQ    88(SP), SI
+	TESTQ   SI, SI
 	JZ      rectified
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
 	VADDPS  Y0, Y2, Y2
 	VADDPS  Y1, Y3, Y3
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
 	VMAXPS Y3, Y0, Y3
 
 store:
-	MOVQ    72(SP), DI
+	MOVQ    80(SP), DI
 	VMOVUPS Y2, (DI)
 	VMOVUPS Y3, 32(DI)
-	ADDQ    SI, DI
-	MOVQ    DI, 72(SP)
-	MOVQ    24(AX), DI
+	MOVQ    80(AX), DI
 	ADDQ    DI, 64(SP)
-	MOVQ    136(AX), DI
+	MOVQ    88(AX), DI
+	ADDQ    DI, 72(SP)
+	MOVQ    96(AX), DI
 	ADDQ    DI, 80(SP)
-	DECQ    88(SP)
+	MOVQ    104(AX), DI
+	ADDQ    DI, 88(SP)
+	MOVQ    160(AX), DI
+	ADDQ    DI, 96(SP)
+	DECQ    104(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX21(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX21(SB), $96-8
+TEXT ·edgesAVX21(SB), $112-8
 	MOVQ    t+0(FP), AX
-	MOVQ    96(AX), CX
+	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
 	SHLQ    $0x02, CX
 	SUBQ    CX, DX
@@ -182,28 +190,32 @@ TEXT ·edgesAVX21(SB), $96-8
 	VMOVDQU Y0, 32(SP)
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), DX
-	MOVQ    128(AX), BX
+	MOVQ    32(AX), DX
+	MOVQ    152(AX), BX
 	MOVQ    (AX), SI
 	MOVQ    SI, 64(SP)
-	MOVQ    48(AX), SI
+	MOVQ    24(AX), SI
 	MOVQ    SI, 72(SP)
-	MOVQ    112(AX), SI
+	MOVQ    40(AX), SI
 	MOVQ    SI, 80(SP)
 	MOVQ    72(AX), SI
 	MOVQ    SI, 88(SP)
+	MOVQ    136(AX), SI
+	MOVQ    SI, 96(SP)
+	MOVQ    64(AX), SI
+	MOVQ    SI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
 	MOVQ       64(SP), SI
-	MOVQ       56(AX), DI
-	MOVQ       72(SP), DI
+	MOVQ       48(AX), DI
+	MOVQ       80(SP), DI
 	PREFETCHT0 (DI)
-	MOVQ       32(AX), DI
-	MOVQ       64(AX), R8
-	MOVQ       80(SP), R9
-	MOVQ       120(AX), R10
+	MOVQ       72(SP), DI
+	MOVQ       56(AX), R8
+	MOVQ       96(SP), R9
+	MOVQ       144(AX), R10
 	SUBQ       $0x04, R8
 	JLT        rest
 
@@ -269,18 +281,18 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), SI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), SI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), DI
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), DI
+	VBROADCASTSS 132(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (DI), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -289,56 +301,64 @@ scaled:
 	VFMADD231PS  Y1, Y0, Y3
 
 biased:
-	MOVQ       80(AX), DI
-	TESTQ      DI, DI
+	MOVQ       88(SP), SI
+	TESTQ      SI, SI
 	JZ         rectified
 	VMOVDQU    (SP), Y0
-	VMASKMOVPS (DI), Y0, Y0
+	VMASKMOVPS (SI), Y0, Y0
 	VMOVDQU    32(SP), Y1
-	VMASKMOVPS 32(DI), Y1, Y1
+	VMASKMOVPS 32(SI), Y1, Y1
 	VADDPS     Y0, Y2, Y2
 	VADDPS     Y1, Y3, Y3
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
 	VMAXPS Y3, Y0, Y3
 
 store:
-	MOVQ       72(SP), DI
+	MOVQ       80(SP), DI
 	VMOVDQU    (SP), Y0
 	VMOVDQU    32(SP), Y1
 	VMASKMOVPS Y2, Y0, (DI)
 	VMASKMOVPS Y3, Y1, 32(DI)
-	ADDQ       SI, DI
-	MOVQ       DI, 72(SP)
-	MOVQ       24(AX), DI
+	MOVQ       80(AX), DI
 	ADDQ       DI, 64(SP)
-	MOVQ       136(AX), DI
+	MOVQ       88(AX), DI
+	ADDQ       DI, 72(SP)
+	MOVQ       96(AX), DI
 	ADDQ       DI, 80(SP)
-	DECQ       88(SP)
+	MOVQ       104(AX), DI
+	ADDQ       DI, 88(SP)
+	MOVQ       160(AX), DI
+	ADDQ       DI, 96(SP)
+	DECQ       104(SP)
 	JNZ        tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX22(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX22(SB), $96-8
+TEXT ·tilesAVX22(SB), $112-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 72(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 96(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -346,17 +366,17 @@ tile:
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
 	MOVQ       64(SP), DI
-	MOVQ       56(AX), R9
-	MOVQ       72(SP), R8
+	MOVQ       48(AX), R9
+	MOVQ       80(SP), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 60(R8)
 	ADDQ       R9, R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 60(R8)
-	MOVQ       32(AX), R8
-	MOVQ       64(AX), R9
-	MOVQ       80(SP), R10
-	MOVQ       120(AX), R11
+	MOVQ       72(SP), R8
+	MOVQ       56(AX), R9
+	MOVQ       96(SP), R10
+	MOVQ       144(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -427,20 +447,20 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R8
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R8
+	VBROADCASTSS 132(AX), Y0
 	VFMADD231PS  (R8), Y0, Y2
 	VFMADD231PS  32(R8), Y0, Y3
 	ADDQ         DI, R8
@@ -448,7 +468,7 @@ scaled:
 	VFMADD231PS  32(R8), Y0, Y5
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    88(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Y0
@@ -459,7 +479,7 @@ biased:
 	VADDPS  Y1, Y5, Y5
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -468,28 +488,32 @@ rectified:
 	VMAXPS Y5, Y0, Y5
 
 store:
-	MOVQ    72(SP), R8
+	MOVQ    80(SP), R8
 	VMOVUPS Y2, (R8)
 	VMOVUPS Y3, 32(R8)
 	ADDQ    DI, R8
 	VMOVUPS Y4, (R8)
 	VMOVUPS Y5, 32(R8)
-	ADDQ    DI, R8
-	MOVQ    R8, 72(SP)
-	MOVQ    24(AX), R8
+	MOVQ    80(AX), R8
 	ADDQ    R8, 64(SP)
-	MOVQ    136(AX), R8
+	MOVQ    88(AX), R8
+	ADDQ    R8, 72(SP)
+	MOVQ    96(AX), R8
 	ADDQ    R8, 80(SP)
-	DECQ    88(SP)
+	MOVQ    104(AX), R8
+	ADDQ    R8, 88(SP)
+	MOVQ    160(AX), R8
+	ADDQ    R8, 96(SP)
+	DECQ    104(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX22(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX22(SB), $96-8
+TEXT ·edgesAVX22(SB), $112-8
 	MOVQ    t+0(FP), AX
-	MOVQ    96(AX), CX
+	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
 	SHLQ    $0x02, CX
 	SUBQ    CX, DX
@@ -499,16 +523,20 @@ TEXT ·edgesAVX22(SB), $96-8
 	VMOVDQU Y0, 32(SP)
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    128(AX), SI
+	MOVQ    32(AX), BX
+	MOVQ    152(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
-	MOVQ    48(AX), DI
+	MOVQ    24(AX), DI
 	MOVQ    DI, 72(SP)
-	MOVQ    112(AX), DI
+	MOVQ    40(AX), DI
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
+	MOVQ    136(AX), DI
+	MOVQ    DI, 96(SP)
+	MOVQ    64(AX), DI
+	MOVQ    DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -516,15 +544,15 @@ tile:
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
 	MOVQ       64(SP), DI
-	MOVQ       56(AX), R9
-	MOVQ       72(SP), R8
+	MOVQ       48(AX), R9
+	MOVQ       80(SP), R8
 	PREFETCHT0 (R8)
 	ADDQ       R9, R8
 	PREFETCHT0 (R8)
-	MOVQ       32(AX), R8
-	MOVQ       64(AX), R9
-	MOVQ       80(SP), R10
-	MOVQ       120(AX), R11
+	MOVQ       72(SP), R8
+	MOVQ       56(AX), R9
+	MOVQ       96(SP), R10
+	MOVQ       144(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -605,20 +633,20 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R8
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R8
+	VBROADCASTSS 132(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R8), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -634,7 +662,7 @@ scaled:
 	VFMADD231PS  Y1, Y0, Y5
 
 biased:
-	MOVQ       80(AX), R8
+	MOVQ       88(SP), R8
 	TESTQ      R8, R8
 	JZ         rectified
 	VMOVDQU    (SP), Y0
@@ -647,7 +675,7 @@ biased:
 	VADDPS     Y1, Y5, Y5
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -656,7 +684,7 @@ rectified:
 	VMAXPS Y5, Y0, Y5
 
 store:
-	MOVQ       72(SP), R8
+	MOVQ       80(SP), R8
 	VMOVDQU    (SP), Y0
 	VMOVDQU    32(SP), Y1
 	VMASKMOVPS Y2, Y0, (R8)
@@ -664,33 +692,41 @@ store:
 	ADDQ       DI, R8
 	VMASKMOVPS Y4, Y0, (R8)
 	VMASKMOVPS Y5, Y1, 32(R8)
-	ADDQ       DI, R8
-	MOVQ       R8, 72(SP)
-	MOVQ       24(AX), R8
+	MOVQ       80(AX), R8
 	ADDQ       R8, 64(SP)
-	MOVQ       136(AX), R8
+	MOVQ       88(AX), R8
+	ADDQ       R8, 72(SP)
+	MOVQ       96(AX), R8
 	ADDQ       R8, 80(SP)
-	DECQ       88(SP)
+	MOVQ       104(AX), R8
+	ADDQ       R8, 88(SP)
+	MOVQ       160(AX), R8
+	ADDQ       R8, 96(SP)
+	DECQ       104(SP)
 	JNZ        tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX23(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX23(SB), $96-8
+TEXT ·tilesAVX23(SB), $112-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 72(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 96(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -700,20 +736,20 @@ tile:
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	MOVQ       64(SP), DI
-	MOVQ       56(AX), R9
+	MOVQ       48(AX), R9
+	MOVQ       80(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 60(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 60(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 60(R8)
 	MOVQ       72(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 60(R8)
-	ADDQ       R9, R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 60(R8)
-	ADDQ       R9, R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 60(R8)
-	MOVQ       32(AX), R8
-	MOVQ       64(AX), R9
-	MOVQ       80(SP), R10
-	MOVQ       120(AX), R11
+	MOVQ       56(AX), R9
+	MOVQ       96(SP), R10
+	MOVQ       144(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -799,10 +835,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -811,10 +847,10 @@ summed:
 	VMULPS       Y0, Y7, Y7
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R8
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R8
+	VBROADCASTSS 132(AX), Y0
 	VFMADD231PS  (R8), Y0, Y2
 	VFMADD231PS  32(R8), Y0, Y3
 	ADDQ         DI, R8
@@ -825,7 +861,7 @@ scaled:
 	VFMADD231PS  32(R8), Y0, Y7
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    88(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Y0
@@ -838,7 +874,7 @@ biased:
 	VADDPS  Y1, Y7, Y7
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -849,7 +885,7 @@ rectified:
 	VMAXPS Y7, Y0, Y7
 
 store:
-	MOVQ    72(SP), R8
+	MOVQ    80(SP), R8
 	VMOVUPS Y2, (R8)
 	VMOVUPS Y3, 32(R8)
 	ADDQ    DI, R8
@@ -858,22 +894,26 @@ store:
 	ADDQ    DI, R8
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, 32(R8)
-	ADDQ    DI, R8
-	MOVQ    R8, 72(SP)
-	MOVQ    24(AX), R8
+	MOVQ    80(AX), R8
 	ADDQ    R8, 64(SP)
-	MOVQ    136(AX), R8
+	MOVQ    88(AX), R8
+	ADDQ    R8, 72(SP)
+	MOVQ    96(AX), R8
 	ADDQ    R8, 80(SP)
-	DECQ    88(SP)
+	MOVQ    104(AX), R8
+	ADDQ    R8, 88(SP)
+	MOVQ    160(AX), R8
+	ADDQ    R8, 96(SP)
+	DECQ    104(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX23(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX23(SB), $96-8
+TEXT ·edgesAVX23(SB), $112-8
 	MOVQ    t+0(FP), AX
-	MOVQ    96(AX), CX
+	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
 	SHLQ    $0x02, CX
 	SUBQ    CX, DX
@@ -883,16 +923,20 @@ TEXT ·edgesAVX23(SB), $96-8
 	VMOVDQU Y0, 32(SP)
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    128(AX), SI
+	MOVQ    32(AX), BX
+	MOVQ    152(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
-	MOVQ    48(AX), DI
+	MOVQ    24(AX), DI
 	MOVQ    DI, 72(SP)
-	MOVQ    112(AX), DI
+	MOVQ    40(AX), DI
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
+	MOVQ    136(AX), DI
+	MOVQ    DI, 96(SP)
+	MOVQ    64(AX), DI
+	MOVQ    DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -902,17 +946,17 @@ tile:
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	MOVQ       64(SP), DI
-	MOVQ       56(AX), R9
+	MOVQ       48(AX), R9
+	MOVQ       80(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
 	MOVQ       72(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       R9, R8
-	PREFETCHT0 (R8)
-	ADDQ       R9, R8
-	PREFETCHT0 (R8)
-	MOVQ       32(AX), R8
-	MOVQ       64(AX), R9
-	MOVQ       80(SP), R10
-	MOVQ       120(AX), R11
+	MOVQ       56(AX), R9
+	MOVQ       96(SP), R10
+	MOVQ       144(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -1008,10 +1052,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -1020,10 +1064,10 @@ summed:
 	VMULPS       Y0, Y7, Y7
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R8
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R8
+	VBROADCASTSS 132(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R8), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -1046,7 +1090,7 @@ scaled:
 	VFMADD231PS  Y1, Y0, Y7
 
 biased:
-	MOVQ       80(AX), R8
+	MOVQ       88(SP), R8
 	TESTQ      R8, R8
 	JZ         rectified
 	VMOVDQU    (SP), Y0
@@ -1061,7 +1105,7 @@ biased:
 	VADDPS     Y1, Y7, Y7
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -1072,7 +1116,7 @@ rectified:
 	VMAXPS Y7, Y0, Y7
 
 store:
-	MOVQ       72(SP), R8
+	MOVQ       80(SP), R8
 	VMOVDQU    (SP), Y0
 	VMOVDQU    32(SP), Y1
 	VMASKMOVPS Y2, Y0, (R8)
@@ -1083,33 +1127,41 @@ store:
 	ADDQ       DI, R8
 	VMASKMOVPS Y6, Y0, (R8)
 	VMASKMOVPS Y7, Y1, 32(R8)
-	ADDQ       DI, R8
-	MOVQ       R8, 72(SP)
-	MOVQ       24(AX), R8
+	MOVQ       80(AX), R8
 	ADDQ       R8, 64(SP)
-	MOVQ       136(AX), R8
+	MOVQ       88(AX), R8
+	ADDQ       R8, 72(SP)
+	MOVQ       96(AX), R8
 	ADDQ       R8, 80(SP)
-	DECQ       88(SP)
+	MOVQ       104(AX), R8
+	ADDQ       R8, 88(SP)
+	MOVQ       160(AX), R8
+	ADDQ       R8, 96(SP)
+	DECQ       104(SP)
 	JNZ        tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX24(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX24(SB), $96-8
+TEXT ·tilesAVX24(SB), $112-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 72(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 96(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -1123,23 +1175,23 @@ tile:
 	MOVQ       64(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       80(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
 	MOVQ       72(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       80(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       96(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -1245,10 +1297,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -1259,10 +1311,10 @@ summed:
 	VMULPS       Y0, Y9, Y9
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R9
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R9
+	VBROADCASTSS 132(AX), Y0
 	VFMADD231PS  (R9), Y0, Y2
 	VFMADD231PS  32(R9), Y0, Y3
 	ADDQ         DI, R9
@@ -1276,7 +1328,7 @@ scaled:
 	VFMADD231PS  32(R9), Y0, Y9
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    88(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Y0
@@ -1291,7 +1343,7 @@ biased:
 	VADDPS  Y1, Y9, Y9
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -1304,7 +1356,7 @@ rectified:
 	VMAXPS Y9, Y0, Y9
 
 store:
-	MOVQ    72(SP), R9
+	MOVQ    80(SP), R9
 	VMOVUPS Y2, (R9)
 	VMOVUPS Y3, 32(R9)
 	ADDQ    DI, R9
@@ -1316,22 +1368,26 @@ store:
 	ADDQ    DI, R9
 	VMOVUPS Y8, (R9)
 	VMOVUPS Y9, 32(R9)
-	ADDQ    DI, R9
-	MOVQ    R9, 72(SP)
-	MOVQ    24(AX), R9
+	MOVQ    80(AX), R9
 	ADDQ    R9, 64(SP)
-	MOVQ    136(AX), R9
+	MOVQ    88(AX), R9
+	ADDQ    R9, 72(SP)
+	MOVQ    96(AX), R9
 	ADDQ    R9, 80(SP)
-	DECQ    88(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 88(SP)
+	MOVQ    160(AX), R9
+	ADDQ    R9, 96(SP)
+	DECQ    104(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX24(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX24(SB), $96-8
+TEXT ·edgesAVX24(SB), $112-8
 	MOVQ    t+0(FP), AX
-	MOVQ    96(AX), CX
+	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
 	SHLQ    $0x02, CX
 	SUBQ    CX, DX
@@ -1341,16 +1397,20 @@ TEXT ·edgesAVX24(SB), $96-8
 	VMOVDQU Y0, 32(SP)
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    128(AX), SI
+	MOVQ    32(AX), BX
+	MOVQ    152(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
-	MOVQ    48(AX), DI
+	MOVQ    24(AX), DI
 	MOVQ    DI, 72(SP)
-	MOVQ    112(AX), DI
+	MOVQ    40(AX), DI
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
+	MOVQ    136(AX), DI
+	MOVQ    DI, 96(SP)
+	MOVQ    64(AX), DI
+	MOVQ    DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -1364,19 +1424,19 @@ tile:
 	MOVQ       64(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       80(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
 	MOVQ       72(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       80(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       96(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -1492,10 +1552,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -1506,10 +1566,10 @@ summed:
 	VMULPS       Y0, Y9, Y9
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R9
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R9
+	VBROADCASTSS 132(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R9), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -1539,7 +1599,7 @@ scaled:
 	VFMADD231PS  Y1, Y0, Y9
 
 biased:
-	MOVQ       80(AX), R8
+	MOVQ       88(SP), R8
 	TESTQ      R8, R8
 	JZ         rectified
 	VMOVDQU    (SP), Y0
@@ -1556,7 +1616,7 @@ biased:
 	VADDPS     Y1, Y9, Y9
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -1569,7 +1629,7 @@ rectified:
 	VMAXPS Y9, Y0, Y9
 
 store:
-	MOVQ       72(SP), R9
+	MOVQ       80(SP), R9
 	VMOVDQU    (SP), Y0
 	VMOVDQU    32(SP), Y1
 	VMASKMOVPS Y2, Y0, (R9)
@@ -1583,33 +1643,41 @@ store:
 	ADDQ       DI, R9
 	VMASKMOVPS Y8, Y0, (R9)
 	VMASKMOVPS Y9, Y1, 32(R9)
-	ADDQ       DI, R9
-	MOVQ       R9, 72(SP)
-	MOVQ       24(AX), R9
+	MOVQ       80(AX), R9
 	ADDQ       R9, 64(SP)
-	MOVQ       136(AX), R9
+	MOVQ       88(AX), R9
+	ADDQ       R9, 72(SP)
+	MOVQ       96(AX), R9
 	ADDQ       R9, 80(SP)
-	DECQ       88(SP)
+	MOVQ       104(AX), R9
+	ADDQ       R9, 88(SP)
+	MOVQ       160(AX), R9
+	ADDQ       R9, 96(SP)
+	DECQ       104(SP)
 	JNZ        tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX25(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX25(SB), $96-8
+TEXT ·tilesAVX25(SB), $112-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 72(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 96(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -1625,26 +1693,26 @@ tile:
 	MOVQ       64(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       80(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
 	MOVQ       72(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       80(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       96(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -1765,10 +1833,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -1781,10 +1849,10 @@ summed:
 	VMULPS       Y0, Y11, Y11
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R9
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R9
+	VBROADCASTSS 132(AX), Y0
 	VFMADD231PS  (R9), Y0, Y2
 	VFMADD231PS  32(R9), Y0, Y3
 	ADDQ         DI, R9
@@ -1801,7 +1869,7 @@ scaled:
 	VFMADD231PS  32(R9), Y0, Y11
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    88(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Y0
@@ -1818,7 +1886,7 @@ biased:
 	VADDPS  Y1, Y11, Y11
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -1833,7 +1901,7 @@ rectified:
 	VMAXPS Y11, Y0, Y11
 
 store:
-	MOVQ    72(SP), R9
+	MOVQ    80(SP), R9
 	VMOVUPS Y2, (R9)
 	VMOVUPS Y3, 32(R9)
 	ADDQ    DI, R9
@@ -1848,22 +1916,26 @@ store:
 	ADDQ    DI, R9
 	VMOVUPS Y10, (R9)
 	VMOVUPS Y11, 32(R9)
-	ADDQ    DI, R9
-	MOVQ    R9, 72(SP)
-	MOVQ    24(AX), R9
+	MOVQ    80(AX), R9
 	ADDQ    R9, 64(SP)
-	MOVQ    136(AX), R9
+	MOVQ    88(AX), R9
+	ADDQ    R9, 72(SP)
+	MOVQ    96(AX), R9
 	ADDQ    R9, 80(SP)
-	DECQ    88(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 88(SP)
+	MOVQ    160(AX), R9
+	ADDQ    R9, 96(SP)
+	DECQ    104(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX25(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX25(SB), $96-8
+TEXT ·edgesAVX25(SB), $112-8
 	MOVQ    t+0(FP), AX
-	MOVQ    96(AX), CX
+	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
 	SHLQ    $0x02, CX
 	SUBQ    CX, DX
@@ -1873,16 +1945,20 @@ TEXT ·edgesAVX25(SB), $96-8
 	VMOVDQU Y0, 32(SP)
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    128(AX), SI
+	MOVQ    32(AX), BX
+	MOVQ    152(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
-	MOVQ    48(AX), DI
+	MOVQ    24(AX), DI
 	MOVQ    DI, 72(SP)
-	MOVQ    112(AX), DI
+	MOVQ    40(AX), DI
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
+	MOVQ    136(AX), DI
+	MOVQ    DI, 96(SP)
+	MOVQ    64(AX), DI
+	MOVQ    DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -1898,21 +1974,21 @@ tile:
 	MOVQ       64(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       80(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
 	MOVQ       72(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       80(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       96(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -2043,10 +2119,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -2059,10 +2135,10 @@ summed:
 	VMULPS       Y0, Y11, Y11
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R9
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R9
+	VBROADCASTSS 132(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R9), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -2099,7 +2175,7 @@ scaled:
 	VFMADD231PS  Y1, Y0, Y11
 
 biased:
-	MOVQ       80(AX), R8
+	MOVQ       88(SP), R8
 	TESTQ      R8, R8
 	JZ         rectified
 	VMOVDQU    (SP), Y0
@@ -2118,7 +2194,7 @@ biased:
 	VADDPS     Y1, Y11, Y11
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -2133,7 +2209,7 @@ rectified:
 	VMAXPS Y11, Y0, Y11
 
 store:
-	MOVQ       72(SP), R9
+	MOVQ       80(SP), R9
 	VMOVDQU    (SP), Y0
 	VMOVDQU    32(SP), Y1
 	VMASKMOVPS Y2, Y0, (R9)
@@ -2150,33 +2226,41 @@ store:
 	ADDQ       DI, R9
 	VMASKMOVPS Y10, Y0, (R9)
 	VMASKMOVPS Y11, Y1, 32(R9)
-	ADDQ       DI, R9
-	MOVQ       R9, 72(SP)
-	MOVQ       24(AX), R9
+	MOVQ       80(AX), R9
 	ADDQ       R9, 64(SP)
-	MOVQ       136(AX), R9
+	MOVQ       88(AX), R9
+	ADDQ       R9, 72(SP)
+	MOVQ       96(AX), R9
 	ADDQ       R9, 80(SP)
-	DECQ       88(SP)
+	MOVQ       104(AX), R9
+	ADDQ       R9, 88(SP)
+	MOVQ       160(AX), R9
+	ADDQ       R9, 96(SP)
+	DECQ       104(SP)
 	JNZ        tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX26(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX26(SB), $96-8
+TEXT ·tilesAVX26(SB), $112-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 72(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 96(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -2194,29 +2278,29 @@ tile:
 	MOVQ       64(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       80(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
 	MOVQ       72(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       80(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       96(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -2352,10 +2436,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -2370,10 +2454,10 @@ summed:
 	VMULPS       Y0, Y13, Y13
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R9
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R9
+	VBROADCASTSS 132(AX), Y0
 	VFMADD231PS  (R9), Y0, Y2
 	VFMADD231PS  32(R9), Y0, Y3
 	ADDQ         DI, R9
@@ -2393,7 +2477,7 @@ scaled:
 	VFMADD231PS  32(R9), Y0, Y13
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    88(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Y0
@@ -2412,7 +2496,7 @@ biased:
 	VADDPS  Y1, Y13, Y13
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -2429,7 +2513,7 @@ rectified:
 	VMAXPS Y13, Y0, Y13
 
 store:
-	MOVQ    72(SP), R9
+	MOVQ    80(SP), R9
 	VMOVUPS Y2, (R9)
 	VMOVUPS Y3, 32(R9)
 	ADDQ    DI, R9
@@ -2447,22 +2531,26 @@ store:
 	ADDQ    DI, R9
 	VMOVUPS Y12, (R9)
 	VMOVUPS Y13, 32(R9)
-	ADDQ    DI, R9
-	MOVQ    R9, 72(SP)
-	MOVQ    24(AX), R9
+	MOVQ    80(AX), R9
 	ADDQ    R9, 64(SP)
-	MOVQ    136(AX), R9
+	MOVQ    88(AX), R9
+	ADDQ    R9, 72(SP)
+	MOVQ    96(AX), R9
 	ADDQ    R9, 80(SP)
-	DECQ    88(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 88(SP)
+	MOVQ    160(AX), R9
+	ADDQ    R9, 96(SP)
+	DECQ    104(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX26(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX26(SB), $96-8
+TEXT ·edgesAVX26(SB), $112-8
 	MOVQ    t+0(FP), AX
-	MOVQ    96(AX), CX
+	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
 	SHLQ    $0x02, CX
 	SUBQ    CX, DX
@@ -2472,16 +2560,20 @@ TEXT ·edgesAVX26(SB), $96-8
 	VMOVDQU Y0, 32(SP)
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    128(AX), SI
+	MOVQ    32(AX), BX
+	MOVQ    152(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
-	MOVQ    48(AX), DI
+	MOVQ    24(AX), DI
 	MOVQ    DI, 72(SP)
-	MOVQ    112(AX), DI
+	MOVQ    40(AX), DI
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
+	MOVQ    136(AX), DI
+	MOVQ    DI, 96(SP)
+	MOVQ    64(AX), DI
+	MOVQ    DI, 104(SP)
 
 tile:
 	VXORPS     Y2, Y2, Y2
@@ -2499,23 +2591,23 @@ tile:
 	MOVQ       64(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       80(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
 	MOVQ       72(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       80(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       96(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -2661,10 +2753,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Y0
+	VBROADCASTSS 128(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -2679,10 +2771,10 @@ summed:
 	VMULPS       Y0, Y13, Y13
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         72(SP), R9
-	VBROADCASTSS 108(AX), Y0
+	MOVQ         80(SP), R9
+	VBROADCASTSS 132(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R9), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -2726,7 +2818,7 @@ scaled:
 	VFMADD231PS  Y1, Y0, Y13
 
 biased:
-	MOVQ       80(AX), R8
+	MOVQ       88(SP), R8
 	TESTQ      R8, R8
 	JZ         rectified
 	VMOVDQU    (SP), Y0
@@ -2747,7 +2839,7 @@ biased:
 	VADDPS     Y1, Y13, Y13
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y2, Y0, Y2
@@ -2764,7 +2856,7 @@ rectified:
 	VMAXPS Y13, Y0, Y13
 
 store:
-	MOVQ       72(SP), R9
+	MOVQ       80(SP), R9
 	VMOVDQU    (SP), Y0
 	VMOVDQU    32(SP), Y1
 	VMASKMOVPS Y2, Y0, (R9)
@@ -2784,13 +2876,17 @@ store:
 	ADDQ       DI, R9
 	VMASKMOVPS Y12, Y0, (R9)
 	VMASKMOVPS Y13, Y1, 32(R9)
-	ADDQ       DI, R9
-	MOVQ       R9, 72(SP)
-	MOVQ       24(AX), R9
+	MOVQ       80(AX), R9
 	ADDQ       R9, 64(SP)
-	MOVQ       136(AX), R9
+	MOVQ       88(AX), R9
+	ADDQ       R9, 72(SP)
+	MOVQ       96(AX), R9
 	ADDQ       R9, 80(SP)
-	DECQ       88(SP)
+	MOVQ       104(AX), R9
+	ADDQ       R9, 88(SP)
+	MOVQ       160(AX), R9
+	ADDQ       R9, 96(SP)
+	DECQ       104(SP)
 	JNZ        tile
 	VZEROUPPER
 	RET
@@ -2986,33 +3082,37 @@ GLOBL onesAVX512<>(SB), RODATA|NOPTR, $256
 
 // func tilesAVX5121(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5121(SB), $160-8
+TEXT ·tilesAVX5121(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), CX
-	MOVQ 40(AX), DX
-	MOVQ 128(AX), BX
+	MOVQ 32(AX), DX
+	MOVQ 152(AX), BX
 	MOVQ (AX), SI
 	MOVQ SI, 128(SP)
-	MOVQ 48(AX), SI
+	MOVQ 24(AX), SI
 	MOVQ SI, 136(SP)
-	MOVQ 112(AX), SI
+	MOVQ 40(AX), SI
 	MOVQ SI, 144(SP)
 	MOVQ 72(AX), SI
 	MOVQ SI, 152(SP)
+	MOVQ 136(AX), SI
+	MOVQ SI, 160(SP)
+	MOVQ 64(AX), SI
+	MOVQ SI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
 	VPXORD     Z3, Z3, Z3
 	MOVQ       128(SP), SI
-	MOVQ       56(AX), DI
-	MOVQ       136(SP), DI
+	MOVQ       48(AX), DI
+	MOVQ       144(SP), DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 124(DI)
-	MOVQ       32(AX), DI
-	MOVQ       64(AX), R8
-	MOVQ       144(SP), R9
-	MOVQ       120(AX), R10
+	MOVQ       136(SP), DI
+	MOVQ       56(AX), R8
+	MOVQ       160(SP), R9
+	MOVQ       144(AX), R10
 	SUBQ       $0x04, R8
 	JLT        rest
 
@@ -3068,57 +3168,61 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), SI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), SI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), DI
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), DI
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (DI), Z0, Z2
 	VFMADD231PS  64(DI), Z0, Z3
 
 biased:
-	MOVQ    80(AX), DI
-	TESTQ   DI, DI
+	MOVQ    152(SP), SI
+	TESTQ   SI, SI
 	JZ      rectified
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
 	VADDPS  Z0, Z2, Z2
 	VADDPS  Z1, Z3, Z3
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z5, Z5, Z5
 	VMAXPS Z2, Z5, Z2
 	VMAXPS Z3, Z5, Z3
 
 store:
-	MOVQ    136(SP), DI
+	MOVQ    144(SP), DI
 	VMOVUPS Z2, (DI)
 	VMOVUPS Z3, 64(DI)
-	ADDQ    SI, DI
-	MOVQ    DI, 136(SP)
-	MOVQ    24(AX), DI
+	MOVQ    80(AX), DI
 	ADDQ    DI, 128(SP)
-	MOVQ    136(AX), DI
+	MOVQ    88(AX), DI
+	ADDQ    DI, 136(SP)
+	MOVQ    96(AX), DI
 	ADDQ    DI, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), DI
+	ADDQ    DI, 152(SP)
+	MOVQ    160(AX), DI
+	ADDQ    DI, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX5121(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5121(SB), $160-8
+TEXT ·edgesAVX5121(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -3126,27 +3230,31 @@ TEXT ·edgesAVX5121(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), CX
-	MOVQ      40(AX), DX
-	MOVQ      128(AX), BX
+	MOVQ      32(AX), DX
+	MOVQ      152(AX), BX
 	MOVQ      (AX), SI
 	MOVQ      SI, 128(SP)
-	MOVQ      48(AX), SI
+	MOVQ      24(AX), SI
 	MOVQ      SI, 136(SP)
-	MOVQ      112(AX), SI
+	MOVQ      40(AX), SI
 	MOVQ      SI, 144(SP)
 	MOVQ      72(AX), SI
 	MOVQ      SI, 152(SP)
+	MOVQ      136(AX), SI
+	MOVQ      SI, 160(SP)
+	MOVQ      64(AX), SI
+	MOVQ      SI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
 	MOVQ       128(SP), SI
-	MOVQ       56(AX), DI
-	MOVQ       136(SP), DI
+	MOVQ       48(AX), DI
+	MOVQ       144(SP), DI
 	PREFETCHT0 (DI)
-	MOVQ       32(AX), DI
-	MOVQ       64(AX), R8
-	MOVQ       144(SP), R9
-	MOVQ       120(AX), R10
+	MOVQ       136(SP), DI
+	MOVQ       56(AX), R8
+	MOVQ       160(SP), R9
+	MOVQ       144(AX), R10
 	SUBQ       $0x04, R8
 	JLT        rest
 
@@ -3187,63 +3295,71 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), SI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), SI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), DI
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), DI
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (DI), K1, Z3
 	VFMADD231PS  Z3, Z0, Z1
 
 biased:
-	MOVQ      80(AX), DI
-	TESTQ     DI, DI
+	MOVQ      152(SP), SI
+	TESTQ     SI, SI
 	JZ        rectified
-	VMOVUPS.Z (DI), K1, Z0
+	VMOVUPS.Z (SI), K1, Z0
 	VADDPS    Z0, Z1, Z1
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z2, Z2, Z2
 	VMAXPS Z1, Z2, Z1
 
 store:
-	MOVQ    136(SP), DI
+	MOVQ    144(SP), DI
 	VMOVUPS Z1, K1, (DI)
-	ADDQ    SI, DI
-	MOVQ    DI, 136(SP)
-	MOVQ    24(AX), DI
+	MOVQ    80(AX), DI
 	ADDQ    DI, 128(SP)
-	MOVQ    136(AX), DI
+	MOVQ    88(AX), DI
+	ADDQ    DI, 136(SP)
+	MOVQ    96(AX), DI
 	ADDQ    DI, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), DI
+	ADDQ    DI, 152(SP)
+	MOVQ    160(AX), DI
+	ADDQ    DI, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX5122(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5122(SB), $160-8
+TEXT ·tilesAVX5122(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -3251,17 +3367,17 @@ tile:
 	VPXORD     Z4, Z4, Z4
 	VPXORD     Z5, Z5, Z5
 	MOVQ       128(SP), DI
-	MOVQ       56(AX), R9
-	MOVQ       136(SP), R8
+	MOVQ       48(AX), R9
+	MOVQ       144(SP), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 124(R8)
 	ADDQ       R9, R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 124(R8)
-	MOVQ       32(AX), R8
-	MOVQ       64(AX), R9
-	MOVQ       144(SP), R10
-	MOVQ       120(AX), R11
+	MOVQ       136(SP), R8
+	MOVQ       56(AX), R9
+	MOVQ       160(SP), R10
+	MOVQ       144(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -3332,20 +3448,20 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
 	VMULPS       Z0, Z5, Z5
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R8
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R8
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R8), Z0, Z2
 	VFMADD231PS  64(R8), Z0, Z3
 	ADDQ         DI, R8
@@ -3353,7 +3469,7 @@ scaled:
 	VFMADD231PS  64(R8), Z0, Z5
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -3364,7 +3480,7 @@ biased:
 	VADDPS  Z1, Z5, Z5
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z7, Z7, Z7
 	VMAXPS Z2, Z7, Z2
@@ -3373,28 +3489,32 @@ rectified:
 	VMAXPS Z5, Z7, Z5
 
 store:
-	MOVQ    136(SP), R8
+	MOVQ    144(SP), R8
 	VMOVUPS Z2, (R8)
 	VMOVUPS Z3, 64(R8)
 	ADDQ    DI, R8
 	VMOVUPS Z4, (R8)
 	VMOVUPS Z5, 64(R8)
-	ADDQ    DI, R8
-	MOVQ    R8, 136(SP)
-	MOVQ    24(AX), R8
+	MOVQ    80(AX), R8
 	ADDQ    R8, 128(SP)
-	MOVQ    136(AX), R8
+	MOVQ    88(AX), R8
+	ADDQ    R8, 136(SP)
+	MOVQ    96(AX), R8
 	ADDQ    R8, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R8
+	ADDQ    R8, 152(SP)
+	MOVQ    160(AX), R8
+	ADDQ    R8, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX5122(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5122(SB), $160-8
+TEXT ·edgesAVX5122(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -3402,30 +3522,34 @@ TEXT ·edgesAVX5122(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
 	MOVQ       128(SP), DI
-	MOVQ       56(AX), R9
-	MOVQ       136(SP), R8
+	MOVQ       48(AX), R9
+	MOVQ       144(SP), R8
 	PREFETCHT0 (R8)
 	ADDQ       R9, R8
 	PREFETCHT0 (R8)
-	MOVQ       32(AX), R8
-	MOVQ       64(AX), R9
-	MOVQ       144(SP), R10
-	MOVQ       120(AX), R11
+	MOVQ       136(SP), R8
+	MOVQ       56(AX), R9
+	MOVQ       160(SP), R10
+	MOVQ       144(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -3471,18 +3595,18 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R8
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R8
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R8), K1, Z4
 	VFMADD231PS  Z4, Z0, Z1
 	ADDQ         DI, R8
@@ -3490,7 +3614,7 @@ scaled:
 	VFMADD231PS  Z4, Z0, Z2
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -3498,44 +3622,52 @@ biased:
 	VADDPS    Z0, Z2, Z2
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z3, Z3, Z3
 	VMAXPS Z1, Z3, Z1
 	VMAXPS Z2, Z3, Z2
 
 store:
-	MOVQ    136(SP), R8
+	MOVQ    144(SP), R8
 	VMOVUPS Z1, K1, (R8)
 	ADDQ    DI, R8
 	VMOVUPS Z2, K1, (R8)
-	ADDQ    DI, R8
-	MOVQ    R8, 136(SP)
-	MOVQ    24(AX), R8
+	MOVQ    80(AX), R8
 	ADDQ    R8, 128(SP)
-	MOVQ    136(AX), R8
+	MOVQ    88(AX), R8
+	ADDQ    R8, 136(SP)
+	MOVQ    96(AX), R8
 	ADDQ    R8, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R8
+	ADDQ    R8, 152(SP)
+	MOVQ    160(AX), R8
+	ADDQ    R8, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX5123(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5123(SB), $160-8
+TEXT ·tilesAVX5123(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -3545,20 +3677,20 @@ tile:
 	VPXORD     Z6, Z6, Z6
 	VPXORD     Z7, Z7, Z7
 	MOVQ       128(SP), DI
-	MOVQ       56(AX), R9
+	MOVQ       48(AX), R9
+	MOVQ       144(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 124(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 124(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 124(R8)
 	MOVQ       136(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 124(R8)
-	ADDQ       R9, R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 124(R8)
-	ADDQ       R9, R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 124(R8)
-	MOVQ       32(AX), R8
-	MOVQ       64(AX), R9
-	MOVQ       144(SP), R10
-	MOVQ       120(AX), R11
+	MOVQ       56(AX), R9
+	MOVQ       160(SP), R10
+	MOVQ       144(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -3644,10 +3776,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -3656,10 +3788,10 @@ summed:
 	VMULPS       Z0, Z7, Z7
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R8
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R8
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R8), Z0, Z2
 	VFMADD231PS  64(R8), Z0, Z3
 	ADDQ         DI, R8
@@ -3670,7 +3802,7 @@ scaled:
 	VFMADD231PS  64(R8), Z0, Z7
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -3683,7 +3815,7 @@ biased:
 	VADDPS  Z1, Z7, Z7
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z9, Z9, Z9
 	VMAXPS Z2, Z9, Z2
@@ -3694,7 +3826,7 @@ rectified:
 	VMAXPS Z7, Z9, Z7
 
 store:
-	MOVQ    136(SP), R8
+	MOVQ    144(SP), R8
 	VMOVUPS Z2, (R8)
 	VMOVUPS Z3, 64(R8)
 	ADDQ    DI, R8
@@ -3703,22 +3835,26 @@ store:
 	ADDQ    DI, R8
 	VMOVUPS Z6, (R8)
 	VMOVUPS Z7, 64(R8)
-	ADDQ    DI, R8
-	MOVQ    R8, 136(SP)
-	MOVQ    24(AX), R8
+	MOVQ    80(AX), R8
 	ADDQ    R8, 128(SP)
-	MOVQ    136(AX), R8
+	MOVQ    88(AX), R8
+	ADDQ    R8, 136(SP)
+	MOVQ    96(AX), R8
 	ADDQ    R8, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R8
+	ADDQ    R8, 152(SP)
+	MOVQ    160(AX), R8
+	ADDQ    R8, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX5123(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5123(SB), $160-8
+TEXT ·edgesAVX5123(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -3726,33 +3862,37 @@ TEXT ·edgesAVX5123(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
 	VPXORD     Z3, Z3, Z3
 	MOVQ       128(SP), DI
-	MOVQ       56(AX), R9
+	MOVQ       48(AX), R9
+	MOVQ       144(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
 	MOVQ       136(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       R9, R8
-	PREFETCHT0 (R8)
-	ADDQ       R9, R8
-	PREFETCHT0 (R8)
-	MOVQ       32(AX), R8
-	MOVQ       64(AX), R9
-	MOVQ       144(SP), R10
-	MOVQ       120(AX), R11
+	MOVQ       56(AX), R9
+	MOVQ       160(SP), R10
+	MOVQ       144(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -3803,19 +3943,19 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R8
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R8
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R8), K1, Z5
 	VFMADD231PS  Z5, Z0, Z1
 	ADDQ         DI, R8
@@ -3826,7 +3966,7 @@ scaled:
 	VFMADD231PS  Z5, Z0, Z3
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -3835,7 +3975,7 @@ biased:
 	VADDPS    Z0, Z3, Z3
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z4, Z4, Z4
 	VMAXPS Z1, Z4, Z1
@@ -3843,39 +3983,47 @@ rectified:
 	VMAXPS Z3, Z4, Z3
 
 store:
-	MOVQ    136(SP), R8
+	MOVQ    144(SP), R8
 	VMOVUPS Z1, K1, (R8)
 	ADDQ    DI, R8
 	VMOVUPS Z2, K1, (R8)
 	ADDQ    DI, R8
 	VMOVUPS Z3, K1, (R8)
-	ADDQ    DI, R8
-	MOVQ    R8, 136(SP)
-	MOVQ    24(AX), R8
+	MOVQ    80(AX), R8
 	ADDQ    R8, 128(SP)
-	MOVQ    136(AX), R8
+	MOVQ    88(AX), R8
+	ADDQ    R8, 136(SP)
+	MOVQ    96(AX), R8
 	ADDQ    R8, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R8
+	ADDQ    R8, 152(SP)
+	MOVQ    160(AX), R8
+	ADDQ    R8, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX5124(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5124(SB), $160-8
+TEXT ·tilesAVX5124(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -3889,23 +4037,23 @@ tile:
 	MOVQ       128(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       144(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
 	MOVQ       136(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       144(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       160(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -4011,10 +4159,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -4025,10 +4173,10 @@ summed:
 	VMULPS       Z0, Z9, Z9
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R9
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R9
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R9), Z0, Z2
 	VFMADD231PS  64(R9), Z0, Z3
 	ADDQ         DI, R9
@@ -4042,7 +4190,7 @@ scaled:
 	VFMADD231PS  64(R9), Z0, Z9
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -4057,7 +4205,7 @@ biased:
 	VADDPS  Z1, Z9, Z9
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z11, Z11, Z11
 	VMAXPS Z2, Z11, Z2
@@ -4070,7 +4218,7 @@ rectified:
 	VMAXPS Z9, Z11, Z9
 
 store:
-	MOVQ    136(SP), R9
+	MOVQ    144(SP), R9
 	VMOVUPS Z2, (R9)
 	VMOVUPS Z3, 64(R9)
 	ADDQ    DI, R9
@@ -4082,22 +4230,26 @@ store:
 	ADDQ    DI, R9
 	VMOVUPS Z8, (R9)
 	VMOVUPS Z9, 64(R9)
-	ADDQ    DI, R9
-	MOVQ    R9, 136(SP)
-	MOVQ    24(AX), R9
+	MOVQ    80(AX), R9
 	ADDQ    R9, 128(SP)
-	MOVQ    136(AX), R9
+	MOVQ    88(AX), R9
+	ADDQ    R9, 136(SP)
+	MOVQ    96(AX), R9
 	ADDQ    R9, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 152(SP)
+	MOVQ    160(AX), R9
+	ADDQ    R9, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX5124(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5124(SB), $160-8
+TEXT ·edgesAVX5124(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -4105,16 +4257,20 @@ TEXT ·edgesAVX5124(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
@@ -4124,19 +4280,19 @@ tile:
 	MOVQ       128(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       144(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
 	MOVQ       136(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       144(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       160(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -4197,20 +4353,20 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R9
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R9
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R9), K1, Z6
 	VFMADD231PS  Z6, Z0, Z1
 	ADDQ         DI, R9
@@ -4224,7 +4380,7 @@ scaled:
 	VFMADD231PS  Z6, Z0, Z4
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -4234,7 +4390,7 @@ biased:
 	VADDPS    Z0, Z4, Z4
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z5, Z5, Z5
 	VMAXPS Z1, Z5, Z1
@@ -4243,7 +4399,7 @@ rectified:
 	VMAXPS Z4, Z5, Z4
 
 store:
-	MOVQ    136(SP), R9
+	MOVQ    144(SP), R9
 	VMOVUPS Z1, K1, (R9)
 	ADDQ    DI, R9
 	VMOVUPS Z2, K1, (R9)
@@ -4251,33 +4407,41 @@ store:
 	VMOVUPS Z3, K1, (R9)
 	ADDQ    DI, R9
 	VMOVUPS Z4, K1, (R9)
-	ADDQ    DI, R9
-	MOVQ    R9, 136(SP)
-	MOVQ    24(AX), R9
+	MOVQ    80(AX), R9
 	ADDQ    R9, 128(SP)
-	MOVQ    136(AX), R9
+	MOVQ    88(AX), R9
+	ADDQ    R9, 136(SP)
+	MOVQ    96(AX), R9
 	ADDQ    R9, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 152(SP)
+	MOVQ    160(AX), R9
+	ADDQ    R9, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX5125(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5125(SB), $160-8
+TEXT ·tilesAVX5125(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -4293,26 +4457,26 @@ tile:
 	MOVQ       128(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       144(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
 	MOVQ       136(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       144(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       160(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -4433,10 +4597,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -4449,10 +4613,10 @@ summed:
 	VMULPS       Z0, Z11, Z11
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R9
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R9
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R9), Z0, Z2
 	VFMADD231PS  64(R9), Z0, Z3
 	ADDQ         DI, R9
@@ -4469,7 +4633,7 @@ scaled:
 	VFMADD231PS  64(R9), Z0, Z11
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -4486,7 +4650,7 @@ biased:
 	VADDPS  Z1, Z11, Z11
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z13, Z13, Z13
 	VMAXPS Z2, Z13, Z2
@@ -4501,7 +4665,7 @@ rectified:
 	VMAXPS Z11, Z13, Z11
 
 store:
-	MOVQ    136(SP), R9
+	MOVQ    144(SP), R9
 	VMOVUPS Z2, (R9)
 	VMOVUPS Z3, 64(R9)
 	ADDQ    DI, R9
@@ -4516,22 +4680,26 @@ store:
 	ADDQ    DI, R9
 	VMOVUPS Z10, (R9)
 	VMOVUPS Z11, 64(R9)
-	ADDQ    DI, R9
-	MOVQ    R9, 136(SP)
-	MOVQ    24(AX), R9
+	MOVQ    80(AX), R9
 	ADDQ    R9, 128(SP)
-	MOVQ    136(AX), R9
+	MOVQ    88(AX), R9
+	ADDQ    R9, 136(SP)
+	MOVQ    96(AX), R9
 	ADDQ    R9, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 152(SP)
+	MOVQ    160(AX), R9
+	ADDQ    R9, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX5125(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5125(SB), $160-8
+TEXT ·edgesAVX5125(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -4539,16 +4707,20 @@ TEXT ·edgesAVX5125(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
@@ -4559,21 +4731,21 @@ tile:
 	MOVQ       128(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       144(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
 	MOVQ       136(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       144(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       160(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -4639,10 +4811,10 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -4650,10 +4822,10 @@ summed:
 	VMULPS       Z0, Z5, Z5
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R9
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R9
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R9), K1, Z7
 	VFMADD231PS  Z7, Z0, Z1
 	ADDQ         DI, R9
@@ -4670,7 +4842,7 @@ scaled:
 	VFMADD231PS  Z7, Z0, Z5
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -4681,7 +4853,7 @@ biased:
 	VADDPS    Z0, Z5, Z5
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z6, Z6, Z6
 	VMAXPS Z1, Z6, Z1
@@ -4691,7 +4863,7 @@ rectified:
 	VMAXPS Z5, Z6, Z5
 
 store:
-	MOVQ    136(SP), R9
+	MOVQ    144(SP), R9
 	VMOVUPS Z1, K1, (R9)
 	ADDQ    DI, R9
 	VMOVUPS Z2, K1, (R9)
@@ -4701,33 +4873,41 @@ store:
 	VMOVUPS Z4, K1, (R9)
 	ADDQ    DI, R9
 	VMOVUPS Z5, K1, (R9)
-	ADDQ    DI, R9
-	MOVQ    R9, 136(SP)
-	MOVQ    24(AX), R9
+	MOVQ    80(AX), R9
 	ADDQ    R9, 128(SP)
-	MOVQ    136(AX), R9
+	MOVQ    88(AX), R9
+	ADDQ    R9, 136(SP)
+	MOVQ    96(AX), R9
 	ADDQ    R9, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 152(SP)
+	MOVQ    160(AX), R9
+	ADDQ    R9, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX5126(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5126(SB), $160-8
+TEXT ·tilesAVX5126(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -4745,29 +4925,29 @@ tile:
 	MOVQ       128(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       144(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 124(R9)
 	MOVQ       136(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 124(R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       144(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       160(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -4903,10 +5083,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -4921,10 +5101,10 @@ summed:
 	VMULPS       Z0, Z13, Z13
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R9
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R9
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R9), Z0, Z2
 	VFMADD231PS  64(R9), Z0, Z3
 	ADDQ         DI, R9
@@ -4944,7 +5124,7 @@ scaled:
 	VFMADD231PS  64(R9), Z0, Z13
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -4963,7 +5143,7 @@ biased:
 	VADDPS  Z1, Z13, Z13
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z15, Z15, Z15
 	VMAXPS Z2, Z15, Z2
@@ -4980,7 +5160,7 @@ rectified:
 	VMAXPS Z13, Z15, Z13
 
 store:
-	MOVQ    136(SP), R9
+	MOVQ    144(SP), R9
 	VMOVUPS Z2, (R9)
 	VMOVUPS Z3, 64(R9)
 	ADDQ    DI, R9
@@ -4998,22 +5178,26 @@ store:
 	ADDQ    DI, R9
 	VMOVUPS Z12, (R9)
 	VMOVUPS Z13, 64(R9)
-	ADDQ    DI, R9
-	MOVQ    R9, 136(SP)
-	MOVQ    24(AX), R9
+	MOVQ    80(AX), R9
 	ADDQ    R9, 128(SP)
-	MOVQ    136(AX), R9
+	MOVQ    88(AX), R9
+	ADDQ    R9, 136(SP)
+	MOVQ    96(AX), R9
 	ADDQ    R9, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 152(SP)
+	MOVQ    160(AX), R9
+	ADDQ    R9, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX5126(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5126(SB), $160-8
+TEXT ·edgesAVX5126(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -5021,16 +5205,20 @@ TEXT ·edgesAVX5126(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
@@ -5042,23 +5230,23 @@ tile:
 	MOVQ       128(SP), DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	MOVQ       56(AX), R10
+	MOVQ       48(AX), R10
+	MOVQ       144(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
 	MOVQ       136(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	MOVQ       32(AX), R9
-	MOVQ       64(AX), R10
-	MOVQ       144(SP), R11
-	MOVQ       120(AX), R12
+	MOVQ       56(AX), R10
+	MOVQ       160(SP), R11
+	MOVQ       144(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -5129,10 +5317,10 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -5141,10 +5329,10 @@ summed:
 	VMULPS       Z0, Z6, Z6
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R9
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R9
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R9), K1, Z8
 	VFMADD231PS  Z8, Z0, Z1
 	ADDQ         DI, R9
@@ -5164,7 +5352,7 @@ scaled:
 	VFMADD231PS  Z8, Z0, Z6
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -5176,7 +5364,7 @@ biased:
 	VADDPS    Z0, Z6, Z6
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z7, Z7, Z7
 	VMAXPS Z1, Z7, Z1
@@ -5187,7 +5375,7 @@ rectified:
 	VMAXPS Z6, Z7, Z6
 
 store:
-	MOVQ    136(SP), R9
+	MOVQ    144(SP), R9
 	VMOVUPS Z1, K1, (R9)
 	ADDQ    DI, R9
 	VMOVUPS Z2, K1, (R9)
@@ -5199,33 +5387,41 @@ store:
 	VMOVUPS Z5, K1, (R9)
 	ADDQ    DI, R9
 	VMOVUPS Z6, K1, (R9)
-	ADDQ    DI, R9
-	MOVQ    R9, 136(SP)
-	MOVQ    24(AX), R9
+	MOVQ    80(AX), R9
 	ADDQ    R9, 128(SP)
-	MOVQ    136(AX), R9
+	MOVQ    88(AX), R9
+	ADDQ    R9, 136(SP)
+	MOVQ    96(AX), R9
 	ADDQ    R9, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 152(SP)
+	MOVQ    160(AX), R9
+	ADDQ    R9, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX5127(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5127(SB), $160-8
+TEXT ·tilesAVX5127(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -5247,32 +5443,32 @@ tile:
 	ADDQ       CX, R8
 	LEAQ       (R8)(CX*2), R9
 	ADDQ       CX, R9
-	MOVQ       56(AX), R11
+	MOVQ       48(AX), R11
+	MOVQ       144(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
 	MOVQ       136(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	MOVQ       32(AX), R10
-	MOVQ       64(AX), R11
-	MOVQ       144(SP), R12
-	MOVQ       120(AX), R13
+	MOVQ       56(AX), R11
+	MOVQ       160(SP), R12
+	MOVQ       144(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -5428,10 +5624,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -5448,10 +5644,10 @@ summed:
 	VMULPS       Z0, Z15, Z15
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R10
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R10
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R10), Z0, Z2
 	VFMADD231PS  64(R10), Z0, Z3
 	ADDQ         DI, R10
@@ -5474,7 +5670,7 @@ scaled:
 	VFMADD231PS  64(R10), Z0, Z15
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -5495,7 +5691,7 @@ biased:
 	VADDPS  Z1, Z15, Z15
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z17, Z17, Z17
 	VMAXPS Z2, Z17, Z2
@@ -5514,7 +5710,7 @@ rectified:
 	VMAXPS Z15, Z17, Z15
 
 store:
-	MOVQ    136(SP), R10
+	MOVQ    144(SP), R10
 	VMOVUPS Z2, (R10)
 	VMOVUPS Z3, 64(R10)
 	ADDQ    DI, R10
@@ -5535,22 +5731,26 @@ store:
 	ADDQ    DI, R10
 	VMOVUPS Z14, (R10)
 	VMOVUPS Z15, 64(R10)
-	ADDQ    DI, R10
-	MOVQ    R10, 136(SP)
-	MOVQ    24(AX), R10
+	MOVQ    80(AX), R10
 	ADDQ    R10, 128(SP)
-	MOVQ    136(AX), R10
+	MOVQ    88(AX), R10
+	ADDQ    R10, 136(SP)
+	MOVQ    96(AX), R10
 	ADDQ    R10, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R10
+	ADDQ    R10, 152(SP)
+	MOVQ    160(AX), R10
+	ADDQ    R10, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX5127(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5127(SB), $160-8
+TEXT ·edgesAVX5127(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -5558,16 +5758,20 @@ TEXT ·edgesAVX5127(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
@@ -5582,25 +5786,25 @@ tile:
 	ADDQ       CX, R8
 	LEAQ       (R8)(CX*2), R9
 	ADDQ       CX, R9
-	MOVQ       56(AX), R11
+	MOVQ       48(AX), R11
+	MOVQ       144(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
 	MOVQ       136(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	MOVQ       32(AX), R10
-	MOVQ       64(AX), R11
-	MOVQ       144(SP), R12
-	MOVQ       120(AX), R13
+	MOVQ       56(AX), R11
+	MOVQ       160(SP), R12
+	MOVQ       144(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -5681,10 +5885,10 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -5694,10 +5898,10 @@ summed:
 	VMULPS       Z0, Z7, Z7
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R10
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R10
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R10), K1, Z9
 	VFMADD231PS  Z9, Z0, Z1
 	ADDQ         DI, R10
@@ -5720,7 +5924,7 @@ scaled:
 	VFMADD231PS  Z9, Z0, Z7
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -5733,7 +5937,7 @@ biased:
 	VADDPS    Z0, Z7, Z7
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z8, Z8, Z8
 	VMAXPS Z1, Z8, Z1
@@ -5745,7 +5949,7 @@ rectified:
 	VMAXPS Z7, Z8, Z7
 
 store:
-	MOVQ    136(SP), R10
+	MOVQ    144(SP), R10
 	VMOVUPS Z1, K1, (R10)
 	ADDQ    DI, R10
 	VMOVUPS Z2, K1, (R10)
@@ -5759,33 +5963,41 @@ store:
 	VMOVUPS Z6, K1, (R10)
 	ADDQ    DI, R10
 	VMOVUPS Z7, K1, (R10)
-	ADDQ    DI, R10
-	MOVQ    R10, 136(SP)
-	MOVQ    24(AX), R10
+	MOVQ    80(AX), R10
 	ADDQ    R10, 128(SP)
-	MOVQ    136(AX), R10
+	MOVQ    88(AX), R10
+	ADDQ    R10, 136(SP)
+	MOVQ    96(AX), R10
 	ADDQ    R10, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R10
+	ADDQ    R10, 152(SP)
+	MOVQ    160(AX), R10
+	ADDQ    R10, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX5128(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5128(SB), $160-8
+TEXT ·tilesAVX5128(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -5809,35 +6021,35 @@ tile:
 	ADDQ       CX, R8
 	LEAQ       (R8)(CX*2), R9
 	ADDQ       CX, R9
-	MOVQ       56(AX), R11
+	MOVQ       48(AX), R11
+	MOVQ       144(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
 	MOVQ       136(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	MOVQ       32(AX), R10
-	MOVQ       64(AX), R11
-	MOVQ       144(SP), R12
-	MOVQ       120(AX), R13
+	MOVQ       56(AX), R11
+	MOVQ       160(SP), R12
+	MOVQ       144(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -6008,10 +6220,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -6030,10 +6242,10 @@ summed:
 	VMULPS       Z0, Z17, Z17
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R10
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R10
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R10), Z0, Z2
 	VFMADD231PS  64(R10), Z0, Z3
 	ADDQ         DI, R10
@@ -6059,7 +6271,7 @@ scaled:
 	VFMADD231PS  64(R10), Z0, Z17
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -6082,7 +6294,7 @@ biased:
 	VADDPS  Z1, Z17, Z17
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z19, Z19, Z19
 	VMAXPS Z2, Z19, Z2
@@ -6103,7 +6315,7 @@ rectified:
 	VMAXPS Z17, Z19, Z17
 
 store:
-	MOVQ    136(SP), R10
+	MOVQ    144(SP), R10
 	VMOVUPS Z2, (R10)
 	VMOVUPS Z3, 64(R10)
 	ADDQ    DI, R10
@@ -6127,22 +6339,26 @@ store:
 	ADDQ    DI, R10
 	VMOVUPS Z16, (R10)
 	VMOVUPS Z17, 64(R10)
-	ADDQ    DI, R10
-	MOVQ    R10, 136(SP)
-	MOVQ    24(AX), R10
+	MOVQ    80(AX), R10
 	ADDQ    R10, 128(SP)
-	MOVQ    136(AX), R10
+	MOVQ    88(AX), R10
+	ADDQ    R10, 136(SP)
+	MOVQ    96(AX), R10
 	ADDQ    R10, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R10
+	ADDQ    R10, 152(SP)
+	MOVQ    160(AX), R10
+	ADDQ    R10, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX5128(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5128(SB), $160-8
+TEXT ·edgesAVX5128(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -6150,16 +6366,20 @@ TEXT ·edgesAVX5128(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
@@ -6175,27 +6395,27 @@ tile:
 	ADDQ       CX, R8
 	LEAQ       (R8)(CX*2), R9
 	ADDQ       CX, R9
-	MOVQ       56(AX), R11
+	MOVQ       48(AX), R11
+	MOVQ       144(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
 	MOVQ       136(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	MOVQ       32(AX), R10
-	MOVQ       64(AX), R11
-	MOVQ       144(SP), R12
-	MOVQ       120(AX), R13
+	MOVQ       56(AX), R11
+	MOVQ       160(SP), R12
+	MOVQ       144(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -6281,10 +6501,10 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -6295,10 +6515,10 @@ summed:
 	VMULPS       Z0, Z8, Z8
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R10
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R10
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R10), K1, Z10
 	VFMADD231PS  Z10, Z0, Z1
 	ADDQ         DI, R10
@@ -6324,7 +6544,7 @@ scaled:
 	VFMADD231PS  Z10, Z0, Z8
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -6338,7 +6558,7 @@ biased:
 	VADDPS    Z0, Z8, Z8
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z9, Z9, Z9
 	VMAXPS Z1, Z9, Z1
@@ -6351,7 +6571,7 @@ rectified:
 	VMAXPS Z8, Z9, Z8
 
 store:
-	MOVQ    136(SP), R10
+	MOVQ    144(SP), R10
 	VMOVUPS Z1, K1, (R10)
 	ADDQ    DI, R10
 	VMOVUPS Z2, K1, (R10)
@@ -6367,33 +6587,41 @@ store:
 	VMOVUPS Z7, K1, (R10)
 	ADDQ    DI, R10
 	VMOVUPS Z8, K1, (R10)
-	ADDQ    DI, R10
-	MOVQ    R10, 136(SP)
-	MOVQ    24(AX), R10
+	MOVQ    80(AX), R10
 	ADDQ    R10, 128(SP)
-	MOVQ    136(AX), R10
+	MOVQ    88(AX), R10
+	ADDQ    R10, 136(SP)
+	MOVQ    96(AX), R10
 	ADDQ    R10, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R10
+	ADDQ    R10, 152(SP)
+	MOVQ    160(AX), R10
+	ADDQ    R10, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX5129(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5129(SB), $160-8
+TEXT ·tilesAVX5129(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -6419,38 +6647,38 @@ tile:
 	ADDQ       CX, R8
 	LEAQ       (R8)(CX*2), R9
 	ADDQ       CX, R9
-	MOVQ       56(AX), R11
+	MOVQ       48(AX), R11
+	MOVQ       144(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 124(R10)
 	MOVQ       136(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 124(R10)
-	MOVQ       32(AX), R10
-	MOVQ       64(AX), R11
-	MOVQ       144(SP), R12
-	MOVQ       120(AX), R13
+	MOVQ       56(AX), R11
+	MOVQ       160(SP), R12
+	MOVQ       144(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -6636,10 +6864,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -6660,10 +6888,10 @@ summed:
 	VMULPS       Z0, Z19, Z19
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R10
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R10
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R10), Z0, Z2
 	VFMADD231PS  64(R10), Z0, Z3
 	ADDQ         DI, R10
@@ -6692,7 +6920,7 @@ scaled:
 	VFMADD231PS  64(R10), Z0, Z19
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -6717,7 +6945,7 @@ biased:
 	VADDPS  Z1, Z19, Z19
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z21, Z21, Z21
 	VMAXPS Z2, Z21, Z2
@@ -6740,7 +6968,7 @@ rectified:
 	VMAXPS Z19, Z21, Z19
 
 store:
-	MOVQ    136(SP), R10
+	MOVQ    144(SP), R10
 	VMOVUPS Z2, (R10)
 	VMOVUPS Z3, 64(R10)
 	ADDQ    DI, R10
@@ -6767,22 +6995,26 @@ store:
 	ADDQ    DI, R10
 	VMOVUPS Z18, (R10)
 	VMOVUPS Z19, 64(R10)
-	ADDQ    DI, R10
-	MOVQ    R10, 136(SP)
-	MOVQ    24(AX), R10
+	MOVQ    80(AX), R10
 	ADDQ    R10, 128(SP)
-	MOVQ    136(AX), R10
+	MOVQ    88(AX), R10
+	ADDQ    R10, 136(SP)
+	MOVQ    96(AX), R10
 	ADDQ    R10, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R10
+	ADDQ    R10, 152(SP)
+	MOVQ    160(AX), R10
+	ADDQ    R10, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX5129(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5129(SB), $160-8
+TEXT ·edgesAVX5129(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -6790,16 +7022,20 @@ TEXT ·edgesAVX5129(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
@@ -6816,29 +7052,29 @@ tile:
 	ADDQ       CX, R8
 	LEAQ       (R8)(CX*2), R9
 	ADDQ       CX, R9
-	MOVQ       56(AX), R11
+	MOVQ       48(AX), R11
+	MOVQ       144(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
 	MOVQ       136(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	ADDQ       R11, R10
-	PREFETCHT0 (R10)
-	MOVQ       32(AX), R10
-	MOVQ       64(AX), R11
-	MOVQ       144(SP), R12
-	MOVQ       120(AX), R13
+	MOVQ       56(AX), R11
+	MOVQ       160(SP), R12
+	MOVQ       144(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -6929,10 +7165,10 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -6944,10 +7180,10 @@ summed:
 	VMULPS       Z0, Z9, Z9
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R10
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R10
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R10), K1, Z11
 	VFMADD231PS  Z11, Z0, Z1
 	ADDQ         DI, R10
@@ -6976,7 +7212,7 @@ scaled:
 	VFMADD231PS  Z11, Z0, Z9
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -6991,7 +7227,7 @@ biased:
 	VADDPS    Z0, Z9, Z9
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z10, Z10, Z10
 	VMAXPS Z1, Z10, Z1
@@ -7005,7 +7241,7 @@ rectified:
 	VMAXPS Z9, Z10, Z9
 
 store:
-	MOVQ    136(SP), R10
+	MOVQ    144(SP), R10
 	VMOVUPS Z1, K1, (R10)
 	ADDQ    DI, R10
 	VMOVUPS Z2, K1, (R10)
@@ -7023,33 +7259,41 @@ store:
 	VMOVUPS Z8, K1, (R10)
 	ADDQ    DI, R10
 	VMOVUPS Z9, K1, (R10)
-	ADDQ    DI, R10
-	MOVQ    R10, 136(SP)
-	MOVQ    24(AX), R10
+	MOVQ    80(AX), R10
 	ADDQ    R10, 128(SP)
-	MOVQ    136(AX), R10
+	MOVQ    88(AX), R10
+	ADDQ    R10, 136(SP)
+	MOVQ    96(AX), R10
 	ADDQ    R10, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R10
+	ADDQ    R10, 152(SP)
+	MOVQ    160(AX), R10
+	ADDQ    R10, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX51210(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX51210(SB), $160-8
+TEXT ·tilesAVX51210(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -7079,41 +7323,41 @@ tile:
 	ADDQ       CX, R9
 	LEAQ       (R9)(CX*2), R10
 	ADDQ       CX, R10
-	MOVQ       56(AX), R12
+	MOVQ       48(AX), R12
+	MOVQ       144(SP), R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
 	MOVQ       136(SP), R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	MOVQ       32(AX), R11
-	MOVQ       64(AX), R12
-	MOVQ       144(SP), R13
-	MOVQ       120(AX), R14
+	MOVQ       56(AX), R12
+	MOVQ       160(SP), R13
+	MOVQ       144(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -7319,10 +7563,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -7345,10 +7589,10 @@ summed:
 	VMULPS       Z0, Z21, Z21
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R11
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R11
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R11), Z0, Z2
 	VFMADD231PS  64(R11), Z0, Z3
 	ADDQ         DI, R11
@@ -7380,7 +7624,7 @@ scaled:
 	VFMADD231PS  64(R11), Z0, Z21
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -7407,7 +7651,7 @@ biased:
 	VADDPS  Z1, Z21, Z21
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z23, Z23, Z23
 	VMAXPS Z2, Z23, Z2
@@ -7432,7 +7676,7 @@ rectified:
 	VMAXPS Z21, Z23, Z21
 
 store:
-	MOVQ    136(SP), R11
+	MOVQ    144(SP), R11
 	VMOVUPS Z2, (R11)
 	VMOVUPS Z3, 64(R11)
 	ADDQ    DI, R11
@@ -7462,22 +7706,26 @@ store:
 	ADDQ    DI, R11
 	VMOVUPS Z20, (R11)
 	VMOVUPS Z21, 64(R11)
-	ADDQ    DI, R11
-	MOVQ    R11, 136(SP)
-	MOVQ    24(AX), R11
+	MOVQ    80(AX), R11
 	ADDQ    R11, 128(SP)
-	MOVQ    136(AX), R11
+	MOVQ    88(AX), R11
+	ADDQ    R11, 136(SP)
+	MOVQ    96(AX), R11
 	ADDQ    R11, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R11
+	ADDQ    R11, 152(SP)
+	MOVQ    160(AX), R11
+	ADDQ    R11, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX51210(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX51210(SB), $160-8
+TEXT ·edgesAVX51210(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -7485,16 +7733,20 @@ TEXT ·edgesAVX51210(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
@@ -7514,31 +7766,31 @@ tile:
 	ADDQ       CX, R9
 	LEAQ       (R9)(CX*2), R10
 	ADDQ       CX, R10
-	MOVQ       56(AX), R12
+	MOVQ       48(AX), R12
+	MOVQ       144(SP), R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
 	MOVQ       136(SP), R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	MOVQ       32(AX), R11
-	MOVQ       64(AX), R12
-	MOVQ       144(SP), R13
-	MOVQ       120(AX), R14
+	MOVQ       56(AX), R12
+	MOVQ       160(SP), R13
+	MOVQ       144(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -7639,10 +7891,10 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -7655,10 +7907,10 @@ summed:
 	VMULPS       Z0, Z10, Z10
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R11
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R11
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R11), K1, Z12
 	VFMADD231PS  Z12, Z0, Z1
 	ADDQ         DI, R11
@@ -7690,7 +7942,7 @@ scaled:
 	VFMADD231PS  Z12, Z0, Z10
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -7706,7 +7958,7 @@ biased:
 	VADDPS    Z0, Z10, Z10
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z11, Z11, Z11
 	VMAXPS Z1, Z11, Z1
@@ -7721,7 +7973,7 @@ rectified:
 	VMAXPS Z10, Z11, Z10
 
 store:
-	MOVQ    136(SP), R11
+	MOVQ    144(SP), R11
 	VMOVUPS Z1, K1, (R11)
 	ADDQ    DI, R11
 	VMOVUPS Z2, K1, (R11)
@@ -7741,33 +7993,41 @@ store:
 	VMOVUPS Z9, K1, (R11)
 	ADDQ    DI, R11
 	VMOVUPS Z10, K1, (R11)
-	ADDQ    DI, R11
-	MOVQ    R11, 136(SP)
-	MOVQ    24(AX), R11
+	MOVQ    80(AX), R11
 	ADDQ    R11, 128(SP)
-	MOVQ    136(AX), R11
+	MOVQ    88(AX), R11
+	ADDQ    R11, 136(SP)
+	MOVQ    96(AX), R11
 	ADDQ    R11, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R11
+	ADDQ    R11, 152(SP)
+	MOVQ    160(AX), R11
+	ADDQ    R11, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX51211(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX51211(SB), $160-8
+TEXT ·tilesAVX51211(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -7799,44 +8059,44 @@ tile:
 	ADDQ       CX, R9
 	LEAQ       (R9)(CX*2), R10
 	ADDQ       CX, R10
-	MOVQ       56(AX), R12
+	MOVQ       48(AX), R12
+	MOVQ       144(SP), R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
 	MOVQ       136(SP), R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	MOVQ       32(AX), R11
-	MOVQ       64(AX), R12
-	MOVQ       144(SP), R13
-	MOVQ       120(AX), R14
+	MOVQ       56(AX), R12
+	MOVQ       160(SP), R13
+	MOVQ       144(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -8057,10 +8317,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -8085,10 +8345,10 @@ summed:
 	VMULPS       Z0, Z23, Z23
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R11
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R11
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R11), Z0, Z2
 	VFMADD231PS  64(R11), Z0, Z3
 	ADDQ         DI, R11
@@ -8123,7 +8383,7 @@ scaled:
 	VFMADD231PS  64(R11), Z0, Z23
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -8152,7 +8412,7 @@ biased:
 	VADDPS  Z1, Z23, Z23
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z25, Z25, Z25
 	VMAXPS Z2, Z25, Z2
@@ -8179,7 +8439,7 @@ rectified:
 	VMAXPS Z23, Z25, Z23
 
 store:
-	MOVQ    136(SP), R11
+	MOVQ    144(SP), R11
 	VMOVUPS Z2, (R11)
 	VMOVUPS Z3, 64(R11)
 	ADDQ    DI, R11
@@ -8212,22 +8472,26 @@ store:
 	ADDQ    DI, R11
 	VMOVUPS Z22, (R11)
 	VMOVUPS Z23, 64(R11)
-	ADDQ    DI, R11
-	MOVQ    R11, 136(SP)
-	MOVQ    24(AX), R11
+	MOVQ    80(AX), R11
 	ADDQ    R11, 128(SP)
-	MOVQ    136(AX), R11
+	MOVQ    88(AX), R11
+	ADDQ    R11, 136(SP)
+	MOVQ    96(AX), R11
 	ADDQ    R11, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R11
+	ADDQ    R11, 152(SP)
+	MOVQ    160(AX), R11
+	ADDQ    R11, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX51211(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX51211(SB), $160-8
+TEXT ·edgesAVX51211(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -8235,16 +8499,20 @@ TEXT ·edgesAVX51211(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
@@ -8265,33 +8533,33 @@ tile:
 	ADDQ       CX, R9
 	LEAQ       (R9)(CX*2), R10
 	ADDQ       CX, R10
-	MOVQ       56(AX), R12
+	MOVQ       48(AX), R12
+	MOVQ       144(SP), R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
 	MOVQ       136(SP), R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	MOVQ       32(AX), R11
-	MOVQ       64(AX), R12
-	MOVQ       144(SP), R13
-	MOVQ       120(AX), R14
+	MOVQ       56(AX), R12
+	MOVQ       160(SP), R13
+	MOVQ       144(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -8397,10 +8665,10 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -8414,10 +8682,10 @@ summed:
 	VMULPS       Z0, Z11, Z11
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R11
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R11
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R11), K1, Z13
 	VFMADD231PS  Z13, Z0, Z1
 	ADDQ         DI, R11
@@ -8452,7 +8720,7 @@ scaled:
 	VFMADD231PS  Z13, Z0, Z11
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -8469,7 +8737,7 @@ biased:
 	VADDPS    Z0, Z11, Z11
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z12, Z12, Z12
 	VMAXPS Z1, Z12, Z1
@@ -8485,7 +8753,7 @@ rectified:
 	VMAXPS Z11, Z12, Z11
 
 store:
-	MOVQ    136(SP), R11
+	MOVQ    144(SP), R11
 	VMOVUPS Z1, K1, (R11)
 	ADDQ    DI, R11
 	VMOVUPS Z2, K1, (R11)
@@ -8507,33 +8775,41 @@ store:
 	VMOVUPS Z10, K1, (R11)
 	ADDQ    DI, R11
 	VMOVUPS Z11, K1, (R11)
-	ADDQ    DI, R11
-	MOVQ    R11, 136(SP)
-	MOVQ    24(AX), R11
+	MOVQ    80(AX), R11
 	ADDQ    R11, 128(SP)
-	MOVQ    136(AX), R11
+	MOVQ    88(AX), R11
+	ADDQ    R11, 136(SP)
+	MOVQ    96(AX), R11
 	ADDQ    R11, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R11
+	ADDQ    R11, 152(SP)
+	MOVQ    160(AX), R11
+	ADDQ    R11, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func tilesAVX51212(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX51212(SB), $160-8
+TEXT ·tilesAVX51212(SB), $176-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
-	MOVQ 40(AX), BX
-	MOVQ 128(AX), SI
+	MOVQ 32(AX), BX
+	MOVQ 152(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
-	MOVQ 48(AX), DI
+	MOVQ 24(AX), DI
 	MOVQ DI, 136(SP)
-	MOVQ 112(AX), DI
+	MOVQ 40(AX), DI
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
+	MOVQ 136(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
 
 tile:
 	VPXORD     Z2, Z2, Z2
@@ -8567,47 +8843,47 @@ tile:
 	ADDQ       CX, R9
 	LEAQ       (R9)(CX*2), R10
 	ADDQ       CX, R10
-	MOVQ       56(AX), R12
+	MOVQ       48(AX), R12
+	MOVQ       144(SP), R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
 	MOVQ       136(SP), R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 124(R11)
-	MOVQ       32(AX), R11
-	MOVQ       64(AX), R12
-	MOVQ       144(SP), R13
-	MOVQ       120(AX), R14
+	MOVQ       56(AX), R12
+	MOVQ       160(SP), R13
+	MOVQ       144(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -8843,10 +9119,10 @@ one:
 	JNZ          one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -8873,10 +9149,10 @@ summed:
 	VMULPS       Z0, Z25, Z25
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R11
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R11
+	VBROADCASTSS 132(AX), Z0
 	VFMADD231PS  (R11), Z0, Z2
 	VFMADD231PS  64(R11), Z0, Z3
 	ADDQ         DI, R11
@@ -8914,7 +9190,7 @@ scaled:
 	VFMADD231PS  64(R11), Z0, Z25
 
 biased:
-	MOVQ    80(AX), R8
+	MOVQ    152(SP), R8
 	TESTQ   R8, R8
 	JZ      rectified
 	VMOVUPS (R8), Z0
@@ -8945,7 +9221,7 @@ biased:
 	VADDPS  Z1, Z25, Z25
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z27, Z27, Z27
 	VMAXPS Z2, Z27, Z2
@@ -8974,7 +9250,7 @@ rectified:
 	VMAXPS Z25, Z27, Z25
 
 store:
-	MOVQ    136(SP), R11
+	MOVQ    144(SP), R11
 	VMOVUPS Z2, (R11)
 	VMOVUPS Z3, 64(R11)
 	ADDQ    DI, R11
@@ -9010,22 +9286,26 @@ store:
 	ADDQ    DI, R11
 	VMOVUPS Z24, (R11)
 	VMOVUPS Z25, 64(R11)
-	ADDQ    DI, R11
-	MOVQ    R11, 136(SP)
-	MOVQ    24(AX), R11
+	MOVQ    80(AX), R11
 	ADDQ    R11, 128(SP)
-	MOVQ    136(AX), R11
+	MOVQ    88(AX), R11
+	ADDQ    R11, 136(SP)
+	MOVQ    96(AX), R11
 	ADDQ    R11, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R11
+	ADDQ    R11, 152(SP)
+	MOVQ    160(AX), R11
+	ADDQ    R11, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func edgesAVX51212(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX51212(SB), $160-8
+TEXT ·edgesAVX51212(SB), $176-8
 	MOVQ      t+0(FP), AX
-	MOVQ      96(AX), CX
+	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
 	SHLQ      $0x02, CX
 	SUBQ      CX, DX
@@ -9033,16 +9313,20 @@ TEXT ·edgesAVX51212(SB), $160-8
 	VPTESTMD  Z0, Z0, K1
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
-	MOVQ      128(AX), SI
+	MOVQ      32(AX), BX
+	MOVQ      152(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
-	MOVQ      48(AX), DI
+	MOVQ      24(AX), DI
 	MOVQ      DI, 136(SP)
-	MOVQ      112(AX), DI
+	MOVQ      40(AX), DI
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
+	MOVQ      136(AX), DI
+	MOVQ      DI, 160(SP)
+	MOVQ      64(AX), DI
+	MOVQ      DI, 168(SP)
 
 tile:
 	VPXORD     Z1, Z1, Z1
@@ -9064,35 +9348,35 @@ tile:
 	ADDQ       CX, R9
 	LEAQ       (R9)(CX*2), R10
 	ADDQ       CX, R10
-	MOVQ       56(AX), R12
+	MOVQ       48(AX), R12
+	MOVQ       144(SP), R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
 	MOVQ       136(SP), R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	MOVQ       32(AX), R11
-	MOVQ       64(AX), R12
-	MOVQ       144(SP), R13
-	MOVQ       120(AX), R14
+	MOVQ       56(AX), R12
+	MOVQ       160(SP), R13
+	MOVQ       144(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -9203,10 +9487,10 @@ one:
 	JNZ              one
 
 summed:
-	MOVQ         56(AX), DI
-	CMPL         104(AX), $0x3f800000
+	MOVQ         48(AX), DI
+	CMPL         128(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 104(AX), Z0
+	VBROADCASTSS 128(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -9221,10 +9505,10 @@ summed:
 	VMULPS       Z0, Z12, Z12
 
 scaled:
-	CMPL         108(AX), $0x00
+	CMPL         132(AX), $0x00
 	JEQ          biased
-	MOVQ         136(SP), R11
-	VBROADCASTSS 108(AX), Z0
+	MOVQ         144(SP), R11
+	VBROADCASTSS 132(AX), Z0
 	VMOVUPS.Z    (R11), K1, Z14
 	VFMADD231PS  Z14, Z0, Z1
 	ADDQ         DI, R11
@@ -9262,7 +9546,7 @@ scaled:
 	VFMADD231PS  Z14, Z0, Z12
 
 biased:
-	MOVQ      80(AX), R8
+	MOVQ      152(SP), R8
 	TESTQ     R8, R8
 	JZ        rectified
 	VMOVUPS.Z (R8), K1, Z0
@@ -9280,7 +9564,7 @@ biased:
 	VADDPS    Z0, Z12, Z12
 
 rectified:
-	CMPQ   88(AX), $0x00
+	CMPQ   112(AX), $0x00
 	JEQ    store
 	VPXORD Z13, Z13, Z13
 	VMAXPS Z1, Z13, Z1
@@ -9297,7 +9581,7 @@ rectified:
 	VMAXPS Z12, Z13, Z12
 
 store:
-	MOVQ    136(SP), R11
+	MOVQ    144(SP), R11
 	VMOVUPS Z1, K1, (R11)
 	ADDQ    DI, R11
 	VMOVUPS Z2, K1, (R11)
@@ -9321,13 +9605,17 @@ store:
 	VMOVUPS Z11, K1, (R11)
 	ADDQ    DI, R11
 	VMOVUPS Z12, K1, (R11)
-	ADDQ    DI, R11
-	MOVQ    R11, 136(SP)
-	MOVQ    24(AX), R11
+	MOVQ    80(AX), R11
 	ADDQ    R11, 128(SP)
-	MOVQ    136(AX), R11
+	MOVQ    88(AX), R11
+	ADDQ    R11, 136(SP)
+	MOVQ    96(AX), R11
 	ADDQ    R11, 144(SP)
-	DECQ    152(SP)
+	MOVQ    104(AX), R11
+	ADDQ    R11, 152(SP)
+	MOVQ    160(AX), R11
+	ADDQ    R11, 160(SP)
+	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER
 	RET

@@ -84,6 +84,7 @@
 	MOVD  tiles_a(R0), R1; \
 	MOVD  tiles_cs(R0), R2; \
 	MOVD  tiles_as(R0), R3; \
+	MOVD  tiles_b(R0), R16; \
 	MOVD  tiles_bs(R0), R4; \
 	MOVD  tiles_c(R0), R5; \
 	MOVD  tiles_ldc(R0), R6; \
@@ -97,7 +98,7 @@ tile: \
 	MOVD R5, R10; \
 	EACH(CLEAR); \
 	MOVD R1, R11; \
-	MOVD tiles_b(R0), R12; \
+	MOVD R16, R12; \
 	MOVD tiles_k(R0), R13; \
 step: \
 	VLD1 (R11), [V0.S4, V1.S4, V2.S4]; \
@@ -123,8 +124,13 @@ rectified: \
 store: \
 	MOVD R5, R10; \
 	EACH(STORE); \
-	MOVD R10, R5; \
 	ADD  R3, R1; \
+	MOVD tiles_bt(R0), R10; \
+	ADD  R10, R16; \
+	MOVD tiles_ct(R0), R10; \
+	ADD  R10, R5; \
+	MOVD tiles_biast(R0), R10; \
+	ADD  R10, R14; \
 	SUBS $1, R7; \
 	BNE  tile; \
 	RET

@@ -129,9 +129,9 @@ func (s isa) tiles(rows int, masked bool) {
 	rs, cs, bs, stride := load("rs"), load("cs"), load("bs"), load("stride")
 	// Pointers that advance from tile to tile are kept on the stack: in t, the
 	// garbage collector would see one that points behind the last tile.
-	frame := AllocLocal(32)
+	frame := AllocLocal(48)
 	moving := map[string]operand.Mem{}
-	for i, name := range []string{"a", "c", "next", "count"} {
+	for i, name := range []string{"a", "b", "c", "bias", "next", "count"} {
 		moving[name] = frame.Offset(8 * i)
 		MOVQ(load(name), moving[name])
 	}
@@ -183,7 +183,7 @@ func (s isa) tiles(rows int, masked bool) {
 		}
 	}
 	pb, k, next, lines := GP64(), GP64(), GP64(), GP64()
-	MOVQ(at("b"), pb)
+	MOVQ(moving["b"], pb)
 	MOVQ(at("k"), k)
 	MOVQ(moving["next"], next)
 	MOVQ(at("lines"), lines)
@@ -265,7 +265,7 @@ func (s isa) tiles(rows int, masked bool) {
 
 	Label("biased")
 	bias := GP64()
-	MOVQ(at("bias"), bias)
+	MOVQ(moving["bias"], bias)
 	TESTQ(bias, bias)
 	JZ(operand.LabelRef("rectified"))
 	for j, v := range b {
@@ -287,7 +287,7 @@ func (s isa) tiles(rows int, masked bool) {
 			VMOVDQU(masks.Offset(j*s.width), v)
 		}
 	}
-	each(func(_, j int, v reg.VecVirtual) {
+	each(func(i, j int, v reg.VecVirtual) {
 		switch {
 		case !masked:
 			VMOVUPS(v, row(j))
@@ -296,12 +296,11 @@ func (s isa) tiles(rows int, masked bool) {
 		default:
 			VMASKMOVPS(v, b[j], row(j))
 		}
-		if j == vectors-1 {
+		if j == vectors-1 && i < rows-1 {
 			ADDQ(ldc, pc)
 		}
 	})
-	MOVQ(pc, moving["c"])
-	for _, f := range [][2]string{{"as", "a"}, {"ahead", "next"}} {
+	for _, f := range [][2]string{{"as", "a"}, {"bt", "b"}, {"ct", "c"}, {"biast", "bias"}, {"ahead", "next"}} {
 		MOVQ(at(f[0]), pc)
 		ADDQ(pc, moving[f[1]])
 	}

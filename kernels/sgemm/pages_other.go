@@ -1,0 +1,5 @@
+//go:build !linux
+
+package sgemm
+
+func adviseHuge([]float32) {}
