@@ -18,8 +18,8 @@ type blocked struct {
 	// Packing A does not pay for fewer columns of C than narrow, if A is stored
 	// transposed, or than wide, if it is not.
 	narrow, wide int
-	// beside: with packed B, tiles are computed one beside the other, so that a tile's
-	// rows of A stay in the first-level cache and panels of B in the second.
+	// beside: if k is long and B packed, tiles are computed one beside the other, so that a
+	// tile's rows of A stay in the first-level cache and panels of B in the second.
 	beside bool
 	tiles  []func(t *tiles) // by rows, from 1 to mr
 	// edges are tiles of C's last columns, at most slim wide and t.cols in the
@@ -251,7 +251,7 @@ func (g *blocked) block(s *scratch, p *product, w window, e Epilogue) {
 				t.cols = min(g.slim, width-q)
 				g.column(t, g.edges, w.rows, packed, top, panel[q:], c[q:], last.from(q))
 			}
-		case kc <= flat || g.beside && panels == together && !direct:
+		case panels > 1 && kc <= flat || g.beside && kc > 4*flat && panels == together && !direct:
 			g.row(s, p, w, jj, panels, bt, packed, top, panel, c, last)
 		default:
 			for q := range panels {
@@ -350,7 +350,7 @@ func (g *blocked) foreseeGroup(s *scratch, p *product, w window, next, row int) 
 		j, l = w.j, w.l+t.k
 	}
 	switch {
-	case w.i > 0 && next >= w.nc:
+	case t.k <= flat || w.i > 0 && next >= w.nc:
 		t.lines = 0
 	case w.i > 0:
 		t.lines, t.stride = (t.k*g.nr*size/64+calls-1)/calls, 64
