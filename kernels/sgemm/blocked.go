@@ -109,15 +109,14 @@ func (g *blocked) get() *scratch {
 		return s
 	}
 	k := g.kc + g.kc/4
-	a, b := (g.mc+g.mr)*k+2*g.nr, k*g.nc
-	x := pages(a + 15&^15 + b)
-	return &scratch{a: x[:a:a], b: x[a+15&^15:]}
+	a, b := ((g.mc+g.mr)*k+2*g.nr+15)&^15, k*g.nc
+	x := pages(a + b)
+	return &scratch{a: x[:a:a], b: x[a:]}
 }
 
-// pages returns n elements that begin a huge page and asks for huge pages. In small
-// ones, whose physical addresses are arbitrary, blocks that fit a second-level cache
-// may share sets of it: the same product is then up to a fifth slower in one process
-// than in the next.
+// pages returns n elements that begin a huge page and asks for huge pages. Small ones
+// have arbitrary physical addresses, so that blocks that would fit a second-level
+// cache share sets of it in one process and not in the next.
 func pages(n int) []float32 {
 	const page = 2 << 20 / size
 	n = (n + page - 1) / page * page

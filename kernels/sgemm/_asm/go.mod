@@ -4,7 +4,10 @@ go 1.26.0
 
 require github.com/mmcloughlin/avo v0.6.0
 
-require gonum.org/v1/gonum v0.17.0 // indirect
+require (
+	golang.org/x/sys v0.49.0 // indirect
+	gonum.org/v1/gonum v0.17.0 // indirect
+)
 
 require (
 	github.com/perwatt/perwatt v0.0.0
