@@ -7,7 +7,7 @@ FUZZTIME ?= 20s
 SOAK ?= 5m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run nightly test race soak lint gosec generate generate-check emulate fuzz bench peers clean
+.PHONY: help build run nightly test race soak lint gosec generate generate-check emulate estimate fuzz bench peers clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ emulate: ## test kernels on CPUs that are not here, with AVX-512 and ARMv8 (Debi
 	CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/avx512-run.sh ./kernels/sha256d ./kernels/stream ./kernels/sgemm ./kernels/vector
 	PERWATT_REQUIRE=armv8 GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/sha256d
 	PERWATT_REQUIRE=neon GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/stream ./kernels/sgemm
+
+estimate: ## print the cycles of the rows for ARM by LLVM's models of cores, not yet run on hardware (needs llvm 17 or newer)
+	kernels/emulate/arm64-mca.sh
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	@$(GO) list ./... | while read p; do \

@@ -81,8 +81,8 @@ var native = []kernels.Row[Implementation]{{
 }}
 
 // tilesNEON1 to tilesNEON12 compute t.count tiles of 1 to 12 rows of 8 elements of
-// C. They read twelve elements of A in each step along k, t.cs bytes apart; t.rs
-// must be that of packed panels.
+// C. They read one element of A for each row, and up to three more, in each step
+// along k, t.cs bytes apart; t.rs must be that of packed panels.
 //
 //go:noescape
 func tilesNEON1(t *tiles)
