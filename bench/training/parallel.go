@@ -257,10 +257,6 @@ func (m *model) exact() (wrong string, err error) {
 // same returns a card whose weights are not those of the first, bit for bit; "" if they
 // are. Of more than most pieces it compares so many.
 func (m *model) same(most int64) (other string, err error) {
-	type sum struct {
-		card int
-		from int64
-	}
 	sums := make([]map[int64]uint64, len(m.cards))
 	for i := range sums {
 		sums[i] = map[int64]uint64{}

@@ -130,6 +130,16 @@ func devices(m Machine) table.Table {
 		t.Notes = append(t.Notes, "No GPU found.")
 	}
 	t.Notes = append(t.Notes, sheets(m.Node)...)
+	for i, id := range unproven {
+		equal := func(other string) bool {
+			driver, _, _ := strings.Cut(id, ":")
+			return strings.HasPrefix(other, driver+":") && m.Node.ModelOf(other) == m.Node.ModelOf(id)
+		}
+		all := slices.DeleteFunc(slices.Clone(unproven), func(other string) bool { return !equal(other) })
+		if cards, ok := results.CardsID(all); ok && len(all) > 1 && slices.Index(unproven, all[0]) == i {
+			t.Notes = append(t.Notes, cards+": equal cards train a model each in training, and one model together in training-parallel, if that is named in --uses.")
+		}
+	}
 	if len(unproven) > 0 {
 		t.Notes = append(t.Notes, results.Line("Kernels for "+strings.Join(unproven, ", "), table.TextLimit)+": not yet run on hardware.")
 	}

@@ -93,3 +93,13 @@ func TestScalingCompared(t *testing.T) {
 		require.Contains(t, out.String(), results.NoteIndependent)
 	}
 }
+
+// A machine with equal cards says how they train.
+func TestEqualCardsOfMachine(t *testing.T) {
+	node := resultstest.Session(trainsTogether("north", 5e5, true, true), 1, 6, 1).Node
+	for usable, want := range map[string]bool{"cpu cuda:0 cuda:1": true, "cpu cuda:0": false} {
+		var out strings.Builder
+		require.NoError(t, report.WriteMachine(&out, report.Machine{Node: node, Usable: strings.Fields(usable)}, report.Options{Width: 2000}))
+		require.Equal(t, want, strings.Contains(out.String(), "cuda:0-1: equal cards train a model each in training, and one model together in training-parallel"), usable)
+	}
+}
