@@ -49,7 +49,7 @@ func (h host) miner(program string) func(context.Context) (contestant, error) {
 }
 
 var (
-	versionOf = regexp.MustCompile(`(cpuminer(?:-[a-z]+)?)[ ,]+(?:version )?v?([0-9][0-9.]{0,15})`)
+	versionOf = regexp.MustCompile(`(cpuminer(?:-[a-z]{1,20})?)[ ,]+(?:version )?v?([0-9][0-9.]{0,15})`)
 	builtFor  = regexp.MustCompile(`(?m)^\s*SW features:\s*(\S.{0,60}?)\s*$`)
 	scanOf    = regexp.MustCompile(`(?i)thread \d{1,3}[,:](?:.*[ ,])?([0-9]{1,9}(?:\.[0-9]{1,9})?) ([kmgt]?)h(?:ash(?:es)?)?/s`)
 )

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -363,4 +364,24 @@ func TestRunUsage(t *testing.T) {
 	var out strings.Builder
 	require.Equal(t, 0, run(t.Context(), []string{"-only", "^sha256d minerd"}, &out, io.Discard))
 	require.Contains(t, out.String(), "sha256d")
+}
+
+// What peers print is never more than an error, or a rate that can be compared.
+func FuzzLines(f *testing.F) {
+	for _, line := range []string{"3e9 1.5", "Thread 0, CPU 1: 26.61 Mh/s", "thread 0: 1 hashes, 7.2 khash/s", "0-3,8", "cpuminer-opt 26.1"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		if rate, err := parseAnswer(line); err == nil {
+			require.True(t, rate > 0 && !math.IsInf(rate, 0), rate)
+		}
+		if rate, ok := parseScan(line); ok {
+			require.True(t, rate > 0 && rate < 1e22, rate)
+		}
+		if cpus, err := parseCPUs(line); err == nil {
+			require.NotEmpty(t, cpus)
+		}
+		require.NotContains(t, printable(line), "|")
+		require.Less(t, len(minerVersion(line)), 100)
+	})
 }

@@ -10,7 +10,7 @@ import (
 // print writes the results as columns, or as a table of Markdown, and then what was
 // not measured.
 func print(w io.Writer, heading string, results []result, markdown bool) {
-	fmt.Fprintf(w, "%s\n\n", heading)
+	fmt.Fprintf(w, "%s.\n\n", heading)
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, cells := range table(results) {
 		switch {
