@@ -14,7 +14,7 @@ var (
 		panelsA: copyPanels6, panelsB: copyPanels16, edge: copyEdgeAVX2, transpose: transpose8,
 		tiles: []func(*tiles){tilesAVX21, tilesAVX22, tilesAVX23, tilesAVX24, tilesAVX25, tilesAVX26},
 		edges: []func(*tiles){edgesAVX21, edgesAVX22, edgesAVX23, edgesAVX24, edgesAVX25, edgesAVX26},
-		slim:  16, masked: true,
+		slim:  16,
 	}
 	avx512 = &blocked{
 		mr: 12, nr: 32, mc: 480, nc: 2048, kc: 256, narrow: 64, wide: 300, beside: true,

@@ -94,8 +94,8 @@ func (s isa) tiles(rows int, masked bool) {
 		}
 		return c.Addr
 	}
-	// With AVX-512 a mask stays in its register. AVX2 has no register left for
-	// one: each load of B overwrites its own.
+	// With AVX-512 a mask stays in its register. AVX2 has no register left for one
+	// while it sums: there B is packed, and masks are for C and the bias.
 	var k1 reg.OpmaskVirtual
 	masks := AllocLocal(2 * s.width)
 	if masked {
@@ -113,7 +113,7 @@ func (s isa) tiles(rows int, masked bool) {
 			}
 		}
 	}
-	// get loads vector j of a row of B or C or of the bias.
+	// get loads vector j of a row of B or C or of the bias under the mask, if there is one.
 	get := func(m operand.Mem, j int, v reg.VecVirtual) {
 		switch {
 		case !masked:
@@ -190,7 +190,11 @@ func (s isa) tiles(rows int, masked bool) {
 
 	step := func() {
 		for j, v := range b {
-			get(operand.Mem{Base: pb, Disp: j * s.width}, j, v)
+			if m := (operand.Mem{Base: pb, Disp: j * s.width}); s.width == 64 {
+				get(m, j, v)
+			} else {
+				VMOVUPS(m, v) // packed, and padded with zeros
+			}
 		}
 		ADDQ(bs, pb)
 		for i := range rows {
