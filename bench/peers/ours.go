@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,20 +19,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serveOurs is our side of a test: sgemm, or a use with an option behind a colon, as in
-// training:model=cnn. It computes on as many threads as it may use CPUs, by the
+// serveOurs is our side of a test: sgemm on a CPU, as in sgemm:cpu=1, or a use with an
+// option behind a colon, as in training:model=cnn. It computes on as many threads as it may use CPUs, by the
 // first rows in rank that run here: a trial of rows may end differently each time.
 func serveOurs(ctx context.Context, test string, in io.Reader, out io.Writer) error {
-	if test == "sgemm" {
+	use, option, _ := strings.Cut(test, ":")
+	key, value, given := strings.Cut(option, "=")
+	if use == "sgemm" {
+		if err := pinThread(value); err != nil {
+			return err
+		}
 		row, err := sgemm.Table.Pick(cpu.Info(), "")
 		if err != nil {
 			return err
 		}
 		return answer(in, out, "perwatt", row.Name, multiply(row.Impl))
 	}
-	use, option, _ := strings.Cut(test, ":")
 	cfg := bench.Config{Device: cpu.Device{Threads: runtime.NumCPU()}, Params: map[string]string{}}
-	if key, value, ok := strings.Cut(option, "="); ok {
+	if given {
 		cfg.Params[key] = value
 	}
 	w, err := all.Open(use, cfg)
@@ -50,6 +56,19 @@ func serveOurs(ctx context.Context, test string, in io.Reader, out io.Writer) er
 		n, _, _ := done.Load()
 		return float64(n), seconds, err
 	})
+}
+
+// pinThread pins the calling goroutine to a CPU, and not the others of the process: Go's
+// monitor wakes up to 50 times a millisecond and would interrupt products of microseconds.
+func pinThread(cpu string) error {
+	n, err := strconv.Atoi(cpu)
+	if err != nil {
+		return fmt.Errorf("cpu=%s: %w", cpu, err)
+	}
+	runtime.LockOSThread()
+	var one unix.CPUSet
+	one.Set(n)
+	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, &one))
 }
 
 // multiply answers requests for a product, which [request] writes.

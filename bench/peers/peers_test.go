@@ -318,25 +318,31 @@ func TestRows(t *testing.T) {
 // Our side answers requests, and so do the peers in C where there is a compiler.
 func TestBothSides(t *testing.T) {
 	product := request(shapes.Shape{M: 16, N: 10, K: 24, TransB: true, Beta: 1})
-	for _, c := range []struct{ test, task string }{{"sgemm", product}, {"memory:n=20000", ""}, {"mining", ""}} {
-		var out strings.Builder
-		require.NoError(t, serveOurs(t.Context(), c.test, strings.NewReader(strings.Repeat("0.02 "+c.task+"\n", 2)), &out), c.test)
-		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-		require.Len(t, lines, 3)
-		require.Regexp(t, "^ready\tperwatt\t[a-z0-9]+$", lines[0])
-		for _, line := range lines[1:] {
-			_, err := parseAnswer(line)
-			require.NoError(t, err, c.test)
-		}
+	h, err := thisHost(t.TempDir())
+	require.NoError(t, err)
+	multiplies := fmt.Sprintf("sgemm:cpu=%d", h.cpus[0])
+	for _, c := range []struct{ test, task string }{{multiplies, product}, {"memory:n=20000", ""}, {"mining", ""}} {
+		t.Run(c.test, func(t *testing.T) { // a goroutine that may be pinned
+			var out strings.Builder
+			require.NoError(t, serveOurs(t.Context(), c.test, strings.NewReader(strings.Repeat("0.02 "+c.task+"\n", 2)), &out))
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			require.Len(t, lines, 3)
+			require.Regexp(t, "^ready\tperwatt\t[a-z0-9]+$", lines[0])
+			for _, line := range lines[1:] {
+				_, err := parseAnswer(line)
+				require.NoError(t, err)
+			}
+		})
 	}
-	require.ErrorContains(t, serveOurs(t.Context(), "sgemm", strings.NewReader("1 nonsense\n"), io.Discard), "nonsense")
-	require.ErrorContains(t, serveOurs(t.Context(), "sgemm", strings.NewReader("0\n"), io.Discard), "seconds above 0")
+	t.Run("requests", func(t *testing.T) {
+		require.ErrorContains(t, serveOurs(t.Context(), multiplies, strings.NewReader("1 nonsense\n"), io.Discard), "nonsense")
+		require.ErrorContains(t, serveOurs(t.Context(), multiplies, strings.NewReader("0\n"), io.Discard), "seconds above 0")
+		require.ErrorContains(t, serveOurs(t.Context(), "sgemm:cpu=x", strings.NewReader(""), io.Discard), "cpu=x")
+	})
 
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("no gcc")
 	}
-	h, err := thisHost(t.TempDir())
-	require.NoError(t, err)
 	for _, c := range []struct {
 		source, task string
 		args         []string
