@@ -28,7 +28,7 @@ test: ## run every test, the kernels of CPUs also without assembly
 	$(GO) test -tags purego ./kernels ./kernels/sha256d/... ./kernels/sgemm/... ./kernels/stream/... ./kernels/vector/...
 
 race: ## run the tests of what starts goroutines or shares memory under the race detector, in their short forms
-	@grep -rlE --include='*.go' --exclude-dir=testdata '^\s*go (func|[a-z])|\.Go\(|sync\.|atomic\.' . | xargs -n1 dirname | sort -u | \
+	@grep -rlE --include='*.go' --exclude='*_test.go' --exclude-dir=testdata '^\s*go (func|[a-z])|\.Go\(|\bsync\.(Mutex|RWMutex|WaitGroup|Map|Pool|Once)\b|\batomic\.[A-Z]' . | xargs -n1 dirname | sort -u | \
 		xargs $(GO) test -race -short -timeout 20m -p 3 # many tests wait more than they compute
 
 soak: ## strangers at every door for SOAK: kills, full disks, flipped bits, floods beside honest sessions and miners

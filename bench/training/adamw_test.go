@@ -98,6 +98,9 @@ func TestAdamW(t *testing.T) {
 // A language model learns its language, on one replica as on two, and what it learns is
 // that language.
 func TestGPTLearns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestLanguageModel learns too")
+	}
 	for _, threads := range []int{1, 2} {
 		m, set := newGPT(t, small, 8, threads)
 		before, err := m.heldOutLoss(set, 32)
