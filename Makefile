@@ -23,13 +23,13 @@ nightly: build ## measure this machine and say what changed since the nights bef
 	./bin/perwatt track --gate --confirm --label job=nightly -o site
 
 test: ## run every test, the kernels of CPUs also without assembly
-	$(GO) test ./...
+	$(GO) test -p 3 ./... # many tests wait more than they compute
 	$(GO) build -tags purego ./...
 	$(GO) test -tags purego ./kernels ./kernels/sha256d/... ./kernels/sgemm/... ./kernels/stream/... ./kernels/vector/...
 
 race: ## run the tests of what starts goroutines or shares memory under the race detector, in their short forms
 	@grep -rlE --include='*.go' --exclude='*_test.go' --exclude-dir=testdata '^\s*go (func|[a-z])|\.Go\(|\bsync\.(Mutex|RWMutex|WaitGroup|Map|Pool|Once)\b|\batomic\.[A-Z]' . | xargs -n1 dirname | sort -u | \
-		xargs $(GO) test -race -short -timeout 20m -p 3 # many tests wait more than they compute
+		xargs $(GO) test -race -short -timeout 20m -p 3
 
 soak: ## strangers at every door for SOAK: kills, full disks, flipped bits, floods beside honest sessions and miners
 	PERWATT_SOAK=$(SOAK) $(GO) test -run '^TestSoak$$' -count 1 -v -timeout 30m ./cmd/perwatt
