@@ -123,6 +123,7 @@ func (t *Table[F]) Pick(on device.Info, name string) (Row[F], error) {
 // choice between rows has to know.
 type Trial struct {
 	Kernel, Unit, ByRank string
+	Processor            bool // the rows are those of a GPU, which an interpreter may compute
 	Rows                 []Candidate
 	Find                 func(name string) error // the error of [Table.Pick] for that name
 }
@@ -146,7 +147,7 @@ type Candidate struct {
 func (t *Table[F]) Trial(on device.Device, caches int64) Trial {
 	info := on.Info()
 	work := sync.OnceValue(func() func(F) float64 { return t.Work(info, caches) })
-	trial := Trial{Kernel: t.Name, Unit: t.Unit, ByRank: t.ByRank, Find: func(name string) error {
+	trial := Trial{Kernel: t.Name, Unit: t.Unit, ByRank: t.ByRank, Processor: info.Processor(), Find: func(name string) error {
 		_, err := t.Pick(info, name)
 		return err
 	}}

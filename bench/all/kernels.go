@@ -117,7 +117,7 @@ const (
 	passes  = 16
 	pass    = time.Millisecond
 	stretch = pass / 10
-	long    = time.Second // for a pass: an interpreter's, which no preemption makes much longer
+	long    = time.Second // for a pass of a GPU's row, which only an interpreter needs; on a CPU the process was stopped
 
 	// within is how much slower than the fastest a row may be and still be chosen
 	// for its rank: a trial does not tell such rows apart, and a choice by chance
@@ -167,7 +167,7 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 			if r.Peak != nil {
 				k.Impls[i].Peak = faster(k.Impls[i].Peak, r.Peak)
 			}
-			once[i] = time.Since(began) > long
+			once[i] = t.Processor && time.Since(began) > long
 		}
 	}
 	right := slices.DeleteFunc(slices.Clone(k.Impls), func(im results.Impl) bool { return im.Check != "ok" })

@@ -114,6 +114,27 @@ func TestChooseBesideNeighbours(t *testing.T) {
 	}
 }
 
+// A process may be stopped for longer than an interpreter takes: a row of the CPU is timed
+// again all the same.
+func TestChooseAfterAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stopped := false
+		row := func(name string, took time.Duration) kernels.Candidate {
+			return kernels.Candidate{Name: name, Supported: true, Check: func() error { return nil }, Library: func() string { return "" }, Work: func() float64 {
+				if !stopped {
+					time.Sleep(time.Minute)
+				}
+				stopped = true
+				time.Sleep(took)
+				return 1
+			}}
+		}
+		k, err := choose(t.Context(), kernels.Trial{Kernel: "sums", Unit: "FLOP", Rows: []kernels.Candidate{row("fast", 100*time.Microsecond), row("slow", time.Millisecond)}}, "")
+		require.NoError(t, err)
+		require.Equal(t, "fast", k.Chosen)
+	})
+}
+
 // A trial comes with every start: its operands must not take the memory, however large
 // the caches are.
 func TestTrialMemory(t *testing.T) {

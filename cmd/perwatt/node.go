@@ -26,8 +26,8 @@ func nodeCommand() *cobra.Command {
 		Short: "Show this machine, the kernels and meters for it, and warnings",
 		Long: `Show the hardware and settings of this machine, the devices that perwatt can compute
 on, the implementation that each kernel would use, the memory that training each network
-would take, the meters that were found, and warnings about anything that would distort a measurement. Nothing is measured but a
-short test of every kernel.`,
+would take, the meters that were found, and warnings about anything that would distort
+a measurement. Nothing is measured but a short test of every kernel.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			there, drivers, doubts := findDevices(cmd.Context(), cmd.ErrOrStderr())
