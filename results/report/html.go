@@ -43,11 +43,32 @@ type Page struct {
 	Links      []Link            // to other pages, where there are others
 }
 
-// Link leads to another page of the same place. Href is trusted.
-type Link struct{ Text, Href string }
+// Link leads to a page of the same place. Href is trusted. Here marks the page that
+// it is on.
+type Link struct {
+	Text, Href string
+	Here       bool
+}
+
+// here marks the link to the page itself. A page that the links do not name comes last.
+func here(links []Link, self Link) []Link {
+	links = slices.Clone(links)
+	for i := range links {
+		if links[i].Href == self.Href {
+			links[i].Here = true
+			return links
+		}
+	}
+	if len(links) == 0 {
+		return nil // a page alone
+	}
+	self.Here = true
+	return append(links, self)
+}
 
 // view is what the template shows.
 type view struct {
+	Kind                 string // of page, such as comparison
 	Title, Headline, Sub string
 	Badges               []badge
 	Links                []Link // to other pages
@@ -123,8 +144,12 @@ func WriteHTML(w io.Writer, p Page) error {
 	if p.Comparison == nil || len(p.Records) == 0 {
 		return fmt.Errorf("report: a page needs records")
 	}
+	kind := "Comparison"
+	if len(p.Records) == 1 {
+		kind = "Record"
+	}
 	return view{
-		Title: "What does this hardware deliver per watt?", Headline: Conclusion(p.Comparison), Sub: sub(p), Badges: badges(p), Links: p.Links, Filter: "candidate",
+		Kind: kind, Title: "What does this hardware deliver per watt?", Headline: Conclusion(p.Comparison), Sub: sub(p), Badges: badges(p), Links: here(p.Links, Link{Text: kind, Href: "#main"}), Filter: "candidate",
 		Sections: []section{
 			sectionOf("warnings", "Warnings", "", block{Table: warned("", p.Comparison.Warnings)}),
 			uses(p), sweeps(p), across(p),

@@ -9,6 +9,8 @@ import (
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
+const recordsFile = "records.html"
+
 // RecordList is a page of records to choose from.
 type RecordList struct {
 	Rows   []RecordRow
@@ -37,12 +39,16 @@ func WriteRecords(w io.Writer, l RecordList) error {
 		t.Row(id, table.Time(r.Start), text(results.Line(r.Node, 60)), text(results.Line(r.Group, 80)), text(results.Line(r.Revision, table.NameLimit)), text(r.State), text(r.Labels))
 	}
 	s := sectionOf("list", "Choose candidates", "", block{Table: t})
-	if len(l.Rows) > 0 {
+	headline, filter := fmt.Sprintf("%s, the newest first.", results.Plural(len(l.Rows), "record")), "node"
+	if len(l.Rows) == 0 {
+		headline, filter = "No record is in the list.", ""
+		s.Lead = []string{"perwatt run --store DIR measures this machine and adds a record to the store. Are older ones missing? Ask for an earlier day, as below."}
+	} else {
 		s.Lead = []string{"Tick the sessions of the candidates to compare, or follow one to its page."}
 		s.Action, s.Button = l.Action, "Compare what is ticked"
 	}
 	return view{
-		Title: "Records", Headline: fmt.Sprintf("%s, the newest first.", results.Plural(len(l.Rows), "record")), Links: l.Links, Filter: "node",
+		Kind: "Records", Title: "Which records are there?", Headline: headline, Links: here(l.Links, Link{Text: "Records", Href: recordsFile}), Filter: filter,
 		Sections: []section{s}, Foot: []string{results.Line(l.Tool, 120)},
 	}.write(w)
 }

@@ -107,12 +107,23 @@ func (g *group) drawn() (drawn []history, of int) {
 // groupFile is the name of a group's page.
 func groupFile(id string) string { return "group-" + word(id) + ".html" }
 
-const overviewFile = "index.html"
+const (
+	overviewFile = "index.html"
+	overviewText = "What changed"
+)
+
+// home is the links of a page below the overview, which lead back to it.
+func (t *Tracking) home() []Link {
+	if slices.ContainsFunc(t.Links, func(l Link) bool { return l.Href == overviewFile }) {
+		return t.Links
+	}
+	return append([]Link{{Text: overviewText, Href: overviewFile}}, t.Links...)
+}
 
 // WriteOverview writes the page with what changed, and the state of every group at
 // every use.
 func (t *Tracking) WriteOverview(w io.Writer) error {
-	v := view{Title: "What changed?", Headline: results.Line(t.headline(), table.TextLimit), Sub: results.Line(t.sub()+".", table.TextLimit), Links: t.Links, Filter: "group", Foot: []string{results.Line(t.Tool, 120)}}
+	v := view{Kind: "Tracking", Title: "What changed?", Headline: results.Line(t.headline(), table.TextLimit), Sub: results.Line(t.sub()+".", table.TextLimit), Links: here(t.Links, Link{Text: overviewText, Href: overviewFile}), Filter: "group", Foot: []string{results.Line(t.Tool, 120)}}
 	v.Sections = append(v.Sections, sectionOf("changed", "Changes", "", block{Table: t.changes(t.Report.Findings, true)}))
 	all := table.Table{ID: "groups", Columns: []table.Column{{Head: "group", Kind: table.Words, Limit: 80}, {Head: "use", Kind: table.Words}, {Head: "figure", Kind: table.Name}, {Head: "now"}, {Head: "the last nights", Kind: table.Words}, {Head: "state", Kind: table.Words, Limit: 120}, {Head: "last change", Kind: table.Words}}}
 	rows := 0
@@ -256,8 +267,8 @@ func (p *GroupPage) Write(w io.Writer) error {
 		of += ", of which those are drawn that changed (perwatt track --node NAME -o DIR draws one)"
 	}
 	v := view{
-		Title: results.Line(g.name, 120), Headline: results.Line(summary(g.found, g.silent), table.TextLimit), Foot: []string{results.Line(t.Tool, 120)}, Nights: true,
-		Sub: fmt.Sprintf("%s, the last on %s.", of, last.UTC().Format("2006-01-02 15:04 UTC")), Links: append([]Link{{Text: "← All groups", Href: overviewFile}}, t.Links...),
+		Kind: "Tracking", Title: results.Line(g.name, 120), Headline: results.Line(summary(g.found, g.silent), table.TextLimit), Foot: []string{results.Line(t.Tool, 120)}, Nights: true,
+		Sub: fmt.Sprintf("%s, the last on %s.", of, last.UTC().Format("2006-01-02 15:04 UTC")), Links: here(t.home(), Link{Text: "Group", Href: groupFile(g.id)}),
 	}
 	v.Sections = append(v.Sections, sectionOf("changed", "Changes", "", block{Table: t.changes(g.found, false)}))
 	drawn, all := g.drawn()

@@ -318,7 +318,7 @@ func (s *Server) group(ctx context.Context, id string, out io.Writer) error {
 // tracking returns the page and the options for the store's latest night.
 func (s *Server) tracking(ctx context.Context, page func(*report.GroupPage) error) (*report.Tracking, track.Options, error) {
 	c, night, err := track.LatestNight(ctx, s.index, store.Filter{}, s.now())
-	return &report.Tracking{Calendar: c, Night: night, Tool: s.Tool, Links: links[1:], Page: page}, track.Options{Calendar: c, Night: night}, err
+	return &report.Tracking{Calendar: c, Night: night, Tool: s.Tool, Links: links, Page: page}, track.Options{Calendar: c, Night: night}, err
 }
 
 func (s *Server) now() time.Time {

@@ -120,7 +120,7 @@ func TestPages(t *testing.T) {
 	}
 	require.ElementsMatch(t, ids, shown)
 	require.Contains(t, body(t, get(t, s, "/records.html?since=2026-09-16")), "2 records, the newest first")
-	require.Contains(t, body(t, get(t, s, "/records.html?label=site=nowhere")), "0 records")
+	require.Contains(t, body(t, get(t, s, "/records.html?label=site=nowhere")), "No record is in the list")
 
 	// Where the links of the list lead, one gets a page.
 	href := regexp.MustCompile(`href="(record\.html[^"]+)"`).FindStringSubmatch(list)
