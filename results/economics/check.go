@@ -147,7 +147,7 @@ func (p *Prices) Warnings(on time.Time) []results.Warning {
 	if len(examples) > 0 {
 		warn("example-price", "replace them by quotations, with source and day", "%d of the prices are examples that nobody quoted: %s", len(examples), few(examples, 8))
 	}
-	l := lookup{p: p}
+	l := lookupFor(p)
 	if published := l.get("hashprice"); !math.IsNaN(published) {
 		reward, price, difficulty := l.get("block_subsidy")+l.get("block_fees"), l.get("bitcoin_price"), l.get("network_difficulty")
 		if off := published/hashprice(difficulty, reward, price) - 1; math.Abs(off) > hashpriceOff {

@@ -235,11 +235,8 @@ func (e *evaluator) number(table, row, column string, unit Unit, formula string,
 // of adds a figure that follows from the metric of a use by f, which is in SI
 // units.
 func (e *evaluator) of(u use, table, column string, unit Unit, formula string, f func(x float64) float64, keys ...string) *Figure {
-	v, lo, hi := span(u.metric.Figure, f)
-	if lo == hi && f(2*u.value()) == v { // it does not depend on the metric
-		lo, hi = math.NaN(), math.NaN()
-	}
+	m := spanning(measuredBy(u.metric.Figure), f)
 	return e.add(Figure{
-		ID: id(table, u.row(), column), Table: table, Figure: interval(v, lo, hi, unit), Unfit: u.metric.Unfit, UnfitWhy: u.metric.UnfitWhy, Formula: formula, Inputs: append(slices.Clone(keys), u.metric.ID),
+		ID: id(table, u.row(), column), Table: table, Figure: interval(m.Value, m.Low, m.High, unit), Unfit: u.metric.Unfit, UnfitWhy: u.metric.UnfitWhy, Formula: formula, Inputs: append(slices.Clone(keys), u.metric.ID),
 	}, u.watts, unknown)
 }

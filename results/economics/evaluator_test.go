@@ -291,7 +291,7 @@ func TestWarnings(t *testing.T) {
 	}
 	require.Empty(t, codes(sheet(t), asOf))
 	p := sheet(t)
-	published := (&lookup{p: &p}).hashprice() * PHDay
+	published := lookupFor(&p).hashprice() * PHDay
 	row := func(v float64) string { return fmt.Sprintf("hashprice,%f,$/PH/day,2026-01-12,test,", v) }
 	require.Empty(t, codes(sheet(t, row(published*1.0049)), asOf))
 	require.Equal(t, []string{"hashprice-mismatch"}, codes(sheet(t, row(published*1.0122)), asOf))
@@ -387,14 +387,14 @@ func TestTornadoIsTheMargin(t *testing.T) {
 func TestInstrumentWidensTheInterval(t *testing.T) {
 	m := measured(10, 0.03, perHash, results.Wall, results.Measured)
 	m.Instrument = 0.04
-	v, lo, hi := span(m.Figure, func(x float64) float64 { return x })
-	require.Equal(t, 10.0, v)
+	itself := func(x float64) float64 { return x }
+	v := follow(measuredBy(m.Figure), itself)
+	require.Equal(t, 10.0, v.Value)
 	wide := math.Hypot(0.3, 0.4*stats.Rectangular) // bounds of the instrument, as half of a 95 % interval
-	require.InDelta(t, 10-wide, lo, 1e-12)
-	require.InDelta(t, 10+wide, hi, 1e-12)
+	require.InDelta(t, 10-wide, v.Low, 1e-12)
+	require.InDelta(t, 10+wide, v.High, 1e-12)
 	m.Low = results.Absent()
-	_, lo, _ = span(m.Figure, func(x float64) float64 { return x })
-	require.True(t, math.IsNaN(lo))
+	require.True(t, math.IsNaN(follow(measuredBy(m.Figure), itself).Low))
 }
 
 // Figures that no machine has do not break anything.

@@ -84,30 +84,29 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 		}
 	}
 	for _, u := range uses {
-		figure := func(column, formula string, pick func(Ledger) float64, keys ...string) *Figure {
-			return e.of(u, table, column, perMWh, formula, func(x float64) float64 { return pick(u.ledger(x)) }, keys...)
+		figure := func(column, formula string, keys ...string) *Figure {
+			return e.of(u, table, column, perMWh, formula, u.column(column), keys...)
 		}
 		t.unfit(u)
-		margin := figure("margin", "revenue − power − operations − capital", Ledger.Margin, u.keys()...)
+		margin := figure("margin", "revenue − power − operations − capital", u.keys()...)
 		who := u.row()
 		if training {
 			who = u.candidate
 		}
 		row := []Cell{
 			label(who), shown(u.metric), watts(u.metric),
-			{Figure: figure("revenue", formula, func(l Ledger) float64 { return l.Revenue }, u.revenueKeys...)},
-			{Figure: figure("power", "power price × uptime", func(l Ledger) float64 { return l.Power }, u.powerKeys...)},
-			{Figure: figure("after-power", "revenue − power", Ledger.AfterPower, slices.Concat(u.revenueKeys, u.powerKeys)...)},
-			{Figure: figure("operations", "as given", func(l Ledger) float64 { return l.Operations }, u.operationsKeys...)},
-			{Figure: figure("capital", "capex × r/(1−(1+r)^−n) ÷ 8760 h", func(l Ledger) float64 { return l.Capital }, u.capitalKeys...)},
+			{Figure: figure("revenue", formula, u.revenueKeys...)},
+			{Figure: figure("power", "power price × uptime", u.powerKeys...)},
+			{Figure: figure("after-power", "revenue − power", slices.Concat(u.revenueKeys, u.powerKeys)...)},
+			{Figure: figure("operations", "as given", u.operationsKeys...)},
+			{Figure: figure("capital", "capex × r/(1−(1+r)^−n) ÷ 8760 h", u.capitalKeys...)},
 			{Figure: margin}, judged(judge(margin.Figure, margin.Unfit, Earns, Loses)),
 		}
 		if training {
-			l := u.ledger(u.value())
 			row = append(slices.Insert(row, 1, label(u.product)), e.number(table, u.row(), "break-even", u.sale, "(power + operations + capital) ÷ revenue for a price of 1",
-				indifference(0, l.Power+l.Operations+l.Capital, u.perPrice), u.watts, unknown, append(u.keys(), u.metric.ID)...))
+				u.column("break-even")(u.value()), u.watts, unknown, append(u.keys(), u.metric.ID)...))
 		} else {
-			row = append(row, Cell{Figure: e.of(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.running, u.revenueKeys...)})
+			row = append(row, Cell{Figure: e.of(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.column("break-even"), u.revenueKeys...)})
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -149,25 +148,23 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 	t := Table{ID: table, Title: title, Columns: heads("candidate", "sold as", "capex", "cash in the first year", "payback", "NPV", "IRR")}
 	growth, ok := e.p.Find(growthKey)
 	for _, u := range uses {
-		l, capex := u.ledger(u.value()), u.capex(u.value())
-		if !finite(l.Margin()) {
+		if !finite(u.ledger(u.value()).Margin()) {
 			continue
 		}
-		flows := flows(capex, l.Revenue*Year, (l.Power+l.Operations)*Year, growth.SI, u.life)
 		inputs := append(u.keys(), u.metric.ID)
 		if ok {
 			inputs = append(inputs, growthKey)
 		}
-		figure := func(column string, unit Unit, formula string, v float64, otherwise results.Reason) Cell {
-			return e.number(table, u.row(), column, unit, formula, v, u.watts, otherwise, inputs...)
+		figure := func(column string, unit Unit, formula string, otherwise results.Reason) Cell {
+			return e.number(table, u.row(), column, unit, formula, u.column(column)(u.value()), u.watts, otherwise, inputs...)
 		}
 		t.Rows = append(t.Rows, []Cell{
 			label(u.candidate), label(u.product),
-			figure("capex", perMW, "(machines + infrastructure) ÷ PUE", capex, unknown),
-			figure("cash", yearlyMW, "(revenue − power − operations) × 8760 h", l.Cash(), unknown),
-			figure("payback", years[0], "capex ÷ cash of the first year", payback(capex, l.Cash()*Year), never),
-			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", npv(u.rate, flows), unknown),
-			figure("irr", yearly[0], "the rate at which NPV is 0", irr(flows), noZeroRate),
+			figure("capex", perMW, "(machines + infrastructure) ÷ PUE", unknown),
+			figure("cash", yearlyMW, "(revenue − power − operations) × 8760 h", unknown),
+			figure("payback", years[0], "capex ÷ cash of the first year", never),
+			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", unknown),
+			figure("irr", yearly[0], "the rate at which NPV is 0", noZeroRate),
 		})
 	}
 	if len(t.Rows) == 0 {
@@ -196,8 +193,7 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 			continue
 		}
 		var swings []swing
-		var at []int // in the sheet; −1 for the measurement
-		for i, p := range e.p.Sheet {
+		for _, p := range e.p.Sheet {
 			if !slices.Contains(u.keys(), p.Key) {
 				continue
 			}
@@ -214,22 +210,22 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 			if s.Low == s.High {
 				continue
 			}
-			swings, at = append(swings, s), append(at, i)
+			swings = append(swings, s)
 		}
-		if _, lo, hi := span(u.metric.Figure, func(x float64) float64 { return x }); !math.IsNaN(lo + hi) {
-			swings, at = append(swings, swing{"measured " + string(u.metric.Unit), x, lo, hi}), append(at, -1)
+		metric := "measured " + string(u.metric.Unit)
+		if m := follow(measuredBy(u.metric.Figure), func(x float64) float64 { return x }); !math.IsNaN(m.Low + m.High) {
+			swings = append(swings, swing{metric, x, m.Low, m.High})
 		}
 		bars := tornado(swings, func(v []float64) float64 {
-			p := Prices{slices.Clone(e.p.Sheet), e.p.Hours}
-			x := x
-			for j, i := range at {
-				if i < 0 {
+			u, x := u, x
+			for j, s := range swings {
+				if s.Name == metric {
 					x = v[j]
-				} else {
-					p.Sheet[i].SI = v[j]
+				} else if v[j] != s.Value {
+					u = u.under(s.Name, v[j])
 				}
 			}
-			return u.under(&p).ledger(x).Margin()
+			return u.ledger(x).Margin()
 		})
 		s := Series{ID: id(table, u.row()), Table: table, Name: u.row(), X: "input", Y: "margin, $/MWh"}
 		for i, b := range bars {
@@ -255,7 +251,7 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 
 func (e *evaluator) bitcoin(uses []use) {
 	t := Table{ID: "bitcoin", Title: "Cost of one bitcoin: power and operations, $", Columns: heads("candidate", "measured", "watts at", "cost", "price", "verdict")}
-	l := lookup{p: e.p}
+	l := lookupFor(e.p)
 	perHash := bitcoinPerHash(l.get("network_difficulty"), l.get("block_subsidy")+l.get("block_fees"))
 	fee, uptime, pue, operations, power, price := l.get("pool_fee"), l.get("mining_uptime"), l.get("pue_mining"), l.get("mining_operations"), l.power(), l.get("bitcoin_price")
 	for _, u := range uses {
@@ -271,7 +267,7 @@ func (e *evaluator) bitcoin(uses []use) {
 }
 
 func (e *evaluator) share() {
-	l := lookup{p: e.p}
+	l := lookupFor(e.p)
 	share := func(rate, difficulty string) float64 { return networkShare(l.get(rate), l.get(difficulty)) }
 	now, before := share("own_hashrate", "network_difficulty"), share("own_hashrate_earlier", "network_difficulty_earlier")
 	figure := func(column, formula string, v float64) Cell {
@@ -291,7 +287,7 @@ var noWatts = results.Provenance{Instrument: results.Absent()}
 
 func (e *evaluator) switching(uses []use) {
 	t := Table{ID: "switching", Title: "Mining that is switched off when power is expensive, $/MWh connected, before operations and capital", Columns: heads("candidate", "watts at", "always on", "switched", "gain", "on")}
-	uptime := (&lookup{p: e.p}).get("mining_uptime")
+	uptime := lookupFor(e.p).get("mining_uptime")
 	for _, u := range uses {
 		figure := func(column string, unit Unit, formula string, pick func(switching) float64) Cell {
 			return Cell{Figure: e.of(u, t.ID, column, unit, formula, func(x float64) float64 {
@@ -318,7 +314,7 @@ var (
 )
 
 func (e *evaluator) breakEven() {
-	l := lookup{p: e.p}
+	l := lookupFor(e.p)
 	price, fee, pue := l.hashprice(), l.get("pool_fee"), l.get("pue_mining")
 	t := Table{ID: "break-even", Title: "J/TH that just earns its power", Columns: heads("hashprice"), Notes: []string{
 		"A machine below the figure earns its power at that price, one above it does not; operations and capital are not included.",
@@ -341,7 +337,7 @@ func (e *evaluator) breakEven() {
 }
 
 func (e *evaluator) colocation() {
-	l := &lookup{p: e.p}
+	l := lookupFor(e.p)
 	ledger, _, _ := let(l)
 	c := ledger(l.get("colocation_price"))
 	figure := func(column, formula string, v float64) Cell {
@@ -356,7 +352,7 @@ func (e *evaluator) colocation() {
 }
 
 func (e *evaluator) retrofit(uses []use) {
-	l := &lookup{p: e.p}
+	l := lookupFor(e.p)
 	ledger, capex, perRent := let(l)
 	rent, unit := l.get("colocation_price"), quoted("colocation_price")
 	t := Table{ID: "retrofit", Title: "From mining to colocation, for each MW connected", Columns: heads("candidate", "watts at", "cash of mining", "rent that equals it", "rent of the sheet", "payback"), Notes: []string{
@@ -383,7 +379,7 @@ const maxPairs = 64
 
 func (e *evaluator) indifference(mining, training []use) {
 	t := Table{ID: "indifference", Title: "Training price at which training has the margin of mining", Columns: heads("training", "sold as", "mining")}
-	price := (&lookup{p: e.p}).hashprice()
+	price := lookupFor(e.p).hashprice()
 	for _, g := range hashpriceGrid {
 		at := number(price*g, quoted("hashprice"))
 		t.Columns = append(t.Columns, Column{At: &at})
@@ -405,7 +401,7 @@ func (e *evaluator) indifference(mining, training []use) {
 			for _, g := range hashpriceGrid {
 				at := margin
 				at.Revenue *= g
-				v := indifference(at.Margin(), costs.Power+costs.Operations+costs.Capital, u.perPrice)
+				v := indifference(at.Margin(), costs.Power+costs.Operations+costs.Capital, u.perPrice())
 				row = append(row, e.number(t.ID, pair, plain(g), u.sale, "(margin of mining + costs of training) ÷ revenue of training for a price of 1", v, watts, unknown, slices.Concat(u.keys(), m.keys(), []string{u.metric.ID, m.metric.ID})...))
 				s.At, s.Value = append(s.At, price*g*PHDay), append(s.Value, v/u.sale.Factor)
 			}
@@ -445,7 +441,7 @@ func (e *evaluator) behind(t *Table, d Candidate, co Mullet) {
 		return
 	}
 	u := train(e.p, d.Name, w, rent)
-	l := lookup{p: e.p, names: []string{d.Name}}
+	l := lookupFor(e.p, d.Name)
 	earn := float64(m.HashesGained.Value) * l.hashprice() * (1 - l.get("pool_fee"))
 	pue := l.get("pue_training")
 	cost := float64(m.ExtraPower.Value) * pue * l.power()
@@ -475,7 +471,7 @@ func (e *evaluator) behind(t *Table, d Candidate, co Mullet) {
 // is physics: only its cost needs prices.
 func (e *evaluator) thresholds(candidates []Candidate) {
 	t := Table{ID: "thresholds", Title: "What it takes to reach the training compute that laws name", Columns: heads("threshold", "FLOP", "candidate", "workload", "watts at", "time of one node", "energy", "cost of power", "or rent")}
-	l := lookup{p: e.p}
+	l := lookupFor(e.p)
 	pue := l.get("pue_training")
 	energyKeys := l.take()
 	if math.IsNaN(pue) {
@@ -490,7 +486,7 @@ func (e *evaluator) thresholds(candidates []Candidate) {
 					continue
 				}
 				time, energy, cost := reach(law.FLOP, float64(w.FlopRate.Value), float64(w.Power.Value), pue, power)
-				own := lookup{p: e.p, names: []string{w.Workload, d.Name}}
+				own := lookupFor(e.p, w.Workload, d.Name)
 				rent, why := own.get("gpu_hour_price")*own.rented(w)*time, unknown
 				if w.GPUs == 0 {
 					rent, why, own.keys = math.NaN(), noGPU, nil

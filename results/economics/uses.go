@@ -15,18 +15,37 @@ type lookup struct {
 	p     *Prices
 	names []string
 	keys  []string
+	terms Terms
+	from  [terms]string // the keys of the prices in terms; empty for the others
 }
 
-func (l *lookup) get(key string) float64 {
-	v := math.NaN()
+// lookupFor is a lookup without any term yet.
+func lookupFor(p *Prices, names ...string) *lookup {
+	l := &lookup{p: p, names: names}
+	for i := range l.terms {
+		l.terms[i] = math.NaN()
+	}
+	return l
+}
+
+func (l *lookup) find(key string) (found string, v float64) {
+	v = math.NaN()
 	if x, ok := l.p.Find(key, l.names...); ok {
 		key, v = x.Key, x.SI
 	}
 	if !slices.Contains(l.keys, key) {
 		l.keys = append(l.keys, key)
 	}
+	return key, v
+}
+
+func (l *lookup) get(key string) float64 {
+	_, v := l.find(key)
 	return v
 }
+
+// set makes a price a term.
+func (l *lookup) set(t Term, key string) { l.from[t], l.terms[t] = l.find(key) }
 
 // take returns the keys asked for since the last call.
 func (l *lookup) take() []string {
@@ -35,42 +54,55 @@ func (l *lookup) take() []string {
 	return keys
 }
 
-// hashprice is the revenue of a hash in $: as published, or computed.
-func (l *lookup) hashprice() float64 {
+// setHashprice sets the terms of the revenue of a hash.
+func (l *lookup) setHashprice() {
 	if l.p.has("hashprice") {
-		return l.get("hashprice")
+		l.set(Hashprice, "hashprice")
+		return
 	}
-	return hashprice(l.get("network_difficulty"), l.get("block_subsidy")+l.get("block_fees"), l.get("bitcoin_price"))
+	l.set(Difficulty, "network_difficulty")
+	l.set(Subsidy, "block_subsidy")
+	l.set(Fees, "block_fees")
+	l.set(BitcoinPrice, "bitcoin_price")
 }
 
-// power is the price of power in $/J: that of the sheet, or the mean of the
-// series.
-func (l *lookup) power() float64 {
+// hashprice is the revenue of a hash in $: as published, or computed.
+func (l *lookup) hashprice() float64 {
+	l.setHashprice()
+	return hashpriceOf(l.terms)
+}
+
+// setPower sets the price of power: that of the sheet, or the mean of the series.
+func (l *lookup) setPower() {
 	if l.p.has("power_price") || l.p.Hours == nil {
-		return l.get("power_price")
+		l.set(Power, "power_price")
+		return
 	}
 	l.keys = append(l.keys, hourly)
-	return l.p.Hours.Mean()
+	l.from[Power], l.terms[Power] = hourly, l.p.Hours.Mean()
+}
+
+// power is the price of power in $/J.
+func (l *lookup) power() float64 {
+	l.setPower()
+	return l.terms[Power]
 }
 
 // use is one way in which one machine earns money.
 type use struct {
 	candidate, product string
-	metric             Figure                  // on which revenue depends
-	watts              results.Provenance      // of the watts in it
-	node               bool                    // mining on a machine that is not made for it
-	card               bool                    // … by its cards
-	ledger             func(x float64) Ledger  // for a value of the metric, per connected joule
-	running            func(x float64) float64 // mining: revenue of a joule drawn, $/J
-	capex              func(x float64) float64 // $/W of site power
-	perPrice           float64                 // training: revenue at a price of 1, at the metric's value
-	sale               Unit                    // training: the price's
-	life, rate         float64
+	metric             Figure             // on which revenue depends
+	watts              results.Provenance // of the watts in it
+	node               bool               // mining on a machine that is not made for it
+	card               bool               // … by its cards
+	kind               Kind
+	terms              Terms
+	from               [terms]string // the keys of the prices in terms
+	sale               Unit          // training: the price's
 	revenueKeys        []string
 	powerKeys          []string
 	operationsKeys     []string
 	capitalKeys        []string
-	under              func(p *Prices) use // the same under other prices
 }
 
 func (u use) row() string { return strings.TrimSuffix(u.candidate+" "+u.product, " ") }
@@ -79,98 +111,121 @@ func (u use) keys() []string {
 }
 func (u use) value() float64 { return float64(u.metric.Value) }
 
-// mine is mining on a candidate: an ASIC, whose price is by its hashrate, or a
-// node, which has a price as a whole.
-func mine(p *Prices, d Candidate, m Mining) use {
-	l := lookup{p: p, names: []string{d.Name}}
-	price, fee, uptime, pue := l.hashprice(), l.get("pool_fee"), l.get("mining_uptime"), l.get("pue_mining")
-	u := use{
-		candidate: d.Name, metric: m.Efficiency, watts: m.Efficiency.Provenance, node: len(d.Training) > 0 || m.Device != "", card: m.Device != "",
-		under: func(p *Prices) use { return mine(p, d, m) },
-	}
-	if u.card {
-		u.product = "on " + m.Device
-	}
-	u.revenueKeys = l.take()
-	power := l.power()
-	u.powerKeys = append(l.take(), "mining_uptime")
-	operations := l.get("mining_operations")
-	u.operationsKeys = l.take()
-	machine := func(x float64) float64 { return math.NaN() } // $/W
-	switch {
-	case !u.node:
-		asic := l.get("asic_price")
-		machine = func(x float64) float64 { return asic / x }
-	case known(m.Power):
-		node := l.get("node_price") / float64(m.Power.Value)
-		machine = func(float64) float64 { return node }
-	}
-	infrastructure := l.get("mining_capex")
-	u.life, u.rate = l.get("mining_life"), l.get("discount_rate")
-	u.capitalKeys = append(l.take(), "pue_mining")
-	u.running = func(x float64) float64 { return breakEvenPower(price, x, pue, fee) }
-	u.capex = func(x float64) float64 { return (machine(x) + infrastructure) / pue }
-	u.ledger = func(x float64) Ledger {
-		return Ledger{miningRevenue(price, x, pue, fee, uptime), power * uptime, operations, capitalPerEnergy(u.capex(x), u.rate, u.life, 1)}
+// ledger is the ledger for a value of the metric, per connected joule.
+func (u use) ledger(x float64) Ledger { return ledgerOf(u.kind, u.terms, x) }
+
+// running is the revenue of a joule drawn by a miner, in $/J.
+func (u use) running(x float64) float64 { return breakEvenOf(u.kind, u.terms, x) }
+
+// perPrice is the revenue of training at a price of 1, in $/J connected.
+func (u use) perPrice() float64 { return revenueOf(u.kind, u.terms, u.value()) / u.terms[Sale] }
+
+// column is a figure of a ledger or an investment, in SI units.
+func (u use) column(name string) func(x float64) float64 {
+	return func(x float64) float64 { return columnOf(name, u.kind, u.terms, x) }
+}
+
+// under is the use with the price of one key changed, in SI units.
+func (u use) under(key string, v float64) use {
+	for i, from := range u.from {
+		if from == key {
+			u.terms[i] = v
+		}
 	}
 	return u
 }
 
-// rented is the number of GPUs of a workload that are rented out: those that worked,
-// unless the sheet has fewer.
-func (l *lookup) rented(t Training) float64 {
-	n := float64(t.GPUs)
-	if l.p.has("gpus_per_node") {
-		if most := l.get("gpus_per_node"); most < n {
-			n = most
-		}
+// mine is mining on a candidate: an ASIC, whose price is by its hashrate, or a
+// node, which has a price as a whole.
+func mine(p *Prices, d Candidate, m Mining) use {
+	l := lookupFor(p, d.Name)
+	u := use{candidate: d.Name, metric: m.Efficiency, watts: m.Efficiency.Provenance, node: len(d.Training) > 0 || m.Device != "", card: m.Device != ""}
+	if u.card {
+		u.product = "on " + m.Device
 	}
-	return n
+	if u.node {
+		u.kind = MiningNode
+	}
+	l.setHashprice()
+	l.set(Fee, "pool_fee")
+	l.set(Share, "mining_uptime")
+	l.set(PUE, "pue_mining")
+	u.revenueKeys = l.take()
+	l.setPower()
+	u.powerKeys = append(l.take(), "mining_uptime")
+	l.set(Operations, "mining_operations")
+	u.operationsKeys = l.take()
+	if known(m.Power) {
+		l.terms[Watts] = float64(m.Power.Value)
+	}
+	switch {
+	case !u.node:
+		l.set(Machine, "asic_price")
+	case known(m.Power):
+		l.set(Machine, "node_price")
+	}
+	l.set(Infrastructure, "mining_capex")
+	l.set(Life, "mining_life")
+	l.set(Rate, "discount_rate")
+	u.capitalKeys = append(l.take(), "pue_mining")
+	return u.at(l, "mining_growth")
+}
+
+// at is the use with the terms of a lookup. Its revenue changes by a key, or else
+// stays.
+func (u use) at(l *lookup, growth string) use {
+	if l.terms[Growth] = 0; l.p.has(growth) {
+		l.set(Growth, growth)
+	}
+	u.terms, u.from = l.terms, l.from
+	return u
+}
+
+// rented is the number of GPUs of a workload that are rented out.
+func (l *lookup) rented(t Training) float64 {
+	l.setGPUs(t)
+	return rentedGPUs(l.terms)
+}
+
+func (l *lookup) setGPUs(t Training) {
+	l.terms[GPUs] = float64(t.GPUs)
+	if l.p.has("gpus_per_node") {
+		l.set(GPUsPerNode, "gpus_per_node")
+	}
 }
 
 // train is owned training that is sold by the sample or by the token, or a workload of GPUs that is
 // sold by the GPU-hour.
 func train(p *Prices, name string, t Training, rent bool) use {
-	l := lookup{p: p, names: []string{t.Workload, name}}
-	sold, fee, pue := l.get("training_utilisation"), l.get("marketplace_fee"), l.get("pue_training")
-	u := use{candidate: name, under: func(p *Prices) use { return train(p, name, t, rent) }}
-	var revenue func(x float64) float64
-	var sale float64
+	l := lookupFor(p, t.Workload, name)
+	l.set(Share, "training_utilisation")
+	l.set(Fee, "marketplace_fee")
+	l.set(PUE, "pue_training")
+	u := use{candidate: name}
+	if known(t.Power) {
+		l.terms[Watts] = float64(t.Power.Value)
+	}
 	if rent {
-		var gpus float64
-		sale, gpus = l.get("gpu_hour_price"), l.rented(t)
-		u.product, u.metric, u.sale, u.watts = "GPU-hours, "+t.named(), t.Power, quoted("gpu_hour_price"), t.Power.Provenance
-		revenue = func(x float64) float64 { return rentRevenue(sale, gpus, sold, fee, x, pue) }
+		l.set(Sale, "gpu_hour_price")
+		l.setGPUs(t)
+		u.kind, u.product, u.metric, u.sale, u.watts = Rented, "GPU-hours, "+t.named(), t.Power, quoted("gpu_hour_price"), t.Power.Provenance
 	} else {
 		key := t.price()
 		counted := map[string]string{"training_price": "samples, ", "token_price": "tokens, "}[key]
-		sale = l.get(key)
-		u.product, u.metric, u.sale, u.watts = counted+t.named(), t.PerJoule, quoted(key), weakest(t.PerJoule, t.Power)
-		revenue = func(x float64) float64 { return sampleRevenue(sale, x, sold, fee, pue) }
+		l.set(Sale, key)
+		u.kind, u.product, u.metric, u.sale, u.watts = Sold, counted+t.named(), t.PerJoule, quoted(key), weakest(t.PerJoule, t.Power)
 	}
-	u.perPrice = revenue(u.value()) / sale
 	u.revenueKeys = l.take()
-	power := l.power()
+	l.setPower()
 	u.powerKeys = l.take()
-	operations := l.get("training_operations")
+	l.set(Operations, "training_operations")
 	u.operationsKeys = l.take()
-	node, infrastructure := l.get("node_price"), l.get("training_capex")
-	u.life, u.rate = l.get("training_life"), l.get("discount_rate")
+	l.set(Machine, "node_price")
+	l.set(Infrastructure, "training_capex")
+	l.set(Life, "training_life")
+	l.set(Rate, "discount_rate")
 	u.capitalKeys = append(l.take(), "pue_training")
-	u.capex = func(x float64) float64 {
-		w := float64(t.Power.Value)
-		if rent {
-			w = x
-		}
-		if !known(t.Power) {
-			w = math.NaN()
-		}
-		return (node/w + infrastructure) / pue
-	}
-	u.ledger = func(x float64) Ledger {
-		return Ledger{revenue(x), power, operations, capitalPerEnergy(u.capex(x), u.rate, u.life, 1)}
-	}
-	return u
+	return u.at(l, "training_growth")
 }
 
 // let is colocation: its ledger at a rent in $/(W·s), per connected joule.
@@ -207,36 +262,17 @@ func known(f Figure) bool { return f.Unit != "" && f.Value > 0 && finite(float64
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// span is f at the value of m and over its interval: that of the repeats,
-// widened in quadrature by what the instrument adds. Without an interval of m
-// the bounds are NaN.
-func span(m results.Figure, f func(float64) float64) (v, lo, hi float64) {
-	x := float64(m.Value)
-	wide := func(bound results.Float) float64 {
-		d := float64(bound) - x
-		if !m.Instrument.IsAbsent() {
-			d = math.Copysign(math.Hypot(d, x*float64(m.Instrument)*stats.Rectangular), d)
-		}
-		return math.Max(x+d, x*1e-9)
-	}
-	if m.Low.IsAbsent() || m.High.IsAbsent() {
-		return f(x), math.NaN(), math.NaN()
-	}
-	a, b := f(wide(m.Low)), f(wide(m.High))
-	return f(x), min(a, b), max(a, b)
+// measuredBy is a figure with NaN for what is absent.
+func measuredBy(f results.Figure) measure {
+	return measure{float64(f.Value), float64(f.Low), float64(f.High), float64(f.Instrument)}
 }
+
+// rectangular makes half of a 95 % interval of an instrument's bound.
+const rectangular = stats.Rectangular
 
 // judge concludes from the side of 0 on which an interval lies. Nothing follows
 // from watts that were not measured, and no gain from watts that leave out a
 // part of the node.
 func judge(f results.Figure, unfit stats.Reason, gain, loss Profitability) Profitability {
-	switch {
-	case !isMeasured(f.Provenance) || unfit != "" || f.Value.IsAbsent():
-		return NoVerdict
-	case f.Low > 0 && !partial(f.Boundary):
-		return gain
-	case f.High < 0:
-		return loss
-	}
-	return CannotTell
+	return sideOf(float64(f.Value), float64(f.Low), float64(f.High), isMeasured(f.Provenance) && unfit == "", !partial(f.Boundary), gain, loss)
 }
