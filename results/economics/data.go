@@ -29,6 +29,16 @@ type nameplate struct {
 	Source     string
 }
 
+// power is what the machine draws, in W, where its maker publishes enough for it.
+func (n nameplate) power() Figure {
+	f := n.Efficiency
+	f.ID, f.Unit, f.Low, f.High = n.Model+"/"+results.Power, results.Watt, results.Absent(), results.Absent()
+	if f.Value = n.Power; f.Value.IsAbsent() {
+		f.Value = n.Rate * n.Efficiency.Value
+	}
+	return f
+}
+
 // threshold is an amount of training compute named by a law.
 type threshold struct {
 	Name                    string

@@ -18,6 +18,8 @@ var (
 	percent  = Unit{"%", 0.01}
 	perBTC   = Unit{"$/BTC", 1}
 	perTH    = Unit{"J/TH", PerTH}
+	daily    = Unit{"$/day", 1 / Day}
+	dollars  = Unit{"$", 1}
 	running  = Unit{"$/1000 h", 1 / (1000 * Hour)}
 )
 
@@ -48,8 +50,8 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 		}
 	}
 	for _, n := range nameplates() {
-		e.measure(n.Efficiency)
-		m := Mining{Efficiency: n.Efficiency}
+		e.measure(n.Efficiency, n.power())
+		m := Mining{Efficiency: n.Efficiency, Power: n.power()}
 		plates = append(plates, mine(&p, Candidate{Name: n.Model}, m))
 	}
 	e.choose(plates, mining)

@@ -505,3 +505,33 @@ func TestGPUHoursNeedGPUs(t *testing.T) {
 	require.InEpsilon(t, revenue(3), revenue(4, "gpus_per_node.gpu-node,3,1,2026-01-12,test,"), 1e-9)
 	require.InEpsilon(t, revenue(4), revenue(4, "gpus_per_node.other,3,1,2026-01-12,test,"), 1e-9)
 }
+
+// Where work is sold by the unit a faster machine earns more a day; a GPU-hour has the
+// market's price, and the faster machine its tokens cheaper.
+func TestAMachineADay(t *testing.T) {
+	node := func(speed float64) Result {
+		c := candidates()[1:2]
+		w := &c[0].Training[0]
+		w.PerJoule = measured(20*speed, 0.02, "token/J", results.Wall, results.Measured)
+		return Evaluate(c, sheet(t, "token_price,0.03,$/million tokens,2026-01-12,test,"), day(asOf))
+	}
+	slow, fast := node(1), node(2)
+	const sold, rented = "economics/training/gpu-node-tokens-mlp/", "economics/training/gpu-node-gpu-hours-mlp/"
+	revenue := value(t, slow, sold+"revenue")
+	require.InEpsilon(t, 2*revenue, value(t, fast, sold+"revenue"), 1e-9)
+	// 10.2 kW behind a PUE of 1.3 for 24 h are 0.318 MWh.
+	require.InDelta(t, revenue*0.0102*1.3*24, value(t, fast, sold+"daily")-value(t, slow, sold+"daily"), 1e-6)
+	require.Equal(t, value(t, slow, rented+"daily"), value(t, fast, rented+"daily"), "an hour has one price")
+
+	r := whole(t)
+	require.InEpsilon(t, value(t, r, "economics/mining/gpu-node/margin")*0.005*1.05*24, value(t, r, "economics/mining/gpu-node/daily"), 1e-9)
+	// 200 TH/s at 17.5 J/TH draw 3500 W; at 15 $/TH they cost 3000 $, and 350 $/kW more.
+	require.InEpsilon(t, value(t, r, "economics/mining-published/antminer-s21/margin")*0.0035*1.05*24, value(t, r, "economics/mining-published/antminer-s21/daily"), 1e-9)
+	f, ok := r.Figure("economics/mining/asic/daily")
+	require.True(t, ok)
+	require.True(t, f.Value.IsAbsent(), "its watts are not known")
+	miner := candidates()[:1]
+	miner[0].Mining[0].Power = measured(3500, 0.01, results.Watt, results.Wall, results.Measured)
+	r = Evaluate(miner, sheet(t), day(asOf))
+	require.InDelta(t, 3000+350*3.5, value(t, r, "economics/mining-investment/asic/machine"), 1e-6)
+}

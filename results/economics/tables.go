@@ -65,7 +65,7 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 		return
 	}
 	training := table == "training"
-	t := Table{ID: table, Title: title, Columns: heads("candidate", "measured", "watts at", "revenue", "power", "after power", "operations", "capital", "margin", "verdict")}
+	t := Table{ID: table, Title: title, Columns: heads("candidate", "measured", "watts at", "revenue", "power", "after power", "operations", "capital", "margin", "one machine", "verdict")}
 	if training {
 		t.Columns = append(slices.Insert(t.Columns, 1, Column{Head: "sold as"}), Column{Head: "price at which it breaks even"})
 	} else {
@@ -100,7 +100,8 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 			{Figure: figure("after-power", "revenue − power", slices.Concat(u.revenueKeys, u.powerKeys)...)},
 			{Figure: figure("operations", "as given", u.operationsKeys...)},
 			{Figure: figure("capital", "capex × r/(1−(1+r)^−n) ÷ 8760 h", u.capitalKeys...)},
-			{Figure: margin}, judged(judge(margin.Figure, margin.Unfit, Earns, Loses)),
+			{Figure: margin}, {Figure: e.of(u, table, "daily", daily, "margin × W × PUE × 24 h", u.column("daily"), u.machineKeys()...)},
+			judged(judge(margin.Figure, margin.Unfit, Earns, Loses)),
 		}
 		if training {
 			row = append(slices.Insert(row, 1, label(u.product)), e.number(table, u.row(), "break-even", u.sale, "(power + operations + capital) ÷ revenue for a price of 1",
@@ -145,13 +146,13 @@ func (t *Table) margin(part string, p *Prices) {
 }
 
 func (e *evaluator) investment(table, title, growthKey string, uses []use) {
-	t := Table{ID: table, Title: title, Columns: heads("candidate", "sold as", "capex", "cash in the first year", "payback", "NPV", "IRR")}
+	t := Table{ID: table, Title: title, Columns: heads("candidate", "sold as", "capex", "capex of one machine", "cash in the first year", "payback", "NPV", "IRR")}
 	growth, ok := e.p.Find(growthKey)
 	for _, u := range uses {
 		if !finite(u.ledger(u.value()).Margin()) {
 			continue
 		}
-		inputs := append(u.keys(), u.metric.ID)
+		inputs := append(u.machineKeys(), u.metric.ID)
 		if ok {
 			inputs = append(inputs, growthKey)
 		}
@@ -161,6 +162,7 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 		t.Rows = append(t.Rows, []Cell{
 			label(u.candidate), label(u.product),
 			figure("capex", perMW, "(machines + infrastructure) ÷ PUE", unknown),
+			figure("machine", dollars, "capex × W × PUE", unknown),
 			figure("cash", yearlyMW, "(revenue − power − operations) × 8760 h", unknown),
 			figure("payback", years[0], "capex ÷ cash of the first year", never),
 			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", unknown),
@@ -498,8 +500,8 @@ func (e *evaluator) thresholds(candidates []Candidate) {
 					label(law.Name + " (" + law.Status(e.AsOf) + ")"), label(law.Text), label(d.Name), label(w.named()), watts(w.Power),
 					figure("time", Unit{"node-hour", Hour}, "FLOP ÷ FLOP/s", time, noWatts),
 					figure("energy", Unit{"MWh", MWh}, "time × W × PUE", energy, w.Power.Provenance, slices.Concat(energyKeys, []string{w.Power.ID})...),
-					figure("cost", Unit{"$", 1}, "energy × power price", cost, w.Power.Provenance, slices.Concat(energyKeys, l.keys, []string{w.Power.ID})...),
-					figure("rent", Unit{"$", 1}, "time × GPUs × rent", rent, noWatts, own.keys...),
+					figure("cost", dollars, "energy × power price", cost, w.Power.Provenance, slices.Concat(energyKeys, l.keys, []string{w.Power.ID})...),
+					figure("rent", dollars, "time × GPUs × rent", rent, noWatts, own.keys...),
 				})
 			}
 		}

@@ -87,6 +87,9 @@ func wattsOf(kind Kind, t Terms, x float64) float64 {
 	return t[Watts]
 }
 
+// siteWattsOf is the site power that one machine connects, in W.
+func siteWattsOf(kind Kind, t Terms, x float64) float64 { return wattsOf(kind, t, x) * t[PUE] }
+
 // capexOf is the price of machine and infrastructure in $/W of site power.
 func capexOf(kind Kind, t Terms, x float64) float64 {
 	machine := t[Machine] / wattsOf(kind, t, x)
@@ -139,10 +142,14 @@ func columnOf(column string, kind Kind, t Terms, x float64) float64 {
 		return l.Capital
 	case "margin":
 		return l.Margin()
+	case "daily":
+		return l.Margin() * siteWattsOf(kind, t, x)
 	case "break-even":
 		return breakEvenOf(kind, t, x)
 	case "capex":
 		return capexOf(kind, t, x)
+	case "machine":
+		return capexOf(kind, t, x) * siteWattsOf(kind, t, x)
 	case "cash":
 		return l.Cash()
 	case "payback":

@@ -99,6 +99,7 @@ type use struct {
 	terms              Terms
 	from               [terms]string // the keys of the prices in terms
 	sale               Unit          // training: the price's
+	power              []string      // the ID of the machine's watts, where they are known
 	revenueKeys        []string
 	powerKeys          []string
 	operationsKeys     []string
@@ -109,7 +110,10 @@ func (u use) row() string { return strings.TrimSuffix(u.candidate+" "+u.product,
 func (u use) keys() []string {
 	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(u.revenueKeys, u.powerKeys, u.operationsKeys, u.capitalKeys))))
 }
-func (u use) value() float64 { return float64(u.metric.Value) }
+
+// machineKeys are the inputs of what one machine earns and costs.
+func (u use) machineKeys() []string { return append(u.keys(), u.power...) }
+func (u use) value() float64        { return float64(u.metric.Value) }
 
 // ledger is the ledger for a value of the metric, per connected joule.
 func (u use) ledger(x float64) Ledger { return ledgerOf(u.kind, u.terms, x) }
@@ -156,7 +160,7 @@ func mine(p *Prices, d Candidate, m Mining) use {
 	l.set(Operations, "mining_operations")
 	u.operationsKeys = l.take()
 	if known(m.Power) {
-		l.terms[Watts] = float64(m.Power.Value)
+		l.terms[Watts], u.power = float64(m.Power.Value), []string{m.Power.ID}
 	}
 	switch {
 	case !u.node:
@@ -203,7 +207,7 @@ func train(p *Prices, name string, t Training, rent bool) use {
 	l.set(PUE, "pue_training")
 	u := use{candidate: name}
 	if known(t.Power) {
-		l.terms[Watts] = float64(t.Power.Value)
+		l.terms[Watts], u.power = float64(t.Power.Value), []string{t.Power.ID}
 	}
 	if rent {
 		l.set(Sale, "gpu_hour_price")
