@@ -45,6 +45,7 @@ type Comparison struct {
 	Seed        uint64       `json:"seed"`
 	Candidates  []Candidate  `json:"candidates"`
 	Tables      []Table      `json:"tables"`
+	Choices     []Choice     `json:"choices"` // one a use that is not of a co-run
 	Exchange    []Exchange   `json:"exchange"`
 	Mixes       []Mix        `json:"mixes"`
 	Differences []Difference `json:"differences"`
@@ -231,7 +232,7 @@ func New(ctx context.Context, records []*results.Record, files []string, opt Opt
 	if !(opt.Margin > 0 && opt.Margin < 1) {
 		return nil, fmt.Errorf("compare: margin %v: must lie between 0 and 1, such as 0.02", opt.Margin)
 	}
-	c := &Comparison{Margin: opt.Margin, Seed: opt.Seed, Candidates: []Candidate{}, Tables: []Table{}, Exchange: []Exchange{}, Mixes: []Mix{}, Differences: []Difference{}, Excluded: []Exclusion{}, Warnings: []results.Warning{}}
+	c := &Comparison{Margin: opt.Margin, Seed: opt.Seed, Candidates: []Candidate{}, Tables: []Table{}, Choices: []Choice{}, Exchange: []Exchange{}, Mixes: []Mix{}, Differences: []Difference{}, Excluded: []Exclusion{}, Warnings: []results.Warning{}}
 	if err := c.gather(records, files); err != nil {
 		return nil, err
 	}
@@ -242,6 +243,9 @@ func New(ctx context.Context, records []*results.Record, files []string, opt Opt
 		return nil, err
 	}
 	if err := c.tabulate(ctx); err != nil {
+		return nil, fmt.Errorf("compare: %w", err)
+	}
+	if err := c.choose(ctx); err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
 	if err := c.normalise(ctx); err != nil {
@@ -743,14 +747,8 @@ func (c *Comparison) judge(ctx context.Context) error {
 					r.Index.Value = 1
 					continue
 				}
-				r.Shared = r.meter != "" && r.meter == ref.meter
-				r.stat = stats.Quotient(r.sessions, ref.sessions, c.Seed)
-				own, whole := math.Hypot(meterError(r.budget, r.Shared), meterError(ref.budget, r.Shared)), r.stat
-				if !math.IsNaN(own) {
-					whole = whole.Widen(own)
-				}
-				r.Index = attribute(of(whole, results.Ratio), r.watts)
-				r.Index.Instrument = finite(own)
+				r.Shared = r.shares(ref)
+				r.Index, r.stat = c.quotient(r, ref)
 				if g.Ranked {
 					trials = append(trials, trial{r, ref})
 					ps = append(ps, stats.PValue(r.sessions, ref.sessions, c.Seed))
@@ -762,12 +760,7 @@ func (c *Comparison) judge(ctx context.Context) error {
 	for i, p := range stats.BenjaminiHochberg(ps) {
 		r, ref := trials[i].row, trials[i].ref
 		r.P = results.Float(p)
-		if r.Index.Instrument.IsAbsent() {
-			r.Verdict = stats.Decision{Word: stats.CannotTell, Reason: stats.AccuracyUnknown, Meter: true, Why: "the accuracy of the meters is not stated: say it with accuracy=, or measure both with one meter"}
-			continue
-		}
-		full := stats.Interval{Value: float64(r.Index.Value), Low: float64(r.Index.Low), High: float64(r.Index.High)}
-		r.Verdict = stats.Decide(full, r.stat, true, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
+		r.Verdict = decide(r.Index, r.stat, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
 	}
 	return nil
 }

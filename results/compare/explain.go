@@ -46,6 +46,7 @@ var formulas = map[string]string{
 	results.PeakFraction:      "FLOP rate ÷ peak FLOP rate of the device",
 	results.ScalingEfficiency: "throughput of several cards that train one model ÷ (cards × throughput of one of them alone, in the same session and with the same batch)",
 	"index":                   "work per energy of the candidate ÷ that of the reference; the instruments' uncertainty is added in quadrature, without what cancels on a shared meter",
+	MachineIndex:              "the same of both machines as a whole: each by its best device at the use",
 	"exchange":                "work per energy of mining ÷ work per energy of training, of one candidate",
 	"advantage":               "exchange rate of the candidate ÷ that of the reference",
 }
@@ -83,6 +84,17 @@ func (c *Comparison) figures() iter.Seq2[string, func(*Explanation)] {
 				}) {
 					return
 				}
+			}
+		}
+		for p := range c.machineIndexes {
+			if !yield(p.IndexID(), func(e *Explanation) {
+				e.Value, e.Origin = p.Index, p.Index.Origin
+				if p.of != p.row {
+					e.inputs(c, p.of)
+				}
+				e.inputs(c, p.row)
+			}) {
+				return
 			}
 		}
 		for _, x := range c.Exchange {

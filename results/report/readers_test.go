@@ -49,7 +49,7 @@ func threeKinds() []*results.Record {
 	cards.Also("training-bf16-gpt-124m@cuda:0-1", 1450, map[string]float64{"training-bf16": 610_000})
 	records := sessionsOf(5, cards, resultstest.Server("cpu-node", 1))
 	for n := range 5 {
-		asic, _ := resultstest.Device{Name: "asic", Rate: 45.5, Window: 600, Windows: 4, Sample: 5, Stale: 0.001}.Record(rand.New(rand.NewPCG(7, uint64(n))))
+		asic, _ := resultstest.Device{Name: "asic", Rate: 45.5, Window: 600, Windows: 6, Sample: 1, Stale: 0.001}.Record(rand.New(rand.NewPCG(7, uint64(n))))
 		asic.ID = fmt.Sprintf("01KDYBS1CY%016d", n)
 		asic.Start, asic.End = asic.Start.AddDate(0, 0, n), asic.End.AddDate(0, 0, n)
 		asic.Summary = results.Derive(asic)
