@@ -27,7 +27,7 @@ var (
 // price leaves out what needs it, and a warning or the figure's reason names
 // it. Candidates keep their order: nothing is ranked.
 func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
-	e := &evaluator{Result: Result{AsOf: asOf, Banner: p.banner(asOf), Warnings: p.Warnings(asOf), inputs: map[string]Input{}}, p: &p, ids: map[string]int{}}
+	e := &evaluator{Result: Result{AsOf: asOf, Banner: p.banner(asOf), Warnings: p.Warnings(asOf), inputs: map[string]Input{}, prices: &p}, p: &p, ids: map[string]int{}}
 	e.price()
 	var mining, plates, training []use
 	trained := false
@@ -52,7 +52,9 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 	for _, n := range nameplates() {
 		e.measure(n.Efficiency, n.power())
 		m := Mining{Efficiency: n.Efficiency, Power: n.power()}
-		plates = append(plates, mine(&p, Candidate{Name: n.Model}, m))
+		u := mine(&p, Candidate{Name: n.Model}, m)
+		u.published = true
+		plates = append(plates, u)
 	}
 	e.choose(plates, mining)
 

@@ -22,6 +22,8 @@ type Result struct {
 	inputs map[string]Input // by name
 	best   Figure           // of the most efficient miner, as BestMiner returns it
 	miner  string
+	prices *Prices
+	uses   []evaluated
 }
 
 // Table is one table of a result.

@@ -110,6 +110,7 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 			row = append(row, Cell{Figure: e.of(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.column("break-even"), u.revenueKeys...)})
 		}
 		t.Rows = append(t.Rows, row)
+		e.uses = append(e.uses, evaluated{u, starred(margin.ID, "margin"), "", judge(margin.Figure, margin.Unfit, Earns, Loses)})
 	}
 	if slices.ContainsFunc(uses, func(u use) bool { return u.card }) {
 		t.note(NoteCards)
@@ -168,6 +169,7 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", unknown),
 			figure("irr", yearly[0], "the rate at which NPV is 0", noZeroRate),
 		})
+		e.invest(u, t.Rows[len(t.Rows)-1][2].Figure.ID)
 	}
 	if len(t.Rows) == 0 {
 		return

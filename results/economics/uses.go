@@ -99,6 +99,7 @@ type use struct {
 	terms              Terms
 	from               [terms]string // the keys of the prices in terms
 	sale               Unit          // training: the price's
+	published          bool          // by its maker, instead of measured
 	power              []string      // the ID of the machine's watts, where they are known
 	revenueKeys        []string
 	powerKeys          []string

@@ -14,10 +14,14 @@ function columnOf(column, kind, t, x) {
     return l.Capital;
   } else if (column === "margin") {
     return Ledger_Margin(l);
+  } else if (column === "daily") {
+    return (Ledger_Margin(l) * siteWattsOf(kind, t, x));
   } else if (column === "break-even") {
     return breakEvenOf(kind, t, x);
   } else if (column === "capex") {
     return capexOf(kind, t, x);
+  } else if (column === "machine") {
+    return (capexOf(kind, t, x) * siteWattsOf(kind, t, x));
   } else if (column === "cash") {
     return Ledger_Cash(l);
   } else if (column === "payback") {
@@ -58,6 +62,9 @@ function Ledger_AfterPower(l) {
 }
 function Ledger_Margin(l) {
   return (Ledger_Cash(l) - l.Capital);
+}
+function siteWattsOf(kind, t, x) {
+  return (wattsOf(kind, t, x) * t[10]);
 }
 function breakEvenOf(kind, t, x) {
   if (isMining(kind)) {
@@ -136,6 +143,12 @@ function revenueOf(kind, t, x) {
 function capitalPerEnergy(capex, rate, years, uptime) {
   return ((capex * capitalRecovery(rate, years)) / (3.1536e+07 * uptime));
 }
+function wattsOf(kind, t, x) {
+  if ((kind === 3)) {
+    return x;
+  }
+  return t[18];
+}
 function hashpriceOf(t) {
   if ((!Number.isNaN(t[0]))) {
     return t[0];
@@ -147,12 +160,6 @@ function breakEvenPower(hashprice, joulePerHash, pue, fee) {
 }
 function indifference(margin, costs, perPrice) {
   return ((margin + costs) / perPrice);
-}
-function wattsOf(kind, t, x) {
-  if ((kind === 3)) {
-    return x;
-  }
-  return t[18];
 }
 function flows(capex, revenue, costs, growth, years) {
   let flows = [(-capex)];
