@@ -19,25 +19,19 @@ import (
 // marks, joiners and other format characters are replaced, and so are broken UTF-8
 // and unassigned characters.
 
-// ThinSpace groups the thousands of a printed number. It does not break.
-const ThinSpace = '\u202f'
-
 // Prints reports whether r may reach a reader, besides line breaks and tabs.
-func Prints(r rune) bool { return unicode.IsPrint(r) || r == ThinSpace }
+func Prints(r rune) bool { return unicode.IsPrint(r) }
 
 // Line makes one line of at most limit runes: white space becomes single
-// spaces, what does not print U+FFFD, and … ends what is cut. The thin space
-// within a number stays.
+// spaces, what does not print U+FFFD, and … ends what is cut.
 func Line(s string, limit int) string {
 	if plainLine(s, limit) {
 		return s
 	}
 	var b strings.Builder
 	n, gap := 0, false
-	var last rune
 	for _, r := range s {
-		within := r == ThinSpace && '0' <= last && last <= '9'
-		if last = r; unicode.IsSpace(r) && !within {
+		if unicode.IsSpace(r) {
 			gap = n > 0
 			continue
 		}

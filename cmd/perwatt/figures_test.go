@@ -554,7 +554,7 @@ func requireRounded(t *testing.T, row map[string]string, figure string) {
 		require.NoError(t, err, figure)
 		scale, ok := scales[strings.TrimSuffix(m[3], "/s")]
 		require.True(t, ok, "%q of %s", m[3], figure)
-		digits := strings.NewReplacer("\u202f", "", "−", "-").Replace(printed)
+		digits := strings.NewReplacer(",", "", "−", "-").Replace(printed)
 		got, err := strconv.ParseFloat(digits, 64)
 		require.NoError(t, err, figure)
 		half := 0.5 // of the last digit

@@ -36,7 +36,7 @@ func TestWritePool(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, WritePool(&out, "pool 127.0.0.1:3333", []Miner{good, bad, {Name: "new", State: "trying difficulty 1024"}}, 0, Options{Width: 200}))
 	text := out.String()
-	for _, want := range []string{"pool 127.0.0.1:3333 · 3 workers", "rig.1", "bmminer/2.0", "TH/s", "stale, ", "refused (duplicate)", "yes", "NO", "3\u202f000", "power, W", "wall", "measured", "J/TH",
+	for _, want := range []string{"pool 127.0.0.1:3333 · 3 workers", "rig.1", "bmminer/2.0", "TH/s", "stale, ", "refused (duplicate)", "yes", "NO", "3,000", "power, W", "wall", "measured", "J/TH",
 		"“43.98 TH/s”", "of measured", "new", "trying difficulty 1024", "Invalid: these shares are not those of honest work", "luck-mean: its best shares"} {
 		require.Contains(t, text, want)
 	}

@@ -3,6 +3,7 @@ package chart
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -80,7 +81,7 @@ func (a Axis) scale(values []float64, want int, pad float64) scale {
 	}
 	s.Min, s.Max = lo, hi
 	s.exp = a.exponent(max(math.Abs(lo), math.Abs(hi)))
-	s.Tick.Marker = linearTicks{want, s.exp}
+	s.Tick.Marker = linearTicks{a, want, s.exp}
 	s.unit = a.symbol(s.exp)
 	return s
 }
@@ -91,29 +92,42 @@ func (a Axis) title(s scale) string {
 	return t + noteIf(t != "" && s.unit != "", ", ") + s.unit
 }
 
-// symbol is the unit with the SI prefix for a power of ten, or with the power
-// itself if no prefix exists for it.
+// symbol is the unit with the SI prefix for a power of ten, if it takes one.
 func (a Axis) symbol(exp int) string {
-	if !hasPrefix(exp) {
-		return "10^" + strconv.Itoa(exp) + " " + results.Line(a.Unit, 24)
+	unit := results.Line(a.Unit, 24)
+	if a.worded() {
+		return unit
 	}
-	return [...]string{"p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z"}[exp/3+4] + results.Line(a.Unit, 24)
+	return table.Prefix(exp) + unit
 }
 
-func hasPrefix(exp int) bool { return exp%3 == 0 && exp >= -12 && exp <= 21 }
+// worded reports whether the unit takes no prefix: k, M or bn follow a number, as in
+// the tables.
+func (a Axis) worded() bool { return a.MinExp == 0 && a.MaxExp == 0 }
+
+// mostDigits is how large a number of a unit without prefixes may be.
+const mostDigits = 1e5
 
 // exponent is the power of ten by which x is divided for printing.
 func (a Axis) exponent(x float64) int {
+	x = math.Abs(x) * (1 + 1e-9) // the tolerance makes 999.9999999 a thousand
 	if x == 0 || !drawable(x) {
 		return 0
 	}
 	lo, hi := max(min(a.MinExp, 0), -12), min(max(a.MaxExp, 0), 21)
-	// The tolerance makes 999.9999999 a thousand.
-	e := int(math.Floor(math.Log10(math.Abs(x)*(1+1e-9))/3)) * 3
+	switch {
+	case hi == 0 && x >= 1 && x < mostDigits:
+		return 0
+	case a.worded():
+		hi = 9
+	case hi == 0:
+		hi = 18
+	}
+	e := int(math.Floor(math.Log10(x)/3)) * 3
 	if bounded := min(max(e, lo), hi); e >= bounded-3 && e <= bounded+3 {
 		return bounded
 	}
-	return int(math.Floor(math.Log10(math.Abs(x) * (1 + 1e-9)))) // no prefix reaches it
+	return int(math.Floor(math.Log10(x))) // neither prefix nor word reaches it
 }
 
 // print prints a value with three significant digits and its unit.
@@ -141,28 +155,34 @@ func (a Axis) round(v float64) string {
 	return a.number(ended(v, e), e)
 }
 
-// number appends the unit to a printed number.
+// number appends what is not in the unit's prefix, and the unit, to a number.
 func (a Axis) number(digits string, exp int) string {
-	u := a.symbol(exp)
-	switch {
-	case u == "":
+	return strings.TrimSpace(a.scaled(digits, exp) + " " + a.symbol(exp))
+}
+
+// scaled appends the word, or the power of ten, that stands for an exponent which no
+// prefix of the unit does.
+func (a Axis) scaled(digits string, exp int) string {
+	switch word := table.Word(exp); {
+	case exp == 0 || !a.worded() && table.Prefix(exp) != "" || digits == "0":
 		return digits
-	case hasPrefix(exp):
-		return digits + " " + u
+	case a.worded() && word != "":
+		return digits + word
 	}
-	return digits + "·" + u
+	return digits + table.Typeset("1e" + strconv.Itoa(exp))[1:]
 }
 
 func fixed(x float64, decimals int) string {
 	return table.Typeset(strconv.FormatFloat(x, 'f', decimals, 64))
 }
 
-func ended(v float64, exp int) string {
-	return table.Typeset(strconv.FormatFloat(v/math.Pow10(exp), 'g', 6, 64))
-}
+func ended(v float64, exp int) string { return table.Round(v/math.Pow10(exp), 6) }
 
 // linearTicks puts ticks at multiples of 1, 2 or 5 times a power of ten.
-type linearTicks struct{ want, exp int }
+type linearTicks struct {
+	axis      Axis
+	want, exp int
+}
 
 // step is the distance between ticks for a range of the given size.
 func (t linearTicks) step(size float64) float64 {
@@ -186,7 +206,7 @@ func (t linearTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 		if v > hi+step*1e-9 {
 			break
 		}
-		ticks = append(ticks, plot.Tick{Value: v, Label: fixed(v/math.Pow10(t.exp), decimals)})
+		ticks = append(ticks, plot.Tick{Value: v, Label: t.axis.scaled(fixed(v/math.Pow10(t.exp), decimals), t.exp)})
 	}
 	return ticks
 }
@@ -228,7 +248,7 @@ func (t logTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 			}
 			label := t.axis.round(v)
 			if one {
-				label = ended(v, exp)
+				label = t.axis.scaled(ended(v, exp), exp)
 			}
 			ticks = append(ticks, plot.Tick{Value: v, Label: label})
 		}

@@ -25,8 +25,8 @@ func TestOf(t *testing.T) {
 // tables.
 func TestAxisOf(t *testing.T) {
 	for u, want := range map[results.Unit]string{
-		results.Watt: ">1\u202f234 W<", results.Hash.Per(results.Second): ">1.23 kH/s<", results.Joule.Per(results.Hash): ">1.23 kJ/TH<",
-		results.Ratio: ">1\u202f234 %<", results.Sample.Per(results.Joule): ">1.23 ksamples/J<",
+		results.Watt: ">1,234 W<", results.Hash.Per(results.Second): ">1.23 kH/s<", results.Joule.Per(results.Hash): ">1.23 kJ/TH<",
+		results.Ratio: ">1,234 %<", results.Sample.Per(results.Joule): ">1.23 ksamples/J<",
 	} {
 		a := AxisOf("x", u)
 		r := Ranking{Axis: a, Rows: []Ranked{{Name: "a", Figure: Figure{Value: 1234.5 / table.ShapeOf(u).Factor}}}}

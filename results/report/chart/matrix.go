@@ -103,7 +103,7 @@ func (m Matrix) draw(s *surface) {
 		decimals = min(max(0, 2-int(math.Floor(math.Log10(size)))), 6)
 	}
 	print := func(x Cell) string {
-		return fixed(x.Value/math.Pow10(scale.exp), decimals)
+		return m.Axis.scaled(fixed(x.Value/math.Pow10(scale.exp), decimals), scale.exp)
 	}
 	nameW, need := 24.0, 30.0
 	for _, name := range m.Rows[:rows] {

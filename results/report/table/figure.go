@@ -13,11 +13,16 @@ import (
 //
 //   - A figure has the digits that its interval supports: they end at the leading
 //     digit of the interval's half-width, with two significant digits at least
-//     and six at most. Without an interval there are four.
+//     and six at most. Without an interval there are four, of money three.
 //   - Figures of a column share a prefix, see [scaleOf]. The digits are the same
 //     with every prefix: 41.00 MH/s, 0.04100 GH/s.
-//   - Thousands are parted by a thin space that does not break, and a minus is
-//     U+2212. [Exact] has neither: it is for programs.
+//   - Money, and what else takes no prefix, has k, M or bn behind the number where
+//     it would have more than five digits: 16,740 $/MWh, 1.20 M $/MW. An amount in
+//     dollars has its sign before the currency, and k from five digits on:
+//     −$42.8 k, $1.19 bn.
+//   - What is too large or too small for all of these is a power of ten: 7.03×10⁻⁵.
+//   - Thousands are parted by a comma, and a minus is U+2212. [Exact] has neither:
+//     it is for programs.
 //   - ~ marks a figure that no instrument measured.
 
 // Absent stands for a figure that is not there.
@@ -92,15 +97,24 @@ func Round(v float64, digits int) string {
 		return Absent
 	case a == 0:
 		return "0"
-	case a < 1e-4 || a >= 1e9:
+	case a < 1e-4 || a >= 1e15:
 		return Typeset(strconv.FormatFloat(v, 'g', digits, 64))
 	}
-	decimals := digits - 1 - magnitude(a)
-	t := fixed(v, decimals, 0)
-	if decimals > 0 {
-		t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
+	return trimmed(fixed(v, digits-1-magnitude(a), 0))
+}
+
+// Quoted prints a price as its sheet has it, to the last digit: 98,765.43 $/BTC.
+// A double keeps 15 digits of a decimal.
+func Quoted(v results.Float, u results.Unit) string {
+	return joined(" ", Round(float64(v), 15), ShapeOf(u).Symbol)
+}
+
+// trimmed is a number without zeros at the end of its decimals.
+func trimmed(number string) string {
+	if strings.Contains(number, ".") {
+		return strings.TrimRight(strings.TrimRight(number, "0"), ".")
 	}
-	return t
+	return number
 }
 
 // PlusMinus prints the relative uncertainty of a figure that contains watts, all
@@ -119,11 +133,13 @@ func PlusMinus(m results.Figure) string {
 
 // Shape is how a unit is written: a value is multiplied by Factor, then prefixes
 // for the powers of ten from Min to Max apply. Values from Least to Most take none.
+// With Words, k, M and bn behind the number stand for prefixes.
 type Shape struct {
 	Factor      float64
 	Symbol      string
 	Min, Max    int
 	Least, Most float64
+	Words       bool
 }
 
 var shapes = map[results.Unit]Shape{
@@ -140,13 +156,23 @@ var shapes = map[results.Unit]Shape{
 	results.Second: {Factor: 1, Symbol: "s", Min: -12},
 	results.Hertz:  {Factor: 1, Symbol: "Hz", Max: 18},
 	results.Kelvin: {Factor: 1, Symbol: "K"},
-	results.Ratio:  {Factor: 100, Symbol: "%"},
+	results.Ratio:  {Factor: 100, Symbol: "%", Max: 9, Most: 99_999, Words: true},
 
 	// What the field quotes: watts per terahash per second, and its like.
 	results.Joule.Per(results.Hash): {Factor: 1e12, Symbol: "J/TH", Min: -12, Max: 18},
 	results.Joule.Per(results.FLOP): {Factor: 1e9, Symbol: "J/GFLOP", Min: -12, Max: 18},
 	results.Joule.Per(results.Byte): {Factor: 1e9, Symbol: "J/GB", Min: -12, Max: 18},
+
+	// Units of what is computed with prices.
+	dollar:      {Factor: 1, Symbol: "$", Max: 9, Most: 9_999, Words: true},
+	"J/TH":      {Factor: 1, Symbol: "J/TH", Min: -12, Max: 18},
+	"MWh":       {Factor: 1e6, Symbol: "Wh", Min: -12, Max: 18},
+	"node-hour": {Factor: 1, Symbol: "node-hours", Max: 9, Most: 99_999, Words: true},
+	"year":      {Factor: 1, Symbol: "years", Max: 9, Most: 99_999, Words: true},
 }
+
+// dollar is the unit of an amount of money. Units of other prices begin with it.
+const dollar = "$"
 
 // A unit below the line is singular: samples/s, but J/sample.
 var below = map[results.Unit]string{
@@ -167,15 +193,32 @@ func ShapeOf(u results.Unit) Shape {
 			return s
 		}
 	}
-	return Shape{Factor: 1, Symbol: results.Line(string(u), 24)}
+	return Shape{Factor: 1, Symbol: results.Line(string(u), 24), Max: 9, Most: 99_999, Words: true}
 }
+
+// significant is how many digits a figure without an interval has.
+func significant(u results.Unit) int {
+	if strings.HasPrefix(string(u), dollar) {
+		return 3
+	}
+	return 4
+}
+
+// Prefix is the SI prefix of a power of ten, Word what stands behind a number in its
+// place: " k", " M" or " bn". They are empty for a power that has none.
+func Prefix(exp int) string { return prefixes[exp] }
+
+// Word is described with [Prefix].
+func Word(exp int) string { return words[exp] }
+
+var words = map[int]string{3: " k", 6: " M", 9: " bn"}
 
 var prefixes = map[int]string{
 	-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E", 21: "Z",
 }
 
-// scale is a unit with a prefix. If none fits, numbers are written with powers of
-// ten.
+// scale is a unit with a prefix, or with a word behind each number. If none fits,
+// numbers are written with powers of ten.
 type scale struct {
 	Shape
 	unit   results.Unit
@@ -185,7 +228,8 @@ type scale struct {
 
 // scaleOf picks the scale that figures of one unit share: of their own scales the
 // one with which most of them lie between 0.1 and 10 000, and the largest of those
-// if there are several. Figures that it cannot show (see fits) keep their own.
+// if there are several. Figures that it cannot show (see fits) keep their own, and
+// so do all whose word stands behind the number.
 func scaleOf(figures ...results.Figure) (best scale) {
 	most, tried := -1, uint64(0) // powers of ten, from 10⁻³²
 	for _, m := range figures {
@@ -214,7 +258,7 @@ func scaleOf(figures ...results.Figure) (best scale) {
 // megahashes neither one terahash nor one hash is.
 func (s scale) fits(m results.Figure) bool {
 	x, own := s.size(m), ownScale(m)
-	return own == s || !s.powers && !own.powers && (x == 0 || x >= 1e-3 && x < 1e6)
+	return own == s || !s.Words && !s.powers && !own.powers && (x == 0 || x >= 1e-3 && x < 1e6)
 }
 
 // size is the magnitude that decides on the prefix of a figure.
@@ -228,12 +272,22 @@ func (s scale) symbolOf(m results.Figure) string {
 	return s.symbol()
 }
 
-func (s scale) symbol() string { return prefixes[s.exp] + s.Symbol }
+// symbol is the unit with its prefix. That of an amount of money is in the number.
+func (s scale) symbol() string {
+	switch {
+	case s.unit == dollar:
+		return ""
+	case s.Words:
+		return s.Symbol
+	}
+	return prefixes[s.exp] + s.Symbol
+}
 
 // reading is a figure in the unit of its shape. Bounds are NaN where there are
 // none, or none that can be printed.
 type reading struct {
 	v, lo, hi   float64
+	digits      int     // significant ones without an interval
 	size        float64 // what the prefix is for
 	half        float64 // of the interval
 	wide        bool    // the interval is wider than the value and excludes zero
@@ -243,7 +297,7 @@ type reading struct {
 // read reads a figure. Its size is that of the value or, where the interval is
 // wider than the value and includes zero, of the larger bound.
 func (s Shape) read(m results.Figure) (r reading) {
-	r.v, r.lo, r.hi = float64(m.Value)*s.Factor, float64(m.Low)*s.Factor, float64(m.High)*s.Factor
+	r.v, r.lo, r.hi, r.digits = float64(m.Value)*s.Factor, float64(m.Low)*s.Factor, float64(m.High)*s.Factor, significant(m.Unit)
 	for _, bound := range []*float64{&r.lo, &r.hi} {
 		if math.IsInf(*bound, 0) {
 			*bound = math.NaN()
@@ -275,8 +329,8 @@ func (r reading) decimals() int {
 	if r.size == 0 {
 		return 0
 	}
-	m := magnitude(r.size * 1.00005) // as rounded to four digits
-	d := 3 - m
+	m := magnitude(r.size * (1 + math.Pow10(-r.digits)/2)) // as rounded to its digits
+	d := r.digits - 1 - m
 	if half > 0 {
 		d = min(max(-magnitude(half), 1-m), 5-m)
 	}
@@ -290,18 +344,24 @@ func ownScale(m results.Figure) scale {
 	s := scale{Shape: ShapeOf(m.Unit), unit: m.Unit}
 	r := s.read(m)
 	switch {
-	case math.IsNaN(r.v) || r.size == 0 || r.size >= s.Least && max(r.size, r.reach()) <= s.Most:
+	case math.IsNaN(r.v) || r.size == 0:
 		return s
 	case math.IsInf(r.v, 0):
 		s.powers = true
 		return s
 	}
 	size := rounded(r.size, r.decimals()) // 999.96 k is 1.000 M
+	if size >= s.Least && max(size, r.reach()) <= s.Most {
+		if r.size < 1e-3 {
+			s.powers = true
+		}
+		return s
+	}
 	for s.exp = s.Min; s.exp+3 <= s.Max && size/math.Pow10(s.exp) >= 1000; s.exp += 3 {
 	}
 	x := r.size / math.Pow10(s.exp)
-	most := 1e9
-	if s.Max == s.Min { // no prefix shortens it
+	most := 1e6
+	if s.Max <= 0 { // no prefix shortens it
 		most = 1e12
 	}
 	if x < 1e-3 || x >= most || r.reach()/math.Pow10(s.exp) >= most {
@@ -324,13 +384,21 @@ func (s scale) print(m results.Figure) (value, interval string) {
 	if whole && !(r.half > 0) {
 		decimals = max(0, decimals) // a count is exact
 	}
-	print := func(v float64) string {
+	print := func(v float64) (t string) {
 		if s.powers {
-			return Typeset(strconv.FormatFloat(v, 'e', 3, 64))
+			t = Typeset(strconv.FormatFloat(v, 'e', r.digits-1, 64))
+		} else if t = fixed(v, decimals, s.exp); whole {
+			t = trimmed(t)
 		}
-		t := fixed(v, decimals, s.exp)
-		if whole && decimals > 0 {
-			t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
+		if s.unit == dollar {
+			if digits, negative := strings.CutPrefix(t, "−"); negative {
+				t = "−$" + digits
+			} else {
+				t = "$" + t
+			}
+		}
+		if s.Words && strings.ContainsAny(t, "123456789") {
+			t += words[s.exp]
 		}
 		return t
 	}
@@ -378,25 +446,25 @@ func fixed(v float64, decimals, exp int) string {
 	return Typeset(n)
 }
 
-// Typeset sets a number, as strconv writes it, as a reader expects it:
-// thousands apart, a true minus also in the exponent, and none before zero.
+// Typeset sets a number, as strconv writes it, as a reader expects it: commas
+// between thousands, a true minus, none before zero, and a power of ten as such.
 func Typeset(number string) string {
 	t, negative := strings.CutPrefix(strings.TrimPrefix(number, "+"), "-")
+	t, exponent, powered := strings.Cut(t, "e")
+	whole := strings.IndexByte(t+".", '.')
 	if t == "Inf" {
-		t = "∞"
-	} else {
-		whole := len(t)
-		if i := strings.IndexAny(t, ".e"); i >= 0 {
-			whole = i
-		}
-		for i := whole - 3; i > 0; i -= 3 {
-			t = t[:i] + string(results.ThinSpace) + t[i:]
-		}
+		t, whole = "∞", 0
+	}
+	for i := whole - 3; i > 0; i -= 3 {
+		t = t[:i] + "," + t[i:]
 	}
 	if negative && strings.Trim(t, "0.") != "" {
 		t = "−" + t
 	}
-	return strings.Replace(t, "e-", "e−", 1)
+	if e, err := strconv.Atoi(exponent); powered && err == nil && e != 0 {
+		t += "×10" + superscript(e)
+	}
+	return t
 }
 
 // joined joins the words that are not empty.

@@ -23,14 +23,14 @@ func TestQuantity(t *testing.T) {
 		{0, results.Watt, "0 W"},
 		{nan, results.Watt, "–"},
 		{-3.25, results.Watt, "−3.250 W"},
-		{-3250, results.Watt, "−3\u202f250 W"},
+		{-3250, results.Watt, "−3,250 W"},
 		{0.0038, results.Watt, "3.800 mW"},
 		{999.94, results.Watt, "999.9 W"},
-		{999.96, results.Watt, "1\u202f000 W"},
+		{999.96, results.Watt, "1,000 W"},
 		{999.96e3, per(results.Hash, results.Second), "1.000 MH/s"},
 		{-999.96e3, results.Joule, "−1.000 MJ"},
-		{1e-30, results.Watt, "1.000e−30 W"},
-		{1e30, results.Watt, "1.000e+30 W"},
+		{1e-30, results.Watt, "1.000×10⁻³⁰ W"},
+		{1e30, results.Watt, "1.000×10³⁰ W"},
 		{9.9999e-13, results.Joule, "1.000 pJ"},
 		{9.9996, results.Watt, "10.00 W"},
 		{1e-14, results.Joule, "0.01000 pJ"},
@@ -51,13 +51,48 @@ func TestQuantity(t *testing.T) {
 		{0.9731, results.Ratio, "97.31 %"},
 		{1.5, results.Ratio, "150.0 %"},
 		{0.62, results.Second, "620.0 ms"},
-		{7200, results.Second, "7\u202f200 s"},
+		{7200, results.Second, "7,200 s"},
 		{412, results.Step, "412 steps"},
 		{412.5, results.Step, "412.5 steps"},
 		{2.8e9, results.Hertz, "2.800 GHz"},
-		{12345678, "widget", "12\u202f350\u202f000 widget"},
+		{12345678, "widget", "12.35 M widget"},
 		{3, "J/widget", "3.000 J/widget"},
 		{3, "", "3.000"},
+		{1000, "widget", "1,000 widget"},
+		{99_949, "widget", "99,950 widget"},
+		{99_996, "widget", "100.0 k widget"},
+		{194_986, "J/TH", "195.0 kJ/TH"},
+		{18416.7, "MWh", "18.42 GWh"},
+		{3.5e10, "node-hour", "35.00 bn node-hours"},
+		{2.4, "year", "2.400 years"},
+		{1.86e12, "%", "1,860 bn %"},
+		{1e20, results.Ratio, "1.000×10²² %"},
+		{1e6, results.Step, "1,000,000 steps"},
+		{1e27, per(results.Hash, results.Second), "1.000×10²⁷ H/s"},
+
+		{0, "$", "$0"},
+		{nan, "$", "–"},
+		{0.042, "$", "$0.0420"},
+		{-0.042, "$", "−$0.0420"},
+		{7.03e-5, "$", "$7.03×10⁻⁵"},
+		{-7.03e-5, "$", "−$7.03×10⁻⁵"},
+		{9.996, "$", "$10.0"},
+		{1234, "$", "$1,230"},
+		{9994, "$", "$9,990"},
+		{9996, "$", "$10.0 k"},
+		{-42_812, "$", "−$42.8 k"},
+		{883_714_417, "$", "$884 M"},
+		{1.186e9, "$", "$1.19 bn"},
+		{999.6e6, "$", "$1.00 bn"},
+		{1.2e14, "$", "$120,000 bn"},
+		{1.2e15, "$", "$1.20×10¹⁵"},
+		{1.2e6, "$/MW", "1.20 M $/MW"},
+		{16_740, "$/MWh", "16,700 $/MWh"},
+		{99_940, "$/MWh", "99,900 $/MWh"},
+		{99_960, "$/MWh", "100 k $/MWh"},
+		{-15.96, "$/MWh", "−16.0 $/MWh"},
+		{0.001889, "$/1000 h", "0.00189 $/1000 h"},
+		{7.03e-5, "$/1000 h", "7.03×10⁻⁵ $/1000 h"},
 		{3, "\x1b[31m", "3.000 \uFFFD[31m"},
 		{results.Float(math.Inf(1)), results.Watt, "∞ W"},
 	} {
@@ -86,16 +121,22 @@ func TestFigure(t *testing.T) {
 		{0.001, -2.04, 2.04, "W", results.Measured, "0.0 [−2.0, 2.0] W"}, // never -0
 		{-0.001, -2.04, 2.04, "W", results.Measured, "0.0 [−2.0, 2.0] W"},
 		{0, 0, 0, "W", results.Measured, "0 [0, 0] W"},
-		{1.33e-7, 2e-9, 8.88e-6, "J/hash", "", "133 [2, 8\u202f880] kJ/TH"}, // wide, and yet not zero
-		{-1.33e-7, -8.88e-6, -2e-9, "J/hash", "", "−133 [−8\u202f880, −2] kJ/TH"},
+		{1.33e-7, 2e-9, 8.88e-6, "J/hash", "", "133 [2, 8,880] kJ/TH"}, // wide, and yet not zero
+		{-1.33e-7, -8.88e-6, -2e-9, "J/hash", "", "−133 [−8,880, −2] kJ/TH"},
 		{1.88e9, 2.76e7, 1.27e11, "hash/s", "", "1.88 [0.03, 127.00] GH/s"},
 		{3, 1e-9, 5, "W", "", "3.00000 [0.00000, 5.00000] W"}, // six digits at most
-		{3, 2, 1e13, "W", "", "3.000e+00 [2.000e+00, 1.000e+13] W"},
+		{3, 2, 1e13, "W", "", "3.000 [2.000, 1.000×10¹³] W"},
 		{0, -1, 1, "W", results.Measured, "0.0 [−1.0, 1.0] W"},
-		{999.96, 999.4, 1000.6, "W", results.Measured, "1\u202f000.0 [999.4, 1\u202f000.6] W"},
+		{999.96, 999.4, 1000.6, "W", results.Measured, "1,000.0 [999.4, 1,000.6] W"},
 		{2, 1.5, nan, "J/sample", results.Measured, "2.000 [1.500, ∞) J/sample"},
 		{2, nan, 2.5, "W", results.Measured, "2.000 W"},
-		{1e-30, 0.9e-30, 1.1e-30, "W", results.Measured, "1.000e−30 [9.000e−31, 1.100e−30] W"},
+		{16_740, 16_738, 16_742, "$/MWh", "", "16,740 [16,738, 16,742] $/MWh"},
+		{-42_812, -43_140, -42_490, "$", "", "−$42.8 k [−$43.1 k, −$42.5 k]"},
+		{-42_812, -43_140, -42_490, "$", results.Modelled, "~−$42.8 k [−$43.1 k, −$42.5 k]"},
+		{1.186e9, 1.184e9, 1.189e9, "$/MW", "", "1.186 bn [1.184 bn, 1.189 bn] $/MW"},
+		{0.2, -120_000, 130_000, "$/MWh", "", "0 [−120 k, 130 k] $/MWh"},
+		{64_312, 64_120, 64_500, "$/BTC", results.Measured, "64,300 [64,100, 64,500] $/BTC"},
+		{1e-30, 0.9e-30, 1.1e-30, "W", results.Measured, "1.000×10⁻³⁰ [9.000×10⁻³¹, 1.100×10⁻³⁰] W"},
 	} {
 		m := results.Figure{Value: c.value, Low: c.low, High: c.high, Unit: c.unit, Provenance: results.Provenance{Origin: c.origin}}
 		require.Equal(t, c.want, One(m), "%+v", c)
@@ -123,7 +164,7 @@ func FuzzFigure(f *testing.F) {
 		value, _ := Split(m)
 		number, symbol, ok := strings.Cut(value, " ")
 		require.True(t, ok)
-		got, err := strconv.ParseFloat(strings.NewReplacer("−", "-", string(results.ThinSpace), "").Replace(number), 64)
+		got, err := strconv.ParseFloat(strings.NewReplacer("−", "-", ",", "").Replace(number), 64)
 		require.NoError(t, err)
 		if p := strings.TrimSuffix(symbol, "W"); p == "µ" {
 			got *= 1e-6

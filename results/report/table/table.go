@@ -295,9 +295,12 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 			return printed{value: value + note(x.Why)}
 		}
 		p := printed{sort: sortable(x.Value), id: results.Line(x.ID, 200)}
-		if l.unit != "" && s.fits(x.Figure) {
+		switch own := ownScale(x.Figure); {
+		case l.unit != "" && s.fits(x.Figure):
 			p.value, p.under = s.print(x.Figure)
-		} else {
+		case l.unit == own.symbol():
+			p.value, p.under = own.print(x.Figure)
+		default:
 			p.value, p.under = Split(x.Figure)
 		}
 		if x.Why != "" {
@@ -366,10 +369,7 @@ func (t *Table) sources() laid {
 	return l
 }
 
+// superscript is a whole number above the line.
 func superscript(n int) string {
-	out := ""
-	for _, d := range strconv.Itoa(n) {
-		out += string([]rune("⁰¹²³⁴⁵⁶⁷⁸⁹")[d-'0'])
-	}
-	return out
+	return strings.NewReplacer("-", "⁻", "0", "⁰", "1", "¹", "2", "²", "3", "³", "4", "⁴", "5", "⁵", "6", "⁶", "7", "⁷", "8", "⁸", "9", "⁹").Replace(strconv.Itoa(n))
 }
