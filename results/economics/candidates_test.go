@@ -2,6 +2,7 @@ package economics
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,6 +48,65 @@ func TestCandidates(t *testing.T) {
 				require.Len(t, got.Mullets, 1, "the sessions have a co-run")
 				require.Equal(t, records[i].Summary.CoRunCost.HashesGained.Value, got.Mullets[0].CoRunCost.HashesGained.Value)
 				require.Contains(t, []string{got.Training[0].Workload, got.Training[len(got.Training)-1].Workload}, got.Mullets[0].Workload)
+			}
+		})
+	}
+}
+
+// A GPU-hour is sold by what has GPUs, by the number that worked, whatever the sheet
+// says: in no table and no answer by anything else.
+func TestGPUHoursOfRecords(t *testing.T) {
+	node := func(name string, kind results.DeviceKind, cards int, scenario string) resultstest.Node {
+		n := resultstest.Server(name, 1)
+		for i := range cards {
+			id := fmt.Sprintf("%s:%d", map[results.DeviceKind]string{results.KindGPU: "cuda", results.KindCPU: "opencl"}[kind], i)
+			n.Cards = append(n.Cards, results.Device{ID: id, Kind: kind, Vendor: "X", Model: "X 1", Memory: 1 << 30, Lanes: 8, UUID: id})
+		}
+		if scenario != "" {
+			n.Also(scenario, 900, map[string]float64{"training-bf16": 6e5, "compute-bf16": 5e14})
+		}
+		return n
+	}
+	for _, c := range []struct {
+		name string
+		node resultstest.Node
+		gpus float64
+	}{
+		{"CPU only", node("cpu", results.KindGPU, 0, ""), 0},
+		{"cards that did nothing", node("idle", results.KindGPU, 2, ""), 0},
+		{"OpenCL on the CPU", node("opencl", results.KindCPU, 1, "training-bf16-gpt-124m@opencl:0"), 0},
+		{"OpenCL on the CPU, compute", node("opencl", results.KindCPU, 1, "compute-bf16@opencl:0"), 0},
+		{"a card", node("one", results.KindGPU, 1, "training-bf16-gpt-124m@cuda:0"), 1},
+		{"one of two cards", node("half", results.KindGPU, 2, "training-bf16-gpt-124m@cuda:0"), 1},
+		{"two cards", node("two", results.KindGPU, 2, "training-bf16-gpt-124m@cuda:0-1"), 2},
+		{"eight cards", node("eight", results.KindGPU, 8, "compute-bf16@cuda:0-7"), 8},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			held, err := compare.New(t.Context(), []*results.Record{resultstest.Session(c.node, 1, 6, 1)}, nil, compare.Options{Seed: 1})
+			require.NoError(t, err)
+			for _, more := range []struct {
+				row  string
+				most float64
+			}{
+				{"", 1024}, {"gpus_per_node,16,1,2026-01-12,test,", 1024}, {"gpus_per_node,1,1,2026-01-12,test,", 1},
+				{"gpus_per_node." + c.node.Name + ",1,1,2026-01-12,test,", 1}, {"gpus_per_node.other,1,1,2026-01-12,test,", 1024},
+			} {
+				p := sheet(t, more.row)
+				p.Hours = hours(t)
+				r := Evaluate(Candidates(held), p, day(asOf))
+				hours := 0
+				for f := range r.Figures() {
+					if !strings.Contains(strings.Join(f.Inputs, " "), "gpu_hour_price") || f.Value.IsAbsent() {
+						continue
+					}
+					require.NotZero(t, c.gpus, "%s is of no GPU", f.ID)
+					if f.Table == "training" && strings.HasSuffix(f.ID, "/revenue") {
+						hours++
+						watts := float64(r.inputs[f.Inputs[len(f.Inputs)-1]].Value)
+						require.InEpsilon(t, 2.60*min(c.gpus, more.most)*0.8/(watts*1.3*1e-6), float64(f.Value), 1e-9)
+					}
+				}
+				require.Equal(t, c.gpus > 0, hours > 0, more.row)
 			}
 		})
 	}

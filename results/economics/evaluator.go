@@ -27,7 +27,7 @@ var (
 // price leaves out what needs it, and a warning or the figure's reason names
 // it. Candidates keep their order: nothing is ranked.
 func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
-	e := &evaluator{Result: Result{AsOf: asOf, Banner: p.banner(asOf), Warnings: p.Warnings(asOf), inputs: map[string]Input{}, prices: &p}, p: &p, ids: map[string]int{}}
+	e := &evaluator{Result: Result{AsOf: asOf, Banner: p.banner(asOf), Warnings: p.Warnings(asOf), inputs: map[string]Input{}, prices: &p}, p: &p, ids: map[string]int{}, unfit: map[string]Figure{}}
 	e.price()
 	var mining, plates, training []use
 	trained := false
@@ -56,7 +56,8 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 		u.published = true
 		plates = append(plates, u)
 	}
-	e.choose(plates, mining)
+	miners := slices.Concat(mining, plates)
+	e.choose(miners)
 
 	if e.has("mining") {
 		e.ledger("mining", "Mining, $/MWh connected", mining)
@@ -64,7 +65,6 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 		e.investment("mining-investment", "Mining as an investment, for each MW connected", "mining_growth", mining)
 		e.tornado("mining-tornado", "What the margin of mining depends on, $/MWh connected", mining)
 	}
-	miners := slices.Concat(mining, plates)
 	asics := slices.DeleteFunc(slices.Clone(miners), func(u use) bool { return u.node })
 	if e.has("bitcoin") {
 		e.bitcoin(miners)
@@ -108,6 +108,8 @@ type evaluator struct {
 	Result
 	p   *Prices
 	ids map[string]int // how often each was used
+
+	unfit map[string]Figure // measured figures on which no verdict may rest
 }
 
 // has reports whether a part can be computed, and warns if it cannot.
@@ -138,17 +140,23 @@ func (e *evaluator) price() {
 // measure makes inputs of measured figures.
 func (e *evaluator) measure(figures ...Figure) {
 	for _, f := range figures {
-		if f.Unit != "" {
-			e.inputs[f.ID] = Input{Name: f.ID, Figure: f.Figure}
+		if f.Unit == "" {
+			continue
+		}
+		if e.inputs[f.ID] = (Input{Name: f.ID, Figure: f.Figure}); f.Unfit != "" {
+			e.unfit[f.ID] = f
 		}
 	}
 }
 
-// choose finds the most efficient miner that may be ranked or is published.
-func (e *evaluator) choose(uses ...[]use) {
-	for _, u := range slices.Concat(uses...) {
-		if u.metric.Unfit == "" && (e.best.Unit == "" || u.metric.Value < e.best.Value) {
-			e.miner, e.best = u.candidate, u.metric
+// choose finds the most efficient miner of those that may be judged, and of all that
+// may be ranked or are published where none may. A node mines as a control.
+func (e *evaluator) choose(uses []use) {
+	for _, u := range uses {
+		f := u.metric
+		better := e.best.Unit == "" || f.Judged() && !e.best.Judged() || f.Judged() == e.best.Judged() && f.Value < e.best.Value
+		if !u.node && f.Unfit == "" && better {
+			e.miner, e.best = u.candidate, f
 		}
 	}
 }
@@ -200,6 +208,9 @@ func (e *evaluator) add(f Figure, watts results.Provenance, otherwise results.Re
 		if _, ok := e.inputs[name]; !ok {
 			to = &missing
 		}
+		if of, ok := e.unfit[name]; ok && f.Unfit == "" {
+			f.Unfit, f.UnfitWhy = of.Unfit, of.UnfitWhy
+		}
 		if !slices.Contains(*to, name) {
 			*to = append(*to, name)
 		}
@@ -219,14 +230,15 @@ const (
 	NoPrice    results.FigureStatus = "no-price"     // a price is missing
 	NoBasis    results.FigureStatus = "no-basis"     // it does not follow from what was measured
 	NoGPU      results.FigureStatus = "no-gpu"       // GPU-hours of what has no GPU
-	NoPayback  results.FigureStatus = "no-payback"   // the cash never returns the capital
+	NoPayback  results.FigureStatus = "no-payback"   // there is no cash to return the capital
 	NoZeroRate results.FigureStatus = "no-zero-rate" // no rate brings the NPV to 0
+	Beyond     results.FigureStatus = "beyond"       // it has a value that nothing could reach: tables leave it out
 )
 
 var (
 	unknown    = results.Reason{Status: NoBasis, Why: "it does not follow from what was measured"}
 	noGPU      = results.Reason{Status: NoGPU, Why: "no GPU in the record"}
-	never      = results.Reason{Status: NoPayback, Why: "it never pays back"}
+	never      = results.Reason{Status: NoPayback, Why: "no cash in the first year to pay it back"}
 	noZeroRate = results.Reason{Status: NoZeroRate, Why: "no rate brings the NPV to 0"}
 )
 

@@ -76,6 +76,12 @@ type Figure struct {
 	Inputs   []string     `json:"inputs,omitempty"`       // names of the prices and measured figures in it
 }
 
+// Judged reports whether a gain or a loss may be concluded from a figure: its watts were
+// measured, leave out no part of the node, and may be ranked.
+func (f Figure) Judged() bool {
+	return isMeasured(f.Provenance) && !partial(f.Boundary) && f.Unfit == ""
+}
+
 // Input is a price or a measured figure.
 type Input struct {
 	Name string `json:"name"`
@@ -150,8 +156,9 @@ func (r *Result) Explain(id string) (Explanation, bool) {
 	return x, ok
 }
 
-// BestMiner returns the least J/hash of all that may be ranked or that a maker
-// publishes, and the machine's name.
+// BestMiner returns the least J/hash of the miners that may be judged, or else of those
+// that may be ranked or that a maker publishes, and the machine's name. Processors and
+// cards that mine are no miners.
 func (r *Result) BestMiner() (name string, efficiency Figure) { return r.miner, r.best }
 
 func label(s string) Cell         { return Cell{Text: s} }

@@ -32,6 +32,7 @@ func (e *evaluator) append(t Table, notes ...string) {
 			}
 		}
 	}
+	t.leaveOut()
 	if modelled {
 		t.Notes = append(t.Notes, noteModelled)
 	}
@@ -88,29 +89,34 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 			return e.of(u, table, column, perMWh, formula, u.column(column), keys...)
 		}
 		t.unfit(u)
-		margin := figure("margin", "revenue − power − operations − capital", u.keys()...)
+		revenue, margin := Cell{Figure: figure("revenue", formula, u.revenueKeys...)}, Cell{Figure: figure("margin", "revenue − power − operations − capital", u.keys()...)}
+		after, machine := Cell{Figure: figure("after-power", "revenue − power", slices.Concat(u.revenueKeys, u.powerKeys)...)}, Cell{Figure: e.of(u, table, "daily", daily, "margin × W × PUE × 24 h", u.column("daily"), u.machineKeys()...)}
+		verdict := judge(margin.Figure.Figure, margin.Figure.Unfit, Earns, Loses)
+		if revenue.Figure.Value == 0 {
+			verdict = NoVerdict
+			for _, c := range []Cell{margin, after, machine} {
+				c.mark("of a use that sells nothing")
+			}
+		}
 		who := u.row()
 		if training {
 			who = u.candidate
 		}
 		row := []Cell{
-			label(who), shown(u.metric), watts(u.metric),
-			{Figure: figure("revenue", formula, u.revenueKeys...)},
-			{Figure: figure("power", "power price × uptime", u.powerKeys...)},
-			{Figure: figure("after-power", "revenue − power", slices.Concat(u.revenueKeys, u.powerKeys)...)},
+			label(who), shown(u.metric), watts(u.metric), revenue,
+			{Figure: figure("power", "power price × uptime", u.powerKeys...)}, after,
 			{Figure: figure("operations", "as given", u.operationsKeys...)},
 			{Figure: figure("capital", "capex × r/(1−(1+r)^−n) ÷ 8760 h", u.capitalKeys...)},
-			{Figure: margin}, {Figure: e.of(u, table, "daily", daily, "margin × W × PUE × 24 h", u.column("daily"), u.machineKeys()...)},
-			judged(judge(margin.Figure, margin.Unfit, Earns, Loses)),
+			margin, machine, judged(verdict),
 		}
 		if training {
 			row = append(slices.Insert(row, 1, label(u.product)), e.number(table, u.row(), "break-even", u.sale, "(power + operations + capital) ÷ revenue for a price of 1",
-				u.column("break-even")(u.value()), u.watts, unknown, append(u.keys(), u.metric.ID)...))
+				u.column("break-even")(u.value()), u.watts, unknown, append(u.keys(), u.metric.ID)...).within(u.priced(), u.sale))
 		} else {
-			row = append(row, Cell{Figure: e.of(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.column("break-even"), u.revenueKeys...)})
+			row = append(row, Cell{Figure: e.of(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.column("break-even"), u.revenueKeys...)}.within(priced("power_price"), perMWh))
 		}
 		t.Rows = append(t.Rows, row)
-		e.uses = append(e.uses, evaluated{u, starred(margin.ID, "margin"), "", judge(margin.Figure, margin.Unfit, Earns, Loses)})
+		e.uses = append(e.uses, evaluated{u, starred(margin.Figure.ID, "margin"), "", verdict})
 	}
 	if slices.ContainsFunc(uses, func(u use) bool { return u.card }) {
 		t.note(NoteCards)
@@ -165,9 +171,9 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 			figure("capex", perMW, "(machines + infrastructure) ÷ PUE", unknown),
 			figure("machine", dollars, "capex × W × PUE", unknown),
 			figure("cash", yearlyMW, "(revenue − power − operations) × 8760 h", unknown),
-			figure("payback", years[0], "capex ÷ cash of the first year", never),
+			figure("payback", years[0], "capex ÷ cash of the first year", never).within(lasting(u.terms[Life]), years[0]),
 			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", unknown),
-			figure("irr", yearly[0], "the rate at which NPV is 0", noZeroRate),
+			figure("irr", yearly[0], "the rate at which NPV is 0", noZeroRate).within(quick, yearly[0]),
 		})
 		e.invest(u, t.Rows[len(t.Rows)-1][2].Figure.ID)
 	}
@@ -263,7 +269,7 @@ func (e *evaluator) bitcoin(uses []use) {
 		cost := e.of(u, t.ID, "cost", perBTC, "J/hash × PUE × (power + operations ÷ uptime) ÷ (BTC/hash × (1 − fee))", f, l.keys...)
 		gain := results.Figure{Value: results.Float(price) - cost.Value, Low: results.Float(price) - cost.High, High: results.Float(price) - cost.Low, Provenance: cost.Provenance}
 		t.unfit(u)
-		t.Rows = append(t.Rows, []Cell{label(u.row()), shown(u.metric), watts(u.metric), {Figure: cost}, quote(price, perBTC), judged(judge(gain, cost.Unfit, BelowPrice, AbovePrice))})
+		t.Rows = append(t.Rows, []Cell{label(u.row()), shown(u.metric), watts(u.metric), Cell{Figure: cost}.within(priced("bitcoin_price"), perBTC), quote(price, perBTC), judged(judge(gain, cost.Unfit, BelowPrice, AbovePrice))})
 	}
 	if len(uses) > 0 {
 		e.append(t, "Capital is not included: a machine that is paid for keeps running while it earns this.")
@@ -351,6 +357,9 @@ func (e *evaluator) colocation() {
 		figure("revenue", "rent × occupancy ÷ PUE", c.Revenue), figure("operations", "as given", c.Operations),
 		figure("capital", "capex × r/(1−(1+r)^−n) ÷ 8760 h ÷ PUE", c.Capital), figure("margin", "revenue − operations − capital", c.Margin()),
 	}}}
+	if c.Revenue == 0 {
+		t.Rows[0][3].mark("of a use that sells nothing")
+	}
 	t.margin("colocation", e.p)
 	e.append(t, noteConnected, "The tenant pays for power and brings the machines: neither is included, unlike in mining and training.")
 }
@@ -358,7 +367,7 @@ func (e *evaluator) colocation() {
 func (e *evaluator) retrofit(uses []use) {
 	l := lookupFor(e.p)
 	ledger, capex, perRent := let(l)
-	rent, unit := l.get("colocation_price"), quoted("colocation_price")
+	rent, life, unit := l.get("colocation_price"), l.get("retrofit_life"), quoted("colocation_price")
 	t := Table{ID: "retrofit", Title: "From mining to colocation, for each MW connected", Columns: heads("candidate", "watts at", "cash of mining", "rent that equals it", "rent of the sheet", "payback"), Notes: []string{
 		"The miners are taken as paid for. Where they do not earn power and operations they are off, and their cash is 0.",
 	}}
@@ -369,10 +378,10 @@ func (e *evaluator) retrofit(uses []use) {
 		t.Rows = append(t.Rows, []Cell{
 			label(u.candidate), watts(u.metric),
 			{Figure: e.of(u, t.ID, "cash", perMWh, "max(0, revenue − power − operations)", kept, keys...)},
-			{Figure: e.of(u, t.ID, "rent", unit, "(cash of mining + operations + capital of the retrofit) × PUE ÷ occupancy",
-				func(x float64) float64 { return indifference(kept(x), costs.Operations+costs.Capital, perRent) }, keys...)},
+			Cell{Figure: e.of(u, t.ID, "rent", unit, "(cash of mining + operations + capital of the retrofit) × PUE ÷ occupancy",
+				func(x float64) float64 { return indifference(kept(x), costs.Operations+costs.Capital, perRent) }, keys...)}.within(priced("colocation_price"), unit),
 			quote(rent, unit),
-			e.number(t.ID, u.row(), "payback", years[0], "retrofit ÷ (cash of colocation − cash of mining)", payback(capex, (ledger(rent).Cash()-kept(u.value()))*Year), u.watts, never, append(keys, u.metric.ID)...),
+			e.number(t.ID, u.row(), "payback", years[0], "retrofit ÷ (cash of colocation − cash of mining)", payback(capex, (ledger(rent).Cash()-kept(u.value()))*Year), u.watts, never, append(keys, u.metric.ID)...).within(lasting(life), years[0]),
 		})
 	}
 	e.append(t)
@@ -406,10 +415,12 @@ func (e *evaluator) indifference(mining, training []use) {
 				at := margin
 				at.Revenue *= g
 				v := indifference(at.Margin(), costs.Power+costs.Operations+costs.Capital, u.perPrice())
-				row = append(row, e.number(t.ID, pair, plain(g), u.sale, "(margin of mining + costs of training) ÷ revenue of training for a price of 1", v, watts, unknown, slices.Concat(u.keys(), m.keys(), []string{u.metric.ID, m.metric.ID})...))
+				row = append(row, e.number(t.ID, pair, plain(g), u.sale, "(margin of mining + costs of training) ÷ revenue of training for a price of 1", v, watts, unknown, slices.Concat(u.keys(), m.keys(), []string{u.metric.ID, m.metric.ID})...).within(u.priced(), u.sale))
 				s.At, s.Value = append(s.At, price*g*PHDay), append(s.Value, v/u.sale.Factor)
 			}
-			t.Rows, e.Series = append(t.Rows, row), append(e.Series, s)
+			if t.Rows = append(t.Rows, row); !slices.ContainsFunc(row, Cell.LeftOut) {
+				e.Series = append(e.Series, s)
+			}
 		}
 	}
 	if len(t.Rows) > 0 {
@@ -495,8 +506,13 @@ func (e *evaluator) thresholds(candidates []Candidate) {
 				if w.GPUs == 0 {
 					rent, why, own.keys = math.NaN(), noGPU, nil
 				}
+				most := working(lookupFor(e.p).get("training_life"))
 				figure := func(column string, unit Unit, formula string, v float64, watts results.Provenance, inputs ...string) Cell {
-					return e.number(t.ID, law.Name+" "+d.Name+" "+w.named(), column, unit, formula, v, watts, why, append(slices.Clone(inputs), w.FlopRate.ID)...)
+					c := e.number(t.ID, law.Name+" "+d.Name+" "+w.named(), column, unit, formula, v, watts, why, append(slices.Clone(inputs), w.FlopRate.ID)...)
+					if most.excludes(time) && !c.Figure.Value.IsAbsent() {
+						c.mark(most.why)
+					}
+					return c
 				}
 				t.Rows = append(t.Rows, []Cell{
 					label(law.Name + " (" + law.Status(e.AsOf) + ")"), label(law.Text), label(d.Name), label(w.named()), watts(w.Power),

@@ -130,6 +130,12 @@ func (u use) column(name string) func(x float64) float64 {
 	return func(x float64) float64 { return columnOf(name, u.kind, u.terms, x) }
 }
 
+// priced limits a price at which training is sold.
+func (u use) priced() limit {
+	key, _, _ := strings.Cut(u.from[Sale], ".")
+	return priced(key)
+}
+
 // under is the use with the price of one key changed, in SI units.
 func (u use) under(key string, v float64) use {
 	for i, from := range u.from {
@@ -194,7 +200,7 @@ func (l *lookup) rented(t Training) float64 {
 
 func (l *lookup) setGPUs(t Training) {
 	l.terms[GPUs] = float64(t.GPUs)
-	if l.p.has("gpus_per_node") {
+	if _, ok := l.p.Find("gpus_per_node", l.names...); ok {
 		l.set(GPUsPerNode, "gpus_per_node")
 	}
 }

@@ -63,6 +63,7 @@ func earnings(r *economics.Result) []table.Table {
 
 // moneyTable converts a table of economics.
 func moneyTable(t economics.Table) table.Table {
+	t = t.Stripped()
 	out := table.Table{ID: word(t.ID), Title: t.Title, Notes: t.Notes}
 	for j, of := range t.Columns {
 		c := table.Column{Head: of.Head, Kind: table.Name, Limit: table.TextLimit}
@@ -86,6 +87,8 @@ func moneyTable(t economics.Table) table.Table {
 
 func moneyCell(c economics.Cell) table.Cell {
 	switch {
+	case c.LeftOut():
+		return text(table.Absent)
 	case c.Figure != nil:
 		return table.Figure{Figure: c.Figure.Figure, ID: c.Figure.ID}
 	case c.Watts != nil:
@@ -128,7 +131,7 @@ func money(p Page) section {
 	n := 0
 	for f := range p.Economics.Figures() {
 		if n++; n <= figuresMost {
-			from.Row(text(f.ID), table.Figure{Figure: f.Figure, ID: f.ID}, text(f.Formula), text(strings.Join(f.Inputs, ", ")))
+			from.Row(text(f.ID), moneyCell(economics.Cell{Figure: &f}), text(f.Formula), text(strings.Join(f.Inputs, ", ")))
 		}
 	}
 	if n > figuresMost {
@@ -224,7 +227,8 @@ func tornado(p Page, t economics.Table, s economics.Series, id string) []picture
 const tornadoMost = 8 // inputs that are drawn; the table has them all
 
 // breakEven shades the efficiency that just earns its power by whether the best
-// machine, ranked on the page or as published, is below it.
+// machine, ranked on the page or as published, is below it: a verdict only where its
+// watts carry one.
 func breakEven(p Page, t economics.Table) []picture {
 	who, best := p.Economics.BestMiner()
 	if best.Value.IsAbsent() {
@@ -235,6 +239,9 @@ func breakEven(p Page, t economics.Table) []picture {
 		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %s", results.Line(t.Title, 80), results.Line(who, 40), table.Quantity(best.Value, best.Unit))},
 		Axis: chart.Axis{Title: "J/TH", Unit: ""}, Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: limit,
 		Better: "earns its power", Worse: "does not",
+	}
+	if !best.Judged() {
+		m.Better, m.Worse = "above what is published or not ranked", "below it"
 	}
 	for _, s := range p.Economics.Series {
 		if s.Table != t.ID {
