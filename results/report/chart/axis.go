@@ -234,7 +234,7 @@ func (t logTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 		mantissas = []float64{1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9}
 	case decades*3 > float64(t.want)+1:
 		mantissas = mantissas[:1]
-		every = max(1, int(math.Ceil(decades/float64(max(t.want, 1)))))
+		every = max(1, int(math.Round(decades/float64(max(t.want, 1)))))
 	}
 	exp, one := t.exponent(lo, hi)
 	for d := first; d <= last; d++ {
@@ -294,11 +294,15 @@ func (s *surface) bars(p *panel, x, y Figure, style draw.LineStyle, cap vg.Lengt
 	}
 }
 
-// yAxis draws the labels left of the panel, the grid, and the title above, with
-// its baseline at title. gonum's axes do not keep labels apart and within the
-// drawing; yAxis and xAxis do.
-func (s *surface) yAxis(p *panel, a Axis, title float64) {
-	s.note(0, title, s.fit(a.title(p.y), s.w*0.8), "")
+// heading writes the title of a vertical axis from y down and returns the top of the
+// panel below it.
+func (s *surface) heading(y float64, title string) float64 {
+	return s.remark(0, y+s.small, s.w, title) - s.small + 9
+}
+
+// yAxis draws the labels left of the panel and the grid. gonum's axes do not keep
+// labels apart and within the drawing; yAxis and xAxis do.
+func (s *surface) yAxis(p *panel) {
 	s.plot(p, &plotter.Grid{Horizontal: pen(grid, 1)})
 	for _, t := range p.y.ticks() {
 		s.note(p.x0-6, p.atY(t.Value)+s.small*0.34, t.Label, end)
@@ -311,6 +315,16 @@ func (s *surface) upright(p *panel) { s.plot(p, &plotter.Grid{Vertical: pen(grid
 // xAxis draws the axis below the panel, drops labels that would overlap, and
 // sets the height of the drawing.
 func (s *surface) xAxis(p *panel, a Axis) {
+	s.xTicks(p)
+	s.h = p.y1 + 11 + s.small
+	if t := a.title(p.x); t != "" {
+		s.h = s.remark(p.x0, s.h+s.line, s.w-p.x0, t) - s.line
+	}
+	s.h += 5
+}
+
+// xTicks draws the line, the ticks and the labels of xAxis.
+func (s *surface) xTicks(p *panel) {
 	s.stroke(pen(rule, 1), p.x0, p.y1, p.x1, p.y1)
 	for _, t := range p.x.ticks() {
 		s.stroke(pen(rule, 1), p.atX(t.Value), p.y1, p.atX(t.Value), p.y1+4)
@@ -320,15 +334,9 @@ func (s *surface) xAxis(p *panel, a Axis) {
 		at, half := p.atX(t.Value), s.width(t.Label)/2
 		if at-half >= last && at+half <= s.w {
 			last = at + half + 6
-			s.note(max(at, half), p.y1+6+s.small, t.Label, middle)
+			s.note(max(at, half), p.y1+7+s.small, t.Label, middle)
 		}
 	}
-	s.h = p.y1 + 10 + s.small
-	if t := a.title(p.x); t != "" {
-		s.h += s.line
-		s.note(p.x0, s.h, s.fit(t, s.w-p.x0), "")
-	}
-	s.h += 5
 }
 
 // gutter is the width that yAxis needs for its labels.

@@ -24,6 +24,7 @@ package chart
 import (
 	"cmp"
 	"fmt"
+	"html"
 	"html/template"
 	"math"
 	"slices"
@@ -44,6 +45,8 @@ type Head struct {
 	ID    string // prefix of the ids within the page: letters, digits, - and _
 	Title string // for screen readers; the page prints its own heading
 	Empty string // why there is nothing to show, if there is nothing
+	Note  string // a sentence below the chart
+	Table string // id of the table of the page that has every figure, if there is one
 }
 
 // Figure is one number of a chart, in the unit of its axis before Factor.
@@ -161,29 +164,41 @@ func svg(h Head, why string, d drawing) template.HTML {
 	title := cmp.Or(results.Line(h.Title, 120), "Chart")
 	var out strings.Builder
 	out.WriteString(`<div class="chart">`)
-	for _, narrow := range []bool{false, true} {
-		s := newSurface(narrow)
-		desc := ""
-		if why != "" {
-			desc = "Nothing to show: " + cmp.Or(results.Line(h.Empty, 300), why)
-			nothing(s, desc)
-		} else {
-			desc = results.Line(d.describe(), 900)
-			d.draw(s)
+	if why != "" {
+		out.WriteString(`<p>Nothing to show: ` + html.EscapeString(cmp.Or(results.Line(h.Empty, 300), why)) + "</p></div>\n")
+		return template.HTML(out.String()) // #nosec G203 -- escaped
+	}
+	wide, narrow := newSurface(false), newSurface(true)
+	desc := results.Line(d.describe(), 900)
+	d.draw(wide)
+	d.draw(narrow)
+	each := func(tag string, of func(*surface) string) { // the same for both, or one each
+		for _, s := range []struct{ class, text string }{{"wide", of(wide)}, {"narrow", of(narrow)}} {
+			switch same := of(wide) == of(narrow); {
+			case s.text == "" || same && s.class == "narrow":
+			case same:
+				fmt.Fprintf(&out, "<%s>%s</%[1]s>", tag, s.text)
+			default:
+				fmt.Fprintf(&out, `<%s class="%s">%s</%[1]s>`, tag, s.class, s.text)
+			}
 		}
-		s.write(&out, id, title, desc)
 	}
+	each("ul", (*surface).legendHTML)
+	wide.write(&out, id, title, desc)
+	narrow.write(&out, id, title, desc)
+	each("p", func(s *surface) string {
+		notes := s.notes
+		if h.Note != "" {
+			notes = append([]template.HTML{plain(results.Line(h.Note, 400))}, notes...)
+		}
+		text := ""
+		for i, n := range notes {
+			text += noteIf(i > 0, " ") + string(n)
+		}
+		return text
+	})
 	out.WriteString("</div>\n")
-	return template.HTML(out.String()) // #nosec G203 -- markup and numbers are ours; surface.write, text and tip escape untrusted text
-}
-
-func nothing(s *surface, why string) {
-	lines := wrap(why, s.w-24, s.small)
-	s.h = float64(len(lines))*s.line + 28
-	s.rect(0.5, 0.5, s.w-1, s.h-1, band)
-	for i, l := range lines {
-		s.note(12, s.line*float64(i+1)+10, l, "")
-	}
+	return template.HTML(out.String()) // #nosec G203 -- markup and numbers are ours; what writes untrusted text escapes it
 }
 
 // few joins at most n parts and counts the rest.

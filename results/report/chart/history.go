@@ -107,16 +107,22 @@ func (d *history) draw(s *surface) {
 	for _, l := range d.Levels {
 		values = append(values, l.Value)
 	}
-	p := s.panel(s.line+6, 180, 6, d.Axis.scale(values, 4, 0.08))
-	p.x = calendar(d.from, d.to, p.columns(90))
-	s.yAxis(p, d.Axis, s.small)
-	for _, e := range d.Events {
-		s.stroke(pen(rule, 1, 2, 3), p.atX(e.T), p.y0, p.atX(e.T), p.y1)
+	y := d.Axis.scale(values, 4, 0.08)
+	top := s.heading(0, d.Axis.title(y))
+	if len(d.Events) > 0 {
+		top += s.line
 	}
-	notes := []string{noteIf(len(d.Levels) > 0, "Thick: the level.")}
-	for i, e := range d.Events {
-		s.text(p.atX(e.T), p.y0+s.small, letter(i), style{ink: muted, size: s.small, anchor: middle, halo: true})
-		notes = append(notes, fmt.Sprintf("%s %s: %s.", letter(i), day(e.T), results.Line(e.Name, 60)))
+	p := s.panel(top, 180, 6, y)
+	p.x = calendar(d.from, d.to, p.columns(90))
+	s.yAxis(p)
+	var events []flag
+	for _, e := range d.Events {
+		events = append(events, flag{at: p.atX(e.T), name: day(e.T) + " " + results.Line(e.Name, 60)})
+	}
+	notes := s.flags(events)
+	for _, e := range events {
+		s.stroke(pen(rule, 1, 2, 3), e.at, p.y0, e.at, p.y1)
+		s.note(e.x, p.y0-6, e.label, middle)
 	}
 	for _, l := range d.Levels {
 		s.stroke(pen(hueB, 3), p.atX(l.From), p.atY(l.Value), p.atX(l.To), p.atY(l.Value))
@@ -136,10 +142,10 @@ func (d *history) draw(s *surface) {
 		s.samples(p, []stretch{st}, p.columns(1), pen(hueA, 1))
 	}
 	s.xAxis(p, Axis{})
-	s.foot(append(notes, counted(d.left, "earlier event", "not drawn"))...)
+	s.foot(plain(noteIf(len(d.Levels) > 0, "Thick: the level.")))
+	s.foot(notes...)
+	s.foot(d.undrawn(d.left, "earlier event"))
 }
-
-func letter(i int) string { return string(rune('a' + i)) } // #nosec G115 -- i < historyEvents, which is less than the alphabet
 
 // calendar is an axis of days.
 func calendar(from, to float64, want int) (s scale) {

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"math"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
@@ -15,7 +16,14 @@ import (
 )
 
 // Lines plots one quantity against another for a few series, such as a
-// break-even price.
+// break-even price. Series with the same points become one, with all their names.
+//
+// A script can redraw it if its series have IDs. Each drawing is an svg with the
+// attributes data-x and data-y: four numbers, the coordinates in the drawing of two points of
+// the axis and their values, in the units of the axis; axes are linear and y runs
+// down. A series with an ID is a g with data-series="ID", whose paths are its line
+// and its marks; a level with an ID is a g with data-level="ID", whose path and
+// text lie at its value when the page was written.
 type Lines struct {
 	Head
 	X, Y   Axis
@@ -25,6 +33,7 @@ type Lines struct {
 
 // Series is a line with a name.
 type Series struct {
+	ID       string // for a script: letters, digits and signs; may be empty
 	Name     string
 	Points   []LinePoint // in drawing order; one that is not drawable is a gap
 	Modelled bool        // dashed, ~ before its name
@@ -39,6 +48,7 @@ func (p LinePoint) bounded() bool { return drawable(p.Y) && drawable(p.Low) }
 
 // Level is a reference line.
 type Level struct {
+	ID   string // for a script; may be empty
 	At   float64
 	Name string
 }
@@ -74,9 +84,14 @@ func (l Lines) SVG() template.HTML {
 			points = append(points, p)
 		}
 		in.Points, in.Marks = points, in.Marks && len(points) <= lineMarks
-		if slices.ContainsFunc(points, LinePoint.ok) {
-			d.Series = append(d.Series, in)
+		if !slices.ContainsFunc(points, LinePoint.ok) {
+			continue
 		}
+		if i := slices.IndexFunc(d.Series, in.same); i >= 0 && in.ID == "" {
+			d.names[i] = append(d.names[i], in.Name)
+			continue
+		}
+		d.Series, d.names = append(d.Series, in), append(d.names, []string{in.Name})
 	}
 	d.left = len(d.Series) - lineSeries
 	d.Series = d.Series[:min(len(d.Series), lineSeries)]
@@ -85,21 +100,49 @@ func (l Lines) SVG() template.HTML {
 			d.Up = append(d.Up, v)
 		}
 	}
+	slices.SortStableFunc(d.Up, func(a, b Level) int { return cmp.Compare(a.At, b.At) })
 	return svg(l.Head, noteIf(len(d.Series) == 0, "no series has a point."), d)
 }
 
 type lines struct {
 	Lines
-	left int // series not drawn, if more than 0
+	names [][]string // of each series
+	left  int        // series not drawn, if more than 0
+}
+
+// same reports whether two series would be drawn on each other.
+func (s Series) same(t Series) bool {
+	alike := func(a, b float64) bool {
+		return math.Abs(a-b) <= 1e-6*max(math.Abs(a), math.Abs(b)) || a != a && b != b
+	}
+	return s.Modelled == t.Modelled && s.Marks == t.Marks && slices.EqualFunc(s.Points, t.Points, func(p, q LinePoint) bool {
+		return alike(p.X, q.X) && alike(p.Y, q.Y) && alike(p.Low, q.Low) && alike(p.High, q.High)
+	})
+}
+
+// name is the label of series i: its names, up to what a reader takes in.
+func (l *lines) name(i int) string {
+	const most = 12
+	names := l.names[i]
+	var shown []string
+	for _, n := range names[:min(len(names), most)] {
+		if n = results.Line(n, 80); n != "" {
+			shown = append(shown, n)
+		}
+	}
+	if more := len(names) - most; more > 0 {
+		shown = append(shown, fmt.Sprintf("and %d more alike", more))
+	}
+	return noteIf(l.Series[i].Modelled && len(shown) > 0, "~") + strings.Join(shown, ", ")
 }
 
 func (l *lines) describe() string {
 	var parts []string
-	for _, in := range l.Series {
+	for i, in := range l.Series {
 		known := runs(in.Points, LinePoint.ok)
 		last := known[len(known)-1]
 		a, b := known[0][0], last[len(last)-1]
-		parts = append(parts, fmt.Sprintf("%s from %s at %s to %s at %s", cmp.Or(results.Line(in.Name, 40), "a line"),
+		parts = append(parts, fmt.Sprintf("%s from %s at %s to %s at %s", cmp.Or(results.Line(l.name(i), 80), "a line"),
 			l.Y.print(a.Y), l.X.print(a.X), l.Y.print(b.Y), l.X.print(b.X)))
 	}
 	return fmt.Sprintf("%s against %s: %s.", cmp.Or(l.Y.Title, "y"), cmp.Or(l.X.Title, "x"), few(parts, 10))
@@ -132,9 +175,7 @@ func (l *lines) pen(i int) draw.LineStyle {
 
 func (l *lines) draw(s *surface) {
 	var xs, ys []float64
-	var names []string
-	for _, in := range l.Series {
-		names = append(names, noteIf(in.Modelled, "~")+results.Line(in.Name, 60))
+	for i, in := range l.Series {
 		for _, q := range in.Points {
 			if q.ok() {
 				xs, ys = append(xs, q.X), append(ys, q.Y)
@@ -143,29 +184,31 @@ func (l *lines) draw(s *surface) {
 				ys = append(ys, q.Low, q.High)
 			}
 		}
+		if name := l.name(i); name != "" {
+			s.legend(name, func(s *surface) {
+				if len(in.Points) > 1 {
+					s.stroke(l.pen(i), 1, swatchH/2, swatchW-1, swatchH/2)
+				}
+				if in.Marks || len(in.Points) == 1 {
+					s.mark(swatchW/2, swatchH/2, 4, i, hue(i), in.Modelled)
+				}
+			})
+		}
 	}
 	for _, v := range l.Up {
 		xs = append(xs, v.At)
 	}
-	top := 0.0
-	if len(names) > 1 || names[0] != "" {
-		top = s.key(0, names, 24, func(i int, x, y float64) {
-			if in := l.Series[i]; len(in.Points) > 1 {
-				s.stroke(l.pen(i), x, y, x+24, y)
-			}
-			if in := l.Series[i]; in.Marks || len(in.Points) == 1 {
-				s.mark(x+12, y, 4, i, hue(i), in.Modelled)
-			}
-		})
-	}
-	title := top + s.small
-	top += s.line + 8
+	y := l.Y.scale(ys, 5, 0.06)
+	top := s.heading(0, l.Y.title(y))
 	if len(l.Up) > 0 {
 		top += s.line
 	}
-	p := s.panel(top, 270, 8, l.Y.scale(ys, 5, 0.06))
+	p := s.panel(top, 270, 8, y)
 	p.x = l.X.scale(xs, p.columns(80), 0)
-	s.yAxis(p, l.Y, title)
+	if slices.ContainsFunc(l.Series, func(in Series) bool { return in.ID != "" }) {
+		s.data = fmt.Sprintf(` data-x="%s %s %g %g" data-y="%s %s %g %g"`, number(p.x0), number(p.x1), p.x.Min, p.x.Max, number(p.y1), number(p.y0), p.y.Min, p.y.Max)
+	}
+	s.yAxis(p)
 	s.xAxis(p, l.X)
 
 	for _, in := range l.Series {
@@ -180,33 +223,40 @@ func (l *lines) draw(s *surface) {
 			s.plot(p, &plotter.Polygon{XYs: []plotter.XYs{ring}, Color: deep})
 		}
 	}
+	var marks []flag
 	for _, v := range l.Up {
-		x := p.atX(v.At)
-		s.stroke(pen(muted, 1.2), x, p.y0-3, x, p.y1)
-		t := s.fit(results.Line(v.Name, 60), s.w*0.6)
-		half := s.width(t) / 2
-		x = min(max(x, half), s.w-half)
-		if s.place.takeFree(box{x - half, p.y0 - s.line, x + half, p.y0}) {
-			s.note(x, p.y0-7, t, middle)
-		}
+		marks = append(marks, flag{at: p.atX(v.At), name: v.Name})
+	}
+	notes := s.flags(marks)
+	for i, v := range l.Up {
+		s.group("data-level", v.ID, func() {
+			s.stroke(pen(muted, 1.2), marks[i].at, p.y0-3, marks[i].at, p.y1)
+			s.note(marks[i].x, p.y0-7, marks[i].label, middle)
+		})
 	}
 	for i, in := range l.Series {
-		for _, run := range runs(in.Points, LinePoint.ok) {
-			var line plotter.XYs
-			for _, q := range run {
-				line = append(line, plotter.XY{X: q.X, Y: q.Y})
-			}
-			s.plot(p, &plotter.Line{XYs: line, LineStyle: l.pen(i)})
-			for _, q := range run {
-				if in.Marks || len(run) == 1 {
-					s.tip(fmt.Sprintf("%s: %s at %s", results.Line(in.Name, 60), l.Y.print(q.Y), l.X.print(q.X)), func() {
-						s.mark(p.atX(q.X), p.atY(q.Y), 4, i, hue(i), in.Modelled)
-					})
+		s.group("data-series", in.ID, func() {
+			for _, run := range runs(in.Points, LinePoint.ok) {
+				var line plotter.XYs
+				for _, q := range run {
+					line = append(line, plotter.XY{X: q.X, Y: q.Y})
+				}
+				s.plot(p, &plotter.Line{XYs: line, LineStyle: l.pen(i)})
+				for _, q := range run {
+					if in.Marks || len(run) == 1 {
+						s.tip(fmt.Sprintf("%s: %s at %s", l.name(i), l.Y.print(q.Y), l.X.print(q.X)), func() {
+							s.mark(p.atX(q.X), p.atY(q.Y), 4, i, hue(i), in.Modelled)
+						})
+					}
 				}
 			}
-		}
+		})
 	}
-	s.foot(noteIf(slices.ContainsFunc(l.Series, func(in Series) bool { return in.Modelled }), "~: not measured."), undrawn(l.left, "series are not drawn"))
+	s.foot(plain(noteIf(slices.ContainsFunc(l.Series, func(in Series) bool { return in.Modelled }), "~: not measured.")))
+	s.foot(notes...)
+	if l.left > 0 {
+		s.foot(plain(results.Plural(l.left, "more line")+" not drawn") + l.rest())
+	}
 }
 
 // Tornado shows how far each assumption moves an outcome.
@@ -262,13 +312,17 @@ func (t Tornado) draw(s *surface) {
 	for _, r := range drawn {
 		values, names = append(values, r.Low, r.High), append(names, r.Name)
 	}
-	p := s.rows(s.small+14, 6, names)
+	title := s.wrap(cmp.Or(results.Line(t.BaseText, 60), "base "+t.Axis.print(t.Base)), s.w)
+	p := s.rows(s.line*float64(len(title))+9, 6, names, nil)
 	p.x = t.Axis.scale(values, p.columns(70), 0.04)
-	s.upright(p.panel)
 	base := p.atX(t.Base)
+	bands := p.bands()
+	for _, b := range bands {
+		s.upright(&panel{box: b, x: p.x, y: p.y})
+	}
 	for i, r := range drawn {
 		y := p.atY(p.row(i))
-		s.rowName(p, i, r.Name, false)
+		s.rowText(p, i, false, s.w, false)
 		s.tip(fmt.Sprintf("%s: %s to %s", results.Line(r.Name, 60), t.Axis.print(r.Low), t.Axis.print(r.High)), func() {
 			low, high := p.atX(r.Low), p.atX(r.High)
 			bar := rectangle(min(low, base), y-half, math.Abs(low-base), 2*half)
@@ -277,8 +331,10 @@ func (t Tornado) draw(s *surface) {
 			s.rect(min(high, base), y-half, math.Abs(high-base), 2*half, hueA)
 		})
 	}
-	s.stroke(pen(text, 1.4), base, p.y0-4, base, p.y1)
-	s.centred(base, s.small, s.w, cmp.Or(results.Line(t.BaseText, 60), "base "+t.Axis.print(t.Base)))
+	for _, b := range bands {
+		s.stroke(pen(text, 1.4), base, b.y0, base, b.y1)
+	}
+	s.centred(base, s.small, s.w, title)
 	s.xAxis(p.panel, t.Axis)
-	s.foot("Hollow: at the low end of the assumption, filled: at the high end.", undrawn(len(t.Rows)-len(drawn), "are not drawn"))
+	s.foot(plain("Hollow: at the low end of the assumption, filled: at the high end."), t.undrawn(len(t.Rows)-len(drawn), "assumption"))
 }

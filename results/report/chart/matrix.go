@@ -107,30 +107,33 @@ func (m Matrix) draw(s *surface) {
 	}
 	nameW, need := 24.0, 30.0
 	for _, name := range m.Rows[:rows] {
-		nameW = max(nameW, s.width(results.Line(name, 60)))
+		name, _ = cut(name)
+		nameW = max(nameW, s.width(name))
 	}
 	nameW = min(nameW+10, s.w*0.3)
-	m.each(rows, columns, func(_, _ int, x Cell) { need = max(need, min(s.width(print(x)), 90)+22) })
+	m.each(rows, columns, func(_, _ int, x Cell) { need = max(need, s.width(print(x))+24) })
 	columns = max(1, min(columns, int((s.w-nameW)/need)))
-	w, h := min((s.w-nameW)/float64(columns), 130), 30.0
+	w := min((s.w-nameW)/float64(columns), max(130, need))
+	names := func(of []string, room float64) (lines [][]string, whole []string, most int) {
+		for _, name := range of {
+			short, all := cut(name)
+			l := s.wrap(short, room)
+			lines, whole, most = append(lines, l), append(whole, all), max(most, len(l))
+		}
+		return lines, whole, most
+	}
+	down, downWhole, most1 := names(m.Rows[:rows], nameW-8)
+	across, acrossWhole, most2 := names(m.Columns[:columns], w-6)
+	h := max(30, s.line*float64(most1)+8)
 
-	y := s.small + 2
-	if t := m.Axis.title(scale); t != "" {
-		s.note(0, y, s.fit(t, s.w), "")
-		y += s.line + 4
+	y := s.remark(0, s.small+2, s.w, m.Axis.title(scale)) + 4
+	y = s.remark(0, y, s.w, "rows: "+cmp.Or(results.Line(m.Down, 60), "one each")+"; columns: "+cmp.Or(results.Line(m.Across, 60), "one each")) + 2
+	for c, lines := range across {
+		s.lines(nameW+w*(float64(c)+0.5), y+s.line*float64(most2-len(lines)), lines, style{size: s.small, anchor: middle, whole: acrossWhole[c]})
 	}
-	down := s.fit(results.Line(m.Down, 40)+" ↓", s.w*0.45)
-	s.note(0, y, down, "")
-	x := max(nameW+4, s.width(down)+14)
-	s.note(x, y, s.fit(results.Line(m.Across, 60)+" →", s.w-x), "")
-	y += s.line
-	small := style{size: s.small}
-	for r, name := range m.Rows[:rows] {
-		s.text(0, y+7+h*(float64(r)+0.5)+s.small*0.34, s.fit(results.Line(name, 60), nameW-8), small)
-	}
-	small.anchor = middle
-	for c, name := range m.Columns[:columns] {
-		s.text(nameW+w*(float64(c)+0.5), y, s.fit(results.Line(name, 40), w-4), small)
+	y += s.line * float64(most2-1)
+	for r, lines := range down {
+		s.lines(0, y+7+h*(float64(r)+0.5)+s.small*0.34-s.line*float64(len(lines)-1)/2, lines, style{size: s.small, whole: downWhole[r]})
 	}
 	y += 7
 
@@ -157,15 +160,18 @@ func (m Matrix) draw(s *surface) {
 		for c := range columns {
 			left, mid := at(r, c)
 			if x, ok := m.cell(r, c); ok {
-				s.text(left+w-5, mid+s.small*0.34, s.fit(print(x), w-20), style{size: s.small, anchor: end})
+				s.text(left+w-5, mid+s.small*0.34, print(x), style{size: s.small, anchor: end})
 			} else {
 				s.note(left+w/2, mid+s.small*0.34, "–", middle)
 			}
 		}
 	}
 	good, bad := m.words()
-	s.h = s.key(y+h*float64(rows)+6, []string{good, bad}, 10, func(i int, x, y float64) { s.glyph(x+5, y, i == 0) })
-	s.foot(counted(len(m.Rows)-rows, "more row", "in the table"), counted(len(m.Columns)-columns, "more column", "in the table"))
+	s.h = y + h*float64(rows) + 4
+	for i, word := range []string{good, bad} {
+		s.legend(word, func(s *surface) { s.glyph(swatchW/2, swatchH/2, i == 0) })
+	}
+	s.foot(m.undrawn(len(m.Rows)-rows, "row"), m.undrawn(len(m.Columns)-columns, "column"))
 }
 
 var shades = map[bool][3]ink{true: {up1, up2, up3}, false: {down1, down2, down3}}

@@ -6,9 +6,9 @@ import (
 	"html/template"
 	"math"
 	"slices"
-	"strings"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -24,12 +24,20 @@ type Point struct {
 
 // plane is what all scatter charts have in common.
 type plane struct {
+	head   Head
 	x, y   Axis
 	points []Point
 	pad    float64
-	pull   [2][]float64               // further values that the axes must cover
-	right  float64                    // room right of the panel
-	under  func(s *surface, p *panel) // drawn below the marks
+	pull   [2][]float64                       // further values that the axes must cover
+	right  float64                            // room right of the panel
+	above  float64                            // room above the panel
+	under  func(s *surface, p *panel) []guide // draws what lies below the marks, except the guides
+}
+
+// guide is a line to read positions by. It is broken where a label lies on it.
+type guide struct {
+	style          draw.LineStyle
+	x0, y0, x1, y1 float64
 }
 
 // The most points of a plane that are drawn.
@@ -64,6 +72,7 @@ func (c Point) up() float64     { return c.Y.Value }
 func (c Point) modelled() bool  { return c.X.Modelled || c.Y.Modelled }
 
 func (pl *plane) svg(h Head) template.HTML {
+	pl.head = h
 	return svg(h, noteIf(len(pl.points) == 0, "no candidate has both figures."), pl)
 }
 
@@ -96,28 +105,23 @@ func (pl *plane) draw(s *surface) {
 	for _, c := range points {
 		xs, ys = append(xs, c.X.extent()...), append(ys, c.Y.extent()...)
 	}
-	top, height := 0.0, 340.0
+	height := 340.0
 	if s.narrow {
 		height = 310
 	}
 	if len(kinds) > 1 {
-		names := slices.Clone(kinds)
 		for i, k := range kinds {
-			names[i] = cmp.Or(results.Line(k, 40), "other")
+			s.legend(cmp.Or(results.Line(k, 40), "other"), func(s *surface) { s.mark(swatchW/2, swatchH/2, 5, i, hue(i), false) })
 		}
-		top = s.key(0, names, 10, func(i int, x, y float64) {
-			s.mark(x+5, y, 5, i, hue(i), false)
-		})
 	}
-	p := s.panel(top+30, height, pl.right, pl.y.scale(ys, 6, pl.pad))
+	y := pl.y.scale(ys, 6, pl.pad)
+	top := s.heading(0, pl.y.title(y))
+	s.place.take(box{0, 0, s.w, top - 8})
+	p := s.panel(top+pl.above, height, pl.right, y)
 	p.x = pl.x.scale(xs, p.columns(80), pl.pad)
-	s.yAxis(p, pl.y, top+s.small)
-	s.place.take(textBox(0, top+s.small, s.width(pl.y.title(p.y)), s.small, ""))
+	s.yAxis(p)
 	s.upright(p)
 	s.xAxis(p, pl.x)
-	pl.under(s, p)
-
-	// Marks and error bars take their room before labels.
 	for _, c := range points {
 		x, y := p.atX(c.X.Value), p.atY(c.Y.Value)
 		s.place.take(box{x - 6, y - 6, x + 6, y + 6})
@@ -128,6 +132,14 @@ func (pl *plane) draw(s *surface) {
 			s.place.take(box{x - 2, p.atY(hi), x + 2, p.atY(lo)})
 		}
 	}
+	guides := pl.under(s, p)
+	for _, g := range guides {
+		s.place.guides = append(s.place.guides, along(g.x0, g.y0, g.x1, g.y1)...)
+	}
+	labels, unnamed := s.names(points, p)
+	for _, g := range guides {
+		s.broken(g)
+	}
 	for _, c := range points {
 		kind := slices.Index(kinds, c.Group)
 		s.tip(fmt.Sprintf("%s: %s, %s", results.Line(c.Name, 40), c.X.spoken(pl.x), c.Y.spoken(pl.y)), func() {
@@ -135,65 +147,61 @@ func (pl *plane) draw(s *surface) {
 			s.mark(p.atX(c.X.Value), p.atY(c.Y.Value), 5.2, kind, hue(kind), c.modelled())
 		})
 	}
-	unnamed := s.names(points, p)
-	s.foot(unmeasured(slices.ContainsFunc(points, Point.modelled)), counted(unnamed, "mark", "without room for a name"),
-		undrawn(len(pl.points)-len(points), "are not drawn: the table has them all"))
+	for _, draw := range labels {
+		draw()
+	}
+	s.foot(unmeasured(slices.ContainsFunc(points, Point.modelled)), pl.head.undrawn(len(pl.points)-len(points), "candidate"))
+	if unnamed > 0 {
+		s.foot(plain(results.Plural(unnamed, "mark")+" without room for a name") + pl.head.rest())
+	}
 }
 
-// names labels the points, the reference first, and returns how many have no
-// room for a label.
-func (s *surface) names(points []Point, p *panel) (unnamed int) {
+// names places the labels of points, the reference first. It returns what draws them
+// and how many have no room for a label.
+func (s *surface) names(points []Point, p *panel) (draw []func(), unnamed int) {
 	order := slices.Clone(points)
 	slices.SortStableFunc(order, func(a, b Point) int {
 		first := map[bool]int{true: -1}
 		return cmp.Or(first[a.Reference]-first[b.Reference], cmp.Compare(b.Y.Value, a.Y.Value))
 	})
 	bounds := box{p.x0 + 2, p.y0 - 4, s.w, p.y1 - 2}
-next:
-	for _, c := range order {
-		name, note := results.Line(c.Name, 60), results.Line(c.Note, 40)
-		if c.modelled() && name != "" {
-			name = "~" + name
+	label := func(c Point, full, whole string) func() {
+		for _, room := range []float64{s.w, s.w * 0.5, s.w * 0.3} {
+			lines := wrap(full, room, s.small, c.Reference)
+			for _, onGuides := range []bool{false, true} {
+				at, ok := s.beside(p.atX(c.X.Value), p.atY(c.Y.Value), 6, widest(lines, s.small, c.Reference), len(lines), onGuides, bounds)
+				if !ok {
+					continue
+				}
+				return func() {
+					if at.leader != nil {
+						s.stroke(pen(rule, 0.8), at.leader...)
+					}
+					s.lines(at.x, at.y, lines, style{size: s.small, bold: c.Reference, halo: true, whole: whole, anchor: at.anchor})
+				}
+			}
 		}
-		whole := name + noteIf(name != "" && note != "", ", ") + note
-		if whole == "" {
+		return nil
+	}
+	for _, c := range order {
+		full, whole := cut(c.Name)
+		if c.modelled() && full != "" {
+			full = "~" + full
+		}
+		if note := results.Line(c.Note, 40); note != "" {
+			full += noteIf(full != "", ", ") + note
+		}
+		d := func() {}
+		if full != "" {
+			d = label(c, full, whole)
+		}
+		if d == nil {
+			unnamed++
 			continue
 		}
-		x, y := p.atX(c.X.Value), p.atY(c.Y.Value)
-		for _, t := range []string{whole, name, fit(name, s.w*0.34, s.small, c.Reference)} {
-			at, ok := s.place.beside(x, y, 6, width(t, s.small, c.Reference), s.small, bounds)
-			if !ok || t == "" {
-				continue
-			}
-			bx, by := min(max(x, at.box.x0), at.box.x1), min(max(y, at.box.y0+2), at.box.y1-2)
-			if d := math.Hypot(bx-x, by-y); at.far && d > 8 {
-				s.stroke(pen(rule, 0.8), x+(bx-x)*7/d, y+(by-y)*7/d, bx, by)
-			}
-			s.text(at.x, at.y, t, style{size: s.small, bold: c.Reference, halo: true, anchor: at.anchor})
-			continue next
-		}
-		unnamed++
+		draw = append(draw, d)
 	}
-	return unnamed
-}
-
-// key draws a legend in rows from y down and returns its lower end. swatch draws
-// the look of name i, from x, room wide, centred at y. gonum's Legend has only
-// one column.
-func (s *surface) key(y float64, names []string, room float64, swatch func(i int, x, y float64)) float64 {
-	const height = 20
-	x := 0.0
-	for i, n := range names {
-		n = s.fit(n, s.w-room-6)
-		w := room + 6 + s.width(n)
-		if x > 0 && x+w > s.w {
-			x, y = 0, y+height
-		}
-		swatch(i, x, y+s.small-4)
-		s.text(x+room+6, y+s.small, n, style{size: s.small, ink: hue(i)})
-		x += w + 18
-	}
-	return y + height
+	return draw, unnamed
 }
 
 // ThroughputPower plots throughput against power: the steeper the line from the
@@ -208,7 +216,7 @@ type ThroughputPower struct {
 
 // SVG implements Chart.
 func (t ThroughputPower) SVG() template.HTML {
-	pl := &plane{x: t.Power, y: t.Throughput, pad: 0.08}
+	pl := &plane{x: t.Power, y: t.Throughput, pad: 0.08, above: 15}
 	x0, x1 := positive(t.Points, Point.across)
 	y0, y1 := positive(t.Points, Point.up)
 	// Beyond a decade, small values would crowd at the origin of linear axes.
@@ -227,32 +235,31 @@ func (t ThroughputPower) SVG() template.HTML {
 			pl.right = max(pl.right, min(width(a.round(tick.Value), 12.5, false)+8, 120))
 		}
 	}
-	pl.under = func(s *surface, p *panel) {
+	pl.under = func(s *surface, p *panel) (guides []guide) {
 		for _, l := range slices.Backward(levels) { // the steepest first
-			s.isoline(p, l.Value, l.Label)
+			guides = append(guides, s.isoline(p, l.Value, l.Label)...)
 		}
+		return guides
 	}
 	return pl.svg(t.Head)
 }
 
-// isoline draws y = level·x and labels it where it leaves the panel.
-func (s *surface) isoline(p *panel, level float64, label string) {
+// isoline is y = level·x; it is labelled where it leaves the panel.
+func (s *surface) isoline(p *panel, level float64, label string) []guide {
 	from, to := max(p.x.Min, p.y.Min/level), min(p.x.Max, p.y.Max/level)
 	x0, y0, x1, y1 := p.atX(from), p.atY(from*level), p.atX(to), p.atY(to*level)
 	if !(from < to) || math.Hypot(x1-x0, y1-y0) < 40 {
-		return
+		return nil
 	}
-	s.stroke(pen(rule, 1, 5, 4), x0, y0, x1, y1)
-	label = s.fit(label, 112)
 	w := s.width(label)
 	x, y := x1+5, y1+s.small*0.34
 	if y1 <= p.y0+1 { // leaves through the top
-		x, y = min(x1-w/2, s.w-w), p.y0-4
+		x, y = max(p.x0, min(x1-w/2, s.w-w)), p.y0-5
 	}
-	if s.place.takeFree(textBox(x, y, w, s.small, "")) {
+	if b := textBox(x, y, w, s.small, ""); b.x1 <= s.w && s.place.takeFree(b) {
 		s.note(x, y, label, "")
 	}
-	s.place.avoidLine(x0, y0, x1, y1)
+	return []guide{{pen(rule, 1, 5, 4), x0, y0, x1, y1}}
 }
 
 // TwoUsePlane plots the work per joule at two uses, each relative to the
@@ -274,49 +281,54 @@ func (t TwoUsePlane) SVG() template.HTML {
 	pl.x.Free, pl.y.Free, pl.x.log, pl.y.log = true, true, hi > 4*lo, hi > 4*lo
 	pl.points = inUnits(t.Points, pl.x, pl.y)
 	kx, ky := t.X.factor(), t.Y.factor()
-	pl.pull = [2][]float64{{kx}, {ky}}
-	if hi < 1.1 && lo > 0.9 { // keeps a margin of 1 % from filling the plane
-		pl.pull = [2][]float64{{0.95 * kx, 1.05 * kx}, {0.95 * ky, 1.05 * ky}}
-	}
+	pl.pull = [2][]float64{around(kx, x0, x1, pl.x.log), around(ky, y0, y1, pl.y.log)}
 	margin := t.Margin
 	if !(margin > 0 && margin < 1) {
 		margin = 0
 	}
 	ux, uy := cmp.Or(results.Line(t.UseX, 24), "the one"), cmp.Or(results.Line(t.UseY, 24), "the other")
-	pl.under = func(s *surface, p *panel) {
+	pl.under = func(s *surface, p *panel) []guide {
 		x0, x1 := p.atX(kx*(1-margin)), p.atX(kx*(1+margin))
 		y0, y1 := p.atY(ky*(1+margin)), p.atY(ky*(1-margin))
 		s.rect(x0, p.y0, x1-x0, p.y1-p.y0, band)
 		s.rect(p.x0, y0, p.x1-p.x0, y1-y0, band)
 		cx, cy := p.atX(kx), p.atY(ky)
-		s.stroke(pen(muted, 1.2), cx, p.y0, cx, p.y1)
-		s.stroke(pen(muted, 1.2), p.x0, cy, p.x1, cy)
-		s.place.avoid(box{cx - 1, p.y0, cx + 1, p.y1}, box{p.x0, cy - 1, p.x1, cy + 1})
-		// Each corner has a label in one line or two, if it has room for it.
-		corner := func(x, room float64, anchor string, bottom bool, lines ...string) {
-			if one := strings.Join(lines, " "); s.width(one) < room {
-				lines = []string{one}
-			}
-			if slices.ContainsFunc(lines, func(l string) bool { return s.width(l) > room }) {
-				return
-			}
-			y := p.y0 + s.small + 4
-			if bottom {
-				y = p.y1 - 7 - s.line*float64(len(lines)-1)
-			}
-			for i, l := range lines {
-				at := y + s.line*float64(i)
-				s.text(x, at, l, style{ink: muted, size: s.small, anchor: anchor, halo: true})
-				s.place.take(textBox(x, at, s.width(l), s.small, anchor))
+		// A corner is labelled in as many lines as it has room for, as far from the
+		// cross as the marks allow.
+		corner := func(x, room, high float64, anchor string, bottom bool, label string) {
+			lines := s.wrap(label, room)
+			w, deep := widest(lines, s.small, false), s.line*float64(len(lines))
+			for in := 4.0; w <= room && in+deep <= high; in += 6 {
+				y := p.y0 + s.small + in
+				if bottom {
+					y = p.y1 + s.small - in - deep
+				}
+				b := textBox(x, y, w, s.small, anchor)
+				if b.y1 += deep - s.line; s.place.free(b, nil, true) {
+					s.lines(x, y, lines, style{ink: muted, size: s.small, anchor: anchor, halo: true})
+					return
+				}
 			}
 		}
-		left, right := cx-p.x0-12, p.x1-cx-12
-		corner(p.x1-6, right, end, false, "better at both")
-		corner(p.x1-6, right, end, true, "better at "+ux+",", "worse at "+uy)
-		corner(p.x0+6, left, "", false, "better at "+uy+",", "worse at "+ux)
-		corner(p.x0+6, left, "", true, "worse at both")
+		left, right, above, below := x0-p.x0-8, p.x1-x1-8, y0-p.y0, p.y1-y1
+		corner(p.x1-4, right, above, end, false, "better at both")
+		corner(p.x1-4, right, below, end, true, "better at "+ux+", worse at "+uy)
+		corner(p.x0+4, left, above, "", false, "better at "+uy+", worse at "+ux)
+		corner(p.x0+4, left, below, "", true, "worse at both")
+		return []guide{{pen(muted, 1.2), cx, p.y0, cx, p.y1}, {pen(muted, 1.2), p.x0, cy, p.x1, cy}}
 	}
 	return pl.svg(t.Head)
+}
+
+// around are limits of an axis, for values from lo to hi in units of k, that leave each
+// side of k enough room for a label, and for a margin.
+func around(k, lo, hi float64, log bool) []float64 {
+	const less = 0.4 // the shorter side against the longer
+	lo, hi = min(lo, 0.95), max(hi, 1.05)
+	if log {
+		return []float64{k * min(lo, math.Pow(hi, -less)), k * max(hi, math.Pow(lo, -less))}
+	}
+	return []float64{k * min(lo, max(0, 1-less*(hi-1))), k * max(hi, 1+less*(1-lo))}
 }
 
 // Mullet plots hashes gained against training kept, for mining in the background
@@ -330,20 +342,19 @@ type Mullet struct {
 
 // SVG implements Chart.
 func (m Mullet) SVG() template.HTML {
-	pl := &plane{x: m.Kept, y: m.Gained, pad: 0.1}
+	pl := &plane{x: m.Kept, y: m.Gained, pad: 0.1, above: 15}
 	pl.x.Free = true
 	pl.points = inUnits(m.Points, pl.x, pl.y)
 	whole := m.Kept.factor()
 	pl.pull[0] = []float64{whole}
-	pl.under = func(s *surface, p *panel) {
+	pl.under = func(s *surface, p *panel) []guide {
 		at := p.atX(whole)
-		s.stroke(pen(muted, 1.3), at, p.y0, at, p.y1)
-		s.place.avoid(box{at - 1, p.y0, at + 1, p.y1})
 		t := "all of the training kept"
 		w := s.width(t)
-		if x := min(at+w/2, p.x1); s.place.takeFree(textBox(x, p.y0-6, w, s.small, end)) {
+		if x := max(min(at+w/2, p.x1), w); s.place.takeFree(textBox(x, p.y0-6, w, s.small, end)) {
 			s.note(x, p.y0-6, t, end)
 		}
+		return []guide{{pen(muted, 1.3), at, p.y0, at, p.y1}}
 	}
 	return pl.svg(m.Head)
 }

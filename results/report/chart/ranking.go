@@ -74,7 +74,6 @@ func (r Ranking) draw(s *surface) {
 	drawn := r.Rows[:min(len(r.Rows), rankingRows)]
 	var values []float64
 	var names, texts []string
-	textW := 0.0
 	for _, row := range drawn {
 		values, names = append(values, row.extent()...), append(names, row.Name)
 		t := "no figure"
@@ -82,9 +81,7 @@ func (r Ranking) draw(s *surface) {
 			t = row.text(r.Axis)
 		}
 		texts = append(texts, t)
-		textW = max(textW, width(t, s.size, false))
 	}
-	textW = min(textW, s.w*0.35)
 	if r.Base != 0 {
 		values = append(values, r.Base, r.Base*(1-r.Margin), r.Base*(1+r.Margin))
 	}
@@ -93,40 +90,37 @@ func (r Ranking) draw(s *surface) {
 	if len(brackets) > 0 {
 		right -= 16
 	}
+	title := s.wrap(results.Line(r.BaseText, 90), right)
 	top := 6.0
 	if r.Base != 0 && r.BaseText != "" {
-		top = s.small + 14
+		top = s.line*float64(len(title)) + 9
 	}
-	p := s.rows(top, s.w-right+textW+18, names)
-	if s.narrow { // the texts stand above the dots, as the names do
-		p.x1 = right - 10
-	}
+	p := s.rows(top, s.w-right, names, texts)
 	p.x = r.Axis.scale(values, p.columns(75), 0.05)
 	for _, t := range brackets {
-		s.rect(0, p.top(t[0])+2, right-2, p.top(t[1])-p.top(t[0])-4, tied)
+		s.rect(0, p.tops[t[0]]+2, right-2, p.tops[t[1]]-p.tops[t[0]]-4, tied)
+	}
+	for _, b := range p.bands() {
+		if r.Base != 0 {
+			lo, hi := p.atX(r.Base-math.Abs(r.Base*r.Margin)), p.atX(r.Base+math.Abs(r.Base*r.Margin))
+			s.rect(lo, b.y0, hi-lo, b.y1-b.y0, deep)
+		}
+		s.upright(&panel{box: b, x: p.x, y: p.y})
+		if at := p.atX(r.Base); r.Base != 0 {
+			s.stroke(pen(muted, 1.3), at, b.y0, at, b.y1)
+		}
 	}
 	if r.Base != 0 {
-		lo, hi := p.atX(r.Base-math.Abs(r.Base*r.Margin)), p.atX(r.Base+math.Abs(r.Base*r.Margin))
-		s.rect(lo, top, hi-lo, p.y1-top, deep)
-	}
-	s.upright(p.panel)
-	if r.Base != 0 {
-		at := p.atX(r.Base)
-		s.stroke(pen(muted, 1.3), at, top-5, at, p.y1)
-		s.centred(at, s.small, right, results.Line(r.BaseText, 90))
+		s.centred(p.atX(r.Base), s.small, right, title)
 	}
 	for i, row := range drawn {
-		s.rowName(p, i, row.Name, row.Reference)
-		tone, hue, form := style{anchor: end}, hueA, disc
-		if !row.ok() {
-			tone.ink = muted
-		}
-		s.text(right-6, p.top(i)+p.base, fit(texts[i], textW+1, s.size, false), tone)
-		if !row.ok() {
-			continue
-		}
+		hue, form := hueA, disc
 		if row.Reference {
 			hue, form = hueF, square
+		}
+		s.rowText(p, i, row.Reference, right-4, !row.ok())
+		if !row.ok() {
+			continue
 		}
 		s.tip(row.Name+": "+row.spoken(r.Axis), func() {
 			s.bars(p.panel, row.Figure, Figure{Value: p.row(i)}, pen(hue, 1.6), 7)
@@ -134,16 +128,16 @@ func (r Ranking) draw(s *surface) {
 		})
 	}
 	for _, t := range brackets {
-		y0, y1, x := p.top(t[0])+4, p.top(t[1])-4, right+6
+		y0, y1, x := p.tops[t[0]]+4, p.tops[t[1]]-4, right+6
 		s.stroke(pen(rule, 1.3), x-4, y0, x, y0, x, y1, x-4, y1)
 	}
 	s.xAxis(p.panel, r.Axis)
 	if better := "better →"; p.x0+s.width(r.Axis.title(p.x))+s.width(better)+14 < p.x1 {
 		s.note(p.x1, s.h-5, better, end)
 	}
-	s.foot(noteIf(len(brackets) > 0, "Bracketed: cannot be told apart."),
+	s.foot(plain(noteIf(len(brackets) > 0, "Bracketed: cannot be told apart.")),
 		unmeasured(slices.ContainsFunc(drawn, func(r Ranked) bool { return r.Modelled && r.ok() })),
-		undrawn(len(r.Rows)-len(drawn), "are not drawn: the table has them all"))
+		r.undrawn(len(r.Rows)-len(drawn), "candidate"))
 }
 
 // ties returns the runs of neighbours with the same tie as half-open ranges.
@@ -161,37 +155,87 @@ func ties(rows []Ranked) (out [][2]int) {
 	return out
 }
 
-// rows is a panel with one row per name. Names are left of the panel, or above
-// their rows in narrow drawings, where both need the full width.
+// rows is a panel with one row per name. Names are left of the panel, and the texts
+// right of it; in narrow drawings, where the panel needs the full width, both stand
+// above the marks of their row.
 type rows struct {
 	*panel
-	height, mid, base float64 // of a row; mark and baseline of the name are below its top
-	room              float64 // width for a name
+	names, texts [][]string // in lines
+	whole        []string   // names that were cut
+	tops         []float64  // of the rows, and the end of the last
+	above        []float64  // height of what is above the marks of a row
 }
 
-// rows lays rows out from top down, with the width right free beside them.
-func (s *surface) rows(top, right float64, names []string) rows {
-	r := rows{height: 28, mid: 14, base: 14 + s.size*0.34}
-	for _, n := range names {
-		r.room = max(r.room, width(results.Line(n, 80), s.size, true))
+// rows lays rows out from top down, with the width right free beside them. texts may
+// be nil.
+func (s *surface) rows(top, right float64, names, texts []string) rows {
+	r := rows{names: make([][]string, len(names)), texts: make([][]string, len(names)), whole: make([]string, len(names))}
+	textW := min(widest(texts, s.size, false), s.w*0.35)
+	if len(texts) > 0 {
+		textW += 4
 	}
-	r.room = min(r.room, 230)
-	left := r.room + 20
+	left, room := 8.0, s.w-right-textW-10
+	if !s.narrow {
+		short := make([]string, len(names))
+		for i, n := range names {
+			short[i], _ = cut(n)
+		}
+		room = min(widest(short, s.size, true), 230)
+		left, right = room+20, right+textW+14
+	}
+	for i, n := range names {
+		short, whole := cut(n)
+		r.names[i], r.whole[i] = wrap(short, room, s.size, true), whole
+		if len(texts) > 0 {
+			r.texts[i] = wrap(texts[i], textW, s.size, false)
+		}
+		r.tops = append(r.tops, top)
+		lines := s.step(style{}) * float64(max(len(r.names[i]), len(r.texts[i]), 1))
+		if s.narrow {
+			r.above = append(r.above, lines+3)
+			top += lines + 25
+		} else {
+			r.above = append(r.above, 0)
+			top += max(28, lines+9)
+		}
+	}
+	r.tops = append(r.tops, top)
+	r.panel = &panel{box: box{left, r.tops[0], s.w - right, top}}
 	if s.narrow {
-		r = rows{height: 42, mid: 29, base: s.size + 3, room: s.w - right - 2}
-		left = 8
+		r.x1 -= 8
 	}
-	n := float64(len(names))
-	r.panel = &panel{box: box{left, top, s.w - right, top + r.height*n}}
-	r.y.Axis = plot.Axis{Scale: plot.LinearScale{}, Min: -n}
+	r.y.Axis = plot.Axis{Scale: plot.LinearScale{}, Min: r.y0 - r.y1}
 	return r
 }
 
-func (r rows) top(i int) float64 { return r.y0 + r.height*float64(i) }
-
 // row is the y of the marks of row i on the scale.
-func (r rows) row(i int) float64 { return -float64(i) - r.mid/r.height }
+func (r rows) row(i int) float64 { return r.y0 - (r.tops[i]+r.above[i]+r.tops[i+1])/2 }
 
-func (s *surface) rowName(r rows, i int, name string, bold bool) {
-	s.text(2, r.top(i)+r.base, fit(results.Line(name, 80), r.room, s.size, bold), style{bold: bold})
+// bands are the parts of the panel in which there are marks.
+func (r rows) bands() (out []box) {
+	for i, above := range r.above {
+		b := box{r.x0, r.tops[i] + above, r.x1, r.tops[i+1]}
+		if n := len(out); n > 0 && out[n-1].y1 == b.y0 {
+			out[n-1].y1 = b.y1
+			continue
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// rowText writes the name of row i, and its text with its end at right.
+func (s *surface) rowText(r rows, i int, bold bool, right float64, faint bool) {
+	first := func(lines []string) float64 {
+		if s.narrow {
+			return r.tops[i] + s.size
+		}
+		return (r.tops[i]+r.tops[i+1])/2 + s.size*0.34 - s.step(style{})*float64(len(lines)-1)/2
+	}
+	s.lines(2, first(r.names[i]), r.names[i], style{bold: bold, whole: r.whole[i]})
+	tone := style{anchor: end}
+	if faint {
+		tone.ink = muted
+	}
+	s.lines(right, first(r.texts[i]), r.texts[i], tone)
 }

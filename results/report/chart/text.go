@@ -1,17 +1,13 @@
 package chart
 
 import (
+	"cmp"
 	"hash/fnv"
 	"regexp"
-	"sort"
 	"strconv"
 	"strings"
 
-	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/font/liberation"
-	"gonum.org/v1/plot/vg"
-
-	stdfont "golang.org/x/image/font"
+	"github.com/perwatt/perwatt/results"
 )
 
 var plainID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -26,58 +22,85 @@ func identifier(s string) string {
 	return "chart-" + strconv.FormatUint(h.Sum64(), 16)
 }
 
-// The metrics of Liberation Sans are those of Arial and Helvetica, which the
-// stylesheet asks for.
-var fonts = font.NewCache(liberation.Collection())
+//go:generate go run -C _widths .
 
-// allowance covers readers whose sans serif is wider than Helvetica, such as
-// DejaVu Sans.
-const allowance = 1.15
+// slack covers what fonts that were not measured, hinting and kerning may add.
+const slack = 1.03
 
-// width is the width of s in user units.
-func width(s string, size float64, bold bool) float64 {
-	f := font.Font{Typeface: "Liberation", Variant: "Sans"}
+// widthOf is how wide r is at most, in em, and whether that was measured.
+func widthOf(r rune, bold bool) (em float64, known bool) {
+	pages := regularWidths
 	if bold {
-		f.Weight = stdfont.WeightBold
+		pages = boldWidths
 	}
-	known := strings.Map(func(r rune) rune {
-		if r >= 0x2e80 { // scripts whose letters are about as wide as high
-			return '—'
-		}
-		return r
-	}, s)
-	face := fonts.Lookup(f, vg.Length(size))
-	return float64(face.Width(known)) * allowance
+	if page := pages[r>>8]; page != "" && page[r&255] > 0 {
+		return float64(page[r&255]) / 128, true
+	}
+	return 1, false // scripts whose letters are about as wide as high
 }
 
-// fit cuts s to a width of room.
-func fit(s string, room, size float64, bold bool) string {
-	if width(s, size, bold) <= room {
-		return s
+// width is the width of s in user units, in the widest of the measured fonts.
+func width(s string, size float64, bold bool) float64 {
+	em := 0.0
+	for _, r := range s {
+		w, _ := widthOf(r, bold)
+		em += w
 	}
-	r := []rune(s)
-	cut := func(n int) string { return strings.TrimRight(string(r[:n]), " ") + "…" }
-	n := sort.Search(len(r), func(n int) bool { return width(cut(n+1), size, bold) > room })
-	if n == 0 {
-		return ""
-	}
-	return cut(n)
+	return em * size * slack
 }
 
-// width and fit apply to small type.
-func (s *surface) width(t string) float64            { return width(t, s.small, false) }
-func (s *surface) fit(t string, room float64) string { return fit(t, room, s.small, false) }
+// measured reports whether the fonts that were measured have all of s. The width of
+// other texts is a guess, which their elements enforce.
+func measured(s string, bold bool) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { _, known := widthOf(r, bold); return !known })
+}
 
-// wrap breaks s into lines of at most room and cuts words that are longer.
-func wrap(s string, room, size float64) (lines []string) {
-	line := ""
-	for word := range strings.FieldsSeq(s) {
-		if next := strings.TrimSpace(line + " " + word); line == "" || width(next, size, false) <= room {
-			line = next
-			continue
-		}
-		lines = append(lines, fit(line, room, size, false))
-		line = word
+// nameRunes is the most characters of a name that are drawn. A longer one ends in …,
+// with all of it in a title.
+const nameRunes = 64
+
+// cut returns as much of a name as is drawn, and all of it if that is more.
+func cut(name string) (drawn, whole string) {
+	drawn = results.Line(name, nameRunes)
+	if whole = results.Line(name, 300); whole == drawn {
+		whole = ""
 	}
-	return append(lines, fit(line, room, size, false))
+	return drawn, whole
+}
+
+// wrap breaks s into lines of at most room: at spaces, else after a sign, else
+// anywhere. A line has at least one character.
+func wrap(s string, room, size float64, bold bool) (lines []string) {
+	rest := []rune(strings.Trim(s, " "))
+	for len(rest) > 0 {
+		end, word, sign, w := 0, 0, 0, 0.0 // where the line may end
+		for end < len(rest) {
+			if w += width(string(rest[end]), size, bold); w > room+0.01 && end > 0 {
+				break
+			}
+			if end++; end < len(rest) && rest[end] == ' ' {
+				word = end
+			} else if strings.ContainsRune("-–/,.:;@_·×+", rest[end-1]) {
+				sign = end
+			}
+		}
+		if end < len(rest) {
+			end = cmp.Or(word, sign, end)
+		}
+		lines = append(lines, strings.TrimRight(string(rest[:end]), " "))
+		rest = []rune(strings.TrimLeft(string(rest[end:]), " "))
+	}
+	return lines
+}
+
+// width and wrap apply to small type.
+func (s *surface) width(t string) float64               { return width(t, s.small, false) }
+func (s *surface) wrap(t string, room float64) []string { return wrap(t, room, s.small, false) }
+
+// widest is the width of the widest line.
+func widest(lines []string, size float64, bold bool) (w float64) {
+	for _, l := range lines {
+		w = max(w, width(l, size, bold))
+	}
+	return w
 }

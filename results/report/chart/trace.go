@@ -248,7 +248,8 @@ func (d *trace) draw(s *surface) {
 	var panels []*panel
 	gutter := 0.0
 	for i, part := range d.parts {
-		p := s.panel(y+s.line+8, []float64{150, 120}[i], 6, part.axis.scale(part.values(), 4, 0.06))
+		scale := part.axis.scale(part.values(), 4, 0.06)
+		p := s.panel(s.heading(y, part.axis.title(scale)), []float64{150, 120}[i], 6, scale)
 		gutter = max(gutter, p.x0)
 		panels = append(panels, p)
 		y = p.y1 + 6
@@ -261,7 +262,7 @@ func (d *trace) draw(s *surface) {
 	s.spanNames(d.Spans, panels[0], named[false])
 	hatched := false
 	for i, p := range panels {
-		s.yAxis(p, d.parts[i].axis, p.y0-8)
+		s.yAxis(p)
 		drawn := joined(d.parts[i].stretches, (d.to-d.from)*2/(p.x1-p.x0))
 		var gaps []box
 		for n := 1; n < len(drawn); n++ {
@@ -282,8 +283,8 @@ func (d *trace) draw(s *surface) {
 		s.stroke(pen(rule, 1), p.x0, p.y1, p.x1, p.y1)
 	}
 	s.xAxis(panels[1], d.time)
-	s.foot(noteIf(slices.ContainsFunc(d.Spans, func(sp Span) bool { return sp.Window }), "Strong shade: the windows that count."),
-		noteIf(hatched, "Hatched: no samples."), counted(d.left, "span", "not drawn"))
+	s.foot(plain(noteIf(slices.ContainsFunc(d.Spans, func(sp Span) bool { return sp.Window }), "Strong shade: the windows that count.")),
+		plain(noteIf(hatched, "Hatched: no samples.")), d.undrawn(d.left, "span"))
 }
 
 // shade shades every other phase, and all windows more strongly, in all panels.
@@ -322,9 +323,9 @@ func (s *surface) hatch(b box) {
 }
 
 // spanNames writes the names of spans above the panels: phases in the first row,
-// windows in the second if phases have names. A name that does not fit is
-// reduced to its last word, usually a number, or cut. The first and the last
-// phase may extend beyond their span instead, if the others leave room.
+// windows in the second if phases have names. Of a name that does not fit, the last
+// word is written, usually a number, or nothing. The first and the last phase may
+// extend beyond their span instead, if the others leave room.
 func (s *surface) spanNames(spans []Span, p *panel, phases bool) {
 	put := func(x, y float64, t, anchor string) {
 		b := textBox(x, y, s.width(t), s.small, anchor)
@@ -355,12 +356,8 @@ func (s *surface) spanNames(spans []Span, p *panel, phases bool) {
 			case fits:
 				put((a+b)/2, y, name, middle)
 			default:
-				t := last
-				if s.width(t) > b-a {
-					t = s.fit(name, b-a)
-				}
-				if len([]rune(t)) >= min(6, len([]rune(last))) {
-					put((a+b)/2, y, t, middle)
+				if s.width(last) <= b-a {
+					put((a+b)/2, y, last, middle)
 				}
 			}
 		}

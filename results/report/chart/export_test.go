@@ -1,0 +1,4 @@
+package chart
+
+// Width is width, for tests.
+var Width = width
