@@ -20,7 +20,8 @@ func explainCommand() *cobra.Command {
 		Long: `Print where a figure of a comparison or a report comes from: its formula and the
 records, windows or prices that went into it. The name of a figure is the one on the
 page and in perwatt compare --format json: CANDIDATE/SCENARIO/USE/METRIC, or, with a
-price sheet, economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
+price sheet, economics/TABLE/ROW/COLUMN, which is printed as JSON unless --format text
+is given.`,
 		Example: `  perwatt explain node7/mining/mining/work_per_energy *.json
   perwatt explain economics/mining/node7/revenue *.json --prices prices.csv`,
 		Args: args(cobra.MinimumNArgs(2)),
@@ -30,7 +31,15 @@ price sheet, economics/TABLE/ROW/COLUMN, which is printed as JSON.`,
 				return err
 			}
 			if page.Economics != nil && strings.HasPrefix(argv[0], "economics/") {
-				ok, err := report.ExplainEconomics(cmd.OutOrStdout(), page.Economics, argv[0])
+				write := func() (bool, error) {
+					return report.ExplainEconomics(cmd.OutOrStdout(), page.Economics, argv[0])
+				}
+				if cmd.Flags().Changed("format") && format.Format == report.Text {
+					write = func() (bool, error) {
+						return report.WriteEconomicsExplanation(cmd.OutOrStdout(), page.Economics, argv[0], options(cmd.OutOrStdout(), ""))
+					}
+				}
+				ok, err := write()
 				if err == nil && !ok {
 					return usagef("no figure %.120q: the page lists them under what it earns", argv[0])
 				}

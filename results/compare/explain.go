@@ -124,17 +124,30 @@ func (c *Comparison) Figures() (ids []string) {
 	return ids
 }
 
-// Explain returns the records, windows and formula behind a figure.
-func (c *Comparison) Explain(id string) (Explanation, error) {
-	e := Explanation{Figure: id, Inputs: []Input{}, Notes: []string{}}
-	for name, explain := range c.figures() {
-		if name == id {
-			e.Formula = formulas[id[strings.LastIndexByte(id, '/')+1:]]
-			explain(&e)
-			return e, nil
+// Explanations yields the name of every figure, in the order of the comparison, with
+// what returns its explanation.
+func (c *Comparison) Explanations() iter.Seq2[string, func() Explanation] {
+	return func(yield func(string, func() Explanation) bool) {
+		for id, explain := range c.figures() {
+			if !yield(id, func() Explanation {
+				e := Explanation{Figure: id, Formula: formulas[id[strings.LastIndexByte(id, '/')+1:]], Inputs: []Input{}, Notes: []string{}}
+				explain(&e)
+				return e
+			}) {
+				return
+			}
 		}
 	}
-	return e, fmt.Errorf("compare: %w as %.120q: perwatt compare --format json and the page name them", ErrFigure, id)
+}
+
+// Explain returns the records, windows and formula behind a figure.
+func (c *Comparison) Explain(id string) (Explanation, error) {
+	for name, explained := range c.Explanations() {
+		if name == id {
+			return explained(), nil
+		}
+	}
+	return Explanation{}, fmt.Errorf("compare: %w as %.120q: perwatt compare --format json and the page name them", ErrFigure, id)
 }
 
 // uses adds the windows of a candidate's training and of its mining on a device, or

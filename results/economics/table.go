@@ -146,14 +146,29 @@ func (r *Result) Figure(id string) (Figure, bool) {
 	return Figure{}, false
 }
 
+// Explanations yields the figures that were computed, each with its inputs.
+func (r *Result) Explanations() iter.Seq[Explanation] {
+	return func(yield func(Explanation) bool) {
+		for f := range r.Figures() {
+			if !yield(r.explained(f)) {
+				return
+			}
+		}
+	}
+}
+
 // Explain returns a computed figure with its inputs.
 func (r *Result) Explain(id string) (Explanation, bool) {
 	f, ok := r.Figure(id)
+	return r.explained(f), ok
+}
+
+func (r *Result) explained(f Figure) Explanation {
 	x := Explanation{Figure: f, Inputs: []Input{}}
 	for _, name := range f.Inputs {
 		x.Inputs = append(x.Inputs, r.inputs[name])
 	}
-	return x, ok
+	return x
 }
 
 // BestMiner returns the least J/hash of the miners that may be judged, or else of those

@@ -394,24 +394,6 @@ func comparedValues(of Page) table.Table {
 	return t
 }
 
-// WriteExplanation prints where a figure comes from.
-func WriteExplanation(w io.Writer, e compare.Explanation, opt Options) error {
-	p := &table.Page{Title: []string{e.Figure}, State: table.One(e.Value), Whole: true}
-	t := table.Table{Title: "Windows", Notes: e.Notes, Columns: []table.Column{
-		{Head: "record", Under: "sha256", Kind: table.Name, Limit: 3 * table.NameLimit}, {Head: "run", Kind: table.Name, Limit: 2 * table.NameLimit}, {Head: "window", Kind: table.Name}, {Head: "work", Under: "counts"}, {Head: "energy", Under: "J"},
-	}}
-	for _, in := range e.Inputs {
-		var energy table.Cell = text(table.Absent)
-		if !in.Energy.IsAbsent() {
-			energy = table.Number{Value: in.Energy, Print: table.Round(float64(in.Energy), 6)}
-		}
-		t.Row(table.Text{Text: cmp.Or(in.File, in.Record), Under: results.Line(in.Digest, 13)}, table.Text{Text: fmt.Sprintf("%s/%d", results.Line(in.Scenario, table.NameLimit), in.Round)},
-			table.Text{Text: table.Round(float64(in.From), 6) + "–" + table.Round(float64(in.To), 6) + " s"}, table.Number{Value: in.Work, Print: table.Round(float64(in.Work), 6)}, energy)
-	}
-	p.Add(table.Table{Title: "Formula", Notes: []string{e.Formula}}, t)
-	return p.WriteText(w, opt.Width, opt.Color)
-}
-
 // trained is what the training of a mix counts: samples, or tokens.
 func trained(m compare.Mix) results.Unit {
 	if len(m.Points) == 0 || m.Points[0].Samples.Unit == "" {

@@ -29,6 +29,8 @@ var (
 	pageCSS string
 	//go:embed page.js
 	pageJS string
+	//go:embed links.js
+	linksJS string
 )
 
 var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
@@ -76,6 +78,7 @@ type view struct {
 	Filter               string // what the rows can be filtered by; empty for no filter
 	Nights               bool   // there are histories to zoom
 	Foot                 []string
+	Explained            template.HTML // where the figures come from: data of the script
 	Policy               string
 	Style                template.CSS
 	Script               template.JS
@@ -85,7 +88,7 @@ type view struct {
 // names by their digests.
 func (v view) write(w io.Writer) error {
 	v.Sections = slices.DeleteFunc(v.Sections, func(s section) bool { return len(s.Blocks) == 0 })
-	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS) // #nosec G203 -- embedded in the program
+	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS+"\n"+linksJS) // #nosec G203 -- embedded in the program
 	if v.Nights {
 		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+nightsJS)+v.Script // #nosec G203 -- embedded in the program
 	}
@@ -159,7 +162,7 @@ func WriteHTML(w io.Writer, p Page) error {
 			sectionOf("environment", "What else differs", "Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test.", block{Table: differing(p.Comparison)}),
 			disclosure(p), prices(p), sources(p), glossary(),
 		},
-		Foot: []string{results.Line(p.Tool, 120)},
+		Foot: []string{results.Line(p.Tool, 120)}, Explained: explained(p),
 	}.write(w)
 }
 

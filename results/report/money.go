@@ -26,29 +26,6 @@ func WritePrices(w io.Writer, tables []economics.Table, warnings []results.Warni
 	return p.WriteText(w, opt.Width, opt.Color)
 }
 
-// ExplainEconomics writes a figure of economics as JSON, with its formula and its
-// inputs, each with its value and as the tables print it. It reports whether there
-// is such a figure.
-func ExplainEconomics(w io.Writer, r *economics.Result, id string) (bool, error) {
-	type printed struct {
-		economics.Input
-		Printed string `json:"printed"`
-	}
-	x, ok := r.Explain(id)
-	if !ok {
-		return false, nil
-	}
-	out := struct {
-		economics.Figure
-		Printed string    `json:"printed"`
-		Inputs  []printed `json:"inputs"`
-	}{Figure: x.Figure, Printed: table.One(x.Figure.Figure), Inputs: []printed{}}
-	for _, in := range x.Inputs {
-		out.Inputs = append(out.Inputs, printed{in, table.One(in.Figure)})
-	}
-	return true, WriteJSON(w, "  ", out)
-}
-
 // earnings returns what the candidates earn, for a page without sections.
 func earnings(r *economics.Result) []table.Table {
 	tables := []table.Table{{}, warned("", r.Warnings)}
@@ -127,23 +104,10 @@ func money(p Page) section {
 		s.add(block{Charts: moneyCharts(p, t)})
 		s.add(block{Table: moneyTable(t), Fold: len(t.Rows) > foldedRows})
 	}
-	from := table.Table{ID: "economics-figures", Title: "Where these figures come from", Columns: []table.Column{{Head: "figure", Kind: table.Words}, {Head: "value"}, {Head: "formula", Kind: table.Words}, {Head: "inputs", Kind: table.Words}}}
-	n := 0
-	for f := range p.Economics.Figures() {
-		if n++; n <= figuresMost {
-			from.Row(text(f.ID), moneyCell(economics.Cell{Figure: &f}), text(f.Formula), text(strings.Join(f.Inputs, ", ")))
-		}
-	}
-	if n > figuresMost {
-		from.Notes = append(from.Notes, fmt.Sprintf("%d more: perwatt explain economics/… prints any of them.", n-figuresMost))
-	}
-	s.add(block{Table: from, Fold: true})
 	return s
 }
 
 const foldedRows = 16 // beyond which a table of economics is folded
-
-const figuresMost = 400 // of economics that a page lists
 
 const sheetID = "prices" // of the table that is the price sheet
 

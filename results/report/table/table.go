@@ -108,9 +108,10 @@ func (k Kind) left() bool { return k != Value }
 
 // What is printed at most.
 const (
-	NameLimit = 24  // runes of a name
-	TextLimit = 400 // runes of a sentence
-	ListLimit = 40  // items of a list
+	NameLimit   = 24  // runes of a name
+	FigureLimit = 200 // runes of what perwatt explain takes
+	TextLimit   = 400 // runes of a sentence
+	ListLimit   = 40  // items of a list
 )
 
 // Cell is one of the types below, or nil where there is nothing.
@@ -294,7 +295,7 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 			}
 			return printed{value: value + note(x.Why)}
 		}
-		p := printed{sort: sortable(x.Value), id: results.Line(x.ID, 200)}
+		p := printed{sort: sortable(x.Value), id: results.Line(x.ID, FigureLimit)}
 		switch own := ownScale(x.Figure); {
 		case l.unit != "" && s.fits(x.Figure):
 			p.value, p.under = s.print(x.Figure)

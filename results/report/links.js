@@ -1,0 +1,90 @@
+'use strict';
+// Every figure is a link to itself. It opens a panel that says where the figure comes
+// from, and the address then leads to it: #FIGURE, where perwatt explain takes FIGURE,
+// or the id of a section. What follows an & is not ours, and is kept.
+(() => {
+  const encode = id => encodeURIComponent(id).replace(/%(2F|3A|40|2C)/g, decodeURIComponent);
+  const parts = () => {
+    const [at, ...rest] = location.hash.slice(1).split('&');
+    if (at.includes('=')) return ['', [at, ...rest]];
+    try { return [decodeURIComponent(at), rest]; } catch { return ['', rest]; }
+  };
+  const go = id => { location.hash = [encode(id), ...parts()[1]].join('&'); };
+
+  const data = JSON.parse(document.getElementById('explained')?.textContent || '{"lines":[],"of":{}}');
+  const of = new Map(Object.entries(data.of));
+  const cells = new Map(); // the first place of each figure
+  for (const cell of document.querySelectorAll('main [data-figure]')) {
+    const id = cell.dataset.figure, text = [...cell.childNodes].find(n => n.nodeType === Node.TEXT_NODE && n.data.trim());
+    if (!text) continue;
+    const a = document.createElement('a');
+    a.className = 'figure';
+    a.href = '#' + encode(id);
+    a.title = 'Where it comes from: ' + id;
+    cell.removeAttribute('title');
+    text.replaceWith(a);
+    a.append(text);
+    if (!cells.has(id)) cells.set(id, cell);
+  }
+
+  const panel = document.createElement('dialog');
+  panel.className = 'explain';
+  panel.setAttribute('aria-labelledby', 'explain-figure');
+  const element = (name, text) => {
+    const el = document.createElement(name);
+    el.textContent = text;
+    return el;
+  };
+  let from = null; // the link that has opened the panel
+  const close = () => {
+    if (!panel.open) return;
+    panel.close();
+    for (const el of document.querySelectorAll('.at')) el.classList.remove('at');
+    if (parts()[0]) history.replaceState(null, '', '#' + parts()[1].join('&'));
+    from?.focus({preventScroll: true});
+  };
+  const explain = (id, cell) => {
+    const shut = element('button', 'Close');
+    shut.type = 'button';
+    shut.addEventListener('click', close);
+    const name = element('h2', id);
+    name.id = 'explain-figure';
+    const list = document.createElement('dl');
+    for (const i of of.get(id) ?? []) {
+      const row = document.createElement('div');
+      row.append(element('dt', data.lines[i][0]), element('dd', data.lines[i][1]));
+      list.append(row);
+    }
+    const command = document.createElement('p');
+    command.append(of.has(id) ? 'Its windows: ' : 'Where it comes from: ', element('code', `perwatt explain '${id.replaceAll("'", `'\\''`)}' RECORD...`));
+    panel.replaceChildren(shut, name, element('p', cell.innerText.replace(/\s+/g, ' ')), list, command);
+    if (!panel.isConnected) document.body.append(panel);
+    if (!panel.open) panel.show();
+  };
+
+  const follow = () => {
+    const [at] = parts(), cell = cells.get(at), el = cell ?? (at ? document.getElementById(at) : null);
+    if (!el) return;
+    for (let d = el.closest('details'); d; d = d.parentElement.closest('details')) d.open = true;
+    el.scrollIntoView({block: cell ? 'center' : 'start'});
+    if (!cell) return;
+    for (const was of document.querySelectorAll('.at')) was.classList.remove('at');
+    cell.classList.add('at');
+    if (!cell.contains(from)) from = cell.querySelector('a.figure');
+    explain(at, cell);
+  };
+  addEventListener('hashchange', follow);
+  addEventListener('keydown', e => { if (e.key === 'Escape') close(); });
+  document.addEventListener('click', e => {
+    const a = e.target.closest?.('a[href^="#"]');
+    if (!a || e.ctrlKey || e.metaKey || e.shiftKey) return;
+    const figure = a.classList.contains('figure');
+    if (!figure && parts()[1].length === 0) return; // the browser does it
+    e.preventDefault();
+    if (figure) from = a;
+    const before = location.hash;
+    go(decodeURIComponent(a.hash.slice(1)));
+    if (location.hash === before) follow();
+  });
+  follow();
+})();
