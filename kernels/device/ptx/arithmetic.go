@@ -87,6 +87,11 @@ var rows = map[string]func(d int, s []int) func(*warp, uint32){
 			x[l] = a[l] | b[l]
 		}
 	}),
+	"shl.b32": two(func(x, a, b *row) {
+		for l := range x {
+			x[l] = a[l] << b[l]
+		}
+	}),
 	"shr.u32": two(func(x, a, b *row) {
 		for l := range x {
 			x[l] = a[l] >> b[l]
@@ -94,10 +99,29 @@ var rows = map[string]func(d int, s []int) func(*warp, uint32){
 	}),
 	"add.f32": two(add32), "add.rn.f32": two(add32), "mul.f32": two(mul32), "mul.rn.f32": two(mul32),
 	"fma.rn.f32": func(d int, s []int) func(*warp, uint32) {
-		return merged(d, func(w *warp, x *row) {
-			a, b, c := &w.r[s[0]], &w.r[s[1]], &w.r[s[2]]
+		return merged(d, func(w *warp, x *row) { fma32(x, &w.r[s[0]], &w.r[s[1]], &w.r[s[2]]) })
+	},
+	"add.s64": func(d int, s []int) func(*warp, uint32) {
+		return merged64(d, func(w *warp, x *row64) {
+			a, b := &w.d[s[0]], &w.d[s[1]]
 			for l := range x {
-				x[l] = math.Float32bits(fma32(math.Float32frombits(a[l]), math.Float32frombits(b[l]), math.Float32frombits(c[l])))
+				x[l] = a[l] + b[l]
+			}
+		})
+	},
+	"shl.b64": func(d int, s []int) func(*warp, uint32) {
+		return merged64(d, func(w *warp, x *row64) {
+			a, b := &w.d[s[0]], &w.r[s[1]]
+			for l := range x {
+				x[l] = a[l] << b[l]
+			}
+		})
+	},
+	"mul.wide.u32": func(d int, s []int) func(*warp, uint32) {
+		return merged64(d, func(w *warp, x *row64) {
+			a, b := &w.r[s[0]], &w.r[s[1]]
+			for l := range x {
+				x[l] = uint64(a[l]) * uint64(b[l])
 			}
 		})
 	},
@@ -138,40 +162,17 @@ func merged(d int, f func(w *warp, x *row)) func(*warp, uint32) {
 	}
 }
 
-// fma32 is a·b + c, rounded once. The product is exact, and rounding the sum to float64
-// first matters only where that gives the middle between two numbers of float32: its last
-// 29 bits are a one and zeros, unless the numbers are subnormal.
-func fma32(a, b, c float32) float32 {
-	p := float64(a) * float64(b)
-	s := p + float64(c)
-	if u := math.Float64bits(s); u&(1<<29-1) != 1<<28 && (u&^(1<<63) >= normal || u<<1 == 0) {
-		return float32(s)
-	}
-	return float32(odd(p, float64(c)))
-}
-
-// normal is the bits of the least number of float64 that float32 has as a normal one.
-const normal = (1023 - 126) << 52
-
-// odd is p + c rounded to odd: the nearest float64 whose last bit is set, unless
-// the sum is exact. Rounding that again to a narrower type gives what rounding
-// the sum once would (Boldo and Melquiond, "When double rounding is odd", 2005).
-func odd(p, c float64) float64 {
-	s := p + c
-	t := s - p
-	e := (p - (s - t)) + (c - t) // what rounding took off (Knuth's TwoSum)
-	if e == 0 || e != e || math.IsInf(s, 0) {
-		return s
-	}
-	u := math.Float64bits(s)
-	if u&1 == 0 {
-		if (e > 0) == (s > 0) {
-			u++
-		} else {
-			u--
+// merged64 is [merged] of a register of 64 bits.
+func merged64(d int, f func(w *warp, x *row64)) func(*warp, uint32) {
+	return func(w *warp, active uint32) {
+		if active == all {
+			f(w, &w.d[d])
+			return
 		}
+		var x row64
+		f(w, &x)
+		lanes(active, func(l int) { w.d[d][l] = x[l] })
 	}
-	return math.Float64frombits(u)
 }
 
 // scalar returns the function of one lane, on bits; nil if there is none.
@@ -648,6 +649,14 @@ func selp(op *operation) func(*warp, uint32) {
 }
 
 func copyRegister(w *warp, d, s int, t typ, active uint32) {
+	switch {
+	case active == all && t.wide():
+		w.d[d] = w.d[s]
+		return
+	case active == all:
+		w.r[d] = w.r[s]
+		return
+	}
 	lanes(active, func(l int) { w.assign(d, l, t, w.value(s, l, t)) })
 }
 

@@ -265,8 +265,7 @@ func (w *warp) touch(p place, me int32, lane int, write bool) {
 			b.loaded[int(p.at/16)*len(b.warps)+w.id].note(now, b.met, lane)
 		}
 	}
-	// What several threads read at one time cannot be written until the clock ticks.
-	if !write && p.block == nil && b.quiet[p.at/16] == now && b.fetched == nil {
+	if !write && p.block == nil && b.unmarked(p.at) {
 		return
 	}
 	for i := range p.cells {
@@ -291,6 +290,12 @@ func (w *warp) touch(p place, me int32, lane int, write bool) {
 	if len(p.data) == 16 && !write && p.block == nil && w.shares(p) {
 		b.quiet[p.at/16] = now
 	}
+}
+
+// unmarked reports that any thread may read 16 bytes of shared memory now and leave no
+// trace: what several threads read at one time cannot be written until the clock ticks.
+func (c *cta) unmarked(at uint64) bool {
+	return c.quiet[at/16] == c.memory.clock && c.fetched == nil
 }
 
 // shares reports that what a lane has just read may be read by any other lane of the

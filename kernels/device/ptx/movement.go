@@ -194,16 +194,23 @@ func ld(op *operation) func(*warp, uint32) {
 	if t.size() == 4 {
 		t = word
 	}
+	part := from == shared && t == word && n == 4 // of 16 bytes
 	return func(w *warp, active uint32) {
+		c := w.cta
 		// Lanes that read one address after another share what the first of them found.
-		last, shared, lane := uint64(0), false, 0
+		last, shares, lane := uint64(0), false, 0
 		for ; active != 0; active &= active - 1 {
 			l := bits.TrailingZeros32(active)
 			address := at.of(w, l)
-			if shared && address == last {
+			if shares && address == last {
 				for _, d := range d {
 					w.assign(d, l, t, w.value(d, lane, t))
 				}
+				continue
+			}
+			if part && address%16 == 0 && address/16 < uint64(len(c.shared)/16) && c.unmarked(address) {
+				b := c.shared[address:][:16]
+				w.r[d[0]][l], w.r[d[1]][l], w.r[d[2]][l], w.r[d[3]][l] = le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])
 				continue
 			}
 			p := w.reach(from, address, n*size, l)
@@ -215,7 +222,7 @@ func ld(op *operation) func(*warp, uint32) {
 				}
 				w.load(d, l, p.data[i*size:], t)
 			}
-			shared = address == last && w.shares(p)
+			shares = address == last && w.shares(p)
 			last, lane = address, l
 		}
 	}
@@ -239,11 +246,12 @@ func (op *operation) parameter(d []int, t typ) func(*warp, uint32) {
 	}
 	from += param.Offset
 	return func(w *warp, active uint32) {
-		lanes(active, func(l int) {
-			for i, d := range d {
-				w.load(d, l, w.cta.params[from+i*t.size():], t)
-			}
-		})
+		for i, d := range d {
+			first := bits.TrailingZeros32(active)
+			w.load(d, first, w.cta.params[from+i*t.size():], t)
+			v := w.value(d, first, t)
+			lanes(active, func(l int) { w.assign(d, l, t, v) })
+		}
 	}
 }
 

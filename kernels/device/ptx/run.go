@@ -43,6 +43,7 @@ type cta struct {
 	quiet    []uint32             // for each 16 bytes of shared memory, the time at which any thread may read them and leave no trace
 	events   int                  // what threads may wait for at mbarriers
 	still    bool                 // nothing happened since every warp was given a turn
+	factors                       // of the mma that a warp executes
 
 	launched, began, met uint32 // on the memory's clock: the launch, the block, its last barrier
 }

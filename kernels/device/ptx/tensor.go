@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -106,6 +107,9 @@ func carrier(t typ) typ {
 
 // element is the number at index i of what lane l holds in registers.
 func (w *warp) element(regs []int, l, i, perRegister int, t typ) float64 {
+	if t.kind == 'h' { // bf16: the upper half of a float32
+		return float64(math.Float32frombits(w.r[regs[i/2]][l] << (16 * (1 - i%2)) &^ 0xffff))
+	}
 	v := w.value(regs[i/perRegister], l, t)
 	return operand(v>>(i%perRegister*16), t)
 }
@@ -136,30 +140,55 @@ func mma(op *operation) func(*warp, uint32) {
 	inA, inB, inC := s.a.places(), s.b.places(), s.c.places()
 	return func(w *warp, active uint32) {
 		whole(active)
-		var x, y [16][16]float64
+		f := &w.cta.factors
 		for l := range 32 {
 			for i := range s.a.count {
 				at := inA[l][i]
-				x[at[0]][at[1]] = w.element(a, l, i, s.perRegister, s.in)
+				f.x[at[0]&15][at[1]&15] = w.element(a, l, i, s.perRegister, s.in)
 			}
 			for i := range s.b.count {
 				at := inB[l][i]
-				y[at[1]][at[0]] = w.element(b, l, i, s.perRegister, s.in)
+				f.y[at[0]&15][at[1]&7] = w.element(b, l, i, s.perRegister, s.in)
 			}
 		}
-		var sums [32][4]uint64
+		for m := range s.m {
+			f.sums[m] = f.row(m, s.k)
+		}
 		for l := range 32 {
-			for i := range s.c.count {
+			var v [4]uint64 // d may have the registers of c in another order
+			for i, c := range c {
 				at := inC[l][i]
-				sums[l][i] = dot(w.value(c[i], l, s.out), x[at[0]][:s.k], y[at[1]][:s.k], s.out)
+				v[i] = encode(decode(w.value(c, l, s.out), s.out)+f.sums[at[0]&15][at[1]&7], s.out)
 			}
-		}
-		for l := range 32 {
 			for i, d := range d {
-				w.assign(d, l, s.out, sums[l][i])
+				w.assign(d, l, s.out, v[i])
 			}
 		}
 	}
+}
+
+// factors are the matrices that an mma multiplies, and their product: x by its rows, y
+// by its, so that a row of sums is made at a time.
+type factors struct {
+	x       [16][16]float64
+	y, sums [16][8]float64
+}
+
+// row is a row of x·y. A GPU does not say in which order it adds and rounds.
+func (f *factors) row(m, k int) [8]float64 {
+	var s0, s1, s2, s3, s4, s5, s6, s7 float64
+	for k, x := range f.x[m][:k] {
+		y := &f.y[k]
+		s0 += x * y[0]
+		s1 += x * y[1]
+		s2 += x * y[2]
+		s3 += x * y[3]
+		s4 += x * y[4]
+		s5 += x * y[5]
+		s6 += x * y[6]
+		s7 += x * y[7]
+	}
+	return [8]float64{s0, s1, s2, s3, s4, s5, s6, s7}
 }
 
 // dot is c + x·y. A GPU does not say in which order it adds and rounds.
