@@ -207,9 +207,9 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 	}
 	indexed := len(g.Rows) > 1 && slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return !r.Index.Value.IsAbsent() })
 	out.Columns = []table.Column{
-		{Head: "place", Kind: table.Name}, {Head: "candidate", Under: "kernel", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "sessions", Under: "× windows", Kind: table.Name},
-		{Head: "throughput"}, {Head: "power"}, {Head: "per joule"}, {Head: "energy per work"}, {Head: "of the FMA peak", Under: "its own"},
-		{Head: "index", Under: "of work per joule", With: true}, {Head: "verdict", Kind: table.Words},
+		{Head: "place", Kind: table.Name, Weight: -1}, {Head: "candidate", Under: "kernel", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "sessions", Under: "× windows", Kind: table.Name, Weight: -1},
+		{Head: "throughput"}, {Head: "power"}, {Head: "per joule", Weight: 2}, {Head: "energy per work", Weight: -1}, {Head: "of the FMA peak", Under: "its own", Weight: -1},
+		{Head: "index", Under: "of work per joule", With: true, Weight: 2}, {Head: "verdict", Kind: table.Words, Weight: 2},
 	}
 	if t.Trains() {
 		out.Columns[7].Under = "MFU"
@@ -217,7 +217,7 @@ func groupTable(t compare.Table, g compare.Group) table.Table {
 	}
 	scales := slices.ContainsFunc(g.Rows, func(r compare.Row) bool { _, ok := r.Figures[results.ScalingEfficiency]; return ok })
 	if scales {
-		out.Columns = append(out.Columns, table.Column{Head: "scaling efficiency", Under: "of one card alone"})
+		out.Columns = append(out.Columns, table.Column{Head: "scaling efficiency", Under: "of one card alone", Weight: -1})
 	}
 	if slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return r.Independent }) {
 		out.Notes = append(out.Notes, results.NoteIndependent)

@@ -88,7 +88,7 @@ type view struct {
 // names by their digests.
 func (v view) write(w io.Writer) error {
 	v.Sections = slices.DeleteFunc(v.Sections, func(s section) bool { return len(s.Blocks) == 0 })
-	v.Style, v.Script = template.CSS(pageCSS+chartCSS()), template.JS(pageJS+"\n"+linksJS) // #nosec G203 -- embedded in the program
+	v.Style, v.Script = template.CSS(pageCSS+table.CSS+chartCSS()), template.JS(pageJS+"\n"+linksJS) // #nosec G203 -- embedded in the program
 	if v.Nights {
 		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+nightsJS)+v.Script // #nosec G203 -- embedded in the program
 	}

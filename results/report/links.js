@@ -66,6 +66,8 @@
     const [at] = parts(), cell = cells.get(at), el = cell ?? (at ? document.getElementById(at) : null);
     if (!el) return;
     for (let d = el.closest('details'); d; d = d.parentElement.closest('details')) d.open = true;
+    const row = el.closest('tr'), more = (row?.matches('.rest') ? row.previousElementSibling : row)?.querySelector('.more');
+    if (more && !el.checkVisibility()) more.open = true;
     el.scrollIntoView({block: cell ? 'center' : 'start'});
     if (!cell) return;
     for (const was of document.querySelectorAll('.at')) was.classList.remove('at');

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -50,6 +51,9 @@ func moneyTable(t economics.Table) table.Table {
 		if slices.ContainsFunc(t.Rows, func(row []economics.Cell) bool { return row[j].Figure != nil }) {
 			c.Kind = table.Value
 		}
+		for _, row := range t.Rows {
+			c.Weight = cmp.Or(c.Weight, weightOf(row[j]))
+		}
 		out.Columns = append(out.Columns, c)
 	}
 	for _, row := range t.Rows {
@@ -60,6 +64,17 @@ func moneyTable(t economics.Table) table.Table {
 		out.Row(line...)
 	}
 	return out
+}
+
+// weightOf is the weight of a column with such a cell: what decides stays in sight.
+func weightOf(c economics.Cell) int {
+	switch {
+	case c.Verdict != "", c.Figure != nil && (strings.HasSuffix(c.Figure.ID, "/margin") || strings.HasSuffix(c.Figure.ID, "/daily")):
+		return 2
+	case c.Watts != nil:
+		return -1
+	}
+	return 0
 }
 
 func moneyCell(c economics.Cell) table.Cell {

@@ -9,9 +9,12 @@
     if (s !== undefined) return Number(s);
     return cell.classList.contains('num') ? NaN : cell.textContent.trim();
   };
+  // What is folded below a row goes where the row goes.
+  const rest = row => row.nextElementSibling?.matches('.rest') ? [row.nextElementSibling] : [];
   for (const table of document.querySelectorAll('main table')) {
-    const heads = table.tHead.rows[0].cells;
-    if (table.tBodies[0].rows.length < 2) continue;
+    const heads = table.tHead.rows[0].cells, body = table.tBodies[0];
+    const rows = () => [...body.rows].filter(row => !row.matches('.rest'));
+    if (rows().length < 2) continue;
     [...heads].forEach((th, i) => {
       const button = document.createElement('button');
       button.type = 'button';
@@ -21,12 +24,12 @@
         const down = th.getAttribute('aria-sort') === 'ascending';
         for (const other of heads) other.removeAttribute('aria-sort');
         th.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-        const rows = [...table.tBodies[0].rows].map((row, n) => ({row, n, k: key(row, i)}));
-        rows.sort((a, b) => {
+        const sorted = rows().map((row, n) => ({row, n, k: key(row, i)}));
+        sorted.sort((a, b) => {
           if (typeof a.k === 'string') return (down ? -1 : 1) * a.k.localeCompare(b.k, 'en', {numeric: true}) || a.n - b.n;
           return Number.isNaN(a.k) - Number.isNaN(b.k) || (down ? b.k - a.k : a.k - b.k) || a.n - b.n;
         });
-        table.tBodies[0].append(...rows.map(r => r.row));
+        body.append(...sorted.flatMap(({row}) => [row, ...rest(row)]));
       });
     });
   }
@@ -37,7 +40,8 @@
     filter.addEventListener('input', () => {
       const want = filter.value.toLowerCase();
       for (const cell of document.querySelectorAll(`td[data-label^="${filter.dataset.rows}"]`)) {
-        cell.parentElement.hidden = !cell.textContent.toLowerCase().includes(want);
+        const row = cell.parentElement, out = !cell.textContent.toLowerCase().includes(want);
+        for (const r of [row, ...rest(row)]) r.hidden = out;
       }
     });
   }

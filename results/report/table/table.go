@@ -90,6 +90,7 @@ type Column struct {
 	Head, Under string // Under stands below Head; the unit is appended to one of them
 	Kind        Kind
 	Limit       int  // runes of a text; 0 means 24 of a name and 400 of others
+	Weight      int  // in HTML: where not all columns have room, those of the least weight stand below their rows
 	With        bool // the next column is never parted from it
 }
 
@@ -334,7 +335,7 @@ var asciiMinus = regexp.MustCompile(`(^|[ (\[“])-([0-9])`)
 
 // counts is the number of windows behind each row.
 func (t *Table) counts() laid {
-	l := laid{Column: Column{Kind: Name}, head: printed{value: "n"}}
+	l := laid{Column: Column{Kind: Name, Weight: -2}, head: printed{value: "n"}}
 	for _, row := range t.Rows {
 		lo, hi := 0, 0
 		for _, c := range row {
@@ -356,7 +357,7 @@ func (t *Table) counts() laid {
 // sources is the provenance of the watts of each row: that of its first figure
 // that has one.
 func (t *Table) sources() laid {
-	l := laid{Column: Column{Kind: source}, head: printed{value: "watts at", under: "origin/grade"}}
+	l := laid{Column: Column{Kind: source, Weight: -2}, head: printed{value: "watts at", under: "origin/grade"}}
 	for _, row := range t.Rows {
 		var p printed
 		for _, c := range row {

@@ -145,7 +145,7 @@ perwatt verify 'a  b'
 `, values.String())
 	html := string(p.Tables[0].HTML())
 	for _, want := range []string{
-		`<th scope="col" class="num">power, W<small>gross</small></th>`, `<td data-label="rate, GH/s" class="num" data-sort="-1.5e+09">−1.50<small>[−1.51, −1.49]</small></td>`,
+		`<th scope="col" class="num">power, W<small>gross</small></th>`, `<td data-label="rate, GH/s" class="num top" data-sort="-1.5e+09">−1.50<small>[−1.51, −1.49]</small></td>`,
 		`data-figure="north/power" title="perwatt explain north/power">241.0`, `<a href="south.html">&lt;south&gt;</a>`, `<p class="note">¹ idle was not measured</p>`, `<dt>about</dt><dd>an item</dd>`,
 	} {
 		require.Contains(t, html, want)
@@ -164,7 +164,7 @@ func TestMinus(t *testing.T) {
 	} {
 		require.Equal(t, want, Sentence(text, TextLimit))
 		table := Table{Items: []Item{{"about", text}}, Notes: []string{text}}
-		require.Equal(t, 2, strings.Count(string(table.HTML()), ">"+want+"<"))
+		require.Equal(t, 2, strings.Count(string(table.HTML()), ">"+whole(want)+"<"))
 	}
 	require.Equal(t, "−4.0 °C", Celsius(269.15))
 	require.Equal(t, "−3×10⁻⁵", Round(-3e-5, 2))
