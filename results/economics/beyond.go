@@ -49,10 +49,7 @@ func working(life float64) limit {
 }
 
 // excludes reports whether a value in SI units is beyond the limit.
-func (l limit) excludes(v float64) bool {
-	const rounding = 1e-9
-	return v < l.low-rounding*math.Abs(l.low) || v > l.high+rounding*math.Abs(l.high)
-}
+func (l limit) excludes(v float64) bool { return outside(v, l.low, l.high) }
 
 // within marks a figure of a unit that is beyond a limit.
 func (c Cell) within(l limit, unit Unit) Cell {

@@ -1,12 +1,10 @@
 package economics
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
-	"github.com/perwatt/perwatt/results/stats"
 )
 
 // Candidate is a machine and what it was measured to do. A figure without a
@@ -58,8 +56,6 @@ type Mullet struct {
 	Device    string // as of the workload alone
 	Shared    bool   // mining runs on the same cards, time-sliced
 	CoRunCost results.CoRunCost
-	Unfit     stats.Reason // why no verdict may rest on it
-	UnfitWhy  string       // the same as a text
 }
 
 // nameLimit is the most of a name from a record, in runes: every lookup of a
@@ -89,7 +85,9 @@ func Candidates(c *compare.Comparison) []Candidate {
 							return Figure{}
 						}
 						f := Figure{ID: r.ID + "/" + name, Figure: m}
-						f.Unfit, f.UnfitWhy = unfit(g)
+						if !g.Ranked {
+							f.Unfit, f.UnfitWhy = g.Reason, results.Line("it is not ranked, "+g.Why, 400)
+						}
 						return f
 					}
 					w := Training{Workload: results.Line(t.Scenario, nameLimit), Device: results.Line(r.Device, nameLimit), GPUs: gpus(r.On), Power: measured(results.Power), FlopRate: measured(results.FlopRate)}
@@ -106,34 +104,11 @@ func Candidates(c *compare.Comparison) []Candidate {
 			}
 		}
 		for _, co := range cand.CoRuns() {
-			m := Mullet{Workload: results.Line(co.Front, nameLimit), Device: results.Line(co.Device, nameLimit), Shared: co.Shared, CoRunCost: co.CoRunCost}
-			m.Unfit, m.UnfitWhy = unfitInFront(c, cand.ID, co.Device)
-			e.Mullets = append(e.Mullets, m)
+			e.Mullets = append(e.Mullets, Mullet{results.Line(co.Front, nameLimit), results.Line(co.Device, nameLimit), co.Shared, co.CoRunCost})
 		}
 		out = append(out, e)
 	}
 	return out
-}
-
-// unfit is why no verdict may rest on the figures of a group, if it may not be ranked.
-func unfit(g compare.Group) (reason stats.Reason, why string) {
-	if g.Ranked {
-		return "", ""
-	}
-	return g.Reason, results.Line("it is not ranked, "+g.Why, 400)
-}
-
-// unfitInFront is why no verdict may rest on the co-runs of a candidate with something
-// in front on a device.
-func unfitInFront(c *compare.Comparison, candidate, device string) (reason stats.Reason, why string) {
-	for _, t := range c.Tables {
-		for _, g := range t.Groups {
-			if t.Role == results.Foreground && !g.Ranked && slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return r.Candidate == candidate && r.Device == device }) {
-				return unfit(g)
-			}
-		}
-	}
-	return "", ""
 }
 
 // gpus counts GPUs. A CPU behind OpenCL is none.

@@ -25,7 +25,7 @@ import (
 // languages compute in IEEE 754 doubles, in the same order.
 
 // translated are the functions that the page calls; those that they call follow.
-var translated = []string{"columnOf", "spanning", "sideOf"}
+var translated = []string{"columnOf", "spanning", "sideOf", "leftOut"}
 
 // TestJavaScript holds the page's formulas against what this package translates to.
 func TestJavaScript(t *testing.T) {
@@ -311,7 +311,11 @@ func (j *translator) statement(s ast.Stmt) {
 	case *ast.IncDecStmt:
 		j.line("%s%s;", j.target(s.X), s.Tok)
 	case *ast.DeclStmt:
-		for _, spec := range s.Decl.(*ast.GenDecl).Specs {
+		d := s.Decl.(*ast.GenDecl)
+		if d.Tok == token.CONST { // written where it is used
+			break
+		}
+		for _, spec := range d.Specs {
 			v, ok := spec.(*ast.ValueSpec)
 			if !ok || len(v.Values) > 0 {
 				j.refuse(s, "such a declaration")

@@ -51,6 +51,7 @@ type ModelRow struct {
 	Terms      []results.Float  `json:"terms"`    // by [Term]
 	From       map[Term]int     `json:"from"`     // of a term, the index of its price
 	BreakEven  ModelColumn      `json:"breakEven"`
+	Limits     [2]float64       `json:"limits"` // of the price at which it breaks even, beyond which tables leave it out
 
 	Candidate string        `json:"-"`
 	Product   string        `json:"-"` // how it is sold
@@ -64,6 +65,11 @@ type evaluated struct {
 	use
 	ledger, investment string
 	verdict            Profitability
+}
+
+// InvestmentColumns are the columns of the investments; the others are of the ledgers.
+func InvestmentColumns() []string {
+	return []string{"capex", "machine", "cash", "payback", "npv", "irr"}
 }
 
 // starred is the ID of a figure with * in place of its column.
@@ -95,7 +101,7 @@ var ledgerColumn = ModelColumn{perMWh.Name, perMWh.Factor, true}
 
 // breakEvenColumn is that of the price at which a use just pays.
 func (u use) breakEvenColumn() ModelColumn {
-	if isMining(u.kind) {
+	if Mines(u.kind) {
 		return ledgerColumn
 	}
 	return ModelColumn{u.sale.Name, u.sale.Factor, false}
@@ -104,7 +110,7 @@ func (u use) breakEvenColumn() ModelColumn {
 // Model returns the model of a result with so many uses at most, the measured ones
 // first.
 func (r *Result) Model(most int) Model {
-	m := Model{Columns: columns}
+	m := Model{Prices: []ModelPrice{}, Columns: columns, Rows: []ModelRow{}}
 	order := slices.Clone(r.uses)
 	slices.SortStableFunc(order, func(a, b evaluated) int { return rank(a.published) - rank(b.published) })
 	if m.Left = max(0, len(order)-most); m.Left > 0 {
@@ -129,6 +135,11 @@ func (r *Result) Model(most int) Model {
 			Counts: isMeasured(u.watts) && u.metric.Unfit == "", Gains: !partial(u.watts.Boundary), From: map[Term]int{}, BreakEven: u.breakEvenColumn(),
 			Candidate: u.candidate, Product: u.product, Published: u.published, Verdict: u.verdict, Source: u.metric,
 		}
+		l := priced("power_price")
+		if !Mines(u.kind) {
+			l = u.priced()
+		}
+		row.Limits = [2]float64{l.low, l.high}
 		for i, v := range []results.Float{u.metric.Value, u.metric.Low, u.metric.High, u.metric.Instrument} {
 			row.Metric[i] = orAbsent(float64(v))
 		}

@@ -47,6 +47,7 @@ type Cell struct {
 	Figure  *Figure             `json:"figure,omitempty"`
 	Watts   *results.Provenance `json:"watts,omitempty"` // where the watts of the row were measured
 	Verdict Profitability       `json:"verdict,omitempty"`
+	Of      string              `json:"-"` // ID of the figure on which a verdict rests, where it follows from the sign of that
 }
 
 // Profitability is the side of 0 on which a gain lies. A [stats.Verdict] compares

@@ -49,7 +49,8 @@ const (
 	Rented                 // W
 )
 
-func isMining(kind Kind) bool { return kind == MiningASIC || kind == MiningNode }
+// Mines reports whether a kind is mining.
+func Mines(kind Kind) bool { return kind == MiningASIC || kind == MiningNode }
 
 // hashpriceOf is the revenue of a hash in $: as published, or computed.
 func hashpriceOf(t Terms) float64 {
@@ -102,7 +103,7 @@ func capexOf(kind Kind, t Terms, x float64) float64 {
 // ledgerOf is the ledger at a value x of the metric, per connected joule.
 func ledgerOf(kind Kind, t Terms, x float64) Ledger {
 	power := t[Power]
-	if isMining(kind) {
+	if Mines(kind) {
 		power = power * t[Share]
 	}
 	return Ledger{revenueOf(kind, t, x), power, t[Operations], capitalPerEnergy(capexOf(kind, t, x), t[Rate], t[Life], 1)}
@@ -112,7 +113,7 @@ func ledgerOf(kind Kind, t Terms, x float64) Ledger {
 // in $/J that a running machine earns, for training its price, in its unit, that
 // pays for power, operations and capital.
 func breakEvenOf(kind Kind, t Terms, x float64) float64 {
-	if isMining(kind) {
+	if Mines(kind) {
 		return breakEvenPower(hashpriceOf(t), x, t[PUE], t[Fee])
 	}
 	l := ledgerOf(kind, t, x)
@@ -160,6 +161,29 @@ func columnOf(column string, kind Kind, t Terms, x float64) float64 {
 		return irr(flowsOf(kind, t, x))
 	}
 	return math.NaN()
+}
+
+// outside reports whether a value is beyond limits, but for rounding.
+func outside(v, low, high float64) bool {
+	const rounding = 1e-9
+	return v < low-rounding*math.Abs(low) || v > high+rounding*math.Abs(high)
+}
+
+// leftOut reports whether tables leave out a figure v of a column: it has no sale to
+// rest on, or a value that nothing could reach. The limits are of the price at which
+// the use breaks even. All in SI units.
+func leftOut(column string, kind Kind, t Terms, x, v, low, high float64) bool {
+	switch column {
+	case "margin", "after-power", "daily":
+		return revenueOf(kind, t, x) == 0
+	case "break-even":
+		return outside(v, low, high)
+	case "payback":
+		return outside(v, 0, t[Life])
+	case "irr":
+		return outside(v, -1, 1/soonest)
+	}
+	return false
 }
 
 // measure is a measured value with its interval, and what the instrument adds to

@@ -50,9 +50,21 @@ function sideOf(value, low, high, counts, gains, gain, loss) {
   }
   return "cannot tell";
 }
+function leftOut(column, kind, t, x, v, low, high) {
+  if (column === "margin" || column === "after-power" || column === "daily") {
+    return (revenueOf(kind, t, x) === 0);
+  } else if (column === "break-even") {
+    return outside(v, low, high);
+  } else if (column === "payback") {
+    return outside(v, 0, t[15]);
+  } else if (column === "irr") {
+    return outside(v, -1, 12);
+  }
+  return false;
+}
 function ledgerOf(kind, t, x) {
   let power = t[11];
-  if (isMining(kind)) {
+  if (Mines(kind)) {
     power = (power * t[9]);
   }
   return {Revenue: revenueOf(kind, t, x), Power: power, Operations: t[12], Capital: capitalPerEnergy(capexOf(kind, t, x), t[16], t[15], 1)};
@@ -67,7 +79,7 @@ function siteWattsOf(kind, t, x) {
   return (wattsOf(kind, t, x) * t[10]);
 }
 function breakEvenOf(kind, t, x) {
-  if (isMining(kind)) {
+  if (Mines(kind)) {
     return breakEvenPower(hashpriceOf(t), x, t[10], t[8]);
   }
   let l = ledgerOf(kind, t, x);
@@ -129,9 +141,6 @@ function follow(m, f) {
   [out.Low, out.High] = [Math.min(a, b), Math.max(a, b)];
   return out;
 }
-function isMining(kind) {
-  return ((kind === 0) || (kind === 1));
-}
 function revenueOf(kind, t, x) {
   if (kind === 2) {
     return sampleRevenue(t[5], x, t[9], t[8], t[10]);
@@ -139,6 +148,12 @@ function revenueOf(kind, t, x) {
     return rentRevenue(t[5], rentedGPUs(t), t[9], t[8], x, t[10]);
   }
   return miningRevenue(hashpriceOf(t), x, t[10], t[8], t[9]);
+}
+function outside(v, low, high) {
+  return ((v < (low - (1e-09 * Math.abs(low)))) || (v > (high + (1e-09 * Math.abs(high)))));
+}
+function Mines(kind) {
+  return ((kind === 0) || (kind === 1));
 }
 function capitalPerEnergy(capex, rate, years, uptime) {
   return ((capex * capitalRecovery(rate, years)) / (3.1536e+07 * uptime));

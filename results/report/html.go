@@ -92,6 +92,9 @@ func (v view) write(w io.Writer) error {
 	if v.Nights {
 		v.Style, v.Script = v.Style+template.CSS(plotCSS), template.JS(plotJS+"\n"+nightsJS)+v.Script // #nosec G203 -- embedded in the program
 	}
+	if slices.ContainsFunc(v.Sections, func(s section) bool { return s.ID == triedID }) {
+		v.Script += template.JS("\n" + formulasJS + "\n" + whatIfJS) // #nosec G203 -- embedded in the program
+	}
 	form := "'none'"
 	if slices.ContainsFunc(v.Sections, func(s section) bool { return s.Action != "" }) {
 		form = "'self'"
@@ -131,6 +134,7 @@ func (s *section) add(blocks ...block) { s.Blocks = append(s.Blocks, full(blocks
 
 // block is charts and a table, with the table's title.
 type block struct {
+	Markup template.HTML // above the charts
 	Charts []picture
 	table.Table
 	Blocks []block
@@ -139,7 +143,7 @@ type block struct {
 
 // full are the blocks that have something to show.
 func full(blocks ...block) []block {
-	return slices.DeleteFunc(blocks, func(b block) bool { return len(b.Charts)+len(b.Blocks) == 0 && b.Empty() })
+	return slices.DeleteFunc(blocks, func(b block) bool { return len(b.Markup)+len(b.Charts)+len(b.Blocks) == 0 && b.Empty() })
 }
 
 // WriteHTML writes the page.
@@ -157,7 +161,7 @@ func WriteHTML(w io.Writer, p Page) error {
 			sectionOf("warnings", "Warnings", "", block{Table: warned("", p.Comparison.Warnings)}),
 			uses(p), sweeps(p), across(p),
 			sectionOf("traces", "What the instruments saw", "Power and rate of one run of each candidate; the measured window is shaded.", block{Charts: traceCharts(p)}),
-			money(p),
+			whatIf(p), money(p),
 			sectionOf("claims", "What devices say of themselves", "", block{Table: comparedClaims(p.Comparison)}),
 			sectionOf("environment", "What else differs", "Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test.", block{Table: differing(p.Comparison)}),
 			disclosure(p), prices(p), sources(p), glossary(),

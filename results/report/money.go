@@ -80,15 +80,15 @@ func weightOf(c economics.Cell) int {
 func moneyCell(c economics.Cell) table.Cell {
 	switch {
 	case c.LeftOut():
-		return text(table.Absent)
+		return table.Text{Text: table.Absent, ID: c.Figure.ID}
 	case c.Figure != nil:
 		return table.Figure{Figure: c.Figure.Figure, ID: c.Figure.ID}
 	case c.Watts != nil:
 		return text(wattsAt(*c.Watts))
 	case c.Verdict == economics.NoVerdict:
-		return text(table.Absent)
+		return table.Text{Text: table.Absent, Of: c.Of}
 	case c.Verdict != "":
-		return text(c.Verdict)
+		return table.Text{Text: string(c.Verdict), Of: c.Of}
 	}
 	return text(c.Text)
 }

@@ -131,6 +131,8 @@ type Text struct {
 	Text, Under string
 	Href        string // trusted; "" leads nowhere
 	Choice      string // value of a box to tick before the text
+	ID          string // of the figure for which it stands
+	Of          string // ID of the figure that the text is a verdict on
 }
 
 // Chart is a small drawing; in HTML only.
@@ -206,6 +208,7 @@ type printed struct {
 	sort         string // exact, as a script reads it
 	id           string
 	href, choice string // of a link
+	of           string // of a verdict: the ID of its figure
 	chart        Chart
 }
 
@@ -310,7 +313,7 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 		}
 		return p
 	case Text:
-		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit), href: x.Href, choice: results.Line(x.Choice, l.Limit)}
+		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit), href: x.Href, choice: results.Line(x.Choice, l.Limit), id: results.Line(x.ID, 200), of: results.Line(x.Of, 200)}
 	case Chart:
 		return printed{chart: x}
 	case Number:

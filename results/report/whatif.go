@@ -1,0 +1,170 @@
+package report
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/economics"
+	"github.com/perwatt/perwatt/results/report/table"
+)
+
+// What if prices change: the page holds the model of what the candidates earn, and
+// its script computes with the formulas of package economics and prints as package
+// table does. A figure that is not as priced has the words "what if" beside it.
+var (
+	//go:embed formulas.js
+	formulasJS string
+	//go:embed whatif.js
+	whatIfJS string
+)
+
+// What a page can compute at other prices.
+const (
+	triedID    = "what-if" // of the section
+	triedRows  = 200       // uses of machines, of about half a kilobyte each
+	triedDials = 16
+)
+
+// tried is the model as the script reads it.
+type tried struct {
+	economics.Model
+	Units    map[string]triedUnit `json:"units"`    // of columns, by name
+	Invested []string             `json:"invested"` // columns of an investment; the others are of a ledger
+}
+
+// triedUnit is how a unit is printed. Numbers up to Most have no k, M or bn behind them.
+type triedUnit struct {
+	Name   string  `json:"name"`
+	Symbol string  `json:"symbol"`
+	Most   float64 `json:"most"`
+}
+
+func triedModel(r *economics.Result) tried {
+	m := tried{Model: r.Model(triedRows), Units: map[string]triedUnit{}, Invested: economics.InvestmentColumns()}
+	unit := func(c economics.ModelColumn) {
+		s := table.ShapeOf(results.Unit(c.Unit))
+		m.Units[c.Unit] = triedUnit{c.Unit, s.Symbol, s.Most}
+	}
+	for _, c := range m.Columns {
+		unit(c)
+	}
+	for _, r := range m.Rows {
+		unit(r.BreakEven)
+	}
+	return m
+}
+
+// dialKeys are the prices that can be tried, in the order in which they are offered.
+var dialKeys = []string{"power_price", "hashprice", "bitcoin_price", "network_difficulty", "gpu_hour_price", "token_price", "training_price", "training_utilisation", "mining_uptime", "pue_mining", "pue_training", "node_price", "asic_price"}
+
+// whatIf is the section in which prices are tried. It is empty where nothing is priced.
+func whatIf(p Page) section {
+	if p.Economics == nil {
+		return section{}
+	}
+	m := triedModel(p.Economics)
+	figures := map[string]economics.Figure{}
+	for f := range p.Economics.Figures() {
+		figures[f.ID] = f
+	}
+	rows := standing(m.Rows, figures)
+	controls := dials(m)
+	if len(rows) == 0 || controls == "" {
+		return section{}
+	}
+	s := sectionOf(triedID, "What if prices change", "Measured work and watts stay; the prices are assumptions, and can be tried here.", block{Markup: controls})
+	t := table.Table{ID: "what-if-table", Columns: []table.Column{
+		{Head: "candidate", Under: "sold as", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "margin"}, {Head: "one machine"}, {Head: "payback"}, {Head: "breaks even at"}, {Head: "verdict", Kind: table.Words},
+	}}
+	for _, r := range rows {
+		cell := func(id, column string) table.Cell {
+			f, ok := figures[strings.Replace(id, "*", column, 1)]
+			if !ok {
+				return nil
+			}
+			return moneyCell(economics.Cell{Figure: &f})
+		}
+		verdict := table.Text{Text: string(r.Verdict), Of: strings.Replace(r.Ledger, "*", "margin", 1)}
+		if r.Verdict == economics.NoVerdict {
+			verdict.Text = table.Absent
+		}
+		sold := r.Product
+		if sold == "" {
+			sold = "mining"
+		}
+		t.Row(table.Text{Text: r.Candidate, Under: sold}, cell(r.Ledger, "margin"), cell(r.Ledger, "daily"), cell(r.Investment, "payback"), cell(r.Ledger, "break-even"), verdict)
+	}
+	t.Notes = append(t.Notes, "For each candidate the use with the highest margin as priced, of mining and of training; what else it could do is under what it earns, and follows as well.")
+	if m.Left > 0 {
+		t.Notes = append(t.Notes, fmt.Sprintf("The first %d uses can be tried; %d more stay as priced.", triedRows, m.Left))
+	}
+	s.add(block{Table: t})
+	return s
+}
+
+// standing are the rows with the highest margin of each candidate, at mining and at
+// training.
+func standing(rows []economics.ModelRow, figures map[string]economics.Figure) (out []economics.ModelRow) {
+	margin := func(r economics.ModelRow) float64 {
+		if f, ok := figures[strings.Replace(r.Ledger, "*", "margin", 1)]; ok && !f.Value.IsAbsent() {
+			return float64(f.Value)
+		}
+		return math.Inf(-1)
+	}
+	for _, r := range rows {
+		if r.Published {
+			continue
+		}
+		i := slices.IndexFunc(out, func(o economics.ModelRow) bool {
+			return o.Candidate == r.Candidate && economics.Mines(o.Kind) == economics.Mines(r.Kind)
+		})
+		switch {
+		case i < 0:
+			out = append(out, r)
+		case margin(r) > margin(out[i]):
+			out[i] = r
+		}
+	}
+	return out
+}
+
+// dials are the controls and the model. They are hidden until the script runs; without
+// it nothing on the page is dead.
+func dials(m tried) template.HTML {
+	var b strings.Builder
+	esc := template.HTMLEscapeString
+	n := 0
+	for _, key := range dialKeys {
+		for i, p := range m.Prices {
+			if name, _, _ := strings.Cut(p.Key, "."); name != key || n == triedDials {
+				continue
+			}
+			n++
+			number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+			label := strings.ReplaceAll(strings.Replace(p.Key, ".", " of ", 1), "_", " ")
+			fmt.Fprintf(&b, `<div class="dial" data-price="%d"><label for="try-%d">%s, %s</label> <span class="if" hidden>what if</span>`, i, i, esc(label), esc(p.Unit))
+			fmt.Fprintf(&b, `<input type="range" id="try-%d" min="%s" max="%s" step="any" value="%s" aria-describedby="priced-%d">`, i, number(p.Low), number(p.High), number(p.Value), i)
+			fmt.Fprintf(&b, `<input type="number" aria-label="%s, %s, typed" min="%s" max="%s" step="any" value="%s">`, esc(label), esc(p.Unit), number(p.Min), number(p.Max), number(p.Value))
+			fmt.Fprintf(&b, `<small id="priced-%d">assumed; as priced %s</small></div>`+"\n", i, esc(table.Quoted(results.Float(p.Value), results.Unit(p.Unit))))
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return "" // a number that JSON has not: nothing can be tried
+	}
+	const priced = "Everything is as priced."
+	return template.HTML(`<div id="what-if-controls" hidden><div class="dials" role="group" aria-label="Prices to try">` + b.String() + // #nosec G203 -- every text of it is escaped above
+		`</div><p><button type="button" id="as-priced" disabled>As priced</button> <output id="what-if-says" aria-live="polite" data-priced="` + priced + `">` + priced + `</output></p></div>
+<noscript><p class="note">Trying other prices needs JavaScript; the figures are as priced.</p></noscript>
+<script type="application/json" id="what-if-data">` + string(data) + `</script>`)
+}

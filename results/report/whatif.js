@@ -1,0 +1,211 @@
+// What if prices change. The functions of formulas.js compute, those of the first
+// part here print as package table does, and the rest shows it.
+
+// roundHalfEven writes v, below 1e21, with so many decimals as strconv does: an exact
+// tie goes to the even digit, where toFixed goes up.
+function roundHalfEven(v, decimals) {
+  const s = v.toFixed(decimals);
+  const exact = v.toFixed(Math.min(100, decimals + 60)), rest = exact.slice(s.includes('.') ? s.length : s.length + 1);
+  if (!/^50*$/.test(rest)) return s;
+  const cut = exact.slice(0, s.length).replace(/\.$/, '');
+  return cut.length === s.length && '02468'.includes(cut.at(-1)) ? cut : s;
+}
+function magnitude(x) {
+  const m = Math.floor(Math.log10(x));
+  return Number('1e' + (m + 1)) <= x ? m + 1 : Number('1e' + m) > x ? m - 1 : m;
+}
+function digitsOf(v, decimals) {
+  return roundHalfEven(v / Number('1e' + Math.max(0, -decimals)), Math.min(100, Math.max(0, decimals)));
+}
+function typeset(number) {
+  let [t, exponent] = number.replace(/^-/, '').split('e');
+  const [whole, part] = t.split('.');
+  t = whole.replace(/\B(?=(\d{3})+$)/g, ',') + (part === undefined ? '' : '.' + part);
+  if (number.startsWith('-') && /[1-9]/.test(t)) t = '−' + t;
+  return Number(exponent) ? t + '×10' + [...String(Number(exponent))].map(c => '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'['-0123456789'.indexOf(c)]).join('') : t;
+}
+function fixedPoint(v, decimals, exp) {
+  let n = digitsOf(v, decimals).replace('.', '').replace(/^[-0]+/, '');
+  const behind = decimals + exp;
+  if (behind > 0) {
+    n = n.padStart(behind + 1, '0');
+    n = n.slice(0, -behind) + '.' + n.slice(-behind);
+  } else n = n === '' ? '0' : n + '0'.repeat(-behind);
+  return typeset((v < 0 ? '-' : '') + n);
+}
+// printFigure prints a figure for two places: its value and its interval. unit is
+// {name, symbol, most}: numbers up to most have no k, M or bn.
+function printFigure(unit, f, measured) {
+  const v = f.Value, low = f.Low, high = f.High;
+  if (Number.isNaN(v)) return ['–', ''];
+  const dollar = unit.name === '$', figures = unit.name.startsWith('$') ? 3 : 4;
+  let half = (high - low) / 2, size = Math.abs(v), reach = 0;
+  const least = Math.min(Math.abs(low), Math.abs(high)), most = Math.max(Math.abs(low), Math.abs(high));
+  const apart = 2 * half > size && low * high > 0;
+  if (2 * half > size && !apart) size = Math.max(size, most);
+  if (apart) reach = most;
+  let decimals = 0;
+  if (size !== 0) {
+    const h = apart ? Math.min(size, least) : half;
+    const m = magnitude(size * (1 + Number('1e-' + figures) / 2));
+    decimals = h > 0 ? Math.min(Math.max(-magnitude(h), 1 - m), 5 - m) : figures - 1 - m;
+  }
+  let exp = 0, powers = false;
+  if (size !== 0) {
+    const rounded = Number(digitsOf(size, decimals)) * Number('1e' + Math.max(0, -decimals));
+    if (Math.max(rounded, reach) <= unit.most) powers = size < 1e-3;
+    else {
+      while (exp < 9 && rounded / Number('1e' + exp) >= 1000) exp += 3;
+      if (size / Number('1e' + exp) >= 1e6 || reach / Number('1e' + exp) >= 1e6) [exp, powers] = [0, true];
+    }
+  } else decimals = 0;
+  const print = x => {
+    let t = powers ? typeset(x.toExponential(figures - 1)) : fixedPoint(x, decimals, exp);
+    if (dollar) t = t.startsWith('−') ? '−$' + t.slice(1) : '$' + t;
+    if (/[1-9]/.test(t)) t += {3: ' k', 6: ' M', 9: ' bn'}[exp] ?? '';
+    return t;
+  };
+  const value = (measured ? '' : '~') + print(v) + (dollar ? '' : ' ' + unit.symbol);
+  if (Number.isNaN(low)) return [value, ''];
+  return [value, Number.isNaN(high) ? `[${print(low)}, ∞)` : `[${print(low)}, ${print(high)}]`];
+}
+
+const known = v => v === null ? NaN : v;
+const finite = v => Number.isFinite(v) ? v : NaN;
+
+// termsAt are the terms of a row with some prices, by index and in their units, changed.
+function termsAt(data, row, changed) {
+  const t = row.terms.map(known);
+  for (const [term, price] of Object.entries(row.from)) if (changed.has(price)) t[term] = changed.get(price) * data.prices[price].factor;
+  return t;
+}
+// figureAt is the figure of a row in a column, in the unit of the column.
+function figureAt(data, row, t, column) {
+  const c = column === 'break-even' ? row.breakEven : data.columns[column];
+  const [Value, Low, High, Instrument] = row.metric.map(known), f = x => columnOf(column, row.kind, t, x);
+  const m = c.spans ? spanning({Value, Low, High, Instrument}, f) : {Value: f(Value), Low: NaN, High: NaN};
+  const out = {Value: finite(m.Value / c.factor), Low: finite(m.Low / c.factor), High: finite(m.High / c.factor)};
+  if (leftOut(column, row.kind, t, Value, m.Value, ...row.limits)) out.Value = NaN;
+  if (Number.isNaN(out.Value)) out.Low = out.High = NaN;
+  return out;
+}
+// evaluateAll is every figure of the page's model by its ID: its numbers and how they
+// are printed; and the verdicts, by the ID of the margin on which they rest.
+function evaluateAll(data, changed) {
+  const figures = new Map(), verdicts = new Map();
+  for (const row of data.rows) {
+    const t = termsAt(data, row, changed);
+    for (const column of [...Object.keys(data.columns), 'break-even']) {
+      const id = data.invested.includes(column) ? row.investment : row.ledger;
+      if (!id) continue;
+      const f = figureAt(data, row, t, column);
+      const unit = data.units[(column === 'break-even' ? row.breakEven : data.columns[column]).unit];
+      figures.set(id.replace('*', column), {...f, text: printFigure(unit, f, row.measured)});
+      if (column === 'margin') verdicts.set(id.replace('*', column), sideOf(f.Value, f.Low, f.High, row.counts, row.gains, 'earns', 'loses'));
+    }
+  }
+  return {figures, verdicts};
+}
+// changesIn reads the changed prices from a fragment, #what=power_price:62.5,… with or
+// without another part before &. What is not a price of the page, not a plain number
+// or not allowed there is left out or clipped.
+function changesIn(data, fragment) {
+  const changed = new Map(), what = fragment.slice(0, 4000).split('&').map(p => p.replace(/^#/, '')).find(p => p.startsWith('what='));
+  for (const piece of (what ?? 'what=').slice(5).split(',').slice(0, 64)) {
+    let text = '';
+    try { text = decodeURIComponent(piece); } catch { continue; }
+    const [, key, number] = /^([^:]+):([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)$/.exec(text) ?? [];
+    const i = data.prices.findIndex(p => p.key === key);
+    if (i < 0 || number.length > 40) continue;
+    const v = Math.min(Math.max(Number(number), data.prices[i].min), data.prices[i].max);
+    if (v !== data.prices[i].value) changed.set(i, v);
+  }
+  return changed;
+}
+// fragmentOf is the fragment with other changes; its other part stays.
+function fragmentOf(data, changed, fragment) {
+  const parts = fragment.replace(/^#/, '').split('&').filter(p => p && !p.startsWith('what='));
+  const what = [...changed].sort((a, b) => a[0] - b[0]).map(([i, v]) => encodeURIComponent(data.prices[i].key) + ':' + v);
+  if (what.length) parts.push('what=' + what.join(','));
+  return parts.length ? '#' + parts.join('&') : '';
+}
+
+(() => {
+  const store = document.getElementById('what-if-data');
+  if (!store) return;
+  const data = JSON.parse(store.textContent), controls = document.getElementById('what-if-controls'), says = document.getElementById('what-if-says');
+  const back = document.getElementById('as-priced'), dials = [...controls.querySelectorAll('.dial')];
+  controls.hidden = false;
+  let changed = new Map(), timer = 0;
+  const before = new Map(); // elements that show what is not as priced, with what they held
+
+  const put = (el, text, under, sort) => {
+    const link = el.querySelector('a.figure'); // of links.js, to where the figure comes from
+    if (!before.has(el)) before.set(el, {nodes: [...el.childNodes], sort: el.dataset.sort, under: el.querySelector('small') !== null, link, text: link?.textContent});
+    const mark = document.createElement('span'), small = document.createElement('small');
+    mark.className = 'if';
+    mark.textContent = 'what if';
+    small.textContent = under;
+    if (link) link.textContent = text;
+    el.replaceChildren(link ?? text, ...(under && before.get(el).under ? [small] : []), ' ', mark);
+    if (before.get(el).sort !== undefined && sort !== undefined) el.dataset.sort = Number.isNaN(sort) ? '' : String(sort);
+  };
+  const restore = () => {
+    for (const [el, {nodes, sort, link, text}] of before) {
+      if (link) link.textContent = text;
+      el.replaceChildren(...nodes);
+      if (sort !== undefined) el.dataset.sort = sort;
+    }
+    before.clear();
+  };
+  const show = () => {
+    restore();
+    document.documentElement.classList.toggle('tried', changed.size > 0);
+    back.disabled = changed.size === 0;
+    for (const d of dials) {
+      const i = Number(d.dataset.price), v = changed.get(i) ?? data.prices[i].value;
+      for (const input of d.querySelectorAll('input')) if (Number(input.value) !== v) input.value = v;
+      d.classList.toggle('tried', changed.has(i));
+      d.querySelector('.if').hidden = !changed.has(i);
+    }
+    if (changed.size) {
+      const now = evaluateAll(data, changed), then = evaluateAll(data, new Map());
+      for (const el of document.querySelectorAll('[data-figure^="economics/"]')) {
+        const f = now.figures.get(el.dataset.figure), was = then.figures.get(el.dataset.figure);
+        if (f && (f.Value !== was.Value || f.text.join() !== was.text.join()) && !(Number.isNaN(f.Value) && Number.isNaN(was.Value))) put(el, f.text[0], f.text[1], f.Value);
+      }
+      for (const el of document.querySelectorAll('[data-verdict]')) {
+        const v = now.verdicts.get(el.dataset.verdict);
+        if (v && v !== then.verdicts.get(el.dataset.verdict)) put(el, v === 'none' ? '–' : v, '');
+      }
+    }
+    clearTimeout(timer);
+    timer = setTimeout(() => { says.textContent = sentence(); }, changed.size ? 300 : 0);
+  };
+  const sentence = () => {
+    if (!changed.size) return says.dataset.priced;
+    return 'What if: ' + [...changed].map(([i, v]) => `${data.prices[i].key} ${v} ${data.prices[i].unit}, as priced ${data.prices[i].value}`).join('; ') + '. Figures with the mark “what if” follow; the others are as priced.';
+  };
+  const set = (i, v) => {
+    const p = data.prices[i];
+    if (!Number.isFinite(v)) return;
+    v = Math.min(Math.max(v, p.min), p.max);
+    if (v === p.value) changed.delete(i); else changed.set(i, v);
+    history.replaceState(null, '', location.pathname + location.search + fragmentOf(data, changed, location.hash));
+    show();
+  };
+  for (const d of dials) {
+    const i = Number(d.dataset.price);
+    const [range, number] = d.querySelectorAll('input');
+    range.addEventListener('input', () => set(i, Number(range.value)));
+    number.addEventListener('change', () => { set(i, number.value === '' ? NaN : Number(number.value)); show(); });
+  }
+  back.addEventListener('click', () => {
+    changed = new Map();
+    history.replaceState(null, '', location.pathname + location.search + fragmentOf(data, changed, location.hash));
+    show();
+  });
+  const read = () => { changed = changesIn(data, location.hash); show(); };
+  addEventListener('hashchange', read);
+  if (changesIn(data, location.hash).size) read();
+})();

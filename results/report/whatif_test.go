@@ -1,0 +1,248 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/economics"
+	"github.com/perwatt/perwatt/results/report/table"
+)
+
+// sheetLine is a line of a price sheet that a test changes.
+type sheetLine struct {
+	key, unit string
+	value     float64
+}
+
+func sheetText(lines []sheetLine) string {
+	var b strings.Builder
+	b.WriteString("key,value,unit,as_of,source,note\n")
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%s,%s,%s,2026-09-19,test,\n", l.key, strconv.FormatFloat(l.value, 'g', -1, 64), l.unit)
+	}
+	return b.String()
+}
+
+// randomSheet has the keys of the example at random values: some with many digits,
+// some round, as people write them, and here and there one is missing.
+func randomSheet(rng *rand.Rand) (lines []sheetLine) {
+	for line := range strings.Lines(economics.Example()) {
+		f := strings.Split(strings.TrimSpace(line), ",")
+		v, err := strconv.ParseFloat(f[min(1, len(f)-1)], 64)
+		if strings.HasPrefix(line, "#") || err != nil || rng.IntN(40) == 0 {
+			continue
+		}
+		lines = append(lines, sheetLine{f[0], f[2], v})
+	}
+	add := func(key, unit string, v float64) { lines = append(lines, sheetLine{key, unit, v}) }
+	if rng.IntN(3) == 0 {
+		add("hashprice", "$/PH/day", 40)
+	}
+	if rng.IntN(2) == 0 {
+		add("training_price", "$/million samples", 0.2)
+	}
+	if rng.IntN(2) == 0 {
+		add("gpus_per_node", "1", 2)
+	}
+	if rng.IntN(2) == 0 {
+		add("node_price.node", "$/node", 120_000)
+	}
+	for i := range lines {
+		lines[i].value = tryValue(rng, lines[i])
+	}
+	return lines
+}
+
+// tryValue is another value for a line, within the limits of its key.
+func tryValue(rng *rand.Rand, l sheetLine) float64 {
+	v := l.value * math.Exp(2*rng.Float64()-1)
+	switch {
+	case l.unit == "%/year" && l.value > 0:
+		v = 60 * rng.Float64()
+	case l.unit == "%":
+		v = min(1+98*rng.Float64(), 49)
+	case strings.HasPrefix(l.key, "pue") || strings.HasPrefix(l.key, "gpus"):
+		v = 1 + rng.Float64()
+	case l.unit == "year":
+		v = 0.25 + 20*rng.Float64()
+	case l.key == "power_price" && rng.IntN(5) == 0:
+		v = -v
+	}
+	if rng.IntN(2) == 0 { // as people write it
+		v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 1+rng.IntN(3), 64), 64)
+	}
+	return max(v, map[bool]float64{true: 1}[strings.HasPrefix(l.key, "pue") || strings.HasPrefix(l.key, "gpus")])
+}
+
+// randomCandidates are a miner and a node at random metrics, with and without an
+// interval, an instrument and a meter that measured.
+func randomCandidates(rng *rand.Rand) []economics.Candidate {
+	figure := func(id string, v float64, unit results.Unit) economics.Figure {
+		v *= math.Exp(rng.NormFloat64())
+		f := results.Figure{Value: results.Float(v), Low: results.Absent(), High: results.Absent(), Unit: unit, Provenance: results.Provenance{
+			Boundary: results.Wall, Origin: results.Measured, Grade: "B", Instrument: results.Absent(),
+		}}
+		if rng.IntN(4) > 0 {
+			half := 0.3 * rng.Float64() * rng.Float64()
+			f.Low, f.High = results.Float(v*(1-half)), results.Float(v*(1+half))
+		}
+		if rng.IntN(2) == 0 {
+			f.Instrument = results.Float(0.05 * rng.Float64())
+		}
+		switch rng.IntN(6) {
+		case 0:
+			f.Origin, f.Grade = results.Modelled, "E"
+		case 1:
+			f.Boundary = results.Package
+		}
+		return economics.Figure{ID: id, Figure: f}
+	}
+	hash, watt, sample := results.Joule.Per(results.Hash), results.Watt, results.Sample.Per(results.Joule)
+	if rng.IntN(2) == 0 {
+		sample = results.Token.Per(results.Joule)
+	}
+	return []economics.Candidate{
+		{Name: "miner", Mining: []economics.Mining{{Efficiency: figure("miner/j", 2e-11, hash), Power: figure("miner/w", 3500, watt)}}},
+		{Name: "node", Mining: []economics.Mining{{Device: "2 × card", Efficiency: figure("node/j", 4e-8, hash), Power: figure("node/w", 900, watt)}}, Training: []economics.Training{{
+			Workload: "mlp", Device: "2 × card", GPUs: 2, PerJoule: figure("node/s", 20, sample), Power: figure("node/tw", 1100, watt), FlopRate: figure("node/f", 1e14, "FLOP/s"),
+		}}},
+	}
+}
+
+// trial is a model, prices that are changed in it, and what the page must print then.
+type trial struct {
+	Model    json.RawMessage      `json:"model"`
+	Changed  [][2]float64         `json:"changed"`  // index and value
+	Figures  map[string][2]string `json:"figures"`  // value and interval
+	Verdicts map[string]string    `json:"verdicts"` // by the ID of the margin
+}
+
+var triedOn = time.Date(2026, 9, 20, 0, 0, 0, 0, time.UTC)
+
+func evaluated(t testing.TB, candidates []economics.Candidate, lines []sheetLine) economics.Result {
+	t.Helper()
+	p, err := economics.Parse(strings.NewReader(sheetText(lines)), triedOn)
+	require.NoError(t, err)
+	return economics.Evaluate(candidates, *p, triedOn)
+}
+
+// trials are so many random sheets on random measurements, and changes to each.
+func trials(t testing.TB, rng *rand.Rand, sheets int) (out []trial) {
+	for range sheets {
+		candidates, lines := randomCandidates(rng), randomSheet(rng)
+		r := evaluated(t, candidates, lines)
+		m := triedModel(&r)
+		tr := trial{Figures: map[string][2]string{}, Verdicts: map[string]string{}, Changed: [][2]float64{}}
+		var err error
+		tr.Model, err = json.Marshal(m)
+		require.NoError(t, err)
+		if rng.IntN(4) > 0 {
+			for i, p := range m.Prices {
+				if rng.IntN(3) > 0 {
+					continue
+				}
+				for j := range lines {
+					if lines[j].key == p.Key {
+						lines[j].value = tryValue(rng, lines[j])
+						tr.Changed = append(tr.Changed, [2]float64{float64(i), lines[j].value})
+					}
+				}
+			}
+			r = evaluated(t, candidates, lines)
+		}
+		for f := range r.Figures() {
+			switch f.Table {
+			case "mining", "mining-published", "training", "mining-investment", "training-investment":
+				value, interval := table.Split(f.Figure)
+				if (economics.Cell{Figure: &f}).LeftOut() {
+					value, interval = table.Absent, ""
+				}
+				tr.Figures[f.ID] = [2]string{value, interval}
+			}
+		}
+		for _, name := range []string{"mining", "mining-published", "training"} {
+			of, _ := r.Table(name)
+			for _, row := range of.Rows {
+				for _, c := range row {
+					if c.Verdict != "" {
+						tr.Verdicts[c.Of] = string(c.Verdict)
+					}
+				}
+			}
+		}
+		out = append(out, tr)
+	}
+	return out
+}
+
+type compared struct {
+	Figures, Verdicts int
+	Wrong             []string
+}
+
+// compareTrials evaluates trials with the page's own script.
+const compareTrials = `(trials => {
+	const out = {Figures: 0, Verdicts: 0, Wrong: []};
+	for (const t of trials) {
+		const {figures, verdicts} = evaluateAll(t.model, new Map(t.changed));
+		for (const [id, want] of Object.entries(t.figures)) {
+			const f = figures.get(id), got = f ? f.text : ['–', ''];
+			out.Figures++;
+			if (got.join(' ') !== want.join(' ')) out.Wrong.push(id + ': got ' + got.join(' ') + ', want ' + want.join(' '));
+		}
+		for (const [id, want] of Object.entries(t.verdicts)) {
+			out.Verdicts++;
+			if (verdicts.get(id) !== want) out.Wrong.push(id + ': got ' + verdicts.get(id) + ', want ' + want);
+		}
+	}
+	out.Wrong = out.Wrong.slice(0, 20);
+	return out;
+})`
+
+// The page computes and prints what package economics computes and package table
+// prints, to the last digit, and a difference in either is found.
+func TestWhatIfAgrees(t *testing.T) {
+	sheets, batch := 10_000, 200
+	if testing.Short() {
+		sheets = batch
+	}
+	b := newTab(t)
+	page := fmt.Sprintf("<!DOCTYPE html><title>x</title><script>%s\n%s</script>", formulasJS, whatIfJS)
+	b.show([]byte(page))
+	rng := rand.New(rand.NewPCG(24, 4))
+	figures, verdicts := 0, 0
+	for range sheets / batch {
+		text, err := json.Marshal(trials(t, rng, batch))
+		require.NoError(t, err)
+		got := asked[compared](b, compareTrials+"("+string(text)+")")
+		require.Empty(t, got.Wrong)
+		figures, verdicts = figures+got.Figures, verdicts+got.Verdicts
+	}
+	require.Greater(t, figures, 50*sheets)
+	require.Greater(t, verdicts, 3*sheets)
+	require.Empty(t, b.taken())
+	t.Logf("%d sheets: %d figures and %d verdicts agree", sheets, figures, verdicts)
+
+	text, err := json.Marshal(trials(t, rng, 20))
+	require.NoError(t, err)
+	for plant, want := range map[string]string{
+		`miningRevenue = (f => (...a) => f(...a) * (1 + 1e-4))(miningRevenue)`:     "/revenue: got",
+		`capitalRecovery = (rate, years) => 1 / years`:                             "/margin: got",
+		`measure_bound = (m, end) => end`:                                          "/margin: got",
+		`roundHalfEven = (v, d) => (Math.floor(v * 10 ** d) / 10 ** d).toFixed(d)`: ": got",
+		`sideOf = () => 'earns'`:                                                   ": got earns",
+	} {
+		b.show([]byte(page))
+		asked[int](b, plant+", 1")
+		require.Contains(t, strings.Join(asked[compared](b, compareTrials+"("+string(text)+")").Wrong, "\n"), want, plant)
+	}
+}
