@@ -28,31 +28,55 @@ func pictured(h chart.Head, c chart.Chart) []picture {
 
 func chartCSS() string { return chart.CSS() }
 
-// rankingChart ranks the candidates by their index at a use.
-func rankingChart(p Page, t compare.Table, id string) []picture {
-	c := chart.Ranking{
-		Head: chart.Head{ID: id, Title: "Work per joule at " + results.Line(t.ID(), 60)},
-		Axis: chart.AxisOf("work per joule against the reference", results.Ratio), Base: 1, Margin: p.Comparison.Margin,
-		BaseText: fmt.Sprintf("%s = 100 %%, margin ± %s", results.Line(p.Comparison.Reference, 40), table.Percent(p.Comparison.Margin)),
+// rankingChart ranks whole machines by their index: a column for each use at which two
+// or more of them have one, those that decide first.
+func rankingChart(p Page) []picture {
+	c := p.Comparison
+	r := chart.Ranking{
+		Head: chart.Head{ID: "rank", Title: "Work per joule at each use, whole machines", Note: "Each machine by its best device."},
+		Axis: chart.AxisOf("work per joule against the reference", results.Ratio), Base: 1, Margin: c.Margin,
+		BaseText: fmt.Sprintf("%s = 100 %%, margin ± %s", results.Line(c.Reference, 40), table.Percent(c.Margin)),
 	}
-	for _, g := range t.Groups {
-		for _, r := range g.Rows {
-			if r.Index.Value.IsAbsent() {
+	for _, cand := range c.Candidates {
+		r.Rows = append(r.Rows, chart.Ranked{Name: cand.ID, Reference: cand.ID == c.Reference})
+	}
+	for _, decides := range []bool{true, false} {
+		for i := range c.Choices {
+			x := &c.Choices[i]
+			known := 0
+			at := make([]chart.Rank, len(r.Rows))
+			for j, row := range r.Rows {
+				at[j] = chart.Rank{Figure: chart.Of(results.Figure{Value: results.Absent(), Low: results.Absent(), High: results.Absent()}), Note: "not measured"}
+				k := slices.IndexFunc(x.Places, func(p compare.Place) bool { return p.Candidate == row.Name })
+				if k < 0 {
+					continue
+				}
+				place := &x.Places[k]
+				at[j] = chart.Rank{Figure: chart.Of(place.Index), First: place.Place == 1, Note: cmp.Or(place.Why, place.Device)}
+				if !place.Index.Value.IsAbsent() {
+					known++
+				}
+			}
+			if x.Decides() != decides || known < 2 {
 				continue
 			}
-			c.Rows = append(c.Rows, chart.Ranked{Name: r.Name(), Figure: chart.Of(r.Index), Tie: r.Tie, Reference: r.Candidate == p.Comparison.Reference})
+			r.Uses = append(r.Uses, x.Table)
+			for j := range r.Rows {
+				r.Rows[j].At = append(r.Rows[j].At, at[j])
+			}
 		}
 	}
-	if len(c.Rows) < 2 {
+	if len(r.Uses) == 0 {
 		return nil
 	}
-	return pictured(c.Head, c)
+	return pictured(r.Head, r)
 }
 
 // throughputPowerChart plots the candidates of a use by throughput and power.
-func throughputPowerChart(p Page, t compare.Table, id string) []picture {
+// tableID is the id of the table that has all of them.
+func throughputPowerChart(p Page, t compare.Table, id, tableID string) []picture {
 	c := chart.ThroughputPower{
-		Head:  chart.Head{ID: id, Title: "Throughput against watts at " + results.Line(t.ID(), 60)},
+		Head:  chart.Head{ID: id, Title: "Throughput against watts at " + results.Line(t.ID(), 60), Table: tableID},
 		Power: chart.AxisOf("power", results.Watt), Throughput: chart.AxisOf("throughput", t.Unit.Per(results.Second)), Efficiency: chart.AxisOf("work per joule", t.Unit.Per(results.Joule)),
 	}
 	for _, g := range t.Groups {
@@ -108,12 +132,14 @@ func planeCharts(p Page) (out []picture, left int) {
 		plane := chart.TwoUsePlane{
 			Head: chart.Head{ID: fmt.Sprintf("plane%d", n), Title: "Mining against " + results.Line(m.Scenario, 40) + ", both per joule"},
 			X:    chart.AxisOf("mining per joule against the reference", results.Ratio), Y: chart.AxisOf(results.Line(m.Scenario, 40)+" per joule against the reference", results.Ratio),
-			UseX: "mining", UseY: "training", Margin: c.Margin,
+			UseX: "mining", UseY: results.Line(m.Scenario, 40), Margin: c.Margin,
 		}
 		for _, cand := range c.Candidates {
 			x, origin := efficiency("mining", cand.ID)
 			y, _ := efficiency(m.Scenario, cand.ID)
-			plane.Points = append(plane.Points, chart.Point{Name: cand.ID, X: relative(x, refX, origin), Y: relative(y, refY, origin), Reference: cand.ID == c.Reference})
+			if at := (chart.Point{Name: cand.ID, X: relative(x, refX, origin), Y: relative(y, refY, origin), Reference: cand.ID == c.Reference}); at.X.Value == at.X.Value && at.Y.Value == at.Y.Value {
+				plane.Points = append(plane.Points, at)
+			}
 		}
 		if len(plane.Points) > 1 {
 			out = append(out, pictured(plane.Head, plane)...)
@@ -133,7 +159,7 @@ func mixChart(p Page, scenario, id string) []picture {
 		}
 	}
 	c := chart.Lines{
-		Head: chart.Head{ID: id, Title: "One kilowatt-hour, shared between mining and " + results.Line(scenario, 40)},
+		Head: chart.Head{ID: id, Title: "One kilowatt-hour, shared between mining and " + results.Line(scenario, 40), Table: "mixes"},
 		X:    chart.AxisOf("hashes", results.Hash), Y: chart.AxisOf(table.ShapeOf(unit).Symbol, unit),
 	}
 	for _, m := range p.Comparison.Mixes {
@@ -151,6 +177,9 @@ func mixChart(p Page, scenario, id string) []picture {
 				Points: []chart.LinePoint{{X: float64(m.Mullet.Hashes.Value), Y: float64(m.Mullet.Samples.Value), Low: math.NaN(), High: math.NaN()}}})
 		}
 	}
+	if slices.ContainsFunc(c.Series, func(s chart.Series) bool { return len(s.Points) == 1 }) {
+		c.Head.Note = "The line is to switch: a share of the kilowatt-hour goes to mining, the rest to training. The mark is the mullet, both at once: above the line it beats switching, below the line it loses to it."
+	}
 	return pictured(c.Head, c)
 }
 
@@ -158,11 +187,11 @@ func mixChart(p Page, scenario, id string) []picture {
 // chart behind training on the CPU, one behind the work of cards.
 func mulletChart(p Page) (out []picture) {
 	training := chart.Mullet{
-		Head: chart.Head{ID: "mullet", Title: "Mining behind training: hashes gained against training kept"},
+		Head: chart.Head{ID: "mullet", Title: "Mining behind training: hashes gained against training kept", Table: "mullets"},
 		Kept: chart.AxisOf("training kept", results.Ratio), Gained: chart.AxisOf("hashes gained", results.Hash.Per(results.Second)),
 	}
 	cards := chart.Mullet{
-		Head: chart.Head{ID: "mullet-cards", Title: "Mining behind the work of cards: hashes gained against what is kept in front"},
+		Head: chart.Head{ID: "mullet-cards", Title: "Mining behind the work of cards: hashes gained against what is kept in front", Table: "co-runs"},
 		Kept: chart.AxisOf("kept in front", results.Ratio), Gained: training.Gained,
 	}
 	of := candidatesByRecord(p)
@@ -195,6 +224,14 @@ func mulletChart(p Page) (out []picture) {
 	return out
 }
 
+// useTable is the id of the first table of use i of a comparison, if the page has it.
+func useTable(i int) string {
+	if i >= mostUses {
+		return ""
+	}
+	return fmt.Sprintf("use-%d-0", i)
+}
+
 // candidatesByRecord maps the IDs of records to those of their candidates.
 func candidatesByRecord(p Page) map[string]string {
 	of := map[string]string{}
@@ -209,7 +246,7 @@ func candidatesByRecord(p Page) map[string]string {
 // The most candidates with a trace.
 const traceCandidates = 4
 
-// traceCharts plot the first run at a use of each candidate.
+// traceCharts plot a run of each candidate, at a use that it is ranked by.
 func traceCharts(p Page) (out []picture) {
 	of := candidatesByRecord(p)
 	drawnOf := map[string]bool{}
@@ -218,31 +255,73 @@ func traceCharts(p Page) (out []picture) {
 		if !known || drawnOf[candidate] || len(out) >= traceCandidates {
 			continue
 		}
-		for i := range r.Runs {
-			run := &r.Runs[i]
-			if run.Status != results.OK || len(run.Uses) == 0 {
-				continue
-			}
+		if run, use := shownRun(p.Comparison, r, candidate); run != nil {
 			drawnOf[candidate] = true
 			c := chart.Trace{
 				Head:  chart.Head{ID: fmt.Sprintf("trace%d", n), Title: fmt.Sprintf("%s, %s, round %d", results.Line(candidate, 40), results.Line(run.Scenario, 40), run.Round), Empty: "no meter was read"},
-				Power: chart.Signal{Axis: chart.AxisOf("power", results.Watt)}, Rate: chart.Signal{Axis: chart.AxisOf(results.Line(run.Uses[0].Use, 30)+" rate", run.Uses[0].Unit.Per(results.Second))},
+				Power: chart.Signal{Axis: chart.AxisOf("power", results.Watt)}, Rate: chart.Signal{Axis: chart.AxisOf(results.Line(use.Use, 30)+" rate", use.Unit.Per(results.Second))},
 			}
 			t0 := float64(run.Anchor.T)
 			if head := r.Summary.PrimaryMeter; head != nil {
 				c.Power.Points = slopes(run, head, t0)
 			}
-			if tr := run.Trace(run.Uses[0].Key(results.TraceWork)); tr != nil {
+			if tr := run.Trace(use.Key(results.TraceWork)); tr != nil {
 				c.Rate.Points = sampled(tr, t0)
 			}
 			for _, ph := range run.Phases {
 				c.Spans = append(c.Spans, chart.Span{From: float64(ph.From) - t0, To: float64(ph.To) - t0, Name: ph.Name, Window: ph.Name == results.PhaseMeasure})
 			}
 			out = append(out, pictured(c.Head, c)...)
-			break
 		}
 	}
 	return out
+}
+
+// shownRun returns the run of a record that shows its candidate at work, and its use
+// there: if there is one, at a use that decides and at which the candidate competes,
+// else at one at which it stands as a whole machine, else any; training first, then
+// mining.
+func shownRun(c *compare.Comparison, r *results.Record, candidate string) (*results.Run, *results.Use) {
+	places := r.Places()
+	first := func(table string) int {
+		t := slices.IndexFunc(c.Tables, func(t compare.Table) bool { return t.ID() == table })
+		switch {
+		case t >= 0 && c.Tables[t].Trains():
+			return 0
+		case t >= 0 && c.Tables[t].Use == "mining":
+			return 1
+		}
+		return 2
+	}
+	choices := slices.SortedStableFunc(slices.Values(c.Choices), func(a, b compare.Choice) int { return cmp.Compare(first(a.Table), first(b.Table)) })
+	for _, fits := range []func(*compare.Choice, *compare.Place) bool{
+		func(x *compare.Choice, at *compare.Place) bool { return x.Decides() && at.Place > 0 },
+		func(x *compare.Choice, at *compare.Place) bool {
+			return x.Decides() && at.Reason != compare.CPUAlone && at.Reason != compare.NoMiner
+		},
+		func(*compare.Choice, *compare.Place) bool { return true },
+	} {
+		for i := range choices {
+			x := &choices[i]
+			t := slices.IndexFunc(c.Tables, func(t compare.Table) bool { return t.ID() == x.Table })
+			k := slices.IndexFunc(x.Places, func(at compare.Place) bool { return at.Candidate == candidate })
+			if t < 0 || k < 0 || !fits(x, &x.Places[k]) {
+				continue
+			}
+			for j, row := range r.Summary.Rows {
+				if places[j].Base != c.Tables[t].Scenario || places[j].Name != x.Places[k].Device || row.Use != c.Tables[t].Use {
+					continue
+				}
+				for n := range r.Runs {
+					run := &r.Runs[n]
+					if u := slices.IndexFunc(run.Uses, func(u results.Use) bool { return u.Use == row.Use }); u >= 0 && run.Scenario == row.Scenario && run.Status == results.OK {
+						return run, &run.Uses[u]
+					}
+				}
+			}
+		}
+	}
+	return nil, nil
 }
 
 // slopes sums the power of the primary meter's channels over a run. Of two meters,

@@ -292,9 +292,9 @@ func uses(p Page) section {
 		tables = tables[:mostUses]
 		s.Lead = append(s.Lead, fmt.Sprintf("The first %d of %d are shown: perwatt compare has all of them.", mostUses, n))
 	}
+	s.add(block{Charts: rankingChart(p)})
 	for ti, t := range tables {
-		charts := append(rankingChart(p, t, fmt.Sprintf("rank%d", ti)), throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti))...)
-		s.add(block{Charts: charts})
+		s.add(block{Charts: throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti), useTable(ti))})
 		for gi, g := range t.Groups {
 			grouped := groupTable(t, g)
 			grouped.ID = fmt.Sprintf("use-%d-%d", ti, gi)

@@ -157,7 +157,7 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 			if len(axes) > 0 {
 				name += fmt.Sprint("-", len(axes)+1)
 			}
-			of = &chart.Lines{Head: chart.Head{ID: name, Title: results.Line(t.Title, 120)}, X: chart.Axis{Title: results.Line(s.X, 60), Free: true}, Y: chart.Axis{Title: results.Line(s.Y, 60)}}
+			of = &chart.Lines{Head: chart.Head{ID: name, Title: results.Line(t.Title, 120), Table: word(t.ID)}, X: chart.Axis{Title: results.Line(s.X, 60), Free: true}, Y: chart.Axis{Title: results.Line(s.Y, 60)}}
 			axes, lines[s.Y] = append(axes, s.Y), of
 		}
 		line := chart.Series{Name: seriesName(s)}
@@ -185,7 +185,7 @@ func seriesName(s economics.Series) string {
 
 // tornado draws the margins at the low and the high end of each input.
 func tornado(p Page, t economics.Table, s economics.Series, id string) []picture {
-	c := chart.Tornado{Head: chart.Head{ID: id, Title: results.Line(t.Title+": "+s.Name, 120)}, Axis: chart.Axis{Title: results.Line(s.Y, 60), Free: true}}
+	c := chart.Tornado{Head: chart.Head{ID: id, Title: results.Line(t.Title+": "+s.Name, 120), Table: word(t.ID)}, Axis: chart.Axis{Title: results.Line(s.Y, 60), Free: true}}
 	base, ok := p.Economics.Figure(strings.Replace(s.ID, "-tornado/", "/", 1) + "/margin")
 	if !ok || base.Value.IsAbsent() {
 		return nil
@@ -215,7 +215,7 @@ func breakEven(p Page, t economics.Table) []picture {
 	}
 	limit := float64(best.Value) / economics.PerTH
 	m := chart.Matrix{
-		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %s", results.Line(t.Title, 80), results.Line(who, 40), table.Quantity(best.Value, best.Unit))},
+		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %s", results.Line(t.Title, 80), results.Line(who, 40), table.Quantity(best.Value, best.Unit)), Table: word(t.ID)},
 		Axis: chart.Axis{Title: "J/TH", Unit: ""}, Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: limit,
 		Better: "earns its power", Worse: "does not",
 	}

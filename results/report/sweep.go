@@ -46,7 +46,7 @@ func sweeps(p Page) section {
 				}
 			}
 			l := chart.Lines{
-				Head: chart.Head{ID: fmt.Sprintf("sweep-%d-%d", ti, gi), Title: fmt.Sprintf("Energy per work against watts at %s, %s", results.Line(t.ID(), 60), provenanceOf(g))},
+				Head: chart.Head{ID: fmt.Sprintf("sweep-%d-%d", ti, gi), Title: fmt.Sprintf("Energy per work against watts at %s, %s", results.Line(t.ID(), 60), provenanceOf(g)), Table: useTable(ti)},
 				X:    chart.AxisOf("power", results.Watt), Y: chart.AxisOf("energy per work", results.Joule.Per(t.Unit)),
 			}
 			slices.SortStableFunc(points, func(a, b swept) int {

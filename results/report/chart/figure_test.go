@@ -29,7 +29,7 @@ func TestAxisOf(t *testing.T) {
 		results.Ratio: ">1,234 %<", results.Sample.Per(results.Joule): ">1.23 ksamples/J<",
 	} {
 		a := AxisOf("x", u)
-		r := Ranking{Axis: a, Rows: []Ranked{{Name: "a", Figure: Figure{Value: 1234.5 / table.ShapeOf(u).Factor}}}}
+		r := Ranking{Axis: a, Uses: []string{"b"}, Rows: []Ranked{{Name: "a", At: []Rank{{Figure: Figure{Value: 1234.5 / table.ShapeOf(u).Factor}}}}}}
 		require.Contains(t, string(r.SVG()), want)
 	}
 }

@@ -208,6 +208,7 @@ func many(name string, n int) []chart.Chart {
 	h := chart.Head{ID: "c", Title: name, Table: "t"}
 	var rk chart.Ranking
 	rk.Head, rk.Axis, rk.Base, rk.Margin, rk.BaseText = h, chart.Axis{Title: "work per joule against the reference", Unit: "%", Factor: 100}, 1, 0.02, name+" = 100 %, margin ± 2 %"
+	rk.Uses = []string{"mining", name, "training-bf16-gpt-124m", "compute", "memory", "inference"}[:min(n, 6)]
 	var power, plane []chart.Point
 	ln := chart.Lines{Head: h, X: chart.Axis{Title: "power price, $/MWh", Free: true}, Y: chart.Axis{Title: "margin, $/MWh"}}
 	to := chart.Tornado{Head: h, Axis: outcome, Base: 400, BaseText: "as priced: " + name}
@@ -223,7 +224,7 @@ func many(name string, n int) []chart.Chart {
 		if n > 1 && name != "" {
 			who = fmt.Sprint(name, " ", i)
 		}
-		rk.Rows = append(rk.Rows, chart.Ranked{Name: who, Figure: pm(k, 0.05), Tie: i / 2, Reference: i == 0})
+		rk.Rows = append(rk.Rows, chart.Ranked{Name: who, At: ranks(pm(k, 0.05), modelled(pm(k*1.1, 0.1)), pm(k*0.8, 0.1), pm(1.5*k, 0.01)), Reference: i == 0})
 		power = append(power, chart.Point{Name: who, X: pm(300*k, 4), Y: pm(30e6*k*(1+0.3*w()), 1e6), Group: []string{"wall · measured · A", "wall · measured · C", ""}[i%3], Note: "+12 W", Reference: i == 0})
 		plane = append(plane, chart.Point{Name: who, X: pm(1+0.8*w(), 0.02), Y: modelled(pm(1+0.8*w(), 0.03)), Reference: i == 0})
 		s := chart.Series{Name: who, Modelled: i%2 == 0, Marks: i%3 == 0}

@@ -313,7 +313,11 @@ func (t Tornado) draw(s *surface) {
 		values, names = append(values, r.Low, r.High), append(names, r.Name)
 	}
 	title := s.wrap(cmp.Or(results.Line(t.BaseText, 60), "base "+t.Axis.print(t.Base)), s.w)
-	p := s.rows(s.line*float64(len(title))+9, 6, names, nil)
+	room := 230.0
+	if s.narrow {
+		room = 0
+	}
+	p := s.rows(s.line*float64(len(title))+9, room, names, func(int) int { return 0 })
 	p.x = t.Axis.scale(values, p.columns(70), 0.04)
 	base := p.atX(t.Base)
 	bands := p.bands()
@@ -322,7 +326,7 @@ func (t Tornado) draw(s *surface) {
 	}
 	for i, r := range drawn {
 		y := p.atY(p.row(i))
-		s.rowText(p, i, false, s.w, false)
+		s.rowName(p, i, false)
 		s.tip(fmt.Sprintf("%s: %s to %s", results.Line(r.Name, 60), t.Axis.print(r.Low), t.Axis.print(r.High)), func() {
 			low, high := p.atX(r.Low), p.atX(r.High)
 			bar := rectangle(min(low, base), y-half, math.Abs(low-base), 2*half)
