@@ -540,7 +540,7 @@ func sources(p Page) section {
 	t := table.Table{ID: "records-table", Columns: []table.Column{{Head: "candidate", Kind: table.Words, Limit: 40}, {Head: "record", Kind: table.Words}, {Head: "start", Kind: table.Words}, {Head: "state", Kind: table.Name}, {Head: "sha256", Kind: table.Words}}}
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
-			t.Row(text(c.ID), text(cmp.Or(results.Printable(r.File), results.Line(r.ID, 40))), text(results.Line(r.Start, 30)), text(r.State), text(results.Line(r.Digest, 64)))
+			t.Row(text(c.ID), table.Text{Text: cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), At: "record/" + r.ID}, text(results.Line(r.Start, 30)), text(r.State), text(results.Line(r.Digest, 64)))
 		}
 	}
 	s := sectionOf("records", "Records", "Every figure can be made again from these: perwatt verify checks them, perwatt explain FIGURE names the windows behind a figure, and this command makes this page:", block{Table: t})

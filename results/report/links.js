@@ -26,6 +26,8 @@
     a.append(text);
     if (!cells.has(id)) cells.set(id, cell);
   }
+  const places = new Map(); // candidates and records
+  for (const cell of document.querySelectorAll('main [data-at]')) if (!places.has(cell.dataset.at)) places.set(cell.dataset.at, cell);
 
   const panel = document.createElement('dialog');
   panel.className = 'explain';
@@ -36,17 +38,18 @@
     return el;
   };
   let from = null; // the link that has opened the panel
-  const close = () => {
+  const close = back => {
+    for (const el of document.querySelectorAll('.at')) el.classList.remove('at');
     if (!panel.open) return;
     panel.close();
-    for (const el of document.querySelectorAll('.at')) el.classList.remove('at');
-    if (parts()[0]) history.replaceState(null, '', '#' + parts()[1].join('&'));
+    if (!back) return;
+    history.replaceState(null, '', '#' + parts()[1].join('&'));
     from?.focus({preventScroll: true});
   };
   const explain = (id, cell) => {
     const shut = element('button', 'Close');
     shut.type = 'button';
-    shut.addEventListener('click', close);
+    shut.addEventListener('click', () => close(true));
     const name = element('h2', id);
     name.id = 'explain-figure';
     const list = document.createElement('dl');
@@ -63,20 +66,20 @@
   };
 
   const follow = () => {
-    const [at] = parts(), cell = cells.get(at), el = cell ?? (at ? document.getElementById(at) : null);
+    const [at] = parts(), cell = cells.get(at), el = cell ?? places.get(at) ?? (at ? document.getElementById(at) : null);
+    close(false);
     if (!el) return;
     for (let d = el.closest('details'); d; d = d.parentElement.closest('details')) d.open = true;
     const row = el.closest('tr'), more = (row?.matches('.rest') ? row.previousElementSibling : row)?.querySelector('.more');
     if (more && !el.checkVisibility()) more.open = true;
-    el.scrollIntoView({block: cell ? 'center' : 'start'});
+    el.scrollIntoView({block: el.id ? 'start' : 'center'});
+    if (!el.id) el.classList.add('at');
     if (!cell) return;
-    for (const was of document.querySelectorAll('.at')) was.classList.remove('at');
-    cell.classList.add('at');
     if (!cell.contains(from)) from = cell.querySelector('a.figure');
     explain(at, cell);
   };
   addEventListener('hashchange', follow);
-  addEventListener('keydown', e => { if (e.key === 'Escape') close(); });
+  addEventListener('keydown', e => { if (e.key === 'Escape') close(true); });
   document.addEventListener('click', e => {
     const a = e.target.closest?.('a[href^="#"]');
     if (!a || e.ctrlKey || e.metaKey || e.shiftKey) return;

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -125,8 +126,10 @@ func TestPermalinks(t *testing.T) {
 	b.do(chromedp.KeyEvent(kb.Escape))
 	asked[bool](b, `(document.querySelector('main a.figure').focus({preventScroll: true}), true)`)
 	b.do(chromedp.KeyEvent(kb.Enter))
-	settled := `new Promise(done => setTimeout(done, 50, true))` // the browser follows a link in a task of its own
-	asked[bool](b, settled)
+	settle := func(done string) { // the browser follows a link in a task of its own
+		require.Eventually(t, func() bool { return asked[bool](b, done) }, 20*time.Second, 20*time.Millisecond, done)
+	}
+	settle(`document.querySelector('.at') !== null`)
 	require.Equal(t, first, at())
 	require.True(t, open())
 	require.Equal(t, "Close", asked[string](b, `document.activeElement.textContent`))
@@ -138,13 +141,18 @@ func TestPermalinks(t *testing.T) {
 	// What follows an & stays.
 	visit("what=power_price:62")
 	asked[bool](b, `(document.querySelector('main a.figure').click(), true)`)
-	asked[bool](b, settled)
+	settle(`document.querySelector('.at') !== null`)
 	require.True(t, strings.HasSuffix(asked[string](b, `location.hash`), "&what=power_price:62"))
 	require.Equal(t, first, at())
 	asked[bool](b, `(document.querySelector('nav[aria-label=Sections] a').click(), true)`)
-	asked[bool](b, settled)
+	settle(`document.querySelector('.at') === null`)
 	require.True(t, strings.HasSuffix(asked[string](b, `location.hash`), "&what=power_price:62"))
 	b.do(chromedp.KeyEvent(kb.Escape))
+
+	record := clearWinner()[0].ID
+	visit("record/" + record)
+	require.False(t, open())
+	require.Equal(t, "record/"+record, asked[string](b, `document.querySelector('.at').dataset.at`))
 
 	for _, hostile := range []string{"<img src=x onerror=alert(1)>", "%E0%A4%A", "__proto__", "constructor", "what=__proto__:1", "&&&", strings.Repeat("W", 1e5), "north/mining/mining/none", "%00", "javascript:alert(1)"} {
 		visit(hostile)

@@ -99,6 +99,7 @@ func (t Table) grid(out *strings.Builder, columns []laid) {
 			class(append(names, breaks(x, j == place.key))...)
 			attribute("data-sort", x.sort)
 			attribute("data-verdict", x.of)
+			attribute("data-at", x.at)
 			if attribute("data-figure", x.id); x.id != "" {
 				attribute("title", "perwatt explain "+x.id)
 			}

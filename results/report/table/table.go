@@ -130,6 +130,7 @@ type Figure struct {
 type Text struct {
 	Text, Under string
 	Href        string // trusted; "" leads nowhere
+	At          string // in the address of a page, leads to the text: candidate/NAME
 	Choice      string // value of a box to tick before the text
 	ID          string // of the figure for which it stands
 	Of          string // ID of the figure that the text is a verdict on
@@ -204,12 +205,12 @@ type laid struct {
 
 // printed is a cell as its reader sees it.
 type printed struct {
-	value, under string
-	sort         string // exact, as a script reads it
-	id           string
-	href, choice string // of a link
-	of           string // of a verdict: the ID of its figure
-	chart        Chart
+	value, under     string
+	sort             string // exact, as a script reads it
+	id               string
+	href, at, choice string // of a link, to this place, and of a box
+	of               string // of a verdict: the ID of its figure
+	chart            Chart
 }
 
 // lowerBound is the note on watts at [results.CardsPackages].
@@ -313,7 +314,7 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 		}
 		return p
 	case Text:
-		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit), href: x.Href, choice: results.Line(x.Choice, l.Limit), id: results.Line(x.ID, 200), of: results.Line(x.Of, 200)}
+		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit), href: x.Href, at: results.Line(x.At, FigureLimit), choice: results.Line(x.Choice, l.Limit), id: results.Line(x.ID, FigureLimit), of: results.Line(x.Of, FigureLimit)}
 	case Chart:
 		return printed{chart: x}
 	case Number:
