@@ -16,7 +16,8 @@ type blocked struct {
 	// of B the better part of a first-level one. nc columns of B fit the third.
 	mc, nc, kc int
 	// Packing A does not pay for fewer columns of C than narrow, if A is stored
-	// transposed, or than wide, if it is not.
+	// transposed, or than wide, if it is not, nor beyond unless its rows crowd one set
+	// of the first-level cache. 0 is for a micro-kernel that reads packed A only.
 	narrow, wide int
 	// beside: if k is long and B packed, tiles are computed one beside the other, so that a
 	// tile's rows of A stay in the first-level cache and panels of B in the second.
@@ -55,10 +56,13 @@ func (g *blocked) tall() int { return max(g.mc, g.mc*g.kc/256) }
 // blocks returns the rows of a block of A and its length along k. A product of
 // few rows is one block high: each panel of B is then used once and the next one
 // takes its place in the cache. A product that is slightly longer than a block is
-// not cut.
-func (g *blocked) blocks(m, k int) (rows, length int) {
+// not cut. If A is streamed, since it is not packed and used by one panel of B alone,
+// only the length of a call of a micro-kernel limits the rows.
+func (g *blocked) blocks(m, k int, streamed bool) (rows, length int) {
 	rows, length = g.mc, g.kc
-	if m > g.mc && m <= g.tall() {
+	if streamed {
+		rows = 8 * g.mc
+	} else if m > g.mc && m <= g.tall() {
 		rows, length = m, g.mc*g.kc/m&^7
 	}
 	if k <= length+length/4 {
@@ -143,6 +147,10 @@ func (s side) from(i, l int) []float32 {
 	return s.x[l*s.ld+i:]
 }
 
+// crowded reports whether rows are multiples of so many bytes apart and share too few
+// sets of a first-level cache.
+func (s side) crowded(bytes int) bool { return s.ld*size%bytes == 0 }
+
 // steps returns the distances in bytes from vector to vector and along k.
 func (s side) steps() (int, int) {
 	if s.along {
@@ -166,24 +174,48 @@ func (s side) bring(t *tiles, i, n, l int) {
 	t.next += 60 // if a panel begins within a line, the panel before it has fetched that line
 }
 
+// bringPart makes the next call with t, one of calls of as many tiles, prefetch its part
+// of the elements l to l+t.k of n vectors from i on. A tile brings a line of some rows.
+func (s side) bringPart(t *tiles, i, n, l, call, calls int) {
+	long, rows := n, t.k
+	if s.along {
+		long, rows = t.k, n
+	}
+	vector, step := s.steps()
+	from := (i*vector + l*step) / size
+	lines := (long*size + 63) / 64
+	if (from|s.ld)*size%64 > 0 { // rows begin within a line
+		lines++
+	}
+	lines += (t.count - lines%t.count) % t.count // so that each call is of the same rows
+	parts := max(1, calls*t.count/lines)
+	part, line := call*t.count/lines, call*t.count%lines
+	if part >= parts {
+		t.lines = 0
+		return
+	}
+	t.lines, t.stride, t.ahead = (rows+parts-1)/parts, s.ld*size, 64
+	t.next = address(s.x, from+part*t.lines*s.ld+line*16)
+}
+
 // product holds the arguments of Gemm.
 type product struct {
-	a, b side
-	m, n int
-	c    []float32
-	ldc  int
+	a, b    side
+	m, n, k int
+	c       []float32
+	ldc     int
 }
 
 func (g *blocked) gemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int, e Epilogue) {
 	s := g.get()
 	defer g.scratch.Put(s)
-	p := product{side{a, lda, !transA}, side{b, ldb, transB}, m, n, c, ldc}
+	p := product{side{a, lda, !transA}, side{b, ldb, transB}, m, n, k, c, ldc}
 	t := &s.t
 	t.alpha = alpha
 	if beta == 0 {
 		beta = 0 // replaces minus zero: the micro-kernel compares the bits
 	}
-	high, length := g.blocks(m, k)
+	high, length := g.blocks(m, k, n <= g.nr && !g.packs(&p))
 	for j := 0; j < n; {
 		nc := split(n-j, g.nc, g.nr)
 		t.beta = beta
@@ -206,6 +238,14 @@ func (g *blocked) gemm(transA, transB bool, m, n, k int, alpha float32, a []floa
 	*t = tiles{}
 }
 
+// packs reports whether blocks of A are packed.
+func (g *blocked) packs(p *product) bool {
+	if !p.a.along {
+		return p.n > g.narrow
+	}
+	return p.n > g.wide && (g.wide == 0 || p.a.crowded(4<<10))
+}
+
 // window is the block at hand: rows of C from row i and nc columns from j on, and
 // the sums from l on.
 type window struct{ i, rows, j, nc, l int }
@@ -214,15 +254,14 @@ type window struct{ i, rows, j, nc, l int }
 // that of B.
 func (g *blocked) block(s *scratch, p *product, w window, e Epilogue) {
 	t, kc := &s.t, s.t.k
-	top, packed := p.a.from(w.i, w.l), p.n > g.wide || p.n > g.narrow && !p.a.along
+	top, packed := p.a.from(w.i, w.l), g.packs(p)
 	t.rs, t.cs = p.a.steps()
 	t.as = g.mr * t.rs
 	if packed {
 		g.packA(s.a, p.a, w.i, w.rows, w.l, kc)
 		top, t.rs, t.cs, t.as = s.a, size, g.mr*size, g.mr*kc*size
 	}
-	// Rows that are multiples of 1 KiB apart share too few sets of a first-level cache.
-	direct := p.m <= short && !p.b.along && p.b.ld*size%1024 != 0
+	direct := p.m <= short && !p.b.along && !p.b.crowded(1<<10) // many rows at a time
 	for jj := 0; jj < w.nc; {
 		panels := min(together, (w.nc-jj)/g.nr)
 		width := panels * g.nr
@@ -340,29 +379,28 @@ func (g *blocked) foresee(s *scratch, p *product, w window, jj int) {
 }
 
 // foreseeGroup makes the tiles of a row of them, one of many that use the same panels
-// of B, prefetch a part of the group of panels from column next on: to be packed, or
-// packed.
+// of B, prefetch a part of what comes after these panels: the group from column next
+// on, to be packed or packed, the next block of A, or what the next step along k begins
+// with.
 func (g *blocked) foreseeGroup(s *scratch, p *product, w window, next, row int) {
 	t, calls, call := &s.t, (w.rows+g.mr-1)/g.mr, row/g.mr
-	j, l := w.j+next, w.l
-	if next >= w.nc {
-		j, l = w.j, w.l+t.k
-	}
+	below, l := w.i+w.rows, w.l+t.k
 	switch {
-	case t.k <= flat || w.i > 0 && next >= w.nc:
+	case t.k <= flat:
 		t.lines = 0
-	case w.i > 0:
+	case next < w.nc && w.i > 0:
 		t.lines, t.stride = (t.k*g.nr*size/64+calls-1)/calls, 64
 		t.next, t.ahead = address(s.b, next*t.k+call*t.count*t.lines*64/size), t.lines*64
-	case p.b.along:
-		each := (t.count*g.nr + calls - 1) / calls // rows in memory, of which each tile brings one
-		t.next = address(p.b.x, (j+call*each)*p.b.ld+l)
-		t.lines, t.stride, t.ahead = (t.k*size+63)/64, 64, p.b.ld*size
+	case next < w.nc:
+		p.b.bringPart(t, w.j+next, t.count*g.nr, w.l, call, calls)
+	case below < p.m:
+		p.a.bringPart(t, below, min(w.rows, p.m-below), w.l, call, calls)
+	case l >= p.k:
+		t.lines = 0
+	case call%2 == 0:
+		p.b.bringPart(t, w.j, t.count*g.nr, l, call/2, (calls+1)/2)
 	default:
-		panel, part := call*t.count/calls, call*t.count%calls
-		t.next = address(p.b.x, (l+part*t.k/calls)*p.b.ld+j+panel*g.nr+15)
-		t.lines, t.stride = (t.k+calls-1)/calls, p.b.ld*size
-		t.ahead = t.lines * t.stride
+		p.a.bringPart(t, 0, w.rows, l, call/2, calls/2)
 	}
 }
 

@@ -1,10 +1,12 @@
 package economics
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/stats"
 )
 
 // Candidate is a machine and what it was measured to do. A figure without a
@@ -56,6 +58,8 @@ type Mullet struct {
 	Device    string // as of the workload alone
 	Shared    bool   // mining runs on the same cards, time-sliced
 	CoRunCost results.CoRunCost
+	Unfit     stats.Reason // why no verdict may rest on it
+	UnfitWhy  string       // the same as a text
 }
 
 // nameLimit is the most of a name from a record, in runes: every lookup of a
@@ -85,9 +89,7 @@ func Candidates(c *compare.Comparison) []Candidate {
 							return Figure{}
 						}
 						f := Figure{ID: r.ID + "/" + name, Figure: m}
-						if !g.Ranked {
-							f.Unfit, f.UnfitWhy = g.Reason, results.Line("it is not ranked, "+g.Why, 400)
-						}
+						f.Unfit, f.UnfitWhy = unfit(g)
 						return f
 					}
 					w := Training{Workload: results.Line(t.Scenario, nameLimit), Device: results.Line(r.Device, nameLimit), GPUs: gpus(r.On), Power: measured(results.Power), FlopRate: measured(results.FlopRate)}
@@ -104,11 +106,34 @@ func Candidates(c *compare.Comparison) []Candidate {
 			}
 		}
 		for _, co := range cand.CoRuns() {
-			e.Mullets = append(e.Mullets, Mullet{results.Line(co.Front, nameLimit), results.Line(co.Device, nameLimit), co.Shared, co.CoRunCost})
+			m := Mullet{Workload: results.Line(co.Front, nameLimit), Device: results.Line(co.Device, nameLimit), Shared: co.Shared, CoRunCost: co.CoRunCost}
+			m.Unfit, m.UnfitWhy = unfitInFront(c, cand.ID, co.Device)
+			e.Mullets = append(e.Mullets, m)
 		}
 		out = append(out, e)
 	}
 	return out
+}
+
+// unfit is why no verdict may rest on the figures of a group, if it may not be ranked.
+func unfit(g compare.Group) (reason stats.Reason, why string) {
+	if g.Ranked {
+		return "", ""
+	}
+	return g.Reason, results.Line("it is not ranked, "+g.Why, 400)
+}
+
+// unfitInFront is why no verdict may rest on the co-runs of a candidate with something
+// in front on a device.
+func unfitInFront(c *compare.Comparison, candidate, device string) (reason stats.Reason, why string) {
+	for _, t := range c.Tables {
+		for _, g := range t.Groups {
+			if t.Role == results.Foreground && !g.Ranked && slices.ContainsFunc(g.Rows, func(r compare.Row) bool { return r.Candidate == candidate && r.Device == device }) {
+				return unfit(g)
+			}
+		}
+	}
+	return "", ""
 }
 
 // gpus counts GPUs. A CPU behind OpenCL is none.

@@ -55,6 +55,7 @@ var parts = []part{
 	{"break-even", "The least efficient machine that earns its power", append([]anyOf{needHashprice}, all("pool_fee", "pue_mining")...), nil},
 	{"colocation", "Colocation", all("colocation_price", "colocation_occupancy", "pue_colocation"), all("colocation_operations", "retrofit_capex", "retrofit_life", "discount_rate")},
 	{"training", "Owned training", needTraining, marginTraining},
+	{"work", "What a million samples or tokens costs to make", append([]anyOf{needPower}, all("training_utilisation", "pue_training")...), append(all("gpu_hour_price"), marginTraining[1:]...)},
 	{"indifference", "The price at which training has the margin of mining", slices.Concat(needMining, marginMining, needTraining, marginTraining), nil},
 	{"retrofit", "From mining to colocation", slices.Concat(needMining, []anyOf{needPower}, all("mining_operations", "colocation_occupancy", "pue_colocation", "colocation_operations", "retrofit_capex", "retrofit_life", "discount_rate")), all("colocation_price")},
 	{"mullet", "Mining in the background of training", slices.Concat([]anyOf{needHashprice, needPower, needSale}, all("pool_fee", "pue_training", "training_utilisation", "marketplace_fee")), nil},

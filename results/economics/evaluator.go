@@ -87,6 +87,9 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 		e.investment("training-investment", "Owned training as an investment, for each MW connected", "training_growth", training)
 		e.tornado("training-tornado", "What the margin of training depends on, $/MWh connected", training)
 	}
+	if trained && e.has("work") {
+		e.costOfWork(candidates)
+	}
 	if trained && e.has("indifference") {
 		e.indifference(asics, training)
 	}

@@ -298,7 +298,7 @@ func TestWarnings(t *testing.T) {
 	require.Equal(t, []string{"hashprice-mismatch"}, codes(sheet(t, row(published*0.99)), asOf))
 	require.Empty(t, codes(without(sheet(t, row(published*2)), "bitcoin_price"), asOf), "nothing to hold it against")
 	require.Equal(t, "OLD PRICES: 1 price is out of date", Evaluate(nil, sheet(t), day("2026-01-15")).Banner)
-	require.Contains(t, Evaluate(nil, sheet(t), day("2026-06-01")).Banner, "OLD PRICES: 15")
+	require.Contains(t, Evaluate(nil, sheet(t), day("2026-06-01")).Banner, "OLD PRICES: 16")
 	require.Contains(t, codes(sheet(t), "2026-01-11"), "future-price")
 	example, err := Parse(strings.NewReader(Example()), day("2026-01-01"))
 	require.NoError(t, err)

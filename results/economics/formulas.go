@@ -140,22 +140,24 @@ func costPerBitcoin(joulePerHash, pue, power, operations, uptime, bitcoinPerHash
 // switching is the value of being able to switch off.
 type switching struct {
 	Always  float64 // $/J, running through every period
-	Curtail float64 // $/J connected, off whenever power costs more than is earned
+	Curtail float64 // $/J connected, off whenever that pays more
 	On      float64 // part of the time, 0 to 1
 }
 
 // Worth is the gain by curtailment, in $/J.
 func (s switching) Worth() float64 { return s.Curtail - s.Always }
 
-// curtailment compares running always with max(0, revenue − power price) period
-// by period; revenue is that of a running machine. All in $/J; NaN without
-// prices.
-func curtailment(revenue float64, prices []float64) switching {
+// curtailment compares running always with being off in each period in which running
+// leaves less than the credit for the energy that is not drawn: revenue is that of a
+// running machine, and no period leaves less than max(revenue − power price, credit). All
+// in $/J; NaN without prices.
+func curtailment(revenue, credit float64, prices []float64) switching {
 	var s switching
 	for _, p := range prices {
-		s.Always += revenue - p
-		if revenue > p {
-			s.Curtail += revenue - p
+		left := revenue - p
+		s.Always += left
+		s.Curtail += max(left, credit)
+		if left > credit {
 			s.On++
 		}
 	}

@@ -50,10 +50,12 @@ func TestHashpriceAgainstDifficulty(t *testing.T) {
 }
 
 func TestCurtailment(t *testing.T) {
-	s := curtailment(5, []float64{3, 9, -2, 5})
+	s := curtailment(5, 0, []float64{3, 9, -2, 5})
 	require.Equal(t, switching{Always: 1.25, Curtail: 2.25, On: 0.5}, s)
 	require.Equal(t, 1.0, s.Worth())
-	require.True(t, math.IsNaN(curtailment(5, nil).Always))
+	require.True(t, math.IsNaN(curtailment(5, 0, nil).Always))
+	// Hours off are paid 3: the machine runs where it leaves 7, and is off in three of four.
+	require.Equal(t, switching{Always: 1.25, Curtail: 4, On: 0.25}, curtailment(5, 3, []float64{3, 9, -2, 5}))
 }
 
 func TestPaybackAndFlows(t *testing.T) {
@@ -114,9 +116,12 @@ func TestProperties(t *testing.T) {
 		for i := range prices {
 			prices[i] = r.NormFloat64() * power
 		}
-		s := curtailment(even, prices)
+		s := curtailment(even, 0, prices)
 		require.GreaterOrEqual(t, s.Worth(), 0.0, "the freedom to switch off is never worth less than nothing")
 		require.GreaterOrEqual(t, s.Curtail, 0.0)
+		paid := curtailment(even, in(0.1, 50)/MWh, prices)
+		require.GreaterOrEqual(t, paid.Curtail, s.Curtail, "a credit is never worth less than nothing")
+		require.LessOrEqual(t, paid.On, s.On, "and keeps no machine running")
 
 		perPrice := sampleRevenue(1, in(1, 1e5), 0.8, 0.1, pue)
 		costs := power + ops + capex/Year

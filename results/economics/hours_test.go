@@ -102,7 +102,7 @@ func FuzzParseHours(f *testing.F) {
 		require.Equal(t, h.Missing, gaps)
 		require.LessOrEqual(t, len(h.Prices)+h.Missing, maxHours)
 		require.Equal(t, time.Duration(len(h.Prices)+h.Missing)*h.Step, h.End().Sub(h.Start))
-		s := curtailment(1/MWh, h.Prices)
+		s := curtailment(1/MWh, 0, h.Prices)
 		require.GreaterOrEqual(t, s.Worth(), -1e-20)
 	})
 }

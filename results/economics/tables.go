@@ -297,24 +297,36 @@ var noWatts = results.Provenance{Instrument: results.Absent()}
 
 func (e *evaluator) switching(uses []use) {
 	t := Table{ID: "switching", Title: "Mining that is switched off when power is expensive, $/MWh connected, before operations and capital", Columns: heads("candidate", "watts at", "always on", "switched", "gain", "on")}
-	uptime := lookupFor(e.p).get("mining_uptime")
+	l := lookupFor(e.p)
+	uptime, credit := l.get("mining_uptime"), l.credit()
 	for _, u := range uses {
 		figure := func(column string, unit Unit, formula string, pick func(switching) float64) Cell {
 			return Cell{Figure: e.of(u, t.ID, column, unit, formula, func(x float64) float64 {
-				return pick(curtailment(u.running(x), e.p.Hours.Prices))
-			}, append(slices.Clone(u.revenueKeys), hourly)...)}
+				return pick(curtailment(u.running(x), credit, e.p.Hours.Prices))
+			}, slices.Concat(u.revenueKeys, l.keys, []string{hourly})...)}
 		}
 		t.Rows = append(t.Rows, []Cell{
 			label(u.candidate), watts(u.metric),
 			figure("always", perMWh, "uptime × mean of (revenue − power price)", func(s switching) float64 { return s.Always * uptime }),
-			figure("switched", perMWh, "uptime × mean of max(0, revenue − power price)", func(s switching) float64 { return s.Curtail * uptime }),
+			figure("switched", perMWh, "uptime × mean of max(curtailment credit, revenue − power price)", func(s switching) float64 { return s.Curtail * uptime }),
 			figure("worth", perMWh, "switched − always on", func(s switching) float64 { return s.Worth() * uptime }),
-			figure("on", percent, "share of periods in which revenue > power price", func(s switching) float64 { return s.On }),
+			figure("on", percent, "share of periods in which revenue − power price > curtailment credit", func(s switching) float64 { return s.On }),
 		})
 	}
 	if len(uses) > 0 {
+		if credit == 0 {
+			t.note("Hours off are not paid: the sheet has no curtailment_credit.")
+		}
 		e.append(t, append(e.p.Hours.Notes(), "Prices are used as they turned out; who must decide before they are known earns less. Training contracts usually cannot be switched off.")...)
 	}
+}
+
+// credit is what is paid for a joule that is not drawn, in $; 0 without such a price.
+func (l *lookup) credit() float64 {
+	if !l.p.has("curtailment_credit") {
+		return 0
+	}
+	return l.get("curtailment_credit")
 }
 
 // The grid of the break-even table.
@@ -426,60 +438,6 @@ func (e *evaluator) indifference(mining, training []use) {
 	if len(t.Rows) > 0 {
 		e.append(t, "Above the figure a connected MWh leaves more at training, below it at mining; each pays its own power, machines and operations.")
 	}
-}
-
-func (e *evaluator) mullet(candidates []Candidate) {
-	t := Table{ID: "mullet", Title: "Mining in the background of training, $ per node and 1000 hours", Columns: heads("candidate", "workload", "watts at", "hashes earn", "extra power costs", "training forgone", "left"), Notes: []string{
-		"From the cost of the co-run, without an interval: no verdict rests on it.",
-	}}
-	for _, d := range candidates {
-		for _, co := range d.Mullets {
-			e.behind(&t, d, co)
-		}
-	}
-	if len(t.Rows) > 0 {
-		e.append(t)
-	}
-}
-
-// behind adds the co-run of a candidate to a table. What is forgone in front is the
-// revenue of its samples or tokens, or else of its GPU-hours.
-func (e *evaluator) behind(t *Table, d Candidate, co Mullet) {
-	m := co.CoRunCost
-	i := slices.IndexFunc(d.Training, func(t Training) bool { return t.Workload == co.Workload && t.Device == co.Device })
-	if i < 0 || !known(d.Training[i].Power) {
-		return
-	}
-	w := d.Training[i]
-	rent := !known(w.PerJoule) || w.GPUs > 0 && !e.p.has(w.price())
-	if rent && w.GPUs == 0 {
-		return
-	}
-	u := train(e.p, d.Name, w, rent)
-	l := lookupFor(e.p, d.Name)
-	earn := float64(m.HashesGained.Value) * l.hashprice() * (1 - l.get("pool_fee"))
-	pue := l.get("pue_training")
-	cost := float64(m.ExtraPower.Value) * pue * l.power()
-	forgone := (1 - float64(m.TrainingKept.Value)) * u.ledger(u.value()).Revenue * float64(w.Power.Value) * pue
-	extra := Figure{Figure: m.ExtraPower}
-	inputs := slices.Concat(l.keys, u.revenueKeys, []string{w.Power.ID})
-	if !rent {
-		inputs = append(inputs, w.PerJoule.ID)
-	}
-	who, what := d.Name, w.named()
-	if co.Device != "" {
-		who += " " + what
-	}
-	if co.Shared {
-		who, what = who+" shared", what+", time-sliced"
-	}
-	figure := func(column, formula string, v float64) Cell {
-		return e.number(t.ID, who, column, running, formula, v, weakest(extra, w.Power), unknown, inputs...)
-	}
-	t.Rows = append(t.Rows, []Cell{
-		label(d.Name), label(what), watts(extra), figure("earn", "hash/s × hashprice × (1 − pool fee)", earn), figure("power", "extra W × PUE × power price", cost),
-		figure("forgone", "(1 − kept in front) × revenue in front", forgone), figure("left", "earn − power − forgone", earn-cost-forgone),
-	})
 }
 
 // thresholds computes what the training compute that laws name would take. It

@@ -12,6 +12,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -161,24 +162,40 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	switch {
 	case write == nil:
-		http.Error(w, "there is no such page: / has the list", http.StatusNotFound)
+		s.refuse(w, faultf(http.StatusNotFound, "there is no such page: the links above lead to those that there are"))
 		return
 	case err != nil:
-		http.Error(w, "the address is malformed", http.StatusBadRequest)
+		s.refuse(w, faultf(http.StatusBadRequest, "the address is malformed: choose the records on their page again"))
 		return
 	}
 	body, err := s.make(r.Context(), query, write, in)
 	defer s.sent(len(body))
-	var f *fault
-	switch {
-	case errors.As(err, &f):
-		http.Error(w, results.Line(f.text, mostSaid), f.code)
-	case err != nil:
-		http.Error(w, results.Line(err.Error(), mostSaid), http.StatusInternalServerError)
-	default:
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Write(body) // #nosec G104 G705 -- the page is of html/template; a reader that is gone needs no answer
+	if err != nil {
+		s.refuse(w, err)
+		return
 	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Write(body) // #nosec G104 G705 -- the page is of html/template; a reader that is gone needs no answer
+}
+
+// titles of the pages that say why there is none; other codes are our fault.
+var titles = map[int]string{
+	http.StatusNotFound: "There is no such page", http.StatusBadRequest: "Nothing to show",
+	http.StatusUnprocessableEntity: "These records cannot be compared", http.StatusServiceUnavailable: "Too many readers",
+}
+
+// refuse answers with a page that says what is wrong and what to do.
+func (s *Server) refuse(w http.ResponseWriter, err error) {
+	f := &fault{http.StatusInternalServerError, err.Error()}
+	errors.As(err, &f)
+	var out bytes.Buffer
+	if err := report.WriteNotice(&out, cmp.Or(titles[f.code], "The page could not be made"), results.Line(f.text, mostSaid), s.Tool, links); err != nil {
+		http.Error(w, results.Line(err.Error(), mostSaid), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(f.code)
+	w.Write(out.Bytes()) // #nosec G104 G705 -- as above
 }
 
 // take waits for a turn; give ends it.
@@ -398,7 +415,7 @@ func (s *Server) report(ctx context.Context, q url.Values, out io.Writer) error 
 	ids := q["r"]
 	switch {
 	case len(ids) == 0:
-		return faultf(http.StatusBadRequest, "no record is chosen: tick some on records.html, or ask with r=ID for each")
+		return faultf(http.StatusBadRequest, "no record is chosen: tick some under Records, or ask with r=ID for each")
 	case len(ids) > mostCompared:
 		return faultf(http.StatusBadRequest, "%d records: at most %d are compared here; perwatt report compares any number", len(ids), mostCompared)
 	}

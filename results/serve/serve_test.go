@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"html/template"
 	"io"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"unicode"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/html"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/resultstest"
@@ -165,8 +167,8 @@ func TestPages(t *testing.T) {
 	for i, want := range []string{"excluded: the <b>fan</b> failed", "altered"} {
 		r = get(t, s, "/record.html?id="+ids[i])
 		require.Equal(t, 422, r.StatusCode)
-		require.Equal(t, "text/plain; charset=utf-8", r.Header.Get("Content-Type"))
-		require.Contains(t, body(t, r), want)
+		require.Equal(t, "text/html; charset=utf-8", r.Header.Get("Content-Type"))
+		require.Contains(t, body(t, r), template.HTMLEscapeString(want))
 	}
 }
 
@@ -289,14 +291,31 @@ func TestOverviewIsTrue(t *testing.T) {
 	require.Same(t, was, overview(""))
 }
 
-// TestErrorsAreText: what an error quotes of an address is text, on one line.
-func TestErrorsAreText(t *testing.T) {
+// TestErrorsArePages: an error is a page that leads on, and what it quotes of an address
+// is text, on one line.
+func TestErrorsArePages(t *testing.T) {
 	s, ids, _ := serving(t)
 	foreign := url.QueryEscape(resultstest.Hostile)
 	for _, path := range []string{"/" + foreign, "/group-" + foreign + ".html", "/records.html?since=" + foreign, "/record.html?id=" + foreign, "/report.html?r=" + ids[3] + "&reference=" + foreign} {
 		r := get(t, s, path)
 		require.NotEqual(t, 200, r.StatusCode, path)
-		text := body(t, r)
-		require.Equal(t, len(text)-1, strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", text)
+		require.Contains(t, r.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'")
+		page, err := html.Parse(r.Body)
+		require.NoError(t, err)
+		said, leads := "", 0
+		for n := range page.Descendants() {
+			require.NotContains(t, []string{"img", "iframe", "b"}, n.Data, path)
+			for _, a := range n.Attr {
+				if a.Key == "class" && a.Val == "headline" {
+					said = n.FirstChild.Data
+				}
+				if a.Key == "href" && a.Val == "records.html" {
+					leads++
+				}
+			}
+		}
+		require.NotEmpty(t, said, path)
+		require.Equal(t, 1, leads, path)
+		require.Equal(t, -1, strings.IndexFunc(said, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", said)
 	}
 }
