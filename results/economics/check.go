@@ -50,6 +50,8 @@ var (
 var parts = []part{
 	{"mining", "Mining", needMining, marginMining},
 	{"bitcoin", "Cost of one bitcoin", slices.Concat([]anyOf{needPower}, all(networkKeys...), all("bitcoin_price", "pool_fee", "mining_uptime", "pue_mining", "mining_operations")), nil},
+	{"hashprice", "The hashprice below which mining is sold at a loss", slices.Concat(needMining, []anyOf{needPower}, all("mining_operations")), marginMining[2:]},
+	{"squeeze", "Who is squeezed first when the network grows", slices.Concat(needMining, []anyOf{needPower}, all("mining_operations")), append([]anyOf{{{"network_growth"}, {"network_difficulty", "network_difficulty_earlier"}}}, all("own_hashrate", "network_difficulty")...)},
 	{"share", "Share of the network", all("own_hashrate", "network_difficulty"), all("own_hashrate_earlier", "network_difficulty_earlier")},
 	{"switching", "Mining that is switched off when power is expensive", append([]anyOf{{{hourly}}}, needMining...), nil},
 	{"break-even", "The least efficient machine that earns its power", append([]anyOf{needHashprice}, all("pool_fee", "pue_mining")...), nil},
@@ -58,6 +60,7 @@ var parts = []part{
 	{"work", "What a million samples or tokens costs to make", append([]anyOf{needPower}, all("training_utilisation", "pue_training")...), append(all("gpu_hour_price"), marginTraining[1:]...)},
 	{"indifference", "The price at which training has the margin of mining", slices.Concat(needMining, marginMining, needTraining, marginTraining), nil},
 	{"retrofit", "From mining to colocation", slices.Concat(needMining, []anyOf{needPower}, all("mining_operations", "colocation_occupancy", "pue_colocation", "colocation_operations", "retrofit_capex", "retrofit_life", "discount_rate")), all("colocation_price")},
+	{"grow", "Grow hashrate or convert the site", slices.Concat(needMining, marginMining), slices.Concat(all("colocation_price", "colocation_occupancy", "pue_colocation", "colocation_operations", "retrofit_capex", "retrofit_life"), needTraining, marginTraining)},
 	{"mullet", "Mining in the background of training", slices.Concat([]anyOf{needHashprice, needPower, needSale}, all("pool_fee", "pue_training", "training_utilisation", "marketplace_fee")), nil},
 }
 

@@ -27,7 +27,7 @@ var (
 // price leaves out what needs it, and a warning or the figure's reason names
 // it. Candidates keep their order: nothing is ranked.
 func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
-	e := &evaluator{Result: Result{AsOf: asOf, Banner: p.banner(asOf), Warnings: p.Warnings(asOf), inputs: map[string]Input{}, prices: &p}, p: &p, ids: map[string]int{}, unfit: map[string]Figure{}}
+	e := &evaluator{Result: Result{AsOf: asOf, Questions: []Question{}, Banner: p.banner(asOf), Warnings: p.Warnings(asOf), inputs: map[string]Input{}, prices: &p}, p: &p, ids: map[string]int{}, unfit: map[string]Figure{}}
 	e.price()
 	var mining, plates, training []use
 	trained := false
@@ -69,6 +69,12 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 	if e.has("bitcoin") {
 		e.bitcoin(miners)
 	}
+	if e.has("hashprice") {
+		e.hashprices(miners)
+	}
+	if e.has("squeeze") {
+		e.squeeze(asics)
+	}
 	if e.has("share") {
 		e.share()
 	}
@@ -95,6 +101,9 @@ func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 	}
 	if e.has("retrofit") {
 		e.retrofit(asics)
+	}
+	if e.has("grow") {
+		e.grow()
 	}
 	if slices.ContainsFunc(candidates, func(c Candidate) bool { return len(c.Mullets) > 0 }) && e.has("mullet") {
 		e.mullet(candidates)

@@ -25,6 +25,7 @@ func (e *evaluator) mullet(candidates []Candidate) {
 	}
 	if len(t.Rows) > 0 {
 		e.append(t)
+		e.mulletOrNot(t)
 	}
 }
 

@@ -13,11 +13,12 @@ import (
 // Result is what the candidates earn at the prices of a sheet. It is typed to
 // the last cell: whoever prints it chooses digits, signs and marks.
 type Result struct {
-	AsOf     time.Time         `json:"as_of"`
-	Banner   string            `json:"banner,omitempty"` // to be printed above everything else
-	Warnings []results.Warning `json:"warnings"`
-	Tables   []Table           `json:"tables"`
-	Series   []Series          `json:"series"`
+	AsOf      time.Time         `json:"as_of"`
+	Banner    string            `json:"banner,omitempty"` // to be printed above everything else
+	Warnings  []results.Warning `json:"warnings"`
+	Questions []Question        `json:"questions"` // that the tables answer, in their order
+	Tables    []Table           `json:"tables"`
+	Series    []Series          `json:"series"`
 
 	inputs map[string]Input // by name
 	best   Figure           // of the most efficient miner, as BestMiner returns it
@@ -122,13 +123,14 @@ func (r *Result) Table(id string) (Table, bool) {
 	return r.Tables[i], true
 }
 
-// Figures yields the figures that were computed, table by table.
+// Figures yields the figures that were computed, table by table: each where it was
+// computed, not where it is shown again.
 func (r *Result) Figures() iter.Seq[Figure] {
 	return func(yield func(Figure) bool) {
 		for _, t := range r.Tables {
 			for _, row := range t.Rows {
 				for _, c := range row {
-					if c.Figure != nil && c.Figure.Formula != "" && !yield(*c.Figure) {
+					if c.Figure != nil && c.Figure.Formula != "" && c.Figure.Table == t.ID && !yield(*c.Figure) {
 						return
 					}
 				}

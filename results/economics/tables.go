@@ -280,11 +280,17 @@ func (e *evaluator) share() {
 	l := lookupFor(e.p)
 	share := func(rate, difficulty string) float64 { return networkShare(l.get(rate), l.get(difficulty)) }
 	now, before := share("own_hashrate", "network_difficulty"), share("own_hashrate_earlier", "network_difficulty_earlier")
-	figure := func(column, formula string, v float64) Cell {
-		return e.number("share", "site", column, percent, formula, v, noWatts, unknown, l.keys...)
+	since := func(key string) float64 {
+		now, _ := e.p.Find(key)
+		earlier, _ := e.p.Find(key + "_earlier")
+		return perYear(now.SI/earlier.SI, now, earlier)
 	}
-	t := Table{ID: "share", Title: "Share of the network", Columns: heads("now", "earlier", "change"), Rows: [][]Cell{{
-		figure("now", "own rate ÷ (difficulty × 2^32 ÷ 600 s)", now), figure("earlier", "the same at the earlier date", before), figure("change", "now ÷ earlier − 1", now/before-1),
+	figure := func(column, formula string, unit Unit, v float64) Cell {
+		return e.number("share", "site", column, unit, formula, v, noWatts, unknown, l.keys...)
+	}
+	t := Table{ID: "share", Title: "Share of the network", Columns: heads("now", "earlier", "change", "the network grows", "the company grows"), Rows: [][]Cell{{
+		figure("now", "own rate ÷ (difficulty × 2^32 ÷ 600 s)", percent, now), figure("earlier", "the same at the earlier date", percent, before), figure("change", "now ÷ earlier − 1", percent, now/before-1),
+		figure("network", "(difficulty ÷ earlier)^(year ÷ time between) − 1", yearly[0], since("network_difficulty")), figure("own", "(own rate ÷ earlier)^(year ÷ time between) − 1", yearly[0], since("own_hashrate")),
 	}}}
 	if !math.IsNaN(before) {
 		t.note("Above 0 the company grew faster than the network, below 0 slower.")

@@ -29,7 +29,7 @@ func WritePrices(w io.Writer, tables []economics.Table, warnings []results.Warni
 
 // earnings returns what the candidates earn, for a page without sections.
 func earnings(r *economics.Result) []table.Table {
-	tables := []table.Table{{}, warned("", r.Warnings)}
+	tables := []table.Table{{}, warned("", r.Warnings), questions(r)}
 	if r.Banner != "" {
 		tables[0].Notes = []string{r.Banner}
 	}
@@ -37,6 +37,25 @@ func earnings(r *economics.Result) []table.Table {
 		tables = append(tables, moneyTable(t))
 	}
 	return tables
+}
+
+// questions lists the answers that prices give, each with the title of its table.
+func questions(r *economics.Result) table.Table {
+	t := table.Table{ID: "economics-questions", Title: "What the prices answer"}
+	for _, q := range r.Questions {
+		answer := ""
+		for _, c := range q.Answer {
+			if c.Figure != nil {
+				value, _ := table.Split(c.Figure.Figure)
+				answer += value
+			} else {
+				answer += c.Text
+			}
+		}
+		behind, _ := r.Table(q.Table)
+		t.Add(q.Question, answer+" Table: "+behind.Title+".")
+	}
+	return t
 }
 
 // moneyTable converts a table of economics.
@@ -111,7 +130,7 @@ func money(p Page) section {
 		s.Lead = append(s.Lead, "⚠ "+p.Economics.Banner)
 	}
 	s.Lead = append(s.Lead, "Mining, colocation and owned training each have a cost boundary of their own and never share a column. Figures marked ~ rest on watts that were not measured.")
-	s.add(block{Table: warned("", p.Economics.Warnings)})
+	s.add(block{Table: questions(p.Economics)}, block{Table: warned("", p.Economics.Warnings)})
 	for _, t := range p.Economics.Tables {
 		if t.ID == sheetID {
 			continue
