@@ -14,6 +14,18 @@ type core struct {
 	gemm gemmFunc
 	vec  *vector.Implementation
 	products
+
+	// A replica that is alone and trains by plain SGD descends: the gradients of dense
+	// layers are not stored, but added to the weights, times rate, by the products that
+	// they are. That is a pass over each matrix less in three.
+	descends bool
+	rate     float32 // minus the learning rate
+}
+
+// newCore returns the arithmetic of one of so many replicas of net.
+func newCore(net network, replicas int, gemm gemmFunc, vec *vector.Implementation) *core {
+	_, language := net.language()
+	return &core{gemm: gemm, vec: vec, descends: replicas == 1 && !language}
 }
 
 // products counts matrix products and the floating-point operations in them.
@@ -35,7 +47,12 @@ func (m matrix) T() matrix           { return matrix{m.x, m.ld, !m.t} }
 // multiply sets the m×n window to to a·b + beta·to, where a is m×k and b k×n, and then
 // applies the epilogue e.
 func (c *core) multiply(m, n, k int, a, b matrix, beta float32, to matrix, e sgemm.Epilogue) {
-	c.gemm(a.t, b.t, m, n, k, 1, a.x, a.ld, b.x, b.ld, beta, to.x, to.ld, e)
+	c.multiplyBy(1, m, n, k, a, b, beta, to, e)
+}
+
+// multiplyBy is multiply with the product times alpha.
+func (c *core) multiplyBy(alpha float32, m, n, k int, a, b matrix, beta float32, to matrix, e sgemm.Epilogue) {
+	c.gemm(a.t, b.t, m, n, k, alpha, a.x, a.ld, b.x, b.ld, beta, to.x, to.ld, e)
 	c.calls++
 	c.flop += 2 * int64(m) * int64(n) * int64(k)
 }

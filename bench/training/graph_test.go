@@ -2,6 +2,7 @@ package training
 
 import (
 	"math"
+	"slices"
 	"math/rand/v2"
 	"testing"
 
@@ -107,7 +108,7 @@ func TestMemoryNotInUse(t *testing.T) {
 					for _, v := range r.values {
 						v.lasting = true
 					}
-					r.plan(r.grads...)
+					r.plan(r.stored()...)
 				}
 				m.bind()
 				require.NoError(t, m.fix())
@@ -161,5 +162,49 @@ func (r *replica) poison(v *value, phase, launch int) {
 	}
 	for i := range v.f {
 		v.f[i] = float32(math.NaN())
+	}
+}
+
+// A replica that adds gradients to the weights as it computes them takes the same step
+// as one that stores them first, and stores none of dense layers.
+func TestDescent(t *testing.T) {
+	for name, stored := range map[string]int{"mlp": 0, "mlp-big": 0, "cnn": 2, "transformer": 9} {
+		t.Run(name, func(t *testing.T) {
+			if name == "mlp-big" && testing.Short() {
+				t.Skip("the longer form has it")
+			}
+			net, err := lookup(name, false)
+			require.NoError(t, err)
+			step := func(on *core) (before, after [][]float32, r *replica) {
+				m, err := newModel(net, 4, 1, bestRow(t), bestVector(t))
+				require.NoError(t, err)
+				if on != nil {
+					m.replicas[0], err = newReplica(net, 4, on)
+					require.NoError(t, err)
+				}
+				m.bind()
+				require.NoError(t, m.fix())
+				require.NoError(t, m.fixed(0))
+				for _, w := range m.weights {
+					before = append(before, slices.Clone(w))
+				}
+				_, err = m.step(0.5)
+				require.NoError(t, err)
+				return before, m.weights, m.replicas[0]
+			}
+			before, want, all := step(&core{gemm: bestRow(t), vec: bestVector(t)})
+			_, got, r := step(nil)
+			require.Len(t, all.stored(), len(want))
+			require.Len(t, r.stored(), stored)
+			for i := range want {
+				size, off := 0.0, 0.0
+				for j, w := range want[i] {
+					size += math.Abs(float64(w - before[i][j]))
+					off += math.Abs(float64(w - got[i][j]))
+				}
+				require.Positive(t, size)
+				require.Less(t, off, 1e-4*size, "weights %d", i)
+			}
+		})
 	}
 }

@@ -32,7 +32,7 @@ func newModel(net network, batch, threads int, gemm gemmFunc, vec *vector.Implem
 		m.adamw = &adamw{squares: make([]float64, threads)}
 	}
 	for range threads {
-		r, err := newReplica(net, batch, &core{gemm: gemm, vec: vec})
+		r, err := newReplica(net, batch, newCore(net, threads, gemm, vec))
 		if err != nil {
 			return nil, err
 		}
@@ -143,7 +143,13 @@ func (m *model) next(from *stream) error {
 // its own batch, and the gradients of the replicas are added in their order, whichever
 // thread does it.
 func (m *model) step(lr float64) (float32, error) {
-	if err := m.each(func(_ int, r *replica) error { return r.compute() }); err != nil {
+	err := m.each(func(_ int, r *replica) error {
+		if r.core != nil {
+			r.rate = float32(-lr)
+		}
+		return r.compute()
+	})
+	if err != nil {
 		return 0, err
 	}
 	number := func(i int, r *replica) (err error) {
@@ -181,12 +187,15 @@ func (m *model) meanLoss() (mean float32) {
 	return mean
 }
 
-// descend is a step of plain SGD.
+// descend is a step of plain SGD by the gradients that are stored.
 func (m *model) descend(lr float64) {
 	n := len(m.replicas)
 	by := float32(-lr / float64(n))
 	_ = m.each(func(i int, _ *replica) error {
 		for w, x := range m.weights {
+			if m.replicas[0].grads[w] == m.replicas[0].weights[w] {
+				continue
+			}
 			lo, hi := len(x)*i/n, len(x)*(i+1)/n
 			// In blocks that fit the first-level cache, each for all replicas.
 			for ; lo < hi; lo += 4096 {

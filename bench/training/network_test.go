@@ -393,9 +393,11 @@ func TestGradientsOfPyTorch(t *testing.T) {
 			}
 			m, err := newModel(net, referenceOf(t, net.name).Batch, 1, bestRow(t), bestVector(t))
 			require.NoError(t, err)
+			r, err := newReplica(net, m.replicas[0].batch, &core{gemm: bestRow(t), vec: bestVector(t)}) // which stores all gradients
+			require.NoError(t, err)
+			m.replicas[0] = r
 			m.bind()
 			require.NoError(t, m.fix())
-			r := m.replicas[0]
 			require.NoError(t, m.fixed(0))
 			require.NoError(t, r.compute())
 			require.InEpsilon(t, read("loss")[0], float64(r.loss.f[0]), 1e-6)

@@ -128,6 +128,16 @@ func of(n *gorgonia.Node) *value {
 	return n.Value().(*value)
 }
 
+// learned reports whether n has a gradient. The 1 from which Gorgonia differentiates is
+// no value.
+func learned(n *gorgonia.Node) bool {
+	if _, ok := n.Op().(*op); ok {
+		return of(n).learned
+	}
+	v, ok := n.Value().(*value)
+	return ok && v.learned
+}
+
 // apply adds a node of o to the graph, whose result has rows and cols, 0 for a scalar.
 // A graph that cannot be built is a defect of this package.
 func (b *builder) apply(o *op, rows, cols int, in ...*gorgonia.Node) *gorgonia.Node {
@@ -139,6 +149,7 @@ func (b *builder) apply(o *op, rows, cols int, in ...*gorgonia.Node) *gorgonia.N
 	var types []hm.Type
 	for _, n := range in {
 		types = append(types, n.Type())
+		o.out.learned = o.out.learned || learned(n)
 	}
 	if o.wrt == nil {
 		for range in {
@@ -261,13 +272,31 @@ func (b *builder) dense(x, w, bias *gorgonia.Node, relu bool) *gorgonia.Node {
 				b.vec.Mask(out.f, in[1].f, in[0].f)
 			}}, m, n, y, dy)
 		}
-		grads := gorgonia.Nodes{b.product("b", dy, in[1]), b.product("a", in[0], dy)}
+		dx := b.product("b", dy, in[1])
+		grads := gorgonia.Nodes{dx, b.gradWeights(in[0], in[1], dx, dy)}
 		if len(in) > 2 {
 			grads = append(grads, b.sumRows(dy))
 		}
 		return grads
 	}
 	return b.apply(o, m, n, in...)
+}
+
+// gradWeights is the gradient of the weights w of a dense layer, xᵀ·dy, or where the
+// replica descends the weights themselves, to which it is added when dx, if that is
+// needed, has been computed from those of this step.
+func (b *builder) gradWeights(x, w, dx, dy *gorgonia.Node) *gorgonia.Node {
+	if !b.descends {
+		return b.product("a", x, dy)
+	}
+	m, n, k := rows(w), cols(w), rows(x)
+	in := []*gorgonia.Node{x, dy, w}
+	if learned(x) {
+		in = append(in, dx)
+	}
+	return b.apply(&op{name: "descend", out: of(w), do: func(out *value, in []*value) {
+		b.multiplyBy(b.rate, m, n, k, mat(in[0].f, m).T(), mat(in[1].f, n), 1, mat(out.f, n), sgemm.Epilogue{})
+	}}, m, n, in...)
 }
 
 // sumRows is the sum of all rows: the gradient of what was added to each.

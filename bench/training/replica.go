@@ -17,7 +17,7 @@ type replica struct {
 	weights []*value
 	logits  *value // nil for a language model
 	loss    *value
-	grads   []*value
+	grads   []*value    // of the weights, which themselves stand for those that are not stored
 	train   gorgonia.VM // loss and grads
 	infer   gorgonia.VM // logits, or the loss of a language model
 	indices []int32     // of the samples in their set
@@ -35,6 +35,7 @@ func newReplica(net network, batch int, on engine) (*replica, error) {
 	var weights gorgonia.Nodes
 	for i, p := range net.params() {
 		r.weights = append(r.weights, newValue(active, p.rows, p.cols))
+		r.weights[i].learned = true
 		weights = append(weights, b.input(fmt.Sprint("w", i), r.weights[i]))
 	}
 	left := weights
@@ -72,13 +73,24 @@ func newReplica(net network, batch int, on engine) (*replica, error) {
 			return nil, err
 		}
 	}
-	b.plan(r.grads...)
+	b.plan(r.stored()...)
 	b.bytes += 4 * (r.x.len() + r.label.len() + int64(batch))
 	return r, nil
 }
 
+// stored returns the gradients that have memory of their own. The others have been added
+// to the weights.
+func (r *replica) stored() (list []*value) {
+	for i, g := range r.grads {
+		if g != r.weights[i] {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
 // bind allocates what the graph and its samples need, and binds it to weights, which it
-// only reads.
+// changes only if it descends.
 func (r *replica) bind(weights [][]float32) {
 	for i, w := range weights {
 		r.weights[i].f = w

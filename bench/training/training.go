@@ -313,7 +313,7 @@ func (w *workload) fits() (err error) {
 		w.memory, err = w.card.fits(w)
 		return err
 	}
-	one, err := newReplica(w.net, w.batch, &core{})
+	one, err := newReplica(w.net, w.batch, newCore(w.net, w.info.Threads, nil, nil))
 	if err != nil {
 		return err
 	}

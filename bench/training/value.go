@@ -27,6 +27,7 @@ type value struct {
 	kind       kind
 	rows, cols int // 0 for a scalar
 	typ        hm.Type
+	learned    bool // it is a weight or depends on one: it has a gradient
 
 	// Memory is placed by use: values that are never needed at the same time share
 	// some. A lasting value has its own. That of a foreign one is not the graph's.
