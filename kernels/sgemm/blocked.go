@@ -23,6 +23,9 @@ type blocked struct {
 	// tile's rows of A stay in the first-level cache and panels of B in the second.
 	beside bool
 	tiles  []func(t *tiles) // by rows, from 1 to mr
+	// packing is that of mr rows which also packs panels of B that it reads where they
+	// lie, or nil.
+	packing func(t *tiles)
 	// edges are tiles of C's last columns, at most slim wide and t.cols in the
 	// call. If masked, they read no further than that from B either.
 	edges  []func(t *tiles)
@@ -92,8 +95,10 @@ type tiles struct {
 	bias   *float32 // nr elements to be added to each row, or nil
 	// From what one tile needs to what the next one does.
 	as, bt, ct, biast int
-	relu              int // 1: negative elements become 0
-	cols              int // columns of a tile at the edge
+	relu              int      // 1: negative elements become 0
+	cols              int      // columns of a tile at the edge
+	to                *float32 // where a packing one writes the first panel, and the way to the next
+	tot               int
 	alpha             float32
 	beta              float32 // 0: C is not read
 	// Prefetch: each tile prefetches lines cache lines, stride bytes apart, from
@@ -105,6 +110,7 @@ type tiles struct {
 // scratch is the memory of one call.
 type scratch struct {
 	a, b []float32
+	raw  []float32 // the panels of B at hand where they lie, which the first tiles pack, or nil
 	t    tiles
 }
 
@@ -276,7 +282,11 @@ func (g *blocked) block(s *scratch, p *product, w window, e Epilogue) {
 				slot %= together
 			}
 			panel, bt, t.bs = s.b[slot*g.nr*kc:], g.nr*kc*size, g.nr*size
-			if w.i == 0 {
+			switch {
+			case w.i > 0:
+			case g.packing != nil && panels > 0 && !p.b.along && g.height(w.rows, packed) == g.mr:
+				s.raw = p.b.from(w.j+jj, w.l) // the first tiles pack it
+			default:
 				g.packB(panel, p.b, w.j+jj, width, w.l, kc)
 			}
 		}
@@ -287,16 +297,21 @@ func (g *blocked) block(s *scratch, p *product, w window, e Epilogue) {
 			g.foresee(s, p, w, jj)
 			for q := 0; q < width; q += g.slim {
 				t.cols = min(g.slim, width-q)
-				g.column(t, g.edges, w.rows, packed, top, panel[q:], c[q:], last.from(q))
+				g.column(t, g.edges, w.rows, packed, top, panel[q:], c[q:], nil, 0, last.from(q))
 			}
 		case panels > 1 && kc <= flat || g.beside && kc > 4*flat && panels == together && !direct:
 			g.row(s, p, w, jj, panels, bt, packed, top, panel, c, last)
 		default:
 			for q := range panels {
 				g.foresee(s, p, w, jj+q*g.nr)
-				g.column(t, g.tiles, w.rows, packed, top, panel[q*bt/size:], c[q*g.nr:], last.from(q*g.nr))
+				raw := s.raw
+				if raw != nil {
+					raw = raw[q*g.nr:]
+				}
+				g.column(t, g.tiles, w.rows, packed, top, panel[q*bt/size:], c[q*g.nr:], raw, p.b.ld*size, last.from(q*g.nr))
 			}
 		}
+		s.raw = nil
 		jj += width
 	}
 }
@@ -311,14 +326,23 @@ func (g *blocked) height(left int, packed bool) int {
 	return min(left, g.mr)
 }
 
-// column computes rows of C, tile below tile, with one panel of B.
-func (g *blocked) column(t *tiles, kernels []func(*tiles), rows int, packed bool, a, b, c []float32, e Epilogue) {
+// column computes rows of C, tile below tile, with one panel of B. If raw is not nil, it
+// is that panel where it lies, with rows rs bytes apart, which the first tile packs.
+func (g *blocked) column(t *tiles, kernels []func(*tiles), rows int, packed bool, a, b, c, raw []float32, rs int, e Epilogue) {
 	t.b, t.bt, t.ct, t.biast = &b[0], 0, g.mr*t.ldc, 0
 	e.set(t)
 	for row := 0; row < rows; {
 		left := rows - row
 		high := g.height(left, packed)
 		t.a, t.c, t.count = &a[row*t.as/g.mr/size], &c[row*t.ldc/size], 1
+		if raw != nil && row == 0 {
+			lines, bs := t.lines, t.bs
+			t.b, t.bs, t.to, t.lines = &raw[0], rs, &b[0], 0
+			g.packing(t)
+			t.b, t.bs, t.to, t.lines = &b[0], bs, nil, lines
+			row += high
+			continue
+		}
 		if high == g.mr {
 			t.count = left / g.mr
 			if left%g.mr > 0 && !packed {
@@ -346,7 +370,14 @@ func (g *blocked) row(s *scratch, p *product, w window, jj, panels, bt int, pack
 		high := g.height(w.rows-row, packed)
 		t.a, t.b, t.c, t.count = &a[row*as/g.mr/size], &b[0], &c[row*t.ldc/size], panels
 		g.foreseeGroup(s, p, w, jj+panels*g.nr, row)
-		g.tiles[high-1](t)
+		if s.raw != nil && row == 0 {
+			bs := t.bs
+			t.b, t.bs, t.bt, t.to, t.tot = &s.raw[0], p.b.ld*size, g.nr*size, &b[0], bt
+			g.packing(t)
+			t.bs, t.bt, t.to = bs, bt, nil
+		} else {
+			g.tiles[high-1](t)
+		}
 		row += high
 	}
 	t.as, t.bias, t.relu, t.lines = as, nil, 0, 0

@@ -12,13 +12,15 @@ var (
 	avx2 = &blocked{
 		mr: 6, nr: 16, mc: 174, nc: 2048, kc: 384, narrow: 64, wide: 300,
 		panelsA: copyPanels6, panelsB: copyPanels16, edge: copyEdgeAVX2, transpose: transpose8,
-		tiles: []func(*tiles){tilesAVX21, tilesAVX22, tilesAVX23, tilesAVX24, tilesAVX25, tilesAVX26},
-		edges: []func(*tiles){edgesAVX21, edgesAVX22, edgesAVX23, edgesAVX24, edgesAVX25, edgesAVX26},
-		slim:  16,
+		packing: packingAVX2,
+		tiles:   []func(*tiles){tilesAVX21, tilesAVX22, tilesAVX23, tilesAVX24, tilesAVX25, tilesAVX26},
+		edges:   []func(*tiles){edgesAVX21, edgesAVX22, edgesAVX23, edgesAVX24, edgesAVX25, edgesAVX26},
+		slim:    16,
 	}
 	avx512 = &blocked{
 		mr: 12, nr: 32, mc: 480, nc: 2048, kc: 256, narrow: 64, wide: 300, beside: true,
 		panelsA: copyPanels12, panelsB: copyPanels32, edge: copyEdgeAVX512, transpose: transpose8,
+		packing: packingAVX512,
 		tiles: []func(*tiles){
 			tilesAVX5121, tilesAVX5122, tilesAVX5123, tilesAVX5124, tilesAVX5125, tilesAVX5126,
 			tilesAVX5127, tilesAVX5128, tilesAVX5129, tilesAVX51210, tilesAVX51211, tilesAVX51212,

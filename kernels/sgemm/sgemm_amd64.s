@@ -40,12 +40,12 @@ GLOBL onesAVX2<>(SB), RODATA|NOPTR, $128
 
 // func tilesAVX21(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX21(SB), $112-8
+TEXT ·tilesAVX21(SB), $120-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), CX
 	MOVQ 32(AX), DX
-	MOVQ 152(AX), BX
+	MOVQ 168(AX), BX
 	MOVQ (AX), SI
 	MOVQ SI, 64(SP)
 	MOVQ 24(AX), SI
@@ -54,7 +54,7 @@ TEXT ·tilesAVX21(SB), $112-8
 	MOVQ SI, 80(SP)
 	MOVQ 72(AX), SI
 	MOVQ SI, 88(SP)
-	MOVQ 136(AX), SI
+	MOVQ 152(AX), SI
 	MOVQ SI, 96(SP)
 	MOVQ 64(AX), SI
 	MOVQ SI, 104(SP)
@@ -70,7 +70,7 @@ tile:
 	MOVQ       72(SP), DI
 	MOVQ       56(AX), R8
 	MOVQ       96(SP), R9
-	MOVQ       144(AX), R10
+	MOVQ       160(AX), R10
 	SUBQ       $0x04, R8
 	JLT        rest
 
@@ -127,17 +127,17 @@ one:
 
 summed:
 	MOVQ         48(AX), SI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), DI
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VFMADD231PS  (DI), Y0, Y2
 	VFMADD231PS  32(DI), Y0, Y3
 
@@ -169,7 +169,7 @@ store:
 	ADDQ    DI, 80(SP)
 	MOVQ    104(AX), DI
 	ADDQ    DI, 88(SP)
-	MOVQ    160(AX), DI
+	MOVQ    176(AX), DI
 	ADDQ    DI, 96(SP)
 	DECQ    104(SP)
 	JNZ     tile
@@ -178,7 +178,7 @@ store:
 
 // func edgesAVX21(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX21(SB), $112-8
+TEXT ·edgesAVX21(SB), $120-8
 	MOVQ    t+0(FP), AX
 	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
@@ -191,7 +191,7 @@ TEXT ·edgesAVX21(SB), $112-8
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), CX
 	MOVQ    32(AX), DX
-	MOVQ    152(AX), BX
+	MOVQ    168(AX), BX
 	MOVQ    (AX), SI
 	MOVQ    SI, 64(SP)
 	MOVQ    24(AX), SI
@@ -200,7 +200,7 @@ TEXT ·edgesAVX21(SB), $112-8
 	MOVQ    SI, 80(SP)
 	MOVQ    72(AX), SI
 	MOVQ    SI, 88(SP)
-	MOVQ    136(AX), SI
+	MOVQ    152(AX), SI
 	MOVQ    SI, 96(SP)
 	MOVQ    64(AX), SI
 	MOVQ    SI, 104(SP)
@@ -215,7 +215,7 @@ tile:
 	MOVQ       72(SP), DI
 	MOVQ       56(AX), R8
 	MOVQ       96(SP), R9
-	MOVQ       144(AX), R10
+	MOVQ       160(AX), R10
 	SUBQ       $0x04, R8
 	JLT        rest
 
@@ -272,17 +272,17 @@ one:
 
 summed:
 	MOVQ         48(AX), SI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), DI
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (DI), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -322,7 +322,7 @@ store:
 	ADDQ       DI, 80(SP)
 	MOVQ       104(AX), DI
 	ADDQ       DI, 88(SP)
-	MOVQ       160(AX), DI
+	MOVQ       176(AX), DI
 	ADDQ       DI, 96(SP)
 	DECQ       104(SP)
 	JNZ        tile
@@ -331,12 +331,12 @@ store:
 
 // func tilesAVX22(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX22(SB), $112-8
+TEXT ·tilesAVX22(SB), $120-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
 	MOVQ 24(AX), DI
@@ -345,7 +345,7 @@ TEXT ·tilesAVX22(SB), $112-8
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 96(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 104(SP)
@@ -366,7 +366,7 @@ tile:
 	MOVQ       72(SP), R8
 	MOVQ       56(AX), R9
 	MOVQ       96(SP), R10
-	MOVQ       144(AX), R11
+	MOVQ       160(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -438,19 +438,19 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R8
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VFMADD231PS  (R8), Y0, Y2
 	VFMADD231PS  32(R8), Y0, Y3
 	ADDQ         DI, R8
@@ -492,7 +492,7 @@ store:
 	ADDQ    R8, 80(SP)
 	MOVQ    104(AX), R8
 	ADDQ    R8, 88(SP)
-	MOVQ    160(AX), R8
+	MOVQ    176(AX), R8
 	ADDQ    R8, 96(SP)
 	DECQ    104(SP)
 	JNZ     tile
@@ -501,7 +501,7 @@ store:
 
 // func edgesAVX22(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX22(SB), $112-8
+TEXT ·edgesAVX22(SB), $120-8
 	MOVQ    t+0(FP), AX
 	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
@@ -514,7 +514,7 @@ TEXT ·edgesAVX22(SB), $112-8
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
 	MOVQ    32(AX), BX
-	MOVQ    152(AX), SI
+	MOVQ    168(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
 	MOVQ    24(AX), DI
@@ -523,7 +523,7 @@ TEXT ·edgesAVX22(SB), $112-8
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
-	MOVQ    136(AX), DI
+	MOVQ    152(AX), DI
 	MOVQ    DI, 96(SP)
 	MOVQ    64(AX), DI
 	MOVQ    DI, 104(SP)
@@ -542,7 +542,7 @@ tile:
 	MOVQ       72(SP), R8
 	MOVQ       56(AX), R9
 	MOVQ       96(SP), R10
-	MOVQ       144(AX), R11
+	MOVQ       160(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -614,19 +614,19 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R8
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R8), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -680,7 +680,7 @@ store:
 	ADDQ       R8, 80(SP)
 	MOVQ       104(AX), R8
 	ADDQ       R8, 88(SP)
-	MOVQ       160(AX), R8
+	MOVQ       176(AX), R8
 	ADDQ       R8, 96(SP)
 	DECQ       104(SP)
 	JNZ        tile
@@ -689,12 +689,12 @@ store:
 
 // func tilesAVX23(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX23(SB), $112-8
+TEXT ·tilesAVX23(SB), $120-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
 	MOVQ 24(AX), DI
@@ -703,7 +703,7 @@ TEXT ·tilesAVX23(SB), $112-8
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 96(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 104(SP)
@@ -729,7 +729,7 @@ tile:
 	MOVQ       72(SP), R8
 	MOVQ       56(AX), R9
 	MOVQ       96(SP), R10
-	MOVQ       144(AX), R11
+	MOVQ       160(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -816,9 +816,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -827,10 +827,10 @@ summed:
 	VMULPS       Y0, Y7, Y7
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R8
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VFMADD231PS  (R8), Y0, Y2
 	VFMADD231PS  32(R8), Y0, Y3
 	ADDQ         DI, R8
@@ -882,7 +882,7 @@ store:
 	ADDQ    R8, 80(SP)
 	MOVQ    104(AX), R8
 	ADDQ    R8, 88(SP)
-	MOVQ    160(AX), R8
+	MOVQ    176(AX), R8
 	ADDQ    R8, 96(SP)
 	DECQ    104(SP)
 	JNZ     tile
@@ -891,7 +891,7 @@ store:
 
 // func edgesAVX23(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX23(SB), $112-8
+TEXT ·edgesAVX23(SB), $120-8
 	MOVQ    t+0(FP), AX
 	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
@@ -904,7 +904,7 @@ TEXT ·edgesAVX23(SB), $112-8
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
 	MOVQ    32(AX), BX
-	MOVQ    152(AX), SI
+	MOVQ    168(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
 	MOVQ    24(AX), DI
@@ -913,7 +913,7 @@ TEXT ·edgesAVX23(SB), $112-8
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
-	MOVQ    136(AX), DI
+	MOVQ    152(AX), DI
 	MOVQ    DI, 96(SP)
 	MOVQ    64(AX), DI
 	MOVQ    DI, 104(SP)
@@ -936,7 +936,7 @@ tile:
 	MOVQ       72(SP), R8
 	MOVQ       56(AX), R9
 	MOVQ       96(SP), R10
-	MOVQ       144(AX), R11
+	MOVQ       160(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -1023,9 +1023,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -1034,10 +1034,10 @@ summed:
 	VMULPS       Y0, Y7, Y7
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R8
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R8), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -1105,7 +1105,7 @@ store:
 	ADDQ       R8, 80(SP)
 	MOVQ       104(AX), R8
 	ADDQ       R8, 88(SP)
-	MOVQ       160(AX), R8
+	MOVQ       176(AX), R8
 	ADDQ       R8, 96(SP)
 	DECQ       104(SP)
 	JNZ        tile
@@ -1114,12 +1114,12 @@ store:
 
 // func tilesAVX24(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX24(SB), $112-8
+TEXT ·tilesAVX24(SB), $120-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
 	MOVQ 24(AX), DI
@@ -1128,7 +1128,7 @@ TEXT ·tilesAVX24(SB), $112-8
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 96(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 104(SP)
@@ -1161,7 +1161,7 @@ tile:
 	MOVQ       72(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       96(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -1268,9 +1268,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -1281,10 +1281,10 @@ summed:
 	VMULPS       Y0, Y9, Y9
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R9
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VFMADD231PS  (R9), Y0, Y2
 	VFMADD231PS  32(R9), Y0, Y3
 	ADDQ         DI, R9
@@ -1346,7 +1346,7 @@ store:
 	ADDQ    R9, 80(SP)
 	MOVQ    104(AX), R9
 	ADDQ    R9, 88(SP)
-	MOVQ    160(AX), R9
+	MOVQ    176(AX), R9
 	ADDQ    R9, 96(SP)
 	DECQ    104(SP)
 	JNZ     tile
@@ -1355,7 +1355,7 @@ store:
 
 // func edgesAVX24(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX24(SB), $112-8
+TEXT ·edgesAVX24(SB), $120-8
 	MOVQ    t+0(FP), AX
 	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
@@ -1368,7 +1368,7 @@ TEXT ·edgesAVX24(SB), $112-8
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
 	MOVQ    32(AX), BX
-	MOVQ    152(AX), SI
+	MOVQ    168(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
 	MOVQ    24(AX), DI
@@ -1377,7 +1377,7 @@ TEXT ·edgesAVX24(SB), $112-8
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
-	MOVQ    136(AX), DI
+	MOVQ    152(AX), DI
 	MOVQ    DI, 96(SP)
 	MOVQ    64(AX), DI
 	MOVQ    DI, 104(SP)
@@ -1406,7 +1406,7 @@ tile:
 	MOVQ       72(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       96(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -1513,9 +1513,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -1526,10 +1526,10 @@ summed:
 	VMULPS       Y0, Y9, Y9
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R9
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R9), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -1611,7 +1611,7 @@ store:
 	ADDQ       R9, 80(SP)
 	MOVQ       104(AX), R9
 	ADDQ       R9, 88(SP)
-	MOVQ       160(AX), R9
+	MOVQ       176(AX), R9
 	ADDQ       R9, 96(SP)
 	DECQ       104(SP)
 	JNZ        tile
@@ -1620,12 +1620,12 @@ store:
 
 // func tilesAVX25(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX25(SB), $112-8
+TEXT ·tilesAVX25(SB), $120-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
 	MOVQ 24(AX), DI
@@ -1634,7 +1634,7 @@ TEXT ·tilesAVX25(SB), $112-8
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 96(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 104(SP)
@@ -1672,7 +1672,7 @@ tile:
 	MOVQ       72(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       96(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -1794,9 +1794,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -1809,10 +1809,10 @@ summed:
 	VMULPS       Y0, Y11, Y11
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R9
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VFMADD231PS  (R9), Y0, Y2
 	VFMADD231PS  32(R9), Y0, Y3
 	ADDQ         DI, R9
@@ -1884,7 +1884,7 @@ store:
 	ADDQ    R9, 80(SP)
 	MOVQ    104(AX), R9
 	ADDQ    R9, 88(SP)
-	MOVQ    160(AX), R9
+	MOVQ    176(AX), R9
 	ADDQ    R9, 96(SP)
 	DECQ    104(SP)
 	JNZ     tile
@@ -1893,7 +1893,7 @@ store:
 
 // func edgesAVX25(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX25(SB), $112-8
+TEXT ·edgesAVX25(SB), $120-8
 	MOVQ    t+0(FP), AX
 	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
@@ -1906,7 +1906,7 @@ TEXT ·edgesAVX25(SB), $112-8
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
 	MOVQ    32(AX), BX
-	MOVQ    152(AX), SI
+	MOVQ    168(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
 	MOVQ    24(AX), DI
@@ -1915,7 +1915,7 @@ TEXT ·edgesAVX25(SB), $112-8
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
-	MOVQ    136(AX), DI
+	MOVQ    152(AX), DI
 	MOVQ    DI, 96(SP)
 	MOVQ    64(AX), DI
 	MOVQ    DI, 104(SP)
@@ -1948,7 +1948,7 @@ tile:
 	MOVQ       72(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       96(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -2070,9 +2070,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -2085,10 +2085,10 @@ summed:
 	VMULPS       Y0, Y11, Y11
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R9
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R9), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -2184,7 +2184,7 @@ store:
 	ADDQ       R9, 80(SP)
 	MOVQ       104(AX), R9
 	ADDQ       R9, 88(SP)
-	MOVQ       160(AX), R9
+	MOVQ       176(AX), R9
 	ADDQ       R9, 96(SP)
 	DECQ       104(SP)
 	JNZ        tile
@@ -2193,12 +2193,12 @@ store:
 
 // func tilesAVX26(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tilesAVX26(SB), $112-8
+TEXT ·tilesAVX26(SB), $120-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 64(SP)
 	MOVQ 24(AX), DI
@@ -2207,7 +2207,7 @@ TEXT ·tilesAVX26(SB), $112-8
 	MOVQ DI, 80(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 88(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 96(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 104(SP)
@@ -2250,7 +2250,7 @@ tile:
 	MOVQ       72(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       96(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -2387,9 +2387,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -2404,10 +2404,10 @@ summed:
 	VMULPS       Y0, Y13, Y13
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R9
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VFMADD231PS  (R9), Y0, Y2
 	VFMADD231PS  32(R9), Y0, Y3
 	ADDQ         DI, R9
@@ -2489,7 +2489,7 @@ store:
 	ADDQ    R9, 80(SP)
 	MOVQ    104(AX), R9
 	ADDQ    R9, 88(SP)
-	MOVQ    160(AX), R9
+	MOVQ    176(AX), R9
 	ADDQ    R9, 96(SP)
 	DECQ    104(SP)
 	JNZ     tile
@@ -2498,7 +2498,7 @@ store:
 
 // func edgesAVX26(t *tiles)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·edgesAVX26(SB), $112-8
+TEXT ·edgesAVX26(SB), $120-8
 	MOVQ    t+0(FP), AX
 	MOVQ    120(AX), CX
 	LEAQ    onesAVX2<>+64(SB), DX
@@ -2511,7 +2511,7 @@ TEXT ·edgesAVX26(SB), $112-8
 	MOVQ    8(AX), CX
 	MOVQ    16(AX), DX
 	MOVQ    32(AX), BX
-	MOVQ    152(AX), SI
+	MOVQ    168(AX), SI
 	MOVQ    (AX), DI
 	MOVQ    DI, 64(SP)
 	MOVQ    24(AX), DI
@@ -2520,7 +2520,7 @@ TEXT ·edgesAVX26(SB), $112-8
 	MOVQ    DI, 80(SP)
 	MOVQ    72(AX), DI
 	MOVQ    DI, 88(SP)
-	MOVQ    136(AX), DI
+	MOVQ    152(AX), DI
 	MOVQ    DI, 96(SP)
 	MOVQ    64(AX), DI
 	MOVQ    DI, 104(SP)
@@ -2557,7 +2557,7 @@ tile:
 	MOVQ       72(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       96(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -2694,9 +2694,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Y0
+	VBROADCASTSS 144(AX), Y0
 	VMULPS       Y0, Y2, Y2
 	VMULPS       Y0, Y3, Y3
 	VMULPS       Y0, Y4, Y4
@@ -2711,10 +2711,10 @@ summed:
 	VMULPS       Y0, Y13, Y13
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         80(SP), R9
-	VBROADCASTSS 132(AX), Y0
+	VBROADCASTSS 148(AX), Y0
 	VMOVDQU      (SP), Y1
 	VMASKMOVPS   (R9), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
@@ -2824,10 +2824,345 @@ store:
 	ADDQ       R9, 80(SP)
 	MOVQ       104(AX), R9
 	ADDQ       R9, 88(SP)
-	MOVQ       160(AX), R9
+	MOVQ       176(AX), R9
 	ADDQ       R9, 96(SP)
 	DECQ       104(SP)
 	JNZ        tile
+	VZEROUPPER
+	RET
+
+// func packingAVX2(t *tiles)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·packingAVX2(SB), $120-8
+	MOVQ t+0(FP), AX
+	MOVQ 8(AX), CX
+	MOVQ 16(AX), DX
+	MOVQ 32(AX), BX
+	MOVQ 168(AX), SI
+	MOVQ (AX), DI
+	MOVQ DI, 64(SP)
+	MOVQ 24(AX), DI
+	MOVQ DI, 72(SP)
+	MOVQ 40(AX), DI
+	MOVQ DI, 80(SP)
+	MOVQ 72(AX), DI
+	MOVQ DI, 88(SP)
+	MOVQ 152(AX), DI
+	MOVQ DI, 96(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 104(SP)
+	MOVQ 128(AX), DI
+	MOVQ DI, 112(SP)
+
+tile:
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	MOVQ       64(SP), DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       48(AX), R10
+	MOVQ       80(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	MOVQ       72(SP), R9
+	MOVQ       56(AX), R10
+	MOVQ       96(SP), R11
+	MOVQ       160(AX), R12
+	MOVQ       112(SP), R13
+	SUBQ       $0x04, R10
+	JLT        rest
+
+four:
+	PREFETCHT1   (R11)
+	ADDQ         SI, R11
+	DECQ         R12
+	CMOVQLE      R9, R11
+	VMOVUPS      (R9), Y0
+	PREFETCHT0   (R9)(BX*8)
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      32(R9), Y1
+	PREFETCHT0   32(R9)(BX*8)
+	VMOVUPS      Y1, 32(R13)
+	ADDQ         BX, R9
+	ADDQ         $0x40, R13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (DI)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y4
+	VFMADD231PS  Y1, Y14, Y5
+	VBROADCASTSS (DI)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VFMADD231PS  Y1, Y14, Y7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y0, Y14, Y8
+	VFMADD231PS  Y1, Y14, Y9
+	VBROADCASTSS (R8)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y10
+	VFMADD231PS  Y1, Y14, Y11
+	VBROADCASTSS (R8)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y12
+	VFMADD231PS  Y1, Y14, Y13
+	ADDQ         DX, R8
+	VMOVUPS      (R9), Y0
+	PREFETCHT0   (R9)(BX*8)
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      32(R9), Y1
+	PREFETCHT0   32(R9)(BX*8)
+	VMOVUPS      Y1, 32(R13)
+	ADDQ         BX, R9
+	ADDQ         $0x40, R13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (DI)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y4
+	VFMADD231PS  Y1, Y14, Y5
+	VBROADCASTSS (DI)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VFMADD231PS  Y1, Y14, Y7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y0, Y14, Y8
+	VFMADD231PS  Y1, Y14, Y9
+	VBROADCASTSS (R8)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y10
+	VFMADD231PS  Y1, Y14, Y11
+	VBROADCASTSS (R8)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y12
+	VFMADD231PS  Y1, Y14, Y13
+	ADDQ         DX, R8
+	VMOVUPS      (R9), Y0
+	PREFETCHT0   (R9)(BX*8)
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      32(R9), Y1
+	PREFETCHT0   32(R9)(BX*8)
+	VMOVUPS      Y1, 32(R13)
+	ADDQ         BX, R9
+	ADDQ         $0x40, R13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (DI)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y4
+	VFMADD231PS  Y1, Y14, Y5
+	VBROADCASTSS (DI)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VFMADD231PS  Y1, Y14, Y7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y0, Y14, Y8
+	VFMADD231PS  Y1, Y14, Y9
+	VBROADCASTSS (R8)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y10
+	VFMADD231PS  Y1, Y14, Y11
+	VBROADCASTSS (R8)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y12
+	VFMADD231PS  Y1, Y14, Y13
+	ADDQ         DX, R8
+	VMOVUPS      (R9), Y0
+	PREFETCHT0   (R9)(BX*8)
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      32(R9), Y1
+	PREFETCHT0   32(R9)(BX*8)
+	VMOVUPS      Y1, 32(R13)
+	ADDQ         BX, R9
+	ADDQ         $0x40, R13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (DI)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y4
+	VFMADD231PS  Y1, Y14, Y5
+	VBROADCASTSS (DI)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VFMADD231PS  Y1, Y14, Y7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y0, Y14, Y8
+	VFMADD231PS  Y1, Y14, Y9
+	VBROADCASTSS (R8)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y10
+	VFMADD231PS  Y1, Y14, Y11
+	VBROADCASTSS (R8)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y12
+	VFMADD231PS  Y1, Y14, Y13
+	ADDQ         DX, R8
+	SUBQ         $0x04, R10
+	JGE          four
+
+rest:
+	ADDQ $0x04, R10
+	JZ   summed
+
+one:
+	VMOVUPS      (R9), Y0
+	PREFETCHT0   (R9)(BX*8)
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      32(R9), Y1
+	PREFETCHT0   32(R9)(BX*8)
+	VMOVUPS      Y1, 32(R13)
+	ADDQ         BX, R9
+	ADDQ         $0x40, R13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (DI)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y4
+	VFMADD231PS  Y1, Y14, Y5
+	VBROADCASTSS (DI)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VFMADD231PS  Y1, Y14, Y7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y0, Y14, Y8
+	VFMADD231PS  Y1, Y14, Y9
+	VBROADCASTSS (R8)(CX*1), Y14
+	VFMADD231PS  Y0, Y14, Y10
+	VFMADD231PS  Y1, Y14, Y11
+	VBROADCASTSS (R8)(CX*2), Y14
+	VFMADD231PS  Y0, Y14, Y12
+	VFMADD231PS  Y1, Y14, Y13
+	ADDQ         DX, R8
+	DECQ         R10
+	JNZ          one
+
+summed:
+	MOVQ         48(AX), DI
+	CMPL         144(AX), $0x3f800000
+	JEQ          scaled
+	VBROADCASTSS 144(AX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMULPS       Y0, Y3, Y3
+	VMULPS       Y0, Y4, Y4
+	VMULPS       Y0, Y5, Y5
+	VMULPS       Y0, Y6, Y6
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y0, Y8, Y8
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y0, Y10, Y10
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y0, Y12, Y12
+	VMULPS       Y0, Y13, Y13
+
+scaled:
+	CMPL         148(AX), $0x00
+	JEQ          biased
+	MOVQ         80(SP), R9
+	VBROADCASTSS 148(AX), Y0
+	VFMADD231PS  (R9), Y0, Y2
+	VFMADD231PS  32(R9), Y0, Y3
+	ADDQ         DI, R9
+	VFMADD231PS  (R9), Y0, Y4
+	VFMADD231PS  32(R9), Y0, Y5
+	ADDQ         DI, R9
+	VFMADD231PS  (R9), Y0, Y6
+	VFMADD231PS  32(R9), Y0, Y7
+	ADDQ         DI, R9
+	VFMADD231PS  (R9), Y0, Y8
+	VFMADD231PS  32(R9), Y0, Y9
+	ADDQ         DI, R9
+	VFMADD231PS  (R9), Y0, Y10
+	VFMADD231PS  32(R9), Y0, Y11
+	ADDQ         DI, R9
+	VFMADD231PS  (R9), Y0, Y12
+	VFMADD231PS  32(R9), Y0, Y13
+
+biased:
+	MOVQ    88(SP), R8
+	TESTQ   R8, R8
+	JZ      rectified
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y1, Y3, Y3
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y1, Y5, Y5
+	VADDPS  Y0, Y6, Y6
+	VADDPS  Y1, Y7, Y7
+	VADDPS  Y0, Y8, Y8
+	VADDPS  Y1, Y9, Y9
+	VADDPS  Y0, Y10, Y10
+	VADDPS  Y1, Y11, Y11
+	VADDPS  Y0, Y12, Y12
+	VADDPS  Y1, Y13, Y13
+
+rectified:
+	CMPQ   112(AX), $0x00
+	JEQ    store
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+	VMAXPS Y4, Y0, Y4
+	VMAXPS Y5, Y0, Y5
+	VMAXPS Y6, Y0, Y6
+	VMAXPS Y7, Y0, Y7
+	VMAXPS Y8, Y0, Y8
+	VMAXPS Y9, Y0, Y9
+	VMAXPS Y10, Y0, Y10
+	VMAXPS Y11, Y0, Y11
+	VMAXPS Y12, Y0, Y12
+	VMAXPS Y13, Y0, Y13
+
+store:
+	MOVQ    80(SP), R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    DI, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    DI, R9
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    DI, R9
+	VMOVUPS Y8, (R9)
+	VMOVUPS Y9, 32(R9)
+	ADDQ    DI, R9
+	VMOVUPS Y10, (R9)
+	VMOVUPS Y11, 32(R9)
+	ADDQ    DI, R9
+	VMOVUPS Y12, (R9)
+	VMOVUPS Y13, 32(R9)
+	MOVQ    80(AX), R9
+	ADDQ    R9, 64(SP)
+	MOVQ    88(AX), R9
+	ADDQ    R9, 72(SP)
+	MOVQ    96(AX), R9
+	ADDQ    R9, 80(SP)
+	MOVQ    104(AX), R9
+	ADDQ    R9, 88(SP)
+	MOVQ    176(AX), R9
+	ADDQ    R9, 96(SP)
+	MOVQ    136(AX), R9
+	ADDQ    R9, 112(SP)
+	DECQ    104(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
@@ -3022,12 +3357,12 @@ GLOBL onesAVX512<>(SB), RODATA|NOPTR, $256
 
 // func tilesAVX5121(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5121(SB), $176-8
+TEXT ·tilesAVX5121(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), CX
 	MOVQ 32(AX), DX
-	MOVQ 152(AX), BX
+	MOVQ 168(AX), BX
 	MOVQ (AX), SI
 	MOVQ SI, 128(SP)
 	MOVQ 24(AX), SI
@@ -3036,7 +3371,7 @@ TEXT ·tilesAVX5121(SB), $176-8
 	MOVQ SI, 144(SP)
 	MOVQ 72(AX), SI
 	MOVQ SI, 152(SP)
-	MOVQ 136(AX), SI
+	MOVQ 152(AX), SI
 	MOVQ SI, 160(SP)
 	MOVQ 64(AX), SI
 	MOVQ SI, 168(SP)
@@ -3052,7 +3387,7 @@ tile:
 	MOVQ       136(SP), DI
 	MOVQ       56(AX), R8
 	MOVQ       160(SP), R9
-	MOVQ       144(AX), R10
+	MOVQ       160(AX), R10
 	SUBQ       $0x04, R8
 	JLT        rest
 
@@ -3109,17 +3444,17 @@ one:
 
 summed:
 	MOVQ         48(AX), SI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), DI
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (DI), Z0, Z2
 	VFMADD231PS  64(DI), Z0, Z3
 
@@ -3151,7 +3486,7 @@ store:
 	ADDQ    DI, 144(SP)
 	MOVQ    104(AX), DI
 	ADDQ    DI, 152(SP)
-	MOVQ    160(AX), DI
+	MOVQ    176(AX), DI
 	ADDQ    DI, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -3160,7 +3495,7 @@ store:
 
 // func edgesAVX5121(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5121(SB), $176-8
+TEXT ·edgesAVX5121(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -3171,7 +3506,7 @@ TEXT ·edgesAVX5121(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), CX
 	MOVQ      32(AX), DX
-	MOVQ      152(AX), BX
+	MOVQ      168(AX), BX
 	MOVQ      (AX), SI
 	MOVQ      SI, 128(SP)
 	MOVQ      24(AX), SI
@@ -3180,7 +3515,7 @@ TEXT ·edgesAVX5121(SB), $176-8
 	MOVQ      SI, 144(SP)
 	MOVQ      72(AX), SI
 	MOVQ      SI, 152(SP)
-	MOVQ      136(AX), SI
+	MOVQ      152(AX), SI
 	MOVQ      SI, 160(SP)
 	MOVQ      64(AX), SI
 	MOVQ      SI, 168(SP)
@@ -3194,7 +3529,7 @@ tile:
 	MOVQ       136(SP), DI
 	MOVQ       56(AX), R8
 	MOVQ       160(SP), R9
-	MOVQ       144(AX), R10
+	MOVQ       160(AX), R10
 	SUBQ       $0x04, R8
 	JLT        rest
 
@@ -3236,16 +3571,16 @@ one:
 
 summed:
 	MOVQ         48(AX), SI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), DI
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (DI), K1, Z3
 	VFMADD231PS  Z3, Z0, Z1
 
@@ -3273,7 +3608,7 @@ store:
 	ADDQ    DI, 144(SP)
 	MOVQ    104(AX), DI
 	ADDQ    DI, 152(SP)
-	MOVQ    160(AX), DI
+	MOVQ    176(AX), DI
 	ADDQ    DI, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -3282,12 +3617,12 @@ store:
 
 // func tilesAVX5122(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5122(SB), $176-8
+TEXT ·tilesAVX5122(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -3296,7 +3631,7 @@ TEXT ·tilesAVX5122(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -3317,7 +3652,7 @@ tile:
 	MOVQ       136(SP), R8
 	MOVQ       56(AX), R9
 	MOVQ       160(SP), R10
-	MOVQ       144(AX), R11
+	MOVQ       160(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -3389,19 +3724,19 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
 	VMULPS       Z0, Z5, Z5
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R8
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R8), Z0, Z2
 	VFMADD231PS  64(R8), Z0, Z3
 	ADDQ         DI, R8
@@ -3443,7 +3778,7 @@ store:
 	ADDQ    R8, 144(SP)
 	MOVQ    104(AX), R8
 	ADDQ    R8, 152(SP)
-	MOVQ    160(AX), R8
+	MOVQ    176(AX), R8
 	ADDQ    R8, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -3452,7 +3787,7 @@ store:
 
 // func edgesAVX5122(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5122(SB), $176-8
+TEXT ·edgesAVX5122(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -3463,7 +3798,7 @@ TEXT ·edgesAVX5122(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -3472,7 +3807,7 @@ TEXT ·edgesAVX5122(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -3489,7 +3824,7 @@ tile:
 	MOVQ       136(SP), R8
 	MOVQ       56(AX), R9
 	MOVQ       160(SP), R10
-	MOVQ       144(AX), R11
+	MOVQ       160(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -3536,17 +3871,17 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R8
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R8), K1, Z4
 	VFMADD231PS  Z4, Z0, Z1
 	ADDQ         DI, R8
@@ -3581,7 +3916,7 @@ store:
 	ADDQ    R8, 144(SP)
 	MOVQ    104(AX), R8
 	ADDQ    R8, 152(SP)
-	MOVQ    160(AX), R8
+	MOVQ    176(AX), R8
 	ADDQ    R8, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -3590,12 +3925,12 @@ store:
 
 // func tilesAVX5123(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5123(SB), $176-8
+TEXT ·tilesAVX5123(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -3604,7 +3939,7 @@ TEXT ·tilesAVX5123(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -3630,7 +3965,7 @@ tile:
 	MOVQ       136(SP), R8
 	MOVQ       56(AX), R9
 	MOVQ       160(SP), R10
-	MOVQ       144(AX), R11
+	MOVQ       160(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -3717,9 +4052,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -3728,10 +4063,10 @@ summed:
 	VMULPS       Z0, Z7, Z7
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R8
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R8), Z0, Z2
 	VFMADD231PS  64(R8), Z0, Z3
 	ADDQ         DI, R8
@@ -3783,7 +4118,7 @@ store:
 	ADDQ    R8, 144(SP)
 	MOVQ    104(AX), R8
 	ADDQ    R8, 152(SP)
-	MOVQ    160(AX), R8
+	MOVQ    176(AX), R8
 	ADDQ    R8, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -3792,7 +4127,7 @@ store:
 
 // func edgesAVX5123(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5123(SB), $176-8
+TEXT ·edgesAVX5123(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -3803,7 +4138,7 @@ TEXT ·edgesAVX5123(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -3812,7 +4147,7 @@ TEXT ·edgesAVX5123(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -3832,7 +4167,7 @@ tile:
 	MOVQ       136(SP), R8
 	MOVQ       56(AX), R9
 	MOVQ       160(SP), R10
-	MOVQ       144(AX), R11
+	MOVQ       160(AX), R11
 	SUBQ       $0x04, R9
 	JLT        rest
 
@@ -3884,18 +4219,18 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R8
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R8), K1, Z5
 	VFMADD231PS  Z5, Z0, Z1
 	ADDQ         DI, R8
@@ -3937,7 +4272,7 @@ store:
 	ADDQ    R8, 144(SP)
 	MOVQ    104(AX), R8
 	ADDQ    R8, 152(SP)
-	MOVQ    160(AX), R8
+	MOVQ    176(AX), R8
 	ADDQ    R8, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -3946,12 +4281,12 @@ store:
 
 // func tilesAVX5124(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5124(SB), $176-8
+TEXT ·tilesAVX5124(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -3960,7 +4295,7 @@ TEXT ·tilesAVX5124(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -3993,7 +4328,7 @@ tile:
 	MOVQ       136(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       160(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -4100,9 +4435,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -4113,10 +4448,10 @@ summed:
 	VMULPS       Z0, Z9, Z9
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R9
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R9), Z0, Z2
 	VFMADD231PS  64(R9), Z0, Z3
 	ADDQ         DI, R9
@@ -4178,7 +4513,7 @@ store:
 	ADDQ    R9, 144(SP)
 	MOVQ    104(AX), R9
 	ADDQ    R9, 152(SP)
-	MOVQ    160(AX), R9
+	MOVQ    176(AX), R9
 	ADDQ    R9, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -4187,7 +4522,7 @@ store:
 
 // func edgesAVX5124(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5124(SB), $176-8
+TEXT ·edgesAVX5124(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -4198,7 +4533,7 @@ TEXT ·edgesAVX5124(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -4207,7 +4542,7 @@ TEXT ·edgesAVX5124(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -4232,7 +4567,7 @@ tile:
 	MOVQ       136(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       160(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -4294,19 +4629,19 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R9
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R9), K1, Z6
 	VFMADD231PS  Z6, Z0, Z1
 	ADDQ         DI, R9
@@ -4355,7 +4690,7 @@ store:
 	ADDQ    R9, 144(SP)
 	MOVQ    104(AX), R9
 	ADDQ    R9, 152(SP)
-	MOVQ    160(AX), R9
+	MOVQ    176(AX), R9
 	ADDQ    R9, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -4364,12 +4699,12 @@ store:
 
 // func tilesAVX5125(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5125(SB), $176-8
+TEXT ·tilesAVX5125(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -4378,7 +4713,7 @@ TEXT ·tilesAVX5125(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -4416,7 +4751,7 @@ tile:
 	MOVQ       136(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       160(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -4538,9 +4873,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -4553,10 +4888,10 @@ summed:
 	VMULPS       Z0, Z11, Z11
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R9
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R9), Z0, Z2
 	VFMADD231PS  64(R9), Z0, Z3
 	ADDQ         DI, R9
@@ -4628,7 +4963,7 @@ store:
 	ADDQ    R9, 144(SP)
 	MOVQ    104(AX), R9
 	ADDQ    R9, 152(SP)
-	MOVQ    160(AX), R9
+	MOVQ    176(AX), R9
 	ADDQ    R9, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -4637,7 +4972,7 @@ store:
 
 // func edgesAVX5125(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5125(SB), $176-8
+TEXT ·edgesAVX5125(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -4648,7 +4983,7 @@ TEXT ·edgesAVX5125(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -4657,7 +4992,7 @@ TEXT ·edgesAVX5125(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -4685,7 +5020,7 @@ tile:
 	MOVQ       136(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       160(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -4752,9 +5087,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -4762,10 +5097,10 @@ summed:
 	VMULPS       Z0, Z5, Z5
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R9
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R9), K1, Z7
 	VFMADD231PS  Z7, Z0, Z1
 	ADDQ         DI, R9
@@ -4821,7 +5156,7 @@ store:
 	ADDQ    R9, 144(SP)
 	MOVQ    104(AX), R9
 	ADDQ    R9, 152(SP)
-	MOVQ    160(AX), R9
+	MOVQ    176(AX), R9
 	ADDQ    R9, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -4830,12 +5165,12 @@ store:
 
 // func tilesAVX5126(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5126(SB), $176-8
+TEXT ·tilesAVX5126(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -4844,7 +5179,7 @@ TEXT ·tilesAVX5126(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -4887,7 +5222,7 @@ tile:
 	MOVQ       136(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       160(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -5024,9 +5359,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -5041,10 +5376,10 @@ summed:
 	VMULPS       Z0, Z13, Z13
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R9
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R9), Z0, Z2
 	VFMADD231PS  64(R9), Z0, Z3
 	ADDQ         DI, R9
@@ -5126,7 +5461,7 @@ store:
 	ADDQ    R9, 144(SP)
 	MOVQ    104(AX), R9
 	ADDQ    R9, 152(SP)
-	MOVQ    160(AX), R9
+	MOVQ    176(AX), R9
 	ADDQ    R9, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -5135,7 +5470,7 @@ store:
 
 // func edgesAVX5126(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5126(SB), $176-8
+TEXT ·edgesAVX5126(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -5146,7 +5481,7 @@ TEXT ·edgesAVX5126(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -5155,7 +5490,7 @@ TEXT ·edgesAVX5126(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -5186,7 +5521,7 @@ tile:
 	MOVQ       136(SP), R9
 	MOVQ       56(AX), R10
 	MOVQ       160(SP), R11
-	MOVQ       144(AX), R12
+	MOVQ       160(AX), R12
 	SUBQ       $0x04, R10
 	JLT        rest
 
@@ -5258,9 +5593,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -5269,10 +5604,10 @@ summed:
 	VMULPS       Z0, Z6, Z6
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R9
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R9), K1, Z8
 	VFMADD231PS  Z8, Z0, Z1
 	ADDQ         DI, R9
@@ -5335,7 +5670,7 @@ store:
 	ADDQ    R9, 144(SP)
 	MOVQ    104(AX), R9
 	ADDQ    R9, 152(SP)
-	MOVQ    160(AX), R9
+	MOVQ    176(AX), R9
 	ADDQ    R9, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -5344,12 +5679,12 @@ store:
 
 // func tilesAVX5127(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5127(SB), $176-8
+TEXT ·tilesAVX5127(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -5358,7 +5693,7 @@ TEXT ·tilesAVX5127(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -5408,7 +5743,7 @@ tile:
 	MOVQ       136(SP), R10
 	MOVQ       56(AX), R11
 	MOVQ       160(SP), R12
-	MOVQ       144(AX), R13
+	MOVQ       160(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -5565,9 +5900,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -5584,10 +5919,10 @@ summed:
 	VMULPS       Z0, Z15, Z15
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R10
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R10), Z0, Z2
 	VFMADD231PS  64(R10), Z0, Z3
 	ADDQ         DI, R10
@@ -5679,7 +6014,7 @@ store:
 	ADDQ    R10, 144(SP)
 	MOVQ    104(AX), R10
 	ADDQ    R10, 152(SP)
-	MOVQ    160(AX), R10
+	MOVQ    176(AX), R10
 	ADDQ    R10, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -5688,7 +6023,7 @@ store:
 
 // func edgesAVX5127(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5127(SB), $176-8
+TEXT ·edgesAVX5127(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -5699,7 +6034,7 @@ TEXT ·edgesAVX5127(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -5708,7 +6043,7 @@ TEXT ·edgesAVX5127(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -5744,7 +6079,7 @@ tile:
 	MOVQ       136(SP), R10
 	MOVQ       56(AX), R11
 	MOVQ       160(SP), R12
-	MOVQ       144(AX), R13
+	MOVQ       160(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -5826,9 +6161,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -5838,10 +6173,10 @@ summed:
 	VMULPS       Z0, Z7, Z7
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R10
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R10), K1, Z9
 	VFMADD231PS  Z9, Z0, Z1
 	ADDQ         DI, R10
@@ -5911,7 +6246,7 @@ store:
 	ADDQ    R10, 144(SP)
 	MOVQ    104(AX), R10
 	ADDQ    R10, 152(SP)
-	MOVQ    160(AX), R10
+	MOVQ    176(AX), R10
 	ADDQ    R10, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -5920,12 +6255,12 @@ store:
 
 // func tilesAVX5128(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5128(SB), $176-8
+TEXT ·tilesAVX5128(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -5934,7 +6269,7 @@ TEXT ·tilesAVX5128(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -5989,7 +6324,7 @@ tile:
 	MOVQ       136(SP), R10
 	MOVQ       56(AX), R11
 	MOVQ       160(SP), R12
-	MOVQ       144(AX), R13
+	MOVQ       160(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -6161,9 +6496,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -6182,10 +6517,10 @@ summed:
 	VMULPS       Z0, Z17, Z17
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R10
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R10), Z0, Z2
 	VFMADD231PS  64(R10), Z0, Z3
 	ADDQ         DI, R10
@@ -6287,7 +6622,7 @@ store:
 	ADDQ    R10, 144(SP)
 	MOVQ    104(AX), R10
 	ADDQ    R10, 152(SP)
-	MOVQ    160(AX), R10
+	MOVQ    176(AX), R10
 	ADDQ    R10, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -6296,7 +6631,7 @@ store:
 
 // func edgesAVX5128(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5128(SB), $176-8
+TEXT ·edgesAVX5128(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -6307,7 +6642,7 @@ TEXT ·edgesAVX5128(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -6316,7 +6651,7 @@ TEXT ·edgesAVX5128(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -6355,7 +6690,7 @@ tile:
 	MOVQ       136(SP), R10
 	MOVQ       56(AX), R11
 	MOVQ       160(SP), R12
-	MOVQ       144(AX), R13
+	MOVQ       160(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -6442,9 +6777,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -6455,10 +6790,10 @@ summed:
 	VMULPS       Z0, Z8, Z8
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R10
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R10), K1, Z10
 	VFMADD231PS  Z10, Z0, Z1
 	ADDQ         DI, R10
@@ -6535,7 +6870,7 @@ store:
 	ADDQ    R10, 144(SP)
 	MOVQ    104(AX), R10
 	ADDQ    R10, 152(SP)
-	MOVQ    160(AX), R10
+	MOVQ    176(AX), R10
 	ADDQ    R10, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -6544,12 +6879,12 @@ store:
 
 // func tilesAVX5129(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX5129(SB), $176-8
+TEXT ·tilesAVX5129(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -6558,7 +6893,7 @@ TEXT ·tilesAVX5129(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -6618,7 +6953,7 @@ tile:
 	MOVQ       136(SP), R10
 	MOVQ       56(AX), R11
 	MOVQ       160(SP), R12
-	MOVQ       144(AX), R13
+	MOVQ       160(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -6805,9 +7140,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -6828,10 +7163,10 @@ summed:
 	VMULPS       Z0, Z19, Z19
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R10
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R10), Z0, Z2
 	VFMADD231PS  64(R10), Z0, Z3
 	ADDQ         DI, R10
@@ -6943,7 +7278,7 @@ store:
 	ADDQ    R10, 144(SP)
 	MOVQ    104(AX), R10
 	ADDQ    R10, 152(SP)
-	MOVQ    160(AX), R10
+	MOVQ    176(AX), R10
 	ADDQ    R10, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -6952,7 +7287,7 @@ store:
 
 // func edgesAVX5129(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX5129(SB), $176-8
+TEXT ·edgesAVX5129(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -6963,7 +7298,7 @@ TEXT ·edgesAVX5129(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -6972,7 +7307,7 @@ TEXT ·edgesAVX5129(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -7014,7 +7349,7 @@ tile:
 	MOVQ       136(SP), R10
 	MOVQ       56(AX), R11
 	MOVQ       160(SP), R12
-	MOVQ       144(AX), R13
+	MOVQ       160(AX), R13
 	SUBQ       $0x04, R11
 	JLT        rest
 
@@ -7106,9 +7441,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -7120,10 +7455,10 @@ summed:
 	VMULPS       Z0, Z9, Z9
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R10
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R10), K1, Z11
 	VFMADD231PS  Z11, Z0, Z1
 	ADDQ         DI, R10
@@ -7207,7 +7542,7 @@ store:
 	ADDQ    R10, 144(SP)
 	MOVQ    104(AX), R10
 	ADDQ    R10, 152(SP)
-	MOVQ    160(AX), R10
+	MOVQ    176(AX), R10
 	ADDQ    R10, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -7216,12 +7551,12 @@ store:
 
 // func tilesAVX51210(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX51210(SB), $176-8
+TEXT ·tilesAVX51210(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -7230,7 +7565,7 @@ TEXT ·tilesAVX51210(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -7297,7 +7632,7 @@ tile:
 	MOVQ       136(SP), R11
 	MOVQ       56(AX), R12
 	MOVQ       160(SP), R13
-	MOVQ       144(AX), R14
+	MOVQ       160(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -7504,9 +7839,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -7529,10 +7864,10 @@ summed:
 	VMULPS       Z0, Z21, Z21
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R11
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R11), Z0, Z2
 	VFMADD231PS  64(R11), Z0, Z3
 	ADDQ         DI, R11
@@ -7654,7 +7989,7 @@ store:
 	ADDQ    R11, 144(SP)
 	MOVQ    104(AX), R11
 	ADDQ    R11, 152(SP)
-	MOVQ    160(AX), R11
+	MOVQ    176(AX), R11
 	ADDQ    R11, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -7663,7 +7998,7 @@ store:
 
 // func edgesAVX51210(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX51210(SB), $176-8
+TEXT ·edgesAVX51210(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -7674,7 +8009,7 @@ TEXT ·edgesAVX51210(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -7683,7 +8018,7 @@ TEXT ·edgesAVX51210(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -7730,7 +8065,7 @@ tile:
 	MOVQ       136(SP), R11
 	MOVQ       56(AX), R12
 	MOVQ       160(SP), R13
-	MOVQ       144(AX), R14
+	MOVQ       160(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -7832,9 +8167,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -7847,10 +8182,10 @@ summed:
 	VMULPS       Z0, Z10, Z10
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R11
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R11), K1, Z12
 	VFMADD231PS  Z12, Z0, Z1
 	ADDQ         DI, R11
@@ -7941,7 +8276,7 @@ store:
 	ADDQ    R11, 144(SP)
 	MOVQ    104(AX), R11
 	ADDQ    R11, 152(SP)
-	MOVQ    160(AX), R11
+	MOVQ    176(AX), R11
 	ADDQ    R11, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -7950,12 +8285,12 @@ store:
 
 // func tilesAVX51211(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX51211(SB), $176-8
+TEXT ·tilesAVX51211(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -7964,7 +8299,7 @@ TEXT ·tilesAVX51211(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -8036,7 +8371,7 @@ tile:
 	MOVQ       136(SP), R11
 	MOVQ       56(AX), R12
 	MOVQ       160(SP), R13
-	MOVQ       144(AX), R14
+	MOVQ       160(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -8258,9 +8593,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -8285,10 +8620,10 @@ summed:
 	VMULPS       Z0, Z23, Z23
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R11
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R11), Z0, Z2
 	VFMADD231PS  64(R11), Z0, Z3
 	ADDQ         DI, R11
@@ -8420,7 +8755,7 @@ store:
 	ADDQ    R11, 144(SP)
 	MOVQ    104(AX), R11
 	ADDQ    R11, 152(SP)
-	MOVQ    160(AX), R11
+	MOVQ    176(AX), R11
 	ADDQ    R11, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -8429,7 +8764,7 @@ store:
 
 // func edgesAVX51211(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX51211(SB), $176-8
+TEXT ·edgesAVX51211(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -8440,7 +8775,7 @@ TEXT ·edgesAVX51211(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -8449,7 +8784,7 @@ TEXT ·edgesAVX51211(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -8499,7 +8834,7 @@ tile:
 	MOVQ       136(SP), R11
 	MOVQ       56(AX), R12
 	MOVQ       160(SP), R13
-	MOVQ       144(AX), R14
+	MOVQ       160(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -8606,9 +8941,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -8622,10 +8957,10 @@ summed:
 	VMULPS       Z0, Z11, Z11
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R11
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R11), K1, Z13
 	VFMADD231PS  Z13, Z0, Z1
 	ADDQ         DI, R11
@@ -8723,7 +9058,7 @@ store:
 	ADDQ    R11, 144(SP)
 	MOVQ    104(AX), R11
 	ADDQ    R11, 152(SP)
-	MOVQ    160(AX), R11
+	MOVQ    176(AX), R11
 	ADDQ    R11, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -8732,12 +9067,12 @@ store:
 
 // func tilesAVX51212(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tilesAVX51212(SB), $176-8
+TEXT ·tilesAVX51212(SB), $184-8
 	MOVQ t+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
 	MOVQ 32(AX), BX
-	MOVQ 152(AX), SI
+	MOVQ 168(AX), SI
 	MOVQ (AX), DI
 	MOVQ DI, 128(SP)
 	MOVQ 24(AX), DI
@@ -8746,7 +9081,7 @@ TEXT ·tilesAVX51212(SB), $176-8
 	MOVQ DI, 144(SP)
 	MOVQ 72(AX), DI
 	MOVQ DI, 152(SP)
-	MOVQ 136(AX), DI
+	MOVQ 152(AX), DI
 	MOVQ DI, 160(SP)
 	MOVQ 64(AX), DI
 	MOVQ DI, 168(SP)
@@ -8823,7 +9158,7 @@ tile:
 	MOVQ       136(SP), R11
 	MOVQ       56(AX), R12
 	MOVQ       160(SP), R13
-	MOVQ       144(AX), R14
+	MOVQ       160(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -9060,9 +9395,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
 	VMULPS       Z0, Z4, Z4
@@ -9089,10 +9424,10 @@ summed:
 	VMULPS       Z0, Z25, Z25
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R11
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VFMADD231PS  (R11), Z0, Z2
 	VFMADD231PS  64(R11), Z0, Z3
 	ADDQ         DI, R11
@@ -9234,7 +9569,7 @@ store:
 	ADDQ    R11, 144(SP)
 	MOVQ    104(AX), R11
 	ADDQ    R11, 152(SP)
-	MOVQ    160(AX), R11
+	MOVQ    176(AX), R11
 	ADDQ    R11, 160(SP)
 	DECQ    168(SP)
 	JNZ     tile
@@ -9243,7 +9578,7 @@ store:
 
 // func edgesAVX51212(t *tiles)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·edgesAVX51212(SB), $176-8
+TEXT ·edgesAVX51212(SB), $184-8
 	MOVQ      t+0(FP), AX
 	MOVQ      120(AX), CX
 	LEAQ      onesAVX512<>+128(SB), DX
@@ -9254,7 +9589,7 @@ TEXT ·edgesAVX51212(SB), $176-8
 	MOVQ      8(AX), CX
 	MOVQ      16(AX), DX
 	MOVQ      32(AX), BX
-	MOVQ      152(AX), SI
+	MOVQ      168(AX), SI
 	MOVQ      (AX), DI
 	MOVQ      DI, 128(SP)
 	MOVQ      24(AX), DI
@@ -9263,7 +9598,7 @@ TEXT ·edgesAVX51212(SB), $176-8
 	MOVQ      DI, 144(SP)
 	MOVQ      72(AX), DI
 	MOVQ      DI, 152(SP)
-	MOVQ      136(AX), DI
+	MOVQ      152(AX), DI
 	MOVQ      DI, 160(SP)
 	MOVQ      64(AX), DI
 	MOVQ      DI, 168(SP)
@@ -9316,7 +9651,7 @@ tile:
 	MOVQ       136(SP), R11
 	MOVQ       56(AX), R12
 	MOVQ       160(SP), R13
-	MOVQ       144(AX), R14
+	MOVQ       160(AX), R14
 	SUBQ       $0x04, R12
 	JLT        rest
 
@@ -9428,9 +9763,9 @@ one:
 
 summed:
 	MOVQ         48(AX), DI
-	CMPL         128(AX), $0x3f800000
+	CMPL         144(AX), $0x3f800000
 	JEQ          scaled
-	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 144(AX), Z0
 	VMULPS       Z0, Z1, Z1
 	VMULPS       Z0, Z2, Z2
 	VMULPS       Z0, Z3, Z3
@@ -9445,10 +9780,10 @@ summed:
 	VMULPS       Z0, Z12, Z12
 
 scaled:
-	CMPL         132(AX), $0x00
+	CMPL         148(AX), $0x00
 	JEQ          biased
 	MOVQ         144(SP), R11
-	VBROADCASTSS 132(AX), Z0
+	VBROADCASTSS 148(AX), Z0
 	VMOVUPS.Z    (R11), K1, Z14
 	VFMADD231PS  Z14, Z0, Z1
 	ADDQ         DI, R11
@@ -9553,8 +9888,549 @@ store:
 	ADDQ    R11, 144(SP)
 	MOVQ    104(AX), R11
 	ADDQ    R11, 152(SP)
-	MOVQ    160(AX), R11
+	MOVQ    176(AX), R11
 	ADDQ    R11, 160(SP)
+	DECQ    168(SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func packingAVX512(t *tiles)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·packingAVX512(SB), $184-8
+	MOVQ t+0(FP), AX
+	MOVQ 8(AX), CX
+	MOVQ 16(AX), DX
+	MOVQ 32(AX), BX
+	MOVQ 168(AX), SI
+	MOVQ (AX), DI
+	MOVQ DI, 128(SP)
+	MOVQ 24(AX), DI
+	MOVQ DI, 136(SP)
+	MOVQ 40(AX), DI
+	MOVQ DI, 144(SP)
+	MOVQ 72(AX), DI
+	MOVQ DI, 152(SP)
+	MOVQ 152(AX), DI
+	MOVQ DI, 160(SP)
+	MOVQ 64(AX), DI
+	MOVQ DI, 168(SP)
+	MOVQ 128(AX), DI
+	MOVQ DI, 176(SP)
+
+tile:
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	MOVQ       128(SP), DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	LEAQ       (R9)(CX*2), R10
+	ADDQ       CX, R10
+	MOVQ       48(AX), R12
+	MOVQ       144(SP), R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 124(R11)
+	MOVQ       136(SP), R11
+	MOVQ       56(AX), R12
+	MOVQ       160(SP), R13
+	MOVQ       160(AX), R14
+	MOVQ       176(SP), R15
+	SUBQ       $0x04, R12
+	JLT        rest
+
+four:
+	PREFETCHT1   (R13)
+	ADDQ         SI, R13
+	DECQ         R14
+	CMOVQLE      R11, R13
+	VMOVUPS      (R11), Z0
+	PREFETCHT0   (R11)(BX*8)
+	VMOVUPS      Z0, (R15)
+	VMOVUPS      64(R11), Z1
+	PREFETCHT0   64(R11)(BX*8)
+	VMOVUPS      Z1, 64(R15)
+	ADDQ         BX, R11
+	ADDQ         $0x80, R15
+	VBROADCASTSS (DI), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (DI)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z4
+	VFMADD231PS  Z1, Z26, Z5
+	VBROADCASTSS (DI)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z6
+	VFMADD231PS  Z1, Z26, Z7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VFMADD231PS  Z1, Z26, Z9
+	VBROADCASTSS (R8)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z10
+	VFMADD231PS  Z1, Z26, Z11
+	VBROADCASTSS (R8)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z12
+	VFMADD231PS  Z1, Z26, Z13
+	ADDQ         DX, R8
+	VBROADCASTSS (R9), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R9)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z16
+	VFMADD231PS  Z1, Z26, Z17
+	VBROADCASTSS (R9)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z18
+	VFMADD231PS  Z1, Z26, Z19
+	ADDQ         DX, R9
+	VBROADCASTSS (R10), Z26
+	VFMADD231PS  Z0, Z26, Z20
+	VFMADD231PS  Z1, Z26, Z21
+	VBROADCASTSS (R10)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z22
+	VFMADD231PS  Z1, Z26, Z23
+	VBROADCASTSS (R10)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z24
+	VFMADD231PS  Z1, Z26, Z25
+	ADDQ         DX, R10
+	VMOVUPS      (R11), Z0
+	PREFETCHT0   (R11)(BX*8)
+	VMOVUPS      Z0, (R15)
+	VMOVUPS      64(R11), Z1
+	PREFETCHT0   64(R11)(BX*8)
+	VMOVUPS      Z1, 64(R15)
+	ADDQ         BX, R11
+	ADDQ         $0x80, R15
+	VBROADCASTSS (DI), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (DI)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z4
+	VFMADD231PS  Z1, Z26, Z5
+	VBROADCASTSS (DI)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z6
+	VFMADD231PS  Z1, Z26, Z7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VFMADD231PS  Z1, Z26, Z9
+	VBROADCASTSS (R8)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z10
+	VFMADD231PS  Z1, Z26, Z11
+	VBROADCASTSS (R8)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z12
+	VFMADD231PS  Z1, Z26, Z13
+	ADDQ         DX, R8
+	VBROADCASTSS (R9), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R9)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z16
+	VFMADD231PS  Z1, Z26, Z17
+	VBROADCASTSS (R9)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z18
+	VFMADD231PS  Z1, Z26, Z19
+	ADDQ         DX, R9
+	VBROADCASTSS (R10), Z26
+	VFMADD231PS  Z0, Z26, Z20
+	VFMADD231PS  Z1, Z26, Z21
+	VBROADCASTSS (R10)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z22
+	VFMADD231PS  Z1, Z26, Z23
+	VBROADCASTSS (R10)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z24
+	VFMADD231PS  Z1, Z26, Z25
+	ADDQ         DX, R10
+	VMOVUPS      (R11), Z0
+	PREFETCHT0   (R11)(BX*8)
+	VMOVUPS      Z0, (R15)
+	VMOVUPS      64(R11), Z1
+	PREFETCHT0   64(R11)(BX*8)
+	VMOVUPS      Z1, 64(R15)
+	ADDQ         BX, R11
+	ADDQ         $0x80, R15
+	VBROADCASTSS (DI), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (DI)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z4
+	VFMADD231PS  Z1, Z26, Z5
+	VBROADCASTSS (DI)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z6
+	VFMADD231PS  Z1, Z26, Z7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VFMADD231PS  Z1, Z26, Z9
+	VBROADCASTSS (R8)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z10
+	VFMADD231PS  Z1, Z26, Z11
+	VBROADCASTSS (R8)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z12
+	VFMADD231PS  Z1, Z26, Z13
+	ADDQ         DX, R8
+	VBROADCASTSS (R9), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R9)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z16
+	VFMADD231PS  Z1, Z26, Z17
+	VBROADCASTSS (R9)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z18
+	VFMADD231PS  Z1, Z26, Z19
+	ADDQ         DX, R9
+	VBROADCASTSS (R10), Z26
+	VFMADD231PS  Z0, Z26, Z20
+	VFMADD231PS  Z1, Z26, Z21
+	VBROADCASTSS (R10)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z22
+	VFMADD231PS  Z1, Z26, Z23
+	VBROADCASTSS (R10)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z24
+	VFMADD231PS  Z1, Z26, Z25
+	ADDQ         DX, R10
+	VMOVUPS      (R11), Z0
+	PREFETCHT0   (R11)(BX*8)
+	VMOVUPS      Z0, (R15)
+	VMOVUPS      64(R11), Z1
+	PREFETCHT0   64(R11)(BX*8)
+	VMOVUPS      Z1, 64(R15)
+	ADDQ         BX, R11
+	ADDQ         $0x80, R15
+	VBROADCASTSS (DI), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (DI)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z4
+	VFMADD231PS  Z1, Z26, Z5
+	VBROADCASTSS (DI)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z6
+	VFMADD231PS  Z1, Z26, Z7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VFMADD231PS  Z1, Z26, Z9
+	VBROADCASTSS (R8)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z10
+	VFMADD231PS  Z1, Z26, Z11
+	VBROADCASTSS (R8)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z12
+	VFMADD231PS  Z1, Z26, Z13
+	ADDQ         DX, R8
+	VBROADCASTSS (R9), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R9)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z16
+	VFMADD231PS  Z1, Z26, Z17
+	VBROADCASTSS (R9)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z18
+	VFMADD231PS  Z1, Z26, Z19
+	ADDQ         DX, R9
+	VBROADCASTSS (R10), Z26
+	VFMADD231PS  Z0, Z26, Z20
+	VFMADD231PS  Z1, Z26, Z21
+	VBROADCASTSS (R10)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z22
+	VFMADD231PS  Z1, Z26, Z23
+	VBROADCASTSS (R10)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z24
+	VFMADD231PS  Z1, Z26, Z25
+	ADDQ         DX, R10
+	SUBQ         $0x04, R12
+	JGE          four
+
+rest:
+	ADDQ $0x04, R12
+	JZ   summed
+
+one:
+	VMOVUPS      (R11), Z0
+	PREFETCHT0   (R11)(BX*8)
+	VMOVUPS      Z0, (R15)
+	VMOVUPS      64(R11), Z1
+	PREFETCHT0   64(R11)(BX*8)
+	VMOVUPS      Z1, 64(R15)
+	ADDQ         BX, R11
+	ADDQ         $0x80, R15
+	VBROADCASTSS (DI), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (DI)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z4
+	VFMADD231PS  Z1, Z26, Z5
+	VBROADCASTSS (DI)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z6
+	VFMADD231PS  Z1, Z26, Z7
+	ADDQ         DX, DI
+	VBROADCASTSS (R8), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VFMADD231PS  Z1, Z26, Z9
+	VBROADCASTSS (R8)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z10
+	VFMADD231PS  Z1, Z26, Z11
+	VBROADCASTSS (R8)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z12
+	VFMADD231PS  Z1, Z26, Z13
+	ADDQ         DX, R8
+	VBROADCASTSS (R9), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R9)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z16
+	VFMADD231PS  Z1, Z26, Z17
+	VBROADCASTSS (R9)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z18
+	VFMADD231PS  Z1, Z26, Z19
+	ADDQ         DX, R9
+	VBROADCASTSS (R10), Z26
+	VFMADD231PS  Z0, Z26, Z20
+	VFMADD231PS  Z1, Z26, Z21
+	VBROADCASTSS (R10)(CX*1), Z26
+	VFMADD231PS  Z0, Z26, Z22
+	VFMADD231PS  Z1, Z26, Z23
+	VBROADCASTSS (R10)(CX*2), Z26
+	VFMADD231PS  Z0, Z26, Z24
+	VFMADD231PS  Z1, Z26, Z25
+	ADDQ         DX, R10
+	DECQ         R12
+	JNZ          one
+
+summed:
+	MOVQ         48(AX), DI
+	CMPL         144(AX), $0x3f800000
+	JEQ          scaled
+	VBROADCASTSS 144(AX), Z0
+	VMULPS       Z0, Z2, Z2
+	VMULPS       Z0, Z3, Z3
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z0, Z5, Z5
+	VMULPS       Z0, Z6, Z6
+	VMULPS       Z0, Z7, Z7
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z0, Z13, Z13
+	VMULPS       Z0, Z14, Z14
+	VMULPS       Z0, Z15, Z15
+	VMULPS       Z0, Z16, Z16
+	VMULPS       Z0, Z17, Z17
+	VMULPS       Z0, Z18, Z18
+	VMULPS       Z0, Z19, Z19
+	VMULPS       Z0, Z20, Z20
+	VMULPS       Z0, Z21, Z21
+	VMULPS       Z0, Z22, Z22
+	VMULPS       Z0, Z23, Z23
+	VMULPS       Z0, Z24, Z24
+	VMULPS       Z0, Z25, Z25
+
+scaled:
+	CMPL         148(AX), $0x00
+	JEQ          biased
+	MOVQ         144(SP), R11
+	VBROADCASTSS 148(AX), Z0
+	VFMADD231PS  (R11), Z0, Z2
+	VFMADD231PS  64(R11), Z0, Z3
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z4
+	VFMADD231PS  64(R11), Z0, Z5
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z6
+	VFMADD231PS  64(R11), Z0, Z7
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z8
+	VFMADD231PS  64(R11), Z0, Z9
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z10
+	VFMADD231PS  64(R11), Z0, Z11
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z12
+	VFMADD231PS  64(R11), Z0, Z13
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z14
+	VFMADD231PS  64(R11), Z0, Z15
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z16
+	VFMADD231PS  64(R11), Z0, Z17
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z18
+	VFMADD231PS  64(R11), Z0, Z19
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z20
+	VFMADD231PS  64(R11), Z0, Z21
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z22
+	VFMADD231PS  64(R11), Z0, Z23
+	ADDQ         DI, R11
+	VFMADD231PS  (R11), Z0, Z24
+	VFMADD231PS  64(R11), Z0, Z25
+
+biased:
+	MOVQ    152(SP), R8
+	TESTQ   R8, R8
+	JZ      rectified
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z3, Z3
+	VADDPS  Z0, Z4, Z4
+	VADDPS  Z1, Z5, Z5
+	VADDPS  Z0, Z6, Z6
+	VADDPS  Z1, Z7, Z7
+	VADDPS  Z0, Z8, Z8
+	VADDPS  Z1, Z9, Z9
+	VADDPS  Z0, Z10, Z10
+	VADDPS  Z1, Z11, Z11
+	VADDPS  Z0, Z12, Z12
+	VADDPS  Z1, Z13, Z13
+	VADDPS  Z0, Z14, Z14
+	VADDPS  Z1, Z15, Z15
+	VADDPS  Z0, Z16, Z16
+	VADDPS  Z1, Z17, Z17
+	VADDPS  Z0, Z18, Z18
+	VADDPS  Z1, Z19, Z19
+	VADDPS  Z0, Z20, Z20
+	VADDPS  Z1, Z21, Z21
+	VADDPS  Z0, Z22, Z22
+	VADDPS  Z1, Z23, Z23
+	VADDPS  Z0, Z24, Z24
+	VADDPS  Z1, Z25, Z25
+
+rectified:
+	CMPQ   112(AX), $0x00
+	JEQ    store
+	VPXORD Z27, Z27, Z27
+	VMAXPS Z2, Z27, Z2
+	VMAXPS Z3, Z27, Z3
+	VMAXPS Z4, Z27, Z4
+	VMAXPS Z5, Z27, Z5
+	VMAXPS Z6, Z27, Z6
+	VMAXPS Z7, Z27, Z7
+	VMAXPS Z8, Z27, Z8
+	VMAXPS Z9, Z27, Z9
+	VMAXPS Z10, Z27, Z10
+	VMAXPS Z11, Z27, Z11
+	VMAXPS Z12, Z27, Z12
+	VMAXPS Z13, Z27, Z13
+	VMAXPS Z14, Z27, Z14
+	VMAXPS Z15, Z27, Z15
+	VMAXPS Z16, Z27, Z16
+	VMAXPS Z17, Z27, Z17
+	VMAXPS Z18, Z27, Z18
+	VMAXPS Z19, Z27, Z19
+	VMAXPS Z20, Z27, Z20
+	VMAXPS Z21, Z27, Z21
+	VMAXPS Z22, Z27, Z22
+	VMAXPS Z23, Z27, Z23
+	VMAXPS Z24, Z27, Z24
+	VMAXPS Z25, Z27, Z25
+
+store:
+	MOVQ    144(SP), R11
+	VMOVUPS Z2, (R11)
+	VMOVUPS Z3, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z4, (R11)
+	VMOVUPS Z5, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z6, (R11)
+	VMOVUPS Z7, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z8, (R11)
+	VMOVUPS Z9, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z10, (R11)
+	VMOVUPS Z11, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z12, (R11)
+	VMOVUPS Z13, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z14, (R11)
+	VMOVUPS Z15, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z16, (R11)
+	VMOVUPS Z17, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z18, (R11)
+	VMOVUPS Z19, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z20, (R11)
+	VMOVUPS Z21, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z22, (R11)
+	VMOVUPS Z23, 64(R11)
+	ADDQ    DI, R11
+	VMOVUPS Z24, (R11)
+	VMOVUPS Z25, 64(R11)
+	MOVQ    80(AX), R11
+	ADDQ    R11, 128(SP)
+	MOVQ    88(AX), R11
+	ADDQ    R11, 136(SP)
+	MOVQ    96(AX), R11
+	ADDQ    R11, 144(SP)
+	MOVQ    104(AX), R11
+	ADDQ    R11, 152(SP)
+	MOVQ    176(AX), R11
+	ADDQ    R11, 160(SP)
+	MOVQ    136(AX), R11
+	ADDQ    R11, 176(SP)
 	DECQ    168(SP)
 	JNZ     tile
 	VZEROUPPER

@@ -64,6 +64,12 @@ func tilesAVX26(t *tiles)
 //go:noescape
 func edgesAVX26(t *tiles)
 
+// packingAVX2 computes t.count tiles of 6×16 elements of C and copies the rows of B that
+// they use to t.to, one after the other.
+//
+//go:noescape
+func packingAVX2(t *tiles)
+
 // copyPanels6 copies n rows of panels·6 elements, stride bytes apart, to as many
 // panels, to bytes apart, in which rows lie one after the other.
 //
@@ -204,6 +210,12 @@ func tilesAVX51212(t *tiles)
 //
 //go:noescape
 func edgesAVX51212(t *tiles)
+
+// packingAVX512 computes t.count tiles of 12×32 elements of C and copies the rows of B that
+// they use to t.to, one after the other.
+//
+//go:noescape
+func packingAVX512(t *tiles)
 
 // copyPanels12 copies n rows of panels·12 elements, stride bytes apart, to as many
 // panels, to bytes apart, in which rows lie one after the other.

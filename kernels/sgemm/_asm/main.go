@@ -37,9 +37,10 @@ func main() {
 	for _, s := range []isa{{"AVX2", 32, 6, YMM}, {"AVX512", 64, 12, ZMM}} {
 		s.ones()
 		for rows := 1; rows <= s.rows; rows++ {
-			s.tiles(rows, false)
-			s.tiles(rows, true)
+			s.tiles(rows, whole)
+			s.tiles(rows, masked)
 		}
+		s.tiles(s.rows, packing)
 		copyPanels(s.rows)
 		copyPanels(s.width / 2)
 		s.copyEdge()
@@ -71,19 +72,36 @@ func (s isa) mask(n reg.GPVirtual) operand.Mem {
 	return operand.Mem{Base: at}
 }
 
+// variant is a kind of micro-kernel.
+type variant int
+
+const (
+	whole   variant = iota
+	masked          // for the edge: a mask keeps loads and stores within the matrices
+	packing         // stores the rows of B that it loads
+)
+
 // tiles writes the micro-kernel: tiles of rows × two vectors of C, one below
 // the other, which share their columns of B; at an edge, of at most 16 columns.
-func (s isa) tiles(rows int, masked bool) {
+func (s isa) tiles(rows int, is variant) {
 	name, width, vectors := fmt.Sprintf("tiles%s%d", s.name, rows), s.width/2, 2
-	if masked {
+	masked := is == masked
+	switch {
+	case masked:
 		name, width, vectors = fmt.Sprintf("edges%s%d", s.name, rows), edge, edge*4/s.width
+	case is == packing:
+		name = "packing" + s.name
 	}
 	TEXT(name, 0, "func(t *tiles)")
 	Pragma("noescape")
-	if masked {
-		Doc(fmt.Sprintf("%s computes t.count tiles of %d×t.cols elements of C, at most %d wide.", name, rows, width))
-	} else {
+	switch is {
+	case whole:
 		Doc(fmt.Sprintf("%s computes t.count tiles of %d×%d elements of C.", name, rows, width))
+	case packing:
+		Doc(fmt.Sprintf("%s computes t.count tiles of %d×%d elements of C and copies the rows of B that", name, rows, width),
+			"they use to t.to, one after the other.")
+	default:
+		Doc(fmt.Sprintf("%s computes t.count tiles of %d×t.cols elements of C, at most %d wide.", name, rows, width))
 	}
 	t := Dereference(Param("t"))
 	load := func(name string) reg.GPVirtual { return Load(t.Field(name), GP64()).(reg.GPVirtual) }
@@ -129,9 +147,13 @@ func (s isa) tiles(rows int, masked bool) {
 	rs, cs, bs, stride := load("rs"), load("cs"), load("bs"), load("stride")
 	// Pointers that advance from tile to tile are kept on the stack: in t, the
 	// garbage collector would see one that points behind the last tile.
-	frame := AllocLocal(48)
+	frame := AllocLocal(56)
 	moving := map[string]operand.Mem{}
-	for i, name := range []string{"a", "b", "c", "bias", "next", "count"} {
+	names := []string{"a", "b", "c", "bias", "next", "count"}
+	if is == packing {
+		names = append(names, "to")
+	}
+	for i, name := range names {
 		moving[name] = frame.Offset(8 * i)
 		MOVQ(load(name), moving[name])
 	}
@@ -187,6 +209,11 @@ func (s isa) tiles(rows int, masked bool) {
 	MOVQ(at("k"), k)
 	MOVQ(moving["next"], next)
 	MOVQ(at("lines"), lines)
+	var to reg.GPVirtual
+	if is == packing {
+		to = GP64()
+		MOVQ(moving["to"], to)
+	}
 
 	step := func() {
 		for j, v := range b {
@@ -195,8 +222,15 @@ func (s isa) tiles(rows int, masked bool) {
 			} else {
 				VMOVUPS(m, v) // packed, and padded with zeros
 			}
+			if is == packing {
+				PREFETCHT0(operand.Mem{Base: pb, Index: bs, Scale: 8, Disp: j * s.width})
+				VMOVUPS(v, operand.Mem{Base: to, Disp: j * s.width})
+			}
 		}
 		ADDQ(bs, pb)
+		if is == packing {
+			ADDQ(operand.Imm(uint64(2*s.width)), to) // #nosec G115 -- two vectors
+		}
 		for i := range rows {
 			if vectors == 1 {
 				VFMADD231PS_BCST(element(i), b[0], acc[i][0])
@@ -304,7 +338,11 @@ func (s isa) tiles(rows int, masked bool) {
 			ADDQ(ldc, pc)
 		}
 	})
-	for _, f := range [][2]string{{"as", "a"}, {"bt", "b"}, {"ct", "c"}, {"biast", "bias"}, {"ahead", "next"}} {
+	advance := [][2]string{{"as", "a"}, {"bt", "b"}, {"ct", "c"}, {"biast", "bias"}, {"ahead", "next"}}
+	if is == packing {
+		advance = append(advance, [2]string{"tot", "to"})
+	}
+	for _, f := range advance {
 		MOVQ(at(f[0]), pc)
 		ADDQ(pc, moving[f[1]])
 	}
