@@ -89,14 +89,14 @@ func CSS() string {
 		"@media (prefers-color-scheme:dark){:root{" + dark.String() + "}}\n" +
 		"@media print{:root{" + light.String() + "}.chart{break-inside:avoid;print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n" +
 		`.chart{container:chart/inline-size}
-.chart>svg{display:block;width:100%;height:auto;max-width:860px;font-family:"Helvetica Neue",Helvetica,Arial,"Liberation Sans",sans-serif;font-variant-numeric:tabular-nums;text-rendering:geometricPrecision}
+.chart>svg{display:block;overflow:visible;width:100%;height:auto;max-width:860px;font-family:"Helvetica Neue",Helvetica,Arial,"Liberation Sans",sans-serif;font-variant-numeric:tabular-nums;text-rendering:geometricPrecision}
 .chart>svg.narrow{max-width:480px}
 .chart>.narrow{display:none}
 @container chart (max-width:639px){.chart>.wide{display:none}.chart>.narrow{display:block}}
 .chart p,.chart ul{margin:.3rem 0;color:var(--chart-muted);font-size:.82rem;line-height:1.4;overflow-wrap:anywhere}
 .chart ul{padding:0;list-style:none;color:var(--chart-ink)}
 .chart li{display:inline-block;margin:0 1rem 0 0}
-.chart li svg{vertical-align:middle}
+.chart li svg{width:28px;height:14px;vertical-align:middle}
 .chart path,.chart circle{fill:none}
 .chart .b{font-weight:700}
 .chart .h{paint-order:stroke;stroke:var(--chart-bg);stroke-width:3px;stroke-linejoin:round}
