@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -86,6 +87,9 @@ func visible(r rune) rune {
 	}
 	return unicode.ReplacementChar
 }
+
+// Minute is an instant as every page and command prints it: 2026-09-14 08:30 UTC.
+func Minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 // Plural counts things in words: 1 round, 12 rounds.
 func Plural(n int, noun string) string {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/store"
 )
@@ -80,7 +81,7 @@ func list(cmd *cobra.Command, x *store.Index, f store.Filter, format formatFlag)
 		for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
 			labels = append(labels, k+"="+h.Labels[k])
 		}
-		rows = append(rows, []string{h.ID, h.Start.Format("2006-01-02 15:04"), h.Env.Node, h.Group, short(h.Env.Revision), state, strings.Join(labels, " ")})
+		rows = append(rows, []string{h.ID, results.Minute(h.Start), h.Env.Node, h.Group, short(h.Env.Revision), state, strings.Join(labels, " ")})
 		seen[h.Group] = true
 	}
 	if format.Format == report.JSON {
@@ -98,7 +99,7 @@ func list(cmd *cobra.Command, x *store.Index, f store.Filter, format formatFlag)
 		what := "run " + a.Exclude + "/" + a.Scenario + "/" + strconv.Itoa(a.Round) + " is excluded"
 		switch {
 		case !a.At.IsZero():
-			what = "event of " + a.At.Format("2006-01-02 15:04")
+			what = "event of " + results.Minute(a.At)
 			if a.Group != "" {
 				what += " in group " + a.Group
 			}

@@ -43,10 +43,15 @@ func (n nameplate) power() Figure {
 type threshold struct {
 	Name                    string
 	FLOP                    float64
-	Text                    string    // FLOP as it is written in the table
+	Text                    string    // FLOP as it is written in the embedded file: 1e+25
 	Signed, InForce, Vetoed time.Time // days; zero where there is none
 	Source                  string    // with article or section
 	Note                    string
+}
+
+// Power returns the FLOP as a power of ten, as the laws write it: 10²⁵.
+func (t threshold) Power() string {
+	return "10" + strings.NewReplacer("1e+", "", "0", "⁰", "1", "¹", "2", "²", "3", "³", "4", "⁴", "5", "⁵", "6", "⁶", "7", "⁷", "8", "⁸", "9", "⁹").Replace(t.Text)
 }
 
 // Status returns the state of the law on a day.

@@ -142,10 +142,10 @@ func (e *evaluator) has(part string) bool {
 func (e *evaluator) price() {
 	for _, x := range e.p.Sheet {
 		f := bare(results.Figure{Value: results.Float(x.Value), Low: results.Float(x.Low), High: results.Float(x.High), Unit: results.Unit(x.Unit)})
-		e.inputs[x.Key] = Input{x.Key, f, x.AsOf.Format(time.DateOnly), x.Source}
+		e.inputs[x.Key] = Input{x.Key, f, x.AsOf.Format(time.DateOnly), x.Source, true}
 	}
 	if h := e.p.Hours; h != nil {
-		e.inputs[hourly] = Input{hourly, number(h.Mean(), h.unit()), h.End().Format(time.DateOnly), "mean of the series"}
+		e.inputs[hourly] = Input{hourly, number(h.Mean(), h.unit()), h.End().Format(time.DateOnly), "mean of the series", false}
 	}
 }
 
@@ -203,7 +203,7 @@ func quote(v float64, unit Unit) Cell {
 	if f.Value.IsAbsent() {
 		f.Reason = results.Reason{Status: NoPrice, Why: "it is not in the price sheet"}
 	}
-	return shown(Figure{Figure: f})
+	return shown(Figure{Figure: f, Quoted: true})
 }
 
 // add completes a computed figure: its ID is made unique, and it takes the

@@ -52,11 +52,11 @@ func (h *Hours) Mean() float64 {
 
 // Notes describes the series and its faults.
 func (h *Hours) Notes() []string {
-	notes := []string{fmt.Sprintf("%d periods of %v from %s to %s", len(h.Prices), h.Step, h.Start.Format(time.RFC3339), h.End().Format(time.RFC3339))}
+	notes := []string{fmt.Sprintf("%d periods of %g min from %s to %s", len(h.Prices), h.Step.Minutes(), results.Minute(h.Start), results.Minute(h.End()))}
 	if h.Missing > 0 {
 		var at []string
 		for _, g := range h.Gaps[:min(3, len(h.Gaps))] {
-			at = append(at, fmt.Sprintf("%s (%d)", g.From.Format(time.RFC3339), g.Periods))
+			at = append(at, fmt.Sprintf("%s (%d)", results.Minute(g.From), g.Periods))
 		}
 		more := ""
 		if len(h.Gaps) > 3 {

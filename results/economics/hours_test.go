@@ -53,8 +53,8 @@ func TestHoursGapsAndRepeats(t *testing.T) {
 	require.Equal(t, []Gap{{h.Start.Add(30 * time.Minute), 2}, {h.Start.Add(75 * time.Minute), 19}}, h.Gaps)
 	require.Equal(t, "2026-01-01T06:15:00Z", h.End().Format(time.RFC3339))
 	require.Equal(t, []string{
-		"4 periods of 15m0s from 2026-01-01T00:00:00Z to 2026-01-01T06:15:00Z",
-		"21 periods missing and not filled, in 2 gaps: 2026-01-01T00:30:00Z (2), 2026-01-01T01:15:00Z (19)",
+		"4 periods of 15 min from 2026-01-01 00:00 UTC to 2026-01-01 06:15 UTC",
+		"21 periods missing and not filled, in 2 gaps: 2026-01-01 00:30 UTC (2), 2026-01-01 01:15 UTC (19)",
 		"1 row repeated, counted once",
 		"1 row out of order, sorted",
 	}, h.Notes())

@@ -74,6 +74,7 @@ type Figure struct {
 	results.Figure
 	Unfit    stats.Reason `json:"unfit_reason,omitempty"` // why no verdict may rest on it
 	UnfitWhy string       `json:"unfit,omitempty"`        // the same as a text
+	Quoted   bool         `json:"-"`                      // a price, known to every digit
 	Formula  string       `json:"formula,omitempty"`      // empty for what is measured or a price
 	Inputs   []string     `json:"inputs,omitempty"`       // names of the prices and measured figures in it
 }
@@ -90,6 +91,7 @@ type Input struct {
 	results.Figure
 	AsOf   string `json:"as_of,omitempty"` // day of a price
 	Source string `json:"source,omitempty"`
+	Quoted bool   `json:"-"` // a price, known to every digit
 }
 
 // Explanation is a figure with its inputs.

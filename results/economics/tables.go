@@ -239,15 +239,15 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 		})
 		s := Series{ID: id(table, u.row()), Table: table, Name: u.row(), X: "input", Y: "margin, $/MWh"}
 		for i, b := range bars {
-			unit := Unit{string(u.metric.Unit), 1}
+			end := func(v float64) Cell { return shown(Figure{Figure: number(v, Unit{string(u.metric.Unit), 1})}) }
 			if p, ok := e.p.Find(b.Name); ok {
-				unit = Unit{p.Unit, p.factor}
+				end = func(v float64) Cell { return quote(v, Unit{p.Unit, p.factor}) }
 			}
 			figure := func(column, formula string, v float64) Cell {
 				return e.number(table, u.row()+" "+b.Name, column, perMWh, formula, v, u.watts, unknown, append(u.keys(), u.metric.ID)...)
 			}
 			t.Rows = append(t.Rows, []Cell{
-				label(u.candidate), label(u.product), label(b.Name), quote(b.Low, unit), quote(b.High, unit),
+				label(u.candidate), label(u.product), label(b.Name), end(b.Low), end(b.High),
 				figure("low", "margin with the input at its low end", b.AtLow), figure("high", "margin with the input at its high end", b.AtHigh),
 			})
 			s.At, s.Names, s.Low, s.Value = append(s.At, float64(i)), append(s.Names, b.Name), append(s.Low, b.AtLow*MWh), append(s.Value, b.AtHigh*MWh)
@@ -479,7 +479,7 @@ func (e *evaluator) thresholds(candidates []Candidate) {
 					return c
 				}
 				t.Rows = append(t.Rows, []Cell{
-					label(law.Name + " (" + law.Status(e.AsOf) + ")"), label(law.Text), label(d.Name), label(w.named()), watts(w.Power),
+					label(law.Name + " (" + law.Status(e.AsOf) + ")"), label(law.Power() + " (" + law.Text + ")"), label(d.Name), label(w.named()), watts(w.Power),
 					figure("time", Unit{"node-hour", Hour}, "FLOP ÷ FLOP/s", time, noWatts),
 					figure("energy", Unit{"MWh", MWh}, "time × W × PUE", energy, w.Power.Provenance, slices.Concat(energyKeys, []string{w.Power.ID})...),
 					figure("cost", dollars, "energy × power price", cost, w.Power.Provenance, slices.Concat(energyKeys, l.keys, []string{w.Power.ID})...),
@@ -487,7 +487,7 @@ func (e *evaluator) thresholds(candidates []Candidate) {
 				})
 			}
 		}
-		t.note("%s: more than %s FLOP; %s; %s. %s.", law.Name, law.Text, law.Source, law.Status(e.AsOf), law.Note)
+		t.note("%s: more than %s FLOP; %s; %s. %s.", law.Name, law.Power(), law.Source, law.Status(e.AsOf), law.Note)
 	}
 	if len(t.Rows) > 0 {
 		e.append(t)

@@ -69,7 +69,7 @@ func pricedFrom(x economics.Explanation) []table.Item {
 		items = append(items, table.Item{About: "watts", Text: wattsAt(x.Provenance)})
 	}
 	for _, in := range x.Inputs {
-		text := table.One(in.Figure)
+		text := input(in)
 		if in.AsOf != "" {
 			text += ", of " + results.Line(in.AsOf, 24)
 		}
@@ -82,6 +82,14 @@ func pricedFrom(x economics.Explanation) []table.Item {
 		items = append(items, table.Item{About: "note", Text: "No verdict rests on it: " + results.Line(x.UnfitWhy, table.TextLimit)})
 	}
 	return items
+}
+
+// input prints a price as its sheet has it, and what was measured as the tables do.
+func input(in economics.Input) string {
+	if in.Quoted {
+		return table.Quoted(in.Value, in.Unit)
+	}
+	return table.One(in.Figure)
 }
 
 // WriteExplanation prints where a measured figure comes from.
@@ -132,7 +140,7 @@ func ExplainEconomics(w io.Writer, r *economics.Result, id string) (bool, error)
 		Inputs  []printed `json:"inputs"`
 	}{Figure: x.Figure, Printed: table.One(x.Figure.Figure), Inputs: []printed{}}
 	for _, in := range x.Inputs {
-		out.Inputs = append(out.Inputs, printed{in, table.One(in.Figure)})
+		out.Inputs = append(out.Inputs, printed{in, input(in)})
 	}
 	return true, WriteJSON(w, "  ", out)
 }

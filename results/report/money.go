@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -77,7 +78,10 @@ func moneyTable(t economics.Table) table.Table {
 	}
 	for _, row := range t.Rows {
 		var line []table.Cell
-		for _, c := range row {
+		for j, c := range row {
+			if t.ID == sheetID && t.Columns[j].Head == "value" {
+				c.Text = typed.ReplaceAllStringFunc(c.Text, table.Typeset)
+			}
 			line = append(line, moneyCell(c))
 		}
 		out.Row(line...)
@@ -100,6 +104,8 @@ func moneyCell(c economics.Cell) table.Cell {
 	switch {
 	case c.LeftOut():
 		return table.Text{Text: table.Absent, ID: c.Figure.ID}
+	case c.Figure != nil && c.Figure.Quoted && !c.Figure.Value.IsAbsent():
+		return table.Number{Value: c.Figure.Value, Print: table.Quoted(c.Figure.Value, c.Figure.Unit)}
 	case c.Figure != nil:
 		return table.Figure{Figure: c.Figure.Figure, ID: c.Figure.ID}
 	case c.Watts != nil:
@@ -111,6 +117,9 @@ func moneyCell(c economics.Cell) table.Cell {
 	}
 	return text(c.Text)
 }
+
+// typed matches a number as a price sheet has it.
+var typed = regexp.MustCompile(`-?[0-9]+(\.[0-9]+)?`)
 
 // wattsAt prints boundary, origin and grade of watts.
 func wattsAt(p results.Provenance) string {

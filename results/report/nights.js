@@ -46,7 +46,7 @@
       width: Math.max(260, figure.clientWidth), height: 240, tzDate: t => uPlot.tzDate(new Date(t * 1000), 'Etc/UTC'),
       cursor: {sync: {key: 'nights', scales: ['x', null]}, y: false, drag: {x: true, y: false}},
       legend: {show: false}, scales: {x: {time: true}},
-      axes: [axis, {...axis, label: unit, labelSize: 18, size: 62}],
+      axes: [{...axis, space: 80, values: (u, at) => at.map(t => day(t).replace(' 00:00', ''))}, {...axis, label: unit, labelSize: 18, size: 62}],
       series: [
         {},
         {label: 'low', stroke: 'transparent', points: {show: false}},

@@ -52,7 +52,7 @@ func title(rec *results.Record) []string {
 	if plan.Sessions > 1 {
 		t = append(t, fmt.Sprintf("session %d of %d", plan.Session, plan.Sessions))
 	}
-	t = append(t, rec.Start.UTC().Format("2006-01-02 15:04 UTC"))
+	t = append(t, results.Minute(rec.Start))
 	return slices.DeleteFunc(t, func(s string) bool { return s == "" })
 }
 

@@ -268,7 +268,7 @@ func (p *GroupPage) Write(w io.Writer) error {
 	}
 	v := view{
 		Kind: "Tracking", Title: results.Line(g.name, 120), Headline: results.Line(summary(g.found, g.silent), table.TextLimit), Foot: []string{results.Line(t.Tool, 120)}, Nights: true,
-		Sub: fmt.Sprintf("%s, the last on %s.", of, last.UTC().Format("2006-01-02 15:04 UTC")), Links: here(t.home(), Link{Text: "Group", Href: groupFile(g.id)}),
+		Sub: fmt.Sprintf("%s, the last on %s.", of, results.Minute(last)), Links: here(t.home(), Link{Text: "Group", Href: groupFile(g.id)}),
 	}
 	v.Sections = append(v.Sections, sectionOf("changed", "Changes", "", block{Table: t.changes(g.found, false)}))
 	drawn, all := g.drawn()
@@ -297,7 +297,7 @@ func (p *GroupPage) Write(w io.Writer) error {
 	if len(g.events) > 0 {
 		b := block{}
 		for _, e := range slices.Backward(g.events) {
-			b.Add(e.At.UTC().Format("2006-01-02 15:04"), g.event(e))
+			b.Add(results.Minute(e.At), g.event(e))
 		}
 		left := ""
 		if older > 0 {

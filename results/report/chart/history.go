@@ -176,12 +176,12 @@ func (t dateTicks) Ticks(from, to float64) (ticks []plot.Tick) {
 	}
 	for _, step := range []int{1, 2, 7, 14} {
 		if days/float64(step) <= float64(t.want) {
-			return at(first.Truncate(24*time.Hour), step, 0, "2 Jan")
+			return at(first.Truncate(24*time.Hour), step, 0, time.DateOnly)
 		}
 	}
 	for _, months := range []int{1, 2, 3, 6} {
 		if days/30.4/float64(months) <= float64(t.want) {
-			return at(year, 0, months, "Jan 2006")
+			return at(year, 0, months, "2006-01")
 		}
 	}
 	years := 1

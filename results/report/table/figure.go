@@ -13,7 +13,10 @@ import (
 //
 //   - A figure has the digits that its interval supports: they end at the leading
 //     digit of the interval's half-width, with two significant digits at least
-//     and six at most. Without an interval there are four, of money three.
+//     and six at most. Without an interval there are four.
+//   - Of money there are four digits at most, as no price is better known, and three
+//     without an interval. An interval that these do not show is left out.
+//   - What a ratio is against is 100 %, to no digit and by no instrument.
 //   - Figures of a column share a prefix, see [scaleOf]. The digits are the same
 //     with every prefix: 41.00 MH/s, 0.04100 GH/s.
 //   - Money, and what else takes no prefix, has k, M or bn behind the number where
@@ -196,13 +199,8 @@ func ShapeOf(u results.Unit) Shape {
 	return Shape{Factor: 1, Symbol: results.Line(string(u), 24), Max: 9, Most: 99_999, Words: true}
 }
 
-// significant is how many digits a figure without an interval has.
-func significant(u results.Unit) int {
-	if strings.HasPrefix(string(u), dollar) {
-		return 3
-	}
-	return 4
-}
+// money reports whether a unit is of money.
+func money(u results.Unit) bool { return strings.HasPrefix(string(u), dollar) }
 
 // Prefix is the SI prefix of a power of ten, Word what stands behind a number in its
 // place: " k", " M" or " bn". They are empty for a power that has none.
@@ -286,27 +284,31 @@ func (s scale) symbol() string {
 // reading is a figure in the unit of its shape. Bounds are NaN where there are
 // none, or none that can be printed.
 type reading struct {
-	v, lo, hi   float64
-	digits      int     // significant ones without an interval
-	size        float64 // what the prefix is for
-	half        float64 // of the interval
-	wide        bool    // the interval is wider than the value and excludes zero
-	least, most float64 // of the bounds' magnitudes
+	v, lo, hi float64
+	digits    int     // significant ones without an interval
+	most      int     // of them with one
+	size      float64 // what the prefix is for
+	half      float64 // of the interval
+	wide      bool    // the interval is wider than the value and excludes zero
+	near, far float64 // of the bounds' magnitudes
 }
 
 // read reads a figure. Its size is that of the value or, where the interval is
 // wider than the value and includes zero, of the larger bound.
 func (s Shape) read(m results.Figure) (r reading) {
-	r.v, r.lo, r.hi, r.digits = float64(m.Value)*s.Factor, float64(m.Low)*s.Factor, float64(m.High)*s.Factor, significant(m.Unit)
+	r.v, r.lo, r.hi = float64(m.Value)*s.Factor, float64(m.Low)*s.Factor, float64(m.High)*s.Factor
+	if r.digits, r.most = 4, 6; money(m.Unit) {
+		r.digits, r.most = 3, 4
+	}
 	for _, bound := range []*float64{&r.lo, &r.hi} {
 		if math.IsInf(*bound, 0) {
 			*bound = math.NaN()
 		}
 	}
 	r.size, r.half = math.Abs(r.v), (r.hi-r.lo)/2
-	r.least, r.most = math.Min(math.Abs(r.lo), math.Abs(r.hi)), math.Max(math.Abs(r.lo), math.Abs(r.hi))
+	r.near, r.far = math.Min(math.Abs(r.lo), math.Abs(r.hi)), math.Max(math.Abs(r.lo), math.Abs(r.hi))
 	if r.wide = 2*r.half > r.size && r.lo*r.hi > 0; 2*r.half > r.size && !r.wide {
-		r.size = max(r.size, r.most)
+		r.size = max(r.size, r.far)
 	}
 	return r
 }
@@ -314,7 +316,7 @@ func (s Shape) read(m results.Figure) (r reading) {
 // reach is the larger bound of a wide interval.
 func (r reading) reach() float64 {
 	if r.wide {
-		return r.most
+		return r.far
 	}
 	return 0
 }
@@ -324,7 +326,7 @@ func (r reading) reach() float64 {
 func (r reading) decimals() int {
 	half := r.half
 	if r.wide { // two digits of the value, one of the smaller bound
-		half = min(r.size, r.least)
+		half = min(r.size, r.near)
 	}
 	if r.size == 0 {
 		return 0
@@ -332,7 +334,7 @@ func (r reading) decimals() int {
 	m := magnitude(r.size * (1 + math.Pow10(-r.digits)/2)) // as rounded to its digits
 	d := r.digits - 1 - m
 	if half > 0 {
-		d = min(max(-magnitude(half), 1-m), 5-m)
+		d = min(max(-magnitude(half), 1-m), r.most-1-m)
 	}
 	return d
 }
@@ -371,10 +373,13 @@ func ownScale(m results.Figure) scale {
 }
 
 // print writes a figure without its unit.
-func (s scale) print(m results.Figure) (value, interval string) {
+func (s scale) print(m results.Figure) (number, interval string) {
 	r := s.read(m)
-	if math.IsNaN(r.v) {
+	switch {
+	case math.IsNaN(r.v):
 		return Absent, ""
+	case m.Unit == results.Ratio && m.Value == 1 && m.Low.IsAbsent() && m.High.IsAbsent(): // the reference itself
+		return "100", ""
 	}
 	decimals := r.decimals()
 	if r.size == 0 {
@@ -402,15 +407,16 @@ func (s scale) print(m results.Figure) (value, interval string) {
 		}
 		return t
 	}
-	if value = print(r.v); m.Origin != "" && m.Origin != results.Measured {
-		value = "~" + value
-	}
+	value, low, high := print(r.v), print(r.lo), print(r.hi)
 	switch {
-	case math.IsNaN(r.lo):
+	case math.IsNaN(r.lo), low == high && money(m.Unit):
 	case math.IsNaN(r.hi):
-		interval = "[" + print(r.lo) + ", ∞)"
+		interval = "[" + low + ", ∞)"
 	default:
-		interval = "[" + print(r.lo) + ", " + print(r.hi) + "]"
+		interval = "[" + low + ", " + high + "]"
+	}
+	if m.Origin != "" && m.Origin != results.Measured {
+		value = "~" + value
 	}
 	return value, interval
 }

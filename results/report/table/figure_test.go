@@ -50,6 +50,7 @@ func TestQuantity(t *testing.T) {
 		{27900, per(results.Hash, results.Sample), "27.90 kH/sample"},
 		{0.9731, results.Ratio, "97.31 %"},
 		{1.5, results.Ratio, "150.0 %"},
+		{1, results.Ratio, "100 %"},
 		{0.62, results.Second, "620.0 ms"},
 		{7200, results.Second, "7,200 s"},
 		{412, results.Step, "412 steps"},
@@ -130,7 +131,13 @@ func TestFigure(t *testing.T) {
 		{999.96, 999.4, 1000.6, "W", results.Measured, "1,000.0 [999.4, 1,000.6] W"},
 		{2, 1.5, nan, "J/sample", results.Measured, "2.000 [1.500, ∞) J/sample"},
 		{2, nan, 2.5, "W", results.Measured, "2.000 W"},
-		{16_740, 16_738, 16_742, "$/MWh", "", "16,740 [16,738, 16,742] $/MWh"},
+		{16_740, 16_738, 16_742, "$/MWh", "", "16,740 $/MWh"}, // no price is known to five digits
+		{-6924.02, -6924.04, -6924.01, "$/MWh", results.Modelled, "~−6,924 $/MWh"},
+		{0.010372, 0.010300, 0.010444, "$/MWh", "", "0.01037 [0.01030, 0.01044] $/MWh"},
+		{1, nan, nan, results.Ratio, results.Modelled, "100 %"}, // the reference
+		{1, nan, nan, results.Ratio, results.Measured, "100 %"},
+		{1.0004, nan, nan, results.Ratio, results.Modelled, "~100.0 %"},
+		{1, 0.98, 1.02, results.Ratio, results.Modelled, "~100 [98, 102] %"},
 		{-42_812, -43_140, -42_490, "$", "", "−$42.8 k [−$43.1 k, −$42.5 k]"},
 		{-42_812, -43_140, -42_490, "$", results.Modelled, "~−$42.8 k [−$43.1 k, −$42.5 k]"},
 		{1.186e9, 1.184e9, 1.189e9, "$/MW", "", "1.186 bn [1.184 bn, 1.189 bn] $/MW"},

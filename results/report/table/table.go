@@ -321,7 +321,7 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 		return printed{value: cmp.Or(results.Line(x.Print, l.Limit), Round(float64(x.Value), 4)), under: results.Line(x.Under, l.Limit), sort: sortable(x.Value)}
 	case Time:
 		at := time.Time(x).UTC()
-		return printed{value: at.Format("2006-01-02 15:04"), sort: strconv.FormatInt(at.Unix(), 10)}
+		return printed{value: results.Minute(at), sort: strconv.FormatInt(at.Unix(), 10)}
 	}
 	return printed{}
 }

@@ -111,8 +111,8 @@ func TestWriters(t *testing.T) {
 Figures | of�[31m
 name     n            rate        power, W  watts at      verdict  at
 kernel                GH/s           gross  origin/grade
-───────────────────────────────────────────────────────────────────────────────────
-=north   6           −1.50           241.0  wall          better   2026-09-14 08:30
+───────────────────────────────────────────────────────────────────────────────────────
+=north   6           −1.50           241.0  wall          better   2026-09-14 08:30 UTC
 avx2        [−1.51, −1.49]  [240.5, 241.5]  measured · C
 <south>  6           2.000              –¹                worse
 A note.
@@ -128,7 +128,7 @@ perwatt verify 'a  b'
 
 | name · kernel | n | rate · GH/s | power, W · gross | watts at · origin/grade | verdict | at |
 | :-- | :-- | --: | --: | :-- | :-- | :-- |
-| =north · avx2 | 6 | −1.50 [−1.51, −1.49] | 241.0 [240.5, 241.5] | wall · measured · C | better | 2026-09-14 08:30 |
+| =north · avx2 | 6 | −1.50 [−1.51, −1.49] | 241.0 [240.5, 241.5] | wall · measured · C | better | 2026-09-14 08:30 UTC |
 | &lt;south&gt; | 6 | 2.000 | –¹ |  | worse |  |
 
 - A note.
