@@ -99,7 +99,9 @@ func throughputPowerChart(p Page, t compare.Table, id, tableID string) []picture
 // say how many trainings are left out.
 func planeCharts(p Page) (out []picture, left int) {
 	c := p.Comparison
-	efficiency := func(scenario, candidate string) (results.Figure, results.Origin) {
+	// index is the work per joule against the reference, as the tables print it, or the
+	// quotient where they have no index.
+	efficiency := func(scenario, candidate string) (per, index results.Figure) {
 		for _, t := range c.Tables {
 			if t.Scenario != scenario || t.Use != "mining" && !t.Trains() || t.Role != results.Alone {
 				continue
@@ -107,12 +109,14 @@ func planeCharts(p Page) (out []picture, left int) {
 			for _, g := range t.Groups {
 				for _, r := range g.Rows {
 					if i, ok := r.Figures[results.WorkPerEnergy]; ok && r.Candidate == candidate && r.Device == "" {
-						return i, g.Origin
+						i.Origin = g.Origin
+						return i, r.Index
 					}
 				}
 			}
 		}
-		return results.Figure{Value: results.Absent(), Low: results.Absent(), High: results.Absent()}, ""
+		none := results.Figure{Value: results.Absent(), Low: results.Absent(), High: results.Absent()}
+		return none, none
 	}
 	seen := map[string]bool{}
 	for n, m := range c.Mixes {
@@ -126,8 +130,12 @@ func planeCharts(p Page) (out []picture, left int) {
 		}
 		refX, _ := efficiency("mining", c.Reference)
 		refY, _ := efficiency(m.Scenario, c.Reference)
-		relative := func(i, ref results.Figure, origin results.Origin) chart.Figure {
-			return chart.Of(results.Figure{Value: i.Value / ref.Value, Low: i.Low / ref.Value, High: i.High / ref.Value, Unit: results.Ratio, Provenance: results.Provenance{Origin: origin}})
+		relative := func(scenario, candidate string, ref results.Figure) chart.Figure {
+			i, index := efficiency(scenario, candidate)
+			if index.Value.IsAbsent() {
+				index = results.Figure{Value: i.Value / ref.Value, Low: i.Low / ref.Value, High: i.High / ref.Value, Unit: results.Ratio, Provenance: results.Provenance{Origin: i.Origin}}
+			}
+			return chart.Of(index)
 		}
 		plane := chart.TwoUsePlane{
 			Head: chart.Head{ID: fmt.Sprintf("plane%d", n), Title: "Mining against " + results.Line(m.Scenario, 40) + ", both per joule"},
@@ -135,9 +143,8 @@ func planeCharts(p Page) (out []picture, left int) {
 			UseX: "mining", UseY: results.Line(m.Scenario, 40), Margin: c.Margin,
 		}
 		for _, cand := range c.Candidates {
-			x, origin := efficiency("mining", cand.ID)
-			y, _ := efficiency(m.Scenario, cand.ID)
-			if at := (chart.Point{Name: cand.ID, X: relative(x, refX, origin), Y: relative(y, refY, origin), Reference: cand.ID == c.Reference}); at.X.Value == at.X.Value && at.Y.Value == at.Y.Value {
+			at := chart.Point{Name: cand.ID, X: relative("mining", cand.ID, refX), Y: relative(m.Scenario, cand.ID, refY), Reference: cand.ID == c.Reference}
+			if at.X.Value == at.X.Value && at.Y.Value == at.Y.Value {
 				plane.Points = append(plane.Points, at)
 			}
 		}

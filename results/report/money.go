@@ -244,7 +244,7 @@ func breakEven(p Page, t economics.Table) []picture {
 	limit := float64(best.Value) / economics.PerTH
 	m := chart.Matrix{
 		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %s", results.Line(t.Title, 80), results.Line(who, 40), table.Quantity(best.Value, best.Unit)), Table: word(t.ID)},
-		Axis: chart.Axis{Title: "J/TH", Unit: ""}, Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: limit,
+		Axis: chart.AxisOf("", "J/TH"), Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: limit,
 		Better: "earns its power", Worse: "does not",
 	}
 	if !best.Judged() {
@@ -259,7 +259,8 @@ func breakEven(p Page, t economics.Table) []picture {
 				m.Columns = append(m.Columns, table.Round(x, 6))
 			}
 		}
-		m.Rows = append(m.Rows, table.Quantity(s.Of.Value, ""))
+		at, _ := table.Split(*s.Of)
+		m.Rows = append(m.Rows, at)
 		var row []chart.Cell
 		for _, v := range s.Value {
 			row = append(row, chart.Cell{Value: v, Better: v >= limit})

@@ -142,9 +142,13 @@ func (a Axis) print(v float64) string {
 	}
 	e := a.exponent(v)
 	x := v / math.Pow10(e)
-	decimals := 0
-	if x != 0 {
-		decimals = min(max(0, 2-int(math.Floor(math.Log10(math.Abs(x)*1.0005)))), 9)
+	if x == 0 {
+		return a.number("0", e)
+	}
+	decimals := min(2-int(math.Floor(math.Log10(math.Abs(x)*1.0005))), 9)
+	if decimals < 0 { // three digits of a number that takes no prefix
+		p := math.Pow10(-decimals)
+		x, decimals = math.Round(x/p)*p, 0
 	}
 	return a.number(fixed(x, decimals), e)
 }

@@ -59,13 +59,14 @@ type Figure struct {
 
 	Modelled bool   // not measured: drawn hollow, ~ before its text
 	Text     string // as the tables print it, ~ included; "" lets the axis print it
+	Interval string // likewise: [12.1, 12.5]
 }
 
-// Of converts a figure and keeps the text that the tables print.
+// Of converts a figure and keeps the texts that the tables print.
 func Of(m results.Figure) Figure {
-	text, _ := table.Split(m)
+	text, interval := table.Split(m)
 	return Figure{
-		Value: float64(m.Value), Low: float64(m.Low), High: float64(m.High), Text: text,
+		Value: float64(m.Value), Low: float64(m.Low), High: float64(m.High), Text: text, Interval: interval,
 		Modelled: m.Origin != "" && m.Origin != results.Measured,
 	}
 }
@@ -144,6 +145,9 @@ func (f Figure) text(a Axis) string {
 // spoken prints the figure with its interval.
 func (f Figure) spoken(a Axis) string {
 	t := f.text(a)
+	if f.Text != "" {
+		return strings.TrimSpace(t + " " + results.Line(f.Interval, 48))
+	}
 	if lo, hi, ok := f.bounds(); ok {
 		t += fmt.Sprintf(" (%s to %s)", a.print(lo), a.print(hi))
 	}

@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/report/table"
 )
 
 // Trace is the power and the rate of one run over time, one above the other.
@@ -212,7 +213,7 @@ func (d *trace) describe() string {
 	}
 	var spans []string
 	for _, sp := range d.Spans {
-		spans = append(spans, fmt.Sprintf("%s %.4g–%.4g %s", results.Line(sp.Name, 30), sp.From, sp.To, d.time.Unit))
+		spans = append(spans, fmt.Sprintf("%s %s–%s %s", results.Line(sp.Name, 30), table.Round(sp.From, 4), table.Round(sp.To, 4), d.time.Unit))
 	}
 	if len(spans) > 0 {
 		t += "Spans: " + few(spans, 8) + "."

@@ -3,7 +3,8 @@ package table
 import (
 	"encoding/csv"
 	"io"
-	"strings"
+	"math"
+	"regexp"
 	"time"
 
 	"github.com/perwatt/perwatt/results"
@@ -11,8 +12,8 @@ import (
 
 // WriteCSV writes a table for a spreadsheet: one line a row, quoted as in
 // RFC 4180, lines end in LF. Numbers are in SI base units with full precision,
-// absent ones empty. Text that a spreadsheet would take for a formula begins
-// with an apostrophe.
+// absent and infinite ones empty. Text that a spreadsheet would take for a formula
+// begins with an apostrophe; a number below zero stays one.
 func (t Table) WriteCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	line := make([]string, len(t.Columns))
@@ -28,9 +29,9 @@ func (t Table) WriteCSV(w io.Writer) error {
 			case Text:
 				line[j] = inert(results.Line(x.Text, TextLimit))
 			case Number:
-				line[j] = Exact(x.Value)
+				line[j] = finite(x.Value)
 			case Figure:
-				line[j] = Exact(x.Value)
+				line[j] = finite(x.Value)
 			case Time:
 				line[j] = time.Time(x).UTC().Format(time.RFC3339)
 			default:
@@ -51,10 +52,16 @@ func Named(heads ...string) (columns []Column) {
 	return columns
 }
 
-// inert keeps a spreadsheet from evaluating text (OWASP, "CSV Injection").
-func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@＝＋－＠", []rune(s)[0]) {
-		return "'" + s
+func finite(v results.Float) string {
+	if math.IsInf(float64(v), 0) {
+		return ""
 	}
-	return s
+	return Exact(v)
 }
+
+// formula matches where a spreadsheet begins to evaluate (OWASP, "CSV Injection"). In
+// countries whose lists are parted by semicolons it ends a cell at one, quoted or not.
+var formula = regexp.MustCompile(`(^|[;\t\r\n])([ "]*)([=+\-@＝＋－＠\t\r])`)
+
+// inert keeps a spreadsheet from evaluating text.
+func inert(s string) string { return formula.ReplaceAllString(s, "$1'$2$3") }

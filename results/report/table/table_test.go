@@ -2,7 +2,9 @@ package table
 
 import (
 	"bytes"
+	"encoding/csv"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +171,42 @@ func TestMinus(t *testing.T) {
 	require.Equal(t, "−4.0 °C", Celsius(269.15))
 	require.Equal(t, "−3×10⁻⁵", Round(-3e-5, 2))
 	require.Equal(t, "-3e-05", Exact(-3e-5))
+}
+
+// No cell of CSV is a formula, whichever sign parts cells where it is opened, and a
+// number stays one.
+func FuzzNoFormula(f *testing.F) {
+	for _, s := range []string{"=1+1", "+1", "-1+1|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "a;=1", `a;"=1`, "a;\t=1", `"=1`, "a;b; -2", "-2.5", "-1e+09", "a,=1", "''=1", "a\n=1", ";;=1", "+5 %"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		table := Table{Columns: Named("a", "b", "c", "d"), Bare: true}
+		table.Row(Text{Text: s}, Number{Value: -2.5}, Number{Value: results.Float(math.Inf(-1))}, Text{Text: "x" + s})
+		var out bytes.Buffer
+		require.NoError(t, table.WriteCSV(&out))
+		for _, comma := range ",;\t" {
+			r := csv.NewReader(strings.NewReader(out.String()))
+			r.Comma, r.LazyQuotes, r.FieldsPerRecord = comma, true, -1
+			rows, err := r.ReadAll()
+			require.NoError(t, err)
+			for _, cells := range rows {
+				for _, c := range cells {
+					requireNoFormula(t, c)
+				}
+			}
+			if comma == ',' {
+				require.Equal(t, []string{"-2.5", ""}, rows[0][1:3])
+			}
+		}
+	})
+}
+
+// requireNoFormula refuses what a spreadsheet evaluates.
+func requireNoFormula(t testing.TB, cell string) {
+	t.Helper()
+	if _, err := strconv.ParseFloat(cell, 64); err != nil {
+		require.NotRegexp(t, `^[\s"]*[=+\-@＝＋－＠]|^[\t\r]`, cell)
+	}
 }
 
 // A script can sort by every number of a page.
