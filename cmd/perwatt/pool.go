@@ -21,6 +21,7 @@ import (
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report"
+	"github.com/perwatt/perwatt/results/report/table"
 	"github.com/perwatt/perwatt/results/store"
 )
 
@@ -405,7 +406,7 @@ func (d *poolDisplay) update(e harness.PoolProgress) {
 		}
 	case harness.PoolStarted:
 		difficulty, _ := w.Difficulty()
-		d.print("worker %q is measured%s, at difficulty %g", w.Name(), e.Member.Setting(), difficulty)
+		d.print("worker %q is measured%s, at difficulty %s", w.Name(), e.Member.Setting(), table.Round(difficulty, 6))
 	case harness.PoolLooked:
 		if d.miners[e.Member] == nil {
 			d.miners[e.Member] = new(report.Miner)

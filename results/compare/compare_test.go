@@ -206,6 +206,27 @@ func TestDifferences(t *testing.T) {
 	require.True(t, found)
 }
 
+// A fact is for people: with its unit, and no dump of a structure.
+func TestPrintedFacts(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		fact any
+		want string
+	}{
+		{"cpu.clock", results.Float(2.8e9), "2.8 GHz"},
+		{"cpu.clock", results.Absent(), "not known"},
+		{"settings.power_cap", results.Float(12_345), "12345 W"},
+		{"settings.cpu_quota", results.Float(1.5), "1.5"},
+		{"memory", int64(256 << 30), "256 GiB"},
+		{"memory", int64(0), "not known"},
+		{"cpu.cache", int64(48 << 10), "48 KiB"},
+		{"devices", results.Device{ID: "gpu:0", Kind: results.KindGPU, Vendor: "v", Model: "NVIDIA H200", Driver: "cuda 12.4", Lanes: 132, PowerLimit: &results.PowerLimit{Enforced: 500}}, "gpu:0 NVIDIA H200 cuda 12.4 limited to 500 W"},
+		{"settings.cpus", 3, "3"},
+	} {
+		require.Equal(t, c.want, printed(c.name, c.fact), "%s %v", c.name, c.fact)
+	}
+}
+
 // TestEveryFigureIsExplained: each names the records and windows it came from,
 // and they give it again.
 func TestEveryFigureIsExplained(t *testing.T) {

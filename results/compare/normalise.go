@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
@@ -257,22 +258,55 @@ func flat(set func(fact, value string), at string, v reflect.Value) {
 		switch f := v.Field(i); {
 		case f.Kind() == reflect.Struct:
 			flat(set, name, f)
-		case f.Type() == reflect.TypeFor[results.Float]():
-			if x := results.Float(f.Float()); !x.IsAbsent() {
-				set(name, fmt.Sprintf("%.6g", float64(x)))
-			} else {
-				set(name, "not known")
-			}
 		case f.Kind() == reflect.Slice:
 			var words []string
 			for j := range f.Len() {
-				words = append(words, fmt.Sprint(f.Index(j).Interface()))
+				words = append(words, printed(name, f.Index(j).Interface()))
 			}
-			set(name, strings.Join(words, " "))
+			set(name, strings.Join(words, ", "))
 		default:
-			set(name, fmt.Sprint(f.Interface()))
+			set(name, printed(name, f.Interface()))
 		}
 	}
+}
+
+// printed is the fact of a name for a reader. All of int64 are sizes in bytes.
+func printed(name string, fact any) string {
+	switch x := fact.(type) {
+	case results.Float:
+		unit, ok := map[string]string{"cpu.clock": " GHz", "settings.power_cap": " W"}[name]
+		if unit == " GHz" {
+			x /= 1e9
+		}
+		switch {
+		case x.IsAbsent():
+			return "not known"
+		case ok:
+			return strconv.FormatFloat(float64(x), 'f', -1, 64) + unit
+		}
+		return fmt.Sprintf("%.6g", float64(x))
+	case int64:
+		if x <= 0 {
+			return "not known"
+		}
+		unit, size := 0, float64(x)
+		for ; size >= 1024 && unit < 4; unit++ {
+			size /= 1024
+		}
+		return fmt.Sprintf("%.4g %s", size, []string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
+	case results.Device:
+		words := []string{x.ID}
+		for _, w := range []string{x.Model, x.Firmware, x.Driver, x.PCI, x.UUID} {
+			if w != "" {
+				words = append(words, w)
+			}
+		}
+		if l := x.PowerLimit; l != nil {
+			words = append(words, fmt.Sprintf("limited to %.0f W", float64(l.Enforced)))
+		}
+		return strings.Join(words, " ")
+	}
+	return fmt.Sprint(fact)
 }
 
 // CoRun is the cost of a co-run of a candidate, named as its rows are.

@@ -330,12 +330,24 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 func sortable(v results.Float) string { return strings.Replace(Exact(v), "Inf", "Infinity", 1) }
 
 // Sentence is one line of a text that was written for a record, of at most limit
-// runes, with a true minus before its numbers.
+// runes, with its numbers as a reader expects them: a true minus, and no exponent of
+// the computer's.
 func Sentence(s string, limit int) string {
-	return asciiMinus.ReplaceAllString(results.Line(s, limit), "${1}−$2")
+	s = exponential.ReplaceAllStringFunc(results.Line(s, limit), func(number string) string {
+		v, _ := strconv.ParseFloat(number, 64)
+		if v >= 1e6 {
+			return Typeset(number)
+		}
+		mantissa, _, _ := strings.Cut(strings.TrimLeft(number, "-"), "e")
+		return Round(v, max(1, len(strings.Replace(mantissa, ".", "", 1))))
+	})
+	return asciiMinus.ReplaceAllString(s, "${1}−$2")
 }
 
-var asciiMinus = regexp.MustCompile(`(^|[ (\[“])-([0-9])`)
+var (
+	asciiMinus  = regexp.MustCompile(`(^|[ (\[“])-([0-9])`)
+	exponential = regexp.MustCompile(`\b-?[0-9](\.[0-9]+)?e[+-][0-9]{2,3}\b`)
+)
 
 // counts is the number of windows behind each row.
 func (t *Table) counts() laid {

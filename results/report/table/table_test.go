@@ -161,6 +161,10 @@ func TestMinus(t *testing.T) {
 	for text, want := range map[string]string{
 		"idle power moved by -3.0 % [-4, -2]": "idle power moved by −3.0 % [−4, −2]",
 		"-0.04 %":                             "−0.04 %",
+		"sees 1.235e+04 W at (1.5e-05 J)":     "sees 12,350 W at (1.5×10⁻⁵ J)",
+		"of 9.9e+14 FLOP/s, p = 1e-05":        "of 9.9×10¹⁴ FLOP/s, p = 1×10⁻⁵",
+		"moved by -1.2e+03 W":                 "moved by −1,200 W",
+		"record 2e-01ab, 5e+3":                "record 2e-01ab, 5e+3",
 		"since 2026-09-14, record a-1.json":   "since 2026-09-14, record a-1.json",
 		"run --settle 5s -o x":                "run --settle 5s -o x",
 	} {
