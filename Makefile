@@ -15,7 +15,7 @@ help: ## list the verbs
 build: ## build bin/perwatt, one binary without cgo (it needs glibc: NVML is opened at run time)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/perwatt ./cmd/perwatt
 
-run: build ## measure this machine at every use (about 2½ minutes), print the table and write the page report.html
+run: build ## measure this machine at every use (about 2 minutes), print the table and write the page report.html
 	./bin/perwatt run --preset quick --report report.html
 
 nightly: build ## measure this machine and say what changed since the nights before (exit 1: worse, 3: no data)

@@ -325,11 +325,15 @@ func (r *run) reachAndWarmUp(ctx context.Context) error {
 	if err := run(true); err != nil {
 		return err
 	}
-	reaches := func(u results.Use) bool { return u.Trains() && u.Role != results.Background }
-	if plan.Target && slices.ContainsFunc(r.rec.Uses, reaches) {
+	reaches := make([]bool, len(r.rec.Uses))
+	for i, u := range r.rec.Uses {
+		elsewhere := plan.TargetAlone && u.Role == results.Foreground && r.s.alone(r.scenario.Parts[i])
+		reaches[i] = plan.Target && u.Trains() && u.Role != results.Background && !elsewhere
+	}
+	if slices.Contains(reaches, true) {
 		end := r.begin(results.PhaseTarget)
 		err := r.each(ctx, func(i int, p *process) error {
-			if !reaches(r.rec.Uses[i]) {
+			if !reaches[i] {
 				return nil
 			}
 			a, err := p.ask(ctx, order{Do: "reach"}, reachLimit)

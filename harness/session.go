@@ -199,6 +199,13 @@ func (s *Session) on(p Part) device.Config {
 	return out
 }
 
+// alone reports whether the session also runs the work of a part alone.
+func (s *Session) alone(p Part) bool {
+	return slices.ContainsFunc(s.Scenarios, func(sc Scenario) bool {
+		return slices.ContainsFunc(sc.Parts, func(q Part) bool { return q.Role == results.Alone && q.work() == p.work() })
+	})
+}
+
 // warn adds a warning to the record, unless the record has it.
 func (s *Session) warn(w results.Warning) {
 	if !slices.Contains(s.Record.Warnings, w) {

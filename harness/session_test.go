@@ -333,6 +333,34 @@ func TestSessionSurvivesKilledWorker(t *testing.T) {
 	require.Empty(t, orphans(t))
 }
 
+// With TargetAlone a mullet has no target phase where the session trains the same alone,
+// and has one where that is left to it.
+func TestSessionReachesAlone(t *testing.T) {
+	for _, c := range []struct {
+		names []string
+		want  map[string]bool // whether a scenario's training has a target
+	}{
+		{[]string{"training", "mullet"}, map[string]bool{"training-mlp": true, "mullet": false}},
+		{[]string{"mullet"}, map[string]bool{"mullet": true}},
+	} {
+		s := newSession(t, c.names...)
+		s.Record.Plan.Target, s.Record.Plan.TargetAlone = true, true
+		require.NoError(t, s.Run(t.Context()))
+		got := map[string]bool{}
+		for _, r := range s.Record.Runs {
+			require.Equal(t, results.OK, r.Status, "%s: %s", r.Scenario, r.Error)
+			_, phase := r.Phase(results.PhaseTarget)
+			for _, u := range r.Uses {
+				if u.Trains() {
+					got[r.Scenario] = u.Target != nil
+					require.Equal(t, u.Target != nil, phase)
+				}
+			}
+		}
+		require.Equal(t, c.want, got)
+	}
+}
+
 func TestSessionStopsInEveryPhase(t *testing.T) {
 	for _, phase := range []string{results.PhaseSettle, results.PhasePrepare, results.PhaseTarget, results.PhaseWarmup, results.PhaseMeasure, results.PhaseCool} {
 		t.Run(phase, func(t *testing.T) {

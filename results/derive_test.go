@@ -261,6 +261,15 @@ func TestFailedAndVoidRunsDoNotCount(t *testing.T) {
 	require.False(t, slices.ContainsFunc(s.Rows, func(r Row) bool { return r.Scenario == "mining" }))
 }
 
+// reach has the training that runs alone reach a target, as a model of these parameters.
+func reach(r *Record, params map[string]string) {
+	for i := range r.Runs {
+		if r.Runs[i].Scenario == "training" {
+			r.Runs[i].Uses[0].Target, r.Runs[i].Uses[0].Params = &Target{Metric: "loss", Goal: 4, Reached: 3.9, Steps: 120}, params
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -283,6 +292,15 @@ func TestFlags(t *testing.T) {
 		{"no meter", nil, func(r *Record) { r.Meters = nil }, []string{"no-power"}},
 		{"refused", nil, func(r *Record) { r.MeterProbes = []MeterProbe{{Meter: "rapl", State: "refused", Detail: "chmod"}} }, []string{"meter-refused"}},
 		{"no target", nil, func(r *Record) { r.Plan.Target = false }, []string{"no-target"}},
+		{"target left to runs alone, none reached", nil, func(r *Record) { r.Plan.Target, r.Plan.TargetAlone = true, true }, []string{"no-target"}},
+		{"target of another model", nil, func(r *Record) {
+			r.Plan.Target, r.Plan.TargetAlone = true, true
+			reach(r, map[string]string{"model": "another"})
+		}, []string{"no-target"}},
+		{"target reached alone", nil, func(r *Record) {
+			r.Plan.Target, r.Plan.TargetAlone = true, true
+			reach(r, nil)
+		}, nil},
 		{"others", nil, func(r *Record) {
 			for i := range r.Runs {
 				if tr := r.Runs[i].Trace(HarnessCPU); tr != nil && r.Runs[i].Scenario == "compute" {

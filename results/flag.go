@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 )
 
@@ -228,13 +227,35 @@ func (d *deriver) flagSession() {
 	if n := d.rec.Plan.Rounds; n < minimumWindows && !d.byShares() {
 		d.flag("", "few-rounds", fmt.Sprintf("%d of the %d rounds that a 95 %% interval needs: figures have none", n, minimumWindows), "run the quick preset, or --rounds 6")
 	}
-	trains := slices.ContainsFunc(d.rec.Runs, func(r Run) bool {
-		return slices.ContainsFunc(r.Uses, func(u Use) bool { return u.Trains() })
-	})
-	if trains && !d.rec.Plan.Target {
-		d.flag("", "no-target", "the time-to-target phase was left out: the training rate is not known to be one that learns", "run the quick preset, or --target")
-	}
+	d.flagTargets()
 	d.flagClockSteps()
+}
+
+// flagTargets warns of training of which no run reached a target: where the plan has
+// none, or left it to runs that all failed.
+func (d *deriver) flagTargets() {
+	const unknown = "the training rate is not known to be one that learns"
+	type work struct{ use, device, model string }
+	reached, trains := map[work]bool{}, false
+	for i := range d.rec.Runs {
+		r := &d.rec.Runs[i]
+		for _, u := range r.Uses {
+			if of := (work{u.Use, u.Device, u.Params["model"]}); u.Trains() {
+				reached[of] = reached[of] || r.Status == OK && u.Target != nil
+				trains = true
+			}
+		}
+	}
+	if trains && !d.rec.Plan.Target {
+		d.flag("", "no-target", "the time-to-target phase was left out: "+unknown, "run the quick preset, or --target")
+		return
+	}
+	for _, w := range d.windows {
+		if of := (work{w.Use.Use, w.Use.Device, w.Use.Params["model"]}); d.rec.Plan.TargetAlone && w.Use.Trains() && !reached[of] {
+			d.flag("", "no-target", fmt.Sprintf("no run that trains alone reached its target, and %s has none: %s", Line(w.run.Scenario, mostQuoted), unknown), "see why those runs failed, or measure the mullet alone: --uses mullet")
+			return
+		}
+	}
 }
 
 // PowerWarnings returns the warnings about the meters of a session, also before

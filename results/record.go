@@ -223,6 +223,10 @@ type Plan struct {
 	Meters    []string          `json:"meters"`            // specs as given
 	Impls     map[string]string `json:"impls,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
+
+	// TargetAlone leaves the time-to-target phase out of a mullet whose training the
+	// session also runs alone: that shows that the network learns, and how long it takes.
+	TargetAlone bool `json:"target_alone,omitempty"`
 }
 
 // Imported is the preset of a record that was made of Go benchmark text: a

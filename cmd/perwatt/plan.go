@@ -21,8 +21,8 @@ var presets = map[string]presetPlan{
 	// of magnitude. No interval, no time to target.
 	"smoke": {results.Plan{Rounds: 1, Sessions: 1, Settle: 0.1, Warmup: 0.5, Limit: 0.5, Window: 1, Interval: 0.1}, []string{"gpt-mini"}},
 	// Six windows, the fewest that carry a 95 % interval. It trains what stands for
-	// training on CPUs, alone and in the mullet, each time to its target.
-	"quick": {results.Plan{Rounds: 6, Sessions: 1, Settle: 0.2, Warmup: 0.5, Limit: 0.7, Window: 1.3, Interval: 0.1, Target: true}, []string{"gpt-mini"}},
+	// training on CPUs, each time to its target, and the same in the mullet.
+	"quick": {results.Plan{Rounds: 6, Sessions: 1, Settle: 0.2, Warmup: 0.5, Limit: 0.6, Window: 1.3, Interval: 0.1, Target: true, TargetAlone: true}, []string{"gpt-mini"}},
 	// Windows of ten minutes, as MLPerf Power asks and grade A needs; several
 	// sessions, since the session and not the window is the replicate.
 	"publish": {results.Plan{Rounds: 6, Sessions: 5, Settle: 10, Warmup: 60, Limit: 600, Window: 600, Interval: 1, Target: true}, []string{"gpt-mini", "mlp", "mlp-big", "cnn", "transformer"}},

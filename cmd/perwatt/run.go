@@ -74,7 +74,7 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&f.preset, "preset", "quick", "plan: smoke (at most 20 s), quick (about 2½ minutes) or publish (windows of 600 s, five sessions)")
+	fl.StringVar(&f.preset, "preset", "quick", "plan: smoke (at most 20 s), quick (about 2 minutes) or publish (windows of 600 s, five sessions)")
 	fl.StringSliceVar(&f.uses, "uses", nil, "scenarios to measure: control,mining,training,compute,memory,mullet … (default all); USE@DEVICE, as in mining@cuda:1 or mining@cuda:0-3, picks devices, and memory-copy, memory-upload, memory-download, inference, training-parallel, training-parallel-bf16 (one model on all equal cards, beside one card alone) and mullet-shared are measured only if named; inference-decode-8 is one of its stages (prefill or decode, of 1, 8 or 64 sequences at a time); idle always is")
 	fl.StringSliceVar(&f.models, "model", nil, "networks to train: "+strings.Join(benchall.AllModels(), ",")+" (default: from the preset and the device); the mullet trains the first")
 	fl.StringArrayVar(&f.meters, "meter", []string{"auto"}, "meter to read: auto, none, or a spec (see perwatt meters --help); may be repeated")

@@ -626,6 +626,9 @@ func targets(rec *results.Record) table.Table {
 	for i, r := range rows {
 		t.Rows[i] = slices.Insert(t.Rows[i], 2, goal(rec, r))
 	}
+	if rec.Plan.TargetAlone && len(rows) > 0 {
+		t.Notes = append(t.Notes, "A mullet has no target phase in this plan: the runs that train the same network alone show that it learns. In the mullet its loss must fall, as in every run.")
+	}
 	return t
 }
 
