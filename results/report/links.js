@@ -31,6 +31,7 @@
 
   const panel = document.createElement('dialog');
   panel.className = 'explain';
+  panel.tabIndex = -1;
   panel.setAttribute('aria-labelledby', 'explain-figure');
   const element = (name, text) => {
     const el = document.createElement(name);
@@ -63,6 +64,7 @@
     panel.replaceChildren(shut, name, element('p', cell.innerText.replace(/\s+/g, ' ')), list, command);
     if (!panel.isConnected) document.body.append(panel);
     if (!panel.open) panel.show();
+    panel.focus({preventScroll: true}); // not its button, which the key that opened it could press
   };
 
   const follow = () => {

@@ -121,10 +121,11 @@ func TestPermalinks(t *testing.T) {
 	require.Greater(t, known, len(ids)/2)
 
 	// By keyboard alone: to the figure, into the panel, and back.
-	first := ids[0]
+	const link = `[...document.querySelectorAll('main a.figure')].find(a => a.checkVisibility())`
+	first := asked[string](b, link+`.closest('[data-figure]').dataset.figure`)
 	visit("")
 	b.do(chromedp.KeyEvent(kb.Escape))
-	asked[bool](b, `(document.querySelector('main a.figure').focus({preventScroll: true}), true)`)
+	asked[bool](b, `(`+link+`.focus({preventScroll: true}), true)`)
 	b.do(chromedp.KeyEvent(kb.Enter))
 	settle := func(done string) { // the browser follows a link in a task of its own
 		require.Eventually(t, func() bool { return asked[bool](b, done) }, 20*time.Second, 20*time.Millisecond, done)
@@ -132,15 +133,17 @@ func TestPermalinks(t *testing.T) {
 	settle(`document.querySelector('.at') !== null`)
 	require.Equal(t, first, at())
 	require.True(t, open())
+	require.True(t, asked[bool](b, `document.activeElement.matches('dialog.explain')`))
+	b.do(chromedp.KeyEvent(kb.Tab))
 	require.Equal(t, "Close", asked[string](b, `document.activeElement.textContent`))
 	b.do(chromedp.KeyEvent(kb.Escape))
 	require.False(t, open())
-	require.True(t, asked[bool](b, `document.activeElement === document.querySelector('main a.figure')`), "the focus returns")
+	require.True(t, asked[bool](b, `document.activeElement === `+link), "the focus returns")
 	require.Empty(t, at())
 
 	// What follows an & stays.
 	visit("what=power_price:62")
-	asked[bool](b, `(document.querySelector('main a.figure').click(), true)`)
+	asked[bool](b, `(`+link+`.click(), true)`)
 	settle(`document.querySelector('.at') !== null`)
 	require.True(t, strings.HasSuffix(asked[string](b, `location.hash`), "&what=power_price:62"))
 	require.Equal(t, first, at())
