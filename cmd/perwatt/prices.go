@@ -25,8 +25,8 @@ func pricesCommand() *cobra.Command {
 perwatt looks nothing up and assumes nothing: without a price, the part that needs it
 is left out.
 
---check prints the prices with their ages, warnings, and the prices that each part
-lacks. --hours adds power prices by the hour (or by 30, 15 or 5 minutes), CSV with the
+--check prints the prices with their ages, warnings, the prices that each part lacks,
+and what each key that is not in the sheet stands for. --hours adds power prices by the hour (or by 30, 15 or 5 minutes), CSV with the
 header time,price [$/MWh]. FILE may be - for standard input. Exit code 2 if a file is
 wrong; the error names the line, the key and the remedy.`,
 		Example: `  perwatt prices --example > prices.csv

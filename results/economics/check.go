@@ -97,8 +97,8 @@ func (p *Prices) has(key string) bool {
 	})
 }
 
-// Check tabulates the prices with their ages, and the parts that can be
-// computed from them.
+// Check tabulates the prices with their ages, the parts that can be computed from them,
+// and what else a sheet may hold.
 func (p *Prices) Check(on time.Time) []Table {
 	t := Table{ID: "parts", Title: "What can be computed", Columns: heads("part", "state", "lacks")}
 	for _, x := range parts {
@@ -111,7 +111,17 @@ func (p *Prices) Check(on time.Time) []Table {
 		}
 		t.Rows = append(t.Rows, []Cell{label(x.title), label(state), label(strings.Join(missing, "; "))})
 	}
-	return []Table{p.sheet(on), t}
+	more := Table{ID: "keys", Title: "What the sheet does not hold", Columns: heads("key", "unit", "what it is")}
+	for _, k := range keys {
+		if !p.has(k.Name) {
+			more.Rows = append(more.Rows, []Cell{label(k.Name), label(k.Units[0].Name), label(k.Help)})
+		}
+	}
+	tables := []Table{p.sheet(on), t}
+	if len(more.Rows) > 0 {
+		tables = append(tables, more)
+	}
+	return tables
 }
 
 // sheet tabulates the prices as they were quoted.

@@ -10,7 +10,8 @@
 // nothing.
 //
 // Mining pays for its power and machines, colocation for neither: each use has
-// tables of its own with its own cost boundary, and they never share a column.
+// tables of its own with its own cost boundary. The one table that sets them side by
+// side says in each row what its margin pays for.
 // Money per energy is per joule of *connected* site power, 1 W for 1 s whether
 // drawn or not, because a site has a fixed amount of it.
 //

@@ -138,7 +138,7 @@ func money(p Page) section {
 	if p.Economics.Banner != "" {
 		s.Lead = append(s.Lead, "⚠ "+p.Economics.Banner)
 	}
-	s.Lead = append(s.Lead, "Mining, colocation and owned training each have a cost boundary of their own and never share a column. Figures marked ~ rest on watts that were not measured.")
+	s.Lead = append(s.Lead, "Mining, colocation and owned training each have a cost boundary of their own: where they stand side by side, each row says what its margin pays for. Figures marked ~ rest on watts that were not measured.")
 	s.add(block{Table: questions(p.Economics)}, block{Table: warned("", p.Economics.Warnings)})
 	for _, t := range p.Economics.Tables {
 		if t.ID == sheetID {
