@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/results"
@@ -245,4 +248,87 @@ func TestWhatIfAgrees(t *testing.T) {
 		asked[int](b, plant+", 1")
 		require.Contains(t, strings.Join(asked[compared](b, compareTrials+"("+string(text)+")").Wrong, "\n"), want, plant)
 	}
+}
+
+// The page follows its controls and its fragment, says what is not as priced beside
+// each such figure, and goes back to the very same page.
+func TestWhatIfPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser has no races of ours: make test runs it")
+	}
+	b := newTab(t)
+	page := rendered(t, pageOf(t, threeKinds()))
+	if dir := os.Getenv("PERWATT_WRITE_PAGES"); dir != "" {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "what-if.html"), page, 0o644))
+	}
+	const main = `document.querySelector('main').innerHTML`
+	const marked = `[...document.querySelectorAll('.if')].filter(e => !e.hidden).length`
+	b.look(1440, "light")
+	b.show(page)
+	asPriced := asked[string](b, main)
+	require.Zero(t, asked[int](b, marked))
+	require.False(t, asked[bool](b, `document.getElementById('what-if-controls').hidden`))
+	require.Empty(t, asked[[]string](b, `[...document.querySelectorAll('#what-if-controls input')].filter(i => !i.labels.length && !i.ariaLabel).map(i => i.outerHTML)`), "each control has a name")
+	require.Greater(t, asked[int](b, `document.querySelectorAll('.dial').length`), 6)
+
+	// A number that is typed moves the slider, the figures, the fragment and what is said.
+	b.do(chromedp.SetValue(chromedp.CSS(`#what-if-controls .dial input[type=number]`), "62.5"))
+	asked[bool](b, `document.querySelector('.dial input[type=number]').dispatchEvent(new Event('change'))`)
+	require.Equal(t, "#what=power_price:62.5", asked[string](b, `location.hash`))
+	require.Equal(t, 62.5, asked[float64](b, `Number(document.querySelector('.dial input[type=range]').value)`))
+	changed := asked[int](b, marked)
+	require.Greater(t, changed, 15)
+	require.Equal(t, changed-1, asked[int](b, `[...document.querySelectorAll('[data-figure], [data-verdict]')].filter(e => e.querySelector('.if')).length`), "each mark is beside a figure, but that of the control")
+	require.Eventually(t, func() bool {
+		return strings.Contains(asked[string](b, `document.getElementById('what-if-says').textContent`), "power_price 62.5 $/MWh, as priced 50")
+	}, 20*time.Second, 100*time.Millisecond)
+	require.Contains(t, printedText(t, b), "what if")
+	if dir := os.Getenv("PERWATT_WRITE_PAGES"); dir != "" {
+		for _, width := range []int64{1440, 390} {
+			b.look(width, "light")
+			asked[int](b, `document.getElementById('what-if').scrollIntoView(), 1`)
+			shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("what-if-%d.png", width)), shot, 0o644))
+		}
+		b.look(1440, "light")
+	}
+	require.Empty(t, asked[audited](b, audit).Faults)
+
+	// The same by keyboard and slider alone; and back.
+	b.do(chromedp.Focus(chromedp.CSS(`#as-priced`)), chromedp.SendKeys(chromedp.CSS(`#as-priced`), "\r"))
+	require.Eventually(t, func() bool {
+		return asked[string](b, `document.getElementById('what-if-says').textContent`) == "Everything is as priced."
+	}, 20*time.Second, 100*time.Millisecond)
+	require.Equal(t, asPriced, asked[string](b, main))
+	require.Empty(t, asked[string](b, `location.hash`))
+
+	// A link: clipped, and without what is not a price of the page or not a number. A
+	// figure's own address stays beside it.
+	for fragment, want := range map[string]string{
+		"#what=power_price:62.5":                          "power_price:62.5",
+		"#economics/mining/asic/margin&what=pue_mining:2": "pue_mining:2",
+		"#what=power_price:1e99":                          "power_price:10000",
+		"#what=power_price:50":                            "",
+		"#what=power_price:NaN,pue_mining:1.2,power_price:0x10,__proto__:1,%zz:1,constructor:2,nobody:3": "pue_mining:1.2",
+		"#what=<img src=x onerror=alert(1)>:1":              "",
+		"#what=" + strings.Repeat("power_price:1,", 10_000): "power_price:1",
+		"#what": "",
+	} {
+		quoted, err := json.Marshal(fragment)
+		require.NoError(t, err)
+		got := asked[string](b, `(f => { const d = JSON.parse(document.getElementById('what-if-data').textContent); return [...changesIn(d, f)].map(([i, v]) => d.prices[i].key + ':' + v).join() })(`+string(quoted)+`)`)
+		require.Equal(t, want, got, fragment[:min(len(fragment), 80)])
+	}
+	b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(b.url+"#economics/mining/asic/margin&what=power_price:62.5"))
+	b.taken()
+	require.Equal(t, changed, asked[int](b, marked))
+	require.True(t, strings.HasPrefix(asked[string](b, `location.hash`), "#economics/mining/asic/margin&what="))
+
+	// Without the script there is no control.
+	b.scripts(false)
+	defer b.scripts(true)
+	b.show(page)
+	require.Zero(t, asked[int](b, `[...document.querySelectorAll('#what-if-controls, #what-if-controls *')].filter(e => e.checkVisibility()).length`))
+	require.Empty(t, b.taken())
 }
