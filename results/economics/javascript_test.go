@@ -25,7 +25,7 @@ import (
 // languages compute in IEEE 754 doubles, in the same order.
 
 // translated are the functions that the page calls; those that they call follow.
-var translated = []string{"columnOf", "spanning", "sideOf", "leftOut"}
+var translated = []string{"columnOf", "spanning", "sideOf", "leftOut", "crossoverOf"}
 
 // TestJavaScript holds the page's formulas against what this package translates to.
 func TestJavaScript(t *testing.T) {

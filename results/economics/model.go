@@ -51,7 +51,10 @@ type ModelRow struct {
 	Terms      []results.Float  `json:"terms"`    // by [Term]
 	From       map[Term]int     `json:"from"`     // of a term, the index of its price
 	BreakEven  ModelColumn      `json:"breakEven"`
-	Limits     [2]float64       `json:"limits"` // of the price at which it breaks even, beyond which tables leave it out
+	Crossover  string           `json:"crossover,omitempty"` // ID of the price of training at which it has the margin of mining
+	Against    int              `json:"against"`             // … of this row
+	Crossed    bool             `json:"crossed"`             // the watts of both were measured
+	Limits     [2]float64       `json:"limits"`              // of the price at which it breaks even, beyond which tables leave it out
 
 	Candidate string        `json:"-"`
 	Product   string        `json:"-"` // how it is sold
@@ -65,6 +68,8 @@ type evaluated struct {
 	use
 	ledger, investment string
 	verdict            Profitability
+	crossover          string // of training: the ID of the price at which it has the margin of mining
+	against            int    // … the index of the mining with the highest margin; −1 for none
 }
 
 // InvestmentColumns are the columns of the investments; the others are of the ledgers.
@@ -85,6 +90,24 @@ func (e *evaluator) invest(u use, capex string) {
 			of.investment = starred(capex, "capex")
 			return
 		}
+	}
+}
+
+// cross notes the price at which a use of training has the margin of a use of mining,
+// if that has the highest margin so far.
+func (e *evaluator) cross(u, m use, id string) {
+	find := func(u use) int {
+		return slices.IndexFunc(e.uses, func(of evaluated) bool {
+			return of.row() == u.row() && of.kind == u.kind && of.published == u.published
+		})
+	}
+	i, j := find(u), find(m)
+	if i < 0 || j < 0 {
+		return
+	}
+	margin := func(u use) float64 { return u.ledger(u.value()).Margin() }
+	if of := &e.uses[i]; of.against < 0 || margin(m) > margin(e.uses[of.against].use) {
+		of.crossover, of.against = id, j
 	}
 }
 
@@ -111,8 +134,16 @@ func (u use) breakEvenColumn() ModelColumn {
 // first.
 func (r *Result) Model(most int) Model {
 	m := Model{Prices: []ModelPrice{}, Columns: columns, Rows: []ModelRow{}}
-	order := slices.Clone(r.uses)
-	slices.SortStableFunc(order, func(a, b evaluated) int { return rank(a.published) - rank(b.published) })
+	var order []evaluated
+	place := map[int]int{} // of a use in the order
+	for _, published := range []bool{false, true} {
+		for i, u := range r.uses {
+			if u.published == published {
+				place[i] = len(order)
+				order = append(order, u)
+			}
+		}
+	}
 	if m.Left = max(0, len(order)-most); m.Left > 0 {
 		order = order[:most]
 	}
@@ -131,9 +162,12 @@ func (r *Result) Model(most int) Model {
 	}
 	for _, u := range order {
 		row := ModelRow{
-			Ledger: u.ledger, Investment: u.investment, Kind: u.kind, Measured: u.watts.Origin == "" || u.watts.Origin == results.Measured,
+			Ledger: u.ledger, Investment: u.investment, Kind: u.kind, Measured: measuredWatts(u.watts),
 			Counts: isMeasured(u.watts) && u.metric.Unfit == "", Gains: !partial(u.watts.Boundary), From: map[Term]int{}, BreakEven: u.breakEvenColumn(),
 			Candidate: u.candidate, Product: u.product, Published: u.published, Verdict: u.verdict, Source: u.metric,
+		}
+		if at, ok := place[u.against]; ok && at < len(order) {
+			row.Crossover, row.Against, row.Crossed = u.crossover, at, measuredWatts(u.watts) && (!isMeasured(u.watts) || measuredWatts(order[at].watts))
 		}
 		l := priced("power_price")
 		if !Mines(u.kind) {
@@ -154,12 +188,8 @@ func (r *Result) Model(most int) Model {
 	return m
 }
 
-func rank(last bool) int {
-	if last {
-		return 1
-	}
-	return 0
-}
+// measuredWatts reports whether a figure that rests on watts has no ~ before it.
+func measuredWatts(p results.Provenance) bool { return p.Origin == "" || p.Origin == results.Measured }
 
 // orAbsent is v, or absent where JSON has no such number.
 func orAbsent(v float64) results.Float {

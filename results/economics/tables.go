@@ -116,7 +116,7 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 			row = append(row, Cell{Figure: e.of(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.column("break-even"), u.revenueKeys...)}.within(priced("power_price"), perMWh))
 		}
 		t.Rows = append(t.Rows, row)
-		e.uses = append(e.uses, evaluated{u, starred(margin.Figure.ID, "margin"), "", verdict})
+		e.uses = append(e.uses, evaluated{u, starred(margin.Figure.ID, "margin"), "", verdict, "", -1})
 	}
 	if slices.ContainsFunc(uses, func(u use) bool { return u.card }) {
 		t.note(NoteCards)
@@ -432,10 +432,11 @@ func (e *evaluator) indifference(mining, training []use) {
 			for _, g := range hashpriceGrid {
 				at := margin
 				at.Revenue *= g
-				v := indifference(at.Margin(), costs.Power+costs.Operations+costs.Capital, u.perPrice())
+				v := equalPrice(at.Margin(), u.kind, u.terms, u.value())
 				row = append(row, e.number(t.ID, pair, plain(g), u.sale, "(margin of mining + costs of training) ÷ revenue of training for a price of 1", v, watts, unknown, slices.Concat(u.keys(), m.keys(), []string{u.metric.ID, m.metric.ID})...).within(u.priced(), u.sale))
 				s.At, s.Value = append(s.At, price*g*PHDay), append(s.Value, v/u.sale.Factor)
 			}
+			e.cross(u, m, row[3+slices.Index(hashpriceGrid, 1)].Figure.ID)
 			if t.Rows = append(t.Rows, row); !slices.ContainsFunc(row, Cell.LeftOut) {
 				e.Series = append(e.Series, s)
 			}

@@ -116,8 +116,20 @@ func breakEvenOf(kind Kind, t Terms, x float64) float64 {
 	if Mines(kind) {
 		return breakEvenPower(hashpriceOf(t), x, t[PUE], t[Fee])
 	}
+	return equalPrice(0, kind, t, x)
+}
+
+// equalPrice is the price at which training has a margin in $/J, in its unit.
+func equalPrice(margin float64, kind Kind, t Terms, x float64) float64 {
 	l := ledgerOf(kind, t, x)
-	return indifference(0, l.Power+l.Operations+l.Capital, l.Revenue/t[Sale])
+	return indifference(margin, l.Power+l.Operations+l.Capital, l.Revenue/t[Sale])
+}
+
+// crossoverOf is the price at which training has the margin of a use of another
+// machine, whose kind, terms and metric follow.
+func crossoverOf(kind Kind, t Terms, x float64, otherKind Kind, other Terms, y float64) float64 {
+	l := ledgerOf(otherKind, other, y)
+	return equalPrice(l.Margin(), kind, t, x)
 }
 
 // flowsOf is the cash of a use as an investment, in $/W at the ends of years.

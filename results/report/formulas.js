@@ -62,6 +62,10 @@ function leftOut(column, kind, t, x, v, low, high) {
   }
   return false;
 }
+function crossoverOf(kind, t, x, otherKind, other, y) {
+  let l = ledgerOf(otherKind, other, y);
+  return equalPrice(Ledger_Margin(l), kind, t, x);
+}
 function ledgerOf(kind, t, x) {
   let power = t[11];
   if (Mines(kind)) {
@@ -82,8 +86,7 @@ function breakEvenOf(kind, t, x) {
   if (Mines(kind)) {
     return breakEvenPower(hashpriceOf(t), x, t[10], t[8]);
   }
-  let l = ledgerOf(kind, t, x);
-  return indifference(0, ((l.Power + l.Operations) + l.Capital), (l.Revenue / t[5]));
+  return equalPrice(0, kind, t, x);
 }
 function capexOf(kind, t, x) {
   let machine = (t[13] / wattsOf(kind, t, x));
@@ -152,6 +155,10 @@ function revenueOf(kind, t, x) {
 function outside(v, low, high) {
   return ((v < (low - (1e-09 * Math.abs(low)))) || (v > (high + (1e-09 * Math.abs(high)))));
 }
+function equalPrice(margin, kind, t, x) {
+  let l = ledgerOf(kind, t, x);
+  return indifference(margin, ((l.Power + l.Operations) + l.Capital), (l.Revenue / t[5]));
+}
 function Mines(kind) {
   return ((kind === 0) || (kind === 1));
 }
@@ -172,9 +179,6 @@ function hashpriceOf(t) {
 }
 function breakEvenPower(hashprice, joulePerHash, pue, fee) {
   return ((hashprice / (joulePerHash * pue)) * (1 - fee));
-}
-function indifference(margin, costs, perPrice) {
-  return ((margin + costs) / perPrice);
 }
 function flows(capex, revenue, costs, growth, years) {
   let flows = [(-capex)];
@@ -209,6 +213,9 @@ function rentRevenue(rent, gpus, utilisation, fee, watts, pue) {
 }
 function miningRevenue(hashprice, joulePerHash, pue, fee, uptime) {
   return (breakEvenPower(hashprice, joulePerHash, pue, fee) * uptime);
+}
+function indifference(margin, costs, perPrice) {
+  return ((margin + costs) / perPrice);
 }
 function capitalRecovery(rate, years) {
   if ((rate === 0)) {

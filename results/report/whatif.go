@@ -64,6 +64,12 @@ func triedModel(r *economics.Result) tried {
 // dialKeys are the prices that can be tried, in the order in which they are offered.
 var dialKeys = []string{"power_price", "hashprice", "bitcoin_price", "network_difficulty", "gpu_hour_price", "token_price", "training_price", "training_utilisation", "mining_uptime", "pue_mining", "pue_training", "node_price", "asic_price"}
 
+var dialNames = map[string]string{
+	"power_price": "power price", "hashprice": "hashprice", "bitcoin_price": "bitcoin price", "network_difficulty": "network difficulty", "gpu_hour_price": "GPU-hour price",
+	"token_price": "token price", "training_price": "training price", "training_utilisation": "training utilisation", "mining_uptime": "mining uptime", "pue_mining": "PUE of mining",
+	"pue_training": "PUE of training", "node_price": "node price", "asic_price": "ASIC price",
+}
+
 // whatIf is the section in which prices are tried. It is empty where nothing is priced.
 func whatIf(p Page) section {
 	if p.Economics == nil {
@@ -81,7 +87,7 @@ func whatIf(p Page) section {
 	}
 	s := sectionOf(triedID, "What if prices change", "Measured work and watts stay; the prices are assumptions, and can be tried here.", block{Markup: controls})
 	t := table.Table{ID: "what-if-table", Columns: []table.Column{
-		{Head: "candidate", Under: "sold as", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "margin"}, {Head: "one machine"}, {Head: "payback"}, {Head: "breaks even at"}, {Head: "verdict", Kind: table.Words},
+		{Head: "candidate", Under: "sold as", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "margin"}, {Head: "one machine"}, {Head: "payback"}, {Head: "breaks even at"}, {Head: "equals mining at"}, {Head: "verdict", Kind: table.Words},
 	}}
 	for _, r := range rows {
 		cell := func(id, column string) table.Cell {
@@ -99,8 +105,9 @@ func whatIf(p Page) section {
 		if sold == "" {
 			sold = "mining"
 		}
-		t.Row(table.Text{Text: r.Candidate, Under: sold}, cell(r.Ledger, "margin"), cell(r.Ledger, "daily"), cell(r.Investment, "payback"), cell(r.Ledger, "break-even"), verdict)
+		t.Row(table.Text{Text: r.Candidate, Under: sold}, cell(r.Ledger, "margin"), cell(r.Ledger, "daily"), cell(r.Investment, "payback"), cell(r.Ledger, "break-even"), cell(r.Crossover, ""), verdict)
 	}
+	t.Notes = append(t.Notes, "Training at the price where it equals mining has the margin of the miner that has the highest as priced.")
 	t.Notes = append(t.Notes, "For each candidate the use with the highest margin as priced, of mining and of training; what else it could do is under what it earns, and follows as well.")
 	if m.Left > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("The first %d uses can be tried; %d more stay as priced.", triedRows, m.Left))
@@ -148,11 +155,17 @@ func dials(m tried) template.HTML {
 			}
 			n++
 			number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-			label := strings.ReplaceAll(strings.Replace(p.Key, ".", " of ", 1), "_", " ")
-			fmt.Fprintf(&b, `<div class="dial" data-price="%d"><label for="try-%d">%s, %s</label> <span class="if" hidden>what if</span>`, i, i, esc(label), esc(p.Unit))
+			label := dialNames[key]
+			if _, of, ok := strings.Cut(p.Key, "."); ok {
+				label += " of " + of
+			}
+			if p.Unit != "1" {
+				label += ", " + p.Unit
+			}
+			fmt.Fprintf(&b, `<div class="dial" data-price="%d"><label for="try-%d">%s</label> <span class="if" hidden>what if</span>`, i, i, esc(label))
 			fmt.Fprintf(&b, `<input type="range" id="try-%d" min="%s" max="%s" step="any" value="%s" aria-describedby="priced-%d">`, i, number(p.Low), number(p.High), number(p.Value), i)
-			fmt.Fprintf(&b, `<input type="number" aria-label="%s, %s, typed" min="%s" max="%s" step="any" value="%s">`, esc(label), esc(p.Unit), number(p.Min), number(p.Max), number(p.Value))
-			fmt.Fprintf(&b, `<small id="priced-%d">assumed; as priced %s</small></div>`+"\n", i, esc(table.Quoted(results.Float(p.Value), results.Unit(p.Unit))))
+			fmt.Fprintf(&b, `<input type="number" aria-label="%s, typed" min="%s" max="%s" step="any" value="%s">`, esc(label), number(p.Min), number(p.Max), number(p.Value))
+			fmt.Fprintf(&b, `<small id="priced-%d">assumed; as priced %s</small></div>`+"\n", i, esc(table.Round(p.Value, 15)))
 		}
 	}
 	if n == 0 {

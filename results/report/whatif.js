@@ -104,6 +104,12 @@ function evaluateAll(data, changed) {
       if (column === 'margin') verdicts.set(id.replace('*', column), sideOf(f.Value, f.Low, f.High, row.counts, row.gains, 'earns', 'loses'));
     }
   }
+  for (const row of data.rows.filter(r => r.crossover)) {
+    const against = data.rows[row.against], t = termsAt(data, row, changed), c = row.breakEven;
+    const v = crossoverOf(row.kind, t, row.metric[0], against.kind, termsAt(data, against, changed), against.metric[0]);
+    const f = {Value: leftOut('break-even', row.kind, t, row.metric[0], v, ...row.limits) ? NaN : finite(v / c.factor), Low: NaN, High: NaN};
+    figures.set(row.crossover, {...f, text: printFigure(data.units[c.unit], f, row.crossed)});
+  }
   return {figures, verdicts};
 }
 // changesIn reads the changed prices from a fragment, #what=power_price:62.5,… with or
@@ -172,6 +178,7 @@ function fragmentOf(data, changed, fragment) {
       const now = evaluateAll(data, changed), then = evaluateAll(data, new Map());
       for (const el of document.querySelectorAll('[data-figure^="economics/"]')) {
         const f = now.figures.get(el.dataset.figure), was = then.figures.get(el.dataset.figure);
+        if (el.dataset.figure.startsWith('economics/indifference/') && !el.closest('#what-if')) continue; // there it stands under a hashprice
         if (f && (f.Value !== was.Value || f.text.join() !== was.text.join()) && !(Number.isNaN(f.Value) && Number.isNaN(was.Value))) put(el, f.text[0], f.text[1], f.Value);
       }
       for (const el of document.querySelectorAll('[data-verdict]')) {
