@@ -38,7 +38,7 @@ function fixedPoint(v, decimals, exp) {
 function printFigure(unit, f, measured) {
   const v = f.Value, low = f.Low, high = f.High;
   if (Number.isNaN(v)) return ['–', ''];
-  const dollar = unit.name === '$', figures = unit.name.startsWith('$') ? 3 : 4;
+  const dollar = unit.name === '$', money = unit.name.startsWith('$'), figures = money ? 3 : 4;
   let half = (high - low) / 2, size = Math.abs(v), reach = 0;
   const least = Math.min(Math.abs(low), Math.abs(high)), most = Math.max(Math.abs(low), Math.abs(high));
   const apart = 2 * half > size && low * high > 0;
@@ -48,7 +48,7 @@ function printFigure(unit, f, measured) {
   if (size !== 0) {
     const h = apart ? Math.min(size, least) : half;
     const m = magnitude(size * (1 + Number('1e-' + figures) / 2));
-    decimals = h > 0 ? Math.min(Math.max(-magnitude(h), 1 - m), 5 - m) : figures - 1 - m;
+    decimals = h > 0 ? Math.min(Math.max(-magnitude(h), 1 - m), (money ? 3 : 5) - m) : figures - 1 - m;
   }
   let exp = 0, powers = false;
   if (size !== 0) {
@@ -66,7 +66,7 @@ function printFigure(unit, f, measured) {
     return t;
   };
   const value = (measured ? '' : '~') + print(v) + (dollar ? '' : ' ' + unit.symbol);
-  if (Number.isNaN(low)) return [value, ''];
+  if (Number.isNaN(low) || money && print(low) === print(high)) return [value, ''];
   return [value, Number.isNaN(high) ? `[${print(low)}, ∞)` : `[${print(low)}, ${print(high)}]`];
 }
 
