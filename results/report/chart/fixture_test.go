@@ -167,7 +167,7 @@ func charts() map[string]chart.Chart {
 				{Name: "Core i9", X: pm(0.64, 0.01), Y: modelled(pm(0.58, 0.05))},
 			},
 		},
-		"trace": trace(),
+		"trace": trace(), "strip": fleet("node", 600, 9),
 		"mullet": chart.Mullet{
 			Head: chart.Head{ID: "mullet", Title: "Hashes gained and training kept"},
 			Kept: percent, Gained: hashes,

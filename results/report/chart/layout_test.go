@@ -244,9 +244,67 @@ func many(name string, n int) []chart.Chart {
 		hi.Events = append(hi.Events, chart.Moment{T: 1.767225600e9 + 86400*float64(i), Name: who})
 		tr.Spans = append(tr.Spans, chart.Span{From: float64(i) * 10, To: float64(i)*10 + 9, Name: who, Window: i%2 == 0})
 	}
-	return []chart.Chart{rk, ln, to, mx, hi, tr,
+	return []chart.Chart{rk, ln, to, mx, hi, tr, fleet(name, 40*n, n),
 		chart.ThroughputPower{Head: h, Power: watts, Throughput: hashrate, Efficiency: hashJoule, Points: power},
 		chart.TwoUsePlane{Head: h, X: index, Y: index, UseX: "mining", UseY: "training", Margin: 0.02, Points: plane},
 		chart.Mullet{Head: h, Kept: percent, Gained: hashes, Points: power},
 	}
+}
+
+// fleet are nodes of three kinds, of which the first few of each are outliers.
+func fleet(name string, nodes, outliers int) chart.Strip {
+	w := wobble(uint32(nodes))
+	f := chart.Strip{Head: chart.Head{ID: "fleet", Title: "Work per joule of each node", Table: "t"}, Axis: hashJoule}
+	for k := range 3 {
+		row := chart.StripRow{Name: fmt.Sprint(name, " kind ", k)}
+		for i := range nodes / 3 {
+			v := 50e3 + 4e3*(w()+w()+w()) + 8e3*float64(k)
+			n := chart.StripNode{Name: fmt.Sprint(name, " ", k, "-", i), Figure: chart.Figure{Value: v, Modelled: k == 2}, Outlier: i < outliers/3}
+			if n.Outlier {
+				n.Value *= 0.5 + w()
+			}
+			row.Nodes = append(row.Nodes, n)
+		}
+		f.Rows = append(f.Rows, row)
+	}
+	return f
+}
+
+// TestFleet: a strip of 10,000 nodes has a mark for each, in less than 1 MB, and names
+// each outlier.
+func TestFleet(t *testing.T) {
+	f := fleet("node", 9999, 24)
+	f.Rows = append(f.Rows, chart.StripRow{Name: "spare", Nodes: []chart.StripNode{{Name: "the last", Figure: chart.Figure{Value: 51e3}}}})
+	got := string(f.SVG())
+	require.Less(t, len(got), 1_000_000)
+	faults, texts := misplaced(t, got)
+	require.Empty(t, faults)
+	require.Greater(t, texts, 20)
+	var root element
+	require.NoError(t, xml.Unmarshal([]byte(got), &root))
+	drawings := 0
+	for _, svg := range root.Children {
+		if svg.XMLName.Local != "svg" {
+			continue
+		}
+		drawings++
+		marks, outliers := 0, 0
+		for _, e := range svg.Children {
+			switch class := e.attr("class"); {
+			case e.XMLName.Local == "path" && (class == "s-a" || class == "s-f"):
+				marks += strings.Count(e.attr("d"), "M")
+			case e.XMLName.Local == "g":
+				outliers++
+			}
+		}
+		require.Equal(t, 10_000-24, marks)
+		require.Equal(t, 24, outliers)
+	}
+	require.Equal(t, 2, drawings)
+	for k := range 3 {
+		for i := range 8 {
+			require.Contains(t, got, fmt.Sprintf("node %d-%d ", k, i), "an outlier has its name and its figure beside it, or below the strip")
+		}
+	}
+	require.NotContains(t, got, "node 1-8 ")
 }

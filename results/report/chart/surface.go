@@ -315,8 +315,9 @@ var outlines = [][]float64{
 
 // Forms with a fixed meaning.
 const (
-	disc   = 0
-	square = 1
+	disc    = 0
+	square  = 1
+	diamond = 3
 )
 
 // mark draws a mark of radius r; a hollow one is filled with paper.
