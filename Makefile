@@ -46,13 +46,13 @@ gosec: ## what gosec finds that is not answered where it is (fetches gosec, whic
 	$(GO) run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
 
 generate: ## write what is generated again: assembly, kernels for GPUs (needs clang-22 and lld-22), NOTICE, formulas of the page
-	$(GO) generate ./kernels/...
+	$(GO) generate ./kernels/... ./results/report/chart
 	$(GO) test . -run Notice -update
 	$(GO) test ./results/economics -run JavaScript -update
 
 generate-check: ## generated assembly and kernels for GPUs are what their generators write, byte for byte (tests hold NOTICE and the page's formulas)
 	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go kernels/*/*.ptx kernels/*/*.co
-	$(GO) generate ./kernels/...
+	$(GO) generate ./kernels/... ./results/report/chart
 	git diff --exit-code -- kernels results/report/chart/widths.go
 
 emulate: ## test kernels on CPUs that are not here, with AVX-512 and ARMv8 (Debian: installs Bochs; needs qemu-user-static)

@@ -50,3 +50,16 @@ func TestRankingChart(t *testing.T) {
 	require.NotContains(t, kinds, ">mining<", "of which the miner alone is ranked")
 	require.NotContains(t, kinds, ">training", "which no two whole machines have")
 }
+
+// TestMixChart: the chart says how to read the mullet against switching.
+func TestMixChart(t *testing.T) {
+	charts, _ := planeCharts(pageOf(t, clearWinner()))
+	all := ""
+	for _, c := range charts {
+		all += string(c.SVG)
+	}
+	require.Contains(t, all, "The mark is the mullet, both at once: above the line it beats switching, below the line it loses to it.")
+	require.Contains(t, all, "better at both")
+	require.Contains(t, all, "worse at both")
+	require.Contains(t, all, ">better at training-mlp, worse at<")
+}

@@ -394,6 +394,63 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// Lines that would be drawn on each other are one, with all their names; what is not
+// drawn has a link; a script finds the axes and the series that it may redraw.
+func TestLines(t *testing.T) {
+	line := func(id, name string, y float64) chart.Series {
+		return chart.Series{ID: id, Name: name, Points: []chart.LinePoint{{X: 0, Y: y, Low: nan, High: nan}, {X: 10, Y: 2 * y, Low: nan, High: nan}}}
+	}
+	l := chart.Lines{Head: chart.Head{Table: "all"}, X: price, Y: outcome, Series: []chart.Series{line("", "north", 3), line("", "south", 3), line("", "west", 4), line("", "east", 3*(1+1e-9))}}
+	got := check(t, l)
+	require.Equal(t, 2, strings.Count(got, "<li>"))
+	require.Contains(t, got, " north, south, east</li>")
+	require.NotContains(t, got, "data-")
+	require.NotContains(t, got, "not drawn")
+	for i := range 9 {
+		l.Series = append(l.Series, line("", fmt.Sprint("node ", i), float64(10+i)))
+	}
+	require.Contains(t, check(t, l), `5 more lines not drawn: <a href="#all">the table has all of them</a>.`)
+
+	l.Series = []chart.Series{line("north", "north", 3), line("south", "south", 3)}
+	l.Up = []chart.Level{{ID: "now", At: 5, Name: "as priced"}}
+	got = check(t, l)
+	require.Equal(t, 2, strings.Count(got, `data-series="south"`), "each series that a script redraws stays its own, in both drawings")
+	require.Equal(t, 2, strings.Count(got, `data-level="now"`))
+	for _, axis := range []string{"x", "y"} {
+		found := regexp.MustCompile(` data-`+axis+`="([^"]*)"`).FindAllStringSubmatch(got, -1)
+		require.Len(t, found, 2)
+		var p0, p1, v0, v1 float64
+		_, err := fmt.Sscan(found[0][1], &p0, &p1, &v0, &v1)
+		require.NoError(t, err)
+		// The line of north, by its own coordinates.
+		d := regexp.MustCompile(`data-series="north"><path[^>]* d="M([0-9.]+) ([0-9.]+)L([0-9.]+) ([0-9.]+)"`).FindStringSubmatch(got)
+		require.Len(t, d, 5)
+		at := map[string][2]int{"x": {1, 3}, "y": {2, 4}}[axis]
+		want := map[string][2]float64{"x": {0, 10}, "y": {3, 6}}[axis]
+		for i := range 2 {
+			px, err := strconv.ParseFloat(d[at[i]], 64)
+			require.NoError(t, err)
+			require.InDelta(t, want[i], v0+(px-p0)/(p1-p0)*(v1-v0), 0.02, axis)
+		}
+	}
+}
+
+// Series and groups differ in shape, not by colour alone.
+func TestShapes(t *testing.T) {
+	looks := func(c chart.Chart) (out []string) {
+		for _, m := range regexp.MustCompile(`<li><svg[^>]*>(.*?)</svg>`).FindAllStringSubmatch(check(t, c), -1) {
+			out = append(out, regexp.MustCompile(`class="[^"]*"`).ReplaceAllString(m[1], ""))
+		}
+		return out
+	}
+	for _, c := range []chart.Chart{charts()["lines"], charts()["throughput-log"], charts()["lines-mix"]} {
+		got := looks(c)
+		require.Greater(t, len(got), 2)
+		slices.Sort(got)
+		require.Len(t, slices.Compact(slices.Clone(got)), len(got), "%q", got)
+	}
+}
+
 func TestNothing(t *testing.T) {
 	got := check(t, chart.Ranking{Head: chart.Head{Empty: "no meter was found."}})
 	require.Contains(t, got, "Nothing to show: no meter was found.")
