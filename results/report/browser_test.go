@@ -27,11 +27,15 @@ import (
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/economics"
+	"github.com/perwatt/perwatt/results/report/table"
 	"github.com/perwatt/perwatt/results/resultstest"
 )
 
 //go:embed testdata/audit.js
 var audit string
+
+//go:embed testdata/axe/axe.min.js
+var axeJS string
 
 // market is four candidates of five sessions, of which one has a meter and a
 // processor of its own.
@@ -83,7 +87,7 @@ func newTab(t testing.TB) *tab {
 	if os.Getuid() == 0 { // it refuses root otherwise
 		opts = append(opts, chromedp.NoSandbox)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
 	t.Cleanup(cancel)
@@ -146,11 +150,18 @@ func (b *tab) show(page []byte) {
 	b.do(chromedp.Navigate(b.url))
 }
 
-// look makes the window so wide, in a scheme of light or dark.
+// a4 is how wide the browser lays out a sheet of A4, in pixels of 1/96 inch.
+const a4 = 718
+
+// look makes the window so wide, in a scheme of light or dark, or as a sheet is printed.
 func (b *tab) look(width int64, scheme string) {
 	b.Helper()
 	b.do(chromedp.EmulateViewport(width, 900))
-	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	media := ""
+	if scheme == "print" {
+		media, scheme = scheme, "dark" // which print must not follow
+	}
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: media, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 	require.NoError(b, err)
 }
 
@@ -166,6 +177,25 @@ func asked[T any](b *tab, expression string) T {
 	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	require.NoError(b, err, expression)
 	return v
+}
+
+// axe runs axe-core, all its rules but contrast: that is audited in drawings as well.
+var axe = axeJS + `;
+axe.run(document, {preload: false, resultTypes: ['violations'], rules: {'color-contrast': {enabled: false}}}).then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ': ' + n.html.slice(0, 160))))`
+
+// machines are so many candidates of one session, of different speeds and processors.
+func machines(n int) []*results.Record {
+	nodes := make([]resultstest.Node, n)
+	for i := range nodes {
+		nodes[i] = resultstest.Server(fmt.Sprintf("server-%02d", i+1), 1+0.01*float64(i))
+		nodes[i].CPU = fmt.Sprintf("AMD EPYC 7%d43 32-Core Processor", i%7)
+	}
+	return sessionsOf(1, nodes...)
+}
+
+func unpriced(p Page) Page {
+	p.Economics = nil
+	return p
 }
 
 type audited struct {
@@ -186,8 +216,12 @@ func TestBrowser(t *testing.T) {
 	}
 
 	t.Run("the audit sees", func(t *testing.T) {
+		b.look(1440, "light")
 		b.show([]byte(`<!DOCTYPE html><html lang="en"><head><meta http-equiv="Content-Security-Policy" content="script-src 'sha256-eA=='"></head>
 			<body id="x" style="background:#777"><h1>a</h1><h3 id="x">b</h3><p style="color:#888;width:5000px">grey</p><a href="#nowhere"></a>
+			<div style="overflow:hidden;width:20px;white-space:nowrap">cut off</div><div style="overflow-x:auto;width:50px"><p style="width:90px">side</p></div><input><button></button>
+			<main><table><tr><td class="k"><p style="width:30px;overflow-wrap:normal">2026-09-14</p></td><td class="k" style="display:block;width:40px">gpu-node</td></tr></table></main>
+			<svg aria-hidden="true" viewBox="0 0 50 20" width="50" height="20"><text x="40" y="15">beyond</text></svg>
 			<svg role="img" viewBox="0 0 100 20"><rect width="100" height="20" fill="#fff"/><text y="15" fill="#ccc">pale</text></svg>
 			<script>1</script><img src="http://127.0.0.1:9/x.png" alt=""></body></html>`))
 		asked[int](b, `console.error('said'), setTimeout(() => { alert('stop'); throw new Error('thrown') }), 1`)
@@ -197,23 +231,48 @@ func TestBrowser(t *testing.T) {
 			require.Contains(t, heard, want)
 		}
 		found := strings.Join(asked[audited](b, audit).Faults, "\n")
-		for _, want := range []string{"px wide", "not unique", "out of order", "leads nowhere", "no name and description", `contrast 1.26: <p`, `contrast 1.61: <text`} {
+		for _, want := range []string{"px wide", "not unique", "out of order", "leads nowhere", "no name and description", `contrast 1.26: <p`, `contrast 1.61: <text`,
+			`clipped: <div id="" class=""> cut off`, `clipped: <text id="" class=""> beyond`, "90 px scroll sideways in 50", "the date 2026-09-14 is broken", `the name is broken: <td id="" class="k"> gpu-node`,
+		} {
+			require.Contains(t, found, want)
+		}
+		found = strings.Join(asked[[]string](b, axe), "\n")
+		for _, want := range []string{"label: <input>", "button-name: <button>", "link-name: <a"} {
 			require.Contains(t, found, want)
 		}
 		b.taken() // what came of the dead request
 	})
 
-	for _, width := range []int64{1440, 768, 390} {
-		for _, scheme := range []string{"light", "dark"} {
-			t.Run(fmt.Sprintf("%d-%s", width, scheme), func(t *testing.T) {
-				b.look(width, scheme)
-				b.show(page)
-				got := asked[audited](b, audit)
-				require.Empty(t, got.Faults)
-				require.Greater(t, got.Texts, 2000, "the audit must have read the page")
-				require.Empty(t, b.taken())
-			})
-		}
+	// What is wider at 1024 px than the page would be so at 1440 as well, and 768 lays
+	// out as 390 does, with longer lines. Contrast hangs on the scheme and on the kinds
+	// of things on a page, not on how many there are.
+	pages := map[string][]byte{
+		"1": rendered(t, pageOf(t, market()[:1])), "3": rendered(t, pageOf(t, threeKinds())), "4": page,
+		"10": rendered(t, pageOf(t, machines(10))), "60": rendered(t, unpriced(pageOf(t, machines(60)))),
+	}
+	for _, at := range []struct {
+		page   string
+		width  int64
+		scheme string
+		axe    bool
+	}{
+		{"1", 1024, "light", false}, {"1", 390, "light", true},
+		{"3", 1440, "light", true}, {"3", 1024, "dark", false}, {"3", 768, "light", false}, {"3", 390, "light", true}, {"3", 390, "dark", false}, {"3", a4, "print", false},
+		{"4", 1440, "dark", false},
+		{"10", 1024, "light", false}, {"10", 390, "light", false}, {"10", a4, "print", false},
+		{"60", 1024, "light", false}, {"60", 390, "light", false},
+	} {
+		t.Run(fmt.Sprintf("%s candidates at %d, %s", at.page, at.width, at.scheme), func(t *testing.T) {
+			b.look(at.width, at.scheme)
+			b.show(pages[at.page])
+			got := asked[audited](b, audit)
+			require.Empty(t, got.Faults)
+			require.Greater(t, got.Texts, 200, "the audit must have read the page")
+			if at.axe {
+				require.Empty(t, asked[[]string](b, axe))
+			}
+			require.Empty(t, b.taken())
+		})
 	}
 
 	for _, all := range []bool{true, false} {
@@ -226,15 +285,23 @@ func TestBrowser(t *testing.T) {
 	}
 
 	b.look(1440, "light")
-	const text = `[...document.querySelectorAll('table, main, header')].map(e => e.textContent.replace(/\s+/g, ' '))`
+	const text = `[...document.querySelectorAll('header, h2, .lead, table')].map(e => e.textContent.replace(/\s+/g, ' '))`
 	t.Run("without a script", func(t *testing.T) {
 		b.show(page)
-		with := asked[[]string](b, text)
+		const heights = `[...document.querySelectorAll('main table')].map(t => t.getBoundingClientRect().height)`
+		with, high := asked[[]string](b, text), asked[[]float64](b, heights)
 		b.scripts(false)
 		defer b.scripts(true)
 		b.show(page)
 		require.Equal(t, with, asked[[]string](b, text))
+		require.Equal(t, high, asked[[]float64](b, heights), "no table moves when the script has run")
 		require.Zero(t, asked[int](b, `document.querySelectorAll('th button').length`), "the script must have been off")
+		const unfolded = `[...document.querySelectorAll('#use-1-0 .rest, #use-1-0 td:not(.top)')].filter(e => e.checkVisibility()).length`
+		b.look(390, "light")
+		require.Zero(t, asked[int](b, unfolded))
+		b.do(chromedp.Click(chromedp.CSS("#use-1-0 .more summary")))
+		require.Greater(t, asked[int](b, unfolded), 3, "a card unfolds without a script")
+		b.look(1440, "light")
 		require.Empty(t, b.taken())
 	})
 
@@ -300,6 +367,38 @@ func TestBrowser(t *testing.T) {
 			require.Empty(t, b.taken())
 		})
 	}
+}
+
+// TestPrintedTable: of a table that is longer and wider than a sheet every figure is printed.
+func TestPrintedTable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser has no races of ours: make test runs it")
+	}
+	const rows, columns = 90, 14
+	long := table.Table{ID: "long", Columns: []table.Column{{Head: "the head", Kind: table.Name}}}
+	for c := range columns {
+		long.Columns = append(long.Columns, table.Column{Head: fmt.Sprint("column ", c)})
+	}
+	for r := range rows {
+		line := []table.Cell{text(fmt.Sprint("row-", r))}
+		for c := range columns {
+			line = append(line, table.Number{Value: 1, Print: fmt.Sprintf("%d.%d", 1000+r, c), Under: "[1.2345, 2.3456]"})
+		}
+		long.Row(line...)
+	}
+	var page bytes.Buffer
+	require.NoError(t, view{Title: "t", Sections: []section{sectionOf("s", "s", "", block{Table: long})}}.write(&page))
+	b := newTab(t)
+	b.show(page.Bytes())
+	sheets := strings.Split(strings.TrimRight(printedText(t, b), "\f"), "\f")
+	require.Greater(t, len(sheets), 2)
+	all := strings.Join(sheets, " ")
+	for r := range rows {
+		for c := range columns {
+			require.Contains(t, all, fmt.Sprintf("%d.%d", 1000+r, c))
+		}
+	}
+	require.NotContains(t, all, "more", "nothing to press is printed")
 }
 
 // printedText is the text of the PDF that the browser prints, one \f a page.

@@ -322,7 +322,7 @@ func mullets(p Page) table.Table {
 		Columns: append([]table.Column{{Head: "candidate", Kind: table.Name}, {Head: "session", Kind: table.Name}}, coRun...),
 	}
 	for _, c := range p.Comparison.Candidates {
-		for i, src := range c.Records {
+		for i, src := range sessionsShown(&t, p, c) {
 			k := slices.IndexFunc(p.Records, func(r *results.Record) bool { return r.ID == src.ID })
 			if k >= 0 && p.Records[k].Summary.CoRunCost != nil {
 				t.Row(append([]table.Cell{text(c.ID), table.Whole(i + 1)}, coRunCells(p.Records[k].Summary.CoRunCost)...)...)
@@ -339,7 +339,7 @@ func comparedCards(p Page) table.Table {
 		Columns: append([]table.Column{{Head: "candidate", Kind: table.Name}, {Head: "session", Kind: table.Name}, {Head: "in front", Kind: table.Name, Limit: 4 * table.NameLimit}, {Head: "front kept"}}, coRun[1:]...),
 	}
 	for _, c := range p.Comparison.Candidates {
-		for i, src := range c.Records {
+		for i, src := range sessionsShown(&t, p, c) {
 			k := slices.IndexFunc(p.Records, func(r *results.Record) bool { return r.ID == src.ID })
 			if k < 0 {
 				continue
@@ -357,21 +357,61 @@ func comparedCards(p Page) table.Table {
 	return t
 }
 
-// differing has a row for each fact in which the candidates differ.
+// sessionsShown returns the sessions of a candidate that have a row each in t: of many
+// sessions the first of each candidate.
+func sessionsShown(t *table.Table, p Page, c compare.Candidate) []compare.Source {
+	const most = 80 // rows
+	n := max(1, most/len(p.Comparison.Candidates))
+	if len(c.Records) <= n {
+		return c.Records
+	}
+	if note := fmt.Sprintf("The first %s of each candidate: perwatt show has the figures of any record.", results.Plural(n, "session")); !slices.Contains(t.Notes, note) {
+		t.Notes = append(t.Notes, note)
+	}
+	return c.Records[:n]
+}
+
+// differing has a row for each fact in which the candidates differ; of many candidates,
+// one for each value of it, with those that have it.
 func differing(c *compare.Comparison) table.Table {
-	t := table.Table{ID: "differences", Columns: table.Named("fact")}
-	for _, cand := range c.Candidates {
-		t.Columns = append(t.Columns, table.Column{Head: results.Line(cand.ID, 40), Kind: table.Words})
+	t := table.Table{ID: "differences", Columns: []table.Column{{Head: "fact", Kind: table.Name, Limit: 60}}}
+	many := len(c.Candidates) > besideMost
+	if many {
+		t.Columns = append(t.Columns, table.Column{Head: "value", Kind: table.Words, Limit: 160}, table.Column{Head: "candidates", Kind: table.Words})
+	} else {
+		for _, cand := range c.Candidates {
+			t.Columns = append(t.Columns, table.Column{Head: results.Line(cand.ID, 40), Kind: table.Words, Limit: 160})
+		}
 	}
 	for _, d := range c.Differences {
-		row := []table.Cell{text(results.Line(d.Fact, 60))}
-		for _, v := range d.Values {
-			row = append(row, text(cmp.Or(results.Line(v, 160), "not known")))
+		row, had := []table.Cell{text(d.Fact)}, map[string][]string{}
+		var values []string
+		for i, v := range d.Values {
+			v = cmp.Or(v, "not known")
+			if row = append(row, text(v)); had[v] == nil {
+				values = append(values, v)
+			}
+			had[v] = append(had[v], results.Line(c.Candidates[i].ID, 40))
 		}
-		t.Row(row...)
+		if !many {
+			t.Row(row...)
+			continue
+		}
+		for _, v := range values {
+			who := had[v]
+			if left := len(who) - namedMost; left > 0 {
+				who = append(who[:namedMost:namedMost], fmt.Sprintf("%d more", left))
+			}
+			t.Row(row[0], text(v), text(strings.Join(who, ", ")))
+		}
 	}
 	return t
 }
+
+const (
+	besideMost = 4  // candidates with a column each
+	namedMost  = 12 // candidates named in a cell
+)
 
 // disclosure describes the method and checks every record against the rules.
 func disclosure(p Page) section {
@@ -537,7 +577,7 @@ func rules(i int, r *results.Record) table.Table {
 }
 
 func sources(p Page) section {
-	t := table.Table{ID: "records-table", Columns: []table.Column{{Head: "candidate", Kind: table.Words, Limit: 40}, {Head: "record", Kind: table.Words}, {Head: "start", Kind: table.Words}, {Head: "state", Kind: table.Name}, {Head: "sha256", Kind: table.Words}}}
+	t := table.Table{ID: "records-table", Columns: []table.Column{{Head: "candidate", Kind: table.Words, Limit: 40}, {Head: "record", Kind: table.Words}, {Head: "start", Kind: table.Words}, {Head: "state", Kind: table.Name, Weight: -1}, {Head: "sha256", Kind: table.Words}}}
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
 			t.Row(text(c.ID), table.Text{Text: cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), At: "record/" + r.ID}, text(results.Line(r.Start, 30)), text(r.State), text(results.Line(r.Digest, 64)))

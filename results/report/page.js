@@ -36,7 +36,6 @@
   // Filtering: rows of tables whose first columns name what is filtered by.
   const filter = document.getElementById('filter');
   if (filter) {
-    document.getElementById('tools').hidden = false;
     filter.addEventListener('input', () => {
       const want = filter.value.toLowerCase();
       for (const cell of document.querySelectorAll(`td[data-label^="${filter.dataset.rows}"]`)) {

@@ -253,7 +253,7 @@ func (l *laid) span(least int) int {
 		}
 		return n
 	}
-	w := max(longest(l.head.value), longest(l.head.under)*4/5)
+	w := max(longest(l.head.value), longest(l.head.under)*5/6)
 	for _, x := range l.cells {
 		value, under := inDigits(x.value), inDigits(x.under)
 		if l.Kind.left() || value > wordWidth {
@@ -262,26 +262,27 @@ func (l *laid) span(least int) int {
 		if x.chart != "" {
 			value = 13
 		}
-		w = max(w, value, under*4/5)
+		w = max(w, value, under*5/6)
 	}
 	return w + padding
 }
 
-// inDigits is how many digits are about as wide as a text: two of what stands in
-// numbers besides, two thirds of a capital W.
+// inDigits is how many digits are about as wide as a text in DejaVu Sans.
 func inDigits(s string) int {
-	n := 0
+	quarters := 0
 	for _, r := range s {
 		switch {
-		case strings.ContainsRune(" .,:;'()[]|ijlt/\u202f", r):
-			n++
-		case strings.ContainsRune("MWm%@—", r):
-			n += 3
+		case strings.ContainsRune(" .,:;'|ijlt\u202f", r):
+			quarters += 2
+		case strings.ContainsRune("[]()/-rf", r):
+			quarters += 3
+		case strings.ContainsRune("MWm%@—−~±+", r):
+			quarters += 6
 		default:
-			n += 2
+			quarters += 4
 		}
 	}
-	return (n + 1) / 2
+	return (quarters + 3) / 4
 }
 
 // breaks is the class of a cell that is kept on a line, or of one with a word that

@@ -72,7 +72,7 @@ func TestWholeWords(t *testing.T) {
 
 // No column is wider than what is reckoned of it, whichever way its text breaks.
 func TestSpan(t *testing.T) {
-	for text, want := range map[string]int{"1234567890": 10, "[1.2, 3.4]": 7, "WWMM": 6, "": 0} {
+	for text, want := range map[string]int{"1234567890": 10, "[1.2, 3.4]": 8, "WWMM": 6, "": 0} {
 		require.Equal(t, want, inDigits(text), text)
 	}
 	l := laid{Column: Column{Kind: Words}, cells: []printed{{value: strings.Repeat("word ", 40)}}}

@@ -1,5 +1,6 @@
-// Lists what is wrong with the page as it is laid out now, every part of it
-// opened: names and structure, sideways scrolling, contrast (WCAG 2.2, 1.4.3).
+// Lists what is wrong with the page as it is laid out now, every part of it opened:
+// names and structure, sideways scrolling, clipped texts, broken names and dates,
+// contrast (WCAG 2.2, 1.4.3).
 (() => {
   const faults = [];
   const say = (what, el) => faults.push(`${what}: <${el.nodeName.toLowerCase()} id="${el.id}" class="${el.getAttribute('class') ?? ''}"> ${el.textContent.trim().slice(0, 60)}`);
@@ -10,12 +11,16 @@
     say(`the page is ${root.scrollWidth} px wide in ${root.clientWidth}`, [...document.querySelectorAll('body *')].find(el => el.getBoundingClientRect().right > root.clientWidth + 1 && !el.closest('.scroll')) ?? root);
   }
 
+  for (const el of document.querySelectorAll('body *')) {
+    if (el.scrollWidth > el.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(el).overflowX) && !el.closest('input')) say(`${el.scrollWidth} px scroll sideways in ${el.clientWidth}`, el);
+  }
+
   const ids = new Set();
   for (const el of document.querySelectorAll('[id]')) {
     if (!el.id || ids.has(el.id)) say('the id is not unique', el);
     ids.add(el.id);
   }
-  for (const [attribute, ids] of [['href^="#"', el => [el.getAttribute('href').replace(/^#/, '')]], ['for', el => [el.htmlFor]], ['aria-labelledby', el => el.getAttribute('aria-labelledby').split(' ')]]) {
+  for (const [attribute, ids] of [['href^="#"', el => el.matches('.figure') ? [] : [el.getAttribute('href').replace(/^#/, '')]], ['for', el => [el.htmlFor]], ['aria-labelledby', el => el.getAttribute('aria-labelledby').split(' ')]]) {
     for (const el of document.querySelectorAll(`[${attribute}]`)) if (!ids(el).every(id => document.getElementById(id))) say(`${attribute} leads nowhere`, el);
   }
   let level = 0;
@@ -46,10 +51,12 @@
     return colours.get(css);
   };
   const over = ([r, g, b, a], [R, G, B]) => [r * a + R * (1 - a), g * a + G * (1 - a), b * a + B * (1 - a), 1];
-  const faded = ([r, g, b, a], el) => {
-    for (let e = el; e instanceof Element; e = e.parentElement) a *= Number(getComputedStyle(e).opacity);
-    return [r, g, b, a];
+  const opacities = new Map([[null, 1]]);
+  const opacity = el => {
+    if (!opacities.has(el)) opacities.set(el, Number(getComputedStyle(el).opacity) * opacity(el.parentElement));
+    return opacities.get(el);
   };
+  const faded = ([r, g, b, a], el) => [r, g, b, a * opacity(el)];
   const luminance = c => [0.2126, 0.7152, 0.0722].reduce((sum, k, i) => sum + k * ((v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)(c[i] / 255)), 0);
   const contrast = (a, b) => (([x, y]) => (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05))([luminance(a), luminance(b)]);
 
@@ -73,6 +80,32 @@
     const halo = style.paintOrder.startsWith('stroke') && style.stroke !== 'none' && parseFloat(style.strokeWidth) >= 2;
     return halo ? over(faded(rgba(style.stroke), el), under) : under;
   });
+  // What clips a text: boxes around it, a drawing among them. What only a screen
+  // reader says is in a box of a pixel.
+  const clips = new Map([[null, []]]);
+  const clipping = el => {
+    if (!clips.has(el)) {
+      const style = getComputedStyle(el), box = el.getBoundingClientRect(), above = clipping(el.parentElement);
+      const boxed = (style.display !== 'inline' || el instanceof SVGSVGElement) && style.display !== 'contents' && el !== root && el !== document.body;
+      const x = boxed && style.overflowX !== 'visible', y = boxed && style.overflowY !== 'visible';
+      const own = {left: x ? box.left : -Infinity, right: x ? box.right : Infinity, top: y ? box.top + scrollY : -Infinity, bottom: y ? box.bottom + scrollY : Infinity};
+      clips.set(el, x || y ? [...above, {...own, said: style.clipPath !== 'none' && box.width <= 1}] : above);
+    }
+    return clips.get(el);
+  };
+  const clipped = (el, rects) => {
+    const around = clipping(el);
+    if (around.some(c => c.said)) return false;
+    return around.some(c => rects.some(r => r.left < c.left - 1.5 || r.right > c.right + 1.5 || r.top + scrollY < c.top - 1.5 || r.bottom + scrollY > c.bottom + 1.5));
+  };
+  // How many lines a part of a text is on.
+  const lines = (node, from, to) => {
+    const range = document.createRange();
+    range.setStart(node, from);
+    range.setEnd(node, to);
+    return new Set([...range.getClientRects()].filter(r => r.width).map(r => Math.round(r.top))).size;
+  };
+  const cards = matchMedia('screen and (max-width:63.99rem)').matches; // where a name may be longer than its line
   let texts = 0;
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node; node = walker.nextNode();) {
@@ -87,9 +120,14 @@
       box = range.getClientRects()[0];
     }
     texts++;
+    if (clipped(el, [...range.getClientRects()])) say('the text is clipped', el);
+    if (!svg && el.closest('main')) {
+      for (const m of node.data.matchAll(/\d{4}-\d\d-\d\d( \d\d:\d\d)?/g)) if (el.closest('td,.note,dd') && lines(node, m.index, m.index + m[0].length) > 1) say(`the date ${m[0]} is broken`, el);
+      if (!cards && el.closest('td.k') === (el.matches('a') ? el.parentElement : el) && !el.matches('.num') && lines(node, 0, node.length) > 1) say('the name is broken', el);
+    }
     const style = getComputedStyle(el), ink = faded(rgba(svg ? style.fill : style.color), el);
     const worst = Math.min(...(svg ? drawn(el, style, box) : [ground(el)]).map(under => contrast(over(ink, under), under)));
-    if (worst < 4.5) say(`contrast ${worst.toFixed(2)}`, el);
+    if (worst < 4.5 && !el.closest(':disabled')) say(`contrast ${worst.toFixed(2)}`, el);
   }
   scrollTo(0, 0);
   return {texts, faults: [...new Set(faults)].slice(0, 40)};
