@@ -103,11 +103,7 @@ func TestCard(t *testing.T) {
 			t.Run(name+"/"+string(format), func(t *testing.T) {
 				cpu, set := newGPT(t, net, batch, 1)
 				w := &watched{Processor: p}
-				row := "simt"
-				if name == "interpreter" {
-					row = "" // its first, as a session has it: a warp's product costs it far less than as many multiply-adds
-				}
-				card := onCard(t, w, net, batch, format, row)
+				card := onCard(t, w, net, batch, format, "simt")
 				require.InEpsilon(t, card.cards[0].memory(card.replicas[0]).Total(), w.bytes, 0.01)
 				require.NoError(t, cpu.fix())
 				require.NoError(t, card.fix())

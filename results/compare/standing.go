@@ -12,7 +12,7 @@ var standing = []struct {
 	scenario, why string
 }{
 	{results.KindGPU, "training-bf16-gpt-124m", "stands for training on GPUs: it is the model and the precision for which others publish tokens/s and MFU."},
-	{results.KindCPU, "training-gpt-mini", "stands for training on CPUs: it is a language model that a CPU trains to its target in minutes, and CPUs train in fp32."},
+	{results.KindCPU, "training-gpt-mini", "stands for training on CPUs: it is a language model that a CPU trains to its target in seconds, and CPUs train in fp32."},
 }
 
 // Standing says in one sentence which training stands for the use where one figure is

@@ -137,7 +137,7 @@ func devices(m Machine) table.Table {
 		}
 		all := slices.DeleteFunc(slices.Clone(unproven), func(other string) bool { return !equal(other) })
 		if cards, ok := results.CardsID(all); ok && len(all) > 1 && slices.Index(unproven, all[0]) == i {
-			t.Notes = append(t.Notes, cards+": equal cards train a model each in training, and one model together in training-parallel, if that is named in --uses.")
+			t.Notes = append(t.Notes, cards+": equal cards train a model each in training, and one model together in training-parallel, if that is named in --uses; the latter has not yet run on hardware.")
 		}
 	}
 	if len(unproven) > 0 {

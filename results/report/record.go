@@ -142,7 +142,7 @@ func scaling(rec *results.Record) table.Table {
 	if len(t.Rows) == 0 {
 		return t
 	}
-	t.Notes = append(t.Notes, "Scaling efficiency is the throughput ÷ (cards × that of one of them alone with the same batch, measured in this session).")
+	t.Notes = append(t.Notes, "Scaling efficiency is the throughput ÷ (cards × that of one of them alone with the same batch, measured in this session). Training one model on several cards has not yet run on hardware.")
 	for i := range rows {
 		row := &rows[i]
 		for use := range usesBehind(rec, *row) {

@@ -41,6 +41,7 @@ func TestScaling(t *testing.T) {
 	require.True(t, found, both)
 	require.Regexp(t, `training-parallel-bf16-gpt-124m@cuda:0-1\s.*\s(89\.[5-9]|90\.[0-5])\d*\n`, after)
 	require.Contains(t, after, "Scaling efficiency is the throughput ÷ (cards × that of one of them alone")
+	require.Contains(t, strings.Join(strings.Fields(after), " "), "Training one model on several cards has not yet run on hardware.")
 	require.NotContains(t, both, results.NoteIndependent)
 
 	one := print(trainsTogether("north", 5.4e5, true, false))
