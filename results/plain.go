@@ -91,6 +91,14 @@ func visible(r rune) rune {
 // Minute is an instant as every page and command prints it: 2026-09-14 08:30 UTC.
 func Minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
+// Thousands puts commas between the thousands of a decimal number without a sign.
+func Thousands(number string) string {
+	for i := strings.IndexByte(number+".", '.') - 3; i > 0; i -= 3 {
+		number = number[:i] + "," + number[i:]
+	}
+	return number
+}
+
 // Plural counts things in words: 1 round, 12 rounds.
 func Plural(n int, noun string) string {
 	if n == 1 {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,8 @@ func reportCommand() *cobra.Command {
 watts with their meters, the exchange between uses, what the meters recorded, how the
 machines differ, method and disclosure, and, with a price sheet, what each candidate
 earns. The page needs no network and no script. The ending of FILE selects the format:
-.html, .md, .csv, or .pdf (needs Chromium).`,
+.html, .md, .csv, or .pdf (needs Chromium). The .csv is for a spreadsheet: SI base units in
+a column of their own, one header, no cell that is a formula.`,
 		Example: `  perwatt report *.json -o report.html
   perwatt report *.json --prices prices.csv --reference node7 -o report.pdf`,
 		Args: args(cobra.MinimumNArgs(1)),
@@ -86,7 +88,11 @@ func writePage(ctx context.Context, out, kind string, page report.Page) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(out, bytes.NewReader(results.PrintableText(body.Bytes())))
+	text := results.PrintableText(body.Bytes())
+	if kind == ".csv" && bytes.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		text = append([]byte("\ufeff"), text...) // without it Excel takes UTF-8 for the code page of its country
+	}
+	return replaceFile(out, bytes.NewReader(text))
 }
 
 // replaceFile writes beside a file and renames, so that a reader sees the old

@@ -35,7 +35,7 @@ var quick = limit{-1, 1 / soonest, "a rate that would return the capital within 
 // priced limits a price to what a sheet may hold.
 func priced(key string) limit {
 	k, _ := keyOf(key)
-	return limit{k.Min * k.Units[0].Factor, k.Max * k.Units[0].Factor, "beyond any " + key + ", " + k.bounds()}
+	return limit{k.Min * k.Units[0].Factor, k.Max * k.Units[0].Factor, "beyond any " + key + ", " + k.bounds(func(v float64) string { return results.Thousands(plain(v)) })}
 }
 
 // working limits the time of one machine to what a site's machines do in their life in

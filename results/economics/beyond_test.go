@@ -34,7 +34,7 @@ func TestBeyond(t *testing.T) {
 	}{
 		{"3.5e10 node-hours", "economics/thresholds/eu-ai-act-systemic-risk-gpu-node-mlp/time", "beyond what 10000 machines do in a life of 4 years", slow(), sheet(t), ""},
 		{"and the energy of that time", "economics/thresholds/california-sb-53-gpu-node-mlp/energy", "10000 machines", slow(), without(sheet(t), "training_life"), ""},
-		{"883714417 $/BTC", "economics/bitcoin/gpu-node/cost", "beyond any bitcoin_price, from 1 to 100000000 $/BTC", slow(), sheet(t), "economics/bitcoin/antminer-s21/cost"},
+		{"883714417 $/BTC", "economics/bitcoin/gpu-node/cost", "beyond any bitcoin_price, from 1 to 100,000,000 $/BTC", slow(), sheet(t), "economics/bitcoin/antminer-s21/cost"},
 		{"a payback after the end", "economics/mining-investment/asic/payback", "beyond the life of what is paid for, 4 years", asic(), sheet(t, "asic_price.asic,40,$/TH,2026-01-12,test,"), "economics/mining-investment/asic/capex"},
 		{"a rate of 10^6 %", "economics/mining-investment/asic/irr", "within a month", asic(), with(with(sheet(t), "asic_price", 0), "mining_capex", 100), "economics/mining-investment/asic/cash"},
 		{"a margin where nothing is sold", "economics/training/gpu-node-gpu-hours-mlp/margin", "sells nothing", candidates()[1:2], with(sheet(t), "training_utilisation", 0), "economics/training/gpu-node-gpu-hours-mlp/power"},

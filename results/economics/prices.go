@@ -294,7 +294,7 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 	number := func(what, s string) float64 {
 		v, e := parseNumber(s)
 		if in := v * x.factor / k.Units[0].Factor; e == nil && (in < k.Min*(1-1e-12) || in > k.Max*(1+1e-12)) {
-			e = errors.New("must be " + k.bounds())
+			e = errors.New("must be " + k.bounds(plain))
 		}
 		if e != nil && err == nil {
 			err = fmt.Errorf("%s %q: %w", what, s, e)
@@ -325,8 +325,8 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 	return x, nil
 }
 
-func (k Key) bounds() string {
-	s := fmt.Sprintf("from %s to %s", plain(k.Min), plain(k.Max))
+func (k Key) bounds(print func(float64) string) string {
+	s := fmt.Sprintf("from %s to %s", print(k.Min), print(k.Max))
 	if u := k.Units[0].Name; u != "1" {
 		s += " " + u
 	}
@@ -437,7 +437,7 @@ func Example() string {
 `)
 	b.WriteString(strings.Join(header, ",") + "\n")
 	for _, k := range keys {
-		fmt.Fprintf(&b, "\n# %s\n# unit %s · %s · fresh for %d days", k.Help, strings.ReplaceAll(k.units(), ", ", " or "), k.bounds(), k.Fresh)
+		fmt.Fprintf(&b, "\n# %s\n# unit %s · %s · fresh for %d days", k.Help, strings.ReplaceAll(k.units(), ", ", " or "), k.bounds(plain), k.Fresh)
 		if k.Each != "" {
 			fmt.Fprintf(&b, " · %s.NAME for one %s", k.Name, k.Each)
 		}

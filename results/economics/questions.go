@@ -41,6 +41,10 @@ func (e *evaluator) hashprices(uses []use) {
 	t := Table{ID: "hashprice", Title: "The hashprice below which mining is sold at a loss", Columns: heads("candidate", "measured", "watts at", "power and operations", "and capital", "hashprice of the sheet", "verdict")}
 	unit := quoted("hashprice")
 	price := lookupFor(e.p).hashprice()
+	now := shown(Figure{Figure: number(price, unit)})
+	if e.p.has("hashprice") {
+		now = quote(price, unit)
+	}
 	var best []Cell
 	var bestUse use
 	for _, u := range uses {
@@ -56,7 +60,7 @@ func (e *evaluator) hashprices(uses []use) {
 		gain := results.Figure{Value: at.Value - cash.Value, Low: at.Value - cash.High, High: at.Value - cash.Low, Provenance: cash.Provenance}
 		row := []Cell{
 			label(u.row()), shown(u.metric), watts(u.metric), Cell{Figure: cash}.within(priced("hashprice"), unit), Cell{Figure: whole}.within(priced("hashprice"), unit),
-			quote(price, unit), judged(judge(gain, cash.Unfit, BelowPrice, AbovePrice)),
+			now, judged(judge(gain, cash.Unfit, BelowPrice, AbovePrice)),
 		}
 		t.unfit(u)
 		t.Rows = append(t.Rows, row)

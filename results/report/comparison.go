@@ -69,7 +69,7 @@ func comparisonPage(of Page) *table.Page {
 	}
 	for _, cand := range c.Candidates {
 		for _, r := range cand.Records {
-			p.Foot = append(p.Foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", results.Line(cand.ID, 40), cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), results.Line(r.Start, 24), results.Line(r.Digest, 64)))
+			p.Foot = append(p.Foot, fmt.Sprintf("%s: record %s, %s, sha256 %.12s", results.Line(cand.ID, 40), cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), minute(r.Start), results.Line(r.Digest, 64)))
 		}
 	}
 	return p

@@ -580,12 +580,21 @@ func sources(p Page) section {
 	t := table.Table{ID: "records-table", Columns: []table.Column{{Head: "candidate", Kind: table.Words, Limit: 40}, {Head: "record", Kind: table.Words}, {Head: "start", Kind: table.Words}, {Head: "state", Kind: table.Name, Weight: -1}, {Head: "sha256", Kind: table.Words}}}
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
-			t.Row(text(c.ID), table.Text{Text: cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), At: "record/" + r.ID}, text(results.Line(r.Start, 30)), text(r.State), text(results.Line(r.Digest, 64)))
+			t.Row(text(c.ID), table.Text{Text: cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), At: "record/" + r.ID}, text(minute(r.Start)), text(r.State), text(results.Line(r.Digest, 64)))
 		}
 	}
 	s := sectionOf("records", "Records", "Every figure can be made again from these: perwatt verify checks them, perwatt explain FIGURE names the windows behind a figure, and this command makes this page:", block{Table: t})
 	s.Lead = append(s.Lead, results.Printable(p.Command))
 	return s
+}
+
+// minute is an instant of RFC 3339 as a reader expects it.
+func minute(at string) string {
+	t, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		return results.Line(at, 30)
+	}
+	return results.Minute(t)
 }
 
 func glossary() section {

@@ -256,7 +256,7 @@ func scaleOf(figures ...results.Figure) (best scale) {
 // megahashes neither one terahash nor one hash is.
 func (s scale) fits(m results.Figure) bool {
 	x, own := s.size(m), ownScale(m)
-	return own == s || !s.Words && !s.powers && !own.powers && (x == 0 || x >= 1e-3 && x < 1e6)
+	return own == s || !s.Words && !s.powers && !own.powers && (x == 0 || x >= 1e-3 && x < 1e5)
 }
 
 // size is the magnitude that decides on the prefix of a figure.
@@ -457,12 +457,10 @@ func fixed(v float64, decimals, exp int) string {
 func Typeset(number string) string {
 	t, negative := strings.CutPrefix(strings.TrimPrefix(number, "+"), "-")
 	t, exponent, powered := strings.Cut(t, "e")
-	whole := strings.IndexByte(t+".", '.')
 	if t == "Inf" {
-		t, whole = "∞", 0
-	}
-	for i := whole - 3; i > 0; i -= 3 {
-		t = t[:i] + "," + t[i:]
+		t = "∞"
+	} else {
+		t = results.Thousands(t)
 	}
 	if negative && strings.Trim(t, "0.") != "" {
 		t = "−" + t
