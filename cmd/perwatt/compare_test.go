@@ -47,7 +47,8 @@ func TestBuyer(t *testing.T) {
 		require.Contains(t, out, "south", format)
 	}
 	text, _ := run(exitOK, append([]string{"compare"}, files...)...)
-	require.Contains(t, text, "Work per joule against north: south is better at all 5 uses")
+	require.Contains(t, text, "Most work per joule: south (")
+	require.Less(t, strings.Index(text, "Most work per joule"), strings.Index(text, "place"), "the verdict comes first")
 	require.Contains(t, text, "wall · measured · C")
 
 	out, _ := run(exitOK, append([]string{"compare", "--format", "json", "--reference", "south"}, files...)...)

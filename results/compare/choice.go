@@ -26,7 +26,10 @@ type Choice struct {
 	Control bool `json:"control,omitempty"`
 	// Aside is true of a training that another one stands for: see
 	// [Comparison.Standing].
-	Aside  bool           `json:"aside,omitempty"`
+	Aside bool `json:"aside,omitempty"`
+	// Stands is true of a training that stands for the use.
+	Stands bool `json:"stands,omitempty"`
+
 	Places []Place        `json:"places"` // each candidate that was measured at the use: those that compete, best first, then the others
 	Lead   results.Figure `json:"lead"`   // work per energy of the first ÷ that of the next, instruments included; absent unless two compete
 	Settle stats.Decision `json:"settle"` // of CannotTell, what would settle it
@@ -134,7 +137,8 @@ func (c *Comparison) choose(ctx context.Context) error {
 			continue
 		}
 		x := Choice{Table: t.ID(), Lead: none(), Places: []Place{}}
-		x.Aside = t.trains && stands && !t.stands(standing)
+		x.Stands = t.stands(standing)
+		x.Aside = t.trains && stands && !x.Stands
 		x.Control = t.Use == "mining" && others && !t.has(results.KindMiner)
 		x.compete(t, cards)
 		first := x.Competing()

@@ -305,8 +305,10 @@ func TestBrowser(t *testing.T) {
 		require.Empty(t, b.taken())
 	})
 
+	const unfold = `document.querySelectorAll('details').forEach(d => d.open = true), 0`
 	t.Run("sorting", func(t *testing.T) {
 		b.show(page)
+		asked[int](b, unfold)
 		heads := asked[[]string](b, `[...document.querySelectorAll('#use-1-0 thead th')].map(th => th.textContent)`)
 		keys := func(i int) (out []float64) {
 			for _, k := range asked[[]string](b, fmt.Sprintf(`[...document.querySelectorAll('#use-1-0 tbody tr:not(.rest)')].map(tr => tr.cells[%d].dataset.sort ?? '')`, i)) {
@@ -340,6 +342,7 @@ func TestBrowser(t *testing.T) {
 		t.Run(fmt.Sprintf("filtering at %d", width), func(t *testing.T) {
 			b.look(width, "light")
 			b.show(page)
+			asked[int](b, unfold)
 			const shown = `[...document.querySelectorAll('#use-1-0 tbody tr, #use-2-0 tbody tr, #records-table tbody tr')].filter(tr => tr.checkVisibility() && !tr.matches('.rest')).map(tr => tr.querySelector('td[data-label=candidate]').firstChild.data)`
 			require.Len(t, asked[[]string](b, shown), 4+4+20)
 			require.Greater(t, asked[float64](b, `document.querySelector('#use-1-0 th:nth-child(2) button').focus(), document.querySelector('#use-1-0 thead').offsetHeight`), 10., "the head that has the focus is seen")
@@ -359,9 +362,12 @@ func TestBrowser(t *testing.T) {
 			b.show(page)
 			text := printedText(t, b)
 			require.Greater(t, strings.Count(text, "\f"), 1, "pages")
-			text = strings.Join(strings.Fields(text), " ")                                                                                  // where lines break is the printer's affair
-			for _, want := range []string{"north", "south", "west", "east", "in quadrature", "cancels on one meter", "sampled every 1 s"} { // the last three are folded
+			text = strings.Join(strings.Fields(text), " ") // where lines break is the printer's affair
+			for _, want := range []string{"north", "south", "west", "east", "perwatt explain FIGURE", "perwatt verify --rules publish FILE"} {
 				require.Contains(t, text, want)
+			}
+			for _, folded := range []string{"in quadrature", "sampled every 1 s"} {
+				require.NotContains(t, text, folded)
 			}
 			require.NotContains(t, text, "Show each candidate that contains")
 			require.Empty(t, b.taken())

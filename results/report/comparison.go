@@ -42,8 +42,10 @@ func comparisonPage(of Page) *table.Page {
 	c := of.Comparison
 	p := &table.Page{
 		Title: []string{results.Plural(len(c.Candidates), "candidate") + " compared", "reference " + results.Line(c.Reference, 40), "margin " + table.Percent(c.Margin)},
-		State: Conclusion(c), Whole: len(c.Excluded) == 0,
+		Whole: len(c.Excluded) == 0,
 	}
+	v := verdictOf(of)
+	p.Add(table.Table{Title: "Verdict", Notes: v.lines()})
 	p.Add(warned("Warnings", c.Warnings))
 	for _, t := range c.Tables {
 		for _, g := range t.Groups {
@@ -82,114 +84,6 @@ func warned(title string, all []results.Warning) table.Table {
 		t.Add(results.Line(w.Code, table.NameLimit), results.Line(w.Text, table.TextLimit)+" → "+results.Line(w.Remedy, table.TextLimit))
 	}
 	return t
-}
-
-// Conclusion is the comparison in one sentence.
-func Conclusion(c *compare.Comparison) string {
-	if len(c.Candidates) == 1 {
-		return alone(c)
-	}
-	var said []string
-	for _, cand := range c.Candidates {
-		if cand.ID != c.Reference {
-			if s := sentence(c, cand.ID); s != "" {
-				said = append(said, s)
-			}
-		}
-	}
-	if len(said) == 0 {
-		return "Nothing can be ranked: no two candidates have measured watts of one boundary and grade that keep the rules."
-	}
-	if len(said) > 4 {
-		said = append(said[:4:4], fmt.Sprintf("%d more in the tables", len(said)-4))
-	}
-	return "Work per joule against " + results.Line(c.Reference, 40) + ": " + strings.Join(said, "; ") + "."
-}
-
-// alone is the conclusion of a comparison with one candidate.
-func alone(c *compare.Comparison) string {
-	var said []string
-	source := ""
-	for _, t := range c.Tables {
-		if t.Role != results.Alone {
-			continue
-		}
-		for _, g := range t.Groups {
-			for _, r := range g.Rows {
-				if i, ok := r.Figures[results.WorkPerEnergy]; ok {
-					value, _ := table.Split(i)
-					said, source = append(said, value+" at "+useAt(t, r)), provenanceOf(g)
-				}
-			}
-		}
-	}
-	who := results.Line(c.Reference, 40)
-	if len(said) == 0 {
-		return who + " was measured without watts: there is throughput only."
-	}
-	return fmt.Sprintf("%s gives %s (%s).", who, strings.Join(said, ", "), source)
-}
-
-// sentence is the verdict on a candidate over all its uses.
-func sentence(c *compare.Comparison, candidate string) string {
-	uses := map[stats.Verdict][]string{}
-	span := map[stats.Verdict][2]float64{}
-	total := 0
-	for _, t := range c.Tables {
-		for _, g := range t.Groups {
-			for _, r := range g.Rows {
-				w := r.Verdict.Word
-				if r.Candidate != candidate || w == stats.NotRanked || w == stats.Reference {
-					continue
-				}
-				total++
-				v := float64(r.Index.Value) - 1
-				s, ok := span[w]
-				if !ok {
-					s = [2]float64{v, v}
-				}
-				span[w] = [2]float64{min(s[0], v), max(s[1], v)}
-				uses[w] = append(uses[w], useAt(t, r))
-			}
-		}
-	}
-	var parts []string
-	for _, w := range []stats.Verdict{stats.Better, stats.NoWorse, stats.Worse, stats.CannotTell} {
-		if len(uses[w]) == 0 {
-			continue
-		}
-		at := "at " + strings.Join(uses[w], ", ")
-		if n := len(uses[w]); n == total && n > 1 {
-			at = fmt.Sprintf("at all %d uses", n)
-		} else if n > 3 {
-			at = fmt.Sprintf("at %d of %d uses", n, total)
-		}
-		part := string(w) + " " + at
-		if w == stats.CannotTell {
-			part = "not told apart " + at
-		}
-		if w == stats.Better || w == stats.Worse {
-			least, most := table.Signed(span[w][0]), table.Signed(span[w][1])
-			if part += " (" + least; least != most {
-				part += " to " + most
-			}
-			part += ")"
-		}
-		parts = append(parts, part)
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return results.Line(candidate, 40) + " is " + strings.Join(parts, ", ")
-}
-
-// useAt names the use of a row in a sentence, with the cards that it ran on.
-func useAt(t compare.Table, r compare.Row) string {
-	use := results.Line(results.UseWords(t.ID()), 40)
-	if r.Device != "" {
-		use += " on " + results.Line(r.Device, 60)
-	}
-	return use
 }
 
 // provenanceOf prints boundary, origin and grade of the watts of a group.

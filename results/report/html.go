@@ -72,7 +72,7 @@ func here(links []Link, self Link) []Link {
 type view struct {
 	Kind                 string // of page, such as comparison
 	Title, Headline, Sub string
-	Badges               []badge
+	First                *first // screen of a page on records
 	Links                []Link // to other pages
 	Sections             []section
 	Filter               string // what the rows can be filtered by; empty for no filter
@@ -109,7 +109,7 @@ func (v view) write(w io.Writer) error {
 }
 
 // badge grades one aspect of the evidence. Tone is good, fair or poor; Sign shows
-// the same without colour.
+// the same without colour. About is what the grade means, and what betters it.
 type badge struct{ Tone, Sign, Text, About string }
 
 // section is a title and blocks below it. A page leaves out one without blocks.
@@ -118,6 +118,8 @@ type section struct {
 	Lead           []string
 	Blocks         []block
 	Action, Button string // of a form around the blocks, if there is one
+	Fold, Open     bool   // it is closed until somebody opens it, unless Open
+	Why            string // it is folded: what it has, or that it passes
 }
 
 // sectionOf is a section with a sentence, if there is one, and the blocks that
@@ -138,7 +140,19 @@ type block struct {
 	Charts []picture
 	table.Table
 	Blocks []block
-	Fold   bool // closed until it is opened; printed open
+	Fold   bool // closed until it is opened
+}
+
+// folded is a section that is closed until somebody opens it.
+func folded(s section, why string) section {
+	s.Fold, s.Why = true, why
+	return s
+}
+
+// untitled is a table whose title that of its section says.
+func untitled(t table.Table) table.Table {
+	t.Title = ""
+	return t
 }
 
 // full are the blocks that have something to show.
@@ -155,16 +169,17 @@ func WriteHTML(w io.Writer, p Page) error {
 	if len(p.Records) == 1 {
 		kind = "Record"
 	}
+	screen := firstScreen(p)
 	return view{
-		Kind: kind, Title: "What does this hardware deliver per watt?", Headline: Conclusion(p.Comparison), Sub: sub(p), Badges: badges(p), Links: here(p.Links, Link{Text: kind, Href: "#main"}), Filter: "candidate",
+		Kind: kind, Title: "What does this hardware deliver per watt?", Headline: screen.Verdict.Head, First: screen, Links: here(p.Links, Link{Text: kind, Href: "#main"}), Filter: "candidate",
 		Sections: []section{
 			sectionOf("warnings", "Warnings", "", block{Table: warned("", p.Comparison.Warnings)}),
-			uses(p), sweeps(p), across(p),
-			sectionOf("traces", "What the instruments saw", "Power and rate of one run of each candidate; the measured window is shaded.", block{Charts: traceCharts(p)}),
-			whatIf(p), money(p),
-			sectionOf("claims", "What devices say of themselves", "", block{Table: comparedClaims(p.Comparison)}),
-			sectionOf("environment", "What else differs", "Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test.", block{Table: differing(p.Comparison)}),
-			disclosure(p), prices(p), sources(p), glossary(),
+			sectionOf("excluded", "Not used", "", block{Table: untitled(excluded(p.Comparison))}),
+			money(p), folded(whatIf(p), "the margins at prices that you try"), uses(p), folded(sweeps(p), "one machine at several settings"), folded(across(p), "what a kilowatt-hour gives, the rate of exchange, and both at once"),
+			folded(sectionOf("traces", "What the instruments saw", "Power and rate of one run of each candidate; the measured window is shaded.", block{Charts: traceCharts(p)}), "power and rate over one run of each"),
+			folded(sectionOf("claims", "What devices say of themselves", "", block{Table: comparedClaims(p.Comparison)}), "no figure of this page rests on it"),
+			folded(sectionOf("environment", "What else differs", "Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test.", block{Table: differing(p.Comparison)}), results.Plural(len(p.Comparison.Differences), "fact")),
+			disclosure(p), folded(prices(p), "each with its day and source"), folded(sources(p), results.Plural(len(p.Records), "record")+", with what makes this page again"), folded(glossary(), "what they mean here"),
 		},
 		Foot: []string{results.Line(p.Tool, 120)}, Explained: explained(p),
 	}.write(w)
@@ -174,24 +189,6 @@ func WriteHTML(w io.Writer, p Page) error {
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
-}
-
-func sub(p Page) string {
-	c := p.Comparison
-	sessions := 0
-	for _, cand := range c.Candidates {
-		sessions += len(cand.Records)
-	}
-	var days []string
-	for _, r := range p.Records {
-		days = append(days, r.Start.UTC().Format(time.DateOnly))
-	}
-	when, last := slices.Min(days), slices.Max(days)
-	if last != when {
-		when += " to " + last
-	}
-	return fmt.Sprintf("%s in %s, %s. Reference %s, margin %s, fixed beforehand; intervals are 95 %%, seed %d.",
-		results.Plural(len(c.Candidates), "candidate"), results.Plural(sessions, "session"), when, results.Line(c.Reference, 40), table.Percent(c.Margin), c.Seed)
 }
 
 func badges(p Page) (out []badge) {
@@ -256,10 +253,10 @@ func badges(p Page) (out []badge) {
 	}
 	slices.Sort(named)
 	of := func(k int) string { return fmt.Sprintf("%d of %d", k, n) }
-	add(measured == n, measured > 0, "watts measured in "+of(measured), "the others are modelled, declared or absent, and are not ranked")
-	add(len(named) == 1 && named[0] < "D", len(named) > 0 && named[len(named)-1] < "E", "power grade "+cmp.Or(strings.Join(named, ", "), "none"), "A wall ≤ 1 % over 600 s … E modelled or declared")
-	add(valid == n, valid > 0, "valid "+of(valid), "by the publish rules, listed under method")
-	add(least >= 5, least >= 3, each, "5 show how much sessions differ; 3 is the least for a verdict")
+	add(measured == n, measured > 0, "watts measured in "+of(measured), "watts that are modelled, declared or absent are not ranked; perwatt meters shows what could be read")
+	add(len(named) == 1 && named[0] < "D", len(named) > 0 && named[len(named)-1] < "E", "power grade "+cmp.Or(strings.Join(named, ", "), "none"), "A at the wall within 1 % over 600 s, to E modelled or declared; unlike grades are not ranked with each other")
+	add(valid == n, valid > 0, "valid "+of(valid), "by the publish rules (perwatt verify --rules publish FILE), which perwatt run --preset publish keeps")
+	add(least >= 5, least >= 3, each, "5 show how much sessions differ; perwatt run --sessions 5 measures so many")
 	add(interleaved == n, interleaved > 0, "interleaved "+of(interleaved), "rounds in alternating order, so that drift does not look like a difference")
 	add(steady == n, steady > n/2, "steady "+of(steady), "every use had settled before its window")
 	add(covered == n, covered > 0, "metered throughout "+of(covered), "99 % of the windows' time lies between readings")
@@ -272,9 +269,9 @@ const (
 	mostTrainings = 30  // against mining
 )
 
-// uses has a ranking and a table for each use.
+// uses has a ranking of whole machines, and a table for each use, folded.
 func uses(p Page) section {
-	s := sectionOf("uses", "At each use", "Work per joule decides; beside it stand the throughput and the watts that it is made of.")
+	s := section{ID: "uses", Title: "At each use"}
 	if _, why := p.Comparison.Standing(); why != "" {
 		s.Lead = append(s.Lead, why)
 	}
@@ -282,11 +279,10 @@ func uses(p Page) section {
 		for i, of := range []func(*results.Record) table.Table{figures, yields, arithmetic, targets, allMeters} {
 			t := of(p.Records[0])
 			t.ID = fmt.Sprintf("one-%d", i)
-			s.add(block{Table: t})
+			s.add(block{Table: t, Fold: t.Title != ""})
 		}
 		return s
 	}
-	s.Lead[0] += " An index is against the reference, and includes what the meters add."
 	tables := p.Comparison.Tables
 	if n := len(tables); n > mostUses {
 		tables = tables[:mostUses]
@@ -294,12 +290,13 @@ func uses(p Page) section {
 	}
 	s.add(block{Charts: rankingChart(p)})
 	for ti, t := range tables {
-		s.add(block{Charts: throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti), useTable(ti))})
+		b := block{Table: table.Table{Title: results.Line(t.ID(), 60)}, Fold: true, Charts: throughputPowerChart(p, t, fmt.Sprintf("tp%d", ti), useTable(ti))}
 		for gi, g := range t.Groups {
 			grouped := groupTable(t, g)
 			grouped.ID = fmt.Sprintf("use-%d-%d", ti, gi)
-			s.add(block{Table: grouped})
+			b.Blocks = append(b.Blocks, block{Table: grouped})
 		}
+		s.add(b)
 	}
 	return s
 }
@@ -419,7 +416,13 @@ func disclosure(p Page) section {
 		"Each use runs in a process of its own; its work is counted beside the meter on one clock, and rate and energy come from the same window of the same run. Rounds alternate in order. An efficiency is a sum of work over a sum of energy, its interval a cluster bootstrap over sessions, or that of a ratio estimator over the windows where there is one session.",
 		"Verdicts: better if the interval of the index, meters included, lies above 100 %; no worse if above 100 % less the margin; worse if below 100 %; else it cannot be told, with what would settle it. P-values are Welch's over sessions, adjusted over the whole comparison (Benjamini and Hochberg). Outliers are counted, never dropped.",
 	}}
-	s.add(block{Table: excluded(p.Comparison)})
+	kept := 0
+	for _, r := range p.Records {
+		if r.Summary.Validity.Valid {
+			kept++
+		}
+	}
+	s.Fold, s.Open, s.Why = true, kept < len(p.Records), fmt.Sprintf("%d of %s keep the publish rules", kept, results.Plural(len(p.Records), "record"))
 	shown := disclosed(p)
 	left := len(p.Records) - len(shown)
 	if left > 0 {

@@ -139,18 +139,20 @@ func money(p Page) section {
 		s.Lead = append(s.Lead, "⚠ "+p.Economics.Banner)
 	}
 	s.Lead = append(s.Lead, "Mining, colocation and owned training each have a cost boundary of their own: where they stand side by side, each row says what its margin pays for. Figures marked ~ rest on watts that were not measured.")
-	s.add(block{Table: questions(p.Economics)}, block{Table: warned("", p.Economics.Warnings)})
+	s.add(block{Table: questions(p.Economics)})
+	behind := block{Table: table.Table{Title: "The tables and charts behind it"}, Fold: true}
+	if n := len(p.Economics.Warnings); n > 0 {
+		s.add(block{Table: warned(results.Plural(n, "warning")+" about the prices", p.Economics.Warnings), Fold: true})
+	}
 	for _, t := range p.Economics.Tables {
 		if t.ID == sheetID {
 			continue
 		}
-		s.add(block{Charts: moneyCharts(p, t)})
-		s.add(block{Table: moneyTable(t), Fold: len(t.Rows) > foldedRows})
+		behind.Blocks = append(behind.Blocks, full(block{Charts: moneyCharts(p, t), Table: moneyTable(t), Fold: true})...)
 	}
+	s.add(behind)
 	return s
 }
-
-const foldedRows = 16 // beyond which a table of economics is folded
 
 const sheetID = "prices" // of the table that is the price sheet
 

@@ -44,5 +44,4 @@
       }
     });
   }
-  addEventListener('beforeprint', () => { for (const d of document.querySelectorAll('details')) d.open = true; });
 })();
