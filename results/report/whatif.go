@@ -12,6 +12,7 @@ import (
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/economics"
+	"github.com/perwatt/perwatt/results/report/chart"
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
@@ -112,9 +113,46 @@ func whatIf(p Page) section {
 	if m.Left > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("The first %d uses can be tried; %d more stay as priced.", triedRows, m.Left))
 	}
-	s.add(block{Table: t})
+	s.add(block{Table: t, Charts: triedChart(m, rows, figures)})
 	return s
 }
+
+// triedChart draws the margins by the power price, on which each depends linearly; the
+// script draws them anew at other prices.
+func triedChart(m tried, rows []economics.ModelRow, figures map[string]economics.Figure) []picture {
+	i := slices.IndexFunc(m.Prices, func(p economics.ModelPrice) bool { return p.Key == "power_price" })
+	if i < 0 || !(m.Prices[i].Value > 0) {
+		return nil
+	}
+	now := m.Prices[i].Value
+	c := chart.Lines{
+		Head: chart.Head{ID: "what-if-chart", Title: "Margin by power price, $/MWh connected", Table: "what-if-table"},
+		X:    chart.Axis{Title: "power price, $/MWh", Free: true}, Y: chart.Axis{Title: "margin, $/MWh", Free: true},
+		Up: []chart.Level{{ID: triedLevel, At: now, Name: "as priced " + table.Quoted(results.Float(now), "$/MWh")}},
+	}
+	for _, r := range rows {
+		margin, ok := figures[strings.Replace(r.Ledger, "*", "margin", 1)]
+		power, priced := figures[strings.Replace(r.Ledger, "*", "power", 1)]
+		if !ok || !priced || margin.Value.IsAbsent() || power.Value.IsAbsent() {
+			continue
+		}
+		line := chart.Series{ID: triedSeries + strconv.Itoa(slices.IndexFunc(m.Rows, func(o economics.ModelRow) bool { return o.Ledger == r.Ledger })), Name: strings.TrimSuffix(r.Candidate+", "+r.Product, ", "), Modelled: !r.Measured}
+		for _, x := range []float64{0, now, 2 * now} {
+			line.Points = append(line.Points, chart.LinePoint{X: x, Y: float64(margin.Value) + float64(power.Value)*(1-x/now), Low: math.NaN(), High: math.NaN()})
+		}
+		c.Series = append(c.Series, line)
+	}
+	if len(c.Series) == 0 {
+		return nil
+	}
+	return pictured(c.Head, c)
+}
+
+// What the script finds the lines by: the index of a row follows.
+const (
+	triedLevel  = "power-price"
+	triedSeries = "row-"
+)
 
 // standing are the rows with the highest margin of each candidate, at mining and at
 // training.

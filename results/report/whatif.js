@@ -164,8 +164,36 @@ function fragmentOf(data, changed, fragment) {
     }
     before.clear();
   };
+  // The chart of margins by the power price: each line is drawn anew, and the level moves.
+  const power = data.prices.findIndex(p => p.key === 'power_price'), drawn = new Map();
+  const within = (v, a, b) => Math.min(Math.max(v, Math.min(a, b)), Math.max(a, b));
+  const draw = () => {
+    for (const svg of document.querySelectorAll('#what-if svg[data-x]')) {
+      const [x0, x1, least, most] = svg.dataset.x.split(' ').map(Number), [y0, y1, low, high] = svg.dataset.y.split(' ').map(Number);
+      const atX = v => x0 + (v - least) / (most - least) * (x1 - x0), atY = v => y0 + (v - low) / (high - low) * (y1 - y0);
+      for (const g of svg.querySelectorAll('g[data-series^="row-"]')) {
+        const path = g.querySelector('path'), row = data.rows[Number(g.dataset.series.slice(4))];
+        if (!drawn.has(path)) drawn.set(path, path.getAttribute('d'));
+        let d = drawn.get(path);
+        if (changed.size) {
+          d = '';
+          for (let i = 0; i <= 100; i++) { // points beyond the axes are not drawn
+            const price = least + (most - least) * i / 100, y = figureAt(data, row, termsAt(data, row, new Map([...changed, [power, price]])), 'margin').Value;
+            if (y >= Math.min(low, high) && y <= Math.max(low, high)) d += `${d && !d.endsWith(' ') ? 'L' : 'M'}${atX(price).toFixed(2)},${atY(y).toFixed(2)}`;
+            else if (d) d += ' ';
+          }
+        }
+        path.setAttribute('d', d);
+      }
+      for (const g of svg.querySelectorAll('g[data-level="power-price"]')) {
+        const move = changed.has(power) ? atX(within(changed.get(power), least, most)) - atX(data.prices[power].value) : 0;
+        g.querySelector('path').setAttribute('transform', `translate(${move.toFixed(2)} 0)`);
+      }
+    }
+  };
   const show = () => {
     restore();
+    draw();
     document.documentElement.classList.toggle('tried', changed.size > 0);
     back.disabled = changed.size === 0;
     for (const d of dials) {
