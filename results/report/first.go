@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
@@ -121,7 +122,11 @@ func priceOf(r *economics.Result, c *compare.Candidate) string {
 	for _, k := range []string{key + "." + c.ID, key} {
 		for _, row := range t.Rows {
 			if strings.EqualFold(row[0].Text, k) {
-				return results.Line(row[1].Text+" "+row[2].Text, 40)
+				price, err := strconv.ParseFloat(row[1].Text, 64)
+				if err != nil {
+					return ""
+				}
+				return table.Quantity(results.Float(price), results.Unit(strings.TrimSuffix(row[2].Text, "/node")))
 			}
 		}
 	}

@@ -437,7 +437,7 @@ func disclosure(p Page) section {
 	return s
 }
 
-const disclosedMost = 24 // records that a page shows one by one
+const disclosedMost = 12 // records that a page shows one by one
 
 // disclosed returns the records that are shown one by one: all, or of many the
 // first of each candidate.

@@ -148,11 +148,17 @@ func money(p Page) section {
 		if t.ID == sheetID {
 			continue
 		}
+		if n := len(t.Rows); n > moneyRows {
+			t.Rows = t.Rows[:moneyRows]
+			t.Notes = append(slices.Clip(t.Notes), fmt.Sprintf("The first %d of %d rows: perwatt compare with --prices and --format csv has all of them.", moneyRows, n))
+		}
 		behind.Blocks = append(behind.Blocks, full(block{Charts: moneyCharts(p, t), Table: moneyTable(t), Fold: true})...)
 	}
 	s.add(behind)
 	return s
 }
+
+const moneyRows = 60 // of a table of economics that a page shows
 
 const sheetID = "prices" // of the table that is the price sheet
 
@@ -176,7 +182,7 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 			continue
 		}
 		if len(s.Low) > 0 {
-			if strings.HasPrefix(s.Name, p.Comparison.Reference) { // the others are in the table
+			if strings.HasPrefix(s.Name+" ", p.Comparison.Reference+" ") { // the others are in the table
 				out = append(out, tornado(p, t, s, fmt.Sprintf("m-%s-%d", word(t.ID), i))...)
 			}
 			continue

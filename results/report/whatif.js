@@ -187,7 +187,8 @@ function fragmentOf(data, changed, fragment) {
       }
       for (const g of svg.querySelectorAll('g[data-level="power-price"]')) {
         const move = changed.has(power) ? atX(within(changed.get(power), least, most)) - atX(data.prices[power].value) : 0;
-        g.querySelector('path').setAttribute('transform', `translate(${move.toFixed(2)} 0)`);
+        if (move) g.querySelector('path').setAttribute('transform', `translate(${move.toFixed(2)} 0)`);
+        else g.querySelector('path').removeAttribute('transform');
       }
     }
   };
@@ -242,5 +243,8 @@ function fragmentOf(data, changed, fragment) {
   });
   const read = () => { changed = changesIn(data, location.hash); show(); };
   addEventListener('hashchange', read);
-  if (changesIn(data, location.hash).size) read();
+  if (changesIn(data, location.hash).size) {
+    read();
+    for (let d = controls.closest('details'); d; d = d.parentElement.closest('details')) d.open = true;
+  }
 })();

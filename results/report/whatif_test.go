@@ -295,6 +295,10 @@ func TestWhatIfPage(t *testing.T) {
 		return strings.Contains(asked[string](b, `document.getElementById('what-if-says').textContent`), "power_price 62.5 $/MWh, as priced 50")
 	}, 20*time.Second, 100*time.Millisecond)
 	require.Contains(t, printedText(t, b), "what if")
+	const drawn = `[...document.querySelectorAll('#what-if g[data-series] path')].map(p => p.getAttribute('d')).join()`
+	moved := asked[string](b, drawn)
+	require.NotEmpty(t, moved)
+	require.Contains(t, asked[string](b, `document.querySelector('#what-if g[data-level] path').getAttribute('transform')`), "translate(")
 	if dir := os.Getenv("PERWATT_WRITE_PAGES"); dir != "" {
 		for _, width := range []int64{1440, 390} {
 			b.look(width, "light")
