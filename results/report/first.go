@@ -260,21 +260,12 @@ func matrices(p Page) (out []matrix) {
 // basis says what was compared and how.
 func basis(p Page) string {
 	c := p.Comparison
-	sessions, days := 0, []string(nil)
+	sessions := 0
 	for i := range c.Candidates {
 		sessions += len(c.Candidates[i].Records)
-		days = append(days, daysOf(&c.Candidates[i]))
 	}
-	when, last := slices.Min(days), ""
-	for _, d := range days {
-		_, to, _ := strings.Cut(d, " to ")
-		last = max(last, cmp.Or(to, d))
-	}
-	if when, _, _ = strings.Cut(when, " to "); last != when {
-		when += " to " + last
-	}
-	return fmt.Sprintf("%s in %s, %s. The index is work per joule against %s, the reference, each machine by its best device. The margin is %s, fixed beforehand; intervals are 95 %%, seed %d.",
-		results.Plural(len(c.Candidates), "candidate"), results.Plural(sessions, "session"), when, results.Line(c.Reference, 40), table.Percent(c.Margin), c.Seed)
+	return fmt.Sprintf("%s in %s. The index is work per joule against %s, the reference, each machine by its best device. The margin is %s, fixed beforehand; intervals are 95 %%, seed %d.",
+		results.Plural(len(c.Candidates), "candidate"), results.Plural(sessions, "session"), results.Line(c.Reference, 40), table.Percent(c.Margin), c.Seed)
 }
 
 // verdictWords are the signs and words of the first at a use.
