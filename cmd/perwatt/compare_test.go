@@ -94,7 +94,7 @@ func TestBuyer(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(out), &both))
 	require.Equal(t, "north", both.Reference)
 	markdown, _ := run(exitOK, append([]string{"compare", "--format", "markdown"}, priced...)...)
-	for _, id := range []string{"economics/mining/south/margin", "economics/bitcoin/south/cost", "economics/retrofit/antminer-s21/rent"} {
+	for _, id := range []string{"economics/mining/south/margin", "economics/bitcoin/antminer-s21/cost", "economics/retrofit/antminer-s21/rent"} {
 		want, ok := both.Economics.Figure(id)
 		require.True(t, ok, id)
 		out, _ = run(exitOK, append([]string{"explain", id}, priced...)...)

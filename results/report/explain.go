@@ -147,7 +147,7 @@ func ExplainEconomics(w io.Writer, r *economics.Result, id string) (bool, error)
 
 // explainedMost bounds the explanations in a page, in bytes. Of what is beyond, the
 // page has the command that explains it.
-const explainedMost = 150_000
+const explainedMost = 120_000
 
 // explanations yields what explains the figures of a page, the measured ones first.
 func (p Page) explanations() iter.Seq2[string, []table.Item] {
