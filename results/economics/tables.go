@@ -430,9 +430,7 @@ func (e *evaluator) indifference(mining, training []use) {
 				watts = m.watts
 			}
 			for _, g := range hashpriceGrid {
-				at := margin
-				at.Revenue *= g
-				v := equalPrice(at.Margin(), u.kind, u.terms, u.value())
+				v := crossoverOf(u.kind, u.terms, u.value(), m.kind, m.terms, m.value(), g)
 				row = append(row, e.number(t.ID, pair, plain(g), u.sale, "(margin of mining + costs of training) ÷ revenue of training for a price of 1", v, watts, unknown, slices.Concat(u.keys(), m.keys(), []string{u.metric.ID, m.metric.ID})...).within(u.priced(), u.sale))
 				s.At, s.Value = append(s.At, price*g*PHDay), append(s.Value, v/u.sale.Factor)
 			}

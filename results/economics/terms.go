@@ -126,10 +126,10 @@ func equalPrice(margin float64, kind Kind, t Terms, x float64) float64 {
 }
 
 // crossoverOf is the price at which training has the margin of a use of another
-// machine, whose kind, terms and metric follow.
-func crossoverOf(kind Kind, t Terms, x float64, otherKind Kind, other Terms, y float64) float64 {
+// machine, whose kind, terms and metric follow, with times its revenue.
+func crossoverOf(kind Kind, t Terms, x float64, otherKind Kind, other Terms, y float64, times float64) float64 {
 	l := ledgerOf(otherKind, other, y)
-	return equalPrice(l.Margin(), kind, t, x)
+	return equalPrice(l.Margin()+l.Revenue*(times-1), kind, t, x)
 }
 
 // flowsOf is the cash of a use as an investment, in $/W at the ends of years.
@@ -184,6 +184,8 @@ func outside(v, low, high float64) bool {
 // leftOut reports whether tables leave out a figure v of a column: it has no sale to
 // rest on, or a value that nothing could reach. The limits are of the price at which
 // the use breaks even. All in SI units.
+//
+//lint:ignore U1000 it is translated to JavaScript, where the limits of [Cell.within] are data
 func leftOut(column string, kind Kind, t Terms, x, v, low, high float64) bool {
 	switch column {
 	case "margin", "after-power", "daily":

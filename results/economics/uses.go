@@ -122,9 +122,6 @@ func (u use) ledger(x float64) Ledger { return ledgerOf(u.kind, u.terms, x) }
 // running is the revenue of a joule drawn by a miner, in $/J.
 func (u use) running(x float64) float64 { return breakEvenOf(u.kind, u.terms, x) }
 
-// perPrice is the revenue of training at a price of 1, in $/J connected.
-func (u use) perPrice() float64 { return revenueOf(u.kind, u.terms, u.value()) / u.terms[Sale] }
-
 // column is a figure of a ledger or an investment, in SI units.
 func (u use) column(name string) func(x float64) float64 {
 	return func(x float64) float64 { return columnOf(name, u.kind, u.terms, x) }

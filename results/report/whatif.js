@@ -106,7 +106,7 @@ function evaluateAll(data, changed) {
   }
   for (const row of data.rows.filter(r => r.crossover)) {
     const against = data.rows[row.against], t = termsAt(data, row, changed), c = row.breakEven;
-    const v = crossoverOf(row.kind, t, row.metric[0], against.kind, termsAt(data, against, changed), against.metric[0]);
+    const v = crossoverOf(row.kind, t, row.metric[0], against.kind, termsAt(data, against, changed), against.metric[0], 1);
     const f = {Value: leftOut('break-even', row.kind, t, row.metric[0], v, ...row.limits) ? NaN : finite(v / c.factor), Low: NaN, High: NaN};
     figures.set(row.crossover, {...f, text: printFigure(data.units[c.unit], f, row.crossed)});
   }
