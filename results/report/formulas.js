@@ -62,9 +62,9 @@ function leftOut(column, kind, t, x, v, low, high) {
   }
   return false;
 }
-function crossoverOf(kind, t, x, otherKind, other, y) {
+function crossoverOf(kind, t, x, otherKind, other, y, times) {
   let l = ledgerOf(otherKind, other, y);
-  return equalPrice(Ledger_Margin(l), kind, t, x);
+  return equalPrice((Ledger_Margin(l) + (l.Revenue * (times - 1))), kind, t, x);
 }
 function ledgerOf(kind, t, x) {
   let power = t[11];
