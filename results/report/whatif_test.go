@@ -224,11 +224,15 @@ const compareTrials = `(trials => {
 })`
 
 // The page computes and prints what package economics computes and package table
-// prints, to the last digit, and a difference in either is found.
+// prints, to the last digit, and a difference in either is found. PERWATT_SHEETS says of
+// how many random sheets.
 func TestWhatIfAgrees(t *testing.T) {
-	sheets, batch := 10_000, 200
+	sheets, batch := 2000, 200
 	if testing.Short() {
 		sheets = batch
+	}
+	if n, err := strconv.Atoi(os.Getenv("PERWATT_SHEETS")); err == nil {
+		sheets = n
 	}
 	b := newTab(t)
 	page := fmt.Sprintf("<!DOCTYPE html><title>x</title><script>%s\n%s</script>", formulasJS, whatIfJS)
