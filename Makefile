@@ -23,7 +23,7 @@ nightly: build ## measure this machine and say what changed since the nights bef
 	./bin/perwatt track --gate --confirm --label job=nightly -o site
 
 test: ## run every test, the kernels of CPUs also without assembly
-	$(GO) test -p 3 ./... # many tests wait more than they compute
+	$(GO) test -timeout 20m -p 3 ./... # many tests wait more than they compute
 	$(GO) build -tags purego ./...
 	$(GO) test -tags purego ./kernels ./kernels/sha256d/... ./kernels/sgemm/... ./kernels/stream/... ./kernels/vector/...
 

@@ -135,10 +135,17 @@ func markdownGrids(page string) (grids []grid) {
 // htmlGrids reads a page.
 func htmlGrids(t *testing.T, page string) (grids []grid) {
 	t.Helper()
-	type cell struct {
+	type text struct {
 		Text  string `xml:",chardata"`
 		Link  string `xml:"a"`
 		Small string `xml:"small"`
+	}
+	type cell struct {
+		text
+		Rest []struct { // the columns that gave way
+			Head string `xml:"dt"`
+			Cell text   `xml:"dd"`
+		} `xml:"dl>div"`
 	}
 	lines := func(cells []cell) (out [][2]string) {
 		for _, c := range cells {
@@ -155,13 +162,35 @@ func htmlGrids(t *testing.T, page string) (grids []grid) {
 		var parsed struct {
 			Heads []cell `xml:"thead>tr>th"`
 			Rows  []struct {
+				Class string `xml:"class,attr"`
 				Cells []cell `xml:"td"`
 			} `xml:"tbody>tr"`
 		}
 		require.NoError(t, xml.Unmarshal([]byte(part), &parsed), part)
 		g := grid{title: title, heads: lines(parsed.Heads)}
 		for _, r := range parsed.Rows {
-			g.rows = append(g.rows, lines(r.Cells))
+			if r.Class != "rest" {
+				g.rows = append(g.rows, lines(r.Cells))
+				continue
+			}
+			last := len(g.rows) - 1 // they stand below their row
+			for _, x := range r.Cells[0].Rest {
+				head, unit, _ := strings.Cut(x.Head, ", ")
+				at := slices.Index(g.heads, [2]string{head, unit})
+				if at < 0 {
+					at = len(g.heads)
+					g.heads = append(g.heads, [2]string{head, unit})
+				}
+				for len(g.rows[last]) <= at {
+					g.rows[last] = append(g.rows[last], [2]string{})
+				}
+				g.rows[last][at] = lines([]cell{{text: x.Cell}})[0]
+			}
+		}
+		for i := range g.rows {
+			for len(g.rows[i]) < len(g.heads) {
+				g.rows[i] = append(g.rows[i], [2]string{})
+			}
 		}
 		grids = append(grids, g)
 	}

@@ -583,7 +583,7 @@ func sources(p Page) section {
 	t := table.Table{ID: "records-table", Columns: []table.Column{{Head: "candidate", Kind: table.Words, Limit: 40}, {Head: "record", Kind: table.Words}, {Head: "start", Kind: table.Words}, {Head: "state", Kind: table.Name, Weight: -1}, {Head: "sha256", Kind: table.Words}}}
 	for _, c := range p.Comparison.Candidates {
 		for _, r := range c.Records {
-			t.Row(text(c.ID), table.Text{Text: cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), At: "record/" + r.ID}, text(minute(r.Start)), text(r.State), text(results.Line(r.Digest, 64)))
+			t.Row(text(c.ID), table.Text{Text: cmp.Or(results.Printable(r.File), results.Line(r.ID, 40)), At: "record/" + r.ID}, text(minute(r.Start)), text(r.State), text(results.Line(fmt.Sprintf("%.16s", r.Digest), 64)))
 		}
 	}
 	s := sectionOf("records", "Records", "Every figure can be made again from these: perwatt verify checks them, perwatt explain FIGURE names the windows behind a figure, and this command makes this page:", block{Table: t})
