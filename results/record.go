@@ -223,10 +223,22 @@ type Plan struct {
 	Meters    []string          `json:"meters"`            // specs as given
 	Impls     map[string]string `json:"impls,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
+	Fleet     *Fleet            `json:"fleet,omitempty"` // nil for a session on its own
 
 	// TargetAlone leaves the time-to-target phase out of a mullet whose training the
 	// session also runs alone: that shows that the network learns, and how long it takes.
 	TargetAlone bool `json:"target_alone,omitempty"`
+}
+
+// Fleet is the place of a session in the measurement of many nodes.
+type Fleet struct {
+	Run     string `json:"run"`     // name of the measurement
+	Node    string `json:"node"`    // name that the engine gives the node
+	Attempt int    `json:"attempt"` // 1-based
+	// Together is the number of nodes that measured at the same time on purpose. They
+	// share power and cooling, so that their figures are not those of a node alone; 0
+	// for a node that was measured whatever the others did.
+	Together int `json:"together,omitempty"`
 }
 
 // Imported is the preset of a record that was made of Go benchmark text: a

@@ -39,7 +39,7 @@ func allowed(from, to string) bool {
 		return true // the rooms inside report are its own
 	case in(from, "results"):
 		// Siblings only downstream: stats ← compare ← economics, and track, ← report ← serve.
-		order := map[string]int{"results/stats": 1, "results/store": 1, "results/compare": 2, "results/track": 2, "results/economics": 3, "results/report": 4, "results/serve": 5}
+		order := map[string]int{"results/stats": 1, "results/store": 1, "results/compare": 2, "results/track": 2, "results/economics": 3, "results/site": 4, "results/report": 5, "results/serve": 6}
 		if from == "results/economics" && to == "results/track" {
 			return false
 		}
@@ -50,8 +50,10 @@ func allowed(from, to string) bool {
 		return to == "kernels/device"
 	case in(from, "bench"):
 		return to == "bench" || in(to, "kernels")
-	case from == "harness/endpoint", in(from, "harness/fleet"):
+	case from == "harness/endpoint":
 		return false
+	case in(from, "harness/fleet"):
+		return to == "results/site" || to == "harness/fleet" && from != to
 	case in(from, "harness/power"):
 		return from == "harness/power/nvml" && to == "kernels/device/foreign" || to == "harness/endpoint" || to == "harness/power" && from != to
 	case in(from, "harness/miner"):

@@ -1,0 +1,76 @@
+// Package fleet measures many nodes by an engine that runs there already, such as Slurm
+// or OpenSSH. It submits perwatt run to each node of a frozen set, a bounded number at a
+// time, and collects the records. It measures nothing itself, knows no workload, and
+// believes records only: what an engine says of a job explains why a record is missing.
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"github.com/perwatt/perwatt/results/site"
+)
+
+// Engine runs jobs on nodes. Its methods are called by one goroutine at a time, except
+// Fetch. An error of Jobs is passed over for a time (a controller may restart); one of
+// Submit counts as an attempt only if it is a [Refusal].
+type Engine interface {
+	// Nodes returns the nodes of the partition or list that was asked for, with what
+	// the engine knows of their availability, in a stable order.
+	Nodes(context.Context) ([]Host, error)
+	// Submit hands over a job and returns the engine's name for it. It does not wait
+	// for the job to start.
+	Submit(context.Context, Job) (id string, err error)
+	// Jobs returns the state of every job of this fleet that the engine still knows,
+	// by its name, in as few queries as the engine allows.
+	Jobs(context.Context) (map[string]JobState, error)
+	// Cancel ends jobs, those that wait and those that run.
+	Cancel(ctx context.Context, ids []string) error
+	// Fetch brings what a job wrote to Job.Dir, if it is not there already.
+	Fetch(context.Context, Job) error
+	// Explain says why a job left no record, and which command would say more. It is
+	// called once a missing record.
+	Explain(context.Context, Job) (reason, more string)
+}
+
+// Host is a node as an engine sees it.
+type Host struct {
+	site.Node
+	Idle   bool        // it could start a job now
+	Absent string      // why it can run nothing: "drained: fan (root)"; empty if it can
+	More   string      // a command that says more of that
+	Clock  *site.Clock // nil where the engine does not measure it
+}
+
+// Job is one attempt of one node.
+type Job struct {
+	Fleet   string // name of the measurement
+	Node    site.Node
+	Attempt int           // 1-based
+	ID      string        // of the engine; empty before Submit
+	Args    []string      // of the binary on the node: run, and all that follows, but for the store
+	Dir     string        // of this attempt on the submitting host; it exists
+	Limit   time.Duration // after which the engine may end it
+}
+
+// JobState is what an engine says of a job.
+type JobState struct {
+	Phase  Phase
+	Reason string // in the engine's words: "ReqNodeNotAvail", "NODE_FAIL"
+}
+
+// Phase is where a job is.
+type Phase int
+
+// Phases of a job.
+const (
+	Queued Phase = iota
+	Started
+	Ended // it will write no more, as far as the engine knows
+)
+
+// Refusal is an error of Submit that another try would meet again: the engine does not
+// accept this job, and says why.
+type Refusal struct{ Reason string }
+
+func (r Refusal) Error() string { return r.Reason }
