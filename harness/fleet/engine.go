@@ -22,8 +22,9 @@ type Engine interface {
 	// for the job to start.
 	Submit(context.Context, Job) (id string, err error)
 	// Jobs returns the state of every job of this fleet that the engine still knows,
-	// by its name, in as few queries as the engine allows.
-	Jobs(context.Context) (map[string]JobState, error)
+	// by its name, in as few queries as the engine allows. The names in flight are
+	// those that matter: an engine that must ask node by node asks only for them.
+	Jobs(ctx context.Context, flight []string) (map[string]JobState, error)
 	// Cancel ends jobs, those that wait and those that run.
 	Cancel(ctx context.Context, ids []string) error
 	// Fetch brings what a job wrote to Job.Dir, if it is not there already.
