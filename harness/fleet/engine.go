@@ -50,9 +50,16 @@ type Job struct {
 	Attempt int           // 1-based
 	ID      string        // of the engine; empty before Submit
 	Args    []string      // of the binary on the node: run, and all that follows, but for the store
-	Dir     string        // of this attempt on the submitting host; it exists
+	Dir     string        // of this attempt on the submitting host; it exists; the store of the binary, and [Log] and [Note]
 	Limit   time.Duration // after which the engine may end it
 }
+
+// Files that an engine leaves in Job.Dir beside the months of the store. They come from
+// the node: whoever reads them bounds what is read and shows no control characters.
+const (
+	Log  = "log"  // what the binary and the engine printed
+	Note = "note" // one line, if the job got only a part of the node: "the job may use 2 of the 4 CPUs"
+)
 
 // JobState is what an engine says of a job.
 type JobState struct {
