@@ -44,6 +44,7 @@ type runFlags struct {
 	seed                             uint32
 	settle, warmup, limit, window    time.Duration
 	interval, wait                   time.Duration
+	at                               atFlag
 	target                           bool
 	sweep                            sweepFlags
 	keep                             unsaved
@@ -102,6 +103,7 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	fl.DurationVar(&f.window, "window", 0, "length of the measured window of each run (default: from the preset)")
 	fl.DurationVar(&f.interval, "interval", 0, "time between samples (default: from the preset)")
 	fl.DurationVar(&f.wait, "wait", 0, "if another perwatt run measures on this machine, wait for its end at most this long")
+	fl.Var(&f.at, "at", "begin to measure at this time (RFC 3339), with the kernels tried before, so that several machines begin together")
 	fl.BoolVar(&f.target, "target", false, "first train to the accuracy target and report the time (default: from the preset)")
 	return cmd
 }
@@ -318,6 +320,12 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer f.sweep.remains(stderr)
+	show.clear()
+	late, err := f.at.wait(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	sessions.Session.Record.Warnings = append(sessions.Session.Record.Warnings, late...)
 	var files []string
 	var records []*results.Record
 	for rec, err := range sessions.All(ctx) {
