@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,7 +93,7 @@ func (m *miner) measure(ctx context.Context, _ string, length time.Duration) (fl
 	_ = cmd.Process.Kill()
 	reader.Close() // ends writes that wait
 	if exit := <-ended; err != nil {
-		return 0, fmt.Errorf("%w (%v, %w)", err, exit, ctx.Err())
+		return 0, cmp.Or(ctx.Err(), fmt.Errorf("%w (%v)", err, exit))
 	}
 	return rate, nil
 }

@@ -10,7 +10,8 @@ Prints samples and useful GFLOP per CPU-second. With -linear mkldnn the linear l
 of the networks without biases compute in oneDNN's layout, which this PyTorch can
 train. With -serve it works on request, as bench/peers/server.go describes: make peers
 does that. SGD in fp32, without
-biases but in the transformer, on random samples. Useful FLOP per sample: the first
+biases but in the transformer, on random samples, which each step reads from images
+of bytes as the workload does. Useful FLOP per sample: the first
 layer counts 2x its forward product (no gradient of the input), every other layer 3x.
 gpt-mini trains by AdamW with clipping, and its samples are tokens.
 Compare by CPU-seconds, in alternated runs: wall time on a shared machine says little.
@@ -127,17 +128,37 @@ gen = torch.Generator().manual_seed(7)
 each = 1  # samples in what a batch counts
 if a.model == "gpt-mini":
     each = 128
-    data = [(torch.randint(0, 512, (batch, 128), generator=gen), torch.randint(0, 512, (batch * 128,), generator=gen)) for _ in range(8)]
+    text = torch.randint(0, 512, (1 << 20,), generator=gen)
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() < 2]
     opt = torch.optim.AdamW([{"params": matrices}, {"params": others, "weight_decay": 0}], lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
 else:
-    data = [(torch.randn(batch, *shape, generator=gen), torch.randint(0, 10, (batch,), generator=gen)) for _ in range(8)]
+    images = torch.randint(0, 256, (60000, 784), generator=gen, dtype=torch.uint8)
+    labels = torch.randint(0, 10, (60000,), generator=gen)
+    places = torch.randn(64, 256, generator=gen)  # as good as the positional encoding
     opt = torch.optim.SGD(model.parameters(), lr=0.01)
+    order, at = None, 60000
 
 
-def step(i):
-    x, y = data[i % len(data)]
+def read():
+    """The samples of the next step, read as the workload reads them: from tokens or images of bytes, in random order."""
+    global order, at
+    if a.model == "gpt-mini":
+        starts = torch.randint(0, len(text) - 129, (batch, 1))
+        tokens = text[starts + torch.arange(129)]
+        return tokens[:, :-1], tokens[:, 1:].reshape(-1)
+    if at + batch > len(images):
+        order, at = torch.randperm(len(images)), 0
+    some = order[at:at + batch]
+    at += batch
+    x = images[some].float().mul_(1 / 255)
+    if a.model == "transformer":  # 64 windows of 16×16 pixels, 3 pixels apart
+        x = F.unfold(F.pad(x.view(batch, 1, 28, 28), (4, 5, 4, 5)), 16, stride=3).transpose(1, 2) * 8 + places
+    return x.view(batch, *shape), labels[some]
+
+
+def step():
+    x, y = read()
     opt.zero_grad(set_to_none=True)
     loss = F.cross_entropy(model(x), y)
     loss.backward()
@@ -155,8 +176,8 @@ def cpu_seconds():
 def run(secs):
     """Trains for some seconds; returns samples, CPU seconds, wall seconds and the last loss."""
     n, c0, t0 = 0, cpu_seconds(), time.perf_counter()
-    while time.perf_counter() - t0 < secs:
-        loss = step(n)
+    while n == 0 or time.perf_counter() - t0 < secs:
+        loss = step()
         n += 1
     return n * batch * each, cpu_seconds() - c0, time.perf_counter() - t0, loss
 
@@ -174,8 +195,8 @@ def kernels():
     return ", ".join(names)
 
 
-for i in range(3):
-    step(i)
+for _ in range(3):
+    step()
 if a.serve:
     print(f"ready\tPyTorch {torch.__version__}\t{kernels()}", flush=True)
     for line in sys.stdin:

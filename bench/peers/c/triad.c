@@ -70,12 +70,13 @@ static void *work(void *arg) {
 	pthread_barrier_wait(&end);
 	for (long next = 0;;) {
 		pthread_barrier_wait(&begin);
-		for (p->done = 0; now() < until;) {
+		p->done = 0;
+		do {
 			long n = p->n - next < chunk ? p->n - next : chunk;
 			triad(p->a + next, p->b + next, p->c + next, 1.1, n);
 			p->done += n;
 			next = next + n < p->n ? next + n : 0;
-		}
+		} while (now() < until);
 		pthread_barrier_wait(&end);
 	}
 	return NULL;
