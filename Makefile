@@ -2,7 +2,7 @@
 # modules are there, a network.
 GO ?= go
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
-LDFLAGS := -X main.revision=$(REVISION)
+LDFLAGS := -s -w -X main.revision=$(REVISION)
 FUZZTIME ?= 20s
 SOAK ?= 5m
 

@@ -5,27 +5,39 @@ import (
 	"strconv"
 	"strings"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report/table"
 )
 
-// scale is an axis with limits and ticks. gonum's tickers know neither the
-// prefixes of the tables nor their thin spaces, so the tickers are ours.
+// scale maps the range from min to max to a length.
 type scale struct {
-	plot.Axis
-	exp  int    // the power of ten of the ticks' labels
-	unit string // of the labels; "" if each label has its own
+	min, max float64
+	log      bool
+	marks    ticker // nil for a scale without ticks
+	exp      int    // the power of ten of the ticks' labels
+	unit     string // of the labels; "" if each label has its own
 }
 
-func (s scale) ticks() []plot.Tick { return s.Tick.Marker.Ticks(s.Min, s.Max) }
+// ticker chooses the ticks of a range.
+type ticker interface{ ticks(lo, hi float64) []tick }
+
+type tick struct {
+	value float64
+	label string
+}
+
+func (s scale) ticks() []tick { return s.marks.ticks(s.min, s.max) }
 
 // clamp limits v to the range of the scale.
-func (s scale) clamp(v float64) float64 { return min(max(v, s.Min), s.Max) }
+func (s scale) clamp(v float64) float64 { return min(max(v, s.min), s.max) }
+
+// share is where v lies between the ends of the scale, 0 and 1.
+func (s scale) share(v float64) float64 {
+	if s.log {
+		return math.Log(v/s.min) / math.Log(s.max/s.min)
+	}
+	return (v - s.min) / (s.max - s.min)
+}
 
 // scale covers values, given in the unit of the axis, with about want ticks.
 // The share pad of the range stays free at each end, except at zero.
@@ -41,21 +53,20 @@ func (a Axis) scale(values []float64, want int, pad float64) scale {
 	}
 	var s scale
 	if a.log && lo > 1/absurd {
-		s.Scale = plot.LogScale{}
+		s.log = true
 		if hi/lo < 2 {
 			m := math.Sqrt(2 / (hi / lo))
 			lo, hi = lo/m, hi*m
 		}
 		k := math.Pow(hi/lo, pad)
-		s.Min, s.Max = lo/k, hi*k
+		s.min, s.max = lo/k, hi*k
 		t := logTicks{a, want}
-		s.Tick.Marker = t
-		if exp, one := t.exponent(s.Min, s.Max); one {
+		s.marks = t
+		if exp, one := t.exponent(s.min, s.max); one {
 			s.unit = a.symbol(exp)
 		}
 		return s
 	}
-	s.Scale = plot.LinearScale{}
 	zeroed := !a.Free
 	if zeroed {
 		lo, hi = min(lo, 0), max(hi, 0)
@@ -79,9 +90,9 @@ func (a Axis) scale(values []float64, want int, pad float64) scale {
 	if hi != 0 || !zeroed {
 		hi += d
 	}
-	s.Min, s.Max = lo, hi
+	s.min, s.max = lo, hi
 	s.exp = a.exponent(max(math.Abs(lo), math.Abs(hi)))
-	s.Tick.Marker = linearTicks{a, want, s.exp}
+	s.marks = linearTicks{a, want, s.exp}
 	s.unit = a.symbol(s.exp)
 	return s
 }
@@ -200,8 +211,7 @@ func (t linearTicks) step(size float64) float64 {
 	return 10 * p
 }
 
-// Ticks implements plot.Ticker.
-func (t linearTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
+func (t linearTicks) ticks(lo, hi float64) (ticks []tick) {
 	step := t.step(hi - lo)
 	decimals := min(max(0, -int(math.Floor(math.Log10(step*(1+1e-9))))+t.exp), 12)
 	first := math.Ceil(lo/step - 1e-9)
@@ -210,7 +220,7 @@ func (t linearTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 		if v > hi+step*1e-9 {
 			break
 		}
-		ticks = append(ticks, plot.Tick{Value: v, Label: t.axis.scaled(fixed(v/math.Pow10(t.exp), decimals), t.exp)})
+		ticks = append(ticks, tick{v, t.axis.scaled(fixed(v/math.Pow10(t.exp), decimals), t.exp)})
 	}
 	return ticks
 }
@@ -228,8 +238,7 @@ func (t logTicks) exponent(lo, hi float64) (exp int, one bool) {
 	return exp, exp == t.axis.exponent(lo)
 }
 
-// Ticks implements plot.Ticker.
-func (t logTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
+func (t logTicks) ticks(lo, hi float64) (ticks []tick) {
 	first, last := int(math.Floor(math.Log10(lo))), int(math.Ceil(math.Log10(hi)))
 	decades := math.Log10(hi / lo)
 	mantissas, every := []float64{1, 2, 5}, 1
@@ -254,7 +263,7 @@ func (t logTicks) Ticks(lo, hi float64) (ticks []plot.Tick) {
 			if one {
 				label = t.axis.scaled(ended(v, exp), exp)
 			}
-			ticks = append(ticks, plot.Tick{Value: v, Label: label})
+			ticks = append(ticks, tick{v, label})
 		}
 	}
 	return ticks
@@ -275,26 +284,98 @@ func (s *surface) panel(top, height, right float64, y scale) *panel {
 func (p *panel) columns(apart float64) int { return int((p.x1 - p.x0) / apart) }
 
 // atX and atY are the position of v, limited to the panel.
-func (p *panel) atX(v float64) float64 { return p.x0 + p.x.Norm(p.x.clamp(v))*(p.x1-p.x0) }
-func (p *panel) atY(v float64) float64 { return p.y1 - p.y.Norm(p.y.clamp(v))*(p.y1-p.y0) }
+func (p *panel) atX(v float64) float64 { return p.x0 + p.x.share(p.x.clamp(v))*(p.x1-p.x0) }
+func (p *panel) atY(v float64) float64 { return p.y1 - p.y.share(p.y.clamp(v))*(p.y1-p.y0) }
 
-// plot runs gonum's plotters, which clip to the panel.
-func (s *surface) plot(p *panel, items ...plot.Plotter) {
-	c := draw.Canvas{Canvas: s, Rectangle: vg.Rectangle{Min: pt(p.x0, p.y1), Max: pt(p.x1, p.y0)}}
-	for _, i := range items {
-		i.Plot(c, &plot.Plot{X: p.x.Axis, Y: p.y.Axis})
+// at is the place of a value in the panel, or beyond it.
+func (p *panel) at(x, y float64) point {
+	return point{p.x0 + p.x.share(x)*(p.x1-p.x0), p.y1 - p.y.share(y)*(p.y1-p.y0)}
+}
+
+// edges are the borders of the panel: the inside is where the form is 0 or more.
+func (p *panel) edges() [4]func(point) float64 {
+	return [4]func(point) float64{
+		func(q point) float64 { return q.x - p.x0 }, func(q point) float64 { return p.x1 - q.x },
+		func(q point) float64 { return q.y - p.y0 }, func(q point) float64 { return p.y1 - q.y },
 	}
 }
 
-// bars draws the error bars of the point x, y.
-func (s *surface) bars(p *panel, x, y Figure, style draw.LineStyle, cap vg.Length) {
+// slop is how far beyond a border a point still counts as inside: rounding puts the
+// ends of a range there.
+const slop = 1e-7
+
+// crossing is where the line from a to b meets a border.
+func crossing(edge func(point) float64, a, b point) point {
+	t := edge(a) / (edge(a) - edge(b))
+	return point{a.x + t*(b.x-a.x), a.y + t*(b.y-a.y)}
+}
+
+// polyline draws what of a line through points lies in the panel.
+func (s *surface) polyline(p *panel, of []point, with lineStyle) {
+	parts := [][]point{of}
+	for _, edge := range p.edges() {
+		var kept [][]point
+		for _, part := range parts {
+			var run []point
+			for i, q := range part {
+				in := edge(q) >= -slop
+				if i > 0 && in != (edge(part[i-1]) >= -slop) {
+					run = append(run, crossing(edge, part[i-1], q))
+				}
+				switch {
+				case in:
+					run = append(run, q)
+				case len(run) > 1:
+					kept, run = append(kept, run), nil
+				default:
+					run = nil
+				}
+			}
+			if len(run) > 1 {
+				kept = append(kept, run)
+			}
+		}
+		parts = kept
+	}
+	for _, part := range parts {
+		s.path(with.look(), part, false)
+	}
+}
+
+// area fills what of a polygon lies in the panel (Sutherland and Hodgman 1974).
+func (s *surface) area(p *panel, ring []point, with ink) {
+	for _, edge := range p.edges() {
+		var kept []point
+		for i, q := range ring {
+			before := ring[(i+len(ring)-1)%len(ring)]
+			in := edge(q) >= -slop
+			if in != (edge(before) >= -slop) {
+				kept = append(kept, crossing(edge, before, q))
+			}
+			if in {
+				kept = append(kept, q)
+			}
+		}
+		ring = kept
+	}
+	s.path(filled(with), ring, true)
+}
+
+// bars draws the error bars of the point x, y, with caps of the given length.
+func (s *surface) bars(p *panel, x, y Figure, with lineStyle, cap float64) {
+	bar := func(lo, hi point, cx, cy float64) {
+		s.polyline(p, []point{lo, hi}, with)
+		for _, q := range []point{lo, hi} {
+			if q.x >= p.x0-slop && q.x <= p.x1+slop && q.y >= p.y0-slop && q.y <= p.y1+slop {
+				s.stroke(with, q.x-cx, q.y-cy, q.x+cx, q.y+cy)
+			}
+		}
+	}
 	if lo, hi, ok := x.bounds(); ok {
-		lo, hi = p.x.clamp(lo), p.x.clamp(hi)
-		s.plot(p, &plotter.XErrorBars{XYs: plotter.XYs{{X: lo, Y: y.Value}}, XErrors: plotter.XErrors{{High: hi - lo}}, LineStyle: style, CapWidth: cap})
+		bar(p.at(p.x.clamp(lo), y.Value), p.at(p.x.clamp(hi), y.Value), 0, -cap/2)
 	}
 	if lo, hi, ok := y.bounds(); ok {
-		lo, hi = p.y.clamp(lo), p.y.clamp(hi)
-		s.plot(p, &plotter.YErrorBars{XYs: plotter.XYs{{X: x.Value, Y: lo}}, YErrors: plotter.YErrors{{High: hi - lo}}, LineStyle: style, CapWidth: cap})
+		bar(p.at(x.Value, p.y.clamp(lo)), p.at(x.Value, p.y.clamp(hi)), cap/2, 0)
 	}
 }
 
@@ -304,17 +385,26 @@ func (s *surface) heading(y float64, title string) float64 {
 	return s.remark(0, y+s.small, s.w, title) - s.small + 9
 }
 
-// yAxis draws the labels left of the panel and the grid. gonum's axes do not keep
-// labels apart and within the drawing; yAxis and xAxis do.
+// yAxis draws the labels left of the panel and the grid.
 func (s *surface) yAxis(p *panel) {
-	s.plot(p, &plotter.Grid{Horizontal: pen(grid, 1)})
 	for _, t := range p.y.ticks() {
-		s.note(p.x0-6, p.atY(t.Value)+s.small*0.34, t.Label, end)
+		if y := p.at(p.x.min, t.value).y; y >= p.y0 && y <= p.y1 {
+			s.stroke(pen(grid, 1), p.x0, y, p.x1, y)
+		}
+	}
+	for _, t := range p.y.ticks() {
+		s.note(p.x0-6, p.atY(t.value)+s.small*0.34, t.label, end)
 	}
 }
 
 // upright draws the grid lines of x.
-func (s *surface) upright(p *panel) { s.plot(p, &plotter.Grid{Vertical: pen(grid, 1)}) }
+func (s *surface) upright(p *panel) {
+	for _, t := range p.x.ticks() {
+		if x := p.at(t.value, p.y.min).x; x >= p.x0 && x <= p.x1 {
+			s.stroke(pen(grid, 1), x, p.y1, x, p.y0)
+		}
+	}
+}
 
 // xAxis draws the axis below the panel, drops labels that would overlap, and
 // sets the height of the drawing.
@@ -331,14 +421,14 @@ func (s *surface) xAxis(p *panel, a Axis) {
 func (s *surface) xTicks(p *panel) {
 	s.stroke(pen(rule, 1), p.x0, p.y1, p.x1, p.y1)
 	for _, t := range p.x.ticks() {
-		s.stroke(pen(rule, 1), p.atX(t.Value), p.y1, p.atX(t.Value), p.y1+4)
+		s.stroke(pen(rule, 1), p.atX(t.value), p.y1, p.atX(t.value), p.y1+4)
 	}
 	last := math.Inf(-1)
 	for _, t := range p.x.ticks() {
-		at, half := p.atX(t.Value), s.width(t.Label)/2
+		at, half := p.atX(t.value), s.width(t.label)/2
 		if at-half >= last && at+half <= s.w {
 			last = at + half + 6
-			s.note(max(at, half), p.y1+7+s.small, t.Label, middle)
+			s.note(max(at, half), p.y1+7+s.small, t.label, middle)
 		}
 	}
 }
@@ -347,7 +437,7 @@ func (s *surface) xTicks(p *panel) {
 func (s *surface) gutter(y scale) float64 {
 	w := 0.0
 	for _, t := range y.ticks() {
-		w = max(w, s.width(t.Label))
+		w = max(w, s.width(t.label))
 	}
 	return math.Ceil(w) + 8
 }

@@ -2,86 +2,69 @@ package chart
 
 import (
 	"bytes"
-	"image/color"
 	"math"
 	"strconv"
-
-	"gonum.org/v1/plot/vg"
 )
 
-// canvas is a vg.Canvas that writes SVG elements. It implements what gonum's
-// plotters call to draw polylines; of arcs it draws full circles. All other
-// methods are nil. A colour must be an ink and becomes a class.
+// canvas writes SVG elements.
 type canvas struct {
-	vg.Canvas
-	buf   bytes.Buffer
-	look  string // attributes of the open path element; "" if none is open
-	ink   ink
-	width vg.Length
-	dash  []vg.Length
+	buf  bytes.Buffer
+	look string // attributes of the open path element; "" if none is open
 }
 
-func (c *canvas) SetColor(i color.Color)                 { c.ink, _ = i.(ink) }
-func (c *canvas) SetLineWidth(w vg.Length)               { c.width = w }
-func (c *canvas) SetLineDash(d []vg.Length, _ vg.Length) { c.dash = d }
+// point is a place on a surface, in its user units: y runs down.
+type point struct{ x, y float64 }
 
-// Stroke draws a line along p, if lines have a width.
-func (c *canvas) Stroke(p vg.Path) {
-	if c.width <= 0 {
-		return
+// lineStyle is the look of a line.
+type lineStyle struct {
+	ink   ink
+	width float64
+	dash  []float64
+}
+
+func (l lineStyle) look() string {
+	look := ` class="s-` + string(l.ink) + `"`
+	if l.width != 1 {
+		look += attr("stroke-width", l.width)
 	}
-	look := ` class="s-` + string(c.ink) + `"`
-	if c.width != 1 {
-		look += attr("stroke-width", float64(c.width))
-	}
-	for i, d := range c.dash {
+	for i, d := range l.dash {
 		if i == 0 {
-			look += ` stroke-dasharray="` + number(float64(d))
+			look += ` stroke-dasharray="` + number(d)
 		} else {
-			look += " " + number(float64(d))
+			look += " " + number(d)
 		}
 	}
-	if len(c.dash) > 0 {
+	if len(l.dash) > 0 {
 		look += `"`
 	}
-	c.draw(p, look)
+	return look
 }
 
-// Fill fills p.
-func (c *canvas) Fill(p vg.Path) { c.draw(p, ` class="f-`+string(c.ink)+`"`) }
+func filled(i ink) string { return ` class="f-` + string(i) + `"` }
 
-// draw appends p to the previous element if both look the same, so that a grid
-// or the error bars of a series take one element.
-func (c *canvas) draw(p vg.Path, look string) {
-	if len(p) == 0 { // clipped away
-		return
-	}
-	if p[0].Type == vg.ArcComp {
-		c.markup("<circle" + look + attr("cx", float64(p[0].Pos.X)) + attr("cy", -float64(p[0].Pos.Y)) + attr("r", float64(p[0].Radius)) + "/>")
+// path draws through points. It continues the previous element if both look the same, so
+// that a grid or the error bars of a series take one element.
+func (c *canvas) path(look string, points []point, close bool) {
+	if len(points) == 0 { // clipped away
 		return
 	}
 	if look != c.look {
 		c.markup("<path" + look + ` d="`)
 		c.look = look
 	}
-	last := vg.CloseComp
-	for _, k := range p {
-		switch {
-		case k.Type == vg.CloseComp:
-			c.buf.WriteByte('Z')
-			continue
-		case k.Type == vg.MoveComp:
-			c.buf.WriteByte('M')
-		case k.Type != last:
-			c.buf.WriteByte('L')
-		default:
-			c.buf.WriteByte(' ')
-		}
-		last = k.Type
+	for i, p := range points {
+		c.buf.WriteByte("ML "[min(i, 2)])
 		var space [32]byte // a path of a year has hundreds of points: no string for each
-		xy := append(appendNumber(space[:0], float64(k.Pos.X)), ' ')
-		c.buf.Write(appendNumber(xy, -float64(k.Pos.Y)))
+		xy := append(appendNumber(space[:0], p.x), ' ')
+		c.buf.Write(appendNumber(xy, p.y))
 	}
+	if close {
+		c.buf.WriteByte('Z')
+	}
+}
+
+func (c *canvas) circle(look string, at point, r float64) {
+	c.markup("<circle" + look + attr("cx", at.x) + attr("cy", at.y) + attr("r", r) + "/>")
 }
 
 // markup closes the open path element, if any, and writes s.

@@ -14,11 +14,10 @@
 // Axes start at zero unless Free is set, gaps are not bridged, and a note counts
 // what is left out for lack of room.
 //
-// The package computes no statistics. Its output is deterministic. Scales, type
-// metrics, lines, grids, bands and error bars are gonum/plot's, drawn on our own
-// vg.Canvas. The one of vgsvg writes style attributes, which a content security
-// policy refuses and a dark scheme cannot change, and positions text by the
-// metrics of a font that the reader may not have.
+// The package computes no statistics. Its output is deterministic. It draws SVG itself: a
+// library's has style attributes, which a content security policy refuses and a dark
+// scheme cannot change, and positions text by the metrics of a font that the reader may
+// not have.
 package chart
 
 import (

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"gonum.org/v1/plot"
-
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -148,28 +146,24 @@ func (d *history) draw(s *surface) {
 }
 
 // calendar is an axis of days.
-func calendar(from, to float64, want int) (s scale) {
+func calendar(from, to float64, want int) scale {
 	if to-from < 86400 { // leaves room on both sides of a single night
 		from, to = from-43200, to+43200
 	}
-	s.Scale, s.Min, s.Max = plot.LinearScale{}, from, to
-	s.Tick.Marker = dateTicks{max(want, 2)}
-	return s
+	return scale{min: from, max: to, marks: dateTicks{max(want, 2)}}
 }
 
-// dateTicks puts ticks at midnight UTC of days, months or years; those of
-// plot.TimeTicks are round numbers of seconds.
+// dateTicks puts ticks at midnight UTC of days, months or years.
 type dateTicks struct{ want int }
 
-// Ticks implements plot.Ticker.
-func (t dateTicks) Ticks(from, to float64) (ticks []plot.Tick) {
+func (t dateTicks) ticks(from, to float64) (ticks []tick) {
 	days := (to - from) / 86400
 	first := time.Unix(int64(from), 0).UTC()
 	year := time.Date(first.Year(), 1, 1, 0, 0, 0, 0, time.UTC)
-	at := func(start time.Time, step, months int, layout string) []plot.Tick {
+	at := func(start time.Time, step, months int, layout string) []tick {
 		for at := start; float64(at.Unix()) <= to; at = at.AddDate(0, months, step) {
 			if float64(at.Unix()) >= from {
-				ticks = append(ticks, plot.Tick{Value: float64(at.Unix()), Label: at.Format(layout)})
+				ticks = append(ticks, tick{float64(at.Unix()), at.Format(layout)})
 			}
 		}
 		return ticks

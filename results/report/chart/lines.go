@@ -8,10 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -163,12 +159,12 @@ func runs(points []LinePoint, ok func(LinePoint) bool) (out [][]LinePoint) {
 	return out
 }
 
-var dashes = [][]vg.Length{nil, {8, 3}, {2, 3}, {10, 3, 2, 3}, {5, 3}, {1.5, 4}}
+var dashes = [][]float64{nil, {8, 3}, {2, 3}, {10, 3, 2, 3}, {5, 3}, {1.5, 4}}
 
-func (l *lines) pen(i int) draw.LineStyle {
+func (l *lines) pen(i int) lineStyle {
 	dash := dashes[i%len(dashes)]
 	if dash == nil && l.Series[i].Modelled {
-		dash = []vg.Length{4, 3}
+		dash = []float64{4, 3}
 	}
 	return pen(hue(i), 2.1, dash...)
 }
@@ -206,21 +202,21 @@ func (l *lines) draw(s *surface) {
 	p := s.panel(top, 270, 8, y)
 	p.x = l.X.scale(xs, p.columns(80), 0)
 	if slices.ContainsFunc(l.Series, func(in Series) bool { return in.ID != "" }) {
-		s.data = fmt.Sprintf(` data-x="%s %s %g %g" data-y="%s %s %g %g"`, number(p.x0), number(p.x1), p.x.Min, p.x.Max, number(p.y1), number(p.y0), p.y.Min, p.y.Max)
+		s.data = fmt.Sprintf(` data-x="%s %s %g %g" data-y="%s %s %g %g"`, number(p.x0), number(p.x1), p.x.min, p.x.max, number(p.y1), number(p.y0), p.y.min, p.y.max)
 	}
 	s.yAxis(p)
 	s.xAxis(p, l.X)
 
 	for _, in := range l.Series {
 		for _, run := range runs(in.Points, LinePoint.bounded) {
-			var ring plotter.XYs
+			var ring []point
 			for _, q := range run {
-				ring = append(ring, plotter.XY{X: q.X, Y: q.High})
+				ring = append(ring, p.at(q.X, q.High))
 			}
 			for _, q := range slices.Backward(run) {
-				ring = append(ring, plotter.XY{X: q.X, Y: q.Low})
+				ring = append(ring, p.at(q.X, q.Low))
 			}
-			s.plot(p, &plotter.Polygon{XYs: []plotter.XYs{ring}, Color: deep})
+			s.area(p, ring, deep)
 		}
 	}
 	var marks []flag
@@ -237,11 +233,11 @@ func (l *lines) draw(s *surface) {
 	for i, in := range l.Series {
 		s.group("data-series", in.ID, func() {
 			for _, run := range runs(in.Points, LinePoint.ok) {
-				var line plotter.XYs
+				var line []point
 				for _, q := range run {
-					line = append(line, plotter.XY{X: q.X, Y: q.Y})
+					line = append(line, p.at(q.X, q.Y))
 				}
-				s.plot(p, &plotter.Line{XYs: line, LineStyle: l.pen(i)})
+				s.polyline(p, line, l.pen(i))
 				for _, q := range run {
 					if in.Marks || len(run) == 1 {
 						s.tip(fmt.Sprintf("%s: %s at %s", l.name(i), l.Y.print(q.Y), l.X.print(q.X)), func() {
@@ -303,8 +299,7 @@ func (t Tornado) describe() string {
 	return fmt.Sprintf("%s, %s at base, by assumption, the widest first: %s.", cmp.Or(t.Axis.Title, "the outcome"), t.Axis.print(t.Base), few(parts, 10))
 }
 
-// draw draws bars that start at the base; those of gonum's BarChart start at
-// zero.
+// draw draws bars that start at the base.
 func (t Tornado) draw(s *surface) {
 	const half = 8 // of the height of a bar
 	drawn := t.Rows[:min(len(t.Rows), tornadoRows)]
@@ -331,7 +326,7 @@ func (t Tornado) draw(s *surface) {
 			low, high := p.atX(r.Low), p.atX(r.High)
 			bar := rectangle(min(low, base), y-half, math.Abs(low-base), 2*half)
 			s.fill(paper, bar...)
-			s.strokePath(closed(bar...), pen(hueA, 1.6))
+			s.outline(pen(hueA, 1.6), bar...)
 			s.rect(min(high, base), y-half, math.Abs(high-base), 2*half, hueA)
 		})
 	}

@@ -10,8 +10,7 @@ import (
 )
 
 // Matrix is a table whose cells are shaded by their distance from Base, with a
-// glyph for the better or worse side, such as a break-even matrix. gonum's
-// HeatMap colours by value alone and writes one element per cell.
+// glyph for the better or worse side, such as a break-even matrix.
 type Matrix struct {
 	Head
 	Axis    Axis   // of the cells

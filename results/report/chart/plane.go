@@ -7,9 +7,6 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/vg/draw"
-
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -36,7 +33,7 @@ type plane struct {
 
 // guide is a line to read positions by. It is broken where a label lies on it.
 type guide struct {
-	style          draw.LineStyle
+	style          lineStyle
 	x0, y0, x1, y1 float64
 }
 
@@ -226,18 +223,18 @@ func (t ThroughputPower) SVG() template.HTML {
 	// k converts y ÷ x, in the units of their axes, to the unit of Efficiency.
 	k := t.Efficiency.factor() / t.Throughput.factor() * t.Power.factor()
 	lo, hi := positive(pl.points, func(c Point) float64 { return c.Y.Value / c.X.Value * k })
-	var levels []plot.Tick
+	var levels []tick
 	if hi > 0 {
 		a := t.Efficiency
 		a.log = true
-		for _, tick := range a.scale([]float64{lo, hi}, 5, 0.15).ticks() {
-			levels = append(levels, plot.Tick{Value: tick.Value / k, Label: a.round(tick.Value)})
-			pl.right = max(pl.right, min(width(a.round(tick.Value), 12.5, false)+8, 120))
+		for _, t := range a.scale([]float64{lo, hi}, 5, 0.15).ticks() {
+			levels = append(levels, tick{t.value / k, a.round(t.value)})
+			pl.right = max(pl.right, min(width(a.round(t.value), 12.5, false)+8, 120))
 		}
 	}
 	pl.under = func(s *surface, p *panel) (guides []guide) {
 		for _, l := range slices.Backward(levels) { // the steepest first
-			guides = append(guides, s.isoline(p, l.Value, l.Label)...)
+			guides = append(guides, s.isoline(p, l.value, l.label)...)
 		}
 		return guides
 	}
@@ -246,7 +243,7 @@ func (t ThroughputPower) SVG() template.HTML {
 
 // isoline is y = level·x; it is labelled where it leaves the panel.
 func (s *surface) isoline(p *panel, level float64, label string) []guide {
-	from, to := max(p.x.Min, p.y.Min/level), min(p.x.Max, p.y.Max/level)
+	from, to := max(p.x.min, p.y.min/level), min(p.x.max, p.y.max/level)
 	x0, y0, x1, y1 := p.atX(from), p.atY(from*level), p.atX(to), p.atY(to*level)
 	if !(from < to) || math.Hypot(x1-x0, y1-y0) < 40 {
 		return nil

@@ -7,8 +7,6 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/plot"
-
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -265,7 +263,7 @@ func (s *surface) rows(top, room float64, names []string, lines func(i int) int)
 	}
 	r.tops = append(r.tops, top)
 	r.panel = &panel{box: box{left, r.tops[0], s.w - 8, top}}
-	r.y.Axis = plot.Axis{Scale: plot.LinearScale{}, Min: r.y0 - r.y1}
+	r.y = scale{min: r.y0 - r.y1}
 	return r
 }
 

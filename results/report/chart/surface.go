@@ -9,9 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -55,9 +52,6 @@ func (s *surface) write(out *strings.Builder, id, title, desc string) {
 		`<title id="%[5]s-%[1]s-title">%[6]s</title><desc id="%[5]s-%[1]s-desc">%[7]s</desc>%[8]s`,
 		class, s.w, math.Ceil(s.h), s.size, id, html.EscapeString(title), html.EscapeString(desc), s.buf.Bytes(), s.data)
 }
-
-// pt is a point of the surface on a vg.Canvas, whose y runs up.
-func pt(x, y float64) vg.Point { return vg.Point{X: vg.Length(x), Y: vg.Length(-y)} }
 
 // style is the look of a text; the zero value is for names.
 type style struct {
@@ -196,23 +190,16 @@ func (h Head) rest() template.HTML {
 }
 
 // pen is the style of a line of width w.
-func pen(i ink, w float64, dash ...vg.Length) draw.LineStyle {
-	return draw.LineStyle{Color: i, Width: vg.Length(w), Dashes: dash}
-}
+func pen(i ink, w float64, dash ...float64) lineStyle { return lineStyle{i, w, dash} }
 
 // stroke draws a line through x0, y0, x1, y1 …
-func (s *surface) stroke(l draw.LineStyle, xy ...float64) { s.strokePath(polyline(xy...), l) }
+func (s *surface) stroke(l lineStyle, xy ...float64) { s.path(l.look(), points(xy), false) }
 
-func (s *surface) strokePath(p vg.Path, l draw.LineStyle) {
-	(&draw.Canvas{Canvas: s}).SetLineStyle(l)
-	s.Stroke(p)
-}
+// outline draws a line around the area within x0, y0, x1, y1 …
+func (s *surface) outline(l lineStyle, xy ...float64) { s.path(l.look(), points(xy), true) }
 
-// fill fills the area within x0, y0, x1, y1 …
-func (s *surface) fill(i ink, xy ...float64) {
-	s.SetColor(i)
-	s.Fill(closed(xy...))
-}
+// fill fills that area.
+func (s *surface) fill(i ink, xy ...float64) { s.path(filled(i), points(xy), true) }
 
 func (s *surface) rect(x, y, w, h float64, i ink) { s.fill(i, rectangle(x, y, w, h)...) }
 
@@ -220,21 +207,11 @@ func rectangle(x, y, w, h float64) []float64 {
 	return []float64{x, y, x + w, y, x + w, y + h, x, y + h}
 }
 
-func polyline(xy ...float64) (p vg.Path) {
+func points(xy []float64) (out []point) {
 	for i := 0; i+1 < len(xy); i += 2 {
-		if i == 0 {
-			p.Move(pt(xy[i], xy[i+1]))
-		} else {
-			p.Line(pt(xy[i], xy[i+1]))
-		}
+		out = append(out, point{xy[i], xy[i+1]})
 	}
-	return p
-}
-
-func closed(xy ...float64) vg.Path {
-	p := polyline(xy...)
-	p.Close()
-	return p
+	return out
 }
 
 // tip groups what draw draws under a title, which browsers show as a tooltip.
@@ -302,8 +279,7 @@ func (s *surface) flags(of []flag) (notes []template.HTML) {
 }
 
 // outlines are the forms of marks of radius 1, as x0, y0, x1, y1 …; nil is a
-// disc. gonum/plot has only three filled glyphs, and error bars show through its
-// hollow ones.
+// disc.
 var outlines = [][]float64{
 	nil,
 	{-0.9, -0.9, 0.9, -0.9, 0.9, 0.9, -0.9, 0.9}, // square
@@ -322,23 +298,21 @@ const (
 
 // mark draws a mark of radius r; a hollow one is filled with paper.
 func (s *surface) mark(x, y, r float64, form int, i ink, hollow bool) {
-	var p vg.Path
-	if o := outlines[form%len(outlines)]; o == nil {
-		p.Arc(pt(x, y), vg.Length(r), 0, 2*math.Pi)
-	} else {
-		xy := slices.Clone(o)
-		for j := 0; j < len(xy); j += 2 {
-			xy[j], xy[j+1] = x+r*xy[j], y+r*xy[j+1]
-		}
-		p = closed(xy...)
-	}
 	fill, line := i, pen(paper, 1)
 	if hollow {
 		fill, line = paper, pen(i, 1.8)
 	}
-	s.SetColor(fill)
-	s.Fill(p)
-	s.strokePath(p, line)
+	xy := slices.Clone(outlines[form%len(outlines)])
+	if xy == nil {
+		s.circle(filled(fill), point{x, y}, r)
+		s.circle(line.look(), point{x, y}, r)
+		return
+	}
+	for j := 0; j < len(xy); j += 2 {
+		xy[j], xy[j+1] = x+r*xy[j], y+r*xy[j+1]
+	}
+	s.fill(fill, xy...)
+	s.outline(line, xy...)
 }
 
 // box is an occupied area.
@@ -441,7 +415,7 @@ type spot struct {
 }
 
 // beside finds a place within bounds for n lines of text of width w beside the mark
-// of radius r at x, y. gonum's plotter.Labels does not avoid overlaps.
+// of radius r at x, y.
 func (s *surface) beside(x, y, r, w float64, n int, onGuides bool, bounds box) (spot, bool) {
 	mid, more := s.small*0.27, s.line*float64(n-1)
 	for _, d := range []float64{r + 4, r + 16, r + 30, r + 46} {

@@ -8,9 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg/draw"
-
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report/table"
 )
@@ -106,18 +103,19 @@ func (st stretch) decimate(from, to float64, n int) (out stretch) {
 
 // samples draws a line through each stretch, decimated to n buckets. A single
 // sample becomes a dash.
-func (s *surface) samples(p *panel, of []stretch, n int, style draw.LineStyle) {
+func (s *surface) samples(p *panel, of []stretch, n int, style lineStyle) {
 	for _, st := range of {
-		var line plotter.XYs
-		for _, q := range st.decimate(p.x.Min, p.x.Max, n) {
-			line = append(line, plotter.XY{X: q.T, Y: q.V})
+		var line []point
+		few := st.decimate(p.x.min, p.x.max, n)
+		for _, q := range few {
+			line = append(line, p.at(q.T, q.V))
 		}
 		if len(line) == 1 {
-			x, y := p.atX(line[0].X), p.atY(line[0].Y)
+			x, y := p.atX(few[0].T), p.atY(few[0].V)
 			s.stroke(style, x, y, x+1.5, y)
 			continue
 		}
-		s.plot(p, &plotter.Line{XYs: line, LineStyle: style})
+		s.polyline(p, line, style)
 	}
 }
 
