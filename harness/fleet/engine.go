@@ -65,6 +65,11 @@ const (
 type JobState struct {
 	Phase  Phase
 	Reason string // in the engine's words: "ReqNodeNotAvail", "NODE_FAIL"
+	// Node and Attempt are whose job it is, if the engine keeps that with the job; empty
+	// and 0 if not. By them a job is found again whose submission was cut off before its
+	// name was known.
+	Node    string
+	Attempt int
 }
 
 // Phase is where a job is.

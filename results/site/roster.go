@@ -13,16 +13,20 @@ const RosterVersion = 1
 // Roster is what the measurement of a fleet set out to do. It is written once, before
 // the first job, and never changed: the nodes in it are the nodes that are expected.
 type Roster struct {
-	Version  int       `json:"version"`
-	Name     string    `json:"name"`  // of the measurement, unique in its store
-	Start    time.Time `json:"start"` // UTC
-	Engine   string    `json:"engine"`
-	Args     []string  `json:"args"`               // of perwatt run on each node, without --fleet and --store
-	Options  []string  `json:"options,omitempty"`  // passed through to the engine, such as those of sbatch
-	Together bool      `json:"together,omitempty"` // the nodes of a rack start at the same time
-	Sessions int       `json:"sessions"`           // records that a node owes
-	Attempts int       `json:"attempts"`           // most of one node
-	Nodes    []Node    `json:"nodes"`
+	Version int       `json:"version"`
+	Name    string    `json:"name"`  // of the measurement, unique in its store
+	Start   time.Time `json:"start"` // UTC
+	Engine  string    `json:"engine"`
+	Args    []string  `json:"args"`              // of perwatt run on each node, without --fleet and --store
+	Options []string  `json:"options,omitempty"` // passed through to the engine, such as those of sbatch
+	// Place is where the engine runs them, by the flags of perwatt fleet run that say so:
+	// partition, nodes, hosts. With it an engine is opened again.
+	Place    map[string]string `json:"place,omitempty"`
+	Limit    float64           `json:"limit"`              // s, the longest time of one job from its start
+	Together bool              `json:"together,omitempty"` // the nodes of a rack start at the same time
+	Sessions int               `json:"sessions"`           // records that a node owes
+	Attempts int               `json:"attempts"`           // most of one node
+	Nodes    []Node            `json:"nodes"`
 }
 
 // Node is one node that is expected to measure.

@@ -1,0 +1,573 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/site"
+)
+
+// Limits on what a node may send, in one attempt.
+const (
+	mostFiles = 1000      // in its directory, of any kind
+	mostPlain = 256 << 20 // bytes of a record in JSON: what results.Load reads
+	mostZstd  = 64 << 20  // bytes of a compressed one
+	mostBytes = mostPlain // of JSON that is in memory at a time, all collectors together
+	slack     = 1.0       // s, by which clocks may contradict each other unsaid
+	aMonth    = len("2006-01")
+)
+
+// Keep commits a record to the store. It returns nil if the store has it already, and
+// [ErrTaken] if another record has its identifier there: then the record is refused. Any
+// other error ends what is being done. It is called by several goroutines.
+type Keep func(*results.File) error
+
+// ErrTaken means that another record has the identifier of this one in the store.
+var ErrTaken = errors.New("another record has its identifier in the store")
+
+// finding is what was found out about one file of an attempt.
+type finding struct {
+	file   string // below the attempt's directory, or as it was named by hand
+	hand   bool
+	id     string
+	place  results.Fleet // by its own words; only of a record that could be read
+	number int           // of its session
+	clock  *site.Clock   // if it contradicts that of this host
+	err    error         // why it is refused
+	unkept error         // why it could not be committed: it stays where it is
+	part   bool          // it is the attempt's own, and not finished
+}
+
+// collector reads records. Its methods may be called by several goroutines.
+type collector struct {
+	roster site.Roster
+	byName map[string]int // index in the roster
+	byHost map[string]map[int]bool
+	keep   Keep
+	memory budget
+
+	mu    sync.Mutex
+	given map[string]int // by which node a record was given, by identifier
+}
+
+func newCollector(r site.Roster, s *state, keep Keep) *collector {
+	c := &collector{roster: r, keep: keep, byName: map[string]int{}, byHost: map[string]map[int]bool{}, given: map[string]int{}}
+	c.memory.free = mostBytes
+	c.memory.cond.L = &c.memory.mu
+	known := func(host string, i int) {
+		if host = strings.ToLower(host); host == "" {
+			return
+		}
+		if c.byHost[host] == nil {
+			c.byHost[host] = map[int]bool{}
+		}
+		c.byHost[host][i] = true
+	}
+	for i, n := range r.Nodes {
+		c.byName[n.Name] = i
+		// What the node calls itself, with and without its domain; where the engine does
+		// not know it, the engine's name, which it often is.
+		host := cmp.Or(n.Host, n.Name)
+		known(host, i)
+		if short, _, more := strings.Cut(host, "."); more {
+			known(short, i)
+		}
+	}
+	for id, n := range s.records {
+		c.given[id] = c.byName[n.Name]
+	}
+	return c
+}
+
+// budget bounds the bytes that are in memory at a time.
+type budget struct {
+	mu   sync.Mutex
+	cond sync.Cond
+	free int64
+}
+
+func (b *budget) take(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.free < n {
+		b.cond.Wait()
+	}
+	b.free -= n
+}
+
+func (b *budget) give(n int64) {
+	b.mu.Lock()
+	b.free += n
+	b.mu.Unlock()
+	b.cond.Broadcast()
+}
+
+// left is what an attempt left in its directory.
+type left struct {
+	found   []finding
+	partial string // a record whose session did not end
+	err     error  // its directory cannot be read
+	unkept  error  // the store cannot be written: nothing was found out
+}
+
+// look judges what an attempt left and was not judged before.
+func (c *collector) look(ctx context.Context, job Job, since time.Time, judged map[string]bool) (out left) {
+	root, err := os.OpenRoot(job.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return out
+	}
+	if err != nil {
+		out.err = err
+		return out
+	}
+	defer root.Close()
+	names, err := candidates(root)
+	if err != nil {
+		out.err = err
+		return out
+	}
+	want := results.Fleet{Run: c.roster.Name, Node: job.Node.Name, Attempt: job.Attempt}
+	for _, name := range names {
+		if strings.HasSuffix(name, ".partial.json") {
+			out.partial = filepath.Join(job.Dir, name)
+			continue
+		}
+		if ctx.Err() != nil {
+			return out
+		}
+		if judged[results.Line(name, mostReason)] {
+			continue
+		}
+		f := finding{file: name}
+		c.judge(ctx, &f, &want, func(results.Fleet) time.Time { return since }, func() (*os.File, error) { return openIn(root, name) })
+		if out.unkept = f.unkept; ctx.Err() != nil || out.unkept != nil { // it was not judged to the end
+			return out
+		}
+		out.found = append(out.found, f)
+	}
+	return out
+}
+
+// candidates lists the files of a store, one directory a month, that could be records:
+// also links and FIFOs, which are refused by name.
+func candidates(root *os.Root) (names []string, err error) {
+	seen := 0
+	list := func(dir string) ([]fs.DirEntry, error) {
+		d, err := root.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		defer d.Close()
+		all, err := d.ReadDir(mostFiles + 1 - seen)
+		if seen += len(all); seen > mostFiles {
+			return nil, fmt.Errorf("it left more than %d files", mostFiles)
+		}
+		if len(all) == 0 {
+			return nil, nil // io.EOF
+		}
+		return all, err
+	}
+	top, err := list(".")
+	if err != nil {
+		return nil, err
+	}
+	take := func(dir string, e fs.DirEntry) {
+		if n := e.Name(); !e.IsDir() && !strings.HasPrefix(n, ".") && (strings.HasSuffix(n, ".json") || strings.HasSuffix(n, ".json.zst")) {
+			names = append(names, filepath.Join(dir, n))
+		}
+	}
+	for _, e := range top {
+		if _, bad := time.Parse("2006-01", e.Name()); e.IsDir() && bad == nil && len(e.Name()) == aMonth {
+			month, err := list(e.Name())
+			if err != nil {
+				return nil, err
+			}
+			for _, in := range month {
+				take(e.Name(), in)
+			}
+			continue
+		}
+		take("", e)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// openIn opens a regular file below root. Nothing else is opened: a link may lead to a
+// file that its node cannot read, a FIFO blocks.
+func openIn(root *os.Root, name string) (*os.File, error) {
+	before, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !before.Mode().IsRegular() {
+		return nil, fmt.Errorf("it is %s, not a file", results.FileKind(before.Mode()))
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	now, err := f.Stat() // something else may have taken its place
+	if err == nil && !os.SameFile(before, now) {
+		err = errors.New("it changed while it was opened")
+	}
+	if err != nil {
+		f.Close() // #nosec G104 -- nothing was written to it
+		return nil, err
+	}
+	return f, nil
+}
+
+// judge reads a record, verifies it and commits it. want is what its attempt was asked
+// for; nil takes the record's own word for the attempt. since is when it was submitted.
+func (c *collector) judge(ctx context.Context, f *finding, want *results.Fleet, since func(results.Fleet) time.Time, open func() (*os.File, error)) {
+	f.err = func() error {
+		in, err := open()
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		info, err := in.Stat()
+		if err != nil {
+			return err
+		}
+		most, takes := int64(mostPlain), max(1, info.Size())
+		if strings.HasSuffix(f.file, ".zst") {
+			most, takes = mostZstd, mostBytes // it may unpack to the most
+		}
+		if info.Size() > most {
+			return fmt.Errorf("%d bytes: a record has at most %d MiB", info.Size(), most>>20)
+		}
+		c.memory.take(takes)
+		defer c.memory.give(takes)
+		file, err := results.Load(in, f.file)
+		if err != nil {
+			return err
+		}
+		arrived := time.Now()
+		if err := c.verify(ctx, f, file, want); err != nil {
+			return err
+		}
+		f.clock = contradiction(file.Record, since(f.place), arrived)
+		if err := c.keep(file); errors.Is(err, ErrTaken) {
+			return err
+		} else if err != nil {
+			f.unkept = err
+		}
+		return nil
+	}()
+}
+
+// verify is an error unless a record is sound, finished, and that of the node and the
+// attempt.
+func (c *collector) verify(ctx context.Context, f *finding, file *results.File, want *results.Fleet) error {
+	rec := file.Record
+	if rec.Plan.Fleet != nil {
+		f.place = *rec.Plan.Fleet
+	}
+	if bad := file.Verify(); len(bad) > 0 {
+		return fmt.Errorf("it is damaged: %s", bad[0].String())
+	}
+	derived, err := results.DeriveWithin(ctx, rec)
+	if err != nil {
+		return err
+	}
+	if bad := file.Check(derived); len(bad) > 0 {
+		return fmt.Errorf("its summary is not that of its traces: %s", bad[0].String())
+	}
+	switch p := rec.Plan.Fleet; {
+	case p == nil:
+		return errors.New("it is the record of a session on its own, and of no fleet")
+	case p.Run != c.roster.Name:
+		return fmt.Errorf("it claims to be of the measurement %.100q, not of %s", p.Run, c.roster.Name)
+	case want != nil && p.Node != want.Node:
+		return fmt.Errorf("it claims to be of the node %.100q, and came from %s", p.Node, want.Node)
+	case want != nil && p.Attempt != want.Attempt:
+		return fmt.Errorf("it claims to be of attempt %d, and came from attempt %d", p.Attempt, want.Attempt)
+	case p.Attempt < 1 || p.Attempt > mostNumber:
+		return fmt.Errorf("it claims to be of attempt %d", p.Attempt)
+	case p.Together != 0 && !c.roster.Together:
+		return fmt.Errorf("it claims to be measured together with %d nodes, and each was to be alone", p.Together)
+	}
+	at, expected := c.byName[rec.Plan.Fleet.Node]
+	if !expected {
+		return fmt.Errorf("it claims to be of the node %.100q, which is not expected", rec.Plan.Fleet.Node)
+	}
+	if others := c.host(rec.Node.Name); len(others) > 0 && !others[at] {
+		return fmt.Errorf("it names the host %.100q, which is another expected node", rec.Node.Name)
+	}
+	if rec.State != results.Complete {
+		f.part = true
+		return fmt.Errorf("its session did not come to its end: it is %.20q, with %s", rec.State, results.Plural(len(rec.Runs), "run"))
+	}
+	if n := rec.Plan.Session; rec.Plan.Sessions != c.roster.Sessions || n < 1 || n > c.roster.Sessions {
+		return fmt.Errorf("it is session %d of %d, and %d were asked for", n, rec.Plan.Sessions, c.roster.Sessions)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if of, before := c.given[rec.ID]; before && of != at {
+		return fmt.Errorf("it has the identifier of a record that node %s gave: %.40q", c.roster.Nodes[of].Name, rec.ID)
+	}
+	c.given[rec.ID] = at
+	f.id, f.number = rec.ID, rec.Plan.Session
+	return nil
+}
+
+// host returns the expected nodes that a host's name belongs to.
+func (c *collector) host(name string) map[int]bool {
+	name = strings.ToLower(name)
+	if of := c.byHost[name]; of != nil {
+		return of
+	}
+	short, _, _ := strings.Cut(name, ".")
+	return c.byHost[short]
+}
+
+// contradiction returns how far the clock of a node is ahead if its record cannot have
+// been made between the submission of its job and its arrival here: it began before the
+// one or ended after the other, by more than a second.
+func contradiction(rec *results.Record, since, arrived time.Time) *site.Clock {
+	high := rec.Start.Sub(since).Seconds() // the clock is ahead by at most this
+	low := rec.End.Sub(arrived).Seconds()  // and at least this
+	if low <= slack && high >= -slack {
+		return nil
+	}
+	return &site.Clock{Offset: (low + high) / 2, Within: max(slack, (high-low)/2)}
+}
+
+// take writes findings about an attempt to the journal and moves what is refused aside.
+func (f *Fleet) take(a *attempt, found []finding) error {
+	var entries []Entry
+	refused := false
+	for _, x := range found {
+		e := Entry{Event: Record, Node: a.node.Name, Attempt: a.Number, ID: x.id, Session: x.number, File: results.Line(x.file, mostReason)}
+		if x.err != nil {
+			e.Event, e.ID, e.Session, e.Reason = Refuse, "", 0, x.err.Error()
+			e.Aside, refused = f.asidePath(a, x), true
+			if x.part {
+				e.State = site.Failed
+			}
+		}
+		entries = append(entries, e)
+		if x.clock != nil && a.node.clock == nil {
+			entries = append(entries, Entry{Event: ClockRead, Node: a.node.Name, Clock: x.clock})
+		}
+	}
+	// A record that a power failure takes out of the journal is found again; a reason is
+	// not.
+	if err := f.write(refused, entries...); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		f.putAside(a, e)
+	}
+	return nil
+}
+
+// asidePath is where a refused file goes, below the directory of the measurement. What
+// came by hand stays where it is.
+func (f *Fleet) asidePath(a *attempt, x finding) string {
+	if x.hand {
+		return x.file
+	}
+	base := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '/' {
+			return '_'
+		}
+		return r
+	}, filepath.Base(x.file))
+	path := filepath.Join(asideName, fmt.Sprintf("%s.%d.%.100s", a.node.Name, a.Number, base))
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(filepath.Join(f.dir, path)); err != nil {
+			return path
+		}
+		path = filepath.Join(asideName, fmt.Sprintf("%s.%d.%d.%.100s", a.node.Name, a.Number, n, base))
+	}
+}
+
+// putAside moves a refused file, if it is where it was. One that cannot be moved stays,
+// and is not looked at again.
+func (f *Fleet) putAside(a *attempt, e Entry) {
+	if e.Event != Refuse || e.Aside == e.File {
+		return
+	}
+	to := filepath.Join(f.dir, e.Aside)
+	if _, err := os.Lstat(to); errors.Is(err, fs.ErrNotExist) {
+		os.Rename(filepath.Join(f.attemptDir(a.node.Name, a.Number), e.File), to) // #nosec G104 -- it may stay: see above
+	}
+	step("aside")
+}
+
+// Collected counts what was found.
+type Collected struct {
+	Records int // taken into the store
+	Refused int
+	Files   []Refusal // of files that came by hand: why they are refused
+}
+
+// Collect looks again at what all attempts left, those that were given up too, and takes
+// files that came by hand: each a record, or a directory with records in it. Nothing is
+// taken twice.
+func (f *Fleet) Collect(ctx context.Context, keep Keep, files ...string) (sum Collected, err error) {
+	c := newCollector(f.roster, &f.state, keep)
+	type work struct {
+		a     *attempt
+		files left
+	}
+	var todo []*work
+	for _, n := range f.nodes {
+		for _, a := range n.attempts {
+			for _, e := range a.refused { // the end of a move that was cut off
+				f.putAside(a, e)
+			}
+			todo = append(todo, &work{a: a})
+		}
+	}
+	// In parts, so that what was taken is in the journal soon.
+	for part := range slices.Chunk(todo, 512) {
+		each(part, func(w *work) {
+			w.files = c.look(ctx, f.job(w.a), w.a.Start, w.a.files)
+		})
+		for _, w := range part {
+			if err := w.files.err; err != nil {
+				sum.Files = append(sum.Files, Refusal{fmt.Sprintf("node %s, attempt %d: %v", w.a.node.Name, w.a.Number, err)})
+			}
+			sum.add(w.files.found)
+			if err := cmp.Or(f.take(w.a, w.files.found), w.files.unkept); err != nil {
+				return sum, err
+			}
+		}
+		if err := cmp.Or(f.journal.file.Sync(), ctx.Err()); err != nil {
+			return sum, err
+		}
+	}
+	hand, err := byHand(files)
+	if err != nil {
+		return sum, err
+	}
+	for _, name := range hand {
+		if err := f.takeByHand(ctx, c, name, &sum); err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
+// takeByHand takes one file that was named, for the node and the attempt that it names.
+func (f *Fleet) takeByHand(ctx context.Context, c *collector, name string, sum *Collected) error {
+	x := finding{file: name, hand: true}
+	since := func(p results.Fleet) time.Time {
+		if n := f.byName[p.Node]; n != nil {
+			for _, a := range n.attempts {
+				if a.Number == p.Attempt {
+					return a.Start
+				}
+			}
+		}
+		return f.roster.Start
+	}
+	c.judge(ctx, &x, nil, since, func() (*os.File, error) { return results.OpenFile(name) })
+	if err := cmp.Or(ctx.Err(), x.unkept); err != nil {
+		return err
+	}
+	n := f.byName[x.place.Node]
+	if x.err != nil {
+		sum.Files = append(sum.Files, Refusal{fmt.Sprintf("%s: %v", name, x.err)})
+	}
+	switch {
+	case n == nil || x.place.Run != f.roster.Name || x.place.Attempt < 1 || x.place.Attempt > mostNumber:
+		sum.Refused++ // it is nobody's
+		return nil
+	case x.err == nil && f.records[x.id] == n, x.err != nil && n.attempt(x.place.Attempt).files[results.Line(name, mostReason)]:
+		return nil // it was judged before
+	}
+	sum.add([]finding{x})
+	return f.take(n.attempt(x.place.Attempt), []finding{x})
+}
+
+func (c *Collected) add(found []finding) {
+	for _, x := range found {
+		if x.err != nil {
+			c.Refused++
+		} else {
+			c.Records++
+		}
+	}
+}
+
+// each calls do with every item, on all processors.
+func each[T any](items []T, do func(T)) {
+	var workers sync.WaitGroup
+	next := make(chan T)
+	for range min(len(items), runtime.GOMAXPROCS(0)+1) { // one more: they wait for the disk, too
+		workers.Go(func() {
+			for item := range next {
+				do(item)
+			}
+		})
+	}
+	for _, item := range items {
+		next <- item
+	}
+	close(next)
+	workers.Wait()
+}
+
+// byHand lists the files that were named, and those in the directories that were.
+func byHand(names []string) (files []string, err error) {
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("fleet: collect: %w", err)
+		}
+		if !info.IsDir() {
+			files = append(files, name)
+			continue
+		}
+		err = filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if n := d.Name(); d.Type().IsRegular() && !strings.HasPrefix(n, ".") && !strings.HasSuffix(n, ".partial.json") &&
+				(strings.HasSuffix(n, ".json") || strings.HasSuffix(n, ".json.zst")) {
+				files = append(files, path)
+			}
+			if len(files) > mostNodes*mostAttempts {
+				return errors.New("too many files")
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("fleet: collect: %w", err)
+		}
+	}
+	return files, nil
+}
+
+// path is that of a refused file, which may have come by hand.
+func (f *Fleet) path(aside string) string {
+	if filepath.IsAbs(aside) {
+		return aside
+	}
+	return filepath.Join(f.dir, aside)
+}
+
+func makeAttemptDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { // #nosec G301 -- records are there to be read, by whom the umask lets
+		return fmt.Errorf("fleet: %w", err)
+	}
+	return nil
+}
