@@ -244,7 +244,7 @@ func many(name string, n int) []chart.Chart {
 		hi.Events = append(hi.Events, chart.Moment{T: 1.767225600e9 + 86400*float64(i), Name: who})
 		tr.Spans = append(tr.Spans, chart.Span{From: float64(i) * 10, To: float64(i)*10 + 9, Name: who, Window: i%2 == 0})
 	}
-	return []chart.Chart{rk, ln, to, mx, hi, tr, fleet(name, 40*n, n),
+	return []chart.Chart{rk, ln, to, mx, hi, tr, fleet(name, 40*n, n), floor(name, n, 1+n%4), floor(name, 40*n, 1+n/8),
 		chart.ThroughputPower{Head: h, Power: watts, Throughput: hashrate, Efficiency: hashJoule, Points: power},
 		chart.TwoUsePlane{Head: h, X: index, Y: index, UseX: "mining", UseY: "training", Margin: 0.02, Points: plane},
 		chart.Mullet{Head: h, Kept: percent, Gained: hashes, Points: power},
@@ -268,6 +268,82 @@ func fleet(name string, nodes, outliers int) chart.Strip {
 		f.Rows = append(f.Rows, row)
 	}
 	return f
+}
+
+// floor are the nodes of so many racks; some computed wrongly, are outliers or missing.
+func floor(name string, nodes, racks int) chart.Racks {
+	w := wobble(uint32(nodes))
+	f := chart.Racks{Head: chart.Head{ID: "floor", Title: "The nodes of " + name, Table: "t"}, Of: name, Racks: make([]chart.Rack, racks)}
+	for i := range nodes {
+		k := &f.Racks[i*racks/nodes]
+		k.Name = fmt.Sprint(name, " r", i*racks/nodes)
+		n := chart.RackNode{Name: fmt.Sprint(name, "-", i), Sigma: 2 * (w() + w() + w()), Note: name}
+		switch i % 29 {
+		case 3:
+			n.Mark = chart.Wrong
+		case 5:
+			n.Mark, n.Sigma = chart.Low, -9
+		case 7:
+			n.Mark, n.Sigma = chart.High, 9
+		case 11:
+			n.Mark, n.Sigma = chart.Missing, nan
+		}
+		k.Nodes = append(k.Nodes, n)
+	}
+	return f
+}
+
+// TestFloor: 10,000 nodes have a cell each, those that are marked a mark besides, and
+// those of a kind the same shade, in less than 1 MB.
+func TestFloor(t *testing.T) {
+	for _, racks := range []int{1, 250, 5000} {
+		f := floor("node", 10_000, racks)
+		got := string(f.SVG())
+		require.Less(t, len(got), 1_200_000)
+		faults, _ := misplaced(t, got)
+		require.Empty(t, faults)
+		var root element
+		require.NoError(t, xml.Unmarshal([]byte(got), &root))
+		count := func(mark chart.RackMark) (n int) {
+			for _, k := range f.Racks {
+				for _, c := range k.Nodes {
+					if c.Mark == mark {
+						n++
+					}
+				}
+			}
+			return n
+		}
+		drawings := 0
+		for _, svg := range root.Children {
+			if svg.XMLName.Local != "svg" {
+				continue
+			}
+			drawings++
+			of := map[string]int{}
+			var read func(element)
+			read = func(e element) {
+				of[e.attr("class")] += strings.Count(e.attr("d"), "M")
+				for _, c := range e.Children {
+					read(c)
+				}
+			}
+			read(svg)
+			require.Equal(t, 10_000-count(chart.Missing), of["s-deep"]+of["s-up2"]+of["s-up3"]+of["s-dn2"]+of["s-dn3"])
+			require.Equal(t, count(chart.Missing), of["s-muted"])
+			require.Equal(t, count(chart.Low), of["f-b"])
+			require.Equal(t, count(chart.High), of["f-a"])
+			require.Equal(t, count(chart.Wrong), of["f-ink"])
+			require.GreaterOrEqual(t, of["s-dn3"], count(chart.Low))
+		}
+		require.Equal(t, 2, drawings)
+		require.Contains(t, got, fmt.Sprintf("10000 nodes in %d rack", racks))
+	}
+	small := string(floor("node", 8, 1).SVG())
+	for i := range 8 {
+		require.Contains(t, small, fmt.Sprintf(">node-%d<", i), "few nodes have their names in their cells")
+	}
+	require.Contains(t, string(chart.Racks{}.SVG()), "there is no node")
 }
 
 // TestFleet: a strip of 10,000 nodes has a mark for each, in less than 1 MB, and names
