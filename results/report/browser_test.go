@@ -355,6 +355,18 @@ func TestBrowser(t *testing.T) {
 		})
 	}
 
+	t.Run("printed, three candidates", func(t *testing.T) {
+		b.look(1440, "light")
+		b.show(pages["3"])
+		text := printedText(t, b)
+		require.Contains(t, text, "perwatt explain FIGURE")
+		sheets := strings.Count(text, "\f")
+		t.Logf("%d pages of A4", sheets)
+		require.Greater(t, sheets, 2)
+		require.Less(t, sheets, 12)
+		require.Empty(t, b.taken())
+	})
+
 	for _, script := range []bool{true, false} {
 		t.Run(fmt.Sprintf("printed, script %v", script), func(t *testing.T) {
 			b.look(1440, "dark")

@@ -42,6 +42,30 @@ func TestPageOf500Records(t *testing.T) {
 	require.True(t, bytes.Equal(page, rendered(t, pageOf(t, hundreds(500)))))
 }
 
+// The page on 60 candidates with prices is at most 1 MB: its first screen has them all,
+// what is below the best ones and the reference, and no figure of those is missing.
+func TestPageOf60Candidates(t *testing.T) {
+	if testing.Short() {
+		t.Skip("seconds of a CPU")
+	}
+	p := pageOf(t, machines(60))
+	page := string(rendered(t, p))
+	require.LessOrEqual(t, len(page), 1_000_000)
+	for i := range 60 {
+		id := fmt.Sprintf("server-%02d", i+1)
+		for _, table := range []string{"training-mlp/training", "compute/compute"} {
+			require.Contains(t, page, `data-figure="`+id+"/"+table+`/work_per_energy"`)
+		}
+		shown := i >= 50 || i == 0 // the fastest, and the reference
+		require.Equal(t, shown, strings.Contains(page, `data-figure="`+id+`/compute/compute/throughput"`), id)
+		require.Equal(t, shown, strings.Contains(page, `data-figure="economics/mining/`+id+`/capital"`), id)
+	}
+	require.Equal(t, 3, strings.Count(page, "11 candidates, the best and the reference: the matrix above has the 49 others too"))
+	require.NotContains(t, string(rendered(t, pageOf(t, machines(20)))), "the best and the reference", "20 are shown all")
+	require.Len(t, p.Comparison.Candidates, 60, "the comparison itself is whole")
+	require.Len(t, p.Comparison.Tables[0].Groups[0].Rows, 60)
+}
+
 // BenchmarkPageOf500Records is the work after records are read: 2 s at most are meant.
 func BenchmarkPageOf500Records(b *testing.B) {
 	records := hundreds(500)

@@ -43,6 +43,8 @@ type Page struct {
 	Command    string            // that makes this page again
 	Tool       string            // name, version and revision of the program
 	Links      []Link            // to other pages, where there are others
+
+	left int // candidates that are not shown here, see [Page.brief]
 }
 
 // Link leads to a page of the same place. Href is trusted. Here marks the page that
@@ -169,20 +171,88 @@ func WriteHTML(w io.Writer, p Page) error {
 	if len(p.Records) == 1 {
 		kind = "Record"
 	}
-	screen := firstScreen(p)
+	screen, brief := firstScreen(p), p.brief()
 	return view{
 		Kind: kind, Title: "What does this hardware deliver per watt?", Headline: screen.Verdict.Head, First: screen, Links: here(p.Links, Link{Text: kind, Href: "#main"}), Filter: "candidate",
 		Sections: []section{
 			sectionOf("warnings", "Warnings", "", block{Table: warned("", p.Comparison.Warnings)}),
 			sectionOf("excluded", "Not used", "", block{Table: untitled(excluded(p.Comparison))}),
-			money(p), folded(whatIf(p), "the margins at prices that you try"), uses(p), folded(sweeps(p), "one machine at several settings"), folded(across(p), "what a kilowatt-hour gives, the rate of exchange, and both at once"),
+			money(brief), folded(whatIf(p), "the margins at prices that you try"), uses(brief), folded(sweeps(p), "one machine at several settings"), folded(across(brief), "what a kilowatt-hour gives, the rate of exchange, and both at once"),
 			folded(sectionOf("traces", "What the instruments saw", "Power and rate of one run of each candidate; the measured window is shaded.", block{Charts: traceCharts(p)}), "power and rate over one run of each"),
 			folded(sectionOf("claims", "What devices say of themselves", "", block{Table: comparedClaims(p.Comparison)}), "no figure of this page rests on it"),
 			folded(sectionOf("environment", "What else differs", "Facts in which the candidates are not alike, and which may explain a gap besides the hardware under test.", block{Table: differing(p.Comparison)}), results.Plural(len(p.Comparison.Differences), "fact")),
 			disclosure(p), folded(prices(p), "each with its day and source"), folded(sources(p), results.Plural(len(p.Records), "record")+", with what makes this page again"), folded(glossary(), "what they mean here"),
 		},
-		Foot: []string{results.Line(p.Tool, 120)}, Explained: explained(p),
+		Foot: []string{results.Line(p.Tool, 120)}, Explained: explained(brief),
 	}.write(w)
+}
+
+// What a page shows below its first screen: a candidate has a row of a kilobyte or two in
+// every table, and of many nobody reads all.
+const (
+	rankedMost  = 20        // candidates that are shown all
+	rankedFirst = shownMost // of more
+)
+
+// brief is the page with only the best candidates and the reference, where there are
+// many. The matrix of the first screen has them all.
+func (p Page) brief() Page {
+	c := *p.Comparison
+	if len(c.Candidates) <= rankedMost {
+		return p
+	}
+	shown := map[string]bool{c.Reference: true}
+	for _, id := range bestFirst(&c)[:rankedFirst] {
+		shown[id] = true
+	}
+	c.Candidates = kept(c.Candidates, func(x compare.Candidate) bool { return shown[x.ID] })
+	p.left = len(p.Comparison.Candidates) - len(c.Candidates)
+	c.Tables = slices.Clone(c.Tables)
+	for i := range c.Tables {
+		t := &c.Tables[i]
+		t.Groups = slices.Clone(t.Groups)
+		for j := range t.Groups {
+			t.Groups[j].Rows = kept(t.Groups[j].Rows, func(r compare.Row) bool { return shown[r.Candidate] })
+		}
+		t.Groups = kept(t.Groups, func(g compare.Group) bool { return len(g.Rows) > 0 })
+	}
+	c.Tables = kept(c.Tables, func(t compare.Table) bool { return len(t.Groups) > 0 })
+	c.Exchange = kept(c.Exchange, func(e compare.Exchange) bool { return shown[e.Candidate] })
+	c.Mixes = kept(c.Mixes, func(m compare.Mix) bool { return shown[m.Candidate] })
+	records := map[string]bool{}
+	for _, x := range c.Candidates {
+		for _, r := range x.Records {
+			records[r.ID] = true
+		}
+	}
+	p.Records = kept(p.Records, func(r *results.Record) bool { return records[r.ID] })
+	if p.Economics != nil {
+		e := *p.Economics
+		all := map[string]bool{}
+		for _, x := range p.Comparison.Candidates {
+			all[x.ID] = true
+		}
+		e.Tables = slices.Clone(e.Tables)
+		for i := range e.Tables {
+			e.Tables[i].Rows = kept(e.Tables[i].Rows, func(row []economics.Cell) bool {
+				return !slices.ContainsFunc(row, func(x economics.Cell) bool { return all[x.Text] && !shown[x.Text] })
+			})
+		}
+		p.Economics = &e
+	}
+	p.Comparison = &c
+	return p
+}
+
+func kept[T any](all []T, keep func(T) bool) []T {
+	return slices.DeleteFunc(slices.Clone(all), func(x T) bool { return !keep(x) })
+}
+
+// briefly says what a section leaves out.
+func (p Page) briefly(s *section) {
+	if p.left > 0 {
+		s.Lead = append(s.Lead, fmt.Sprintf("%s, the best and the reference: the matrix above has the %d others too, and perwatt compare with --format csv or json every figure.", results.Plural(len(p.Comparison.Candidates), "candidate"), p.left))
+	}
 }
 
 // digest names a style or script in a Content-Security-Policy.
@@ -283,6 +353,7 @@ func uses(p Page) section {
 		}
 		return s
 	}
+	p.briefly(&s)
 	tables := p.Comparison.Tables
 	if n := len(tables); n > mostUses {
 		tables = tables[:mostUses]
@@ -306,6 +377,7 @@ func across(p Page) section {
 	charts, left := planeCharts(p)
 	s := sectionOf("across", "From one use to another", "What a kilowatt-hour gives at each use, at which rate a machine turns one into the other, and what both at once gave.",
 		block{Charts: charts}, block{Table: exchange(p.Comparison)}, block{Table: mixes(p.Comparison)}, block{Charts: mulletChart(p)}, block{Table: mullets(p)}, block{Table: comparedCards(p)})
+	p.briefly(&s)
 	if left > 0 {
 		s.Lead = append(s.Lead, fmt.Sprintf("The first %d trainings are drawn, and %d are not: the table has all of them.", mostTrainings, left))
 	}
@@ -437,7 +509,7 @@ func disclosure(p Page) section {
 	return s
 }
 
-const disclosedMost = 12 // records that a page shows one by one
+const disclosedMost = 12 // records that a page shows one by one; a third of that of many candidates
 
 // disclosed returns the records that are shown one by one: all, or of many the
 // first of each candidate.
@@ -450,6 +522,9 @@ func disclosed(p Page) []*results.Record {
 		firsts[c.Records[0].ID] = true
 	}
 	shown := slices.DeleteFunc(slices.Clone(p.Records), func(r *results.Record) bool { return !firsts[r.ID] })
+	if len(p.Comparison.Candidates) > rankedMost {
+		return shown[:min(len(shown), disclosedMost/3)]
+	}
 	return shown[:min(len(shown), disclosedMost)]
 }
 

@@ -21,7 +21,6 @@
     a.className = 'figure';
     a.href = '#' + encode(id);
     a.title = 'Where it comes from: ' + id;
-    cell.removeAttribute('title');
     text.replaceWith(a);
     a.append(text);
     if (!cells.has(id)) cells.set(id, cell);

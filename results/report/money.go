@@ -139,6 +139,7 @@ func money(p Page) section {
 		s.Lead = append(s.Lead, "⚠ "+p.Economics.Banner)
 	}
 	s.Lead = append(s.Lead, "Mining, colocation and owned training each have a cost boundary of their own: where they stand side by side, each row says what its margin pays for. Figures marked ~ rest on watts that were not measured.")
+	p.briefly(&s)
 	s.add(block{Table: questions(p.Economics)})
 	behind := block{Table: table.Table{Title: "The tables and charts behind it"}, Fold: true}
 	if n := len(p.Economics.Warnings); n > 0 {

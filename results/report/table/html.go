@@ -100,9 +100,7 @@ func (t Table) grid(out *strings.Builder, columns []laid) {
 			attribute("data-sort", x.sort)
 			attribute("data-verdict", x.of)
 			attribute("data-at", x.at)
-			if attribute("data-figure", x.id); x.id != "" {
-				attribute("title", "perwatt explain "+x.id)
-			}
+			attribute("data-figure", x.id)
 			out.WriteString(">")
 			if x.choice != "" {
 				out.WriteString(`<input type="checkbox" name="r"`)
