@@ -103,7 +103,7 @@ func (s *Session) Run(ctx context.Context) error {
 			s: s, host: host, clock: clock, scenario: sc,
 			rec: results.Run{
 				Scenario: sc.Name, Round: at.Round, Uses: []results.Use{}, Checks: []results.Check{},
-				Anchor: results.Anchor{T: clock.now(), UTC: time.Now().UTC().Round(time.Microsecond)},
+				Anchor: results.Anchor{T: clock.now(), UTC: time.Now().UTC().Round(time.Microsecond), ClockError: ClockError()},
 			},
 			phase: func(name string) {
 				p := at

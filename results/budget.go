@@ -102,6 +102,7 @@ func (s *sensor) uncertain(raw *Trace, a, b, half, period float64) terms {
 	span := b - a
 	energy := float64(tr.Over(a, b))
 	u := terms{gain: float64(s.Accuracy.Gain)*energy + float64(s.Accuracy.Offset)*span, quantisation: s.resolution()}
+	half += s.within // of all readings alike: it adds to what each is late by itself
 	lo, hi := tr.rates(a, b)
 	u.sampling = tr.sampling(a, b)
 	if s.Kind == Counter {
@@ -114,7 +115,8 @@ func (s *sensor) uncertain(raw *Trace, a, b, half, period float64) terms {
 	} else {
 		// A shift in time matters by how far the power moves.
 		u.quantisation *= span / 2
-		u.timing = math.Hypot(math.Sqrt2*half, period) * (hi - lo)
+		least, most := tr.rates(a-s.within, b+s.within)
+		u.timing = math.Hypot(math.Sqrt2*half, period) * (most - least)
 	}
 	if unseen := s.Accuracy.unseen(); unseen > 0 && hi > lo {
 		// What the sensor does not see is taken to lie in the range that it saw. No

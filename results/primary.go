@@ -126,7 +126,7 @@ func (d *deriver) cardsAndPackages(totals []meterTotal) (sum meterTotal, ok bool
 func (d *deriver) total(m *Meter, b Boundary, wanted func(Channel) bool) meterTotal {
 	h := meterTotal{PrimaryMeter: PrimaryMeter{Meter: m.Name, Boundary: b}}
 	for _, rivals := range d.places(m, wanted) {
-		part := d.best(&h, rivals)
+		part := d.best(&h, rivals, m.within())
 		if m.Period > 0 {
 			part.period = float64(m.Period)
 		}
@@ -142,10 +142,11 @@ func (d *deriver) total(m *Meter, b Boundary, wanted func(Channel) bool) meterTo
 	return h
 }
 
-func (d *deriver) best(h *meterTotal, rivals []Channel) (best sensor) {
+func (d *deriver) best(h *meterTotal, rivals []Channel, within float64) (best sensor) {
 	most, dead := -1, []Reason(nil)
 	for _, c := range rivals {
 		sensor, n, first := d.look(h.Meter, c), 0, Reason{}
+		sensor.within = within
 		for _, r := range d.good {
 			if len(rivals) == 1 {
 				break // it serves anyway

@@ -40,7 +40,10 @@ type Record struct {
 	Runs        []Run        `json:"runs"`
 	Summary     Summary      `json:"summary"`
 	Warnings    []Warning    `json:"warnings"`
-	Digest      Digest       `json:"digest"`
+	// From is the identifier of the record that this one was made of, with the same runs
+	// and readings of further meters; empty for a record as it was measured.
+	From   string `json:"from,omitempty"`
+	Digest Digest `json:"digest"`
 }
 
 // State is how far a session came.
@@ -284,6 +287,28 @@ type Meter struct {
 	Period   Float     `json:"period"` // s, at which it has something new; null if at any
 	Channels []Channel `json:"channels"`
 	Notes    []string  `json:"notes,omitempty"` // coefficients, excluded zones, what the figures are
+	// Recordings are where the readings come from, of a meter that another host read and
+	// recorded; none for one that the session itself read.
+	Recordings []Recording `json:"recordings,omitempty"`
+}
+
+// Recording is where the readings of a meter come from, and how their times became times
+// of the node.
+type Recording struct {
+	File   string `json:"file"`   // SHA-256 of the recording as it was then
+	Host   string `json:"host"`   // that recorded
+	Offset Float  `json:"offset"` // s, the clock of that host minus that of the node
+	Within Float  `json:"within"` // s, half-width of what is known of the offset
+	Known  string `json:"known"`  // how the offset is known
+}
+
+// within is the largest half-width of the offsets of the clocks, in s: the readings of a
+// meter may all be early or late by so much.
+func (m *Meter) within() (most float64) {
+	for _, r := range m.Recordings {
+		most = max(most, float64(r.Within))
+	}
+	return most
 }
 
 // Channel is one quantity of a meter.
@@ -381,6 +406,10 @@ type Run struct {
 type Anchor struct {
 	T   Float     `json:"t"` // s
 	UTC time.Time `json:"utc"`
+	// ClockError bounds the error of UTC in s, as the kernel's clock discipline states it
+	// (maxerror of adjtimex(2), which NTP or PTP daemons set); nil where none keeps the
+	// clock.
+	ClockError *Float `json:"clock_error,omitempty"`
 }
 
 // Use is one workload in a run, with the role it had there.

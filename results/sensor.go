@@ -13,6 +13,7 @@ type sensor struct {
 	Channel
 	meter  string
 	period float64 // s, of the meter; 0 if any
+	within float64 // s, of the offset of the clock that its times come from; 0 if it is ours
 	key    TraceKey
 	// step is the smallest amount by which the channel was seen to move, in its
 	// unit; NaN if it never moved or nothing was read.
@@ -168,7 +169,7 @@ func (s *sensor) energy(r *indexedRun, a, b float64) (Float, Reason) {
 		}
 	}
 	switch {
-	case tr.Over(a, b).IsAbsent():
+	case tr.Over(a, b).IsAbsent(), s.within > 0 && tr.Over(a-s.within, b+s.within).IsAbsent():
 		return none(EnergyGap, "has a gap in the window: %s", tr.gap(a, b))
 	case s.blind:
 		return Absent(), Reason{MeterBlind, s.stood()}

@@ -494,7 +494,7 @@ func TestMembersAreBounded(t *testing.T) {
 	_, err = Load(strings.NewReader(raw+`,"extra":{`+members(maxMembers+1)+`}}`), "x")
 	require.EqualError(t, err, "results: read x: /extra: more than 262144 members: no session has as many")
 	_, err = Seal(&Record{Schema: SchemaVersion, State: Running, Runs: make([]Run, maxMembers)})
-	require.ErrorContains(t, err, "/runs: 262144 of them, and a record holds no more than 262129")
+	require.ErrorContains(t, err, "/runs: 262144 of them, and a record holds no more than 262128")
 	rec := session(1, 3)
 	size := len(sealed(t, rec))
 	_, err = seal(rec, size)

@@ -24,6 +24,8 @@ func metersCommand() *cobra.Command {
 		sysfs, load    string
 		watch, check   bool
 		interval, step time.Duration
+		record         string
+		limit          time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "meters [SPEC...]",
@@ -36,6 +38,11 @@ meters and show what they are.
 --device (idle, full, idle), and reports how each channel followed: delay, rise, noise,
 resolution, real update interval and staleness. Exit code 1 if no channel sees the load.
 
+--record appends every reading with its UTC time to a file, as JSON Lines, until Ctrl-C:
+the BMCs or PDUs of many nodes, read by one host beside them. A meter that does not answer
+is tried again and delays no other. perwatt fleet collect --power joins the file to the
+records of the nodes.
+
 A spec is KIND:TARGET,OPTION=VALUE,... Join the feeds of a node with several supplies
 by " + ". Never write a password, token or community into a spec: write where it is,
 env:NAME or file:PATH.
@@ -46,16 +53,23 @@ env:NAME or file:PATH.
   perwatt meters 'snmp:pdu-a,outlet=3 + snmp:pdu-b,outlet=3' --check
   perwatt meters nvml --check --device cuda:0
   perwatt meters redfish:https://bmc.example,user=ops,password=env:BMC_PASSWORD
+  perwatt meters snmp:pdu-a,name=rack1 snmp:pdu-b,name=rack2 --record power.jsonl
   perwatt meters 'exec:read-my-meter --watts,boundary=wall'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, specs []string) error {
 			switch {
-			case watch && check:
-				return usagef("--watch and --check: give one of them")
+			case watch && check || (watch || check) && record != "":
+				return usagef("--watch, --check and --record: give one of them")
 			case interval < 10*time.Millisecond || interval > time.Hour:
 				return usagef("--interval %v: must be from 10ms to 1h", interval)
 			case step < time.Second || step > time.Hour:
 				return usagef("--step %v: must be from 1s to 1h", step)
+			case limit < 0 || limit > 0 && record == "":
+				return usagef("--for %v: says for how long to --record", limit)
+			case record != "" && len(specs) == 0:
+				return usagef("--record: name the meters")
+			case record != "":
+				return recordMeters(cmd, specs, powerall.Roots{Sys: sysfs, Proc: "/proc"}, interval, limit, record)
 			}
 			meters, probes, err := powerall.Open(cmd.Context(), specs, powerall.Roots{Sys: sysfs, Proc: "/proc"})
 			if err != nil {
@@ -92,6 +106,8 @@ env:NAME or file:PATH.
 	fl.SortFlags = false
 	fl.BoolVar(&watch, "watch", false, "print every reading")
 	fl.BoolVar(&check, "check", false, "step the load and report how each meter follows it")
+	fl.StringVar(&record, "record", "", "append every reading to this file")
+	fl.DurationVar(&limit, "for", 0, "with --record: end after this time (default: at Ctrl-C)")
 	fl.DurationVar(&interval, "interval", time.Second, "time between readings (default with --check: 100ms)")
 	fl.DurationVar(&step, "step", 20*time.Second, "length of each of the three steps of --check")
 	fl.StringVar(&load, "device", results.CPUDevice, "device that --check loads, as perwatt node lists it")

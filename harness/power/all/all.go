@@ -278,15 +278,58 @@ func (c choice) open(ctx context.Context, roots Roots) (power.Meter, error) {
 
 // unique gives a meter a unique name, because the record identifies traces by it.
 func unique(m power.Meter, names map[string]bool) power.Meter {
-	name := m.Info().Name
+	if name := distinct(m.Info().Name, names); name != m.Info().Name {
+		return renamed{m, name}
+	}
+	return m
+}
+
+// Named is a meter that a spec names and that is not open.
+type Named struct {
+	Name string // unique; as name= says, or the kind, with a number where several have it
+	Spec string // as given, without what it keeps secret
+	Open func(context.Context) (power.Meter, error)
+}
+
+// Name returns the meters that the specs name, in their order, for a program that opens
+// each when it can. There is no auto among them: it names no meter.
+func Name(specs []string, roots Roots) (out []Named, err error) {
+	roots.Sys, roots.Proc = cmp.Or(roots.Sys, "/sys"), cmp.Or(roots.Proc, "/proc")
+	chosen, err := parse(specs)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for _, c := range chosen {
+		var words []string
+		for _, p := range c.parts {
+			words = append(words, p.spec.Get("name", p.kind.name))
+		}
+		if len(words) == 0 {
+			return nil, fmt.Errorf("meter %s: %w: it names no meter: say which", auto, endpoint.ErrSpec)
+		}
+		out = append(out, Named{
+			Name: distinct(strings.Join(words, "+"), names), Spec: c.spec,
+			Open: func(ctx context.Context) (power.Meter, error) {
+				m, err := c.open(ctx, roots)
+				if err != nil {
+					return nil, fmt.Errorf("meter %q: %w", c.spec, err)
+				}
+				return m, nil
+			},
+		})
+	}
+	return out, nil
+}
+
+// distinct returns a name that is not among names, and adds it.
+func distinct(wanted string, names map[string]bool) string {
+	name := wanted
 	for i := 2; names[name]; i++ {
-		name = fmt.Sprintf("%s-%d", m.Info().Name, i)
+		name = fmt.Sprintf("%s-%d", wanted, i)
 	}
 	names[name] = true
-	if name == m.Info().Name {
-		return m
-	}
-	return renamed{m, name}
+	return name
 }
 
 // renamed is a meter under another name.
