@@ -73,11 +73,20 @@ type stay struct {
 
 // Announce declares that this process measures from now on, until Close. Before that it
 // waits for others to end, for at most patience, and calls wait with the first of them.
-func Announce(ctx context.Context, patience time.Duration, wait func(Neighbour)) (*Neighbours, error) {
-	return announce(ctx, lockAddress, patience, wait)
+// If one still measures then, this process measures beside it, or, if it is to be alone,
+// declares nothing and returns a [NotAlone].
+func Announce(ctx context.Context, patience time.Duration, alone bool, wait func(Neighbour)) (*Neighbours, error) {
+	return announce(ctx, lockAddress, patience, alone, wait)
 }
 
-func announce(ctx context.Context, address string, patience time.Duration, wait func(Neighbour)) (*Neighbours, error) {
+// NotAlone is the error of a run that is to be alone, beside another.
+type NotAlone struct{ Neighbour }
+
+func (n NotAlone) Error() string {
+	return "another perwatt run measures on this machine: " + n.String()
+}
+
+func announce(ctx context.Context, address string, patience time.Duration, alone bool, wait func(Neighbour)) (*Neighbours, error) {
 	living, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n := &Neighbours{address: address, stop: stop, done: make(chan struct{})}
 	limit, cancel := context.WithTimeout(ctx, patience)
@@ -98,6 +107,15 @@ func announce(ctx context.Context, address string, patience time.Duration, wait 
 			l.Close() // #nosec G104 -- nobody was let in
 		}
 		return nil, err
+	}
+	if alone && l == nil {
+		// It is named without a word to it: its record is not disturbed.
+		var who Neighbour
+		greet, known := context.WithCancel(ctx)
+		n.visit(greet, "", func(n Neighbour) { who = n; known() })
+		known()
+		stop()
+		return nil, NotAlone{who}
 	}
 	met := make(chan struct{})
 	go n.keep(living, l, sync.OnceFunc(func() { close(met) }))

@@ -16,7 +16,7 @@ func address(t *testing.T) string { return fmt.Sprintf("@perwatt/test-%d-%s", os
 
 func announced(t *testing.T, patience time.Duration) *Neighbours {
 	t.Helper()
-	n, err := announce(t.Context(), address(t), patience, func(Neighbour) {})
+	n, err := announce(t.Context(), address(t), patience, false, func(Neighbour) {})
 	require.NoError(t, err)
 	return n
 }
@@ -59,7 +59,7 @@ func TestNeighbourWaits(t *testing.T) {
 	after := time.Now()
 	told, come := make(chan Neighbour, 1), make(chan *Neighbours)
 	go func() {
-		n, _ := announce(t.Context(), address(t), time.Minute, func(n Neighbour) { told <- n })
+		n, _ := announce(t.Context(), address(t), time.Minute, false, func(n Neighbour) { told <- n })
 		come <- n
 	}()
 	require.Equal(t, os.Getpid(), (<-told).PID)
@@ -73,8 +73,38 @@ func TestNeighbourWaits(t *testing.T) {
 	a = announced(t, 0)
 	defer a.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := announce(ctx, address(t), time.Minute, func(Neighbour) { cancel() })
+	_, err := announce(ctx, address(t), time.Minute, false, func(Neighbour) { cancel() })
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestNeighbourAlone: one that is to be alone does not measure beside another, which
+// learns nothing of it; it takes its turn where it waits long enough.
+func TestNeighbourAlone(t *testing.T) {
+	began := time.Now()
+	a := announced(t, 0)
+	for _, patience := range []time.Duration{0, 50 * time.Millisecond} {
+		n, err := announce(t.Context(), address(t), patience, true, func(Neighbour) {})
+		var beside NotAlone
+		require.ErrorAs(t, err, &beside)
+		require.Nil(t, n)
+		require.Equal(t, os.Getpid(), beside.PID)
+		require.ErrorContains(t, err, "another perwatt run measures on this machine: process ")
+	}
+	b := announced(t, 0) // what comes later is noticed, so what came before would have been
+	require.Eventually(t, func() bool { return len(a.Since(began)) == 1 }, 10*time.Second, time.Millisecond)
+	a.mu.Lock()
+	require.Len(t, a.seen, 1, "only the one that measures")
+	a.mu.Unlock()
+	b.Close()
+	come := make(chan *Neighbours)
+	go func() {
+		n, _ := announce(t.Context(), address(t), time.Minute, true, func(Neighbour) { go a.Close() })
+		come <- n
+	}()
+	n := <-come
+	require.NotNil(t, n, "it waited, and is alone")
+	require.Empty(t, n.Since(time.Now()))
+	n.Close()
 }
 
 // TestNeighbourStrangers: a stranger that holds the lock, or that comes to who

@@ -20,6 +20,9 @@ func TestSecondRun(t *testing.T) {
 	require.Equal(t, exitOK, code, stderr)
 	require.Contains(t, stderr, "another perwatt run measured on this machine at the same time: process ")
 	require.Contains(t, stderr, "perwatt run --wait")
+	code, _, stderr = perwatt(t, t.Context(), "run", "--alone", "--fleet", "run=f,node=n1,attempt=1", "--wait", "10ms", "--meter", "none", "--store", filepath.Join(second, "no"))
+	require.Equal(t, exitData, code, stderr)
+	require.Contains(t, stderr, "--alone: nothing is measured: another perwatt run measures on this machine: process ")
 	signal(syscall.SIGINT)
 	_, _, said := wait()
 	for _, dir := range []string{first, second} {

@@ -22,6 +22,7 @@ import (
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
 	"github.com/perwatt/perwatt/harness/endpoint"
+	"github.com/perwatt/perwatt/harness/fleet"
 	"github.com/perwatt/perwatt/harness/power"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/kernels/device"
@@ -45,7 +46,8 @@ type runFlags struct {
 	settle, warmup, limit, window    time.Duration
 	interval, wait                   time.Duration
 	at                               atFlag
-	target                           bool
+	target, alone                    bool
+	place                            string // in a fleet
 	sweep                            sweepFlags
 	keep                             unsaved
 }
@@ -103,6 +105,9 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	fl.DurationVar(&f.window, "window", 0, "length of the measured window of each run (default: from the preset)")
 	fl.DurationVar(&f.interval, "interval", 0, "time between samples (default: from the preset)")
 	fl.DurationVar(&f.wait, "wait", 0, "if another perwatt run measures on this machine, wait for its end at most this long")
+	fl.BoolVar(&f.alone, "alone", false, "do not measure beside another perwatt run on this machine: if it goes on after --wait, end with exit code 3")
+	fl.StringVar(&f.place, "fleet", "", "place in the measurement of a fleet: run=NAME,node=NODE,attempt=N[,together=K]")
+	_ = fl.MarkHidden("fleet") // perwatt fleet gives it; it fails only for a flag that is not defined
 	fl.Var(&f.at, "at", "begin to measure at this time (RFC 3339), with the kernels tried before, so that several machines begin together")
 	fl.BoolVar(&f.target, "target", false, "first train to the accuracy target and report the time (default: from the preset)")
 	return cmd
@@ -202,6 +207,13 @@ func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan
 	if f.wait < 0 || f.wait > 7*24*time.Hour {
 		return p, nil, nil, usagef("--wait %v: must be from 0 to 168h", f.wait)
 	}
+	if f.place != "" {
+		place, err := fleet.ParsePlace(f.place)
+		if err != nil {
+			return p, nil, nil, usagef("--fleet %.200q: %w", f.place, err)
+		}
+		p.Fleet = &place
+	}
 	p.Limit = max(p.Limit, p.Warmup)
 	if p.Interval > p.Window/5 || p.Interval > p.Warmup/5 {
 		return p, nil, nil, usagef("--interval %vs: must be at most a fifth of the window (%vs) and of the warm-up (%vs)", p.Interval, p.Window, p.Warmup)
@@ -248,9 +260,13 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--meter: %w", err)
 	}
 	defer closeMeters(meters, stderr)
-	neighbours, err := harness.Announce(ctx, f.wait, func(n harness.Neighbour) {
+	neighbours, err := harness.Announce(ctx, f.wait, f.alone, func(n harness.Neighbour) {
 		say(stderr, "waiting up to %v for the end of another perwatt run: %s", f.wait, n)
 	})
+	var beside harness.NotAlone
+	if errors.As(err, &beside) {
+		return exit{exitData, fmt.Errorf("--alone: nothing is measured: %w, also after --wait %v", err, f.wait)}
+	}
 	if err != nil {
 		return interrupted(ctx, err)
 	}
