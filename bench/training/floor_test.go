@@ -21,6 +21,9 @@ func (a again) sample(set byte, _ int, to []int32) float64 { return a.language.s
 // A model of documents that it has seen comes below what the ideal predictor spends on
 // them, and that is found; one of new documents does not.
 func TestFloorOfLanguageModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it trains for seconds, and TestLanguageModel does for less")
+	}
 	w := prepared(t, bench.Config{Seed: 4, Params: map[string]string{"model": "gpt-mini", "batch": "1"}}, nil)
 	require.Equal(t, results.Token, w.Info().Unit)
 	require.True(t, verdict(t, w, "reference").OK, verdict(t, w, "reference").Detail)

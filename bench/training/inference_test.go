@@ -30,6 +30,9 @@ func at(stage Stage, batch int) map[string]string {
 func TestInferenceConformance(t *testing.T) {
 	for _, s := range stages {
 		t.Run(string(s.stage), func(t *testing.T) {
+			if testing.Short() && s.stage == Decode {
+				t.Skip("prefill has the same goroutines and takes a tenth of the time")
+			}
 			benchtest.TestWorkload(t, Inference, bench.Config{Device: cpu.Device{Threads: 2}, Seed: 9, Params: at(s.stage, s.batch)})
 		})
 	}
@@ -153,6 +156,9 @@ func TestInferenceFaults(t *testing.T) {
 		"one less": Decode, "first place": Decode, "head": Decode, "second": Decode, "last": Prefill,
 	} {
 		t.Run(fault, func(t *testing.T) {
+			if testing.Short() && fault != "head" && fault != "last" {
+				t.Skip("one fault of each stage shows that the checks look")
+			}
 			w := inferring(t, stage, 3, newFaulty(t, fault))
 			require.Equal(t, []string{"reference", "forward"}, failing(w.Check()), "from the start")
 
@@ -214,6 +220,9 @@ func TestInferenceRows(t *testing.T) {
 
 // The formula is what products need, but for the weights that multiply nothing.
 func TestInferenceFlop(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it multiplies in one goroutine for a second")
+	}
 	for _, s := range stages {
 		opened, err := Inference(bench.Config{Seed: 5, Params: at(s.stage, s.batch)})
 		require.NoError(t, err)
