@@ -244,6 +244,15 @@ type Fleet struct {
 	Together int `json:"together,omitempty"`
 }
 
+// Together is the number of nodes that measured at the same time on purpose, 2 or more;
+// 0 for a node that was measured alone, or whatever the others did.
+func (p *Plan) Together() int {
+	if p.Fleet == nil || p.Fleet.Together < 2 {
+		return 0
+	}
+	return p.Fleet.Together
+}
+
 // Imported is the preset of a record that was made of Go benchmark text: a
 // scenario is the name of a benchmark, a workload its package.
 const Imported = "import"
@@ -524,6 +533,38 @@ func (r *Run) Wrong(u Use) string {
 	}
 	return ""
 }
+
+// WrongAnswers says of each kernel and each use whose answers were wrong what was wrong
+// with them: of a row of a kernel that this machine should run, also where another row
+// took its place and the work came out right.
+func (r *Record) WrongAnswers() (wrong []string) {
+	add := func(format string, args ...any) {
+		if s := Line(fmt.Sprintf(format, args...), mostWrong); !slices.Contains(wrong, s) {
+			wrong = append(wrong, s)
+		}
+	}
+	for _, k := range r.Kernels {
+		for _, im := range k.Impls {
+			if im.Supported && im.Check != "" && im.Check != "ok" {
+				add("kernel %s/%s on %s: %s", k.Name, im.Name, k.Device, im.Check)
+			}
+		}
+	}
+	for i := range r.Runs {
+		run := &r.Runs[i]
+		for _, u := range run.Uses {
+			if why := run.Wrong(u); why != "" {
+				add("%s: %s", u.Use, why)
+			}
+		}
+		if run.Status == Void && run.Error != "" && len(wrong) == 0 {
+			add("%s", run.Error)
+		}
+	}
+	return wrong
+}
+
+const mostWrong = 160 // runes of what was wrong
 
 // Lost is the number of uses that gave no result, where the run went on with others.
 func (r *Run) Lost() (n int) {

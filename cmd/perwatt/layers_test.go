@@ -37,6 +37,8 @@ func allowed(from, to string) bool {
 		return from == "results/report/chart" && to == "results/report/table"
 	case from == "results/report" && in(to, from):
 		return true // the rooms inside report are its own
+	case from == "results/site/sitetest":
+		return to == "results/site" || to == "results/store"
 	case in(from, "results"):
 		// Siblings only downstream: stats ← compare ← economics, and track, ← report ← serve.
 		order := map[string]int{"results/stats": 1, "results/store": 1, "results/compare": 2, "results/track": 2, "results/economics": 3, "results/site": 4, "results/report": 5, "results/serve": 6}
@@ -135,6 +137,11 @@ func TestLayerRules(t *testing.T) {
 		{"results/economics", "results/track", false},
 		{"results/compare", "results/report", false},
 		{"results/report", "harness", false},
+		{"results/report", "results/site", true},
+		{"results/site", "results/economics", true},
+		{"results/site", "results/report", false},
+		{"results/site/sitetest", "results/site", true},
+		{"results/site/sitetest", "results/report", false},
 		{"results/report", "results/report/chart", true},
 		{"results/report/chart", "results", true},
 		{"results/report/chart", "results/report", false},

@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math/bits"
 	"regexp"
 	"slices"
@@ -16,9 +17,9 @@ import (
 )
 
 // Group identifies machines whose figures may be compared, be it two nodes or one
-// node on two nights: its parts, which do not change by themselves, and where its
-// watts are measured. The name of the node, its kernel, its settings and the code
-// belong to the [Environment].
+// node on two nights: its parts, which do not change by themselves, where its watts
+// are measured, and whether other nodes measured beside it. The name of the node, its
+// kernel, its settings and the code belong to the [Environment].
 type Group struct {
 	ID      string `json:"-"`    // hash of the rest
 	Arch    string `json:"arch"` // as Go calls it
@@ -31,12 +32,15 @@ type Group struct {
 	Devices  []results.DeviceCount `json:"devices,omitempty"`
 	Meter    string                `json:"meter"` // its kind, such as rapl; empty without one
 	Boundary results.Boundary      `json:"boundary"`
+	// Together is true of sessions of many nodes that measured at the same time on
+	// purpose: they share power and cooling, so that it is another measurement.
+	Together bool `json:"together,omitempty"`
 }
 
 // groupOf returns the node group of a record.
 func groupOf(rec *results.Record) Group {
 	n := &rec.Node
-	g := Group{Arch: n.Arch, Sockets: n.CPU.Sockets, Cores: n.CPU.Cores, Threads: n.Threads(), Memory: installed(n.Memory)}
+	g := Group{Arch: n.Arch, Sockets: n.CPU.Sockets, Cores: n.CPU.Cores, Threads: n.Threads(), Memory: installed(n.Memory), Together: rec.Plan.Together() > 0}
 	for _, c := range n.Hardware() {
 		if c.Kind == results.KindCPU {
 			g.CPU = c.Model
@@ -98,9 +102,21 @@ func (g Group) Name() string {
 		name += fmt.Sprintf(" %.3g GiB", float64(g.Memory)/(1<<30))
 	}
 	if g.Meter == "" {
-		return name + " no meter"
+		name += " no meter"
+	} else {
+		name += " " + g.Meter + "/" + string(g.Boundary)
 	}
-	return name + " " + g.Meter + "/" + string(g.Boundary)
+	if g.Together {
+		name += " together"
+	}
+	return name
+}
+
+// Hardware is the group without its meter: the machines that are equal whatever reads
+// their watts. Its identifier is empty.
+func (g Group) Hardware() Group {
+	g.ID, g.Meter, g.Boundary = "", "", ""
+	return g
 }
 
 // NodeLabel is the label that names the node of a record where the machine's own
@@ -231,6 +247,19 @@ var watched = []struct {
 	{"calibration", func(e *Environment) string { return e.Calibration }},
 	{"Go", func(e *Environment) string { return e.Go }},
 	{"surroundings", func(e *Environment) string { return e.Setting }},
+}
+
+// Attributes yields what can change on a machine, by the kinds of [Event], and the code
+// that measured.
+func (e *Environment) Attributes() iter.Seq2[string, string] {
+	return func(yield func(kind, value string) bool) {
+		for _, w := range watched {
+			if !yield(w.kind, w.of(e)) {
+				return
+			}
+		}
+		yield("perwatt", strings.TrimSpace(e.Version+" "+e.Revision))
+	}
 }
 
 // Event is a change of something other than the code under test. Figures from

@@ -29,7 +29,7 @@ const indexName = "index.sqlite"
 
 // indexVersion is that of the tables and of what is put into them. An index of
 // another version is built again. It is a variable for tests.
-var indexVersion = 14
+var indexVersion = 15
 
 // The figures of a session share one row of points, and the rows of a group lie in
 // the order of time: a night writes one row a session rather than one a series,
@@ -50,7 +50,8 @@ CREATE TABLE records (
 	start INTEGER NOT NULL, -- µs
 	state TEXT NOT NULL, digest TEXT NOT NULL, valid INTEGER NOT NULL,
 	grp TEXT NOT NULL, env INTEGER NOT NULL, labels TEXT NOT NULL,
-	excluded TEXT NOT NULL, error TEXT NOT NULL
+	excluded TEXT NOT NULL, error TEXT NOT NULL,
+	grade TEXT NOT NULL, wrong TEXT NOT NULL
 );
 CREATE INDEX records_month ON records (month);
 CREATE INDEX records_amended ON records (id) WHERE amended <> '';

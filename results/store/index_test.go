@@ -129,7 +129,7 @@ func TestIndex(t *testing.T) {
 		rec := records[i]
 		require.Equal(t, Header{
 			ID: rec.ID, Path: paths[i], Start: rec.Start, State: results.Complete, Digest: rec.Digest.Record, Valid: rec.Summary.Validity.Valid,
-			Group: groupOf(rec).ID, Env: environmentOf(rec),
+			Group: groupOf(rec).ID, Env: environmentOf(rec), Grade: "C",
 		}, h)
 	}
 	groups, err := x.Groups(t.Context())

@@ -34,6 +34,8 @@ type Header struct {
 	Amended  string            `json:"amended,omitempty"`  // identifiers of the amendments that exclude it or runs of it
 	Excluded string            `json:"excluded,omitempty"` // why it is not to be used
 	Error    string            `json:"error,omitempty"`    // why it cannot be read
+	Grade    results.Grade     `json:"grade,omitempty"`    // the lowest of its watts; empty without any
+	Wrong    string            `json:"wrong,omitempty"`    // what was wrong with its answers
 }
 
 // Key identifies a series, whose figures are compared over time. Two nodes of a
@@ -164,7 +166,7 @@ func (x *Index) headers(ctx context.Context, where string, args []any) (out []He
 		var h Header
 		var start, env int64
 		var labels, text string
-		if err := row.Scan(&h.ID, &h.Path, &start, &h.State, &h.Digest, &h.Valid, &h.Group, &labels, &h.Amended, &h.Excluded, &h.Error, &env, &text); err != nil {
+		if err := row.Scan(&h.ID, &h.Path, &start, &h.State, &h.Digest, &h.Valid, &h.Group, &labels, &h.Amended, &h.Excluded, &h.Error, &h.Grade, &h.Wrong, &env, &text); err != nil {
 			return err
 		}
 		e, err := x.environment(env, text)
@@ -177,7 +179,7 @@ func (x *Index) headers(ctx context.Context, where string, args []any) (out []He
 		h.Path, h.Start, h.Env = filepath.Join(x.dir, filepath.FromSlash(h.Path)), time.UnixMicro(start).UTC(), *e
 		out = append(out, h)
 		return nil
-	}, `SELECT r.id, r.path, r.start, r.state, r.digest, r.valid, r.grp, r.labels, r.amended, r.excluded, r.error, r.env, e.json
+	}, `SELECT r.id, r.path, r.start, r.state, r.digest, r.valid, r.grp, r.labels, r.amended, r.excluded, r.error, r.grade, r.wrong, r.env, e.json
 		FROM records AS r JOIN environments AS e ON e.n = r.env WHERE `+where+` ORDER BY r.start, r.id LIMIT ?`, append(args, page)...)
 	return out, err
 }

@@ -338,6 +338,12 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 	r.group = groupOf(rec)
 	h.Excluded = excluded
 	h.Start, h.State, h.Digest, h.Valid = rec.Start, rec.State, rec.Digest.Record, sum.Validity.Valid
+	h.Wrong = strings.Join(rec.WrongAnswers(), "; ")
+	for i := range sum.Rows {
+		if row := &sum.Rows[i]; row.PartOf == "" {
+			h.Grade = max(h.Grade, row.Metrics[results.Power].Grade)
+		}
+	}
 	h.Group, h.Labels, h.Env = r.group.ID, rec.Plan.Labels, environmentOf(rec)
 	if rec.Plan.Setting != nil || h.State == results.Running { // neither an experiment nor half a night is a point of a series
 		return r, true
@@ -539,9 +545,9 @@ func (w *writer) add(r *read) error {
 	}
 	month, _, _ := strings.Cut(entry.path, "/")
 	var n int64
-	err = w.exec(`INSERT INTO records (id, month, path, size, modified, amended, start, state, digest, valid, grp, env, labels, excluded, error)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
-		[]any{h.ID, month, entry.path, entry.size, entry.modified, entry.amended, start, string(h.State), h.Digest, h.Valid, h.Group, env, string(labels), h.Excluded, h.Error}, &n)
+	err = w.exec(`INSERT INTO records (id, month, path, size, modified, amended, start, state, digest, valid, grp, env, labels, excluded, error, grade, wrong)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
+		[]any{h.ID, month, entry.path, entry.size, entry.modified, entry.amended, start, string(h.State), h.Digest, h.Valid, h.Group, env, string(labels), h.Excluded, h.Error, string(h.Grade), h.Wrong}, &n)
 	if err != nil || len(r.points) == 0 {
 		return err
 	}

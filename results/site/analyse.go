@@ -1,0 +1,660 @@
+package site
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/compare"
+	"github.com/perwatt/perwatt/results/store"
+)
+
+// metrics are those that are read of each record.
+var metrics = []string{results.Throughput, results.WorkPerEnergy, results.Power}
+
+// Read analyses the records of a fleet as the index holds them: no record file is read.
+func Read(ctx context.Context, x *store.Index, r Roster, outcomes []Outcome, opt Options) (*Analysis, error) {
+	var ids []string
+	for _, o := range outcomes {
+		for _, a := range o.Attempts {
+			ids = append(ids, a.Records...)
+		}
+	}
+	sessions, err := x.Sessions(ctx, ids, metrics...)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := x.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return Analyse(r, outcomes, sessions, groups, opt), nil
+}
+
+// analyst is an analysis while it is made.
+type analyst struct {
+	*Analysis
+	opt      Options
+	groups   map[string]store.Group
+	measured []measured // by node
+	// off are the racks of each distribution that have enough nodes, and the switches.
+	off     [2][]map[string]RackFigure
+	figures map[string]int // by which a node of a kind is judged
+}
+
+// measured are the sessions of a node.
+type measured struct {
+	sessions []*store.Session // that count
+	group    store.Group
+	values   map[series]value
+}
+
+// series is a figure that nodes have in common, without the meter.
+type series struct {
+	scenario, use, device, workload, impl string
+	threads                               int
+	metric                                string
+	unit                                  results.Unit
+}
+
+func seriesOf(k *store.Key) series {
+	return series{k.Scenario, k.Use, k.Device, k.Workload, k.Impl, k.Threads, k.Metric, k.Unit}
+}
+
+// value is a figure of a node over its sessions.
+type value struct {
+	store.SessionFigure
+	n int // sessions
+}
+
+// with adds a session: the value becomes the geometric mean, and its relative
+// half-width that of independent ones.
+func (v value) with(f store.SessionFigure) value {
+	if v.n == 0 || !(f.Value > 0) || !(v.Value > 0) {
+		return value{f, v.n + 1}
+	}
+	n := float64(v.n)
+	old, now := halfWidth(v.Value, v.Low, v.High), halfWidth(f.Value, f.Low, f.High)
+	mean := math.Exp((n*math.Log(float64(v.Value)) + math.Log(float64(f.Value))) / (n + 1))
+	half := math.Hypot(n*old, now) / (n + 1)
+	f.Value, f.Low, f.High, f.N = results.Float(mean), results.Float(mean*math.Exp(-half)), results.Float(mean*math.Exp(half)), f.N+v.N
+	return value{f, v.n + 1}
+}
+
+// halfWidth is half of an interval on the logarithmic scale; NaN without one.
+func halfWidth(v, low, high results.Float) float64 {
+	if !(low > 0 && v > 0) {
+		return math.NaN()
+	}
+	return math.Log(float64(high/low)) / 2
+}
+
+// Analyse says what the sessions of a fleet tell together. Groups are those of the
+// sessions, by identifier.
+func Analyse(r Roster, outcomes []Outcome, sessions []store.Session, groups map[string]store.Group, opt Options) *Analysis {
+	if opt.Margin == 0 {
+		opt.Margin = compare.DefaultMargin
+	}
+	a := &analyst{opt: opt, groups: groups, measured: make([]measured, len(r.Nodes)),
+		Analysis: &Analysis{Roster: r, Margin: opt.Margin, Counts: map[Health]int{}, Nodes: make([]NodeResult, len(r.Nodes)), Figures: []Distribution{}, Totals: []Total{}, Warnings: []results.Warning{}}}
+	a.gather(outcomes, sessions)
+	a.distribute()
+	a.figures = a.perNode()
+	for i := range a.Figures {
+		a.judge(&a.Figures[i])
+	}
+	a.complete()
+	a.conclude()
+	a.Racks = a.places(rackOf, opt.Budgets)
+	a.Switches = a.places(switchOf, nil)
+	a.total()
+	a.earn()
+	a.warn()
+	return a.Analysis
+}
+
+// gather assigns the sessions to the nodes.
+func (a *analyst) gather(outcomes []Outcome, sessions []store.Session) {
+	byID := make(map[string]*store.Session, len(sessions))
+	for i := range sessions {
+		byID[sessions[i].ID] = &sessions[i]
+	}
+	of := make(map[string]*Outcome, len(outcomes))
+	for i := range outcomes {
+		of[outcomes[i].Node] = &outcomes[i]
+	}
+	for i, n := range a.Roster.Nodes {
+		nr, m := &a.Nodes[i], &a.measured[i]
+		*nr = NodeResult{Node: n, State: Waiting, Health: NotJudged}
+		m.values = map[series]value{}
+		o := of[n.Name]
+		if o == nil {
+			nr.fail(Missing, "it was not submitted", "perwatt fleet resume "+a.Roster.Name)
+			continue
+		}
+		nr.State, nr.Attempts, nr.Clock = o.State, len(o.Attempts), o.Clock
+		var wrong []string
+		why, more := "", ""
+		for _, at := range o.Attempts {
+			for _, id := range at.Records {
+				nr.Records = append(nr.Records, id)
+				s := byID[id]
+				show := "perwatt show " + id
+				switch {
+				case s == nil:
+					why, more = "the store has no record "+id, "perwatt index"
+					continue
+				case s.Error != "":
+					why, more = s.Error, "perwatt verify "+s.Path
+					continue
+				case s.Excluded != "":
+					why, more = "its record is excluded: "+s.Excluded, show
+					continue
+				}
+				if s.Wrong != "" && !slices.Contains(wrong, s.Wrong) {
+					wrong = append(wrong, s.Wrong)
+				}
+				if len(s.Figures) == 0 {
+					why, more = fmt.Sprintf("its record (%s) holds no figure", s.State), show
+					continue
+				}
+				m.sessions = append(m.sessions, s)
+			}
+		}
+		for _, s := range m.sessions {
+			m.group = a.groups[s.Group]
+			for _, f := range s.Figures {
+				if f.Value > 0 {
+					k := seriesOf(f.Key)
+					m.values[k] = m.values[k].with(f)
+				}
+			}
+			if m.group.Together {
+				a.Together = max(a.Together, 2)
+			}
+		}
+		if len(m.sessions) > 0 {
+			nr.Hardware = hardwareName(m.group)
+		}
+		switch {
+		case len(wrong) > 0:
+			nr.fail(Wrong, strings.Join(wrong, "; "), "perwatt show "+nr.Records[len(nr.Records)-1])
+		case len(m.sessions) == 0 && o.State == Done:
+			nr.fail(Missing, cmp.Or(why, "it has no record"), cmp.Or(more, o.More))
+		case len(m.sessions) == 0:
+			nr.fail(Missing, cmp.Or(why, o.Reason, string(o.State)), cmp.Or(more, o.More))
+		}
+	}
+}
+
+// fail gives a node a conclusion, unless it has a worse one.
+func (n *NodeResult) fail(h Health, why, more string) {
+	if slices.Index(Healths(), h) < slices.Index(Healths(), n.Health) {
+		n.Health, n.Why, n.More = h, why, more
+	}
+}
+
+// hardwareName names what equal nodes have in common.
+func hardwareName(g store.Group) string {
+	return strings.Replace(g.Hardware().Name(), " no meter", "", 1)
+}
+
+// population is what equal nodes have in common in a distribution.
+type population struct {
+	hardware string
+	group    string // empty for a figure without watts
+	series
+	origin results.Origin
+	grade  results.Grade
+}
+
+// distribute makes the distributions, without a judgement.
+func (a *analyst) distribute() {
+	at := map[population]int{}
+	var order []population
+	for i := range a.measured {
+		m := &a.measured[i]
+		for k, v := range m.values {
+			if !judged(k) {
+				continue
+			}
+			p := population{hardware: a.Nodes[i].Hardware, series: k}
+			if k.metric != results.Throughput {
+				last := m.sessions[len(m.sessions)-1]
+				p.group, p.origin, p.grade = m.group.ID, results.Origin(last.Env.Origin), last.Grade
+			}
+			j, ok := at[p]
+			if !ok {
+				j = len(a.Figures)
+				at[p] = j
+				d := Distribution{Hardware: p.hardware, Key: *v.Key, Points: []Point{}}
+				d.Instrument, d.Group = results.Absent(), p.group
+				if p.group != "" {
+					d.Boundary, d.Origin, d.Grade = m.group.Boundary, p.origin, p.grade
+				}
+				a.Figures, order = append(a.Figures, d), append(order, p)
+			}
+			d := &a.Figures[j]
+			d.Points = append(d.Points, Point{Node: i, Value: v.Value, Low: v.Low, High: v.High, Deviation: results.Absent(), Score: results.Absent(), Health: NotJudged, level: -1})
+		}
+	}
+	slices.SortStableFunc(a.Figures, func(x, y Distribution) int {
+		return cmp.Or(cmp.Compare(x.Hardware, y.Hardware), cmp.Compare(x.Scenario, y.Scenario), cmp.Compare(x.Use, y.Use), cmp.Compare(x.Device, y.Device),
+			-cmp.Compare(x.Metric, y.Metric), -cmp.Compare(len(x.Points), len(y.Points)), cmp.Compare(x.Impl, y.Impl), cmp.Compare(x.Threads, y.Threads), cmp.Compare(x.Group, y.Group), cmp.Compare(x.Grade, y.Grade))
+	})
+	for i := range a.Figures {
+		d := &a.Figures[i]
+		d.ID = fmt.Sprintf("f%d/%s/%s", i+1, d.Scenario, d.Metric)
+		var values []float64
+		for _, p := range d.Points {
+			values = append(values, float64(p.Value))
+		}
+		slices.Sort(values)
+		q := func(p float64) results.Float { return results.Float(quantile(values, p)) }
+		d.N, d.Median, d.Low, d.P1, d.Q1, d.Q3, d.P99, d.High = len(values), q(0.5), q(0), q(0.01), q(0.25), q(0.75), q(0.99), q(1)
+		for j, v := range values {
+			values[j] = math.Abs(v - float64(d.Median))
+		}
+		slices.Sort(values)
+		d.MAD = results.Float(middle(values))
+	}
+}
+
+// judged reports whether a figure is one that nodes are judged by: work per joule and
+// throughput of what hardware is bought for.
+func judged(k series) bool {
+	return (k.metric == results.Throughput || k.metric == results.WorkPerEnergy) && k.use != results.Control && k.use != "idle"
+}
+
+// perNode counts the figures by which a node of each kind is judged, at most.
+func (a *analyst) perNode() map[string]int {
+	n := make([]int, len(a.Nodes))
+	out := map[string]int{}
+	for _, d := range a.Figures {
+		for _, p := range d.Points {
+			n[p.Node]++
+			out[d.Hardware] = max(out[d.Hardware], n[p.Node])
+		}
+	}
+	return out
+}
+
+// judge compares the nodes of a distribution with each other.
+func (a *analyst) judge(d *Distribution) {
+	d.Spread, d.Sigmas, d.Limit = results.Absent(), results.Absent(), results.Absent()
+	for by := range a.off {
+		a.off[by] = append(a.off[by], nil)
+	}
+	if d.N < fewestEqual {
+		d.Why = fmt.Sprintf("%s: %d are needed to tell one from the others", results.Plural(d.N, "equal node"), fewestEqual)
+		return
+	}
+	logs := make([]float64, d.N) // from where a node should be
+	for i, p := range d.Points {
+		logs[i] = math.Log(float64(p.Value))
+	}
+	a.explain(d, logs)
+	a.offRacks(d, logs)
+	split(d, logs)
+	s := SpreadOf(slices.Clone(logs), a.figures[d.Hardware])
+	limit := max(s.Sigmas*s.Scale, math.Log1p(a.Margin))
+	d.Spread, d.Sigmas, d.Limit = results.Float(math.Expm1(s.Scale)), results.Float(s.Sigmas), results.Float(math.Expm1(limit))
+	common := map[string]map[string]int{}
+	for i := range d.Points {
+		p := &d.Points[i]
+		from := logs[i] - s.Center
+		p.Deviation, p.Health = results.Float(math.Expm1(from)), Good
+		if s.Scale > 0 {
+			p.Score = results.Float(from / s.Scale)
+		}
+		if math.Abs(from) <= limit {
+			continue
+		}
+		p.Health = Outlier
+		// 95 % of the healthy nodes lie within two standard deviations.
+		if half := halfWidth(p.Value, p.Low, p.High); math.Abs(from)-half < 2*s.Scale {
+			p.Health = CannotTell
+		}
+		if len(common) == 0 {
+			common = a.attributes(d)
+		}
+		p.Differs = a.rare(d, p.Node, common)
+	}
+}
+
+// attributes counts what the sessions of a distribution have in common.
+func (a *analyst) attributes(d *Distribution) map[string]map[string]int {
+	out := map[string]map[string]int{}
+	for _, p := range d.Points {
+		for kind, v := range a.env(p.Node).Attributes() {
+			if out[kind] == nil {
+				out[kind] = map[string]int{}
+			}
+			out[kind][v]++
+		}
+	}
+	return out
+}
+
+func (a *analyst) env(node int) *store.Environment {
+	s := a.measured[node].sessions
+	return &s[len(s)-1].Env
+}
+
+// rare lists what the record of a node shows and fewer than one in ten others do,
+// where more than half have something else in common.
+func (a *analyst) rare(d *Distribution, node int, common map[string]map[string]int) (out []string) {
+	for kind, v := range a.env(node).Attributes() {
+		most, n := "", 0
+		for other, m := range common[kind] {
+			if m > n || m == n && other < most {
+				most, n = other, m
+			}
+		}
+		if own := common[kind][v]; v != most && 2*n > d.N && (10*own < d.N || own == 1) {
+			out = append(out, fmt.Sprintf("%s %s (others %s)", kind, cmp.Or(results.Line(v, 40), "unknown"), cmp.Or(results.Line(most, 40), "unknown")))
+		}
+	}
+	return out
+}
+
+// leastLevel is how many nodes a level has, of n.
+func leastLevel(n int) int { return max(fewestEqual, n/20) }
+
+// levelsApart is how many standard deviations of its nodes a level lies from the next
+// for their record to explain it.
+const levelsApart = 3
+
+// explain finds what the records show that parts the nodes into levels, and takes the
+// level from each node's value. A node whose value is rare belongs to the largest level.
+func (a *analyst) explain(d *Distribution, logs []float64) {
+	type partition struct {
+		by     string
+		levels []string // values, the highest median first
+		at     map[string]float64
+		scale  float64
+	}
+	var best *partition
+	for kind, values := range a.attributes(d) {
+		if len(values) < 2 || len(values) > d.N/fewestEqual {
+			continue
+		}
+		of := map[string][]float64{}
+		for i, p := range d.Points {
+			for k, v := range a.env(p.Node).Attributes() {
+				if k == kind {
+					of[v] = append(of[v], logs[i])
+				}
+			}
+		}
+		p := partition{by: kind, at: map[string]float64{}}
+		squares, n := 0.0, 0.0
+		for v, in := range of {
+			if len(in) < leastLevel(d.N) {
+				continue
+			}
+			s := SpreadOf(in, 1)
+			p.levels, p.at[v] = append(p.levels, v), s.Center
+			squares, n = squares+float64(len(in))*s.Scale*s.Scale, n+float64(len(in))
+		}
+		if len(p.levels) < 2 {
+			continue
+		}
+		slices.SortFunc(p.levels, func(x, y string) int { return cmp.Or(-cmp.Compare(p.at[x], p.at[y]), cmp.Compare(x, y)) })
+		p.scale = math.Sqrt(squares / n)
+		apart := 0.0
+		for i, v := range p.levels[1:] {
+			apart = max(apart, p.at[p.levels[i]]-p.at[v])
+		}
+		if apart <= levelsApart*p.scale || apart <= math.Log1p(a.Margin)/2 {
+			continue
+		}
+		if best == nil || p.scale < 0.98*best.scale || p.scale < 1.02*best.scale && p.by < best.by {
+			best = &p
+		}
+	}
+	if best == nil {
+		return
+	}
+	of := make([]string, d.N)
+	count := map[string]int{}
+	for i, p := range d.Points {
+		for k, v := range a.env(p.Node).Attributes() {
+			if k == best.by {
+				of[i] = v
+				count[v]++
+			}
+		}
+	}
+	largest := slices.MaxFunc(best.levels, func(x, y string) int { return count[x] - count[y] })
+	for i, v := range of {
+		if _, ok := best.at[v]; !ok {
+			v = largest
+		}
+		d.Points[i].level = slices.Index(best.levels, v)
+		logs[i] -= best.at[v]
+	}
+	for _, v := range best.levels {
+		d.Levels = append(d.Levels, Level{By: best.by, Value: cmp.Or(results.Line(v, 60), "unknown"), N: count[v], Median: results.Float(math.Exp(best.at[v]))})
+	}
+}
+
+// splitApart is how many standard deviations of its nodes a level lies from another for
+// which the records show no reason. The halves of a normal sample lie 2.7 apart.
+const splitApart = 5
+
+// split looks for two levels for which the records show no reason, and takes the level
+// from each node's value.
+func split(d *Distribution, logs []float64) {
+	n := len(logs)
+	least := max(fewestEqual, int(math.Ceil(mostOutliers*float64(n))))
+	if 2*least > n {
+		return
+	}
+	sorted := slices.Sorted(slices.Values(logs))
+	var low moments
+	lower := make([]moments, n+1)
+	for i, x := range sorted {
+		low.add(x)
+		lower[i+1] = low
+	}
+	var high moments
+	best, cut, apart := 0.0, 0, 0.0
+	var centers [2]float64
+	for i := n - 1; i >= least; i-- {
+		high.add(sorted[i])
+		if n-i < least {
+			continue
+		}
+		l := lower[i]
+		gap := high.mean - l.mean
+		if between := l.n * high.n * gap * gap; between > best {
+			best, cut, apart = between, i, gap/math.Sqrt((l.squares+high.squares)/float64(n-2))
+			centers = [2]float64{l.mean, high.mean}
+		}
+	}
+	if cut == 0 || !(apart > splitApart) {
+		return
+	}
+	at := (sorted[cut-1] + sorted[cut]) / 2
+	base := 0.0
+	if len(d.Levels) > 0 {
+		base = math.Log(float64(d.Median))
+	}
+	d.Levels = append(d.Levels,
+		Level{N: n - cut, Median: results.Float(math.Exp(base + centers[1]))},
+		Level{N: cut, Median: results.Float(math.Exp(base + centers[0]))})
+	for i, x := range logs {
+		of := 0
+		if x > at {
+			of = 1
+		}
+		d.Points[i].level = len(d.Levels) - 1 - of
+		logs[i] -= centers[of]
+	}
+}
+
+// complete finds the nodes that lack a figure that their equals have, and those that
+// ran something else at the same use.
+func (a *analyst) complete() {
+	type use struct {
+		hardware, scenario, use string
+	}
+	type variant struct {
+		workload, impl string
+		threads        int
+	}
+	have := map[use]map[variant][]int{}
+	nodes := map[string]int{}
+	for i := range a.measured {
+		if len(a.measured[i].sessions) == 0 {
+			continue
+		}
+		nodes[a.Nodes[i].Hardware]++
+		for k := range a.measured[i].values {
+			if k.metric != results.Throughput || !judged(k) {
+				continue
+			}
+			u := use{a.Nodes[i].Hardware, k.scenario, k.use}
+			if have[u] == nil {
+				have[u] = map[variant][]int{}
+			}
+			v := variant{k.workload, k.impl, k.threads}
+			if in := have[u][v]; len(in) == 0 || in[len(in)-1] != i { // several devices count once
+				have[u][v] = append(in, i)
+			}
+		}
+	}
+	order := slices.SortedFunc(maps.Keys(have), func(x, y use) int {
+		return cmp.Or(cmp.Compare(x.hardware, y.hardware), cmp.Compare(x.scenario, y.scenario), cmp.Compare(x.use, y.use))
+	})
+	for _, u := range order {
+		with := map[int]bool{}
+		var most variant
+		for v, in := range have[u] {
+			for _, i := range in {
+				with[i] = true
+			}
+			if o := have[u][most]; len(in) > len(o) || len(in) == len(o) && fmt.Sprint(v) < fmt.Sprint(most) {
+				most = v
+			}
+		}
+		for v, in := range have[u] {
+			if v == most || len(in) >= fewestEqual || 5*len(have[u][most]) < 4*len(with) {
+				continue
+			}
+			for _, i := range in {
+				a.Nodes[i].fail(Outlier, fmt.Sprintf("%s ran %s with %d threads; %s ran %s with %d", u.scenario, cmp.Or(v.impl, v.workload), v.threads,
+					results.Plural(len(have[u][most]), "equal node"), cmp.Or(most.impl, most.workload), most.threads), a.show(i))
+			}
+		}
+		if 2*len(with) < nodes[u.hardware] {
+			continue
+		}
+		for i := range a.Nodes {
+			if a.Nodes[i].Hardware == u.hardware && len(a.measured[i].sessions) > 0 && !with[i] {
+				a.Nodes[i].fail(Missing, fmt.Sprintf("no figure of %s, which %s have", u.scenario, results.Plural(len(with), "equal node")), a.show(i))
+			}
+		}
+	}
+}
+
+// show is the command that says more of a node with records.
+func (a *analyst) show(node int) string {
+	if of := a.Nodes[node].Records; len(of) > 0 {
+		return "perwatt show " + of[len(of)-1]
+	}
+	return ""
+}
+
+// conclude gives each node the worst conclusion of its figures.
+func (a *analyst) conclude() {
+	worst := map[int]*Point{}
+	figure := map[int]*Distribution{}
+	for i := range a.Figures {
+		d := &a.Figures[i]
+		for j := range d.Points {
+			p := &d.Points[j]
+			if p.Health == Good && a.Nodes[p.Node].Health == NotJudged {
+				a.Nodes[p.Node].Health = Good
+			}
+			if p.Health != Outlier && p.Health != CannotTell {
+				continue
+			}
+			if o := worst[p.Node]; o == nil || cmp.Or(cmp.Compare(slices.Index(Healths(), p.Health), slices.Index(Healths(), o.Health)), -cmp.Compare(math.Abs(float64(p.Deviation)), math.Abs(float64(o.Deviation)))) < 0 {
+				worst[p.Node], figure[p.Node] = p, d
+			}
+		}
+	}
+	for i := range a.Nodes {
+		n := &a.Nodes[i]
+		p := worst[i]
+		switch {
+		case p != nil:
+			n.fail(p.Health, offText(figure[i], p), a.show(i))
+		case n.Health == NotJudged:
+			n.Why = "there are too few equal nodes"
+		}
+		a.Counts[n.Health]++
+	}
+}
+
+// offText says how far off a node is.
+func offText(d *Distribution, p *Point) string {
+	text := fmt.Sprintf("%s, %s: %+.1f %%", d.Scenario, strings.ReplaceAll(d.Metric, "_", " "), 100*float64(p.Deviation))
+	if !p.Score.IsAbsent() {
+		text += fmt.Sprintf(", %.1f standard deviations", math.Abs(float64(p.Score)))
+	}
+	if p.Health == CannotTell {
+		text += "; its own interval reaches the others: measure it again, with more rounds"
+	}
+	if len(p.Differs) > 0 {
+		text += "; " + strings.Join(p.Differs, ", ")
+	}
+	return text
+}
+
+// Levelled reports whether nodes of the fleet gather at levels for which the records
+// show no reason.
+func (a *Analysis) Levelled() bool {
+	return slices.ContainsFunc(a.Figures, func(d Distribution) bool {
+		return slices.ContainsFunc(d.Levels, func(l Level) bool { return l.By == "" })
+	})
+}
+
+// Faults reports whether something is to be done about nodes that have figures: wrong
+// answers, outliers, a rack or a switch that is slower as a whole or draws more than its
+// budget, or levels without a reason.
+func (a *Analysis) Faults() bool {
+	off := func(r Rack) bool {
+		return r.Power == Over || slices.ContainsFunc(r.Figures, func(f RackFigure) bool { return f.Off && f.Deviation < 0 })
+	}
+	return a.Counts[Wrong]+a.Counts[Outlier] > 0 || slices.ContainsFunc(a.Racks, off) || slices.ContainsFunc(a.Switches, off) || a.Levelled()
+}
+
+// warn adds what is doubtful about the analysis as a whole.
+func (a *analyst) warn() {
+	add := func(code, text, remedy string) {
+		a.Warnings = append(a.Warnings, results.Warning{Code: code, Text: text, Remedy: remedy})
+	}
+	apart := 0
+	for _, n := range a.Nodes {
+		if c := n.Clock; c != nil && math.Abs(c.Offset)-c.Within > mostOffset {
+			apart++
+			if apart == 1 {
+				add("clock-offset", fmt.Sprintf("the clock of %s is %+.0f s off", n.Name, c.Offset), "run NTP or chrony there: power from elsewhere is joined on time")
+			}
+		}
+	}
+	if apart > 1 {
+		a.Warnings[len(a.Warnings)-1].Text += fmt.Sprintf(", and those of %s", results.Plural(apart-1, "more node"))
+	}
+}
+
+// mostOffset is by how much the clock of a node may be off, in s.
+const mostOffset = 5

@@ -1,0 +1,225 @@
+package site_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/site"
+	"github.com/perwatt/perwatt/results/site/sitetest"
+)
+
+func analyse(f sitetest.Fleet, opt site.Options) *site.Analysis {
+	r, outcomes, sessions, groups := f.Make()
+	return site.Analyse(r, outcomes, sessions, groups, opt)
+}
+
+// off are the nodes of one conclusion.
+func off(a *site.Analysis, h site.Health) (names []string) {
+	for _, n := range a.Nodes {
+		if n.Health == h {
+			names = append(names, n.Name)
+		}
+	}
+	return names
+}
+
+func TestEveryKindOfBadNodeIsFoundAndNoOther(t *testing.T) {
+	for _, nodes := range []int{256, 1000} {
+		f := sitetest.Mixed(nodes)
+		a := analyse(f, site.Options{})
+		want := map[sitetest.Place]site.Health{
+			sitetest.Healthy: site.Good, sitetest.Slow: site.Outlier, sitetest.Wide: site.CannotTell,
+			sitetest.Wrong: site.Wrong, sitetest.Missing: site.Missing, sitetest.Partial: site.Missing,
+		}
+		for i, p := range f.Places() {
+			n := a.Nodes[i]
+			require.Equal(t, want[p], n.Health, "%s (%v): %s", n.Name, p, n.Why)
+			if n.Health != site.Good {
+				require.NotEmpty(t, n.Why, n.Name)
+				require.NotEmpty(t, n.More, n.Name)
+			}
+			if p == sitetest.Slow {
+				require.Contains(t, n.Why, "governor powersave (others performance)")
+			}
+		}
+		for _, r := range a.Racks { // some hold only eight nodes of the second kind
+			slow := slices.ContainsFunc(r.Figures, func(of site.RackFigure) bool { return of.Off })
+			require.Equal(t, r.Name == f.SlowRack, slow, r.Name)
+		}
+		require.True(t, a.Faults())
+	}
+}
+
+func TestAHealthyFleetHasNoFaults(t *testing.T) {
+	for seed := range uint64(10) {
+		a := analyse(sitetest.Fleet{Nodes: 320, Seed: seed}, site.Options{})
+		require.Empty(t, off(a, site.Outlier), "seed %d", seed)
+		require.False(t, a.Faults(), "seed %d", seed)
+		require.Equal(t, map[site.Health]int{site.Good: 320}, a.Counts)
+	}
+}
+
+func TestTwoFirmwareVersionsAreLevelsAndNoOutliers(t *testing.T) {
+	a := analyse(sitetest.Fleet{Nodes: 200, Firmware: 0.4, Slow: 2, Off: 0.1}, site.Options{})
+	require.Len(t, off(a, site.Outlier), 2)
+	for _, d := range a.Figures {
+		require.Len(t, d.Levels, 2, d.ID)
+		require.Equal(t, []string{"microcode", "microcode"}, []string{d.Levels[0].By, d.Levels[1].By})
+		require.Equal(t, []int{120, 80}, []int{d.Levels[0].N, d.Levels[1].N})
+		require.InDelta(t, 0.94, float64(d.Levels[1].Median/d.Levels[0].Median), 0.01)
+	}
+	require.False(t, a.Levelled())
+}
+
+func TestLevelsWithoutAReasonAreSaid(t *testing.T) {
+	f := sitetest.Fleet{Nodes: 200, Firmware: 0.4}
+	r, outcomes, sessions, groups := f.Make()
+	for i := range sessions {
+		sessions[i].Env.Microcode = "same"
+	}
+	a := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+	require.True(t, a.Levelled())
+	require.True(t, a.Faults())
+	require.Empty(t, off(a, site.Outlier))
+}
+
+func TestOneInFiveBadNodesDoNotHideEachOther(t *testing.T) {
+	f := sitetest.Fleet{Nodes: 100, Slow: 20, Off: 0.08}
+	r, outcomes, sessions, groups := f.Make()
+	for i := range sessions {
+		sessions[i].Env.Governor = "same" // nothing explains them
+	}
+	a := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+	require.Len(t, off(a, site.Outlier), 20)
+}
+
+func TestFewNodesAreNotJudged(t *testing.T) {
+	a := analyse(sitetest.Fleet{Nodes: 4}, site.Options{})
+	require.Len(t, off(a, site.NotJudged), 4)
+	require.False(t, a.Faults())
+	require.Contains(t, a.Figures[0].Why, "4 equal nodes")
+}
+
+func TestBudgets(t *testing.T) {
+	// 8 nodes of about 278 W each at most.
+	fleet := sitetest.Fleet{Nodes: 16, PerRack: 8}
+	parts := func(f sitetest.Fleet, boundary results.Boundary, opt site.Options) *site.Analysis {
+		r, outcomes, sessions, groups := f.Make()
+		for id, g := range groups {
+			if g.Boundary != "" {
+				g.Boundary = boundary
+			}
+			groups[id] = g
+		}
+		return site.Analyse(r, outcomes, sessions, groups, opt)
+	}
+	lacking := fleet
+	lacking.Missing = 1
+	modelled := fleet
+	modelled.Modelled = true
+	dark := fleet
+	dark.NoMeter = true
+	for _, c := range []struct {
+		name     string
+		fleet    sitetest.Fleet
+		boundary results.Boundary
+		budget   map[string]float64
+		want     []site.BudgetVerdict
+	}{
+		{"within", fleet, results.Wall, map[string]float64{"": 2500}, []site.BudgetVerdict{site.Within, site.Within}},
+		{"over", fleet, results.Wall, map[string]float64{"": 2000}, []site.BudgetVerdict{site.Over, site.Over}},
+		{"of one rack", fleet, results.Wall, map[string]float64{"": 2500, "r02": 2000}, []site.BudgetVerdict{site.Within, site.Over}},
+		{"of one rack only", fleet, results.Wall, map[string]float64{"r02": 2000}, []site.BudgetVerdict{"", site.Over}},
+		{"a node is missing", lacking, results.Wall, map[string]float64{"": 2500}, []site.BudgetVerdict{site.Unsettled, site.Within}},
+		{"over although one is missing", lacking, results.Wall, map[string]float64{"": 1000}, []site.BudgetVerdict{site.Over, site.Over}},
+		{"parts of nodes", fleet, results.Package, map[string]float64{"": 2500}, []site.BudgetVerdict{site.Unsettled, site.Unsettled}},
+		{"parts of nodes exceed it", fleet, results.Package, map[string]float64{"": 2000}, []site.BudgetVerdict{site.Over, site.Over}},
+		{"modelled", modelled, results.Package, map[string]float64{"": 1}, []site.BudgetVerdict{site.Unmeasured, site.Unmeasured}},
+		{"no watts", dark, results.Wall, map[string]float64{"": 1}, []site.BudgetVerdict{site.Unmeasured, site.Unmeasured}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []site.BudgetVerdict
+			a := parts(c.fleet, c.boundary, site.Options{Budgets: c.budget})
+			for _, r := range a.Racks {
+				got = append(got, r.Power)
+			}
+			require.Equal(t, c.want, got)
+			require.Equal(t, slices.Contains(c.want, site.Over), a.Faults())
+		})
+	}
+}
+
+func TestTotals(t *testing.T) {
+	f := sitetest.Fleet{Nodes: 50, Spread: 1e-6}
+	a := analyse(f, site.Options{})
+	require.Len(t, a.Totals, 3)
+	for _, total := range a.Totals {
+		if total.Use != "mining" {
+			continue
+		}
+		require.Equal(t, 50, total.Nodes)
+		require.InEpsilon(t, 50*1.235e9, float64(total.Rate.Value), 1e-4)
+		require.InEpsilon(t, 50*241, float64(total.Power[0].Value), 1e-4)
+		require.InEpsilon(t, 1.235e9/241, float64(total.PerEnergy.Value), 1e-4)
+		require.Equal(t, results.Wall, total.Power[0].Boundary)
+		require.Equal(t, results.Unit("hash/J"), total.PerEnergy.Unit)
+		// 50 independent intervals of ±0.4 %.
+		require.InEpsilon(t, 0.004/7.07, float64(total.Rate.HalfWidth()), 0.01)
+	}
+}
+
+func TestOneNodeWithAnotherKernelIsAnOutlier(t *testing.T) {
+	r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 30}.Make()
+	for i, f := range sessions[7].Figures {
+		k := *f.Key
+		k.Impl = "generic"
+		sessions[7].Figures[i].Key = &k
+	}
+	a := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+	require.Equal(t, []string{"n00008"}, off(a, site.Outlier))
+	require.Contains(t, a.Nodes[7].Why, "ran generic with 64 threads; 29 equal nodes ran")
+}
+
+func TestASecondAttemptCountsAndTheFirstIsKept(t *testing.T) {
+	r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 10}.Make()
+	outcomes[2].Attempts = append(outcomes[2].Attempts, site.Attempt{Number: 2, Records: outcomes[2].Attempts[0].Records})
+	outcomes[2].Attempts[0].Records = []string{"01FIRST"}
+	first := sessions[2]
+	first.ID, first.Figures, first.State, first.Group = "01FIRST", nil, results.Running, ""
+	a := site.Analyse(r, outcomes, append(sessions, first), groups, site.Options{})
+	require.Equal(t, site.Good, a.Nodes[2].Health)
+	require.Equal(t, []string{"01FIRST", sessions[2].ID}, a.Nodes[2].Records)
+
+	outcomes[2].Attempts[1].Records = nil
+	a = site.Analyse(r, outcomes, append(sessions, first), groups, site.Options{})
+	require.Equal(t, site.Missing, a.Nodes[2].Health)
+	require.Equal(t, "its record (running) holds no figure", a.Nodes[2].Why)
+}
+
+func TestWrongAnswersOfAnyAttemptCount(t *testing.T) {
+	r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 10, Wrong: 1}.Make()
+	i := slices.IndexFunc(sessions, func(s sitetest.Session) bool { return s.Wrong != "" })
+	bad := sessions[i]
+	good := bad
+	good.ID, good.Wrong = "01GOOD", ""
+	outcomes[i].Attempts = append(outcomes[i].Attempts, site.Attempt{Number: 2, Records: []string{good.ID}})
+	a := site.Analyse(r, outcomes, append(sessions, good), groups, site.Options{})
+	require.Equal(t, site.Wrong, a.Nodes[i].Health)
+	require.True(t, strings.HasPrefix(a.Nodes[i].Why, "mining: wrong answers"), a.Nodes[i].Why)
+}
+
+func BenchmarkAnalyse(b *testing.B) {
+	for _, nodes := range []int{100, 1000, 10_000} {
+		r, outcomes, sessions, groups := sitetest.Mixed(nodes).Make()
+		b.Run(fmt.Sprint(nodes), func(b *testing.B) {
+			for b.Loop() {
+				site.Analyse(r, outcomes, sessions, groups, site.Options{})
+			}
+		})
+	}
+}
