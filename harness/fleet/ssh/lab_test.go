@@ -1,0 +1,441 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/harness/fleet"
+	"github.com/perwatt/perwatt/harness/power/powertest"
+	"github.com/perwatt/perwatt/results/site"
+)
+
+// The test binary stands in for perwatt on the hosts: its first argument says so, its
+// second what it does.
+func TestMain(m *testing.M) {
+	if len(os.Args) < 3 || os.Args[1] != "run" {
+		os.Exit(m.Run())
+	}
+	store := os.Args[len(os.Args)-1]
+	switch os.Args[2] {
+	case "record":
+		month := filepath.Join(store, "2026-11")
+		if err := errors.Join(os.MkdirAll(month, 0o700), os.WriteFile(filepath.Join(month, "01.json"), []byte(strings.Join(os.Args[3:len(os.Args)-2], "\n")), 0o600)); err != nil {
+			os.Exit(9)
+		}
+		fmt.Fprintln(os.Stderr, "measured")
+	case "fail":
+		fmt.Fprintln(os.Stderr, "perwatt: no \x1b[31mmeter\x1b[0m")
+		os.Exit(3)
+	case "stay":
+		time.Sleep(10 * time.Minute) // it is ended by the test
+	}
+	os.Exit(0)
+}
+
+// lab is a number of sshds on loopback, with keys of their own in a temporary directory.
+type lab struct {
+	t       *testing.T
+	dir     string
+	sshd    string
+	config  strings.Builder // of the client
+	known   strings.Builder
+	hostKey string
+	nodes   []site.Node
+}
+
+func newLab(t *testing.T) *lab {
+	l := &lab{t: t, dir: t.TempDir(), sshd: powertest.Peer(t, "sshd", "openssh-server")}
+	powertest.Peer(t, "ssh", "openssh-client")
+	if os.Geteuid() == 0 { // an sshd of root demands it; systemd would have made it
+		if err := os.Mkdir("/run/sshd", 0o755); err == nil {
+			t.Cleanup(func() { os.Remove("/run/sshd") })
+		}
+	}
+	for _, key := range []string{"host", "user"} {
+		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", l.path(key)).CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	l.write("authorized", string(l.read("user.pub")))
+	l.hostKey = string(l.read("host.pub"))
+	fmt.Fprintf(&l.config, "Host *\n\tHostName 127.0.0.1\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tUserKnownHostsFile %s\n\tStrictHostKeyChecking yes\n\tKexAlgorithms curve25519-sha256\n", l.path("user"), l.path("known"))
+	return l
+}
+
+func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
+
+func (l *lab) read(name string) []byte {
+	b, err := os.ReadFile(l.path(name))
+	require.NoError(l.t, err)
+	return b
+}
+
+func (l *lab) write(name, text string) string {
+	require.NoError(l.t, os.MkdirAll(filepath.Dir(l.path(name)), 0o755))
+	require.NoError(l.t, os.WriteFile(l.path(name), []byte(text), 0o755)) // #nosec G306 -- scripts
+	return l.path(name)
+}
+
+// at adds a node that is reached at a port, whatever answers there.
+func (l *lab) at(name string, port int) {
+	l.nodes = append(l.nodes, site.Node{Name: name})
+	fmt.Fprintf(&l.known, "[127.0.0.1]:%d %s", port, l.hostKey)
+	l.config.WriteString("Host " + name + "\n\tPort " + fmt.Sprint(port) + "\n")
+}
+
+// host starts an sshd whose users have the home directory NAME. Programs of the directory NAME/bin come before those of the
+// system; force, if any, is what runs in place of what the client asks for.
+func (l *lab) host(name, force string) {
+	port := powertest.FreePort(l.t, "tcp")
+	text := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\nSetEnv HOME=%s PATH=%s:/usr/local/bin:/usr/bin:/bin\n",
+		port, l.path("host"), l.path("authorized"), l.path(name), l.path(name+"/bin"))
+	if force != "" {
+		text += "ForceCommand " + l.write(name+"/force", "#!/bin/sh\n"+force) + "\n"
+	}
+	cmd := exec.Command(l.sshd, "-D", "-e", "-f", l.write(name+"/sshd_config", text)) // #nosec G204 -- a test
+	said := &tail{limit: maxWords}
+	cmd.Stderr = said
+	require.NoError(l.t, cmd.Start())
+	l.t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if l.t.Failed() && os.Getenv("SSHD_LOG") != "" {
+			l.t.Logf("sshd of %s: %s", name, said.b)
+		}
+	})
+	eventually(l.t, name+" listens", func() bool {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	l.at(name, port)
+}
+
+// silent starts a server that accepts connections and says nothing.
+func (l *lab) silent(name string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(l.t, err)
+	l.t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			l.t.Cleanup(func() { c.Close() })
+		}
+	}()
+	l.at(name, listener.Addr().(*net.TCPAddr).Port)
+}
+
+func (l *lab) engine(o Options) *Engine {
+	l.write("known", l.known.String())
+	o.Nodes, o.Options = l.nodes, []string{"-F", l.write("config", l.config.String())}
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute
+	}
+	o.Quiet = 2 * time.Second
+	e, err := New(o)
+	require.NoError(l.t, err)
+	l.t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func (l *lab) job(node string, attempt int, args ...string) fleet.Job {
+	dir := l.path(fmt.Sprintf("fetched/%s/%d", node, attempt))
+	require.NoError(l.t, os.MkdirAll(dir, 0o755))
+	return fleet.Job{Fleet: "lab", Node: site.Node{Name: node}, Attempt: attempt, Args: append([]string{"run"}, args...), Dir: dir}
+}
+
+// countClients puts an ssh before the real one that writes down when it begins and ends,
+// and returns how many there were at a time.
+func (l *lab) countClients() func() int {
+	real := powertest.Peer(l.t, "ssh", "openssh-client")
+	l.write("clients/ssh", fmt.Sprintf("#!/bin/sh\necho + >>%[1]s\n%[2]s \"$@\"\ncode=$?\necho - >>%[1]s\nexit $code\n", l.path("clients/log"), real))
+	l.t.Setenv("PATH", l.path("clients")+":"+os.Getenv("PATH"))
+	return func() int {
+		now, most := 0, 0
+		for _, c := range string(l.read("clients/log")) {
+			switch c {
+			case '+':
+				now++
+			case '-':
+				now--
+			}
+			most = max(most, now)
+		}
+		return most
+	}
+}
+
+// eventually waits for a state, however slow the machine is.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for range 7500 {
+		if is() {
+			return
+		}
+		time.Sleep(40 * time.Millisecond)
+	}
+	t.Fatal("not within minutes: " + what)
+}
+
+func (l *lab) submit(e *Engine, j fleet.Job) fleet.Job {
+	id, err := e.Submit(l.t.Context(), j)
+	require.NoError(l.t, err)
+	j.ID = id
+	return j
+}
+
+// reach asks until all jobs are in a phase.
+func (l *lab) reach(e *Engine, phase fleet.Phase, jobs ...fleet.Job) map[string]fleet.JobState {
+	var ids []string
+	for _, j := range jobs {
+		ids = append(ids, j.ID)
+	}
+	var known map[string]fleet.JobState
+	defer func() {
+		if l.t.Failed() {
+			l.t.Log(known)
+		}
+	}()
+	eventually(l.t, fmt.Sprintf("phase %d of %v", phase, ids), func() bool {
+		var err error
+		known, err = e.Jobs(l.t.Context(), ids)
+		require.NoError(l.t, err)
+		for _, id := range ids {
+			if state, ok := known[id]; !ok || state.Phase != phase {
+				return false
+			}
+		}
+		return true
+	})
+	return known
+}
+
+// Eight hosts on real sshds: what they are, jobs from their submission to their records,
+// and a process that ends while they run.
+func TestHosts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED: the short form has TestHostsThatHarm")
+	}
+	l := newLab(t)
+	l.host("n1", "")
+	l.host("n2", `echo "Welcome to n2!"; eval "$SSH_ORIGINAL_COMMAND"`) // start-up files that print
+	l.host("n3", `export XDG_CACHE_HOME="$HOME/cache"; eval "$SSH_ORIGINAL_COMMAND"`)
+	for _, n := range []string{"n4", "n5", "n6"} {
+		l.host(n, "")
+	}
+	l.write("n7/bin/date", "#!/bin/sh\nexec /bin/date -d '60 seconds' \"$@\"\n") // one machine has one clock: its date is off
+	l.host("n7", "")
+	l.write("n8/bin/uname", "#!/bin/sh\n[ \"$1\" = -m ] && echo riscv128 || exec /bin/uname \"$@\"\n")
+	l.host("n8", "")
+	clients := l.countClients()
+	e := l.engine(Options{Parallel: 4})
+
+	hosts, err := e.Nodes(t.Context())
+	require.NoError(t, err)
+	require.Len(t, hosts, 8)
+	name, err := os.Hostname()
+	require.NoError(t, err)
+	for i, h := range hosts {
+		require.Equal(t, l.nodes[i].Name, h.Name)
+		if h.Name == "n8" {
+			require.Contains(t, h.Absent, "its machine is riscv128 and the binary is for")
+			require.Contains(t, h.More, "n8")
+			require.False(t, h.Idle)
+			continue
+		}
+		require.Empty(t, h.Absent, h.Name)
+		require.True(t, h.Idle)
+		require.Equal(t, name, h.Host)
+		off := 0.0
+		if h.Name == "n7" {
+			off = 60
+		}
+		require.InDelta(t, off, h.Clock.Offset, h.Clock.Within+1e-6, h.Name) // the clocks are one
+		require.Greater(t, h.Clock.Within, 0.0)
+	}
+
+	// What a shell could interpret arrives as it is; a time to begin as the node's clock has it.
+	odd := `'"$(id)` + "`id`\\ \n;&|<>*?!~#é"
+	var ran []fleet.Job
+	for _, n := range []string{"n1", "n2", "n7"} {
+		ran = append(ran, l.submit(e, l.job(n, 1, "record", odd, "--at", "2026-11-30T12:00:00Z")))
+	}
+	failed, killed, canceled := l.submit(e, l.job("n3", 1, "fail")), l.submit(e, l.job("n4", 1, "stay")), l.submit(e, l.job("n5", 1, "stay"))
+	l.reach(e, fleet.Ended, append(ran, failed)...)
+	l.reach(e, fleet.Started, killed, canceled)
+	for _, j := range append(ran, failed) {
+		require.NoError(t, e.Fetch(t.Context(), j))
+		require.NoError(t, e.Fetch(t.Context(), j), "a second time")
+	}
+	for _, j := range ran {
+		b, err := os.ReadFile(filepath.Join(j.Dir, "2026-11", "01.json"))
+		require.NoError(t, err)
+		begins := string(b[strings.LastIndexByte(string(b), '\n')+1:])
+		require.Equal(t, odd+"\n--at\n"+begins, string(b))
+		at, err := time.Parse(time.RFC3339, begins)
+		require.NoError(t, err)
+		off := at.Sub(time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)).Seconds()
+		if j.Node.Name == "n7" {
+			off -= 60
+		}
+		require.InDelta(t, 0, off, 5, "the clocks are one, but for the delays of a slow machine")
+		require.NoFileExists(t, filepath.Join(j.Dir, ".part"))
+	}
+	reason, more := e.Explain(t.Context(), failed)
+	require.Equal(t, "perwatt run ended with code 3: perwatt: no �[31mmeter�[0m", reason)
+	require.Contains(t, more, "n3/cache/perwatt/fleet/lab/n3/1/log")
+	out, err := exec.Command("sh", "-c", more).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), "no \x1b[31mmeter", "the command says more")
+
+	// The same attempt again starts nothing: its answer may have been lost.
+	again := l.submit(e, l.job("n1", 1, "fail"))
+	state := l.reach(e, fleet.Ended, again)[again.ID]
+	require.Equal(t, "exit code 0", state.Reason)
+
+	// This process ends; the jobs go on, and another one finds them.
+	require.NoError(t, e.Close())
+	e = l.engine(Options{Parallel: 4})
+	l.reach(e, fleet.Started, killed, canceled)
+	eventually(t, "asked", func() bool {
+		states := l.reach(e, fleet.Started, killed, canceled)
+		return states[killed.ID].Reason == "" && states[canceled.ID].Reason == ""
+	})
+	pid := strings.Fields(string(l.read("n4/.cache/perwatt/fleet/lab/n4/1/pid")))[0]
+	require.NoError(t, exec.Command("kill", "-s", "KILL", "--", "-"+pid).Run())
+	require.Equal(t, "killed", l.reach(e, fleet.Ended, killed)[killed.ID].Reason)
+	reason, _ = e.Explain(t.Context(), killed)
+	require.Contains(t, reason, "it was killed on the host")
+	require.NoError(t, e.Cancel(t.Context(), []string{canceled.ID, failed.ID}))
+	pid = strings.Fields(string(l.read("n5/.cache/perwatt/fleet/lab/n5/1/pid")))[0]
+	require.Error(t, exec.Command("kill", "-0", "--", "-"+pid).Run(), "its process group is gone")
+	require.Equal(t, "canceled", l.reach(e, fleet.Ended, canceled)[canceled.ID].Reason)
+	require.Equal(t, "3\n", string(l.read("n3/cache/perwatt/fleet/lab/n3/1/code")), "what ended before stays")
+
+	// A job that its host does not know is left out: it is lost.
+	eventually(t, "n6 answers", func() bool {
+		known, err := e.Jobs(t.Context(), []string{"lab/n6/1"})
+		require.NoError(t, err)
+		return len(known) == 0
+	})
+	// A host that was restarted since.
+	boot := l.read("n5/.cache/perwatt/fleet/lab/n5/1/pid")
+	l.write("n6/.cache/perwatt/fleet/lab/n6/2/pid", strings.ReplaceAll(string(boot), "-", "0"))
+	require.Equal(t, "restarted", l.reach(e, fleet.Ended, fleet.Job{ID: "lab/n6/2"})["lab/n6/2"].Reason)
+
+	most := clients()
+	require.LessOrEqual(t, most, 4, "clients at a time")
+	require.Greater(t, most, 1)
+	entries, err := os.ReadDir(l.path("n1/.cache/perwatt/bin"))
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "the binary was copied once, and nothing is left of the copying")
+}
+
+// What one host does costs no other: one that is down, one that is not who it was, one
+// that stops after it was probed, and hostile ones.
+func TestHostsThatHarm(t *testing.T) {
+	l := newLab(t)
+	l.host("good", "")
+	l.at("down", powertest.FreePort(t, "tcp"))
+	l.host("stops", `[ -e "$HOME/probed" ] && exec cat >/dev/null; >"$HOME/probed"; eval "$SSH_ORIGINAL_COMMAND"`)
+	l.write("line/bin/uname", "#!/bin/sh\nexec tr '\\0' x </dev/zero\n")
+	l.host("line", "")
+	l.host("noise", "yes no")
+	l.write("escape/bin/uname", "#!/bin/sh\n[ \"$1\" = -n ] && printf '\\033]0;title\\007\\n' || exec /bin/uname \"$@\"\n")
+	l.host("escape", "")
+	l.write("gigabyte/bin/tar", "#!/bin/sh\nexec cat "+l.write("bomb", bomb(t))+" /dev/zero\n")
+	l.host("gigabyte", "")
+	l.host("stranger", "")
+	known := strings.SplitAfter(l.known.String(), "\n")
+	l.known.Reset()
+	l.known.WriteString(strings.Join(known[:len(known)-2], "")) // the key of the last one is not known
+	e := l.engine(Options{})
+
+	hosts, err := e.Nodes(t.Context())
+	require.NoError(t, err)
+	require.Len(t, hosts, 8)
+	absent := map[string]fleet.Host{}
+	for _, h := range hosts {
+		absent[h.Name] = h
+	}
+	for name, want := range map[string]string{
+		"good": "", "stops": "", "escape": "", "gigabyte": "",
+		"down":     "Connection refused",
+		"line":     "its answer is a line of more than 4096 bytes",
+		"noise":    "its shell prints more than 1048576 bytes at start",
+		"stranger": "Host key verification failed.",
+	} {
+		h := absent[name]
+		if want == "" {
+			require.Empty(t, h.Absent, name)
+			continue
+		}
+		require.Contains(t, h.Absent, want, name)
+		require.Equal(t, "ssh -F "+l.path("config")+" "+name+" -v true", h.More)
+		require.Nil(t, h.Clock)
+	}
+	require.Equal(t, "�]0;title�", absent["escape"].Host)
+
+	stops := l.submit(e, l.job("stops", 1, "record"))
+	good, large := l.submit(e, l.job("good", 1, "record")), l.submit(e, l.job("gigabyte", 1, "record"))
+	l.reach(e, fleet.Ended, good, large)
+	l.reach(e, fleet.Queued, stops) // it holds a client, and nobody else
+	require.NoError(t, e.Fetch(t.Context(), good))
+	require.FileExists(t, filepath.Join(good.Dir, "2026-11", "01.json"))
+	err = e.Fetch(t.Context(), large)
+	var refusal fleet.Refusal
+	require.ErrorAs(t, err, &refusal)
+	require.Contains(t, refusal.Reason, "more than 256 MiB")
+	left, err := os.ReadDir(large.Dir)
+	require.NoError(t, err)
+	require.Empty(t, left, "nothing of it is kept")
+
+	// A job on a host that no longer answers stays what it was.
+	id := "lab/down/1"
+	eventually(t, "no answer", func() bool {
+		known, err := e.Jobs(t.Context(), []string{id})
+		require.NoError(t, err)
+		return known[id].Phase == fleet.Started && strings.Contains(known[id].Reason, "Connection refused")
+	})
+	require.ErrorContains(t, e.Cancel(t.Context(), []string{id, good.ID}), "ssh: cancel on down: ")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, e.Fetch(ctx, good), context.Canceled)
+	require.NoError(t, e.Close()) // it waits for no host
+}
+
+// Hosts that hang: one that accepts a connection and says nothing, one that lets the user
+// in and says nothing, one that stops in the middle of its answer. A time-out ends each.
+func TestHostsThatHang(t *testing.T) {
+	l := newLab(t)
+	l.silent("silent")
+	l.host("hangs", "exec cat >/dev/null")
+	l.write("stops/bin/uname", "#!/bin/sh\n[ \"$1\" = -n ] && exec cat || exec /bin/uname \"$@\"\n")
+	l.host("stops", "")
+	e := l.engine(Options{Timeout: 4 * time.Second, Connect: 2 * time.Second})
+	hosts, err := e.Nodes(t.Context())
+	require.NoError(t, err)
+	for _, h := range hosts {
+		require.Regexp(t, "no answer within 4s|timed out", h.Absent, h.Name)
+		require.False(t, h.Idle)
+	}
+	j := l.submit(e, l.job("hangs", 1, "record"))
+	require.Equal(t, "not started", l.reach(e, fleet.Ended, j)[j.ID].Reason)
+	reason, more := e.Explain(t.Context(), j)
+	require.Regexp(t, "^it was not started: (no answer within 4s|.*timed out)", reason)
+	require.Contains(t, more, "tail -n 50 ")
+}
