@@ -2,12 +2,12 @@ package ssh
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/harness/fleet"
+	"github.com/perwatt/perwatt/harness/fleet/fleettest"
 	"github.com/perwatt/perwatt/harness/power/powertest"
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/site"
 )
 
@@ -28,8 +30,11 @@ func TestMain(m *testing.M) {
 	store := os.Args[len(os.Args)-1]
 	switch os.Args[2] {
 	case "record":
-		month := filepath.Join(store, "2026-11")
-		if err := errors.Join(os.MkdirAll(month, 0o700), os.WriteFile(filepath.Join(month, "01.json"), []byte(strings.Join(os.Args[3:len(os.Args)-2], "\n")), 0o600)); err != nil {
+		at := slices.Index(os.Args, "--fleet") + 1
+		place, err := fleet.ParsePlace(os.Args[at])
+		rec := fleettest.Record(fleet.Job{Fleet: place.Run, Node: site.Node{Name: place.Node}, Attempt: place.Attempt}, time.Now().Add(-6*time.Second), time.Now())
+		rec.Plan.Labels = map[string]string{"args": strings.Join(os.Args[3:at-1], "\n")}
+		if _, bad := fleettest.Write(store, rec); err != nil || bad != nil {
 			os.Exit(9)
 		}
 		fmt.Fprintln(os.Stderr, "measured")
@@ -155,7 +160,8 @@ func (l *lab) engine(o Options) *Engine {
 func (l *lab) job(node string, attempt int, args ...string) fleet.Job {
 	dir := l.path(fmt.Sprintf("fetched/%s/%d", node, attempt))
 	require.NoError(l.t, os.MkdirAll(dir, 0o755))
-	return fleet.Job{Fleet: "lab", Node: site.Node{Name: node}, Attempt: attempt, Args: append([]string{"run"}, args...), Dir: dir}
+	return fleet.Job{Fleet: "lab", Node: site.Node{Name: node}, Attempt: attempt, Dir: dir,
+		Args: append(append([]string{"run"}, args...), "--fleet", fmt.Sprintf("run=lab,node=%s,attempt=%d", node, attempt))}
 }
 
 // countClients puts an ssh before the real one that writes down when it begins and ends,
@@ -189,6 +195,17 @@ func eventually(t *testing.T, what string, is func() bool) {
 		time.Sleep(40 * time.Millisecond)
 	}
 	t.Fatal("not within minutes: " + what)
+}
+
+// record is what was fetched of a job.
+func (l *lab) record(j fleet.Job) *results.Record {
+	files, err := filepath.Glob(filepath.Join(j.Dir, "*", "*.json"))
+	require.NoError(l.t, err)
+	require.Len(l.t, files, 1)
+	f, err := results.LoadFile(files[0])
+	require.NoError(l.t, err)
+	require.Empty(l.t, f.Verify())
+	return f.Record
 }
 
 func (l *lab) submit(e *Engine, j fleet.Job) fleet.Job {
@@ -282,10 +299,9 @@ func TestHosts(t *testing.T) {
 		require.NoError(t, e.Fetch(t.Context(), j), "a second time")
 	}
 	for _, j := range ran {
-		b, err := os.ReadFile(filepath.Join(j.Dir, "2026-11", "01.json"))
-		require.NoError(t, err)
-		begins := string(b[strings.LastIndexByte(string(b), '\n')+1:])
-		require.Equal(t, odd+"\n--at\n"+begins, string(b))
+		args := l.record(j).Plan.Labels["args"]
+		begins := args[strings.LastIndexByte(args, '\n')+1:]
+		require.Equal(t, odd+"\n--at\n"+begins, args)
 		at, err := time.Parse(time.RFC3339, begins)
 		require.NoError(t, err)
 		off := at.Sub(time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)).Seconds()
@@ -395,7 +411,7 @@ func TestHostsThatHarm(t *testing.T) {
 	l.reach(e, fleet.Ended, good, large)
 	l.reach(e, fleet.Queued, stops) // it holds a client, and nobody else
 	require.NoError(t, e.Fetch(t.Context(), good))
-	require.FileExists(t, filepath.Join(good.Dir, "2026-11", "01.json"))
+	require.Equal(t, "good", l.record(good).Plan.Fleet.Node)
 	err = e.Fetch(t.Context(), large)
 	var refusal fleet.Refusal
 	require.ErrorAs(t, err, &refusal)
@@ -438,4 +454,15 @@ func TestHostsThatHang(t *testing.T) {
 	reason, more := e.Explain(t.Context(), j)
 	require.Regexp(t, "^it was not started: (no answer within 4s|.*timed out)", reason)
 	require.Contains(t, more, "tail -n 50 ")
+}
+
+// What every engine must do.
+func TestSuite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED: the short form has TestHostsThatHarm")
+	}
+	l := newLab(t)
+	l.host("n1", "")
+	l.at("down", powertest.FreePort(t, "tcp"))
+	fleettest.TestEngine(t, fleettest.Suite{Engine: l.engine(Options{}), Args: []string{"record"}, Long: []string{"stay"}, Period: 300 * time.Millisecond})
 }

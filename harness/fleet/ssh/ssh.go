@@ -341,7 +341,9 @@ func (e *Engine) poll(node string, ids []string) error {
 				return err
 			}
 			e.mu.Lock()
-			e.jobs[id].state, e.jobs[id].detail = state, detail
+			if s := e.jobs[id]; s.state.Phase != fleet.Ended { // it may have been canceled meanwhile
+				s.state, s.detail = state, detail
+			}
 			e.mu.Unlock()
 		}
 		return nil
@@ -358,7 +360,7 @@ func parseState(s string) (fleet.JobState, string, error) {
 	case "unknown":
 		return fleet.JobState{Phase: gone}, "the host does not know it", nil
 	case "queued":
-		return fleet.JobState{Phase: fleet.Queued, Reason: "being started"}, "", nil
+		return fleet.JobState{Phase: fleet.Queued, Reason: "being started"}, "", nil // its directory is there, its process not yet
 	case "running":
 		return fleet.JobState{Phase: fleet.Started}, "", nil
 	case "restarted":
