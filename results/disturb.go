@@ -135,6 +135,8 @@ func (d *deriver) flagHeldBack(w *Window) {
 	}
 }
 
+const clockStep = "clock-step" // code of the warning
+
 // flagClockSteps warns where the wall clock was set, in or between runs. Only the
 // UTC times of the record depend on it.
 func (d *deriver) flagClockSteps() {
@@ -152,7 +154,7 @@ func (d *deriver) flagClockSteps() {
 			}
 			a, b := d.runs[i-1].Anchor, r.Anchor
 			if step := b.UTC.Sub(a.UTC).Seconds() - float64(b.T-a.T); math.Abs(step) > maxClockStep {
-				d.flag("", "clock-step", fmt.Sprintf("the wall clock was set by %+.1f s before run %d", step, i+1), remedy)
+				d.flag("", clockStep, fmt.Sprintf("the wall clock was set by %+.1f s before run %d", step, i+1), remedy)
 			}
 			continue
 		}
@@ -160,7 +162,7 @@ func (d *deriver) flagClockSteps() {
 		for k := 0; k < len(tr.T) && k < len(tr.V); k++ {
 			v := float64(tr.V[k])
 			if step := v - last; math.Abs(step) > maxClockStep {
-				d.flag(r.name, "clock-step", fmt.Sprintf("the wall clock was set by %+.2f s before second %.2f", step, float64(tr.T[k])), remedy)
+				d.flag(r.name, clockStep, fmt.Sprintf("the wall clock was set by %+.2f s before second %.2f", step, float64(tr.T[k])), remedy)
 			}
 			if !math.IsNaN(v) {
 				last = v

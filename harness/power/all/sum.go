@@ -27,11 +27,7 @@ func sum(parts []power.Meter) (power.Meter, error) {
 		info := m.Info()
 		names, sources = append(names, info.Name), append(sources, info.Source)
 		s.info.Period = max(s.info.Period, info.Period)
-		for _, c := range info.Channels {
-			c.Name = fmt.Sprintf("%d-%s-%s", i+1, info.Name, c.Name)
-			if c.Place != "" { // the same outlet number on another plug is another place
-				c.Place = fmt.Sprintf("%d-%s", i+1, c.Place)
-			}
+		for _, c := range results.FeedChannels(i, info.Name, info.Channels) {
 			s.info.Channels = append(s.info.Channels, c)
 			if c.Total != "" {
 				totals[c.Total] = true
