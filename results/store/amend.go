@@ -28,6 +28,9 @@ type Amendment struct {
 	Exclude  string `json:"exclude,omitempty"`
 	Scenario string `json:"scenario,omitempty"`
 	Round    int    `json:"round,omitempty"`
+	// By names the record of the same session that stands in the place of the excluded
+	// one; empty if none does.
+	By string `json:"by,omitempty"`
 
 	// At is the time of an event, Group the node group that it concerns and Node the
 	// name of the node; empty for all.
@@ -61,6 +64,8 @@ func (a Amendment) check() error {
 		return errors.New("an amendment either excludes a record or names an event")
 	case a.Exclude != "" && !isID(a.Exclude):
 		return fmt.Errorf("%.40q is no name for a record: a ULID is", a.Exclude)
+	case a.By != "" && (!isID(a.By) || a.Exclude == "" || a.By == a.Exclude || a.Scenario != ""):
+		return fmt.Errorf("%.40q cannot stand in the place of the record %.40q", a.By, a.Exclude)
 	case (a.Scenario != "") != (a.Round > 0):
 		return errors.New("a run is named by its scenario and its round, from 1")
 	}
@@ -119,6 +124,18 @@ func readAmendment(path string) (a Amendment, ok bool, err error) {
 		return a, false, fmt.Errorf("store: amendment %s: %w: it is not applied", path, err)
 	}
 	return a, true, nil
+}
+
+// Replaced maps the identifier of each record that another stands in the place of to that
+// one, of what the index knows since its last update.
+func (x *Index) Replaced() map[string]string {
+	by := map[string]string{}
+	for _, a := range x.amendments {
+		if a.By != "" {
+			by[a.Exclude] = a.By
+		}
+	}
+	return by
 }
 
 // apply removes from a record the runs that amendments exclude. If they exclude the

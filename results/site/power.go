@@ -1,0 +1,519 @@
+package site
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/store"
+)
+
+// PowerFeed is a line of the map of meters: a meter of a recording, or one channel of it,
+// is a feed of a node.
+type PowerFeed struct {
+	Node, Meter string
+	Channel     string // empty for all of the meter
+	Line        int    // of the map
+}
+
+const mostMapLines = 1_000_000
+
+// ReadPowerMap reads the map of meters: CSV with a header and the columns node, meter and,
+// if need be, channel. The feeds of a node add up. The nodes must be those of the roster.
+func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
+	expected := map[string]bool{}
+	for _, n := range roster.Nodes {
+		expected[n.Name] = true
+	}
+	in := csv.NewReader(r)
+	in.FieldsPerRecord, in.TrimLeadingSpace, in.Comment = -1, true, '#'
+	columns := []string{"node", "meter", "channel"}
+	seen := map[PowerFeed]int{}
+	for first := true; ; first = false {
+		row, err := in.Read()
+		if err == io.EOF && !first {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the map of meters: %w", err)
+		}
+		line, _ := in.FieldPos(0)
+		bad := func(format string, args ...any) error {
+			return fmt.Errorf("the map of meters: line %d: %s", line, results.Line(fmt.Sprintf(format, args...), 400))
+		}
+		for i := range row {
+			row[i] = strings.TrimSpace(row[i])
+		}
+		if first {
+			row[0] = strings.TrimPrefix(row[0], "\ufeff")
+			if len(row) < 2 || !slices.Equal(row, columns[:min(len(row), 3)]) {
+				return nil, bad("it must be the header node,meter or node,meter,channel, and is %q", strings.Join(row, ","))
+			}
+			columns = columns[:len(row)]
+			continue
+		}
+		if len(row) != len(columns) {
+			return nil, bad("%d columns, and the header has %d", len(row), len(columns))
+		}
+		f := PowerFeed{Node: row[0], Meter: row[1]}
+		if len(row) > 2 {
+			f.Channel = row[2]
+		}
+		switch before := seen[f]; {
+		case !expected[f.Node]:
+			return nil, bad("node %s is not in the roster of %s", f.Node, roster.Name)
+		case f.Meter == "":
+			return nil, bad("no meter")
+		case before > 0:
+			return nil, bad("it is line %d again", before)
+		case len(feeds) == mostMapLines:
+			return nil, bad("more than %d lines", mostMapLines)
+		}
+		seen[f] = line
+		f.Line = line
+		feeds = append(feeds, f)
+	}
+	return feeds, nil
+}
+
+// Tape is a recording that was read once, for what it says of itself.
+type Tape struct {
+	Name   string // of the file, for messages
+	Host   string
+	Digest string // SHA-256 of the bytes that were read
+
+	in       io.ReaderAt
+	size     int64
+	interval float64 // s, the longest
+	meters   map[string]*results.Meter
+	errors   []clockError
+}
+
+// clockError is the bound of the error of a clock at a time; absent if nothing keeps it.
+type clockError struct {
+	at     time.Time
+	within float64
+}
+
+// ReadTape reads a recording of so many bytes; what is written behind them later is not
+// looked at.
+func ReadTape(name string, in io.ReaderAt, size int64) (*Tape, error) {
+	t := &Tape{Name: name, in: in, size: size, meters: map[string]*results.Meter{}}
+	digest := sha256.New()
+	err := results.ScanRecording(io.TeeReader(t.bytes(), digest), time.Time{}, time.Time{}, func(l *results.RecordingLine) error {
+		switch {
+		case l.Begin != nil && t.Host != "" && l.Begin.Host != t.Host:
+			return fmt.Errorf("it was recorded on %s and on %s: the clock of each is its own, so that each has a file of its own", t.Host, l.Begin.Host)
+		case l.Begin != nil:
+			t.Host, t.interval = l.Begin.Host, max(t.interval, float64(l.Begin.Interval))
+		case l.Open != nil:
+			t.meters[l.Open.Name] = l.Open
+		case l.ClockError != nil:
+			t.errors = append(t.errors, clockError{l.At, float64(*l.ClockError)})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	t.Digest = hex.EncodeToString(digest.Sum(nil))
+	return t, nil
+}
+
+func (t *Tape) bytes() io.Reader { return io.NewSectionReader(t.in, 0, t.size) }
+
+const clockErrorEvery = 90 * time.Second // a recording notes it about once a minute
+
+// clockError bounds the error of the host's clock over a time, in s; NaN if it is not
+// known.
+func (t *Tape) clockError(from, to time.Time) float64 {
+	most, known := 0.0, false
+	for _, e := range t.errors {
+		if !e.at.Before(from.Add(-clockErrorEvery)) && !e.at.After(to.Add(clockErrorEvery)) {
+			most, known = max(most, e.within), true
+		}
+	}
+	if !known {
+		return math.NaN()
+	}
+	return most
+}
+
+// PowerJoined is what became of one record.
+type PowerJoined struct {
+	Node, Record string
+	New          string // the record that stands in its place; empty if none does
+	Before       bool   // an earlier call made it
+	Note         string // what some windows lack
+	Err          error  // why nothing was joined
+}
+
+// JoinPower joins recordings to the records of a fleet. Each record that gains watts is
+// replaced in the store by a new one, and stays there as excluded; one that was replaced
+// before is left alone, so that doing it twice changes nothing. host is the one that
+// submitted the fleet, on which this runs. The error is one of the map, of a recording or
+// of the store; that of a single record is in its PowerJoined.
+func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, outcomes []Outcome, feeds []PowerFeed, tapes []*Tape, host string) ([]PowerJoined, error) {
+	j := joiner{ctx: ctx, store: st, index: x, roster: r, host: host, wants: map[string][]*request{}, feeds: map[string][]PowerFeed{}}
+	replaced := x.Replaced()
+	for _, f := range feeds {
+		if err := j.check(f, tapes); err != nil {
+			return nil, err
+		}
+		j.feeds[f.Node] = append(j.feeds[f.Node], f)
+	}
+	for _, o := range outcomes {
+		for _, a := range o.Attempts {
+			for _, id := range a.Records {
+				p := PowerJoined{Node: o.Node, Record: id, New: replaced[id]}
+				if p.Before = p.New != ""; !p.Before && len(j.feeds[o.Node]) == 0 {
+					p.Err = errors.New("the map has no meter of the node")
+				}
+				j.out = append(j.out, p)
+				if !p.Before && p.Err == nil {
+					j.todo = append(j.todo, &task{at: len(j.out) - 1, outcome: o, attempt: a})
+				}
+			}
+		}
+	}
+	for _, t := range j.todo {
+		if err := j.plan(t, tapes); err != nil {
+			j.out[t.at].Err = err
+		}
+	}
+	for _, tape := range tapes {
+		if err := j.listen(tape); err != nil {
+			return j.out, err
+		}
+	}
+	for _, t := range j.todo {
+		if j.out[t.at].Err != nil {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return j.out, err
+		}
+		if err := j.join(t); err != nil {
+			return j.out, err
+		}
+	}
+	return j.out, nil
+}
+
+// joiner joins recordings to records.
+type joiner struct {
+	ctx    context.Context
+	store  *store.Store
+	index  *store.Index
+	roster Roster
+	host   string
+	feeds  map[string][]PowerFeed // by node
+	wants  map[string][]*request  // by meter
+	out    []PowerJoined
+	todo   []*task
+}
+
+// task is one record that is to be joined.
+type task struct {
+	at       int // in the outcome
+	outcome  Outcome
+	attempt  Attempt
+	path     string
+	requests []*request
+}
+
+// request is a feed over the time of a record, by the clock of one tape.
+type request struct {
+	tape     *Tape
+	from, to time.Time
+	feed     results.Feed
+	readings int
+}
+
+// check refuses a line of the map that no recording can serve.
+func (j *joiner) check(f PowerFeed, tapes []*Tape) error {
+	for _, t := range tapes {
+		if m := t.meters[f.Meter]; m != nil {
+			if _, err := wanted(m, f.Channel); err != nil {
+				return fmt.Errorf("the map of meters: line %d: %w", f.Line, err)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("the map of meters: line %d: no recording has opened a meter %.100q", f.Line, f.Meter)
+}
+
+// wanted returns a meter with the channels that a feed names. A channel of the node's
+// supply that was named is the node's total, also where the meter sees more of them.
+func wanted(m *results.Meter, channel string) (results.Meter, error) {
+	out := *m
+	if channel == "" {
+		if !slices.ContainsFunc(m.Channels, func(c results.Channel) bool { return c.Total != "" }) {
+			return out, fmt.Errorf("meter %.100q has no total: name one of its %d channels in the column channel", m.Name, len(m.Channels))
+		}
+		return out, nil
+	}
+	i := slices.IndexFunc(m.Channels, func(c results.Channel) bool { return c.Name == channel })
+	if i < 0 {
+		return out, fmt.Errorf("meter %.100q has no channel %.100q", m.Name, channel)
+	}
+	c := m.Channels[i]
+	if c.Total == "" && slices.Contains([]results.Boundary{results.Wall, results.PSU, results.Chassis}, c.Boundary) {
+		c.Total = c.Boundary
+	}
+	out.Channels = []results.Channel{c}
+	return out, nil
+}
+
+// plan finds out when the readings of a record were taken, by the clocks of the tapes.
+func (j *joiner) plan(t *task, tapes []*Tape) error {
+	h, err := j.index.Find(j.ctx, j.out[t.at].Record)
+	if err != nil {
+		return err
+	}
+	if h.Excluded != "" {
+		return fmt.Errorf("it is excluded: %s", h.Excluded)
+	}
+	t.path = h.Path
+	rec, err := results.ReadFile(t.path)
+	if err != nil {
+		return err
+	}
+	var requests []*request
+	for _, f := range j.feeds[t.outcome.Node] {
+		for _, tape := range tapes {
+			m := tape.meters[f.Meter]
+			if m == nil {
+				continue
+			}
+			rq := &request{tape: tape}
+			if rq.feed.Meter, err = wanted(m, f.Channel); err != nil {
+				return err
+			}
+			if rq.feed.Recording, err = j.align(rec, t, tape); err != nil {
+				return err
+			}
+			rq.feed.Margin = max(5, 3*tape.interval, 3*float64(max(0, m.Period)))
+			around := seconds(rq.feed.Margin + float64(rq.feed.Recording.Within))
+			ahead := seconds(float64(rq.feed.Recording.Offset))
+			rq.from, rq.to = rec.Start.Add(ahead-around), rec.End.Add(ahead+around)
+			requests = append(requests, rq)
+		}
+	}
+	for _, rq := range requests {
+		j.wants[rq.feed.Meter.Name] = append(j.wants[rq.feed.Meter.Name], rq)
+	}
+	t.requests = requests
+	return nil
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+const (
+	mostDrift = 100e-6 // s/s, of a clock that nothing keeps: the tolerance of quartz
+	mostShare = 0.1    // of a window, for the half-width of an offset
+)
+
+// align returns the offset of a tape's clock against that of a node during a record. It is
+// what the engine measured, if the tape is of the host that submits; else 0 within the sum
+// of both errors, where daemons keep both clocks. Where the tape is of that host, no
+// record began before its job was submitted, nor ended after its end was seen: that bounds
+// the offset by itself, and must not contradict the others.
+func (j *joiner) align(rec *results.Record, t *task, tape *Tape) (results.Recording, error) {
+	low, high, known := math.Inf(-1), math.Inf(1), ""
+	narrow := func(l, h float64, how string) {
+		low, high = max(low, l), min(high, h)
+		known = how
+	}
+	kept := 0.0 // error of the node's clock
+	window := math.Inf(1)
+	for i := range rec.Runs {
+		r := &rec.Runs[i]
+		if r.Anchor.ClockError == nil {
+			kept = math.NaN()
+		} else {
+			kept = max(kept, float64(*r.Anchor.ClockError))
+		}
+		if p, ok := r.Phase(results.PhaseMeasure); ok {
+			window = min(window, float64(p.To-p.From))
+		}
+	}
+	same := tape.Host == j.host
+	if a := t.attempt; same && a.Job != "" && !a.Start.IsZero() { // it did not come by hand
+		end := a.End
+		if end.IsZero() {
+			end = time.Now()
+		}
+		narrow(a.Start.Sub(rec.Start).Seconds(), end.Sub(rec.End).Seconds(), "the job ran between its submission and its end")
+	}
+	if c := t.outcome.Clock; same && c != nil {
+		within := c.Within
+		if math.IsNaN(kept) {
+			within += mostDrift * rec.End.Sub(j.roster.Start).Abs().Seconds()
+		}
+		narrow(-c.Offset-within, -c.Offset+within, "measured between the hosts")
+	} else if both := kept + tape.clockError(rec.Start, rec.End); both >= 0 {
+		narrow(-both, both, "a daemon keeps each of the two clocks")
+	}
+	const remedy = "keep the clocks of both by NTP or PTP, and record on the host that submits"
+	within := (high - low) / 2
+	switch {
+	case known == "":
+		return results.Recording{}, fmt.Errorf("nothing tells how the clock of %s, which recorded, stands to that of the node: %s", tape.Host, remedy)
+	case high < low:
+		return results.Recording{}, fmt.Errorf("the clocks contradict each other by %.3g s: one of them was set meanwhile, or its daemon is wrong: %s", low-high, remedy)
+	case !(within <= mostShare*window):
+		return results.Recording{}, fmt.Errorf("the clock of %s is known to ±%.3g s against that of the node, and a window of %.3g s needs ±%.3g s: %s", tape.Host, within, window, mostShare*window, remedy)
+	}
+	return results.Recording{File: tape.Digest, Host: tape.Host, Offset: results.Float((low + high) / 2), Within: results.Float(within), Known: known}, nil
+}
+
+// listen takes the readings that are wanted from a tape.
+func (j *joiner) listen(tape *Tape) error {
+	var from, to time.Time
+	for _, rqs := range j.wants {
+		for _, rq := range rqs {
+			if rq.tape == tape && (from.IsZero() || rq.from.Before(from)) {
+				from = rq.from
+			}
+			if rq.tape == tape && rq.to.After(to) {
+				to = rq.to
+			}
+		}
+	}
+	if from.IsZero() {
+		return nil
+	}
+	err := results.ScanRecording(tape.bytes(), from, to, func(l *results.RecordingLine) error {
+		give := func(rqs []*request) {
+			for _, rq := range rqs {
+				// A clock that was set is of interest to what it was set over.
+				if rq.tape == tape && (l.Step != nil || !l.At.Before(rq.from) && !l.At.After(rq.to)) {
+					rq.feed.Lines = append(rq.feed.Lines, *l)
+					if l.Value != nil {
+						rq.readings++
+					}
+				}
+			}
+		}
+		switch {
+		case l.Open != nil:
+			give(j.wants[l.Open.Name])
+		case l.Meter != "":
+			give(j.wants[l.Meter])
+		case l.Begin != nil || l.Step != nil:
+			for _, rqs := range j.wants {
+				give(rqs)
+			}
+		}
+		return j.ctx.Err()
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", tape.Name, err)
+	}
+	return nil
+}
+
+// join makes the record that stands in the place of one.
+func (j *joiner) join(t *task) error {
+	p := &j.out[t.at]
+	var feeds []results.Feed
+	for _, f := range j.feeds[p.Node] {
+		var found *request
+		for _, rq := range t.requests {
+			switch {
+			case rq.feed.Meter.Name != f.Meter || f.Channel != "" && rq.feed.Meter.Channels[0].Name != f.Channel:
+			case found == nil || found.readings == 0:
+				found = rq
+			case rq.readings > 0:
+				p.Err = fmt.Errorf("meter %.100q was recorded in %s and in %s at that time: give one of them", f.Meter, found.tape.Name, rq.tape.Name)
+				return nil
+			}
+		}
+		if found.readings == 0 {
+			p.Err = fmt.Errorf("meter %.100q has no reading between %s and %s", f.Meter, found.from.UTC().Format(time.RFC3339), found.to.UTC().Format(time.RFC3339))
+			return nil
+		}
+		feeds = append(feeds, found.feed)
+	}
+	file, err := results.LoadFile(t.path)
+	if err == nil && len(file.Verify()) > 0 {
+		err = errors.New("it is damaged: perwatt verify says where")
+	}
+	var rec *results.Record
+	if err == nil {
+		rec, err = results.Join(j.ctx, file.Record, joinedID(p.Record), feeds)
+	}
+	if err == nil {
+		p.Note, err = gained(rec, len(file.Record.Meters))
+	}
+	if err != nil {
+		p.Err = err
+		return j.ctx.Err()
+	}
+	draft, err := j.store.Create(rec.ID, ulidTime(rec.ID), strings.HasSuffix(t.path, ".zst"))
+	if err == nil {
+		_, err = draft.Keep(rec)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) { // one that is there was made by a call that was cut off
+		return err
+	}
+	if _, _, err = j.store.Amend(store.Amendment{Exclude: p.Record, By: rec.ID, Reason: "superseded by " + rec.ID + ", which has the power that " + feeds[0].Recording.Host + " recorded"}); err != nil {
+		return err
+	}
+	p.New = rec.ID
+	return nil
+}
+
+// gained says which scenarios have no watts by the meters from the index on; it is an
+// error if none has.
+func gained(rec *results.Record, from int) (note string, err error) {
+	var without []string
+	with := 0
+	for _, m := range rec.Meters[from:] {
+		for _, row := range rec.Summary.Meters {
+			switch {
+			case row.Meter != m.Name || row.Channel != "":
+			case row.Power.Value.IsAbsent():
+				without = append(without, fmt.Sprintf("%s: %s", row.Scenario, cmp.Or(row.Power.Why, string(row.Power.Status))))
+			default:
+				with++
+			}
+		}
+	}
+	note = results.Line(strings.Join(without, "; "), 1000)
+	if with == 0 {
+		return "", fmt.Errorf("no window has watts by it: %s", cmp.Or(note, "no run of it is good"))
+	}
+	return note, nil
+}
+
+// joinedID is the identifier of the record that is made of one: the same whenever it is
+// made, so that a call that was cut off is carried on.
+func joinedID(of string) string {
+	u, err := ulid.ParseStrict(of)
+	if err != nil {
+		return ""
+	}
+	entropy := sha256.Sum256([]byte("joined " + of))
+	copy(u[6:], entropy[:10])
+	return u.String()
+}
+
+func ulidTime(id string) time.Time {
+	u, _ := ulid.ParseStrict(id)
+	return ulid.Time(u.Time())
+}
