@@ -193,7 +193,7 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 		}
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(), poolCommand(), trackCommand(), serveCommand(), workerCommand(), probeCommand(), trialCommand()) // which say what they have to save
+	root.AddCommand(runCommand(), poolCommand(), trackCommand(), serveCommand(), fleetCommand(), workerCommand(), probeCommand(), trialCommand()) // which say what they have to save
 	for _, c := range []*cobra.Command{
 		nodeCommand(), metersCommand(), compareCommand(), explainCommand(), reportCommand(), pricesCommand(), verifyCommand(), importCommand(),
 		indexCommand(), lsCommand(), showCommand(), amendCommand(), eventCommand(), schemaCommand(), versionCommand(),

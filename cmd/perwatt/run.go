@@ -75,6 +75,12 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 			return atOnce(cmd, &f.keep, func() error { return f.run(cmd) })
 		},
 	}
+	f.flags(cmd)
+	return cmd
+}
+
+// flags defines them on a command.
+func (f *runFlags) flags(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.preset, "preset", "quick", "plan: smoke (at most 20 s), quick (about 2 minutes) or publish (windows of 600 s, five sessions)")
@@ -110,7 +116,6 @@ errors to standard error. Ctrl-C stops the session and keeps the runs that are f
 	_ = fl.MarkHidden("fleet") // perwatt fleet gives it; it fails only for a flag that is not defined
 	fl.Var(&f.at, "at", "begin to measure at this time (RFC 3339), with the kernels tried before, so that several machines begin together")
 	fl.BoolVar(&f.target, "target", false, "first train to the accuracy target and report the time (default: from the preset)")
-	return cmd
 }
 
 // chosen are the models to train on a device that can train those of can: the ones

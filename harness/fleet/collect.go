@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -119,6 +120,7 @@ func (b *budget) give(n int64) {
 type left struct {
 	found   []finding
 	partial string // a record whose session did not end
+	note    string // of the engine
 	err     error  // its directory cannot be read
 	unkept  error  // the store cannot be written: nothing was found out
 }
@@ -138,6 +140,12 @@ func (c *collector) look(ctx context.Context, job Job, since time.Time, judged m
 	if err != nil {
 		out.err = err
 		return out
+	}
+	if f, err := openIn(root, Note); err == nil {
+		text, _ := io.ReadAll(io.LimitReader(f, 4*mostReason)) // one that cannot be read says nothing
+		f.Close()                                              // #nosec G104 -- nothing was written to it
+		line, _, _ := strings.Cut(string(text), "\n")
+		out.note = results.Line(line, mostReason)
 	}
 	want := results.Fleet{Run: c.roster.Name, Node: job.Node.Name, Attempt: job.Attempt}
 	for _, name := range names {
@@ -349,8 +357,11 @@ func contradiction(rec *results.Record, since, arrived time.Time) *site.Clock {
 }
 
 // take writes findings about an attempt to the journal and moves what is refused aside.
-func (f *Fleet) take(a *attempt, found []finding) error {
+func (f *Fleet) take(a *attempt, found []finding, note string) error {
 	var entries []Entry
+	if note != a.Note && note != "" {
+		entries = append(entries, Entry{Event: Noted, Node: a.node.Name, Attempt: a.Number, Reason: note})
+	}
 	refused := false
 	for _, x := range found {
 		e := Entry{Event: Record, Node: a.node.Name, Attempt: a.Number, ID: x.id, Session: x.number, File: results.Line(x.file, mostReason)}
@@ -430,9 +441,6 @@ func (f *Fleet) Collect(ctx context.Context, keep Keep, files ...string) (sum Co
 	var todo []*work
 	for _, n := range f.nodes {
 		for _, a := range n.attempts {
-			for _, e := range a.refused { // the end of a move that was cut off
-				f.putAside(a, e)
-			}
 			todo = append(todo, &work{a: a})
 		}
 	}
@@ -446,7 +454,7 @@ func (f *Fleet) Collect(ctx context.Context, keep Keep, files ...string) (sum Co
 				sum.Files = append(sum.Files, Refusal{fmt.Sprintf("node %s, attempt %d: %v", w.a.node.Name, w.a.Number, err)})
 			}
 			sum.add(w.files.found)
-			if err := cmp.Or(f.take(w.a, w.files.found), w.files.unkept); err != nil {
+			if err := cmp.Or(f.take(w.a, w.files.found, w.files.note), w.files.unkept); err != nil {
 				return sum, err
 			}
 		}
@@ -495,7 +503,7 @@ func (f *Fleet) takeByHand(ctx context.Context, c *collector, name string, sum *
 		return nil // it was judged before
 	}
 	sum.add([]finding{x})
-	return f.take(n.attempt(x.place.Attempt), []finding{x})
+	return f.take(n.attempt(x.place.Attempt), []finding{x}, "")
 }
 
 func (c *Collected) add(found []finding) {

@@ -108,7 +108,7 @@ func New(dir string, r site.Roster) (*Fleet, error) {
 // Open goes on with a measurement. The error wraps [ErrHeld] if another process works
 // on it.
 func Open(dir string) (*Fleet, error) {
-	r, err := readRoster(dir)
+	r, err := ReadRoster(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -117,13 +117,20 @@ func Open(dir string) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, n := range f.nodes {
+		for _, a := range n.attempts {
+			for _, e := range a.refused { // the end of a move that was cut off
+				f.putAside(a, e)
+			}
+		}
+	}
 	return f, nil
 }
 
 // Read returns what a measurement set out to do and what became of each node so far, in
 // the order of the roster. It writes nothing, and another process may work on it.
 func Read(dir string) (site.Roster, []site.Outcome, error) {
-	r, err := readRoster(dir)
+	r, err := ReadRoster(dir)
 	if err != nil {
 		return r, nil, err
 	}
@@ -143,7 +150,8 @@ func Read(dir string) (site.Roster, []site.Outcome, error) {
 	return r, s.Outcomes(), nil
 }
 
-func readRoster(dir string) (r site.Roster, err error) {
+// ReadRoster reads what a measurement set out to do.
+func ReadRoster(dir string) (r site.Roster, err error) {
 	path := filepath.Join(dir, rosterName)
 	f, err := results.OpenFile(path)
 	if err != nil {

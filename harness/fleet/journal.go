@@ -32,6 +32,7 @@ const (
 	Over       Event = "over"       // it ended, or never began, without all its records: State, Reason, More
 	Absence    Event = "absent"     // the node can run nothing: Reason, More
 	Presence   Event = "present"    // it can again
+	Noted      Event = "note"       // Reason is what the engine noted in the attempt's directory
 	ClockRead  Event = "clock"      // Clock of the node
 )
 

@@ -438,7 +438,7 @@ func (r *run) decide(ctx context.Context, l looked) error {
 		return nil
 	}
 	for of, files := range l.by {
-		if err := r.take(of, files.found); err != nil {
+		if err := r.take(of, files.found, files.note); err != nil {
 			return err
 		}
 		if files.unkept != nil {

@@ -114,6 +114,8 @@ func (s *state) apply(e Entry) error {
 		a.End, a.Reason, a.more, a.kind, a.last = e.Time, e.Reason, e.More, e.State, e.Last
 		a.over, a.counts = true, e.State != site.Waiting
 		delete(s.flight, a)
+	case Noted:
+		a.Note = e.Reason
 	case Absence:
 		n.absent, n.more = e.Reason, e.More
 	case Presence:

@@ -70,6 +70,7 @@ type Attempt struct {
 	Records []string  `json:"records,omitempty"` // identifiers, in the store
 	Aside   string    `json:"aside,omitempty"`   // where a refused record is kept
 	Reason  string    `json:"reason,omitempty"`  // why it gave no record
+	Note    string    `json:"note,omitempty"`    // of the engine: "the job may use 2 of the 4 CPUs"
 }
 
 // Clock is how far the clock of a node is ahead of that of the host that submits.

@@ -5,6 +5,7 @@
 //	DIR/2026-01/01KDYBS1CY….json[.zst]      a finished record
 //	DIR/2026-01/01KDYBS1CY….partial.json    one whose session runs, or was killed
 //	DIR/2026-01/01KF2M7Q3W….amend.json      an exclusion or an event, added later
+//	DIR/fleet/NAME/                         how many nodes were measured, by perwatt fleet
 //	DIR/index.sqlite…                       the index, safe to delete
 //
 // While a session runs, its record is written after every run. One whole version
@@ -237,6 +238,11 @@ func (d *Draft) commit(rec *results.Record) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
+	return d.commitFile(raw)
+}
+
+// commitFile is commit for the file of a record.
+func (d *Draft) commitFile(raw []byte) (path string, err error) {
 	if err := d.unfinished(); err != nil {
 		return "", err
 	}
@@ -270,6 +276,30 @@ func (d *Draft) commit(rec *results.Record) (path string, err error) {
 		step("remove")
 	}
 	return path, nil
+}
+
+// Take commits a finished record of another store as it is, byte by byte, compressed if
+// compressed is true. The caller has verified it. The error wraps [ErrKept] if the same
+// record is here already, and [fs.ErrExist] if another is here by its identifier.
+func (s *Store) Take(f *results.File, compressed bool) (path string, err error) {
+	rec := f.Record
+	if rec.State == results.Running {
+		return "", fmt.Errorf("store: take %s: its session has not ended", rec.ID)
+	}
+	d, err := s.Create(rec.ID, timeOf(rec.ID), compressed) // by its identifier it has one place
+	if err == nil {
+		path, err = d.commitFile(f.Raw)
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return path, err
+	}
+	for _, suffix := range []string{plain, packed} {
+		path := filepath.Join(s.dir, timeOf(rec.ID).Format("2006-01"), rec.ID+suffix)
+		if there, bad := results.LoadFile(path); bad == nil && bytes.Equal(there.Raw, f.Raw) {
+			return path, fmt.Errorf("store: %s: %w", rec.ID, ErrKept)
+		}
+	}
+	return "", err
 }
 
 // hold opens a file and locks it, which tells other processes that its writer is
@@ -466,6 +496,10 @@ func (s *Strangers) join(o Strangers) {
 	s.First = slices.Concat(s.First, o.First)[:min(len(s.First)+len(o.First), firstStrangers)]
 }
 
+// fleets is the directory of the measurements of many nodes: their rosters and journals.
+// Their records lie beside all others.
+const fleets = "fleet"
+
 // hidden reports files that are not the user's: unfinished ones, the index, and
 // those that file managers and network file systems leave.
 func hidden(name string) bool {
@@ -485,7 +519,7 @@ func months(dir string) (names []string, others Strangers, err error) {
 		switch {
 		case err == nil && mode.IsDir():
 			names = append(names, e.Name())
-		case hidden(e.Name()):
+		case hidden(e.Name()), e.Name() == fleets && mode.IsDir():
 		case err == nil:
 			others.add(e.Name(), "a month is a directory, and this is "+cmp.Or(kindOf(mode), "a file"))
 		case mode.IsDir():
