@@ -57,14 +57,18 @@ type Comparison struct {
 }
 
 // Candidate is one machine in all its sessions, or all sessions with one label
-// candidate=NAME; at each setting of a sweep it is a candidate of its own.
+// candidate=NAME; at each setting of a sweep it is a candidate of its own, and so it is
+// while other nodes measured beside it on purpose.
 type Candidate struct {
-	ID      string        `json:"id"`                // short, unique in the comparison
-	Machine string        `json:"machine,omitempty"` // shared by the candidates of one machine at several settings
-	Setting string        `json:"setting,omitempty"`
-	Node    results.Node  `json:"node"`
-	Records []Source      `json:"records"`
-	Meter   results.Meter `json:"meter"` // the primary one; empty without one
+	ID      string `json:"id"`                // short, unique in the comparison
+	Machine string `json:"machine,omitempty"` // shared by the candidates of one machine
+	Setting string `json:"setting,omitempty"`
+	// Together is the number of nodes that measured at the same time on purpose, the
+	// most of its sessions; 0 if it was measured whatever the others did.
+	Together int           `json:"together,omitempty"`
+	Node     results.Node  `json:"node"`
+	Records  []Source      `json:"records"`
+	Meter    results.Meter `json:"meter"` // the primary one; empty without one
 	// Claims are the figures that its devices report of themselves, in the order
 	// of the records. They are passed on unread.
 	Claims []results.ClaimRow `json:"claims,omitempty"`
@@ -122,12 +126,14 @@ func (t *Table) ID() string {
 	return id
 }
 
-// Group holds the rows of a table with one boundary, origin and grade: they are
-// ranked together, or not at all for one reason.
+// Group holds the rows of a table with one boundary, origin and grade, all of them
+// measured alone or all together with other nodes: they are ranked together, or not at
+// all for one reason.
 type Group struct {
 	Boundary results.Boundary `json:"boundary"`
 	Origin   results.Origin   `json:"origin"`
 	Grade    results.Grade    `json:"grade"`
+	Together bool             `json:"together,omitempty"` // other nodes measured at the same time on purpose
 	Ranked   bool             `json:"ranked"`
 	Reason   stats.Reason     `json:"reason,omitempty"` // why it is not
 	Why      string           `json:"why,omitempty"`    // the same as a text
@@ -168,6 +174,7 @@ type Row struct {
 	mixed    bool               // its sessions differ in boundary or origin
 	budget   *results.Budget
 	meter    string // the instrument, see [instrument]
+	many     bool   // measured together with other nodes
 	model    string // the network that was trained
 	of       []source
 }
@@ -252,6 +259,7 @@ func New(ctx context.Context, records []*results.Record, files []string, opt Opt
 		return nil, fmt.Errorf("compare: %w", err)
 	}
 	c.differ()
+	c.numbers()
 	return c, nil
 }
 
@@ -320,15 +328,28 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 			fresh.Machine, fresh.Setting = fresh.ID, s.Value
 			key += "\x00at " + s.Value
 		}
+		many := r.Plan.Together()
+		if many > 0 {
+			fresh.Machine = fresh.ID
+			key += "\x00together"
+		}
 		j, known := at[key]
 		if !known {
 			if fresh.Machine != "" {
-				fresh.ID = unique(fresh.Machine + " at " + fresh.Setting)
+				fresh.ID = fresh.Machine
+				if fresh.Setting != "" {
+					fresh.ID += " at " + fresh.Setting
+				}
+				if many > 0 {
+					fresh.ID += " together"
+				}
+				fresh.ID = unique(fresh.ID)
 			}
 			j = len(c.Candidates)
 			at[key], c.Candidates = j, append(c.Candidates, fresh)
 		}
 		cand := &c.Candidates[j]
+		cand.Together = max(cand.Together, many)
 		cand.Records = append(cand.Records, Source{
 			File: r.file, ID: r.ID, Start: r.Start.UTC().Format("2006-01-02T15:04:05Z"), Digest: r.Digest.Record, State: string(r.State),
 			Valid: r.Summary.Validity.Valid, Broken: strings.Join(broken, ", "),
@@ -341,6 +362,40 @@ func (c *Comparison) gather(records []*results.Record, files []string) error {
 	}
 	c.labels()
 	return nil
+}
+
+// numbers warns if candidates that are compared measured with different numbers of
+// nodes at the same time: they shared power and cooling with fewer or with more.
+func (c *Comparison) numbers() {
+	var least, most *Candidate
+	for i := range c.Candidates {
+		cand := &c.Candidates[i]
+		for _, r := range cand.records {
+			if n := r.Plan.Together(); n > 0 && n != cand.Together {
+				c.Warnings = append(c.Warnings, unequal(cand.ID, n, cand.ID, cand.Together))
+				break
+			}
+		}
+		if cand.Together == 0 {
+			continue
+		}
+		if least == nil || cand.Together < least.Together {
+			least = cand
+		}
+		if most == nil || cand.Together > most.Together {
+			most = cand
+		}
+	}
+	if least != nil && least.Together != most.Together {
+		c.Warnings = append(c.Warnings, unequal(least.ID, least.Together, most.ID, most.Together))
+	}
+}
+
+func unequal(a string, few int, b string, many int) results.Warning {
+	return results.Warning{
+		Code: "together-differs", Text: fmt.Sprintf("%s was measured with %s at once, %s with %d: they shared power and cooling with different numbers", a, results.Plural(few, "node"), b, many),
+		Remedy: "measure with as many nodes at once, or each alone",
+	}
 }
 
 // meter returns the primary meter of a record; the meters of a sum as one, with
@@ -473,7 +528,7 @@ func (c *Comparison) tabulate(ctx context.Context) error {
 				id := strings.Join(slices.DeleteFunc([]string{cand.ID, k.scenario, k.use, k.variant, at.Cards}, func(s string) bool { return s == "" }), "/")
 				r := made[id]
 				if r == nil {
-					r = &Row{ID: id, Candidate: cand.ID, Device: at.Name, On: worked(at.On, m.Cards), Impl: u.Impl, Figures: map[string]results.Figure{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"]}
+					r = &Row{ID: id, Candidate: cand.ID, Device: at.Name, On: worked(at.On, m.Cards), Impl: u.Impl, Figures: map[string]results.Figure{}, P: results.Absent(), RankP: results.Absent(), model: u.Params["model"], many: cand.Together > 0}
 					r.Independent = m.Independent()
 					made[id], rows[i] = r, append(rows[i], r)
 				} else if !strings.Contains(r.Impl, u.Impl) {
@@ -651,7 +706,7 @@ func meterError(b *results.Budget, shared bool) float64 {
 // group separates rows that must not be ranked together, best group first.
 func group(rows []*Row) (groups []Group) {
 	for _, r := range rows {
-		g := Group{Boundary: r.watts.Boundary, Origin: r.watts.Origin, Grade: r.watts.Grade}
+		g := Group{Boundary: r.watts.Boundary, Origin: r.watts.Origin, Grade: r.watts.Grade, Together: r.many}
 		switch {
 		case len(r.sessions) == 0:
 			g.Reason, g.Why = stats.NoPower, "no watts"
@@ -670,7 +725,7 @@ func group(rows []*Row) (groups []Group) {
 			}
 		}
 		i := slices.IndexFunc(groups, func(o Group) bool {
-			return o.Boundary == g.Boundary && o.Origin == g.Origin && o.Grade == g.Grade && o.Reason == g.Reason && o.Why == g.Why
+			return o.Boundary == g.Boundary && o.Origin == g.Origin && o.Grade == g.Grade && o.Together == g.Together && o.Reason == g.Reason && o.Why == g.Why
 		})
 		if i < 0 {
 			i = len(groups)
@@ -683,6 +738,12 @@ func group(rows []*Row) (groups []Group) {
 			return -cmp.Compare(a.Figures[results.WorkPerEnergy].Value, b.Figures[results.WorkPerEnergy].Value)
 		})
 	}
+	alone := func(g Group) int {
+		if g.Together {
+			return 0
+		}
+		return 1
+	}
 	place := func(g Group) int {
 		if g.Ranked {
 			return 0
@@ -690,7 +751,7 @@ func group(rows []*Row) (groups []Group) {
 		return 1
 	}
 	slices.SortStableFunc(groups, func(a, b Group) int {
-		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a.Grade, b.Grade), cmp.Compare(a.Boundary, b.Boundary))
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a.Grade, b.Grade), cmp.Compare(a.Boundary, b.Boundary), -cmp.Compare(alone(a), alone(b)))
 	})
 	return groups
 }
@@ -737,6 +798,9 @@ func (c *Comparison) judge(ctx context.Context) error {
 					r.Verdict = stats.Decision{Word: stats.NotRanked, Reason: g.Reason, Why: g.Why}
 				case ref == nil:
 					r.Verdict = stats.Decision{Word: stats.NotRanked, Reason: stats.NoReference, Why: "the reference has no figure of this boundary and grade"}
+					if c.Tables[ti].parted(c.Reference, g) {
+						r.Verdict.Why = "one was measured alone, the other together with other nodes: that is another measurement"
+					}
 				case ref == r:
 					r.Verdict = stats.Decision{Word: stats.Reference}
 				}
@@ -763,6 +827,17 @@ func (c *Comparison) judge(ctx context.Context) error {
 		r.Verdict = decide(r.Index, r.stat, c.Margin, r.sessions.Count(), ref.sessions.Count(), p)
 	}
 	return nil
+}
+
+// parted reports whether a candidate has no place in a group for the sole reason that
+// one was measured alone and the other together with other nodes.
+func (t *Table) parted(candidate string, g *Group) bool {
+	for o, r := range t.rows() {
+		if r.Candidate == candidate && o.Boundary == g.Boundary && o.Origin == g.Origin && o.Grade == g.Grade && o.Together != g.Together {
+			return true
+		}
+	}
+	return false
 }
 
 // worked are the devices that did the work of a row: of cards together, those that

@@ -221,6 +221,7 @@ func (c *Comparison) differ() {
 			set(ci, "preset", rec.Plan.Preset)
 			set(ci, "window", fmt.Sprintf("%g s", float64(rec.Plan.Window)))
 			set(ci, "threads", fmt.Sprint(rec.Plan.Threads))
+			set(ci, "nodes at once", fmt.Sprint(max(1, rec.Plan.Together())))
 			for _, k := range rec.Kernels {
 				set(ci, "kernel "+k.Name, k.Chosen)
 			}

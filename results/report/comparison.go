@@ -91,7 +91,11 @@ func provenanceOf(g compare.Group) string {
 	if g.Boundary == "" {
 		return "no watts"
 	}
-	return wattsAt(results.Provenance{Boundary: g.Boundary, Origin: g.Origin, Grade: g.Grade})
+	at := wattsAt(results.Provenance{Boundary: g.Boundary, Origin: g.Origin, Grade: g.Grade})
+	if g.Together {
+		at += ", together with other nodes"
+	}
+	return at
 }
 
 func groupTable(t compare.Table, g compare.Group) table.Table {

@@ -49,6 +49,9 @@ func title(rec *results.Record) []string {
 	if s := plan.Setting; s != nil {
 		t = append(t, fmt.Sprintf("setting %s, %d of %d", results.Line(s.Value, 40), s.Number, s.Of))
 	}
+	if n := plan.Together(); n > 0 {
+		t = append(t, fmt.Sprintf("%d nodes together", n))
+	}
 	if plan.Sessions > 1 {
 		t = append(t, fmt.Sprintf("session %d of %d", plan.Session, plan.Sessions))
 	}

@@ -44,15 +44,19 @@ type analyst struct {
 	measured []measured // by node
 	// off are the racks of each distribution that have enough nodes, and the switches.
 	off     [2][]map[string]RackFigure
-	figures map[string]int // by which a node of a kind is judged
+	figures map[string]int    // by which a node of a kind is judged
+	names   map[string]string // of the hardware of groups, by their identifiers
 }
 
 // measured are the sessions of a node.
 type measured struct {
-	sessions []*store.Session // that count
-	group    store.Group
-	values   map[series]value
+	sessions   []*store.Session // that count
+	attributes []pair           // of the last of them, the same kinds in the same order for all
+	group      store.Group
+	values     map[series]value
 }
+
+type pair struct{ kind, value string }
 
 // series is a figure that nodes have in common, without the meter.
 type series struct {
@@ -100,7 +104,7 @@ func Analyse(r Roster, outcomes []Outcome, sessions []store.Session, groups map[
 	if opt.Margin == 0 {
 		opt.Margin = compare.DefaultMargin
 	}
-	a := &analyst{opt: opt, groups: groups, measured: make([]measured, len(r.Nodes)),
+	a := &analyst{opt: opt, groups: groups, measured: make([]measured, len(r.Nodes)), names: map[string]string{},
 		Analysis: &Analysis{Roster: r, Margin: opt.Margin, Counts: map[Health]int{}, Nodes: make([]NodeResult, len(r.Nodes)), Figures: []Distribution{}, Totals: []Total{}, Warnings: []results.Warning{}}}
 	a.gather(outcomes, sessions)
 	a.distribute()
@@ -178,8 +182,11 @@ func (a *analyst) gather(outcomes []Outcome, sessions []store.Session) {
 				a.Together = max(a.Together, 2)
 			}
 		}
-		if len(m.sessions) > 0 {
-			nr.Hardware = hardwareName(m.group)
+		if n := len(m.sessions); n > 0 {
+			nr.Hardware = a.hardware(m.group)
+			for kind, v := range m.sessions[n-1].Env.Attributes() {
+				m.attributes = append(m.attributes, pair{kind, v})
+			}
 		}
 		switch {
 		case len(wrong) > 0:
@@ -199,9 +206,14 @@ func (n *NodeResult) fail(h Health, why, more string) {
 	}
 }
 
-// hardwareName names what equal nodes have in common.
-func hardwareName(g store.Group) string {
-	return strings.Replace(g.Hardware().Name(), " no meter", "", 1)
+// hardware names what equal nodes have in common.
+func (a *analyst) hardware(g store.Group) string {
+	name, ok := a.names[g.ID]
+	if !ok {
+		name = strings.Replace(g.Hardware().Name(), " no meter", "", 1)
+		a.names[g.ID] = name
+	}
+	return name
 }
 
 // population is what equal nodes have in common in a distribution.
@@ -216,7 +228,6 @@ type population struct {
 // distribute makes the distributions, without a judgement.
 func (a *analyst) distribute() {
 	at := map[population]int{}
-	var order []population
 	for i := range a.measured {
 		m := &a.measured[i]
 		for k, v := range m.values {
@@ -237,7 +248,7 @@ func (a *analyst) distribute() {
 				if p.group != "" {
 					d.Boundary, d.Origin, d.Grade = m.group.Boundary, p.origin, p.grade
 				}
-				a.Figures, order = append(a.Figures, d), append(order, p)
+				a.Figures = append(a.Figures, d)
 			}
 			d := &a.Figures[j]
 			d.Points = append(d.Points, Point{Node: i, Value: v.Value, Low: v.Low, High: v.High, Deviation: results.Absent(), Score: results.Absent(), Health: NotJudged, level: -1})
@@ -298,13 +309,13 @@ func (a *analyst) judge(d *Distribution) {
 	for i, p := range d.Points {
 		logs[i] = math.Log(float64(p.Value))
 	}
-	a.explain(d, logs)
+	at := a.varying(d)
+	a.explain(d, at, logs)
 	a.offRacks(d, logs)
 	split(d, logs)
 	s := SpreadOf(slices.Clone(logs), a.figures[d.Hardware])
 	limit := max(s.Sigmas*s.Scale, math.Log1p(a.Margin))
 	d.Spread, d.Sigmas, d.Limit = results.Float(math.Expm1(s.Scale)), results.Float(s.Sigmas), results.Float(math.Expm1(limit))
-	common := map[string]map[string]int{}
 	for i := range d.Points {
 		p := &d.Points[i]
 		from := logs[i] - s.Center
@@ -320,44 +331,56 @@ func (a *analyst) judge(d *Distribution) {
 		if half := halfWidth(p.Value, p.Low, p.High); math.Abs(from)-half < 2*s.Scale {
 			p.Health = CannotTell
 		}
-		if len(common) == 0 {
-			common = a.attributes(d)
-		}
-		p.Differs = a.rare(d, p.Node, common)
+		p.Differs = rare(at, i)
 	}
 }
 
-// attributes counts what the sessions of a distribution have in common.
-func (a *analyst) attributes(d *Distribution) map[string]map[string]int {
-	out := map[string]map[string]int{}
-	for _, p := range d.Points {
-		for kind, v := range a.env(p.Node).Attributes() {
-			if out[kind] == nil {
-				out[kind] = map[string]int{}
+// varying are the attributes that differ between the nodes of a distribution: the value
+// of each node, by the kind.
+func (a *analyst) varying(d *Distribution) (out []attribute) {
+	first := a.measured[d.Points[0].Node].attributes
+	for k := range first {
+		at := attribute{kind: first[k].kind, values: make([]string, d.N), count: map[string]int{}}
+		for i, p := range d.Points {
+			at.values[i] = a.measured[p.Node].attributes[k].value
+			if i > 0 && len(at.count) == 0 && at.values[i] != at.values[0] {
+				at.count[at.values[0]] = i
 			}
-			out[kind][v]++
+			if len(at.count) > 0 {
+				at.count[at.values[i]]++
+			}
+		}
+		if len(at.count) > 1 {
+			out = append(out, at)
 		}
 	}
 	return out
 }
 
-func (a *analyst) env(node int) *store.Environment {
-	s := a.measured[node].sessions
-	return &s[len(s)-1].Env
+// attribute is one of [store.Environment.Attributes] over the points of a distribution.
+type attribute struct {
+	kind   string
+	values []string
+	count  map[string]int // of each value
 }
 
-// rare lists what the record of a node shows and fewer than one in ten others do,
-// where more than half have something else in common.
-func (a *analyst) rare(d *Distribution, node int, common map[string]map[string]int) (out []string) {
-	for kind, v := range a.env(node).Attributes() {
-		most, n := "", 0
-		for other, m := range common[kind] {
-			if m > n || m == n && other < most {
-				most, n = other, m
-			}
+// most is the value that most nodes have.
+func (a attribute) most() (value string) {
+	for v, n := range a.count {
+		if m := a.count[value]; n > m || n == m && v < value {
+			value = v
 		}
-		if own := common[kind][v]; v != most && 2*n > d.N && (10*own < d.N || own == 1) {
-			out = append(out, fmt.Sprintf("%s %s (others %s)", kind, cmp.Or(results.Line(v, 40), "unknown"), cmp.Or(results.Line(most, 40), "unknown")))
+	}
+	return value
+}
+
+// rare lists what the record of a point shows and fewer than one in ten others do,
+// where more than half have something else in common.
+func rare(at []attribute, point int) (out []string) {
+	for _, a := range at {
+		n, v, most := len(a.values), a.values[point], a.most()
+		if own := a.count[v]; v != most && 2*a.count[most] > n && (10*own < n || own == 1) {
+			out = append(out, fmt.Sprintf("%s %s (others %s)", a.kind, cmp.Or(results.Line(v, 40), "unknown"), cmp.Or(results.Line(most, 40), "unknown")))
 		}
 	}
 	return out
@@ -372,38 +395,33 @@ const levelsApart = 3
 
 // explain finds what the records show that parts the nodes into levels, and takes the
 // level from each node's value. A node whose value is rare belongs to the largest level.
-func (a *analyst) explain(d *Distribution, logs []float64) {
+func (a *analyst) explain(d *Distribution, at []attribute, logs []float64) {
 	type partition struct {
-		by     string
+		attribute
 		levels []string // values, the highest median first
 		at     map[string]float64
 		scale  float64
 	}
 	var best *partition
-	for kind, values := range a.attributes(d) {
-		if len(values) < 2 || len(values) > d.N/fewestEqual {
+	for _, by := range at {
+		if len(by.count) > d.N/fewestEqual {
 			continue
 		}
 		of := map[string][]float64{}
-		for i, p := range d.Points {
-			for k, v := range a.env(p.Node).Attributes() {
-				if k == kind {
-					of[v] = append(of[v], logs[i])
-				}
+		for i, v := range by.values {
+			if by.count[v] >= leastLevel(d.N) {
+				of[v] = append(of[v], logs[i])
 			}
 		}
-		p := partition{by: kind, at: map[string]float64{}}
+		if len(of) < 2 {
+			continue
+		}
+		p := partition{attribute: by, at: map[string]float64{}}
 		squares, n := 0.0, 0.0
 		for v, in := range of {
-			if len(in) < leastLevel(d.N) {
-				continue
-			}
 			s := SpreadOf(in, 1)
 			p.levels, p.at[v] = append(p.levels, v), s.Center
 			squares, n = squares+float64(len(in))*s.Scale*s.Scale, n+float64(len(in))
-		}
-		if len(p.levels) < 2 {
-			continue
 		}
 		slices.SortFunc(p.levels, func(x, y string) int { return cmp.Or(-cmp.Compare(p.at[x], p.at[y]), cmp.Compare(x, y)) })
 		p.scale = math.Sqrt(squares / n)
@@ -411,36 +429,22 @@ func (a *analyst) explain(d *Distribution, logs []float64) {
 		for i, v := range p.levels[1:] {
 			apart = max(apart, p.at[p.levels[i]]-p.at[v])
 		}
-		if apart <= levelsApart*p.scale || apart <= math.Log1p(a.Margin)/2 {
-			continue
-		}
-		if best == nil || p.scale < 0.98*best.scale || p.scale < 1.02*best.scale && p.by < best.by {
+		if apart > levelsApart*p.scale && apart > math.Log1p(a.Margin)/2 && (best == nil || p.scale < 0.98*best.scale) {
 			best = &p
 		}
 	}
 	if best == nil {
 		return
 	}
-	of := make([]string, d.N)
-	count := map[string]int{}
-	for i, p := range d.Points {
-		for k, v := range a.env(p.Node).Attributes() {
-			if k == best.by {
-				of[i] = v
-				count[v]++
-			}
-		}
-	}
-	largest := slices.MaxFunc(best.levels, func(x, y string) int { return count[x] - count[y] })
-	for i, v := range of {
+	for i, v := range best.values {
 		if _, ok := best.at[v]; !ok {
-			v = largest
+			v = best.most()
 		}
 		d.Points[i].level = slices.Index(best.levels, v)
 		logs[i] -= best.at[v]
 	}
 	for _, v := range best.levels {
-		d.Levels = append(d.Levels, Level{By: best.by, Value: cmp.Or(results.Line(v, 60), "unknown"), N: count[v], Median: results.Float(math.Exp(best.at[v]))})
+		d.Levels = append(d.Levels, Level{By: best.kind, Value: cmp.Or(results.Line(v, 60), "unknown"), N: best.count[v], Median: results.Float(math.Exp(best.at[v]))})
 	}
 }
 
