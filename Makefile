@@ -51,7 +51,7 @@ generate: ## write what is generated again: assembly, kernels for GPUs (needs cl
 	$(GO) test ./results/economics -run JavaScript -update
 
 generate-check: ## generated assembly and kernels for GPUs are what their generators write, byte for byte (tests hold NOTICE and the page's formulas)
-	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go kernels/*/*.ptx kernels/*/*.co
+	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go kernels/*/*.gz
 	$(GO) generate ./kernels/... ./results/report/chart
 	git diff --exit-code -- kernels results/report/chart/widths.go
 

@@ -1,8 +1,11 @@
 package device
 
 import (
+	"bytes"
+	"compress/gzip"
 	_ "embed" // dialect.h
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"regexp"
@@ -17,15 +20,32 @@ var dialect string
 // in the words of dialect.h, and compiled by clang.sh.
 type Program struct {
 	Name   string
-	Source string            // OpenCL C 1.2; empty for kernels that need one vendor's instructions
-	Code   map[string]string // by architecture: PTX for sm_80, an AMD code object for gfx942
+	Source string          // OpenCL C 1.2; empty for kernels that need one vendor's instructions
+	Code   map[string]Code // by architecture: PTX for sm_80, an AMD code object for gfx942
 }
 
-// NewProgram finds the forms of a program among files: NAME.cl, NAME.sm_80.ptx,
-// NAME.gfx942.co. The files are part of this program, so that it panics if there
+// Code is PTX or a code object, compressed by gzip: all of them are a tenth of the
+// program otherwise, and a machine needs those of one architecture.
+type Code []byte
+
+// Text returns the code as a driver takes it.
+func (c Code) Text() string {
+	from, err := gzip.NewReader(bytes.NewReader(c))
+	var text []byte
+	if err == nil {
+		text, err = io.ReadAll(from)
+	}
+	if err != nil { // it is part of this program
+		panic(err)
+	}
+	return string(text)
+}
+
+// NewProgram finds the forms of a program among files: NAME.cl,
+// NAME.sm_80.ptx.gz, NAME.gfx942.co.gz. The files are part of this program, so that it panics if there
 // are none.
 func NewProgram(files fs.FS, name string) *Program {
-	p := &Program{Name: name, Code: map[string]string{}}
+	p := &Program{Name: name, Code: map[string]Code{}}
 	list, err := fs.Glob(files, name+".*")
 	for _, file := range list {
 		text, failed := fs.ReadFile(files, file)
@@ -35,8 +55,8 @@ func NewProgram(files fs.FS, name string) *Program {
 		switch path.Ext(file) {
 		case ".cl":
 			p.Source = dialect + "\n" + include(files, string(text))
-		case ".ptx", ".co":
-			p.Code[strings.Split(file, ".")[1]] = string(text)
+		case ".gz":
+			p.Code[strings.Split(file, ".")[1]] = text
 		}
 	}
 	if err != nil || len(list) == 0 {
@@ -62,22 +82,25 @@ func include(files fs.FS, text string) string {
 // For returns the newest code that runs on an architecture: its own, or PTX for
 // an older one. PTX for sm_90a runs on sm_90 alone.
 func (p *Program) For(arch string) (code string, ok bool) {
-	if code, ok = p.Code[arch]; ok {
-		return code, true
-	}
-	if code, ok = p.Code[arch+"a"]; ok {
-		return code, true
+	for _, name := range []string{arch, arch + "a"} {
+		if c, ok := p.Code[name]; ok {
+			return c.Text(), true
+		}
 	}
 	var have, older, best int
+	var nearest Code
 	if n, _ := fmt.Sscanf(arch, "sm_%d", &have); n == 0 {
 		return "", false
 	}
-	for name, text := range p.Code {
+	for name, c := range p.Code {
 		if n, _ := fmt.Sscanf(name, "sm_%d", &older); n == 1 && older <= have && older > best && !strings.HasSuffix(name, "a") {
-			best, code = older, text
+			best, nearest = older, c
 		}
 	}
-	return code, best > 0
+	if best == 0 {
+		return "", false
+	}
+	return nearest.Text(), true
 }
 
 // Architectures lists those that the program was compiled for.

@@ -40,10 +40,11 @@ func notes(code, key string) (values []string) {
 func TestCodeObjects(t *testing.T) {
 	objects := 0
 	for _, program := range []*device.Program{gemm.SIMT, gemm.MFMA} {
-		for arch, code := range program.Code {
+		for arch, compressed := range program.Code {
 			if !strings.HasPrefix(arch, "gfx") {
 				continue
 			}
+			code := compressed.Text()
 			objects++
 			kernels := len(notes(code, ".symbol"))
 			for _, key := range []string{".private_segment_fixed_size", ".vgpr_spill_count", ".sgpr_spill_count"} {

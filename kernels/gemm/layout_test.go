@@ -213,7 +213,7 @@ func TestLayouts(t *testing.T) {
 // has them in its loops, and none that multiplies matrices in another form.
 func TestInstructions(t *testing.T) {
 	for arch, code := range gemm.MFMA.Code {
-		file, err := elf.NewFile(strings.NewReader(code))
+		file, err := elf.NewFile(strings.NewReader(code.Text()))
 		require.NoError(t, err)
 		symbols, err := file.Symbols()
 		require.NoError(t, err)

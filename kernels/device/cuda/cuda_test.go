@@ -205,7 +205,7 @@ func TestErrors(t *testing.T) {
 	p := open(t, 0)
 	_, err := p.Alloc(1 << 31)
 	require.ErrorContains(t, err, "CUDA_ERROR_OUT_OF_MEMORY (2) in allocating 2147483648 bytes on cuda:0: out of memory")
-	_, err = p.Kernel(&device.Program{Name: "broken", Code: map[string]string{"sm_75": ".version 8.0\n.target sm_75\n.address_size 64\n.visible .entry k()\n{\nfrob.b32 %r1;\n}\n"}}, "k")
+	_, err = p.Kernel(&device.Program{Name: "broken", Code: map[string]device.Code{"sm_75": devicetest.Pack(".version 8.0\n.target sm_75\n.address_size 64\n.visible .entry k()\n{\nfrob.b32 %r1;\n}\n")}}, "k")
 	require.ErrorContains(t, err, "CUDA_ERROR_INVALID_PTX (218) in loading program broken on cuda:0: a PTX JIT compilation failed: ptx: line 6")
 	_, err = p.Kernel(sha256d.Program, "scam")
 	require.ErrorContains(t, err, "CUDA_ERROR_NOT_FOUND (500) in looking for kernel scam in program scan")

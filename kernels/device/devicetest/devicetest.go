@@ -5,6 +5,7 @@ package devicetest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -448,4 +449,13 @@ func streams(larger int) func(device.Processor, *device.Program) error {
 		}
 		return nil
 	}
+}
+
+// Pack compresses code as that of a program is.
+func Pack(text string) device.Code {
+	var to bytes.Buffer
+	w := gzip.NewWriter(&to)
+	_, _ = w.Write([]byte(text)) // a buffer takes all
+	_ = w.Close()
+	return to.Bytes()
 }

@@ -21,7 +21,7 @@ func TestPlan(t *testing.T) {
 			continue
 		}
 		want, got := map[string]bool{}, map[string]bool{}
-		text, err := alone(trial.Program.Code["sm_75"], trial.Kernels[0])
+		text, err := alone(trial.Program.Code["sm_75"].Text(), trial.Kernels[0])
 		require.NoError(t, err)
 		for _, f := range faults {
 			if f.pattern.MatchString(text) {
@@ -71,7 +71,7 @@ func TestPlant(t *testing.T) {
 	trial := Trials(1)[0]
 	list, _, err := plan(trial, map[string]bool{}, 1)
 	require.NoError(t, err)
-	whole, err := ptx.Parse(trial.Program.Code[trial.Arch])
+	whole, err := ptx.Parse(trial.Program.Code[trial.Arch].Text())
 	require.NoError(t, err)
 	require.NoError(t, list[0].plant(trial, whole))
 	trial.Run = func(device.Processor, *device.Program) error { return nil }

@@ -189,9 +189,9 @@ func TestErrors(t *testing.T) {
 	p := open(t, 0)
 	_, err := p.Alloc(1 << 31)
 	require.EqualError(t, err, "hipErrorOutOfMemory (2) in allocating 2147483648 bytes on hip:0: out of memory")
-	_, err = p.Kernel(&device.Program{Name: "broken", Code: map[string]string{"gfx942": "no code object"}}, "k")
+	_, err = p.Kernel(&device.Program{Name: "broken", Code: map[string]device.Code{"gfx942": devicetest.Pack("no code object")}}, "k")
 	require.EqualError(t, err, "hipErrorInvalidImage (200) in loading program broken on hip:0: device kernel image is invalid")
-	other := &device.Program{Name: "scan", Code: map[string]string{"gfx942": sha256d.Program.Code["gfx90a"]}}
+	other := &device.Program{Name: "scan", Code: map[string]device.Code{"gfx942": sha256d.Program.Code["gfx90a"]}}
 	_, err = p.Kernel(other, "scan")
 	require.EqualError(t, err, "hipErrorNoBinaryForGpu (209) in loading program scan on hip:0: no kernel image is available for execution on the device")
 	_, err = p.Kernel(sha256d.Program, "scam")
@@ -246,7 +246,7 @@ func TestParameters(t *testing.T) {
 			if !strings.HasPrefix(arch, "gfx") {
 				continue
 			}
-			file, err := elf.NewFile(strings.NewReader(object))
+			file, err := elf.NewFile(strings.NewReader(object.Text()))
 			require.NoError(t, err)
 			note, err := file.Section(".note").Data()
 			require.NoError(t, err)

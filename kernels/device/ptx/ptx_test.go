@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/device/ptx"
 )
 
@@ -108,10 +109,10 @@ func TestParseErrors(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, file := range []string{"../../stream/stream.sm_75.ptx"} {
+	for _, file := range []string{"../../stream/stream.sm_75.ptx.gz"} {
 		text, err := os.ReadFile(file)
 		require.NoError(f, err)
-		f.Add(string(text))
+		f.Add(device.Code(text).Text())
 	}
 	f.Add(program(2, 2, "add.s32 %out0, %in0, %in1;\n"))
 	f.Fuzz(func(t *testing.T, text string) {

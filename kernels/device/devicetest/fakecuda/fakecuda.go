@@ -453,7 +453,7 @@ func (d *Driver) translate(card *Card, object string) (text string, result int64
 	arch, _, _ := strings.Cut(card.Arch, ":")
 	for _, p := range d.programs {
 		for name, code := range p.Code {
-			if code != object {
+			if code.Text() != object {
 				continue
 			}
 			if text, ok := p.For("sm_80"); ok && name == arch {
