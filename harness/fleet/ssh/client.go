@@ -31,9 +31,6 @@ const (
 // of them, and nothing else. What follows the script is input of the script.
 const bootstrap = `exec sh -c 'IFS= read -r n; s=$(dd bs=1 count="$n" 2>/dev/null); eval "$s"'`
 
-// quote makes one word of s for a POSIX shell, which interprets nothing in it.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
 // call runs a script on a host, by one client of OpenSSH, and lets talk read its output
 // and write its input. It ends after limit, and earlier if nothing moves for the time-out
 // of the engine, so that a host that hangs costs nobody else.
@@ -128,13 +125,7 @@ func (e *Engine) arguments(node, command string) []string {
 // more is a command for a user's shell.
 func (e *Engine) more(node string, words ...string) string {
 	all := append([]string{"ssh"}, e.o.Options...)
-	all = append(all, Destination(node))
-	for i, w := range all {
-		if strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=@:/.,+%") != "" {
-			all[i] = quote(w)
-		}
-	}
-	return strings.Join(append(all, words...), " ")
+	return results.Command(append(append(all, Destination(node)), words...)...)
 }
 
 // skipTo passes over what the start-up files of the shell print.

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	case "record":
 		at := slices.Index(os.Args, "--fleet") + 1
 		place, err := fleet.ParsePlace(os.Args[at])
+		if place.Node == "liar" {
+			place.Node = "n1"
+		}
 		rec := fleettest.Record(fleet.Job{Fleet: place.Run, Node: site.Node{Name: place.Node}, Attempt: place.Attempt}, time.Now().Add(-6*time.Second), time.Now())
 		rec.Plan.Labels = map[string]string{"args": strings.Join(os.Args[3:at-1], "\n")}
 		if _, bad := fleettest.Write(store, rec); err != nil || bad != nil {
@@ -465,4 +468,68 @@ func TestSuite(t *testing.T) {
 	l.host("n1", "")
 	l.at("down", powertest.FreePort(t, "tcp"))
 	fleettest.TestEngine(t, fleettest.Suite{Engine: l.engine(Options{}), Args: []string{"record"}, Long: []string{"stay"}, Period: 300 * time.Millisecond})
+}
+
+// A fleet of eight: records decide, the clock that is off is said, and each that fails is
+// named with its reason while the others are done. A second start does nothing.
+func TestFleet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED: the short form has TestHostsThatHarm")
+	}
+	l := newLab(t)
+	for _, n := range []string{"n1", "n2", "n3", "liar"} {
+		l.host(n, "")
+	}
+	l.write("skewed/bin/date", "#!/bin/sh\nexec /bin/date -d '60 seconds' \"$@\"\n")
+	l.host("skewed", "")
+	l.write("gigabyte/bin/tar", "#!/bin/sh\nexec cat "+l.write("bomb", bomb(t))+" /dev/zero\n")
+	l.host("gigabyte", "")
+	l.at("down", powertest.FreePort(t, "tcp"))
+	l.silent("silent")
+	e := l.engine(Options{Connect: 5 * time.Second})
+	hosts, err := e.Nodes(t.Context())
+	require.NoError(t, err)
+	f, err := fleet.New(l.path("store/fleet/lab"), site.Roster{Name: "lab", Start: time.Now(), Engine: "ssh", Args: []string{"record"}, Limit: 600, Sessions: 1, Attempts: 1, Nodes: l.nodes})
+	require.NoError(t, err)
+	defer f.Close()
+	kept := make(chan string, 100)
+	run := func() int {
+		n, err := f.Run(t.Context(), fleet.Options{Engine: e, Hosts: hosts, Window: 8, Period: 300 * time.Millisecond, Patience: time.Hour,
+			Keep: func(r *results.File) error { kept <- r.Record.Plan.Fleet.Node; return nil }, Update: func(fleet.Progress) {}, Say: func(s string) { t.Log(s) }})
+		require.NoError(t, err)
+		return n
+	}
+	require.Equal(t, 6, run())
+	require.Equal(t, 0, run(), "a second start does nothing")
+	close(kept)
+	var nodes []string
+	for n := range kept {
+		nodes = append(nodes, n)
+	}
+	slices.Sort(nodes)
+	require.Equal(t, []string{"n1", "n2", "n3", "skewed"}, nodes)
+
+	became := map[string]site.Outcome{}
+	for _, o := range f.Outcomes() {
+		became[o.Node] = o
+	}
+	for name, want := range map[string]struct {
+		state  site.State
+		reason string
+	}{
+		"n1": {site.Done, ""}, "n2": {site.Done, ""}, "n3": {site.Done, ""}, "skewed": {site.Done, ""},
+		"liar":     {site.Refused, "it claims to be of the node \"n1\""},
+		"gigabyte": {site.Failed, "more than 256 MiB"},
+		"down":     {site.Absent, "Connection refused"},
+		"silent":   {site.Absent, "timed out"},
+	} {
+		o := became[name]
+		require.Equal(t, want.state, o.State, "%s: %s", name, o.Reason)
+		require.Contains(t, o.Reason, want.reason, name)
+		if o.State != site.Done {
+			require.NotEmpty(t, o.More, "a command says more of %s", name)
+		}
+	}
+	require.InDelta(t, 60, became["skewed"].Clock.Offset, became["skewed"].Clock.Within+1e-6)
+	require.InDelta(t, 0, became["n1"].Clock.Offset, became["n1"].Clock.Within+1e-6)
 }

@@ -3,6 +3,8 @@ package ssh
 import (
 	"fmt"
 	"strings"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // The scripts are for a POSIX shell on Linux with coreutils, util-linux's setsid and tar,
@@ -37,14 +39,11 @@ echo $? >code.new; mv code.new code`
 // does nothing, since the answer to the first may have been lost.
 func starting(digest, id string, args []string) string {
 	var b strings.Builder
-	b.WriteString(cache + "d=$c/fleet/" + quote(id) + "; b=$c/bin/perwatt-" + digest + "\n")
+	b.WriteString(cache + "d=$c/fleet/" + results.Command(id) + "; b=$c/bin/perwatt-" + digest + "\n")
 	b.WriteString(`echo ` + digest + `"  $b" | sha256sum -c >/dev/null 2>&1 || { echo absent; exit; }
 mkdir -p "${d%/*}"
-if mkdir "$d" 2>/dev/null && cd "$d"; then setsid sh -c ` + quote(job) + ` perwatt "$b"`)
-	for _, a := range args {
-		b.WriteString(" " + quote(a))
-	}
-	b.WriteString(` --store "$d/store" </dev/null >/dev/null 2>&1 & fi
+if mkdir "$d" 2>/dev/null && cd "$d"; then setsid sh -c ` + results.Command(job) + ` perwatt "$b"`)
+	b.WriteString(" " + results.Command(args...) + ` --store "$d/store" </dev/null >/dev/null 2>&1 & fi
 [ -d "$d" ] && echo started || echo failed
 `)
 	return b.String()
@@ -78,7 +77,7 @@ while alive && [ $i -lt 10 ]; do sleep 1; i=$((i+1)); done; alive && kill -s KIL
 
 // fetching sends the log and the records of a job as a tar archive.
 func fetching(id string) string {
-	return cache + `cd "$c"/fleet/` + quote(id) + ` && set -- && for f in log store/*/*.json store/*/*.json.zst; do [ -f "$f" ] && set -- "$@" "$f"; done
+	return cache + `cd "$c"/fleet/` + results.Command(id) + ` && set -- && for f in log store/*/*.json store/*/*.json.zst; do [ -f "$f" ] && set -- "$@" "$f"; done
 [ $# -gt 0 ] && tar cf - "$@"
 `
 }
@@ -86,7 +85,7 @@ func fetching(id string) string {
 func forEach(function string, ids []string) string {
 	var b strings.Builder
 	for _, id := range ids {
-		fmt.Fprintf(&b, "%s %s\n", function, quote(id))
+		fmt.Fprintf(&b, "%s %s\n", function, results.Command(id))
 	}
 	return b.String()
 }

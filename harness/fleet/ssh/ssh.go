@@ -455,7 +455,7 @@ func (e *Engine) Explain(_ context.Context, j fleet.Job) (reason, more string) {
 	if h := e.hosts[j.Node.Name]; h != nil && h.cache != "" {
 		dir = h.cache
 	}
-	more = e.more(j.Node.Name, quote("tail -n 50 "+quote(path.Join(dir, "fleet", id(j), fleet.Log))))
+	more = e.more(j.Node.Name, "tail -n 50 "+results.Command(path.Join(dir, "fleet", id(j), fleet.Log)))
 	if s := e.jobs[id(j)]; s != nil {
 		reason = s.detail
 		if reason == "" {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/harness/fleet"
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/site"
 )
 
@@ -74,7 +75,7 @@ func FuzzReadHosts(f *testing.F) {
 }
 
 // No byte that a shell interprets reaches it: real shells print what they were given.
-func FuzzQuote(f *testing.F) {
+func FuzzCommand(f *testing.F) {
 	var every strings.Builder
 	for b := byte(1); b < 128; b++ {
 		every.WriteByte(b)
@@ -90,7 +91,7 @@ func FuzzQuote(f *testing.F) {
 			if _, err := exec.LookPath(shell); err != nil {
 				continue
 			}
-			out, err := exec.Command(shell, "-c", "printf %s "+quote(s)).Output()
+			out, err := exec.Command(shell, "-c", "printf %s "+results.Command(s)).Output()
 			if err != nil || string(out) != s {
 				t.Fatalf("%s prints %q for %q: %v", shell, out, s, err)
 			}
