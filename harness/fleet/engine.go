@@ -25,7 +25,8 @@ type Engine interface {
 	// by its name, in as few queries as the engine allows. The names in flight are
 	// those that matter: an engine that must ask node by node asks only for them.
 	Jobs(ctx context.Context, flight []string) (map[string]JobState, error)
-	// Cancel ends jobs, those that wait and those that run.
+	// Cancel ends jobs, those that wait and those that run. Where some of the nodes do not
+	// answer, its error is [Unconfirmed].
 	Cancel(ctx context.Context, ids []string) error
 	// Fetch brings what a job wrote to Job.Dir, if it is not there already.
 	Fetch(context.Context, Job) error
@@ -87,3 +88,9 @@ const (
 type Refusal struct{ Reason string }
 
 func (r Refusal) Error() string { return r.Reason }
+
+// Unconfirmed is an error of Cancel that another try would meet again: nodes that run some
+// of the jobs do not answer. The jobs may go on; all others are ended.
+type Unconfirmed struct{ Reason string }
+
+func (u Unconfirmed) Error() string { return u.Reason }

@@ -343,7 +343,10 @@ func (r *run) poll(ctx, look context.Context) error {
 		entries, late = append(entries, name), append(late, a.Job)
 	}
 	if len(late) > 0 {
-		if err := r.Engine.Cancel(ctx, late); err != nil {
+		var but Unconfirmed
+		if err := r.Engine.Cancel(ctx, late); errors.As(err, &but) {
+			r.Say(results.Line(but.Reason, mostReason)) // they are given up all the same: a node that hangs holds up no other
+		} else if err != nil {
 			if ctx.Err() == nil {
 				r.fails(fmt.Sprintf("%s could not be cancelled: %v", results.Plural(len(late), "job"), err))
 			}
@@ -539,9 +542,12 @@ func (f *Fleet) Cancel(ctx context.Context, e Engine) (int, error) {
 		entries = append(entries, x)
 	}
 	if len(names) > 0 {
-		if err := e.Cancel(ctx, names); err != nil {
-			return 0, fmt.Errorf("fleet: cancel %s: %w", results.Plural(len(names), "job"), err)
+		if err = e.Cancel(ctx, names); err != nil {
+			err = fmt.Errorf("fleet: cancel %s: %w", results.Plural(len(names), "job"), err)
+			if but := (Unconfirmed{}); !errors.As(err, &but) {
+				return 0, err
+			}
 		}
 	}
-	return len(names), f.log(entries...)
+	return len(names), errors.Join(err, f.log(entries...))
 }

@@ -29,7 +29,7 @@ chmod 700 "$t" && mv "$t" "$c/bin/perwatt-` + digest + `" && echo installed || {
 
 // A job is the leader of a session of its own, so that it outlives the connection. It
 // writes which process it is, in a way that no later process of that number shares, and
-// how it ended. It ends at once if it was canceled before.
+// how it ended. It ends at once if it was cancelled before.
 const job = `echo "$$ $(cut -d' ' -f22 /proc/$$/stat) $(cat /proc/sys/kernel/random/boot_id)" >pid.new && mv pid.new pid
 [ -e code ] && exit
 "$@" >/dev/null 2>log </dev/null
@@ -66,13 +66,13 @@ echo ended "$(head -c 16 "$d/code")"; }
 ` + forEach("look", ids)
 }
 
-// canceling ends the process groups of jobs: politely, and by force after ten seconds. One
+// cancelling ends the process groups of jobs: politely, and by force after ten seconds. One
 // whose start is still on its way finds its directory taken.
-func canceling(ids []string) string {
-	return alive + `end() { d=$c/fleet/$1; mkdir -p "$d"; [ -f "$d/code" ] || echo canceled >"$d/code"
+func cancelling(ids []string) string {
+	return alive + `end() { d=$c/fleet/$1; mkdir -p "$d"; [ -f "$d/code" ] || echo cancelled >"$d/code"
 alive 2>/dev/null || return; kill -s TERM -- "-$p"; i=0
 while alive && [ $i -lt 10 ]; do sleep 1; i=$((i+1)); done; alive && kill -s KILL -- "-$p"; }
-` + forEach("end", ids) + "echo canceled\n"
+` + forEach("end", ids) + "echo cancelled\n"
 }
 
 // fetching sends the log and the records of a job as a tar archive.

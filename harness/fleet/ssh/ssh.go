@@ -341,7 +341,7 @@ func (e *Engine) poll(node string, ids []string) error {
 				return err
 			}
 			e.mu.Lock()
-			if s := e.jobs[id]; s.state.Phase != fleet.Ended { // it may have been canceled meanwhile
+			if s := e.jobs[id]; s.state.Phase != fleet.Ended { // it may have been cancelled meanwhile
 				s.state, s.detail = state, detail
 			}
 			e.mu.Unlock()
@@ -368,8 +368,8 @@ func parseState(s string) (fleet.JobState, string, error) {
 	case "gone":
 		return ended("killed", "it was killed on the host, or logging out ended it (KillUserProcesses of systemd-logind: loginctl enable-linger)")
 	case "ended":
-		if code == "canceled" {
-			return ended("canceled", "it was canceled")
+		if code == "cancelled" {
+			return ended("cancelled", "it was cancelled")
 		}
 		if n, err := strconv.ParseUint(code, 10, 8); err == nil {
 			return ended(fmt.Sprintf("exit code %d", n), fmt.Sprintf("perwatt run ended with code %d", n))
@@ -379,7 +379,7 @@ func parseState(s string) (fleet.JobState, string, error) {
 }
 
 // Cancel ends jobs: those that are being started, and the process groups of those that
-// run. Its error names the hosts that did not confirm.
+// run. Its error, [fleet.Unconfirmed], names the hosts that did not confirm.
 func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 	nodes := map[string][]string{}
 	e.mu.Lock()
@@ -393,13 +393,13 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 	}
 	e.mu.Unlock()
 	var mu sync.Mutex
-	var failed []error
+	var failed []string
 	var all sync.WaitGroup
 	for node, ids := range nodes {
 		all.Go(func() {
-			err := e.call(ctx, node, canceling(ids), 4*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
+			err := e.call(ctx, node, cancelling(ids), 4*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
 				said, err := line(r)
-				if err == nil && said != "canceled" {
+				if err == nil && said != "cancelled" {
 					err = fmt.Errorf("it answers %q", results.Line(said, 60))
 				}
 				return err
@@ -407,21 +407,24 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				failed = append(failed, fmt.Errorf("ssh: cancel on %s: %w", node, err))
+				failed = append(failed, node+": "+err.Error())
 				return
 			}
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			for _, id := range ids {
 				if s := e.jobs[id]; s != nil {
-					s.state, s.detail = fleet.JobState{Phase: fleet.Ended, Reason: "canceled"}, "it was canceled"
+					s.state, s.detail = fleet.JobState{Phase: fleet.Ended, Reason: "cancelled"}, "it was cancelled"
 				}
 			}
 		})
 	}
 	all.Wait()
-	slices.SortFunc(failed, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(failed...)
+	if len(failed) == 0 || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	slices.Sort(failed)
+	return fleet.Unconfirmed{Reason: "jobs may go on where their end was not confirmed: " + strings.Join(failed, "; ")}
 }
 
 // Fetch copies the log and the records of a job from its host to [fleet.Job.Dir]. A host

@@ -191,7 +191,7 @@ func TestCorrectedStart(t *testing.T) {
 }
 
 func FuzzState(f *testing.F) {
-	for _, s := range []string{"unknown", "queued", "running", "gone", "restarted", "ended 0", "ended 3", "ended canceled", "ended 256", "ended", "\x1b[0m"} {
+	for _, s := range []string{"unknown", "queued", "running", "gone", "restarted", "ended 0", "ended 3", "ended cancelled", "ended 256", "ended", "\x1b[0m"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
