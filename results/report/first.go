@@ -24,10 +24,11 @@ type first struct {
 	Systems  []block
 	Matrix   []matrix // the first is shown, the others are folded
 	Evidence evidence
+	Printed  string // what is not, and how to get it
 }
 
 func firstScreen(p Page) *first {
-	return &first{Verdict: verdictOf(p), Systems: systems(p), Matrix: matrices(p), Evidence: evidenceOf(p)}
+	return &first{Verdict: verdictOf(p), Systems: systems(p), Matrix: matrices(p), Evidence: evidenceOf(p), Printed: "What is folded is not printed. Open it first, or ask for it: perwatt explain FIGURE for a formula, perwatt show FILE for a record, perwatt verify --rules publish FILE for the rules, perwatt prices --check FILE for the price sheet."}
 }
 
 // shownMost is how many candidates the first screen shows; the others are folded.

@@ -108,9 +108,24 @@ func (t *strip) scale(rows []StripRow, want int) scale {
 	return a.scale(values, want, 0.03)
 }
 
+// nodes is how many nodes have a figure.
+func (t *strip) nodes() (n int) {
+	for _, row := range t.Rows {
+		n += len(row.Nodes)
+	}
+	return n
+}
+
 func (t *strip) draw(s *surface) {
-	const pitch, most = 2.4, 120.0 // of marks across; the height of the highest stack
+	const most = 120.0 // the height of the highest stack
 	rows := t.Rows[:min(len(t.Rows), stripRows)]
+	pitch := 2.4 // of marks across; few nodes are drawn large
+	switch nodes := t.nodes(); {
+	case nodes <= 200:
+		pitch = 6
+	case nodes <= 1000:
+		pitch = 4
+	}
 	p := &panel{box: box{8, 0, s.w - 8, 0}}
 	p.x = t.scale(rows, p.columns(80))
 	y, beyond, thin := 0.0, false, false
@@ -132,9 +147,9 @@ func (t *strip) draw(s *surface) {
 		base := top + up*float64(highest) + 4
 		at := map[int]int{}
 		for _, modelled := range []bool{false, true} { // marks of one look are one element
-			style := pen(hueA, 1.8)
+			style := pen(hueA, 0.75*pitch)
 			if modelled {
-				style = pen(hueF, 0.8)
+				style = pen(hueF, pitch/3)
 			}
 			for _, n := range row.Nodes {
 				if n.Outlier || n.Modelled != modelled {
@@ -144,7 +159,7 @@ func (t *strip) draw(s *surface) {
 				c := column(n)
 				x, mid := p.x0+pitch*float64(c), base-2-up*(float64(at[c])+0.5)
 				at[c]++
-				s.stroke(style, x, mid, x+1.8, mid)
+				s.stroke(style, x, mid, x+0.75*pitch, mid)
 			}
 		}
 		for c, n := range stacks {
