@@ -240,11 +240,18 @@ func (f *Fleet) write(sync bool, entries ...Entry) error {
 // job is the job of an attempt, as its engine gets it.
 func (f *Fleet) job(a *attempt) Job {
 	at := fmt.Sprintf("run=%s,node=%s,attempt=%d", f.roster.Name, a.node.Name, a.Number)
+	limit := f.roster.Limit
+	var start []string
+	if !a.at.IsZero() {
+		limit += f.roster.Lead
+		at += fmt.Sprintf(",together=%d", a.many)
+		start = []string{"--at", a.at.Format(time.RFC3339)}
+	}
 	return Job{
 		Fleet: f.roster.Name, Node: a.node.Node, Attempt: a.Number, ID: a.Job,
-		Args:  slices.Concat([]string{"run"}, f.roster.Args, []string{"--fleet", at}),
+		Args:  slices.Concat([]string{"run"}, f.roster.Args, start, []string{"--fleet", at}),
 		Dir:   f.attemptDir(a.node.Name, a.Number),
-		Limit: time.Duration(f.roster.Limit * 1e9),
+		Limit: time.Duration(limit * 1e9),
 	}
 }
 

@@ -43,6 +43,10 @@ type Entry struct {
 	Node    string      `json:"node"`
 	Attempt int         `json:"attempt,omitempty"`
 	Job     string      `json:"job,omitempty"`
+	// At is the common start of nodes that are measured together, and Together how many
+	// they are; of Submitting.
+	At       time.Time `json:"at,omitzero"`
+	Together int       `json:"together,omitempty"`
 	ID      string      `json:"record,omitempty"`
 	Session int         `json:"session,omitempty"`
 	File    string      `json:"file,omitempty"`

@@ -212,11 +212,16 @@ func (r *run) submit(ctx context.Context) error {
 	var batch []*attempt
 	var entries []Entry
 	for len(r.queue) > 0 && len(r.flight)+len(batch) < r.Window {
-		n := r.queue[0]
-		r.queue = r.queue[1:]
-		delete(r.queued, n)
-		if r.wants(n) { // no late record came
-			e := Entry{Event: Submitting, Node: n.Name, Attempt: n.next()}
+		group, busy := r.group()
+		if busy {
+			break
+		}
+		e := Entry{Event: Submitting}
+		if r.roster.Together && len(group) > 1 {
+			e.At, e.Together = r.start(), len(group)
+		}
+		for _, n := range group {
+			e.Node, e.Attempt = n.Name, n.next()
 			entries, batch = append(entries, e), append(batch, n.attempt(e.Attempt))
 		}
 	}
@@ -238,6 +243,45 @@ func (r *run) submit(ctx context.Context) error {
 		unsent = append(unsent, e)
 	}
 	return errors.Join(err, r.note(unsent...))
+}
+
+// group takes from the queue what is submitted next: a node or, where they are measured
+// together, all of its rack that are missing, however many may be in flight. It is busy
+// where each rack in the queue still has nodes in flight, whose watts those of another
+// attempt would disturb.
+func (r *run) group() (group []*node, busy bool) {
+	at := 0
+	if r.roster.Together {
+		racks := map[string]bool{}
+		for a := range r.flight {
+			racks[a.node.Rack] = true
+		}
+		if at = slices.IndexFunc(r.queue, func(n *node) bool { return !racks[n.Rack] }); at < 0 {
+			return nil, true
+		}
+	}
+	first := r.queue[at]
+	take := func(n *node) bool {
+		if n != first && !(r.roster.Together && n.Rack == first.Rack) {
+			return false
+		}
+		if delete(r.queued, n); r.wants(n) { // no late record came
+			group = append(group, n)
+		}
+		return true
+	}
+	if r.roster.Together {
+		r.queue = slices.DeleteFunc(r.queue, take)
+	} else {
+		r.queue = r.queue[1:]
+		take(first)
+	}
+	return group, false
+}
+
+// start is when nodes begin to measure that are submitted now, in whole seconds.
+func (r *run) start() time.Time {
+	return time.Now().UTC().Add(time.Duration(r.roster.Lead*1e9) + time.Second).Truncate(time.Second)
 }
 
 // submitOne hands one attempt to the engine.
@@ -334,6 +378,9 @@ func (r *run) poll(ctx, look context.Context) error {
 		case s.Phase == Queued && now.Sub(a.Start) > r.Patience:
 			name.Event, name.State, name.Last = Over, site.Failed, true
 			name.Reason = fmt.Sprintf("it did not start within %v: %s", r.Patience, cmp.Or(s.Reason, "the engine does not say why"))
+		case s.Phase == Queued && !a.at.IsZero() && now.After(a.at):
+			name.Event, name.State = Over, site.Failed
+			name.Reason = fmt.Sprintf("it had not started when the %d nodes of its rack began together: %s", a.many, cmp.Or(s.Reason, "the engine does not say why"))
 		case s.Phase == Started && !a.began.IsZero() && now.Sub(a.began) > r.job(a).Limit+overtime:
 			name.Event, name.State = Over, site.Failed
 			name.Reason = fmt.Sprintf("it did not end within %v", r.job(a).Limit)

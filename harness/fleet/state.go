@@ -34,6 +34,8 @@ type attempt struct {
 	site.Attempt
 	node    *node
 	began   time.Time // zero: not yet
+	at      time.Time // of the common start; zero: whenever it can
+	many    int       // that start then
 	over    bool
 	counts  bool // towards the limit of attempts
 	last    bool
@@ -80,7 +82,7 @@ func (s *state) apply(e Entry) error {
 	}
 	switch e.Event {
 	case Submitting:
-		a.Start, a.Job = e.Time, ""
+		a.Start, a.Job, a.at, a.many = e.Time, "", e.At, e.Together
 		n.absent, n.more = "", ""
 		s.flight[a] = true
 	case Submitted:

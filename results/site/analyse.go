@@ -20,6 +20,7 @@ var metrics = []string{results.Throughput, results.WorkPerEnergy, results.Power}
 // Read analyses the records of a fleet as the index holds them: no record file is read.
 func Read(ctx context.Context, x *store.Index, r Roster, outcomes []Outcome, opt Options) (*Analysis, error) {
 	var ids []string
+	outcomes = current(outcomes, x.Replaced())
 	for _, o := range outcomes {
 		for _, a := range o.Attempts {
 			ids = append(ids, a.Records...)
@@ -34,6 +35,25 @@ func Read(ctx context.Context, x *store.Index, r Roster, outcomes []Outcome, opt
 		return nil, err
 	}
 	return Analyse(r, outcomes, sessions, groups, opt), nil
+}
+
+// current names in place of each record the one that stands in its place, if one does.
+func current(outcomes []Outcome, replaced map[string]string) []Outcome {
+	out := slices.Clone(outcomes)
+	for i := range out {
+		out[i].Attempts = slices.Clone(out[i].Attempts)
+		for k := range out[i].Attempts {
+			a := &out[i].Attempts[k]
+			a.Records = slices.Clone(a.Records)
+			for n, id := range a.Records {
+				for steps := 0; replaced[id] != "" && steps < len(replaced); steps++ { // a circle has no end
+					id = replaced[id]
+				}
+				a.Records[n] = id
+			}
+		}
+	}
+	return out
 }
 
 // analyst is an analysis while it is made.

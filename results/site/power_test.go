@@ -156,6 +156,27 @@ func TestJoinPowerOnce(t *testing.T) {
 	}
 }
 
+// The report on a fleet uses the record with the power.
+func TestTheReportHasTheJoinedPower(t *testing.T) {
+	p := fleetOfOne(t, 0)
+	p.outcomes[0].Clock = &site.Clock{}
+	joined := p.join(t, "admin")[0].New
+	x, err := store.OpenIndex(t.Context(), p.dir)
+	require.NoError(t, err)
+	defer x.Close()
+	a, err := site.Read(t.Context(), x, p.roster, p.outcomes, site.Options{})
+	require.NoError(t, err)
+	require.Equal(t, []string{joined}, a.Nodes[0].Records)
+	require.NotEqual(t, joined, p.outcomes[0].Attempts[0].Records[0], "the journal says what was measured")
+	watts := 0
+	for _, d := range a.Figures {
+		if d.Metric == results.WorkPerEnergy {
+			watts++
+		}
+	}
+	require.Positive(t, watts)
+}
+
 // A call that was cut off between the record and its amendment is carried on.
 func TestJoinPowerIsCarriedOn(t *testing.T) {
 	p := fleetOfOne(t, 0)

@@ -24,6 +24,7 @@ type Roster struct {
 	Place    map[string]string `json:"place,omitempty"`
 	Limit    float64           `json:"limit"`              // s, the longest time of one job from its start
 	Together bool              `json:"together,omitempty"` // the nodes of a rack start at the same time
+	Lead     float64           `json:"lead,omitempty"`     // s, from the submission of a rack to that time
 	Sessions int               `json:"sessions"`           // records that a node owes
 	Attempts int               `json:"attempts"`           // most of one node
 	Nodes    []Node            `json:"nodes"`
