@@ -239,6 +239,7 @@ fleet resume goes on.`,
 
 func fleetCollectCommand() *cobra.Command {
 	var dir storeFlag
+	var power powerFlags
 	cmd := &cobra.Command{
 		Use:   "collect [NAME [FILE|DIR...]]",
 		Short: "Take records that came late or by hand",
@@ -246,13 +247,23 @@ func fleetCollectCommand() *cobra.Command {
 came by hand: files, or directories with records in them. A record must be sealed, whole,
 finished, and that of a node and an attempt of this measurement; what is not goes aside
 with the reason. Nothing is taken twice, and nothing is overwritten. Exit code 3 if a
-file that was named is refused.`,
+file that was named is refused.
+
+With --power and --map, join what perwatt meters --record read of the nodes' BMCs or PDUs
+to their records, by time and the offset of the clocks, which is in the budget of each
+figure. A record stays as it is, is excluded, and a new one stands in its place; doing it
+twice changes nothing. Record on the host that submits, or keep the clocks of all by NTP
+or PTP.`,
 		Example: `  perwatt fleet collect
-  perwatt fleet collect acceptance from-the-pods/`,
+  perwatt fleet collect acceptance from-the-pods/
+  perwatt fleet collect acceptance --power power.jsonl --map nodes.csv`,
 		Args: args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			var keep unsaved
 			return atOnce(cmd, &keep, func() error {
+				if err := power.check(); err != nil {
+					return err
+				}
 				at, err := measurement(dir, named(argv))
 				if err != nil {
 					return err
@@ -281,6 +292,9 @@ file that was named is refused.`,
 				if err := printOutcomes(cmd.OutOrStdout(), f.Roster(), f.Outcomes()); err != nil {
 					return err
 				}
+				if err := power.join(cmd, st, f.Roster(), f.Outcomes()); err != nil {
+					return err
+				}
 				if len(sum.Files) > 0 {
 					return exit{exitData, fmt.Errorf("%s refused", results.Plural(len(sum.Files), "file"))}
 				}
@@ -289,6 +303,7 @@ file that was named is refused.`,
 		},
 	}
 	dir.flag(cmd)
+	power.flags(cmd)
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ type fleetFlags struct {
 	on               string
 	place            map[string]*string // partition, nodes, hosts
 	unshared         bool
+	together         bool
+	rack             string
+	lead             time.Duration
 	name             string
 	attempts         int
 	jobLimit         time.Duration
@@ -110,6 +114,9 @@ Exit codes: 0 every node has its records, 3 some have none, 130 interrupted.`,
 	fl.StringVar(&f.name, "name", "", "name of the measurement (default: its start, in UTC)")
 	fl.IntVar(&f.attempts, "attempts", 2, "most attempts of a node")
 	fl.DurationVar(&f.jobLimit, "job-limit", 0, "longest time of one job from its start (default: three times what its plan takes, and 10 minutes)")
+	fl.BoolVar(&f.together, "together", false, "the nodes of a rack begin at one time, for the watts of the rack; one that is not ready by then is left behind")
+	fl.StringVar(&f.rack, "rack", "", "measure the nodes of this rack only")
+	fl.DurationVar(&f.lead, "lead", 2*time.Minute, "with --together: time from the submission of a rack until it begins")
 	f.schedule(fl)
 	f.dir.flag(cmd)
 	run := new(cobra.Command)
@@ -143,6 +150,9 @@ func (f *fleetFlags) run(cmd *cobra.Command, options []string) error {
 			return usagef("%s: it holds a secret, which would lie in the roster and on command lines: name where a node finds it, as in password=env:NAME or password=file:PATH", endpoint.Redact(strings.SplitN(word, "=", 2)[0]))
 		}
 	}
+	if f.lead < time.Second || f.lead > 12*time.Hour {
+		return usagef("--lead %v: must be from 1s to 12h", f.lead)
+	}
 	plan, takes, err := f.plan()
 	if err != nil {
 		return err
@@ -160,6 +170,9 @@ func (f *fleetFlags) run(cmd *cobra.Command, options []string) error {
 		if *value != "" {
 			r.Place[flag] = *value
 		}
+	}
+	if f.together {
+		r.Together, r.Lead = true, f.lead.Seconds()
 	}
 	if f.unshared {
 		r.Place["no-shared"] = "true"
@@ -185,6 +198,12 @@ func (f *fleetFlags) run(cmd *cobra.Command, options []string) error {
 	hosts, err := e.Nodes(ctx)
 	if err != nil {
 		return interrupted(ctx, fmt.Errorf("list the nodes: %w", err))
+	}
+	if f.rack != "" {
+		hosts = slices.DeleteFunc(hosts, func(h fleet.Host) bool { return h.Rack != f.rack })
+		if len(hosts) == 0 {
+			return usagef("--rack %s: the engine knows no node of it", f.rack)
+		}
 	}
 	r.Nodes = nil
 	for _, h := range hosts {

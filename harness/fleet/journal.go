@@ -38,24 +38,24 @@ const (
 
 // Entry is one line of the journal.
 type Entry struct {
-	Time    time.Time   `json:"time"` // UTC
-	Event   Event       `json:"event"`
-	Node    string      `json:"node"`
-	Attempt int         `json:"attempt,omitempty"`
-	Job     string      `json:"job,omitempty"`
+	Time    time.Time `json:"time"` // UTC
+	Event   Event     `json:"event"`
+	Node    string    `json:"node"`
+	Attempt int       `json:"attempt,omitempty"`
+	Job     string    `json:"job,omitempty"`
 	// At is the common start of nodes that are measured together, and Together how many
 	// they are; of Submitting.
-	At       time.Time `json:"at,omitzero"`
-	Together int       `json:"together,omitempty"`
-	ID      string      `json:"record,omitempty"`
-	Session int         `json:"session,omitempty"`
-	File    string      `json:"file,omitempty"`
-	Aside   string      `json:"aside,omitempty"` // in the directory of the measurement
-	State   site.State  `json:"state,omitempty"` // Failed, Lost, Refused; Waiting if the attempt does not count
-	Last    bool        `json:"last,omitempty"`  // another attempt would meet the same
-	Reason  string      `json:"reason,omitempty"`
-	More    string      `json:"more,omitempty"`
-	Clock   *site.Clock `json:"clock,omitempty"`
+	At       time.Time   `json:"at,omitzero"`
+	Together int         `json:"together,omitempty"`
+	ID       string      `json:"record,omitempty"`
+	Session  int         `json:"session,omitempty"`
+	File     string      `json:"file,omitempty"`
+	Aside    string      `json:"aside,omitempty"` // in the directory of the measurement
+	State    site.State  `json:"state,omitempty"` // Failed, Lost, Refused; Waiting if the attempt does not count
+	Last     bool        `json:"last,omitempty"`  // another attempt would meet the same
+	Reason   string      `json:"reason,omitempty"`
+	More     string      `json:"more,omitempty"`
+	Clock    *site.Clock `json:"clock,omitempty"`
 }
 
 const (
