@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,9 +22,9 @@ func TestTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := map[string][]string{} // value of --at by rack, of each job
 		places := map[string]results.Fleet{}
+		var mu sync.Mutex // of both
 		began := time.Now()
-		var w *world
-		w = newWorld(t, 25, func(name string, attempt int) fleettest.Job {
+		w := newWorld(t, 25, func(name string, attempt int) fleettest.Job {
 			j := fleettest.Job{Takes: 3 * time.Minute, Write: func(job fleet.Job, rec *results.Record) error {
 				at := slices.Index(job.Args, "--at")
 				place, err := fleet.ParsePlace(job.Args[slices.Index(job.Args, "--fleet")+1])
@@ -32,8 +33,10 @@ func TestTogether(t *testing.T) {
 				if at > 0 {
 					start = job.Args[at+1]
 				}
+				mu.Lock()
 				starts[job.Node.Rack] = append(starts[job.Node.Rack], start)
 				places[job.Node.Name] = place
+				mu.Unlock()
 				rec.Plan.Fleet = &place
 				_, err = fleettest.Write(job.Dir, rec)
 				return err
