@@ -1,0 +1,222 @@
+package slurm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/harness/fleet"
+	"github.com/perwatt/perwatt/harness/fleet/slurm/slurmtest"
+	"github.com/perwatt/perwatt/results/site"
+)
+
+// node stands for perwatt on a node: it leaves a record, waits if its arguments say so,
+// and fails on n3.
+const node = `#!/bin/sh
+[ "$1 $2" = "run wait" ] && { trap 'kill $!; exit 9' TERM; sleep 600 & wait; }
+while [ "$1" != --store ]; do shift; done
+echo "on $(hostname)"
+mkdir -p "$2/2026-11" && hostname >"$2/2026-11/01KBABCDEFGHJKMNPQRSTVWXYZ.json"
+[ "$(hostname)" != n3 ] || { echo "no such card" >&2; exit 1; }
+`
+
+// The engine against real Slurm: what it understands of the nodes, and its jobs with and
+// without a shared file system.
+func TestLab(t *testing.T) {
+	lab := slurmtest.Up(t, 4)
+	ctx := t.Context()
+	control := func(args ...string) {
+		t.Helper()
+		out, err := exec.Command("scontrol", args...).CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "perwatt")
+	require.NoError(t, os.WriteFile(binary, []byte(node), 0o755))
+	engine := func(o Options) *Engine {
+		o.Fleet, o.Dir, o.Binary = "x", dir, binary
+		e, err := New(o)
+		require.NoError(t, err)
+		return e
+	}
+	control("update", "nodename=n1", "state=drain", "reason=fan | is slow")
+
+	t.Run("nodes", func(t *testing.T) {
+		hosts, err := engine(Options{Partition: "all"}).Nodes(ctx)
+		require.NoError(t, err)
+		require.Len(t, hosts, 4)
+		require.Regexp(t, `^drained: fan \| is slow \(root, 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\)$`, hosts[0].Absent)
+		require.Equal(t, "scontrol show node n1", hosts[0].More)
+		require.False(t, hosts[0].Idle)
+		require.Equal(t, []fleet.Host{
+			{Node: site.Node{Name: "n2", Host: "n2", Switch: "leaf1"}, Idle: true},
+			{Node: site.Node{Name: "n3", Host: "n3", Switch: "leaf2"}, Idle: true},
+			{Node: site.Node{Name: "n4", Host: "n4", Switch: "leaf2"}, Idle: true},
+		}, hosts[1:])
+		hosts, err = engine(Options{Nodes: "n[3-4],n2"}).Nodes(ctx)
+		require.NoError(t, err)
+		require.Len(t, hosts, 3)
+		_, err = engine(Options{Nodes: "n[3-5]"}).Nodes(ctx)
+		require.EqualError(t, err, `slurm: --nodes n[3-5]: there is no node "n5" in this cluster`)
+		_, err = engine(Options{Partition: "nope"}).Nodes(ctx)
+		require.EqualError(t, err, "slurm: partition nope has no nodes")
+	})
+
+	job := func(t *testing.T, e *Engine, name string, attempt int, args ...string) fleet.Job {
+		t.Helper()
+		j := fleet.Job{Fleet: "x", Node: site.Node{Name: name}, Attempt: attempt, Args: append([]string{"run"}, args...), Limit: 90 * time.Second}
+		var err error
+		j.Dir, err = os.MkdirTemp(dir, "it's "+name)
+		require.NoError(t, err)
+		j.ID, err = e.Submit(ctx, j)
+		require.NoError(t, err)
+		return j
+	}
+	until := func(t *testing.T, e *Engine, j fleet.Job, want fleet.Phase) fleet.JobState {
+		t.Helper()
+		for range 600 {
+			jobs, err := e.Jobs(ctx, []string{j.ID})
+			require.NoError(t, err)
+			s, ok := jobs[j.ID]
+			require.True(t, ok, "job %s is not in %v", j.ID, jobs)
+			require.Equal(t, site.Attempt{Job: j.Node.Name, Number: j.Attempt}, site.Attempt{Job: s.Node, Number: s.Attempt})
+			if s.Phase == want {
+				return s
+			}
+			require.Less(t, s.Phase, want)
+			time.Sleep(100 * time.Millisecond)
+		}
+		t.Fatalf("job %s does not get there", j.ID)
+		return fleet.JobState{}
+	}
+	record := func(j fleet.Job) string {
+		b, _ := os.ReadFile(filepath.Join(j.Dir, "2026-11", "01KBABCDEFGHJKMNPQRSTVWXYZ.json"))
+		return string(b)
+	}
+	for _, shared := range []bool{true, false} {
+		t.Run(map[bool]string{true: "shared", false: "unshared"}[shared], func(t *testing.T) {
+			// The user's options change neither the node nor the name.
+			e := engine(Options{Partition: "all", Shared: shared, Options: []string{"-w", "n4", "-J", "other", "--begin=now"}})
+			good, bad, long := job(t, e, "n2", 1), job(t, e, "n3", 1), job(t, e, "n4", 1, "wait")
+
+			until(t, e, good, fleet.Ended)
+			require.NoError(t, e.Fetch(ctx, good))
+			require.Equal(t, "n2\n", record(good))
+			require.Equal(t, "on n2", lastOf(t, good, "on "))
+
+			s := until(t, e, bad, fleet.Ended)
+			require.NotEmpty(t, s.Reason)
+			require.NoError(t, e.Fetch(ctx, bad))
+			require.Equal(t, "n3\n", record(bad), "what a failed job leaves comes too")
+			reason, more := e.Explain(ctx, bad)
+			require.Contains(t, reason, "exit code 1:0")
+			require.Contains(t, reason+lastOf(t, bad, "no such"), "no such card")
+			require.Equal(t, "cat "+quote(filepath.Join(bad.Dir, "log")), more)
+
+			// It goes on while nobody watches, and ends when it is told to.
+			until(t, e, long, fleet.Started)
+			again := engine(Options{Shared: shared})
+			until(t, again, long, fleet.Started)
+			require.NoError(t, again.Cancel(ctx, []string{long.ID}))
+			require.Equal(t, "CANCELLED", until(t, again, long, fleet.Ended).Reason)
+			require.NoError(t, again.Fetch(ctx, long))
+			require.Empty(t, record(long))
+			reason, _ = again.Explain(ctx, long)
+			require.True(t, strings.HasPrefix(reason, "CANCELLED"), reason)
+
+			queue, err := e.queue(ctx)
+			require.NoError(t, err)
+			for _, q := range queue {
+				require.NotEqual(t, fleet.Started, phase(q.state), "%+v", q)
+			}
+		})
+	}
+
+	t.Run("a waiting job", func(t *testing.T) {
+		e := engine(Options{Shared: true})
+		j := job(t, e, "n1", 2)
+		require.Eventually(t, func() bool {
+			return strings.Contains(until(t, e, j, fleet.Queued).Reason, "ReqNodeNotAvail")
+		}, time.Minute, 100*time.Millisecond)
+		require.NoError(t, e.Cancel(ctx, []string{j.ID}))
+		until(t, e, j, fleet.Ended)
+	})
+
+	t.Run("a directory that the node does not have", func(t *testing.T) {
+		e := engine(Options{Shared: true})
+		j := fleet.Job{Node: site.Node{Name: "n2"}, Attempt: 3, Dir: filepath.Join(dir, "not", "there")}
+		var err error
+		j.ID, err = e.Submit(ctx, j)
+		require.NoError(t, err)
+		until(t, e, j, fleet.Ended)
+		reason, more := e.Explain(ctx, j)
+		require.Contains(t, reason, "use --no-shared")
+		require.Equal(t, "scontrol show job "+j.ID, more)
+	})
+
+	t.Run("refusals", func(t *testing.T) {
+		for option, want := range map[string]bool{"--gres=gpu:1": true, "--partition=nope": true, "--reservation=r": true, "--frob": true, "--mem=1T": true, "-tx": true} {
+			for _, shared := range []bool{true, false} {
+				e := engine(Options{Shared: shared, Options: []string{option}})
+				j := fleet.Job{Node: site.Node{Name: "n2"}, Attempt: 9, Dir: t.TempDir()}
+				_, err := e.Submit(ctx, j)
+				require.Error(t, err, option)
+				require.Equal(t, want, errors.As(err, new(fleet.Refusal)), "%s: %v", option, err)
+			}
+		}
+	})
+
+	t.Run("forgotten", func(t *testing.T) {
+		e := engine(Options{Shared: true})
+		reason, more := e.Explain(ctx, fleet.Job{ID: "999999", Dir: t.TempDir()})
+		require.Equal(t, "Slurm no longer knows job 999999 and keeps no account of it", reason)
+		require.Empty(t, more)
+		require.Error(t, e.Cancel(ctx, []string{"-u root"}))
+	})
+
+	t.Run("the controller is restarted", func(t *testing.T) {
+		e := engine(Options{Shared: true})
+		j := job(t, e, "n2", 4, "wait")
+		until(t, e, j, fleet.Started)
+		lab.Do(t, "controller")
+		until(t, e, j, fleet.Started)
+		require.NoError(t, e.Cancel(ctx, []string{j.ID}))
+		until(t, e, j, fleet.Ended)
+	})
+}
+
+// lastOf returns the last line of a job's log that begins so.
+func lastOf(t *testing.T, j fleet.Job, begins string) (last string) {
+	b, err := os.ReadFile(filepath.Join(j.Dir, fleet.Log))
+	require.NoError(t, err)
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, begins) {
+			last = strings.TrimSpace(line)
+		}
+	}
+	return last
+}
+
+// A command that does not answer, or that says too much, is ended.
+func TestCommand(t *testing.T) {
+	e := &Engine{}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := e.command(ctx, "", "sh", "-c", "sleep 600 & wait")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = e.command(t.Context(), "", "sh", "-c", "head -c 70000000 /dev/zero")
+	require.ErrorContains(t, err, "bytes of output")
+	_, err = e.command(t.Context(), "", "sh", "-c", "echo \"no\nway\" >&2; head -c 100000 /dev/zero >&2; exit 2")
+	require.ErrorContains(t, err, "slurm: sh: no way")
+	require.Less(t, len(err.Error()), 2100)
+	out, err := e.command(t.Context(), "in", "cat")
+	require.NoError(t, err)
+	require.Equal(t, "in", out)
+}
