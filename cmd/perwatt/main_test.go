@@ -13,7 +13,7 @@ import (
 
 // TestMain lets the test binary be perwatt, and so its own worker.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"perwatt": main, "joules": joules})
+	testscript.Main(m, map[string]func(){"perwatt": faulty, "joules": joules})
 }
 
 func TestStories(t *testing.T) {

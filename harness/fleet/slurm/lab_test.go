@@ -30,6 +30,9 @@ mkdir -p "$2/2026-11" && hostname >"$2/2026-11/01KBABCDEFGHJKMNPQRSTVWXYZ.json"
 // The engine against real Slurm: what it understands of the nodes, and its jobs with and
 // without a shared file system.
 func TestLab(t *testing.T) {
+	if testing.Short() {
+		t.Skip("four nodes of Slurm: in the full form only")
+	}
 	lab := slurmtest.Up(t, 4)
 	ctx := t.Context()
 	control := func(args ...string) {
