@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/harness/fleet"
+	"github.com/perwatt/perwatt/harness/fleet/fleettest"
+	"github.com/perwatt/perwatt/harness/fleet/slurm"
 	"github.com/perwatt/perwatt/harness/fleet/slurm/slurmtest"
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/results"
@@ -107,9 +109,10 @@ func TestFleetSlurm(t *testing.T) {
 		return bytes.Count(out, []byte("\n"))
 	}
 
-	first, said := start("run", "--on", "slurm", "--partition", "all", "--name", "acceptance", "--period", "500ms",
-		"--uses", "mining", "--device", "cpu", "--impl", "sha256d=generic", "--meter", "none", "--rounds", "1", "--sessions", "1",
-		"--settle", "0s", "--warmup", "100ms", "--limit", "1s", "--window", "500ms", "--interval", "20ms", "--", "--begin=now")
+	brief := []string{"--uses", "mining", "--device", "cpu", "--impl", "sha256d=generic", "--meter", "none", "--rounds", "1", "--sessions", "1",
+		"--settle", "0s", "--warmup", "100ms", "--limit", "1s", "--window", "500ms", "--interval", "20ms"}
+	first, said := start(slices.Concat([]string{"run", "--on", "slurm", "--partition", "all", "--name", "acceptance", "--period", "500ms"},
+		brief, []string{"--", "--begin=now"})...)
 	partial := func() []string {
 		names, _ := filepath.Glob(filepath.Join(dir, "nodes", "n3", "1", "*", "*.partial.json"))
 		return names
@@ -179,4 +182,11 @@ func TestFleetSlurm(t *testing.T) {
 	require.Contains(t, said.String(), "nothing was submitted")
 	require.Equal(t, before, jobs())
 	require.Equal(t, got, outcomes())
+
+	// The suite of engines, without a shared file system, on a node that is as it should be.
+	t.Run("unshared", func(t *testing.T) {
+		e, err := slurm.New(slurm.Options{Fleet: "suite", Dir: store, Nodes: "n5", Binary: perwatt})
+		require.NoError(t, err)
+		fleettest.TestEngine(t, fleettest.Suite{Engine: e, Dir: t.TempDir(), Args: brief, Long: append(slices.Clone(brief), "--rounds=10000"), Period: 200 * time.Millisecond})
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -193,6 +194,62 @@ func TestLab(t *testing.T) {
 		require.NoError(t, e.Cancel(ctx, []string{j.ID}))
 		until(t, e, j, fleet.Ended)
 	})
+}
+
+// TestLabMany prints what many nodes cost: PERWATT_LAB_NODES=64 go test -v -run LabMany
+// ./harness/fleet/slurm. They share one machine, so that its rates are a lower bound.
+func TestLabMany(t *testing.T) {
+	n, err := strconv.Atoi(os.Getenv("PERWATT_LAB_NODES"))
+	if err != nil {
+		t.Skip("PERWATT_LAB_NODES is not set to a number of nodes")
+	}
+	began := time.Now()
+	slurmtest.Up(t, n)
+	t.Logf("%d nodes are up after %.1f s", n, time.Since(began).Seconds())
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "perwatt")
+	require.NoError(t, os.WriteFile(binary, []byte(node), 0o755))
+	e, err := New(Options{Fleet: "many", Dir: dir, Binary: binary, Shared: true})
+	require.NoError(t, err)
+	hosts, err := e.Nodes(t.Context())
+	require.NoError(t, err)
+	require.Len(t, hosts, n)
+	began = time.Now()
+	for _, h := range hosts {
+		j := fleet.Job{Node: h.Node, Attempt: 1, Args: []string{"run"}, Dir: filepath.Join(dir, h.Name), Limit: time.Minute}
+		require.NoError(t, os.Mkdir(j.Dir, 0o755))
+		_, err := e.Submit(t.Context(), j)
+		require.NoError(t, err)
+	}
+	t.Logf("%.0f jobs submitted a second", float64(n)/time.Since(began).Seconds())
+	queries, took := 0, time.Duration(0)
+	for ended := 0; ended < n; queries++ {
+		ended = 0
+		asked := time.Now()
+		jobs, err := e.Jobs(t.Context(), nil)
+		require.NoError(t, err)
+		took += time.Since(asked)
+		require.Len(t, jobs, n)
+		for _, s := range jobs {
+			if s.Phase == fleet.Ended {
+				ended++
+			}
+		}
+		time.Sleep(time.Second)
+	}
+	records, err := filepath.Glob(filepath.Join(dir, "*", "2026-11", "*.json"))
+	require.NoError(t, err)
+	require.Len(t, records, n)
+	t.Logf("%d queries, of %.0f ms each, until all had ended", queries, took.Seconds()*1e3/float64(queries))
+	out, err := exec.Command("ps", "-C", "munged,slurmctld,slurmd", "-o", "rss=").Output()
+	require.NoError(t, err)
+	sum := 0
+	for f := range strings.FieldsSeq(string(out)) {
+		kib, err := strconv.Atoi(f)
+		require.NoError(t, err)
+		sum += kib
+	}
+	t.Logf("munged, slurmctld and the slurmds have %d MiB resident", sum/1024)
 }
 
 // lastOf returns the last line of a job's log that begins so.

@@ -11,6 +11,9 @@
 #   lab.sh join NODE     start the node's slurmd again
 #   lab.sh controller    stop slurmctld and start it again
 #
+# What 64 nodes cost is printed by
+#   PERWATT_LAB_NODES=64 go test -v -run LabMany ./harness/fleet/slurm
+#
 # SLURM_LAB is its directory (/var/tmp/slurm-lab); SLURM_LAB_PORT is the controller's
 # port (17800), those after it are the nodes'.
 set -u
