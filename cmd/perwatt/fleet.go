@@ -34,7 +34,7 @@ second start does only what is missing.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(fleetRunCommand(), fleetResumeCommand(), fleetCancelCommand(), fleetStatusCommand(), fleetCollectCommand())
+	cmd.AddCommand(fleetRunCommand(), fleetResumeCommand(), fleetCancelCommand(), fleetStatusCommand(), fleetCollectCommand(), fleetReportCommand())
 	return cmd
 }
 
