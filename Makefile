@@ -5,6 +5,8 @@ REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff -
 LDFLAGS := -s -w -X main.revision=$(REVISION)
 FUZZTIME ?= 20s
 SOAK ?= 5m
+# Packages at a time: compilers for GPUs take most of it, each one CPU.
+GENERATE = grep -rl --include='*.go' '^//go:generate' kernels results | xargs -n1 dirname | sort -u | xargs -P $$(nproc) -I{} $(GO) generate ./{}
 
 .DEFAULT_GOAL := help
 .PHONY: help build run nightly test race soak lint gosec generate generate-check emulate estimate fuzz bench peers clean
@@ -46,13 +48,13 @@ gosec: ## what gosec finds that is not answered where it is (fetches gosec, whic
 	$(GO) run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
 
 generate: ## write what is generated again: assembly, kernels for GPUs (needs clang-22 and lld-22), NOTICE, formulas of the page
-	$(GO) generate ./kernels/... ./results/report/chart
+	$(GENERATE)
 	$(GO) test . -run Notice -update
 	$(GO) test ./results/economics -run JavaScript -update
 
 generate-check: ## generated assembly and kernels for GPUs are what their generators write, byte for byte (tests hold NOTICE and the page's formulas)
 	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go kernels/*/*.gz
-	$(GO) generate ./kernels/... ./results/report/chart
+	$(GENERATE)
 	git diff --exit-code -- kernels results/report/chart/widths.go
 
 emulate: ## test kernels on CPUs that are not here, with AVX-512 and ARMv8 (Debian: installs Bochs; needs qemu-user-static)
