@@ -106,7 +106,7 @@ Exit codes: 0 every node has its records, 3 some have none, 130 interrupted.`,
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.on, "on", "", "engine: "+strings.Join(engines, " or "))
+	fl.StringVar(&f.on, "on", "", "engine: slurm or ssh")
 	fl.StringVar(f.place["partition"], "partition", "", "partition of Slurm (default: all nodes, in its default partition)")
 	fl.StringVar(f.place["nodes"], "nodes", "", "nodes of Slurm, such as n[1-64] (default: all of the partition)")
 	fl.StringVar(f.place["hosts"], "hosts", "", "file of hosts: a destination of ssh a line, with rack=R and switch=S after it if known")
@@ -177,14 +177,14 @@ func (f *fleetFlags) run(cmd *cobra.Command, options []string) error {
 	if f.unshared {
 		r.Place["no-shared"] = "true"
 	}
+	if err := checkPlace(r); err != nil {
+		return err
+	}
 	st, err := f.dir.open()
 	if err != nil {
 		return err
 	}
 	dir := fleet.Dir(st.Place(), f.name)
-	if err := listNodes(&r); err != nil {
-		return err
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find perwatt's own binary: %w", err)
