@@ -15,6 +15,7 @@ import (
 
 	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/harness/fleet"
+	"github.com/perwatt/perwatt/harness/fleet/print"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/site"
 	"github.com/perwatt/perwatt/results/store"
@@ -30,6 +31,7 @@ type fleetFlags struct {
 	together         bool
 	rack             string
 	lead             time.Duration
+	print, image     string
 	name             string
 	attempts         int
 	jobLimit         time.Duration
@@ -111,6 +113,8 @@ Exit codes: 0 every node has its records, 3 some have none, 130 interrupted.`,
 	fl.StringVar(f.place["nodes"], "nodes", "", "nodes of Slurm, such as n[1-64] (default: all of the partition)")
 	fl.StringVar(f.place["hosts"], "hosts", "", "file of hosts: a destination of ssh a line, with rack=R and switch=S after it if known")
 	fl.BoolVar(&f.unshared, "no-shared", false, "the nodes do not see the store: records come back over the job's output")
+	fl.StringVar(&f.print, "print", "", "start nothing: write what measures --hosts in the site's own way, "+strings.Join(print.Kinds, " or "))
+	fl.StringVar(&f.image, "image", "", "container image with perwatt and /bin/sh, for --print k8s")
 	fl.StringVar(&f.name, "name", "", "name of the measurement (default: its start, in UTC)")
 	fl.IntVar(&f.attempts, "attempts", 2, "most attempts of a node")
 	fl.DurationVar(&f.jobLimit, "job-limit", 0, "longest time of one job from its start (default: three times what its plan takes, and 10 minutes)")
@@ -165,6 +169,13 @@ func (f *fleetFlags) run(cmd *cobra.Command, options []string) error {
 		Version: site.RosterVersion, Name: f.name, Start: began, Engine: f.on, Options: options,
 		Args:  append(f.args, "--wait", wait.String(), "--alone"),
 		Place: map[string]string{}, Limit: f.jobLimit.Seconds(), Sessions: plan.Sessions, Attempts: f.attempts,
+	}
+	if f.print != "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find perwatt's own binary: %w", err)
+		}
+		return f.printed(cmd, r, self)
 	}
 	for flag, value := range f.place {
 		if *value != "" {

@@ -191,11 +191,14 @@ func ansible(r site.Roster, o Options) (Bundle, error) {
 	book, bad := text(playbook, data)
 	return Bundle{
 		Files: []File{{"inventory.yml", inv, 0o644}, {"playbook.yml", book, 0o644}},
-		Next:  []string{"ansible-playbook -i inventory.yml --forks 16 playbook.yml", collect(r)},
+		Next:  []string{"ansible-playbook -i inventory.yml --forks 16 playbook.yml", collect(o)},
 	}, errors.Join(err, bad)
 }
 
-func collect(r site.Roster) string { return "perwatt fleet collect " + r.Name + " records" }
+// collect names the measurement by its directory, which needs no --store.
+func collect(o Options) string {
+	return results.Command("perwatt", "fleet", "collect", filepath.Dir(o.Dir), "records")
+}
 
 // The pod runs a shell, since perwatt prints its record to standard output and all else to
 // standard error, which a pod's log would mix.
@@ -296,7 +299,7 @@ func k8s(r site.Roster, o Options) (Bundle, error) {
 	}{"perwatt-" + label, label, o.Image, script, r.Nodes, args})
 	return Bundle{
 		Files: []File{{"job.yaml", job, 0o644}, {"records.sh", fmt.Sprintf(logs, label), 0o755}},
-		Next:  []string{"kubectl apply -f job.yaml", "kubectl wait --for=condition=complete --timeout=-1s job/perwatt-" + label, "./records.sh", collect(r)},
+		Next:  []string{"kubectl apply -f job.yaml", "kubectl wait --for=condition=complete --timeout=-1s job/perwatt-" + label, "./records.sh", collect(o)},
 	}, err
 }
 
@@ -321,6 +324,6 @@ mkdir -p %s
 		strings.TrimLeft(results.Command(r.Options...)+" ", " ") + "-w \"$node\" --output=log-%N node.sbatch </dev/null || exit\ndone <nodes\n"
 	return Bundle{
 		Files: []File{{"node.sbatch", script, 0o755}, {"nodes", nodes.String(), 0o644}, {"submit.sh", submit, 0o755}},
-		Next:  []string{"./submit.sh", "squeue -n perwatt:" + r.Name, collect(r)},
+		Next:  []string{"./submit.sh", "squeue -n perwatt:" + r.Name, collect(o)},
 	}, nil
 }
