@@ -68,10 +68,9 @@ type run struct {
 
 // looked is what a goroutine found at the end of an attempt.
 type looked struct {
-	a       *attempt
-	fetch   error
-	by      map[*attempt]left
-	partial string
+	a     *attempt
+	fetch error
+	by    map[*attempt]left
 }
 
 // Run submits what is missing, waits for it and collects it, until every node is done,

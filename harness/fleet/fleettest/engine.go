@@ -83,7 +83,7 @@ func (e *Engine) Roster(name string) site.Roster {
 // Submits is how often each node was submitted to.
 func (e *Engine) Submits() map[string]int { return e.submits }
 
-var errDown = errors.New("Unable to contact the controller")
+var errDown = errors.New("unable to contact the controller")
 
 func (e *Engine) answers() error {
 	if e.Down != nil && e.Down(time.Now()) {
