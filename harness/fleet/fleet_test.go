@@ -244,7 +244,7 @@ func TestEngineAway(t *testing.T) {
 		require.Equal(t, map[site.State]int{site.Done: 5}, states(w.outcomes(t)))
 		require.Less(t, w.Queries, 60, "one every two minutes, in the end")
 		require.Greater(t, w.Queries, 25)
-		require.Contains(t, w.said[0], "Unable to contact the controller")
+		require.Contains(t, w.said[0], "unable to contact the controller")
 		require.Contains(t, w.said, "the engine answers again")
 
 		// An engine that refuses every job is not asked a hundred times.
