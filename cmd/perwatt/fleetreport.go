@@ -122,7 +122,7 @@ func fleetVerdict(a *site.Analysis) error {
 	case a.Faults():
 		return exit{exitGate, fmt.Errorf("%s with wrong answers, %s; %d without a figure", results.Plural(a.Counts[site.Wrong], "node"), results.Plural(a.Counts[site.Outlier], "outlier"), missing)}
 	case missing > 0:
-		return exit{exitData, fmt.Errorf("%d of %d nodes have no figure: perwatt fleet resume measures what is missing", missing, len(a.Nodes))}
+		return exit{exitData, fmt.Errorf("nodes without a figure: %d of %d: perwatt fleet resume measures what is missing", missing, len(a.Nodes))}
 	}
 	return nil
 }

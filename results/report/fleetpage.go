@@ -222,7 +222,7 @@ func (f *fleet) verdict() verdict {
 		v.Head = fmt.Sprintf("%s: %s.", count(len(outliers), "node is an outlier", "nodes are outliers"), f.named(outliers, fleetNamed))
 	case len(missing) > 0:
 		v.Tone, v.Sign = "fair", "!"
-		v.Head = fmt.Sprintf("%s of %s have no figure yet.", table.Count(len(missing)), things(n, "node"))
+		v.Head = fmt.Sprintf("%s of %s %s no figure yet.", table.Count(len(missing)), things(n, "node"), map[bool]string{true: "has", false: "have"}[len(missing) == 1])
 		if measured == 0 {
 			v.Tone, v.Sign, v.Head = "poor", "✕", fmt.Sprintf("None of %s has a figure.", things(n, "node"))
 		}

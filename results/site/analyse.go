@@ -336,10 +336,15 @@ func (a *analyst) judge(d *Distribution) {
 	s := SpreadOf(slices.Clone(logs), a.figures[d.Hardware])
 	limit := max(s.Sigmas*s.Scale, math.Log1p(a.Margin))
 	d.Spread, d.Sigmas, d.Limit = results.Float(math.Expm1(s.Scale)), results.Float(s.Sigmas), results.Float(math.Expm1(limit))
+	healthy := Good
+	if limit > math.Ln2 { // what is found so is half or double, or worse
+		healthy = ""
+		d.Why = fmt.Sprintf("%s, spread by %.2g %%: more are needed to tell one from the others", results.Plural(d.N, "equal node"), 100*float64(d.Spread))
+	}
 	for i := range d.Points {
 		p := &d.Points[i]
 		from := logs[i] - s.Center
-		p.Deviation, p.Health = results.Float(math.Expm1(from)), Good
+		p.Deviation, p.Health = results.Float(math.Expm1(from)), healthy
 		if s.Scale > 0 {
 			p.Score = results.Float(from / s.Scale)
 		}

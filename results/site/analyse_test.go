@@ -103,6 +103,12 @@ func TestFewNodesAreNotJudged(t *testing.T) {
 	require.Len(t, off(a, site.NotJudged), 4)
 	require.False(t, a.Faults())
 	require.Contains(t, a.Figures[0].Why, "4 equal nodes")
+
+	// Five tell nothing if they are spread so far that none could be off.
+	a = analyse(sitetest.Fleet{Nodes: 5, Spread: 0.2}, site.Options{})
+	require.Len(t, off(a, site.NotJudged), 5)
+	require.Contains(t, a.Figures[0].Why, "5 equal nodes, spread by")
+	require.Empty(t, off(analyse(sitetest.Fleet{Nodes: 5}, site.Options{}), site.NotJudged))
 }
 
 func TestBudgets(t *testing.T) {
