@@ -74,7 +74,7 @@ func TestBuyer(t *testing.T) {
 	again, err := os.ReadFile(page)
 	require.NoError(t, err)
 	require.Equal(t, first, again, "same input, same bytes")
-	for _, want := range []string{"Mining, $/MWh connected", "Price sheet", "Method and disclosure", "perwatt explain south/mining/mining/index", "--as-of 2026-02-01"} {
+	for _, want := range []string{"Mining, $/MWh connected", "Price sheet", "Method and disclosure", `data-figure="south/mining/mining/index"`, "--as-of 2026-02-01"} {
 		require.True(t, strings.Contains(string(first), want), want)
 	}
 	for _, kind := range []string{"md", "csv"} {

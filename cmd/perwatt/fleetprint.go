@@ -1,10 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -55,6 +53,10 @@ func (f *fleetFlags) printed(cmd *cobra.Command, r site.Roster, binary string) e
 	if err := bundle.Write(to); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "cd %s\n%s\n", to, strings.Join(slices.Insert(bundle.Next, len(bundle.Next)-1, "# the records are in the directory records then"), "\n"))
-	return err
+	out := cmd.OutOrStdout()
+	say(out, "cd %s", to)
+	for _, line := range slices.Insert(bundle.Next, len(bundle.Next)-1, "# the records are in the directory records then") {
+		say(out, "%s", line)
+	}
+	return nil
 }
