@@ -183,6 +183,19 @@ func TestFleetSlurm(t *testing.T) {
 	require.Equal(t, before, jobs())
 	require.Equal(t, got, outcomes())
 
+	report, said := start("report", "acceptance")
+	require.Equal(t, exitGate, code(report), said.String())
+	require.Contains(t, said.String(), "1 node computes wrongly: n4.")
+
+	// A site that starts the jobs in its own way gets a script that Slurm takes.
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	require.NoError(t, os.WriteFile(hosts, []byte("n5\nn6\n"), 0o600))
+	print, said := start(slices.Concat([]string{"run", "--print", "sbatch", "--hosts", hosts, "--name", "printed"}, brief)...)
+	require.Equal(t, exitOK, code(print), said.String())
+	out, err = exec.Command("sbatch", "--test-only", "-w", "n5", filepath.Join(store, "fleet", "printed", "print", "node.sbatch")).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), "to start at")
+
 	// The suite of engines, without a shared file system, on a node that is as it should be.
 	t.Run("unshared", func(t *testing.T) {
 		e, err := slurm.New(slurm.Options{Fleet: "suite", Dir: store, Nodes: "n5", Binary: perwatt})
