@@ -376,6 +376,9 @@ func attempt(ctx context.Context, of func(int, *Record), n int) (e *effort, err 
 // TestWorkGrowsWithTheRecord: of twice as much, twice the work; and where it
 // would grow faster, no more than the record is worth.
 func TestWorkGrowsWithTheRecord(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes for a long time: in the full form only")
+	}
 	for _, c := range wideRecords {
 		t.Run(c.name, func(t *testing.T) {
 			if c.refused {

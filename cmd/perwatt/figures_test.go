@@ -325,6 +325,9 @@ func csvRows(t *testing.T, text string) (rows []map[string]string) {
 // It begins with a session of this machine, with a counter of 1234.5 W; made-up
 // records have what such a session has not.
 func TestOneFigureIsOneString(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes for a long time: in the full form only")
+	}
 	t.Run("a session of this machine", func(t *testing.T) {
 		dir := t.TempDir()
 		page := filepath.Join(dir, "run.html")

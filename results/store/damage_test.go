@@ -217,7 +217,7 @@ func change(t testing.TB, db *sql.DB, rng *rand.Rand, c cell, bits int) (what st
 func TestFlippedBits(t *testing.T) {
 	trials := 100
 	if testing.Short() {
-		trials = 40
+		trials = 15
 	}
 	if text := os.Getenv("PERWATT_FLIPS"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -273,6 +273,9 @@ func TestFlippedBits(t *testing.T) {
 
 // TestDamagedFiles damages the files of an index in other ways.
 func TestDamagedFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes for a long time: in the full form only; TestFlippedBits is short")
+	}
 	s, file, said, kept := variety(t)
 	good := readIndex(t, file)
 	pages := len(good[""]) / pageSize
@@ -369,14 +372,14 @@ func crashed(t testing.TB, s *Store, file string) map[string][]byte {
 // TestDamagedLog damages the log that a killed process left, half of which is in
 // the database already.
 func TestDamagedLog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes for a long time: in the full form only; TestFlippedBits is short")
+	}
 	s, file, said, kept := variety(t)
 	left := crashed(t, s, file)
 	writeIndex(t, file, left)
 	require.False(t, heals(t, s, said, kept, "as it was left"))
 	trials := 40
-	if testing.Short() {
-		trials = 15
-	}
 	rng := rand.New(rand.NewPCG(3, 5))
 	damage := map[string]func(){
 		"gone":    func() { require.NoError(t, os.Remove(file+"-wal")) },

@@ -138,7 +138,7 @@ func TestUntar(t *testing.T) {
 		"what is there":   {pack(file("2026-01/01KBABCDEFGHJKMNPQRSTVWXYZ.json"), file("note")), []string{"note"}, ""},
 		"cut short":       {pack(file(id+".json"), file(id+".json.zst"))[:512+512+512+2], []string{id + ".json"}, "cut short in " + id + ".json.zst"},
 		"cut in a header": {pack(file("note"), file(id+".json"))[:512+512+100], []string{"note"}, "cut short"},
-		"nothing":         {nil, nil, "nothing"},
+		"nothing":         {nil, nil, ""}, // the job ended before it sent any: Explain says why
 		"noise":           {bytes.Repeat([]byte("segfault "), 200), nil, "no archive"},
 		"too many":        {pack(make([]tar.Header, filesMax+1)...), nil, "more than 1000 files"},
 	} {

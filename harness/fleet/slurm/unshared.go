@@ -156,10 +156,10 @@ func untar(r io.Reader, dir string) error {
 	for n := 0; ; n++ {
 		h, err := in.Next()
 		switch {
-		case errors.Is(err, io.EOF) && n > 0:
+		case errors.Is(err, io.EOF): // at once, if the job ended before it sent anything
 			return nil
 		case err != nil && n == 0:
-			return errors.New("nothing, or no archive")
+			return errors.New("no archive")
 		case err != nil:
 			return fmt.Errorf("it is cut short: %w", err)
 		case n >= filesMax:
