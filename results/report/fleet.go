@@ -12,7 +12,7 @@ import (
 
 // What is printed of a fleet, at most: some tens of lines whatever its size.
 const (
-	printedNodes = 20 // outliers, and nodes with wrong answers, each
+	printedNodes = 12 // outliers, and nodes with wrong answers, each
 	printedRacks = 12
 )
 
