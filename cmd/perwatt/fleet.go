@@ -104,6 +104,15 @@ func keeper(st *store.Store) fleet.Keep {
 	}
 }
 
+// openFleet opens the measurement that a command names, for this process alone.
+func openFleet(dir storeFlag, argv []string) (*fleet.Fleet, error) {
+	at, err := measurement(dir, named(argv))
+	if err != nil {
+		return nil, err
+	}
+	return fleet.Open(at)
+}
+
 // named takes the argument of a command on a measurement.
 func named(argv []string) string {
 	if len(argv) == 0 {
@@ -210,11 +219,7 @@ fleet resume goes on.`,
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			return atOnce(cmd, nil, func() error {
-				at, err := measurement(dir, named(argv))
-				if err != nil {
-					return err
-				}
-				f, err := fleet.Open(at)
+				f, err := openFleet(dir, argv)
 				if err != nil {
 					return err
 				}
@@ -264,20 +269,16 @@ or PTP.`,
 				if err := power.check(); err != nil {
 					return err
 				}
-				at, err := measurement(dir, named(argv))
-				if err != nil {
-					return err
-				}
-				f, err := fleet.Open(at)
+				f, err := openFleet(dir, argv)
 				if err != nil {
 					return err
 				}
 				defer f.Close()
-				st, err := storeOf(at)
+				st, err := storeOf(f.Dir())
 				if err != nil {
 					return err
 				}
-				defer keep.begin(at)()
+				defer keep.begin(f.Dir())()
 				sum, err := f.Collect(cmd.Context(), keeper(st), argv[min(1, len(argv)):]...)
 				for _, why := range sum.Files {
 					say(cmd.ErrOrStderr(), "perwatt: %s", why.Reason)
@@ -287,7 +288,7 @@ or PTP.`,
 				}
 				say(cmd.OutOrStdout(), "%s: %s taken, %d refused", f.Roster().Name, results.Plural(sum.Records, "record"), sum.Refused)
 				if sum.Refused > 0 {
-					say(cmd.ErrOrStderr(), "perwatt: %s says why; refused files are in %s", nextFleet(cmd, "status", at), filepath.Join(at, "aside"))
+					say(cmd.ErrOrStderr(), "perwatt: %s says why; refused files are in %s", nextFleet(cmd, "status", f.Dir()), filepath.Join(f.Dir(), "aside"))
 				}
 				if err := printOutcomes(cmd.OutOrStdout(), f.Roster(), f.Outcomes()); err != nil {
 					return err

@@ -54,6 +54,8 @@ func openEngine(r site.Roster, dir, binary string) (e fleet.Engine, done func(),
 			return nil, nil, err
 		}
 		return over, func() { over.Close() }, nil // #nosec G104 -- its jobs go on, and it holds no file
+	case printed:
+		return nil, nil, exit{exitUsage, fmt.Errorf("%s was printed, so that the site starts and ends its jobs: perwatt fleet collect %[1]s FILE... takes the records that come back", r.Name)}
 	}
 	return nil, nil, exit{exitData, fmt.Errorf("the engine %.40q of the roster is unknown to this perwatt", r.Engine)}
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/perwatt/perwatt/results/site"
 )
 
+// printed is the engine of a roster whose jobs the site starts.
+const printed = "print"
+
 // printed freezes a roster and writes what measures it in the site's own way. The engine of
 // such a roster is print: its jobs are the site's.
 func (f *fleetFlags) printed(cmd *cobra.Command, r site.Roster, binary string) error {
@@ -28,7 +31,7 @@ func (f *fleetFlags) printed(cmd *cobra.Command, r site.Roster, binary string) e
 	if r.Nodes, err = ssh.ReadHosts(*f.place["hosts"]); err != nil {
 		return exit{exitUsage, err}
 	}
-	r.Engine, r.Attempts, r.Place = "print", 1, map[string]string{"print": f.print, "hosts": *f.place["hosts"]}
+	r.Engine, r.Attempts, r.Place = printed, 1, map[string]string{"print": f.print, "hosts": *f.place["hosts"]}
 	st, err := f.dir.open()
 	if err != nil {
 		return err

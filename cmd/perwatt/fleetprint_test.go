@@ -46,7 +46,8 @@ func TestFleetPrint(t *testing.T) {
 		files, err := os.ReadDir(filepath.Join(fleet.Dir(dir, kind), "print"))
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, len(files), 2)
-		code, _, _ = perwatt(t, t.Context(), "fleet", "resume", kind, "--store", dir)
-		require.NotEqual(t, exitOK, code, "its jobs are the site's")
+		code, _, stderr = perwatt(t, t.Context(), "fleet", "resume", kind, "--store", dir)
+		require.Equal(t, exitUsage, code)
+		require.Contains(t, stderr, "perwatt fleet collect "+kind+" FILE... takes the records")
 	}
 }

@@ -310,20 +310,16 @@ whose attempts are used up is not tried again.`,
 				if err := f.checkSchedule(); err != nil {
 					return err
 				}
-				at, err := measurement(f.dir, named(argv))
-				if err != nil {
-					return err
-				}
-				fl, err := fleet.Open(at)
+				fl, err := openFleet(f.dir, argv)
 				if err != nil {
 					return err
 				}
 				defer fl.Close()
-				st, err := storeOf(at)
+				st, err := storeOf(fl.Dir())
 				if err != nil {
 					return err
 				}
-				e, done, err := openEngine(fl.Roster(), at, filepath.Join(at, binaryName))
+				e, done, err := openEngine(fl.Roster(), fl.Dir(), filepath.Join(fl.Dir(), binaryName))
 				if err != nil {
 					return err
 				}
