@@ -179,11 +179,15 @@ func (r *Recorder) watch(ctx context.Context, name string, meter power.Meter, la
 	about := Describe([]power.Meter{meter})[0]
 	about.Name = name
 	r.add(results.RecordingLine{At: time.Now(), Open: &about})
-	ctx, lost := context.WithCancel(ctx)
+	open, lost := context.WithCancel(ctx)
 	defer lost()
 	good, answers := time.Now(), false
-	defer func() { r.answers(&answers, false) }()
-	Watch(ctx, []power.Meter{meter}, r.Interval, func(info power.Info, got []power.Reading, err error) {
+	defer func() {
+		if ctx.Err() == nil { // at the end of the recording the count is what it was
+			r.answers(&answers, false)
+		}
+	}()
+	Watch(open, []power.Meter{meter}, r.Interval, func(info power.Info, got []power.Reading, err error) {
 		if err != nil {
 			r.answers(&answers, false)
 			if r.fail(name, "", time.Now(), err, last); time.Since(good) >= max(lostAfter, 3*r.Interval, 3*info.Period) {

@@ -27,7 +27,8 @@ func recordMeters(cmd *cobra.Command, specs []string, roots powerall.Roots, inte
 		return err
 	}
 	begin := results.RecordingBegin{Version: results.RecordingVersion, Host: host, Tool: tool(), Interval: results.Float(interval.Seconds())}
-	r := harness.Recorder{Interval: interval, Progress: recordingProgress(stderr)}
+	progress, last := recordingProgress(stderr)
+	r := harness.Recorder{Interval: interval, Progress: progress}
 	for _, m := range named {
 		begin.Meters = append(begin.Meters, m.Spec)
 		r.Meters = append(r.Meters, harness.RecordedMeter{Name: m.Name, Open: m.Open})
@@ -37,16 +38,19 @@ func recordMeters(cmd *cobra.Command, specs []string, roots powerall.Roots, inte
 		return usagef("--record: %w", err)
 	}
 	r.Out = file
-	say(stderr, "recording %s to %s, until Ctrl-C", results.Plural(len(named), "meter"), path)
+	until := "until Ctrl-C"
 	if limit > 0 {
+		until = fmt.Sprintf("for %v or until Ctrl-C", limit)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
+	say(stderr, "recording %s to %s, %s", results.Plural(len(named), "meter"), path, until)
 	err = errors.Join(r.Run(ctx, begin), file.Close())
 	if isTerminal(stderr) {
 		redraw(stderr, "")
 	}
+	say(stderr, "%s: %s", path, last())
 	if err != nil {
 		return fmt.Errorf("--record %s: %w: what was written before is kept", path, err)
 	}
@@ -54,13 +58,14 @@ func recordMeters(cmd *cobra.Command, specs []string, roots powerall.Roots, inte
 }
 
 // recordingProgress shows how far a recording is: on a terminal in one line, elsewhere
-// once a minute and when the number of meters that answer changes.
-func recordingProgress(w io.Writer) func(harness.RecorderState) {
+// once a minute and when the number of meters that answer changes. last is what there was
+// to show at the end.
+func recordingProgress(w io.Writer) (show func(harness.RecorderState), last func() string) {
 	var said time.Time
 	answering := -1
-	began := time.Now()
-	return func(s harness.RecorderState) {
-		text := fmt.Sprintf("%d of %s answer, %d readings in %v", s.Answering, results.Plural(s.Meters, "meter"), s.Readings, time.Since(began).Round(time.Second))
+	began, text := time.Now(), "no reading"
+	show = func(s harness.RecorderState) {
+		text = fmt.Sprintf("%d of %s answer, %d readings in %v", s.Answering, results.Plural(s.Meters, "meter"), s.Readings, time.Since(began).Round(time.Second))
 		if s.Answering < s.Meters && s.Trouble != "" {
 			text += "; last error: " + s.Trouble
 		}
@@ -72,4 +77,5 @@ func recordingProgress(w io.Writer) func(harness.RecorderState) {
 			say(w, "%s", text)
 		}
 	}
+	return show, func() string { return text }
 }
