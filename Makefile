@@ -1,8 +1,11 @@
 # Every verb has one line of help. Nothing here needs root or, once the
 # modules are there, a network.
 GO ?= go
+# What the binary says of itself: the tag, if the commit has one, the commit and its date.
+VERSION := $(shell git describe --tags --exact-match 2>/dev/null)
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
-LDFLAGS := -s -w -X main.revision=$(REVISION)
+DATE := $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION) -X main.date=$(DATE)
 FUZZTIME ?= 20s
 SOAK ?= 5m
 # Packages at a time: compilers for GPUs take most of it, each one CPU.

@@ -162,6 +162,32 @@ func main() {
 
 func run(ctx context.Context, argv []string, to, errs io.Writer) int {
 	stdout, stderr := newOutlet(to), newOutlet(errs)
+	root := rootCommand()
+	root.SetArgs(argv)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	ended := make(chan int, 1)
+	go func() {
+		code := conclude(err, stdout, stderr)
+		_ = stderr.flush() // there is nowhere to say why not
+		ended <- code
+	}()
+	select {
+	case code := <-ended:
+		return code
+	case <-ctx.Done():
+	}
+	select {
+	case code := <-ended:
+		return code
+	case <-time.After(patience): // nobody reads
+		return exitInterrupted
+	}
+}
+
+// rootCommand is perwatt with all its commands.
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "perwatt",
 		Short: "What does this hardware deliver per watt, at each thing it could be used for?",
@@ -184,9 +210,6 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetArgs(argv)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if bad := new(pflag.InvalidValueError); errors.As(err, &bad) {
 			err = fmt.Errorf("--%s %.120q: %w", bad.GetFlag().Name, bad.GetValue(), bad.Unwrap())
@@ -204,24 +227,7 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 		}
 		root.AddCommand(c)
 	}
-	err := root.ExecuteContext(ctx)
-	ended := make(chan int, 1)
-	go func() {
-		code := conclude(err, stdout, stderr)
-		_ = stderr.flush() // there is nowhere to say why not
-		ended <- code
-	}()
-	select {
-	case code := <-ended:
-		return code
-	case <-ctx.Done():
-	}
-	select {
-	case code := <-ended:
-		return code
-	case <-time.After(patience): // nobody reads
-		return exitInterrupted
-	}
+	return root
 }
 
 // conclude writes the last words of a command and returns its exit code.

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	legal "github.com/perwatt/perwatt"
 	"github.com/perwatt/perwatt/bench"
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
@@ -476,50 +474,4 @@ func interrupted(ctx context.Context, err error) error {
 		return exit{exitInterrupted, errors.New("interrupted before the first run: nothing was measured")}
 	}
 	return err
-}
-
-// tool says what this program is.
-func tool() results.Tool {
-	t := results.Tool{Name: "perwatt", Version: version, Revision: revision, Go: runtime.Version()}
-	if info, ok := debug.ReadBuildInfo(); ok && t.Revision == "" {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				t.Revision = s.Value + t.Revision
-			case s.Key == "vcs.modified" && s.Value == "true":
-				t.Revision += "+"
-			}
-		}
-	}
-	return t
-}
-
-// toolName is this program with its version and revision, as pages show it.
-func toolName() string {
-	t := tool()
-	return strings.TrimSpace(t.Name + " " + t.Version + " " + t.Revision)
-}
-
-// Set by the Makefile with -ldflags -X.
-var (
-	version  = "devel"
-	revision = ""
-)
-
-func versionCommand() *cobra.Command {
-	var licenses bool
-	cmd := &cobra.Command{
-		Use: "version", Short: "Print version, revision and Go release", Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			t := tool()
-			if licenses {
-				_, err := io.WriteString(cmd.OutOrStdout(), legal.Notice+"\nLICENSE\n=======\n\n"+legal.License)
-				return err
-			}
-			say(cmd.OutOrStdout(), "%s", strings.Join(strings.Fields(fmt.Sprintf("perwatt %s %s %s %s/%s", t.Version, t.Revision, t.Go, runtime.GOOS, runtime.GOARCH)), " "))
-			return nil
-		},
-	}
-	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licence of perwatt, and the notices and licences of all that is linked into it")
-	return cmd
 }
