@@ -28,6 +28,7 @@ type trackFlags struct {
 	format             formatFlag
 	gate, confirm      bool
 	audit              bool
+	init               string
 	keep               unsaved
 }
 
@@ -61,13 +62,24 @@ Without --night, the night is that of the last session within twelve hours, or e
 present one. Nights begin at noon UTC, or, if sessions begin at about noon, at midnight,
 18:00 or 6:00, whichever is farthest from them.
 
--o DIR writes pages for a browser; with a --format other than text, -o names its file.`,
+-o DIR writes pages for a browser; with a --format other than text, -o names its file.
+
+--init DIR writes what runs this every night into a directory, such as a repository of
+yours: a script, rules, a line for cron, a service and timer of systemd, a GitHub
+workflow, alert rules of Prometheus and a dashboard of Grafana, with the path of the
+store and the version of this perwatt. It replaces no file and says what would differ.`,
 		Example: `  perwatt run --store nights && perwatt track --store nights --gate --confirm
   perwatt track --store nights -o site/
-  perwatt track --store nights --gate --format github --rules perwatt-track.toml`,
+  perwatt track --store nights --gate --format github --rules perwatt-track.toml
+  perwatt track --store /var/lib/perwatt --init .`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return atOnce(cmd, &f.keep, func() error { return f.run(cmd) })
+			return atOnce(cmd, &f.keep, func() error {
+				if cmd.Flags().Changed("init") {
+					return initialise(cmd, f.init, f.dir)
+				}
+				return f.run(cmd)
+			})
 		},
 	}
 	f.dir.flag(cmd)
@@ -82,6 +94,7 @@ present one. Nights begin at noon UTC, or, if sessions begin at about noon, at m
 	fl.StringVar(&f.rules, "rules", "", "TOML file of rules: what fails the gate and what is ignored")
 	f.format.flag(cmd, "what is printed:", trackFormats...)
 	fl.StringVarP(&f.out, "output", "o", "", "directory of the pages (text, gha-benchmark), or file")
+	fl.StringVar(&f.init, "init", "", "write script, rules, timer, workflow, alerts and dashboard into this directory")
 	return cmd
 }
 

@@ -584,7 +584,7 @@ func rulesFile(t testing.TB, text string) string {
 	return name
 }
 
-// A regression fails the gate of one night, by the rules of docs/nightly too,
+// A regression fails the gate of one night, by the rules of track --init too,
 // whether each night is judged as it comes, some of them, or all long after.
 func TestTrackFailsOnce(t *testing.T) {
 	for name, factor := range map[string]float64{"a little": 1.03, "more": 1.09, "twice": 2} {
@@ -593,7 +593,7 @@ func TestTrackFailsOnce(t *testing.T) {
 		benchmarks(t, dir, last, 50, from(38, factor))
 		night := func(n int) string { return last.AddDate(0, 0, n-50).Format(time.DateOnly) }
 		gate := func(n int) bool {
-			code, out, errs := tracked(t, "--store", dir, "--gate", "--rules", "../../docs/nightly/perwatt-track.toml", "--night", night(n))
+			code, out, errs := tracked(t, "--store", dir, "--gate", "--rules", "nightly/perwatt-track.toml", "--night", night(n))
 			require.Contains(t, []int{exitOK, exitGate}, code, out+errs)
 			return code == exitGate
 		}

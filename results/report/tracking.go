@@ -87,9 +87,10 @@ func (h *history) metric() string { return strings.ReplaceAll(h.Metric, "_", " "
 type tone string
 
 const (
-	good tone = "✓"
-	fair tone = "!"
-	poor tone = "✕"
+	good  tone = "✓"
+	fair  tone = "!"
+	poor  tone = "✕"
+	blank tone = "·" // too little history to judge: neither good nor a reason to act
 )
 
 func toneOf(v track.Verdict) tone {
@@ -124,8 +125,12 @@ func (t *Tracking) Add(s *track.Group) error {
 		words, verdict := j.State(t.Night)
 		k := j.Key
 		h := history{Key: k, points: s.Points[k], watts: k.Metric != results.Throughput, changes: j.Changes, state: words, tone: toneOf(verdict)}
-		if verdict == "" && j.Watch.Mood == track.Quiet {
-			h.tone, h.quiet = good, !j.Watch.Young
+		switch {
+		case verdict != "" || j.Watch.Mood != track.Quiet:
+		case j.Watch.Young:
+			h.tone = blank
+		default:
+			h.tone, h.quiet = good, true
 		}
 		h.notable = len(h.changes) > 0 || j.Watch.Mood == track.Suspicious
 		use := k
@@ -767,6 +772,8 @@ func (t *Tracking) prometheus(out io.Writer) error {
 	}
 	head("perwatt_track_regressions", "Regressions that fail the gate tonight.")
 	fmt.Fprintf(out, "perwatt_track_regressions %d\n", t.Report.Regressions())
+	head("perwatt_track_nodes_missing", "Nodes that measured in the last two weeks and not tonight.")
+	fmt.Fprintf(out, "perwatt_track_nodes_missing %d\n", len(t.Report.Absent()))
 	return nil
 }
 

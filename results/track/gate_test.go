@@ -215,7 +215,7 @@ func TestGateNight(t *testing.T) {
 		stepped
 		fails []int // nights after the step
 	}{
-		{stepped{name: "−8 %, a quiet machine, the rules of docs/nightly", better: Higher, before: 40, spread: 0.0005, step: 0.08, least: 0.01}, []int{3}},
+		{stepped{name: "−8 %, a quiet machine, the rules of track --init", better: Higher, before: 40, spread: 0.0005, step: 0.08, least: 0.01}, []int{3}},
 		{stepped{name: "more watts", better: Lower, before: 40, spread: 0.0005, step: 0.08, least: 0.01}, []int{2}},
 		{stepped{name: "a half at once, and no more when it is found", better: Higher, before: 40, spread: 0.0005, step: 0.5, least: 0.01}, []int{0}},
 		{stepped{name: "twice the watts at once", better: Lower, before: 40, spread: 0.0005, step: 0.5}, []int{0}},
