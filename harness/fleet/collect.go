@@ -50,6 +50,7 @@ type finding struct {
 	err    error         // why it is refused
 	unkept error         // why it could not be committed: it stays where it is
 	part   bool          // it is the attempt's own, and not finished
+	sent   bool          // it is an archive that the engine refused
 }
 
 // collector reads records. Its methods may be called by several goroutines.
@@ -147,7 +148,7 @@ func (c *collector) look(ctx context.Context, job Job, since time.Time, judged m
 		line, _, _ := strings.Cut(string(text), "\n")
 		out.note = results.Line(line, mostReason)
 	}
-	want := results.Fleet{Run: c.roster.Name, Node: job.Node.Name, Attempt: job.Attempt}
+	want := results.Fleet{Run: c.roster.Name, Node: job.Node.Name, Attempt: job.Attempt, Together: job.Together}
 	for _, name := range names {
 		if strings.HasSuffix(name, ".partial.json") {
 			out.partial = filepath.Join(job.Dir, name)
@@ -309,6 +310,8 @@ func (c *collector) verify(ctx context.Context, f *finding, file *results.File, 
 		return fmt.Errorf("it claims to be of attempt %d", p.Attempt)
 	case p.Together != 0 && !c.roster.Together:
 		return fmt.Errorf("it claims to be measured together with %d nodes, and each was to be alone", p.Together)
+	case want != nil && max(p.Together, 1) != max(want.Together, 1):
+		return fmt.Errorf("it claims to be one of %d that were measured together, and was one of %d", max(p.Together, 1), max(want.Together, 1))
 	}
 	at, expected := c.byName[rec.Plan.Fleet.Node]
 	if !expected {
@@ -364,12 +367,18 @@ func (f *Fleet) take(a *attempt, found []finding, note string) error {
 	}
 	refused := false
 	for _, x := range found {
+		if x.sent && slices.ContainsFunc(a.refused, func(e Entry) bool { return e.Reason == results.Line(x.err.Error(), mostReason) }) {
+			continue // it was fetched again
+		}
 		e := Entry{Event: Record, Node: a.node.Name, Attempt: a.Number, ID: x.id, Session: x.number, File: results.Line(x.file, mostReason)}
 		if x.err != nil {
 			e.Event, e.ID, e.Session, e.Reason = Refuse, "", 0, x.err.Error()
 			e.Aside, refused = f.asidePath(a, x), true
 			if x.part {
 				e.State = site.Failed
+			}
+			if e.Aside != "" && x.sent {
+				e.More = results.Command("tar", "tvf", f.path(e.Aside))
 			}
 		}
 		entries = append(entries, e)
@@ -391,7 +400,7 @@ func (f *Fleet) take(a *attempt, found []finding, note string) error {
 // asidePath is where a refused file goes, below the directory of the measurement. What
 // came by hand stays where it is.
 func (f *Fleet) asidePath(a *attempt, x finding) string {
-	if x.hand {
+	if x.hand || x.file == "" {
 		return x.file
 	}
 	base := strings.Map(func(r rune) rune {
@@ -451,7 +460,7 @@ func (f *Fleet) Collect(ctx context.Context, keep Keep, files ...string) (sum Co
 		})
 		for _, w := range part {
 			if err := w.files.err; err != nil {
-				sum.Files = append(sum.Files, Refusal{fmt.Sprintf("node %s, attempt %d: %v", w.a.node.Name, w.a.Number, err)})
+				sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("node %s, attempt %d: %v", w.a.node.Name, w.a.Number, err)})
 			}
 			sum.add(w.files.found)
 			if err := cmp.Or(f.take(w.a, w.files.found, w.files.note), w.files.unkept); err != nil {
@@ -493,7 +502,7 @@ func (f *Fleet) takeByHand(ctx context.Context, c *collector, name string, sum *
 	}
 	n := f.byName[x.place.Node]
 	if x.err != nil {
-		sum.Files = append(sum.Files, Refusal{fmt.Sprintf("%s: %v", name, x.err)})
+		sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("%s: %v", name, x.err)})
 	}
 	switch {
 	case n == nil || x.place.Run != f.roster.Name || x.place.Attempt < 1 || x.place.Attempt > mostNumber:

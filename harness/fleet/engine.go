@@ -28,11 +28,22 @@ type Engine interface {
 	// Cancel ends jobs, those that wait and those that run. Where some of the nodes do not
 	// answer, its error is [Unconfirmed].
 	Cancel(ctx context.Context, ids []string) error
-	// Fetch brings what a job wrote to Job.Dir, if it is not there already.
+	// Fetch brings what a job wrote to Job.Dir, if it is not there already. Its error is a
+	// [Refusal] if the node sent what no job leaves; then none of it is in Job.Dir but
+	// Refusal.File.
 	Fetch(context.Context, Job) error
 	// Explain says why a job left no record, and which command would say more. It is
 	// called once a missing record.
 	Explain(context.Context, Job) (reason, more string)
+}
+
+// Allocator is an [Engine] that starts several nodes at one time by itself.
+type Allocator interface {
+	// Allocate hands over one attempt of each of several nodes, all with the same number,
+	// as one job. The job waits until it has all of the nodes and ends when all attempts
+	// have; they begin to measure one lead after its start. The id is that of every
+	// attempt, and [Engine.Jobs] names the first node with it.
+	Allocate(ctx context.Context, jobs []Job, lead time.Duration) (id string, err error)
 }
 
 // Host is a node as an engine sees it.
@@ -48,11 +59,13 @@ type Host struct {
 type Job struct {
 	Fleet   string // name of the measurement
 	Node    site.Node
-	Attempt int           // 1-based
-	ID      string        // of the engine; empty before Submit
-	Args    []string      // of the binary on the node: run, and all that follows, but for the store
-	Dir     string        // of this attempt on the submitting host; it exists; the store of the binary, and [Log] and [Note]
-	Limit   time.Duration // after which the engine may end it
+	Attempt int // 1-based
+	// Together is how many nodes begin to measure with this one; 0 if it is alone.
+	Together int
+	ID       string        // of the engine; empty before Submit
+	Args     []string      // of the binary on the node: run, and all that follows, but for the store and, with [Allocator], --at
+	Dir      string        // of this attempt on the submitting host; it exists; the store of the binary, and [Log] and [Note]
+	Limit    time.Duration // after which the engine may end it
 }
 
 // Files that an engine leaves in Job.Dir beside the months of the store. They come from
@@ -71,6 +84,9 @@ type JobState struct {
 	// name was known.
 	Node    string
 	Attempt int
+	// Again: it ended before it did anything, for a reason that the next attempt will not
+	// meet. It does not count.
+	Again bool
 }
 
 // Phase is where a job is.
@@ -83,9 +99,12 @@ const (
 	Ended // it will write no more, as far as the engine knows
 )
 
-// Refusal is an error of Submit that another try would meet again: the engine does not
-// accept this job, and says why.
-type Refusal struct{ Reason string }
+// Refusal is an error that another try would meet again: of Submit, if the engine does not
+// accept the job; of Fetch, if what the node sent is not accepted.
+type Refusal struct {
+	Reason string
+	File   string // of Fetch: what was sent, or its beginning, in Job.Dir; empty if nothing is kept
+}
 
 func (r Refusal) Error() string { return r.Reason }
 

@@ -242,13 +242,15 @@ func (f *Fleet) job(a *attempt) Job {
 	at := fmt.Sprintf("run=%s,node=%s,attempt=%d", f.roster.Name, a.node.Name, a.Number)
 	limit := f.roster.Limit
 	var start []string
-	if !a.at.IsZero() {
+	if a.many > 1 {
 		limit += f.roster.Lead
 		at += fmt.Sprintf(",together=%d", a.many)
+	}
+	if !a.at.IsZero() {
 		start = []string{"--at", a.at.Format(time.RFC3339)}
 	}
 	return Job{
-		Fleet: f.roster.Name, Node: a.node.Node, Attempt: a.Number, ID: a.Job,
+		Fleet: f.roster.Name, Node: a.node.Node, Attempt: a.Number, Together: a.many, ID: a.Job,
 		Args:  slices.Concat([]string{"run"}, f.roster.Args, start, []string{"--fleet", at}),
 		Dir:   f.attemptDir(a.node.Name, a.Number),
 		Limit: time.Duration(limit * 1e9),
@@ -274,7 +276,7 @@ func ParsePlace(text string) (p results.Fleet, err error) {
 		case "node":
 			p.Node, err = value, CheckNode(value)
 		case "attempt":
-			p.Attempt, err = number(value, 1, mostAttempts)
+			p.Attempt, err = number(value, 1, mostNumber)
 		case "together":
 			p.Together, err = number(value, 2, mostNodes)
 		default:

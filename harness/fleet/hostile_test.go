@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,7 +51,7 @@ func TestHostileNodes(t *testing.T) {
 		{"another measurement", "it claims to be of the measurement \"other\"", changed(func(r *results.Record) { r.Plan.Fleet.Run = "other" })},
 		{"another attempt", "it claims to be of attempt 7", changed(func(r *results.Record) { r.Plan.Fleet.Attempt = 7 })},
 		{"no fleet", "it is the record of a session on its own", changed(func(r *results.Record) { r.Plan.Fleet = nil })},
-		{"together", "it claims to be measured together", changed(func(r *results.Record) { r.Plan.Fleet.Together = 3 })},
+		{"together", "it claims to be measured together with 3 nodes, and each was to be alone", changed(func(r *results.Record) { r.Plan.Fleet.Together = 3 })},
 		{"another number of sessions", "it is session 1 of 5, and 1 were asked for", changed(func(r *results.Record) { r.Plan.Sessions = 5 })},
 		{"a better summary", "its summary is not that of its traces", changed(func(r *results.Record) {
 			better := r.Summary.Rows[0].Metrics[results.Throughput]
@@ -123,6 +124,58 @@ func TestHostileNodes(t *testing.T) {
 		journal, err := os.ReadFile(filepath.Join(w.dir, "journal.jsonl"))
 		require.NoError(t, err)
 		require.NotContains(t, string(journal), "\x1b")
+	})
+}
+
+// What an engine refuses of a node is refused, as a record is: it is kept aside once, with
+// the reason and a command that shows it, also if the process ended in between.
+func TestSentRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2, func(n string, _ int) fleettest.Job {
+			if n == node(1) {
+				return fleettest.Job{Sends: fleet.Refusal{Reason: "it sent a \x1b[2Jlink", File: "refused.tar"}}
+			}
+			return fleettest.Job{}
+		})
+		_, err := w.start(t, t.Context(), func(r *site.Roster) { r.Attempts = 1 })
+		require.NoError(t, err)
+		o := w.outcomes(t)[node(1)]
+		require.Equal(t, site.Refused, o.State)
+		require.Equal(t, "its record is refused: it sent a \uFFFD[2Jlink", o.Reason)
+		require.Equal(t, "tar tvf "+filepath.Join(w.dir, o.Attempts[0].Aside), o.More)
+		aside, err := os.ReadDir(filepath.Join(w.dir, "aside"))
+		require.NoError(t, err)
+		require.Len(t, aside, 1)
+		require.NoFileExists(t, filepath.Join(w.dir, "nodes", node(1), "1", "refused.tar"))
+
+		// The process ended before the verdict was written.
+		path := filepath.Join(w.dir, "journal.jsonl")
+		journal, err := os.ReadFile(path)
+		require.NoError(t, err)
+		lines := slices.DeleteFunc(bytes.SplitAfter(journal, []byte("\n")), func(line []byte) bool { return bytes.Contains(line, []byte(`"event":"over"`)) })
+		require.Less(t, len(bytes.Join(lines, nil)), len(journal))
+		require.NoError(t, os.WriteFile(path, bytes.Join(lines, nil), 0o600))
+		_, err = w.resume(t)
+		require.NoError(t, err)
+		require.Equal(t, o.Reason, w.outcomes(t)[node(1)].Reason)
+		aside, err = os.ReadDir(filepath.Join(w.dir, "aside"))
+		require.NoError(t, err)
+		require.Len(t, aside, 1)
+	})
+}
+
+// A job that ended before it did anything, for a reason that the next does not meet, does
+// not count.
+func TestAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3, func(_ string, attempt int) fleettest.Job {
+			return fleettest.Job{Again: attempt == 1, Fails: map[int]string{1: "no shared directory", 2: "NODE_FAIL"}[attempt]}
+		})
+		_, err := w.start(t, t.Context(), nil)
+		require.NoError(t, err)
+		all := w.outcomes(t)
+		require.Equal(t, map[site.State]int{site.Done: 3}, states(all), "two attempts count, of three")
+		require.Equal(t, "no shared directory", all[node(1)].Attempts[0].Reason)
 	})
 }
 

@@ -21,7 +21,7 @@ import (
 // Event is what an [Entry] of the journal says.
 type Event string
 
-// Events. All but Absent, Present and ClockRead are about one attempt.
+// Events. All but Absence, Presence and ClockRead are about one attempt.
 const (
 	Submitting Event = "submitting" // the engine is about to be asked; without a Submitted or Unsent it is not known whether it was
 	Submitted  Event = "submitted"  // Job is the engine's name for it
@@ -33,6 +33,7 @@ const (
 	Absence    Event = "absent"     // the node can run nothing: Reason, More
 	Presence   Event = "present"    // it can again
 	Noted      Event = "note"       // Reason is what the engine noted in the attempt's directory
+	Beside     Event = "beside"     // Reason is what became of nodes that were to measure at the same time
 	ClockRead  Event = "clock"      // Clock of the node
 )
 
@@ -47,6 +48,7 @@ type Entry struct {
 	// they are; of Submitting.
 	At       time.Time   `json:"at,omitzero"`
 	Together int         `json:"together,omitempty"`
+	Leader   string      `json:"leader,omitempty"` // the first node of their job, if they have one job
 	ID       string      `json:"record,omitempty"`
 	Session  int         `json:"session,omitempty"`
 	File     string      `json:"file,omitempty"`

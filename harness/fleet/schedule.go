@@ -29,7 +29,7 @@ type Options struct {
 }
 
 // Progress is how far a measurement is: the states of all nodes, and the time left, 0
-// while no job has ended.
+// where it is not known. It never rises.
 type Progress struct {
 	Done, Running, Waiting, Lost int // Lost: failed, refused, lost and absent
 	Left                         time.Duration
@@ -62,15 +62,65 @@ type run struct {
 	accepted  bool // a job, ever
 	refusals  int  // in a row, of an engine that never accepted one
 	submitted int
-	ended     int     // jobs that were seen to start and gave their records
-	took      float64 // s, those together
+	pace      pace
+}
+
+// pace is what the time left is estimated by: the least time a record, from the first
+// start on, at any of the ends so far. An estimate by how long jobs take would rise again
+// and again while jobs that count as running wait for one another.
+type pace struct {
+	origin time.Time // the first start of a job that was seen to run
+	first  time.Time // the first end of one
+	ended  int
+	each   time.Duration
+}
+
+// begin sets the origin, and counts what ended since then while another process watched.
+func (p *pace) begin(flight []*attempt, nodes []*node) {
+	for _, a := range flight {
+		if a.seen && (p.origin.IsZero() || a.began.Before(p.origin)) {
+			p.origin = a.began
+		}
+	}
+	var ends []time.Time
+	for _, n := range nodes {
+		for _, a := range n.attempts {
+			if a.over && a.kind == "" && !a.began.Before(p.origin) {
+				ends = append(ends, a.End)
+			}
+		}
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	for _, end := range ends {
+		p.end(end)
+	}
+}
+
+func (p *pace) end(now time.Time) {
+	if p.ended++; p.ended == 1 {
+		p.first = now
+	}
+	if each := now.Sub(p.origin) / time.Duration(p.ended); p.ended == 1 || each < p.each {
+		p.each = each
+	}
+}
+
+// left is the time until all have ended. It never rises: the records that are expected
+// are never more, the time for each is never longer, and the clock runs. It is 0 while the
+// ends are too few to tell how many nodes measure at the same time, and when the time is up.
+func (p *pace) left(now time.Time, running, waiting int) time.Duration {
+	if p.ended == 0 || running+waiting == 0 || p.ended < running && now.Sub(p.first) < p.first.Sub(p.origin)/4 {
+		return 0
+	}
+	return max(0, time.Duration(p.ended+running+waiting)*p.each-now.Sub(p.origin))
 }
 
 // looked is what a goroutine found at the end of an attempt.
 type looked struct {
-	a     *attempt
-	fetch error
-	by    map[*attempt]left
+	a       *attempt
+	fetch   error
+	refused bool // what the node sent, by the engine
+	by      map[*attempt]left
 }
 
 // Run submits what is missing, waits for it and collects it, until every node is done,
@@ -197,31 +247,54 @@ func (r *run) enqueue(n *node) {
 }
 
 // note writes entries to the journal; nodes that they set free wait again.
+// Those that were to measure with one that is over are told.
 func (r *run) note(entries ...Entry) error {
-	err := r.log(entries...)
-	for _, e := range entries {
-		r.enqueue(r.byName[e.Node])
+	if err := r.log(entries...); err != nil {
+		return err
 	}
-	return err
+	var beside []Entry
+	for _, e := range entries {
+		n := r.byName[e.Node]
+		r.enqueue(n)
+		if e.Event == Over && e.State != site.Waiting {
+			beside = append(beside, r.besides(n.attempt(e.Attempt))...)
+		}
+	}
+	return r.log(beside...)
 }
 
 // submit fills the window. The intent is on the disk before the engine is asked, so that
 // no job is forgotten, however this process ends.
 func (r *run) submit(ctx context.Context) error {
-	var batch []*attempt
+	var batch [][]*attempt // by job
 	var entries []Entry
-	for len(r.queue) > 0 && len(r.flight)+len(batch) < r.Window {
+	_, allocates := r.Engine.(Allocator)
+	for len(r.queue) > 0 && len(r.flight)+len(entries) < r.Window {
 		group, busy := r.group()
 		if busy {
 			break
 		}
-		e := Entry{Event: Submitting}
-		if r.roster.Together && len(group) > 1 {
+		e, as := Entry{Event: Submitting}, []*attempt(nil)
+		for _, n := range group {
+			e.Attempt = max(e.Attempt, n.next())
+		}
+		switch {
+		case len(group) < 2:
+		case allocates:
+			e.Leader, e.Together = group[0].Name, len(group)
+		default:
 			e.At, e.Together = r.start(), len(group)
 		}
 		for _, n := range group {
-			e.Node, e.Attempt = n.Name, n.next()
-			entries, batch = append(entries, e), append(batch, n.attempt(e.Attempt))
+			e.Node = n.Name
+			entries, as = append(entries, e), append(as, n.attempt(e.Attempt))
+		}
+		if e.Leader != "" {
+			batch = append(batch, as)
+			continue
+		}
+		for a := range slices.Chunk(as, 1) {
+			batch = append(batch, a)
 		}
 	}
 	if len(batch) == 0 {
@@ -232,14 +305,12 @@ func (r *run) submit(ctx context.Context) error {
 	}
 	var unsent []Entry
 	var err error
-	for _, a := range batch {
+	for _, as := range batch {
 		if err == nil && ctx.Err() == nil && r.failures == 0 {
-			err = r.submitOne(ctx, a)
+			err = r.submitOne(ctx, as)
 			continue
 		}
-		e := entry(a)
-		e.Event = Unsent
-		unsent = append(unsent, e)
+		unsent = append(unsent, said(as, Entry{Event: Unsent})...)
 	}
 	return errors.Join(err, r.note(unsent...))
 }
@@ -253,15 +324,15 @@ func (r *run) group() (group []*node, busy bool) {
 	if r.roster.Together {
 		racks := map[string]bool{}
 		for a := range r.flight {
-			racks[a.node.Rack] = true
+			racks[a.node.place()] = true
 		}
-		if at = slices.IndexFunc(r.queue, func(n *node) bool { return !racks[n.Rack] }); at < 0 {
+		if at = slices.IndexFunc(r.queue, func(n *node) bool { return !racks[n.place()] }); at < 0 {
 			return nil, true
 		}
 	}
 	first := r.queue[at]
 	take := func(n *node) bool {
-		if n != first && !(r.roster.Together && n.Rack == first.Rack) {
+		if n != first && !(r.roster.Together && n.place() == first.place()) {
 			return false
 		}
 		if delete(r.queued, n); r.wants(n) { // no late record came
@@ -283,26 +354,36 @@ func (r *run) start() time.Time {
 	return time.Now().UTC().Add(time.Duration(r.roster.Lead*1e9) + time.Second).Truncate(time.Second)
 }
 
-// submitOne hands one attempt to the engine.
-func (r *run) submitOne(ctx context.Context, a *attempt) error {
-	job := r.job(a)
-	if err := makeAttemptDir(job.Dir); err != nil {
-		return err
+// submitOne hands one job to the engine: of one attempt, or of several of an [Allocator].
+func (r *run) submitOne(ctx context.Context, as []*attempt) error {
+	var jobs []Job
+	for _, a := range as {
+		job := r.job(a)
+		if err := makeAttemptDir(job.Dir); err != nil {
+			return err
+		}
+		jobs = append(jobs, job)
 	}
 	// Ctrl-C does not cut a submission in two.
 	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitTimeout)
-	id, err := r.Engine.Submit(patient, job)
-	cancel()
+	defer cancel()
+	var id string
+	var err error
+	if as[0].leader == "" {
+		id, err = r.Engine.Submit(patient, jobs[0])
+	} else {
+		id, err = r.Engine.(Allocator).Allocate(patient, jobs, time.Duration(r.roster.Lead*1e9))
+	}
 	var no Refusal
 	switch {
 	case err == nil && (id == "" || len(id) > mostName || results.Line(id, mostName) != id):
-		return fmt.Errorf("fleet: submit node %s: %.200q is no name of a job", a.node.Name, id)
+		return fmt.Errorf("fleet: submit node %s: %.200q is no name of a job", as[0].node.Name, id)
 	case err == nil:
-		r.submitted++
+		r.submitted += len(as)
 		r.accepted = true
-		return r.write(false, Entry{Event: Submitted, Node: a.node.Name, Attempt: a.Number, Job: id})
+		return r.write(false, said(as, Entry{Event: Submitted, Job: id})...)
 	case errors.As(err, &no):
-		if err := r.write(false, Entry{Event: Over, Node: a.node.Name, Attempt: a.Number, State: site.Failed, Last: true, Reason: no.Reason}); err != nil {
+		if err := r.write(false, said(as, Entry{Event: Over, State: site.Failed, Last: true, Reason: no.Reason})...); err != nil {
 			return err
 		}
 		if r.refusals++; !r.accepted && r.refusals >= mostRefusals {
@@ -310,7 +391,7 @@ func (r *run) submitOne(ctx context.Context, a *attempt) error {
 		}
 		return nil
 	}
-	r.fails(fmt.Sprintf("node %s could not be submitted: %v", a.node.Name, err))
+	r.fails(fmt.Sprintf("node %s could not be submitted: %v", as[0].node.Name, err))
 	return nil
 }
 
@@ -338,16 +419,20 @@ func (r *run) poll(ctx, look context.Context) error {
 	}
 	lost := r.byPlace(flight, jobs)
 	now := time.Now()
-	var entries []Entry
-	var late []string
+	var entries, ends []Entry
+	var late []string // jobs that are given up, and so is what is in ends
+	var stuck []*attempt
+	running := false
 	for _, a := range flight {
 		name := entry(a)
 		if a.Job == "" { // its submission was cut off
 			if id := lost[a]; id != "" {
 				a.unseen = 0
 				name.Event, name.Job = Submitted, id
+			} else if a.unseen++; a.unseen < mostUnseen {
+				continue
 			} else {
-				// No trace of it, in an answer that came after it: it was not submitted.
+				// No trace of it, in answers that came after it: it was not submitted.
 				name.Event = Unsent
 			}
 			entries = append(entries, name)
@@ -363,17 +448,32 @@ func (r *run) poll(ctx, look context.Context) error {
 				r.look(look, a)
 			}
 			continue
+		case s.Phase == Ended && s.Again:
+			name.Event, name.State, name.Reason = Over, site.Waiting, s.Reason
+			entries = append(entries, name)
+			continue
 		case s.Phase == Ended:
 			a.why = s.Reason
 			r.look(look, a)
 			continue
 		}
 		a.unseen, a.why = 0, s.Reason
-		if s.Phase == Started && a.began.IsZero() {
-			name.Event = Began
-			entries = append(entries, name)
+		if s.Phase == Started {
+			if a.began.IsZero() {
+				name.Event = Began
+				entries = append(entries, name)
+			}
+			a.seen, running = true, true
+		}
+		if s.Phase == Queued && a.leader == a.node.Name && !a.told && s.Reason != "" && now.Sub(a.Start) > rackWait {
+			a.told = true
+			r.Say(fmt.Sprintf("%s wait until they can begin together: %s", a.group(), results.Line(s.Reason, mostReason)))
 		}
 		switch {
+		case s.Phase == Queued && now.Sub(a.Start) > r.Patience && a.leader != "":
+			a.why = cmp.Or(s.Reason, "the engine does not say why")
+			stuck = append(stuck, a)
+			continue
 		case s.Phase == Queued && now.Sub(a.Start) > r.Patience:
 			name.Event, name.State, name.Last = Over, site.Failed, true
 			name.Reason = fmt.Sprintf("it did not start within %v: %s", r.Patience, cmp.Or(s.Reason, "the engine does not say why"))
@@ -386,9 +486,19 @@ func (r *run) poll(ctx, look context.Context) error {
 		default:
 			continue
 		}
-		entries, late = append(entries, name), append(late, a.Job)
+		ends, late = append(ends, name), append(late, a.Job)
+	}
+	if len(stuck) > 0 {
+		without, err := r.without(ctx, stuck)
+		if err != nil {
+			r.fails(fmt.Sprintf("the engine does not list its nodes: %v", err))
+		} else {
+			ends, late = append(ends, without...), append(late, ids(stuck)...)
+		}
 	}
 	if len(late) > 0 {
+		slices.Sort(late)
+		late = slices.Compact(late) // nodes that begin together have one job
 		var but Unconfirmed
 		if err := r.Engine.Cancel(ctx, late); errors.As(err, &but) {
 			r.Say(results.Line(but.Reason, mostReason)) // they are given up all the same: a node that hangs holds up no other
@@ -396,10 +506,74 @@ func (r *run) poll(ctx, look context.Context) error {
 			if ctx.Err() == nil {
 				r.fails(fmt.Sprintf("%s could not be cancelled: %v", results.Plural(len(late), "job"), err))
 			}
-			entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Event == Over && e.State == site.Failed })
+			ends = nil
 		}
 	}
-	return r.note(entries...)
+	if err := r.note(append(entries, ends...)...); err != nil {
+		return err
+	}
+	if running && r.pace.origin.IsZero() {
+		r.pace.begin(flight, r.nodes)
+	}
+	return nil
+}
+
+// rackWait is how long nodes wait for one another before the user is told.
+const rackWait = time.Minute
+
+// without decides about nodes that did not begin together in time. Those that the engine
+// says can run nothing are absent, and the others begin without them: the watts of a rack
+// have a meaning with all of its nodes only, so that it was waited for them, but the rack is
+// not lost for one of them. Where the engine lists all as present, they are too busy.
+func (r *run) without(ctx context.Context, stuck []*attempt) (entries []Entry, err error) {
+	hosts, err := r.Engine.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	absent := map[string]Host{}
+	for _, h := range hosts {
+		if h.Absent != "" {
+			absent[h.Name] = h
+		}
+	}
+	for _, a := range stuck {
+		var names []string
+		for _, b := range stuck {
+			if a.together(b) && absent[b.node.Name].Absent != "" {
+				names = append(names, b.node.Name)
+			}
+		}
+		e := entry(a)
+		e.Event, e.State, e.Last = Over, site.Failed, true
+		e.Reason = fmt.Sprintf("%s did not begin together within %v: %s", a.group(), r.Patience, a.why)
+		if len(names) > 0 {
+			e.State, e.Last = site.Waiting, false
+			if a.leader == a.node.Name {
+				r.Say(fmt.Sprintf("%s: measured without %s", results.Line(e.Reason, mostReason), few(names)))
+			}
+		}
+		entries = append(entries, e)
+		if h := absent[a.node.Name]; h.Absent != "" {
+			entries = append(entries, Entry{Event: Absence, Node: h.Name, Reason: h.Absent, More: h.More})
+		}
+	}
+	return entries, nil
+}
+
+// group names the nodes that begin together with an attempt.
+func (a *attempt) group() string {
+	if at := a.node.place(); at != "" {
+		return fmt.Sprintf("the %d nodes of %s", a.many, results.Line(at, 100))
+	}
+	return fmt.Sprintf("the %d nodes", a.many)
+}
+
+// few names some and counts the others.
+func few(names []string) string {
+	if len(names) > 5 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:4], ", "), len(names)-4)
+	}
+	return strings.Join(names, ", ")
 }
 
 // ids are the engine's names of the jobs that have one.
@@ -414,6 +588,15 @@ func ids(flight []*attempt) (ids []string) {
 
 func entry(a *attempt) Entry { return Entry{Node: a.node.Name, Attempt: a.Number} }
 
+// said are the entries of several attempts that say the same.
+func said(as []*attempt, e Entry) (all []Entry) {
+	for _, a := range as {
+		e.Node, e.Attempt = a.node.Name, a.Number
+		all = append(all, e)
+	}
+	return all
+}
+
 func compare(a, b *attempt) int {
 	return cmp.Or(a.Start.Compare(b.Start), strings.Compare(a.node.Name, b.node.Name), a.Number-b.Number)
 }
@@ -425,17 +608,18 @@ func (f *Fleet) byPlace(flight []*attempt, jobs map[string]JobState) map[*attemp
 		node    string
 		attempt int
 	}
-	unsure := map[place]*attempt{}
+	unsure := map[place][]*attempt{}
 	for _, a := range flight {
 		if a.Job == "" {
-			unsure[place{a.node.Name, a.Number}] = a
+			at := place{cmp.Or(a.leader, a.node.Name), a.Number}
+			unsure[at] = append(unsure[at], a)
 		}
 	}
 	if len(unsure) == 0 {
 		return nil
 	}
 	for id, s := range jobs {
-		if a := unsure[place{s.Node, s.Attempt}]; a != nil {
+		for _, a := range unsure[place{s.Node, s.Attempt}] {
 			out[a] = id
 		}
 	}
@@ -474,7 +658,12 @@ func (r *run) look(ctx context.Context, a *attempt) {
 			if t.a == a && fetch {
 				out.fetch = r.Engine.Fetch(ctx, t.job)
 			}
-			out.by[t.a] = r.collect.look(ctx, t.job, t.since, t.files)
+			files := r.collect.look(ctx, t.job, t.since, t.files)
+			if no := (Refusal{}); t.a == a && errors.As(out.fetch, &no) {
+				out.fetch, out.refused = nil, true
+				files.found = append(files.found, finding{file: no.File, err: no, sent: true})
+			}
+			out.by[t.a] = files
 		}
 	}()
 }
@@ -495,18 +684,40 @@ func (r *run) decide(ctx context.Context, l looked) error {
 		}
 	}
 	if len(a.found) == r.state.sessions {
-		if !a.began.IsZero() {
-			r.ended, r.took = r.ended+1, r.took+a.End.Sub(a.began).Seconds()
+		if a.seen {
+			r.pace.end(time.Now())
 		}
 		return nil
 	}
 	if a.over { // it was given up before
 		return nil
 	}
-	if a.looks++; a.looks < mostLooks {
+	if a.looks++; a.looks < mostLooks && !l.refused {
 		return nil // the next answer of the engine has it looked at again
 	}
 	return r.note(r.verdict(ctx, a, l))
+}
+
+// besides notes which of the nodes that were to measure at the same time left no record,
+// with the attempts of the others: the watts of the rack are theirs alone.
+func (r *run) besides(a *attempt) []Entry {
+	if a.many < 2 {
+		return nil
+	}
+	var with []*attempt
+	var names []string
+	for _, n := range r.nodes {
+		for _, b := range n.attempts {
+			switch {
+			case !a.together(b):
+			case b.over && len(b.found) < r.state.sessions:
+				names = append(names, n.Name)
+			default:
+				with = append(with, b)
+			}
+		}
+	}
+	return said(with, Entry{Event: Beside, Reason: fmt.Sprintf("of %s that were to begin together, without a record: %s", a.group(), few(names))})
 }
 
 // verdict says why an attempt has no record.
@@ -544,7 +755,9 @@ func (r *run) verdict(ctx context.Context, a *attempt, l looked) Entry {
 			continue
 		}
 		e.State, e.Reason = site.Refused, "its record is refused: "+no.Reason
-		e.More = "perwatt verify " + results.Command(r.path(no.Aside))
+		if e.More = no.More; e.More == "" && no.Aside != "" {
+			e.More = "perwatt verify " + results.Command(r.path(no.Aside))
+		}
 	}
 	return e
 }
@@ -554,12 +767,7 @@ func (r *run) progress() Progress {
 		Done: r.count[site.Done], Running: r.count[site.Running], Waiting: r.count[site.Waiting],
 		Lost: r.count[site.Failed] + r.count[site.Refused] + r.count[site.Lost] + r.count[site.Absent],
 	}
-	if r.ended > 0 && p.Running+p.Waiting > 0 {
-		// Those that run end within the time that the others took on average; those that
-		// wait take their places, one after the other.
-		turns := 1 + float64(p.Waiting)/float64(max(1, p.Running))
-		p.Left = time.Duration(turns * r.took / float64(r.ended) * 1e9)
-	}
+	p.Left = r.pace.left(time.Now(), p.Running, p.Waiting)
 	return p
 }
 
@@ -587,6 +795,8 @@ func (f *Fleet) Cancel(ctx context.Context, e Engine) (int, error) {
 		}
 		entries = append(entries, x)
 	}
+	slices.Sort(names)
+	names = slices.Compact(names) // nodes that begin together have one job
 	if len(names) > 0 {
 		if err = e.Cancel(ctx, names); err != nil {
 			err = fmt.Errorf("fleet: cancel %s: %w", results.Plural(len(names), "job"), err)

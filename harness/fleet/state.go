@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/perwatt/perwatt/results/site"
@@ -34,8 +35,10 @@ type attempt struct {
 	site.Attempt
 	node    *node
 	began   time.Time // zero: not yet
-	at      time.Time // of the common start; zero: whenever it can
-	many    int       // that start then
+	at      time.Time // of the common start; zero: whenever it can, or when its allocation says
+	many    int       // nodes that start together
+	leader  string    // the first of them, if they have one job
+	beside  string    // what became of the others
 	over    bool
 	counts  bool // towards the limit of attempts
 	last    bool
@@ -48,6 +51,8 @@ type attempt struct {
 	// Of the process that schedules, not of the journal.
 	unseen  int    // answers of the engine in a row that did not name it
 	looks   int    // at what it left, since it ended
+	seen    bool   // to run
+	told    bool   // the user, that it waits
 	looking bool   // now
 	why     string // in the engine's words
 }
@@ -82,7 +87,7 @@ func (s *state) apply(e Entry) error {
 	}
 	switch e.Event {
 	case Submitting:
-		a.Start, a.Job, a.at, a.many = e.Time, "", e.At, e.Together
+		a.Start, a.Job, a.at, a.many, a.leader = e.Time, "", e.At, e.Together, e.Leader
 		n.absent, n.more = "", ""
 		s.flight[a] = true
 	case Submitted:
@@ -118,6 +123,8 @@ func (s *state) apply(e Entry) error {
 		delete(s.flight, a)
 	case Noted:
 		a.Note = e.Reason
+	case Beside:
+		a.beside = e.Reason
 	case Absence:
 		n.absent, n.more = e.Reason, e.More
 	case Presence:
@@ -192,6 +199,14 @@ func (s *state) wants(n *node) bool {
 	return true
 }
 
+// together reports whether a and b are attempts that were to begin at the same time.
+func (a *attempt) together(b *attempt) bool {
+	return a.many > 1 && a.many == b.many && a.leader == b.leader && a.at.Equal(b.at) && a.Number == b.Number && a.node.place() == b.node.place()
+}
+
+// place is the rack of a node, or its switch where the rack is not known.
+func (n *node) place() string { return cmp.Or(n.Rack, n.Switch) }
+
 // next is the number of a node's next attempt.
 func (n *node) next() int {
 	number := 1
@@ -207,7 +222,9 @@ func (s *state) Outcomes() []site.Outcome {
 	for i, n := range s.nodes {
 		o := site.Outcome{Node: n.Name, State: n.now, Clock: n.clock}
 		for _, a := range n.attempts {
-			o.Attempts = append(o.Attempts, a.Attempt)
+			at := a.Attempt
+			at.Note = strings.Trim(a.Note+"; "+a.beside, "; ")
+			o.Attempts = append(o.Attempts, at)
 			if n.now != site.Done && a.over {
 				o.Reason, o.More = a.Reason, a.more
 			}

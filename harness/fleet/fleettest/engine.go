@@ -33,6 +33,8 @@ type Job struct {
 	Clock  time.Duration // by which the node's clock is ahead
 	Refuse string        // Submit refuses it, and says this
 	Lost   bool          // Submit takes it and answers with an error
+	Again  bool          // it ends before it did anything, and does not count
+	Sends  error         // of Fetch, which writes a file refused.tar with it
 	// Write writes to the attempt's directory; nil writes the honest record, which it
 	// gets.
 	Write func(job fleet.Job, rec *results.Record) error
@@ -46,12 +48,54 @@ type Engine struct {
 
 	mu      sync.Mutex
 	jobs    map[string]*running
-	live    []*running // those that had not ended at the last Submit
+	more    map[string][]*running // those that have one job with the first
+	live    []*running            // those that had not ended at the last Submit
 	number  int
 	submits map[string]int
 	Queries int // calls of Jobs
 	Most    int // jobs in flight at a time
 	Fetched int
+}
+
+// Allocating is the engine as one that starts several nodes at a time by itself.
+type Allocating struct{ *Engine }
+
+var _ fleet.Allocator = Allocating{}
+
+// Allocate implements fleet.Allocator: the job does not start while a node does not, and
+// ends with the last of them.
+func (e Allocating) Allocate(ctx context.Context, jobs []fleet.Job, lead time.Duration) (string, error) {
+	id, err := e.Submit(ctx, jobs[0])
+	if id == "" {
+		return id, err
+	}
+	first := e.jobs[id]
+	if e.more == nil {
+		e.more = map[string][]*running{}
+	}
+	for _, job := range jobs[1:] {
+		job.ID = id
+		r := &running{Job: job}
+		if e.Does != nil {
+			r.does = e.Does(job.Node.Name, job.Attempt)
+		}
+		e.submits[job.Node.Name]++
+		first.does.Never = first.does.Never || r.does.Never
+		first.began = later(first.began, time.Now().Add(r.does.Queued))
+		first.end = later(first.end, first.began.Add(lead+r.does.Takes))
+		e.more[id] = append(e.more[id], r)
+	}
+	for _, r := range e.more[id] {
+		r.began, r.end = first.began, first.end
+	}
+	return id, err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 type running struct {
@@ -162,7 +206,7 @@ func (e *Engine) Jobs(context.Context, []string) (map[string]fleet.JobState, err
 		if gone {
 			continue
 		}
-		s := fleet.JobState{Phase: phase, Node: r.Node.Name, Attempt: r.Attempt}
+		s := fleet.JobState{Phase: phase, Node: r.Node.Name, Attempt: r.Attempt, Again: r.does.Again}
 		switch {
 		case phase == fleet.Queued:
 			s.Reason = "Resources"
@@ -193,9 +237,17 @@ func (e *Engine) Fetch(_ context.Context, job fleet.Job) error {
 	e.mu.Lock()
 	e.Fetched++
 	r := e.jobs[job.ID]
+	for _, other := range e.more[job.ID] {
+		if other.Node.Name == job.Node.Name {
+			r = other
+		}
+	}
 	e.mu.Unlock()
 	if r == nil {
 		return nil
+	}
+	if r.does.Sends != nil {
+		return errors.Join(r.does.Sends, os.WriteFile(filepath.Join(job.Dir, "refused.tar"), []byte(r.does.Sends.Error()), 0o600))
 	}
 	return r.write(time.Now())
 }

@@ -27,7 +27,7 @@ func Record(job fleet.Job, start, end time.Time) *results.Record {
 			CPU:      results.CPU{Sockets: 1, Cores: 8, Clock: results.Absent(), Cache: []int64{}},
 			Settings: results.Settings{CPUQuota: results.Absent(), CPUs: []int{}, PowerCap: results.Absent(), Load: results.Absent()}},
 		Plan: results.Plan{Preset: "smoke", Scenarios: []string{"mining"}, Rounds: 1, Session: 1, Sessions: 1, Order: "ABBA", Threads: 8, Warmup: 1, Limit: 1, Window: 5, Interval: 1, Meters: []string{"none"},
-			Fleet: &results.Fleet{Run: job.Fleet, Node: job.Node.Name, Attempt: job.Attempt}},
+			Fleet: &results.Fleet{Run: job.Fleet, Node: job.Node.Name, Attempt: job.Attempt, Together: job.Together}},
 		Kernels: []results.Kernel{}, Meters: []results.Meter{}, MeterProbes: []results.MeterProbe{}, Warnings: []results.Warning{},
 	}
 	use := results.Use{Use: "mining", Device: results.CPUDevice, Workload: "hashscan", Impl: "shani", Role: results.Alone, Threads: 8, Unit: results.Hash}

@@ -19,7 +19,22 @@ import (
 const (
 	maxFetched = 256 << 20 // bytes, together
 	maxFiles   = 1000
+	maxKept    = 1 << 20 // bytes of what is refused
 )
+
+// refusedName is the beginning of an archive that was refused.
+const refusedName = "refused.tar"
+
+// beginning keeps the first bytes that are written to it.
+type beginning struct {
+	b    []byte
+	most int
+}
+
+func (k *beginning) Write(b []byte) (int, error) {
+	k.b = append(k.b, b[:min(len(b), k.most-len(k.b))]...)
+	return len(b), nil
+}
 
 // fetchedName is a path of what [fetching] sends: the log, and records by month.
 var fetchedName = regexp.MustCompile(`^(log|store/[0-9]{4}-[0-9]{2}/[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.json(\.zst)?)$`)

@@ -421,7 +421,11 @@ func TestHostsThatHarm(t *testing.T) {
 	require.Contains(t, refusal.Reason, "more than 256 MiB")
 	left, err := os.ReadDir(large.Dir)
 	require.NoError(t, err)
-	require.Empty(t, left, "nothing of it is kept")
+	require.Len(t, left, 1, "no more of it is kept than its beginning")
+	require.Equal(t, left[0].Name(), refusal.File)
+	info, err := left[0].Info()
+	require.NoError(t, err)
+	require.LessOrEqual(t, info.Size(), int64(1<<20))
 
 	// A job on a host that no longer answers stays what it was.
 	id := "lab/down/1"
@@ -521,7 +525,7 @@ func TestFleet(t *testing.T) {
 	}{
 		"n1": {site.Done, ""}, "n2": {site.Done, ""}, "n3": {site.Done, ""}, "skewed": {site.Done, ""},
 		"liar":     {site.Refused, "it claims to be of the node \"n1\""},
-		"gigabyte": {site.Failed, "more than 256 MiB"},
+		"gigabyte": {site.Refused, "more than 256 MiB"},
 		"down":     {site.Absent, "Connection refused"},
 		"silent":   {site.Absent, "timed out"},
 	} {
@@ -532,6 +536,9 @@ func TestFleet(t *testing.T) {
 			require.NotEmpty(t, o.More, "a command says more of %s", name)
 		}
 	}
+	head, err := os.ReadFile(l.path("store/fleet/lab/" + became["gigabyte"].Attempts[0].Aside))
+	require.NoError(t, err, "what is refused is beginning aside")
+	require.True(t, strings.HasPrefix(bomb(t), string(head[:1024])))
 	require.InDelta(t, 60, became["skewed"].Clock.Offset, became["skewed"].Clock.Within+1e-6)
 	require.InDelta(t, 0, became["n1"].Clock.Offset, became["n1"].Clock.Within+1e-6)
 }

@@ -215,9 +215,12 @@ func (e *Engine) Submit(ctx context.Context, j fleet.Job) (string, error) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		s.cancel = nil
+		if s.state.Phase != fleet.Queued { // it was cancelled meanwhile
+			return
+		}
 		if err != nil {
 			s.state, s.detail = fleet.JobState{Phase: fleet.Ended, Reason: "not started"}, "it was not started: "+err.Error()
-		} else if s.state.Phase == fleet.Queued {
+		} else {
 			s.state = fleet.JobState{Phase: fleet.Started}
 		}
 	})
@@ -427,8 +430,8 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 	return fleet.Unconfirmed{Reason: "jobs may go on where their end was not confirmed: " + strings.Join(failed, "; ")}
 }
 
-// Fetch copies the log and the records of a job from its host to [fleet.Job.Dir]. A host
-// that sends anything else is a [fleet.Refusal].
+// Fetch copies the log and the records of a job from its host to [fleet.Job.Dir]. What a
+// host sends besides is a [fleet.Refusal], and the beginning of all that it sent is kept.
 func (e *Engine) Fetch(ctx context.Context, j fleet.Job) error {
 	select {
 	case e.bulk <- struct{}{}:
@@ -441,9 +444,16 @@ func (e *Engine) Fetch(ctx context.Context, j fleet.Job) error {
 		return err
 	}
 	defer os.RemoveAll(part)
+	sent := beginning{most: maxKept}
 	err := e.call(ctx, j.Node.Name, fetching(id(j)), 20*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
-		return unpack(r, part)
+		return unpack(io.TeeReader(r, &sent), part)
 	})
+	if no := (fleet.Refusal{}); errors.As(err, &no) {
+		if bad := os.WriteFile(filepath.Join(j.Dir, refusedName), sent.b, 0o600); bad == nil {
+			no.File = refusedName
+		}
+		return no
+	}
 	if err != nil {
 		return fmt.Errorf("ssh: fetch from %s: %w", j.Node.Name, err)
 	}
