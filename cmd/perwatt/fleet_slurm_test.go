@@ -198,7 +198,7 @@ func TestFleetSlurm(t *testing.T) {
 
 	// The suite of engines, without a shared file system, on a node that is as it should be.
 	t.Run("unshared", func(t *testing.T) {
-		e, err := slurm.New(slurm.Options{Fleet: "suite", Dir: store, Nodes: "n5", Binary: perwatt})
+		e, err := slurm.New(slurm.Options{Fleet: "suite", Dir: store, Nodes: "n5", Binary: perwatt, Unshared: true})
 		require.NoError(t, err)
 		fleettest.TestEngine(t, fleettest.Suite{Engine: e, Dir: t.TempDir(), Args: brief, Long: append(slices.Clone(brief), "--rounds=10000"), Period: 200 * time.Millisecond})
 	})

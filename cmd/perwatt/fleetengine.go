@@ -39,7 +39,7 @@ func openEngine(r site.Roster, dir, binary string) (e fleet.Engine, done func(),
 	case "slurm":
 		e, err = slurm.New(slurm.Options{
 			Fleet: r.Name, Dir: dir, Partition: r.Place["partition"], Nodes: r.Place["nodes"], Options: r.Options,
-			Binary: filepath.Join(dir, binaryName), Shared: r.Place["no-shared"] == "",
+			Binary: filepath.Join(dir, binaryName), Unshared: r.Place["no-shared"] != "",
 		})
 		return e, func() {}, err
 	case "ssh":

@@ -112,15 +112,15 @@ Exit codes: 0 every node has its records, 3 some have none, 130 interrupted.`,
 	fl.StringVar(f.place["partition"], "partition", "", "partition of Slurm (default: all nodes, in its default partition)")
 	fl.StringVar(f.place["nodes"], "nodes", "", "nodes of Slurm, such as n[1-64] (default: all of the partition)")
 	fl.StringVar(f.place["hosts"], "hosts", "", "file of hosts: a destination of ssh a line, with rack=R and switch=S after it if known")
-	fl.BoolVar(&f.unshared, "no-shared", false, "the nodes do not see the store: records come back over the job's output")
+	fl.BoolVar(&f.unshared, "no-shared", false, "bring records back over the job's output from nodes that see the store, too (a job that does not see it is found out)")
 	fl.StringVar(&f.print, "print", "", "start nothing: write what measures --hosts in the site's own way, "+strings.Join(print.Kinds, " or "))
 	fl.StringVar(&f.image, "image", "", "container image with perwatt and /bin/sh, for --print k8s")
 	fl.StringVar(&f.name, "name", "", "name of the measurement (default: its start, in UTC)")
 	fl.IntVar(&f.attempts, "attempts", 2, "most attempts of a node")
 	fl.DurationVar(&f.jobLimit, "job-limit", 0, "longest time of one job from its start (default: three times what its plan takes, and 10 minutes)")
-	fl.BoolVar(&f.together, "together", false, "the nodes of a rack begin at one time, for the watts of the rack; one that is not ready by then is left behind")
-	fl.StringVar(&f.rack, "rack", "", "measure the nodes of this rack only")
-	fl.DurationVar(&f.lead, "lead", 2*time.Minute, "with --together: time from the submission of a rack until it begins")
+	fl.BoolVar(&f.together, "together", false, "the nodes of a rack, or of a switch where no rack is known, begin at one time, for their watts together: in one job of Slurm; over SSH one that is not ready by then is left behind")
+	fl.StringVar(&f.rack, "rack", "", "measure the nodes of this rack or switch only")
+	fl.DurationVar(&f.lead, "lead", 2*time.Minute, "with --together: time from the start of a rack's job, or over SSH from its submission, until it begins")
 	f.schedule(fl)
 	f.dir.flag(cmd)
 	run := new(cobra.Command)
@@ -211,7 +211,7 @@ func (f *fleetFlags) run(cmd *cobra.Command, options []string) error {
 		return interrupted(ctx, fmt.Errorf("list the nodes: %w", err))
 	}
 	if f.rack != "" {
-		hosts = slices.DeleteFunc(hosts, func(h fleet.Host) bool { return h.Rack != f.rack })
+		hosts = slices.DeleteFunc(hosts, func(h fleet.Host) bool { return h.Rack != f.rack && h.Switch != f.rack })
 		if len(hosts) == 0 {
 			return usagef("--rack %s: the engine knows no node of it", f.rack)
 		}

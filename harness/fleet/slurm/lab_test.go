@@ -21,9 +21,12 @@ import (
 // node stands for perwatt on a node: it leaves a record, waits if its arguments say so,
 // and fails on n3.
 const node = `#!/bin/sh
+all=$*
 [ "$1 $2" = "run wait" ] && { trap 'kill $!; exit 9' TERM; sleep 600 & wait; }
+[ "$1 $2" = "run until" ] && { touch begun; until [ -e ../go ]; do sleep 0.2; done; }
 while [ "$1" != --store ]; do shift; done
 echo "on $(hostname)"
+echo "args $all"
 mkdir -p "$2/2026-11" && hostname >"$2/2026-11/01KBABCDEFGHJKMNPQRSTVWXYZ.json"
 [ "$(hostname)" != n3 ] || { echo "no such card" >&2; exit 1; }
 `
@@ -83,6 +86,26 @@ func TestLab(t *testing.T) {
 		require.NoError(t, err)
 		return j
 	}
+	rack := func(t *testing.T, e *Engine, attempt int, lead time.Duration, names ...string) (jobs []fleet.Job) {
+		t.Helper()
+		args := []string{"run"}
+		if last := names[len(names)-1]; last == "until" {
+			names, args = names[:len(names)-1], append(args, last)
+		}
+		for _, name := range names {
+			j := fleet.Job{Fleet: "x", Node: site.Node{Name: name}, Attempt: attempt, Together: len(names), Args: args, Limit: 90 * time.Second}
+			var err error
+			j.Dir, err = os.MkdirTemp(dir, "it's "+name)
+			require.NoError(t, err)
+			jobs = append(jobs, j)
+		}
+		id, err := e.Allocate(ctx, jobs, lead)
+		require.NoError(t, err)
+		for i := range jobs {
+			jobs[i].ID = id
+		}
+		return jobs
+	}
 	until := func(t *testing.T, e *Engine, j fleet.Job, want fleet.Phase) fleet.JobState {
 		t.Helper()
 		for range 600 {
@@ -107,7 +130,7 @@ func TestLab(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		t.Run(map[bool]string{true: "shared", false: "unshared"}[shared], func(t *testing.T) {
 			// The user's options change neither the node nor the name.
-			e := engine(Options{Partition: "all", Shared: shared, Options: []string{"-w", "n4", "-J", "other", "--begin=now"}})
+			e := engine(Options{Partition: "all", Unshared: !shared, Options: []string{"-w", "n4", "-J", "other", "--begin=now"}})
 			good, bad, long := job(t, e, "n2", 1), job(t, e, "n3", 1), job(t, e, "n4", 1, "wait")
 
 			until(t, e, good, fleet.Ended)
@@ -126,7 +149,7 @@ func TestLab(t *testing.T) {
 
 			// It goes on while nobody watches, and ends when it is told to.
 			until(t, e, long, fleet.Started)
-			again := engine(Options{Shared: shared})
+			again := engine(Options{Unshared: !shared})
 			until(t, again, long, fleet.Started)
 			require.NoError(t, again.Cancel(ctx, []string{long.ID}))
 			require.Equal(t, "CANCELLED", until(t, again, long, fleet.Ended).Reason)
@@ -144,7 +167,7 @@ func TestLab(t *testing.T) {
 	}
 
 	t.Run("a waiting job", func(t *testing.T) {
-		e := engine(Options{Shared: true})
+		e := engine(Options{})
 		j := job(t, e, "n1", 2)
 		require.Eventually(t, func() bool {
 			return strings.Contains(until(t, e, j, fleet.Queued).Reason, "ReqNodeNotAvail")
@@ -154,21 +177,97 @@ func TestLab(t *testing.T) {
 	})
 
 	t.Run("a directory that the node does not have", func(t *testing.T) {
-		e := engine(Options{Shared: true})
+		e := engine(Options{})
 		j := fleet.Job{Node: site.Node{Name: "n2"}, Attempt: 3, Dir: filepath.Join(dir, "not", "there")}
 		var err error
 		j.ID, err = e.Submit(ctx, j)
 		require.NoError(t, err)
-		until(t, e, j, fleet.Ended)
-		reason, more := e.Explain(ctx, j)
-		require.Contains(t, reason, "use --no-shared")
-		require.Equal(t, "scontrol show job "+j.ID, more)
+		s := until(t, e, j, fleet.Ended)
+		require.True(t, s.Again, "%+v", s)
+		require.Contains(t, s.Reason, "n2 does not share "+dir)
+	})
+
+	// A job finds out by itself what its node shares: here n4 has an empty directory of the
+	// same name. Its attempt does not count, and the next goes another way.
+	t.Run("a node that does not share", func(t *testing.T) {
+		lab.Do(t, "hide", "n4", dir)
+		t.Cleanup(func() { lab.Do(t, "show", "n4", dir) })
+		e := engine(Options{})
+		good, j := job(t, e, "n2", 5), job(t, e, "n4", 5)
+		require.True(t, until(t, e, j, fleet.Ended).Again)
+		require.False(t, until(t, e, good, fleet.Ended).Again)
+		next := job(t, e, "n4", 6)
+		require.False(t, until(t, e, next, fleet.Ended).Again)
+		require.NoError(t, e.Fetch(ctx, next))
+		require.Equal(t, "n4\n", record(next))
+		more := job(t, e, "n2", 6)
+		until(t, e, more, fleet.Ended)
+		require.NoFileExists(t, filepath.Join(more.Dir, archiveEnd), "the others go on as they did")
+		for i := range 2 { // a rack with such a node, and where no node is known to share
+			if i == 1 {
+				e = engine(Options{})
+				require.True(t, until(t, e, job(t, e, "n4", 7), fleet.Ended).Again)
+			}
+			jobs := rack(t, e, 7+i, time.Second, "n2", "n4")
+			until(t, e, jobs[0], fleet.Ended)
+			for _, j := range jobs {
+				require.NoError(t, e.Fetch(ctx, j))
+				require.Equal(t, j.Node.Name+"\n", record(j))
+			}
+		}
+	})
+
+	// One job for the nodes of a rack: they get one time to begin. One that fails or is cut
+	// off leaves the others alone, and what it said is in its own log.
+	for _, shared := range []bool{true, false} {
+		t.Run(map[bool]string{true: "a rack", false: "a rack, unshared"}[shared], func(t *testing.T) {
+			e := engine(Options{Unshared: !shared})
+			began := time.Now()
+			jobs := rack(t, e, 11, 90*time.Second, "n2", "n3", "n4")
+			again := engine(Options{Unshared: !shared})
+			until(t, again, jobs[0], fleet.Ended)
+			starts := map[string]bool{}
+			for _, j := range jobs {
+				require.NoError(t, e.Fetch(ctx, j))
+				require.Equal(t, j.Node.Name+"\n", record(j))
+				_, at, ok := strings.Cut(lastOf(t, j, "args "), "--at ")
+				require.True(t, ok)
+				at, _, _ = strings.Cut(at, " ")
+				starts[at] = true
+				begins, err := time.Parse(time.RFC3339, at)
+				require.NoError(t, err)
+				require.Greater(t, begins.Sub(began), 89*time.Second)
+				require.NoFileExists(t, filepath.Join(j.Dir, fleet.Note), "each has all of its node")
+			}
+			require.Len(t, starts, 1)
+			reason, more := e.Explain(ctx, jobs[1])
+			require.Contains(t, reason, "n3: task 0: Exited with exit code 1")
+			require.Equal(t, "cat "+quote(filepath.Join(jobs[1].Dir, "log")), more)
+		})
+	}
+	t.Run("a rack that loses a node", func(t *testing.T) {
+		e := engine(Options{})
+		jobs := rack(t, e, 12, time.Second, "n2", "n4", "until")
+		until(t, e, jobs[0], fleet.Started)
+		require.Eventually(t, func() bool {
+			_, err := os.Stat(filepath.Join(jobs[1].Dir, "begun"))
+			return err == nil
+		}, time.Minute, 50*time.Millisecond)
+		lab.Do(t, "cut", "n4")
+		control("update", "nodename=n4", "state=down", "reason=power") // which Slurm finds out in half a minute
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), nil, 0o600))
+		until(t, e, jobs[0], fleet.Ended)
+		require.Equal(t, "n2\n", record(jobs[0]), "the others go on")
+		require.Empty(t, record(jobs[1]))
+		reason, _ := e.Explain(ctx, jobs[1])
+		require.Contains(t, reason, "Node failure on n4")
+		lab.Do(t, "join", "n4")
 	})
 
 	t.Run("refusals", func(t *testing.T) {
 		for option, want := range map[string]bool{"--gres=gpu:1": true, "--partition=nope": true, "--reservation=r": true, "--frob": true, "--mem=1T": true, "-tx": true} {
 			for _, shared := range []bool{true, false} {
-				e := engine(Options{Shared: shared, Options: []string{option}})
+				e := engine(Options{Unshared: !shared, Options: []string{option}})
 				j := fleet.Job{Node: site.Node{Name: "n2"}, Attempt: 9, Dir: t.TempDir()}
 				_, err := e.Submit(ctx, j)
 				require.Error(t, err, option)
@@ -178,7 +277,7 @@ func TestLab(t *testing.T) {
 	})
 
 	t.Run("forgotten", func(t *testing.T) {
-		e := engine(Options{Shared: true})
+		e := engine(Options{})
 		reason, more := e.Explain(ctx, fleet.Job{ID: "999999", Dir: t.TempDir()})
 		require.Equal(t, "Slurm no longer knows job 999999 and keeps no account of it", reason)
 		require.Empty(t, more)
@@ -186,7 +285,7 @@ func TestLab(t *testing.T) {
 	})
 
 	t.Run("the controller is restarted", func(t *testing.T) {
-		e := engine(Options{Shared: true})
+		e := engine(Options{})
 		j := job(t, e, "n2", 4, "wait")
 		until(t, e, j, fleet.Started)
 		lab.Do(t, "controller")
@@ -209,7 +308,7 @@ func TestLabMany(t *testing.T) {
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "perwatt")
 	require.NoError(t, os.WriteFile(binary, []byte(node), 0o755))
-	e, err := New(Options{Fleet: "many", Dir: dir, Binary: binary, Shared: true})
+	e, err := New(Options{Fleet: "many", Dir: dir, Binary: binary})
 	require.NoError(t, err)
 	hosts, err := e.Nodes(t.Context())
 	require.NoError(t, err)

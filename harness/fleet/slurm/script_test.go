@@ -3,6 +3,7 @@ package slurm
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perwatt/perwatt/harness/fleet"
 )
 
 // echo is a binary that writes down what it is given, and where.
@@ -82,13 +85,14 @@ func TestNodeScript(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "bcast")
 	require.NoError(t, os.WriteFile(bin, []byte(`#!/bin/sh
 echo to standard output
+[ "$*" = "run it's --at 2026-11-30T12:00:00Z --store store" ] || exit 4
 while [ "$1" != --store ]; do shift; done
 mkdir "$2/2026-11" && echo {} >"$2/2026-11/01KBABCDEFGHJKMNPQRSTVWXYZ.json"
 exit 3
 `), 0o700))
 	tmp := t.TempDir()
 	var out, said bytes.Buffer
-	cmd := exec.Command("/bin/sh", "-c", nodeScript([]string{"run", "it's"}), "perwatt", bin)
+	cmd := exec.Command("/bin/sh", "-c", nodeScript(), "perwatt", bin, "2026-11-30T12:00:00Z", "run", "it's")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp}
 	cmd.Stdout, cmd.Stderr = &out, &said
 	require.ErrorContains(t, cmd.Run(), "exit status 3")
@@ -150,6 +154,7 @@ func TestUntar(t *testing.T) {
 			err := untar(bytes.NewReader(c.archive), dir)
 			if c.err != "" {
 				require.ErrorContains(t, err, c.err)
+				require.Equal(t, name == "noise" || name == "too many", errors.As(err, new(fleet.Refusal)))
 			} else {
 				require.NoError(t, err)
 			}

@@ -1,8 +1,9 @@
-// Package slurm measures the nodes of a Slurm cluster: a pinned job of one node for each,
-// started by sbatch where the store is on a file system that the nodes share, and by
-// salloc and srun where it is not. It speaks to Slurm's own commands, in text with the
-// columns named, since their JSON differs from release to release; Debian's 22.05.8 is
-// what its tests run.
+// Package slurm measures the nodes of a Slurm cluster: a pinned job of one node for each, or
+// one job of all nodes that begin together. Jobs are started by sbatch where the store is on
+// a file system that the nodes share, and by salloc and srun where it is not. A job finds
+// that out itself, by a file that was written before it was submitted. The package speaks to
+// Slurm's own commands, in text with the columns named, since their JSON differs from release
+// to release; Debian's 22.05.8 is what its tests run.
 //
 // It never drains a node, it needs no accounting, and it takes no figure from Slurm.
 package slurm
@@ -10,9 +11,11 @@ package slurm
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,17 +37,25 @@ type Options struct {
 	Partition string   // empty for all nodes, and the default partition of jobs
 	Nodes     string   // a hostlist as Slurm writes it, "n[1-64,70]"; empty for all
 	Options   []string // of sbatch, such as --account=bench; passed through
-	Binary    string   // path of perwatt: on the nodes if Shared, else on this host
-	Shared    bool     // nodes see the attempts' directories by the same path
+	Binary    string   // path of perwatt on this host, and on the nodes that see Dir
+	Unshared  bool     // no node is taken to see Dir
 }
 
 // Engine is a [fleet.Engine] on Slurm.
 type Engine struct {
 	Options
 	completing map[string]time.Time // job → when it was first seen to complete
+	token      string               // content of the file that jobs look for, once it is written
+	batched    map[string]bool      // jobs that sbatch took
+	blind      map[string]bool      // nodes that do not see Dir
+	sighted    bool                 // a node was seen that does
+	failed     map[string]bool      // jobs that failed → since their nodes do not see Dir
 }
 
-var _ fleet.Engine = (*Engine)(nil)
+var _ interface {
+	fleet.Engine
+	fleet.Allocator
+} = (*Engine)(nil)
 
 var fleetName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
 
@@ -54,8 +65,8 @@ func New(o Options) (*Engine, error) {
 		return nil, fmt.Errorf("slurm: %q is no name for a job: letters, digits and ._:- are", o.Fleet)
 	}
 	need := []string{"sinfo", "squeue", "scontrol", "scancel", "sbatch"}
-	if !o.Shared {
-		need = append(need[:4], "salloc", "sbcast", "srun")
+	if o.Unshared {
+		need = append(need[:4], unsharedNeeds...)
 	}
 	for _, name := range need {
 		if _, err := exec.LookPath(name); err != nil {
@@ -68,7 +79,7 @@ func New(o Options) (*Engine, error) {
 			return nil, fmt.Errorf("slurm: %w", err)
 		}
 	}
-	return &Engine{Options: o, completing: map[string]time.Time{}}, nil
+	return &Engine{Options: o, completing: map[string]time.Time{}, batched: map[string]bool{}, blind: map[string]bool{}, failed: map[string]bool{}}, nil
 }
 
 // What a command may take and print. Slurm's commands try again by themselves for a
@@ -260,45 +271,107 @@ func comment(j fleet.Job) string {
 	return fmt.Sprintf("%s.%d %s", j.Node.Name, j.Attempt, j.Dir)
 }
 
-// Submit hands over a job: to sbatch, or to an salloc that goes on when perwatt ends.
+// Submit hands over a job of one node.
 func (e *Engine) Submit(ctx context.Context, j fleet.Job) (id string, err error) {
-	if j.Dir, err = filepath.Abs(j.Dir); err != nil {
-		return "", fmt.Errorf("slurm: %w", err)
+	return e.submit(ctx, []fleet.Job{j}, 0)
+}
+
+// Allocate hands over a job of several nodes. Slurm starts it when all of them are free. It
+// goes on where one of them fails.
+func (e *Engine) Allocate(ctx context.Context, jobs []fleet.Job, lead time.Duration) (id string, err error) {
+	return e.submit(ctx, jobs, max(lead, time.Second))
+}
+
+// submit hands over a job: to sbatch, or to an salloc that goes on when perwatt ends.
+func (e *Engine) submit(ctx context.Context, jobs []fleet.Job, lead time.Duration) (id string, err error) {
+	jobs = slices.Clone(jobs)
+	over := e.Unshared || len(e.blind) > 0 && !e.sighted
+	for i := range jobs {
+		if jobs[i].Dir, err = filepath.Abs(jobs[i].Dir); err != nil {
+			return "", fmt.Errorf("slurm: %w", err)
+		}
+		over = over || e.blind[jobs[i].Node.Name]
 	}
-	if e.Shared {
-		return e.batch(ctx, j)
+	if over {
+		return e.salloc(ctx, jobs, lead)
 	}
-	return e.allocate(ctx, j)
+	return e.batch(ctx, jobs, lead)
 }
 
 // request returns the options of a job. The user's may change its limits, its memory and
-// who pays, but neither what it is nor on which node it runs.
-func (e *Engine) request(j fleet.Job) []string {
+// who pays, but neither what it is nor on which nodes it runs.
+func (e *Engine) request(jobs []fleet.Job) []string {
 	args := []string{"--exclusive", "--mem=0"}
 	if e.Partition != "" {
 		args = append(args, "-p", e.Partition)
 	}
-	if j.Limit > 0 {
-		args = append(args, "-t", strconv.Itoa(int((j.Limit+time.Minute-1)/time.Minute)))
+	if limit := jobs[0].Limit; limit > 0 {
+		args = append(args, "-t", strconv.Itoa(int((limit+time.Minute-1)/time.Minute)))
 	}
 	args = append(args, e.Options.Options...)
-	return append(args, "-w", j.Node.Name, "-N1", "-n1", "-J", e.jobName(), "--comment", comment(j))
+	var names []string
+	for _, j := range jobs {
+		names = append(names, j.Node.Name)
+	}
+	n := strconv.Itoa(len(jobs))
+	args = append(args, "-w", strings.Join(names, ","), "-N"+n, "-n"+n, "-J", e.jobName(), "--comment", comment(jobs[0]))
+	if len(jobs) > 1 {
+		args = append(args, "--ntasks-per-node=1", "--no-kill")
+	}
+	return args
 }
 
-func (e *Engine) batch(ctx context.Context, j fleet.Job) (string, error) {
-	log := strings.ReplaceAll(filepath.Join(j.Dir, fleet.Log), "%", "%%") // % begins a pattern
-	args := append(e.request(j), "--parsable", "--no-requeue", "--open-mode=append", "-D", j.Dir, "-o", log)
-	out, err := e.command(ctx, Script(e.Binary, j.Dir, j.Args), "sbatch", args...)
+func (e *Engine) batch(ctx context.Context, jobs []fleet.Job, lead time.Duration) (string, error) {
+	if err := e.writeToken(); err != nil {
+		return "", fmt.Errorf("slurm: %w", err)
+	}
+	first := jobs[0]
+	log := strings.ReplaceAll(filepath.Join(first.Dir, fleet.Log), "%", "%%") // % begins a pattern
+	args := append(e.request(jobs), "--parsable", "--no-requeue", "--open-mode=append", "-D", first.Dir, "-o", log)
+	out, err := e.command(ctx, e.batchScript(jobs, lead), "sbatch", args...)
 	if fail := new(failure); errors.As(err, &fail) {
 		return "", refusal(fail)
 	} else if err != nil {
 		return "", err
 	}
-	return parseSubmitted(out)
+	id, err := parseSubmitted(out)
+	e.batched[id] = err == nil
+	return id, err
 }
 
+func (e *Engine) tokenPath() string { return filepath.Join(e.Dir, "token") }
+
+// writeToken writes the file that jobs look for, or takes the one that is there.
+func (e *Engine) writeToken() error {
+	if e.token != "" {
+		return nil
+	}
+	token := rand.Text()
+	f, err := os.OpenFile(e.tokenPath(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		if token, err = head(e.tokenPath(), 100); err != nil {
+			return err
+		}
+		if token = strings.TrimSpace(token); !tokenText.MatchString(token) {
+			return fmt.Errorf("%s holds no token: remove it", e.tokenPath())
+		}
+	case err != nil:
+		return err
+	default:
+		_, err = f.WriteString(token + "\n")
+		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	e.token = token
+	return nil
+}
+
+var tokenText = regexp.MustCompile(`^[A-Z2-7]{26}$`) // of rand.Text
+
 // Jobs asks once for the jobs of the fleet.
-func (e *Engine) Jobs(ctx context.Context, _ []string) (map[string]fleet.JobState, error) {
+func (e *Engine) Jobs(ctx context.Context, flight []string) (map[string]fleet.JobState, error) {
 	all, err := e.queue(ctx)
 	if err != nil {
 		return nil, err
@@ -316,6 +389,13 @@ func (e *Engine) Jobs(ctx context.Context, _ []string) (map[string]fleet.JobStat
 			if s.Phase == fleet.Ended && s.Reason == "" {
 				s.Reason = q.state
 			}
+			if q.state == "FAILED" && s.Node != "" && slices.Contains(flight, q.id) && e.sawNothing(ctx, q.id) {
+				e.blind[s.Node] = true
+				s.Again, s.Reason = true, fmt.Sprintf("%s does not share %s: its next attempt sends its records over the job's output", s.Node, e.Dir)
+			}
+			if (q.state == "COMPLETED" || q.state == "FAILED" && !s.Again) && e.batched[q.id] {
+				e.sighted = true
+			}
 		case e.completing[q.id].IsZero():
 			e.completing[q.id] = time.Now()
 		case time.Since(e.completing[q.id]) > lingering:
@@ -324,6 +404,22 @@ func (e *Engine) Jobs(ctx context.Context, _ []string) (map[string]fleet.JobStat
 		states[q.id] = s
 	}
 	return states, nil
+}
+
+// sawNothing reports whether a job that failed did so since its node does not see Dir: the
+// script said so, or Slurm could not open the log. Slurm is asked once a job.
+func (e *Engine) sawNothing(ctx context.Context, id string) bool {
+	nothing, known := e.failed[id]
+	if known {
+		return nothing
+	}
+	out, err := e.command(ctx, "", "scontrol", "-o", "show", "job", id)
+	if err != nil {
+		return false
+	}
+	f := fields(out, "ExitCode", "Reason", "BatchFlag")
+	e.failed[id] = f[2] == "1" && (f[0] == strconv.Itoa(exitUnseen)+":0" || f[1] == "JobLaunchFailure")
+	return e.failed[id]
 }
 
 // lingering is longer than Slurm waits for processes that do not die: KillWait (30 s)
@@ -356,14 +452,8 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// Fetch unpacks what came back over the job's output. On a shared file system everything
-// is there.
-func (e *Engine) Fetch(ctx context.Context, j fleet.Job) error {
-	if e.Shared {
-		return nil
-	}
-	return e.unpack(ctx, j.Dir)
-}
+// Fetch unpacks what came back over the job's output, if it came so.
+func (e *Engine) Fetch(ctx context.Context, j fleet.Job) error { return e.unpack(ctx, j.Dir) }
 
 // Explain reads what Slurm knows of the job and the last line of its log.
 func (e *Engine) Explain(ctx context.Context, j fleet.Job) (reason, more string) {
@@ -383,11 +473,7 @@ func (e *Engine) Explain(ctx context.Context, j fleet.Job) (reason, more string)
 		if last != "" {
 			return parseJob(out) + ": " + last, more
 		}
-		reason = parseJob(out)
-		if e.Shared && strings.HasPrefix(reason, "FAILED") && strings.HasSuffix(reason, "(JobLaunchFailure)") {
-			reason += fmt.Sprintf(": if %s does not share %s, use --no-shared", j.Node.Name, j.Dir)
-		}
-		return reason, more
+		return parseJob(out), more
 	}
 	// MinJobAge (300 s by default) after its end the controller forgets a job.
 	if out, err = e.command(ctx, "", "sacct", "-X", "-n", "-P", "-D", "-j", j.ID, "-o", "State,ExitCode"); err == nil {

@@ -3,6 +3,7 @@ package slurm
 import (
 	"archive/tar"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -24,23 +25,30 @@ import (
 // Without a shared file system the binary goes to the node by sbcast, and what the
 // session leaves comes back as an archive on the output of srun. An salloc holds the
 // allocation, in a session of its own: it goes on when perwatt ends, and writes to the
-// directory of the attempt what came back and, at last, its exit code.
+// directories of the attempts what came back and, at last, its exit code.
 const (
 	archive    = "out.tar"
 	archiveEnd = "ended"
+	startName  = "start.sh" // in the directory of the first attempt
+	holderName = "holder.sh"
 	archiveMax = 64 << 20 // bytes
 	logMax     = 4 << 20  // bytes
 	filesMax   = 1000     // in an archive
 )
 
-// nodeScript runs on the node; $1 is the binary that sbcast left there. A signal ends
-// perwatt, which keeps what is finished, and not the shell, which sends it.
-func nodeScript(args []string) string {
-	return `bin=$1
+// unsharedNeeds are commands that are needed then.
+var unsharedNeeds = []string{"salloc", "sbcast", "srun"}
+
+// nodeScript runs on the node; $1 is the binary that sbcast left there, $2 the time at which
+// to begin, if it is not empty. A signal ends perwatt, which keeps what is finished, and not
+// the shell, which sends it.
+func nodeScript() string {
+	return `bin=$1 at=$2
+shift 2
 trap : TERM INT
 dir=$(mktemp -d) || exit
 mv "$bin" "$dir/perwatt" && cd "$dir" && mkdir store || exit
-` + part("store/note") + words("./perwatt", args) + ` --store store >&2
+` + part("store/note") + `./perwatt "$@" ${at:+--at "$at"} --store store >&2
 code=$?
 tar -C store -cf - .
 cd / && rm -rf "$dir"
@@ -48,33 +56,56 @@ exit $code
 `
 }
 
-// holder runs on the submitting host within the allocation. All CPUs of the job are the
-// task's: srun would bind one task to one core. What the node prints without end stops
-// srun.
-func holder(binary string, args []string) string {
-	return `bin=/tmp/perwatt-$SLURM_JOB_ID
-sbcast -f ` + quote(binary) + ` "$bin" || exit
-{
+// holder runs on the submitting host within the allocation. What the node prints without end
+// stops srun. Others may write to /tmp of the node too: sbcast creates the file, under a name
+// that cannot be foreseen, and fails if it is there.
+func holder(binary string, jobs []fleet.Job, lead time.Duration) string {
+	return "bin=/tmp/perwatt-" + rand.Text() + `
+sbcast ` + quote(binary) + ` "$bin" || exit
+` + together(jobs, lead, nodeScript(), `
+	cd "$1" || exit
+	node=$2
+	shift 2
 	{
-		srun -N1 -n1 -c "${SLURM_JOB_CPUS_PER_NODE%%(*}" --cpu-bind=none --mpi=none --input=none \
-			/bin/sh -c ` + quote(nodeScript(args)) + ` perwatt "$bin"
-		echo $? >` + archiveEnd + `.srun
-	} 2>&1 >&3 | head -c ` + strconv.Itoa(logMax) + ` >&2
-} 3>&1 | head -c ` + strconv.Itoa(archiveMax) + ` >` + archive + `
-exit "$(cat ` + archiveEnd + `.srun)"
-`
+		{
+			`+srun+` "$script" perwatt "$bin" "$at" "$@"
+			echo $? >`+archiveEnd+`.srun
+		} 2>&1 >&3 | head -c `+strconv.Itoa(logMax)+` >>`+fleet.Log+`
+	} 3>&1 | head -c `+strconv.Itoa(archiveMax)+` >`+archive+`
+	return "$(cat `+archiveEnd+`.srun)"
+`)
+}
+
+// start runs salloc, and tells every attempt of its end.
+func start(options []string, jobs []fleet.Job) string {
+	var b strings.Builder
+	b.WriteString(words("salloc", options) + "\ncode=$?\n")
+	for _, j := range jobs {
+		b.WriteString("echo $code >" + quote(filepath.Join(j.Dir, archiveEnd)) + "\n")
+	}
+	return b.String()
 }
 
 var granted = regexp.MustCompile(`(?m)^salloc: (?:Granted|Pending) job allocation ([0-9]{1,18})$`)
 
-// allocate starts the salloc and waits until it says which job it is.
-func (e *Engine) allocate(ctx context.Context, j fleet.Job) (string, error) {
-	log, end := filepath.Join(j.Dir, fleet.Log), filepath.Join(j.Dir, archiveEnd)
-	args := append([]string{"salloc"}, e.request(j)...)
-	args = append(args, "--no-bell", "/bin/sh", "-c", holder(e.Binary, j.Args))
-	start := `{ ` + words(args[0], args[1:]) + `; echo $? >` + archiveEnd + `; } </dev/null >` + fleet.Log + ` 2>&1 &`
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", start) // #nosec G204 -- every word is quoted
-	cmd.Dir, cmd.Env = j.Dir, environment(os.Environ())
+// salloc starts an salloc and waits until it says which job it is.
+func (e *Engine) salloc(ctx context.Context, jobs []fleet.Job, lead time.Duration) (string, error) {
+	for _, name := range unsharedNeeds {
+		if _, err := exec.LookPath(name); err != nil {
+			return "", fleet.Refusal{Reason: fmt.Sprintf("slurm: the nodes do not share %s, and without %s nothing comes back over the job's output", e.Dir, name)}
+		}
+	}
+	dir := jobs[0].Dir
+	log, end := filepath.Join(dir, fleet.Log), filepath.Join(dir, archiveEnd)
+	// In files: an argument has at most 128 KiB.
+	err := errors.Join(
+		os.WriteFile(filepath.Join(dir, holderName), []byte(holder(e.Binary, jobs, lead)), 0o600),
+		os.WriteFile(filepath.Join(dir, startName), []byte(start(append(e.request(jobs), "--no-bell", "/bin/sh", holderName), jobs)), 0o600))
+	if err != nil {
+		return "", fmt.Errorf("slurm: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "/bin/sh "+startName+" </dev/null >>"+fleet.Log+" 2>&1 &") // #nosec G204 -- constants
+	cmd.Dir, cmd.Env = dir, forSalloc(environment(os.Environ()))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C leaves it running
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("slurm: start salloc: %w", err)
@@ -112,8 +143,23 @@ func head(name string, max int64) (string, error) {
 	return string(b), err
 }
 
-// unpack waits a moment for salloc to end, which is after the job, and unpacks what came.
+// forSalloc gives salloc what the user's environment says to sbatch, such as
+// SBATCH_ACCOUNT: which of them submits is not the user's choice.
+func forSalloc(env []string) []string {
+	for _, v := range env {
+		if rest, ok := strings.CutPrefix(v, "SBATCH_"); ok {
+			env = append(env, "SALLOC_"+rest)
+		}
+	}
+	return env
+}
+
+// unpack waits a moment for salloc to end, which is after the job, and unpacks what came. A
+// job of sbatch has neither.
 func (e *Engine) unpack(ctx context.Context, dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, archive)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
@@ -127,13 +173,18 @@ func (e *Engine) unpack(ctx context.Context, dir string) error {
 		}
 	}
 	f, err := os.Open(filepath.Join(dir, archive)) // #nosec G304 -- of this measurement
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the job never ran
-	} else if err != nil {
+	if err != nil {
 		return fmt.Errorf("slurm: %w", err)
 	}
 	defer f.Close()
-	if err := untar(io.LimitReader(f, archiveMax), dir); err != nil {
+	info, err := f.Stat()
+	if err == nil {
+		err = untar(f, dir)
+	}
+	if err != nil && info != nil && info.Size() >= archiveMax {
+		err = fleet.Refusal{Reason: fmt.Sprintf("it sent %d MiB or more", archiveMax>>20), File: archive}
+	}
+	if err != nil {
 		return fmt.Errorf("slurm: what came back of %s: %w", dir, err)
 	}
 	return nil
@@ -145,7 +196,8 @@ var kept = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}/[0-9A-Z]{26}(\.partial)?\.jso
 
 // untar writes the files of a node's store to dir, where none of them may lie outside
 // and none is overwritten. The node may send anything: other names, links and devices
-// are passed over, and a file that is cut short is not left there.
+// are passed over, a file that is cut short is not left there, and what is no archive, or of
+// too many files, is a [fleet.Refusal].
 func untar(r io.Reader, dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -159,11 +211,11 @@ func untar(r io.Reader, dir string) error {
 		case errors.Is(err, io.EOF): // at once, if the job ended before it sent anything
 			return nil
 		case err != nil && n == 0:
-			return errors.New("no archive")
+			return fleet.Refusal{Reason: "what it sent is no archive", File: archive}
 		case err != nil:
 			return fmt.Errorf("it is cut short: %w", err)
 		case n >= filesMax:
-			return fmt.Errorf("more than %d files", filesMax)
+			return fleet.Refusal{Reason: fmt.Sprintf("it sent more than %d files", filesMax), File: archive}
 		}
 		name := strings.TrimPrefix(h.Name, "./")
 		if h.Typeflag != tar.TypeReg || !kept.MatchString(name) {

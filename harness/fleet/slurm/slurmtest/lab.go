@@ -49,7 +49,10 @@ func Up(t *testing.T, nodes int) *Lab {
 	if exec.Command("unshare", "--uts", "--fork", "--pid", "--mount-proc", "true").Run() != nil {
 		t.Skip("NOT TESTED: unshare is not allowed here")
 	}
-	// Sockets have short names, and the directory must be reached by every user.
+	// Sockets have short names, and the directory must be reached by every user. Nodes do
+	// not see the /tmp of this machine, and so not the temporary directories of tests
+	// before this call.
+	t.Setenv("TMPDIR", "/var/tmp")
 	dir, err := os.MkdirTemp("", "slurm-lab")
 	require.NoError(t, err)
 	l := &Lab{dir, freePorts(t, nodes+1)}

@@ -9,6 +9,7 @@
 #   lab.sh env           print what a shell needs: eval "$(lab.sh env)"
 #   lab.sh cut NODE      power failure: slurmd, its jobs and all that they started die at once
 #   lab.sh join NODE     start the node's slurmd again
+#   lab.sh hide NODE DIR the node sees an empty directory in place of DIR; show ends that
 #   lab.sh controller    stop slurmctld and start it again
 #
 # What 64 nodes cost is printed by
@@ -101,11 +102,19 @@ await() { # WHAT COMMAND…: for a minute
 controller() { begin slurmctld slurmctld -D -f "$SLURM_CONF"; await slurmctld scontrol ping; }
 
 # Namespaces of its own make a node: its processes die with the first, and its jobs see
-# the node's host name.
+# the node's host name and have a /tmp of their own, as on a machine.
 join() {
 	mkdir -p "$root/spool/$1"
 	begin "slurmd.$1" unshare --uts --fork --pid --mount-proc --kill-child=KILL \
-		bash -c 'hostname "$0"; mount --bind "$1/etc/hosts" /etc/hosts; exec slurmd -D -N "$0" -f "$1/etc/slurm.conf"' "$1" "$root"
+		bash -c 'hostname "$0"; mount --bind "$1/etc/hosts" /etc/hosts; mount -t tmpfs none /tmp; exec slurmd -D -N "$0" -f "$1/etc/slurm.conf"' "$1" "$root"
+}
+
+# within NODE COMMAND… runs a command where the node's slurmd sees the file system.
+within() {
+	local pid
+	pid=$(cat "$root/run/slurmd.$1.started") && pid=$(cat "/proc/$pid/task/$pid/children") || die "$1 is not up"
+	shift
+	nsenter -m -t "${pid%% *}" "$@"
 }
 
 idle() { [ "$(sinfo -h -N -t idle -o %N | wc -l)" -ge "$1" ]; }
@@ -143,6 +152,8 @@ down) down ;;
 env) echo "export SLURM_CONF=$SLURM_CONF PATH=\$PATH:/usr/sbin" ;;
 cut) end "slurmd.$2" KILL ;;
 join) join "$2" ;;
+hide) within "$2" mount -t tmpfs none "$3" ;;
+show) within "$2" umount "$3" ;;
 controller) end slurmctld TERM; controller ;;
 *) sed -n '2,/^set/s/^# \?//p' "$0"; exit 2 ;;
 esac
