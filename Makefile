@@ -6,6 +6,9 @@ VERSION := $(shell git describe --tags --exact-match 2>/dev/null)
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
 DATE := $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION) -X main.date=$(DATE)
+# Vet, tests and the build share one cache: what ships has no cgo and no paths.
+export CGO_ENABLED ?= 0
+export GOFLAGS += -trimpath
 FUZZTIME ?= 20s
 SOAK ?= 5m
 # Packages at a time: compilers for GPUs take most of it, each one CPU.
@@ -18,7 +21,7 @@ help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/perwatt, one binary without cgo (it needs glibc: NVML is opened at run time)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/perwatt ./cmd/perwatt
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/perwatt ./cmd/perwatt
 
 run: build ## measure this machine at every use (about 2 minutes), print the table and write the page report.html
 	./bin/perwatt run --preset quick --report report.html
@@ -34,7 +37,7 @@ test: ## run every test, the kernels of CPUs also without assembly
 
 race: ## run the tests of what starts goroutines or shares memory under the race detector, in their short forms
 	@grep -rlE --include='*.go' --exclude='*_test.go' --exclude-dir=testdata '^\s*go (func|[a-z])|\.Go\(|\bsync\.(Mutex|RWMutex|WaitGroup|Map|Pool|Once)\b|\batomic\.[A-Z]' . | xargs -n1 dirname | sort -u | \
-		xargs $(GO) test -race -short -timeout 20m -p 3
+		CGO_ENABLED=1 xargs $(GO) test -race -short -timeout 20m -p 3
 
 soak: ## strangers at every door for SOAK: kills, full disks, flipped bits, floods beside honest sessions and miners
 	PERWATT_SOAK=$(SOAK) $(GO) test -run '^TestSoak$$' -count 1 -v -timeout 30m ./cmd/perwatt
@@ -42,8 +45,8 @@ soak: ## strangers at every door for SOAK: kills, full disks, flipped bits, floo
 lint: ## formatting, vet here and for arm64, static analysis, a build without cgo
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt -w $$out"; exit 1; }
 	$(GO) vet ./...
-	GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
-	CGO_ENABLED=0 $(GO) build ./...
+	GOARCH=arm64 $(GO) vet ./...
+	$(GO) build ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 
@@ -61,9 +64,9 @@ generate-check: ## generated assembly and kernels for GPUs are what their genera
 	git diff --exit-code -- kernels results/report/chart/widths.go
 
 emulate: ## test kernels on CPUs that are not here, with AVX-512 and ARMv8 (Debian: installs Bochs; needs qemu-user-static)
-	CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/avx512-run.sh ./kernels/sha256d ./kernels/stream ./kernels/sgemm ./kernels/vector
-	PERWATT_REQUIRE=armv8 GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/sha256d
-	PERWATT_REQUIRE=neon GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/stream ./kernels/sgemm
+	$(GO) test -short -timeout 30m -exec $(CURDIR)/kernels/emulate/avx512-run.sh ./kernels/sha256d ./kernels/stream ./kernels/sgemm ./kernels/vector
+	PERWATT_REQUIRE=armv8 GOARCH=arm64 $(GO) test -short -timeout 30m -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/sha256d
+	PERWATT_REQUIRE=neon GOARCH=arm64 $(GO) test -short -timeout 30m -exec $(CURDIR)/kernels/emulate/arm64-run.sh ./kernels/stream ./kernels/sgemm
 
 estimate: ## print the cycles of the rows for ARM by LLVM's models of cores, not yet run on hardware (needs llvm 17 or newer)
 	kernels/emulate/arm64-mca.sh
