@@ -534,3 +534,30 @@ func TestTrainingsAreNotMixed(t *testing.T) {
 		require.Equal(t, results.Token, m.Points[0].Samples.Unit)
 	}
 }
+
+// TestCoRunsOverSessions: the cost of a co-run is that of all sessions, and its interval
+// shows how they scatter.
+func TestCoRunsOverSessions(t *testing.T) {
+	of := sessions(resultstest.Server("north", 2), 4, 1)
+	one := compared(t, Options{Seed: 1}, of[:1]).Candidates[0].CoRuns()
+	require.Equal(t, fmt.Sprint(*of[0].Summary.CoRunCost), fmt.Sprint(one[0].CoRunCost), "one session is as its record states it")
+	sum := 0.0
+	for i, by := range []results.Float{1, 0.5, 2, 1.5} {
+		m := *of[i].Summary.CoRunCost
+		m.HashesGained.Value *= by
+		sum += float64(m.HashesGained.Value)
+		of[i].Summary.CoRunCost = &m
+	}
+	of[3].Summary.CoRunCost.ExtraPower = results.Figure{Value: results.Absent(), Unit: results.Watt, Reason: results.Because(results.NoPair)}
+	all := compared(t, Options{Seed: 1}, of).Candidates[0].CoRuns()
+	require.Len(t, all, len(one))
+	gained := all[0].HashesGained
+	require.InEpsilon(t, sum/4, float64(gained.Value), 1e-12)
+	require.Less(t, float64(gained.Low), 0.7*float64(gained.Value), "the sessions differ by a factor of four")
+	require.Equal(t, one[0].HashesGained.N*4, gained.N)
+	require.InEpsilon(t, float64(of[0].Summary.CoRunCost.ExtraPower.Value+of[1].Summary.CoRunCost.ExtraPower.Value+of[2].Summary.CoRunCost.ExtraPower.Value)/3, float64(all[0].ExtraPower.Value), 1e-12, "three of four sessions have it")
+
+	of[2].Summary.CoRunCost.ExtraPower.Boundary = results.Package
+	mixed := compared(t, Options{Seed: 1}, of).Candidates[0].CoRuns()
+	require.InEpsilon(t, float64(of[0].Summary.CoRunCost.ExtraPower.Value+of[1].Summary.CoRunCost.ExtraPower.Value)/2, float64(mixed[0].ExtraPower.Value), 1e-12, "watts of another boundary are left out")
+}

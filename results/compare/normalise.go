@@ -318,10 +318,30 @@ type CoRun struct {
 	results.CoRunCost
 }
 
-// CoRuns returns the costs of mining in the background in the candidate's first
-// session: that of training on the CPU first, then those with cards in front.
+// CoRuns returns the costs of mining in the background over all sessions of a candidate,
+// in the order of the first session that has them: that of training on the CPU first.
+// Each figure is the mean of the sessions' own, with their Student's t interval: the
+// session is the replicate. That of one session is as its record states it.
 func (c *Candidate) CoRuns() (out []CoRun) {
-	rec := c.records[0]
+	var of [][]results.CoRunCost
+	for _, rec := range c.records {
+		for _, co := range coRuns(rec) {
+			i := slices.IndexFunc(out, func(o CoRun) bool { return o.Front == co.Front && o.Device == co.Device && o.Shared == co.Shared })
+			if i < 0 {
+				i = len(out)
+				out, of = append(out, co), append(of, nil)
+			}
+			of[i] = append(of[i], co.CoRunCost)
+		}
+	}
+	for i := range out {
+		out[i].CoRunCost = overSessions(of[i])
+	}
+	return out
+}
+
+// coRuns are the costs of mining in the background in one session.
+func coRuns(rec *results.Record) (out []CoRun) {
 	if cost := rec.Summary.CoRunCost; cost != nil {
 		for _, w := range rec.Summary.Windows() {
 			if u := w.Use; u.Role == results.Foreground && u.Device == results.CPUDevice {
@@ -340,4 +360,53 @@ func (c *Candidate) CoRuns() (out []CoRun) {
 		out = append(out, CoRun{front, places[i].Name, co.Shared, co.CoRunCost})
 	}
 	return out
+}
+
+// overSessions is the cost of a co-run over several sessions.
+func overSessions(of []results.CoRunCost) results.CoRunCost {
+	mean := func(part func(*results.CoRunCost) results.Figure) results.Figure {
+		var figures []results.Figure
+		for i := range of {
+			figures = append(figures, part(&of[i]))
+		}
+		return overFigures(figures)
+	}
+	out := results.CoRunCost{
+		TrainingKept: mean(func(c *results.CoRunCost) results.Figure { return c.TrainingKept }),
+		HashesGained: mean(func(c *results.CoRunCost) results.Figure { return c.HashesGained }),
+		ExtraPower:   mean(func(c *results.CoRunCost) results.Figure { return c.ExtraPower }),
+		ExtraEnergy:  mean(func(c *results.CoRunCost) results.Figure { return c.ExtraEnergy }),
+		EnergyPer:    mean(func(c *results.CoRunCost) results.Figure { return c.EnergyPer }),
+	}
+	if e := &out.EnergyPer; !e.Value.IsAbsent() && out.ExtraPower.Low <= 0 {
+		e.Value, e.Low, e.High, e.Reason = results.Absent(), results.Absent(), results.Absent(), results.Because(results.ReachesZero)
+	}
+	return out
+}
+
+// overFigures is the mean of the sessions' figures of one quantity. The watts of another
+// boundary or origin than the first session's are left out: a mean over both is neither.
+func overFigures(of []results.Figure) results.Figure {
+	m := of[0]
+	var xs []float64
+	n := 0
+	for _, f := range of {
+		if f.Value.IsAbsent() || f.Boundary != m.Boundary || f.Origin != m.Origin {
+			continue
+		}
+		if len(xs) == 0 {
+			m = f
+		}
+		m.Grade = max(m.Grade, f.Grade)
+		if f.Instrument.IsAbsent() || f.Instrument > m.Instrument {
+			m.Instrument = f.Instrument
+		}
+		xs, n = append(xs, float64(f.Value)), n+f.N
+	}
+	if len(xs) < 2 {
+		return m
+	}
+	i := stats.Mean(xs)
+	m.Value, m.Low, m.High, m.N = results.Float(i.Value), results.Float(i.Low), results.Float(i.High), n
+	return stated(m)
 }

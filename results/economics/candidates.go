@@ -67,8 +67,7 @@ type Mullet struct {
 const nameLimit = 80
 
 // Candidates takes from a comparison the figures that prices apply to: those of
-// each use alone, over all sessions. The cost of a co-run is that of a
-// candidate's first session.
+// each use alone and the cost of its co-runs, over all sessions.
 func Candidates(c *compare.Comparison) []Candidate {
 	var out []Candidate
 	for i := range c.Candidates {

@@ -12,7 +12,7 @@ import (
 
 func (e *evaluator) mullet(candidates []Candidate) {
 	t := Table{ID: "mullet", Title: "Mining in the background of training, $ per node and 1000 hours", Columns: heads("candidate", "workload", "watts at", "hashes earn", "extra power costs", "training forgone", "left", "verdict"), Notes: []string{
-		"From the cost of the co-run in the candidate's first session. The interval is that of its hashes, its watts and what is kept in front, each alone, in quadrature.",
+		"From the cost of the co-run over the candidate's sessions. The interval is that of its hashes, its watts and what is kept in front, each alone, in quadrature.",
 	}}
 	if e.p.Hours != nil {
 		t.Columns = slices.Insert(t.Columns, 7, Column{Head: "left, switched"})

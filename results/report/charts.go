@@ -201,26 +201,19 @@ func mulletChart(p Page) (out []picture) {
 		Head: chart.Head{ID: "mullet-cards", Title: "Mining behind the work of cards: hashes gained against what is kept in front", Table: "co-runs"},
 		Kept: chart.AxisOf("kept in front", results.Ratio), Gained: training.Gained,
 	}
-	of := candidatesByRecord(p)
-	for _, r := range p.Records {
-		name := cmp.Or(of[r.ID], r.Node.Name)
-		put := func(c *chart.Mullet, point string, m *results.CoRunCost) {
+	for i := range p.Comparison.Candidates {
+		c := &p.Comparison.Candidates[i]
+		for _, co := range c.CoRuns() {
 			note := "extra watts not resolvable"
-			if !m.ExtraPower.Value.IsAbsent() && m.EnergyPer.Status == results.Known {
-				value, _ := table.Split(m.ExtraPower)
+			if !co.ExtraPower.Value.IsAbsent() && co.EnergyPer.Status == results.Known {
+				value, _ := table.Split(co.ExtraPower)
 				note = "extra " + value
 			}
-			known := func(c chart.Point) bool { return c.Name == point }
-			if !slices.ContainsFunc(c.Points, known) { // the first session; the table has them all
-				c.Points = append(c.Points, chart.Point{Name: point, X: chart.Of(m.TrainingKept), Y: chart.Of(m.HashesGained), Note: note, Reference: name == p.Comparison.Reference})
+			to, point := &training, c.ID
+			if co.Device != "" {
+				to, point = &cards, c.ID+", "+results.Line(co.Front+" on "+co.Device, 40)
 			}
-		}
-		if m := r.Summary.CoRunCost; m != nil {
-			put(&training, name, m)
-		}
-		for i := range r.Summary.CoRuns {
-			m := &r.Summary.CoRuns[i]
-			put(&cards, name+", "+results.Line(m.Scenario, 40), &m.CoRunCost)
+			to.Points = append(to.Points, chart.Point{Name: point, X: chart.Of(co.TrainingKept), Y: chart.Of(co.HashesGained), Note: note, Reference: c.ID == p.Comparison.Reference})
 		}
 	}
 	for _, c := range []chart.Mullet{training, cards} {

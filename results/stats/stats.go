@@ -153,6 +153,15 @@ func (s Sessions) replicates() (units []Pair, ratio float64) {
 // then needs six windows, in the order in which they were measured.
 func (s Sessions) Interval(seed uint64) Interval { return s.estimate(seed).interval() }
 
+// Mean is the mean of one figure a session with its 95 % interval by Student's t. Unlike
+// a ratio it may be negative: the watts that something adds. The bounds are NaN for fewer
+// than two.
+func Mean(xs []float64) Interval {
+	mean, deviation := stat.MeanStdDev(xs, nil)
+	h := results.Student(float64(len(xs)-1)) * deviation / math.Sqrt(float64(len(xs)))
+	return Interval{mean, mean - h, mean + h}
+}
+
 // Quotient returns a.Ratio() ÷ b.Ratio() with its 95 % interval, on the
 // assumption that the sessions of a and b are independent. If they were run in
 // pairs, the interval is wider than it need be, and otherwise right. A candidate
