@@ -257,7 +257,8 @@ file that was named is refused.
 With --power and --map, join what perwatt meters --record read of the nodes' BMCs or PDUs
 to their records, by time and the offset of the clocks, which is in the budget of each
 figure. A record stays as it is, is excluded, and a new one stands in its place; doing it
-twice changes nothing. Record on the host that submits, or keep the clocks of all by NTP
+twice changes nothing. A line of the map whose node is rack=NAME is the meter of a whole
+rack: fleet report sets it beside the sum of the nodes. Record on the host that submits, or keep the clocks of all by NTP
 or PTP.`,
 		Example: `  perwatt fleet collect
   perwatt fleet collect acceptance from-the-pods/
@@ -293,7 +294,7 @@ or PTP.`,
 				if err := printOutcomes(cmd.OutOrStdout(), f.Roster(), f.Outcomes()); err != nil {
 					return err
 				}
-				if err := power.join(cmd, st, f.Roster(), f.Outcomes()); err != nil {
+				if err := power.join(cmd, st, f.Dir(), f.Roster(), f.Outcomes()); err != nil {
 					return err
 				}
 				if len(sum.Files) > 0 {

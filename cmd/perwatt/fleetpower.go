@@ -20,7 +20,7 @@ type powerFlags struct {
 
 func (f *powerFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.files, "power", nil, "recording of perwatt meters --record, to be joined to the records by node and time; may be repeated")
-	cmd.Flags().StringVar(&f.nodes, "map", "", "with --power: CSV with the columns node,meter[,channel]; several feeds of a node add up")
+	cmd.Flags().StringVar(&f.nodes, "map", "", "with --power: CSV with the columns node,meter[,channel]; rack=NAME as the node is a whole rack; several feeds add up")
 }
 
 func (f *powerFlags) check() error {
@@ -30,8 +30,9 @@ func (f *powerFlags) check() error {
 	return nil
 }
 
-// join joins the recordings to the records of a measurement and says what became of each.
-func (f *powerFlags) join(cmd *cobra.Command, st *store.Store, r site.Roster, outcomes []site.Outcome) error {
+// join joins the recordings to the records of the measurement in a directory, and to its
+// racks, and says what became of each.
+func (f *powerFlags) join(cmd *cobra.Command, st *store.Store, dir string, r site.Roster, outcomes []site.Outcome) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	if len(f.files) == 0 {
 		return nil
@@ -74,7 +75,7 @@ func (f *powerFlags) join(cmd *cobra.Command, st *store.Store, r site.Roster, ou
 		return err
 	}
 	defer x.Close()
-	all, err := site.JoinPower(ctx, st, x, r, outcomes, feeds, tapes, host)
+	all, racks, err := site.JoinPower(ctx, st, x, r, outcomes, feeds, tapes, host)
 	joined, before := 0, 0
 	for _, p := range all {
 		switch {
@@ -89,12 +90,31 @@ func (f *powerFlags) join(cmd *cobra.Command, st *store.Store, r site.Roster, ou
 			say(stderr, "perwatt: node %s: record %s: no power joined: %v", p.Node, p.Record, p.Err)
 		}
 	}
+	read := 0
+	for _, of := range racks {
+		switch {
+		case of.Err != nil:
+			say(stderr, "perwatt: rack %s: no power joined: %v", results.Line(of.Rack, 80), of.Err)
+			continue
+		case of.Note != "":
+			say(stderr, "perwatt: rack %s: not in its power: %s", results.Line(of.Rack, 80), of.Note)
+		}
+		read++
+	}
+	if err == nil && read > 0 {
+		err = site.KeepRackPower(dir, r, racks)
+	}
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	say(cmd.OutOrStdout(), "power: joined to %s, to %d before, %d without", results.Plural(joined, "record"), before, len(all)-joined-before)
-	if joined+before == 0 {
-		return exit{exitData, errors.New("--power: no record has watts by it")}
+	if len(all) > 0 {
+		say(cmd.OutOrStdout(), "power: joined to %s, to %d before, %d without", results.Plural(joined, "record"), before, len(all)-joined-before)
+	}
+	if len(racks) > 0 {
+		say(cmd.OutOrStdout(), "power of racks: %d joined, %d without", read, len(racks)-read)
+	}
+	if joined+before+read == 0 {
+		return exit{exitData, errors.New("--power: no record and no rack has watts by it")}
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func TestFleetCollectPower(t *testing.T) {
 	t.Chdir(t.TempDir())
 	rec := resultstest.Session(resultstest.Server("n1", 1), 1, 1, 3)
 	f, err := fleet.New(fleet.Dir("kept", "f"), site.Roster{Version: site.RosterVersion, Name: "f", Start: rec.Start.Add(-time.Minute), Engine: "ssh", Args: []string{}, Sessions: 1, Attempts: 1, Limit: 600,
-		Nodes: []site.Node{{Name: "n1"}}})
+		Nodes: []site.Node{{Name: "n1", Rack: "r1"}}})
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 
@@ -47,7 +47,7 @@ func TestFleetCollectPower(t *testing.T) {
 		tape, err = l.AppendTo(tape)
 		require.NoError(t, err)
 	}
-	for name, text := range map[string][]byte{"record.json": raw, "power.jsonl": tape, "nodes.csv": []byte("node,meter\nn1,snmp\n"), "bad.csv": []byte("node,meter\nn7,snmp\n")} {
+	for name, text := range map[string][]byte{"record.json": raw, "power.jsonl": tape, "nodes.csv": []byte("node,meter\nn1,snmp\n"), "bad.csv": []byte("node,meter\nn7,snmp\n"), "racks.csv": []byte("node,meter\nrack=r1,snmp\n")} {
 		require.NoError(t, os.WriteFile(name, text, 0o600))
 	}
 	code, _, stderr := perwatt(t, t.Context(), "fleet", "collect", "f", "record.json", "--store", "kept")
@@ -78,4 +78,19 @@ func TestFleetCollectPower(t *testing.T) {
 	code, stdout, stderr := perwatt(t, t.Context(), "ls", "--store", "kept")
 	require.Equal(t, exitOK, code, stderr)
 	require.Contains(t, stdout, "superseded")
+
+	for range 2 { // the rack has one node, and its meter sees no more
+		code, stdout, stderr = perwatt(t, t.Context(), "fleet", "collect", "f", "--store", "kept", "--power", "power.jsonl", "--map", "racks.csv")
+		require.Equal(t, exitOK, code, stderr)
+		require.Contains(t, stdout, "power of racks: 1 joined, 0 without")
+	}
+	code, stdout, stderr = perwatt(t, t.Context(), "fleet", "report", "f", "--store", "kept", "--budget", "r1=100W", "--budget", "r9=1kW")
+	require.Equal(t, exitGate, code, stderr)
+	for _, want := range []string{"What the meters of racks read", "beyond the nodes", "by the rack's meter", "no such rack"} {
+		require.Contains(t, stdout, want)
+	}
+	require.NoError(t, os.WriteFile("kept/fleet/f/racks.json", []byte("{"), 0o600))
+	code, _, stderr = perwatt(t, t.Context(), "fleet", "report", "f", "--store", "kept")
+	require.Equal(t, exitData, code)
+	require.Contains(t, stderr, "racks.json")
 }

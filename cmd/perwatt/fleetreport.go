@@ -41,12 +41,16 @@ leaves most on each kind of machine.
 
 A node is an outlier if a figure of it lies further from those of equal nodes than chance
 explains, and further than --margin. At most 1 in 10,000 healthy nodes is called one, if
-figures of healthy nodes are spread normally. Nodes that differ in firmware, kernel or
+figures of healthy nodes are spread normally. Where their spread is seen to have longer
+tails, the report says so, and a node that they explain is one of which it cannot be told.
+Nodes that differ in firmware, kernel or
 settings and gather at levels of their own are judged within their level.
 
---budget gives the power that every rack may draw, and NAME=POWER that of one. Watts that
-were not measured are not judged; a sum that leaves out nodes, or parts of them, can
-exceed a budget but not be within it.
+--budget gives the power that every rack may draw, and NAME=POWER that of one. It is
+compared with the rack's own meter, if one was joined (fleet collect --power) and all its
+nodes measured at the same time, as --together starts them; else with the sum of the nodes.
+Watts that were not measured are not judged; a sum that leaves out nodes, or parts of them,
+can exceed a budget but not be within it.
 
 -o FILE.html writes a page instead. Exit codes: 0 all good, 1 wrong answers, outliers, a
 rack that is slower as a whole or over its budget, or levels without a reason; 3 nodes
@@ -78,6 +82,9 @@ func (f *fleetReport) run(cmd *cobra.Command, name string) error {
 	}
 	roster, outcomes, err := fleet.Read(dir)
 	if err != nil {
+		return exit{exitData, err}
+	}
+	if opt.Racks, err = site.ReadRackPower(dir, roster); err != nil {
 		return exit{exitData, err}
 	}
 	abs, err := filepath.Abs(dir)

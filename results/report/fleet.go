@@ -47,7 +47,7 @@ func printedFleet(p FleetPage) *table.Page {
 		titled("Completion", 0, f.completion()),
 		titled("Nodes without a figure", table.Caution, firstOf(f.missing(), printedNodes, "reason")),
 		titled("Outliers", table.Bad, firstOf(f.off(), printedNodes, "node")),
-		titled("Racks", 0, racks), titled("Switches", 0, switches),
+		titled("Racks", 0, racks), titled("What the meters of racks read", 0, firstOf(f.facility(), 3*printedRacks, "row")), titled("Switches", 0, switches),
 		titled("Equal nodes", 0, firstOf(f.spread(), printedNodes, "figure")),
 		titled("What the site delivers and draws", 0, f.totals()),
 	)

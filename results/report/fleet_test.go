@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/economics"
 	"github.com/perwatt/perwatt/results/site"
 	"github.com/perwatt/perwatt/results/site/sitetest"
@@ -73,4 +74,36 @@ func TestTheMixOfASite(t *testing.T) {
 		require.False(t, b.Margin.Value.IsAbsent())
 		require.Contains(t, text, string(b.Verdict))
 	}
+}
+
+// What the meter of a rack reads stands beside the sum of its nodes, each with its
+// boundary, and the difference only where both are of the same nodes.
+func TestTheMeterOfARackStandsBesideItsNodes(t *testing.T) {
+	meter := func(rack string, nodes int, watts results.Float) site.RackPower {
+		return site.RackPower{Rack: rack, Scenario: "compute", Nodes: nodes, Meter: "pdu", Power: results.Figure{Value: watts, Low: watts - 20, High: watts + 20, Unit: results.Watt, N: 6,
+			Provenance: results.Provenance{Boundary: results.Wall, Origin: results.Measured, Grade: "B", Instrument: 0.01}}}
+	}
+	opt := site.Options{Budgets: map[string]float64{"": 2400}, Racks: []site.RackPower{meter("r01", 8, 2500), meter("r02", 5, 1800)}}
+	for _, format := range []Format{Text, Markdown} {
+		text, a := printedOf(t, format, sitetest.Fleet{Nodes: 24, PerRack: 8}, opt)
+		require.Equal(t, []site.BudgetVerdict{site.Over, site.Within, site.Within}, []site.BudgetVerdict{a.Racks[0].Power, a.Racks[1].Power, a.Racks[2].Power})
+		for _, want := range []string{"What the meters of racks read", "rack's meter", "sum of nodes", "beyond the nodes", "switches, fans, losses", "5 of 8 nodes measured at the same time", "r01 (2,500 W of 2,400 W)", "wall"} {
+			require.Contains(t, text, want)
+		}
+		require.Equal(t, 1, strings.Count(text, "switches, fans, losses"))
+	}
+	var page bytes.Buffer
+	_, a := printedOf(t, Text, sitetest.Fleet{Nodes: 24, PerRack: 8}, opt)
+	require.NoError(t, WriteFleetHTML(&page, FleetPage{Analysis: a}))
+	require.Contains(t, page.String(), "beyond the nodes")
+}
+
+// A fleet of which the healthy nodes have heavy tails is said to be one, and its nodes in
+// the tail are no outliers.
+func TestTailsAreSaid(t *testing.T) {
+	text, a := printedOf(t, Text, sitetest.Fleet{Nodes: 1000, Tails: 4}, site.Options{})
+	require.Contains(t, text, "of 1,000 healthy nodes lie beyond the limit")
+	require.Greater(t, a.Counts[site.CannotTell], 4*a.Counts[site.Outlier])
+	text, _ = printedOf(t, Text, sitetest.Fleet{Nodes: 1000}, site.Options{})
+	require.NotContains(t, text, "healthy nodes lie beyond")
 }

@@ -63,6 +63,7 @@ func WriteFleetHTML(w io.Writer, p FleetPage) error {
 			sectionOf("floor", "The site, node by node", "", block{Charts: f.floor()}),
 			sectionOf("missing", "Nodes without a figure", "", f.firstRows(f.missing(), fleetShown, "reason")...),
 			sectionOf("racks", "Racks", "", f.firstRows(f.racks("racks-table", "rack", a.Racks), fleetRacks, "rack")...),
+			sectionOf("rack-meters", "What the meters of racks read", "", f.firstRows(f.facility(), fleetRacks, "row")...),
 			switches,
 			f.uses(),
 			sectionOf("mix", "What the power of the site is best spent on", "", block{Table: f.mix()}),
@@ -306,7 +307,9 @@ func (f *fleet) budgets() (over, unsettled []string, unjudged, all int) {
 			continue
 		case site.Over:
 			text := results.Line(r.Name, 40)
-			if len(r.Watts) > 0 {
+			if r.PowerBy == site.ByFacility {
+				text += fmt.Sprintf(" (%s of %s)", table.One(alone(r.Facility.Power)), table.Quantity(r.Budget, results.Watt))
+			} else if len(r.Watts) > 0 {
 				text += fmt.Sprintf(" (%s of %s)", table.One(alone(r.Watts[0].Figure)), table.Quantity(r.Budget, results.Watt))
 			}
 			over = append(over, text)
@@ -359,7 +362,7 @@ var conclusions = map[site.Health]struct{ sign, means string }{
 	site.Wrong:      {"✕", "its answers are not those of the reference: take it out of service"},
 	site.Missing:    {"!", "no record, or none of a use that its equals have"},
 	site.Outlier:    {"▼", "a figure is further from those of equal nodes than chance explains"},
-	site.CannotTell: {"?", "it may be an outlier, but its own interval reaches the others: measure it again"},
+	site.CannotTell: {"?", "it may be an outlier, but its own interval reaches the others (measure it again), or healthy nodes reach as far"},
 	site.NotJudged:  {"–", "there are too few equal nodes to judge it by"},
 	site.Good:       {"✓", "measured, and like its equals"},
 }
@@ -587,7 +590,11 @@ func (f *fleet) racks(id, what string, all []site.Rack) table.Table {
 		if r.Power != "" {
 			sign := map[site.BudgetVerdict]string{site.Within: "✓ ", site.Over: "✕ over", site.Unsettled: "? ", site.Unmeasured: "– "}[r.Power]
 			word := strings.TrimSuffix(sign+string(r.Power), string(site.Over)) // "over" stands in the sign
-			row[6], row[7] = table.Number{Value: r.Budget, Print: table.Quantity(r.Budget, results.Watt)}, table.Text{Text: word, Under: r.PowerWhy}
+			why := r.PowerWhy
+			if r.Facility != nil {
+				why = strings.TrimSuffix("by the "+r.PowerBy+"; "+why, "; ")
+			}
+			row[6], row[7] = table.Number{Value: r.Budget, Print: table.Quantity(r.Budget, results.Watt)}, table.Text{Text: word, Under: why}
 		}
 		t.Row(row...)
 		for _, w := range r.Watts[min(1, len(r.Watts)):] { // at another boundary, or not measured
@@ -596,6 +603,34 @@ func (f *fleet) racks(id, what string, all []site.Rack) table.Table {
 	}
 	if slices.ContainsFunc(racks, func(r site.Rack) bool { return len(r.Watts) > 0 }) {
 		t.Notes = append(t.Notes, "Watts are the sum of the nodes that have them, at the use that draws most.")
+	}
+	return t
+}
+
+// facility has what the meters of racks read beside the sum of the nodes at the same use,
+// and the difference. Each row has the boundary of its own watts.
+func (f *fleet) facility() table.Table {
+	t := table.Table{ID: "rack-meters-table", WattsAt: true, Columns: []table.Column{{Head: "rack", Kind: table.Name, Limit: 40}, {Head: "watts of", Kind: table.Words, Weight: 2}, {Head: "power", Weight: 2}, {Head: "nodes", Under: "of the rack", Weight: 2}, {Head: "use", Kind: table.Words, Weight: 1}, {Head: "of the meter", Weight: 1}, {Head: "", Kind: table.Words, Weight: 1}}}
+	for i := range f.Racks {
+		r := &f.Racks[i]
+		p := r.Facility
+		if p == nil {
+			continue
+		}
+		row := func(of string, watts results.Figure, nodes int, why string) {
+			t.Row(text(r.Name), text(of), table.Figure{Figure: watts}, table.Number{Value: results.Float(nodes), Print: table.Count(nodes), Under: table.Count(r.Nodes)}, text(scenarioName(p.Scenario, "", "")),
+				table.Number{Value: watts.Value / p.Power.Value, Print: table.Percent(float64(watts.Value / p.Power.Value))}, text(why))
+		}
+		row("rack's meter", p.Power, p.Nodes, r.BeyondWhy)
+		for _, w := range r.AtFacility {
+			row("sum of nodes", w.Figure, w.Nodes, "")
+		}
+		if r.Beyond != nil {
+			row("beyond the nodes", *r.Beyond, p.Nodes, "switches, fans, losses")
+		}
+	}
+	if len(t.Rows) > 0 {
+		t.Notes = append(t.Notes, "The rack's meter counts all that it feeds while its nodes measure at the same time.")
 	}
 	return t
 }
@@ -669,7 +704,7 @@ func wattsShort(p results.Provenance) string {
 func (f *fleet) spread() table.Table {
 	t := table.Table{ID: "spread-table", WattsAt: true, Columns: []table.Column{
 		{Head: "use", Under: "machine", Kind: table.Name, Limit: 120}, {Head: "figure", Kind: table.Words, Weight: 1}, {Head: "nodes", Weight: 1}, {Head: "median", Weight: 2}, {Head: "first to last quarter", Weight: 1}, {Head: "1 % to 99 %", Weight: -1}, {Head: "least to most", Weight: -1},
-		{Head: "spread", Under: "1 σ", Weight: 2}, {Head: "outlier beyond", Under: "σ", Weight: 2}, {Head: "outliers", Weight: 2}, {Head: "levels", Kind: table.Words, Weight: -1},
+		{Head: "spread", Under: "1 σ", Weight: 2}, {Head: "outlier beyond", Under: "σ", Weight: 2}, {Head: "found if slower by", Under: "in 99 of 100", Weight: 1}, {Head: "outliers", Weight: 2}, {Head: "levels and shape", Kind: table.Words, Weight: -1},
 	}}
 	for i := range f.Figures {
 		d := &f.Figures[i]
@@ -687,17 +722,29 @@ func (f *fleet) spread() table.Table {
 		}
 		row := []table.Cell{table.Text{Text: figureUse(d), Under: d.Hardware}, text(metricWords(d.Metric)), table.Whole(d.N), table.Figure{Figure: of(d, d.Median)}, between(d.Q1, d.Q3), between(d.P1, d.P99), between(d.Low, d.High)}
 		if d.Why != "" {
-			row = append(row, nil, text("not judged"), nil, text(d.Why))
+			row = append(row, nil, text("not judged"), nil, nil, text(d.Why))
 		} else {
 			var levels []string
 			for _, l := range d.Levels {
 				levels = append(levels, strings.TrimSpace(fmt.Sprintf("%s at %s %s", results.Plural(l.N, "node"), table.Quantity(l.Median, d.Unit), strings.TrimSpace(l.By+" "+l.Value))))
 			}
-			row = append(row, table.Number{Value: d.Spread, Print: table.Percent(float64(d.Spread))}, table.Number{Value: d.Limit, Print: "± " + table.Percent(float64(d.Limit)), Under: table.Round(float64(d.Sigmas), 3)}, table.Whole(outliers), orNil(strings.Join(levels, "; ")))
+			row = append(row, table.Number{Value: d.Spread, Print: table.Percent(float64(d.Spread))}, table.Number{Value: d.Limit, Print: "± " + table.Percent(float64(d.Limit)), Under: table.Round(float64(d.Sigmas), 3)}, table.Number{Value: d.Finds, Print: table.Percent(float64(d.Finds))}, table.Whole(outliers), orNil(strings.Join(append(levels, shapeWords(d)...), "; ")))
 		}
 		t.Row(row...)
 	}
 	return t
+}
+
+// shapeWords say of a figure whose healthy values are not spread normally what that means.
+func shapeWords(d *site.Distribution) []string {
+	switch d.Shape {
+	case "":
+		return nil
+	case site.Flat:
+		return []string{"flatter than a normal spread: two levels may lie close together"}
+	}
+	return []string{fmt.Sprintf("%s: about %s of 1,000 healthy nodes lie beyond the limit; an outlier only below −%s or above +%s",
+		d.Shape, table.Round(1000*float64(d.Falsely), 2), table.Percent(float64(d.TailLow)), table.Percent(float64(d.TailHigh)))}
 }
 
 // mix is the use at which each kind of machine leaves most.
@@ -717,11 +764,12 @@ func (f *fleet) method() section {
 	return sectionOf("method", "How nodes were judged", "", block{Table: table.Table{Items: []table.Item{
 		{About: "equal nodes", Text: "have the same hardware, scenario, use, device, kernel and number of threads, and, where watts are in the figure, the same meter, boundary, origin and grade. Only equal nodes are compared, five at least."},
 		{About: "outlier", Text: fmt.Sprintf("A node is an outlier where its work per joule or its throughput lies further from the median of its equals than the limit of the table: the larger of the margin, %s, fixed beforehand, and a number of standard deviations that depends on how many nodes there are. The standard deviation is that of the nodes nearest the median, so that bad nodes neither widen it nor hide each other.", table.Percent(f.Margin))},
-		{About: "false outliers", Text: "At most 1 in 10,000 healthy nodes is called an outlier, over all figures by which it is judged."},
-		{About: "cannot tell", Text: "A node that would be an outlier, but whose own interval over its windows reaches the others. Measure it again, with more rounds."},
+		{About: "false outliers", Text: "At most 1 in 10,000 healthy nodes is called an outlier, over all figures by which it is judged, where their values are spread normally. From 16 nodes on that is tested (L-skewness and L-kurtosis, at 1 % each). Where it is not so, the table of figures says how many healthy nodes lie beyond the limit: those of which the tails are the reason cannot be told, and are no outliers. With few nodes the test sees little: of fleets of 32 that are spread as Student's t with 5 degrees of freedom it sees 1 in 10, and 2 to 5 of 1,000 healthy nodes are called outliers in the others."},
+		{About: "what is found", Text: "The table of figures says how much slower than it would be a node must be to be found in 99 of 100 fleets with as many nodes and the same spread."},
+		{About: "cannot tell", Text: "A node that would be an outlier, but whose own interval over its windows reaches the others: measure it again, with more rounds. Or one that lies no further off than the tails of the healthy nodes reach: see what the nodes at the end have in common."},
 		{About: "levels", Text: "Where nodes gather about several values, as after an update of firmware of a part of them, each is judged against its own, and the levels are named."},
 		{About: "racks", Text: "The median of a rack is compared with that of the other nodes: a rack may be off as a whole, although none of its nodes is an outlier."},
-		{About: "watts", Text: "Watts of several boundaries are not added. Watts that were not measured are marked ~ and never judged against a budget; a sum over some of the nodes may exceed the budget, but not be within it."},
+		{About: "watts", Text: "Watts of several boundaries are not added. A rack's own meter is what its budget is judged by, if all nodes of the rack measured at the same time. Watts that were not measured are marked ~ and never judged against a budget; a sum over some of the nodes may exceed the budget, but not be within it."},
 	}}})
 }
 

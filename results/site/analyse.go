@@ -317,7 +317,9 @@ func (a *analyst) perNode() map[string]int {
 
 // judge compares the nodes of a distribution with each other.
 func (a *analyst) judge(d *Distribution) {
-	d.Spread, d.Sigmas, d.Limit = results.Absent(), results.Absent(), results.Absent()
+	for _, f := range []*results.Float{&d.Spread, &d.Sigmas, &d.Limit, &d.Finds, &d.Falsely, &d.TailLow, &d.TailHigh} {
+		*f = results.Absent()
+	}
 	for by := range a.off {
 		a.off[by] = append(a.off[by], nil)
 	}
@@ -333,9 +335,18 @@ func (a *analyst) judge(d *Distribution) {
 	a.explain(d, at, logs)
 	a.offRacks(d, logs)
 	split(d, logs)
-	s := SpreadOf(slices.Clone(logs), a.figures[d.Hardware])
+	values := slices.Clone(logs)
+	s := SpreadOf(values, a.figures[d.Hardware])
 	limit := max(s.Sigmas*s.Scale, math.Log1p(a.Margin))
+	tails := TailsOf(values, s, limit)
+	if d.Shape = tails.Kind; d.Shape != "" && d.Shape != Flat && tails.Falsely <= falseRate {
+		d.Shape, tails.Low, tails.High = "", limit, limit // it does not matter
+	}
+	if d.Shape != "" && d.Shape != Flat {
+		d.Falsely, d.TailLow, d.TailHigh = results.Float(tails.Falsely), results.Float(-math.Expm1(-tails.Low)), results.Float(math.Expm1(tails.High))
+	}
 	d.Spread, d.Sigmas, d.Limit = results.Float(math.Expm1(s.Scale)), results.Float(s.Sigmas), results.Float(math.Expm1(limit))
+	d.Finds = results.Float(-math.Expm1(-s.Finds(tails.Low)))
 	healthy := Good
 	if limit > math.Ln2 { // what is found so is half or double, or worse
 		healthy = ""
@@ -352,6 +363,9 @@ func (a *analyst) judge(d *Distribution) {
 			continue
 		}
 		p.Health = Outlier
+		if from >= -tails.Low && from <= tails.High {
+			p.Health, p.InTail = CannotTell, true
+		}
 		// 95 % of the healthy nodes lie within two standard deviations.
 		if half := halfWidth(p.Value, p.Low, p.High); math.Abs(from)-half < 2*s.Scale {
 			p.Health = CannotTell
@@ -416,7 +430,7 @@ func leastLevel(n int) int { return max(fewestEqual, n/20) }
 
 // levelsApart is how many standard deviations of its nodes a level lies from the next
 // for their record to explain it.
-const levelsApart = 3
+const levelsApart = 2
 
 // explain finds what the records show that parts the nodes into levels, and takes the
 // level from each node's value. A node whose value is rare belongs to the largest level.
@@ -639,7 +653,10 @@ func offText(d *Distribution, p *Point) string {
 	if !p.Score.IsAbsent() {
 		text += fmt.Sprintf(", %.1f standard deviations", math.Abs(float64(p.Score)))
 	}
-	if p.Health == CannotTell {
+	switch {
+	case p.InTail:
+		text += fmt.Sprintf("; healthy nodes reach as far, since their values have %s: see what those at the end have in common", d.Shape)
+	case p.Health == CannotTell:
 		text += "; its own interval reaches the others: measure it again, with more rounds"
 	}
 	if len(p.Differs) > 0 {
@@ -681,7 +698,23 @@ func (a *analyst) warn() {
 		}
 	}
 	if apart > 1 {
-		a.Warnings[len(a.Warnings)-1].Text += fmt.Sprintf(", and those of %s", results.Plural(apart-1, "more node"))
+		a.Warnings[0].Text += fmt.Sprintf(", and those of %s", results.Plural(apart-1, "more node"))
+	}
+	for _, r := range a.Racks {
+		if r.Beyond != nil && r.Beyond.High < 0 {
+			add("rack-meter", fmt.Sprintf("the nodes of rack %s draw %.4g W more by their own meters than the meter of the rack reads", r.Name, -float64(r.Beyond.Value)),
+				"look whether the map has every feed of the rack, and whether the meters agree")
+		}
+	}
+	known := func(all []Rack, name string) bool {
+		return slices.ContainsFunc(all, func(r Rack) bool { return r.Name == name })
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.opt.Budgets)) {
+		if name == "" && len(a.Racks) == 0 {
+			add("no-rack", "there is a budget, and no rack is known", "give the racks: rack=NAME in the list of hosts, or the engine's topology")
+		} else if name != "" && !known(a.Racks, name) {
+			add("no-rack", fmt.Sprintf("there is a budget of rack %.80q, and no such rack", name), "perwatt fleet report lists the racks")
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ type Options struct {
 	Budgets map[string]float64 // W of a rack by its name; that of "" is for every other rack
 	Prices  *economics.Prices  // nil without
 	AsOf    time.Time          // of the prices
+	Racks   []RackPower        // what meters of whole racks read
 }
 
 // Analysis is what the records of a fleet tell together.
@@ -43,7 +44,7 @@ const (
 	Wrong      Health = "wrong answers" // it computes wrongly, which is worse than slowly
 	Missing    Health = "missing"       // it has no record, or none of a use that its equals have
 	Outlier    Health = "outlier"       // a figure is further from those of equal nodes than chance explains
-	CannotTell Health = "cannot tell"   // it would be an outlier, but its own interval reaches the others
+	CannotTell Health = "cannot tell"   // it would be an outlier, but its own interval reaches the others, or healthy nodes reach as far
 	NotJudged  Health = "not judged"    // there are too few equal nodes
 	Good       Health = "good"
 )
@@ -87,7 +88,17 @@ type Distribution struct {
 	Spread results.Float `json:"spread"`
 	Sigmas results.Float `json:"sigmas"`
 	Limit  results.Float `json:"limit"`
-	Why    string        `json:"why,omitempty"` // no node of it is judged
+	// Finds is how much lower than it would be, relative, a node must be to be found in 99
+	// of 100 such fleets.
+	Finds results.Float `json:"finds"`
+	// Shape is not empty where healthy values are not spread normally: see [Tails]. Then
+	// Falsely is the part of healthy nodes that lies beyond the limit, and a node is called
+	// an outlier only beyond TailLow and TailHigh, relative; between, it cannot be told.
+	Shape    string        `json:"shape,omitempty"`
+	Falsely  results.Float `json:"falsely"`
+	TailLow  results.Float `json:"tail_low"`
+	TailHigh results.Float `json:"tail_high"`
+	Why      string        `json:"why,omitempty"` // no node of it is judged
 	// Levels are there where the fleet is not one population: its nodes are judged
 	// each against its own level.
 	Levels []Level `json:"levels,omitempty"`
@@ -111,6 +122,7 @@ type Point struct {
 	Deviation results.Float `json:"deviation"` // relative, from where the node should be: its level, or its rack if that is off as a whole
 	Score     results.Float `json:"score"`     // the deviation in robust standard deviations
 	Health    Health        `json:"health"`
+	InTail    bool          `json:"in_tail,omitempty"` // it cannot be told because healthy nodes reach as far: see [Distribution.Shape]
 	Differs   []string      `json:"differs,omitempty"` // of a node that is off: what its record shows and few others do
 	level     int           // index into Levels
 }
@@ -122,10 +134,18 @@ type Rack struct {
 	Measured int            `json:"measured"` // of them, with figures
 	Counts   map[Health]int `json:"counts"`
 	Figures  []RackFigure   `json:"figures"`
-	Watts    []RackWatts    `json:"watts,omitempty"`  // one an origin, boundary and grade
-	Budget   results.Float  `json:"budget"`           // W; null without one
-	Power    BudgetVerdict  `json:"power,omitempty"`  // empty without a budget
-	PowerWhy string         `json:"reason,omitempty"` // of a verdict that is not plain
+	Watts    []RackWatts    `json:"watts,omitempty"` // one an origin, boundary and grade
+	Budget   results.Float  `json:"budget"`          // W; null without one
+	// Facility is what the rack's own meter read; nil without one. Beyond is that less the
+	// sum of the nodes at the same use: switches, fans, losses. It is nil unless all nodes
+	// of the rack measured it at the same time, at one boundary; BeyondWhy says so.
+	Facility   *RackPower      `json:"facility,omitempty"`
+	AtFacility []RackWatts     `json:"at_facility,omitempty"` // sums of the nodes at the use of Facility, one a boundary and origin
+	Beyond     *results.Figure `json:"beyond,omitempty"`
+	BeyondWhy  string          `json:"beyond_reason,omitempty"`
+	Power      BudgetVerdict   `json:"power,omitempty"`     // empty without a budget
+	PowerBy    string          `json:"judged_by,omitempty"` // the watts that the verdict is of: "rack's meter", "sum of nodes"
+	PowerWhy   string          `json:"reason,omitempty"`    // of a verdict that is not plain
 }
 
 // RackFigure is one figure of a rack against that of the other nodes.

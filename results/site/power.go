@@ -22,26 +22,45 @@ import (
 )
 
 // PowerFeed is a line of the map of meters: a meter of a recording, or one channel of it,
-// is a feed of a node.
+// is a feed of a node, or of a whole rack.
 type PowerFeed struct {
-	Node, Meter string
-	Channel     string // empty for all of the meter
-	Line        int    // of the map
+	Node    string // empty for a rack
+	Rack    string // empty for a node
+	Meter   string
+	Channel string // empty for all of the meter
+	Line    int    // of the map
+}
+
+// of names what is fed.
+func (f PowerFeed) of() string {
+	if f.Rack != "" {
+		return "rack " + f.Rack
+	}
+	return "node " + f.Node
 }
 
 const mostMapLines = 1_000_000
 
+// rackPrefix marks a rack in the column node of the map, as it does in a list of hosts.
+const rackPrefix = "rack="
+
 // ReadPowerMap reads the map of meters: CSV with a header and the columns node, meter and,
-// if need be, channel. The feeds of a node add up. The nodes must be those of the roster.
+// if need be, channel. rack=NAME in the column node stands for all that a rack draws. The
+// feeds of a node or a rack add up. Nodes and racks must be those of the roster, and no
+// feed may be counted twice among the nodes, nor among the racks.
 func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
-	expected := map[string]bool{}
+	expected, racks := map[string]bool{}, map[string]bool{}
 	for _, n := range roster.Nodes {
-		expected[n.Name] = true
+		expected[n.Name], racks[n.Rack] = true, true
 	}
+	type meter struct {
+		rack bool
+		name string
+	}
+	named := map[meter]map[string]PowerFeed{} // by channel
 	in := csv.NewReader(r)
 	in.FieldsPerRecord, in.TrimLeadingSpace, in.Comment = -1, true, '#'
 	columns := []string{"node", "meter", "channel"}
-	seen := map[PowerFeed]int{}
 	for first := true; ; first = false {
 		row, err := in.Read()
 		if err == io.EOF && !first {
@@ -68,22 +87,38 @@ func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
 		if len(row) != len(columns) {
 			return nil, bad("%d columns, and the header has %d", len(row), len(columns))
 		}
-		f := PowerFeed{Node: row[0], Meter: row[1]}
+		f := PowerFeed{Node: row[0], Meter: row[1], Line: line}
+		if rack, ok := strings.CutPrefix(f.Node, rackPrefix); ok && !expected[f.Node] {
+			f.Node, f.Rack = "", rack
+		}
 		if len(row) > 2 {
 			f.Channel = row[2]
 		}
-		switch before := seen[f]; {
-		case !expected[f.Node]:
-			return nil, bad("node %s is not in the roster of %s", f.Node, roster.Name)
+		m := meter{f.Rack != "", f.Meter}
+		twice, again := named[m][f.Channel]
+		if whole, ok := named[m][""]; ok && !again {
+			twice, again = whole, true
+		}
+		for _, part := range named[m] {
+			if again || f.Channel != "" {
+				break
+			}
+			twice, again = part, true
+		}
+		switch {
+		case f.Rack != "" && !racks[f.Rack], f.Rack == "" && !expected[f.Node]:
+			return nil, bad("%s is not in the roster of %s", f.of(), roster.Name)
 		case f.Meter == "":
 			return nil, bad("no meter")
-		case before > 0:
-			return nil, bad("it is line %d again", before)
+		case again:
+			return nil, bad("meter %s is that of %s in line %d: its watts would be counted twice", f.Meter, twice.of(), twice.Line)
 		case len(feeds) == mostMapLines:
 			return nil, bad("more than %d lines", mostMapLines)
 		}
-		seen[f] = line
-		f.Line = line
+		if named[m] == nil {
+			named[m] = map[string]PowerFeed{}
+		}
+		named[m][f.Channel] = f
 		feeds = append(feeds, f)
 	}
 	return feeds, nil
@@ -166,16 +201,28 @@ type PowerJoined struct {
 // before is left alone, so that doing it twice changes nothing. host is the one that
 // submitted the fleet, on which this runs. The error is one of the map, of a recording or
 // of the store; that of a single record is in its PowerJoined.
-func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, outcomes []Outcome, feeds []PowerFeed, tapes []*Tape, host string) ([]PowerJoined, error) {
+func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, outcomes []Outcome, feeds []PowerFeed, tapes []*Tape, host string) ([]PowerJoined, []RackJoined, error) {
 	j := joiner{ctx: ctx, store: st, index: x, roster: r, host: host, wants: map[string][]*request{}, feeds: map[string][]PowerFeed{}}
 	replaced := x.Replaced()
+	var racks []*rackTask
 	for _, f := range feeds {
 		if err := j.check(f, tapes); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		j.feeds[f.Node] = append(j.feeds[f.Node], f)
+		if f.Rack == "" {
+			j.feeds[f.Node] = append(j.feeds[f.Node], f)
+			continue
+		}
+		i := slices.IndexFunc(racks, func(t *rackTask) bool { return t.rack == f.Rack })
+		if i < 0 {
+			i, racks = len(racks), append(racks, &rackTask{rack: f.Rack})
+		}
+		racks[i].feeds = append(racks[i].feeds, f)
 	}
 	for _, o := range outcomes {
+		if len(j.feeds) == 0 { // the map is one of racks alone
+			break
+		}
 		for _, a := range o.Attempts {
 			for _, id := range a.Records {
 				p := PowerJoined{Node: o.Node, Record: id, New: replaced[id]}
@@ -194,9 +241,16 @@ func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, o
 			j.out[t.at].Err = err
 		}
 	}
+	standing := current(outcomes, replaced)
+	for _, t := range racks {
+		t.err = j.planRack(t, standing, tapes)
+		if err := ctx.Err(); err != nil {
+			return j.out, nil, err
+		}
+	}
 	for _, tape := range tapes {
 		if err := j.listen(tape); err != nil {
-			return j.out, err
+			return j.out, nil, err
 		}
 	}
 	for _, t := range j.todo {
@@ -204,13 +258,27 @@ func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, o
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			return j.out, err
+			return j.out, nil, err
 		}
 		if err := j.join(t); err != nil {
-			return j.out, err
+			return j.out, nil, err
 		}
 	}
-	return j.out, nil
+	var joined []RackJoined
+	for _, t := range racks {
+		of := RackJoined{Rack: t.rack, Err: t.err}
+		if of.Err == nil {
+			of.Power, of.Err = j.joinRack(t)
+		}
+		if err := ctx.Err(); err != nil {
+			return j.out, joined, err
+		}
+		if of.Err == nil {
+			of.Note = results.Line(strings.Join(t.notes, "; "), 1000)
+		}
+		joined = append(joined, of)
+	}
+	return j.out, joined, nil
 }
 
 // joiner joins recordings to records.
@@ -299,17 +367,15 @@ func (j *joiner) plan(t *task, tapes []*Tape) error {
 			if m == nil {
 				continue
 			}
-			rq := &request{tape: tape}
-			if rq.feed.Meter, err = wanted(m, f.Channel); err != nil {
+			by, err := j.align(rec, t, tape)
+			if err != nil {
 				return err
 			}
-			if rq.feed.Recording, err = j.align(rec, t, tape); err != nil {
+			ahead := seconds(float64(by.Offset))
+			rq, err := newRequest(tape, m, f, by, rec.Start.Add(ahead), rec.End.Add(ahead))
+			if err != nil {
 				return err
 			}
-			rq.feed.Margin = max(5, 3*tape.interval, 3*float64(max(0, m.Period)))
-			around := seconds(rq.feed.Margin + float64(rq.feed.Recording.Within))
-			ahead := seconds(float64(rq.feed.Recording.Offset))
-			rq.from, rq.to = rec.Start.Add(ahead-around), rec.End.Add(ahead+around)
 			requests = append(requests, rq)
 		}
 	}
@@ -318,6 +384,17 @@ func (j *joiner) plan(t *task, tapes []*Tape) error {
 	}
 	t.requests = requests
 	return nil
+}
+
+// newRequest asks for the readings of a feed between two instants and around them.
+func newRequest(tape *Tape, m *results.Meter, f PowerFeed, by results.Recording, from, to time.Time) (*request, error) {
+	meter, err := wanted(m, f.Channel)
+	if err != nil {
+		return nil, err
+	}
+	margin := max(5, 3*tape.interval, 3*float64(max(0, m.Period)))
+	around := seconds(margin + float64(by.Within))
+	return &request{tape: tape, from: from.Add(-around), to: to.Add(around), feed: results.Feed{Meter: meter, Recording: by, Margin: margin}}, nil
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -427,27 +504,35 @@ func (j *joiner) listen(tape *Tape) error {
 	return nil
 }
 
-// join makes the record that stands in the place of one.
-func (j *joiner) join(t *task) error {
-	p := &j.out[t.at]
-	var feeds []results.Feed
-	for _, f := range j.feeds[p.Node] {
+// recorded returns what was read of each feed, by the one recording that has readings of
+// it at that time.
+func recorded(feeds []PowerFeed, requests []*request) (out []results.Feed, err error) {
+	for _, f := range feeds {
 		var found *request
-		for _, rq := range t.requests {
+		for _, rq := range requests {
 			switch {
 			case rq.feed.Meter.Name != f.Meter || f.Channel != "" && rq.feed.Meter.Channels[0].Name != f.Channel:
 			case found == nil || found.readings == 0:
 				found = rq
 			case rq.readings > 0:
-				p.Err = fmt.Errorf("meter %.100q was recorded in %s and in %s at that time: give one of them", f.Meter, found.tape.Name, rq.tape.Name)
-				return nil
+				return nil, fmt.Errorf("meter %.100q was recorded in %s and in %s at that time: give one of them", f.Meter, found.tape.Name, rq.tape.Name)
 			}
 		}
 		if found.readings == 0 {
-			p.Err = fmt.Errorf("meter %.100q has no reading between %s and %s", f.Meter, found.from.UTC().Format(time.RFC3339), found.to.UTC().Format(time.RFC3339))
-			return nil
+			return nil, fmt.Errorf("meter %.100q has no reading between %s and %s", f.Meter, found.from.UTC().Format(time.RFC3339), found.to.UTC().Format(time.RFC3339))
 		}
-		feeds = append(feeds, found.feed)
+		out = append(out, found.feed)
+	}
+	return out, nil
+}
+
+// join makes the record that stands in the place of one.
+func (j *joiner) join(t *task) error {
+	p := &j.out[t.at]
+	feeds, err := recorded(j.feeds[p.Node], t.requests)
+	if err != nil {
+		p.Err = err
+		return nil
 	}
 	file, err := results.LoadFile(t.path)
 	if err == nil && len(file.Verify()) > 0 {

@@ -82,7 +82,7 @@ func (p *powered) join(t *testing.T, host string) []site.PowerJoined {
 	defer x.Close()
 	feeds, err := site.ReadPowerMap(strings.NewReader("node,meter\nn1,snmp\n"), p.roster)
 	require.NoError(t, err)
-	out, err := site.JoinPower(t.Context(), p.store, x, p.roster, p.outcomes, feeds, []*site.Tape{p.tape(t)}, host)
+	out, _, err := site.JoinPower(t.Context(), p.store, x, p.roster, p.outcomes, feeds, []*site.Tape{p.tape(t)}, host)
 	require.NoError(t, err)
 	require.Len(t, out, 1)
 	return out
@@ -271,14 +271,14 @@ func TestPowerMap(t *testing.T) {
 	roster := site.Roster{Name: "f", Nodes: []site.Node{{Name: "n1"}, {Name: "n2"}}}
 	feeds, err := site.ReadPowerMap(strings.NewReader("\ufeffnode,meter,channel\r\n# the first rack\nn1, pdu-a,3\nn1,pdu-b,3\n\"n2\",bmc2,\n"), roster)
 	require.NoError(t, err)
-	require.Equal(t, []site.PowerFeed{{"n1", "pdu-a", "3", 3}, {"n1", "pdu-b", "3", 4}, {"n2", "bmc2", "", 5}}, feeds)
+	require.Equal(t, []site.PowerFeed{{Node: "n1", Meter: "pdu-a", Channel: "3", Line: 3}, {Node: "n1", Meter: "pdu-b", Channel: "3", Line: 4}, {Node: "n2", Meter: "bmc2", Line: 5}}, feeds)
 	for _, c := range []struct{ text, want string }{
 		{"", "EOF"},
 		{"n1,pdu\n", "line 1: it must be the header"},
 		{"meter,node\n", "line 1: it must be the header"},
 		{"node,meter\nn3,pdu\n", "line 2: node n3 is not in the roster"},
 		{"node,meter\nn1,\n", "line 2: no meter"},
-		{"node,meter\nn1,pdu\nn1,pdu\n", "line 3: it is line 2 again"},
+		{"node,meter\nn1,pdu\nn1,pdu\n", "line 3: meter pdu is that of node n1 in line 2"},
 		{"node,meter\nn1,pdu,3\n", "line 2: 3 columns"},
 		{"node,meter\n\"n1,pdu\n", "line 2"},
 		{"node,meter\nn\x1b[31m,pdu\n", "line 2: node n\ufffd[31m"},
@@ -297,7 +297,7 @@ func TestPowerMap(t *testing.T) {
 	} {
 		feeds, err := site.ReadPowerMap(strings.NewReader(fmt.Sprintf("node,meter,channel\n%s\n", c.row)), p.roster)
 		require.NoError(t, err)
-		_, err = site.JoinPower(t.Context(), p.store, x, p.roster, p.outcomes, feeds, []*site.Tape{p.tape(t)}, "admin")
+		_, _, err = site.JoinPower(t.Context(), p.store, x, p.roster, p.outcomes, feeds, []*site.Tape{p.tape(t)}, "admin")
 		require.ErrorContains(t, err, c.want)
 	}
 }

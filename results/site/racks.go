@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/store"
@@ -114,13 +115,16 @@ func (a *analyst) places(by int, budgets map[string]float64) (out []Rack) {
 			}
 		}
 		r.Watts = a.watts(in[name])
+		if by == rackOf {
+			a.facility(&r, in[name])
+		}
 		if w, ok := budgets[name]; ok {
 			r.Budget = results.Float(w)
 		} else if w, ok := budgets[""]; ok {
 			r.Budget = results.Float(w)
 		}
 		if !r.Budget.IsAbsent() {
-			r.Power, r.PowerWhy = r.within()
+			r.judgePower()
 		}
 		out = append(out, r)
 	}
@@ -165,21 +169,27 @@ func (s *sum) figure(u results.Unit) results.Figure {
 	return results.Figure{Value: results.Float(s.value), Low: results.Float(s.value - half), High: results.Float(s.value + half), Unit: u, N: s.n, Provenance: s.Provenance}
 }
 
-// watts adds up the power of nodes, one sum a boundary and origin, each at the
-// scenario that most of the nodes ran and that draws most.
-func (a *analyst) watts(nodes []int) (out []RackWatts) {
-	type key struct {
-		boundary results.Boundary
-		origin   results.Origin
-	}
-	sums := map[key]map[string]*sum{}
+// sumKey is what may be added up: watts at one boundary and of one origin.
+type sumKey struct {
+	boundary results.Boundary
+	origin   results.Origin
+}
+
+// compare orders by boundary, the outermost first, and by origin.
+func (k sumKey) compare(o sumKey) int {
+	return cmp.Or(cmp.Compare(slices.Index(results.Boundaries(), k.boundary), slices.Index(results.Boundaries(), o.boundary)), cmp.Compare(k.origin, o.origin))
+}
+
+// sums adds up the power of nodes by boundary and origin, for each scenario.
+func (a *analyst) sums(nodes []int) map[sumKey]map[string]*sum {
+	sums := map[sumKey]map[string]*sum{}
 	for _, i := range nodes {
 		if len(a.measured[i].sessions) == 0 {
 			continue
 		}
 		p := a.provenance(i)
 		for scenario, v := range a.measured[i].powers() {
-			k := key{p.Boundary, p.Origin}
+			k := sumKey{p.Boundary, p.Origin}
 			if sums[k] == nil {
 				sums[k] = map[string]*sum{}
 			}
@@ -189,9 +199,14 @@ func (a *analyst) watts(nodes []int) (out []RackWatts) {
 			sums[k][scenario].add(v.Value, v.Low, v.High, p)
 		}
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(sums), func(x, y key) int {
-		return cmp.Or(cmp.Compare(slices.Index(results.Boundaries(), x.boundary), slices.Index(results.Boundaries(), y.boundary)), cmp.Compare(x.origin, y.origin))
-	}) {
+	return sums
+}
+
+// watts are the sums of nodes, one a boundary and origin, each at the scenario that most
+// of the nodes ran and that draws most.
+func (a *analyst) watts(nodes []int) (out []RackWatts) {
+	sums := a.sums(nodes)
+	for _, k := range slices.SortedFunc(maps.Keys(sums), sumKey.compare) {
 		best := ""
 		for _, scenario := range slices.Sorted(maps.Keys(sums[k])) {
 			if s, o := sums[k][scenario], sums[k][best]; o == nil || cmp.Or(cmp.Compare(s.n, o.n), cmp.Compare(s.value, o.value)) > 0 {
@@ -204,16 +219,97 @@ func (a *analyst) watts(nodes []int) (out []RackWatts) {
 	return out
 }
 
-// within compares the watts of a rack with its budget. What was not measured is not
-// judged. A sum that leaves out nodes or parts of them is less than the rack draws: it
+// facility finds what the rack's own meter read: at the scenario that most of its nodes
+// measured at the same time, and that draws most.
+func (a *analyst) facility(r *Rack, nodes []int) {
+	for i := range a.opt.Racks {
+		p := &a.opt.Racks[i]
+		if p.Rack == r.Name && (r.Facility == nil || cmp.Or(cmp.Compare(p.Nodes, r.Facility.Nodes), cmp.Compare(p.Power.Value, r.Facility.Power.Value)) > 0) {
+			r.Facility = p
+		}
+	}
+	p := r.Facility
+	if p == nil {
+		return
+	}
+	var at *sum
+	sums := a.sums(nodes)
+	for _, k := range slices.SortedFunc(maps.Keys(sums), sumKey.compare) {
+		if s := sums[k][p.Scenario]; s != nil {
+			at = s
+			r.AtFacility = append(r.AtFacility, RackWatts{s.figure(results.Watt), p.Scenario, s.n})
+		}
+	}
+	switch {
+	case at == nil:
+		r.BeyondWhy = "no node has watts of its own"
+	case p.Nodes < r.Nodes:
+		r.BeyondWhy = fmt.Sprintf("%d of %d nodes measured at the same time", p.Nodes, r.Nodes)
+	case len(r.AtFacility) > 1:
+		r.BeyondWhy = "the watts of its nodes are of several boundaries or origins"
+	case at.Origin != results.Measured:
+		r.BeyondWhy = fmt.Sprintf("the watts of its nodes are %s", at.Origin)
+	case at.n < r.Nodes:
+		r.BeyondWhy = fmt.Sprintf("%d of %d nodes have watts", at.n, r.Nodes)
+	default:
+		low, high := p.bounds()
+		half := math.Hypot((high-low)/2, noNaN(math.Sqrt(at.squares)))
+		d := float64(p.Power.Value) - at.value
+		r.Beyond = &results.Figure{Value: results.Float(d), Low: results.Float(d - half), High: results.Float(d + half), Unit: results.Watt, N: p.Power.N,
+			Provenance: results.Provenance{Boundary: p.Power.Boundary, Origin: p.Power.Origin, Grade: max(p.Power.Grade, at.Grade), Instrument: results.Absent()}}
+	}
+}
+
+// noNaN is 0 for what is not known.
+func noNaN(x float64) float64 {
+	if math.IsNaN(x) {
+		return 0
+	}
+	return x
+}
+
+// What a verdict on a budget is of.
+const (
+	ByFacility = "rack's meter"
+	ByNodes    = "sum of nodes"
+)
+
+// judgePower compares the watts of a rack with its budget. Its own meter counts, if it
+// read the rack while all nodes measured at the same time. If they did not, the meter can
+// show that the rack exceeds the budget, and not that it is within it.
+func (r *Rack) judgePower() {
+	budget := float64(r.Budget)
+	if p := r.Facility; p != nil && p.Power.Origin == results.Measured {
+		low, high := p.bounds()
+		r.PowerBy = ByFacility
+		switch {
+		case low > budget:
+			r.Power = Over
+			return
+		case p.Nodes == r.Nodes && high > budget:
+			r.Power, r.PowerWhy = Unsettled, "the interval reaches the budget"
+			return
+		case p.Nodes == r.Nodes:
+			r.Power = Within
+			return
+		}
+	}
+	r.PowerBy = ByNodes
+	r.Power, r.PowerWhy = r.within()
+}
+
+// within compares the sum of the nodes of a rack with its budget. What was not measured is
+// not judged. A sum that leaves out nodes or parts of them is less than the rack draws: it
 // can exceed the budget, and not be within it.
 func (r *Rack) within() (v BudgetVerdict, why string) {
 	low, high, nodes, parts := 0.0, 0.0, 0, results.Boundary("")
+	var added []string
 	for _, w := range r.Watts {
 		if w.Origin != results.Measured {
 			continue
 		}
 		nodes += w.Nodes
+		added = append(added, fmt.Sprintf("%s of %s", w.Boundary, results.Plural(w.Nodes, "node")))
 		at := [2]results.Float{w.Low, w.High}
 		if w.Low.IsAbsent() {
 			at = [2]results.Float{w.Value, w.Value}
@@ -230,15 +326,20 @@ func (r *Rack) within() (v BudgetVerdict, why string) {
 	case nodes == 0:
 		return Unmeasured, "there are no watts"
 	case low > budget:
-		return Over, ""
+		v = Over
 	case nodes < r.Nodes:
 		return Unsettled, fmt.Sprintf("%d of %d nodes were measured", nodes, r.Nodes)
 	case parts != "":
 		return Unsettled, fmt.Sprintf("watts at the %s leave out a part of the node", parts)
 	case high > budget:
 		return Unsettled, "the interval reaches the budget"
+	default:
+		v = Within
 	}
-	return Within, ""
+	if len(added) > 1 {
+		why = "added up: " + strings.Join(added, ", ")
+	}
+	return v, why
 }
 
 // use is what a total is of.

@@ -49,6 +49,8 @@ type Spread struct {
 	Center, Scale float64
 	Sigmas        float64
 	MAD           float64 // median distance from the median
+	Healthy       int     // values that are not outside: SpreadOf puts them first
+	rate          float64 // of healthy values that are outside, both sides together
 }
 
 const (
@@ -67,7 +69,7 @@ func SpreadOf(logs []float64, figures int) Spread {
 	n := len(logs)
 	if n < fewestEqual {
 		nan := math.NaN()
-		return Spread{nan, nan, nan, nan}
+		return Spread{Center: nan, Scale: nan, Sigmas: nan, MAD: nan}
 	}
 	slices.Sort(logs)
 	median := middle(logs)
@@ -93,12 +95,19 @@ func SpreadOf(logs []float64, figures int) Spread {
 	for _, x := range logs[:healthy] {
 		sum.add(x)
 	}
-	s.Center, s.Scale, s.Sigmas = sum.mean, sum.scale(), sum.limit(rate)
+	s.Center, s.Scale, s.Sigmas, s.Healthy, s.rate = sum.mean, sum.scale(), sum.limit(rate), healthy, rate
 	return s
 }
 
 // Outside reports whether a value is not one of a healthy node.
 func (s Spread) Outside(log float64) bool { return math.Abs(log-s.Center) > s.Sigmas*s.Scale }
+
+// Finds is how far below where it would be a node must be to be found in 99 of 100 fleets,
+// on the logarithmic scale, if a node is off beyond the limit.
+func (s Spread) Finds(limit float64) float64 {
+	n := float64(s.Healthy)
+	return limit + s.Scale*math.Sqrt(1+1/n)*distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.99)
+}
 
 // moments are those of a sample (Welford, Technometrics 4, 1962).
 type moments struct{ n, mean, squares float64 }

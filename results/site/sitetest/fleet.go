@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/site"
 	"github.com/perwatt/perwatt/results/store"
@@ -19,6 +21,7 @@ type Fleet struct {
 	Nodes   int
 	PerRack int     // nodes of a rack; 32 if 0; two racks share a switch
 	Spread  float64 // relative standard deviation between nodes; 0.01 if 0
+	Tails   float64 // degrees of freedom of a Student's t between nodes; a normal if 0
 	Noise   float64 // relative half-width of each node's own interval; 0.004 if 0
 	Seed    uint64
 
@@ -152,7 +155,7 @@ func (f Fleet) Make() (r site.Roster, outcomes []site.Outcome, sessions []store.
 			s.Env.Origin, s.Grade = string(results.Measured), "C"
 		}
 		for j, u := range uses {
-			own := math.Exp(f.Spread*rng.NormFloat64()) * off
+			own := math.Exp(f.Spread*rng.NormFloat64()/f.tail(rng)) * off
 			watts := u.watts * math.Exp(f.Spread/4*rng.NormFloat64())
 			if place == Partial && j == 1 || place == Wrong && j == 0 {
 				continue
@@ -174,6 +177,14 @@ func (f Fleet) Make() (r site.Roster, outcomes []site.Outcome, sessions []store.
 		outcomes, sessions = append(outcomes, o), append(sessions, s)
 	}
 	return r, outcomes, sessions, groups
+}
+
+// tail is the divisor that makes a Student's t, of the same spread, of a normal variable.
+func (f Fleet) tail(rng *rand.Rand) float64 {
+	if f.Tails == 0 {
+		return 1
+	}
+	return math.Sqrt(distuv.ChiSquared{K: f.Tails, Src: rng}.Rand() / (f.Tails - 2))
 }
 
 // groups are the kinds of machines, by the identifiers of their groups.
