@@ -66,13 +66,17 @@ type analyst struct {
 	off     [2][]map[string]RackFigure
 	figures map[string]int    // by which a node of a kind is judged
 	names   map[string]string // of the hardware of groups, by their identifiers
+	kinds   map[string]string // names of kinds of machines, by all that makes them
+	alike   map[string]int    // kinds of which the same is printed
 }
 
 // measured are the sessions of a node.
 type measured struct {
 	sessions   []*store.Session // that count
 	attributes []pair           // of the last of them, the same kinds in the same order for all
-	group      store.Group
+	group      store.Group      // of the session whose watts count
+	origin     results.Origin   // of these watts
+	grade      results.Grade    // the worst of them
 	values     map[series]value
 }
 
@@ -124,7 +128,7 @@ func Analyse(r Roster, outcomes []Outcome, sessions []store.Session, groups map[
 	if opt.Margin == 0 {
 		opt.Margin = compare.DefaultMargin
 	}
-	a := &analyst{opt: opt, groups: groups, measured: make([]measured, len(r.Nodes)), names: map[string]string{},
+	a := &analyst{opt: opt, groups: groups, measured: make([]measured, len(r.Nodes)), kinds: map[string]string{}, alike: map[string]int{}, names: map[string]string{},
 		Analysis: &Analysis{Roster: r, Margin: opt.Margin, Counts: map[Health]int{}, Nodes: make([]NodeResult, len(r.Nodes)), Figures: []Distribution{}, Totals: []Total{}, Warnings: []results.Warning{}}}
 	a.gather(outcomes, sessions)
 	a.distribute()
@@ -167,6 +171,9 @@ func (a *analyst) gather(outcomes []Outcome, sessions []store.Session) {
 		for _, at := range o.Attempts {
 			for _, id := range at.Records {
 				nr.Records = append(nr.Records, id)
+				if slices.Contains(nr.Records[:len(nr.Records)-1], id) { // it counts once
+					continue
+				}
 				s := byID[id]
 				show := "perwatt show " + id
 				switch {
@@ -190,20 +197,12 @@ func (a *analyst) gather(outcomes []Outcome, sessions []store.Session) {
 				m.sessions = append(m.sessions, s)
 			}
 		}
-		for _, s := range m.sessions {
-			m.group = a.groups[s.Group]
-			for _, f := range s.Figures {
-				if f.Value > 0 {
-					k := seriesOf(f.Key)
-					m.values[k] = m.values[k].with(f)
-				}
-			}
-			if m.group.Together {
-				a.Together = max(a.Together, 2)
-			}
-		}
 		if n := len(m.sessions); n > 0 {
+			a.merge(m)
 			nr.Hardware = a.hardware(m.group)
+			if m.group.Together {
+				a.Together++
+			}
 			for kind, v := range m.sessions[n-1].Env.Attributes() {
 				m.attributes = append(m.attributes, pair{kind, v})
 			}
@@ -219,6 +218,32 @@ func (a *analyst) gather(outcomes []Outcome, sessions []store.Session) {
 	}
 }
 
+// merge takes the figures of a node's sessions together. Sessions of other hardware than the
+// last that has watts, such as before a repair, do not count; nor do watts of another
+// meter, boundary or origin than its.
+func (a *analyst) merge(m *measured) {
+	of := m.sessions[len(m.sessions)-1]
+	for _, s := range m.sessions {
+		if a.groups[s.Group].Boundary != "" {
+			of = s
+		}
+	}
+	m.group, m.origin = a.groups[of.Group], results.Origin(of.Env.Origin)
+	m.sessions = slices.DeleteFunc(m.sessions, func(s *store.Session) bool { return a.hardware(a.groups[s.Group]) != a.hardware(m.group) })
+	for _, s := range m.sessions {
+		same := s.Group == of.Group && s.Env.Origin == of.Env.Origin
+		if same {
+			m.grade = max(m.grade, s.Grade)
+		}
+		for _, f := range s.Figures {
+			if v := float64(f.Value); v > 0 && !math.IsInf(v, 1) && (same || f.Metric == results.Throughput) {
+				k := seriesOf(f.Key)
+				m.values[k] = m.values[k].with(f)
+			}
+		}
+	}
+}
+
 // fail gives a node a conclusion, unless it has a worse one.
 func (n *NodeResult) fail(h Health, why, more string) {
 	if slices.Index(Healths(), h) < slices.Index(Healths(), n.Health) {
@@ -226,14 +251,93 @@ func (n *NodeResult) fail(h Health, why, more string) {
 	}
 }
 
-// hardware names what equal nodes have in common.
+// hardware names what equal nodes have in common. Machines that differ have different
+// names, also where what is printed of them is the same.
 func (a *analyst) hardware(g store.Group) string {
 	name, ok := a.names[g.ID]
 	if !ok {
-		name = strings.Replace(g.Hardware().Name(), " no meter", "", 1)
+		h := g.Hardware()
+		identity := fmt.Sprintf("%+v", h)
+		if name = a.kinds[identity]; name == "" {
+			name = strings.Replace(h.Name(), " no meter", "", 1)
+			if a.alike[name]++; a.alike[name] > 1 {
+				name = fmt.Sprintf("%s (kind %d)", name, a.alike[name])
+			}
+			a.kinds[identity] = name
+		}
 		a.names[g.ID] = name
 	}
 	return name
+}
+
+// kindCount counts the nodes of each kind of machine.
+type kindCount struct {
+	of    map[string]int
+	most  string // the most frequent, the first of equals
+	first int    // a node of it
+}
+
+func (a *analyst) countKinds() (c kindCount) {
+	c.of = map[string]int{}
+	first := map[string]int{}
+	for i, n := range a.Nodes {
+		if n.Hardware != "" {
+			if c.of[n.Hardware]++; c.of[n.Hardware] == 1 {
+				first[n.Hardware] = i
+			}
+		}
+	}
+	for name, n := range c.of {
+		if m := c.of[c.most]; n > m || n == m && first[name] < first[c.most] {
+			c.most = name
+		}
+	}
+	c.first = first[c.most]
+	return c
+}
+
+// odd says why a node is not judged, and how its kind of machine differs from the most
+// frequent one. A memory module or a card that failed makes a kind of its own.
+func (a *analyst) odd(node int, kinds kindCount) string {
+	own, most := a.Nodes[node].Hardware, kinds.most
+	text := ""
+	switch n := kinds.of[own]; {
+	case n == 1:
+		text = "it is the only node of its kind"
+	case n < fewestEqual:
+		text = fmt.Sprintf("there are %d equal nodes, and %d are needed", n, fewestEqual)
+	default:
+		return "too few of its equals have the same figures, or these are spread too far"
+	}
+	if own == most || kinds.of[most] < fewestEqual {
+		return text
+	}
+	var differs []string
+	mine, theirs := a.measured[node].group, a.measured[kinds.first].group
+	for _, part := range []struct {
+		what string
+		of   func(store.Group) string
+	}{
+		{"architecture", func(g store.Group) string { return g.Arch }},
+		{"CPU", func(g store.Group) string { return g.CPU }},
+		{"sockets", func(g store.Group) string { return fmt.Sprint(g.Sockets) }},
+		{"cores", func(g store.Group) string { return fmt.Sprint(g.Cores) }},
+		{"threads", func(g store.Group) string { return fmt.Sprint(g.Threads) }},
+		{"memory", func(g store.Group) string { return fmt.Sprintf("%.4g GiB", float64(g.Memory)/(1<<30)) }},
+		{"devices", func(g store.Group) string {
+			var out []string
+			for _, d := range g.Devices {
+				out = append(out, fmt.Sprintf("%d × %s", d.Count, cmp.Or(d.Model, string(d.Kind))))
+			}
+			return cmp.Or(strings.Join(out, " + "), "none")
+		}},
+		{"measured together", func(g store.Group) string { return fmt.Sprint(g.Together) }},
+	} {
+		if x, y := part.of(mine), part.of(theirs); x != y {
+			differs = append(differs, fmt.Sprintf("%s %s (others %s)", part.what, results.Line(cmp.Or(x, "unknown"), 80), results.Line(cmp.Or(y, "unknown"), 80)))
+		}
+	}
+	return fmt.Sprintf("%s; %s"+differsFrom+"%s", text, results.Plural(kinds.of[most], "node"), strings.Join(differs, ", "))
 }
 
 // population is what equal nodes have in common in a distribution.
@@ -256,8 +360,7 @@ func (a *analyst) distribute() {
 			}
 			p := population{hardware: a.Nodes[i].Hardware, series: k}
 			if k.metric != results.Throughput {
-				last := m.sessions[len(m.sessions)-1]
-				p.group, p.origin, p.grade = m.group.ID, results.Origin(last.Env.Origin), last.Grade
+				p.group, p.origin, p.grade = m.group.ID, m.origin, m.grade
 			}
 			j, ok := at[p]
 			if !ok {
@@ -634,6 +737,7 @@ func (a *analyst) conclude() {
 			}
 		}
 	}
+	kinds := a.countKinds()
 	for i := range a.Nodes {
 		n := &a.Nodes[i]
 		p := worst[i]
@@ -642,6 +746,9 @@ func (a *analyst) conclude() {
 			n.fail(p.Health, offText(figure[i], p), a.show(i))
 		case n.Health == NotJudged:
 			n.Why = "there are too few equal nodes"
+			if n.Hardware != "" {
+				n.Why, n.More = a.odd(i, kinds), a.show(i)
+			}
 		}
 		a.Counts[n.Health]++
 	}
@@ -700,6 +807,17 @@ func (a *analyst) warn() {
 	if apart > 1 {
 		a.Warnings[0].Text += fmt.Sprintf(", and those of %s", results.Plural(apart-1, "more node"))
 	}
+	odd := 0
+	for _, n := range a.Nodes {
+		if n.Health == NotJudged && strings.Contains(n.Why, differsFrom) {
+			if odd++; odd == 1 {
+				add("odd-hardware", fmt.Sprintf("%s is compared with no other: %s", n.Name, n.Why), "look whether a part of it failed or is not seen: perwatt node on it lists what is there")
+			}
+		}
+	}
+	if odd > 1 {
+		a.Warnings[len(a.Warnings)-1].Text += fmt.Sprintf("; and so %s", results.Plural(odd-1, "more node"))
+	}
 	for _, r := range a.Racks {
 		if r.Beyond != nil && r.Beyond.High < 0 {
 			add("rack-meter", fmt.Sprintf("the nodes of rack %s draw %.4g W more by their own meters than the meter of the rack reads", r.Name, -float64(r.Beyond.Value)),
@@ -717,6 +835,9 @@ func (a *analyst) warn() {
 		}
 	}
 }
+
+// differsFrom stands in the reason of a node that no other equals.
+const differsFrom = " differ: "
 
 // mostOffset is by how much the clock of a node may be off, in s.
 const mostOffset = 5

@@ -1,7 +1,9 @@
 package site_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -228,4 +230,150 @@ func BenchmarkAnalyse(b *testing.B) {
 			}
 		})
 	}
+}
+
+// A node that lost a memory module is compared with no other, and the report says why.
+func TestANodeOfItsOwnKindIsSaid(t *testing.T) {
+	r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 40}.Make()
+	less := groups["aaaaaaaa"]
+	less.ID, less.Memory = "cccccccc", 224<<30
+	groups[less.ID] = less
+	for i := range sessions[7].Figures {
+		k := *sessions[7].Figures[i].Key
+		k.Group = less.ID
+		sessions[7].Figures[i].Key, sessions[7].Figures[i].Value = &k, sessions[7].Figures[i].Value*0.8
+	}
+	sessions[7].Group = less.ID
+	a := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+	require.Equal(t, map[site.Health]int{site.Good: 39, site.NotJudged: 1}, a.Counts, "it is slower, and has no equal")
+	require.Equal(t, "it is the only node of its kind; 39 nodes differ: memory 224 GiB (others 256 GiB)", a.Nodes[7].Why)
+	require.Len(t, a.Warnings, 1)
+	require.Equal(t, "odd-hardware", a.Warnings[0].Code)
+}
+
+// Machines are compared by all that makes them, and not by what is printed of it.
+func TestMachinesThatPrintAlikeAreNotEqual(t *testing.T) {
+	r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 40}.Make()
+	other := groups["aaaaaaaa"]
+	other.ID, other.CPU = "cccccccc", other.CPU+" @ 2.80GHz" // of a model that is faster, and printed without
+	groups[other.ID] = other
+	require.Equal(t, groups["aaaaaaaa"].Name(), other.Name())
+	for n := range 20 {
+		sessions[n].Group = other.ID
+	}
+	a := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+	require.NotEqual(t, a.Nodes[0].Hardware, a.Nodes[39].Hardware)
+	for _, d := range a.Figures {
+		require.Equal(t, 20, d.N)
+	}
+}
+
+// Watts of two boundaries are not taken together, also not of one node; and a record that
+// is listed twice counts once.
+func TestSessionsOfANodeThatDiffer(t *testing.T) {
+	f := sitetest.Fleet{Nodes: 10}
+	r, outcomes, sessions, groups := f.Make()
+	rapl := groups["aaaaaaaa"]
+	rapl.ID, rapl.Meter, rapl.Boundary = "dddddddd", "rapl", results.Package
+	groups[rapl.ID] = rapl
+	second := sessions[3]
+	second.ID, second.Group, second.Figures = "01SECOND", rapl.ID, nil
+	for _, of := range sessions[3].Figures {
+		if of.Metric != results.Throughput {
+			of.Value /= 2
+		}
+		second.Figures = append(second.Figures, of)
+	}
+	before := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+	outcomes[3].Attempts[0].Records = []string{second.ID, sessions[3].ID, sessions[3].ID}
+	a := site.Analyse(r, outcomes, append(sessions, second), groups, site.Options{})
+	require.Len(t, a.Racks[0].Watts, 1)
+	require.Equal(t, before.Racks[0].Watts[0].Value, a.Racks[0].Watts[0].Value)
+	for i, d := range a.Figures {
+		require.Equal(t, 10, d.N, d.ID)
+		for k, p := range d.Points {
+			require.InEpsilon(t, float64(before.Figures[i].Points[k].Value), float64(p.Value), 1e-12)
+			if d.Metric == results.WorkPerEnergy {
+				require.Equal(t, before.Figures[i].Points[k].Low, p.Low, "one session counts")
+			}
+		}
+	}
+}
+
+// What no meter and no program says makes no page unreadable: a figure is finite and
+// above 0 or it is none.
+func TestFiguresThatCannotBe(t *testing.T) {
+	for _, v := range []float64{0, -1, math.NaN(), math.Inf(1), math.Inf(-1), 5e-324, 1e308} {
+		r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 20, PerRack: 10}.Make()
+		for i := range sessions[2].Figures {
+			f := &sessions[2].Figures[i]
+			f.Value, f.Low, f.High = results.Float(v), results.Float(v), results.Float(v)
+		}
+		a := site.Analyse(r, outcomes, sessions, groups, site.Options{Budgets: map[string]float64{"": 1e4}})
+		raw, err := json.Marshal(a)
+		require.NoError(t, err, "%v", v)
+		require.True(t, json.Valid(raw))
+		want := site.Outlier
+		if !(v > 0) || math.IsInf(v, 0) {
+			want = site.Missing // it has no figure, and its equals have
+		}
+		require.Equal(t, want, a.Nodes[2].Health, "%v", v)
+		require.Equal(t, 19, a.Counts[site.Good], "%v", v)
+	}
+}
+
+func TestEqualAndFewNodes(t *testing.T) {
+	for nodes := 1; nodes <= 6; nodes++ {
+		r, outcomes, sessions, groups := sitetest.Fleet{Nodes: nodes}.Make()
+		for i := range sessions {
+			for k := range sessions[i].Figures {
+				sessions[i].Figures[k] = sessions[0].Figures[k]
+			}
+		}
+		a := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+		want := map[site.Health]int{site.NotJudged: nodes}
+		if nodes >= 5 { // the MAD is 0: the margin alone decides
+			want = map[site.Health]int{site.Good: nodes}
+		}
+		require.Equal(t, want, a.Counts)
+		require.False(t, a.Faults())
+	}
+	r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 10}.Make()
+	for i := range sessions {
+		for k := range sessions[i].Figures {
+			f := sessions[0].Figures[k]
+			if i == 9 {
+				f.Value, f.Low, f.High = f.Value*0.9, f.Low*0.9, f.High*0.9
+			}
+			sessions[i].Figures[k] = f
+		}
+	}
+	a := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+	require.Equal(t, map[site.Health]int{site.Good: 9, site.Outlier: 1}, a.Counts)
+	for _, d := range a.Figures {
+		require.True(t, d.Points[9].Score.IsAbsent(), "there is no scale")
+	}
+}
+
+// Two batches of nodes closer together than anyone sees by eye are levels, if the records
+// show what parts them.
+func TestTwoBatchesThatTheRecordsPart(t *testing.T) {
+	r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 64, Firmware: 0.5}.Make()
+	for i := range sessions {
+		if sessions[i].Env.Microcode == "0xa0011ce" { // 3 σ apart, and not 6 %
+			for k := range sessions[i].Figures {
+				f := &sessions[i].Figures[k]
+				if f.Metric != results.Power {
+					f.Value, f.Low, f.High = f.Value*0.97/0.94, f.Low*0.97/0.94, f.High*0.97/0.94
+				}
+			}
+		}
+	}
+	a := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+	for _, d := range a.Figures {
+		require.Len(t, d.Levels, 2, d.ID)
+		require.Equal(t, "microcode", d.Levels[0].By)
+		require.InDelta(t, 0.01, float64(d.Spread), 0.004, "of each level")
+	}
+	require.False(t, a.Faults())
 }

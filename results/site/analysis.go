@@ -28,8 +28,8 @@ type Analysis struct {
 	Racks    []Rack  `json:"racks,omitempty"`
 	Switches []Rack  `json:"switches,omitempty"`
 	Totals   []Total `json:"totals"`
-	// Together is the number of nodes that measured at the same time on purpose, the
-	// most that a record says; 0 where each was measured whatever the others did.
+	// Together is the number of nodes that measured at the same time as others of their
+	// rack on purpose; 0 where each was measured whatever the others did.
 	Together  int               `json:"together,omitempty"`
 	Mix       []Best            `json:"mix,omitempty"` // one a kind of machine, with prices
 	Economics *economics.Result `json:"economics,omitempty"`

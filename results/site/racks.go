@@ -146,8 +146,7 @@ func (m *measured) powers() map[string]value {
 // provenance is where the watts of a node were measured.
 func (a *analyst) provenance(node int) results.Provenance {
 	m := &a.measured[node]
-	last := m.sessions[len(m.sessions)-1]
-	return results.Provenance{Boundary: m.group.Boundary, Origin: results.Origin(last.Env.Origin), Grade: last.Grade, Instrument: results.Absent()}
+	return results.Provenance{Boundary: m.group.Boundary, Origin: m.origin, Grade: m.grade, Instrument: results.Absent()}
 }
 
 // sum adds figures: their intervals are those of independent repeats.

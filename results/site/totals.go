@@ -2,6 +2,7 @@ package site
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -50,8 +51,8 @@ func (a *analyst) total() {
 func (a *analyst) totals(nodes []int) (out []Total) {
 	type site struct {
 		rate  sum
-		power map[results.Provenance]*sum // without grade and instrument
-		both  sum                         // the rates of nodes with watts
+		power map[sumKey]*sum
+		both  sum // the rates of nodes with watts
 	}
 	sites := map[use]*site{}
 	for _, i := range nodes {
@@ -64,7 +65,7 @@ func (a *analyst) totals(nodes []int) (out []Total) {
 		for u, v := range m.rates() {
 			s := sites[u]
 			if s == nil {
-				s = &site{power: map[results.Provenance]*sum{}}
+				s = &site{power: map[sumKey]*sum{}}
 				sites[u] = s
 			}
 			s.rate.add(v.Value, v.Low, v.High, results.Provenance{Instrument: results.Absent()})
@@ -73,7 +74,7 @@ func (a *analyst) totals(nodes []int) (out []Total) {
 				continue
 			}
 			s.both.add(v.Value, v.Low, v.High, p)
-			at := results.Provenance{Boundary: p.Boundary, Origin: p.Origin}
+			at := sumKey{p.Boundary, p.Origin}
 			if s.power[at] == nil {
 				s.power[at] = &sum{}
 			}
@@ -85,9 +86,7 @@ func (a *analyst) totals(nodes []int) (out []Total) {
 	}) {
 		s := sites[u]
 		t := Total{Scenario: u.scenario, Use: u.use, Device: u.device, Nodes: s.rate.n, Rate: s.rate.figure(u.unit)}
-		for _, at := range slices.SortedFunc(maps.Keys(s.power), func(x, y results.Provenance) int {
-			return cmp.Or(cmp.Compare(slices.Index(results.Boundaries(), x.Boundary), slices.Index(results.Boundaries(), y.Boundary)), cmp.Compare(x.Origin, y.Origin))
-		}) {
+		for _, at := range slices.SortedFunc(maps.Keys(s.power), sumKey.compare) {
 			t.Power = append(t.Power, RackWatts{s.power[at].figure(results.Watt), u.scenario, s.power[at].n})
 		}
 		if len(t.Power) == 1 {
@@ -121,8 +120,12 @@ func (a *analyst) earn() {
 	}
 	var candidates []economics.Candidate
 	names := slices.Sorted(maps.Keys(kinds))
-	for _, name := range names {
-		candidates = append(candidates, a.candidate(name, kinds[name]))
+	for i, name := range names {
+		c := a.candidate(name, kinds[name])
+		if slices.ContainsFunc(candidates, func(o economics.Candidate) bool { return o.Name == c.Name }) { // as far as it is printed
+			c = a.candidate(fmt.Sprintf("%d: %s", i+1, name), kinds[name])
+		}
+		candidates = append(candidates, c)
 	}
 	r := economics.Evaluate(candidates, *a.opt.Prices, a.opt.AsOf)
 	a.Economics = &r
