@@ -1,6 +1,8 @@
 package results
 
 import (
+	"encoding/json"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -276,4 +278,34 @@ func TestNetBelowIdle(t *testing.T) {
 	m := row(t, Derive(single(230, 229, Accuracy{Gain: 0.01, Resolution: Absent()})), "mining", "mining").Metrics[NetPower]
 	require.True(t, m.Value.IsAbsent())
 	require.Equal(t, Because(NotAboveIdle), m.Reason)
+}
+
+// TestNetIsRounding: what lies above idle by the rounding of float64 alone has no net
+// power, and the record can be written: an uncertainty relative to nothing is infinite.
+func TestNetIsRounding(t *testing.T) {
+	for name, load := range map[string]float64{"the same": 350, "above": math.Nextafter(350, 351), "below": math.Nextafter(350, 349)} {
+		t.Run(name, func(t *testing.T) {
+			s := Derive(single(350, load, Accuracy{Gain: Absent(), Resolution: Absent()}))
+			m := row(t, s, "mining", "mining").Metrics[NetPower]
+			require.Equal(t, Because(NotAboveIdle), m.Reason)
+			_, err := json.Marshal(s)
+			require.NoError(t, err)
+		})
+	}
+	// Half of the windows at idle to the bit, the others far above.
+	rec := single(350, 350, Accuracy{Gain: 0.01, Resolution: Absent()})
+	n := 0
+	for i := range rec.Runs {
+		if rec.Runs[i].Scenario != "mining" {
+			continue
+		}
+		if n++; n%2 == 0 {
+			tr := rec.Runs[i].Trace(MeterKey("m", "b"))
+			for j := range tr.V {
+				tr.V[j] *= 2
+			}
+		}
+	}
+	_, err := json.Marshal(Derive(rec))
+	require.NoError(t, err)
 }

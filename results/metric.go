@@ -246,6 +246,10 @@ func (d *deriver) efficiency(ws []*Window, energy func(*Window) Float, why Reaso
 	return q.metric(unit, false).counted(n, spread)
 }
 
+// rounding bounds the relative error of a power that comes of float64 arithmetic
+// alone: the same declared watts in two windows can differ by it.
+const rounding = 1e-12
+
 // unresolved is the reason for which the power of windows cannot be told from that
 // of their idle runs; empty if it can.
 func unresolved(ws []*Window) Reason {
@@ -254,13 +258,17 @@ func unresolved(ws []*Window) Reason {
 		return cmp.Or(noEnergy(ws), Because(NoIdle))
 	}
 	var each []terms
+	atIdle := 0
 	for _, w := range ws {
-		if !(w.Power() - w.idle).IsAbsent() {
+		if more := w.Power() - w.idle; !more.IsAbsent() {
+			if math.Abs(float64(more)) <= rounding*float64(w.idle) {
+				atIdle++
+			}
 			each = append(each, w.uncertain.scale(1/w.Duration).each(w.idleTerms, math.Hypot))
 		}
 	}
 	switch step := math.Sqrt2 * typical(each).quantisation; {
-	case above.value <= 0:
+	case above.value <= 0, 2*atIdle >= len(each): // the uncertainty of half of them, relative to nothing, has no bound
 		return Because(NotAboveIdle)
 	case above.value <= step:
 		return Reason{BelowResolution, fmt.Sprintf("%.3g W above idle is below the meter's resolution (%.3g W)", above.value, step)}

@@ -306,6 +306,9 @@ func (h meterTotal) marked(m Figure, of, plain terms, shortest float64) Figure {
 	if m.Value.IsAbsent() {
 		return m
 	}
+	if math.IsInf(of.instrument(), 0) { // of a difference of nothing, to which nothing is relative
+		return m
+	}
 	if of != plain {
 		budget = of.budget(m)
 		m.Grade = max(m.Grade, GradeOf(h.Boundary, h.Origin, budget, shortest))
