@@ -155,7 +155,11 @@ func benchmarkUse(b *testing.B, family string) {
 					}
 					// testing prints a benchmark's name before it runs; between two
 					// benchmarks is the place for what they do not share.
-					fmt.Printf("node: %s\nimpl: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, source, boundary, grade)
+					chosen := "no"
+					if im.Name == k.Chosen {
+						chosen = "yes"
+					}
+					fmt.Printf("node: %s\nimpl: %s\nchosen: %s\npower-source: %s\npower-boundary: %s\npower-grade: %s\n", host, im.Name, chosen, source, boundary, grade)
 					if info.Processor() {
 						fmt.Printf("device-model: %s\n", results.Line(info.Name, 80))
 					} else if len(of) > 1 { // no longer that of the benchmark before

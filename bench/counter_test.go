@@ -108,27 +108,3 @@ func TestMonotonicDoesNotGoBack(t *testing.T) {
 		last = now
 	}
 }
-
-func BenchmarkCounterAdd(b *testing.B) {
-	c := NewCounter()
-	for b.Loop() {
-		c.Add(1)
-	}
-}
-
-func BenchmarkCounterAddParallel(b *testing.B) {
-	c := NewCounter()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			c.Add(1)
-		}
-	})
-}
-
-func BenchmarkCounterLoad(b *testing.B) {
-	c := NewCounter()
-	c.Add(1)
-	for b.Loop() {
-		c.Load()
-	}
-}
