@@ -2,28 +2,15 @@ package training
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"image"
 	idraw "image/draw"
 	"math"
 	"math/rand/v2"
-	"slices"
+	"strings"
 	"sync"
 
-	"golang.org/x/image/font/gofont/gobold"
-	"golang.org/x/image/font/gofont/gobolditalic"
-	"golang.org/x/image/font/gofont/goitalic"
-	"golang.org/x/image/font/gofont/gomedium"
-	"golang.org/x/image/font/gofont/gomediumitalic"
-	"golang.org/x/image/font/gofont/gomono"
-	"golang.org/x/image/font/gofont/gomonobold"
-	"golang.org/x/image/font/gofont/gomonobolditalic"
-	"golang.org/x/image/font/gofont/gomonoitalic"
-	"golang.org/x/image/font/gofont/goregular"
-	"golang.org/x/image/font/gofont/gosmallcaps"
-	"golang.org/x/image/font/gofont/gosmallcapsitalic"
-	"golang.org/x/image/font/sfnt"
-	"golang.org/x/image/math/fixed"
 	"golang.org/x/image/vector"
 )
 
@@ -33,43 +20,58 @@ const (
 	heldOutSize = 1024
 )
 
-// glyph is the outline of a digit, y down; centre and height are those of its
-// bounding box, in the same 26.6 fixed-point units.
+// outlines has a line for each digit in each face of the Go fonts: the digit, the face, and
+// its outline as the path of an SVG would be, of M, L and Q with absolute places.
+//
+//go:embed outlines.txt
+var outlines string
+
+// glyph is the outline of a digit, y down; x and y are the centre and height is that of the
+// bounding box of its points, in the same unit.
 type glyph struct {
-	segments sfnt.Segments
+	segments []segment
 	x, y     float64
 	height   float64
 }
 
-// glyphs returns each digit in each face of the Go fonts.
+// segment draws on from where the last one ended: to one point by M (nothing is drawn) and
+// L, past one to another by Q.
+type segment struct {
+	op     byte
+	points [2]point
+}
+
+type point struct{ x, y float64 }
+
+// glyphs returns each digit in each face.
 func glyphs() (digits [classes][]glyph, err error) {
-	faces := [][]byte{
-		goregular.TTF, gobold.TTF, goitalic.TTF, gobolditalic.TTF, gomedium.TTF, gomediumitalic.TTF,
-		gomono.TTF, gomonobold.TTF, gomonoitalic.TTF, gomonobolditalic.TTF, gosmallcaps.TTF, gosmallcapsitalic.TTF,
-	}
-	var buf sfnt.Buffer
-	for _, ttf := range faces {
-		face, err := sfnt.Parse(ttf)
-		if err != nil {
-			return digits, fmt.Errorf("training: parse a Go font: %w", err)
+	for line := range strings.Lines(outlines) {
+		if strings.HasPrefix(line, "#") {
+			continue
 		}
-		for d := range digits {
-			index, err := face.GlyphIndex(&buf, rune('0'+d))
-			if err != nil {
-				return digits, fmt.Errorf("training: find digit %d in a Go font: %w", d, err)
+		title, path, _ := strings.Cut(line, ":")
+		var g glyph
+		lo, hi := point{math.Inf(1), math.Inf(1)}, point{math.Inf(-1), math.Inf(-1)}
+		for words := strings.Fields(path); len(words) > 0; {
+			s := segment{op: words[0][0]}
+			n := 1
+			if s.op == 'Q' {
+				n = 2
 			}
-			loaded, err := face.LoadGlyph(&buf, index, fixed.I(1024), nil) // large, so that rounding does not matter
-			if err != nil {
-				return digits, fmt.Errorf("training: load digit %d of a Go font: %w", d, err)
+			for i := range s.points[:n] {
+				if _, err := fmt.Sscan(words[1+2*i]+" "+words[2+2*i], &s.points[i].x, &s.points[i].y); err != nil {
+					return digits, fmt.Errorf("training: outline of %s: %w", title, err)
+				}
+				p := s.points[i]
+				lo = point{min(lo.x, p.x), min(lo.y, p.y)}
+				hi = point{max(hi.x, p.x), max(hi.y, p.y)}
 			}
-			box := loaded.Bounds()
-			digits[d] = append(digits[d], glyph{
-				segments: slices.Clone(loaded), // the buffer is reused
-				x:        float64(box.Min.X+box.Max.X) / 2,
-				y:        float64(box.Min.Y+box.Max.Y) / 2,
-				height:   float64(box.Max.Y - box.Min.Y),
-			})
+			g.segments = append(g.segments, s)
+			words = words[1+2*n:]
 		}
+		g.x, g.y, g.height = (lo.x+hi.x)/2, (lo.y+hi.y)/2, hi.y-lo.y
+		d := title[0] - '0'
+		digits[d] = append(digits[d], g)
 	}
 	return digits, nil
 }
@@ -109,27 +111,23 @@ func draw(paper []byte, g glyph, r *vector.Rasterizer, rng *rand.Rand) {
 	ink := within(0.7, 1)
 
 	sin, cos := math.Sincos(turn)
-	at := func(p fixed.Point26_6) (float32, float32) {
-		x, y := (float64(p.X)-g.x)/g.height, (float64(p.Y)-g.y)/g.height
+	at := func(p point) (float32, float32) {
+		x, y := (p.x-g.x)/g.height, (p.y-g.y)/g.height
 		x, y = wide*(x+slant*y), high*y
 		return float32(dx + cos*x - sin*y), float32(dy + sin*x + cos*y)
 	}
 	r.Reset(side, side)
 	for _, s := range g.segments {
-		ax, ay := at(s.Args[0])
-		switch s.Op {
-		case sfnt.SegmentOpMoveTo:
+		ax, ay := at(s.points[0])
+		switch s.op {
+		case 'M':
 			r.ClosePath()
 			r.MoveTo(ax, ay)
-		case sfnt.SegmentOpLineTo:
+		case 'L':
 			r.LineTo(ax, ay)
-		case sfnt.SegmentOpQuadTo:
-			bx, by := at(s.Args[1])
+		case 'Q':
+			bx, by := at(s.points[1])
 			r.QuadTo(ax, ay, bx, by)
-		case sfnt.SegmentOpCubeTo:
-			bx, by := at(s.Args[1])
-			cx, cy := at(s.Args[2])
-			r.CubeTo(ax, ay, bx, by, cx, cy)
 		}
 	}
 	r.ClosePath()

@@ -22,7 +22,7 @@
 // those of another program (reference.py), every product must have been computed, and
 // the loss must fall.
 //
-// The digits are rendered from the Go fonts, rotated, slanted, scaled, shifted and
+// The digits are rendered from outlines of the Go fonts, rotated, slanted, scaled, shifted and
 // speckled at random, so that nothing has to be downloaded. MNIST, or another set in
 // its format, can be used instead.
 //
